@@ -1,0 +1,67 @@
+use core::fmt;
+
+use crate::limits::MAX_CONTENT_TYPE;
+
+/// The content type of a response, checked so that it cannot leave its header.
+///
+/// The service hands it on to whoever invoked the function.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ContentType<'a>(&'a [u8]);
+
+impl<'a> ContentType<'a> {
+    /// `application/json`
+    pub const JSON: ContentType<'static> = ContentType(b"application/json");
+    /// `application/octet-stream`
+    pub const OCTET_STREAM: ContentType<'static> = ContentType(b"application/octet-stream");
+    /// `text/plain; charset=utf-8`
+    pub const TEXT: ContentType<'static> = ContentType(b"text/plain; charset=utf-8");
+    /// `application/vnd.awslambda.http-integration-response`: the body begins with an
+    /// [`HttpPrelude`](super::HttpPrelude).
+    pub const HTTP_INTEGRATION: ContentType<'static> =
+        ContentType(b"application/vnd.awslambda.http-integration-response");
+
+    /// Checks a content type: 1 to [`MAX_CONTENT_TYPE`] bytes without control characters.
+    ///
+    /// Bytes above 127 are allowed, as a field value may hold them (RFC 9110 section 5.5), so the
+    /// content type of an event can always be sent back.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidContentType`] if it is empty, too long, or holds CR, LF, NUL or another control.
+    pub const fn new(value: &'a [u8]) -> Result<Self, InvalidContentType> {
+        if value.is_empty() || value.len() > MAX_CONTENT_TYPE {
+            return Err(InvalidContentType);
+        }
+        let mut at = 0;
+        while at < value.len() {
+            if (value[at] < b' ' && value[at] != b'\t') || value[at] == 0x7f {
+                return Err(InvalidContentType);
+            }
+            at += 1;
+        }
+        Ok(Self(value))
+    }
+
+    /// The value as it stands in the header.
+    pub const fn as_bytes(&self) -> &'a [u8] {
+        self.0
+    }
+}
+
+impl fmt::Debug for ContentType<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ContentType(\"{}\")", self.0.escape_ascii())
+    }
+}
+
+/// A content type is empty, too long, or holds a control character.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidContentType;
+
+impl fmt::Display for InvalidContentType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a content type has 1 to {MAX_CONTENT_TYPE} bytes and no control characters")
+    }
+}
+
+impl core::error::Error for InvalidContentType {}

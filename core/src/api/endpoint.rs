@@ -1,0 +1,203 @@
+use core::fmt;
+
+use heapless::String;
+
+use super::names;
+use crate::http::Sink;
+use crate::limits::{MAX_AUTHORITY, MAX_PATH_PREFIX, MAX_USER_AGENT};
+
+/// Where the Runtime API is, and who asks: the value of `AWS_LAMBDA_RUNTIME_API` and a `User-Agent`.
+///
+/// ```
+/// use lambda_proto::Endpoint;
+///
+/// let aws = Endpoint::parse("169.254.100.1:9001")?;
+/// assert_eq!(aws.authority(), "169.254.100.1:9001");
+///
+/// // Local services give a URL, some with a path of their own.
+/// let local = Endpoint::parse("http://[::1]:9000/.rt/hello")?;
+/// assert_eq!((local.host(), local.port()), ("::1", 9000));
+/// assert_eq!(local.path_prefix(), "/.rt/hello");
+///
+/// let wrong = Endpoint::parse("https://example.com").unwrap_err();
+/// assert!(wrong.to_string().contains("plain HTTP"), "{wrong}");
+/// # Ok::<(), lambda_proto::EndpointError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    authority: String<MAX_AUTHORITY>,
+    port: u16,
+    path_prefix: String<MAX_PATH_PREFIX>,
+    user_agent: String<MAX_USER_AGENT>,
+}
+
+impl Endpoint {
+    /// The `User-Agent` that is sent unless another is set.
+    pub const DEFAULT_USER_AGENT: &'static str =
+        concat!("lambda-proto/", env!("CARGO_PKG_VERSION"));
+
+    /// Reads `host`, `host:port` or `[v6]:port`, with or without `http://` before it and a path
+    /// behind it.
+    ///
+    /// A port that is left out is 80, as in any URL. A `/` at the end of the path is dropped.
+    ///
+    /// # Errors
+    ///
+    /// An [`EndpointError`] that says what is wrong. It does not repeat the value, which the caller
+    /// has at hand and may want to show beside the name of the variable.
+    pub fn parse(value: &str) -> Result<Self, EndpointError> {
+        let rest = match value.split_once("://") {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
+            Some(_) => return Err(EndpointError::NotPlainHttp),
+            None => value,
+        };
+        let path_at = rest.find('/').unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(path_at);
+        let (_, port) = split_authority(authority)?;
+        let path = path.trim_end_matches('/');
+        if !path.bytes().all(is_path_byte) {
+            return Err(EndpointError::BadPath);
+        }
+        Ok(Self {
+            authority: String::try_from(authority).map_err(|_| EndpointError::TooLong)?,
+            port,
+            path_prefix: String::try_from(path).map_err(|_| EndpointError::TooLong)?,
+            user_agent: String::try_from(Self::DEFAULT_USER_AGENT)
+                .map_err(|_| EndpointError::BadUserAgent)?,
+        })
+    }
+
+    /// The same endpoint with another `User-Agent`, best one token of the form `name/version`: the
+    /// service keeps the first token (emulator: `appctx/appctxutil.go`).
+    ///
+    /// # Errors
+    ///
+    /// [`EndpointError::BadUserAgent`] unless it has 1 to [`MAX_USER_AGENT`] visible ASCII
+    /// characters and spaces, with no space at either end.
+    pub fn with_user_agent(mut self, user_agent: &str) -> Result<Self, EndpointError> {
+        let is_visible = user_agent.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+        if user_agent.is_empty() || !is_visible || user_agent.trim() != user_agent {
+            return Err(EndpointError::BadUserAgent);
+        }
+        self.user_agent = String::try_from(user_agent).map_err(|_| EndpointError::BadUserAgent)?;
+        Ok(self)
+    }
+
+    /// Host and port as they were given: the value of the `Host` header.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// The host to connect to: a name or an address, the latter without brackets.
+    pub fn host(&self) -> &str {
+        split_authority(&self.authority).map_or("", |(host, _)| host)
+    }
+
+    /// The port to connect to.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What comes before the path of every call: empty, or beginning with `/` and not ending with it.
+    pub fn path_prefix(&self) -> &str {
+        &self.path_prefix
+    }
+
+    /// The value of the `User-Agent` header.
+    pub fn user_agent(&self) -> &str {
+        &self.user_agent
+    }
+
+    /// Writes the request line up to where the path of a call follows.
+    pub(super) fn put_request_line_start(&self, sink: &mut impl Sink, method: &str) {
+        sink.put(method.as_bytes());
+        sink.put(self.path_prefix.as_bytes());
+        sink.put(names::VERSION.as_bytes());
+    }
+
+    /// Ends the request line and writes the header fields that every request has.
+    pub(super) fn put_request_line_end(&self, sink: &mut impl Sink) {
+        sink.put(b" HTTP/1.1\r\nHost: ");
+        sink.put(self.authority.as_bytes());
+        sink.put(b"\r\nUser-Agent: ");
+        sink.put(self.user_agent.as_bytes());
+        sink.put(b"\r\n");
+    }
+}
+
+/// Splits `host[:port]` into the host without brackets and the port.
+fn split_authority(authority: &str) -> Result<(&str, u16), EndpointError> {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']').ok_or(EndpointError::BadHost)?;
+            address.parse::<core::net::Ipv6Addr>().map_err(|_| EndpointError::BadHost)?;
+            (address, port)
+        }
+        None => {
+            let (host, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+            let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+            if host.is_empty() || !host.bytes().all(is_name) {
+                return Err(EndpointError::BadHost);
+            }
+            (host, port)
+        }
+    };
+    let port = match port.strip_prefix(':') {
+        None if port.is_empty() => 80,
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            digits.parse().map_err(|_| EndpointError::BadPort)?
+        }
+        _ => return Err(EndpointError::BadPort),
+    };
+    if port == 0 {
+        return Err(EndpointError::BadPort);
+    }
+    Ok((host, port))
+}
+
+/// `pchar`, `/` and the percent sign of RFC 3986 section 3.3.
+fn is_path_byte(byte: u8) -> bool {
+    super::request::is_pchar(byte) || byte == b'/' || byte == b'%'
+}
+
+/// Why a value is no address of a Runtime API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EndpointError {
+    /// It has a scheme other than `http`.
+    NotPlainHttp,
+    /// The host is empty, or has characters that no host name or IPv6 address in brackets has.
+    BadHost,
+    /// The port is not a number from 1 to 65535.
+    BadPort,
+    /// The path has characters that a path cannot have, such as `?`, `#` or a space.
+    BadPath,
+    /// The host is longer than [`MAX_AUTHORITY`], or the path longer than [`MAX_PATH_PREFIX`].
+    TooLong,
+    /// The user agent is empty, too long, or not visible ASCII.
+    BadUserAgent,
+}
+
+impl fmt::Display for EndpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotPlainHttp => {
+                f.write_str("the Runtime API speaks plain HTTP: use http:// or no scheme")
+            }
+            Self::BadHost => {
+                f.write_str("the host is missing or malformed: use host:port or [v6-address]:port")
+            }
+            Self::BadPort => f.write_str("the port is not a number from 1 to 65535"),
+            Self::BadPath => f.write_str("the path has a character that no path can have"),
+            Self::TooLong => write!(
+                f,
+                "the host is over {MAX_AUTHORITY} or the path over {MAX_PATH_PREFIX} bytes"
+            ),
+            Self::BadUserAgent => {
+                write!(f, "a user agent has 1 to {MAX_USER_AGENT} visible ASCII characters")
+            }
+        }
+    }
+}
+
+impl core::error::Error for EndpointError {}

@@ -1,0 +1,282 @@
+use core::fmt;
+
+use heapless::{String, Vec};
+
+use super::{ContentType, Deadline, names};
+use crate::http::{HeadError, ResponseHead, parse_response_head};
+use crate::limits::MAX_ID;
+
+/// What comes with an event: the head of the answer to `next`.
+///
+/// Everything but the request id is optional, and an empty header counts as absent (managed
+/// instances send empty ones, emulator: `lambda-managed-instances/rapi/rendering`). Where a header
+/// comes twice, the first value that is not empty counts.
+///
+/// The values borrow from the bytes of the head. Where these bytes move, keep the [`HeadIndex`] and
+/// join it with them again:
+///
+/// ```
+/// use lambda_proto::InvocationHead;
+///
+/// let bytes = b"HTTP/1.1 200 OK\r\nlambda-runtime-aws-request-id: 7b\r\nContent-Length: 2\r\n\r\n";
+/// let (head, framing) = InvocationHead::parse(bytes)?;
+/// assert_eq!(head.request_id(), "7b");
+/// assert_eq!(head.deadline(), None);
+///
+/// let index = head.index();
+/// let moved = bytes.to_vec();
+/// assert_eq!(index.on(&moved).request_id(), "7b");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct InvocationHead<'b> {
+    bytes: &'b [u8],
+    index: HeadIndex,
+}
+
+impl<'b> InvocationHead<'b> {
+    /// Parses one whole response head.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInvocation::Head`] if it is no response head, and
+    /// [`InvalidInvocation::UnusableRequestId`] if the event could never be answered.
+    pub fn parse(head: &'b [u8]) -> Result<(Self, ResponseHead), InvalidInvocation> {
+        let (index, response) = HeadIndex::parse(head).map_err(InvalidInvocation::Head)?;
+        let invocation = index.on(head);
+        invocation.check()?;
+        Ok((invocation, response))
+    }
+
+    /// Whether the request id is one that can be sent back.
+    pub(crate) fn check(&self) -> Result<(), InvalidInvocation> {
+        if (1..=MAX_ID).contains(&self.request_id().len()) {
+            return Ok(());
+        }
+        Err(InvalidInvocation::UnusableRequestId)
+    }
+
+    /// The id of the invocation (`Lambda-Runtime-Aws-Request-Id`). Attempts to run the same
+    /// invocation share it.
+    pub fn request_id(&self) -> &'b str {
+        self.text(Field::RequestId).unwrap_or_default()
+    }
+
+    /// The id of this attempt (`Lambda-Runtime-Invocation-Id`), never used twice.
+    pub fn attempt_id(&self) -> Option<&'b [u8]> {
+        self.value(Field::AttemptId)
+    }
+
+    /// When the invocation times out (`Lambda-Runtime-Deadline-Ms`); `None` also if the header is
+    /// no decimal number.
+    pub fn deadline(&self) -> Option<Deadline> {
+        self.value(Field::Deadline).and_then(Deadline::parse)
+    }
+
+    /// The ARN that the caller used: of the function, a version or an alias
+    /// (`Lambda-Runtime-Invoked-Function-Arn`).
+    pub fn invoked_function_arn(&self) -> Option<&'b str> {
+        self.text(Field::FunctionArn)
+    }
+
+    /// The X-Ray trace header (`Lambda-Runtime-Trace-Id`).
+    pub fn trace_id(&self) -> Option<&'b str> {
+        self.text(Field::TraceId)
+    }
+
+    /// The client context as it came (`Lambda-Runtime-Client-Context`): JSON from AWS, base64 from
+    /// some local services. [`ClientContext::parse`](super::ClientContext::parse) reads the JSON.
+    pub fn client_context(&self) -> Option<&'b [u8]> {
+        self.value(Field::ClientContext)
+    }
+
+    /// The Cognito identity as it came (`Lambda-Runtime-Cognito-Identity`); JSON, which
+    /// [`CognitoIdentity::parse`](super::CognitoIdentity::parse) reads.
+    pub fn cognito_identity(&self) -> Option<&'b [u8]> {
+        self.value(Field::CognitoIdentity)
+    }
+
+    /// The tenant of a function with tenant isolation (`Lambda-Runtime-Aws-Tenant-Id`).
+    pub fn tenant_id(&self) -> Option<&'b str> {
+        self.text(Field::TenantId)
+    }
+
+    /// The content type of the event; AWS always sends one.
+    pub fn content_type(&self) -> Option<ContentType<'b>> {
+        self.value(Field::ContentType).and_then(|value| ContentType::new(value).ok())
+    }
+
+    /// Any other header by name, in any case; its first value that is not empty.
+    ///
+    /// It parses the head again, so it costs more than the other methods.
+    pub fn header(&self, name: &str) -> Option<&'b [u8]> {
+        let mut found: Option<&'b [u8]> = None;
+        let read = parse_response_head(self.bytes, |field, value| {
+            if found.is_none() && !value.is_empty() && field.eq_ignore_ascii_case(name) {
+                found = Some(value);
+            }
+        });
+        read.ok().and(found)
+    }
+
+    /// The bytes of the head, from the status line to its empty line.
+    pub fn as_bytes(&self) -> &'b [u8] {
+        self.bytes
+    }
+
+    /// Where the values stand in the bytes, free of their lifetime.
+    pub fn index(&self) -> HeadIndex {
+        self.index
+    }
+
+    fn value(&self, field: Field) -> Option<&'b [u8]> {
+        let Span { start, length } = self.index.spans[field as usize];
+        let value = self.bytes.get(start.into()..usize::from(start) + usize::from(length))?;
+        (!value.is_empty()).then_some(value)
+    }
+
+    fn text(&self, field: Field) -> Option<&'b str> {
+        self.value(field).and_then(|value| core::str::from_utf8(value).ok())
+    }
+}
+
+impl fmt::Debug for InvocationHead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InvocationHead")
+            .field("request_id", &self.request_id())
+            .field("deadline", &self.deadline())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where the values of an [`InvocationHead`] stand, without the bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeadIndex {
+    spans: [Span; Field::COUNT],
+}
+
+// A head has at most 65,536 bytes, so where a value starts and how long it is fit in 16 bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Span {
+    start: u16,
+    length: u16,
+}
+
+const _: () = assert!(crate::limits::MAX_HEAD <= 1 << 16);
+
+impl HeadIndex {
+    /// Joins the index with the bytes that it was made from.
+    ///
+    /// With other bytes the values are wrong or absent; nothing worse happens.
+    pub fn on<'b>(&self, head: &'b [u8]) -> InvocationHead<'b> {
+        InvocationHead { bytes: head, index: *self }
+    }
+
+    pub(crate) fn parse(head: &[u8]) -> Result<(Self, ResponseHead), HeadError> {
+        let mut index = Self::default();
+        let response = parse_response_head(head, |name, value| {
+            let Some(field) = Field::by_name(name) else { return };
+            let span = &mut index.spans[field as usize];
+            if span.length == 0 {
+                let start = value.as_ptr() as usize - head.as_ptr() as usize;
+                if let (Ok(start), Ok(length)) = (start.try_into(), value.len().try_into()) {
+                    *span = Span { start, length };
+                }
+            }
+        })?;
+        Ok((index, response))
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Field {
+    RequestId,
+    AttemptId,
+    Deadline,
+    FunctionArn,
+    TraceId,
+    ClientContext,
+    CognitoIdentity,
+    TenantId,
+    ContentType,
+}
+
+impl Field {
+    const COUNT: usize = Self::ContentType as usize + 1;
+
+    fn by_name(name: &str) -> Option<Self> {
+        // Comparing starts with the lengths, which tell most names apart.
+        let known = [
+            (names::REQUEST_ID, Self::RequestId),
+            (names::DEADLINE_MS, Self::Deadline),
+            (names::FUNCTION_ARN, Self::FunctionArn),
+            (names::CONTENT_TYPE, Self::ContentType),
+            (names::TRACE_ID, Self::TraceId),
+            (names::INVOCATION_ID, Self::AttemptId),
+            (names::CLIENT_CONTEXT, Self::ClientContext),
+            (names::COGNITO_IDENTITY, Self::CognitoIdentity),
+            (names::TENANT_ID, Self::TenantId),
+        ];
+        known
+            .into_iter()
+            .find_map(|(known, field)| name.eq_ignore_ascii_case(known).then_some(field))
+    }
+}
+
+/// The two ids that an answer carries: of the invocation and of the attempt.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InvocationIds {
+    request_id: String<MAX_ID>,
+    attempt_id: Vec<u8, MAX_ID>,
+}
+
+impl InvocationIds {
+    /// The ids of an event; an attempt id of more than [`MAX_ID`] bytes is left out, as the service
+    /// then checks nothing.
+    pub fn of(head: &InvocationHead<'_>) -> Self {
+        let mut ids = Self::default();
+        ids.set(head);
+        ids
+    }
+
+    pub(crate) fn set(&mut self, head: &InvocationHead<'_>) {
+        self.request_id.clear();
+        let _checked_when_parsed = self.request_id.push_str(head.request_id());
+        self.attempt_id.clear();
+        let _too_long_is_left_out =
+            self.attempt_id.extend_from_slice(head.attempt_id().unwrap_or_default());
+    }
+
+    /// The request id; empty before the first event.
+    pub fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
+    /// The attempt id, exactly as it came.
+    pub fn attempt_id(&self) -> Option<&[u8]> {
+        (!self.attempt_id.is_empty()).then_some(&self.attempt_id)
+    }
+}
+
+/// Why the head of an answer to `next` is no invocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvalidInvocation {
+    /// It is no response head.
+    Head(HeadError),
+    /// The request id is absent, not UTF-8, or longer than [`MAX_ID`]: nobody could answer it.
+    UnusableRequestId,
+}
+
+impl fmt::Display for InvalidInvocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Head(error) => error.fmt(f),
+            Self::UnusableRequestId => {
+                write!(f, "an event without a request id of 1 to {MAX_ID} bytes of UTF-8")
+            }
+        }
+    }
+}
+
+impl core::error::Error for InvalidInvocation {}

@@ -1,0 +1,44 @@
+//! The Runtime API, version 2018-06-01: its requests, its answers and what they mean.
+//!
+//! This layer has no state. [`Request`] writes any request of the API, [`InvocationHead`] reads what
+//! comes with an event, [`Reply`] says what the status of an answer means. The
+//! [machine](crate::Machine) puts them in order; a program with an order of its own can use them
+//! alone:
+//!
+//! ```
+//! use lambda_proto::Endpoint;
+//! use lambda_proto::api::Request;
+//!
+//! let endpoint = Endpoint::parse("127.0.0.1:9001")?.with_user_agent("my-runtime/1.0")?;
+//! let mut out = [0; 256];
+//! let length = Request::Next.encode(&endpoint, &mut out)?;
+//! assert_eq!(
+//!     core::str::from_utf8(&out[..length])?,
+//!     "GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\n\
+//!      Host: 127.0.0.1:9001\r\n\
+//!      User-Agent: my-runtime/1.0\r\n\r\n",
+//! );
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod content_type;
+mod deadline;
+mod documents;
+mod endpoint;
+mod invocation;
+mod names;
+mod prelude;
+mod reply;
+mod report;
+mod request;
+
+pub use content_type::{ContentType, InvalidContentType};
+pub use deadline::Deadline;
+pub use documents::{ClientApplication, ClientContext, CognitoIdentity, ServiceError};
+pub use endpoint::{Endpoint, EndpointError};
+pub use invocation::{HeadIndex, InvalidInvocation, InvocationHead, InvocationIds};
+pub use prelude::{HttpPrelude, PreludeError};
+pub use reply::{Call, Meaning, Reply, Then};
+pub use report::ErrorReport;
+pub(crate) use request::put_error_trailers;
+pub use request::{Request, ResponseLength};

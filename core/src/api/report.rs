@@ -1,0 +1,155 @@
+use crate::http::{BufferTooSmall, Counter, Sink, Writer};
+use crate::json;
+use crate::limits::{MAX_ERROR_BODY, MAX_ERROR_TYPE};
+
+/// Why an invocation, or the start of the function, failed; sent as JSON.
+///
+/// ```
+/// use lambda_proto::ErrorReport;
+///
+/// let report = ErrorReport::new("Function.NoSuchTable", "there is no table \"users\"")
+///     .stack_trace("users::load\nmain");
+/// let mut json = [0; 128];
+/// let length = report.encode_json(&mut json)?;
+/// assert_eq!(
+///     core::str::from_utf8(&json[..length])?,
+///     r#"{"errorType":"Function.NoSuchTable","errorMessage":"there is no table \"users\"","stackTrace":["users::load","main"]}"#,
+/// );
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// A report is never refused for being long: what exceeds the [limit](Self::limit) is cut, whole
+/// stack frames first, then the message, always between characters.
+#[derive(Clone, Copy, Debug)]
+pub struct ErrorReport<'a> {
+    error_type: &'a str,
+    message: &'a str,
+    stack_trace: &'a str,
+    xray_cause: Option<&'a str>,
+    limit: usize,
+}
+
+/// Bytes of the least that a report has.
+pub(super) const SKELETON: usize = br#"{"errorType":"","errorMessage":""}"#.len();
+const STACK_TRACE: &[u8] = b",\"stackTrace\":[";
+
+impl<'a> ErrorReport<'a> {
+    /// A report of a type and a message.
+    ///
+    /// The type is for programs, in the form `Category.Reason`: the service recognises `Function.`
+    /// and `Runtime.` followed by a capitalised word and counts everything else as unknown (emulator:
+    /// `fatalerror/fatalerror.go`). More than [`MAX_ERROR_TYPE`] bytes of it are cut.
+    pub const fn new(error_type: &'a str, message: &'a str) -> Self {
+        Self { error_type, message, stack_trace: "", xray_cause: None, limit: MAX_ERROR_BODY }
+    }
+
+    /// The same report with a stack trace, one frame a line; empty lines are passed over.
+    #[must_use]
+    pub const fn stack_trace(mut self, frames: &'a str) -> Self {
+        self.stack_trace = frames;
+        self
+    }
+
+    /// The same report with the cause for X-Ray, a JSON document with `working_directory`,
+    /// `exceptions` and `paths` (emulator: `rapi/model/error_cause.go`).
+    ///
+    /// It goes into a header, with everything beyond ASCII escaped, and is left out if it is then
+    /// longer than [`MAX_XRAY_CAUSE`](crate::limits::MAX_XRAY_CAUSE).
+    #[must_use]
+    pub const fn xray_cause(mut self, json: &'a str) -> Self {
+        self.xray_cause = Some(json);
+        self
+    }
+
+    /// The same report with its JSON cut to `bytes`, for small buffers; never above
+    /// [`MAX_ERROR_BODY`]. What a report without text needs, 34 bytes, is written in any case.
+    #[must_use]
+    pub const fn limit(mut self, bytes: usize) -> Self {
+        self.limit = if bytes < self.limit { bytes } else { self.limit };
+        self
+    }
+
+    /// Writes the JSON into `out` and returns its length in bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`BufferTooSmall`] with the exact length.
+    pub fn encode_json(&self, out: &mut [u8]) -> Result<usize, BufferTooSmall> {
+        let mut writer = Writer::new(out);
+        self.put_json(&mut writer);
+        writer.finish()
+    }
+
+    /// The type and the message, as they were given.
+    #[cfg(feature = "embedded-io")]
+    pub(crate) fn type_and_message(&self) -> (&'a str, &'a str) {
+        (self.error_type, self.message)
+    }
+
+    /// Without what is only a help, for a buffer that has no room for it.
+    #[cfg(feature = "embedded-io")]
+    pub(crate) const fn without_xray_cause(mut self) -> Self {
+        self.xray_cause = None;
+        self
+    }
+
+    /// The length of the JSON in bytes.
+    pub(crate) fn json_len(&self) -> usize {
+        let mut counter = Counter::default();
+        self.put_json(&mut counter);
+        counter.length
+    }
+
+    pub(super) fn put_json(&self, sink: &mut impl Sink) {
+        let mut left = self.limit.saturating_sub(SKELETON);
+        sink.put(b"{\"errorType\":\"");
+        left -= json::put_escaped(sink, self.error_type, left.min(MAX_ERROR_TYPE)).0;
+        sink.put(b"\",\"errorMessage\":\"");
+        left -= json::put_escaped(sink, self.message, left).0;
+        sink.put(b"\"");
+        self.put_stack_trace(sink, left);
+        sink.put(b"}");
+    }
+
+    /// Writes the frames that fit, whole ones only.
+    fn put_stack_trace(&self, sink: &mut impl Sink, most: usize) {
+        let mut left = most.saturating_sub(STACK_TRACE.len() + 1);
+        let mut is_first = true;
+        for frame in self.stack_trace.lines().filter(|frame| !frame.is_empty()) {
+            let mut counter = Counter::default();
+            json::put_string(&mut counter, frame);
+            let needed = counter.length + usize::from(!is_first);
+            if needed > left {
+                break;
+            }
+            left -= needed;
+            sink.put(if is_first { STACK_TRACE } else { b"," });
+            json::put_string(sink, frame);
+            is_first = false;
+        }
+        if !is_first {
+            sink.put(b"]");
+        }
+    }
+
+    /// Writes the type as a header value: visible ASCII, everything else replaced by `_`.
+    pub(super) fn put_header_type(&self, sink: &mut impl Sink) {
+        // An empty value would be read as a type that nobody gave; the service's own word is better.
+        if self.error_type.is_empty() {
+            return sink.put(b"Runtime.Unknown");
+        }
+        let mut value = [b'_'; MAX_ERROR_TYPE];
+        let mut length = 0;
+        for (slot, character) in value.iter_mut().zip(self.error_type.chars()) {
+            if character.is_ascii_graphic() {
+                *slot = character as u8;
+            }
+            length += 1;
+        }
+        sink.put(&value[..length]);
+    }
+
+    pub(super) fn xray_cause_json(&self) -> Option<&'a str> {
+        self.xray_cause
+    }
+}

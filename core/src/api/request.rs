@@ -1,0 +1,198 @@
+use super::report::SKELETON;
+use super::{ContentType, Endpoint, ErrorReport, InvocationIds, names};
+use crate::base64::{self, Base64};
+use crate::http::{BufferTooSmall, Counter, Sink, Writer, put_decimal};
+use crate::json;
+use crate::limits::{MAX_ERROR_TRAILERS, MAX_XRAY_CAUSE};
+
+/// A request of the Runtime API.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Request<'a> {
+    /// Asks for the next invocation. The answer may take for ever; never put a timeout on it.
+    Next,
+    /// Answers an invocation; only the head, its body follows.
+    Response {
+        /// The invocation.
+        ids: &'a InvocationIds,
+        /// What the body is; managed instances take none as `application/octet-stream`.
+        content_type: Option<ContentType<'a>>,
+        /// How long the body is.
+        length: ResponseLength,
+    },
+    /// Reports that an invocation failed; head and body.
+    Error {
+        /// The invocation.
+        ids: &'a InvocationIds,
+        /// Why.
+        report: ErrorReport<'a>,
+    },
+    /// Reports that the function could not start; head and body. The process exits afterwards.
+    InitError {
+        /// Why.
+        report: ErrorReport<'a>,
+    },
+    /// Says that a SnapStart function is ready to be snapshotted; answered after the restore.
+    RestoreNext,
+    /// Reports that a restored function could not resume; head and body. The process exits
+    /// afterwards.
+    RestoreError {
+        /// Why.
+        report: ErrorReport<'a>,
+    },
+}
+
+/// How long the body of a response is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseLength {
+    /// So many bytes, buffered by the service before the caller sees any.
+    Buffered(u64),
+    /// Not known yet: the body is streamed in chunks, and errors may follow as trailers.
+    Streamed,
+}
+
+impl Request<'_> {
+    /// Writes the request into `out` and returns its length in bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`BufferTooSmall`] with the exact length.
+    pub fn encode(&self, endpoint: &Endpoint, out: &mut [u8]) -> Result<usize, BufferTooSmall> {
+        let mut writer = Writer::new(out);
+        let sink = &mut writer;
+        match self {
+            Self::Next => put_get(sink, endpoint, names::NEXT),
+            Self::RestoreNext => put_get(sink, endpoint, names::RESTORE_NEXT),
+            Self::Response { ids, content_type, length } => {
+                put_invocation_line(sink, endpoint, ids, names::RESPONSE);
+                if let Some(content_type) = content_type {
+                    put_field(sink, names::CONTENT_TYPE, content_type.as_bytes());
+                }
+                match length {
+                    ResponseLength::Buffered(length) => put_content_length(sink, *length),
+                    ResponseLength::Streamed => {
+                        put_field(sink, names::RESPONSE_MODE, b"streaming");
+                        put_field(sink, "Transfer-Encoding", b"chunked");
+                        put_field(sink, "Trailer", names::ERROR_TYPE.as_bytes());
+                        put_field(sink, "Trailer", names::ERROR_BODY.as_bytes());
+                    }
+                }
+                sink.put(b"\r\n");
+            }
+            Self::Error { ids, report } => {
+                put_invocation_line(sink, endpoint, ids, names::ERROR);
+                put_report(sink, report);
+            }
+            Self::InitError { report } => {
+                put_line(sink, endpoint, "POST ", names::INIT_ERROR);
+                put_report(sink, report);
+            }
+            Self::RestoreError { report } => {
+                put_line(sink, endpoint, "POST ", names::RESTORE_ERROR);
+                put_report(sink, report);
+            }
+        }
+        writer.finish()
+    }
+}
+
+/// The trailers of a streamed response that failed, and the empty line that ends the request.
+pub(crate) fn put_error_trailers(sink: &mut impl Sink, report: &ErrorReport<'_>) {
+    let mut counter = Counter::default();
+    put_error_trailers_within(&mut counter, &report.limit(0));
+    let around_the_json = counter.length - base64::encoded_length(SKELETON);
+    let most = base64::decoded_length(MAX_ERROR_TRAILERS - around_the_json);
+    put_error_trailers_within(sink, &report.limit(most));
+}
+
+fn put_error_trailers_within(sink: &mut impl Sink, report: &ErrorReport<'_>) {
+    put_error_type(sink, report);
+    sink.put(names::ERROR_BODY.as_bytes());
+    sink.put(b": ");
+    let mut encoder = Base64::new(sink);
+    report.put_json(&mut encoder);
+    encoder.finish();
+    sink.put(b"\r\n\r\n");
+}
+
+fn put_get(sink: &mut impl Sink, endpoint: &Endpoint, path: &str) {
+    put_line(sink, endpoint, "GET ", path);
+    sink.put(b"\r\n");
+}
+
+fn put_line(sink: &mut impl Sink, endpoint: &Endpoint, method: &str, path: &str) {
+    endpoint.put_request_line_start(sink, method);
+    sink.put(path.as_bytes());
+    endpoint.put_request_line_end(sink);
+}
+
+/// The request line of an answer, with the ids of the invocation that it answers.
+fn put_invocation_line(sink: &mut impl Sink, endpoint: &Endpoint, ids: &InvocationIds, call: &str) {
+    endpoint.put_request_line_start(sink, "POST ");
+    sink.put(names::INVOCATION.as_bytes());
+    put_path_segment(sink, ids.request_id());
+    sink.put(call.as_bytes());
+    endpoint.put_request_line_end(sink);
+    if let Some(attempt_id) = ids.attempt_id() {
+        put_field(sink, names::INVOCATION_ID, attempt_id);
+    }
+}
+
+/// The header fields and the body of an error report.
+fn put_report(sink: &mut impl Sink, report: &ErrorReport<'_>) {
+    put_field(sink, names::CONTENT_TYPE, names::ERROR_CONTENT_TYPE.as_bytes());
+    put_error_type(sink, report);
+    if let Some(cause) = report.xray_cause_json() {
+        let mut counter = Counter::default();
+        json::put_header_safe(&mut counter, cause);
+        if counter.length <= MAX_XRAY_CAUSE {
+            sink.put(names::XRAY_ERROR_CAUSE.as_bytes());
+            sink.put(b": ");
+            json::put_header_safe(sink, cause);
+            sink.put(b"\r\n");
+        }
+    }
+    put_content_length(sink, report.json_len() as u64);
+    sink.put(b"\r\n");
+    report.put_json(sink);
+}
+
+fn put_error_type(sink: &mut impl Sink, report: &ErrorReport<'_>) {
+    sink.put(names::ERROR_TYPE.as_bytes());
+    sink.put(b": ");
+    report.put_header_type(sink);
+    sink.put(b"\r\n");
+}
+
+fn put_content_length(sink: &mut impl Sink, length: u64) {
+    sink.put(b"Content-Length: ");
+    put_decimal(sink, length);
+    sink.put(b"\r\n");
+}
+
+fn put_field(sink: &mut impl Sink, name: &str, value: &[u8]) {
+    sink.put(name.as_bytes());
+    sink.put(b": ");
+    sink.put(value);
+    sink.put(b"\r\n");
+}
+
+/// Percent-encodes everything that cannot stand in a path segment (RFC 3986 section 3.3).
+fn put_path_segment(sink: &mut impl Sink, segment: &str) {
+    let bytes = segment.as_bytes();
+    let mut run = 0;
+    for (at, &byte) in bytes.iter().enumerate() {
+        if !is_pchar(byte) {
+            const HEX: &[u8; 16] = b"0123456789ABCDEF";
+            sink.put(&bytes[run..at]);
+            sink.put(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+            run = at + 1;
+        }
+    }
+    sink.put(&bytes[run..]);
+}
+
+/// `pchar` of RFC 3986 without the percent sign.
+pub(super) fn is_pchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte)
+}

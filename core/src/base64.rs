@@ -1,0 +1,56 @@
+//! Standard base64 with padding (RFC 4648 section 4), written as it comes.
+
+use crate::http::Sink;
+
+/// Encodes what is put into it and hands it on; [`finish`](Self::finish) writes the padding.
+pub(crate) struct Base64<'s, S: Sink> {
+    sink: &'s mut S,
+    group: [u8; 3],
+    filled: usize,
+}
+
+impl<'s, S: Sink> Base64<'s, S> {
+    pub(crate) fn new(sink: &'s mut S) -> Self {
+        Self { sink, group: [0; 3], filled: 0 }
+    }
+
+    pub(crate) fn finish(mut self) {
+        if self.filled > 0 {
+            self.put_group();
+        }
+    }
+
+    fn put_group(&mut self) {
+        const ALPHABET: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let [a, b, c] = self.group;
+        let bits = u32::from_be_bytes([0, a, b, c]);
+        let mut digits = [18, 12, 6, 0].map(|shift| ALPHABET[(bits >> shift) as usize & 63]);
+        digits[self.filled + 1..].fill(b'=');
+        self.sink.put(&digits);
+        self.group = [0; 3];
+        self.filled = 0;
+    }
+}
+
+impl<S: Sink> Sink for Base64<'_, S> {
+    fn put(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.group[self.filled] = byte;
+            self.filled += 1;
+            if self.filled == 3 {
+                self.put_group();
+            }
+        }
+    }
+}
+
+/// Bytes that `decoded` bytes are encoded in.
+pub(crate) const fn encoded_length(decoded: usize) -> usize {
+    decoded.div_ceil(3) * 4
+}
+
+/// Bytes that can be encoded within `encoded` bytes.
+pub(crate) const fn decoded_length(encoded: usize) -> usize {
+    encoded / 4 * 3
+}

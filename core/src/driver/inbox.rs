@@ -1,0 +1,187 @@
+//! Where what arrives is kept until it is used.
+
+use super::Storage;
+use crate::api::{HeadIndex, InvocationHead};
+use crate::{Event, Machine, ReceiveError, Reply};
+
+/// ```text
+///  0        head            body                  start       end
+///  |  used   | head of event | body, so far | gap  |   raw     |  room  |
+/// ```
+///
+/// Raw bytes are what the machine has not consumed. The body is joined where its framing stood
+/// between its pieces; bytes that are read when no raw ones are left land in their final place, so a
+/// large body is moved only where chunks begin.
+pub(super) struct Inbox<S> {
+    storage: S,
+    index: HeadIndex,
+    head: usize,
+    body: usize,
+    body_end: usize,
+    start: usize,
+    end: usize,
+    keeping: Keeping,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keeping {
+    /// No event has begun.
+    Nothing,
+    Event,
+    /// The event was too large; its body is thrown away as it comes.
+    HeadOnly,
+}
+
+/// What the machine has found. Borrows stay valid until the inbox is used again.
+pub(super) enum Found<'b> {
+    Piece,
+    InvocationEnd,
+    Detail(&'b [u8]),
+    Reply(Reply),
+}
+
+/// The least that is grown to when there is no room.
+const STEP: usize = 4096;
+
+impl<S: Storage> Inbox<S> {
+    pub(super) fn new(storage: S) -> Self {
+        Self {
+            storage,
+            index: HeadIndex::default(),
+            head: 0,
+            body: 0,
+            body_end: 0,
+            start: 0,
+            end: 0,
+            keeping: Keeping::Nothing,
+        }
+    }
+
+    /// Forgets everything, for a new connection or a new request.
+    pub(super) fn clear(&mut self) {
+        (self.head, self.body, self.body_end, self.start, self.end) = (0, 0, 0, 0, 0);
+        self.keeping = Keeping::Nothing;
+    }
+
+    /// The storage, to be used for something else after [`clear`](Self::clear).
+    pub(super) fn storage(&mut self) -> &mut S {
+        &mut self.storage
+    }
+
+    pub(super) fn is_too_large(&self) -> bool {
+        self.keeping == Keeping::HeadOnly
+    }
+
+    pub(super) fn invocation(&self) -> (InvocationHead<'_>, &[u8]) {
+        let bytes = self.storage.bytes();
+        let head = bytes.get(self.head..self.body).unwrap_or_default();
+        let body = bytes.get(self.body..self.body_end).unwrap_or_default();
+        (self.index.on(head), body)
+    }
+
+    /// Lets the machine take the next thing from the raw bytes.
+    pub(super) fn take(
+        &mut self,
+        machine: &mut Machine,
+    ) -> Result<Option<Found<'_>>, ReceiveError> {
+        let mut cursor = self.storage.bytes().get(self.start..self.end).unwrap_or_default();
+        let event = machine.receive(&mut cursor)?;
+        self.start = self.end - cursor.len();
+        Ok(match event {
+            None => None,
+            Some(Event::Invocation(head)) => {
+                self.index = head.index();
+                self.head = self.start - head.as_bytes().len();
+                self.body = self.start;
+                self.body_end = self.start;
+                self.keeping = Keeping::Event;
+                Some(Found::Piece)
+            }
+            Some(Event::Body(piece)) => {
+                let length = piece.len();
+                if self.keeping == Keeping::Event {
+                    self.keep(length);
+                }
+                Some(Found::Piece)
+            }
+            Some(Event::InvocationEnd) => Some(Found::InvocationEnd),
+            Some(Event::Detail(detail)) => {
+                let from = self.start - detail.len();
+                let to = self.start;
+                Some(Found::Detail(&self.storage.bytes()[from..to]))
+            }
+            Some(Event::Reply(reply)) => Some(Found::Reply(reply)),
+        })
+    }
+
+    pub(super) fn end_of_stream(&mut self, machine: &mut Machine) -> Option<Found<'static>> {
+        match machine.end_of_stream()? {
+            Event::InvocationEnd => Some(Found::InvocationEnd),
+            Event::Reply(reply) => Some(Found::Reply(reply)),
+            Event::Invocation(_) | Event::Body(_) | Event::Detail(_) => None,
+        }
+    }
+
+    /// Moves the piece that ends at `start` to the end of the body, unless it stands there already.
+    fn keep(&mut self, length: usize) {
+        let from = self.start - length;
+        if from != self.body_end {
+            self.storage.bytes_mut().copy_within(from..self.start, self.body_end);
+        }
+        self.body_end += length;
+    }
+
+    /// Room to read into, never empty; `None` if a head fills the storage and cannot be completed.
+    pub(super) fn room(&mut self, machine: &Machine) -> Option<&mut [u8]> {
+        if self.start == self.end {
+            let to = if self.keeping == Keeping::Nothing { 0 } else { self.body_end };
+            (self.start, self.end) = (to, to);
+        }
+        let announced = usize::try_from(machine.announced()).unwrap_or(usize::MAX);
+        let length = self.storage.bytes().len();
+        if self.keeping != Keeping::HeadOnly
+            && (self.end == length || announced > length - self.end)
+        {
+            self.compact();
+            // Twice what is there at most: what was announced is no reason to reserve it.
+            let wanted = self.end.saturating_add(announced.max(STEP));
+            if wanted > length {
+                self.storage.grow(wanted.min(self.end.saturating_mul(2).max(STEP)).max(length));
+            }
+        }
+        if self.end == self.storage.bytes().len() {
+            match self.keeping {
+                Keeping::Nothing => return None,
+                Keeping::Event | Keeping::HeadOnly => {
+                    self.keeping = Keeping::HeadOnly;
+                    self.body_end = self.body;
+                    self.compact();
+                }
+            }
+        }
+        let end = self.end;
+        self.storage.bytes_mut().get_mut(end..).filter(|room| !room.is_empty())
+    }
+
+    pub(super) fn filled(&mut self, length: usize) {
+        self.end = (self.end + length).min(self.storage.bytes().len());
+    }
+
+    /// Closes the gaps: before the head, and between the body and the raw bytes.
+    fn compact(&mut self) {
+        let bytes = self.storage.bytes_mut();
+        if self.keeping == Keeping::Nothing {
+            (self.head, self.body, self.body_end) = (0, 0, 0);
+        } else if self.head > 0 {
+            bytes.copy_within(self.head..self.body_end, 0);
+            self.body -= self.head;
+            self.body_end -= self.head;
+            self.head = 0;
+        }
+        if self.start > self.body_end {
+            bytes.copy_within(self.start..self.end, self.body_end);
+            self.end -= self.start - self.body_end;
+            self.start = self.body_end;
+        }
+    }
+}

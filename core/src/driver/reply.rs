@@ -1,0 +1,156 @@
+use core::fmt;
+use core::marker::PhantomData;
+
+use super::wire::Wire;
+use super::{Host, Storage};
+use crate::{ContentType, ErrorReport};
+
+/// The answer of a buffered invocation: a body and what it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Response<'a> {
+    body: &'a [u8],
+    content_type: Option<ContentType<'a>>,
+}
+
+impl<'a> Response<'a> {
+    /// Any bytes, of no stated content type.
+    pub const fn new(body: &'a [u8]) -> Self {
+        Self { body, content_type: None }
+    }
+
+    /// The same body with a content type, or none.
+    #[must_use]
+    pub fn content_type(mut self, content_type: impl Into<Option<ContentType<'a>>>) -> Self {
+        self.content_type = content_type.into();
+        self
+    }
+}
+
+/// The right to answer one invocation, once.
+///
+/// Dropped without an answer, it makes the driver report an error for the invocation.
+pub struct Reply<'i, H: Host, S: Storage> {
+    wire: &'i mut Wire<H, S>,
+    invocation: Invariant<'i>,
+}
+
+/// Ties a value to one invocation: neither a longer nor a shorter lifetime fits.
+type Invariant<'i> = PhantomData<fn(&'i ()) -> &'i ()>;
+
+impl<'i, H: Host, S: Storage> Reply<'i, H, S> {
+    pub(super) fn new(wire: &'i mut Wire<H, S>) -> Self {
+        Self { wire, invocation: PhantomData }
+    }
+
+    /// Sends the answer and waits for the service's reply to it.
+    ///
+    /// The caller of the function has its answer then, and the environment still runs: work that
+    /// follows belongs between this call and the return of the handler.
+    pub fn send(self, response: Response<'_>) -> Sent<'i> {
+        self.respond(response, false)
+    }
+
+    /// Sends the answer and asks for the next invocation in the same write.
+    ///
+    /// The environment may be frozen from here on. An answer whose connection is lost is not sent
+    /// again, as nobody waits for the reply to it. While the host stops, it is [`send`](Self::send).
+    pub fn send_and_next(self, response: Response<'_>) -> Sent<'i> {
+        self.respond(response, true)
+    }
+
+    /// Reports that the invocation failed.
+    pub fn fail(self, report: &ErrorReport<'_>) -> Sent<'i> {
+        Sent::new(self.wire.fail_in_hand(report))
+    }
+
+    /// Begins to stream the answer; see [`Machine::stream`](crate::Machine::stream).
+    pub fn stream(self, content_type: ContentType<'_>) -> Stream<'i, H, S> {
+        let wire = self.wire;
+        wire.begin_stream(content_type);
+        Stream { wire, invocation: PhantomData }
+    }
+
+    fn respond(self, response: Response<'_>, is_pipelined: bool) -> Sent<'i> {
+        let Response { body, content_type } = response;
+        Sent::new(self.wire.answer(body, is_pipelined, |wire| {
+            wire.encode(|machine, out| machine.respond(content_type, body.len(), out))
+        }))
+    }
+}
+
+/// The proof that an invocation has been answered.
+#[derive(Debug)]
+pub struct Sent<'i> {
+    answer: Answer,
+    invocation: Invariant<'i>,
+}
+
+impl Sent<'_> {
+    fn new(answer: Answer) -> Self {
+        Self { answer, invocation: PhantomData }
+    }
+
+    /// What became of the answer.
+    pub fn answer(&self) -> Answer {
+        self.answer
+    }
+}
+
+/// What became of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The service has replied.
+    Known(crate::Reply),
+    /// The reply is awaited together with the next invocation.
+    Pipelined,
+    /// The connection was lost, or the driver ends: nobody knows.
+    FateUnknown,
+}
+
+/// An answer that is sent piece by piece, each as a chunk of its own.
+///
+/// Dropped without an end, it makes the driver end the stream with an error.
+pub struct Stream<'i, H: Host, S: Storage> {
+    wire: &'i mut Wire<H, S>,
+    invocation: Invariant<'i>,
+}
+
+impl<'i, H: Host, S: Storage> Stream<'i, H, S> {
+    /// Sends the next piece, whole, and blocks while the service does not take it.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamOver`] if the service has ended the stream or the connection was lost: more pieces
+    /// lead nowhere.
+    pub fn write(&mut self, piece: &[u8]) -> Result<(), StreamOver> {
+        self.wire.write_chunk(piece)
+    }
+
+    /// Ends the stream.
+    pub fn finish(self) -> Sent<'i> {
+        Sent::new(self.wire.finish_stream(None, false))
+    }
+
+    /// Ends the stream and asks for the next invocation in the same write, as
+    /// [`Reply::send_and_next`].
+    pub fn finish_and_next(self) -> Sent<'i> {
+        Sent::new(self.wire.finish_stream(None, true))
+    }
+
+    /// Ends the stream with an error; what was sent stays sent.
+    pub fn fail(self, report: &ErrorReport<'_>) -> Sent<'i> {
+        Sent::new(self.wire.finish_stream(Some(report), false))
+    }
+}
+
+/// A stream has ended before its writer ended it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamOver;
+
+impl fmt::Display for StreamOver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the Runtime API takes no more of this response")
+    }
+}
+
+impl core::error::Error for StreamOver {}

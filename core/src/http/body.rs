@@ -1,0 +1,211 @@
+//! Response bodies: by length, in chunks, or to the end of the stream.
+
+use core::fmt;
+
+use crate::limits::{MAX_CHUNK_LINE, MAX_RESPONSE_TRAILERS};
+
+/// How the end of a body is found (RFC 9112 section 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyLength {
+    /// So many bytes.
+    Fixed(u64),
+    /// Chunks, the last of which is empty.
+    Chunked,
+    /// Everything up to the end of the stream.
+    ToEnd,
+}
+
+/// Takes a body out of its framing, piece by piece, without copying it.
+///
+/// Pieces borrow from the input. The decoder never trusts a length: it only counts what has arrived.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyDecoder {
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Fixed { left: u64 },
+    ToEnd,
+    // A size is seen digit by digit; `digits` is 0 until the first one.
+    ChunkSize { size: u64, digits: u8, line: u16 },
+    // White space or an extension: everything to the end of the line is passed over.
+    ChunkExtension { size: u64, line: u16 },
+    ChunkSizeLf { size: u64 },
+    ChunkData { left: u64 },
+    ChunkDataCr,
+    ChunkDataLf,
+    // `line` counts the bytes of the current trailer line, `seen` those of all.
+    Trailer { line: u32, seen: u32 },
+    TrailerLf { line: u32, seen: u32 },
+    Complete,
+}
+
+impl BodyDecoder {
+    /// A decoder for one body; an empty one is complete at once.
+    pub fn new(length: BodyLength) -> Self {
+        let state = match length {
+            BodyLength::Fixed(0) => State::Complete,
+            BodyLength::Fixed(left) => State::Fixed { left },
+            BodyLength::Chunked => CHUNK_START,
+            BodyLength::ToEnd => State::ToEnd,
+        };
+        Self { state }
+    }
+
+    /// Consumes framing and at most one piece of the body from `input`.
+    ///
+    /// Returns a piece that is not empty and ends where the cursor stands, or `None` when the body
+    /// is complete or the input is used up. Call again until `None`.
+    ///
+    /// # Errors
+    ///
+    /// Any [`BodyError`]; the body cannot be read further.
+    pub fn decode<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<&'b [u8]>, BodyError> {
+        loop {
+            match self.state {
+                State::Complete => return Ok(None),
+                State::Fixed { left } => {
+                    let piece = take(input, left);
+                    let left = left - piece.len() as u64;
+                    self.state = if left == 0 { State::Complete } else { State::Fixed { left } };
+                    return Ok((!piece.is_empty()).then_some(piece));
+                }
+                State::ToEnd => {
+                    let piece = take(input, u64::MAX);
+                    return Ok((!piece.is_empty()).then_some(piece));
+                }
+                State::ChunkData { left } => {
+                    let piece = take(input, left);
+                    let left = left - piece.len() as u64;
+                    self.state =
+                        if left == 0 { State::ChunkDataCr } else { State::ChunkData { left } };
+                    return Ok((!piece.is_empty()).then_some(piece));
+                }
+                _ => {
+                    let Some((&byte, rest)) = input.split_first() else { return Ok(None) };
+                    self.state = self.state.after_framing(byte)?;
+                    *input = rest;
+                }
+            }
+        }
+    }
+
+    /// Tells the decoder that the stream has ended, and returns whether the body is complete.
+    pub fn end_of_stream(&mut self) -> bool {
+        if self.state == State::ToEnd {
+            self.state = State::Complete;
+        }
+        self.is_complete()
+    }
+
+    /// Whether the whole body, with its framing, has been consumed.
+    pub fn is_complete(&self) -> bool {
+        self.state == State::Complete
+    }
+
+    /// Bytes that certainly belong to the body before any framing follows.
+    ///
+    /// It is what the peer announced, so it says how much could be read into place, and is no reason
+    /// to reserve so much memory.
+    pub fn announced(&self) -> u64 {
+        match self.state {
+            State::Fixed { left } | State::ChunkData { left } => left,
+            _ => 0,
+        }
+    }
+}
+
+const CHUNK_START: State = State::ChunkSize { size: 0, digits: 0, line: 0 };
+
+impl State {
+    /// The state after one byte of chunk framing (RFC 9112 section 7.1).
+    fn after_framing(self, byte: u8) -> Result<Self, BodyError> {
+        match self {
+            Self::ChunkSize { size, digits, line } => match byte {
+                b'\r' if digits > 0 => Ok(Self::ChunkSizeLf { size }),
+                b';' | b' ' | b'\t' if digits > 0 => Self::extension(size, line),
+                _ => {
+                    let digit = (byte as char).to_digit(16).ok_or(BodyError::BadChunkSize)?;
+                    let size = size.checked_mul(16).ok_or(BodyError::BadChunkSize)?;
+                    let line = next_in_line(line)?;
+                    Ok(Self::ChunkSize { size: size | u64::from(digit), digits: 1, line })
+                }
+            },
+            Self::ChunkExtension { size, line } => match byte {
+                b'\r' => Ok(Self::ChunkSizeLf { size }),
+                b'\n' => Err(BodyError::BadChunkSize),
+                _ => Self::extension(size, line),
+            },
+            Self::ChunkSizeLf { size } => match (byte, size) {
+                (b'\n', 0) => Ok(Self::Trailer { line: 0, seen: 0 }),
+                (b'\n', left) => Ok(Self::ChunkData { left }),
+                _ => Err(BodyError::BadChunkSize),
+            },
+            Self::ChunkDataCr if byte == b'\r' => Ok(Self::ChunkDataLf),
+            Self::ChunkDataLf if byte == b'\n' => Ok(CHUNK_START),
+            Self::ChunkDataCr | Self::ChunkDataLf => Err(BodyError::BadChunkEnd),
+            Self::Trailer { line, seen } => match byte {
+                b'\r' => Ok(Self::TrailerLf { line, seen }),
+                b'\n' => Err(BodyError::BadTrailer),
+                _ if seen as usize >= MAX_RESPONSE_TRAILERS => Err(BodyError::TrailersTooLarge),
+                _ => Ok(Self::Trailer { line: line + 1, seen: seen + 1 }),
+            },
+            Self::TrailerLf { line, seen } => match (byte, line) {
+                (b'\n', 0) => Ok(Self::Complete),
+                (b'\n', _) => Ok(Self::Trailer { line: 0, seen: seen + 1 }),
+                _ => Err(BodyError::BadTrailer),
+            },
+            Self::Fixed { .. } | Self::ToEnd | Self::ChunkData { .. } | Self::Complete => Ok(self),
+        }
+    }
+
+    fn extension(size: u64, line: u16) -> Result<Self, BodyError> {
+        Ok(Self::ChunkExtension { size, line: next_in_line(line)? })
+    }
+}
+
+fn next_in_line(line: u16) -> Result<u16, BodyError> {
+    if usize::from(line) >= MAX_CHUNK_LINE {
+        return Err(BodyError::ChunkLineTooLong);
+    }
+    Ok(line + 1)
+}
+
+/// Splits at most `most` bytes off the front of `input`.
+fn take<'b>(input: &mut &'b [u8], most: u64) -> &'b [u8] {
+    let length = usize::try_from(most).unwrap_or(usize::MAX).min(input.len());
+    let (piece, rest) = input.split_at(length);
+    *input = rest;
+    piece
+}
+
+/// Why the bytes of the service are not a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// A chunk does not start with a hexadecimal size below 2^64 and a line end.
+    BadChunkSize,
+    /// The line of a chunk size is longer than [`MAX_CHUNK_LINE`].
+    ChunkLineTooLong,
+    /// The data of a chunk are not followed by a line end.
+    BadChunkEnd,
+    /// A trailer line does not end with CR LF.
+    BadTrailer,
+    /// The trailers are longer than [`MAX_RESPONSE_TRAILERS`].
+    TrailersTooLarge,
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadChunkSize => f.write_str("bad chunk size"),
+            Self::ChunkLineTooLong => write!(f, "chunk size line over {MAX_CHUNK_LINE} bytes"),
+            Self::BadChunkEnd => f.write_str("no line end behind the data of a chunk"),
+            Self::BadTrailer => f.write_str("malformed trailer"),
+            Self::TrailersTooLarge => write!(f, "trailers over {MAX_RESPONSE_TRAILERS} bytes"),
+        }
+    }
+}
+
+impl core::error::Error for BodyError {}

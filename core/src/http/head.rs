@@ -1,0 +1,233 @@
+//! Response heads: where they end and what they say about the body.
+
+use core::fmt;
+use core::mem::MaybeUninit;
+
+use super::BodyLength;
+use crate::limits::{MAX_FIELDS, MAX_HEAD};
+
+/// Finds the end of a response head, however slowly it arrives.
+///
+/// It remembers how far it has looked, so a head that is delivered byte by byte costs time linear in
+/// its length. The caller presents the same bytes again, with more behind them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HeadScanner {
+    scanned: usize,
+}
+
+impl HeadScanner {
+    /// Looks for the end of the head that `input` starts with.
+    ///
+    /// Returns the length of the head in bytes, its empty line included, or `None` while that line
+    /// is missing. After `Some` the scanner is ready for the next head.
+    ///
+    /// # Errors
+    ///
+    /// [`HeadError::LeadingBlankLine`], [`HeadError::BareLineFeed`] and [`HeadError::TooLarge`], each
+    /// as soon as the bytes show it.
+    pub fn find_end(&mut self, input: &[u8]) -> Result<Option<usize>, HeadError> {
+        if let Some(b'\r' | b'\n') = input.first() {
+            return Err(HeadError::LeadingBlankLine);
+        }
+        let window = input.get(..MAX_HEAD).unwrap_or(input);
+        let mut from = self.scanned.min(window.len());
+        while let Some(offset) = find_line_feed(&window[from..]) {
+            let line_feed = from + offset;
+            let before = &window[..line_feed];
+            if !before.ends_with(b"\r") {
+                return Err(HeadError::BareLineFeed);
+            }
+            if before.ends_with(b"\r\n\r") {
+                self.scanned = 0;
+                return Ok(Some(line_feed + 1));
+            }
+            from = line_feed + 1;
+        }
+        if window.len() == MAX_HEAD {
+            return Err(HeadError::TooLarge);
+        }
+        self.scanned = window.len();
+        Ok(None)
+    }
+
+    /// Whether a part of a head has been seen whose end is still missing.
+    pub fn is_inside(&self) -> bool {
+        self.scanned > 0
+    }
+}
+
+/// Position of the first line feed.
+///
+/// Eight bytes at a time: a byte of `word ^ pattern` is zero where a line feed stands, and the
+/// subtraction borrows into the high bit of the lowest such byte.
+fn find_line_feed(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let (words, _) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let difference = u64::from_le_bytes(*word) ^ (ONES * b'\n' as u64);
+        let zeroes = difference.wrapping_sub(ONES) & !difference & HIGHS;
+        if zeroes != 0 {
+            return Some(index * 8 + (zeroes.trailing_zeros() / 8) as usize);
+        }
+    }
+    let tail = words.len() * 8;
+    bytes[tail..].iter().position(|&byte| byte == b'\n').map(|offset| tail + offset)
+}
+
+/// What a response head says, apart from its fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResponseHead {
+    /// The status code, 100 to 999.
+    pub status: u16,
+    /// How the length of the body is known (RFC 9112 section 6.3).
+    pub body: BodyLength,
+    /// Whether the connection may carry another request after this response (RFC 9112 section 9.3).
+    pub is_persistent: bool,
+}
+
+/// Parses one whole response head and shows each of its fields to `field`, in order.
+///
+/// `head` is exactly what [`HeadScanner::find_end`] measured. Names come as they were sent (compare
+/// them without case), values without surrounding white space.
+///
+/// # Errors
+///
+/// Any [`HeadError`]. Fields may have been shown before an error is found; what was made of them is
+/// to be thrown away.
+pub fn parse_response_head<'b>(
+    head: &'b [u8],
+    mut field: impl FnMut(&'b str, &'b [u8]),
+) -> Result<ResponseHead, HeadError> {
+    let mut storage = [const { MaybeUninit::<httparse::Header<'b>>::uninit() }; MAX_FIELDS];
+    let mut response = httparse::Response::new(&mut []);
+    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+        &mut response,
+        head,
+        &mut storage,
+    );
+    match parsed {
+        Ok(httparse::Status::Complete(length)) if length == head.len() => {}
+        Ok(_) => return Err(HeadError::Malformed),
+        Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooManyFields),
+        Err(_) => return Err(HeadError::Malformed),
+    }
+    let (Some(status), Some(version)) = (response.code, response.version) else {
+        return Err(HeadError::Malformed);
+    };
+    if status < 100 {
+        return Err(HeadError::Malformed);
+    }
+
+    let mut framing = Framing { length: None, is_chunked: false, close: version == 0 };
+    for header in response.headers.iter() {
+        framing.read(header.name, header.value)?;
+        field(header.name, header.value);
+    }
+    let body = framing.body_length(status)?;
+    let is_persistent = !framing.close && body != BodyLength::ToEnd;
+    Ok(ResponseHead { status, body, is_persistent })
+}
+
+/// What the fields say about the end of the message.
+struct Framing {
+    length: Option<u64>,
+    is_chunked: bool,
+    close: bool,
+}
+
+impl Framing {
+    fn read(&mut self, name: &str, value: &[u8]) -> Result<(), HeadError> {
+        // The lengths of the three names differ, so most fields cost one comparison.
+        match name.len() {
+            10 if name.eq_ignore_ascii_case("connection") => {
+                for option in value.split(|&byte| byte == b',') {
+                    let option = option.trim_ascii();
+                    if option.eq_ignore_ascii_case(b"close") {
+                        self.close = true;
+                    } else if option.eq_ignore_ascii_case(b"keep-alive") {
+                        self.close = false;
+                    }
+                }
+            }
+            14 if name.eq_ignore_ascii_case("content-length") => {
+                let length = parse_decimal(value).ok_or(HeadError::BadContentLength)?;
+                if self.length.is_some_and(|earlier| earlier != length) {
+                    return Err(HeadError::BadContentLength);
+                }
+                self.length = Some(length);
+            }
+            17 if name.eq_ignore_ascii_case("transfer-encoding") => {
+                if self.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(HeadError::UnknownTransferEncoding);
+                }
+                self.is_chunked = true;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn body_length(&self, status: u16) -> Result<BodyLength, HeadError> {
+        if self.is_chunked && self.length.is_some() {
+            return Err(HeadError::LengthWithChunked);
+        }
+        Ok(match (status, self.length) {
+            (100..=199 | 204 | 304, _) => BodyLength::Fixed(0),
+            _ if self.is_chunked => BodyLength::Chunked,
+            (_, Some(length)) => BodyLength::Fixed(length),
+            (_, None) => BodyLength::ToEnd,
+        })
+    }
+}
+
+/// Decimal digits and nothing else, up to `u64::MAX`.
+pub(crate) fn parse_decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |value, digit| {
+        let digit = digit.wrapping_sub(b'0');
+        (digit <= 9).then_some(())?;
+        value.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
+
+/// Why the bytes of the service are not a response head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HeadError {
+    /// A blank line stands before the status line.
+    LeadingBlankLine,
+    /// A line ends with a line feed alone.
+    BareLineFeed,
+    /// The head is longer than [`MAX_HEAD`].
+    TooLarge,
+    /// There are more than [`MAX_FIELDS`] fields.
+    TooManyFields,
+    /// The status line or a field is not as RFC 9112 section 2 and 5 want it.
+    Malformed,
+    /// `Content-Length` is not a decimal number below 2^64, or two of them differ.
+    BadContentLength,
+    /// `Transfer-Encoding` is something else than `chunked`, once.
+    UnknownTransferEncoding,
+    /// Both `Content-Length` and `Transfer-Encoding` are there, so the end is ambiguous.
+    LengthWithChunked,
+}
+
+impl fmt::Display for HeadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LeadingBlankLine => f.write_str("blank line before the status line"),
+            Self::BareLineFeed => f.write_str("line feed without carriage return in the head"),
+            Self::TooLarge => write!(f, "head longer than {MAX_HEAD} bytes"),
+            Self::TooManyFields => write!(f, "more than {MAX_FIELDS} header fields"),
+            Self::Malformed => f.write_str("malformed status line or header field"),
+            Self::BadContentLength => f.write_str("bad or contradictory Content-Length"),
+            Self::UnknownTransferEncoding => f.write_str("Transfer-Encoding is not chunked"),
+            Self::LengthWithChunked => f.write_str("both Content-Length and Transfer-Encoding"),
+        }
+    }
+}
+
+impl core::error::Error for HeadError {}

@@ -1,0 +1,240 @@
+//! JSON: written without allocation, and read where the service's own small documents are meant.
+
+use core::fmt::{self, Write};
+
+use serde::Deserialize;
+
+use crate::http::Sink;
+use crate::limits::MAX_JSON_DEPTH;
+
+/// Writes `text` as the inside of a JSON string, as much of it as fits `most` bytes.
+///
+/// Characters are written whole or not at all. Returns the bytes written and whether that was all.
+pub(crate) fn put_escaped(sink: &mut impl Sink, text: &str, most: usize) -> (usize, bool) {
+    let mut used = 0;
+    // Runs of characters that stand for themselves go out together.
+    let mut run = 0;
+    for (at, character) in text.char_indices() {
+        let mut control = *b"\\u0000";
+        let escape: &[u8] = match character {
+            '"' => b"\\\"",
+            '\\' => b"\\\\",
+            '\n' => b"\\n",
+            '\r' => b"\\r",
+            '\t' => b"\\t",
+            '\u{0}'..='\u{1f}' => {
+                put_hex(&mut control[2..], character as u16);
+                &control
+            }
+            _ => b"",
+        };
+        let length = if escape.is_empty() { character.len_utf8() } else { escape.len() };
+        if used + length > most {
+            sink.put(&text.as_bytes()[run..at]);
+            return (used, false);
+        }
+        used += length;
+        if !escape.is_empty() {
+            sink.put(&text.as_bytes()[run..at]);
+            sink.put(escape);
+            run = at + character.len_utf8();
+        }
+    }
+    sink.put(&text.as_bytes()[run..]);
+    (used, true)
+}
+
+/// Writes a JSON string with its quotes.
+pub(crate) fn put_string(sink: &mut impl Sink, text: &str) {
+    sink.put(b"\"");
+    put_escaped(sink, text, usize::MAX);
+    sink.put(b"\"");
+}
+
+/// Writes a JSON document so that it can stand in a header: everything beyond ASCII escaped, line
+/// breaks and other controls replaced by spaces.
+///
+/// Outside of strings JSON has only ASCII, and in strings controls are escaped already, so the
+/// document means the same.
+pub(crate) fn put_header_safe(sink: &mut impl Sink, document: &str) {
+    for character in document.chars() {
+        match character {
+            ' '..='~' => sink.put(&[character as u8]),
+            '\u{0}'..='\u{7f}' => sink.put(b" "),
+            _ => {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    let mut escape = *b"\\u0000";
+                    put_hex(&mut escape[2..], *unit);
+                    sink.put(&escape);
+                }
+            }
+        }
+    }
+}
+
+fn put_hex(digits: &mut [u8], mut value: u16) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[usize::from(value % 16)];
+        value /= 16;
+    }
+}
+
+/// A string out of a JSON document, still as it stands there between its quotes.
+///
+/// `Display` and [`chars`](Self::chars) decode every escape, surrogate pairs included; half a pair,
+/// or an escape that JSON does not have, becomes the replacement character U+FFFD.
+///
+/// ```
+/// # use lambda_proto::api::ServiceError;
+/// let error = ServiceError::parse(br#"{"errorMessage":"caf\u00e9 \ud83c\udf75","errorType":"X"}"#)?;
+/// assert_eq!(error.error_message.to_string(), "café 🍵");
+/// assert_eq!(error.error_type.as_escaped(), "X");
+/// # Ok::<(), lambda_proto::JsonError>(())
+/// ```
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct JsonStr<'a>(&'a str);
+
+impl<'a> JsonStr<'a> {
+    /// The characters, unescaped.
+    pub fn chars(&self) -> impl Iterator<Item = char> + 'a {
+        let mut rest = self.0;
+        core::iter::from_fn(move || {
+            let mut characters = rest.chars();
+            let character = match characters.next()? {
+                '\\' => unescape(&mut characters),
+                plain => plain,
+            };
+            rest = characters.as_str();
+            Some(character)
+        })
+    }
+
+    /// The string as it stands in the document.
+    pub fn as_escaped(&self) -> &'a str {
+        self.0
+    }
+
+    /// Whether it has no characters; a field that is absent has none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl PartialEq<str> for JsonStr<'_> {
+    fn eq(&self, other: &str) -> bool {
+        self.chars().eq(other.chars())
+    }
+}
+
+impl PartialEq<&str> for JsonStr<'_> {
+    fn eq(&self, other: &&str) -> bool {
+        *self == **other
+    }
+}
+
+impl fmt::Display for JsonStr<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.chars().try_for_each(|character| f.write_char(character))
+    }
+}
+
+impl fmt::Debug for JsonStr<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.0)
+    }
+}
+
+/// Decodes what follows a backslash.
+fn unescape(rest: &mut core::str::Chars<'_>) -> char {
+    match rest.next() {
+        Some('n') => '\n',
+        Some('r') => '\r',
+        Some('t') => '\t',
+        Some('b') => '\u{8}',
+        Some('f') => '\u{c}',
+        Some(same @ ('"' | '\\' | '/')) => same,
+        Some('u') => {
+            let Some(first) = code_unit(rest) else { return char::REPLACEMENT_CHARACTER };
+            if let Some(character) = char::from_u32(first.into()) {
+                return character;
+            }
+            // A surrogate: its other half must follow, or it stands for nothing.
+            let mut ahead = rest.clone();
+            let second = match (ahead.next(), ahead.next()) {
+                (Some('\\'), Some('u')) => code_unit(&mut ahead),
+                _ => None,
+            };
+            match second.map(|second| char::decode_utf16([first, second]).next()) {
+                Some(Some(Ok(character))) => {
+                    *rest = ahead;
+                    character
+                }
+                _ => char::REPLACEMENT_CHARACTER,
+            }
+        }
+        _ => char::REPLACEMENT_CHARACTER,
+    }
+}
+
+fn code_unit(rest: &mut core::str::Chars<'_>) -> Option<u16> {
+    let text = rest.as_str();
+    let digits =
+        text.get(..4).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+    *rest = text[4..].chars();
+    u16::from_str_radix(digits, 16).ok()
+}
+
+/// Reads one document, its nesting bounded first because the reader recurses.
+pub(crate) fn parse<'a, T: Deserialize<'a>>(document: &'a [u8]) -> Result<T, JsonError> {
+    if depth(document) > MAX_JSON_DEPTH {
+        return Err(JsonError::TooDeep);
+    }
+    let (value, length) =
+        serde_json_core::from_slice(document).map_err(|_| JsonError::NotTheDocument)?;
+    if !document[length..].trim_ascii().is_empty() {
+        return Err(JsonError::NotTheDocument);
+    }
+    Ok(value)
+}
+
+/// How deep brackets nest, whether or not they match, outside of strings.
+fn depth(document: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0usize, 0);
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in document {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// Why a document of the service cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JsonError {
+    /// It nests deeper than [`MAX_JSON_DEPTH`].
+    TooDeep,
+    /// It is no JSON, or not of the form that is documented.
+    NotTheDocument,
+}
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooDeep => write!(f, "JSON nested deeper than {MAX_JSON_DEPTH}"),
+            Self::NotTheDocument => f.write_str("not the JSON document that was expected"),
+        }
+    }
+}
+
+impl core::error::Error for JsonError {}

@@ -1,0 +1,49 @@
+//! The AWS Lambda Runtime API for programs that embed it: bytes in, events out; commands in, bytes
+//! out. No I/O, no clock, no allocation, no `unsafe`, no `std`.
+//!
+//! ```text
+//!  your handler / your language runtime / your event loop
+//!         │
+//!  ┌──────┴────────────────────────────────────────────────────────────┐
+//!  │ driver    (feature `embedded-io`) a blocking loop over any stream │
+//!  ├───────────────────────────────────────────────────────────────────┤
+//!  │ machine   phases, the invocation in hand, what follows a loss     │
+//!  ├───────────────────────────────────────────────────────────────────┤
+//!  │ api       requests and answers of the Runtime API, and their      │
+//!  │           meaning                                                 │
+//!  ├───────────────────────────────────────────────────────────────────┤
+//!  │ http      heads, lengths, chunks                                  │
+//!  └───────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! Each layer is public and can be used without the ones above it. Most programs want [`machine`],
+//! whose first page walks through one invocation with every byte in view; programs that block want
+//! `driver`, or the crate `lambda-proto-std`, which adds the socket, threads and the environment.
+//!
+//! # Whose fault is it
+//!
+//! [`CommandError`] is the caller's, [`ReceiveError`] the service's, and both are small `Copy`
+//! values. A refusal by the service is no error: it is an [`Event::Reply`] that says what it
+//! [means](api::Reply::meaning) and what to do [then](api::Reply::then). No input makes anything in
+//! here panic.
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod api;
+mod base64;
+#[cfg(feature = "embedded-io")]
+pub mod driver;
+pub mod http;
+mod json;
+pub mod limits;
+pub mod machine;
+
+pub use api::{
+    ContentType, Deadline, Endpoint, EndpointError, ErrorReport, HttpPrelude, InvocationHead, Reply,
+};
+pub use http::BufferTooSmall;
+pub use json::{JsonError, JsonStr};
+pub use machine::{CommandError, Concurrency, Event, Machine, Phase, ReceiveError, Recovery};

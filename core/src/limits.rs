@@ -1,0 +1,75 @@
+//! The limits of this crate, each with its reason.
+//!
+//! A limit on what the service sends protects the caller's memory; a limit on what is sent keeps a
+//! request within what the service reads.
+
+/// Bytes of one response head, from the status line to the blank line that ends it.
+///
+/// A longer head is [`HeadError::TooLarge`](crate::http::HeadError::TooLarge).
+pub const MAX_HEAD: usize = 64 * 1024;
+
+/// Header fields of one response head.
+///
+/// The service sends about ten. More fields are
+/// [`HeadError::TooManyFields`](crate::http::HeadError::TooManyFields).
+pub const MAX_FIELDS: usize = 128;
+
+/// Bytes of the line that announces a chunk: its size and its extensions, without the line end.
+pub const MAX_CHUNK_LINE: usize = 4 * 1024;
+
+/// Bytes of the trailer section that may follow the last chunk of a response.
+pub const MAX_RESPONSE_TRAILERS: usize = 64 * 1024;
+
+/// Bytes of a request id or of an attempt id.
+///
+/// The service's ids are UUIDs of 36 bytes. An event with a longer request id cannot be answered and
+/// is a [`ReceiveError`](crate::ReceiveError); a longer attempt id is not echoed.
+pub const MAX_ID: usize = 256;
+
+/// Nesting of JSON documents that are read by this crate.
+pub const MAX_JSON_DEPTH: usize = 64;
+
+/// Bytes of `host:port` in the address of the Runtime API: a DNS name of 253 bytes, brackets, a
+/// colon and five digits (RFC 1035 section 2.3.4).
+pub const MAX_AUTHORITY: usize = 261;
+
+/// Bytes of the path prefix in the address of the Runtime API.
+pub const MAX_PATH_PREFIX: usize = 128;
+
+/// Bytes of the `User-Agent` value; the service keeps no more (emulator: `appctx/appctxutil.go`).
+pub const MAX_USER_AGENT: usize = 128;
+
+/// Bytes of a content type that is sent.
+pub const MAX_CONTENT_TYPE: usize = 256;
+
+/// Bytes of an error type, in the header and in the body.
+pub const MAX_ERROR_TYPE: usize = 128;
+
+/// Bytes of the body of an error report; longer reports are cut.
+///
+/// Managed instances refuse more with 413 (emulator: `lambda-managed-instances/rapi/router.go`).
+pub const MAX_ERROR_BODY: usize = 1024 * 1024;
+
+/// Bytes of the X-Ray cause header; a longer cause is left out.
+pub const MAX_XRAY_CAUSE: usize = 1024 * 1024;
+
+/// Bytes of the error trailers of a streamed response, their last blank line included.
+///
+/// The service is a Go program, and Go's server looks for the end of the trailers in the 4,096 bytes
+/// of its read buffer only (`net/http/transfer.go`, `seeUpcomingDoubleCRLF`). The JSON of a
+/// mid-stream error is cut so that its base64 fits.
+pub const MAX_ERROR_TRAILERS: usize = 4 * 1024;
+
+/// Bytes of the largest event and of the largest buffered response, as the service counts them:
+/// 6 MiB and 100 bytes (emulator: `interop.MaxPayloadSize`).
+///
+/// Nothing in this crate refuses more; transports size their buffers by it.
+pub const MAX_PAYLOAD: usize = 6 * 1024 * 1024 + 100;
+
+/// Bytes that hold every request head of this crate, for buffers of a fixed size.
+///
+/// The longest is that of a response: the path prefix, a request id of [`MAX_ID`] bytes that are all
+/// percent-encoded, and every optional header at its own limit. Error reports need room for their
+/// body besides.
+pub const MAX_REQUEST_HEAD: usize =
+    MAX_PATH_PREFIX + 3 * MAX_ID + MAX_AUTHORITY + MAX_USER_AGENT + MAX_CONTENT_TYPE + MAX_ID + 512;

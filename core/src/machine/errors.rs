@@ -1,0 +1,85 @@
+use core::fmt;
+
+use super::Phase;
+use crate::http::{BodyError, BufferTooSmall, HeadError};
+use crate::limits::MAX_ID;
+
+/// Why a command was not accepted: the caller's doing. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// The command does not belong in this phase.
+    WrongPhase(Phase),
+    /// Bytes of the command before it have not been [sent](crate::Machine::sent).
+    Unsent {
+        /// How many.
+        length: usize,
+    },
+    /// The buffer is too small.
+    BufferTooSmall(BufferTooSmall),
+}
+
+impl From<BufferTooSmall> for CommandError {
+    fn from(error: BufferTooSmall) -> Self {
+        Self::BufferTooSmall(error)
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WrongPhase(phase) => write!(f, "this command has no place in phase {phase}"),
+            Self::Unsent { length } => {
+                write!(f, "{length} bytes of the command before have not been sent")
+            }
+            Self::BufferTooSmall(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for CommandError {}
+
+/// Why what has arrived cannot be used: the service's doing. The conversation is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReceiveError {
+    /// The head of an answer is not HTTP/1.1, or over a limit.
+    Head(HeadError),
+    /// The framing of a body is not HTTP/1.1, or over a limit.
+    Body(BodyError),
+    /// Bytes arrived that answer nothing.
+    Unsolicited,
+    /// An event has no request id of 1 to [`MAX_ID`] bytes of UTF-8, so it could not be answered.
+    UnusableRequestId,
+    /// The service switched to another protocol, which nobody had asked for.
+    SwitchedProtocols,
+}
+
+impl From<HeadError> for ReceiveError {
+    fn from(error: HeadError) -> Self {
+        Self::Head(error)
+    }
+}
+
+impl From<BodyError> for ReceiveError {
+    fn from(error: BodyError) -> Self {
+        Self::Body(error)
+    }
+}
+
+impl fmt::Display for ReceiveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the Runtime API does not speak its protocol: ")?;
+        match self {
+            Self::Head(error) => error.fmt(f),
+            Self::Body(error) => error.fmt(f),
+            Self::Unsolicited => f.write_str("bytes arrived that answer nothing"),
+            Self::UnusableRequestId => {
+                write!(f, "an event without a request id of 1 to {MAX_ID} bytes of UTF-8")
+            }
+            Self::SwitchedProtocols => f.write_str("it switched protocols unasked"),
+        }
+    }
+}
+
+impl core::error::Error for ReceiveError {}
