@@ -51,8 +51,8 @@ pub(crate) fn put_string(sink: &mut impl Sink, text: &str) {
     sink.put(b"\"");
 }
 
-/// Writes a JSON document so that it can stand in a header: everything beyond ASCII escaped, line
-/// breaks and other controls replaced by spaces.
+/// Writes a JSON document so that it can stand in a header: everything beyond visible ASCII escaped,
+/// line breaks and other controls replaced by spaces.
 ///
 /// Outside of strings JSON has only ASCII, and in strings controls are escaped already, so the
 /// document means the same.
@@ -60,7 +60,7 @@ pub(crate) fn put_header_safe(sink: &mut impl Sink, document: &str) {
     for character in document.chars() {
         match character {
             ' '..='~' => sink.put(&[character as u8]),
-            '\u{0}'..='\u{7f}' => sink.put(b" "),
+            '\u{0}'..='\u{1f}' => sink.put(b" "),
             _ => {
                 for unit in character.encode_utf16(&mut [0; 2]) {
                     let mut escape = *b"\\u0000";
@@ -91,11 +91,15 @@ fn put_hex(digits: &mut [u8], mut value: u16) {
 /// assert_eq!(error.error_type.as_escaped(), "X");
 /// # Ok::<(), lambda_proto::JsonError>(())
 /// ```
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Default)]
 pub struct JsonStr<'a>(&'a str);
 
 impl<'a> JsonStr<'a> {
+    /// A string as [`parse`] hands it out, or nothing where the field is absent or `null`.
+    pub(crate) fn from_field(escaped: Option<&'a str>) -> Self {
+        Self(escaped.unwrap_or_default())
+    }
+
     /// The characters, unescaped.
     pub fn chars(&self) -> impl Iterator<Item = char> + 'a {
         let mut rest = self.0;
@@ -120,6 +124,14 @@ impl<'a> JsonStr<'a> {
         self.0.is_empty()
     }
 }
+
+impl PartialEq for JsonStr<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.chars().eq(other.chars())
+    }
+}
+
+impl Eq for JsonStr<'_> {}
 
 impl PartialEq<str> for JsonStr<'_> {
     fn eq(&self, other: &str) -> bool {
@@ -185,7 +197,8 @@ fn code_unit(rest: &mut core::str::Chars<'_>) -> Option<u16> {
     u16::from_str_radix(digits, 16).ok()
 }
 
-/// Reads one document, its nesting bounded first because the reader recurses.
+/// Reads one document, its nesting bounded first because the reader recurses. Strings come out as
+/// they stand in it.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(document: &'a [u8]) -> Result<T, JsonError> {
     if depth(document) > MAX_JSON_DEPTH {
         return Err(JsonError::TooDeep);

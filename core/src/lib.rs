@@ -42,8 +42,9 @@ pub mod limits;
 pub mod machine;
 
 pub use api::{
-    ContentType, Deadline, Endpoint, EndpointError, ErrorReport, HttpPrelude, InvocationHead, Reply,
+    Concurrency, ContentType, Deadline, Endpoint, EndpointError, ErrorReport, HttpPrelude,
+    InvocationHead, Reply,
 };
 pub use http::BufferTooSmall;
 pub use json::{JsonError, JsonStr};
-pub use machine::{CommandError, Concurrency, Event, Machine, Phase, ReceiveError, Recovery};
+pub use machine::{CommandError, Event, Machine, Phase, ReceiveError, Recovery};

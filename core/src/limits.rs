@@ -66,10 +66,11 @@ pub const MAX_ERROR_TRAILERS: usize = 4 * 1024;
 /// Nothing in this crate refuses more; transports size their buffers by it.
 pub const MAX_PAYLOAD: usize = 6 * 1024 * 1024 + 100;
 
-/// Bytes that hold every request head of this crate, for buffers of a fixed size.
+/// Bytes that hold the head of any request but for a cause for X-Ray, for buffers of a fixed size.
 ///
 /// The longest is that of a response: the path prefix, a request id of [`MAX_ID`] bytes that are all
 /// percent-encoded, and every optional header at its own limit. Error reports need room for their
-/// body besides.
+/// body besides, a pipelined `next` for its own head, and the end of a stream with an error
+/// [`MAX_ERROR_TRAILERS`] and 7 bytes.
 pub const MAX_REQUEST_HEAD: usize =
     MAX_PATH_PREFIX + 3 * MAX_ID + MAX_AUTHORITY + MAX_USER_AGENT + MAX_CONTENT_TYPE + MAX_ID + 512;

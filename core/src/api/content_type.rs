@@ -1,5 +1,6 @@
 use core::fmt;
 
+use crate::http::is_field_byte;
 use crate::limits::MAX_CONTENT_TYPE;
 
 /// The content type of a response, checked so that it cannot leave its header.
@@ -34,7 +35,7 @@ impl<'a> ContentType<'a> {
         }
         let mut at = 0;
         while at < value.len() {
-            if (value[at] < b' ' && value[at] != b'\t') || value[at] == 0x7f {
+            if !is_field_byte(value[at]) {
                 return Err(InvalidContentType);
             }
             at += 1;

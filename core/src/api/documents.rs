@@ -5,14 +5,11 @@ use serde::Deserialize;
 use crate::json::{self, JsonError, JsonStr};
 
 /// The body of an answer that is not a success: what the service has against the request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServiceError<'a> {
     /// For programs, such as `InvalidRequestID`.
-    #[serde(borrow, rename = "errorType")]
     pub error_type: JsonStr<'a>,
     /// For people.
-    #[serde(borrow, rename = "errorMessage")]
     pub error_message: JsonStr<'a>,
 }
 
@@ -24,7 +21,17 @@ impl<'a> ServiceError<'a> {
     /// A [`JsonError`] if it is something else: 404 and 405 come as text or without a body
     /// (emulator: `rapi/router.go`).
     pub fn parse(document: &'a [u8]) -> Result<Self, JsonError> {
-        json::parse(document)
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Fields<'f> {
+            error_type: Option<&'f str>,
+            error_message: Option<&'f str>,
+        }
+        let fields: Fields<'a> = json::parse(document)?;
+        Ok(Self {
+            error_type: JsonStr::from_field(fields.error_type),
+            error_message: JsonStr::from_field(fields.error_message),
+        })
     }
 }
 
@@ -36,14 +43,11 @@ impl<'a> ServiceError<'a> {
 /// assert_eq!(identity.identity_id, "a");
 /// # Ok::<(), lambda_proto::JsonError>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CognitoIdentity<'a> {
     /// The identity.
-    #[serde(borrow, rename = "cognitoIdentityId")]
     pub identity_id: JsonStr<'a>,
     /// The pool that it belongs to.
-    #[serde(borrow, rename = "cognitoIdentityPoolId")]
     pub identity_pool_id: JsonStr<'a>,
 }
 
@@ -54,7 +58,17 @@ impl<'a> CognitoIdentity<'a> {
     ///
     /// A [`JsonError`], which is no reason to fail the invocation.
     pub fn parse(header: &'a [u8]) -> Result<Self, JsonError> {
-        json::parse(header)
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Fields<'f> {
+            cognito_identity_id: Option<&'f str>,
+            cognito_identity_pool_id: Option<&'f str>,
+        }
+        let fields: Fields<'a> = json::parse(header)?;
+        Ok(Self {
+            identity_id: JsonStr::from_field(fields.cognito_identity_id),
+            identity_pool_id: JsonStr::from_field(fields.cognito_identity_pool_id),
+        })
     }
 }
 
@@ -62,11 +76,9 @@ impl<'a> CognitoIdentity<'a> {
 ///
 /// The maps `custom` and `env` have a form of the application's own and are passed over; read them
 /// from the header value with a JSON library.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClientContext<'a> {
     /// The application.
-    #[serde(borrow)]
     pub client: ClientApplication<'a>,
 }
 
@@ -77,27 +89,43 @@ impl<'a> ClientContext<'a> {
     ///
     /// A [`JsonError`], which is no reason to fail the invocation: callers may put anything there.
     pub fn parse(header: &'a [u8]) -> Result<Self, JsonError> {
-        json::parse(header)
+        #[derive(Deserialize)]
+        struct Fields<'f> {
+            #[serde(borrow)]
+            client: Option<Client<'f>>,
+        }
+        #[derive(Default, Deserialize)]
+        struct Client<'f> {
+            installation_id: Option<&'f str>,
+            app_title: Option<&'f str>,
+            app_version_name: Option<&'f str>,
+            app_version_code: Option<&'f str>,
+            app_package_name: Option<&'f str>,
+        }
+        let client = json::parse::<Fields<'a>>(header)?.client.unwrap_or_default();
+        Ok(Self {
+            client: ClientApplication {
+                installation_id: JsonStr::from_field(client.installation_id),
+                app_title: JsonStr::from_field(client.app_title),
+                app_version_name: JsonStr::from_field(client.app_version_name),
+                app_version_code: JsonStr::from_field(client.app_version_code),
+                app_package_name: JsonStr::from_field(client.app_package_name),
+            },
+        })
     }
 }
 
 /// The application of a [`ClientContext`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClientApplication<'a> {
     /// The installation of the application.
-    #[serde(borrow)]
     pub installation_id: JsonStr<'a>,
     /// Its title.
-    #[serde(borrow)]
     pub app_title: JsonStr<'a>,
     /// The name of its version.
-    #[serde(borrow)]
     pub app_version_name: JsonStr<'a>,
     /// The number of its version.
-    #[serde(borrow)]
     pub app_version_code: JsonStr<'a>,
     /// The name of its package.
-    #[serde(borrow)]
     pub app_package_name: JsonStr<'a>,
 }

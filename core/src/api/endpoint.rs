@@ -20,7 +20,7 @@ use crate::limits::{MAX_AUTHORITY, MAX_PATH_PREFIX, MAX_USER_AGENT};
 /// assert_eq!(local.path_prefix(), "/.rt/hello");
 ///
 /// let wrong = Endpoint::parse("https://example.com").unwrap_err();
-/// assert!(wrong.to_string().contains("plain HTTP"), "{wrong}");
+/// assert!(wrong.to_string().starts_with("\"https://example.com\" is no address"), "{wrong}");
 /// # Ok::<(), lambda_proto::EndpointError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,27 +43,28 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// An [`EndpointError`] that says what is wrong. It does not repeat the value, which the caller
-    /// has at hand and may want to show beside the name of the variable.
+    /// An [`EndpointError`], which shows the value and says what is wrong with it.
     pub fn parse(value: &str) -> Result<Self, EndpointError> {
+        Self::try_parse(value).map_err(|problem| EndpointError::new(value, problem))
+    }
+
+    fn try_parse(value: &str) -> Result<Self, EndpointProblem> {
         let rest = match value.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
-            Some(_) => return Err(EndpointError::NotPlainHttp),
+            Some(_) => return Err(EndpointProblem::NotPlainHttp),
             None => value,
         };
-        let path_at = rest.find('/').unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(path_at);
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let (_, port) = split_authority(authority)?;
         let path = path.trim_end_matches('/');
         if !path.bytes().all(is_path_byte) {
-            return Err(EndpointError::BadPath);
+            return Err(EndpointProblem::BadPath);
         }
         Ok(Self {
-            authority: String::try_from(authority).map_err(|_| EndpointError::TooLong)?,
+            authority: String::try_from(authority).map_err(|_| EndpointProblem::TooLong)?,
             port,
-            path_prefix: String::try_from(path).map_err(|_| EndpointError::TooLong)?,
-            user_agent: String::try_from(Self::DEFAULT_USER_AGENT)
-                .map_err(|_| EndpointError::BadUserAgent)?,
+            path_prefix: String::try_from(path).map_err(|_| EndpointProblem::TooLong)?,
+            user_agent: String::try_from(Self::DEFAULT_USER_AGENT).unwrap_or_default(),
         })
     }
 
@@ -72,14 +73,14 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// [`EndpointError::BadUserAgent`] unless it has 1 to [`MAX_USER_AGENT`] visible ASCII
-    /// characters and spaces, with no space at either end.
-    pub fn with_user_agent(mut self, user_agent: &str) -> Result<Self, EndpointError> {
+    /// [`InvalidUserAgent`] unless it has 1 to [`MAX_USER_AGENT`] visible ASCII characters and spaces,
+    /// with no space at either end.
+    pub fn with_user_agent(mut self, user_agent: &str) -> Result<Self, InvalidUserAgent> {
         let is_visible = user_agent.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
         if user_agent.is_empty() || !is_visible || user_agent.trim() != user_agent {
-            return Err(EndpointError::BadUserAgent);
+            return Err(InvalidUserAgent);
         }
-        self.user_agent = String::try_from(user_agent).map_err(|_| EndpointError::BadUserAgent)?;
+        self.user_agent = String::try_from(user_agent).map_err(|_| InvalidUserAgent)?;
         Ok(self)
     }
 
@@ -126,18 +127,18 @@ impl Endpoint {
 }
 
 /// Splits `host[:port]` into the host without brackets and the port.
-fn split_authority(authority: &str) -> Result<(&str, u16), EndpointError> {
+fn split_authority(authority: &str) -> Result<(&str, u16), EndpointProblem> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
-            let (address, port) = rest.split_once(']').ok_or(EndpointError::BadHost)?;
-            address.parse::<core::net::Ipv6Addr>().map_err(|_| EndpointError::BadHost)?;
+            let (address, port) = rest.split_once(']').ok_or(EndpointProblem::BadHost)?;
+            address.parse::<core::net::Ipv6Addr>().map_err(|_| EndpointProblem::BadHost)?;
             (address, port)
         }
         None => {
             let (host, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
             let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
             if host.is_empty() || !host.bytes().all(is_name) {
-                return Err(EndpointError::BadHost);
+                return Err(EndpointProblem::BadHost);
             }
             (host, port)
         }
@@ -145,12 +146,12 @@ fn split_authority(authority: &str) -> Result<(&str, u16), EndpointError> {
     let port = match port.strip_prefix(':') {
         None if port.is_empty() => 80,
         Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            digits.parse().map_err(|_| EndpointError::BadPort)?
+            digits.parse().map_err(|_| EndpointProblem::BadPort)?
         }
-        _ => return Err(EndpointError::BadPort),
+        _ => return Err(EndpointProblem::BadPort),
     };
     if port == 0 {
-        return Err(EndpointError::BadPort);
+        return Err(EndpointProblem::BadPort);
     }
     Ok((host, port))
 }
@@ -160,10 +161,31 @@ fn is_path_byte(byte: u8) -> bool {
     super::request::is_pchar(byte) || byte == b'/' || byte == b'%'
 }
 
-/// Why a value is no address of a Runtime API.
+/// A value is no address of a Runtime API.
+///
+/// It shows the value, or the start of a long one, and the remedy:
+///
+/// ```
+/// let error = lambda_proto::Endpoint::parse("127.0.0.1:port").unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "\"127.0.0.1:port\" is no address of a Runtime API: the port is not a number from 1 to 65535",
+/// );
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointError {
+    problem: EndpointProblem,
+    value: String<SHOWN>,
+    is_cut: bool,
+}
+
+/// Bytes of a wrong value that are shown.
+const SHOWN: usize = 64;
+
+/// What is wrong with an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum EndpointError {
+pub enum EndpointProblem {
     /// It has a scheme other than `http`.
     NotPlainHttp,
     /// The host is empty, or has characters that no host name or IPv6 address in brackets has.
@@ -174,30 +196,54 @@ pub enum EndpointError {
     BadPath,
     /// The host is longer than [`MAX_AUTHORITY`], or the path longer than [`MAX_PATH_PREFIX`].
     TooLong,
-    /// The user agent is empty, too long, or not visible ASCII.
-    BadUserAgent,
+}
+
+impl EndpointError {
+    fn new(value: &str, problem: EndpointProblem) -> Self {
+        let shown = value.floor_char_boundary(SHOWN);
+        let is_cut = shown < value.len();
+        Self { problem, value: String::try_from(&value[..shown]).unwrap_or_default(), is_cut }
+    }
+
+    /// What is wrong.
+    pub fn problem(&self) -> EndpointProblem {
+        self.problem
+    }
 }
 
 impl fmt::Display for EndpointError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotPlainHttp => {
-                f.write_str("the Runtime API speaks plain HTTP: use http:// or no scheme")
+        let more = if self.is_cut { "…" } else { "" };
+        write!(f, "\"{}{more}\" is no address of a Runtime API: ", self.value.escape_debug())?;
+        match self.problem {
+            EndpointProblem::NotPlainHttp => {
+                f.write_str("it speaks plain HTTP, so use http:// or no scheme")
             }
-            Self::BadHost => {
-                f.write_str("the host is missing or malformed: use host:port or [v6-address]:port")
+            EndpointProblem::BadHost => {
+                f.write_str("the host is missing or malformed, use host:port or [v6-address]:port")
             }
-            Self::BadPort => f.write_str("the port is not a number from 1 to 65535"),
-            Self::BadPath => f.write_str("the path has a character that no path can have"),
-            Self::TooLong => write!(
+            EndpointProblem::BadPort => f.write_str("the port is not a number from 1 to 65535"),
+            EndpointProblem::BadPath => {
+                f.write_str("the path has a character that no path can have")
+            }
+            EndpointProblem::TooLong => write!(
                 f,
-                "the host is over {MAX_AUTHORITY} or the path over {MAX_PATH_PREFIX} bytes"
+                "the host is over {MAX_AUTHORITY} or the path over {MAX_PATH_PREFIX} bytes long"
             ),
-            Self::BadUserAgent => {
-                write!(f, "a user agent has 1 to {MAX_USER_AGENT} visible ASCII characters")
-            }
         }
     }
 }
 
 impl core::error::Error for EndpointError {}
+
+/// A user agent is empty, too long, or not visible ASCII.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidUserAgent;
+
+impl fmt::Display for InvalidUserAgent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a user agent has 1 to {MAX_USER_AGENT} visible ASCII characters")
+    }
+}
+
+impl core::error::Error for InvalidUserAgent {}

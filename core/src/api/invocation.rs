@@ -3,7 +3,9 @@ use core::fmt;
 use heapless::{String, Vec};
 
 use super::{ContentType, Deadline, names};
-use crate::http::{HeadError, ResponseHead, parse_response_head};
+use crate::http::{
+    HeadError, ResponseHead, is_field_byte, parse_response_head, parse_scanned_head,
+};
 use crate::limits::MAX_ID;
 
 /// What comes with an event: the head of the answer to `next`.
@@ -42,7 +44,7 @@ impl<'b> InvocationHead<'b> {
     /// [`InvalidInvocation::Head`] if it is no response head, and
     /// [`InvalidInvocation::UnusableRequestId`] if the event could never be answered.
     pub fn parse(head: &'b [u8]) -> Result<(Self, ResponseHead), InvalidInvocation> {
-        let (index, response) = HeadIndex::parse(head).map_err(InvalidInvocation::Head)?;
+        let (index, response) = HeadIndex::parse(head)?;
         let invocation = index.on(head);
         invocation.check()?;
         Ok((invocation, response))
@@ -172,19 +174,33 @@ impl HeadIndex {
         InvocationHead { bytes: head, index: *self }
     }
 
-    pub(crate) fn parse(head: &[u8]) -> Result<(Self, ResponseHead), HeadError> {
+    /// Parses one whole response head, of whatever status, with or without an invocation in it.
+    ///
+    /// # Errors
+    ///
+    /// As [`parse_response_head`].
+    pub fn parse(head: &[u8]) -> Result<(Self, ResponseHead), HeadError> {
         let mut index = Self::default();
-        let response = parse_response_head(head, |name, value| {
-            let Some(field) = Field::by_name(name) else { return };
-            let span = &mut index.spans[field as usize];
-            if span.length == 0 {
-                let start = value.as_ptr() as usize - head.as_ptr() as usize;
-                if let (Ok(start), Ok(length)) = (start.try_into(), value.len().try_into()) {
-                    *span = Span { start, length };
-                }
-            }
-        })?;
+        let response = parse_response_head(head, |name, value| index.note(head, name, value))?;
         Ok((index, response))
+    }
+
+    /// As [`parse`](Self::parse), for a head that comes from a scanner.
+    pub(crate) fn parse_scanned(head: &[u8]) -> Result<(Self, ResponseHead), HeadError> {
+        let mut index = Self::default();
+        let response = parse_scanned_head(head, |name, value| index.note(head, name, value))?;
+        Ok((index, response))
+    }
+
+    fn note(&mut self, head: &[u8], name: &str, value: &[u8]) {
+        let Some(field) = Field::by_name(name) else { return };
+        let span = &mut self.spans[field as usize];
+        if span.length == 0 {
+            let start = value.as_ptr() as usize - head.as_ptr() as usize;
+            if let (Ok(start), Ok(length)) = (start.try_into(), value.len().try_into()) {
+                *span = Span { start, length };
+            }
+        }
     }
 }
 
@@ -233,10 +249,15 @@ pub struct InvocationIds {
 impl InvocationIds {
     /// The ids of an event; an attempt id of more than [`MAX_ID`] bytes is left out, as the service
     /// then checks nothing.
-    pub fn of(head: &InvocationHead<'_>) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInvocation::UnusableRequestId`] for a head whose index was made of other bytes.
+    pub fn of(head: &InvocationHead<'_>) -> Result<Self, InvalidInvocation> {
+        head.check()?;
         let mut ids = Self::default();
         ids.set(head);
-        ids
+        Ok(ids)
     }
 
     pub(crate) fn set(&mut self, head: &InvocationHead<'_>) {
@@ -245,6 +266,10 @@ impl InvocationIds {
         self.attempt_id.clear();
         let _too_long_is_left_out =
             self.attempt_id.extend_from_slice(head.attempt_id().unwrap_or_default());
+        // The parser lets nothing else through; an index over other bytes might.
+        if !self.attempt_id.iter().copied().all(is_field_byte) {
+            self.attempt_id.clear();
+        }
     }
 
     /// The request id; empty before the first event.
@@ -266,6 +291,12 @@ pub enum InvalidInvocation {
     Head(HeadError),
     /// The request id is absent, not UTF-8, or longer than [`MAX_ID`]: nobody could answer it.
     UnusableRequestId,
+}
+
+impl From<HeadError> for InvalidInvocation {
+    fn from(error: HeadError) -> Self {
+        Self::Head(error)
+    }
 }
 
 impl fmt::Display for InvalidInvocation {

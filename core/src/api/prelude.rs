@@ -1,6 +1,6 @@
 use core::fmt;
 
-use crate::http::{BufferTooSmall, Sink, Writer, put_decimal};
+use crate::http::{BufferTooSmall, Sink, Writer, is_field_byte, put_decimal};
 use crate::json;
 
 /// What a streamed HTTP response begins with: status, headers and cookies as JSON, then 8 NUL bytes.
@@ -92,7 +92,7 @@ fn is_token(name: &str) -> bool {
 }
 
 fn is_field_value(value: &str) -> bool {
-    value.bytes().all(|byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
+    value.bytes().all(is_field_byte)
 }
 
 /// What is wrong with the parts of an [`HttpPrelude`].

@@ -30,6 +30,16 @@ impl fmt::Display for Call {
     }
 }
 
+/// How many invocations the environment runs at once (`AWS_LAMBDA_MAX_CONCURRENCY`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Concurrency {
+    /// One: the service tells a second copy of an answer from an answer to a later invocation.
+    #[default]
+    Single,
+    /// Several, each with a machine of its own: it can tell only by the attempt id.
+    Multi,
+}
+
 /// The status of an answer, what it means for the call that it answers, and what to do then.
 ///
 /// ```
@@ -44,7 +54,9 @@ impl fmt::Display for Call {
 pub struct Reply {
     call: Call,
     status: u16,
-    is_second_copy: bool,
+    /// It answers the second copy of an answer whose first copy was sent whole.
+    is_behind_whole_copy: bool,
+    concurrency: Concurrency,
 }
 
 /// What the service says of a request.
@@ -56,6 +68,8 @@ pub enum Meaning {
     /// 400 or 403 for an answer that was sent again after a lost connection: the first copy had been
     /// taken.
     AcceptedBefore,
+    /// 204 for `next`: there is none yet, ask again. Only local services say so.
+    NoInvocation,
     /// 400: the request id is not the current one, or the request is malformed.
     BadRequest,
     /// 403: not in this order; for an answer, the invocation has one already.
@@ -84,14 +98,21 @@ pub enum Then {
 }
 
 impl Reply {
-    /// The answer to `call` with this status.
+    /// The answer to `call` with this status, to a worker that is the only one.
     pub const fn new(call: Call, status: u16) -> Self {
-        Self { call, status, is_second_copy: false }
+        Self { call, status, is_behind_whole_copy: false, concurrency: Concurrency::Single }
     }
 
-    /// The answer to the second copy of a request whose first answer was lost.
-    pub(crate) const fn to_second_copy(call: Call, status: u16) -> Self {
-        Self { call, status, is_second_copy: true }
+    /// The same answer to one worker of several.
+    #[must_use]
+    pub const fn under(mut self, concurrency: Concurrency) -> Self {
+        self.concurrency = concurrency;
+        self
+    }
+
+    pub(crate) const fn to_second_copy(mut self, is_behind_whole_copy: bool) -> Self {
+        self.is_behind_whole_copy = is_behind_whole_copy;
+        self
     }
 
     /// The call that is answered.
@@ -104,16 +125,20 @@ impl Reply {
         self.status
     }
 
-    /// Whether the request was taken.
+    /// Whether the request was taken, or there was nothing to take.
     pub const fn is_accepted(&self) -> bool {
-        matches!(self.meaning(), Meaning::Accepted | Meaning::AcceptedBefore)
+        matches!(
+            self.meaning(),
+            Meaning::Accepted | Meaning::AcceptedBefore | Meaning::NoInvocation
+        )
     }
 
     /// What the status means.
     pub const fn meaning(&self) -> Meaning {
         match self.status {
+            204 if matches!(self.call, Call::Next) => Meaning::NoInvocation,
             200..=299 => Meaning::Accepted,
-            400 | 403 if self.is_second_copy => Meaning::AcceptedBefore,
+            400 | 403 if self.is_behind_whole_copy => Meaning::AcceptedBefore,
             400 => Meaning::BadRequest,
             403 => Meaning::OutOfOrder,
             404 | 405 => Meaning::NoSuchCall,
@@ -128,12 +153,15 @@ impl Reply {
     ///
     /// A refused answer ends its invocation and nothing else; 500 always ends the process. A refused
     /// `next` ends it too, unless the status says that something on the way is overloaded (408, 429,
-    /// 502, 503, 504). A refused `restore/next` is left to the caller: without SnapStart there is no
+    /// 502, 503, 504), or it is a 403 and other workers go on. A refused `restore/next` is left to the caller: without SnapStart there is no
     /// such call, and `next` works [Lambda Developer Guide: custom runtimes with SnapStart].
     pub const fn then(&self) -> Then {
         match (self.call, self.status) {
             (Call::InitError | Call::RestoreError, _) | (_, 500) => Then::Exit,
             (Call::Next, 408 | 429 | 502..=504) => Then::ContinueAfterPause,
+            (Call::Next, 403) if matches!(self.concurrency, Concurrency::Multi) => {
+                Then::ContinueAfterPause
+            }
             (Call::Next, 200..=299) => Then::Continue,
             (Call::Next, _) => Then::Exit,
             (Call::Response | Call::Error | Call::RestoreNext, _) => Then::Continue,
@@ -147,6 +175,7 @@ impl fmt::Display for Reply {
         write!(f, "{call} was answered with {status}: ")?;
         f.write_str(match self.meaning() {
             Meaning::Accepted => "taken",
+            Meaning::NoInvocation => "no invocation yet",
             Meaning::AcceptedBefore => "its first copy had been taken",
             Meaning::BadRequest => "not the current request id, or a malformed request",
             Meaning::OutOfOrder => "not allowed in this order",

@@ -1,3 +1,4 @@
+use super::request::put_error_trailers;
 use crate::http::{BufferTooSmall, Counter, Sink, Writer};
 use crate::json;
 use crate::limits::{MAX_ERROR_BODY, MAX_ERROR_TYPE};
@@ -40,6 +41,8 @@ impl<'a> ErrorReport<'a> {
     /// and `Runtime.` followed by a capitalised word and counts everything else as unknown (emulator:
     /// `fatalerror/fatalerror.go`). More than [`MAX_ERROR_TYPE`] bytes of it are cut.
     pub const fn new(error_type: &'a str, message: &'a str) -> Self {
+        // Where nobody gave a type, the service's own word for that says more than nothing.
+        let error_type = if error_type.is_empty() { "Runtime.Unknown" } else { error_type };
         Self { error_type, message, stack_trace: "", xray_cause: None, limit: MAX_ERROR_BODY }
     }
 
@@ -86,11 +89,24 @@ impl<'a> ErrorReport<'a> {
         (self.error_type, self.message)
     }
 
-    /// Without what is only a help, for a buffer that has no room for it.
-    #[cfg(feature = "embedded-io")]
-    pub(crate) const fn without_xray_cause(mut self) -> Self {
+    /// The same report without a cause for X-Ray, for a buffer that has no room for it.
+    #[must_use]
+    pub const fn without_xray_cause(mut self) -> Self {
         self.xray_cause = None;
         self
+    }
+
+    /// Writes the trailers that end a streamed response with this error, and the empty line behind
+    /// them, into `out`; returns their length in bytes, at most
+    /// [`MAX_ERROR_TRAILERS`](crate::limits::MAX_ERROR_TRAILERS).
+    ///
+    /// # Errors
+    ///
+    /// [`BufferTooSmall`] with the exact length.
+    pub fn encode_trailers(&self, out: &mut [u8]) -> Result<usize, BufferTooSmall> {
+        let mut writer = Writer::new(out);
+        put_error_trailers(&mut writer, self);
+        writer.finish()
     }
 
     /// The length of the JSON in bytes.
@@ -134,10 +150,6 @@ impl<'a> ErrorReport<'a> {
 
     /// Writes the type as a header value: visible ASCII, everything else replaced by `_`.
     pub(super) fn put_header_type(&self, sink: &mut impl Sink) {
-        // An empty value would be read as a type that nobody gave; the service's own word is better.
-        if self.error_type.is_empty() {
-            return sink.put(b"Runtime.Unknown");
-        }
         let mut value = [b'_'; MAX_ERROR_TYPE];
         let mut length = 0;
         for (slot, character) in value.iter_mut().zip(self.error_type.chars()) {

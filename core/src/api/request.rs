@@ -182,7 +182,8 @@ fn put_path_segment(sink: &mut impl Sink, segment: &str) {
     let bytes = segment.as_bytes();
     let mut run = 0;
     for (at, &byte) in bytes.iter().enumerate() {
-        if !is_pchar(byte) {
+        // Go's router decodes a path only if these are escaped, too, as Go itself does.
+        if !is_pchar(byte) || b"!'()*".contains(&byte) {
             const HEX: &[u8; 16] = b"0123456789ABCDEF";
             sink.put(&bytes[run..at]);
             sink.put(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);

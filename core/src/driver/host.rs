@@ -1,7 +1,7 @@
 use core::fmt;
 
-use crate::Reply;
 use crate::api::ServiceError;
+use crate::{ReceiveError, Reply};
 
 /// A connection to the Runtime API.
 ///
@@ -61,14 +61,14 @@ pub trait Host {
 
     /// Connects, waiting as long as it sees fit.
     ///
-    /// `lost` counts the connections that ended since the last complete answer: 0 for the first one,
-    /// 1 after an ordinary loss, more when the service accepts and hangs up. From 2 on, wait before
-    /// connecting, longer each time, or this becomes a busy loop.
+    /// `losses` is [`Machine::losses`](crate::Machine::losses): 0 for the first connection, 1 after an
+    /// ordinary loss, more when the service accepts and hangs up. From 2 on, wait before connecting,
+    /// longer each time, or this becomes a busy loop.
     ///
     /// # Errors
     ///
     /// When it gives up. The driver ends with it.
-    fn connect(&mut self, lost: u32) -> Result<Self::Link, Self::Error>;
+    fn connect(&mut self, losses: u32) -> Result<Self::Link, Self::Error>;
 
     /// Tells of something that does not end the driver but that somebody should know.
     fn notice(&mut self, _notice: &Notice<'_>) {}
@@ -98,8 +98,8 @@ where
     type Link = L;
     type Error = E;
 
-    fn connect(&mut self, lost: u32) -> Result<L, E> {
-        self(lost)
+    fn connect(&mut self, losses: u32) -> Result<L, E> {
+        self(losses)
     }
 }
 
@@ -123,6 +123,8 @@ pub enum Trouble<'a> {
         /// The start of its error document, at most 512 bytes.
         detail: &'a [u8],
     },
+    /// What has arrived is no answer; it is ignored with its connection.
+    NoAnswer(ReceiveError),
     /// The connection was lost before the reply; the answer is sent again.
     SentAgain,
     /// The connection was lost and the answer cannot be sent again: nobody knows whether it arrived.
@@ -156,6 +158,7 @@ impl fmt::Display for Notice<'_> {
                     Err(_) => write!(f, " ({})", detail.trim_ascii().escape_ascii()),
                 }
             }
+            Trouble::NoAnswer(error) => error.fmt(f),
             Trouble::SentAgain => {
                 f.write_str("connection lost before the reply; sending the answer again")
             }

@@ -6,7 +6,7 @@
 //! allocated and no clock is read.
 //!
 //! ```
-//! # use lambda_proto::driver::{Driver, Host, Link, Response, Notice};
+//! # use lambda_proto::driver::{Driver, Link};
 //! # use lambda_proto::{Endpoint, ErrorReport, Machine};
 //! # struct Wire { answers: std::vec::IntoIter<&'static [u8]>, posted: std::rc::Rc<std::cell::RefCell<Vec<u8>>> }
 //! # impl embedded_io::ErrorType for Wire { type Error = embedded_io::ErrorKind; }
@@ -37,13 +37,13 @@
 //!
 //! // Pull: take one invocation, answer it.
 //! if let Some((invocation, reply)) = driver.next()? {
-//!     reply.send(Response::new(invocation.body()));
+//!     reply.send(invocation.body());
 //! }
 //! # assert!(posted.borrow().ends_with(b"\r\n\r\nhi"));
 //!
 //! // Or let a handler be called for each of them, until the host stops.
 //! let ended = driver.run(|invocation, reply| -> Result<_, ErrorReport<'_>> {
-//!     Ok(reply.send(Response::new(invocation.body())))
+//!     Ok(reply.send(invocation.body()))
 //! });
 //! # assert_eq!(ended.unwrap_err().to_string(), "no connection to the Runtime API: gone");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -140,10 +140,16 @@ impl<H: Host, S: Storage> Driver<H, S> {
     {
         while let Some((invocation, reply)) = self.next()? {
             if let Err(error) = handler(invocation, reply).map(drop) {
-                self.wire.fail_in_hand(&error.as_error_report());
+                self.fail_in_hand(&error.as_error_report());
             }
         }
         Ok(())
+    }
+
+    /// Fails the invocation of the last [`next`](Self::next), unless it has been answered: then the
+    /// host is [told](Host::notice). A stream is ended with the error.
+    pub fn fail_in_hand(&mut self, report: &ErrorReport<'_>) {
+        self.wire.fail_in_hand(report);
     }
 
     /// Asks for the next invocation and waits for it, however long that takes; `None` when the host
@@ -207,10 +213,7 @@ impl<H: Host, S: Storage> Driver<H, S> {
                     return Ok(false);
                 }
                 self.inbox.clear();
-                self.wire.connect()?;
-                let length = self.wire.encode(Machine::next)?;
-                // A failure to write shows again when reading.
-                let _ = self.wire.transmit(length, &[]);
+                self.wire.ask()?;
             }
             match self.read_events()? {
                 Flow::Done => return Ok(true),
@@ -223,18 +226,25 @@ impl<H: Host, S: Storage> Driver<H, S> {
     /// Reads until an invocation is in hand, or something else has to be done first.
     fn read_events(&mut self) -> Result<Flow, DriverError<H::Error>> {
         loop {
-            while let Some(found) = self.inbox.take(&mut self.wire.machine)? {
-                match found {
-                    Found::Piece => {}
-                    Found::Detail(detail) => self.wire.keep_detail(detail),
-                    Found::InvocationEnd => return self.invocation_arrived(),
-                    Found::Reply(outcome) => {
-                        self.wire.note_outcome(outcome);
-                        if outcome.call() == Call::Next || outcome.then() == Then::Exit {
-                            return Ok(Flow::Again);
-                        }
-                    }
+            match self.inbox.take(&mut self.wire.machine) {
+                Err(error) => {
+                    self.wire.survive(error)?;
+                    return Ok(self.after_loss());
                 }
+                Ok(Some(Found::Piece)) => continue,
+                Ok(Some(Found::Detail(detail))) => {
+                    self.wire.keep_detail(detail);
+                    continue;
+                }
+                Ok(Some(Found::InvocationEnd)) => return self.invocation_arrived(),
+                Ok(Some(Found::Reply(reply))) => {
+                    self.wire.note_reply(reply);
+                    if reply.call() == Call::Next || reply.then() == Then::Exit {
+                        return Ok(self.after_refusal(reply));
+                    }
+                    continue;
+                }
+                Ok(None) => {}
             }
             let machine = &self.wire.machine;
             if machine.must_reconnect() {
@@ -257,7 +267,7 @@ impl<H: Host, S: Storage> Driver<H, S> {
                     if ended.is_ok() {
                         match self.inbox.end_of_stream(&mut self.wire.machine) {
                             Some(Found::InvocationEnd) => return self.invocation_arrived(),
-                            Some(Found::Reply(outcome)) => self.wire.note_outcome(outcome),
+                            Some(Found::Reply(reply)) => self.wire.note_reply(reply),
                             _ => {}
                         }
                     }
@@ -268,15 +278,25 @@ impl<H: Host, S: Storage> Driver<H, S> {
     }
 
     fn invocation_arrived(&mut self) -> Result<Flow, DriverError<H::Error>> {
-        self.wire.answer_arrived();
         // What stands behind the event answers nothing: the machine says so.
-        self.inbox.take(&mut self.wire.machine)?;
+        if let Err(error) = self.inbox.take(&mut self.wire.machine) {
+            self.wire.survive(error)?;
+        }
         if self.inbox.is_too_large() {
             self.wire.note(Trouble::EventTooLarge);
             self.wire.fail_in_hand(&EVENT_TOO_LARGE);
             return Ok(Flow::Again);
         }
         Ok(Flow::Done)
+    }
+
+    /// No invocation: there is none yet, or the service refuses.
+    fn after_refusal(&mut self, reply: crate::Reply) -> Flow {
+        if reply.then() == Then::ContinueAfterPause {
+            // Connecting is what the host knows how to put off.
+            self.wire.lost();
+        }
+        Flow::Again
     }
 
     fn after_loss(&mut self) -> Flow {
@@ -286,7 +306,7 @@ impl<H: Host, S: Storage> Driver<H, S> {
                 self.wire.fail_in_hand(&EVENT_LOST);
             }
             Recovery::FateUnknown => self.wire.note(Trouble::FateUnknown),
-            Recovery::Answered(outcome) => self.wire.note_outcome(outcome),
+            Recovery::Answered(reply) => self.wire.note_reply(reply),
             Recovery::Exit => return Flow::Stop,
             Recovery::Reconnect | Recovery::AskAgain | Recovery::SendAgain => {}
         }

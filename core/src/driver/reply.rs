@@ -26,6 +26,12 @@ impl<'a> Response<'a> {
     }
 }
 
+impl<'a, T: AsRef<[u8]> + ?Sized> From<&'a T> for Response<'a> {
+    fn from(body: &'a T) -> Self {
+        Self::new(body.as_ref())
+    }
+}
+
 /// The right to answer one invocation, once.
 ///
 /// Dropped without an answer, it makes the driver report an error for the invocation.
@@ -46,16 +52,16 @@ impl<'i, H: Host, S: Storage> Reply<'i, H, S> {
     ///
     /// The caller of the function has its answer then, and the environment still runs: work that
     /// follows belongs between this call and the return of the handler.
-    pub fn send(self, response: Response<'_>) -> Sent<'i> {
-        self.respond(response, false)
+    pub fn send<'r>(self, response: impl Into<Response<'r>>) -> Sent<'i> {
+        self.respond(response.into(), false)
     }
 
     /// Sends the answer and asks for the next invocation in the same write.
     ///
     /// The environment may be frozen from here on. An answer whose connection is lost is not sent
     /// again, as nobody waits for the reply to it. While the host stops, it is [`send`](Self::send).
-    pub fn send_and_next(self, response: Response<'_>) -> Sent<'i> {
-        self.respond(response, true)
+    pub fn send_and_next<'r>(self, response: impl Into<Response<'r>>) -> Sent<'i> {
+        self.respond(response.into(), true)
     }
 
     /// Reports that the invocation failed.

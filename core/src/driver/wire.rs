@@ -5,8 +5,10 @@ use heapless::Vec;
 use super::inbox::{Found, Inbox};
 use super::reply::{Answer, StreamOver};
 use super::{DriverError, Host, Link, Notice, Storage, Trouble};
-use crate::api::Then;
-use crate::{CommandError, ContentType, ErrorReport, Machine, Phase, Recovery, Reply};
+use crate::api::{Call, Then};
+use crate::{
+    CommandError, ContentType, ErrorReport, Machine, Phase, ReceiveError, Recovery, Reply,
+};
 
 pub(super) struct Wire<H: Host, S: Storage> {
     pub(super) machine: Machine,
@@ -16,7 +18,6 @@ pub(super) struct Wire<H: Host, S: Storage> {
     link: Option<H::Link>,
     /// Holds the heads of requests, then the replies to them.
     out: Inbox<S>,
-    lost: u32,
     detail: Vec<u8, 512>,
 }
 
@@ -28,19 +29,15 @@ pub(super) enum Flow {
 }
 
 /// The stream has ended or failed.
-pub(super) struct Broken;
+#[derive(Clone, Copy)]
+pub(super) struct Broken {
+    /// Nothing was written before.
+    is_untouched: bool,
+}
 
 impl<H: Host, S: Storage> Wire<H, S> {
     pub(super) fn new(machine: Machine, host: H, out: S) -> Self {
-        Self {
-            machine,
-            host,
-            error: None,
-            link: None,
-            out: Inbox::new(out),
-            lost: 0,
-            detail: Vec::new(),
-        }
+        Self { machine, host, error: None, link: None, out: Inbox::new(out), detail: Vec::new() }
     }
 
     /// Makes sure of a connection, before a request.
@@ -50,17 +47,14 @@ impl<H: Host, S: Storage> Wire<H, S> {
             self.machine.on_disconnect();
         }
         if self.link.is_none() {
-            self.link = Some(self.host.connect(self.lost).map_err(DriverError::Connect)?);
+            self.link =
+                Some(self.host.connect(self.machine.losses()).map_err(DriverError::Connect)?);
         }
         Ok(())
     }
 
     /// Gives up the connection and asks what follows.
     pub(super) fn lost(&mut self) -> Recovery {
-        // A connection that the service closed behind a complete answer was no loss.
-        if !self.machine.must_reconnect() {
-            self.lost = self.lost.saturating_add(1);
-        }
         self.link = None;
         self.machine.on_disconnect()
     }
@@ -80,7 +74,7 @@ impl<H: Host, S: Storage> Wire<H, S> {
     }
 
     /// Encodes a report, cut to what the buffer can take.
-    pub(super) fn encode_report(
+    fn encode_report(
         &mut self,
         report: &ErrorReport<'_>,
         mut command: impl FnMut(
@@ -104,17 +98,30 @@ impl<H: Host, S: Storage> Wire<H, S> {
     }
 
     /// Sends what was encoded, with the body and a pipelined request.
-    pub(super) fn transmit(&mut self, length: usize, body: &[u8]) -> Result<(), Broken> {
-        let link = self.link.as_mut().ok_or(Broken)?;
-        let head = self.out.storage().bytes().get(..length).ok_or(Broken)?;
+    fn transmit(&mut self, length: usize, body: &[u8]) -> Result<(), Broken> {
+        let mut broken = Broken { is_untouched: true };
+        let link = self.link.as_mut().ok_or(broken)?;
+        let head = self.out.storage().bytes().get(..length).ok_or(broken)?;
         while self.machine.unsent_len() > 0 {
             match link.write_parts(self.machine.unsent(head, body)) {
-                Ok(0) => return Err(Broken),
-                Ok(length) => self.machine.sent(length),
+                Ok(0) => return Err(broken),
+                Ok(length) => {
+                    self.machine.sent(length);
+                    broken.is_untouched = false;
+                }
                 Err(error) if is_interrupted(&error) => {}
-                Err(_) => return Err(Broken),
+                Err(_) => return Err(broken),
             }
         }
+        Ok(())
+    }
+
+    /// Asks for the next invocation.
+    pub(super) fn ask(&mut self) -> Result<(), DriverError<H::Error>> {
+        self.connect()?;
+        let length = self.encode(Machine::next)?;
+        // A failure to write shows again when reading.
+        let _ = self.transmit(length, &[]);
         Ok(())
     }
 
@@ -123,43 +130,61 @@ impl<H: Host, S: Storage> Wire<H, S> {
         read(self.link.as_mut(), room)
     }
 
-    /// Sends an answer that can be encoded again, and waits for the reply unless the next invocation
-    /// is asked for in the same write.
+    /// Sends an answer, and waits for the reply unless the next invocation is asked for in the same
+    /// write.
     pub(super) fn answer(
         &mut self,
         body: &[u8],
         is_pipelined: bool,
-        mut encode: impl FnMut(&mut Self) -> Result<usize, DriverError<H::Error>>,
+        encode: impl FnOnce(&mut Self) -> Result<usize, DriverError<H::Error>>,
     ) -> Answer {
+        let answer = self.connect().and_then(|()| {
+            let mut length = encode(self)?;
+            if is_pipelined && !self.host.is_stopping() {
+                length += self.append_next(length)?;
+            }
+            self.deliver(length, body)
+        });
+        self.settle(answer)
+    }
+
+    /// Keeps an error for when it can be returned.
+    fn settle(&mut self, answer: Result<Answer, DriverError<H::Error>>) -> Answer {
+        answer.unwrap_or_else(|error| {
+            self.error = Some(error);
+            Answer::FateUnknown
+        })
+    }
+
+    /// Sends what was encoded until its fate is known, or is known not to be knowable.
+    fn deliver(&mut self, length: usize, body: &[u8]) -> Result<Answer, DriverError<H::Error>> {
         loop {
-            match self.try_answer(body, is_pipelined, &mut encode) {
-                Ok(Some(answer)) => return answer,
-                Ok(None) => self.note(Trouble::SentAgain),
-                Err(error) => {
-                    self.error = Some(error);
-                    return Answer::FateUnknown;
+            let reply = match self.transmit(length, body) {
+                Ok(()) if self.machine.is_asked() => return Ok(Answer::Pipelined),
+                // The service may have replied before it hung up.
+                Ok(()) | Err(Broken { is_untouched: false }) => self.read_reply()?,
+                Err(Broken { is_untouched: true }) => None,
+            };
+            if let Some(reply) = reply {
+                self.note_reply(reply);
+                return Ok(Answer::Known(reply));
+            }
+            match self.lost() {
+                // Nothing has been read, so the buffer still holds what was encoded.
+                Recovery::SendAgain => {
+                    self.note(Trouble::SentAgain);
+                    self.connect()?;
+                }
+                Recovery::Answered(reply) => {
+                    self.note_reply(reply);
+                    return Ok(Answer::Known(reply));
+                }
+                _ => {
+                    self.note(Trouble::FateUnknown);
+                    return Ok(Answer::FateUnknown);
                 }
             }
         }
-    }
-
-    /// `None` if the same answer is to be sent again.
-    fn try_answer(
-        &mut self,
-        body: &[u8],
-        is_pipelined: bool,
-        encode: &mut impl FnMut(&mut Self) -> Result<usize, DriverError<H::Error>>,
-    ) -> Result<Option<Answer>, DriverError<H::Error>> {
-        self.connect()?;
-        let mut length = encode(self)?;
-        if is_pipelined && !self.host.is_stopping() {
-            length += self.append_next(length)?;
-        }
-        let is_sent = self.transmit(length, body).is_ok();
-        if is_sent && self.machine.is_asked() {
-            return Ok(Some(Answer::Pipelined));
-        }
-        self.await_reply()
     }
 
     fn append_next(&mut self, length: usize) -> Result<usize, DriverError<H::Error>> {
@@ -175,38 +200,25 @@ impl<H: Host, S: Storage> Wire<H, S> {
         self.machine.next(rest).map_err(DriverError::Command)
     }
 
-    /// Waits for the reply to what was sent; `None` if it is to be sent again.
-    pub(super) fn await_reply(&mut self) -> Result<Option<Answer>, DriverError<H::Error>> {
-        if let Some(reply) = self.read_reply()? {
-            self.note_outcome(reply);
-            return Ok(Some(Answer::Known(reply)));
-        }
-        Ok(match self.lost() {
-            Recovery::SendAgain => None,
-            Recovery::Answered(reply) => {
-                self.note_outcome(reply);
-                Some(Answer::Known(reply))
-            }
-            _ => {
-                self.note(Trouble::FateUnknown);
-                Some(Answer::FateUnknown)
-            }
-        })
-    }
-
-    /// `None` if the connection ended first.
+    /// `None` if the connection is of no use any more.
     fn read_reply(&mut self) -> Result<Option<Reply>, DriverError<H::Error>> {
         self.out.clear();
         loop {
-            match self.out.take(&mut self.machine)? {
-                Some(Found::Reply(reply)) => {
+            match self.out.take(&mut self.machine) {
+                Err(error) => {
+                    self.survive(error)?;
+                    return Ok(None);
+                }
+                Ok(Some(Found::Reply(reply))) => {
                     // What stands behind it answers nothing: the machine says so.
-                    self.out.take(&mut self.machine)?;
+                    if let Err(error) = self.out.take(&mut self.machine) {
+                        self.survive(error)?;
+                    }
                     return Ok(Some(reply));
                 }
-                Some(Found::Detail(detail)) => keep(&mut self.detail, detail),
-                Some(Found::Piece | Found::InvocationEnd) => {}
-                None => {
+                Ok(Some(Found::Detail(detail))) => keep(&mut self.detail, detail),
+                Ok(Some(Found::Piece | Found::InvocationEnd)) => {}
+                Ok(None) => {
                     let room = self.out.room(&self.machine).ok_or(DriverError::NoRoom)?;
                     match read(self.link.as_mut(), room) {
                         Ok(length @ 1..) => self.out.filled(length),
@@ -214,11 +226,20 @@ impl<H: Host, S: Storage> Wire<H, S> {
                             Some(Found::Reply(reply)) => return Ok(Some(reply)),
                             _ => return Ok(None),
                         },
-                        Err(Broken) => return Ok(None),
+                        Err(_) => return Ok(None),
                     }
                 }
             }
         }
+    }
+
+    /// Takes note of an answer that is none; an error if the conversation ends with it.
+    pub(super) fn survive(&mut self, error: ReceiveError) -> Result<(), DriverError<H::Error>> {
+        if self.machine.phase() == Phase::ShuttingDown {
+            return Err(DriverError::Protocol(error));
+        }
+        self.note(Trouble::NoAnswer(error));
+        Ok(())
     }
 
     /// Fails the invocation in hand: by a report, or at the end of its stream. After its answer there
@@ -251,14 +272,27 @@ impl<H: Host, S: Storage> Wire<H, S> {
     }
 
     pub(super) fn begin_stream(&mut self, content_type: ContentType<'_>) {
-        let begun = self
-            .connect()
-            .and_then(|()| self.encode(|machine, out| machine.stream(content_type, out)));
-        match begun.map(|length| self.transmit(length, &[])) {
-            Ok(Ok(())) => {}
-            Ok(Err(Broken)) => self.stream_broke(),
-            Err(error) => self.error = Some(error),
+        let begun = self.connect().and_then(|()| {
+            let length = self.encode(|machine, out| machine.stream(content_type, out))?;
+            self.deliver_stream_head(length)
+        });
+        if let Err(error) = begun {
+            self.error = Some(error);
         }
+    }
+
+    fn deliver_stream_head(&mut self, length: usize) -> Result<(), DriverError<H::Error>> {
+        while let Err(broken) = self.transmit(length, &[]) {
+            if !broken.is_untouched {
+                self.stream_broke();
+                break;
+            }
+            if self.lost() != Recovery::SendAgain {
+                break;
+            }
+            self.connect()?;
+        }
+        Ok(())
     }
 
     pub(super) fn write_chunk(&mut self, piece: &[u8]) -> Result<(), StreamOver> {
@@ -275,8 +309,16 @@ impl<H: Host, S: Storage> Wire<H, S> {
 
     /// The service takes no more: it may have said why before it hung up.
     fn stream_broke(&mut self) {
-        if let Err(error) = self.await_reply() {
-            self.error = Some(error);
+        match self.read_reply() {
+            Ok(Some(reply)) => self.note_reply(reply),
+            Ok(None) => {
+                if let Recovery::Answered(reply) = self.lost() {
+                    self.note_reply(reply);
+                } else {
+                    self.note(Trouble::FateUnknown);
+                }
+            }
+            Err(error) => self.error = Some(error),
         }
     }
 
@@ -286,45 +328,25 @@ impl<H: Host, S: Storage> Wire<H, S> {
     ) -> Result<(), DriverError<H::Error>> {
         self.connect()?;
         let length = self.encode_report(report, Machine::fail_init)?;
-        let _ = self.transmit(length, &[]);
-        if let Some(reply) = self.read_reply()?
-            && !reply.is_accepted()
-        {
-            self.notice(reply);
-        }
-        Ok(())
+        self.deliver(length, &[]).map(drop)
     }
 
-    /// Takes note of a complete reply: resets the count of losses, tells of refusals, ends on 500.
-    pub(super) fn note_outcome(&mut self, reply: Reply) {
+    /// Takes note of a whole reply: tells of a refusal, and ends if the service wants it.
+    pub(super) fn note_reply(&mut self, reply: Reply) {
         if !reply.is_accepted() {
-            self.notice(reply);
+            let trouble = Trouble::Refused { reply, detail: &self.detail };
+            let request_id = self.machine.latest_ids().request_id();
+            self.host.notice(&Notice { request_id, trouble });
+            self.detail.clear();
         }
-        match reply.then() {
-            Then::Continue => self.answer_arrived(),
-            // Connecting anew is what the host knows how to put off, longer each time.
-            Then::ContinueAfterPause => {
-                self.link = None;
-                self.machine.on_disconnect();
-                self.lost = self.lost.max(1).saturating_add(1);
-            }
-            Then::Exit => self.error = Some(DriverError::Service(reply)),
+        let is_last_word = matches!(reply.call(), Call::InitError | Call::RestoreError);
+        if reply.then() == Then::Exit && !is_last_word {
+            self.error = Some(DriverError::Service(reply));
         }
-    }
-
-    pub(super) fn answer_arrived(&mut self) {
-        self.lost = 0;
     }
 
     pub(super) fn keep_detail(&mut self, detail: &[u8]) {
         keep(&mut self.detail, detail);
-    }
-
-    fn notice(&mut self, reply: Reply) {
-        let trouble = Trouble::Refused { reply, detail: &self.detail };
-        let request_id = self.machine.latest_ids().request_id();
-        self.host.notice(&Notice { request_id, trouble });
-        self.detail.clear();
     }
 
     pub(super) fn note(&mut self, trouble: Trouble<'_>) {
@@ -339,12 +361,13 @@ fn keep(detail: &mut Vec<u8, 512>, more: &[u8]) {
 }
 
 fn read<L: Link>(link: Option<&mut L>, room: &mut [u8]) -> Result<usize, Broken> {
-    let link = link.ok_or(Broken)?;
+    let broken = Broken { is_untouched: true };
+    let link = link.ok_or(broken)?;
     loop {
         match link.read(room) {
             Ok(length) => return Ok(length),
             Err(error) if is_interrupted(&error) => {}
-            Err(_) => return Err(Broken),
+            Err(_) => return Err(broken),
         }
     }
 }

@@ -8,11 +8,50 @@
 //!  "5\r\n"      "hello"   "\r\n3\r\n"    "abc"     "\r\n0\r\n" trailers "\r\n"
 //! ```
 
-use super::Sink;
+use super::{BufferTooSmall, Sink, Writer};
+
+/// Whether data of the same body stand before a chunk: their line end is then written with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChunkPosition {
+    /// It is the first.
+    First,
+    /// Another chunk stands before it.
+    Later,
+}
+
+/// Writes what stands before the `length` bytes of a chunk, and returns how many bytes that are. No
+/// data are no chunk, and have no prefix.
+///
+/// # Errors
+///
+/// [`BufferTooSmall`] with the exact length.
+pub fn encode_chunk_prefix(
+    position: ChunkPosition,
+    length: usize,
+    out: &mut [u8],
+) -> Result<usize, BufferTooSmall> {
+    let mut writer = Writer::new(out);
+    if length > 0 {
+        put_chunk_prefix(&mut writer, position, length);
+    }
+    writer.finish()
+}
+
+/// Writes the last, empty chunk, and returns its length in bytes. Trailers and an empty line follow
+/// it.
+///
+/// # Errors
+///
+/// [`BufferTooSmall`] with the exact length.
+pub fn encode_last_chunk(position: ChunkPosition, out: &mut [u8]) -> Result<usize, BufferTooSmall> {
+    let mut writer = Writer::new(out);
+    put_last_chunk(&mut writer, position);
+    writer.finish()
+}
 
 /// What stands before the data of a chunk of `length` bytes, which must not be 0.
-pub(crate) fn put_chunk_prefix(sink: &mut impl Sink, is_first: bool, length: usize) {
-    put_line_end_of_chunk(sink, is_first);
+pub(crate) fn put_chunk_prefix(sink: &mut impl Sink, position: ChunkPosition, length: usize) {
+    put_line_end_of_chunk(sink, position);
     let mut digits = [0; 16];
     let mut at = digits.len();
     let mut left = length;
@@ -29,13 +68,13 @@ pub(crate) fn put_chunk_prefix(sink: &mut impl Sink, is_first: bool, length: usi
 }
 
 /// The last chunk, up to where trailers or the final line end follow.
-pub(crate) fn put_last_chunk(sink: &mut impl Sink, is_first: bool) {
-    put_line_end_of_chunk(sink, is_first);
+pub(crate) fn put_last_chunk(sink: &mut impl Sink, position: ChunkPosition) {
+    put_line_end_of_chunk(sink, position);
     sink.put(b"0\r\n");
 }
 
-fn put_line_end_of_chunk(sink: &mut impl Sink, is_first: bool) {
-    if !is_first {
+fn put_line_end_of_chunk(sink: &mut impl Sink, position: ChunkPosition) {
+    if position == ChunkPosition::Later {
         sink.put(b"\r\n");
     }
 }

@@ -88,14 +88,25 @@ pub struct ResponseHead {
 
 /// Parses one whole response head and shows each of its fields to `field`, in order.
 ///
-/// `head` is exactly what [`HeadScanner::find_end`] measured. Names come as they were sent (compare
-/// them without case), values without surrounding white space.
+/// `head` is exactly what [`HeadScanner::find_end`] measures; anything else is refused. Names come as
+/// they were sent (compare them without case), values without surrounding white space.
 ///
 /// # Errors
 ///
 /// Any [`HeadError`]. Fields may have been shown before an error is found; what was made of them is
 /// to be thrown away.
 pub fn parse_response_head<'b>(
+    head: &'b [u8],
+    field: impl FnMut(&'b str, &'b [u8]),
+) -> Result<ResponseHead, HeadError> {
+    match HeadScanner::default().find_end(head)? {
+        Some(end) if end == head.len() => parse_scanned_head(head, field),
+        _ => Err(HeadError::Malformed),
+    }
+}
+
+/// As [`parse_response_head`], for a head that comes from a [`HeadScanner`].
+pub(crate) fn parse_scanned_head<'b>(
     head: &'b [u8],
     mut field: impl FnMut(&'b str, &'b [u8]),
 ) -> Result<ResponseHead, HeadError> {
@@ -119,21 +130,28 @@ pub fn parse_response_head<'b>(
         return Err(HeadError::Malformed);
     }
 
-    let mut framing = Framing { length: None, is_chunked: false, close: version == 0 };
+    let mut framing = Framing::default();
     for header in response.headers.iter() {
         framing.read(header.name, header.value)?;
         field(header.name, header.value);
     }
+    // HTTP/1.0 has no chunks: a message that says so has been tampered with (RFC 9112 section 6.1).
+    if version == 0 && framing.is_chunked {
+        return Err(HeadError::UnknownTransferEncoding);
+    }
     let body = framing.body_length(status)?;
-    let is_persistent = !framing.close && body != BodyLength::ToEnd;
+    let is_kept = !framing.is_closed && (version == 1 || framing.is_kept_alive);
+    let is_persistent = is_kept && body != BodyLength::ToEnd;
     Ok(ResponseHead { status, body, is_persistent })
 }
 
-/// What the fields say about the end of the message.
+/// What the fields say about the end of the message and of the connection.
+#[derive(Default)]
 struct Framing {
     length: Option<u64>,
     is_chunked: bool,
-    close: bool,
+    is_closed: bool,
+    is_kept_alive: bool,
 }
 
 impl Framing {
@@ -143,11 +161,8 @@ impl Framing {
             10 if name.eq_ignore_ascii_case("connection") => {
                 for option in value.split(|&byte| byte == b',') {
                     let option = option.trim_ascii();
-                    if option.eq_ignore_ascii_case(b"close") {
-                        self.close = true;
-                    } else if option.eq_ignore_ascii_case(b"keep-alive") {
-                        self.close = false;
-                    }
+                    self.is_closed |= option.eq_ignore_ascii_case(b"close");
+                    self.is_kept_alive |= option.eq_ignore_ascii_case(b"keep-alive");
                 }
             }
             14 if name.eq_ignore_ascii_case("content-length") => {
@@ -209,7 +224,7 @@ pub enum HeadError {
     Malformed,
     /// `Content-Length` is not a decimal number below 2^64, or two of them differ.
     BadContentLength,
-    /// `Transfer-Encoding` is something else than `chunked`, once.
+    /// `Transfer-Encoding` is something else than `chunked`, once, in HTTP/1.1.
     UnknownTransferEncoding,
     /// Both `Content-Length` and `Transfer-Encoding` are there, so the end is ambiguous.
     LengthWithChunked,

@@ -33,8 +33,9 @@ mod head;
 mod write;
 
 pub use body::{BodyDecoder, BodyError, BodyLength};
+pub use chunk::{ChunkPosition, encode_chunk_prefix, encode_last_chunk};
 pub(crate) use chunk::{put_chunk_prefix, put_last_chunk};
-pub(crate) use head::parse_decimal;
 pub use head::{HeadError, HeadScanner, ResponseHead, parse_response_head};
+pub(crate) use head::{parse_decimal, parse_scanned_head};
 pub use write::BufferTooSmall;
-pub(crate) use write::{Counter, Sink, Writer, put_decimal};
+pub(crate) use write::{Counter, Sink, Writer, is_field_byte, put_decimal};

@@ -15,6 +15,8 @@ pub enum CommandError {
         /// How many.
         length: usize,
     },
+    /// This connection [takes no further request](crate::Machine::must_reconnect).
+    MustReconnect,
     /// The buffer is too small.
     BufferTooSmall(BufferTooSmall),
 }
@@ -32,6 +34,7 @@ impl fmt::Display for CommandError {
             Self::Unsent { length } => {
                 write!(f, "{length} bytes of the command before have not been sent")
             }
+            Self::MustReconnect => f.write_str("this connection takes no further request"),
             Self::BufferTooSmall(error) => error.fmt(f),
         }
     }
@@ -39,7 +42,9 @@ impl fmt::Display for CommandError {
 
 impl core::error::Error for CommandError {}
 
-/// Why what has arrived cannot be used: the service's doing. The conversation is over.
+/// Why what has arrived cannot be used: the service's doing.
+///
+/// [`Machine::receive`](crate::Machine::receive) says what follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReceiveError {
@@ -47,7 +52,7 @@ pub enum ReceiveError {
     Head(HeadError),
     /// The framing of a body is not HTTP/1.1, or over a limit.
     Body(BodyError),
-    /// Bytes arrived that answer nothing.
+    /// Bytes arrived that answer nothing, such as a 408 on an idle connection.
     Unsolicited,
     /// An event has no request id of 1 to [`MAX_ID`] bytes of UTF-8, so it could not be answered.
     UnusableRequestId,

@@ -54,30 +54,21 @@
 
 mod errors;
 mod outbox;
-mod phase;
+pub mod phase;
 
 pub use errors::{CommandError, ReceiveError};
 use outbox::Outbox;
-use phase::{Input, Loss, State};
+use phase::{Extent, Input, Loss, State};
 pub use phase::{Phase, Recovery};
 
 use crate::api::{
-    self, Call, ContentType, Endpoint, ErrorReport, HeadIndex, InvocationHead, InvocationIds,
-    Reply, Request, ResponseLength,
+    self, Call, Concurrency, ContentType, Endpoint, ErrorReport, HeadIndex, InvocationHead,
+    InvocationIds, Reply, Request, ResponseLength, Then,
 };
 use crate::http::{
-    self, BodyDecoder, HeadScanner, Writer, parse_response_head, put_chunk_prefix, put_last_chunk,
+    self, BodyDecoder, ChunkPosition, HeadScanner, Writer, parse_scanned_head, put_chunk_prefix,
+    put_last_chunk,
 };
-
-/// How many invocations the environment runs at once (`AWS_LAMBDA_MAX_CONCURRENCY`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Concurrency {
-    /// One: the service tells a second copy of an answer from an answer to a later invocation.
-    #[default]
-    Single,
-    /// Several, each with a machine of its own: it can tell only by the attempt id.
-    Multi,
-}
 
 /// What has arrived. Slices end where the cursor of [`Machine::receive`] stands.
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +102,7 @@ impl PartialEq for Event<'_> {
 /// The protocol, from the first `next` to the end of the process.
 ///
 /// It holds no buffer, no socket and no clock, and may be stored, moved and cloned. See the
-/// [module](self) for a walk through it and [`Phase`] for its transitions.
+/// [module](self) for a walk through it and [`phase`] for its transitions.
 #[derive(Clone, Debug)]
 pub struct Machine {
     endpoint: Endpoint,
@@ -122,6 +113,9 @@ pub struct Machine {
     scanner: HeadScanner,
     reading: Reading,
     must_reconnect: bool,
+    /// Something of an answer has arrived since the last command.
+    is_answer_begun: bool,
+    losses: u32,
 }
 
 /// What the next bytes of the service are part of.
@@ -133,7 +127,10 @@ enum Reading {
 }
 
 impl Machine {
-    /// A machine that has not asked for anything yet, in an environment of one invocation at a time.
+    /// A machine that has not asked for anything yet, the only one of its environment.
+    ///
+    /// One of several must be told so by [`with_concurrency`](Self::with_concurrency): it may not send
+    /// an answer twice where the service could take it for another invocation's.
     pub fn new(endpoint: Endpoint) -> Self {
         Self::with_concurrency(endpoint, Concurrency::Single)
     }
@@ -149,31 +146,29 @@ impl Machine {
             scanner: HeadScanner::default(),
             reading: Reading::Head,
             must_reconnect: false,
+            is_answer_begun: false,
+            losses: 0,
         }
     }
 
     /// Asks for the next invocation.
     ///
-    /// In [`Phase::Reporting`] it may go into the same write as the answer before it: while bytes of
-    /// that answer are unsent, `out` is the part of the buffer behind its head, and
-    /// [`unsent`](Self::unsent) takes both. The environment may be frozen as soon as the service has
-    /// read them.
+    /// In [`Phase::Reporting`] the request goes out behind the answer, best in the same write: `out` is
+    /// then the part of the buffer behind the head of that answer, and [`unsent`](Self::unsent) takes
+    /// both. The environment may be frozen as soon as the service has read them.
     ///
     /// # Errors
     ///
     /// Any [`CommandError`]; nothing has changed then.
     pub fn next(&mut self, out: &mut [u8]) -> Result<usize, CommandError> {
+        if self.phase() != Phase::Reporting {
+            let state = self.state_for(Input::Next)?;
+            let length = Request::Next.encode(&self.endpoint, out)?;
+            return self.commit(state, Outbox::new(length, 0));
+        }
         let state = self.state_after(Input::Next)?;
-        let is_pipelined = self.phase() == Phase::Reporting;
-        if !is_pipelined {
-            self.check_all_sent()?;
-        }
         let length = Request::Next.encode(&self.endpoint, out)?;
-        if is_pipelined {
-            self.outbox.append(length);
-        } else {
-            self.outbox = Outbox::new(length, 0);
-        }
+        self.outbox.append(length);
         self.state = state;
         Ok(length)
     }
@@ -245,7 +240,7 @@ impl Machine {
             return Ok(0);
         }
         let mut writer = Writer::new(out);
-        put_chunk_prefix(&mut writer, self.state.is_before_first_chunk(), body_length);
+        put_chunk_prefix(&mut writer, self.chunk_position(), body_length);
         let length = writer.finish()?;
         self.commit(state, Outbox::new(length, body_length))
     }
@@ -315,9 +310,10 @@ impl Machine {
         self.commit(state, Outbox::new(length, 0))
     }
 
-    /// Ends the conversation, in any phase.
+    /// Ends the conversation, in any phase. Nothing is left to send.
     pub fn shut_down(&mut self) {
-        self.state = State::GONE;
+        self.enter(Input::ShutDown);
+        self.outbox = Outbox::default();
     }
 
     /// Takes what has arrived, one event at a time. Call it until it returns `None`; an event may
@@ -331,12 +327,20 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// A [`ReceiveError`] if these are not the answers that were asked for. The conversation is over
-    /// then, the phase [`Phase::ShuttingDown`].
+    /// A [`ReceiveError`] if these are not the answers that were asked for. This connection is of no
+    /// use then, and what is left of `input` is void. Mostly the conversation is over, too, and the
+    /// phase [`Phase::ShuttingDown`]; in any other phase it goes on as after a lost connection:
+    /// [`must_reconnect`](Self::must_reconnect) holds.
     pub fn receive<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<Event<'b>>, ReceiveError> {
         let result = self.receive_one(input);
-        if result.is_err() {
-            self.state = State::GONE;
+        if let Err(error) = result {
+            *input = &[];
+            self.must_reconnect = true;
+            self.scanner = HeadScanner::default();
+            self.reading = Reading::Head;
+            if error != ReceiveError::Unsolicited {
+                self.enter(Input::Violation);
+            }
         }
         result
     }
@@ -366,29 +370,36 @@ impl Machine {
     }
 
     /// Tells that the connection is gone, and says what follows. Commands after it are for the next
-    /// connection.
+    /// connection, and so is what is received: throw away what the lost one has left behind.
     ///
     /// Due after the connection ended in whatever way, and when
-    /// [`must_reconnect`](Self::must_reconnect) says so. The table is at [`Recovery`].
+    /// [`must_reconnect`](Self::must_reconnect) says so. The table is [here](phase).
     pub fn on_disconnect(&mut self) -> Recovery {
         let is_told_apart =
             self.concurrency == Concurrency::Single || self.ids.attempt_id().is_some();
         let loss = Loss {
-            is_unsent: self.outbox.is_untouched(),
-            is_host_holding_body: self.outbox.unsent_len() > 0,
-            is_reply_begun: self.scanner.is_inside(),
+            sent: self.outbox.extent(),
+            is_reply_begun: self.is_answer_begun,
             reply: match self.reading {
                 Reading::Reply(reply, _) => Some(reply),
                 _ => None,
             },
             is_told_apart,
         };
+        // A connection that the service gave up behind a whole answer is no loss.
+        if !self.must_reconnect() {
+            self.losses = self.losses.saturating_add(1);
+        }
         let (state, recovery) = self.state.after_loss(loss);
         self.state = state;
-        self.outbox = Outbox::default();
+        match recovery {
+            Recovery::SendAgain => self.outbox.rewind(),
+            _ => self.outbox = Outbox::default(),
+        }
         self.scanner = HeadScanner::default();
         self.reading = Reading::Head;
         self.must_reconnect = false;
+        self.is_answer_begun = false;
         recovery
     }
 
@@ -442,6 +453,15 @@ impl Machine {
         self.scanner.is_inside() || !matches!(self.reading, Reading::Head)
     }
 
+    /// How often in a row a connection was lost, or the service asked for a pause, without a whole
+    /// answer in between.
+    ///
+    /// From 2 on, wait before connecting, longer each time: some services accept and hang up at once
+    /// (AWS's emulator does, before it is first invoked).
+    pub fn losses(&self) -> u32 {
+        self.losses
+    }
+
     /// Bytes of the event that the service has announced and that follow without framing between
     /// them. Useful for reading a large event into place; no reason to reserve so much at once.
     pub fn announced(&self) -> u64 {
@@ -451,9 +471,10 @@ impl Machine {
         }
     }
 
-    /// Whether this connection can carry no further request: the service closes it, or has answered
-    /// before it had all of a request. Drop it and call [`on_disconnect`](Self::on_disconnect) before
-    /// the next command.
+    /// Whether this connection can carry no further request: the service closes it, has answered
+    /// before it had all of a request, or has sent what is no answer; or it was used for a restore.
+    ///
+    /// Drop it and call [`on_disconnect`](Self::on_disconnect); commands are refused until then.
     pub fn must_reconnect(&self) -> bool {
         self.must_reconnect && !self.is_inside_answer()
     }
@@ -470,7 +491,7 @@ impl Machine {
     ) -> Result<usize, CommandError> {
         let state = self.state_for(Input::Finish)?;
         let mut writer = Writer::new(out);
-        put_last_chunk(&mut writer, self.state.is_before_first_chunk());
+        put_last_chunk(&mut writer, self.chunk_position());
         match report {
             Some(report) => api::put_error_trailers(&mut writer, report),
             None => http::Sink::put(&mut writer, b"\r\n"),
@@ -479,33 +500,49 @@ impl Machine {
         self.commit(state, Outbox::new(length, 0))
     }
 
-    /// The state after a command that is sent behind everything else.
+    fn chunk_position(&self) -> ChunkPosition {
+        match self.state.is_before_first_chunk() {
+            true => ChunkPosition::First,
+            false => ChunkPosition::Later,
+        }
+    }
+
+    /// The state after a command that begins a new write.
     fn state_for(&self, command: Input) -> Result<State, CommandError> {
         let state = self.state_after(command)?;
-        self.check_all_sent()?;
-        Ok(state)
+        match self.unsent_len() {
+            0 => Ok(state),
+            length => Err(CommandError::Unsent { length }),
+        }
     }
 
     fn state_after(&self, command: Input) -> Result<State, CommandError> {
-        self.state.after(command).ok_or(CommandError::WrongPhase(self.phase()))
-    }
-
-    fn check_all_sent(&self) -> Result<(), CommandError> {
-        match self.unsent_len() {
-            0 => Ok(()),
-            length => Err(CommandError::Unsent { length }),
+        let state = self.state.after(command).ok_or(CommandError::WrongPhase(self.phase()))?;
+        if self.must_reconnect() {
+            return Err(CommandError::MustReconnect);
         }
+        Ok(state)
     }
 
     fn commit(&mut self, state: State, outbox: Outbox) -> Result<usize, CommandError> {
         self.state = state;
         self.outbox = outbox;
+        self.is_answer_begun = false;
         Ok(outbox.head_len())
+    }
+
+    /// Takes a transition that what has arrived makes.
+    fn enter(&mut self, input: Input) {
+        if let Some(state) = self.state.after(input) {
+            self.state = state;
+        }
     }
 
     fn receive_one<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<Event<'b>>, ReceiveError> {
         loop {
-            if self.state == State::GONE {
+            // Behind the last answer of a connection nothing counts (RFC 9112 section 9.6).
+            if self.must_reconnect() || (self.phase(), self.awaits()) == (Phase::ShuttingDown, None)
+            {
                 *input = &[];
                 return Ok(None);
             }
@@ -515,6 +552,10 @@ impl Machine {
                         return Ok(None);
                     }
                     let call = self.state.awaits().ok_or(ReceiveError::Unsolicited)?;
+                    if self.outbox.extent() == Extent::Nothing {
+                        return Err(ReceiveError::Unsolicited);
+                    }
+                    self.is_answer_begun = true;
                     let Some(end) = self.scanner.find_end(input)? else { return Ok(None) };
                     let (head, rest) = input.split_at(end);
                     *input = rest;
@@ -530,6 +571,7 @@ impl Machine {
                         return Ok(None);
                     }
                     self.end_of_answer(Input::EventEnd);
+                    self.losses = 0;
                     return Ok(Some(Event::InvocationEnd));
                 }
                 Reading::Reply(reply, decoder) => {
@@ -542,6 +584,11 @@ impl Machine {
                         None if !decoder.is_complete() => return Ok(None),
                         None => {
                             self.end_of_answer(Input::Replied(reply));
+                            self.losses = match reply.then() {
+                                // Together with the disconnect that follows: a pause.
+                                Then::ContinueAfterPause => self.losses.max(1),
+                                Then::Continue | Then::Exit => 0,
+                            };
                             return Ok(Some(Event::Reply(reply)));
                         }
                     }
@@ -557,8 +604,8 @@ impl Machine {
         head: &'b [u8],
     ) -> Result<Option<InvocationHead<'b>>, ReceiveError> {
         let (index, response) = match call {
-            Call::Next => HeadIndex::parse(head)?,
-            _ => (HeadIndex::default(), parse_response_head(head, |_, _| {})?),
+            Call::Next => HeadIndex::parse_scanned(head)?,
+            _ => (HeadIndex::default(), parse_scanned_head(head, |_, _| {})?),
         };
         match response.status {
             // An upgrade was never asked for; other interim answers only announce the final one.
@@ -566,34 +613,31 @@ impl Machine {
             100..=199 => return Ok(None),
             _ => {}
         }
-        self.must_reconnect |= !response.is_persistent;
+        self.must_reconnect |= !response.is_persistent || call == Call::RestoreNext;
         let decoder = BodyDecoder::new(response.body);
         if call == Call::Next && matches!(response.status, 200..=203 | 205..=299) {
             let invocation = index.on(head);
             invocation.check().map_err(|_| ReceiveError::UnusableRequestId)?;
             self.ids.set(&invocation);
             self.reading = Reading::Event(decoder);
-            if let Some(state) = self.state.after(Input::EventHead) {
-                self.state = state;
-            }
+            self.enter(Input::EventHead);
             return Ok(Some(invocation));
         }
-        let reply = match self.state.is_second_copy() {
-            true => Reply::to_second_copy(call, response.status),
-            false => Reply::new(call, response.status),
-        };
+        let reply = Reply::new(call, response.status)
+            .to_second_copy(self.state.is_behind_whole_copy())
+            .under(self.concurrency);
         self.reading = Reading::Reply(reply, decoder);
         Ok(None)
     }
 
     fn end_of_answer(&mut self, input: Input) {
-        if self.unsent_len() > 0 {
+        // Answered before all of the request was there: its rest has no place on this connection.
+        let is_cut = matches!(self.outbox.extent(), Extent::Nothing | Extent::Part);
+        if is_cut || self.is_streaming() {
             self.must_reconnect = true;
             self.outbox = Outbox::default();
         }
         self.reading = Reading::Head;
-        if let Some(state) = self.state.after(input) {
-            self.state = state;
-        }
+        self.enter(input);
     }
 }

@@ -1,5 +1,7 @@
 //! What is to be sent: lengths only, the bytes stay with the caller.
 
+use super::phase::Extent;
+
 /// ```text
 ///  head buffer:  [ head of the request | next, if pipelined ]
 ///  body buffer:  [ body ]
@@ -10,28 +12,28 @@
 pub(super) struct Outbox {
     head: usize,
     body: usize,
-    tail: usize,
+    next: usize,
     sent: usize,
-    /// Bytes of the answer were sent before these.
-    is_behind_others: bool,
 }
 
 impl Outbox {
     pub(super) fn new(head: usize, body: usize) -> Self {
-        Self { head, body, ..Self::default() }
+        Self { head, body, next: 0, sent: 0 }
     }
 
-    /// Adds a pipelined request behind the body.
-    pub(super) fn append(&mut self, tail: usize) {
-        if self.unsent_len() == 0 {
-            *self = Self { head: tail, is_behind_others: true, ..Self::default() };
-        } else {
-            self.tail = tail;
-        }
+    /// Adds a pipelined `next` behind the body.
+    pub(super) fn append(&mut self, next: usize) {
+        self.next = next;
     }
 
     pub(super) fn sent(&mut self, length: usize) {
         self.sent = self.sent.saturating_add(length).min(self.total());
+    }
+
+    /// Prepares to send the answer once more, without what was pipelined behind it.
+    pub(super) fn rewind(&mut self) {
+        self.next = 0;
+        self.sent = 0;
     }
 
     pub(super) fn head_len(&self) -> usize {
@@ -42,22 +44,31 @@ impl Outbox {
         self.total() - self.sent
     }
 
-    pub(super) fn is_untouched(&self) -> bool {
-        self.sent == 0 && !self.is_behind_others
+    pub(super) fn extent(&self) -> Extent {
+        match self.sent {
+            sent if sent == self.total() => Extent::All,
+            0 => Extent::Nothing,
+            sent if sent >= self.answer() => Extent::AllButNext,
+            _ => Extent::Part,
+        }
     }
 
     pub(super) fn unsent<'a>(&self, head: &'a [u8], body: &'a [u8]) -> [&'a [u8]; 3] {
-        let (head, tail) = head.split_at(self.head.min(head.len()));
-        let parts = [(head, self.head), (body, self.body), (tail, self.tail)];
-        let mut before = 0;
+        let (head, next) = head.split_at(self.head.min(head.len()));
+        let parts = [(head, self.head), (body, self.body), (next, self.next)];
+        let mut before = 0usize;
         parts.map(|(part, length)| {
             let skip = self.sent.saturating_sub(before).min(length);
-            before += length;
+            before = before.saturating_add(length);
             part.get(skip..length.min(part.len())).unwrap_or_default()
         })
     }
 
+    fn answer(&self) -> usize {
+        self.head.saturating_add(self.body)
+    }
+
     fn total(&self) -> usize {
-        self.head.saturating_add(self.body).saturating_add(self.tail)
+        self.answer().saturating_add(self.next)
     }
 }

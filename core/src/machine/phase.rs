@@ -1,30 +1,51 @@
 //! The transitions: the only file that decides which phase follows which.
+//!
+//! # Commands and answers
+//!
+//! | phase | command or input | next phase |
+//! |---|---|---|
+//! | Init | `next` | Ready, asked |
+//! | Init | `restore_next`, then its reply | Init |
+//! | Init | `fail_init`; after a restore `fail_restore` | ShuttingDown |
+//! | Ready | `next` | Ready, asked |
+//! | Ready, asked | head of an event | Ready, receiving |
+//! | Ready, asked | any other reply to `next` | Ready |
+//! | Ready, receiving | end of the event | Invoking |
+//! | Invoking | `respond`, `fail` | Reporting |
+//! | Invoking | `stream`, then `chunk` as often as needed | Invoking, streaming |
+//! | Invoking, streaming | `finish`, `finish_with_error` | Reporting |
+//! | Invoking, streaming | early reply | Ready |
+//! | Reporting | reply | Ready |
+//! | Reporting | `next` | Reporting, asked |
+//! | Reporting, asked | reply | Ready, asked |
+//! | ShuttingDown | reply to `fail_init` or `fail_restore` | ShuttingDown |
+//! | any | `shut_down`; a reply that says [`Then::Exit`]; an answer that is none | ShuttingDown |
+//! | any | any other command | `Err(WrongPhase)`, nothing changes |
+//!
+//! Two things that arrive are wrong and still survived, on a new connection: bytes that answer
+//! nothing, and an event whose framing breaks after its id is known.
+//!
+//! # Lost connections
+//!
+//! | when the connection ends | recovery | phase |
+//! |---|---|---|
+//! | nothing outstanding | `Reconnect` | as it was |
+//! | `next` outstanding, no event begun | `AskAgain` | Ready |
+//! | in the middle of an event | `FailInvocation` | Invoking |
+//! | no byte of a request sent, other than `next` and chunks | `SendAgain` | as it was |
+//! | a buffered answer or error sent, no byte of its reply, and the service can tell a second copy | `SendAgain`, once | Reporting |
+//! | the status of the reply known, its rest missing | `Answered` | as after the reply |
+//! | any other answer, or a part of a stream, sent | `FateUnknown` | Ready |
+//! | `restore_next` sent | `FateUnknown` | Init |
+//! | a report of a failed start sent | `Exit` | ShuttingDown |
+//!
+//! The service can tell a second copy if it runs one invocation at a time, or gave the attempt an id
+//! of its own. An answer behind which `next` was sent whole is not sent again: its host has let go
+//! of the body.
 
 use crate::api::{Call, Reply, Then};
 
-/// Where a runtime is in its life.
-///
-/// | phase | command or input | next phase |
-/// |---|---|---|
-/// | Init | `next` | Ready |
-/// | Init | `restore_next`, then its reply | Init |
-/// | Init | `fail_init`; after a restore `fail_restore` | ShuttingDown |
-/// | Ready, nothing asked | `next` | Ready |
-/// | Ready, asked | invocation head and body | Ready |
-/// | Ready, asked | end of the event | Invoking |
-/// | Ready, asked | any other reply to `next` | Ready, nothing asked |
-/// | Invoking | `respond`, `fail` | Reporting |
-/// | Invoking | `stream`, `chunk` | Invoking |
-/// | Invoking, streaming | `finish`, `finish_with_error` | Reporting |
-/// | Invoking, streaming | early reply | Ready, nothing asked |
-/// | Reporting | reply | Ready, nothing asked |
-/// | Reporting | `next` | Reporting, asked |
-/// | Reporting, asked | reply | Ready, asked |
-/// | ShuttingDown | reply to `fail_init` or `fail_restore` | ShuttingDown |
-/// | any | `shut_down`, a reply that says [`Then::Exit`], a [`ReceiveError`](crate::ReceiveError) | ShuttingDown |
-/// | any | any other command | [`CommandError::WrongPhase`](crate::CommandError::WrongPhase), nothing changes |
-///
-/// What a lost connection does is at [`Recovery`].
+/// Where a runtime is in its life. The transitions are [here](self).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// The function starts. Nothing has been asked for, except perhaps a restore.
@@ -45,24 +66,10 @@ impl core::fmt::Display for Phase {
     }
 }
 
-/// What follows a lost connection; [`Machine::on_disconnect`](crate::Machine::on_disconnect) says
-/// which.
+/// What follows a lost connection. The table is [here](self).
 ///
-/// | when the connection ends | recovery | phase |
-/// |---|---|---|
-/// | nothing outstanding | `Reconnect` | as it was |
-/// | `next` outstanding, no event begun | `AskAgain` | Ready |
-/// | in the middle of an event | `FailInvocation` | Invoking |
-/// | no byte of a buffered answer or error sent | `SendAgain` | Invoking |
-/// | a buffered answer or error sent, no byte of its reply, and the service can tell a second copy | `SendAgain`, once | Invoking |
-/// | the status of the reply known, its rest missing | `Answered` | Ready or ShuttingDown |
-/// | any other answer, or a part of a stream, sent | `FateUnknown` | Ready |
-/// | `restore_next` outstanding | `FateUnknown` | Init |
-/// | shutting down | `Exit` | ShuttingDown |
-///
-/// The service can tell a second copy if it runs one invocation at a time, or gave the attempt an id
-/// of its own. An answer behind which `next` was sent whole is not sent again: its host has let go
-/// of the body.
+/// Whatever it is, what had been read from the lost connection is void. Connect at once after the
+/// first loss; wait before every further one while [`losses`](crate::Machine::losses) grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Recovery {
@@ -72,8 +79,8 @@ pub enum Recovery {
     AskAgain,
     /// Connect and call `fail`: the event cannot be had any more, but its invocation is known.
     FailInvocation,
-    /// Connect and give the same command again, with the same body. A reply of 400 or 403 then means
-    /// that the first copy was taken.
+    /// Connect and send everything again that [`unsent`](crate::Machine::unsent) gives, from the same
+    /// buffers. A pipelined `next` is not among it; ask again after the reply.
     SendAgain,
     /// The invocation is over, and nobody can tell whether the service took the answer: say so, then
     /// connect and call `next`. After `restore_next`, go on as after a restore.
@@ -93,9 +100,9 @@ pub(super) enum State {
     Idle,
     Polling,
     Receiving,
-    Invoking { is_second_copy: bool },
+    Invoking,
     Streaming { is_before_first_chunk: bool },
-    Reporting { answer: Answer, is_asked: bool, is_second_copy: bool },
+    Reporting { answer: Answer, is_asked: bool, copy: Copy },
     ShuttingDown { awaits: Option<Call> },
 }
 
@@ -104,6 +111,16 @@ pub(super) enum Answer {
     Response,
     Error,
     Stream,
+}
+
+/// Which copy of an answer the service has before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Copy {
+    First,
+    /// The first one was cut off, so it cannot have been taken.
+    BehindPart,
+    /// The first one was sent whole.
+    BehindWhole,
 }
 
 /// Everything that can change the phase, except for a lost connection.
@@ -118,19 +135,19 @@ pub(super) enum Input {
     Stream,
     Chunk,
     Finish,
+    ShutDown,
     EventHead,
     EventEnd,
     Replied(Reply),
+    /// An answer that cannot be understood.
+    Violation,
 }
 
 /// What is known when a connection ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Loss {
-    /// No byte of the request has been sent.
-    pub(super) is_unsent: bool,
-    /// Not all of it has been sent, so the host still has its body.
-    pub(super) is_host_holding_body: bool,
-    /// Some bytes of a head have arrived.
+    pub(super) sent: Extent,
+    /// Some bytes of an answer have arrived.
     pub(super) is_reply_begun: bool,
     /// The head of the reply has arrived.
     pub(super) reply: Option<Reply>,
@@ -138,14 +155,24 @@ pub(super) struct Loss {
     pub(super) is_told_apart: bool,
 }
 
-impl State {
-    pub(super) const GONE: Self = Self::ShuttingDown { awaits: None };
+/// How much of what the last commands encoded has been sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// There was something to send, and nothing of it has been sent.
+    Nothing,
+    /// A part of the answer.
+    Part,
+    /// The whole answer, but not the `next` behind it.
+    AllButNext,
+    All,
+}
 
+impl State {
     pub(super) fn phase(self) -> Phase {
         match self {
             Self::Init | Self::Restoring | Self::Restored => Phase::Init,
             Self::Idle | Self::Polling | Self::Receiving => Phase::Ready,
-            Self::Invoking { .. } | Self::Streaming { .. } => Phase::Invoking,
+            Self::Invoking | Self::Streaming { .. } => Phase::Invoking,
             Self::Reporting { .. } => Phase::Reporting,
             Self::ShuttingDown { .. } => Phase::ShuttingDown,
         }
@@ -160,7 +187,7 @@ impl State {
             Self::Reporting { answer: Answer::Error, .. } => Some(Call::Error),
             Self::Reporting { .. } => Some(Call::Response),
             Self::ShuttingDown { awaits } => awaits,
-            Self::Init | Self::Restored | Self::Idle | Self::Invoking { .. } => None,
+            Self::Init | Self::Restored | Self::Idle | Self::Invoking => None,
         }
     }
 
@@ -180,14 +207,20 @@ impl State {
         matches!(self, Self::Polling | Self::Receiving | Self::Reporting { is_asked: true, .. })
     }
 
-    pub(super) fn is_second_copy(self) -> bool {
-        matches!(self, Self::Reporting { is_second_copy: true, .. })
+    pub(super) fn is_behind_whole_copy(self) -> bool {
+        matches!(self, Self::Reporting { copy: Copy::BehindWhole, .. })
     }
 
-    /// The transition table; `None` where there is no transition.
+    /// The table of commands and answers; `None` where there is no transition.
     pub(super) fn after(self, input: Input) -> Option<Self> {
+        let gone = Self::ShuttingDown { awaits: None };
+        let reporting = |answer| Self::Reporting { answer, is_asked: false, copy: Copy::First };
         Some(match (self, input) {
-            (_, Input::Replied(reply)) if reply.then() == Then::Exit => Self::GONE,
+            (_, Input::ShutDown) => gone,
+            // The event is lost with its connection, but its invocation is known.
+            (Self::Receiving, Input::Violation) => Self::Receiving,
+            (_, Input::Violation) => gone,
+            (_, Input::Replied(reply)) if reply.then() == Then::Exit => gone,
 
             (Self::Init | Self::Restored | Self::Idle, Input::Next) => Self::Polling,
             (Self::Init, Input::RestoreNext) => Self::Restoring,
@@ -195,37 +228,24 @@ impl State {
             (Self::Restored, Input::FailRestore) => {
                 Self::ShuttingDown { awaits: Some(Call::RestoreError) }
             }
-            (Self::Restoring, Input::Replied(reply)) => {
-                if reply.is_accepted() {
-                    Self::Restored
-                } else {
-                    Self::Init
-                }
-            }
+            (Self::Restoring, Input::Replied(reply)) if reply.is_accepted() => Self::Restored,
+            (Self::Restoring, Input::Replied(_)) => Self::Init,
 
             (Self::Polling, Input::EventHead) => Self::Receiving,
-            (Self::Receiving, Input::EventEnd) => Self::Invoking { is_second_copy: false },
+            (Self::Receiving, Input::EventEnd) => Self::Invoking,
             (Self::Polling, Input::Replied(_)) => Self::Idle,
 
-            (Self::Invoking { is_second_copy }, Input::Respond) => {
-                Self::Reporting { answer: Answer::Response, is_asked: false, is_second_copy }
-            }
-            (Self::Invoking { is_second_copy }, Input::Fail) => {
-                Self::Reporting { answer: Answer::Error, is_asked: false, is_second_copy }
-            }
-            (Self::Invoking { .. }, Input::Stream) => {
-                Self::Streaming { is_before_first_chunk: true }
-            }
+            (Self::Invoking, Input::Respond) => reporting(Answer::Response),
+            (Self::Invoking, Input::Fail) => reporting(Answer::Error),
+            (Self::Invoking, Input::Stream) => Self::Streaming { is_before_first_chunk: true },
             (Self::Streaming { .. }, Input::Chunk) => {
                 Self::Streaming { is_before_first_chunk: false }
             }
-            (Self::Streaming { .. }, Input::Finish) => {
-                Self::Reporting { answer: Answer::Stream, is_asked: false, is_second_copy: false }
-            }
+            (Self::Streaming { .. }, Input::Finish) => reporting(Answer::Stream),
             (Self::Streaming { .. }, Input::Replied(_)) => Self::Idle,
 
-            (Self::Reporting { answer, is_asked: false, is_second_copy }, Input::Next) => {
-                Self::Reporting { answer, is_asked: true, is_second_copy }
+            (Self::Reporting { answer, is_asked: false, copy }, Input::Next) => {
+                Self::Reporting { answer, is_asked: true, copy }
             }
             (Self::Reporting { is_asked: false, .. }, Input::Replied(_)) => Self::Idle,
             (Self::Reporting { is_asked: true, .. }, Input::Replied(_)) => Self::Polling,
@@ -235,36 +255,45 @@ impl State {
 
     /// The table of lost connections.
     pub(super) fn after_loss(self, loss: Loss) -> (Self, Recovery) {
-        if let (Some(reply), Some(state)) =
-            (loss.reply, loss.reply.and_then(|reply| self.after(Input::Replied(reply))))
+        if let Some(reply) = loss.reply
+            && let Some(state) = self.after(Input::Replied(reply))
         {
             // The connection that would have brought an event behind this reply is gone too.
             let state = if state == Self::Polling { Self::Idle } else { state };
             return (state, Recovery::Answered(reply));
         }
+        let is_unsent = loss.sent == Extent::Nothing;
         match self {
-            Self::Init | Self::Restored | Self::Idle | Self::Invoking { .. } => {
+            Self::Init | Self::Restored | Self::Idle | Self::Invoking => {
                 (self, Recovery::Reconnect)
             }
-            Self::Restoring if loss.is_unsent => (Self::Init, Recovery::SendAgain),
+            Self::Restoring
+            | Self::Streaming { is_before_first_chunk: true }
+            | Self::ShuttingDown { awaits: Some(_) }
+                if is_unsent =>
+            {
+                (self, Recovery::SendAgain)
+            }
             Self::Restoring => (Self::Restored, Recovery::FateUnknown),
             Self::Polling => (Self::Idle, Recovery::AskAgain),
-            Self::Receiving => (Self::Invoking { is_second_copy: false }, Recovery::FailInvocation),
+            Self::Receiving => (Self::Invoking, Recovery::FailInvocation),
             Self::Streaming { .. } | Self::Reporting { answer: Answer::Stream, .. } => {
                 (Self::Idle, Recovery::FateUnknown)
             }
-            Self::Reporting { is_second_copy, .. } if loss.is_unsent => {
-                (Self::Invoking { is_second_copy }, Recovery::SendAgain)
+            Self::Reporting { answer, copy, .. } if is_unsent => {
+                (Self::Reporting { answer, is_asked: false, copy }, Recovery::SendAgain)
             }
-            Self::Reporting { is_asked, is_second_copy: false, .. }
+            Self::Reporting { answer, is_asked, copy: Copy::First }
                 if loss.is_told_apart
                     && !loss.is_reply_begun
-                    && (!is_asked || loss.is_host_holding_body) =>
+                    && !(is_asked && loss.sent == Extent::All) =>
             {
-                (Self::Invoking { is_second_copy: true }, Recovery::SendAgain)
+                let copy =
+                    if loss.sent == Extent::Part { Copy::BehindPart } else { Copy::BehindWhole };
+                (Self::Reporting { answer, is_asked: false, copy }, Recovery::SendAgain)
             }
             Self::Reporting { .. } => (Self::Idle, Recovery::FateUnknown),
-            Self::ShuttingDown { .. } => (Self::GONE, Recovery::Exit),
+            Self::ShuttingDown { .. } => (Self::ShuttingDown { awaits: None }, Recovery::Exit),
         }
     }
 }

@@ -1,0 +1,65 @@
+//! The core driven by hand over a `TcpStream`: an echo without any transport crate.
+//!
+//! It shows every step and keeps to the ordinary path: when the connection or the service fails, it
+//! ends. `lambda_proto::driver` is what goes on.
+
+use std::error::Error;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+
+use lambda_proto::{Endpoint, Event, Machine, Phase};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let address = std::env::var("AWS_LAMBDA_RUNTIME_API").map_err(|error| {
+        format!("AWS_LAMBDA_RUNTIME_API: {error}; it says where the service is")
+    })?;
+    let endpoint = Endpoint::parse(&address)?;
+    let mut stream = TcpStream::connect((endpoint.host(), endpoint.port()))?;
+    stream.set_nodelay(true)?;
+
+    let mut machine = Machine::new(endpoint);
+    let mut out = [0; 4096];
+    let mut room = vec![0; 64 * 1024];
+    let mut input = Vec::new();
+    let mut event = Vec::new();
+    loop {
+        // Say what is to be said.
+        let length = match machine.phase() {
+            Phase::Init | Phase::Ready if machine.awaits().is_none() => machine.next(&mut out)?,
+            Phase::Invoking => machine.respond(None, event.len(), &mut out)?,
+            _ => 0,
+        };
+        stream.write_all(&out[..length])?;
+        if machine.phase() == Phase::Reporting && length > 0 {
+            stream.write_all(&event)?;
+            event.clear();
+        }
+        machine.sent(machine.unsent_len());
+
+        // Take what has arrived.
+        let mut cursor = &input[..];
+        while let Some(arrived) = machine.receive(&mut cursor)? {
+            match arrived {
+                Event::Body(piece) => event.extend_from_slice(piece),
+                Event::Reply(reply) if !reply.is_accepted() => eprintln!("{reply}"),
+                Event::Invocation(head) => eprintln!("invocation {}", head.request_id()),
+                _ => {}
+            }
+        }
+        let used = input.len() - cursor.len();
+        input.drain(..used);
+
+        // Wait for more, if an answer is outstanding.
+        if machine.awaits().is_some() {
+            let length = match stream.read(&mut room) {
+                Ok(0) => return Err("the service has closed the connection".into()),
+                Ok(length) => length,
+                Err(error) if error.kind() == ErrorKind::Interrupted => 0,
+                Err(error) => return Err(error.into()),
+            };
+            input.extend_from_slice(&room[..length]);
+        } else if machine.phase() == Phase::ShuttingDown {
+            return Err("the service wants this process to end".into());
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The shortest runtime, without JSON: build it with `--no-default-features`.
+
+use lambda_proto_std::{Error, Runtime};
+
+fn main() -> Result<(), Error> {
+    Runtime::from_env()?.run(|invocation, reply| Ok(reply.send(invocation.body())))
+}

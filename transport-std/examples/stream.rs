@@ -1,0 +1,29 @@
+//! Streams an HTTP response, one line a second: the event says how many, 3 if it is no number.
+//!
+//! The event `fail` ends the stream with an error behind the first line.
+
+use std::io::Write;
+use std::thread::sleep;
+use std::time::Duration;
+
+use lambda_proto_std::{Error, Failure, HttpPrelude, Runtime};
+
+fn main() -> Result<(), Error> {
+    Runtime::from_env()?.run(|invocation, reply| {
+        let event = String::from_utf8_lossy(invocation.body());
+        let lines = event.trim_matches('"').parse().unwrap_or(3);
+        let prelude = HttpPrelude::new(200, &[("content-type", "text/plain")], &[])?;
+
+        let mut stream = reply.stream_http(&prelude);
+        for line in 1..=lines {
+            writeln!(stream, "line {line}")?;
+            if event.contains("fail") {
+                return Err(Failure::new("Function.GaveUp", "one line is enough"));
+            }
+            if line < lines {
+                sleep(Duration::from_secs(1));
+            }
+        }
+        Ok(stream.finish())
+    })
+}

@@ -1,0 +1,116 @@
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use lambda_proto::api::InvalidUserAgent;
+use lambda_proto::driver::DriverError;
+use lambda_proto::{CommandError, EndpointError, ReceiveError};
+
+/// Why a runtime has ended, or cannot start.
+///
+/// `Debug` prints the same line as `Display`, so that a `main` that returns it shows it as it is
+/// meant; the process then exits with code 1.
+#[non_exhaustive]
+pub enum Error {
+    /// An environment variable that Lambda sets is missing.
+    MissingVariable {
+        /// Which.
+        name: &'static str,
+    },
+    /// An environment variable makes no sense.
+    InvalidVariable {
+        /// Which.
+        name: &'static str,
+        /// What is wrong; it shows the value.
+        reason: EndpointError,
+    },
+    /// The user agent cannot be sent.
+    UserAgent(InvalidUserAgent),
+    /// There was no connection to the Runtime API for longer than the
+    /// [patience](crate::Runtime::give_up_after) of the runtime.
+    Unreachable {
+        /// Where.
+        address: String,
+        /// For how long.
+        waited: Duration,
+        /// The last reason.
+        reason: io::Error,
+    },
+    /// The service does not speak the protocol.
+    Protocol(ReceiveError),
+    /// The service has refused `next`, or wants the process to end.
+    Service(lambda_proto::Reply),
+    /// The function could not start, which has been reported to the service.
+    Init {
+        /// The reason, as it was reported.
+        message: String,
+    },
+    /// A request or the head of an answer does not fit its buffer.
+    Buffer(Option<CommandError>),
+}
+
+/// Why a slot has no connection.
+#[derive(Debug)]
+pub(crate) enum NoConnection {
+    Unreachable { address: String, waited: Duration, reason: io::Error },
+    Stopped,
+}
+
+impl Error {
+    /// `None` if the driver has ended because it was stopped.
+    pub(crate) fn from_driver(error: DriverError<NoConnection>) -> Option<Self> {
+        Some(match error {
+            DriverError::Connect(NoConnection::Stopped) => return None,
+            DriverError::Connect(NoConnection::Unreachable { address, waited, reason }) => {
+                Self::Unreachable { address, waited, reason }
+            }
+            DriverError::Protocol(error) => Self::Protocol(error),
+            DriverError::Service(reply) => Self::Service(reply),
+            DriverError::Command(error) => Self::Buffer(Some(error)),
+            _ => Self::Buffer(None),
+        })
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MissingVariable { name } => write!(
+                f,
+                "{name} is not set: this program is a Lambda runtime, to be started by Lambda or by an \
+                 emulator; to try it by hand, set {name}=host:port"
+            ),
+            Self::InvalidVariable { name, reason } => write!(f, "{name}: {reason}"),
+            Self::UserAgent(reason) => reason.fmt(f),
+            Self::Unreachable { address, waited, reason } => write!(
+                f,
+                "no connection to the Runtime API at {address} for {:.1} s, giving up: {reason}",
+                waited.as_secs_f64()
+            ),
+            Self::Protocol(error) => error.fmt(f),
+            Self::Service(reply) => write!(f, "the Runtime API ends this runtime: {reply}"),
+            Self::Init { message } => write!(f, "the function could not start: {message}"),
+            Self::Buffer(Some(error)) => error.fmt(f),
+            Self::Buffer(None) => {
+                f.write_str("a head from the Runtime API does not fit the buffer")
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::InvalidVariable { reason, .. } => Some(reason),
+            Self::Unreachable { reason, .. } => Some(reason),
+            Self::Protocol(error) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What a handler sees.
+
+use std::io;
+use std::ops::Deref;
+
+use lambda_proto::api::InvocationHead;
+use lambda_proto::driver::{self, Answer, AsErrorReport, Response};
+use lambda_proto::{ContentType, HttpPrelude};
+
+use crate::link::Growing;
+use crate::slot::SlotHost;
+use crate::{Failure, panic};
+
+/// An invocation in hand: what came with it (by [`Deref`] to [`InvocationHead`]) and the event.
+#[derive(Clone, Copy, Debug)]
+pub struct Invocation<'i>(pub(crate) driver::Invocation<'i>);
+
+impl<'i> Invocation<'i> {
+    /// The event, as whoever invoked the function sent it: any bytes, mostly JSON.
+    pub fn body(&self) -> &'i [u8] {
+        self.0.body()
+    }
+
+    /// The event, read as JSON.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] of type `Runtime.UnmarshalError` that says where the event is not what `T`
+    /// wants.
+    #[cfg(feature = "json")]
+    pub fn json<T: serde::Deserialize<'i>>(&self) -> Result<T, Failure> {
+        serde_json::from_slice(self.body()).map_err(|error| {
+            let message = format!("the event is not what the function expects: {error}");
+            Failure::new("Runtime.UnmarshalError", message)
+        })
+    }
+}
+
+impl<'i> Deref for Invocation<'i> {
+    type Target = InvocationHead<'i>;
+
+    fn deref(&self) -> &InvocationHead<'i> {
+        &self.0
+    }
+}
+
+/// The right to answer one invocation, once.
+///
+/// Dropped without an answer, it makes the runtime report an error for the invocation.
+pub struct Reply<'i> {
+    pub(crate) inner: driver::Reply<'i, SlotHost, Growing>,
+    /// Memory that stays with the worker, for bodies that have to be put together.
+    pub(crate) scratch: &'i mut Vec<u8>,
+}
+
+/// The proof that an invocation has been answered; what its handler returns.
+#[derive(Debug)]
+pub struct Sent<'i>(driver::Sent<'i>);
+
+impl Sent<'_> {
+    /// What became of the answer.
+    pub fn answer(&self) -> Answer {
+        self.0.answer()
+    }
+}
+
+impl<'i> Reply<'i> {
+    /// Sends the answer, and returns when the service has taken it.
+    ///
+    /// The environment still runs then: work that follows belongs between this call and the return of
+    /// the handler. If the service refuses the answer, that is logged and the invocation is over.
+    pub fn send<'r>(self, response: impl Into<Response<'r>>) -> Sent<'i> {
+        panic::answering();
+        Sent(self.inner.send(response))
+    }
+
+    /// Sends the answer and asks for the next invocation in the same write: two system calls fewer,
+    /// and the environment may be frozen from here on.
+    ///
+    /// An answer whose connection is lost is not sent again, as nobody waits for the reply to it.
+    pub fn send_and_next<'r>(self, response: impl Into<Response<'r>>) -> Sent<'i> {
+        panic::answering();
+        Sent(self.inner.send_and_next(response))
+    }
+
+    /// Sends the answer as JSON.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] of type `Runtime.MarshalError` if the value cannot be written as JSON. Nothing
+    /// has been sent then; returned from the handler, it is what the caller gets.
+    #[cfg(feature = "json")]
+    pub fn json<T: serde::Serialize + ?Sized>(self, value: &T) -> Result<Sent<'i>, Failure> {
+        let Self { inner, scratch } = self;
+        scratch.clear();
+        serde_json::to_writer(&mut *scratch, value).map_err(|error| {
+            let message = format!("the result cannot be written as JSON: {error}");
+            Failure::new("Runtime.MarshalError", message)
+        })?;
+        panic::answering();
+        Ok(Sent(inner.send(Response::new(scratch).content_type(ContentType::JSON))))
+    }
+
+    /// Streams the answer: the caller gets each piece as it is written.
+    pub fn stream(self, content_type: ContentType<'_>) -> ResponseStream<'i> {
+        panic::answering();
+        ResponseStream(self.inner.stream(content_type))
+    }
+
+    /// Streams an HTTP response, for function URLs and API Gateway: status, headers and cookies, then
+    /// the body as it is written.
+    pub fn stream_http(self, prelude: &HttpPrelude<'_>) -> ResponseStream<'i> {
+        panic::answering();
+        let Self { inner, scratch } = self;
+        if let Err(too_small) = prelude.encode(scratch) {
+            scratch.resize(too_small.needed, 0);
+        }
+        let length = prelude.encode(scratch).expect("the buffer was made as long as was needed");
+        let mut stream = inner.stream(ContentType::HTTP_INTEGRATION);
+        // Should the stream be over already, the next write says so.
+        let _ = stream.write(&scratch[..length]);
+        ResponseStream(stream)
+    }
+
+    /// Reports that the invocation failed, as returning the failure does, and goes on.
+    pub fn fail(self, failure: &Failure) -> Sent<'i> {
+        panic::answering();
+        Sent(self.inner.fail(&failure.as_error_report()))
+    }
+}
+
+/// An answer that is sent piece by piece: every write is a chunk of its own.
+///
+/// Wrap it in a [`BufWriter`](io::BufWriter) where pieces are small. Returning an error from the
+/// handler, or dropping the stream, ends it with an error that the caller sees behind what was
+/// written.
+pub struct ResponseStream<'i>(driver::Stream<'i, SlotHost, Growing>);
+
+impl<'i> ResponseStream<'i> {
+    /// Ends the stream, and returns when the service has taken it.
+    pub fn finish(self) -> Sent<'i> {
+        Sent(self.0.finish())
+    }
+
+    /// Ends the stream and asks for the next invocation in the same write.
+    pub fn finish_and_next(self) -> Sent<'i> {
+        Sent(self.0.finish_and_next())
+    }
+
+    /// Ends the stream with a failure.
+    pub fn fail(self, failure: &Failure) -> Sent<'i> {
+        Sent(self.0.fail(&failure.as_error_report()))
+    }
+}
+
+impl io::Write for ResponseStream<'_> {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        match self.0.write(piece) {
+            Ok(()) => Ok(piece.len()),
+            Err(over) => Err(io::Error::new(io::ErrorKind::BrokenPipe, over)),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

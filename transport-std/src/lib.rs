@@ -1,0 +1,68 @@
+//! An AWS Lambda runtime on `std`: plain functions, blocking, one connection for ever, no allocation
+//! per invocation once it is warm.
+//!
+//! ```no_run
+//! use lambda_proto_std::{Error, Runtime};
+//!
+//! fn main() -> Result<(), Error> {
+//!     Runtime::from_env()?.run(|invocation, reply| Ok(reply.send(invocation.body())))
+//! }
+//! ```
+//!
+//! The handler gets an [`Invocation`] and a [`Reply`]. Answering consumes the reply and gives a
+//! [`Sent`], which the handler returns, so the compiler sees to it that every invocation is answered
+//! once. What a handler does after it has answered runs while the caller has its answer already:
+//!
+//! ```no_run
+//! # use lambda_proto_std::{Error, Runtime};
+//! # fn flush_metrics() {}
+//! # fn main() -> Result<(), Error> {
+//! # Runtime::from_env()?.run(|invocation, reply| {
+//! let sent = reply.send("done");
+//! flush_metrics();
+//! Ok(sent)
+//! # })
+//! # }
+//! ```
+//!
+//! Any error can be returned with `?`; it is reported for the invocation, and the loop goes on. So are
+//! panics. [`Failure`] gives an error a type of your own.
+//!
+//! ```no_run
+//! use lambda_proto_std::{Error, Failure, Runtime};
+//!
+//! fn main() -> Result<(), Error> {
+//!     Runtime::from_env()?.run(|invocation, reply| {
+//!         let text = core::str::from_utf8(invocation.body())?;
+//!         if text.is_empty() {
+//!             return Err(Failure::new("Function.EmptyEvent", "there is nothing to do"));
+//!         }
+//!         Ok(reply.send(text.to_uppercase().as_str()))
+//!     })
+//! }
+//! ```
+//!
+//! The protocol itself is in [`lambda_proto`]; this crate adds the socket, the memory, threads for
+//! several invocations at once, and the environment.
+#![forbid(unsafe_code)]
+
+mod environment;
+mod error;
+mod failure;
+mod handler;
+mod link;
+mod log;
+mod panic;
+mod runtime;
+mod slot;
+mod stop;
+mod worker;
+
+pub use error::Error;
+pub use failure::Failure;
+pub use handler::{Invocation, Reply, ResponseStream, Sent};
+pub use lambda_proto::driver::{Answer, Response};
+pub use lambda_proto::{ContentType, Deadline, Endpoint, HttpPrelude};
+pub use runtime::Runtime;
+pub use stop::StopHandle;
+pub use worker::Worker;

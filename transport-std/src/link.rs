@@ -1,0 +1,90 @@
+//! The socket and the memory.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::TcpStream;
+
+use lambda_proto::driver::{Link, Storage};
+
+/// A connection, in the words of `embedded_io`.
+pub(crate) struct Socket(pub(crate) TcpStream);
+
+impl embedded_io::ErrorType for Socket {
+    type Error = SocketError;
+}
+
+impl embedded_io::Read for Socket {
+    fn read(&mut self, room: &mut [u8]) -> Result<usize, SocketError> {
+        Ok(self.0.read(room)?)
+    }
+}
+
+impl embedded_io::Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, SocketError> {
+        Ok(self.0.write(bytes)?)
+    }
+
+    fn flush(&mut self) -> Result<(), SocketError> {
+        Ok(())
+    }
+}
+
+impl Link for Socket {
+    fn write_parts(&mut self, parts: [&[u8]; 3]) -> Result<usize, SocketError> {
+        Ok(self.0.write_vectored(&parts.map(IoSlice::new))?)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct SocketError(io::Error);
+
+impl From<io::Error> for SocketError {
+    fn from(error: io::Error) -> Self {
+        Self(error)
+    }
+}
+
+impl std::fmt::Display for SocketError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for SocketError {}
+
+impl embedded_io::Error for SocketError {
+    fn kind(&self) -> embedded_io::ErrorKind {
+        match self.0.kind() {
+            io::ErrorKind::Interrupted => embedded_io::ErrorKind::Interrupted,
+            _ => embedded_io::ErrorKind::Other,
+        }
+    }
+}
+
+/// Memory that grows to what it has to hold, up to a cap, and stays.
+pub(crate) struct Growing {
+    bytes: Vec<u8>,
+    most: usize,
+}
+
+impl Growing {
+    pub(crate) fn new(first: usize, most: usize) -> Self {
+        Self { bytes: vec![0; first.min(most)], most }
+    }
+}
+
+impl Storage for Growing {
+    fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    fn grow(&mut self, length: usize) {
+        let length = length.min(self.most);
+        if length > self.bytes.len() {
+            self.bytes.resize(length, 0);
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! One line for what somebody should know.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Where the lines go; standard error unless the program says otherwise.
+#[derive(Clone)]
+pub(crate) struct Log(Arc<dyn Fn(fmt::Arguments<'_>) + Send + Sync>);
+
+impl Log {
+    pub(crate) fn to(write: impl Fn(fmt::Arguments<'_>) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(write))
+    }
+
+    pub(crate) fn line(&self, line: fmt::Arguments<'_>) {
+        (self.0)(line);
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self::to(|line| eprintln!("lambda-proto: {line}"))
+    }
+}

@@ -1,0 +1,195 @@
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
+use std::time::Duration;
+
+use lambda_proto::{Concurrency, Endpoint};
+
+use crate::handler::{Invocation, Reply, Sent};
+use crate::log::Log;
+use crate::stop::StopHandle;
+use crate::worker::Worker;
+use crate::{Error, Failure, environment};
+
+/// A Lambda runtime, configured but not connected.
+///
+/// See the [crate](crate) for examples.
+pub struct Runtime {
+    settings: Settings,
+    slots: usize,
+}
+
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) max_event: usize,
+    pub(crate) patience: Duration,
+    pub(crate) stop: StopHandle,
+    pub(crate) log: Log,
+}
+
+impl Runtime {
+    /// A runtime as Lambda wants it: at the address in `AWS_LAMBDA_RUNTIME_API`, with as many slots as
+    /// `AWS_LAMBDA_MAX_CONCURRENCY` says.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingVariable`] or [`Error::InvalidVariable`] for the address.
+    pub fn from_env() -> Result<Self, Error> {
+        Ok(Self::new(environment::endpoint()?).slots(environment::concurrency()))
+    }
+
+    /// A runtime at this address, with one slot.
+    pub fn new(endpoint: Endpoint) -> Self {
+        let settings = Settings {
+            endpoint,
+            max_event: 16 * 1024 * 1024,
+            patience: Duration::from_secs(60),
+            stop: StopHandle::default(),
+            log: Log::default(),
+        };
+        Self { settings, slots: 1 }
+    }
+
+    /// How many invocations run at once, each on a thread and a connection of its own; 0 is 1.
+    #[must_use]
+    pub fn slots(mut self, slots: usize) -> Self {
+        self.slots = slots.max(1);
+        self
+    }
+
+    /// The largest event in bytes; 16 MiB unless set. A larger one is reported as an error of its
+    /// invocation. Memory is taken only for events that come.
+    #[must_use]
+    pub fn max_event(mut self, bytes: usize) -> Self {
+        self.settings.max_event = bytes;
+        self
+    }
+
+    /// How long to try without any connection before giving up; 60 s unless set.
+    #[must_use]
+    pub fn give_up_after(mut self, patience: Duration) -> Self {
+        self.settings.patience = patience;
+        self
+    }
+
+    /// The `User-Agent` to be known by, best one token of the form `name/version`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UserAgent`], as [`Endpoint::with_user_agent`].
+    pub fn user_agent(mut self, user_agent: &str) -> Result<Self, Error> {
+        let endpoint = self.settings.endpoint.with_user_agent(user_agent);
+        self.settings.endpoint = endpoint.map_err(Error::UserAgent)?;
+        Ok(self)
+    }
+
+    /// Where lines about trouble go, one call a line without its end; standard error unless set.
+    #[must_use]
+    pub fn log(mut self, write: impl Fn(fmt::Arguments<'_>) + Send + Sync + 'static) -> Self {
+        self.settings.log = Log::to(write);
+        self
+    }
+
+    /// A handle that stops this runtime from another thread.
+    pub fn stop_handle(&self) -> StopHandle {
+        self.settings.stop.clone()
+    }
+
+    /// Runs what has to be done before the first invocation.
+    ///
+    /// If it fails or panics, that is reported to the service; return the error from `main`, so that
+    /// the process exits with a code that is not zero, as the service expects [Lambda Developer Guide:
+    /// custom runtimes].
+    ///
+    /// ```no_run
+    /// # use lambda_proto_std::{Error, Runtime};
+    /// # fn main() -> Result<(), Error> {
+    /// let runtime = Runtime::from_env()?;
+    /// let greeting = runtime.init(|| Ok(std::fs::read_to_string("greeting.txt")?))?;
+    /// runtime.run(|_, reply| Ok(reply.send(&greeting)))
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Init`], or what kept the report from the service.
+    pub fn init<T>(&self, start: impl FnOnce() -> Result<T, Failure>) -> Result<T, Error> {
+        let result = catch_unwind(AssertUnwindSafe(start));
+        let failure = match result {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(failure)) => failure,
+            Err(payload) => Failure::from_panic(&*payload),
+        };
+        Worker::new(&self.settings, self.concurrency()).fail_init(&failure)?;
+        Err(Error::Init { message: failure.to_string() })
+    }
+
+    /// Calls `handler` for every invocation, on as many threads as there are slots, until it is
+    /// [stopped](Self::stop_handle).
+    ///
+    /// # Errors
+    ///
+    /// An [`Error`] when the conversation cannot go on. With several slots each ends for itself, with a
+    /// line in the log, and the last error is returned when all have ended.
+    pub fn run<F>(self, handler: F) -> Result<(), Error>
+    where
+        F: for<'i> Fn(Invocation<'i>, Reply<'i>) -> Result<Sent<'i>, Failure> + Sync,
+    {
+        if self.slots == 1 {
+            return self.run_mut(handler);
+        }
+        thread::scope(|scope| {
+            let threads: Vec<_> = (0..self.slots)
+                .map(|slot| {
+                    let (settings, handler) = (&self.settings, &handler);
+                    thread::Builder::new().name(format!("lambda-slot-{slot}")).spawn_scoped(
+                        scope,
+                        move || {
+                            let result = Worker::new(settings, Concurrency::Multi).run(handler);
+                            if let Err(error) = &result {
+                                settings.log.line(format_args!("slot {slot} has ended: {error}"));
+                            }
+                            result
+                        },
+                    )
+                })
+                .collect();
+            let mut result = Ok(());
+            for thread in threads {
+                match thread.map(thread::ScopedJoinHandle::join) {
+                    Ok(Ok(Ok(()))) => {}
+                    Ok(Ok(Err(error))) => result = Err(error),
+                    // A panic here is not the handler's, which was caught.
+                    Ok(Err(payload)) => std::panic::resume_unwind(payload),
+                    Err(error) => {
+                        self.settings.log.line(format_args!("a slot has no thread: {error}"));
+                    }
+                }
+            }
+            result
+        })
+    }
+
+    /// As [`run`](Self::run), on this thread and with one slot, for handlers that change what they
+    /// hold.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn run_mut<F>(self, handler: F) -> Result<(), Error>
+    where
+        F: for<'i> FnMut(Invocation<'i>, Reply<'i>) -> Result<Sent<'i>, Failure>,
+    {
+        self.into_worker().run(handler)
+    }
+
+    /// One worker, to take invocations from without a handler.
+    pub fn into_worker(self) -> Worker {
+        Worker::new(&self.settings, Concurrency::Single)
+    }
+
+    fn concurrency(&self) -> Concurrency {
+        if self.slots == 1 { Concurrency::Single } else { Concurrency::Multi }
+    }
+}

@@ -1,0 +1,98 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use lambda_proto::driver::{AsErrorReport, Driver};
+use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_REQUEST_HEAD, MAX_XRAY_CAUSE};
+use lambda_proto::{Concurrency, Machine};
+
+use crate::handler::{Invocation, Reply, Sent};
+use crate::link::Growing;
+use crate::runtime::Settings;
+use crate::slot::SlotHost;
+use crate::{Error, Failure, panic};
+
+/// One connection and its memory, to take invocations from one by one.
+///
+/// [`Runtime::run`](crate::Runtime::run) is a loop around it; programs with a loop of their own, such
+/// as language runtimes, use it as it is.
+///
+/// ```no_run
+/// use lambda_proto_std::Runtime;
+///
+/// let mut worker = Runtime::from_env()?.into_worker();
+/// while let Some((invocation, reply)) = worker.next()? {
+///     reply.send(invocation.body());
+/// }
+/// # Ok::<(), lambda_proto_std::Error>(())
+/// ```
+pub struct Worker {
+    driver: Driver<SlotHost, Growing>,
+    scratch: Vec<u8>,
+}
+
+/// What a small event with its head fits in.
+const FIRST_EVENT: usize = 16 * 1024;
+
+impl Worker {
+    pub(crate) fn new(settings: &Settings, concurrency: Concurrency) -> Self {
+        panic::install_hook(&settings.endpoint);
+        let machine = Machine::with_concurrency(settings.endpoint.clone(), concurrency);
+        let host = SlotHost {
+            endpoint: settings.endpoint.clone(),
+            patience: settings.patience,
+            stop: settings.stop.clone(),
+            slot: settings.stop.new_slot(),
+            log: settings.log.clone(),
+        };
+        let events = Growing::new(FIRST_EVENT, settings.max_event.saturating_add(MAX_HEAD));
+        let most = MAX_REQUEST_HEAD + MAX_XRAY_CAUSE + MAX_ERROR_BODY;
+        let requests = Growing::new(2 * MAX_REQUEST_HEAD, most);
+        Self { driver: Driver::new(machine, host, events, requests), scratch: Vec::new() }
+    }
+
+    /// Waits for the next invocation, however long that takes; `None` once the runtime is
+    /// [stopped](crate::StopHandle).
+    ///
+    /// An invocation whose reply was dropped is reported as failed first.
+    ///
+    /// # Errors
+    ///
+    /// An [`Error`] when the conversation cannot go on; the process should end with a code that is not
+    /// zero.
+    #[expect(clippy::should_implement_trait, reason = "what it returns borrows from the worker")]
+    pub fn next(&mut self) -> Result<Option<(Invocation<'_>, Reply<'_>)>, Error> {
+        let next = match self.driver.next() {
+            Ok(next) => next,
+            Err(error) => return Error::from_driver(error).map_or(Ok(None), Err),
+        };
+        Ok(next.map(|(invocation, inner)| {
+            let invocation = Invocation(invocation);
+            panic::begins(&invocation);
+            (invocation, Reply { inner, scratch: &mut self.scratch })
+        }))
+    }
+
+    /// Calls `handler` for every invocation until the runtime is stopped.
+    pub(crate) fn run<F>(mut self, mut handler: F) -> Result<(), Error>
+    where
+        F: for<'i> FnMut(Invocation<'i>, Reply<'i>) -> Result<Sent<'i>, Failure>,
+    {
+        while let Some((invocation, reply)) = self.next()? {
+            // A handler that panicked may have left data of its own half changed, which it will see
+            // again; ours it only holds by `invocation` and `reply`, which are gone.
+            let result = catch_unwind(AssertUnwindSafe(|| handler(invocation, reply).map(drop)));
+            let result = result.unwrap_or_else(|payload| Err(Failure::from_panic(&*payload)));
+            if let Err(failure) = result {
+                panic::answering();
+                self.driver.fail_in_hand(&failure.as_error_report());
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn fail_init(mut self, failure: &Failure) -> Result<(), Error> {
+        match self.driver.fail_init(&failure.as_error_report()) {
+            Ok(()) => Ok(()),
+            Err(error) => Error::from_driver(error).map_or(Ok(()), Err),
+        }
+    }
+}
