@@ -1,0 +1,312 @@
+//! The blocking driver over a service in memory.
+
+mod memory;
+
+use lambda_proto::driver::{Answer, Driver, DriverError, Response};
+use lambda_proto::{ContentType, ErrorReport, Machine};
+use memory::{ACCEPTED, Memory, Script, chunked_event, endpoint, event, refusal};
+
+type Failed = ErrorReport<'static>;
+
+/// Runs an echo to the end of the script and gives what the service saw.
+fn echo(script: Script) -> std::rc::Rc<std::cell::RefCell<memory::Seen>> {
+    let seen = script.seen.clone();
+    let ended = script.driver().run(|invocation, reply| -> Result<_, Failed> {
+        Ok(reply.send(Response::new(invocation.body()).content_type(invocation.content_type())))
+    });
+    assert_eq!(ended, Err(DriverError::Connect("the script is over")));
+    seen
+}
+
+/// A driver whose memory need not grow first.
+fn roomy(script: Script) -> Driver<Script, Memory> {
+    let machine = Machine::new(endpoint());
+    Driver::new(machine, script, Memory::new(4096, 4096), Memory::new(4096, 4096))
+}
+
+#[test]
+fn a_buffered_invocation_is_two_writes_and_two_reads() {
+    let script = Script::new(&[&[&event("a", b"1"), ACCEPTED, &event("b", b"2"), ACCEPTED]]);
+    let mut driver = roomy(script);
+    let seen = driver.host().seen.clone();
+    let mut counts = Vec::new();
+    for _ in 0..2 {
+        let (invocation, reply) = driver.next().unwrap().unwrap();
+        reply.send(invocation.body());
+        counts.push((seen.borrow().writes, seen.borrow().reads));
+    }
+    assert_eq!(counts, [(2, 2), (4, 4)]);
+    assert_eq!(seen.borrow().losses, [0]);
+}
+
+#[test]
+fn a_pipelined_invocation_is_one_write_and_one_read_when_the_next_event_waits() {
+    let second = [ACCEPTED, &event("b", b"2")].concat();
+    let third = [ACCEPTED, &event("c", b"3")].concat();
+    let mut driver = roomy(Script::new(&[&[&event("a", b"1"), &second, &third]]));
+    let seen = driver.host().seen.clone();
+    let mut bodies = Vec::new();
+    let mut counts = Vec::new();
+    for _ in 0..3 {
+        let (invocation, reply) = driver.next().unwrap().unwrap();
+        bodies.push(invocation.body().to_vec());
+        assert_eq!(reply.send_and_next(invocation.body()).answer(), Answer::Pipelined);
+        counts.push((seen.borrow().writes, seen.borrow().reads));
+    }
+    assert_eq!(bodies, [b"1", b"2", b"3"]);
+    assert_eq!(counts, [(2, 1), (3, 2), (4, 3)]);
+    let requests = seen.borrow().requests(0);
+    let expected = [
+        "GET /invocation/next",
+        "POST /invocation/a/response",
+        "GET /invocation/next",
+        "POST /invocation/b/response",
+        "GET /invocation/next",
+        "POST /invocation/c/response",
+        "GET /invocation/next",
+    ];
+    assert_eq!(requests, expected);
+}
+
+#[test]
+fn the_same_is_sent_however_little_a_write_takes_and_a_read_gives() {
+    let body: Vec<u8> = (0..=255).collect();
+    let answers = [
+        event("a", &body),
+        ACCEPTED.to_vec(),
+        chunked_event("b", &body, 7),
+        refusal(413, "RequestEntityTooLarge"),
+        event("c", b""),
+        ACCEPTED.to_vec(),
+    ];
+    let whole: Vec<&[u8]> = answers.iter().map(Vec::as_slice).collect();
+    let expected = echo(Script::new(&[&whole])).borrow().written[0].clone();
+    let notice = "invocation b: response was answered with 413: the body is too large \
+                  (RequestEntityTooLarge: no)";
+    for size in [1, 2, 3, 5, 64, 1000] {
+        let mut cut = Vec::new();
+        answers.iter().for_each(|answer| cut.extend(answer.chunks(size)));
+        let mut script = Script::new(&[&cut]);
+        script.connection(0).takes = size;
+        let seen = echo(script);
+        assert_eq!(seen.borrow().written[0], expected, "pieces of {size}");
+        assert_eq!(seen.borrow().notices, [notice], "pieces of {size}");
+    }
+}
+
+#[test]
+fn a_chunked_event_is_joined_wherever_its_chunks_are_cut() {
+    let body: Vec<u8> = (0..10_000u32).map(|at| at as u8).collect();
+    for chunk in [1, 100, 4095, 10_000] {
+        for read in [1, 997, 8192] {
+            let bytes = [ACCEPTED, &chunked_event("b", &body, chunk)].concat();
+            let mut reads = vec![event("a", b"1")];
+            reads.extend(bytes.chunks(read).map(<[u8]>::to_vec));
+            let reads: Vec<&[u8]> = reads.iter().map(Vec::as_slice).collect();
+            let mut driver = Script::new(&[&reads]).driver();
+            let (_, reply) = driver.next().unwrap().unwrap();
+            reply.send_and_next(b"");
+            let (invocation, _) = driver.next().unwrap().unwrap();
+            assert_eq!(invocation.request_id(), "b");
+            assert!(invocation.body() == body, "chunks of {chunk}, reads of {read}");
+        }
+    }
+}
+
+#[test]
+fn memory_grows_with_what_has_arrived_not_with_what_was_announced() {
+    let head = b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: a\r\n\
+                 Content-Length: 1000000000000\r\n\r\n";
+    let script = Script::new(&[&[head, &[b'x'; 1000]], &[ACCEPTED]]);
+    let memory = Memory::new(64, usize::MAX);
+    let wish = memory.largest_wish.clone();
+    let mut driver = Driver::new(Machine::new(endpoint()), script, memory, Memory::new(4096, 4096));
+    let ended = driver.next().map(|_| ()).unwrap_err();
+    assert_eq!(ended, DriverError::Connect("the script is over"));
+    assert!(*wish.borrow() <= 2 * (head.len() + 1000) + 4096, "{}", wish.borrow());
+}
+
+#[test]
+fn an_event_beyond_the_buffer_is_reported_and_the_next_one_served() {
+    for body in [vec![b'x'; 4097], vec![b'x'; 100_000]] {
+        for large in [event("a", &body), chunked_event("a", &body, 999)] {
+            let script = Script::new(&[&[&large, ACCEPTED, &event("b", b"2"), ACCEPTED]]);
+            let seen = script.seen.clone();
+            let (mut events, mut requests) = ([0; 4096], [0; 4096]);
+            let mut driver =
+                Driver::new(Machine::new(endpoint()), script, &mut events[..], &mut requests[..]);
+            let (invocation, reply) = driver.next().unwrap().unwrap();
+            assert_eq!((invocation.request_id(), invocation.body()), ("b", &b"2"[..]));
+            reply.send(b"");
+            let text = seen.borrow().text(0);
+            assert!(text.contains("/invocation/a/error"), "{text}");
+            assert!(text.contains("Function-Error-Type: Runtime.EventTooLarge\r\n"), "{text}");
+            assert_eq!(seen.borrow().notices, ["invocation a: the event does not fit the buffer"]);
+        }
+    }
+}
+
+#[test]
+fn an_event_that_just_fits_the_buffer_is_served() {
+    let bytes = event("a", &[b'x'; 3000]);
+    let mut events = vec![0; bytes.len()];
+    let mut requests = [0; 4096];
+    let script = Script::new(&[&[&bytes]]);
+    let machine = Machine::new(endpoint());
+    let mut driver = Driver::new(machine, script, &mut events[..], &mut requests[..]);
+    let (invocation, _) = driver.next().unwrap().unwrap();
+    assert_eq!(invocation.body(), [b'x'; 3000]);
+}
+
+#[test]
+fn a_head_beyond_the_buffer_ends_the_driver() {
+    let long = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(500));
+    let (mut events, mut requests) = ([0; 256], [0; 4096]);
+    let script = Script::new(&[&[long.as_bytes()]]);
+    let machine = Machine::new(endpoint());
+    let mut driver = Driver::new(machine, script, &mut events[..], &mut requests[..]);
+    assert_eq!(driver.next().map(|_| ()), Err(DriverError::NoRoom));
+}
+
+#[test]
+fn a_report_is_cut_to_a_buffer_that_does_not_grow() {
+    let message = "é".repeat(5000);
+    let script = Script::new(&[&[&event("a", b"1"), ACCEPTED]]);
+    let seen = script.seen.clone();
+    let (mut events, mut requests) = ([0; 4096], [0; 1024]);
+    let machine = Machine::new(endpoint());
+    let mut driver = Driver::new(machine, script, &mut events[..], &mut requests[..]);
+    let (_, reply) = driver.next().unwrap().unwrap();
+    let cause = "x".repeat(3000);
+    reply.fail(&ErrorReport::new("Function.Long", &message).xray_cause(&cause));
+    let text = seen.borrow().text(0);
+    let (head, json) = text.rsplit_once("\r\n\r\n").unwrap();
+    assert!(!head.contains("XRay"), "{head}");
+    let json: serde_json::Value = serde_json::from_str(json).unwrap();
+    let sent = json["errorMessage"].as_str().unwrap();
+    assert!(sent.len() > 500 && message.starts_with(sent), "{sent}");
+}
+
+#[test]
+fn an_error_of_the_handler_is_reported_and_the_loop_goes_on() {
+    let script = Script::new(&[&[&event("a", b"1"), ACCEPTED, &event("b", b"2"), ACCEPTED]]);
+    let seen = script.seen.clone();
+    let _ended = script.driver().run(|invocation, reply| {
+        if invocation.request_id() == "a" {
+            return Err(ErrorReport::new("Function.Broken", "it broke"));
+        }
+        Ok(reply.send(b"fine"))
+    });
+    let expected = [
+        "GET /invocation/next",
+        "POST /invocation/a/error",
+        "GET /invocation/next",
+        "POST /invocation/b/response",
+        "GET /invocation/next",
+    ];
+    assert_eq!(seen.borrow().requests(0), expected);
+}
+
+#[test]
+fn an_error_after_the_answer_is_told_and_never_posted() {
+    let script = Script::new(&[&[&event("a", b"1"), ACCEPTED]]);
+    let seen = script.seen.clone();
+    let _ended = script.driver().run(|_, reply| {
+        reply.send(b"fine");
+        Err::<lambda_proto::driver::Sent<'_>, _>(ErrorReport::new("Function.Late", "too late"))
+    });
+    assert!(!seen.borrow().text(0).contains("/error"));
+    let notice = "invocation a: failed after it was answered: Function.Late: too late";
+    assert_eq!(seen.borrow().notices[0], notice);
+}
+
+#[test]
+fn a_reply_that_is_dropped_is_reported() {
+    let script = Script::new(&[&[&event("a", b"1"), ACCEPTED]]);
+    let seen = script.seen.clone();
+    let mut driver = script.driver();
+    drop(driver.next().unwrap().unwrap());
+    assert!(driver.next().is_err());
+    assert!(seen.borrow().text(0).contains("Function-Error-Type: Runtime.NoResponse\r\n"));
+    assert_eq!(seen.borrow().notices[0], "invocation a: the handler gave no answer");
+}
+
+#[test]
+fn a_stream_is_sent_chunk_by_chunk_and_ends_with_the_next_request_if_asked() {
+    let script = Script::new(&[&[&event("a", b"1"), ACCEPTED]]);
+    let seen = script.seen.clone();
+    let mut driver = script.driver();
+    let (_, reply) = driver.next().unwrap().unwrap();
+    let mut stream = reply.stream(ContentType::TEXT);
+    for piece in [&b"hello"[..], b"", b"world"] {
+        stream.write(piece).unwrap();
+    }
+    assert_eq!(stream.finish_and_next().answer(), Answer::Pipelined);
+    let text = seen.borrow().text(0);
+    let body =
+        "\r\n\r\n5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\nGET /2018-06-01/runtime/invocation/next";
+    assert!(text.contains(body), "{text}");
+    assert!(text.contains("Lambda-Runtime-Function-Response-Mode: streaming\r\n"), "{text}");
+}
+
+#[test]
+fn a_stream_that_is_given_up_ends_with_the_error_in_trailers() {
+    let script = Script::new(&[&[&event("a", b"1"), ACCEPTED]]);
+    let seen = script.seen.clone();
+    let _ended = script.driver().run(|_, reply| {
+        let mut stream = reply.stream(ContentType::TEXT);
+        stream.write(b"hello").unwrap();
+        Err::<lambda_proto::driver::Sent<'_>, _>(ErrorReport::new("Function.Half", "half way"))
+    });
+    let text = seen.borrow().text(0);
+    let end = "hello\r\n0\r\nLambda-Runtime-Function-Error-Type: Function.Half\r\n\
+               Lambda-Runtime-Function-Error-Body: ";
+    assert!(text.contains(end), "{text}");
+}
+
+#[test]
+fn a_failed_start_is_reported_and_ends_the_conversation() {
+    let script = Script::new(&[&[ACCEPTED]]);
+    let seen = script.seen.clone();
+    let mut driver = script.driver();
+    driver.fail_init(&ErrorReport::new("Function.NoTable", "no table")).unwrap();
+    assert_eq!(seen.borrow().requests(0), ["POST /init/error"]);
+    assert!(driver.next().unwrap().is_none());
+}
+
+#[test]
+fn a_host_that_stops_is_asked_before_the_next_request() {
+    let script = Script::new(&[&[&event("a", b"1"), ACCEPTED]]);
+    let seen = script.seen.clone();
+    let mut driver = script.driver();
+    let (_, reply) = driver.next().unwrap().unwrap();
+    reply.send(b"");
+    driver.host().is_stopping.set(true);
+    assert!(driver.next().unwrap().is_none());
+    assert_eq!(seen.borrow().requests(0).len(), 2);
+}
+
+#[test]
+fn a_host_that_stops_while_the_handler_runs_does_not_ask_for_another_invocation() {
+    let script = Script::new(&[&[&event("a", b"1"), ACCEPTED]]);
+    let (seen, is_stopping) = (script.seen.clone(), script.is_stopping.clone());
+    let mut driver = script.driver();
+    let (_, reply) = driver.next().unwrap().unwrap();
+    is_stopping.set(true);
+    assert!(matches!(reply.send_and_next(b"x").answer(), Answer::Known(_)));
+    assert!(driver.next().unwrap().is_none());
+    assert_eq!(seen.borrow().requests(0), ["GET /invocation/next", "POST /invocation/a/response"]);
+}
+
+#[test]
+fn a_500_ends_the_driver_whatever_it_answers() {
+    let fatal = refusal(500, "InternalServerError");
+    let scripts: [&[&[u8]]; 2] = [&[&fatal], &[&event("a", b"1"), &fatal]];
+    for answers in scripts {
+        let ended = Script::new(&[answers])
+            .driver()
+            .run(|_, reply| -> Result<_, Failed> { Ok(reply.send(b"")) });
+        let Err(DriverError::Service(reply)) = ended else { panic!("{ended:?}") };
+        assert_eq!(reply.status(), 500);
+    }
+}

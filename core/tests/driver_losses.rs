@@ -1,0 +1,273 @@
+//! What the driver does when connections are lost, row by row.
+
+mod memory;
+
+use lambda_proto::ErrorReport;
+use lambda_proto::driver::{Answer, DriverError, StreamOver};
+use lambda_proto::{ContentType, Reply};
+use memory::{ACCEPTED, Script, event, refusal};
+
+const SENT_AGAIN: &str = "invocation a: connection lost before the reply; sending the answer again";
+const UNKNOWN: &str =
+    "invocation a: connection lost before the reply; whether the answer arrived is unknown";
+
+fn known(answer: Answer) -> Reply {
+    let Answer::Known(reply) = answer else { panic!("{answer:?}") };
+    reply
+}
+
+#[test]
+fn a_next_that_gets_nothing_is_asked_again() {
+    let mut driver = Script::new(&[&[], &[b"HTTP/1.1 200"], &[&event("a", b"1")]]).driver();
+    let seen = driver.host().seen.clone();
+    let (invocation, _) = driver.next().unwrap().unwrap();
+    assert_eq!(invocation.request_id(), "a");
+    assert_eq!(seen.borrow().losses, [0, 1, 2]);
+    for connection in 0..3 {
+        assert_eq!(seen.borrow().requests(connection), ["GET /invocation/next"]);
+    }
+}
+
+#[test]
+fn a_204_is_asked_again_on_the_same_connection() {
+    let nothing = b"HTTP/1.1 204 No Content\r\n\r\n";
+    let mut driver = Script::new(&[&[nothing, nothing, &event("a", b"1")]]).driver();
+    let seen = driver.host().seen.clone();
+    assert!(driver.next().unwrap().is_some());
+    assert_eq!(seen.borrow().requests(0).len(), 3);
+    assert!(seen.borrow().notices.is_empty());
+}
+
+#[test]
+fn a_503_is_asked_again_on_a_connection_that_the_host_may_put_off() {
+    let busy = refusal(503, "Busy");
+    let mut driver = Script::new(&[&[&busy], &[&busy], &[&event("a", b"1")]]).driver();
+    let seen = driver.host().seen.clone();
+    assert!(driver.next().unwrap().is_some());
+    assert_eq!(seen.borrow().losses, [0, 2, 3]);
+}
+
+#[test]
+fn an_event_that_is_cut_is_reported_for_its_invocation() {
+    let whole = event("a", b"0123456789");
+    for cut in whole.len() - 10..whole.len() {
+        let mut driver = Script::new(&[&[&whole[..cut]], &[ACCEPTED, &event("b", b"2")]]).driver();
+        let seen = driver.host().seen.clone();
+        let (invocation, _) = driver.next().unwrap().unwrap();
+        assert_eq!(invocation.request_id(), "b");
+        let requests = ["POST /invocation/a/error", "GET /invocation/next"];
+        assert_eq!(seen.borrow().requests(1), requests);
+        assert!(seen.borrow().text(1).contains("Runtime.EventTruncated"));
+    }
+}
+
+#[test]
+fn an_event_with_broken_framing_is_reported_for_its_invocation() {
+    let broken = b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: a\r\n\
+                   Transfer-Encoding: chunked\r\n\r\n5\r\nhello!!";
+    let mut driver = Script::new(&[&[broken], &[ACCEPTED, &event("b", b"2")]]).driver();
+    let seen = driver.host().seen.clone();
+    let (invocation, _) = driver.next().unwrap().unwrap();
+    assert_eq!(invocation.request_id(), "b");
+    assert_eq!(seen.borrow().requests(1)[0], "POST /invocation/a/error");
+}
+
+#[test]
+fn an_answer_without_a_reply_is_sent_again_once_and_403_then_means_taken() {
+    for end in ["closed", "reset"] {
+        let refused = refusal(403, "InvalidStateTransition");
+        let mut script = Script::new(&[&[&event("a", b"1")], &[&refused]]);
+        if end == "reset" {
+            script.connection(0).then_reset();
+        }
+        let mut driver = script.driver();
+        let seen = driver.host().seen.clone();
+        let (_, reply) = driver.next().unwrap().unwrap();
+        let reply = known(reply.send(b"the answer").answer());
+        assert!(reply.is_accepted(), "{reply}");
+        let (first, second) = (seen.borrow().text(0), seen.borrow().text(1));
+        assert!(first.ends_with(&second) && second.ends_with("the answer"), "{second}");
+        assert_eq!(seen.borrow().notices, [SENT_AGAIN]);
+    }
+}
+
+#[test]
+fn a_second_loss_leaves_the_fate_of_the_answer_unknown() {
+    let mut driver = Script::new(&[&[&event("a", b"1")], &[], &[&event("b", b"2")]]).driver();
+    let seen = driver.host().seen.clone();
+    let (_, reply) = driver.next().unwrap().unwrap();
+    assert_eq!(reply.send(b"x").answer(), Answer::FateUnknown);
+    assert_eq!(driver.next().unwrap().unwrap().0.request_id(), "b");
+    assert_eq!(seen.borrow().notices, [SENT_AGAIN, UNKNOWN]);
+    assert_eq!(seen.borrow().requests(2), ["GET /invocation/next"]);
+}
+
+#[test]
+fn one_of_several_workers_sends_again_only_with_an_attempt_id() {
+    let mut driver = Script::new(&[&[&event("a", b"1")]]).driver_of_several();
+    let seen = driver.host().seen.clone();
+    let (_, reply) = driver.next().unwrap().unwrap();
+    assert_eq!(reply.send(b"x").answer(), Answer::FateUnknown);
+    assert_eq!(seen.borrow().notices, [UNKNOWN]);
+
+    let with_attempt = b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: a\r\n\
+                         Lambda-Runtime-Invocation-Id: u1\r\nContent-Length: 0\r\n\r\n";
+    let mut driver = Script::new(&[&[with_attempt], &[ACCEPTED]]).driver_of_several();
+    let seen = driver.host().seen.clone();
+    let (_, reply) = driver.next().unwrap().unwrap();
+    assert!(known(reply.send(b"x").answer()).is_accepted());
+    assert!(seen.borrow().text(1).contains("Lambda-Runtime-Invocation-Id: u1\r\n"));
+}
+
+#[test]
+fn an_answer_of_which_nothing_could_be_sent_goes_out_on_a_new_connection() {
+    let first = event("a", b"1");
+    let asked = {
+        let mut driver = Script::new(&[&[&first]]).driver();
+        let seen = driver.host().seen.clone();
+        driver.next().unwrap();
+        seen.borrow().written[0].len()
+    };
+    let mut script = Script::new(&[&[&first], &[], &[ACCEPTED]]);
+    script.connection(0).breaks_after = asked;
+    script.connection(1).breaks_after = 0;
+    let mut driver = script.driver_of_several();
+    let seen = driver.host().seen.clone();
+    let (_, reply) = driver.next().unwrap().unwrap();
+    assert!(known(reply.send(b"x").answer()).is_accepted());
+    assert_eq!(seen.borrow().requests(2), ["POST /invocation/a/response"]);
+}
+
+#[test]
+fn a_refusal_that_comes_before_the_body_is_sent_is_read() {
+    let large = vec![b'x'; 100_000];
+    let too_large = refusal(413, "RequestEntityTooLarge");
+    let mut script = Script::new(&[&[&event("a", b"1"), &too_large], &[&event("b", b"2")]]);
+    script.connection(0).breaks_after = 5_000;
+    let mut driver = script.driver();
+    let seen = driver.host().seen.clone();
+    let (_, reply) = driver.next().unwrap().unwrap();
+    assert_eq!(known(reply.send(&large).answer()).status(), 413);
+    // What is left of the body must not stand before the next request.
+    assert_eq!(driver.next().unwrap().unwrap().0.request_id(), "b");
+    assert_eq!(seen.borrow().requests(1), ["GET /invocation/next"]);
+}
+
+#[test]
+fn a_pipelined_answer_is_not_sent_again_once_it_is_out() {
+    let mut driver = Script::new(&[&[&event("a", b"1")], &[&event("b", b"2")]]).driver();
+    let seen = driver.host().seen.clone();
+    let (_, reply) = driver.next().unwrap().unwrap();
+    reply.send_and_next(b"x");
+    assert_eq!(driver.next().unwrap().unwrap().0.request_id(), "b");
+    assert_eq!(seen.borrow().requests(1), ["GET /invocation/next"]);
+    assert_eq!(seen.borrow().notices, [UNKNOWN]);
+}
+
+#[test]
+fn a_pipelined_answer_that_breaks_off_is_sent_again_without_what_follows_it() {
+    let large = vec![b'x'; 10_000];
+    let mut script = Script::new(&[&[&event("a", b"1")], &[ACCEPTED, &event("b", b"2")]]);
+    script.connection(0).breaks_after = 5_000;
+    let mut driver = script.driver();
+    let seen = driver.host().seen.clone();
+    let (_, reply) = driver.next().unwrap().unwrap();
+    assert!(known(reply.send_and_next(&large).answer()).is_accepted());
+    assert_eq!(driver.next().unwrap().unwrap().0.request_id(), "b");
+    let requests = ["POST /invocation/a/response", "GET /invocation/next"];
+    assert_eq!(seen.borrow().requests(1), requests);
+}
+
+#[test]
+fn a_reply_that_closes_the_connection_is_no_loss() {
+    let closing = b"HTTP/1.1 202 Accepted\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    for pipelined in [false, true] {
+        let mut driver =
+            Script::new(&[&[&event("a", b"1"), closing], &[&event("b", b"2")]]).driver();
+        let seen = driver.host().seen.clone();
+        let (_, reply) = driver.next().unwrap().unwrap();
+        if pipelined {
+            reply.send_and_next(b"x")
+        } else {
+            reply.send(b"x")
+        };
+        assert_eq!(driver.next().unwrap().unwrap().0.request_id(), "b");
+        assert_eq!(seen.borrow().losses, [0, 0]);
+        assert!(seen.borrow().notices.is_empty());
+    }
+}
+
+#[test]
+fn an_event_to_the_end_of_the_stream_is_whole_when_it_is_closed_and_cut_when_it_is_reset() {
+    let to_end = b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: a\r\n\r\nhello";
+    let mut driver = Script::new(&[&[to_end], &[ACCEPTED]]).driver();
+    let (invocation, reply) = driver.next().unwrap().unwrap();
+    assert_eq!(invocation.body(), b"hello");
+    assert!(known(reply.send(b"x").answer()).is_accepted());
+
+    let mut script = Script::new(&[&[to_end], &[ACCEPTED, &event("b", b"2")]]);
+    script.connection(0).then_reset();
+    let mut driver = script.driver();
+    assert_eq!(driver.next().unwrap().unwrap().0.request_id(), "b");
+}
+
+#[test]
+fn bytes_that_answer_nothing_cost_the_connection_and_not_the_invocation() {
+    let idle = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n";
+    let surplus = [&event("a", b"1"), &idle[..]].concat();
+    let mut driver = Script::new(&[&[&surplus], &[ACCEPTED]]).driver();
+    let seen = driver.host().seen.clone();
+    let (invocation, reply) = driver.next().unwrap().unwrap();
+    assert_eq!(invocation.body(), b"1");
+    assert!(known(reply.send(b"x").answer()).is_accepted());
+    assert_eq!(seen.borrow().requests(1), ["POST /invocation/a/response"]);
+    assert!(seen.borrow().notices[0].contains("answer nothing"));
+}
+
+#[test]
+fn what_is_no_http_ends_the_driver() {
+    let ended = Script::new(&[&[b"SSH-2.0-OpenSSH_9.2\r\n\r\n"]]).driver().next().map(|_| ());
+    assert!(matches!(ended, Err(DriverError::Protocol(_))), "{ended:?}");
+}
+
+#[test]
+fn a_stream_that_loses_its_connection_is_over_and_said_to_be() {
+    let first = event("a", b"1");
+    let mut script = Script::new(&[&[&first], &[&event("b", b"2")]]);
+    script.connection(0).breaks_after = 1_000;
+    let mut driver = script.driver();
+    let seen = driver.host().seen.clone();
+    let (_, reply) = driver.next().unwrap().unwrap();
+    let mut stream = reply.stream(ContentType::TEXT);
+    let result = (0..100).try_for_each(|_| stream.write(&[b'x'; 100]));
+    assert_eq!(result, Err(StreamOver));
+    assert_eq!(stream.finish().answer(), Answer::FateUnknown);
+    assert_eq!(driver.next().unwrap().unwrap().0.request_id(), "b");
+    assert_eq!(seen.borrow().notices, [UNKNOWN]);
+}
+
+#[test]
+fn a_stream_of_which_nothing_could_be_sent_begins_on_a_new_connection() {
+    let first = event("a", b"1");
+    let mut script = Script::new(&[&[&first], &[ACCEPTED]]);
+    let mut probe = Script::new(&[&[&first]]).driver();
+    probe.next().unwrap();
+    script.connection(0).breaks_after = probe.host().seen.borrow().written[0].len();
+    let mut driver = script.driver();
+    let seen = driver.host().seen.clone();
+    let (_, reply) = driver.next().unwrap().unwrap();
+    let mut stream = reply.stream(ContentType::TEXT);
+    stream.write(b"hello").unwrap();
+    assert!(known(stream.finish().answer()).is_accepted());
+    assert!(seen.borrow().text(1).ends_with("\r\n\r\n5\r\nhello\r\n0\r\n\r\n"));
+}
+
+#[test]
+fn a_report_of_a_failed_start_is_sent_again_if_nothing_of_it_got_out() {
+    let mut script = Script::new(&[&[], &[ACCEPTED]]);
+    script.connection(0).breaks_after = 0;
+    let mut driver = script.driver();
+    let seen = driver.host().seen.clone();
+    driver.fail_init(&ErrorReport::new("Function.NoTable", "no table")).unwrap();
+    assert_eq!(seen.borrow().requests(1), ["POST /init/error"]);
+}
