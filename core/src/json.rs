@@ -200,9 +200,7 @@ fn code_unit(rest: &mut core::str::Chars<'_>) -> Option<u16> {
 /// Reads one document, its nesting bounded first because the reader recurses. Strings come out as
 /// they stand in it.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(document: &'a [u8]) -> Result<T, JsonError> {
-    if depth(document) > MAX_JSON_DEPTH {
-        return Err(JsonError::TooDeep);
-    }
+    check_depth(document)?;
     let (value, length) =
         serde_json_core::from_slice(document).map_err(|_| JsonError::NotTheDocument)?;
     if !document[length..].trim_ascii().is_empty() {
@@ -211,24 +209,40 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(document: &'a [u8]) -> Result<T, Jso
     Ok(value)
 }
 
-/// How deep brackets nest, whether or not they match, outside of strings.
-fn depth(document: &[u8]) -> usize {
-    let (mut depth, mut deepest) = (0usize, 0);
-    let (mut in_string, mut escaped) = (false, false);
-    for byte in document {
+/// Bounds how deep brackets nest outside of strings, whether or not they match.
+///
+/// A quote that stands where no string can begin is refused: the reader passes over some of them, and
+/// would then see brackets where this sees a string.
+fn check_depth(document: &[u8]) -> Result<(), JsonError> {
+    let mut depth = 0usize;
+    let mut before = b',';
+    let mut bytes = document.iter();
+    while let Some(&byte) = bytes.next() {
         match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            b' ' | b'\t' | b'\r' | b'\n' => continue,
+            b'"' if !b"{[,:".contains(&before) => return Err(JsonError::NotTheDocument),
+            b'"' => skip_string(&mut bytes),
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_JSON_DEPTH {
+            return Err(JsonError::TooDeep);
+        }
+        before = byte;
+    }
+    Ok(())
+}
+
+/// Passes over the rest of a string and its closing quote.
+fn skip_string(bytes: &mut core::slice::Iter<'_, u8>) {
+    while let Some(&byte) = bytes.next() {
+        match byte {
+            b'"' => return,
+            b'\\' => drop(bytes.next()),
             _ => {}
         }
     }
-    deepest
 }
 
 /// Why a document of the service cannot be read.

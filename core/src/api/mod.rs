@@ -40,5 +40,4 @@ pub use invocation::{HeadIndex, InvalidInvocation, InvocationHead, InvocationIds
 pub use prelude::{HttpPrelude, PreludeError};
 pub use reply::{Call, Concurrency, Meaning, Reply, Then};
 pub use report::ErrorReport;
-pub(crate) use request::put_error_trailers;
 pub use request::{Request, ResponseLength};

@@ -1,7 +1,8 @@
-use super::request::put_error_trailers;
+use super::names;
+use crate::base64::{self, Base64};
 use crate::http::{BufferTooSmall, Counter, Sink, Writer};
 use crate::json;
-use crate::limits::{MAX_ERROR_BODY, MAX_ERROR_TYPE};
+use crate::limits::{MAX_ERROR_BODY, MAX_ERROR_TRAILERS, MAX_ERROR_TYPE};
 
 /// Why an invocation, or the start of the function, failed; sent as JSON.
 ///
@@ -31,7 +32,7 @@ pub struct ErrorReport<'a> {
 }
 
 /// Bytes of the least that a report has.
-pub(super) const SKELETON: usize = br#"{"errorType":"","errorMessage":""}"#.len();
+const SKELETON: usize = br#"{"errorType":"","errorMessage":""}"#.len();
 const STACK_TRACE: &[u8] = b",\"stackTrace\":[";
 
 impl<'a> ErrorReport<'a> {
@@ -105,7 +106,7 @@ impl<'a> ErrorReport<'a> {
     /// [`BufferTooSmall`] with the exact length.
     pub fn encode_trailers(&self, out: &mut [u8]) -> Result<usize, BufferTooSmall> {
         let mut writer = Writer::new(out);
-        put_error_trailers(&mut writer, self);
+        self.put_trailers(&mut writer);
         writer.finish()
     }
 
@@ -148,8 +149,27 @@ impl<'a> ErrorReport<'a> {
         }
     }
 
-    /// Writes the type as a header value: visible ASCII, everything else replaced by `_`.
-    pub(super) fn put_header_type(&self, sink: &mut impl Sink) {
+    /// The trailers of a streamed response that failed, and the empty line that ends the request.
+    pub(crate) fn put_trailers(&self, sink: &mut impl Sink) {
+        let mut counter = Counter::default();
+        self.limit(0).put_trailers_unlimited(&mut counter);
+        let around_the_json = counter.length - base64::encoded_length(SKELETON);
+        let most = base64::decoded_length(MAX_ERROR_TRAILERS - around_the_json);
+        self.limit(most).put_trailers_unlimited(sink);
+    }
+
+    fn put_trailers_unlimited(&self, sink: &mut impl Sink) {
+        self.put_type_field(sink);
+        sink.put(names::ERROR_BODY.as_bytes());
+        sink.put(b": ");
+        let mut encoder = Base64::new(sink);
+        self.put_json(&mut encoder);
+        encoder.finish();
+        sink.put(b"\r\n\r\n");
+    }
+
+    /// The type as a header field: visible ASCII, everything else replaced by `_`.
+    pub(super) fn put_type_field(&self, sink: &mut impl Sink) {
         let mut value = [b'_'; MAX_ERROR_TYPE];
         let mut length = 0;
         for (slot, character) in value.iter_mut().zip(self.error_type.chars()) {
@@ -158,7 +178,10 @@ impl<'a> ErrorReport<'a> {
             }
             length += 1;
         }
+        sink.put(names::ERROR_TYPE.as_bytes());
+        sink.put(b": ");
         sink.put(&value[..length]);
+        sink.put(b"\r\n");
     }
 
     pub(super) fn xray_cause_json(&self) -> Option<&'a str> {

@@ -1,9 +1,7 @@
-use super::report::SKELETON;
 use super::{ContentType, Endpoint, ErrorReport, InvocationIds, names};
-use crate::base64::{self, Base64};
 use crate::http::{BufferTooSmall, Counter, Sink, Writer, put_decimal};
 use crate::json;
-use crate::limits::{MAX_ERROR_TRAILERS, MAX_XRAY_CAUSE};
+use crate::limits::MAX_XRAY_CAUSE;
 
 /// A request of the Runtime API.
 #[derive(Clone, Copy, Debug)]
@@ -96,25 +94,6 @@ impl Request<'_> {
     }
 }
 
-/// The trailers of a streamed response that failed, and the empty line that ends the request.
-pub(crate) fn put_error_trailers(sink: &mut impl Sink, report: &ErrorReport<'_>) {
-    let mut counter = Counter::default();
-    put_error_trailers_within(&mut counter, &report.limit(0));
-    let around_the_json = counter.length - base64::encoded_length(SKELETON);
-    let most = base64::decoded_length(MAX_ERROR_TRAILERS - around_the_json);
-    put_error_trailers_within(sink, &report.limit(most));
-}
-
-fn put_error_trailers_within(sink: &mut impl Sink, report: &ErrorReport<'_>) {
-    put_error_type(sink, report);
-    sink.put(names::ERROR_BODY.as_bytes());
-    sink.put(b": ");
-    let mut encoder = Base64::new(sink);
-    report.put_json(&mut encoder);
-    encoder.finish();
-    sink.put(b"\r\n\r\n");
-}
-
 fn put_get(sink: &mut impl Sink, endpoint: &Endpoint, path: &str) {
     put_line(sink, endpoint, "GET ", path);
     sink.put(b"\r\n");
@@ -141,7 +120,7 @@ fn put_invocation_line(sink: &mut impl Sink, endpoint: &Endpoint, ids: &Invocati
 /// The header fields and the body of an error report.
 fn put_report(sink: &mut impl Sink, report: &ErrorReport<'_>) {
     put_field(sink, names::CONTENT_TYPE, names::ERROR_CONTENT_TYPE.as_bytes());
-    put_error_type(sink, report);
+    report.put_type_field(sink);
     if let Some(cause) = report.xray_cause_json() {
         let mut counter = Counter::default();
         json::put_header_safe(&mut counter, cause);
@@ -155,13 +134,6 @@ fn put_report(sink: &mut impl Sink, report: &ErrorReport<'_>) {
     put_content_length(sink, report.json_len() as u64);
     sink.put(b"\r\n");
     report.put_json(sink);
-}
-
-fn put_error_type(sink: &mut impl Sink, report: &ErrorReport<'_>) {
-    sink.put(names::ERROR_TYPE.as_bytes());
-    sink.put(b": ");
-    report.put_header_type(sink);
-    sink.put(b"\r\n");
 }
 
 fn put_content_length(sink: &mut impl Sink, length: u64) {

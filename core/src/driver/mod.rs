@@ -55,6 +55,7 @@
 //! return; both carry the lifetime of their invocation, so a `Sent` of an earlier one does not fit.
 //! A `Reply` that is dropped is reported as an error of its invocation.
 
+mod answer;
 mod host;
 mod inbox;
 mod reply;
@@ -63,9 +64,10 @@ mod wire;
 use core::fmt;
 use core::ops::Deref;
 
+pub use answer::{Answer, StreamOver};
 pub use host::{Host, Link, Notice, Storage, Trouble};
 use inbox::{Found, Inbox};
-pub use reply::{Answer, Reply, Response, Sent, Stream, StreamOver};
+pub use reply::{Reply, Response, Sent, Stream};
 use wire::{Flow, Wire};
 
 use crate::api::{Call, InvocationHead, Then};
@@ -240,7 +242,7 @@ impl<H: Host, S: Storage> Driver<H, S> {
                 Ok(Some(Found::Reply(reply))) => {
                     self.wire.note_reply(reply);
                     if reply.call() == Call::Next || reply.then() == Then::Exit {
-                        return Ok(self.after_refusal(reply));
+                        return Ok(Flow::Again);
                     }
                     continue;
                 }
@@ -288,15 +290,6 @@ impl<H: Host, S: Storage> Driver<H, S> {
             return Ok(Flow::Again);
         }
         Ok(Flow::Done)
-    }
-
-    /// No invocation: there is none yet, or the service refuses.
-    fn after_refusal(&mut self, reply: crate::Reply) -> Flow {
-        if reply.then() == Then::ContinueAfterPause {
-            // Connecting is what the host knows how to put off.
-            self.wire.lost();
-        }
-        Flow::Again
     }
 
     fn after_loss(&mut self) -> Flow {

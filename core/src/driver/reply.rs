@@ -1,6 +1,6 @@
-use core::fmt;
 use core::marker::PhantomData;
 
+use super::answer::{Answer, StreamOver};
 use super::wire::Wire;
 use super::{Host, Storage};
 use crate::{ContentType, ErrorReport};
@@ -102,17 +102,6 @@ impl Sent<'_> {
     }
 }
 
-/// What became of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// The service has replied.
-    Known(crate::Reply),
-    /// The reply is awaited together with the next invocation.
-    Pipelined,
-    /// The connection was lost, or the driver ends: nobody knows.
-    FateUnknown,
-}
-
 /// An answer that is sent piece by piece, each as a chunk of its own.
 ///
 /// Dropped without an end, it makes the driver end the stream with an error.
@@ -148,15 +137,3 @@ impl<'i, H: Host, S: Storage> Stream<'i, H, S> {
         Sent::new(self.wire.finish_stream(Some(report), false))
     }
 }
-
-/// A stream has ended before its writer ended it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamOver;
-
-impl fmt::Display for StreamOver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the Runtime API takes no more of this response")
-    }
-}
-
-impl core::error::Error for StreamOver {}

@@ -2,8 +2,8 @@
 
 use heapless::Vec;
 
+use super::answer::{Answer, StreamOver};
 use super::inbox::{Found, Inbox};
-use super::reply::{Answer, StreamOver};
 use super::{DriverError, Host, Link, Notice, Storage, Trouble};
 use crate::api::{Call, Then};
 use crate::{

@@ -153,7 +153,11 @@ impl State {
             },
             Self::TrailerLf { line, seen } => match (byte, line) {
                 (b'\n', 0) => Ok(Self::Complete),
-                (b'\n', _) => Ok(Self::Trailer { line: 0, seen: seen + 1 }),
+                // The line end counts, too.
+                (b'\n', _) if seen as usize + 2 > MAX_RESPONSE_TRAILERS => {
+                    Err(BodyError::TrailersTooLarge)
+                }
+                (b'\n', _) => Ok(Self::Trailer { line: 0, seen: seen + 2 }),
                 _ => Err(BodyError::BadTrailer),
             },
             Self::Fixed { .. } | Self::ToEnd | Self::ChunkData { .. } | Self::Complete => Ok(self),

@@ -52,23 +52,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod commands;
 mod errors;
+mod network;
 mod outbox;
 pub mod phase;
 
 pub use errors::{CommandError, ReceiveError};
 use outbox::Outbox;
-use phase::{Extent, Input, Loss, State};
+use phase::{Input, State};
 pub use phase::{Phase, Recovery};
 
-use crate::api::{
-    self, Call, Concurrency, ContentType, Endpoint, ErrorReport, HeadIndex, InvocationHead,
-    InvocationIds, Reply, Request, ResponseLength, Then,
-};
-use crate::http::{
-    self, BodyDecoder, ChunkPosition, HeadScanner, Writer, parse_scanned_head, put_chunk_prefix,
-    put_last_chunk,
-};
+use crate::api::{Call, Concurrency, Endpoint, InvocationHead, InvocationIds, Reply};
+use crate::http::{BodyDecoder, HeadScanner};
 
 /// What has arrived. Slices end where the cursor of [`Machine::receive`] stands.
 #[derive(Clone, Copy, Debug)]
@@ -151,258 +147,6 @@ impl Machine {
         }
     }
 
-    /// Asks for the next invocation.
-    ///
-    /// In [`Phase::Reporting`] the request goes out behind the answer, best in the same write: `out` is
-    /// then the part of the buffer behind the head of that answer, and [`unsent`](Self::unsent) takes
-    /// both. The environment may be frozen as soon as the service has read them.
-    ///
-    /// # Errors
-    ///
-    /// Any [`CommandError`]; nothing has changed then.
-    pub fn next(&mut self, out: &mut [u8]) -> Result<usize, CommandError> {
-        if self.phase() != Phase::Reporting {
-            let state = self.state_for(Input::Next)?;
-            let length = Request::Next.encode(&self.endpoint, out)?;
-            return self.commit(state, Outbox::new(length, 0));
-        }
-        let state = self.state_after(Input::Next)?;
-        let length = Request::Next.encode(&self.endpoint, out)?;
-        self.outbox.append(length);
-        self.state = state;
-        Ok(length)
-    }
-
-    /// Answers the invocation with a body of `body_length` bytes, which the service buffers.
-    ///
-    /// # Errors
-    ///
-    /// Any [`CommandError`]; nothing has changed then.
-    pub fn respond(
-        &mut self,
-        content_type: Option<ContentType<'_>>,
-        body_length: usize,
-        out: &mut [u8],
-    ) -> Result<usize, CommandError> {
-        let state = self.state_for(Input::Respond)?;
-        let length = ResponseLength::Buffered(body_length as u64);
-        let request = Request::Response { ids: &self.ids, content_type, length };
-        let length = request.encode(&self.endpoint, out)?;
-        self.commit(state, Outbox::new(length, body_length))
-    }
-
-    /// Reports that the invocation failed. Head and body are both written into `out`.
-    ///
-    /// # Errors
-    ///
-    /// Any [`CommandError`]; nothing has changed then.
-    pub fn fail(
-        &mut self,
-        report: &ErrorReport<'_>,
-        out: &mut [u8],
-    ) -> Result<usize, CommandError> {
-        let state = self.state_for(Input::Fail)?;
-        let request = Request::Error { ids: &self.ids, report: *report };
-        let length = request.encode(&self.endpoint, out)?;
-        self.commit(state, Outbox::new(length, 0))
-    }
-
-    /// Begins to answer the invocation with a body that is streamed: [`chunk`](Self::chunk) as often
-    /// as needed, then [`finish`](Self::finish) or [`finish_with_error`](Self::finish_with_error).
-    ///
-    /// With [`ContentType::HTTP_INTEGRATION`] the body begins with an
-    /// [`HttpPrelude`](crate::HttpPrelude); any other content type goes to the caller as it is.
-    ///
-    /// # Errors
-    ///
-    /// Any [`CommandError`]; nothing has changed then.
-    pub fn stream(
-        &mut self,
-        content_type: ContentType<'_>,
-        out: &mut [u8],
-    ) -> Result<usize, CommandError> {
-        let state = self.state_for(Input::Stream)?;
-        let content_type = Some(content_type);
-        let length = ResponseLength::Streamed;
-        let request = Request::Response { ids: &self.ids, content_type, length };
-        let length = request.encode(&self.endpoint, out)?;
-        self.commit(state, Outbox::new(length, 0))
-    }
-
-    /// Sends the next `body_length` bytes of the stream; none are no chunk and need no sending.
-    ///
-    /// # Errors
-    ///
-    /// Any [`CommandError`]; nothing has changed then.
-    pub fn chunk(&mut self, body_length: usize, out: &mut [u8]) -> Result<usize, CommandError> {
-        let state = self.state_for(Input::Chunk)?;
-        if body_length == 0 {
-            return Ok(0);
-        }
-        let mut writer = Writer::new(out);
-        put_chunk_prefix(&mut writer, self.chunk_position(), body_length);
-        let length = writer.finish()?;
-        self.commit(state, Outbox::new(length, body_length))
-    }
-
-    /// Ends the stream.
-    ///
-    /// # Errors
-    ///
-    /// Any [`CommandError`]; nothing has changed then.
-    pub fn finish(&mut self, out: &mut [u8]) -> Result<usize, CommandError> {
-        self.finish_stream(None, out)
-    }
-
-    /// Ends the stream with an error, in trailers: what has been streamed stays sent.
-    ///
-    /// # Errors
-    ///
-    /// Any [`CommandError`]; nothing has changed then.
-    pub fn finish_with_error(
-        &mut self,
-        report: &ErrorReport<'_>,
-        out: &mut [u8],
-    ) -> Result<usize, CommandError> {
-        self.finish_stream(Some(report), out)
-    }
-
-    /// Reports that the function could not start; the process exits after the reply.
-    ///
-    /// # Errors
-    ///
-    /// Any [`CommandError`]; nothing has changed then.
-    pub fn fail_init(
-        &mut self,
-        report: &ErrorReport<'_>,
-        out: &mut [u8],
-    ) -> Result<usize, CommandError> {
-        let state = self.state_for(Input::FailInit)?;
-        let length = Request::InitError { report: *report }.encode(&self.endpoint, out)?;
-        self.commit(state, Outbox::new(length, 0))
-    }
-
-    /// Says that the environment may be snapshotted now; the reply comes after the restore, on a
-    /// connection that is then to be replaced. Only for `AWS_LAMBDA_INITIALIZATION_TYPE=snap-start`.
-    ///
-    /// # Errors
-    ///
-    /// Any [`CommandError`]; nothing has changed then.
-    pub fn restore_next(&mut self, out: &mut [u8]) -> Result<usize, CommandError> {
-        let state = self.state_for(Input::RestoreNext)?;
-        let length = Request::RestoreNext.encode(&self.endpoint, out)?;
-        self.commit(state, Outbox::new(length, 0))
-    }
-
-    /// Reports that the function could not resume after the restore; the process exits after the
-    /// reply.
-    ///
-    /// # Errors
-    ///
-    /// Any [`CommandError`]; nothing has changed then.
-    pub fn fail_restore(
-        &mut self,
-        report: &ErrorReport<'_>,
-        out: &mut [u8],
-    ) -> Result<usize, CommandError> {
-        let state = self.state_for(Input::FailRestore)?;
-        let length = Request::RestoreError { report: *report }.encode(&self.endpoint, out)?;
-        self.commit(state, Outbox::new(length, 0))
-    }
-
-    /// Ends the conversation, in any phase. Nothing is left to send.
-    pub fn shut_down(&mut self) {
-        self.enter(Input::ShutDown);
-        self.outbox = Outbox::default();
-    }
-
-    /// Takes what has arrived, one event at a time. Call it until it returns `None`; an event may
-    /// come although `input` is empty.
-    ///
-    /// The cursor moves over what is consumed. What is left, a part of a head, must be presented
-    /// again with more bytes behind it; everything else is consumed as it comes, so any slice may be
-    /// fed and a large body read straight into its final place.
-    ///
-    /// In [`Phase::ShuttingDown`], with no reply outstanding, everything is consumed and ignored.
-    ///
-    /// # Errors
-    ///
-    /// A [`ReceiveError`] if these are not the answers that were asked for. This connection is of no
-    /// use then, and what is left of `input` is void. Mostly the conversation is over, too, and the
-    /// phase [`Phase::ShuttingDown`]; in any other phase it goes on as after a lost connection:
-    /// [`must_reconnect`](Self::must_reconnect) holds.
-    pub fn receive<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<Event<'b>>, ReceiveError> {
-        let result = self.receive_one(input);
-        if let Err(error) = result {
-            *input = &[];
-            self.must_reconnect = true;
-            self.scanner = HeadScanner::default();
-            self.reading = Reading::Head;
-            if error != ReceiveError::Unsolicited {
-                self.enter(Input::Violation);
-            }
-        }
-        result
-    }
-
-    /// Tells that the service has closed the connection in order, which ends a body without length.
-    ///
-    /// Returns the event that this completes, if it does. Whatever it returns,
-    /// [`on_disconnect`](Self::on_disconnect) is due next. Not to be called when the connection broke
-    /// with an error.
-    pub fn end_of_stream(&mut self) -> Option<Event<'static>> {
-        let (Reading::Event(decoder) | Reading::Reply(_, decoder)) = &mut self.reading else {
-            return None;
-        };
-        if !decoder.end_of_stream() {
-            return None;
-        }
-        match self.receive(&mut &[][..]) {
-            Ok(Some(Event::InvocationEnd)) => Some(Event::InvocationEnd),
-            Ok(Some(Event::Reply(reply))) => Some(Event::Reply(reply)),
-            _ => None,
-        }
-    }
-
-    /// Tells that so many of the unsent bytes were sent.
-    pub fn sent(&mut self, length: usize) {
-        self.outbox.sent(length);
-    }
-
-    /// Tells that the connection is gone, and says what follows. Commands after it are for the next
-    /// connection, and so is what is received: throw away what the lost one has left behind.
-    ///
-    /// Due after the connection ended in whatever way, and when
-    /// [`must_reconnect`](Self::must_reconnect) says so. The table is [here](phase).
-    pub fn on_disconnect(&mut self) -> Recovery {
-        let is_told_apart =
-            self.concurrency == Concurrency::Single || self.ids.attempt_id().is_some();
-        let loss = Loss {
-            sent: self.outbox.extent(),
-            is_reply_begun: self.is_answer_begun,
-            reply: match self.reading {
-                Reading::Reply(reply, _) => Some(reply),
-                _ => None,
-            },
-            is_told_apart,
-        };
-        // A connection that the service gave up behind a whole answer is no loss.
-        if !self.must_reconnect() {
-            self.losses = self.losses.saturating_add(1);
-        }
-        let (state, recovery) = self.state.after_loss(loss);
-        self.state = state;
-        match recovery {
-            Recovery::SendAgain => self.outbox.rewind(),
-            _ => self.outbox = Outbox::default(),
-        }
-        self.scanner = HeadScanner::default();
-        self.reading = Reading::Head;
-        self.must_reconnect = false;
-        self.is_answer_begun = false;
-        recovery
-    }
-
     /// The phase.
     pub fn phase(&self) -> Phase {
         self.state.phase()
@@ -453,8 +197,9 @@ impl Machine {
         self.scanner.is_inside() || !matches!(self.reading, Reading::Head)
     }
 
-    /// How often in a row a connection was lost, or the service asked for a pause, without a whole
-    /// answer in between.
+    /// How often in a row a connection was lost without a whole answer, or the service was too busy to
+    /// give an invocation ([`Then::ContinueAfterPause`](crate::api::Then::ContinueAfterPause), which
+    /// counts double at first, so that a pause is due at once).
     ///
     /// From 2 on, wait before connecting, longer each time: some services accept and hang up at once
     /// (AWS's emulator does, before it is first invoked).
@@ -484,160 +229,10 @@ impl Machine {
         &self.endpoint
     }
 
-    fn finish_stream(
-        &mut self,
-        report: Option<&ErrorReport<'_>>,
-        out: &mut [u8],
-    ) -> Result<usize, CommandError> {
-        let state = self.state_for(Input::Finish)?;
-        let mut writer = Writer::new(out);
-        put_last_chunk(&mut writer, self.chunk_position());
-        match report {
-            Some(report) => api::put_error_trailers(&mut writer, report),
-            None => http::Sink::put(&mut writer, b"\r\n"),
-        }
-        let length = writer.finish()?;
-        self.commit(state, Outbox::new(length, 0))
-    }
-
-    fn chunk_position(&self) -> ChunkPosition {
-        match self.state.is_before_first_chunk() {
-            true => ChunkPosition::First,
-            false => ChunkPosition::Later,
-        }
-    }
-
-    /// The state after a command that begins a new write.
-    fn state_for(&self, command: Input) -> Result<State, CommandError> {
-        let state = self.state_after(command)?;
-        match self.unsent_len() {
-            0 => Ok(state),
-            length => Err(CommandError::Unsent { length }),
-        }
-    }
-
-    fn state_after(&self, command: Input) -> Result<State, CommandError> {
-        let state = self.state.after(command).ok_or(CommandError::WrongPhase(self.phase()))?;
-        if self.must_reconnect() {
-            return Err(CommandError::MustReconnect);
-        }
-        Ok(state)
-    }
-
-    fn commit(&mut self, state: State, outbox: Outbox) -> Result<usize, CommandError> {
-        self.state = state;
-        self.outbox = outbox;
-        self.is_answer_begun = false;
-        Ok(outbox.head_len())
-    }
-
     /// Takes a transition that what has arrived makes.
     fn enter(&mut self, input: Input) {
         if let Some(state) = self.state.after(input) {
             self.state = state;
         }
-    }
-
-    fn receive_one<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<Event<'b>>, ReceiveError> {
-        loop {
-            // Behind the last answer of a connection nothing counts (RFC 9112 section 9.6).
-            if self.must_reconnect() || (self.phase(), self.awaits()) == (Phase::ShuttingDown, None)
-            {
-                *input = &[];
-                return Ok(None);
-            }
-            match &mut self.reading {
-                Reading::Head => {
-                    if input.is_empty() {
-                        return Ok(None);
-                    }
-                    let call = self.state.awaits().ok_or(ReceiveError::Unsolicited)?;
-                    if self.outbox.extent() == Extent::Nothing {
-                        return Err(ReceiveError::Unsolicited);
-                    }
-                    self.is_answer_begun = true;
-                    let Some(end) = self.scanner.find_end(input)? else { return Ok(None) };
-                    let (head, rest) = input.split_at(end);
-                    *input = rest;
-                    if let Some(invocation) = self.read_head(call, head)? {
-                        return Ok(Some(Event::Invocation(invocation)));
-                    }
-                }
-                Reading::Event(decoder) => {
-                    if let Some(piece) = decoder.decode(input)? {
-                        return Ok(Some(Event::Body(piece)));
-                    }
-                    if !decoder.is_complete() {
-                        return Ok(None);
-                    }
-                    self.end_of_answer(Input::EventEnd);
-                    self.losses = 0;
-                    return Ok(Some(Event::InvocationEnd));
-                }
-                Reading::Reply(reply, decoder) => {
-                    let reply = *reply;
-                    match decoder.decode(input)? {
-                        Some(piece) if !reply.is_accepted() => {
-                            return Ok(Some(Event::Detail(piece)));
-                        }
-                        Some(_) => {}
-                        None if !decoder.is_complete() => return Ok(None),
-                        None => {
-                            self.end_of_answer(Input::Replied(reply));
-                            self.losses = match reply.then() {
-                                // Together with the disconnect that follows: a pause.
-                                Then::ContinueAfterPause => self.losses.max(1),
-                                Then::Continue | Then::Exit => 0,
-                            };
-                            return Ok(Some(Event::Reply(reply)));
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// Reads one whole head; `None` if it does not begin an event.
-    fn read_head<'b>(
-        &mut self,
-        call: Call,
-        head: &'b [u8],
-    ) -> Result<Option<InvocationHead<'b>>, ReceiveError> {
-        let (index, response) = match call {
-            Call::Next => HeadIndex::parse_scanned(head)?,
-            _ => (HeadIndex::default(), parse_scanned_head(head, |_, _| {})?),
-        };
-        match response.status {
-            // An upgrade was never asked for; other interim answers only announce the final one.
-            101 => return Err(ReceiveError::SwitchedProtocols),
-            100..=199 => return Ok(None),
-            _ => {}
-        }
-        self.must_reconnect |= !response.is_persistent || call == Call::RestoreNext;
-        let decoder = BodyDecoder::new(response.body);
-        if call == Call::Next && matches!(response.status, 200..=203 | 205..=299) {
-            let invocation = index.on(head);
-            invocation.check().map_err(|_| ReceiveError::UnusableRequestId)?;
-            self.ids.set(&invocation);
-            self.reading = Reading::Event(decoder);
-            self.enter(Input::EventHead);
-            return Ok(Some(invocation));
-        }
-        let reply = Reply::new(call, response.status)
-            .to_second_copy(self.state.is_behind_whole_copy())
-            .under(self.concurrency);
-        self.reading = Reading::Reply(reply, decoder);
-        Ok(None)
-    }
-
-    fn end_of_answer(&mut self, input: Input) {
-        // Answered before all of the request was there: its rest has no place on this connection.
-        let is_cut = matches!(self.outbox.extent(), Extent::Nothing | Extent::Part);
-        if is_cut || self.is_streaming() {
-            self.must_reconnect = true;
-            self.outbox = Outbox::default();
-        }
-        self.reading = Reading::Head;
-        self.enter(input);
     }
 }

@@ -14,11 +14,20 @@ pub(super) struct Outbox {
     body: usize,
     next: usize,
     sent: usize,
+    /// It continues a request whose beginning has been sent.
+    is_continued: bool,
+    /// The reply to the answer is in, so `next` is the request under way.
+    is_answered: bool,
 }
 
 impl Outbox {
     pub(super) fn new(head: usize, body: usize) -> Self {
-        Self { head, body, next: 0, sent: 0 }
+        Self { head, body, ..Self::default() }
+    }
+
+    /// A chunk, or the end of a stream.
+    pub(super) fn continued(head: usize, body: usize) -> Self {
+        Self { head, body, is_continued: true, ..Self::default() }
     }
 
     /// Adds a pipelined `next` behind the body.
@@ -36,6 +45,10 @@ impl Outbox {
         self.sent = 0;
     }
 
+    pub(super) fn answered(&mut self) {
+        self.is_answered = true;
+    }
+
     pub(super) fn head_len(&self) -> usize {
         self.head
     }
@@ -45,10 +58,11 @@ impl Outbox {
     }
 
     pub(super) fn extent(&self) -> Extent {
+        let begins_at = if self.is_answered { self.answer() } else { 0 };
         match self.sent {
             sent if sent == self.total() => Extent::All,
-            0 => Extent::Nothing,
-            sent if sent >= self.answer() => Extent::AllButNext,
+            sent if sent == begins_at && !self.is_continued => Extent::Nothing,
+            sent if sent >= self.answer() && !self.is_answered => Extent::AllButNext,
             _ => Extent::Part,
         }
     }

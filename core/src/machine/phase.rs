@@ -33,7 +33,7 @@
 //! | `next` outstanding, no event begun | `AskAgain` | Ready |
 //! | in the middle of an event | `FailInvocation` | Invoking |
 //! | no byte of a request sent, other than `next` and chunks | `SendAgain` | as it was |
-//! | a buffered answer or error sent, no byte of its reply, and the service can tell a second copy | `SendAgain`, once | Reporting |
+//! | a buffered answer or error sent, no byte of an answer to it (not even an interim one), and the service can tell a second copy | `SendAgain`, once | Reporting |
 //! | the status of the reply known, its rest missing | `Answered` | as after the reply |
 //! | any other answer, or a part of a stream, sent | `FateUnknown` | Ready |
 //! | `restore_next` sent | `FateUnknown` | Init |

@@ -1,0 +1,24 @@
+use core::fmt;
+
+/// What became of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The service has replied.
+    Known(crate::Reply),
+    /// The reply is awaited together with the next invocation.
+    Pipelined,
+    /// The connection was lost, or the driver ends: nobody knows.
+    FateUnknown,
+}
+
+/// A stream has ended before its writer ended it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamOver;
+
+impl fmt::Display for StreamOver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the Runtime API takes no more of this response")
+    }
+}
+
+impl core::error::Error for StreamOver {}

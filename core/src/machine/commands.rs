@@ -1,0 +1,223 @@
+//! What the application says: each command writes a request and takes its transition.
+
+use super::outbox::Outbox;
+use super::phase::{Input, State};
+use super::{CommandError, Machine, Phase, Reading};
+use crate::api::{ContentType, ErrorReport, Request, ResponseLength};
+use crate::http::{self, ChunkPosition, HeadScanner, Writer, put_chunk_prefix, put_last_chunk};
+
+impl Machine {
+    /// Asks for the next invocation.
+    ///
+    /// In [`Phase::Reporting`] the request goes out behind the answer, best in the same write: `out` is
+    /// then the part of the buffer behind the head of that answer, and [`unsent`](Self::unsent) takes
+    /// both. The environment may be frozen as soon as the service has read them.
+    ///
+    /// # Errors
+    ///
+    /// Any [`CommandError`]; nothing has changed then.
+    pub fn next(&mut self, out: &mut [u8]) -> Result<usize, CommandError> {
+        if self.phase() != Phase::Reporting {
+            let state = self.state_for(Input::Next)?;
+            let length = Request::Next.encode(&self.endpoint, out)?;
+            return self.commit(state, Outbox::new(length, 0));
+        }
+        let state = self.state_after(Input::Next)?;
+        let length = Request::Next.encode(&self.endpoint, out)?;
+        self.outbox.append(length);
+        self.state = state;
+        Ok(length)
+    }
+
+    /// Answers the invocation with a body of `body_length` bytes, which the service buffers.
+    ///
+    /// # Errors
+    ///
+    /// Any [`CommandError`]; nothing has changed then.
+    pub fn respond(
+        &mut self,
+        content_type: Option<ContentType<'_>>,
+        body_length: usize,
+        out: &mut [u8],
+    ) -> Result<usize, CommandError> {
+        let state = self.state_for(Input::Respond)?;
+        let length = ResponseLength::Buffered(body_length as u64);
+        let request = Request::Response { ids: &self.ids, content_type, length };
+        let length = request.encode(&self.endpoint, out)?;
+        self.commit(state, Outbox::new(length, body_length))
+    }
+
+    /// Reports that the invocation failed. Head and body are both written into `out`.
+    ///
+    /// # Errors
+    ///
+    /// Any [`CommandError`]; nothing has changed then.
+    pub fn fail(
+        &mut self,
+        report: &ErrorReport<'_>,
+        out: &mut [u8],
+    ) -> Result<usize, CommandError> {
+        let state = self.state_for(Input::Fail)?;
+        let request = Request::Error { ids: &self.ids, report: *report };
+        let length = request.encode(&self.endpoint, out)?;
+        self.commit(state, Outbox::new(length, 0))
+    }
+
+    /// Begins to answer the invocation with a body that is streamed: [`chunk`](Self::chunk) as often
+    /// as needed, then [`finish`](Self::finish) or [`finish_with_error`](Self::finish_with_error).
+    ///
+    /// With [`ContentType::HTTP_INTEGRATION`] the body begins with an
+    /// [`HttpPrelude`](crate::HttpPrelude); any other content type goes to the caller as it is.
+    ///
+    /// # Errors
+    ///
+    /// Any [`CommandError`]; nothing has changed then.
+    pub fn stream(
+        &mut self,
+        content_type: ContentType<'_>,
+        out: &mut [u8],
+    ) -> Result<usize, CommandError> {
+        let state = self.state_for(Input::Stream)?;
+        let content_type = Some(content_type);
+        let length = ResponseLength::Streamed;
+        let request = Request::Response { ids: &self.ids, content_type, length };
+        let length = request.encode(&self.endpoint, out)?;
+        self.commit(state, Outbox::new(length, 0))
+    }
+
+    /// Sends the next `body_length` bytes of the stream; none are no chunk and need no sending.
+    ///
+    /// # Errors
+    ///
+    /// Any [`CommandError`]; nothing has changed then.
+    pub fn chunk(&mut self, body_length: usize, out: &mut [u8]) -> Result<usize, CommandError> {
+        let state = self.state_for(Input::Chunk)?;
+        if body_length == 0 {
+            return Ok(0);
+        }
+        let mut writer = Writer::new(out);
+        put_chunk_prefix(&mut writer, self.chunk_position(), body_length);
+        let length = writer.finish()?;
+        self.commit(state, Outbox::continued(length, body_length))
+    }
+
+    /// Ends the stream.
+    ///
+    /// # Errors
+    ///
+    /// Any [`CommandError`]; nothing has changed then.
+    pub fn finish(&mut self, out: &mut [u8]) -> Result<usize, CommandError> {
+        self.finish_stream(None, out)
+    }
+
+    /// Ends the stream with an error, in trailers: what has been streamed stays sent.
+    ///
+    /// # Errors
+    ///
+    /// Any [`CommandError`]; nothing has changed then.
+    pub fn finish_with_error(
+        &mut self,
+        report: &ErrorReport<'_>,
+        out: &mut [u8],
+    ) -> Result<usize, CommandError> {
+        self.finish_stream(Some(report), out)
+    }
+
+    /// Reports that the function could not start; the process exits after the reply.
+    ///
+    /// # Errors
+    ///
+    /// Any [`CommandError`]; nothing has changed then.
+    pub fn fail_init(
+        &mut self,
+        report: &ErrorReport<'_>,
+        out: &mut [u8],
+    ) -> Result<usize, CommandError> {
+        let state = self.state_for(Input::FailInit)?;
+        let length = Request::InitError { report: *report }.encode(&self.endpoint, out)?;
+        self.commit(state, Outbox::new(length, 0))
+    }
+
+    /// Says that the environment may be snapshotted now; the reply comes after the restore, on a
+    /// connection that is then to be replaced. Only for `AWS_LAMBDA_INITIALIZATION_TYPE=snap-start`.
+    ///
+    /// # Errors
+    ///
+    /// Any [`CommandError`]; nothing has changed then.
+    pub fn restore_next(&mut self, out: &mut [u8]) -> Result<usize, CommandError> {
+        let state = self.state_for(Input::RestoreNext)?;
+        let length = Request::RestoreNext.encode(&self.endpoint, out)?;
+        self.commit(state, Outbox::new(length, 0))
+    }
+
+    /// Reports that the function could not resume after the restore; the process exits after the
+    /// reply.
+    ///
+    /// # Errors
+    ///
+    /// Any [`CommandError`]; nothing has changed then.
+    pub fn fail_restore(
+        &mut self,
+        report: &ErrorReport<'_>,
+        out: &mut [u8],
+    ) -> Result<usize, CommandError> {
+        let state = self.state_for(Input::FailRestore)?;
+        let length = Request::RestoreError { report: *report }.encode(&self.endpoint, out)?;
+        self.commit(state, Outbox::new(length, 0))
+    }
+
+    /// Ends the conversation, in any phase. Nothing is left to send.
+    pub fn shut_down(&mut self) {
+        self.enter(Input::ShutDown);
+        self.outbox = Outbox::default();
+        self.scanner = HeadScanner::default();
+        self.reading = Reading::Head;
+    }
+
+    fn finish_stream(
+        &mut self,
+        report: Option<&ErrorReport<'_>>,
+        out: &mut [u8],
+    ) -> Result<usize, CommandError> {
+        let state = self.state_for(Input::Finish)?;
+        let mut writer = Writer::new(out);
+        put_last_chunk(&mut writer, self.chunk_position());
+        match report {
+            Some(report) => report.put_trailers(&mut writer),
+            None => http::Sink::put(&mut writer, b"\r\n"),
+        }
+        let length = writer.finish()?;
+        self.commit(state, Outbox::continued(length, 0))
+    }
+
+    fn chunk_position(&self) -> ChunkPosition {
+        match self.state.is_before_first_chunk() {
+            true => ChunkPosition::First,
+            false => ChunkPosition::Later,
+        }
+    }
+
+    /// The state after a command that begins a new write.
+    fn state_for(&self, command: Input) -> Result<State, CommandError> {
+        let state = self.state_after(command)?;
+        match self.unsent_len() {
+            0 => Ok(state),
+            length => Err(CommandError::Unsent { length }),
+        }
+    }
+
+    fn state_after(&self, command: Input) -> Result<State, CommandError> {
+        let state = self.state.after(command).ok_or(CommandError::WrongPhase(self.phase()))?;
+        if self.must_reconnect() {
+            return Err(CommandError::MustReconnect);
+        }
+        Ok(state)
+    }
+
+    fn commit(&mut self, state: State, outbox: Outbox) -> Result<usize, CommandError> {
+        self.state = state;
+        self.outbox = outbox;
+        self.is_answer_begun = false;
+        Ok(outbox.head_len())
+    }
+}

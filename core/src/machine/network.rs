@@ -1,0 +1,203 @@
+//! What the network says: bytes, the end of the stream, a lost connection.
+
+use super::outbox::Outbox;
+use super::phase::{Extent, Input, Loss, Phase};
+use super::{Event, Machine, Reading, ReceiveError, Recovery};
+use crate::api::{Call, Concurrency, HeadIndex, InvocationHead, Reply, Then};
+use crate::http::{BodyDecoder, HeadScanner, parse_scanned_head};
+
+impl Machine {
+    /// Takes what has arrived, one event at a time. Call it until it returns `None`; an event may
+    /// come although `input` is empty.
+    ///
+    /// The cursor moves over what is consumed. What is left, a part of a head, must be presented
+    /// again with more bytes behind it; everything else is consumed as it comes, so any slice may be
+    /// fed and a large body read straight into its final place.
+    ///
+    /// In [`Phase::ShuttingDown`], with no reply outstanding, everything is consumed and ignored.
+    ///
+    /// # Errors
+    ///
+    /// A [`ReceiveError`] if these are not the answers that were asked for. This connection is of no
+    /// use then, and what is left of `input` is void. Mostly the conversation is over, too, and the
+    /// phase [`Phase::ShuttingDown`]; in any other phase it goes on as after a lost connection:
+    /// [`must_reconnect`](Self::must_reconnect) holds.
+    pub fn receive<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<Event<'b>>, ReceiveError> {
+        let result = self.receive_one(input);
+        if let Err(error) = result {
+            *input = &[];
+            self.must_reconnect = true;
+            self.scanner = HeadScanner::default();
+            self.reading = Reading::Head;
+            if error != ReceiveError::Unsolicited {
+                self.enter(Input::Violation);
+            }
+        }
+        result
+    }
+
+    /// Tells that the service has closed the connection in order, which ends a body without length.
+    ///
+    /// Returns the event that this completes, if it does. Whatever it returns,
+    /// [`on_disconnect`](Self::on_disconnect) is due next. Not to be called when the connection broke
+    /// with an error.
+    pub fn end_of_stream(&mut self) -> Option<Event<'static>> {
+        let (Reading::Event(decoder) | Reading::Reply(_, decoder)) = &mut self.reading else {
+            return None;
+        };
+        if !decoder.end_of_stream() {
+            return None;
+        }
+        match self.receive(&mut &[][..]) {
+            Ok(Some(Event::InvocationEnd)) => Some(Event::InvocationEnd),
+            Ok(Some(Event::Reply(reply))) => Some(Event::Reply(reply)),
+            _ => None,
+        }
+    }
+
+    /// Tells that so many of the unsent bytes were sent.
+    pub fn sent(&mut self, length: usize) {
+        self.outbox.sent(length);
+    }
+
+    /// Tells that the connection is gone, and says what follows. Commands after it are for the next
+    /// connection, and so is what is received: throw away what the lost one has left behind.
+    ///
+    /// Due after the connection ended in whatever way, and when
+    /// [`must_reconnect`](Self::must_reconnect) says so. The table is [here](phase).
+    pub fn on_disconnect(&mut self) -> Recovery {
+        let is_told_apart =
+            self.concurrency == Concurrency::Single || self.ids.attempt_id().is_some();
+        let loss = Loss {
+            sent: self.outbox.extent(),
+            is_reply_begun: self.is_answer_begun,
+            reply: match self.reading {
+                Reading::Reply(reply, _) => Some(reply),
+                _ => None,
+            },
+            is_told_apart,
+        };
+        // A connection that the service gave up behind a whole answer is no loss.
+        if !self.must_reconnect() {
+            self.losses = self.losses.saturating_add(1);
+        }
+        let (state, recovery) = self.state.after_loss(loss);
+        self.state = state;
+        match recovery {
+            Recovery::SendAgain => self.outbox.rewind(),
+            _ => self.outbox = Outbox::default(),
+        }
+        self.scanner = HeadScanner::default();
+        self.reading = Reading::Head;
+        self.must_reconnect = false;
+        self.is_answer_begun = false;
+        recovery
+    }
+
+    fn receive_one<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<Event<'b>>, ReceiveError> {
+        loop {
+            // Behind the last answer of a connection nothing counts (RFC 9112 section 9.6).
+            if self.must_reconnect() || (self.phase(), self.awaits()) == (Phase::ShuttingDown, None)
+            {
+                *input = &[];
+                return Ok(None);
+            }
+            match &mut self.reading {
+                Reading::Head => {
+                    if input.is_empty() {
+                        return Ok(None);
+                    }
+                    let call = self.state.awaits().ok_or(ReceiveError::Unsolicited)?;
+                    if self.outbox.extent() == Extent::Nothing {
+                        return Err(ReceiveError::Unsolicited);
+                    }
+                    self.is_answer_begun = true;
+                    let Some(end) = self.scanner.find_end(input)? else { return Ok(None) };
+                    let (head, rest) = input.split_at(end);
+                    *input = rest;
+                    if let Some(invocation) = self.read_head(call, head)? {
+                        return Ok(Some(Event::Invocation(invocation)));
+                    }
+                }
+                Reading::Event(decoder) => {
+                    if let Some(piece) = decoder.decode(input)? {
+                        return Ok(Some(Event::Body(piece)));
+                    }
+                    if !decoder.is_complete() {
+                        return Ok(None);
+                    }
+                    self.end_of_answer(Input::EventEnd);
+                    self.losses = 0;
+                    return Ok(Some(Event::InvocationEnd));
+                }
+                Reading::Reply(reply, decoder) => {
+                    let reply = *reply;
+                    match decoder.decode(input)? {
+                        Some(piece) if !reply.is_accepted() => {
+                            return Ok(Some(Event::Detail(piece)));
+                        }
+                        Some(_) => {}
+                        None if !decoder.is_complete() => return Ok(None),
+                        None => {
+                            self.end_of_answer(Input::Replied(reply));
+                            if reply.then() == Then::ContinueAfterPause {
+                                // Connecting anew is what a host knows how to put off.
+                                self.must_reconnect = true;
+                                self.losses = self.losses.max(1).saturating_add(1);
+                            } else {
+                                self.losses = 0;
+                            }
+                            return Ok(Some(Event::Reply(reply)));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads one whole head; `None` if it does not begin an event.
+    fn read_head<'b>(
+        &mut self,
+        call: Call,
+        head: &'b [u8],
+    ) -> Result<Option<InvocationHead<'b>>, ReceiveError> {
+        let (index, response) = match call {
+            Call::Next => HeadIndex::parse_scanned(head)?,
+            _ => (HeadIndex::default(), parse_scanned_head(head, |_, _| {})?),
+        };
+        match response.status {
+            // An upgrade was never asked for; other interim answers only announce the final one.
+            101 => return Err(ReceiveError::SwitchedProtocols),
+            100..=199 => return Ok(None),
+            _ => {}
+        }
+        self.must_reconnect |= !response.is_persistent || call == Call::RestoreNext;
+        let decoder = BodyDecoder::new(response.body);
+        if call == Call::Next && matches!(response.status, 200..=203 | 205..=299) {
+            let invocation = index.on(head);
+            invocation.check().map_err(|_| ReceiveError::UnusableRequestId)?;
+            self.ids.set(&invocation);
+            self.reading = Reading::Event(decoder);
+            self.enter(Input::EventHead);
+            return Ok(Some(invocation));
+        }
+        let reply = Reply::new(call, response.status)
+            .to_second_copy(self.state.is_behind_whole_copy())
+            .under(self.concurrency);
+        self.reading = Reading::Reply(reply, decoder);
+        Ok(None)
+    }
+
+    fn end_of_answer(&mut self, input: Input) {
+        let is_cut = matches!(self.outbox.extent(), Extent::Nothing | Extent::Part);
+        if is_cut || self.is_streaming() {
+            // Answered before all of the request was there: its rest has no place behind this.
+            self.must_reconnect = true;
+            self.outbox = Outbox::default();
+        } else {
+            self.outbox.answered();
+        }
+        self.reading = Reading::Head;
+        self.enter(input);
+    }
+}

@@ -1,0 +1,194 @@
+//! What each status means for each call, and what follows: protocol.md 1.7.
+
+use lambda_proto::api::{Call, Meaning, Reply, Then};
+use lambda_proto::{
+    Concurrency, ContentType, Endpoint, ErrorReport, Event, Machine, Phase, Recovery,
+};
+
+use Then::{Continue, ContinueAfterPause, Exit};
+
+const CALLS: [Call; 6] = [
+    Call::Next,
+    Call::Response,
+    Call::Error,
+    Call::InitError,
+    Call::RestoreNext,
+    Call::RestoreError,
+];
+
+/// Status, its meaning (204 for `next` has one of its own), and what follows for `next`, for `response` and `error`, for `restore/next`.
+/// After `init/error` and `restore/error` the process ends in any case.
+const TABLE: [(u16, Meaning, Then, Then, Then); 27] = [
+    (200, Meaning::Accepted, Continue, Continue, Continue),
+    (201, Meaning::Accepted, Continue, Continue, Continue),
+    (202, Meaning::Accepted, Continue, Continue, Continue),
+    (204, Meaning::Accepted, Continue, Continue, Continue),
+    (299, Meaning::Accepted, Continue, Continue, Continue),
+    (300, Meaning::Unexpected, Exit, Continue, Continue),
+    (301, Meaning::Unexpected, Exit, Continue, Continue),
+    (399, Meaning::Unexpected, Exit, Continue, Continue),
+    (400, Meaning::BadRequest, Exit, Continue, Continue),
+    (401, Meaning::Unexpected, Exit, Continue, Continue),
+    (402, Meaning::Unexpected, Exit, Continue, Continue),
+    (403, Meaning::OutOfOrder, Exit, Continue, Continue),
+    (404, Meaning::NoSuchCall, Exit, Continue, Continue),
+    (405, Meaning::NoSuchCall, Exit, Continue, Continue),
+    (408, Meaning::Unexpected, ContinueAfterPause, Continue, Continue),
+    (410, Meaning::TooLate, Exit, Continue, Continue),
+    (411, Meaning::Unexpected, Exit, Continue, Continue),
+    (413, Meaning::TooLarge, Exit, Continue, Continue),
+    (414, Meaning::Unexpected, Exit, Continue, Continue),
+    (429, Meaning::Unexpected, ContinueAfterPause, Continue, Continue),
+    (500, Meaning::ServiceFailed, Exit, Exit, Exit),
+    (501, Meaning::Unexpected, Exit, Continue, Continue),
+    (502, Meaning::Unexpected, ContinueAfterPause, Continue, Continue),
+    (503, Meaning::Unexpected, ContinueAfterPause, Continue, Continue),
+    (504, Meaning::Unexpected, ContinueAfterPause, Continue, Continue),
+    (505, Meaning::Unexpected, Exit, Continue, Continue),
+    (999, Meaning::Unexpected, Exit, Continue, Continue),
+];
+
+/// A machine that has an event in hand.
+fn invoking() -> Machine {
+    let mut machine = Machine::new(Endpoint::parse("a").unwrap());
+    let length = machine.next(&mut [0; 512]).unwrap();
+    machine.sent(length);
+    let mut input: &[u8] =
+        b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7b\r\nContent-Length: 2\r\n\r\n{}";
+    while machine.receive(&mut input).unwrap().is_some() {}
+    assert_eq!(machine.phase(), Phase::Invoking);
+    machine
+}
+
+/// Gives an answer and tells that it was sent.
+fn answer(machine: &mut Machine, call: Call) {
+    let mut out = [0; 512];
+    let length = match call {
+        Call::Error => machine.fail(&ErrorReport::new("A.B", ""), &mut out),
+        _ => machine.respond(Some(ContentType::JSON), 0, &mut out),
+    };
+    machine.sent(length.unwrap());
+}
+
+fn reply(machine: &mut Machine, status: u16) -> Reply {
+    let input = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
+    let Ok(Some(Event::Reply(reply))) = machine.receive(&mut input.as_bytes()) else {
+        panic!("{status}")
+    };
+    reply
+}
+
+/// The reply to the second copy of an answer.
+fn reply_to_second_copy(call: Call, status: u16) -> Reply {
+    let mut machine = invoking();
+    answer(&mut machine, call);
+    assert_eq!(machine.on_disconnect(), Recovery::SendAgain);
+    let left = machine.unsent_len();
+    assert!(left > 0);
+    machine.sent(left);
+    reply(&mut machine, status)
+}
+
+#[test]
+fn every_status_has_its_meaning_for_every_call() {
+    for (status, meaning, ..) in TABLE {
+        for call in CALLS {
+            let is_empty_poll = (call, status) == (Call::Next, 204);
+            let meaning = if is_empty_poll { Meaning::NoInvocation } else { meaning };
+            assert_eq!(Reply::new(call, status).meaning(), meaning, "{call} {status}");
+        }
+    }
+}
+
+#[test]
+fn every_status_says_what_follows_for_every_call() {
+    for (status, _, next, answer, restore_next) in TABLE {
+        for call in CALLS {
+            let then = match call {
+                Call::Next => next,
+                Call::Response | Call::Error => answer,
+                Call::RestoreNext => restore_next,
+                Call::InitError | Call::RestoreError => Exit,
+            };
+            assert_eq!(Reply::new(call, status).then(), then, "{call} {status}");
+        }
+    }
+}
+
+#[test]
+fn several_workers_go_on_where_one_of_them_has_asked_out_of_order() {
+    for (status, ..) in TABLE {
+        for call in CALLS {
+            let (one, several) =
+                (Reply::new(call, status), Reply::new(call, status).under(Concurrency::Multi));
+            assert_eq!(several.meaning(), one.meaning(), "{call} {status}");
+            let is_the_exception = (call, status) == (Call::Next, 403);
+            let then = if is_the_exception { ContinueAfterPause } else { one.then() };
+            assert_eq!(several.then(), then, "{call} {status}");
+        }
+    }
+}
+
+#[test]
+fn exactly_the_2xx_are_accepted() {
+    for call in CALLS {
+        for status in 100..=999 {
+            assert_eq!(
+                Reply::new(call, status).is_accepted(),
+                (200..300).contains(&status),
+                "{call} {status}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_reply_keeps_its_call_and_its_status() {
+    for call in CALLS {
+        let reply = Reply::new(call, 418);
+        assert_eq!((reply.call(), reply.status()), (call, 418));
+    }
+}
+
+#[test]
+fn a_machine_gives_the_replies_of_the_table() {
+    for (status, meaning, _, then, _) in TABLE {
+        for call in [Call::Response, Call::Error] {
+            let mut machine = invoking();
+            answer(&mut machine, call);
+            let reply = reply(&mut machine, status);
+            assert_eq!(reply, Reply::new(call, status));
+            assert_eq!((reply.meaning(), reply.then()), (meaning, then));
+            let phase = if then == Exit { Phase::ShuttingDown } else { Phase::Ready };
+            assert_eq!(machine.phase(), phase, "{call} {status}");
+        }
+    }
+}
+
+#[test]
+fn a_second_copy_that_is_refused_as_a_copy_means_that_the_first_was_taken() {
+    for call in [Call::Response, Call::Error] {
+        for status in [400, 403] {
+            let reply = reply_to_second_copy(call, status);
+            assert_eq!(reply.meaning(), Meaning::AcceptedBefore, "{call} {status}");
+            assert!(reply.is_accepted());
+            assert_eq!(reply.then(), Continue);
+        }
+    }
+}
+
+#[test]
+fn any_other_reply_to_a_second_copy_means_what_it_means_to_a_first() {
+    for (status, meaning, _, then, _) in TABLE {
+        if !matches!(status, 400 | 403) {
+            let reply = reply_to_second_copy(Call::Response, status);
+            assert_eq!((reply.meaning(), reply.then()), (meaning, then), "{status}");
+        }
+    }
+}
+
+#[test]
+fn a_reply_tells_people_the_call_the_status_and_the_meaning() {
+    let reply = Reply::new(Call::Response, 413);
+    assert_eq!(reply.to_string(), "response was answered with 413: the body is too large");
+}
