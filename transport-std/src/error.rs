@@ -45,6 +45,8 @@ pub enum Error {
         /// The reason, as it was reported.
         message: String,
     },
+    /// There is no thread for a slot.
+    Thread(io::Error),
     /// A request or the head of an answer does not fit its buffer.
     Buffer(Option<CommandError>),
 }
@@ -90,6 +92,7 @@ impl fmt::Display for Error {
             Self::Protocol(error) => error.fmt(f),
             Self::Service(reply) => write!(f, "the Runtime API ends this runtime: {reply}"),
             Self::Init { message } => write!(f, "the function could not start: {message}"),
+            Self::Thread(error) => write!(f, "no thread for a slot: {error}"),
             Self::Buffer(Some(error)) => error.fmt(f),
             Self::Buffer(None) => {
                 f.write_str("a head from the Runtime API does not fit the buffer")

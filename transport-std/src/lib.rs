@@ -54,6 +54,7 @@ mod link;
 mod log;
 mod panic;
 mod runtime;
+mod settings;
 mod slot;
 mod stop;
 mod worker;

@@ -7,6 +7,7 @@ use lambda_proto::{Concurrency, Endpoint};
 
 use crate::handler::{Invocation, Reply, Sent};
 use crate::log::Log;
+use crate::settings::Settings;
 use crate::stop::StopHandle;
 use crate::worker::Worker;
 use crate::{Error, Failure, environment};
@@ -17,15 +18,6 @@ use crate::{Error, Failure, environment};
 pub struct Runtime {
     settings: Settings,
     slots: usize,
-}
-
-#[derive(Clone)]
-pub(crate) struct Settings {
-    pub(crate) endpoint: Endpoint,
-    pub(crate) max_event: usize,
-    pub(crate) patience: Duration,
-    pub(crate) stop: StopHandle,
-    pub(crate) log: Log,
 }
 
 impl Runtime {
@@ -41,14 +33,7 @@ impl Runtime {
 
     /// A runtime at this address, with one slot.
     pub fn new(endpoint: Endpoint) -> Self {
-        let settings = Settings {
-            endpoint,
-            max_event: 16 * 1024 * 1024,
-            patience: Duration::from_secs(60),
-            stop: StopHandle::default(),
-            log: Log::default(),
-        };
-        Self { settings, slots: 1 }
+        Self { settings: Settings::new(endpoint), slots: 1 }
     }
 
     /// How many invocations run at once, each on a thread and a connection of its own; 0 is 1.
@@ -139,20 +124,22 @@ impl Runtime {
         if self.slots == 1 {
             return self.run_mut(handler);
         }
+        let log = &self.settings.log.clone();
+        let handler = &handler;
         thread::scope(|scope| {
-            let threads: Vec<_> = (0..self.slots)
-                .map(|slot| {
-                    let (settings, handler) = (&self.settings, &handler);
-                    thread::Builder::new().name(format!("lambda-slot-{slot}")).spawn_scoped(
-                        scope,
-                        move || {
-                            let result = Worker::new(settings, Concurrency::Multi).run(handler);
-                            if let Err(error) = &result {
-                                settings.log.line(format_args!("slot {slot} has ended: {error}"));
-                            }
-                            result
-                        },
-                    )
+            let threads: Vec<_> = self
+                .into_workers()
+                .into_iter()
+                .enumerate()
+                .map(|(slot, worker)| {
+                    let name = format!("lambda-slot-{slot}");
+                    thread::Builder::new().name(name).spawn_scoped(scope, move || {
+                        let result = worker.run(handler);
+                        if let Err(error) = &result {
+                            log.line(format_args!("slot {slot} has ended: {error}"));
+                        }
+                        result
+                    })
                 })
                 .collect();
             let mut result = Ok(());
@@ -163,7 +150,8 @@ impl Runtime {
                     // A panic here is not the handler's, which was caught.
                     Ok(Err(payload)) => std::panic::resume_unwind(payload),
                     Err(error) => {
-                        self.settings.log.line(format_args!("a slot has no thread: {error}"));
+                        log.line(format_args!("a slot has no thread: {error}"));
+                        result = Err(Error::Thread(error));
                     }
                 }
             }
@@ -184,9 +172,15 @@ impl Runtime {
         self.into_worker().run(handler)
     }
 
-    /// One worker, to take invocations from without a handler.
+    /// One worker, to take invocations from without a handler, however many slots there are.
     pub fn into_worker(self) -> Worker {
-        Worker::new(&self.settings, Concurrency::Single)
+        Worker::new(&self.settings, self.concurrency())
+    }
+
+    /// A worker for each slot, to take invocations from without a handler; each may go to a thread of
+    /// its own.
+    pub fn into_workers(self) -> Vec<Worker> {
+        (0..self.slots).map(|_| Worker::new(&self.settings, self.concurrency())).collect()
     }
 
     fn concurrency(&self) -> Concurrency {

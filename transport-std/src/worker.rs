@@ -6,7 +6,7 @@ use lambda_proto::{Concurrency, Machine};
 
 use crate::handler::{Invocation, Reply, Sent};
 use crate::link::Growing;
-use crate::runtime::Settings;
+use crate::settings::Settings;
 use crate::slot::SlotHost;
 use crate::{Error, Failure, panic};
 

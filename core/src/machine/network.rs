@@ -64,7 +64,7 @@ impl Machine {
     /// connection, and so is what is received: throw away what the lost one has left behind.
     ///
     /// Due after the connection ended in whatever way, and when
-    /// [`must_reconnect`](Self::must_reconnect) says so. The table is [here](phase).
+    /// [`must_reconnect`](Self::must_reconnect) says so. The table is [here](super::phase).
     pub fn on_disconnect(&mut self) -> Recovery {
         let is_told_apart =
             self.concurrency == Concurrency::Single || self.ids.attempt_id().is_some();
