@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         while let Some(arrived) = machine.receive(&mut cursor)? {
             match arrived {
                 Event::Body(piece) => event.extend_from_slice(piece),
-                Event::Reply(reply) if !reply.is_accepted() => eprintln!("{reply}"),
+                Event::Outcome(outcome) if !outcome.is_accepted() => eprintln!("{outcome}"),
                 Event::Invocation(head) => eprintln!("invocation {}", head.request_id()),
                 _ => {}
             }

@@ -211,8 +211,8 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(document: &'a [u8]) -> Result<T, Jso
 
 /// Bounds how deep brackets nest outside of strings, whether or not they match.
 ///
-/// A quote that stands where no string can begin is refused: the reader passes over some of them, and
-/// would then see brackets where this sees a string.
+/// Quotes, brackets and colons that stand where JSON has none are refused: the reader passes over some
+/// of them, and would then see brackets where this sees a string.
 fn check_depth(document: &[u8]) -> Result<(), JsonError> {
     let mut depth = 0usize;
     let mut before = b',';
@@ -220,7 +220,10 @@ fn check_depth(document: &[u8]) -> Result<(), JsonError> {
     while let Some(&byte) = bytes.next() {
         match byte {
             b' ' | b'\t' | b'\r' | b'\n' => continue,
-            b'"' if !b"{[,:".contains(&before) => return Err(JsonError::NotTheDocument),
+            b'"' | b'{' | b'[' if !b"{[,:".contains(&before) => {
+                return Err(JsonError::NotTheDocument);
+            }
+            b':' if before != b'"' => return Err(JsonError::NotTheDocument),
             b'"' => skip_string(&mut bytes),
             b'{' | b'[' => depth += 1,
             b'}' | b']' => depth = depth.saturating_sub(1),

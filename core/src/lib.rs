@@ -23,8 +23,8 @@
 //! # Whose fault is it
 //!
 //! [`CommandError`] is the caller's, [`ReceiveError`] the service's, and both are small `Copy`
-//! values. A refusal by the service is no error: it is an [`Event::Reply`] that says what it
-//! [means](api::Reply::meaning) and what to do [then](api::Reply::then). No input makes anything in
+//! values. A refusal by the service is no error: it is an [`Event::Outcome`] that says what it
+//! [means](api::Outcome::meaning) and what to do [then](api::Outcome::then). No input makes anything in
 //! here panic.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -43,7 +43,7 @@ pub mod machine;
 
 pub use api::{
     Concurrency, ContentType, Deadline, Endpoint, EndpointError, ErrorReport, HttpPrelude,
-    InvocationHead, Reply,
+    InvocationHead, Outcome,
 };
 pub use http::BufferTooSmall;
 pub use json::{JsonError, JsonStr};

@@ -268,7 +268,7 @@ fn in_words(seen: &[Seen]) -> Vec<String> {
                 *event += &format!(", {} bytes", std::mem::take(&mut body).len());
             }
             Seen::Detail(bytes) => detail = message(bytes),
-            Seen::Reply(reply) => {
+            Seen::Outcome(reply) => {
                 let mut line = format!("{} {}", reply.call(), reply.status());
                 if !reply.is_accepted() {
                     line += &format!(" {:?}: {}", reply.meaning(), std::mem::take(&mut detail));

@@ -147,11 +147,16 @@ fn brackets_side_by_side_do_not_nest() {
 fn a_quote_out_of_place_hides_no_nesting() {
     // A reader that passes over `x"` as if it were a number sees a key next, where one that counts
     // quotes sees the end of a string; so brackets could be in a string for one of them only.
+    // The key may look like what stands before a string.
     let levels = MAX_JSON_DEPTH + 1;
-    for junk in ["x\"", "1\"", "x:\"", "x \"", "x{\"", "x[\"", "-\"\"\""] {
-        let document =
-            format!("{{\"a\":{junk},\"b\":{}0{}}}", "[".repeat(levels), "]".repeat(levels));
-        assert!(error_type(&document).is_err(), "{junk}");
+    let nested = format!("{}0{}", "[".repeat(levels), "]".repeat(levels));
+    for junk in ["x\"", "1\"", "x:\"", "x \"", "x{\"", "x[\"", "-\"\"\"", ":\"", ": \""] {
+        for key in ["b", ":", ",", "[", "{", " : "] {
+            let document = format!("{{\"a\":{junk},\"{key}\":{nested}}}");
+            assert!(error_type(&document).is_err(), "{document}");
+        }
+        let document = format!("{{\"a\":[{junk},{nested}]}}");
+        assert!(error_type(&document).is_err(), "{document}");
     }
 }
 

@@ -4,14 +4,14 @@ mod memory;
 
 use lambda_proto::ErrorReport;
 use lambda_proto::driver::{Answer, DriverError, StreamOver};
-use lambda_proto::{ContentType, Reply};
+use lambda_proto::{ContentType, Outcome};
 use memory::{ACCEPTED, Script, event, refusal};
 
 const SENT_AGAIN: &str = "invocation a: connection lost before the reply; sending the answer again";
 const UNKNOWN: &str =
     "invocation a: connection lost before the reply; whether the answer arrived is unknown";
 
-fn known(answer: Answer) -> Reply {
+fn known(answer: Answer) -> Outcome {
     let Answer::Known(reply) = answer else { panic!("{answer:?}") };
     reply
 }

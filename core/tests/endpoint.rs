@@ -234,3 +234,17 @@ proptest! {
         prop_assert_eq!(endpoint.user_agent(), value);
     }
 }
+
+#[test]
+fn a_scheme_is_looked_for_only_before_the_path() {
+    let endpoint = Endpoint::parse("127.0.0.1:9001/a://b").unwrap();
+    assert_eq!(endpoint.path_prefix(), "/a://b");
+}
+
+#[test]
+fn a_percent_sign_in_the_path_begins_a_whole_escape() {
+    assert_eq!(Endpoint::parse("h:1/%2F%c3").unwrap().path_prefix(), "/%2F%c3");
+    for value in ["h:1/%", "h:1/%2", "h:1/%zz", "h:1/%2g/x"] {
+        assert!(Endpoint::parse(value).is_err(), "{value}");
+    }
+}

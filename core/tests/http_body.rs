@@ -406,3 +406,15 @@ proptest! {
         prop_assert!(consumed <= input.len());
     }
 }
+
+#[test]
+fn behind_white_space_only_an_extension_or_the_line_end_may_follow_a_size() {
+    for line in ["1 ", "1\t ", "1 ;x", "1\t;x=\"y\""] {
+        let decoded = decode_chunked(format!("{line}\r\nx\r\n0\r\n\r\n").as_bytes());
+        assert!(matches!(decoded, Ok((body, true, _)) if body == b"x"), "{line:?}");
+    }
+    for line in ["1 1", "1 x", "1 \u{b}"] {
+        let decoded = decode_chunked(format!("{line}\r\nx\r\n0\r\n\r\n").as_bytes());
+        assert_eq!(decoded, Err(BodyError::BadChunkSize), "{line:?}");
+    }
+}

@@ -29,7 +29,7 @@ fn replies_may_last_to_the_end_of_the_stream() {
     assert_eq!(seen, Ok(vec![Seen::Detail(b"400 B".to_vec())]));
     assert_eq!(receive(&mut machine, b"ad"), Ok(vec![Seen::Detail(b"ad".to_vec())]));
     assert_eq!((machine.phase(), machine.must_reconnect()), (Phase::Reporting, false));
-    let Some(Event::Reply(reply)) = machine.end_of_stream() else { panic!("the reply is whole") };
+    let Some(Event::Outcome(reply)) = machine.end_of_stream() else { panic!("the reply is whole") };
     assert_eq!(reply.meaning(), Meaning::BadRequest);
     assert_eq!((machine.phase(), machine.must_reconnect()), (Phase::Ready, true));
     assert_eq!(machine.on_disconnect(), Recovery::Reconnect);

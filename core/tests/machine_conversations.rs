@@ -91,7 +91,7 @@ fn a_failed_start_is_reported_and_ends_the_process_whatever_the_answer_is() {
         assert_eq!(body, r#"{"errorType":"Function.Broken","errorMessage":"it broke"}"#);
 
         let seen = receive(&mut machine, &answer(status, document)).expect("an answer");
-        let Some(Seen::Reply(reply)) = seen.last() else { panic!("{seen:?}") };
+        let Some(Seen::Outcome(reply)) = seen.last() else { panic!("{seen:?}") };
         assert_eq!((reply.call(), reply.then()), (Call::InitError, Then::Exit));
         assert_eq!((machine.phase(), machine.awaits()), (Phase::ShuttingDown, None));
     }
@@ -123,7 +123,7 @@ fn a_failed_restore_is_reported_and_ends_the_process() {
     let wire = send(&mut machine, FailRestore);
     assert!(halves(&wire).1.contains("\"errorType\":\"Function.Broken\""));
     let seen = receive(&mut machine, ACCEPTED).expect("an answer");
-    let [Seen::Reply(reply)] = seen[..] else { panic!("{seen:?}") };
+    let [Seen::Outcome(reply)] = seen[..] else { panic!("{seen:?}") };
     assert_eq!((reply.call(), reply.then()), (Call::RestoreError, Then::Exit));
     assert_eq!(machine.phase(), Phase::ShuttingDown);
 }
@@ -152,7 +152,7 @@ fn a_refused_next_shows_why_and_what_to_do() {
     for (status, document, meaning, then, phase) in rows {
         let mut machine = walk(Concurrency::Single, &[Do(Next)]);
         let seen = receive(&mut machine, &answer(status, document)).expect("an answer");
-        let [Seen::Detail(detail), Seen::Reply(reply)] = &seen[..] else { panic!("{seen:?}") };
+        let [Seen::Detail(detail), Seen::Outcome(reply)] = &seen[..] else { panic!("{seen:?}") };
         assert_eq!(detail, document.as_bytes());
         assert_eq!((reply.call(), reply.status()), (Call::Next, status));
         assert_eq!((reply.meaning(), reply.then()), (meaning, then));
@@ -167,7 +167,7 @@ fn no_content_on_next_means_ask_again() {
         let mut machine = walk(Concurrency::Single, &[Do(Next)]);
         for _ in 0..3 {
             let seen = receive(&mut machine, head).expect("an answer");
-            let [Seen::Reply(reply)] = seen[..] else { panic!("{seen:?}") };
+            let [Seen::Outcome(reply)] = seen[..] else { panic!("{seen:?}") };
             assert_eq!((reply.meaning(), reply.then()), (Meaning::NoInvocation, Then::Continue));
             assert!(!machine.must_reconnect());
             send(&mut machine, Next);
@@ -189,7 +189,9 @@ fn a_refused_answer_shows_why_and_the_loop_goes_on() {
             let mut machine = invoking();
             send(&mut machine, command);
             let seen = receive(&mut machine, &answer(status, document)).expect("an answer");
-            let [Seen::Detail(detail), Seen::Reply(reply)] = &seen[..] else { panic!("{seen:?}") };
+            let [Seen::Detail(detail), Seen::Outcome(reply)] = &seen[..] else {
+                panic!("{seen:?}")
+            };
             let error = ServiceError::parse(detail).expect("the service's document");
             assert_eq!(error.error_type, error_type);
             assert_eq!((reply.meaning(), reply.then()), (meaning, Then::Continue));
@@ -206,7 +208,7 @@ fn a_refused_answer_shows_why_and_the_loop_goes_on() {
 fn a_service_that_failed_ends_the_process() {
     let mut machine = reporting();
     let seen = receive(&mut machine, &answer(500, BROKEN_500)).expect("an answer");
-    let [Seen::Detail(_), Seen::Reply(reply)] = &seen[..] else { panic!("{seen:?}") };
+    let [Seen::Detail(_), Seen::Outcome(reply)] = &seen[..] else { panic!("{seen:?}") };
     assert_eq!((reply.meaning(), reply.then()), (Meaning::ServiceFailed, Then::Exit));
     assert_eq!(machine.phase(), Phase::ShuttingDown);
     assert_eq!(machine.on_disconnect(), Recovery::Exit);
@@ -220,7 +222,7 @@ fn any_success_accepts_an_answer_and_its_body_is_of_no_interest() {
     for bytes in [ACCEPTED, &ok, &chatty, b"HTTP/1.1 204 No Content\r\n\r\n"] {
         let mut machine = reporting();
         let seen = receive(&mut machine, bytes).expect("an answer");
-        let [Seen::Reply(reply)] = seen[..] else { panic!("{seen:?}") };
+        let [Seen::Outcome(reply)] = seen[..] else { panic!("{seen:?}") };
         assert_eq!((reply.meaning(), reply.then()), (Meaning::Accepted, Then::Continue));
         assert_eq!(machine.phase(), Phase::Ready);
     }
@@ -275,7 +277,7 @@ fn answers_and_next_in_one_write_are_answered_one_after_the_other() {
 
         let both = [ACCEPTED, &event("second", "", "{}")].concat();
         let seen = receive(&mut machine, &both).expect("two answers");
-        assert!(matches!(&seen[0], Seen::Reply(reply) if reply.is_accepted()));
+        assert!(matches!(&seen[0], Seen::Outcome(reply) if reply.is_accepted()));
         assert_eq!(seen.last(), Some(&Seen::InvocationEnd));
         assert_eq!(machine.invocation().map(|ids| ids.request_id()), Some("second"));
         assert!(!machine.must_reconnect());
@@ -297,7 +299,7 @@ fn a_refused_answer_does_not_stop_the_next_behind_it() {
 fn one_of_several_workers_that_is_refused_an_event_leaves_the_others_alone() {
     let mut machine = walk(Concurrency::Multi, &[Do(Next)]);
     let seen = receive(&mut machine, &answer(403, STATE_403)).expect("an answer");
-    let Some(Seen::Reply(reply)) = seen.last() else { panic!("{seen:?}") };
+    let Some(Seen::Outcome(reply)) = seen.last() else { panic!("{seen:?}") };
     assert_eq!(reply.then(), Then::ContinueAfterPause);
     assert_eq!(machine.phase(), Phase::Ready);
 }

@@ -200,7 +200,7 @@ impl Operation {
             }
             Self::EndOfStream => {
                 let event = machine.end_of_stream();
-                assert!(matches!(event, None | Some(Event::InvocationEnd | Event::Reply(_))));
+                assert!(matches!(event, None | Some(Event::InvocationEnd | Event::Outcome(_))));
             }
             Self::Disconnect => {
                 let was_over = machine.phase() == Phase::ShuttingDown;

@@ -5,7 +5,7 @@ mod support;
 use lambda_proto::Recovery::{
     self, AskAgain, Exit, FailInvocation, FateUnknown, Reconnect, SendAgain,
 };
-use lambda_proto::api::{Call, Meaning, Reply};
+use lambda_proto::api::{Call, Meaning, Outcome};
 use lambda_proto::{Concurrency, Machine, Phase};
 use support::Command::{
     self, Chunk, Fail, FailInit, FailRestore, Finish, FinishWithError, Next, Respond, RestoreNext,
@@ -49,7 +49,7 @@ const fn answered(way: &'static [Step], call: Call, status: u16, phase: Phase) -
         (Phase::Init, _) => Some(FailRestore),
         _ => Some(Next),
     };
-    Row { way, recovery: Recovery::Answered(Reply::new(call, status)), phase, then }
+    Row { way, recovery: Recovery::Answered(Outcome::new(call, status)), phase, then }
 }
 
 /// In an environment of one invocation at a time, without attempt ids.
@@ -195,7 +195,7 @@ const MULTI: &[Row] = &[
     ),
     Row {
         way: &[Do(Next), Event, Do(Respond), CUT_202],
-        recovery: Recovery::Answered(Reply::new(Call::Response, 202).under(Concurrency::Multi)),
+        recovery: Recovery::Answered(Outcome::new(Call::Response, 202).under(Concurrency::Multi)),
         phase: Phase::Ready,
         then: Some(Next),
     },
@@ -400,8 +400,8 @@ fn a_service_that_asks_for_a_pause_gets_a_longer_one_each_time() {
     }
 }
 
-fn reply_to(machine: &mut Machine, status: u16) -> Reply {
+fn reply_to(machine: &mut Machine, status: u16) -> Outcome {
     let seen = receive(machine, &answer(status, "")).expect("a reply");
-    let [Seen::Reply(reply)] = seen[..] else { panic!("{seen:?}") };
+    let [Seen::Outcome(reply)] = seen[..] else { panic!("{seen:?}") };
     reply
 }

@@ -39,7 +39,7 @@ pub enum Error {
     /// The service does not speak the protocol.
     Protocol(ReceiveError),
     /// The service has refused `next`, or wants the process to end.
-    Service(lambda_proto::Reply),
+    Service(lambda_proto::Outcome),
     /// The function could not start, which has been reported to the service.
     Init {
         /// The reason, as it was reported.
@@ -67,7 +67,7 @@ impl Error {
                 Self::Unreachable { address, waited, reason }
             }
             DriverError::Protocol(error) => Self::Protocol(error),
-            DriverError::Service(reply) => Self::Service(reply),
+            DriverError::Service(outcome) => Self::Service(outcome),
             DriverError::Command(error) => Self::Buffer(Some(error)),
             _ => Self::Buffer(None),
         })
@@ -90,7 +90,7 @@ impl fmt::Display for Error {
                 waited.as_secs_f64()
             ),
             Self::Protocol(error) => error.fmt(f),
-            Self::Service(reply) => write!(f, "the Runtime API ends this runtime: {reply}"),
+            Self::Service(outcome) => write!(f, "the Runtime API ends this runtime: {outcome}"),
             Self::Init { message } => write!(f, "the function could not start: {message}"),
             Self::Thread(error) => write!(f, "no thread for a slot: {error}"),
             Self::Buffer(Some(error)) => error.fmt(f),

@@ -51,13 +51,15 @@ impl Endpoint {
     fn try_parse(value: &str) -> Result<Self, EndpointProblem> {
         let rest = match value.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
-            Some(_) => return Err(EndpointProblem::NotPlainHttp),
-            None => value,
+            Some((scheme, _)) if !scheme.contains('/') => {
+                return Err(EndpointProblem::NotPlainHttp);
+            }
+            _ => value,
         };
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let (_, port) = split_authority(authority)?;
         let path = path.trim_end_matches('/');
-        if !path.bytes().all(is_path_byte) {
+        if !is_path(path) {
             return Err(EndpointProblem::BadPath);
         }
         Ok(Self {
@@ -156,9 +158,16 @@ fn split_authority(authority: &str) -> Result<(&str, u16), EndpointProblem> {
     Ok((host, port))
 }
 
-/// `pchar`, `/` and the percent sign of RFC 3986 section 3.3.
-fn is_path_byte(byte: u8) -> bool {
-    super::request::is_pchar(byte) || byte == b'/' || byte == b'%'
+/// `pchar` and `/`, with whole percent escapes (RFC 3986 sections 2.1 and 3.3).
+fn is_path(path: &str) -> bool {
+    let mut escapes = path.split('%');
+    let is_plain =
+        |part: &str| part.bytes().all(|byte| super::request::is_pchar(byte) || byte == b'/');
+    escapes.next().is_none_or(is_plain)
+        && escapes.all(|part| {
+            let is_hex = |digits: &[u8]| digits.iter().all(u8::is_ascii_hexdigit);
+            part.as_bytes().get(..2).is_some_and(is_hex) && is_plain(part)
+        })
 }
 
 /// A value is no address of a Runtime API.

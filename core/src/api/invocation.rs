@@ -247,29 +247,43 @@ pub struct InvocationIds {
 }
 
 impl InvocationIds {
-    /// The ids of an event; an attempt id of more than [`MAX_ID`] bytes is left out, as the service
-    /// then checks nothing.
+    /// The ids of an event.
     ///
     /// # Errors
     ///
-    /// [`InvalidInvocation::UnusableRequestId`] for a head whose index was made of other bytes.
+    /// As [`new`](Self::new).
     pub fn of(head: &InvocationHead<'_>) -> Result<Self, InvalidInvocation> {
-        head.check()?;
+        Self::new(head.request_id(), head.attempt_id())
+    }
+
+    /// A request id and an attempt id. An attempt id that is longer than [`MAX_ID`] or could not stand
+    /// in a header is left out, as the service then checks nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInvocation::UnusableRequestId`] for a request id that has not 1 to [`MAX_ID`] bytes.
+    pub fn new(request_id: &str, attempt_id: Option<&[u8]>) -> Result<Self, InvalidInvocation> {
         let mut ids = Self::default();
-        ids.set(head);
+        ids.set(request_id, attempt_id)?;
         Ok(ids)
     }
 
-    pub(crate) fn set(&mut self, head: &InvocationHead<'_>) {
+    pub(crate) fn set(
+        &mut self,
+        request_id: &str,
+        attempt_id: Option<&[u8]>,
+    ) -> Result<(), InvalidInvocation> {
         self.request_id.clear();
-        let _checked_when_parsed = self.request_id.push_str(head.request_id());
         self.attempt_id.clear();
-        let _too_long_is_left_out =
-            self.attempt_id.extend_from_slice(head.attempt_id().unwrap_or_default());
-        // The parser lets nothing else through; an index over other bytes might.
-        if !self.attempt_id.iter().copied().all(is_field_byte) {
-            self.attempt_id.clear();
+        let is_kept = !request_id.is_empty() && self.request_id.push_str(request_id).is_ok();
+        if !is_kept {
+            return Err(InvalidInvocation::UnusableRequestId);
         }
+        let attempt_id = attempt_id.unwrap_or_default();
+        if attempt_id.iter().copied().all(is_field_byte) {
+            let _too_long_is_left_out = self.attempt_id.extend_from_slice(attempt_id);
+        }
+        Ok(())
     }
 
     /// The request id; empty before the first event.

@@ -1,7 +1,7 @@
 //! The Runtime API, version 2018-06-01: its requests, its answers and what they mean.
 //!
 //! This layer has no state. [`Request`] writes any request of the API, [`InvocationHead`] reads what
-//! comes with an event, [`Reply`] says what the status of an answer means. The
+//! comes with an event, [`Outcome`] says what the status of an answer means. The
 //! [machine](crate::Machine) puts them in order; a program with an order of its own can use them
 //! alone:
 //!
@@ -27,8 +27,8 @@ mod documents;
 mod endpoint;
 mod invocation;
 mod names;
+mod outcome;
 mod prelude;
-mod reply;
 mod report;
 mod request;
 
@@ -37,7 +37,7 @@ pub use deadline::Deadline;
 pub use documents::{ClientApplication, ClientContext, CognitoIdentity, ServiceError};
 pub use endpoint::{Endpoint, EndpointError, EndpointProblem, InvalidUserAgent};
 pub use invocation::{HeadIndex, InvalidInvocation, InvocationHead, InvocationIds};
+pub use outcome::{Call, Concurrency, Meaning, Outcome, Then};
 pub use prelude::{HttpPrelude, PreludeError};
-pub use reply::{Call, Concurrency, Meaning, Reply, Then};
 pub use report::ErrorReport;
 pub use request::{Request, ResponseLength};

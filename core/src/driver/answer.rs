@@ -4,7 +4,7 @@ use core::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The service has replied.
-    Known(crate::Reply),
+    Known(crate::Outcome),
     /// The reply is awaited together with the next invocation.
     Pipelined,
     /// The connection was lost, or the driver ends: nobody knows.

@@ -1,7 +1,7 @@
 use core::fmt;
 
 use crate::api::ServiceError;
-use crate::{ReceiveError, Reply};
+use crate::{Outcome, ReceiveError};
 
 /// A connection to the Runtime API.
 ///
@@ -119,7 +119,7 @@ pub enum Trouble<'a> {
     /// The service has refused a call.
     Refused {
         /// How.
-        reply: Reply,
+        outcome: Outcome,
         /// The start of its error document, at most 512 bytes.
         detail: &'a [u8],
     },
@@ -150,8 +150,8 @@ impl fmt::Display for Notice<'_> {
             write!(f, "invocation {}: ", self.request_id)?;
         }
         match self.trouble {
-            Trouble::Refused { reply, detail } => {
-                reply.fmt(f)?;
+            Trouble::Refused { outcome, detail } => {
+                outcome.fmt(f)?;
                 match ServiceError::parse(detail) {
                     Ok(error) => write!(f, " ({}: {})", error.error_type, error.error_message),
                     Err(_) if detail.is_empty() => Ok(()),

@@ -2,7 +2,7 @@
 
 use super::Storage;
 use crate::api::{HeadIndex, InvocationHead};
-use crate::{Event, Machine, ReceiveError, Reply};
+use crate::{Event, Machine, Outcome, ReceiveError};
 
 /// ```text
 ///  0        head            body                  start       end
@@ -37,7 +37,7 @@ pub(super) enum Found<'b> {
     Piece,
     InvocationEnd,
     Detail(&'b [u8]),
-    Reply(Reply),
+    Outcome(Outcome),
 }
 
 /// The least that is grown to when there is no room.
@@ -110,14 +110,14 @@ impl<S: Storage> Inbox<S> {
                 let to = self.start;
                 Some(Found::Detail(&self.storage.bytes()[from..to]))
             }
-            Some(Event::Reply(reply)) => Some(Found::Reply(reply)),
+            Some(Event::Outcome(outcome)) => Some(Found::Outcome(outcome)),
         })
     }
 
     pub(super) fn end_of_stream(&mut self, machine: &mut Machine) -> Option<Found<'static>> {
         match machine.end_of_stream()? {
             Event::InvocationEnd => Some(Found::InvocationEnd),
-            Event::Reply(reply) => Some(Found::Reply(reply)),
+            Event::Outcome(outcome) => Some(Found::Outcome(outcome)),
             Event::Invocation(_) | Event::Body(_) | Event::Detail(_) => None,
         }
     }

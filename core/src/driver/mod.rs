@@ -239,9 +239,9 @@ impl<H: Host, S: Storage> Driver<H, S> {
                     continue;
                 }
                 Ok(Some(Found::InvocationEnd)) => return self.invocation_arrived(),
-                Ok(Some(Found::Reply(reply))) => {
-                    self.wire.note_reply(reply);
-                    if reply.call() == Call::Next || reply.then() == Then::Exit {
+                Ok(Some(Found::Outcome(outcome))) => {
+                    self.wire.note_outcome(outcome);
+                    if outcome.call() == Call::Next || outcome.then() == Then::Exit {
                         return Ok(Flow::Again);
                     }
                     continue;
@@ -269,7 +269,7 @@ impl<H: Host, S: Storage> Driver<H, S> {
                     if ended.is_ok() {
                         match self.inbox.end_of_stream(&mut self.wire.machine) {
                             Some(Found::InvocationEnd) => return self.invocation_arrived(),
-                            Some(Found::Reply(reply)) => self.wire.note_reply(reply),
+                            Some(Found::Outcome(outcome)) => self.wire.note_outcome(outcome),
                             _ => {}
                         }
                     }
@@ -299,7 +299,7 @@ impl<H: Host, S: Storage> Driver<H, S> {
                 self.wire.fail_in_hand(&EVENT_LOST);
             }
             Recovery::FateUnknown => self.wire.note(Trouble::FateUnknown),
-            Recovery::Answered(reply) => self.wire.note_reply(reply),
+            Recovery::Answered(outcome) => self.wire.note_outcome(outcome),
             Recovery::Exit => return Flow::Stop,
             Recovery::Reconnect | Recovery::AskAgain | Recovery::SendAgain => {}
         }
@@ -325,7 +325,7 @@ pub enum DriverError<E> {
     /// The service does not speak the protocol.
     Protocol(ReceiveError),
     /// The service wants the process to end.
-    Service(crate::Reply),
+    Service(crate::Outcome),
     /// The buffer for requests is too small for one.
     Command(CommandError),
     /// A head from the service does not fit the buffer that it is read into.
@@ -343,7 +343,7 @@ impl<E: fmt::Display> fmt::Display for DriverError<E> {
         match self {
             Self::Connect(error) => write!(f, "no connection to the Runtime API: {error}"),
             Self::Protocol(error) => error.fmt(f),
-            Self::Service(reply) => reply.fmt(f),
+            Self::Service(outcome) => outcome.fmt(f),
             Self::Command(error) => error.fmt(f),
             Self::NoRoom => f.write_str("a head from the Runtime API does not fit the buffer"),
         }

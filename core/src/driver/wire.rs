@@ -7,7 +7,7 @@ use super::inbox::{Found, Inbox};
 use super::{DriverError, Host, Link, Notice, Storage, Trouble};
 use crate::api::{Call, Then};
 use crate::{
-    CommandError, ContentType, ErrorReport, Machine, Phase, ReceiveError, Recovery, Reply,
+    CommandError, ContentType, ErrorReport, Machine, Outcome, Phase, ReceiveError, Recovery,
 };
 
 pub(super) struct Wire<H: Host, S: Storage> {
@@ -159,15 +159,15 @@ impl<H: Host, S: Storage> Wire<H, S> {
     /// Sends what was encoded until its fate is known, or is known not to be knowable.
     fn deliver(&mut self, length: usize, body: &[u8]) -> Result<Answer, DriverError<H::Error>> {
         loop {
-            let reply = match self.transmit(length, body) {
+            let outcome = match self.transmit(length, body) {
                 Ok(()) if self.machine.is_asked() => return Ok(Answer::Pipelined),
                 // The service may have replied before it hung up.
                 Ok(()) | Err(Broken { is_untouched: false }) => self.read_reply()?,
                 Err(Broken { is_untouched: true }) => None,
             };
-            if let Some(reply) = reply {
-                self.note_reply(reply);
-                return Ok(Answer::Known(reply));
+            if let Some(outcome) = outcome {
+                self.note_outcome(outcome);
+                return Ok(Answer::Known(outcome));
             }
             match self.lost() {
                 // Nothing has been read, so the buffer still holds what was encoded.
@@ -175,9 +175,9 @@ impl<H: Host, S: Storage> Wire<H, S> {
                     self.note(Trouble::SentAgain);
                     self.connect()?;
                 }
-                Recovery::Answered(reply) => {
-                    self.note_reply(reply);
-                    return Ok(Answer::Known(reply));
+                Recovery::Answered(outcome) => {
+                    self.note_outcome(outcome);
+                    return Ok(Answer::Known(outcome));
                 }
                 _ => {
                     self.note(Trouble::FateUnknown);
@@ -201,7 +201,7 @@ impl<H: Host, S: Storage> Wire<H, S> {
     }
 
     /// `None` if the connection is of no use any more.
-    fn read_reply(&mut self) -> Result<Option<Reply>, DriverError<H::Error>> {
+    fn read_reply(&mut self) -> Result<Option<Outcome>, DriverError<H::Error>> {
         self.out.clear();
         loop {
             match self.out.take(&mut self.machine) {
@@ -209,12 +209,12 @@ impl<H: Host, S: Storage> Wire<H, S> {
                     self.survive(error)?;
                     return Ok(None);
                 }
-                Ok(Some(Found::Reply(reply))) => {
+                Ok(Some(Found::Outcome(outcome))) => {
                     // What stands behind it answers nothing: the machine says so.
                     if let Err(error) = self.out.take(&mut self.machine) {
                         self.survive(error)?;
                     }
-                    return Ok(Some(reply));
+                    return Ok(Some(outcome));
                 }
                 Ok(Some(Found::Detail(detail))) => keep(&mut self.detail, detail),
                 Ok(Some(Found::Piece | Found::InvocationEnd)) => {}
@@ -223,7 +223,7 @@ impl<H: Host, S: Storage> Wire<H, S> {
                     match read(self.link.as_mut(), room) {
                         Ok(length @ 1..) => self.out.filled(length),
                         Ok(_) => match self.out.end_of_stream(&mut self.machine) {
-                            Some(Found::Reply(reply)) => return Ok(Some(reply)),
+                            Some(Found::Outcome(outcome)) => return Ok(Some(outcome)),
                             _ => return Ok(None),
                         },
                         Err(_) => return Ok(None),
@@ -310,10 +310,10 @@ impl<H: Host, S: Storage> Wire<H, S> {
     /// The service takes no more: it may have said why before it hung up.
     fn stream_broke(&mut self) {
         match self.read_reply() {
-            Ok(Some(reply)) => self.note_reply(reply),
+            Ok(Some(outcome)) => self.note_outcome(outcome),
             Ok(None) => {
-                if let Recovery::Answered(reply) = self.lost() {
-                    self.note_reply(reply);
+                if let Recovery::Answered(outcome) = self.lost() {
+                    self.note_outcome(outcome);
                 } else {
                     self.note(Trouble::FateUnknown);
                 }
@@ -332,16 +332,16 @@ impl<H: Host, S: Storage> Wire<H, S> {
     }
 
     /// Takes note of a whole reply: tells of a refusal, and ends if the service wants it.
-    pub(super) fn note_reply(&mut self, reply: Reply) {
-        if !reply.is_accepted() {
-            let trouble = Trouble::Refused { reply, detail: &self.detail };
+    pub(super) fn note_outcome(&mut self, outcome: Outcome) {
+        if !outcome.is_accepted() {
+            let trouble = Trouble::Refused { outcome, detail: &self.detail };
             let request_id = self.machine.latest_ids().request_id();
             self.host.notice(&Notice { request_id, trouble });
             self.detail.clear();
         }
-        let is_last_word = matches!(reply.call(), Call::InitError | Call::RestoreError);
-        if reply.then() == Then::Exit && !is_last_word {
-            self.error = Some(DriverError::Service(reply));
+        let is_last_word = matches!(outcome.call(), Call::InitError | Call::RestoreError);
+        if outcome.then() == Then::Exit && !is_last_word {
+            self.error = Some(DriverError::Service(outcome));
         }
     }
 

@@ -29,7 +29,9 @@ enum State {
     ToEnd,
     // A size is seen digit by digit; `digits` is 0 until the first one.
     ChunkSize { size: u64, digits: u8, line: u16 },
-    // White space or an extension: everything to the end of the line is passed over.
+    // White space behind the size: an extension or the end of the line must follow.
+    ChunkSpace { size: u64, line: u16 },
+    // Everything to the end of the line is passed over.
     ChunkExtension { size: u64, line: u16 },
     ChunkSizeLf { size: u64 },
     ChunkData { left: u64 },
@@ -124,13 +126,22 @@ impl State {
         match self {
             Self::ChunkSize { size, digits, line } => match byte {
                 b'\r' if digits > 0 => Ok(Self::ChunkSizeLf { size }),
-                b';' | b' ' | b'\t' if digits > 0 => Self::extension(size, line),
+                b';' if digits > 0 => Self::extension(size, line),
+                b' ' | b'\t' if digits > 0 => {
+                    Ok(Self::ChunkSpace { size, line: next_in_line(line)? })
+                }
                 _ => {
                     let digit = (byte as char).to_digit(16).ok_or(BodyError::BadChunkSize)?;
                     let size = size.checked_mul(16).ok_or(BodyError::BadChunkSize)?;
                     let line = next_in_line(line)?;
                     Ok(Self::ChunkSize { size: size | u64::from(digit), digits: 1, line })
                 }
+            },
+            Self::ChunkSpace { size, line } => match byte {
+                b'\r' => Ok(Self::ChunkSizeLf { size }),
+                b';' => Self::extension(size, line),
+                b' ' | b'\t' => Ok(Self::ChunkSpace { size, line: next_in_line(line)? }),
+                _ => Err(BodyError::BadChunkSize),
             },
             Self::ChunkExtension { size, line } => match byte {
                 b'\r' => Ok(Self::ChunkSizeLf { size }),

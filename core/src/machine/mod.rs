@@ -7,7 +7,7 @@
 //! | facts | [`phase`](Machine::phase), [`invocation`](Machine::invocation), [`awaits`](Machine::awaits), [`unsent`](Machine::unsent), [`announced`](Machine::announced), [`must_reconnect`](Machine::must_reconnect) |
 //! | what the network says | [`receive`](Machine::receive), [`end_of_stream`](Machine::end_of_stream), [`sent`](Machine::sent), [`on_disconnect`](Machine::on_disconnect) |
 //! | what the application says | [`next`](Machine::next), [`respond`](Machine::respond), [`fail`](Machine::fail), [`stream`](Machine::stream) and what follows it, [`fail_init`](Machine::fail_init), [`restore_next`](Machine::restore_next), [`fail_restore`](Machine::fail_restore), [`shut_down`](Machine::shut_down) |
-//! | what the caller must do | send the bytes that a command has written; what [`Recovery`] and [`Reply::then`](crate::Reply::then) say |
+//! | what the caller must do | send the bytes that a command has written; what [`Recovery`] and [`Outcome::then`](crate::Outcome::then) say |
 //!
 //! A command writes the head of a request into a buffer of the caller's and returns its length; the
 //! body stays where it is, and [`unsent`](Machine::unsent) puts both in order for a vectored write:
@@ -46,8 +46,8 @@
 //!
 //! // The service has it. The environment still runs: this is where work after the response belongs.
 //! let mut input: &[u8] = b"HTTP/1.1 202 Accepted\r\nContent-Length: 16\r\n\r\n{\"status\":\"OK\"}\n";
-//! let Some(Event::Reply(reply)) = machine.receive(&mut input)? else { panic!() };
-//! assert!(reply.is_accepted());
+//! let Some(Event::Outcome(outcome)) = machine.receive(&mut input)? else { panic!() };
+//! assert!(outcome.is_accepted());
 //! assert_eq!(machine.phase(), Phase::Ready);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -63,7 +63,7 @@ use outbox::Outbox;
 use phase::{Input, State};
 pub use phase::{Phase, Recovery};
 
-use crate::api::{Call, Concurrency, Endpoint, InvocationHead, InvocationIds, Reply};
+use crate::api::{Call, Concurrency, Endpoint, InvocationHead, InvocationIds, Outcome};
 use crate::http::{BodyDecoder, HeadScanner};
 
 /// What has arrived. Slices end where the cursor of [`Machine::receive`] stands.
@@ -79,7 +79,7 @@ pub enum Event<'b> {
     /// [`ServiceError`](crate::api::ServiceError) reads the whole.
     Detail(&'b [u8]),
     /// The answer to anything but a `next` that brought an event.
-    Reply(Reply),
+    Outcome(Outcome),
 }
 
 impl PartialEq for Event<'_> {
@@ -89,7 +89,7 @@ impl PartialEq for Event<'_> {
             (Self::Body(one), Self::Body(two)) => one == two,
             (Self::InvocationEnd, Self::InvocationEnd) => true,
             (Self::Detail(one), Self::Detail(two)) => one == two,
-            (Self::Reply(one), Self::Reply(two)) => one == two,
+            (Self::Outcome(one), Self::Outcome(two)) => one == two,
             _ => false,
         }
     }
@@ -119,7 +119,7 @@ pub struct Machine {
 enum Reading {
     Head,
     Event(BodyDecoder),
-    Reply(Reply, BodyDecoder),
+    Outcome(Outcome, BodyDecoder),
 }
 
 impl Machine {

@@ -3,7 +3,7 @@
 use super::outbox::Outbox;
 use super::phase::{Extent, Input, Loss, Phase};
 use super::{Event, Machine, Reading, ReceiveError, Recovery};
-use crate::api::{Call, Concurrency, HeadIndex, InvocationHead, Reply, Then};
+use crate::api::{Call, Concurrency, HeadIndex, InvocationHead, Outcome, Then};
 use crate::http::{BodyDecoder, HeadScanner, parse_scanned_head};
 
 impl Machine {
@@ -42,7 +42,7 @@ impl Machine {
     /// [`on_disconnect`](Self::on_disconnect) is due next. Not to be called when the connection broke
     /// with an error.
     pub fn end_of_stream(&mut self) -> Option<Event<'static>> {
-        let (Reading::Event(decoder) | Reading::Reply(_, decoder)) = &mut self.reading else {
+        let (Reading::Event(decoder) | Reading::Outcome(_, decoder)) = &mut self.reading else {
             return None;
         };
         if !decoder.end_of_stream() {
@@ -50,7 +50,7 @@ impl Machine {
         }
         match self.receive(&mut &[][..]) {
             Ok(Some(Event::InvocationEnd)) => Some(Event::InvocationEnd),
-            Ok(Some(Event::Reply(reply))) => Some(Event::Reply(reply)),
+            Ok(Some(Event::Outcome(outcome))) => Some(Event::Outcome(outcome)),
             _ => None,
         }
     }
@@ -71,8 +71,8 @@ impl Machine {
         let loss = Loss {
             sent: self.outbox.extent(),
             is_reply_begun: self.is_answer_begun,
-            reply: match self.reading {
-                Reading::Reply(reply, _) => Some(reply),
+            outcome: match self.reading {
+                Reading::Outcome(outcome, _) => Some(outcome),
                 _ => None,
             },
             is_told_apart,
@@ -130,24 +130,24 @@ impl Machine {
                     self.losses = 0;
                     return Ok(Some(Event::InvocationEnd));
                 }
-                Reading::Reply(reply, decoder) => {
-                    let reply = *reply;
+                Reading::Outcome(outcome, decoder) => {
+                    let outcome = *outcome;
                     match decoder.decode(input)? {
-                        Some(piece) if !reply.is_accepted() => {
+                        Some(piece) if !outcome.is_accepted() => {
                             return Ok(Some(Event::Detail(piece)));
                         }
                         Some(_) => {}
                         None if !decoder.is_complete() => return Ok(None),
                         None => {
-                            self.end_of_answer(Input::Replied(reply));
-                            if reply.then() == Then::ContinueAfterPause {
+                            self.end_of_answer(Input::Replied(outcome));
+                            if outcome.then() == Then::ContinueAfterPause {
                                 // Connecting anew is what a host knows how to put off.
                                 self.must_reconnect = true;
                                 self.losses = self.losses.max(1).saturating_add(1);
                             } else {
                                 self.losses = 0;
                             }
-                            return Ok(Some(Event::Reply(reply)));
+                            return Ok(Some(Event::Outcome(outcome)));
                         }
                     }
                 }
@@ -175,16 +175,17 @@ impl Machine {
         let decoder = BodyDecoder::new(response.body);
         if call == Call::Next && matches!(response.status, 200..=203 | 205..=299) {
             let invocation = index.on(head);
-            invocation.check().map_err(|_| ReceiveError::UnusableRequestId)?;
-            self.ids.set(&invocation);
+            self.ids
+                .set(invocation.request_id(), invocation.attempt_id())
+                .map_err(|_| ReceiveError::UnusableRequestId)?;
             self.reading = Reading::Event(decoder);
             self.enter(Input::EventHead);
             return Ok(Some(invocation));
         }
-        let reply = Reply::new(call, response.status)
+        let outcome = Outcome::new(call, response.status)
             .to_second_copy(self.state.is_behind_whole_copy())
             .under(self.concurrency);
-        self.reading = Reading::Reply(reply, decoder);
+        self.reading = Reading::Outcome(outcome, decoder);
         Ok(None)
     }
 

@@ -43,7 +43,7 @@
 //! of its own. An answer behind which `next` was sent whole is not sent again: its host has let go
 //! of the body.
 
-use crate::api::{Call, Reply, Then};
+use crate::api::{Call, Outcome, Then};
 
 /// Where a runtime is in its life. The transitions are [here](self).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,13 +80,13 @@ pub enum Recovery {
     /// Connect and call `fail`: the event cannot be had any more, but its invocation is known.
     FailInvocation,
     /// Connect and send everything again that [`unsent`](crate::Machine::unsent) gives, from the same
-    /// buffers. A pipelined `next` is not among it; ask again after the reply.
+    /// buffers. A pipelined `next` is not among it; ask again after the outcome.
     SendAgain,
     /// The invocation is over, and nobody can tell whether the service took the answer: say so, then
     /// connect and call `next`. After `restore_next`, go on as after a restore.
     FateUnknown,
     /// The reply is known, as if it had arrived whole.
-    Answered(Reply),
+    Answered(Outcome),
     /// End the process.
     Exit,
 }
@@ -138,7 +138,7 @@ pub(super) enum Input {
     ShutDown,
     EventHead,
     EventEnd,
-    Replied(Reply),
+    Replied(Outcome),
     /// An answer that cannot be understood.
     Violation,
 }
@@ -150,7 +150,7 @@ pub(super) struct Loss {
     /// Some bytes of an answer have arrived.
     pub(super) is_reply_begun: bool,
     /// The head of the reply has arrived.
-    pub(super) reply: Option<Reply>,
+    pub(super) outcome: Option<Outcome>,
     /// The service can tell a second copy of an answer.
     pub(super) is_told_apart: bool,
 }
@@ -220,7 +220,7 @@ impl State {
             // The event is lost with its connection, but its invocation is known.
             (Self::Receiving, Input::Violation) => Self::Receiving,
             (_, Input::Violation) => gone,
-            (_, Input::Replied(reply)) if reply.then() == Then::Exit => gone,
+            (_, Input::Replied(outcome)) if outcome.then() == Then::Exit => gone,
 
             (Self::Init | Self::Restored | Self::Idle, Input::Next) => Self::Polling,
             (Self::Init, Input::RestoreNext) => Self::Restoring,
@@ -228,7 +228,7 @@ impl State {
             (Self::Restored, Input::FailRestore) => {
                 Self::ShuttingDown { awaits: Some(Call::RestoreError) }
             }
-            (Self::Restoring, Input::Replied(reply)) if reply.is_accepted() => Self::Restored,
+            (Self::Restoring, Input::Replied(outcome)) if outcome.is_accepted() => Self::Restored,
             (Self::Restoring, Input::Replied(_)) => Self::Init,
 
             (Self::Polling, Input::EventHead) => Self::Receiving,
@@ -255,12 +255,12 @@ impl State {
 
     /// The table of lost connections.
     pub(super) fn after_loss(self, loss: Loss) -> (Self, Recovery) {
-        if let Some(reply) = loss.reply
-            && let Some(state) = self.after(Input::Replied(reply))
+        if let Some(outcome) = loss.outcome
+            && let Some(state) = self.after(Input::Replied(outcome))
         {
             // The connection that would have brought an event behind this reply is gone too.
             let state = if state == Self::Polling { Self::Idle } else { state };
-            return (state, Recovery::Answered(reply));
+            return (state, Recovery::Answered(outcome));
         }
         let is_unsent = loss.sent == Extent::Nothing;
         match self {

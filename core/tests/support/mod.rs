@@ -7,7 +7,7 @@
 pub(crate) mod facts;
 pub(crate) mod recording;
 
-use lambda_proto::api::{Call, ContentType, Reply};
+use lambda_proto::api::{Call, ContentType, Outcome};
 use lambda_proto::{
     CommandError, Concurrency, Endpoint, ErrorReport, Event, Machine, ReceiveError, Recovery,
 };
@@ -207,12 +207,12 @@ pub(crate) enum Seen {
     Body(Vec<u8>),
     InvocationEnd,
     Detail(Vec<u8>),
-    Reply(Reply),
+    Outcome(Outcome),
 }
 
 impl Seen {
     pub(crate) fn reply(call: Call, status: u16) -> Self {
-        Self::Reply(Reply::new(call, status))
+        Self::Outcome(Outcome::new(call, status))
     }
 }
 
@@ -244,7 +244,7 @@ pub(crate) fn receive_one(
                 _ => seen.push(Seen::Detail(piece.to_vec())),
             }
         }
-        Event::Reply(reply) => seen.push(Seen::Reply(reply)),
+        Event::Outcome(reply) => seen.push(Seen::Outcome(reply)),
     }
     Ok(true)
 }

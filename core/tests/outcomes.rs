@@ -1,6 +1,6 @@
 //! What each status means for each call, and what follows: protocol.md 1.7.
 
-use lambda_proto::api::{Call, Meaning, Reply, Then};
+use lambda_proto::api::{Call, Meaning, Outcome, Then};
 use lambda_proto::{
     Concurrency, ContentType, Endpoint, ErrorReport, Event, Machine, Phase, Recovery,
 };
@@ -70,16 +70,16 @@ fn answer(machine: &mut Machine, call: Call) {
     machine.sent(length.unwrap());
 }
 
-fn reply(machine: &mut Machine, status: u16) -> Reply {
+fn reply(machine: &mut Machine, status: u16) -> Outcome {
     let input = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
-    let Ok(Some(Event::Reply(reply))) = machine.receive(&mut input.as_bytes()) else {
+    let Ok(Some(Event::Outcome(reply))) = machine.receive(&mut input.as_bytes()) else {
         panic!("{status}")
     };
     reply
 }
 
 /// The reply to the second copy of an answer.
-fn reply_to_second_copy(call: Call, status: u16) -> Reply {
+fn reply_to_second_copy(call: Call, status: u16) -> Outcome {
     let mut machine = invoking();
     answer(&mut machine, call);
     assert_eq!(machine.on_disconnect(), Recovery::SendAgain);
@@ -95,7 +95,7 @@ fn every_status_has_its_meaning_for_every_call() {
         for call in CALLS {
             let is_empty_poll = (call, status) == (Call::Next, 204);
             let meaning = if is_empty_poll { Meaning::NoInvocation } else { meaning };
-            assert_eq!(Reply::new(call, status).meaning(), meaning, "{call} {status}");
+            assert_eq!(Outcome::new(call, status).meaning(), meaning, "{call} {status}");
         }
     }
 }
@@ -110,7 +110,7 @@ fn every_status_says_what_follows_for_every_call() {
                 Call::RestoreNext => restore_next,
                 Call::InitError | Call::RestoreError => Exit,
             };
-            assert_eq!(Reply::new(call, status).then(), then, "{call} {status}");
+            assert_eq!(Outcome::new(call, status).then(), then, "{call} {status}");
         }
     }
 }
@@ -120,7 +120,7 @@ fn several_workers_go_on_where_one_of_them_has_asked_out_of_order() {
     for (status, ..) in TABLE {
         for call in CALLS {
             let (one, several) =
-                (Reply::new(call, status), Reply::new(call, status).under(Concurrency::Multi));
+                (Outcome::new(call, status), Outcome::new(call, status).under(Concurrency::Multi));
             assert_eq!(several.meaning(), one.meaning(), "{call} {status}");
             let is_the_exception = (call, status) == (Call::Next, 403);
             let then = if is_the_exception { ContinueAfterPause } else { one.then() };
@@ -134,7 +134,7 @@ fn exactly_the_2xx_are_accepted() {
     for call in CALLS {
         for status in 100..=999 {
             assert_eq!(
-                Reply::new(call, status).is_accepted(),
+                Outcome::new(call, status).is_accepted(),
                 (200..300).contains(&status),
                 "{call} {status}"
             );
@@ -145,7 +145,7 @@ fn exactly_the_2xx_are_accepted() {
 #[test]
 fn a_reply_keeps_its_call_and_its_status() {
     for call in CALLS {
-        let reply = Reply::new(call, 418);
+        let reply = Outcome::new(call, 418);
         assert_eq!((reply.call(), reply.status()), (call, 418));
     }
 }
@@ -157,7 +157,7 @@ fn a_machine_gives_the_replies_of_the_table() {
             let mut machine = invoking();
             answer(&mut machine, call);
             let reply = reply(&mut machine, status);
-            assert_eq!(reply, Reply::new(call, status));
+            assert_eq!(reply, Outcome::new(call, status));
             assert_eq!((reply.meaning(), reply.then()), (meaning, then));
             let phase = if then == Exit { Phase::ShuttingDown } else { Phase::Ready };
             assert_eq!(machine.phase(), phase, "{call} {status}");
@@ -189,6 +189,6 @@ fn any_other_reply_to_a_second_copy_means_what_it_means_to_a_first() {
 
 #[test]
 fn a_reply_tells_people_the_call_the_status_and_the_meaning() {
-    let reply = Reply::new(Call::Response, 413);
+    let reply = Outcome::new(Call::Response, 413);
     assert_eq!(reply.to_string(), "response was answered with 413: the body is too large");
 }

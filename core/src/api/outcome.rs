@@ -43,15 +43,15 @@ pub enum Concurrency {
 /// The status of an answer, what it means for the call that it answers, and what to do then.
 ///
 /// ```
-/// use lambda_proto::api::{Call, Meaning, Reply, Then};
+/// use lambda_proto::api::{Call, Meaning, Outcome, Then};
 ///
-/// let reply = Reply::new(Call::Response, 413);
-/// assert_eq!(reply.meaning(), Meaning::TooLarge);
-/// assert_eq!(reply.then(), Then::Continue);
-/// assert_eq!(Reply::new(Call::Response, 500).then(), Then::Exit);
+/// let outcome = Outcome::new(Call::Response, 413);
+/// assert_eq!(outcome.meaning(), Meaning::TooLarge);
+/// assert_eq!(outcome.then(), Then::Continue);
+/// assert_eq!(Outcome::new(Call::Response, 500).then(), Then::Exit);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reply {
+pub struct Outcome {
     call: Call,
     status: u16,
     /// It answers the second copy of an answer whose first copy was sent whole.
@@ -97,7 +97,7 @@ pub enum Then {
     Exit,
 }
 
-impl Reply {
+impl Outcome {
     /// The answer to `call` with this status, to a worker that is the only one.
     pub const fn new(call: Call, status: u16) -> Self {
         Self { call, status, is_behind_whole_copy: false, concurrency: Concurrency::Single }
@@ -169,7 +169,7 @@ impl Reply {
     }
 }
 
-impl fmt::Display for Reply {
+impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { call, status, .. } = self;
         write!(f, "{call} was answered with {status}: ")?;
