@@ -3,6 +3,7 @@ use core::fmt;
 use heapless::String;
 
 use super::names;
+use super::request::PCHAR;
 use crate::http::Sink;
 use crate::limits::{MAX_AUTHORITY, MAX_PATH_PREFIX, MAX_USER_AGENT};
 
@@ -161,8 +162,7 @@ fn split_authority(authority: &str) -> Result<(&str, u16), EndpointProblem> {
 /// `pchar` and `/`, with whole percent escapes (RFC 3986 sections 2.1 and 3.3).
 fn is_path(path: &str) -> bool {
     let mut escapes = path.split('%');
-    let is_plain =
-        |part: &str| part.bytes().all(|byte| super::request::is_pchar(byte) || byte == b'/');
+    let is_plain = |part: &str| part.bytes().all(|byte| PCHAR.has(byte) || byte == b'/');
     escapes.next().is_none_or(is_plain)
         && escapes.all(|part| {
             let is_hex = |digits: &[u8]| digits.iter().all(u8::is_ascii_hexdigit);

@@ -149,13 +149,13 @@ fn put_field(sink: &mut impl Sink, name: &str, value: &[u8]) {
     sink.put(b"\r\n");
 }
 
-/// Percent-encodes everything that cannot stand in a path segment (RFC 3986 section 3.3).
+/// Percent-encodes everything that cannot stand in a path segment, and `!'()*` besides: Go's router
+/// decodes a path only if these are escaped, too, as Go itself does.
 fn put_path_segment(sink: &mut impl Sink, segment: &str) {
     let bytes = segment.as_bytes();
     let mut run = 0;
     for (at, &byte) in bytes.iter().enumerate() {
-        // Go's router decodes a path only if these are escaped, too, as Go itself does.
-        if !is_pchar(byte) || b"!'()*".contains(&byte) {
+        if !PLAIN.has(byte) {
             const HEX: &[u8; 16] = b"0123456789ABCDEF";
             sink.put(&bytes[run..at]);
             sink.put(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
@@ -165,7 +165,33 @@ fn put_path_segment(sink: &mut impl Sink, segment: &str) {
     sink.put(&bytes[run..]);
 }
 
-/// `pchar` of RFC 3986 without the percent sign.
-pub(super) fn is_pchar(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte)
+/// `pchar` of RFC 3986 section 3.3 without the percent sign.
+pub(super) static PCHAR: AsciiSet = AsciiSet::of(&[ALPHANUMERIC, b"-._~$&+,;=:@", b"!'()*"]);
+
+/// What stands for itself in a path for every server.
+static PLAIN: AsciiSet = AsciiSet::of(&[ALPHANUMERIC, b"-._~$&+,;=:@"]);
+
+const ALPHANUMERIC: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// A set of characters, as a table: one load for each byte of a path.
+pub(super) struct AsciiSet([bool; 256]);
+
+impl AsciiSet {
+    const fn of(parts: &[&[u8]]) -> Self {
+        let mut table = [false; 256];
+        let mut part = 0;
+        while part < parts.len() {
+            let mut at = 0;
+            while at < parts[part].len() {
+                table[parts[part][at] as usize] = true;
+                at += 1;
+            }
+            part += 1;
+        }
+        Self(table)
+    }
+
+    pub(super) fn has(&self, byte: u8) -> bool {
+        self.0[usize::from(byte)]
+    }
 }
