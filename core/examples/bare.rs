@@ -3,13 +3,21 @@
 //! It shows every step and keeps to the ordinary path: when the connection or the service fails, it
 //! ends. `lambda_proto::driver` is what goes on.
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::process::ExitCode;
 
 use lambda_proto::{Endpoint, Event, Machine, Phase};
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    let Err(error) = run();
+    eprintln!("bare: {error}");
+    ExitCode::FAILURE
+}
+
+fn run() -> Result<Infallible, Box<dyn Error>> {
     let address = std::env::var("AWS_LAMBDA_RUNTIME_API").map_err(|error| {
         format!("AWS_LAMBDA_RUNTIME_API: {error}; it says where the service is")
     })?;
