@@ -30,18 +30,25 @@ impl HeadScanner {
             return Err(HeadError::LeadingBlankLine);
         }
         let window = input.get(..MAX_HEAD).unwrap_or(input);
-        let mut from = self.scanned.min(window.len());
-        while let Some(offset) = find_line_feed(&window[from..]) {
-            let line_feed = from + offset;
-            let before = &window[..line_feed];
-            if !before.ends_with(b"\r") {
-                return Err(HeadError::BareLineFeed);
+        let mut at = self.scanned.min(window.len());
+        let (words, tail) = window[at..].as_chunks::<8>();
+        for word in words {
+            let mut candidates = line_feeds(*word);
+            while candidates != 0 {
+                let line_feed = at + (candidates.trailing_zeros() / 8) as usize;
+                if ends_head(window, line_feed)? {
+                    self.scanned = 0;
+                    return Ok(Some(line_feed + 1));
+                }
+                candidates &= candidates - 1;
             }
-            if before.ends_with(b"\r\n\r") {
+            at += 8;
+        }
+        for line_feed in at..at + tail.len() {
+            if ends_head(window, line_feed)? {
                 self.scanned = 0;
                 return Ok(Some(line_feed + 1));
             }
-            from = line_feed + 1;
         }
         if window.len() == MAX_HEAD {
             return Err(HeadError::TooLarge);
@@ -56,23 +63,27 @@ impl HeadScanner {
     }
 }
 
-/// Position of the first line feed.
+/// Whether the byte at this position ends the head; an error if it is a line feed that ends no line.
+fn ends_head(window: &[u8], at: usize) -> Result<bool, HeadError> {
+    if window.get(at) != Some(&b'\n') {
+        return Ok(false);
+    }
+    let before = &window[..at];
+    if !before.ends_with(b"\r") {
+        return Err(HeadError::BareLineFeed);
+    }
+    Ok(before.ends_with(b"\r\n\r"))
+}
+
+/// The high bit of every byte that may be a line feed, and of all that are.
 ///
-/// Eight bytes at a time: a byte of `word ^ pattern` is zero where a line feed stands, and the
-/// subtraction borrows into the high bit of the lowest such byte.
-fn find_line_feed(bytes: &[u8]) -> Option<usize> {
+/// A byte of `word ^ pattern` is zero where a line feed stands, and subtracting borrows into its high
+/// bit; behind such a byte the borrow may mark one that is none.
+fn line_feeds(word: [u8; 8]) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let (words, _) = bytes.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
-        let difference = u64::from_le_bytes(*word) ^ (ONES * b'\n' as u64);
-        let zeroes = difference.wrapping_sub(ONES) & !difference & HIGHS;
-        if zeroes != 0 {
-            return Some(index * 8 + (zeroes.trailing_zeros() / 8) as usize);
-        }
-    }
-    let tail = words.len() * 8;
-    bytes[tail..].iter().position(|&byte| byte == b'\n').map(|offset| tail + offset)
+    let difference = u64::from_le_bytes(word) ^ (ONES * b'\n' as u64);
+    difference.wrapping_sub(ONES) & !difference & HIGHS
 }
 
 /// What a response head says, apart from its fields.
