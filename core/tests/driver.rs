@@ -173,7 +173,7 @@ fn a_report_is_cut_to_a_buffer_that_does_not_grow() {
     let message = "é".repeat(5000);
     let script = Script::new(&[&[&event("a", b"1"), ACCEPTED]]);
     let seen = script.seen.clone();
-    let (mut events, mut requests) = ([0; 4096], [0; 1024]);
+    let (mut events, mut requests) = ([0; 4096], [0; 2048]);
     let machine = Machine::new(endpoint());
     let mut driver = Driver::new(machine, script, &mut events[..], &mut requests[..]);
     let (_, reply) = driver.next().unwrap().unwrap();

@@ -111,8 +111,8 @@ fn what_has_been_scanned_is_not_looked_at_again() {
     for length in 1..end {
         assert_eq!(scanner.find_end(&input[..length]), Ok(None), "at {length}");
         // A bare line feed far behind is an error to a scanner that starts over, so that none here
-        // means that the cost of the whole is linear. The first byte may be looked at each time.
-        if length > 16 {
+        // means that the cost of the whole is linear. The first seven may be looked at each time.
+        if length > 22 {
             input[length - 16] = b'\n';
         }
     }
@@ -194,8 +194,22 @@ fn a_line_that_ends_with_a_line_feed_alone_is_refused() {
 fn a_bare_line_feed_is_refused_at_every_distance_from_the_start() {
     // The scanner looks at eight bytes at a time.
     for before in 1..40 {
-        let input = format!("{}\nrest", "a".repeat(before));
+        let input = format!("HTTP/1.{}\nrest", "a".repeat(before));
         assert_eq!(find_end(input.as_bytes()), Err(HeadError::BareLineFeed), "{before}");
+    }
+}
+
+#[test]
+fn what_does_not_start_as_http_is_refused_at_its_first_wrong_byte() {
+    let greetings: [(&[u8], usize); 4] = [
+        (b"SSH-2.0-OpenSSH_9.2", 1),
+        (b"\x15\x03\x01\x00\x02\x02\x46", 1),
+        (b"HTTPS", 5),
+        (b"HTTP/2 200", 6),
+    ];
+    for (greeting, wrong) in greetings {
+        assert_eq!(find_end(&greeting[..wrong - 1]), Ok(None), "{greeting:?}");
+        assert_eq!(find_end(&greeting[..wrong]), Err(HeadError::Malformed), "{greeting:?}");
     }
 }
 

@@ -151,8 +151,20 @@ fn a_reply_keeps_its_call_and_its_status() {
 }
 
 #[test]
+fn a_408_to_an_answer_is_a_lost_connection() {
+    for call in [Call::Response, Call::Error] {
+        let mut machine = invoking();
+        answer(&mut machine, call);
+        let mut input: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(machine.receive(&mut input), Ok(None));
+        assert!(machine.must_reconnect());
+        assert_eq!(machine.on_disconnect(), Recovery::SendAgain);
+    }
+}
+
+#[test]
 fn a_machine_gives_the_replies_of_the_table() {
-    for (status, meaning, _, then, _) in TABLE {
+    for (status, meaning, _, then, _) in TABLE.into_iter().filter(|row| row.0 != 408) {
         for call in [Call::Response, Call::Error] {
             let mut machine = invoking();
             answer(&mut machine, call);
@@ -180,7 +192,7 @@ fn a_second_copy_that_is_refused_as_a_copy_means_that_the_first_was_taken() {
 #[test]
 fn any_other_reply_to_a_second_copy_means_what_it_means_to_a_first() {
     for (status, meaning, _, then, _) in TABLE {
-        if !matches!(status, 400 | 403) {
+        if !matches!(status, 400 | 403 | 408) {
             let reply = reply_to_second_copy(Call::Response, status);
             assert_eq!((reply.meaning(), reply.then()), (meaning, then), "{status}");
         }

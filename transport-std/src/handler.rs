@@ -117,8 +117,10 @@ impl<'i> Reply<'i> {
         }
         let length = prelude.encode(scratch).expect("the buffer was made as long as was needed");
         let mut stream = inner.stream(ContentType::HTTP_INTEGRATION);
+        // In two chunks: cargo-lambda takes the first for the JSON and the second for what ends it.
         // Should the stream be over already, the next write says so.
-        let _ = stream.write(&scratch[..length]);
+        let (json, end) = scratch[..length].split_at(length - HttpPrelude::END_LEN);
+        let _ = stream.write(json).and_then(|()| stream.write(end));
         ResponseStream(stream)
     }
 

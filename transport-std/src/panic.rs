@@ -1,5 +1,5 @@
-//! Panics in programs that abort on them: there is no unwinding to catch, so a hook reports the
-//! invocation in hand before the process ends. In programs that unwind none of this is compiled.
+//! Panics in programs that abort on them: there is no unwinding to catch, so a hook reports what is in
+//! hand before the process ends. In programs that unwind none of this is compiled.
 
 #[cfg(not(panic = "abort"))]
 pub(crate) use unwinding::*;
@@ -12,16 +12,17 @@ mod unwinding {
     use crate::{Endpoint, Invocation};
 
     pub(crate) fn install_hook(_endpoint: &Endpoint) {}
+    pub(crate) fn starting() {}
     pub(crate) fn begins(_invocation: &Invocation<'_>) {}
     pub(crate) fn answering() {}
 }
 
 #[cfg(panic = "abort")]
 mod aborting {
-    use std::cell::RefCell;
     use std::io::{Read, Write};
     use std::panic::{self, PanicHookInfo};
-    use std::sync::Once;
+    use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+    use std::thread::{self, ThreadId};
     use std::time::Duration;
 
     use lambda_proto::ErrorReport;
@@ -33,10 +34,11 @@ mod aborting {
     /// How long a dying process waits for the service.
     const PATIENCE: Duration = Duration::from_secs(2);
 
-    thread_local! {
-        /// The invocation whose handler runs on this thread and has not begun to answer.
-        static IN_HAND: RefCell<Option<InvocationIds>> = const { RefCell::new(None) };
-    }
+    /// What each worker's thread is about and has not begun to answer. A panic anywhere ends all.
+    static IN_HAND: Mutex<Vec<(ThreadId, InHand)>> = Mutex::new(Vec::new());
+
+    /// An invocation, or the start of the function.
+    type InHand = Option<InvocationIds>;
 
     pub(crate) fn install_hook(endpoint: &Endpoint) {
         static INSTALLED: Once = Once::new();
@@ -50,21 +52,51 @@ mod aborting {
         });
     }
 
+    pub(crate) fn starting() {
+        set(Some(None));
+    }
+
     pub(crate) fn begins(invocation: &Invocation<'_>) {
-        IN_HAND.set(InvocationIds::of(invocation).ok());
+        set(InvocationIds::of(invocation).ok().map(Some));
     }
 
     pub(crate) fn answering() {
-        IN_HAND.set(None);
+        set(None);
+    }
+
+    fn set(in_hand: Option<InHand>) {
+        let thread = thread::current().id();
+        let mut all = lock();
+        all.retain(|(other, _)| *other != thread);
+        all.extend(in_hand.map(|in_hand| (thread, in_hand)));
+    }
+
+    /// Nothing panics while it is held.
+    fn lock() -> MutexGuard<'static, Vec<(ThreadId, InHand)>> {
+        IN_HAND.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn report(endpoint: &Endpoint, info: &PanicHookInfo<'_>) {
+        let message = match info.payload_as_str() {
+            Some(message) => message.to_owned(),
+            None => panic_message(&()),
+        };
+        let place = info.location().map(|place| format!("{place}")).unwrap_or_default();
+        let report = ErrorReport::new(PANIC, &message).stack_trace(&place);
+        let all = std::mem::take(&mut *lock());
+        for (_, in_hand) in &all {
+            post(
+                endpoint,
+                match in_hand {
+                    None => Request::InitError { report },
+                    Some(ids) => Request::Error { ids, report },
+                },
+            );
+        }
     }
 
     /// Posts on a connection of its own: the worker's may be in any state.
-    fn report(endpoint: &Endpoint, info: &PanicHookInfo<'_>) {
-        let Some(ids) = IN_HAND.take() else { return };
-        let message = panic_message_of(info);
-        let place = info.location().map(|place| format!("{place}")).unwrap_or_default();
-        let report = ErrorReport::new(PANIC, &message).stack_trace(&place);
-        let request = Request::Error { ids: &ids, report };
+    fn post(endpoint: &Endpoint, request: Request<'_>) {
         let mut bytes = vec![0; 1024];
         let length = request.encode(endpoint, &mut bytes).or_else(|too_small| {
             bytes.resize(too_small.needed, 0);
@@ -76,14 +108,8 @@ mod aborting {
         // The process must not end before the service has read the report, which its reply shows.
         let _best_effort = stream
             .set_read_timeout(Some(PATIENCE))
+            .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
             .and_then(|()| stream.write_all(&bytes[..length]))
             .and_then(|()| stream.read(&mut [0; 512]));
-    }
-
-    fn panic_message_of(info: &PanicHookInfo<'_>) -> String {
-        match info.payload_as_str() {
-            Some(message) => message.to_owned(),
-            None => panic_message(&()),
-        }
     }
 }

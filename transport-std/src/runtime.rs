@@ -10,7 +10,7 @@ use crate::log::Log;
 use crate::settings::Settings;
 use crate::stop::StopHandle;
 use crate::worker::Worker;
-use crate::{Error, Failure, environment};
+use crate::{Error, Failure, environment, panic};
 
 /// A Lambda runtime, configured but not connected.
 ///
@@ -98,15 +98,21 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// [`Error::Init`], or what kept the report from the service.
+    /// [`Error::Init`]. If the report does not get through, that is logged.
     pub fn init<T>(&self, start: impl FnOnce() -> Result<T, Failure>) -> Result<T, Error> {
+        panic::install_hook(&self.settings.endpoint);
+        panic::starting();
         let result = catch_unwind(AssertUnwindSafe(start));
+        panic::answering();
         let failure = match result {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(failure)) => failure,
             Err(payload) => Failure::from_panic(&*payload),
         };
-        Worker::new(&self.settings, self.concurrency()).fail_init(&failure)?;
+        let worker = Worker::new(&self.settings, self.concurrency());
+        if let Err(error) = worker.fail_init(&failure) {
+            self.settings.log.line(format_args!("the failed start could not be reported: {error}"));
+        }
         Err(Error::Init { message: failure.to_string() })
     }
 

@@ -26,16 +26,25 @@ impl Host for SlotHost {
     type Link = Socket;
     type Error = NoConnection;
 
-    fn connect(&mut self, lost: u32) -> Result<Socket, NoConnection> {
+    fn connect(&mut self, losses: u32) -> Result<Socket, NoConnection> {
+        // The old connection is gone; the stop handle's copy of it must not keep it open.
+        self.slot.set_socket(None);
         let began = Instant::now();
         // The first loss is an ordinary one, of a connection that went stale.
-        let mut pauses = lost.saturating_sub(1);
+        let mut pauses = losses.saturating_sub(1);
         let mut has_failed = false;
+        if losses == 3 {
+            self.log.line(format_args!(
+                "the Runtime API at {} hangs up without an invocation; asking again, less and less often",
+                self.endpoint.authority()
+            ));
+        }
         loop {
             if pauses > 0 {
                 self.stop.pause(back_off(pauses));
             }
-            let reason = match self.try_connect() {
+            let patience = self.patience.saturating_sub(began.elapsed());
+            let reason = match self.try_connect(patience) {
                 Ok(socket) => {
                     if has_failed {
                         let waited = began.elapsed().as_secs_f64();
@@ -59,8 +68,8 @@ impl Host for SlotHost {
             }
             if !has_failed {
                 self.log.line(format_args!(
-                    "no connection to the Runtime API at {address}: {reason}; trying again for {:.0} s",
-                    self.patience.as_secs_f64()
+                    "no connection to the Runtime API at {address}: {reason}; trying again for {:?}",
+                    self.patience
                 ));
             }
             has_failed = true;
@@ -80,14 +89,14 @@ impl Host for SlotHost {
         self.stop.begin_wait(&self.slot)
     }
 
-    fn end_wait(&mut self) {
-        self.slot.end_wait();
+    fn end_wait(&mut self) -> bool {
+        self.slot.end_wait()
     }
 }
 
 impl SlotHost {
-    fn try_connect(&self) -> io::Result<Socket> {
-        let stream = connect(&self.endpoint, self.patience)?;
+    fn try_connect(&self, patience: Duration) -> io::Result<Socket> {
+        let stream = connect(&self.endpoint, patience)?;
         self.slot.set_socket(Some(stream.try_clone()?));
         Ok(Socket(stream))
     }

@@ -1,5 +1,5 @@
 use std::net::{Shutdown, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,21 +27,23 @@ struct Shared {
 /// second sees the other.
 #[derive(Debug, Default)]
 pub(crate) struct Slot {
-    is_waiting: AtomicBool,
+    activity: AtomicU8,
     socket: Mutex<Option<TcpStream>>,
 }
+
+/// The worker has something in hand.
+const BUSY: u8 = 0;
+/// The worker waits for an invocation.
+const WAITING: u8 = 1;
+/// The handle has ended the stream while the worker waited.
+const CUT: u8 = 2;
 
 impl StopHandle {
     /// Stops every worker, now and for ever. May be called often.
     pub fn stop(&self) {
         self.shared.is_stopping.store(true, SeqCst);
         for slot in lock(&self.shared.slots).iter() {
-            if slot.is_waiting.load(SeqCst)
-                && let Some(socket) = &*lock(&slot.socket)
-            {
-                // Only reading: should an event be in hand after all, it can still be answered.
-                let _already_closed = socket.shutdown(Shutdown::Read);
-            }
+            slot.cut();
         }
         self.shared.changed.notify_all();
     }
@@ -70,7 +72,7 @@ impl StopHandle {
 
     /// The worker is about to wait; `false` if it must not.
     pub(crate) fn begin_wait(&self, slot: &Slot) -> bool {
-        slot.is_waiting.store(true, SeqCst);
+        slot.activity.store(WAITING, SeqCst);
         if self.is_stopping() {
             slot.end_wait();
             return false;
@@ -80,8 +82,19 @@ impl StopHandle {
 }
 
 impl Slot {
-    pub(crate) fn end_wait(&self) {
-        self.is_waiting.store(false, SeqCst);
+    /// Ends the stream, if the worker does nothing but wait for an invocation on it.
+    fn cut(&self) {
+        // Held so that the worker cannot put another connection in this one's place meanwhile.
+        let socket = lock(&self.socket);
+        let is_cut = self.activity.compare_exchange(WAITING, CUT, SeqCst, SeqCst).is_ok();
+        if is_cut && let Some(socket) = &*socket {
+            let _already_closed = socket.shutdown(Shutdown::Read);
+        }
+    }
+
+    /// The worker waits no more; `false` if its stream has been ended.
+    pub(crate) fn end_wait(&self) -> bool {
+        self.activity.swap(BUSY, SeqCst) != CUT
     }
 
     pub(crate) fn set_socket(&self, socket: Option<TcpStream>) {

@@ -2,7 +2,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use lambda_proto::driver::{AsErrorReport, Driver};
 use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_REQUEST_HEAD, MAX_XRAY_CAUSE};
-use lambda_proto::{Concurrency, Machine};
+use lambda_proto::{Concurrency, ErrorReport, Machine, Phase};
 
 use crate::handler::{Invocation, Reply, Sent};
 use crate::link::Growing;
@@ -29,6 +29,17 @@ pub struct Worker {
     scratch: Vec<u8>,
 }
 
+/// An invocation that is still in hand is reported as failed.
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if self.driver.machine().phase() == Phase::Invoking {
+            panic::answering();
+            let message = "the function ended with the invocation in hand";
+            self.driver.fail_in_hand(&ErrorReport::new("Runtime.NoResponse", message));
+        }
+    }
+}
+
 /// What a small event with its head fits in.
 const FIRST_EVENT: usize = 16 * 1024;
 
@@ -46,7 +57,8 @@ impl Worker {
         let events = Growing::new(FIRST_EVENT, settings.max_event.saturating_add(MAX_HEAD));
         let most = MAX_REQUEST_HEAD + MAX_XRAY_CAUSE + MAX_ERROR_BODY;
         let requests = Growing::new(2 * MAX_REQUEST_HEAD, most);
-        Self { driver: Driver::new(machine, host, events, requests), scratch: Vec::new() }
+        let driver = Driver::new(machine, host, events, requests);
+        Self { driver: driver.with_max_event(settings.max_event), scratch: Vec::new() }
     }
 
     /// Waits for the next invocation, however long that takes; `None` once the runtime is

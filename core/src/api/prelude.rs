@@ -29,6 +29,9 @@ pub struct HttpPrelude<'a> {
 }
 
 impl<'a> HttpPrelude<'a> {
+    /// Bytes of the NULs behind the JSON.
+    pub const END_LEN: usize = END.len();
+
     /// A prelude of a status, headers by name and value, and cookies in the form of `Set-Cookie`.
     ///
     /// The headers become a JSON object, so each name stands once; cookies have a list of their own.
@@ -79,10 +82,13 @@ impl<'a> HttpPrelude<'a> {
             sink.put(if index == 0 { b"" } else { b"," });
             json::put_string(sink, cookie);
         }
-        sink.put(b"]}\0\0\0\0\0\0\0\0");
+        sink.put(b"]}");
+        sink.put(END);
         writer.finish()
     }
 }
+
+const END: &[u8] = &[0; 8];
 
 fn is_token(name: &str) -> bool {
     !name.is_empty()

@@ -86,8 +86,11 @@ pub trait Host {
         !self.is_stopping()
     }
 
-    /// The driver does not block any more.
-    fn end_wait(&mut self) {}
+    /// The driver does not block any more. `false` if another thread has ended the stream meanwhile: an
+    /// invocation that came all the same is then answered on a new connection.
+    fn end_wait(&mut self) -> bool {
+        true
+    }
 }
 
 impl<F, L, E> Host for F

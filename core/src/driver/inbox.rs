@@ -6,7 +6,7 @@ use crate::{Event, Machine, Outcome, ReceiveError};
 
 /// ```text
 ///  0        head            body                  start       end
-///  |  used   | head of event | body, so far | gap  |   raw     |  room  |
+///  | other's | head of event | body, so far | gap  |   raw     |  room  |
 /// ```
 ///
 /// Raw bytes are what the machine has not consumed. The body is joined where its framing stood
@@ -21,6 +21,9 @@ pub(super) struct Inbox<S> {
     start: usize,
     end: usize,
     keeping: Keeping,
+    max_event: usize,
+    /// Bytes at the start that are none of the inbox's.
+    reserved: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,16 +57,40 @@ impl<S: Storage> Inbox<S> {
             start: 0,
             end: 0,
             keeping: Keeping::Nothing,
+            max_event: usize::MAX,
+            reserved: 0,
         }
+    }
+
+    pub(super) fn set_max_event(&mut self, bytes: usize) {
+        self.max_event = bytes;
     }
 
     /// Forgets everything, for a new connection or a new request.
     pub(super) fn clear(&mut self) {
-        (self.head, self.body, self.body_end, self.start, self.end) = (0, 0, 0, 0, 0);
+        self.clear_behind(0);
+    }
+
+    /// Forgets everything, and leaves so many bytes at the start of the storage alone.
+    pub(super) fn clear_behind(&mut self, reserved: usize) {
+        self.reserved = reserved;
+        (self.start, self.end) = (reserved, reserved);
         self.keeping = Keeping::Nothing;
     }
 
-    /// The storage, to be used for something else after [`clear`](Self::clear).
+    /// Forgets the event, which has been answered, and keeps what is raw.
+    pub(super) fn forget_event(&mut self) {
+        self.keeping = Keeping::Nothing;
+    }
+
+    /// Where a request can be written, behind `used` bytes of others, so that `free` bytes are left.
+    pub(super) fn request_room(&mut self, used: usize, free: usize) -> &mut [u8] {
+        let bytes = self.storage.bytes_mut();
+        let end = bytes.len().saturating_sub(free);
+        bytes.get_mut(used..end).unwrap_or_default()
+    }
+
+    /// The storage.
     pub(super) fn storage(&mut self) -> &mut S {
         &mut self.storage
     }
@@ -124,6 +151,9 @@ impl<S: Storage> Inbox<S> {
 
     /// Moves the piece that ends at `start` to the end of the body, unless it stands there already.
     fn keep(&mut self, length: usize) {
+        if length > self.max_event - (self.body_end - self.body) {
+            return self.keep_head_only();
+        }
         let from = self.start - length;
         if from != self.body_end {
             self.storage.bytes_mut().copy_within(from..self.start, self.body_end);
@@ -134,7 +164,7 @@ impl<S: Storage> Inbox<S> {
     /// Room to read into, never empty; `None` if a head fills the storage and cannot be completed.
     pub(super) fn room(&mut self, machine: &Machine) -> Option<&mut [u8]> {
         if self.start == self.end {
-            let to = if self.keeping == Keeping::Nothing { 0 } else { self.body_end };
+            let to = if self.keeping == Keeping::Nothing { self.reserved } else { self.body_end };
             (self.start, self.end) = (to, to);
         }
         let announced = usize::try_from(machine.announced()).unwrap_or(usize::MAX);
@@ -153,14 +183,19 @@ impl<S: Storage> Inbox<S> {
             match self.keeping {
                 Keeping::Nothing => return None,
                 Keeping::Event | Keeping::HeadOnly => {
-                    self.keeping = Keeping::HeadOnly;
-                    self.body_end = self.body;
+                    self.keep_head_only();
                     self.compact();
                 }
             }
         }
         let end = self.end;
         self.storage.bytes_mut().get_mut(end..).filter(|room| !room.is_empty())
+    }
+
+    /// Throws away the body, and from now on every piece of it.
+    fn keep_head_only(&mut self) {
+        self.keeping = Keeping::HeadOnly;
+        self.body_end = self.body;
     }
 
     pub(super) fn filled(&mut self, length: usize) {
@@ -171,12 +206,13 @@ impl<S: Storage> Inbox<S> {
     fn compact(&mut self) {
         let bytes = self.storage.bytes_mut();
         if self.keeping == Keeping::Nothing {
-            (self.head, self.body, self.body_end) = (0, 0, 0);
-        } else if self.head > 0 {
-            bytes.copy_within(self.head..self.body_end, 0);
-            self.body -= self.head;
-            self.body_end -= self.head;
-            self.head = 0;
+            self.body_end = self.reserved;
+        } else if self.head > self.reserved {
+            let gap = self.head - self.reserved;
+            bytes.copy_within(self.head..self.body_end, self.reserved);
+            self.head -= gap;
+            self.body -= gap;
+            self.body_end -= gap;
         }
         if self.start > self.body_end {
             bytes.copy_within(self.start..self.end, self.body_end);

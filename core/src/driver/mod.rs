@@ -119,11 +119,18 @@ impl<H: Host, S: Storage> Driver<H, S> {
     /// A driver that is not connected yet.
     ///
     /// `events` holds one event with its head; an event that does not fit is reported as an error of
-    /// its invocation. `requests` holds the head of a request, then the answer of the service to it:
-    /// [`MAX_REQUEST_HEAD`](crate::limits::MAX_REQUEST_HEAD) bytes serve every request, and error
-    /// reports are cut to what is there.
+    /// its invocation. `requests` holds the head of a request and, behind it, the answer of the service:
+    /// 512 bytes more than [`MAX_REQUEST_HEAD`](crate::limits::MAX_REQUEST_HEAD) serve every request,
+    /// and error reports are cut to what is there.
     pub fn new(machine: Machine, host: H, events: S, requests: S) -> Self {
         Self { wire: Wire::new(machine, host, requests), inbox: Inbox::new(events) }
+    }
+
+    /// The same driver for events of at most `bytes` bytes, however much room there is.
+    #[must_use]
+    pub fn with_max_event(mut self, bytes: usize) -> Self {
+        self.inbox.set_max_event(bytes);
+        self
     }
 
     /// Calls `handler` for every invocation, until the [host](Host::begin_wait) stops.
@@ -215,8 +222,14 @@ impl<H: Host, S: Storage> Driver<H, S> {
                     return Ok(false);
                 }
                 self.inbox.clear();
+                self.wire.connect()?;
+                // Connecting may have taken a while.
+                if self.wire.host.is_stopping() {
+                    return Ok(false);
+                }
                 self.wire.ask()?;
             }
+            self.inbox.forget_event();
             match self.read_events()? {
                 Flow::Done => return Ok(true),
                 Flow::Stop => return Ok(false),
@@ -260,8 +273,8 @@ impl<H: Host, S: Storage> Driver<H, S> {
                 return Err(DriverError::NoRoom);
             };
             let read = self.wire.read(room);
-            if is_waiting {
-                self.wire.host.end_wait();
+            if is_waiting && !self.wire.host.end_wait() {
+                self.wire.is_cut = true;
             }
             match read {
                 Ok(length @ 1..) => self.inbox.filled(length),
@@ -284,6 +297,7 @@ impl<H: Host, S: Storage> Driver<H, S> {
         if let Err(error) = self.inbox.take(&mut self.wire.machine) {
             self.wire.survive(error)?;
         }
+        self.wire.hang_up_if_cut();
         if self.inbox.is_too_large() {
             self.wire.note(Trouble::EventTooLarge);
             self.wire.fail_in_hand(&EVENT_TOO_LARGE);

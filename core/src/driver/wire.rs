@@ -19,7 +19,12 @@ pub(super) struct Wire<H: Host, S: Storage> {
     /// Holds the heads of requests, then the replies to them.
     out: Inbox<S>,
     detail: Vec<u8, 512>,
+    /// The host has ended the stream under an invocation that came all the same.
+    pub(super) is_cut: bool,
 }
+
+/// Bytes that a report leaves free in a buffer that does not grow, for the reply to it.
+const REPLY: usize = 512;
 
 /// What a step of the driver leads to.
 pub(super) enum Flow {
@@ -37,7 +42,15 @@ pub(super) struct Broken {
 
 impl<H: Host, S: Storage> Wire<H, S> {
     pub(super) fn new(machine: Machine, host: H, out: S) -> Self {
-        Self { machine, host, error: None, link: None, out: Inbox::new(out), detail: Vec::new() }
+        Self {
+            machine,
+            host,
+            error: None,
+            link: None,
+            out: Inbox::new(out),
+            detail: Vec::new(),
+            is_cut: false,
+        }
     }
 
     /// Makes sure of a connection, before a request.
@@ -53,8 +66,16 @@ impl<H: Host, S: Storage> Wire<H, S> {
         Ok(())
     }
 
+    /// Replaces a connection that the host has ended, when its invocation is in hand.
+    pub(super) fn hang_up_if_cut(&mut self) {
+        if self.is_cut {
+            self.lost();
+        }
+    }
+
     /// Gives up the connection and asks what follows.
     pub(super) fn lost(&mut self) -> Recovery {
+        self.is_cut = false;
         self.link = None;
         self.machine.on_disconnect()
     }
@@ -64,13 +85,12 @@ impl<H: Host, S: Storage> Wire<H, S> {
         &mut self,
         mut command: impl FnMut(&mut Machine, &mut [u8]) -> Result<usize, CommandError>,
     ) -> Result<usize, DriverError<H::Error>> {
-        self.out.clear();
-        let first = command(&mut self.machine, self.out.storage().bytes_mut());
+        let first = command(&mut self.machine, self.out.request_room(0, REPLY));
         let Err(CommandError::BufferTooSmall(too_small)) = first else {
             return first.map_err(DriverError::Command);
         };
-        self.out.storage().grow(too_small.needed);
-        command(&mut self.machine, self.out.storage().bytes_mut()).map_err(DriverError::Command)
+        self.out.storage().grow(too_small.needed.saturating_add(REPLY));
+        command(&mut self.machine, self.out.request_room(0, REPLY)).map_err(DriverError::Command)
     }
 
     /// Encodes a report, cut to what the buffer can take.
@@ -92,7 +112,8 @@ impl<H: Host, S: Storage> Wire<H, S> {
         let Err(DriverError::Command(CommandError::BufferTooSmall(too_small))) = smaller else {
             return smaller;
         };
-        let excess = too_small.needed - self.out.storage().bytes().len();
+        let room = self.out.storage().bytes().len().saturating_sub(REPLY);
+        let excess = too_small.needed - room;
         let report = report.limit(report.json_len().saturating_sub(excess));
         self.encode(|machine, out| command(machine, &report, out))
     }
@@ -116,9 +137,8 @@ impl<H: Host, S: Storage> Wire<H, S> {
         Ok(())
     }
 
-    /// Asks for the next invocation.
+    /// Asks for the next invocation, on the connection that is there.
     pub(super) fn ask(&mut self) -> Result<(), DriverError<H::Error>> {
-        self.connect()?;
         let length = self.encode(Machine::next)?;
         // A failure to write shows again when reading.
         let _ = self.transmit(length, &[]);
@@ -162,7 +182,7 @@ impl<H: Host, S: Storage> Wire<H, S> {
             let outcome = match self.transmit(length, body) {
                 Ok(()) if self.machine.is_asked() => return Ok(Answer::Pipelined),
                 // The service may have replied before it hung up.
-                Ok(()) | Err(Broken { is_untouched: false }) => self.read_reply()?,
+                Ok(()) | Err(Broken { is_untouched: false }) => self.read_reply(length)?,
                 Err(Broken { is_untouched: true }) => None,
             };
             if let Some(outcome) = outcome {
@@ -170,7 +190,7 @@ impl<H: Host, S: Storage> Wire<H, S> {
                 return Ok(Answer::Known(outcome));
             }
             match self.lost() {
-                // Nothing has been read, so the buffer still holds what was encoded.
+                // What was encoded still stands before what was read.
                 Recovery::SendAgain => {
                     self.note(Trouble::SentAgain);
                     self.connect()?;
@@ -188,21 +208,17 @@ impl<H: Host, S: Storage> Wire<H, S> {
     }
 
     fn append_next(&mut self, length: usize) -> Result<usize, DriverError<H::Error>> {
-        let too_small = {
-            let rest = self.out.storage().bytes_mut().get_mut(length..).unwrap_or_default();
-            match self.machine.next(rest) {
-                Err(CommandError::BufferTooSmall(too_small)) => too_small,
-                other => return other.map_err(DriverError::Command),
-            }
+        let first = self.machine.next(self.out.request_room(length, REPLY));
+        let Err(CommandError::BufferTooSmall(too_small)) = first else {
+            return first.map_err(DriverError::Command);
         };
-        self.out.storage().grow(length.saturating_add(too_small.needed));
-        let rest = self.out.storage().bytes_mut().get_mut(length..).unwrap_or_default();
-        self.machine.next(rest).map_err(DriverError::Command)
+        self.out.storage().grow(length.saturating_add(too_small.needed).saturating_add(REPLY));
+        self.machine.next(self.out.request_room(length, REPLY)).map_err(DriverError::Command)
     }
 
-    /// `None` if the connection is of no use any more.
-    fn read_reply(&mut self) -> Result<Option<Outcome>, DriverError<H::Error>> {
-        self.out.clear();
+    /// Reads behind the request that is replied to; `None` if the connection is of no use any more.
+    fn read_reply(&mut self, request: usize) -> Result<Option<Outcome>, DriverError<H::Error>> {
+        self.out.clear_behind(request);
         loop {
             match self.out.take(&mut self.machine) {
                 Err(error) => {
@@ -218,6 +234,7 @@ impl<H: Host, S: Storage> Wire<H, S> {
                 }
                 Ok(Some(Found::Detail(detail))) => keep(&mut self.detail, detail),
                 Ok(Some(Found::Piece | Found::InvocationEnd)) => {}
+                Ok(None) if self.machine.must_reconnect() => return Ok(None),
                 Ok(None) => {
                     let room = self.out.room(&self.machine).ok_or(DriverError::NoRoom)?;
                     match read(self.link.as_mut(), room) {
@@ -309,7 +326,7 @@ impl<H: Host, S: Storage> Wire<H, S> {
 
     /// The service takes no more: it may have said why before it hung up.
     fn stream_broke(&mut self) {
-        match self.read_reply() {
+        match self.read_reply(0) {
             Ok(Some(outcome)) => self.note_outcome(outcome),
             Ok(None) => {
                 if let Recovery::Answered(outcome) = self.lost() {
@@ -335,7 +352,10 @@ impl<H: Host, S: Storage> Wire<H, S> {
     pub(super) fn note_outcome(&mut self, outcome: Outcome) {
         if !outcome.is_accepted() {
             let trouble = Trouble::Refused { outcome, detail: &self.detail };
-            let request_id = self.machine.latest_ids().request_id();
+            let request_id = match outcome.call() {
+                Call::Response | Call::Error => self.machine.latest_ids().request_id(),
+                _ => "",
+            };
             self.host.notice(&Notice { request_id, trouble });
             self.detail.clear();
         }

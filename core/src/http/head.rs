@@ -23,11 +23,17 @@ impl HeadScanner {
     ///
     /// # Errors
     ///
-    /// [`HeadError::LeadingBlankLine`], [`HeadError::BareLineFeed`] and [`HeadError::TooLarge`], each
-    /// as soon as the bytes show it.
+    /// [`HeadError::LeadingBlankLine`], [`HeadError::Malformed`] for something that does not start as
+    /// HTTP/1, [`HeadError::BareLineFeed`] and [`HeadError::TooLarge`], each as soon as the bytes show
+    /// it.
     pub fn find_end(&mut self, input: &[u8]) -> Result<Option<usize>, HeadError> {
         if let Some(b'\r' | b'\n') = input.first() {
             return Err(HeadError::LeadingBlankLine);
+        }
+        // Something else than HTTP need not be waited for: other protocols greet without a blank line.
+        let start = &input[..input.len().min(START.len())];
+        if !START.starts_with(start) {
+            return Err(HeadError::Malformed);
         }
         let window = input.get(..MAX_HEAD).unwrap_or(input);
         let mut at = self.scanned.min(window.len());
@@ -62,6 +68,9 @@ impl HeadScanner {
         self.scanned > 0
     }
 }
+
+/// What every head starts with.
+const START: &[u8] = b"HTTP/1.";
 
 /// Whether the byte at this position ends the head; an error if it is a line feed that ends no line.
 fn ends_head(window: &[u8], at: usize) -> Result<bool, HeadError> {

@@ -169,6 +169,13 @@ impl Machine {
             // An upgrade was never asked for; other interim answers only announce the final one.
             101 => return Err(ReceiveError::SwitchedProtocols),
             100..=199 => return Ok(None),
+            // The service had given up waiting before the request came: as if it had just hung up
+            // (RFC 9110 section 15.5.9).
+            408 if self.phase() == Phase::Reporting => {
+                self.must_reconnect = true;
+                self.is_answer_begun = false;
+                return Ok(None);
+            }
             _ => {}
         }
         self.must_reconnect |= !response.is_persistent || call == Call::RestoreNext;

@@ -39,6 +39,9 @@
 //! | `restore_next` sent | `FateUnknown` | Init |
 //! | a report of a failed start sent | `Exit` | ShuttingDown |
 //!
+//! A reply of 408 to an answer counts as a lost connection without a reply: the service had stopped to
+//! wait for a request before this one came (RFC 9110 section 15.5.9).
+//!
 //! The service can tell a second copy if it runs one invocation at a time, or gave the attempt an id
 //! of its own. An answer behind which `next` was sent whole is not sent again: its host has let go
 //! of the body.

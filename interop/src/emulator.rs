@@ -1,0 +1,271 @@
+use std::ffi::OsString;
+use std::fs;
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::processes::{Process, free_ports};
+use crate::proxy::CountingProxy;
+use crate::{Answer, Caller, Error, Result, fetch};
+
+/// A program that is to run as a function.
+#[derive(Clone, Debug)]
+pub struct Function {
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    timeout: u32,
+    is_counted: bool,
+}
+
+/// AWS's emulator with one function, on loopback; it ends, and all its processes, when it is dropped.
+#[derive(Debug)]
+pub struct Emulator {
+    caller: Caller,
+    proxy: Option<CountingProxy>,
+    // Dropped before the folder that it runs in.
+    process: Process,
+    _folder: Option<Folder>,
+}
+
+/// A folder that is removed on drop.
+#[derive(Debug)]
+struct Folder(PathBuf);
+
+/// How long an emulator may take to listen.
+const START: Duration = Duration::from_secs(20);
+
+/// Gives the function the address of the proxy; everything else stays.
+const THROUGH_PROXY: &str = "export AWS_LAMBDA_RUNTIME_API=127.0.0.1:$0; exec \"$@\"";
+
+/// Shows the folder as `/var` to the emulator and nobody else, and leaves nothing behind.
+const WITH_VAR: &str = "mount --bind \"$0\" /var && cd /var/task && exec \"$@\"";
+
+impl Function {
+    /// A function that is this program, with a timeout of 20 s.
+    pub fn new(program: impl Into<PathBuf>) -> Self {
+        Self {
+            program: program.into(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            timeout: 20,
+            is_counted: false,
+        }
+    }
+
+    /// The same with one more argument.
+    #[must_use]
+    pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// The same with one more environment variable.
+    #[must_use]
+    pub fn variable(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// The same with another timeout.
+    #[must_use]
+    pub fn timeout_seconds(mut self, seconds: u32) -> Self {
+        self.timeout = seconds;
+        self
+    }
+
+    /// The same, with its [connections](Emulator::connections) counted.
+    #[must_use]
+    pub fn count_connections(mut self) -> Self {
+        self.is_counted = true;
+        self
+    }
+
+    /// Starts the emulator in its on-demand mode. The function itself starts at the first invocation.
+    ///
+    /// # Errors
+    ///
+    /// An [`Error`] that says what is missing, with the emulator's output.
+    pub fn start(&self) -> Result<Emulator> {
+        self.check()?;
+        let emulator = fetch::emulator()?;
+        // Somebody else may take a port before the emulator does.
+        let mut result = Err(Error::new("never tried"));
+        for _ in 0..3 {
+            let [invoke, api] = free_ports()?;
+            let proxy = if self.is_counted { Some(CountingProxy::start(api)?) } else { None };
+            let mut command = self.command(&emulator, invoke, api);
+            if let Some(proxy) = &proxy {
+                command.args(["/bin/sh", "-c", THROUGH_PROXY]).arg(proxy.port().to_string());
+            }
+            command.arg(&self.program).args(&self.arguments);
+            result = Emulator::start(&mut command, invoke, proxy, None);
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
+    }
+
+    /// Starts the emulator in its multi-concurrency mode (managed instances), with as many slots.
+    ///
+    /// In this mode it takes a bootstrap without arguments from `/var/task` and no other place, and
+    /// switches to a user of its own for it. Hence the function is put there, in a view of the file
+    /// system that only the emulator has, and root is needed.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_concurrent(&self, slots: u32) -> Result<Emulator> {
+        self.check()?;
+        if !rustix::process::geteuid().is_root() {
+            return Err(Error::new(
+                "the emulator's multi-concurrency mode changes user (setgroups) to start the function, \
+                 which only root may: run this test as root, best in a container",
+            ));
+        }
+        let emulator = fetch::emulator()?;
+        let folder = Folder(fetch::new_folder("var")?);
+        let task = folder.0.join("task");
+        // Links, for a file that this process writes could not be executed while another thread forks.
+        fs::create_dir(&task)
+            .and_then(|()| fs::hard_link(&self.program, task.join("bootstrap")))
+            .and_then(|()| fs::hard_link(&emulator, task.join("emulator")))
+            .map_err(|error| Error::new(format!("cannot link to {}: {error}", task.display())))?;
+
+        let [invoke, api] = free_ports()?;
+        let inner = self.command(Path::new("/var/task/emulator"), invoke, api);
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "/bin/sh", "-c", WITH_VAR]).arg(&folder.0);
+        command.arg(inner.get_program()).args(inner.get_args());
+        clean(&mut command);
+        command.envs(self.environment.iter().cloned());
+        command.env("AWS_LAMBDA_FUNCTION_TIMEOUT", self.timeout.to_string());
+        command.env("AWS_LAMBDA_MAX_CONCURRENCY", slots.to_string());
+        let started = Emulator::start(&mut command, invoke, None, Some(folder));
+        started.map_err(|error| {
+            Error::new(format!(
+                "{error}\nit needs unshare (util-linux) and the right to mount (CAP_SYS_ADMIN)"
+            ))
+        })
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.program.is_absolute() && self.program.is_file() {
+            return Ok(());
+        }
+        let program = self.program.display();
+        Err(Error::new(format!("{program} is not the absolute path of a program: build it first")))
+    }
+
+    /// Both addresses always: without them it listens on all interfaces.
+    fn command(&self, emulator: &Path, invoke: u16, api: u16) -> Command {
+        let mut command = Command::new(emulator);
+        command.args(["--log-level", "error"]);
+        command.arg("--runtime-interface-emulator-address").arg(format!("127.0.0.1:{invoke}"));
+        command.arg("--runtime-api-address").arg(format!("127.0.0.1:{api}"));
+        clean(&mut command);
+        command.envs(self.environment.iter().cloned());
+        command.env("AWS_LAMBDA_FUNCTION_TIMEOUT", self.timeout.to_string());
+        command
+    }
+}
+
+/// The emulator gives its environment to the function and takes its own settings from it: nothing of
+/// ours may be among them.
+fn clean(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("AWS_")) {
+            command.env_remove(name);
+        }
+    }
+}
+
+impl Emulator {
+    fn start(
+        command: &mut Command,
+        port: u16,
+        proxy: Option<CountingProxy>,
+        folder: Option<Folder>,
+    ) -> Result<Self> {
+        let mut process = Process::start(command)?;
+        let began = Instant::now();
+        loop {
+            if let Some(status) = process.exit_status() {
+                let output = process.output();
+                return Err(Error::new(format!(
+                    "the emulator has ended at once ({status}):\n{output}"
+                )));
+            }
+            if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
+                break;
+            }
+            if began.elapsed() > START {
+                let output = process.output();
+                return Err(Error::new(format!(
+                    "the emulator does not listen on {port}:\n{output}"
+                )));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        let caller = Caller::new(format!(
+            "http://127.0.0.1:{port}/2015-03-31/functions/function/invocations"
+        ));
+        Ok(Self { caller, proxy, process, _folder: folder })
+    }
+
+    /// Invokes the function and waits for its answer, 30 s at most.
+    ///
+    /// One at a time, which `&mut` sees to: in its on-demand mode two callers at once crash the
+    /// emulator.
+    ///
+    /// # Errors
+    ///
+    /// An [`Error`] when there is no answer, with the emulator's output.
+    pub fn invoke(&mut self, event: impl AsRef<[u8]>) -> Result<Answer> {
+        let answer = self.caller.invoke(event.as_ref());
+        answer
+            .map_err(|error| Error::new(format!("{error}; the emulator says:\n{}", self.output())))
+    }
+
+    /// A caller of its own, for invocations that run at the same time.
+    pub fn caller(&self) -> Caller {
+        self.caller.clone()
+    }
+
+    /// How often the function has connected.
+    ///
+    /// # Panics
+    ///
+    /// Panics unless the function is one that [counts](Function::count_connections).
+    pub fn connections(&self) -> usize {
+        self.proxy.as_ref().expect("count_connections was not asked for").connections()
+    }
+
+    /// What the emulator and the function have written so far.
+    pub fn output(&self) -> String {
+        self.process.output()
+    }
+
+    /// Waits until the emulator or the function has written this text, 20 s at most.
+    ///
+    /// # Errors
+    ///
+    /// An [`Error`] with the output if it does not.
+    pub fn wait_for_output(&self, text: &str) -> Result<()> {
+        self.process.wait_for_output(text)
+    }
+
+    /// The ids of the emulator's processes and of the function's.
+    pub fn family(&self) -> Vec<i32> {
+        self.process.family()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _best_effort = fs::remove_dir_all(&self.0);
+    }
+}

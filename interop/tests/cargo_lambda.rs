@@ -1,0 +1,178 @@
+//! `cargo lambda watch` as the service: an address with scheme, IPv6 and a path, 200 for what AWS
+//! answers 202, a deadline in 1970, a client context in base64.
+
+use std::fs;
+use std::net::{Ipv6Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lambda_interop::{Caller, Process, fetch, programs};
+use serde_json::{Value, json};
+
+/// `cargo lambda watch` for one function, and the function.
+struct Watch {
+    caller: Caller,
+    // Dropped in this order.
+    function: Process,
+    service: Process,
+    _project: Project,
+}
+
+/// A Cargo project with one program that is never built: `watch` wants to see that the function is one.
+struct Project(PathBuf);
+
+impl Project {
+    fn new(function: &str, port: u16) -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cargo-lambda-{port}"));
+        fs::create_dir_all(folder.join("src")).unwrap();
+        let manifest = format!(
+            "[package]\nname = \"{function}\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n"
+        );
+        fs::write(folder.join("Cargo.toml"), manifest).unwrap();
+        fs::write(folder.join("src/main.rs"), "fn main() {}\n").unwrap();
+        Self(folder)
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        let _best_effort = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Watch {
+    /// Starts the service without a function, and the function by hand.
+    fn start(name: &str, program: &Path, arguments: &[&str]) -> Self {
+        let listener = TcpListener::bind((Ipv6Addr::LOCALHOST, 0));
+        let listener = listener.expect("[::1] can be listened on: the test needs IPv6");
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let project = Project::new(name, port);
+        let mut command = Command::new(fetch::cargo_lambda().unwrap());
+        command.args(["lambda", "watch", "--only-lambda-apis", "--ignore-changes"]);
+        command.args(["--invoke-address", "::1", "--invoke-port", &port.to_string()]);
+        let mut service = Process::start(command.current_dir(&project.0)).unwrap();
+        let nobody =
+            Caller::new(format!("http://[::1]:{port}/2015-03-31/functions/nobody/invocations"));
+        let began = Instant::now();
+        while nobody.invoke(b"{}").is_err() {
+            let status = service.exit_status();
+            let is_late = status.is_some() || began.elapsed() > Duration::from_secs(20);
+            assert!(
+                !is_late,
+                "cargo lambda watch does not listen ({status:?}): {}",
+                service.output()
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
+        let mut command = Command::new(program);
+        command.args(arguments);
+        command.env("AWS_LAMBDA_RUNTIME_API", format!("http://[::1]:{port}/.rt/{name}"));
+        command.env_remove("AWS_LAMBDA_MAX_CONCURRENCY");
+        let function = Process::start(&mut command).unwrap();
+        let caller =
+            Caller::new(format!("http://[::1]:{port}/2015-03-31/functions/{name}/invocations"));
+        Self { caller, function, service, _project: project }
+    }
+
+    fn echo(arguments: &[&str]) -> Self {
+        Self::start("echo", &programs::example("echo").unwrap(), arguments)
+    }
+
+    fn misbehave() -> Self {
+        let program = programs::misbehave(programs::Profile::Release).unwrap();
+        Self::start("misbehave", &program, &[])
+    }
+
+    fn assert_echoes(&self, size: usize) {
+        let event: Vec<u8> = (0..size).map(|index| (index % 251) as u8).collect();
+        let answer = self.caller.invoke(&event).unwrap();
+        assert_eq!(answer.status, 200, "{}{}", self.service.output(), self.function.output());
+        assert!(answer.body == event, "{size} bytes came back as {} others", answer.body.len());
+    }
+}
+
+/// The sizes of the emulator's tests; here nothing changes at 2,048 bytes.
+const SIZES: [usize; 9] = [0, 1, 2_047, 2_048, 2_049, 65_536, 1 << 20, 5 << 20, 6_291_556];
+
+#[test]
+fn echo_gives_back_events_of_every_size() {
+    let watch = Watch::echo(&[]);
+    SIZES.iter().chain(SIZES.iter().rev()).for_each(|size| watch.assert_echoes(*size));
+    assert_eq!(watch.function.output(), "", "a post that is answered 200 is no trouble");
+}
+
+#[test]
+fn echo_gives_back_events_of_every_size_when_pipelined() {
+    let watch = Watch::echo(&["--pipelined"]);
+    SIZES.iter().chain(SIZES.iter().rev()).for_each(|size| watch.assert_echoes(*size));
+    assert_eq!(watch.function.output(), "");
+}
+
+#[test]
+fn a_deadline_in_1970_and_a_client_context_in_base64_are_handed_over_as_they_are() {
+    let watch = Watch::misbehave();
+    // `watch` takes the JSON that AWS gives to functions, and gives them its base64.
+    let context = [("lambda-runtime-client-context", r#"{"custom":{"a":"1"}}"#)];
+    let answer = watch.caller.invoke_with(br#"{"do":"describe"}"#, &context).unwrap();
+    let seen: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(seen["deadline"], 600_000);
+    assert_eq!(seen["function"], "function-arn");
+    assert!(seen["trace_id"].as_str().unwrap().starts_with("Root=1-"), "{seen}");
+    assert_eq!(seen["client_context"], "eyJjdXN0b20iOnsiYSI6IjEifX0=");
+}
+
+#[test]
+fn a_failure_reaches_the_caller_and_the_next_invocation_works() {
+    let watch = Watch::misbehave();
+    let describe = || {
+        let answer = watch.caller.invoke(br#"{"do":"describe"}"#).unwrap();
+        serde_json::from_slice::<Value>(&answer.body).unwrap()
+    };
+    let before = describe();
+    let event = br#"{"do":"fail","type":"Function.Broken","message":"it's \"broken\""}"#;
+    let answer = watch.caller.invoke(event).unwrap();
+    let error = answer.function_error().unwrap_or_else(|| panic!("{answer:?}"));
+    assert_eq!(error.error_type, "Function.Broken");
+    assert_eq!(error.error_message, "it's \"broken\"");
+    let answer = watch.caller.invoke(br#"{"do":"panic","message":"oh"}"#).unwrap();
+    assert_eq!(answer.function_error().unwrap().error_type, "Function.Panic");
+    assert_eq!(describe()["process"], before["process"]);
+}
+
+/// `watch` takes the first chunk of a stream for the JSON of the prelude, and the second for its eight
+/// NULs: `create_streaming_response` in its trigger_router.rs.
+#[test]
+fn a_stream_arrives_whose_prelude_and_separator_are_chunks_of_their_own() {
+    let watch = Watch::misbehave();
+    let prelude = r#"{"statusCode":201,"headers":{"x-from":"misbehave"},"cookies":["a=b"]}"#;
+    let pieces = [prelude, "\0\0\0\0\0\0\0\0", "line 1\n", "line 2\n"];
+    let event = json!({ "do": "pieces", "pieces": pieces });
+    let answer = watch.caller.invoke(event.to_string().as_bytes()).unwrap();
+    assert_eq!((answer.status, answer.text().as_str()), (201, "line 1\nline 2\n"));
+    assert_eq!(answer.header("x-from"), Some("misbehave"));
+    assert_eq!(answer.header("set-cookie"), Some("a=b"));
+}
+
+#[test]
+
+fn stream_arrives_with_its_status_and_lines() {
+    let watch = Watch::start("stream", &programs::example("stream").unwrap(), &[]);
+    for (event, lines) in [("2", "line 1\nline 2\n"), (r#""fail""#, "line 1\n"), ("1", "line 1\n")]
+    {
+        let answer = watch.caller.invoke(event.as_bytes()).unwrap();
+        assert_eq!((answer.status, answer.text().as_str()), (200, lines), "{event}");
+        assert_eq!(answer.header("content-type"), Some("text/plain"));
+    }
+}
+
+#[test]
+fn a_stream_that_watch_cannot_read_fails_and_the_next_invocation_works() {
+    let watch = Watch::misbehave();
+    let answer = watch.caller.invoke(br#"{"do":"stream","chunks":3,"bytes":2}"#).unwrap();
+    assert_eq!(answer.status, 500);
+    let answer = watch.caller.invoke(br#"{"do":"describe"}"#).unwrap();
+    assert_eq!(answer.status, 200);
+}

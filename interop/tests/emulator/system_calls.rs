@@ -1,0 +1,81 @@
+//! Promise 3 of the design: system calls of an invocation, counted by strace.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use lambda_interop::{Pace, Process, ScriptedService, programs};
+
+/// Up to here an answer of the service comes in one segment, and an event in one read.
+const LARGEST_SMALL_EVENT: usize = 2_048;
+
+/// The system calls of all threads of `echo`, from its start to its end, counted by name.
+fn trace(arguments: &[&str], events: usize, size: usize, pace: Pace) -> BTreeMap<String, usize> {
+    let echo = programs::example("echo").unwrap();
+    let service = ScriptedService::start(events, size, pace).unwrap();
+    let log = Log::new(service.address().port());
+    let mut command = Command::new("strace");
+    command.args(["-f", "-o"]).arg(&log.0).arg(echo).args(arguments);
+    command.env("AWS_LAMBDA_RUNTIME_API", service.address().to_string());
+    let started = Process::start(&mut command);
+    let mut process = started.unwrap_or_else(|error| {
+        panic!("{error}\ninstall strace (apt-get install strace): it counts the system calls")
+    });
+    assert_eq!(
+        service.finish().unwrap_or_else(|error| panic!("{error}: {}", process.output())),
+        events
+    );
+    process.wait().unwrap();
+    let text = fs::read_to_string(&log.0).unwrap();
+    // Signals and exits have lines of their own, and the second half of an interrupted line is none.
+    let is_call = |line: &&str| {
+        !line.contains("+++ ") && !line.contains("--- ") && !line.contains(" resumed>")
+    };
+    let mut calls = BTreeMap::new();
+    for line in text.lines().filter(is_call) {
+        let call = line.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == ' ');
+        let name = call.split('(').next().unwrap_or_default();
+        *calls.entry(name.to_owned()).or_default() += 1;
+    }
+    calls
+}
+
+/// What `strace` writes, below the target folder, and gone with the test.
+struct Log(PathBuf);
+
+impl Log {
+    fn new(port: u16) -> Self {
+        Self(Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("system-calls-{port}.txt")))
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        let _best_effort = fs::remove_file(&self.0);
+    }
+}
+
+/// Runs K and 2 K invocations: what comes on top is K times what one costs.
+fn assert_each_costs(calls: usize, arguments: &[&str], pace: Pace) {
+    const EVENTS: usize = 100;
+    for size in [LARGEST_SMALL_EVENT, 0, 100] {
+        let mut on_top = trace(arguments, 2 * EVENTS, size, pace);
+        for (name, count) in trace(arguments, EVENTS, size, pace) {
+            *on_top.entry(name).or_default() -= count;
+        }
+        on_top.retain(|_, count| *count > 0);
+        let total: usize = on_top.values().sum();
+        assert_eq!(total, EVENTS * calls, "{EVENTS} more events of {size} bytes: {on_top:?}");
+    }
+}
+
+#[test]
+fn a_sequential_invocation_costs_four_system_calls() {
+    assert_each_costs(4, &[], Pace::OneByOne);
+}
+
+#[test]
+fn a_pipelined_invocation_whose_next_event_waits_costs_two_system_calls() {
+    assert_each_costs(2, &["--pipelined"], Pace::NextIsWaiting);
+}

@@ -1,0 +1,226 @@
+//! Once it is warm, the runtime allocates nothing for an invocation.
+//!
+//! Only allocations on the runtime's own thread count; the service is another one.
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::mpsc::{Sender, channel};
+
+use lambda_proto_std::{Failure, Invocation, Reply, Response, Sent};
+
+use support::{Event, Service};
+
+struct Counting;
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// Allocations of one thread since it began to count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Count {
+    allocations: usize,
+    /// What is allocated less what is freed.
+    bytes: isize,
+}
+
+thread_local! {
+    static COUNT: Cell<Option<Count>> = const { Cell::new(None) };
+}
+
+fn count(allocations: usize, bytes: isize) {
+    // While a thread ends there is nothing to count any more.
+    let _ = COUNT.try_with(|count| {
+        if let Some(mut so_far) = count.get() {
+            so_far.allocations += allocations;
+            so_far.bytes += bytes;
+            count.set(Some(so_far));
+        }
+    });
+}
+
+// SAFETY: everything is left to the system's allocator; counting allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(1, layout.size() as isize);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(1, layout.size() as isize);
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(1, size as isize - layout.size() as isize);
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(0, -(layout.size() as isize));
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+const WARM_UP: usize = 5;
+
+/// Counts on the thread of a handler, from the end of the warm-up to the last invocation.
+struct Meter {
+    invocations: usize,
+    counted: usize,
+    result: Sender<Count>,
+}
+
+impl Meter {
+    fn invoked(&mut self) {
+        self.invocations += 1;
+        if self.invocations == WARM_UP {
+            COUNT.set(Some(Count::default()));
+        }
+        if self.invocations == WARM_UP + self.counted {
+            let count = COUNT.take().expect("the warm-up is over");
+            self.result.send(count).expect("the test waits");
+        }
+    }
+}
+
+/// Serves events in turn to a handler, and returns what their invocations have allocated.
+fn count_allocations<F>(events: &[Event], counted: usize, mut handler: F) -> Count
+where
+    F: for<'i> FnMut(Invocation<'i>, Reply<'i>) -> Result<Sent<'i>, Failure> + Send + 'static,
+{
+    let service = Service::start();
+    let runtime = service.runtime();
+    let (result, count) = channel();
+    let mut meter = Meter { invocations: 0, counted, result };
+    let stop = runtime.stop_handle();
+    let run = support::Running::new(service.lines(), stop, move || {
+        runtime.run_mut(move |invocation, reply| {
+            meter.invoked();
+            handler(invocation, reply)
+        })
+    });
+    let mut connection = service.connection();
+    for event in events.iter().cycle().take(WARM_UP + counted) {
+        connection.invoke(event.clone());
+        connection.request();
+        connection.take_answer();
+    }
+    connection.expect_next();
+    assert_eq!(run.stop(), [""; 0]);
+    count.recv_timeout(support::PATIENCE).expect("a count")
+}
+
+fn echo<'i>(invocation: Invocation<'i>, reply: Reply<'i>) -> Result<Sent<'i>, Failure> {
+    let body = Response::new(invocation.body());
+    Ok(reply.send(body.content_type(invocation.content_type())))
+}
+
+fn echo_and_next<'i>(invocation: Invocation<'i>, reply: Reply<'i>) -> Result<Sent<'i>, Failure> {
+    let body = Response::new(invocation.body());
+    Ok(reply.send_and_next(body.content_type(invocation.content_type())))
+}
+
+/// An event as AWS sends it.
+fn event(size: usize) -> Event {
+    Event::new("8476a536-e9f4-11e8-9739-2dfe598c3fcd", vec![b'x'; size])
+        .header("Content-Type", "application/json")
+        .header("Lambda-Runtime-Deadline-Ms", "1795252820229")
+        .header("Lambda-Runtime-Invocation-Id", "b8476a53-e9f4-11e8-9739-2dfe598c3fcd")
+        .header("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:eu-west-1:1:function:f")
+        .header("Lambda-Runtime-Trace-Id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Sampled=1")
+}
+
+#[track_caller]
+fn assert_allocates_nothing(size: usize, chunk: Option<usize>) {
+    let event = match chunk {
+        None => event(size),
+        Some(chunk) => event(size).chunked(chunk),
+    };
+    let counted = 50;
+    let sequential = count_allocations(std::slice::from_ref(&event), counted, echo);
+    assert_eq!(sequential, Count::default(), "sequential");
+    let pipelined = count_allocations(&[event], counted, echo_and_next);
+    assert_eq!(pipelined, Count::default(), "pipelined");
+}
+
+#[test]
+fn the_meter_sees_an_allocation() {
+    let count = count_allocations(&[event(1)], 10, |invocation, reply| {
+        Ok(reply.send(&std::hint::black_box(invocation.body().to_vec())))
+    });
+    assert_eq!(count, Count { allocations: 10, bytes: 0 });
+}
+
+#[test]
+fn an_echo_of_128_bytes_allocates_nothing() {
+    assert_allocates_nothing(128, None);
+}
+
+#[test]
+fn an_echo_of_6_kb_allocates_nothing() {
+    assert_allocates_nothing(6_000, None);
+}
+
+#[test]
+fn an_echo_of_1_mb_allocates_nothing() {
+    assert_allocates_nothing(1_000_000, None);
+}
+
+#[test]
+fn an_echo_of_128_bytes_in_a_chunk_allocates_nothing() {
+    assert_allocates_nothing(128, Some(128));
+}
+
+#[test]
+fn an_echo_of_6_kb_in_a_chunk_allocates_nothing() {
+    assert_allocates_nothing(6_000, Some(6_000));
+}
+
+#[test]
+fn an_echo_of_1_mb_in_a_chunk_allocates_nothing() {
+    assert_allocates_nothing(1_000_000, Some(1_000_000));
+}
+
+#[test]
+fn an_echo_of_1_mb_in_many_chunks_allocates_nothing() {
+    assert_allocates_nothing(1_000_000, Some(4_000));
+}
+
+#[test]
+fn an_error_report_of_ordinary_size_allocates_nothing() {
+    let count = count_allocations(&[event(128)], 50, |_, _| {
+        Err(Failure::new("Function.NoSuchTable", "there is no table \"users\"")
+            .stack_trace("users::load\nusers::handler\nmain"))
+    });
+    assert_eq!(count, Count::default());
+}
+
+#[cfg(feature = "json")]
+#[test]
+fn json_that_is_written_allocates_nothing() {
+    let count = count_allocations(&[event(128)], 50, |_, reply| reply.json(&[1, 2, 3]));
+    assert_eq!(count, Count::default());
+}
+
+#[test]
+fn a_stream_allocates_nothing() {
+    use std::io::Write;
+    let count = count_allocations(&[event(128)], 50, |_, reply| {
+        let mut stream = reply.stream(lambda_proto_std::ContentType::TEXT);
+        stream.write_all(&[b'x'; 10_000])?;
+        stream.write_all(b"end")?;
+        Ok(stream.finish())
+    });
+    assert_eq!(count, Count::default());
+}
+
+#[test]
+fn memory_is_steady_over_ten_thousand_invocations_of_every_size() {
+    let events: Vec<_> = [6_000, 0, 1, 100, 2_048, 5_999].map(event).into();
+    let mut chunked: Vec<_> = events.iter().map(|event| event.clone().chunked(1_000)).collect();
+    chunked.extend(events);
+    let count = count_allocations(&chunked, 10_000, echo);
+    assert_eq!(count, Count::default());
+}

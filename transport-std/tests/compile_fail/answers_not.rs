@@ -1,0 +1,9 @@
+//! A handler that returns has answered.
+
+use lambda_proto_std::{Error, Runtime};
+
+fn main() -> Result<(), Error> {
+    Runtime::from_env()?.run(|invocation, _reply| {
+        println!("{}", invocation.request_id());
+    })
+}

@@ -1,0 +1,12 @@
+//! The answer to one invocation is none to another, of another worker.
+
+use lambda_proto_std::{Endpoint, Error, Runtime};
+
+fn main() -> Result<(), Error> {
+    let other = Endpoint::parse("127.0.0.1:9002").expect("an address");
+    let mut worker = Runtime::new(other).into_worker();
+    Runtime::from_env()?.run_mut(|_, _reply| {
+        let (_, reply) = worker.next()?.expect("an invocation");
+        Ok(reply.send("not mine"))
+    })
+}

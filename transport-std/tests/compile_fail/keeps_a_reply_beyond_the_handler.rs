@@ -1,0 +1,11 @@
+//! A reply is of no use when its handler has returned.
+
+use lambda_proto_std::{Error, Failure, Runtime};
+
+fn main() -> Result<(), Error> {
+    let mut kept = None;
+    Runtime::from_env()?.run_mut(|_, reply| {
+        kept = Some(reply);
+        Err(Failure::new("Function.Later", "answered when there is time"))
+    })
+}

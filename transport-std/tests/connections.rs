@@ -1,0 +1,293 @@
+//! One connection for ever, and a new one when the service has given the old one up.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::{Connection, Event, Gate, Running, Service};
+
+fn echo(service: &Service) -> Running {
+    service.run(|invocation, reply| Ok(reply.send(invocation.body())))
+}
+
+/// One invocation on this connection, answered and taken.
+#[track_caller]
+fn serve(connection: &mut Connection, id: &str) {
+    connection.invoke(Event::new(id, "x"));
+    connection.request().assert_response(id);
+    connection.take_answer();
+}
+
+#[test]
+fn a_thousand_invocations_use_one_connection() {
+    let service = Service::start();
+    let run = echo(&service);
+    let mut connection = service.connection();
+    for round in 0..1_000 {
+        serve(&mut connection, &format!("id-{round}"));
+    }
+    connection.expect_next();
+    service.expect_no_connection();
+    assert_eq!(run.stop(), [""; 0]);
+}
+
+#[test]
+fn a_connection_that_closes_while_the_runtime_waits_is_replaced_and_next_asked_again() {
+    let service = Service::start();
+    let run = echo(&service);
+    let mut connection = service.connection();
+    serve(&mut connection, "id-1");
+    connection.expect_next();
+    connection.close();
+    serve(&mut service.connection(), "id-2");
+    run.stop();
+}
+
+#[test]
+fn a_connection_that_is_reset_while_the_runtime_waits_is_replaced_and_next_asked_again() {
+    let service = Service::start();
+    let run = echo(&service);
+    service.connection().reset_behind_request();
+    let mut connection = service.connection();
+    serve(&mut connection, "id-1");
+    connection.expect_next();
+    run.stop();
+}
+
+#[test]
+fn a_connection_that_ends_inside_the_head_of_an_event_is_replaced_and_next_asked_again() {
+    let event = Event::new("id-1", "x").bytes();
+    let head = event.len() - 1;
+    for cut in [1, 8, 16, 17, 40, head - 2, head - 1] {
+        let service = Service::start();
+        let run = echo(&service);
+        let mut connection = service.connection();
+        connection.expect_next();
+        connection.send(&event[..cut]);
+        connection.close();
+        let mut connection = service.connection();
+        serve(&mut connection, "id-2");
+        connection.expect_next();
+        run.stop();
+    }
+}
+
+#[test]
+fn a_connection_that_ends_inside_an_event_is_an_error_of_that_event() {
+    let half = |bytes: Vec<u8>, left: usize| bytes[..bytes.len() - left].to_vec();
+    let parts = [
+        half(Event::new("id-1", "0123456789").bytes(), 10),
+        half(Event::new("id-1", "0123456789").bytes(), 1),
+        half(Event::new("id-1", "0123456789").chunked(3).bytes(), 12),
+        half(Event::new("id-1", "0123456789").chunked(3).bytes(), 2),
+    ];
+    for part in parts {
+        let service = Service::start();
+        let run = service.run(|invocation, reply| {
+            assert_ne!(invocation.request_id(), "id-1", "no handler sees half an event");
+            Ok(reply.send(invocation.body()))
+        });
+        let mut connection = service.connection();
+        connection.expect_next();
+        connection.send(part);
+        connection.close();
+        let mut connection = service.connection();
+        connection.request().assert_error("id-1", "Runtime.EventTruncated");
+        connection.take_answer();
+        serve(&mut connection, "id-2");
+        connection.expect_next();
+        let expected = "invocation id-1: connection lost in the middle of the event";
+        assert_eq!(run.stop(), [expected]);
+    }
+}
+
+#[test]
+fn chunks_that_break_in_the_middle_of_an_event_are_an_error_of_that_event() {
+    let service = Service::start();
+    let run = echo(&service);
+    let mut connection = service.connection();
+    connection.expect_next();
+    connection.send(
+        "HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: id-1\r\n\
+         Transfer-Encoding: chunked\r\n\r\n3\r\nabcXY",
+    );
+    let mut other = service.connection();
+    other.request().assert_error("id-1", "Runtime.EventTruncated");
+    other.take_answer();
+    serve(&mut other, "id-2");
+    run.stop();
+}
+
+#[test]
+fn behind_an_answer_that_says_close_a_new_connection_is_used_at_once() {
+    let service = Service::start();
+    let run = echo(&service);
+    let began = Instant::now();
+    for round in 0..10 {
+        let mut connection = service.connection();
+        connection.invoke(Event::new("id-1", "x"));
+        connection.request().assert_response("id-1");
+        connection
+            .send("HTTP/1.1 202 Accepted\r\nConnection: close\r\nContent-Length: 2\r\n\r\nOK");
+        connection.expect_end();
+        assert!(began.elapsed() < Duration::from_secs(5), "round {round}");
+    }
+    service.connection().expect_next();
+    assert_eq!(run.stop(), [""; 0]);
+}
+
+#[test]
+fn behind_an_event_that_says_close_the_answer_goes_out_on_a_new_connection() {
+    let service = Service::start();
+    let run = echo(&service);
+    let mut connection = service.connection();
+    connection.invoke(Event::new("id-1", "x").header("Connection", "close"));
+    connection.close();
+    let mut connection = service.connection();
+    connection.request().assert_response("id-1");
+    connection.take_answer();
+    connection.expect_next();
+    assert_eq!(run.stop(), [""; 0]);
+}
+
+#[test]
+fn behind_a_pipelined_answer_that_says_close_next_is_asked_again_on_a_new_connection() {
+    let service = Service::start();
+    let run = service.run(|_, reply| Ok(reply.send_and_next("x")));
+    let mut connection = service.connection();
+    connection.invoke(Event::new("id-1", ""));
+    connection.request().assert_response("id-1");
+    connection.expect_next();
+    connection.send("HTTP/1.1 202 Accepted\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    connection.close();
+    service.connection().expect_next();
+    assert_eq!(run.stop(), [""; 0]);
+}
+
+#[test]
+fn an_answer_of_http_1_0_ends_its_connection() {
+    let service = Service::start();
+    let run = echo(&service);
+    let mut connection = service.connection();
+    connection.invoke(Event::new("id-1", "x"));
+    connection.request().assert_response("id-1");
+    connection.send("HTTP/1.0 202 Accepted\r\nContent-Length: 0\r\n\r\n");
+    connection.expect_end();
+    service.connection().expect_next();
+    assert_eq!(run.stop(), [""; 0]);
+}
+
+#[test]
+fn behind_an_unsolicited_408_the_answer_goes_out_on_a_new_connection() {
+    let service = Service::start();
+    let (has_begun, may_answer) = (Gate::default(), Gate::default());
+    let (begins, waits) = (has_begun.clone(), may_answer.clone());
+    let run = service.run(move |_, reply| {
+        begins.open();
+        waits.wait();
+        Ok(reply.send("x"))
+    });
+    let mut connection = service.connection();
+    connection.invoke(Event::new("id-1", ""));
+    has_begun.wait();
+    connection.answer(408, "Connection: close\r\n", "");
+    connection.close();
+    may_answer.open();
+    let mut connection = service.connection();
+    connection.request().assert_response("id-1");
+    connection.take_answer();
+    connection.expect_next();
+    run.stop();
+}
+
+#[test]
+fn bytes_behind_an_event_are_logged_and_the_answer_goes_out_on_a_new_connection() {
+    let service = Service::start();
+    let run = echo(&service);
+    let mut connection = service.connection();
+    connection.expect_next();
+    let mut bytes = Event::new("id-1", "x").bytes();
+    bytes.extend(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n");
+    connection.send(bytes);
+    let mut connection = service.connection();
+    connection.request().assert_response("id-1");
+    connection.take_answer();
+    connection.expect_next();
+    let lines = run.stop();
+    assert!(
+        lines.len() == 1 && lines[0].contains("bytes arrived that answer nothing"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn garbage_instead_of_an_answer_ends_the_runtime_with_an_error() {
+    let garbage = [
+        "\0\x01\x02\x03\r\n\r\n",
+        "SSH-2.0-OpenSSH_9.2\r\n\r\n",
+        "HTTP/1.1 abc\r\n\r\n",
+        "HTTP/2 200\r\n\r\n",
+        "\r\nHTTP/1.1 200 OK\r\n\r\n",
+        "HTTP/1.1 200 OK\nContent-Length: 0\n\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+        "HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: a\r\nContent-Length: x\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
+    ];
+    for garbage in garbage {
+        let service = Service::start();
+        let run = echo(&service);
+        let mut connection = service.connection();
+        connection.expect_next();
+        connection.send(garbage);
+        let error = run.error();
+        assert!(error.contains("does not speak its protocol"), "{garbage:?}: {error}");
+    }
+}
+
+#[test]
+fn garbage_instead_of_a_reply_ends_the_runtime_with_an_error() {
+    let service = Service::start();
+    let run = echo(&service);
+    let mut connection = service.connection();
+    connection.invoke(Event::new("id-1", "x"));
+    connection.request();
+    connection.send("220 mail.example.com ESMTP\r\n\r\n");
+    let error = run.error();
+    assert!(error.contains("does not speak its protocol"), "{error}");
+}
+
+#[test]
+fn the_banner_of_another_protocol_is_seen_without_waiting_for_more() {
+    let service = Service::start();
+    let run = echo(&service);
+    let mut connection = service.connection();
+    connection.expect_next();
+    connection.send("SSH-2.0-OpenSSH_9.2\r\n");
+    let error = run.error();
+    assert!(error.contains("does not speak its protocol"), "{error}");
+}
+
+#[test]
+fn a_service_that_wants_tls_is_told_of() {
+    let service = Service::start();
+    let run = echo(&service);
+    let mut connection = service.connection();
+    connection.expect_next();
+    // The alert "protocol_version" (RFC 8446 section 6), which is how TLS servers answer a GET.
+    connection.send(b"\x15\x03\x01\x00\x02\x02\x46");
+    connection.close();
+    let error = run.error();
+    assert!(error.contains("does not speak its protocol"), "{error}");
+}
+
+#[test]
+fn a_head_beyond_64_kib_ends_the_runtime_with_an_error() {
+    let service = Service::start();
+    let run = echo(&service);
+    let mut connection = service.connection();
+    connection.expect_next();
+    let event = Event::new("id-1", "").header("X-Long", vec![b'x'; 64 * 1024]);
+    connection.send(event.bytes());
+    let error = run.error();
+    assert!(error.contains("head longer than 65536 bytes"), "{error}");
+}

@@ -1,0 +1,240 @@
+//! Errors and panics of handlers are reported, and the loop goes on.
+
+mod support;
+
+use std::error::Error;
+use std::fmt;
+use std::panic::panic_any;
+
+use lambda_proto_std::Failure;
+use serde_json::{Value, json};
+
+use support::{Event, Outcome, Service, invoke_once};
+
+/// An error with causes behind it.
+#[derive(Debug)]
+struct LayeredError(&'static str, Option<Box<LayeredError>>);
+
+impl fmt::Display for LayeredError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Error for LayeredError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.1.as_deref().map(|cause| cause as _)
+    }
+}
+
+fn layered() -> Result<(), LayeredError> {
+    let disk = LayeredError("the disk is full", None);
+    let file = LayeredError("a.txt cannot be written", Some(disk.into()));
+    Err(LayeredError("the order was not saved", Some(file.into())))
+}
+
+/// Runs one invocation whose handler panics in this way.
+fn panic_once(panic: impl Fn() + Send + Sync + 'static) -> Outcome {
+    invoke_once(Event::new("id-1", ""), move |_, reply| {
+        panic();
+        Ok(reply.send(""))
+    })
+}
+
+#[test]
+fn any_std_error_becomes_a_function_error_with_its_message() {
+    let outcome = invoke_once(Event::new("id-1", "x"), |invocation, reply| {
+        let number: u32 = std::str::from_utf8(invocation.body())?.parse()?;
+        Ok(reply.send(&number.to_string()))
+    });
+    outcome.request.assert_error("id-1", "Function.Error");
+    let expected =
+        json!({"errorType": "Function.Error", "errorMessage": "invalid digit found in string"});
+    assert_eq!(outcome.request.json(), expected);
+    assert_eq!(outcome.lines, [""; 0]);
+}
+
+#[test]
+fn the_causes_of_an_error_are_its_stack_trace() {
+    let outcome = invoke_once(Event::new("id-1", ""), |_, reply| {
+        layered()?;
+        Ok(reply.send(""))
+    });
+    let body = outcome.request.json();
+    assert_eq!(body["errorMessage"], "the order was not saved");
+    assert_eq!(
+        body["stackTrace"],
+        json!(["caused by: a.txt cannot be written", "caused by: the disk is full"])
+    );
+}
+
+#[test]
+fn no_rust_type_name_leaks() {
+    let outcome = invoke_once(Event::new("id-1", ""), |_, reply| {
+        layered()?;
+        Ok(reply.send(""))
+    });
+    let head = format!("{:?}", outcome.request.headers);
+    let body = String::from_utf8(outcome.request.body).unwrap();
+    assert!(!head.contains("Layered") && !body.contains("Layered"), "{head} {body}");
+}
+
+#[test]
+fn a_failure_gives_type_and_message_in_header_and_body() {
+    let outcome = invoke_once(Event::new("id-1", ""), |_, _| {
+        Err(Failure::new("Function.NoSuchTable", "there is no table \"users\"")
+            .stack_trace("users::load\nmain"))
+    });
+    outcome.request.assert_error("id-1", "Function.NoSuchTable");
+    assert_eq!(outcome.request.json()["errorMessage"], "there is no table \"users\"");
+    assert_eq!(outcome.request.json()["stackTrace"], json!(["users::load", "main"]));
+    assert_eq!(
+        outcome.request.header("Content-Type"),
+        Some("application/vnd.aws.lambda.error+json")
+    );
+}
+
+#[test]
+fn an_xray_cause_is_sent_as_a_header() {
+    let outcome = invoke_once(Event::new("id-1", ""), |_, _| {
+        Err(Failure::new("Function.A", "b").xray_cause("{\n\"paths\":[\"caf\u{e9}\"]}"))
+    });
+    let cause = outcome.request.header("Lambda-Runtime-Function-XRay-Error-Cause").unwrap();
+    let cause: Value = serde_json::from_str(cause).unwrap();
+    assert_eq!(cause, json!({"paths": ["caf\u{e9}"]}));
+}
+
+#[test]
+fn an_xray_cause_above_1_mib_is_left_out_and_the_rest_is_sent() {
+    let cause = format!("{{\"paths\":[\"{}\"]}}", "x".repeat(1024 * 1024));
+    let outcome = invoke_once(Event::new("id-1", ""), move |_, _| {
+        Err(Failure::new("Function.A", "b").xray_cause(cause.clone()))
+    });
+    outcome.request.assert_error("id-1", "Function.A");
+    assert_eq!(outcome.request.header("Lambda-Runtime-Function-XRay-Error-Cause"), None);
+}
+
+#[test]
+fn reply_fail_reports_from_inside_the_handler() {
+    let outcome = invoke_once(Event::new("id-1", ""), |_, reply| {
+        Ok(reply.fail(&Failure::new("Function.Late", "too late for that")))
+    });
+    outcome.request.assert_error("id-1", "Function.Late");
+    assert_eq!(outcome.request.json()["errorMessage"], "too late for that");
+    assert_eq!(outcome.lines, [""; 0]);
+}
+
+#[test]
+fn a_panic_with_a_literal_is_reported_with_its_message() {
+    let outcome = panic_once(|| panic!("the sky is falling"));
+    outcome.request.assert_error("id-1", "Function.Panic");
+    assert_eq!(outcome.request.json()["errorMessage"], "the sky is falling");
+}
+
+#[test]
+fn a_panic_with_a_formatted_message_is_reported_with_it() {
+    let answer = std::hint::black_box(42);
+    let outcome = panic_once(move || panic!("not {answer}"));
+    outcome.request.assert_error("id-1", "Function.Panic");
+    assert_eq!(outcome.request.json()["errorMessage"], "not 42");
+}
+
+#[test]
+fn a_panic_with_any_other_payload_is_reported_as_one() {
+    let outcome = panic_once(|| panic_any(42));
+    outcome.request.assert_error("id-1", "Function.Panic");
+    assert_eq!(outcome.request.json()["errorMessage"], "the handler panicked");
+}
+
+#[test]
+fn after_a_panic_the_same_connection_serves_the_next_invocation() {
+    let service = Service::start();
+    let run = service.run(|invocation, reply| {
+        assert_ne!(invocation.body(), b"panic", "told to");
+        Ok(reply.send("fine"))
+    });
+    let mut connection = service.connection();
+    connection.invoke(Event::new("id-1", "panic"));
+    connection.request().assert_error("id-1", "Function.Panic");
+    connection.take_answer();
+    connection.invoke(Event::new("id-2", ""));
+    connection.request().assert_response("id-2");
+    connection.take_answer();
+    run.stop();
+}
+
+#[test]
+fn an_error_after_send_is_logged_and_never_posted() {
+    let outcome = invoke_once(Event::new("id-1", ""), |_, reply| {
+        reply.send("fine");
+        Err(Failure::new("Function.TooLate", "the metrics are lost"))
+    });
+    outcome.request.assert_response("id-1");
+    assert_eq!(
+        outcome.lines,
+        ["invocation id-1: failed after it was answered: Function.TooLate: the metrics are lost"]
+    );
+}
+
+#[test]
+fn a_panic_after_send_is_logged_and_never_posted() {
+    let outcome = invoke_once(Event::new("id-1", ""), |_, reply| {
+        reply.send("fine");
+        panic!("the metrics are lost");
+    });
+    outcome.request.assert_response("id-1");
+    assert_eq!(
+        outcome.lines,
+        ["invocation id-1: failed after it was answered: Function.Panic: the metrics are lost"]
+    );
+}
+
+#[test]
+fn an_error_after_send_and_next_is_logged_for_its_own_invocation() {
+    let service = Service::start();
+    let run = service.run(|invocation, reply| {
+        let sent = reply.send_and_next("fine");
+        if invocation.request_id() == "id-1" {
+            return Err(Failure::new("Function.TooLate", "oh"));
+        }
+        Ok(sent)
+    });
+    let mut connection = service.connection();
+    connection.invoke(Event::new("id-1", ""));
+    connection.request().assert_response("id-1");
+    connection.take_answer();
+    connection.invoke(Event::new("id-2", ""));
+    connection.request().assert_response("id-2");
+    connection.take_answer();
+    connection.expect_next();
+    let expected = "invocation id-1: failed after it was answered: Function.TooLate: oh";
+    assert_eq!(run.stop(), [expected]);
+}
+
+#[test]
+fn an_error_after_reply_fail_is_logged_and_the_first_one_counts() {
+    let outcome = invoke_once(Event::new("id-1", ""), |_, reply| {
+        reply.fail(&Failure::new("Function.First", "one"));
+        Err(Failure::new("Function.Second", "two"))
+    });
+    outcome.request.assert_error("id-1", "Function.First");
+    assert_eq!(
+        outcome.lines,
+        ["invocation id-1: failed after it was answered: Function.Second: two"]
+    );
+}
+
+#[test]
+fn a_handler_that_always_fails_keeps_the_loop_going() {
+    let service = Service::start();
+    let run = service.run(|_, _| Err(Failure::new("Function.Always", "no")));
+    let mut connection = service.connection();
+    for round in 0..10 {
+        let id = format!("id-{round}");
+        connection.invoke(Event::new(&id, ""));
+        connection.request().assert_error(&id, "Function.Always");
+        connection.take_answer();
+    }
+    connection.expect_next();
+    assert_eq!(run.stop(), [""; 0]);
+}

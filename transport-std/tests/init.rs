@@ -1,0 +1,218 @@
+//! The start: what has to be done before the first invocation, and what the environment says.
+
+mod support;
+
+use std::process::{Command, ExitCode, Output, Termination};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use lambda_proto_std::{Error, Failure, Runtime};
+
+use support::{Connection, Event, Request, Running, Service};
+
+/// Runs a start that fails, for which the service is asked with `answer`.
+fn fail_start(
+    service: &Service,
+    start: impl FnOnce() -> Result<(), Failure> + Send + 'static,
+    answer: impl FnOnce(&mut Connection),
+) -> (Request, Error) {
+    let runtime = service.runtime();
+    let stop = runtime.stop_handle();
+    let run = Running::new(service.lines(), stop, move || runtime.init(start));
+    let mut connection = service.connection();
+    let request = connection.request();
+    answer(&mut connection);
+    let error = run.end().expect_err("the start has failed");
+    connection.expect_end();
+    service.expect_no_connection();
+    (request, error)
+}
+
+#[test]
+fn a_start_that_succeeds_hands_its_value_over_and_says_nothing() {
+    let service = Service::start();
+    let runtime = service.runtime();
+    assert_eq!(runtime.init(|| Ok(7)).unwrap(), 7);
+    service.expect_no_connection();
+}
+
+#[test]
+fn a_start_that_fails_is_reported_and_nothing_is_asked_for() {
+    let service = Service::start();
+    let start = || Err(Failure::new("Function.NoTable", "there is no \"users\""));
+    let (request, error) = fail_start(&service, start, Connection::take_answer);
+    request.assert_init_error("Function.NoTable");
+    assert_eq!(request.json()["errorMessage"], "there is no \"users\"");
+    assert!(matches!(error, Error::Init { .. }));
+    assert_eq!(
+        error.to_string(),
+        "the function could not start: Function.NoTable: there is no \"users\""
+    );
+    assert_eq!(service.lines().all(), [""; 0]);
+}
+
+#[test]
+fn any_std_error_of_a_start_is_reported() {
+    let service = Service::start();
+    let start = || {
+        std::fs::read("/no/such/file")?;
+        Ok(())
+    };
+    let (request, _) = fail_start(&service, start, Connection::take_answer);
+    request.assert_init_error("Function.Error");
+    let message = request.json()["errorMessage"].to_string();
+    assert!(message.contains("No such file"), "{message}");
+}
+
+#[test]
+fn a_start_that_panics_is_reported() {
+    let service = Service::start();
+    let start = || panic!("the disk is gone");
+    let (request, error) = fail_start(&service, start, Connection::take_answer);
+    request.assert_init_error("Function.Panic");
+    assert_eq!(request.json()["errorMessage"], "the disk is gone");
+    let expected = "the function could not start: Function.Panic: the disk is gone";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn a_report_of_a_failed_start_never_carries_an_attempt_id() {
+    let service = Service::start();
+    let start = || Err(Failure::new("Function.A", "b"));
+    let (request, _) = fail_start(&service, start, Connection::take_answer);
+    assert_eq!(request.header("Lambda-Runtime-Invocation-Id"), None);
+}
+
+#[test]
+fn a_refusal_of_the_report_is_logged_and_the_start_has_failed_all_the_same() {
+    for status in [403, 500] {
+        let service = Service::start();
+        let start = || Err(Failure::new("Function.A", "b"));
+        let refuse = |connection: &mut Connection| connection.refuse(status, "SomeType", "words");
+        let (_, error) = fail_start(&service, start, refuse);
+        assert!(matches!(error, Error::Init { .. }), "{error}");
+        let lines = service.lines().all();
+        let expected = format!("init/error was answered with {status}");
+        assert!(lines.len() == 1 && lines[0].starts_with(&expected), "{lines:?}");
+    }
+}
+
+#[test]
+fn a_start_that_fails_while_the_service_is_away_says_why_it_failed() {
+    let service = Service::start();
+    let gone = std::net::TcpListener::bind("127.0.4.1:0").unwrap().local_addr().unwrap();
+    let runtime = support::runtime_at(&gone.to_string(), service.lines());
+    let runtime = runtime.give_up_after(Duration::from_millis(10));
+    let error = runtime.init(|| -> Result<(), _> { Err(Failure::new("Function.NoTable", "b")) });
+    let told = format!("{:?} {}", service.lines().all(), error.unwrap_err());
+    assert!(told.contains("Function.NoTable"), "{told}");
+}
+
+/// Set where [`program`] is to be one.
+const MARKER: &str = "TEST_IS_A_PROGRAM";
+
+/// What a `main` that is nothing but a runtime does, with the environment that a test gives it.
+///
+/// The tests below run it in a process of its own.
+#[test]
+#[ignore = "is no test but the program of others"]
+fn program() {
+    if std::env::var_os(MARKER).is_none() {
+        return;
+    }
+    let ended = Runtime::from_env().and_then(|runtime| {
+        runtime.init(|| match std::env::var_os("TEST_INIT_FAILS") {
+            Some(_) => Err(Failure::new("Function.NotToday", "told to")),
+            None => Ok(()),
+        })?;
+        runtime.run(|invocation, reply| Ok(reply.send(invocation.body())))
+    });
+    // As the standard library does with what `main` returns.
+    let is_well = ended.report() == ExitCode::SUCCESS;
+    std::process::exit(if is_well { 0 } else { 1 });
+}
+
+/// Starts [`program`] in a process of its own, without a trace of this one's environment.
+fn start_program(variables: &[(&str, &str)]) -> impl FnOnce() -> Output + use<> {
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "program", "--ignored", "--nocapture"])
+        .env_clear()
+        .env(MARKER, "yes")
+        .envs(variables.iter().copied())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (sender, output) = channel();
+    thread::spawn(move || sender.send(child.wait_with_output().unwrap()));
+    move || output.recv_timeout(support::PATIENCE).expect("the program has not ended")
+}
+
+#[track_caller]
+fn assert_fails_with(output: Output, line: &str) {
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), format!("Error: {line}\n"));
+}
+
+#[test]
+fn without_an_address_the_program_says_so_in_one_line_and_fails() {
+    assert_fails_with(
+        start_program(&[])(),
+        "AWS_LAMBDA_RUNTIME_API is not set: this program is a Lambda runtime, to be started by \
+         Lambda or by an emulator; to try it by hand, set AWS_LAMBDA_RUNTIME_API=host:port",
+    );
+}
+
+#[test]
+fn with_a_wrong_address_the_program_shows_it_in_one_line_and_fails() {
+    assert_fails_with(
+        start_program(&[("AWS_LAMBDA_RUNTIME_API", "https://127.0.0.1:9001")])(),
+        "AWS_LAMBDA_RUNTIME_API: \"https://127.0.0.1:9001\" is no address of a Runtime API: \
+         it speaks plain HTTP, so use http:// or no scheme",
+    );
+}
+
+#[test]
+fn with_an_address_of_several_lines_the_program_still_says_one() {
+    let output = start_program(&[("AWS_LAMBDA_RUNTIME_API", "a\r\nb:1")])();
+    assert_eq!(output.status.code(), Some(1));
+    let lines = String::from_utf8(output.stderr).unwrap();
+    assert!(lines.lines().count() == 1 && lines.contains("a\\r\\nb:1"), "{lines}");
+}
+
+#[test]
+fn address_and_slots_are_taken_from_the_environment() {
+    let service = Service::start();
+    let address = service.address();
+    let ended =
+        start_program(&[("AWS_LAMBDA_RUNTIME_API", &address), ("AWS_LAMBDA_MAX_CONCURRENCY", "3")]);
+    let mut connections: Vec<_> = (0..3).map(|_| service.connection()).collect();
+    for connection in &mut connections {
+        connection.invoke(Event::new("id-1", "x"));
+        connection.request().assert_response("id-1");
+        connection.refuse(500, "InternalServerError", "no");
+    }
+    service.expect_no_connection();
+    let output = ended();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.lines().count() >= 4, "{stderr}");
+    assert!(
+        stderr.lines().all(|line| {
+            line.starts_with("lambda-proto: ") || line.starts_with("Error: the Runtime API ends")
+        }),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_program_whose_start_fails_reports_it_and_fails() {
+    let service = Service::start();
+    let address = service.address();
+    let ended = start_program(&[("AWS_LAMBDA_RUNTIME_API", &address), ("TEST_INIT_FAILS", "yes")]);
+    let mut connection = service.connection();
+    connection.request().assert_init_error("Function.NotToday");
+    connection.take_answer();
+    assert_fails_with(ended(), "the function could not start: Function.NotToday: told to");
+}

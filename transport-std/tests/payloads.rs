@@ -1,0 +1,191 @@
+//! Events of every size and framing, however slowly they come.
+
+mod support;
+
+use lambda_proto_std::Runtime;
+
+use support::{Connection, Event, Running, Service, TAKEN};
+
+/// As large as the service sends them: 6 MiB and 100 bytes.
+const MAX_PAYLOAD: usize = 6 * 1024 * 1024 + 100;
+
+/// Bytes that show when a piece is lost, doubled or moved.
+fn pattern(length: usize) -> Vec<u8> {
+    (0..length).map(|at| (at % 251) as u8 ^ (at / 65_536) as u8).collect()
+}
+
+fn echo(service: &Service, runtime: Runtime) -> Running {
+    service.run_as(runtime, |invocation, reply| Ok(reply.send(invocation.body())))
+}
+
+#[track_caller]
+fn assert_echoes(connection: &mut Connection, event: Event, body: &[u8]) {
+    connection.invoke(event);
+    let response = connection.request();
+    response.assert_response("id-1");
+    assert!(response.body == body, "{} bytes came back as {}", body.len(), response.body.len());
+    connection.take_answer();
+}
+
+#[test]
+fn events_of_every_size_come_back_whole() {
+    let service = Service::start();
+    let run = echo(&service, service.runtime());
+    let mut connection = service.connection();
+    for size in [0, 1, 2_047, 2_048, 2_049, 16_383, 16_384, 16_385, 65_536, 1 << 20, MAX_PAYLOAD, 5]
+    {
+        let body = pattern(size);
+        assert_echoes(&mut connection, Event::new("id-1", body.clone()), &body);
+    }
+    run.stop();
+}
+
+#[test]
+fn chunked_events_of_every_size_come_back_whole() {
+    let service = Service::start();
+    let run = echo(&service, service.runtime());
+    let mut connection = service.connection();
+    for size in [0, 1, 2_049, 16_384, 65_536, 1 << 20, MAX_PAYLOAD, 5] {
+        let body = pattern(size);
+        for chunk in [size.max(1), 32 * 1024, 1_000] {
+            assert_echoes(&mut connection, Event::new("id-1", body.clone()).chunked(chunk), &body);
+        }
+    }
+    run.stop();
+}
+
+#[test]
+fn an_event_in_chunks_of_one_byte_comes_back_whole() {
+    let service = Service::start();
+    let run = echo(&service, service.runtime());
+    let body = pattern(100_000);
+    let event = Event::new("id-1", body.clone()).chunked(1);
+    assert_echoes(&mut service.connection(), event, &body);
+    run.stop();
+}
+
+#[test]
+fn an_event_without_a_length_ends_with_its_connection() {
+    let service = Service::start();
+    let run = echo(&service, service.runtime());
+    let mut connection = service.connection();
+    connection.expect_next();
+    connection.send("HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: id-1\r\n\r\nto the end");
+    connection.close();
+    let mut connection = service.connection();
+    let response = connection.request();
+    response.assert_response("id-1");
+    assert_eq!(response.body, b"to the end");
+    connection.take_answer();
+    connection.expect_next();
+    assert_eq!(run.stop(), [""; 0]);
+}
+
+#[test]
+fn a_service_that_sends_one_byte_at_a_time_is_understood() {
+    for event in
+        [Event::new("id-1", pattern(3_000)), Event::new("id-1", pattern(3_000)).chunked(700)]
+    {
+        let service = Service::start();
+        let run = echo(&service, service.runtime());
+        let mut connection = service.connection();
+        for _ in 0..2 {
+            connection.expect_next();
+            connection.send_byte_by_byte(event.bytes());
+            let response = connection.request();
+            response.assert_response("id-1");
+            assert!(response.body == pattern(3_000));
+            connection.send_byte_by_byte(TAKEN);
+        }
+        connection.expect_next();
+        assert_eq!(run.stop(), [""; 0]);
+    }
+}
+
+#[test]
+fn an_interim_answer_is_passed_over() {
+    let service = Service::start();
+    let run = echo(&service, service.runtime());
+    let mut connection = service.connection();
+    connection.expect_next();
+    connection.send("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n");
+    connection.send(Event::new("id-1", "x").bytes());
+    connection.request().assert_response("id-1");
+    connection.send("HTTP/1.1 100 Continue\r\n\r\n");
+    connection.take_answer();
+    connection.expect_next();
+    run.stop();
+}
+
+#[test]
+fn the_largest_event_that_is_allowed_is_handed_over() {
+    let service = Service::start();
+    let run = echo(&service, service.runtime().max_event(100_000));
+    let mut connection = service.connection();
+    let body = pattern(100_000);
+    assert_echoes(&mut connection, Event::new("id-1", body.clone()), &body);
+    assert_echoes(&mut connection, Event::new("id-1", body.clone()).chunked(999), &body);
+    run.stop();
+}
+
+#[test]
+fn an_event_one_byte_beyond_the_largest_is_an_error() {
+    let service = Service::start();
+    let run = echo(&service, service.runtime().max_event(100_000));
+    let mut connection = service.connection();
+    connection.invoke(Event::new("id-1", pattern(100_001)));
+    connection.request().assert_error("id-1", "Runtime.EventTooLarge");
+    connection.take_answer();
+    run.stop();
+}
+
+#[test]
+fn an_event_far_beyond_the_largest_is_an_error_and_the_next_one_works() {
+    for chunk in [None, Some(32 * 1024), Some(1 << 20)] {
+        let service = Service::start();
+        let run = echo(&service, service.runtime().max_event(100_000));
+        let mut connection = service.connection();
+        let too_large = Event::new("id-1", pattern(1 << 20));
+        connection.invoke(match chunk {
+            None => too_large,
+            Some(chunk) => too_large.chunked(chunk),
+        });
+        connection.request().assert_error("id-1", "Runtime.EventTooLarge");
+        connection.take_answer();
+        let body = pattern(100_000);
+        assert_echoes(&mut connection, Event::new("id-1", body.clone()), &body);
+        connection.expect_next();
+        service.expect_no_connection();
+        assert_eq!(run.stop(), ["invocation id-1: the event does not fit the buffer"]);
+    }
+}
+
+#[test]
+fn an_announced_length_without_bytes_takes_no_memory() {
+    let service = Service::start();
+    let run = echo(&service, service.runtime().max_event(usize::MAX));
+    let mut connection = service.connection();
+    connection.expect_next();
+    connection.send(
+        "HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: id-1\r\n\
+         Content-Length: 1000000000000000\r\n\r\nthis is all",
+    );
+    connection.close();
+    let mut connection = service.connection();
+    connection.request().assert_error("id-1", "Runtime.EventTruncated");
+    connection.take_answer();
+    run.stop();
+}
+
+#[test]
+fn a_large_answer_of_the_service_to_a_post_is_read_to_its_end() {
+    let service = Service::start();
+    let run = echo(&service, service.runtime());
+    let mut connection = service.connection();
+    connection.invoke(Event::new("id-1", ""));
+    connection.request();
+    connection.answer(202, "", &"x".repeat(1 << 20));
+    connection.expect_next();
+    service.expect_no_connection();
+    assert_eq!(run.stop(), [""; 0]);
+}

@@ -1,0 +1,275 @@
+//! What the service refuses is logged or ends the runtime, as its status says.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use lambda_proto_std::{Error, Failure};
+
+use support::{Connection, Event, Running, Service};
+
+/// Runs one invocation that is answered well or failed, up to where the service has read that.
+fn answer(service: &Service, is_failing: bool) -> (Running, Connection) {
+    let run = service.run(move |_, reply| match is_failing {
+        true => Err(Failure::new("Function.A", "b")),
+        false => Ok(reply.send("x")),
+    });
+    let mut connection = service.connection();
+    connection.invoke(Event::new("id-1", ""));
+    match is_failing {
+        true => connection.request().assert_error("id-1", "Function.A"),
+        false => connection.request().assert_response("id-1"),
+    }
+    (run, connection)
+}
+
+/// A refusal is logged with the service's words, and the next request on the same connection is
+/// `next`: nothing else is posted.
+#[track_caller]
+fn assert_logged_and_over(is_failing: bool, status: u16, meaning: &str) {
+    let service = Service::start();
+    let (run, mut connection) = answer(&service, is_failing);
+    connection.refuse(status, "SomeType", "some words");
+    connection.expect_next();
+    service.expect_no_connection();
+    let call = if is_failing { "error" } else { "response" };
+    let expected = format!(
+        "invocation id-1: {call} was answered with {status}: {meaning} (SomeType: some words)"
+    );
+    assert_eq!(run.stop(), [expected]);
+}
+
+#[test]
+fn a_400_on_a_response_ends_the_invocation_only() {
+    assert_logged_and_over(false, 400, "not the current request id, or a malformed request");
+}
+
+#[test]
+fn a_403_on_a_response_ends_the_invocation_only() {
+    assert_logged_and_over(false, 403, "not allowed in this order");
+}
+
+#[test]
+fn a_404_on_a_response_ends_the_invocation_only() {
+    assert_logged_and_over(false, 404, "this service has no such call");
+}
+
+#[test]
+fn a_410_on_a_response_ends_the_invocation_only() {
+    assert_logged_and_over(false, 410, "the invocation is over");
+}
+
+#[test]
+fn a_413_on_a_response_ends_the_invocation_only() {
+    assert_logged_and_over(false, 413, "the body is too large");
+}
+
+#[test]
+fn a_503_on_a_response_ends_the_invocation_only() {
+    assert_logged_and_over(false, 503, "no status of the Runtime API");
+}
+
+#[test]
+fn a_refused_error_is_not_posted_again() {
+    let refusals = [
+        (400, "not the current request id, or a malformed request"),
+        (403, "not allowed in this order"),
+        (410, "the invocation is over"),
+        (413, "the body is too large"),
+    ];
+    for (status, meaning) in refusals {
+        assert_logged_and_over(true, status, meaning);
+    }
+}
+
+#[test]
+fn a_handler_that_fails_after_its_answer_was_refused_posts_nothing() {
+    let service = Service::start();
+    let run = service.run(|_, reply| {
+        reply.send("too large");
+        Err(Failure::new("Function.A", "b"))
+    });
+    let mut connection = service.connection();
+    connection.invoke(Event::new("id-1", ""));
+    connection.request().assert_response("id-1");
+    connection.refuse(413, "RequestEntityTooLarge", "no");
+    connection.expect_next();
+    assert_eq!(run.stop().len(), 2);
+}
+
+#[test]
+fn a_refusal_of_a_pipelined_answer_is_logged_and_the_event_behind_it_handled() {
+    let service = Service::start();
+    let run = service.run(|_, reply| Ok(reply.send_and_next("x")));
+    let mut connection = service.connection();
+    connection.invoke(Event::new("id-1", ""));
+    connection.request().assert_response("id-1");
+    connection.refuse(413, "RequestEntityTooLarge", "no");
+    connection.invoke(Event::new("id-2", ""));
+    connection.request().assert_response("id-2");
+    connection.take_answer();
+    connection.expect_next();
+    let expected = "invocation id-1: response was answered with 413: the body is too large \
+        (RequestEntityTooLarge: no)";
+    assert_eq!(run.stop(), [expected]);
+}
+
+#[test]
+fn a_refusal_that_is_no_json_is_logged_as_it_is() {
+    let service = Service::start();
+    let (run, mut connection) = answer(&service, false);
+    connection.answer(404, "Content-Type: text/plain\r\n", "404 page \0not\x1b found\n");
+    connection.expect_next();
+    let expected = "invocation id-1: response was answered with 404: \
+        this service has no such call (404 page \\x00not\\x1b found)";
+    assert_eq!(run.stop(), [expected]);
+}
+
+#[test]
+fn a_refusal_without_a_body_is_logged_without_one() {
+    let service = Service::start();
+    let (run, mut connection) = answer(&service, false);
+    connection.answer(405, "", "");
+    connection.expect_next();
+    let expected = "invocation id-1: response was answered with 405: this service has no such call";
+    assert_eq!(run.stop(), [expected]);
+}
+
+#[test]
+fn a_long_refusal_is_logged_in_part() {
+    let service = Service::start();
+    let (run, mut connection) = answer(&service, false);
+    connection.answer(413, "", &"x".repeat(100_000));
+    connection.expect_next();
+    let lines = run.stop();
+    assert!(lines.len() == 1 && lines[0].len() < 1_000, "{lines:?}");
+}
+
+#[test]
+fn a_500_on_a_response_ends_the_runtime_with_an_error_that_names_it() {
+    let service = Service::start();
+    let (run, mut connection) = answer(&service, false);
+    connection.refuse(500, "InternalServerError", "Internal Server Error");
+    let error = run.end().unwrap_err();
+    assert!(matches!(error, Error::Service(reply) if reply.status() == 500), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "the Runtime API ends this runtime: response was answered with 500: \
+         the service cannot go on with this runtime"
+    );
+    connection.expect_end();
+}
+
+#[test]
+fn a_500_on_an_error_ends_the_runtime_with_an_error_that_names_it() {
+    let service = Service::start();
+    let (run, mut connection) = answer(&service, true);
+    connection.refuse(500, "InternalServerError", "Internal Server Error");
+    let error = run.error();
+    assert!(error.contains("error was answered with 500"), "{error}");
+}
+
+#[test]
+fn a_500_on_a_pipelined_answer_ends_the_runtime_with_an_error() {
+    let service = Service::start();
+    let run = service.run(|_, reply| Ok(reply.send_and_next("x")));
+    let mut connection = service.connection();
+    connection.invoke(Event::new("id-1", ""));
+    connection.request().assert_response("id-1");
+    connection.refuse(500, "InternalServerError", "Internal Server Error");
+    let error = run.error();
+    assert!(error.contains("response was answered with 500"), "{error}");
+}
+
+#[test]
+fn a_refused_next_ends_the_runtime_with_an_error_that_names_it() {
+    for status in [400, 403, 404, 405, 500, 501] {
+        let service = Service::start();
+        let run = service.run(|_, reply| Ok(reply.send("x")));
+        let mut connection = service.connection();
+        connection.expect_next();
+        connection.refuse(status, "SomeType", "some words");
+        let error = run.error();
+        assert!(error.contains(&format!("next was answered with {status}")), "{error}");
+        let lines = service.lines().all();
+        assert!(lines.iter().any(|line| line.contains("SomeType: some words")), "{lines:?}");
+    }
+}
+
+#[test]
+fn a_refused_next_is_not_blamed_on_the_invocation_before() {
+    let service = Service::start();
+    let (run, mut connection) = answer(&service, false);
+    connection.take_answer();
+    connection.expect_next();
+    connection.refuse(503, "Busy", "later");
+    let mut connection = service.connection();
+    connection.expect_next();
+    let lines = run.stop();
+    assert!(lines.len() == 1 && !lines[0].contains("id-1"), "{lines:?}");
+}
+
+#[test]
+fn after_a_204_the_next_is_asked_for_again() {
+    let service = Service::start();
+    let run = service.run(|_, reply| Ok(reply.send("x")));
+    let mut connection = service.connection();
+    for _ in 0..3 {
+        connection.expect_next();
+        connection.send("HTTP/1.1 204 No Content\r\n\r\n");
+    }
+    connection.invoke(Event::new("id-1", ""));
+    connection.request().assert_response("id-1");
+    connection.take_answer();
+    assert_eq!(run.stop(), [""; 0]);
+}
+
+/// Answers `next` four times with 503; the pauses grow, so they take at least 25 + 50 + 100 + 200 ms.
+fn assert_pauses_behind_503(headers: &str) {
+    let service = Service::start();
+    let run = service.run(|_, reply| Ok(reply.send("x")));
+    let began = Instant::now();
+    for _ in 0..4 {
+        let mut connection = service.connection();
+        connection.expect_next();
+        connection.answer(503, headers, "busy");
+    }
+    let mut connection = service.connection();
+    assert!(began.elapsed() >= Duration::from_millis(375), "asked again in {:?}", began.elapsed());
+    connection.invoke(Event::new("id-1", ""));
+    connection.request().assert_response("id-1");
+    connection.take_answer();
+    let lines = run.stop();
+    assert!(lines[0].contains("next was answered with 503"), "{lines:?}");
+}
+
+#[test]
+fn after_a_503_the_next_is_asked_for_again_with_growing_pauses() {
+    assert_pauses_behind_503("");
+}
+
+#[test]
+fn after_a_503_that_closes_the_connection_the_pauses_grow_as_well() {
+    assert_pauses_behind_503("Connection: close\r\n");
+}
+
+#[test]
+fn an_early_413_whose_sender_reads_no_further_is_logged_and_the_loop_goes_on() {
+    let service = Service::start();
+    let run = service.run(|invocation, reply| match invocation.body() {
+        b"large" => Ok(reply.send(&vec![b'x'; 32 * 1024 * 1024])),
+        _ => Ok(reply.send("small")),
+    });
+    let mut connection = service.connection();
+    connection.invoke(Event::new("id-1", "large"));
+    connection.head().assert_response("id-1");
+    connection.refuse(413, "RequestEntityTooLarge", "Exceeded maximum");
+    connection.close();
+    let mut connection = service.connection();
+    connection.invoke(Event::new("id-2", ""));
+    connection.request().assert_response("id-2");
+    connection.take_answer();
+    let expected = "invocation id-1: response was answered with 413: the body is too large \
+        (RequestEntityTooLarge: Exceeded maximum)";
+    assert_eq!(run.stop(), [expected]);
+}

@@ -1,0 +1,241 @@
+//! One connection, seen from the service.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::Instant;
+
+use super::{Event, MOMENT, PATIENCE, Request, request};
+
+/// A connection of a runtime. Dropping it closes it.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    /// What has been read and not been used.
+    unread: Vec<u8>,
+    /// What is read into.
+    room: Box<[u8]>,
+    is_inside_chunks: bool,
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        let room = vec![0; 256 * 1024].into();
+        Self { stream, unread: Vec::new(), room, is_inside_chunks: false }
+    }
+
+    /// Reads a request whole.
+    pub(crate) fn request(&mut self) -> Request {
+        let mut request = self.head();
+        if request.header("Transfer-Encoding") == Some("chunked") {
+            assert_eq!(request.header("Content-Length"), None, "two lengths");
+            while let Some(chunk) = self.chunk() {
+                request.body.extend(&chunk);
+                request.chunks.push(chunk);
+            }
+            request.trailers = self.trailers();
+        } else if let Some(length) = request.header("Content-Length") {
+            request.body = self.exactly(length.parse().expect("a number"));
+        }
+        request
+    }
+
+    /// Reads the head of a request.
+    pub(crate) fn head(&mut self) -> Request {
+        loop {
+            if let Some((request, length)) = Request::parse_head(&self.unread) {
+                self.unread.drain(..length);
+                self.is_inside_chunks = false;
+                return request;
+            }
+            self.fill();
+        }
+    }
+
+    /// Reads the next chunk; `None` at the last one, behind which the trailers stand.
+    ///
+    /// The line end behind a chunk may come together with the next one.
+    pub(crate) fn chunk(&mut self) -> Option<Vec<u8>> {
+        if self.is_inside_chunks {
+            assert_eq!(self.exactly(2), b"\r\n", "what ends a chunk");
+        }
+        let line = self.line();
+        let size = usize::from_str_radix(&line, 16).expect("the size of a chunk");
+        self.is_inside_chunks = size > 0;
+        (size > 0).then(|| self.exactly(size))
+    }
+
+    pub(crate) fn trailers(&mut self) -> Vec<(String, Vec<u8>)> {
+        loop {
+            let mut fields = [httparse::EMPTY_HEADER; 8];
+            let parsed = httparse::parse_headers(&self.unread, &mut fields).expect("trailers");
+            if let httparse::Status::Complete((length, fields)) = parsed {
+                let trailers = request::owned(fields);
+                self.unread.drain(..length);
+                return trailers;
+            }
+            self.fill();
+        }
+    }
+
+    /// What one read of the socket gives, with nothing used of it.
+    pub(crate) fn read_once(&mut self) -> &[u8] {
+        assert!(self.unread.is_empty(), "{}", self.unread.escape_ascii());
+        self.fill();
+        &self.unread
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_next(&mut self) -> Request {
+        let request = self.request();
+        assert!(request.is_next(), "this is no next: {request:?}");
+        request
+    }
+
+    /// Answers the next `next` with an event.
+    #[track_caller]
+    pub(crate) fn invoke(&mut self, event: Event) {
+        self.expect_next();
+        self.send(event.bytes());
+    }
+
+    /// Sends all of it.
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        // A runtime that has hung up is seen when reading.
+        match self.stream.write_all(bytes.as_ref()) {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                panic!("the runtime does not read: {error}")
+            }
+            _ => {}
+        }
+    }
+
+    /// Sends it one byte at a time.
+    pub(crate) fn send_byte_by_byte(&mut self, bytes: impl AsRef<[u8]>) {
+        for byte in bytes.as_ref() {
+            self.send([*byte]);
+        }
+    }
+
+    /// Answers as the service does when it takes an answer.
+    pub(crate) fn take_answer(&mut self) {
+        self.send(TAKEN);
+    }
+
+    /// Answers as the service does when it refuses.
+    pub(crate) fn refuse(&mut self, status: u16, error_type: &str, message: &str) {
+        let document =
+            format!("{{\"errorMessage\":\"{message}\",\"errorType\":\"{error_type}\"}}\n");
+        self.answer(status, "Content-Type: application/json\r\n", &document);
+    }
+
+    /// Answers with a status, header lines and a body.
+    pub(crate) fn answer(&mut self, status: u16, headers: &str, body: &str) {
+        let length = body.len();
+        self.send(format!(
+            "HTTP/1.1 {status} Status\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+        ));
+    }
+
+    pub(crate) fn close(self) {}
+
+    /// Waits for a whole request, and resets the connection instead of answering it.
+    ///
+    /// A socket that is closed with unread bytes is reset.
+    pub(crate) fn reset_behind_request(self) {
+        assert!(self.unread.is_empty());
+        let began = Instant::now();
+        let mut bytes = vec![0; 64 * 1024];
+        loop {
+            let length = self.stream.peek(&mut bytes).expect("a request");
+            if let Some((request, head)) = Request::parse_head(&bytes[..length]) {
+                let body = request.header("Content-Length").map_or(0, |text| text.parse().unwrap());
+                if length >= head + body {
+                    return;
+                }
+            }
+            assert!(length > 0 && began.elapsed() < PATIENCE, "no whole request came");
+            thread::yield_now();
+        }
+    }
+
+    /// Waits until the runtime has closed the connection, which sends nothing more.
+    #[track_caller]
+    pub(crate) fn expect_end(&mut self) {
+        let mut more = [0; 512];
+        match self.stream.read(&mut more) {
+            Ok(0) => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            Ok(length) => panic!("more came: {}", more[..length].escape_ascii()),
+            Err(error) => panic!("the connection is still open: {error}"),
+        }
+        assert!(self.unread.is_empty(), "{}", self.unread.escape_ascii());
+    }
+
+    /// Sees to it that the runtime sends nothing for a moment.
+    #[track_caller]
+    pub(crate) fn expect_silence(&mut self) {
+        assert!(self.unread.is_empty(), "{}", self.unread.escape_ascii());
+        self.stream.set_read_timeout(Some(MOMENT)).unwrap();
+        let mut more = [0; 512];
+        match self.stream.read(&mut more) {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            other => panic!("{other:?}: {}", more.escape_ascii()),
+        }
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    }
+
+    /// Brings an event for the first `next` and takes every answer, until the runtime hangs up;
+    /// returns whether the event was answered.
+    pub(crate) fn serve_until_it_ends(&mut self) -> bool {
+        let (mut is_served, mut is_invoked) = (false, false);
+        loop {
+            while let Some((head, length)) = Request::parse_head(&self.unread) {
+                self.unread.drain(..length);
+                if !head.is_next() {
+                    is_served = true;
+                    self.take_answer();
+                } else if !is_invoked {
+                    is_invoked = true;
+                    self.send(Event::new("id-1", "").bytes());
+                }
+            }
+            let mut more = [0; 1024];
+            match self.stream.read(&mut more) {
+                Ok(length @ 1..) => self.unread.extend(&more[..length]),
+                _ => return is_served,
+            }
+        }
+    }
+
+    fn line(&mut self) -> String {
+        loop {
+            if let Some(end) = self.unread.windows(2).position(|pair| pair == b"\r\n") {
+                let line = self.exactly(end + 2);
+                return String::from_utf8(line[..end].to_vec()).expect("UTF-8");
+            }
+            self.fill();
+        }
+    }
+
+    fn exactly(&mut self, length: usize) -> Vec<u8> {
+        while self.unread.len() < length {
+            self.fill();
+        }
+        let rest = self.unread.split_off(length);
+        std::mem::replace(&mut self.unread, rest)
+    }
+
+    fn fill(&mut self) {
+        let length = self.stream.read(&mut self.room).expect("the runtime sends");
+        self.unread.extend_from_slice(&self.room[..length]);
+        let so_far = &self.unread[..self.unread.len().min(256)];
+        assert!(length > 0, "the runtime has hung up behind \"{}\"", so_far.escape_ascii());
+    }
+}
+
+/// The service's own answer when it takes something.
+pub(crate) const TAKEN: &str = "HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\n\
+    Date: Sat, 21 Nov 2026 12:00:00 GMT\r\nContent-Length: 16\r\n\r\n{\"status\":\"OK\"}\n";

@@ -1,0 +1,140 @@
+//! Workers are pulled from by programs with a loop of their own.
+
+mod support;
+
+use std::sync::{Arc, Barrier};
+use std::thread;
+
+use lambda_proto_std::{Error, Failure, Worker};
+
+use support::{Event, Running, Service};
+
+/// Runs a loop around a worker of this service.
+fn pull(
+    service: &Service,
+    run: impl FnOnce(Worker) -> Result<(), Error> + Send + 'static,
+) -> Running {
+    let runtime = service.runtime();
+    let stop = runtime.stop_handle();
+    Running::new(service.lines(), stop, move || run(runtime.into_worker()))
+}
+
+#[test]
+fn a_worker_hands_out_invocations_one_by_one_until_it_is_stopped() {
+    let service = Service::start();
+    let run = pull(&service, |mut worker| {
+        while let Some((invocation, reply)) = worker.next()? {
+            reply.send(invocation.body());
+        }
+        assert!(worker.next()?.is_none(), "stopped for ever");
+        Ok(())
+    });
+    let mut connection = service.connection();
+    for body in ["one", "two"] {
+        connection.invoke(Event::new("id-1", body));
+        assert_eq!(connection.request().body, body.as_bytes());
+        connection.take_answer();
+    }
+    connection.expect_next();
+    assert_eq!(run.stop(), [""; 0]);
+}
+
+#[test]
+fn a_reply_that_is_dropped_is_reported_as_no_response() {
+    let service = Service::start();
+    let run = pull(&service, |mut worker| {
+        while let Some((_, _dropped)) = worker.next()? {}
+        Ok(())
+    });
+    let mut connection = service.connection();
+    connection.invoke(Event::new("id-1", ""));
+    connection.request().assert_error("id-1", "Runtime.NoResponse");
+    connection.take_answer();
+    connection.expect_next();
+    assert_eq!(run.stop(), ["invocation id-1: the handler gave no answer"]);
+}
+
+#[test]
+fn a_worker_reports_failures_by_its_reply() {
+    let service = Service::start();
+    let run = pull(&service, |mut worker| {
+        while let Some((_, reply)) = worker.next()? {
+            reply.fail(&Failure::new("Function.Script", "line 3: no such name"));
+        }
+        Ok(())
+    });
+    let mut connection = service.connection();
+    connection.invoke(Event::new("id-1", ""));
+    connection.request().assert_error("id-1", "Function.Script");
+    connection.take_answer();
+    connection.expect_next();
+    assert_eq!(run.stop(), [""; 0]);
+}
+
+#[test]
+fn a_worker_pipelines() {
+    let service = Service::start();
+    let run = pull(&service, |mut worker| {
+        while let Some((invocation, reply)) = worker.next()? {
+            reply.send_and_next(invocation.body());
+        }
+        Ok(())
+    });
+    let mut connection = service.connection();
+    for id in ["id-1", "id-2", "id-3"] {
+        connection.invoke(Event::new(id, "x"));
+        connection.request().assert_response(id);
+        connection.take_answer();
+    }
+    connection.expect_next();
+    run.stop();
+}
+
+#[test]
+fn a_worker_returns_the_error_that_ends_it() {
+    let service = Service::start();
+    let run = pull(&service, |mut worker| {
+        while let Some((_, reply)) = worker.next()? {
+            reply.send("");
+        }
+        Ok(())
+    });
+    let mut connection = service.connection();
+    connection.invoke(Event::new("id-1", ""));
+    connection.request();
+    connection.refuse(500, "InternalServerError", "no");
+    let error = run.error();
+    assert!(error.contains("response was answered with 500"), "{error}");
+}
+
+#[test]
+fn workers_of_one_runtime_take_invocations_at_the_same_time() {
+    let service = Service::start();
+    let runtime = service.runtime().slots(3);
+    let stop = runtime.stop_handle();
+    let run = Running::new(service.lines(), stop, move || {
+        let barrier = Arc::new(Barrier::new(3));
+        let threads = runtime.into_workers().into_iter().map(|mut worker| {
+            let barrier = barrier.clone();
+            thread::spawn(move || {
+                while let Some((invocation, reply)) = worker.next()? {
+                    barrier.wait();
+                    reply.send(invocation.body());
+                }
+                Ok(())
+            })
+        });
+        let threads: Vec<_> = threads.collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("no panic"))
+    });
+    let mut connections: Vec<_> = (0..3).map(|_| service.connection()).collect();
+    for connection in &mut connections {
+        connection.invoke(Event::new("id-1", "x"));
+    }
+    for connection in &mut connections {
+        connection.request().assert_response("id-1");
+        connection.take_answer();
+        connection.expect_next();
+    }
+    assert_eq!(run.stop(), [""; 0]);
+}
