@@ -101,7 +101,7 @@ impl<'a> JsonStr<'a> {
     }
 
     /// The characters, unescaped.
-    pub fn chars(&self) -> impl Iterator<Item = char> + 'a {
+    pub fn chars(&self) -> impl Iterator<Item = char> + Clone + 'a {
         let mut rest = self.0;
         core::iter::from_fn(move || {
             let mut characters = rest.chars();

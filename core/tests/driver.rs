@@ -310,3 +310,35 @@ fn a_500_ends_the_driver_whatever_it_answers() {
         assert_eq!(reply.status(), 500);
     }
 }
+
+#[test]
+fn a_head_that_fills_the_buffer_leaves_its_event_too_large() {
+    let large = event("a", b"12345");
+    let script = Script::new(&[&[&large, ACCEPTED, &event("b", b"")]]);
+    let seen = script.seen.clone();
+    let (mut events, mut requests) = (vec![0; large.len() - 5], [0; 4096]);
+    let machine = Machine::new(endpoint());
+    let mut driver = Driver::new(machine, script, &mut events[..], &mut requests[..]);
+    assert_eq!(driver.next().unwrap().unwrap().0.request_id(), "b");
+    assert!(seen.borrow().text(0).contains("Runtime.EventTooLarge"));
+}
+
+#[test]
+fn an_error_at_the_end_of_a_stream_is_cut_to_the_buffer() {
+    let script = Script::new(&[&[&event("a", b"1"), ACCEPTED]]);
+    let seen = script.seen.clone();
+    let (mut events, mut requests) = ([0; 4096], [0; 2048]);
+    let machine = Machine::new(endpoint());
+    let mut driver = Driver::new(machine, script, &mut events[..], &mut requests[..]);
+    let (_, reply) = driver.next().unwrap().unwrap();
+    let mut stream = reply.stream(ContentType::TEXT);
+    stream.write(b"half").unwrap();
+    let message = "x".repeat(10_000);
+    assert!(matches!(
+        stream.fail(&ErrorReport::new("Function.Half", &message)).answer(),
+        Answer::Known(_)
+    ));
+    let text = seen.borrow().text(0);
+    assert!(text.contains("0\r\nLambda-Runtime-Function-Error-Type: Function.Half\r\n"), "{text}");
+    assert!(text.ends_with("\r\n\r\n"), "{text}");
+}

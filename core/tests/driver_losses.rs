@@ -29,12 +29,13 @@ fn a_next_that_gets_nothing_is_asked_again() {
 }
 
 #[test]
-fn a_204_is_asked_again_on_the_same_connection() {
+fn a_204_is_asked_again_on_the_same_connection_and_a_second_one_after_a_pause() {
     let nothing = b"HTTP/1.1 204 No Content\r\n\r\n";
-    let mut driver = Script::new(&[&[nothing, nothing, &event("a", b"1")]]).driver();
+    let mut driver = Script::new(&[&[nothing, nothing], &[&event("a", b"1")]]).driver();
     let seen = driver.host().seen.clone();
     assert!(driver.next().unwrap().is_some());
-    assert_eq!(seen.borrow().requests(0).len(), 3);
+    assert_eq!(seen.borrow().requests(0).len(), 2);
+    assert_eq!(seen.borrow().losses, [0, 2]);
     assert!(seen.borrow().notices.is_empty());
 }
 
@@ -270,4 +271,25 @@ fn a_report_of_a_failed_start_is_sent_again_if_nothing_of_it_got_out() {
     let seen = driver.host().seen.clone();
     driver.fail_init(&ErrorReport::new("Function.NoTable", "no table")).unwrap();
     assert_eq!(seen.borrow().requests(1), ["POST /init/error"]);
+}
+
+#[test]
+fn what_a_lost_connection_has_left_behind_is_not_read_as_an_answer_on_the_next() {
+    let surplus = [&event("a", b"1")[..], b"HTTP/1.1 400 Bad\r\n\r\n"].concat();
+    let second = [ACCEPTED, &event("b", b"2")].concat();
+    let mut driver = Script::new(&[&[&surplus], &[&second]]).driver();
+    let (_, reply) = driver.next().unwrap().unwrap();
+    reply.send_and_next(b"x");
+    assert_eq!(driver.next().unwrap().unwrap().0.request_id(), "b");
+}
+
+#[test]
+fn an_answer_that_the_end_of_the_driver_leaves_unsent_is_told_of() {
+    let mut driver = Script::new(&[&[&event("a", b"1")]]).driver();
+    let seen = driver.host().seen.clone();
+    let (_, reply) = driver.next().unwrap().unwrap();
+    assert_eq!(reply.send(b"x").answer(), Answer::FateUnknown);
+    assert!(driver.next().is_err());
+    let unsent = "invocation a: the answer could not be sent: the runtime ends";
+    assert_eq!(seen.borrow().notices, [SENT_AGAIN, unsent]);
 }

@@ -165,13 +165,24 @@ fn no_content_on_next_means_ask_again() {
     // cargo lambda watch; a length would be a lie, as a 204 has no body (RFC 9112 section 6.3).
     for head in [&b"HTTP/1.1 204 X\r\n\r\n"[..], b"HTTP/1.1 204 X\r\nContent-Length: 5\r\n\r\n"] {
         let mut machine = walk(Concurrency::Single, &[Do(Next)]);
-        for _ in 0..3 {
-            let seen = receive(&mut machine, head).expect("an answer");
-            let [Seen::Outcome(reply)] = seen[..] else { panic!("{seen:?}") };
-            assert_eq!((reply.meaning(), reply.then()), (Meaning::NoInvocation, Then::Continue));
-            assert!(!machine.must_reconnect());
-            send(&mut machine, Next);
-        }
+        let seen = receive(&mut machine, head).expect("an answer");
+        let [Seen::Outcome(reply)] = seen[..] else { panic!("{seen:?}") };
+        assert_eq!((reply.meaning(), reply.then()), (Meaning::NoInvocation, Then::Continue));
+        assert!(!machine.must_reconnect());
+        send(&mut machine, Next);
+    }
+}
+
+#[test]
+fn no_content_again_and_again_means_a_pause_that_does_not_grow() {
+    let mut machine = walk(Concurrency::Single, &[Do(Next)]);
+    receive(&mut machine, b"HTTP/1.1 204 X\r\n\r\n").expect("an answer");
+    for _ in 0..3 {
+        send(&mut machine, Next);
+        receive(&mut machine, b"HTTP/1.1 204 X\r\n\r\n").expect("an answer");
+        assert!(machine.must_reconnect());
+        machine.on_disconnect();
+        assert_eq!(machine.losses(), 2);
     }
 }
 

@@ -4,8 +4,8 @@ use lambda_proto_std::{Error, Runtime};
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
-struct Event<'e> {
-    name: std::borrow::Cow<'e, str>,
+struct Event {
+    name: String,
 }
 
 #[derive(Serialize)]
@@ -15,7 +15,7 @@ struct Greeting {
 
 fn main() -> Result<(), Error> {
     Runtime::from_env()?.run(|invocation, reply| {
-        let event: Event<'_> = invocation.json()?;
+        let event: Event = invocation.json()?;
         reply.json(&Greeting { greeting: format!("Hello, {}!", event.name) })
     })
 }

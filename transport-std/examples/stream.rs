@@ -16,7 +16,8 @@ fn main() -> Result<(), Error> {
 
         let mut stream = reply.stream_http(&prelude);
         for line in 1..=lines {
-            writeln!(stream, "line {line}")?;
+            // One write is one chunk, on its way to the caller at once.
+            stream.write_all(format!("line {line}\n").as_bytes())?;
             if event.contains("fail") {
                 return Err(Failure::new("Function.GaveUp", "one line is enough"));
             }

@@ -40,7 +40,8 @@ pub enum Error {
     Protocol(ReceiveError),
     /// The service has refused `next`, or wants the process to end.
     Service(lambda_proto::Outcome),
-    /// The function could not start, which has been reported to the service.
+    /// The function could not start. That was reported to the service, or what kept the report from it
+    /// has been logged.
     Init {
         /// The reason, as it was reported.
         message: String,

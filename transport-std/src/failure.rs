@@ -10,7 +10,8 @@ use lambda_proto::driver::AsErrorReport;
 ///
 /// Every error becomes one with `?`, of type `Function.Error`; the errors behind it become lines of
 /// its stack trace. Give another type with [`Failure::new`] or [`Failure::error_type`]. The name of a
-/// Rust type is never told.
+/// Rust type is never told. What is no [`Error`] itself, such as `anyhow::Error` or a boxed one, becomes
+/// one with `.map_err(Failure::from_display)?`.
 ///
 /// ```
 /// use lambda_proto_std::Failure;
@@ -44,6 +45,11 @@ impl Failure {
             stack_trace: Cow::Borrowed(""),
             xray_cause: None,
         }
+    }
+
+    /// A failure of type `Function.Error` with anything as its message.
+    pub fn from_display(message: impl std::fmt::Display) -> Self {
+        Self::new("Function.Error", message.to_string())
     }
 
     /// The same failure with another type.

@@ -2,14 +2,16 @@
 
 use std::io;
 use std::ops::Deref;
+use std::time::{Duration, SystemTime};
 
 use lambda_proto::api::InvocationHead;
 use lambda_proto::driver::{self, Answer, AsErrorReport, Response};
 use lambda_proto::{ContentType, HttpPrelude};
 
+use crate::Failure;
 use crate::link::Growing;
+use crate::panic::InHand;
 use crate::slot::SlotHost;
-use crate::{Failure, panic};
 
 /// An invocation in hand: what came with it (by [`Deref`] to [`InvocationHead`]) and the event.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +21,13 @@ impl<'i> Invocation<'i> {
     /// The event, as whoever invoked the function sent it: any bytes, mostly JSON.
     pub fn body(&self) -> &'i [u8] {
         self.0.body()
+    }
+
+    /// The time left until the deadline, by the clock of this machine; `None` if no deadline came. It is
+    /// zero under some local services, whose deadlines lie in the past.
+    pub fn time_left(&self) -> Option<Duration> {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.deadline().map(|deadline| deadline.remaining(now))
     }
 
     /// The event, read as JSON.
@@ -51,6 +60,7 @@ pub struct Reply<'i> {
     pub(crate) inner: driver::Reply<'i, SlotHost, Growing>,
     /// Memory that stays with the worker, for bodies that have to be put together.
     pub(crate) scratch: &'i mut Vec<u8>,
+    pub(crate) in_hand: &'i InHand,
 }
 
 /// The proof that an invocation has been answered; what its handler returns.
@@ -70,7 +80,7 @@ impl<'i> Reply<'i> {
     /// The environment still runs then: work that follows belongs between this call and the return of
     /// the handler. If the service refuses the answer, that is logged and the invocation is over.
     pub fn send<'r>(self, response: impl Into<Response<'r>>) -> Sent<'i> {
-        panic::answering();
+        self.in_hand.is_answered();
         Sent(self.inner.send(response))
     }
 
@@ -79,7 +89,7 @@ impl<'i> Reply<'i> {
     ///
     /// An answer whose connection is lost is not sent again, as nobody waits for the reply to it.
     pub fn send_and_next<'r>(self, response: impl Into<Response<'r>>) -> Sent<'i> {
-        panic::answering();
+        self.in_hand.is_answered();
         Sent(self.inner.send_and_next(response))
     }
 
@@ -91,27 +101,27 @@ impl<'i> Reply<'i> {
     /// has been sent then; returned from the handler, it is what the caller gets.
     #[cfg(feature = "json")]
     pub fn json<T: serde::Serialize + ?Sized>(self, value: &T) -> Result<Sent<'i>, Failure> {
-        let Self { inner, scratch } = self;
+        let Self { inner, scratch, in_hand } = self;
         scratch.clear();
         serde_json::to_writer(&mut *scratch, value).map_err(|error| {
             let message = format!("the result cannot be written as JSON: {error}");
             Failure::new("Runtime.MarshalError", message)
         })?;
-        panic::answering();
+        in_hand.is_answered();
         Ok(Sent(inner.send(Response::new(scratch).content_type(ContentType::JSON))))
     }
 
     /// Streams the answer: the caller gets each piece as it is written.
     pub fn stream(self, content_type: ContentType<'_>) -> ResponseStream<'i> {
-        panic::answering();
+        self.in_hand.is_answered();
         ResponseStream(self.inner.stream(content_type))
     }
 
     /// Streams an HTTP response, for function URLs and API Gateway: status, headers and cookies, then
     /// the body as it is written.
     pub fn stream_http(self, prelude: &HttpPrelude<'_>) -> ResponseStream<'i> {
-        panic::answering();
-        let Self { inner, scratch } = self;
+        self.in_hand.is_answered();
+        let Self { inner, scratch, .. } = self;
         if let Err(too_small) = prelude.encode(scratch) {
             scratch.resize(too_small.needed, 0);
         }
@@ -126,7 +136,7 @@ impl<'i> Reply<'i> {
 
     /// Reports that the invocation failed, as returning the failure does, and goes on.
     pub fn fail(self, failure: &Failure) -> Sent<'i> {
-        panic::answering();
+        self.in_hand.is_answered();
         Sent(self.inner.fail(&failure.as_error_report()))
     }
 }
@@ -136,6 +146,22 @@ impl<'i> Reply<'i> {
 /// Wrap it in a [`BufWriter`](io::BufWriter) where pieces are small. Returning an error from the
 /// handler, or dropping the stream, ends it with an error that the caller sees behind what was
 /// written.
+///
+/// ```no_run
+/// # use std::io::{BufWriter, Write};
+/// # use lambda_proto_std::{ContentType, Error, Runtime};
+/// # fn main() -> Result<(), Error> {
+/// # Runtime::from_env()?.run(|_, reply| {
+/// let mut out = BufWriter::new(reply.stream(ContentType::TEXT));
+/// for number in 0..1000 {
+///     writeln!(out, "{number}")?;
+/// }
+/// let stream = out.into_inner()?;
+/// Ok(stream.finish())
+/// # })
+/// # }
+/// ```
+#[must_use = "a stream that is dropped ends with an error; `finish` it"]
 pub struct ResponseStream<'i>(driver::Stream<'i, SlotHost, Growing>);
 
 impl<'i> ResponseStream<'i> {
@@ -152,6 +178,12 @@ impl<'i> ResponseStream<'i> {
     /// Ends the stream with a failure.
     pub fn fail(self, failure: &Failure) -> Sent<'i> {
         Sent(self.0.fail(&failure.as_error_report()))
+    }
+}
+
+impl std::fmt::Debug for ResponseStream<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ResponseStream").finish_non_exhaustive()
     }
 }
 

@@ -42,6 +42,20 @@
 //! }
 //! ```
 //!
+//! A handler that is a function of its own names the lifetime of its invocation:
+//!
+//! ```no_run
+//! use lambda_proto_std::{Error, Failure, Invocation, Reply, Runtime, Sent};
+//!
+//! fn handle<'i>(invocation: Invocation<'i>, reply: Reply<'i>) -> Result<Sent<'i>, Failure> {
+//!     Ok(reply.send(invocation.request_id()))
+//! }
+//!
+//! fn main() -> Result<(), Error> {
+//!     Runtime::from_env()?.run(handle)
+//! }
+//! ```
+//!
 //! The protocol itself is in [`lambda_proto`]; this crate adds the socket, the memory, threads for
 //! several invocations at once, and the environment.
 #![forbid(unsafe_code)]
@@ -63,7 +77,7 @@ pub use error::Error;
 pub use failure::Failure;
 pub use handler::{Invocation, Reply, ResponseStream, Sent};
 pub use lambda_proto::driver::{Answer, Response};
-pub use lambda_proto::{ContentType, Deadline, Endpoint, HttpPrelude};
+pub use lambda_proto::{ContentType, Deadline, Endpoint, HttpPrelude, InvocationHead, Outcome};
 pub use runtime::Runtime;
 pub use stop::StopHandle;
 pub use worker::Worker;

@@ -1,6 +1,7 @@
 //! One line for what somebody should know.
 
 use std::fmt;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 /// Where the lines go; standard error unless the program says otherwise.
@@ -19,6 +20,7 @@ impl Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self::to(|line| eprintln!("lambda-proto: {line}"))
+        // Not `eprintln!`, which panics where nobody reads standard error any more.
+        Self::to(|line| drop(writeln!(io::stderr().lock(), "lambda-proto: {line}")))
     }
 }

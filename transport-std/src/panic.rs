@@ -1,29 +1,38 @@
 //! Panics in programs that abort on them: there is no unwinding to catch, so a hook reports what is in
-//! hand before the process ends. In programs that unwind none of this is compiled.
+//! hand before the process ends. In programs that unwind none of this does anything.
 
 #[cfg(not(panic = "abort"))]
-pub(crate) use unwinding::*;
+pub(crate) use unwinding::InHand;
 
 #[cfg(panic = "abort")]
-pub(crate) use aborting::*;
+pub(crate) use aborting::InHand;
 
 #[cfg(not(panic = "abort"))]
 mod unwinding {
     use crate::{Endpoint, Invocation};
 
-    pub(crate) fn install_hook(_endpoint: &Endpoint) {}
-    pub(crate) fn starting() {}
-    pub(crate) fn begins(_invocation: &Invocation<'_>) {}
-    pub(crate) fn answering() {}
+    /// What a worker is about.
+    pub(crate) struct InHand;
+
+    impl InHand {
+        pub(crate) fn new(_endpoint: &Endpoint) -> Self {
+            Self
+        }
+
+        pub(crate) fn starts(&self) {}
+
+        pub(crate) fn begins(&self, _invocation: &Invocation<'_>) {}
+
+        pub(crate) fn is_answered(&self) {}
+    }
 }
 
 #[cfg(panic = "abort")]
 mod aborting {
     use std::io::{Read, Write};
     use std::panic::{self, PanicHookInfo};
-    use std::sync::{Mutex, MutexGuard, Once, PoisonError};
-    use std::thread::{self, ThreadId};
-    use std::time::Duration;
+    use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
+    use std::time::{Duration, Instant};
 
     use lambda_proto::ErrorReport;
     use lambda_proto::api::{InvocationIds, Request};
@@ -31,85 +40,103 @@ mod aborting {
     use crate::failure::{PANIC, panic_message};
     use crate::{Endpoint, Invocation, slot};
 
-    /// How long a dying process waits for the service.
+    /// How long a dying process waits for the service, altogether.
     const PATIENCE: Duration = Duration::from_secs(2);
 
-    /// What each worker's thread is about and has not begun to answer. A panic anywhere ends all.
-    static IN_HAND: Mutex<Vec<(ThreadId, InHand)>> = Mutex::new(Vec::new());
+    /// Every worker: a panic anywhere in the process ends them all.
+    static WORKERS: Mutex<Vec<Weak<Worker>>> = Mutex::new(Vec::new());
 
-    /// An invocation, or the start of the function.
-    type InHand = Option<InvocationIds>;
-
-    pub(crate) fn install_hook(endpoint: &Endpoint) {
-        static INSTALLED: Once = Once::new();
-        let endpoint = endpoint.clone();
-        INSTALLED.call_once(|| {
-            let before = panic::take_hook();
-            panic::set_hook(Box::new(move |info| {
-                before(info);
-                report(&endpoint, info);
-            }));
-        });
+    struct Worker {
+        endpoint: Endpoint,
+        doing: Mutex<Doing>,
     }
 
-    pub(crate) fn starting() {
-        set(Some(None));
+    /// What has begun and is not answered.
+    #[expect(clippy::large_enum_variant, reason = "one for each worker, never moved")]
+    enum Doing {
+        Nothing,
+        Start,
+        Invocation(InvocationIds),
     }
 
-    pub(crate) fn begins(invocation: &Invocation<'_>) {
-        set(InvocationIds::of(invocation).ok().map(Some));
+    /// What a worker is about.
+    pub(crate) struct InHand(Arc<Worker>);
+
+    impl InHand {
+        pub(crate) fn new(endpoint: &Endpoint) -> Self {
+            static INSTALLED: Once = Once::new();
+            INSTALLED.call_once(|| {
+                let before = panic::take_hook();
+                panic::set_hook(Box::new(move |info| {
+                    before(info);
+                    report(info);
+                }));
+            });
+            let doing = Mutex::new(Doing::Nothing);
+            let worker = Arc::new(Worker { endpoint: endpoint.clone(), doing });
+            let mut workers = lock(&WORKERS);
+            workers.retain(|worker| worker.strong_count() > 0);
+            workers.push(Arc::downgrade(&worker));
+            Self(worker)
+        }
+
+        pub(crate) fn starts(&self) {
+            *lock(&self.0.doing) = Doing::Start;
+        }
+
+        pub(crate) fn begins(&self, invocation: &Invocation<'_>) {
+            if let Ok(ids) = InvocationIds::of(invocation) {
+                *lock(&self.0.doing) = Doing::Invocation(ids);
+            }
+        }
+
+        pub(crate) fn is_answered(&self) {
+            *lock(&self.0.doing) = Doing::Nothing;
+        }
     }
 
-    pub(crate) fn answering() {
-        set(None);
+    /// Nothing panics while one of these is held.
+    fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set(in_hand: Option<InHand>) {
-        let thread = thread::current().id();
-        let mut all = lock();
-        all.retain(|(other, _)| *other != thread);
-        all.extend(in_hand.map(|in_hand| (thread, in_hand)));
-    }
-
-    /// Nothing panics while it is held.
-    fn lock() -> MutexGuard<'static, Vec<(ThreadId, InHand)>> {
-        IN_HAND.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn report(endpoint: &Endpoint, info: &PanicHookInfo<'_>) {
+    fn report(info: &PanicHookInfo<'_>) {
         let message = match info.payload_as_str() {
             Some(message) => message.to_owned(),
             None => panic_message(&()),
         };
         let place = info.location().map(|place| format!("{place}")).unwrap_or_default();
         let report = ErrorReport::new(PANIC, &message).stack_trace(&place);
-        let all = std::mem::take(&mut *lock());
-        for (_, in_hand) in &all {
-            post(
-                endpoint,
-                match in_hand {
-                    None => Request::InitError { report },
-                    Some(ids) => Request::Error { ids, report },
-                },
-            );
+        let until = Instant::now() + PATIENCE;
+        let workers: Vec<_> = lock(&WORKERS).iter().filter_map(Weak::upgrade).collect();
+        for worker in workers {
+            // Held while posting, so that its worker cannot begin to answer meanwhile.
+            let doing = lock(&worker.doing);
+            let request = match &*doing {
+                Doing::Nothing => continue,
+                Doing::Start => Request::InitError { report },
+                Doing::Invocation(ids) => Request::Error { ids, report },
+            };
+            post(&worker.endpoint, request, until);
         }
     }
 
     /// Posts on a connection of its own: the worker's may be in any state.
-    fn post(endpoint: &Endpoint, request: Request<'_>) {
+    fn post(endpoint: &Endpoint, request: Request<'_>, until: Instant) {
         let mut bytes = vec![0; 1024];
         let length = request.encode(endpoint, &mut bytes).or_else(|too_small| {
             bytes.resize(too_small.needed, 0);
             request.encode(endpoint, &mut bytes)
         });
-        let (Ok(length), Ok(mut stream)) = (length, slot::connect(endpoint, PATIENCE)) else {
+        let left = || until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        let (Ok(length), Ok(mut stream)) = (length, slot::connect(endpoint, left())) else {
             return;
         };
         // The process must not end before the service has read the report, which its reply shows.
         let _best_effort = stream
-            .set_read_timeout(Some(PATIENCE))
-            .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
+            .set_write_timeout(Some(left()))
             .and_then(|()| stream.write_all(&bytes[..length]))
+            .and_then(|()| stream.set_read_timeout(Some(left())))
             .and_then(|()| stream.read(&mut [0; 512]));
     }
 }

@@ -7,10 +7,11 @@ use lambda_proto::{Concurrency, Endpoint};
 
 use crate::handler::{Invocation, Reply, Sent};
 use crate::log::Log;
+use crate::panic::InHand;
 use crate::settings::Settings;
 use crate::stop::StopHandle;
 use crate::worker::Worker;
-use crate::{Error, Failure, environment, panic};
+use crate::{Error, Failure, environment};
 
 /// A Lambda runtime, configured but not connected.
 ///
@@ -100,10 +101,10 @@ impl Runtime {
     ///
     /// [`Error::Init`]. If the report does not get through, that is logged.
     pub fn init<T>(&self, start: impl FnOnce() -> Result<T, Failure>) -> Result<T, Error> {
-        panic::install_hook(&self.settings.endpoint);
-        panic::starting();
+        let in_hand = InHand::new(&self.settings.endpoint);
+        in_hand.starts();
         let result = catch_unwind(AssertUnwindSafe(start));
-        panic::answering();
+        in_hand.is_answered();
         let failure = match result {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(failure)) => failure,
@@ -121,8 +122,9 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// An [`Error`] when the conversation cannot go on. With several slots each ends for itself, with a
-    /// line in the log, and the last error is returned when all have ended.
+    /// An [`Error`] when the conversation cannot go on. With several slots, one whose connection speaks
+    /// nonsense begins anew after a pause, and the others do not notice; if the service wants the
+    /// process to end (500), all slots end when they have answered what is in hand.
     pub fn run<F>(self, handler: F) -> Result<(), Error>
     where
         F: for<'i> Fn(Invocation<'i>, Reply<'i>) -> Result<Sent<'i>, Failure> + Sync,
@@ -130,7 +132,7 @@ impl Runtime {
         if self.slots == 1 {
             return self.run_mut(handler);
         }
-        let log = &self.settings.log.clone();
+        let settings = &self.settings.clone();
         let handler = &handler;
         thread::scope(|scope| {
             let threads: Vec<_> = self
@@ -139,13 +141,9 @@ impl Runtime {
                 .enumerate()
                 .map(|(slot, worker)| {
                     let name = format!("lambda-slot-{slot}");
-                    thread::Builder::new().name(name).spawn_scoped(scope, move || {
-                        let result = worker.run(handler);
-                        if let Err(error) = &result {
-                            log.line(format_args!("slot {slot} has ended: {error}"));
-                        }
-                        result
-                    })
+                    thread::Builder::new()
+                        .name(name)
+                        .spawn_scoped(scope, move || run_slot(slot, worker, settings, handler))
                 })
                 .collect();
             let mut result = Ok(());
@@ -156,7 +154,7 @@ impl Runtime {
                     // A panic here is not the handler's, which was caught.
                     Ok(Err(payload)) => std::panic::resume_unwind(payload),
                     Err(error) => {
-                        log.line(format_args!("a slot has no thread: {error}"));
+                        settings.log.line(format_args!("a slot has no thread: {error}"));
                         result = Err(Error::Thread(error));
                     }
                 }
@@ -191,5 +189,30 @@ impl Runtime {
 
     fn concurrency(&self) -> Concurrency {
         if self.slots == 1 { Concurrency::Single } else { Concurrency::Multi }
+    }
+}
+
+/// Runs one slot of several for as long as its trouble is its own.
+fn run_slot<F>(slot: usize, first: Worker, settings: &Settings, handler: &F) -> Result<(), Error>
+where
+    F: for<'i> Fn(Invocation<'i>, Reply<'i>) -> Result<Sent<'i>, Failure> + Sync,
+{
+    let mut worker = first;
+    loop {
+        match worker.run(handler) {
+            Err(error @ Error::Protocol(_)) => {
+                settings.log.line(format_args!("slot {slot} begins anew: {error}"));
+                settings.stop.pause(Duration::from_secs(1));
+                worker = Worker::new(settings, Concurrency::Multi);
+            }
+            Err(error) => {
+                settings.log.line(format_args!("slot {slot} has ended: {error}"));
+                if let Error::Service(_) = error {
+                    settings.stop.stop();
+                }
+                return Err(error);
+            }
+            Ok(()) => return Ok(()),
+        }
     }
 }

@@ -32,7 +32,6 @@ impl Host for SlotHost {
         let began = Instant::now();
         // The first loss is an ordinary one, of a connection that went stale.
         let mut pauses = losses.saturating_sub(1);
-        let mut has_failed = false;
         if losses == 3 {
             self.log.line(format_args!(
                 "the Runtime API at {} hangs up without an invocation; asking again, less and less often",
@@ -41,12 +40,13 @@ impl Host for SlotHost {
         }
         loop {
             if pauses > 0 {
-                self.stop.pause(back_off(pauses));
+                let left = self.patience.saturating_sub(began.elapsed());
+                self.stop.pause(back_off(pauses).min(left));
             }
             let patience = self.patience.saturating_sub(began.elapsed());
             let reason = match self.try_connect(patience) {
                 Ok(socket) => {
-                    if has_failed {
+                    if self.stop.note_reachable(true) {
                         let waited = began.elapsed().as_secs_f64();
                         self.log.line(format_args!(
                             "connected to the Runtime API at {} after {waited:.1} s",
@@ -66,13 +66,12 @@ impl Host for SlotHost {
                 let address = address.to_owned();
                 return Err(NoConnection::Unreachable { address, waited, reason });
             }
-            if !has_failed {
+            if self.stop.note_reachable(false) {
                 self.log.line(format_args!(
                     "no connection to the Runtime API at {address}: {reason}; trying again for {:?}",
                     self.patience
                 ));
             }
-            has_failed = true;
             pauses = pauses.saturating_add(1);
         }
     }
@@ -86,7 +85,11 @@ impl Host for SlotHost {
     }
 
     fn begin_wait(&mut self) -> bool {
-        self.stop.begin_wait(&self.slot)
+        let is_waiting = self.stop.begin_wait(&self.slot);
+        if !is_waiting {
+            self.slot.set_socket(None);
+        }
+        is_waiting
     }
 
     fn end_wait(&mut self) -> bool {
@@ -110,8 +113,9 @@ impl Drop for SlotHost {
 
 /// Connects to the first address of the endpoint that answers.
 pub(crate) fn connect(endpoint: &Endpoint, patience: Duration) -> io::Result<TcpStream> {
-    // A timeout of zero is refused by the standard library.
-    let patience = patience.max(Duration::from_millis(1));
+    // No address may use up the patience that the others need, nor keep a stop waiting; a timeout of
+    // zero is refused by the standard library.
+    let patience = patience.clamp(Duration::from_millis(1), Duration::from_secs(2));
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in (endpoint.host(), endpoint.port()).to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, patience) {

@@ -7,7 +7,8 @@ use std::time::Duration;
 ///
 /// A worker that waits for an invocation stops at once; one that runs a handler stops when the
 /// answer has been sent. An invocation that the service hands out at the very moment a worker
-/// stops waiting is lost to it, as it is when Lambda ends the environment.
+/// stops waiting is lost to it, or reported as failed if a part of its event has arrived; the same
+/// happens when Lambda ends the environment.
 #[derive(Clone, Debug, Default)]
 pub struct StopHandle {
     shared: Arc<Shared>,
@@ -16,6 +17,7 @@ pub struct StopHandle {
 #[derive(Debug, Default)]
 struct Shared {
     is_stopping: AtomicBool,
+    is_unreachable: AtomicBool,
     slots: Mutex<Vec<Arc<Slot>>>,
     changed: Condvar,
 }
@@ -61,6 +63,11 @@ impl StopHandle {
 
     pub(crate) fn remove(&self, slot: &Arc<Slot>) {
         lock(&self.shared.slots).retain(|other| !Arc::ptr_eq(other, slot));
+    }
+
+    /// Notes whether a slot has found the service; `true` if that is a change.
+    pub(crate) fn note_reachable(&self, is_reachable: bool) -> bool {
+        self.shared.is_unreachable.swap(!is_reachable, SeqCst) == is_reachable
     }
 
     /// Sleeps so long, or until it is time to stop.

@@ -6,9 +6,10 @@ use lambda_proto::{Concurrency, ErrorReport, Machine, Phase};
 
 use crate::handler::{Invocation, Reply, Sent};
 use crate::link::Growing;
+use crate::panic::InHand;
 use crate::settings::Settings;
 use crate::slot::SlotHost;
-use crate::{Error, Failure, panic};
+use crate::{Error, Failure};
 
 /// One connection and its memory, to take invocations from one by one.
 ///
@@ -27,13 +28,14 @@ use crate::{Error, Failure, panic};
 pub struct Worker {
     driver: Driver<SlotHost, Growing>,
     scratch: Vec<u8>,
+    in_hand: InHand,
 }
 
 /// An invocation that is still in hand is reported as failed.
 impl Drop for Worker {
     fn drop(&mut self) {
         if self.driver.machine().phase() == Phase::Invoking {
-            panic::answering();
+            self.in_hand.is_answered();
             let message = "the function ended with the invocation in hand";
             self.driver.fail_in_hand(&ErrorReport::new("Runtime.NoResponse", message));
         }
@@ -45,7 +47,6 @@ const FIRST_EVENT: usize = 16 * 1024;
 
 impl Worker {
     pub(crate) fn new(settings: &Settings, concurrency: Concurrency) -> Self {
-        panic::install_hook(&settings.endpoint);
         let machine = Machine::with_concurrency(settings.endpoint.clone(), concurrency);
         let host = SlotHost {
             endpoint: settings.endpoint.clone(),
@@ -58,13 +59,18 @@ impl Worker {
         let most = MAX_REQUEST_HEAD + MAX_XRAY_CAUSE + MAX_ERROR_BODY;
         let requests = Growing::new(2 * MAX_REQUEST_HEAD, most);
         let driver = Driver::new(machine, host, events, requests);
-        Self { driver: driver.with_max_event(settings.max_event), scratch: Vec::new() }
+        Self {
+            driver: driver.with_max_event(settings.max_event),
+            scratch: Vec::new(),
+            in_hand: InHand::new(&settings.endpoint),
+        }
     }
 
     /// Waits for the next invocation, however long that takes; `None` once the runtime is
     /// [stopped](crate::StopHandle).
     ///
-    /// An invocation whose reply was dropped is reported as failed first.
+    /// An invocation whose reply was dropped is reported as failed first. Panics of the program are not
+    /// caught here; the invocation that they leave in hand is reported when the worker is dropped.
     ///
     /// # Errors
     ///
@@ -72,15 +78,24 @@ impl Worker {
     /// zero.
     #[expect(clippy::should_implement_trait, reason = "what it returns borrows from the worker")]
     pub fn next(&mut self) -> Result<Option<(Invocation<'_>, Reply<'_>)>, Error> {
+        // What is still in hand is now the driver's to report.
+        self.in_hand.is_answered();
         let next = match self.driver.next() {
             Ok(next) => next,
             Err(error) => return Error::from_driver(error).map_or(Ok(None), Err),
         };
         Ok(next.map(|(invocation, inner)| {
             let invocation = Invocation(invocation);
-            panic::begins(&invocation);
-            (invocation, Reply { inner, scratch: &mut self.scratch })
+            self.in_hand.begins(&invocation);
+            (invocation, Reply { inner, scratch: &mut self.scratch, in_hand: &self.in_hand })
         }))
+    }
+
+    /// Fails the invocation of the last [`next`](Self::next), for when its reply is used up, as by
+    /// [`Reply::json`] with a value that cannot be written. If it has been answered, that is logged.
+    pub fn fail(&mut self, failure: &Failure) {
+        self.in_hand.is_answered();
+        self.driver.fail_in_hand(&failure.as_error_report());
     }
 
     /// Calls `handler` for every invocation until the runtime is stopped.
@@ -92,10 +107,14 @@ impl Worker {
             // A handler that panicked may have left data of its own half changed, which it will see
             // again; ours it only holds by `invocation` and `reply`, which are gone.
             let result = catch_unwind(AssertUnwindSafe(|| handler(invocation, reply).map(drop)));
-            let result = result.unwrap_or_else(|payload| Err(Failure::from_panic(&*payload)));
+            let result = result.unwrap_or_else(|payload| {
+                let failure = Failure::from_panic(&*payload);
+                // What was thrown may throw again when it is dropped.
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+                Err(failure)
+            });
             if let Err(failure) = result {
-                panic::answering();
-                self.driver.fail_in_hand(&failure.as_error_report());
+                self.fail(&failure);
             }
         }
         Ok(())

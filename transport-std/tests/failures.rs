@@ -51,7 +51,8 @@ fn any_std_error_becomes_a_function_error_with_its_message() {
     let expected =
         json!({"errorType": "Function.Error", "errorMessage": "invalid digit found in string"});
     assert_eq!(outcome.request.json(), expected);
-    assert_eq!(outcome.lines, [""; 0]);
+    let line = "invocation id-1: failed: Function.Error: invalid digit found in string";
+    assert_eq!(outcome.lines, [line]);
 }
 
 #[test]
@@ -121,7 +122,7 @@ fn reply_fail_reports_from_inside_the_handler() {
     });
     outcome.request.assert_error("id-1", "Function.Late");
     assert_eq!(outcome.request.json()["errorMessage"], "too late for that");
-    assert_eq!(outcome.lines, [""; 0]);
+    assert_eq!(outcome.lines, ["invocation id-1: failed: Function.Late: too late for that"]);
 }
 
 #[test]
@@ -220,7 +221,10 @@ fn an_error_after_reply_fail_is_logged_and_the_first_one_counts() {
     outcome.request.assert_error("id-1", "Function.First");
     assert_eq!(
         outcome.lines,
-        ["invocation id-1: failed after it was answered: Function.Second: two"]
+        [
+            "invocation id-1: failed: Function.First: one",
+            "invocation id-1: failed after it was answered: Function.Second: two"
+        ]
     );
 }
 
@@ -236,5 +240,6 @@ fn a_handler_that_always_fails_keeps_the_loop_going() {
         connection.take_answer();
     }
     connection.expect_next();
-    assert_eq!(run.stop(), [""; 0]);
+    let lines = (0..10).map(|round| format!("invocation id-{round}: failed: Function.Always: no"));
+    assert_eq!(run.stop(), lines.collect::<Vec<_>>());
 }

@@ -21,7 +21,7 @@ fn the_event_comes_back_as_the_handler_answers_it() {
 #[test]
 fn a_response_states_its_content_type() {
     let outcome = invoke_once(Event::new("id-1", ""), |_, reply| {
-        Ok(reply.send(Response::new(b"<p>").content_type(ContentType::new(b"text/html")?)))
+        Ok(reply.send(Response::new(b"<p>").content_type(ContentType::from_bytes(b"text/html")?)))
     });
     assert_eq!(outcome.request.header("Content-Type"), Some("text/html"));
 }

@@ -95,7 +95,7 @@ fn a_content_type_that_would_leave_its_header_is_an_error_of_its_invocation() {
     for wrong in ["a\r\nX-Injected: yes", "a\nb", "a\rb", "a\0b", "", &long] {
         let wrong = wrong.to_owned();
         let outcome = invoke_once(Event::new("id-1", ""), move |_, reply| {
-            let content_type = ContentType::new(wrong.as_bytes())?;
+            let content_type = ContentType::from_bytes(wrong.as_bytes())?;
             Ok(reply.send(Response::new(b"").content_type(content_type)))
         });
         outcome.request.assert_error("id-1", "Function.Error");

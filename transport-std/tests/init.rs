@@ -191,6 +191,8 @@ fn address_and_slots_are_taken_from_the_environment() {
     for connection in &mut connections {
         connection.invoke(Event::new("id-1", "x"));
         connection.request().assert_response("id-1");
+    }
+    for connection in &mut connections {
         connection.refuse(500, "InternalServerError", "no");
     }
     service.expect_no_connection();

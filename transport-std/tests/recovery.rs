@@ -100,7 +100,7 @@ fn an_error_without_a_reply_is_sent_once_more() {
     connection.request().assert_error("id-1", "Function.A");
     connection.take_answer();
     connection.expect_next();
-    assert_eq!(run.stop(), [SENT_AGAIN]);
+    assert_eq!(run.stop(), ["invocation id-1: failed: Function.A: b", SENT_AGAIN]);
 }
 
 #[test]

@@ -36,7 +36,10 @@ fn assert_logged_and_over(is_failing: bool, status: u16, meaning: &str) {
     let expected = format!(
         "invocation id-1: {call} was answered with {status}: {meaning} (SomeType: some words)"
     );
-    assert_eq!(run.stop(), [expected]);
+    let lines = run.stop();
+    let failed = if is_failing { &["invocation id-1: failed: Function.A: b"][..] } else { &[] };
+    assert_eq!(lines[..lines.len() - 1], *failed);
+    assert_eq!(lines.last(), Some(&expected));
 }
 
 #[test]
@@ -214,14 +217,29 @@ fn after_a_204_the_next_is_asked_for_again() {
     let service = Service::start();
     let run = service.run(|_, reply| Ok(reply.send("x")));
     let mut connection = service.connection();
-    for _ in 0..3 {
-        connection.expect_next();
-        connection.send("HTTP/1.1 204 No Content\r\n\r\n");
-    }
+    connection.expect_next();
+    connection.send("HTTP/1.1 204 No Content\r\n\r\n");
     connection.invoke(Event::new("id-1", ""));
     connection.request().assert_response("id-1");
     connection.take_answer();
     assert_eq!(run.stop(), [""; 0]);
+}
+
+#[test]
+fn a_service_that_answers_204_at_once_is_not_asked_in_a_busy_loop() {
+    let service = Service::start();
+    let run = service.run(|_, reply| Ok(reply.send("x")));
+    let began = Instant::now();
+    let mut asked = 0;
+    while began.elapsed() < Duration::from_millis(500) {
+        let mut connection = service.connection();
+        connection.expect_next();
+        connection.send("HTTP/1.1 204 No Content\r\n\r\n");
+        asked += 1;
+    }
+    // Pauses of at least 25 ms follow the second answer.
+    assert!((3..=22).contains(&asked), "asked {asked} times in half a second");
+    run.stop();
 }
 
 /// Answers `next` four times with 503; the pauses grow, so they take at least 25 + 50 + 100 + 200 ms.

@@ -68,7 +68,8 @@ fn a_worker_reports_failures_by_its_reply() {
     connection.request().assert_error("id-1", "Function.Script");
     connection.take_answer();
     connection.expect_next();
-    assert_eq!(run.stop(), [""; 0]);
+    let line = "invocation id-1: failed: Function.Script: line 3: no such name";
+    assert_eq!(run.stop(), [line]);
 }
 
 #[test]

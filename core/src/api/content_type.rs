@@ -14,6 +14,8 @@ impl<'a> ContentType<'a> {
     pub const JSON: ContentType<'static> = ContentType(b"application/json");
     /// `application/octet-stream`
     pub const OCTET_STREAM: ContentType<'static> = ContentType(b"application/octet-stream");
+    /// `text/html; charset=utf-8`
+    pub const HTML: ContentType<'static> = ContentType(b"text/html; charset=utf-8");
     /// `text/plain; charset=utf-8`
     pub const TEXT: ContentType<'static> = ContentType(b"text/plain; charset=utf-8");
     /// `application/vnd.awslambda.http-integration-response`: the body begins with an
@@ -23,13 +25,20 @@ impl<'a> ContentType<'a> {
 
     /// Checks a content type: 1 to [`MAX_CONTENT_TYPE`] bytes without control characters.
     ///
-    /// Bytes above 127 are allowed, as a field value may hold them (RFC 9110 section 5.5), so the
-    /// content type of an event can always be sent back.
-    ///
     /// # Errors
     ///
     /// [`InvalidContentType`] if it is empty, too long, or holds CR, LF, NUL or another control.
-    pub const fn new(value: &'a [u8]) -> Result<Self, InvalidContentType> {
+    pub const fn new(value: &'a str) -> Result<Self, InvalidContentType> {
+        Self::from_bytes(value.as_bytes())
+    }
+
+    /// As [`new`](Self::new), for any bytes: a field value may hold bytes above 127 (RFC 9110 section
+    /// 5.5), so the content type of an event can always be sent back.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub const fn from_bytes(value: &'a [u8]) -> Result<Self, InvalidContentType> {
         if value.is_empty() || value.len() > MAX_CONTENT_TYPE {
             return Err(InvalidContentType);
         }

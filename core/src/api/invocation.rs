@@ -105,7 +105,7 @@ impl<'b> InvocationHead<'b> {
 
     /// The content type of the event; AWS always sends one.
     pub fn content_type(&self) -> Option<ContentType<'b>> {
-        self.value(Field::ContentType).and_then(|value| ContentType::new(value).ok())
+        self.value(Field::ContentType).and_then(|value| ContentType::from_bytes(value).ok())
     }
 
     /// Any other header by name, in any case; its first value that is not empty.

@@ -1,4 +1,4 @@
-use core::fmt;
+use core::fmt::{self, Write};
 
 use crate::api::ServiceError;
 use crate::{Outcome, ReceiveError};
@@ -132,12 +132,21 @@ pub enum Trouble<'a> {
     SentAgain,
     /// The connection was lost and the answer cannot be sent again: nobody knows whether it arrived.
     FateUnknown,
+    /// The driver ends, and the answer, or the error, has not been sent.
+    Unsent,
     /// The connection was lost in the middle of the event; an error is reported for it.
     EventLost,
     /// The event did not fit its buffer; an error is reported for it.
     EventTooLarge,
     /// The handler dropped its reply; an error is reported for it.
     Unanswered,
+    /// The handler failed, which is reported to the service.
+    Failed {
+        /// The type of the error.
+        error_type: &'a str,
+        /// Its message.
+        message: &'a str,
+    },
     /// The handler failed after it had answered, which changes nothing for the caller.
     FailedAfterAnswer {
         /// The type of the error.
@@ -156,7 +165,12 @@ impl fmt::Display for Notice<'_> {
             Trouble::Refused { outcome, detail } => {
                 outcome.fmt(f)?;
                 match ServiceError::parse(detail) {
-                    Ok(error) => write!(f, " ({}: {})", error.error_type, error.error_message),
+                    Ok(error) => write!(
+                        f,
+                        " ({}: {})",
+                        OneLine(error.error_type.chars()),
+                        OneLine(error.error_message.chars())
+                    ),
                     Err(_) if detail.is_empty() => Ok(()),
                     Err(_) => write!(f, " ({})", detail.trim_ascii().escape_ascii()),
                 }
@@ -168,12 +182,33 @@ impl fmt::Display for Notice<'_> {
             Trouble::FateUnknown => f.write_str(
                 "connection lost before the reply; whether the answer arrived is unknown",
             ),
+            Trouble::Unsent => f.write_str("the answer could not be sent: the runtime ends"),
             Trouble::EventLost => f.write_str("connection lost in the middle of the event"),
             Trouble::EventTooLarge => f.write_str("the event does not fit the buffer"),
             Trouble::Unanswered => f.write_str("the handler gave no answer"),
-            Trouble::FailedAfterAnswer { error_type, message } => {
-                write!(f, "failed after it was answered: {error_type}: {message}")
+            Trouble::Failed { error_type, message } => {
+                write!(f, "failed: {}: {}", OneLine(error_type.chars()), OneLine(message.chars()))
             }
+            Trouble::FailedAfterAnswer { error_type, message } => write!(
+                f,
+                "failed after it was answered: {}: {}",
+                OneLine(error_type.chars()),
+                OneLine(message.chars())
+            ),
         }
+    }
+}
+
+/// Text of somebody else, as it may stand in a log: no line breaks, and not endless.
+struct OneLine<I>(I);
+
+impl<I: Iterator<Item = char> + Clone> fmt::Display for OneLine<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MOST: usize = 1000;
+        let mut characters = self.0.clone();
+        for character in characters.by_ref().take(MOST) {
+            f.write_char(if character.is_control() { ' ' } else { character })?;
+        }
+        if characters.next().is_some() { f.write_str("…") } else { Ok(()) }
     }
 }

@@ -31,8 +31,8 @@ enum Keeping {
     /// No event has begun.
     Nothing,
     Event,
-    /// The event was too large; its body is thrown away as it comes.
-    HeadOnly,
+    /// The event was too large; what is left of it is thrown away as it comes.
+    TooLarge,
 }
 
 /// What the machine has found. Borrows stay valid until the inbox is used again.
@@ -96,7 +96,7 @@ impl<S: Storage> Inbox<S> {
     }
 
     pub(super) fn is_too_large(&self) -> bool {
-        self.keeping == Keeping::HeadOnly
+        self.keeping == Keeping::TooLarge
     }
 
     pub(super) fn invocation(&self) -> (InvocationHead<'_>, &[u8]) {
@@ -112,8 +112,10 @@ impl<S: Storage> Inbox<S> {
         machine: &mut Machine,
     ) -> Result<Option<Found<'_>>, ReceiveError> {
         let mut cursor = self.storage.bytes().get(self.start..self.end).unwrap_or_default();
-        let event = machine.receive(&mut cursor)?;
+        let event = machine.receive(&mut cursor);
+        // An error voids what is left, and the machine has moved the cursor over it.
         self.start = self.end - cursor.len();
+        let event = event?;
         Ok(match event {
             None => None,
             Some(Event::Invocation(head)) => {
@@ -152,7 +154,7 @@ impl<S: Storage> Inbox<S> {
     /// Moves the piece that ends at `start` to the end of the body, unless it stands there already.
     fn keep(&mut self, length: usize) {
         if length > self.max_event - (self.body_end - self.body) {
-            return self.keep_head_only();
+            return self.give_up_event();
         }
         let from = self.start - length;
         if from != self.body_end {
@@ -164,12 +166,12 @@ impl<S: Storage> Inbox<S> {
     /// Room to read into, never empty; `None` if a head fills the storage and cannot be completed.
     pub(super) fn room(&mut self, machine: &Machine) -> Option<&mut [u8]> {
         if self.start == self.end {
-            let to = if self.keeping == Keeping::Nothing { self.reserved } else { self.body_end };
+            let to = if self.keeping == Keeping::Event { self.body_end } else { self.reserved };
             (self.start, self.end) = (to, to);
         }
         let announced = usize::try_from(machine.announced()).unwrap_or(usize::MAX);
         let length = self.storage.bytes().len();
-        if self.keeping != Keeping::HeadOnly
+        if self.keeping != Keeping::TooLarge
             && (self.end == length || announced > length - self.end)
         {
             self.compact();
@@ -180,22 +182,19 @@ impl<S: Storage> Inbox<S> {
             }
         }
         if self.end == self.storage.bytes().len() {
-            match self.keeping {
-                Keeping::Nothing => return None,
-                Keeping::Event | Keeping::HeadOnly => {
-                    self.keep_head_only();
-                    self.compact();
-                }
+            if self.keeping == Keeping::Nothing {
+                return None;
             }
+            self.give_up_event();
+            self.compact();
         }
         let end = self.end;
         self.storage.bytes_mut().get_mut(end..).filter(|room| !room.is_empty())
     }
 
-    /// Throws away the body, and from now on every piece of it.
-    fn keep_head_only(&mut self) {
-        self.keeping = Keeping::HeadOnly;
-        self.body_end = self.body;
+    /// Throws away the event, and from now on every piece of it. The machine knows its id.
+    fn give_up_event(&mut self) {
+        self.keeping = Keeping::TooLarge;
     }
 
     pub(super) fn filled(&mut self, length: usize) {
@@ -205,7 +204,7 @@ impl<S: Storage> Inbox<S> {
     /// Closes the gaps: before the head, and between the body and the raw bytes.
     fn compact(&mut self) {
         let bytes = self.storage.bytes_mut();
-        if self.keeping == Keeping::Nothing {
+        if self.keeping != Keeping::Event {
             self.body_end = self.reserved;
         } else if self.head > self.reserved {
             let gap = self.head - self.reserved;

@@ -155,10 +155,10 @@ impl<H: Host, S: Storage> Driver<H, S> {
         Ok(())
     }
 
-    /// Fails the invocation of the last [`next`](Self::next), unless it has been answered: then the
-    /// host is [told](Host::notice). A stream is ended with the error.
+    /// Fails the invocation of the last [`next`](Self::next), unless it has been answered, and
+    /// [tells](Host::notice) the host. A stream is ended with the error.
     pub fn fail_in_hand(&mut self, report: &ErrorReport<'_>) {
-        self.wire.fail_in_hand(report);
+        self.wire.fail_by_handler(report);
     }
 
     /// Asks for the next invocation and waits for it, however long that takes; `None` when the host
@@ -187,7 +187,8 @@ impl<H: Host, S: Storage> Driver<H, S> {
     ///
     /// # Errors
     ///
-    /// A [`DriverError`] if the report did not get through.
+    /// A [`DriverError`] if the report could not be sent. A refusal, or a lost connection behind the
+    /// report, is only [told](Host::notice): the process ends in any case.
     pub fn fail_init(&mut self, report: &ErrorReport<'_>) -> Result<(), DriverError<H::Error>> {
         self.wire.fail_init(report)
     }
@@ -227,12 +228,18 @@ impl<H: Host, S: Storage> Driver<H, S> {
                 if self.wire.host.is_stopping() {
                     return Ok(false);
                 }
-                self.wire.ask()?;
+                if !self.wire.ask()? {
+                    self.after_loss();
+                    continue;
+                }
             }
             self.inbox.forget_event();
             match self.read_events()? {
                 Flow::Done => return Ok(true),
-                Flow::Stop => return Ok(false),
+                Flow::Stop => {
+                    self.wire.close();
+                    return Ok(false);
+                }
                 Flow::Again => {}
             }
         }
@@ -307,6 +314,7 @@ impl<H: Host, S: Storage> Driver<H, S> {
     }
 
     fn after_loss(&mut self) -> Flow {
+        self.inbox.clear();
         match self.wire.lost() {
             Recovery::FailInvocation => {
                 self.wire.note(Trouble::EventLost);

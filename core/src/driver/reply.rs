@@ -66,7 +66,7 @@ impl<'i, H: Host, S: Storage> Reply<'i, H, S> {
 
     /// Reports that the invocation failed.
     pub fn fail(self, report: &ErrorReport<'_>) -> Sent<'i> {
-        Sent::new(self.wire.fail_in_hand(report))
+        Sent::new(self.wire.fail_by_handler(report))
     }
 
     /// Begins to stream the answer; see [`Machine::stream`](crate::Machine::stream).
@@ -134,6 +134,6 @@ impl<'i, H: Host, S: Storage> Stream<'i, H, S> {
 
     /// Ends the stream with an error; what was sent stays sent.
     pub fn fail(self, report: &ErrorReport<'_>) -> Sent<'i> {
-        Sent::new(self.wire.finish_stream(Some(report), false))
+        Sent::new(self.wire.fail_by_handler(report))
     }
 }

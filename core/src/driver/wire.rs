@@ -66,6 +66,12 @@ impl<H: Host, S: Storage> Wire<H, S> {
         Ok(())
     }
 
+    /// Closes the connection for good.
+    pub(super) fn close(&mut self) {
+        self.link = None;
+        self.machine.shut_down();
+    }
+
     /// Replaces a connection that the host has ended, when its invocation is in hand.
     pub(super) fn hang_up_if_cut(&mut self) {
         if self.is_cut {
@@ -108,14 +114,16 @@ impl<H: Host, S: Storage> Wire<H, S> {
             return whole;
         };
         let report = report.without_xray_cause();
-        let smaller = self.encode(|machine, out| command(machine, &report, out));
-        let Err(DriverError::Command(CommandError::BufferTooSmall(too_small))) = smaller else {
-            return smaller;
-        };
-        let room = self.out.storage().bytes().len().saturating_sub(REPLY);
-        let excess = too_small.needed - room;
-        let report = report.limit(report.json_len().saturating_sub(excess));
-        self.encode(|machine, out| command(machine, &report, out))
+        let mut limit = report.json_len();
+        loop {
+            let shorter = self.encode(|machine, out| command(machine, &report.limit(limit), out));
+            match shorter {
+                Err(DriverError::Command(CommandError::BufferTooSmall(_))) if limit > 0 => {
+                    limit /= 2;
+                }
+                other => return other,
+            }
+        }
     }
 
     /// Sends what was encoded, with the body and a pipelined request.
@@ -138,11 +146,10 @@ impl<H: Host, S: Storage> Wire<H, S> {
     }
 
     /// Asks for the next invocation, on the connection that is there.
-    pub(super) fn ask(&mut self) -> Result<(), DriverError<H::Error>> {
+    /// `false` if the connection broke.
+    pub(super) fn ask(&mut self) -> Result<bool, DriverError<H::Error>> {
         let length = self.encode(Machine::next)?;
-        // A failure to write shows again when reading.
-        let _ = self.transmit(length, &[]);
-        Ok(())
+        Ok(self.transmit(length, &[]).is_ok())
     }
 
     /// Reads once; 0 at the end of the stream.
@@ -158,6 +165,9 @@ impl<H: Host, S: Storage> Wire<H, S> {
         is_pipelined: bool,
         encode: impl FnOnce(&mut Self) -> Result<usize, DriverError<H::Error>>,
     ) -> Answer {
+        if self.error.is_some() {
+            return self.end_unsent();
+        }
         let answer = self.connect().and_then(|()| {
             let mut length = encode(self)?;
             if is_pipelined && !self.host.is_stopping() {
@@ -172,8 +182,14 @@ impl<H: Host, S: Storage> Wire<H, S> {
     fn settle(&mut self, answer: Result<Answer, DriverError<H::Error>>) -> Answer {
         answer.unwrap_or_else(|error| {
             self.error = Some(error);
-            Answer::FateUnknown
+            self.end_unsent()
         })
+    }
+
+    /// The driver ends before the answer is through.
+    fn end_unsent(&mut self) -> Answer {
+        self.note(Trouble::Unsent);
+        Answer::FateUnknown
     }
 
     /// Sends what was encoded until its fate is known, or is known not to be knowable.
@@ -259,14 +275,20 @@ impl<H: Host, S: Storage> Wire<H, S> {
         Ok(())
     }
 
-    /// Fails the invocation in hand: by a report, or at the end of its stream. After its answer there
-    /// is nothing to fail.
-    pub(super) fn fail_in_hand(&mut self, report: &ErrorReport<'_>) -> Answer {
+    /// Fails the invocation in hand because its handler wants it, and tells of it. After the answer
+    /// there is nothing to fail.
+    pub(super) fn fail_by_handler(&mut self, report: &ErrorReport<'_>) -> Answer {
+        let (error_type, message) = report.type_and_message();
         if self.machine.phase() != Phase::Invoking {
-            let (error_type, message) = report.type_and_message();
             self.note(Trouble::FailedAfterAnswer { error_type, message });
             return Answer::FateUnknown;
         }
+        self.note(Trouble::Failed { error_type, message });
+        self.fail_in_hand(report)
+    }
+
+    /// Fails the invocation in hand: by a report, or at the end of its stream.
+    pub(super) fn fail_in_hand(&mut self, report: &ErrorReport<'_>) -> Answer {
         if self.machine.is_streaming() {
             return self.finish_stream(Some(report), false);
         }
@@ -289,6 +311,9 @@ impl<H: Host, S: Storage> Wire<H, S> {
     }
 
     pub(super) fn begin_stream(&mut self, content_type: ContentType<'_>) {
+        if self.error.is_some() {
+            return;
+        }
         let begun = self.connect().and_then(|()| {
             let length = self.encode(|machine, out| machine.stream(content_type, out))?;
             self.deliver_stream_head(length)

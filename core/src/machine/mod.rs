@@ -112,6 +112,8 @@ pub struct Machine {
     /// Something of an answer has arrived since the last command.
     is_answer_begun: bool,
     losses: u32,
+    /// The last answer was that there is no invocation.
+    was_empty: bool,
 }
 
 /// What the next bytes of the service are part of.
@@ -144,6 +146,7 @@ impl Machine {
             must_reconnect: false,
             is_answer_begun: false,
             losses: 0,
+            was_empty: false,
         }
     }
 
@@ -199,7 +202,7 @@ impl Machine {
 
     /// How often in a row a connection was lost without a whole answer, or the service was too busy to
     /// give an invocation ([`Then::ContinueAfterPause`](crate::api::Then::ContinueAfterPause), which
-    /// counts double at first, so that a pause is due at once).
+    /// counts double at first, so that a pause is due at once). A second 204 in a row makes it 2.
     ///
     /// From 2 on, wait before connecting, longer each time: some services accept and hang up at once
     /// (AWS's emulator does, before it is first invoked).

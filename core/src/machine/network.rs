@@ -3,7 +3,7 @@
 use super::outbox::Outbox;
 use super::phase::{Extent, Input, Loss, Phase};
 use super::{Event, Machine, Reading, ReceiveError, Recovery};
-use crate::api::{Call, Concurrency, HeadIndex, InvocationHead, Outcome, Then};
+use crate::api::{Call, Concurrency, HeadIndex, InvocationHead, Meaning, Outcome, Then};
 use crate::http::{BodyDecoder, HeadScanner, parse_scanned_head};
 
 impl Machine {
@@ -144,6 +144,10 @@ impl Machine {
                                 // Connecting anew is what a host knows how to put off.
                                 self.must_reconnect = true;
                                 self.losses = self.losses.max(1).saturating_add(1);
+                            } else if self.is_empty_again(outcome) {
+                                // Some services answer so at once: a short pause, always the same.
+                                self.must_reconnect = true;
+                                self.losses = 2;
                             } else {
                                 self.losses = 0;
                             }
@@ -194,6 +198,13 @@ impl Machine {
             .under(self.concurrency);
         self.reading = Reading::Outcome(outcome, decoder);
         Ok(None)
+    }
+
+    /// Whether this is not the first answer in a row that there is no invocation.
+    fn is_empty_again(&mut self, outcome: Outcome) -> bool {
+        let was_empty = self.was_empty;
+        self.was_empty = outcome.meaning() == Meaning::NoInvocation;
+        was_empty && self.was_empty
     }
 
     fn end_of_answer(&mut self, input: Input) {
