@@ -14,8 +14,8 @@ Runs a function under AWS's emulator, invokes it once, and prints its answer.
 
 usage: lambda-interop FUNCTION EVENT [-- ARGUMENTS]
 
-FUNCTION   an example of lambda-proto-std (echo, hello, minimal, stream), which is
-           built first, or the path of any bootstrap
+FUNCTION   an example (bare, echo, hello, minimal, stream), which is built first, or the
+           path of any bootstrap
 EVENT      what it is invoked with, mostly JSON
 ARGUMENTS  of the function
 

@@ -25,6 +25,17 @@ fn hello_reports_an_event_that_it_cannot_read_and_goes_on() {
 }
 
 #[test]
+fn the_core_driven_by_hand_gives_back_what_it_gets_over_one_connection() {
+    let mut emulator = example("bare").count_connections().start().unwrap();
+    for length in [0, 1, 2_048, 2_049, 100_000, 5 << 20] {
+        let event = "bare ".repeat(length / 5 + 1);
+        assert!(emulator.invoke(&event[..length]).unwrap().text() == event[..length], "{length}");
+    }
+    assert_eq!(emulator.connections(), 1);
+    assert_nothing_was_refused(&emulator);
+}
+
+#[test]
 fn minimal_gives_back_what_it_gets() {
     let mut emulator = example("minimal").start().unwrap();
     assert_eq!(emulator.invoke("any bytes \u{1}").unwrap().text(), "any bytes \u{1}");

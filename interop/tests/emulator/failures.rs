@@ -162,6 +162,20 @@ fn a_panic_in_init_reaches_the_caller_as_an_init_error() {
 }
 
 #[test]
+fn a_panic_in_init_that_aborts_the_process_reaches_the_caller_with_its_message() {
+    let program = programs::misbehave(programs::Profile::Abort).unwrap();
+    let function = Function::new(program).argument("--panic-init").argument("no luck");
+    let mut emulator = function.start().unwrap();
+    let answer = emulator.invoke("{}").unwrap();
+    assert_eq!(answer.status, 502);
+    let error = answer.function_error().unwrap();
+    assert_eq!(
+        (error.error_type.as_str(), error.error_message.as_str()),
+        ("Function.Panic", "no luck")
+    );
+}
+
+#[test]
 fn a_function_that_takes_too_long_is_killed_and_started_again() {
     let mut emulator = misbehave().timeout_seconds(1).start().unwrap();
     let before = describe(&mut emulator);
