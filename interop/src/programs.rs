@@ -18,14 +18,14 @@ pub enum Profile {
     Abort,
 }
 
-/// An example of `lambda-proto-std` or `lambda-proto`, by its name, in a release build.
+/// An example of this workspace, by its name, in a release build.
 ///
 /// # Errors
 ///
 /// An [`Error`] with what Cargo says if it does not build, and with the names that there are if there
 /// is none of this name.
 pub fn example(name: &str) -> Result<PathBuf> {
-    build(&["--release", "-p", "lambda-proto-std", "-p", "lambda-proto", "--examples"], name)
+    build(&["--release", "--workspace", "--examples"], name)
 }
 
 /// The function that does what its event says.

@@ -1,4 +1,7 @@
 //! JSON in, a greeting out: `{"name":"Ada"}` gives `{"greeting":"Hello, Ada!"}`.
+//!
+//! `cargo run --release --example hello -- '{"name":"Ada"}'` invokes it once, and without an argument it
+//! stays and says how to invoke it. The same program is a bootstrap for Lambda.
 
 use lambda_proto_std::{Error, Runtime};
 use serde::{Deserialize, Serialize};
@@ -14,6 +17,7 @@ struct Greeting {
 }
 
 fn main() -> Result<(), Error> {
+    lambda_lab::local();
     Runtime::from_env()?.run(|invocation, reply| {
         let event: Event = invocation.json()?;
         reply.json(&Greeting { greeting: format!("Hello, {}!", event.name) })

@@ -1,0 +1,198 @@
+use std::fmt;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::header::HeaderValue;
+use serde::Deserialize;
+use tokio::sync::mpsc;
+
+/// What a function answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Answer {
+    /// The id of the invocation.
+    pub request_id: String,
+    /// The content type that the runtime sent with it.
+    pub content_type: Option<String>,
+    /// The answer.
+    pub body: Vec<u8>,
+}
+
+/// Why an invocation has no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvokeError {
+    /// The function failed.
+    Function(FunctionFailure),
+    /// The event is longer than [`MAX_PAYLOAD`](crate::MAX_PAYLOAD), by its length in bytes.
+    EventTooLarge(usize),
+    /// A part of the event, which is named, cannot stand in a header: a control character is in it.
+    InvalidEvent(&'static str),
+    /// The lab has been stopped.
+    Stopped,
+    /// The lab cannot run another environment.
+    Environment(String),
+}
+
+/// How a function failed, and what its caller is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FunctionFailure {
+    /// The id of the invocation.
+    pub request_id: String,
+    /// What happened.
+    pub kind: FailureKind,
+    /// What a caller of Lambda gets: mostly JSON with `errorType` and `errorMessage`, or whatever the
+    /// runtime reported.
+    pub body: Vec<u8>,
+}
+
+/// What happened to an invocation that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// The runtime reported an error.
+    Reported,
+    /// The runtime could not start, and said so.
+    Init,
+    /// The runtime's process ended, or could not be started.
+    Exit,
+    /// The function's timeout passed.
+    Timeout,
+    /// The answer was longer than the service takes.
+    AnswerTooLarge,
+    /// The answer was cut off.
+    Truncated,
+    /// The runtime asked for a response mode that there is not.
+    InvalidResponseMode,
+}
+
+/// The document that describes an error.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ErrorDocument {
+    error_type: Option<String>,
+    error_message: Option<String>,
+}
+
+impl FunctionFailure {
+    pub(crate) fn new(request_id: &str, kind: FailureKind, body: impl Into<Vec<u8>>) -> Self {
+        Self { request_id: request_id.into(), kind, body: body.into() }
+    }
+
+    /// A failure that the service describes itself.
+    pub(crate) fn of_service(
+        request_id: &str,
+        kind: FailureKind,
+        error_type: &str,
+        message: &str,
+    ) -> Self {
+        let body = format!(
+            "{{\"errorType\":{},\"errorMessage\":{}}}",
+            serde_json::Value::from(error_type),
+            serde_json::Value::from(message)
+        );
+        Self::new(request_id, kind, body)
+    }
+
+    /// The `errorType` of the body, if it has one.
+    pub fn error_type(&self) -> Option<String> {
+        self.document().error_type
+    }
+
+    /// The `errorMessage` of the body, if it has one.
+    pub fn error_message(&self) -> Option<String> {
+        self.document().error_message
+    }
+
+    fn document(&self) -> ErrorDocument {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for FunctionFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.document() {
+            ErrorDocument { error_type: Some(error_type), error_message } => {
+                write!(f, "{error_type}: {}", error_message.unwrap_or_default())
+            }
+            _ => f.write_str(&String::from_utf8_lossy(&self.body)),
+        }
+    }
+}
+
+impl std::error::Error for FunctionFailure {}
+
+impl fmt::Display for InvokeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Function(failure) => write!(f, "the function has failed: {failure}"),
+            Self::EventTooLarge(length) => write!(
+                f,
+                "the event has {length} bytes, and Lambda takes at most {}",
+                crate::MAX_PAYLOAD
+            ),
+            Self::InvalidEvent(part) => {
+                write!(f, "the {part} holds a control character, which no header can")
+            }
+            Self::Stopped => f.write_str("the lab has been stopped"),
+            Self::Environment(reason) => write!(f, "no environment for the function: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for InvokeError {}
+
+/// The beginning of an answer, for whoever has invoked.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) request_id: String,
+    pub(crate) content_type: Option<HeaderValue>,
+    pub(crate) body: AnswerBody,
+}
+
+/// What an answer consists of.
+#[derive(Debug)]
+pub(crate) enum AnswerBody {
+    Whole(Bytes),
+    Stream(Pieces),
+}
+
+/// An answer that is still on its way.
+#[derive(Debug)]
+pub(crate) struct Pieces {
+    request_id: String,
+    pieces: mpsc::Receiver<Piece>,
+}
+
+/// A part of an answer that is streamed.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    Data(Bytes),
+    End,
+    Failed(FunctionFailure),
+}
+
+impl Pieces {
+    /// The pieces, and where they are put in; a few may wait for a slow caller.
+    pub(crate) fn new(request_id: &str) -> (mpsc::Sender<Piece>, Self) {
+        let (sender, pieces) = mpsc::channel(16);
+        (sender, Self { request_id: request_id.to_owned(), pieces })
+    }
+
+    /// The next piece; whoever puts them in and goes away without a word has cut the answer off.
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Piece> {
+        self.pieces
+            .poll_recv(context)
+            .map(|piece| piece.unwrap_or_else(|| Piece::Failed(truncated(&self.request_id))))
+    }
+}
+
+/// The failure of an answer whose end is missing.
+///
+/// Source: emulator, `fatalerror`.
+pub(crate) fn truncated(request_id: &str) -> FunctionFailure {
+    let message = "the answer was cut off";
+    let error_type = "Runtime.TruncatedResponse";
+    FunctionFailure::of_service(request_id, FailureKind::Truncated, error_type, message)
+}

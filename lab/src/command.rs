@@ -1,0 +1,142 @@
+//! What the program `lambda-lab` does, for programs that bring their own function.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::event::Event;
+use crate::function::Function;
+use crate::lab::{Lab, StartError};
+use crate::settings::{Output, RUNTIME_API};
+
+/// Invokes the function once. Its answer goes to standard output, everything else to standard error.
+///
+/// The exit code is 0 if the function answered, and 1 if it failed. A signal that ends the program
+/// ends the function's processes first.
+pub fn run(function: Function, event: impl Into<Event>) -> ExitCode {
+    let lab = match start(function.output(Output::Stderr)) {
+        Ok(lab) => lab,
+        Err(failed) => return failed,
+    };
+    let mut out = std::io::stdout().lock();
+    let mut ends_line = true;
+    let mut written = Ok(());
+    let result = lab.invoke_to_the_end(event, |piece| {
+        if written.is_ok() {
+            written = out.write_all(piece).and_then(|()| out.flush());
+        }
+        ends_line = piece.last().is_none_or(|last| *last == b'\n');
+    });
+    lab.stop();
+    // Exactly the answer where a program reads it, whole lines where a person does.
+    if written.is_ok() && !ends_line && out.is_terminal() {
+        written = out.write_all(b"\n");
+    }
+    match (result, written) {
+        (Err(error), _) => fail(error),
+        (Ok(_), Err(error)) => fail(format_args!("cannot write to standard output: {error}")),
+        (Ok(_), Ok(())) => ExitCode::SUCCESS,
+    }
+}
+
+/// Stays, and invokes the function for everyone who posts an event; ends with Ctrl-C or SIGTERM.
+///
+/// It prints what to type: how to invoke, and for an [external](Function::external) runtime how to
+/// start it.
+pub fn serve(function: Function) -> ExitCode {
+    let is_external = function.is_external();
+    let lab = match start(function.output(Output::Inherited)) {
+        Ok(lab) => lab,
+        Err(failed) => return failed,
+    };
+    if is_external {
+        let address = lab.runtime_api();
+        eprintln!("lambda-lab: start the runtime with\n  {RUNTIME_API}={address} BOOTSTRAP");
+    }
+    eprintln!("lambda-lab: invoke the function with\n  curl -d '{{}}' {}", lab.url());
+    loop {
+        thread::park();
+    }
+}
+
+/// Makes a function its own lab when it is started by hand: without `AWS_LAMBDA_RUNTIME_API`, this
+/// program is started once more with it, as the bootstrap, and this call does not return.
+///
+/// With an argument, that is the event, and the function is [run](run) once; without one it
+/// [serves](serve). Then the program ends. With `AWS_LAMBDA_RUNTIME_API` this does nothing, so the same
+/// program can be deployed.
+///
+/// ```no_run
+/// fn main() -> Result<(), lambda_proto_std::Error> {
+///     lambda_lab::local();
+///     lambda_proto_std::Runtime::from_env()?
+///         .run(|invocation, reply| Ok(reply.send(invocation.body())))
+/// }
+/// ```
+pub fn local() {
+    if std::env::var_os(RUNTIME_API).is_some() {
+        return;
+    }
+    let mut arguments = std::env::args_os().skip(1);
+    let code = match (std::env::current_exe(), arguments.next(), arguments.next()) {
+        (Err(error), _, _) => {
+            fail(format_args!("cannot find the file of this program: {error}"));
+            1
+        }
+        (Ok(program), None, _) => u8::from(serve(Function::new(program)) != ExitCode::SUCCESS),
+        (Ok(program), Some(event), None) => {
+            let code = run(Function::new(program), event.into_encoded_bytes());
+            u8::from(code != ExitCode::SUCCESS)
+        }
+        (Ok(_), Some(_), Some(_)) => {
+            fail("more than one argument: give the event as one, in quotes, or none to serve");
+            2
+        }
+    };
+    std::process::exit(i32::from(code));
+}
+
+/// Starts a lab that ends with this program's signals.
+fn start(function: Function) -> Result<Arc<Lab>, ExitCode> {
+    let started = function.start().map(Arc::new).and_then(|lab| {
+        end_with_signals(Arc::clone(&lab))?;
+        Ok(lab)
+    });
+    started.map_err(fail)
+}
+
+/// Waits for the signals that end a program, on a thread of its own.
+fn end_with_signals(lab: Arc<Lab>) -> Result<(), StartError> {
+    let no_signals = |error| StartError::new(format!("cannot wait for signals: {error}"));
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_signals)?;
+    let [mut hang_up, mut interrupt, mut terminate] = {
+        let _context = runtime.enter();
+        [
+            signal(SignalKind::hangup()).map_err(no_signals)?,
+            signal(SignalKind::interrupt()).map_err(no_signals)?,
+            signal(SignalKind::terminate()).map_err(no_signals)?,
+        ]
+    };
+    let wait = move || {
+        let number = runtime.block_on(async {
+            tokio::select! {
+                _ = hang_up.recv() => SignalKind::hangup(),
+                _ = interrupt.recv() => SignalKind::interrupt(),
+                _ = terminate.recv() => SignalKind::terminate(),
+            }
+        });
+        lab.stop();
+        // What a shell reports for a program that a signal has ended.
+        std::process::exit(128 + number.as_raw_value());
+    };
+    thread::Builder::new().name("signals".into()).spawn(wait).map(drop).map_err(no_signals)
+}
+
+fn fail(reason: impl std::fmt::Display) -> ExitCode {
+    eprintln!("lambda-lab: {reason}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,205 @@
+//! Where functions are invoked over HTTP: as at AWS's emulator, and as by the Invoke API of Lambda.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE, TRAILER};
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::net::TcpListener;
+
+use crate::answer::{AnswerBody, Answered, FailureKind, FunctionFailure, InvokeError};
+use crate::event::{Event, MAX_PAYLOAD, header_text};
+use crate::http::{self, Answering, Collected, ERROR_BODY_TRAILER, ERROR_TYPE_TRAILER, collect};
+use crate::pool::Pool;
+use crate::settings::VERSION;
+
+/// The name in the emulator's path, whatever the function is called.
+const EMULATOR: &str = "function";
+
+/// Whose answers a caller expects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Door {
+    Emulator,
+    InvokeApi,
+}
+
+/// The path at which the emulator is invoked, and the lab too.
+pub(crate) const PATH: &str = "/2015-03-31/functions/function/invocations";
+
+/// Serves those who invoke.
+pub(crate) async fn serve(listener: TcpListener, pool: Arc<Pool>) {
+    let handler = move |request| handle(request, Arc::clone(&pool));
+    // A caller may say that it has said everything: netcat does.
+    http::serve(listener, true, handler).await;
+}
+
+async fn handle(request: Request<Incoming>, pool: Arc<Pool>) -> Response<Answering> {
+    let Some(name) = function_name(request.uri().path()) else {
+        return http::not_found();
+    };
+    let door = if name == EMULATOR { Door::Emulator } else { Door::InvokeApi };
+    if request.method() != Method::POST {
+        return http::method_not_allowed(&Method::POST);
+    }
+    let (head, body) = request.into_parts();
+    let event = match read_event(&head.headers, body).await {
+        Ok(event) => event,
+        Err(refused) => return *refused,
+    };
+    match head.headers.get("x-amz-invocation-type").map(HeaderValue::as_bytes) {
+        None | Some(b"RequestResponse") => {}
+        Some(b"DryRun") => return http::answer(StatusCode::NO_CONTENT, ""),
+        Some(b"Event") => {
+            tokio::spawn(async move { pool.invoke(event).await.map(drop) });
+            return http::answer(StatusCode::ACCEPTED, "");
+        }
+        Some(_) => {
+            let message = "X-Amz-Invocation-Type is none of RequestResponse, Event, DryRun";
+            return exception("InvalidParameterValueException", StatusCode::BAD_REQUEST, message);
+        }
+    }
+    let answer = match pool.invoke(event).await {
+        Ok(invoked) => invoked.answer,
+        Err(error) => return not_invoked(&error),
+    };
+    let mut response = match answer {
+        Ok(answered) => success(answered, &head.headers),
+        Err(failure) => failed(&failure, door),
+    };
+    let version = HeaderValue::from_static(VERSION);
+    response.headers_mut().insert("x-amz-executed-version", version);
+    response
+}
+
+/// Source: Lambda API Reference, "Invoke"; an ARN is a name too.
+fn function_name(path: &str) -> Option<&str> {
+    let name = path.strip_prefix("/2015-03-31/functions/")?.strip_suffix("/invocations")?;
+    (!name.is_empty() && !name.contains('/')).then_some(name)
+}
+
+async fn read_event(
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<Event, Box<Response<Answering>>> {
+    let body = match collect(body, MAX_PAYLOAD).await {
+        Collected::Whole { body, .. } => body,
+        Collected::TooLong(length) => {
+            return Err(not_invoked(&InvokeError::EventTooLarge(length)).into());
+        }
+        Collected::CutOff => {
+            let message = "the event was cut off";
+            let exception_type = "InvalidRequestContentException";
+            return Err(exception(exception_type, StatusCode::BAD_REQUEST, message).into());
+        }
+    };
+    let text = |name: &str| {
+        let value = headers.get(name)?.to_str().ok()?;
+        (!value.is_empty()).then(|| value.to_owned())
+    };
+    let client_context = text("x-amz-client-context").map(|it| {
+        let json = STANDARD.decode(it).ok().and_then(|json| String::from_utf8(json).ok());
+        json.ok_or_else(|| {
+            let message = "X-Amz-Client-Context is not text in base64";
+            let exception_type = "InvalidRequestContentException";
+            Box::new(exception(exception_type, StatusCode::BAD_REQUEST, message))
+        })
+    });
+    Ok(Event {
+        body,
+        trace_id: text("x-amzn-trace-id"),
+        client_context: client_context.transpose()?,
+        cognito_identity: None,
+        tenant_id: text("x-amz-tenant-id"),
+    })
+}
+
+fn success(answered: Answered, asked: &HeaderMap) -> Response<Answering> {
+    let is_streamed = matches!(answered.body, AnswerBody::Stream(_));
+    let body = match answered.body {
+        AnswerBody::Whole(body) => Answering::Whole(body.into()),
+        AnswerBody::Stream(pieces) => {
+            // RFC 9110 section 6.5.1: only a peer that says so may be sent trailers.
+            let takes_trailers = asked.get_all(TE).iter().any(|value| {
+                value.to_str().is_ok_and(|value| {
+                    value.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+                })
+            });
+            Answering::Pieces { pieces, takes_trailers, is_over: false }
+        }
+    };
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    let octets = HeaderValue::from_static("application/octet-stream");
+    headers.insert(CONTENT_TYPE, answered.content_type.unwrap_or(octets));
+    if is_streamed {
+        for name in [ERROR_TYPE_TRAILER, ERROR_BODY_TRAILER] {
+            headers.append(TRAILER, HeaderValue::from_static(name));
+        }
+    }
+    insert(headers, REQUEST_ID, &answered.request_id);
+    response
+}
+
+const REQUEST_ID: &str = "x-amzn-requestid";
+
+fn failed(failure: &FunctionFailure, door: Door) -> Response<Answering> {
+    let id = &failure.request_id;
+    let mut response = match (failure.kind, door) {
+        (FailureKind::Timeout, Door::Emulator) => {
+            http::text(StatusCode::OK, String::from_utf8_lossy(&failure.body))
+        }
+        (FailureKind::Timeout, Door::InvokeApi) => {
+            let reason = String::from_utf8_lossy(&failure.body);
+            let message = format!("RequestId: {id} Error: {reason}");
+            let error_type = "Sandbox.Timedout";
+            let failure = FunctionFailure::of_service(id, failure.kind, error_type, &message);
+            http::json(StatusCode::OK, failure.body)
+        }
+        (FailureKind::Init | FailureKind::Exit, Door::Emulator) => {
+            http::json(StatusCode::BAD_GATEWAY, failure.body.clone())
+        }
+        _ => http::json(StatusCode::OK, failure.body.clone()),
+    };
+    // What Lambda says whatever has happened.
+    insert(response.headers_mut(), "x-amz-function-error", "Unhandled");
+    insert(response.headers_mut(), REQUEST_ID, id);
+    response
+}
+
+/// What is told behind a streamed answer that failed.
+pub(crate) fn error_trailers(failure: &FunctionFailure) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    let error_type = failure.error_type().unwrap_or_else(|| "Runtime.Unknown".into());
+    insert(&mut trailers, ERROR_TYPE_TRAILER, &error_type);
+    insert(&mut trailers, ERROR_BODY_TRAILER, &STANDARD.encode(&failure.body));
+    trailers
+}
+
+fn not_invoked(error: &InvokeError) -> Response<Answering> {
+    let (exception_type, status) = match error {
+        InvokeError::EventTooLarge(_) => {
+            ("RequestTooLargeException", StatusCode::PAYLOAD_TOO_LARGE)
+        }
+        InvokeError::InvalidEvent(_) => ("InvalidRequestContentException", StatusCode::BAD_REQUEST),
+        _ => ("ServiceException", StatusCode::INTERNAL_SERVER_ERROR),
+    };
+    exception(exception_type, status, &error.to_string())
+}
+
+/// An error of the Invoke API, as SDKs read it.
+fn exception(exception_type: &str, status: StatusCode, message: &str) -> Response<Answering> {
+    let fault = if status.is_server_error() { "Service" } else { "User" };
+    let message = serde_json::Value::from(message);
+    let mut response =
+        http::json(status, format!("{{\"Type\":\"{fault}\",\"Message\":{message}}}"));
+    insert(response.headers_mut(), "x-amzn-errortype", exception_type);
+    response
+}
+
+fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Some(value) = header_text(value) {
+        headers.insert(HeaderName::from_static(name), value);
+    }
+}

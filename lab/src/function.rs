@@ -1,0 +1,175 @@
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use crate::lab::{Lab, StartError};
+use crate::log::Log;
+use crate::settings::{Output, RUNTIME_API, Settings};
+
+/// A function and how it is to run, for a [`Lab`].
+#[derive(Clone, Debug)]
+pub struct Function {
+    settings: Settings,
+}
+
+impl Function {
+    /// A function whose bootstrap is this program: a path, or a name that is looked up in `PATH`.
+    ///
+    /// Without further words it has what AWS's emulator gives to it: a timeout of 300 s, 3,008 MB, the
+    /// name `test_function`, and one environment.
+    pub fn new(program: impl Into<OsString>) -> Self {
+        Self::with(Some(program.into()))
+    }
+
+    /// A function whose runtime somebody else starts, with [`Lab::runtime_api`] as the
+    /// `AWS_LAMBDA_RUNTIME_API`: a debugger, or a thread of this program.
+    ///
+    /// A timeout ends the invocation and not the runtime, and the end of the runtime is not noticed.
+    pub fn external() -> Self {
+        Self::with(None)
+    }
+
+    fn with(program: Option<OsString>) -> Self {
+        Self {
+            settings: Settings {
+                program,
+                arguments: Vec::new(),
+                variables: Vec::new(),
+                listen: (Ipv4Addr::LOCALHOST, 0).into(),
+                timeout: Duration::from_secs(300),
+                memory: 3008,
+                name: "test_function".into(),
+                handler: String::new(),
+                environments: 1,
+                output: Output::Stderr,
+                log: Log::Stderr,
+            },
+        }
+    }
+
+    /// The same with one more argument of the bootstrap.
+    #[must_use]
+    pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
+        self.settings.arguments.push(argument.into());
+        self
+    }
+
+    /// The same with one more environment variable.
+    #[must_use]
+    pub fn variable(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.settings.variables.push((name.into(), value.into()));
+        self
+    }
+
+    /// The same with another timeout, of a millisecond at least and a day at most. The start of the
+    /// runtime counts, as it does for AWS's emulator.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.settings.timeout = timeout;
+        self
+    }
+
+    /// The same with another memory size in MB, which is told to the function and not enforced.
+    #[must_use]
+    pub fn memory(mut self, megabytes: u32) -> Self {
+        self.settings.memory = megabytes;
+        self
+    }
+
+    /// The same with another name, which the function and the ARN get.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.settings.name = name.into();
+        self
+    }
+
+    /// The same with a handler: the `_HANDLER` of runtimes that run several functions.
+    #[must_use]
+    pub fn handler(mut self, handler: impl Into<String>) -> Self {
+        self.settings.handler = handler.into();
+        self
+    }
+
+    /// The same with up to so many environments, each with a process of its own, which are started
+    /// when all others are busy; further callers queue.
+    #[must_use]
+    pub fn environments(mut self, most: usize) -> Self {
+        self.settings.environments = most;
+        self
+    }
+
+    /// The same, invoked at another address than a free port of 127.0.0.1.
+    #[must_use]
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.settings.listen = address;
+        self
+    }
+
+    /// The same with its output going elsewhere than to standard error.
+    #[must_use]
+    pub fn output(mut self, output: Output) -> Self {
+        self.settings.output = output;
+        self.settings.log = match output {
+            Output::Inherited | Output::Stderr => Log::Stderr,
+            Output::Discarded => Log::Discarded,
+        };
+        self
+    }
+
+    pub(crate) fn is_external(&self) -> bool {
+        self.settings.program.is_none()
+    }
+
+    /// Starts a lab for it. The function itself starts with the first invocation.
+    ///
+    /// # Errors
+    ///
+    /// A [`StartError`] if the lab cannot listen, or a setting is out of its range.
+    pub fn start(self) -> Result<Lab, StartError> {
+        self.check()?;
+        Lab::start(self.settings)
+    }
+
+    fn check(&self) -> Result<(), StartError> {
+        let Settings { program, variables, timeout, name, environments, .. } = &self.settings;
+        let day = Duration::from_secs(24 * 60 * 60);
+        if *timeout < Duration::from_millis(1) || *timeout > day {
+            return Err(StartError::new(format!(
+                "a timeout of {timeout:?}: it must be 1 ms at least and a day at most"
+            )));
+        }
+        let is_named = !name.is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        if !is_named {
+            return Err(StartError::new(format!(
+                "the name {name:?}: it must consist of letters, digits, - and _"
+            )));
+        }
+        let most = tokio::sync::Semaphore::MAX_PERMITS;
+        if *environments == 0 || *environments > most {
+            return Err(StartError::new(format!(
+                "{environments} environments: at least 1 is needed"
+            )));
+        }
+        if program.is_none() && *environments > 1 {
+            return Err(StartError::new(
+                "several environments: a runtime that somebody else starts has just one".into(),
+            ));
+        }
+        for (variable, value) in variables {
+            let is_invalid = variable.is_empty()
+                || variable.as_encoded_bytes().contains(&b'=')
+                || variable.as_encoded_bytes().contains(&0)
+                || value.as_encoded_bytes().contains(&0);
+            if is_invalid {
+                return Err(StartError::new(format!("{variable:?} cannot name a variable")));
+            }
+            if variable == RUNTIME_API {
+                return Err(StartError::new(format!(
+                    "the variable {RUNTIME_API} is the lab's own"
+                )));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,207 @@
+//! What both servers of the lab have in common.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+
+use crate::answer::{Piece, Pieces};
+
+/// The body of everything that the lab answers.
+#[derive(Debug)]
+pub(crate) enum Answering {
+    Whole(Full<Bytes>),
+    /// One chunk, without a length.
+    Chunk(Option<Bytes>),
+    /// What a runtime streams.
+    Pieces {
+        pieces: Pieces,
+        /// Whether the caller has said that it reads trailers.
+        takes_trailers: bool,
+        is_over: bool,
+    },
+}
+
+/// The answer that is being streamed has failed, and the caller cannot be told but by hanging up.
+#[derive(Debug)]
+pub(crate) struct CutOff;
+
+/// Room for a head: an X-Ray cause has up to 1 MiB, and other headers want some too.
+const MAX_HEAD: usize = 4 * 1024 * 1024;
+
+/// What is read of a body that is too long, so that the connection can be used again.
+const MAX_DRAINED: usize = 64 * 1024 * 1024;
+
+/// The names of the trailers in which a mid-stream error is told.
+///
+/// Source: Lambda Developer Guide, "Building a custom runtime", "Response streaming".
+pub(crate) const ERROR_TYPE_TRAILER: &str = "lambda-runtime-function-error-type";
+pub(crate) const ERROR_BODY_TRAILER: &str = "lambda-runtime-function-error-body";
+
+/// Serves every connection on a task of its own, for ever; no connection can end another.
+///
+/// There is no timeout for anything: a runtime waits for its event as long as that takes.
+pub(crate) async fn serve<H, F>(listener: TcpListener, half_close: bool, handler: H)
+where
+    H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<Answering>> + Send,
+{
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        // Forgets the connections that have ended.
+        while connections.try_join_next().is_some() {}
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of file descriptors, most likely: some will be free again.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let _ = stream.set_nodelay(true);
+        let handler = handler.clone();
+        connections.spawn(async move {
+            let service = service_fn(move |request| {
+                let answer = handler(request);
+                async move { Ok::<_, Infallible>(answer.await) }
+            });
+            let mut server = http1::Builder::new();
+            server.half_close(half_close).max_buf_size(MAX_HEAD).title_case_headers(true);
+            // Its errors are those of the peer, which knows.
+            let _ = server.serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+/// A body, whole.
+#[derive(Debug)]
+pub(crate) enum Collected {
+    Whole { body: Bytes, trailers: Option<HeaderMap> },
+    TooLong(usize),
+    CutOff,
+}
+
+/// Reads a body of at most so many bytes; of a longer one the rest is read and thrown away.
+pub(crate) async fn collect(mut body: Incoming, most: usize) -> Collected {
+    let announced = body.size_hint().lower() as usize;
+    let mut collected = BytesMut::with_capacity(announced.min(most));
+    let mut trailers = None;
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return Collected::CutOff };
+        match frame.into_data() {
+            Ok(data) => {
+                length += data.len();
+                if length <= most {
+                    collected.extend_from_slice(&data);
+                } else if length > MAX_DRAINED {
+                    break;
+                }
+            }
+            Err(frame) => trailers = frame.into_trailers().ok(),
+        }
+    }
+    if length > most {
+        return Collected::TooLong(length.max(announced));
+    }
+    Collected::Whole { body: collected.freeze(), trailers }
+}
+
+pub(crate) fn answer(status: StatusCode, body: impl Into<Bytes>) -> Response<Answering> {
+    let mut response = Response::new(Answering::Whole(Full::new(body.into())));
+    *response.status_mut() = status;
+    response
+}
+
+pub(crate) fn text(status: StatusCode, text: impl Into<String>) -> Response<Answering> {
+    let mut response = answer(status, text.into());
+    let content_type = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+pub(crate) fn json(status: StatusCode, document: impl Into<Bytes>) -> Response<Answering> {
+    let mut response = answer(status, document);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// For a path that there is not, as the emulator answers.
+pub(crate) fn not_found() -> Response<Answering> {
+    let mut response = text(StatusCode::NOT_FOUND, "404 page not found\n");
+    let nosniff = HeaderValue::from_static("nosniff");
+    response.headers_mut().insert("x-content-type-options", nosniff);
+    response
+}
+
+pub(crate) fn method_not_allowed(allowed: &Method) -> Response<Answering> {
+    let mut response = answer(StatusCode::METHOD_NOT_ALLOWED, "");
+    if let Ok(allowed) = HeaderValue::from_str(allowed.as_str()) {
+        response.headers_mut().insert(ALLOW, allowed);
+    }
+    response
+}
+
+impl Body for Answering {
+    type Data = Bytes;
+    type Error = CutOff;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        match self.get_mut() {
+            Self::Whole(body) => {
+                Pin::new(body).poll_frame(context).map_err(|infallible| match infallible {})
+            }
+            Self::Chunk(chunk) => Poll::Ready(chunk.take().map(|chunk| Ok(Frame::data(chunk)))),
+            Self::Pieces { is_over: true, .. } => Poll::Ready(None),
+            Self::Pieces { pieces, takes_trailers, is_over } => {
+                pieces.poll_next(context).map(|piece| {
+                    if let Piece::Data(data) = piece {
+                        return Some(Ok(Frame::data(data)));
+                    }
+                    *is_over = true;
+                    match piece {
+                        Piece::Failed(failure) if *takes_trailers => {
+                            Some(Ok(Frame::trailers(crate::front_door::error_trailers(&failure))))
+                        }
+                        Piece::Failed(_) => Some(Err(CutOff)),
+                        _ => None,
+                    }
+                })
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(body) => body.is_end_stream(),
+            Self::Chunk(chunk) => chunk.is_none(),
+            Self::Pieces { is_over, .. } => *is_over,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body) => body.size_hint(),
+            _ => SizeHint::default(),
+        }
+    }
+}
+
+impl std::fmt::Display for CutOff {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the answer was cut off")
+    }
+}
+
+impl std::error::Error for CutOff {}

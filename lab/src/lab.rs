@@ -1,0 +1,199 @@
+use std::fmt;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hyper::header::HeaderValue;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::answer::{Answer, AnswerBody, InvokeError, Piece};
+use crate::event::Event;
+use crate::front_door;
+use crate::pool::Pool;
+use crate::settings::Settings;
+
+/// A local Lambda that runs one [`Function`](crate::Function).
+///
+/// It listens for callers over HTTP at [`url`](Self::url), and can be [invoked](Self::invoke) by any
+/// number of threads. Its methods block, and may be called from anywhere. When it is dropped, or
+/// [stopped](Self::stop), the function's processes are killed; even if this program is killed, they
+/// are.
+#[derive(Debug)]
+pub struct Lab {
+    pool: Arc<Pool>,
+    address: SocketAddr,
+    runtime_api: SocketAddr,
+    runtime: Option<Runtime>,
+}
+
+/// Why a lab cannot start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartError(String);
+
+impl Lab {
+    pub(crate) fn start(settings: Settings) -> Result<Self, StartError> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("lambda-lab")
+            .enable_all()
+            .build()
+            .map_err(|error| StartError::new(format!("no threads for the lab: {error}")))?;
+        let listen = settings.listen;
+        let starting = async move {
+            let listener = TcpListener::bind(listen).await.map_err(|error| {
+                StartError::new(format!("cannot listen on {listen}: {error}; choose another port"))
+            })?;
+            let no_port = |error| StartError::new(format!("no free port on 127.0.0.1: {error}"));
+            let address = listener.local_addr().map_err(no_port)?;
+            let pool = Pool::new(Arc::new(settings)).await.map_err(no_port)?;
+            tokio::spawn(front_door::serve(listener, Arc::clone(&pool)));
+            Ok::<_, StartError>((pool, address))
+        };
+        // Waited for by hand, as this may be called on a thread of another tokio runtime.
+        let started = pollster::block_on(runtime.spawn(starting));
+        let result = started.unwrap_or_else(|error| Err(StartError::new(error.to_string())));
+        match result {
+            Ok((pool, address)) => {
+                let runtime_api = pool.runtime_api();
+                Ok(Self { pool, address, runtime_api, runtime: Some(runtime) })
+            }
+            Err(error) => {
+                runtime.shutdown_background();
+                Err(error)
+            }
+        }
+    }
+
+    /// Where it listens for callers.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The URL to post events to.
+    pub fn url(&self) -> String {
+        format!("http://{}{}", self.address, front_door::PATH)
+    }
+
+    /// Where the Runtime API of the first environment is, as `host:port`.
+    pub fn runtime_api(&self) -> String {
+        self.runtime_api.to_string()
+    }
+
+    /// Invokes the function and waits for its answer, whole.
+    ///
+    /// # Errors
+    ///
+    /// An [`InvokeError`] if the function failed, also in the middle of a streamed answer, or could not
+    /// be invoked.
+    pub fn invoke(&self, event: impl Into<Event>) -> Result<Answer, InvokeError> {
+        let mut body = Vec::new();
+        let mut answer = self.invoke_streaming(event, |piece| body.extend_from_slice(piece))?;
+        answer.body = body;
+        Ok(answer)
+    }
+
+    /// As [`invoke`](Self::invoke), with the answer in pieces as they come; the one that it returns has
+    /// no body. An answer that is not streamed is one piece.
+    ///
+    /// # Errors
+    ///
+    /// As [`invoke`](Self::invoke).
+    pub fn invoke_streaming(
+        &self,
+        event: impl Into<Event>,
+        on_piece: impl FnMut(&[u8]),
+    ) -> Result<Answer, InvokeError> {
+        pollster::block_on(invoke(&self.pool, event.into(), on_piece, Until::Answer))
+    }
+
+    /// As [`invoke_streaming`](Self::invoke_streaming); returns when the function has ended its work
+    /// behind the answer as well.
+    ///
+    /// # Errors
+    ///
+    /// As [`invoke`](Self::invoke).
+    pub fn invoke_to_the_end(
+        &self,
+        event: impl Into<Event>,
+        on_piece: impl FnMut(&[u8]),
+    ) -> Result<Answer, InvokeError> {
+        pollster::block_on(invoke(&self.pool, event.into(), on_piece, Until::End))
+    }
+
+    /// Kills the function's processes. Whoever waits for an answer is told that the lab has stopped.
+    pub fn stop(&self) {
+        self.pool.stop();
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    Answer,
+    End,
+}
+
+async fn invoke(
+    pool: &Arc<Pool>,
+    event: Event,
+    mut on_piece: impl FnMut(&[u8]),
+    until: Until,
+) -> Result<Answer, InvokeError> {
+    let invoked = pool.invoke(event).await?;
+    let result = match invoked.answer {
+        Err(failure) => Err(failure),
+        Ok(answered) => {
+            let answer = Answer {
+                request_id: answered.request_id,
+                content_type: answered.content_type.as_ref().map(text),
+                body: Vec::new(),
+            };
+            match answered.body {
+                AnswerBody::Whole(body) => {
+                    on_piece(&body);
+                    Ok(answer)
+                }
+                AnswerBody::Stream(mut pieces) => loop {
+                    match poll_fn(|context| pieces.poll_next(context)).await {
+                        Piece::Data(piece) => on_piece(&piece),
+                        Piece::End => break Ok(answer),
+                        Piece::Failed(failure) => break Err(failure),
+                    }
+                },
+            }
+        }
+    };
+    if until == Until::End {
+        // It fails if the lab was stopped, and then there is an end as well.
+        let _ = invoked.end.await;
+    }
+    result.map_err(InvokeError::Function)
+}
+
+fn text(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.stop();
+        if let Some(runtime) = self.runtime.take() {
+            // Waiting would panic on a thread of another tokio runtime; the processes have ended.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl StartError {
+    pub(crate) fn new(reason: String) -> Self {
+        Self(reason)
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}

@@ -1,0 +1,50 @@
+//! A local Lambda: the service side of the Runtime API, and an endpoint to invoke functions at.
+//!
+//! It starts a bootstrap as Lambda does, hands it the events that callers post, and tells them what it
+//! answers. It is what this project is tested with, and built from other people's HTTP (hyper), so that
+//! the two sides do not share their misreadings.
+//!
+//! ```no_run
+//! use lambda_lab::Function;
+//!
+//! let lab = Function::new("target/release/examples/echo").start()?;
+//! let answer = lab.invoke(r#"{"name":"Ada"}"#)?;
+//! assert_eq!(answer.body, br#"{"name":"Ada"}"#);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | `machine` | the order in which a runtime may call |
+//! | `desk` | one runtime's state, and the invocation that it has in hand |
+//! | `runtime_api`, `refusal` | what runtimes say and are answered |
+//! | `process` | the bootstrap and its end |
+//! | `environment` | one of each, and an invocation at a time |
+//! | `pool` | several environments, and the queue |
+//! | `front_door` | who invokes over HTTP |
+//! | `lab`, `function`, `command` | who invokes from a program, or from a shell |
+
+mod answer;
+pub mod command;
+mod desk;
+mod environment;
+mod event;
+mod front_door;
+mod function;
+mod http;
+mod invocation;
+mod lab;
+mod log;
+mod machine;
+mod pool;
+mod process;
+mod refusal;
+mod runtime_api;
+mod settings;
+
+pub use answer::{Answer, FailureKind, FunctionFailure, InvokeError};
+pub use command::local;
+pub use event::{Event, MAX_PAYLOAD};
+pub use function::Function;
+pub use lab::{Lab, StartError};
+pub use settings::Output;

@@ -1,0 +1,116 @@
+//! The order in which a runtime may call, as a table.
+
+use std::fmt;
+
+/// Where a runtime is, as the service sees it; the names are those that its error texts show.
+///
+/// Source: emulator, `core/states.go` and `core/runtime_state_names.go`, without the states of
+/// SnapStart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::enum_variant_names, reason = "the service's own names, which Debug shows")]
+pub(crate) enum State {
+    Started,
+    InitError,
+    Ready,
+    Running,
+    InvocationResponse,
+    InvocationErrorResponse,
+    RuntimeResponseSentState,
+}
+
+/// A call whose place in the order is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    Next,
+    Response,
+    Error,
+    InitError,
+}
+
+/// A call out of order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Forbidden {
+    from: State,
+    to: State,
+}
+
+impl State {
+    /// The state after a call; [`State::Running`] stays so on `next`, which gets the same event again.
+    pub(crate) fn after(self, call: Call) -> Result<Self, Forbidden> {
+        use State::*;
+        match (self, call) {
+            (Started | Ready | RuntimeResponseSentState, Call::Next) => Ok(Ready),
+            (Running, Call::Next) => Ok(Running),
+            (Running, Call::Response) => Ok(InvocationResponse),
+            (Running, Call::Error) => Ok(InvocationErrorResponse),
+            (Started, Call::InitError) => Ok(InitError),
+            (from, Call::Next) => Err(Forbidden { from, to: Ready }),
+            (from, Call::Response) => Err(Forbidden { from, to: InvocationResponse }),
+            (from, Call::Error) => Err(Forbidden { from, to: InvocationErrorResponse }),
+            (from, Call::InitError) => Err(Forbidden { from, to: InitError }),
+        }
+    }
+
+    /// Whether no call is allowed any more, until the runtime is started again.
+    pub(crate) fn is_terminal(self) -> bool {
+        matches!(self, Self::InitError | Self::InvocationResponse | Self::InvocationErrorResponse)
+    }
+}
+
+impl fmt::Display for Forbidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, to } = self;
+        write!(
+            f,
+            "State transition from {from:?} to {to:?} failed for runtime. \
+             Error: State transition is not allowed"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Call, State};
+
+    #[test]
+    fn every_call_in_every_state_is_as_in_the_table() {
+        use State::*;
+        let states = [
+            Started,
+            InitError,
+            Ready,
+            Running,
+            InvocationResponse,
+            InvocationErrorResponse,
+            RuntimeResponseSentState,
+        ];
+        let calls = [Call::Next, Call::Response, Call::Error, Call::InitError];
+        let allowed = [
+            (Started, Call::Next, Ready),
+            (Started, Call::InitError, InitError),
+            (Ready, Call::Next, Ready),
+            (Running, Call::Next, Running),
+            (Running, Call::Response, InvocationResponse),
+            (Running, Call::Error, InvocationErrorResponse),
+            (RuntimeResponseSentState, Call::Next, Ready),
+        ];
+        for state in states {
+            for call in calls {
+                let row = allowed.iter().find(|(from, by, _)| (*from, *by) == (state, call));
+                assert_eq!(state.after(call).ok(), row.map(|(_, _, to)| *to), "{state:?} {call:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_forbidden_call_is_told_in_the_words_of_the_service() {
+        let error = State::RuntimeResponseSentState.after(Call::Response).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "State transition from RuntimeResponseSentState to InvocationResponse failed for \
+             runtime. Error: State transition is not allowed"
+        );
+        let error = State::InitError.after(Call::Next).unwrap_err();
+        assert!(error.to_string().starts_with("State transition from InitError to Ready failed"));
+    }
+}

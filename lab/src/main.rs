@@ -1,0 +1,136 @@
+//! The program `lambda-lab`.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use lambda_lab::{Function, command};
+
+/// A local Lambda: runs a custom runtime on this machine
+#[derive(Parser)]
+#[command(name = "lambda-lab", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start a function, invoke it once, print its answer
+    ///
+    /// The answer goes to standard output, everything else to standard error. The exit code is 0 when
+    /// the function has answered, 1 when it has failed, and 2 for a wrong command line.
+    Run {
+        /// What to invoke it with: JSON, @FILE, or - for standard input
+        #[arg(long, value_name = "JSON|@FILE|-", default_value = "{}", allow_hyphen_values = true)]
+        event: String,
+        #[command(flatten)]
+        how: How,
+        /// The program to start, and its arguments
+        #[arg(
+            value_name = "BOOTSTRAP",
+            required = true,
+            trailing_var_arg = true,
+            allow_hyphen_values = true
+        )]
+        bootstrap: Vec<OsString>,
+    },
+    /// Stay, and invoke a function for everyone who posts an event
+    Serve {
+        /// The port to listen on; 0 for any that is free
+        #[arg(long, default_value_t = 9000)]
+        port: u16,
+        /// The address to listen on
+        #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+        host: IpAddr,
+        /// How many environments to start at most, when callers come at the same time
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        environments: usize,
+        #[command(flatten)]
+        how: How,
+        /// The program to start, and its arguments; without it, start one by hand
+        #[arg(value_name = "BOOTSTRAP", trailing_var_arg = true, allow_hyphen_values = true)]
+        bootstrap: Vec<OsString>,
+    },
+}
+
+#[derive(Args)]
+struct How {
+    /// How long an invocation may take, in seconds; the start of the function counts
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
+    timeout: Duration,
+    /// An environment variable for the function; may be given several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = variable)]
+    env: Vec<(String, String)>,
+    /// The handler, for runtimes that ask for one
+    #[arg(long, default_value = "")]
+    handler: String,
+    /// The memory size in MB, which is told to the function and not enforced
+    #[arg(long, value_name = "MB", default_value_t = 3008)]
+    memory: u32,
+    /// The name of the function
+    #[arg(long, default_value = "test_function")]
+    name: String,
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run { event, how, bootstrap } => match read_event(event) {
+            Ok(event) => command::run(how.function(bootstrap), event),
+            Err(error) => {
+                eprintln!("lambda-lab: {error}");
+                ExitCode::from(2)
+            }
+        },
+        Command::Serve { port, host, environments, how, bootstrap } => {
+            let function = how.function(bootstrap);
+            command::serve(function.listen(SocketAddr::new(host, port)).environments(environments))
+        }
+    }
+}
+
+impl How {
+    fn function(self, bootstrap: Vec<OsString>) -> Function {
+        let mut words = bootstrap.into_iter();
+        let function = words.next().map_or_else(Function::external, Function::new);
+        let function = words.fold(function, Function::argument);
+        let function = self
+            .env
+            .into_iter()
+            .fold(function, |function, (name, value)| function.variable(name, value));
+        function.timeout(self.timeout).handler(self.handler).memory(self.memory).name(self.name)
+    }
+}
+
+fn read_event(event: String) -> Result<Vec<u8>, String> {
+    if event == "-" {
+        let mut bytes = Vec::new();
+        let read = std::io::stdin().lock().read_to_end(&mut bytes);
+        return read.map(|_| bytes).map_err(|error| format!("cannot read standard input: {error}"));
+    }
+    match event.strip_prefix('@') {
+        Some(file) => std::fs::read(file).map_err(|error| {
+            format!(
+                "cannot read the event from the file \"{file}\": {error}; give its path behind @"
+            )
+        }),
+        None => Ok(event.into_bytes()),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("\"{text}\" is no number of seconds above 0");
+    let seconds: f64 = text.parse().map_err(|_| wrong())?;
+    Duration::try_from_secs_f64(seconds).ok().filter(|it| !it.is_zero()).ok_or_else(wrong)
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) =
+        text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
+            format!("\"{text}\" is no KEY=VALUE: write an equals sign behind the name")
+        })?;
+    Ok((name.to_owned(), value.to_owned()))
+}

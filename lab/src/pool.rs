@@ -1,0 +1,135 @@
+//! The environments, and the queue before them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::answer::{Answered, FunctionFailure, InvokeError};
+use crate::environment::Environment;
+use crate::event::{Event, MAX_PAYLOAD};
+use crate::invocation::Invocation;
+use crate::settings::Settings;
+
+/// Gives every event an environment of its own, in the order in which they come.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    settings: Arc<Settings>,
+    runtime_api: SocketAddr,
+    places: Arc<Semaphore>,
+    environments: Mutex<Environments>,
+    /// Invocations run here, wherever they are asked for.
+    handle: Handle,
+}
+
+/// An invocation that a runtime has answered, or failed.
+#[derive(Debug)]
+pub(crate) struct Invoked {
+    pub(crate) answer: Result<Answered, FunctionFailure>,
+    /// Ends when the environment is free again, which may be later.
+    pub(crate) end: JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct Environments {
+    all: Vec<Arc<Environment>>,
+    /// The one that was used last comes first, as the others may never be needed again.
+    idle: Vec<Arc<Environment>>,
+    is_stopped: bool,
+}
+
+impl Pool {
+    /// A pool with its first environment.
+    ///
+    /// # Errors
+    ///
+    /// An error if no port of loopback is free.
+    pub(crate) async fn new(settings: Arc<Settings>) -> io::Result<Arc<Self>> {
+        let first = Environment::new(Arc::clone(&settings)).await?;
+        let runtime_api = first.address();
+        let places = Arc::new(Semaphore::new(settings.environments));
+        let first = Arc::new(first);
+        let all = vec![Arc::clone(&first)];
+        let environments = Environments { all, idle: vec![first], is_stopped: false };
+        let environments = Mutex::new(environments);
+        let handle = Handle::current();
+        Ok(Arc::new(Self { settings, runtime_api, places, environments, handle }))
+    }
+
+    /// Where the Runtime API of the first environment is.
+    pub(crate) fn runtime_api(&self) -> SocketAddr {
+        self.runtime_api
+    }
+
+    /// Waits for an environment, and there for the answer or its beginning.
+    ///
+    /// The invocation goes on if nobody waits any more, once it has an environment.
+    pub(crate) async fn invoke(self: &Arc<Self>, event: Event) -> Result<Invoked, InvokeError> {
+        if event.body.len() > MAX_PAYLOAD {
+            return Err(InvokeError::EventTooLarge(event.body.len()));
+        }
+        if let Some(part) = event.invalid_part() {
+            return Err(InvokeError::InvalidEvent(part));
+        }
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        let place = place.map_err(|_| InvokeError::Stopped)?;
+        let environment = self.environment().await?;
+        let (caller, answer) = oneshot::channel();
+        let invocation = Arc::new(Invocation::new(event, &self.settings));
+        let pool = Arc::clone(self);
+        let end = self.handle.spawn(async move {
+            environment.invoke(invocation, caller).await;
+            pool.lock().idle.push(environment);
+            drop(place);
+        });
+        match answer.await {
+            Ok(answer) => Ok(Invoked { answer, end }),
+            Err(_) => Err(InvokeError::Stopped),
+        }
+    }
+
+    async fn environment(&self) -> Result<Arc<Environment>, InvokeError> {
+        {
+            let mut environments = self.lock();
+            if environments.is_stopped {
+                return Err(InvokeError::Stopped);
+            }
+            if let Some(environment) = environments.idle.pop() {
+                return Ok(environment);
+            }
+        }
+        let settings = Arc::clone(&self.settings);
+        let environment = match self.handle.spawn(Environment::new(settings)).await {
+            Ok(Ok(environment)) => Arc::new(environment),
+            Ok(Err(error)) => return Err(InvokeError::Environment(error.to_string())),
+            Err(_) => return Err(InvokeError::Stopped),
+        };
+        let mut environments = self.lock();
+        if environments.is_stopped {
+            return Err(InvokeError::Stopped);
+        }
+        environments.all.push(Arc::clone(&environment));
+        Ok(environment)
+    }
+
+    /// Kills every runtime; who waits is told that the lab has stopped.
+    pub(crate) fn stop(&self) {
+        self.places.close();
+        let environments = {
+            let mut environments = self.lock();
+            environments.is_stopped = true;
+            environments.idle.clear();
+            std::mem::take(&mut environments.all)
+        };
+        for environment in environments {
+            environment.stop();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Environments> {
+        self.environments.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}

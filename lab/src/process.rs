@@ -1,0 +1,270 @@
+//! The processes of a runtime, and that none of them outlives the lab.
+
+use std::io::{self, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::{self, JoinHandle};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use tokio::sync::watch;
+
+/// A runtime's process and all that it has started, as one process group.
+///
+/// When the first process ends, or when this is dropped, the whole group is killed. Should the lab
+/// itself be killed, its [`Guard`] does it.
+#[derive(Debug)]
+pub(crate) struct Process {
+    group: Arc<Group>,
+    exit: watch::Receiver<Option<ExitStatus>>,
+    reaper: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Group {
+    pid: Pid,
+    /// Its id is ours to signal until it is reaped; afterwards it may be somebody else's.
+    child: Mutex<Option<Child>>,
+}
+
+/// A shell that waits for the end of the lab, which it sees as the end of its input, and then kills
+/// the group that it was told.
+#[derive(Debug)]
+struct Guard(Child);
+
+const GUARD: &str = "read -r group; read -r _; [ -n \"$group\" ] && kill -s KILL -- \"-$group\"";
+
+impl Process {
+    /// Starts the command in a process group of its own, without an input.
+    pub(crate) fn start(command: &mut Command) -> io::Result<Self> {
+        let mut guard = Guard::start()?;
+        let child = command.stdin(Stdio::null()).process_group(0).spawn()?;
+        let pid = Pid::from_child(&child);
+        let group = Arc::new(Group { pid, child: Mutex::new(Some(child)) });
+        guard.tell(pid);
+        let (tell_exit, exit) = watch::channel(None);
+        let reaper = thread::Builder::new().name("lambda-lab-reaper".into()).spawn({
+            let group = Arc::clone(&group);
+            move || {
+                let status = group.wait();
+                drop(guard);
+                // Nobody may be interested any more.
+                let _ = tell_exit.send(Some(status));
+            }
+        });
+        match reaper {
+            Ok(reaper) => Ok(Self { group, exit, reaper: Some(reaper) }),
+            Err(error) => {
+                group.kill();
+                group.wait();
+                Err(error)
+            }
+        }
+    }
+
+    /// How the first process has ended; `None` while it runs.
+    pub(crate) fn exit_status(&self) -> Option<ExitStatus> {
+        *self.exit.borrow()
+    }
+
+    /// Waits until the first process has ended, and everything that it started has been killed.
+    pub(crate) async fn wait(&self) -> ExitStatus {
+        let mut exit = self.exit.clone();
+        match exit.wait_for(Option::is_some).await {
+            Ok(status) => status.expect("it was waited for"),
+            // The reaper has panicked, which would be a bug.
+            Err(_) => ExitStatus::from_raw(0),
+        }
+    }
+
+    /// Kills the group; [`wait`](Self::wait) says when it is gone.
+    pub(crate) fn kill(&self) {
+        self.group.kill();
+    }
+
+    /// The most memory that the first process has used at once, in MiB, where the system tells it.
+    pub(crate) fn peak_memory(&self) -> Option<u64> {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.group.pid.as_raw_nonzero()));
+        let status = status.ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+        Some(kib.div_ceil(1024))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        if let Some(reaper) = self.reaper.take() {
+            let _ = reaper.join();
+        }
+    }
+}
+
+impl Group {
+    fn kill(&self) {
+        if self.lock().is_some() {
+            // A group that has just ended is no error.
+            let _ = kill_process_group(self.pid, Signal::KILL);
+        }
+    }
+
+    /// Waits for the end of the first process, kills the rest of the group, and reaps.
+    ///
+    /// A process that has ended and is not reaped keeps its id, so the group that is killed is the
+    /// right one.
+    fn wait(&self) -> ExitStatus {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(self.pid), options) {}
+        let mut child = self.lock();
+        let _ = kill_process_group(self.pid, Signal::KILL);
+        let status = child.take().and_then(|mut child| child.wait().ok());
+        status.unwrap_or_else(|| ExitStatus::from_raw(0))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Child>> {
+        self.child.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Guard {
+    fn start() -> io::Result<Self> {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", GUARD]).stdin(Stdio::piped()).stdout(Stdio::null());
+        // A group of its own, for a Ctrl-C is meant for the lab.
+        command.stderr(Stdio::null()).env_clear().process_group(0);
+        let guard = command.spawn().map_err(|error| {
+            io::Error::new(error.kind(), format!("the guard of the process, /bin/sh: {error}"))
+        })?;
+        Ok(Self(guard))
+    }
+
+    fn tell(&mut self, group: Pid) {
+        if let Some(input) = &mut self.0.stdin {
+            // Without its guard a process runs as well; it only would outlive a lab that is killed.
+            let _ = writeln!(input, "{}", group.as_raw_nonzero());
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// How a process has ended, in the words of Go, in which the service tells it.
+pub(crate) fn describe_exit(status: ExitStatus) -> String {
+    const SIGNALS: [(i32, &str); 10] = [
+        (1, "hangup"),
+        (2, "interrupt"),
+        (3, "quit"),
+        (4, "illegal instruction"),
+        (6, "aborted"),
+        (8, "floating point exception"),
+        (9, "killed"),
+        (11, "segmentation fault"),
+        (13, "broken pipe"),
+        (15, "terminated"),
+    ];
+    match (status.code(), status.signal()) {
+        (Some(0), _) => "Runtime exited without providing a reason".into(),
+        (Some(code), _) => format!("Runtime exited with error: exit status {code}"),
+        (None, signal) => {
+            let signal = signal.unwrap_or_default();
+            let name = SIGNALS.iter().find(|(known, _)| *known == signal).map(|(_, name)| *name);
+            let name = name.map_or_else(|| format!("signal {signal}"), str::to_owned);
+            let core = if status.core_dumped() { " (core dumped)" } else { "" };
+            format!("Runtime exited with error: signal: {name}{core}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    fn shell(script: &str) -> Process {
+        Process::start(Command::new("/bin/sh").args(["-c", script]).stdout(Stdio::null())).unwrap()
+    }
+
+    /// Waits until no process of the group runs; dead ones that nobody has reaped do not count.
+    fn assert_ends(group: Pid) {
+        let began = Instant::now();
+        while lives(group) {
+            assert!(began.elapsed() < Duration::from_secs(10), "the group {group:?} still runs");
+            thread::yield_now();
+        }
+    }
+
+    fn lives(group: Pid) -> bool {
+        let group = group.as_raw_nonzero().to_string();
+        let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+        let stats = processes.filter_map(|it| std::fs::read_to_string(it.path().join("stat")).ok());
+        // Behind the name, which may hold anything: the state, the parent, the group.
+        stats.filter_map(|stat| Some(stat.rsplit_once(") ")?.1.to_owned())).any(|stat| {
+            let mut fields = stat.split(' ');
+            fields.next() != Some("Z") && fields.nth(1) == Some(&group)
+        })
+    }
+
+    #[test]
+    fn the_end_of_a_process_is_told_in_the_words_of_the_service() {
+        for (script, words) in [
+            ("exit 0", "Runtime exited without providing a reason"),
+            ("exit 3", "Runtime exited with error: exit status 3"),
+            ("kill -9 $$", "Runtime exited with error: signal: killed"),
+            ("kill -15 $$", "Runtime exited with error: signal: terminated"),
+            ("kill -12 $$", "Runtime exited with error: signal: signal 12"),
+        ] {
+            let process = shell(script);
+            assert_eq!(describe_exit(pollster::block_on(process.wait())), words);
+        }
+    }
+
+    #[test]
+    fn what_a_process_has_started_ends_with_it() {
+        let process = shell("sleep 1000 & sleep 1000 & exit 0");
+        pollster::block_on(process.wait());
+        assert_ends(process.group.pid);
+    }
+
+    #[test]
+    fn a_process_and_what_it_started_end_when_they_are_killed_or_dropped() {
+        let process = shell("sleep 1000 & sleep 1000");
+        process.kill();
+        let status = pollster::block_on(process.wait());
+        assert_eq!(status.signal(), Some(9));
+        assert_ends(process.group.pid);
+        process.kill();
+
+        let process = shell("sleep 1000 & sleep 1000");
+        let pid = process.group.pid;
+        assert!(lives(pid));
+        drop(process);
+        assert_ends(pid);
+    }
+
+    #[test]
+    fn the_guard_kills_the_group_when_its_input_ends() {
+        let mut child =
+            Command::new("/bin/sleep").arg("1000").process_group(0).spawn().expect("sleep");
+        let mut guard = Guard::start().unwrap();
+        guard.tell(Pid::from_child(&child));
+        assert!(child.try_wait().unwrap().is_none());
+        drop(guard.0.stdin.take());
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+    }
+
+    #[test]
+    fn a_command_that_does_not_exist_is_an_error_and_leaves_no_guard() {
+        let began = Instant::now();
+        let error = Process::start(&mut Command::new("/nonexistent")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(began.elapsed() < Duration::from_secs(10));
+    }
+}
