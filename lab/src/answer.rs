@@ -6,6 +6,8 @@ use hyper::header::HeaderValue;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
+use crate::event::MAX_PAYLOAD;
+
 /// What a function answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -127,11 +129,9 @@ impl fmt::Display for InvokeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Function(failure) => write!(f, "the function has failed: {failure}"),
-            Self::EventTooLarge(length) => write!(
-                f,
-                "the event has {length} bytes, and Lambda takes at most {}",
-                crate::MAX_PAYLOAD
-            ),
+            Self::EventTooLarge(length) => {
+                write!(f, "the event has {length} bytes, and Lambda takes at most {}", MAX_PAYLOAD)
+            }
             Self::InvalidEvent(part) => {
                 write!(f, "the {part} holds a control character, which no header can")
             }

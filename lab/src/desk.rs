@@ -52,13 +52,9 @@ impl Desk {
 
     // What the environment does.
 
-    /// Forgets everything: a new runtime starts.
+    /// Forgets everything: a new runtime may start.
     pub(crate) fn start_anew(&self) {
-        self.change(|inner| {
-            inner.state = State::Started;
-            inner.start += 1;
-            inner.in_hand = None;
-        });
+        self.change(Inner::start_anew);
     }
 
     /// Whether the runtime must be started again before it can take an invocation.
@@ -68,11 +64,16 @@ impl Desk {
 
     /// Gives the runtime an invocation, which it gets with its `next`.
     pub(crate) fn hand_over(&self, invocation: Arc<Invocation>, caller: Caller) {
+        self.change(|inner| inner.take_in_hand(invocation, caller));
+    }
+
+    /// As [`hand_over`](Self::hand_over), to a runtime that is going to be started for it.
+    ///
+    /// In one step, so that nothing which that runtime says can come before its invocation.
+    pub(crate) fn hand_over_anew(&self, invocation: Arc<Invocation>, caller: Caller) {
         self.change(|inner| {
-            inner.in_hand =
-                Some(InHand { invocation, caller: Some(caller), stream: None, is_over: false });
-            inner.delivered = None;
-            inner.deliver();
+            inner.start_anew();
+            inner.take_in_hand(invocation, caller);
         });
     }
 
@@ -211,6 +212,19 @@ impl Desk {
 }
 
 impl Inner {
+    fn start_anew(&mut self) {
+        self.state = State::Started;
+        self.start += 1;
+        self.in_hand = None;
+    }
+
+    fn take_in_hand(&mut self, invocation: Arc<Invocation>, caller: Caller) {
+        let caller = Some(caller);
+        self.in_hand = Some(InHand { invocation, caller, stream: None, is_over: false });
+        self.delivered = None;
+        self.deliver();
+    }
+
     fn find(&mut self, request_id: &str) -> Option<&mut InHand> {
         self.in_hand.as_mut().filter(|in_hand| in_hand.invocation.request_id == request_id)
     }

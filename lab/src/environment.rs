@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
 
@@ -23,6 +24,7 @@ pub(crate) struct Environment {
     address: SocketAddr,
     desk: Arc<Desk>,
     process: Mutex<Option<Arc<Process>>>,
+    is_stopped: watch::Sender<bool>,
     server: JoinHandle<()>,
 }
 
@@ -32,6 +34,7 @@ enum End {
     Over,
     Exit(Arc<Process>),
     Timeout,
+    Stopped,
 }
 
 impl Environment {
@@ -42,7 +45,8 @@ impl Environment {
         let desk = Arc::new(Desk::new());
         let is_external = settings.program.is_none();
         let server = tokio::spawn(runtime_api::serve(listener, Arc::clone(&desk), is_external));
-        Ok(Self { settings, address, desk, process: Mutex::new(None), server })
+        let is_stopped = watch::Sender::new(false);
+        Ok(Self { settings, address, desk, process: Mutex::new(None), is_stopped, server })
     }
 
     /// Where the Runtime API is.
@@ -58,21 +62,28 @@ impl Environment {
         let id = invocation.request_id.as_str();
         log.start(id);
         let began = Instant::now();
-        let (process, is_cold) = match self.runtime() {
-            Ok(runtime) => runtime,
+        let running = self.running();
+        let is_cold = running.is_none();
+        match &running {
+            Some(_) => self.desk.hand_over(Arc::clone(&invocation), caller),
+            None => self.desk.hand_over_anew(Arc::clone(&invocation), caller),
+        }
+        let process = match running.map_or_else(|| self.start(), Ok) {
+            Ok(process) => process,
+            Err(_) if *self.is_stopped.borrow() => return self.desk.start_anew(),
             Err(error) => {
-                self.desk.hand_over(Arc::clone(&invocation), caller);
                 let reason = format!("RequestId: {id} Error: {error}");
                 self.fail(id, FailureKind::Exit, "Runtime.InvalidEntrypoint", &reason);
                 let status = Status::Error("Runtime.InvalidEntrypoint");
                 return log.end(&self.report(&invocation, began, None, None, status));
             }
         };
-        self.desk.hand_over(Arc::clone(&invocation), caller);
+        let mut is_stopped = self.is_stopped.subscribe();
         let end = tokio::select! {
             // What the runtime has said before it ended counts.
             biased;
             () = self.desk.over(id) => End::Over,
+            _ = is_stopped.wait_for(|is_stopped| *is_stopped) => End::Stopped,
             process = exited(process.clone()) => End::Exit(process),
             () = sleep_until((began + self.settings.timeout).into()) => End::Timeout,
         };
@@ -91,10 +102,15 @@ impl Environment {
             End::Timeout => {
                 let seconds = self.settings.timeout.as_secs_f64();
                 let reason = format!("Task timed out after {seconds:.2} seconds");
-                self.desk.give_up(FunctionFailure::new(id, FailureKind::Timeout, reason.clone()));
                 log.line(format_args!("RequestId: {id} {reason}"));
                 self.end_runtime().await;
+                self.desk.give_up(FunctionFailure::new(id, FailureKind::Timeout, reason));
+                self.desk.start_anew();
                 Status::Timeout
+            }
+            End::Stopped => {
+                // The caller sees that nobody is left to answer.
+                return self.desk.start_anew();
             }
         };
         if self.settings.program.is_none() && self.desk.is_terminal() {
@@ -104,38 +120,46 @@ impl Environment {
         log.end(&self.report(&invocation, began, delivered, memory, status));
     }
 
-    /// The running process, and whether it has just been started; none if somebody else runs it.
-    fn runtime(&self) -> io::Result<(Option<Arc<Process>>, bool)> {
-        let Some(program) = &self.settings.program else { return Ok((None, false)) };
-        let mut process = self.lock();
-        if let Some(running) = &*process
-            && running.exit_status().is_none()
-            && !self.desk.is_terminal()
-        {
-            return Ok((Some(Arc::clone(running)), false));
+    /// The runtime that runs, with its process if that is ours.
+    fn running(&self) -> Option<Option<Arc<Process>>> {
+        if self.settings.program.is_none() {
+            return Some(None);
         }
+        let process = self.lock().clone()?;
+        let is_running = process.exit_status().is_none() && !self.desk.is_terminal();
+        is_running.then_some(Some(process))
+    }
+
+    /// Starts the runtime, in place of one that may be left.
+    fn start(&self) -> io::Result<Option<Arc<Process>>> {
+        let Some(program) = &self.settings.program else { return Ok(None) };
+        let mut process = self.lock();
         *process = None;
-        self.desk.start_anew();
+        if *self.is_stopped.borrow() {
+            return Err(io::Error::other("the lab has been stopped"));
+        }
         let mut command = self.settings.command(program, self.address);
         let started = Process::start(&mut command).map_err(|error| {
             io::Error::new(error.kind(), format!("cannot start {}: {error}", program.display()))
         })?;
-        let started = process.insert(Arc::new(started));
-        Ok((Some(Arc::clone(started)), true))
+        Ok(Some(Arc::clone(process.insert(Arc::new(started)))))
     }
 
     async fn end_runtime(&self) {
         let process = self.lock().take();
-        self.desk.start_anew();
         if let Some(process) = process {
             process.kill();
             process.wait().await;
         }
     }
 
-    /// Kills the runtime, now.
+    /// Kills the runtime, now, and starts none again.
     pub(crate) fn stop(&self) {
-        let process = self.lock().take();
+        let process = {
+            let mut process = self.lock();
+            self.is_stopped.send_replace(true);
+            process.take()
+        };
         self.server.abort();
         if let Some(process) = process {
             process.kill();

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE, TRAILER};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, TE, TRAILER};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::net::TcpListener;
 
 use crate::answer::{AnswerBody, Answered, FailureKind, FunctionFailure, InvokeError};
-use crate::event::{Event, MAX_PAYLOAD, header_text};
-use crate::http::{self, Answering, Collected, ERROR_BODY_TRAILER, ERROR_TYPE_TRAILER, collect};
+use crate::event::{Event, MAX_PAYLOAD};
+use crate::http::{
+    self, Answering, Collected, ERROR_BODY_TRAILER, ERROR_TYPE_TRAILER, PiecesBody, collect,
+    set_header,
+};
+use crate::log::VERSION;
 use crate::pool::Pool;
-use crate::settings::VERSION;
 
 /// The name in the emulator's path, whatever the function is called.
 const EMULATOR: &str = "function";
@@ -126,7 +129,7 @@ fn success(answered: Answered, asked: &HeaderMap) -> Response<Answering> {
                     value.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
                 })
             });
-            Answering::Pieces { pieces, takes_trailers, is_over: false }
+            Answering::Pieces(PiecesBody::new(pieces, takes_trailers))
         }
     };
     let mut response = Response::new(body);
@@ -138,7 +141,7 @@ fn success(answered: Answered, asked: &HeaderMap) -> Response<Answering> {
             headers.append(TRAILER, HeaderValue::from_static(name));
         }
     }
-    insert(headers, REQUEST_ID, &answered.request_id);
+    set_header(headers, REQUEST_ID, &answered.request_id);
     response
 }
 
@@ -163,18 +166,9 @@ fn failed(failure: &FunctionFailure, door: Door) -> Response<Answering> {
         _ => http::json(StatusCode::OK, failure.body.clone()),
     };
     // What Lambda says whatever has happened.
-    insert(response.headers_mut(), "x-amz-function-error", "Unhandled");
-    insert(response.headers_mut(), REQUEST_ID, id);
+    set_header(response.headers_mut(), "x-amz-function-error", "Unhandled");
+    set_header(response.headers_mut(), REQUEST_ID, id);
     response
-}
-
-/// What is told behind a streamed answer that failed.
-pub(crate) fn error_trailers(failure: &FunctionFailure) -> HeaderMap {
-    let mut trailers = HeaderMap::new();
-    let error_type = failure.error_type().unwrap_or_else(|| "Runtime.Unknown".into());
-    insert(&mut trailers, ERROR_TYPE_TRAILER, &error_type);
-    insert(&mut trailers, ERROR_BODY_TRAILER, &STANDARD.encode(&failure.body));
-    trailers
 }
 
 fn not_invoked(error: &InvokeError) -> Response<Answering> {
@@ -194,12 +188,6 @@ fn exception(exception_type: &str, status: StatusCode, message: &str) -> Respons
     let message = serde_json::Value::from(message);
     let mut response =
         http::json(status, format!("{{\"Type\":\"{fault}\",\"Message\":{message}}}"));
-    insert(response.headers_mut(), "x-amzn-errortype", exception_type);
+    set_header(response.headers_mut(), "x-amzn-errortype", exception_type);
     response
-}
-
-fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
-    if let Some(value) = header_text(value) {
-        headers.insert(HeaderName::from_static(name), value);
-    }
 }

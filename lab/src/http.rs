@@ -3,20 +3,23 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-use crate::answer::{Piece, Pieces};
+use crate::answer::{FunctionFailure, Piece, Pieces};
+use crate::event::header_text;
 
 /// The body of everything that the lab answers.
 #[derive(Debug)]
@@ -25,12 +28,23 @@ pub(crate) enum Answering {
     /// One chunk, without a length.
     Chunk(Option<Bytes>),
     /// What a runtime streams.
-    Pieces {
-        pieces: Pieces,
-        /// Whether the caller has said that it reads trailers.
-        takes_trailers: bool,
-        is_over: bool,
-    },
+    Pieces(PiecesBody),
+}
+
+#[derive(Debug)]
+pub(crate) struct PiecesBody {
+    pieces: Pieces,
+    /// Whether the caller has said that it reads trailers.
+    takes_trailers: bool,
+    stage: Stage,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// The caller has been sent what came before, and is hung up on.
+    Failing,
+    Over,
 }
 
 /// The answer that is being streamed has failed, and the caller cannot be told but by hanging up.
@@ -163,22 +177,7 @@ impl Body for Answering {
                 Pin::new(body).poll_frame(context).map_err(|infallible| match infallible {})
             }
             Self::Chunk(chunk) => Poll::Ready(chunk.take().map(|chunk| Ok(Frame::data(chunk)))),
-            Self::Pieces { is_over: true, .. } => Poll::Ready(None),
-            Self::Pieces { pieces, takes_trailers, is_over } => {
-                pieces.poll_next(context).map(|piece| {
-                    if let Piece::Data(data) = piece {
-                        return Some(Ok(Frame::data(data)));
-                    }
-                    *is_over = true;
-                    match piece {
-                        Piece::Failed(failure) if *takes_trailers => {
-                            Some(Ok(Frame::trailers(crate::front_door::error_trailers(&failure))))
-                        }
-                        Piece::Failed(_) => Some(Err(CutOff)),
-                        _ => None,
-                    }
-                })
-            }
+            Self::Pieces(body) => body.poll_frame(context),
         }
     }
 
@@ -186,7 +185,7 @@ impl Body for Answering {
         match self {
             Self::Whole(body) => body.is_end_stream(),
             Self::Chunk(chunk) => chunk.is_none(),
-            Self::Pieces { is_over, .. } => *is_over,
+            Self::Pieces(body) => body.stage == Stage::Over,
         }
     }
 
@@ -195,6 +194,59 @@ impl Body for Answering {
             Self::Whole(body) => body.size_hint(),
             _ => SizeHint::default(),
         }
+    }
+}
+
+impl PiecesBody {
+    pub(crate) fn new(pieces: Pieces, takes_trailers: bool) -> Self {
+        Self { pieces, takes_trailers, stage: Stage::Open }
+    }
+
+    fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        match self.stage {
+            Stage::Open => {}
+            Stage::Failing => {
+                self.stage = Stage::Over;
+                return Poll::Ready(Some(Err(CutOff)));
+            }
+            Stage::Over => return Poll::Ready(None),
+        }
+        Poll::Ready(match ready!(self.pieces.poll_next(context)) {
+            Piece::Data(data) => Some(Ok(Frame::data(data))),
+            Piece::End => {
+                self.stage = Stage::Over;
+                None
+            }
+            Piece::Failed(failure) if self.takes_trailers => {
+                self.stage = Stage::Over;
+                Some(Ok(Frame::trailers(error_trailers(&failure))))
+            }
+            Piece::Failed(_) => {
+                // Hyper sends what it has when it must wait, and throws it away with an error.
+                self.stage = Stage::Failing;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        })
+    }
+}
+
+/// What is told behind a streamed answer that failed.
+fn error_trailers(failure: &FunctionFailure) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    let error_type = failure.error_type().unwrap_or_else(|| "Runtime.Unknown".into());
+    set_header(&mut trailers, ERROR_TYPE_TRAILER, &error_type);
+    set_header(&mut trailers, ERROR_BODY_TRAILER, &STANDARD.encode(&failure.body));
+    trailers
+}
+
+/// Sets a header, unless the value cannot stand in one.
+pub(crate) fn set_header(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Some(value) = header_text(value) {
+        headers.insert(HeaderName::from_static(name), value);
     }
 }
 

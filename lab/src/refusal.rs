@@ -2,7 +2,7 @@
 
 use hyper::StatusCode;
 
-use crate::MAX_PAYLOAD;
+use crate::event::MAX_PAYLOAD;
 use crate::machine::Forbidden;
 
 /// An answer of the Runtime API that is no success.

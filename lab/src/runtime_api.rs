@@ -16,10 +16,9 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::MAX_PAYLOAD;
 use crate::answer::{AnswerBody, Answered, FailureKind, FunctionFailure, Piece, Pieces, truncated};
 use crate::desk::Desk;
-use crate::event::header_text;
+use crate::event::{MAX_PAYLOAD, header_text};
 use crate::http::{self, Answering, Collected, ERROR_BODY_TRAILER, ERROR_TYPE_TRAILER, collect};
 use crate::invocation::Invocation;
 use crate::machine::Call;

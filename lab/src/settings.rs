@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::log::Log;
+use crate::log::{Log, VERSION};
 
 /// What the output of a runtime's process becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +87,3 @@ impl Settings {
         command
     }
 }
-
-/// The version of a function that was never published.
-pub(crate) const VERSION: &str = "$LATEST";

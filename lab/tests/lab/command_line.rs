@@ -1,0 +1,232 @@
+//! The program `lambda-lab`: what it prints where, its exit codes, and its end.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Output, Stdio};
+
+use lambda_proto_std::Endpoint;
+
+use crate::support::{Connection, lives, wait_until};
+
+fn lab() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lambda-lab"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// `lambda-lab` with these options and the bootstrap of the tests.
+fn run(options: &[&str]) -> Output {
+    let bootstrap = std::env::current_exe().unwrap();
+    let mut command = lab();
+    command.arg("run").args(options).arg(bootstrap).args(["--exact", "bootstrap", "--nocapture"]);
+    command.output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn run_prints_the_answer_alone_and_the_lines_of_lambda_elsewhere() {
+    let output = run(&["--event", "{\"name\":\"Ada\"}"]);
+    assert_eq!(stdout(&output), "{\"name\":\"Ada\"}");
+    assert_eq!(output.status.code(), Some(0));
+    let lines = stderr(&output);
+    for line in ["START RequestId: ", "END RequestId: ", "REPORT RequestId: "] {
+        assert!(lines.lines().any(|it| it.starts_with(line)), "{line}: {lines}");
+    }
+    let report = lines.lines().find(|line| line.starts_with("REPORT")).unwrap();
+    for field in [
+        "\tDuration: ",
+        "\tBilled Duration: ",
+        "\tMemory Size: 3008 MB\t",
+        "\tMax Memory Used: ",
+        "\tInit Duration: ",
+    ] {
+        assert!(report.contains(field), "{report}");
+    }
+    // The bootstrap's own output: that of the test harness.
+    assert!(lines.contains("running 1 test"), "{lines}");
+}
+
+#[test]
+fn run_without_an_event_sends_an_empty_object() {
+    assert_eq!(stdout(&run(&[])), "{}");
+}
+
+#[test]
+fn run_takes_the_event_from_a_file_or_from_standard_input() {
+    let file = std::env::temp_dir().join(format!("lambda-lab-event-{}", std::process::id()));
+    std::fs::write(&file, b"from a file \xff").unwrap();
+    let output = run(&["--event", &format!("@{}", file.display())]);
+    std::fs::remove_file(file).unwrap();
+    assert_eq!(output.stdout, b"from a file \xff");
+
+    let mut command = lab();
+    command.args(["run", "--event", "-"]).arg(std::env::current_exe().unwrap());
+    command.args(["--exact", "bootstrap", "--nocapture"]).stdin(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"from standard input").unwrap();
+    assert_eq!(stdout(&child.wait_with_output().unwrap()), "from standard input");
+}
+
+#[test]
+fn run_ends_with_1_and_the_reason_when_the_function_failed() {
+    for (options, reason) in [
+        (&["--event", "fail me"][..], "the function has failed: Function.Told: me"),
+        (&["--event", "exit 3"], "Runtime exited with error: exit status 3"),
+        (&["--event", "sleep 60000", "--timeout", "0.5"], "Task timed out after 0.50 seconds"),
+        (&["--event", "x", "--name", "a b"], "the name \"a b\""),
+    ] {
+        let output = run(options);
+        assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), ""), "{options:?}");
+        assert!(stderr(&output).contains(reason), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn run_gives_the_function_what_the_options_say() {
+    for (option, name, value) in [
+        (["--env", "MINE=my=value"], "MINE", "my=value"),
+        (["--handler", "app.main"], "_HANDLER", "app.main"),
+        (["--memory", "256"], "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
+        (["--name", "mine"], "AWS_LAMBDA_FUNCTION_NAME", "mine"),
+    ] {
+        let output = run(&[&["--event", &format!("env {name}")], &option[..]].concat());
+        assert_eq!(stdout(&output), value, "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_2_and_names_the_value() {
+    for (arguments, reason) in [
+        (&["run"][..], "BOOTSTRAP"),
+        (&["run", "--timeout", "soon", "true"], "soon"),
+        (&["run", "--timeout", "0", "true"], "above 0"),
+        (&["run", "--timeout", "-1", "true"], "-1"),
+        (&["run", "--env", "X", "true"], "\"X\" is no KEY=VALUE"),
+        (&["run", "--event", "@/nonexistent/event", "true"], "\"/nonexistent/event\""),
+        (&["serve", "--port", "70000", "true"], "70000"),
+        (&["invoke"], "invoke"),
+        (&[], "Usage"),
+    ] {
+        let output = lab().args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(stderr(&output).contains(reason), "{arguments:?}: {}", stderr(&output));
+    }
+}
+
+/// `lambda-lab serve` with a script as the function, and the address that it prints.
+struct Served {
+    child: Child,
+    address: String,
+    stderr: BufReader<std::process::ChildStderr>,
+}
+
+impl Served {
+    fn start(options: &[&str], script: &str) -> Self {
+        let mut command = lab();
+        command.args(["serve", "--port", "0"]).args(options);
+        if !script.is_empty() {
+            command.args(["sh", "-c", script]);
+        }
+        let mut child = command.spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("curl ") {
+            line.clear();
+            assert!(stderr.read_line(&mut line).unwrap() > 0, "it has ended");
+        }
+        let url = line.split_once("http://").expect("a URL").1;
+        let address = url.split('/').next().unwrap().to_owned();
+        assert_eq!(url, format!("{address}/2015-03-31/functions/function/invocations\n"));
+        Self { child, address, stderr }
+    }
+
+    fn invoke_in_background(&self) -> Connection {
+        let mut caller = Connection::open(&self.address);
+        let line = "POST /2015-03-31/functions/function/invocations";
+        caller.send(crate::support::request(line, &[], "{}"));
+        caller
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+}
+
+#[test]
+fn nothing_of_the_function_stays_when_the_lab_is_ended_by_any_signal() {
+    for (signal, code) in
+        [("INT", Some(130)), ("TERM", Some(143)), ("HUP", Some(129)), ("KILL", None)]
+    {
+        let mut served = Served::start(&[], "sleep 1000 & echo $! >&2; echo $$ >&2; wait");
+        let _caller = served.invoke_in_background();
+        let mut pids = Vec::new();
+        while pids.len() < 2 {
+            let mut line = String::new();
+            assert!(served.stderr.read_line(&mut line).unwrap() > 0, "it has ended");
+            pids.extend(line.trim().parse::<u32>());
+        }
+        assert!(pids.iter().all(|pid| lives(*pid)));
+        served.signal(signal);
+        assert_eq!(served.child.wait().unwrap().code(), code, "{signal}");
+        for pid in pids {
+            wait_until("it has ended", || !lives(pid));
+        }
+    }
+}
+
+#[test]
+fn serve_passes_the_output_of_the_function_through_untouched() {
+    let mut served = Served::start(&[], "printf 'out\\001'; printf 'err\\002\\n' >&2; exit 1");
+    assert_eq!(served.invoke_in_background().response().status, 502);
+    served.signal("TERM");
+    let output = served.child.wait_with_output().unwrap();
+    assert_eq!(output.stdout, b"out\x01");
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut served.stderr, &mut rest).unwrap();
+    assert!(rest.contains("err\u{2}\n"), "{rest}");
+}
+
+#[test]
+fn serve_without_a_bootstrap_waits_for_one_that_is_started_by_hand() {
+    let mut command = lab();
+    let mut child = command.args(["serve", "--port", "0"]).spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut seen = String::new();
+    while !seen.contains("/invocations\n") {
+        assert!(stderr.read_line(&mut seen).unwrap() > 0, "{seen}");
+    }
+    let endpoint = seen.split_once("AWS_LAMBDA_RUNTIME_API=").expect("the address").1;
+    let endpoint = Endpoint::parse(endpoint.split_once(' ').unwrap().0).unwrap();
+    let runtime = lambda_proto_std::Runtime::new(endpoint);
+    let stop = runtime.stop_handle();
+    std::thread::scope(|scope| {
+        scope.spawn(|| runtime.run(|invocation, reply| Ok(reply.send(invocation.body()))).unwrap());
+        let url = seen.split_once("http://").unwrap().1;
+        let mut caller = Connection::open(url.split('/').next().unwrap());
+        let answer = caller.post("/2015-03-31/functions/function/invocations", "by hand");
+        assert_eq!(answer.text(), "by hand");
+        stop.stop();
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_port_that_is_taken_ends_serve_with_1_and_its_number() {
+    let served = Served::start(&[], "exit 1");
+    let port = served.address.rsplit(':').next().unwrap().to_owned();
+    let output = lab().args(["serve", "--port", &port, "true"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = stderr(&output);
+    assert!(error.contains(&port) && error.contains("choose another port"), "{error}");
+    served.signal("TERM");
+    let Served { mut child, .. } = served;
+    child.wait().unwrap();
+}

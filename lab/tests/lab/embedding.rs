@@ -1,0 +1,96 @@
+//! The lab inside another program: settings, errors, and threads of all kinds.
+
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use lambda_lab::{Event, Function, InvokeError, MAX_PAYLOAD, Output};
+use lambda_proto_std::Endpoint;
+
+use crate::support::{external, function};
+
+#[test]
+fn a_lab_is_started_invoked_and_ended_in_a_few_lines() {
+    let lab = function().start().unwrap();
+    assert_eq!(lab.invoke("in").unwrap().body, b"in");
+    let address = lab.address();
+    assert!(address.ip().is_loopback());
+    let url = format!("http://{address}/2015-03-31/functions/function/invocations");
+    assert_eq!(lab.url(), url);
+    drop(lab);
+    let began = std::time::Instant::now();
+    while TcpStream::connect(address).is_ok() {
+        assert!(began.elapsed() < Duration::from_secs(10), "it still listens");
+    }
+}
+
+#[test]
+fn a_runtime_in_a_thread_of_the_same_program_is_invoked() {
+    let lab = external();
+    let endpoint = Endpoint::parse(&lab.runtime_api()).unwrap();
+    let runtime = lambda_proto_std::Runtime::new(endpoint);
+    let stop = runtime.stop_handle();
+    thread::scope(|scope| {
+        scope.spawn(|| runtime.run(|invocation, reply| Ok(reply.send(invocation.body()))).unwrap());
+        for event in ["1", "2"] {
+            assert_eq!(lab.invoke(event).unwrap().body, event.as_bytes());
+        }
+        stop.stop();
+    });
+}
+
+#[test]
+fn a_lab_can_be_used_and_dropped_on_a_thread_of_another_tokio_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let lab = function().start().unwrap();
+        assert_eq!(lab.invoke("in").unwrap().body, b"in");
+        assert_eq!(lab.invoke_to_the_end("in", |_| ()).unwrap().body, b"");
+    });
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = taken.local_addr().unwrap();
+    let error = Function::external().listen(address).start().unwrap_err().to_string();
+    assert!(error.contains(&format!("cannot listen on {address}")), "{error}");
+    assert!(error.contains("choose another port"), "{error}");
+}
+
+#[test]
+fn settings_out_of_their_range_are_refused_by_their_values() {
+    let function = || Function::new("/bin/true").output(Output::Discarded);
+    for (function, reason) in [
+        (function().timeout(Duration::ZERO), "a timeout of 0ns"),
+        (function().timeout(Duration::MAX), "a day at most"),
+        (function().name(""), "the name \"\""),
+        (function().name("a b"), "the name \"a b\""),
+        (function().environments(0), "0 environments"),
+        (function().environments(usize::MAX), "environments"),
+        (Function::external().environments(2), "just one"),
+        (function().variable("", "x"), "\"\""),
+        (function().variable("A=B", "x"), "\"A=B\""),
+        (function().variable("A", "x\0y"), "\"A\""),
+        (function().variable("AWS_LAMBDA_RUNTIME_API", "x"), "the lab's own"),
+    ] {
+        let error = function.start().unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn an_event_that_no_function_can_get_is_refused() {
+    let lab = external();
+    let error = lab.invoke(vec![b'x'; MAX_PAYLOAD + 1]).unwrap_err();
+    assert_eq!(error, InvokeError::EventTooLarge(MAX_PAYLOAD + 1));
+    assert!(error.to_string().contains("6291557 bytes"), "{error}");
+    for event in [
+        Event::new("{}").trace_id("a\0"),
+        Event::new("{}").client_context("\u{1}"),
+        Event::new("{}").cognito_identity("\u{7f}"),
+        Event::new("{}").tenant_id("\u{0}"),
+    ] {
+        assert!(matches!(lab.invoke(event).unwrap_err(), InvokeError::InvalidEvent(_)));
+    }
+}

@@ -1,0 +1,181 @@
+//! Answers that come in pieces, and what callers see of their failures.
+
+use std::thread;
+
+use lambda_lab::{FailureKind, InvokeError, Lab};
+
+use crate::support::{Connection, NEXT, Response, external, function, of, request};
+
+const PATH: &str = "/2015-03-31/functions/function/invocations";
+
+const MODE: [(&str, &str); 3] = [
+    ("Content-Type", "text/x-own"),
+    ("Lambda-Runtime-Function-Response-Mode", "streaming"),
+    ("Transfer-Encoding", "chunked"),
+];
+
+/// Begins to stream the answer to the event that is there, on a connection of its own.
+fn begin(lab: &Lab) -> Connection {
+    let mut runtime = Connection::open(lab.runtime_api());
+    let next = runtime.request(NEXT, &[], "");
+    runtime.send(request(&format!("POST {}", of(&next.id(), "response")), &MODE, ""));
+    runtime
+}
+
+/// Posts an event, and plays the runtime.
+fn posted(headers: &[(&str, &str)], runtime: impl FnOnce(&mut Connection)) -> Response {
+    let lab = external();
+    let mut caller = Connection::open(lab.address());
+    caller.send(request(&format!("POST {PATH}"), headers, "in"));
+    runtime(&mut begin(&lab));
+    caller.response()
+}
+
+#[test]
+fn pieces_reach_the_caller_as_they_come() {
+    let lab = external();
+    let mut caller = Connection::open(lab.address());
+    caller.send(request(&format!("POST {PATH}"), &[], "in"));
+    let mut runtime = begin(&lab);
+    for piece in ["one", "two", "three"] {
+        runtime.send(format!("{:x}\r\n{piece}\r\n", piece.len()));
+        // The runtime says nothing more until this has arrived.
+        let mut seen = String::new();
+        while !seen.ends_with(&format!("{piece}\r\n")) {
+            seen.push_str(&String::from_utf8(caller.some()).unwrap());
+        }
+    }
+    runtime.send("0\r\n\r\n");
+    runtime.response().assert_accepted();
+    assert_eq!(caller.some(), b"0\r\n\r\n");
+}
+
+#[test]
+fn a_streamed_answer_is_passed_on_with_its_content_type() {
+    let response = posted(&[], |runtime| {
+        runtime.send("5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n");
+        runtime.response().assert_accepted();
+    });
+    assert_eq!((response.status, response.text().as_str()), (200, "hello world"));
+    assert_eq!(response.header("content-type"), Some("text/x-own"));
+    assert!(!response.is_cut_off);
+}
+
+const TRAILERS: &str = "0\r\nLambda-Runtime-Function-Error-Type: Function.Midway\r\n\
+     Lambda-Runtime-Function-Error-Body: eyJlcnJvclR5cGUiOiJGdW5jdGlvbi5NaWR3YXkifQ==\r\n\r\n";
+
+#[test]
+fn a_caller_that_takes_trailers_is_told_an_error_in_mid_stream() {
+    let response = posted(&[("TE", "trailers")], |runtime| {
+        runtime.send(format!("4\r\nhalf\r\n{TRAILERS}"));
+        runtime.response().assert_accepted();
+    });
+    assert_eq!(response.text(), "half");
+    let error_type = response.trailer("lambda-runtime-function-error-type");
+    assert_eq!(error_type, Some("Function.Midway"));
+    let body = response.trailer("lambda-runtime-function-error-body");
+    assert_eq!(body, Some("eyJlcnJvclR5cGUiOiJGdW5jdGlvbi5NaWR3YXkifQ=="));
+}
+
+#[test]
+fn for_other_callers_an_answer_that_fails_in_mid_stream_is_cut_off() {
+    let response = posted(&[], |runtime| {
+        runtime.send(format!("4\r\nhalf\r\n{TRAILERS}"));
+        runtime.response().assert_accepted();
+    });
+    assert_eq!((response.text().as_str(), response.is_cut_off), ("half", true));
+}
+
+#[test]
+fn a_runtime_that_hangs_up_in_mid_stream_has_cut_off_its_answer() {
+    for rest in ["", "4\r\nha", "nonsense\r\n"] {
+        let response = posted(&[], |runtime| {
+            runtime.send(format!("4\r\nhalf\r\n{rest}"));
+            runtime.end_writing();
+        });
+        assert!(response.is_cut_off, "{rest:?}");
+        assert!(response.text().starts_with("half"), "{rest:?}");
+    }
+}
+
+#[test]
+fn a_caller_that_hangs_up_disturbs_neither_the_runtime_nor_the_next_caller() {
+    let lab = external();
+    let mut caller = Connection::open(lab.address());
+    caller.send(request(&format!("POST {PATH}"), &[], "in"));
+    let mut runtime = begin(&lab);
+    runtime.send("4\r\nhalf\r\n");
+    drop(caller);
+    let much = vec![b'x'; 1 << 20];
+    for _ in 0..30 {
+        runtime.send(format!("{:x}\r\n", much.len()));
+        runtime.send(&much);
+        runtime.send("\r\n");
+    }
+    runtime.send("0\r\n\r\n");
+    runtime.response().assert_accepted();
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| lab.invoke("again"));
+        let next = runtime.request(NEXT, &[], "");
+        runtime.post(&of(&next.id(), "response"), "2").assert_accepted();
+        assert_eq!(caller.join().unwrap().unwrap().body, b"2");
+    });
+}
+
+#[test]
+fn a_streamed_answer_may_be_longer_than_a_whole_one() {
+    let piece = vec![b'x'; 1 << 20];
+    let lab = external();
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| lab.invoke("in"));
+        let mut runtime = begin(&lab);
+        for _ in 0..8 {
+            runtime.send(format!("{:x}\r\n", piece.len()));
+            runtime.send(&piece);
+            runtime.send("\r\n");
+        }
+        runtime.send("0\r\n\r\n");
+        runtime.response().assert_accepted();
+        assert_eq!(caller.join().unwrap().unwrap().body.len(), 8 << 20);
+    });
+}
+
+#[test]
+fn a_program_that_invokes_gets_the_pieces_and_then_the_failure() {
+    let lab = external();
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| {
+            let mut seen = Vec::new();
+            let result = lab.invoke_streaming("in", |piece| seen.extend_from_slice(piece));
+            (seen, result)
+        });
+        let mut runtime = begin(&lab);
+        runtime.send(format!("4\r\nhalf\r\n{TRAILERS}"));
+        runtime.response().assert_accepted();
+        let (seen, result) = caller.join().unwrap();
+        assert_eq!(seen, b"half");
+        let Err(InvokeError::Function(failure)) = result else { panic!("{result:?}") };
+        assert_eq!(failure.error_type().as_deref(), Some("Function.Midway"));
+    });
+}
+
+#[test]
+fn the_end_of_the_process_ends_its_stream_with_the_reason() {
+    let lab = function().start().unwrap();
+    let Err(InvokeError::Function(failure)) = lab.invoke("stream-and-exit") else {
+        panic!("it has ended in the middle")
+    };
+    assert_eq!(failure.kind, FailureKind::Exit, "{failure}");
+    assert!(failure.to_string().contains("exit status 5"), "{failure}");
+    assert_eq!(lab.invoke("again").unwrap().body, b"again");
+}
+
+#[test]
+fn the_timeout_ends_a_stream() {
+    let lab = function().timeout(std::time::Duration::from_millis(500)).start().unwrap();
+    let Err(InvokeError::Function(failure)) = lab.invoke("stream-and-sleep") else {
+        panic!("it takes too long")
+    };
+    assert_eq!(failure.kind, FailureKind::Timeout, "{failure}");
+    assert_eq!(lab.invoke("again").unwrap().body, b"again");
+}

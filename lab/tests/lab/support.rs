@@ -1,0 +1,271 @@
+//! A client that says exactly what it is told, and functions to run.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use lambda_lab::{Function, Lab, Output};
+use lambda_proto_std::{ContentType, Failure, Runtime};
+
+/// Nothing in these tests takes longer, unless it hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// This program as a bootstrap; its event says what it does, see [`behave`].
+pub(crate) fn function() -> Function {
+    Function::new(std::env::current_exe().unwrap())
+        .argument("--exact")
+        .argument("bootstrap")
+        .argument("--nocapture")
+        .timeout(PATIENCE)
+        .output(Output::Discarded)
+}
+
+/// A shell script as a bootstrap.
+pub(crate) fn script(script: &str) -> Function {
+    Function::new("/bin/sh")
+        .argument("-c")
+        .argument(script)
+        .timeout(PATIENCE)
+        .output(Output::Discarded)
+}
+
+/// A lab whose runtime is played by the test.
+pub(crate) fn external() -> Lab {
+    Function::external().timeout(PATIENCE).output(Output::Discarded).start().unwrap()
+}
+
+/// The function that does what its event says.
+pub(crate) fn behave() {
+    let runtime = Runtime::from_env().unwrap();
+    let result = runtime.run(|invocation, reply| {
+        let event = String::from_utf8_lossy(invocation.body()).into_owned();
+        let (word, rest) = event.split_once(' ').unwrap_or((&event, ""));
+        match word {
+            "pid" => Ok(reply.send(std::process::id().to_string().as_str())),
+            "env" => Ok(reply.send(std::env::var(rest).unwrap_or_default().as_str())),
+            "arguments" => {
+                let arguments: Vec<_> = std::env::args().skip(1).collect();
+                Ok(reply.send(arguments.join("|").as_str()))
+            }
+            "sleep" => {
+                std::thread::sleep(Duration::from_millis(rest.parse().unwrap()));
+                Ok(reply.send(event.as_str()))
+            }
+            "fail" => Err(Failure::new("Function.Told", rest.to_owned())),
+            "exit" => std::process::exit(rest.parse().unwrap()),
+            "answer-and-exit" => {
+                let _sent = reply.send("answered");
+                std::process::exit(4);
+            }
+            "answer-and-sleep" => {
+                let sent = reply.send("answered");
+                std::thread::sleep(Duration::from_millis(rest.parse().unwrap()));
+                Ok(sent)
+            }
+            "stream-and-exit" => {
+                let mut stream = reply.stream(ContentType::TEXT);
+                stream.write_all(b"begun")?;
+                std::process::exit(5);
+            }
+            "stream-and-sleep" => {
+                let mut stream = reply.stream(ContentType::TEXT);
+                stream.write_all(b"begun")?;
+                std::thread::sleep(PATIENCE * 2);
+                Ok(stream.finish())
+            }
+            _ => Ok(reply.send(invocation.body())),
+        }
+    });
+    result.unwrap();
+}
+
+/// One connection, on which every byte is as the test wants it.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: BufReader<TcpStream>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    /// Names in lower case.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) trailers: Vec<(String, String)>,
+    /// The connection ended before the body did.
+    pub(crate) is_cut_off: bool,
+}
+
+impl Connection {
+    pub(crate) fn open(address: impl ToSocketAddrs) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self { stream: BufReader::new(stream) }
+    }
+
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.get_mut().write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Sends what the other side may not want to read any more.
+    pub(crate) fn send_if_it_reads(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.stream.get_mut().write_all(bytes.as_ref());
+    }
+
+    pub(crate) fn request(
+        &mut self,
+        line: &str,
+        headers: &[(&str, &str)],
+        body: impl AsRef<[u8]>,
+    ) -> Response {
+        self.send(request(line, headers, body));
+        self.response()
+    }
+
+    pub(crate) fn post(&mut self, path: &str, body: impl AsRef<[u8]>) -> Response {
+        self.request(&format!("POST {path}"), &[], body)
+    }
+
+    /// A part of the body, as soon as it is there.
+    pub(crate) fn some(&mut self) -> Vec<u8> {
+        let some = self.stream.fill_buf().unwrap().to_vec();
+        self.stream.consume(some.len());
+        some
+    }
+
+    pub(crate) fn end_writing(&self) {
+        // The other side may have hung up already.
+        let _ = self.stream.get_ref().shutdown(std::net::Shutdown::Write);
+    }
+
+    /// Whether the other side has hung up, and nothing stands before that.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        self.stream.fill_buf().map_or(true, <[u8]>::is_empty)
+    }
+
+    pub(crate) fn response(&mut self) -> Response {
+        let mut response = Response::default();
+        let first = self.line().expect("an answer");
+        response.status = first.split(' ').nth(1).and_then(|it| it.parse().ok()).expect("a status");
+        response.headers = self.fields();
+        if let Some(length) = response.header("content-length") {
+            response.body = vec![0; length.parse().unwrap()];
+            self.stream.read_exact(&mut response.body).unwrap();
+        } else if response.header("transfer-encoding").is_some() {
+            response.is_cut_off = self.chunks(&mut response.body).is_none();
+            if !response.is_cut_off {
+                response.trailers = self.fields();
+            }
+        }
+        response
+    }
+
+    fn chunks(&mut self, body: &mut Vec<u8>) -> Option<()> {
+        loop {
+            let length = usize::from_str_radix(&self.line()?, 16).ok()?;
+            if length == 0 {
+                return Some(());
+            }
+            let before = body.len();
+            body.resize(before + length, 0);
+            self.stream.read_exact(&mut body[before..]).ok()?;
+            self.line()?;
+        }
+    }
+
+    fn fields(&mut self) -> Vec<(String, String)> {
+        let mut fields = Vec::new();
+        while let Some(line) = self.line().filter(|line| !line.is_empty()) {
+            let (name, value) = line.split_once(':').expect("a header");
+            fields.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+        fields
+    }
+
+    fn line(&mut self) -> Option<String> {
+        let mut line = Vec::new();
+        self.stream.read_until(b'\n', &mut line).ok()?;
+        let line = line.strip_suffix(b"\r\n")?;
+        Some(String::from_utf8(line.to_vec()).expect("text"))
+    }
+}
+
+impl Response {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn trailer(&self, name: &str) -> Option<&str> {
+        self.trailers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn id(&self) -> String {
+        self.header("lambda-runtime-aws-request-id").expect("an event").to_owned()
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_accepted(&self) {
+        assert_eq!((self.status, self.text().as_str()), (202, "{\"status\":\"OK\"}\n"));
+        assert_eq!(self.header("content-type"), Some("application/json"));
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_refused(&self, status: u16, error_type: &str, message: &str) {
+        assert_eq!(self.status, status, "{}", self.text());
+        let document =
+            format!("{{\"errorMessage\":\"{message}\",\"errorType\":\"{error_type}\"}}\n");
+        assert_eq!(self.text(), document);
+        assert_eq!(self.header("content-type"), Some("application/json"));
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_forbidden(&self, from: &str, to: &str) {
+        let message = format!(
+            "State transition from {from} to {to} failed for runtime. \
+             Error: State transition is not allowed"
+        );
+        self.assert_refused(403, "InvalidStateTransition", &message);
+    }
+}
+
+pub(crate) const NEXT: &str = "GET /2018-06-01/runtime/invocation/next";
+
+/// A path below `invocation`.
+pub(crate) fn of(id: &str, what: &str) -> String {
+    format!("/2018-06-01/runtime/invocation/{id}/{what}")
+}
+
+/// The bytes of a request.
+pub(crate) fn request(line: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Vec<u8> {
+    let body = body.as_ref();
+    let mut head = format!("{line} HTTP/1.1\r\nHost: lab\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("transfer-encoding")) {
+        head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    [head.as_bytes(), b"\r\n", body].concat()
+}
+
+/// Waits until it is so.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "not so after {PATIENCE:?}: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Whether a process runs; one that is dead and not reaped does not.
+pub(crate) fn lives(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z')))
+}
