@@ -47,6 +47,7 @@ pub struct FunctionFailure {
     /// What a caller of Lambda gets: mostly JSON with `errorType` and `errorMessage`, or whatever the
     /// runtime reported.
     pub body: Vec<u8>,
+    error_type: Option<String>,
 }
 
 /// What happened to an invocation that failed.
@@ -79,7 +80,12 @@ struct ErrorDocument {
 
 impl FunctionFailure {
     pub(crate) fn new(request_id: &str, kind: FailureKind, body: impl Into<Vec<u8>>) -> Self {
-        Self { request_id: request_id.into(), kind, body: body.into() }
+        Self { request_id: request_id.into(), kind, body: body.into(), error_type: None }
+    }
+
+    /// The same with the type that was told beside the body.
+    pub(crate) fn with_type(self, error_type: impl Into<String>) -> Self {
+        Self { error_type: Some(error_type.into()).filter(|it: &String| !it.is_empty()), ..self }
     }
 
     /// A failure that the service describes itself.
@@ -97,9 +103,9 @@ impl FunctionFailure {
         Self::new(request_id, kind, body)
     }
 
-    /// The `errorType` of the body, if it has one.
+    /// The type of the error: the `errorType` of the body, else what the runtime said beside it.
     pub fn error_type(&self) -> Option<String> {
-        self.document().error_type
+        self.document().error_type.or_else(|| self.error_type.clone())
     }
 
     /// The `errorMessage` of the body, if it has one.
@@ -141,7 +147,14 @@ impl fmt::Display for InvokeError {
     }
 }
 
-impl std::error::Error for InvokeError {}
+impl std::error::Error for InvokeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Function(failure) => Some(failure),
+            _ => None,
+        }
+    }
+}
 
 /// The beginning of an answer, for whoever has invoked.
 #[derive(Debug)]
@@ -187,6 +200,11 @@ impl Pieces {
             .map(|piece| piece.unwrap_or_else(|| Piece::Failed(truncated(&self.request_id))))
     }
 }
+
+/// The type of an error of which nothing is known.
+///
+/// Source: emulator, `fatalerror`.
+pub(crate) const UNKNOWN: &str = "Runtime.Unknown";
 
 /// The failure of an answer whose end is missing.
 ///

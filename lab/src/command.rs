@@ -7,6 +7,7 @@ use std::thread;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::answer::InvokeError;
 use crate::event::Event;
 use crate::function::Function;
 use crate::lab::{Lab, StartError};
@@ -14,8 +15,9 @@ use crate::settings::{Output, RUNTIME_API};
 
 /// Invokes the function once. Its answer goes to standard output, everything else to standard error.
 ///
-/// The exit code is 0 if the function answered, and 1 if it failed. A signal that ends the program
-/// ends the function's processes first.
+/// The exit code is 0 if the function answered, 1 if it failed, and 2 if a setting is wrong. A signal
+/// that ends the program ends the function's processes first. What the function does behind its answer
+/// is waited for, within its timeout.
 pub fn run(function: Function, event: impl Into<Event>) -> ExitCode {
     let lab = match start(function.output(Output::Stderr)) {
         Ok(lab) => lab,
@@ -30,6 +32,10 @@ pub fn run(function: Function, event: impl Into<Event>) -> ExitCode {
         }
         ends_line = piece.last().is_none_or(|last| *last == b'\n');
     });
+    if matches!(result, Err(InvokeError::Stopped)) {
+        // By a signal, which ends the program.
+        park();
+    }
     lab.stop();
     // Exactly the answer where a program reads it, whole lines where a person does.
     if written.is_ok() && !ends_line && out.is_terminal() {
@@ -57,6 +63,10 @@ pub fn serve(function: Function) -> ExitCode {
         eprintln!("lambda-lab: start the runtime with\n  {RUNTIME_API}={address} BOOTSTRAP");
     }
     eprintln!("lambda-lab: invoke the function with\n  curl -d '{{}}' {}", lab.url());
+    park()
+}
+
+fn park() -> ! {
     loop {
         thread::park();
     }
@@ -82,21 +92,17 @@ pub fn local() {
     }
     let mut arguments = std::env::args_os().skip(1);
     let code = match (std::env::current_exe(), arguments.next(), arguments.next()) {
-        (Err(error), _, _) => {
-            fail(format_args!("cannot find the file of this program: {error}"));
-            1
-        }
-        (Ok(program), None, _) => u8::from(serve(Function::new(program)) != ExitCode::SUCCESS),
-        (Ok(program), Some(event), None) => {
-            let code = run(Function::new(program), event.into_encoded_bytes());
-            u8::from(code != ExitCode::SUCCESS)
-        }
+        (Err(error), _, _) => fail(format_args!("cannot find the file of this program: {error}")),
+        (Ok(program), None, _) => serve(Function::new(program)),
+        (Ok(program), Some(event), None) => run(Function::new(program), event.into_encoded_bytes()),
         (Ok(_), Some(_), Some(_)) => {
             fail("more than one argument: give the event as one, in quotes, or none to serve");
-            2
+            ExitCode::from(2)
         }
     };
-    std::process::exit(i32::from(code));
+    // An `ExitCode` does not tell its number; these are those that there are.
+    let number = (0..=2).find(|number| code == ExitCode::from(*number));
+    std::process::exit(number.map_or(1, i32::from));
 }
 
 /// Starts a lab that ends with this program's signals.
@@ -105,12 +111,15 @@ fn start(function: Function) -> Result<Arc<Lab>, ExitCode> {
         end_with_signals(Arc::clone(&lab))?;
         Ok(lab)
     });
-    started.map_err(fail)
+    started.map_err(|error| {
+        let code = fail(&error);
+        if matches!(error, StartError::Setting(_)) { ExitCode::from(2) } else { code }
+    })
 }
 
 /// Waits for the signals that end a program, on a thread of its own.
 fn end_with_signals(lab: Arc<Lab>) -> Result<(), StartError> {
-    let no_signals = |error| StartError::new(format!("cannot wait for signals: {error}"));
+    let no_signals = |error| StartError::System(format!("cannot wait for signals: {error}"));
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_signals)?;
     let [mut hang_up, mut interrupt, mut terminate] = {

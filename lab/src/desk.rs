@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tokio::sync::{oneshot, watch};
 
-use crate::answer::{Answered, FunctionFailure};
+use crate::answer::{Answered, FunctionFailure, UNKNOWN};
 use crate::invocation::Invocation;
 use crate::machine::{Call, State};
 use crate::refusal::Refusal;
@@ -18,7 +18,15 @@ use crate::refusal::Refusal;
 pub(crate) struct Desk {
     inner: Mutex<Inner>,
     changed: watch::Sender<()>,
+    /// How many connections are open, and how much that they brought is still being read.
+    visits: watch::Sender<usize>,
+    /// Somebody else starts the runtime, and may do so at any time.
+    is_external: bool,
 }
+
+/// Something of a runtime that has not been heard to its end.
+#[derive(Debug)]
+pub(crate) struct Visit(Arc<Desk>);
 
 /// Where the one who invoked waits.
 pub(crate) type Caller = oneshot::Sender<Result<Answered, FunctionFailure>>;
@@ -31,6 +39,10 @@ struct Inner {
     in_hand: Option<InHand>,
     /// When the runtime got the last invocation.
     delivered: Option<Instant>,
+    /// Why the runtime cannot go on, by the type of the error.
+    dead_end: Option<String>,
+    /// The runtime has ended: what it has said may still be heard, but it is given nothing more.
+    has_ended: bool,
 }
 
 #[derive(Debug)]
@@ -45,9 +57,17 @@ struct InHand {
 }
 
 impl Desk {
-    pub(crate) fn new() -> Self {
-        let inner = Inner { state: State::Started, start: 0, in_hand: None, delivered: None };
-        Self { inner: Mutex::new(inner), changed: watch::Sender::new(()) }
+    pub(crate) fn new(is_external: bool) -> Self {
+        let inner = Inner {
+            state: State::Started,
+            start: 0,
+            in_hand: None,
+            delivered: None,
+            dead_end: None,
+            has_ended: false,
+        };
+        let (changed, visits) = (watch::Sender::new(()), watch::Sender::new(0));
+        Self { inner: Mutex::new(inner), changed, visits, is_external }
     }
 
     // What the environment does.
@@ -79,7 +99,23 @@ impl Desk {
 
     /// Waits until nothing more comes of this invocation.
     pub(crate) async fn over(&self, request_id: &str) {
-        self.until(|inner| inner.find(request_id).is_none_or(|in_hand| in_hand.is_over)).await;
+        self.until(|inner| match inner.find(request_id) {
+            Some(in_hand) if !in_hand.is_over => None,
+            _ => Some(()),
+        })
+        .await;
+    }
+
+    /// Waits until everything has been heard that the runtime said before it ended.
+    pub(crate) async fn hear_last_words(&self) {
+        self.change(|inner| inner.has_ended = true);
+        // It fails if the sender is gone, which is `self`.
+        let _ = self.visits.subscribe().wait_for(|visits| *visits == 0).await;
+    }
+
+    /// Why the runtime cannot go on, by the type of the error; `None` if it can.
+    pub(crate) fn dead_end(&self) -> Option<String> {
+        self.lock().dead_end.clone()
     }
 
     /// When the runtime got the invocation that was handed over last, if it has.
@@ -87,9 +123,15 @@ impl Desk {
         self.lock().delivered
     }
 
-    /// Ends the invocation; its caller is told the failure, unless there is an answer.
+    /// Ends the invocation, and forgets its runtime; its caller is told the failure, unless there is
+    /// an answer.
     pub(crate) fn give_up(&self, failure: FunctionFailure) {
-        let Some(in_hand) = self.change(|inner| inner.in_hand.take()) else { return };
+        let in_hand = self.change(|inner| {
+            let in_hand = inner.in_hand.take();
+            inner.start_anew();
+            in_hand
+        });
+        let Some(in_hand) = in_hand else { return };
         match in_hand.stream {
             Some(stream) => {
                 let _ = stream.send(failure);
@@ -103,6 +145,9 @@ impl Desk {
     /// `next`: waits for an invocation. A runtime that has one in hand gets the same again.
     pub(crate) async fn next(&self) -> Result<Arc<Invocation>, Refusal> {
         let start = self.change(|inner| {
+            if inner.has_ended {
+                return Err(Refusal::Internal);
+            }
             let state = inner.state.after(Call::Next)?;
             if inner.state == State::RuntimeResponseSentState {
                 inner.in_hand = None;
@@ -111,12 +156,20 @@ impl Desk {
             inner.deliver();
             Ok::<_, Refusal>(inner.start)
         })?;
-        self.until(|inner| inner.start != start || inner.state == State::Running).await;
-        let inner = self.lock();
-        match &inner.in_hand {
-            Some(in_hand) if inner.start == start => Ok(Arc::clone(&in_hand.invocation)),
-            _ => Err(Refusal::Internal),
-        }
+        self.until(|inner| match &inner.in_hand {
+            _ if inner.start != start || inner.has_ended => Some(Err(Refusal::Internal)),
+            Some(in_hand) if inner.state == State::Running => {
+                Some(Ok(Arc::clone(&in_hand.invocation)))
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    /// Something that a runtime says is going to be read.
+    pub(crate) fn visit(self: &Arc<Self>) -> Visit {
+        self.visits.send_modify(|visits| *visits += 1);
+        Visit(Arc::clone(self))
     }
 
     /// `response` or `error`: the runtime is about to answer.
@@ -177,26 +230,34 @@ impl Desk {
         let caller = self.change(|inner| {
             let in_hand = inner.find(&failure.request_id)?;
             in_hand.is_over = true;
-            in_hand.caller.take()
+            let caller = in_hand.caller.take();
+            inner.dead_end = Some(failure.error_type().unwrap_or_else(|| UNKNOWN.into()));
+            caller
         });
         tell(caller, Err(failure));
     }
 
     /// `init/error`: the runtime cannot start. Gives the id of the invocation that it was started for.
+    ///
+    /// One that somebody else starts may come again if nobody has invoked yet.
     pub(crate) fn init_error(&self) -> Result<Option<String>, Refusal> {
         self.change(|inner| {
             inner.state = inner.state.after(Call::InitError)?;
-            Ok(inner.in_hand.as_ref().map(|in_hand| in_hand.invocation.request_id.clone()))
+            let id = inner.in_hand.as_ref().map(|in_hand| in_hand.invocation.request_id.clone());
+            if id.is_none() && self.is_external {
+                inner.start_anew();
+            }
+            Ok(id)
         })
     }
 
-    async fn until(&self, mut is_so: impl FnMut(&mut Inner) -> bool) {
+    async fn until<T>(&self, mut find: impl FnMut(&mut Inner) -> Option<T>) -> T {
         let mut changed = self.changed.subscribe();
-        while !is_so(&mut self.lock()) {
-            if changed.changed().await.is_err() {
-                // The sender is `self`.
-                return;
+        loop {
+            if let Some(found) = find(&mut self.lock()) {
+                return found;
             }
+            changed.changed().await.expect("the sender is in `self`");
         }
     }
 
@@ -216,6 +277,8 @@ impl Inner {
         self.state = State::Started;
         self.start += 1;
         self.in_hand = None;
+        self.dead_end = None;
+        self.has_ended = false;
     }
 
     fn take_in_hand(&mut self, invocation: Arc<Invocation>, caller: Caller) {
@@ -237,6 +300,18 @@ impl Inner {
             self.delivered = Some(Instant::now());
             self.state = State::Running;
         }
+    }
+}
+
+impl Visit {
+    pub(crate) fn desk(&self) -> Arc<Desk> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.0.visits.send_modify(|visits| *visits -= 1);
     }
 }
 

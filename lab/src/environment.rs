@@ -2,13 +2,13 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio::time::sleep_until;
+use tokio::time::{sleep_until, timeout};
 
 use crate::answer::{FailureKind, FunctionFailure};
 use crate::desk::{Caller, Desk};
@@ -25,16 +25,25 @@ pub(crate) struct Environment {
     desk: Arc<Desk>,
     process: Mutex<Option<Arc<Process>>>,
     is_stopped: watch::Sender<bool>,
-    server: JoinHandle<()>,
 }
 
 /// How an invocation came to its end.
 enum End {
     /// The runtime has asked for the next one, or will not come back.
     Over,
-    Exit(Arc<Process>),
+    /// There is no runtime, for this reason.
+    NoStart(String),
+    Exit(ExitStatus),
     Timeout,
     Stopped,
+}
+
+/// Where the runtime is.
+enum Running {
+    Here(Arc<Process>),
+    /// Somebody else starts it.
+    Elsewhere,
+    Not,
 }
 
 impl Environment {
@@ -42,11 +51,11 @@ impl Environment {
     pub(crate) async fn new(settings: Arc<Settings>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let desk = Arc::new(Desk::new());
-        let is_external = settings.program.is_none();
-        let server = tokio::spawn(runtime_api::serve(listener, Arc::clone(&desk), is_external));
+        let desk = Arc::new(Desk::new(settings.program.is_none()));
         let is_stopped = watch::Sender::new(false);
-        Ok(Self { settings, address, desk, process: Mutex::new(None), is_stopped, server })
+        let closing = is_stopped.subscribe();
+        tokio::spawn(runtime_api::serve(listener, Arc::clone(&desk), closing));
+        Ok(Self { settings, address, desk, process: Mutex::new(None), is_stopped })
     }
 
     /// Where the Runtime API is.
@@ -58,59 +67,62 @@ impl Environment {
     ///
     /// The caller is answered as soon as there is an answer.
     pub(crate) async fn invoke(&self, invocation: Arc<Invocation>, caller: Caller) {
-        let log = self.settings.log;
+        let log = &self.settings.log;
         let id = invocation.request_id.as_str();
-        log.start(id);
+        log.start(id).await;
         let began = Instant::now();
         let running = self.running();
-        let is_cold = running.is_none();
-        match &running {
-            Some(_) => self.desk.hand_over(Arc::clone(&invocation), caller),
-            None => self.desk.hand_over_anew(Arc::clone(&invocation), caller),
-        }
-        let process = match running.map_or_else(|| self.start(), Ok) {
-            Ok(process) => process,
-            Err(_) if *self.is_stopped.borrow() => return self.desk.start_anew(),
-            Err(error) => {
-                let reason = format!("RequestId: {id} Error: {error}");
-                self.fail(id, FailureKind::Exit, "Runtime.InvalidEntrypoint", &reason);
-                let status = Status::Error("Runtime.InvalidEntrypoint");
-                return log.end(&self.report(&invocation, began, None, None, status));
+        let is_cold = matches!(running, Running::Not);
+        let started = match running {
+            Running::Elsewhere => {
+                self.desk.hand_over(Arc::clone(&invocation), caller);
+                Ok(None)
+            }
+            Running::Here(process) => {
+                self.desk.hand_over(Arc::clone(&invocation), caller);
+                Ok(Some(process))
+            }
+            Running::Not => {
+                // What is left of an earlier one must not be taken for the new one.
+                self.end_runtime().await;
+                self.desk.hand_over_anew(Arc::clone(&invocation), caller);
+                self.start().map(Some)
             }
         };
         let mut is_stopped = self.is_stopped.subscribe();
-        let end = tokio::select! {
-            // What the runtime has said before it ended counts.
-            biased;
-            () = self.desk.over(id) => End::Over,
-            _ = is_stopped.wait_for(|is_stopped| *is_stopped) => End::Stopped,
-            process = exited(process.clone()) => End::Exit(process),
-            () = sleep_until((began + self.settings.timeout).into()) => End::Timeout,
+        let end = match &started {
+            Err(_) if *is_stopped.borrow() => End::Stopped,
+            Err(error) => End::NoStart(error.to_string()),
+            Ok(process) => tokio::select! {
+                biased;
+                () = self.desk.over(id) => End::Over,
+                _ = is_stopped.wait_for(|is_stopped| *is_stopped) => End::Stopped,
+                status = exited(process.as_deref()) => End::Exit(status),
+                () = sleep_until((began + self.settings.timeout).into()) => End::Timeout,
+            },
         };
-        let memory = process.as_ref().and_then(|process| process.peak_memory());
+        let memory = started.iter().flatten().find_map(|process| process.peak_memory());
         let delivered = self.desk.delivered().filter(|_| is_cold);
-        let error_type;
         let status = match end {
-            End::Over => Status::Success,
-            End::Exit(process) => {
-                let status = process.exit_status().unwrap_or_default();
-                let reason = format!("RequestId: {id} Error: {}", describe_exit(status));
-                error_type = "Runtime.ExitError";
-                self.fail(id, FailureKind::Exit, error_type, &reason);
-                Status::Error(error_type)
+            End::Over => self.desk.dead_end().map_or(Status::Success, Status::Error),
+            End::NoStart(reason) => self.fail(id, "Runtime.InvalidEntrypoint", &reason),
+            End::Exit(status) => {
+                self.heard().await;
+                self.fail(id, "Runtime.ExitError", &describe_exit(status))
             }
             End::Timeout => {
                 let seconds = self.settings.timeout.as_secs_f64();
                 let reason = format!("Task timed out after {seconds:.2} seconds");
                 log.line(format_args!("RequestId: {id} {reason}"));
                 self.end_runtime().await;
-                self.desk.give_up(FunctionFailure::new(id, FailureKind::Timeout, reason));
-                self.desk.start_anew();
+                let failure = FunctionFailure::new(id, FailureKind::Timeout, reason);
+                self.desk.give_up(failure.with_type("Sandbox.Timedout"));
                 Status::Timeout
             }
             End::Stopped => {
                 // The caller sees that nobody is left to answer.
-                return self.desk.start_anew();
+                self.desk.start_anew();
+                Status::Success
             }
         };
         if self.settings.program.is_none() && self.desk.is_terminal() {
@@ -120,21 +132,23 @@ impl Environment {
         log.end(&self.report(&invocation, began, delivered, memory, status));
     }
 
-    /// The runtime that runs, with its process if that is ours.
-    fn running(&self) -> Option<Option<Arc<Process>>> {
+    fn running(&self) -> Running {
         if self.settings.program.is_none() {
-            return Some(None);
+            return Running::Elsewhere;
         }
-        let process = self.lock().clone()?;
-        let is_running = process.exit_status().is_none() && !self.desk.is_terminal();
-        is_running.then_some(Some(process))
+        match &*self.lock() {
+            Some(process) if process.exit_status().is_none() && !self.desk.is_terminal() => {
+                Running::Here(Arc::clone(process))
+            }
+            _ => Running::Not,
+        }
     }
 
-    /// Starts the runtime, in place of one that may be left.
-    fn start(&self) -> io::Result<Option<Arc<Process>>> {
-        let Some(program) = &self.settings.program else { return Ok(None) };
+    fn start(&self) -> io::Result<Arc<Process>> {
+        let Some(program) = &self.settings.program else {
+            return Err(io::Error::other("the runtime is started elsewhere"));
+        };
         let mut process = self.lock();
-        *process = None;
         if *self.is_stopped.borrow() {
             return Err(io::Error::other("the lab has been stopped"));
         }
@@ -142,7 +156,7 @@ impl Environment {
         let started = Process::start(&mut command).map_err(|error| {
             io::Error::new(error.kind(), format!("cannot start {}: {error}", program.display()))
         })?;
-        Ok(Some(Arc::clone(process.insert(Arc::new(started)))))
+        Ok(Arc::clone(process.insert(Arc::new(started))))
     }
 
     async fn end_runtime(&self) {
@@ -150,7 +164,15 @@ impl Environment {
         if let Some(process) = process {
             process.kill();
             process.wait().await;
+            self.heard().await;
         }
+    }
+
+    /// Waits until everything has been heard that a process said before it ended.
+    ///
+    /// Not for ever, for its address is known to others too.
+    async fn heard(&self) {
+        let _ = timeout(Duration::from_millis(100), self.desk.hear_last_words()).await;
     }
 
     /// Kills the runtime, now, and starts none again.
@@ -160,7 +182,6 @@ impl Environment {
             self.is_stopped.send_replace(true);
             process.take()
         };
-        self.server.abort();
         if let Some(process) = process {
             process.kill();
             // Killed processes end at once.
@@ -168,9 +189,13 @@ impl Environment {
         }
     }
 
-    fn fail(&self, id: &str, kind: FailureKind, error_type: &str, reason: &str) {
+    /// Tells the caller a failure of the process, unless there is an answer.
+    fn fail(&self, id: &str, error_type: &str, reason: &str) -> Status {
+        let reason = format!("RequestId: {id} Error: {reason}");
         self.settings.log.line(format_args!("{reason}\n{error_type}"));
-        self.desk.give_up(FunctionFailure::of_service(id, kind, error_type, reason));
+        let failure = FunctionFailure::of_service(id, FailureKind::Exit, error_type, &reason);
+        self.desk.give_up(failure);
+        Status::Error(error_type.to_owned())
     }
 
     fn report<'a>(
@@ -179,7 +204,7 @@ impl Environment {
         began: Instant,
         delivered: Option<Instant>,
         memory_used: Option<u64>,
-        status: Status<'a>,
+        status: Status,
     ) -> Report<'a> {
         Report {
             request_id: &invocation.request_id,
@@ -203,12 +228,9 @@ impl Drop for Environment {
     }
 }
 
-async fn exited(process: Option<Arc<Process>>) -> Arc<Process> {
+async fn exited(process: Option<&Process>) -> ExitStatus {
     match process {
-        Some(process) => {
-            process.wait().await;
-            process
-        }
+        Some(process) => process.wait().await,
         None => std::future::pending().await,
     }
 }

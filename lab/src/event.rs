@@ -86,6 +86,12 @@ impl From<&[u8]> for Event {
     }
 }
 
+impl<const N: usize> From<&[u8; N]> for Event {
+    fn from(body: &[u8; N]) -> Self {
+        Self::new(body)
+    }
+}
+
 impl From<Vec<u8>> for Event {
     fn from(body: Vec<u8>) -> Self {
         Self::new(body)

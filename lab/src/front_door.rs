@@ -12,8 +12,8 @@ use tokio::net::TcpListener;
 use crate::answer::{AnswerBody, Answered, FailureKind, FunctionFailure, InvokeError};
 use crate::event::{Event, MAX_PAYLOAD};
 use crate::http::{
-    self, Answering, Collected, ERROR_BODY_TRAILER, ERROR_TYPE_TRAILER, PiecesBody, collect,
-    set_header,
+    self, Answering, Closing, Collected, ERROR_BODY_TRAILER, ERROR_TYPE_TRAILER, PiecesBody,
+    collect, set_header,
 };
 use crate::log::VERSION;
 use crate::pool::Pool;
@@ -32,10 +32,12 @@ enum Door {
 pub(crate) const PATH: &str = "/2015-03-31/functions/function/invocations";
 
 /// Serves those who invoke.
-pub(crate) async fn serve(listener: TcpListener, pool: Arc<Pool>) {
-    let handler = move |request| handle(request, Arc::clone(&pool));
-    // A caller may say that it has said everything: netcat does.
-    http::serve(listener, true, handler).await;
+pub(crate) async fn serve(listener: TcpListener, pool: Arc<Pool>, closing: Closing) {
+    let connected = move || {
+        let pool = Arc::clone(&pool);
+        move |request| handle(request, Arc::clone(&pool))
+    };
+    http::serve(listener, closing, connected).await;
 }
 
 async fn handle(request: Request<Incoming>, pool: Arc<Pool>) -> Response<Answering> {
@@ -46,8 +48,8 @@ async fn handle(request: Request<Incoming>, pool: Arc<Pool>) -> Response<Answeri
     if request.method() != Method::POST {
         return http::method_not_allowed(&Method::POST);
     }
-    let (head, body) = request.into_parts();
-    let event = match read_event(&head.headers, body).await {
+    let (head, mut body) = request.into_parts();
+    let event = match read_event(&head.headers, &mut body).await {
         Ok(event) => event,
         Err(refused) => return *refused,
     };
@@ -84,7 +86,7 @@ fn function_name(path: &str) -> Option<&str> {
 
 async fn read_event(
     headers: &HeaderMap,
-    body: Incoming,
+    body: &mut Incoming,
 ) -> Result<Event, Box<Response<Answering>>> {
     let body = match collect(body, MAX_PAYLOAD).await {
         Collected::Whole { body, .. } => body,

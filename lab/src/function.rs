@@ -14,6 +14,7 @@ pub struct Function {
 
 impl Function {
     /// A function whose bootstrap is this program: a path, or a name that is looked up in `PATH`.
+    /// It must exist when the lab [starts](Self::start).
     ///
     /// Without further words it has what AWS's emulator gives to it: a timeout of 300 s, 3,008 MB, the
     /// name `test_function`, and one environment.
@@ -42,7 +43,7 @@ impl Function {
                 handler: String::new(),
                 environments: 1,
                 output: Output::Stderr,
-                log: Log::Stderr,
+                log: Log::discarded(),
             },
         }
     }
@@ -109,10 +110,6 @@ impl Function {
     #[must_use]
     pub fn output(mut self, output: Output) -> Self {
         self.settings.output = output;
-        self.settings.log = match output {
-            Output::Inherited | Output::Stderr => Log::Stderr,
-            Output::Discarded => Log::Discarded,
-        };
         self
     }
 
@@ -124,9 +121,14 @@ impl Function {
     ///
     /// # Errors
     ///
-    /// A [`StartError`] if the lab cannot listen, or a setting is out of its range.
-    pub fn start(self) -> Result<Lab, StartError> {
+    /// A [`StartError`] if the lab cannot listen, a setting is out of its range, or there is no such
+    /// program.
+    pub fn start(mut self) -> Result<Lab, StartError> {
         self.check()?;
+        if self.settings.output != Output::Discarded {
+            self.settings.log = Log::stderr()
+                .map_err(|error| StartError::System(format!("no thread for the log: {error}")))?;
+        }
         Lab::start(self.settings)
     }
 
@@ -134,27 +136,33 @@ impl Function {
         let Settings { program, variables, timeout, name, environments, .. } = &self.settings;
         let day = Duration::from_secs(24 * 60 * 60);
         if *timeout < Duration::from_millis(1) || *timeout > day {
-            return Err(StartError::new(format!(
+            return Err(StartError::Setting(format!(
                 "a timeout of {timeout:?}: it must be 1 ms at least and a day at most"
             )));
         }
         let is_named = !name.is_empty()
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
         if !is_named {
-            return Err(StartError::new(format!(
+            return Err(StartError::Setting(format!(
                 "the name {name:?}: it must consist of letters, digits, - and _"
             )));
         }
         let most = tokio::sync::Semaphore::MAX_PERMITS;
         if *environments == 0 || *environments > most {
-            return Err(StartError::new(format!(
+            return Err(StartError::Setting(format!(
                 "{environments} environments: at least 1 is needed"
             )));
         }
         if program.is_none() && *environments > 1 {
-            return Err(StartError::new(
+            return Err(StartError::Setting(
                 "several environments: a runtime that somebody else starts has just one".into(),
             ));
+        }
+        if let Some(Err(error)) = program.as_ref().map(which::which) {
+            return Err(StartError::Setting(format!(
+                "no program {program}: {error}; give its path, as ./{program} if it is in this folder",
+                program = program.as_deref().unwrap_or_default().display()
+            )));
         }
         for (variable, value) in variables {
             let is_invalid = variable.is_empty()
@@ -162,10 +170,10 @@ impl Function {
                 || variable.as_encoded_bytes().contains(&0)
                 || value.as_encoded_bytes().contains(&0);
             if is_invalid {
-                return Err(StartError::new(format!("{variable:?} cannot name a variable")));
+                return Err(StartError::Setting(format!("{variable:?} cannot name a variable")));
             }
             if variable == RUNTIME_API {
-                return Err(StartError::new(format!(
+                return Err(StartError::Setting(format!(
                     "the variable {RUNTIME_API} is the lab's own"
                 )));
             }

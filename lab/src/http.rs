@@ -16,9 +16,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
-use crate::answer::{FunctionFailure, Piece, Pieces};
+use crate::answer::{FunctionFailure, Piece, Pieces, UNKNOWN};
 use crate::event::header_text;
 
 /// The body of everything that the lab answers.
@@ -54,6 +56,9 @@ pub(crate) struct CutOff;
 /// Room for a head: an X-Ray cause has up to 1 MiB, and other headers want some too.
 const MAX_HEAD: usize = 4 * 1024 * 1024;
 
+/// More than anybody sends; Go, in which the service is written, has no such limit.
+const MAX_HEADERS: usize = 1000;
+
 /// What is read of a body that is too long, so that the connection can be used again.
 const MAX_DRAINED: usize = 64 * 1024 * 1024;
 
@@ -63,36 +68,69 @@ const MAX_DRAINED: usize = 64 * 1024 * 1024;
 pub(crate) const ERROR_TYPE_TRAILER: &str = "lambda-runtime-function-error-type";
 pub(crate) const ERROR_BODY_TRAILER: &str = "lambda-runtime-function-error-body";
 
-/// Serves every connection on a task of its own, for ever; no connection can end another.
+/// Tells a server to end: no further connections, and no further requests on those that there are.
+pub(crate) type Closing = watch::Receiver<bool>;
+
+/// Serves every connection on a task of its own, until it is told to end; no connection can end
+/// another.
 ///
 /// There is no timeout for anything: a runtime waits for its event as long as that takes.
-pub(crate) async fn serve<H, F>(listener: TcpListener, half_close: bool, handler: H)
+pub(crate) async fn serve<C, H, F>(listener: TcpListener, mut closing: Closing, connected: C)
 where
-    H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
-    F: Future<Output = Response<Answering>> + Send,
+    C: Fn() -> H,
+    H: Fn(Request<Incoming>) -> F + Send + 'static,
+    F: Future<Output = Response<Answering>> + Send + 'static,
 {
-    let mut connections = tokio::task::JoinSet::new();
+    let mut connections = JoinSet::new();
     loop {
         // Forgets the connections that have ended.
         while connections.try_join_next().is_some() {}
-        let Ok((stream, _)) = listener.accept().await else {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = closing.wait_for(|closing| *closing) => break,
+        };
+        let Ok((stream, _)) = accepted else {
             // Out of file descriptors, most likely: some will be free again.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
         let _ = stream.set_nodelay(true);
-        let handler = handler.clone();
-        connections.spawn(async move {
-            let service = service_fn(move |request| {
-                let answer = handler(request);
-                async move { Ok::<_, Infallible>(answer.await) }
-            });
-            let mut server = http1::Builder::new();
-            server.half_close(half_close).max_buf_size(MAX_HEAD).title_case_headers(true);
-            // Its errors are those of the peer, which knows.
-            let _ = server.serve_connection(TokioIo::new(stream), service).await;
-        });
+        connections.spawn(converse(stream, closing.clone(), connected()));
     }
+    drop(listener);
+    // Those who wait for an answer get what there is.
+    let ended = async { while connections.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(LAST_WORDS, ended).await;
+}
+
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+async fn converse<H, F>(stream: TcpStream, mut closing: Closing, handler: H)
+where
+    H: Fn(Request<Incoming>) -> F,
+    F: Future<Output = Response<Answering>>,
+{
+    let service = service_fn(move |request| {
+        let answer = handler(request);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let mut server = http1::Builder::new();
+    server
+        // A peer that says it has said everything, as netcat does, gets its answer; and what a process
+        // said before it died is heard.
+        .half_close(true)
+        .max_buf_size(MAX_HEAD)
+        .max_header_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
+        .title_case_headers(true);
+    let connection = server.serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    // Its errors are those of the peer, which knows.
+    tokio::select! {
+        _ = &mut connection => return,
+        _ = closing.wait_for(|closing| *closing) => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
 }
 
 /// A body, whole.
@@ -104,7 +142,7 @@ pub(crate) enum Collected {
 }
 
 /// Reads a body of at most so many bytes; of a longer one the rest is read and thrown away.
-pub(crate) async fn collect(mut body: Incoming, most: usize) -> Collected {
+pub(crate) async fn collect(body: &mut Incoming, most: usize) -> Collected {
     let announced = body.size_hint().lower() as usize;
     let mut collected = BytesMut::with_capacity(announced.min(most));
     let mut trailers = None;
@@ -127,6 +165,23 @@ pub(crate) async fn collect(mut body: Incoming, most: usize) -> Collected {
         return Collected::TooLong(length.max(announced));
     }
     Collected::Whole { body: collected.freeze(), trailers }
+}
+
+/// Reads what a peer is sending with a request that is refused, if that is not much, so that the
+/// connection can be used again; it may also be waiting for its answer.
+///
+/// Source: Go, `net/http`, `maxPostHandlerReadBytes`.
+pub(crate) async fn drain(body: &mut Incoming) {
+    let drained = async {
+        let mut length = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            length += frame.data_ref().map_or(0, Bytes::len);
+            if length > 256 * 1024 {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_millis(100), drained).await;
 }
 
 pub(crate) fn answer(status: StatusCode, body: impl Into<Bytes>) -> Response<Answering> {
@@ -237,7 +292,7 @@ impl PiecesBody {
 /// What is told behind a streamed answer that failed.
 fn error_trailers(failure: &FunctionFailure) -> HeaderMap {
     let mut trailers = HeaderMap::new();
-    let error_type = failure.error_type().unwrap_or_else(|| "Runtime.Unknown".into());
+    let error_type = failure.error_type().unwrap_or_else(|| UNKNOWN.into());
     set_header(&mut trailers, ERROR_TYPE_TRAILER, &error_type);
     set_header(&mut trailers, ERROR_BODY_TRAILER, &STANDARD.encode(&failure.body));
     trailers

@@ -1,15 +1,18 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use hyper::header::HeaderValue;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::answer::{Answer, AnswerBody, InvokeError, Piece};
 use crate::event::Event;
 use crate::front_door;
+use crate::log::Log;
 use crate::pool::Pool;
 use crate::settings::Settings;
 
@@ -24,12 +27,27 @@ pub struct Lab {
     pool: Arc<Pool>,
     address: SocketAddr,
     runtime_api: SocketAddr,
+    front_door: FrontDoor,
+    log: Log,
     runtime: Option<Runtime>,
+}
+
+#[derive(Debug)]
+struct FrontDoor {
+    close: watch::Sender<bool>,
+    /// Until it has ended.
+    server: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Why a lab cannot start.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StartError(String);
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting is out of its range, or there is no such program; the text says which.
+    Setting(String),
+    /// The system does not give what is needed, a port for instance; the text says what.
+    System(String),
+}
 
 impl Lab {
     pub(crate) fn start(settings: Settings) -> Result<Self, StartError> {
@@ -38,25 +56,29 @@ impl Lab {
             .thread_name("lambda-lab")
             .enable_all()
             .build()
-            .map_err(|error| StartError::new(format!("no threads for the lab: {error}")))?;
-        let listen = settings.listen;
+            .map_err(|error| StartError::System(format!("no threads for the lab: {error}")))?;
+        let (listen, log) = (settings.listen, settings.log.clone());
         let starting = async move {
             let listener = TcpListener::bind(listen).await.map_err(|error| {
-                StartError::new(format!("cannot listen on {listen}: {error}; choose another port"))
+                StartError::System(format!(
+                    "cannot listen on {listen}: {error}; choose another port"
+                ))
             })?;
-            let no_port = |error| StartError::new(format!("no free port on 127.0.0.1: {error}"));
+            let no_port = |error| StartError::System(format!("no free port on 127.0.0.1: {error}"));
             let address = listener.local_addr().map_err(no_port)?;
             let pool = Pool::new(Arc::new(settings)).await.map_err(no_port)?;
-            tokio::spawn(front_door::serve(listener, Arc::clone(&pool)));
-            Ok::<_, StartError>((pool, address))
+            let (close, closing) = watch::channel(false);
+            let front_door = tokio::spawn(front_door::serve(listener, Arc::clone(&pool), closing));
+            let server = Mutex::new(Some(front_door));
+            Ok::<_, StartError>((pool, address, FrontDoor { close, server }))
         };
         // Waited for by hand, as this may be called on a thread of another tokio runtime.
         let started = pollster::block_on(runtime.spawn(starting));
-        let result = started.unwrap_or_else(|error| Err(StartError::new(error.to_string())));
+        let result = started.unwrap_or_else(|error| Err(StartError::System(error.to_string())));
         match result {
-            Ok((pool, address)) => {
+            Ok((pool, address, front_door)) => {
                 let runtime_api = pool.runtime_api();
-                Ok(Self { pool, address, runtime_api, runtime: Some(runtime) })
+                Ok(Self { pool, address, runtime_api, front_door, log, runtime: Some(runtime) })
             }
             Err(error) => {
                 runtime.shutdown_background();
@@ -121,9 +143,18 @@ impl Lab {
         pollster::block_on(invoke(&self.pool, event.into(), on_piece, Until::End))
     }
 
-    /// Kills the function's processes. Whoever waits for an answer is told that the lab has stopped.
+    /// Kills the function's processes, and returns when they have ended and the lab listens no more.
+    /// Whoever waits for an answer is told that it has stopped.
     pub fn stop(&self) {
         self.pool.stop();
+        self.front_door.close.send_replace(true);
+        let mut server = self.front_door.server.lock().unwrap_or_else(|it| it.into_inner());
+        if let (Some(server), Some(runtime)) = (server.take(), &self.runtime) {
+            let log = self.log.clone();
+            // It fails if a task panics, which would be a bug.
+            let _ = pollster::block_on(server);
+            let _ = pollster::block_on(runtime.spawn(async move { log.written().await }));
+        }
     }
 }
 
@@ -184,15 +215,10 @@ impl Drop for Lab {
     }
 }
 
-impl StartError {
-    pub(crate) fn new(reason: String) -> Self {
-        Self(reason)
-    }
-}
-
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        let (Self::Setting(reason) | Self::System(reason)) = self;
+        f.write_str(reason)
     }
 }
 

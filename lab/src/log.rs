@@ -1,15 +1,32 @@
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread;
 use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 /// The version of a function that was never published.
 pub(crate) const VERSION: &str = "$LATEST";
 
 /// The lab's own lines, on standard error.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Log {
-    Stderr,
-    Discarded,
+///
+/// They are written by a thread of their own, for who reads them may stop doing so, and the lab must
+/// not stop with them; then lines are lost, and counted.
+#[derive(Clone, Debug)]
+pub(crate) struct Log {
+    lines: Option<SyncSender<Message>>,
+    lost: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+enum Message {
+    Line(String),
+    /// Everything before this has been written.
+    Written(oneshot::Sender<()>),
 }
 
 /// What the last line of an invocation tells.
@@ -24,37 +41,81 @@ pub(crate) struct Report<'a> {
     /// In MB, which means MiB.
     pub(crate) memory: u32,
     pub(crate) memory_used: Option<u64>,
-    pub(crate) status: Status<'a>,
+    pub(crate) status: Status,
 }
 
 /// How an invocation ended, as far as the service is concerned: an error that the runtime reported is
 /// a success.
 #[derive(Debug)]
-pub(crate) enum Status<'a> {
+pub(crate) enum Status {
     Success,
     Timeout,
-    Error(&'a str),
+    Error(String),
 }
 
 impl Log {
-    pub(crate) fn line(self, line: impl fmt::Display) {
-        match self {
-            Self::Stderr => {
-                // In one piece, for the runtime writes there as well; and nobody is told that nobody
-                // can be told.
-                let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
-            }
-            Self::Discarded => {}
+    pub(crate) fn discarded() -> Self {
+        Self { lines: None, lost: Arc::default() }
+    }
+
+    pub(crate) fn stderr() -> io::Result<Self> {
+        let (lines, messages) = mpsc::sync_channel(1000);
+        let lost = Arc::new(AtomicUsize::new(0));
+        let write = {
+            let lost = Arc::clone(&lost);
+            move || write(&messages, &lost)
+        };
+        thread::Builder::new().name("lambda-lab-log".into()).spawn(write)?;
+        Ok(Self { lines: Some(lines), lost })
+    }
+
+    pub(crate) fn line(&self, line: impl fmt::Display) {
+        if let Some(lines) = &self.lines
+            && lines.try_send(Message::Line(format!("{line}\n"))).is_err()
+        {
+            self.lost.fetch_add(1, Relaxed);
         }
     }
 
-    pub(crate) fn start(self, request_id: &str) {
-        self.line(format_args!("START RequestId: {request_id} Version: {VERSION}"));
+    /// Waits until everything has been written, but not for ever.
+    pub(crate) async fn written(&self) {
+        let Some(lines) = &self.lines else { return };
+        let (tell, told) = oneshot::channel();
+        if lines.try_send(Message::Written(tell)).is_ok() {
+            let _ = timeout(Duration::from_millis(200), told).await;
+        }
     }
 
-    pub(crate) fn end(self, report: &Report<'_>) {
+    /// The line before those that the runtime writes for this invocation.
+    pub(crate) async fn start(&self, request_id: &str) {
+        self.line(format_args!("START RequestId: {request_id} Version: {VERSION}"));
+        self.written().await;
+    }
+
+    pub(crate) fn end(&self, report: &Report<'_>) {
         self.line(format_args!("END RequestId: {}", report.request_id));
         self.line(report);
+    }
+}
+
+/// Ends with the last log.
+fn write(messages: &Receiver<Message>, lost: &AtomicUsize) {
+    for message in messages {
+        match message {
+            Message::Line(line) => {
+                let mut stderr = io::stderr();
+                let lost = lost.swap(0, Relaxed);
+                // In one piece, for the runtime writes there as well; and nobody is told that nobody
+                // can be told.
+                if lost > 0 {
+                    let _ = writeln!(stderr, "lambda-lab: {lost} lines were lost");
+                }
+                let _ = stderr.write_all(line.as_bytes());
+            }
+            Message::Written(tell) => {
+                let _ = tell.send(());
+            }
+        }
     }
 }
 
@@ -76,7 +137,7 @@ impl fmt::Display for Report<'_> {
         if let Some(init) = self.init {
             write!(f, "Init Duration: {:.2} ms\t", millis(init))?;
         }
-        match self.status {
+        match &self.status {
             Status::Success => {}
             Status::Timeout => f.write_str("Status: timeout\t")?,
             Status::Error(error_type) => {
@@ -112,7 +173,7 @@ mod tests {
         );
         report.init = Some(Duration::from_millis(10));
         report.memory_used = None;
-        report.status = Status::Error("Runtime.ExitError");
+        report.status = Status::Error("Runtime.ExitError".into());
         report.trace_id = Some("Root=1");
         assert_eq!(
             report.to_string(),

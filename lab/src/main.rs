@@ -77,31 +77,42 @@ struct How {
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::Run { event, how, bootstrap } => match read_event(event) {
-            Ok(event) => command::run(how.function(bootstrap), event),
-            Err(error) => {
-                eprintln!("lambda-lab: {error}");
-                ExitCode::from(2)
-            }
-        },
+    let result = match Cli::parse().command {
+        Command::Run { event, how, bootstrap } => how
+            .function(bootstrap)
+            .and_then(|function| Ok(command::run(function, read_event(event)?))),
         Command::Serve { port, host, environments, how, bootstrap } => {
-            let function = how.function(bootstrap);
-            command::serve(function.listen(SocketAddr::new(host, port)).environments(environments))
+            how.function(bootstrap).map(|function| {
+                let function = function.listen(SocketAddr::new(host, port));
+                command::serve(function.environments(environments))
+            })
         }
-    }
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("lambda-lab: {error}");
+        ExitCode::from(2)
+    })
 }
 
 impl How {
-    fn function(self, bootstrap: Vec<OsString>) -> Function {
+    fn function(self, bootstrap: Vec<OsString>) -> Result<Function, String> {
         let mut words = bootstrap.into_iter();
-        let function = words.next().map_or_else(Function::external, Function::new);
+        let program = words.next();
+        if let Some(option) =
+            program.as_deref().filter(|it| it.as_encoded_bytes().starts_with(b"-"))
+        {
+            return Err(format!(
+                "there is no option {}: see --help; a program of that name needs its path",
+                option.display()
+            ));
+        }
+        let function = program.map_or_else(Function::external, Function::new);
         let function = words.fold(function, Function::argument);
         let function = self
             .env
             .into_iter()
             .fold(function, |function, (name, value)| function.variable(name, value));
-        function.timeout(self.timeout).handler(self.handler).memory(self.memory).name(self.name)
+        Ok(function.timeout(self.timeout).handler(self.handler).memory(self.memory).name(self.name))
     }
 }
 

@@ -66,7 +66,7 @@ impl Pool {
 
     /// Waits for an environment, and there for the answer or its beginning.
     ///
-    /// The invocation goes on if nobody waits any more, once it has an environment.
+    /// The invocation goes on if this is given up, once it has an environment.
     pub(crate) async fn invoke(self: &Arc<Self>, event: Event) -> Result<Invoked, InvokeError> {
         if event.body.len() > MAX_PAYLOAD {
             return Err(InvokeError::EventTooLarge(event.body.len()));
@@ -115,14 +115,14 @@ impl Pool {
         Ok(environment)
     }
 
-    /// Kills every runtime; who waits is told that the lab has stopped.
+    /// Kills every runtime, and returns when they have ended; who waits is told that the lab has
+    /// stopped.
     pub(crate) fn stop(&self) {
         self.places.close();
         let environments = {
             let mut environments = self.lock();
             environments.is_stopped = true;
-            environments.idle.clear();
-            std::mem::take(&mut environments.all)
+            environments.all.clone()
         };
         for environment in environments {
             environment.stop();

@@ -1,6 +1,6 @@
 //! The processes of a runtime, and that none of them outlives the lab.
 
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 /// itself be killed, its [`Guard`] does it.
 #[derive(Debug)]
 pub(crate) struct Process {
+    pid: Pid,
     group: Arc<Group>,
     exit: watch::Receiver<Option<ExitStatus>>,
     reaper: Option<JoinHandle<()>>,
@@ -22,41 +23,45 @@ pub(crate) struct Process {
 
 #[derive(Debug)]
 struct Group {
-    pid: Pid,
-    /// Its id is ours to signal until it is reaped; afterwards it may be somebody else's.
-    child: Mutex<Option<Child>>,
+    /// The id of the guard and of its group, which are ours to signal until the guard is reaped;
+    /// afterwards they may be somebody else's.
+    id: Pid,
+    members: Mutex<Option<(Child, Guard)>>,
 }
 
-/// A shell that waits for the end of the lab, which it sees as the end of its input, and then kills
-/// the group that it was told.
+/// A shell that leads the group. It waits for the end of the lab, which it sees as the end of its
+/// input, and then kills the group.
+///
+/// The input is open in this process, and between fork and exec in the process that is started; by
+/// then that one is in the group, so it cannot be missed.
 #[derive(Debug)]
 struct Guard(Child);
 
-const GUARD: &str = "read -r group; read -r _; [ -n \"$group\" ] && kill -s KILL -- \"-$group\"";
+/// The signals that a runtime may send to its own group are not meant for the guard.
+const GUARD: &str = "trap '' HUP INT TERM; read -r _; kill -s KILL 0";
 
 impl Process {
     /// Starts the command in a process group of its own, without an input.
     pub(crate) fn start(command: &mut Command) -> io::Result<Self> {
-        let mut guard = Guard::start()?;
-        let child = command.stdin(Stdio::null()).process_group(0).spawn()?;
+        let guard = Guard::start()?;
+        let id = Pid::from_child(&guard.0);
+        let child =
+            command.stdin(Stdio::null()).process_group(id.as_raw_nonzero().get()).spawn()?;
         let pid = Pid::from_child(&child);
-        let group = Arc::new(Group { pid, child: Mutex::new(Some(child)) });
-        guard.tell(pid);
+        let group = Arc::new(Group { id, members: Mutex::new(Some((child, guard))) });
         let (tell_exit, exit) = watch::channel(None);
         let reaper = thread::Builder::new().name("lambda-lab-reaper".into()).spawn({
             let group = Arc::clone(&group);
             move || {
-                let status = group.wait();
-                drop(guard);
                 // Nobody may be interested any more.
-                let _ = tell_exit.send(Some(status));
+                let _ = tell_exit.send(Some(group.wait(pid)));
             }
         });
         match reaper {
-            Ok(reaper) => Ok(Self { group, exit, reaper: Some(reaper) }),
+            Ok(reaper) => Ok(Self { pid, group, exit, reaper: Some(reaper) }),
             Err(error) => {
                 group.kill();
-                group.wait();
+                group.wait(pid);
                 Err(error)
             }
         }
@@ -82,11 +87,12 @@ impl Process {
         self.group.kill();
     }
 
-    /// The most memory that the first process has used at once, in MiB, where the system tells it.
+    /// The most memory that the first process has used at once, in MiB, where the system tells it and
+    /// while it runs.
     pub(crate) fn peak_memory(&self) -> Option<u64> {
-        let status =
-            std::fs::read_to_string(format!("/proc/{}/status", self.group.pid.as_raw_nonzero()));
-        let status = status.ok()?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid.as_raw_nonzero()));
+        // What was read is of this process only if it has not been reaped meanwhile.
+        let status = status.ok().filter(|_| self.exit_status().is_none())?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
         let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
         Some(kib.div_ceil(1024))
@@ -106,25 +112,23 @@ impl Group {
     fn kill(&self) {
         if self.lock().is_some() {
             // A group that has just ended is no error.
-            let _ = kill_process_group(self.pid, Signal::KILL);
+            let _ = kill_process_group(self.id, Signal::KILL);
         }
     }
 
     /// Waits for the end of the first process, kills the rest of the group, and reaps.
-    ///
-    /// A process that has ended and is not reaped keeps its id, so the group that is killed is the
-    /// right one.
-    fn wait(&self) -> ExitStatus {
+    fn wait(&self, first: Pid) -> ExitStatus {
+        // Without reaping, for the lock is free for `kill` meanwhile.
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(self.pid), options) {}
-        let mut child = self.lock();
-        let _ = kill_process_group(self.pid, Signal::KILL);
-        let status = child.take().and_then(|mut child| child.wait().ok());
+        while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(first), options) {}
+        let mut members = self.lock();
+        let _ = kill_process_group(self.id, Signal::KILL);
+        let status = members.take().and_then(|(mut child, _guard)| child.wait().ok());
         status.unwrap_or_else(|| ExitStatus::from_raw(0))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Child>> {
-        self.child.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn lock(&self) -> MutexGuard<'_, Option<(Child, Guard)>> {
+        self.members.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -132,19 +136,11 @@ impl Guard {
     fn start() -> io::Result<Self> {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", GUARD]).stdin(Stdio::piped()).stdout(Stdio::null());
-        // A group of its own, for a Ctrl-C is meant for the lab.
         command.stderr(Stdio::null()).env_clear().process_group(0);
         let guard = command.spawn().map_err(|error| {
             io::Error::new(error.kind(), format!("the guard of the process, /bin/sh: {error}"))
         })?;
         Ok(Self(guard))
-    }
-
-    fn tell(&mut self, group: Pid) {
-        if let Some(input) = &mut self.0.stdin {
-            // Without its guard a process runs as well; it only would outlive a lab that is killed.
-            let _ = writeln!(input, "{}", group.as_raw_nonzero());
-        }
     }
 }
 
@@ -230,7 +226,7 @@ mod tests {
     fn what_a_process_has_started_ends_with_it() {
         let process = shell("sleep 1000 & sleep 1000 & exit 0");
         pollster::block_on(process.wait());
-        assert_ends(process.group.pid);
+        assert_ends(process.group.id);
     }
 
     #[test]
@@ -239,11 +235,11 @@ mod tests {
         process.kill();
         let status = pollster::block_on(process.wait());
         assert_eq!(status.signal(), Some(9));
-        assert_ends(process.group.pid);
+        assert_ends(process.group.id);
         process.kill();
 
         let process = shell("sleep 1000 & sleep 1000");
-        let pid = process.group.pid;
+        let pid = process.group.id;
         assert!(lives(pid));
         drop(process);
         assert_ends(pid);
@@ -251,13 +247,20 @@ mod tests {
 
     #[test]
     fn the_guard_kills_the_group_when_its_input_ends() {
-        let mut child =
-            Command::new("/bin/sleep").arg("1000").process_group(0).spawn().expect("sleep");
         let mut guard = Guard::start().unwrap();
-        guard.tell(Pid::from_child(&child));
+        let mut sleep = Command::new("/bin/sleep");
+        let mut child = sleep.arg("1000").process_group(guard.0.id() as i32).spawn().unwrap();
         assert!(child.try_wait().unwrap().is_none());
         drop(guard.0.stdin.take());
         assert_eq!(child.wait().unwrap().signal(), Some(9));
+    }
+
+    #[test]
+    fn the_guard_outlives_signals_to_the_group() {
+        let process = shell("trap '' INT; kill -s INT 0; kill -s TERM 0; sleep 1000");
+        let status = pollster::block_on(process.wait());
+        assert_eq!(status.signal(), Some(15));
+        assert_ends(process.group.id);
     }
 
     #[test]

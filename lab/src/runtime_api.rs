@@ -16,10 +16,14 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::answer::{AnswerBody, Answered, FailureKind, FunctionFailure, Piece, Pieces, truncated};
-use crate::desk::Desk;
+use crate::answer::{
+    AnswerBody, Answered, FailureKind, FunctionFailure, Piece, Pieces, UNKNOWN, truncated,
+};
+use crate::desk::{Desk, Visit};
 use crate::event::{MAX_PAYLOAD, header_text};
-use crate::http::{self, Answering, Collected, ERROR_BODY_TRAILER, ERROR_TYPE_TRAILER, collect};
+use crate::http::{
+    self, Answering, Closing, Collected, ERROR_BODY_TRAILER, ERROR_TYPE_TRAILER, collect,
+};
 use crate::invocation::Invocation;
 use crate::machine::Call;
 use crate::refusal::Refusal;
@@ -72,53 +76,50 @@ impl<'p> Route<'p> {
 }
 
 /// Serves the runtime of one environment.
-///
-/// One that somebody else starts may come again after it has failed to start.
-pub(crate) async fn serve(listener: TcpListener, desk: Arc<Desk>, is_external: bool) {
-    let handler = move |request| handle(request, Arc::clone(&desk), is_external);
-    http::serve(listener, false, handler).await;
+pub(crate) async fn serve(listener: TcpListener, desk: Arc<Desk>, closing: Closing) {
+    let connected = move || {
+        let visit = desk.visit();
+        move |request| handle(request, visit.desk())
+    };
+    http::serve(listener, closing, connected).await;
 }
 
-async fn handle(
-    request: Request<Incoming>,
-    desk: Arc<Desk>,
-    is_external: bool,
-) -> Response<Answering> {
+async fn handle(request: Request<Incoming>, desk: Arc<Desk>) -> Response<Answering> {
     let path = request.uri().path().to_owned();
     let Some(route) = Route::of(&path) else { return http::not_found() };
     if request.method() != route.method() {
         return http::method_not_allowed(&route.method());
     }
-    let (head, body) = request.into_parts();
-    let headers = head.headers;
-    // What a runtime has begun to say is heard to the end, even if it hangs up in the middle: hence
-    // the tasks.
-    let result = match route {
-        Route::Ping => return http::text(StatusCode::OK, "pong"),
-        Route::Next => {
-            return match desk.next().await {
-                Ok(invocation) => event(&invocation),
-                Err(refusal) => refused(refusal),
-            };
+    match route {
+        Route::Ping => http::text(StatusCode::OK, "pong"),
+        Route::Next => match desk.next().await {
+            Ok(invocation) => event(&invocation),
+            Err(refusal) => refused(refusal),
+        },
+        // What a runtime has begun to say is heard to the end, even if it hangs up in the middle.
+        Route::Response(_) | Route::Error(_) | Route::InitError => {
+            match tokio::spawn(post(request, desk)).await {
+                Ok(Ok(())) => http::json(StatusCode::ACCEPTED, "{\"status\":\"OK\"}\n"),
+                Ok(Err(refusal)) => refused(refusal),
+                // A panic, which would be a bug of the lab.
+                Err(_) => refused(Refusal::Internal),
+            }
         }
-        Route::Response(id) => {
-            let id = id.to_owned();
-            tokio::spawn(async move { response(&desk, &id, &headers, body).await }).await
-        }
-        Route::Error(id) => {
-            let id = id.to_owned();
-            tokio::spawn(async move { error(&desk, &id, &headers, body).await }).await
-        }
-        Route::InitError => {
-            tokio::spawn(async move { init_error(&desk, &headers, body, is_external).await }).await
-        }
-    };
-    match result {
-        Ok(Ok(())) => http::json(StatusCode::ACCEPTED, "{\"status\":\"OK\"}\n"),
-        Ok(Err(refusal)) => refused(refusal),
-        // A panic, which would be a bug of the lab.
-        Err(_) => refused(Refusal::Internal),
     }
+}
+
+async fn post(request: Request<Incoming>, desk: Arc<Desk>) -> Result<(), Refusal> {
+    let visit = desk.visit();
+    let (head, mut body) = request.into_parts();
+    let result = match Route::of(head.uri.path()) {
+        Some(Route::Response(id)) => response(&desk, id, &head.headers, &mut body, visit).await,
+        Some(Route::Error(id)) => error(&desk, id, &head.headers, &mut body, visit).await,
+        _ => init_error(&desk, &head.headers, &mut body, visit).await,
+    };
+    if result.is_err() {
+        http::drain(&mut body).await;
+    }
+    result
 }
 
 fn refused(refusal: Refusal) -> Response<Answering> {
@@ -166,13 +167,14 @@ async fn response(
     desk: &Desk,
     id: &str,
     headers: &HeaderMap,
-    body: Incoming,
+    body: &mut Incoming,
+    visit: Visit,
 ) -> Result<(), Refusal> {
     desk.begin(Call::Response, id, attempt_id(headers))?;
     let content_type = headers.get(CONTENT_TYPE).cloned();
     match header(headers, "lambda-runtime-function-response-mode") {
-        "" => buffered(desk, id, content_type, body).await,
-        "streaming" => streamed(desk, id, content_type, body).await,
+        "" => buffered(desk, id, content_type, body, visit).await,
+        "streaming" => streamed(desk, id, content_type, body, visit).await,
         mode => {
             let message = format!("Invalid function response mode: {mode}");
             let error_type = "Runtime.InvalidResponseModeHeader";
@@ -187,7 +189,8 @@ async fn buffered(
     desk: &Desk,
     id: &str,
     content_type: Option<HeaderValue>,
-    body: Incoming,
+    body: &mut Incoming,
+    visit: Visit,
 ) -> Result<(), Refusal> {
     let (answer, result) = match collect(body, MAX_PAYLOAD).await {
         Collected::Whole { body, trailers } => {
@@ -201,45 +204,56 @@ async fn buffered(
             }
         }
         Collected::TooLong(_) => (Err(too_large(id, MAX_PAYLOAD)), Err(Refusal::TooLarge)),
-        Collected::CutOff => (Err(truncated(id)), Err(Refusal::Truncated)),
+        Collected::CutOff => {
+            reason_for_end(desk, id, visit).await;
+            (Err(truncated(id)), Err(Refusal::Truncated))
+        }
     };
     desk.answer(id, answer);
     desk.finish(id);
     result
 }
 
+/// Waits for the end of a process whose connection has ended: if that is the reason, the caller is told
+/// so by the environment, which has been waiting for the end of the visit.
+async fn reason_for_end(desk: &Desk, id: &str, visit: Visit) {
+    drop(visit);
+    let _ = timeout(EXIT, desk.over(id)).await;
+}
+
+/// How long after its connections a process ends, at most, that ends with them.
+const EXIT: Duration = Duration::from_millis(500);
+
 async fn streamed(
     desk: &Desk,
     id: &str,
     content_type: Option<HeaderValue>,
-    mut body: Incoming,
+    body: &mut Incoming,
+    visit: Visit,
 ) -> Result<(), Refusal> {
     let (sender, pieces) = Pieces::new(id);
     let request_id = id.to_owned();
     let body_of_answer = AnswerBody::Stream(pieces);
     let mut given_up = desk.stream(Answered { request_id, content_type, body: body_of_answer });
-    let (last, result) = tokio::select! {
+    let (mut last, result) = tokio::select! {
         // That the invocation was given up is the reason why a connection ends, not the other way.
         biased;
         Ok(failure) = &mut given_up => (Piece::Failed(failure), Err(Refusal::Truncated)),
-        (last, result) = pass_on(id, &mut body, &sender) => {
-            if result == Err(Refusal::Truncated)
-                && let Ok(Ok(failure)) = timeout(EXIT, &mut given_up).await
-            {
-                (Piece::Failed(failure), result)
-            } else {
-                (last, result)
+        passed_on = pass_on(id, body, &sender) => {
+            if passed_on.1 == Err(Refusal::Truncated) {
+                reason_for_end(desk, id, visit).await;
             }
+            passed_on
         }
     };
-    // Nobody may listen any more.
-    let _ = sender.send(last).await;
+    if let Ok(failure) = given_up.try_recv() {
+        last = Piece::Failed(failure);
+    }
     desk.finish(id);
+    // A caller may be slow, and need not hold up the runtime; or nobody may listen any more.
+    tokio::spawn(async move { sender.send(last).await });
     result
 }
-
-/// How long after its connections a process ends, at most, that ends with them.
-const EXIT: Duration = Duration::from_millis(100);
 
 /// Gives the pieces to the caller as they come; what is said last, to the caller and the runtime.
 async fn pass_on(
@@ -273,17 +287,19 @@ async fn pass_on(
     (Piece::End, Ok(()))
 }
 
-/// The error that a runtime tells behind an answer; none without a type.
+/// The error that a runtime tells behind an answer, by its type, its document, or both.
 fn reported(id: &str, trailers: &HeaderMap) -> Option<FunctionFailure> {
-    let error_type = trailers.get(ERROR_TYPE_TRAILER)?;
-    let body = trailers.get(ERROR_BODY_TRAILER).and_then(|body| STANDARD.decode(body).ok());
-    Some(match body {
-        Some(body) => FunctionFailure::new(id, FailureKind::Reported, body),
-        None => {
-            let error_type = String::from_utf8_lossy(error_type.as_bytes());
-            FunctionFailure::of_service(id, FailureKind::Reported, &error_type, "")
-        }
-    })
+    let error_type = trailers.get(ERROR_TYPE_TRAILER).map(HeaderValue::as_bytes);
+    let document = trailers.get(ERROR_BODY_TRAILER);
+    if error_type.is_none() && document.is_none() {
+        return None;
+    }
+    let error_type = error_type.map(String::from_utf8_lossy).unwrap_or_default();
+    let failure = match document.and_then(|document| STANDARD.decode(document).ok()) {
+        Some(document) => FunctionFailure::new(id, FailureKind::Reported, document),
+        None => FunctionFailure::of_service(id, FailureKind::Reported, &error_type, ""),
+    };
+    Some(failure.with_type(error_type))
 }
 
 fn too_large(id: &str, most: usize) -> FunctionFailure {
@@ -293,9 +309,15 @@ fn too_large(id: &str, most: usize) -> FunctionFailure {
     FunctionFailure::of_service(id, FailureKind::AnswerTooLarge, error_type, &message)
 }
 
-async fn error(desk: &Desk, id: &str, headers: &HeaderMap, body: Incoming) -> Result<(), Refusal> {
+async fn error(
+    desk: &Desk,
+    id: &str,
+    headers: &HeaderMap,
+    body: &mut Incoming,
+    visit: Visit,
+) -> Result<(), Refusal> {
     desk.begin(Call::Error, id, attempt_id(headers))?;
-    let (failure, result) = report(id, FailureKind::Reported, headers, body).await;
+    let (failure, result) = report(desk, id, headers, body, visit).await;
     desk.answer(id, Err(failure));
     desk.finish(id);
     result
@@ -304,46 +326,44 @@ async fn error(desk: &Desk, id: &str, headers: &HeaderMap, body: Incoming) -> Re
 async fn init_error(
     desk: &Desk,
     headers: &HeaderMap,
-    body: Incoming,
-    is_external: bool,
+    body: &mut Incoming,
+    visit: Visit,
 ) -> Result<(), Refusal> {
-    let Some(id) = desk.init_error()? else {
-        // Nobody has invoked yet.
-        if is_external {
-            desk.start_anew();
-        }
-        return Ok(());
-    };
-    let (failure, result) = report(&id, FailureKind::Init, headers, body).await;
+    let Some(id) = desk.init_error()? else { return Ok(()) };
+    let (mut failure, result) = report(desk, &id, headers, body, visit).await;
+    failure.kind = FailureKind::Init;
     desk.end(failure);
     result
 }
 
 /// Reads an error that a runtime reports, which goes to the caller as it is.
 async fn report(
+    desk: &Desk,
     id: &str,
-    kind: FailureKind,
     headers: &HeaderMap,
-    body: Incoming,
+    body: &mut Incoming,
+    visit: Visit,
 ) -> (FunctionFailure, Result<(), Refusal>) {
     let (body, result) = match collect(body, MAX_PAYLOAD).await {
         Collected::Whole { body, .. } => (body, Ok(())),
         Collected::TooLong(_) => (Bytes::new(), Err(Refusal::TooLarge)),
-        Collected::CutOff => (Bytes::new(), Err(Refusal::Truncated)),
+        Collected::CutOff => {
+            reason_for_end(desk, id, visit).await;
+            (Bytes::new(), Err(Refusal::Truncated))
+        }
     };
+    let kind = FailureKind::Reported;
+    let error_type = header(headers, "lambda-runtime-function-error-type");
     let failure = if body.is_empty() {
         // The documentation: without a body the service describes the error by its type.
-        let error_type = match header(headers, "lambda-runtime-function-error-type") {
-            "" => "Runtime.Unknown",
-            error_type => error_type,
-        };
+        let error_type = if error_type.is_empty() { UNKNOWN } else { error_type };
         FunctionFailure::of_service(id, kind, error_type, "")
     } else if header(headers, "content-type") == ERROR_WITH_CAUSE {
         FunctionFailure::new(id, kind, without_cause(&body))
     } else {
         FunctionFailure::new(id, kind, body)
     };
-    (failure, result)
+    (failure.with_type(error_type), result)
 }
 
 /// The report without the X-Ray cause.

@@ -79,7 +79,6 @@ fn run_ends_with_1_and_the_reason_when_the_function_failed() {
         (&["--event", "fail me"][..], "the function has failed: Function.Told: me"),
         (&["--event", "exit 3"], "Runtime exited with error: exit status 3"),
         (&["--event", "sleep 60000", "--timeout", "0.5"], "Task timed out after 0.50 seconds"),
-        (&["--event", "x", "--name", "a b"], "the name \"a b\""),
     ] {
         let output = run(options);
         assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), ""), "{options:?}");
@@ -109,6 +108,12 @@ fn a_wrong_command_line_ends_with_2_and_names_the_value() {
         (&["run", "--timeout", "-1", "true"], "-1"),
         (&["run", "--env", "X", "true"], "\"X\" is no KEY=VALUE"),
         (&["run", "--event", "@/nonexistent/event", "true"], "\"/nonexistent/event\""),
+        (&["run", "--name", "a b", "true"], "the name \"a b\""),
+        (&["run", "--timeout", "1e-9", "true"], "1ns"),
+        (&["run", "--env", "AWS_LAMBDA_RUNTIME_API=x", "true"], "the lab's own"),
+        (&["run", "/nonexistent/bootstrap"], "no program /nonexistent/bootstrap"),
+        (&["run", "-e", "1", "true"], "no option -e"),
+        (&["serve", "--environments", "0", "true"], "0 environments"),
         (&["serve", "--port", "70000", "true"], "70000"),
         (&["invoke"], "invoke"),
         (&[], "Usage"),
@@ -179,6 +184,61 @@ fn nothing_of_the_function_stays_when_the_lab_is_ended_by_any_signal() {
             wait_until("it has ended", || !lives(pid));
         }
     }
+}
+
+/// The processes whose environment has this in it.
+fn marked(mark: &str) -> Vec<u32> {
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let pids = processes.filter_map(|it| it.file_name().to_str()?.parse::<u32>().ok());
+    let is_marked = |pid: &u32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+    };
+    pids.filter(is_marked).collect()
+}
+
+#[test]
+fn nothing_stays_of_a_function_that_is_just_being_started_when_the_lab_is_killed() {
+    for step in 0..40 {
+        let mark = format!("LAB_TEST_MARK={}-{step}", std::process::id());
+        let mut served = Served::start(&["--env", &mark], "sleep 1000 & sleep 1000");
+        let _caller = served.invoke_in_background();
+        std::thread::sleep(std::time::Duration::from_micros(125 * step));
+        served.signal("KILL");
+        served.child.wait().unwrap();
+        wait_until("it has ended", || marked(&mark).is_empty());
+    }
+}
+
+#[test]
+fn run_ends_with_the_signal_that_ended_it() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        for _ in 0..5 {
+            let mut command = lab();
+            command.args(["run", "sh", "-c", "echo started >&2; sleep 1000"]);
+            let mut child = command.spawn().unwrap();
+            let mut stderr = BufReader::new(child.stderr.take().unwrap());
+            let mut seen = String::new();
+            while !seen.contains("started") {
+                assert!(stderr.read_line(&mut seen).unwrap() > 0, "{seen}");
+            }
+            let pid = child.id().to_string();
+            assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+            assert_eq!(child.wait().unwrap().code(), Some(code));
+        }
+    }
+}
+
+#[test]
+fn a_lab_whose_output_nobody_reads_goes_on() {
+    // `stderr` of the program is a pipe, and nobody reads it behind the address.
+    let mut served = Served::start(&["--timeout", "1"], "yes >&2");
+    for _ in 0..2 {
+        let answer = served.invoke_in_background().response();
+        assert_eq!(answer.text(), "Task timed out after 1.00 seconds");
+    }
+    served.signal("TERM");
+    assert_eq!(served.child.wait().unwrap().code(), Some(143));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use lambda_lab::{FailureKind, Function, FunctionFailure, InvokeError, Lab, Output};
 
-use crate::support::{function, lives, script, wait_until};
+use crate::support::{function, lives, raw, script, wait_until};
 
 fn failure(lab: &Lab, event: &str) -> FunctionFailure {
     match lab.invoke(event) {
@@ -112,12 +112,63 @@ fn a_function_that_floods_its_output_is_not_held_up() {
 }
 
 #[test]
-fn a_program_that_there_is_not_is_told_by_its_name() {
-    let lab = Function::new("/nonexistent/bootstrap").output(Output::Discarded).start().unwrap();
-    let failure = failure(&lab, "in");
-    assert_eq!(failure.kind, FailureKind::Exit);
-    assert_eq!(failure.error_type().unwrap(), "Runtime.InvalidEntrypoint");
-    assert!(failure.to_string().contains("cannot start /nonexistent/bootstrap"), "{failure}");
+fn a_program_that_cannot_be_started_is_told_by_its_name() {
+    let file = std::env::temp_dir().join(format!("lambda-lab-gone-{}", std::process::id()));
+    std::fs::write(&file, "#!/bin/sh\n").unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let lab = Function::new(&file).output(Output::Discarded).start().unwrap();
+    std::fs::remove_file(&file).unwrap();
+    for _ in 0..2 {
+        let failure = failure(&lab, "in");
+        assert_eq!(failure.kind, FailureKind::Exit);
+        assert_eq!(failure.error_type().unwrap(), "Runtime.InvalidEntrypoint");
+        let reason = format!("cannot start {}", file.display());
+        assert!(failure.to_string().contains(&reason), "{failure}");
+    }
+}
+
+#[test]
+fn what_a_function_said_before_it_died_is_heard() {
+    for (what, size) in [
+        ("answer-and-die", 5),
+        ("answer-and-die", 2_000_000),
+        ("stream-and-die", 5),
+        ("stream-and-die", 2_000_000),
+    ] {
+        let lab = raw(&format!("{what} {size}")).start().unwrap();
+        for _ in 0..15 {
+            assert_eq!(lab.invoke("in").map(|answer| answer.body.len()), Ok(size), "{what}");
+        }
+    }
+    let lab = raw("fail-and-die 5").start().unwrap();
+    for _ in 0..15 {
+        assert_eq!(failure(&lab, "in").body, b"xxxxx");
+    }
+}
+
+#[test]
+fn half_an_answer_is_told_by_the_reason_for_its_end() {
+    let lab = raw("half-an-answer-and-die").start().unwrap();
+    for _ in 0..10 {
+        let failure = failure(&lab, "in");
+        assert_eq!(failure.error_type().unwrap(), "Runtime.ExitError", "{failure}");
+    }
+    let lab = raw("half-an-answer").timeout(Duration::from_millis(300)).start().unwrap();
+    for _ in 0..3 {
+        assert_eq!(failure(&lab, "in").kind, FailureKind::Timeout);
+    }
+}
+
+#[test]
+fn a_runtime_that_goes_on_after_its_init_error_is_not_taken_for_the_next_one() {
+    let lab = raw("init-error-and-go-on").start().unwrap();
+    let mut seen = std::collections::HashSet::new();
+    for _ in 0..15 {
+        let failure = failure(&lab, "in");
+        assert_eq!(failure.error_type().as_deref(), Some("Test.Init"), "{failure}");
+        seen.insert(failure.error_message());
+    }
+    assert_eq!(seen.len(), 15, "each was started for its invocation");
 }
 
 #[test]

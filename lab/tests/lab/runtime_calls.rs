@@ -268,6 +268,36 @@ fn an_x_ray_cause_of_1_mib_fits_its_header() {
 }
 
 #[test]
+fn a_request_may_have_hundreds_of_headers() {
+    let (answer, ()) = invoked("in", |runtime| {
+        let next = runtime.request(NEXT, &[], "");
+        let headers = [("X-Many", "x"); 500];
+        let line = format!("POST {}", of(&next.id(), "response"));
+        runtime.request(&line, &headers, "out").assert_accepted();
+    });
+    assert_eq!(answer.unwrap().body, b"out");
+}
+
+#[test]
+fn a_connection_goes_on_behind_a_refused_body_of_any_framing() {
+    let lab = external();
+    let mut runtime = Connection::open(lab.runtime_api());
+    let line = format!("POST {}", of("x-y-z", "response"));
+    let chunked = [("Transfer-Encoding", "chunked")];
+    for (headers, body) in [
+        (&[][..], "x".repeat(100_000)),
+        (&chunked, "2\r\nxx\r\n0\r\n\r\n".to_owned()),
+        (&chunked, format!("{}0\r\n\r\n", "2\r\nxx\r\n".repeat(1000))),
+        (&chunked, format!("{}0\r\nTrailer: x\r\n\r\n", "2\r\nxx\r\n".repeat(2))),
+    ] {
+        let ping = request("GET /2018-06-01/ping", &[], "");
+        runtime.send([request(&line, headers, body), ping].concat());
+        assert_eq!(runtime.response().status, 400);
+        assert_eq!(runtime.response().text(), "pong");
+    }
+}
+
+#[test]
 fn an_answer_at_the_limit_is_taken_and_one_byte_more_is_refused_and_told_to_the_caller() {
     for (length, is_chunked) in [
         (MAX_PAYLOAD, false),

@@ -78,6 +78,26 @@ fn a_caller_that_takes_trailers_is_told_an_error_in_mid_stream() {
 }
 
 #[test]
+fn the_type_of_an_error_in_mid_stream_is_that_which_the_runtime_said() {
+    // {"errorMessage":"boom"}
+    let body = "Lambda-Runtime-Function-Error-Body: eyJlcnJvck1lc3NhZ2UiOiJib29tIn0=\r\n";
+    let long = format!("Lambda-Runtime-Function-Error-Body: {}\r\n", "QUFB".repeat(10_000));
+    let error_type = "Lambda-Runtime-Function-Error-Type: Function.Midway\r\n";
+    for (trailers, told) in [
+        (format!("{error_type}{body}"), "Function.Midway"),
+        (error_type.to_owned(), "Function.Midway"),
+        (body.to_owned(), "Runtime.Unknown"),
+        (format!("{error_type}{long}"), "Function.Midway"),
+    ] {
+        let response = posted(&[("TE", "deflate, Trailers")], |runtime| {
+            runtime.send(format!("4\r\nhalf\r\n0\r\n{trailers}\r\n"));
+            runtime.response().assert_accepted();
+        });
+        assert_eq!(response.trailer("lambda-runtime-function-error-type"), Some(told));
+    }
+}
+
+#[test]
 fn for_other_callers_an_answer_that_fails_in_mid_stream_is_cut_off() {
     let response = posted(&[], |runtime| {
         runtime.send(format!("4\r\nhalf\r\n{TRAILERS}"));

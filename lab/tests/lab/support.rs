@@ -34,8 +34,66 @@ pub(crate) fn external() -> Lab {
     Function::external().timeout(PATIENCE).output(Output::Discarded).start().unwrap()
 }
 
+/// A bootstrap that speaks for itself; [`misbehave`] says what it does.
+pub(crate) fn raw(what: &str) -> Function {
+    function().variable("LAB_TEST", what)
+}
+
+/// What a bootstrap may do that no client of the Runtime API does.
+fn misbehave(what: &str) -> ! {
+    let mut api = Connection::open(std::env::var("AWS_LAMBDA_RUNTIME_API").unwrap());
+    let die = || -> ! {
+        // At once: nothing that was sent is waited for.
+        let _ =
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        unreachable!("it has been killed")
+    };
+    if what == "init-error-and-go-on" {
+        let report =
+            format!(r#"{{"errorType":"Test.Init","errorMessage":"{}"}}"#, std::process::id());
+        api.post("/2018-06-01/runtime/init/error", report);
+        loop {
+            api.send_if_it_reads(request(NEXT, &[], ""));
+            if !api.is_closed() {
+                api.response();
+            }
+        }
+    }
+    let id = api.request(NEXT, &[], "").id();
+    let (what, size) = what.split_once(' ').unwrap_or((what, "5"));
+    let body = "x".repeat(size.parse().unwrap());
+    match what {
+        "answer-and-die" => api.send(request(&format!("POST {}", of(&id, "response")), &[], body)),
+        "fail-and-die" => api.send(request(&format!("POST {}", of(&id, "error")), &[], body)),
+        "stream-and-die" => {
+            let mode = [
+                ("Lambda-Runtime-Function-Response-Mode", "streaming"),
+                ("Transfer-Encoding", "chunked"),
+            ];
+            let body = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+            api.send(request(&format!("POST {}", of(&id, "response")), &mode, body));
+        }
+        "half-an-answer" | "half-an-answer-and-die" => {
+            api.send(format!(
+                "POST {} HTTP/1.1\r\nHost: lab\r\nContent-Length: 10\r\n\r\nhalf",
+                of(&id, "response")
+            ));
+        }
+        what => panic!("nobody can {what}"),
+    }
+    if what.ends_with("die") {
+        die();
+    }
+    loop {
+        std::thread::park();
+    }
+}
+
 /// The function that does what its event says.
 pub(crate) fn behave() {
+    if let Ok(what) = std::env::var("LAB_TEST") {
+        misbehave(&what);
+    }
     let runtime = Runtime::from_env().unwrap();
     let result = runtime.run(|invocation, reply| {
         let event = String::from_utf8_lossy(invocation.body()).into_owned();
