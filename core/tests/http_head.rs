@@ -147,17 +147,21 @@ fn bytes_behind_a_head_do_not_count_towards_its_limit() {
 
 #[test]
 fn as_many_fields_as_the_limit_are_read() {
-    let (_, fields) = parse(&fielded(MAX_FIELDS)).unwrap();
-    assert_eq!(fields.len(), MAX_FIELDS);
+    for value in ["b", "\0"] {
+        let (_, fields) = parse(&fielded(MAX_FIELDS, value)).unwrap();
+        assert_eq!(fields.len(), MAX_FIELDS);
+    }
 }
 
 #[test]
 fn one_field_more_than_the_limit_is_too_many() {
-    assert_eq!(parse(&fielded(MAX_FIELDS + 1)), Err(HeadError::TooManyFields));
+    for value in ["b", "\0"] {
+        assert_eq!(parse(&fielded(MAX_FIELDS + 1, value)), Err(HeadError::TooManyFields));
+    }
 }
 
-fn fielded(count: usize) -> Vec<u8> {
-    format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(count)).into_bytes()
+fn fielded(count: usize, value: &str) -> Vec<u8> {
+    format!("HTTP/1.1 200 OK\r\n{}\r\n", format!("A: {value}\r\n").repeat(count)).into_bytes()
 }
 
 #[test]
@@ -237,9 +241,53 @@ fn statuses_from_100_to_999_are_read() {
 
 #[test]
 fn field_lines_that_are_not_fields_are_malformed() {
-    for line in " A: b|A : b|A: b\r\n folded|A|: b|A: b\0c|A: b\rc".split('|') {
-        let fields = format!("{line}\r\n");
-        assert_eq!(body(&fields), Err(HeadError::Malformed), "{fields:?}");
+    for line in " A: b|A : b|A: b\r\n folded|A|: b|A: b\rc|A: b\r|A\u{e9}: b|A\0: b".split('|') {
+        // Alone, and where a value with a control character has been seen before or is seen later.
+        for others in [["", ""], ["B: \0\r\n", ""], ["", "B: \u{1}\r\n"]] {
+            let fields = format!("{}{line}\r\n{}", others[0], others[1]);
+            assert_eq!(body(&fields), Err(HeadError::Malformed), "{fields:?}");
+        }
+    }
+}
+
+#[test]
+fn control_characters_in_a_value_are_shown_as_they_came_and_change_nothing_else() {
+    let heads = [
+        "HTTP/1.1 200 OK\r\nA: xbx\r\nContent-Length: 7\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\nA:\t x \r\nB:\r\nC: \t\r\n\r\n",
+        "HTTP/1.0 200 OK\r\nConnection: keep-alive, x\r\nA: b: x\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 204 \r\n!#$%&'*+-.^_`|~09Az: x\u{e9}\r\n\r\n",
+    ];
+    for head in heads {
+        let (plain, fields) = parse(head.as_bytes()).unwrap();
+        for control in (0..32).filter(|byte| !b"\t\r\n".contains(byte)).chain([127]) {
+            // Every `x` of these heads stands in a value.
+            let replace = |byte: &u8| if *byte == b'x' { control } else { *byte };
+            let head: Vec<u8> = head.bytes().map(|byte| replace(&byte)).collect();
+            let expected: Fields = fields
+                .iter()
+                .map(|(name, value)| (name.clone(), value.iter().map(replace).collect()))
+                .collect();
+            assert_eq!(parse(&head), Ok((plain, expected)), "{:?}", head.escape_ascii());
+        }
+    }
+}
+
+#[test]
+fn control_characters_in_a_length_are_bad() {
+    for (fields, error) in [
+        ("Content-Length: 5\0\r\n", HeadError::BadContentLength),
+        ("Content-Length: 5\r\nContent-Length: \u{1}5\r\n", HeadError::BadContentLength),
+        ("Transfer-Encoding: chunked\u{7f}\r\n", HeadError::UnknownTransferEncoding),
+        (
+            "A: \0\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+            HeadError::LengthWithChunked,
+        ),
+    ] {
+        assert_eq!(body(fields), Err(error), "{fields:?}");
+    }
+    for status_line in ["HTTP/1.1 99 OK", "HTTP/1.1 200 O\0K", "HTTP/1.2 200 OK"] {
+        assert_eq!(read(status_line, "A: \0\r\n"), Err(HeadError::Malformed), "{status_line:?}");
     }
 }
 

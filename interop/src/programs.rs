@@ -43,6 +43,17 @@ pub fn misbehave(profile: Profile) -> Result<PathBuf> {
     build(&arguments, "misbehave")
 }
 
+/// The function on `lambda_runtime`, which AWS publishes for Rust.
+///
+/// # Errors
+///
+/// As [`example`].
+pub fn peer_lambda_runtime() -> Result<PathBuf> {
+    let name = "peer-lambda-runtime";
+    let peers = ["--no-default-features", "--features", "peers"];
+    build(&[&["--release", "-p", "lambda-interop", "--bin", name], &peers[..]].concat(), name)
+}
+
 /// Programs by their names.
 type Programs = HashMap<String, PathBuf>;
 

@@ -158,11 +158,14 @@ impl Function {
                 "several environments: a runtime that somebody else starts has just one".into(),
             ));
         }
-        if let Some(Err(error)) = program.as_ref().map(which::which) {
-            return Err(StartError::Setting(format!(
-                "no program {program}: {error}; give its path, as ./{program} if it is in this folder",
-                program = program.as_deref().unwrap_or_default().display()
-            )));
+        if let Some(program) = program.as_deref().filter(|it| which::which(it).is_err()) {
+            let program = program.display().to_string();
+            let remedy = if program.contains('/') {
+                "give the path of a file that is executable".to_owned()
+            } else {
+                format!("it is not in PATH; write ./{program} if it is in this folder")
+            };
+            return Err(StartError::Setting(format!("no program {program}: {remedy}")));
         }
         for (variable, value) in variables {
             let is_invalid = variable.is_empty()

@@ -146,8 +146,24 @@ fn long_and_odd_headers_of_an_event_reach_the_handler() {
 }
 
 #[test]
-fn an_event_with_a_control_character_in_a_header_ends_the_runtime_with_an_error() {
-    for hostile in ["a\0b", "a\rb", "a\nb"] {
+fn control_characters_of_a_caller_reach_the_handler_and_end_nothing() {
+    // What `X-Amz-Client-Context: ewF9` makes of the header at AWS's emulator, and worse.
+    for hostile in ["{\u{1}}", "\0", "a\u{7f}b", "\u{1b}[31m"] {
+        let event = Event::new("id-1", "")
+            .header("Lambda-Runtime-Client-Context", hostile)
+            .header("Lambda-Runtime-Trace-Id", hostile);
+        let outcome = invoke_once(event, move |invocation, reply| {
+            assert_eq!(invocation.trace_id(), Some(hostile));
+            Ok(reply.send(invocation.client_context().unwrap_or_default()))
+        });
+        outcome.request.assert_response("id-1");
+        assert_eq!(outcome.request.body, hostile.as_bytes());
+    }
+}
+
+#[test]
+fn an_event_with_a_line_break_in_a_header_ends_the_runtime_with_an_error() {
+    for hostile in ["a\rb", "a\nb"] {
         let service = Service::start();
         let run = service.run(|_, reply| Ok(reply.send("")));
         let mut connection = service.connection();

@@ -159,7 +159,7 @@ pub enum Trouble<'a> {
 impl fmt::Display for Notice<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.request_id.is_empty() {
-            write!(f, "invocation {}: ", self.request_id)?;
+            write!(f, "invocation {}: ", OneLine(self.request_id.chars()))?;
         }
         match self.trouble {
             Trouble::Refused { outcome, detail } => {

@@ -109,7 +109,8 @@ pub struct ResponseHead {
 /// Parses one whole response head and shows each of its fields to `field`, in order.
 ///
 /// `head` is exactly what [`HeadScanner::find_end`] measures; anything else is refused. Names come as
-/// they were sent (compare them without case), values without surrounding white space.
+/// they were sent (compare them without case), values without surrounding white space; what a caller of
+/// the service has sent may hold control characters, but no line breaks.
 ///
 /// # Errors
 ///
@@ -141,28 +142,66 @@ pub(crate) fn parse_scanned_head<'b>(
         Ok(httparse::Status::Complete(length)) if length == head.len() => {}
         Ok(_) => return Err(HeadError::Malformed),
         Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooManyFields),
+        Err(httparse::Error::HeaderValue) => return parse_with_controls(head, field),
         Err(_) => return Err(HeadError::Malformed),
     }
-    let (Some(status), Some(version)) = (response.code, response.version) else {
-        return Err(HeadError::Malformed);
-    };
-    if status < 100 {
-        return Err(HeadError::Malformed);
-    }
-
     let mut framing = Framing::default();
     for header in response.headers.iter() {
         framing.read(header.name, header.value)?;
         field(header.name, header.value);
     }
-    // HTTP/1.0 has no chunks: a message that says so has been tampered with (RFC 9112 section 6.1).
-    if version == 0 && framing.is_chunked {
-        return Err(HeadError::UnknownTransferEncoding);
+    framing.conclude(&response)
+}
+
+/// As [`parse_scanned_head`], for a head with control characters in the value of a field.
+///
+/// The service writes what its callers send it (a client context, for one) as it is, so such a value
+/// must not end the conversation. It is shown as it came, which RFC 9110 section 5.5 leaves to the
+/// recipient; but none may hold a carriage return, which could end a line for somebody else.
+#[cold]
+fn parse_with_controls<'b>(
+    head: &'b [u8],
+    mut field: impl FnMut(&'b str, &'b [u8]),
+) -> Result<ResponseHead, HeadError> {
+    let mut lines = head.split_inclusive(|&byte| byte == b'\n');
+    let mut response = httparse::Response::new(&mut []);
+    // Partial, as the fields are missing.
+    response.parse(lines.next().unwrap_or_default()).map_err(|_| HeadError::Malformed)?;
+
+    let mut framing = Framing::default();
+    let mut count = 0;
+    for line in lines {
+        let line = line.strip_suffix(b"\r\n").ok_or(HeadError::Malformed)?;
+        if line.is_empty() {
+            break;
+        }
+        let colon = line.iter().position(|&byte| byte == b':').ok_or(HeadError::Malformed)?;
+        let (name, value) = (&line[..colon], trim(&line[colon + 1..]));
+        if name.is_empty() || !name.iter().all(is_token) || value.contains(&b'\r') {
+            return Err(HeadError::Malformed);
+        }
+        count += 1;
+        if count > MAX_FIELDS {
+            return Err(HeadError::TooManyFields);
+        }
+        let name = core::str::from_utf8(name).map_err(|_| HeadError::Malformed)?;
+        framing.read(name, value)?;
+        field(name, value);
     }
-    let body = framing.body_length(status)?;
-    let is_kept = !framing.is_closed && (version == 1 || framing.is_kept_alive);
-    let is_persistent = is_kept && body != BodyLength::ToEnd;
-    Ok(ResponseHead { status, body, is_persistent })
+    framing.conclude(&response)
+}
+
+/// A value without the white space around it: spaces and tabs (RFC 9110 section 5.6.3).
+fn trim(value: &[u8]) -> &[u8] {
+    let is_text = |byte: &u8| !matches!(byte, b' ' | b'\t');
+    let start = value.iter().position(is_text).unwrap_or(value.len());
+    let end = value.iter().rposition(is_text).map_or(start, |last| last + 1);
+    &value[start..end]
+}
+
+/// Whether a name may hold this byte: `tchar` of RFC 9110 section 5.6.2.
+fn is_token(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
 }
 
 /// What the fields say about the end of the message and of the connection.
@@ -201,6 +240,21 @@ impl Framing {
             _ => {}
         }
         Ok(())
+    }
+
+    /// What the fields say together with the status line, which has been parsed.
+    fn conclude(&self, response: &httparse::Response<'_, '_>) -> Result<ResponseHead, HeadError> {
+        let (Some(status @ 100..), Some(version)) = (response.code, response.version) else {
+            return Err(HeadError::Malformed);
+        };
+        // HTTP/1.0 has no chunks: a message that says so has been tampered with (RFC 9112 section 6.1).
+        if version == 0 && self.is_chunked {
+            return Err(HeadError::UnknownTransferEncoding);
+        }
+        let body = self.body_length(status)?;
+        let is_kept = !self.is_closed && (version == 1 || self.is_kept_alive);
+        let is_persistent = is_kept && body != BodyLength::ToEnd;
+        Ok(ResponseHead { status, body, is_persistent })
     }
 
     fn body_length(&self, status: u16) -> Result<BodyLength, HeadError> {

@@ -4,7 +4,8 @@
 //! `--fail-init MESSAGE` or `--panic-init MESSAGE` it does not start.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::{Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -27,6 +28,8 @@ enum Event {
     Sleep { millis: u64 },
     /// Stream an answer, and finish or fail.
     Stream { chunks: usize, bytes: usize, fail: Option<Fail> },
+    /// Stream a line, then what comes from there, and finish or fail.
+    Relay { address: String, fail: Option<Fail> },
     /// Stream an HTTP response in just these chunks.
     Pieces { pieces: Vec<String> },
     /// Stream a chunk, then panic.
@@ -37,8 +40,12 @@ enum Event {
     AnswerThenPanic { message: String },
     /// End the process without a word.
     Exit { code: i32 },
+    /// End the process by a signal that nobody has sent.
+    Abort,
     /// Tell the process id, and what came with the event.
     Describe,
+    /// Tell the environment variables.
+    Variables,
     /// Wait until as many invocations are here at once, then answer with the own tag and request id.
     Meet { count: usize, tag: String },
 }
@@ -93,6 +100,19 @@ fn handle<'i>(invocation: Invocation<'i>, reply: Reply<'i>) -> Result<Sent<'i>, 
             }
             fail.map_or_else(|| Ok(stream.finish()), |fail| Err(fail.into()))
         }
+        Event::Relay { address, fail } => {
+            let mut stream = reply.stream(ContentType::JSON);
+            stream.write_all(b"first\n")?;
+            let mut source = TcpStream::connect(address)?;
+            let mut room = [0; 1024];
+            loop {
+                match source.read(&mut room)? {
+                    0 => break,
+                    length => stream.write_all(&room[..length])?,
+                }
+            }
+            fail.map_or_else(|| Ok(stream.finish()), |fail| Err(fail.into()))
+        }
         Event::Pieces { pieces } => {
             let mut stream = reply.stream(ContentType::HTTP_INTEGRATION);
             pieces.iter().try_for_each(|piece| stream.write_all(piece.as_bytes()))?;
@@ -109,6 +129,7 @@ fn handle<'i>(invocation: Invocation<'i>, reply: Reply<'i>) -> Result<Sent<'i>, 
             panic!("{message}")
         }
         Event::Exit { code } => std::process::exit(code),
+        Event::Abort => std::process::abort(),
         Event::Describe => {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             reply.json(&json!({
@@ -119,8 +140,10 @@ fn handle<'i>(invocation: Invocation<'i>, reply: Reply<'i>) -> Result<Sent<'i>, 
                 "function": invocation.invoked_function_arn(),
                 "trace_id": invocation.trace_id(),
                 "client_context": invocation.client_context().map(text),
+                "tenant_id": invocation.tenant_id(),
             }))
         }
+        Event::Variables => reply.json(&std::env::vars().collect::<BTreeMap<_, _>>()),
         Event::Meet { count, tag } => {
             let met = meet(count);
             reply.json(&json!({ "tag": tag, "met": met, "request_id": invocation.request_id() }))

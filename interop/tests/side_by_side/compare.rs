@@ -1,0 +1,216 @@
+//! Runs a script under both services, and finds what differs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::http::{self, Response};
+use crate::script::Script;
+
+/// A part of an answer that is not the same from both services; a part that is not there is empty.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Found {
+    pub(crate) step: &'static str,
+    pub(crate) part: String,
+    pub(crate) emulator: String,
+    pub(crate) lab: String,
+}
+
+/// Everything that differs in a script.
+pub(crate) fn differences(script: &Script) -> BTreeSet<Found> {
+    let (emulator, lab) = thread::scope(|scope| {
+        let emulator = scope.spawn(|| under_the_emulator(script));
+        let lab = under_the_lab(script);
+        (emulator.join().expect("the emulator takes the whole script"), lab)
+    });
+    let mut found = BTreeSet::new();
+    for ((step, emulator), lab) in script.steps.iter().zip(emulator).zip(lab) {
+        let mut differ = |part: &str, emulator: &str, lab: &str| {
+            if emulator != lab {
+                found.insert(Found {
+                    step: step.name,
+                    part: part.to_owned(),
+                    emulator: shorten(emulator),
+                    lab: shorten(lab),
+                });
+            }
+        };
+        differ("status", &emulator.status, &lab.status);
+        let end = |response: &Response| if response.is_cut_off { "cut off" } else { "" };
+        differ("end", end(&emulator), end(&lab));
+        for (kind, emulator, lab) in [
+            ("header", &emulator.headers, &lab.headers),
+            ("trailer", &emulator.trailers, &lab.trailers),
+        ] {
+            let names: BTreeSet<_> = emulator.iter().chain(lab).map(|(name, _)| name).collect();
+            for name in names {
+                differ(&format!("{kind} {name}"), &values(emulator, name), &values(lab, name));
+            }
+        }
+        for (part, emulator, lab) in bodies(&emulator.body, &lab.body) {
+            differ(&part, &emulator, &lab);
+        }
+    }
+    found
+}
+
+fn under_the_emulator(script: &Script) -> Vec<Response> {
+    let function = lambda_interop::Function::new(&script.program);
+    let function = script.arguments.iter().fold(function, lambda_interop::Function::argument);
+    let emulator = function.timeout_seconds(script.timeout_seconds).start().unwrap();
+    run(script, emulator.address())
+}
+
+fn under_the_lab(script: &Script) -> Vec<Response> {
+    let function = lambda_lab::Function::new(&script.program);
+    let function = script.arguments.iter().fold(function, lambda_lab::Function::argument);
+    let function = function.timeout(Duration::from_secs(script.timeout_seconds.into()));
+    let lab = function.output(lambda_lab::Output::Discarded).start().unwrap();
+    run(script, lab.address())
+}
+
+fn run(script: &Script, address: SocketAddr) -> Vec<Response> {
+    let mut known = Known::default();
+    let steps = script.steps.iter();
+    steps
+        .map(|step| {
+            let mut response = http::send(address, &step.request);
+            let fields = response.headers.iter_mut().chain(&mut response.trailers);
+            fields.for_each(|(_, value)| *value = known.normalise(value));
+            // An echo of megabytes holds nothing of this run.
+            if response.body.len() < 100_000 {
+                let body = String::from_utf8_lossy(&response.body);
+                response.body = known.normalise(&body).into_bytes();
+            }
+            response
+        })
+        .collect()
+}
+
+/// What is another one in each run.
+#[derive(Default)]
+struct Known {
+    processes: BTreeMap<String, usize>,
+}
+
+impl Known {
+    /// The text with placeholders for ids, ports and folders, without times, and with processes by
+    /// their order.
+    fn normalise(&mut self, text: &str) -> String {
+        let here = std::env::current_dir().expect("Cargo starts tests in a folder");
+        let text = text.replace(&*here.to_string_lossy(), "<here>");
+        let mut normal = String::with_capacity(text.len());
+        let mut rest = text.as_str();
+        while let Some(first) = rest.chars().next() {
+            let (length, placeholder) = if is_uuid(rest) {
+                (36, "<id>".to_owned())
+            } else if normal.ends_with("\"process\":") && first.is_ascii_digit() {
+                let number = digits(rest);
+                let count = self.processes.len() + 1;
+                let order = *self.processes.entry(number.to_owned()).or_insert(count);
+                (number.len(), order.to_string())
+            } else if normal.ends_with("127.0.0.1:") && first.is_ascii_digit() {
+                (digits(rest).len(), "<port>".to_owned())
+            } else if digits(rest).len() == 13 && !normal.ends_with(|it: char| it.is_ascii_digit())
+            {
+                (13, "0".to_owned())
+            } else {
+                (first.len_utf8(), first.to_string())
+            };
+            normal.push_str(&placeholder);
+            rest = &rest[length..];
+        }
+        normal
+    }
+}
+
+fn digits(text: &str) -> &str {
+    text.split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or_default()
+}
+
+fn is_uuid(text: &str) -> bool {
+    text.len() >= 36
+        && text.bytes().take(36).enumerate().all(|(index, byte)| match index {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+fn values(fields: &[(String, String)], name: &str) -> String {
+    let values = fields.iter().filter(|(it, _)| it == name).map(|(_, value)| value.as_str());
+    values.collect::<Vec<_>>().join(", ")
+}
+
+/// JSON objects of one kind differ in their members, texts in their lines, other bodies as a whole.
+fn bodies(emulator: &[u8], lab: &[u8]) -> Vec<(String, String, String)> {
+    let object = |body: &[u8]| serde_json::from_slice::<Map<String, Value>>(body).ok();
+    if let (Some(one), Some(other)) = (object(emulator), object(lab))
+        && one != other
+        && one.keys().any(|name| other.contains_key(name))
+    {
+        let names: BTreeSet<_> = one.keys().chain(other.keys()).collect();
+        let member = |object: &Map<String, Value>, name: &str| match object.get(name) {
+            None => String::new(),
+            Some(Value::String(text)) => text.clone(),
+            Some(value) => value.to_string(),
+        };
+        let parts = names.into_iter();
+        return parts
+            .map(|name| (format!("body.{name}"), member(&one, name), member(&other, name)))
+            .collect();
+    }
+    let (one, other) = (String::from_utf8_lossy(emulator), String::from_utf8_lossy(lab));
+    let common = |of: &str, with: &str| -> (Vec<String>, Vec<String>) {
+        of.lines().map(str::to_owned).partition(|line| with.lines().any(|it| it == line))
+    };
+    let ((same, only), (same_too, only_too)) = (common(&one, &other), common(&other, &one));
+    if same == same_too && !same.is_empty() && only != only_too {
+        return vec![("lines of body".into(), only.join("\n"), only_too.join("\n"))];
+    }
+    vec![("body".into(), one.into_owned(), other.into_owned())]
+}
+
+/// A long text by its length and its beginning.
+fn shorten(text: &str) -> String {
+    if text.len() <= 300 {
+        return text.to_owned();
+    }
+    let beginning: String = text.chars().take(20).collect();
+    format!("{} bytes: {beginning}…", text.len())
+}
+
+#[test]
+fn what_is_another_one_in_each_run_is_made_the_same() {
+    let mut known = Known::default();
+    for (text, normal) in [
+        (r#"{"process":77,"x":1}"#, r#"{"process":1,"x":1}"#),
+        (r#"{"process":78}"#, r#"{"process":2}"#),
+        (r#"{"process":77}"#, r#"{"process":1}"#),
+        ("é 01234567-89ab-cdef-0123-456789abcdef.", "é <id>."),
+        ("01234567-89ab-cdef-0123-456789abcde", "01234567-89ab-cdef-0123-456789abcde"),
+        ("127.0.0.1:80, 127.0.0.1", "127.0.0.1:<port>, 127.0.0.1"),
+        ("{\"deadline\":1700000000000}", "{\"deadline\":0}"),
+        ("of 012345678912 and 12345678901234", "of 012345678912 and 12345678901234"),
+    ] {
+        assert_eq!(known.normalise(text), normal);
+    }
+}
+
+#[test]
+fn objects_differ_by_their_members_texts_by_their_lines_and_all_else_as_a_whole() {
+    let of = |part: &str, emulator: &str, lab: &str| {
+        (part.to_owned(), emulator.to_owned(), lab.to_owned())
+    };
+    let parts = bodies(br#"{"a":1,"b":"x"}"#, br#"{"a":1,"c":[2]}"#);
+    let expected = [of("body.a", "1", "1"), of("body.b", "x", ""), of("body.c", "", "[2]")];
+    assert_eq!(parts, expected);
+    let (one, other) = (r#"{"a":1}"#, r#"{"b":1}"#);
+    assert_eq!(bodies(one.as_bytes(), other.as_bytes()), [of("body", one, other)]);
+    assert_eq!(bodies(b"a", b"{}"), [of("body", "a", "{}")]);
+    assert_eq!(bodies(b"a\nb\nc", b"a\nc\nd"), [of("lines of body", "b", "d")]);
+    assert_eq!(bodies(b"a\nb", b"b\na"), [of("body", "a\nb", "b\na")]);
+    assert_eq!(bodies(b"{ }", b"{}"), [of("body", "{ }", "{}")]);
+}
