@@ -75,8 +75,8 @@ fn park() -> ! {
 /// Makes a function its own lab when it is started by hand: without `AWS_LAMBDA_RUNTIME_API`, this
 /// program is started once more with it, as the bootstrap, and this call does not return.
 ///
-/// With an argument, that is the event, and the function is [run](run) once; without one it
-/// [serves](serve). Then the program ends. With `AWS_LAMBDA_RUNTIME_API` this does nothing, so the same
+/// With an argument, that is the event, and the function is invoked once, as by [`run`]; without one it
+/// stays, as by [`serve`]. Then the program ends. With `AWS_LAMBDA_RUNTIME_API` this does nothing, so the same
 /// program can be deployed.
 ///
 /// ```no_run
