@@ -36,9 +36,10 @@ fn run_prints_the_answer_alone_and_the_lines_of_lambda_elsewhere() {
     assert_eq!(output.status.code(), Some(0));
     let lines = stderr(&output);
     for line in ["START RequestId: ", "END RequestId: ", "REPORT RequestId: "] {
-        assert!(lines.lines().any(|it| it.starts_with(line)), "{line}: {lines}");
+        // The test harness of the bootstrap may not have ended its own line.
+        assert!(lines.lines().any(|it| it.contains(line)), "{line}: {lines}");
     }
-    let report = lines.lines().find(|line| line.starts_with("REPORT")).unwrap();
+    let report = lines.lines().find(|line| line.contains("REPORT RequestId: ")).unwrap();
     for field in [
         "\tDuration: ",
         "\tBilled Duration: ",
