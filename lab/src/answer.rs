@@ -47,7 +47,7 @@ pub struct FunctionFailure {
     /// What a caller of Lambda gets: mostly JSON with `errorType` and `errorMessage`, or whatever the
     /// runtime reported.
     pub body: Vec<u8>,
-    error_type: Option<String>,
+    pub(crate) error_type: Option<String>,
 }
 
 /// What happened to an invocation that failed.

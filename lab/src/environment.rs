@@ -1,4 +1,4 @@
-//! One execution environment: its Runtime API, its process, and one invocation at a time.
+//! One execution environment: its Runtime API, its process, and its invocations.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -24,6 +24,8 @@ pub(crate) struct Environment {
     address: SocketAddr,
     desk: Arc<Desk>,
     process: Mutex<Option<Arc<Process>>>,
+    /// Held while a process is being started, or the last words of one are heard.
+    starting: tokio::sync::Mutex<()>,
     is_stopped: watch::Sender<bool>,
 }
 
@@ -51,11 +53,15 @@ impl Environment {
     pub(crate) async fn new(settings: Arc<Settings>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let desk = Arc::new(Desk::new(settings.program.is_none()));
+        let desk = Arc::new(match settings.concurrency {
+            None => Desk::on_demand(settings.program.is_none()),
+            Some(_) => Desk::managed(),
+        });
         let is_stopped = watch::Sender::new(false);
         let closing = is_stopped.subscribe();
         tokio::spawn(runtime_api::serve(listener, Arc::clone(&desk), closing));
-        Ok(Self { settings, address, desk, process: Mutex::new(None), is_stopped })
+        let (process, starting) = (Mutex::new(None), tokio::sync::Mutex::new(()));
+        Ok(Self { settings, address, desk, process, starting, is_stopped })
     }
 
     /// Where the Runtime API is.
@@ -71,6 +77,7 @@ impl Environment {
         let id = invocation.request_id.as_str();
         log.start(id).await;
         let began = Instant::now();
+        let starting = self.starting.lock().await;
         let running = self.running();
         let is_cold = matches!(running, Running::Not);
         let started = match running {
@@ -89,32 +96,35 @@ impl Environment {
                 self.start().map(Some)
             }
         };
+        drop(starting);
         let mut is_stopped = self.is_stopped.subscribe();
         let end = match &started {
             Err(_) if *is_stopped.borrow() => End::Stopped,
             Err(error) => End::NoStart(error.to_string()),
             Ok(process) => tokio::select! {
                 biased;
-                () = self.desk.over(id) => End::Over,
+                () = invocation.over() => End::Over,
                 _ = is_stopped.wait_for(|is_stopped| *is_stopped) => End::Stopped,
                 status = exited(process.as_deref()) => End::Exit(status),
                 () = sleep_until((began + self.settings.timeout).into()) => End::Timeout,
             },
         };
         let memory = started.iter().flatten().find_map(|process| process.peak_memory());
-        let delivered = self.desk.delivered().filter(|_| is_cold);
+        let delivered = invocation.delivered.get().copied().filter(|_| is_cold);
         let status = match end {
-            End::Over => self.desk.dead_end().map_or(Status::Success, Status::Error),
+            End::Over => invocation.dead_end.get().cloned().map_or(Status::Success, Status::Error),
             End::NoStart(reason) => self.fail(id, "Runtime.InvalidEntrypoint", &reason),
             End::Exit(status) => {
-                self.heard().await;
+                self.hear_last_words(started.iter().flatten().next()).await;
                 self.fail(id, "Runtime.ExitError", &describe_exit(status))
             }
             End::Timeout => {
                 let seconds = self.settings.timeout.as_secs_f64();
                 let reason = format!("Task timed out after {seconds:.2} seconds");
                 log.line(format_args!("RequestId: {id} {reason}"));
-                self.end_runtime().await;
+                if self.settings.concurrency.is_none() {
+                    self.end_runtime().await;
+                }
                 let failure = FunctionFailure::new(id, FailureKind::Timeout, reason);
                 self.desk.give_up(failure.with_type("Sandbox.Timedout"));
                 Status::Timeout
@@ -164,6 +174,16 @@ impl Environment {
         if let Some(process) = process {
             process.kill();
             process.wait().await;
+            self.heard().await;
+        }
+    }
+
+    /// As [`heard`](Self::heard), unless another process has been started meanwhile.
+    async fn hear_last_words(&self, process: Option<&Arc<Process>>) {
+        let _starting = self.starting.lock().await;
+        let is_current =
+            |current: &Arc<Process>| process.is_some_and(|it| Arc::ptr_eq(it, current));
+        if self.lock().as_ref().is_some_and(is_current) {
             self.heard().await;
         }
     }

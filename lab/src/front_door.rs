@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, TE, TRAILER};
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::answer::{AnswerBody, Answered, FailureKind, FunctionFailure, InvokeError};
 use crate::event::{Event, MAX_PAYLOAD};
@@ -33,7 +33,7 @@ pub(crate) const PATH: &str = "/2015-03-31/functions/function/invocations";
 
 /// Serves those who invoke.
 pub(crate) async fn serve(listener: TcpListener, pool: Arc<Pool>, closing: Closing) {
-    let connected = move || {
+    let connected = move |_: &TcpStream| {
         let pool = Arc::clone(&pool);
         move |request| handle(request, Arc::clone(&pool))
     };

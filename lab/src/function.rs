@@ -42,6 +42,7 @@ impl Function {
                 name: "test_function".into(),
                 handler: String::new(),
                 environments: 1,
+                concurrency: None,
                 output: Output::Stderr,
                 log: Log::discarded(),
             },
@@ -99,6 +100,17 @@ impl Function {
         self
     }
 
+    /// The same as a function of Lambda Managed Instances: each environment has up to so many
+    /// invocations at a time, and its runtime asks for them in parallel.
+    ///
+    /// The runtime is told by `AWS_LAMBDA_MAX_CONCURRENCY`. A timeout ends the invocation and not the
+    /// process.
+    #[must_use]
+    pub fn concurrency(mut self, most: usize) -> Self {
+        self.settings.concurrency = Some(most);
+        self
+    }
+
     /// The same, invoked at another address than a free port of 127.0.0.1.
     #[must_use]
     pub fn listen(mut self, address: SocketAddr) -> Self {
@@ -133,7 +145,8 @@ impl Function {
     }
 
     fn check(&self) -> Result<(), StartError> {
-        let Settings { program, variables, timeout, name, environments, .. } = &self.settings;
+        let Settings { program, variables, timeout, name, environments, concurrency, .. } =
+            &self.settings;
         let day = Duration::from_secs(24 * 60 * 60);
         if *timeout < Duration::from_millis(1) || *timeout > day {
             return Err(StartError::Setting(format!(
@@ -147,11 +160,15 @@ impl Function {
                 "the name {name:?}: it must consist of letters, digits, - and _"
             )));
         }
-        let most = tokio::sync::Semaphore::MAX_PERMITS;
-        if *environments == 0 || *environments > most {
-            return Err(StartError::Setting(format!(
-                "{environments} environments: at least 1 is needed"
-            )));
+        let most = 10_000;
+        for (count, what) in
+            [(*environments, "environments"), (concurrency.unwrap_or(1), "invocations at a time")]
+        {
+            if count == 0 || count > most {
+                return Err(StartError::Setting(format!(
+                    "{count} {what}: it must be 1 at least and {most} at most"
+                )));
+            }
         }
         if program.is_none() && *environments > 1 {
             return Err(StartError::Setting(

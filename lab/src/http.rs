@@ -77,7 +77,7 @@ pub(crate) type Closing = watch::Receiver<bool>;
 /// There is no timeout for anything: a runtime waits for its event as long as that takes.
 pub(crate) async fn serve<C, H, F>(listener: TcpListener, mut closing: Closing, connected: C)
 where
-    C: Fn() -> H,
+    C: Fn(&TcpStream) -> H,
     H: Fn(Request<Incoming>) -> F + Send + 'static,
     F: Future<Output = Response<Answering>> + Send + 'static,
 {
@@ -95,7 +95,8 @@ where
             continue;
         };
         let _ = stream.set_nodelay(true);
-        connections.spawn(converse(stream, closing.clone(), connected()));
+        let handler = connected(&stream);
+        connections.spawn(converse(stream, closing.clone(), handler));
     }
     drop(listener);
     // Those who wait for an answer get what there is.

@@ -1,5 +1,7 @@
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::event::Event;
@@ -15,6 +17,12 @@ pub(crate) struct Invocation {
     pub(crate) deadline: u128,
     pub(crate) function_arn: String,
     pub(crate) event: Event,
+    /// When the runtime got it first.
+    pub(crate) delivered: OnceLock<Instant>,
+    /// Why its runtime cannot go on, by the type of the error.
+    pub(crate) dead_end: OnceLock<String>,
+    /// Whether nothing more comes of it.
+    pub(crate) over: watch::Sender<bool>,
 }
 
 impl Invocation {
@@ -26,6 +34,15 @@ impl Invocation {
             deadline: (now + settings.timeout).as_millis(),
             function_arn: settings.arn(),
             event,
+            delivered: OnceLock::new(),
+            dead_end: OnceLock::new(),
+            over: watch::Sender::new(false),
         }
+    }
+
+    /// Waits until nothing more comes of it.
+    pub(crate) async fn over(&self) {
+        // It fails if the sender is gone, which is `self`.
+        let _ = self.over.subscribe().wait_for(|is_over| *is_over).await;
     }
 }

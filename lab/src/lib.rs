@@ -15,8 +15,7 @@
 //!
 //! | module | what it knows |
 //! |---|---|
-//! | `machine` | the order in which a runtime may call |
-//! | `desk` | one runtime's state, and the invocation that it has in hand |
+//! | `desk` | one runtime's state, the invocations that it has in hand, and the order of its calls |
 //! | `runtime_api`, `refusal` | what runtimes say and are answered |
 //! | `process` | the bootstrap and its end |
 //! | `environment` | one of each, and an invocation at a time |
@@ -35,7 +34,6 @@ mod http;
 mod invocation;
 mod lab;
 mod log;
-mod machine;
 mod pool;
 mod process;
 mod refusal;

@@ -49,6 +49,9 @@ enum Command {
         /// How many environments to start at most, when callers come at the same time
         #[arg(long, value_name = "N", default_value_t = 1)]
         environments: usize,
+        /// Managed instances: how many invocations an environment has at a time
+        #[arg(long, value_name = "N")]
+        concurrency: Option<usize>,
         #[command(flatten)]
         how: How,
         /// The program to start, and its arguments; without it, start one by hand
@@ -81,10 +84,14 @@ fn main() -> ExitCode {
         Command::Run { event, how, bootstrap } => how
             .function(bootstrap)
             .and_then(|function| Ok(command::run(function, read_event(event)?))),
-        Command::Serve { port, host, environments, how, bootstrap } => {
+        Command::Serve { port, host, environments, concurrency, how, bootstrap } => {
             how.function(bootstrap).map(|function| {
                 let function = function.listen(SocketAddr::new(host, port));
-                command::serve(function.environments(environments))
+                let function = function.environments(environments);
+                command::serve(match concurrency {
+                    Some(most) => function.concurrency(most),
+                    None => function,
+                })
             })
         }
     };

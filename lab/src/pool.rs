@@ -21,6 +21,8 @@ pub(crate) struct Pool {
     runtime_api: SocketAddr,
     places: Arc<Semaphore>,
     environments: Mutex<Environments>,
+    /// Held while another environment is opened.
+    opening: tokio::sync::Mutex<()>,
     /// Invocations run here, wherever they are asked for.
     handle: Handle,
 }
@@ -36,7 +38,8 @@ pub(crate) struct Invoked {
 #[derive(Debug, Default)]
 struct Environments {
     all: Vec<Arc<Environment>>,
-    /// The one that was used last comes first, as the others may never be needed again.
+    /// Once for each invocation that it can take. The one that was used last comes first, as the
+    /// others may never be needed again.
     idle: Vec<Arc<Environment>>,
     is_stopped: bool,
 }
@@ -50,13 +53,16 @@ impl Pool {
     pub(crate) async fn new(settings: Arc<Settings>) -> io::Result<Arc<Self>> {
         let first = Environment::new(Arc::clone(&settings)).await?;
         let runtime_api = first.address();
-        let places = Arc::new(Semaphore::new(settings.environments));
+        let each = settings.concurrency.unwrap_or(1);
+        let places = Arc::new(Semaphore::new(settings.environments * each));
         let first = Arc::new(first);
         let all = vec![Arc::clone(&first)];
-        let environments = Environments { all, idle: vec![first], is_stopped: false };
+        let idle = vec![first; each];
+        let environments = Environments { all, idle, is_stopped: false };
         let environments = Mutex::new(environments);
         let handle = Handle::current();
-        Ok(Arc::new(Self { settings, runtime_api, places, environments, handle }))
+        let opening = tokio::sync::Mutex::new(());
+        Ok(Arc::new(Self { settings, runtime_api, places, environments, opening, handle }))
     }
 
     /// Where the Runtime API of the first environment is.
@@ -92,14 +98,13 @@ impl Pool {
     }
 
     async fn environment(&self) -> Result<Arc<Environment>, InvokeError> {
-        {
-            let mut environments = self.lock();
-            if environments.is_stopped {
-                return Err(InvokeError::Stopped);
-            }
-            if let Some(environment) = environments.idle.pop() {
-                return Ok(environment);
-            }
+        if let Some(environment) = self.idle()? {
+            return Ok(environment);
+        }
+        // Who waits here may find room in the one that somebody else has opened.
+        let _opening = self.opening.lock().await;
+        if let Some(environment) = self.idle()? {
+            return Ok(environment);
         }
         let settings = Arc::clone(&self.settings);
         let environment = match self.handle.spawn(Environment::new(settings)).await {
@@ -112,7 +117,17 @@ impl Pool {
             return Err(InvokeError::Stopped);
         }
         environments.all.push(Arc::clone(&environment));
+        let others = self.settings.concurrency.unwrap_or(1) - 1;
+        environments.idle.extend(std::iter::repeat_n(Arc::clone(&environment), others));
         Ok(environment)
+    }
+
+    fn idle(&self) -> Result<Option<Arc<Environment>>, InvokeError> {
+        let mut environments = self.lock();
+        if environments.is_stopped {
+            return Err(InvokeError::Stopped);
+        }
+        Ok(environments.idle.pop())
     }
 
     /// Kills every runtime, and returns when they have ended; who waits is told that the lab has

@@ -1,5 +1,6 @@
 //! The Runtime API, which runtimes call.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,22 +11,23 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::answer::{
     AnswerBody, Answered, FailureKind, FunctionFailure, Piece, Pieces, UNKNOWN, truncated,
 };
-use crate::desk::{Desk, Visit};
+use crate::desk::{Desk, Post, Visit};
 use crate::event::{MAX_PAYLOAD, header_text};
 use crate::http::{
     self, Answering, Closing, Collected, ERROR_BODY_TRAILER, ERROR_TYPE_TRAILER, collect,
 };
 use crate::invocation::Invocation;
-use crate::machine::Call;
 use crate::refusal::Refusal;
 
 /// The largest answer that is streamed: 200 MiB.
@@ -77,14 +79,35 @@ impl<'p> Route<'p> {
 
 /// Serves the runtime of one environment.
 pub(crate) async fn serve(listener: TcpListener, desk: Arc<Desk>, closing: Closing) {
-    let connected = move || {
+    let connected = move |stream: &TcpStream| {
         let visit = desk.visit();
-        move |request| handle(request, visit.desk())
+        let peer = Peer(rustix::io::dup(stream).ok().map(Arc::new));
+        move |request| handle(request, visit.desk(), peer.clone())
     };
     http::serve(listener, closing, connected).await;
 }
 
-async fn handle(request: Request<Incoming>, desk: Arc<Desk>) -> Response<Answering> {
+/// The other side of a connection.
+#[derive(Clone, Debug)]
+struct Peer(Option<Arc<OwnedFd>>);
+
+impl Peer {
+    /// Whether it has not hung up, as far as is known.
+    ///
+    /// Hyper does not look while a request is being answered, and an event must not be lost on those
+    /// who have gone.
+    fn is_there(&self) -> bool {
+        let Some(stream) = &self.0 else { return true };
+        let mut byte = [0];
+        match recv(stream, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Ok((0, _)) => false,
+            Ok(_) => true,
+            Err(error) => error == Errno::AGAIN || error == Errno::INTR,
+        }
+    }
+}
+
+async fn handle(request: Request<Incoming>, desk: Arc<Desk>, peer: Peer) -> Response<Answering> {
     let path = request.uri().path().to_owned();
     let Some(route) = Route::of(&path) else { return http::not_found() };
     if request.method() != route.method() {
@@ -92,7 +115,7 @@ async fn handle(request: Request<Incoming>, desk: Arc<Desk>) -> Response<Answeri
     }
     match route {
         Route::Ping => http::text(StatusCode::OK, "pong"),
-        Route::Next => match desk.next().await {
+        Route::Next => match desk.next(|| peer.is_there()).await {
             Ok(invocation) => event(&invocation),
             Err(refusal) => refused(refusal),
         },
@@ -170,7 +193,7 @@ async fn response(
     body: &mut Incoming,
     visit: Visit,
 ) -> Result<(), Refusal> {
-    desk.begin(Call::Response, id, attempt_id(headers))?;
+    desk.begin(Post::Response, id, attempt_id(headers))?;
     let content_type = headers.get(CONTENT_TYPE).cloned();
     match header(headers, "lambda-runtime-function-response-mode") {
         "" => buffered(desk, id, content_type, body, visit).await,
@@ -218,7 +241,9 @@ async fn buffered(
 /// so by the environment, which has been waiting for the end of the visit.
 async fn reason_for_end(desk: &Desk, id: &str, visit: Visit) {
     drop(visit);
-    let _ = timeout(EXIT, desk.over(id)).await;
+    if let Some(invocation) = desk.invocation(id) {
+        let _ = timeout(EXIT, invocation.over()).await;
+    }
 }
 
 /// How long after its connections a process ends, at most, that ends with them.
@@ -316,7 +341,7 @@ async fn error(
     body: &mut Incoming,
     visit: Visit,
 ) -> Result<(), Refusal> {
-    desk.begin(Call::Error, id, attempt_id(headers))?;
+    desk.begin(Post::Error, id, attempt_id(headers))?;
     let (failure, result) = report(desk, id, headers, body, visit).await;
     desk.answer(id, Err(failure));
     desk.finish(id);
@@ -329,10 +354,13 @@ async fn init_error(
     body: &mut Incoming,
     visit: Visit,
 ) -> Result<(), Refusal> {
-    let Some(id) = desk.init_error()? else { return Ok(()) };
+    let ids = desk.init_error()?;
+    let id = ids.first().cloned().unwrap_or_default();
     let (mut failure, result) = report(desk, &id, headers, body, visit).await;
     failure.kind = FailureKind::Init;
-    desk.end(failure);
+    for request_id in ids {
+        desk.end(FunctionFailure { request_id, ..failure.clone() });
+    }
     result
 }
 
@@ -344,7 +372,7 @@ async fn report(
     body: &mut Incoming,
     visit: Visit,
 ) -> (FunctionFailure, Result<(), Refusal>) {
-    let (body, result) = match collect(body, MAX_PAYLOAD).await {
+    let (body, result) = match collect(body, desk.max_error()).await {
         Collected::Whole { body, .. } => (body, Ok(())),
         Collected::TooLong(_) => (Bytes::new(), Err(Refusal::TooLarge)),
         Collected::CutOff => {

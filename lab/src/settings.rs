@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) name: String,
     pub(crate) handler: String,
     pub(crate) environments: usize,
+    /// How many invocations an environment has at a time: `None` for one, without managed instances.
+    pub(crate) concurrency: Option<usize>,
     pub(crate) output: Output,
     pub(crate) log: Log,
 }
@@ -64,11 +66,17 @@ impl Settings {
         if let Ok(folder) = std::env::current_dir() {
             command.env("LAMBDA_TASK_ROOT", &folder).env("LAMBDA_RUNTIME_DIR", folder);
         }
+        match self.concurrency {
+            None => command.env("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
+            Some(most) => command
+                .env("AWS_LAMBDA_INITIALIZATION_TYPE", "lambda-managed-instances")
+                .env("AWS_LAMBDA_MAX_CONCURRENCY", most.to_string())
+                .env("AWS_LAMBDA_LOG_FORMAT", "JSON"),
+        };
         command
             .env("AWS_LAMBDA_FUNCTION_NAME", &self.name)
             .env("AWS_LAMBDA_FUNCTION_VERSION", VERSION)
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", self.memory.to_string())
-            .env("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
             .env("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{}", self.name))
             .env("AWS_LAMBDA_LOG_STREAM_NAME", VERSION)
             .env("TZ", ":UTC")

@@ -65,6 +65,8 @@ fn settings_out_of_their_range_are_refused_by_their_values() {
         (function().name("a b"), "the name \"a b\""),
         (function().environments(0), "0 environments"),
         (function().environments(usize::MAX), "environments"),
+        (function().concurrency(0), "0 invocations at a time"),
+        (function().concurrency(10_001), "10001 invocations at a time"),
         (Function::external().environments(2), "just one"),
         (Function::new("/nonexistent/bootstrap"), "no program /nonexistent/bootstrap"),
         (Function::new("no-such-program"), "./no-such-program"),

@@ -4,6 +4,7 @@ mod callers;
 mod command_line;
 mod embedding;
 mod environments;
+mod managed;
 mod processes;
 mod runtime_calls;
 mod streams;

@@ -264,7 +264,8 @@ impl Response {
     }
 
     pub(crate) fn id(&self) -> String {
-        self.header("lambda-runtime-aws-request-id").expect("an event").to_owned()
+        let id = self.header("lambda-runtime-aws-request-id");
+        id.unwrap_or_else(|| panic!("no event: {self:?}")).to_owned()
     }
 
     #[track_caller]

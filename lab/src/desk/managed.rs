@@ -1,0 +1,191 @@
+//! Many invocations at a time, as Lambda Managed Instances have them: each has an order of its own,
+//! and each open `next` takes one.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use super::machine::{Call, State};
+use super::{InHand, Post, Rules, Stage};
+use crate::invocation::Invocation;
+use crate::refusal::Refusal;
+
+/// Source: emulator, `lambda-managed-instances`: `rapi/handler`, `invoke` and `core/states.go`.
+#[derive(Debug)]
+pub(super) struct Managed {
+    /// Of the start of the runtime only: `Started`, `Ready` or `InitError`.
+    state: State,
+    start: u64,
+    in_hand: HashMap<String, InHand>,
+    /// The ids of those that no `next` has taken yet.
+    waiting: VecDeque<String>,
+    /// How many have asked for an event.
+    idle: usize,
+    /// The ids of those that took too long: the first answer to one is told so.
+    late: VecDeque<String>,
+    has_ended: bool,
+}
+
+/// Source: emulator, `rapid/sandbox.go`.
+const MAX_IDLE: usize = 10_000;
+
+/// Source: emulator, `invoke/timeout/timeout_cache.go`.
+const MAX_LATE: usize = 1000;
+
+impl Managed {
+    pub(super) fn new() -> Self {
+        Self {
+            state: State::Started,
+            start: 0,
+            in_hand: HashMap::new(),
+            waiting: VecDeque::new(),
+            idle: 0,
+            late: VecDeque::new(),
+            has_ended: false,
+        }
+    }
+}
+
+impl Rules for Managed {
+    fn in_hand(&mut self) -> &mut HashMap<String, InHand> {
+        &mut self.in_hand
+    }
+
+    fn hand_over(&mut self, in_hand: InHand) {
+        let id = in_hand.invocation.request_id.clone();
+        self.waiting.push_back(id.clone());
+        self.in_hand.insert(id, in_hand);
+    }
+
+    /// What an earlier runtime had in hand is given up by those who wait for its end; a new one gets
+    /// none of it.
+    fn start_anew(&mut self) {
+        self.state = State::Started;
+        self.start += 1;
+        self.waiting.clear();
+        self.late.clear();
+        self.has_ended = false;
+    }
+
+    fn has_ended(&mut self) {
+        self.has_ended = true;
+    }
+
+    fn is_terminal(&self) -> bool {
+        self.state.is_terminal()
+    }
+
+    fn ask(&mut self) -> Result<u64, Refusal> {
+        if self.has_ended || self.idle >= MAX_IDLE {
+            return Err(Refusal::Internal);
+        }
+        self.state = self.state.after(Call::Next)?;
+        self.idle += 1;
+        Ok(self.start)
+    }
+
+    /// One gets it.
+    fn wake(&self, asked: &Notify) {
+        asked.notify_one();
+    }
+
+    fn has_event(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    fn take(&mut self, start: u64) -> Option<Result<Arc<Invocation>, Refusal>> {
+        if self.start != start || self.has_ended {
+            return Some(Err(Refusal::Internal));
+        }
+        while let Some(id) = self.waiting.pop_front() {
+            if let Some(in_hand) = self.in_hand.get_mut(&id) {
+                return Some(Ok(in_hand.deliver()));
+            }
+        }
+        None
+    }
+
+    fn leave(&mut self) {
+        self.idle -= 1;
+    }
+
+    /// A response is checked for a first one before the attempt, an error the other way round. An
+    /// error may come while its own response is still being streamed.
+    fn begin(
+        &mut self,
+        post: Post,
+        request_id: &str,
+        attempt_id: Option<&[u8]>,
+    ) -> Result<(), Refusal> {
+        let Some(in_hand) = self.in_hand.get_mut(request_id) else {
+            return Err(match self.late.iter().position(|late| late == request_id) {
+                Some(index) => {
+                    self.late.remove(index);
+                    Refusal::OtherAttempt
+                }
+                None => Refusal::InvalidRequestId,
+            });
+        };
+        let is_other = in_hand.is_other_attempt(attempt_id);
+        let is_in_order = match (post, in_hand.stage) {
+            (_, Stage::Running) => true,
+            (Post::Error, Stage::Answering) => in_hand.stream.is_some(),
+            _ => false,
+        };
+        match post {
+            Post::Error if is_other => Err(Refusal::OtherAttempt),
+            _ if !is_in_order => Err(Refusal::InvalidRequestId),
+            _ if is_other => Err(Refusal::OtherAttempt),
+            _ => {
+                in_hand.stage = Stage::Answering;
+                Ok(())
+            }
+        }
+    }
+
+    fn finish(&mut self, request_id: &str) {
+        self.in_hand.remove(request_id);
+    }
+
+    fn init_error(&mut self) -> Result<Vec<String>, Refusal> {
+        self.state = self.state.after(Call::InitError)?;
+        Ok(self.in_hand.keys().cloned().collect())
+    }
+
+    fn end(&mut self, request_id: &str) {
+        self.in_hand.remove(request_id);
+    }
+
+    fn give_up(&mut self, request_id: &str) -> Option<InHand> {
+        let in_hand = self.in_hand.remove(request_id)?;
+        if in_hand.stage == Stage::Waiting {
+            self.waiting.retain(|waiting| waiting != request_id);
+        } else {
+            self.late.truncate(MAX_LATE - 1);
+            self.late.push_front(request_id.to_owned());
+        }
+        Some(in_hand)
+    }
+
+    /// 1 MiB.
+    fn max_error(&self) -> usize {
+        1024 * 1024
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_thousand_may_ask_and_one_more_is_refused_until_one_has_left() {
+        let mut rules = Managed::new();
+        for _ in 0..MAX_IDLE {
+            rules.ask().unwrap();
+        }
+        assert_eq!(rules.ask(), Err(Refusal::Internal));
+        rules.leave();
+        rules.ask().unwrap();
+    }
+}

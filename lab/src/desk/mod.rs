@@ -1,0 +1,359 @@
+//! Where a runtime and the service meet: the state of the one, the invocations of the other.
+
+mod machine;
+mod managed;
+mod on_demand;
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::sync::{Notify, oneshot, watch};
+
+use crate::answer::{Answered, FunctionFailure, UNKNOWN};
+use crate::invocation::Invocation;
+use crate::refusal::Refusal;
+
+pub(crate) use machine::Forbidden;
+use managed::Managed;
+use on_demand::OnDemand;
+
+/// One environment's runtime as the service sees it, and the invocations that it has in hand.
+///
+/// The Runtime API changes it by what the runtime says, the environment by what happens to the
+/// process and to time; each sees what the other did.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    rules: Mutex<Box<dyn Rules>>,
+    /// Wakes those who have asked for an event.
+    asked: Notify,
+    /// How many connections are open, and how much that they brought is still being read.
+    visits: watch::Sender<usize>,
+}
+
+/// What a runtime may say when, and what it is given.
+trait Rules: Debug + Send {
+    /// What there is in hand, by the id.
+    fn in_hand(&mut self) -> &mut HashMap<String, InHand>;
+
+    /// An invocation is there for the runtime.
+    fn hand_over(&mut self, in_hand: InHand);
+
+    /// A new runtime may start; what an earlier one had asked for is void.
+    fn start_anew(&mut self);
+
+    /// The runtime has ended: what it has said may still be heard, but it is given nothing more.
+    fn has_ended(&mut self);
+
+    /// Whether the runtime must be started again before it can take an invocation.
+    fn is_terminal(&self) -> bool;
+
+    /// `next` is asked; gives the number of the start for [`take`](Self::take).
+    fn ask(&mut self) -> Result<u64, Refusal>;
+
+    /// Wakes who may get the event that has been handed over.
+    fn wake(&self, asked: &Notify);
+
+    /// Whether one who has asked would get something now.
+    fn has_event(&self) -> bool;
+
+    /// The event for one who has asked, if there is one.
+    fn take(&mut self, start: u64) -> Option<Result<Arc<Invocation>, Refusal>>;
+
+    /// One who has asked got an event, or has gone.
+    fn leave(&mut self) {}
+
+    /// The runtime is about to answer.
+    fn begin(
+        &mut self,
+        post: Post,
+        request_id: &str,
+        attempt_id: Option<&[u8]>,
+    ) -> Result<(), Refusal>;
+
+    /// The runtime has answered, and may ask for the next invocation.
+    fn finish(&mut self, request_id: &str);
+
+    /// The runtime cannot start. Gives the ids of the invocations that it was started for.
+    fn init_error(&mut self) -> Result<Vec<String>, Refusal>;
+
+    /// Nothing more comes of this invocation, as the runtime has no way on.
+    fn end(&mut self, request_id: &str);
+
+    /// Nothing more comes of this invocation, whatever the runtime says.
+    fn give_up(&mut self, request_id: &str) -> Option<InHand>;
+
+    /// The largest report of an error, in bytes.
+    fn max_error(&self) -> usize;
+}
+
+/// Where the one who invoked waits.
+pub(crate) type Caller = oneshot::Sender<Result<Answered, FunctionFailure>>;
+
+/// What a runtime posts for an invocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Post {
+    Response,
+    Error,
+}
+
+/// An invocation on its way through a runtime.
+#[derive(Debug)]
+struct InHand {
+    invocation: Arc<Invocation>,
+    /// Until there is an answer.
+    caller: Option<Caller>,
+    /// While the answer is streamed: how the stream learns that it has failed.
+    stream: Option<oneshot::Sender<FunctionFailure>>,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The runtime has not got it yet.
+    Waiting,
+    Running,
+    Answering,
+    /// Nothing more comes of it, though its id is still the current one.
+    Over,
+}
+
+/// Something of a runtime that has not been heard to its end.
+#[derive(Debug)]
+pub(crate) struct Visit(Arc<Desk>);
+
+impl Desk {
+    /// For one invocation at a time; a runtime that somebody else starts may come at any time.
+    pub(crate) fn on_demand(is_external: bool) -> Self {
+        Self::new(Box::new(OnDemand::new(is_external)))
+    }
+
+    /// For as many invocations as there are open requests for one.
+    pub(crate) fn managed() -> Self {
+        Self::new(Box::new(Managed::new()))
+    }
+
+    fn new(rules: Box<dyn Rules>) -> Self {
+        Self { rules: Mutex::new(rules), asked: Notify::new(), visits: watch::Sender::new(0) }
+    }
+
+    // What the environment does.
+
+    /// A new runtime may start; what an earlier one had asked for is void.
+    pub(crate) fn start_anew(&self) {
+        self.lock().start_anew();
+        self.asked.notify_waiters();
+    }
+
+    /// Whether the runtime must be started again before it can take an invocation.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.lock().is_terminal()
+    }
+
+    /// Gives the runtime an invocation, which it gets with its `next`.
+    pub(crate) fn hand_over(&self, invocation: Arc<Invocation>, caller: Caller) {
+        let mut rules = self.lock();
+        rules.hand_over(InHand::new(invocation, caller));
+        rules.wake(&self.asked);
+    }
+
+    /// As [`hand_over`](Self::hand_over), to a runtime that is going to be started for it.
+    ///
+    /// In one step, so that nothing which that runtime says can come before its invocation.
+    pub(crate) fn hand_over_anew(&self, invocation: Arc<Invocation>, caller: Caller) {
+        let mut rules = self.lock();
+        rules.start_anew();
+        rules.hand_over(InHand::new(invocation, caller));
+        self.asked.notify_waiters();
+    }
+
+    /// Waits until everything has been heard that the runtime said before it ended.
+    pub(crate) async fn hear_last_words(&self) {
+        self.lock().has_ended();
+        self.asked.notify_waiters();
+        // It fails if the sender is gone, which is `self`.
+        let _ = self.visits.subscribe().wait_for(|visits| *visits == 0).await;
+    }
+
+    /// Ends the invocation; its caller is told the failure, unless there is an answer.
+    pub(crate) fn give_up(&self, failure: FunctionFailure) {
+        let in_hand = self.lock().give_up(&failure.request_id);
+        self.asked.notify_waiters();
+        if let Some(mut in_hand) = in_hand {
+            in_hand.fail(failure);
+        }
+    }
+
+    // What the runtime does.
+
+    /// `next`: waits for an invocation. One who has gone meanwhile gets none.
+    pub(crate) async fn next(
+        &self,
+        is_there: impl Fn() -> bool,
+    ) -> Result<Arc<Invocation>, Refusal> {
+        let start = self.lock().ask()?;
+        let _asking = Asking(self);
+        loop {
+            let mut woken = pin!(self.asked.notified());
+            // From here on: what comes behind the look must not be missed.
+            woken.as_mut().enable();
+            {
+                let mut rules = self.lock();
+                if rules.has_event() && !is_there() {
+                    rules.wake(&self.asked);
+                    return Err(Refusal::Internal);
+                }
+                if let Some(event) = rules.take(start) {
+                    return event;
+                }
+            }
+            woken.await;
+        }
+    }
+
+    /// Something that a runtime says is going to be read.
+    pub(crate) fn visit(self: &Arc<Self>) -> Visit {
+        self.visits.send_modify(|visits| *visits += 1);
+        Visit(Arc::clone(self))
+    }
+
+    /// `response` or `error`: the runtime is about to answer.
+    pub(crate) fn begin(
+        &self,
+        post: Post,
+        request_id: &str,
+        attempt_id: Option<&[u8]>,
+    ) -> Result<(), Refusal> {
+        self.lock().begin(post, request_id, attempt_id)
+    }
+
+    /// The invocation of this id, while it is the runtime's.
+    pub(crate) fn invocation(&self, request_id: &str) -> Option<Arc<Invocation>> {
+        self.lock().in_hand().get(request_id).map(|in_hand| Arc::clone(&in_hand.invocation))
+    }
+
+    /// Gives the caller what the runtime answered.
+    pub(crate) fn answer(&self, request_id: &str, answer: Result<Answered, FunctionFailure>) {
+        let mut rules = self.lock();
+        let Some(in_hand) = rules.in_hand().get_mut(request_id) else { return };
+        match answer {
+            Ok(answer) => in_hand.tell(Ok(answer)),
+            Err(failure) => in_hand.fail(failure),
+        }
+    }
+
+    /// Gives the caller an answer that is going to be streamed; what this returns tells when the
+    /// invocation fails before its end.
+    pub(crate) fn stream(&self, answer: Answered) -> oneshot::Receiver<FunctionFailure> {
+        let (failed, has_failed) = oneshot::channel();
+        if let Some(in_hand) = self.lock().in_hand().get_mut(&answer.request_id) {
+            in_hand.stream = Some(failed);
+            in_hand.tell(Ok(answer));
+        }
+        has_failed
+    }
+
+    /// The runtime has answered, and may ask for the next invocation.
+    pub(crate) fn finish(&self, request_id: &str) {
+        self.lock().finish(request_id);
+    }
+
+    /// The runtime has answered in a way that leaves it without a way on, until it is started again.
+    pub(crate) fn end(&self, failure: FunctionFailure) {
+        let mut rules = self.lock();
+        let id = failure.request_id.clone();
+        let Some(in_hand) = rules.in_hand().get_mut(&id) else { return };
+        let error_type = failure.error_type().unwrap_or_else(|| UNKNOWN.into());
+        // It fails if it has ended before, which then is the reason.
+        let _ = in_hand.invocation.dead_end.set(error_type);
+        in_hand.fail(failure);
+        in_hand.end();
+        rules.end(&id);
+    }
+
+    /// `init/error`: the runtime cannot start. Gives the ids of the invocations that it was started
+    /// for.
+    pub(crate) fn init_error(&self) -> Result<Vec<String>, Refusal> {
+        self.lock().init_error()
+    }
+
+    /// The largest report of an error, in bytes.
+    pub(crate) fn max_error(&self) -> usize {
+        self.lock().max_error()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Box<dyn Rules>> {
+        self.rules.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl InHand {
+    fn new(invocation: Arc<Invocation>, caller: Caller) -> Self {
+        Self { invocation, caller: Some(caller), stream: None, stage: Stage::Waiting }
+    }
+
+    /// The event for the runtime.
+    fn deliver(&mut self) -> Arc<Invocation> {
+        self.stage = Stage::Running;
+        let _is_the_first_time = self.invocation.delivered.set(std::time::Instant::now());
+        Arc::clone(&self.invocation)
+    }
+
+    /// Nothing more comes of it, though its id may still be the current one.
+    fn end(&mut self) {
+        self.stage = Stage::Over;
+        self.invocation.over.send_replace(true);
+    }
+
+    fn is_other_attempt(&self, attempt_id: Option<&[u8]>) -> bool {
+        attempt_id.is_some_and(|it| it != self.invocation.attempt_id.as_bytes())
+    }
+
+    /// Tells the caller, unless that has been done.
+    fn tell(&mut self, answer: Result<Answered, FunctionFailure>) {
+        if let Some(caller) = self.caller.take() {
+            // It may have hung up.
+            let _ = caller.send(answer);
+        }
+    }
+
+    /// Tells the caller, or the stream on its way there.
+    fn fail(&mut self, failure: FunctionFailure) {
+        match self.stream.take() {
+            Some(stream) => {
+                // It may have ended.
+                let _ = stream.send(failure);
+            }
+            None => self.tell(Err(failure)),
+        }
+    }
+}
+
+/// One who has asked for an event, until it is there.
+struct Asking<'d>(&'d Desk);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.lock().leave();
+    }
+}
+
+/// What is in hand no more is over.
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Visit {
+    pub(crate) fn desk(&self) -> Arc<Desk> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.0.visits.send_modify(|visits| *visits -= 1);
+    }
+}

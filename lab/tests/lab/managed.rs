@@ -1,0 +1,336 @@
+//! Many invocations at a time in one environment, as Lambda Managed Instances have them.
+
+use std::collections::HashSet;
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lambda_lab::{FailureKind, Function, FunctionFailure, InvokeError, Lab, Output};
+
+use crate::support::{Connection, NEXT, PATIENCE, Response, function, of, request};
+
+/// A lab whose runtime is played by the test, with so many slots.
+fn external(slots: usize) -> Lab {
+    let function = Function::external().concurrency(slots);
+    function.timeout(PATIENCE).output(Output::Discarded).start().unwrap()
+}
+
+fn failure(result: Result<lambda_lab::Answer, InvokeError>) -> FunctionFailure {
+    match result {
+        Err(InvokeError::Function(failure)) => failure,
+        other => panic!("no failure of the function: {other:?}"),
+    }
+}
+
+#[track_caller]
+fn assert_unknown(response: &Response) {
+    response.assert_refused(400, "InvalidRequestID", "Invalid request ID");
+}
+
+#[track_caller]
+fn assert_late(response: &Response) {
+    response.assert_refused(410, "InvokeTimeout", "Invoke timeout");
+}
+
+#[test]
+fn each_open_request_takes_one_invocation_and_each_answer_finds_its_caller() {
+    const SLOTS: usize = 8;
+    let lab = external(SLOTS);
+    for _ in 0..5 {
+        let mut slots: Vec<_> = (0..SLOTS).map(|_| Connection::open(lab.runtime_api())).collect();
+        for slot in &mut slots {
+            slot.send(request(NEXT, &[], ""));
+        }
+        thread::scope(|scope| {
+            let callers: Vec<_> = (0..SLOTS)
+                .map(|number| {
+                    let lab = &lab;
+                    scope.spawn(move || (number, lab.invoke(format!("event {number}")).unwrap()))
+                })
+                .collect();
+            let events: Vec<_> = slots.iter_mut().map(Connection::response).collect();
+            let ids: HashSet<_> = events.iter().map(Response::id).collect();
+            assert_eq!(ids.len(), SLOTS);
+            // Answered in another order, and over other connections than they came.
+            for (slot, event) in slots.iter_mut().zip(events.iter().rev()) {
+                let answer = event.text().replace("event", "answer");
+                slot.post(&of(&event.id(), "response"), answer).assert_accepted();
+            }
+            for caller in callers {
+                let (number, answer) = caller.join().unwrap();
+                assert_eq!(answer.body, format!("answer {number}").as_bytes());
+            }
+        });
+    }
+}
+
+#[test]
+fn the_slots_of_a_runtime_work_at_the_same_time() {
+    let lab = function().concurrency(4).start().unwrap();
+    lab.invoke("warm up").unwrap();
+    let began = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| lab.invoke("sleep 700").unwrap());
+        }
+    });
+    assert!(began.elapsed() < Duration::from_millis(2 * 700), "{:?}", began.elapsed());
+}
+
+#[test]
+fn many_callers_of_many_slots_lose_nothing_and_cross_nothing() {
+    let lab = function().concurrency(16).start().unwrap();
+    let pids = thread::scope(|scope| {
+        let callers = [(); 24].map(|()| {
+            scope.spawn(|| {
+                for number in 0..100 {
+                    let event = format!("{:?} {number}", thread::current().id());
+                    assert_eq!(lab.invoke(event.as_str()).unwrap().body, event.as_bytes());
+                }
+                lab.invoke("pid").unwrap().body
+            })
+        });
+        callers.map(|caller| caller.join().unwrap()).into_iter().collect::<HashSet<_>>()
+    });
+    assert_eq!(pids.len(), 1, "one environment");
+}
+
+#[test]
+fn more_callers_than_slots_start_further_environments_up_to_their_number() {
+    let lab = function().concurrency(2).environments(2).start().unwrap();
+    let together = Barrier::new(4);
+    let pids: HashSet<_> = thread::scope(|scope| {
+        let callers = [(); 4].map(|()| {
+            scope.spawn(|| {
+                together.wait();
+                lab.invoke("sleep 300").unwrap();
+                together.wait();
+                lab.invoke("pid").unwrap().body
+            })
+        });
+        callers.into_iter().map(|caller| caller.join().unwrap()).collect()
+    });
+    assert!((1..=2).contains(&pids.len()), "{pids:?}");
+}
+
+#[test]
+fn a_second_answer_is_one_to_an_unknown_invocation() {
+    let lab = external(2);
+    let mut slot = Connection::open(lab.runtime_api());
+    for what in ["response", "error"] {
+        thread::scope(|scope| {
+            let caller = scope.spawn(|| lab.invoke("in"));
+            let id = slot.request(NEXT, &[], "").id();
+            assert_unknown(&slot.post(&of("x-y-z", what), "{}"));
+            slot.post(&of(&id, what), "{}").assert_accepted();
+            assert_unknown(&slot.post(&of(&id, "response"), "{}"));
+            assert_unknown(&slot.post(&of(&id, "error"), "{}"));
+            assert_eq!(caller.join().unwrap().is_ok(), what == "response");
+        });
+    }
+}
+
+#[test]
+fn an_answer_of_another_attempt_is_discarded_and_the_right_one_is_taken() {
+    let lab = external(2);
+    let mut slot = Connection::open(lab.runtime_api());
+    for what in ["response", "error"] {
+        thread::scope(|scope| {
+            let caller = scope.spawn(|| lab.invoke("in"));
+            let next = slot.request(NEXT, &[], "");
+            let line = format!("POST {}", of(&next.id(), what));
+            for other in ["", "another"] {
+                let attempt = [("Lambda-Runtime-Invocation-Id", other)];
+                assert_late(&slot.request(&line, &attempt, "stale"));
+            }
+            let attempt = next.header("lambda-runtime-invocation-id").unwrap();
+            let attempt = [("Lambda-Runtime-Invocation-Id", attempt)];
+            slot.request(&line, &attempt, "right").assert_accepted();
+            let result = caller.join().unwrap();
+            let body = result.map_or_else(|error| failure(Err(error)).body, |answer| answer.body);
+            assert_eq!(body, b"right");
+        });
+    }
+}
+
+#[test]
+fn a_late_answer_is_told_so_once_and_is_unknown_afterwards() {
+    for what in ["response", "error"] {
+        let lab = Function::external().concurrency(2).timeout(Duration::from_millis(200));
+        let lab = lab.output(Output::Discarded).start().unwrap();
+        let mut slot = Connection::open(lab.runtime_api());
+        thread::scope(|scope| {
+            let caller = scope.spawn(|| lab.invoke("in"));
+            let id = slot.request(NEXT, &[], "").id();
+            assert_eq!(failure(caller.join().unwrap()).kind, FailureKind::Timeout);
+            assert_late(&slot.post(&of(&id, what), "late"));
+            assert_unknown(&slot.post(&of(&id, what), "later"));
+            // The slot goes on.
+            let caller = scope.spawn(|| lab.invoke("again"));
+            let next = slot.request(NEXT, &[], "");
+            slot.post(&of(&next.id(), "response"), &next.body).assert_accepted();
+            assert_eq!(caller.join().unwrap().unwrap().body, b"again");
+        });
+    }
+}
+
+#[test]
+fn a_timeout_does_not_end_the_process() {
+    let lab = function().concurrency(2).timeout(Duration::from_millis(800)).start().unwrap();
+    let pid = lab.invoke("pid").unwrap().body;
+    assert_eq!(failure(lab.invoke("sleep 1500")).kind, FailureKind::Timeout);
+    assert_eq!(lab.invoke("pid").unwrap().body, pid);
+}
+
+#[test]
+fn an_invocation_that_no_slot_takes_times_out() {
+    let lab = Function::external().concurrency(1).timeout(Duration::from_millis(100));
+    let lab = lab.output(Output::Discarded).start().unwrap();
+    assert_eq!(failure(lab.invoke("in")).kind, FailureKind::Timeout);
+    // And is not what the next one that asks gets.
+    let mut slot = Connection::open(lab.runtime_api());
+    slot.send(request(NEXT, &[], ""));
+    thread::scope(|scope| {
+        scope.spawn(|| lab.invoke("again"));
+        assert_eq!(slot.response().text(), "again");
+    });
+}
+
+#[test]
+fn an_event_is_not_lost_with_the_connection_that_asked_for_it() {
+    let lab = external(4);
+    for _ in 0..3 {
+        let mut gone = Connection::open(lab.runtime_api());
+        gone.send(request(NEXT, &[], ""));
+        drop(gone);
+        // When this is answered, the end of the other has arrived as well.
+        let mut ping = Connection::open(lab.runtime_api());
+        assert_eq!(ping.request("GET /2018-06-01/ping", &[], "").text(), "pong");
+    }
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| lab.invoke("in"));
+        let mut slot = Connection::open(lab.runtime_api());
+        let next = slot.request(NEXT, &[], "");
+        slot.post(&of(&next.id(), "response"), "out").assert_accepted();
+        assert_eq!(caller.join().unwrap().unwrap().body, b"out");
+    });
+}
+
+#[test]
+fn an_error_may_come_while_its_own_response_is_streamed() {
+    let lab = external(2);
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| {
+            let mut seen = Vec::new();
+            let result = lab.invoke_streaming("in", |piece| seen.extend_from_slice(piece));
+            (seen, result)
+        });
+        let mut streaming = Connection::open(lab.runtime_api());
+        let id = streaming.request(NEXT, &[], "").id();
+        let mode = [
+            ("Lambda-Runtime-Function-Response-Mode", "streaming"),
+            ("Transfer-Encoding", "chunked"),
+        ];
+        let line = format!("POST {}", of(&id, "response"));
+        streaming.send(request(&line, &mode, "4\r\nhalf\r\n"));
+        let mut other = Connection::open(lab.runtime_api());
+        let report = r#"{"errorType":"Function.Midway"}"#;
+        let mut response = Response::default();
+        crate::support::wait_until("the stream has begun", || {
+            response = other.post(&of(&id, "error"), report);
+            // Until then it would be the only answer.
+            response.status == 202
+        });
+        response.assert_accepted();
+        let (seen, result) = caller.join().unwrap();
+        assert_eq!(
+            failure(result.map(|_| unreachable!())).error_type().unwrap(),
+            "Function.Midway"
+        );
+        assert!(b"half".starts_with(&seen), "{seen:?}");
+        assert_unknown(&other.post(&of(&id, "error"), report));
+    });
+}
+
+#[test]
+fn a_report_of_1_mib_is_taken_and_one_byte_more_is_refused() {
+    let lab = external(1);
+    let mut slot = Connection::open(lab.runtime_api());
+    for (length, status) in [(1 << 20, 202), ((1 << 20) + 1, 413)] {
+        thread::scope(|scope| {
+            let caller = scope.spawn(|| lab.invoke("in"));
+            let id = slot.request(NEXT, &[], "").id();
+            assert_eq!(slot.post(&of(&id, "error"), "x".repeat(length)).status, status);
+            assert_eq!(failure(caller.join().unwrap()).kind, FailureKind::Reported);
+        });
+    }
+}
+
+#[test]
+fn of_two_reports_that_the_start_failed_one_is_taken() {
+    let lab = function().variable("LAB_TEST", "init-error-and-go-on").concurrency(2);
+    let lab = lab.start().unwrap();
+    let failure = failure(lab.invoke("in"));
+    assert_eq!(
+        (failure.kind, failure.error_type().as_deref()),
+        (FailureKind::Init, Some("Test.Init"))
+    );
+    let mut other = Connection::open(lab.runtime_api());
+    let again = other.post("/2018-06-01/runtime/init/error", "{}");
+    again.assert_forbidden("InitError", "InitError");
+    other.request(NEXT, &[], "").assert_forbidden("InitError", "Ready");
+}
+
+#[test]
+fn the_end_of_the_process_fails_all_that_it_had_in_hand_and_the_next_caller_starts_another() {
+    let lab = function().concurrency(3).start().unwrap();
+    let pid = lab.invoke("pid").unwrap().body;
+    thread::scope(|scope| {
+        let slow = [(); 2].map(|()| scope.spawn(|| lab.invoke("sleep 60000")));
+        // Both are taken, as is this one, whichever of them comes first.
+        thread::sleep(Duration::from_millis(100));
+        assert!(failure(lab.invoke("exit 3")).to_string().contains("exit status 3"));
+        for slow in slow {
+            let failure = failure(slow.join().unwrap());
+            assert_eq!(failure.kind, FailureKind::Exit);
+            assert!(failure.to_string().contains("exit status 3"), "{failure}");
+        }
+    });
+    assert_ne!(lab.invoke("pid").unwrap().body, pid);
+}
+
+#[test]
+fn callers_while_the_process_keeps_ending_are_all_answered() {
+    let lab = function().concurrency(4).start().unwrap();
+    thread::scope(|scope| {
+        for caller in 0..6 {
+            let lab = &lab;
+            scope.spawn(move || {
+                for number in 0..25 {
+                    if (caller, number % 8) == (0, 7) {
+                        failure(lab.invoke("exit 3"));
+                        continue;
+                    }
+                    let event = format!("{caller} {number}");
+                    match lab.invoke(event.as_str()) {
+                        Ok(answer) => assert_eq!(answer.body, event.as_bytes()),
+                        Err(error) => assert_eq!(failure(Err(error)).kind, FailureKind::Exit),
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(lab.invoke("still here").unwrap().body, b"still here");
+}
+
+#[test]
+fn a_function_is_told_how_many_invocations_it_may_have() {
+    let lab = function().concurrency(3).start().unwrap();
+    for (name, value) in [
+        ("AWS_LAMBDA_MAX_CONCURRENCY", "3"),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", "lambda-managed-instances"),
+        ("AWS_LAMBDA_LOG_FORMAT", "JSON"),
+    ] {
+        assert_eq!(lab.invoke(format!("env {name}")).unwrap().body, value.as_bytes());
+    }
+}
