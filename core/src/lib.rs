@@ -20,6 +20,12 @@
 //! whose first page walks through one invocation with every byte in view; programs that block want
 //! `driver`, or the crate `lambda-proto-std`, which adds the socket, threads and the environment.
 //!
+//! # Words
+//!
+//! The *service* hands out *events*. An *invocation* is an event with its id and deadline, and the function's
+//! *answer* to it is a response or an error. The service's *reply* to a request has a meaning, its
+//! *outcome*. A *loss* is a connection that ended, and *recovery* what follows it.
+//!
 //! # Whose fault is it
 //!
 //! [`CommandError`] is the caller's, [`ReceiveError`] the service's, and both are small `Copy`

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use crate::event::MAX_PAYLOAD;
 
 /// What a function answered.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Answer {
     /// The id of the invocation.
@@ -37,7 +37,7 @@ pub enum InvokeError {
 }
 
 /// How a function failed, and what its caller is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FunctionFailure {
     /// The id of the invocation.
@@ -115,6 +115,46 @@ impl FunctionFailure {
 
     fn document(&self) -> ErrorDocument {
         serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+impl Answer {
+    /// The answer as text; what is no UTF-8 is replaced.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// With the answer as text.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("request_id", &self.request_id)
+            .field("content_type", &self.content_type)
+            .field("body", &self.text())
+            .finish()
+    }
+}
+
+/// With the body as text.
+impl fmt::Debug for FunctionFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FunctionFailure")
+            .field("request_id", &self.request_id)
+            .field("kind", &self.kind)
+            .field("error_type", &self.error_type())
+            .field("body", &String::from_utf8_lossy(&self.body))
+            .finish()
+    }
+}
+
+impl InvokeError {
+    /// How the function failed, if it is that.
+    pub fn function(&self) -> Option<&FunctionFailure> {
+        match self {
+            Self::Function(failure) => Some(failure),
+            _ => None,
+        }
     }
 }
 

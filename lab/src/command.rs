@@ -24,13 +24,22 @@ pub fn run(function: Function, event: impl Into<Event>) -> ExitCode {
         Err(failed) => return failed,
     };
     let mut out = std::io::stdout().lock();
-    let mut ends_line = true;
+    let is_read_by_a_person = out.is_terminal();
+    let mut held_back = Vec::new();
     let mut written = Ok(());
-    let result = lab.invoke_to_the_end(event, |piece| {
+    let result = lab.invoke_to_the_end(event, |mut piece| {
+        if is_read_by_a_person {
+            // Whole lines, for those of the lab come to the same place.
+            held_back.extend_from_slice(piece);
+            let end = held_back.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            let rest = held_back.split_off(end);
+            let lines = std::mem::replace(&mut held_back, rest);
+            written = out.write_all(&lines).and_then(|()| out.flush());
+            piece = &[];
+        }
         if written.is_ok() {
             written = out.write_all(piece).and_then(|()| out.flush());
         }
-        ends_line = piece.last().is_none_or(|last| *last == b'\n');
     });
     if matches!(result, Err(InvokeError::Stopped)) {
         // By a signal, which ends the program.
@@ -38,8 +47,9 @@ pub fn run(function: Function, event: impl Into<Event>) -> ExitCode {
     }
     lab.stop();
     // Exactly the answer where a program reads it, whole lines where a person does.
-    if written.is_ok() && !ends_line && out.is_terminal() {
-        written = out.write_all(b"\n");
+    if written.is_ok() && !held_back.is_empty() {
+        held_back.push(b'\n');
+        written = out.write_all(&held_back);
     }
     match (result, written) {
         (Err(error), _) => fail(error),
@@ -78,6 +88,9 @@ fn park() -> ! {
 /// With an argument, that is the event, and the function is invoked once, as by [`run`]; without one it
 /// stays, as by [`serve`]. Then the program ends. With `AWS_LAMBDA_RUNTIME_API` this does nothing, so the same
 /// program can be deployed.
+///
+/// The function needs this crate as an ordinary dependency for it, best an optional one: hyper and tokio
+/// need not be deployed.
 ///
 /// ```no_run
 /// fn main() -> Result<(), lambda_proto_std::Error> {

@@ -135,6 +135,12 @@ impl Environment {
                 Status::Success
             }
         };
+        if let Some(process) = started.iter().flatten().next()
+            && self.desk.is_terminal()
+        {
+            // It has said that it cannot start: it may say more before it ends.
+            let _ = timeout(Duration::from_millis(300), process.wait()).await;
+        }
         if self.settings.program.is_none() && self.desk.is_terminal() {
             // Whoever starts the runtime may start it again.
             self.desk.start_anew();

@@ -178,7 +178,7 @@ impl Function {
         if let Some(program) = program.as_deref().filter(|it| which::which(it).is_err()) {
             let program = program.display().to_string();
             let remedy = if program.contains('/') {
-                "give the path of a file that is executable".to_owned()
+                "give the path of a file that is executable, and build it first".to_owned()
             } else {
                 format!("it is not in PATH; write ./{program} if it is in this folder")
             };

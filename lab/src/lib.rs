@@ -15,7 +15,8 @@
 //!
 //! | module | what it knows |
 //! |---|---|
-//! | `desk` | one runtime's state, the invocations that it has in hand, and the order of its calls |
+//! | `machine` | the order in which a runtime may call |
+//! | `desk` | one runtime's state, and the invocations that it has in hand |
 //! | `runtime_api`, `refusal` | what runtimes say and are answered |
 //! | `process` | the bootstrap and its end |
 //! | `environment` | one of each, and an invocation at a time |
@@ -34,6 +35,7 @@ mod http;
 mod invocation;
 mod lab;
 mod log;
+mod machine;
 mod pool;
 mod process;
 mod refusal;

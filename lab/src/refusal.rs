@@ -2,8 +2,8 @@
 
 use hyper::StatusCode;
 
-use crate::desk::Forbidden;
 use crate::event::MAX_PAYLOAD;
+use crate::machine::Forbidden;
 
 /// An answer of the Runtime API that is no success.
 ///

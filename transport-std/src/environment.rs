@@ -58,7 +58,7 @@ mod tests {
     fn a_missing_address_names_the_variable_and_what_to_do() {
         let message = parse_endpoint(None).unwrap_err().to_string();
         assert!(message.contains("AWS_LAMBDA_RUNTIME_API is not set"), "{message}");
-        assert!(message.contains("emulator"), "{message}");
+        assert!(message.contains("lambda-lab run PROGRAM"), "{message}");
     }
 
     #[test]

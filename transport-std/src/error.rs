@@ -80,8 +80,8 @@ impl fmt::Display for Error {
         match self {
             Self::MissingVariable { name } => write!(
                 f,
-                "{name} is not set: this program is a Lambda runtime, to be started by Lambda or by an \
-                 emulator; to try it by hand, set {name}=host:port"
+                "{name} is not set: this program is a Lambda runtime, to be started by Lambda or by a \
+                 local one, as in: lambda-lab run PROGRAM"
             ),
             Self::InvalidVariable { name, reason } => write!(f, "{name}: {reason}"),
             Self::UserAgent(reason) => reason.fmt(f),

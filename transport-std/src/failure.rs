@@ -10,8 +10,8 @@ use lambda_proto::driver::AsErrorReport;
 ///
 /// Every error becomes one with `?`, of type `Function.Error`; the errors behind it become lines of
 /// its stack trace. Give another type with [`Failure::new`] or [`Failure::error_type`]. The name of a
-/// Rust type is never told. What is no [`Error`] itself, such as `anyhow::Error` or a boxed one, becomes
-/// one with `.map_err(Failure::from_display)?`.
+/// Rust type is never told. What is no [`Error`] itself becomes one with [`Failure::from_boxed`]
+/// (`anyhow::Error` is such) or [`Failure::from_display`].
 ///
 /// ```
 /// use lambda_proto_std::Failure;
@@ -47,6 +47,22 @@ impl Failure {
         }
     }
 
+    /// A failure of type `Function.Error` of a boxed error, or of what can be boxed as one, with the
+    /// errors behind it.
+    ///
+    /// ```
+    /// use lambda_proto_std::Failure;
+    ///
+    /// fn load() -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+    ///     Err("there is no table")?
+    /// }
+    ///
+    /// assert_eq!(load().map_err(Failure::from_boxed).unwrap_err().message(), "there is no table");
+    /// ```
+    pub fn from_boxed(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::from_error(&*error.into())
+    }
+
     /// A failure of type `Function.Error` with anything as its message.
     pub fn from_display(message: impl std::fmt::Display) -> Self {
         Self::new("Function.Error", message.to_string())
@@ -78,6 +94,16 @@ impl Failure {
         &self.message
     }
 
+    fn from_error(error: &dyn Error) -> Self {
+        let mut stack_trace = String::new();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let _infallible = writeln!(stack_trace, "caused by: {cause}");
+            source = cause.source();
+        }
+        Self::new("Function.Error", error.to_string()).stack_trace(stack_trace)
+    }
+
     /// What a panic says of itself.
     pub(crate) fn from_panic(payload: &(dyn Any + Send)) -> Self {
         Self::new(PANIC, panic_message(payload))
@@ -96,13 +122,7 @@ pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
 
 impl<E: Error> From<E> for Failure {
     fn from(error: E) -> Self {
-        let mut stack_trace = String::new();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            let _infallible = writeln!(stack_trace, "caused by: {cause}");
-            source = cause.source();
-        }
-        Self::new("Function.Error", error.to_string()).stack_trace(stack_trace)
+        Self::from_error(&error)
     }
 }
 

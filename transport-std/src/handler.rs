@@ -32,6 +32,9 @@ impl<'i> Invocation<'i> {
 
     /// The event, read as JSON.
     ///
+    /// A `T` that borrows its text does so as `Cow<str>` with `#[serde(borrow)]`: a `&str` fails for text
+    /// with an escape in it.
+    ///
     /// # Errors
     ///
     /// A [`Failure`] of type `Runtime.UnmarshalError` that says where the event is not what `T`

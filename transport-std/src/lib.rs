@@ -26,7 +26,8 @@
 //! ```
 //!
 //! Any error can be returned with `?`; it is reported for the invocation, and the loop goes on. So are
-//! panics. [`Failure`] gives an error a type of your own.
+//! panics. [`Failure`] gives an error a type of your own. (A boxed error and `anyhow::Error` are no errors
+//! themselves: `.map_err(Failure::from_boxed)?`.)
 //!
 //! ```no_run
 //! use lambda_proto_std::{Error, Failure, Runtime};
@@ -42,7 +43,8 @@
 //! }
 //! ```
 //!
-//! A handler that is a function of its own names the lifetime of its invocation:
+//! A handler that does not stand between the parentheses of `run` is a function of its own, for a closure
+//! in a variable does not get the lifetimes that it needs. It names that of its invocation:
 //!
 //! ```no_run
 //! use lambda_proto_std::{Error, Failure, Invocation, Reply, Runtime, Sent};

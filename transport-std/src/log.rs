@@ -20,7 +20,8 @@ impl Log {
 
 impl Default for Log {
     fn default() -> Self {
-        // Not `eprintln!`, which panics where nobody reads standard error any more.
-        Self::to(|line| drop(writeln!(io::stderr().lock(), "lambda-proto: {line}")))
+        // In one piece, for others write there too; and not by `eprintln!`, which panics where nobody
+        // reads standard error any more.
+        Self::to(|line| drop(io::stderr().write_all(format!("lambda-proto: {line}\n").as_bytes())))
     }
 }

@@ -38,6 +38,10 @@ impl Runtime {
     }
 
     /// How many invocations run at once, each on a thread and a connection of its own; 0 is 1.
+    ///
+    /// [`from_env`](Self::from_env) knows the number. More than one is for a service that hands out
+    /// several at once, which says so by `AWS_LAMBDA_MAX_CONCURRENCY`; any other may give every slot the
+    /// same event.
     #[must_use]
     pub fn slots(mut self, slots: usize) -> Self {
         self.slots = slots.max(1);

@@ -4,6 +4,7 @@ use lambda_proto::driver::{AsErrorReport, Driver};
 use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_REQUEST_HEAD, MAX_XRAY_CAUSE};
 use lambda_proto::{Concurrency, ErrorReport, Machine, Phase};
 
+use crate::failure::PANIC;
 use crate::handler::{Invocation, Reply, Sent};
 use crate::link::Growing;
 use crate::panic::InHand;
@@ -36,8 +37,12 @@ impl Drop for Worker {
     fn drop(&mut self) {
         if self.driver.machine().phase() == Phase::Invoking {
             self.in_hand.is_answered();
-            let message = "the function ended with the invocation in hand";
-            self.driver.fail_in_hand(&ErrorReport::new("Runtime.NoResponse", message));
+            let (error_type, message) = if std::thread::panicking() {
+                (PANIC, "the program panicked with the invocation in hand")
+            } else {
+                ("Runtime.NoResponse", "the function ended with the invocation in hand")
+            };
+            self.driver.fail_in_hand(&ErrorReport::new(error_type, message));
         }
     }
 }

@@ -160,7 +160,7 @@ fn without_an_address_the_program_says_so_in_one_line_and_fails() {
     assert_fails_with(
         start_program(&[])(),
         "AWS_LAMBDA_RUNTIME_API is not set: this program is a Lambda runtime, to be started by \
-         Lambda or by an emulator; to try it by hand, set AWS_LAMBDA_RUNTIME_API=host:port",
+         Lambda or by a local one, as in: lambda-lab run PROGRAM",
     );
 }
 

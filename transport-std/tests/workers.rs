@@ -73,6 +73,24 @@ fn a_worker_reports_failures_by_its_reply() {
 }
 
 #[test]
+fn a_panic_with_an_invocation_in_hand_is_reported_as_one() {
+    let service = Service::start();
+    let run = pull(&service, |mut worker| {
+        let panicking = std::panic::AssertUnwindSafe(move || {
+            let _in_hand = worker.next();
+            panic!("the loop of the test panics");
+        });
+        assert!(std::panic::catch_unwind(panicking).is_err());
+        Ok(())
+    });
+    let mut connection = service.connection();
+    connection.invoke(Event::new("id-1", ""));
+    connection.request().assert_error("id-1", "Function.Panic");
+    connection.take_answer();
+    run.stop();
+}
+
+#[test]
 fn a_worker_pipelines() {
     let service = Service::start();
     let run = pull(&service, |mut worker| {

@@ -184,8 +184,10 @@ impl Machine {
     /// The bytes that are to be sent, in order: what is left of the head, of the body, and of a
     /// pipelined `next`.
     ///
-    /// `head` is what the commands have written, `body` the whole body of the answer or the chunk.
-    /// Slices that are shorter than was said give less, never a panic.
+    /// `head` is the buffer that the commands have written to, from its beginning (what stands behind
+    /// what they wrote does not matter), `body` the whole body of the answer or the chunk. Slices that
+    /// are shorter than was said give less, never a panic: three empty ones while
+    /// [`unsent_len`](Self::unsent_len) is not 0 mean that these are not the slices of the command.
     pub fn unsent<'a>(&self, head: &'a [u8], body: &'a [u8]) -> [&'a [u8]; 3] {
         self.outbox.unsent(head, body)
     }

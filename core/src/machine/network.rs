@@ -63,7 +63,7 @@ impl Machine {
     /// Tells that the connection is gone, and says what follows. Commands after it are for the next
     /// connection, and so is what is received: throw away what the lost one has left behind.
     ///
-    /// Due after the connection ended in whatever way, and when
+    /// Due after the connection ended in whatever way, when one could not be made, and when
     /// [`must_reconnect`](Self::must_reconnect) says so. The table is [here](super::phase).
     pub fn on_disconnect(&mut self) -> Recovery {
         let is_told_apart =

@@ -74,7 +74,6 @@ impl core::fmt::Display for Phase {
 /// Whatever it is, what had been read from the lost connection is void. Connect at once after the
 /// first loss; wait before every further one while [`losses`](crate::Machine::losses) grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Recovery {
     /// Connect when there is something to send.
     Reconnect,

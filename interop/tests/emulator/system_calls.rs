@@ -10,13 +10,19 @@ use lambda_interop::{Pace, Process, ScriptedService, programs};
 /// Up to here an answer of the service comes in one segment, and an event in one read.
 const LARGEST_SMALL_EVENT: usize = 2_048;
 
-/// The system calls of all threads of `echo`, from its start to its end, counted by name.
-fn trace(arguments: &[&str], events: usize, size: usize, pace: Pace) -> BTreeMap<String, usize> {
-    let echo = programs::example("echo").unwrap();
+/// The system calls of all threads of an example, from its start to its end, counted by name.
+fn trace(
+    example: &str,
+    arguments: &[&str],
+    events: usize,
+    size: usize,
+    pace: Pace,
+) -> BTreeMap<String, usize> {
+    let program = programs::example(example).unwrap();
     let service = ScriptedService::start(events, size, pace).unwrap();
     let log = Log::new(service.address().port());
     let mut command = Command::new("strace");
-    command.args(["-f", "-o"]).arg(&log.0).arg(echo).args(arguments);
+    command.args(["-f", "-o"]).arg(&log.0).arg(program).args(arguments);
     command.env("AWS_LAMBDA_RUNTIME_API", service.address().to_string());
     let started = Process::start(&mut command);
     let mut process = started.unwrap_or_else(|error| {
@@ -57,11 +63,11 @@ impl Drop for Log {
 }
 
 /// Runs K and 2 K invocations: what comes on top is K times what one costs.
-fn assert_each_costs(calls: usize, arguments: &[&str], pace: Pace) {
+fn assert_each_costs(calls: usize, example: &str, arguments: &[&str], pace: Pace) {
     const EVENTS: usize = 100;
     for size in [LARGEST_SMALL_EVENT, 0, 100] {
-        let mut on_top = trace(arguments, 2 * EVENTS, size, pace);
-        for (name, count) in trace(arguments, EVENTS, size, pace) {
+        let mut on_top = trace(example, arguments, 2 * EVENTS, size, pace);
+        for (name, count) in trace(example, arguments, EVENTS, size, pace) {
             *on_top.entry(name).or_default() -= count;
         }
         on_top.retain(|_, count| *count > 0);
@@ -72,10 +78,16 @@ fn assert_each_costs(calls: usize, arguments: &[&str], pace: Pace) {
 
 #[test]
 fn a_sequential_invocation_costs_four_system_calls() {
-    assert_each_costs(4, &[], Pace::OneByOne);
+    assert_each_costs(4, "echo", &[], Pace::OneByOne);
 }
 
 #[test]
 fn a_pipelined_invocation_whose_next_event_waits_costs_two_system_calls() {
-    assert_each_costs(2, &["--pipelined"], Pace::NextIsWaiting);
+    assert_each_costs(2, "echo", &["--pipelined"], Pace::NextIsWaiting);
+}
+
+#[test]
+fn an_invocation_that_fails_costs_one_more_for_its_line_in_the_log() {
+    // The events are no JSON with a name.
+    assert_each_costs(5, "hello", &[], Pace::OneByOne);
 }

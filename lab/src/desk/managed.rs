@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::machine::{Call, State};
 use super::{InHand, Post, Rules, Stage};
 use crate::invocation::Invocation;
+use crate::machine::{Call, State};
 use crate::refusal::Refusal;
 
 /// Source: emulator, `lambda-managed-instances`: `rapi/handler`, `invoke` and `core/states.go`.

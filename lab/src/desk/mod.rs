@@ -1,6 +1,5 @@
 //! Where a runtime and the service meet: the state of the one, the invocations of the other.
 
-mod machine;
 mod managed;
 mod on_demand;
 
@@ -15,7 +14,6 @@ use crate::answer::{Answered, FunctionFailure, UNKNOWN};
 use crate::invocation::Invocation;
 use crate::refusal::Refusal;
 
-pub(crate) use machine::Forbidden;
 use managed::Managed;
 use on_demand::OnDemand;
 

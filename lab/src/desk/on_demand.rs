@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::machine::{Call, State};
 use super::{InHand, Post, Rules, Stage};
 use crate::event::MAX_PAYLOAD;
 use crate::invocation::Invocation;
+use crate::machine::{Call, State};
 use crate::refusal::Refusal;
 
 /// Source: emulator, `core/states.go` and `rapi/middleware`.

@@ -8,7 +8,7 @@ use std::fmt;
 /// SnapStart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::enum_variant_names, reason = "the service's own names, which Debug shows")]
-pub(super) enum State {
+pub(crate) enum State {
     Started,
     InitError,
     Ready,
@@ -20,7 +20,7 @@ pub(super) enum State {
 
 /// A call whose place in the order is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Call {
+pub(crate) enum Call {
     Next,
     Response,
     Error,
@@ -36,7 +36,7 @@ pub(crate) struct Forbidden {
 
 impl State {
     /// The state after a call; [`State::Running`] stays so on `next`, which gets the same event again.
-    pub(super) fn after(self, call: Call) -> Result<Self, Forbidden> {
+    pub(crate) fn after(self, call: Call) -> Result<Self, Forbidden> {
         use State::*;
         match (self, call) {
             (Started | Ready | RuntimeResponseSentState, Call::Next) => Ok(Ready),
@@ -52,7 +52,7 @@ impl State {
     }
 
     /// Whether no call is allowed any more, until the runtime is started again.
-    pub(super) fn is_terminal(self) -> bool {
+    pub(crate) fn is_terminal(self) -> bool {
         matches!(self, Self::InitError | Self::InvocationResponse | Self::InvocationErrorResponse)
     }
 }
