@@ -1,6 +1,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use lambda_proto::driver::{AsErrorReport, Driver};
+use lambda_proto::driver::{Answer, AsErrorReport, Driver, Response};
 use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_REQUEST_HEAD, MAX_XRAY_CAUSE};
 use lambda_proto::{Concurrency, ErrorReport, Machine, Phase};
 
@@ -94,6 +94,33 @@ impl Worker {
             self.in_hand.begins(&invocation);
             (invocation, Reply { inner, scratch: &mut self.scratch, in_hand: &self.in_hand })
         }))
+    }
+
+    /// Answers the invocation of the last [`next`](Self::next), for programs that cannot keep its
+    /// [`Reply`] until there is an answer; `None` if there is none to answer.
+    ///
+    /// Such are languages whose scripts ask for events and answer them by functions of their own:
+    ///
+    /// ```no_run
+    /// # use lambda_proto_std::{Error, Runtime, Worker};
+    /// /// What a script sees.
+    /// struct Lambda(Worker);
+    ///
+    /// impl Lambda {
+    ///     fn next(&mut self) -> Result<Option<String>, Error> {
+    ///         let next = self.0.next()?;
+    ///         Ok(next.map(|(invocation, _)| String::from_utf8_lossy(invocation.body()).into_owned()))
+    ///     }
+    ///
+    ///     fn answer(&mut self, answer: &str) -> bool {
+    ///         self.0.send(answer).is_some()
+    ///     }
+    /// }
+    /// ```
+    pub fn send<'r>(&mut self, response: impl Into<Response<'r>>) -> Option<Answer> {
+        let answer = self.driver.send_in_hand(response)?;
+        self.in_hand.is_answered();
+        Some(answer)
     }
 
     /// Fails the invocation of the last [`next`](Self::next), for when its reply is used up, as by

@@ -2,10 +2,11 @@
 
 mod support;
 
+use std::io::Write;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use lambda_proto_std::{Error, Failure, Worker};
+use lambda_proto_std::{Answer, ContentType, Error, Failure, Worker};
 
 use support::{Event, Running, Service};
 
@@ -87,6 +88,53 @@ fn a_panic_with_an_invocation_in_hand_is_reported_as_one() {
     connection.invoke(Event::new("id-1", ""));
     connection.request().assert_error("id-1", "Function.Panic");
     connection.take_answer();
+    run.stop();
+}
+
+#[test]
+fn a_worker_answers_without_the_reply_and_only_once() {
+    let service = Service::start();
+    let run = pull(&service, |mut worker| {
+        assert!(worker.send("before the first").is_none());
+        let mut count = 0;
+        while let Some((invocation, _)) = worker.next()? {
+            let answer = invocation.body().to_ascii_uppercase();
+            let answered = worker.send(&answer).expect("it is in hand");
+            assert!(matches!(answered, Answer::Known(outcome) if outcome.is_accepted()));
+            assert!(worker.send("a second one").is_none());
+            count += 1;
+        }
+        assert_eq!(count, 2);
+        Ok(())
+    });
+    let mut connection = service.connection();
+    for (id, event, answer) in [("id-1", "one", b"ONE"), ("id-2", "two", b"TWO")] {
+        connection.invoke(Event::new(id, event));
+        let request = connection.request();
+        request.assert_response(id);
+        assert_eq!(request.body, answer);
+        connection.take_answer();
+    }
+    connection.expect_next();
+    assert_eq!(run.stop(), [""; 0]);
+}
+
+#[test]
+fn a_worker_does_not_answer_behind_a_stream_that_was_begun() {
+    let service = Service::start();
+    let run = pull(&service, |mut worker| {
+        while let Some((_, reply)) = worker.next()? {
+            reply.stream(ContentType::TEXT).write_all(b"half").expect("it is taken");
+            assert!(worker.send("instead").is_none());
+        }
+        Ok(())
+    });
+    let mut connection = service.connection();
+    connection.invoke(Event::new("id-1", ""));
+    let request = connection.request();
+    assert_eq!(request.body, b"half");
+    connection.take_answer();
+    connection.expect_next();
     run.stop();
 }
 

@@ -161,6 +161,18 @@ impl<H: Host, S: Storage> Driver<H, S> {
         self.wire.fail_by_handler(report);
     }
 
+    /// Answers the invocation of the last [`next`](Self::next), for programs that cannot keep its
+    /// [`Reply`] until there is an answer; `None` if there is none to answer.
+    ///
+    /// What the reply makes the compiler check is checked here when it runs.
+    pub fn send_in_hand<'r>(&mut self, response: impl Into<Response<'r>>) -> Option<Answer> {
+        let machine = &self.wire.machine;
+        if machine.phase() != Phase::Invoking || machine.is_streaming() {
+            return None;
+        }
+        Some(Reply::new(&mut self.wire).send(response).answer())
+    }
+
     /// Asks for the next invocation and waits for it, however long that takes; `None` when the host
     /// stops.
     ///
