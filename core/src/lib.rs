@@ -7,6 +7,8 @@
 //!  ┌──────┴────────────────────────────────────────────────────────────┐
 //!  │ driver    (feature `embedded-io`) a blocking loop over any stream │
 //!  ├───────────────────────────────────────────────────────────────────┤
+//!  │ slot      memory, the next step, what follows when things fail    │
+//!  ├───────────────────────────────────────────────────────────────────┤
 //!  │ machine   phases, the invocation in hand, what follows a loss     │
 //!  ├───────────────────────────────────────────────────────────────────┤
 //!  │ api       requests and answers of the Runtime API, and their      │
@@ -16,9 +18,10 @@
 //!  └───────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Each layer is public and can be used without the ones above it. Most programs want [`machine`],
-//! whose first page walks through one invocation with every byte in view; programs that block want
-//! `driver`, or the crate `lambda-proto-std`, which adds the socket, threads and the environment.
+//! Each layer is public and can be used without the ones above it. Programs with an event loop of their
+//! own want [`slot`], or the crate `lambda-proto-mio`; programs that block want `driver`, or the crate
+//! `lambda-proto-std`. The first page of [`machine`] walks through one invocation with every byte in
+//! view.
 //!
 //! # Words
 //!
@@ -46,6 +49,7 @@ pub mod http;
 mod json;
 pub mod limits;
 pub mod machine;
+pub mod slot;
 
 pub use api::{
     Concurrency, ContentType, Deadline, Endpoint, EndpointError, ErrorReport, HttpPrelude,

@@ -85,7 +85,6 @@ impl<'a> ErrorReport<'a> {
     }
 
     /// The type and the message, as they were given.
-    #[cfg(feature = "embedded-io")]
     pub(crate) fn type_and_message(&self) -> (&'a str, &'a str) {
         (self.error_type, self.message)
     }

@@ -55,30 +55,28 @@
 //! return; both carry the lifetime of their invocation, so a `Sent` of an earlier one does not fit.
 //! A `Reply` that is dropped is reported as an error of its invocation.
 
-mod answer;
 mod host;
-mod inbox;
+mod port;
 mod reply;
-mod wire;
 
 use core::fmt;
 use core::ops::Deref;
 
-pub use answer::{Answer, StreamOver};
-pub use host::{Host, Link, Notice, Storage, Trouble};
-use inbox::{Found, Inbox};
+pub use host::{Host, Link};
+use port::Port;
 pub use reply::{Reply, Response, Sent, Stream};
-use wire::{Flow, Wire};
 
-use crate::api::{Call, InvocationHead, Then};
-use crate::{CommandError, ErrorReport, Machine, Phase, ReceiveError, Recovery};
+use crate::api::InvocationHead;
+pub use crate::slot::{Answer, Notice, Storage, StreamOver, Trouble};
+use crate::slot::{End, Slot, Step};
+use crate::{CommandError, ErrorReport, Machine, Phase, ReceiveError};
 
-/// One runtime worker: a machine with its connection and its memory.
+/// One runtime worker: a [slot](crate::slot) with a host that blocks.
 ///
 /// See the [module](self).
 pub struct Driver<H: Host, S: Storage> {
-    wire: Wire<H, S>,
-    inbox: Inbox<S>,
+    slot: Slot<S>,
+    port: Port<H>,
 }
 
 /// An invocation in hand: what came with it, by [`Deref`], and the event itself.
@@ -123,13 +121,13 @@ impl<H: Host, S: Storage> Driver<H, S> {
     /// 512 bytes more than [`MAX_REQUEST_HEAD`](crate::limits::MAX_REQUEST_HEAD) serve every request,
     /// and error reports are cut to what is there.
     pub fn new(machine: Machine, host: H, events: S, requests: S) -> Self {
-        Self { wire: Wire::new(machine, host, requests), inbox: Inbox::new(events) }
+        Self { slot: Slot::new(machine, events, requests), port: Port::new(host) }
     }
 
     /// The same driver for events of at most `bytes` bytes, however much room there is.
     #[must_use]
     pub fn with_max_event(mut self, bytes: usize) -> Self {
-        self.inbox.set_max_event(bytes);
+        self.slot = self.slot.with_max_event(bytes);
         self
     }
 
@@ -158,7 +156,7 @@ impl<H: Host, S: Storage> Driver<H, S> {
     /// Fails the invocation of the last [`next`](Self::next), unless it has been answered, and
     /// [tells](Host::notice) the host. A stream is ended with the error.
     pub fn fail_in_hand(&mut self, report: &ErrorReport<'_>) {
-        self.wire.fail_by_handler(report);
+        reply::fail(&mut self.slot.line, &mut self.port, report);
     }
 
     /// Answers the invocation of the last [`next`](Self::next), for programs that cannot keep its
@@ -166,11 +164,11 @@ impl<H: Host, S: Storage> Driver<H, S> {
     ///
     /// What the reply makes the compiler check is checked here when it runs.
     pub fn send_in_hand<'r>(&mut self, response: impl Into<Response<'r>>) -> Option<Answer> {
-        let machine = &self.wire.machine;
+        let machine = self.slot.machine();
         if machine.phase() != Phase::Invoking || machine.is_streaming() {
             return None;
         }
-        Some(Reply::new(&mut self.wire).send(response).answer())
+        Some(Reply::new(&mut self.slot.line, &mut self.port).send(response).answer())
     }
 
     /// Asks for the next invocation and waits for it, however long that takes; `None` when the host
@@ -190,9 +188,9 @@ impl<H: Host, S: Storage> Driver<H, S> {
         if !self.await_invocation()? {
             return Ok(None);
         }
-        let Self { wire, inbox } = self;
-        let (head, body) = inbox.invocation();
-        Ok(Some((Invocation { head, body }, Reply::new(wire))))
+        let Slot { line, events } = &mut self.slot;
+        let (head, body) = events.invocation();
+        Ok(Some((Invocation { head, body }, Reply::new(line, &mut self.port))))
     }
 
     /// Reports that the function cannot start. The conversation is over then.
@@ -202,153 +200,48 @@ impl<H: Host, S: Storage> Driver<H, S> {
     /// A [`DriverError`] if the report could not be sent. A refusal, or a lost connection behind the
     /// report, is only [told](Host::notice): the process ends in any case.
     pub fn fail_init(&mut self, report: &ErrorReport<'_>) -> Result<(), DriverError<H::Error>> {
-        self.wire.fail_init(report)
+        let Self { slot, port } = self;
+        slot.fail_init(report).map_err(DriverError::Command)?;
+        match port.pump(&mut slot.line, None, &[])? {
+            Step::End(end) => DriverError::from_end(end).map_or(Ok(()), Err),
+            _ => Ok(()),
+        }
     }
 
     /// The machine.
     pub fn machine(&self) -> &Machine {
-        &self.wire.machine
+        self.slot.machine()
     }
 
     /// The host.
     pub fn host(&mut self) -> &mut H {
-        &mut self.wire.host
+        &mut self.port.host
     }
 
     /// Returns whether an invocation is in hand, or else the host stops.
     fn await_invocation(&mut self) -> Result<bool, DriverError<H::Error>> {
+        let Self { slot: Slot { line, events }, port } = self;
+        if line.machine().phase() == Phase::Invoking {
+            line.give_up(&mut port.tell()).map_err(DriverError::Command)?;
+        } else if !line.machine().is_inside_answer() {
+            events.forget_event();
+        }
         loop {
-            if let Some(error) = self.wire.error.take() {
+            if let Some(error) = port.error.take() {
                 return Err(error);
             }
-            match self.wire.machine.phase() {
-                Phase::Invoking => {
-                    self.wire.note(Trouble::Unanswered);
-                    self.wire.fail_in_hand(&UNANSWERED);
-                    continue;
-                }
-                Phase::ShuttingDown => return Ok(false),
-                Phase::Init | Phase::Ready | Phase::Reporting => {}
-            }
-            if self.wire.machine.awaits().is_none() {
-                if self.wire.host.is_stopping() {
-                    return Ok(false);
-                }
-                self.inbox.clear();
-                self.wire.connect()?;
-                // Connecting may have taken a while.
-                if self.wire.host.is_stopping() {
-                    return Ok(false);
-                }
-                if !self.wire.ask()? {
-                    self.after_loss();
-                    continue;
-                }
-            }
-            self.inbox.forget_event();
-            match self.read_events()? {
-                Flow::Done => return Ok(true),
-                Flow::Stop => {
-                    self.wire.close();
-                    return Ok(false);
-                }
-                Flow::Again => {}
+            match port.pump(line, Some(events), &[])? {
+                // The service has heard of the invocation by a connection that is no more.
+                Step::InHand if port.is_cut => line.lost(),
+                Step::InHand => return Ok(true),
+                Step::Idle if port.host.is_stopping() => return Ok(false),
+                Step::Idle => line.ask(events).map_err(DriverError::Command)?,
+                Step::End(end) => return DriverError::from_end(end).map_or(Ok(false), Err),
+                Step::Answered(_) | Step::Connect { .. } | Step::Write | Step::Read => {}
             }
         }
-    }
-
-    /// Reads until an invocation is in hand, or something else has to be done first.
-    fn read_events(&mut self) -> Result<Flow, DriverError<H::Error>> {
-        loop {
-            match self.inbox.take(&mut self.wire.machine) {
-                Err(error) => {
-                    self.wire.survive(error)?;
-                    return Ok(self.after_loss());
-                }
-                Ok(Some(Found::Piece)) => continue,
-                Ok(Some(Found::Detail(detail))) => {
-                    self.wire.keep_detail(detail);
-                    continue;
-                }
-                Ok(Some(Found::InvocationEnd)) => return self.invocation_arrived(),
-                Ok(Some(Found::Outcome(outcome))) => {
-                    self.wire.note_outcome(outcome);
-                    if outcome.call() == Call::Next || outcome.then() == Then::Exit {
-                        return Ok(Flow::Again);
-                    }
-                    continue;
-                }
-                Ok(None) => {}
-            }
-            let machine = &self.wire.machine;
-            if machine.must_reconnect() {
-                return Ok(self.after_loss());
-            }
-            let is_waiting = machine.awaits() == Some(Call::Next) && !machine.is_inside_answer();
-            if is_waiting && !self.wire.host.begin_wait() {
-                return Ok(Flow::Stop);
-            }
-            let Some(room) = self.inbox.room(machine) else {
-                return Err(DriverError::NoRoom);
-            };
-            let read = self.wire.read(room);
-            if is_waiting && !self.wire.host.end_wait() {
-                self.wire.is_cut = true;
-            }
-            match read {
-                Ok(length @ 1..) => self.inbox.filled(length),
-                ended => {
-                    if ended.is_ok() {
-                        match self.inbox.end_of_stream(&mut self.wire.machine) {
-                            Some(Found::InvocationEnd) => return self.invocation_arrived(),
-                            Some(Found::Outcome(outcome)) => self.wire.note_outcome(outcome),
-                            _ => {}
-                        }
-                    }
-                    return Ok(self.after_loss());
-                }
-            }
-        }
-    }
-
-    fn invocation_arrived(&mut self) -> Result<Flow, DriverError<H::Error>> {
-        // What stands behind the event answers nothing: the machine says so.
-        if let Err(error) = self.inbox.take(&mut self.wire.machine) {
-            self.wire.survive(error)?;
-        }
-        self.wire.hang_up_if_cut();
-        if self.inbox.is_too_large() {
-            self.wire.note(Trouble::EventTooLarge);
-            self.wire.fail_in_hand(&EVENT_TOO_LARGE);
-            return Ok(Flow::Again);
-        }
-        Ok(Flow::Done)
-    }
-
-    fn after_loss(&mut self) -> Flow {
-        self.inbox.clear();
-        match self.wire.lost() {
-            Recovery::FailInvocation => {
-                self.wire.note(Trouble::EventLost);
-                self.wire.fail_in_hand(&EVENT_LOST);
-            }
-            Recovery::FateUnknown => self.wire.note(Trouble::FateUnknown),
-            Recovery::Answered(outcome) => self.wire.note_outcome(outcome),
-            Recovery::Exit => return Flow::Stop,
-            Recovery::Reconnect | Recovery::AskAgain | Recovery::SendAgain => {}
-        }
-        Flow::Again
     }
 }
-
-const UNANSWERED: ErrorReport<'static> =
-    ErrorReport::new("Runtime.NoResponse", "the handler gave up the invocation without an answer");
-const EVENT_LOST: ErrorReport<'static> = ErrorReport::new(
-    "Runtime.EventTruncated",
-    "the connection to the Runtime API ended in the middle of the event",
-);
-const EVENT_TOO_LARGE: ErrorReport<'static> =
-    ErrorReport::new("Runtime.EventTooLarge", "the event is larger than the buffer for events");
 
 /// Why a driver cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -366,9 +259,16 @@ pub enum DriverError<E> {
     NoRoom,
 }
 
-impl<E> From<ReceiveError> for DriverError<E> {
-    fn from(error: ReceiveError) -> Self {
-        Self::Protocol(error)
+impl<E> DriverError<E> {
+    /// `None` if the conversation has ended as it should.
+    fn from_end(end: End) -> Option<Self> {
+        Some(match end {
+            End::Done => return None,
+            End::Protocol(error) => Self::Protocol(error),
+            End::Service(outcome) => Self::Service(outcome),
+            End::Command(error) => Self::Command(error),
+            End::NoRoom => Self::NoRoom,
+        })
     }
 }
 

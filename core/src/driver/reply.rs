@@ -1,9 +1,9 @@
 use core::marker::PhantomData;
 
-use super::answer::{Answer, StreamOver};
-use super::wire::Wire;
-use super::{Host, Storage};
-use crate::{ContentType, ErrorReport};
+use super::port::Port;
+use super::{Answer, Host, Storage, StreamOver};
+use crate::slot::line::Line;
+use crate::{ContentType, ErrorReport, Phase};
 
 /// The answer of a buffered invocation: a body and what it is.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +36,8 @@ impl<'a, T: AsRef<[u8]> + ?Sized> From<&'a T> for Response<'a> {
 ///
 /// Dropped without an answer, it makes the driver report an error for the invocation.
 pub struct Reply<'i, H: Host, S: Storage> {
-    wire: &'i mut Wire<H, S>,
+    line: &'i mut Line<S>,
+    port: &'i mut Port<H>,
     invocation: Invariant<'i>,
 }
 
@@ -44,8 +45,8 @@ pub struct Reply<'i, H: Host, S: Storage> {
 type Invariant<'i> = PhantomData<fn(&'i ()) -> &'i ()>;
 
 impl<'i, H: Host, S: Storage> Reply<'i, H, S> {
-    pub(super) fn new(wire: &'i mut Wire<H, S>) -> Self {
-        Self { wire, invocation: PhantomData }
+    pub(super) fn new(line: &'i mut Line<S>, port: &'i mut Port<H>) -> Self {
+        Self { line, port, invocation: PhantomData }
     }
 
     /// Sends the answer and waits for the service's reply to it.
@@ -66,22 +67,41 @@ impl<'i, H: Host, S: Storage> Reply<'i, H, S> {
 
     /// Reports that the invocation failed.
     pub fn fail(self, report: &ErrorReport<'_>) -> Sent<'i> {
-        Sent::new(self.wire.fail_by_handler(report))
+        Sent::new(fail(self.line, self.port, report))
     }
 
     /// Begins to stream the answer; see [`Machine::stream`](crate::Machine::stream).
     pub fn stream(self, content_type: ContentType<'_>) -> Stream<'i, H, S> {
-        let wire = self.wire;
-        wire.begin_stream(content_type);
-        Stream { wire, invocation: PhantomData }
+        let Self { line, port, .. } = self;
+        if port.error.is_none() && line.end().is_none() {
+            match line.stream(content_type) {
+                Ok(()) => drop(port.send_part(line, &[])),
+                Err(error) => port.error = Some(super::DriverError::Command(error)),
+            }
+        }
+        Stream { line, port, invocation: PhantomData }
     }
 
     fn respond(self, response: Response<'_>, is_pipelined: bool) -> Sent<'i> {
         let Response { body, content_type } = response;
-        Sent::new(self.wire.answer(body, is_pipelined, |wire| {
-            wire.encode(|machine, out| machine.respond(content_type, body.len(), out))
+        Sent::new(self.port.answer(self.line, body, |line, host| {
+            line.respond(content_type, body.len(), is_pipelined && !host.is_stopping())
         }))
     }
+}
+
+/// Fails the invocation in hand, at the end of its stream if that has begun.
+pub(super) fn fail<H: Host, S: Storage>(
+    line: &mut Line<S>,
+    port: &mut Port<H>,
+    report: &ErrorReport<'_>,
+) -> Answer {
+    if line.machine().phase() != Phase::Invoking {
+        // Tells that it is too late for that.
+        let _too_late = line.fail(report, &mut port.tell());
+        return Answer::FateUnknown;
+    }
+    port.answer(line, &[], |line, host| line.fail(report, &mut |notice| host.notice(notice)))
 }
 
 /// The proof that an invocation has been answered.
@@ -106,7 +126,8 @@ impl Sent<'_> {
 ///
 /// Dropped without an end, it makes the driver end the stream with an error.
 pub struct Stream<'i, H: Host, S: Storage> {
-    wire: &'i mut Wire<H, S>,
+    line: &'i mut Line<S>,
+    port: &'i mut Port<H>,
     invocation: Invariant<'i>,
 }
 
@@ -118,22 +139,40 @@ impl<'i, H: Host, S: Storage> Stream<'i, H, S> {
     /// [`StreamOver`] if the service has ended the stream or the connection was lost: more pieces
     /// lead nowhere.
     pub fn write(&mut self, piece: &[u8]) -> Result<(), StreamOver> {
-        self.wire.write_chunk(piece)
+        if !self.line.machine().is_streaming() {
+            return Err(StreamOver);
+        }
+        if let Err(error) = self.line.chunk(piece.len()) {
+            self.port.error = Some(super::DriverError::Command(error));
+            return Err(StreamOver);
+        }
+        if self.port.send_part(self.line, piece) { Ok(()) } else { Err(StreamOver) }
     }
 
     /// Ends the stream.
     pub fn finish(self) -> Sent<'i> {
-        Sent::new(self.wire.finish_stream(None, false))
+        self.end(false)
     }
 
     /// Ends the stream and asks for the next invocation in the same write, as
     /// [`Reply::send_and_next`].
     pub fn finish_and_next(self) -> Sent<'i> {
-        Sent::new(self.wire.finish_stream(None, true))
+        self.end(true)
     }
 
     /// Ends the stream with an error; what was sent stays sent.
     pub fn fail(self, report: &ErrorReport<'_>) -> Sent<'i> {
-        Sent::new(self.wire.fail_by_handler(report))
+        Sent::new(fail(self.line, self.port, report))
+    }
+
+    fn end(self, is_pipelined: bool) -> Sent<'i> {
+        if !self.line.machine().is_streaming() {
+            return Sent::new(Answer::FateUnknown);
+        }
+        Sent::new(
+            self.port.answer(self.line, &[], |line, host| {
+                line.finish(is_pipelined && !host.is_stopping())
+            }),
+        )
     }
 }

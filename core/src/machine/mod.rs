@@ -60,7 +60,7 @@ pub mod phase;
 
 pub use errors::{CommandError, ReceiveError};
 use outbox::Outbox;
-use phase::{Input, State};
+use phase::{Extent, Input, State};
 pub use phase::{Phase, Recovery};
 
 use crate::api::{Call, Concurrency, Endpoint, InvocationHead, InvocationIds, Outcome};
@@ -161,7 +161,6 @@ impl Machine {
     }
 
     /// The invocation in hand or, if there is none, the one before: empty before the first.
-    #[cfg(feature = "embedded-io")]
     pub(crate) fn latest_ids(&self) -> &InvocationIds {
         &self.ids
     }
@@ -190,6 +189,11 @@ impl Machine {
     /// [`unsent_len`](Self::unsent_len) is not 0 mean that these are not the slices of the command.
     pub fn unsent<'a>(&self, head: &'a [u8], body: &'a [u8]) -> [&'a [u8]; 3] {
         self.outbox.unsent(head, body)
+    }
+
+    /// Whether nothing has been sent of a request that is to be sent.
+    pub(crate) fn is_request_untouched(&self) -> bool {
+        self.outbox.extent() == Extent::Nothing
     }
 
     /// How many bytes are to be sent.

@@ -1,6 +1,6 @@
 //! Where what arrives is kept until it is used.
 
-use super::Storage;
+use super::{HeldEvent, Storage};
 use crate::api::{HeadIndex, InvocationHead};
 use crate::{Event, Machine, Outcome, ReceiveError};
 
@@ -12,7 +12,7 @@ use crate::{Event, Machine, Outcome, ReceiveError};
 /// Raw bytes are what the machine has not consumed. The body is joined where its framing stood
 /// between its pieces; bytes that are read when no raw ones are left land in their final place, so a
 /// large body is moved only where chunks begin.
-pub(super) struct Inbox<S> {
+pub(crate) struct Inbox<S> {
     storage: S,
     index: HeadIndex,
     head: usize,
@@ -79,8 +79,35 @@ impl<S: Storage> Inbox<S> {
     }
 
     /// Forgets the event, which has been answered, and keeps what is raw.
-    pub(super) fn forget_event(&mut self) {
+    pub(crate) fn forget_event(&mut self) {
         self.keeping = Keeping::Nothing;
+    }
+
+    /// Forgets what is raw, and keeps the event.
+    pub(super) fn forget_raw(&mut self) {
+        self.end = self.start;
+    }
+
+    /// Whether there are bytes that the machine has not consumed.
+    pub(super) fn is_raw(&self) -> bool {
+        self.start < self.end
+    }
+
+    /// Gives the memory back if nothing stands in it.
+    pub(super) fn release(&mut self) {
+        if !self.is_raw() && self.keeping == Keeping::Nothing {
+            self.clear();
+            self.storage.release();
+        }
+    }
+
+    /// Hands the event over with its memory, and goes on with another.
+    pub(super) fn take_event(&mut self, other: S) -> HeldEvent<S> {
+        let storage = core::mem::replace(&mut self.storage, other);
+        let event =
+            HeldEvent::new(storage, self.index, self.head..self.body, self.body..self.body_end);
+        self.clear();
+        event
     }
 
     /// Where a request can be written, behind `used` bytes of others, so that `free` bytes are left.
@@ -88,6 +115,22 @@ impl<S: Storage> Inbox<S> {
         let bytes = self.storage.bytes_mut();
         let end = bytes.len().saturating_sub(free);
         bytes.get_mut(used..end).unwrap_or_default()
+    }
+
+    /// Moves what is raw in another inbox to the end of what is raw in this one.
+    pub(super) fn adopt(&mut self, other: &mut Self, machine: &Machine) {
+        while other.is_raw() {
+            let Some(room) = self.room(machine) else { return };
+            let raw = other.storage.bytes().get(other.start..other.end).unwrap_or_default();
+            let length = raw.len().min(room.len());
+            room[..length].copy_from_slice(&raw[..length]);
+            other.start += length;
+            self.filled(length);
+        }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.storage.bytes()
     }
 
     /// The storage.
@@ -99,7 +142,7 @@ impl<S: Storage> Inbox<S> {
         self.keeping == Keeping::TooLarge
     }
 
-    pub(super) fn invocation(&self) -> (InvocationHead<'_>, &[u8]) {
+    pub(crate) fn invocation(&self) -> (InvocationHead<'_>, &[u8]) {
         let bytes = self.storage.bytes();
         let head = bytes.get(self.head..self.body).unwrap_or_default();
         let body = bytes.get(self.body..self.body_end).unwrap_or_default();
@@ -141,14 +184,6 @@ impl<S: Storage> Inbox<S> {
             }
             Some(Event::Outcome(outcome)) => Some(Found::Outcome(outcome)),
         })
-    }
-
-    pub(super) fn end_of_stream(&mut self, machine: &mut Machine) -> Option<Found<'static>> {
-        match machine.end_of_stream()? {
-            Event::InvocationEnd => Some(Found::InvocationEnd),
-            Event::Outcome(outcome) => Some(Found::Outcome(outcome)),
-            Event::Invocation(_) | Event::Body(_) | Event::Detail(_) => None,
-        }
     }
 
     /// Moves the piece that ends at `start` to the end of the body, unless it stands there already.

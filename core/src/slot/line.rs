@@ -1,0 +1,493 @@
+//! One connection: what is sent on it, what is read from it, and what follows when it ends.
+
+use heapless::Vec;
+
+use super::inbox::{Found, Inbox};
+use super::{Answer, End, Notice, Step, Storage, Trouble};
+use crate::api::{Call, Then};
+use crate::{
+    CommandError, ContentType, ErrorReport, Event, Machine, Outcome, Phase, ReceiveError, Recovery,
+};
+
+/// A slot without the memory of its event, which may be lent out while the answer is sent.
+pub(crate) struct Line<S> {
+    machine: Machine,
+    /// Holds what was encoded last, then the reply to it.
+    requests: Inbox<S>,
+    /// Bytes of what was encoded last.
+    request: usize,
+    detail: Vec<u8, 512>,
+    is_connected: bool,
+    /// The service takes no more of the request, but may have said why.
+    is_write_broken: bool,
+    /// The connection has ended, which has not been looked at.
+    ending: Option<Ending>,
+    /// Something was received that has not been looked at.
+    has_news: bool,
+    /// The host waits to hear what became of its answer.
+    is_answer_due: bool,
+    answered: Option<Answer>,
+    /// An error to report as soon as it can be sent.
+    to_report: Option<&'static ErrorReport<'static>>,
+    end: Option<End>,
+}
+
+/// How a connection has ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    InOrder,
+    Broken,
+}
+
+/// Bytes that a request leaves free in a buffer that does not grow, for the reply to it.
+const REPLY: usize = 512;
+
+/// What is taken at first for a request and its reply.
+const FIRST: usize = 1024;
+
+const UNANSWERED: ErrorReport<'static> =
+    ErrorReport::new("Runtime.NoResponse", "the handler gave up the invocation without an answer");
+const EVENT_LOST: ErrorReport<'static> = ErrorReport::new(
+    "Runtime.EventTruncated",
+    "the connection to the Runtime API ended in the middle of the event",
+);
+const EVENT_TOO_LARGE: ErrorReport<'static> =
+    ErrorReport::new("Runtime.EventTooLarge", "the event is larger than the buffer for events");
+
+/// What a command of the machine has to write to.
+type Encode<'e> = &'e mut dyn FnMut(&mut Machine, &mut [u8]) -> Result<usize, CommandError>;
+
+impl<S: Storage> Line<S> {
+    pub(crate) fn new(machine: Machine, requests: S) -> Self {
+        Self {
+            machine,
+            requests: Inbox::new(requests),
+            request: 0,
+            detail: Vec::new(),
+            is_connected: false,
+            is_write_broken: false,
+            ending: None,
+            has_news: false,
+            is_answer_due: false,
+            answered: None,
+            to_report: None,
+            end: None,
+        }
+    }
+
+    pub(crate) fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.is_connected
+    }
+
+    pub(crate) fn connected(&mut self) {
+        self.is_connected = true;
+    }
+
+    pub(crate) fn lost(&mut self) {
+        self.ending = Some(Ending::Broken);
+    }
+
+    /// Whether nothing is in hand and nothing has arrived: an invocation may be hours away.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.machine.awaits() == Some(Call::Next) && !self.machine.is_inside_answer()
+    }
+
+    pub(crate) fn end(&self) -> Option<End> {
+        self.end
+    }
+
+    pub(crate) fn unsent<'a>(&'a self, body: &'a [u8]) -> [&'a [u8]; 3] {
+        self.machine.unsent(self.requests.bytes().get(..self.request).unwrap_or_default(), body)
+    }
+
+    pub(crate) fn sent(&mut self, length: usize) {
+        self.machine.sent(length);
+    }
+
+    pub(crate) fn write_failed(&mut self) {
+        if self.machine.is_request_untouched() {
+            self.lost();
+        } else {
+            self.is_write_broken = true;
+        }
+    }
+
+    /// Room to read into; `None` ends the slot.
+    pub(crate) fn room<'r>(&'r mut self, events: Option<&'r mut Inbox<S>>) -> Option<&'r mut [u8]> {
+        let is_event = self.reads_events();
+        let Self { machine, requests, end, .. } = self;
+        let inbox = match events {
+            Some(events) if is_event => {
+                // The reply to a pipelined answer may have begun before all of that was sent.
+                events.adopt(requests, machine);
+                events
+            }
+            _ => requests,
+        };
+        let room = inbox.room(machine);
+        if room.is_none() {
+            *end = Some(End::NoRoom);
+        }
+        room
+    }
+
+    /// Tells that so many bytes were read; 0 is the end of the stream.
+    pub(crate) fn received(&mut self, length: usize, events: Option<&mut Inbox<S>>) {
+        match events {
+            Some(events) if self.reads_events() => events.filled(length),
+            _ => self.requests.filled(length),
+        }
+        self.has_news = true;
+        if length == 0 {
+            self.ending = Some(Ending::InOrder);
+        }
+    }
+
+    /// Whether what comes next belongs to the next invocation, and not behind a request whose body may
+    /// still be borrowed from the event before it.
+    fn reads_events(&self) -> bool {
+        self.machine.is_asked() && !self.is_answer_due
+    }
+
+    /// What there is to do. Without the inbox of events it goes as far as the answer goes.
+    pub(crate) fn step(
+        &mut self,
+        mut events: Option<&mut Inbox<S>>,
+        tell: &mut dyn FnMut(&Notice<'_>),
+    ) -> Step {
+        loop {
+            if core::mem::take(&mut self.has_news) {
+                self.take_arrived(events.as_deref_mut(), tell);
+            }
+            if self.end.is_some() && self.is_answer_due {
+                self.note(Trouble::Unsent, tell);
+                self.settle(Answer::FateUnknown);
+            }
+            if let Some(ending) = self.ending.take() {
+                if ending == Ending::InOrder {
+                    self.end_in_order(events.as_deref_mut(), tell);
+                }
+                self.recover(events.as_deref_mut(), tell);
+            } else if self.machine.must_reconnect() {
+                self.recover(events.as_deref_mut(), tell);
+            }
+            if let Some(answer) = self.answered.take() {
+                return Step::Answered(answer);
+            }
+            if let Some(end) = self.end {
+                return Step::End(end);
+            }
+            if self.machine.unsent_len() > 0 && !self.is_write_broken {
+                return if self.is_connected {
+                    Step::Write
+                } else {
+                    Step::Connect { losses: self.machine.losses() }
+                };
+            }
+            let phase = self.machine.phase();
+            if self.is_answer_due
+                && phase == Phase::Reporting
+                && self.machine.is_asked()
+                && !self.is_write_broken
+            {
+                self.is_answer_due = false;
+                if let Some(events) = events {
+                    events.forget_event();
+                }
+                return Step::Answered(Answer::Pipelined);
+            }
+            match phase {
+                Phase::Invoking if !self.is_stream_broken() => {
+                    let Some(report) = self.to_report.take() else { return Step::InHand };
+                    if let Err(error) = self.report(report) {
+                        self.end = Some(End::Command(error));
+                    }
+                }
+                _ if self.machine.awaits().is_some() => return Step::Read,
+                Phase::ShuttingDown => return Step::End(End::Done),
+                _ => return Step::Idle,
+            }
+        }
+    }
+
+    /// Whether the reply to a stream that is not finished is under way, so that no more of it is of use.
+    fn is_stream_broken(&self) -> bool {
+        self.machine.is_streaming()
+            && (self.is_write_broken || self.requests.is_raw() || self.machine.is_inside_answer())
+    }
+
+    /// Lets the machine take what has arrived.
+    fn take_arrived(&mut self, events: Option<&mut Inbox<S>>, tell: &mut dyn FnMut(&Notice<'_>)) {
+        let mut events = if self.reads_events() { events } else { None };
+        loop {
+            let inbox = events.as_deref_mut().unwrap_or(&mut self.requests);
+            match inbox.take(&mut self.machine) {
+                Ok(None) => return,
+                Ok(Some(Found::Piece)) => {}
+                Ok(Some(Found::Detail(piece))) => keep(&mut self.detail, piece),
+                Ok(Some(Found::InvocationEnd)) => {
+                    let is_too_large = inbox.is_too_large();
+                    self.arrived(is_too_large, tell);
+                }
+                Ok(Some(Found::Outcome(outcome))) => self.replied(outcome, tell),
+                Err(error) => return self.survive(error, tell),
+            }
+        }
+    }
+
+    /// The end of the stream may complete what had no length.
+    fn end_in_order(&mut self, events: Option<&mut Inbox<S>>, tell: &mut dyn FnMut(&Notice<'_>)) {
+        match self.machine.end_of_stream() {
+            Some(Event::InvocationEnd) => {
+                let is_too_large = events.is_some_and(|events| events.is_too_large());
+                self.arrived(is_too_large, tell);
+            }
+            Some(Event::Outcome(outcome)) => self.replied(outcome, tell),
+            _ => {}
+        }
+    }
+
+    /// An invocation is in hand.
+    fn arrived(&mut self, is_too_large: bool, tell: &mut dyn FnMut(&Notice<'_>)) {
+        if is_too_large {
+            self.note(Trouble::EventTooLarge, tell);
+            self.to_report = Some(&EVENT_TOO_LARGE);
+        }
+    }
+
+    fn replied(&mut self, outcome: Outcome, tell: &mut dyn FnMut(&Notice<'_>)) {
+        if let Some(end) = note_outcome(&self.machine, outcome, &mut self.detail, tell) {
+            self.end = Some(end);
+        }
+        if outcome.call() != Call::Next {
+            self.settle(Answer::Known(outcome));
+        }
+    }
+
+    /// Lets the host hear of its answer, if it waits for that.
+    fn settle(&mut self, answer: Answer) {
+        if core::mem::take(&mut self.is_answer_due) {
+            self.answered = Some(answer);
+        }
+    }
+
+    /// Takes note of an answer that is none; the conversation may end with it.
+    fn survive(&mut self, error: ReceiveError, tell: &mut dyn FnMut(&Notice<'_>)) {
+        if self.machine.phase() == Phase::ShuttingDown {
+            self.end = Some(End::Protocol(error));
+        } else {
+            self.note(Trouble::NoAnswer(error), tell);
+        }
+    }
+
+    /// Gives up the connection and does what follows.
+    fn recover(&mut self, events: Option<&mut Inbox<S>>, tell: &mut dyn FnMut(&Notice<'_>)) {
+        self.is_connected = false;
+        self.is_write_broken = false;
+        self.requests.clear_behind(self.request);
+        if let Some(events) = events {
+            events.forget_raw();
+        }
+        let is_streaming = self.machine.is_streaming();
+        match self.machine.on_disconnect() {
+            Recovery::Reconnect | Recovery::AskAgain => {}
+            Recovery::FailInvocation => {
+                self.note(Trouble::EventLost, tell);
+                self.to_report = Some(&EVENT_LOST);
+            }
+            // What was encoded still stands before what was read.
+            Recovery::SendAgain if is_streaming => {}
+            Recovery::SendAgain => self.note(Trouble::SentAgain, tell),
+            Recovery::Exit if !self.is_answer_due => {}
+            Recovery::FateUnknown | Recovery::Exit => {
+                self.note(Trouble::FateUnknown, tell);
+                self.settle(Answer::FateUnknown);
+            }
+            Recovery::Answered(outcome) => self.replied(outcome, tell),
+        }
+    }
+
+    pub(crate) fn note(&self, trouble: Trouble<'_>, tell: &mut dyn FnMut(&Notice<'_>)) {
+        note(&self.machine, trouble, tell);
+    }
+
+    pub(crate) fn ask(&mut self, events: &mut Inbox<S>) -> Result<(), CommandError> {
+        self.encode(&mut Machine::next)?;
+        events.clear();
+        Ok(())
+    }
+
+    pub(crate) fn respond(
+        &mut self,
+        content_type: Option<ContentType<'_>>,
+        body_length: usize,
+        is_pipelined: bool,
+    ) -> Result<(), CommandError> {
+        self.encode(&mut |machine, out| machine.respond(content_type, body_length, out))?;
+        self.host_answers(is_pipelined)
+    }
+
+    /// Fails the invocation in hand because its handler wants it, and tells of it. After the answer
+    /// there is nothing to fail.
+    pub(crate) fn fail(
+        &mut self,
+        report: &ErrorReport<'_>,
+        tell: &mut dyn FnMut(&Notice<'_>),
+    ) -> Result<(), CommandError> {
+        let (error_type, message) = report.type_and_message();
+        let phase = self.machine.phase();
+        if phase != Phase::Invoking {
+            self.note(Trouble::FailedAfterAnswer { error_type, message }, tell);
+            return Err(CommandError::WrongPhase(phase));
+        }
+        self.note(Trouble::Failed { error_type, message }, tell);
+        self.report(report)?;
+        self.host_answers(false)
+    }
+
+    /// Fails the invocation in hand without a word to the log.
+    pub(crate) fn fail_quietly(&mut self, report: &ErrorReport<'_>) -> Result<(), CommandError> {
+        self.report(report)?;
+        self.host_answers(false)
+    }
+
+    /// Fails the invocation in hand because its handler has given it up.
+    pub(crate) fn give_up(
+        &mut self,
+        tell: &mut dyn FnMut(&Notice<'_>),
+    ) -> Result<(), CommandError> {
+        self.note(Trouble::Unanswered, tell);
+        self.fail_quietly(&UNANSWERED)
+    }
+
+    pub(crate) fn stream(&mut self, content_type: ContentType<'_>) -> Result<(), CommandError> {
+        self.encode(&mut |machine, out| machine.stream(content_type, out))?;
+        self.is_answer_due = true;
+        Ok(())
+    }
+
+    pub(crate) fn chunk(&mut self, length: usize) -> Result<(), CommandError> {
+        self.encode(&mut |machine, out| machine.chunk(length, out))
+    }
+
+    pub(crate) fn finish(&mut self, is_pipelined: bool) -> Result<(), CommandError> {
+        self.encode(&mut Machine::finish)?;
+        self.host_answers(is_pipelined)
+    }
+
+    pub(crate) fn fail_init(&mut self, report: &ErrorReport<'_>) -> Result<(), CommandError> {
+        self.encode_report(report, Machine::fail_init)?;
+        self.host_answers(false)
+    }
+
+    pub(crate) fn shut_down(&mut self) {
+        self.machine.shut_down();
+        self.is_connected = false;
+        self.end.get_or_insert(End::Done);
+    }
+
+    /// Gives back memory that nothing stands in.
+    pub(super) fn release(&mut self) {
+        self.request = 0;
+        self.requests.release();
+    }
+
+    fn host_answers(&mut self, is_pipelined: bool) -> Result<(), CommandError> {
+        self.is_answer_due = true;
+        if is_pipelined { self.append_next() } else { Ok(()) }
+    }
+
+    /// Fails the invocation: by a report, or at the end of its stream.
+    fn report(&mut self, report: &ErrorReport<'_>) -> Result<(), CommandError> {
+        if self.machine.is_streaming() {
+            self.encode_report(report, Machine::finish_with_error)
+        } else {
+            self.encode_report(report, Machine::fail)
+        }
+    }
+
+    /// Encodes a request at the start of the buffer, which grows if it can.
+    fn encode(&mut self, command: Encode<'_>) -> Result<(), CommandError> {
+        if self.is_stream_broken() {
+            return Err(CommandError::MustReconnect);
+        }
+        let storage = self.requests.storage();
+        if storage.bytes().is_empty() {
+            storage.grow(FIRST);
+        }
+        let mut length = command(&mut self.machine, self.requests.request_room(0, REPLY));
+        if let Err(CommandError::BufferTooSmall(too_small)) = length {
+            self.requests.storage().grow(too_small.needed.saturating_add(REPLY));
+            length = command(&mut self.machine, self.requests.request_room(0, REPLY));
+        }
+        self.request = length?;
+        self.requests.clear_behind(self.request);
+        Ok(())
+    }
+
+    /// Encodes a report, cut to what the buffer can take.
+    fn encode_report(
+        &mut self,
+        report: &ErrorReport<'_>,
+        command: fn(&mut Machine, &ErrorReport<'_>, &mut [u8]) -> Result<usize, CommandError>,
+    ) -> Result<(), CommandError> {
+        let whole = self.encode(&mut |machine, out| command(machine, report, out));
+        let Err(CommandError::BufferTooSmall(_)) = whole else { return whole };
+        let report = report.without_xray_cause();
+        let mut limit = report.json_len();
+        loop {
+            let shorter =
+                self.encode(&mut |machine, out| command(machine, &report.limit(limit), out));
+            match shorter {
+                Err(CommandError::BufferTooSmall(_)) if limit > 0 => limit /= 2,
+                other => return other,
+            }
+        }
+    }
+
+    /// Adds a `next` behind the answer that was encoded.
+    fn append_next(&mut self) -> Result<(), CommandError> {
+        let at = self.request;
+        let mut length = self.machine.next(self.requests.request_room(at, REPLY));
+        if let Err(CommandError::BufferTooSmall(too_small)) = length {
+            let needed = at.saturating_add(too_small.needed).saturating_add(REPLY);
+            self.requests.storage().grow(needed);
+            length = self.machine.next(self.requests.request_room(at, REPLY));
+        }
+        self.request = at + length?;
+        self.requests.clear_behind(self.request);
+        Ok(())
+    }
+}
+
+fn note(machine: &Machine, trouble: Trouble<'_>, tell: &mut dyn FnMut(&Notice<'_>)) {
+    tell(&Notice { request_id: machine.latest_ids().request_id(), trouble });
+}
+
+/// Tells of a refusal, and returns how the slot ends if the service wants it.
+fn note_outcome(
+    machine: &Machine,
+    outcome: Outcome,
+    detail: &mut Vec<u8, 512>,
+    tell: &mut dyn FnMut(&Notice<'_>),
+) -> Option<End> {
+    if !outcome.is_accepted() {
+        let request_id = match outcome.call() {
+            Call::Response | Call::Error => machine.latest_ids().request_id(),
+            _ => "",
+        };
+        tell(&Notice { request_id, trouble: Trouble::Refused { outcome, detail } });
+        detail.clear();
+    }
+    let is_last_word = matches!(outcome.call(), Call::InitError | Call::RestoreError);
+    (outcome.then() == Then::Exit && !is_last_word).then_some(End::Service(outcome))
+}
+
+fn keep(detail: &mut Vec<u8, 512>, more: &[u8]) {
+    let room = detail.capacity() - detail.len();
+    let _fits = detail.extend_from_slice(&more[..more.len().min(room)]);
+}

@@ -1,0 +1,113 @@
+//! What somebody should know of, although it ends nothing.
+
+use core::fmt::{self, Write};
+
+use crate::api::ServiceError;
+use crate::{Outcome, ReceiveError};
+
+/// Trouble with one invocation that the conversation survives. `Display` is one line about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Notice<'a> {
+    /// The invocation; empty if it is none's.
+    pub request_id: &'a str,
+    /// What happened.
+    pub trouble: Trouble<'a>,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Trouble<'a> {
+    /// The service has refused a call.
+    Refused {
+        /// How.
+        outcome: Outcome,
+        /// The start of its error document, at most 512 bytes.
+        detail: &'a [u8],
+    },
+    /// What has arrived is no answer; it is ignored with its connection.
+    NoAnswer(ReceiveError),
+    /// The connection was lost before the reply; the answer is sent again.
+    SentAgain,
+    /// The connection was lost and the answer cannot be sent again: nobody knows whether it arrived.
+    FateUnknown,
+    /// The driver ends, and the answer, or the error, has not been sent.
+    Unsent,
+    /// The connection was lost in the middle of the event; an error is reported for it.
+    EventLost,
+    /// The event did not fit its buffer; an error is reported for it.
+    EventTooLarge,
+    /// The handler dropped its reply; an error is reported for it.
+    Unanswered,
+    /// The handler failed, which is reported to the service.
+    Failed {
+        /// The type of the error.
+        error_type: &'a str,
+        /// Its message.
+        message: &'a str,
+    },
+    /// The handler failed after it had answered, which changes nothing for the caller.
+    FailedAfterAnswer {
+        /// The type of the error.
+        error_type: &'a str,
+        /// Its message.
+        message: &'a str,
+    },
+}
+
+impl fmt::Display for Notice<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.request_id.is_empty() {
+            write!(f, "invocation {}: ", OneLine(self.request_id.chars()))?;
+        }
+        match self.trouble {
+            Trouble::Refused { outcome, detail } => {
+                outcome.fmt(f)?;
+                match ServiceError::parse(detail) {
+                    Ok(error) => write!(
+                        f,
+                        " ({}: {})",
+                        OneLine(error.error_type.chars()),
+                        OneLine(error.error_message.chars())
+                    ),
+                    Err(_) if detail.is_empty() => Ok(()),
+                    Err(_) => write!(f, " ({})", detail.trim_ascii().escape_ascii()),
+                }
+            }
+            Trouble::NoAnswer(error) => error.fmt(f),
+            Trouble::SentAgain => {
+                f.write_str("connection lost before the reply; sending the answer again")
+            }
+            Trouble::FateUnknown => f.write_str(
+                "connection lost before the reply; whether the answer arrived is unknown",
+            ),
+            Trouble::Unsent => f.write_str("the answer could not be sent: the runtime ends"),
+            Trouble::EventLost => f.write_str("connection lost in the middle of the event"),
+            Trouble::EventTooLarge => f.write_str("the event does not fit the buffer"),
+            Trouble::Unanswered => f.write_str("the handler gave no answer"),
+            Trouble::Failed { error_type, message } => {
+                write!(f, "failed: {}: {}", OneLine(error_type.chars()), OneLine(message.chars()))
+            }
+            Trouble::FailedAfterAnswer { error_type, message } => write!(
+                f,
+                "failed after it was answered: {}: {}",
+                OneLine(error_type.chars()),
+                OneLine(message.chars())
+            ),
+        }
+    }
+}
+
+/// Text of somebody else, as it may stand in a log: no line breaks, and not endless.
+struct OneLine<I>(I);
+
+impl<I: Iterator<Item = char> + Clone> fmt::Display for OneLine<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MOST: usize = 1000;
+        let mut characters = self.0.clone();
+        for character in characters.by_ref().take(MOST) {
+            f.write_char(if character.is_control() { ' ' } else { character })?;
+        }
+        if characters.next().is_some() { f.write_str("…") } else { Ok(()) }
+    }
+}
