@@ -2,7 +2,7 @@
 
 mod memory;
 
-use lambda_proto::driver::{Answer, Driver, DriverError, Response};
+use lambda_proto::driver::{Answer, Driver, DriverError, End, Response};
 use lambda_proto::{ContentType, ErrorReport, Machine};
 use memory::{ACCEPTED, Memory, Script, chunked_event, endpoint, event, refusal};
 
@@ -165,7 +165,7 @@ fn a_head_beyond_the_buffer_ends_the_driver() {
     let script = Script::new(&[&[long.as_bytes()]]);
     let machine = Machine::new(endpoint());
     let mut driver = Driver::new(machine, script, &mut events[..], &mut requests[..]);
-    assert_eq!(driver.next().map(|_| ()), Err(DriverError::NoRoom));
+    assert_eq!(driver.next().map(|_| ()), Err(DriverError::Ended(End::NoRoom)));
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn a_500_ends_the_driver_whatever_it_answers() {
         let ended = Script::new(&[answers])
             .driver()
             .run(|_, reply| -> Result<_, Failed> { Ok(reply.send(b"")) });
-        let Err(DriverError::Service(reply)) = ended else { panic!("{ended:?}") };
+        let Err(DriverError::Ended(End::Service(reply))) = ended else { panic!("{ended:?}") };
         assert_eq!(reply.status(), 500);
     }
 }

@@ -3,7 +3,7 @@
 mod memory;
 
 use lambda_proto::ErrorReport;
-use lambda_proto::driver::{Answer, DriverError, StreamOver};
+use lambda_proto::driver::{Answer, DriverError, End, StreamOver};
 use lambda_proto::{ContentType, Outcome};
 use memory::{ACCEPTED, Script, event, refusal};
 
@@ -228,7 +228,7 @@ fn bytes_that_answer_nothing_cost_the_connection_and_not_the_invocation() {
 #[test]
 fn what_is_no_http_ends_the_driver() {
     let ended = Script::new(&[&[b"SSH-2.0-OpenSSH_9.2\r\n\r\n"]]).driver().next().map(|_| ());
-    assert!(matches!(ended, Err(DriverError::Protocol(_))), "{ended:?}");
+    assert!(matches!(ended, Err(DriverError::Ended(End::Protocol(_)))), "{ended:?}");
 }
 
 #[test]

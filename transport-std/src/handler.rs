@@ -5,12 +5,11 @@ use std::ops::Deref;
 use std::time::{Duration, SystemTime};
 
 use lambda_proto::api::InvocationHead;
-use lambda_proto::driver::{self, Answer, AsErrorReport, Response};
+use lambda_proto::driver::{self, Answer, Response};
 use lambda_proto::{ContentType, HttpPrelude};
+use lambda_proto_transport::{Failure, InHand};
 
-use crate::Failure;
 use crate::link::Growing;
-use crate::panic::InHand;
 use crate::slot::SlotHost;
 
 /// An invocation in hand: what came with it (by [`Deref`] to [`InvocationHead`]) and the event.

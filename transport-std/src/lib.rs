@@ -62,24 +62,17 @@
 //! several invocations at once, and the environment.
 #![forbid(unsafe_code)]
 
-mod environment;
-mod error;
-mod failure;
 mod handler;
 mod link;
-mod log;
-mod panic;
 mod runtime;
-mod settings;
 mod slot;
 mod stop;
 mod worker;
 
-pub use error::Error;
-pub use failure::Failure;
 pub use handler::{Invocation, Reply, ResponseStream, Sent};
 pub use lambda_proto::driver::{Answer, Response};
 pub use lambda_proto::{ContentType, Deadline, Endpoint, HttpPrelude, InvocationHead, Outcome};
+pub use lambda_proto_transport::{Error, Failure};
 pub use runtime::Runtime;
 pub use stop::StopHandle;
 pub use worker::Worker;

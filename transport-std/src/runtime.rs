@@ -1,24 +1,20 @@
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::Duration;
 
-use lambda_proto::{Concurrency, Endpoint};
+use lambda_proto::Endpoint;
+use lambda_proto_transport::{Error, Failure, Settings, start};
 
 use crate::handler::{Invocation, Reply, Sent};
-use crate::log::Log;
-use crate::panic::InHand;
-use crate::settings::Settings;
 use crate::stop::StopHandle;
 use crate::worker::Worker;
-use crate::{Error, Failure, environment};
 
 /// A Lambda runtime, configured but not connected.
 ///
 /// See the [crate](crate) for examples.
 pub struct Runtime {
     settings: Settings,
-    slots: usize,
+    stop: StopHandle,
 }
 
 impl Runtime {
@@ -29,12 +25,12 @@ impl Runtime {
     ///
     /// [`Error::MissingVariable`] or [`Error::InvalidVariable`] for the address.
     pub fn from_env() -> Result<Self, Error> {
-        Ok(Self::new(environment::endpoint()?).slots(environment::concurrency()))
+        Ok(Self { settings: Settings::from_env()?, stop: StopHandle::default() })
     }
 
     /// A runtime at this address, with one slot.
     pub fn new(endpoint: Endpoint) -> Self {
-        Self { settings: Settings::new(endpoint), slots: 1 }
+        Self { settings: Settings::new(endpoint), stop: StopHandle::default() }
     }
 
     /// How many invocations run at once, each on a thread and a connection of its own; 0 is 1.
@@ -44,7 +40,7 @@ impl Runtime {
     /// same event.
     #[must_use]
     pub fn slots(mut self, slots: usize) -> Self {
-        self.slots = slots.max(1);
+        self.settings.set_slots(slots);
         self
     }
 
@@ -69,21 +65,20 @@ impl Runtime {
     ///
     /// [`Error::UserAgent`], as [`Endpoint::with_user_agent`].
     pub fn user_agent(mut self, user_agent: &str) -> Result<Self, Error> {
-        let endpoint = self.settings.endpoint.with_user_agent(user_agent);
-        self.settings.endpoint = endpoint.map_err(Error::UserAgent)?;
+        self.settings.set_user_agent(user_agent)?;
         Ok(self)
     }
 
     /// Where lines about trouble go, one call a line without its end; standard error unless set.
     #[must_use]
     pub fn log(mut self, write: impl Fn(fmt::Arguments<'_>) + Send + Sync + 'static) -> Self {
-        self.settings.log = Log::to(write);
+        self.settings.set_log(write);
         self
     }
 
     /// A handle that stops this runtime from another thread.
     pub fn stop_handle(&self) -> StopHandle {
-        self.settings.stop.clone()
+        self.stop.clone()
     }
 
     /// Runs what has to be done before the first invocation.
@@ -104,21 +99,8 @@ impl Runtime {
     /// # Errors
     ///
     /// [`Error::Init`]. If the report does not get through, that is logged.
-    pub fn init<T>(&self, start: impl FnOnce() -> Result<T, Failure>) -> Result<T, Error> {
-        let in_hand = InHand::new(&self.settings.endpoint);
-        in_hand.starts();
-        let result = catch_unwind(AssertUnwindSafe(start));
-        in_hand.is_answered();
-        let failure = match result {
-            Ok(Ok(value)) => return Ok(value),
-            Ok(Err(failure)) => failure,
-            Err(payload) => Failure::from_panic(&*payload),
-        };
-        let worker = Worker::new(&self.settings, self.concurrency());
-        if let Err(error) = worker.fail_init(&failure) {
-            self.settings.log.line(format_args!("the failed start could not be reported: {error}"));
-        }
-        Err(Error::Init { message: failure.to_string() })
+    pub fn init<T>(&self, start_up: impl FnOnce() -> Result<T, Failure>) -> Result<T, Error> {
+        start(&self.settings, start_up, |failure| self.worker().fail_init(failure))
     }
 
     /// Calls `handler` for every invocation, on as many threads as there are slots, until it is
@@ -133,21 +115,17 @@ impl Runtime {
     where
         F: for<'i> Fn(Invocation<'i>, Reply<'i>) -> Result<Sent<'i>, Failure> + Sync,
     {
-        if self.slots == 1 {
+        if self.settings.slots == 1 {
             return self.run_mut(handler);
         }
-        let settings = &self.settings.clone();
-        let handler = &handler;
+        let (runtime, handler) = (&self, &handler);
         thread::scope(|scope| {
-            let threads: Vec<_> = self
-                .into_workers()
-                .into_iter()
-                .enumerate()
-                .map(|(slot, worker)| {
+            let threads: Vec<_> = (0..self.settings.slots)
+                .map(|slot| {
                     let name = format!("lambda-slot-{slot}");
                     thread::Builder::new()
                         .name(name)
-                        .spawn_scoped(scope, move || run_slot(slot, worker, settings, handler))
+                        .spawn_scoped(scope, move || runtime.run_slot(slot, handler))
                 })
                 .collect();
             let mut result = Ok(());
@@ -158,7 +136,7 @@ impl Runtime {
                     // A panic here is not the handler's, which was caught.
                     Ok(Err(payload)) => std::panic::resume_unwind(payload),
                     Err(error) => {
-                        settings.log.line(format_args!("a slot has no thread: {error}"));
+                        self.settings.log.line(format_args!("a slot has no thread: {error}"));
                         result = Err(Error::Thread(error));
                     }
                 }
@@ -182,41 +160,36 @@ impl Runtime {
 
     /// One worker, to take invocations from without a handler, however many slots there are.
     pub fn into_worker(self) -> Worker {
-        Worker::new(&self.settings, self.concurrency())
+        self.worker()
     }
 
     /// A worker for each slot, to take invocations from without a handler; each may go to a thread of
     /// its own.
     pub fn into_workers(self) -> Vec<Worker> {
-        (0..self.slots).map(|_| Worker::new(&self.settings, self.concurrency())).collect()
+        (0..self.settings.slots).map(|_| self.worker()).collect()
     }
 
-    fn concurrency(&self) -> Concurrency {
-        if self.slots == 1 { Concurrency::Single } else { Concurrency::Multi }
+    fn worker(&self) -> Worker {
+        Worker::new(&self.settings, &self.stop)
     }
-}
 
-/// Runs one slot of several for as long as its trouble is its own.
-fn run_slot<F>(slot: usize, first: Worker, settings: &Settings, handler: &F) -> Result<(), Error>
-where
-    F: for<'i> Fn(Invocation<'i>, Reply<'i>) -> Result<Sent<'i>, Failure> + Sync,
-{
-    let mut worker = first;
-    loop {
-        match worker.run(handler) {
-            Err(error @ Error::Protocol(_)) => {
-                settings.log.line(format_args!("slot {slot} begins anew: {error}"));
-                settings.stop.pause(Duration::from_secs(1));
-                worker = Worker::new(settings, Concurrency::Multi);
+    /// Runs one slot of several for as long as its trouble is its own.
+    fn run_slot<F>(&self, slot: usize, handler: &F) -> Result<(), Error>
+    where
+        F: for<'i> Fn(Invocation<'i>, Reply<'i>) -> Result<Sent<'i>, Failure> + Sync,
+    {
+        loop {
+            let Err(error) = self.worker().run(handler) else { return Ok(()) };
+            if let Error::Protocol(_) = error {
+                self.settings.log.line(format_args!("slot {slot} begins anew: {error}"));
+                self.stop.pause(Duration::from_secs(1));
+                continue;
             }
-            Err(error) => {
-                settings.log.line(format_args!("slot {slot} has ended: {error}"));
-                if let Error::Service(_) = error {
-                    settings.stop.stop();
-                }
-                return Err(error);
+            self.settings.log.line(format_args!("slot {slot} has ended: {error}"));
+            if let Error::Service(_) = error {
+                self.stop.stop();
             }
-            Ok(()) => return Ok(()),
+            return Err(error);
         }
     }
 }

@@ -18,7 +18,7 @@ pub struct StopHandle {
 struct Shared {
     is_stopping: AtomicBool,
     is_unreachable: AtomicBool,
-    slots: Mutex<Vec<Arc<Slot>>>,
+    waiters: Mutex<Vec<Arc<Waiter>>>,
     changed: Condvar,
 }
 
@@ -28,7 +28,7 @@ struct Shared {
 /// then looks whether to stop; the handle says to stop and then looks who waits. Whoever comes
 /// second sees the other.
 #[derive(Debug, Default)]
-pub(crate) struct Slot {
+pub(crate) struct Waiter {
     activity: AtomicU8,
     socket: Mutex<Option<TcpStream>>,
 }
@@ -44,8 +44,8 @@ impl StopHandle {
     /// Stops every worker, now and for ever. May be called often.
     pub fn stop(&self) {
         self.shared.is_stopping.store(true, SeqCst);
-        for slot in lock(&self.shared.slots).iter() {
-            slot.cut();
+        for waiter in lock(&self.shared.waiters).iter() {
+            waiter.cut();
         }
         self.shared.changed.notify_all();
     }
@@ -55,14 +55,14 @@ impl StopHandle {
         self.shared.is_stopping.load(SeqCst)
     }
 
-    pub(crate) fn new_slot(&self) -> Arc<Slot> {
-        let slot = Arc::new(Slot::default());
-        lock(&self.shared.slots).push(slot.clone());
-        slot
+    pub(crate) fn new_waiter(&self) -> Arc<Waiter> {
+        let waiter = Arc::new(Waiter::default());
+        lock(&self.shared.waiters).push(waiter.clone());
+        waiter
     }
 
-    pub(crate) fn remove(&self, slot: &Arc<Slot>) {
-        lock(&self.shared.slots).retain(|other| !Arc::ptr_eq(other, slot));
+    pub(crate) fn remove(&self, waiter: &Arc<Waiter>) {
+        lock(&self.shared.waiters).retain(|other| !Arc::ptr_eq(other, waiter));
     }
 
     /// Notes whether a slot has found the service; `true` if that is a change.
@@ -72,23 +72,23 @@ impl StopHandle {
 
     /// Sleeps so long, or until it is time to stop.
     pub(crate) fn pause(&self, duration: Duration) {
-        let slots = lock(&self.shared.slots);
-        let is_going_on = |_: &mut Vec<Arc<Slot>>| !self.is_stopping();
-        drop(self.shared.changed.wait_timeout_while(slots, duration, is_going_on));
+        let waiters = lock(&self.shared.waiters);
+        let is_going_on = |_: &mut Vec<Arc<Waiter>>| !self.is_stopping();
+        drop(self.shared.changed.wait_timeout_while(waiters, duration, is_going_on));
     }
 
     /// The worker is about to wait; `false` if it must not.
-    pub(crate) fn begin_wait(&self, slot: &Slot) -> bool {
-        slot.activity.store(WAITING, SeqCst);
+    pub(crate) fn begin_wait(&self, waiter: &Waiter) -> bool {
+        waiter.activity.store(WAITING, SeqCst);
         if self.is_stopping() {
-            slot.end_wait();
+            waiter.end_wait();
             return false;
         }
         true
     }
 }
 
-impl Slot {
+impl Waiter {
     /// Ends the stream, if the worker does nothing but wait for an invocation on it.
     fn cut(&self) {
         // Held so that the worker cannot put another connection in this one's place meanwhile.

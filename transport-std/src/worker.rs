@@ -1,16 +1,12 @@
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use lambda_proto::driver::{Answer, AsErrorReport, Driver, Response};
+use lambda_proto::driver::{Answer, Driver, Response};
 use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_REQUEST_HEAD, MAX_XRAY_CAUSE};
-use lambda_proto::{Concurrency, ErrorReport, Machine, Phase};
+use lambda_proto::{ErrorReport, Machine, Phase};
+use lambda_proto_transport::{Error, Failure, InHand, PANIC, Settings, catch};
 
-use crate::failure::PANIC;
 use crate::handler::{Invocation, Reply, Sent};
 use crate::link::Growing;
-use crate::panic::InHand;
-use crate::settings::Settings;
-use crate::slot::SlotHost;
-use crate::{Error, Failure};
+use crate::slot::{SlotHost, error_of};
+use crate::stop::StopHandle;
 
 /// One connection and its memory, to take invocations from one by one.
 ///
@@ -51,15 +47,11 @@ impl Drop for Worker {
 const FIRST_EVENT: usize = 16 * 1024;
 
 impl Worker {
-    pub(crate) fn new(settings: &Settings, concurrency: Concurrency) -> Self {
-        let machine = Machine::with_concurrency(settings.endpoint.clone(), concurrency);
-        let host = SlotHost {
-            endpoint: settings.endpoint.clone(),
-            patience: settings.patience,
-            stop: settings.stop.clone(),
-            slot: settings.stop.new_slot(),
-            log: settings.log.clone(),
-        };
+    pub(crate) fn new(settings: &Settings, stop: &StopHandle) -> Self {
+        let endpoint = settings.endpoint.clone();
+        let machine = Machine::with_concurrency(endpoint, settings.concurrency());
+        let host =
+            SlotHost { settings: settings.clone(), stop: stop.clone(), waiter: stop.new_waiter() };
         let events = Growing::new(FIRST_EVENT, settings.max_event.saturating_add(MAX_HEAD));
         let most = MAX_REQUEST_HEAD + MAX_XRAY_CAUSE + MAX_ERROR_BODY;
         let requests = Growing::new(2 * MAX_REQUEST_HEAD, most);
@@ -87,7 +79,7 @@ impl Worker {
         self.in_hand.is_answered();
         let next = match self.driver.next() {
             Ok(next) => next,
-            Err(error) => return Error::from_driver(error).map_or(Ok(None), Err),
+            Err(error) => return error_of(error).map_or(Ok(None), Err),
         };
         Ok(next.map(|(invocation, inner)| {
             let invocation = Invocation(invocation);
@@ -136,15 +128,7 @@ impl Worker {
         F: for<'i> FnMut(Invocation<'i>, Reply<'i>) -> Result<Sent<'i>, Failure>,
     {
         while let Some((invocation, reply)) = self.next()? {
-            // A handler that panicked may have left data of its own half changed, which it will see
-            // again; ours it only holds by `invocation` and `reply`, which are gone.
-            let result = catch_unwind(AssertUnwindSafe(|| handler(invocation, reply).map(drop)));
-            let result = result.unwrap_or_else(|payload| {
-                let failure = Failure::from_panic(&*payload);
-                // What was thrown may throw again when it is dropped.
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
-                Err(failure)
-            });
+            let result = catch(|| handler(invocation, reply).map(drop));
             if let Err(failure) = result {
                 self.fail(&failure);
             }
@@ -155,7 +139,7 @@ impl Worker {
     pub(crate) fn fail_init(mut self, failure: &Failure) -> Result<(), Error> {
         match self.driver.fail_init(&failure.as_error_report()) {
             Ok(()) => Ok(()),
-            Err(error) => Error::from_driver(error).map_or(Ok(()), Err),
+            Err(error) => error_of(error).map_or(Ok(()), Err),
         }
     }
 }

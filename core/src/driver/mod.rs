@@ -67,9 +67,9 @@ use port::Port;
 pub use reply::{Reply, Response, Sent, Stream};
 
 use crate::api::InvocationHead;
-pub use crate::slot::{Answer, Notice, Storage, StreamOver, Trouble};
-use crate::slot::{End, Slot, Step};
-use crate::{CommandError, ErrorReport, Machine, Phase, ReceiveError};
+pub use crate::slot::{Answer, End, Notice, Storage, StreamOver, Trouble};
+use crate::slot::{Slot, Step};
+use crate::{CommandError, ErrorReport, Machine, Phase};
 
 /// One runtime worker: a [slot](crate::slot) with a host that blocks.
 ///
@@ -201,9 +201,9 @@ impl<H: Host, S: Storage> Driver<H, S> {
     /// report, is only [told](Host::notice): the process ends in any case.
     pub fn fail_init(&mut self, report: &ErrorReport<'_>) -> Result<(), DriverError<H::Error>> {
         let Self { slot, port } = self;
-        slot.fail_init(report).map_err(DriverError::Command)?;
+        slot.fail_init(report)?;
         match port.pump(&mut slot.line, None, &[])? {
-            Step::End(end) => DriverError::from_end(end).map_or(Ok(()), Err),
+            Step::End(end) if end != End::Done => Err(DriverError::Ended(end)),
             _ => Ok(()),
         }
     }
@@ -222,7 +222,7 @@ impl<H: Host, S: Storage> Driver<H, S> {
     fn await_invocation(&mut self) -> Result<bool, DriverError<H::Error>> {
         let Self { slot: Slot { line, events }, port } = self;
         if line.machine().phase() == Phase::Invoking {
-            line.give_up(&mut port.tell()).map_err(DriverError::Command)?;
+            line.give_up(&mut port.tell())?;
         } else if !line.machine().is_inside_answer() {
             events.forget_event();
         }
@@ -235,8 +235,9 @@ impl<H: Host, S: Storage> Driver<H, S> {
                 Step::InHand if port.is_cut => line.lost(),
                 Step::InHand => return Ok(true),
                 Step::Idle if port.host.is_stopping() => return Ok(false),
-                Step::Idle => line.ask(events).map_err(DriverError::Command)?,
-                Step::End(end) => return DriverError::from_end(end).map_or(Ok(false), Err),
+                Step::Idle => line.ask(events)?,
+                Step::End(End::Done) => return Ok(false),
+                Step::End(end) => return Err(DriverError::Ended(end)),
                 Step::Answered(_) | Step::Connect { .. } | Step::Write | Step::Read => {}
             }
         }
@@ -245,30 +246,16 @@ impl<H: Host, S: Storage> Driver<H, S> {
 
 /// Why a driver cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum DriverError<E> {
     /// The host could not connect and has given up.
     Connect(E),
-    /// The service does not speak the protocol.
-    Protocol(ReceiveError),
-    /// The service wants the process to end.
-    Service(crate::Outcome),
-    /// The buffer for requests is too small for one.
-    Command(CommandError),
-    /// A head from the service does not fit the buffer that it is read into.
-    NoRoom,
+    /// The conversation is over; never [`End::Done`].
+    Ended(End),
 }
 
-impl<E> DriverError<E> {
-    /// `None` if the conversation has ended as it should.
-    fn from_end(end: End) -> Option<Self> {
-        Some(match end {
-            End::Done => return None,
-            End::Protocol(error) => Self::Protocol(error),
-            End::Service(outcome) => Self::Service(outcome),
-            End::Command(error) => Self::Command(error),
-            End::NoRoom => Self::NoRoom,
-        })
+impl<E> From<CommandError> for DriverError<E> {
+    fn from(error: CommandError) -> Self {
+        Self::Ended(End::Command(error))
     }
 }
 
@@ -276,10 +263,7 @@ impl<E: fmt::Display> fmt::Display for DriverError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect(error) => write!(f, "no connection to the Runtime API: {error}"),
-            Self::Protocol(error) => error.fmt(f),
-            Self::Service(outcome) => outcome.fmt(f),
-            Self::Command(error) => error.fmt(f),
-            Self::NoRoom => f.write_str("a head from the Runtime API does not fit the buffer"),
+            Self::Ended(end) => end.fmt(f),
         }
     }
 }

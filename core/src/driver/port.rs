@@ -99,7 +99,7 @@ impl<H: Host> Port<H> {
             return self.end_unsent(line);
         }
         if let Err(error) = encode(line, &mut self.host) {
-            self.error = Some(DriverError::Command(error));
+            self.error = Some(error.into());
             return self.end_unsent(line);
         }
         match self.pump(line, None, body) {

@@ -76,7 +76,7 @@ impl<'i, H: Host, S: Storage> Reply<'i, H, S> {
         if port.error.is_none() && line.end().is_none() {
             match line.stream(content_type) {
                 Ok(()) => drop(port.send_part(line, &[])),
-                Err(error) => port.error = Some(super::DriverError::Command(error)),
+                Err(error) => port.error = Some(error.into()),
             }
         }
         Stream { line, port, invocation: PhantomData }
@@ -143,7 +143,7 @@ impl<'i, H: Host, S: Storage> Stream<'i, H, S> {
             return Err(StreamOver);
         }
         if let Err(error) = self.line.chunk(piece.len()) {
-            self.port.error = Some(super::DriverError::Command(error));
+            self.port.error = Some(error.into());
             return Err(StreamOver);
         }
         if self.port.send_part(self.line, piece) { Ok(()) } else { Err(StreamOver) }

@@ -4,16 +4,18 @@ use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-/// Where the lines go; standard error unless the program says otherwise.
+/// Where lines go that somebody should know of; standard error unless the program says otherwise.
 #[derive(Clone)]
-pub(crate) struct Log(Arc<dyn Fn(fmt::Arguments<'_>) + Send + Sync>);
+pub struct Log(Arc<dyn Fn(fmt::Arguments<'_>) + Send + Sync>);
 
 impl Log {
-    pub(crate) fn to(write: impl Fn(fmt::Arguments<'_>) + Send + Sync + 'static) -> Self {
+    /// A log whose lines go to `write`, one call a line without its end.
+    pub fn to(write: impl Fn(fmt::Arguments<'_>) + Send + Sync + 'static) -> Self {
         Self(Arc::new(write))
     }
 
-    pub(crate) fn line(&self, line: fmt::Arguments<'_>) {
+    /// Writes a line.
+    pub fn line(&self, line: fmt::Arguments<'_>) {
         (self.0)(line);
     }
 }

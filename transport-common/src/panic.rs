@@ -2,28 +2,32 @@
 //! hand before the process ends. In programs that unwind none of this does anything.
 
 #[cfg(not(panic = "abort"))]
-pub(crate) use unwinding::InHand;
+pub use unwinding::InHand;
 
 #[cfg(panic = "abort")]
-pub(crate) use aborting::InHand;
+pub use aborting::InHand;
 
 #[cfg(not(panic = "abort"))]
 mod unwinding {
-    use crate::{Endpoint, Invocation};
+    use lambda_proto::{Endpoint, InvocationHead};
 
-    /// What a worker is about.
-    pub(crate) struct InHand;
+    /// What a worker is about, for the panic hook of programs that abort: it reports what is in hand.
+    pub struct InHand;
 
     impl InHand {
-        pub(crate) fn new(_endpoint: &Endpoint) -> Self {
+        /// A worker that is about nothing.
+        pub fn new(_endpoint: &Endpoint) -> Self {
             Self
         }
 
-        pub(crate) fn starts(&self) {}
+        /// The function starts.
+        pub fn starts(&self) {}
 
-        pub(crate) fn begins(&self, _invocation: &Invocation<'_>) {}
+        /// The invocation is in hand.
+        pub fn begins(&self, _invocation: &InvocationHead<'_>) {}
 
-        pub(crate) fn is_answered(&self) {}
+        /// Nothing is in hand any more.
+        pub fn is_answered(&self) {}
     }
 }
 
@@ -37,8 +41,9 @@ mod aborting {
     use lambda_proto::ErrorReport;
     use lambda_proto::api::{InvocationIds, Request};
 
+    use crate::connect;
     use crate::failure::{PANIC, panic_message};
-    use crate::{Endpoint, Invocation, slot};
+    use lambda_proto::{Endpoint, InvocationHead};
 
     /// How long a dying process waits for the service, altogether.
     const PATIENCE: Duration = Duration::from_secs(2);
@@ -59,11 +64,12 @@ mod aborting {
         Invocation(InvocationIds),
     }
 
-    /// What a worker is about.
-    pub(crate) struct InHand(Arc<Worker>);
+    /// What a worker is about, for the panic hook of programs that abort: it reports what is in hand.
+    pub struct InHand(Arc<Worker>);
 
     impl InHand {
-        pub(crate) fn new(endpoint: &Endpoint) -> Self {
+        /// A worker that is about nothing.
+        pub fn new(endpoint: &Endpoint) -> Self {
             static INSTALLED: Once = Once::new();
             INSTALLED.call_once(|| {
                 let before = panic::take_hook();
@@ -80,17 +86,20 @@ mod aborting {
             Self(worker)
         }
 
-        pub(crate) fn starts(&self) {
+        /// The function starts.
+        pub fn starts(&self) {
             *lock(&self.0.doing) = Doing::Start;
         }
 
-        pub(crate) fn begins(&self, invocation: &Invocation<'_>) {
+        /// The invocation is in hand.
+        pub fn begins(&self, invocation: &InvocationHead<'_>) {
             if let Ok(ids) = InvocationIds::of(invocation) {
                 *lock(&self.0.doing) = Doing::Invocation(ids);
             }
         }
 
-        pub(crate) fn is_answered(&self) {
+        /// Nothing is in hand any more.
+        pub fn is_answered(&self) {
             *lock(&self.0.doing) = Doing::Nothing;
         }
     }
@@ -129,7 +138,7 @@ mod aborting {
             request.encode(endpoint, &mut bytes)
         });
         let left = || until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        let (Ok(length), Ok(mut stream)) = (length, slot::connect(endpoint, left())) else {
+        let (Ok(length), Ok(mut stream)) = (length, connect(endpoint, left())) else {
             return;
         };
         // The process must not end before the service has read the report, which its reply shows.

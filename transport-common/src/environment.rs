@@ -1,4 +1,4 @@
-//! The environment variables that this crate reads, once, at the start.
+//! The environment variables of a runtime, read once, at the start.
 
 use std::env;
 use std::ffi::OsString;
@@ -10,13 +10,18 @@ use crate::Error;
 const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
 const MAX_CONCURRENCY: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
 
-/// The address of the Runtime API.
-pub(crate) fn endpoint() -> Result<Endpoint, Error> {
+/// The address of the Runtime API, from `AWS_LAMBDA_RUNTIME_API`.
+///
+/// # Errors
+///
+/// [`Error::MissingVariable`] or [`Error::InvalidVariable`].
+pub fn endpoint() -> Result<Endpoint, Error> {
     parse_endpoint(env::var_os(RUNTIME_API))
 }
 
-/// How many invocations this environment runs at once.
-pub(crate) fn concurrency() -> usize {
+/// How many invocations this environment runs at once, from `AWS_LAMBDA_MAX_CONCURRENCY`: 1 if that is
+/// unset, empty, 0 or no number.
+pub fn concurrency() -> usize {
     parse_concurrency(env::var(MAX_CONCURRENCY).ok().as_deref())
 }
 

@@ -4,7 +4,6 @@ use std::error::Error;
 use std::fmt::Write;
 
 use lambda_proto::ErrorReport;
-use lambda_proto::driver::AsErrorReport;
 
 /// Why a handler, or the start of the function, failed: what the service and the caller are told.
 ///
@@ -14,7 +13,7 @@ use lambda_proto::driver::AsErrorReport;
 /// (`anyhow::Error` is such) or [`Failure::from_display`].
 ///
 /// ```
-/// use lambda_proto_std::Failure;
+/// use lambda_proto_transport::Failure;
 ///
 /// fn parse(text: &str) -> Result<u32, Failure> {
 ///     Ok(text.parse::<u32>()?)
@@ -51,7 +50,7 @@ impl Failure {
     /// errors behind it.
     ///
     /// ```
-    /// use lambda_proto_std::Failure;
+    /// use lambda_proto_transport::Failure;
     ///
     /// fn load() -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
     ///     Err("there is no table")?
@@ -94,6 +93,16 @@ impl Failure {
         &self.message
     }
 
+    /// The report of it that the service is sent.
+    pub fn as_error_report(&self) -> ErrorReport<'_> {
+        let report =
+            ErrorReport::new(&self.error_type, &self.message).stack_trace(&self.stack_trace);
+        match &self.xray_cause {
+            Some(cause) => report.xray_cause(cause),
+            None => report,
+        }
+    }
+
     fn from_error(error: &dyn Error) -> Self {
         let mut stack_trace = String::new();
         let mut source = error.source();
@@ -104,13 +113,14 @@ impl Failure {
         Self::new("Function.Error", error.to_string()).stack_trace(stack_trace)
     }
 
-    /// What a panic says of itself.
-    pub(crate) fn from_panic(payload: &(dyn Any + Send)) -> Self {
+    /// What the payload of a panic says of itself.
+    pub fn from_panic(payload: &(dyn Any + Send)) -> Self {
         Self::new(PANIC, panic_message(payload))
     }
 }
 
-pub(crate) const PANIC: &str = "Function.Panic";
+/// The error type of a panic.
+pub const PANIC: &str = "Function.Panic";
 
 pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
     let message = payload
@@ -129,16 +139,5 @@ impl<E: Error> From<E> for Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.error_type, self.message)
-    }
-}
-
-impl AsErrorReport for Failure {
-    fn as_error_report(&self) -> ErrorReport<'_> {
-        let report =
-            ErrorReport::new(&self.error_type, &self.message).stack_trace(&self.stack_trace);
-        match &self.xray_cause {
-            Some(cause) => report.xray_cause(cause),
-            None => report,
-        }
     }
 }

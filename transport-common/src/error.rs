@@ -3,7 +3,7 @@ use std::io;
 use std::time::Duration;
 
 use lambda_proto::api::InvalidUserAgent;
-use lambda_proto::driver::DriverError;
+use lambda_proto::slot::End;
 use lambda_proto::{CommandError, EndpointError, ReceiveError};
 
 /// Why a runtime has ended, or cannot start.
@@ -26,8 +26,7 @@ pub enum Error {
     },
     /// The user agent cannot be sent.
     UserAgent(InvalidUserAgent),
-    /// There was no connection to the Runtime API for longer than the
-    /// [patience](crate::Runtime::give_up_after) of the runtime.
+    /// There was no connection to the Runtime API for longer than the runtime's patience.
     Unreachable {
         /// Where.
         address: String,
@@ -48,28 +47,20 @@ pub enum Error {
     },
     /// There is no thread for a slot.
     Thread(io::Error),
+    /// The operating system refuses what an event loop needs.
+    Poll(io::Error),
     /// A request or the head of an answer does not fit its buffer.
     Buffer(Option<CommandError>),
 }
 
-/// Why a slot has no connection.
-#[derive(Debug)]
-pub(crate) enum NoConnection {
-    Unreachable { address: String, waited: Duration, reason: io::Error },
-    Stopped,
-}
-
 impl Error {
-    /// `None` if the driver has ended because it was stopped.
-    pub(crate) fn from_driver(error: DriverError<NoConnection>) -> Option<Self> {
-        Some(match error {
-            DriverError::Connect(NoConnection::Stopped) => return None,
-            DriverError::Connect(NoConnection::Unreachable { address, waited, reason }) => {
-                Self::Unreachable { address, waited, reason }
-            }
-            DriverError::Protocol(error) => Self::Protocol(error),
-            DriverError::Service(outcome) => Self::Service(outcome),
-            DriverError::Command(error) => Self::Buffer(Some(error)),
+    /// The error that a slot ends with; `None` if it ends as it should.
+    pub fn from_end(end: End) -> Option<Self> {
+        Some(match end {
+            End::Done => return None,
+            End::Protocol(error) => Self::Protocol(error),
+            End::Service(outcome) => Self::Service(outcome),
+            End::Command(error) => Self::Buffer(Some(error)),
             _ => Self::Buffer(None),
         })
     }
@@ -94,6 +85,7 @@ impl fmt::Display for Error {
             Self::Service(outcome) => write!(f, "the Runtime API ends this runtime: {outcome}"),
             Self::Init { message } => write!(f, "the function could not start: {message}"),
             Self::Thread(error) => write!(f, "no thread for a slot: {error}"),
+            Self::Poll(error) => write!(f, "the event loop fails: {error}"),
             Self::Buffer(Some(error)) => error.fmt(f),
             Self::Buffer(None) => {
                 f.write_str("a head from the Runtime API does not fit the buffer")

@@ -1,0 +1,54 @@
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use lambda_proto::Endpoint;
+use lambda_proto::slot;
+
+/// The longest that one attempt to connect may take, so that no address uses up the patience that the
+/// others need.
+pub const MAX_ATTEMPT: Duration = Duration::from_secs(2);
+
+/// Connects to the first address of the endpoint that answers, and blocks meanwhile.
+///
+/// # Errors
+///
+/// That of the resolver, or of the last address.
+pub fn connect(endpoint: &Endpoint, patience: Duration) -> io::Result<TcpStream> {
+    // A timeout of zero is refused by the standard library.
+    let patience = patience.clamp(Duration::from_millis(1), MAX_ATTEMPT);
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in (endpoint.host(), endpoint.port()).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, patience) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// How long to wait when so many attempts have failed in a row: [`slot::pause`] with a number that
+/// nobody can foresee.
+pub fn pause(failed: u32) -> Duration {
+    // The keys of a new `RandomState` are random, and so is what it makes of nothing.
+    slot::pause(failed, RandomState::new().hash_one(()) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_within_bounds_and_vary() {
+        for failed in 1..40 {
+            let whole = Duration::from_millis(50 << (failed - 1).min(6));
+            let drawn: Vec<_> = (0..16).map(|_| pause(failed)).collect();
+            assert!(drawn.iter().all(|pause| (whole / 2..=whole).contains(pause)), "{drawn:?}");
+            assert!(drawn.iter().any(|pause| *pause != drawn[0]), "{drawn:?}");
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! What every transport of [`lambda_proto`] needs from an operating system, and has the same way: the
+//! environment, settings, errors and their reports, panics, log lines, pauses with chance in them.
+//!
+//! Functions use one of the transports, `lambda-proto-std` or `lambda-proto-mio`, which export what
+//! belongs to their own face. This crate is for those who write another one.
+#![forbid(unsafe_code)]
+
+mod connect;
+pub mod environment;
+mod error;
+mod failure;
+mod guard;
+mod log;
+mod panic;
+mod settings;
+
+pub use connect::{MAX_ATTEMPT, connect, pause};
+pub use error::Error;
+pub use failure::{Failure, PANIC};
+pub use guard::{catch, start};
+pub use log::Log;
+pub use panic::InHand;
+pub use settings::Settings;

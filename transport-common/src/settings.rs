@@ -1,0 +1,102 @@
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use lambda_proto::{Concurrency, Endpoint};
+
+use crate::{Error, Log, environment};
+
+/// What every slot of a runtime is given, with the defaults that all transports have.
+#[derive(Clone)]
+pub struct Settings {
+    /// Where the Runtime API is, and as whom to talk to it.
+    pub endpoint: Endpoint,
+    /// How many invocations run at once; never 0.
+    pub slots: usize,
+    /// The largest event in bytes.
+    pub max_event: usize,
+    /// How long to try without any connection before giving up.
+    pub patience: Duration,
+    /// Who is told of trouble.
+    pub log: Log,
+}
+
+impl Settings {
+    /// For a runtime at this address: one slot, events of up to 16 MiB, a patience of 60 s, and a log on
+    /// standard error.
+    pub fn new(endpoint: Endpoint) -> Self {
+        Self {
+            endpoint,
+            slots: 1,
+            max_event: 16 * 1024 * 1024,
+            patience: Duration::from_secs(60),
+            log: Log::default(),
+        }
+    }
+
+    /// The same with address and slots as the [environment](crate::environment) says.
+    ///
+    /// # Errors
+    ///
+    /// As [`environment::endpoint`].
+    pub fn from_env() -> Result<Self, Error> {
+        Ok(Self { slots: environment::concurrency(), ..Self::new(environment::endpoint()?) })
+    }
+
+    /// Whether the slots are one or several.
+    pub fn concurrency(&self) -> Concurrency {
+        if self.slots == 1 { Concurrency::Single } else { Concurrency::Multi }
+    }
+
+    /// Takes another `User-Agent`, best one token of the form `name/version`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UserAgent`], as [`Endpoint::with_user_agent`].
+    pub fn set_user_agent(&mut self, user_agent: &str) -> Result<(), Error> {
+        let endpoint = self.endpoint.clone().with_user_agent(user_agent);
+        self.endpoint = endpoint.map_err(Error::UserAgent)?;
+        Ok(())
+    }
+
+    /// Sets how many invocations run at once; 0 is 1.
+    pub fn set_slots(&mut self, slots: usize) {
+        self.slots = slots.max(1);
+    }
+
+    /// Sets where lines about trouble go, one call a line without its end.
+    pub fn set_log(&mut self, write: impl Fn(fmt::Arguments<'_>) + Send + Sync + 'static) {
+        self.log = Log::to(write);
+    }
+
+    /// Says that the service cannot be reached.
+    pub fn log_unreachable(&self, reason: &io::Error) {
+        let (address, patience) = (self.endpoint.authority(), self.patience);
+        self.log.line(format_args!(
+            "no connection to the Runtime API at {address}: {reason}; trying again for {patience:?}"
+        ));
+    }
+
+    /// Says that the service has been reached again, after so long.
+    pub fn log_reachable(&self, waited: Duration) {
+        let (address, waited) = (self.endpoint.authority(), waited.as_secs_f64());
+        self.log
+            .line(format_args!("connected to the Runtime API at {address} after {waited:.1} s"));
+    }
+
+    /// Says that the service takes connections and ends them, if these are the losses in a row at which
+    /// that is to be said.
+    pub fn log_losses(&self, losses: u32) {
+        if losses == 3 {
+            self.log.line(format_args!(
+                "the Runtime API at {} hangs up without an invocation; asking again, less and less often",
+                self.endpoint.authority()
+            ));
+        }
+    }
+
+    /// The error of a runtime that gives up, after so long.
+    pub fn unreachable(&self, waited: Duration, reason: io::Error) -> Error {
+        Error::Unreachable { address: self.endpoint.authority().to_owned(), waited, reason }
+    }
+}
