@@ -150,6 +150,11 @@ impl Machine {
         }
     }
 
+    /// Forgets everything but where the service is and whether there are other machines.
+    pub(crate) fn begin_anew(&mut self) {
+        *self = Self::with_concurrency(self.endpoint.clone(), self.concurrency);
+    }
+
     /// The phase.
     pub fn phase(&self) -> Phase {
         self.state.phase()

@@ -67,7 +67,7 @@ impl<S: Storage> Inbox<S> {
     }
 
     /// Forgets everything, for a new connection or a new request.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.clear_behind(0);
     }
 
@@ -88,6 +88,11 @@ impl<S: Storage> Inbox<S> {
         self.end = self.start;
     }
 
+    /// Whether the memory, as it is, has no room behind what is raw.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_raw() && self.end == self.storage.bytes().len()
+    }
+
     /// Whether there are bytes that the machine has not consumed.
     pub(super) fn is_raw(&self) -> bool {
         self.start < self.end
@@ -101,13 +106,16 @@ impl<S: Storage> Inbox<S> {
         }
     }
 
-    /// Hands the event over with its memory, and goes on with another.
-    pub(super) fn take_event(&mut self, other: S) -> HeldEvent<S> {
+    /// Hands the event over with its memory, and goes on with another; `None` if there is none.
+    pub(super) fn take_event(&mut self, other: S) -> Option<HeldEvent<S>> {
+        if self.keeping != Keeping::Event {
+            return None;
+        }
         let storage = core::mem::replace(&mut self.storage, other);
         let event =
             HeldEvent::new(storage, self.index, self.head..self.body, self.body..self.body_end);
         self.clear();
-        event
+        Some(event)
     }
 
     /// Where a request can be written, behind `used` bytes of others, so that `free` bytes are left.
@@ -143,6 +151,9 @@ impl<S: Storage> Inbox<S> {
     }
 
     pub(crate) fn invocation(&self) -> (InvocationHead<'_>, &[u8]) {
+        if self.keeping != Keeping::Event {
+            return (HeadIndex::default().on(&[]), &[]);
+        }
         let bytes = self.storage.bytes();
         let head = bytes.get(self.head..self.body).unwrap_or_default();
         let body = bytes.get(self.body..self.body_end).unwrap_or_default();

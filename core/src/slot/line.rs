@@ -24,12 +24,16 @@ pub(crate) struct Line<S> {
     ending: Option<Ending>,
     /// Something was received that has not been looked at.
     has_news: bool,
+    /// The room that was given last is for the next invocation.
+    is_event_room: bool,
     /// The host waits to hear what became of its answer.
     is_answer_due: bool,
     answered: Option<Answer>,
     /// An error to report as soon as it can be sent.
     to_report: Option<&'static ErrorReport<'static>>,
     end: Option<End>,
+    /// What was received before a command, and answers nothing.
+    surplus: Option<ReceiveError>,
 }
 
 /// How a connection has ended.
@@ -68,10 +72,12 @@ impl<S: Storage> Line<S> {
             is_write_broken: false,
             ending: None,
             has_news: false,
+            is_event_room: false,
             is_answer_due: false,
             answered: None,
             to_report: None,
             end: None,
+            surplus: None,
         }
     }
 
@@ -116,10 +122,11 @@ impl<S: Storage> Line<S> {
         }
     }
 
-    /// Room to read into; `None` ends the slot.
+    /// Room to read into; `None` if there is none before the next step.
     pub(crate) fn room<'r>(&'r mut self, events: Option<&'r mut Inbox<S>>) -> Option<&'r mut [u8]> {
         let is_event = self.reads_events();
-        let Self { machine, requests, end, .. } = self;
+        self.is_event_room = is_event;
+        let Self { machine, requests, end, has_news, .. } = self;
         let inbox = match events {
             Some(events) if is_event => {
                 // The reply to a pipelined answer may have begun before all of that was sent.
@@ -128,6 +135,10 @@ impl<S: Storage> Line<S> {
             }
             _ => requests,
         };
+        // What has been received may be all that there is no room for: a step looks at it first.
+        if *has_news && inbox.is_full() {
+            return None;
+        }
         let room = inbox.room(machine);
         if room.is_none() {
             *end = Some(End::NoRoom);
@@ -138,7 +149,7 @@ impl<S: Storage> Line<S> {
     /// Tells that so many bytes were read; 0 is the end of the stream.
     pub(crate) fn received(&mut self, length: usize, events: Option<&mut Inbox<S>>) {
         match events {
-            Some(events) if self.reads_events() => events.filled(length),
+            Some(events) if self.is_event_room => events.filled(length),
             _ => self.requests.filled(length),
         }
         self.has_news = true;
@@ -160,6 +171,9 @@ impl<S: Storage> Line<S> {
         tell: &mut dyn FnMut(&Notice<'_>),
     ) -> Step {
         loop {
+            if let Some(error) = self.surplus.take() {
+                self.note(Trouble::NoAnswer(error), tell);
+            }
             if core::mem::take(&mut self.has_news) {
                 self.take_arrived(events.as_deref_mut(), tell);
             }
@@ -208,7 +222,10 @@ impl<S: Storage> Line<S> {
                     }
                 }
                 _ if self.machine.awaits().is_some() => return Step::Read,
-                Phase::ShuttingDown => return Step::End(End::Done),
+                Phase::ShuttingDown => {
+                    self.end = Some(End::Done);
+                    return Step::End(End::Done);
+                }
                 _ => return Step::Idle,
             }
         }
@@ -221,10 +238,20 @@ impl<S: Storage> Line<S> {
     }
 
     /// Lets the machine take what has arrived.
-    fn take_arrived(&mut self, events: Option<&mut Inbox<S>>, tell: &mut dyn FnMut(&Notice<'_>)) {
-        let mut events = if self.reads_events() { events } else { None };
+    fn take_arrived(
+        &mut self,
+        mut events: Option<&mut Inbox<S>>,
+        tell: &mut dyn FnMut(&Notice<'_>),
+    ) {
+        let mut is_event = self.reads_events();
         loop {
-            let inbox = events.as_deref_mut().unwrap_or(&mut self.requests);
+            let inbox = match &mut events {
+                Some(events) if is_event => {
+                    events.adopt(&mut self.requests, &self.machine);
+                    &mut **events
+                }
+                _ => &mut self.requests,
+            };
             match inbox.take(&mut self.machine) {
                 Ok(None) => return,
                 Ok(Some(Found::Piece)) => {}
@@ -233,7 +260,18 @@ impl<S: Storage> Line<S> {
                     let is_too_large = inbox.is_too_large();
                     self.arrived(is_too_large, tell);
                 }
-                Ok(Some(Found::Outcome(outcome))) => self.replied(outcome, tell),
+                Ok(Some(Found::Outcome(outcome))) => {
+                    self.replied(outcome, tell);
+                    // What stands behind the reply to a pipelined answer is the next event.
+                    if !is_event && self.reads_events() {
+                        let Some(events) = &mut events else {
+                            self.has_news = true;
+                            return;
+                        };
+                        events.forget_event();
+                        is_event = true;
+                    }
+                }
                 Err(error) => return self.survive(error, tell),
             }
         }
@@ -390,6 +428,16 @@ impl<S: Storage> Line<S> {
         self.end.get_or_insert(End::Done);
     }
 
+    pub(crate) fn begin_anew(&mut self) {
+        self.machine.begin_anew();
+        self.requests.clear();
+        self.detail.clear();
+        self.request = 0;
+        (self.is_connected, self.is_write_broken, self.has_news) = (false, false, false);
+        (self.ending, self.end, self.surplus) = (None, None, None);
+        (self.is_answer_due, self.answered, self.to_report) = (false, None, None);
+    }
+
     /// Gives back memory that nothing stands in.
     pub(super) fn release(&mut self) {
         self.request = 0;
@@ -398,7 +446,11 @@ impl<S: Storage> Line<S> {
 
     fn host_answers(&mut self, is_pipelined: bool) -> Result<(), CommandError> {
         self.is_answer_due = true;
-        if is_pipelined { self.append_next() } else { Ok(()) }
+        if is_pipelined {
+            // Where there is no memory for both, the host asks when it has heard of the answer.
+            let _fits = self.append_next();
+        }
+        Ok(())
     }
 
     /// Fails the invocation: by a report, or at the end of its stream.
@@ -415,6 +467,7 @@ impl<S: Storage> Line<S> {
         if self.is_stream_broken() {
             return Err(CommandError::MustReconnect);
         }
+        self.drop_surplus();
         let storage = self.requests.storage();
         if storage.bytes().is_empty() {
             storage.grow(FIRST);
@@ -427,6 +480,19 @@ impl<S: Storage> Line<S> {
         self.request = length?;
         self.requests.clear_behind(self.request);
         Ok(())
+    }
+
+    /// Gives up a connection on which bytes have come that answer nothing, so that the rest of them is not
+    /// taken for the reply to what is sent now. The next step tells of it.
+    fn drop_surplus(&mut self) {
+        if self.machine.awaits().is_some() || !self.requests.is_raw() {
+            return;
+        }
+        if let Err(error) = self.requests.take(&mut self.machine) {
+            self.surplus = Some(error);
+        }
+        let _nothing_is_outstanding = self.machine.on_disconnect();
+        (self.is_connected, self.has_news, self.ending) = (false, false, None);
     }
 
     /// Encodes a report, cut to what the buffer can take.

@@ -15,7 +15,8 @@
 //! | [`End`](Step::End) | ends |
 //!
 //! A step that would block is simply asked for again later; no call has to follow at once. Bytes that
-//! arrive early, while there is still something to write, may be read at any time.
+//! arrive early, while there is still something to write, may be read at any time, and should be while a
+//! write would block: a service that refuses a large answer says so before it has read all of it.
 //!
 //! ```
 //! use lambda_proto::slot::{Slot, Step};
@@ -93,7 +94,7 @@ pub use notice::{Notice, Trouble};
 pub use pause::pause;
 pub use storage::{HeldEvent, Storage};
 
-use crate::api::Concurrency;
+use crate::api::{Concurrency, HeadIndex};
 use crate::{
     CommandError, ContentType, ErrorReport, InvocationHead, Machine, Outcome, Phase, ReceiveError,
 };
@@ -190,7 +191,8 @@ impl<S: Storage> Slot<S> {
         Self { line: Line::new(machine, requests), events: Inbox::new(events) }
     }
 
-    /// The same slot for events of at most `bytes` bytes, however much room there is.
+    /// The same slot for events of at most `bytes` bytes, however much room there is. Memory that grows
+    /// then grows to little more than that and a head.
     #[must_use]
     pub fn with_max_event(mut self, bytes: usize) -> Self {
         self.events.set_max_event(bytes);
@@ -229,6 +231,18 @@ impl<S: Storage> Slot<S> {
         self.line.connected();
     }
 
+    /// Whether nothing is in hand or on its way, so that the host may stop here and lose no invocation
+    /// that it has heard of.
+    pub fn may_stop(&self) -> bool {
+        let machine = self.machine();
+        match machine.phase() {
+            _ if self.end().is_some() => true,
+            Phase::Init => machine.awaits().is_none(),
+            Phase::Ready => !machine.is_inside_answer(),
+            Phase::Invoking | Phase::Reporting | Phase::ShuttingDown => false,
+        }
+    }
+
     /// Whether the slot does nothing but wait for an invocation, of which nothing has arrived.
     pub fn is_waiting(&self) -> bool {
         self.line.is_waiting()
@@ -240,7 +254,8 @@ impl<S: Storage> Slot<S> {
         self.line.unsent(body)
     }
 
-    /// Tells that so many of the unsent bytes were written.
+    /// Tells that so many of the unsent bytes were written. A write that takes none has
+    /// [failed](Self::write_failed).
     pub fn sent(&mut self, length: usize) {
         self.line.sent(length);
     }
@@ -251,7 +266,11 @@ impl<S: Storage> Slot<S> {
         self.line.write_failed();
     }
 
-    /// Room to read into, never empty; `None` if a head fills the memory, which ends the slot.
+    /// Room to read into, never empty; `None` if there is none, and the next step says what follows: the
+    /// end of the slot, if a head fills the memory.
+    ///
+    /// What [`unsent`](Self::unsent) has given may move: a host whose write is still under way, as in a
+    /// completion queue, reads when that is done.
     pub fn room(&mut self) -> Option<&mut [u8]> {
         self.line.room(Some(&mut self.events))
     }
@@ -278,18 +297,24 @@ impl<S: Storage> Slot<S> {
     /// The invocation in hand: what came with the event, and the event. Both are empty when there is
     /// none.
     pub fn invocation(&self) -> (InvocationHead<'_>, &[u8]) {
-        self.events.invocation()
+        match self.machine().phase() {
+            Phase::Invoking | Phase::Reporting => self.events.invocation(),
+            _ => (HeadIndex::default().on(&[]), &[]),
+        }
     }
 
     /// Takes the invocation in hand out of the slot, for hosts that answer later, or elsewhere. The
     /// slot goes on with `other` as its memory for events. `None` if nothing is in hand.
     pub fn take_event(&mut self, other: S) -> Option<HeldEvent<S>> {
-        let is_in_hand = self.machine().phase() == Phase::Invoking;
-        is_in_hand.then(|| self.events.take_event(other))
+        if self.machine().phase() != Phase::Invoking {
+            return None;
+        }
+        self.events.take_event(other)
     }
 
     /// Answers the invocation with a body of `body_length` bytes, and asks for the next one in the same
-    /// write if it is `pipelined`: see [`Machine::respond`] and [`Machine::next`].
+    /// write if it is `pipelined` and the memory has room for both: see [`Machine::respond`] and
+    /// [`Machine::next`].
     ///
     /// # Errors
     ///
@@ -342,7 +367,7 @@ impl<S: Storage> Slot<S> {
     /// # Errors
     ///
     /// Any [`CommandError`]; nothing has changed then. [`CommandError::MustReconnect`] if the service
-    /// has begun to reply.
+    /// has begun to reply, which may be a mere 100: what follows is the next step.
     pub fn chunk(&mut self, length: usize) -> Result<(), CommandError> {
         self.line.chunk(length)
     }
@@ -363,6 +388,13 @@ impl<S: Storage> Slot<S> {
     /// Any [`CommandError`]; nothing has changed then.
     pub fn fail_init(&mut self, report: &ErrorReport<'_>) -> Result<(), CommandError> {
         self.line.fail_init(report)
+    }
+
+    /// Forgets everything, as for a new process, but keeps the memory: after an [`End`] that says
+    /// [`AfterEnd::BeginAnew`]. The host drops the connection.
+    pub fn begin_anew(&mut self) {
+        self.line.begin_anew();
+        self.events.clear();
     }
 
     /// Ends the conversation, whatever is in hand. The host drops the connection.

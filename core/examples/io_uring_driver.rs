@@ -1,0 +1,341 @@
+//! A Lambda runtime on completions: io_uring, one thread, one ring, and for each slot one connection and
+//! one operation at a time. No transport crate: `Slot` says what to do next, and this file has the
+//! kernel do it.
+//!
+//! Try it with `cargo run -p lambda-lab -- run --event '{}' target/debug/examples/io_uring_driver`.
+
+use std::process::ExitCode;
+
+#[cfg(not(target_os = "linux"))]
+fn main() -> ExitCode {
+    eprintln!("io_uring_driver: no io_uring here: only Linux has it; {REMEDY}");
+    ExitCode::FAILURE
+}
+
+#[cfg(target_os = "linux")]
+fn main() -> ExitCode {
+    let Err(error) = linux::run();
+    eprintln!("io_uring_driver: {error}");
+    ExitCode::FAILURE
+}
+
+const REMEDY: &str =
+    "use the crate lambda-proto-mio or lambda-proto-std, or the example tokio_driver";
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::convert::Infallible;
+    use std::error::Error;
+    use std::hash::{BuildHasher, RandomState};
+    use std::io;
+    use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+    use std::os::fd::{AsRawFd, FromRawFd};
+    use std::time::{Duration, Instant};
+
+    use io_uring::types::{Fd, Timespec};
+    use io_uring::{IoUring, opcode, squeue};
+    use lambda_proto::slot::{AfterEnd, Slot, Step, Storage, pause};
+    use lambda_proto::{Concurrency, Endpoint, Machine, limits};
+
+    /// How long to try without any connection before giving up.
+    const PATIENCE: Duration = Duration::from_secs(60);
+    /// How long one attempt may take.
+    static MAX_ATTEMPT: Timespec = Timespec::new().sec(2);
+
+    // Operations; with the number of the lane they are the user data.
+    const PAUSE: u64 = 0;
+    const CONNECT: u64 = 1;
+    const TIME_LIMIT: u64 = 2;
+    const WRITE: u64 = 3;
+    const POLL: u64 = 4;
+    const READ: u64 = 5;
+
+    /// What the function does: it gives the event back.
+    fn handle(event: &[u8]) -> Vec<u8> {
+        event.to_vec()
+    }
+
+    pub(super) fn run() -> Result<Infallible, Box<dyn Error>> {
+        let slots = std::env::var("AWS_LAMBDA_MAX_CONCURRENCY").ok().and_then(|it| it.parse().ok());
+        let slots: u32 = slots.unwrap_or(1).max(1);
+        // A lane that connects has two operations, one of them its time limit.
+        let entries = slots.saturating_mul(2);
+        let mut ring = IoUring::builder().setup_clamp().build(entries).map_err(refused)?;
+        let address = std::env::var("AWS_LAMBDA_RUNTIME_API").map_err(|error| {
+            format!("AWS_LAMBDA_RUNTIME_API: {error}; it says where the service is")
+        })?;
+        let endpoint = Endpoint::parse(&address)?;
+        let concurrency = if slots == 1 { Concurrency::Single } else { Concurrency::Multi };
+
+        let lanes = (0..u64::from(slots)).map(|number| Lane::new(number, &endpoint, concurrency));
+        // Neither moved nor freed from now on: the kernel may use them even when this function returns.
+        let lanes = lanes.collect::<Vec<_>>().leak();
+        for lane in &mut *lanes {
+            submit(&mut ring, &lane.advance()?)?;
+        }
+        let mut end = None;
+        loop {
+            // No timeout: the process may be frozen for hours while it waits for an event.
+            match ring.submit_and_wait(1) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                    return Err(error.into());
+                }
+                _ => {}
+            }
+            loop {
+                let Some(completion) = ring.completion().next() else { break };
+                let (number, op) = (completion.user_data() >> 8, completion.user_data() & 0xff);
+                let lane = &mut lanes[number as usize];
+                match lane.completed(op, completion.result()) {
+                    Ok(operations) => submit(&mut ring, &operations)?,
+                    Err(error) => {
+                        lane.slot.shut_down();
+                        // The others end when they have answered what they have in hand.
+                        lanes.iter_mut().for_each(|lane| lane.is_stopping = true);
+                        end.get_or_insert(error);
+                    }
+                }
+            }
+            if let Some(error) = end.take_if(|_| lanes.iter().all(|lane| lane.slot.may_stop())) {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Says why there is no io_uring, and what there is instead.
+    fn refused(error: io::Error) -> String {
+        let cause = match error.raw_os_error() {
+            Some(libc::ENOSYS) => "the kernel has none, or a seccomp filter hides it",
+            Some(libc::EPERM | libc::EACCES) => {
+                "a container's seccomp filter or the sysctl kernel.io_uring_disabled forbids it"
+            }
+            Some(libc::ENOMEM) => "the limit of locked memory (ulimit -l) is too low for it",
+            _ => "the kernel refuses it",
+        };
+        format!("no io_uring here: {cause} ({error}); {}", super::REMEDY)
+    }
+
+    fn submit(ring: &mut IoUring, operations: &[squeue::Entry]) -> io::Result<()> {
+        // SAFETY: operations point to a static, into a lane, and to the memory of its slot and answer.
+        // Lanes are never moved or freed. A lane has one operation at a time, besides a time limit,
+        // which points to a static; and what it points to is not touched before it is completed, as
+        // only `completed` and `advance` change it, and both give the next operation.
+        while unsafe { ring.submission().push_multiple(operations) }.is_err() {
+            // The queue is full.
+            ring.submit()?;
+        }
+        Ok(())
+    }
+
+    /// What to ask the kernel for next.
+    type Operations = Result<Vec<squeue::Entry>, Box<dyn Error>>;
+
+    /// A slot with its connection, and what the kernel is given pointers to.
+    struct Lane {
+        number: u64,
+        slot: Slot<Memory>,
+        answer: Vec<u8>,
+        socket: Option<TcpStream>,
+        /// The socket took less than it was given.
+        is_full: bool,
+        is_stopping: bool,
+        concurrency: Concurrency,
+        /// When the lane began to try to connect, and how often in a row it has failed.
+        began: Instant,
+        failed: u32,
+        pause: Timespec,
+        address: libc::sockaddr_in,
+        parts: [libc::iovec; 3],
+    }
+
+    impl Lane {
+        fn new(number: u64, endpoint: &Endpoint, concurrency: Concurrency) -> Self {
+            let machine = Machine::with_concurrency(endpoint.clone(), concurrency);
+            let slot = Slot::new(machine, Memory(vec![]), Memory(vec![]));
+            Self {
+                number,
+                slot: slot.with_max_event(limits::MAX_PAYLOAD),
+                answer: Vec::new(),
+                socket: None,
+                is_full: false,
+                is_stopping: false,
+                concurrency,
+                began: Instant::now(),
+                failed: 0,
+                pause: Timespec::new(),
+                address: ipv4([0; 4], 0),
+                parts: [part(&[]); 3],
+            }
+        }
+
+        /// Does what the slot asks for, as far as that goes without the kernel.
+        fn advance(&mut self) -> Operations {
+            loop {
+                let step = self.slot.step(|notice| eprintln!("io_uring_driver: {notice}"));
+                if !self.slot.is_connected() {
+                    self.socket = None;
+                }
+                match step {
+                    Step::Connect { losses } => {
+                        self.began = Instant::now();
+                        // The first loss is an ordinary one, of a connection that went stale.
+                        self.failed = losses.saturating_sub(1);
+                        return self.wait(back_off(self.failed));
+                    }
+                    // A service may reply before it has read everything, and read no more.
+                    Step::Write if self.is_full => {
+                        let events = (libc::POLLIN | libc::POLLOUT) as u32;
+                        return self.ask(POLL, opcode::PollAdd::new(self.fd(), events).build());
+                    }
+                    Step::Write => {
+                        self.parts = self.slot.unsent(&self.answer).map(part);
+                        let write = opcode::Writev::new(self.fd(), self.parts.as_ptr(), 3);
+                        return self.ask(WRITE, write.build());
+                    }
+                    Step::Read => return self.read(),
+                    Step::Idle if self.is_stopping => return Ok(vec![]),
+                    Step::Idle => self.slot.ask()?,
+                    Step::InHand => {
+                        self.answer = handle(self.slot.invocation().1);
+                        self.slot.respond(None, self.answer.len(), false)?;
+                    }
+                    Step::Answered(_) => self.answer = Vec::new(),
+                    Step::End(end) => match end.then(self.concurrency) {
+                        AfterEnd::EndAll => return Err(end.into()),
+                        AfterEnd::BeginAnew => {
+                            eprintln!("io_uring_driver: a slot begins anew: {end}");
+                            self.slot.begin_anew();
+                            (self.socket, self.began, self.failed) = (None, Instant::now(), 0);
+                            return self.wait(Duration::from_secs(1));
+                        }
+                    },
+                }
+            }
+        }
+
+        /// Goes on behind an operation.
+        fn completed(&mut self, op: u64, result: i32) -> Operations {
+            let done = usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result));
+            match (op, done) {
+                (TIME_LIMIT, _) => return Ok(vec![]),
+                (PAUSE, _) => return self.connect().or_else(|error| self.not_connected(&error)),
+                (CONNECT, Ok(_)) => self.slot.connected(),
+                // By its time limit.
+                (CONNECT, _) if result == -libc::ECANCELED => {
+                    return self.not_connected(&io::ErrorKind::TimedOut.into());
+                }
+                (CONNECT, Err(error)) => return self.not_connected(&error),
+                (WRITE, Ok(length)) if length > 0 => {
+                    self.slot.sent(length);
+                    self.is_full = self.slot.machine().unsent_len() > 0;
+                }
+                (WRITE, _) => self.slot.write_failed(),
+                (POLL, _) if result == i32::from(libc::POLLOUT) => self.is_full = false,
+                (POLL, _) => return self.read(),
+                (_, Ok(length)) => self.slot.received(length),
+                (_, Err(_)) => self.slot.lost(),
+            }
+            self.advance()
+        }
+
+        fn read(&mut self) -> Operations {
+            let fd = self.fd();
+            // Without room the slot ends, and its next step says so.
+            let Some(room) = self.slot.room() else { return self.advance() };
+            let length = u32::try_from(room.len()).unwrap_or(u32::MAX);
+            let read = opcode::Read::new(fd, room.as_mut_ptr(), length).build();
+            self.ask(READ, read)
+        }
+
+        fn wait(&mut self, pause: Duration) -> Operations {
+            self.pause = pause.into();
+            self.ask(PAUSE, opcode::Timeout::new(&self.pause).build())
+        }
+
+        /// Connects by IPv4, which Lambda's address is. A name is looked up here, and all lanes wait.
+        fn connect(&mut self) -> io::Result<Vec<squeue::Entry>> {
+            let endpoint = self.slot.machine().endpoint();
+            let mut found = (endpoint.host(), endpoint.port()).to_socket_addrs()?;
+            let Some(SocketAddr::V4(address)) = found.find(SocketAddr::is_ipv4) else {
+                return Err(io::ErrorKind::AddrNotAvailable.into());
+            };
+            self.address = ipv4(address.ip().octets(), address.port());
+            // SAFETY: the call takes no pointers, and nobody else has the descriptor that it makes.
+            let socket = unsafe {
+                match libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) {
+                    -1 => return Err(io::Error::last_os_error()),
+                    fd => TcpStream::from_raw_fd(fd),
+                }
+            };
+            socket.set_nodelay(true)?;
+            (self.socket, self.is_full) = (Some(socket), false);
+            let length = size_of_val(&self.address) as libc::socklen_t;
+            let connect = opcode::Connect::new(self.fd(), (&raw const self.address).cast(), length);
+            let connect = connect.build().flags(squeue::Flags::IO_LINK);
+            let limit = opcode::LinkTimeout::new(&MAX_ATTEMPT).build();
+            Ok(vec![self.tag(CONNECT, connect), self.tag(TIME_LIMIT, limit)])
+        }
+
+        fn not_connected(&mut self, error: &io::Error) -> Operations {
+            self.socket = None;
+            let address = self.slot.machine().endpoint().authority();
+            if self.began.elapsed() >= PATIENCE {
+                let waited = format!("no connection to {address} for {PATIENCE:?}");
+                return Err(format!("{waited}, giving up: {error}").into());
+            }
+            eprintln!("io_uring_driver: no connection to {address}, trying again: {error}");
+            self.failed = self.failed.saturating_add(1);
+            self.wait(back_off(self.failed))
+        }
+
+        fn ask(&self, op: u64, operation: squeue::Entry) -> Operations {
+            Ok(vec![self.tag(op, operation)])
+        }
+
+        fn tag(&self, op: u64, operation: squeue::Entry) -> squeue::Entry {
+            operation.user_data(self.number << 8 | op)
+        }
+
+        /// The connection. Where there is none, the kernel has an error for -1.
+        fn fd(&self) -> Fd {
+            Fd(self.socket.as_ref().map_or(-1, AsRawFd::as_raw_fd))
+        }
+    }
+
+    fn back_off(failed: u32) -> Duration {
+        // The keys of a new `RandomState` are random, so that lanes do not call in step.
+        pause(failed, RandomState::new().hash_one(()) as u32)
+    }
+
+    fn part(bytes: &[u8]) -> libc::iovec {
+        libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }
+    }
+
+    fn ipv4(octets: [u8; 4], port: u16) -> libc::sockaddr_in {
+        libc::sockaddr_in {
+            sin_family: libc::AF_INET as libc::sa_family_t,
+            sin_port: port.to_be(),
+            sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(octets) },
+            sin_zero: [0; 8],
+        }
+    }
+
+    /// Memory that grows to what it has to hold, and stays.
+    struct Memory(Vec<u8>);
+
+    impl Storage for Memory {
+        fn bytes(&self) -> &[u8] {
+            &self.0
+        }
+
+        fn bytes_mut(&mut self) -> &mut [u8] {
+            &mut self.0
+        }
+
+        fn grow(&mut self, length: usize) {
+            if length > self.0.len() {
+                self.0.resize(length, 0);
+            }
+        }
+    }
+}

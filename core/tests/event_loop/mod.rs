@@ -1,0 +1,393 @@
+//! A host whose sockets never block, and a service that answers as it should, both in memory.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+mod service;
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use lambda_proto::slot::{Answer, End, Slot, Step, Storage};
+use lambda_proto::{Concurrency, ContentType, Endpoint, ErrorReport, Machine};
+pub(crate) use service::*;
+
+pub(crate) const REPORT: ErrorReport<'static> = ErrorReport::new("Function.Broken", "it broke");
+
+/// Memory that is gone when it is given back.
+pub(crate) struct Memory {
+    bytes: Vec<u8>,
+    most: usize,
+    pub(crate) held: Rc<Cell<usize>>,
+    pub(crate) releases: Rc<Cell<usize>>,
+}
+
+impl Memory {
+    pub(crate) fn new(most: usize) -> Self {
+        Self { bytes: Vec::new(), most, held: Rc::default(), releases: Rc::default() }
+    }
+}
+
+impl Storage for Memory {
+    fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    fn grow(&mut self, length: usize) {
+        let length = length.min(self.most).max(self.bytes.len());
+        self.bytes.resize(length, 0);
+        self.held.set(length);
+    }
+
+    fn release(&mut self) {
+        self.bytes = Vec::new();
+        self.held.set(0);
+        self.releases.set(self.releases.get() + 1);
+    }
+}
+
+/// How much the sockets do at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    pub(crate) writes: usize,
+    pub(crate) reads: usize,
+    /// Each bit is an operation that would block, the lowest one first, again and again.
+    pub(crate) blocks: u64,
+    pub(crate) early: Early,
+}
+
+/// When bytes are read that no step has asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Early {
+    Never,
+    /// Whenever they are there, with a step before and after each read.
+    BetweenSteps,
+    /// As soon as they are there, also right behind a write and right before a command.
+    AtOnce,
+}
+
+pub(crate) const ALL: Pace =
+    Pace { writes: usize::MAX, reads: usize::MAX, blocks: 0, early: Early::Never };
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// The test answers itself.
+    Hold,
+    Respond(Vec<u8>, bool),
+    Fail,
+    GiveUp,
+    Stream(Vec<Vec<u8>>, bool),
+    /// A stream that ends with an error.
+    StreamThenFail(Vec<Vec<u8>>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// An invocation is in hand that the test holds.
+    InHand,
+    /// Nothing is asked for, and the test wants it so.
+    Idle,
+    /// The service has no more events, and the slot waits for one.
+    Waiting,
+    Ended(End),
+}
+
+pub(crate) struct Loop {
+    pub(crate) slot: Slot<Memory>,
+    pub(crate) service: Service,
+    pub(crate) pace: Pace,
+    pub(crate) cut: Option<Cut>,
+    /// The first is for the first invocation; the last one goes on for all others.
+    pub(crate) plans: VecDeque<Plan>,
+    /// Whether events are taken out of the slot.
+    pub(crate) takes_events: bool,
+    /// Whether it asks for no more invocations.
+    pub(crate) stops: bool,
+    pub(crate) handed: Vec<(String, Vec<u8>)>,
+    pub(crate) told: Vec<(String, Answer)>,
+    pub(crate) notices: Vec<String>,
+    pub(crate) losses: Vec<u32>,
+    pub(crate) turns: usize,
+    /// Memory of the slot's events.
+    pub(crate) held: Rc<Cell<usize>>,
+    pub(crate) releases: Rc<Cell<usize>>,
+    wire: Option<Wire>,
+    operations: u32,
+    due: Option<String>,
+    body: Vec<u8>,
+    stream: Option<(VecDeque<Vec<u8>>, Plan)>,
+}
+
+/// Steps after which a loop is said to turn for ever.
+const MOST_TURNS: usize = 300_000;
+
+impl Loop {
+    pub(crate) fn new(pace: Pace, events: &[(&str, Vec<u8>)], plans: &[Plan]) -> Self {
+        Self::with_concurrency(Concurrency::Single, pace, events, plans)
+    }
+
+    pub(crate) fn with_concurrency(
+        concurrency: Concurrency,
+        pace: Pace,
+        events: &[(&str, Vec<u8>)],
+        plans: &[Plan],
+    ) -> Self {
+        let endpoint = Endpoint::parse("127.0.0.1:9001").unwrap();
+        let machine = Machine::with_concurrency(endpoint, concurrency);
+        let memory = Memory::new(1 << 20);
+        let (held, releases) = (memory.held.clone(), memory.releases.clone());
+        let events = events.iter().map(|(id, bytes)| (id.to_string(), bytes.clone())).collect();
+        Self {
+            slot: Slot::new(machine, memory, Memory::new(1 << 20)),
+            service: Service { events, ..Service::default() },
+            pace,
+            cut: None,
+            plans: plans.iter().cloned().collect(),
+            takes_events: false,
+            stops: false,
+            handed: Vec::new(),
+            told: Vec::new(),
+            notices: Vec::new(),
+            losses: Vec::new(),
+            turns: 0,
+            held,
+            releases,
+            wire: None,
+            operations: 0,
+            due: None,
+            body: Vec::new(),
+            stream: None,
+        }
+    }
+
+    /// Turns until there is nothing more to do.
+    pub(crate) fn run(&mut self) -> Stop {
+        loop {
+            if let Some(stop) = self.turn() {
+                return stop;
+            }
+        }
+    }
+
+    pub(crate) fn step(&mut self) -> Step {
+        let step = self.slot.step(|notice| self.notices.push(notice.to_string()));
+        if !self.slot.is_connected() {
+            self.wire = None;
+        }
+        step
+    }
+
+    pub(crate) fn turn(&mut self) -> Option<Stop> {
+        self.turns += 1;
+        assert!(self.turns < MOST_TURNS, "it turns for ever");
+        if self.pace.early == Early::AtOnce && self.is_readable() && !self.would_block() {
+            self.read();
+        }
+        let step = self.step();
+        let is_early = matches!(step, Step::Write | Step::Idle | Step::InHand)
+            && self.pace.early == Early::BetweenSteps;
+        if is_early && self.is_readable() && !self.would_block() {
+            self.read();
+            return None;
+        }
+        match step {
+            Step::Connect { losses } => {
+                self.losses.push(losses);
+                self.service.connections.push(Vec::new());
+                let is_first = self.losses.len() == 1;
+                self.wire = Some(Wire { is_first, ..Wire::default() });
+                self.slot.connected();
+                self.cut_if_due();
+            }
+            Step::Write => self.write(),
+            Step::Read if self.is_readable() => {
+                if !self.would_block() {
+                    self.read();
+                }
+            }
+            Step::Read => {
+                assert!(self.slot.is_waiting(), "it waits for what will never come");
+                assert!(self.service.events.is_empty(), "it waits, but has not asked");
+                return Some(Stop::Waiting);
+            }
+            Step::Idle if self.stops => return Some(Stop::Idle),
+            Step::Idle => self.slot.ask().unwrap(),
+            Step::InHand => return self.in_hand(),
+            Step::Answered(answer) => {
+                let id = self.due.take().expect("an answer's fate is told, but none is due");
+                self.told.push((id, answer));
+                // Nothing of it may be needed any more.
+                self.body.clear();
+                self.stream = None;
+            }
+            Step::End(end) => {
+                assert_eq!(self.due, None, "it ends without a word about the answer");
+                assert_eq!(self.step(), Step::End(end));
+                return Some(Stop::Ended(end));
+            }
+        }
+        None
+    }
+
+    fn in_hand(&mut self) -> Option<Stop> {
+        if self.stream.is_some() {
+            self.go_on_streaming();
+            return None;
+        }
+        assert_eq!(self.due, None);
+        let (head, body) = self.slot.invocation();
+        let (id, body) = (head.request_id().to_owned(), body.to_vec());
+        if self.takes_events {
+            let other = Memory::new(1 << 20);
+            (self.held, self.releases) = (other.held.clone(), other.releases.clone());
+            let event = self.slot.take_event(other).unwrap();
+            assert_eq!((event.head().request_id(), event.body()), (&*id, &*body));
+        }
+        // A connection that is lost while the test holds it brings it here once more.
+        if self.handed.last().is_none_or(|last| last.0 != id) {
+            self.handed.push((id, body));
+        }
+        let plan = match self.plans.len() {
+            0 | 1 => self.plans.front().cloned().unwrap_or(Plan::Hold),
+            _ => self.plans.pop_front().unwrap(),
+        };
+        if plan == Plan::Hold {
+            return Some(Stop::InHand);
+        }
+        self.answer(&plan);
+        None
+    }
+
+    pub(crate) fn answer(&mut self, plan: &Plan) {
+        let Self { slot, notices, .. } = self;
+        let mut tell = |notice: &lambda_proto::slot::Notice<'_>| notices.push(notice.to_string());
+        match plan {
+            Plan::Hold => return,
+            Plan::Respond(body, is_pipelined) => {
+                self.body.clone_from(body);
+                slot.respond(Some(ContentType::JSON), body.len(), *is_pipelined).unwrap();
+            }
+            Plan::Fail => slot.fail(&REPORT, &mut tell).unwrap(),
+            Plan::GiveUp => slot.give_up(&mut tell).unwrap(),
+            Plan::Stream(pieces, _) | Plan::StreamThenFail(pieces) => {
+                slot.stream(ContentType::TEXT).unwrap();
+                self.stream = Some((pieces.iter().cloned().collect(), plan.clone()));
+            }
+        }
+        self.due = Some(self.handed.last().unwrap().0.clone());
+    }
+
+    fn go_on_streaming(&mut self) {
+        let (pieces, plan) = self.stream.as_mut().unwrap();
+        if let Some(piece) = pieces.pop_front() {
+            self.slot.chunk(piece.len()).unwrap();
+            self.body = piece;
+            return;
+        }
+        self.body.clear();
+        match plan {
+            Plan::Stream(_, is_pipelined) => self.slot.finish(*is_pipelined).unwrap(),
+            _ => self.slot.fail(&REPORT, |_| {}).unwrap(),
+        }
+        self.stream = None;
+    }
+
+    fn would_block(&mut self) -> bool {
+        self.operations += 1;
+        self.pace.blocks >> (self.operations % 64) & 1 == 1
+    }
+
+    pub(crate) fn is_readable(&self) -> bool {
+        self.wire.as_ref().is_some_and(|wire| !wire.out.is_empty() || wire.cut.is_some())
+    }
+
+    /// The service says something unasked.
+    pub(crate) fn say(&mut self, bytes: &[u8]) {
+        self.wire.as_mut().expect("no connection").out.extend(bytes);
+    }
+
+    /// The connection is lost, which the host has not noticed yet.
+    pub(crate) fn cut(&mut self, how: How) {
+        let wire = self.wire.as_mut().expect("no connection");
+        wire.cut = Some(how);
+        wire.deaf = Some(After::Discard);
+        if how != How::Broken {
+            wire.out.clear();
+        }
+    }
+
+    fn cut_if_due(&mut self) {
+        let Some(wire) = self.wire.as_mut().filter(|wire| wire.is_first && wire.cut.is_none())
+        else {
+            return;
+        };
+        match self.cut {
+            Some(Cut::Sent(at, how)) if at == wire.taken => self.cut(how),
+            Some(Cut::Received(at, how)) if at == wire.given => {
+                wire.out.clear();
+                self.cut(how);
+            }
+            _ => {}
+        }
+    }
+
+    /// Reads once, which does not block.
+    pub(crate) fn read(&mut self) {
+        let Some(wire) = &mut self.wire else { return };
+        if wire.out.is_empty() && wire.cut == Some(How::Reset) {
+            return self.slot.lost();
+        }
+        let mut most = self.pace.reads;
+        if let (Some(Cut::Received(at, _)), true) = (self.cut, wire.is_first) {
+            most = most.min(at.saturating_sub(wire.given));
+        }
+        let Some(room) = self.slot.room() else { return };
+        assert!(!room.is_empty(), "no room to read into");
+        let length = room.len().min(most).min(wire.out.len());
+        for (to, from) in room.iter_mut().zip(wire.out.drain(..length)) {
+            *to = from;
+        }
+        wire.given += length;
+        self.slot.received(length);
+        self.cut_if_due();
+    }
+
+    fn write(&mut self) {
+        let bytes = self.slot.unsent(&self.body).concat();
+        assert_eq!(bytes.len(), self.slot.machine().unsent_len(), "bytes of the answer are gone");
+        let is_blocked = self.would_block();
+        let wire = self.wire.as_mut().expect("a write without a connection");
+        if is_blocked || wire.deaf == Some(After::Block) {
+            // Whoever cannot write reads what is there.
+            if !wire.out.is_empty() {
+                self.read();
+            }
+            return;
+        }
+        match wire.cut {
+            Some(How::Reset) => return self.slot.lost(),
+            Some(How::Broken) => return self.slot.write_failed(),
+            Some(How::Closed) => return self.slot.sent(bytes.len()),
+            None => {}
+        }
+        let mut most = self.pace.writes;
+        if wire.is_first {
+            // Nothing is taken beyond the places where something happens.
+            let cut = match self.cut {
+                Some(Cut::Sent(at, _)) => Some(at),
+                _ => None,
+            };
+            let next = self.service.interjections.front().map(|what| what.at);
+            for place in [cut, next].into_iter().flatten().filter(|at| *at > wire.taken) {
+                most = most.min(place - wire.taken);
+            }
+        }
+        let length = bytes.len().min(most);
+        self.service.take(wire, &bytes[..length]);
+        self.slot.sent(length);
+        self.cut_if_due();
+    }
+}

@@ -1,0 +1,449 @@
+//! The slot under an event loop whose sockets take and give as much as they like.
+
+mod event_loop;
+
+use core::time::Duration;
+
+use event_loop::{
+    ACCEPTED, ALL, After, Early, How, Interjection, Loop, Memory, Pace, Plan, REPORT, Stop, event,
+    refusal, whole,
+};
+use lambda_proto::api::Call;
+use lambda_proto::slot::{AfterEnd, Answer, End, Slot, Step, pause};
+use lambda_proto::{CommandError, Concurrency, ContentType, Endpoint, Machine, Outcome, Phase};
+
+const SIZES: [usize; 6] = [1, 2, 3, 7, 64, usize::MAX];
+
+/// Never; between any two operations; now and then; almost always.
+const BLOCKS: [u64; 4] = [0, 0xaaaa_aaaa_aaaa_aaaa, 0x1248_0102_4810_0c07, !0x0001_0000_0100_0001];
+
+fn paces() -> impl Iterator<Item = Pace> {
+    SIZES.into_iter().flat_map(|writes| {
+        SIZES.into_iter().flat_map(move |reads| {
+            BLOCKS.into_iter().flat_map(move |blocks| {
+                [Early::Never, Early::BetweenSteps].map(|early| Pace {
+                    writes,
+                    reads,
+                    blocks,
+                    early,
+                })
+            })
+        })
+    })
+}
+
+fn slow(writes: usize, reads: usize) -> Pace {
+    Pace { writes, reads, blocks: BLOCKS[2], early: Early::BetweenSteps }
+}
+
+fn respond(body: &[u8], is_pipelined: bool) -> Plan {
+    Plan::Respond(body.to_vec(), is_pipelined)
+}
+
+fn stream(pieces: &[&[u8]], is_pipelined: bool) -> Plan {
+    Plan::Stream(pieces.iter().map(|piece| piece.to_vec()).collect(), is_pipelined)
+}
+
+fn known(call: Call, status: u16) -> Answer {
+    Answer::Known(Outcome::new(call, status))
+}
+
+/// A loop that has its first invocation in hand.
+fn in_hand(pace: Pace, events: &[(&str, Vec<u8>)]) -> Loop {
+    let mut host = Loop::new(pace, events, &[Plan::Hold]);
+    assert_eq!(host.run(), Stop::InHand);
+    host
+}
+
+fn slot_of(events: usize, requests: usize) -> Slot<Memory> {
+    let machine = Machine::new(Endpoint::parse("127.0.0.1:9001").unwrap());
+    Slot::new(machine, Memory::new(events), Memory::new(requests))
+}
+
+#[test]
+fn conversations_are_the_same_whatever_sockets_take_and_give_and_whenever_they_block() {
+    let body: Vec<u8> = (0..=255).collect();
+    for is_pipelined in [false, true] {
+        let plans = [
+            respond(b"one", is_pipelined),
+            respond(&body, is_pipelined),
+            Plan::Fail,
+            stream(&[b"hello", b"", &body], is_pipelined),
+            Plan::GiveUp,
+            Plan::StreamThenFail(vec![b"half".to_vec()]),
+            respond(b"", is_pipelined),
+        ];
+        let events: Vec<_> = ["a", "b", "c", "d", "e", "f", "g"]
+            .into_iter()
+            .zip([0, 0, 7, 100, 1, 256, 0])
+            .map(|(id, chunk)| (id, event(id, &body[..body.len() / id.len()], chunk)))
+            .collect();
+        let run = |pace: Pace| {
+            let mut host = Loop::new(pace, &events, &plans);
+            host.takes_events = pace.writes == 3;
+            assert_eq!(host.run(), Stop::Waiting, "{pace:?}");
+            assert!(host.handed.iter().all(|(_, event)| *event == body), "{pace:?}");
+            assert_eq!((host.handed.len(), host.told.len()), (7, 7), "{pace:?}");
+            (host.service.connections, host.service.accepted, host.notices)
+        };
+        let expected = run(ALL);
+        assert_eq!(expected.0.len(), 1);
+        assert_eq!(expected.1.len(), 7);
+        for pace in paces() {
+            assert!(run(pace) == expected, "pipelined: {is_pipelined}, {pace:?}");
+        }
+    }
+}
+
+#[test]
+fn a_reply_that_begins_before_a_pipelined_answer_is_written_is_read_with_the_event_behind_it() {
+    let body = vec![b'x'; 40];
+    let event_b = event("b", &vec![b'y'; 3000], 999);
+    let events = [("a", event("a", b"1", 0)), ("b", event_b)];
+    let mut probe = Loop::new(ALL, &events, &[respond(&body, true), Plan::Hold]);
+    assert_eq!(probe.run(), Stop::InHand);
+    let all = probe.service.connections[0].len();
+    let next = whole(&probe.service.connections[0]).unwrap().1;
+    for at in [next + 1, next + 200, all - next - 10, all - next, all - 1] {
+        for begun in 1..ACCEPTED.len() {
+            for reads in [1, 5, usize::MAX] {
+                let pace = Pace { writes: 50, reads, blocks: 0, early: Early::BetweenSteps };
+                let mut host = Loop::new(pace, &events, &[respond(&body, true), Plan::Hold]);
+                // While all of `next` is missing, the service would finish its reply as soon as it
+                // has the answer, so the rest may come with the event, or long before it.
+                let bytes = ACCEPTED[..begun].to_vec();
+                let what = Interjection { at, bytes, then: After::ReplyBegun };
+                if at < all - next {
+                    host.service.interjections.push_back(what);
+                } else {
+                    // The answer is whole, its reply comes in two pieces.
+                    host.service.accepts = Some(ACCEPTED.to_vec());
+                    host.pace.writes = 1;
+                    host.pace.reads = begun;
+                }
+                assert_eq!(host.run(), Stop::InHand, "at {at}, {begun} begun, reads of {reads}");
+                assert_eq!(host.handed[1], ("b".into(), vec![b'y'; 3000]), "at {at}, {begun}");
+                assert_eq!(host.told.len(), 1);
+                assert_eq!((host.losses.len(), host.notices.len()), (1, 0), "{:?}", host.notices);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_refusal_of_a_large_body_in_the_middle_of_it_is_known_and_the_next_conversation_fine() {
+    let large = vec![b'x'; 100_000];
+    let events = [("a", event("a", b"1", 0)), ("b", event("b", b"2", 0))];
+    for is_pipelined in [false, true] {
+        for then in [After::Discard, After::Block] {
+            for at in [400, 5_000, 60_000] {
+                let early = Pace { early: Early::BetweenSteps, ..ALL };
+                for pace in [early, slow(700, 1), slow(3000, 9)] {
+                    let plans = [respond(&large, is_pipelined), respond(b"small", is_pipelined)];
+                    let mut host = Loop::new(pace, &events, &plans);
+                    let mut bytes = refusal(413);
+                    if then == After::Discard {
+                        // Perhaps all is written before it is read, and the connection still of no use.
+                        bytes.splice(17..17, *b"Connection: close\r\n");
+                    }
+                    host.service.interjections.push_back(Interjection { at, bytes, then });
+                    assert_eq!(host.run(), Stop::Waiting);
+                    assert_eq!(host.told[0].1, known(Call::Response, 413));
+                    assert_eq!(host.handed[1], ("b".into(), b"2".to_vec()));
+                    assert_eq!(host.losses, [0, 0]);
+                    assert_eq!(host.service.accepted[0].body, b"small");
+                    assert!(host.service.connections[1].starts_with(b"GET "));
+                    assert_eq!(host.notices.len(), 1, "{:?}", host.notices);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_piece_of_a_stream_that_blocks_half_way_goes_on_where_it_stopped() {
+    let mut host = in_hand(ALL, &[("a", event("a", b"1", 0))]);
+    host.answer(&stream(&[&[b'x'; 300], &[b'y'; 5]], false));
+    // Almost everything blocks, a write takes seven bytes.
+    host.pace = Pace { writes: 7, reads: 1, blocks: BLOCKS[3], early: Early::Never };
+    assert_eq!(host.run(), Stop::Waiting);
+    let expected = [[b'x'; 300].to_vec(), b"yyyyy".to_vec()].concat();
+    assert_eq!(host.service.accepted[0].body, expected);
+    assert_eq!(host.told, [("a".into(), known(Call::Response, 202))]);
+}
+
+#[test]
+fn no_piece_is_taken_while_the_one_before_is_half_written() {
+    let mut host = in_hand(ALL, &[("a", event("a", b"1", 0))]);
+    host.slot.stream(ContentType::TEXT).unwrap();
+    assert_eq!(host.step(), Step::Write);
+    assert!(matches!(host.slot.chunk(1), Err(CommandError::Unsent { .. })));
+    assert!(matches!(host.slot.finish(true), Err(CommandError::Unsent { .. })));
+    let head = host.slot.machine().unsent_len();
+    host.slot.sent(head);
+    assert_eq!(host.step(), Step::InHand);
+    host.slot.chunk(3).unwrap();
+    host.slot.sent(2);
+    assert!(matches!(host.slot.chunk(1), Err(CommandError::Unsent { .. })));
+    assert_eq!(host.slot.unsent(b"abc").concat(), b"\nabc");
+}
+
+#[test]
+fn an_early_reply_to_a_stream_is_known_before_its_end_and_no_piece_is_taken_once_it_has_begun() {
+    let reply = refusal(413);
+    for begun in 1..reply.len() {
+        let mut host = in_hand(ALL, &[("a", event("a", b"1", 0)), ("b", event("b", b"2", 0))]);
+        host.answer(&stream(&[b"never sent"], false));
+        assert_eq!(host.turn(), None); // the head is written
+        assert_eq!(host.step(), Step::InHand);
+        host.say(&reply[..begun]);
+        host.read();
+        // Before the slot has looked at it, and after that.
+        for _ in 0..2 {
+            assert_eq!(host.slot.chunk(5), Err(CommandError::MustReconnect), "{begun} bytes");
+            assert_eq!(host.slot.finish(false), Err(CommandError::MustReconnect), "{begun} bytes");
+            assert_eq!(host.step(), Step::Read);
+        }
+        host.say(&reply[begun..]);
+        assert_eq!(host.run(), Stop::InHand);
+        assert_eq!(host.told, [("a".into(), known(Call::Response, 413))]);
+        assert_eq!(host.handed[1].0, "b");
+        assert_eq!(host.service.connections.len(), 2);
+    }
+}
+
+#[test]
+fn a_stream_that_is_answered_in_mid_piece_is_over_though_its_piece_is_never_taken() {
+    let events = [("a", event("a", b"1", 0)), ("b", event("b", b"2", 0))];
+    for reads in SIZES {
+        let mut host =
+            Loop::new(slow(64, reads), &events, &[stream(&[&[b'x'; 5000]], true), Plan::Hold]);
+        let bytes = refusal(410);
+        host.service.interjections.push_back(Interjection { at: 1000, bytes, then: After::Block });
+        assert_eq!(host.run(), Stop::InHand, "reads of {reads}");
+        assert_eq!(host.told, [("a".into(), known(Call::Response, 410))]);
+        assert_eq!(host.handed[1].0, "b");
+    }
+}
+
+#[test]
+fn an_interim_reply_changes_nothing_wherever_it_comes() {
+    let events = [("a", event("a", b"1", 0)), ("b", event("b", b"2", 0))];
+    let plans = || [stream(&[b"hello", &[b'x'; 50]], true), respond(&[b'y'; 30], true), Plan::Hold];
+    let mut probe = Loop::new(ALL, &events, &plans());
+    assert_eq!(probe.run(), Stop::Waiting);
+    let sent = &probe.service.connections[0];
+    let asked = whole(sent).unwrap().1;
+    // From the first byte of the answer on: before it, nothing is awaited.
+    for at in asked + 1..sent.len() - asked {
+        if sent[at..].starts_with(b"GET ") || sent[at..].starts_with(b"POST ") {
+            continue; // all has been replied to, so nothing is awaited
+        }
+        for (writes, reads) in [(1, 1), (1, 4), (usize::MAX, 3), (usize::MAX, usize::MAX)] {
+            let pace = Pace { writes, reads, blocks: 0, early: Early::BetweenSteps };
+            let mut host = Loop::new(pace, &events, &plans());
+            let bytes = b"HTTP/1.1 100 Continue\r\n\r\n".to_vec();
+            host.service.interjections.push_back(Interjection { at, bytes, then: After::GoOn });
+            assert_eq!(host.run(), Stop::Waiting, "at {at}");
+            assert!(host.service.connections == probe.service.connections, "at {at}");
+            assert!(host.notices.is_empty(), "at {at}: {:?}", host.notices);
+        }
+    }
+}
+
+#[test]
+fn a_pipelined_answer_is_answered_when_all_is_written_and_its_body_is_not_needed_any_more() {
+    for plan in [respond(b"x", true), stream(&[b"x", b"y"], true)] {
+        let mut host = in_hand(slow(3, 2), &[("a", event("a", b"1", 0))]);
+        host.pace.early = Early::Never;
+        host.answer(&plan);
+        while host.told.is_empty() {
+            assert_eq!(host.turn(), None);
+        }
+        assert_eq!(host.told, [("a".into(), Answer::Pipelined)]);
+        assert_eq!(host.run(), Stop::Waiting);
+        assert_eq!((host.service.requests.len(), host.told.len()), (3, 1));
+    }
+}
+
+#[test]
+fn an_event_that_is_taken_out_keeps_its_memory_while_the_slot_goes_on_with_other() {
+    let mut host =
+        in_hand(slow(9, 5), &[("a", event("a", b"first", 2)), ("b", event("b", b"second", 0))]);
+    let held = host.slot.take_event(Memory::new(1 << 20)).unwrap();
+    assert_eq!(host.slot.machine().phase(), Phase::Invoking);
+    host.answer(&respond(held.body(), true));
+    assert_eq!(host.run(), Stop::InHand);
+    let (head, body) = host.slot.invocation();
+    assert_eq!((head.request_id(), body), ("b", &b"second"[..]));
+    assert_eq!((held.head().request_id(), held.body()), ("a", &b"first"[..]));
+    // The memory can be used again.
+    let second = host.slot.take_event(held.into_storage()).unwrap();
+    host.answer(&respond(second.body(), false));
+    assert_eq!(host.run(), Stop::Waiting);
+    assert_eq!(host.service.accepted[1].body, b"second");
+    assert!(host.slot.take_event(Memory::new(0)).is_none());
+}
+
+#[test]
+fn an_event_that_was_taken_out_survives_a_reconnect() {
+    for how in [How::Reset, How::Closed, How::Broken] {
+        let mut host = in_hand(ALL, &[("a", event("a", b"first", 0))]);
+        let held = host.slot.take_event(Memory::new(1 << 20)).unwrap();
+        host.cut(how);
+        host.read();
+        assert_eq!(host.step(), Step::InHand);
+        host.answer(&respond(held.body(), false));
+        assert_eq!(host.run(), Stop::Waiting);
+        assert_eq!(host.service.accepted[0].body, b"first");
+    }
+}
+
+#[test]
+fn nothing_is_held_while_a_slot_waits_also_after_a_large_event() {
+    let large = vec![b'x'; 300_000];
+    for reads in [5, 999, usize::MAX] {
+        let pace = Pace { reads, ..ALL };
+        let events = [("a", event("a", &large, 0)), ("b", event("b", b"2", 1))];
+        let mut host = Loop::new(pace, &events, &[respond(b"x", false), Plan::Fail]);
+        let mut most = 0;
+        let stop = loop {
+            let is_waiting = host.slot.is_connected() && host.slot.is_waiting();
+            if is_waiting && host.step() == Step::Read && host.slot.is_waiting() {
+                assert_eq!(host.held.get(), 0, "memory is held while nothing has arrived");
+            }
+            if let Some(stop) = host.turn() {
+                break stop;
+            }
+            most = most.max(host.held.get());
+        };
+        assert_eq!((stop, host.held.get()), (Stop::Waiting, 0));
+        assert!(most > large.len() && host.releases.get() >= 3);
+        assert!(host.handed[0].1 == large && host.handed[1].1 == b"2");
+    }
+}
+
+#[test]
+fn an_event_that_is_too_large_is_reported_and_the_next_one_served() {
+    for pace in [ALL, slow(7, 3), slow(64, 997)] {
+        for chunk in [0, 100] {
+            let events =
+                [("a", event("a", &[b'x'; 5000], chunk)), ("b", event("b", &[b'y'; 1000], chunk))];
+            for by_memory in [false, true] {
+                let mut host = Loop::new(pace, &events, &[respond(b"fine", true)]);
+                host.slot = if by_memory {
+                    slot_of(3000, 2000)
+                } else {
+                    slot_of(1 << 20, 1 << 20).with_max_event(1000)
+                };
+                assert_eq!(host.run(), Stop::Waiting);
+                assert_eq!(host.handed, [("b".into(), vec![b'y'; 1000])]);
+                let call = |at: usize| host.service.accepted[at].call.as_str();
+                assert_eq!([call(0), call(1)], ["error", "response"]);
+                assert_eq!(host.notices, ["invocation a: the event does not fit the buffer"]);
+                assert_eq!(host.told.len(), 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_end_is_what_the_service_said_last_and_is_said_again() {
+    for pace in [ALL, slow(1, 1)] {
+        // 500, to `next` and to an answer.
+        let mut host = Loop::new(pace, &[("", refusal(500))], &[]);
+        assert_eq!(host.run(), Stop::Ended(End::Service(Outcome::new(Call::Next, 500))));
+        for plan in [respond(b"x", false), stream(&[b"x"], false), Plan::Fail] {
+            let mut host =
+                Loop::new(pace, &[("a", event("a", b"1", 0))], std::slice::from_ref(&plan));
+            host.service.refuses = Some(("a".into(), refusal(500)));
+            let call = if plan == Plan::Fail { Call::Error } else { Call::Response };
+            assert_eq!(host.run(), Stop::Ended(End::Service(Outcome::new(call, 500))));
+            assert_eq!(host.told, [("a".into(), known(call, 500))]);
+        }
+        // A pipelined answer has been told of before, or is now.
+        let mut host = Loop::new(pace, &[("a", event("a", b"1", 0))], &[respond(b"x", true)]);
+        host.service.refuses = Some(("a".into(), refusal(500)));
+        assert!(matches!(host.run(), Stop::Ended(End::Service(_))));
+        assert_eq!(host.told.len(), 1);
+
+        for nonsense in [&b"SSH-2.0-OpenSSH_9.2\r\n\r\n"[..], b"HTTP/1.1 101 No\r\n\r\n"] {
+            let mut host = Loop::new(pace, &[("", nonsense.to_vec())], &[]);
+            assert!(matches!(host.run(), Stop::Ended(End::Protocol(_))));
+            let mut host = Loop::new(pace, &[("a", event("a", b"1", 0))], &[respond(b"x", false)]);
+            host.service.refuses = Some(("a".into(), nonsense.to_vec()));
+            assert!(matches!(host.run(), Stop::Ended(End::Protocol(_))));
+            assert_eq!(host.told, [("a".into(), Answer::FateUnknown)]);
+        }
+
+        let mut host = Loop::new(pace, &[("a", event("a", b"1", 0))], &[]);
+        host.slot = slot_of(40, 2000);
+        assert_eq!(host.run(), Stop::Ended(End::NoRoom));
+        assert_eq!(host.slot.end(), Some(End::NoRoom));
+    }
+}
+
+#[test]
+fn the_end_of_one_slot_ends_all_but_for_nonsense_to_one_of_several() {
+    use lambda_proto::ReceiveError::Unsolicited;
+    let outcome = Outcome::new(Call::Next, 500);
+    let too_soon = CommandError::MustReconnect;
+    let ends = [End::Done, End::Service(outcome), End::Command(too_soon), End::NoRoom];
+    for concurrency in [Concurrency::Single, Concurrency::Multi] {
+        assert!(ends.iter().all(|end| end.then(concurrency) == AfterEnd::EndAll));
+    }
+    let nonsense = End::Protocol(Unsolicited);
+    assert_eq!(nonsense.then(Concurrency::Single), AfterEnd::EndAll);
+    assert_eq!(nonsense.then(Concurrency::Multi), AfterEnd::BeginAnew);
+}
+
+#[test]
+fn a_failed_start_is_answered_once_and_ends_the_slot() {
+    for status in [202, 403, 500] {
+        let mut host = Loop::new(slow(5, 2), &[], &[]);
+        host.handed.push((String::new(), Vec::new()));
+        if status != 202 {
+            host.service.refuses = Some((String::new(), refusal(status)));
+        }
+        host.slot.fail_init(&REPORT).unwrap();
+        assert!(matches!(host.slot.fail_init(&REPORT), Err(CommandError::WrongPhase(_))));
+        let mut told = Vec::new();
+        loop {
+            match host.step() {
+                Step::Answered(answer) => told.push(answer),
+                Step::End(end) => break assert_eq!(end, End::Done),
+                _ => assert_eq!(host.turn(), None),
+            }
+        }
+        assert_eq!(told, [known(Call::InitError, status)]);
+        assert_eq!(host.service.requests[0].call, "init/error");
+    }
+}
+
+#[test]
+fn a_slot_that_is_shut_down_tells_of_the_answer_under_way_and_ends() {
+    for turns in 0..6 {
+        let mut host = in_hand(slow(100, 9), &[("a", event("a", b"1", 0))]);
+        host.answer(&respond(&[b'x'; 100], false));
+        (0..turns).for_each(|_| assert_eq!(host.turn(), None));
+        host.slot.shut_down();
+        assert!(!host.slot.is_connected());
+        assert_eq!(host.run(), Stop::Ended(End::Done));
+        assert_eq!(host.told.len(), 1, "after {turns} turns");
+    }
+    let mut idle = slot_of(0, 0);
+    idle.shut_down();
+    assert_eq!(idle.step(|notice| panic!("{notice}")), Step::End(End::Done));
+}
+
+#[test]
+fn a_pause_doubles_within_bounds_and_is_never_less_than_half() {
+    assert_eq!(pause(0, u32::MAX), Duration::ZERO);
+    for failed in 1..=u32::from(u8::MAX) {
+        let most = Duration::from_millis(50 << (failed - 1).min(6));
+        assert_eq!((pause(failed, 0), pause(failed, u32::MAX)), (most / 2, most));
+        let random = [1, 7, u32::MAX / 2, u32::MAX - 1].map(|random| pause(failed, random));
+        assert!(random.is_sorted() && random[0] >= most / 2 && random[3] <= most);
+    }
+    assert_eq!(pause(u32::MAX, u32::MAX), pause(7, u32::MAX));
+}

@@ -1,0 +1,253 @@
+//! The slot under hosts that call it in any order that its documentation allows.
+
+mod event_loop;
+
+use event_loop::{
+    ACCEPTED, ALL, After, Cut, Early, How, Interjection, Loop, Memory, Pace, Plan, REPORT, Stop,
+    event, refusal,
+};
+use lambda_proto::slot::{Answer, End, Slot, Step};
+use lambda_proto::{CommandError, Endpoint, Machine};
+
+fn in_hand(events: &[(&str, Vec<u8>)]) -> Loop {
+    let mut host = Loop::new(ALL, events, &[Plan::Hold]);
+    assert_eq!(host.run(), Stop::InHand);
+    host
+}
+
+fn slot_of(events: usize, requests: usize) -> Slot<Memory> {
+    let machine = Machine::new(Endpoint::parse("127.0.0.1:9001").unwrap());
+    Slot::new(machine, Memory::new(events), Memory::new(requests))
+}
+
+#[test]
+fn a_read_right_behind_the_write_of_a_pipelined_answer_brings_its_reply_and_the_event_behind_it() {
+    let second = event("b", b"second", 0);
+    let replies = [ACCEPTED, &second].concat();
+    for read in 1..=replies.len() {
+        let mut host = in_hand(&[("a", event("a", b"first", 0))]);
+        host.slot.respond(None, 1, true).unwrap();
+        assert_eq!(host.step(), Step::Write);
+        let length = host.slot.machine().unsent_len();
+        host.slot.sent(length);
+        // What is there is read before the next step.
+        let room = host.slot.room().unwrap();
+        room[..read].copy_from_slice(&replies[..read]);
+        host.slot.received(read);
+        assert!(matches!(host.step(), Step::Answered(_)));
+        if read < replies.len() {
+            assert_eq!(host.step(), Step::Read);
+            let room = host.slot.room().unwrap();
+            room[..replies.len() - read].copy_from_slice(&replies[read..]);
+            host.slot.received(replies.len() - read);
+        }
+        assert_eq!(host.step(), Step::InHand, "{read} bytes read");
+        let (head, body) = host.slot.invocation();
+        assert_eq!((head.request_id(), body), ("b", &b"second"[..]), "{read} bytes read");
+    }
+}
+
+#[test]
+fn conversations_are_the_same_when_bytes_are_read_as_soon_as_they_are_there() {
+    let events: Vec<_> =
+        ["a", "b", "c", "d"].map(|id| (id, event(id, id.repeat(50).as_bytes(), 0))).into();
+    for is_pipelined in [false, true] {
+        let plans = [
+            Plan::Respond(b"one".to_vec(), is_pipelined),
+            Plan::Stream(vec![b"two".to_vec(), vec![b'x'; 99]], is_pipelined),
+            Plan::Fail,
+            Plan::Respond(vec![b'y'; 500], is_pipelined),
+        ];
+        let run = |pace| {
+            let mut host = Loop::new(pace, &events, &plans);
+            assert_eq!(host.run(), Stop::Waiting, "{pace:?}");
+            (host.handed, host.service.connections, host.notices)
+        };
+        let expected = run(ALL);
+        for writes in [1, 3, 64, usize::MAX] {
+            for reads in [1, 3, 64, usize::MAX] {
+                let pace = Pace { writes, reads, blocks: 0x0805, early: Early::AtOnce };
+                assert!(run(pace) == expected, "pipelined: {is_pipelined}, {pace:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn bytes_that_answer_nothing_and_are_read_right_before_the_answer_cost_only_the_connection() {
+    let surplus = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n";
+    for first in [1, 10, surplus.len()] {
+        let mut host = in_hand(&[("a", event("a", b"1", 0)), ("b", event("b", b"2", 0))]);
+        host.say(&surplus[..first]);
+        host.read();
+        host.answer(&Plan::Respond(b"x".to_vec(), false));
+        host.say(&surplus[first..]);
+        assert_eq!(host.run(), Stop::InHand, "{first} bytes before the answer: {:?}", host.notices);
+        assert!(matches!(host.told[0].1, Answer::Known(outcome) if outcome.is_accepted()));
+        assert_eq!(host.handed[1].0, "b");
+    }
+}
+
+#[test]
+fn bytes_that_answer_nothing_and_are_read_right_before_the_slot_asks_cost_only_the_connection() {
+    let surplus = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n";
+    for first in [1, 10, surplus.len()] {
+        let mut host = in_hand(&[("a", event("a", b"1", 0)), ("b", event("b", b"2", 0))]);
+        host.answer(&Plan::Respond(b"x".to_vec(), false));
+        host.stops = true;
+        assert_eq!(host.run(), Stop::Idle);
+        host.stops = false;
+        host.say(&surplus[..first]);
+        host.read();
+        host.slot.ask().unwrap();
+        host.say(&surplus[first..]);
+        assert_eq!(host.run(), Stop::InHand, "{first} bytes before `next`: {:?}", host.notices);
+        assert_eq!(host.handed[1].0, "b");
+    }
+}
+
+#[test]
+fn a_host_may_read_until_there_is_nothing_more_before_it_asks_for_the_next_step() {
+    let bytes = event("a", &[b'x'; 3000], 0);
+    for head in [0, 50, bytes.len() - 3000] {
+        let mut slot = slot_of(bytes.len(), 2000);
+        slot.ask().unwrap();
+        slot.connected();
+        slot.sent(slot.machine().unsent_len());
+        let mut read = 0;
+        for until in [head, bytes.len()] {
+            assert_eq!(slot.step(|_| {}), Step::Read);
+            while read < until {
+                let room = slot.room().unwrap();
+                let length = room.len().min(until - read);
+                room[..length].copy_from_slice(&bytes[read..read + length]);
+                slot.received(length);
+                read += length;
+            }
+            // Now a read would block, for which there must be room.
+            let _would_block = slot.room();
+        }
+        assert_eq!(slot.step(|notice| panic!("{notice}")), Step::InHand, "{head} bytes first");
+        assert_eq!(slot.invocation().1, [b'x'; 3000]);
+    }
+}
+
+#[test]
+fn nothing_is_held_while_a_slot_waits_behind_an_answer_that_was_told_as_pipelined() {
+    let plan = Plan::Respond(b"x".to_vec(), true);
+    let mut host = Loop::new(ALL, &[("a", event("a", b"1", 0))], &[plan]);
+    assert_eq!(host.run(), Stop::Waiting);
+    assert_eq!(host.told, [("a".into(), Answer::Pipelined)]);
+    assert_eq!(host.held.get(), 0);
+}
+
+#[test]
+fn an_answer_may_be_sent_from_the_event_itself_while_its_reply_begins() {
+    let bytes = event("a", &[b'x'; 200], 0);
+    let mut host = Loop::new(ALL, &[("a", bytes.clone())], &[Plan::Hold]);
+    // The event fills the memory, so that whatever is read into it costs the event.
+    host.slot = slot_of(bytes.len(), 2000);
+    assert_eq!(host.run(), Stop::InHand);
+    host.slot.respond(None, 200, true).unwrap();
+    let mut sent = Vec::new();
+    let mut early = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 20".iter();
+    while host.step() == Step::Write {
+        sent.push(host.slot.unsent(host.slot.invocation().1).concat()[0]);
+        host.slot.sent(1);
+        if let Some(byte) = early.next() {
+            host.slot.room().unwrap()[0] = *byte;
+            host.slot.received(1);
+        }
+    }
+    let text = String::from_utf8(sent).unwrap();
+    assert!(text.contains(&format!("\r\n\r\n{}GET ", "x".repeat(200))), "{text}");
+}
+
+#[test]
+fn what_the_service_said_before_it_hung_up_is_read_though_writing_fails() {
+    for plan in [
+        Plan::Respond(vec![b'x'; 10_000], false),
+        Plan::Respond(vec![b'x'; 10_000], true),
+        Plan::Stream(vec![vec![b'x'; 10_000]], false),
+    ] {
+        let events = [("a", event("a", b"1", 0)), ("b", event("b", b"2", 0))];
+        let mut host = Loop::new(ALL, &events, &[plan, Plan::Hold]);
+        let bytes = refusal(413);
+        let what = Interjection { at: 5_000, bytes, then: After::Discard };
+        host.service.interjections.push_back(what);
+        host.cut = Some(Cut::Sent(5_000, How::Broken));
+        assert_eq!(host.run(), Stop::InHand);
+        assert!(matches!(host.told[0].1, Answer::Known(outcome) if outcome.status() == 413));
+        assert_eq!(host.handed[1].0, "b");
+    }
+}
+
+#[test]
+fn nothing_is_held_while_a_slot_waits_behind_a_pipelined_answer() {
+    for early in [Early::Never, Early::BetweenSteps] {
+        let pace = Pace { writes: 50, early, ..ALL };
+        let plan = Plan::Respond(b"x".to_vec(), true);
+        let mut host = Loop::new(pace, &[("a", event("a", b"1", 0))], &[plan]);
+        assert_eq!(host.run(), Stop::Waiting);
+        assert_eq!(host.held.get(), 0, "{early:?}, told {:?}", host.told);
+    }
+}
+
+#[test]
+fn a_pipelined_answer_that_has_no_room_for_next_goes_out_without_it() {
+    let mut alone = 0;
+    for room in 620..1000 {
+        let mut host = Loop::new(ALL, &[("a", event("a", b"1", 0))], &[Plan::Hold]);
+        host.slot = slot_of(4096, room);
+        if host.run() != Stop::InHand {
+            continue;
+        }
+        match host.slot.respond(None, 1, true) {
+            Ok(()) if !host.slot.machine().is_asked() => alone += 1,
+            Ok(()) => continue,
+            Err(error) => {
+                assert!(matches!(error, CommandError::BufferTooSmall(_)), "{error}");
+                assert_eq!(host.step(), Step::InHand, "requests of {room} bytes");
+            }
+        }
+    }
+    assert!(alone > 0);
+}
+
+#[test]
+fn there_is_no_invocation_to_see_when_none_is_in_hand() {
+    let mut host = in_hand(&[("a", event("a", b"secret", 0))]);
+    host.answer(&Plan::Respond(b"x".to_vec(), false));
+    host.stops = true;
+    assert_eq!(host.run(), Stop::Idle);
+    assert_eq!(host.slot.invocation().1, b"");
+    assert_eq!(host.slot.invocation().0.as_bytes(), b"");
+}
+
+#[test]
+fn an_event_can_be_taken_out_once() {
+    let mut host = in_hand(&[("a", event("a", b"secret", 0))]);
+    let mut other = Memory::new(1000);
+    lambda_proto::slot::Storage::grow(&mut other, 1000);
+    let event = host.slot.take_event(other).unwrap();
+    assert_eq!(event.body(), b"secret");
+    assert_eq!(host.slot.invocation().1, b"");
+    assert!(host.slot.take_event(Memory::new(1000)).is_none());
+}
+
+#[test]
+fn a_slot_that_has_ended_says_why_whatever_ended_it() {
+    let mut host = Loop::new(ALL, &[], &[]);
+    host.service.refuses = Some((String::new(), refusal(403)));
+    host.handed.push((String::new(), Vec::new()));
+    host.slot.fail_init(&REPORT).unwrap();
+    let end = loop {
+        match host.step() {
+            Step::End(end) => break end,
+            Step::Answered(_) => {}
+            _ => assert_eq!(host.turn(), None),
+        }
+    };
+    assert_eq!(end, End::Done);
+    assert_eq!(host.slot.end(), Some(End::Done));
+}
