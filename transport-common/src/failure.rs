@@ -67,6 +67,18 @@ impl Failure {
         Self::new("Function.Error", message.to_string())
     }
 
+    /// An event that is not what the function expects, of type `Runtime.UnmarshalError`.
+    pub fn unmarshal(reason: impl std::fmt::Display) -> Self {
+        let message = format!("the event is not what the function expects: {reason}");
+        Self::new("Runtime.UnmarshalError", message)
+    }
+
+    /// A result that cannot be sent, of type `Runtime.MarshalError`.
+    pub fn marshal(reason: impl std::fmt::Display) -> Self {
+        let message = format!("the result cannot be written as JSON: {reason}");
+        Self::new("Runtime.MarshalError", message)
+    }
+
     /// The same failure with another type.
     #[must_use]
     pub fn error_type(mut self, error_type: impl Into<Cow<'static, str>>) -> Self {

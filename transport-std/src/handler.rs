@@ -40,10 +40,7 @@ impl<'i> Invocation<'i> {
     /// wants.
     #[cfg(feature = "json")]
     pub fn json<T: serde::Deserialize<'i>>(&self) -> Result<T, Failure> {
-        serde_json::from_slice(self.body()).map_err(|error| {
-            let message = format!("the event is not what the function expects: {error}");
-            Failure::new("Runtime.UnmarshalError", message)
-        })
+        serde_json::from_slice(self.body()).map_err(Failure::unmarshal)
     }
 }
 
@@ -105,10 +102,7 @@ impl<'i> Reply<'i> {
     pub fn json<T: serde::Serialize + ?Sized>(self, value: &T) -> Result<Sent<'i>, Failure> {
         let Self { inner, scratch, in_hand } = self;
         scratch.clear();
-        serde_json::to_writer(&mut *scratch, value).map_err(|error| {
-            let message = format!("the result cannot be written as JSON: {error}");
-            Failure::new("Runtime.MarshalError", message)
-        })?;
+        serde_json::to_writer(&mut *scratch, value).map_err(Failure::marshal)?;
         in_hand.is_answered();
         Ok(Sent(inner.send(Response::new(scratch).content_type(ContentType::JSON))))
     }

@@ -96,7 +96,7 @@ where
     let (result, count) = channel();
     let mut meter = Meter { invocations: 0, counted, result };
     let stop = runtime.stop_handle();
-    let run = support::Running::new(service.lines(), stop, move || {
+    let run = service.run_loop(stop, move || {
         runtime.run_mut(move |invocation, reply| {
             meter.invoked();
             handler(invocation, reply)

@@ -1,13 +1,14 @@
-//! Errors and panics of handlers are reported, and the loop goes on.
+//! What errors and panics of Rust are reported as.
 
 mod support;
 
 use std::error::Error;
 use std::fmt;
+use std::io::Write;
 use std::panic::panic_any;
 
-use lambda_proto_std::Failure;
-use serde_json::{Value, json};
+use lambda_proto_std::{ContentType, Failure};
+use serde_json::json;
 
 use support::{Event, Outcome, Service, invoke_once};
 
@@ -81,41 +82,6 @@ fn no_rust_type_name_leaks() {
 }
 
 #[test]
-fn a_failure_gives_type_and_message_in_header_and_body() {
-    let outcome = invoke_once(Event::new("id-1", ""), |_, _| {
-        Err(Failure::new("Function.NoSuchTable", "there is no table \"users\"")
-            .stack_trace("users::load\nmain"))
-    });
-    outcome.request.assert_error("id-1", "Function.NoSuchTable");
-    assert_eq!(outcome.request.json()["errorMessage"], "there is no table \"users\"");
-    assert_eq!(outcome.request.json()["stackTrace"], json!(["users::load", "main"]));
-    assert_eq!(
-        outcome.request.header("Content-Type"),
-        Some("application/vnd.aws.lambda.error+json")
-    );
-}
-
-#[test]
-fn an_xray_cause_is_sent_as_a_header() {
-    let outcome = invoke_once(Event::new("id-1", ""), |_, _| {
-        Err(Failure::new("Function.A", "b").xray_cause("{\n\"paths\":[\"caf\u{e9}\"]}"))
-    });
-    let cause = outcome.request.header("Lambda-Runtime-Function-XRay-Error-Cause").unwrap();
-    let cause: Value = serde_json::from_str(cause).unwrap();
-    assert_eq!(cause, json!({"paths": ["caf\u{e9}"]}));
-}
-
-#[test]
-fn an_xray_cause_above_1_mib_is_left_out_and_the_rest_is_sent() {
-    let cause = format!("{{\"paths\":[\"{}\"]}}", "x".repeat(1024 * 1024));
-    let outcome = invoke_once(Event::new("id-1", ""), move |_, _| {
-        Err(Failure::new("Function.A", "b").xray_cause(cause.clone()))
-    });
-    outcome.request.assert_error("id-1", "Function.A");
-    assert_eq!(outcome.request.header("Lambda-Runtime-Function-XRay-Error-Cause"), None);
-}
-
-#[test]
 fn reply_fail_reports_from_inside_the_handler() {
     let outcome = invoke_once(Event::new("id-1", ""), |_, reply| {
         Ok(reply.fail(&Failure::new("Function.Late", "too late for that")))
@@ -165,19 +131,6 @@ fn after_a_panic_the_same_connection_serves_the_next_invocation() {
 }
 
 #[test]
-fn an_error_after_send_is_logged_and_never_posted() {
-    let outcome = invoke_once(Event::new("id-1", ""), |_, reply| {
-        reply.send("fine");
-        Err(Failure::new("Function.TooLate", "the metrics are lost"))
-    });
-    outcome.request.assert_response("id-1");
-    assert_eq!(
-        outcome.lines,
-        ["invocation id-1: failed after it was answered: Function.TooLate: the metrics are lost"]
-    );
-}
-
-#[test]
 fn a_panic_after_send_is_logged_and_never_posted() {
     let outcome = invoke_once(Event::new("id-1", ""), |_, reply| {
         reply.send("fine");
@@ -191,55 +144,14 @@ fn a_panic_after_send_is_logged_and_never_posted() {
 }
 
 #[test]
-fn an_error_after_send_and_next_is_logged_for_its_own_invocation() {
-    let service = Service::start();
-    let run = service.run(|invocation, reply| {
-        let sent = reply.send_and_next("fine");
-        if invocation.request_id() == "id-1" {
-            return Err(Failure::new("Function.TooLate", "oh"));
-        }
-        Ok(sent)
-    });
-    let mut connection = service.connection();
-    connection.invoke(Event::new("id-1", ""));
-    connection.request().assert_response("id-1");
-    connection.take_answer();
-    connection.invoke(Event::new("id-2", ""));
-    connection.request().assert_response("id-2");
-    connection.take_answer();
-    connection.expect_next();
-    let expected = "invocation id-1: failed after it was answered: Function.TooLate: oh";
-    assert_eq!(run.stop(), [expected]);
-}
-
-#[test]
-fn an_error_after_reply_fail_is_logged_and_the_first_one_counts() {
+fn a_panic_in_the_middle_ends_the_stream_with_trailers() {
     let outcome = invoke_once(Event::new("id-1", ""), |_, reply| {
-        reply.fail(&Failure::new("Function.First", "one"));
-        Err(Failure::new("Function.Second", "two"))
+        let mut stream = reply.stream(ContentType::TEXT);
+        stream.write_all(b"half")?;
+        panic!("no more");
     });
-    outcome.request.assert_error("id-1", "Function.First");
-    assert_eq!(
-        outcome.lines,
-        [
-            "invocation id-1: failed: Function.First: one",
-            "invocation id-1: failed after it was answered: Function.Second: two"
-        ]
-    );
-}
-
-#[test]
-fn a_handler_that_always_fails_keeps_the_loop_going() {
-    let service = Service::start();
-    let run = service.run(|_, _| Err(Failure::new("Function.Always", "no")));
-    let mut connection = service.connection();
-    for round in 0..10 {
-        let id = format!("id-{round}");
-        connection.invoke(Event::new(&id, ""));
-        connection.request().assert_error(&id, "Function.Always");
-        connection.take_answer();
-    }
-    connection.expect_next();
-    let lines = (0..10).map(|round| format!("invocation id-{round}: failed: Function.Always: no"));
-    assert_eq!(run.stop(), lines.collect::<Vec<_>>());
+    assert_eq!(outcome.request.chunks, [b"half"]);
+    let error_type = outcome.request.trailer("Lambda-Runtime-Function-Error-Type");
+    assert_eq!(error_type, Some("Function.Panic"));
+    assert_eq!(outcome.request.trailer_error()["errorMessage"], "no more");
 }

@@ -7,9 +7,10 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use lambda_proto_std::{Error, Failure, Runtime};
+use lambda_proto_std::{Endpoint, Error, Failure, Runtime};
 
-use support::{Connection, Event, Request, Running, Service};
+use lambda_proto_test_service::Place;
+use support::{Connection, Event, Request, Service};
 
 /// Runs a start that fails, for which the service is asked with `answer`.
 fn fail_start(
@@ -19,7 +20,7 @@ fn fail_start(
 ) -> (Request, Error) {
     let runtime = service.runtime();
     let stop = runtime.stop_handle();
-    let run = Running::new(service.lines(), stop, move || runtime.init(start));
+    let run = service.run_loop(stop, move || runtime.init(start));
     let mut connection = service.connection();
     let request = connection.request();
     answer(&mut connection);
@@ -100,13 +101,30 @@ fn a_refusal_of_the_report_is_logged_and_the_start_has_failed_all_the_same() {
 
 #[test]
 fn a_start_that_fails_while_the_service_is_away_says_why_it_failed() {
-    let service = Service::start();
-    let gone = std::net::TcpListener::bind("127.0.4.1:0").unwrap().local_addr().unwrap();
-    let runtime = support::runtime_at(&gone.to_string(), service.lines());
-    let runtime = runtime.give_up_after(Duration::from_millis(10));
+    let gone = Place::deserted();
+    let runtime = support::runtime_at(&gone).give_up_after(Duration::from_millis(10));
     let error = runtime.init(|| -> Result<(), _> { Err(Failure::new("Function.NoTable", "b")) });
-    let told = format!("{:?} {}", service.lines().all(), error.unwrap_err());
+    let told = format!("{:?} {}", gone.lines().all(), error.unwrap_err());
     assert!(told.contains("Function.NoTable"), "{told}");
+}
+
+#[test]
+fn an_address_that_makes_no_sense_is_refused_with_the_value() {
+    let wrong = [
+        ("", "host is missing"),
+        (":9001", "host is missing"),
+        ("127.0.0.1:port", "port is not a number"),
+        ("127.0.0.1:0", "port is not a number"),
+        ("127.0.0.1:65536", "port is not a number"),
+        ("https://127.0.0.1:9001", "plain HTTP"),
+        ("[::1:9001", "host is missing"),
+        ("a host:9001", "host is missing"),
+        ("127.0.0.1:9001/a path", "path has a character"),
+    ];
+    for (value, reason) in wrong {
+        let error = Endpoint::parse(value).expect_err(value).to_string();
+        assert!(error.contains(&format!("\"{value}\"")) && error.contains(reason), "{error}");
+    }
 }
 
 /// Set where [`program`] is to be one.

@@ -8,16 +8,17 @@ use std::thread;
 
 use lambda_proto_std::{Answer, ContentType, Error, Failure, Worker};
 
-use support::{Event, Running, Service};
+use lambda_proto_test_service::Running;
+use support::{Event, Service};
 
 /// Runs a loop around a worker of this service.
 fn pull(
     service: &Service,
     run: impl FnOnce(Worker) -> Result<(), Error> + Send + 'static,
-) -> Running {
+) -> Running<Error> {
     let runtime = service.runtime();
     let stop = runtime.stop_handle();
-    Running::new(service.lines(), stop, move || run(runtime.into_worker()))
+    service.run_loop(stop, move || run(runtime.into_worker()))
 }
 
 #[test]
@@ -38,21 +39,6 @@ fn a_worker_hands_out_invocations_one_by_one_until_it_is_stopped() {
     }
     connection.expect_next();
     assert_eq!(run.stop(), [""; 0]);
-}
-
-#[test]
-fn a_reply_that_is_dropped_is_reported_as_no_response() {
-    let service = Service::start();
-    let run = pull(&service, |mut worker| {
-        while let Some((_, _dropped)) = worker.next()? {}
-        Ok(())
-    });
-    let mut connection = service.connection();
-    connection.invoke(Event::new("id-1", ""));
-    connection.request().assert_error("id-1", "Runtime.NoResponse");
-    connection.take_answer();
-    connection.expect_next();
-    assert_eq!(run.stop(), ["invocation id-1: the handler gave no answer"]);
 }
 
 #[test]
@@ -179,7 +165,7 @@ fn workers_of_one_runtime_take_invocations_at_the_same_time() {
     let service = Service::start();
     let runtime = service.runtime().slots(3);
     let stop = runtime.stop_handle();
-    let run = Running::new(service.lines(), stop, move || {
+    let run = service.run_loop(stop, move || {
         let barrier = Arc::new(Barrier::new(3));
         let threads = runtime.into_workers().into_iter().map(|mut worker| {
             let barrier = barrier.clone();

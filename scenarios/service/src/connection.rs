@@ -1,15 +1,14 @@
 //! One connection, seen from the service.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
 use std::thread;
 use std::time::Instant;
 
-use super::{Event, MOMENT, PATIENCE, Request, request};
+use super::{Duplex, Event, MOMENT, PATIENCE, Request, request};
 
 /// A connection of a runtime. Dropping it closes it.
-pub(crate) struct Connection {
-    stream: TcpStream,
+pub struct Connection {
+    stream: Box<dyn Duplex>,
     /// What has been read and not been used.
     unread: Vec<u8>,
     /// What is read into.
@@ -18,16 +17,14 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    pub(crate) fn new(mut stream: Box<dyn Duplex>) -> Self {
+        stream.set_timeouts(PATIENCE, PATIENCE);
         let room = vec![0; 256 * 1024].into();
         Self { stream, unread: Vec::new(), room, is_inside_chunks: false }
     }
 
     /// Reads a request whole.
-    pub(crate) fn request(&mut self) -> Request {
+    pub fn request(&mut self) -> Request {
         let mut request = self.head();
         if request.header("Transfer-Encoding") == Some("chunked") {
             assert_eq!(request.header("Content-Length"), None, "two lengths");
@@ -43,7 +40,7 @@ impl Connection {
     }
 
     /// Reads the head of a request.
-    pub(crate) fn head(&mut self) -> Request {
+    pub fn head(&mut self) -> Request {
         loop {
             if let Some((request, length)) = Request::parse_head(&self.unread) {
                 self.unread.drain(..length);
@@ -57,7 +54,7 @@ impl Connection {
     /// Reads the next chunk; `None` at the last one, behind which the trailers stand.
     ///
     /// The line end behind a chunk may come together with the next one.
-    pub(crate) fn chunk(&mut self) -> Option<Vec<u8>> {
+    pub fn chunk(&mut self) -> Option<Vec<u8>> {
         if self.is_inside_chunks {
             assert_eq!(self.exactly(2), b"\r\n", "what ends a chunk");
         }
@@ -67,7 +64,8 @@ impl Connection {
         (size > 0).then(|| self.exactly(size))
     }
 
-    pub(crate) fn trailers(&mut self) -> Vec<(String, Vec<u8>)> {
+    /// Reads the trailers, which may be none.
+    pub fn trailers(&mut self) -> Vec<(String, Vec<u8>)> {
         loop {
             let mut fields = [httparse::EMPTY_HEADER; 8];
             let parsed = httparse::parse_headers(&self.unread, &mut fields).expect("trailers");
@@ -80,15 +78,16 @@ impl Connection {
         }
     }
 
-    /// What one read of the socket gives, with nothing used of it.
-    pub(crate) fn read_once(&mut self) -> &[u8] {
+    /// What one read gives, with nothing used of it.
+    pub fn read_once(&mut self) -> &[u8] {
         assert!(self.unread.is_empty(), "{}", self.unread.escape_ascii());
         self.fill();
         &self.unread
     }
 
+    /// Reads a request, which must be `next`.
     #[track_caller]
-    pub(crate) fn expect_next(&mut self) -> Request {
+    pub fn expect_next(&mut self) -> Request {
         let request = self.request();
         assert!(request.is_next(), "this is no next: {request:?}");
         request
@@ -96,13 +95,13 @@ impl Connection {
 
     /// Answers the next `next` with an event.
     #[track_caller]
-    pub(crate) fn invoke(&mut self, event: Event) {
+    pub fn invoke(&mut self, event: Event) {
         self.expect_next();
         self.send(event.bytes());
     }
 
     /// Sends all of it.
-    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         // A runtime that has hung up is seen when reading.
         match self.stream.write_all(bytes.as_ref()) {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
@@ -113,38 +112,39 @@ impl Connection {
     }
 
     /// Sends it one byte at a time.
-    pub(crate) fn send_byte_by_byte(&mut self, bytes: impl AsRef<[u8]>) {
+    pub fn send_byte_by_byte(&mut self, bytes: impl AsRef<[u8]>) {
         for byte in bytes.as_ref() {
             self.send([*byte]);
         }
     }
 
     /// Answers as the service does when it takes an answer.
-    pub(crate) fn take_answer(&mut self) {
+    pub fn take_answer(&mut self) {
         self.send(TAKEN);
     }
 
     /// Answers as the service does when it refuses.
-    pub(crate) fn refuse(&mut self, status: u16, error_type: &str, message: &str) {
+    pub fn refuse(&mut self, status: u16, error_type: &str, message: &str) {
         let document =
             format!("{{\"errorMessage\":\"{message}\",\"errorType\":\"{error_type}\"}}\n");
         self.answer(status, "Content-Type: application/json\r\n", &document);
     }
 
     /// Answers with a status, header lines and a body.
-    pub(crate) fn answer(&mut self, status: u16, headers: &str, body: &str) {
+    pub fn answer(&mut self, status: u16, headers: &str, body: &str) {
         let length = body.len();
         self.send(format!(
             "HTTP/1.1 {status} Status\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
         ));
     }
 
-    pub(crate) fn close(self) {}
+    /// Closes it.
+    pub fn close(self) {}
 
     /// Waits for a whole request, and resets the connection instead of answering it.
     ///
-    /// A socket that is closed with unread bytes is reset.
-    pub(crate) fn reset_behind_request(self) {
+    /// What is closed with unread bytes is reset.
+    pub fn reset_behind_request(self) {
         assert!(self.unread.is_empty());
         let began = Instant::now();
         let mut bytes = vec![0; 64 * 1024];
@@ -163,7 +163,7 @@ impl Connection {
 
     /// Waits until the runtime has closed the connection, which sends nothing more.
     #[track_caller]
-    pub(crate) fn expect_end(&mut self) {
+    pub fn expect_end(&mut self) {
         let mut more = [0; 512];
         match self.stream.read(&mut more) {
             Ok(0) => {}
@@ -176,20 +176,20 @@ impl Connection {
 
     /// Sees to it that the runtime sends nothing for a moment.
     #[track_caller]
-    pub(crate) fn expect_silence(&mut self) {
+    pub fn expect_silence(&mut self) {
         assert!(self.unread.is_empty(), "{}", self.unread.escape_ascii());
-        self.stream.set_read_timeout(Some(MOMENT)).unwrap();
+        self.stream.set_timeouts(MOMENT, PATIENCE);
         let mut more = [0; 512];
         match self.stream.read(&mut more) {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
             other => panic!("{other:?}: {}", more.escape_ascii()),
         }
-        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        self.stream.set_timeouts(PATIENCE, PATIENCE);
     }
 
     /// Brings an event for the first `next` and takes every answer, until the runtime hangs up;
     /// returns whether the event was answered.
-    pub(crate) fn serve_until_it_ends(&mut self) -> bool {
+    pub fn serve_until_it_ends(&mut self) -> bool {
         let (mut is_served, mut is_invoked) = (false, false);
         loop {
             while let Some((head, length)) = Request::parse_head(&self.unread) {
@@ -237,5 +237,5 @@ impl Connection {
 }
 
 /// The service's own answer when it takes something.
-pub(crate) const TAKEN: &str = "HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\n\
+pub const TAKEN: &str = "HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\n\
     Date: Sat, 21 Nov 2026 12:00:00 GMT\r\nContent-Length: 16\r\n\r\n{\"status\":\"OK\"}\n";

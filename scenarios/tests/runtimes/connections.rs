@@ -1,13 +1,35 @@
 //! One connection for ever, and a new one when the service has given the old one up.
 
-mod support;
+use ::std::time::{Duration, Instant};
 
-use std::time::{Duration, Instant};
+use lambda_proto_scenarios::{
+    Act, Connection, Event, Gate, Running, Service, Transport, scenarios,
+};
 
-use support::{Connection, Event, Gate, Running, Service};
+scenarios! {
+    on_every_runtime {
+        a_thousand_invocations_use_one_connection,
+        a_connection_that_closes_while_the_runtime_waits_is_replaced_and_next_asked_again,
+        a_connection_that_is_reset_while_the_runtime_waits_is_replaced_and_next_asked_again,
+        a_connection_that_ends_inside_the_head_of_an_event_is_replaced_and_next_asked_again,
+        a_connection_that_ends_inside_an_event_is_an_error_of_that_event,
+        chunks_that_break_in_the_middle_of_an_event_are_an_error_of_that_event,
+        behind_an_answer_that_says_close_a_new_connection_is_used_at_once,
+        behind_an_event_that_says_close_the_answer_goes_out_on_a_new_connection,
+        behind_a_pipelined_answer_that_says_close_next_is_asked_again_on_a_new_connection,
+        an_answer_of_http_1_0_ends_its_connection,
+        behind_an_unsolicited_408_the_answer_goes_out_on_a_new_connection,
+        bytes_behind_an_event_are_logged_and_the_answer_goes_out_on_a_new_connection,
+        garbage_instead_of_an_answer_ends_the_runtime_with_an_error,
+        garbage_instead_of_a_reply_ends_the_runtime_with_an_error,
+        the_banner_of_another_protocol_is_seen_without_waiting_for_more,
+        a_service_that_wants_tls_is_told_of,
+        a_head_beyond_64_kib_ends_the_runtime_with_an_error,
+    }
+}
 
-fn echo(service: &Service) -> Running {
-    service.run(|invocation, reply| Ok(reply.send(invocation.body())))
+fn echo(on: &dyn Transport, service: &Service) -> Running {
+    on.run(service, |seen| Act::send(seen.body()))
 }
 
 /// One invocation on this connection, answered and taken.
@@ -18,10 +40,9 @@ fn serve(connection: &mut Connection, id: &str) {
     connection.take_answer();
 }
 
-#[test]
-fn a_thousand_invocations_use_one_connection() {
-    let service = Service::start();
-    let run = echo(&service);
+fn a_thousand_invocations_use_one_connection(on: &dyn Transport) {
+    let service = on.service();
+    let run = echo(on, &service);
     let mut connection = service.connection();
     for round in 0..1_000 {
         serve(&mut connection, &format!("id-{round}"));
@@ -31,10 +52,11 @@ fn a_thousand_invocations_use_one_connection() {
     assert_eq!(run.stop(), [""; 0]);
 }
 
-#[test]
-fn a_connection_that_closes_while_the_runtime_waits_is_replaced_and_next_asked_again() {
-    let service = Service::start();
-    let run = echo(&service);
+fn a_connection_that_closes_while_the_runtime_waits_is_replaced_and_next_asked_again(
+    on: &dyn Transport,
+) {
+    let service = on.service();
+    let run = echo(on, &service);
     let mut connection = service.connection();
     serve(&mut connection, "id-1");
     connection.expect_next();
@@ -43,10 +65,11 @@ fn a_connection_that_closes_while_the_runtime_waits_is_replaced_and_next_asked_a
     run.stop();
 }
 
-#[test]
-fn a_connection_that_is_reset_while_the_runtime_waits_is_replaced_and_next_asked_again() {
-    let service = Service::start();
-    let run = echo(&service);
+fn a_connection_that_is_reset_while_the_runtime_waits_is_replaced_and_next_asked_again(
+    on: &dyn Transport,
+) {
+    let service = on.service();
+    let run = echo(on, &service);
     service.connection().reset_behind_request();
     let mut connection = service.connection();
     serve(&mut connection, "id-1");
@@ -54,13 +77,14 @@ fn a_connection_that_is_reset_while_the_runtime_waits_is_replaced_and_next_asked
     run.stop();
 }
 
-#[test]
-fn a_connection_that_ends_inside_the_head_of_an_event_is_replaced_and_next_asked_again() {
+fn a_connection_that_ends_inside_the_head_of_an_event_is_replaced_and_next_asked_again(
+    on: &dyn Transport,
+) {
     let event = Event::new("id-1", "x").bytes();
     let head = event.len() - 1;
     for cut in [1, 8, 16, 17, 40, head - 2, head - 1] {
-        let service = Service::start();
-        let run = echo(&service);
+        let service = on.service();
+        let run = echo(on, &service);
         let mut connection = service.connection();
         connection.expect_next();
         connection.send(&event[..cut]);
@@ -72,8 +96,7 @@ fn a_connection_that_ends_inside_the_head_of_an_event_is_replaced_and_next_asked
     }
 }
 
-#[test]
-fn a_connection_that_ends_inside_an_event_is_an_error_of_that_event() {
+fn a_connection_that_ends_inside_an_event_is_an_error_of_that_event(on: &dyn Transport) {
     let half = |bytes: Vec<u8>, left: usize| bytes[..bytes.len() - left].to_vec();
     let parts = [
         half(Event::new("id-1", "0123456789").bytes(), 10),
@@ -82,10 +105,10 @@ fn a_connection_that_ends_inside_an_event_is_an_error_of_that_event() {
         half(Event::new("id-1", "0123456789").chunked(3).bytes(), 2),
     ];
     for part in parts {
-        let service = Service::start();
-        let run = service.run(|invocation, reply| {
-            assert_ne!(invocation.request_id(), "id-1", "no handler sees half an event");
-            Ok(reply.send(invocation.body()))
+        let service = on.service();
+        let run = on.run(&service, |seen| {
+            assert_ne!(seen.request_id(), "id-1", "no handler sees half an event");
+            Act::send(seen.body())
         });
         let mut connection = service.connection();
         connection.expect_next();
@@ -101,10 +124,9 @@ fn a_connection_that_ends_inside_an_event_is_an_error_of_that_event() {
     }
 }
 
-#[test]
-fn chunks_that_break_in_the_middle_of_an_event_are_an_error_of_that_event() {
-    let service = Service::start();
-    let run = echo(&service);
+fn chunks_that_break_in_the_middle_of_an_event_are_an_error_of_that_event(on: &dyn Transport) {
+    let service = on.service();
+    let run = echo(on, &service);
     let mut connection = service.connection();
     connection.expect_next();
     connection.send(
@@ -118,10 +140,9 @@ fn chunks_that_break_in_the_middle_of_an_event_are_an_error_of_that_event() {
     run.stop();
 }
 
-#[test]
-fn behind_an_answer_that_says_close_a_new_connection_is_used_at_once() {
-    let service = Service::start();
-    let run = echo(&service);
+fn behind_an_answer_that_says_close_a_new_connection_is_used_at_once(on: &dyn Transport) {
+    let service = on.service();
+    let run = echo(on, &service);
     let began = Instant::now();
     for round in 0..10 {
         let mut connection = service.connection();
@@ -136,10 +157,9 @@ fn behind_an_answer_that_says_close_a_new_connection_is_used_at_once() {
     assert_eq!(run.stop(), [""; 0]);
 }
 
-#[test]
-fn behind_an_event_that_says_close_the_answer_goes_out_on_a_new_connection() {
-    let service = Service::start();
-    let run = echo(&service);
+fn behind_an_event_that_says_close_the_answer_goes_out_on_a_new_connection(on: &dyn Transport) {
+    let service = on.service();
+    let run = echo(on, &service);
     let mut connection = service.connection();
     connection.invoke(Event::new("id-1", "x").header("Connection", "close"));
     connection.close();
@@ -150,10 +170,11 @@ fn behind_an_event_that_says_close_the_answer_goes_out_on_a_new_connection() {
     assert_eq!(run.stop(), [""; 0]);
 }
 
-#[test]
-fn behind_a_pipelined_answer_that_says_close_next_is_asked_again_on_a_new_connection() {
-    let service = Service::start();
-    let run = service.run(|_, reply| Ok(reply.send_and_next("x")));
+fn behind_a_pipelined_answer_that_says_close_next_is_asked_again_on_a_new_connection(
+    on: &dyn Transport,
+) {
+    let service = on.service();
+    let run = on.run(&service, |_| Act::send_and_next("x"));
     let mut connection = service.connection();
     connection.invoke(Event::new("id-1", ""));
     connection.request().assert_response("id-1");
@@ -164,10 +185,9 @@ fn behind_a_pipelined_answer_that_says_close_next_is_asked_again_on_a_new_connec
     assert_eq!(run.stop(), [""; 0]);
 }
 
-#[test]
-fn an_answer_of_http_1_0_ends_its_connection() {
-    let service = Service::start();
-    let run = echo(&service);
+fn an_answer_of_http_1_0_ends_its_connection(on: &dyn Transport) {
+    let service = on.service();
+    let run = echo(on, &service);
     let mut connection = service.connection();
     connection.invoke(Event::new("id-1", "x"));
     connection.request().assert_response("id-1");
@@ -177,15 +197,14 @@ fn an_answer_of_http_1_0_ends_its_connection() {
     assert_eq!(run.stop(), [""; 0]);
 }
 
-#[test]
-fn behind_an_unsolicited_408_the_answer_goes_out_on_a_new_connection() {
-    let service = Service::start();
+fn behind_an_unsolicited_408_the_answer_goes_out_on_a_new_connection(on: &dyn Transport) {
+    let service = on.service();
     let (has_begun, may_answer) = (Gate::default(), Gate::default());
     let (begins, waits) = (has_begun.clone(), may_answer.clone());
-    let run = service.run(move |_, reply| {
+    let run = on.run(&service, move |_| {
         begins.open();
         waits.wait();
-        Ok(reply.send("x"))
+        Act::send("x")
     });
     let mut connection = service.connection();
     connection.invoke(Event::new("id-1", ""));
@@ -200,10 +219,11 @@ fn behind_an_unsolicited_408_the_answer_goes_out_on_a_new_connection() {
     run.stop();
 }
 
-#[test]
-fn bytes_behind_an_event_are_logged_and_the_answer_goes_out_on_a_new_connection() {
-    let service = Service::start();
-    let run = echo(&service);
+fn bytes_behind_an_event_are_logged_and_the_answer_goes_out_on_a_new_connection(
+    on: &dyn Transport,
+) {
+    let service = on.service();
+    let run = echo(on, &service);
     let mut connection = service.connection();
     connection.expect_next();
     let mut bytes = Event::new("id-1", "x").bytes();
@@ -220,8 +240,7 @@ fn bytes_behind_an_event_are_logged_and_the_answer_goes_out_on_a_new_connection(
     );
 }
 
-#[test]
-fn garbage_instead_of_an_answer_ends_the_runtime_with_an_error() {
+fn garbage_instead_of_an_answer_ends_the_runtime_with_an_error(on: &dyn Transport) {
     let garbage = [
         "\0\x01\x02\x03\r\n\r\n",
         "SSH-2.0-OpenSSH_9.2\r\n\r\n",
@@ -234,8 +253,8 @@ fn garbage_instead_of_an_answer_ends_the_runtime_with_an_error() {
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
     ];
     for garbage in garbage {
-        let service = Service::start();
-        let run = echo(&service);
+        let service = on.service();
+        let run = echo(on, &service);
         let mut connection = service.connection();
         connection.expect_next();
         connection.send(garbage);
@@ -244,10 +263,9 @@ fn garbage_instead_of_an_answer_ends_the_runtime_with_an_error() {
     }
 }
 
-#[test]
-fn garbage_instead_of_a_reply_ends_the_runtime_with_an_error() {
-    let service = Service::start();
-    let run = echo(&service);
+fn garbage_instead_of_a_reply_ends_the_runtime_with_an_error(on: &dyn Transport) {
+    let service = on.service();
+    let run = echo(on, &service);
     let mut connection = service.connection();
     connection.invoke(Event::new("id-1", "x"));
     connection.request();
@@ -256,10 +274,9 @@ fn garbage_instead_of_a_reply_ends_the_runtime_with_an_error() {
     assert!(error.contains("does not speak its protocol"), "{error}");
 }
 
-#[test]
-fn the_banner_of_another_protocol_is_seen_without_waiting_for_more() {
-    let service = Service::start();
-    let run = echo(&service);
+fn the_banner_of_another_protocol_is_seen_without_waiting_for_more(on: &dyn Transport) {
+    let service = on.service();
+    let run = echo(on, &service);
     let mut connection = service.connection();
     connection.expect_next();
     connection.send("SSH-2.0-OpenSSH_9.2\r\n");
@@ -267,10 +284,9 @@ fn the_banner_of_another_protocol_is_seen_without_waiting_for_more() {
     assert!(error.contains("does not speak its protocol"), "{error}");
 }
 
-#[test]
-fn a_service_that_wants_tls_is_told_of() {
-    let service = Service::start();
-    let run = echo(&service);
+fn a_service_that_wants_tls_is_told_of(on: &dyn Transport) {
+    let service = on.service();
+    let run = echo(on, &service);
     let mut connection = service.connection();
     connection.expect_next();
     // The alert "protocol_version" (RFC 8446 section 6), which is how TLS servers answer a GET.
@@ -280,10 +296,9 @@ fn a_service_that_wants_tls_is_told_of() {
     assert!(error.contains("does not speak its protocol"), "{error}");
 }
 
-#[test]
-fn a_head_beyond_64_kib_ends_the_runtime_with_an_error() {
-    let service = Service::start();
-    let run = echo(&service);
+fn a_head_beyond_64_kib_ends_the_runtime_with_an_error(on: &dyn Transport) {
+    let service = on.service();
+    let run = echo(on, &service);
     let mut connection = service.connection();
     connection.expect_next();
     let event = Event::new("id-1", "").header("X-Long", vec![b'x'; 64 * 1024]);

@@ -5,14 +5,19 @@ use std::fmt;
 use serde_json::Value;
 
 /// Method, path, header fields and body of a request.
-pub(crate) struct Request {
-    pub(crate) method: String,
-    pub(crate) path: String,
-    pub(crate) headers: Vec<(String, Vec<u8>)>,
-    pub(crate) body: Vec<u8>,
+pub struct Request {
+    /// The method.
+    pub method: String,
+    /// The path.
+    pub path: String,
+    /// The header fields, in order.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body, without its framing.
+    pub body: Vec<u8>,
     /// The chunks that the body came in; none for a body with a length.
-    pub(crate) chunks: Vec<Vec<u8>>,
-    pub(crate) trailers: Vec<(String, Vec<u8>)>,
+    pub chunks: Vec<Vec<u8>>,
+    /// The trailers, in order.
+    pub trailers: Vec<(String, Vec<u8>)>,
 }
 
 impl fmt::Debug for Request {
@@ -26,7 +31,7 @@ const PREFIX: &str = "/2018-06-01/runtime";
 
 impl Request {
     /// Reads a head, and returns it with its length; `None` while it is incomplete.
-    pub(crate) fn parse_head(bytes: &[u8]) -> Option<(Self, usize)> {
+    pub fn parse_head(bytes: &[u8]) -> Option<(Self, usize)> {
         let mut fields = [httparse::EMPTY_HEADER; 64];
         let mut parsed = httparse::Request::new(&mut fields);
         let httparse::Status::Complete(length) = parsed.parse(bytes).expect("a request head")
@@ -50,62 +55,67 @@ impl Request {
     }
 
     /// The value of a header field, which must not be there twice.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         single(&self.headers, name).map(|value| std::str::from_utf8(value).expect("UTF-8"))
     }
 
     /// The same for any bytes.
-    pub(crate) fn header_bytes(&self, name: &str) -> Option<&[u8]> {
+    pub fn header_bytes(&self, name: &str) -> Option<&[u8]> {
         single(&self.headers, name)
     }
 
     /// All values of a header field.
-    pub(crate) fn values(&self, name: &str) -> Vec<&str> {
+    pub fn values(&self, name: &str) -> Vec<&str> {
         let named = self.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
         named.map(|(_, value)| std::str::from_utf8(value).expect("UTF-8")).collect()
     }
 
     /// The names of all header fields, in lower case and order.
-    pub(crate) fn header_names(&self) -> Vec<String> {
+    pub fn header_names(&self) -> Vec<String> {
         let mut names: Vec<_> =
             self.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
         names.sort();
         names
     }
 
-    pub(crate) fn trailer(&self, name: &str) -> Option<&str> {
+    /// The value of a trailer, which must not be there twice.
+    pub fn trailer(&self, name: &str) -> Option<&str> {
         single(&self.trailers, name).map(|value| std::str::from_utf8(value).expect("UTF-8"))
     }
 
     /// The error that the trailers of a failed stream tell of.
     #[track_caller]
-    pub(crate) fn trailer_error(&self) -> Value {
+    pub fn trailer_error(&self) -> Value {
         let body = self.trailer("Lambda-Runtime-Function-Error-Body").expect("an error trailer");
         serde_json::from_slice(&from_base64(body)).expect("JSON in the error trailer")
     }
 
-    pub(crate) fn json(&self) -> Value {
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("a body of JSON")
     }
 
-    pub(crate) fn is_next(&self) -> bool {
+    /// Whether it asks for the next invocation.
+    pub fn is_next(&self) -> bool {
         self.method == "GET" && self.path == format!("{PREFIX}/invocation/next")
     }
 
+    /// Asserts that it is the response of this invocation.
     #[track_caller]
-    pub(crate) fn assert_response(&self, id: &str) {
+    pub fn assert_response(&self, id: &str) {
         self.assert_post(&format!("/invocation/{id}/response"));
     }
 
     /// Asserts that it is an error of this invocation, and of this type in header and body.
     #[track_caller]
-    pub(crate) fn assert_error(&self, id: &str, error_type: &str) {
+    pub fn assert_error(&self, id: &str, error_type: &str) {
         self.assert_post(&format!("/invocation/{id}/error"));
         self.assert_error_type(error_type);
     }
 
+    /// Asserts that it is an error of the start, of this type in header and body.
     #[track_caller]
-    pub(crate) fn assert_init_error(&self, error_type: &str) {
+    pub fn assert_init_error(&self, error_type: &str) {
         self.assert_post("/init/error");
         self.assert_error_type(error_type);
     }

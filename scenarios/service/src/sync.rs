@@ -6,19 +6,23 @@ use super::PATIENCE;
 
 /// A door that one thread opens and others wait for.
 #[derive(Clone, Default)]
-pub(crate) struct Gate(Arc<(Mutex<bool>, Condvar)>);
+pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
 impl Gate {
-    pub(crate) fn open(&self) {
+    /// Opens it for ever.
+    pub fn open(&self) {
         *self.0.0.lock().unwrap() = true;
         self.0.1.notify_all();
     }
 
-    pub(crate) fn is_open(&self) -> bool {
+    /// Whether it is open.
+    pub fn is_open(&self) -> bool {
         *self.0.0.lock().unwrap()
     }
 
-    pub(crate) fn wait(&self) {
+    /// Waits until it is open.
+    #[track_caller]
+    pub fn wait(&self) {
         let is_open = self.0.0.lock().unwrap();
         let waited = self.0.1.wait_timeout_while(is_open, PATIENCE, |is_open| !*is_open).unwrap();
         assert!(!waited.1.timed_out(), "nobody opened the gate");
@@ -27,20 +31,23 @@ impl Gate {
 
 /// What a runtime has logged.
 #[derive(Clone, Default)]
-pub(crate) struct Lines(Arc<(Mutex<Vec<String>>, Condvar)>);
+pub struct Lines(Arc<(Mutex<Vec<String>>, Condvar)>);
 
 impl Lines {
-    pub(crate) fn push(&self, line: String) {
+    /// Logs a line.
+    pub fn push(&self, line: String) {
         self.0.0.lock().unwrap().push(line);
         self.0.1.notify_all();
     }
 
-    pub(crate) fn all(&self) -> Vec<String> {
+    /// All lines so far.
+    pub fn all(&self) -> Vec<String> {
         self.0.0.lock().unwrap().clone()
     }
 
     /// Waits for a line with this in it.
-    pub(crate) fn wait_for(&self, part: &str) {
+    #[track_caller]
+    pub fn wait_for(&self, part: &str) {
         let has_not = |lines: &mut Vec<String>| !lines.iter().any(|line| line.contains(part));
         let lines = self.0.0.lock().unwrap();
         let (lines, waited) = self.0.1.wait_timeout_while(lines, PATIENCE, has_not).unwrap();

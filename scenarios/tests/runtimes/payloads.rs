@@ -1,10 +1,24 @@
 //! Events of every size and framing, however slowly they come.
 
-mod support;
+use lambda_proto_scenarios::{
+    Act, Connection, Event, Running, Service, Settings, TAKEN, Transport, scenarios,
+};
 
-use lambda_proto_std::Runtime;
-
-use support::{Connection, Event, Running, Service, TAKEN};
+scenarios! {
+    on_every_runtime {
+        events_of_every_size_come_back_whole,
+        chunked_events_of_every_size_come_back_whole,
+        an_event_in_chunks_of_one_byte_comes_back_whole,
+        an_event_without_a_length_ends_with_its_connection,
+        a_service_that_sends_one_byte_at_a_time_is_understood,
+        an_interim_answer_is_passed_over,
+        the_largest_event_that_is_allowed_is_handed_over,
+        an_event_one_byte_beyond_the_largest_is_an_error,
+        an_event_far_beyond_the_largest_is_an_error_and_the_next_one_works,
+        an_announced_length_without_bytes_takes_no_memory,
+        a_large_answer_of_the_service_to_a_post_is_read_to_its_end,
+    }
+}
 
 /// As large as the service sends them: 6 MiB and 100 bytes.
 const MAX_PAYLOAD: usize = 6 * 1024 * 1024 + 100;
@@ -14,8 +28,14 @@ fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at % 251) as u8 ^ (at / 65_536) as u8).collect()
 }
 
-fn echo(service: &Service, runtime: Runtime) -> Running {
-    service.run_as(runtime, |invocation, reply| Ok(reply.send(invocation.body())))
+fn echo(on: &dyn Transport, service: &Service) -> Running {
+    on.run(service, |seen| Act::send(seen.body()))
+}
+
+/// An echo of events of at most so many bytes.
+fn echo_at_most(on: &dyn Transport, max_event: usize, service: &Service) -> Running {
+    let settings = Settings { max_event: Some(max_event), ..Settings::default() };
+    on.run_with(settings, service.place(), |seen| Act::send(seen.body()))
 }
 
 #[track_caller]
@@ -27,10 +47,9 @@ fn assert_echoes(connection: &mut Connection, event: Event, body: &[u8]) {
     connection.take_answer();
 }
 
-#[test]
-fn events_of_every_size_come_back_whole() {
-    let service = Service::start();
-    let run = echo(&service, service.runtime());
+fn events_of_every_size_come_back_whole(on: &dyn Transport) {
+    let service = on.service();
+    let run = echo(on, &service);
     let mut connection = service.connection();
     for size in [0, 1, 2_047, 2_048, 2_049, 16_383, 16_384, 16_385, 65_536, 1 << 20, MAX_PAYLOAD, 5]
     {
@@ -40,10 +59,9 @@ fn events_of_every_size_come_back_whole() {
     run.stop();
 }
 
-#[test]
-fn chunked_events_of_every_size_come_back_whole() {
-    let service = Service::start();
-    let run = echo(&service, service.runtime());
+fn chunked_events_of_every_size_come_back_whole(on: &dyn Transport) {
+    let service = on.service();
+    let run = echo(on, &service);
     let mut connection = service.connection();
     for size in [0, 1, 2_049, 16_384, 65_536, 1 << 20, MAX_PAYLOAD, 5] {
         let body = pattern(size);
@@ -54,20 +72,18 @@ fn chunked_events_of_every_size_come_back_whole() {
     run.stop();
 }
 
-#[test]
-fn an_event_in_chunks_of_one_byte_comes_back_whole() {
-    let service = Service::start();
-    let run = echo(&service, service.runtime());
+fn an_event_in_chunks_of_one_byte_comes_back_whole(on: &dyn Transport) {
+    let service = on.service();
+    let run = echo(on, &service);
     let body = pattern(100_000);
     let event = Event::new("id-1", body.clone()).chunked(1);
     assert_echoes(&mut service.connection(), event, &body);
     run.stop();
 }
 
-#[test]
-fn an_event_without_a_length_ends_with_its_connection() {
-    let service = Service::start();
-    let run = echo(&service, service.runtime());
+fn an_event_without_a_length_ends_with_its_connection(on: &dyn Transport) {
+    let service = on.service();
+    let run = echo(on, &service);
     let mut connection = service.connection();
     connection.expect_next();
     connection.send("HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: id-1\r\n\r\nto the end");
@@ -81,13 +97,12 @@ fn an_event_without_a_length_ends_with_its_connection() {
     assert_eq!(run.stop(), [""; 0]);
 }
 
-#[test]
-fn a_service_that_sends_one_byte_at_a_time_is_understood() {
+fn a_service_that_sends_one_byte_at_a_time_is_understood(on: &dyn Transport) {
     for event in
         [Event::new("id-1", pattern(3_000)), Event::new("id-1", pattern(3_000)).chunked(700)]
     {
-        let service = Service::start();
-        let run = echo(&service, service.runtime());
+        let service = on.service();
+        let run = echo(on, &service);
         let mut connection = service.connection();
         for _ in 0..2 {
             connection.expect_next();
@@ -102,10 +117,9 @@ fn a_service_that_sends_one_byte_at_a_time_is_understood() {
     }
 }
 
-#[test]
-fn an_interim_answer_is_passed_over() {
-    let service = Service::start();
-    let run = echo(&service, service.runtime());
+fn an_interim_answer_is_passed_over(on: &dyn Transport) {
+    let service = on.service();
+    let run = echo(on, &service);
     let mut connection = service.connection();
     connection.expect_next();
     connection.send("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n");
@@ -117,10 +131,9 @@ fn an_interim_answer_is_passed_over() {
     run.stop();
 }
 
-#[test]
-fn the_largest_event_that_is_allowed_is_handed_over() {
-    let service = Service::start();
-    let run = echo(&service, service.runtime().max_event(100_000));
+fn the_largest_event_that_is_allowed_is_handed_over(on: &dyn Transport) {
+    let service = on.service();
+    let run = echo_at_most(on, 100_000, &service);
     let mut connection = service.connection();
     let body = pattern(100_000);
     assert_echoes(&mut connection, Event::new("id-1", body.clone()), &body);
@@ -128,10 +141,9 @@ fn the_largest_event_that_is_allowed_is_handed_over() {
     run.stop();
 }
 
-#[test]
-fn an_event_one_byte_beyond_the_largest_is_an_error() {
-    let service = Service::start();
-    let run = echo(&service, service.runtime().max_event(100_000));
+fn an_event_one_byte_beyond_the_largest_is_an_error(on: &dyn Transport) {
+    let service = on.service();
+    let run = echo_at_most(on, 100_000, &service);
     let mut connection = service.connection();
     connection.invoke(Event::new("id-1", pattern(100_001)));
     connection.request().assert_error("id-1", "Runtime.EventTooLarge");
@@ -139,11 +151,10 @@ fn an_event_one_byte_beyond_the_largest_is_an_error() {
     run.stop();
 }
 
-#[test]
-fn an_event_far_beyond_the_largest_is_an_error_and_the_next_one_works() {
+fn an_event_far_beyond_the_largest_is_an_error_and_the_next_one_works(on: &dyn Transport) {
     for chunk in [None, Some(32 * 1024), Some(1 << 20)] {
-        let service = Service::start();
-        let run = echo(&service, service.runtime().max_event(100_000));
+        let service = on.service();
+        let run = echo_at_most(on, 100_000, &service);
         let mut connection = service.connection();
         let too_large = Event::new("id-1", pattern(1 << 20));
         connection.invoke(match chunk {
@@ -160,10 +171,9 @@ fn an_event_far_beyond_the_largest_is_an_error_and_the_next_one_works() {
     }
 }
 
-#[test]
-fn an_announced_length_without_bytes_takes_no_memory() {
-    let service = Service::start();
-    let run = echo(&service, service.runtime().max_event(usize::MAX));
+fn an_announced_length_without_bytes_takes_no_memory(on: &dyn Transport) {
+    let service = on.service();
+    let run = echo_at_most(on, usize::MAX, &service);
     let mut connection = service.connection();
     connection.expect_next();
     connection.send(
@@ -177,10 +187,9 @@ fn an_announced_length_without_bytes_takes_no_memory() {
     run.stop();
 }
 
-#[test]
-fn a_large_answer_of_the_service_to_a_post_is_read_to_its_end() {
-    let service = Service::start();
-    let run = echo(&service, service.runtime());
+fn a_large_answer_of_the_service_to_a_post_is_read_to_its_end(on: &dyn Transport) {
+    let service = on.service();
+    let run = echo(on, &service);
     let mut connection = service.connection();
     connection.invoke(Event::new("id-1", ""));
     connection.request();

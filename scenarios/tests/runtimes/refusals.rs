@@ -1,18 +1,45 @@
 //! What the service refuses is logged or ends the runtime, as its status says.
 
-mod support;
+use ::std::time::{Duration, Instant};
 
-use std::time::{Duration, Instant};
+use lambda_proto_scenarios::{
+    Act, Connection, Error, Event, Running, Service, Transport, scenarios,
+};
 
-use lambda_proto_std::{Error, Failure};
-
-use support::{Connection, Event, Running, Service};
+scenarios! {
+    on_every_runtime {
+        a_400_on_a_response_ends_the_invocation_only,
+        a_403_on_a_response_ends_the_invocation_only,
+        a_404_on_a_response_ends_the_invocation_only,
+        a_410_on_a_response_ends_the_invocation_only,
+        a_413_on_a_response_ends_the_invocation_only,
+        a_503_on_a_response_ends_the_invocation_only,
+        a_refused_error_is_not_posted_again,
+        a_refusal_of_a_pipelined_answer_is_logged_and_the_event_behind_it_handled,
+        a_refusal_that_is_no_json_is_logged_as_it_is,
+        a_refusal_without_a_body_is_logged_without_one,
+        a_long_refusal_is_logged_in_part,
+        a_500_on_a_response_ends_the_runtime_with_an_error_that_names_it,
+        a_500_on_an_error_ends_the_runtime_with_an_error_that_names_it,
+        a_500_on_a_pipelined_answer_ends_the_runtime_with_an_error,
+        a_refused_next_ends_the_runtime_with_an_error_that_names_it,
+        a_refused_next_is_not_blamed_on_the_invocation_before,
+        after_a_204_the_next_is_asked_for_again,
+        a_service_that_answers_204_at_once_is_not_asked_in_a_busy_loop,
+        after_a_503_the_next_is_asked_for_again_with_growing_pauses,
+        after_a_503_that_closes_the_connection_the_pauses_grow_as_well,
+        an_early_413_whose_sender_reads_no_further_is_logged_and_the_loop_goes_on,
+    }
+    where_answering_blocks {
+        a_handler_that_fails_after_its_answer_was_refused_posts_nothing,
+    }
+}
 
 /// Runs one invocation that is answered well or failed, up to where the service has read that.
-fn answer(service: &Service, is_failing: bool) -> (Running, Connection) {
-    let run = service.run(move |_, reply| match is_failing {
-        true => Err(Failure::new("Function.A", "b")),
-        false => Ok(reply.send("x")),
+fn answer(on: &dyn Transport, service: &Service, is_failing: bool) -> (Running, Connection) {
+    let run = on.run(service, move |_| match is_failing {
+        true => Act::fail("Function.A", "b"),
+        false => Act::send("x"),
     });
     let mut connection = service.connection();
     connection.invoke(Event::new("id-1", ""));
@@ -26,9 +53,9 @@ fn answer(service: &Service, is_failing: bool) -> (Running, Connection) {
 /// A refusal is logged with the service's words, and the next request on the same connection is
 /// `next`: nothing else is posted.
 #[track_caller]
-fn assert_logged_and_over(is_failing: bool, status: u16, meaning: &str) {
-    let service = Service::start();
-    let (run, mut connection) = answer(&service, is_failing);
+fn assert_logged_and_over(on: &dyn Transport, is_failing: bool, status: u16, meaning: &str) {
+    let service = on.service();
+    let (run, mut connection) = answer(on, &service, is_failing);
     connection.refuse(status, "SomeType", "some words");
     connection.expect_next();
     service.expect_no_connection();
@@ -42,38 +69,31 @@ fn assert_logged_and_over(is_failing: bool, status: u16, meaning: &str) {
     assert_eq!(lines.last(), Some(&expected));
 }
 
-#[test]
-fn a_400_on_a_response_ends_the_invocation_only() {
-    assert_logged_and_over(false, 400, "not the current request id, or a malformed request");
+fn a_400_on_a_response_ends_the_invocation_only(on: &dyn Transport) {
+    assert_logged_and_over(on, false, 400, "not the current request id, or a malformed request");
 }
 
-#[test]
-fn a_403_on_a_response_ends_the_invocation_only() {
-    assert_logged_and_over(false, 403, "not allowed in this order");
+fn a_403_on_a_response_ends_the_invocation_only(on: &dyn Transport) {
+    assert_logged_and_over(on, false, 403, "not allowed in this order");
 }
 
-#[test]
-fn a_404_on_a_response_ends_the_invocation_only() {
-    assert_logged_and_over(false, 404, "this service has no such call");
+fn a_404_on_a_response_ends_the_invocation_only(on: &dyn Transport) {
+    assert_logged_and_over(on, false, 404, "this service has no such call");
 }
 
-#[test]
-fn a_410_on_a_response_ends_the_invocation_only() {
-    assert_logged_and_over(false, 410, "the invocation is over");
+fn a_410_on_a_response_ends_the_invocation_only(on: &dyn Transport) {
+    assert_logged_and_over(on, false, 410, "the invocation is over");
 }
 
-#[test]
-fn a_413_on_a_response_ends_the_invocation_only() {
-    assert_logged_and_over(false, 413, "the body is too large");
+fn a_413_on_a_response_ends_the_invocation_only(on: &dyn Transport) {
+    assert_logged_and_over(on, false, 413, "the body is too large");
 }
 
-#[test]
-fn a_503_on_a_response_ends_the_invocation_only() {
-    assert_logged_and_over(false, 503, "no status of the Runtime API");
+fn a_503_on_a_response_ends_the_invocation_only(on: &dyn Transport) {
+    assert_logged_and_over(on, false, 503, "no status of the Runtime API");
 }
 
-#[test]
-fn a_refused_error_is_not_posted_again() {
+fn a_refused_error_is_not_posted_again(on: &dyn Transport) {
     let refusals = [
         (400, "not the current request id, or a malformed request"),
         (403, "not allowed in this order"),
@@ -81,17 +101,13 @@ fn a_refused_error_is_not_posted_again() {
         (413, "the body is too large"),
     ];
     for (status, meaning) in refusals {
-        assert_logged_and_over(true, status, meaning);
+        assert_logged_and_over(on, true, status, meaning);
     }
 }
 
-#[test]
-fn a_handler_that_fails_after_its_answer_was_refused_posts_nothing() {
-    let service = Service::start();
-    let run = service.run(|_, reply| {
-        reply.send("too large");
-        Err(Failure::new("Function.A", "b"))
-    });
+fn a_handler_that_fails_after_its_answer_was_refused_posts_nothing(on: &dyn Transport) {
+    let service = on.service();
+    let run = on.run(&service, |_| Act::send("too large").then_fail("Function.A", "b"));
     let mut connection = service.connection();
     connection.invoke(Event::new("id-1", ""));
     connection.request().assert_response("id-1");
@@ -100,10 +116,9 @@ fn a_handler_that_fails_after_its_answer_was_refused_posts_nothing() {
     assert_eq!(run.stop().len(), 2);
 }
 
-#[test]
-fn a_refusal_of_a_pipelined_answer_is_logged_and_the_event_behind_it_handled() {
-    let service = Service::start();
-    let run = service.run(|_, reply| Ok(reply.send_and_next("x")));
+fn a_refusal_of_a_pipelined_answer_is_logged_and_the_event_behind_it_handled(on: &dyn Transport) {
+    let service = on.service();
+    let run = on.run(&service, |_| Act::send_and_next("x"));
     let mut connection = service.connection();
     connection.invoke(Event::new("id-1", ""));
     connection.request().assert_response("id-1");
@@ -117,10 +132,9 @@ fn a_refusal_of_a_pipelined_answer_is_logged_and_the_event_behind_it_handled() {
     assert_eq!(run.stop(), [expected]);
 }
 
-#[test]
-fn a_refusal_that_is_no_json_is_logged_as_it_is() {
-    let service = Service::start();
-    let (run, mut connection) = answer(&service, false);
+fn a_refusal_that_is_no_json_is_logged_as_it_is(on: &dyn Transport) {
+    let service = on.service();
+    let (run, mut connection) = answer(on, &service, false);
     connection.answer(404, "Content-Type: text/plain\r\n", "404 page \0not\x1b found\n");
     connection.expect_next();
     let expected = "invocation id-1: response was answered with 404: \
@@ -128,30 +142,27 @@ fn a_refusal_that_is_no_json_is_logged_as_it_is() {
     assert_eq!(run.stop(), [expected]);
 }
 
-#[test]
-fn a_refusal_without_a_body_is_logged_without_one() {
-    let service = Service::start();
-    let (run, mut connection) = answer(&service, false);
+fn a_refusal_without_a_body_is_logged_without_one(on: &dyn Transport) {
+    let service = on.service();
+    let (run, mut connection) = answer(on, &service, false);
     connection.answer(405, "", "");
     connection.expect_next();
     let expected = "invocation id-1: response was answered with 405: this service has no such call";
     assert_eq!(run.stop(), [expected]);
 }
 
-#[test]
-fn a_long_refusal_is_logged_in_part() {
-    let service = Service::start();
-    let (run, mut connection) = answer(&service, false);
+fn a_long_refusal_is_logged_in_part(on: &dyn Transport) {
+    let service = on.service();
+    let (run, mut connection) = answer(on, &service, false);
     connection.answer(413, "", &"x".repeat(100_000));
     connection.expect_next();
     let lines = run.stop();
     assert!(lines.len() == 1 && lines[0].len() < 1_000, "{lines:?}");
 }
 
-#[test]
-fn a_500_on_a_response_ends_the_runtime_with_an_error_that_names_it() {
-    let service = Service::start();
-    let (run, mut connection) = answer(&service, false);
+fn a_500_on_a_response_ends_the_runtime_with_an_error_that_names_it(on: &dyn Transport) {
+    let service = on.service();
+    let (run, mut connection) = answer(on, &service, false);
     connection.refuse(500, "InternalServerError", "Internal Server Error");
     let error = run.end().unwrap_err();
     assert!(matches!(error, Error::Service(reply) if reply.status() == 500), "{error}");
@@ -163,19 +174,17 @@ fn a_500_on_a_response_ends_the_runtime_with_an_error_that_names_it() {
     connection.expect_end();
 }
 
-#[test]
-fn a_500_on_an_error_ends_the_runtime_with_an_error_that_names_it() {
-    let service = Service::start();
-    let (run, mut connection) = answer(&service, true);
+fn a_500_on_an_error_ends_the_runtime_with_an_error_that_names_it(on: &dyn Transport) {
+    let service = on.service();
+    let (run, mut connection) = answer(on, &service, true);
     connection.refuse(500, "InternalServerError", "Internal Server Error");
     let error = run.error();
     assert!(error.contains("error was answered with 500"), "{error}");
 }
 
-#[test]
-fn a_500_on_a_pipelined_answer_ends_the_runtime_with_an_error() {
-    let service = Service::start();
-    let run = service.run(|_, reply| Ok(reply.send_and_next("x")));
+fn a_500_on_a_pipelined_answer_ends_the_runtime_with_an_error(on: &dyn Transport) {
+    let service = on.service();
+    let run = on.run(&service, |_| Act::send_and_next("x"));
     let mut connection = service.connection();
     connection.invoke(Event::new("id-1", ""));
     connection.request().assert_response("id-1");
@@ -184,11 +193,10 @@ fn a_500_on_a_pipelined_answer_ends_the_runtime_with_an_error() {
     assert!(error.contains("response was answered with 500"), "{error}");
 }
 
-#[test]
-fn a_refused_next_ends_the_runtime_with_an_error_that_names_it() {
+fn a_refused_next_ends_the_runtime_with_an_error_that_names_it(on: &dyn Transport) {
     for status in [400, 403, 404, 405, 500, 501] {
-        let service = Service::start();
-        let run = service.run(|_, reply| Ok(reply.send("x")));
+        let service = on.service();
+        let run = on.run(&service, |_| Act::send("x"));
         let mut connection = service.connection();
         connection.expect_next();
         connection.refuse(status, "SomeType", "some words");
@@ -199,10 +207,9 @@ fn a_refused_next_ends_the_runtime_with_an_error_that_names_it() {
     }
 }
 
-#[test]
-fn a_refused_next_is_not_blamed_on_the_invocation_before() {
-    let service = Service::start();
-    let (run, mut connection) = answer(&service, false);
+fn a_refused_next_is_not_blamed_on_the_invocation_before(on: &dyn Transport) {
+    let service = on.service();
+    let (run, mut connection) = answer(on, &service, false);
     connection.take_answer();
     connection.expect_next();
     connection.refuse(503, "Busy", "later");
@@ -212,10 +219,9 @@ fn a_refused_next_is_not_blamed_on_the_invocation_before() {
     assert!(lines.len() == 1 && !lines[0].contains("id-1"), "{lines:?}");
 }
 
-#[test]
-fn after_a_204_the_next_is_asked_for_again() {
-    let service = Service::start();
-    let run = service.run(|_, reply| Ok(reply.send("x")));
+fn after_a_204_the_next_is_asked_for_again(on: &dyn Transport) {
+    let service = on.service();
+    let run = on.run(&service, |_| Act::send("x"));
     let mut connection = service.connection();
     connection.expect_next();
     connection.send("HTTP/1.1 204 No Content\r\n\r\n");
@@ -225,10 +231,9 @@ fn after_a_204_the_next_is_asked_for_again() {
     assert_eq!(run.stop(), [""; 0]);
 }
 
-#[test]
-fn a_service_that_answers_204_at_once_is_not_asked_in_a_busy_loop() {
-    let service = Service::start();
-    let run = service.run(|_, reply| Ok(reply.send("x")));
+fn a_service_that_answers_204_at_once_is_not_asked_in_a_busy_loop(on: &dyn Transport) {
+    let service = on.service();
+    let run = on.run(&service, |_| Act::send("x"));
     let began = Instant::now();
     let mut asked = 0;
     while began.elapsed() < Duration::from_millis(500) {
@@ -243,9 +248,9 @@ fn a_service_that_answers_204_at_once_is_not_asked_in_a_busy_loop() {
 }
 
 /// Answers `next` four times with 503; the pauses grow, so they take at least 25 + 50 + 100 + 200 ms.
-fn assert_pauses_behind_503(headers: &str) {
-    let service = Service::start();
-    let run = service.run(|_, reply| Ok(reply.send("x")));
+fn assert_pauses_behind_503(on: &dyn Transport, headers: &str) {
+    let service = on.service();
+    let run = on.run(&service, |_| Act::send("x"));
     let began = Instant::now();
     for _ in 0..4 {
         let mut connection = service.connection();
@@ -261,22 +266,19 @@ fn assert_pauses_behind_503(headers: &str) {
     assert!(lines[0].contains("next was answered with 503"), "{lines:?}");
 }
 
-#[test]
-fn after_a_503_the_next_is_asked_for_again_with_growing_pauses() {
-    assert_pauses_behind_503("");
+fn after_a_503_the_next_is_asked_for_again_with_growing_pauses(on: &dyn Transport) {
+    assert_pauses_behind_503(on, "");
 }
 
-#[test]
-fn after_a_503_that_closes_the_connection_the_pauses_grow_as_well() {
-    assert_pauses_behind_503("Connection: close\r\n");
+fn after_a_503_that_closes_the_connection_the_pauses_grow_as_well(on: &dyn Transport) {
+    assert_pauses_behind_503(on, "Connection: close\r\n");
 }
 
-#[test]
-fn an_early_413_whose_sender_reads_no_further_is_logged_and_the_loop_goes_on() {
-    let service = Service::start();
-    let run = service.run(|invocation, reply| match invocation.body() {
-        b"large" => Ok(reply.send(&vec![b'x'; 32 * 1024 * 1024])),
-        _ => Ok(reply.send("small")),
+fn an_early_413_whose_sender_reads_no_further_is_logged_and_the_loop_goes_on(on: &dyn Transport) {
+    let service = on.service();
+    let run = on.run(&service, |seen| match seen.body() {
+        b"large" => Act::send(vec![b'x'; 32 * 1024 * 1024]),
+        _ => Act::send("small"),
     });
     let mut connection = service.connection();
     connection.invoke(Event::new("id-1", "large"));

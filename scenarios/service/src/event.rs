@@ -2,30 +2,33 @@
 
 /// An event with its headers and its framing.
 #[derive(Clone)]
-pub(crate) struct Event {
+pub struct Event {
     head: Vec<u8>,
     body: Vec<u8>,
     chunk: Option<usize>,
 }
 
 impl Event {
-    pub(crate) fn new(id: &str, body: impl Into<Vec<u8>>) -> Self {
+    /// An event of this request id and body.
+    pub fn new(id: &str, body: impl Into<Vec<u8>>) -> Self {
         let event = Self { head: b"HTTP/1.1 200 OK\r\n".to_vec(), body: body.into(), chunk: None };
         event.header("Lambda-Runtime-Aws-Request-Id", id)
     }
 
-    pub(crate) fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+    /// The same with a header field more.
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.head.extend([name.as_bytes(), b": ", value.as_ref(), b"\r\n"].concat());
         self
     }
 
     /// Sent in chunks of this size instead of with a length.
-    pub(crate) fn chunked(mut self, chunk: usize) -> Self {
+    pub fn chunked(mut self, chunk: usize) -> Self {
         self.chunk = Some(chunk);
         self
     }
 
-    pub(crate) fn bytes(&self) -> Vec<u8> {
+    /// The whole answer.
+    pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.head.clone();
         match self.chunk {
             None => {

@@ -1,0 +1,208 @@
+//! A Runtime API service whose script is the test itself, over sockets or in memory.
+//!
+//! The runtime runs on a thread of its own, and the test plays the service: it takes connections,
+//! reads requests whole, and answers as it likes. Every wait is bounded: what does not come within
+//! [`PATIENCE`] fails the test.
+//!
+//! It reads HTTP by itself, so that it does not share a misreading of what it tests.
+#![forbid(unsafe_code)]
+
+mod connection;
+mod event;
+mod pipe;
+mod request;
+mod running;
+mod sync;
+
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+pub use connection::{Connection, TAKEN};
+pub use event::Event;
+pub use pipe::{CAPACITY, Duplex, Pipe, ReadEnd};
+pub use request::Request;
+pub use running::Running;
+pub use sync::{Gate, Lines};
+
+/// How long anything may take that has to happen.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long is waited for something that must not happen.
+pub const MOMENT: Duration = Duration::from_millis(100);
+
+/// What takes connections.
+pub struct Service {
+    place: Place,
+    incoming: Receiver<Box<dyn Duplex>>,
+    /// Behind the receiver, which must be gone when this goes.
+    _listening: Option<Listening>,
+}
+
+/// A thread that accepts connections here until nobody takes them.
+struct Listening(SocketAddr);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        // One more connection, so that it sees that; without, every test would leave its sockets open.
+        drop(TcpStream::connect_timeout(&self.0, MOMENT));
+    }
+}
+
+/// Where a runtime finds its service, and where its log goes.
+#[derive(Clone)]
+pub struct Place {
+    address: String,
+    lines: Lines,
+    dial: Option<Sender<Box<dyn Duplex>>>,
+}
+
+impl Place {
+    /// An address, whoever is there.
+    pub fn at(address: impl ToString) -> Self {
+        Self { address: address.to_string(), lines: Lines::default(), dial: None }
+    }
+
+    /// An address of this machine where nobody listens, and where no other test listens either.
+    pub fn deserted() -> Self {
+        static CALLS: AtomicU8 = AtomicU8::new(1);
+        // On Linux all of 127.0.0.0/8 is loopback, so that each process and each call has its own.
+        let process = std::process::id();
+        let [.., high, low] = process.to_be_bytes();
+        let host = Ipv4Addr::new(127, high.wrapping_add(1), low, CALLS.fetch_add(1, Relaxed));
+        let listener = TcpListener::bind((host, 0)).expect("loopback addresses can be bound");
+        Self::at(listener.local_addr().expect("a bound socket has an address"))
+    }
+
+    /// In the form of `AWS_LAMBDA_RUNTIME_API`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// What the runtime has logged.
+    pub fn lines(&self) -> &Lines {
+        &self.lines
+    }
+
+    /// Connects to a service in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::ConnectionRefused`] once the service is gone.
+    pub fn dial(&self) -> io::Result<Pipe> {
+        let dial = self.dial.as_ref().expect("the service is in memory");
+        let (ours, theirs) = Pipe::pair();
+        dial.send(Box::new(theirs)).map_err(|_| ErrorKind::ConnectionRefused)?;
+        Ok(ours)
+    }
+}
+
+impl Service {
+    /// A service on a loopback address of this machine.
+    pub fn start() -> Self {
+        Self::start_at(([127, 0, 0, 1], 0).into())
+    }
+
+    /// A service on this address, with the log of whoever looked for it there.
+    pub fn start_on(place: &Place) -> Self {
+        let address = place.address.parse().expect("an address of a socket");
+        let mut service = Self::start_at(address);
+        service.place.lines = place.lines.clone();
+        service
+    }
+
+    /// A service on this address.
+    pub fn start_at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).expect("loopback addresses can be bound");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let (sender, incoming) = channel::<Box<dyn Duplex>>();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let stream = stream.expect("a connection on loopback");
+                stream.set_nodelay(true).expect("a socket has this option");
+                if sender.send(Box::new(stream)).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { place: Place::at(address), incoming, _listening: Some(Listening(address)) }
+    }
+
+    /// A service that is reached by [`Place::dial`] only.
+    pub fn in_memory() -> Self {
+        let (sender, incoming) = channel();
+        let place = Place { dial: Some(sender), ..Place::at("memory:1") };
+        Self { place, incoming, _listening: None }
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// In the form of `AWS_LAMBDA_RUNTIME_API`.
+    pub fn address(&self) -> String {
+        self.place.address.clone()
+    }
+
+    /// What the runtime has logged.
+    pub fn lines(&self) -> &Lines {
+        self.place.lines()
+    }
+
+    /// Takes the next connection.
+    #[track_caller]
+    pub fn connection(&self) -> Connection {
+        self.connection_within(PATIENCE).expect("no connection came")
+    }
+
+    /// Takes the next connection if it comes so soon.
+    pub fn connection_within(&self, patience: Duration) -> Option<Connection> {
+        match self.incoming.recv_timeout(patience) {
+            Ok(stream) => Some(Connection::new(stream)),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => panic!("the service has ended"),
+        }
+    }
+
+    /// Takes the connections of so many slots, each with its `next` open.
+    #[track_caller]
+    pub fn open_slots(&self, slots: usize) -> Vec<Connection> {
+        let mut connections: Vec<_> = (0..slots).map(|_| self.connection()).collect();
+        for connection in &mut connections {
+            connection.expect_next();
+        }
+        connections
+    }
+
+    /// Sees to it that no connection comes for a moment.
+    #[track_caller]
+    pub fn expect_no_connection(&self) {
+        assert!(self.connection_within(MOMENT).is_none(), "a connection came that should not");
+    }
+}
+
+/// What one invocation led to.
+pub struct Outcome {
+    /// What the service was sent for it.
+    pub request: Request,
+    /// What the runtime has logged.
+    pub lines: Vec<String>,
+}
+
+impl Outcome {
+    /// Serves this event to a runtime and takes its answer, sees to it that the loop goes on, and stops
+    /// it.
+    #[track_caller]
+    pub fn of<E: std::fmt::Display>(service: &Service, run: Running<E>, event: Event) -> Self {
+        let mut connection = service.connection();
+        connection.invoke(event);
+        let request = connection.request();
+        connection.take_answer();
+        connection.expect_next();
+        Self { request, lines: run.stop() }
+    }
+}

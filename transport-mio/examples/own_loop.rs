@@ -1,0 +1,78 @@
+//! The slots in a loop of the program's own, beside a timer and another socket.
+//!
+//! Events wait for the next tick, ten times a second, and are answered together then; whoever sends a
+//! datagram to the socket is told how many invocations there were.
+
+use std::error::Error;
+use std::io::{self, ErrorKind};
+use std::time::{Duration, Instant};
+
+use lambda_proto_mio::{Event, Invocation, Reply, Runtime};
+use mio::net::UdpSocket;
+use mio::{Events, Interest, Poll, Token};
+
+const COUNTER: Token = Token(0);
+/// The slots take as many tokens as they need, from here on.
+const SLOTS: Token = Token(1);
+const TICK: Duration = Duration::from_millis(100);
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut poll = Poll::new()?;
+    let mut events = Events::with_capacity(64);
+
+    let mut counter = UdpSocket::bind(([127, 0, 0, 1], 0).into())?;
+    poll.registry().register(&mut counter, COUNTER, Interest::READABLE)?;
+    eprintln!("own_loop: counting at {}", counter.local_addr()?);
+
+    let mut slots = Runtime::from_env()?.register(poll.registry(), SLOTS, Instant::now())?;
+    let mut waiting: Vec<(Invocation, Reply)> = Vec::new();
+    let mut count = 0u64;
+    let mut next_tick = Instant::now() + TICK;
+    loop {
+        while let Some(event) = slots.next_event(Instant::now()) {
+            match event {
+                Event::Invocation(invocation, reply) => {
+                    count += 1;
+                    waiting.push((invocation, reply));
+                }
+                Event::Ended(result) => return Ok(result?),
+                // What became of an answer, and so on.
+                _ => {}
+            }
+        }
+
+        // Until something happens, or the first of the timers.
+        let tick = (!waiting.is_empty()).then_some(next_tick);
+        let until = [slots.next_timeout(), tick].into_iter().flatten().min();
+        let timeout = until.map(|at| at.saturating_duration_since(Instant::now()));
+        match poll.poll(&mut events, timeout) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error.into()),
+            _ => {}
+        }
+
+        let now = Instant::now();
+        for event in &events {
+            if !slots.handle_event(event, now) {
+                tell(&counter, count)?;
+            }
+        }
+        slots.handle_timeout(now);
+        if now >= next_tick {
+            next_tick = now + TICK;
+            for (invocation, reply) in waiting.drain(..) {
+                reply.send(invocation.body());
+            }
+        }
+    }
+}
+
+/// Answers every datagram that is there with the count.
+fn tell(socket: &UdpSocket, count: u64) -> io::Result<()> {
+    loop {
+        match socket.recv_from(&mut [0; 16]) {
+            Ok((_, asker)) => drop(socket.send_to(count.to_string().as_bytes(), asker)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}

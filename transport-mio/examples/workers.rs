@@ -1,0 +1,39 @@
+//! Slots on one thread, handlers on a few others: the loop goes on while handlers block.
+
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use lambda_proto_mio::{Error, Failure, Invocation, Reply, Runtime};
+
+fn main() -> Result<(), Error> {
+    let (sender, receiver) = channel();
+    let receiver = Arc::new(Mutex::new(receiver));
+    for _ in 0..4 {
+        let receiver = receiver.clone();
+        thread::spawn(move || {
+            while let Some((invocation, reply)) = next(&receiver) {
+                match work(&invocation) {
+                    Ok(answer) => reply.send(answer),
+                    Err(failure) => reply.fail(failure),
+                }
+            }
+        });
+    }
+    drop(receiver);
+    // Should all workers be gone, the reply comes back with the error, and dropping it reports that.
+    Runtime::from_env()?.run(|invocation, reply| drop(sender.send((invocation, reply))))
+}
+
+/// Takes the next invocation; `None` when the runtime has ended.
+fn next(receiver: &Mutex<Receiver<(Invocation, Reply)>>) -> Option<(Invocation, Reply)> {
+    receiver.lock().ok()?.recv().ok()
+}
+
+/// Something that takes a while: the bytes of the event, in order.
+fn work(invocation: &Invocation) -> Result<Vec<u8>, Failure> {
+    let text = std::str::from_utf8(invocation.body())?;
+    let mut bytes = text.as_bytes().to_vec();
+    bytes.sort_unstable();
+    Ok(bytes)
+}

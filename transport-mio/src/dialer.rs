@@ -1,0 +1,138 @@
+//! Where to connect to, and when to try again.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use lambda_proto::Endpoint;
+use lambda_proto_transport::pause;
+use mio::net::TcpStream;
+
+/// What all slots know of the service: while it is away one of them looks for it, and the others wait
+/// for what that one finds.
+#[derive(Debug)]
+pub(crate) struct Dialer {
+    /// Never empty.
+    addresses: Vec<SocketAddr>,
+    at: usize,
+    outage: Option<Outage>,
+}
+
+#[derive(Debug)]
+struct Outage {
+    since: Instant,
+    reason: io::Error,
+    /// The slot that looks for the service.
+    scout: usize,
+    /// Addresses that were tried since the last pause.
+    tried: usize,
+    /// Pauses so far.
+    failed: u32,
+    is_told: bool,
+}
+
+/// What follows an attempt that has failed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum AfterFailure {
+    /// Another address may be tried at once.
+    TryNow,
+    Pause(Duration),
+    /// Another slot looks for the service.
+    Wait,
+}
+
+impl Dialer {
+    /// Looks the address up, which may block if it is a name.
+    pub(crate) fn new(endpoint: &Endpoint) -> io::Result<Self> {
+        let addresses: Vec<_> = (endpoint.host(), endpoint.port()).to_socket_addrs()?.collect();
+        if addresses.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+        }
+        Ok(Self { addresses, at: 0, outage: None })
+    }
+
+    pub(crate) fn connect(&self) -> io::Result<TcpStream> {
+        TcpStream::connect(self.addresses[self.at])
+    }
+
+    /// Whether this slot has to wait for what another one finds.
+    pub(crate) fn is_left_to_another(&self, slot: usize) -> bool {
+        self.outage.as_ref().is_some_and(|outage| outage.scout != slot)
+    }
+
+    /// The service is there. Returns how long it was not, if that was told.
+    pub(crate) fn reached(&mut self, now: Instant) -> Option<Duration> {
+        let outage = self.outage.take()?;
+        outage.is_told.then(|| now.saturating_duration_since(outage.since))
+    }
+
+    /// An attempt that began at `began` has failed.
+    pub(crate) fn failed(
+        &mut self,
+        slot: usize,
+        began: Instant,
+        now: Instant,
+        patience: Duration,
+        reason: io::Error,
+    ) -> AfterFailure {
+        let outage = self.outage.get_or_insert_with(|| Outage {
+            since: began,
+            reason: io::ErrorKind::NotConnected.into(),
+            scout: slot,
+            tried: 0,
+            failed: 0,
+            is_told: false,
+        });
+        if outage.scout != slot {
+            return AfterFailure::Wait;
+        }
+        outage.reason = reason;
+        outage.tried += 1;
+        self.at = (self.at + 1) % self.addresses.len();
+        if outage.tried < self.addresses.len() {
+            return AfterFailure::TryNow;
+        }
+        outage.tried = 0;
+        outage.failed = outage.failed.saturating_add(1);
+        let left = patience.saturating_sub(now.saturating_duration_since(outage.since));
+        let pause = pause(outage.failed);
+        // Beyond that it is only tried because there are other connections.
+        AfterFailure::Pause(if left.is_zero() { pause } else { pause.min(left) })
+    }
+
+    /// The last connection is lost: patience is counted from here.
+    pub(crate) fn nothing_is_left(&mut self, now: Instant) {
+        if let Some(outage) = &mut self.outage {
+            outage.since = now;
+        }
+    }
+
+    /// Whether the service is away.
+    pub(crate) fn is_down(&self) -> bool {
+        self.outage.is_some()
+    }
+
+    /// This slot looks for the service no more. Returns whether it did, so that another one has to.
+    pub(crate) fn stops_looking(&mut self, slot: usize) -> bool {
+        self.outage.take_if(|outage| outage.scout == slot).is_some()
+    }
+
+    /// The reason of the outage if it is to be told now.
+    pub(crate) fn take_news(&mut self) -> Option<&io::Error> {
+        let outage = self.outage.as_mut()?;
+        (!std::mem::replace(&mut outage.is_told, true)).then_some(&outage.reason)
+    }
+
+    /// How long the service has been away and why, if that is longer than anybody waits.
+    pub(crate) fn give_up(
+        &mut self,
+        now: Instant,
+        patience: Duration,
+    ) -> Option<(Duration, io::Error)> {
+        let waited = now.saturating_duration_since(self.outage.as_ref()?.since);
+        if waited < patience {
+            return None;
+        }
+        Some((waited, self.outage.take()?.reason))
+    }
+}

@@ -1,0 +1,150 @@
+//! What replies tell the loop, from whatever thread they are on.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lambda_proto::limits::MAX_CONTENT_TYPE;
+use lambda_proto_transport::Failure;
+use mio::Waker;
+
+use crate::pool::Pool;
+use crate::stream::Channel;
+
+/// An invocation, told from all others of the same runtime.
+///
+/// Programs that need to know which answer an [`Event`](crate::Event) is about keep it. For those that keep
+/// replies, an array with a place for each slot is enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    pub(crate) slot: usize,
+    pub(crate) generation: u64,
+}
+
+impl Key {
+    /// The slot, from 0. No other invocation is in it until this one is answered.
+    pub fn slot(&self) -> usize {
+        self.slot
+    }
+}
+
+/// A content type that outlives its origin.
+pub(crate) type OwnContentType = heapless::Vec<u8, MAX_CONTENT_TYPE>;
+
+/// What a reply wants done.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Respond {
+        body: Vec<u8>,
+        content_type: Option<OwnContentType>,
+        next: Next,
+    },
+    Fail(Failure),
+    /// The reply was dropped.
+    GiveUp {
+        is_panicking: bool,
+    },
+    Stream(OwnContentType),
+    /// The channel of the slot has something new.
+    Flow,
+    Finish {
+        next: Next,
+    },
+    /// The work behind the answer is done.
+    Release,
+}
+
+/// When the next invocation is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    AfterReply,
+    Pipelined,
+    /// When the host says so.
+    Held,
+}
+
+/// What the loop and the replies share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    queue: Mutex<Queue>,
+    waker: Arc<Waker>,
+    pub(crate) pool: Arc<Pool>,
+    /// One for each slot.
+    pub(crate) channels: Vec<Channel>,
+}
+
+#[derive(Debug)]
+struct Queue {
+    commands: VecDeque<(Key, Command)>,
+    /// The loop has looked and found nothing, so it must be woken.
+    is_asleep: bool,
+    is_stopping: bool,
+}
+
+/// What the loop finds in the queue.
+pub(crate) enum Taken {
+    Nothing,
+    Commands,
+    /// The slots are to stop; said once.
+    Stop,
+}
+
+impl Shared {
+    pub(crate) fn new(slots: usize, waker: Arc<Waker>, pool: Arc<Pool>) -> Self {
+        let commands = VecDeque::with_capacity(2 * slots);
+        let queue = Mutex::new(Queue { commands, is_asleep: false, is_stopping: false });
+        Self { queue, waker, pool, channels: (0..slots).map(|_| Channel::default()).collect() }
+    }
+
+    pub(crate) fn push(&self, key: Key, command: Command) {
+        let mut queue = self.lock();
+        queue.commands.push_back((key, command));
+        self.wake(queue);
+    }
+
+    pub(crate) fn stop(&self) {
+        let mut queue = self.lock();
+        queue.is_stopping = true;
+        self.wake(queue);
+    }
+
+    fn wake(&self, mut queue: MutexGuard<'_, Queue>) {
+        let is_asleep = std::mem::take(&mut queue.is_asleep);
+        drop(queue);
+        if is_asleep {
+            // It fails when the loop is gone, and then nobody has to be woken.
+            let _loop_is_gone = self.waker.wake();
+        }
+    }
+
+    /// Moves all commands into `into`, which is empty. A loop that finds none and `may_sleep` is woken
+    /// when one comes.
+    pub(crate) fn take(&self, into: &mut VecDeque<(Key, Command)>, may_sleep: bool) -> Taken {
+        let mut queue = self.lock();
+        // First, so that nothing that is answered after it asks for more.
+        if std::mem::take(&mut queue.is_stopping) {
+            return Taken::Stop;
+        }
+        if !queue.commands.is_empty() {
+            std::mem::swap(&mut queue.commands, into);
+            return Taken::Commands;
+        }
+        queue.is_asleep = may_sleep;
+        Taken::Nothing
+    }
+
+    /// Says why a reply was dropped that nobody has looked at yet; `false` if there is none.
+    pub(crate) fn explain(&self, key: Key, failure: &Failure) -> bool {
+        let mut queue = self.lock();
+        let dropped = queue
+            .commands
+            .iter_mut()
+            .find(|(other, command)| *other == key && matches!(command, Command::GiveUp { .. }));
+        let Some((_, command)) = dropped else { return false };
+        *command = Command::Fail(failure.clone());
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,150 @@
+//! What the slots of one loop have in common.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use lambda_proto::slot::Notice;
+use lambda_proto_transport::{Error, Settings};
+use mio::{Registry, Token};
+
+use crate::dialer::Dialer;
+use crate::handoff::Shared;
+use crate::lane::Lane;
+use crate::slots::Event;
+
+pub(crate) struct Hub {
+    pub(crate) settings: Settings,
+    pub(crate) registry: Registry,
+    pub(crate) first: Token,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) dialer: Dialer,
+    /// The time, as the host has told it last.
+    pub(crate) now: Instant,
+    /// Slots with a timer, and some that had one.
+    pub(crate) armed: Vec<usize>,
+    /// Slots that have more to do than fits one turn.
+    pub(crate) unfinished: VecDeque<usize>,
+    /// Slots with a connection.
+    pub(crate) connections: usize,
+    /// Slots that have not ended.
+    pub(crate) live: usize,
+    pub(crate) is_stopping: bool,
+    /// The slots that have nothing in hand have not heard of it yet.
+    pub(crate) is_stop_news: bool,
+    /// Slots that wait for the service may look for it themselves.
+    pub(crate) look_again: bool,
+    /// All slots end now, as there is no service.
+    pub(crate) is_over: bool,
+    pub(crate) is_told_of_losses: bool,
+    result: Result<(), Error>,
+    out: VecDeque<Event>,
+}
+
+impl Hub {
+    pub(crate) fn new(
+        settings: Settings,
+        registry: Registry,
+        first: Token,
+        shared: Arc<Shared>,
+        dialer: Dialer,
+        now: Instant,
+    ) -> Self {
+        let slots = settings.slots;
+        Self {
+            settings,
+            registry,
+            first,
+            shared,
+            dialer,
+            now,
+            armed: Vec::with_capacity(slots),
+            unfinished: VecDeque::with_capacity(slots),
+            connections: 0,
+            live: slots,
+            is_stopping: false,
+            is_stop_news: false,
+            look_again: false,
+            is_over: false,
+            is_told_of_losses: false,
+            result: Ok(()),
+            // An invocation and the fate of the one before, from each.
+            out: VecDeque::with_capacity(2 * slots + 1),
+        }
+    }
+
+    pub(crate) fn token(&self, lane: usize) -> Token {
+        Token(self.first.0 + lane)
+    }
+
+    pub(crate) fn push(&mut self, event: Event) {
+        self.out.push_back(event);
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Event> {
+        self.out.pop_front()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.out.is_empty()
+    }
+
+    /// Whom trouble is told.
+    pub(crate) fn tell(&self) -> impl FnMut(&Notice<'_>) {
+        |notice| self.settings.log.line(format_args!("{notice}"))
+    }
+
+    pub(crate) fn lost_connection(&mut self) {
+        self.connections -= 1;
+        if self.connections == 0 {
+            self.dialer.nothing_is_left(self.now);
+        }
+    }
+
+    /// Nothing more is asked for.
+    pub(crate) fn stop(&mut self) {
+        self.is_stop_news |= !self.is_stopping;
+        self.is_stopping = true;
+    }
+
+    /// A slot has ended. An error ends the others, when they have answered what is in hand.
+    pub(crate) fn lane_is_done(&mut self, error: Option<Error>) {
+        if let Some(error) = error {
+            self.stop();
+            if self.result.is_ok() {
+                self.result = Err(error);
+            }
+        }
+        self.live -= 1;
+        if self.live == 0 {
+            let result = std::mem::replace(&mut self.result, Ok(()));
+            self.push(Event::Ended(result));
+        }
+    }
+
+    /// What every slot has to do because of what one has found, if anything.
+    pub(crate) fn take_news(&mut self) -> Option<fn(&mut Lane, &mut Self)> {
+        let Self { is_over, is_stop_news, look_again, .. } = self;
+        let news: [(&mut bool, fn(&mut Lane, &mut Self)); 3] = [
+            (is_over, Lane::shut_down),
+            (is_stop_news, Lane::drive),
+            (look_again, Lane::look_again),
+        ];
+        news.into_iter().find_map(|(flag, act)| std::mem::take(flag).then_some(act))
+    }
+
+    /// Whether there has been no connection for longer than anybody waits: everything ends then.
+    pub(crate) fn gives_up(&mut self) -> bool {
+        if self.connections > 0 {
+            return false;
+        }
+        let Some((waited, reason)) = self.dialer.give_up(self.now, self.settings.patience) else {
+            return false;
+        };
+        if self.result.is_ok() {
+            self.result = Err(self.settings.unreachable(waited, reason));
+        }
+        self.is_over = true;
+        true
+    }
+}

@@ -1,0 +1,534 @@
+//! One slot in the loop: what core says is to be done, done as far as the socket allows.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_REQUEST_HEAD, MAX_XRAY_CAUSE};
+use lambda_proto::slot::{AfterEnd, Answer, End, Slot, Step};
+use lambda_proto::{CommandError, ContentType, ErrorReport, Machine};
+use lambda_proto_transport::{Error, Failure, InHand, MAX_ATTEMPT, PANIC};
+use mio::event;
+
+use crate::dialer::AfterFailure;
+use crate::handoff::{Command, Key, Next};
+use crate::hub::Hub;
+use crate::pool::{Pooled, Use};
+use crate::reply::{Invocation, Reply};
+use crate::slots::Event;
+use crate::socket::{Io, Socket};
+use crate::stream::Pieces;
+
+pub(crate) struct Lane {
+    number: usize,
+    slot: Slot<Pooled>,
+    link: Link,
+    /// It is on the list of those with a timer.
+    is_armed: bool,
+    /// It is on the list of those that go on in the next turn.
+    is_unfinished: bool,
+    /// Counts the invocations, so that no reply is taken for another's.
+    generation: u64,
+    doing: Doing,
+    in_hand: InHand,
+    /// What is being streamed.
+    pieces: Pieces,
+    /// The next invocation is not asked for until the host says so.
+    is_held: bool,
+    is_done: bool,
+}
+
+/// What the loop knows of the invocation in hand.
+#[derive(Debug)]
+enum Doing {
+    Nothing,
+    /// Its reply has not been used.
+    InHand,
+    /// A piece of so many bytes is being sent; the writer may have said how the stream ends.
+    Streaming {
+        piece: usize,
+        finish: Option<Finish>,
+    },
+    /// What becomes of the answer is awaited, and its body kept until then.
+    Answering {
+        body: Vec<u8>,
+    },
+}
+
+#[derive(Debug)]
+enum Finish {
+    Well { is_pipelined: bool },
+    Failed(Failure),
+    GivenUp,
+}
+
+#[derive(Debug)]
+enum Link {
+    Down,
+    /// A pause before connecting, or before beginning anew.
+    Paused {
+        until: Instant,
+    },
+    /// Another slot looks for the service.
+    Waiting,
+    Connecting {
+        socket: Socket,
+        began: Instant,
+    },
+    Up(Socket),
+}
+
+/// Steps in one turn of the loop; the other slots, and the host, come next.
+const STEPS: usize = 64;
+
+impl Lane {
+    pub(crate) fn new(number: usize, hub: &Hub) -> Self {
+        let settings = &hub.settings;
+        let machine = Machine::with_concurrency(settings.endpoint.clone(), settings.concurrency());
+        let slot = Slot::new(machine, new_storage(hub, Use::Event), new_storage(hub, Use::Request));
+        Self {
+            number,
+            slot: slot.with_max_event(settings.max_event),
+            link: Link::Down,
+            is_armed: false,
+            is_unfinished: false,
+            generation: 0,
+            doing: Doing::Nothing,
+            in_hand: InHand::new(&hub.settings.endpoint),
+            pieces: Pieces::default(),
+            is_held: false,
+            is_done: false,
+        }
+    }
+
+    /// When the link is to be looked at again, whatever happens.
+    pub(crate) fn timer(&self) -> Option<Instant> {
+        match self.link {
+            Link::Paused { until } => Some(until),
+            Link::Connecting { began, .. } => Some(began + MAX_ATTEMPT),
+            Link::Down | Link::Waiting | Link::Up(_) => None,
+        }
+    }
+
+    /// Takes note that it is off the list of those with a timer.
+    pub(crate) fn disarm(&mut self) {
+        self.is_armed = false;
+    }
+
+    fn key(&self) -> Key {
+        Key { slot: self.number, generation: self.generation }
+    }
+
+    /// Takes note of what the loop says of the socket.
+    pub(crate) fn handle_event(&mut self, event: &event::Event, hub: &mut Hub) {
+        match &mut self.link {
+            Link::Up(socket) => socket.note(event),
+            Link::Connecting { socket, .. } => {
+                socket.note(event);
+                match socket.is_connected() {
+                    Ok(true) => self.connected(hub),
+                    Ok(false) => return,
+                    Err(reason) => self.attempt_failed(reason, hub),
+                }
+            }
+            Link::Down | Link::Paused { .. } | Link::Waiting => return,
+        }
+        self.drive(hub);
+    }
+
+    /// Does what is due at the time of the timer, if it is.
+    pub(crate) fn handle_timer(&mut self, hub: &mut Hub) {
+        if self.timer().is_none_or(|at| at > hub.now) {
+            return;
+        }
+        match self.link {
+            Link::Connecting { .. } => self.attempt_failed(io::ErrorKind::TimedOut.into(), hub),
+            _ => self.dial(hub),
+        }
+        self.drive(hub);
+    }
+
+    /// Goes on where the last turn left off.
+    pub(crate) fn go_on(&mut self, hub: &mut Hub) {
+        self.is_unfinished = false;
+        self.drive(hub);
+    }
+
+    /// The service has been found, or this slot is to look for it.
+    pub(crate) fn look_again(&mut self, hub: &mut Hub) {
+        if let Link::Waiting = self.link {
+            self.dial(hub);
+            self.drive(hub);
+        }
+    }
+
+    /// Reports that the function could not start, in place of everything else.
+    pub(crate) fn fail_init(&mut self, report: &ErrorReport<'_>, hub: &mut Hub) {
+        if let Err(error) = self.slot.fail_init(report) {
+            hub.settings.log.line(format_args!("the failed start cannot be reported: {error}"));
+            self.slot.shut_down();
+        }
+        self.drive(hub);
+    }
+
+    /// Does what a reply wants.
+    pub(crate) fn apply(&mut self, key: Key, command: Command, hub: &mut Hub) {
+        if key != self.key() || self.is_done {
+            return refuse(key, command, hub);
+        }
+        let pipelines = |next: Next, hub: &Hub| next == Next::Pipelined && !hub.is_stopping;
+        match (&mut self.doing, command) {
+            (_, Command::Flow) => {}
+            (_, Command::Release) => self.is_held = false,
+            (Doing::InHand, command) => {
+                self.in_hand.is_answered();
+                if let Err(error) = self.begin_answer(command, hub) {
+                    // The memory for requests grows, and an invocation is in hand, so it can be sent.
+                    hub.settings.log.line(format_args!("an answer cannot be sent: {error}"));
+                    self.slot.shut_down();
+                }
+            }
+            (Doing::Streaming { finish, .. }, command) => {
+                *finish = Some(match command {
+                    Command::Finish { next } => Finish::Well { is_pipelined: pipelines(next, hub) },
+                    Command::Fail(failure) => Finish::Failed(failure),
+                    Command::GiveUp { is_panicking: true } => Finish::Failed(panicked()),
+                    _ => Finish::GivenUp,
+                });
+            }
+            // The service has ended the stream meanwhile.
+            (Doing::Nothing | Doing::Answering { .. }, Command::Fail(failure)) => {
+                let _told = self.slot.fail(&failure.as_error_report(), hub.tell());
+            }
+            (Doing::Nothing | Doing::Answering { .. }, _) => {}
+        }
+        self.drive(hub);
+    }
+
+    fn begin_answer(&mut self, command: Command, hub: &Hub) -> Result<(), CommandError> {
+        let answering = |body| Doing::Answering { body };
+        match command {
+            Command::Respond { body, content_type, next } => {
+                self.is_held = next == Next::Held;
+                let is_pipelined = next == Next::Pipelined && !hub.is_stopping;
+                let length = body.len();
+                self.doing = answering(body);
+                let content_type =
+                    content_type.as_deref().and_then(|text| ContentType::from_bytes(text).ok());
+                self.slot.respond(content_type, length, is_pipelined)
+            }
+            Command::Stream(content_type) => {
+                self.doing = Doing::Streaming { piece: 0, finish: None };
+                let content_type = ContentType::from_bytes(&content_type);
+                self.slot.stream(content_type.unwrap_or(ContentType::OCTET_STREAM))
+            }
+            Command::Fail(failure) => {
+                self.doing = answering(Vec::new());
+                self.slot.fail(&failure.as_error_report(), hub.tell())
+            }
+            Command::GiveUp { is_panicking: true } => {
+                self.doing = answering(Vec::new());
+                self.slot.fail(&panicked().as_error_report(), hub.tell())
+            }
+            _ => {
+                self.doing = answering(Vec::new());
+                self.slot.give_up(hub.tell())
+            }
+        }
+    }
+
+    /// Goes on until the socket would block or it is somebody else's turn.
+    pub(crate) fn drive(&mut self, hub: &mut Hub) {
+        for _ in 0..STEPS {
+            if self.is_done {
+                return;
+            }
+            let step = self.slot.step(hub.tell());
+            if !self.slot.is_connected() && matches!(self.link, Link::Up(_)) {
+                self.hang_up(hub);
+            }
+            let goes_on = match step {
+                Step::Connect { .. } | Step::Read | Step::Idle
+                    if hub.is_stopping && self.slot.may_stop() =>
+                {
+                    self.slot.shut_down();
+                    true
+                }
+                Step::Connect { losses } => {
+                    self.connect(losses, hub);
+                    self.slot.end().is_some()
+                }
+                Step::Write => self.write() || self.read(),
+                Step::Read => self.read(),
+                Step::Idle if self.is_held => self.read(),
+                Step::Idle => self.ask(),
+                Step::InHand => match self.doing {
+                    Doing::Nothing => {
+                        self.deliver(hub);
+                        true
+                    }
+                    Doing::Streaming { .. } => self.feed(hub) || self.read(),
+                    Doing::InHand | Doing::Answering { .. } => self.read(),
+                },
+                Step::Answered(answer) => {
+                    self.answered(answer, hub);
+                    true
+                }
+                Step::End(end) => self.ended(end, hub),
+            };
+            if !goes_on {
+                return;
+            }
+        }
+        if !std::mem::replace(&mut self.is_unfinished, true) {
+            hub.unfinished.push_back(self.number);
+        }
+    }
+
+    fn ask(&mut self) -> bool {
+        // There is room for it: the memory for requests grows.
+        self.slot.ask().is_ok()
+    }
+
+    fn write(&mut self) -> bool {
+        let Link::Up(socket) = &mut self.link else { return false };
+        if !socket.is_writable() {
+            return false;
+        }
+        let body = match &self.doing {
+            Doing::Streaming { piece, .. } => self.pieces.current(*piece),
+            Doing::Answering { body } => body,
+            Doing::Nothing | Doing::InHand => &[],
+        };
+        match socket.write(self.slot.unsent(body)) {
+            Io::Done(length) => self.slot.sent(length),
+            Io::Blocked => return false,
+            Io::Failed => self.slot.write_failed(),
+        }
+        true
+    }
+
+    fn read(&mut self) -> bool {
+        let Link::Up(socket) = &mut self.link else { return false };
+        if !socket.is_readable() {
+            return false;
+        }
+        // Without room the next step is the end.
+        let Some(room) = self.slot.room() else { return true };
+        match socket.read(room) {
+            Io::Done(length) => self.slot.received(length),
+            // The next step gives back memory that nothing stands in.
+            Io::Blocked => {}
+            Io::Failed => self.slot.lost(),
+        }
+        true
+    }
+
+    /// Hands the invocation over.
+    fn deliver(&mut self, hub: &mut Hub) {
+        let other = new_storage(hub, Use::Event);
+        let Some(event) = self.slot.take_event(other) else { return };
+        self.generation += 1;
+        self.doing = Doing::InHand;
+        hub.is_told_of_losses = false;
+        self.in_hand.begins(&event.head());
+        hub.shared.channels[self.number].belongs_here();
+        let key = self.key();
+        let reply = Reply::new(hub.shared.clone(), key);
+        hub.push(Event::Invocation(Invocation::new(event, key), reply));
+    }
+
+    /// Goes on with a stream; `false` if there is nothing to go on with.
+    fn feed(&mut self, hub: &mut Hub) -> bool {
+        let key = self.key();
+        let Doing::Streaming { piece, finish } = &mut self.doing else { return false };
+        loop {
+            *piece = self.pieces.advance().unwrap_or_default();
+            if *piece > 0 {
+                return self.slot.chunk(*piece).is_ok();
+            }
+            let taken = hub.shared.channels[self.number].take(&mut self.pieces);
+            if taken.is_told {
+                hub.push(Event::Writable { key });
+            }
+            if !taken.is_filled {
+                break;
+            }
+        }
+        let Some(finish) = finish.take() else { return false };
+        self.close_stream(hub);
+        self.doing = Doing::Answering { body: Vec::new() };
+        let ended = match finish {
+            Finish::Well { is_pipelined } => self.slot.finish(is_pipelined),
+            Finish::Failed(failure) => self.slot.fail(&failure.as_error_report(), hub.tell()),
+            Finish::GivenUp => self.slot.give_up(hub.tell()),
+        };
+        ended.is_ok()
+    }
+
+    fn close_stream(&mut self, hub: &Hub) {
+        self.pieces.release(&hub.shared.pool);
+        hub.shared.channels[self.number].close(self.generation, &hub.shared.pool);
+    }
+
+    /// The answer is out of the loop's hands.
+    fn answered(&mut self, answer: Answer, hub: &mut Hub) {
+        match std::mem::replace(&mut self.doing, Doing::Nothing) {
+            // It is that of a failed start, which was nobody's invocation.
+            Doing::Nothing => return,
+            Doing::InHand => {}
+            Doing::Streaming { .. } => self.close_stream(hub),
+            Doing::Answering { body } => hub.shared.pool.give(Use::Body, body),
+        }
+        hub.push(Event::Answered { key: self.key(), answer });
+    }
+
+    /// The conversation is over; `true` if the slot goes on with another one.
+    fn ended(&mut self, end: End, hub: &mut Hub) -> bool {
+        self.hang_up(hub);
+        self.answered(Answer::FateUnknown, hub);
+        self.in_hand.is_answered();
+        self.is_held = false;
+        // A reply that is still about belongs to nobody now.
+        self.generation += 1;
+        if end.then(hub.settings.concurrency()) == AfterEnd::BeginAnew && !hub.is_stopping {
+            let number = self.number;
+            hub.settings.log.line(format_args!("slot {number} begins anew: {end}"));
+            self.slot.begin_anew();
+            self.pause(Duration::from_secs(1), hub);
+            return false;
+        }
+        self.is_done = true;
+        hub.shared.channels[self.number].end(&hub.shared.pool);
+        hub.look_again |= hub.dialer.stops_looking(self.number);
+        let error = Error::from_end(end);
+        if let Some(error) = &error
+            && hub.settings.slots > 1
+        {
+            hub.settings.log.line(format_args!("slot {} has ended: {error}", self.number));
+        }
+        hub.lane_is_done(error);
+        false
+    }
+
+    /// Makes a connection, after a pause if there were losses.
+    fn connect(&mut self, losses: u32, hub: &mut Hub) {
+        if !matches!(self.link, Link::Down) {
+            return;
+        }
+        let pause = lambda_proto_transport::pause(losses.saturating_sub(1));
+        if pause.is_zero() {
+            return self.dial(hub);
+        }
+        // Once for all slots, until an invocation comes.
+        if losses == 3 && !std::mem::replace(&mut hub.is_told_of_losses, true) {
+            hub.settings.log_losses(losses);
+        }
+        self.pause(pause, hub);
+    }
+
+    fn dial(&mut self, hub: &mut Hub) {
+        if hub.dialer.is_left_to_another(self.number) {
+            self.link = Link::Waiting;
+            return;
+        }
+        let token = hub.token(self.number);
+        let socket =
+            hub.dialer.connect().and_then(|stream| Socket::register(stream, &hub.registry, token));
+        match socket {
+            Ok(socket) => {
+                self.link = Link::Connecting { socket, began: hub.now };
+                self.arm(hub);
+            }
+            Err(reason) => self.attempt_failed(reason, hub),
+        }
+    }
+
+    fn connected(&mut self, hub: &mut Hub) {
+        let link = std::mem::replace(&mut self.link, Link::Down);
+        let Link::Connecting { socket, .. } = link else { return };
+        self.link = Link::Up(socket);
+        hub.connections += 1;
+        hub.look_again |= hub.dialer.is_down();
+        if let Some(waited) = hub.dialer.reached(hub.now) {
+            hub.settings.log_reachable(waited);
+        }
+        self.slot.connected();
+    }
+
+    fn attempt_failed(&mut self, reason: io::Error, hub: &mut Hub) {
+        let began = match self.link {
+            Link::Connecting { began, .. } => began,
+            _ => hub.now,
+        };
+        self.hang_up(hub);
+        let (now, patience) = (hub.now, hub.settings.patience);
+        match hub.dialer.failed(self.number, began, now, patience, reason) {
+            AfterFailure::TryNow => self.dial(hub),
+            // Stopping wins over reconnecting.
+            _ if hub.is_stopping => self.slot.shut_down(),
+            AfterFailure::Wait => self.link = Link::Waiting,
+            AfterFailure::Pause(_) if hub.gives_up() => {}
+            AfterFailure::Pause(pause) => {
+                if let Some(reason) = hub.dialer.take_news() {
+                    hub.settings.log_unreachable(reason);
+                }
+                self.pause(pause, hub);
+            }
+        }
+    }
+
+    fn hang_up(&mut self, hub: &mut Hub) {
+        match std::mem::replace(&mut self.link, Link::Down) {
+            Link::Up(socket) => {
+                socket.close(&hub.registry);
+                hub.lost_connection();
+            }
+            Link::Connecting { socket, .. } => socket.close(&hub.registry),
+            Link::Down | Link::Paused { .. } | Link::Waiting => {}
+        }
+    }
+
+    fn pause(&mut self, pause: Duration, hub: &mut Hub) {
+        self.link = Link::Paused { until: hub.now + pause };
+        self.arm(hub);
+    }
+
+    /// Puts the lane on the list of those with a timer.
+    fn arm(&mut self, hub: &mut Hub) {
+        if !std::mem::replace(&mut self.is_armed, true) {
+            hub.armed.push(self.number);
+        }
+    }
+
+    /// Ends the slot, whatever it has in hand.
+    pub(crate) fn shut_down(&mut self, hub: &mut Hub) {
+        self.slot.shut_down();
+        self.drive(hub);
+    }
+}
+
+/// Takes note of a reply that comes too late: its slot has ended or begun anew.
+pub(crate) fn refuse(key: Key, command: Command, hub: &Hub) {
+    match command {
+        Command::Respond { body, .. } => hub.shared.pool.give(Use::Body, body),
+        // Its writer may wait for room that nobody will make.
+        Command::Stream(_) => hub.shared.channels[key.slot].close(key.generation, &hub.shared.pool),
+        Command::Fail(_) => {}
+        Command::GiveUp { .. } | Command::Flow | Command::Finish { .. } | Command::Release => {
+            return;
+        }
+    }
+    hub.settings.log.line(format_args!("an answer of slot {} comes too late", key.slot));
+}
+
+fn panicked() -> Failure {
+    Failure::new(PANIC, "the handler panicked with the invocation in hand")
+}
+
+fn new_storage(hub: &Hub, purpose: Use) -> Pooled {
+    let most = match purpose {
+        Use::Event => hub.settings.max_event.saturating_add(MAX_HEAD),
+        _ => MAX_REQUEST_HEAD + MAX_XRAY_CAUSE + MAX_ERROR_BODY,
+    };
+    Pooled::new(&hub.shared.pool, purpose, most)
+}

@@ -1,0 +1,252 @@
+use std::fmt;
+use std::sync::Arc;
+
+use lambda_proto::api::HttpPrelude;
+use lambda_proto::slot::HeldEvent;
+use lambda_proto::{ContentType, InvocationHead};
+use lambda_proto_transport::Failure;
+
+use crate::handoff::{Command, Key, Next, OwnContentType, Shared};
+use crate::pool::{Pooled, Use};
+use crate::stream::StreamReply;
+
+/// An invocation in hand. It owns its event and may go to another thread; dropping it gives the memory
+/// back to the pool.
+#[derive(Debug)]
+pub struct Invocation {
+    event: HeldEvent<Pooled>,
+    key: Key,
+}
+
+impl Invocation {
+    pub(crate) fn new(event: HeldEvent<Pooled>, key: Key) -> Self {
+        Self { event, key }
+    }
+
+    /// What came with the event: ids, deadline, trace id, content type and so on.
+    pub fn head(&self) -> InvocationHead<'_> {
+        self.event.head()
+    }
+
+    /// The event, as whoever invoked the function sent it: any bytes, mostly JSON.
+    pub fn body(&self) -> &[u8] {
+        self.event.body()
+    }
+
+    /// The request id, as the service wrote it. Several attempts may share it.
+    pub fn request_id(&self) -> &str {
+        self.event.head().request_id()
+    }
+
+    /// Which invocation this is.
+    pub fn key(&self) -> Key {
+        self.key
+    }
+
+    /// The event, read as JSON.
+    ///
+    /// A `T` that borrows its text does so as `Cow<str>` with `#[serde(borrow)]`: a `&str` fails for text
+    /// with an escape in it.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] of type `Runtime.UnmarshalError` that says where the event is not what `T`
+    /// wants.
+    #[cfg(feature = "json")]
+    pub fn json<'i, T: serde::Deserialize<'i>>(&'i self) -> Result<T, Failure> {
+        serde_json::from_slice(self.body()).map_err(Failure::unmarshal)
+    }
+}
+
+/// The body of an answer and what it is.
+///
+/// A slice is copied into memory of the pool; a `Vec` is taken as it is, and its memory is the pool's
+/// afterwards.
+#[derive(Clone, Debug)]
+pub struct Response<'a> {
+    body: Body<'a>,
+    content_type: Option<ContentType<'a>>,
+}
+
+#[derive(Clone, Debug)]
+enum Body<'a> {
+    Borrowed(&'a [u8]),
+    Owned(Vec<u8>),
+}
+
+impl<'a> Response<'a> {
+    /// The same body with a content type, or none.
+    #[must_use]
+    pub fn content_type(mut self, content_type: impl Into<Option<ContentType<'a>>>) -> Self {
+        self.content_type = content_type.into();
+        self
+    }
+}
+
+impl<'a, T: AsRef<[u8]> + ?Sized> From<&'a T> for Response<'a> {
+    fn from(body: &'a T) -> Self {
+        Self { body: Body::Borrowed(body.as_ref()), content_type: None }
+    }
+}
+
+impl From<Vec<u8>> for Response<'_> {
+    fn from(body: Vec<u8>) -> Self {
+        Self { body: Body::Owned(body), content_type: None }
+    }
+}
+
+impl From<String> for Response<'_> {
+    fn from(body: String) -> Self {
+        body.into_bytes().into()
+    }
+}
+
+/// The right to answer one invocation, once; it may go to another thread.
+///
+/// Dropped without an answer, it reports an error for its invocation.
+#[must_use = "an invocation whose reply is dropped is reported as failed"]
+pub struct Reply {
+    /// `None` once it has been used.
+    shared: Option<Arc<Shared>>,
+    key: Key,
+}
+
+impl Reply {
+    pub(crate) fn new(shared: Arc<Shared>, key: Key) -> Self {
+        Self { shared: Some(shared), key }
+    }
+
+    /// Whose answer it is.
+    pub fn key(&self) -> Key {
+        self.key
+    }
+
+    /// Sends the answer. When the service has taken it, the slot asks for its next invocation.
+    pub fn send<'r>(self, response: impl Into<Response<'r>>) {
+        self.respond(response.into(), Next::AfterReply);
+    }
+
+    /// Sends the answer and asks for the next invocation in the same write.
+    ///
+    /// An answer whose connection is lost is not sent again, as nobody waits for the reply to it.
+    pub fn send_and_next<'r>(self, response: impl Into<Response<'r>>) {
+        self.respond(response.into(), Next::Pipelined);
+    }
+
+    /// Sends the answer, and asks for the next invocation only when the [`Hold`] is dropped.
+    ///
+    /// For work that is to be done when the caller has its answer: as long as nothing is asked for, the
+    /// environment is not frozen. [`Event::Answered`](crate::Event::Answered) says when the caller has it.
+    pub fn send_and_hold<'r>(self, response: impl Into<Response<'r>>) -> Hold {
+        let hold = Hold { shared: self.shared().clone(), key: self.key };
+        self.respond(response.into(), Next::Held);
+        hold
+    }
+
+    /// Sends the answer as JSON; a value that cannot be written as JSON fails the invocation with the
+    /// type `Runtime.MarshalError`.
+    #[cfg(feature = "json")]
+    pub fn json<T: serde::Serialize + ?Sized>(self, value: &T) {
+        let mut body = self.buffer();
+        match serde_json::to_writer(&mut body, value) {
+            Ok(()) => self.send(Response::from(body).content_type(ContentType::JSON)),
+            Err(error) => self.fail(Failure::marshal(error)),
+        }
+    }
+
+    /// An empty buffer out of the pool to put a body together in.
+    pub fn buffer(&self) -> Vec<u8> {
+        let mut buffer = self.shared().pool.take(Use::Body);
+        buffer.clear();
+        buffer
+    }
+
+    /// Reports that the invocation failed.
+    pub fn fail(mut self, failure: Failure) {
+        self.give(Command::Fail(failure));
+    }
+
+    /// Begins to stream the answer.
+    pub fn stream(mut self, content_type: ContentType<'_>) -> StreamReply {
+        let stream = StreamReply::open(self.shared().clone(), self.key);
+        self.give(Command::Stream(own(content_type)));
+        stream
+    }
+
+    /// Begins to stream an HTTP response, for function URLs and API Gateway: status, headers and
+    /// cookies, then the body as it is written.
+    pub fn stream_http(self, prelude: &HttpPrelude<'_>) -> StreamReply {
+        let pool = self.shared().pool.clone();
+        let mut bytes = self.buffer();
+        if let Err(too_small) = prelude.encode(&mut bytes) {
+            bytes.resize(too_small.needed, 0);
+        }
+        let length = prelude.encode(&mut bytes).expect("the buffer was made as long as was needed");
+        let mut stream = self.stream(ContentType::HTTP_INTEGRATION);
+        // In two chunks: cargo-lambda takes the first for the JSON and the second for what ends it.
+        // Should the stream be over already, the next write says so.
+        let (json, end) = bytes[..length].split_at(length - HttpPrelude::END_LEN);
+        let _ = stream.write_whole(json).and_then(|()| stream.write_whole(end));
+        pool.give(Use::Body, bytes);
+        stream
+    }
+
+    fn respond(mut self, response: Response<'_>, next: Next) {
+        let content_type = response.content_type.map(own);
+        let body = match response.body {
+            Body::Owned(body) => body,
+            Body::Borrowed(borrowed) => {
+                let mut body = self.buffer();
+                body.extend_from_slice(borrowed);
+                body
+            }
+        };
+        self.give(Command::Respond { body, content_type, next });
+    }
+
+    fn give(&mut self, command: Command) {
+        if let Some(shared) = self.shared.take() {
+            shared.push(self.key, command);
+        }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        self.shared.as_ref().expect("it is there until the reply is used")
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        self.give(Command::GiveUp { is_panicking: std::thread::panicking() });
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+/// Copies a content type, which fits as it has been checked.
+fn own(content_type: ContentType<'_>) -> OwnContentType {
+    OwnContentType::from_slice(content_type.as_bytes()).unwrap_or_default()
+}
+
+/// Keeps a slot from asking for its next invocation, until it is dropped.
+#[must_use = "the slot asks for its next invocation when this is dropped"]
+pub struct Hold {
+    shared: Arc<Shared>,
+    key: Key,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.shared.push(self.key, Command::Release);
+    }
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hold").field("key", &self.key).finish_non_exhaustive()
+    }
+}

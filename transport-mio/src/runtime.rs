@@ -1,0 +1,228 @@
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lambda_proto::Endpoint;
+use lambda_proto_transport::{Error, Failure, Settings, catch, start};
+use mio::{Events, Poll, Registry, Token, Waker};
+
+use crate::reply::{Invocation, Reply};
+use crate::slots::{Event, Slots};
+use crate::stop::StopHandle;
+
+/// A Lambda runtime for event loops, configured but not connected.
+///
+/// [`register`](Self::register) puts it into a loop of the host's own; [`run`](Self::run) brings one.
+pub struct Runtime {
+    pub(crate) settings: Settings,
+    pub(crate) max_pooled: usize,
+    pub(crate) stop: StopHandle,
+}
+
+impl Runtime {
+    /// A runtime as Lambda wants it: at the address in `AWS_LAMBDA_RUNTIME_API`, with as many slots as
+    /// `AWS_LAMBDA_MAX_CONCURRENCY` says.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingVariable`] or [`Error::InvalidVariable`] for the address.
+    pub fn from_env() -> Result<Self, Error> {
+        Ok(Self::with(Settings::from_env()?))
+    }
+
+    /// A runtime at this address, with one slot.
+    pub fn new(endpoint: Endpoint) -> Self {
+        Self::with(Settings::new(endpoint))
+    }
+
+    fn with(settings: Settings) -> Self {
+        Self { settings, max_pooled: 64 * 1024 * 1024, stop: StopHandle::default() }
+    }
+
+    /// How many invocations run at once, each on a connection of its own; 0 is 1.
+    ///
+    /// [`from_env`](Self::from_env) knows the number. More than one is for a service that hands out
+    /// several at once, which says so by `AWS_LAMBDA_MAX_CONCURRENCY`; any other may give every slot the
+    /// same event.
+    #[must_use]
+    pub fn slots(mut self, slots: usize) -> Self {
+        self.settings.set_slots(slots);
+        self
+    }
+
+    /// The largest event in bytes; 16 MiB unless set. A larger one is reported as an error of its
+    /// invocation. Memory is taken only for events that come.
+    #[must_use]
+    pub fn max_event(mut self, bytes: usize) -> Self {
+        self.settings.max_event = bytes;
+        self
+    }
+
+    /// How many bytes of memory are kept for later events and answers while nobody needs them; 64 MiB
+    /// unless set. Slots that wait hold none besides.
+    #[must_use]
+    pub fn max_pooled(mut self, bytes: usize) -> Self {
+        self.max_pooled = bytes;
+        self
+    }
+
+    /// How long to try without any connection before giving up; 60 s unless set.
+    #[must_use]
+    pub fn give_up_after(mut self, patience: Duration) -> Self {
+        self.settings.patience = patience;
+        self
+    }
+
+    /// The `User-Agent` to be known by, best one token of the form `name/version`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UserAgent`], as [`Endpoint::with_user_agent`].
+    pub fn user_agent(mut self, user_agent: &str) -> Result<Self, Error> {
+        self.settings.set_user_agent(user_agent)?;
+        Ok(self)
+    }
+
+    /// Where lines about trouble go, one call a line without its end; standard error unless set.
+    #[must_use]
+    pub fn log(mut self, write: impl Fn(fmt::Arguments<'_>) + Send + Sync + 'static) -> Self {
+        self.settings.set_log(write);
+        self
+    }
+
+    /// A handle that stops this runtime from another thread.
+    pub fn stop_handle(&self) -> StopHandle {
+        self.stop.clone()
+    }
+
+    /// Runs what has to be done before the first invocation.
+    ///
+    /// If it fails or panics, that is reported to the service, and this blocks until it is; return the
+    /// error from `main`, so that the process exits with a code that is not zero, as the service expects
+    /// [Lambda Developer Guide: custom runtimes].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Init`]. If the report does not get through, that is logged.
+    pub fn init<T>(&self, start_up: impl FnOnce() -> Result<T, Failure>) -> Result<T, Error> {
+        start(&self.settings, start_up, |failure| {
+            let settings = Settings { slots: 1, ..self.settings.clone() };
+            let runtime = Self { settings, max_pooled: 0, stop: self.stop.clone() };
+            Loop::new(runtime)?
+                .run(|slots| slots.fail_init(&failure.as_error_report()), |_, reply| drop(reply))
+        })
+    }
+
+    /// Registers all slots in a loop of the host's own, and begins to ask for invocations.
+    ///
+    /// The slots take the tokens from `first` on, one for each, and one more for a waker of their own by
+    /// which replies from other threads get the loop to look. mio wants one waker in a loop: if the host
+    /// has one, it gives that to [`register_with_waker`](Self::register_with_waker). `now` is the time.
+    ///
+    /// An address that is a name is looked up here, once, which may block.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unreachable`] if the name of the service is not known, [`Error::Poll`] if the loop cannot
+    /// take more.
+    pub fn register(self, registry: &Registry, first: Token, now: Instant) -> Result<Slots, Error> {
+        let token = Token(first.0 + self.settings.slots);
+        let waker = Waker::new(registry, token).map_err(Error::Poll)?;
+        let mut slots = Slots::new(self, registry, first, Arc::new(waker), true, now)?;
+        slots.begin();
+        Ok(slots)
+    }
+
+    /// As [`register`](Self::register), with the waker of the host's loop. Whenever the loop wakes, the
+    /// host takes what [`Slots::next_event`] gives.
+    ///
+    /// # Errors
+    ///
+    /// As [`register`](Self::register).
+    pub fn register_with_waker(
+        self,
+        registry: &Registry,
+        first: Token,
+        waker: Arc<Waker>,
+        now: Instant,
+    ) -> Result<Slots, Error> {
+        let mut slots = Slots::new(self, registry, first, waker, false, now)?;
+        slots.begin();
+        Ok(slots)
+    }
+
+    /// Calls `handler` for every invocation, in a loop on this thread, until the runtime is
+    /// [stopped](Self::stop_handle).
+    ///
+    /// The handler may keep the reply, or give it to another thread, and return. One that panics fails
+    /// its invocation. A stream of more than it takes at once is to be written on another thread, and what
+    /// became of an answer is not told: for both, [bring a loop](Self::register).
+    ///
+    /// # Errors
+    ///
+    /// An [`Error`] when the conversation cannot go on. With several slots, one whose connection speaks
+    /// nonsense begins anew after a pause, and the others do not notice; if the service wants the
+    /// process to end (500), all slots end when they have answered what is in hand.
+    pub fn run(self, handler: impl FnMut(Invocation, Reply)) -> Result<(), Error> {
+        Loop::new(self)?.run(Slots::begin, handler)
+    }
+}
+
+/// A loop for those who have none.
+struct Loop {
+    poll: Poll,
+    slots: Slots,
+}
+
+impl Loop {
+    fn new(runtime: Runtime) -> Result<Self, Error> {
+        let poll = Poll::new().map_err(Error::Poll)?;
+        let waker =
+            Waker::new(poll.registry(), Token(runtime.settings.slots)).map_err(Error::Poll)?;
+        let waker = Arc::new(waker);
+        let slots = Slots::new(runtime, poll.registry(), Token(0), waker, true, Instant::now())?;
+        Ok(Self { poll, slots })
+    }
+
+    fn run(
+        self,
+        begin: impl FnOnce(&mut Slots),
+        mut handler: impl FnMut(Invocation, Reply),
+    ) -> Result<(), Error> {
+        let Self { mut poll, mut slots } = self;
+        let mut events = Events::with_capacity(1024);
+        begin(&mut slots);
+        loop {
+            while let Some(event) = slots.next_event(Instant::now()) {
+                match event {
+                    Event::Invocation(invocation, reply) => {
+                        let key = invocation.key();
+                        let handled = catch(|| {
+                            handler(invocation, reply);
+                            Ok(())
+                        });
+                        if let Err(failure) = handled {
+                            slots.explain(key, &failure);
+                        }
+                    }
+                    Event::Ended(result) => return result,
+                    Event::Answered { .. } | Event::Writable { .. } => {}
+                }
+            }
+            let timeout =
+                slots.next_timeout().map(|at| at.saturating_duration_since(Instant::now()));
+            match poll.poll(&mut events, timeout) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                    return Err(Error::Poll(error));
+                }
+                _ => {}
+            }
+            let now = Instant::now();
+            for event in &events {
+                slots.handle_event(event, now);
+            }
+            slots.handle_timeout(now);
+        }
+    }
+}

@@ -1,0 +1,261 @@
+use std::collections::VecDeque;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lambda_proto::ErrorReport;
+use lambda_proto::slot::Answer;
+use lambda_proto_transport::{Error, Failure};
+use mio::{Registry, Token, Waker, event};
+
+use crate::dialer::Dialer;
+use crate::handoff::{Command, Key, Shared, Taken};
+use crate::hub::Hub;
+use crate::lane::{Lane, refuse};
+use crate::pool::Pool;
+use crate::reply::{Invocation, Reply};
+use crate::runtime::Runtime;
+use crate::stop::StopHandle;
+
+/// What comes out of the slots.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// An invocation, and the right to answer it, now or later.
+    Invocation(Invocation, Reply),
+    /// This is what became of the answer to an invocation; a refusal by the service is one of the
+    /// outcomes, and has been logged.
+    Answered {
+        /// Whose answer.
+        key: Key,
+        /// What became of it.
+        answer: Answer,
+    },
+    /// There is room again in a stream that had none.
+    Writable {
+        /// Whose answer is streamed.
+        key: Key,
+    },
+    /// All slots have ended: because they were stopped, or for this reason. The last event; the process
+    /// should end, with a code that is not zero if there is an error.
+    Ended(Result<(), Error>),
+}
+
+/// The slots of a runtime in an event loop that is the host's own.
+///
+/// In each turn the host polls with [`next_timeout`](Self::next_timeout), hands every event of the
+/// [tokens](Self::tokens) to [`handle_event`](Self::handle_event), calls
+/// [`handle_timeout`](Self::handle_timeout), and then takes what [`next_event`](Self::next_event) gives
+/// until there is no more. Nothing here blocks or reads a clock.
+///
+/// ```no_run
+/// use std::io::ErrorKind;
+/// use std::time::{Duration, Instant};
+/// use lambda_proto_mio::{Event, Runtime};
+/// use mio::{Events, Poll, Token};
+///
+/// let mut poll = Poll::new()?;
+/// let mut events = Events::with_capacity(64);
+/// let mut slots = Runtime::from_env()?.register(poll.registry(), Token(100), Instant::now())?;
+/// loop {
+///     while let Some(event) = slots.next_event(Instant::now()) {
+///         match event {
+///             Event::Invocation(invocation, reply) => reply.send(invocation.body()),
+///             Event::Ended(result) => return Ok(result?),
+///             _ => {}
+///         }
+///     }
+///     let timeout = slots.next_timeout().map(|at| at.saturating_duration_since(Instant::now()));
+///     match poll.poll(&mut events, timeout) {
+///         Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error.into()),
+///         _ => {}
+///     }
+///     let now = Instant::now();
+///     for event in &events {
+///         if slots.handle_event(event, now) {
+///             continue;
+///         }
+///         // One of the host's own sockets.
+///     }
+///     slots.handle_timeout(now);
+/// }
+/// # #[allow(unreachable_code)]
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// A loop that is not mio's watches the file descriptor of a `mio::Poll` that holds the slots: when that is
+/// readable, or at `next_timeout`, it does such a turn with a timeout of zero.
+///
+/// Dropped before [`Event::Ended`], the slots end at once, and what is in hand with them; replies that are
+/// still about do nothing then.
+pub struct Slots {
+    lanes: Vec<Lane>,
+    hub: Hub,
+    /// Commands that were taken out of the queue.
+    taken: VecDeque<(Key, Command)>,
+    /// How many more commands are taken in this turn.
+    budget: usize,
+    /// One for each slot, and one for the waker if that is the slots' own.
+    tokens: Range<usize>,
+}
+
+impl Slots {
+    /// Slots whose tokens begin with `first`; `own_waker` takes one more.
+    pub(crate) fn new(
+        runtime: Runtime,
+        registry: &Registry,
+        first: Token,
+        waker: Arc<Waker>,
+        own_waker: bool,
+        now: Instant,
+    ) -> Result<Self, Error> {
+        let Runtime { settings, max_pooled, stop } = runtime;
+        let slots = settings.slots;
+        let dialer = Dialer::new(&settings.endpoint)
+            .map_err(|reason| settings.unreachable(Duration::ZERO, reason))?;
+        let registry = registry.try_clone().map_err(Error::Poll)?;
+        let pool = Arc::new(Pool::new(max_pooled, slots));
+        let shared = Arc::new(Shared::new(slots, waker, pool));
+        stop.attach(&shared);
+        let hub = Hub::new(settings, registry, first, shared, dialer, now);
+        Ok(Self {
+            lanes: (0..slots).map(|number| Lane::new(number, &hub)).collect(),
+            hub,
+            taken: VecDeque::with_capacity(2 * slots),
+            budget: budget(slots),
+            tokens: first.0..first.0 + slots + usize::from(own_waker),
+        })
+    }
+
+    /// Asks for invocations, in all slots.
+    pub(crate) fn begin(&mut self) {
+        self.each_lane(Lane::drive);
+    }
+
+    /// Reports that the function could not start, by the first slot.
+    pub(crate) fn fail_init(&mut self, report: &ErrorReport<'_>) {
+        self.lanes[0].fail_init(report, &mut self.hub);
+        self.settle();
+    }
+
+    /// The tokens whose events belong to the slots.
+    pub fn tokens(&self) -> Range<usize> {
+        self.tokens.clone()
+    }
+
+    /// Takes an event of the poll at this time; `false` if its token is none of theirs.
+    pub fn handle_event(&mut self, event: &event::Event, now: Instant) -> bool {
+        let token = event.token().0;
+        if !self.tokens.contains(&token) {
+            return false;
+        }
+        self.hub.now = now;
+        if let Some(lane) = self.lanes.get_mut(token - self.tokens.start) {
+            lane.handle_event(event, &mut self.hub);
+            self.settle();
+        }
+        true
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called at the latest, if at all. To be
+    /// asked before every poll: it may be at once, if there was more to do than fits one turn.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        if self.budget == 0 || !self.hub.unfinished.is_empty() {
+            return Some(self.hub.now);
+        }
+        self.hub.armed.iter().filter_map(|lane| self.lanes[*lane].timer()).min()
+    }
+
+    /// Does what is due at this time. To be called in every turn; too often does no harm.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.hub.now = now;
+        self.budget = budget(self.lanes.len());
+        let mut at = 0;
+        while let Some(number) = self.hub.armed.get(at).copied() {
+            let lane = &mut self.lanes[number];
+            if lane.timer().is_some_and(|due| due > now) {
+                at += 1;
+            } else {
+                self.hub.armed.swap_remove(at);
+                lane.disarm();
+                lane.handle_timer(&mut self.hub);
+            }
+        }
+        for _ in 0..self.hub.unfinished.len() {
+            if let Some(number) = self.hub.unfinished.pop_front() {
+                self.lanes[number].go_on(&mut self.hub);
+            }
+        }
+        self.settle();
+    }
+
+    /// What has come out at this time, until there is no more; the host may poll then.
+    pub fn next_event(&mut self, now: Instant) -> Option<Event> {
+        self.hub.now = now;
+        while self.budget > 0 {
+            match self.hub.shared.take(&mut self.taken, self.hub.is_empty()) {
+                Taken::Commands => {
+                    self.budget = self.budget.saturating_sub(self.taken.len());
+                    while let Some((key, command)) = self.taken.pop_front() {
+                        self.lanes[key.slot].apply(key, command, &mut self.hub);
+                    }
+                }
+                Taken::Stop => self.hub.stop(),
+                Taken::Nothing => break,
+            }
+            self.settle();
+        }
+        self.hub.pop()
+    }
+
+    /// A handle that stops the slots, from this thread or another one.
+    pub fn stop_handle(&self) -> StopHandle {
+        let stop = StopHandle::default();
+        stop.attach(&self.hub.shared);
+        stop
+    }
+
+    /// Says why the handler of an invocation has dropped its reply.
+    pub(crate) fn explain(&self, key: Key, failure: &Failure) {
+        if !self.hub.shared.explain(key, failure) {
+            let line = "a handler failed whose reply has been used or given away";
+            self.hub.settings.log.line(format_args!("{line}: {failure}"));
+        }
+    }
+
+    fn each_lane(&mut self, mut act: impl FnMut(&mut Lane, &mut Hub)) {
+        self.lanes.iter_mut().for_each(|lane| act(lane, &mut self.hub));
+        self.settle();
+    }
+
+    /// Lets the other slots do what follows from what one has found.
+    fn settle(&mut self) {
+        while let Some(act) = self.hub.take_news() {
+            self.lanes.iter_mut().for_each(|lane| act(lane, &mut self.hub));
+        }
+    }
+}
+
+/// Commands that are taken in one turn: a few for each slot, so that writers of streams cannot keep the
+/// host from its other business.
+fn budget(slots: usize) -> usize {
+    4 * slots + 64
+}
+
+impl Drop for Slots {
+    fn drop(&mut self) {
+        self.hub.stop();
+        // Writers that wait for room must not wait for ever.
+        self.each_lane(Lane::shut_down);
+        while let Taken::Commands | Taken::Stop = self.hub.shared.take(&mut self.taken, false) {
+            self.taken.drain(..).for_each(|(key, command)| refuse(key, command, &self.hub));
+        }
+    }
+}
+
+impl fmt::Debug for Slots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slots").field("tokens", &self.tokens()).finish_non_exhaustive()
+    }
+}

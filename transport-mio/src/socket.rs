@@ -1,0 +1,114 @@
+//! One connection in an edge-triggered loop: what may be tried, and what would only block.
+
+use std::io::{self, IoSlice, Read, Write};
+
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token, event};
+
+#[derive(Debug)]
+pub(crate) struct Socket {
+    stream: TcpStream,
+    is_readable: bool,
+    is_writable: bool,
+    /// The peer sends no more: read until the end, as no further edge comes.
+    is_ending: bool,
+}
+
+/// Whether only a call that would block brings the next edge: mio says so of all systems, but epoll and
+/// kqueue bring one for whatever comes after a call (epoll(7), questions and answers).
+const TO_THE_END: bool = cfg!(windows);
+
+/// What an attempt to read or write has led to.
+pub(crate) enum Io {
+    Done(usize),
+    /// It would block: wait for the next edge.
+    Blocked,
+    Failed,
+}
+
+impl Socket {
+    pub(crate) fn register(
+        mut stream: TcpStream,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Self> {
+        registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Self { stream, is_readable: false, is_writable: false, is_ending: false })
+    }
+
+    pub(crate) fn note(&mut self, event: &event::Event) {
+        let is_over = event.is_error() || event.is_read_closed();
+        self.is_readable |= event.is_readable() || is_over;
+        self.is_writable |= event.is_writable() || event.is_write_closed() || event.is_error();
+        self.is_ending |= is_over;
+    }
+
+    /// Whether the connection is made; an error if it cannot be.
+    pub(crate) fn is_connected(&mut self) -> io::Result<bool> {
+        if !self.is_writable {
+            return Ok(false);
+        }
+        if let Some(error) = self.stream.take_error()? {
+            return Err(error);
+        }
+        match self.stream.peer_addr() {
+            Ok(_) => self.stream.set_nodelay(true).map(|()| true),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                self.is_writable = false;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn is_readable(&self) -> bool {
+        self.is_readable
+    }
+
+    pub(crate) fn is_writable(&self) -> bool {
+        self.is_writable
+    }
+
+    pub(crate) fn read(&mut self, room: &mut [u8]) -> Io {
+        loop {
+            return match self.stream.read(room) {
+                // Less than there was room for is all there is, unless the end stands behind it.
+                Ok(length) => {
+                    self.is_readable = length == room.len() || self.is_ending || TO_THE_END;
+                    Io::Done(length)
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.is_readable = false;
+                    Io::Blocked
+                }
+                Err(_) => Io::Failed,
+            };
+        }
+    }
+
+    /// Writes some of the parts, which are not all empty.
+    pub(crate) fn write(&mut self, parts: [&[u8]; 3]) -> Io {
+        let whole = parts.iter().map(|part| part.len()).sum::<usize>();
+        loop {
+            return match self.stream.write_vectored(&parts.map(IoSlice::new)) {
+                Ok(0) => Io::Failed,
+                // Less than was offered is all that fits.
+                Ok(length) => {
+                    self.is_writable = length == whole || TO_THE_END;
+                    Io::Done(length)
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.is_writable = false;
+                    Io::Blocked
+                }
+                Err(_) => Io::Failed,
+            };
+        }
+    }
+
+    pub(crate) fn close(mut self, registry: &Registry) {
+        let _closing_does_it_too = registry.deregister(&mut self.stream);
+    }
+}

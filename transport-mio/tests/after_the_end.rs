@@ -1,0 +1,165 @@
+//! Replies whose runtime is gone.
+
+mod support;
+
+use std::io::Write;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lambda_proto_mio::{ContentType, Event, Failure, Invocation, Reply, StreamOver};
+use lambda_proto_test_service::{Connection, Event as Incoming, PATIENCE, Service};
+use support::{Door, Turner, runtime};
+
+const EACH: usize = 8;
+
+/// Does something on another thread, which must not take long.
+#[track_caller]
+fn at_once<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, done) = channel();
+    thread::spawn(move || sender.send(act()));
+    done.recv_timeout(PATIENCE).expect("it hangs, or has panicked")
+}
+
+/// Uses replies in every way there is.
+#[track_caller]
+fn use_up(mut all: Vec<(Invocation, Reply)>) {
+    let mut next = || all.pop().expect("there is one for each use");
+    let (invocation, reply) = next();
+    at_once(move || reply.send(invocation.body()));
+    let (_, reply) = next();
+    at_once(move || reply.send_and_next("too late"));
+    let (_, reply) = next();
+    at_once(move || drop(reply.send_and_hold("too late")));
+    let (_, reply) = next();
+    at_once(move || reply.json("too late"));
+    let (_, reply) = next();
+    at_once(move || reply.fail(Failure::new("Too.Late", "")));
+    let (_, reply) = next();
+    at_once(move || drop(reply));
+    let (_, reply) = next();
+    let written = at_once(move || {
+        let mut stream = reply.stream(ContentType::OCTET_STREAM);
+        // A moment may pass before a stream knows.
+        (0..1000).try_for_each(|_| stream.write(&[0; 1000]).map(drop))
+    });
+    // Room is all that it may want for.
+    assert!(matches!(written, Ok(()) | Err(StreamOver)));
+    let (_, reply) = next();
+    let error = at_once(move || {
+        let mut stream = reply.stream(ContentType::OCTET_STREAM).blocking();
+        stream.write_all(&[0; 1_000_000]).unwrap_err()
+    });
+    assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
+    assert!(all.is_empty());
+}
+
+/// A loop with an invocation in hand in each of its slots.
+fn in_hand() -> (Service, Turner, Vec<Connection>, Vec<(Invocation, Reply)>) {
+    let service = Service::start();
+    let mut turner = Turner::new(runtime(service.place(), EACH));
+    turner.until(|slots| slots.next_timeout().is_none());
+    let mut connections = service.open_slots(EACH);
+    for connection in &mut connections {
+        connection.send(Incoming::new("id", "").bytes());
+    }
+    let all = (0..EACH).map(|_| turner.invocation()).collect();
+    (service, turner, connections, all)
+}
+
+#[test]
+fn replies_of_slots_that_were_dropped_do_nothing() {
+    let (_service, turner, connections, all) = in_hand();
+    drop(turner);
+    connections.into_iter().for_each(|mut connection| connection.expect_end());
+    use_up(all);
+}
+
+#[test]
+fn replies_of_slots_whose_poll_was_dropped_first_do_nothing() {
+    let (_service, turner, _connections, all) = in_hand();
+    let Turner { poll, slots, .. } = turner;
+    drop(poll);
+    drop(slots);
+    use_up(all);
+}
+
+#[test]
+fn replies_of_slots_that_have_given_up_do_nothing() {
+    for is_dropped in [false, true] {
+        let door = Door::open();
+        let patience = Duration::from_millis(300);
+        let mut turner = Turner::new(runtime(&door.place(), EACH + 1).give_up_after(patience));
+        turner.until(|slots| slots.next_timeout().is_none());
+        let mut peers = door.open_slots(EACH + 1);
+        for peer in &mut peers[..EACH] {
+            peer.send(Incoming::new("id", "").bytes());
+        }
+        let all: Vec<_> = (0..EACH).map(|_| turner.invocation()).collect();
+        drop((door, peers));
+        // The slot that was idle looks for the service, and does not find it.
+        for _ in 0..EACH {
+            assert!(matches!(turner.event(), Event::Answered { .. }));
+        }
+        let Event::Ended(Err(error)) = turner.event() else { panic!("it ends with an error") };
+        assert!(error.to_string().contains("giving up"), "{error}");
+        if is_dropped {
+            drop(turner);
+            use_up(all);
+        } else {
+            use_up(all);
+            assert!(
+                turner.slots.next_event(Instant::now()).is_none(),
+                "nothing comes behind the end"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_stream_whose_beginning_nobody_has_seen_ends_with_the_slots() {
+    let (_service, turner, _connections, mut all) = in_hand();
+    let (_, reply) = all.pop().unwrap();
+    // The loop does not look any more between this and its end.
+    let mut stream = reply.stream(ContentType::OCTET_STREAM).blocking();
+    let (sender, begun) = channel();
+    let writer = thread::spawn(move || {
+        let first = stream.write(&[0; 100_000]);
+        sender.send(()).unwrap();
+        first.and_then(|_| stream.write_all(&[0; 1_000_000]))
+    });
+    begun.recv_timeout(PATIENCE).unwrap();
+    drop(turner);
+    let error = at_once(move || writer.join().unwrap()).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
+}
+
+#[test]
+fn a_writer_that_waits_learns_that_the_slots_were_dropped() {
+    let (_service, mut turner, _connections, mut all) = in_hand();
+    let (_, reply) = all.pop().unwrap();
+    let mut stream = reply.stream(ContentType::OCTET_STREAM).blocking();
+    // Nobody reads at the other end.
+    let writer = thread::spawn(move || stream.write_all(&vec![0; 50_000_000]));
+    for _ in 0..20 {
+        while turner.slots.next_event(Instant::now()).is_some() {}
+        turner.turn(Duration::from_millis(10));
+    }
+    assert!(!writer.is_finished());
+    drop(turner);
+    let error = at_once(move || writer.join().unwrap()).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
+}
+
+#[test]
+fn replies_of_slots_that_were_not_looked_at_do_nothing() {
+    let service = Service::start();
+    let mut turner = Turner::new(runtime(service.place(), 2));
+    turner.until(|slots| slots.next_timeout().is_none());
+    let mut connections = service.open_slots(2);
+    connections[0].send(Incoming::new("id", "").bytes());
+    assert!(turner.turn(PATIENCE) > 0);
+    // An invocation waits to be taken, and so does a command.
+    drop(turner);
+    connections[0].expect_end();
+}

@@ -1,0 +1,235 @@
+//! A runtime under a service in lock-step, so that every round needs the same memory.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::Instant;
+
+use lambda_proto_mio::{Endpoint, Error, Invocation, Reply, Runtime, StopHandle};
+use lambda_proto_test_service::{Connection, Event, MOMENT, PATIENCE, Running, Service};
+
+use crate::counting::{Count, Counter};
+
+/// Where answers are given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Loop,
+    /// A thread that lives as long as the runtime.
+    Worker,
+}
+
+pub(crate) struct Bench {
+    slots: usize,
+    max_pooled: Option<usize>,
+    is_one_by_one: bool,
+    warm_up: Option<fn(Invocation, Reply)>,
+}
+
+/// Rounds before the count begins, at each of which all slots have the largest event.
+const WARM_UP: usize = 8;
+
+impl Bench {
+    pub(crate) fn new(slots: usize) -> Self {
+        Self { slots, max_pooled: None, is_one_by_one: false, warm_up: None }
+    }
+
+    pub(crate) fn max_pooled(mut self, bytes: usize) -> Self {
+        self.max_pooled = Some(bytes);
+        self
+    }
+
+    /// The slots have an invocation one after the other, and not all at once. For answers that the
+    /// service has to read while they are given.
+    pub(crate) fn one_by_one(mut self) -> Self {
+        self.is_one_by_one = true;
+        self
+    }
+
+    /// The first answers are given so: for ways to answer that need more memory at one time than at
+    /// another.
+    pub(crate) fn warm_up(mut self, answer: fn(Invocation, Reply)) -> Self {
+        self.warm_up = Some(answer);
+        self
+    }
+
+    /// Serves the events in turn, so many rounds of one for each slot, and returns what the threads of
+    /// the runtime and the worker have allocated meanwhile.
+    pub(crate) fn run(
+        &self,
+        events: &[Event],
+        rounds: usize,
+        place: Place,
+        answer: impl Fn(Invocation, Reply) + Send + Copy + 'static,
+    ) -> Count {
+        let service = Service::start();
+        let (counter, handled) = (Counter::new(), Arc::new(AtomicUsize::new(0)));
+        let count_handled = handled.clone();
+        // Answered together, so that every round has the same number of events in hand.
+        let at_once = if self.is_one_by_one { 1 } else { self.slots };
+        let mut held = Vec::with_capacity(at_once);
+        let (warm_up, mut so_far) = (self.warm_up, 0);
+        let handle = move |invocation, reply| {
+            counter.enter();
+            held.push((invocation, reply));
+            if held.len() == at_once {
+                for (invocation, reply) in held.drain(..) {
+                    so_far += 1;
+                    match warm_up {
+                        Some(warm_up) if so_far <= WARM_UP / 2 * at_once => {
+                            warm_up(invocation, reply);
+                        }
+                        _ => answer(invocation, reply),
+                    }
+                    count_handled.fetch_add(1, SeqCst);
+                }
+            }
+        };
+        let (runtime, stop) = self.runtime(&service);
+        let stop = move || stop.stop();
+        let run = match place {
+            Place::Loop => {
+                Running::<Error>::new(service.lines(), stop, move || runtime.run(handle))
+            }
+            Place::Worker => Running::new(service.lines(), stop, move || {
+                let worker = Worker::start(handle);
+                runtime.run(move |invocation, reply| {
+                    counter.enter();
+                    worker.give(invocation, reply);
+                })
+            }),
+        };
+        let mut driver = Driver { connections: service.open_slots(self.slots), handled, given: 0 };
+        let largest = events.iter().max_by_key(|event| event.bytes().len()).expect("an event");
+        for round in 0..WARM_UP + rounds {
+            if round == WARM_UP {
+                self.settle();
+                counter.start();
+            }
+            let event = |slot| match round.checked_sub(WARM_UP) {
+                None => largest,
+                Some(round) => &events[(round + slot) % events.len()],
+            };
+            if self.is_one_by_one {
+                (0..self.slots).for_each(|slot| driver.invoke_one(slot, event(slot)));
+            } else {
+                driver.invoke_all(event);
+            }
+        }
+        self.settle();
+        let count = counter.stop();
+        run.stop();
+        count
+    }
+
+    fn runtime(&self, service: &Service) -> (Runtime, StopHandle) {
+        let endpoint = Endpoint::parse(&service.address()).expect("it is an address");
+        // What the program does with its log is its own affair; what leads there is counted.
+        let mut runtime = Runtime::new(endpoint).slots(self.slots).log(|_| {});
+        if let Some(bytes) = self.max_pooled {
+            runtime = runtime.max_pooled(bytes);
+        }
+        let stop = runtime.stop_handle();
+        (runtime, stop)
+    }
+
+    /// Memory that is not kept is freed behind the last byte that the service sees.
+    fn settle(&self) {
+        if self.max_pooled.is_some() {
+            thread::sleep(MOMENT);
+        }
+    }
+}
+
+/// What plays the service.
+struct Driver {
+    /// Each with its `next` open.
+    connections: Vec<Connection>,
+    /// How many invocations are answered, and their events dropped.
+    handled: Arc<AtomicUsize>,
+    given: usize,
+}
+
+impl Driver {
+    /// Has one in hand in every slot at once.
+    fn invoke_all<'e>(&mut self, event: impl Fn(usize) -> &'e Event) {
+        for (slot, connection) in self.connections.iter_mut().enumerate() {
+            connection.send(event(slot).bytes());
+        }
+        self.given += self.connections.len();
+        self.wait_until_handled();
+        for connection in &mut self.connections {
+            connection.request();
+        }
+        for connection in &mut self.connections {
+            connection.take_answer();
+            connection.expect_next();
+        }
+    }
+
+    fn invoke_one(&mut self, slot: usize, event: &Event) {
+        self.given += 1;
+        self.connections[slot].send(event.bytes());
+        self.connections[slot].request();
+        self.wait_until_handled();
+        self.connections[slot].take_answer();
+        self.connections[slot].expect_next();
+    }
+
+    fn wait_until_handled(&self) {
+        let began = Instant::now();
+        while self.handled.load(SeqCst) < self.given {
+            assert!(began.elapsed() < PATIENCE, "the answers are not given");
+            thread::yield_now();
+        }
+    }
+}
+
+/// A thread that answers, until it is dropped. Its queue allocates nothing once it is warm.
+struct Worker(Arc<Queue>);
+
+#[derive(Default)]
+struct Queue {
+    state: Mutex<State>,
+    has_grown: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    work: VecDeque<(Invocation, Reply)>,
+    is_over: bool,
+}
+
+impl Worker {
+    fn start(mut handle: impl FnMut(Invocation, Reply) + Send + 'static) -> Self {
+        let queue = Arc::new(Queue::default());
+        // How many wait for the worker is a matter of time.
+        queue.state.lock().unwrap().work.reserve(64);
+        let worker = Self(queue.clone());
+        thread::spawn(move || {
+            while let Some((invocation, reply)) = queue.take() {
+                handle(invocation, reply);
+            }
+        });
+        worker
+    }
+
+    fn give(&self, invocation: Invocation, reply: Reply) {
+        self.0.state.lock().unwrap().work.push_back((invocation, reply));
+        self.0.has_grown.notify_one();
+    }
+}
+
+impl Queue {
+    fn take(&self) -> Option<(Invocation, Reply)> {
+        let is_empty = |state: &mut State| state.work.is_empty() && !state.is_over;
+        self.has_grown.wait_while(self.state.lock().unwrap(), is_empty).unwrap().work.pop_front()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.0.state.lock().unwrap().is_over = true;
+        self.0.has_grown.notify_one();
+    }
+}

@@ -1,0 +1,378 @@
+//! Loops for the tests: one on a thread of its own, and one that the test turns by hand.
+#![allow(dead_code, unreachable_pub, missing_docs)]
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use lambda_proto_mio::{
+    Answer, Endpoint, Error, Event, Invocation, Key, Reply, Runtime, Slots, StopHandle,
+};
+use lambda_proto_test_service::{MOMENT, PATIENCE, Place, Request, Running};
+use mio::{Events, Poll, Token};
+
+/// A runtime for the service of this place, which logs there.
+pub fn runtime(place: &Place, slots: usize) -> Runtime {
+    let lines = place.lines().clone();
+    Runtime::new(Endpoint::parse(place.address()).unwrap())
+        .slots(slots)
+        .log(move |line| lines.push(line.to_string()))
+}
+
+/// Runs it with a handler on a thread of its own.
+pub fn run(
+    place: &Place,
+    slots: usize,
+    handler: impl FnMut(Invocation, Reply) + Send + 'static,
+) -> Running<Error> {
+    let runtime = runtime(place, slots);
+    let stop = runtime.stop_handle();
+    Running::new(place.lines(), move || stop.stop(), move || runtime.run(handler))
+}
+
+/// A loop on a thread of its own, which hands everything that comes out to the test.
+pub struct Host {
+    events: Receiver<Event>,
+    stop: StopHandle,
+    thread: Option<JoinHandle<()>>,
+    /// The id of the thread, as the operating system knows it.
+    thread_id: String,
+    turns: Arc<AtomicUsize>,
+}
+
+impl Host {
+    pub fn start(runtime: Runtime) -> Self {
+        let (sender, events) = channel();
+        let (tell, thread_id) = channel();
+        let stop = runtime.stop_handle();
+        let turns = Arc::<AtomicUsize>::default();
+        let counted = turns.clone();
+        let thread = thread::spawn(move || {
+            let own = fs::read_link("/proc/thread-self").expect("the tests run on Linux");
+            tell.send(own.file_name().unwrap().to_str().unwrap().to_owned()).unwrap();
+            let mut turner = Turner::new(runtime);
+            loop {
+                while let Some(event) = turner.slots.next_event(Instant::now()) {
+                    let is_end = matches!(event, Event::Ended(_));
+                    // A test that has seen enough does not listen any more.
+                    let is_heard = sender.send(event).is_ok();
+                    if is_end || !is_heard {
+                        turner.turn(Duration::from_millis(20));
+                        let more = turner.slots.next_event(Instant::now());
+                        assert!(!is_end || more.is_none(), "{more:?} behind the end");
+                        return;
+                    }
+                }
+                turner.turn(Duration::MAX);
+                counted.fetch_add(1, Relaxed);
+            }
+        });
+        let thread_id = thread_id.recv_timeout(PATIENCE).expect("the loop begins");
+        Self { events, stop, thread: Some(thread), thread_id, turns }
+    }
+
+    #[track_caller]
+    pub fn event(&self) -> Event {
+        self.events.recv_timeout(PATIENCE).expect("nothing comes out of the loop")
+    }
+
+    #[track_caller]
+    pub fn invocation(&self) -> (Invocation, Reply) {
+        match self.event() {
+            Event::Invocation(invocation, reply) => (invocation, reply),
+            other => panic!("this is no invocation: {other:?}"),
+        }
+    }
+
+    /// Takes so many invocations, in the order of their ids.
+    #[track_caller]
+    pub fn invocations(&self, count: usize) -> Vec<(Invocation, Reply)> {
+        let mut all: Vec<_> = (0..count).map(|_| self.invocation()).collect();
+        all.sort_by(|one, other| one.0.request_id().cmp(other.0.request_id()));
+        all
+    }
+
+    #[track_caller]
+    pub fn answered(&self) -> (Key, Answer) {
+        match self.event() {
+            Event::Answered { key, answer } => (key, answer),
+            other => panic!("this is no fate of an answer: {other:?}"),
+        }
+    }
+
+    /// The status that an answer was given.
+    #[track_caller]
+    pub fn status(&self, key: Key) -> u16 {
+        match self.answered() {
+            (of, Answer::Known(outcome)) if of == key => outcome.status(),
+            other => panic!("this is no reply to the answer of {key:?}: {other:?}"),
+        }
+    }
+
+    pub fn event_within(&self, patience: Duration) -> Option<Event> {
+        self.events.recv_timeout(patience).ok()
+    }
+
+    #[track_caller]
+    pub fn expect_nothing(&self) {
+        if let Some(event) = self.event_within(MOMENT) {
+            panic!("this should not come: {event:?}");
+        }
+    }
+
+    pub fn tell_to_stop(&self) {
+        self.stop.stop();
+    }
+
+    /// Waits for the end, which is the next event and the last one.
+    #[track_caller]
+    pub fn end(mut self) -> Result<(), Error> {
+        let result = match self.event() {
+            Event::Ended(result) => result,
+            other => panic!("this is no end: {other:?}"),
+        };
+        self.thread.take().unwrap().join().expect("nothing comes behind the end");
+        result
+    }
+
+    #[track_caller]
+    pub fn stop(self) {
+        self.tell_to_stop();
+        self.end().unwrap();
+    }
+
+    /// The processor time that the loop has used.
+    pub fn cpu(&self) -> Duration {
+        let path = format!("/proc/self/task/{}/schedstat", self.thread_id);
+        let text = fs::read_to_string(path).expect("the loop runs");
+        Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
+    }
+
+    /// How often the loop has woken.
+    pub fn turns(&self) -> usize {
+        self.turns.load(Relaxed)
+    }
+}
+
+/// A loop that goes on only when the test turns it.
+pub struct Turner {
+    pub poll: Poll,
+    pub slots: Slots,
+    events: Events,
+}
+
+impl Turner {
+    pub fn new(runtime: Runtime) -> Self {
+        let poll = Poll::new().unwrap();
+        let slots = runtime.register(poll.registry(), Token(0), Instant::now()).unwrap();
+        Self { poll, slots, events: Events::with_capacity(256) }
+    }
+
+    /// Sleeps until something happens, or so long, and returns how many events there were.
+    pub fn turn(&mut self, most: Duration) -> usize {
+        let due = self.slots.next_timeout();
+        let timeout = due.map(|at| at.saturating_duration_since(Instant::now()));
+        let timeout = timeout.unwrap_or(most).min(most);
+        match self.poll.poll(&mut self.events, (timeout < Duration::MAX).then_some(timeout)) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => panic!("{error}"),
+            _ => {}
+        }
+        let now = Instant::now();
+        for event in &self.events {
+            assert!(self.slots.handle_event(event, now), "there is nobody else in this loop");
+        }
+        self.slots.handle_timeout(now);
+        self.events.iter().count()
+    }
+
+    /// Turns until something comes out.
+    #[track_caller]
+    pub fn event(&mut self) -> Event {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(event) = self.slots.next_event(Instant::now()) {
+                return event;
+            }
+            assert!(Instant::now() < until, "nothing comes out of the loop");
+            self.turn(MOMENT);
+        }
+    }
+
+    #[track_caller]
+    pub fn invocation(&mut self) -> (Invocation, Reply) {
+        match self.event() {
+            Event::Invocation(invocation, reply) => (invocation, reply),
+            other => panic!("this is no invocation: {other:?}"),
+        }
+    }
+
+    /// Turns for so long, in which nothing may come out.
+    #[track_caller]
+    pub fn idle(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        while let Some(left) = until.checked_duration_since(Instant::now()) {
+            if let Some(event) = self.slots.next_event(Instant::now()) {
+                panic!("this should not come: {event:?}");
+            }
+            self.turn(left);
+        }
+    }
+
+    /// Turns until this holds; nothing may come out meanwhile.
+    #[track_caller]
+    pub fn until(&mut self, condition: impl Fn(&Slots) -> bool) {
+        let until = Instant::now() + PATIENCE;
+        while !condition(&self.slots) {
+            assert!(Instant::now() < until, "it never holds");
+            self.idle(Duration::from_millis(1));
+        }
+    }
+}
+
+/// A listener that can be closed, and whose connections are bare sockets.
+pub struct Door(TcpListener);
+
+impl Door {
+    pub fn open() -> Self {
+        Self::open_at(([127, 0, 0, 1], 0).into())
+    }
+
+    pub fn open_at(address: SocketAddr) -> Self {
+        Self(TcpListener::bind(address).expect("loopback addresses can be bound"))
+    }
+
+    /// A door at an address that no other test uses, so that nobody takes it when it is closed.
+    pub fn open_on(place: &Place) -> Self {
+        Self::open_at(place.address().parse().unwrap())
+    }
+
+    pub fn place(&self) -> Place {
+        Place::at(self.0.local_addr().unwrap())
+    }
+
+    pub fn accept_within(&self, patience: Duration) -> Option<Peer> {
+        let until = Instant::now() + patience;
+        self.0.set_nonblocking(true).unwrap();
+        loop {
+            match self.0.accept() {
+                Ok((stream, _)) => {
+                    stream.set_nonblocking(false).unwrap();
+                    stream.set_nodelay(true).unwrap();
+                    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                    return Some(Peer { stream, unread: Vec::new() });
+                }
+                Err(_) if Instant::now() > until => return None,
+                Err(_) => thread::sleep(Duration::from_micros(200)),
+            }
+        }
+    }
+
+    #[track_caller]
+    pub fn accept(&self) -> Peer {
+        self.accept_within(PATIENCE).expect("no connection came")
+    }
+
+    /// The connections of so many slots, each with its `next` open.
+    #[track_caller]
+    pub fn open_slots(&self, slots: usize) -> Vec<Peer> {
+        let mut peers: Vec<_> = (0..slots).map(|_| self.accept()).collect();
+        peers.iter_mut().for_each(Peer::expect_next);
+        peers
+    }
+}
+
+/// A connection as a bare socket.
+pub struct Peer {
+    pub stream: TcpStream,
+    unread: Vec<u8>,
+}
+
+impl Peer {
+    /// Reads a request with a length, whole.
+    #[track_caller]
+    pub fn request(&mut self) -> Request {
+        let (mut request, head) = loop {
+            if let Some(parsed) = Request::parse_head(&self.unread) {
+                break parsed;
+            }
+            self.fill();
+        };
+        let length = request.header("Content-Length").map_or(0, |text| text.parse().unwrap());
+        while self.unread.len() < head + length {
+            self.fill();
+        }
+        request.body = self.unread[head..head + length].to_vec();
+        self.unread.drain(..head + length);
+        request
+    }
+
+    #[track_caller]
+    pub fn expect_next(&mut self) {
+        let request = self.request();
+        assert!(request.is_next(), "this is no next: {request:?}");
+    }
+
+    /// Whether it asks for an invocation; `false` if it hangs up instead.
+    pub fn try_next(&mut self) -> bool {
+        let is_alive = !matches!(self.stream.peek(&mut [0]), Ok(0) | Err(_));
+        if is_alive {
+            self.expect_next();
+        }
+        is_alive
+    }
+
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Sends no more, and goes on reading.
+    pub fn shut_down(&mut self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Waits until the runtime has closed the connection, which sends nothing more.
+    #[track_caller]
+    pub fn expect_end(mut self) {
+        assert!(self.unread.is_empty(), "{}", self.unread.escape_ascii());
+        let mut more = [0; 512];
+        match self.stream.read(&mut more) {
+            Ok(0) => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            other => panic!("the connection is still open: {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn fill(&mut self) {
+        let mut room = [0; 64 * 1024];
+        let length = self.stream.read(&mut room).expect("the runtime sends");
+        assert!(length > 0, "the runtime has hung up");
+        self.unread.extend_from_slice(&room[..length]);
+    }
+}
+
+/// Numbers that look random and are the same in every run.
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn below(&mut self, bound: usize) -> usize {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % bound
+    }
+
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for at in (1..items.len()).rev() {
+            items.swap(at, self.below(at + 1));
+        }
+    }
+}
