@@ -49,7 +49,19 @@ pub fn misbehave(profile: Profile) -> Result<PathBuf> {
 ///
 /// As [`example`].
 pub fn peer_lambda_runtime() -> Result<PathBuf> {
-    let name = "peer-lambda-runtime";
+    peer("peer-lambda-runtime")
+}
+
+/// An echo on `run_concurrent` of `lambda_runtime`.
+///
+/// # Errors
+///
+/// As [`example`].
+pub fn peer_concurrent() -> Result<PathBuf> {
+    peer("peer-concurrent")
+}
+
+fn peer(name: &str) -> Result<PathBuf> {
     let peers = ["--no-default-features", "--features", "peers"];
     build(&[&["--release", "-p", "lambda-interop", "--bin", name], &peers[..]].concat(), name)
 }

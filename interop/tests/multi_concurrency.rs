@@ -86,7 +86,21 @@ fn as_many_invocations_as_slots_run_at_once_and_each_gets_its_own_answer() {
 
 #[test]
 fn the_slots_echo_events_of_every_size_at_once() {
-    let echo = Function::new(programs::example("echo").unwrap());
+    echoes_events_of_every_size_at_once("echo");
+}
+
+#[test]
+fn the_slots_of_one_thread_echo_events_of_every_size_at_once() {
+    echoes_events_of_every_size_at_once("pool");
+}
+
+#[test]
+fn the_slots_in_a_loop_of_its_own_echo_events_of_every_size_at_once() {
+    echoes_events_of_every_size_at_once("own_loop");
+}
+
+fn echoes_events_of_every_size_at_once(example: &str) {
+    let echo = Function::new(programs::example(example).unwrap());
     let emulator = echo.start_concurrent(SLOTS).unwrap();
     let caller = emulator.caller();
     at_once(|slot| {
@@ -95,6 +109,20 @@ fn the_slots_echo_events_of_every_size_at_once() {
             let answer = invoke(&caller, &event);
             assert_eq!(answer.status, 200);
             assert!(answer.body == event, "{size} bytes came back as {} others", answer.body.len());
+        }
+    });
+    assert_nothing_was_refused(&emulator);
+}
+
+#[test]
+fn five_hundred_invocations_of_each_slot_of_one_thread_are_all_answered_and_none_is_crossed() {
+    let pool = Function::new(programs::example("pool").unwrap());
+    let emulator = pool.start_concurrent(SLOTS).unwrap();
+    let caller = emulator.caller();
+    at_once(|slot| {
+        for number in 0..500 {
+            let event = format!("{slot}/{number}");
+            assert_eq!(invoke(&caller, event.as_bytes()).text(), event);
         }
     });
     assert_nothing_was_refused(&emulator);

@@ -47,6 +47,15 @@ fn events_of_every_size_come_back_identical_when_pipelined() {
 }
 
 #[test]
+fn events_of_every_size_come_back_identical_from_event_loops() {
+    for name in ["pool", "own_loop", "tokio_driver"] {
+        let mut emulator = example(name).start().unwrap();
+        SIZES.iter().chain(SIZES.iter().rev()).for_each(|size| assert_echoes(&mut emulator, *size));
+        assert_nothing_was_refused(&emulator);
+    }
+}
+
+#[test]
 fn the_emulator_cuts_an_event_above_the_limit_and_the_function_gets_the_rest() {
     let mut emulator = sequential().start().unwrap();
     let event = payload(LARGEST + 10);

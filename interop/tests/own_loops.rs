@@ -1,0 +1,521 @@
+//! The examples of `core` that bring an event loop of their own, `tokio_driver` and `io_uring_driver`:
+//! under the lab, and against a service that hangs up, is away, talks nonsense or gives up.
+//!
+//! Where the machine refuses io_uring, what `io_uring_driver` says to that is all that is tested of it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lambda_interop::{Process, programs};
+use lambda_lab::{Function, Lab, Output};
+
+/// Nothing in these tests takes longer, unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a process may use that has next to nothing to do, in clock ticks of 10 ms: less than 50 ms.
+const IDLE: u64 = 4;
+
+/// Makes a test of each function for each of the examples.
+macro_rules! for_each_loop {
+    ($($test:ident)*) => {
+        mod tokio_driver {
+            $(#[test] fn $test() { super::$test(&super::example("tokio_driver")); })*
+        }
+        mod io_uring_driver {
+            $(#[test] fn $test() {
+                if let Some(driver) = super::allowed_io_uring_driver() { super::$test(driver); }
+            })*
+        }
+    };
+}
+
+for_each_loop! {
+    events_of_every_size_come_back_equal
+    two_thousand_invocations_of_eight_slots_are_not_crossed
+    there_are_as_many_slots_as_the_environment_says
+    a_missing_address_is_told_in_plain_words
+    the_loop_goes_on_when_the_service_hangs_up
+    the_loop_goes_on_when_the_connection_is_reset
+    an_answer_is_sent_again_once
+    a_reply_before_the_whole_answer_was_read_is_taken
+    a_service_that_is_away_at_the_start_is_waited_for
+    a_service_that_hangs_up_at_once_is_asked_less_and_less_often
+    nonsense_ends_the_process
+    nonsense_in_one_of_several_slots_makes_that_one_begin_anew
+    the_end_that_the_service_wants_waits_for_answers_in_hand
+}
+
+fn example(name: &str) -> PathBuf {
+    programs::example(name).unwrap()
+}
+
+/// The example with io_uring, if this machine lets it have one.
+fn allowed_io_uring_driver() -> Option<&'static Path> {
+    static DRIVER: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let driver = DRIVER.get_or_init(|| {
+        let driver = example("io_uring_driver");
+        // It looks for io_uring first, then for the service.
+        let mut process = Process::start(&mut Command::new(&driver)).unwrap();
+        assert_ne!(process.wait().unwrap().code(), Some(0));
+        let line = last_line(&process);
+        if !line.contains("no io_uring here") {
+            return Some(driver);
+        }
+        assert_names_cause_and_remedy(&line);
+        // Not by `eprintln`, which is shown for tests that fail only.
+        let _is_shown = writeln!(std::io::stderr(), "skipped for io_uring_driver: it says: {line}");
+        None
+    });
+    driver.as_deref()
+}
+
+fn lab(driver: &Path, concurrency: Option<usize>) -> Lab {
+    let function = Function::new(driver).timeout(PATIENCE).output(Output::Discarded);
+    let function = match concurrency {
+        Some(most) => function.concurrency(most),
+        None => function,
+    };
+    function.start().unwrap()
+}
+
+/// The example with a service at this address; it is killed on drop.
+fn start(driver: &Path, service: SocketAddr, concurrency: Option<&str>) -> Process {
+    let mut command = Command::new(driver);
+    command.env("AWS_LAMBDA_RUNTIME_API", service.to_string());
+    match concurrency {
+        Some(number) => command.env("AWS_LAMBDA_MAX_CONCURRENCY", number),
+        None => command.env_remove("AWS_LAMBDA_MAX_CONCURRENCY"),
+    };
+    Process::start(&mut command).unwrap()
+}
+
+/// The ticks of the clock that the process has used so far: fields 14 and 15 of its `stat`.
+fn ticks(process: &Process) -> u64 {
+    let pids = process.family();
+    let [pid] = pids[..] else { panic!("not one process but {pids:?}") };
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // The second field, a name in parentheses, may hold spaces.
+    let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+fn assert_is_idle(process: &Process) {
+    let ticks = ticks(process);
+    assert!(ticks <= IDLE, "{} ms of CPU; output: {}", ticks * 10, process.output());
+}
+
+/// The process has ended as one that failed, and this is what it said last.
+fn assert_fails(process: &mut Process, reason: &str) {
+    let status = process.wait().unwrap();
+    assert!(status.code().is_some_and(|code| code != 0), "{status}");
+    assert!(last_line(process).contains(reason), "{}", process.output());
+}
+
+/// The last line of the output, which may still be on its way when the process has ended.
+fn last_line(process: &Process) -> String {
+    let began = Instant::now();
+    while process.output().is_empty() && began.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(5));
+    }
+    thread::sleep(Duration::from_millis(50));
+    process.output().lines().last().unwrap_or_default().to_owned()
+}
+
+/// A Runtime API that says what a test has it say.
+struct Service(TcpListener);
+
+impl Service {
+    fn start() -> Self {
+        Self::at(SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    fn at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Self(listener)
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
+    }
+
+    /// The next connection, within so long.
+    fn try_accept(&self, patience: Duration) -> Option<Connection> {
+        let began = Instant::now();
+        loop {
+            if let Ok((stream, _)) = self.0.accept() {
+                stream.set_nonblocking(false).unwrap();
+                stream.set_nodelay(true).unwrap();
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                return Some(Connection { stream, bytes: Vec::new() });
+            }
+            if began.elapsed() >= patience {
+                return None;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn accept(&self) -> Connection {
+        self.try_accept(PATIENCE).expect("the runtime connects")
+    }
+
+    /// The next connection, when it has asked for an event.
+    fn accept_next(&self) -> Connection {
+        let mut connection = self.accept();
+        connection.expect_next();
+        connection
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    bytes: Vec<u8>,
+}
+
+const ACCEPTED: &str = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n";
+
+impl Connection {
+    fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    fn send_event(&mut self, id: &str, body: &[u8]) {
+        self.send(event_head(id, body.len()));
+        self.send(body);
+    }
+
+    fn expect_next(&mut self) {
+        let (line, _) = self.request();
+        assert_eq!(line, "GET /2018-06-01/runtime/invocation/next HTTP/1.1");
+    }
+
+    /// Expects the answer to an invocation, and gives its body.
+    fn expect(&mut self, id: &str, call: &str) -> Vec<u8> {
+        let (line, body) = self.request();
+        assert_eq!(line, format!("POST /2018-06-01/runtime/invocation/{id}/{call} HTTP/1.1"));
+        body
+    }
+
+    /// Gives an event and takes the answer to it, which is the event.
+    fn serve(&mut self, id: &str) {
+        self.send_event(id, b"an event");
+        assert_eq!(self.expect(id, "response"), b"an event");
+        self.send(ACCEPTED);
+        self.expect_next();
+    }
+
+    /// Reads one request: its first line and its body.
+    fn request(&mut self) -> (String, Vec<u8>) {
+        let (line, length) = self.head();
+        while self.bytes.len() < length {
+            self.read();
+        }
+        (line, self.bytes.drain(..length).collect())
+    }
+
+    /// Reads the head of a request: its first line and the length of its body.
+    fn head(&mut self) -> (String, usize) {
+        let end = loop {
+            if let Some(at) = self.bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+                break at + 4;
+            }
+            self.read();
+        };
+        let head = String::from_utf8(self.bytes.drain(..end).collect()).unwrap();
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+        let length = length.map_or(0, |length| length.parse().unwrap());
+        (head.lines().next().unwrap_or_default().to_owned(), length)
+    }
+
+    fn read(&mut self) {
+        let mut room = [0; 64 * 1024];
+        let length = self.stream.read(&mut room).unwrap();
+        assert!(length > 0, "the runtime has hung up");
+        self.bytes.extend_from_slice(&room[..length]);
+    }
+
+    /// Resets the connection: that is what the system makes of an end with something unread.
+    fn reset_at_the_next_byte(self) {
+        assert!(self.bytes.is_empty());
+        assert_eq!(self.stream.peek(&mut [0]).unwrap(), 1);
+    }
+}
+
+fn event_head(id: &str, length: usize) -> String {
+    format!(
+        "HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: {id}\r\n\
+         Lambda-Runtime-Deadline-Ms: 4102444800000\r\nContent-Length: {length}\r\n\r\n"
+    )
+}
+
+fn bytes(length: usize, seed: usize) -> Vec<u8> {
+    (0..length).map(|index| ((index * 31 + index / 251 + seed) % 251) as u8).collect()
+}
+
+fn events_of_every_size_come_back_equal(driver: &Path) {
+    let lab = lab(driver, None);
+    for size in [0, 6 * 1024, 1024 * 1024, 6 * 1024 * 1024, lambda_lab::MAX_PAYLOAD, 0, 1] {
+        let event = bytes(size, size);
+        let answer = lab.invoke(event.clone()).unwrap();
+        assert!(answer.body == event, "{size} bytes came back as {} others", answer.body.len());
+    }
+}
+
+fn two_thousand_invocations_of_eight_slots_are_not_crossed(driver: &Path) {
+    let lab = lab(driver, Some(8));
+    let ids = thread::scope(|scope| {
+        let callers: Vec<_> = (0..16)
+            .map(|caller| {
+                let lab = &lab;
+                scope.spawn(move || {
+                    let mut ids = Vec::new();
+                    for number in 0..125 {
+                        let mut event = format!("{caller}/{number}:").into_bytes();
+                        event.extend(bytes((caller * 997 + number * 13) % 5_000, caller + number));
+                        let answer = lab.invoke(event.clone()).unwrap();
+                        assert!(answer.body == event, "caller {caller}, number {number}");
+                        ids.push(answer.request_id);
+                    }
+                    ids
+                })
+            })
+            .collect();
+        let ids = callers.into_iter().flat_map(|caller| caller.join().unwrap());
+        ids.collect::<BTreeSet<_>>()
+    });
+    assert_eq!(ids.len(), 2_000);
+}
+
+fn there_are_as_many_slots_as_the_environment_says(driver: &Path) {
+    let numbers =
+        [(None, 1), (Some(""), 1), (Some("0"), 1), (Some("-3"), 1), (Some("x"), 1), (Some("5"), 5)];
+    for (number, slots) in numbers {
+        let service = Service::start();
+        let _process = start(driver, service.address(), number);
+        let _connections: Vec<_> = (0..slots).map(|_| service.accept_next()).collect();
+        assert!(service.try_accept(Duration::from_millis(100)).is_none(), "{number:?}");
+    }
+}
+
+fn a_missing_address_is_told_in_plain_words(driver: &Path) {
+    let mut process =
+        Process::start(Command::new(driver).env_remove("AWS_LAMBDA_RUNTIME_API")).unwrap();
+    assert_fails(&mut process, "AWS_LAMBDA_RUNTIME_API: environment variable not found");
+    assert_eq!(process.output().lines().count(), 1);
+}
+
+fn the_loop_goes_on_when_the_service_hangs_up(driver: &Path) {
+    let service = Service::start();
+    let process = start(driver, service.address(), None);
+    // Between two invocations.
+    service.accept_next().serve("a");
+    service.accept_next().serve("b");
+    // In the middle of an event.
+    let mut connection = service.accept_next();
+    connection.send(event_head("c", 100));
+    connection.send("half");
+    drop(connection);
+    let mut connection = service.accept();
+    let report = connection.expect("c", "error");
+    assert!(report.starts_with(b"{\"errorType\":\"Runtime.EventTruncated\""));
+    // In the middle of the reply, which is known as far as it matters.
+    connection.send("HTTP/1.1 202 Accepted\r\nContent-Length: 16\r\n\r\n{");
+    drop(connection);
+    // In the middle of the head of a reply, which says nothing yet.
+    let mut connection = service.accept_next();
+    connection.send_event("d", b"an event");
+    connection.expect("d", "response");
+    connection.send("HTTP/1.1 202 Acc");
+    drop(connection);
+    service.accept_next().serve("e");
+    process.wait_for_output("d: connection lost before the reply").unwrap();
+    assert_is_idle(&process);
+}
+
+fn the_loop_goes_on_when_the_connection_is_reset(driver: &Path) {
+    let service = Service::start();
+    let process = start(driver, service.address(), None);
+    // Instead of an event.
+    let connection = service.accept();
+    connection.reset_at_the_next_byte();
+    // In the middle of an answer that is larger than what the system takes at once.
+    let mut connection = service.accept_next();
+    let event = bytes(6 * 1024 * 1024, 1);
+    connection.send_event("a", &event);
+    connection.head();
+    drop(connection);
+    let mut connection = service.accept();
+    assert!(connection.expect("a", "response") == event);
+    connection.send(ACCEPTED);
+    // Between two invocations.
+    connection.reset_at_the_next_byte();
+    service.accept_next().serve("b");
+    process.wait_for_output("a: connection lost before the reply; sending").unwrap();
+}
+
+fn an_answer_is_sent_again_once(driver: &Path) {
+    let service = Service::start();
+    let process = start(driver, service.address(), None);
+    let mut connection = service.accept_next();
+    connection.send_event("a", b"an event");
+    for _ in 0..2 {
+        assert_eq!(connection.expect("a", "response"), b"an event");
+        drop(connection);
+        connection = service.accept();
+    }
+    // Neither copy got a reply. The answer is given up, and the loop goes on.
+    connection.expect_next();
+    connection.serve("b");
+    drop(connection);
+    // With a reply to the second copy it is as if nothing had happened.
+    let mut connection = service.accept_next();
+    connection.send_event("c", b"an event");
+    connection.expect("c", "response");
+    drop(connection);
+    let mut connection = service.accept();
+    assert_eq!(connection.expect("c", "response"), b"an event");
+    connection.send(ACCEPTED);
+    connection.expect_next();
+    connection.serve("d");
+    process.wait_for_output("a: connection lost before the reply; sending").unwrap();
+    process.wait_for_output("a: connection lost before the reply; whether").unwrap();
+    process.wait_for_output("c: connection lost before the reply; sending").unwrap();
+    assert!(!process.output().contains("c: connection lost before the reply; whether"));
+}
+
+fn a_reply_before_the_whole_answer_was_read_is_taken(driver: &Path) {
+    let service = Service::start();
+    let process = start(driver, service.address(), None);
+    let mut connection = service.accept_next();
+    connection.send_event("a", &bytes(6 * 1024 * 1024, 1));
+    connection.head();
+    // In two pieces, with the connection open and nothing more read.
+    connection.send("HTTP/1.1 413 Payload Too Large\r\nContent-Length: 2\r\n\r\n{");
+    thread::sleep(Duration::from_millis(200));
+    assert_is_idle_but_for_the_event(&process);
+    connection.send("}");
+    service.accept_next().serve("b");
+    process.wait_for_output("a: response was answered with 413").unwrap();
+}
+
+/// As idle as a process can be that has moved 6 MB.
+fn assert_is_idle_but_for_the_event(process: &Process) {
+    let ticks = ticks(process);
+    assert!(ticks <= 2 * IDLE, "{} ms of CPU", ticks * 10);
+}
+
+fn a_service_that_is_away_at_the_start_is_waited_for(driver: &Path) {
+    let address = Service::start().address();
+    let process = start(driver, address, None);
+    thread::sleep(Duration::from_secs(1));
+    assert_is_idle(&process);
+    let service = Service::at(address);
+    let mut connection = service.accept_next();
+    // It waits for an event as long as it takes.
+    thread::sleep(Duration::from_secs(2));
+    connection.serve("a");
+    assert_is_idle(&process);
+    process.wait_for_output("no connection to 127.0.0.1:").unwrap();
+}
+
+fn a_service_that_hangs_up_at_once_is_asked_less_and_less_often(driver: &Path) {
+    let service = Service::start();
+    let process = start(driver, service.address(), None);
+    let began = Instant::now();
+    let mut connections = 0;
+    while began.elapsed() < Duration::from_secs(2) {
+        connections += u32::from(service.try_accept(Duration::from_millis(20)).is_some());
+    }
+    // At 0, 0, 25–50, 75–150, … ms.
+    assert!((4..=9).contains(&connections), "{connections} connections within 2 s");
+    assert_is_idle(&process);
+    service.accept_next().serve("a");
+}
+
+fn nonsense_ends_the_process(driver: &Path) {
+    for nonsense in
+        ["SSH-2.0-OpenSSH_9.9\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"]
+    {
+        let service = Service::start();
+        let mut process = start(driver, service.address(), None);
+        let mut connection = service.accept_next();
+        connection.send(nonsense);
+        assert_fails(&mut process, "_driver: ");
+        println!("{nonsense:?} gives: {}", process.output());
+        assert_eq!(process.output().lines().count(), 1, "{}", process.output());
+    }
+}
+
+fn nonsense_in_one_of_several_slots_makes_that_one_begin_anew(driver: &Path) {
+    let service = Service::start();
+    let process = start(driver, service.address(), Some("2"));
+    let (mut first, mut second) = (service.accept_next(), service.accept_next());
+    first.send("SSH-2.0-OpenSSH_9.9\r\n\r\n");
+    let began = Instant::now();
+    second.serve("a");
+    let mut third = service.accept_next();
+    assert!(began.elapsed() > Duration::from_millis(900), "{:?}", began.elapsed());
+    third.serve("b");
+    second.serve("c");
+    process.wait_for_output("a slot begins anew").unwrap();
+    assert_is_idle(&process);
+}
+
+fn the_end_that_the_service_wants_waits_for_answers_in_hand(driver: &Path) {
+    let service = Service::start();
+    let mut process = start(driver, service.address(), Some("3"));
+    let (mut first, mut second) = (service.accept_next(), service.accept_next());
+    let _idle = service.accept_next();
+    first.send_event("a", b"an event");
+    assert_eq!(first.expect("a", "response"), b"an event");
+    second.send("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n");
+    thread::sleep(Duration::from_millis(200));
+    assert!(process.exit_status().is_none(), "{}", process.output());
+    first.send(ACCEPTED);
+    assert_fails(&mut process, "500");
+}
+
+fn assert_names_cause_and_remedy(line: &str) {
+    let causes = ["seccomp", "kernel.io_uring_disabled", "ulimit -l", "refuses", "only Linux"];
+    assert!(causes.iter().any(|cause| line.contains(cause)), "{line}");
+    for remedy in ["lambda-proto-mio", "lambda-proto-std", "tokio_driver"] {
+        assert!(line.contains(remedy), "{line}");
+    }
+}
+
+/// Runs the example as in a container that forbids io_uring: a filter has its call fail.
+#[test]
+fn a_machine_that_refuses_io_uring_is_told_of_what_there_is_instead() {
+    const FILTER: &str = r"
+import ctypes, os, struct, sys
+# Load the number of the call; if it is 425, io_uring_setup, fail with the errno; else allow.
+code = [(0x20, 0, 0, 0), (0x15, 0, 1, 425), (6, 0, 0, 0x50000 | int(sys.argv[1])), (6, 0, 0, 0x7fff0000)]
+code = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *line) for line in code))
+filter = ctypes.create_string_buffer(struct.pack('HxxxxxxP', 4, ctypes.addressof(code)))
+prctl = ctypes.CDLL(None, use_errno=True).prctl
+if prctl(38, 1, 0, 0, 0) or prctl(22, 2, filter, 0, 0):
+    sys.exit('no filter: ' + os.strerror(ctypes.get_errno()))
+os.execv(sys.argv[2], sys.argv[2:])
+";
+    let driver = example("io_uring_driver");
+    for (errno, cause) in
+        [(1, "kernel.io_uring_disabled"), (12, "ulimit -l"), (38, "the kernel has none")]
+    {
+        let mut command = Command::new("python3");
+        command.args(["-c", FILTER, &errno.to_string()]).arg(&driver);
+        let mut process = Process::start(&mut command).unwrap();
+        assert_fails(&mut process, cause);
+        let line = last_line(&process);
+        println!("{line}");
+        assert_names_cause_and_remedy(&line);
+        assert_eq!(process.output().lines().count(), 1);
+    }
+}

@@ -1,0 +1,94 @@
+//! `lambda-proto-mio` with many slots on one thread, under the lab and many callers; what it costs is in
+//! the modules.
+
+mod child;
+mod memory;
+mod service;
+mod system_calls;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use lambda_interop::programs;
+use lambda_lab::{Function, Lab, Output};
+
+/// Tests that measure do so one after the other: they are bounded in time, and there may be few cores.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A lab that runs a program with so many slots, and the file that takes what it says.
+fn start(program: PathBuf, slots: usize, log: &Path) -> Lab {
+    // What the runtime says is wanted whole, so it goes to a file and not through the lab's log.
+    let shell = Function::new("/bin/sh").argument("-c").argument("exec \"$0\" 2>\"$1\"");
+    let function = shell.argument(program).argument(log);
+    let function = function.concurrency(slots).timeout(Duration::from_secs(60));
+    function.output(Output::Discarded).start().expect("the lab starts")
+}
+
+/// Invokes so often, from as many threads as `callers`, each time with another event.
+fn invoke_many(
+    lab: &Lab,
+    invocations: usize,
+    callers: usize,
+    body: impl Fn(usize) -> Vec<u8> + Sync,
+) {
+    let (next, body) = (&AtomicUsize::new(0), &body);
+    thread::scope(|scope| {
+        for _ in 0..callers {
+            scope.spawn(move || {
+                loop {
+                    let number = next.fetch_add(1, Relaxed);
+                    if number >= invocations {
+                        return;
+                    }
+                    let event = body(number);
+                    let answer = lab.invoke(event.clone()).expect("an answer");
+                    assert!(answer.body == event, "invocation {number} got another's answer");
+                }
+            });
+        }
+    });
+}
+
+fn log_file(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    folder.join(format!("{name}-{}.log", std::process::id()))
+}
+
+/// The log of a program, which is removed.
+fn take_log(file: &Path) -> String {
+    let log = fs::read_to_string(file).expect("the program has a log");
+    fs::remove_file(file).expect("it is ours");
+    log
+}
+
+/// What the program says must be nothing: every refusal and every loss has a line.
+fn assert_silent(file: &Path) {
+    assert_eq!(take_log(file), "");
+}
+
+#[test]
+fn twenty_thousand_invocations_in_1000_slots_are_neither_lost_nor_crossed_nor_answered_twice() {
+    let _alone = alone();
+    let log = log_file("thousand");
+    let lab = start(programs::example("pool").unwrap(), 1000, &log);
+    invoke_many(&lab, 20_000, 1000, |number| format!("{{\"number\":{number}}}").into_bytes());
+    lab.stop();
+    assert_silent(&log);
+}
+
+#[test]
+fn two_hundred_thousand_invocations_in_64_slots_are_neither_lost_nor_crossed_nor_answered_twice() {
+    let _alone = alone();
+    let log = log_file("pool");
+    let lab = start(programs::example("pool").unwrap(), 64, &log);
+    invoke_many(&lab, 200_000, 64, |number| format!("{{\"number\":{number}}}").into_bytes());
+    lab.stop();
+    assert_silent(&log);
+}

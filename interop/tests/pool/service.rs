@@ -1,0 +1,322 @@
+//! A Runtime API for many slots and many invocations, on the thread of the test.
+//!
+//! It writes what AWS's emulator writes (see `core/tests/captures`), checks every answer, and gives
+//! events only while [`Service::serve`] runs: between two calls nothing is under way.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
+
+/// How long to wait for the runtime to do something.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const LISTENER: Token = Token(usize::MAX);
+
+const TAKEN: &[u8] = b"HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\n\
+    Date: Sat, 21 Nov 2026 09:15:20 GMT\r\nContent-Length: 16\r\n\r\n{\"status\":\"OK\"}\n";
+
+/// All slots of a runtime end with it; behind a 403, those of one with several would ask again.
+const NO_MORE: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n";
+
+pub(crate) struct Service {
+    poll: Poll,
+    events: Events,
+    listener: TcpListener,
+    room: Box<[u8]>,
+    connections: Vec<Connection>,
+    /// Those whose `next` is open, and the one that has waited longest first: slots take turns.
+    waiting: VecDeque<usize>,
+    /// Those with something to send.
+    due: Vec<usize>,
+    given: usize,
+    answered: usize,
+}
+
+/// What is to be served.
+pub(crate) struct Load<'l> {
+    pub(crate) invocations: usize,
+    /// How many are in hand at a time.
+    pub(crate) at_once: usize,
+    pub(crate) event: &'l dyn Fn(usize) -> Vec<u8>,
+    pub(crate) answer: Answer,
+}
+
+/// What answer is right.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Echo,
+    /// So many bytes in chunks.
+    Stream(usize),
+}
+
+impl Service {
+    pub(crate) fn start() -> Self {
+        let poll = Poll::new().unwrap();
+        let mut listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE).unwrap();
+        Self {
+            poll,
+            events: Events::with_capacity(1024),
+            listener,
+            room: vec![0; 256 * 1024].into(),
+            connections: Vec::new(),
+            waiting: VecDeque::new(),
+            due: Vec::new(),
+            given: 0,
+            answered: 0,
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap()
+    }
+
+    /// Waits until so many slots wait for an invocation.
+    pub(crate) fn wait_for_slots(&mut self, slots: usize) {
+        while self.waiting.len() < slots {
+            self.turn(Answer::Echo);
+        }
+    }
+
+    /// Gives events and takes answers, until all are taken and all slots wait again.
+    pub(crate) fn serve(&mut self, load: &Load<'_>) {
+        let last = self.given + load.invocations;
+        loop {
+            while self.given < last && self.given - self.answered < load.at_once {
+                let Some(slot) = self.waiting.pop_front() else { break };
+                let connection = &mut self.connections[slot];
+                connection.give(self.given, (load.event)(self.given));
+                self.given += 1;
+                self.due.push(slot);
+            }
+            while let Some(slot) = self.due.pop() {
+                self.connections[slot].flush();
+            }
+            if self.answered == last && self.waiting.len() == self.connections.len() {
+                return;
+            }
+            self.turn(load.answer);
+        }
+    }
+
+    /// Fails every `next`, so that the runtime ends.
+    pub(crate) fn end(mut self) {
+        for slot in std::mem::take(&mut self.waiting) {
+            self.connections[slot].outgoing.extend(NO_MORE);
+            self.connections[slot].flush();
+        }
+        // Closed only when the runtime has hung up, so that it reads the refusal and not a reset.
+        while self.connections.iter().any(|connection| !connection.is_over) {
+            self.turn(Answer::Echo);
+        }
+    }
+
+    /// Takes what has arrived. What there is to send is sent later, with the next event if there is one.
+    fn turn(&mut self, right: Answer) {
+        match self.poll.poll(&mut self.events, Some(PATIENCE)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => return,
+            result => result.unwrap(),
+        }
+        assert!(!self.events.is_empty(), "nothing has happened for {PATIENCE:?}");
+        for event in &self.events {
+            let slot = event.token().0;
+            let Some(connection) = self.connections.get_mut(slot) else {
+                accept(&self.listener, &self.poll, &mut self.connections);
+                continue;
+            };
+            if event.is_writable() {
+                connection.flush();
+            }
+            if !event.is_readable() {
+                continue;
+            }
+            connection.fill(&mut self.room);
+            while let Some(request) = connection.take_request(right) {
+                match request {
+                    Request::Next => self.waiting.push_back(slot),
+                    Request::Answer => {
+                        self.answered += 1;
+                        self.due.push(slot);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn accept(listener: &TcpListener, poll: &Poll, connections: &mut Vec<Connection>) {
+    loop {
+        match listener.accept() {
+            Ok((mut stream, _)) => {
+                stream.set_nodelay(true).unwrap();
+                let token = Token(connections.len());
+                let both = Interest::READABLE | Interest::WRITABLE;
+                poll.registry().register(&mut stream, token, both).unwrap();
+                connections.push(Connection::new(stream));
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+            Err(error) => panic!("no connection: {error}"),
+        }
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    incoming: Vec<u8>,
+    outgoing: Vec<u8>,
+    sent: usize,
+    in_hand: Option<(usize, Vec<u8>)>,
+    /// The bytes of a streamed answer so far.
+    streamed: Option<usize>,
+    is_over: bool,
+}
+
+enum Request {
+    Next,
+    Answer,
+}
+
+impl Connection {
+    fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            incoming: Vec::new(),
+            outgoing: Vec::new(),
+            sent: 0,
+            in_hand: None,
+            streamed: None,
+            is_over: false,
+        }
+    }
+
+    fn give(&mut self, number: usize, event: Vec<u8>) {
+        let length = event.len();
+        write!(
+            self.outgoing,
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
+             Lambda-Runtime-Aws-Request-Id: {}\r\nLambda-Runtime-Deadline-Ms: 1795252825240\r\n\
+             Lambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:us-east-1:012345678912:function:f\r\n\
+             Date: Sat, 21 Nov 2026 09:15:25 GMT\r\nContent-Length: {length}\r\n\r\n",
+            id(number)
+        )
+        .unwrap();
+        self.outgoing.extend(&event);
+        assert!(self.in_hand.replace((number, event)).is_none(), "two invocations in one slot");
+    }
+
+    /// Sends what the socket takes.
+    fn flush(&mut self) {
+        while self.sent < self.outgoing.len() {
+            match self.stream.write(&self.outgoing[self.sent..]) {
+                Ok(length) => self.sent += length,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => panic!("the runtime takes no more: {error}"),
+            }
+        }
+        self.sent = 0;
+        forget(&mut self.outgoing);
+    }
+
+    /// Reads what is there, until the next edge.
+    fn fill(&mut self, room: &mut [u8]) {
+        loop {
+            match self.stream.read(room) {
+                Ok(0) => self.is_over = true,
+                Ok(length) => {
+                    self.incoming.extend_from_slice(&room[..length]);
+                    if length == room.len() {
+                        continue;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => self.is_over = true,
+                Err(error) => panic!("the runtime has hung up: {error}"),
+            }
+            return;
+        }
+    }
+
+    /// A request that has arrived whole, which must be right.
+    fn take_request(&mut self, right: Answer) -> Option<Request> {
+        if self.streamed.is_some() {
+            return self.take_chunks(right);
+        }
+        let head = self.incoming.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+        let text = std::str::from_utf8(&self.incoming[..head]).expect("a head is text");
+        if text.starts_with("GET /2018-06-01/runtime/invocation/next ") {
+            assert_eq!(self.in_hand, None, "a next with an invocation in hand");
+            self.consume(head);
+            return Some(Request::Next);
+        }
+        let (number, event) = self.in_hand.as_ref().expect("an answer to nothing");
+        let start = format!("POST /2018-06-01/runtime/invocation/{}/response ", id(*number));
+        assert!(text.starts_with(&start), "not {start} but {text}");
+        let Some(length) = text.lines().find_map(|line| line.strip_prefix("Content-Length: "))
+        else {
+            assert!(text.contains("Transfer-Encoding: chunked"), "{text}");
+            self.consume(head);
+            self.streamed = Some(0);
+            return self.take_chunks(right);
+        };
+        let end = head + length.parse::<usize>().expect("a length");
+        let body = self.incoming.get(head..end)?;
+        assert!(right == Answer::Echo && body == event, "invocation {number} got another's answer");
+        self.consume(end);
+        Some(self.is_answered())
+    }
+
+    /// Takes the chunks that are there whole.
+    fn take_chunks(&mut self, right: Answer) -> Option<Request> {
+        let mut at = 0;
+        let so_far = self.streamed.as_mut().expect("a streamed answer has begun");
+        let is_whole = loop {
+            let rest = &self.incoming[at..];
+            let Some(line) = rest.windows(2).position(|two| two == b"\r\n") else { break false };
+            let size = std::str::from_utf8(&rest[..line]).expect("the size of a chunk");
+            let size = usize::from_str_radix(size, 16).expect("the size of a chunk");
+            let whole = line + 2 + size + 2;
+            if rest.len() < whole {
+                break false;
+            }
+            at += whole;
+            *so_far += size;
+            if size == 0 {
+                break true;
+            }
+        };
+        self.consume(at);
+        if !is_whole {
+            return None;
+        }
+        assert!(self.streamed.take().map(Answer::Stream) == Some(right), "not the whole stream");
+        Some(self.is_answered())
+    }
+
+    fn is_answered(&mut self) -> Request {
+        self.in_hand = None;
+        self.outgoing.extend(TAKEN);
+        Request::Answer
+    }
+
+    fn consume(&mut self, length: usize) {
+        if length == self.incoming.len() {
+            forget(&mut self.incoming);
+        } else {
+            self.incoming.drain(..length);
+        }
+    }
+}
+
+/// Keeps the memory for ordinary contents, and not that of large ones in every connection.
+fn forget(bytes: &mut Vec<u8>) {
+    bytes.clear();
+    bytes.shrink_to(64 * 1024);
+}
+
+fn id(number: usize) -> String {
+    format!("8476a536-e9f4-11e8-9739-{number:012}")
+}
