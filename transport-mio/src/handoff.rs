@@ -10,7 +10,7 @@ use mio::Waker;
 use crate::pool::Pool;
 use crate::stream::Channel;
 
-/// An invocation, told from all others of the same runtime.
+/// An invocation, told from all others of the same [`Slots`](crate::Slots).
 ///
 /// Programs that need to know which answer an [`Event`](crate::Event) is about keep it. For those that keep
 /// replies, an array with a place for each slot is enough.

@@ -9,7 +9,7 @@ use lambda_proto_transport::{Error, Settings};
 use mio::{Registry, Token};
 
 use crate::dialer::Dialer;
-use crate::handoff::Shared;
+use crate::handoff::{Next, Shared};
 use crate::lane::Lane;
 use crate::slots::Event;
 
@@ -101,6 +101,11 @@ impl Hub {
         }
     }
 
+    /// Whether the next invocation may be asked for together with an answer.
+    pub(crate) fn may_pipeline(&self, next: Next) -> bool {
+        next == Next::Pipelined && !self.is_stopping
+    }
+
     /// Nothing more is asked for.
     pub(crate) fn stop(&mut self) {
         self.is_stop_news |= !self.is_stopping;
@@ -124,13 +129,13 @@ impl Hub {
 
     /// What every slot has to do because of what one has found, if anything.
     pub(crate) fn take_news(&mut self) -> Option<fn(&mut Lane, &mut Self)> {
-        let Self { is_over, is_stop_news, look_again, .. } = self;
-        let news: [(&mut bool, fn(&mut Lane, &mut Self)); 3] = [
-            (is_over, Lane::shut_down),
-            (is_stop_news, Lane::drive),
-            (look_again, Lane::look_again),
-        ];
-        news.into_iter().find_map(|(flag, act)| std::mem::take(flag).then_some(act))
+        if std::mem::take(&mut self.is_over) {
+            return Some(Lane::shut_down);
+        }
+        if std::mem::take(&mut self.is_stop_news) {
+            return Some(Lane::drive);
+        }
+        std::mem::take(&mut self.look_again).then_some(Lane::look_again)
     }
 
     /// Whether there has been no connection for longer than anybody waits: everything ends then.

@@ -61,6 +61,9 @@ impl Runtime {
 
     /// How many bytes of memory are kept for later events and answers while nobody needs them; 64 MiB
     /// unless set. Slots that wait hold none besides.
+    ///
+    /// What is beyond goes back to the allocator. glibc's keeps some of it, behind large buffers that are
+    /// still in use, unless `MALLOC_MMAP_THRESHOLD_=1048576` is set for the process.
     #[must_use]
     pub fn max_pooled(mut self, bytes: usize) -> Self {
         self.max_pooled = bytes;
@@ -117,8 +120,9 @@ impl Runtime {
     /// Registers all slots in a loop of the host's own, and begins to ask for invocations.
     ///
     /// The slots take the tokens from `first` on, one for each, and one more for a waker of their own by
-    /// which replies from other threads get the loop to look. mio wants one waker in a loop: if the host
-    /// has one, it gives that to [`register_with_waker`](Self::register_with_waker). `now` is the time.
+    /// which replies from other threads get the loop to look. mio wants one waker in a loop and may panic
+    /// otherwise: a host that has one, or registers two runtimes, gives it to
+    /// [`register_with_waker`](Self::register_with_waker). `now` is the time.
     ///
     /// An address that is a name is looked up here, once, which may block.
     ///

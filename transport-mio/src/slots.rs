@@ -167,7 +167,8 @@ impl Slots {
         self.hub.armed.iter().filter_map(|lane| self.lanes[*lane].timer()).min()
     }
 
-    /// Does what is due at this time. To be called in every turn; too often does no harm.
+    /// Does what is due at this time. To be called in every turn, as it is here that a turn begins; too
+    /// often does no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.hub.now = now;
         self.budget = budget(self.lanes.len());

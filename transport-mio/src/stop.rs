@@ -5,8 +5,9 @@ use crate::handoff::Shared;
 
 /// Stops a runtime, from any thread.
 ///
-/// Slots that wait for an invocation stop at once; one that has something in hand stops when the answer
-/// has been sent. An invocation that the service hands out at the very moment is lost to it; the same
+/// Slots that wait for an invocation stop at once, and so do those that are only held; one that has
+/// something in hand stops when the answer has been sent, or cannot be at the first attempt because the
+/// service is away. An invocation that the service hands out at the very moment is lost to it; the same
 /// happens when Lambda ends the environment.
 #[derive(Clone, Default)]
 pub struct StopHandle(Arc<Mutex<State>>);

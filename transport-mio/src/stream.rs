@@ -92,6 +92,8 @@ struct State {
     pieces: Pieces,
     /// A writer has been told that there is no room.
     is_wanted: bool,
+    /// The loop has looked and found nothing, so it must be told of the next piece.
+    is_idle: bool,
     /// It is one that does not wait by itself.
     is_to_tell: bool,
     /// No stream will be opened here any more.
@@ -131,6 +133,7 @@ impl Channel {
         std::mem::swap(&mut state.pieces, pieces);
         let is_wanted = std::mem::take(&mut state.is_wanted);
         let is_told = std::mem::take(&mut state.is_to_tell);
+        state.is_idle = pieces.is_empty();
         drop(state);
         if is_wanted {
             self.has_room.notify_all();
@@ -177,6 +180,8 @@ impl StreamReply {
         let mut state = shared.channels[key.slot].lock();
         state.generation = if state.is_over { 0 } else { key.generation };
         (state.is_wanted, state.is_to_tell) = (false, false);
+        // It looks when it is told of the stream.
+        state.is_idle = false;
         drop(state);
         Self { shared: Some(shared), key }
     }
@@ -215,14 +220,14 @@ impl StreamReply {
         if state.generation != self.key.generation {
             return Err(StreamOver);
         }
-        let was_empty = state.pieces.is_empty();
         let length = state.pieces.push(piece, most, &shared.pool);
         if length < piece.len() {
             state.is_wanted = true;
             state.is_to_tell |= is_to_tell;
         }
+        let is_news = length > 0 && std::mem::take(&mut state.is_idle);
         drop(state);
-        if was_empty && length > 0 {
+        if is_news {
             shared.push(self.key, Command::Flow);
         }
         Ok(length)

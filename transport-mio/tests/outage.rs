@@ -100,6 +100,38 @@ fn known((key, answer): (Key, Answer)) -> Key {
 }
 
 #[test]
+fn answers_that_are_given_in_an_outage_wait_for_the_slot_that_looks() {
+    let place = Place::deserted();
+    let door = Door::open_on(&place);
+    let mut turner = Turner::new(runtime(&place, 9));
+    turner.until(|slots| slots.next_timeout().is_none());
+    let mut peers = door.open_slots(9);
+    for peer in &mut peers[1..] {
+        peer.send(Incoming::new("id", "").bytes());
+    }
+    let all: Vec<_> = (0..8).map(|_| turner.invocation()).collect();
+    drop((door, peers));
+    let in_a_pause = |at: Instant| {
+        let left = at.saturating_duration_since(Instant::now());
+        (Duration::from_millis(250)..Duration::from_millis(1000)).contains(&left)
+    };
+    turner.until(|slots| slots.next_timeout().is_some_and(in_a_pause));
+    let due = turner.slots.next_timeout();
+    all.into_iter().for_each(|(_, reply)| reply.send(""));
+    assert!(turner.slots.next_event(Instant::now()).is_none());
+    // Of events there is that of the waker only: none of them tries to connect.
+    let events: usize = (0..5).map(|_| turner.turn(Duration::from_millis(10))).sum();
+    assert!(events <= 1, "{events} events");
+    assert_eq!(turner.slots.next_timeout(), due);
+    let door = Door::open_on(&place);
+    turner.until(|slots| slots.next_timeout().is_none());
+    for _ in 0..9 {
+        let mut peer = door.accept();
+        let _answer_or_next = peer.request();
+    }
+}
+
+#[test]
 fn a_service_that_comes_and_goes_is_found_each_time() {
     let place = Place::deserted();
     let host = Host::start(runtime(&place, 16));

@@ -201,7 +201,8 @@ fn a_blocking_stream_elsewhere_waits_for_a_slow_reader() {
     let request = read_slowly(&mut connection, 100_000, Duration::from_millis(5));
     assert!(request.body == expected);
     connection.take_answer();
-    assert!(matches!(fate(&host), Answer::Known(_)));
+    // Of room nothing was said, as the writer has waited for it by itself.
+    assert!(matches!(host.answered().1, Answer::Known(_)));
     writer.join().unwrap();
 }
 
@@ -218,7 +219,7 @@ fn thousands_of_tiny_pieces_stay_in_order() {
     assert!(request.body == expected);
     assert!(request.chunks.iter().all(|chunk| chunk.len() <= 4), "no two in one chunk");
     connection.expect_next();
-    assert_eq!(fate(&host), Answer::Pipelined);
+    assert_eq!(host.answered().1, Answer::Pipelined);
     writer.join().unwrap();
 }
 

@@ -223,7 +223,8 @@ impl<S: Storage> Inbox<S> {
             self.compact();
             // Twice what is there at most: what was announced is no reason to reserve it.
             let wanted = self.end.saturating_add(announced.max(STEP));
-            if wanted > length {
+            // Closing the gaps may have made room enough.
+            if self.end == length || announced > length - self.end {
                 self.storage.grow(wanted.min(self.end.saturating_mul(2).max(STEP)).max(length));
             }
         }

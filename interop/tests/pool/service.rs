@@ -93,7 +93,8 @@ impl Service {
                 self.given += 1;
                 self.due.push(slot);
             }
-            while let Some(slot) = self.due.pop() {
+            // In order, so that a reply is there before the event that took its turn.
+            for slot in self.due.drain(..) {
                 self.connections[slot].flush();
             }
             if self.answered == last && self.waiting.len() == self.connections.len() {

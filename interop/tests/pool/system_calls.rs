@@ -71,7 +71,7 @@ fn pool() -> PathBuf {
 
 #[track_caller]
 fn assert_at_most(cost: &BTreeMap<String, f64>, most: &[(&str, f64)]) {
-    // Rare calls of other kinds, such as a timer of the allocator's, are below a hundredth.
+    // Rare calls of other kinds, as when the heap grows, are below a hundredth.
     for (name, count) in cost {
         let most = most.iter().find(|(other, _)| other == name).map_or(0.0, |(_, most)| *most);
         assert!(*count <= most + 0.01, "{count} times {name}, {most} at most: {cost:?}");

@@ -1,21 +1,23 @@
 //! One slot in the loop: what core says is to be done, done as far as the socket allows.
 
-use std::io;
-use std::time::{Duration, Instant};
+mod connecting;
 
+use std::io;
+use std::time::Duration;
+
+use connecting::Link;
 use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_REQUEST_HEAD, MAX_XRAY_CAUSE};
 use lambda_proto::slot::{AfterEnd, Answer, End, Slot, Step};
 use lambda_proto::{CommandError, ContentType, ErrorReport, Machine};
-use lambda_proto_transport::{Error, Failure, InHand, MAX_ATTEMPT, PANIC};
+use lambda_proto_transport::{Error, Failure, InHand, PANIC};
 use mio::event;
 
-use crate::dialer::AfterFailure;
 use crate::handoff::{Command, Key, Next};
 use crate::hub::Hub;
 use crate::pool::{Pooled, Use};
 use crate::reply::{Invocation, Reply};
 use crate::slots::Event;
-use crate::socket::{Io, Socket};
+use crate::socket::Io;
 use crate::stream::Pieces;
 
 pub(crate) struct Lane {
@@ -61,22 +63,6 @@ enum Finish {
     GivenUp,
 }
 
-#[derive(Debug)]
-enum Link {
-    Down,
-    /// A pause before connecting, or before beginning anew.
-    Paused {
-        until: Instant,
-    },
-    /// Another slot looks for the service.
-    Waiting,
-    Connecting {
-        socket: Socket,
-        began: Instant,
-    },
-    Up(Socket),
-}
-
 /// Steps in one turn of the loop; the other slots, and the host, come next.
 const STEPS: usize = 64;
 
@@ -98,20 +84,6 @@ impl Lane {
             is_held: false,
             is_done: false,
         }
-    }
-
-    /// When the link is to be looked at again, whatever happens.
-    pub(crate) fn timer(&self) -> Option<Instant> {
-        match self.link {
-            Link::Paused { until } => Some(until),
-            Link::Connecting { began, .. } => Some(began + MAX_ATTEMPT),
-            Link::Down | Link::Waiting | Link::Up(_) => None,
-        }
-    }
-
-    /// Takes note that it is off the list of those with a timer.
-    pub(crate) fn disarm(&mut self) {
-        self.is_armed = false;
     }
 
     fn key(&self) -> Key {
@@ -153,14 +125,6 @@ impl Lane {
         self.drive(hub);
     }
 
-    /// The service has been found, or this slot is to look for it.
-    pub(crate) fn look_again(&mut self, hub: &mut Hub) {
-        if let Link::Waiting = self.link {
-            self.dial(hub);
-            self.drive(hub);
-        }
-    }
-
     /// Reports that the function could not start, in place of everything else.
     pub(crate) fn fail_init(&mut self, report: &ErrorReport<'_>, hub: &mut Hub) {
         if let Err(error) = self.slot.fail_init(report) {
@@ -175,7 +139,6 @@ impl Lane {
         if key != self.key() || self.is_done {
             return refuse(key, command, hub);
         }
-        let pipelines = |next: Next, hub: &Hub| next == Next::Pipelined && !hub.is_stopping;
         match (&mut self.doing, command) {
             (_, Command::Flow) => {}
             (_, Command::Release) => self.is_held = false,
@@ -189,7 +152,9 @@ impl Lane {
             }
             (Doing::Streaming { finish, .. }, command) => {
                 *finish = Some(match command {
-                    Command::Finish { next } => Finish::Well { is_pipelined: pipelines(next, hub) },
+                    Command::Finish { next } => {
+                        Finish::Well { is_pipelined: hub.may_pipeline(next) }
+                    }
                     Command::Fail(failure) => Finish::Failed(failure),
                     Command::GiveUp { is_panicking: true } => Finish::Failed(panicked()),
                     _ => Finish::GivenUp,
@@ -209,12 +174,11 @@ impl Lane {
         match command {
             Command::Respond { body, content_type, next } => {
                 self.is_held = next == Next::Held;
-                let is_pipelined = next == Next::Pipelined && !hub.is_stopping;
                 let length = body.len();
                 self.doing = answering(body);
                 let content_type =
                     content_type.as_deref().and_then(|text| ContentType::from_bytes(text).ok());
-                self.slot.respond(content_type, length, is_pipelined)
+                self.slot.respond(content_type, length, hub.may_pipeline(next))
             }
             Command::Stream(content_type) => {
                 self.doing = Doing::Streaming { piece: 0, finish: None };
@@ -408,96 +372,6 @@ impl Lane {
         }
         hub.lane_is_done(error);
         false
-    }
-
-    /// Makes a connection, after a pause if there were losses.
-    fn connect(&mut self, losses: u32, hub: &mut Hub) {
-        if !matches!(self.link, Link::Down) {
-            return;
-        }
-        let pause = lambda_proto_transport::pause(losses.saturating_sub(1));
-        if pause.is_zero() {
-            return self.dial(hub);
-        }
-        // Once for all slots, until an invocation comes.
-        if losses == 3 && !std::mem::replace(&mut hub.is_told_of_losses, true) {
-            hub.settings.log_losses(losses);
-        }
-        self.pause(pause, hub);
-    }
-
-    fn dial(&mut self, hub: &mut Hub) {
-        if hub.dialer.is_left_to_another(self.number) {
-            self.link = Link::Waiting;
-            return;
-        }
-        let token = hub.token(self.number);
-        let socket =
-            hub.dialer.connect().and_then(|stream| Socket::register(stream, &hub.registry, token));
-        match socket {
-            Ok(socket) => {
-                self.link = Link::Connecting { socket, began: hub.now };
-                self.arm(hub);
-            }
-            Err(reason) => self.attempt_failed(reason, hub),
-        }
-    }
-
-    fn connected(&mut self, hub: &mut Hub) {
-        let link = std::mem::replace(&mut self.link, Link::Down);
-        let Link::Connecting { socket, .. } = link else { return };
-        self.link = Link::Up(socket);
-        hub.connections += 1;
-        hub.look_again |= hub.dialer.is_down();
-        if let Some(waited) = hub.dialer.reached(hub.now) {
-            hub.settings.log_reachable(waited);
-        }
-        self.slot.connected();
-    }
-
-    fn attempt_failed(&mut self, reason: io::Error, hub: &mut Hub) {
-        let began = match self.link {
-            Link::Connecting { began, .. } => began,
-            _ => hub.now,
-        };
-        self.hang_up(hub);
-        let (now, patience) = (hub.now, hub.settings.patience);
-        match hub.dialer.failed(self.number, began, now, patience, reason) {
-            AfterFailure::TryNow => self.dial(hub),
-            // Stopping wins over reconnecting.
-            _ if hub.is_stopping => self.slot.shut_down(),
-            AfterFailure::Wait => self.link = Link::Waiting,
-            AfterFailure::Pause(_) if hub.gives_up() => {}
-            AfterFailure::Pause(pause) => {
-                if let Some(reason) = hub.dialer.take_news() {
-                    hub.settings.log_unreachable(reason);
-                }
-                self.pause(pause, hub);
-            }
-        }
-    }
-
-    fn hang_up(&mut self, hub: &mut Hub) {
-        match std::mem::replace(&mut self.link, Link::Down) {
-            Link::Up(socket) => {
-                socket.close(&hub.registry);
-                hub.lost_connection();
-            }
-            Link::Connecting { socket, .. } => socket.close(&hub.registry),
-            Link::Down | Link::Paused { .. } | Link::Waiting => {}
-        }
-    }
-
-    fn pause(&mut self, pause: Duration, hub: &mut Hub) {
-        self.link = Link::Paused { until: hub.now + pause };
-        self.arm(hub);
-    }
-
-    /// Puts the lane on the list of those with a timer.
-    fn arm(&mut self, hub: &mut Hub) {
-        if !std::mem::replace(&mut self.is_armed, true) {
-            hub.armed.push(self.number);
-        }
     }
 
     /// Ends the slot, whatever it has in hand.
