@@ -60,6 +60,9 @@ fn near_answers() -> impl Strategy<Value = Vec<u8>> {
         b"0\r\nDate: x\r\n\r\n",
         b"hello",
         b"\n",
+        b"Trailer: x\n",
+        b"HTTP/1.1 200 OK\n",
+        b"\r",
         b"\0",
     ];
     let fragment = prop_oneof![

@@ -3,9 +3,7 @@ use core::fmt;
 use heapless::{String, Vec};
 
 use super::{ContentType, Deadline, names};
-use crate::http::{
-    HeadError, ResponseHead, is_field_byte, parse_response_head, parse_scanned_head,
-};
+use crate::http::{HeadError, ResponseHead, is_field_byte, is_name, offset, parse_response_head};
 use crate::limits::MAX_ID;
 
 /// What comes with an event: the head of the answer to `next`.
@@ -185,19 +183,13 @@ impl HeadIndex {
         Ok((index, response))
     }
 
-    /// As [`parse`](Self::parse), for a head that comes from a scanner.
-    pub(crate) fn parse_scanned(head: &[u8]) -> Result<(Self, ResponseHead), HeadError> {
-        let mut index = Self::default();
-        let response = parse_scanned_head(head, |name, value| index.note(head, name, value))?;
-        Ok((index, response))
-    }
-
-    fn note(&mut self, head: &[u8], name: &str, value: &[u8]) {
+    /// Takes note of a field of the head that `head` starts with.
+    pub(crate) fn note(&mut self, head: &[u8], name: &str, value: &[u8]) {
         let Some(field) = Field::by_name(name) else { return };
         let span = &mut self.spans[field as usize];
         if span.length == 0 {
-            let start = value.as_ptr() as usize - head.as_ptr() as usize;
-            if let (Ok(start), Ok(length)) = (start.try_into(), value.len().try_into()) {
+            let start = offset(head, value).try_into();
+            if let (Ok(start), Ok(length)) = (start, value.len().try_into()) {
                 *span = Span { start, length };
             }
         }
@@ -221,21 +213,20 @@ impl Field {
     const COUNT: usize = Self::ContentType as usize + 1;
 
     fn by_name(name: &str) -> Option<Self> {
-        // Comparing starts with the lengths, which tell most names apart.
-        let known = [
-            (names::REQUEST_ID, Self::RequestId),
-            (names::DEADLINE_MS, Self::Deadline),
-            (names::FUNCTION_ARN, Self::FunctionArn),
-            (names::CONTENT_TYPE, Self::ContentType),
-            (names::TRACE_ID, Self::TraceId),
-            (names::INVOCATION_ID, Self::AttemptId),
-            (names::CLIENT_CONTEXT, Self::ClientContext),
-            (names::COGNITO_IDENTITY, Self::CognitoIdentity),
-            (names::TENANT_ID, Self::TenantId),
-        ];
-        known
-            .into_iter()
-            .find_map(|(known, field)| name.eq_ignore_ascii_case(known).then_some(field))
+        // Most names are told apart by their lengths.
+        let is = |known: &str| name.len() == known.len() && is_name(name, known);
+        Some(match () {
+            () if is(names::REQUEST_ID) => Self::RequestId,
+            () if is(names::DEADLINE_MS) => Self::Deadline,
+            () if is(names::FUNCTION_ARN) => Self::FunctionArn,
+            () if is(names::CONTENT_TYPE) => Self::ContentType,
+            () if is(names::TRACE_ID) => Self::TraceId,
+            () if is(names::INVOCATION_ID) => Self::AttemptId,
+            () if is(names::CLIENT_CONTEXT) => Self::ClientContext,
+            () if is(names::COGNITO_IDENTITY) => Self::CognitoIdentity,
+            () if is(names::TENANT_ID) => Self::TenantId,
+            () => return None,
+        })
     }
 }
 

@@ -152,17 +152,15 @@ fn put_field(sink: &mut impl Sink, name: &str, value: &[u8]) {
 /// Percent-encodes everything that cannot stand in a path segment, and `!'()*` besides: Go's router
 /// decodes a path only if these are escaped, too, as Go itself does.
 fn put_path_segment(sink: &mut impl Sink, segment: &str) {
-    let bytes = segment.as_bytes();
-    let mut run = 0;
-    for (at, &byte) in bytes.iter().enumerate() {
-        if !PLAIN.has(byte) {
-            const HEX: &[u8; 16] = b"0123456789ABCDEF";
-            sink.put(&bytes[run..at]);
-            sink.put(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-            run = at + 1;
-        }
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let mut rest = segment.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| !PLAIN.has(*byte)) {
+        let byte = rest[at];
+        sink.put(&rest[..at]);
+        sink.put(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        rest = &rest[at + 1..];
     }
-    sink.put(&bytes[run..]);
+    sink.put(rest);
 }
 
 /// `pchar` of RFC 3986 section 3.3 without the percent sign.

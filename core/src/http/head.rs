@@ -63,6 +63,28 @@ impl HeadScanner {
         Ok(None)
     }
 
+    /// Parses the head that `input` starts with, and shows each of its fields to `field`, in order.
+    ///
+    /// Returns its length and what it says, or `None` while it is incomplete.
+    ///
+    /// # Errors
+    ///
+    /// As [`find_end`](Self::find_end) and [`parse_response_head`].
+    pub(crate) fn parse<'b>(
+        &mut self,
+        input: &'b [u8],
+        mut field: impl FnMut(&'b str, &'b [u8]),
+    ) -> Result<Option<(usize, ResponseHead)>, HeadError> {
+        // A head that arrives whole need not be measured first.
+        if self.scanned == 0
+            && let Some(parsed) = parse_whole(input, &mut field)
+        {
+            return parsed.map(Some);
+        }
+        let Some(end) = self.find_end(input)? else { return Ok(None) };
+        Ok(Some((end, parse_measured(&input[..end], field)?)))
+    }
+
     /// Whether a part of a head has been seen whose end is still missing.
     pub fn is_inside(&self) -> bool {
         self.scanned > 0
@@ -120,14 +142,43 @@ pub fn parse_response_head<'b>(
     head: &'b [u8],
     field: impl FnMut(&'b str, &'b [u8]),
 ) -> Result<ResponseHead, HeadError> {
-    match HeadScanner::default().find_end(head)? {
-        Some(end) if end == head.len() => parse_scanned_head(head, field),
+    match HeadScanner::default().parse(head, field)? {
+        Some((end, response)) if end == head.len() => Ok(response),
         _ => Err(HeadError::Malformed),
     }
 }
 
-/// As [`parse_response_head`], for a head that comes from a [`HeadScanner`].
-pub(crate) fn parse_scanned_head<'b>(
+/// Parses the head that `input` starts with, if it is there whole and httparse, which measures it here,
+/// has taken no liberties; `None` for everything else.
+fn parse_whole<'b>(
+    input: &'b [u8],
+    field: &mut impl FnMut(&'b str, &'b [u8]),
+) -> Option<Result<(usize, ResponseHead), HeadError>> {
+    let window = input.get(..MAX_HEAD).unwrap_or(input);
+    let mut storage = [const { MaybeUninit::<httparse::Header<'b>>::uninit() }; MAX_FIELDS];
+    let mut response = httparse::Response::new(&mut []);
+    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+        &mut response,
+        window,
+        &mut storage,
+    );
+    let Ok(httparse::Status::Complete(length)) = parsed else { return None };
+    // It would pass over blank lines before the head, and take line feeds alone for line ends.
+    let ends_line = |at| window.get(..at).is_some_and(|before| before.ends_with(b"\r\n"));
+    let mut starts = response.headers.iter().map(|header| offset(window, header.name.as_bytes()));
+    let is_strict = window.starts_with(START)
+        && window.get(..length).is_some_and(|head| head.ends_with(b"\r\n\r\n"))
+        && starts.all(ends_line);
+    is_strict.then(|| Ok((length, show_fields(&response, field)?)))
+}
+
+/// Where a part of a slice stands in it.
+pub(crate) fn offset(whole: &[u8], part: &[u8]) -> usize {
+    part.as_ptr().addr().wrapping_sub(whole.as_ptr().addr())
+}
+
+/// As [`parse_response_head`], for a head that [`HeadScanner::find_end`] has measured.
+fn parse_measured<'b>(
     head: &'b [u8],
     mut field: impl FnMut(&'b str, &'b [u8]),
 ) -> Result<ResponseHead, HeadError> {
@@ -145,15 +196,22 @@ pub(crate) fn parse_scanned_head<'b>(
         Err(httparse::Error::HeaderValue) => return parse_with_controls(head, field),
         Err(_) => return Err(HeadError::Malformed),
     }
+    show_fields(&response, &mut field)
+}
+
+fn show_fields<'b>(
+    response: &httparse::Response<'_, 'b>,
+    field: &mut impl FnMut(&'b str, &'b [u8]),
+) -> Result<ResponseHead, HeadError> {
     let mut framing = Framing::default();
     for header in response.headers.iter() {
         framing.read(header.name, header.value)?;
         field(header.name, header.value);
     }
-    framing.conclude(&response)
+    framing.conclude(response)
 }
 
-/// As [`parse_scanned_head`], for a head with control characters in the value of a field.
+/// As [`parse_measured`], for a head with control characters in the value of a field.
 ///
 /// The service writes what its callers send it (a client context, for one) as it is, so such a value
 /// must not end the conversation. It is shown as it came, which RFC 9110 section 5.5 leaves to the
@@ -217,21 +275,21 @@ impl Framing {
     fn read(&mut self, name: &str, value: &[u8]) -> Result<(), HeadError> {
         // The lengths of the three names differ, so most fields cost one comparison.
         match name.len() {
-            10 if name.eq_ignore_ascii_case("connection") => {
+            10 if is_name(name, "Connection") => {
                 for option in value.split(|&byte| byte == b',') {
                     let option = option.trim_ascii();
                     self.is_closed |= option.eq_ignore_ascii_case(b"close");
                     self.is_kept_alive |= option.eq_ignore_ascii_case(b"keep-alive");
                 }
             }
-            14 if name.eq_ignore_ascii_case("content-length") => {
+            14 if is_name(name, "Content-Length") => {
                 let length = parse_decimal(value).ok_or(HeadError::BadContentLength)?;
                 if self.length.is_some_and(|earlier| earlier != length) {
                     return Err(HeadError::BadContentLength);
                 }
                 self.length = Some(length);
             }
-            17 if name.eq_ignore_ascii_case("transfer-encoding") => {
+            17 if is_name(name, "Transfer-Encoding") => {
                 if self.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
                     return Err(HeadError::UnknownTransferEncoding);
                 }
@@ -268,6 +326,12 @@ impl Framing {
             (_, None) => BodyLength::ToEnd,
         })
     }
+}
+
+/// Whether a field has this name, in any case, and most likely in the case given, as the service writes it.
+#[inline]
+pub(crate) fn is_name(name: &str, known: &str) -> bool {
+    name == known || name.eq_ignore_ascii_case(known)
 }
 
 /// Decimal digits and nothing else, up to `u64::MAX`.

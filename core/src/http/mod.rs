@@ -36,6 +36,6 @@ pub use body::{BodyDecoder, BodyError, BodyLength};
 pub use chunk::{ChunkPosition, encode_chunk_prefix, encode_last_chunk};
 pub(crate) use chunk::{put_chunk_prefix, put_last_chunk};
 pub use head::{HeadError, HeadScanner, ResponseHead, parse_response_head};
-pub(crate) use head::{parse_decimal, parse_scanned_head};
+pub(crate) use head::{is_name, offset, parse_decimal};
 pub use write::BufferTooSmall;
 pub(crate) use write::{Counter, Sink, Writer, is_field_byte, put_decimal};

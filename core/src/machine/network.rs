@@ -4,7 +4,7 @@ use super::outbox::Outbox;
 use super::phase::{Extent, Input, Loss, Phase};
 use super::{Event, Machine, Reading, ReceiveError, Recovery};
 use crate::api::{Call, Concurrency, HeadIndex, InvocationHead, Meaning, Outcome, Then};
-use crate::http::{BodyDecoder, HeadScanner, parse_scanned_head};
+use crate::http::{BodyDecoder, HeadScanner, ResponseHead};
 
 impl Machine {
     /// Takes what has arrived, one event at a time. Call it until it returns `None`; an event may
@@ -112,10 +112,18 @@ impl Machine {
                         return Err(ReceiveError::Unsolicited);
                     }
                     self.is_answer_begun = true;
-                    let Some(end) = self.scanner.find_end(input)? else { return Ok(None) };
+                    let mut index = HeadIndex::default();
+                    let note = |name: &str, value: &[u8]| {
+                        if call == Call::Next {
+                            index.note(input, name, value);
+                        }
+                    };
+                    let Some((end, response)) = self.scanner.parse(input, note)? else {
+                        return Ok(None);
+                    };
                     let (head, rest) = input.split_at(end);
                     *input = rest;
-                    if let Some(invocation) = self.read_head(call, head)? {
+                    if let Some(invocation) = self.read_head(call, index.on(head), response)? {
                         return Ok(Some(Event::Invocation(invocation)));
                     }
                 }
@@ -159,16 +167,13 @@ impl Machine {
         }
     }
 
-    /// Reads one whole head; `None` if it does not begin an event.
+    /// Takes note of one whole head; `None` if it does not begin an event.
     fn read_head<'b>(
         &mut self,
         call: Call,
-        head: &'b [u8],
+        invocation: InvocationHead<'b>,
+        response: ResponseHead,
     ) -> Result<Option<InvocationHead<'b>>, ReceiveError> {
-        let (index, response) = match call {
-            Call::Next => HeadIndex::parse_scanned(head)?,
-            _ => (HeadIndex::default(), parse_scanned_head(head, |_, _| {})?),
-        };
         match response.status {
             // An upgrade was never asked for; other interim answers only announce the final one.
             101 => return Err(ReceiveError::SwitchedProtocols),
@@ -185,7 +190,6 @@ impl Machine {
         self.must_reconnect |= !response.is_persistent || call == Call::RestoreNext;
         let decoder = BodyDecoder::new(response.body);
         if call == Call::Next && matches!(response.status, 200..=203 | 205..=299) {
-            let invocation = index.on(head);
             self.ids
                 .set(invocation.request_id(), invocation.attempt_id())
                 .map_err(|_| ReceiveError::UnusableRequestId)?;

@@ -257,8 +257,11 @@ impl<S: Storage> Line<S> {
                 Ok(Some(Found::Piece)) => {}
                 Ok(Some(Found::Detail(piece))) => keep(&mut self.detail, piece),
                 Ok(Some(Found::InvocationEnd)) => {
-                    let is_too_large = inbox.is_too_large();
+                    let (is_too_large, is_all) = (inbox.is_too_large(), !inbox.is_raw());
                     self.arrived(is_too_large, tell);
+                    if is_all {
+                        return;
+                    }
                 }
                 Ok(Some(Found::Outcome(outcome))) => {
                     self.replied(outcome, tell);
