@@ -7,8 +7,8 @@ use lambda_proto::limits::MAX_CONTENT_TYPE;
 use lambda_proto_transport::Failure;
 use mio::Waker;
 
+use crate::channel::Channel;
 use crate::pool::Pool;
-use crate::stream::Channel;
 
 /// An invocation, told from all others of the same [`Slots`](crate::Slots).
 ///

@@ -9,9 +9,8 @@ use lambda_proto_transport::{Error, Settings};
 use mio::{Registry, Token};
 
 use crate::dialer::Dialer;
+use crate::event::Event;
 use crate::handoff::{Next, Shared};
-use crate::lane::Lane;
-use crate::slots::Event;
 
 pub(crate) struct Hub {
     pub(crate) settings: Settings,
@@ -39,6 +38,16 @@ pub(crate) struct Hub {
     pub(crate) is_told_of_losses: bool,
     result: Result<(), Error>,
     out: VecDeque<Event>,
+}
+
+/// What one slot has found and all of them have to hear of.
+pub(crate) enum News {
+    /// There is no service: everything ends now.
+    Over,
+    /// Nothing more is asked for.
+    Stop,
+    /// Those that wait for the service may look for it.
+    LookAgain,
 }
 
 impl Hub {
@@ -127,15 +136,15 @@ impl Hub {
         }
     }
 
-    /// What every slot has to do because of what one has found, if anything.
-    pub(crate) fn take_news(&mut self) -> Option<fn(&mut Lane, &mut Self)> {
+    /// What every slot has to hear of, if anything.
+    pub(crate) fn take_news(&mut self) -> Option<News> {
         if std::mem::take(&mut self.is_over) {
-            return Some(Lane::shut_down);
+            return Some(News::Over);
         }
         if std::mem::take(&mut self.is_stop_news) {
-            return Some(Lane::drive);
+            return Some(News::Stop);
         }
-        std::mem::take(&mut self.look_again).then_some(Lane::look_again)
+        std::mem::take(&mut self.look_again).then_some(News::LookAgain)
     }
 
     /// Whether there has been no connection for longer than anybody waits: everything ends then.

@@ -24,7 +24,9 @@
 //! the way back from other threads.
 #![forbid(unsafe_code)]
 
+mod channel;
 mod dialer;
+mod event;
 mod handoff;
 mod hub;
 mod lane;
@@ -36,12 +38,13 @@ mod socket;
 mod stop;
 mod stream;
 
+pub use event::Event;
 pub use handoff::Key;
 pub use lambda_proto::slot::{Answer, StreamOver};
 pub use lambda_proto::{ContentType, Deadline, Endpoint, HttpPrelude, InvocationHead, Outcome};
 pub use lambda_proto_transport::{Error, Failure};
 pub use reply::{Hold, Invocation, Reply, Response};
 pub use runtime::Runtime;
-pub use slots::{Event, Slots};
+pub use slots::Slots;
 pub use stop::StopHandle;
 pub use stream::{BlockingStream, StreamReply};

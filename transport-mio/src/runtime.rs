@@ -7,18 +7,15 @@ use lambda_proto::Endpoint;
 use lambda_proto_transport::{Error, Failure, Settings, catch, start};
 use mio::{Events, Poll, Registry, Token, Waker};
 
+use crate::event::Event;
 use crate::reply::{Invocation, Reply};
-use crate::slots::{Event, Slots};
+use crate::slots::{Plan, Slots};
 use crate::stop::StopHandle;
 
 /// A Lambda runtime for event loops, configured but not connected.
 ///
 /// [`register`](Self::register) puts it into a loop of the host's own; [`run`](Self::run) brings one.
-pub struct Runtime {
-    pub(crate) settings: Settings,
-    pub(crate) max_pooled: usize,
-    pub(crate) stop: StopHandle,
-}
+pub struct Runtime(Plan);
 
 impl Runtime {
     /// A runtime as Lambda wants it: at the address in `AWS_LAMBDA_RUNTIME_API`, with as many slots as
@@ -37,7 +34,8 @@ impl Runtime {
     }
 
     fn with(settings: Settings) -> Self {
-        Self { settings, max_pooled: 64 * 1024 * 1024, stop: StopHandle::default() }
+        let max_pooled = 64 * 1024 * 1024;
+        Self(Plan { settings, max_pooled, stop: StopHandle::default() })
     }
 
     /// How many invocations run at once, each on a connection of its own; 0 is 1.
@@ -47,7 +45,7 @@ impl Runtime {
     /// same event.
     #[must_use]
     pub fn slots(mut self, slots: usize) -> Self {
-        self.settings.set_slots(slots);
+        self.0.settings.set_slots(slots);
         self
     }
 
@@ -55,7 +53,7 @@ impl Runtime {
     /// invocation. Memory is taken only for events that come.
     #[must_use]
     pub fn max_event(mut self, bytes: usize) -> Self {
-        self.settings.max_event = bytes;
+        self.0.settings.max_event = bytes;
         self
     }
 
@@ -66,14 +64,14 @@ impl Runtime {
     /// still in use, unless `MALLOC_MMAP_THRESHOLD_=1048576` is set for the process.
     #[must_use]
     pub fn max_pooled(mut self, bytes: usize) -> Self {
-        self.max_pooled = bytes;
+        self.0.max_pooled = bytes;
         self
     }
 
     /// How long to try without any connection before giving up; 60 s unless set.
     #[must_use]
     pub fn give_up_after(mut self, patience: Duration) -> Self {
-        self.settings.patience = patience;
+        self.0.settings.patience = patience;
         self
     }
 
@@ -83,20 +81,20 @@ impl Runtime {
     ///
     /// [`Error::UserAgent`], as [`Endpoint::with_user_agent`].
     pub fn user_agent(mut self, user_agent: &str) -> Result<Self, Error> {
-        self.settings.set_user_agent(user_agent)?;
+        self.0.settings.set_user_agent(user_agent)?;
         Ok(self)
     }
 
     /// Where lines about trouble go, one call a line without its end; standard error unless set.
     #[must_use]
     pub fn log(mut self, write: impl Fn(fmt::Arguments<'_>) + Send + Sync + 'static) -> Self {
-        self.settings.set_log(write);
+        self.0.settings.set_log(write);
         self
     }
 
     /// A handle that stops this runtime from another thread.
     pub fn stop_handle(&self) -> StopHandle {
-        self.stop.clone()
+        self.0.stop.clone()
     }
 
     /// Runs what has to be done before the first invocation.
@@ -109,10 +107,10 @@ impl Runtime {
     ///
     /// [`Error::Init`]. If the report does not get through, that is logged.
     pub fn init<T>(&self, start_up: impl FnOnce() -> Result<T, Failure>) -> Result<T, Error> {
-        start(&self.settings, start_up, |failure| {
-            let settings = Settings { slots: 1, ..self.settings.clone() };
-            let runtime = Self { settings, max_pooled: 0, stop: self.stop.clone() };
-            Loop::new(runtime)?
+        start(&self.0.settings, start_up, |failure| {
+            let settings = Settings { slots: 1, ..self.0.settings.clone() };
+            let plan = Plan { settings, max_pooled: 0, stop: self.0.stop.clone() };
+            Loop::new(plan)?
                 .run(|slots| slots.fail_init(&failure.as_error_report()), |_, reply| drop(reply))
         })
     }
@@ -131,9 +129,9 @@ impl Runtime {
     /// [`Error::Unreachable`] if the name of the service is not known, [`Error::Poll`] if the loop cannot
     /// take more.
     pub fn register(self, registry: &Registry, first: Token, now: Instant) -> Result<Slots, Error> {
-        let token = Token(first.0 + self.settings.slots);
+        let token = Token(first.0 + self.0.settings.slots);
         let waker = Waker::new(registry, token).map_err(Error::Poll)?;
-        let mut slots = Slots::new(self, registry, first, Arc::new(waker), true, now)?;
+        let mut slots = Slots::new(self.0, registry, first, Arc::new(waker), true, now)?;
         slots.begin();
         Ok(slots)
     }
@@ -151,7 +149,7 @@ impl Runtime {
         waker: Arc<Waker>,
         now: Instant,
     ) -> Result<Slots, Error> {
-        let mut slots = Slots::new(self, registry, first, waker, false, now)?;
+        let mut slots = Slots::new(self.0, registry, first, waker, false, now)?;
         slots.begin();
         Ok(slots)
     }
@@ -169,7 +167,7 @@ impl Runtime {
     /// nonsense begins anew after a pause, and the others do not notice; if the service wants the
     /// process to end (500), all slots end when they have answered what is in hand.
     pub fn run(self, handler: impl FnMut(Invocation, Reply)) -> Result<(), Error> {
-        Loop::new(self)?.run(Slots::begin, handler)
+        Loop::new(self.0)?.run(Slots::begin, handler)
     }
 }
 
@@ -180,12 +178,11 @@ struct Loop {
 }
 
 impl Loop {
-    fn new(runtime: Runtime) -> Result<Self, Error> {
+    fn new(plan: Plan) -> Result<Self, Error> {
         let poll = Poll::new().map_err(Error::Poll)?;
-        let waker =
-            Waker::new(poll.registry(), Token(runtime.settings.slots)).map_err(Error::Poll)?;
+        let waker = Waker::new(poll.registry(), Token(plan.settings.slots)).map_err(Error::Poll)?;
         let waker = Arc::new(waker);
-        let slots = Slots::new(runtime, poll.registry(), Token(0), waker, true, Instant::now())?;
+        let slots = Slots::new(plan, poll.registry(), Token(0), waker, true, Instant::now())?;
         Ok(Self { poll, slots })
     }
 

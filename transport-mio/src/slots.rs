@@ -5,42 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lambda_proto::ErrorReport;
-use lambda_proto::slot::Answer;
-use lambda_proto_transport::{Error, Failure};
+use lambda_proto_transport::{Error, Failure, Settings};
 use mio::{Registry, Token, Waker, event};
 
 use crate::dialer::Dialer;
+use crate::event::Event;
 use crate::handoff::{Command, Key, Shared, Taken};
-use crate::hub::Hub;
+use crate::hub::{Hub, News};
 use crate::lane::{Lane, refuse};
 use crate::pool::Pool;
-use crate::reply::{Invocation, Reply};
-use crate::runtime::Runtime;
 use crate::stop::StopHandle;
-
-/// What comes out of the slots.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Event {
-    /// An invocation, and the right to answer it, now or later.
-    Invocation(Invocation, Reply),
-    /// This is what became of the answer to an invocation; a refusal by the service is one of the
-    /// outcomes, and has been logged.
-    Answered {
-        /// Whose answer.
-        key: Key,
-        /// What became of it.
-        answer: Answer,
-    },
-    /// There is room again in a stream that had none.
-    Writable {
-        /// Whose answer is streamed.
-        key: Key,
-    },
-    /// All slots have ended: because they were stopped, or for this reason. The last event; the process
-    /// should end, with a code that is not zero if there is an error.
-    Ended(Result<(), Error>),
-}
 
 /// The slots of a runtime in an event loop that is the host's own.
 ///
@@ -100,17 +74,25 @@ pub struct Slots {
     tokens: Range<usize>,
 }
 
+/// What slots are made from.
+pub(crate) struct Plan {
+    pub(crate) settings: Settings,
+    /// Bytes that are kept for later.
+    pub(crate) max_pooled: usize,
+    pub(crate) stop: StopHandle,
+}
+
 impl Slots {
     /// Slots whose tokens begin with `first`; `own_waker` takes one more.
     pub(crate) fn new(
-        runtime: Runtime,
+        plan: Plan,
         registry: &Registry,
         first: Token,
         waker: Arc<Waker>,
         own_waker: bool,
         now: Instant,
     ) -> Result<Self, Error> {
-        let Runtime { settings, max_pooled, stop } = runtime;
+        let Plan { settings, max_pooled, stop } = plan;
         let slots = settings.slots;
         let dialer = Dialer::new(&settings.endpoint)
             .map_err(|reason| settings.unreachable(Duration::ZERO, reason))?;
@@ -232,7 +214,12 @@ impl Slots {
 
     /// Lets the other slots do what follows from what one has found.
     fn settle(&mut self) {
-        while let Some(act) = self.hub.take_news() {
+        while let Some(news) = self.hub.take_news() {
+            let act = match news {
+                News::Over => Lane::shut_down,
+                News::Stop => Lane::drive,
+                News::LookAgain => Lane::look_again,
+            };
             self.lanes.iter_mut().for_each(|lane| act(lane, &mut self.hub));
         }
     }

@@ -6,25 +6,10 @@ use std::time::{Duration, Instant};
 use lambda_proto_transport::MAX_ATTEMPT;
 
 use super::Lane;
+use super::link::Link;
 use crate::dialer::AfterFailure;
 use crate::hub::Hub;
 use crate::socket::Socket;
-
-#[derive(Debug)]
-pub(super) enum Link {
-    Down,
-    /// A pause before connecting, or before beginning anew.
-    Paused {
-        until: Instant,
-    },
-    /// Another slot looks for the service.
-    Waiting,
-    Connecting {
-        socket: Socket,
-        began: Instant,
-    },
-    Up(Socket),
-}
 
 impl Lane {
     /// When the link is to be looked at again, whatever happens.

@@ -1,24 +1,25 @@
 //! One slot in the loop: what core says is to be done, done as far as the socket allows.
 
 mod connecting;
+mod link;
 
 use std::io;
 use std::time::Duration;
 
-use connecting::Link;
 use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_REQUEST_HEAD, MAX_XRAY_CAUSE};
 use lambda_proto::slot::{AfterEnd, Answer, End, Slot, Step};
 use lambda_proto::{CommandError, ContentType, ErrorReport, Machine};
 use lambda_proto_transport::{Error, Failure, InHand, PANIC};
+use link::Link;
 use mio::event;
 
+use crate::channel::Pieces;
+use crate::event::Event;
 use crate::handoff::{Command, Key, Next};
 use crate::hub::Hub;
 use crate::pool::{Pooled, Use};
 use crate::reply::{Invocation, Reply};
-use crate::slots::Event;
 use crate::socket::Io;
-use crate::stream::Pieces;
 
 pub(crate) struct Lane {
     number: usize,

@@ -1,0 +1,20 @@
+use std::time::Instant;
+
+use crate::socket::Socket;
+
+/// How far a slot is with its connection.
+#[derive(Debug)]
+pub(super) enum Link {
+    Down,
+    /// A pause before connecting, or before beginning anew.
+    Paused {
+        until: Instant,
+    },
+    /// Another slot looks for the service.
+    Waiting,
+    Connecting {
+        socket: Socket,
+        began: Instant,
+    },
+    Up(Socket),
+}
