@@ -1,0 +1,174 @@
+//! What the host says: each command encodes a request.
+
+use super::Line;
+use crate::slot::inbox::Inbox;
+use crate::slot::{Notice, Storage, Trouble};
+use crate::{CommandError, ContentType, ErrorReport, Machine, Phase};
+
+/// Bytes that a request leaves free in a buffer that does not grow, for the reply to it.
+const REPLY: usize = 512;
+
+/// What is taken at first for a request and its reply.
+const FIRST: usize = 1024;
+
+const UNANSWERED: ErrorReport<'static> =
+    ErrorReport::new("Runtime.NoResponse", "the handler gave up the invocation without an answer");
+
+/// What a command of the machine has to write to.
+type Encode<'e> = &'e mut dyn FnMut(&mut Machine, &mut [u8]) -> Result<usize, CommandError>;
+
+impl<S: Storage> Line<S> {
+    pub(crate) fn ask(&mut self, events: &mut Inbox<S>) -> Result<(), CommandError> {
+        self.encode(&mut Machine::next)?;
+        events.clear();
+        Ok(())
+    }
+
+    pub(crate) fn respond(
+        &mut self,
+        content_type: Option<ContentType<'_>>,
+        body_length: usize,
+        is_pipelined: bool,
+    ) -> Result<(), CommandError> {
+        self.encode(&mut |machine, out| machine.respond(content_type, body_length, out))?;
+        self.host_answers(is_pipelined)
+    }
+
+    /// Fails the invocation in hand because its handler wants it, and tells of it. After the answer
+    /// there is nothing to fail.
+    pub(crate) fn fail(
+        &mut self,
+        report: &ErrorReport<'_>,
+        tell: &mut dyn FnMut(&Notice<'_>),
+    ) -> Result<(), CommandError> {
+        let (error_type, message) = report.type_and_message();
+        let phase = self.machine.phase();
+        if phase != Phase::Invoking {
+            self.note(Trouble::FailedAfterAnswer { error_type, message }, tell);
+            return Err(CommandError::WrongPhase(phase));
+        }
+        self.note(Trouble::Failed { error_type, message }, tell);
+        self.report(report)?;
+        self.host_answers(false)
+    }
+
+    /// Fails the invocation in hand without a word to the log.
+    pub(crate) fn fail_quietly(&mut self, report: &ErrorReport<'_>) -> Result<(), CommandError> {
+        self.report(report)?;
+        self.host_answers(false)
+    }
+
+    /// Fails the invocation in hand because its handler has given it up.
+    pub(crate) fn give_up(
+        &mut self,
+        tell: &mut dyn FnMut(&Notice<'_>),
+    ) -> Result<(), CommandError> {
+        self.note(Trouble::Unanswered, tell);
+        self.fail_quietly(&UNANSWERED)
+    }
+
+    pub(crate) fn stream(&mut self, content_type: ContentType<'_>) -> Result<(), CommandError> {
+        self.encode(&mut |machine, out| machine.stream(content_type, out))?;
+        self.is_answer_due = true;
+        Ok(())
+    }
+
+    pub(crate) fn chunk(&mut self, length: usize) -> Result<(), CommandError> {
+        self.encode(&mut |machine, out| machine.chunk(length, out))
+    }
+
+    pub(crate) fn finish(&mut self, is_pipelined: bool) -> Result<(), CommandError> {
+        self.encode(&mut Machine::finish)?;
+        self.host_answers(is_pipelined)
+    }
+
+    pub(crate) fn fail_init(&mut self, report: &ErrorReport<'_>) -> Result<(), CommandError> {
+        self.encode_report(report, Machine::fail_init)?;
+        self.host_answers(false)
+    }
+
+    fn host_answers(&mut self, is_pipelined: bool) -> Result<(), CommandError> {
+        self.is_answer_due = true;
+        if is_pipelined {
+            // Where there is no memory for both, the host asks when it has heard of the answer.
+            let _fits = self.append_next();
+        }
+        Ok(())
+    }
+
+    /// Fails the invocation: by a report, or at the end of its stream.
+    pub(super) fn report(&mut self, report: &ErrorReport<'_>) -> Result<(), CommandError> {
+        if self.machine.is_streaming() {
+            self.encode_report(report, Machine::finish_with_error)
+        } else {
+            self.encode_report(report, Machine::fail)
+        }
+    }
+
+    /// Encodes a request at the start of the buffer, which grows if it can.
+    fn encode(&mut self, command: Encode<'_>) -> Result<(), CommandError> {
+        if self.is_stream_broken() {
+            return Err(CommandError::MustReconnect);
+        }
+        self.drop_surplus();
+        let storage = self.requests.storage();
+        if storage.bytes().is_empty() {
+            storage.grow(FIRST);
+        }
+        let mut length = command(&mut self.machine, self.requests.request_room(0, REPLY));
+        if let Err(CommandError::BufferTooSmall(too_small)) = length {
+            self.requests.storage().grow(too_small.needed.saturating_add(REPLY));
+            length = command(&mut self.machine, self.requests.request_room(0, REPLY));
+        }
+        self.request = length?;
+        self.requests.clear_behind(self.request);
+        Ok(())
+    }
+
+    /// Gives up a connection on which bytes have come that answer nothing, so that the rest of them is not
+    /// taken for the reply to what is sent now. The next step tells of it.
+    fn drop_surplus(&mut self) {
+        if self.machine.awaits().is_some() || !self.requests.is_raw() {
+            return;
+        }
+        if let Err(error) = self.requests.take(&mut self.machine) {
+            self.surplus = Some(error);
+        }
+        let _nothing_is_outstanding = self.machine.on_disconnect();
+        (self.is_connected, self.has_news, self.ending) = (false, false, None);
+    }
+
+    /// Encodes a report, cut to what the buffer can take.
+    fn encode_report(
+        &mut self,
+        report: &ErrorReport<'_>,
+        command: fn(&mut Machine, &ErrorReport<'_>, &mut [u8]) -> Result<usize, CommandError>,
+    ) -> Result<(), CommandError> {
+        let whole = self.encode(&mut |machine, out| command(machine, report, out));
+        let Err(CommandError::BufferTooSmall(_)) = whole else { return whole };
+        let report = report.without_xray_cause();
+        let mut limit = report.json_len();
+        loop {
+            let shorter =
+                self.encode(&mut |machine, out| command(machine, &report.limit(limit), out));
+            match shorter {
+                Err(CommandError::BufferTooSmall(_)) if limit > 0 => limit /= 2,
+                other => return other,
+            }
+        }
+    }
+
+    /// Adds a `next` behind the answer that was encoded.
+    fn append_next(&mut self) -> Result<(), CommandError> {
+        let at = self.request;
+        let mut length = self.machine.next(self.requests.request_room(at, REPLY));
+        if let Err(CommandError::BufferTooSmall(too_small)) = length {
+            let needed = at.saturating_add(too_small.needed).saturating_add(REPLY);
+            self.requests.storage().grow(needed);
+            length = self.machine.next(self.requests.request_room(at, REPLY));
+        }
+        self.request = at + length?;
+        self.requests.clear_behind(self.request);
+        Ok(())
+    }
+}
