@@ -10,6 +10,7 @@ pub(crate) enum Use {
     Event,
     Request,
     Body,
+    ContentType,
 }
 
 impl Use {
@@ -18,7 +19,7 @@ impl Use {
         match self {
             Self::Event => 16 * 1024,
             Self::Request => 4 * 1024,
-            Self::Body => 0,
+            Self::Body | Self::ContentType => 0,
         }
     }
 }
@@ -36,7 +37,7 @@ pub(crate) struct Pool {
 #[derive(Debug, Default)]
 struct Free {
     bytes: usize,
-    lists: [Vec<Vec<u8>>; 3],
+    lists: [Vec<Vec<u8>>; 4],
 }
 
 impl Pool {

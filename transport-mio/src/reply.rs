@@ -207,7 +207,8 @@ impl Reply {
 
     /// Copies a content type into memory of the pool, to outlive its origin.
     fn own(&self, content_type: ContentType<'_>) -> Vec<u8> {
-        let mut bytes = self.buffer();
+        let mut bytes = self.shared().pool.take(Use::ContentType);
+        bytes.clear();
         bytes.extend_from_slice(content_type.as_bytes());
         bytes
     }

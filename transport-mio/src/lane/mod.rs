@@ -180,14 +180,14 @@ impl Lane {
                 // An empty one is none.
                 let checked = ContentType::from_bytes(&content_type).ok();
                 let begun = self.slot.respond(checked, length, hub.may_pipeline(next));
-                hub.shared.pool.give(Use::Body, content_type);
+                hub.shared.pool.give(Use::ContentType, content_type);
                 begun
             }
             Command::Stream { content_type } => {
                 self.doing = Doing::Streaming { piece: 0, finish: None };
                 let checked = ContentType::from_bytes(&content_type);
                 let begun = self.slot.stream(checked.unwrap_or(ContentType::OCTET_STREAM));
-                hub.shared.pool.give(Use::Body, content_type);
+                hub.shared.pool.give(Use::ContentType, content_type);
                 begun
             }
             Command::Fail(failure) => {
