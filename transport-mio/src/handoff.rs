@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use lambda_proto::limits::MAX_CONTENT_TYPE;
 use lambda_proto_transport::Failure;
 use mio::Waker;
 
@@ -26,13 +27,15 @@ impl Key {
     }
 }
 
+/// A content type that outlives its origin.
+pub(crate) type OwnContentType = heapless::Vec<u8, MAX_CONTENT_TYPE>;
+
 /// What a reply wants done.
 #[derive(Debug)]
 pub(crate) enum Command {
     Respond {
         body: Vec<u8>,
-        /// Out of the pool; empty if there is none.
-        content_type: Vec<u8>,
+        content_type: Option<OwnContentType>,
         next: Next,
     },
     Fail(Failure),
@@ -40,10 +43,7 @@ pub(crate) enum Command {
     GiveUp {
         is_panicking: bool,
     },
-    Stream {
-        /// Out of the pool.
-        content_type: Vec<u8>,
-    },
+    Stream(OwnContentType),
     /// The channel of the slot has something new.
     Flow,
     Finish {

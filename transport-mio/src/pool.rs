@@ -10,7 +10,6 @@ pub(crate) enum Use {
     Event,
     Request,
     Body,
-    ContentType,
 }
 
 impl Use {
@@ -19,7 +18,7 @@ impl Use {
         match self {
             Self::Event => 16 * 1024,
             Self::Request => 4 * 1024,
-            Self::Body | Self::ContentType => 0,
+            Self::Body => 0,
         }
     }
 }
@@ -37,7 +36,7 @@ pub(crate) struct Pool {
 #[derive(Debug, Default)]
 struct Free {
     bytes: usize,
-    lists: [Vec<Vec<u8>>; 4],
+    lists: [Vec<Vec<u8>>; 3],
 }
 
 impl Pool {

@@ -6,7 +6,7 @@ use lambda_proto::slot::HeldEvent;
 use lambda_proto::{ContentType, InvocationHead};
 use lambda_proto_transport::Failure;
 
-use crate::handoff::{Command, Key, Next, Shared};
+use crate::handoff::{Command, Key, Next, OwnContentType, Shared};
 use crate::pool::{Pooled, Use};
 use crate::stream::StreamReply;
 
@@ -169,8 +169,7 @@ impl Reply {
     /// Begins to stream the answer.
     pub fn stream(mut self, content_type: ContentType<'_>) -> StreamReply {
         let stream = StreamReply::open(self.shared().clone(), self.key);
-        let content_type = self.own(content_type);
-        self.give(Command::Stream { content_type });
+        self.give(Command::Stream(own(content_type)));
         stream
     }
 
@@ -193,7 +192,7 @@ impl Reply {
     }
 
     fn respond(mut self, response: Response<'_>, next: Next) {
-        let content_type = response.content_type.map(|it| self.own(it)).unwrap_or_default();
+        let content_type = response.content_type.map(own);
         let body = match response.body {
             Body::Owned(body) => body,
             Body::Borrowed(borrowed) => {
@@ -203,14 +202,6 @@ impl Reply {
             }
         };
         self.give(Command::Respond { body, content_type, next });
-    }
-
-    /// Copies a content type into memory of the pool, to outlive its origin.
-    fn own(&self, content_type: ContentType<'_>) -> Vec<u8> {
-        let mut bytes = self.shared().pool.take(Use::ContentType);
-        bytes.clear();
-        bytes.extend_from_slice(content_type.as_bytes());
-        bytes
     }
 
     fn give(&mut self, command: Command) {
@@ -234,6 +225,11 @@ impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reply").field("key", &self.key).finish_non_exhaustive()
     }
+}
+
+/// Copies a content type, which fits as it has been checked.
+fn own(content_type: ContentType<'_>) -> OwnContentType {
+    OwnContentType::from_slice(content_type.as_bytes()).unwrap_or_default()
 }
 
 /// Keeps a slot from asking for its next invocation, until it is dropped.

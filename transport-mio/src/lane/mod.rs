@@ -177,18 +177,14 @@ impl Lane {
                 self.is_held = next == Next::Held;
                 let length = body.len();
                 self.doing = answering(body);
-                // An empty one is none.
-                let checked = ContentType::from_bytes(&content_type).ok();
-                let begun = self.slot.respond(checked, length, hub.may_pipeline(next));
-                hub.shared.pool.give(Use::ContentType, content_type);
-                begun
+                let content_type =
+                    content_type.as_deref().and_then(|text| ContentType::from_bytes(text).ok());
+                self.slot.respond(content_type, length, hub.may_pipeline(next))
             }
-            Command::Stream { content_type } => {
+            Command::Stream(content_type) => {
                 self.doing = Doing::Streaming { piece: 0, finish: None };
-                let checked = ContentType::from_bytes(&content_type);
-                let begun = self.slot.stream(checked.unwrap_or(ContentType::OCTET_STREAM));
-                hub.shared.pool.give(Use::ContentType, content_type);
-                begun
+                let content_type = ContentType::from_bytes(&content_type);
+                self.slot.stream(content_type.unwrap_or(ContentType::OCTET_STREAM))
             }
             Command::Fail(failure) => {
                 self.doing = answering(Vec::new());
@@ -391,9 +387,7 @@ pub(crate) fn refuse(key: Key, command: Command, hub: &Hub) {
     match command {
         Command::Respond { body, .. } => hub.shared.pool.give(Use::Body, body),
         // Its writer may wait for room that nobody will make.
-        Command::Stream { .. } => {
-            hub.shared.channels[key.slot].close(key.generation, &hub.shared.pool)
-        }
+        Command::Stream(_) => hub.shared.channels[key.slot].close(key.generation, &hub.shared.pool),
         Command::Fail(_) => {}
         Command::GiveUp { .. } | Command::Flow | Command::Finish { .. } | Command::Release => {
             return;
