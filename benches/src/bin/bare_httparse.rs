@@ -1,0 +1,34 @@
+//! Parses the two heads of an invocation, that of `next` and that of a 202, so many times, with httparse
+//! alone: what reading them costs whoever reads them with it.
+
+use std::hint::black_box;
+use std::process::ExitCode;
+
+use lambda_benches::canned;
+
+fn main() -> ExitCode {
+    let argument = std::env::args().nth(1);
+    let Some(times) = argument.as_deref().and_then(|times| times.parse::<usize>().ok()) else {
+        eprintln!("bare-httparse: one argument, how many times");
+        return ExitCode::from(2);
+    };
+    let next = canned::next_head(128);
+    for _ in 0..times {
+        for head in [&next[..], canned::TAKEN] {
+            // As many as core has room for, without initializing them, as it does.
+            let mut fields = [const { std::mem::MaybeUninit::uninit() }; 128];
+            let mut response = httparse::Response::new(&mut []);
+            let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+                &mut response,
+                black_box(head),
+                &mut fields,
+            );
+            if !matches!(black_box(&parsed), Ok(status) if status.is_complete()) {
+                eprintln!("bare-httparse: {parsed:?}");
+                return ExitCode::FAILURE;
+            }
+            black_box(&response);
+        }
+    }
+    ExitCode::SUCCESS
+}

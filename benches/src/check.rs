@@ -1,0 +1,61 @@
+//! Compares counts with their bounds.
+
+use crate::bounds;
+use crate::clients::{Client, Kind};
+use crate::error::{Error, Result};
+use crate::instructions::{self, Row};
+use crate::measure::system_calls;
+use crate::options::{Options, Placement};
+use crate::programs::{self, Programs};
+use crate::running::allow_many_files;
+
+const BODY: usize = 128;
+
+pub(crate) fn check(options: &Options) -> Result<()> {
+    allow_many_files();
+    if !programs::has("strace") {
+        return Err(Error::new(
+            "strace is not installed, which counts system calls; apt-get install strace",
+        ));
+    }
+    let cores = options.cores(Placement::Same)?.ok_or_else(|| Error::new("there is no core"))?;
+    let mut programs = Programs::default();
+    let mut failed = 0;
+    let mut tell = |what: &str, count: f64, bound: &str, holds: bool| {
+        println!("{} {what}: {count}, {bound}", if holds { "ok  " } else { "FAIL" });
+        failed += usize::from(!holds);
+    };
+    for bound in &bounds::CALLS {
+        let Some(client) = Client::find(bound.kind, bound.slots, None, &mut programs)? else {
+            continue;
+        };
+        let calls = system_calls(&client, BODY, cores, 1_600)?;
+        let count = calls.values().sum();
+        let words =
+            format!("{} {}", bound.most, if bound.is_exact { "exactly" } else { "at most" });
+        let holds = bound.holds(count);
+        tell(&format!("system calls of {}", client.label()), count, &words, holds);
+        if !holds {
+            println!("     {calls:?}");
+        }
+    }
+    let rows = instructions::count(&mut programs, cores, false)?;
+    let instructions = |name: &str| {
+        let row = rows.iter().find(|row: &&Row| row.client == name);
+        row.map(|row| row.instructions).ok_or_else(|| Error::new(format!("{name} was not counted")))
+    };
+    let bare = instructions(instructions::HTTPARSE)?;
+    let mut at_most = |what: &str, count: f64, most: f64| {
+        tell(what, count.round(), &format!("{most} at most"), count <= most);
+    };
+    at_most("instructions of bare httparse", bare, bounds::HTTPARSE);
+    for (kind, most) in bounds::BEYOND_HTTPARSE {
+        let count = instructions(kind.name())? - bare;
+        at_most(&format!("instructions of {} beyond httparse", kind.name()), count, most);
+    }
+    at_most("instructions of pool", instructions(Kind::Pool.name())?, bounds::POOL);
+    match failed {
+        0 => Ok(()),
+        _ => Err(Error::new(format!("{failed} counts are beyond their bounds in src/bounds.rs"))),
+    }
+}

@@ -1,0 +1,202 @@
+//! Who is measured.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::error::{Error, Result};
+use crate::programs::{Programs, benches};
+
+/// A program that answers events with themselves.
+#[derive(Clone)]
+pub(crate) struct Client {
+    pub(crate) kind: Kind,
+    pub(crate) slots: usize,
+    pub(crate) program: PathBuf,
+    pub(crate) arguments: Vec<OsString>,
+    pub(crate) variables: Vec<(&'static str, OsString)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Floor,
+    FloorPipelined,
+    Echo,
+    EchoPipelined,
+    Pool,
+    LambdaRuntime,
+    LambdaRuntimeThreads,
+    LambdaRuntimeConcurrent,
+    LambdaRuntimeConcurrentThreads,
+    Awslambdaric,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Floor,
+        Self::FloorPipelined,
+        Self::Echo,
+        Self::EchoPipelined,
+        Self::Pool,
+        Self::LambdaRuntime,
+        Self::LambdaRuntimeThreads,
+        Self::LambdaRuntimeConcurrent,
+        Self::LambdaRuntimeConcurrentThreads,
+        Self::Awslambdaric,
+    ];
+
+    /// What it is called in options and tables.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Floor => "floor",
+            Self::FloorPipelined => "floor-pipelined",
+            Self::Echo => "echo",
+            Self::EchoPipelined => "echo-pipelined",
+            Self::Pool => "pool",
+            Self::LambdaRuntime => "lambda_runtime",
+            Self::LambdaRuntimeThreads => "lambda_runtime-threads",
+            Self::LambdaRuntimeConcurrent => "lambda_runtime-concurrent",
+            Self::LambdaRuntimeConcurrentThreads => "lambda_runtime-concurrent-threads",
+            Self::Awslambdaric => "awslambdaric",
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            Error::new(format!("\"{name}\" is no client; there are {names}"))
+        })
+    }
+
+    /// Whether it is measured with several slots.
+    pub(crate) fn has_slots(self) -> bool {
+        use Kind::{LambdaRuntimeConcurrent, LambdaRuntimeConcurrentThreads, Pool};
+        matches!(self, Pool | LambdaRuntimeConcurrent | LambdaRuntimeConcurrentThreads)
+    }
+
+    /// Whether it is measured with one slot and bodies of several lengths.
+    pub(crate) fn has_bodies(self) -> bool {
+        !self.has_slots() || self == Self::Pool
+    }
+
+    /// Whether it keeps to one connection, which blocking calls can serve. tokio's threads do not: every few
+    /// hundred invocations one asks before another has given the connection back, and a new one is opened.
+    pub(crate) fn keeps_its_connection(self) -> bool {
+        !matches!(self, Self::LambdaRuntimeThreads | Self::LambdaRuntimeConcurrentThreads)
+    }
+
+    /// The floor that makes the same system calls.
+    pub(crate) fn floor(self) -> Self {
+        if self == Self::EchoPipelined { Self::FloorPipelined } else { Self::Floor }
+    }
+
+    /// How many times fewer invocations are enough, as each takes so much longer.
+    pub(crate) fn slowness(self) -> usize {
+        match self {
+            Self::Awslambdaric => 8,
+            Self::LambdaRuntimeThreads | Self::LambdaRuntimeConcurrentThreads => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// How many workers tokio has where it has threads: as many as a function of up to 3 GB sees processors. Its
+/// own default would be one under a pinned process, and then not be what users get.
+const TOKIO_WORKERS: &str = "2";
+
+impl Client {
+    /// A client, built if need be; `None`, with a line on standard error, if this machine has none.
+    pub(crate) fn find(
+        kind: Kind,
+        slots: usize,
+        python: Option<&Path>,
+        programs: &mut Programs,
+    ) -> Result<Option<Self>> {
+        let (program, arguments): (PathBuf, &[&str]) = match kind {
+            Kind::Floor => (programs.floor()?, &[]),
+            Kind::FloorPipelined => (programs.floor()?, &["pipelined"]),
+            Kind::Echo => (programs.ours("lambda-proto-std", "echo")?, &[]),
+            Kind::EchoPipelined => (programs.ours("lambda-proto-std", "echo")?, &["--pipelined"]),
+            Kind::Pool => (programs.ours("lambda-proto-mio", "pool")?, &[]),
+            Kind::LambdaRuntime => (peer(programs)?, &["one-thread", "single"]),
+            Kind::LambdaRuntimeThreads => (peer(programs)?, &["threads", "single"]),
+            Kind::LambdaRuntimeConcurrent => (peer(programs)?, &["one-thread", "concurrent"]),
+            Kind::LambdaRuntimeConcurrentThreads => (peer(programs)?, &["threads", "concurrent"]),
+            Kind::Awslambdaric => {
+                let Some(python) = Python::find(python) else {
+                    eprintln!(
+                        "awslambdaric is left out: no python3 here imports it; \
+                         pip install awslambdaric==4.2.2, or name one with --python"
+                    );
+                    return Ok(None);
+                };
+                return Ok(Some(python.client(slots)));
+            }
+        };
+        let arguments = arguments.iter().map(OsString::from).collect();
+        let variables = vec![("TOKIO_WORKER_THREADS", TOKIO_WORKERS.into())];
+        Ok(Some(Self { kind, slots, program, arguments, variables }))
+    }
+
+    /// `pool, 64 slots`.
+    pub(crate) fn label(&self) -> String {
+        match self.slots {
+            1 => self.kind.name().to_owned(),
+            slots => format!("{}, {slots} slots", self.kind.name()),
+        }
+    }
+}
+
+fn peer(programs: &mut Programs) -> Result<PathBuf> {
+    programs.peer("peer-lambda-runtime")
+}
+
+/// A Python that can import awslambdaric.
+pub(crate) struct Python {
+    executable: PathBuf,
+    /// Where the package is, if not among its own.
+    folder: Option<PathBuf>,
+    /// The version of the package.
+    pub(crate) version: String,
+}
+
+impl Python {
+    /// The one that was asked for, or `python3` by itself, or with the packages that `interop` has fetched.
+    pub(crate) fn find(wished: Option<&Path>) -> Option<Self> {
+        let python = wished.unwrap_or(Path::new("python3"));
+        let fetched = std::fs::read_dir(benches().join("../target/interop")).into_iter().flatten();
+        let fetched = fetched.flatten().map(|entry| entry.path());
+        let is_ours = |path: &PathBuf| {
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with("python-clients-"))
+        };
+        let folders = std::iter::once(None).chain(fetched.filter(is_ours).map(Some));
+        folders.into_iter().find_map(|folder| Self::look(python, folder))
+    }
+
+    fn look(python: &Path, folder: Option<PathBuf>) -> Option<Self> {
+        let script = "import sys, importlib.metadata, awslambdaric\n\
+            print(sys.executable)\nprint(importlib.metadata.version('awslambdaric'))";
+        let mut command = Command::new(python);
+        command.args(["-c", script]).env("PYTHONDONTWRITEBYTECODE", "1");
+        if let Some(folder) = &folder {
+            command.env("PYTHONPATH", folder);
+        }
+        let output = command.output().ok().filter(|output| output.status.success())?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        let (executable, version) = text.trim().split_once('\n')?;
+        Some(Self { executable: executable.into(), folder, version: version.to_owned() })
+    }
+
+    fn client(self, slots: usize) -> Client {
+        let folders = self.folder.into_iter().chain([benches().join("peers")]);
+        let paths = std::env::join_paths(folders).unwrap_or_default();
+        Client {
+            kind: Kind::Awslambdaric,
+            slots,
+            program: self.executable,
+            arguments: ["-m", "awslambdaric", "echo.handler"].map(OsString::from).into(),
+            variables: vec![("PYTHONPATH", paths), ("PYTHONDONTWRITEBYTECODE", "1".into())],
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! What the benches' commands share: the bytes of the service.
+
+pub mod canned;

@@ -1,0 +1,67 @@
+//! What an invocation costs over loopback: ours beside the physical floor and other people's clients.
+//!
+//! `cargo run --release --manifest-path benches/Cargo.toml -- --help`
+#![forbid(unsafe_code)]
+
+mod bounds;
+mod check;
+mod clients;
+mod error;
+mod graph;
+mod instructions;
+mod machine;
+mod measure;
+mod options;
+mod proc;
+mod programs;
+mod report;
+mod results;
+mod run;
+mod running;
+mod service;
+mod statistics;
+
+use std::process::ExitCode;
+
+use error::{Error, Result};
+use options::{Options, Placement, Task};
+use programs::Programs;
+
+fn main() -> ExitCode {
+    let words: Vec<_> = std::env::args_os().collect();
+    if let [_, first, words @ ..] = &words[..]
+        && first == running::BECOME
+    {
+        eprintln!("{}", running::become_client(words));
+        return ExitCode::FAILURE;
+    }
+    let done = Options::parse(words).and_then(|options| match options.task {
+        Task::Run => run::run(&options),
+        Task::Instructions => count_instructions(&options),
+        Task::Check => check::check(&options),
+        Task::Help => {
+            print!("{}", options::HELP);
+            Ok(())
+        }
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lambda-benches: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn count_instructions(options: &Options) -> Result<()> {
+    let cores = options.cores(Placement::Same)?.ok_or_else(|| Error::new("there is no core"))?;
+    let rows = instructions::count(&mut Programs::default(), cores, options.is_all)?;
+    if options.is_json {
+        for row in &rows {
+            println!("{}", serde_json::json!(row));
+        }
+    } else {
+        print!("{}", instructions::table(&rows));
+    }
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! What is asked for on the command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::clients::Kind;
+use crate::error::{Error, Result};
+use crate::running::Cores;
+
+pub(crate) const HELP: &str = "\
+What an invocation costs over loopback: ours, the physical floor, and other people's clients.
+
+Usage: lambda-benches [run] [OPTIONS]      measures, prints a table with ratios; a whole run writes
+                                           benches/RESULTS.md and benches/graphs/
+       lambda-benches instructions [OPTIONS]   user instructions per invocation, by callgrind
+       lambda-benches check [OPTIONS]          fails if a count is beyond its bound (src/bounds.rs)
+
+Options of run:
+  --quick            few rounds, few invocations: for a look, not for a comparison
+  --clients a,b      only these; all if not given
+  --bodies 128,6144  lengths of the event, for one slot
+  --slots 1,64       slots, with 128 B events
+  --rounds N         how often each client is measured; ratios are taken within a round
+  --placements a,b   same, apart: whether service and client share a core
+  --python PATH      a Python that imports awslambdaric
+  --out FOLDER       where RESULTS.md and graphs/ go, which only a whole run writes by itself
+Options of instructions:
+  --json             one line for each client, for programs to read
+  --all              lambda_runtime too, which takes a minute
+Options of all:
+  --cores A,B        the core of the service and that of the client, 0 and 1 by default
+";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    Run,
+    Instructions,
+    Check,
+    Help,
+}
+
+/// Whether service and client share a core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Placement {
+    Same,
+    Apart,
+}
+
+impl Placement {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::Apart => "apart",
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) task: Task,
+    pub(crate) is_quick: bool,
+    pub(crate) clients: Option<Vec<Kind>>,
+    pub(crate) bodies: Option<Vec<usize>>,
+    pub(crate) slots: Option<Vec<usize>>,
+    pub(crate) rounds: Option<usize>,
+    pub(crate) placements: Option<Vec<Placement>>,
+    pub(crate) python: Option<PathBuf>,
+    pub(crate) out: Option<PathBuf>,
+    pub(crate) is_json: bool,
+    pub(crate) is_all: bool,
+    cores: Option<Vec<usize>>,
+}
+
+impl Options {
+    pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self> {
+        use lexopt::prelude::{Long, Short, Value, ValueExt};
+        let mut this = Self {
+            task: Task::Run,
+            is_quick: false,
+            clients: None,
+            bodies: None,
+            slots: None,
+            rounds: None,
+            placements: None,
+            python: None,
+            out: None,
+            is_json: false,
+            is_all: false,
+            cores: None,
+        };
+        let mut parser = lexopt::Parser::from_iter(arguments);
+        let wrong = |error: lexopt::Error| Error::new(format!("{error}; see --help"));
+        let value = |parser: &mut lexopt::Parser| {
+            parser.value().and_then(|value| value.string()).map_err(wrong)
+        };
+        while let Some(argument) = parser.next().map_err(wrong)? {
+            match argument {
+                Value(task) => this.task = parse_task(&task.to_string_lossy())?,
+                Short('h') | Long("help") => this.task = Task::Help,
+                Long("quick") => this.is_quick = true,
+                Long("json") => this.is_json = true,
+                Long("all") => this.is_all = true,
+                Long("clients") => {
+                    this.clients = Some(list(&value(&mut parser)?, Kind::from_name)?)
+                }
+                Long("bodies") => {
+                    this.bodies = Some(list(&value(&mut parser)?, |it| number(it, 9, 6 << 20))?)
+                }
+                Long("slots") => {
+                    this.slots = Some(list(&value(&mut parser)?, |it| number(it, 1, 4096))?)
+                }
+                Long("rounds") => this.rounds = Some(number(&value(&mut parser)?, 1, 1000)?),
+                Long("placements") => {
+                    this.placements = Some(list(&value(&mut parser)?, parse_placement)?)
+                }
+                Long("python") => this.python = Some(value(&mut parser)?.into()),
+                Long("out") => this.out = Some(value(&mut parser)?.into()),
+                Long("cores") => {
+                    this.cores = Some(list(&value(&mut parser)?, |it| number(it, 0, 1023))?)
+                }
+                other => return Err(wrong(other.unexpected())),
+            }
+        }
+        Ok(this)
+    }
+
+    /// Whether everything is measured as often as a comparison needs.
+    pub(crate) fn is_whole(&self) -> bool {
+        let is_narrowed = self.clients.is_some()
+            || self.bodies.is_some()
+            || self.slots.is_some()
+            || self.rounds.is_some()
+            || self.placements.is_some();
+        !self.is_quick && !is_narrowed
+    }
+
+    /// Where service and client run in this placement; `None` if there is but one core.
+    pub(crate) fn cores(&self, placement: Placement) -> Result<Option<Cores>> {
+        let cores = match &self.cores {
+            Some(cores) => cores.clone(),
+            None => Cores::allowed()?,
+        };
+        let Some(&service) = cores.first() else {
+            return Err(Error::new("--cores names none; two numbers, as 0,1"));
+        };
+        let client = match placement {
+            Placement::Same => Some(service),
+            Placement::Apart => cores.get(1).copied(),
+        };
+        Ok(client.map(|client| Cores { service, client }))
+    }
+}
+
+fn parse_task(name: &str) -> Result<Task> {
+    match name {
+        "run" => Ok(Task::Run),
+        "instructions" => Ok(Task::Instructions),
+        "check" => Ok(Task::Check),
+        _ => Err(Error::new(format!("\"{name}\" is none of run, instructions, check; see --help"))),
+    }
+}
+
+fn parse_placement(name: &str) -> Result<Placement> {
+    match name {
+        "same" => Ok(Placement::Same),
+        "apart" => Ok(Placement::Apart),
+        _ => Err(Error::new(format!("\"{name}\" is no placement; there are same, apart"))),
+    }
+}
+
+fn list<T>(text: &str, parse: impl FnMut(&str) -> Result<T>) -> Result<Vec<T>> {
+    text.split(',').map(str::trim).map(parse).collect()
+}
+
+fn number(text: &str, least: usize, most: usize) -> Result<usize> {
+    let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| Error::new(format!("\"{text}\" is no number from {least} to {most}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Options> {
+        Options::parse(line.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn lists_are_read_and_narrow_a_run() {
+        let options = parse("benches run --bodies 128,1048576 --clients floor,echo").unwrap();
+        assert_eq!(options.bodies.as_deref(), Some(&[128, 1_048_576][..]));
+        assert_eq!(options.clients.as_deref(), Some(&[Kind::Floor, Kind::Echo][..]));
+        assert!(!options.is_whole());
+        assert!(parse("benches --out /tmp/x").unwrap().is_whole());
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_what_there_is() {
+        for (line, text) in [
+            ("benches --clients eccho", "\"eccho\" is no client; there are floor,"),
+            ("benches --bodies 7", "\"7\" is no number from 9 to"),
+            ("benches --fast", "invalid option '--fast'; see --help"),
+            ("benches walk", "\"walk\" is none of run"),
+        ] {
+            let error = parse(line).unwrap_err().to_string();
+            assert!(error.starts_with(text), "{error}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The programs that are measured: release builds of the main workspace's examples, of the floor and of the
+//! peers, each as its own users build it.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde::Deserialize;
+
+use crate::error::{During, Error, Result};
+
+/// The folder of the benches.
+pub(crate) fn benches() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What Cargo has built.
+#[derive(Default)]
+pub(crate) struct Programs(HashMap<String, PathBuf>);
+
+impl Programs {
+    /// An example of the main workspace.
+    pub(crate) fn ours(&mut self, package: &str, example: &str) -> Result<PathBuf> {
+        let main = benches().join("..");
+        self.build(&main, &["--release", "-p", package, "--example", example], example)
+    }
+
+    pub(crate) fn floor(&mut self) -> Result<PathBuf> {
+        if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
+            return Err(Error::new("the floor is for Linux on x86_64; run the benches there"));
+        }
+        self.build(&benches(), &["--profile", "floor", "-p", "lambda-floor"], "floor")
+    }
+
+    pub(crate) fn peer(&mut self, name: &str) -> Result<PathBuf> {
+        let arguments = ["--release", "-p", "lambda-benches-peers", "--bin", name];
+        self.build(&benches(), &arguments, name)
+    }
+
+    pub(crate) fn bare_httparse(&mut self) -> Result<PathBuf> {
+        let arguments = ["--release", "-p", "lambda-benches", "--bin", "bare-httparse"];
+        self.build(&benches(), &arguments, "bare-httparse")
+    }
+
+    fn build(&mut self, workspace: &Path, arguments: &[&str], name: &str) -> Result<PathBuf> {
+        if let Some(path) = self.0.get(name) {
+            return Ok(path.clone());
+        }
+        eprintln!("cargo build {}", arguments.join(" "));
+        let build = ["build", "--locked", "--message-format=json-render-diagnostics"];
+        let messages = cargo(workspace, &[&build, arguments].concat())?;
+        self.0.extend(executables(&messages));
+        self.0.get(name).cloned().ok_or_else(|| {
+            Error::new(format!("cargo build {} has not built \"{name}\"", arguments.join(" ")))
+        })
+    }
+}
+
+/// The programs that Cargo says it has built, by their names.
+fn executables(messages: &[u8]) -> impl Iterator<Item = (String, PathBuf)> {
+    #[derive(Deserialize)]
+    struct Message {
+        executable: Option<PathBuf>,
+        target: Option<Target>,
+    }
+    #[derive(Deserialize)]
+    struct Target {
+        name: String,
+    }
+    let lines = messages.split(|byte| *byte == b'\n');
+    lines
+        .filter_map(|line| serde_json::from_slice::<Message>(line).ok())
+        .filter_map(|message| Some((message.target?.name, message.executable?)))
+}
+
+/// Runs Cargo there; its progress and errors go to standard error.
+fn cargo(workspace: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(arguments).current_dir(workspace).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = command.output().during("cannot start cargo; install Rust")?;
+    if !output.status.success() {
+        return Err(Error::new(format!(
+            "cargo {} in {} has failed ({}); its reasons are above",
+            arguments.join(" "),
+            workspace.display(),
+            output.status
+        )));
+    }
+    Ok(output.stdout)
+}
+
+/// Whether a command can be started, asked with `--version`.
+pub(crate) fn has(command: &str) -> bool {
+    let mut command = Command::new(command);
+    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}

@@ -1,0 +1,140 @@
+//! All measurements: round by round, so that what the machine does meanwhile meets all clients alike.
+
+use crate::clients::{Client, Kind};
+use crate::error::{Error, Result};
+use crate::instructions;
+use crate::machine::Machine;
+use crate::measure::{measure, system_calls};
+use crate::options::{Options, Placement};
+use crate::programs::{self, Programs, benches};
+use crate::results::{Group, Row};
+use crate::running::{Cores, allow_many_files};
+use crate::{bounds, report};
+
+/// The event of those with several slots.
+const SLOTS_BODY: usize = 128;
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    if cfg!(debug_assertions) {
+        return Err(Error::new(
+            "this is a debug build, whose service is slow; run it with --release",
+        ));
+    }
+    allow_many_files();
+    let mut programs = Programs::default();
+    let groups = groups(options, &mut programs)?;
+    let machine = Machine::look(options, &mut programs)?;
+    let can_trace = programs::has("strace");
+    if !can_trace {
+        eprintln!("strace is not installed: system calls are not counted; apt-get install strace");
+    }
+    let mut done = Vec::new();
+    for (mut group, cores) in groups {
+        fill(&mut group, cores, options, can_trace)?;
+        println!("{}", report::table(&group));
+        done.push(group);
+    }
+    let out = match &options.out {
+        Some(folder) => Some(folder.clone()),
+        None => options.is_whole().then(benches),
+    };
+    let Some(out) = out else { return Ok(()) };
+    let cores = options.cores(Placement::Same)?;
+    let instructions = match cores {
+        Some(cores) if programs::has("valgrind") => {
+            Some(instructions::count(&mut programs, cores, options.is_whole())?)
+        }
+        _ => None,
+    };
+    report::write(&out, &machine, &done, instructions.as_deref(), options)
+}
+
+/// What is to be measured, with everything built.
+fn groups(options: &Options, programs: &mut Programs) -> Result<Vec<(Group, Cores)>> {
+    let is_quick = options.is_quick;
+    let (all_bodies, all_slots): (&[usize], &[usize]) = if is_quick {
+        (&[128, 6 << 10, 1 << 20], &[1, 64, 1024])
+    } else {
+        (&[128, 6 << 10, 64 << 10, 1 << 20], &[1, 8, 64, 256, 1024])
+    };
+    let bodies = options.bodies.as_deref().unwrap_or(all_bodies);
+    let slots = options.slots.as_deref().unwrap_or(all_slots);
+    let placements = options.placements.as_deref().unwrap_or(&[Placement::Same, Placement::Apart]);
+    let kinds = options.clients.as_deref().unwrap_or(&Kind::ALL);
+    let with_one_slot =
+        find(kinds.iter().filter(|kind| kind.has_bodies()), &[1], options, programs)?;
+    let with_slots = find(kinds.iter().filter(|kind| kind.has_slots()), slots, options, programs)?;
+    let references = kinds.iter().filter(|kind| matches!(kind, Kind::Floor | Kind::Echo));
+    let references = find(references, &[1], options, programs)?;
+    let mut groups = Vec::new();
+    for placement in placements.iter().copied() {
+        let Some(cores) = options.cores(placement)? else {
+            eprintln!("there is one core only: service and client cannot be apart");
+            continue;
+        };
+        let mut add = |body, is_slots, clients: &[&[Client]]| {
+            let new = |client| Row { client, samples: Vec::new(), calls: None };
+            let rows: Vec<_> = clients.concat().into_iter().map(new).collect();
+            if !rows.is_empty() {
+                groups.push((Group { placement, body, is_slots, rows }, cores));
+            }
+        };
+        bodies.iter().for_each(|body| add(*body, false, &[&with_one_slot]));
+        if !with_slots.is_empty() {
+            add(SLOTS_BODY, true, &[&references, &with_slots]);
+        }
+    }
+    if groups.is_empty() {
+        return Err(Error::new("there is nothing to measure; see --help for the clients"));
+    }
+    Ok(groups)
+}
+
+fn find<'k>(
+    kinds: impl Iterator<Item = &'k Kind>,
+    slots: &[usize],
+    options: &Options,
+    programs: &mut Programs,
+) -> Result<Vec<Client>> {
+    let mut clients = Vec::new();
+    for kind in kinds {
+        for slots in slots {
+            clients.extend(Client::find(*kind, *slots, options.python.as_deref(), programs)?);
+        }
+    }
+    Ok(clients)
+}
+
+fn fill(group: &mut Group, cores: Cores, options: &Options, can_trace: bool) -> Result<()> {
+    let rounds = options.rounds.unwrap_or(if options.is_quick { 3 } else { 9 });
+    let length = if options.is_quick { 5_000.0 } else { 40_000.0 };
+    // A large body takes as long as many small ones.
+    let length = (length / (1.0 + group.body as f64 / 16_384.0)) as usize;
+    let clients = group.rows.len();
+    for round in 0..rounds {
+        eprintln!(
+            "{} B, {}{}: round {} of {rounds}",
+            group.body,
+            group.placement.name(),
+            if group.is_slots { ", slots" } else { "" },
+            round + 1
+        );
+        for turn in 0..clients {
+            // Another one begins each time.
+            let row = &mut group.rows[(turn + round) % clients];
+            let invocations = (length / row.client.kind.slowness()).max(50);
+            let sample = measure(&row.client, group.body, cores, invocations, !group.is_slots)?;
+            row.samples.push(sample);
+        }
+    }
+    if !can_trace {
+        return Ok(());
+    }
+    for row in &mut group.rows {
+        let invocations = if group.body > 100_000 { 20 } else { 200.max(4 * row.client.slots) };
+        let calls = system_calls(&row.client, group.body, cores, invocations)?;
+        bounds::assert_floor(row.client.kind, group.body, &calls)?;
+        row.calls = Some(calls);
+    }
+    Ok(())
+}

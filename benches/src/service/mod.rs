@@ -1,0 +1,239 @@
+//! The Runtime API that the clients are measured against: one thread, canned bytes, an answer at once.
+//!
+//! It gives events only while [`Service::serve`] runs: between two calls every slot of the client waits for
+//! one. A client with one connection is served with blocking reads and writes, as the cheapest service
+//! would, so that its own cost stands least in the way; one with several by `epoll`.
+
+mod connection;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use lambda_benches::canned::{Canned, TAKEN};
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::{Timespec, epoll::Event};
+
+use crate::error::{During, Error, Result};
+use connection::{Connection, Request};
+
+/// How long to wait for a client to do something.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long a client may be without connections.
+const GRACE: Duration = Duration::from_secs(2);
+
+const LISTENER: u64 = u64::MAX;
+
+/// More than a client has in hand at a time.
+const IN_HAND: usize = 8192;
+
+pub(crate) struct Service {
+    listener: TcpListener,
+    epoll: OwnedFd,
+    events: Vec<Event>,
+    room: Box<[u8]>,
+    connections: Vec<Connection>,
+    state: State,
+    is_blocking: bool,
+}
+
+/// What has been given and answered, of all connections together: clients with a pool of them may answer
+/// on another one than they have asked on.
+struct State {
+    canned: Canned,
+    /// Connections whose `next` is open.
+    waiting: Vec<usize>,
+    /// How many connections there are that have not ended.
+    alive: usize,
+    /// The numbers of the invocations in hand, plus one, each in its place.
+    in_hand: Box<[usize]>,
+    given: usize,
+    answered: usize,
+    last: usize,
+    /// Whether answers are compared byte by byte.
+    checks_bodies: bool,
+}
+
+impl Service {
+    /// For events of so many bytes.
+    pub(crate) fn start(body_length: usize) -> Result<Self> {
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).during("no port of 127.0.0.1")?;
+        listener.set_nonblocking(true).during("no socket that does not block")?;
+        let epoll = epoll::create(CreateFlags::CLOEXEC).during("no epoll")?;
+        let data = EventData::new_u64(LISTENER);
+        epoll::add(&epoll, &listener, data, EventFlags::IN).during("no epoll")?;
+        Ok(Self {
+            listener,
+            epoll,
+            events: Vec::with_capacity(1024),
+            room: vec![0; 256 * 1024].into(),
+            connections: Vec::new(),
+            state: State {
+                canned: Canned::new(body_length),
+                waiting: Vec::new(),
+                alive: 0,
+                in_hand: vec![0; IN_HAND].into(),
+                given: 0,
+                answered: 0,
+                last: 0,
+                checks_bodies: true,
+            },
+            is_blocking: false,
+        })
+    }
+
+    pub(crate) fn address(&self) -> Result<SocketAddr> {
+        self.listener.local_addr().during("no address")
+    }
+
+    /// Waits until so many slots wait for an event.
+    pub(crate) fn wait_for_slots(&mut self, slots: usize) -> Result<()> {
+        while self.state.waiting.len() < slots {
+            self.turn()?;
+        }
+        Ok(())
+    }
+
+    /// From now on bodies are counted only, and a single connection is served by blocking calls if wished.
+    pub(crate) fn become_fast(&mut self, may_block: bool) -> Result<()> {
+        self.state.checks_bodies = false;
+        let mut alive = self.connections.iter().filter(|connection| !connection.is_over());
+        if let (true, Some(only), None) = (may_block, alive.next(), alive.next()) {
+            only.become_blocking(&self.epoll)?;
+            self.is_blocking = true;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Gives so many events, each as soon as somebody asks for it, and waits until all are answered and all
+    /// slots wait again; gives the time that this took.
+    pub(crate) fn serve(&mut self, invocations: usize) -> Result<Duration> {
+        let slots = self.state.waiting.len();
+        let began = Instant::now();
+        self.state.last = self.state.given + invocations;
+        for index in std::mem::take(&mut self.state.waiting) {
+            self.connections[index].reply(&mut self.state, index, Replies::NEXT)?;
+        }
+        while self.state.answered < self.state.last || self.state.waiting.len() < slots {
+            if self.is_blocking {
+                self.serve_only()?;
+            } else {
+                self.turn()?;
+            }
+        }
+        Ok(began.elapsed())
+    }
+
+    /// Waits for the one connection.
+    fn serve_only(&mut self) -> Result<()> {
+        let alive = |connection: &Connection| !connection.is_over();
+        let index = self.connections.iter().position(alive).ok_or_else(has_gone)?;
+        self.connections[index].take(&mut self.state, index, &mut self.room, true)
+    }
+
+    /// Waits for any, and does what there is to do.
+    fn turn(&mut self) -> Result<()> {
+        // One without connections has most likely ended; but there are those that drop one before they open
+        // another.
+        let patience =
+            if self.state.alive == 0 && !self.connections.is_empty() { GRACE } else { PATIENCE };
+        let patience = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: 0 };
+        self.events.clear();
+        let room = rustix::buffer::spare_capacity(&mut self.events);
+        match epoll::wait(&self.epoll, room, Some(&patience)) {
+            Ok(0) if self.state.alive == 0 => return Err(has_gone()),
+            Ok(0) => {
+                return Err(Error::new(format!("the client has done nothing for {PATIENCE:?}")));
+            }
+            Err(rustix::io::Errno::INTR) => return Ok(()),
+            result => result.during("epoll")?,
+        };
+        for at in 0..self.events.len() {
+            let Event { flags, data } = self.events[at];
+            if data.u64() == LISTENER {
+                self.accept()?;
+                continue;
+            }
+            let index = data.u64() as usize;
+            let connection = &mut self.connections[index];
+            if flags.contains(EventFlags::OUT) {
+                connection.flush(&self.state.canned)?;
+            }
+            if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
+                connection.take(&mut self.state, index, &mut self.room, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self) -> Result<()> {
+        while let Ok((stream, _)) = self.listener.accept() {
+            stream.set_nodelay(true).during("TCP_NODELAY")?;
+            stream.set_nonblocking(true).during("no socket that does not block")?;
+            let data = EventData::new_u64(self.connections.len() as u64);
+            let flags = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
+            epoll::add(&self.epoll, &stream, data, flags).during("no epoll")?;
+            self.connections.push(Connection::new(stream));
+            self.state.alive += 1;
+        }
+        Ok(())
+    }
+}
+
+fn has_gone() -> Error {
+    Error::new("the client has hung up, or has ended")
+}
+
+/// What a connection is to be sent.
+#[derive(Clone, Copy, Default)]
+struct Replies {
+    taken: bool,
+    next: bool,
+}
+
+impl Replies {
+    const NEXT: Self = Self { taken: false, next: true };
+}
+
+impl State {
+    /// The part of the canned bytes that is due, behind which a `next` may be left open.
+    fn due(&mut self, index: usize, replies: Replies) -> std::ops::Range<usize> {
+        let start = if replies.taken { 0 } else { TAKEN.len() };
+        if !replies.next || self.given == self.last {
+            if replies.next {
+                self.waiting.push(index);
+            }
+            return start..TAKEN.len();
+        }
+        self.canned.set_number(self.given);
+        self.in_hand[self.given % IN_HAND] = self.given + 1;
+        self.given += 1;
+        start..self.canned.bytes().len()
+    }
+
+    /// An answer has begun.
+    fn begin_answer(&mut self, number: usize) -> Result<()> {
+        let place = &mut self.in_hand[number % IN_HAND];
+        if *place != number + 1 {
+            return Err(Error::new(format!("the client answers {number}, which it does not have")));
+        }
+        *place = 0;
+        Ok(())
+    }
+
+    fn note(&mut self, request: Request, replies: &mut Replies) {
+        match request {
+            Request::Next => replies.next = true,
+            Request::Answer => {
+                self.answered += 1;
+                replies.taken = true;
+            }
+        }
+    }
+}
