@@ -78,8 +78,8 @@ impl fmt::Display for Error {
             Self::UserAgent(reason) => reason.fmt(f),
             Self::Unreachable { address, waited, reason } => write!(
                 f,
-                "no connection to the Runtime API at {address} for {:.1} s, giving up: {reason}",
-                waited.as_secs_f64()
+                "no connection to the Runtime API at {address} for {}, giving up: {reason}",
+                Seconds(*waited)
             ),
             Self::Protocol(error) => error.fmt(f),
             Self::Service(outcome) => write!(f, "the Runtime API ends this runtime: {outcome}"),
@@ -91,6 +91,16 @@ impl fmt::Display for Error {
                 f.write_str("a head from the Runtime API does not fit the buffer")
             }
         }
+    }
+}
+
+/// A duration in seconds and tenths, as a log line shows it. Without floating point, whose formatting would
+/// be a part of every small program.
+pub(crate) struct Seconds(pub(crate) Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{} s", self.0.as_secs(), self.0.subsec_millis() / 100)
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lambda_proto::{Concurrency, Endpoint};
 
+use crate::error::Seconds;
 use crate::{Error, Log, environment};
 
 /// What every slot of a runtime is given, with the defaults that all transports have.
@@ -71,17 +72,16 @@ impl Settings {
 
     /// Says that the service cannot be reached.
     pub fn log_unreachable(&self, reason: &io::Error) {
-        let (address, patience) = (self.endpoint.authority(), self.patience);
+        let (address, patience) = (self.endpoint.authority(), Seconds(self.patience));
         self.log.line(format_args!(
-            "no connection to the Runtime API at {address}: {reason}; trying again for {patience:?}"
+            "no connection to the Runtime API at {address}: {reason}; trying again for {patience}"
         ));
     }
 
     /// Says that the service has been reached again, after so long.
     pub fn log_reachable(&self, waited: Duration) {
-        let (address, waited) = (self.endpoint.authority(), waited.as_secs_f64());
-        self.log
-            .line(format_args!("connected to the Runtime API at {address} after {waited:.1} s"));
+        let (address, waited) = (self.endpoint.authority(), Seconds(waited));
+        self.log.line(format_args!("connected to the Runtime API at {address} after {waited}"));
     }
 
     /// Says that the service takes connections and ends them, if these are the losses in a row at which

@@ -43,7 +43,7 @@ fn a_service_that_comes_late_is_found_with_one_line_for_each_change(on: &dyn Tra
     let address = place.address();
     let lost = format!("no connection to the Runtime API at {address}: Connection refused");
     assert!(lines[0].starts_with(&lost), "{lines:?}");
-    assert!(lines[0].ends_with("trying again for 60s"), "{lines:?}");
+    assert!(lines[0].ends_with("trying again for 60.0 s"), "{lines:?}");
     assert!(lines[1].starts_with(&format!("connected to the Runtime API at {address} after")));
 }
 
