@@ -25,7 +25,7 @@ use crate::stop::StopHandle;
 ///
 /// ```no_run
 /// use std::io::ErrorKind;
-/// use std::time::{Duration, Instant};
+/// use std::time::Instant;
 /// use lambda_proto_mio::{Event, Runtime};
 /// use mio::{Events, Poll, Token};
 ///
