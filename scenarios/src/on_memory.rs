@@ -5,13 +5,11 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use lambda_proto::driver::{
-    AsErrorReport, Driver, DriverError, Host, Link, Notice, Reply, Sent, Storage,
-};
+use lambda_proto::driver::{AsErrorReport, Driver, DriverError, Host, Link, Notice, Reply, Sent};
 use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_REQUEST_HEAD, MAX_XRAY_CAUSE};
 use lambda_proto::{Endpoint, ErrorReport, Machine};
 use lambda_proto_test_service::{Pipe, Place, ReadEnd, Service};
-use lambda_proto_transport::{self as transport, Error, Failure, Log, pause};
+use lambda_proto_transport::{self as transport, Error, Failure, Growing, Log, pause};
 
 use crate::{Act, Ending, Handler, Head, Running, Seen, Settings, Streamed, Transport};
 
@@ -49,9 +47,9 @@ fn driver(host: Slot) -> Driver<Slot, Growing> {
     let settings = &host.settings;
     let machine = Machine::with_concurrency(settings.endpoint.clone(), settings.concurrency());
     let max_event = settings.max_event;
-    let events = Growing { bytes: Vec::new(), most: max_event.saturating_add(MAX_HEAD) };
+    let events = Growing::new(0, max_event.saturating_add(MAX_HEAD));
     let most = MAX_REQUEST_HEAD + MAX_XRAY_CAUSE + MAX_ERROR_BODY;
-    let requests = Growing { bytes: Vec::new(), most };
+    let requests = Growing::new(0, most);
     Driver::new(machine, host, events, requests).with_max_event(max_event)
 }
 
@@ -292,28 +290,5 @@ impl embedded_io::Write for Socket {
 impl Link for Socket {
     fn write_parts(&mut self, parts: [&[u8]; 3]) -> Result<usize, SocketError> {
         self.0.write_vectored(&parts.map(IoSlice::new)).map_err(SocketError)
-    }
-}
-
-/// Memory that grows to what it has to hold, up to a cap.
-struct Growing {
-    bytes: Vec<u8>,
-    most: usize,
-}
-
-impl Storage for Growing {
-    fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes
-    }
-
-    fn grow(&mut self, length: usize) {
-        let length = length.min(self.most);
-        if length > self.bytes.len() {
-            self.bytes.resize(length, 0);
-        }
     }
 }

@@ -85,14 +85,16 @@ impl Settings {
     }
 
     /// Says that the service takes connections and ends them, if these are the losses in a row at which
-    /// that is to be said.
-    pub fn log_losses(&self, losses: u32) {
-        if losses == 3 {
+    /// that is to be said; returns whether they are.
+    pub fn log_losses(&self, losses: u32) -> bool {
+        let is_said = losses == 3;
+        if is_said {
             self.log.line(format_args!(
                 "the Runtime API at {} hangs up without an invocation; asking again, less and less often",
                 self.endpoint.authority()
             ));
         }
+        is_said
     }
 
     /// The error of a runtime that gives up, after so long.

@@ -75,6 +75,9 @@ impl Dialer {
         patience: Duration,
         reason: io::Error,
     ) -> AfterFailure {
+        if self.is_left_to_another(slot) {
+            return AfterFailure::Wait;
+        }
         let outage = self.outage.get_or_insert_with(|| Outage {
             since: began,
             reason: io::ErrorKind::NotConnected.into(),
@@ -83,9 +86,6 @@ impl Dialer {
             failed: 0,
             is_told: false,
         });
-        if outage.scout != slot {
-            return AfterFailure::Wait;
-        }
         outage.reason = reason;
         outage.tried += 1;
         self.at = (self.at + 1) % self.addresses.len();

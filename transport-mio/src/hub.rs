@@ -1,6 +1,7 @@
 //! What the slots of one loop have in common.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,7 +16,8 @@ use crate::handoff::{Next, Shared};
 pub(crate) struct Hub {
     pub(crate) settings: Settings,
     pub(crate) registry: Registry,
-    pub(crate) first: Token,
+    /// One for each slot, and one for the waker if that is the slots' own.
+    pub(crate) tokens: Range<usize>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) dialer: Dialer,
     /// The time, as the host has told it last.
@@ -54,7 +56,7 @@ impl Hub {
     pub(crate) fn new(
         settings: Settings,
         registry: Registry,
-        first: Token,
+        tokens: Range<usize>,
         shared: Arc<Shared>,
         dialer: Dialer,
         now: Instant,
@@ -63,7 +65,7 @@ impl Hub {
         Self {
             settings,
             registry,
-            first,
+            tokens,
             shared,
             dialer,
             now,
@@ -83,7 +85,7 @@ impl Hub {
     }
 
     pub(crate) fn token(&self, lane: usize) -> Token {
-        Token(self.first.0 + lane)
+        Token(self.tokens.start + lane)
     }
 
     pub(crate) fn push(&mut self, event: Event) {

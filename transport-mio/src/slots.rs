@@ -54,7 +54,6 @@ use crate::stop::StopHandle;
 ///     }
 ///     slots.handle_timeout(now);
 /// }
-/// # #[allow(unreachable_code)]
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -70,8 +69,6 @@ pub struct Slots {
     taken: VecDeque<(Key, Command)>,
     /// How many more commands are taken in this turn.
     budget: usize,
-    /// One for each slot, and one for the waker if that is the slots' own.
-    tokens: Range<usize>,
 }
 
 /// What slots are made from.
@@ -100,13 +97,13 @@ impl Slots {
         let pool = Arc::new(Pool::new(max_pooled, slots));
         let shared = Arc::new(Shared::new(slots, waker, pool));
         stop.attach(&shared);
-        let hub = Hub::new(settings, registry, first, shared, dialer, now);
+        let tokens = first.0..first.0 + slots + usize::from(own_waker);
+        let hub = Hub::new(settings, registry, tokens, shared, dialer, now);
         Ok(Self {
             lanes: (0..slots).map(|number| Lane::new(number, &hub)).collect(),
             hub,
             taken: VecDeque::with_capacity(2 * slots),
             budget: budget(slots),
-            tokens: first.0..first.0 + slots + usize::from(own_waker),
         })
     }
 
@@ -123,17 +120,17 @@ impl Slots {
 
     /// The tokens whose events belong to the slots.
     pub fn tokens(&self) -> Range<usize> {
-        self.tokens.clone()
+        self.hub.tokens.clone()
     }
 
     /// Takes an event of the poll at this time; `false` if its token is none of theirs.
     pub fn handle_event(&mut self, event: &event::Event, now: Instant) -> bool {
         let token = event.token().0;
-        if !self.tokens.contains(&token) {
+        if !self.hub.tokens.contains(&token) {
             return false;
         }
         self.hub.now = now;
-        if let Some(lane) = self.lanes.get_mut(token - self.tokens.start) {
+        if let Some(lane) = self.lanes.get_mut(token - self.hub.tokens.start) {
             lane.handle_event(event, &mut self.hub);
             self.settle();
         }

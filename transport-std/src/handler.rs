@@ -7,9 +7,8 @@ use std::time::{Duration, SystemTime};
 use lambda_proto::api::InvocationHead;
 use lambda_proto::driver::{self, Answer, Response};
 use lambda_proto::{ContentType, HttpPrelude};
-use lambda_proto_transport::{Failure, InHand};
+use lambda_proto_transport::{Failure, Growing, InHand};
 
-use crate::link::Growing;
 use crate::slot::SlotHost;
 
 /// An invocation in hand: what came with it (by [`Deref`] to [`InvocationHead`]) and the event.

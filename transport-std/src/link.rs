@@ -1,9 +1,9 @@
-//! The socket and the memory.
+//! The socket.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::TcpStream;
 
-use lambda_proto::driver::{Link, Storage};
+use lambda_proto::driver::Link;
 
 /// A connection, in the words of `embedded_io`.
 pub(crate) struct Socket(pub(crate) TcpStream);
@@ -56,35 +56,6 @@ impl embedded_io::Error for SocketError {
         match self.0.kind() {
             io::ErrorKind::Interrupted => embedded_io::ErrorKind::Interrupted,
             _ => embedded_io::ErrorKind::Other,
-        }
-    }
-}
-
-/// Memory that grows to what it has to hold, up to a cap, and stays.
-pub(crate) struct Growing {
-    bytes: Vec<u8>,
-    most: usize,
-}
-
-impl Growing {
-    pub(crate) fn new(first: usize, most: usize) -> Self {
-        Self { bytes: vec![0; first.min(most)], most }
-    }
-}
-
-impl Storage for Growing {
-    fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes
-    }
-
-    fn grow(&mut self, length: usize) {
-        let length = length.min(self.most);
-        if length > self.bytes.len() {
-            self.bytes.resize(length, 0);
         }
     }
 }

@@ -1,10 +1,9 @@
 use lambda_proto::driver::{Answer, Driver, Response};
 use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_REQUEST_HEAD, MAX_XRAY_CAUSE};
 use lambda_proto::{ErrorReport, Machine, Phase};
-use lambda_proto_transport::{Error, Failure, InHand, PANIC, Settings, catch};
+use lambda_proto_transport::{Error, Failure, Growing, InHand, PANIC, Settings, catch};
 
 use crate::handler::{Invocation, Reply, Sent};
-use crate::link::Growing;
 use crate::slot::{SlotHost, error_of};
 use crate::stop::StopHandle;
 

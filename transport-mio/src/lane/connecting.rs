@@ -44,8 +44,8 @@ impl Lane {
             return self.dial(hub);
         }
         // Once for all slots, until an invocation comes.
-        if losses == 3 && !std::mem::replace(&mut hub.is_told_of_losses, true) {
-            hub.settings.log_losses(losses);
+        if !hub.is_told_of_losses {
+            hub.is_told_of_losses = hub.settings.log_losses(losses);
         }
         self.pause(pause, hub);
     }

@@ -171,12 +171,12 @@ impl Lane {
     }
 
     fn begin_answer(&mut self, command: Command, hub: &Hub) -> Result<(), CommandError> {
-        let answering = |body| Doing::Answering { body };
+        self.doing = Doing::Answering { body: Vec::new() };
         match command {
             Command::Respond { body, content_type, next } => {
                 self.is_held = next == Next::Held;
                 let length = body.len();
-                self.doing = answering(body);
+                self.doing = Doing::Answering { body };
                 let content_type =
                     content_type.as_deref().and_then(|text| ContentType::from_bytes(text).ok());
                 self.slot.respond(content_type, length, hub.may_pipeline(next))
@@ -186,18 +186,11 @@ impl Lane {
                 let content_type = ContentType::from_bytes(&content_type);
                 self.slot.stream(content_type.unwrap_or(ContentType::OCTET_STREAM))
             }
-            Command::Fail(failure) => {
-                self.doing = answering(Vec::new());
-                self.slot.fail(&failure.as_error_report(), hub.tell())
-            }
+            Command::Fail(failure) => self.slot.fail(&failure.as_error_report(), hub.tell()),
             Command::GiveUp { is_panicking: true } => {
-                self.doing = answering(Vec::new());
                 self.slot.fail(&panicked().as_error_report(), hub.tell())
             }
-            _ => {
-                self.doing = answering(Vec::new());
-                self.slot.give_up(hub.tell())
-            }
+            _ => self.slot.give_up(hub.tell()),
         }
     }
 

@@ -31,7 +31,8 @@ impl<S: Storage> Line<S> {
         is_pipelined: bool,
     ) -> Result<(), CommandError> {
         self.encode(&mut |machine, out| machine.respond(content_type, body_length, out))?;
-        self.host_answers(is_pipelined)
+        self.host_answers(is_pipelined);
+        Ok(())
     }
 
     /// Fails the invocation in hand because its handler wants it, and tells of it. After the answer
@@ -49,13 +50,8 @@ impl<S: Storage> Line<S> {
         }
         self.note(Trouble::Failed { error_type, message }, tell);
         self.report(report)?;
-        self.host_answers(false)
-    }
-
-    /// Fails the invocation in hand without a word to the log.
-    pub(crate) fn fail_quietly(&mut self, report: &ErrorReport<'_>) -> Result<(), CommandError> {
-        self.report(report)?;
-        self.host_answers(false)
+        self.host_answers(false);
+        Ok(())
     }
 
     /// Fails the invocation in hand because its handler has given it up.
@@ -64,12 +60,14 @@ impl<S: Storage> Line<S> {
         tell: &mut dyn FnMut(&Notice<'_>),
     ) -> Result<(), CommandError> {
         self.note(Trouble::Unanswered, tell);
-        self.fail_quietly(&UNANSWERED)
+        self.report(&UNANSWERED)?;
+        self.host_answers(false);
+        Ok(())
     }
 
     pub(crate) fn stream(&mut self, content_type: ContentType<'_>) -> Result<(), CommandError> {
         self.encode(&mut |machine, out| machine.stream(content_type, out))?;
-        self.is_answer_due = true;
+        self.host_answers(false);
         Ok(())
     }
 
@@ -79,21 +77,23 @@ impl<S: Storage> Line<S> {
 
     pub(crate) fn finish(&mut self, is_pipelined: bool) -> Result<(), CommandError> {
         self.encode(&mut Machine::finish)?;
-        self.host_answers(is_pipelined)
+        self.host_answers(is_pipelined);
+        Ok(())
     }
 
     pub(crate) fn fail_init(&mut self, report: &ErrorReport<'_>) -> Result<(), CommandError> {
         self.encode_report(report, Machine::fail_init)?;
-        self.host_answers(false)
+        self.host_answers(false);
+        Ok(())
     }
 
-    fn host_answers(&mut self, is_pipelined: bool) -> Result<(), CommandError> {
+    /// The host waits to hear of its answer, behind which it may ask for the next invocation.
+    fn host_answers(&mut self, is_pipelined: bool) {
         self.is_answer_due = true;
         if is_pipelined {
             // Where there is no memory for both, the host asks when it has heard of the answer.
-            let _fits = self.append_next();
+            let _fits = self.encode_behind(self.request, &mut Machine::next);
         }
-        Ok(())
     }
 
     /// Fails the invocation: by a report, or at the end of its stream.
@@ -115,12 +115,18 @@ impl<S: Storage> Line<S> {
         if storage.bytes().is_empty() {
             storage.grow(FIRST);
         }
-        let mut length = command(&mut self.machine, self.requests.request_room(0, REPLY));
+        self.encode_behind(0, command)
+    }
+
+    /// Encodes behind so many bytes of the request.
+    fn encode_behind(&mut self, at: usize, command: Encode<'_>) -> Result<(), CommandError> {
+        let mut length = command(&mut self.machine, self.requests.request_room(at, REPLY));
         if let Err(CommandError::BufferTooSmall(too_small)) = length {
-            self.requests.storage().grow(too_small.needed.saturating_add(REPLY));
-            length = command(&mut self.machine, self.requests.request_room(0, REPLY));
+            let needed = at.saturating_add(too_small.needed).saturating_add(REPLY);
+            self.requests.storage().grow(needed);
+            length = command(&mut self.machine, self.requests.request_room(at, REPLY));
         }
-        self.request = length?;
+        self.request = at + length?;
         self.requests.clear_behind(self.request);
         Ok(())
     }
@@ -156,19 +162,5 @@ impl<S: Storage> Line<S> {
                 other => return other,
             }
         }
-    }
-
-    /// Adds a `next` behind the answer that was encoded.
-    fn append_next(&mut self) -> Result<(), CommandError> {
-        let at = self.request;
-        let mut length = self.machine.next(self.requests.request_room(at, REPLY));
-        if let Err(CommandError::BufferTooSmall(too_small)) = length {
-            let needed = at.saturating_add(too_small.needed).saturating_add(REPLY);
-            self.requests.storage().grow(needed);
-            length = self.machine.next(self.requests.request_room(at, REPLY));
-        }
-        self.request = at + length?;
-        self.requests.clear_behind(self.request);
-        Ok(())
     }
 }
