@@ -18,7 +18,7 @@ fn find_end(input: &[u8]) -> Result<Option<usize>, HeadError> {
 fn parse(head: &[u8]) -> Result<(ResponseHead, Fields), HeadError> {
     let mut fields = Fields::new();
     let response = parse_response_head(head, |name, value| {
-        fields.push((name.to_owned(), value.to_vec()));
+        fields.push((String::from_utf8_lossy(name).into_owned(), value.to_vec()));
     })?;
     Ok((response, fields))
 }
@@ -226,7 +226,7 @@ fn bytes_behind_the_empty_line_are_no_part_of_a_head() {
 #[test]
 fn status_lines_that_are_not_http_1_are_malformed() {
     let lines = "HTTP/2.0 200 OK|HTTP/1.2 200 OK|http/1.1 200 OK|HTTP/1.1 099 OK|HTTP/1.1 20 OK|\
-                 HTTP/1.1 2000 OK|HTTP/1.1 -20 OK|HTTP/1.1  200 OK|HTTP/1.1 200 O\0K|GET / HTTP/1.1";
+                 HTTP/1.1 2000 OK|HTTP/1.1 -20 OK|HTTP/1.1  200 OK|HTTP/1.1 200\tOK|HTTP/1.1|GET / HTTP/1.1";
     for line in lines.split('|') {
         assert_eq!(read(line, ""), Err(HeadError::Malformed), "{line:?}");
     }
@@ -236,6 +236,14 @@ fn status_lines_that_are_not_http_1_are_malformed() {
 fn statuses_from_100_to_999_are_read() {
     for (line, status) in [("HTTP/1.1 100", 100), ("HTTP/1.1 999 \u{e9}", 999)] {
         assert_eq!(read(line, "").unwrap().status, status);
+    }
+}
+
+#[test]
+fn the_reason_behind_a_status_may_be_anything() {
+    // RFC 9112 section 4: a client ignores it.
+    for reason in ["", " ", "  ", " O\0K", " \u{7f}\t", " HTTP/1.1 500 A: b"] {
+        assert_eq!(read(&format!("HTTP/1.1 202{reason}"), "").unwrap().status, 202, "{reason:?}");
     }
 }
 
@@ -286,7 +294,7 @@ fn control_characters_in_a_length_are_bad() {
     ] {
         assert_eq!(body(fields), Err(error), "{fields:?}");
     }
-    for status_line in ["HTTP/1.1 99 OK", "HTTP/1.1 200 O\0K", "HTTP/1.2 200 OK"] {
+    for status_line in ["HTTP/1.1 99 OK", "HTTP/1.2 200 OK"] {
         assert_eq!(read(status_line, "A: \0\r\n"), Err(HeadError::Malformed), "{status_line:?}");
     }
 }
@@ -430,6 +438,8 @@ fn near_a_head() -> impl Strategy<Value = Vec<u8>> {
     let status = prop_oneof![6 => "HTTP/1\\.[01] [1-9][0-9]{2}( [ -~]{0,8})?", 1 => "[ -~]{0,16}"];
     let field = prop_oneof![
         8 => "[A-Za-z-]{1,9}:[ \t]{0,2}[!-~\u{e9}]{0,9}[ \t]{0,2}",
+        1 => "[!-~]{0,9}:[\u{0}-\u{ff}&&[^\r\n]]{0,20}",
+        1 => "[A-Za-z-]{20,40}: [ -~]{40,80}",
         2 => "Content-Length: [0-9]{1,3}",
         1 => "[ -~]{0,12}",
     ];
@@ -449,16 +459,43 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 4_000, ..Default::default() })]
 
     #[test]
-    fn what_is_scanned_is_what_httparse_reads(input in near_a_head()) {
-        let Ok(Some(end)) = find_end(&input) else { return Ok(()) };
-        let Ok((ours, fields)) = parse(&input[..end]) else { return Ok(()) };
+    fn what_is_read_is_what_httparse_reads(input in near_a_head()) {
         let mut headers = [httparse::EMPTY_HEADER; 16];
         let mut theirs = httparse::Response::new(&mut headers);
-        prop_assert_eq!(theirs.parse(&input), Ok(httparse::Status::Complete(end)));
-        prop_assert_eq!(theirs.code, Some(ours.status));
-        let theirs: Fields =
-            theirs.headers.iter().map(|field| (field.name.to_owned(), field.value.to_vec())).collect();
-        prop_assert_eq!(theirs, fields);
+        let parsed = theirs.parse(&input);
+        let ours = find_end(&input).and_then(|end| match end {
+            Some(end) => parse(&input[..end]).map(|parsed| Some((end, parsed))),
+            None => Ok(None),
+        });
+        let is_framing = |error| {
+            use HeadError::{BadContentLength, LengthWithChunked, UnknownTransferEncoding};
+            matches!(error, BadContentLength | LengthWithChunked | UnknownTransferEncoding)
+        };
+        match (ours, parsed) {
+            (Ok(Some((end, (ours, fields)))), Ok(parsed)) => {
+                prop_assert_eq!(parsed, httparse::Status::Complete(end));
+                prop_assert_eq!(theirs.code, Some(ours.status));
+                let theirs = theirs.headers.iter();
+                let theirs: Fields =
+                    theirs.map(|field| (field.name.to_owned(), field.value.to_vec())).collect();
+                prop_assert_eq!(theirs, fields);
+            }
+            (Ok(Some((end, _))), Err(_)) => {
+                // Ours is told control characters of callers and looks at no reason.
+                let is_control = |byte: &u8| byte.is_ascii_control() && !b"\r\n\t".contains(byte);
+                prop_assert!(input[..end].iter().any(is_control));
+            }
+            // It takes liberties with blank lines and line ends, and knows nothing of framing.
+            (Err(error), Ok(httparse::Status::Complete(end))) => {
+                let is_bare = |pair: &[u8]| pair[1] == b'\n' && pair[0] != b'\r';
+                let is_strict =
+                    input.starts_with(b"HTTP") && !input[..end].windows(2).any(is_bare);
+                prop_assert!(is_framing(error) || !is_strict, "{error}");
+            }
+            (Ok(None), Ok(parsed)) => prop_assert_eq!(parsed, httparse::Status::Partial),
+            // A line that is wrong is found when the head is whole, unless its end shows it.
+            (Ok(None) | Err(_), _) => {}
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use core::fmt;
 
-use crate::http::is_field_byte;
+use crate::http::{is_field_byte, is_field_value};
 use crate::limits::MAX_CONTENT_TYPE;
 
 /// The content type of a response, checked so that it cannot leave its header.
@@ -50,6 +50,12 @@ impl<'a> ContentType<'a> {
             at += 1;
         }
         Ok(Self(value))
+    }
+
+    /// As [`from_bytes`](Self::from_bytes), faster.
+    pub(super) fn of_event(value: &'a [u8]) -> Option<Self> {
+        ((1..=MAX_CONTENT_TYPE).contains(&value.len()) && is_field_value(value))
+            .then_some(Self(value))
     }
 
     /// The value as it stands in the header.

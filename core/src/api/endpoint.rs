@@ -2,7 +2,6 @@ use core::fmt;
 
 use heapless::String;
 
-use super::names;
 use super::request::PCHAR;
 use crate::http::Sink;
 use crate::limits::{MAX_AUTHORITY, MAX_PATH_PREFIX, MAX_USER_AGENT};
@@ -26,11 +25,21 @@ use crate::limits::{MAX_AUTHORITY, MAX_PATH_PREFIX, MAX_USER_AGENT};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    authority: String<MAX_AUTHORITY>,
-    port: u16,
     path_prefix: String<MAX_PATH_PREFIX>,
-    user_agent: String<MAX_USER_AGENT>,
+    /// The end of a request line and the fields that every request has, whose values are those below.
+    line_end: String<LINE_END>,
+    authority_len: usize,
+    port: u16,
 }
+
+const BEFORE_AUTHORITY: &str = " HTTP/1.1\r\nHost: ";
+const BEFORE_USER_AGENT: &str = "\r\nUser-Agent: ";
+const BEHIND_USER_AGENT: &str = "\r\n";
+const LINE_END: usize = BEFORE_AUTHORITY.len()
+    + MAX_AUTHORITY
+    + BEFORE_USER_AGENT.len()
+    + MAX_USER_AGENT
+    + BEHIND_USER_AGENT.len();
 
 impl Endpoint {
     /// The `User-Agent` that is sent unless another is set.
@@ -63,12 +72,12 @@ impl Endpoint {
         if !is_path(path) {
             return Err(EndpointProblem::BadPath);
         }
-        Ok(Self {
-            authority: String::try_from(authority).map_err(|_| EndpointProblem::TooLong)?,
-            port,
-            path_prefix: String::try_from(path).map_err(|_| EndpointProblem::TooLong)?,
-            user_agent: String::try_from(Self::DEFAULT_USER_AGENT).unwrap_or_default(),
-        })
+        if authority.len() > MAX_AUTHORITY {
+            return Err(EndpointProblem::TooLong);
+        }
+        let path_prefix = String::try_from(path).map_err(|_| EndpointProblem::TooLong)?;
+        let line_end = line_end(authority, Self::DEFAULT_USER_AGENT);
+        Ok(Self { path_prefix, line_end, authority_len: authority.len(), port })
     }
 
     /// The same endpoint with another `User-Agent`, best one token of the form `name/version`: the
@@ -80,21 +89,23 @@ impl Endpoint {
     /// with no space at either end.
     pub fn with_user_agent(mut self, user_agent: &str) -> Result<Self, InvalidUserAgent> {
         let is_visible = user_agent.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
-        if user_agent.is_empty() || !is_visible || user_agent.trim() != user_agent {
+        let is_of_length = (1..=MAX_USER_AGENT).contains(&user_agent.len());
+        if !is_of_length || !is_visible || user_agent.trim() != user_agent {
             return Err(InvalidUserAgent);
         }
-        self.user_agent = String::try_from(user_agent).map_err(|_| InvalidUserAgent)?;
+        self.line_end = line_end(self.authority(), user_agent);
         Ok(self)
     }
 
     /// Host and port as they were given: the value of the `Host` header.
     pub fn authority(&self) -> &str {
-        &self.authority
+        let authority = self.line_end.get(BEFORE_AUTHORITY.len()..).unwrap_or_default();
+        authority.get(..self.authority_len).unwrap_or_default()
     }
 
     /// The host to connect to: a name or an address, the latter without brackets.
     pub fn host(&self) -> &str {
-        split_authority(&self.authority).map_or("", |(host, _)| host)
+        split_authority(self.authority()).map_or("", |(host, _)| host)
     }
 
     /// The port to connect to.
@@ -109,24 +120,30 @@ impl Endpoint {
 
     /// The value of the `User-Agent` header.
     pub fn user_agent(&self) -> &str {
-        &self.user_agent
+        let before = BEFORE_AUTHORITY.len() + self.authority_len + BEFORE_USER_AGENT.len();
+        let user_agent = self.line_end.get(before..).unwrap_or_default();
+        user_agent.strip_suffix(BEHIND_USER_AGENT).unwrap_or_default()
     }
 
     /// Writes the request line up to where the path of a call follows.
     pub(super) fn put_request_line_start(&self, sink: &mut impl Sink, method: &str) {
         sink.put(method.as_bytes());
         sink.put(self.path_prefix.as_bytes());
-        sink.put(names::VERSION.as_bytes());
     }
 
     /// Ends the request line and writes the header fields that every request has.
     pub(super) fn put_request_line_end(&self, sink: &mut impl Sink) {
-        sink.put(b" HTTP/1.1\r\nHost: ");
-        sink.put(self.authority.as_bytes());
-        sink.put(b"\r\nUser-Agent: ");
-        sink.put(self.user_agent.as_bytes());
-        sink.put(b"\r\n");
+        sink.put(self.line_end.as_bytes());
     }
+}
+
+/// Of an authority and a user agent that have been measured.
+fn line_end(authority: &str, user_agent: &str) -> String<LINE_END> {
+    let mut line_end = String::new();
+    for part in [BEFORE_AUTHORITY, authority, BEFORE_USER_AGENT, user_agent, BEHIND_USER_AGENT] {
+        let _fits = line_end.push_str(part);
+    }
+    line_end
 }
 
 /// Splits `host[:port]` into the host without brackets and the port.

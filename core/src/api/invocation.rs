@@ -3,7 +3,7 @@ use core::fmt;
 use heapless::{String, Vec};
 
 use super::{ContentType, Deadline, names};
-use crate::http::{HeadError, ResponseHead, is_field_byte, is_name, offset, parse_response_head};
+use crate::http::{HeadError, ResponseHead, is_field_value, is_name, offset, parse_response_head};
 use crate::limits::MAX_ID;
 
 /// What comes with an event: the head of the answer to `next`.
@@ -103,7 +103,7 @@ impl<'b> InvocationHead<'b> {
 
     /// The content type of the event; AWS always sends one.
     pub fn content_type(&self) -> Option<ContentType<'b>> {
-        self.value(Field::ContentType).and_then(|value| ContentType::from_bytes(value).ok())
+        self.value(Field::ContentType).and_then(ContentType::of_event)
     }
 
     /// Any other header by name, in any case; its first value that is not empty.
@@ -112,7 +112,7 @@ impl<'b> InvocationHead<'b> {
     pub fn header(&self, name: &str) -> Option<&'b [u8]> {
         let mut found: Option<&'b [u8]> = None;
         let read = parse_response_head(self.bytes, |field, value| {
-            if found.is_none() && !value.is_empty() && field.eq_ignore_ascii_case(name) {
+            if found.is_none() && !value.is_empty() && is_name(field, name) {
                 found = Some(value);
             }
         });
@@ -179,13 +179,17 @@ impl HeadIndex {
     /// As [`parse_response_head`].
     pub fn parse(head: &[u8]) -> Result<(Self, ResponseHead), HeadError> {
         let mut index = Self::default();
-        let response = parse_response_head(head, |name, value| index.note(head, name, value))?;
+        let response = parse_response_head(head, |name, value| {
+            index.note(head, name, value);
+        })?;
         Ok((index, response))
     }
 
-    /// Takes note of a field of the head that `head` starts with.
-    pub(crate) fn note(&mut self, head: &[u8], name: &str, value: &[u8]) {
-        let Some(field) = Field::by_name(name) else { return };
+    /// Takes note of a field of the head that `head` starts with; returns whether it is one that an
+    /// invocation has.
+    #[inline(always)]
+    pub(crate) fn note(&mut self, head: &[u8], name: &[u8], value: &[u8]) -> bool {
+        let Some(field) = Field::by_name(name) else { return false };
         let span = &mut self.spans[field as usize];
         if span.length == 0 {
             let start = offset(head, value).try_into();
@@ -193,6 +197,7 @@ impl HeadIndex {
                 *span = Span { start, length };
             }
         }
+        true
     }
 }
 
@@ -212,7 +217,7 @@ enum Field {
 impl Field {
     const COUNT: usize = Self::ContentType as usize + 1;
 
-    fn by_name(name: &str) -> Option<Self> {
+    fn by_name(name: &[u8]) -> Option<Self> {
         // Most names are told apart by their lengths.
         let is = |known: &str| name.len() == known.len() && is_name(name, known);
         Some(match () {
@@ -271,7 +276,7 @@ impl InvocationIds {
             return Err(InvalidInvocation::UnusableRequestId);
         }
         let attempt_id = attempt_id.unwrap_or_default();
-        if attempt_id.iter().copied().all(is_field_byte) {
+        if is_field_value(attempt_id) {
             let _too_long_is_left_out = self.attempt_id.extend_from_slice(attempt_id);
         }
         Ok(())

@@ -1,15 +1,19 @@
 //! Every path and header name of the Runtime API, and nothing else.
 
-/// What stands between the prefix of the endpoint and the path of a call.
-pub(super) const VERSION: &str = "/2018-06-01";
+/// What stands before the path of a call.
+macro_rules! path {
+    ($call:literal) => {
+        concat!("/2018-06-01/runtime/", $call)
+    };
+}
 
-pub(super) const NEXT: &str = "/runtime/invocation/next";
-pub(super) const INVOCATION: &str = "/runtime/invocation/";
+pub(super) const NEXT: &str = path!("invocation/next");
+pub(super) const INVOCATION: &str = path!("invocation/");
 pub(super) const RESPONSE: &str = "/response";
 pub(super) const ERROR: &str = "/error";
-pub(super) const INIT_ERROR: &str = "/runtime/init/error";
-pub(super) const RESTORE_NEXT: &str = "/runtime/restore/next";
-pub(super) const RESTORE_ERROR: &str = "/runtime/restore/error";
+pub(super) const INIT_ERROR: &str = path!("init/error");
+pub(super) const RESTORE_NEXT: &str = path!("restore/next");
+pub(super) const RESTORE_ERROR: &str = path!("restore/error");
 
 pub(super) const REQUEST_ID: &str = "Lambda-Runtime-Aws-Request-Id";
 pub(super) const INVOCATION_ID: &str = "Lambda-Runtime-Invocation-Id";

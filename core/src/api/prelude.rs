@@ -1,6 +1,6 @@
 use core::fmt;
 
-use crate::http::{BufferTooSmall, Sink, Writer, is_field_byte, put_decimal};
+use crate::http::{BufferTooSmall, Sink, Writer, is_field_value, is_token, put_decimal};
 use crate::json;
 
 /// What a streamed HTTP response begins with: status, headers and cookies as JSON, then 8 NUL bytes.
@@ -50,11 +50,14 @@ impl<'a> HttpPrelude<'a> {
         }
         for (index, (name, value)) in headers.iter().enumerate() {
             let is_double = |(earlier, _): &(&str, &str)| earlier.eq_ignore_ascii_case(name);
-            if !is_token(name) || !is_field_value(value) || headers[..index].iter().any(is_double) {
+            if !is_token(name.as_bytes())
+                || !is_field_value(value.as_bytes())
+                || headers[..index].iter().any(is_double)
+            {
                 return Err(PreludeError::Header { index });
             }
         }
-        if let Some(index) = cookies.iter().position(|cookie| !is_field_value(cookie)) {
+        if let Some(index) = cookies.iter().position(|cookie| !is_field_value(cookie.as_bytes())) {
             return Err(PreludeError::Cookie { index });
         }
         Ok(Self { status, headers, cookies })
@@ -89,17 +92,6 @@ impl<'a> HttpPrelude<'a> {
 }
 
 const END: &[u8] = &[0; 8];
-
-fn is_token(name: &str) -> bool {
-    !name.is_empty()
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
-}
-
-fn is_field_value(value: &str) -> bool {
-    value.bytes().all(is_field_byte)
-}
 
 /// What is wrong with the parts of an [`HttpPrelude`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

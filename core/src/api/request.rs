@@ -1,5 +1,5 @@
 use super::{ContentType, Endpoint, ErrorReport, InvocationIds, names};
-use crate::http::{BufferTooSmall, Counter, Sink, Writer, put_decimal};
+use crate::http::{ALPHANUMERIC, AsciiSet, BufferTooSmall, Counter, Sink, Writer, put_decimal};
 use crate::json;
 use crate::limits::MAX_XRAY_CAUSE;
 
@@ -154,6 +154,9 @@ fn put_field(sink: &mut impl Sink, name: &str, value: &[u8]) {
 fn put_path_segment(sink: &mut impl Sink, segment: &str) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut rest = segment.as_bytes();
+    if PLAIN.has_all(rest) {
+        return sink.put(rest);
+    }
     while let Some(at) = rest.iter().position(|byte| !PLAIN.has(*byte)) {
         let byte = rest[at];
         sink.put(&rest[..at]);
@@ -168,28 +171,3 @@ pub(super) static PCHAR: AsciiSet = AsciiSet::of(&[ALPHANUMERIC, b"-._~$&+,;=:@"
 
 /// What stands for itself in a path for every server.
 static PLAIN: AsciiSet = AsciiSet::of(&[ALPHANUMERIC, b"-._~$&+,;=:@"]);
-
-const ALPHANUMERIC: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-
-/// A set of characters, as a table: one load for each byte of a path.
-pub(super) struct AsciiSet([bool; 256]);
-
-impl AsciiSet {
-    const fn of(parts: &[&[u8]]) -> Self {
-        let mut table = [false; 256];
-        let mut part = 0;
-        while part < parts.len() {
-            let mut at = 0;
-            while at < parts[part].len() {
-                table[parts[part][at] as usize] = true;
-                at += 1;
-            }
-            part += 1;
-        }
-        Self(table)
-    }
-
-    pub(super) fn has(&self, byte: u8) -> bool {
-        self.0[usize::from(byte)]
-    }
-}

@@ -227,7 +227,9 @@ impl<H: Host, S: Storage> Driver<H, S> {
             events.forget_event();
         }
         loop {
-            if let Some(error) = port.error.take() {
+            if port.error.is_some()
+                && let Some(error) = port.error.take()
+            {
                 return Err(error);
             }
             match port.pump(line, Some(events), &[])? {

@@ -63,16 +63,26 @@ impl BodyDecoder {
     /// # Errors
     ///
     /// Any [`BodyError`]; the body cannot be read further.
+    #[inline]
     pub fn decode<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<&'b [u8]>, BodyError> {
+        match self.state {
+            State::Complete => Ok(None),
+            State::Fixed { left } => {
+                let piece = take(input, left);
+                let left = left - piece.len() as u64;
+                self.state = if left == 0 { State::Complete } else { State::Fixed { left } };
+                Ok((!piece.is_empty()).then_some(piece))
+            }
+            _ => self.decode_unmeasured(input),
+        }
+    }
+
+    fn decode_unmeasured<'b>(
+        &mut self,
+        input: &mut &'b [u8],
+    ) -> Result<Option<&'b [u8]>, BodyError> {
         loop {
             match self.state {
-                State::Complete => return Ok(None),
-                State::Fixed { left } => {
-                    let piece = take(input, left);
-                    let left = left - piece.len() as u64;
-                    self.state = if left == 0 { State::Complete } else { State::Fixed { left } };
-                    return Ok((!piece.is_empty()).then_some(piece));
-                }
                 State::ToEnd => {
                     let piece = take(input, u64::MAX);
                     return Ok((!piece.is_empty()).then_some(piece));
@@ -84,6 +94,7 @@ impl BodyDecoder {
                         if left == 0 { State::ChunkDataCr } else { State::ChunkData { left } };
                     return Ok((!piece.is_empty()).then_some(piece));
                 }
+                State::Complete => return Ok(None),
                 _ => {
                     let Some((&byte, rest)) = input.split_first() else { return Ok(None) };
                     self.state = self.state.after_framing(byte)?;

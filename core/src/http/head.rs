@@ -1,9 +1,9 @@
-//! Response heads: where they end and what they say about the body.
+//! Response heads: where they end, and the fields in them.
 
 use core::fmt;
-use core::mem::MaybeUninit;
 
-use super::BodyLength;
+use super::bytes::{find_ascii, find_low, is_token, parse_decimal};
+use super::framing::{Framing, ResponseHead};
 use crate::limits::{MAX_FIELDS, MAX_HEAD};
 
 /// Finds the end of a response head, however slowly it arrives.
@@ -36,22 +36,17 @@ impl HeadScanner {
             return Err(HeadError::Malformed);
         }
         let window = input.get(..MAX_HEAD).unwrap_or(input);
-        let mut at = self.scanned.min(window.len());
-        let (words, tail) = window[at..].as_chunks::<8>();
-        for word in words {
-            let mut candidates = line_feeds(*word);
-            while candidates != 0 {
-                let line_feed = at + (candidates.trailing_zeros() / 8) as usize;
-                if ends_head(window, line_feed)? {
-                    self.scanned = 0;
-                    return Ok(Some(line_feed + 1));
-                }
-                candidates &= candidates - 1;
+        while let Some(at) = find_ascii(&window[self.scanned.min(window.len())..], b'\n') {
+            let line_feed = self.scanned + at;
+            self.scanned = line_feed + 1;
+            let (line, rest) = window.split_at(line_feed);
+            if !rest.starts_with(b"\n") {
+                continue;
             }
-            at += 8;
-        }
-        for line_feed in at..at + tail.len() {
-            if ends_head(window, line_feed)? {
+            if !line.ends_with(b"\r") {
+                return Err(HeadError::BareLineFeed);
+            }
+            if line.ends_with(b"\r\n\r") {
                 self.scanned = 0;
                 return Ok(Some(line_feed + 1));
             }
@@ -65,7 +60,9 @@ impl HeadScanner {
 
     /// Parses the head that `input` starts with, and shows each of its fields to `field`, in order.
     ///
-    /// Returns its length and what it says, or `None` while it is incomplete.
+    /// `field` returns whether it knows the name, which then means nothing here. Returns the length
+    /// of the head and what it says, or `None` while it is incomplete; what was shown until then is to
+    /// be thrown away.
     ///
     /// # Errors
     ///
@@ -73,16 +70,18 @@ impl HeadScanner {
     pub(crate) fn parse<'b>(
         &mut self,
         input: &'b [u8],
-        mut field: impl FnMut(&'b str, &'b [u8]),
+        mut field: impl FnMut(&'b [u8], &'b [u8]) -> bool,
     ) -> Result<Option<(usize, ResponseHead)>, HeadError> {
-        // A head that arrives whole need not be measured first.
-        if self.scanned == 0
-            && let Some(parsed) = parse_whole(input, &mut field)
-        {
-            return parsed.map(Some);
+        // One that arrives whole, as nearly all do, need not be measured first.
+        if self.scanned == 0 {
+            let window = input.get(..MAX_HEAD).unwrap_or(input);
+            if let Ok(Some(parsed)) = parse_lines(window, &mut field) {
+                return Ok(Some(parsed));
+            }
         }
+        // How the bytes were cut makes no difference to what is wrong with them.
         let Some(end) = self.find_end(input)? else { return Ok(None) };
-        Ok(Some((end, parse_measured(&input[..end], field)?)))
+        parse_lines(&input[..end], &mut field)?.ok_or(HeadError::Malformed).map(Some)
     }
 
     /// Whether a part of a head has been seen whose end is still missing.
@@ -93,40 +92,6 @@ impl HeadScanner {
 
 /// What every head starts with.
 const START: &[u8] = b"HTTP/1.";
-
-/// Whether the byte at this position ends the head; an error if it is a line feed that ends no line.
-fn ends_head(window: &[u8], at: usize) -> Result<bool, HeadError> {
-    if window.get(at) != Some(&b'\n') {
-        return Ok(false);
-    }
-    let before = &window[..at];
-    if !before.ends_with(b"\r") {
-        return Err(HeadError::BareLineFeed);
-    }
-    Ok(before.ends_with(b"\r\n\r"))
-}
-
-/// The high bit of every byte that may be a line feed, and of all that are.
-///
-/// A byte of `word ^ pattern` is zero where a line feed stands, and subtracting borrows into its high
-/// bit; behind such a byte the borrow may mark one that is none.
-fn line_feeds(word: [u8; 8]) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let difference = u64::from_le_bytes(word) ^ (ONES * b'\n' as u64);
-    difference.wrapping_sub(ONES) & !difference & HIGHS
-}
-
-/// What a response head says, apart from its fields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ResponseHead {
-    /// The status code, 100 to 999.
-    pub status: u16,
-    /// How the length of the body is known (RFC 9112 section 6.3).
-    pub body: BodyLength,
-    /// Whether the connection may carry another request after this response (RFC 9112 section 9.3).
-    pub is_persistent: bool,
-}
 
 /// Parses one whole response head and shows each of its fields to `field`, in order.
 ///
@@ -140,210 +105,93 @@ pub struct ResponseHead {
 /// to be thrown away.
 pub fn parse_response_head<'b>(
     head: &'b [u8],
-    field: impl FnMut(&'b str, &'b [u8]),
+    mut field: impl FnMut(&'b [u8], &'b [u8]),
 ) -> Result<ResponseHead, HeadError> {
-    match HeadScanner::default().parse(head, field)? {
+    let parsed = HeadScanner::default().parse(head, |name, value| {
+        field(name, value);
+        false
+    })?;
+    match parsed {
         Some((end, response)) if end == head.len() => Ok(response),
         _ => Err(HeadError::Malformed),
     }
 }
 
-/// Parses the head that `input` starts with, if it is there whole and httparse, which measures it here,
-/// has taken no liberties; `None` for everything else.
-fn parse_whole<'b>(
-    input: &'b [u8],
-    field: &mut impl FnMut(&'b str, &'b [u8]),
-) -> Option<Result<(usize, ResponseHead), HeadError>> {
-    let window = input.get(..MAX_HEAD).unwrap_or(input);
-    let mut storage = [const { MaybeUninit::<httparse::Header<'b>>::uninit() }; MAX_FIELDS];
-    let mut response = httparse::Response::new(&mut []);
-    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
-        &mut response,
-        window,
-        &mut storage,
-    );
-    let Ok(httparse::Status::Complete(length)) = parsed else { return None };
-    // It would pass over blank lines before the head, and take line feeds alone for line ends.
-    let ends_line = |at| window.get(..at).is_some_and(|before| before.ends_with(b"\r\n"));
-    let mut starts = response.headers.iter().map(|header| offset(window, header.name.as_bytes()));
-    let is_strict = window.starts_with(START)
-        && window.get(..length).is_some_and(|head| head.ends_with(b"\r\n\r\n"))
-        && starts.all(ends_line);
-    is_strict.then(|| Ok((length, show_fields(&response, field)?)))
-}
-
-/// Where a part of a slice stands in it.
-pub(crate) fn offset(whole: &[u8], part: &[u8]) -> usize {
-    part.as_ptr().addr().wrapping_sub(whole.as_ptr().addr())
-}
-
-/// As [`parse_response_head`], for a head that [`HeadScanner::find_end`] has measured.
-fn parse_measured<'b>(
-    head: &'b [u8],
-    mut field: impl FnMut(&'b str, &'b [u8]),
-) -> Result<ResponseHead, HeadError> {
-    let mut storage = [const { MaybeUninit::<httparse::Header<'b>>::uninit() }; MAX_FIELDS];
-    let mut response = httparse::Response::new(&mut []);
-    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
-        &mut response,
-        head,
-        &mut storage,
-    );
-    match parsed {
-        Ok(httparse::Status::Complete(length)) if length == head.len() => {}
-        Ok(_) => return Err(HeadError::Malformed),
-        Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooManyFields),
-        Err(httparse::Error::HeaderValue) => return parse_with_controls(head, field),
-        Err(_) => return Err(HeadError::Malformed),
-    }
-    show_fields(&response, &mut field)
-}
-
-fn show_fields<'b>(
-    response: &httparse::Response<'_, 'b>,
-    field: &mut impl FnMut(&'b str, &'b [u8]),
-) -> Result<ResponseHead, HeadError> {
-    let mut framing = Framing::default();
-    for header in response.headers.iter() {
-        framing.read(header.name, header.value)?;
-        field(header.name, header.value);
-    }
-    framing.conclude(response)
-}
-
-/// As [`parse_measured`], for a head with control characters in the value of a field.
+/// Parses the lines of a head (RFC 9112 sections 2 to 5); `None` if its end is missing.
 ///
-/// The service writes what its callers send it (a client context, for one) as it is, so such a value
-/// must not end the conversation. It is shown as it came, which RFC 9110 section 5.5 leaves to the
-/// recipient; but none may hold a carriage return, which could end a line for somebody else.
-#[cold]
-fn parse_with_controls<'b>(
-    head: &'b [u8],
-    mut field: impl FnMut(&'b str, &'b [u8]),
-) -> Result<ResponseHead, HeadError> {
-    let mut lines = head.split_inclusive(|&byte| byte == b'\n');
-    let mut response = httparse::Response::new(&mut []);
-    // Partial, as the fields are missing.
-    response.parse(lines.next().unwrap_or_default()).map_err(|_| HeadError::Malformed)?;
-
+/// The value of a field may hold control characters, which RFC 9110 section 5.5 leaves to the
+/// recipient: the service writes what its callers send it (a client context, for one) as it is, so such
+/// a value must not end the conversation. But none may hold a carriage return, which could end a line for
+/// somebody else.
+fn parse_lines<'b>(
+    window: &'b [u8],
+    field: &mut impl FnMut(&'b [u8], &'b [u8]) -> bool,
+) -> Result<Option<(usize, ResponseHead)>, HeadError> {
+    let Some((line, mut rest)) = split_line(window)? else { return Ok(None) };
+    let (is_http_1_1, status) = parse_status_line(line).ok_or(HeadError::Malformed)?;
     let mut framing = Framing::default();
     let mut count = 0;
-    for line in lines {
-        let line = line.strip_suffix(b"\r\n").ok_or(HeadError::Malformed)?;
-        if line.is_empty() {
-            break;
+    loop {
+        if let Some(behind) = rest.strip_prefix(b"\r\n") {
+            let length = window.len() - behind.len();
+            return Ok(Some((length, framing.conclude(is_http_1_1, status)?)));
         }
-        let colon = line.iter().position(|&byte| byte == b':').ok_or(HeadError::Malformed)?;
-        let (name, value) = (&line[..colon], trim(&line[colon + 1..]));
-        if name.is_empty() || !name.iter().all(is_token) || value.contains(&b'\r') {
-            return Err(HeadError::Malformed);
-        }
+        let Some(colon) = find_ascii(rest, b':') else { return Ok(None) };
+        let (name, behind) = rest.split_at(colon);
+        let Some((value, behind)) = split_line(behind)? else { return Ok(None) };
+        let value = value.strip_prefix(b":").ok_or(HeadError::Malformed)?;
         count += 1;
         if count > MAX_FIELDS {
             return Err(HeadError::TooManyFields);
         }
-        let name = core::str::from_utf8(name).map_err(|_| HeadError::Malformed)?;
-        framing.read(name, value)?;
-        field(name, value);
+        let value = trim(value);
+        let is_known = field(name, value) || framing.read(name, value)?;
+        if !is_known && !is_token(name) {
+            return Err(HeadError::Malformed);
+        }
+        rest = behind;
     }
-    framing.conclude(&response)
+}
+
+/// A line without its CR LF, and what stands behind that.
+type Line<'b> = (&'b [u8], &'b [u8]);
+
+/// Splits off a line, if its end is there.
+#[inline(always)]
+fn split_line(bytes: &[u8]) -> Result<Option<Line<'_>>, HeadError> {
+    let mut from = 0;
+    while let Some(at) = find_low(&bytes[from..]) {
+        let (line, end) = bytes.split_at(from + at);
+        match end {
+            [b'\r', b'\n', behind @ ..] => return Ok(Some((line, behind))),
+            [b'\r'] => return Ok(None),
+            [b'\r', ..] => return Err(HeadError::Malformed),
+            [b'\n', ..] => return Err(HeadError::BareLineFeed),
+            _ => from += at + 1,
+        }
+    }
+    Ok(None)
+}
+
+/// Whether it is HTTP/1.1, and the status code (RFC 9112 section 4).
+fn parse_status_line(line: &[u8]) -> Option<(bool, u16)> {
+    let (version, rest) = line.strip_prefix(START)?.split_first()?;
+    let (code, reason) = rest.strip_prefix(b" ")?.split_first_chunk::<3>()?;
+    let status = u16::try_from(parse_decimal(code)?).ok()?;
+    // What the reason says is none of a client's business.
+    let is_status = status >= 100 && matches!(reason, [] | [b' ', ..]);
+    (is_status && matches!(version, b'0' | b'1')).then_some((*version == b'1', status))
 }
 
 /// A value without the white space around it: spaces and tabs (RFC 9110 section 5.6.3).
-fn trim(value: &[u8]) -> &[u8] {
-    let is_text = |byte: &u8| !matches!(byte, b' ' | b'\t');
-    let start = value.iter().position(is_text).unwrap_or(value.len());
-    let end = value.iter().rposition(is_text).map_or(start, |last| last + 1);
-    &value[start..end]
-}
-
-/// Whether a name may hold this byte: `tchar` of RFC 9110 section 5.6.2.
-fn is_token(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
-}
-
-/// What the fields say about the end of the message and of the connection.
-#[derive(Default)]
-struct Framing {
-    length: Option<u64>,
-    is_chunked: bool,
-    is_closed: bool,
-    is_kept_alive: bool,
-}
-
-impl Framing {
-    fn read(&mut self, name: &str, value: &[u8]) -> Result<(), HeadError> {
-        // The lengths of the three names differ, so most fields cost one comparison.
-        match name.len() {
-            10 if is_name(name, "Connection") => {
-                for option in value.split(|&byte| byte == b',') {
-                    let option = option.trim_ascii();
-                    self.is_closed |= option.eq_ignore_ascii_case(b"close");
-                    self.is_kept_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-                }
-            }
-            14 if is_name(name, "Content-Length") => {
-                let length = parse_decimal(value).ok_or(HeadError::BadContentLength)?;
-                if self.length.is_some_and(|earlier| earlier != length) {
-                    return Err(HeadError::BadContentLength);
-                }
-                self.length = Some(length);
-            }
-            17 if is_name(name, "Transfer-Encoding") => {
-                if self.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(HeadError::UnknownTransferEncoding);
-                }
-                self.is_chunked = true;
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// What the fields say together with the status line, which has been parsed.
-    fn conclude(&self, response: &httparse::Response<'_, '_>) -> Result<ResponseHead, HeadError> {
-        let (Some(status @ 100..), Some(version)) = (response.code, response.version) else {
-            return Err(HeadError::Malformed);
-        };
-        // HTTP/1.0 has no chunks: a message that says so has been tampered with (RFC 9112 section 6.1).
-        if version == 0 && self.is_chunked {
-            return Err(HeadError::UnknownTransferEncoding);
-        }
-        let body = self.body_length(status)?;
-        let is_kept = !self.is_closed && (version == 1 || self.is_kept_alive);
-        let is_persistent = is_kept && body != BodyLength::ToEnd;
-        Ok(ResponseHead { status, body, is_persistent })
-    }
-
-    fn body_length(&self, status: u16) -> Result<BodyLength, HeadError> {
-        if self.is_chunked && self.length.is_some() {
-            return Err(HeadError::LengthWithChunked);
-        }
-        Ok(match (status, self.length) {
-            (100..=199 | 204 | 304, _) => BodyLength::Fixed(0),
-            _ if self.is_chunked => BodyLength::Chunked,
-            (_, Some(length)) => BodyLength::Fixed(length),
-            (_, None) => BodyLength::ToEnd,
-        })
-    }
-}
-
-/// Whether a field has this name, in any case, and most likely in the case given, as the service writes it.
 #[inline]
-pub(crate) fn is_name(name: &str, known: &str) -> bool {
-    name == known || name.eq_ignore_ascii_case(known)
-}
-
-/// Decimal digits and nothing else, up to `u64::MAX`.
-pub(crate) fn parse_decimal(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
-        return None;
+fn trim(value: &[u8]) -> &[u8] {
+    // Nearly always it is one space.
+    let mut value = value.strip_prefix(b" ").unwrap_or(value);
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
     }
-    digits.iter().try_fold(0u64, |value, digit| {
-        let digit = digit.wrapping_sub(b'0');
-        (digit <= 9).then_some(())?;
-        value.checked_mul(10)?.checked_add(u64::from(digit))
-    })
+    value
 }
 
 /// Why the bytes of the service are not a response head.

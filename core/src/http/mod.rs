@@ -10,7 +10,7 @@
 //! let end = HeadScanner::default().find_end(input)?.expect("the head is complete");
 //! let (head_bytes, mut rest) = input.split_at(end);
 //! let head = parse_response_head(head_bytes, |name, value| {
-//!     assert_eq!((name, value), ("Content-Length", &b"2"[..]));
+//!     assert_eq!((name, value), (&b"Content-Length"[..], &b"2"[..]));
 //! })?;
 //! assert_eq!(head.status, 200);
 //!
@@ -24,18 +24,24 @@
 //!
 //! There is one rule, and [`HeadScanner`] is its only home: a head starts with its status line, each
 //! of its lines ends with CR LF, and it ends with the first empty line. A line feed without its
-//! carriage return and a blank line before the status line are errors, although httparse alone
-//! would accept both; so the bytes that are parsed are always exactly the bytes that were scanned.
+//! carriage return and a blank line before the status line are errors. How the bytes were cut on their
+//! way makes no difference.
 
 mod body;
+mod bytes;
 mod chunk;
+mod framing;
 mod head;
 mod write;
 
 pub use body::{BodyDecoder, BodyError, BodyLength};
+pub(crate) use bytes::{
+    ALPHANUMERIC, AsciiSet, is_field_byte, is_field_value, is_token, offset, parse_decimal,
+};
 pub use chunk::{ChunkPosition, encode_chunk_prefix, encode_last_chunk};
 pub(crate) use chunk::{put_chunk_prefix, put_last_chunk};
-pub use head::{HeadError, HeadScanner, ResponseHead, parse_response_head};
-pub(crate) use head::{is_name, offset, parse_decimal};
+pub use framing::ResponseHead;
+pub(crate) use framing::is_name;
+pub use head::{HeadError, HeadScanner, parse_response_head};
 pub use write::BufferTooSmall;
-pub(crate) use write::{Counter, Sink, Writer, is_field_byte, put_decimal};
+pub(crate) use write::{Counter, Sink, Writer, put_decimal};

@@ -64,11 +64,6 @@ pub(crate) fn put_decimal(sink: &mut impl Sink, value: u64) {
     sink.put(&digits[at..]);
 }
 
-/// Whether a byte may stand in a field value (RFC 9110 section 5.5): no control but the tab.
-pub(crate) const fn is_field_byte(byte: u8) -> bool {
-    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
-}
-
 /// The buffer of the caller is too small for what is to be encoded.
 ///
 /// What the buffer holds then is unspecified; nothing else has changed, and the same call with a

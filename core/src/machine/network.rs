@@ -97,8 +97,7 @@ impl Machine {
     fn receive_one<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<Event<'b>>, ReceiveError> {
         loop {
             // Behind the last answer of a connection nothing counts (RFC 9112 section 9.6).
-            if self.must_reconnect() || (self.phase(), self.awaits()) == (Phase::ShuttingDown, None)
-            {
+            if self.must_reconnect() || self.state.is_over() {
                 *input = &[];
                 return Ok(None);
             }
@@ -113,10 +112,8 @@ impl Machine {
                     }
                     self.is_answer_begun = true;
                     let mut index = HeadIndex::default();
-                    let note = |name: &str, value: &[u8]| {
-                        if call == Call::Next {
-                            index.note(input, name, value);
-                        }
+                    let note = |name: &[u8], value: &[u8]| {
+                        call == Call::Next && index.note(input, name, value)
                     };
                     let Some((end, response)) = self.scanner.parse(input, note)? else {
                         return Ok(None);

@@ -95,6 +95,7 @@ pub enum Recovery {
 
 /// A phase with what the machine must remember in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(super) enum State {
     Init,
     Restoring,
@@ -191,6 +192,11 @@ impl State {
             Self::ShuttingDown { awaits } => awaits,
             Self::Init | Self::Restored | Self::Idle | Self::Invoking => None,
         }
+    }
+
+    /// Nothing is awaited any more.
+    pub(super) fn is_over(self) -> bool {
+        self == Self::ShuttingDown { awaits: None }
     }
 
     pub(super) fn has_invocation(self) -> bool {

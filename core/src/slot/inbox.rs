@@ -37,7 +37,6 @@ enum Keeping {
 
 /// What the machine has found. Borrows stay valid until the inbox is used again.
 pub(super) enum Found<'b> {
-    Piece,
     InvocationEnd,
     Detail(&'b [u8]),
     Outcome(Outcome),
@@ -160,41 +159,40 @@ impl<S: Storage> Inbox<S> {
         (self.index.on(head), body)
     }
 
-    /// Lets the machine take the next thing from the raw bytes.
+    /// Lets the machine take from the raw bytes what there is of an event, or the next thing else.
     pub(super) fn take(
         &mut self,
         machine: &mut Machine,
     ) -> Result<Option<Found<'_>>, ReceiveError> {
-        let mut cursor = self.storage.bytes().get(self.start..self.end).unwrap_or_default();
-        let event = machine.receive(&mut cursor);
-        // An error voids what is left, and the machine has moved the cursor over it.
-        self.start = self.end - cursor.len();
-        let event = event?;
-        Ok(match event {
-            None => None,
-            Some(Event::Invocation(head)) => {
-                self.index = head.index();
-                self.head = self.start - head.as_bytes().len();
-                self.body = self.start;
-                self.body_end = self.start;
-                self.keeping = Keeping::Event;
-                Some(Found::Piece)
-            }
-            Some(Event::Body(piece)) => {
-                let length = piece.len();
-                if self.keeping == Keeping::Event {
-                    self.keep(length);
+        loop {
+            let mut cursor = self.storage.bytes().get(self.start..self.end).unwrap_or_default();
+            let event = machine.receive(&mut cursor);
+            // An error voids what is left, and the machine has moved the cursor over it.
+            self.start = self.end - cursor.len();
+            match event? {
+                None => return Ok(None),
+                Some(Event::Invocation(head)) => {
+                    self.index = head.index();
+                    self.head = self.start - head.as_bytes().len();
+                    self.body = self.start;
+                    self.body_end = self.start;
+                    self.keeping = Keeping::Event;
                 }
-                Some(Found::Piece)
+                Some(Event::Body(piece)) => {
+                    let length = piece.len();
+                    if self.keeping == Keeping::Event {
+                        self.keep(length);
+                    }
+                }
+                Some(Event::InvocationEnd) => return Ok(Some(Found::InvocationEnd)),
+                Some(Event::Detail(detail)) => {
+                    let from = self.start - detail.len();
+                    let to = self.start;
+                    return Ok(Some(Found::Detail(&self.storage.bytes()[from..to])));
+                }
+                Some(Event::Outcome(outcome)) => return Ok(Some(Found::Outcome(outcome))),
             }
-            Some(Event::InvocationEnd) => Some(Found::InvocationEnd),
-            Some(Event::Detail(detail)) => {
-                let from = self.start - detail.len();
-                let to = self.start;
-                Some(Found::Detail(&self.storage.bytes()[from..to]))
-            }
-            Some(Event::Outcome(outcome)) => Some(Found::Outcome(outcome)),
-        })
+        }
     }
 
     /// Moves the piece that ends at `start` to the end of the body, unless it stands there already.

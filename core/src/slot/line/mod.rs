@@ -243,7 +243,6 @@ impl<S: Storage> Line<S> {
             };
             match inbox.take(&mut self.machine) {
                 Ok(None) => return,
-                Ok(Some(Found::Piece)) => {}
                 Ok(Some(Found::Detail(piece))) => keep(&mut self.detail, piece),
                 Ok(Some(Found::InvocationEnd)) => {
                     let (is_too_large, is_all) = (inbox.is_too_large(), !inbox.is_raw());
@@ -253,6 +252,7 @@ impl<S: Storage> Line<S> {
                     }
                 }
                 Ok(Some(Found::Outcome(outcome))) => {
+                    let is_all = !inbox.is_raw();
                     self.replied(outcome, tell);
                     // What stands behind the reply to a pipelined answer is the next event.
                     if !is_event && self.reads_events() {
@@ -262,6 +262,8 @@ impl<S: Storage> Line<S> {
                         };
                         events.forget_event();
                         is_event = true;
+                    } else if is_all {
+                        return;
                     }
                 }
                 Err(error) => return self.survive(error, tell),

@@ -1,0 +1,106 @@
+//! Looking at bytes, eight at once where most of them do not matter.
+
+/// Where the first byte below 16 stands: a line end, or another control character.
+///
+/// It may also be one from 128 to 143.
+#[inline]
+pub(super) fn find_low(bytes: &[u8]) -> Option<usize> {
+    find(bytes, 0, 0x70)
+}
+
+/// Where this ASCII character stands first.
+///
+/// It may also be the byte that is one but for its highest bit.
+#[inline]
+pub(super) fn find_ascii(bytes: &[u8], wanted: u8) -> Option<usize> {
+    find(bytes, wanted, 0x7f)
+}
+
+/// The first byte that is `wanted` in the bits of `mask`, of which the highest is none.
+#[inline(always)]
+fn find(bytes: &[u8], wanted: u8, mask: u8) -> Option<usize> {
+    let splat = |byte| u64::from_le_bytes([byte; 8]);
+    // Of bytes below 128, only those that are 0 borrow into their highest bit, and into what stands
+    // behind them: the first mark is right.
+    let marks = |word: [u8; 8]| {
+        let differences = (u64::from_le_bytes(word) ^ splat(wanted)) & splat(mask);
+        differences.wrapping_sub(splat(1)) & splat(0x80)
+    };
+    let mut rest = bytes;
+    while let Some((word, behind)) = rest.split_first_chunk::<8>() {
+        let marks = marks(*word);
+        if marks != 0 {
+            return Some(bytes.len() - rest.len() + (marks.trailing_zeros() / 8) as usize);
+        }
+        rest = behind;
+    }
+    let at = rest.iter().position(|&byte| (byte ^ wanted) & mask == 0)?;
+    Some(bytes.len() - rest.len() + at)
+}
+
+/// Where a part of a slice stands in it.
+pub(crate) fn offset(whole: &[u8], part: &[u8]) -> usize {
+    part.as_ptr().addr().wrapping_sub(whole.as_ptr().addr())
+}
+
+/// Decimal digits and nothing else, up to `u64::MAX`.
+pub(crate) fn parse_decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |value, digit| {
+        let digit = digit.wrapping_sub(b'0');
+        (digit <= 9).then_some(())?;
+        value.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
+
+/// Whether a byte may stand in a field value (RFC 9110 section 5.5): no control but the tab.
+pub(crate) const fn is_field_byte(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
+/// Whether all of these may; each is looked at, so that many are at once.
+pub(crate) fn is_field_value(value: &[u8]) -> bool {
+    value.iter().fold(true, |is_all, &byte| is_all & is_field_byte(byte))
+}
+
+/// What the name of a field may hold: `tchar` of RFC 9110 section 5.6.2.
+pub(crate) static TOKEN: AsciiSet = AsciiSet::of(&[ALPHANUMERIC, b"!#$%&'*+-.^_`|~"]);
+
+/// Whether this is the name of a field, of any.
+pub(crate) fn is_token(name: &[u8]) -> bool {
+    !name.is_empty() && TOKEN.has_all(name)
+}
+
+/// For [`AsciiSet::of`].
+pub(crate) const ALPHANUMERIC: &[u8] =
+    b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// A set of characters, as a table: one load for each byte of a path.
+pub(crate) struct AsciiSet([bool; 256]);
+
+impl AsciiSet {
+    pub(crate) const fn of(parts: &[&[u8]]) -> Self {
+        let mut table = [false; 256];
+        let mut part = 0;
+        while part < parts.len() {
+            let mut at = 0;
+            while at < parts[part].len() {
+                table[parts[part][at] as usize] = true;
+                at += 1;
+            }
+            part += 1;
+        }
+        Self(table)
+    }
+
+    pub(crate) fn has(&self, byte: u8) -> bool {
+        self.0[usize::from(byte)]
+    }
+
+    /// Looks at each byte, so that several are looked at at once: mostly it has them all.
+    pub(crate) fn has_all(&self, bytes: &[u8]) -> bool {
+        bytes.iter().fold(true, |has_all, &byte| has_all & self.has(byte))
+    }
+}

@@ -1,0 +1,90 @@
+//! What a head says about the end of the message and of the connection.
+
+use super::bytes::parse_decimal;
+use super::{BodyLength, HeadError};
+
+/// What a response head says, apart from its fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResponseHead {
+    /// The status code, 100 to 999.
+    pub status: u16,
+    /// How the length of the body is known (RFC 9112 section 6.3).
+    pub body: BodyLength,
+    /// Whether the connection may carry another request after this response (RFC 9112 section 9.3).
+    pub is_persistent: bool,
+}
+
+/// What the fields say about the end of the message and of the connection.
+#[derive(Default)]
+pub(super) struct Framing {
+    length: Option<u64>,
+    is_chunked: bool,
+    is_closed: bool,
+    is_kept_alive: bool,
+}
+
+impl Framing {
+    /// Takes note of a field; returns whether it is one that says something about that.
+    #[inline(always)]
+    pub(super) fn read(&mut self, name: &[u8], value: &[u8]) -> Result<bool, HeadError> {
+        // The lengths of the three names differ, so most fields cost one comparison.
+        match name.len() {
+            10 if is_name(name, "Connection") => {
+                for option in value.split(|&byte| byte == b',') {
+                    let option = option.trim_ascii();
+                    self.is_closed |= option.eq_ignore_ascii_case(b"close");
+                    self.is_kept_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                }
+            }
+            14 if is_name(name, "Content-Length") => {
+                let length = parse_decimal(value).ok_or(HeadError::BadContentLength)?;
+                if self.length.is_some_and(|earlier| earlier != length) {
+                    return Err(HeadError::BadContentLength);
+                }
+                self.length = Some(length);
+            }
+            17 if is_name(name, "Transfer-Encoding") => {
+                if self.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(HeadError::UnknownTransferEncoding);
+                }
+                self.is_chunked = true;
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// What the fields say together with the status line.
+    pub(super) fn conclude(
+        &self,
+        is_http_1_1: bool,
+        status: u16,
+    ) -> Result<ResponseHead, HeadError> {
+        // HTTP/1.0 has no chunks: a message that says so has been tampered with (RFC 9112 section 6.1).
+        if !is_http_1_1 && self.is_chunked {
+            return Err(HeadError::UnknownTransferEncoding);
+        }
+        let body = self.body_length(status)?;
+        let is_kept = !self.is_closed && (is_http_1_1 || self.is_kept_alive);
+        let is_persistent = is_kept && body != BodyLength::ToEnd;
+        Ok(ResponseHead { status, body, is_persistent })
+    }
+
+    fn body_length(&self, status: u16) -> Result<BodyLength, HeadError> {
+        if self.is_chunked && self.length.is_some() {
+            return Err(HeadError::LengthWithChunked);
+        }
+        Ok(match (status, self.length) {
+            (100..=199 | 204 | 304, _) => BodyLength::Fixed(0),
+            _ if self.is_chunked => BodyLength::Chunked,
+            (_, Some(length)) => BodyLength::Fixed(length),
+            (_, None) => BodyLength::ToEnd,
+        })
+    }
+}
+
+/// Whether a field has this name, in any case, and most likely in the case given, as the service writes it.
+#[inline]
+pub(crate) fn is_name(name: &[u8], known: &str) -> bool {
+    name == known.as_bytes() || name.eq_ignore_ascii_case(known.as_bytes())
+}
