@@ -3,14 +3,14 @@
 use crate::http::Sink;
 
 /// Encodes what is put into it and hands it on; [`finish`](Self::finish) writes the padding.
-pub(crate) struct Base64<'s, S: Sink> {
-    sink: &'s mut S,
+pub(crate) struct Base64<'s> {
+    sink: &'s mut dyn Sink,
     group: [u8; 3],
     filled: usize,
 }
 
-impl<'s, S: Sink> Base64<'s, S> {
-    pub(crate) fn new(sink: &'s mut S) -> Self {
+impl<'s> Base64<'s> {
+    pub(crate) fn new(sink: &'s mut dyn Sink) -> Self {
         Self { sink, group: [0; 3], filled: 0 }
     }
 
@@ -33,7 +33,7 @@ impl<'s, S: Sink> Base64<'s, S> {
     }
 }
 
-impl<S: Sink> Sink for Base64<'_, S> {
+impl Sink for Base64<'_> {
     fn put(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.group[self.filled] = byte;

@@ -10,7 +10,7 @@ use crate::limits::MAX_JSON_DEPTH;
 /// Writes `text` as the inside of a JSON string, as much of it as fits `most` bytes.
 ///
 /// Characters are written whole or not at all. Returns the bytes written and whether that was all.
-pub(crate) fn put_escaped(sink: &mut impl Sink, text: &str, most: usize) -> (usize, bool) {
+pub(crate) fn put_escaped(sink: &mut dyn Sink, text: &str, most: usize) -> (usize, bool) {
     let mut used = 0;
     // Runs of characters that stand for themselves go out together.
     let mut run = 0;
@@ -45,7 +45,7 @@ pub(crate) fn put_escaped(sink: &mut impl Sink, text: &str, most: usize) -> (usi
 }
 
 /// Writes a JSON string with its quotes.
-pub(crate) fn put_string(sink: &mut impl Sink, text: &str) {
+pub(crate) fn put_string(sink: &mut dyn Sink, text: &str) {
     sink.put(b"\"");
     put_escaped(sink, text, usize::MAX);
     sink.put(b"\"");
@@ -56,7 +56,7 @@ pub(crate) fn put_string(sink: &mut impl Sink, text: &str) {
 ///
 /// Outside of strings JSON has only ASCII, and in strings controls are escaped already, so the
 /// document means the same.
-pub(crate) fn put_header_safe(sink: &mut impl Sink, document: &str) {
+pub(crate) fn put_header_safe(sink: &mut dyn Sink, document: &str) {
     for character in document.chars() {
         match character {
             ' '..='~' => sink.put(&[character as u8]),

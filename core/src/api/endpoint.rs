@@ -3,7 +3,7 @@ use core::fmt;
 use heapless::String;
 
 use super::request::PCHAR;
-use crate::http::Sink;
+use crate::http::{Sink, Writer};
 use crate::limits::{MAX_AUTHORITY, MAX_PATH_PREFIX, MAX_USER_AGENT};
 
 /// Where the Runtime API is, and who asks: the value of `AWS_LAMBDA_RUNTIME_API` and a `User-Agent`.
@@ -126,13 +126,13 @@ impl Endpoint {
     }
 
     /// Writes the request line up to where the path of a call follows.
-    pub(super) fn put_request_line_start(&self, sink: &mut impl Sink, method: &str) {
+    pub(super) fn put_request_line_start(&self, sink: &mut Writer<'_>, method: &str) {
         sink.put(method.as_bytes());
         sink.put(self.path_prefix.as_bytes());
     }
 
     /// Ends the request line and writes the header fields that every request has.
-    pub(super) fn put_request_line_end(&self, sink: &mut impl Sink) {
+    pub(super) fn put_request_line_end(&self, sink: &mut Writer<'_>) {
         sink.put(self.line_end.as_bytes());
     }
 }

@@ -116,7 +116,7 @@ impl<'a> ErrorReport<'a> {
         counter.length
     }
 
-    pub(super) fn put_json(&self, sink: &mut impl Sink) {
+    pub(super) fn put_json(&self, sink: &mut dyn Sink) {
         let mut left = self.limit.saturating_sub(SKELETON);
         sink.put(b"{\"errorType\":\"");
         left -= json::put_escaped(sink, self.error_type, left.min(MAX_ERROR_TYPE)).0;
@@ -128,7 +128,7 @@ impl<'a> ErrorReport<'a> {
     }
 
     /// Writes the frames that fit, whole ones only.
-    fn put_stack_trace(&self, sink: &mut impl Sink, most: usize) {
+    fn put_stack_trace(&self, sink: &mut dyn Sink, most: usize) {
         let mut left = most.saturating_sub(STACK_TRACE.len() + 1);
         let mut is_first = true;
         for frame in self.stack_trace.lines().filter(|frame| !frame.is_empty()) {
@@ -149,7 +149,7 @@ impl<'a> ErrorReport<'a> {
     }
 
     /// The trailers of a streamed response that failed, and the empty line that ends the request.
-    pub(crate) fn put_trailers(&self, sink: &mut impl Sink) {
+    pub(crate) fn put_trailers(&self, sink: &mut dyn Sink) {
         let mut counter = Counter::default();
         self.limit(0).put_trailers_unlimited(&mut counter);
         let around_the_json = counter.length - base64::encoded_length(SKELETON);
@@ -157,7 +157,7 @@ impl<'a> ErrorReport<'a> {
         self.limit(most).put_trailers_unlimited(sink);
     }
 
-    fn put_trailers_unlimited(&self, sink: &mut impl Sink) {
+    fn put_trailers_unlimited(&self, sink: &mut dyn Sink) {
         self.put_type_field(sink);
         sink.put(names::ERROR_BODY.as_bytes());
         sink.put(b": ");
@@ -168,7 +168,7 @@ impl<'a> ErrorReport<'a> {
     }
 
     /// The type as a header field: visible ASCII, everything else replaced by `_`.
-    pub(super) fn put_type_field(&self, sink: &mut impl Sink) {
+    pub(super) fn put_type_field(&self, sink: &mut dyn Sink) {
         let mut value = [b'_'; MAX_ERROR_TYPE];
         let mut length = 0;
         for (slot, character) in value.iter_mut().zip(self.error_type.chars()) {

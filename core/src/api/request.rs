@@ -94,19 +94,19 @@ impl Request<'_> {
     }
 }
 
-fn put_get(sink: &mut impl Sink, endpoint: &Endpoint, path: &str) {
+fn put_get(sink: &mut Writer<'_>, endpoint: &Endpoint, path: &str) {
     put_line(sink, endpoint, "GET ", path);
     sink.put(b"\r\n");
 }
 
-fn put_line(sink: &mut impl Sink, endpoint: &Endpoint, method: &str, path: &str) {
+fn put_line(sink: &mut Writer<'_>, endpoint: &Endpoint, method: &str, path: &str) {
     endpoint.put_request_line_start(sink, method);
     sink.put(path.as_bytes());
     endpoint.put_request_line_end(sink);
 }
 
 /// The request line of an answer, with the ids of the invocation that it answers.
-fn put_invocation_line(sink: &mut impl Sink, endpoint: &Endpoint, ids: &InvocationIds, call: &str) {
+fn put_invocation_line(sink: &mut Writer<'_>, endpoint: &Endpoint, ids: &InvocationIds, call: &str) {
     endpoint.put_request_line_start(sink, "POST ");
     sink.put(names::INVOCATION.as_bytes());
     put_path_segment(sink, ids.request_id());
@@ -118,7 +118,7 @@ fn put_invocation_line(sink: &mut impl Sink, endpoint: &Endpoint, ids: &Invocati
 }
 
 /// The header fields and the body of an error report.
-fn put_report(sink: &mut impl Sink, report: &ErrorReport<'_>) {
+fn put_report(sink: &mut Writer<'_>, report: &ErrorReport<'_>) {
     put_field(sink, names::CONTENT_TYPE, names::ERROR_CONTENT_TYPE.as_bytes());
     report.put_type_field(sink);
     if let Some(cause) = report.xray_cause_json() {
@@ -136,13 +136,13 @@ fn put_report(sink: &mut impl Sink, report: &ErrorReport<'_>) {
     report.put_json(sink);
 }
 
-fn put_content_length(sink: &mut impl Sink, length: u64) {
+fn put_content_length(sink: &mut Writer<'_>, length: u64) {
     sink.put(b"Content-Length: ");
     put_decimal(sink, length);
     sink.put(b"\r\n");
 }
 
-fn put_field(sink: &mut impl Sink, name: &str, value: &[u8]) {
+fn put_field(sink: &mut Writer<'_>, name: &str, value: &[u8]) {
     sink.put(name.as_bytes());
     sink.put(b": ");
     sink.put(value);
@@ -151,7 +151,7 @@ fn put_field(sink: &mut impl Sink, name: &str, value: &[u8]) {
 
 /// Percent-encodes everything that cannot stand in a path segment, and `!'()*` besides: Go's router
 /// decodes a path only if these are escaped, too, as Go itself does.
-fn put_path_segment(sink: &mut impl Sink, segment: &str) {
+fn put_path_segment(sink: &mut Writer<'_>, segment: &str) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut rest = segment.as_bytes();
     if PLAIN.has_all(rest) {

@@ -50,7 +50,7 @@ pub fn encode_last_chunk(position: ChunkPosition, out: &mut [u8]) -> Result<usiz
 }
 
 /// What stands before the data of a chunk of `length` bytes, which must not be 0.
-pub(crate) fn put_chunk_prefix(sink: &mut impl Sink, position: ChunkPosition, length: usize) {
+pub(crate) fn put_chunk_prefix(sink: &mut Writer<'_>, position: ChunkPosition, length: usize) {
     put_line_end_of_chunk(sink, position);
     let mut digits = [0; 16];
     let mut at = digits.len();
@@ -68,12 +68,12 @@ pub(crate) fn put_chunk_prefix(sink: &mut impl Sink, position: ChunkPosition, le
 }
 
 /// The last chunk, up to where trailers or the final line end follow.
-pub(crate) fn put_last_chunk(sink: &mut impl Sink, position: ChunkPosition) {
+pub(crate) fn put_last_chunk(sink: &mut Writer<'_>, position: ChunkPosition) {
     put_line_end_of_chunk(sink, position);
     sink.put(b"0\r\n");
 }
 
-fn put_line_end_of_chunk(sink: &mut impl Sink, position: ChunkPosition) {
+fn put_line_end_of_chunk(sink: &mut Writer<'_>, position: ChunkPosition) {
     if position == ChunkPosition::Later {
         sink.put(b"\r\n");
     }

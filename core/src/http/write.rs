@@ -49,7 +49,7 @@ impl Sink for Counter {
     }
 }
 
-pub(crate) fn put_decimal(sink: &mut impl Sink, value: u64) {
+pub(crate) fn put_decimal(sink: &mut Writer<'_>, value: u64) {
     let mut digits = [0; 20];
     let mut at = digits.len();
     let mut left = value;
