@@ -29,10 +29,11 @@ pub(crate) enum Kind {
     LambdaRuntimeConcurrent,
     LambdaRuntimeConcurrentThreads,
     Awslambdaric,
+    Nolibc,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Floor,
         Self::FloorPipelined,
         Self::Echo,
@@ -43,6 +44,7 @@ impl Kind {
         Self::LambdaRuntimeConcurrent,
         Self::LambdaRuntimeConcurrentThreads,
         Self::Awslambdaric,
+        Self::Nolibc,
     ];
 
     /// What it is called in options and tables.
@@ -58,6 +60,7 @@ impl Kind {
             Self::LambdaRuntimeConcurrent => "lambda_runtime-concurrent",
             Self::LambdaRuntimeConcurrentThreads => "lambda_runtime-concurrent-threads",
             Self::Awslambdaric => "awslambdaric",
+            Self::Nolibc => "nolibc",
         }
     }
 
@@ -74,9 +77,10 @@ impl Kind {
         matches!(self, Pool | LambdaRuntimeConcurrent | LambdaRuntimeConcurrentThreads)
     }
 
-    /// Whether it is measured with one slot and bodies of several lengths.
+    /// Whether it is measured with one slot and bodies of several lengths. `nolibc` takes small ones only,
+    /// and is about its size and its start.
     pub(crate) fn has_bodies(self) -> bool {
-        !self.has_slots() || self == Self::Pool
+        self == Self::Pool || self != Self::Nolibc && !self.has_slots()
     }
 
     /// Whether it keeps to one connection, which blocking calls can serve. tokio's threads do not: every few
@@ -122,6 +126,7 @@ impl Client {
             Kind::LambdaRuntimeThreads => (peer(programs)?, &["threads", "single"]),
             Kind::LambdaRuntimeConcurrent => (peer(programs)?, &["one-thread", "concurrent"]),
             Kind::LambdaRuntimeConcurrentThreads => (peer(programs)?, &["threads", "concurrent"]),
+            Kind::Nolibc => (programs.nolibc()?, &[]),
             Kind::Awslambdaric => {
                 let Some(python) = Python::find(python) else {
                     eprintln!(

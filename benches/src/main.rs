@@ -19,6 +19,7 @@ mod results;
 mod run;
 mod running;
 mod service;
+mod starts;
 mod statistics;
 
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     let done = Options::parse(words).and_then(|options| match options.task {
         Task::Run => run::run(&options),
         Task::Instructions => count_instructions(&options),
+        Task::Starts => time_starts(&options),
         Task::Check => check::check(&options),
         Task::Help => {
             print!("{}", options::HELP);
@@ -51,6 +53,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn time_starts(options: &Options) -> Result<()> {
+    let rows = starts::measure(&mut Programs::default(), options.start_cores()?, options.is_quick)?;
+    print!("{}", starts::table(&rows));
+    Ok(())
 }
 
 fn count_instructions(options: &Options) -> Result<()> {

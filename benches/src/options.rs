@@ -13,10 +13,11 @@ What an invocation costs over loopback: ours, the physical floor, and other peop
 Usage: lambda-benches [run] [OPTIONS]      measures, prints a table with ratios; a whole run writes
                                            benches/RESULTS.md and benches/graphs/
        lambda-benches instructions [OPTIONS]   user instructions per invocation, by callgrind
+       lambda-benches starts [OPTIONS]     time from the start of a process to its first `next`
        lambda-benches check [OPTIONS]          fails if a count is beyond its bound (src/bounds.rs)
 
 Options of run:
-  --quick            few rounds, few invocations: for a look, not for a comparison
+  --quick            few rounds, few invocations: for a look, not for a comparison; of starts, too
   --clients a,b      only these; all if not given
   --bodies 128,6144  lengths of the event, for one slot
   --slots 1,64       slots, with 128 B events
@@ -35,6 +36,7 @@ Options of all:
 pub(crate) enum Task {
     Run,
     Instructions,
+    Starts,
     Check,
     Help,
 }
@@ -149,14 +151,23 @@ impl Options {
         };
         Ok(client.map(|client| Cores { service, client }))
     }
+
+    /// Where service and client run while programs are started: apart, if there are two cores.
+    pub(crate) fn start_cores(&self) -> Result<Cores> {
+        let cores = self.cores(Placement::Apart)?.or(self.cores(Placement::Same)?);
+        cores.ok_or_else(|| Error::new("there is no core"))
+    }
 }
 
 fn parse_task(name: &str) -> Result<Task> {
     match name {
         "run" => Ok(Task::Run),
         "instructions" => Ok(Task::Instructions),
+        "starts" => Ok(Task::Starts),
         "check" => Ok(Task::Check),
-        _ => Err(Error::new(format!("\"{name}\" is none of run, instructions, check; see --help"))),
+        _ => Err(Error::new(format!(
+            "\"{name}\" is none of run, instructions, starts, check; see --help"
+        ))),
     }
 }
 

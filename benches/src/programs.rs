@@ -32,6 +32,10 @@ impl Programs {
         self.build(&benches(), &["--profile", "floor", "-p", "lambda-floor"], "floor")
     }
 
+    pub(crate) fn nolibc(&mut self) -> Result<PathBuf> {
+        self.build(&benches().join("../nolibc"), &["--release"], "nolibc")
+    }
+
     pub(crate) fn peer(&mut self, name: &str) -> Result<PathBuf> {
         let arguments = ["--release", "-p", "lambda-benches-peers", "--bin", name];
         self.build(&benches(), &arguments, name)

@@ -6,11 +6,11 @@ use std::path::Path;
 use crate::clients::Kind;
 use crate::error::{During, Result};
 use crate::graph::{self, Graph, Series};
-use crate::instructions;
 use crate::machine::Machine;
 use crate::options::{Options, Placement};
 use crate::results::{Group, Row};
 use crate::statistics::Estimate;
+use crate::{instructions, starts};
 
 /// A group as a table in Markdown.
 pub(crate) fn table(group: &Group) -> String {
@@ -56,6 +56,7 @@ pub(crate) fn write(
     out: &Path,
     machine: &Machine,
     groups: &[Group],
+    starts: &[starts::Row],
     instructions: Option<&[instructions::Row]>,
     options: &Options,
 ) -> Result<()> {
@@ -82,6 +83,8 @@ pub(crate) fn write(
         text += &table(group);
         text.push('\n');
     }
+    text += &starts::table(starts);
+    text.push('\n');
     if let Some(rows) = instructions {
         text += "### user-space instructions, counted by callgrind\n\n";
         text += &instructions::table(rows);
@@ -127,6 +130,7 @@ fn color(kind: Kind) -> &'static str {
         Kind::LambdaRuntime | Kind::LambdaRuntimeConcurrent => "#d55e00",
         Kind::LambdaRuntimeThreads | Kind::LambdaRuntimeConcurrentThreads => "#cc79a7",
         Kind::Awslambdaric => "#e69f00",
+        Kind::Nolibc => "#000000",
     }
 }
 
@@ -188,7 +192,7 @@ fn placement(placement: Placement) -> &'static str {
     }
 }
 
-fn interval(Estimate { median, low, high }: Estimate) -> String {
+pub(crate) fn interval(Estimate { median, low, high }: Estimate) -> String {
     format!("**{median:.3}** [{low:.3}, {high:.3}]")
 }
 

@@ -9,7 +9,7 @@ use crate::options::{Options, Placement};
 use crate::programs::{self, Programs, benches};
 use crate::results::{Group, Row};
 use crate::running::{Cores, allow_many_files};
-use crate::{bounds, report};
+use crate::{bounds, report, starts};
 
 /// The event of those with several slots.
 const SLOTS_BODY: usize = 128;
@@ -39,6 +39,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         None => options.is_whole().then(benches),
     };
     let Some(out) = out else { return Ok(()) };
+    let starts = starts::measure(&mut programs, options.start_cores()?, options.is_quick)?;
     let cores = options.cores(Placement::Same)?;
     let instructions = match cores {
         Some(cores) if programs::has("valgrind") => {
@@ -46,7 +47,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         _ => None,
     };
-    report::write(&out, &machine, &done, instructions.as_deref(), options)
+    report::write(&out, &machine, &done, &starts, instructions.as_deref(), options)
 }
 
 /// What is to be measured, with everything built.

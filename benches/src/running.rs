@@ -54,14 +54,28 @@ impl Running {
         cores: Cores,
         before: &[&str],
     ) -> Result<Self> {
-        let service = Service::start(body)?;
-        let errors = nameless_file()?;
         let ours = std::env::current_exe().during("this program does not know where it is")?;
         let mut command = Command::new(ours);
+        command.arg(BECOME).args(before).arg(&client.program);
+        let mut this = Self::spawn(command, client, body, cores)?;
+        this.under_watch(|service| service.wait_for_slots(client.slots))?;
+        Ok(this)
+    }
+
+    /// The time from the start of a client to its first `next`.
+    pub(crate) fn time_start(client: &Client, cores: Cores) -> Result<Duration> {
+        // By itself: becoming it takes longer than what is measured here.
+        let command = Command::new(&client.program);
+        let began = Instant::now();
+        let mut this = Self::spawn(command, client, 128, cores)?;
+        this.under_watch(|service| service.wait_for_slots(client.slots).map(|()| began.elapsed()))
+    }
+
+    /// Starts it by a command that lacks its arguments and variables.
+    fn spawn(mut command: Command, client: &Client, body: usize, cores: Cores) -> Result<Self> {
+        let service = Service::start(body)?;
+        let errors = nameless_file()?;
         command
-            .arg(BECOME)
-            .args(before)
-            .arg(&client.program)
             .args(&client.arguments)
             .env("AWS_LAMBDA_RUNTIME_API", service.address()?.to_string())
             // `lambda_runtime` and awslambdaric do not start without these.
@@ -89,9 +103,7 @@ impl Running {
         pin(cores.service)?;
         let child = child.during(&format!("cannot start {}", client.program.display()))?;
         let can_block = client.slots == 1 && client.kind.keeps_its_connection();
-        let mut this = Self { service, child, errors, can_block };
-        this.under_watch(|service| service.wait_for_slots(client.slots))?;
-        Ok(this)
+        Ok(Self { service, child, errors, can_block })
     }
 
     /// See [`Service::become_fast`]; only where it can be.

@@ -217,6 +217,7 @@ enum Field {
 impl Field {
     const COUNT: usize = Self::ContentType as usize + 1;
 
+    #[inline(always)]
     fn by_name(name: &[u8]) -> Option<Self> {
         // Most names are told apart by their lengths.
         let is = |known: &str| name.len() == known.len() && is_name(name, known);

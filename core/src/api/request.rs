@@ -106,7 +106,12 @@ fn put_line(sink: &mut Writer<'_>, endpoint: &Endpoint, method: &str, path: &str
 }
 
 /// The request line of an answer, with the ids of the invocation that it answers.
-fn put_invocation_line(sink: &mut Writer<'_>, endpoint: &Endpoint, ids: &InvocationIds, call: &str) {
+fn put_invocation_line(
+    sink: &mut Writer<'_>,
+    endpoint: &Endpoint,
+    ids: &InvocationIds,
+    call: &str,
+) {
     endpoint.put_request_line_start(sink, "POST ");
     sink.put(names::INVOCATION.as_bytes());
     put_path_segment(sink, ids.request_id());

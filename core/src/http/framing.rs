@@ -24,7 +24,7 @@ pub(super) struct Framing {
 }
 
 impl Framing {
-    /// Takes note of a field; returns whether it is one that says something about that.
+    /// Takes note of a field; returns whether it is a known one.
     #[inline(always)]
     pub(super) fn read(&mut self, name: &[u8], value: &[u8]) -> Result<bool, HeadError> {
         // The lengths of the three names differ, so most fields cost one comparison.
@@ -49,6 +49,8 @@ impl Framing {
                 }
                 self.is_chunked = true;
             }
+            // Every service sends it.
+            4 => return Ok(is_name(name, "Date")),
             _ => return Ok(false),
         }
         Ok(true)

@@ -162,8 +162,10 @@ fn split_line(bytes: &[u8]) -> Result<Option<Line<'_>>, HeadError> {
     let mut from = 0;
     while let Some(at) = find_low(&bytes[from..]) {
         let (line, end) = bytes.split_at(from + at);
+        if let Some(behind) = end.strip_prefix(b"\r\n") {
+            return Ok(Some((line, behind)));
+        }
         match end {
-            [b'\r', b'\n', behind @ ..] => return Ok(Some((line, behind))),
             [b'\r'] => return Ok(None),
             [b'\r', ..] => return Err(HeadError::Malformed),
             [b'\n', ..] => return Err(HeadError::BareLineFeed),

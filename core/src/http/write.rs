@@ -9,31 +9,36 @@ pub(crate) trait Sink {
 
 /// Writes what fits and counts everything, so that one pass gives the bytes or the length needed.
 pub(crate) struct Writer<'o> {
-    out: &'o mut [u8],
-    length: usize,
+    room: &'o mut [u8],
+    capacity: usize,
+    /// Bytes that had no room.
+    beyond: usize,
 }
 
 impl<'o> Writer<'o> {
     pub(crate) fn new(out: &'o mut [u8]) -> Self {
-        Self { out, length: 0 }
+        Self { capacity: out.len(), room: out, beyond: 0 }
     }
 
     /// The number of bytes written, if they all had room.
     pub(crate) fn finish(self) -> Result<usize, BufferTooSmall> {
-        if self.length > self.out.len() {
-            return Err(BufferTooSmall { needed: self.length });
+        let length = self.capacity - self.room.len();
+        match self.beyond {
+            0 => Ok(length),
+            beyond => Err(BufferTooSmall { needed: length.saturating_add(beyond) }),
         }
-        Ok(self.length)
     }
 }
 
 impl Sink for Writer<'_> {
     fn put(&mut self, bytes: &[u8]) {
-        let end = self.length.saturating_add(bytes.len());
-        if let Some(room) = self.out.get_mut(self.length..end) {
-            room.copy_from_slice(bytes);
+        if bytes.len() > self.room.len() {
+            self.beyond = self.beyond.saturating_add(bytes.len());
+            return;
         }
-        self.length = end;
+        let (place, room) = core::mem::take(&mut self.room).split_at_mut(bytes.len());
+        place.copy_from_slice(bytes);
+        self.room = room;
     }
 }
 

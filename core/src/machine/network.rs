@@ -112,9 +112,7 @@ impl Machine {
                     }
                     self.is_answer_begun = true;
                     let mut index = HeadIndex::default();
-                    let note = |name: &[u8], value: &[u8]| {
-                        call == Call::Next && index.note(input, name, value)
-                    };
+                    let note = |name: &[u8], value: &[u8]| index.note(input, name, value);
                     let Some((end, response)) = self.scanner.parse(input, note)? else {
                         return Ok(None);
                     };
