@@ -18,6 +18,9 @@
 //!  └───────────────────────────────────────────────────────────────────┘
 //! ```
 //!
+//! Beside these layers stands [`lifecycle`]: what time there is to start, to run, to stop, and what work
+//! is left behind at a freeze. It computes from readings of the clocks that the caller passes in.
+//!
 //! Each layer is public and can be used without the ones above it. Programs with an event loop of their
 //! own want [`slot`], or the crate `lambda-proto-mio`; programs that block want `driver`, or the crate
 //! `lambda-proto-std`. The first page of [`machine`] walks through one invocation with every byte in
@@ -47,6 +50,7 @@ mod base64;
 pub mod driver;
 pub mod http;
 mod json;
+pub mod lifecycle;
 pub mod limits;
 pub mod machine;
 pub mod slot;
