@@ -18,7 +18,10 @@
 //!  └───────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Beside these layers stands [`lifecycle`]: what time there is to start, to run, to stop, and what work
+//! The Extensions API has a module of its own, built on `http` as it is: [`extension`], by which a runtime
+//! gets SIGTERM.
+//!
+//! Beside all of them stands [`lifecycle`]: what time there is to start, to run, to stop, and what work
 //! is left behind at a freeze. It computes from readings of the clocks that the caller passes in.
 //!
 //! Each layer is public and can be used without the ones above it. Programs with an event loop of their
@@ -48,6 +51,7 @@ pub mod api;
 mod base64;
 #[cfg(feature = "embedded-io")]
 pub mod driver;
+pub mod extension;
 pub mod http;
 mod json;
 pub mod lifecycle;

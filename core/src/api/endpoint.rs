@@ -119,6 +119,15 @@ impl Endpoint {
         sink.put(names::VERSION.as_bytes());
     }
 
+    /// Writes the request line of another API, whose path brings its version along, and the header
+    /// fields that every request has.
+    pub(crate) fn put_request_line(&self, sink: &mut impl Sink, method: &str, path: &str) {
+        sink.put(method.as_bytes());
+        sink.put(self.path_prefix.as_bytes());
+        sink.put(path.as_bytes());
+        self.put_request_line_end(sink);
+    }
+
     /// Ends the request line and writes the header fields that every request has.
     pub(super) fn put_request_line_end(&self, sink: &mut impl Sink) {
         sink.put(b" HTTP/1.1\r\nHost: ");

@@ -136,13 +136,13 @@ fn put_report(sink: &mut impl Sink, report: &ErrorReport<'_>) {
     report.put_json(sink);
 }
 
-fn put_content_length(sink: &mut impl Sink, length: u64) {
+pub(crate) fn put_content_length(sink: &mut impl Sink, length: u64) {
     sink.put(b"Content-Length: ");
     put_decimal(sink, length);
     sink.put(b"\r\n");
 }
 
-fn put_field(sink: &mut impl Sink, name: &str, value: &[u8]) {
+pub(crate) fn put_field(sink: &mut impl Sink, name: &str, value: &[u8]) {
     sink.put(name.as_bytes());
     sink.put(b": ");
     sink.put(value);

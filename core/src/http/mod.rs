@@ -30,6 +30,7 @@
 mod body;
 mod chunk;
 mod head;
+mod reply;
 mod write;
 
 pub use body::{BodyDecoder, BodyError, BodyLength};
@@ -37,5 +38,7 @@ pub use chunk::{ChunkPosition, encode_chunk_prefix, encode_last_chunk};
 pub(crate) use chunk::{put_chunk_prefix, put_last_chunk};
 pub use head::{HeadError, HeadScanner, ResponseHead, parse_response_head};
 pub(crate) use head::{is_name, offset, parse_decimal};
+pub use reply::ReplyError;
+pub(crate) use reply::{ReplyPart, ReplyReader};
 pub use write::BufferTooSmall;
 pub(crate) use write::{Counter, Sink, Writer, is_field_byte, put_decimal};
