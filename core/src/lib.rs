@@ -18,8 +18,8 @@
 //!  └───────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! The Extensions API has a module of its own, built on `http` as it is: [`extension`], by which a runtime
-//! gets SIGTERM.
+//! Two small APIs beside the Runtime API have modules of their own, built on `http` as it is:
+//! [`extension`], by which a runtime gets SIGTERM, and [`metadata`], which names the availability zone.
 //!
 //! Beside all of them stands [`lifecycle`]: what time there is to start, to run, to stop, and what work
 //! is left behind at a freeze. It computes from readings of the clocks that the caller passes in.
@@ -57,6 +57,7 @@ mod json;
 pub mod lifecycle;
 pub mod limits;
 pub mod machine;
+pub mod metadata;
 pub mod slot;
 
 pub use api::{
