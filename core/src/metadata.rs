@@ -140,10 +140,12 @@ impl MetadataReader {
         input: &mut &'b [u8],
     ) -> Result<Option<MetadataEvent<'b>>, ReplyError> {
         while !self.is_over {
-            let part = self.reader.read(input, Caching::note);
+            let mut caching = Caching::default();
+            let part = self.reader.read(input, &mut |name, value| caching.note(name, value));
             match part.inspect_err(|_| self.is_over = true)? {
                 None => return Ok(None),
-                Some(ReplyPart::Head(head, caching)) => {
+                Some(ReplyPart::Interim) => {}
+                Some(ReplyPart::Head(head)) => {
                     self.reply = Some(MetadataReply {
                         status: head.status,
                         max_age: caching.max_age(),

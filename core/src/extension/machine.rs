@@ -340,9 +340,11 @@ impl Extension {
             let Some(call) = self.phase.awaits().filter(|_| self.sent > 0) else {
                 return Err(ReceiveError::Unsolicited);
             };
-            match self.reader.read(input, Fields::note)? {
+            let mut fields = Fields::default();
+            match self.reader.read(input, &mut |name, value| fields.note(name, value))? {
                 None => return Ok(None),
-                Some(ReplyPart::Head(head, fields)) => {
+                Some(ReplyPart::Interim) => {}
+                Some(ReplyPart::Head(head)) => {
                     let reply = Reply { call, status: head.status };
                     self.must_reconnect |= !head.is_persistent;
                     self.take_identifiers(reply, &fields)?;

@@ -12,9 +12,11 @@ pub(crate) struct ReplyReader {
 }
 
 /// What comes next of a reply.
-pub(crate) enum ReplyPart<'b, T> {
-    /// The head, with what was noted of its fields.
-    Head(ResponseHead, T),
+pub(crate) enum ReplyPart<'b> {
+    /// The head of an interim reply; what was shown of it does not count.
+    Interim,
+    /// The head.
+    Head(ResponseHead),
     /// A piece of the body, never empty.
     Body(&'b [u8]),
     /// The reply is complete.
@@ -23,37 +25,37 @@ pub(crate) enum ReplyPart<'b, T> {
 
 impl ReplyReader {
     /// Consumes at most one part; `None` if more bytes are needed. A part of a head stays in `input`,
-    /// to be presented again with more behind it. Interim replies are passed over.
-    pub(crate) fn read<'b, T: Default>(
+    /// to be presented again with more behind it.
+    ///
+    /// The fields of a head are shown to `note`, which is no type parameter so that the parser is there
+    /// once for all callers.
+    pub(crate) fn read<'b>(
         &mut self,
         input: &mut &'b [u8],
-        note: impl Fn(&mut T, &'b str, &'b [u8]),
-    ) -> Result<Option<ReplyPart<'b, T>>, ReplyError> {
-        loop {
-            if let Some(decoder) = &mut self.body {
-                if let Some(piece) = decoder.decode(input)? {
-                    return Ok(Some(ReplyPart::Body(piece)));
-                }
-                if !decoder.is_complete() {
-                    return Ok(None);
-                }
-                self.body = None;
-                return Ok(Some(ReplyPart::End));
+        note: &mut dyn FnMut(&'b str, &'b [u8]),
+    ) -> Result<Option<ReplyPart<'b>>, ReplyError> {
+        if let Some(decoder) = &mut self.body {
+            if let Some(piece) = decoder.decode(input)? {
+                return Ok(Some(ReplyPart::Body(piece)));
             }
-            if input.is_empty() {
+            if !decoder.is_complete() {
                 return Ok(None);
             }
-            let mut noted = T::default();
-            let show = |name: &'b str, value: &'b [u8]| note(&mut noted, name, value);
-            let Some((end, head)) = self.scanner.parse(input, show)? else { return Ok(None) };
-            *input = input.get(end..).unwrap_or_default();
-            match head.status {
-                101 => return Err(ReplyError::SwitchedProtocols),
-                100..=199 => continue,
-                _ => {}
+            self.body = None;
+            return Ok(Some(ReplyPart::End));
+        }
+        if input.is_empty() {
+            return Ok(None);
+        }
+        let Some((end, head)) = self.scanner.parse(input, note)? else { return Ok(None) };
+        *input = input.get(end..).unwrap_or_default();
+        match head.status {
+            101 => Err(ReplyError::SwitchedProtocols),
+            100..=199 => Ok(Some(ReplyPart::Interim)),
+            _ => {
+                self.body = Some(BodyDecoder::new(head.body));
+                Ok(Some(ReplyPart::Head(head)))
             }
-            self.body = Some(BodyDecoder::new(head.body));
-            return Ok(Some(ReplyPart::Head(head, noted)));
         }
     }
 
