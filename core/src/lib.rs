@@ -18,6 +18,12 @@
 //!  └───────────────────────────────────────────────────────────────────┘
 //! ```
 //!
+//! Two small APIs beside the Runtime API have modules of their own, built on `http` as it is:
+//! [`extension`], by which a runtime gets SIGTERM, and [`metadata`], which names the availability zone.
+//!
+//! Beside all of them stands [`lifecycle`]: what time there is to start, to run, to stop, and what work
+//! is left behind at a freeze. It computes from readings of the clocks that the caller passes in.
+//!
 //! Each layer is public and can be used without the ones above it. Programs with an event loop of their
 //! own want [`slot`], or the crate `lambda-proto-mio`; programs that block want `driver`, or the crate
 //! `lambda-proto-std`. The first page of [`machine`] walks through one invocation with every byte in
@@ -45,10 +51,13 @@ pub mod api;
 mod base64;
 #[cfg(feature = "embedded-io")]
 pub mod driver;
+pub mod extension;
 pub mod http;
 mod json;
+pub mod lifecycle;
 pub mod limits;
 pub mod machine;
+pub mod metadata;
 pub mod slot;
 
 pub use api::{

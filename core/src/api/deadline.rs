@@ -5,7 +5,8 @@ use crate::http::parse_decimal;
 /// When an invocation times out: a point of wall-clock time, kept as the service sends it.
 ///
 /// It may lie in the past, even decades back: some local services send a duration where the date
-/// belongs. Nothing in this crate acts on it.
+/// belongs. Nothing that speaks the protocol acts on it; [`TimeLimit`](crate::lifecycle::TimeLimit)
+/// says what it leaves to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Deadline {
     millis: u64,

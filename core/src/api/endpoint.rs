@@ -131,6 +131,15 @@ impl Endpoint {
         sink.put(self.path_prefix.as_bytes());
     }
 
+    /// Writes the request line of another API, whose path brings its version along, and the header
+    /// fields that every request has.
+    pub(crate) fn put_request_line(&self, sink: &mut Writer<'_>, method: &str, path: &str) {
+        sink.put(method.as_bytes());
+        sink.put(self.path_prefix.as_bytes());
+        sink.put(path.as_bytes());
+        self.put_request_line_end(sink);
+    }
+
     /// Ends the request line and writes the header fields that every request has.
     pub(super) fn put_request_line_end(&self, sink: &mut Writer<'_>) {
         sink.put(self.line_end.as_bytes());

@@ -41,3 +41,4 @@ pub use outcome::{Call, Concurrency, Meaning, Outcome, Then};
 pub use prelude::{HttpPrelude, PreludeError};
 pub use report::ErrorReport;
 pub use request::{Request, ResponseLength};
+pub(crate) use request::{put_content_length, put_field};

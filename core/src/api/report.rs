@@ -116,7 +116,7 @@ impl<'a> ErrorReport<'a> {
         counter.length
     }
 
-    pub(super) fn put_json(&self, sink: &mut dyn Sink) {
+    pub(crate) fn put_json(&self, sink: &mut dyn Sink) {
         let mut left = self.limit.saturating_sub(SKELETON);
         sink.put(b"{\"errorType\":\"");
         left -= json::put_escaped(sink, self.error_type, left.min(MAX_ERROR_TYPE)).0;
@@ -167,8 +167,13 @@ impl<'a> ErrorReport<'a> {
         sink.put(b"\r\n\r\n");
     }
 
-    /// The type as a header field: visible ASCII, everything else replaced by `_`.
+    /// The type as a header field of the Runtime API.
     pub(super) fn put_type_field(&self, sink: &mut dyn Sink) {
+        self.put_type_as(sink, names::ERROR_TYPE);
+    }
+
+    /// The type as a field of this name: visible ASCII, everything else replaced by `_`.
+    pub(crate) fn put_type_as(&self, sink: &mut dyn Sink, name: &str) {
         let mut value = [b'_'; MAX_ERROR_TYPE];
         let mut length = 0;
         for (slot, character) in value.iter_mut().zip(self.error_type.chars()) {
@@ -177,7 +182,7 @@ impl<'a> ErrorReport<'a> {
             }
             length += 1;
         }
-        sink.put(names::ERROR_TYPE.as_bytes());
+        sink.put(name.as_bytes());
         sink.put(b": ");
         sink.put(&value[..length]);
         sink.put(b"\r\n");

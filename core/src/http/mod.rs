@@ -32,6 +32,7 @@ mod bytes;
 mod chunk;
 mod framing;
 mod head;
+mod reply;
 mod write;
 
 pub use body::{BodyDecoder, BodyError, BodyLength};
@@ -43,5 +44,7 @@ pub(crate) use chunk::{put_chunk_prefix, put_last_chunk};
 pub use framing::ResponseHead;
 pub(crate) use framing::is_name;
 pub use head::{HeadError, HeadScanner, parse_response_head};
+pub use reply::ReplyError;
+pub(crate) use reply::{ReplyPart, ReplyReader};
 pub use write::BufferTooSmall;
 pub(crate) use write::{Counter, Sink, Writer, put_decimal};

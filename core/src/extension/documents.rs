@@ -1,0 +1,169 @@
+//! The documents that come with the replies.
+
+use core::fmt;
+
+use serde::Deserialize;
+
+use crate::api::Deadline;
+use crate::json::{self, JsonError, JsonStr};
+
+/// The function that an extension was registered with: the reply to `register`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Registration<'a> {
+    /// Its name.
+    pub function_name: JsonStr<'a>,
+    /// Its version, `$LATEST` or a number.
+    pub function_version: JsonStr<'a>,
+    /// Its handler; may be empty.
+    pub handler: JsonStr<'a>,
+}
+
+impl<'a> Registration<'a> {
+    /// Reads the document; fields that are absent are empty, unknown ones are passed over.
+    ///
+    /// # Errors
+    ///
+    /// A [`JsonError`], which is no reason to do without the extension: it is registered all the same.
+    pub fn parse(document: &'a [u8]) -> Result<Self, JsonError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Fields<'f> {
+            function_name: Option<&'f str>,
+            function_version: Option<&'f str>,
+            handler: Option<&'f str>,
+        }
+        let fields: Fields<'a> = json::parse(document)?;
+        Ok(Self {
+            function_name: JsonStr::from_field(fields.function_name),
+            function_version: JsonStr::from_field(fields.function_version),
+            handler: JsonStr::from_field(fields.handler),
+        })
+    }
+}
+
+/// What an extension is told: the reply to `next`.
+///
+/// ```
+/// use lambda_proto::extension::{EnvironmentEvent, ShutdownCause};
+///
+/// let document = br#"{"eventType":"SHUTDOWN","deadlineMs":1795252820229,"shutdownReason":"spindown"}"#;
+/// let EnvironmentEvent::Shutdown(shutdown) = EnvironmentEvent::parse(document)? else { panic!() };
+/// assert_eq!(shutdown.reason.cause(), Some(ShutdownCause::Spindown));
+/// # Ok::<(), lambda_proto::JsonError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EnvironmentEvent<'a> {
+    /// An invocation begins.
+    Invoke(Invoke<'a>),
+    /// The environment is to end.
+    Shutdown(Shutdown<'a>),
+    /// Something that this crate does not know, by its `eventType`.
+    Other(JsonStr<'a>),
+}
+
+/// An invocation that begins, as an extension sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Invoke<'a> {
+    /// When it times out.
+    pub deadline: Option<Deadline>,
+    /// Its request id.
+    pub request_id: JsonStr<'a>,
+    /// The ARN that the caller used.
+    pub invoked_function_arn: JsonStr<'a>,
+    /// The X-Ray trace header; empty if there is none.
+    pub trace_id: JsonStr<'a>,
+}
+
+/// The end of the environment, as an extension sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shutdown<'a> {
+    /// When the extension is killed.
+    pub deadline: Option<Deadline>,
+    /// Why.
+    pub reason: ShutdownReason<'a>,
+}
+
+impl<'a> EnvironmentEvent<'a> {
+    /// Reads the document; fields that are absent are empty or `None`, unknown ones are passed over.
+    ///
+    /// # Errors
+    ///
+    /// A [`JsonError`] if it is no such document.
+    pub fn parse(document: &'a [u8]) -> Result<Self, JsonError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Fields<'f> {
+            event_type: Option<&'f str>,
+            deadline_ms: Option<u64>,
+            request_id: Option<&'f str>,
+            invoked_function_arn: Option<&'f str>,
+            #[serde(borrow)]
+            tracing: Option<Tracing<'f>>,
+            shutdown_reason: Option<&'f str>,
+        }
+        #[derive(Deserialize)]
+        struct Tracing<'f> {
+            value: Option<&'f str>,
+        }
+        let fields: Fields<'a> = json::parse(document)?;
+        let event_type = JsonStr::from_field(fields.event_type);
+        let deadline = fields.deadline_ms.map(Deadline::from_unix_millis);
+        Ok(if event_type == "INVOKE" {
+            Self::Invoke(Invoke {
+                deadline,
+                request_id: JsonStr::from_field(fields.request_id),
+                invoked_function_arn: JsonStr::from_field(fields.invoked_function_arn),
+                trace_id: JsonStr::from_field(fields.tracing.and_then(|tracing| tracing.value)),
+            })
+        } else if event_type == "SHUTDOWN" {
+            let reason = ShutdownReason(JsonStr::from_field(fields.shutdown_reason));
+            Self::Shutdown(Shutdown { deadline, reason })
+        } else {
+            Self::Other(event_type)
+        })
+    }
+}
+
+/// Why an environment ends, as the service wrote it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShutdownReason<'a>(JsonStr<'a>);
+
+impl<'a> ShutdownReason<'a> {
+    /// The text.
+    pub const fn text(&self) -> JsonStr<'a> {
+        self.0
+    }
+
+    /// Which of the documented causes it is, in whatever case: the documentation has them in capitals,
+    /// the service writes them small, and AWS's emulator has words of its own besides (`SandboxTerminated`).
+    pub fn cause(&self) -> Option<ShutdownCause> {
+        let is = |word: &str| {
+            self.0.chars().map(|character| character.to_ascii_lowercase()).eq(word.chars())
+        };
+        [
+            ("spindown", ShutdownCause::Spindown),
+            ("timeout", ShutdownCause::Timeout),
+            ("failure", ShutdownCause::Failure),
+        ]
+        .into_iter()
+        .find_map(|(word, cause)| is(word).then_some(cause))
+    }
+}
+
+impl fmt::Display for ShutdownReason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A documented cause of a shutdown [Lambda Developer Guide: Extensions API].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ShutdownCause {
+    /// The environment is not needed any more.
+    Spindown,
+    /// An invocation has timed out.
+    Timeout,
+    /// Something in the environment has failed.
+    Failure,
+}

@@ -1,0 +1,72 @@
+use core::fmt;
+
+use super::Phase;
+use crate::http::{BufferTooSmall, ReplyError};
+use crate::limits::MAX_EXTENSION_ID;
+
+/// Why a command was not accepted: the caller's doing. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// The command does not belong in this phase.
+    WrongPhase(Phase),
+    /// This connection [takes no further request](super::Extension::must_reconnect).
+    MustReconnect,
+    /// The buffer is too small.
+    BufferTooSmall(BufferTooSmall),
+}
+
+impl From<BufferTooSmall> for CommandError {
+    fn from(error: BufferTooSmall) -> Self {
+        Self::BufferTooSmall(error)
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WrongPhase(phase) => {
+                write!(f, "this command has no place in phase {phase} of an extension")
+            }
+            Self::MustReconnect => f.write_str("this connection takes no further request"),
+            Self::BufferTooSmall(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for CommandError {}
+
+/// Why what has arrived cannot be used: the service's doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReceiveError {
+    /// It is no reply.
+    Reply(ReplyError),
+    /// Bytes arrived that answer nothing.
+    Unsolicited,
+    /// The extension was registered without an identifier of 1 to [`MAX_EXTENSION_ID`] visible ASCII
+    /// characters, so it could not ask for anything.
+    UnusableIdentifier,
+}
+
+impl From<ReplyError> for ReceiveError {
+    fn from(error: ReplyError) -> Self {
+        Self::Reply(error)
+    }
+}
+
+impl fmt::Display for ReceiveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the Extensions API does not speak its protocol: ")?;
+        match self {
+            Self::Reply(error) => error.fmt(f),
+            Self::Unsolicited => f.write_str("bytes arrived that answer nothing"),
+            Self::UnusableIdentifier => write!(
+                f,
+                "a registration without an identifier of 1 to {MAX_EXTENSION_ID} visible characters"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for ReceiveError {}

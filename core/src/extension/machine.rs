@@ -1,0 +1,461 @@
+use core::fmt;
+
+use heapless::String;
+
+use super::request::Request;
+use super::{CommandError, EventKind, ExtensionName, ReceiveError, names};
+use crate::api::{Endpoint, ErrorReport};
+use crate::http::{ReplyPart, ReplyReader, is_name};
+use crate::limits::MAX_EXTENSION_ID;
+
+/// One extension, from its registration to its end. It holds no buffer, no socket and no clock.
+///
+/// The tables of its phases are [here](super).
+#[derive(Clone, Debug)]
+pub struct Extension {
+    endpoint: Endpoint,
+    phase: Phase,
+    identifier: String<MAX_EXTENSION_ID>,
+    event_identifier: String<MAX_EXTENSION_ID>,
+    /// Bytes of the last request, and how many of them have been sent.
+    length: usize,
+    sent: usize,
+    reader: ReplyReader,
+    /// The reply whose body is arriving.
+    reply: Option<Reply>,
+    must_reconnect: bool,
+}
+
+/// Where an extension is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// The service does not know it.
+    Unregistered,
+    /// It has asked to be registered.
+    Registering,
+    /// It is registered and has not asked for an event.
+    Registered,
+    /// It has asked for an event, which may take for ever; never put a timeout on it.
+    Asking,
+    /// It has asked before and may ask again.
+    Ready,
+    /// It reports that it failed.
+    Reporting {
+        /// By which call.
+        call: Call,
+    },
+    /// Nothing follows.
+    Over,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unregistered => "Unregistered",
+            Self::Registering => "Registering",
+            Self::Registered => "Registered",
+            Self::Asking => "Asking",
+            Self::Ready => "Ready",
+            Self::Reporting { .. } => "Reporting",
+            Self::Over => "Over",
+        })
+    }
+}
+
+/// What has arrived. Slices end where the cursor of [`Extension::receive`] stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event<'b> {
+    /// A piece of the document of a reply, never empty; the reply follows.
+    Document(&'b [u8]),
+    /// A reply is complete.
+    Reply(Reply),
+}
+
+/// A call of the Extensions API, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Call {
+    /// `POST /extension/register`
+    Register,
+    /// `GET /extension/event/next`
+    Next,
+    /// `POST /extension/init/error`
+    InitError,
+    /// `POST /extension/exit/error`
+    ExitError,
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Register => "extension/register",
+            Self::Next => "extension/event/next",
+            Self::InitError => "extension/init/error",
+            Self::ExitError => "extension/exit/error",
+        })
+    }
+}
+
+/// What the service says of a request.
+///
+/// The document of one that was accepted is a [`Registration`](super::Registration) or an
+/// [`EnvironmentEvent`](super::EnvironmentEvent), that of one that was refused a
+/// [`ServiceError`](crate::api::ServiceError).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply {
+    call: Call,
+    status: u16,
+}
+
+impl Reply {
+    /// The call that is answered.
+    pub const fn call(&self) -> Call {
+        self.call
+    }
+
+    /// The status code.
+    pub const fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// Whether the request was taken: any 2xx.
+    pub const fn is_accepted(&self) -> bool {
+        matches!(self.status, 200..=299)
+    }
+
+    /// Whether the process is to end, promptly: 500 [Lambda Developer Guide: Extensions API].
+    pub const fn must_exit(&self) -> bool {
+        self.status == 500
+    }
+}
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} was answered with {}", self.call, self.status)
+    }
+}
+
+/// What follows a lost connection. The table is [here](super).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    /// Connect when there is something to send.
+    Reconnect,
+    /// Connect and register. If the service refuses, it may have taken the request that was lost; the
+    /// identifier is lost then, and init cannot complete any more.
+    RegisterAgain,
+    /// Connect and ask for an event.
+    AskAgain,
+    /// End the extension.
+    Exit,
+}
+
+impl Extension {
+    /// An extension that is not registered.
+    pub fn new(endpoint: Endpoint) -> Self {
+        Self {
+            endpoint,
+            phase: Phase::Unregistered,
+            identifier: String::new(),
+            event_identifier: String::new(),
+            length: 0,
+            sent: 0,
+            reader: ReplyReader::default(),
+            reply: None,
+            must_reconnect: false,
+        }
+    }
+
+    /// Registers the extension for these events, or for none. Writes the request into `out` and returns
+    /// its length.
+    ///
+    /// # Errors
+    ///
+    /// Any [`CommandError`]; nothing has changed then.
+    pub fn register(
+        &mut self,
+        name: ExtensionName<'_>,
+        events: &[EventKind],
+        out: &mut [u8],
+    ) -> Result<usize, CommandError> {
+        self.check(&[Phase::Unregistered])?;
+        let length = Request::Register { name, events }.encode(&self.endpoint, out)?;
+        Ok(self.commit(Phase::Registering, length))
+    }
+
+    /// Asks for the next event.
+    ///
+    /// # Errors
+    ///
+    /// Any [`CommandError`]; nothing has changed then.
+    pub fn next(&mut self, out: &mut [u8]) -> Result<usize, CommandError> {
+        self.check(&[Phase::Registered, Phase::Ready])?;
+        let request = Request::Next { identifier: &self.identifier };
+        let length = request.encode(&self.endpoint, out)?;
+        self.event_identifier.clear();
+        Ok(self.commit(Phase::Asking, length))
+    }
+
+    /// Reports that the extension could not start; it ends after the reply. Head and body are both
+    /// written into `out`; a cause for X-Ray is left out.
+    ///
+    /// # Errors
+    ///
+    /// Any [`CommandError`]; nothing has changed then.
+    pub fn fail_init(
+        &mut self,
+        report: &ErrorReport<'_>,
+        out: &mut [u8],
+    ) -> Result<usize, CommandError> {
+        self.check(&[Phase::Registered])?;
+        let request = Request::InitError { identifier: &self.identifier, report };
+        let length = request.encode(&self.endpoint, out)?;
+        Ok(self.commit(Phase::Reporting { call: Call::InitError }, length))
+    }
+
+    /// Reports that the extension failed; it ends after the reply. As [`fail_init`](Self::fail_init)
+    /// otherwise.
+    ///
+    /// # Errors
+    ///
+    /// Any [`CommandError`]; nothing has changed then.
+    pub fn fail(
+        &mut self,
+        report: &ErrorReport<'_>,
+        out: &mut [u8],
+    ) -> Result<usize, CommandError> {
+        self.check(&[Phase::Registered, Phase::Ready])?;
+        let request = Request::ExitError { identifier: &self.identifier, report };
+        let length = request.encode(&self.endpoint, out)?;
+        Ok(self.commit(Phase::Reporting { call: Call::ExitError }, length))
+    }
+
+    /// Ends the extension, in any phase. Nothing is left to send.
+    pub fn shut_down(&mut self) {
+        self.phase = Phase::Over;
+        self.forget_connection();
+    }
+
+    /// Takes what has arrived, one event at a time. Call it until it returns `None`.
+    ///
+    /// The cursor moves over what is consumed. What is left, a part of a head, must be presented again
+    /// with more bytes behind it.
+    ///
+    /// # Errors
+    ///
+    /// A [`ReceiveError`]; this connection is of no use then, and what is left of `input` is void. After
+    /// [`ReceiveError::Unsolicited`] the phase is as it was, after any other [`Phase::Over`].
+    pub fn receive<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<Event<'b>>, ReceiveError> {
+        let result = self.receive_one(input);
+        if let Err(error) = result {
+            *input = &[];
+            if error != ReceiveError::Unsolicited {
+                self.shut_down();
+            }
+            self.must_reconnect = true;
+        }
+        result
+    }
+
+    /// Tells that the service has closed the connection in order, which ends a body without length.
+    ///
+    /// Returns the event that this completes, if it does. [`on_disconnect`](Self::on_disconnect) is due
+    /// next in any case.
+    pub fn end_of_stream(&mut self) -> Option<Event<'static>> {
+        if !self.reader.end_of_stream() {
+            return None;
+        }
+        match self.receive(&mut &[][..]) {
+            Ok(Some(Event::Reply(reply))) => Some(Event::Reply(reply)),
+            _ => None,
+        }
+    }
+
+    /// Tells that so many of the unsent bytes were sent.
+    pub fn sent(&mut self, length: usize) {
+        self.sent = self.sent.saturating_add(length).min(self.length);
+    }
+
+    /// Tells that the connection is gone, and says what follows. What the lost one has left behind is to
+    /// be thrown away.
+    pub fn on_disconnect(&mut self) -> Recovery {
+        let reply = self.reply;
+        self.forget_connection();
+        let recovery = match (self.phase, reply) {
+            (Phase::Asking, _) => Recovery::AskAgain,
+            (Phase::Registering, None) => Recovery::RegisterAgain,
+            (Phase::Reporting { .. } | Phase::Over, _) => Recovery::Exit,
+            _ => Recovery::Reconnect,
+        };
+        self.phase = match (self.phase, reply) {
+            (phase, Some(reply)) => phase.after(reply),
+            (Phase::Registering, None) => Phase::Unregistered,
+            (Phase::Asking, None) => Phase::Ready,
+            (Phase::Reporting { .. }, None) => Phase::Over,
+            (phase, None) => phase,
+        };
+        recovery
+    }
+
+    /// The phase.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// What the service calls this extension; empty until it is registered.
+    pub fn identifier(&self) -> &str {
+        &self.identifier
+    }
+
+    /// What the service calls the event that came last (`Lambda-Extension-Event-Identifier`, by the
+    /// documentation `Lambda-Extension-Identifier`); empty if it said nothing, as for a shutdown.
+    pub fn event_identifier(&self) -> &str {
+        &self.event_identifier
+    }
+
+    /// The bytes that are to be sent, of the buffer that the command has written to.
+    pub fn unsent<'a>(&self, out: &'a [u8]) -> &'a [u8] {
+        out.get(self.sent..self.length).unwrap_or_default()
+    }
+
+    /// Whether this connection can carry no further request. Drop it and call
+    /// [`on_disconnect`](Self::on_disconnect); commands are refused until then.
+    pub fn must_reconnect(&self) -> bool {
+        self.must_reconnect && !self.reader.is_inside()
+    }
+
+    /// The address and the user agent.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    fn receive_one<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<Event<'b>>, ReceiveError> {
+        loop {
+            // Behind the last answer of a connection nothing counts (RFC 9112 section 9.6).
+            if self.must_reconnect() || self.phase == Phase::Over {
+                *input = &[];
+                return Ok(None);
+            }
+            if input.is_empty() && self.reply.is_none() {
+                return Ok(None);
+            }
+            let Some(call) = self.phase.awaits().filter(|_| self.sent > 0) else {
+                return Err(ReceiveError::Unsolicited);
+            };
+            let mut fields = Fields::default();
+            match self.reader.read(input, &mut |name, value| fields.note(name, value))? {
+                None => return Ok(None),
+                Some(ReplyPart::Interim) => {}
+                Some(ReplyPart::Head(head)) => {
+                    let reply = Reply { call, status: head.status };
+                    self.must_reconnect |= !head.is_persistent;
+                    self.take_identifiers(reply, &fields)?;
+                    self.reply = Some(reply);
+                }
+                Some(ReplyPart::Body(piece)) => return Ok(Some(Event::Document(piece))),
+                Some(ReplyPart::End) => {
+                    let Some(reply) = self.reply.take() else { continue };
+                    // Answered before all of the request was there: its rest has no place behind this.
+                    self.must_reconnect |= self.sent < self.length;
+                    self.length = self.sent;
+                    self.phase = self.phase.after(reply);
+                    return Ok(Some(Event::Reply(reply)));
+                }
+            }
+        }
+    }
+
+    fn take_identifiers(&mut self, reply: Reply, fields: &Fields<'_>) -> Result<(), ReceiveError> {
+        if !reply.is_accepted() {
+            return Ok(());
+        }
+        match reply.call {
+            Call::Register => {
+                let identifier = fields.identifier.and_then(identifier);
+                self.identifier = identifier.ok_or(ReceiveError::UnusableIdentifier)?;
+            }
+            Call::Next => {
+                let value = fields.event_identifier.or(fields.identifier);
+                self.event_identifier = value.and_then(identifier).unwrap_or_default();
+            }
+            Call::InitError | Call::ExitError => {}
+        }
+        Ok(())
+    }
+
+    fn check(&self, phases: &[Phase]) -> Result<(), CommandError> {
+        if !phases.contains(&self.phase) {
+            return Err(CommandError::WrongPhase(self.phase));
+        }
+        if self.must_reconnect() {
+            return Err(CommandError::MustReconnect);
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, phase: Phase, length: usize) -> usize {
+        self.phase = phase;
+        self.length = length;
+        self.sent = 0;
+        length
+    }
+
+    fn forget_connection(&mut self) {
+        self.length = 0;
+        self.sent = 0;
+        self.reader = ReplyReader::default();
+        self.reply = None;
+        self.must_reconnect = false;
+    }
+}
+
+impl Phase {
+    /// The call whose reply comes next.
+    fn awaits(self) -> Option<Call> {
+        match self {
+            Self::Registering => Some(Call::Register),
+            Self::Asking => Some(Call::Next),
+            Self::Reporting { call } => Some(call),
+            _ => None,
+        }
+    }
+
+    fn after(self, reply: Reply) -> Self {
+        match self {
+            Self::Registering if reply.is_accepted() => Self::Registered,
+            Self::Registering => Self::Unregistered,
+            Self::Asking => Self::Ready,
+            Self::Reporting { .. } => Self::Over,
+            _ => self,
+        }
+    }
+}
+
+/// What matters of the head of a reply; of a field that comes twice, the first value that is not empty.
+#[derive(Default)]
+struct Fields<'b> {
+    identifier: Option<&'b [u8]>,
+    event_identifier: Option<&'b [u8]>,
+}
+
+impl<'b> Fields<'b> {
+    /// Returns whether it knows the name.
+    fn note(&mut self, name: &[u8], value: &'b [u8]) -> bool {
+        let place = if is_name(name, names::IDENTIFIER) {
+            &mut self.identifier
+        } else if is_name(name, names::EVENT_IDENTIFIER) {
+            &mut self.event_identifier
+        } else {
+            return false;
+        };
+        if !value.is_empty() {
+            place.get_or_insert(value);
+        }
+        true
+    }
+}
+
+/// An identifier that can be sent back as it came.
+fn identifier(value: &[u8]) -> Option<String<MAX_EXTENSION_ID>> {
+    let text = core::str::from_utf8(value).ok()?;
+    let is_visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+    is_visible.then(|| String::try_from(text).ok()).flatten()
+}

@@ -1,0 +1,72 @@
+//! The Extensions API, version 2020-01-01, as far as a runtime needs it: to register, to ask for events,
+//! to report failures.
+//!
+//! An extension may live in the runtime's own process. One without events is worth having for its side
+//! effect alone: the runtime gets SIGTERM only when some extension is registered
+//! [Lambda Developer Guide: Extensions API]. It registers before the runtime's first `next`, asks for an
+//! event once, because init is complete only when every extension has asked, and that request stays open
+//! until the end:
+//!
+//! ```
+//! use lambda_proto::Endpoint;
+//! use lambda_proto::extension::{Event, Extension, ExtensionName, Phase};
+//!
+//! let mut extension = Extension::new(Endpoint::parse("127.0.0.1:9001")?);
+//! let mut out = [0; 512];
+//!
+//! let length = extension.register(ExtensionName::new("my-runtime")?, &[], &mut out)?;
+//! assert!(out[..length].ends_with(b"{\"events\":[]}"));
+//! extension.sent(length);
+//!
+//! let mut input: &[u8] = b"HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: c7d2\r\nContent-Length: 2\r\n\r\n{}";
+//! assert_eq!(extension.receive(&mut input)?, Some(Event::Document(b"{}")));
+//! let Some(Event::Reply(reply)) = extension.receive(&mut input)? else { panic!() };
+//! assert!(reply.is_accepted());
+//! assert_eq!((extension.phase(), extension.identifier()), (Phase::Registered, "c7d2"));
+//!
+//! let length = extension.next(&mut out)?;
+//! assert!(out[..length].starts_with(b"GET /2020-01-01/extension/event/next HTTP/1.1\r\n"));
+//! extension.sent(length);
+//! assert_eq!(extension.phase(), Phase::Asking);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! It needs a connection of its own, for on that of the runtime an open `next` would be in the way.
+//!
+//! # Phases
+//!
+//! | phase | command or input | next phase |
+//! |---|---|---|
+//! | Unregistered | `register` | Registering |
+//! | Registering | reply: taken | Registered |
+//! | Registering | reply: refused | Unregistered |
+//! | Registered, Ready | `next` | Asking |
+//! | Asking | reply | Ready |
+//! | Registered | `fail_init` | Reporting |
+//! | Registered, Ready | `fail` | Reporting |
+//! | Reporting | reply | Over |
+//! | any | `shut_down`; an answer that is none | Over |
+//! | any | any other command | `Err(WrongPhase)`, nothing changes |
+//!
+//! # Lost connections
+//!
+//! | when the connection ends | recovery | phase |
+//! |---|---|---|
+//! | nothing outstanding | `Reconnect` | as it was |
+//! | the status of the reply known, its rest missing, other than an event's | `Reconnect` | as after the reply |
+//! | `register` outstanding | `RegisterAgain` | Unregistered |
+//! | `next` outstanding | `AskAgain` | Ready |
+//! | a report outstanding, or over | `Exit` | Over |
+
+mod documents;
+mod errors;
+mod machine;
+mod names;
+mod request;
+
+pub use documents::{
+    EnvironmentEvent, Invoke, Registration, Shutdown, ShutdownCause, ShutdownReason,
+};
+pub use errors::{CommandError, ReceiveError};
+pub use machine::{Call, Event, Extension, Phase, Recovery, Reply};
+pub use request::{EventKind, ExtensionName, InvalidExtensionName};

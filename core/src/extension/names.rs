@@ -1,0 +1,11 @@
+//! Every path and header name of the Extensions API, and nothing else.
+
+pub(super) const REGISTER: &str = "/2020-01-01/extension/register";
+pub(super) const NEXT: &str = "/2020-01-01/extension/event/next";
+pub(super) const INIT_ERROR: &str = "/2020-01-01/extension/init/error";
+pub(super) const EXIT_ERROR: &str = "/2020-01-01/extension/exit/error";
+
+pub(super) const NAME: &str = "Lambda-Extension-Name";
+pub(super) const IDENTIFIER: &str = "Lambda-Extension-Identifier";
+pub(super) const EVENT_IDENTIFIER: &str = "Lambda-Extension-Event-Identifier";
+pub(super) const ERROR_TYPE: &str = "Lambda-Extension-Function-Error-Type";

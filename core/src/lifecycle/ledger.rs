@@ -1,0 +1,310 @@
+use core::fmt;
+use core::time::Duration;
+
+use heapless::String;
+
+use super::clocks::Stamp;
+use super::{Boundary, Clocks, Crossing};
+use crate::api::Concurrency;
+use crate::limits::MAX_ID;
+
+/// The work that invocations have begun and that has not ended, so that none is frozen unnoticed.
+///
+/// A task begins for an invocation and ends with the token that it began with, on any thread (the ledger
+/// stands under a lock then), at any time: also behind the boundary, in the middle of a later invocation,
+/// and it is still attributed to its own.
+///
+/// It has places for `TASKS` tasks, of 32 bytes each. A request id may be long and has to outlive its
+/// invocation, so the ledger keeps one copy for all tasks of an invocation, for `INVOCATIONS` of them, and
+/// tasks have a number only. Where places run out nothing is lost: tasks without a place are counted, and
+/// so are tasks whose request id had no room.
+///
+/// ```
+/// use core::time::Duration;
+/// use lambda_proto::Concurrency;
+/// use lambda_proto::lifecycle::{Clocks, InvocationNumber, Ledger};
+///
+/// let at = |secs| Clocks { monotonic: Duration::from_secs(secs), wall: Duration::from_secs(secs) };
+/// let mut ledger = Ledger::<16, 2>::new(Concurrency::Single);
+/// let token = ledger.begin(InvocationNumber(1), "7b", at(0));
+/// let report = ledger.report(at(2));
+/// assert_eq!((report.outstanding(), report.oldest_age()), (1, Some(Duration::from_secs(2))));
+///
+/// let ended = ledger.end(token, at(3))?;
+/// assert_eq!(ended.request_id, Some("7b"));
+/// assert!(ledger.end(token, at(3)).is_err());
+/// # Ok::<(), lambda_proto::lifecycle::EndError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Ledger<const TASKS: usize, const INVOCATIONS: usize> {
+    concurrency: Concurrency,
+    tasks: [Task; TASKS],
+    names: [Name; INVOCATIONS],
+    /// The number of the next task; the first is 1.
+    next: u64,
+    /// Tasks below this number were there at the last boundary.
+    left_behind_below: u64,
+    /// Tasks that are open and have no boundary behind them.
+    news: usize,
+    /// Tasks that are open and have a place.
+    open: usize,
+    excess: Excess,
+}
+
+/// A place; number 0 is a free one.
+#[derive(Clone, Copy, Debug)]
+struct Task {
+    number: u64,
+    invocation: InvocationNumber,
+    begun: Stamp,
+}
+
+/// The request id of an invocation that has tasks, or had some.
+#[derive(Clone, Debug)]
+struct Name {
+    invocation: Option<InvocationNumber>,
+    request_id: String<MAX_ID>,
+}
+
+/// Tasks that have no place: how many are open, and which may be.
+#[derive(Clone, Copy, Debug)]
+struct Excess {
+    open: usize,
+    first: u64,
+    last: u64,
+    since: Stamp,
+}
+
+/// Which invocation, for the ledger: any number that no other invocation of this process has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InvocationNumber(
+    /// The number. A counter will do; with several workers, one that they share.
+    pub u64,
+);
+
+/// What a task ends with. It is good for one end, in the ledger that gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[must_use = "a task without its token never ends"]
+pub struct TaskToken {
+    number: u64,
+    invocation: InvocationNumber,
+    place: Option<usize>,
+}
+
+impl<const TASKS: usize, const INVOCATIONS: usize> Ledger<TASKS, INVOCATIONS> {
+    /// A ledger without tasks.
+    pub const fn new(concurrency: Concurrency) -> Self {
+        let task = Task { number: 0, invocation: InvocationNumber(0), begun: Stamp::ZERO };
+        Self {
+            concurrency,
+            tasks: [task; TASKS],
+            names: [const { Name { invocation: None, request_id: String::new() } }; INVOCATIONS],
+            next: 1,
+            left_behind_below: 1,
+            news: 0,
+            open: 0,
+            excess: Excess { open: 0, first: 0, last: 0, since: Stamp::ZERO },
+        }
+    }
+
+    /// Begins a task of an invocation.
+    pub fn begin(
+        &mut self,
+        invocation: InvocationNumber,
+        request_id: &str,
+        now: Clocks,
+    ) -> TaskToken {
+        let number = self.next;
+        self.next = number.saturating_add(1);
+        self.news = self.news.saturating_add(1);
+        let begun = Stamp::new(now);
+        let place = self.tasks.iter().position(|task| task.number == 0);
+        if let Some(task) = place.and_then(|place| self.tasks.get_mut(place)) {
+            *task = Task { number, invocation, begun };
+            self.open = self.open.saturating_add(1);
+            self.name(invocation, request_id);
+        } else {
+            if self.excess.open == 0 {
+                self.excess = Excess { open: 0, first: number, last: number, since: begun };
+            }
+            self.excess.open = self.excess.open.saturating_add(1);
+            self.excess.last = number;
+        }
+        TaskToken { number, invocation, place }
+    }
+
+    /// Ends a task, and says which it was.
+    ///
+    /// # Errors
+    ///
+    /// [`EndError`] if the token is none of a task that is open here; nothing has changed then. Tasks
+    /// without a place are told apart only as a whole: ending one of them twice is noticed once none is
+    /// open.
+    pub fn end(&mut self, token: TaskToken, now: Clocks) -> Result<EndedTask<'_>, EndError> {
+        let TaskToken { number, invocation, place } = token;
+        let begun = match place {
+            Some(place) => {
+                let is_it = |task: &&mut Task| task.number == number && number != 0;
+                let task = self.tasks.get_mut(place).filter(is_it).ok_or(EndError)?;
+                if task.invocation != invocation {
+                    return Err(EndError);
+                }
+                task.number = 0;
+                self.open = self.open.saturating_sub(1);
+                task.begun
+            }
+            None => {
+                let Excess { open, first, last, since } = self.excess;
+                if open == 0 || !(first..=last).contains(&number) {
+                    return Err(EndError);
+                }
+                self.excess.open = open.saturating_sub(1);
+                since
+            }
+        };
+        let is_late = number < self.left_behind_below;
+        if !is_late {
+            self.news = self.news.saturating_sub(1);
+        }
+        Ok(EndedTask {
+            invocation,
+            request_id: request_id_of(&self.names, invocation),
+            age: now.since(begun.clocks()).length(),
+            is_late,
+        })
+    }
+
+    /// Says what to do now at a boundary, and takes note of the tasks that it leaves behind.
+    ///
+    /// A task is waited for, reported or taken for an error at one boundary, its own. Where it survives
+    /// that, later boundaries only count it: one that never ends shall not hold up every invocation.
+    ///
+    /// Under [`Concurrency::Multi`] there is no boundary, for nothing is frozen [Lambda Developer Guide:
+    /// Lambda Managed Instances], and the answer is always [`Crossing::GoOn`]. What is open at shutdown
+    /// is in the [report](Self::report).
+    pub fn cross(&mut self, boundary: &Boundary, now: Clocks) -> Crossing {
+        if self.concurrency == Concurrency::Multi {
+            return Crossing::GoOn;
+        }
+        let crossing = match self.news {
+            0 => Crossing::GoOn,
+            _ => boundary.decide(now),
+        };
+        if matches!(crossing, Crossing::GoOn | Crossing::Report) {
+            self.left_behind_below = self.next;
+            self.news = 0;
+        }
+        crossing
+    }
+
+    /// How many tasks are open.
+    pub fn outstanding(&self) -> usize {
+        self.open.saturating_add(self.excess.open)
+    }
+
+    /// What is open now: at a boundary, before `next` is sent; at shutdown.
+    pub fn report(&self, now: Clocks) -> LedgerReport<'_> {
+        LedgerReport { tasks: &self.tasks, names: &self.names, excess: self.excess, now }
+    }
+
+    /// Keeps the request id, if it is not there yet, in place of one that has no tasks any more.
+    fn name(&mut self, invocation: InvocationNumber, request_id: &str) {
+        if self.names.iter().any(|name| name.invocation == Some(invocation)) {
+            return;
+        }
+        let tasks = &self.tasks;
+        let has_tasks = |name: &Name| {
+            let is_of = |task: &Task| task.number != 0 && name.invocation == Some(task.invocation);
+            tasks.iter().any(is_of)
+        };
+        let free = self.names.iter_mut().find(|name| !has_tasks(name));
+        if let (Some(free), Ok(request_id)) = (free, String::try_from(request_id)) {
+            *free = Name { invocation: Some(invocation), request_id };
+        }
+    }
+}
+
+fn request_id_of(names: &[Name], invocation: InvocationNumber) -> Option<&str> {
+    let name = names.iter().find(|name| name.invocation == Some(invocation))?;
+    Some(&name.request_id)
+}
+
+/// A task that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndedTask<'l> {
+    /// The invocation that began it.
+    pub invocation: InvocationNumber,
+    /// The request id of that invocation; `None` if the ledger had no room for it.
+    pub request_id: Option<&'l str>,
+    /// How long ago it began, at most: a task without a place is as old as the oldest such task.
+    pub age: Duration,
+    /// Whether a boundary had left it behind: it may have been frozen, and what it did may have happened
+    /// in the middle of another invocation.
+    pub is_late: bool,
+}
+
+/// The tasks that are open at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct LedgerReport<'l> {
+    tasks: &'l [Task],
+    names: &'l [Name],
+    excess: Excess,
+    now: Clocks,
+}
+
+impl<'l> LedgerReport<'l> {
+    /// How many there are, those without a place too.
+    pub fn outstanding(&self) -> usize {
+        self.tasks().count().saturating_add(self.excess.open)
+    }
+
+    /// How many had no place in the ledger, and so are not among the [`tasks`](Self::tasks).
+    pub fn untracked(&self) -> usize {
+        self.excess.open
+    }
+
+    /// How long ago the oldest began.
+    pub fn oldest_age(&self) -> Option<Duration> {
+        let excess = (self.excess.open > 0).then(|| self.age(self.excess.since));
+        self.tasks().map(|task| task.age).chain(excess).max()
+    }
+
+    /// Those that have a place, in no order.
+    pub fn tasks(&self) -> impl Iterator<Item = OpenTask<'l>> + '_ {
+        self.tasks.iter().filter(|task| task.number != 0).map(|task| OpenTask {
+            invocation: task.invocation,
+            request_id: request_id_of(self.names, task.invocation),
+            age: self.age(task.begun),
+        })
+    }
+
+    fn age(&self, begun: Stamp) -> Duration {
+        self.now.since(begun.clocks()).length()
+    }
+}
+
+/// A task that is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenTask<'l> {
+    /// The invocation that began it.
+    pub invocation: InvocationNumber,
+    /// The request id of that invocation; `None` if the ledger had no room for it.
+    pub request_id: Option<&'l str>,
+    /// How long ago it began.
+    pub age: Duration,
+}
+
+/// A token is of no task that is open in this ledger: it has ended before, or is another ledger's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndError;
+
+impl fmt::Display for EndError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("this task has ended before, or belongs to another ledger")
+    }
+}
+
+impl core::error::Error for EndError {}
+
+// What the documentation says of the memory.
+const _: () = assert!(size_of::<Task>() == 32);

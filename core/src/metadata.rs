@@ -1,0 +1,279 @@
+//! The metadata of the execution environment: in which availability zone it runs.
+//!
+//! The service is at `AWS_LAMBDA_METADATA_API`, a host and a port, and wants the token that
+//! `AWS_LAMBDA_METADATA_TOKEN` holds [Lambda Developer Guide: environment variables]. One request has one
+//! reply, read by one [`MetadataReader`]:
+//!
+//! ```
+//! use core::time::Duration;
+//! use lambda_proto::Endpoint;
+//! use lambda_proto::metadata::{self, ExecutionEnvironment, MetadataEvent, MetadataReader, MetadataToken};
+//!
+//! let endpoint = Endpoint::parse("169.254.100.1:9001")?;
+//! let mut out = [0; 512];
+//! let length = metadata::encode_request(&endpoint, MetadataToken::new("64875270")?, &mut out)?;
+//! assert!(out[..length].ends_with(b"\r\nAuthorization: Bearer 64875270\r\n\r\n"));
+//!
+//! let mut reader = MetadataReader::default();
+//! let mut input: &[u8] = b"HTTP/1.1 200 OK\r\nCache-Control: private, max-age=43200, immutable\r\n\
+//!     Content-Length: 33\r\n\r\n{\"AvailabilityZoneID\":\"use1-az1\"}";
+//! let Some(MetadataEvent::Document(document)) = reader.receive(&mut input)? else { panic!() };
+//! let environment = ExecutionEnvironment::parse(document)?;
+//! assert_eq!(environment.availability_zone_id, "use1-az1");
+//! let Some(MetadataEvent::Reply(reply)) = reader.receive(&mut input)? else { panic!() };
+//! assert_eq!(reply.max_age(), Some(Duration::from_secs(43_200)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use core::fmt;
+use core::time::Duration;
+
+use serde::Deserialize;
+
+use crate::api::Endpoint;
+use crate::http::{
+    BufferTooSmall, ReplyError, ReplyPart, ReplyReader, Sink, Writer, is_name, parse_decimal,
+};
+use crate::json::{self, JsonError, JsonStr};
+
+/// The token of the metadata endpoint, checked so that it cannot leave its header.
+///
+/// It is a secret, and `Debug` does not show it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct MetadataToken<'a>(&'a str);
+
+impl<'a> MetadataToken<'a> {
+    /// Checks a token, as the environment has it.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidToken`] if it is empty or holds anything but visible ASCII characters, such as a line
+    /// break.
+    pub fn new(token: &'a str) -> Result<Self, InvalidToken> {
+        let is_visible = token.bytes().all(|byte| byte.is_ascii_graphic());
+        if token.is_empty() || !is_visible {
+            return Err(InvalidToken);
+        }
+        Ok(Self(token))
+    }
+}
+
+impl fmt::Debug for MetadataToken<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MetadataToken(..)")
+    }
+}
+
+/// Writes the request into `out` and returns its length in bytes.
+///
+/// # Errors
+///
+/// [`BufferTooSmall`] with the exact length.
+pub fn encode_request(
+    endpoint: &Endpoint,
+    token: MetadataToken<'_>,
+    out: &mut [u8],
+) -> Result<usize, BufferTooSmall> {
+    let mut writer = Writer::new(out);
+    let sink = &mut writer;
+    endpoint.put_request_line(sink, "GET ", PATH);
+    sink.put(b"Authorization: Bearer ");
+    sink.put(token.0.as_bytes());
+    sink.put(b"\r\n\r\n");
+    writer.finish()
+}
+
+const PATH: &str = "/2026-01-15/metadata/execution-environment";
+
+/// Reads one reply, however it is cut.
+#[derive(Clone, Debug, Default)]
+pub struct MetadataReader {
+    reader: ReplyReader,
+    reply: Option<MetadataReply>,
+    is_over: bool,
+}
+
+/// What has arrived. Slices end where the cursor of [`MetadataReader::receive`] stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetadataEvent<'b> {
+    /// A piece of the document, never empty; the reply follows.
+    Document(&'b [u8]),
+    /// The reply is complete.
+    Reply(MetadataReply),
+}
+
+/// What the endpoint says of the request, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetadataReply {
+    status: u16,
+    max_age: Option<Duration>,
+    is_persistent: bool,
+}
+
+/// What a status of the metadata endpoint means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MetadataMeaning {
+    /// 200: the document is an [`ExecutionEnvironment`].
+    Available,
+    /// 401: the token is not the right one.
+    WrongToken,
+    /// 500 or 503: there are no data yet. The documentation has the one, AWS's emulator answers the
+    /// other before they are set.
+    NotYet,
+    /// Any other status: there is no such endpoint here.
+    Unavailable,
+}
+
+impl MetadataReader {
+    /// Takes what has arrived, one event at a time. Call it until it returns `None`; behind the reply
+    /// it returns nothing else and consumes nothing.
+    ///
+    /// The cursor moves over what is consumed. What is left, a part of a head, must be presented again
+    /// with more bytes behind it.
+    ///
+    /// # Errors
+    ///
+    /// A [`ReplyError`] if it is no reply; the connection is of no use then.
+    pub fn receive<'b>(
+        &mut self,
+        input: &mut &'b [u8],
+    ) -> Result<Option<MetadataEvent<'b>>, ReplyError> {
+        while !self.is_over {
+            let mut caching = Caching::default();
+            let part = self.reader.read(input, &mut |name, value| caching.note(name, value));
+            match part.inspect_err(|_| self.is_over = true)? {
+                None => return Ok(None),
+                Some(ReplyPart::Interim) => {}
+                Some(ReplyPart::Head(head)) => {
+                    self.reply = Some(MetadataReply {
+                        status: head.status,
+                        max_age: caching.max_age(),
+                        is_persistent: head.is_persistent,
+                    });
+                }
+                Some(ReplyPart::Body(piece)) => return Ok(Some(MetadataEvent::Document(piece))),
+                Some(ReplyPart::End) => {
+                    self.is_over = true;
+                    return Ok(self.reply.map(MetadataEvent::Reply));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Tells that the service has closed the connection in order, which ends a body without length.
+    /// Returns the reply, if that completes it.
+    pub fn end_of_stream(&mut self) -> Option<MetadataReply> {
+        if !self.reader.end_of_stream() {
+            return None;
+        }
+        match self.receive(&mut &[][..]) {
+            Ok(Some(MetadataEvent::Reply(reply))) => Some(reply),
+            _ => None,
+        }
+    }
+}
+
+impl MetadataReply {
+    /// The status code.
+    pub const fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// What the status means.
+    pub const fn meaning(&self) -> MetadataMeaning {
+        match self.status {
+            200 => MetadataMeaning::Available,
+            401 => MetadataMeaning::WrongToken,
+            500 | 503 => MetadataMeaning::NotYet,
+            _ => MetadataMeaning::Unavailable,
+        }
+    }
+
+    /// How long the document may be kept (`Cache-Control: max-age`); `None` if nothing is said of it,
+    /// or it may not be kept at all.
+    ///
+    /// It is shorter while a SnapStart function is initialised, for its snapshot may be restored
+    /// elsewhere.
+    pub const fn max_age(&self) -> Option<Duration> {
+        self.max_age
+    }
+
+    /// Whether the connection may carry another request.
+    pub const fn is_persistent(&self) -> bool {
+        self.is_persistent
+    }
+}
+
+/// What `Cache-Control` says (RFC 9111 section 5.2).
+#[derive(Default)]
+struct Caching {
+    max_age: Option<u64>,
+    is_forbidden: bool,
+}
+
+impl Caching {
+    /// Returns whether it knows the name.
+    fn note(&mut self, name: &[u8], value: &[u8]) -> bool {
+        if !is_name(name, "Cache-Control") {
+            return false;
+        }
+        for directive in value.split(|&byte| byte == b',') {
+            let mut parts = directive.splitn(2, |&byte| byte == b'=');
+            let name = parts.next().unwrap_or_default().trim_ascii();
+            self.is_forbidden |= name.eq_ignore_ascii_case(b"no-store");
+            self.is_forbidden |= name.eq_ignore_ascii_case(b"no-cache");
+            if name.eq_ignore_ascii_case(b"max-age") && self.max_age.is_none() {
+                let value = parts.next().unwrap_or_default().trim_ascii();
+                // Quotes are not in the grammar of this one, and to be understood all the same.
+                let quoted = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+                let seconds = parse_decimal(quoted.unwrap_or(value));
+                // What cannot be read is stale at once (section 4.2.1).
+                self.max_age = Some(seconds.unwrap_or(0));
+            }
+        }
+        true
+    }
+
+    fn max_age(&self) -> Option<Duration> {
+        let seconds = self.max_age.filter(|_| !self.is_forbidden)?;
+        (seconds > 0).then(|| Duration::from_secs(seconds))
+    }
+}
+
+/// Where this environment runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExecutionEnvironment<'a> {
+    /// The availability zone, by its id, such as `use1-az1`; empty if the document does not say.
+    pub availability_zone_id: JsonStr<'a>,
+}
+
+impl<'a> ExecutionEnvironment<'a> {
+    /// Reads the document; unknown fields are passed over.
+    ///
+    /// # Errors
+    ///
+    /// A [`JsonError`] if it is no such document.
+    pub fn parse(document: &'a [u8]) -> Result<Self, JsonError> {
+        #[derive(Deserialize)]
+        struct Fields<'f> {
+            #[serde(rename = "AvailabilityZoneID")]
+            availability_zone_id: Option<&'f str>,
+        }
+        let fields: Fields<'a> = json::parse(document)?;
+        Ok(Self { availability_zone_id: JsonStr::from_field(fields.availability_zone_id) })
+    }
+}
+
+/// A token is empty or could not stand in a header as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidToken;
+
+impl fmt::Display for InvalidToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the token of the metadata endpoint has visible ASCII characters, one or more")
+    }
+}
+
+impl core::error::Error for InvalidToken {}

@@ -1,0 +1,89 @@
+//! Names and documents.
+
+use lambda_proto::Deadline;
+use lambda_proto::extension::{EnvironmentEvent, ExtensionName, Registration, ShutdownCause};
+
+use super::name;
+
+#[test]
+fn what_registers_in_the_recorded_shutdowns_is_read() {
+    // As the bootstraps logged them that AWS's emulator ended by SIGTERM (20b and 20c of the recordings).
+    let document =
+        b"{\"functionName\":\"test_function\",\"functionVersion\":\"$LATEST\",\"handler\":\"\"}\n";
+    assert_eq!(Registration::parse(document).expect("the document").function_name, "test_function");
+    let document = br#"{"eventType":"INVOKE","deadlineMs":1795253272314,"requestId":"ae0ca028-1096-480b-90b8-73d530eb1337","invokedFunctionArn":"arn:aws:lambda:us-east-1:012345678912:function:test_function"}"#;
+    let Ok(EnvironmentEvent::Invoke(invoke)) = EnvironmentEvent::parse(document) else { panic!() };
+    assert_eq!(invoke.request_id, "ae0ca028-1096-480b-90b8-73d530eb1337");
+}
+
+#[test]
+fn names_that_could_leave_their_header_are_refused() {
+    for bad in ["", " ", "a\r\nX: y", "a\n", "a\0", " a", "a ", &"x".repeat(256)] {
+        assert!(ExtensionName::new(bad).is_err(), "{bad:?}");
+    }
+    for good in ["a", "ext.py", "my extension", "\u{e9}", &"x".repeat(255)] {
+        assert_eq!(name(good).as_str(), good);
+    }
+}
+
+#[test]
+fn a_shutdown_has_its_reason_as_text_and_as_what_it_means_in_any_case() {
+    let parse = |reason: &str| {
+        let document =
+            format!("{{\"eventType\":\"SHUTDOWN\",\"deadlineMs\":7,\"shutdownReason\":{reason}}}");
+        let Ok(EnvironmentEvent::Shutdown(shutdown)) = EnvironmentEvent::parse(document.as_bytes())
+        else {
+            panic!("{document}")
+        };
+        assert_eq!(shutdown.deadline, Some(Deadline::from_unix_millis(7)));
+        (shutdown.reason.to_string(), shutdown.reason.cause())
+    };
+    for (reason, text, cause) in [
+        ("\"spindown\"", "spindown", Some(ShutdownCause::Spindown)),
+        ("\"SPINDOWN\"", "SPINDOWN", Some(ShutdownCause::Spindown)),
+        ("\"Timeout\"", "Timeout", Some(ShutdownCause::Timeout)),
+        ("\"f\\u0061ilure\"", "failure", Some(ShutdownCause::Failure)),
+        ("\"SandboxTerminated\"", "SandboxTerminated", None),
+        ("\"ReserveFail\"", "ReserveFail", None),
+        ("\"timeouts\"", "timeouts", None),
+        ("\"\"", "", None),
+        ("null", "", None),
+    ] {
+        assert_eq!(parse(reason), (text.to_owned(), cause));
+    }
+}
+
+#[test]
+fn an_invoke_has_its_trace_and_unknown_events_their_type() {
+    let document = br#"{"eventType":"INVOKE","tracing":{"type":"X-Amzn-Trace-Id","value":"Root=1;Sampled=1"},"new":[{}]}"#;
+    let Ok(EnvironmentEvent::Invoke(invoke)) = EnvironmentEvent::parse(document) else { panic!() };
+    assert_eq!(invoke.trace_id, "Root=1;Sampled=1");
+    assert_eq!((invoke.deadline, invoke.request_id.is_empty()), (None, true));
+    for (document, event_type) in [("{\"eventType\":\"RESUME\"}", "RESUME"), ("{}", "")] {
+        let Ok(EnvironmentEvent::Other(other)) = EnvironmentEvent::parse(document.as_bytes())
+        else {
+            panic!("{document}")
+        };
+        assert_eq!(other, event_type);
+    }
+}
+
+#[test]
+fn hostile_documents_are_errors_and_nothing_worse() {
+    let deep = format!("{{\"tracing\":{}1{}}}", "[".repeat(70), "]".repeat(70));
+    for document in [
+        "",
+        "null",
+        "[]",
+        "{\"eventType\":1}",
+        "{\"eventType\":\"INVOKE\",\"deadlineMs\":-1}",
+        "{\"eventType\":\"INVOKE\",\"deadlineMs\":1e3}",
+        "{\"eventType\":\"INVOKE\",\"deadlineMs\":99999999999999999999}",
+        "{\"eventType\":\"INVOKE\",\"tracing\":7}",
+        "{\"eventType\":\"INVOKE\"",
+        "{\"eventType\":\"INVOKE\"}{}",
+        &deep,
+    ] {
+        assert!(EnvironmentEvent::parse(document.as_bytes()).is_err(), "{document}");
+    }
+}

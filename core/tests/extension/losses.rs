@@ -1,0 +1,131 @@
+//! Lost connections and bytes that are none of the protocol.
+
+use lambda_proto::extension::{Call, CommandError, Event, Phase, ReceiveError, Recovery};
+use lambda_proto::http::{HeadError, ReplyError};
+
+use super::{ACCEPTED, EVENT, REFUSED, REGISTERED, answer, fresh, in_phase, name, next, register};
+
+#[test]
+fn a_next_without_events_stays_open_and_loses_nothing_but_the_connection() {
+    let mut extension = in_phase(Phase::Asking);
+    assert_eq!(extension.receive(&mut &[][..]), Ok(None));
+    assert_eq!(extension.end_of_stream(), None);
+    assert_eq!(extension.on_disconnect(), Recovery::AskAgain);
+    assert_eq!(extension.phase(), Phase::Ready);
+    assert!(next(&mut extension).contains("Lambda-Extension-Identifier: c7d2\r\n"));
+}
+
+#[test]
+fn what_follows_a_lost_connection_stands_in_the_table() {
+    for (phase, recovery, after) in [
+        (Phase::Unregistered, Recovery::Reconnect, Phase::Unregistered),
+        (Phase::Registering, Recovery::RegisterAgain, Phase::Unregistered),
+        (Phase::Registered, Recovery::Reconnect, Phase::Registered),
+        (Phase::Asking, Recovery::AskAgain, Phase::Ready),
+        (Phase::Ready, Recovery::Reconnect, Phase::Ready),
+        (Phase::Reporting { call: Call::InitError }, Recovery::Exit, Phase::Over),
+        (Phase::Reporting { call: Call::ExitError }, Recovery::Exit, Phase::Over),
+        (Phase::Over, Recovery::Exit, Phase::Over),
+    ] {
+        let mut extension = in_phase(phase);
+        assert_eq!(extension.on_disconnect(), recovery, "{phase}");
+        assert_eq!(extension.phase(), after, "{phase}");
+        assert!(!extension.must_reconnect());
+    }
+}
+
+#[test]
+fn a_reply_whose_rest_is_lost_counts_as_far_as_its_status_goes() {
+    let head_of = |reply: &'static str| &reply[..reply.find("\r\n\r\n").expect("a head") + 5];
+    for (phase, reply, recovery, after) in [
+        (Phase::Registering, REGISTERED, Recovery::Reconnect, Phase::Registered),
+        (Phase::Registering, REFUSED, Recovery::Reconnect, Phase::Unregistered),
+        (Phase::Asking, EVENT, Recovery::AskAgain, Phase::Ready),
+        (Phase::Reporting { call: Call::ExitError }, ACCEPTED, Recovery::Exit, Phase::Over),
+    ] {
+        let mut extension = in_phase(phase);
+        let mut input = head_of(reply).as_bytes();
+        assert!(matches!(extension.receive(&mut input), Ok(Some(Event::Document(_)))));
+        assert_eq!(extension.receive(&mut input), Ok(None));
+        assert_eq!(extension.end_of_stream(), None);
+        assert_eq!((extension.on_disconnect(), extension.phase()), (recovery, after));
+    }
+}
+
+#[test]
+fn bytes_that_answer_nothing_are_an_error_that_costs_the_connection_only() {
+    for phase in [Phase::Unregistered, Phase::Registered, Phase::Ready] {
+        let mut extension = in_phase(phase);
+        let mut input: &[u8] = b"HTTP/1.1 408 Request Timeout\r\n\r\n";
+        assert_eq!(extension.receive(&mut input), Err(ReceiveError::Unsolicited));
+        assert_eq!((input, extension.phase()), (&[][..], phase));
+        let refused = match phase {
+            Phase::Unregistered => extension.register(name("inproc"), &[], &mut [0; 512]),
+            _ => extension.next(&mut [0; 512]),
+        };
+        assert_eq!(refused, Err(CommandError::MustReconnect));
+        assert_eq!(extension.on_disconnect(), Recovery::Reconnect);
+        assert!(!extension.must_reconnect());
+    }
+    // Nor is it an answer if nothing has been sent.
+    let mut extension = fresh();
+    extension.register(name("inproc"), &[], &mut [0; 512]).expect("room");
+    let result = extension.receive(&mut REGISTERED.as_bytes());
+    assert_eq!(result, Err(ReceiveError::Unsolicited));
+    assert_eq!(extension.on_disconnect(), Recovery::RegisterAgain);
+}
+
+#[test]
+fn an_answer_to_half_a_request_is_taken_and_costs_the_connection() {
+    let mut extension = fresh();
+    let mut out = [0; 512];
+    let length = extension.register(name("inproc"), &[], &mut out).expect("room");
+    extension.sent(9);
+    assert_eq!(extension.unsent(&out).len(), length - 9);
+    answer(&mut extension, REFUSED);
+    assert_eq!((extension.phase(), extension.must_reconnect()), (Phase::Unregistered, true));
+    assert_eq!(extension.unsent(&out), b"");
+    extension.on_disconnect();
+    register(&mut extension);
+}
+
+#[test]
+fn a_connection_that_the_service_closes_is_replaced_before_the_next_request() {
+    let closing = REGISTERED.replace("Content-Length: 2", "Connection: close\r\nContent-Length: 2");
+    let mut extension = in_phase(Phase::Registering);
+    answer(&mut extension, &closing);
+    assert_eq!(extension.next(&mut [0; 512]), Err(CommandError::MustReconnect));
+    assert_eq!(extension.on_disconnect(), Recovery::Reconnect);
+    next(&mut extension);
+
+    let endless = "HTTP/1.1 200 OK\r\n\r\n{}";
+    let mut input = endless.as_bytes();
+    assert_eq!(extension.receive(&mut input), Ok(Some(Event::Document(b"{}"))));
+    assert_eq!(extension.receive(&mut input), Ok(None));
+    assert!(!extension.must_reconnect(), "the event is not over");
+    let Some(Event::Reply(reply)) = extension.end_of_stream() else { panic!("it is now") };
+    assert!(reply.is_accepted() && extension.must_reconnect());
+    assert_eq!(extension.on_disconnect(), Recovery::Reconnect);
+    assert_eq!(extension.phase(), Phase::Ready);
+}
+
+#[test]
+fn what_is_no_reply_ends_the_extension() {
+    for (bytes, error) in [
+        ("SSH-2.0-x\r\n", ReplyError::Head(HeadError::Malformed)),
+        ("\r\nHTTP/1.1 200 OK\r\n\r\n", ReplyError::Head(HeadError::LeadingBlankLine)),
+        ("HTTP/1.1 101 Switching Protocols\r\n\r\n", ReplyError::SwitchedProtocols),
+    ] {
+        let mut extension = in_phase(Phase::Asking);
+        let result = extension.receive(&mut bytes.as_bytes());
+        assert_eq!(result, Err(ReceiveError::Reply(error)));
+        assert_eq!((extension.phase(), extension.must_reconnect()), (Phase::Over, true));
+        assert_eq!(extension.on_disconnect(), Recovery::Exit);
+    }
+    let mut extension = in_phase(Phase::Asking);
+    let bad_chunk = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n";
+    assert!(matches!(
+        extension.receive(&mut bad_chunk.as_bytes()),
+        Err(ReceiveError::Reply(ReplyError::Body(_)))
+    ));
+}
