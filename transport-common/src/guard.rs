@@ -34,7 +34,7 @@ pub fn start<T>(
     in_hand.is_answered();
     result.map_err(|failure| {
         if let Err(error) = report(&failure) {
-            settings.log.line(format_args!("the failed start could not be reported: {error}"));
+            settings.log.error(format_args!("the failed start could not be reported: {error}"));
         }
         Error::Init { message: failure.to_string() }
     })

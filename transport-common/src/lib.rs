@@ -1,11 +1,15 @@
 //! What every transport of [`lambda_proto`] needs from an operating system, and has the same way: the
 //! environment, settings, errors and their reports, panics, log lines, pauses with chance in them.
 //!
+//! By the features `log` and `tracing` (off unless asked for) a [`Log`] takes what a function logs through
+//! the crates of these names.
+//!
 //! Functions use one of the transports, `lambda-proto-std` or `lambda-proto-mio`, which export what
 //! belongs to their own face. This crate is for those who write another one.
 #![forbid(unsafe_code)]
 
 mod connect;
+pub mod current;
 pub mod environment;
 mod error;
 mod failure;
@@ -20,6 +24,8 @@ pub use error::Error;
 pub use failure::{Failure, PANIC};
 pub use growing::Growing;
 pub use guard::{catch, start};
-pub use log::Log;
+#[cfg(feature = "tracing")]
+pub use log::TracingLayer;
+pub use log::{Fields, Format, Level, Log, NoLevel, Record};
 pub use panic::InHand;
 pub use settings::Settings;

@@ -1,11 +1,10 @@
-use std::fmt;
 use std::io;
 use std::time::Duration;
 
 use lambda_proto::{Concurrency, Endpoint};
 
 use crate::error::Seconds;
-use crate::{Error, Log, environment};
+use crate::{Error, Log, Record, environment};
 
 /// What every slot of a runtime is given, with the defaults that all transports have.
 #[derive(Clone)]
@@ -23,8 +22,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// For a runtime at this address: one slot, events of up to 16 MiB, a patience of 60 s, and a log on
-    /// standard error.
+    /// For a runtime at this address: one slot, events of up to 16 MiB, a patience of 60 s, and a log in
+    /// text on standard error.
     pub fn new(endpoint: Endpoint) -> Self {
         Self {
             endpoint,
@@ -35,13 +34,20 @@ impl Settings {
         }
     }
 
-    /// The same with address and slots as the [environment](crate::environment) says.
+    /// The same with address and slots as the [environment](crate::environment) says, and, by the feature
+    /// `log-config`, with [its log](Log::from_env).
     ///
     /// # Errors
     ///
     /// As [`environment::endpoint`].
     pub fn from_env() -> Result<Self, Error> {
-        Ok(Self { slots: environment::concurrency(), ..Self::new(environment::endpoint()?) })
+        let mut settings = Self::new(environment::endpoint()?);
+        settings.slots = environment::concurrency();
+        #[cfg(feature = "log-config")]
+        {
+            settings.log = Log::from_env();
+        }
+        Ok(settings)
     }
 
     /// Whether the slots are one or several.
@@ -65,15 +71,15 @@ impl Settings {
         self.slots = slots.max(1);
     }
 
-    /// Sets where lines about trouble go, one call a line without its end.
-    pub fn set_log(&mut self, write: impl Fn(fmt::Arguments<'_>) + Send + Sync + 'static) {
-        self.log = Log::to(write);
+    /// Sets where lines about trouble go, one call a line without its end. Format and level stay.
+    pub fn set_log(&mut self, write: impl Fn(&Record<'_>) + Send + Sync + 'static) {
+        self.log = self.log.clone().with_writer(write);
     }
 
     /// Says that the service cannot be reached.
     pub fn log_unreachable(&self, reason: &io::Error) {
         let (address, patience) = (self.endpoint.authority(), Seconds(self.patience));
-        self.log.line(format_args!(
+        self.log.warn(format_args!(
             "no connection to the Runtime API at {address}: {reason}; trying again for {patience}"
         ));
     }
@@ -81,7 +87,7 @@ impl Settings {
     /// Says that the service has been reached again, after so long.
     pub fn log_reachable(&self, waited: Duration) {
         let (address, waited) = (self.endpoint.authority(), Seconds(waited));
-        self.log.line(format_args!("connected to the Runtime API at {address} after {waited}"));
+        self.log.info(format_args!("connected to the Runtime API at {address} after {waited}"));
     }
 
     /// Says that the service takes connections and ends them, if these are the losses in a row at which
@@ -89,7 +95,7 @@ impl Settings {
     pub fn log_losses(&self, losses: u32) -> bool {
         let is_said = losses == 3;
         if is_said {
-            self.log.line(format_args!(
+            self.log.warn(format_args!(
                 "the Runtime API at {} hangs up without an invocation; asking again, less and less often",
                 self.endpoint.authority()
             ));

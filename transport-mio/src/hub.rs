@@ -102,7 +102,7 @@ impl Hub {
 
     /// Whom trouble is told.
     pub(crate) fn tell(&self) -> impl FnMut(&Notice<'_>) {
-        |notice| self.settings.log.line(format_args!("{notice}"))
+        |notice| self.settings.log.notice(notice)
     }
 
     pub(crate) fn lost_connection(&mut self) {

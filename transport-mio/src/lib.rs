@@ -42,7 +42,9 @@ pub use event::Event;
 pub use handoff::Key;
 pub use lambda_proto::slot::{Answer, StreamOver};
 pub use lambda_proto::{ContentType, Deadline, Endpoint, HttpPrelude, InvocationHead, Outcome};
-pub use lambda_proto_transport::{Error, Failure};
+#[cfg(feature = "tracing")]
+pub use lambda_proto_transport::TracingLayer;
+pub use lambda_proto_transport::{Error, Failure, Fields, Format, Level, Log, Record, current};
 pub use reply::{Hold, Invocation, Reply, Response};
 pub use runtime::Runtime;
 pub use slots::Slots;

@@ -1,10 +1,10 @@
-use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lambda_proto::Endpoint;
-use lambda_proto_transport::{Error, Failure, Settings, catch, start};
+use lambda_proto_transport::current::{self, RequestId};
+use lambda_proto_transport::{Error, Failure, Record, Settings, catch, start};
 use mio::{Events, Poll, Registry, Token, Waker};
 
 use crate::event::Event;
@@ -85,9 +85,10 @@ impl Runtime {
         Ok(self)
     }
 
-    /// Where lines about trouble go, one call a line without its end; standard error unless set.
+    /// Where lines about trouble go, one call a line without its end; as [`Log`](crate::Log) says unless
+    /// set.
     #[must_use]
-    pub fn log(mut self, write: impl Fn(fmt::Arguments<'_>) + Send + Sync + 'static) -> Self {
+    pub fn log(mut self, write: impl Fn(&Record<'_>) + Send + Sync + 'static) -> Self {
         self.0.settings.set_log(write);
         self
     }
@@ -200,7 +201,8 @@ impl Loop {
                     Event::Invocation(invocation, reply) => {
                         let key = invocation.key();
                         let handled = catch(|| {
-                            handler(invocation, reply);
+                            let id = RequestId::from(invocation.request_id());
+                            current::during(id, || handler(invocation, reply));
                             Ok(())
                         });
                         if let Err(failure) = handled {

@@ -200,7 +200,7 @@ impl Slots {
     pub(crate) fn explain(&self, key: Key, failure: &Failure) {
         if !self.hub.shared.explain(key, failure) {
             let line = "a handler failed whose reply has been used or given away";
-            self.hub.settings.log.line(format_args!("{line}: {failure}"));
+            self.hub.settings.log.warn(format_args!("{line}: {failure}"));
         }
     }
 

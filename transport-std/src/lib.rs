@@ -58,6 +58,9 @@
 //! }
 //! ```
 //!
+//! What the runtime has to say goes where the function's logging configuration wants it ([`Log`]), and so
+//! does what a function logs, by the features `log` and `tracing`.
+//!
 //! The protocol itself is in [`lambda_proto`]; this crate adds the socket, the memory, threads for
 //! several invocations at once, and the environment.
 #![forbid(unsafe_code)]
@@ -72,7 +75,9 @@ mod worker;
 pub use handler::{Invocation, Reply, ResponseStream, Sent};
 pub use lambda_proto::driver::{Answer, Response};
 pub use lambda_proto::{ContentType, Deadline, Endpoint, HttpPrelude, InvocationHead, Outcome};
-pub use lambda_proto_transport::{Error, Failure};
+#[cfg(feature = "tracing")]
+pub use lambda_proto_transport::TracingLayer;
+pub use lambda_proto_transport::{Error, Failure, Fields, Format, Level, Log, Record, current};
 pub use runtime::Runtime;
 pub use stop::StopHandle;
 pub use worker::Worker;

@@ -1,9 +1,8 @@
-use std::fmt;
 use std::thread;
 use std::time::Duration;
 
 use lambda_proto::Endpoint;
-use lambda_proto_transport::{Error, Failure, Settings, start};
+use lambda_proto_transport::{Error, Failure, Record, Settings, start};
 
 use crate::handler::{Invocation, Reply, Sent};
 use crate::stop::StopHandle;
@@ -69,9 +68,10 @@ impl Runtime {
         Ok(self)
     }
 
-    /// Where lines about trouble go, one call a line without its end; standard error unless set.
+    /// Where lines about trouble go, one call a line without its end; as [`Log`](crate::Log) says unless
+    /// set.
     #[must_use]
-    pub fn log(mut self, write: impl Fn(fmt::Arguments<'_>) + Send + Sync + 'static) -> Self {
+    pub fn log(mut self, write: impl Fn(&Record<'_>) + Send + Sync + 'static) -> Self {
         self.settings.set_log(write);
         self
     }
@@ -136,7 +136,7 @@ impl Runtime {
                     // A panic here is not the handler's, which was caught.
                     Ok(Err(payload)) => std::panic::resume_unwind(payload),
                     Err(error) => {
-                        self.settings.log.line(format_args!("a slot has no thread: {error}"));
+                        self.settings.log.error(format_args!("a slot has no thread: {error}"));
                         result = Err(Error::Thread(error));
                     }
                 }
@@ -181,11 +181,11 @@ impl Runtime {
         loop {
             let Err(error) = self.worker().run(handler) else { return Ok(()) };
             if let Error::Protocol(_) = error {
-                self.settings.log.line(format_args!("slot {slot} begins anew: {error}"));
+                self.settings.log.warn(format_args!("slot {slot} begins anew: {error}"));
                 self.stop.pause(Duration::from_secs(1));
                 continue;
             }
-            self.settings.log.line(format_args!("slot {slot} has ended: {error}"));
+            self.settings.log.error(format_args!("slot {slot} has ended: {error}"));
             if let Error::Service(_) = error {
                 self.stop.stop();
             }

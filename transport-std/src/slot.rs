@@ -61,7 +61,7 @@ impl Host for SlotHost {
     }
 
     fn notice(&mut self, notice: &Notice<'_>) {
-        self.settings.log.line(format_args!("{notice}"));
+        self.settings.log.notice(notice);
     }
 
     fn is_stopping(&self) -> bool {

@@ -1,7 +1,7 @@
 use lambda_proto::driver::{Answer, Driver, Response};
 use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_REQUEST_HEAD, MAX_XRAY_CAUSE};
 use lambda_proto::{ErrorReport, Machine, Phase};
-use lambda_proto_transport::{Error, Failure, Growing, InHand, PANIC, Settings, catch};
+use lambda_proto_transport::{Error, Failure, Growing, InHand, PANIC, Settings, catch, current};
 
 use crate::handler::{Invocation, Reply, Sent};
 use crate::slot::{SlotHost, error_of};
@@ -76,6 +76,7 @@ impl Worker {
     pub fn next(&mut self) -> Result<Option<(Invocation<'_>, Reply<'_>)>, Error> {
         // What is still in hand is now the driver's to report.
         self.in_hand.is_answered();
+        current::set("");
         let next = match self.driver.next() {
             Ok(next) => next,
             Err(error) => return error_of(error).map_or(Ok(None), Err),
@@ -83,6 +84,7 @@ impl Worker {
         Ok(next.map(|(invocation, inner)| {
             let invocation = Invocation(invocation);
             self.in_hand.begins(&invocation);
+            current::set(invocation.request_id());
             (invocation, Reply { inner, scratch: &mut self.scratch, in_hand: &self.in_hand })
         }))
     }

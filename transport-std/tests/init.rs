@@ -220,10 +220,52 @@ fn address_and_slots_are_taken_from_the_environment() {
     assert!(stderr.lines().count() >= 4, "{stderr}");
     assert!(
         stderr.lines().all(|line| {
-            line.starts_with("lambda-proto: ") || line.starts_with("Error: the Runtime API ends")
+            line.starts_with("ERROR lambda-proto: ")
+                || line.starts_with("Error: the Runtime API ends")
         }),
         "{stderr}"
     );
+}
+
+/// What [`program`] says with these variables when the service ends it.
+fn lines_of_a_refusal(variables: &[(&str, &str)]) -> Vec<String> {
+    let service = Service::start();
+    let address = service.address();
+    let mut all = vec![("AWS_LAMBDA_RUNTIME_API", &*address)];
+    all.extend(variables);
+    let ended = start_program(&all);
+    let mut connection = service.connection();
+    connection.invoke(Event::new("id-1", "x"));
+    connection.request().assert_response("id-1");
+    connection.refuse(500, "InternalServerError", "no");
+    let output = ended();
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8(output.stderr).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn lines_are_json_where_the_function_is_configured_so() {
+    let json = ("AWS_LAMBDA_LOG_FORMAT", "JSON");
+    let managed = ("AWS_LAMBDA_INITIALIZATION_TYPE", "lambda-managed-instances");
+    for asking in [json, managed] {
+        let lines = lines_of_a_refusal(&[asking]);
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        let line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+        assert_eq!((&line["level"], &line["requestId"]), (&"ERROR".into(), &"id-1".into()));
+        let message = line["message"].as_str().unwrap();
+        assert!(message.ends_with("(InternalServerError: no)"), "{message}");
+        // That of `main`, which knows no format.
+        assert!(lines[1].starts_with("Error: "), "{lines:?}");
+    }
+    let text = lines_of_a_refusal(&[("AWS_LAMBDA_LOG_FORMAT", "Text")]);
+    assert!(text[0].starts_with("ERROR lambda-proto: invocation id-1: response"), "{text:?}");
+}
+
+#[test]
+fn lines_below_the_level_that_is_asked_for_are_left_out() {
+    let json = ("AWS_LAMBDA_LOG_FORMAT", "JSON");
+    let lines = lines_of_a_refusal(&[json, ("AWS_LAMBDA_LOG_LEVEL", "FATAL")]);
+    assert!(lines.len() == 1 && lines[0].starts_with("Error: "), "{lines:?}");
 }
 
 #[test]

@@ -129,7 +129,7 @@ impl Lane {
     /// Reports that the function could not start, in place of everything else.
     pub(crate) fn fail_init(&mut self, report: &ErrorReport<'_>, hub: &mut Hub) {
         if let Err(error) = self.slot.fail_init(report) {
-            hub.settings.log.line(format_args!("the failed start cannot be reported: {error}"));
+            hub.settings.log.error(format_args!("the failed start cannot be reported: {error}"));
             self.slot.shut_down();
         }
         self.drive(hub);
@@ -147,7 +147,7 @@ impl Lane {
                 self.in_hand.is_answered();
                 if let Err(error) = self.begin_answer(command, hub) {
                     // The memory for requests grows, and an invocation is in hand, so it can be sent.
-                    hub.settings.log.line(format_args!("an answer cannot be sent: {error}"));
+                    hub.settings.log.error(format_args!("an answer cannot be sent: {error}"));
                     self.slot.shut_down();
                 }
             }
@@ -350,7 +350,7 @@ impl Lane {
         self.generation += 1;
         if end.then(hub.settings.concurrency()) == AfterEnd::BeginAnew && !hub.is_stopping {
             let number = self.number;
-            hub.settings.log.line(format_args!("slot {number} begins anew: {end}"));
+            hub.settings.log.warn(format_args!("slot {number} begins anew: {end}"));
             self.slot.begin_anew();
             self.pause(Duration::from_secs(1), hub);
             return false;
@@ -362,7 +362,7 @@ impl Lane {
         if let Some(error) = &error
             && hub.settings.slots > 1
         {
-            hub.settings.log.line(format_args!("slot {} has ended: {error}", self.number));
+            hub.settings.log.error(format_args!("slot {} has ended: {error}", self.number));
         }
         hub.lane_is_done(error);
         false
@@ -386,7 +386,7 @@ pub(crate) fn refuse(key: Key, command: Command, hub: &Hub) {
             return;
         }
     }
-    hub.settings.log.line(format_args!("an answer of slot {} comes too late", key.slot));
+    hub.settings.log.error(format_args!("an answer of slot {} comes too late", key.slot));
 }
 
 fn panicked() -> Failure {
