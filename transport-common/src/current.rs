@@ -1,4 +1,4 @@
-//! Which invocation a thread works on, for log lines.
+//! Which invocation a thread works on, for lines that a function logs (features `log` and `tracing`).
 //!
 //! A runtime of `lambda-proto-std` sets it for each thread that it runs handlers on, from the moment that
 //! an invocation is handed out until the next is asked for; one of `lambda-proto-mio` while it calls its
@@ -31,8 +31,15 @@ pub fn set(request_id: impl Into<RequestId>) {
 /// assert_eq!(id(), "a");
 /// ```
 pub fn during<T>(request_id: impl Into<RequestId>, work: impl FnOnce() -> T) -> T {
-    let _restored = Before(CURRENT.replace(request_id.into()));
+    let _until_it_returns = begin(request_id);
     work()
+}
+
+/// Sets the request id of what this thread works on until what this returns is dropped, which sets the one
+/// before again.
+#[must_use = "it lasts as long as what this returns"]
+pub fn begin(request_id: impl Into<RequestId>) -> Current {
+    Current(CURRENT.replace(request_id.into()))
 }
 
 /// The request id of what this thread works on; empty if it has none.
@@ -72,10 +79,10 @@ impl Deref for RequestId {
     }
 }
 
-/// What is set again at the end, be it that of a panic.
-struct Before(RequestId);
+/// What a thread works on for a while; holds what is set again at the end, be it that of a panic.
+pub struct Current(RequestId);
 
-impl Drop for Before {
+impl Drop for Current {
     fn drop(&mut self) {
         CURRENT.set(self.0);
     }

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod connect;
+#[cfg(any(feature = "log", feature = "tracing"))]
 pub mod current;
 pub mod environment;
 mod error;

@@ -44,7 +44,9 @@ pub use lambda_proto::slot::{Answer, StreamOver};
 pub use lambda_proto::{ContentType, Deadline, Endpoint, HttpPrelude, InvocationHead, Outcome};
 #[cfg(feature = "tracing")]
 pub use lambda_proto_transport::TracingLayer;
-pub use lambda_proto_transport::{Error, Failure, Fields, Format, Level, Log, Record, current};
+#[cfg(any(feature = "log", feature = "tracing"))]
+pub use lambda_proto_transport::current;
+pub use lambda_proto_transport::{Error, Failure, Fields, Format, Level, Log, Record};
 pub use reply::{Hold, Invocation, Reply, Response};
 pub use runtime::Runtime;
 pub use slots::Slots;

@@ -3,7 +3,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lambda_proto::Endpoint;
-use lambda_proto_transport::current::{self, RequestId};
+#[cfg(any(feature = "log", feature = "tracing"))]
+use lambda_proto_transport::current;
 use lambda_proto_transport::{Error, Failure, Record, Settings, catch, start};
 use mio::{Events, Poll, Registry, Token, Waker};
 
@@ -201,8 +202,9 @@ impl Loop {
                     Event::Invocation(invocation, reply) => {
                         let key = invocation.key();
                         let handled = catch(|| {
-                            let id = RequestId::from(invocation.request_id());
-                            current::during(id, || handler(invocation, reply));
+                            #[cfg(any(feature = "log", feature = "tracing"))]
+                            let _until_it_returns = current::begin(invocation.request_id());
+                            handler(invocation, reply);
                             Ok(())
                         });
                         if let Err(failure) = handled {

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::sync::mpsc::channel;
 use std::thread;
 
-use lambda_proto_mio::{Invocation, Reply, current};
-use lambda_proto_test_service::{Connection, Event as Incoming, PATIENCE, Service};
+use lambda_proto_mio::{Invocation, Reply};
+use lambda_proto_test_service::{Connection, Event as Incoming, Service};
 use support::{Dice, Host, run, runtime};
 
 const SLOTS: usize = 16;
@@ -224,29 +224,4 @@ fn invocations_outlive_their_answers() {
     }
     connection.expect_next();
     host.stop();
-}
-
-#[test]
-fn the_thread_knows_which_invocation_its_handler_is_called_for() {
-    let service = Service::start();
-    let (sender, is_kept) = channel();
-    let mut kept: Vec<Reply> = Vec::new();
-    let run = run(service.place(), 2, move |invocation, reply| {
-        if invocation.body() == b"keep" {
-            // It is in hand while the other is handled.
-            kept.push(reply);
-            return sender.send(()).unwrap();
-        }
-        reply.send(&*current::request_id());
-        kept.drain(..).for_each(|reply| reply.send("kept"));
-    });
-    let mut connections = service.open_slots(2);
-    connections[0].send(Incoming::new("id-1", "keep").bytes());
-    is_kept.recv_timeout(PATIENCE).unwrap();
-    connections[1].send(Incoming::new("id-2", "").bytes());
-    assert_eq!(connections[1].request().body, b"id-2");
-    connections[1].take_answer();
-    assert_eq!(connections[0].request().body, b"kept");
-    connections[0].take_answer();
-    run.stop();
 }

@@ -77,7 +77,9 @@ pub use lambda_proto::driver::{Answer, Response};
 pub use lambda_proto::{ContentType, Deadline, Endpoint, HttpPrelude, InvocationHead, Outcome};
 #[cfg(feature = "tracing")]
 pub use lambda_proto_transport::TracingLayer;
-pub use lambda_proto_transport::{Error, Failure, Fields, Format, Level, Log, Record, current};
+#[cfg(any(feature = "log", feature = "tracing"))]
+pub use lambda_proto_transport::current;
+pub use lambda_proto_transport::{Error, Failure, Fields, Format, Level, Log, Record};
 pub use runtime::Runtime;
 pub use stop::StopHandle;
 pub use worker::Worker;

@@ -1,7 +1,9 @@
 use lambda_proto::driver::{Answer, Driver, Response};
 use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_REQUEST_HEAD, MAX_XRAY_CAUSE};
 use lambda_proto::{ErrorReport, Machine, Phase};
-use lambda_proto_transport::{Error, Failure, Growing, InHand, PANIC, Settings, catch, current};
+#[cfg(any(feature = "log", feature = "tracing"))]
+use lambda_proto_transport::current;
+use lambda_proto_transport::{Error, Failure, Growing, InHand, PANIC, Settings, catch};
 
 use crate::handler::{Invocation, Reply, Sent};
 use crate::slot::{SlotHost, error_of};
@@ -76,6 +78,7 @@ impl Worker {
     pub fn next(&mut self) -> Result<Option<(Invocation<'_>, Reply<'_>)>, Error> {
         // What is still in hand is now the driver's to report.
         self.in_hand.is_answered();
+        #[cfg(any(feature = "log", feature = "tracing"))]
         current::set("");
         let next = match self.driver.next() {
             Ok(next) => next,
@@ -84,6 +87,7 @@ impl Worker {
         Ok(next.map(|(invocation, inner)| {
             let invocation = Invocation(invocation);
             self.in_hand.begins(&invocation);
+            #[cfg(any(feature = "log", feature = "tracing"))]
             current::set(invocation.request_id());
             (invocation, Reply { inner, scratch: &mut self.scratch, in_hand: &self.in_hand })
         }))

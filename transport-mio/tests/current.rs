@@ -1,0 +1,35 @@
+//! What a thread works on, for what the function logs.
+#![cfg(any(feature = "log", feature = "tracing"))]
+
+mod support;
+
+use std::sync::mpsc::channel;
+
+use lambda_proto_mio::{Reply, current};
+use lambda_proto_test_service::{Event as Incoming, PATIENCE, Service};
+use support::run;
+
+#[test]
+fn the_thread_knows_which_invocation_its_handler_is_called_for() {
+    let service = Service::start();
+    let (sender, is_kept) = channel();
+    let mut kept: Vec<Reply> = Vec::new();
+    let run = run(service.place(), 2, move |invocation, reply| {
+        if invocation.body() == b"keep" {
+            // It is in hand while the other is handled.
+            kept.push(reply);
+            return sender.send(()).unwrap();
+        }
+        reply.send(&*current::request_id());
+        kept.drain(..).for_each(|reply| reply.send("kept"));
+    });
+    let mut connections = service.open_slots(2);
+    connections[0].send(Incoming::new("id-1", "keep").bytes());
+    is_kept.recv_timeout(PATIENCE).unwrap();
+    connections[1].send(Incoming::new("id-2", "").bytes());
+    assert_eq!(connections[1].request().body, b"id-2");
+    connections[1].take_answer();
+    assert_eq!(connections[0].request().body, b"kept");
+    connections[0].take_answer();
+    run.stop();
+}
