@@ -200,9 +200,40 @@ impl<H: Host, S: Storage> Driver<H, S> {
     /// A [`DriverError`] if the report could not be sent. A refusal, or a lost connection behind the
     /// report, is only [told](Host::notice): the process ends in any case.
     pub fn fail_init(&mut self, report: &ErrorReport<'_>) -> Result<(), DriverError<H::Error>> {
+        self.slot.fail_init(report)?;
+        self.finish_report()
+    }
+
+    /// Says that the environment may be snapshotted now, and waits for the restore, however long that
+    /// takes; `None` when the host stops. See [`Slot::restore_next`] for what the answer means.
+    ///
+    /// # Errors
+    ///
+    /// A [`DriverError`]: the conversation cannot go on.
+    pub fn restore_next(&mut self) -> Result<Option<Answer>, DriverError<H::Error>> {
         let Self { slot, port } = self;
-        slot.fail_init(report)?;
-        match port.pump(&mut slot.line, None, &[])? {
+        slot.restore_next()?;
+        let step = port.pump(&mut slot.line, None, &[])?;
+        match (slot.end(), step) {
+            (Some(end), _) if end != End::Done => Err(DriverError::Ended(end)),
+            // What has ended the wait may be the host, and not a restore.
+            (None, Step::Answered(answer)) if !port.host.is_stopping() => Ok(Some(answer)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Reports that the function could not resume after a restore. The conversation is over then.
+    ///
+    /// # Errors
+    ///
+    /// As [`fail_init`](Self::fail_init).
+    pub fn fail_restore(&mut self, report: &ErrorReport<'_>) -> Result<(), DriverError<H::Error>> {
+        self.slot.fail_restore(report)?;
+        self.finish_report()
+    }
+
+    fn finish_report(&mut self) -> Result<(), DriverError<H::Error>> {
+        match self.port.pump(&mut self.slot.line, None, &[])? {
             Step::End(end) if end != End::Done => Err(DriverError::Ended(end)),
             _ => Ok(()),
         }

@@ -115,8 +115,9 @@ pub enum Step {
     Idle,
     /// An invocation is in hand, or its answer is being streamed and the next piece may come.
     InHand,
-    /// This is what became of the answer that the host has given. Said once for every answer, and the
-    /// moment from which its body is not needed any more.
+    /// This is what became of the answer that the host has given, or of what else it has said
+    /// ([`Slot::restore_next`]). Said once for every answer, and the moment from which its body is not
+    /// needed any more.
     Answered(Answer),
     /// The conversation is over, for this reason.
     End(End),
@@ -237,13 +238,12 @@ impl<S: Storage> Slot<S> {
         let machine = self.machine();
         match machine.phase() {
             _ if self.end().is_some() => true,
-            Phase::Init => machine.awaits().is_none(),
-            Phase::Ready => !machine.is_inside_answer(),
+            Phase::Init | Phase::Ready => !machine.is_inside_answer(),
             Phase::Invoking | Phase::Reporting | Phase::ShuttingDown => false,
         }
     }
 
-    /// Whether the slot does nothing but wait for an invocation, of which nothing has arrived.
+    /// Whether the slot does nothing but wait for an invocation, or a restore, of which nothing has arrived.
     pub fn is_waiting(&self) -> bool {
         self.line.is_waiting()
     }
@@ -388,6 +388,29 @@ impl<S: Storage> Slot<S> {
     /// Any [`CommandError`]; nothing has changed then.
     pub fn fail_init(&mut self, report: &ErrorReport<'_>) -> Result<(), CommandError> {
         self.line.fail_init(report)
+    }
+
+    /// Says that the environment may be snapshotted now. [`Step::Answered`] comes after the restore, which
+    /// may be at any time: [`Answer::FateUnknown`] says that the connection is gone, as it may well be
+    /// behind a snapshot, and means the same. What follows is [`ask`](Self::ask) or
+    /// [`fail_restore`](Self::fail_restore), on a new connection.
+    ///
+    /// Only for `AWS_LAMBDA_INITIALIZATION_TYPE=snap-start`. A service that knows no snapshots refuses it.
+    ///
+    /// # Errors
+    ///
+    /// Any [`CommandError`]; nothing has changed then.
+    pub fn restore_next(&mut self) -> Result<(), CommandError> {
+        self.line.restore_next()
+    }
+
+    /// Reports that the function could not resume after the restore; the slot ends with the reply.
+    ///
+    /// # Errors
+    ///
+    /// Any [`CommandError`]; nothing has changed then.
+    pub fn fail_restore(&mut self, report: &ErrorReport<'_>) -> Result<(), CommandError> {
+        self.line.fail_restore(report)
     }
 
     /// Forgets everything, as for a new process, but keeps the memory: after an [`End`] that says

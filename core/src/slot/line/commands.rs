@@ -87,6 +87,18 @@ impl<S: Storage> Line<S> {
         Ok(())
     }
 
+    pub(crate) fn restore_next(&mut self) -> Result<(), CommandError> {
+        self.encode(&mut Machine::restore_next)?;
+        self.host_answers(false);
+        Ok(())
+    }
+
+    pub(crate) fn fail_restore(&mut self, report: &ErrorReport<'_>) -> Result<(), CommandError> {
+        self.encode_report(report, Machine::fail_restore)?;
+        self.host_answers(false);
+        Ok(())
+    }
+
     /// The host waits to hear of its answer, behind which it may ask for the next invocation.
     fn host_answers(&mut self, is_pipelined: bool) {
         self.is_answer_due = true;

@@ -86,9 +86,11 @@ impl<S: Storage> Line<S> {
         self.ending = Some(Ending::Broken);
     }
 
-    /// Whether nothing is in hand and nothing has arrived: an invocation may be hours away.
+    /// Whether nothing is in hand and nothing has arrived: an invocation, or the restore of a snapshot, may
+    /// be hours away.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.machine.awaits() == Some(Call::Next) && !self.machine.is_inside_answer()
+        matches!(self.machine.awaits(), Some(Call::Next | Call::RestoreNext))
+            && !self.machine.is_inside_answer()
     }
 
     pub(crate) fn end(&self) -> Option<End> {
@@ -325,6 +327,7 @@ impl<S: Storage> Line<S> {
             events.forget_raw();
         }
         let is_streaming = self.machine.is_streaming();
+        let is_restoring = self.machine.awaits() == Some(Call::RestoreNext);
         match self.machine.on_disconnect() {
             Recovery::Reconnect | Recovery::AskAgain => {}
             Recovery::FailInvocation => {
@@ -335,6 +338,8 @@ impl<S: Storage> Line<S> {
             Recovery::SendAgain if is_streaming => {}
             Recovery::SendAgain => self.note(Trouble::SentAgain, tell),
             Recovery::Exit if !self.is_answer_due => {}
+            // A snapshot has no connections: this one's end is no trouble.
+            Recovery::FateUnknown if is_restoring => self.settle(Answer::FateUnknown),
             Recovery::FateUnknown | Recovery::Exit => {
                 self.note(Trouble::FateUnknown, tell);
                 self.settle(Answer::FateUnknown);

@@ -1,0 +1,115 @@
+//! Snapshots: the driver says that it may be frozen for good, and goes on after the restore.
+
+mod memory;
+
+use lambda_proto::driver::{Answer, DriverError, End};
+use lambda_proto::{ErrorReport, Outcome, Phase};
+use memory::{ACCEPTED, Script, event, refusal};
+
+const RESTORED: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+const REPORT: ErrorReport<'static> = ErrorReport::new("Runtime.AfterRestoreError", "no pool");
+
+fn known(answer: Option<Answer>) -> Outcome {
+    match answer {
+        Some(Answer::Known(outcome)) => outcome,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn after_a_restore_the_first_event_comes_on_a_connection_of_its_own() {
+    let script = Script::new(&[&[RESTORED], &[&event("a", b"1"), ACCEPTED]]);
+    let seen = script.seen.clone();
+    let mut driver = script.driver();
+    assert!(known(driver.restore_next().unwrap()).is_accepted());
+    let (invocation, reply) = driver.next().unwrap().unwrap();
+    assert_eq!(invocation.body(), b"1");
+    reply.send(b"x");
+    let seen = seen.borrow();
+    assert_eq!(seen.requests(0), ["GET /restore/next"]);
+    assert_eq!(seen.requests(1), ["GET /invocation/next", "POST /invocation/a/response"]);
+    assert!(seen.notices.is_empty(), "{:?}", seen.notices);
+}
+
+#[test]
+fn a_reply_to_a_restore_that_is_cut_anywhere_is_a_restore() {
+    for cut in 0..=RESTORED.len() {
+        let (first, second) = RESTORED.split_at(cut);
+        let pieces: Vec<&[u8]> =
+            [first, second].into_iter().filter(|piece| !piece.is_empty()).collect();
+        let script = Script::new(&[&pieces, &[&event("a", b"1")]]);
+        let mut driver = script.driver();
+        assert!(known(driver.restore_next().unwrap()).is_accepted(), "{cut}");
+        assert_eq!(driver.next().unwrap().unwrap().0.request_id(), "a", "{cut}");
+    }
+}
+
+#[test]
+fn a_connection_that_is_gone_after_the_restore_means_the_same_and_is_no_trouble() {
+    for is_reset in [false, true] {
+        let mut script = Script::new(&[&[], &[&event("a", b"1")]]);
+        if is_reset {
+            script.connection(0).then_reset();
+        }
+        let seen = script.seen.clone();
+        let mut driver = script.driver();
+        assert_eq!(driver.restore_next(), Ok(Some(Answer::FateUnknown)));
+        assert_eq!(driver.next().unwrap().unwrap().0.request_id(), "a");
+        assert!(seen.borrow().notices.is_empty(), "{:?}", seen.borrow().notices);
+    }
+}
+
+#[test]
+fn a_restore_that_nothing_of_was_sent_is_asked_for_again() {
+    let mut script = Script::new(&[&[], &[RESTORED]]);
+    script.connection(0).breaks_after = 0;
+    let seen = script.seen.clone();
+    let mut driver = script.driver();
+    assert!(known(driver.restore_next().unwrap()).is_accepted());
+    assert_eq!(seen.borrow().requests(1), ["GET /restore/next"]);
+}
+
+#[test]
+fn a_service_without_snapshots_refuses_and_invocations_can_still_be_asked_for() {
+    let refused = refusal(404, "NotFound");
+    let script = Script::new(&[&[&refused], &[&event("a", b"1")]]);
+    let mut driver = script.driver();
+    let outcome = known(driver.restore_next().unwrap());
+    assert_eq!((outcome.status(), outcome.is_accepted()), (404, false));
+    assert_eq!(driver.machine().phase(), Phase::Init);
+    assert_eq!(driver.next().unwrap().unwrap().0.request_id(), "a");
+}
+
+#[test]
+fn a_service_that_fails_a_restore_ends_the_driver() {
+    let mut driver = Script::new(&[&[&refusal(500, "InternalServerError")]]).driver();
+    assert!(matches!(driver.restore_next(), Err(DriverError::Ended(End::Service(_)))));
+}
+
+#[test]
+fn a_function_that_cannot_resume_reports_that_and_the_conversation_is_over() {
+    let script = Script::new(&[&[RESTORED], &[ACCEPTED]]);
+    let seen = script.seen.clone();
+    let mut driver = script.driver();
+    driver.restore_next().unwrap();
+    driver.fail_restore(&REPORT).unwrap();
+    let text = seen.borrow().text(1);
+    assert!(text.starts_with("POST /2018-06-01/runtime/restore/error HTTP/1.1\r\n"), "{text}");
+    assert!(text.contains("Error-Type: Runtime.AfterRestoreError\r\n"), "{text}");
+    assert!(driver.next().unwrap().is_none());
+}
+
+#[test]
+fn a_restore_can_only_fail_behind_a_restore() {
+    let mut driver = Script::new(&[&[]]).driver();
+    assert!(matches!(driver.fail_restore(&REPORT), Err(DriverError::Ended(End::Command(_)))));
+}
+
+#[test]
+fn a_host_that_stops_is_not_taken_for_a_restore() {
+    let script = Script::new(&[&[]]);
+    script.is_stopping.set(true);
+    let mut driver = script.driver();
+    // The stream ends because the host has shut it down.
+    assert_eq!(driver.restore_next(), Ok(None));
+}
