@@ -75,10 +75,15 @@ pub fn serve(function: Function) -> ExitCode {
     };
     if is_external {
         let address = lab.runtime_api();
-        eprintln!("lambda-lab: start the runtime with\n  {RUNTIME_API}={address} BOOTSTRAP");
+        say(format!("lambda-lab: start the runtime with\n  {RUNTIME_API}={address} BOOTSTRAP\n"));
     }
-    eprintln!("lambda-lab: invoke the function with\n  curl -d '{{}}' {}", lab.url());
+    say(format!("lambda-lab: invoke the function with\n  curl -d '{{}}' {}\n", lab.url()));
     park()
+}
+
+/// In one piece, for the function may write there as well, and nobody need listen.
+fn say(lines: String) {
+    let _ = std::io::stderr().write_all(lines.as_bytes());
 }
 
 fn park() -> ! {
@@ -171,6 +176,6 @@ fn end_with_signals(lab: Arc<Lab>) -> Result<Arc<AtomicBool>, StartError> {
 }
 
 fn fail(reason: impl std::fmt::Display) -> ExitCode {
-    eprintln!("lambda-lab: {reason}");
+    say(format!("lambda-lab: {reason}\n"));
     ExitCode::FAILURE
 }

@@ -201,7 +201,7 @@ fn a_stopped_process_is_ended_with_the_lab_by_any_signal() {
 #[test]
 fn a_stopped_process_with_an_extension_goes_on_to_end_by_itself() {
     let script =
-        format!("{TELL}trap 'echo politely >&2; exit 7' TERM; while :; do sleep 0.01; done");
+        format!("trap 'echo politely >&2; exit 7' TERM; {TELL}while :; do sleep 0.01; done");
     let mut served = Served::start(&["--freeze"], &script);
     let mut caller = served.invoke("in");
     let (mut runtime, pid) = served.told();

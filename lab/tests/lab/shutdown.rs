@@ -12,18 +12,21 @@ use crate::support::{Connection, NEXT, lives, of, request, script, wait_until};
 const REGISTER: &str = "POST /2020-01-01/extension/register";
 
 /// Ends when it is told to, and says so.
-const POLITE: &str = "trap 'echo politely >&2; exit 7' TERM; while :; do sleep 0.01; done";
+const POLITE: &str = "trap 'echo politely >&2; exit 7' TERM";
 
 /// Does not end when it is told to.
-const DEAF: &str = "trap '' TERM; while :; do sleep 0.01; done";
+const DEAF: &str = "trap '' TERM";
+
+/// What a script does when it listens.
+const WAIT: &str = "while :; do sleep 0.01; done";
 
 fn register(api: &mut Connection) {
     assert_eq!(api.request(REGISTER, &[("Lambda-Extension-Name", "mine")], "{}").status, 200);
 }
 
-/// A lab whose function does this, and has begun to; and its Runtime API, and its process.
-fn served(options: &[&str], script: &str) -> (Served, Connection, u32, Connection) {
-    let mut served = Served::start(options, &format!("{TELL}{script}"));
+/// A lab whose function listens so, and does; and its Runtime API, and its process.
+fn served(options: &[&str], trap: &str) -> (Served, Connection, u32, Connection) {
+    let mut served = Served::start(options, &format!("{trap}; {TELL}{WAIT}"));
     let caller = served.invoke_in_background();
     let (api, pid) = served.told();
     (served, api, pid, caller)
@@ -97,20 +100,14 @@ fn a_process_that_takes_too_long_is_told_to_end_if_it_has_an_extension() {
 #[test]
 fn what_a_process_says_when_its_time_was_up_is_no_answer() {
     let files = Files::new("late");
-    let wait = format!(
-        "trap 'touch {}; while [ ! -e {} ]; do sleep 0.01; done; exit 0' TERM; \
-         while :; do sleep 0.01; done",
-        files.told.display(),
-        files.may_end.display()
-    );
-    let lab = script(&wait)
+    let lab = script(&files.script())
         .timeout(Duration::from_millis(200))
         .shutdown_timeout(Duration::from_secs(20))
         .start()
         .unwrap();
     thread::scope(|scope| {
         let caller = scope.spawn(|| lab.invoke("in"));
-        let pid = crate::support::await_process(&lab);
+        let pid = files.pid();
         let mut runtime = Connection::open(lab.runtime_api());
         let mut extension = with_extension(&lab.runtime_api());
         let next = runtime.request(NEXT, &[], "");
@@ -145,16 +142,10 @@ fn a_runtime_that_cannot_start_is_ended_with_the_reason() {
 #[test]
 fn an_answer_that_comes_in_the_time_to_end_reaches_its_caller() {
     let files = Files::new("answer");
-    let wait = format!(
-        "trap 'touch {}; while [ ! -e {} ]; do sleep 0.01; done; exit 0' TERM; \
-         while :; do sleep 0.01; done",
-        files.told.display(),
-        files.may_end.display()
-    );
-    let lab = script(&wait).shutdown_timeout(Duration::from_secs(20)).start().unwrap();
+    let lab = script(&files.script()).shutdown_timeout(Duration::from_secs(20)).start().unwrap();
     thread::scope(|scope| {
         let caller = scope.spawn(|| lab.invoke("in"));
-        let pid = crate::support::await_process(&lab);
+        let pid = files.pid();
         let mut runtime = Connection::open(lab.runtime_api());
         let _extension = with_extension(&lab.runtime_api());
         let next = runtime.request(NEXT, &[], "");
@@ -181,7 +172,7 @@ fn an_answer_that_comes_in_the_time_to_end_reaches_its_caller() {
 #[test]
 fn run_prints_an_answer_that_comes_in_the_time_to_end_and_ends_by_the_signal() {
     let mut command = crate::served::lab();
-    let script = format!("{TELL}{POLITE}");
+    let script = format!("{POLITE}; {TELL}{WAIT}");
     let mut child = command.args(["run", "sh", "-c", &script]).spawn().unwrap();
     let mut stderr = std::io::BufReader::new(child.stderr.take().unwrap());
     let mut seen = String::new();
@@ -213,6 +204,7 @@ fn with_extension(address: &str) -> Connection {
 
 /// By which a process and its test tell each other what has happened.
 struct Files {
+    pid: PathBuf,
     told: PathBuf,
     may_end: PathBuf,
 }
@@ -222,13 +214,32 @@ impl Files {
         let file = |what: &str| {
             std::env::temp_dir().join(format!("lambda-lab-{name}-{what}-{}", std::process::id()))
         };
-        Self { told: file("told"), may_end: file("may-end") }
+        Self { pid: file("pid"), told: file("told"), may_end: file("may-end") }
+    }
+
+    /// Tells that it listens, then that it is told to end, and ends when it may.
+    fn script(&self) -> String {
+        let [pid, told, may_end] = [&self.pid, &self.told, &self.may_end].map(|it| it.display());
+        let end = format!("touch {told}; while [ ! -e {may_end} ]; do sleep 0.01; done; exit 0");
+        format!("trap '{end}' TERM; echo $$ > {pid}; {WAIT}")
+    }
+
+    /// Of the process, when it listens.
+    fn pid(&self) -> u32 {
+        let mut pid = None;
+        wait_until("it listens", || {
+            let read = std::fs::read_to_string(&self.pid).unwrap_or_default();
+            pid = read.strip_suffix('\n').and_then(|it| it.parse().ok());
+            pid.is_some()
+        });
+        pid.unwrap()
     }
 }
 
 impl Drop for Files {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.told);
-        let _ = std::fs::remove_file(&self.may_end);
+        for file in [&self.pid, &self.told, &self.may_end] {
+            let _ = std::fs::remove_file(file);
+        }
     }
 }
