@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,8 +20,8 @@ use crate::settings::{Output, RUNTIME_API};
 /// that ends the program ends the function's processes first. What the function does behind its answer
 /// is waited for, within its timeout.
 pub fn run(function: Function, event: impl Into<Event>) -> ExitCode {
-    let lab = match start(function.output(Output::Stderr)) {
-        Ok(lab) => lab,
+    let (lab, is_signalled) = match start(function.output(Output::Stderr)) {
+        Ok(started) => started,
         Err(failed) => return failed,
     };
     let mut out = std::io::stdout().lock();
@@ -51,6 +52,10 @@ pub fn run(function: Function, event: impl Into<Event>) -> ExitCode {
         held_back.push(b'\n');
         written = out.write_all(&held_back);
     }
+    if is_signalled.load(Relaxed) {
+        // The answer came in the time that the function has to end.
+        park();
+    }
     match (result, written) {
         (Err(error), _) => fail(error),
         (Ok(_), Err(error)) => fail(format_args!("cannot write to standard output: {error}")),
@@ -64,16 +69,21 @@ pub fn run(function: Function, event: impl Into<Event>) -> ExitCode {
 /// start it.
 pub fn serve(function: Function) -> ExitCode {
     let is_external = function.is_external();
-    let lab = match start(function.output(Output::Inherited)) {
-        Ok(lab) => lab,
+    let (lab, _) = match start(function.output(Output::Inherited)) {
+        Ok(started) => started,
         Err(failed) => return failed,
     };
     if is_external {
         let address = lab.runtime_api();
-        eprintln!("lambda-lab: start the runtime with\n  {RUNTIME_API}={address} BOOTSTRAP");
+        say(format!("lambda-lab: start the runtime with\n  {RUNTIME_API}={address} BOOTSTRAP\n"));
     }
-    eprintln!("lambda-lab: invoke the function with\n  curl -d '{{}}' {}", lab.url());
+    say(format!("lambda-lab: invoke the function with\n  curl -d '{{}}' {}\n", lab.url()));
     park()
+}
+
+/// In one piece, for the function may write there as well, and nobody need listen.
+fn say(lines: String) {
+    let _ = std::io::stderr().write_all(lines.as_bytes());
 }
 
 fn park() -> ! {
@@ -119,10 +129,12 @@ pub fn local() {
 }
 
 /// Starts a lab that ends with this program's signals.
-fn start(function: Function) -> Result<Arc<Lab>, ExitCode> {
+///
+/// Beside the lab, whether a signal has come.
+fn start(function: Function) -> Result<(Arc<Lab>, Arc<AtomicBool>), ExitCode> {
     let started = function.start().map(Arc::new).and_then(|lab| {
-        end_with_signals(Arc::clone(&lab))?;
-        Ok(lab)
+        let is_signalled = end_with_signals(Arc::clone(&lab))?;
+        Ok((lab, is_signalled))
     });
     started.map_err(|error| {
         let code = fail(&error);
@@ -130,8 +142,9 @@ fn start(function: Function) -> Result<Arc<Lab>, ExitCode> {
     })
 }
 
-/// Waits for the signals that end a program, on a thread of its own.
-fn end_with_signals(lab: Arc<Lab>) -> Result<(), StartError> {
+/// Waits for the signals that end a program, on a thread of its own, which then ends it. Gives what
+/// tells that one has come.
+fn end_with_signals(lab: Arc<Lab>) -> Result<Arc<AtomicBool>, StartError> {
     let no_signals = |error| StartError::System(format!("cannot wait for signals: {error}"));
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_signals)?;
@@ -143,6 +156,8 @@ fn end_with_signals(lab: Arc<Lab>) -> Result<(), StartError> {
             signal(SignalKind::terminate()).map_err(no_signals)?,
         ]
     };
+    let is_signalled = Arc::new(AtomicBool::new(false));
+    let tell = Arc::clone(&is_signalled);
     let wait = move || {
         let number = runtime.block_on(async {
             tokio::select! {
@@ -151,14 +166,16 @@ fn end_with_signals(lab: Arc<Lab>) -> Result<(), StartError> {
                 _ = terminate.recv() => SignalKind::terminate(),
             }
         });
+        tell.store(true, Relaxed);
         lab.stop();
         // What a shell reports for a program that a signal has ended.
         std::process::exit(128 + number.as_raw_value());
     };
-    thread::Builder::new().name("signals".into()).spawn(wait).map(drop).map_err(no_signals)
+    thread::Builder::new().name("signals".into()).spawn(wait).map_err(no_signals)?;
+    Ok(is_signalled)
 }
 
 fn fail(reason: impl std::fmt::Display) -> ExitCode {
-    eprintln!("lambda-lab: {reason}");
+    say(format!("lambda-lab: {reason}\n"));
     ExitCode::FAILURE
 }

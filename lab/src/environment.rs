@@ -3,18 +3,19 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitStatus;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::sleep_until;
 
 use crate::answer::{FailureKind, FunctionFailure};
+use crate::clock::Clock;
 use crate::desk::{Caller, Desk};
 use crate::invocation::Invocation;
-use crate::log::{Report, Status};
-use crate::process::{Process, describe_exit};
+use crate::lifecycle::{Lifecycle, Reason, Running, StartFailure};
+use crate::log::{InitReport, Report, Status};
+use crate::process::Process;
 use crate::runtime_api;
 use crate::settings::Settings;
 
@@ -23,10 +24,9 @@ pub(crate) struct Environment {
     settings: Arc<Settings>,
     address: SocketAddr,
     desk: Arc<Desk>,
-    process: Mutex<Option<Arc<Process>>>,
-    /// Held while a process is being started, or the last words of one are heard.
-    starting: tokio::sync::Mutex<()>,
-    is_stopped: watch::Sender<bool>,
+    life: Lifecycle,
+    /// Held while a process is being started or ended, or the last words of one are heard.
+    changing: tokio::sync::Mutex<()>,
 }
 
 /// How an invocation came to its end.
@@ -34,39 +34,75 @@ enum End {
     /// The runtime has asked for the next one, or will not come back.
     Over,
     /// There is no runtime, for this reason.
-    NoStart(String),
+    NoStart(StartFailure),
     Exit(ExitStatus),
     Timeout,
+    RestoreTimeout,
     Stopped,
 }
 
-/// Where the runtime is.
-enum Running {
-    Here(Arc<Process>),
-    /// Somebody else starts it.
-    Elsewhere,
-    Not,
+/// An invocation on its way, as far as time is concerned.
+struct Run {
+    process: Option<Arc<Process>>,
+    phase: Phase,
+    /// When the phase began.
+    since: Instant,
+    init: Option<Duration>,
+    restore: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Until the runtime gets the invocation.
+    Init,
+    Restore,
+    Invoke,
+}
+
+impl Run {
+    /// The runtime has got the invocation.
+    fn enter_invoke(&mut self, invocation: &Invocation) {
+        let delivered = invocation.delivered.get().copied().unwrap_or_else(Instant::now);
+        let took = Some(delivered - self.since);
+        match self.phase {
+            Phase::Init => self.init = took,
+            Phase::Restore => self.restore = took,
+            Phase::Invoke => {}
+        }
+        (self.phase, self.since) = (Phase::Invoke, delivered);
+    }
 }
 
 impl Environment {
-    /// Opens the Runtime API on a free port of loopback; the runtime starts with the first invocation.
-    pub(crate) async fn new(settings: Arc<Settings>) -> io::Result<Self> {
+    /// Opens the Runtime API on a free port of loopback; the runtime starts with the first invocation,
+    /// or by [`prepare`](Self::prepare).
+    pub(crate) async fn new(settings: Arc<Settings>, clock: Clock) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let desk = Arc::new(match settings.concurrency {
             None => Desk::on_demand(settings.program.is_none()),
             Some(_) => Desk::managed(),
         });
-        let is_stopped = watch::Sender::new(false);
-        let closing = is_stopped.subscribe();
-        tokio::spawn(runtime_api::serve(listener, Arc::clone(&desk), closing));
-        let (process, starting) = (Mutex::new(None), tokio::sync::Mutex::new(()));
-        Ok(Self { settings, address, desk, process, starting, is_stopped })
+        let life = Lifecycle::new(Arc::clone(&settings), clock.clone(), address, Arc::clone(&desk));
+        let (served, stopped) = (Arc::clone(&desk), life.is_stopped());
+        tokio::spawn(runtime_api::serve(listener, served, Arc::clone(&settings), clock, stopped));
+        Ok(Self { settings, address, desk, life, changing: tokio::sync::Mutex::new(()) })
     }
 
     /// Where the Runtime API is.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// With SnapStart, takes the snapshot that the first invocation is restored from.
+    pub(crate) async fn prepare(&self) {
+        if self.settings.snapstart.is_some() {
+            let _changing = self.changing.lock().await;
+            // An invocation may have been faster.
+            if matches!(self.life.running(), Running::Not) {
+                self.life.prepare_snapshot().await;
+            }
+        }
     }
 
     /// Runs one invocation until the runtime has asked for the next one, or its time is up.
@@ -76,181 +112,272 @@ impl Environment {
         let log = &self.settings.log;
         let id = invocation.request_id.as_str();
         log.start(id).await;
-        let began = Instant::now();
-        let starting = self.starting.lock().await;
-        let running = self.running();
-        let is_cold = matches!(running, Running::Not);
-        let started = match running {
-            Running::Elsewhere => {
-                self.desk.hand_over(Arc::clone(&invocation), caller);
-                Ok(None)
-            }
-            Running::Here(process) => {
-                self.desk.hand_over(Arc::clone(&invocation), caller);
-                Ok(Some(process))
-            }
-            Running::Not => {
-                // What is left of an earlier one must not be taken for the new one.
-                self.end_runtime().await;
-                self.desk.hand_over_anew(Arc::clone(&invocation), caller);
-                self.start().map(Some)
-            }
+        let mut run = Run {
+            process: None,
+            phase: Phase::Invoke,
+            since: Instant::now(),
+            init: None,
+            restore: None,
         };
-        drop(starting);
-        let mut is_stopped = self.is_stopped.subscribe();
-        let end = match &started {
-            Err(_) if *is_stopped.borrow() => End::Stopped,
-            Err(error) => End::NoStart(error.to_string()),
-            Ok(process) => tokio::select! {
-                biased;
-                () = invocation.over() => End::Over,
-                _ = is_stopped.wait_for(|is_stopped| *is_stopped) => End::Stopped,
-                status = exited(process.as_deref()) => End::Exit(status),
-                () = sleep_until((began + self.settings.timeout).into()) => End::Timeout,
-            },
+        let end = match self.hand_over(&invocation, caller, &mut run).await {
+            Ok(()) => self.until_the_end(&invocation, &mut run).await,
+            Err(failure) => End::NoStart(failure),
         };
-        let memory = started.iter().flatten().find_map(|process| process.peak_memory());
-        let delivered = invocation.delivered.get().copied().filter(|_| is_cold);
-        let status = match end {
-            End::Over => invocation.dead_end.get().cloned().map_or(Status::Success, Status::Error),
-            End::NoStart(reason) => self.fail(id, "Runtime.InvalidEntrypoint", &reason),
-            End::Exit(status) => {
-                self.hear_last_words(started.iter().flatten().next()).await;
-                self.fail(id, "Runtime.ExitError", &describe_exit(status))
-            }
-            End::Timeout => {
-                let seconds = self.settings.timeout.as_secs_f64();
-                let reason = format!("Task timed out after {seconds:.2} seconds");
-                log.line(format_args!("RequestId: {id} {reason}"));
-                if self.settings.concurrency.is_none() {
-                    self.end_runtime().await;
-                }
-                let failure = FunctionFailure::new(id, FailureKind::Timeout, reason);
-                self.desk.give_up(failure.with_type("Sandbox.Timedout"));
-                Status::Timeout
-            }
-            End::Stopped => {
-                // The caller sees that nobody is left to answer.
-                self.desk.start_anew();
-                Status::Success
-            }
-        };
-        if let Some(process) = started.iter().flatten().next()
+        let memory = run.process.as_ref().and_then(|process| process.peak_memory());
+        let is_over = matches!(end, End::Over);
+        let status = self.conclude(end, &invocation, run.process.as_ref()).await;
+        if let Some(process) = &run.process
             && self.desk.is_terminal()
         {
-            // It has said that it cannot start: it may say more before it ends.
-            let _ = timeout(Duration::from_millis(300), process.wait()).await;
+            self.life.await_exit(process).await;
+            let _changing = self.changing.lock().await;
+            if self.life.is_current(process) {
+                self.life.end(Reason::Failure).await;
+            }
         }
         if self.settings.program.is_none() && self.desk.is_terminal() {
             // Whoever starts the runtime may start it again.
             self.desk.start_anew();
         }
-        log.end(&self.report(&invocation, began, delivered, memory, status));
+        log.end(&Report {
+            request_id: id,
+            trace_id: invocation.event.trace_id.as_deref(),
+            duration: run.since.elapsed(),
+            init: run.init,
+            restore: run.restore,
+            memory: self.settings.memory,
+            memory_used: memory,
+            status,
+        });
+        if is_over {
+            let _changing = self.changing.lock().await;
+            self.life.freeze();
+        }
     }
 
-    fn running(&self) -> Running {
-        if self.settings.program.is_none() {
-            return Running::Elsewhere;
+    /// Gives the invocation to the runtime, which is started, thawed or restored for it.
+    async fn hand_over(
+        &self,
+        invocation: &Arc<Invocation>,
+        caller: Caller,
+        run: &mut Run,
+    ) -> Result<(), StartFailure> {
+        let _changing = self.changing.lock().await;
+        if self.settings.concurrency.is_some() || self.settings.program.is_none() {
+            // Waiting for a slot counts, and when a start is done nobody can tell here.
+            invocation.begin();
         }
-        match &*self.lock() {
-            Some(process) if process.exit_status().is_none() && !self.desk.is_terminal() => {
-                Running::Here(Arc::clone(process))
+        let mut is_snapshot = false;
+        if self.settings.snapstart.is_some() {
+            let mut snapshot = self.life.take_snapshot();
+            if snapshot.is_none() && matches!(self.life.running(), Running::Not) {
+                self.life.end(Reason::Failure).await;
+                self.life.prepare_snapshot().await;
+                snapshot = self.life.take_snapshot();
             }
-            _ => Running::Not,
+            match snapshot {
+                Some(Err(StartFailure::Failed(failure))) => {
+                    let request_id = invocation.request_id.clone();
+                    let failure = FunctionFailure { request_id, ..failure };
+                    // The caller may have hung up.
+                    let _ = caller.send(Err(failure.clone()));
+                    return Err(StartFailure::Failed(failure));
+                }
+                Some(Err(StartFailure::Stopped)) => return Err(StartFailure::Stopped),
+                Some(Ok(())) => is_snapshot = true,
+                None => {}
+            }
+        }
+        run.since = Instant::now();
+        match self.life.running() {
+            Running::Elsewhere => self.desk.hand_over(Arc::clone(invocation), caller),
+            Running::Here(process) if is_snapshot => {
+                self.desk.hand_over(Arc::clone(invocation), caller);
+                if self.life.restore(&process) {
+                    run.phase = Phase::Restore;
+                }
+                run.process = Some(process);
+            }
+            Running::Here(process) => {
+                self.life.thaw(&process);
+                self.desk.hand_over(Arc::clone(invocation), caller);
+                run.process = Some(process);
+            }
+            Running::Not => {
+                // What is left of an earlier one must not be taken for the new one.
+                self.life.end(Reason::Failure).await;
+                self.desk.hand_over_anew(Arc::clone(invocation), caller);
+                run.process = Some(self.start(&invocation.request_id)?);
+                run.phase = Phase::Init;
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&self, id: &str) -> Result<Arc<Process>, StartFailure> {
+        self.life.start().map_err(|error| {
+            if self.life.is_stopping() {
+                return StartFailure::Stopped;
+            }
+            let reason = format!("RequestId: {id} Error: {error}");
+            let error_type = "Runtime.InvalidEntrypoint";
+            let kind = FailureKind::Exit;
+            StartFailure::Failed(FunctionFailure::of_service(id, kind, error_type, &reason))
+        })
+    }
+
+    async fn until_the_end(&self, invocation: &Invocation, run: &mut Run) -> End {
+        let is_managed = self.settings.concurrency.is_some();
+        loop {
+            let limit = match run.phase {
+                // The start counts.
+                Phase::Invoke | Phase::Init if is_managed => {
+                    self.settings.timeout.saturating_sub(run.init.unwrap_or_default())
+                }
+                Phase::Init => self.settings.init_timeout(),
+                Phase::Restore => self.settings.snapstart.unwrap_or_default().restore_timeout,
+                Phase::Invoke => self.settings.timeout,
+            };
+            tokio::select! {
+                biased;
+                // Before the end, so that it is known when the phase was over.
+                () = self.desk.delivered(invocation), if run.phase != Phase::Invoke => {
+                    run.enter_invoke(invocation);
+                    continue;
+                }
+                () = self.over(invocation) => return End::Over,
+                () = self.life.stopped() => return End::Stopped,
+                status = exited(run.process.as_deref()) => return End::Exit(status),
+                () = sleep_until((run.since + limit).into()) => {}
+            }
+            match run.phase {
+                Phase::Init if !is_managed => {
+                    if let Err(failure) = self.init_again(invocation, run).await {
+                        return End::NoStart(failure);
+                    }
+                }
+                Phase::Restore => return End::RestoreTimeout,
+                Phase::Init | Phase::Invoke => return End::Timeout,
+            }
         }
     }
 
-    fn start(&self) -> io::Result<Arc<Process>> {
-        let Some(program) = &self.settings.program else {
-            return Err(io::Error::other("the runtime is started elsewhere"));
-        };
-        let mut process = self.lock();
-        if *self.is_stopped.borrow() {
-            return Err(io::Error::other("the lab has been stopped"));
-        }
-        let mut command = self.settings.command(program, self.address);
-        let started = Process::start(&mut command).map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot start {}: {error}", program.display()))
-        })?;
-        Ok(Arc::clone(process.insert(Arc::new(started))))
-    }
-
-    async fn end_runtime(&self) {
-        let process = self.lock().take();
-        if let Some(process) = process {
-            process.kill();
-            process.wait().await;
-            self.heard().await;
-        }
-    }
-
-    /// As [`heard`](Self::heard), unless another process has been started meanwhile.
-    async fn hear_last_words(&self, process: Option<&Arc<Process>>) {
-        let _starting = self.starting.lock().await;
-        let is_current =
-            |current: &Arc<Process>| process.is_some_and(|it| Arc::ptr_eq(it, current));
-        if self.lock().as_ref().is_some_and(is_current) {
-            self.heard().await;
-        }
-    }
-
-    /// Waits until everything has been heard that a process said before it ended.
+    /// Ends a start that takes too long, and starts once more, within the time of the invocation.
     ///
-    /// Not for ever, for its address is known to others too.
-    async fn heard(&self) {
-        let _ = timeout(Duration::from_millis(100), self.desk.hear_last_words()).await;
+    /// Source: Lambda Developer Guide, "Understanding the Lambda execution environment lifecycle".
+    async fn init_again(&self, invocation: &Invocation, run: &mut Run) -> Result<(), StartFailure> {
+        let _changing = self.changing.lock().await;
+        let duration = run.since.elapsed();
+        self.settings.log.line(InitReport { duration, status: &Status::Timeout });
+        self.life.end(Reason::Timeout).await;
+        self.desk.retry();
+        invocation.begin();
+        run.since = Instant::now();
+        run.phase = Phase::Invoke;
+        run.process = Some(self.start(&invocation.request_id)?);
+        Ok(())
     }
 
-    /// Kills the runtime, now, and starts none again.
-    pub(crate) fn stop(&self) {
-        let process = {
-            let mut process = self.lock();
-            self.is_stopped.send_replace(true);
-            process.take()
-        };
-        if let Some(process) = process {
-            process.kill();
-            // Killed processes end at once.
-            pollster::block_on(process.wait());
+    /// The runtime has no more to do with it, nor have extensions.
+    async fn over(&self, invocation: &Invocation) {
+        invocation.over().await;
+        if self.settings.concurrency.is_none() && invocation.dead_end.get().is_none() {
+            self.desk.settled().await;
         }
+    }
+
+    /// Tells the caller what there is to tell, and ends what has to end.
+    async fn conclude(
+        &self,
+        end: End,
+        invocation: &Invocation,
+        process: Option<&Arc<Process>>,
+    ) -> Status {
+        let id = invocation.request_id.as_str();
+        match end {
+            End::Over => invocation.dead_end.get().cloned().map_or(Status::Success, Status::Error),
+            End::NoStart(StartFailure::Stopped) | End::Stopped => {
+                // The caller sees that nobody is left to answer.
+                self.desk.start_anew();
+                Status::Success
+            }
+            End::NoStart(StartFailure::Failed(failure)) => self.fail(failure),
+            End::Exit(status) => {
+                self.hear_last_words(process).await;
+                if self.life.is_stopping() {
+                    self.desk.start_anew();
+                    return Status::Success;
+                }
+                self.fail(self.life.exit(Some(id), status))
+            }
+            End::Timeout => {
+                let seconds = self.settings.timeout.as_secs_f64();
+                let reason = format!("Task timed out after {seconds:.2} seconds");
+                self.settings.log.line(format_args!("RequestId: {id} {reason}"));
+                let failure = FunctionFailure::new(id, FailureKind::Timeout, reason);
+                let failure = failure.with_type("Sandbox.Timedout");
+                if self.settings.concurrency.is_some() {
+                    self.desk.give_up(failure);
+                } else {
+                    self.end_late(failure, process).await;
+                }
+                Status::Timeout
+            }
+            End::RestoreTimeout => {
+                let limit = self.settings.snapstart.unwrap_or_default().restore_timeout;
+                let seconds = limit.as_secs_f64();
+                let reason =
+                    format!("RequestId: {id} Error: Restore timed out after {seconds:.2} seconds");
+                let error_type = "Runtime.RestoreHookUserTimeout";
+                self.settings.log.line(format_args!("{reason}\n{error_type}"));
+                let kind = FailureKind::Init;
+                let failure = FunctionFailure::of_service(id, kind, error_type, &reason);
+                self.end_late(failure, process).await;
+                Status::Error(error_type.to_owned())
+            }
+        }
+    }
+
+    /// Tells the caller that the time is up, and ends the process.
+    async fn end_late(&self, failure: FunctionFailure, process: Option<&Arc<Process>>) {
+        let _changing = self.changing.lock().await;
+        if self.desk.has_extensions() {
+            // Or else what the process says in the time that it has to end would be the answer.
+            self.desk.tell(failure.clone());
+        }
+        if process.is_some_and(|process| self.life.is_current(process)) {
+            self.life.end(Reason::Timeout).await;
+        }
+        self.desk.give_up(failure);
     }
 
     /// Tells the caller a failure of the process, unless there is an answer.
-    fn fail(&self, id: &str, error_type: &str, reason: &str) -> Status {
-        let reason = format!("RequestId: {id} Error: {reason}");
+    fn fail(&self, failure: FunctionFailure) -> Status {
+        let error_type = failure.error_type().unwrap_or_default();
+        let reason = failure.error_message().unwrap_or_default();
         self.settings.log.line(format_args!("{reason}\n{error_type}"));
-        let failure = FunctionFailure::of_service(id, FailureKind::Exit, error_type, &reason);
         self.desk.give_up(failure);
-        Status::Error(error_type.to_owned())
+        Status::Error(error_type)
     }
 
-    fn report<'a>(
-        &self,
-        invocation: &'a Invocation,
-        began: Instant,
-        delivered: Option<Instant>,
-        memory_used: Option<u64>,
-        status: Status,
-    ) -> Report<'a> {
-        Report {
-            request_id: &invocation.request_id,
-            trace_id: invocation.event.trace_id.as_deref(),
-            duration: delivered.unwrap_or(began).elapsed(),
-            init: delivered.map(|delivered| delivered - began),
-            memory: self.settings.memory,
-            memory_used,
-            status,
+    /// Waits until everything has been heard that this process said before it ended, unless another one
+    /// has been started meanwhile.
+    async fn hear_last_words(&self, process: Option<&Arc<Process>>) {
+        let _changing = self.changing.lock().await;
+        if process.is_some_and(|process| self.life.is_current(process)) {
+            self.life.hear_last_words().await;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Arc<Process>>> {
-        self.process.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-}
-
-impl Drop for Environment {
-    fn drop(&mut self) {
-        self.stop();
+    /// Ends the runtime, and starts none again. An invocation that it has in hand may still be answered
+    /// in the time that it has to end.
+    pub(crate) async fn stop(&self) {
+        self.life.begin_to_stop();
+        {
+            let _changing = self.changing.lock().await;
+            self.life.end(Reason::Spindown).await;
+        }
+        self.life.has_stopped();
     }
 }
 

@@ -17,7 +17,7 @@ impl Function {
     /// It must exist when the lab [starts](Self::start).
     ///
     /// Without further words it has what AWS's emulator gives to it: a timeout of 300 s, 3,008 MB, the
-    /// name `test_function`, and one environment.
+    /// name `test_function`, and one environment; and 10 s for its start, as on Lambda.
     pub fn new(program: impl Into<OsString>) -> Self {
         Self::with(Some(program.into()))
     }
@@ -38,6 +38,10 @@ impl Function {
                 variables: Vec::new(),
                 listen: (Ipv4Addr::LOCALHOST, 0).into(),
                 timeout: Duration::from_secs(300),
+                init_timeout: None,
+                shutdown_timeout: None,
+                snapstart: None,
+                freeze: None,
                 memory: 3008,
                 name: "test_function".into(),
                 handler: String::new(),
@@ -64,10 +68,81 @@ impl Function {
     }
 
     /// The same with another timeout, of a millisecond at least and a day at most. The start of the
-    /// runtime counts, as it does for AWS's emulator.
+    /// runtime does not count, but for one that is done again, see [`init_timeout`](Self::init_timeout).
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeout = timeout;
+        self
+    }
+
+    /// The same with another limit for its start than 10 s: a millisecond at least and a day at most.
+    ///
+    /// A start that takes longer is ended, and done again within the invocation and its timeout. With
+    /// [`snapstart`](Self::snapstart) it fails; its limit there is the timeout, or 130 s if that is
+    /// less, or 900 s if that is more. With [`concurrency`](Self::concurrency) there is no such limit:
+    /// invocations that wait for the start time out.
+    #[must_use]
+    pub fn init_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.init_timeout = Some(timeout);
+        self
+    }
+
+    /// The same with another time between SIGTERM and SIGKILL: a minute at most.
+    ///
+    /// Without this it is 500 ms, or 600 ms with [`concurrency`](Self::concurrency). Only a function
+    /// that has registered an extension is sent SIGTERM; others are killed at once.
+    #[must_use]
+    pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.shutdown_timeout = Some(timeout);
+        self
+    }
+
+    /// The same with SnapStart: it starts together with the lab, up to its `restore/next`, and is
+    /// stopped there, as a snapshot is. The next invocation restores it: it is continued, all its
+    /// connections to the Runtime API are dead, and its `restore/next` is answered.
+    ///
+    /// A runtime that asks for `next` instead takes no part: it is stopped and continued there.
+    #[must_use]
+    pub fn snapstart(mut self) -> Self {
+        self.settings.snapstart.get_or_insert_default();
+        self
+    }
+
+    /// The same with [`snapstart`](Self::snapstart), and so much time at least between the snapshot and
+    /// the restore: a day at most.
+    #[must_use]
+    pub fn snapshot_pause(mut self, pause: Duration) -> Self {
+        self.settings.snapstart.get_or_insert_default().pause = pause;
+        self
+    }
+
+    /// The same with [`snapstart`](Self::snapstart), and another limit than 10 s for a restore up to
+    /// the `next` behind it: a millisecond at least and a day at most.
+    #[must_use]
+    pub fn restore_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.snapstart.get_or_insert_default().restore_timeout = timeout;
+        self
+    }
+
+    /// The same, stopped between its invocations: when the runtime, and each extension that gets
+    /// invocations, has asked for the next event, SIGSTOP goes to its process group, and SIGCONT before
+    /// the next event.
+    #[must_use]
+    pub fn freeze(mut self) -> Self {
+        self.settings.freeze.get_or_insert_default();
+        self
+    }
+
+    /// The same with [`freeze`](Self::freeze), as if each freeze had lasted so much longer than it did:
+    /// 366 days at most.
+    ///
+    /// Nothing waits for it. [`Lab::now`] is moved on by so much at every thaw, and with it what the
+    /// function and its callers are told of the time: the deadlines of events, and the `Date` of every
+    /// answer. The function's own clocks are not, so it sees a deadline that is that much further away;
+    /// nor are timeouts and the durations of reports.
+    #[must_use]
+    pub fn freeze_for(mut self, duration: Duration) -> Self {
+        self.settings.freeze = Some(duration);
         self
     }
 
@@ -129,7 +204,8 @@ impl Function {
         self.settings.program.is_none()
     }
 
-    /// Starts a lab for it. The function itself starts with the first invocation.
+    /// Starts a lab for it. The function itself starts with the first invocation, or now with
+    /// [`snapstart`](Self::snapstart).
     ///
     /// # Errors
     ///
@@ -145,14 +221,8 @@ impl Function {
     }
 
     fn check(&self) -> Result<(), StartError> {
-        let Settings { program, variables, timeout, name, environments, concurrency, .. } =
-            &self.settings;
-        let day = Duration::from_secs(24 * 60 * 60);
-        if *timeout < Duration::from_millis(1) || *timeout > day {
-            return Err(StartError::Setting(format!(
-                "a timeout of {timeout:?}: it must be 1 ms at least and a day at most"
-            )));
-        }
+        let Settings { program, variables, name, environments, concurrency, .. } = &self.settings;
+        self.check_times()?;
         let is_named = !name.is_empty()
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
         if !is_named {
@@ -175,6 +245,20 @@ impl Function {
                 "several environments: a runtime that somebody else starts has just one".into(),
             ));
         }
+        let lifecycle = [
+            (self.settings.snapstart.is_some(), "SnapStart"),
+            (self.settings.freeze.is_some(), "freezing"),
+            (self.settings.init_timeout.is_some(), "a timeout for the start"),
+        ];
+        let why_not = match (program, concurrency) {
+            (None, _) => Some("for a runtime that somebody else starts: give the lab its program"),
+            (_, Some(_)) => Some("together with managed instances, which have no such thing"),
+            _ => None,
+        };
+        let set = lifecycle.iter().find(|(is_set, _)| *is_set);
+        if let (Some((_, what)), Some(why_not)) = (set, why_not) {
+            return Err(StartError::Setting(format!("{what} {why_not}")));
+        }
         if let Some(program) = program.as_deref().filter(|it| which::which(it).is_err()) {
             let program = program.display().to_string();
             let remedy = if program.contains('/') {
@@ -195,6 +279,30 @@ impl Function {
             if variable == RUNTIME_API {
                 return Err(StartError::Setting(format!(
                     "the variable {RUNTIME_API} is the lab's own"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_times(&self) -> Result<(), StartError> {
+        let Settings { timeout, init_timeout, shutdown_timeout, snapstart, freeze, .. } =
+            self.settings;
+        let least = Duration::from_millis(1);
+        let (minute, day) = (Duration::from_secs(60), Duration::from_secs(24 * 60 * 60));
+        for (what, time, least, most) in [
+            ("a timeout", Some(timeout), least, day),
+            ("a timeout for the start", init_timeout, least, day),
+            ("a timeout for the shutdown", shutdown_timeout, Duration::ZERO, minute),
+            ("a timeout for the restore", snapstart.map(|it| it.restore_timeout), least, day),
+            ("a pause behind the snapshot", snapstart.map(|it| it.pause), Duration::ZERO, day),
+            ("a freeze", freeze, Duration::ZERO, 366 * day),
+        ] {
+            if let Some(time) = time.filter(|time| !(least..=most).contains(time)) {
+                return Err(StartError::Setting(format!(
+                    "{what} of {time:?}: it must be {} at most{}",
+                    if most == day { "a day".to_owned() } else { format!("{most:?}") },
+                    if least.is_zero() { "" } else { ", and 1 ms at least" },
                 )));
             }
         }

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::answer::{FunctionFailure, Piece, Pieces, UNKNOWN};
+use crate::clock::Clock;
 use crate::event::header_text;
 
 /// The body of everything that the lab answers.
@@ -31,6 +32,8 @@ pub(crate) enum Answering {
     Chunk(Option<Bytes>),
     /// What a runtime streams.
     Pieces(PiecesBody),
+    /// None: the connection is dead.
+    HangUp,
 }
 
 #[derive(Debug)]
@@ -75,11 +78,18 @@ pub(crate) type Closing = watch::Receiver<bool>;
 /// another.
 ///
 /// There is no timeout for anything: a runtime waits for its event as long as that takes.
-pub(crate) async fn serve<C, H, F>(listener: TcpListener, mut closing: Closing, connected: C)
-where
-    C: Fn(&TcpStream) -> H,
+///
+/// What `connected` gives for a connection answers its requests, and says when it is cut, at once.
+pub(crate) async fn serve<C, H, F, U>(
+    listener: TcpListener,
+    mut closing: Closing,
+    clock: Clock,
+    connected: C,
+) where
+    C: Fn(&TcpStream) -> (H, U),
     H: Fn(Request<Incoming>) -> F + Send + 'static,
     F: Future<Output = Response<Answering>> + Send + 'static,
+    U: Future<Output = ()> + Send + 'static,
 {
     let mut connections = JoinSet::new();
     loop {
@@ -95,8 +105,8 @@ where
             continue;
         };
         let _ = stream.set_nodelay(true);
-        let handler = connected(&stream);
-        connections.spawn(converse(stream, closing.clone(), handler));
+        let (handler, cut) = connected(&stream);
+        connections.spawn(converse(stream, closing.clone(), clock.clone(), handler, cut));
     }
     drop(listener);
     // Those who wait for an answer get what there is.
@@ -106,14 +116,29 @@ where
 
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-async fn converse<H, F>(stream: TcpStream, mut closing: Closing, handler: H)
-where
+async fn converse<H, F, U>(
+    stream: TcpStream,
+    mut closing: Closing,
+    clock: Clock,
+    handler: H,
+    cut: U,
+) where
     H: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response<Answering>>,
+    U: Future<Output = ()>,
 {
     let service = service_fn(move |request| {
-        let answer = handler(request);
-        async move { Ok::<_, Infallible>(answer.await) }
+        let (answer, clock) = (handler(request), clock.clone());
+        async move {
+            let mut response = answer.await;
+            // Else the date that hyper writes is right.
+            if !clock.ahead().is_zero()
+                && let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(clock.now()))
+            {
+                response.headers_mut().insert(DATE, date);
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let mut server = http1::Builder::new();
     server
@@ -129,6 +154,7 @@ where
     // Its errors are those of the peer, which knows.
     tokio::select! {
         _ = &mut connection => return,
+        () = cut => return,
         _ = closing.wait_for(|closing| *closing) => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
@@ -204,6 +230,11 @@ pub(crate) fn json(status: StatusCode, document: impl Into<Bytes>) -> Response<A
     response
 }
 
+/// No answer at all: the connection ends.
+pub(crate) fn hang_up() -> Response<Answering> {
+    Response::new(Answering::HangUp)
+}
+
 /// For a path that there is not, as the emulator answers.
 pub(crate) fn not_found() -> Response<Answering> {
     let mut response = text(StatusCode::NOT_FOUND, "404 page not found\n");
@@ -234,6 +265,8 @@ impl Body for Answering {
             }
             Self::Chunk(chunk) => Poll::Ready(chunk.take().map(|chunk| Ok(Frame::data(chunk)))),
             Self::Pieces(body) => body.poll_frame(context),
+            // Hyper throws away what it has not sent yet, which is all.
+            Self::HangUp => Poll::Ready(Some(Err(CutOff))),
         }
     }
 
@@ -242,6 +275,7 @@ impl Body for Answering {
             Self::Whole(body) => body.is_end_stream(),
             Self::Chunk(chunk) => chunk.is_none(),
             Self::Pieces(body) => body.stage == Stage::Over,
+            Self::HangUp => false,
         }
     }
 
@@ -297,6 +331,11 @@ fn error_trailers(failure: &FunctionFailure) -> HeaderMap {
     set_header(&mut trailers, ERROR_TYPE_TRAILER, &error_type);
     set_header(&mut trailers, ERROR_BODY_TRAILER, &STANDARD.encode(&failure.body));
     trailers
+}
+
+/// The value of a header, or nothing if there is none, or none that is text.
+pub(crate) fn header<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 /// Sets a header, unless the value cannot stand in one.

@@ -1,9 +1,10 @@
 use std::sync::OnceLock;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::clock::Clock;
 use crate::event::Event;
 use crate::settings::Settings;
 
@@ -13,8 +14,10 @@ pub(crate) struct Invocation {
     pub(crate) request_id: String,
     /// Of this attempt, and never again.
     pub(crate) attempt_id: String,
-    /// Milliseconds since the Unix epoch.
-    pub(crate) deadline: u128,
+    /// Milliseconds since the Unix epoch; from when its time has begun.
+    deadline: OnceLock<u128>,
+    clock: Clock,
+    timeout: Duration,
     pub(crate) function_arn: String,
     pub(crate) event: Event,
     /// When the runtime got it first.
@@ -26,18 +29,29 @@ pub(crate) struct Invocation {
 }
 
 impl Invocation {
-    pub(crate) fn new(event: Event, settings: &Settings) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    pub(crate) fn new(event: Event, settings: &Settings, clock: Clock) -> Self {
         Self {
             request_id: Uuid::new_v4().to_string(),
             attempt_id: Uuid::new_v4().to_string(),
-            deadline: (now + settings.timeout).as_millis(),
+            deadline: OnceLock::new(),
+            clock,
+            timeout: settings.timeout,
             function_arn: settings.arn(),
             event,
             delivered: OnceLock::new(),
             dead_end: OnceLock::new(),
             over: watch::Sender::new(false),
         }
+    }
+
+    /// Its time begins, unless it has.
+    pub(crate) fn begin(&self) {
+        self.deadline();
+    }
+
+    /// In milliseconds since the Unix epoch.
+    pub(crate) fn deadline(&self) -> u128 {
+        *self.deadline.get_or_init(|| (self.clock.unix() + self.timeout).as_millis())
     }
 
     /// Waits until nothing more comes of it.

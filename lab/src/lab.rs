@@ -2,6 +2,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use hyper::header::HeaderValue;
 use tokio::net::TcpListener;
@@ -20,7 +21,7 @@ use crate::settings::Settings;
 ///
 /// It listens for callers over HTTP at [`url`](Self::url), and can be [invoked](Self::invoke) by any
 /// number of threads. Its methods block, and may be called from anywhere. When it is dropped, or
-/// [stopped](Self::stop), the function's processes are killed; even if this program is killed, they
+/// [stopped](Self::stop), the function's processes are ended; even if this program is killed, they
 /// are.
 #[derive(Debug)]
 pub struct Lab {
@@ -102,6 +103,12 @@ impl Lab {
         self.runtime_api.to_string()
     }
 
+    /// What time it is, as functions and callers are told it: that of the system, but for
+    /// [pretended freezes](crate::Function::freeze_for).
+    pub fn now(&self) -> SystemTime {
+        self.pool.clock().now()
+    }
+
     /// Invokes the function and waits for its answer, whole.
     ///
     /// # Errors
@@ -143,8 +150,12 @@ impl Lab {
         pollster::block_on(invoke(&self.pool, event.into(), on_piece, Until::End))
     }
 
-    /// Kills the function's processes, and returns when they have ended and the lab listens no more.
+    /// Ends the function's processes, and returns when they have ended and the lab listens no more.
     /// Whoever waits for an answer is told that it has stopped.
+    ///
+    /// A process that has registered an extension gets SIGTERM, and may answer the invocation that it
+    /// has in hand; if it does not end within the
+    /// [time for that](crate::Function::shutdown_timeout), it is killed. Others are killed at once.
     pub fn stop(&self) {
         self.pool.stop();
         self.front_door.close.send_replace(true);

@@ -38,10 +38,19 @@ pub(crate) struct Report<'a> {
     pub(crate) duration: Duration,
     /// From the start of the process to its first `next`, if it was started for this invocation.
     pub(crate) init: Option<Duration>,
+    /// From the restore of the process to its first `next`, if it was restored for this invocation.
+    pub(crate) restore: Option<Duration>,
     /// In MB, which means MiB.
     pub(crate) memory: u32,
     pub(crate) memory_used: Option<u64>,
     pub(crate) status: Status,
+}
+
+/// What is told of a start that came to nothing.
+#[derive(Debug)]
+pub(crate) struct InitReport<'a> {
+    pub(crate) duration: Duration,
+    pub(crate) status: &'a Status,
 }
 
 /// How an invocation ended, as far as the service is concerned: an error that the runtime reported is
@@ -122,7 +131,6 @@ fn write(messages: &Receiver<Message>, lost: &AtomicUsize) {
 /// Source: Lambda Developer Guide, "Working with Lambda function logs".
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = |duration: Duration| duration.as_secs_f64() * 1000.0;
         let billed = millis(self.duration + self.init.unwrap_or_default()).ceil();
         write!(
             f,
@@ -137,18 +145,36 @@ impl fmt::Display for Report<'_> {
         if let Some(init) = self.init {
             write!(f, "Init Duration: {:.2} ms\t", millis(init))?;
         }
-        match &self.status {
-            Status::Success => {}
-            Status::Timeout => f.write_str("Status: timeout\t")?,
-            Status::Error(error_type) => {
-                write!(f, "Status: error\tError Type: {error_type}\t")?;
-            }
+        if let Some(restore) = self.restore {
+            write!(f, "Restore Duration: {:.2} ms\t", millis(restore))?;
         }
+        write!(f, "{}", self.status)?;
         if let Some(trace_id) = self.trace_id {
             write!(f, "XRAY TraceId: {trace_id}\t")?;
         }
         Ok(())
     }
+}
+
+impl fmt::Display for InitReport<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = millis(self.duration);
+        write!(f, "INIT_REPORT Init Duration: {millis:.2} ms\tPhase: init\t{}", self.status)
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Success => Ok(()),
+            Self::Timeout => f.write_str("Status: timeout\t"),
+            Self::Error(error_type) => write!(f, "Status: error\tError Type: {error_type}\t"),
+        }
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
 }
 
 #[cfg(test)]
@@ -162,6 +188,7 @@ mod tests {
             trace_id: None,
             duration: Duration::from_micros(1234),
             init: None,
+            restore: None,
             memory: 128,
             memory_used: Some(7),
             status: Status::Success,
@@ -181,5 +208,26 @@ mod tests {
              Init Duration: 10.00 ms\tStatus: error\tError Type: Runtime.ExitError\tXRAY TraceId: \
              Root=1\t"
         );
+        let restore = Some(Duration::from_millis(20));
+        let report = Report { restore, init: None, status: Status::Timeout, ..report };
+        assert!(
+            report.to_string().contains("\tRestore Duration: 20.00 ms\tStatus: timeout\t"),
+            "{report}"
+        );
+    }
+
+    #[test]
+    fn a_report_of_a_start_has_the_fields_of_lambda() {
+        let duration = Duration::from_micros(9_999_710);
+        for (status, end) in [
+            (Status::Timeout, "Status: timeout\t"),
+            (Status::Error("T".into()), "Status: error\tError Type: T\t"),
+        ] {
+            let report = InitReport { duration, status: &status }.to_string();
+            assert_eq!(
+                report,
+                format!("INIT_REPORT Init Duration: 9999.71 ms\tPhase: init\t{end}")
+            );
+        }
     }
 }

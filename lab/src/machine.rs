@@ -4,8 +4,7 @@ use std::fmt;
 
 /// Where a runtime is, as the service sees it; the names are those that its error texts show.
 ///
-/// Source: emulator, `core/states.go` and `core/runtime_state_names.go`, without the states of
-/// SnapStart.
+/// Source: emulator, `core/states.go` and `core/runtime_state_names.go`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::enum_variant_names, reason = "the service's own names, which Debug shows")]
 pub(crate) enum State {
@@ -16,6 +15,9 @@ pub(crate) enum State {
     InvocationResponse,
     InvocationErrorResponse,
     RuntimeResponseSentState,
+    RestoreReady,
+    Restoring,
+    RuntimeRestoreErrorState,
 }
 
 /// A call whose place in the order is checked.
@@ -25,6 +27,8 @@ pub(crate) enum Call {
     Response,
     Error,
     InitError,
+    RestoreNext,
+    RestoreError,
 }
 
 /// A call out of order.
@@ -39,21 +43,31 @@ impl State {
     pub(crate) fn after(self, call: Call) -> Result<Self, Forbidden> {
         use State::*;
         match (self, call) {
-            (Started | Ready | RuntimeResponseSentState, Call::Next) => Ok(Ready),
+            (Started | Restoring | Ready | RuntimeResponseSentState, Call::Next) => Ok(Ready),
             (Running, Call::Next) => Ok(Running),
             (Running, Call::Response) => Ok(InvocationResponse),
             (Running, Call::Error) => Ok(InvocationErrorResponse),
             (Started, Call::InitError) => Ok(InitError),
-            (from, Call::Next) => Err(Forbidden { from, to: Ready }),
+            (Started, Call::RestoreNext) => Ok(RestoreReady),
+            (Restoring, Call::RestoreError | Call::InitError) => Ok(RuntimeRestoreErrorState),
+            // The service names the same state for both.
+            (from, Call::Next | Call::RestoreNext) => Err(Forbidden { from, to: Ready }),
             (from, Call::Response) => Err(Forbidden { from, to: InvocationResponse }),
             (from, Call::Error) => Err(Forbidden { from, to: InvocationErrorResponse }),
             (from, Call::InitError) => Err(Forbidden { from, to: InitError }),
+            (from, Call::RestoreError) => Err(Forbidden { from, to: RuntimeRestoreErrorState }),
         }
     }
 
     /// Whether no call is allowed any more, until the runtime is started again.
     pub(crate) fn is_terminal(self) -> bool {
-        matches!(self, Self::InitError | Self::InvocationResponse | Self::InvocationErrorResponse)
+        matches!(
+            self,
+            Self::InitError
+                | Self::InvocationResponse
+                | Self::InvocationErrorResponse
+                | Self::RuntimeRestoreErrorState
+        )
     }
 }
 
@@ -83,11 +97,25 @@ mod tests {
             InvocationResponse,
             InvocationErrorResponse,
             RuntimeResponseSentState,
+            RestoreReady,
+            Restoring,
+            RuntimeRestoreErrorState,
         ];
-        let calls = [Call::Next, Call::Response, Call::Error, Call::InitError];
+        let calls = [
+            Call::Next,
+            Call::Response,
+            Call::Error,
+            Call::InitError,
+            Call::RestoreNext,
+            Call::RestoreError,
+        ];
         let allowed = [
             (Started, Call::Next, Ready),
             (Started, Call::InitError, InitError),
+            (Started, Call::RestoreNext, RestoreReady),
+            (Restoring, Call::Next, Ready),
+            (Restoring, Call::RestoreError, RuntimeRestoreErrorState),
+            (Restoring, Call::InitError, RuntimeRestoreErrorState),
             (Ready, Call::Next, Ready),
             (Running, Call::Next, Running),
             (Running, Call::Response, InvocationResponse),
@@ -110,7 +138,13 @@ mod tests {
             "State transition from RuntimeResponseSentState to InvocationResponse failed for \
              runtime. Error: State transition is not allowed"
         );
-        let error = State::InitError.after(Call::Next).unwrap_err();
-        assert!(error.to_string().starts_with("State transition from InitError to Ready failed"));
+        for (state, call, from_to) in [
+            (State::InitError, Call::Next, "from InitError to Ready"),
+            (State::RestoreReady, Call::RestoreNext, "from RestoreReady to Ready"),
+            (State::Started, Call::RestoreError, "from Started to RuntimeRestoreErrorState"),
+        ] {
+            let error = state.after(call).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("State transition {from_to} failed")), "{error}");
+        }
     }
 }

@@ -62,9 +62,33 @@ enum Command {
 
 #[derive(Args)]
 struct How {
-    /// How long an invocation may take, in seconds; the start of the function counts
-    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
+    /// How long an invocation may take, as 3, 0.5, 500ms or 10m; plain numbers are seconds
+    #[arg(long, value_name = "TIME", default_value = "300", value_parser = time_above_zero)]
     timeout: Duration,
+    /// How long the start of the function may take, before it is done again within the invocation; it
+    /// fails with --snapstart [default: 10; with --snapstart the timeout, from 130 to 900]
+    #[arg(long, value_name = "TIME", value_parser = time_above_zero)]
+    init_timeout: Option<Duration>,
+    /// How long the function may take to end, from SIGTERM to SIGKILL, if it has registered an
+    /// extension [default: 500ms; with --concurrency 600ms]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    shutdown_timeout: Option<Duration>,
+    /// Start the function now, stop it as in a snapshot, and restore it for the first invocation
+    #[arg(long)]
+    snapstart: bool,
+    /// How long at least from the snapshot to the restore
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "snapstart")]
+    snapshot_pause: Option<Duration>,
+    /// How long a restore may take, with the function's hooks [default: 10]
+    #[arg(long, value_name = "TIME", value_parser = time_above_zero, requires = "snapstart")]
+    restore_timeout: Option<Duration>,
+    /// Stop the function's processes between invocations
+    #[arg(long)]
+    freeze: bool,
+    /// Stop them, and pretend that it was for so much longer: deadlines and the dates of answers are
+    /// moved on, nothing waits
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    freeze_for: Option<Duration>,
     /// An environment variable for the function; may be given several times
     #[arg(long, value_name = "KEY=VALUE", value_parser = variable)]
     env: Vec<(String, String)>,
@@ -101,6 +125,8 @@ fn main() -> ExitCode {
     })
 }
 
+type Set = fn(Function, Duration) -> Function;
+
 impl How {
     fn function(self, bootstrap: Vec<OsString>) -> Result<Function, String> {
         let mut words = bootstrap.into_iter();
@@ -119,7 +145,21 @@ impl How {
             .env
             .into_iter()
             .fold(function, |function, (name, value)| function.variable(name, value));
-        Ok(function.timeout(self.timeout).handler(self.handler).memory(self.memory).name(self.name))
+        let function = function.timeout(self.timeout).handler(self.handler);
+        let function = function.memory(self.memory).name(self.name);
+        let function = if self.snapstart { function.snapstart() } else { function };
+        let function = if self.freeze { function.freeze() } else { function };
+        let times: [(_, Set); 5] = [
+            (self.init_timeout, Function::init_timeout),
+            (self.shutdown_timeout, Function::shutdown_timeout),
+            (self.snapshot_pause, Function::snapshot_pause),
+            (self.restore_timeout, Function::restore_timeout),
+            (self.freeze_for, Function::freeze_for),
+        ];
+        Ok(times.into_iter().fold(function, |function, (time, set)| match time {
+            Some(time) => set(function, time),
+            None => function,
+        }))
     }
 }
 
@@ -139,10 +179,18 @@ fn read_event(event: String) -> Result<Vec<u8>, String> {
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("\"{text}\" is no number of seconds above 0");
-    let seconds: f64 = text.parse().map_err(|_| wrong())?;
-    Duration::try_from_secs_f64(seconds).ok().filter(|it| !it.is_zero()).ok_or_else(wrong)
+fn time_above_zero(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("\"{text}\" is no time above 0: write 3, 0.5, 500ms, 3s, 10m or 1h");
+    time(text).ok().filter(|it| !it.is_zero()).ok_or_else(wrong)
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("\"{text}\" is no time: write 3, 0.5, 500ms, 3s, 10m or 1h");
+    let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("", 1.0)];
+    let found = units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)));
+    let (number, seconds) = found.ok_or_else(wrong)?;
+    let number: f64 = number.parse().map_err(|_| wrong())?;
+    Duration::try_from_secs_f64(number * seconds).map_err(|_| wrong())
 }
 
 fn variable(text: &str) -> Result<(String, String), String> {

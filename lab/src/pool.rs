@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::answer::{Answered, FunctionFailure, InvokeError};
+use crate::clock::Clock;
 use crate::environment::Environment;
 use crate::event::{Event, MAX_PAYLOAD};
 use crate::invocation::Invocation;
@@ -18,6 +19,7 @@ use crate::settings::Settings;
 #[derive(Debug)]
 pub(crate) struct Pool {
     settings: Arc<Settings>,
+    clock: Clock,
     runtime_api: SocketAddr,
     places: Arc<Semaphore>,
     environments: Mutex<Environments>,
@@ -51,18 +53,26 @@ impl Pool {
     ///
     /// An error if no port of loopback is free.
     pub(crate) async fn new(settings: Arc<Settings>) -> io::Result<Arc<Self>> {
-        let first = Environment::new(Arc::clone(&settings)).await?;
+        let clock = Clock::default();
+        let first = Environment::new(Arc::clone(&settings), clock.clone()).await?;
         let runtime_api = first.address();
         let each = settings.concurrency.unwrap_or(1);
         let places = Arc::new(Semaphore::new(settings.environments * each));
         let first = Arc::new(first);
+        let prepared = Arc::clone(&first);
+        tokio::spawn(async move { prepared.prepare().await });
         let all = vec![Arc::clone(&first)];
         let idle = vec![first; each];
         let environments = Environments { all, idle, is_stopped: false };
         let environments = Mutex::new(environments);
         let handle = Handle::current();
         let opening = tokio::sync::Mutex::new(());
-        Ok(Arc::new(Self { settings, runtime_api, places, environments, opening, handle }))
+        Ok(Arc::new(Self { settings, clock, runtime_api, places, environments, opening, handle }))
+    }
+
+    /// The time as callers and functions are told it.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// Where the Runtime API of the first environment is.
@@ -84,7 +94,7 @@ impl Pool {
         let place = place.map_err(|_| InvokeError::Stopped)?;
         let environment = self.environment().await?;
         let (caller, answer) = oneshot::channel();
-        let invocation = Arc::new(Invocation::new(event, &self.settings));
+        let invocation = Arc::new(Invocation::new(event, &self.settings, self.clock.clone()));
         let pool = Arc::clone(self);
         let end = self.handle.spawn(async move {
             environment.invoke(invocation, caller).await;
@@ -106,8 +116,8 @@ impl Pool {
         if let Some(environment) = self.idle()? {
             return Ok(environment);
         }
-        let settings = Arc::clone(&self.settings);
-        let environment = match self.handle.spawn(Environment::new(settings)).await {
+        let opened = Environment::new(Arc::clone(&self.settings), self.clock.clone());
+        let environment = match self.handle.spawn(opened).await {
             Ok(Ok(environment)) => Arc::new(environment),
             Ok(Err(error)) => return Err(InvokeError::Environment(error.to_string())),
             Err(_) => return Err(InvokeError::Stopped),
@@ -130,8 +140,8 @@ impl Pool {
         Ok(environments.idle.pop())
     }
 
-    /// Kills every runtime, and returns when they have ended; who waits is told that the lab has
-    /// stopped.
+    /// Ends every runtime, and returns when they have ended; who waits is told that the lab has
+    /// stopped. Runtimes that are given time for it may still answer.
     pub(crate) fn stop(&self) {
         self.places.close();
         let environments = {
@@ -139,8 +149,13 @@ impl Pool {
             environments.is_stopped = true;
             environments.all.clone()
         };
-        for environment in environments {
-            environment.stop();
+        let all = environments
+            .into_iter()
+            .map(|environment| self.handle.spawn(async move { environment.stop().await }));
+        // All begin before one is waited for.
+        for stopping in all.collect::<Vec<_>>() {
+            // It fails if the task panics, which would be a bug.
+            let _ = pollster::block_on(stopping);
         }
     }
 

@@ -5,8 +5,11 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
+};
 use tokio::sync::watch;
 
 /// A runtime's process and all that it has started, as one process group.
@@ -26,7 +29,17 @@ struct Group {
     /// The id of the guard and of its group, which are ours to signal until the guard is reaped;
     /// afterwards they may be somebody else's.
     id: Pid,
-    members: Mutex<Option<(Child, Guard)>>,
+    members: Mutex<Option<Members>>,
+}
+
+#[derive(Debug)]
+struct Members {
+    child: Child,
+    guard: Guard,
+    /// Since when the group is stopped.
+    frozen: Option<Instant>,
+    /// It has been told to end, and is not stopped any more.
+    is_ending: bool,
 }
 
 /// A shell that leads the group. It waits for the end of the lab, which it sees as the end of its
@@ -48,7 +61,8 @@ impl Process {
         let child =
             command.stdin(Stdio::null()).process_group(id.as_raw_nonzero().get()).spawn()?;
         let pid = Pid::from_child(&child);
-        let group = Arc::new(Group { id, members: Mutex::new(Some((child, guard))) });
+        let members = Members { child, guard, frozen: None, is_ending: false };
+        let group = Arc::new(Group { id, members: Mutex::new(Some(members)) });
         let (tell_exit, exit) = watch::channel(None);
         let reaper = thread::Builder::new().name("lambda-lab-reaper".into()).spawn({
             let group = Arc::clone(&group);
@@ -82,9 +96,24 @@ impl Process {
         }
     }
 
-    /// Kills the group; [`wait`](Self::wait) says when it is gone.
+    /// Kills the group, also one that is stopped; [`wait`](Self::wait) says when it is gone.
     pub(crate) fn kill(&self) {
         self.group.kill();
+    }
+
+    /// Asks the group to end: SIGTERM, and SIGCONT if it is stopped. It is not stopped again.
+    pub(crate) fn terminate(&self) {
+        self.group.terminate();
+    }
+
+    /// Stops the group, as Lambda freezes an environment. Not one that has been asked to end.
+    pub(crate) fn freeze(&self) {
+        self.group.freeze();
+    }
+
+    /// Continues the group; says how long it was stopped, if it was.
+    pub(crate) fn thaw(&self) -> Option<Duration> {
+        self.group.thaw()
     }
 
     /// The most memory that the first process has used at once, in MiB, where the system tells it and
@@ -116,6 +145,37 @@ impl Group {
         }
     }
 
+    fn terminate(&self) {
+        let mut members = self.lock();
+        let Some(members) = members.as_mut() else { return };
+        members.is_ending = true;
+        // The guard does not listen to it. In this order, so that the signal is the first thing that
+        // the process sees.
+        let _ = kill_process_group(self.id, Signal::TERM);
+        if members.frozen.take().is_some() {
+            let _ = kill_process_group(self.id, Signal::CONT);
+        }
+    }
+
+    fn freeze(&self) {
+        let mut members = self.lock();
+        let Some(members) = members.as_mut().filter(|it| !it.is_ending && it.frozen.is_none())
+        else {
+            return;
+        };
+        let _ = kill_process_group(self.id, Signal::STOP);
+        // The guard goes on: it must see the end of the lab. Should the lab be killed between the two,
+        // the kernel continues the group, which then has nobody left outside of it.
+        let _ = kill_process(Pid::from_child(&members.guard.0), Signal::CONT);
+        members.frozen = Some(Instant::now());
+    }
+
+    fn thaw(&self) -> Option<Duration> {
+        let since = self.lock().as_mut()?.frozen.take()?;
+        let _ = kill_process_group(self.id, Signal::CONT);
+        Some(since.elapsed())
+    }
+
     /// Waits for the end of the first process, kills the rest of the group, and reaps.
     fn wait(&self, first: Pid) -> ExitStatus {
         // Without reaping, for the lock is free for `kill` meanwhile.
@@ -123,11 +183,11 @@ impl Group {
         while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(first), options) {}
         let mut members = self.lock();
         let _ = kill_process_group(self.id, Signal::KILL);
-        let status = members.take().and_then(|(mut child, _guard)| child.wait().ok());
+        let status = members.take().and_then(|mut members| members.child.wait().ok());
         status.unwrap_or_else(|| ExitStatus::from_raw(0))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<(Child, Guard)>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Members>> {
         self.members.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
@@ -180,8 +240,6 @@ pub(crate) fn describe_exit(status: ExitStatus) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
     use super::*;
 
     fn shell(script: &str) -> Process {
@@ -206,6 +264,74 @@ mod tests {
             let mut fields = stat.split(' ');
             fields.next() != Some("Z") && fields.nth(1) == Some(&group)
         })
+    }
+
+    /// Waits until the first process is in this state: `T` is stopped, `S` asleep.
+    fn assert_gets(process: &Process, state: char) {
+        let file = format!("/proc/{}/stat", process.pid.as_raw_nonzero());
+        let began = Instant::now();
+        loop {
+            let stat = std::fs::read_to_string(&file).unwrap();
+            if stat.rsplit_once(") ").unwrap().1.starts_with(state) {
+                return;
+            }
+            assert!(began.elapsed() < Duration::from_secs(10), "not {state}: {stat}");
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_process_is_stopped_and_continued_and_says_for_how_long() {
+        let process = shell("exec sleep 1000");
+        assert_eq!(process.thaw(), None);
+        for _ in 0..3 {
+            process.freeze();
+            process.freeze();
+            assert_gets(&process, 'T');
+            assert!(process.thaw().is_some());
+            assert_eq!(process.thaw(), None);
+            assert_gets(&process, 'S');
+        }
+    }
+
+    #[test]
+    fn a_stopped_process_is_ended_by_a_kill_a_request_to_end_and_a_drop() {
+        for (end, signal) in [(Process::kill as fn(&Process), 9), (Process::terminate, 15)] {
+            let process = shell("sleep 1000 & exec sleep 1000");
+            process.freeze();
+            assert_gets(&process, 'T');
+            end(&process);
+            let status = pollster::block_on(process.wait());
+            assert_eq!(status.signal(), Some(signal));
+            assert_ends(process.group.id);
+            process.freeze();
+            assert_eq!(process.thaw(), None);
+        }
+        let process = shell("sleep 1000 & exec sleep 1000");
+        process.freeze();
+        assert_gets(&process, 'T');
+        let group = process.group.id;
+        drop(process);
+        assert_ends(group);
+    }
+
+    #[test]
+    fn a_process_that_was_asked_to_end_is_not_stopped_any_more() {
+        let process = shell("trap '' TERM; while :; do sleep 0.01; done");
+        process.terminate();
+        process.freeze();
+        assert_eq!(process.thaw(), None);
+    }
+
+    #[test]
+    fn the_guard_of_a_stopped_group_goes_on_and_kills_it_when_its_input_ends() {
+        let process = shell("sleep 1000 & exec sleep 1000");
+        process.freeze();
+        assert_gets(&process, 'T');
+        // As when the lab is killed.
+        drop(process.group.lock().as_mut().unwrap().guard.0.stdin.take());
+        assert_eq!(pollster::block_on(process.wait()).signal(), Some(9));
+        assert_ends(process.group.id);
     }
 
     #[test]

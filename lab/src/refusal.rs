@@ -1,6 +1,8 @@
 //! What the Runtime API answers when it does not take something; the one place with its words.
 
 use hyper::StatusCode;
+use serde_json::Value;
+use uuid::Uuid;
 
 use crate::event::MAX_PAYLOAD;
 use crate::machine::Forbidden;
@@ -57,6 +59,112 @@ impl Refusal {
             ),
             Self::Internal => ("InternalServerError", "Internal Server Error".into()),
         };
-        format!("{{\"errorMessage\":\"{message}\",\"errorType\":\"{error_type}\"}}\n")
+        document(error_type, &message)
     }
+}
+
+/// An answer of the Extensions API that is no success.
+///
+/// Source: emulator, `rapi/handler/agent*.go`, `rapi/handler/constants.go` and `rapi/middleware`; the
+/// documentation has 400 where the emulator has 403.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ExtensionRefusal {
+    NoName,
+    /// Why the body is no registration.
+    Format(String),
+    /// An event that there is not.
+    UnknownEvent(String),
+    /// `SHUTDOWN`, which is for processes of their own.
+    Shutdown,
+    /// Any, under managed instances.
+    NoEvents,
+    Closed,
+    TooMany,
+    NameTaken,
+    NoIdentifier,
+    InvalidIdentifier,
+    UnknownExtension(Uuid),
+    /// The same where errors are reported, in other words.
+    UnknownIdentifier,
+    NoErrorType,
+    /// Out of order: from this state to that one.
+    Order {
+        id: Uuid,
+        from: &'static str,
+        to: &'static str,
+    },
+    /// The process has ended.
+    Internal,
+}
+
+/// How many extensions there can be.
+pub(crate) const MAX_EXTENSIONS: usize = 10;
+
+impl ExtensionRefusal {
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            _ => StatusCode::FORBIDDEN,
+        }
+    }
+
+    /// The error document, with the line end that Go's encoder adds.
+    pub(crate) fn document(&self) -> String {
+        let (error_type, message) = match self {
+            Self::NoName => ("Extension.InvalidExtensionName", "Empty extension name".into()),
+            Self::Format(reason) => ("InvalidRequestFormat", reason.clone()),
+            Self::UnknownEvent(event) => {
+                ("Extension.InvalidEventType", format!("{event}: ErrorInvalidEventType"))
+            }
+            Self::Shutdown => (
+                "Extension.InvalidEventType",
+                "SHUTDOWN: ShutdownEventNotSupportedForInternalExtension".into(),
+            ),
+            Self::NoEvents => {
+                ("Extension.InvalidEventType", "No events allowed for internal extensions".into())
+            }
+            Self::Closed => {
+                ("Extension.RegistrationClosed", "Extension registration closed already".into())
+            }
+            Self::TooMany => (
+                "Extension.TooManyExtensions",
+                format!("Extension limit ({MAX_EXTENSIONS}) reached"),
+            ),
+            Self::NameTaken => (
+                "Extension.InvalidExtensionState",
+                "Extension with this name already registered".into(),
+            ),
+            Self::NoIdentifier => (
+                "Extension.MissingExtensionIdentifier",
+                "Missing Lambda-Extension-Identifier header".into(),
+            ),
+            Self::InvalidIdentifier => (
+                "Extension.InvalidExtensionIdentifier",
+                "Invalid Lambda-Extension-Identifier".into(),
+            ),
+            Self::UnknownExtension(id) => {
+                ("Extension.UnknownExtensionIdentifier", format!("Unknown extension {id}"))
+            }
+            Self::UnknownIdentifier => (
+                "Extension.UnknownExtensionIdentifier",
+                "Unknown Lambda-Extension-Identifier".into(),
+            ),
+            Self::NoErrorType => {
+                ("Extension.MissingHeader", "Lambda-Extension-Function-Error-Type not found".into())
+            }
+            Self::Order { id, from, to } => (
+                "Extension.InvalidExtensionState",
+                format!(
+                    "State transition from {from} to {to} failed for extension {id}. \
+                     Error: State transition is not allowed"
+                ),
+            ),
+            Self::Internal => ("InternalServerError", "Internal Server Error".into()),
+        };
+        document(error_type, &message)
+    }
+}
+
+fn document(error_type: &str, message: &str) -> String {
+    format!("{{\"errorMessage\":{},\"errorType\":\"{error_type}\"}}\n", Value::from(message))
 }

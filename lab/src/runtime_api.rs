@@ -2,33 +2,30 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use crate::answer::{
-    AnswerBody, Answered, FailureKind, FunctionFailure, Piece, Pieces, UNKNOWN, truncated,
-};
+use crate::answer::{AnswerBody, Answered, FailureKind, FunctionFailure, Piece, Pieces, truncated};
+use crate::clock::Clock;
 use crate::desk::{Desk, Post, Visit};
 use crate::event::{MAX_PAYLOAD, header_text};
-use crate::http::{
-    self, Answering, Closing, Collected, ERROR_BODY_TRAILER, ERROR_TYPE_TRAILER, collect,
-};
+use crate::extensions_api;
+use crate::http::{self, Answering, Closing, Collected, collect, header};
 use crate::invocation::Invocation;
+use crate::machine::Call;
 use crate::refusal::Refusal;
+use crate::report::{error, reported, start_error};
+use crate::settings::Settings;
 
 /// The largest answer that is streamed: 200 MiB.
 ///
@@ -38,9 +35,6 @@ const MAX_STREAM: usize = 200 * 1024 * 1024;
 /// Longer events come without a length, as one chunk, which is how Go's server writes them.
 const MAX_WITH_LENGTH: usize = 2048;
 
-/// The body of an error that holds the X-Ray cause too, which is not for the caller.
-const ERROR_WITH_CAUSE: &str = "application/vnd.aws.lambda.error.cause+json";
-
 /// What a request asks for.
 #[derive(Debug, PartialEq, Eq)]
 enum Route<'p> {
@@ -49,6 +43,8 @@ enum Route<'p> {
     Response(&'p str),
     Error(&'p str),
     InitError,
+    RestoreNext,
+    RestoreError,
 }
 
 impl<'p> Route<'p> {
@@ -58,6 +54,8 @@ impl<'p> Route<'p> {
             "ping" => Self::Ping,
             "runtime/invocation/next" => Self::Next,
             "runtime/init/error" => Self::InitError,
+            "runtime/restore/next" => Self::RestoreNext,
+            "runtime/restore/error" => Self::RestoreError,
             other => {
                 let (id, what) = other.strip_prefix("runtime/invocation/")?.split_once('/')?;
                 match what {
@@ -71,33 +69,67 @@ impl<'p> Route<'p> {
 
     fn method(&self) -> Method {
         match self {
-            Self::Ping | Self::Next => Method::GET,
-            Self::Response(_) | Self::Error(_) | Self::InitError => Method::POST,
+            Self::Ping | Self::Next | Self::RestoreNext => Method::GET,
+            Self::Response(_) | Self::Error(_) | Self::InitError | Self::RestoreError => {
+                Method::POST
+            }
         }
+    }
+
+    /// Whether it is there with SnapStart only.
+    fn is_of_snapstart(&self) -> bool {
+        matches!(self, Self::RestoreNext | Self::RestoreError)
     }
 }
 
 /// Serves the runtime of one environment.
-pub(crate) async fn serve(listener: TcpListener, desk: Arc<Desk>, closing: Closing) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    desk: Arc<Desk>,
+    settings: Arc<Settings>,
+    clock: Clock,
+    closing: Closing,
+) {
     let connected = move |stream: &TcpStream| {
         let visit = desk.visit();
-        let peer = Peer(rustix::io::dup(stream).ok().map(Arc::new));
-        move |request| handle(request, visit.desk(), peer.clone())
+        let line = Arc::new(Line::new(stream, desk.cuts()));
+        let settings = Arc::clone(&settings);
+        let cut = {
+            let line = Arc::clone(&line);
+            async move { line.cut().await }
+        };
+        let handler = move |request| {
+            let (settings, line) = (Arc::clone(&settings), Arc::clone(&line));
+            handle(request, visit.desk(), settings, line)
+        };
+        (handler, cut)
     };
-    http::serve(listener, closing, connected).await;
+    http::serve(listener, closing, clock, connected).await;
 }
 
-/// The other side of a connection.
-#[derive(Clone, Debug)]
-struct Peer(Option<Arc<OwnedFd>>);
+/// A connection.
+#[derive(Debug)]
+struct Line {
+    peer: Option<OwnedFd>,
+    cuts: watch::Receiver<u64>,
+    /// How often all connections had been cut when this one came.
+    born: u64,
+    /// Whoever waits on it is told by its answer that it is restored.
+    is_restoring: AtomicBool,
+}
 
-impl Peer {
-    /// Whether it has not hung up, as far as is known.
+impl Line {
+    fn new(stream: &TcpStream, cuts: watch::Receiver<u64>) -> Self {
+        let (peer, born) = (rustix::io::dup(stream).ok(), *cuts.borrow());
+        Self { peer, cuts, born, is_restoring: AtomicBool::new(false) }
+    }
+
+    /// Whether the other side has not hung up, as far as is known.
     ///
     /// Hyper does not look while a request is being answered, and an event must not be lost on those
     /// who have gone.
     fn is_there(&self) -> bool {
-        let Some(stream) = &self.0 else { return true };
+        let Some(stream) = &self.peer else { return true };
         let mut byte = [0];
         match recv(stream, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
             Ok((0, _)) => false,
@@ -105,22 +137,55 @@ impl Peer {
             Err(error) => error == Errno::AGAIN || error == Errno::INTR,
         }
     }
+
+    /// Whether it has been cut, and takes nothing more.
+    fn is_dead(&self) -> bool {
+        *self.cuts.borrow() != self.born
+    }
+
+    /// Waits until it is cut at once.
+    async fn cut(&self) {
+        // It fails if the desk is gone, and then there is nobody to answer.
+        let _ = self.cuts.clone().wait_for(|cuts| *cuts != self.born).await;
+        if self.is_restoring.load(Relaxed) {
+            std::future::pending().await
+        }
+    }
 }
 
-async fn handle(request: Request<Incoming>, desk: Arc<Desk>, peer: Peer) -> Response<Answering> {
+async fn handle(
+    request: Request<Incoming>,
+    desk: Arc<Desk>,
+    settings: Arc<Settings>,
+    line: Arc<Line>,
+) -> Response<Answering> {
+    if line.is_dead() {
+        return http::hang_up();
+    }
     let path = request.uri().path().to_owned();
-    let Some(route) = Route::of(&path) else { return http::not_found() };
+    if path.starts_with(extensions_api::PATH) {
+        return extensions_api::handle(request, &desk, &settings, || line.is_there()).await;
+    }
+    let route = Route::of(&path).filter(|it| settings.snapstart.is_some() || !it.is_of_snapstart());
+    let Some(route) = route else { return http::not_found() };
     if request.method() != route.method() {
         return http::method_not_allowed(&route.method());
     }
     match route {
         Route::Ping => http::text(StatusCode::OK, "pong"),
-        Route::Next => match desk.next(|| peer.is_there()).await {
+        Route::Next => match desk.next(|| line.is_there()).await {
             Ok(invocation) => event(&invocation),
             Err(refusal) => refused(refusal),
         },
+        Route::RestoreNext => {
+            line.is_restoring.store(true, Relaxed);
+            match desk.restore_next().await {
+                Ok(()) => http::answer(StatusCode::OK, ""),
+                Err(refusal) => refused(refusal),
+            }
+        }
         // What a runtime has begun to say is heard to the end, even if it hangs up in the middle.
-        Route::Response(_) | Route::Error(_) | Route::InitError => {
+        Route::Response(_) | Route::Error(_) | Route::InitError | Route::RestoreError => {
             match tokio::spawn(post(request, desk)).await {
                 Ok(Ok(())) => http::json(StatusCode::ACCEPTED, "{\"status\":\"OK\"}\n"),
                 Ok(Err(refusal)) => refused(refusal),
@@ -134,10 +199,16 @@ async fn handle(request: Request<Incoming>, desk: Arc<Desk>, peer: Peer) -> Resp
 async fn post(request: Request<Incoming>, desk: Arc<Desk>) -> Result<(), Refusal> {
     let visit = desk.visit();
     let (head, mut body) = request.into_parts();
+    let (headers, body_of) = (&head.headers, &mut body);
     let result = match Route::of(head.uri.path()) {
-        Some(Route::Response(id)) => response(&desk, id, &head.headers, &mut body, visit).await,
-        Some(Route::Error(id)) => error(&desk, id, &head.headers, &mut body, visit).await,
-        _ => init_error(&desk, &head.headers, &mut body, visit).await,
+        Some(Route::Response(id)) => response(&desk, id, headers, body_of, visit).await,
+        Some(Route::Error(id)) => {
+            error(&desk, id, attempt_id(headers), headers, body_of, visit).await
+        }
+        Some(Route::RestoreError) => {
+            start_error(&desk, Call::RestoreError, headers, body_of, visit).await
+        }
+        _ => start_error(&desk, Call::InitError, headers, body_of, visit).await,
     };
     if result.is_err() {
         http::drain(&mut body).await;
@@ -169,7 +240,7 @@ fn event(invocation: &Invocation) -> Response<Answering> {
     set("lambda-runtime-aws-tenant-id", event.tenant_id.as_deref());
     set("lambda-runtime-client-context", event.client_context.as_deref());
     set("lambda-runtime-cognito-identity", event.cognito_identity.as_deref());
-    set("lambda-runtime-deadline-ms", Some(&invocation.deadline.to_string()));
+    set("lambda-runtime-deadline-ms", Some(&invocation.deadline().to_string()));
     set(INVOCATION_ID, Some(&invocation.attempt_id));
     set("lambda-runtime-invoked-function-arn", Some(&invocation.function_arn));
     set("lambda-runtime-trace-id", event.trace_id.as_deref());
@@ -180,10 +251,6 @@ const INVOCATION_ID: &str = "lambda-runtime-invocation-id";
 
 fn attempt_id(headers: &HeaderMap) -> Option<&[u8]> {
     headers.get(INVOCATION_ID).map(HeaderValue::as_bytes)
-}
-
-fn header<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 async fn response(
@@ -239,7 +306,7 @@ async fn buffered(
 
 /// Waits for the end of a process whose connection has ended: if that is the reason, the caller is told
 /// so by the environment, which has been waiting for the end of the visit.
-async fn reason_for_end(desk: &Desk, id: &str, visit: Visit) {
+pub(crate) async fn reason_for_end(desk: &Desk, id: &str, visit: Visit) {
     drop(visit);
     if let Some(invocation) = desk.invocation(id) {
         let _ = timeout(EXIT, invocation.over()).await;
@@ -312,115 +379,11 @@ async fn pass_on(
     (Piece::End, Ok(()))
 }
 
-/// The error that a runtime tells behind an answer, by its type, its document, or both.
-fn reported(id: &str, trailers: &HeaderMap) -> Option<FunctionFailure> {
-    let error_type = trailers.get(ERROR_TYPE_TRAILER).map(HeaderValue::as_bytes);
-    let document = trailers.get(ERROR_BODY_TRAILER);
-    if error_type.is_none() && document.is_none() {
-        return None;
-    }
-    let error_type = error_type.map(String::from_utf8_lossy).unwrap_or_default();
-    let failure = match document.and_then(|document| STANDARD.decode(document).ok()) {
-        Some(document) => FunctionFailure::new(id, FailureKind::Reported, document),
-        None => FunctionFailure::of_service(id, FailureKind::Reported, &error_type, ""),
-    };
-    Some(failure.with_type(error_type))
-}
-
 fn too_large(id: &str, most: usize) -> FunctionFailure {
     let message =
         format!("Response payload size exceeded maximum allowed payload size ({most} bytes).");
     let error_type = "Function.ResponseSizeTooLarge";
     FunctionFailure::of_service(id, FailureKind::AnswerTooLarge, error_type, &message)
-}
-
-async fn error(
-    desk: &Desk,
-    id: &str,
-    headers: &HeaderMap,
-    body: &mut Incoming,
-    visit: Visit,
-) -> Result<(), Refusal> {
-    desk.begin(Post::Error, id, attempt_id(headers))?;
-    let (failure, result) = report(desk, id, headers, body, visit).await;
-    desk.answer(id, Err(failure));
-    desk.finish(id);
-    result
-}
-
-async fn init_error(
-    desk: &Desk,
-    headers: &HeaderMap,
-    body: &mut Incoming,
-    visit: Visit,
-) -> Result<(), Refusal> {
-    let ids = desk.init_error()?;
-    let id = ids.first().cloned().unwrap_or_default();
-    let (mut failure, result) = report(desk, &id, headers, body, visit).await;
-    failure.kind = FailureKind::Init;
-    for request_id in ids {
-        desk.end(FunctionFailure { request_id, ..failure.clone() });
-    }
-    result
-}
-
-/// Reads an error that a runtime reports, which goes to the caller as it is.
-async fn report(
-    desk: &Desk,
-    id: &str,
-    headers: &HeaderMap,
-    body: &mut Incoming,
-    visit: Visit,
-) -> (FunctionFailure, Result<(), Refusal>) {
-    let (body, result) = match collect(body, desk.max_error()).await {
-        Collected::Whole { body, .. } => (body, Ok(())),
-        Collected::TooLong(_) => (Bytes::new(), Err(Refusal::TooLarge)),
-        Collected::CutOff => {
-            reason_for_end(desk, id, visit).await;
-            (Bytes::new(), Err(Refusal::Truncated))
-        }
-    };
-    let kind = FailureKind::Reported;
-    let error_type = header(headers, "lambda-runtime-function-error-type");
-    let failure = if body.is_empty() {
-        // The documentation: without a body the service describes the error by its type.
-        let error_type = if error_type.is_empty() { UNKNOWN } else { error_type };
-        FunctionFailure::of_service(id, kind, error_type, "")
-    } else if header(headers, "content-type") == ERROR_WITH_CAUSE {
-        FunctionFailure::new(id, kind, without_cause(&body))
-    } else {
-        FunctionFailure::new(id, kind, body)
-    };
-    (failure.with_type(error_type), result)
-}
-
-/// The report without the X-Ray cause.
-///
-/// Source: emulator, `rapi/handler/invocationerror.go`.
-fn without_cause(body: &[u8]) -> Vec<u8> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Report<'b> {
-        error_message: Option<String>,
-        error_type: Option<String>,
-        #[serde(borrow)]
-        stack_trace: Option<&'b RawValue>,
-    }
-    let Ok(report) = serde_json::from_slice::<Report<'_>>(body) else {
-        return b"\"Invalid error body\"".to_vec();
-    };
-    let text = |text: Option<String>| serde_json::Value::from(text.unwrap_or_default());
-    let mut document = format!(
-        "{{\"errorMessage\":{},\"errorType\":{}",
-        text(report.error_message),
-        text(report.error_type)
-    );
-    if let Some(trace) = report.stack_trace.map(RawValue::get).filter(|trace| *trace != "[]") {
-        document.push_str(",\"stackTrace\":");
-        document.push_str(trace);
-    }
-    document.push('}');
-    document.into_bytes()
 }
 
 #[cfg(test)]
@@ -441,30 +404,12 @@ mod tests {
             (format!("{invocation}/a/b/error"), None),
             (format!("{invocation}/a/errors"), None),
             ("/2018-06-01//runtime/invocation/next".into(), None),
-            ("/2018-06-01/runtime/restore/next".into(), None),
+            ("/2018-06-01/runtime/restore/next".into(), Some(Route::RestoreNext)),
+            ("/2018-06-01/runtime/restore/error".into(), Some(Route::RestoreError)),
             ("/2018-06-01".into(), None),
             ("/".into(), None),
         ] {
             assert_eq!(Route::of(&path), route, "{path}");
-        }
-    }
-
-    #[test]
-    fn the_cause_is_taken_out_of_a_report() {
-        let cases: [(&str, &str); 4] = [
-            (
-                r#"{"errorMessage":"bad2","errorType":"E2","errorCause":{"x":1},"stackTrace":[]}"#,
-                r#"{"errorMessage":"bad2","errorType":"E2"}"#,
-            ),
-            (
-                r#"{"stackTrace":["a", {"path":"b"}],"errorMessage":"\"m\""}"#,
-                r#"{"errorMessage":"\"m\"","errorType":"","stackTrace":["a", {"path":"b"}]}"#,
-            ),
-            ("nonsense", r#""Invalid error body""#),
-            ("[1]", r#""Invalid error body""#),
-        ];
-        for (report, expected) in cases {
-            assert_eq!(String::from_utf8(without_cause(report.as_bytes())).unwrap(), expected);
         }
     }
 }

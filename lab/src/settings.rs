@@ -25,6 +25,11 @@ pub(crate) struct Settings {
     pub(crate) variables: Vec<(OsString, OsString)>,
     pub(crate) listen: SocketAddr,
     pub(crate) timeout: Duration,
+    pub(crate) init_timeout: Option<Duration>,
+    pub(crate) shutdown_timeout: Option<Duration>,
+    pub(crate) snapstart: Option<SnapStart>,
+    /// How long each freeze is said to have lasted; `None` without freezing.
+    pub(crate) freeze: Option<Duration>,
     pub(crate) memory: u32,
     pub(crate) name: String,
     pub(crate) handler: String,
@@ -35,13 +40,55 @@ pub(crate) struct Settings {
     pub(crate) log: Log,
 }
 
+/// How a function is restored from a snapshot of its start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SnapStart {
+    /// How long a snapshot is kept at least, before it is restored.
+    pub(crate) pause: Duration,
+    /// How long a restore may take, with the function's hooks.
+    pub(crate) restore_timeout: Duration,
+}
+
+/// Source: Lambda Developer Guide, "Implement Lambda SnapStart hooks".
+impl Default for SnapStart {
+    fn default() -> Self {
+        Self { pause: Duration::ZERO, restore_timeout: Duration::from_secs(10) }
+    }
+}
+
+/// The account of every function.
+///
+/// Source: emulator, `rie/handlers.go`.
+pub(crate) const ACCOUNT: &str = "012345678912";
+
 /// The variable that tells a runtime where the service is.
 pub(crate) const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
 
 impl Settings {
-    /// Source: emulator, `rie/handlers.go`, for region and account.
+    /// How long a start may take.
+    ///
+    /// Source: Lambda Developer Guide, "Understanding the Lambda execution environment lifecycle".
+    pub(crate) fn init_timeout(&self) -> Duration {
+        self.init_timeout.unwrap_or(match self.snapstart {
+            None => Duration::from_secs(10),
+            Some(_) => self.timeout.clamp(Duration::from_secs(130), Duration::from_secs(900)),
+        })
+    }
+
+    /// How long a process has to end by itself when it is asked to.
+    ///
+    /// Source: Lambda Developer Guide, "Using the Lambda Extensions API to create extensions", for one
+    /// with internal extensions; emulator, `lambda-managed-instances/rapid/shutdown.go`.
+    pub(crate) fn shutdown_timeout(&self) -> Duration {
+        self.shutdown_timeout.unwrap_or(match self.concurrency {
+            None => Duration::from_millis(500),
+            Some(_) => Duration::from_millis(600),
+        })
+    }
+
+    /// Source: emulator, `rie/handlers.go`, for the region.
     pub(crate) fn arn(&self) -> String {
-        format!("arn:aws:lambda:us-east-1:012345678912:function:{}", self.name)
+        format!("arn:aws:lambda:us-east-1:{ACCOUNT}:function:{}", self.name)
     }
 
     /// The command that starts a runtime which finds the service at this address.
@@ -66,19 +113,26 @@ impl Settings {
         if let Ok(folder) = std::env::current_dir() {
             command.env("LAMBDA_TASK_ROOT", &folder).env("LAMBDA_RUNTIME_DIR", folder);
         }
-        match self.concurrency {
-            None => command.env("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
-            Some(most) => command
-                .env("AWS_LAMBDA_INITIALIZATION_TYPE", "lambda-managed-instances")
-                .env("AWS_LAMBDA_MAX_CONCURRENCY", most.to_string())
-                .env("AWS_LAMBDA_LOG_FORMAT", "JSON"),
+        let initialization_type = match (self.concurrency, self.snapstart) {
+            (None, None) => "on-demand",
+            (None, Some(_)) => "snap-start",
+            (Some(most), _) => {
+                command.env("AWS_LAMBDA_MAX_CONCURRENCY", most.to_string());
+                command.env("AWS_LAMBDA_LOG_FORMAT", "JSON");
+                "lambda-managed-instances"
+            }
         };
+        if self.snapstart.is_none() {
+            // A snapshot is restored many times, with a log stream each.
+            let group = format!("/aws/lambda/{}", self.name);
+            command.env("AWS_LAMBDA_LOG_GROUP_NAME", group);
+            command.env("AWS_LAMBDA_LOG_STREAM_NAME", VERSION);
+        }
         command
             .env("AWS_LAMBDA_FUNCTION_NAME", &self.name)
             .env("AWS_LAMBDA_FUNCTION_VERSION", VERSION)
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", self.memory.to_string())
-            .env("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{}", self.name))
-            .env("AWS_LAMBDA_LOG_STREAM_NAME", VERSION)
+            .env("AWS_LAMBDA_INITIALIZATION_TYPE", initialization_type)
             .env("TZ", ":UTC")
             .env("_HANDLER", &self.handler)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))

@@ -6,17 +6,16 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::{InHand, Post, Rules, Stage};
+use super::{InHand, Post, Rules, Stage, Start};
 use crate::invocation::Invocation;
-use crate::machine::{Call, State};
+use crate::machine::Call;
 use crate::refusal::Refusal;
 
 /// Source: emulator, `lambda-managed-instances`: `rapi/handler`, `invoke` and `core/states.go`.
 #[derive(Debug)]
 pub(super) struct Managed {
-    /// Of the start of the runtime only: `Started`, `Ready` or `InitError`.
-    state: State,
-    start: u64,
+    /// Its state is one of these: `Started`, `Ready` or `InitError`.
+    start: Start,
     in_hand: HashMap<String, InHand>,
     /// The ids of those that no `next` has taken yet.
     waiting: VecDeque<String>,
@@ -24,7 +23,6 @@ pub(super) struct Managed {
     idle: usize,
     /// The ids of those that took too long: the first answer to one is told so.
     late: VecDeque<String>,
-    has_ended: bool,
 }
 
 /// Source: emulator, `rapid/sandbox.go`.
@@ -36,18 +34,20 @@ const MAX_LATE: usize = 1000;
 impl Managed {
     pub(super) fn new() -> Self {
         Self {
-            state: State::Started,
-            start: 0,
+            start: Start::new(),
             in_hand: HashMap::new(),
             waiting: VecDeque::new(),
             idle: 0,
             late: VecDeque::new(),
-            has_ended: false,
         }
     }
 }
 
 impl Rules for Managed {
+    fn start(&mut self) -> &mut Start {
+        &mut self.start
+    }
+
     fn in_hand(&mut self) -> &mut HashMap<String, InHand> {
         &mut self.in_hand
     }
@@ -61,28 +61,18 @@ impl Rules for Managed {
     /// What an earlier runtime had in hand is given up by those who wait for its end; a new one gets
     /// none of it.
     fn start_anew(&mut self) {
-        self.state = State::Started;
-        self.start += 1;
+        self.start.anew();
         self.waiting.clear();
         self.late.clear();
-        self.has_ended = false;
     }
 
-    fn has_ended(&mut self) {
-        self.has_ended = true;
-    }
-
-    fn is_terminal(&self) -> bool {
-        self.state.is_terminal()
-    }
-
-    fn ask(&mut self) -> Result<u64, Refusal> {
-        if self.has_ended || self.idle >= MAX_IDLE {
+    fn ask(&mut self) -> Result<(), Refusal> {
+        if self.idle >= MAX_IDLE {
             return Err(Refusal::Internal);
         }
-        self.state = self.state.after(Call::Next)?;
+        self.start.call(Call::Next)?;
         self.idle += 1;
-        Ok(self.start)
+        Ok(())
     }
 
     /// One gets it.
@@ -90,17 +80,17 @@ impl Rules for Managed {
         asked.notify_one();
     }
 
-    fn has_event(&self) -> bool {
-        !self.waiting.is_empty()
+    fn has_event(&mut self) -> bool {
+        self.start.takes_events() && !self.waiting.is_empty()
     }
 
-    fn take(&mut self, start: u64) -> Option<Result<Arc<Invocation>, Refusal>> {
-        if self.start != start || self.has_ended {
-            return Some(Err(Refusal::Internal));
+    fn take(&mut self) -> Option<Arc<Invocation>> {
+        if !self.start.takes_events() {
+            return None;
         }
         while let Some(id) = self.waiting.pop_front() {
             if let Some(in_hand) = self.in_hand.get_mut(&id) {
-                return Some(Ok(in_hand.deliver()));
+                return Some(in_hand.deliver());
             }
         }
         None
@@ -148,8 +138,8 @@ impl Rules for Managed {
         self.in_hand.remove(request_id);
     }
 
-    fn init_error(&mut self) -> Result<Vec<String>, Refusal> {
-        self.state = self.state.after(Call::InitError)?;
+    fn start_error(&mut self, call: Call) -> Result<Vec<String>, Refusal> {
+        self.start.call(call)?;
         Ok(self.in_hand.keys().cloned().collect())
     }
 

@@ -1,7 +1,9 @@
 //! Where a runtime and the service meet: the state of the one, the invocations of the other.
 
+mod extensions;
 mod managed;
 mod on_demand;
+mod start;
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -9,13 +11,19 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{Notify, oneshot, watch};
+use uuid::Uuid;
 
 use crate::answer::{Answered, FunctionFailure, UNKNOWN};
 use crate::invocation::Invocation;
-use crate::refusal::Refusal;
+use crate::machine::Call;
+use crate::refusal::{ExtensionRefusal, Refusal};
 
 use managed::Managed;
 use on_demand::OnDemand;
+use start::Start;
+
+pub(crate) use extensions::Failing;
+pub(crate) use start::Started;
 
 /// One environment's runtime as the service sees it, and the invocations that it has in hand.
 ///
@@ -26,12 +34,19 @@ pub(crate) struct Desk {
     rules: Mutex<Box<dyn Rules>>,
     /// Wakes those who have asked for an event.
     asked: Notify,
+    /// Wakes those who wait for anything else.
+    changes: Notify,
+    /// How often all connections have been cut.
+    cuts: watch::Sender<u64>,
     /// How many connections are open, and how much that they brought is still being read.
     visits: watch::Sender<usize>,
 }
 
 /// What a runtime may say when, and what it is given.
 trait Rules: Debug + Send {
+    /// The start of the runtime.
+    fn start(&mut self) -> &mut Start;
+
     /// What there is in hand, by the id.
     fn in_hand(&mut self) -> &mut HashMap<String, InHand>;
 
@@ -41,23 +56,20 @@ trait Rules: Debug + Send {
     /// A new runtime may start; what an earlier one had asked for is void.
     fn start_anew(&mut self);
 
-    /// The runtime has ended: what it has said may still be heard, but it is given nothing more.
-    fn has_ended(&mut self);
+    /// An invocation that waited for something else than the runtime may wait no more.
+    fn deliver(&mut self) {}
 
-    /// Whether the runtime must be started again before it can take an invocation.
-    fn is_terminal(&self) -> bool;
-
-    /// `next` is asked; gives the number of the start for [`take`](Self::take).
-    fn ask(&mut self) -> Result<u64, Refusal>;
+    /// `next` is asked.
+    fn ask(&mut self) -> Result<(), Refusal>;
 
     /// Wakes who may get the event that has been handed over.
     fn wake(&self, asked: &Notify);
 
     /// Whether one who has asked would get something now.
-    fn has_event(&self) -> bool;
+    fn has_event(&mut self) -> bool;
 
     /// The event for one who has asked, if there is one.
-    fn take(&mut self, start: u64) -> Option<Result<Arc<Invocation>, Refusal>>;
+    fn take(&mut self) -> Option<Arc<Invocation>>;
 
     /// One who has asked got an event, or has gone.
     fn leave(&mut self) {}
@@ -74,7 +86,7 @@ trait Rules: Debug + Send {
     fn finish(&mut self, request_id: &str);
 
     /// The runtime cannot start. Gives the ids of the invocations that it was started for.
-    fn init_error(&mut self) -> Result<Vec<String>, Refusal>;
+    fn start_error(&mut self, call: Call) -> Result<Vec<String>, Refusal>;
 
     /// Nothing more comes of this invocation, as the runtime has no way on.
     fn end(&mut self, request_id: &str);
@@ -133,7 +145,13 @@ impl Desk {
     }
 
     fn new(rules: Box<dyn Rules>) -> Self {
-        Self { rules: Mutex::new(rules), asked: Notify::new(), visits: watch::Sender::new(0) }
+        Self {
+            rules: Mutex::new(rules),
+            asked: Notify::new(),
+            changes: Notify::new(),
+            cuts: watch::Sender::new(0),
+            visits: watch::Sender::new(0),
+        }
     }
 
     // What the environment does.
@@ -141,12 +159,7 @@ impl Desk {
     /// A new runtime may start; what an earlier one had asked for is void.
     pub(crate) fn start_anew(&self) {
         self.lock().start_anew();
-        self.asked.notify_waiters();
-    }
-
-    /// Whether the runtime must be started again before it can take an invocation.
-    pub(crate) fn is_terminal(&self) -> bool {
-        self.lock().is_terminal()
+        self.changed();
     }
 
     /// Gives the runtime an invocation, which it gets with its `next`.
@@ -154,6 +167,7 @@ impl Desk {
         let mut rules = self.lock();
         rules.hand_over(InHand::new(invocation, caller));
         rules.wake(&self.asked);
+        self.changes.notify_waiters();
     }
 
     /// As [`hand_over`](Self::hand_over), to a runtime that is going to be started for it.
@@ -163,21 +177,20 @@ impl Desk {
         let mut rules = self.lock();
         rules.start_anew();
         rules.hand_over(InHand::new(invocation, caller));
-        self.asked.notify_waiters();
+        self.changed();
     }
 
-    /// Waits until everything has been heard that the runtime said before it ended.
-    pub(crate) async fn hear_last_words(&self) {
-        self.lock().has_ended();
-        self.asked.notify_waiters();
-        // It fails if the sender is gone, which is `self`.
-        let _ = self.visits.subscribe().wait_for(|visits| *visits == 0).await;
+    /// Tells the caller a failure, unless there is an answer. The invocation goes on for the runtime.
+    pub(crate) fn tell(&self, failure: FunctionFailure) {
+        if let Some(in_hand) = self.lock().in_hand().get_mut(&failure.request_id) {
+            in_hand.fail(failure);
+        }
     }
 
     /// Ends the invocation; its caller is told the failure, unless there is an answer.
     pub(crate) fn give_up(&self, failure: FunctionFailure) {
         let in_hand = self.lock().give_up(&failure.request_id);
-        self.asked.notify_waiters();
+        self.changed();
         if let Some(mut in_hand) = in_hand {
             in_hand.fail(failure);
         }
@@ -190,24 +203,81 @@ impl Desk {
         &self,
         is_there: impl Fn() -> bool,
     ) -> Result<Arc<Invocation>, Refusal> {
-        let start = self.lock().ask()?;
+        let start = {
+            let mut rules = self.lock();
+            rules.ask()?;
+            rules.start().number
+        };
         let _asking = Asking(self);
+        self.changes.notify_waiters();
         loop {
             let mut woken = pin!(self.asked.notified());
             // From here on: what comes behind the look must not be missed.
             woken.as_mut().enable();
             {
                 let mut rules = self.lock();
+                if !rules.start().is_current(start) {
+                    return Err(Refusal::Internal);
+                }
                 if rules.has_event() && !is_there() {
                     rules.wake(&self.asked);
                     return Err(Refusal::Internal);
                 }
-                if let Some(event) = rules.take(start) {
-                    return event;
+                if let Some(event) = rules.take() {
+                    self.changes.notify_waiters();
+                    return Ok(event);
                 }
             }
             woken.await;
         }
+    }
+
+    /// `register`: a new extension.
+    pub(crate) fn register(
+        &self,
+        name: &str,
+        has_invocations: bool,
+    ) -> Result<Uuid, ExtensionRefusal> {
+        self.lock().start().extensions.register(name, has_invocations)
+    }
+
+    /// `event/next`: waits for what this extension wants to know. One who has gone meanwhile gets
+    /// nothing.
+    pub(crate) async fn extension_next(
+        &self,
+        id: Uuid,
+        is_there: impl Fn() -> bool,
+    ) -> Result<Arc<Invocation>, ExtensionRefusal> {
+        let start = {
+            let mut rules = self.lock();
+            if rules.start().has_ended() {
+                return Err(ExtensionRefusal::Internal);
+            }
+            rules.start().extensions.ask(id)?;
+            // It may be the last that an invocation waited for.
+            rules.deliver();
+            rules.start().number
+        };
+        self.changed();
+        let _asking = ExtensionAsking { desk: self, id, start };
+        self.until(|rules| {
+            let now = rules.start();
+            let is_lost = now.extensions.has_event(id) && !is_there();
+            if is_lost || !now.is_current(start) {
+                return Some(Err(ExtensionRefusal::Internal));
+            }
+            now.extensions.take(id).map(Ok)
+        })
+        .await
+    }
+
+    /// `init/error` or `exit/error` of an extension.
+    pub(crate) fn fail_extension(
+        &self,
+        id: Uuid,
+        failing: Failing,
+    ) -> Result<(), ExtensionRefusal> {
+        self.lock().start().extensions.fail(id, failing)
     }
 
     /// Something that a runtime says is going to be read.
@@ -270,12 +340,6 @@ impl Desk {
         rules.end(&id);
     }
 
-    /// `init/error`: the runtime cannot start. Gives the ids of the invocations that it was started
-    /// for.
-    pub(crate) fn init_error(&self) -> Result<Vec<String>, Refusal> {
-        self.lock().init_error()
-    }
-
     /// The largest report of an error, in bytes.
     pub(crate) fn max_error(&self) -> usize {
         self.lock().max_error()
@@ -294,6 +358,7 @@ impl InHand {
     /// The event for the runtime.
     fn deliver(&mut self) -> Arc<Invocation> {
         self.stage = Stage::Running;
+        self.invocation.begin();
         let _is_the_first_time = self.invocation.delivered.set(std::time::Instant::now());
         Arc::clone(&self.invocation)
     }
@@ -334,6 +399,22 @@ struct Asking<'d>(&'d Desk);
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
         self.0.lock().leave();
+    }
+}
+
+/// An extension that has asked for an event, until it is there.
+struct ExtensionAsking<'d> {
+    desk: &'d Desk,
+    id: Uuid,
+    start: u64,
+}
+
+impl Drop for ExtensionAsking<'_> {
+    fn drop(&mut self) {
+        let mut rules = self.desk.lock();
+        if rules.start().number == self.start {
+            rules.start().extensions.leave(self.id);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::{InHand, Post, Rules, Stage};
+use super::{InHand, Post, Rules, Stage, Start};
 use crate::event::MAX_PAYLOAD;
 use crate::invocation::Invocation;
 use crate::machine::{Call, State};
@@ -14,33 +14,24 @@ use crate::refusal::Refusal;
 /// Source: emulator, `core/states.go` and `rapi/middleware`.
 #[derive(Debug)]
 pub(super) struct OnDemand {
-    state: State,
-    /// One for each start of a runtime.
-    start: u64,
+    start: Start,
     /// One at most.
     in_hand: HashMap<String, InHand>,
-    has_ended: bool,
     /// Somebody else starts the runtime, and may do so at any time.
     is_external: bool,
 }
 
 impl OnDemand {
     pub(super) fn new(is_external: bool) -> Self {
-        let in_hand = HashMap::new();
-        Self { state: State::Started, start: 0, in_hand, has_ended: false, is_external }
-    }
-
-    /// A runtime that asks gets the invocation that is there.
-    fn deliver(&mut self) {
-        let Some(in_hand) = self.in_hand.values_mut().next() else { return };
-        if self.state == State::Ready && in_hand.stage != Stage::Over {
-            in_hand.deliver();
-            self.state = State::Running;
-        }
+        Self { start: Start::new(), in_hand: HashMap::new(), is_external }
     }
 }
 
 impl Rules for OnDemand {
+    fn start(&mut self) -> &mut Start {
+        &mut self.start
+    }
+
     fn in_hand(&mut self) -> &mut HashMap<String, InHand> {
         &mut self.in_hand
     }
@@ -51,32 +42,31 @@ impl Rules for OnDemand {
         self.deliver();
     }
 
-    fn start_anew(&mut self) {
-        self.state = State::Started;
-        self.start += 1;
-        self.in_hand.clear();
-        self.has_ended = false;
-    }
-
-    fn has_ended(&mut self) {
-        self.has_ended = true;
-    }
-
-    fn is_terminal(&self) -> bool {
-        self.state.is_terminal()
-    }
-
-    fn ask(&mut self) -> Result<u64, Refusal> {
-        if self.has_ended {
-            return Err(Refusal::Internal);
+    /// A runtime that asks gets the invocation that is there, and so do its extensions.
+    fn deliver(&mut self) {
+        let Some(in_hand) = self.in_hand.values_mut().next() else { return };
+        if self.start.state == State::Ready
+            && in_hand.stage != Stage::Over
+            && self.start.takes_events()
+        {
+            self.start.extensions.invoke(&in_hand.deliver());
+            self.start.state = State::Running;
         }
-        let state = self.state.after(Call::Next)?;
-        if self.state == State::RuntimeResponseSentState {
+    }
+
+    fn start_anew(&mut self) {
+        self.start.anew();
+        self.in_hand.clear();
+    }
+
+    fn ask(&mut self) -> Result<(), Refusal> {
+        let is_answered = self.start.state == State::RuntimeResponseSentState;
+        self.start.call(Call::Next)?;
+        if is_answered {
             self.in_hand.clear();
         }
-        self.state = state;
         self.deliver();
-        Ok(self.start)
+        Ok(())
     }
 
     /// All get it.
@@ -84,17 +74,14 @@ impl Rules for OnDemand {
         asked.notify_waiters();
     }
 
-    fn has_event(&self) -> bool {
-        self.state == State::Running
+    fn has_event(&mut self) -> bool {
+        self.start.state == State::Running
     }
 
     /// One that has an invocation in hand gets the same again.
-    fn take(&mut self, start: u64) -> Option<Result<Arc<Invocation>, Refusal>> {
-        if self.start != start || self.has_ended {
-            return Some(Err(Refusal::Internal));
-        }
+    fn take(&mut self) -> Option<Arc<Invocation>> {
         let in_hand = self.in_hand.values().next()?;
-        (self.state == State::Running).then(|| Ok(Arc::clone(&in_hand.invocation)))
+        (self.start.state == State::Running).then(|| Arc::clone(&in_hand.invocation))
     }
 
     /// The id is checked before the order, and with an error the attempt before the order too.
@@ -107,26 +94,26 @@ impl Rules for OnDemand {
         let in_hand = self.in_hand.get(request_id).ok_or(Refusal::InvalidRequestId)?;
         let is_other = in_hand.is_other_attempt(attempt_id);
         let state = match post {
-            Post::Response => self.state.after(Call::Response)?,
+            Post::Response => self.start.state.after(Call::Response)?,
             Post::Error if is_other => return Err(Refusal::OtherAttempt),
-            Post::Error => self.state.after(Call::Error)?,
+            Post::Error => self.start.state.after(Call::Error)?,
         };
         if is_other {
             return Err(Refusal::OtherAttempt);
         }
-        self.state = state;
+        self.start.state = state;
         Ok(())
     }
 
     fn finish(&mut self, request_id: &str) {
         if self.in_hand.contains_key(request_id) {
-            self.state = State::RuntimeResponseSentState;
+            self.start.state = State::RuntimeResponseSentState;
         }
     }
 
     /// One that somebody else starts may come again if nobody has invoked yet.
-    fn init_error(&mut self) -> Result<Vec<String>, Refusal> {
-        self.state = self.state.after(Call::InitError)?;
+    fn start_error(&mut self, call: Call) -> Result<Vec<String>, Refusal> {
+        self.start.call(call)?;
         let ids: Vec<_> = self.in_hand.keys().cloned().collect();
         if ids.is_empty() && self.is_external {
             self.start_anew();

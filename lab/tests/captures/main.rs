@@ -17,8 +17,8 @@
 //! |---|---|
 //! | 03 | 1,000 invocations like those of 01 and 02; only their segmentation was kept |
 //! | 10b, 10c, 10d | nobody connects: they are about how a bootstrap ends, see `lab/processes.rs` |
-//! | 14, 14b to 14d | they need the Extensions API, which the lab does not have |
-//! | 20, 20b to 20e, 21 | text without bytes, about the signals that the emulator sends |
+//! | 14, 14b to 14d | 14 is of the Telemetry API too, and the others of processes, see `lab/extensions.rs` |
+//! | 20, 20b to 20e, 21 | text without bytes, about signals: see `lab/shutdown.rs` |
 //! | `req_*` | requests of other clients, without a service |
 //!
 //! The 75 s in which nothing happens in 19 are left out.

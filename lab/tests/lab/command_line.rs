@@ -1,17 +1,12 @@
 //! The program `lambda-lab`: what it prints where, its exit codes, and its end.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Command, Output, Stdio};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Command, Output, Stdio};
 
 use lambda_proto_std::Endpoint;
 
-use crate::support::{Connection, lives, wait_until};
-
-fn lab() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lambda-lab"));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
+use crate::served::{Served, lab};
+use crate::support::{Connection, lives, marked, wait_until};
 
 /// `lambda-lab` with these options and the bootstrap of the tests.
 fn run(options: &[&str]) -> Output {
@@ -107,6 +102,17 @@ fn a_wrong_command_line_ends_with_2_and_names_the_value() {
         (&["run", "--timeout", "soon", "true"], "soon"),
         (&["run", "--timeout", "0", "true"], "above 0"),
         (&["run", "--timeout", "-1", "true"], "-1"),
+        (&["run", "--timeout", "1d", "true"], "500ms"),
+        (&["run", "--timeout", "ms", "true"], "\"ms\" is no time"),
+        (&["run", "--timeout", "1e400", "true"], "1e400"),
+        (&["run", "--init-timeout", "0", "true"], "above 0"),
+        (&["run", "--shutdown-timeout", "-1", "true"], "-1"),
+        (&["run", "--shutdown-timeout", "61s", "true"], "60s at most"),
+        (&["run", "--snapshot-pause", "1", "true"], "--snapstart"),
+        (&["run", "--restore-timeout", "1", "true"], "--snapstart"),
+        (&["run", "--freeze-for", "NaN", "true"], "NaN"),
+        (&["serve", "--freeze", "--concurrency", "2", "true"], "freezing together with managed"),
+        (&["serve", "--snapstart"], "SnapStart for a runtime that somebody else starts"),
         (&["run", "--env", "X", "true"], "\"X\" is no KEY=VALUE"),
         (&["run", "--event", "@/nonexistent/event", "true"], "\"/nonexistent/event\""),
         (&["run", "--name", "a b", "true"], "the name \"a b\""),
@@ -122,46 +128,6 @@ fn a_wrong_command_line_ends_with_2_and_names_the_value() {
         let output = lab().args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(stderr(&output).contains(reason), "{arguments:?}: {}", stderr(&output));
-    }
-}
-
-/// `lambda-lab serve` with a script as the function, and the address that it prints.
-struct Served {
-    child: Child,
-    address: String,
-    stderr: BufReader<std::process::ChildStderr>,
-}
-
-impl Served {
-    fn start(options: &[&str], script: &str) -> Self {
-        let mut command = lab();
-        command.args(["serve", "--port", "0"]).args(options);
-        if !script.is_empty() {
-            command.args(["sh", "-c", script]);
-        }
-        let mut child = command.spawn().unwrap();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        while !line.contains("curl ") {
-            line.clear();
-            assert!(stderr.read_line(&mut line).unwrap() > 0, "it has ended");
-        }
-        let url = line.split_once("http://").expect("a URL").1;
-        let address = url.split('/').next().unwrap().to_owned();
-        assert_eq!(url, format!("{address}/2015-03-31/functions/function/invocations\n"));
-        Self { child, address, stderr }
-    }
-
-    fn invoke_in_background(&self) -> Connection {
-        let mut caller = Connection::open(&self.address);
-        let line = "POST /2015-03-31/functions/function/invocations";
-        caller.send(crate::support::request(line, &[], "{}"));
-        caller
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
 }
 
@@ -185,17 +151,6 @@ fn nothing_of_the_function_stays_when_the_lab_is_ended_by_any_signal() {
             wait_until("it has ended", || !lives(pid));
         }
     }
-}
-
-/// The processes whose environment has this in it.
-fn marked(mark: &str) -> Vec<u32> {
-    let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-    let pids = processes.filter_map(|it| it.file_name().to_str()?.parse::<u32>().ok());
-    let is_marked = |pid: &u32| {
-        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
-    };
-    pids.filter(is_marked).collect()
 }
 
 #[test]
@@ -233,7 +188,7 @@ fn run_ends_with_the_signal_that_ended_it() {
 #[test]
 fn a_lab_whose_output_nobody_reads_goes_on() {
     // `stderr` of the program is a pipe, and nobody reads it behind the address.
-    let mut served = Served::start(&["--timeout", "1"], "yes >&2");
+    let mut served = Served::start(&["--timeout", "1", "--init-timeout", "0.1"], "yes >&2");
     for _ in 0..2 {
         let answer = served.invoke_in_background().response();
         assert_eq!(answer.text(), "Task timed out after 1.00 seconds");
@@ -247,10 +202,10 @@ fn serve_passes_the_output_of_the_function_through_untouched() {
     let mut served = Served::start(&[], "printf 'out\\001'; printf 'err\\002\\n' >&2; exit 1");
     assert_eq!(served.invoke_in_background().response().status, 502);
     served.signal("TERM");
-    let output = served.child.wait_with_output().unwrap();
-    assert_eq!(output.stdout, b"out\x01");
-    let mut rest = String::new();
-    std::io::Read::read_to_string(&mut served.stderr, &mut rest).unwrap();
+    let mut stdout = Vec::new();
+    served.child.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
+    assert_eq!(stdout, b"out\x01");
+    let rest = served.rest();
     assert!(rest.contains("err\u{2}\n"), "{rest}");
 }
 
@@ -288,6 +243,5 @@ fn a_port_that_is_taken_ends_serve_with_1_and_its_number() {
     let error = stderr(&output);
     assert!(error.contains(&port) && error.contains("choose another port"), "{error}");
     served.signal("TERM");
-    let Served { mut child, .. } = served;
-    child.wait().unwrap();
+    served.rest();
 }

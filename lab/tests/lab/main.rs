@@ -4,9 +4,15 @@ mod callers;
 mod command_line;
 mod embedding;
 mod environments;
+mod extensions;
+mod freeze;
+mod init;
 mod managed;
 mod processes;
 mod runtime_calls;
+mod served;
+mod shutdown;
+mod snapstart;
 mod streams;
 mod support;
 

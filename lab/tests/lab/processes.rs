@@ -87,7 +87,8 @@ fn work_behind_the_answer_ends_with_the_timeout() {
 
 #[test]
 fn a_function_that_never_asks_for_an_event_times_out() {
-    let lab = script("sleep 1000").timeout(Duration::from_millis(300)).start().unwrap();
+    let lab = script("sleep 1000").timeout(Duration::from_millis(300));
+    let lab = lab.init_timeout(Duration::from_millis(100)).start().unwrap();
     for _ in 0..2 {
         assert_eq!(failure(&lab, "in").to_string(), "Task timed out after 0.30 seconds");
     }
@@ -107,7 +108,7 @@ fn a_function_that_ends_at_once_is_told_every_time() {
 #[test]
 fn a_function_that_floods_its_output_is_not_held_up() {
     let lab = script("yes | head -c 100000000; yes >&2").timeout(Duration::from_secs(1));
-    let lab = lab.start().unwrap();
+    let lab = lab.init_timeout(Duration::from_millis(100)).start().unwrap();
     assert_eq!(failure(&lab, "in").kind, FailureKind::Timeout);
 }
 

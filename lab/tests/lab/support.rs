@@ -100,6 +100,10 @@ pub(crate) fn behave() {
         let (word, rest) = event.split_once(' ').unwrap_or((&event, ""));
         match word {
             "pid" => Ok(reply.send(std::process::id().to_string().as_str())),
+            "deadline" => {
+                let deadline = invocation.deadline().map(|it| it.as_unix_millis().to_string());
+                Ok(reply.send(deadline.unwrap_or_default().as_str()))
+            }
             "env" => Ok(reply.send(std::env::var(rest).unwrap_or_default().as_str())),
             "arguments" => {
                 let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -196,6 +200,17 @@ impl Connection {
     pub(crate) fn end_writing(&self) {
         // The other side may have hung up already.
         let _ = self.stream.get_ref().shutdown(std::net::Shutdown::Write);
+    }
+
+    /// Whether nothing has come, as far as is known; whoever asks has waited for something that comes
+    /// behind it.
+    pub(crate) fn has_nothing(&mut self) -> bool {
+        let stream = self.stream.get_ref();
+        stream.set_nonblocking(true).unwrap();
+        let peeked = stream.peek(&mut [0]);
+        stream.set_nonblocking(false).unwrap();
+        self.stream.buffer().is_empty()
+            && peeked.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
     }
 
     /// Whether the other side has hung up, and nothing stands before that.
@@ -313,6 +328,28 @@ pub(crate) fn request(line: &str, headers: &[(&str, &str)], body: impl AsRef<[u8
     [head.as_bytes(), b"\r\n", body].concat()
 }
 
+/// The id of the process of this lab, which is a [`script`], once it runs.
+pub(crate) fn await_process(lab: &Lab) -> u32 {
+    let mark = format!("AWS_LAMBDA_RUNTIME_API={}", lab.runtime_api());
+    let mut pid = None;
+    wait_until("the function runs", || {
+        pid = marked(&mark).first().copied();
+        pid.is_some()
+    });
+    pid.unwrap()
+}
+
+/// The processes whose environment has this in it.
+pub(crate) fn marked(mark: &str) -> Vec<u32> {
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let pids = processes.filter_map(|it| it.file_name().to_str()?.parse::<u32>().ok());
+    let is_marked = |pid: &u32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+    };
+    pids.filter(is_marked).collect()
+}
+
 /// Waits until it is so.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -325,6 +362,16 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// Whether a process runs; one that is dead and not reaped does not.
 pub(crate) fn lives(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
-    stat.is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z')))
+    state(pid).is_some_and(|state| state != 'Z')
+}
+
+/// Whether a process is stopped.
+pub(crate) fn is_stopped(pid: u32) -> bool {
+    state(pid) == Some('T')
+}
+
+/// The state of a process, as in `proc(5)`.
+fn state(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
 }

@@ -1,0 +1,328 @@
+//! The life of a function's process: how it starts, is frozen, is restored, and ends.
+
+use std::io;
+use std::net::SocketAddr;
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use crate::answer::{FailureKind, FunctionFailure};
+use crate::clock::Clock;
+use crate::desk::{Desk, Started};
+use crate::log::{InitReport, Log, Status};
+use crate::process::{Process, describe_exit};
+use crate::settings::Settings;
+
+/// The process of one environment.
+#[derive(Debug)]
+pub(crate) struct Lifecycle {
+    settings: Arc<Settings>,
+    clock: Clock,
+    /// Where the process finds the Runtime API.
+    address: SocketAddr,
+    desk: Arc<Desk>,
+    process: Mutex<Option<Arc<Process>>>,
+    /// What came of the last start for a snapshot, until an invocation takes it.
+    snapshot: Mutex<Option<Result<(), StartFailure>>>,
+    /// No process is started any more.
+    is_stopping: watch::Sender<bool>,
+    /// None runs any more.
+    is_stopped: watch::Sender<bool>,
+}
+
+/// Where the runtime is.
+pub(crate) enum Running {
+    Here(Arc<Process>),
+    /// Somebody else starts it.
+    Elsewhere,
+    Not,
+}
+
+/// Why a process is ended.
+///
+/// Source: Lambda Developer Guide, "Using the Lambda Extensions API to create extensions".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// Nobody needs it any more.
+    Spindown,
+    Timeout,
+    Failure,
+}
+
+/// Why there is no process for an invocation.
+#[derive(Clone, Debug)]
+pub(crate) enum StartFailure {
+    Stopped,
+    Failed(FunctionFailure),
+}
+
+/// The type of the failure of a start that takes too long.
+const INIT_TIMEOUT: &str = "Sandbox.Timedout";
+
+impl Lifecycle {
+    pub(crate) fn new(
+        settings: Arc<Settings>,
+        clock: Clock,
+        address: SocketAddr,
+        desk: Arc<Desk>,
+    ) -> Self {
+        let (process, snapshot) = (Mutex::new(None), Mutex::new(None));
+        let (is_stopping, is_stopped) = (watch::Sender::new(false), watch::Sender::new(false));
+        Self { settings, clock, address, desk, process, snapshot, is_stopping, is_stopped }
+    }
+
+    /// Where the runtime is.
+    pub(crate) fn running(&self) -> Running {
+        if self.settings.program.is_none() {
+            return Running::Elsewhere;
+        }
+        match &*self.lock() {
+            Some(process) if process.exit_status().is_none() && !self.desk.is_terminal() => {
+                Running::Here(Arc::clone(process))
+            }
+            _ => Running::Not,
+        }
+    }
+
+    /// Starts the process; the one before it must have been [ended](Self::end).
+    pub(crate) fn start(&self) -> io::Result<Arc<Process>> {
+        let Some(program) = &self.settings.program else {
+            return Err(io::Error::other("the runtime is started elsewhere"));
+        };
+        let mut process = self.lock();
+        if self.is_stopping() {
+            return Err(io::Error::other("the lab has been stopped"));
+        }
+        let mut command = self.settings.command(program, self.address);
+        let started = Process::start(&mut command).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot start {}: {error}", program.display()))
+        })?;
+        Ok(Arc::clone(process.insert(Arc::new(started))))
+    }
+
+    /// Starts the process and has it come as far as its snapshot, where it is stopped.
+    ///
+    /// What comes of it is kept for the next invocation, which [takes](Self::take_snapshot) it.
+    pub(crate) async fn prepare_snapshot(&self) {
+        let began = Instant::now();
+        self.desk.start_anew();
+        let result = match self.start() {
+            Err(_) if self.is_stopping() => Err(StartFailure::Stopped),
+            Err(error) => {
+                let (kind, error_type) = (FailureKind::Exit, "Runtime.InvalidEntrypoint");
+                let failure = FunctionFailure::of_service("", kind, error_type, &error.to_string());
+                Err(StartFailure::Failed(failure))
+            }
+            Ok(process) => self.await_snapshot(&process).await,
+        };
+        let log = &self.settings.log;
+        match &result {
+            Ok(()) => {
+                let millis = began.elapsed().as_secs_f64() * 1000.0;
+                log.line(format_args!("lambda-lab: snapshot taken, Init Duration: {millis:.2} ms"));
+            }
+            Err(StartFailure::Stopped) => {}
+            Err(StartFailure::Failed(failure)) => {
+                let status = match failure.error_type().unwrap_or_default() {
+                    error_type if error_type == INIT_TIMEOUT => Status::Timeout,
+                    error_type => Status::Error(error_type),
+                };
+                log.line(InitReport { duration: began.elapsed(), status: &status });
+                log.line(format_args!("lambda-lab: no snapshot: {failure}"));
+            }
+        }
+        *self.snapshot.lock().unwrap_or_else(|it| it.into_inner()) = Some(result);
+    }
+
+    async fn await_snapshot(&self, process: &Process) -> Result<(), StartFailure> {
+        let limit = self.settings.init_timeout();
+        let failure = tokio::select! {
+            biased;
+            () = self.stopping() => return Err(StartFailure::Stopped),
+            started = self.desk.started() => match started {
+                Started::Ready => {
+                    process.freeze();
+                    self.desk.cut_connections();
+                    if let Some(snapstart) = &self.settings.snapstart {
+                        tokio::select! {
+                            () = self.stopping() => {}
+                            () = sleep(snapstart.pause) => {}
+                        }
+                    }
+                    return Ok(());
+                }
+                Started::Failed(failure) => {
+                    self.await_exit(process).await;
+                    self.end(Reason::Failure).await;
+                    failure
+                }
+            },
+            status = process.wait() => {
+                self.hear_last_words().await;
+                self.desk.start_failure().unwrap_or_else(|| self.exit(None, status))
+            }
+            () = sleep(limit) => {
+                self.end(Reason::Timeout).await;
+                let seconds = limit.as_secs_f64();
+                let reason = format!("Init timed out after {seconds:.2} seconds");
+                FunctionFailure::of_service("", FailureKind::Init, INIT_TIMEOUT, &reason)
+            }
+        };
+        Err(StartFailure::Failed(failure))
+    }
+
+    /// What came of the start for a snapshot, once.
+    pub(crate) fn take_snapshot(&self) -> Option<Result<(), StartFailure>> {
+        self.snapshot.lock().unwrap_or_else(|it| it.into_inner()).take()
+    }
+
+    /// Stops the process between two invocations, if that is wanted.
+    pub(crate) fn freeze(&self) {
+        if self.settings.freeze.is_some()
+            && let Running::Here(process) = self.running()
+        {
+            process.freeze();
+        }
+    }
+
+    /// Continues the process for an invocation.
+    pub(crate) fn thaw(&self, process: &Process) {
+        let Some(frozen) = process.thaw() else { return };
+        let millis = frozen.as_secs_f64() * 1000.0;
+        let pretended = self.settings.freeze.unwrap_or_default();
+        self.clock.advance(pretended);
+        if pretended.is_zero() {
+            self.log().line(format_args!("lambda-lab: thawed after {millis:.2} ms"));
+        } else {
+            self.log().line(format_args!(
+                "lambda-lab: thawed after {millis:.2} ms, and {} s more for the clock",
+                pretended.as_secs_f64()
+            ));
+        }
+    }
+
+    /// Restores the process from its snapshot, if it takes part in that.
+    pub(crate) fn restore(&self, process: &Process) -> bool {
+        let is_restored = self.desk.restore();
+        process.thaw();
+        is_restored
+    }
+
+    /// Ends the process, if there is one: with SIGTERM and some time if it has registered an extension,
+    /// with SIGKILL otherwise.
+    pub(crate) async fn end(&self, reason: Reason) {
+        let process = self.lock().take();
+        if let Some(process) = process {
+            self.shut_down(&process, reason).await;
+            self.hear_last_words().await;
+        }
+    }
+
+    async fn shut_down(&self, process: &Process, reason: Reason) {
+        if process.exit_status().is_some() {
+            return;
+        }
+        self.desk.is_ending();
+        let began = Instant::now();
+        let most = self.settings.shutdown_timeout();
+        let (how, status) = if !self.desk.has_extensions() {
+            process.kill();
+            process.wait().await;
+            ("SIGKILL, as no extension is registered".to_owned(), String::new())
+        } else {
+            process.terminate();
+            match timeout(most, process.wait()).await {
+                Ok(status) => ("SIGTERM".to_owned(), format!(", {status}")),
+                Err(_) => {
+                    process.kill();
+                    process.wait().await;
+                    (format!("SIGTERM, and SIGKILL after {} ms", most.as_millis()), String::new())
+                }
+            }
+        };
+        let millis = began.elapsed().as_secs_f64() * 1000.0;
+        self.log().line(format_args!(
+            "lambda-lab: shutdown ({reason}): {how}; ended after {millis:.2} ms{status}"
+        ));
+    }
+
+    /// Waits until everything has been heard that a process said before it ended.
+    ///
+    /// Not for ever, for its address is known to others too.
+    pub(crate) async fn hear_last_words(&self) {
+        let _ = timeout(Duration::from_millis(100), self.desk.hear_last_words()).await;
+    }
+
+    /// Waits a little for a process that has said that it cannot go on: it may say more before it ends.
+    pub(crate) async fn await_exit(&self, process: &Process) {
+        let _ = timeout(Duration::from_millis(300), process.wait()).await;
+    }
+
+    /// Whether this is the process that runs, or has run last.
+    pub(crate) fn is_current(&self, process: &Arc<Process>) -> bool {
+        self.lock().as_ref().is_some_and(|current| Arc::ptr_eq(process, current))
+    }
+
+    /// What the caller of an invocation, if there is one, is told of a process that has ended.
+    pub(crate) fn exit(&self, id: Option<&str>, status: ExitStatus) -> FunctionFailure {
+        let error_type = self.desk.failed_extension().unwrap_or("Runtime.ExitError");
+        let reason = describe_exit(status);
+        let reason = id.map_or(reason.clone(), |id| format!("RequestId: {id} Error: {reason}"));
+        let id = id.unwrap_or_default();
+        FunctionFailure::of_service(id, FailureKind::Exit, error_type, &reason)
+    }
+
+    /// Whether the lab ends, and no process is started any more.
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.is_stopping.borrow()
+    }
+
+    async fn stopping(&self) {
+        // It fails if the sender is gone, which is `self`.
+        let _ = self.is_stopping.subscribe().wait_for(|is_stopping| *is_stopping).await;
+    }
+
+    /// Has no process started any more; the one that runs is ended by [`end`](Self::end).
+    pub(crate) fn begin_to_stop(&self) {
+        // Under the lock, so that none is being started.
+        let _process = self.lock();
+        self.is_stopping.send_replace(true);
+    }
+
+    /// None runs any more.
+    pub(crate) fn has_stopped(&self) {
+        self.is_stopped.send_replace(true);
+    }
+
+    /// Tells whether none runs any more.
+    pub(crate) fn is_stopped(&self) -> watch::Receiver<bool> {
+        self.is_stopped.subscribe()
+    }
+
+    /// Waits until none runs any more.
+    pub(crate) async fn stopped(&self) {
+        // It fails if the sender is gone, which is `self`.
+        let _ = self.is_stopped.subscribe().wait_for(|is_stopped| *is_stopped).await;
+    }
+
+    fn log(&self) -> &Log {
+        &self.settings.log
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Process>>> {
+        self.process.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Spindown => "spindown",
+            Self::Timeout => "timeout",
+            Self::Failure => "failure",
+        })
+    }
+}

@@ -1,0 +1,94 @@
+//! The time that a start may take.
+
+use std::time::{Duration, Instant};
+
+use lambda_lab::{FailureKind, InvokeError};
+
+use crate::served::Served;
+use crate::support::{PATIENCE, script};
+
+/// The bootstrap of these tests, as a word of a shell.
+fn bootstrap() -> String {
+    format!("{} --exact bootstrap --nocapture", std::env::current_exe().unwrap().display())
+}
+
+/// A script that hangs when it is started first, and is a bootstrap then; and its file.
+fn slow_once(name: &str) -> (String, std::path::PathBuf) {
+    let file = std::env::temp_dir().join(format!("lambda-lab-{name}-{}", std::process::id()));
+    let file_name = file.display();
+    let bootstrap = bootstrap();
+    (
+        format!("if [ -e {file_name} ]; then exec {bootstrap}; fi; touch {file_name}; sleep 1000"),
+        file,
+    )
+}
+
+#[test]
+fn a_start_that_takes_too_long_is_done_again_for_its_invocation() {
+    let (function, file) = slow_once("slow-start");
+    let mut served = Served::start(&["--init-timeout", "300ms"], &function);
+    let mut caller = served.invoke("in");
+    assert_eq!(caller.response().text(), "in");
+    let report = served.line_with("INIT_REPORT ");
+    assert!(report.starts_with("Init Duration: 3"), "{report}");
+    assert!(report.ends_with(" ms\tPhase: init\tStatus: timeout\t"), "{report}");
+    served.line_with("shutdown (timeout): ");
+    let report = served.line_with("REPORT RequestId: ");
+    // The second start is a part of the invocation.
+    assert!(!report.contains("Init Duration"), "{report}");
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn the_time_of_the_invocation_begins_with_the_second_start() {
+    let (function, file) = slow_once("deadline");
+    let timeout = Duration::from_secs(5);
+    let function = script(&function).timeout(timeout).init_timeout(Duration::from_millis(300));
+    let lab = function.start().unwrap();
+    let began = lab.now();
+    let deadline = lab.invoke("deadline").unwrap().text();
+    let deadline = Duration::from_millis(deadline.parse().unwrap());
+    let began = began.duration_since(std::time::UNIX_EPOCH).unwrap();
+    let ended = lab.now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    assert!(deadline >= began + timeout + Duration::from_millis(299), "{deadline:?} {began:?}");
+    assert!(deadline <= ended + timeout, "{deadline:?} {ended:?}");
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn a_second_start_that_takes_too_long_is_the_timeout_of_the_invocation() {
+    let lab = script("sleep 1000")
+        .init_timeout(Duration::from_millis(150))
+        .timeout(Duration::from_millis(250))
+        .start()
+        .unwrap();
+    for _ in 0..2 {
+        let began = Instant::now();
+        let Err(InvokeError::Function(failure)) = lab.invoke("in") else { panic!("it hangs") };
+        assert_eq!(failure.kind, FailureKind::Timeout);
+        assert_eq!(failure.to_string(), "Task timed out after 0.25 seconds");
+        assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn a_start_has_its_own_time_and_takes_none_from_the_invocation() {
+    let function = format!("sleep 0.4; exec {}", bootstrap());
+    let lab = script(&function).timeout(Duration::from_millis(300)).start().unwrap();
+    assert_eq!(lab.invoke("in").unwrap().body, b"in");
+}
+
+#[test]
+fn an_end_in_the_second_start_is_told_as_one_in_the_first() {
+    let (function, file) = slow_once("exit-start");
+    let function = function.replace(&format!("exec {}", bootstrap()), "exit 9");
+    let lab = script(&function)
+        .init_timeout(Duration::from_millis(100))
+        .timeout(PATIENCE)
+        .start()
+        .unwrap();
+    let Err(InvokeError::Function(failure)) = lab.invoke("in") else { panic!("it ends") };
+    assert_eq!(failure.kind, FailureKind::Exit);
+    assert!(failure.to_string().ends_with("exit status 9"), "{failure}");
+    std::fs::remove_file(file).unwrap();
+}

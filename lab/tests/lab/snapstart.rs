@@ -1,0 +1,356 @@
+//! Snapshots of a start, and restores from them.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lambda_lab::{FailureKind, Function, FunctionFailure, InvokeError, Lab};
+
+use crate::served::{Served, TELL};
+use crate::support::{
+    Connection, NEXT, await_process, function, is_stopped, lives, of, request, script, wait_until,
+};
+
+const RESTORE_NEXT: &str = "GET /2018-06-01/runtime/restore/next";
+const RESTORE_ERROR: &str = "/2018-06-01/runtime/restore/error";
+const INIT_ERROR: &str = "/2018-06-01/runtime/init/error";
+
+/// A lab whose process runs, and whose runtime is played by the test.
+fn started(function: Function) -> (Lab, u32) {
+    let lab = function.snapstart().start().unwrap();
+    let pid = await_process(&lab);
+    (lab, pid)
+}
+
+fn sleeping() -> (Lab, u32) {
+    started(script("exec sleep 1000"))
+}
+
+/// A runtime that has asked to be restored, whose process is stopped.
+fn snapshot(lab: &Lab, pid: u32) -> Connection {
+    let mut runtime = Connection::open(lab.runtime_api());
+    runtime.send(request(RESTORE_NEXT, &[], ""));
+    wait_until("the process is stopped", || is_stopped(pid));
+    runtime
+}
+
+fn failure(result: Result<lambda_lab::Answer, InvokeError>) -> FunctionFailure {
+    match result {
+        Err(InvokeError::Function(failure)) => failure,
+        other => panic!("no failure of the function: {other:?}"),
+    }
+}
+
+fn respond(lab: &Lab) {
+    let mut runtime = Connection::open(lab.runtime_api());
+    let next = runtime.request(NEXT, &[], "");
+    runtime.post(&of(&next.id(), "response"), &next.body).assert_accepted();
+}
+
+#[test]
+fn a_function_starts_with_the_lab_and_is_stopped_until_an_invocation_restores_it() {
+    let (lab, pid) = sleeping();
+    let mut runtime = snapshot(&lab, pid);
+    assert!(runtime.has_nothing());
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| lab.invoke("in"));
+        let restored = runtime.response();
+        assert_eq!((restored.status, restored.text().as_str()), (200, ""));
+        wait_until("the process goes on", || !is_stopped(pid));
+        assert!(!caller.is_finished());
+        respond(&lab);
+        assert_eq!(caller.join().unwrap().unwrap().body, b"in");
+        // The same process, and no further restore.
+        let caller = scope.spawn(|| lab.invoke("again"));
+        respond(&lab);
+        assert_eq!(caller.join().unwrap().unwrap().body, b"again");
+    });
+    assert!(lives(pid) && !is_stopped(pid));
+}
+
+#[test]
+fn all_connections_are_dead_after_a_restore() {
+    let (lab, pid) = sleeping();
+    let mut idle = Connection::open(lab.runtime_api());
+    assert_eq!(idle.request("GET /2018-06-01/ping", &[], "").text(), "pong");
+    let mut extension = Connection::open(lab.runtime_api());
+    let name = [("Lambda-Extension-Name", "mine")];
+    let line = "POST /2020-01-01/extension/register";
+    let registered = extension.request(line, &name, r#"{"events":["INVOKE"]}"#);
+    let id = registered.header("lambda-extension-identifier").unwrap();
+    let ask =
+        request("GET /2020-01-01/extension/event/next", &[("Lambda-Extension-Identifier", id)], "");
+    extension.send(&ask);
+    let mut runtime = snapshot(&lab, pid);
+    assert!(idle.is_closed() && extension.is_closed());
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| lab.invoke("in"));
+        // What it waits for comes on the old connection, and nothing behind it.
+        let restored = runtime.response();
+        assert_eq!((restored.status, restored.header("connection")), (200, None));
+        runtime.send(request(NEXT, &[], ""));
+        assert!(runtime.is_closed());
+        let mut extension = Connection::open(lab.runtime_api());
+        extension.send(&ask);
+        respond(&lab);
+        assert_eq!(extension.response().status, 200);
+        caller.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_snapshot_is_not_restored_before_its_pause_is_over() {
+    let pause = Duration::from_millis(400);
+    let (lab, pid) = started(script("exec sleep 1000").snapshot_pause(pause));
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| lab.invoke("in"));
+        let mut runtime = Connection::open(lab.runtime_api());
+        let began = Instant::now();
+        runtime.send(request(RESTORE_NEXT, &[], ""));
+        wait_until("the process is stopped", || is_stopped(pid));
+        assert_eq!(runtime.response().status, 200);
+        assert!(began.elapsed() >= pause, "{:?}", began.elapsed());
+        respond(&lab);
+        caller.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_runtime_that_does_not_ask_to_be_restored_is_stopped_as_well() {
+    let lab = function().snapstart().start().unwrap();
+    let pids = [(); 3].map(|()| lab.invoke("pid").unwrap().text());
+    assert!(pids.iter().all(|pid| *pid == pids[0]), "{pids:?}");
+
+    let (lab, pid) = sleeping();
+    let mut runtime = Connection::open(lab.runtime_api());
+    runtime.send(request(NEXT, &[], ""));
+    wait_until("the process is stopped", || is_stopped(pid));
+    assert!(runtime.is_closed());
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| lab.invoke("in"));
+        respond(&lab);
+        caller.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_function_finds_in_its_environment_how_it_is_started() {
+    let lab = function().snapstart().start().unwrap();
+    for (name, value) in [
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start"),
+        ("AWS_LAMBDA_FUNCTION_NAME", "test_function"),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", ""),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", ""),
+    ] {
+        assert_eq!(lab.invoke(format!("env {name}")).unwrap().text(), value, "{name}");
+    }
+}
+
+#[test]
+fn calls_out_of_order_are_refused_in_the_words_of_the_service() {
+    let (lab, pid) = sleeping();
+    let mut other = Connection::open(lab.runtime_api());
+    other.post(RESTORE_ERROR, "{}").assert_forbidden("Started", "RuntimeRestoreErrorState");
+    let mut runtime = snapshot(&lab, pid);
+    let mut other = Connection::open(lab.runtime_api());
+    other.request(RESTORE_NEXT, &[], "").assert_forbidden("RestoreReady", "Ready");
+    other.request(NEXT, &[], "").assert_forbidden("RestoreReady", "Ready");
+    other.post(INIT_ERROR, "{}").assert_forbidden("RestoreReady", "InitError");
+    other.post(RESTORE_ERROR, "{}").assert_forbidden("RestoreReady", "RuntimeRestoreErrorState");
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| lab.invoke("in"));
+        assert_eq!(runtime.response().status, 200);
+        other.request(RESTORE_NEXT, &[], "").assert_forbidden("Restoring", "Ready");
+        respond(&lab);
+        other
+            .post(RESTORE_ERROR, "{}")
+            .assert_forbidden("RuntimeResponseSentState", "RuntimeRestoreErrorState");
+        other.request(RESTORE_NEXT, &[], "").assert_forbidden("RuntimeResponseSentState", "Ready");
+        caller.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn without_snapstart_there_are_no_such_calls() {
+    for lab in [crate::support::external(), script("exec sleep 1000").freeze().start().unwrap()] {
+        let mut runtime = Connection::open(lab.runtime_api());
+        for line in [RESTORE_NEXT, &format!("POST {RESTORE_ERROR}")] {
+            let refused = runtime.request(line, &[], "");
+            assert_eq!((refused.status, refused.text().as_str()), (404, "404 page not found\n"));
+        }
+    }
+    let (lab, _) = sleeping();
+    let mut runtime = Connection::open(lab.runtime_api());
+    let refused = runtime.request(&RESTORE_NEXT.replace("GET", "POST"), &[], "");
+    assert_eq!((refused.status, refused.header("allow")), (405, Some("GET")));
+    let refused = runtime.request(&format!("GET {RESTORE_ERROR}"), &[], "");
+    assert_eq!((refused.status, refused.header("allow")), (405, Some("POST")));
+}
+
+#[test]
+fn a_failure_before_the_snapshot_is_told_to_the_next_caller_and_the_start_is_done_again() {
+    let (lab, pid) = sleeping();
+    let report = r#"{"errorType":"Runtime.BeforeSnapshotError","errorMessage":"m"}"#;
+    Connection::open(lab.runtime_api()).post(INIT_ERROR, report).assert_accepted();
+    wait_until("it has been ended", || !lives(pid));
+    let failure = failure(lab.invoke("in"));
+    assert_eq!((failure.kind, failure.body.as_slice()), (FailureKind::Init, report.as_bytes()));
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| lab.invoke("in"));
+        assert_ne!(await_process(&lab), pid);
+        // It is restored at once, for the caller is there.
+        let mut runtime = Connection::open(lab.runtime_api());
+        assert_eq!(runtime.request(RESTORE_NEXT, &[], "").status, 200);
+        respond(&lab);
+        caller.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_start_that_ends_or_takes_too_long_before_the_snapshot_is_told_to_the_next_caller() {
+    let lab = script("exit 9").snapstart().start().unwrap();
+    for _ in 0..2 {
+        let failure = failure(lab.invoke("in"));
+        assert_eq!(failure.kind, FailureKind::Exit);
+        assert_eq!(
+            failure.to_string(),
+            "Runtime.ExitError: Runtime exited with error: exit status 9"
+        );
+    }
+    let lab = script("exec sleep 1000").snapstart().init_timeout(Duration::from_millis(150));
+    let lab = lab.start().unwrap();
+    for _ in 0..2 {
+        let failure = failure(lab.invoke("in"));
+        assert_eq!(failure.kind, FailureKind::Init);
+        assert_eq!(failure.to_string(), "Sandbox.Timedout: Init timed out after 0.15 seconds");
+    }
+}
+
+#[test]
+fn a_failure_after_the_restore_is_told_to_the_caller_by_either_name() {
+    for path in [RESTORE_ERROR, INIT_ERROR] {
+        let (lab, pid) = sleeping();
+        let mut runtime = snapshot(&lab, pid);
+        thread::scope(|scope| {
+            let caller = scope.spawn(|| lab.invoke("in"));
+            assert_eq!(runtime.response().status, 200);
+            let report = r#"{"errorType":"Runtime.AfterRestoreError","errorMessage":"m"}"#;
+            let mut runtime = Connection::open(lab.runtime_api());
+            runtime.post(path, report).assert_accepted();
+            let failure = failure(caller.join().unwrap());
+            assert_eq!(failure.kind, FailureKind::Init);
+            assert_eq!(failure.body, report.as_bytes());
+            runtime.request(NEXT, &[], "").assert_forbidden("RuntimeRestoreErrorState", "Ready");
+        });
+        wait_until("it has been ended", || !lives(pid));
+    }
+}
+
+#[test]
+fn an_end_after_the_restore_is_told_to_the_caller() {
+    let (lab, pid) = sleeping();
+    let mut runtime = snapshot(&lab, pid);
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| lab.invoke("in"));
+        assert_eq!(runtime.response().status, 200);
+        let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        let failure = failure(caller.join().unwrap());
+        assert_eq!(failure.error_type().as_deref(), Some("Runtime.ExitError"));
+    });
+}
+
+#[test]
+fn a_restore_that_takes_too_long_is_told_to_the_caller_and_ended() {
+    let (lab, pid) = started(script("exec sleep 1000").restore_timeout(Duration::from_millis(150)));
+    let mut runtime = snapshot(&lab, pid);
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| lab.invoke("in"));
+        assert_eq!(runtime.response().status, 200);
+        let failure = failure(caller.join().unwrap());
+        assert_eq!(failure.kind, FailureKind::Init);
+        assert_eq!(failure.error_type().as_deref(), Some("Runtime.RestoreHookUserTimeout"));
+        let message = failure.error_message().unwrap();
+        assert!(message.ends_with("Error: Restore timed out after 0.15 seconds"), "{message}");
+    });
+    assert!(!lives(pid));
+}
+
+#[test]
+fn the_time_of_the_invocation_begins_behind_the_restore() {
+    let (lab, pid) = started(script("exec sleep 1000").timeout(Duration::from_millis(300)));
+    let mut runtime = snapshot(&lab, pid);
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| lab.invoke("in"));
+        assert_eq!(runtime.response().status, 200);
+        // Hooks of longer than the timeout.
+        thread::sleep(Duration::from_millis(400));
+        let now = lab.now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let mut runtime = Connection::open(lab.runtime_api());
+        let next = runtime.request(NEXT, &[], "");
+        let deadline = next.header("lambda-runtime-deadline-ms").unwrap().parse::<u64>().unwrap();
+        assert!(Duration::from_millis(deadline + 1) >= now + Duration::from_millis(300));
+        runtime.post(&of(&next.id(), "response"), "out").assert_accepted();
+        assert_eq!(caller.join().unwrap().unwrap().body, b"out");
+    });
+}
+
+#[test]
+fn what_becomes_of_a_snapshot_is_shown() {
+    let script = format!("{TELL}exec sleep 1000");
+    let mut served = Served::start(&["--snapstart", "--snapshot-pause", "1ms"], &script);
+    let (mut runtime, pid) = served.told();
+    runtime.send(request(RESTORE_NEXT, &[], ""));
+    let line = served.line_with("snapshot taken, ");
+    assert!(line.starts_with("Init Duration: "), "{line}");
+    wait_until("the process is stopped", || is_stopped(pid));
+    let mut caller = served.invoke("in");
+    assert_eq!(runtime.response().status, 200);
+    let mut runtime = Connection::open(&served.api);
+    let next = runtime.request(NEXT, &[], "");
+    runtime.post(&of(&next.id(), "response"), "out").assert_accepted();
+    runtime.send(request(NEXT, &[], ""));
+    assert_eq!(caller.response().text(), "out");
+    let report = served.line_with("REPORT RequestId: ");
+    assert!(report.contains("\tRestore Duration: "), "{report}");
+    assert!(!report.contains("Init Duration"), "{report}");
+
+    let served = Served::start(&["--snapstart"], &script);
+    let failed = |mut served: Served| {
+        let (mut runtime, _) = served.told();
+        runtime.post(INIT_ERROR, r#"{"errorType":"Mine.X","errorMessage":"m"}"#).assert_accepted();
+        let report = served.line_with("INIT_REPORT ");
+        assert!(report.ends_with("Phase: init\tStatus: error\tError Type: Mine.X\t"), "{report}");
+        assert_eq!(served.line_with("no snapshot: "), "Mine.X: m");
+    };
+    failed(served);
+}
+
+#[test]
+fn a_stopped_snapshot_is_ended_with_the_lab_by_any_signal() {
+    for signal in ["INT", "TERM", "HUP", "KILL"] {
+        let script = format!("{TELL}sleep 1000 & exec sleep 1000");
+        let mut served = Served::start(&["--snapstart"], &script);
+        let (mut runtime, pid) = served.told();
+        runtime.send(request(RESTORE_NEXT, &[], ""));
+        wait_until("the process is stopped", || is_stopped(pid));
+        served.signal(signal);
+        served.child.wait().unwrap();
+        wait_until("it has ended", || !lives(pid));
+    }
+}
+
+#[test]
+fn a_lab_ends_while_it_waits_for_a_snapshot_or_its_pause() {
+    for has_asked in [false, true] {
+        let (lab, pid) = started(script("exec sleep 1000").snapshot_pause(Duration::from_secs(60)));
+        let _runtime = has_asked.then(|| snapshot(&lab, pid));
+        thread::scope(|scope| {
+            let caller = scope.spawn(|| lab.invoke("in"));
+            let began = Instant::now();
+            lab.stop();
+            assert!(began.elapsed() < Duration::from_secs(20));
+            assert_eq!(caller.join().unwrap().unwrap_err(), InvokeError::Stopped);
+        });
+        assert!(!lives(pid));
+    }
+}
