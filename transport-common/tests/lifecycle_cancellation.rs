@@ -105,29 +105,23 @@ fn waiting_ends_at_the_moment_and_says_that_it_fired() {
 
 /// Has several threads wait, and wakes them once they are about to.
 fn wakes(cancellation: &Cancellation, wake: impl FnOnce()) {
-    let (waits, waiting) = mpsc::channel();
-    thread::scope(|scope| {
-        let start = Instant::now();
-        // With and without an end of its own: both kinds of waiting.
-        let threads: Vec<_> = [LONG, Duration::MAX, LONG, Duration::MAX]
-            .into_iter()
-            .map(|most| {
-                let (waits, cancellation) = (waits.clone(), cancellation.clone());
-                scope.spawn(move || {
-                    waits.send(()).unwrap();
-                    cancellation.wait(most)
-                })
-            })
-            .collect();
-        for _ in &threads {
-            waiting.recv_timeout(LONG).unwrap();
-        }
-        wake();
-        for thread in threads {
-            assert!(thread.join().unwrap());
-        }
-        assert!(start.elapsed() < SOON);
-    });
+    let (tell, told) = mpsc::channel();
+    // With and without an end of its own: both kinds of waiting.
+    let times = [LONG, Duration::MAX, LONG, Duration::MAX];
+    for most in times {
+        let (tell, cancellation) = (tell.clone(), cancellation.clone());
+        thread::spawn(move || {
+            tell.send(None).unwrap();
+            let _nobody_is_there_if_it_failed = tell.send(Some(cancellation.wait(most)));
+        });
+    }
+    for _ in times {
+        assert_eq!(told.recv_timeout(SOON), Ok(None), "nothing has fired");
+    }
+    wake();
+    for _ in times {
+        assert_eq!(told.recv_timeout(SOON), Ok(Some(true)), "all are woken");
+    }
 }
 
 #[test]
