@@ -100,6 +100,12 @@ impl Failure {
         self
     }
 
+    /// The same failure told in other words.
+    pub(crate) fn with_message(mut self, message: String) -> Self {
+        self.message = message.into();
+        self
+    }
+
     /// The message.
     pub fn message(&self) -> &str {
         &self.message

@@ -1,5 +1,6 @@
 //! What every transport of [`lambda_proto`] needs from an operating system, and has the same way: the
-//! environment, settings, errors and their reports, panics, log lines, pauses with chance in them.
+//! environment, settings, errors and their reports, panics, log lines, hooks around the invocations,
+//! pauses with chance in them.
 //!
 //! By the features `log` and `tracing` (off unless asked for) a [`Log`] takes what a function logs through
 //! the crates of these names.
@@ -16,6 +17,7 @@ mod error;
 mod failure;
 mod growing;
 mod guard;
+pub mod lifecycle;
 mod log;
 mod panic;
 mod settings;

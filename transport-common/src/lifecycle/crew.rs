@@ -1,0 +1,88 @@
+use std::borrow::Cow;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::Duration;
+
+use super::clock;
+use crate::{Failure, catch};
+
+/// Hooks that run at the same time, each on a thread of its own. Nobody waits for the threads: a hook that
+/// does not end is left to itself.
+pub(super) struct Crew<T> {
+    kind: &'static str,
+    /// The names of those that have not ended, by their places.
+    running: Vec<Option<Cow<'static, str>>>,
+    // Both ends, so that the channel outlives the hooks.
+    ends: (Sender<End<T>>, Receiver<End<T>>),
+}
+
+struct End<T> {
+    place: usize,
+    /// When, as a time of the monotonic clock.
+    at: Duration,
+    result: Result<T, Failure>,
+}
+
+/// A hook that has ended.
+pub(super) struct Ended<T> {
+    pub(super) place: usize,
+    pub(super) name: Cow<'static, str>,
+    pub(super) result: Result<T, Failure>,
+}
+
+impl<T: Send + 'static> Crew<T> {
+    /// Nobody; what joins is a hook of this kind.
+    pub(super) fn new(kind: &'static str) -> Self {
+        Self { kind, running: Vec::new(), ends: mpsc::channel() }
+    }
+
+    /// Starts a hook in the next place. One for which there is no thread has failed.
+    pub(super) fn start(
+        &mut self,
+        name: Cow<'static, str>,
+        hook: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+    ) {
+        let place = self.running.len();
+        // The name of a thread must not have zeros.
+        let thread = format!("lambda-{}-{name}", self.kind).replace('\0', " ");
+        self.running.push(Some(name));
+        let ends = self.ends.0.clone();
+        let started = thread::Builder::new().name(thread).spawn(move || {
+            let result = catch(hook);
+            // Nobody may be there any more to hear of it.
+            let _ = ends.send(End { place, at: clock::now().monotonic, result });
+        });
+        if let Err(error) = started {
+            let result = Err(Failure::from_display(format_args!("no thread for it: {error}")));
+            // The other end is here.
+            let _ = self.ends.0.send(End { place, at: clock::now().monotonic, result });
+        }
+    }
+
+    /// The next hook that ends, or has ended already; `None` if none runs, or the monotonic clock is at
+    /// `until`.
+    ///
+    /// A hook that ended before then is heard of even if the caller comes late. One that ended at that
+    /// moment or behind it has not ended: hooks that look at their cancellation end just then, and it
+    /// must not be left to chance what is said of them.
+    pub(super) fn next(&mut self, until: Duration) -> Option<Ended<T>> {
+        while self.is_running() {
+            let left = until.saturating_sub(clock::now().monotonic);
+            let End { place, at, result } = self.ends.1.recv_timeout(left).ok()?;
+            if at < until {
+                let name = self.running.get_mut(place)?.take()?;
+                return Some(Ended { place, name, result });
+            }
+        }
+        None
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.unfinished().next().is_some()
+    }
+
+    /// The names of the hooks that have not ended.
+    pub(super) fn unfinished(&self) -> impl Iterator<Item = &str> {
+        self.running.iter().flatten().map(|name| &**name)
+    }
+}

@@ -1,0 +1,45 @@
+use super::Named;
+use crate::{Failure, catch};
+
+/// The error type of a hook before the snapshot [Lambda Developer Guide: SnapStart with custom runtimes].
+pub const BEFORE_SNAPSHOT_ERROR: &str = "Runtime.BeforeSnapshotError";
+/// The error type of a hook after the restore [Lambda Developer Guide: SnapStart with custom runtimes].
+pub const AFTER_RESTORE_ERROR: &str = "Runtime.AfterRestoreError";
+
+/// A hook before the snapshot or after the restore.
+pub type SnapshotHook = Named<dyn FnOnce() -> Result<(), Failure> + Send>;
+
+/// Runs the hooks before a snapshot on this thread, one after the other, the last registered first
+/// [Lambda Developer Guide: SnapStart runtime hooks].
+///
+/// # Errors
+///
+/// The first failure or panic, behind which no hook runs, of type [`BEFORE_SNAPSHOT_ERROR`] and with the
+/// name of the hook.
+pub fn run_before_snapshot(hooks: Vec<SnapshotHook>) -> Result<(), Failure> {
+    run("before-snapshot", BEFORE_SNAPSHOT_ERROR, hooks.into_iter().rev())
+}
+
+/// Runs the hooks after a restore on this thread, one after the other, the first registered first
+/// [Lambda Developer Guide: SnapStart runtime hooks].
+///
+/// # Errors
+///
+/// The first failure or panic, behind which no hook runs, of type [`AFTER_RESTORE_ERROR`] and with the name
+/// of the hook.
+pub fn run_after_restore(hooks: Vec<SnapshotHook>) -> Result<(), Failure> {
+    run("after-restore", AFTER_RESTORE_ERROR, hooks.into_iter())
+}
+
+fn run(
+    kind: &str,
+    error_type: &'static str,
+    mut hooks: impl Iterator<Item = SnapshotHook>,
+) -> Result<(), Failure> {
+    hooks.try_for_each(|Named { name, run }| {
+        catch(run).map_err(|failure| {
+            let message = format!("{kind} hook {name:?} failed: {failure}");
+            failure.error_type(error_type).with_message(message)
+        })
+    })
+}
