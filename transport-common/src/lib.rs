@@ -1,5 +1,6 @@
 //! What every transport of [`lambda_proto`] needs from an operating system, and has the same way: the
-//! environment, settings, errors and their reports, panics, log lines, pauses with chance in them.
+//! environment, settings, errors and their reports, panics, log lines, pauses with chance in them, work that
+//! goes on behind the answer.
 //!
 //! By the features `log` and `tracing` (off unless asked for) a [`Log`] takes what a function logs through
 //! the crates of these names.
@@ -8,6 +9,7 @@
 //! belongs to their own face. This crate is for those who write another one.
 #![forbid(unsafe_code)]
 
+mod clock;
 mod connect;
 #[cfg(any(feature = "log", feature = "tracing"))]
 pub mod current;
@@ -19,6 +21,7 @@ mod guard;
 mod log;
 mod panic;
 mod settings;
+mod tasks;
 
 pub use connect::{MAX_ATTEMPT, connect, pause};
 pub use error::Error;
@@ -30,3 +33,4 @@ pub use log::TracingLayer;
 pub use log::{Fields, Format, Level, Log, NoLevel, Record};
 pub use panic::InHand;
 pub use settings::Settings;
+pub use tasks::{Crossed, LeftBehind, Task, Tasks};
