@@ -1,6 +1,6 @@
 //! What every transport of [`lambda_proto`] needs from an operating system, and has the same way: the
 //! environment, settings, errors and their reports, panics, log lines, pauses with chance in them, work that
-//! goes on behind the answer.
+//! goes on behind the answer, the extension that gets SIGTERM sent.
 //!
 //! By the features `log` and `tracing` (off unless asked for) a [`Log`] takes what a function logs through
 //! the crates of these names.
@@ -9,12 +9,14 @@
 //! belongs to their own face. This crate is for those who write another one.
 #![forbid(unsafe_code)]
 
+mod bounded;
 mod clock;
 mod connect;
 #[cfg(any(feature = "log", feature = "tracing"))]
 pub mod current;
 pub mod environment;
 mod error;
+mod extension;
 mod failure;
 mod growing;
 mod guard;
@@ -25,6 +27,7 @@ mod tasks;
 
 pub use connect::{MAX_ATTEMPT, connect, pause};
 pub use error::Error;
+pub use extension::{InternalExtension, NotAvailable};
 pub use failure::{Failure, PANIC};
 pub use growing::Growing;
 pub use guard::{catch, start};
