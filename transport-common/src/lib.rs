@@ -1,6 +1,6 @@
 //! What every transport of [`lambda_proto`] needs from an operating system, and has the same way: the
 //! environment, settings, errors and their reports, panics, log lines, pauses with chance in them, work that
-//! goes on behind the answer, the extension that gets SIGTERM sent.
+//! goes on behind the answer, the extension that gets SIGTERM sent, the metadata of the environment.
 //!
 //! By the features `log` and `tracing` (off unless asked for) a [`Log`] takes what a function logs through
 //! the crates of these names.
@@ -21,6 +21,7 @@ mod failure;
 mod growing;
 mod guard;
 mod log;
+mod metadata;
 mod panic;
 mod settings;
 mod tasks;
@@ -34,6 +35,7 @@ pub use guard::{catch, start};
 #[cfg(feature = "tracing")]
 pub use log::TracingLayer;
 pub use log::{Fields, Format, Level, Log, NoLevel, Record};
+pub use metadata::{Metadata, MetadataError};
 pub use panic::InHand;
 pub use settings::Settings;
 pub use tasks::{Crossed, LeftBehind, Task, Tasks};
