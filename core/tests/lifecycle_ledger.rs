@@ -133,8 +133,11 @@ fn the_report_is_there_before_next_and_names_the_invocation_of_each_task() {
     assert_eq!((report.outstanding(), report.untracked()), (2, 0));
     assert_eq!(report.oldest_age(), Some(ms(1_000)));
     let tasks: Vec<_> = report.tasks().collect();
-    let task = |invocation, id, age| OpenTask { invocation, request_id: Some(id), age: ms(age) };
-    assert_eq!(tasks, [task(ONE, "7b", 1_000), task(TWO, "8c", 100)]);
+    let task = |place, invocation, id, age| {
+        let request_id = Some(id);
+        OpenTask { place, invocation, request_id, age: ms(age) }
+    };
+    assert_eq!(tasks, [task(0, ONE, "7b", 1_000), task(1, TWO, "8c", 100)]);
 }
 
 #[test]
@@ -401,6 +404,16 @@ proptest! {
             prop_assert_eq!(report.outstanding(), open.len());
             prop_assert_eq!(ledger.outstanding(), open.len());
             prop_assert_eq!(report.tasks().count() + report.untracked(), open.len());
+            let undecided = open.values().filter(|task| !task.2).count();
+            prop_assert_eq!(ledger.undecided(), undecided);
+            // What a host keeps by the places of tokens, it finds by the places of the report.
+            let by_token: BTreeMap<_, _> = open
+                .values()
+                .filter_map(|(token, number, _)| Some((token.place()?, *number)))
+                .collect();
+            let by_report: BTreeMap<_, _> =
+                report.tasks().map(|task| (task.place, task.invocation.0)).collect();
+            prop_assert_eq!(by_token, by_report);
         }
     }
 }

@@ -123,9 +123,14 @@ const NAMES: [&str; VARIABLES] = [
 ];
 
 impl Variable {
+    /// Its name.
+    pub(crate) const fn name(self) -> &'static str {
+        NAMES[self as usize]
+    }
+
     /// Its value, read by `lookup`; nothing if it is empty or not UTF-8.
     pub(crate) fn text(self, lookup: &dyn Fn(&str) -> Option<OsString>) -> Option<String> {
-        read_text(NAMES[self as usize], lookup)
+        read_text(self.name(), lookup)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What every transport of [`lambda_proto`] needs from an operating system, and has the same way: the
-//! environment, settings, errors and their reports, panics, log lines, hooks around the invocations,
-//! pauses with chance in them.
+//! environment, settings, errors and their reports, panics, log lines, hooks around the invocations, work
+//! that goes on behind answers, the end of the process, pauses with chance in them.
 //!
 //! By the features `log` and `tracing` (off unless asked for) a [`Log`] takes what a function logs through
 //! the crates of these names.
@@ -9,26 +9,33 @@
 //! belongs to their own face. This crate is for those who write another one.
 #![forbid(unsafe_code)]
 
+mod bounded;
 mod connect;
 #[cfg(any(feature = "log", feature = "tracing"))]
 pub mod current;
 pub mod environment;
 mod error;
+mod extension;
 mod failure;
 mod growing;
 mod guard;
 pub mod lifecycle;
 mod log;
+mod metadata;
 mod panic;
 mod settings;
+mod tasks;
 
 pub use connect::{MAX_ATTEMPT, connect, pause};
 pub use error::Error;
+pub use extension::{InternalExtension, NotAvailable};
 pub use failure::{Failure, PANIC};
 pub use growing::Growing;
 pub use guard::{catch, start};
 #[cfg(feature = "tracing")]
 pub use log::TracingLayer;
 pub use log::{Fields, Format, Level, Log, NoLevel, Record};
+pub use metadata::{Metadata, MetadataError};
 pub use panic::InHand;
 pub use settings::Settings;
+pub use tasks::{Crossed, LeftBehind, Task, Tasks};

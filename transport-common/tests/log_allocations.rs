@@ -1,40 +1,13 @@
 //! What is not written costs no memory, and neither does the note of which invocation is in hand.
 #![cfg(all(feature = "log", feature = "tracing"))]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "support/allocations.rs"]
+mod allocations;
 
+use allocations::allocations;
 use lambda_proto_transport::{Fields, Level, Log, Record, current};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry;
-
-struct Counting;
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-thread_local! {
-    static COUNT: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: everything is left to the system's allocator; counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let _ = COUNT.try_with(|count| count.set(count.get() + 1));
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-/// The allocations of this thread meanwhile.
-fn allocations(work: impl FnOnce()) -> usize {
-    let before = COUNT.get();
-    work();
-    COUNT.get() - before
-}
 
 fn write(log: &Log) {
     let value = 1;

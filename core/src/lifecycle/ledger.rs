@@ -91,6 +91,14 @@ pub struct TaskToken {
     place: Option<usize>,
 }
 
+impl TaskToken {
+    /// The place of the task in its ledger, below `TASKS` and no other's while it is open, for what a host
+    /// keeps beside the ledger; `None` if it has none.
+    pub const fn place(&self) -> Option<usize> {
+        self.place
+    }
+}
+
 impl<const TASKS: usize, const INVOCATIONS: usize> Ledger<TASKS, INVOCATIONS> {
     /// A ledger without tasks.
     pub const fn new(concurrency: Concurrency) -> Self {
@@ -202,6 +210,12 @@ impl<const TASKS: usize, const INVOCATIONS: usize> Ledger<TASKS, INVOCATIONS> {
         self.open.saturating_add(self.excess.open)
     }
 
+    /// How many tasks the next boundary decides about: those that none has left behind. Where it is 0,
+    /// [`cross`](Self::cross) changes nothing and says [`Crossing::GoOn`].
+    pub fn undecided(&self) -> usize {
+        self.news
+    }
+
     /// What is open now: at a boundary, before `next` is sent; at shutdown.
     pub fn report(&self, now: Clocks) -> LedgerReport<'_> {
         LedgerReport { tasks: &self.tasks, names: &self.names, excess: self.excess, now }
@@ -271,7 +285,9 @@ impl<'l> LedgerReport<'l> {
 
     /// Those that have a place, in no order.
     pub fn tasks(&self) -> impl Iterator<Item = OpenTask<'l>> + '_ {
-        self.tasks.iter().filter(|task| task.number != 0).map(|task| OpenTask {
+        let open = self.tasks.iter().enumerate().filter(|(_, task)| task.number != 0);
+        open.map(|(place, task)| OpenTask {
+            place,
             invocation: task.invocation,
             request_id: request_id_of(self.names, task.invocation),
             age: self.age(task.begun),
@@ -286,6 +302,8 @@ impl<'l> LedgerReport<'l> {
 /// A task that is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenTask<'l> {
+    /// The place that its [token](TaskToken::place) names.
+    pub place: usize,
     /// The invocation that began it.
     pub invocation: InvocationNumber,
     /// The request id of that invocation; `None` if the ledger had no room for it.

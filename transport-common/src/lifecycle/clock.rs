@@ -39,6 +39,11 @@ pub fn instant(monotonic: Duration) -> Option<Instant> {
     origin().checked_add(monotonic)
 }
 
+/// The same for those who wait for it: what never comes is a day away.
+pub(crate) fn moment(monotonic: Duration) -> Instant {
+    instant(monotonic).unwrap_or_else(|| Instant::now() + HEAD_START)
+}
+
 fn origin() -> Instant {
     static ORIGIN: OnceLock<Instant> = OnceLock::new();
     *ORIGIN.get_or_init(|| {

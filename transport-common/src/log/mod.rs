@@ -22,6 +22,7 @@ use lambda_proto::slot::{Notice, Trouble};
 use crate::environment::{Variable, log_format};
 pub use level::{Format, Level, NoLevel};
 use record::Form;
+pub(crate) use record::put_escaped;
 pub use record::{Fields, Record};
 #[cfg(feature = "tracing")]
 pub use tracing_layer::TracingLayer;
@@ -66,7 +67,7 @@ pub struct Log {
 type Sink = Arc<dyn Fn(&Record<'_>) + Send + Sync>;
 
 /// The logger of the runtime's own records.
-const OWN: &str = "lambda-proto";
+pub(crate) const OWN: &str = "lambda-proto";
 
 impl Log {
     /// A log as the environment of this process wants it; see [`from_lookup`](Self::from_lookup).

@@ -253,7 +253,7 @@ fn put_plain(line: &mut String, text: &str, keeps_breaks: bool) {
 }
 
 /// Writes a text as the inside of a JSON string.
-fn put_escaped(line: &mut String, text: &str) {
+pub(crate) fn put_escaped(line: &mut String, text: &str) {
     for character in text.chars() {
         match character {
             '"' | '\\' => {
