@@ -6,6 +6,8 @@ use lambda_proto::api::InvalidUserAgent;
 use lambda_proto::slot::End;
 use lambda_proto::{CommandError, EndpointError, ReceiveError};
 
+use crate::LeftBehind;
+
 /// Why a runtime has ended, or cannot start.
 ///
 /// `Debug` prints the same line as `Display`, so that a `main` that returns it shows it as it is
@@ -45,6 +47,8 @@ pub enum Error {
         /// The reason, as it was reported.
         message: String,
     },
+    /// Work goes on behind an answer, which the runtime's policy takes for an error.
+    LeftBehind(LeftBehind),
     /// There is no thread for a slot.
     Thread(io::Error),
     /// The operating system refuses what an event loop needs.
@@ -84,6 +88,7 @@ impl fmt::Display for Error {
             Self::Protocol(error) => error.fmt(f),
             Self::Service(outcome) => write!(f, "the Runtime API ends this runtime: {outcome}"),
             Self::Init { message } => write!(f, "the function could not start: {message}"),
+            Self::LeftBehind(left_behind) => left_behind.fmt(f),
             Self::Thread(error) => write!(f, "no thread for a slot: {error}"),
             Self::Poll(error) => write!(f, "the event loop fails: {error}"),
             Self::Buffer(Some(error)) => error.fmt(f),

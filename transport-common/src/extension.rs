@@ -37,7 +37,9 @@ use crate::bounded::{Bounded, cut_off, keep};
 /// ```
 #[derive(Debug)]
 pub struct InternalExtension {
-    _asking: TcpStream,
+    extension: Extension,
+    /// Where its `next` is open; nobody reads it.
+    asking: TcpStream,
 }
 
 /// Why there is no extension: no error of the runtime, which goes on and is ended without SIGTERM.
@@ -96,11 +98,32 @@ impl InternalExtension {
             }
             connection = Bounded::connect(endpoint, until)?;
         }
-        let fits = "one that is registered may ask, and an identifier is shorter than a name";
-        let length = extension.next(&mut out).expect(fits);
-        connection.send(&out[..length])?;
-        Ok(Self { _asking: connection.into_stream() })
+        let asking = ask(&mut extension, connection)?;
+        Ok(Self { extension, asking })
     }
+
+    /// Asks again on a new connection: after the restore of a snapshot the one before is gone. Blocks for
+    /// at most 2 s.
+    ///
+    /// # Errors
+    ///
+    /// [`NotAvailable::Connection`].
+    pub fn ask_again(&mut self) -> Result<(), NotAvailable> {
+        self.extension.on_disconnect();
+        let connection = Bounded::connect(self.extension.endpoint(), Instant::now() + PATIENCE)?;
+        self.asking = ask(&mut self.extension, connection)?;
+        Ok(())
+    }
+}
+
+/// Asks for the event that is never to come, and returns the connection on which that is.
+fn ask(extension: &mut Extension, mut connection: Bounded) -> Result<TcpStream, NotAvailable> {
+    let mut out = [0; MAX_REQUEST_HEAD];
+    let fits = "one that is registered may ask, and an identifier is shorter than a name";
+    let length = extension.next(&mut out).expect(fits);
+    connection.send(&out[..length])?;
+    extension.sent(length);
+    Ok(connection.into_stream())
 }
 
 /// Returns whether the reply is complete.

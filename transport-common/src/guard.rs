@@ -31,7 +31,7 @@ pub fn start<T>(
     let in_hand = InHand::new(&settings.endpoint);
     in_hand.starts();
     let result = catch(start);
-    in_hand.is_answered();
+    in_hand.is_over();
     result.map_err(|failure| {
         if let Err(error) = report(&failure) {
             settings.log.error(format_args!("the failed start could not be reported: {error}"));

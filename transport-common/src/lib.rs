@@ -19,12 +19,14 @@ mod extension;
 mod failure;
 mod growing;
 mod guard;
+mod in_hand;
 pub mod lifecycle;
 mod log;
 mod metadata;
-mod panic;
 mod settings;
+mod start;
 mod tasks;
+mod termination;
 
 pub use connect::{MAX_ATTEMPT, connect, pause};
 pub use error::Error;
@@ -32,10 +34,11 @@ pub use extension::{InternalExtension, NotAvailable};
 pub use failure::{Failure, PANIC};
 pub use growing::Growing;
 pub use guard::{catch, start};
+pub use in_hand::{InHand, report_in_hand};
 #[cfg(feature = "tracing")]
 pub use log::TracingLayer;
 pub use log::{Fields, Format, Level, Log, NoLevel, Record};
 pub use metadata::{Metadata, MetadataError};
-pub use panic::InHand;
 pub use settings::Settings;
+pub use start::{Active, Context, Started, Starting};
 pub use tasks::{Crossed, LeftBehind, Task, Tasks};

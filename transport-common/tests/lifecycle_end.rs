@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lambda_proto_transport::lifecycle::{
-    AFTER_RESTORE_ERROR, BEFORE_SNAPSHOT_ERROR, Lifecycle, run_after_restore, run_before_snapshot,
-    run_shutdown,
+    AFTER_RESTORE_ERROR, BEFORE_SNAPSHOT_ERROR, Lifecycle, Resources, run_after_restore,
+    run_before_snapshot, run_shutdown,
 };
 use lambda_proto_transport::{Failure, Format, Log};
 use serde_json::Value;
@@ -27,7 +27,7 @@ fn snapshot_hooks(fails: Option<(usize, Hook)>) -> [(Vec<usize>, Result<(), Fail
     for at in 0..4 {
         let hook = |ran: &Arc<Mutex<Vec<usize>>>| {
             let (ran, caller) = (Arc::clone(ran), thread::current().id());
-            move || {
+            move |_: &Resources| {
                 assert_eq!(thread::current().id(), caller);
                 ran.lock().unwrap().push(at);
                 match fails {
@@ -41,8 +41,10 @@ fn snapshot_hooks(fails: Option<(usize, Hook)>) -> [(Vec<usize>, Result<(), Fail
             .after_restore(format!("after {at}"), hook(&after));
     }
     let parts = lifecycle.into_parts();
-    let results =
-        [run_before_snapshot(parts.before_snapshot), run_after_restore(parts.after_restore)];
+    let results = [
+        run_before_snapshot(parts.before_snapshot, &Resources::default()),
+        run_after_restore(parts.after_restore, &Resources::default()),
+    ];
     let ran = |ran: Arc<Mutex<Vec<usize>>>| std::mem::take(&mut *ran.lock().unwrap());
     let [first, second] = results;
     [(ran(before), first), (ran(after), second)]
@@ -58,8 +60,8 @@ fn before_a_snapshot_the_last_runs_first_and_after_the_restore_the_first() {
 
 #[test]
 fn without_snapshot_hooks_nothing_fails() {
-    run_before_snapshot(Vec::new()).unwrap();
-    run_after_restore(Vec::new()).unwrap();
+    run_before_snapshot(Vec::new(), &Resources::default()).unwrap();
+    run_after_restore(Vec::new(), &Resources::default()).unwrap();
 }
 
 #[test]
@@ -91,9 +93,9 @@ fn the_types_are_those_that_are_documented() {
 #[test]
 fn the_stack_trace_of_a_failed_snapshot_hook_is_kept() {
     let parts = Lifecycle::new()
-        .before_snapshot("a", || Err(Failure::new("A.B", "c").stack_trace("x\ny")))
+        .before_snapshot("a", |_| Err(Failure::new("A.B", "c").stack_trace("x\ny")))
         .into_parts();
-    let failure = run_before_snapshot(parts.before_snapshot).unwrap_err();
+    let failure = run_before_snapshot(parts.before_snapshot, &Resources::default()).unwrap_err();
     let mut json = [0; 1024];
     let length = failure.as_error_report().encode_json(&mut json).unwrap();
     let json: Value = serde_json::from_slice(&json[..length]).unwrap();
@@ -103,7 +105,12 @@ fn the_stack_trace_of_a_failed_snapshot_hook_is_kept() {
 /// Runs the shutdown hooks for so long, and returns the lines that were logged, each an error.
 fn shut_down(lifecycle: Lifecycle, time: Duration) -> Vec<String> {
     let (log, lines) = log();
-    run_shutdown(lifecycle.into_parts().shutdown, Instant::now() + time, &log);
+    run_shutdown(
+        lifecycle.into_parts().shutdown,
+        Instant::now() + time,
+        &Resources::default(),
+        &log,
+    );
     drop(log);
     let message = |line: String| {
         let line: Value = serde_json::from_str(&line).unwrap();
@@ -179,7 +186,12 @@ fn a_failure_at_the_end_is_logged_before_the_other_hooks_have_ended() {
             assert!(lines.recv_timeout(Duration::ZERO).is_err());
             Ok(())
         });
-    run_shutdown(lifecycle.into_parts().shutdown, Instant::now() + LONG, &log);
+    run_shutdown(
+        lifecycle.into_parts().shutdown,
+        Instant::now() + LONG,
+        &Resources::default(),
+        &log,
+    );
 }
 
 #[test]

@@ -453,8 +453,8 @@ fn a_lifecycle_has_what_was_registered_and_the_defaults_otherwise() {
         .work(Policy::Strict)
         .on_init("a", |_| {})
         .on_init(String::from("b"), |_| {})
-        .before_snapshot("c", || Ok(()))
-        .after_restore("d", || Ok(()))
+        .before_snapshot("c", |_| Ok(()))
+        .after_restore("d", |_| Ok(()))
         .on_shutdown("e", |_| Ok(()))
         .into_parts();
     assert_eq!((parts.options, parts.work), (options, Policy::Strict));
@@ -465,7 +465,7 @@ fn a_lifecycle_has_what_was_registered_and_the_defaults_otherwise() {
 
 #[test]
 fn signals_are_heard_if_there_are_shutdown_hooks_or_the_function_says_so() {
-    let without = || Lifecycle::new().on_init("a", |_| {}).before_snapshot("b", || Ok(()));
+    let without = || Lifecycle::new().on_init("a", |_| {}).before_snapshot("b", |_| Ok(()));
     let with = || without().on_shutdown("c", |_| Ok(()));
     for (lifecycle, are_heard) in [
         (without(), false),

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use lambda_proto::api::InvocationHead;
 use lambda_proto::driver::{self, Answer, Response};
 use lambda_proto::{ContentType, HttpPrelude};
-use lambda_proto_transport::{Failure, Growing, InHand};
+use lambda_proto_transport::{Failure, Growing, InHand, Tasks};
 
 use crate::slot::SlotHost;
 
@@ -59,6 +59,8 @@ pub struct Reply<'i> {
     /// Memory that stays with the worker, for bodies that have to be put together.
     pub(crate) scratch: &'i mut Vec<u8>,
     pub(crate) in_hand: &'i InHand,
+    /// Work behind answers, if anybody keeps book of it.
+    pub(crate) tasks: Option<&'i Tasks>,
 }
 
 /// The proof that an invocation has been answered; what its handler returns.
@@ -73,6 +75,10 @@ impl Sent<'_> {
 }
 
 impl<'i> Reply<'i> {
+    pub(crate) fn with_tasks(self, tasks: &'i Tasks) -> Self {
+        Self { tasks: Some(tasks), ..self }
+    }
+
     /// Sends the answer, and returns when the service has taken it.
     ///
     /// The environment still runs then: work that follows belongs between this call and the return of
@@ -85,8 +91,13 @@ impl<'i> Reply<'i> {
     /// Sends the answer and asks for the next invocation in the same write: two system calls fewer,
     /// and the environment may be frozen from here on.
     ///
-    /// An answer whose connection is lost is not sent again, as nobody waits for the reply to it.
+    /// An answer whose connection is lost is not sent again, as nobody waits for the reply to it. While
+    /// [work](crate::Context::begin_work) goes on behind this answer or an earlier one it is
+    /// [`send`](Self::send), as the freeze would stop that.
     pub fn send_and_next<'r>(self, response: impl Into<Response<'r>>) -> Sent<'i> {
+        if has_work(self.tasks) {
+            return self.send(response);
+        }
         self.in_hand.is_answered();
         Sent(self.inner.send_and_next(response))
     }
@@ -99,7 +110,7 @@ impl<'i> Reply<'i> {
     /// has been sent then; returned from the handler, it is what the caller gets.
     #[cfg(feature = "json")]
     pub fn json<T: serde::Serialize + ?Sized>(self, value: &T) -> Result<Sent<'i>, Failure> {
-        let Self { inner, scratch, in_hand } = self;
+        let Self { inner, scratch, in_hand, .. } = self;
         scratch.clear();
         serde_json::to_writer(&mut *scratch, value).map_err(Failure::marshal)?;
         in_hand.is_answered();
@@ -109,14 +120,14 @@ impl<'i> Reply<'i> {
     /// Streams the answer: the caller gets each piece as it is written.
     pub fn stream(self, content_type: ContentType<'_>) -> ResponseStream<'i> {
         self.in_hand.is_answered();
-        ResponseStream(self.inner.stream(content_type))
+        ResponseStream { inner: self.inner.stream(content_type), tasks: self.tasks }
     }
 
     /// Streams an HTTP response, for function URLs and API Gateway: status, headers and cookies, then
     /// the body as it is written.
     pub fn stream_http(self, prelude: &HttpPrelude<'_>) -> ResponseStream<'i> {
         self.in_hand.is_answered();
-        let Self { inner, scratch, .. } = self;
+        let Self { inner, scratch, tasks, .. } = self;
         if let Err(too_small) = prelude.encode(scratch) {
             scratch.resize(too_small.needed, 0);
         }
@@ -126,7 +137,7 @@ impl<'i> Reply<'i> {
         // Should the stream be over already, the next write says so.
         let (json, end) = scratch[..length].split_at(length - HttpPrelude::END_LEN);
         let _ = stream.write(json).and_then(|()| stream.write(end));
-        ResponseStream(stream)
+        ResponseStream { inner: stream, tasks }
     }
 
     /// Reports that the invocation failed, as returning the failure does, and goes on.
@@ -157,22 +168,28 @@ impl<'i> Reply<'i> {
 /// # }
 /// ```
 #[must_use = "a stream that is dropped ends with an error; `finish` it"]
-pub struct ResponseStream<'i>(driver::Stream<'i, SlotHost, Growing>);
+pub struct ResponseStream<'i> {
+    inner: driver::Stream<'i, SlotHost, Growing>,
+    tasks: Option<&'i Tasks>,
+}
 
 impl<'i> ResponseStream<'i> {
     /// Ends the stream, and returns when the service has taken it.
     pub fn finish(self) -> Sent<'i> {
-        Sent(self.0.finish())
+        Sent(self.inner.finish())
     }
 
     /// Ends the stream and asks for the next invocation in the same write.
     pub fn finish_and_next(self) -> Sent<'i> {
-        Sent(self.0.finish_and_next())
+        if has_work(self.tasks) {
+            return self.finish();
+        }
+        Sent(self.inner.finish_and_next())
     }
 
     /// Ends the stream with a failure.
     pub fn fail(self, failure: &Failure) -> Sent<'i> {
-        Sent(self.0.fail(&failure.as_error_report()))
+        Sent(self.inner.fail(&failure.as_error_report()))
     }
 }
 
@@ -184,7 +201,7 @@ impl std::fmt::Debug for ResponseStream<'_> {
 
 impl io::Write for ResponseStream<'_> {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
-        match self.0.write(piece) {
+        match self.inner.write(piece) {
             Ok(()) => Ok(piece.len()),
             Err(over) => Err(io::Error::new(io::ErrorKind::BrokenPipe, over)),
         }
@@ -193,4 +210,9 @@ impl io::Write for ResponseStream<'_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Whether work goes on that must not be frozen.
+fn has_work(tasks: Option<&Tasks>) -> bool {
+    tasks.is_some_and(|tasks| tasks.outstanding() > 0)
 }

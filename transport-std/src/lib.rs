@@ -66,6 +66,7 @@
 #![forbid(unsafe_code)]
 
 mod handler;
+mod lifecycle;
 mod link;
 mod runtime;
 mod slot;
@@ -74,12 +75,16 @@ mod worker;
 
 pub use handler::{Invocation, Reply, ResponseStream, Sent};
 pub use lambda_proto::driver::{Answer, Response};
+pub use lambda_proto::lifecycle::{IdleGap, Options, Policy, TimeLimit};
 pub use lambda_proto::{ContentType, Deadline, Endpoint, HttpPrelude, InvocationHead, Outcome};
 #[cfg(feature = "tracing")]
 pub use lambda_proto_transport::TracingLayer;
 #[cfg(any(feature = "log", feature = "tracing"))]
 pub use lambda_proto_transport::current;
-pub use lambda_proto_transport::{Error, Failure, Fields, Format, Level, Log, Record};
+pub use lambda_proto_transport::environment::Environment;
+pub use lambda_proto_transport::lifecycle::{Cancellation, Lifecycle};
+pub use lambda_proto_transport::{Error, Failure, Fields, Format, Level, Log, Record, Task};
+pub use lifecycle::{Context, LifecycleRuntime};
 pub use runtime::Runtime;
 pub use stop::StopHandle;
 pub use worker::Worker;

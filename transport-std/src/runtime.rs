@@ -2,7 +2,7 @@ use std::thread;
 use std::time::Duration;
 
 use lambda_proto::Endpoint;
-use lambda_proto_transport::{Error, Failure, Record, Settings, start};
+use lambda_proto_transport::{Error, Failure, InHand, Record, Settings, start};
 
 use crate::handler::{Invocation, Reply, Sent};
 use crate::stop::StopHandle;
@@ -118,14 +118,24 @@ impl Runtime {
         if self.settings.slots == 1 {
             return self.run_mut(handler);
         }
-        let (runtime, handler) = (&self, &handler);
+        self.run_slots(&|| self.worker(), &|worker| worker.run(&handler))
+    }
+
+    /// Runs a worker in each slot, on threads of their own if there are several.
+    pub(crate) fn run_slots(
+        &self,
+        new_worker: &(dyn Fn() -> Worker + Sync),
+        run: &(dyn Fn(Worker) -> Result<(), Error> + Sync),
+    ) -> Result<(), Error> {
+        if self.settings.slots == 1 {
+            return run(new_worker());
+        }
         thread::scope(|scope| {
             let threads: Vec<_> = (0..self.settings.slots)
                 .map(|slot| {
                     let name = format!("lambda-slot-{slot}");
-                    thread::Builder::new()
-                        .name(name)
-                        .spawn_scoped(scope, move || runtime.run_slot(slot, handler))
+                    let run_slot = move || self.run_slot(slot, &|| run(new_worker()));
+                    thread::Builder::new().name(name).spawn_scoped(scope, run_slot)
                 })
                 .collect();
             let mut result = Ok(());
@@ -169,17 +179,23 @@ impl Runtime {
         (0..self.settings.slots).map(|_| self.worker()).collect()
     }
 
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     fn worker(&self) -> Worker {
-        Worker::new(&self.settings, &self.stop)
+        Worker::new(&self.settings, &self.stop, InHand::new(&self.settings.endpoint))
+    }
+
+    /// A worker of which the end of the process knows what it has in hand.
+    pub(crate) fn tracked_worker(&self) -> Worker {
+        Worker::new(&self.settings, &self.stop, InHand::tracked(&self.settings.endpoint))
     }
 
     /// Runs one slot of several for as long as its trouble is its own.
-    fn run_slot<F>(&self, slot: usize, handler: &F) -> Result<(), Error>
-    where
-        F: for<'i> Fn(Invocation<'i>, Reply<'i>) -> Result<Sent<'i>, Failure> + Sync,
-    {
+    fn run_slot(&self, slot: usize, run: &dyn Fn() -> Result<(), Error>) -> Result<(), Error> {
         loop {
-            let Err(error) = self.worker().run(handler) else { return Ok(()) };
+            let Err(error) = run() else { return Ok(()) };
             if let Error::Protocol(_) = error {
                 self.settings.log.warn(format_args!("slot {slot} begins anew: {error}"));
                 self.stop.pause(Duration::from_secs(1));

@@ -1,4 +1,4 @@
-use lambda_proto::driver::{Answer, Driver, Response};
+use lambda_proto::driver::{Answer, Driver, DriverError, Response};
 use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_REQUEST_HEAD, MAX_XRAY_CAUSE};
 use lambda_proto::{ErrorReport, Machine, Phase};
 #[cfg(any(feature = "log", feature = "tracing"))]
@@ -6,7 +6,7 @@ use lambda_proto_transport::current;
 use lambda_proto_transport::{Error, Failure, Growing, InHand, PANIC, Settings, catch};
 
 use crate::handler::{Invocation, Reply, Sent};
-use crate::slot::{SlotHost, error_of};
+use crate::slot::{NoConnection, SlotHost, error_of};
 use crate::stop::StopHandle;
 
 /// One connection and its memory, to take invocations from one by one.
@@ -48,7 +48,7 @@ impl Drop for Worker {
 const FIRST_EVENT: usize = 16 * 1024;
 
 impl Worker {
-    pub(crate) fn new(settings: &Settings, stop: &StopHandle) -> Self {
+    pub(crate) fn new(settings: &Settings, stop: &StopHandle, in_hand: InHand) -> Self {
         let endpoint = settings.endpoint.clone();
         let machine = Machine::with_concurrency(endpoint, settings.concurrency());
         let host =
@@ -57,11 +57,7 @@ impl Worker {
         let most = MAX_REQUEST_HEAD + MAX_XRAY_CAUSE + MAX_ERROR_BODY;
         let requests = Growing::new(2 * MAX_REQUEST_HEAD, most);
         let driver = Driver::new(machine, host, events, requests);
-        Self {
-            driver: driver.with_max_event(settings.max_event),
-            scratch: Vec::new(),
-            in_hand: InHand::new(&settings.endpoint),
-        }
+        Self { driver: driver.with_max_event(settings.max_event), scratch: Vec::new(), in_hand }
     }
 
     /// Waits for the next invocation, however long that takes; `None` once the runtime is
@@ -77,19 +73,17 @@ impl Worker {
     #[expect(clippy::should_implement_trait, reason = "what it returns borrows from the worker")]
     pub fn next(&mut self) -> Result<Option<(Invocation<'_>, Reply<'_>)>, Error> {
         // What is still in hand is now the driver's to report.
-        self.in_hand.is_answered();
+        self.in_hand.is_over();
         #[cfg(any(feature = "log", feature = "tracing"))]
         current::set("");
-        let next = match self.driver.next() {
-            Ok(next) => next,
-            Err(error) => return error_of(error).map_or(Ok(None), Err),
-        };
+        let next = unless_stopped(self.driver.next())?;
         Ok(next.map(|(invocation, inner)| {
             let invocation = Invocation(invocation);
             self.in_hand.begins(&invocation);
             #[cfg(any(feature = "log", feature = "tracing"))]
             current::set(invocation.request_id());
-            (invocation, Reply { inner, scratch: &mut self.scratch, in_hand: &self.in_hand })
+            let (scratch, in_hand) = (&mut self.scratch, &self.in_hand);
+            (invocation, Reply { inner, scratch, in_hand, tasks: None })
         }))
     }
 
@@ -142,9 +136,20 @@ impl Worker {
     }
 
     pub(crate) fn fail_init(mut self, failure: &Failure) -> Result<(), Error> {
-        match self.driver.fail_init(&failure.as_error_report()) {
-            Ok(()) => Ok(()),
-            Err(error) => error_of(error).map_or(Ok(()), Err),
-        }
+        unless_stopped(self.driver.fail_init(&failure.as_error_report()))
     }
+
+    /// Waits for the restore of a snapshot; `None` if the runtime is stopped meanwhile.
+    pub(crate) fn restore_next(&mut self) -> Result<Option<Answer>, Error> {
+        unless_stopped(self.driver.restore_next())
+    }
+
+    pub(crate) fn fail_restore(mut self, failure: &Failure) -> Result<(), Error> {
+        unless_stopped(self.driver.fail_restore(&failure.as_error_report()))
+    }
+}
+
+/// What a driver has come to; nothing if it was stopped.
+fn unless_stopped<T: Default>(result: Result<T, DriverError<NoConnection>>) -> Result<T, Error> {
+    result.or_else(|error| error_of(error).map_or(Ok(T::default()), Err))
 }

@@ -3,7 +3,9 @@ use std::fmt;
 
 use lambda_proto::lifecycle::{Options, Policy};
 
-use super::{InitContext, InitHook, InitResult, ShutdownContext, ShutdownHook, SnapshotHook};
+use super::{
+    InitContext, InitHook, InitResult, Resources, ShutdownContext, ShutdownHook, SnapshotHook,
+};
 use crate::Failure;
 
 /// What a function wants done around its invocations.
@@ -65,7 +67,7 @@ impl Lifecycle {
     pub fn before_snapshot(
         mut self,
         name: impl Into<Cow<'static, str>>,
-        hook: impl FnOnce() -> Result<(), Failure> + Send + 'static,
+        hook: impl FnOnce(&Resources) -> Result<(), Failure> + Send + 'static,
     ) -> Self {
         self.before_snapshot.push(Named { name: name.into(), run: Box::new(hook) });
         self
@@ -76,7 +78,7 @@ impl Lifecycle {
     pub fn after_restore(
         mut self,
         name: impl Into<Cow<'static, str>>,
-        hook: impl FnOnce() -> Result<(), Failure> + Send + 'static,
+        hook: impl FnOnce(&Resources) -> Result<(), Failure> + Send + 'static,
     ) -> Self {
         self.after_restore.push(Named { name: name.into(), run: Box::new(hook) });
         self

@@ -1,7 +1,8 @@
+use std::any::Any;
 use std::time::{Duration, Instant};
 
 use super::crew::Crew;
-use super::{Cancellation, Named, Shutdown, clock};
+use super::{Cancellation, Named, Resources, Shutdown, clock};
 use crate::{Failure, Log};
 
 /// A hook of the end.
@@ -15,7 +16,7 @@ pub type ShutdownHook = Named<dyn FnOnce(&ShutdownContext) -> Result<(), Failure
 /// already, no hook begins, for it would be cut off anywhere, and that is what the line says.
 ///
 /// Without hooks it returns at once.
-pub fn run_shutdown(hooks: Vec<ShutdownHook>, until: Instant, log: &Log) {
+pub fn run_shutdown(hooks: Vec<ShutdownHook>, until: Instant, resources: &Resources, log: &Log) {
     if hooks.is_empty() {
         return;
     }
@@ -27,7 +28,7 @@ pub fn run_shutdown(hooks: Vec<ShutdownHook>, until: Instant, log: &Log) {
     for Named { name, run } in hooks {
         // Not that of the invocations, which has fired by now.
         let cancellation = Cancellation::at(Some(until), &Shutdown::new());
-        let context = ShutdownContext { cancellation };
+        let context = ShutdownContext { cancellation, resources: resources.clone() };
         crew.start(name, move || run(&context));
     }
     while let Some(ended) = crew.next(clock::monotonic(until)) {
@@ -44,9 +45,15 @@ pub fn run_shutdown(hooks: Vec<ShutdownHook>, until: Instant, log: &Log) {
 /// What a shutdown hook is given.
 pub struct ShutdownContext {
     cancellation: Cancellation,
+    resources: Resources,
 }
 
 impl ShutdownContext {
+    /// What an init hook has put, by its type; nothing if the process is ended before all of them have run.
+    pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.resources.get()
+    }
+
     /// Fires when the time of the hooks is over. It is this hook's own.
     pub fn cancellation(&self) -> &Cancellation {
         &self.cancellation

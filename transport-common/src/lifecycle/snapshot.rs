@@ -1,4 +1,4 @@
-use super::Named;
+use super::{Named, Resources};
 use crate::{Failure, catch};
 
 /// The error type of a hook before the snapshot [Lambda Developer Guide: SnapStart with custom runtimes].
@@ -7,7 +7,7 @@ pub const BEFORE_SNAPSHOT_ERROR: &str = "Runtime.BeforeSnapshotError";
 pub const AFTER_RESTORE_ERROR: &str = "Runtime.AfterRestoreError";
 
 /// A hook before the snapshot or after the restore.
-pub type SnapshotHook = Named<dyn FnOnce() -> Result<(), Failure> + Send>;
+pub type SnapshotHook = Named<dyn FnOnce(&Resources) -> Result<(), Failure> + Send>;
 
 /// Runs the hooks before a snapshot on this thread, one after the other, the last registered first
 /// [Lambda Developer Guide: SnapStart runtime hooks].
@@ -16,8 +16,8 @@ pub type SnapshotHook = Named<dyn FnOnce() -> Result<(), Failure> + Send>;
 ///
 /// The first failure or panic, behind which no hook runs, of type [`BEFORE_SNAPSHOT_ERROR`] and with the
 /// name of the hook.
-pub fn run_before_snapshot(hooks: Vec<SnapshotHook>) -> Result<(), Failure> {
-    run("before-snapshot", BEFORE_SNAPSHOT_ERROR, hooks.into_iter().rev())
+pub fn run_before_snapshot(hooks: Vec<SnapshotHook>, resources: &Resources) -> Result<(), Failure> {
+    run("before-snapshot", BEFORE_SNAPSHOT_ERROR, hooks.into_iter().rev(), resources)
 }
 
 /// Runs the hooks after a restore on this thread, one after the other, the first registered first
@@ -27,17 +27,18 @@ pub fn run_before_snapshot(hooks: Vec<SnapshotHook>) -> Result<(), Failure> {
 ///
 /// The first failure or panic, behind which no hook runs, of type [`AFTER_RESTORE_ERROR`] and with the name
 /// of the hook.
-pub fn run_after_restore(hooks: Vec<SnapshotHook>) -> Result<(), Failure> {
-    run("after-restore", AFTER_RESTORE_ERROR, hooks.into_iter())
+pub fn run_after_restore(hooks: Vec<SnapshotHook>, resources: &Resources) -> Result<(), Failure> {
+    run("after-restore", AFTER_RESTORE_ERROR, hooks.into_iter(), resources)
 }
 
 fn run(
     kind: &str,
     error_type: &'static str,
     mut hooks: impl Iterator<Item = SnapshotHook>,
+    resources: &Resources,
 ) -> Result<(), Failure> {
     hooks.try_for_each(|Named { name, run }| {
-        catch(run).map_err(|failure| {
+        catch(|| run(resources)).map_err(|failure| {
             let message = format!("{kind} hook {name:?} failed: {failure}");
             failure.error_type(error_type).with_message(message)
         })

@@ -1,0 +1,217 @@
+//! The start of a runtime with a [`Lifecycle`], and its end: what both transports do the same way.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lambda_proto::lifecycle::{Clocks, IdleGap, InvocationNumber, Options, TimeLimit};
+use lambda_proto::{Deadline, InvocationHead};
+
+use crate::environment::{Environment, InitializationType};
+use crate::lifecycle::{
+    Cancellation, Lifecycle, Resources, Shutdown, clock, run_after_restore, run_before_snapshot,
+    run_init,
+};
+use crate::termination::Termination;
+use crate::{Error, Failure, InternalExtension, Settings, Task, Tasks, start};
+
+/// What the start of a runtime needs from its transport: the calls before the first `next`, each of which
+/// blocks.
+pub trait Starting {
+    /// Reports that the function could not start. The process ends then.
+    ///
+    /// # Errors
+    ///
+    /// If the report does not get through.
+    fn fail_init(&mut self, failure: &Failure) -> Result<(), Error>;
+
+    /// Says that the environment may be snapshotted, and waits for the restore; `false` if the runtime is
+    /// stopped meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// If the service refuses.
+    fn restore_next(&mut self) -> Result<bool, Error>;
+
+    /// Reports that the function could not resume. The process ends then.
+    ///
+    /// # Errors
+    ///
+    /// If the report does not get through.
+    fn fail_restore(&mut self, failure: &Failure) -> Result<(), Error>;
+}
+
+/// A runtime whose init hooks have run, until it has ended.
+pub struct Started {
+    /// What its invocations share.
+    pub active: Arc<Active>,
+    termination: Termination,
+    /// Its `next` is open for as long as it is held.
+    _extension: Option<InternalExtension>,
+}
+
+/// What the invocations of a runtime share.
+pub struct Active {
+    options: Options,
+    resources: Resources,
+    shutdown: Shutdown,
+    /// Work behind answers.
+    pub tasks: Tasks,
+    numbers: AtomicU64,
+}
+
+impl Started {
+    /// Begins to watch for signals and registers the extension that makes Lambda send one (if there are
+    /// shutdown hooks, or the lifecycle says so), runs the init hooks, and, in an environment that is to be
+    /// snapshotted, what stands around the snapshot. `None` if the runtime was stopped meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Init`] if a hook fails, which has been reported then; or what the transport says.
+    pub fn new(
+        lifecycle: Lifecycle,
+        settings: &Settings,
+        stop: impl Fn() + Send + 'static,
+        transport: &mut dyn Starting,
+    ) -> Result<Option<Self>, Error> {
+        let parts = lifecycle.into_parts();
+        let log = &settings.log;
+        let shutdown = Shutdown::new();
+        let window = parts.options.shutdown_window();
+        let tasks = Tasks::new(settings.concurrency(), parts.work, log.clone());
+        let mut termination =
+            Termination::new(window, parts.shutdown, shutdown.clone(), tasks.clone(), log.clone());
+        let mut extension = None;
+        if parts.signals {
+            if let Err(error) = termination.watch(stop) {
+                log.warn(format_args!("signals end this process at once: {error}"));
+            }
+            extension = match InternalExtension::register(&settings.endpoint, NAME) {
+                Ok(extension) => Some(extension),
+                // Local services mostly have none, and are ended by hand.
+                Err(reason) => {
+                    log.info(format_args!("Lambda would not send SIGTERM: {reason}"));
+                    None
+                }
+            };
+        }
+        let resources = start(
+            settings,
+            || run_init(parts.init, &parts.options, log),
+            |failure| transport.fail_init(failure),
+        )?;
+        termination.set_resources(resources.clone());
+        let is_snapshotted =
+            Environment::of_process().initialization_type() == Some(InitializationType::SnapStart);
+        if is_snapshotted {
+            start(
+                settings,
+                || run_before_snapshot(parts.before_snapshot, &resources),
+                |failure| transport.fail_init(failure),
+            )?;
+            if !transport.restore_next()? {
+                termination.finish();
+                return Ok(None);
+            }
+            if let Some(extension) = &mut extension
+                && let Err(reason) = extension.ask_again()
+            {
+                log.warn(format_args!("Lambda would not send SIGTERM any more: {reason}"));
+            }
+            start(
+                settings,
+                || run_after_restore(parts.after_restore, &resources),
+                |failure| transport.fail_restore(failure),
+            )?;
+        }
+        let active = Active {
+            options: parts.options,
+            resources,
+            shutdown,
+            tasks,
+            numbers: AtomicU64::new(1),
+        };
+        Ok(Some(Self { active: Arc::new(active), termination, _extension: extension }))
+    }
+
+    /// The runtime has ended: reports the work that is left and runs the shutdown hooks.
+    pub fn finish(self) {
+        self.active.tasks.report_at_shutdown();
+        self.termination.finish();
+    }
+}
+
+/// What the extension is called; no file in `/opt/extensions` has such a name, so it is an internal one.
+const NAME: &str = "lambda-proto-sigterm";
+
+/// What a handler may use besides its invocation.
+pub struct Context<A = Arc<Active>> {
+    active: A,
+    number: InvocationNumber,
+    limit: TimeLimit,
+    idle: Option<IdleGap>,
+}
+
+impl<A: std::ops::Deref<Target = Active>> Context<A> {
+    /// The context of an invocation that has just arrived; `asked` is the reading before it was asked for.
+    pub fn new(active: A, invocation: &InvocationHead<'_>, asked: Option<Clocks>) -> Self {
+        let now = clock::now();
+        Self {
+            number: InvocationNumber(active.numbers.fetch_add(1, Ordering::Relaxed)),
+            limit: TimeLimit::on_arrival(invocation.deadline(), now),
+            idle: asked.map(|asked| now.since(asked)),
+            active,
+        }
+    }
+
+    /// What an init hook has put, by its type.
+    pub fn get<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.active.resources.get()
+    }
+
+    /// The environment variables of the function.
+    pub fn environment(&self) -> &'static Environment {
+        Environment::of_process()
+    }
+
+    /// When the invocation times out, if that is known and makes sense; see [`TimeLimit`].
+    pub fn deadline(&self) -> Option<Deadline> {
+        self.limit.deadline()
+    }
+
+    /// How much time the invocation has; see [`TimeLimit`].
+    pub fn time_limit(&self) -> TimeLimit {
+        self.limit
+    }
+
+    /// The time that is left, by whichever clock says less; `None` if the deadline is not known.
+    pub fn remaining(&self) -> Option<std::time::Duration> {
+        self.limit.remaining(clock::now())
+    }
+
+    /// A token that fires when the deadline is near ([`Options::cancellation_buffer`]), or when the process
+    /// has to end before the invocation has been answered.
+    ///
+    /// There is no timer behind it: who holds it looks at it, or waits for it.
+    pub fn cancellation(&self) -> Cancellation {
+        let at = self.limit.cancel_at(self.active.options.cancellation_buffer());
+        Cancellation::at(at.and_then(clock::instant), &self.active.shutdown)
+    }
+
+    /// How long the runtime had waited for this invocation, by both clocks; `None` for the first, and the
+    /// first after a restore.
+    ///
+    /// [`IdleGap::thawed_after`] says whether the environment was frozen so long that pooled connections
+    /// are better dropped.
+    pub fn idle_gap(&self) -> Option<IdleGap> {
+        self.idle
+    }
+
+    /// Registers work that goes on behind the answer; it is over when what this returns is dropped, on
+    /// whatever thread.
+    ///
+    /// Before the next invocation is asked for, which freezes the environment, the
+    /// [policy](Lifecycle::work) decides about what is not over.
+    pub fn begin_work(&self, invocation: &InvocationHead<'_>, name: &'static str) -> Task {
+        self.active.tasks.begin_named(self.number, invocation.request_id(), name)
+    }
+}

@@ -1,0 +1,74 @@
+//! Says what happens when: every hook of a [`Lifecycle`], and what a handler learns from its context.
+//!
+//! ```sh
+//! cargo build --release --examples
+//! cargo run -p lambda-lab -- run --event '{}' target/release/examples/lifecycle
+//! cargo run -p lambda-lab -- run --freeze --freeze-for 10m --event 1 --event 2 target/release/examples/lifecycle
+//! cargo run -p lambda-lab -- run --snapstart --event '{}' target/release/examples/lifecycle
+//! ```
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use lambda_proto_std::{Error, Failure, Lifecycle, Runtime};
+
+/// What an init hook makes and every invocation uses.
+struct Greeting(&'static str);
+
+fn main() -> Result<(), Error> {
+    say("main");
+    let lifecycle = Lifecycle::new()
+        .on_init("greeting", |init| {
+            say("init hook \"greeting\", beside the other");
+            init.put(Greeting("hello"));
+        })
+        .on_init("slow", |init| {
+            // Until somebody does not want it any more, or it is done.
+            let is_cancelled = init.cancellation().wait(Duration::from_millis(20));
+            say("init hook \"slow\" is done");
+            !is_cancelled
+        })
+        .before_snapshot("connections", |_| {
+            say("before the snapshot: connections are closed");
+            Ok(())
+        })
+        .after_restore("connections", |_| {
+            say("after the restore: connections are opened");
+            Ok(())
+        })
+        .on_shutdown("flush", |shutdown| {
+            say(&format!("shutdown hook \"flush\" has {} ms", millis(shutdown.remaining())));
+            Ok(())
+        })
+        .on_shutdown("forget", |_| {
+            say("shutdown hook \"forget\" fails");
+            Err(Failure::new("Function.Forgotten", "there is nothing to flush"))
+        });
+    Runtime::from_env()?.lifecycle(lifecycle).run(|invocation, reply, context| {
+        let Greeting(text) = context.get().ok_or_else(|| Failure::from_display("no greeting"))?;
+        let function = context.environment().function_name().unwrap_or("a function");
+        say(&format!("{function} is invoked: {}", invocation.request_id()));
+        if let Some(left) = context.remaining() {
+            say(&format!("it has {} s", left.as_secs_f32().round()));
+        }
+        if let Some(frozen) =
+            context.idle_gap().and_then(|gap| gap.thawed_after(Duration::from_secs(1)))
+        {
+            say(&format!("the environment was frozen for {} s", frozen.as_secs()));
+        }
+        Ok(reply.send(*text))
+    })?;
+    say("the end of main");
+    Ok(())
+}
+
+fn millis(duration: Duration) -> u128 {
+    duration.as_millis()
+}
+
+/// One line, with the time since the first one.
+fn say(what: &str) {
+    static BEGAN: OnceLock<Instant> = OnceLock::new();
+    let passed = BEGAN.get_or_init(Instant::now).elapsed();
+    eprintln!("{:>6} ms  {what}", passed.as_millis());
+}

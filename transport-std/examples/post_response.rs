@@ -1,0 +1,63 @@
+//! Answers at once, and finishes its work behind the answer: the caller does not wait for it.
+//!
+//! Between the answer and the next `next` the environment still runs; then it is frozen, and work that goes
+//! on stands still until some later invocation thaws it. The policy decides what becomes of such work:
+//!
+//! ```sh
+//! cargo build --release --examples
+//! cargo run -p lambda-lab -- run --freeze --event 1 --event 2 target/release/examples/post_response drain
+//! cargo run -p lambda-lab -- run --freeze --event 1 --event 2 target/release/examples/post_response report
+//! ```
+
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lambda_proto_std::{Lifecycle, Policy, Runtime};
+
+const USAGE: &str = "post_response [drain|report|strict|abandon] [MILLISECONDS OF WORK]";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let policy = match arguments.next().as_deref() {
+        None | Some("drain") => Policy::default(),
+        Some("report") => Policy::Report,
+        Some("strict") => Policy::Strict,
+        Some("abandon") => Policy::Abandon,
+        Some(other) => {
+            eprintln!("post_response: \"{other}\" is no policy; {USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let work = match arguments.next().map(|text| text.parse()) {
+        None => Duration::from_millis(300),
+        Some(Ok(millis)) => Duration::from_millis(millis),
+        Some(Err(error)) => {
+            eprintln!("post_response: the milliseconds of work are no number: {error}; {USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let lifecycle = Lifecycle::new().work(policy);
+    let result = Runtime::from_env().and_then(|runtime| {
+        runtime.lifecycle(lifecycle).run(|invocation, reply, context| {
+            let id = invocation.request_id().to_owned();
+            let task = context.begin_work(&invocation, "write the books");
+            let sent = reply.send("done, as far as you are concerned");
+            let answered = Instant::now();
+            thread::spawn(move || {
+                thread::sleep(work);
+                let behind = answered.elapsed().as_millis();
+                eprintln!("post_response: {id}: the work ends {behind} ms behind its answer");
+                drop(task);
+            });
+            Ok(sent)
+        })
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("post_response: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

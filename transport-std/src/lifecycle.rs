@@ -1,0 +1,159 @@
+//! A runtime with what happens before, between and after its invocations.
+
+use lambda_proto::driver::Answer;
+use lambda_proto::lifecycle::TimeLimit;
+use lambda_proto_transport::lifecycle::{Lifecycle, clock};
+use lambda_proto_transport::{Active, Error, Failure, Started, Starting, catch};
+
+use crate::handler::{Invocation, Reply, Sent};
+use crate::runtime::Runtime;
+use crate::stop::StopHandle;
+use crate::worker::Worker;
+
+/// What a handler may use besides its invocation: what init hooks have put, a cancellation token, the
+/// environment, a register of work behind the answer.
+pub type Context<'i> = lambda_proto_transport::Context<&'i Active>;
+
+/// A [`Runtime`] with a [`Lifecycle`]; see [`Runtime::lifecycle`].
+pub struct LifecycleRuntime {
+    runtime: Runtime,
+    lifecycle: Lifecycle,
+}
+
+impl Runtime {
+    /// The same runtime with hooks around its invocations and a context for its handler.
+    ///
+    /// ```no_run
+    /// use lambda_proto_std::{Error, Failure, Lifecycle, Runtime};
+    ///
+    /// struct Table(String);
+    ///
+    /// fn main() -> Result<(), Error> {
+    ///     let lifecycle = Lifecycle::new()
+    ///         .on_init("table", |init| -> Result<(), Failure> {
+    ///             init.put(Table(std::fs::read_to_string("table.txt")?));
+    ///             Ok(())
+    ///         })
+    ///         .on_shutdown("metrics", |_| {
+    ///             eprintln!("the last words");
+    ///             Ok(())
+    ///         });
+    ///     Runtime::from_env()?.lifecycle(lifecycle).run(|invocation, reply, context| {
+    ///         let Table(text) = context.get().expect("the hook has put it");
+    ///         let work = context.begin_work(&invocation, "count");
+    ///         let sent = reply.send(text);
+    ///         std::thread::spawn(move || {
+    ///             // Counted behind the answer; the next invocation is asked for when it is done.
+    ///             drop(work);
+    ///         });
+    ///         Ok(sent)
+    ///     })
+    /// }
+    /// ```
+    pub fn lifecycle(self, lifecycle: Lifecycle) -> LifecycleRuntime {
+        LifecycleRuntime { runtime: self, lifecycle }
+    }
+}
+
+impl LifecycleRuntime {
+    /// A handle that stops this runtime from another thread.
+    pub fn stop_handle(&self) -> StopHandle {
+        self.runtime.stop_handle()
+    }
+
+    /// Runs the init hooks, then calls `handler` for every invocation, on as many threads as there are
+    /// slots, until the runtime is [stopped](Self::stop_handle) or a signal ends the process; then runs the
+    /// shutdown hooks.
+    ///
+    /// In an environment that is snapshotted (`AWS_LAMBDA_INITIALIZATION_TYPE` is `snap-start`) it runs what
+    /// stands around the snapshot, too.
+    ///
+    /// # Errors
+    ///
+    /// As [`Runtime::run`]; [`Error::Init`] if a hook before the first invocation fails, which has been
+    /// reported then; [`Error::LeftBehind`] if the [policy](Lifecycle::work) takes work that goes on for an
+    /// error. Return it from `main`, so that the process exits with a code that is not zero. The shutdown
+    /// hooks are run in any case but the first.
+    pub fn run<F>(self, handler: F) -> Result<(), Error>
+    where
+        F: for<'i> Fn(Invocation<'i>, Reply<'i>, Context<'i>) -> Result<Sent<'i>, Failure> + Sync,
+    {
+        let Self { runtime, lifecycle } = self;
+        let stop = runtime.stop_handle();
+        let mut first = First { runtime: &runtime, worker: None };
+        let settings = runtime.settings();
+        let started = Started::new(lifecycle, settings, move || stop.stop(), &mut first)?;
+        let Some(started) = started else { return Ok(()) };
+        let active = &*started.active;
+        let result = match first.worker {
+            // It has been restored, and is the one that asks.
+            Some(worker) => run_worker(worker, &handler, active, &runtime.stop_handle()),
+            None => runtime.run_slots(&|| runtime.tracked_worker(), &|worker| {
+                run_worker(worker, &handler, active, &runtime.stop_handle())
+            }),
+        };
+        started.finish();
+        result
+    }
+}
+
+/// Takes invocations one by one, and waits for the work behind each before the next is asked for.
+fn run_worker<F>(
+    mut worker: Worker,
+    handler: &F,
+    active: &Active,
+    stop: &StopHandle,
+) -> Result<(), Error>
+where
+    F: for<'i> Fn(Invocation<'i>, Reply<'i>, Context<'i>) -> Result<Sent<'i>, Failure>,
+{
+    let mut behind: Option<TimeLimit> = None;
+    loop {
+        if let Some(limit) = behind {
+            let crossed = active.tasks.cross(|| limit, &|| stop.is_stopping());
+            crossed.map_err(Error::LeftBehind)?;
+        }
+        let asked = behind.map(|_| clock::now());
+        let Some((invocation, reply)) = worker.next()? else { return Ok(()) };
+        let context = Context::new(active, &invocation, asked);
+        behind = Some(context.time_limit());
+        let reply = reply.with_tasks(&active.tasks);
+        let result = catch(|| handler(invocation, reply, context).map(drop));
+        if let Err(failure) = result {
+            worker.fail(&failure);
+        }
+    }
+}
+
+/// The worker that speaks before the first invocation, if one has to.
+struct First<'r> {
+    runtime: &'r Runtime,
+    worker: Option<Worker>,
+}
+
+impl First<'_> {
+    fn take(&mut self) -> Worker {
+        self.worker.take().unwrap_or_else(|| self.runtime.tracked_worker())
+    }
+}
+
+impl Starting for First<'_> {
+    fn fail_init(&mut self, failure: &Failure) -> Result<(), Error> {
+        self.take().fail_init(failure)
+    }
+
+    fn restore_next(&mut self) -> Result<bool, Error> {
+        let mut worker = self.take();
+        let answer = worker.restore_next()?;
+        self.worker = Some(worker);
+        match answer {
+            None => Ok(false),
+            Some(Answer::Known(outcome)) if !outcome.is_accepted() => Err(Error::Service(outcome)),
+            Some(_) => Ok(true),
+        }
+    }
+
+    fn fail_restore(&mut self, failure: &Failure) -> Result<(), Error> {
+        self.take().fail_restore(failure)
+    }
+}
