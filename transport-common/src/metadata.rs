@@ -106,7 +106,6 @@ impl Metadata {
     pub fn availability_zone(&mut self) -> Result<&str, MetadataError> {
         let now = clock::now();
         if !self.is_fresh(now) {
-            self.kept = None;
             let max_age = self.ask()?;
             self.kept = max_age.map(|max_age| (now, max_age));
         }

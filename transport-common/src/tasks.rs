@@ -19,13 +19,14 @@ use crate::{Fields, Level, Log, Record};
 /// Behind the answer the environment runs until `next` is asked for, and is frozen then, with all that
 /// runs in it. Work that is known here has a [`Task`] each. Before `next` a runtime crosses the boundary,
 /// and its [`Policy`] says what becomes of tasks that are open: they are waited for, reported in a log
-/// line, taken for an error, or left alone. Each is decided about at one boundary, its own.
+/// line, taken for an error, or left alone. Each is decided about at one boundary, its own. Begin a task
+/// before the answer is sent, or in another task: what begins later may come after the boundary.
 ///
 /// An invocation that begins no task costs one relaxed atomic load at its boundary, and no lock, no
 /// reading of a clock, no allocation.
 ///
-/// 64 tasks are told apart, with the request ids of 16 invocations; what is beyond is counted, waited for
-/// and reported, but not named.
+/// 64 tasks are told apart, with the request ids of 16 invocations, in 8 KB; what is beyond is counted,
+/// waited for and reported, but not named.
 ///
 /// Under [`Concurrency::Multi`] nothing is frozen, and there is no boundary: crossing does nothing, and
 /// [`report_at_shutdown`](Self::report_at_shutdown) says what was still open [Lambda Developer Guide:
@@ -431,3 +432,6 @@ fn log_late(log: &Log, request_id: &str, name: &str, age: Duration) {
     let line = format_args!("a task that was left behind at the end of its invocation has ended");
     log.write(&Record::new(Level::Info, line).logger(OWN).request_id(request_id).fields(&add));
 }
+
+// What the documentation says of the memory.
+const _: () = assert!(size_of::<Shared>() <= 8 * 1024);

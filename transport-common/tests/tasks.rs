@@ -21,7 +21,7 @@ use serde_json::Value;
 const ONE: InvocationNumber = InvocationNumber(1);
 const TWO: InvocationNumber = InvocationNumber(2);
 /// Longer than any test may take: what ends earlier has not waited for it.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(20);
 const DRAIN: Policy = Policy::Drain { reserve: Duration::ZERO };
 const POLICIES: [Policy; 4] = [DRAIN, Policy::Report, Policy::Strict, Policy::Abandon];
 
