@@ -1,6 +1,6 @@
 //! What the program `lambda-lab` does, for programs that bring their own function.
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, StdoutLock, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -20,46 +20,86 @@ use crate::settings::{Output, RUNTIME_API};
 /// that ends the program ends the function's processes first. What the function does behind its answer
 /// is waited for, within its timeout.
 pub fn run(function: Function, event: impl Into<Event>) -> ExitCode {
+    run_all(function, [event.into()])
+}
+
+/// The same with several events, one after the other, each when what the function does behind the answer
+/// before it is done. Every answer of several ends its line. The function is invoked with all of them,
+/// whatever comes of those before.
+pub fn run_all(function: Function, events: impl IntoIterator<Item = Event>) -> ExitCode {
     let (lab, is_signalled) = match start(function.output(Output::Stderr)) {
         Ok(started) => started,
         Err(failed) => return failed,
     };
-    let mut out = std::io::stdout().lock();
-    let is_read_by_a_person = out.is_terminal();
-    let mut held_back = Vec::new();
-    let mut written = Ok(());
-    let result = lab.invoke_to_the_end(event, |mut piece| {
-        if is_read_by_a_person {
-            // Whole lines, for those of the lab come to the same place.
-            held_back.extend_from_slice(piece);
-            let end = held_back.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-            let rest = held_back.split_off(end);
-            let lines = std::mem::replace(&mut held_back, rest);
-            written = out.write_all(&lines).and_then(|()| out.flush());
-            piece = &[];
+    let mut events = events.into_iter().peekable();
+    let mut answers = Answers::new();
+    let mut code = ExitCode::SUCCESS;
+    while let Some(event) = events.next() {
+        answers.are_several |= events.peek().is_some();
+        let result = lab.invoke_to_the_end(event, |piece| answers.write(piece));
+        if matches!(result, Err(InvokeError::Stopped)) {
+            // By a signal, which ends the program.
+            park();
         }
-        if written.is_ok() {
-            written = out.write_all(piece).and_then(|()| out.flush());
+        if events.peek().is_none() {
+            lab.stop();
         }
-    });
-    if matches!(result, Err(InvokeError::Stopped)) {
-        // By a signal, which ends the program.
-        park();
-    }
-    lab.stop();
-    // Exactly the answer where a program reads it, whole lines where a person does.
-    if written.is_ok() && !held_back.is_empty() {
-        held_back.push(b'\n');
-        written = out.write_all(&held_back);
+        answers.end();
+        if let Err(error) = result {
+            code = fail(error);
+        }
     }
     if is_signalled.load(Relaxed) {
         // The answer came in the time that the function has to end.
         park();
     }
-    match (result, written) {
-        (Err(error), _) => fail(error),
-        (Ok(_), Err(error)) => fail(format_args!("cannot write to standard output: {error}")),
-        (Ok(_), Ok(())) => ExitCode::SUCCESS,
+    match answers.written {
+        Err(error) => fail(format_args!("cannot write to standard output: {error}")),
+        Ok(()) => code,
+    }
+}
+
+/// Standard output: exactly the answer where a program reads a single one, whole lines where a person reads
+/// it, for those of the lab come to the same place, or where there are several.
+struct Answers {
+    out: StdoutLock<'static>,
+    is_read_by_a_person: bool,
+    are_several: bool,
+    held_back: Vec<u8>,
+    written: io::Result<()>,
+}
+
+impl Answers {
+    fn new() -> Self {
+        let out = io::stdout().lock();
+        let is_read_by_a_person = out.is_terminal();
+        let (are_several, held_back, written) = (false, Vec::new(), Ok(()));
+        Self { out, is_read_by_a_person, are_several, held_back, written }
+    }
+
+    fn write(&mut self, piece: &[u8]) {
+        if !self.is_read_by_a_person && !self.are_several {
+            return self.put(piece);
+        }
+        self.held_back.extend_from_slice(piece);
+        let end = self.held_back.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let rest = self.held_back.split_off(end);
+        let lines = std::mem::replace(&mut self.held_back, rest);
+        self.put(&lines);
+    }
+
+    fn end(&mut self) {
+        if !self.held_back.is_empty() {
+            self.held_back.push(b'\n');
+            let line = std::mem::take(&mut self.held_back);
+            self.put(&line);
+        }
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        if self.written.is_ok() {
+            self.written = self.out.write_all(bytes).and_then(|()| self.out.flush());
+        }
     }
 }
 
@@ -83,7 +123,7 @@ pub fn serve(function: Function) -> ExitCode {
 
 /// In one piece, for the function may write there as well, and nobody need listen.
 fn say(lines: String) {
-    let _ = std::io::stderr().write_all(lines.as_bytes());
+    let _ = io::stderr().write_all(lines.as_bytes());
 }
 
 fn park() -> ! {

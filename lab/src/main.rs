@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use lambda_lab::{Function, command};
+use lambda_lab::{Event, Function, command};
 
 /// A local Lambda: runs a custom runtime on this machine
 #[derive(Parser)]
@@ -19,14 +19,15 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Start a function, invoke it once, print its answer
+    /// Start a function, invoke it, print its answer
     ///
     /// The answer goes to standard output, everything else to standard error. The exit code is 0 when
     /// the function has answered, 1 when it has failed, and 2 for a wrong command line.
     Run {
-        /// What to invoke it with: JSON, @FILE, or - for standard input
+        /// What to invoke it with: JSON, @FILE, or - for standard input; may be given several times, for one
+        /// invocation after the other
         #[arg(long, value_name = "JSON|@FILE|-", default_value = "{}", allow_hyphen_values = true)]
-        event: String,
+        event: Vec<String>,
         #[command(flatten)]
         how: How,
         /// The program to start, and its arguments
@@ -105,9 +106,10 @@ struct How {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Run { event, how, bootstrap } => how
-            .function(bootstrap)
-            .and_then(|function| Ok(command::run(function, read_event(event)?))),
+        Command::Run { event, how, bootstrap } => how.function(bootstrap).and_then(|function| {
+            let events: Result<Vec<_>, _> = event.into_iter().map(read_event).collect();
+            Ok(command::run_all(function, events?.into_iter().map(Event::from)))
+        }),
         Command::Serve { port, host, environments, concurrency, how, bootstrap } => {
             how.function(bootstrap).map(|function| {
                 let function = function.listen(SocketAddr::new(host, port));

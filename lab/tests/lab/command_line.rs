@@ -54,6 +54,25 @@ fn run_without_an_event_sends_an_empty_object() {
 }
 
 #[test]
+fn run_with_several_events_gives_a_line_for_each_from_the_same_process() {
+    let output = run(&["--event", "env PATH", "--event", "pid", "--event", "pid"]);
+    let answers = stdout(&output);
+    let lines: Vec<&str> = answers.lines().collect();
+    assert_eq!(lines.len(), 3, "{answers}");
+    assert_eq!(lines[1], lines[2]);
+    assert!(answers.ends_with('\n'));
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn run_goes_on_behind_an_event_that_fails_and_fails_in_the_end() {
+    let output = run(&["--event", "fail me", "--event", "1"]);
+    assert_eq!(stdout(&output), "1\n");
+    assert!(stderr(&output).contains("the function has failed: Function.Told: me"));
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
 fn run_takes_the_event_from_a_file_or_from_standard_input() {
     let file = std::env::temp_dir().join(format!("lambda-lab-event-{}", std::process::id()));
     std::fs::write(&file, b"from a file \xff").unwrap();
