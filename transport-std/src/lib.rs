@@ -83,7 +83,9 @@ pub use lambda_proto_transport::TracingLayer;
 pub use lambda_proto_transport::current;
 pub use lambda_proto_transport::environment::Environment;
 pub use lambda_proto_transport::lifecycle::{Cancellation, Lifecycle};
-pub use lambda_proto_transport::{Error, Failure, Fields, Format, Level, Log, Record, Task};
+pub use lambda_proto_transport::{
+    Error, Failure, Fields, Format, Level, Log, Metadata, MetadataError, Record, Task,
+};
 pub use lifecycle::{Context, LifecycleRuntime};
 pub use runtime::Runtime;
 pub use stop::StopHandle;
