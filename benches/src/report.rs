@@ -9,7 +9,6 @@ use crate::graph::{self, Graph, Series};
 use crate::machine::Machine;
 use crate::options::{Options, Placement};
 use crate::results::{Group, Row};
-use crate::statistics::Estimate;
 use crate::{instructions, starts};
 
 /// A group as a table in Markdown.
@@ -25,7 +24,7 @@ pub(crate) fn table(group: &Group) -> String {
         let floor = floor.filter(|_| !matches!(kind, Kind::Floor | Kind::FloorPipelined));
         let peer = group.peer(row);
         let ratio =
-            |other: Option<&Row>| other.map_or("–".to_owned(), |it| interval(row.ratio(it)));
+            |other: Option<&Row>| other.map_or("–".to_owned(), |it| row.ratio(it).to_string());
         let median = |value: fn(&crate::measure::Sample) -> f64| row.estimate(value).median;
         let calls = row.calls.as_ref().map(|calls| calls.values().sum::<f64>());
         text += &format!(
@@ -190,10 +189,6 @@ fn placement(placement: Placement) -> &'static str {
         Placement::Same => "same core as the service",
         Placement::Apart => "another core than the service",
     }
-}
-
-pub(crate) fn interval(Estimate { median, low, high }: Estimate) -> String {
-    format!("**{median:.3}** [{low:.3}, {high:.3}]")
 }
 
 fn bytes(length: usize) -> String {

@@ -3,7 +3,6 @@
 use crate::clients::{Client, Kind};
 use crate::error::Result;
 use crate::programs::Programs;
-use crate::report::interval;
 use crate::running::{Cores, Running};
 use crate::statistics::Estimate;
 
@@ -51,7 +50,7 @@ pub(crate) fn table(rows: &[Row]) -> String {
         let ratios: Vec<_> = micros.iter().zip(floor).map(|(one, floor)| one / floor).collect();
         let ratio = match kind {
             Kind::Floor => "–".to_owned(),
-            _ => interval(Estimate::of(&ratios)),
+            _ => Estimate::of(&ratios).to_string(),
         };
         text += &format!("| {} | {:.0} | {ratio} |\n", kind.name(), Estimate::of(micros).median);
     }

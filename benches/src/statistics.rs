@@ -1,5 +1,7 @@
 //! Medians, and how sure they are.
 
+use std::fmt;
+
 /// A median with its interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Estimate {
@@ -23,6 +25,14 @@ impl Estimate {
         medians.sort_by(f64::total_cmp);
         let at = |share: f64| medians[(share * (DRAWS - 1) as f64).round() as usize];
         Self { median: median(&mut values.to_vec()), low: at(0.025), high: at(0.975) }
+    }
+}
+
+/// In Markdown: `**1.502** [1.438, 1.681]`.
+impl fmt::Display for Estimate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { median, low, high } = self;
+        write!(f, "**{median:.3}** [{low:.3}, {high:.3}]")
     }
 }
 

@@ -13,7 +13,6 @@ use crate::desk::{Desk, Post, Visit};
 use crate::http::{Collected, ERROR_BODY_TRAILER, ERROR_TYPE_TRAILER, collect, header};
 use crate::machine::Call;
 use crate::refusal::Refusal;
-use crate::runtime_api::reason_for_end;
 
 /// The body of an error that holds the X-Ray cause too, which is not for the caller.
 const ERROR_WITH_CAUSE: &str = "application/vnd.aws.lambda.error.cause+json";
@@ -68,7 +67,7 @@ async fn report(
         Collected::Whole { body, .. } => (body, Ok(())),
         Collected::TooLong(_) => (Bytes::new(), Err(Refusal::TooLarge)),
         Collected::CutOff => {
-            reason_for_end(desk, id, visit).await;
+            desk.await_reason(id, visit).await;
             (Bytes::new(), Err(Refusal::Truncated))
         }
     };

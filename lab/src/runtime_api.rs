@@ -3,7 +3,6 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -13,7 +12,6 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
 
 use crate::answer::{AnswerBody, Answered, FailureKind, FunctionFailure, Piece, Pieces, truncated};
 use crate::clock::Clock;
@@ -295,7 +293,7 @@ async fn buffered(
         }
         Collected::TooLong(_) => (Err(too_large(id, MAX_PAYLOAD)), Err(Refusal::TooLarge)),
         Collected::CutOff => {
-            reason_for_end(desk, id, visit).await;
+            desk.await_reason(id, visit).await;
             (Err(truncated(id)), Err(Refusal::Truncated))
         }
     };
@@ -303,18 +301,6 @@ async fn buffered(
     desk.finish(id);
     result
 }
-
-/// Waits for the end of a process whose connection has ended: if that is the reason, the caller is told
-/// so by the environment, which has been waiting for the end of the visit.
-pub(crate) async fn reason_for_end(desk: &Desk, id: &str, visit: Visit) {
-    drop(visit);
-    if let Some(invocation) = desk.invocation(id) {
-        let _ = timeout(EXIT, invocation.over()).await;
-    }
-}
-
-/// How long after its connections a process ends, at most, that ends with them.
-const EXIT: Duration = Duration::from_millis(500);
 
 async fn streamed(
     desk: &Desk,
@@ -333,7 +319,7 @@ async fn streamed(
         Ok(failure) = &mut given_up => (Piece::Failed(failure), Err(Refusal::Truncated)),
         passed_on = pass_on(id, body, &sender) => {
             if passed_on.1 == Err(Refusal::Truncated) {
-                reason_for_end(desk, id, visit).await;
+                desk.await_reason(id, visit).await;
             }
             passed_on
         }

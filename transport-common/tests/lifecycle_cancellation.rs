@@ -1,11 +1,13 @@
 //! Cancellations: what fires them, for whom, who wakes, and what they cost.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "support/allocations.rs"]
+mod allocations;
+
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use allocations::allocations;
 use lambda_proto_transport::lifecycle::{Cancellation, Shutdown, clock};
 use proptest::prelude::*;
 
@@ -151,40 +153,20 @@ fn who_waits_for_something_else_sleeps_on_when_another_is_cancelled() {
     });
 }
 
-thread_local! {
-    static COUNT: Cell<usize> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-// SAFETY: everything is left to the system's allocator; counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let _ = COUNT.try_with(|count| count.set(count.get() + 1));
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[test]
 fn one_for_each_invocation_allocates_nothing_until_it_is_cloned() {
     let shutdown = Shutdown::new();
-    let before = COUNT.get();
-    for _ in 0..100 {
-        let cancellation = Cancellation::at(Some(Instant::now() + LONG), &shutdown);
-        assert!(!cancellation.is_cancelled() && cancellation.remaining().is_some());
-        assert!(!cancellation.wait(Duration::ZERO));
-    }
-    assert_eq!(COUNT.get(), before);
+    let made = allocations(|| {
+        for _ in 0..100 {
+            let cancellation = Cancellation::at(Some(Instant::now() + LONG), &shutdown);
+            assert!(!cancellation.is_cancelled() && cancellation.remaining().is_some());
+            assert!(!cancellation.wait(Duration::ZERO));
+        }
+    });
+    assert_eq!(made, 0);
     let cancellation = Cancellation::at(None, &shutdown);
-    drop(cancellation.clone());
-    assert!(COUNT.get() > before, "the meter sees what is allocated");
+    let cloned = allocations(|| drop(cancellation.clone()));
+    assert!(cloned > 0, "the meter sees what is allocated");
 }
 
 #[test]

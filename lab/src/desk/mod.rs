@@ -9,8 +9,10 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::answer::{Answered, FunctionFailure, UNKNOWN};
@@ -132,6 +134,9 @@ enum Stage {
 /// Something of a runtime that has not been heard to its end.
 #[derive(Debug)]
 pub(crate) struct Visit(Arc<Desk>);
+
+/// How long after its connections a process ends, at most, that ends with them.
+const EXIT: Duration = Duration::from_millis(500);
 
 impl Desk {
     /// For one invocation at a time; a runtime that somebody else starts may come at any time.
@@ -299,6 +304,15 @@ impl Desk {
     /// The invocation of this id, while it is the runtime's.
     pub(crate) fn invocation(&self, request_id: &str) -> Option<Arc<Invocation>> {
         self.lock().in_hand().get(request_id).map(|in_hand| Arc::clone(&in_hand.invocation))
+    }
+
+    /// Waits for the end of a process whose connection has ended: if that is the reason, the caller is told
+    /// so by the environment, which has been waiting for the end of the visit.
+    pub(crate) async fn await_reason(&self, request_id: &str, visit: Visit) {
+        drop(visit);
+        if let Some(invocation) = self.invocation(request_id) {
+            let _ = timeout(EXIT, invocation.over()).await;
+        }
     }
 
     /// Gives the caller what the runtime answered.
