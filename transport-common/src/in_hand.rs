@@ -121,8 +121,17 @@ pub fn report_in_hand(report: ErrorReport<'_>, until: Instant) -> usize {
 
 /// Whether any worker is about to answer.
 pub(crate) fn is_answering() -> bool {
+    is_any(|doing| matches!(doing, Doing::Answer))
+}
+
+/// Whether any worker has an invocation in hand, or is about to answer one.
+pub(crate) fn is_anything_in_hand() -> bool {
+    is_any(|doing| matches!(doing, Doing::Invocation(_) | Doing::Answer))
+}
+
+fn is_any(is: impl Fn(&Doing) -> bool) -> bool {
     let workers: Vec<_> = lock(&WORKERS).iter().filter_map(Weak::upgrade).collect();
-    workers.iter().any(|worker| matches!(*lock(&worker.doing), Doing::Answer))
+    workers.iter().any(|worker| is(&lock(&worker.doing)))
 }
 
 /// Posts on a connection of its own: the worker's may be in any state.

@@ -108,9 +108,10 @@ impl Started {
                 || run_before_snapshot(parts.before_snapshot, &resources),
                 |failure| transport.fail_init(failure),
             )?;
-            if !transport.restore_next()? {
+            let is_restored = transport.restore_next();
+            if !matches!(is_restored, Ok(true)) {
                 termination.finish();
-                return Ok(None);
+                return is_restored.map(|_| None);
             }
             if let Some(extension) = &mut extension
                 && let Err(reason) = extension.ask_again()

@@ -1,13 +1,16 @@
 //! The end of the process by a signal, or because its runtime has ended.
 
 use std::io;
+#[cfg(unix)]
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use lambda_proto::ErrorReport;
 use lambda_proto::lifecycle::{Clocks, ShutdownWindow};
 
-use crate::in_hand::is_answering;
+#[cfg(unix)]
+use crate::in_hand::{is_answering, is_anything_in_hand};
 use crate::lifecycle::{Resources, Shutdown, ShutdownHook, clock, run_shutdown};
 use crate::{Log, Tasks, report_in_hand};
 
@@ -23,13 +26,23 @@ const ENDED: ErrorReport<'static> = ErrorReport::new(
 /// From when it is [watching](Self::watch), SIGTERM and SIGINT mean the following. The transport stops
 /// taking invocations. When its runtime has ended, whoever runs it calls [`finish`](Self::finish), which
 /// runs the hooks. If an invocation is still in hand when its part of the window is over, it is
-/// cancelled, the hooks are run beside it, what is unanswered then is reported, and the
-/// process exits with code 0. A second signal exits at once.
+/// cancelled, the hooks are run beside it, what is unanswered when their time is over is reported, and the
+/// process exits with code 0. A second signal exits at once. A signal that comes when this has been
+/// dropped does what it does by default.
 pub(crate) struct Termination {
     shared: Arc<Shared>,
     #[cfg(unix)]
-    signals: Option<signal_hook::iterator::Handle>,
+    watch: Option<Watch>,
 }
+
+/// While there is one, signals are heard of; while there is none, they do what they do by default.
+#[cfg(unix)]
+struct Watch(signal_hook::iterator::Handle);
+
+/// How many there are. What the operating system has once been told to do with a signal is never taken back
+/// (`signal_hook`), so the default has to be done by hand, which the flag asks for.
+#[cfg(unix)]
+static WATCHES: Mutex<(usize, Option<Arc<AtomicBool>>)> = Mutex::new((0, None));
 
 struct Shared {
     window: ShutdownWindow,
@@ -78,11 +91,11 @@ impl Termination {
         Self {
             shared: Arc::new(shared),
             #[cfg(unix)]
-            signals: None,
+            watch: None,
         }
     }
 
-    /// Watches for SIGTERM and SIGINT from now on, on a thread of its own. `stop` has the transport take no
+    /// Watches for SIGTERM and SIGINT from now on until this is dropped, on a thread of its own. `stop` has the transport take no
     /// more invocations; those in hand are answered. Where there are no such signals it does nothing.
     ///
     /// # Errors
@@ -93,22 +106,23 @@ impl Termination {
         #[cfg(unix)]
         {
             use signal_hook::consts::{SIGINT, SIGTERM};
-            let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT])?;
-            let handle = signals.handle();
+            let signals = [SIGTERM, SIGINT];
+            let mut arriving = signal_hook::iterator::Signals::new(signals)?;
+            let watch = Watch::new(signals, arriving.handle())?;
             let shared = self.shared.clone();
             let watching = move || {
-                let Some(signal) = signals.forever().next() else { return };
+                let Some(signal) = arriving.forever().next() else { return };
                 // Whoever asks twice does not want to wait.
                 let second = std::thread::Builder::new().name("lambda-signals-2".to_owned());
                 let _not_needed = second.spawn(move || {
-                    if let Some(signal) = signals.forever().next() {
+                    if let Some(signal) = arriving.forever().next() {
                         std::process::exit(128 + signal);
                     }
                 });
                 shared.end(signal, stop);
             };
             std::thread::Builder::new().name("lambda-signals".to_owned()).spawn(watching)?;
-            self.signals = Some(handle);
+            self.watch = Some(watch);
         }
         Ok(())
     }
@@ -139,12 +153,33 @@ impl Termination {
     }
 }
 
-impl Drop for Termination {
-    fn drop(&mut self) {
-        #[cfg(unix)]
-        if let Some(signals) = &self.signals {
-            signals.close();
+#[cfg(unix)]
+impl Watch {
+    fn new(signals: [i32; 2], handle: signal_hook::iterator::Handle) -> io::Result<Self> {
+        let mut watches = WATCHES.lock().unwrap_or_else(PoisonError::into_inner);
+        let (count, is_default) = &mut *watches;
+        if is_default.is_none() {
+            let flag = Arc::<AtomicBool>::default();
+            for signal in signals {
+                signal_hook::flag::register_conditional_default(signal, flag.clone())?;
+            }
+            *is_default = Some(flag);
         }
+        *count += 1;
+        is_default.iter().for_each(|flag| flag.store(false, Ordering::SeqCst));
+        Ok(Self(handle))
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut watches = WATCHES.lock().unwrap_or_else(PoisonError::into_inner);
+        let (count, is_default) = &mut *watches;
+        *count -= 1;
+        let is_last = *count == 0;
+        is_default.iter().for_each(|flag| flag.store(is_last, Ordering::SeqCst));
+        self.0.close();
     }
 }
 
@@ -159,18 +194,13 @@ impl Shared {
     fn end(&self, signal: i32, stop: impl Fn()) {
         let came = clock::now();
         let name = signal_hook::low_level::signal_name(signal).unwrap_or("a signal");
-        self.log.info(format_args!("{name}: no more invocations are taken"));
         self.lock().signal = Some(came);
         stop();
         // Whoever waits for work behind an answer does so no longer.
         self.tasks.wake();
-        let left = clock::moment(self.window.cancel_at(came));
-        let left = left.saturating_duration_since(Instant::now());
-        let state = self.lock();
-        let (mut state, _) = self
-            .changed
-            .wait_timeout_while(state, left, |state| !state.is_over)
-            .unwrap_or_else(PoisonError::into_inner);
+        // Behind all that, as whoever writes it may be slow.
+        self.log.info(format_args!("{name}: no more invocations are taken"));
+        let mut state = self.wait_until_over(clock::moment(self.window.cancel_at(came)));
         // Whoever runs the runtime has called `finish`.
         if state.is_over {
             return;
@@ -185,17 +215,28 @@ impl Shared {
         // The reports want some time, too.
         let hooks_until = until.checked_sub(REPORTING).unwrap_or(until);
         run_shutdown(hooks, hooks_until, &resources, &self.log);
+        // What has been cancelled may still be answered for as long as the hooks might have run.
+        if is_anything_in_hand() {
+            drop(self.wait_until_over(hooks_until));
+        }
         let reported = report_in_hand(ENDED, until);
         if reported > 0 {
             self.log.error(format_args!("unanswered at the end of the process: {reported}"));
         }
         if is_answering() {
             // Nobody kills an answer that is on its way but the one who sends SIGKILL.
-            let left = until.saturating_duration_since(Instant::now());
-            let is_going_on = |state: &mut State| !state.is_over;
-            drop(self.changed.wait_timeout_while(self.lock(), left, is_going_on));
+            drop(self.wait_until_over(until));
         }
         std::process::exit(0);
+    }
+
+    /// Waits until the runtime has ended, or for that moment.
+    #[cfg(unix)]
+    fn wait_until_over(&self, moment: Instant) -> MutexGuard<'_, State> {
+        let left = moment.saturating_duration_since(Instant::now());
+        let is_going_on = |state: &mut State| !state.is_over;
+        let waited = self.changed.wait_timeout_while(self.lock(), left, is_going_on);
+        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }
 

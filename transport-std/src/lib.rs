@@ -82,7 +82,9 @@ pub use lambda_proto_transport::TracingLayer;
 #[cfg(any(feature = "log", feature = "tracing"))]
 pub use lambda_proto_transport::current;
 pub use lambda_proto_transport::environment::Environment;
-pub use lambda_proto_transport::lifecycle::{Cancellation, Lifecycle};
+pub use lambda_proto_transport::lifecycle::{
+    Cancellation, InitContext, Lifecycle, Resources, ShutdownContext,
+};
 pub use lambda_proto_transport::{
     Error, Failure, Fields, Format, Level, Log, Metadata, MetadataError, Record, Task,
 };

@@ -85,6 +85,8 @@ impl LifecycleRuntime {
         let started = Started::new(lifecycle, settings, move || stop.stop(), &mut first)?;
         let Some(started) = started else { return Ok(()) };
         let active = &*started.active;
+        // From here on a stop wakes who waits for work; one that came before is seen.
+        runtime.stop_handle().set_tasks(&active.tasks);
         let result = match first.worker {
             // It has been restored, and is the one that asks.
             Some(worker) => run_worker(worker, &handler, active, &runtime.stop_handle()),

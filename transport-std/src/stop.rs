@@ -1,14 +1,16 @@
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::SeqCst};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
+
+use lambda_proto_transport::Tasks;
 
 /// Ends [`Runtime::run`](crate::Runtime::run) from another thread, between invocations.
 ///
-/// A worker that waits for an invocation stops at once; one that runs a handler stops when the
-/// answer has been sent. An invocation that the service hands out at the very moment a worker
-/// stops waiting is lost to it, or reported as failed if a part of its event has arrived; the same
-/// happens when Lambda ends the environment.
+/// A worker that waits for an invocation, or for work behind an answer, stops at once; one that runs a
+/// handler stops when the answer has been sent. An invocation that the service hands out at the very
+/// moment a worker stops waiting is lost to it, or reported as failed if a part of its event has arrived;
+/// the same happens when Lambda ends the environment.
 #[derive(Clone, Debug, Default)]
 pub struct StopHandle {
     shared: Arc<Shared>,
@@ -20,6 +22,8 @@ struct Shared {
     is_unreachable: AtomicBool,
     waiters: Mutex<Vec<Arc<Waiter>>>,
     changed: Condvar,
+    /// Work behind answers, which a worker may wait for.
+    tasks: OnceLock<Tasks>,
 }
 
 /// What the handle knows of one worker.
@@ -48,6 +52,9 @@ impl StopHandle {
             waiter.cut();
         }
         self.shared.changed.notify_all();
+        if let Some(tasks) = self.shared.tasks.get() {
+            tasks.wake();
+        }
     }
 
     /// Whether [`stop`](Self::stop) has been called.
@@ -59,6 +66,11 @@ impl StopHandle {
         let waiter = Arc::new(Waiter::default());
         lock(&self.shared.waiters).push(waiter.clone());
         waiter
+    }
+
+    /// Has those woken, too, who wait for work behind an answer; once.
+    pub(crate) fn set_tasks(&self, tasks: &Tasks) {
+        let _of_this_runtime = self.shared.tasks.set(tasks.clone());
     }
 
     pub(crate) fn remove(&self, waiter: &Arc<Waiter>) {

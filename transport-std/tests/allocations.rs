@@ -6,9 +6,13 @@ mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lambda_proto_std::{Failure, Invocation, Reply, Response, Sent};
+use lambda_proto_std::{
+    Context, Error, Failure, Invocation, Lifecycle, Reply, Response, Runtime, Sent,
+};
 
 use support::{Event, Service};
 
@@ -90,18 +94,46 @@ fn count_allocations<F>(events: &[Event], counted: usize, mut handler: F) -> Cou
 where
     F: for<'i> FnMut(Invocation<'i>, Reply<'i>) -> Result<Sent<'i>, Failure> + Send + 'static,
 {
-    let service = Service::start();
-    // What the program does with its log is its own affair; what leads there is counted.
-    let runtime = service.runtime().log(|_| {});
-    let (result, count) = channel();
-    let mut meter = Meter { invocations: 0, counted, result };
-    let stop = runtime.stop_handle();
-    let run = service.run_loop(stop, move || {
+    count_in(events, counted, move |runtime, mut meter| {
         runtime.run_mut(move |invocation, reply| {
             meter.invoked();
             handler(invocation, reply)
         })
-    });
+    })
+}
+
+/// The same for a runtime with a lifecycle, which has all that can be done without its invocations doing
+/// something about it.
+fn count_with_lifecycle<F>(events: &[Event], counted: usize, handler: F) -> Count
+where
+    F: for<'i> Fn(Invocation<'i>, Reply<'i>, Context<'i>) -> Result<Sent<'i>, Failure>,
+    F: Send + Sync + 'static,
+{
+    count_in(events, counted, move |runtime, meter| {
+        let meter = Mutex::new(meter);
+        let lifecycle = Lifecycle::new()
+            .on_init("number", |init| init.put(17_u32))
+            .signals(false)
+            .on_shutdown("end", |_| Ok(()));
+        runtime.lifecycle(lifecycle).run(move |invocation, reply, context| {
+            meter.lock().expect("nobody panics").invoked();
+            handler(invocation, reply, context)
+        })
+    })
+}
+
+fn count_in(
+    events: &[Event],
+    counted: usize,
+    run: impl FnOnce(Runtime, Meter) -> Result<(), Error> + Send + 'static,
+) -> Count {
+    let service = Service::start();
+    // What the program does with its log is its own affair; what leads there is counted.
+    let runtime = service.runtime().log(|_| {});
+    let (result, count) = channel();
+    let meter = Meter { invocations: 0, counted, result };
+    let stop = runtime.stop_handle();
+    let run = service.run_loop(stop, move || run(runtime, meter));
     let mut connection = service.connection();
     for event in events.iter().cycle().take(WARM_UP + counted) {
         connection.invoke(event.clone());
@@ -214,6 +246,53 @@ fn a_stream_allocates_nothing() {
         stream.write_all(b"end")?;
         Ok(stream.finish())
     });
+    assert_eq!(count, Count::default());
+}
+
+/// An event whose deadline is a day away at most, so that it counts.
+fn event_with_deadline(size: usize) -> Event {
+    let at = SystemTime::now() + Duration::from_secs(3600);
+    let at = at.duration_since(UNIX_EPOCH).expect("the clock is right").as_millis();
+    Event::new("id-1", vec![b'x'; size]).header("Lambda-Runtime-Deadline-Ms", at.to_string())
+}
+
+/// Asks for all that the context has, short of registering work.
+fn ask(context: &Context<'_>) {
+    let cancellation = context.cancellation();
+    assert!(context.deadline().is_some());
+    std::hint::black_box((cancellation.is_cancelled(), cancellation.remaining()));
+    std::hint::black_box((context.remaining(), context.deadline(), context.idle_gap()));
+    assert_eq!(context.get(), Some(&17_u32));
+    std::hint::black_box(context.environment().function_name());
+}
+
+#[test]
+fn a_context_and_its_cancellation_allocate_nothing() {
+    for size in [128, 6_000] {
+        let sequential =
+            count_with_lifecycle(&[event_with_deadline(size)], 50, |invocation, reply, context| {
+                ask(&context);
+                echo(invocation, reply)
+            });
+        assert_eq!(sequential, Count::default(), "sequential");
+        let pipelined =
+            count_with_lifecycle(&[event_with_deadline(size)], 50, |invocation, reply, context| {
+                ask(&context);
+                echo_and_next(invocation, reply)
+            });
+        assert_eq!(pipelined, Count::default(), "pipelined");
+    }
+}
+
+#[test]
+fn work_that_ends_before_its_boundary_allocates_nothing() {
+    let count =
+        count_with_lifecycle(&[event_with_deadline(128)], 50, |invocation, reply, context| {
+            let task = context.begin_work(&invocation, "the books");
+            let sent = echo(invocation, reply)?;
+            drop(task);
+            Ok(sent)
+        });
     assert_eq!(count, Count::default());
 }
 

@@ -3,7 +3,9 @@
 
 use std::ops::Deref;
 
-use lambda_proto_std::{Endpoint, Error, Failure, Invocation, Reply, Runtime, Sent, StopHandle};
+use lambda_proto_std::{
+    Context, Endpoint, Error, Failure, Invocation, Lifecycle, Reply, Runtime, Sent, StopHandle,
+};
 use lambda_proto_test_service::{Place, Running};
 
 pub(crate) use lambda_proto_test_service::{
@@ -47,6 +49,45 @@ impl Service {
         F: Send + Sync + 'static,
     {
         self.run_loop(runtime.stop_handle(), move || runtime.run(handler))
+    }
+
+    /// Runs a runtime with one slot and a lifecycle.
+    pub(crate) fn run_lifecycle<F>(&self, lifecycle: Lifecycle, handler: F) -> Running<Error>
+    where
+        F: for<'i> Fn(Invocation<'i>, Reply<'i>, Context<'i>) -> Result<Sent<'i>, Failure>,
+        F: Send + Sync + 'static,
+    {
+        self.run_lifecycle_as(self.runtime(), lifecycle, handler)
+    }
+
+    /// Runs a runtime that the test has made, with a lifecycle.
+    pub(crate) fn run_lifecycle_as<F>(
+        &self,
+        runtime: Runtime,
+        lifecycle: Lifecycle,
+        handler: F,
+    ) -> Running<Error>
+    where
+        F: for<'i> Fn(Invocation<'i>, Reply<'i>, Context<'i>) -> Result<Sent<'i>, Failure>,
+        F: Send + Sync + 'static,
+    {
+        let runtime = runtime.lifecycle(lifecycle);
+        self.run_loop(runtime.stop_handle(), move || runtime.run(handler))
+    }
+
+    /// Registers the extension without events that a runtime has in order to get SIGTERM, and gives the
+    /// connection on which its `next` is open.
+    pub(crate) fn register_extension(&self) -> Connection {
+        let mut connection = self.connection();
+        let request = connection.request();
+        let path = "/2020-01-01/extension/register";
+        assert_eq!((&*request.method, &*request.path), ("POST", path), "{request:?}");
+        assert_eq!(request.json(), serde_json::json!({"events": []}));
+        connection.answer(200, "Lambda-Extension-Identifier: c7d2\r\n", "{}");
+        let request = connection.request();
+        let path = "/2020-01-01/extension/event/next";
+        assert_eq!((&*request.method, &*request.path), ("GET", path), "{request:?}");
+        connection
     }
 
     /// Runs the test's own loop around a runtime with this handle.

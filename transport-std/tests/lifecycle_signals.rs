@@ -1,0 +1,390 @@
+//! SIGTERM and SIGINT, sent to a runtime in a process of its own at every step of its life.
+#![cfg(unix)]
+
+#[path = "support/program.rs"]
+mod program;
+mod support;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use lambda_proto_std::{Context, Failure, Invocation, Lifecycle, Options, Reply, Runtime, Sent};
+use rustix::process::Signal;
+
+use program::{Program, behaviour, say, wait_for_test};
+use support::{Connection, Event, PATIENCE, Service};
+
+struct Table;
+
+/// The runtime of the tests below, which run it in a process of its own.
+#[test]
+#[ignore = "is no test but the program of others"]
+fn program() {
+    let Some(behaviour) = behaviour() else { return };
+    let runtime = Runtime::from_env().expect("an address");
+    let stop = runtime.stop_handle();
+    let result = runtime
+        .lifecycle(lifecycle(&behaviour))
+        .run(|invocation, reply, context| handle(&behaviour, invocation, reply, &context));
+    if behaviour == "goes on behind its runtime" {
+        assert!(stop.is_stopping() || result.is_err());
+        say("goes on");
+        wait_for_test();
+    }
+    say("the end of main");
+    let code = std::process::Termination::report(result);
+    std::process::exit(if code == ExitCode::SUCCESS { 0 } else { 1 });
+}
+
+fn lifecycle(behaviour: &str) -> Lifecycle {
+    let millis = Duration::from_millis;
+    let (duration, buffer) = match behaviour {
+        // What is in hand has half of the window, or the whole.
+        "answers when told" | "starts when told" | "drains" => (2_000, 1_000),
+        "is patient" => (2_000, 2_000),
+        "answers slowly" | "ends when cancelled" => (2_000, 50),
+        "answers slowly in a short time" => (300, 50),
+        _ => (500, 50),
+    };
+    let options = Options::new()
+        .with_shutdown_duration(millis(duration))
+        .and_then(|options| options.with_shutdown_buffer(millis(buffer)))
+        .expect("options that make sense");
+    let lifecycle = Lifecycle::new().options(options).on_init("table", |init| init.put(Table));
+    let lifecycle = match behaviour {
+        "starts when told" | "never starts" => lifecycle.on_init("slow", |_| {
+            say("init hook");
+            wait_for_test();
+        }),
+        _ => lifecycle,
+    };
+    match behaviour {
+        "has no hooks" => lifecycle,
+        "has no hooks and hears signals" => lifecycle.signals(true),
+        "has hooks and hears no signals" => {
+            lifecycle.signals(false).on_shutdown("hook", |_| Ok(()))
+        }
+        _ => lifecycle
+            .on_shutdown("first", |shutdown| {
+                let table = if shutdown.get::<Table>().is_some() { "with" } else { "without" };
+                say(&format!("first hook, {table} the table"));
+                Ok(())
+            })
+            .on_shutdown("second", |_| {
+                say("second hook");
+                Err(Failure::new("Function.Flush", "no space"))
+            }),
+    }
+}
+
+fn handle<'i>(
+    behaviour: &str,
+    invocation: Invocation<'i>,
+    reply: Reply<'i>,
+    context: &Context<'i>,
+) -> Result<Sent<'i>, Failure> {
+    match behaviour {
+        "answers when told" | "is patient" => {
+            say("in hand");
+            wait_for_test();
+            Ok(reply.send("told"))
+        }
+        "never answers" => {
+            say("in hand");
+            assert!(context.cancellation().wait(PATIENCE), "it fires");
+            say("the token has fired");
+            loop {
+                std::thread::park();
+            }
+        }
+        "ends when cancelled" => {
+            say("in hand");
+            assert!(context.cancellation().wait(PATIENCE), "it fires");
+            Err(Failure::new("Function.Cancelled", "the process has to end"))
+        }
+        "drains" => {
+            // For ever.
+            std::mem::forget(context.begin_work(&invocation, "the books"));
+            Ok(reply.send("answer"))
+        }
+        _ => Ok(reply.send("answer")),
+    }
+}
+
+/// The program, its extension registered.
+fn start(service: &Service, behaviour: &str) -> (Program, Connection) {
+    let program = Program::start(&service.address(), behaviour, &[]);
+    (program, service.register_extension())
+}
+
+/// The same, with `next` open.
+fn start_waiting(service: &Service, behaviour: &str) -> (Program, Connection, Connection) {
+    let (program, extension) = start(service, behaviour);
+    let mut connection = service.connection();
+    connection.expect_next();
+    (program, extension, connection)
+}
+
+/// The same, with an invocation in hand.
+fn start_invoked(service: &Service, behaviour: &str) -> (Program, Connection, Connection) {
+    let (program, extension, mut connection) = start_waiting(service, behaviour);
+    connection.send(Event::new("id-1", "").bytes());
+    program.lines().wait_for("in hand");
+    (program, extension, connection)
+}
+
+#[track_caller]
+fn assert_hooks_ran(program: &Program) {
+    program.lines().wait_for("first hook, with the table");
+    program.lines().wait_for("shutdown hook \"second\" failed: Function.Flush: no space");
+}
+
+/// The runtime has heard of the signal.
+fn wait_for_signal(program: &Program) {
+    program.lines().wait_for("no more invocations are taken");
+}
+
+#[test]
+fn the_end_of_a_process_that_waits_for_an_invocation_is_its_hooks_and_code_0() {
+    for (signal, name) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT")] {
+        let service = Service::start();
+        let (mut program, mut extension, mut connection) = start_waiting(&service, "");
+        extension.expect_silence();
+        program.signal(signal);
+        program.expect_end();
+        assert_hooks_ran(&program);
+        assert!(program.has_said("the end of main"));
+        program.lines().wait_for(&format!("{name}: no more invocations are taken"));
+        connection.expect_end();
+        extension.expect_end();
+        service.expect_no_connection();
+    }
+}
+
+#[test]
+fn an_invocation_in_hand_is_answered_before_the_end() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let service = Service::start();
+        let (mut program, _extension, mut connection) =
+            start_invoked(&service, "answers when told");
+        program.signal(signal);
+        wait_for_signal(&program);
+        program.go_on();
+        let answer = connection.request();
+        answer.assert_response("id-1");
+        assert_eq!(answer.body, b"told");
+        connection.take_answer();
+        program.expect_end();
+        assert_hooks_ran(&program);
+        assert!(program.has_said("the end of main"));
+        connection.expect_end();
+        service.expect_no_connection();
+    }
+}
+
+#[test]
+fn a_handler_that_ignores_everything_is_cancelled_and_its_invocation_is_reported() {
+    let service = Service::start();
+    let (mut program, _extension, mut connection) = start_invoked(&service, "never answers");
+    program.signal(Signal::TERM);
+    // On a connection of its own, as the worker's is its handler's.
+    let mut reporting = service.connection();
+    let report = reporting.request();
+    report.assert_error("id-1", "Runtime.ShutDown");
+    program.lines().wait_for("the token has fired");
+    assert_hooks_ran(&program);
+    reporting.take_answer();
+    program.expect_end();
+    assert!(!program.has_said("the end of main"), "nothing waits for the handler");
+    connection.expect_end();
+    program.lines().wait_for("unanswered at the end of the process: 1");
+}
+
+#[test]
+fn a_report_that_nobody_takes_does_not_hold_the_process_beyond_its_window() {
+    let service = Service::start();
+    let (mut program, _extension, _connection) = start_invoked(&service, "never answers");
+    let signalled = Instant::now();
+    program.signal(Signal::TERM);
+    let mut reporting = service.connection();
+    reporting.request().assert_error("id-1", "Runtime.ShutDown");
+    program.expect_end();
+    // 500 ms, and what a busy machine adds; less than anything else here waits for.
+    assert!(signalled.elapsed() < Duration::from_millis(1500), "{:?}", signalled.elapsed());
+}
+
+#[test]
+fn a_handler_that_ends_when_it_is_cancelled_gets_its_failure_through() {
+    let service = Service::start();
+    let (mut program, _extension, mut connection) = start_invoked(&service, "ends when cancelled");
+    program.signal(Signal::TERM);
+    connection.request().assert_error("id-1", "Function.Cancelled");
+    connection.take_answer();
+    program.expect_end();
+    assert_hooks_ran(&program);
+    connection.expect_end();
+    service.expect_no_connection();
+}
+
+#[test]
+fn an_answer_on_its_way_is_not_killed_before_its_reply() {
+    let service = Service::start();
+    let (mut program, _extension, mut connection) = start_waiting(&service, "answers slowly");
+    connection.send(Event::new("id-1", "").bytes());
+    connection.request().assert_response("id-1");
+    program.signal(Signal::TERM);
+    // The time of the invocation is over, and everything else is done.
+    program.lines().wait_for("what is in hand is cancelled");
+    program.lines().wait_for("shutdown hook \"second\" failed");
+    connection.expect_silence();
+    connection.take_answer();
+    program.expect_end();
+    connection.expect_end();
+    // It has been answered, so it is not reported.
+    service.expect_no_connection();
+}
+
+#[test]
+fn an_answer_whose_reply_never_comes_holds_the_process_to_the_end_of_its_window() {
+    let service = Service::start();
+    let behaviour = "answers slowly in a short time";
+    let (mut program, _extension, mut connection) = start_waiting(&service, behaviour);
+    connection.send(Event::new("id-1", "").bytes());
+    connection.request().assert_response("id-1");
+    let signalled = Instant::now();
+    program.signal(Signal::TERM);
+    program.expect_end();
+    assert!(signalled.elapsed() >= Duration::from_millis(300), "{:?}", signalled.elapsed());
+    assert_hooks_ran(&program);
+    service.expect_no_connection();
+}
+
+#[test]
+fn work_behind_an_answer_is_not_waited_for_when_the_process_has_to_end() {
+    let service = Service::start();
+    let (mut program, _extension, mut connection) = start_waiting(&service, "drains");
+    connection.send(Event::new("id-1", "").bytes());
+    connection.request().assert_response("id-1");
+    connection.take_answer();
+    connection.expect_silence();
+    let signalled = Instant::now();
+    program.signal(Signal::TERM);
+    program.expect_end();
+    // What is in hand has a second, and a drain without a deadline 3 s.
+    assert!(signalled.elapsed() < Duration::from_secs(1), "{:?}", signalled.elapsed());
+    assert_hooks_ran(&program);
+    let line = "a task of an answered invocation still runs when the process is to end";
+    program.lines().wait_for(line);
+}
+
+#[test]
+fn a_runtime_that_looks_for_a_service_that_is_away_ends_at_once() {
+    let service = Service::start();
+    let (mut program, extension, connection) = start_waiting(&service, "");
+    drop((service, extension, connection));
+    program.lines().wait_for("trying again");
+    program.signal(Signal::TERM);
+    // It would try for a minute.
+    program.expect_end();
+    assert_hooks_ran(&program);
+}
+
+#[test]
+fn an_answer_that_has_lost_its_service_does_not_hold_the_process() {
+    let service = Service::start();
+    let (mut program, extension, connection) = start_invoked(&service, "answers when told");
+    drop((service, extension, connection));
+    program.go_on();
+    program.lines().wait_for("trying again");
+    program.signal(Signal::TERM);
+    program.expect_end();
+    assert_hooks_ran(&program);
+}
+
+#[test]
+fn a_start_that_ends_in_time_ends_in_order_and_asks_for_nothing() {
+    let service = Service::start();
+    let (mut program, mut extension) = start(&service, "starts when told");
+    program.lines().wait_for("init hook");
+    program.signal(Signal::TERM);
+    wait_for_signal(&program);
+    program.go_on();
+    program.expect_end();
+    assert_hooks_ran(&program);
+    extension.expect_end();
+    service.expect_no_connection();
+}
+
+#[test]
+fn a_start_that_does_not_end_is_not_waited_for() {
+    let service = Service::start();
+    let (mut program, mut extension) = start(&service, "never starts");
+    program.lines().wait_for("init hook");
+    program.signal(Signal::TERM);
+    program.expect_end();
+    // Not all of the init hooks have run, so there is nothing that they have made.
+    assert!(program.has_said("first hook, without the table"), "{:?}", program.lines().all());
+    extension.expect_end();
+    service.expect_no_connection();
+}
+
+#[test]
+fn a_second_signal_ends_the_process_at_once() {
+    for (second, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let service = Service::start();
+        let (mut program, _extension, mut connection) = start_invoked(&service, "is patient");
+        program.signal(Signal::TERM);
+        wait_for_signal(&program);
+        program.signal(second);
+        assert_eq!(program.end().code(), Some(code), "{:?}", program.lines().all());
+        assert!(!program.has_said("second hook"), "{:?}", program.lines().all());
+        connection.expect_end();
+    }
+}
+
+#[test]
+fn signals_are_heard_of_without_hooks_if_that_is_asked_for() {
+    let service = Service::start();
+    let behaviour = "has no hooks and hears signals";
+    let (mut program, _extension, mut connection) = start_waiting(&service, behaviour);
+    program.signal(Signal::TERM);
+    program.expect_end();
+    assert!(program.has_said("the end of main"));
+    connection.expect_end();
+}
+
+#[test]
+fn without_hooks_a_signal_ends_the_process_as_ever() {
+    for behaviour in ["has no hooks", "has hooks and hears no signals"] {
+        for signal in [Signal::TERM, Signal::INT] {
+            let service = Service::start();
+            // No extension is registered: the first connection is the runtime's.
+            let mut program = Program::start(&service.address(), behaviour, &[]);
+            let mut connection = service.connection();
+            connection.expect_next();
+            program.signal(signal);
+            assert_killed_by(&mut program, signal);
+            connection.expect_end();
+        }
+    }
+}
+
+#[test]
+fn behind_the_end_of_its_runtime_a_signal_ends_the_process_as_ever() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let service = Service::start();
+        let (mut program, _extension, mut connection) =
+            start_waiting(&service, "goes on behind its runtime");
+        connection.refuse(500, "InternalServerError", "no");
+        program.lines().wait_for("goes on");
+        program.signal(signal);
+        assert_killed_by(&mut program, signal);
+    }
+}
+
+#[track_caller]
+fn assert_killed_by(program: &mut Program, signal: Signal) {
+    use std::os::unix::process::ExitStatusExt;
+    let status = program.end();
+    assert_eq!(status.signal(), Some(signal.as_raw()), "{status}: {:?}", program.lines().all());
+}

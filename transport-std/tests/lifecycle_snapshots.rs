@@ -1,0 +1,252 @@
+//! What stands around a snapshot, in processes whose environment says that they are snapshotted.
+#![cfg(unix)]
+
+#[path = "support/program.rs"]
+mod program;
+mod support;
+
+use std::process::{ExitCode, Termination};
+
+use lambda_proto_std::{Failure, Lifecycle, Resources, Runtime};
+use rustix::process::Signal;
+
+use program::{Program, behaviour, say};
+use support::{Connection, Event, Request, Service};
+
+struct Table(&'static str);
+
+/// The runtime of the tests below, which run it in a process of its own.
+#[test]
+#[ignore = "is no test but the program of others"]
+fn program() {
+    let Some(behaviour) = behaviour() else { return };
+    let hook = |name: &'static str| {
+        let fails = behaviour == format!("fails {name}");
+        let panics = behaviour == format!("panics {name}");
+        move |resources: &Resources| {
+            let Table(table) = resources.get().expect("the init hook has put it");
+            say(&format!("{name}, with the {table}"));
+            assert!(!panics, "no room");
+            if fails { Err(Failure::new("Function.NoSnapshot", "no room")) } else { Ok(()) }
+        }
+    };
+    let lifecycle = Lifecycle::new()
+        .on_init("table", |init| {
+            say("init");
+            init.put(Table("table"));
+        })
+        .before_snapshot("a", hook("before a"))
+        .before_snapshot("b", hook("before b"))
+        .after_restore("a", hook("after a"))
+        .after_restore("b", hook("after b"))
+        .signals(behaviour == "hears signals")
+        .on_shutdown("end", |_| {
+            say("shutdown");
+            Ok(())
+        });
+    let result = Runtime::from_env().and_then(|runtime| {
+        runtime.lifecycle(lifecycle).run(|_, reply, context| {
+            say(if context.idle_gap().is_none() { "no idle gap" } else { "an idle gap" });
+            let Table(table) = context.get().expect("the init hook has put it");
+            Ok(reply.send(*table))
+        })
+    });
+    std::process::exit(if result.report() == ExitCode::SUCCESS { 0 } else { 1 });
+}
+
+const SNAPSHOT: &[(&str, &str)] = &[("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")];
+
+/// What the hooks have said up to this line, without the runtime's own lines.
+#[track_caller]
+fn said_until(program: &Program, last: &str) -> Vec<String> {
+    program.lines().wait_for(last);
+    said(program)
+}
+
+fn said(program: &Program) -> Vec<String> {
+    let own = |line: &String| !line.contains("lambda-proto: ") && !line.starts_with("Error: ");
+    program.lines().all().into_iter().filter(own).collect()
+}
+
+#[track_caller]
+fn assert_restore_next(request: &Request) {
+    let expected = ("GET", "/2018-06-01/runtime/restore/next");
+    assert_eq!((&*request.method, &*request.path), expected, "{request:?}");
+}
+
+/// Answers the wait for the restore. What the runtime says next it says on a new connection.
+#[track_caller]
+fn restore(connection: &mut Connection) {
+    connection.answer(200, "", "");
+    connection.expect_end();
+}
+
+#[track_caller]
+fn assert_fails(program: &mut Program, with: &str) {
+    assert_eq!(program.end().code(), Some(1), "{:?}", program.lines().all());
+    let lines = program.lines().all();
+    let last = lines.last().expect("the error of main");
+    assert!(last.starts_with("Error: ") && last.contains(with), "{lines:?}");
+}
+
+#[test]
+fn hooks_run_in_reverse_before_the_snapshot_and_in_order_after_the_restore() {
+    let service = Service::start();
+    let mut program = Program::start(&service.address(), "", SNAPSHOT);
+    let mut connection = service.connection();
+    assert_restore_next(&connection.request());
+    let before = ["init", "before b, with the table", "before a, with the table"];
+    assert_eq!(said_until(&program, before[2]), before);
+    // Nothing else is asked for before the restore.
+    connection.expect_silence();
+    service.expect_no_connection();
+    restore(&mut connection);
+    let mut connection = service.connection();
+    connection.expect_next();
+    let after = ["after a, with the table", "after b, with the table"];
+    assert_eq!(said_until(&program, after[1])[before.len()..], after);
+    for id in ["id-1", "id-2"] {
+        connection.send(Event::new(id, "").bytes());
+        let answer = connection.request();
+        answer.assert_response(id);
+        assert_eq!(answer.body, b"table");
+        connection.take_answer();
+        connection.expect_next();
+    }
+    let invocations = ["no idle gap", "an idle gap"];
+    let said_so_far = said_until(&program, invocations[1]);
+    assert_eq!(said_so_far[before.len() + after.len()..], invocations);
+    connection.refuse(500, "InternalServerError", "no");
+    assert_fails(&mut program, "answered with 500");
+    assert_eq!(said(&program).last().unwrap(), "shutdown");
+}
+
+#[test]
+fn a_connection_that_the_snapshot_has_cut_is_a_restore_and_a_new_one_asks_for_next() {
+    let service = Service::start();
+    let program = Program::start(&service.address(), "", SNAPSHOT);
+    let mut connection = service.connection();
+    assert_restore_next(&connection.request());
+    connection.close();
+    let mut connection = service.connection();
+    connection.invoke(Event::new("id-1", ""));
+    connection.request().assert_response("id-1");
+    program.lines().wait_for("after b, with the table");
+}
+
+#[test]
+fn without_the_variable_there_is_no_snapshot_and_no_hook_of_one() {
+    let others = [None, Some("on-demand"), Some("provisioned-concurrency"), Some("SNAP-START")];
+    for value in others {
+        let service = Service::start();
+        let variables: Vec<_> =
+            value.map(|value| ("AWS_LAMBDA_INITIALIZATION_TYPE", value)).into_iter().collect();
+        let program = Program::start(&service.address(), "fails before a", &variables);
+        let mut connection = service.connection();
+        connection.expect_next();
+        assert_eq!(said_until(&program, "init"), ["init"], "{value:?}");
+    }
+}
+
+#[test]
+fn a_hook_that_fails_before_the_snapshot_is_an_error_of_the_start() {
+    for (behaviour, reason) in [
+        ("fails before b", "Function.NoSnapshot: no room"),
+        ("panics before b", "Function.Panic: no room"),
+    ] {
+        let service = Service::start();
+        let mut program = Program::start(&service.address(), behaviour, SNAPSHOT);
+        let mut connection = service.connection();
+        let report = connection.request();
+        report.assert_init_error("Runtime.BeforeSnapshotError");
+        let message = format!("before-snapshot hook \"b\" failed: {reason}");
+        assert_eq!(report.json()["errorMessage"], *message);
+        connection.take_answer();
+        assert_fails(&mut program, &message);
+        // No hook behind it, and nothing is asked for.
+        let hooks: Vec<_> = said(&program);
+        assert!(!hooks.iter().any(|line| line.starts_with("before a")), "{hooks:?}");
+        assert!(!program.has_said("shutdown"));
+        connection.expect_end();
+        service.expect_no_connection();
+    }
+}
+
+#[test]
+fn a_hook_that_fails_after_the_restore_is_an_error_of_the_restore() {
+    for (behaviour, reason) in [
+        ("fails after a", "Function.NoSnapshot: no room"),
+        ("panics after a", "Function.Panic: no room"),
+    ] {
+        let service = Service::start();
+        let mut program = Program::start(&service.address(), behaviour, SNAPSHOT);
+        let mut connection = service.connection();
+        assert_restore_next(&connection.request());
+        restore(&mut connection);
+        let mut connection = service.connection();
+        let report = connection.request();
+        assert_eq!((&*report.method, &*report.path), ("POST", "/2018-06-01/runtime/restore/error"));
+        let error_type = "Runtime.AfterRestoreError";
+        assert_eq!(report.header("Lambda-Runtime-Function-Error-Type"), Some(error_type));
+        let message = format!("after-restore hook \"a\" failed: {reason}");
+        assert_eq!(report.json()["errorType"], error_type);
+        assert_eq!(report.json()["errorMessage"], *message);
+        connection.take_answer();
+        assert_fails(&mut program, &message);
+        let hooks = said(&program);
+        assert!(!hooks.iter().any(|line| line.starts_with("after b")), "{hooks:?}");
+        connection.expect_end();
+        service.expect_no_connection();
+    }
+}
+
+#[test]
+fn a_service_that_refuses_the_restore_ends_the_process_in_order() {
+    let service = Service::start();
+    let mut program = Program::start(&service.address(), "", SNAPSHOT);
+    let mut connection = service.connection();
+    assert_restore_next(&connection.request());
+    connection.refuse(403, "InvalidStateTransition", "not now");
+    assert_fails(&mut program, "403");
+    assert!(!program.has_said("after a, with the table"));
+    assert!(program.has_said("shutdown"), "{:?}", program.lines().all());
+    service.expect_no_connection();
+}
+
+#[test]
+fn sigterm_while_the_snapshot_is_kept_ends_the_process_in_order() {
+    let service = Service::start();
+    let mut program = Program::start(&service.address(), "hears signals", SNAPSHOT);
+    let mut extension = service.register_extension();
+    let mut connection = service.connection();
+    assert_restore_next(&connection.request());
+    program.signal(Signal::TERM);
+    program.expect_end();
+    assert!(program.has_said("shutdown"), "{:?}", program.lines().all());
+    assert!(!program.has_said("after a, with the table"));
+    connection.expect_end();
+    extension.expect_end();
+    service.expect_no_connection();
+}
+
+#[test]
+fn the_extension_asks_again_on_a_new_connection_when_it_has_been_restored() {
+    let service = Service::start();
+    let mut program = Program::start(&service.address(), "hears signals", SNAPSHOT);
+    let extension = service.register_extension();
+    let mut connection = service.connection();
+    assert_restore_next(&connection.request());
+    // As a snapshot does with every connection.
+    extension.close();
+    restore(&mut connection);
+    let mut extension = service.connection();
+    let request = extension.request();
+    assert_eq!(request.path, "/2020-01-01/extension/event/next");
+    assert_eq!(request.header("Lambda-Extension-Identifier"), Some("c7d2"));
+    let mut connection = service.connection();
+    connection.expect_next();
+    extension.expect_silence();
+    program.signal(Signal::TERM);
+    program.expect_end();
+    assert!(program.has_said("shutdown"), "{:?}", program.lines().all());
+}

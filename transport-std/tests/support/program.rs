@@ -1,0 +1,115 @@
+//! A runtime in a process of its own: a test binary that runs itself.
+#![allow(dead_code, reason = "every test binary uses its part of it")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use lambda_proto_test_service::{Lines, PATIENCE};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// The variable that says what the program does; where it is missing, there is nothing to do.
+const BEHAVIOUR: &str = "TEST_BEHAVIOUR";
+
+/// What this process is to do, if it is a program.
+pub(crate) fn behaviour() -> Option<String> {
+    std::env::var(BEHAVIOUR).ok()
+}
+
+/// Tells the test something, from inside of the program.
+pub(crate) fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+/// Waits for [`Program::go_on`], from inside of the program.
+pub(crate) fn wait_for_test() {
+    let read = std::io::stdin().read_line(&mut String::new());
+    assert!(read.expect("a standard input") > 0, "the test has ended");
+}
+
+/// The child process, which is killed on drop.
+pub(crate) struct Program {
+    child: Child,
+    lines: Lines,
+    end: Receiver<()>,
+}
+
+impl Program {
+    /// Starts the (ignored) test `program` of this binary as a bootstrap of a service at this address, with
+    /// nothing of this process's environment.
+    pub(crate) fn start(address: &str, behaviour: &str, variables: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(std::env::current_exe().expect("a test binary"))
+            .args(["--exact", "program", "--ignored", "--nocapture"])
+            .env_clear()
+            .env(BEHAVIOUR, behaviour)
+            .env("AWS_LAMBDA_RUNTIME_API", address)
+            .envs(variables.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("a test binary starts");
+        let stderr = child.stderr.take().expect("it is piped");
+        let lines = Lines::default();
+        let (ended, end) = channel();
+        let pushed = lines.clone();
+        thread::spawn(move || {
+            // Lines of several threads, which may not be whole.
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                pushed.push(line);
+            }
+            drop(ended);
+        });
+        Self { child, lines, end }
+    }
+
+    /// What it says, with the runtime's own lines.
+    pub(crate) fn lines(&self) -> &Lines {
+        &self.lines
+    }
+
+    /// Whether it has said this line.
+    pub(crate) fn has_said(&self, line: &str) -> bool {
+        self.lines.all().iter().any(|other| other == line)
+    }
+
+    /// Lets it go on that waits for the test.
+    pub(crate) fn go_on(&mut self) {
+        let stdin = self.child.stdin.as_mut().expect("it is piped");
+        stdin.write_all(b"go on\n").expect("the program reads");
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process");
+        kill_process(pid, signal).expect("it has not been waited for");
+    }
+
+    /// Waits until it ends by itself.
+    #[track_caller]
+    pub(crate) fn end(&mut self) -> ExitStatus {
+        // Its standard error ends with it.
+        let ended = self.end.recv_timeout(PATIENCE);
+        assert!(
+            matches!(ended, Err(std::sync::mpsc::RecvTimeoutError::Disconnected)),
+            "it has not ended: {:?}",
+            self.lines.all()
+        );
+        self.child.wait().expect("it is our child")
+    }
+
+    /// Waits until it ends by itself, with code 0.
+    #[track_caller]
+    pub(crate) fn expect_end(&mut self) {
+        let status = self.end();
+        assert_eq!(status.code(), Some(0), "{status}: {:?}", self.lines.all());
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _may_have_ended = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
