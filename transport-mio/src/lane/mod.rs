@@ -286,12 +286,9 @@ impl Lane {
 
     /// Asks for the next invocation, unless work behind the answer to the one before is to be waited for.
     fn ask(&mut self, hub: &mut Hub) -> bool {
-        if let Some(active) = &hub.active {
-            let crossed = match self.limit {
-                Some(limit) => active.tasks.try_cross(|| limit),
-                None => Ok(Crossed::GoOn),
-            };
-            match crossed {
+        // Before the first invocation there is nothing behind.
+        if let (Some(active), Some(limit)) = (&hub.active, self.limit) {
+            match active.tasks.try_cross(|| limit) {
                 Ok(Crossed::GoOn) => self.note_asking(),
                 Ok(Crossed::Wait { until }) => {
                     self.waits_until = Some(until);
