@@ -23,8 +23,8 @@ const ENDED: ErrorReport<'static> = ErrorReport::new(
 /// From when it is [watching](Self::watch), SIGTERM and SIGINT mean the following. The transport stops
 /// taking invocations. When its runtime has ended, whoever runs it calls [`finish`](Self::finish), which
 /// runs the hooks. If an invocation is still in hand when its part of the window is over, it is
-/// cancelled, the hooks are run beside it, what is unanswered then is reported, and the
-/// process exits with code 0. A second signal exits at once.
+/// cancelled, the hooks are run beside it, what is unanswered when all of the window is over is reported,
+/// and the process exits with code 0. A second signal exits at once.
 pub(crate) struct Termination {
     shared: Arc<Shared>,
     #[cfg(unix)]
@@ -185,17 +185,25 @@ impl Shared {
         // The reports want some time, too.
         let hooks_until = until.checked_sub(REPORTING).unwrap_or(until);
         run_shutdown(hooks, hooks_until, &resources, &self.log);
+        // Whoever has heard of the cancellation may answer in the time that the hooks have left.
+        self.wait_for_end(hooks_until);
         let reported = report_in_hand(ENDED, until);
         if reported > 0 {
             self.log.error(format_args!("unanswered at the end of the process: {reported}"));
         }
         if is_answering() {
             // Nobody kills an answer that is on its way but the one who sends SIGKILL.
-            let left = until.saturating_duration_since(Instant::now());
-            let is_going_on = |state: &mut State| !state.is_over;
-            drop(self.changed.wait_timeout_while(self.lock(), left, is_going_on));
+            self.wait_for_end(until);
         }
         std::process::exit(0);
+    }
+
+    /// Waits until the runtime has ended, or for this moment.
+    #[cfg(unix)]
+    fn wait_for_end(&self, until: Instant) {
+        let left = until.saturating_duration_since(Instant::now());
+        let is_going_on = |state: &mut State| !state.is_over;
+        drop(self.changed.wait_timeout_while(self.lock(), left, is_going_on));
     }
 }
 
