@@ -78,6 +78,7 @@ struct Queue {
     /// The loop has looked and found nothing, so it must be woken.
     is_asleep: bool,
     is_stopping: bool,
+    is_work_over: bool,
 }
 
 /// What the loop finds in the queue.
@@ -86,12 +87,15 @@ pub(crate) enum Taken {
     Commands,
     /// The slots are to stop; said once.
     Stop,
+    /// The work behind an answer that a slot has waited for is over; said once.
+    WorkOver,
 }
 
 impl Shared {
     pub(crate) fn new(slots: usize, waker: Arc<Waker>, pool: Arc<Pool>) -> Self {
         let commands = VecDeque::with_capacity(2 * slots);
-        let queue = Mutex::new(Queue { commands, is_asleep: false, is_stopping: false });
+        let queue = Queue { commands, is_asleep: false, is_stopping: false, is_work_over: false };
+        let queue = Mutex::new(queue);
         Self { queue, waker, pool, channels: (0..slots).map(|_| Channel::default()).collect() }
     }
 
@@ -104,6 +108,12 @@ impl Shared {
     pub(crate) fn stop(&self) {
         let mut queue = self.lock();
         queue.is_stopping = true;
+        self.wake(queue);
+    }
+
+    pub(crate) fn work_is_over(&self) {
+        let mut queue = self.lock();
+        queue.is_work_over = true;
         self.wake(queue);
     }
 
@@ -127,6 +137,9 @@ impl Shared {
         if !queue.commands.is_empty() {
             std::mem::swap(&mut queue.commands, into);
             return Taken::Commands;
+        }
+        if std::mem::take(&mut queue.is_work_over) {
+            return Taken::WorkOver;
         }
         queue.is_asleep = may_sleep;
         Taken::Nothing

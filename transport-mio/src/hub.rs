@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lambda_proto::slot::Notice;
-use lambda_proto_transport::{Error, Settings};
+use lambda_proto_transport::{Active, Error, Settings};
 use mio::{Registry, Token};
 
 use crate::dialer::Dialer;
@@ -15,6 +15,8 @@ use crate::handoff::{Next, Shared};
 
 pub(crate) struct Hub {
     pub(crate) settings: Settings,
+    /// What the invocations of a runtime with a lifecycle share.
+    pub(crate) active: Option<Arc<Active>>,
     pub(crate) registry: Registry,
     /// One for each slot, and one for the waker if that is the slots' own.
     pub(crate) tokens: Range<usize>,
@@ -55,6 +57,7 @@ pub(crate) enum News {
 impl Hub {
     pub(crate) fn new(
         settings: Settings,
+        active: Option<Arc<Active>>,
         registry: Registry,
         tokens: Range<usize>,
         shared: Arc<Shared>,
@@ -64,6 +67,7 @@ impl Hub {
         let slots = settings.slots;
         Self {
             settings,
+            active,
             registry,
             tokens,
             shared,
@@ -112,9 +116,15 @@ impl Hub {
         }
     }
 
-    /// Whether the next invocation may be asked for together with an answer.
+    /// Whether the next invocation may be asked for together with an answer: not while work goes on that
+    /// the freeze would stop.
     pub(crate) fn may_pipeline(&self, next: Next) -> bool {
-        next == Next::Pipelined && !self.is_stopping
+        next == Next::Pipelined && !self.is_stopping && !self.has_work()
+    }
+
+    fn has_work(&self) -> bool {
+        self.settings.slots == 1
+            && self.active.as_ref().is_some_and(|active| active.tasks.outstanding() > 0)
     }
 
     /// Nothing more is asked for.
@@ -127,9 +137,7 @@ impl Hub {
     pub(crate) fn lane_is_done(&mut self, error: Option<Error>) {
         if let Some(error) = error {
             self.stop();
-            if self.result.is_ok() {
-                self.result = Err(error);
-            }
+            self.fail(error);
         }
         self.live -= 1;
         if self.live == 0 {
@@ -157,10 +165,15 @@ impl Hub {
         let Some((waited, reason)) = self.dialer.give_up(self.now, self.settings.patience) else {
             return false;
         };
-        if self.result.is_ok() {
-            self.result = Err(self.settings.unreachable(waited, reason));
-        }
+        self.fail(self.settings.unreachable(waited, reason));
         self.is_over = true;
         true
+    }
+
+    /// This is what all slots end with, unless there was an error before.
+    pub(crate) fn fail(&mut self, error: Error) {
+        if self.result.is_ok() {
+            self.result = Err(error);
+        }
     }
 }

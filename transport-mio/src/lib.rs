@@ -17,6 +17,9 @@
 //!
 //! Programs with a loop of their own [register](Runtime::register) the slots in it: see [`Slots`].
 //!
+//! What belongs around the invocations, from hooks of the start to the end by SIGTERM, and what is known
+//! of each beside its event, is a [lifecycle](Runtime::lifecycle).
+//!
 //! Memory for events and answers comes from a pool that all slots share. A slot that waits for an
 //! invocation holds none of it, and what the pool keeps is [capped](Runtime::max_pooled).
 //!
@@ -30,6 +33,8 @@ mod event;
 mod handoff;
 mod hub;
 mod lane;
+mod lifecycle;
+mod own_loop;
 mod pool;
 mod reply;
 mod runtime;
@@ -40,13 +45,17 @@ mod stream;
 
 pub use event::Event;
 pub use handoff::Key;
+pub use lambda_proto::lifecycle::{IdleGap, Options, Policy, TimeLimit};
 pub use lambda_proto::slot::{Answer, StreamOver};
 pub use lambda_proto::{ContentType, Deadline, Endpoint, HttpPrelude, InvocationHead, Outcome};
 #[cfg(feature = "tracing")]
 pub use lambda_proto_transport::TracingLayer;
 #[cfg(any(feature = "log", feature = "tracing"))]
 pub use lambda_proto_transport::current;
-pub use lambda_proto_transport::{Error, Failure, Fields, Format, Level, Log, Record};
+pub use lambda_proto_transport::environment::Environment;
+pub use lambda_proto_transport::lifecycle::{Cancellation, Lifecycle};
+pub use lambda_proto_transport::{Error, Failure, Fields, Format, Level, Log, Record, Task};
+pub use lifecycle::{Context, LifecycleRuntime};
 pub use reply::{Hold, Invocation, Reply, Response};
 pub use runtime::Runtime;
 pub use slots::Slots;

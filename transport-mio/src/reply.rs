@@ -6,21 +6,22 @@ use lambda_proto::slot::HeldEvent;
 use lambda_proto::{ContentType, InvocationHead};
 use lambda_proto_transport::Failure;
 
+use crate::Context;
 use crate::handoff::{Command, Key, Next, OwnContentType, Shared};
 use crate::pool::{Pooled, Use};
 use crate::stream::StreamReply;
 
 /// An invocation in hand. It owns its event and may go to another thread; dropping it gives the memory
 /// back to the pool.
-#[derive(Debug)]
 pub struct Invocation {
     event: HeldEvent<Pooled>,
     key: Key,
+    context: Option<Context>,
 }
 
 impl Invocation {
-    pub(crate) fn new(event: HeldEvent<Pooled>, key: Key) -> Self {
-        Self { event, key }
+    pub(crate) fn new(event: HeldEvent<Pooled>, key: Key, context: Option<Context>) -> Self {
+        Self { event, key, context }
     }
 
     /// What came with the event: ids, deadline, trace id, content type and so on.
@@ -43,6 +44,13 @@ impl Invocation {
         self.key
     }
 
+    /// Takes its context, which may go to another thread with the reply. `None` if the runtime has no
+    /// [lifecycle](crate::Runtime::lifecycle), or it has been taken, as that for the handler of
+    /// [`LifecycleRuntime::run`](crate::LifecycleRuntime::run) has.
+    pub fn take_context(&mut self) -> Option<Context> {
+        self.context.take()
+    }
+
     /// The event, read as JSON.
     ///
     /// A `T` that borrows its text does so as `Cow<str>` with `#[serde(borrow)]`: a `&str` fails for text
@@ -55,6 +63,13 @@ impl Invocation {
     #[cfg(feature = "json")]
     pub fn json<'i, T: serde::Deserialize<'i>>(&'i self) -> Result<T, Failure> {
         serde_json::from_slice(self.body()).map_err(Failure::unmarshal)
+    }
+}
+
+impl fmt::Debug for Invocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { event, key, .. } = self;
+        f.debug_struct("Invocation").field("event", event).field("key", key).finish_non_exhaustive()
     }
 }
 
@@ -128,7 +143,9 @@ impl Reply {
 
     /// Sends the answer and asks for the next invocation in the same write.
     ///
-    /// An answer whose connection is lost is not sent again, as nobody waits for the reply to it.
+    /// An answer whose connection is lost is not sent again, as nobody waits for the reply to it. While
+    /// [work](crate::Context::begin_work) goes on behind an answer, and there is one slot, it is
+    /// [`send`](Self::send), as the freeze would stop that.
     pub fn send_and_next<'r>(self, response: impl Into<Response<'r>>) {
         self.respond(response.into(), Next::Pipelined);
     }

@@ -1,14 +1,11 @@
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lambda_proto::Endpoint;
-#[cfg(any(feature = "log", feature = "tracing"))]
-use lambda_proto_transport::current;
-use lambda_proto_transport::{Error, Failure, Record, Settings, catch, start};
-use mio::{Events, Poll, Registry, Token, Waker};
+use lambda_proto_transport::{Error, Failure, Record, Settings, start};
+use mio::{Registry, Token, Waker};
 
-use crate::event::Event;
+use crate::own_loop::Loop;
 use crate::reply::{Invocation, Reply};
 use crate::slots::{Plan, Slots};
 use crate::stop::StopHandle;
@@ -16,7 +13,7 @@ use crate::stop::StopHandle;
 /// A Lambda runtime for event loops, configured but not connected.
 ///
 /// [`register`](Self::register) puts it into a loop of the host's own; [`run`](Self::run) brings one.
-pub struct Runtime(Plan);
+pub struct Runtime(pub(crate) Plan);
 
 impl Runtime {
     /// A runtime as Lambda wants it: at the address in `AWS_LAMBDA_RUNTIME_API`, with as many slots as
@@ -36,7 +33,7 @@ impl Runtime {
 
     fn with(settings: Settings) -> Self {
         let max_pooled = 64 * 1024 * 1024;
-        Self(Plan { settings, max_pooled, stop: StopHandle::default() })
+        Self(Plan { settings, max_pooled, stop: StopHandle::default(), active: None })
     }
 
     /// How many invocations run at once, each on a connection of its own; 0 is 1.
@@ -109,12 +106,7 @@ impl Runtime {
     ///
     /// [`Error::Init`]. If the report does not get through, that is logged.
     pub fn init<T>(&self, start_up: impl FnOnce() -> Result<T, Failure>) -> Result<T, Error> {
-        start(&self.0.settings, start_up, |failure| {
-            let settings = Settings { slots: 1, ..self.0.settings.clone() };
-            let plan = Plan { settings, max_pooled: 0, stop: self.0.stop.clone() };
-            Loop::new(plan)?
-                .run(|slots| slots.fail_init(&failure.as_error_report()), |_, reply| drop(reply))
-        })
+        start(&self.0.settings, start_up, |failure| Loop::of_start(&self.0)?.fail_init(failure))
     }
 
     /// Registers all slots in a loop of the host's own, and begins to ask for invocations.
@@ -169,65 +161,6 @@ impl Runtime {
     /// nonsense begins anew after a pause, and the others do not notice; if the service wants the
     /// process to end (500), all slots end when they have answered what is in hand.
     pub fn run(self, handler: impl FnMut(Invocation, Reply)) -> Result<(), Error> {
-        Loop::new(self.0)?.run(Slots::begin, handler)
-    }
-}
-
-/// A loop for those who have none.
-struct Loop {
-    poll: Poll,
-    slots: Slots,
-}
-
-impl Loop {
-    fn new(plan: Plan) -> Result<Self, Error> {
-        let poll = Poll::new().map_err(Error::Poll)?;
-        let waker = Waker::new(poll.registry(), Token(plan.settings.slots)).map_err(Error::Poll)?;
-        let waker = Arc::new(waker);
-        let slots = Slots::new(plan, poll.registry(), Token(0), waker, true, Instant::now())?;
-        Ok(Self { poll, slots })
-    }
-
-    fn run(
-        self,
-        begin: impl FnOnce(&mut Slots),
-        mut handler: impl FnMut(Invocation, Reply),
-    ) -> Result<(), Error> {
-        let Self { mut poll, mut slots } = self;
-        let mut events = Events::with_capacity(1024);
-        begin(&mut slots);
-        loop {
-            while let Some(event) = slots.next_event(Instant::now()) {
-                match event {
-                    Event::Invocation(invocation, reply) => {
-                        let key = invocation.key();
-                        let handled = catch(|| {
-                            #[cfg(any(feature = "log", feature = "tracing"))]
-                            let _until_it_returns = current::begin(invocation.request_id());
-                            handler(invocation, reply);
-                            Ok(())
-                        });
-                        if let Err(failure) = handled {
-                            slots.explain(key, &failure);
-                        }
-                    }
-                    Event::Ended(result) => return result,
-                    Event::Answered { .. } | Event::Writable { .. } => {}
-                }
-            }
-            let timeout =
-                slots.next_timeout().map(|at| at.saturating_duration_since(Instant::now()));
-            match poll.poll(&mut events, timeout) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                    return Err(Error::Poll(error));
-                }
-                _ => {}
-            }
-            let now = Instant::now();
-            for event in &events {
-                slots.handle_event(event, now);
-            }
-            slots.handle_timeout(now);
-        }
+        Loop::new(self.0)?.run(handler)
     }
 }

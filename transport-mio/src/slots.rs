@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lambda_proto::ErrorReport;
-use lambda_proto_transport::{Error, Failure, Settings};
+use lambda_proto_transport::{Active, Error, Failure, Settings, Started};
 use mio::{Registry, Token, Waker, event};
 
 use crate::dialer::Dialer;
@@ -60,6 +60,9 @@ use crate::stop::StopHandle;
 /// A loop that is not mio's watches the file descriptor of a `mio::Poll` that holds the slots: when that is
 /// readable, or at `next_timeout`, it does such a turn with a timeout of zero.
 ///
+/// Slots with a [lifecycle](crate::Runtime::lifecycle) are [finished](Self::finish) behind
+/// [`Event::Ended`].
+///
 /// Dropped before [`Event::Ended`], the slots end at once, and what is in hand with them; replies that are
 /// still about do nothing then.
 pub struct Slots {
@@ -69,6 +72,8 @@ pub struct Slots {
     taken: VecDeque<(Key, Command)>,
     /// How many more commands are taken in this turn.
     budget: usize,
+    /// The lifecycle that ends with the slots.
+    started: Option<Started>,
 }
 
 /// What slots are made from.
@@ -77,6 +82,8 @@ pub(crate) struct Plan {
     /// Bytes that are kept for later.
     pub(crate) max_pooled: usize,
     pub(crate) stop: StopHandle,
+    /// With a lifecycle.
+    pub(crate) active: Option<Arc<Active>>,
 }
 
 impl Slots {
@@ -89,7 +96,7 @@ impl Slots {
         own_waker: bool,
         now: Instant,
     ) -> Result<Self, Error> {
-        let Plan { settings, max_pooled, stop } = plan;
+        let Plan { settings, max_pooled, stop, active } = plan;
         let slots = settings.slots;
         let dialer = Dialer::new(&settings.endpoint)
             .map_err(|reason| settings.unreachable(Duration::ZERO, reason))?;
@@ -97,14 +104,29 @@ impl Slots {
         let pool = Arc::new(Pool::new(max_pooled, slots));
         let shared = Arc::new(Shared::new(slots, waker, pool));
         stop.attach(&shared);
+        if let Some(active) = &active {
+            let shared = Arc::downgrade(&shared);
+            active.tasks.set_waker(move || {
+                if let Some(shared) = shared.upgrade() {
+                    shared.work_is_over();
+                }
+            });
+        }
         let tokens = first.0..first.0 + slots + usize::from(own_waker);
-        let hub = Hub::new(settings, registry, tokens, shared, dialer, now);
+        let hub = Hub::new(settings, active, registry, tokens, shared, dialer, now);
         Ok(Self {
             lanes: (0..slots).map(|number| Lane::new(number, &hub)).collect(),
             hub,
             taken: VecDeque::with_capacity(2 * slots),
             budget: budget(slots),
+            started: None,
         })
+    }
+
+    /// The same slots, which end this lifecycle.
+    pub(crate) fn with_started(mut self, started: Option<Started>) -> Self {
+        self.started = started;
+        self
     }
 
     /// Asks for invocations, in all slots.
@@ -115,6 +137,19 @@ impl Slots {
     /// Reports that the function could not start, by the first slot.
     pub(crate) fn fail_init(&mut self, report: &ErrorReport<'_>) {
         self.lanes[0].fail_init(report, &mut self.hub);
+        self.settle();
+    }
+
+    /// Says that the environment may be snapshotted, by the first slot, and asks for nothing after the
+    /// restore, of which [`Event::Answered`] tells.
+    pub(crate) fn restore_next(&mut self) {
+        self.lanes[0].restore_next(&mut self.hub);
+        self.settle();
+    }
+
+    /// Reports that the function could not resume, by the first slot.
+    pub(crate) fn fail_restore(&mut self, report: &ErrorReport<'_>) {
+        self.lanes[0].fail_restore(report, &mut self.hub);
         self.settle();
     }
 
@@ -182,11 +217,29 @@ impl Slots {
                     }
                 }
                 Taken::Stop => self.hub.stop(),
+                Taken::WorkOver => {
+                    self.lanes.iter_mut().for_each(|lane| lane.work_is_over(&mut self.hub));
+                }
                 Taken::Nothing => break,
             }
             self.settle();
         }
         self.hub.pop()
+    }
+
+    /// Ends the [lifecycle](crate::Runtime::lifecycle) of the slots, if they have one: reports the work that
+    /// is left behind and runs the shutdown hooks. To be called after [`Event::Ended`], before `main`
+    /// returns; slots that have not ended end at once, as when they are dropped.
+    ///
+    /// It blocks until the hooks have ended, and not longer than [`Options`](crate::Options) leave them. If
+    /// a signal has come and the time for the invocations in hand was over before this is called, the
+    /// hooks run on another thread, which exits the process; this does not return then.
+    pub fn finish(mut self) {
+        let started = self.started.take();
+        drop(self);
+        if let Some(started) = started {
+            started.finish();
+        }
     }
 
     /// A handle that stops the slots, from this thread or another one.
@@ -233,7 +286,7 @@ impl Drop for Slots {
         self.hub.stop();
         // Writers that wait for room must not wait for ever.
         self.each_lane(Lane::shut_down);
-        while let Taken::Commands | Taken::Stop = self.hub.shared.take(&mut self.taken, false) {
+        while !matches!(self.hub.shared.take(&mut self.taken, false), Taken::Nothing) {
             self.taken.drain(..).for_each(|(key, command)| refuse(key, command, &self.hub));
         }
     }

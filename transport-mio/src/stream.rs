@@ -76,7 +76,8 @@ impl StreamReply {
         self.end(Command::Finish { next: Next::AfterReply });
     }
 
-    /// Ends the stream and asks for the next invocation in the same write.
+    /// Ends the stream and asks for the next invocation in the same write, as
+    /// [`Reply::send_and_next`](crate::Reply::send_and_next) does.
     pub fn finish_and_next(self) {
         self.end(Command::Finish { next: Next::Pipelined });
     }

@@ -14,6 +14,10 @@ use crate::socket::Socket;
 impl Lane {
     /// When the link is to be looked at again, whatever happens.
     pub(crate) fn timer(&self) -> Option<Instant> {
+        if self.waits_until.is_some() {
+            // Nothing is outstanding, so that there is nothing to connect for.
+            return self.waits_until;
+        }
         match self.link {
             Link::Paused { until } => Some(until),
             Link::Connecting { began, .. } => Some(began + MAX_ATTEMPT),
@@ -118,7 +122,7 @@ impl Lane {
     }
 
     /// Puts the lane on the list of those with a timer.
-    fn arm(&mut self, hub: &mut Hub) {
+    pub(super) fn arm(&mut self, hub: &mut Hub) {
         if !std::mem::replace(&mut self.is_armed, true) {
             hub.armed.push(self.number);
         }

@@ -4,12 +4,14 @@ mod connecting;
 mod link;
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use lambda_proto::lifecycle::{Clocks, TimeLimit};
 use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_REQUEST_HEAD, MAX_XRAY_CAUSE};
 use lambda_proto::slot::{AfterEnd, Answer, End, Slot, Step};
 use lambda_proto::{CommandError, ContentType, ErrorReport, Machine};
-use lambda_proto_transport::{Error, Failure, InHand, PANIC};
+use lambda_proto_transport::lifecycle::clock;
+use lambda_proto_transport::{Context, Crossed, Error, Failure, InHand, PANIC};
 use link::Link;
 use mio::event;
 
@@ -37,6 +39,12 @@ pub(crate) struct Lane {
     pieces: Pieces,
     /// The next invocation is not asked for until the host says so.
     is_held: bool,
+    /// That of the latest invocation; only with a lifecycle, as what follows.
+    limit: Option<TimeLimit>,
+    /// The reading before the next invocation was asked for.
+    asked: Option<Clocks>,
+    /// The next invocation is not asked for before this moment, unless the work behind the answer is over.
+    waits_until: Option<Instant>,
     is_done: bool,
 }
 
@@ -59,7 +67,7 @@ enum Doing {
 
 #[derive(Debug)]
 enum Finish {
-    Well { is_pipelined: bool },
+    Well { next: Next },
     Failed(Failure),
     GivenUp,
 }
@@ -80,9 +88,15 @@ impl Lane {
             is_unfinished: false,
             generation: 0,
             doing: Doing::Nothing,
-            in_hand: InHand::new(&hub.settings.endpoint),
+            in_hand: match hub.active {
+                Some(_) => InHand::tracked(&settings.endpoint),
+                None => InHand::new(&settings.endpoint),
+            },
             pieces: Pieces::default(),
             is_held: false,
+            limit: None,
+            asked: None,
+            waits_until: None,
             is_done: false,
         }
     }
@@ -113,11 +127,21 @@ impl Lane {
         if self.timer().is_none_or(|at| at > hub.now) {
             return;
         }
+        let is_work_given_up = self.waits_until.take().is_some();
         match self.link {
+            // It asks now.
+            _ if is_work_given_up => {}
             Link::Connecting { .. } => self.attempt_failed(io::ErrorKind::TimedOut.into(), hub),
             _ => self.dial(hub),
         }
         self.drive(hub);
+    }
+
+    /// The work behind an answer that some slot waits for is over.
+    pub(crate) fn work_is_over(&mut self, hub: &mut Hub) {
+        if self.waits_until.is_some() {
+            self.drive(hub);
+        }
     }
 
     /// Goes on where the last turn left off.
@@ -128,8 +152,27 @@ impl Lane {
 
     /// Reports that the function could not start, in place of everything else.
     pub(crate) fn fail_init(&mut self, report: &ErrorReport<'_>, hub: &mut Hub) {
-        if let Err(error) = self.slot.fail_init(report) {
-            hub.settings.log.error(format_args!("the failed start cannot be reported: {error}"));
+        let said = self.slot.fail_init(report);
+        self.begin_with(said, hub);
+    }
+
+    /// Says that the environment may be snapshotted, and asks for nothing after the restore.
+    pub(crate) fn restore_next(&mut self, hub: &mut Hub) {
+        self.is_held = true;
+        let said = self.slot.restore_next();
+        self.begin_with(said, hub);
+    }
+
+    /// Reports that the function could not resume after the restore.
+    pub(crate) fn fail_restore(&mut self, report: &ErrorReport<'_>, hub: &mut Hub) {
+        let said = self.slot.fail_restore(report);
+        self.begin_with(said, hub);
+    }
+
+    /// Goes on with what is said in place of asking for invocations.
+    fn begin_with(&mut self, said: Result<(), CommandError>, hub: &mut Hub) {
+        if let Err(error) = said {
+            hub.settings.log.error(format_args!("the start cannot be told of: {error}"));
             self.slot.shut_down();
         }
         self.drive(hub);
@@ -153,9 +196,7 @@ impl Lane {
             }
             (Doing::Streaming { finish, .. }, command) => {
                 *finish = Some(match command {
-                    Command::Finish { next } => {
-                        Finish::Well { is_pipelined: hub.may_pipeline(next) }
-                    }
+                    Command::Finish { next } => Finish::Well { next },
                     Command::Fail(failure) => Finish::Failed(failure),
                     Command::GiveUp { is_panicking: true } => Finish::Failed(panicked()),
                     _ => Finish::GivenUp,
@@ -179,7 +220,8 @@ impl Lane {
                 self.doing = Doing::Answering { body };
                 let content_type =
                     content_type.as_deref().and_then(|text| ContentType::from_bytes(text).ok());
-                self.slot.respond(content_type, length, hub.may_pipeline(next))
+                let is_pipelined = self.may_pipeline(next, hub);
+                self.slot.respond(content_type, length, is_pipelined)
             }
             Command::Stream(content_type) => {
                 self.doing = Doing::Streaming { piece: 0, finish: None };
@@ -218,7 +260,7 @@ impl Lane {
                 Step::Write => self.write() || self.read(),
                 Step::Read => self.read(),
                 Step::Idle if self.is_held => self.read(),
-                Step::Idle => self.ask(),
+                Step::Idle => self.ask(hub),
                 Step::InHand => match self.doing {
                     Doing::Nothing => {
                         self.deliver(hub);
@@ -242,9 +284,42 @@ impl Lane {
         }
     }
 
-    fn ask(&mut self) -> bool {
+    /// Asks for the next invocation, unless work behind the answer to the one before is to be waited for.
+    fn ask(&mut self, hub: &mut Hub) -> bool {
+        // Before the first invocation there is nothing behind.
+        if let (Some(active), Some(limit)) = (&hub.active, self.limit) {
+            match active.tasks.try_cross(|| limit) {
+                Ok(Crossed::GoOn) => self.note_asking(),
+                Ok(Crossed::Wait { until }) => {
+                    self.waits_until = Some(until);
+                    self.arm(hub);
+                    return self.read();
+                }
+                Err(left_behind) => {
+                    hub.fail(Error::LeftBehind(left_behind));
+                    self.slot.shut_down();
+                    return true;
+                }
+            }
+        }
         // There is room for it: the memory for requests grows.
         self.slot.ask().is_ok()
+    }
+
+    /// Whether the next invocation is asked for together with the answer; takes note if it is.
+    fn may_pipeline(&mut self, next: Next, hub: &Hub) -> bool {
+        let may_pipeline = hub.may_pipeline(next);
+        if may_pipeline && hub.active.is_some() {
+            self.note_asking();
+        }
+        may_pipeline
+    }
+
+    /// Takes the time before the next invocation is asked for.
+    fn note_asking(&mut self) {
+        self.waits_until = None;
+        // Whoever asks a second time goes on waiting.
+        self.asked.get_or_insert_with(clock::now);
     }
 
     fn write(&mut self) -> bool {
@@ -289,10 +364,15 @@ impl Lane {
         self.doing = Doing::InHand;
         hub.is_told_of_losses = false;
         self.in_hand.begins(&event.head());
+        let context = hub.active.as_ref().map(|active| {
+            let context = Context::new(active.clone(), &event.head(), self.asked.take());
+            self.limit = Some(context.time_limit());
+            context
+        });
         hub.shared.channels[self.number].belongs_here();
         let key = self.key();
         let reply = Reply::new(hub.shared.clone(), key);
-        hub.push(Event::Invocation(Invocation::new(event, key), reply));
+        hub.push(Event::Invocation(Invocation::new(event, key, context), reply));
     }
 
     /// Goes on with a stream; `false` if there is nothing to go on with.
@@ -316,7 +396,10 @@ impl Lane {
         self.close_stream(hub);
         self.doing = Doing::Answering { body: Vec::new() };
         let ended = match finish {
-            Finish::Well { is_pipelined } => self.slot.finish(is_pipelined),
+            Finish::Well { next } => {
+                let is_pipelined = self.may_pipeline(next, hub);
+                self.slot.finish(is_pipelined)
+            }
             Finish::Failed(failure) => self.slot.fail(&failure.as_error_report(), hub.tell()),
             Finish::GivenUp => self.slot.give_up(hub.tell()),
         };
@@ -331,12 +414,13 @@ impl Lane {
     /// The answer is out of the loop's hands.
     fn answered(&mut self, answer: Answer, hub: &mut Hub) {
         match std::mem::replace(&mut self.doing, Doing::Nothing) {
-            // It is that of a failed start, which was nobody's invocation.
-            Doing::Nothing => return,
-            Doing::InHand => {}
+            Doing::Nothing if self.slot.end().is_some() => return,
+            // It is that of a start, which was nobody's invocation.
+            Doing::Nothing | Doing::InHand => {}
             Doing::Streaming { .. } => self.close_stream(hub),
             Doing::Answering { body } => hub.shared.pool.give(Use::Body, body),
         }
+        self.in_hand.is_over();
         hub.push(Event::Answered { key: self.key(), answer });
     }
 
@@ -344,8 +428,8 @@ impl Lane {
     fn ended(&mut self, end: End, hub: &mut Hub) -> bool {
         self.hang_up(hub);
         self.answered(Answer::FateUnknown, hub);
-        self.in_hand.is_answered();
-        self.is_held = false;
+        self.in_hand.is_over();
+        (self.is_held, self.waits_until) = (false, None);
         // A reply that is still about belongs to nobody now.
         self.generation += 1;
         if end.then(hub.settings.concurrency()) == AfterEnd::BeginAnew && !hub.is_stopping {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Instant;
 
-use lambda_proto_mio::{Endpoint, Error, Invocation, Reply, Runtime, StopHandle};
+use lambda_proto_mio::{Endpoint, Error, Invocation, Lifecycle, Reply, Runtime, StopHandle};
 use lambda_proto_test_service::{Connection, Event, MOMENT, PATIENCE, Running, Service};
 
 use crate::counting::{Count, Counter};
@@ -24,6 +24,7 @@ pub(crate) struct Bench {
     max_pooled: Option<usize>,
     is_one_by_one: bool,
     warm_up: Option<fn(Invocation, Reply)>,
+    has_lifecycle: bool,
 }
 
 /// Rounds before the count begins, at each of which all slots have the largest event.
@@ -31,7 +32,7 @@ const WARM_UP: usize = 8;
 
 impl Bench {
     pub(crate) fn new(slots: usize) -> Self {
-        Self { slots, max_pooled: None, is_one_by_one: false, warm_up: None }
+        Self { slots, max_pooled: None, is_one_by_one: false, warm_up: None, has_lifecycle: false }
     }
 
     pub(crate) fn max_pooled(mut self, bytes: usize) -> Self {
@@ -50,6 +51,12 @@ impl Bench {
     /// another.
     pub(crate) fn warm_up(mut self, answer: fn(Invocation, Reply)) -> Self {
         self.warm_up = Some(answer);
+        self
+    }
+
+    /// With a lifecycle, and a context for each invocation.
+    pub(crate) fn lifecycle(mut self) -> Self {
+        self.has_lifecycle = true;
         self
     }
 
@@ -87,18 +94,28 @@ impl Bench {
         };
         let (runtime, stop) = self.runtime(&service);
         let stop = move || stop.stop();
-        let run = match place {
-            Place::Loop => {
-                Running::<Error>::new(service.lines(), stop, move || runtime.run(handle))
+        let has_lifecycle = self.has_lifecycle;
+        let run = move || -> Result<(), Error> {
+            let mut handle: Box<dyn FnMut(Invocation, Reply)> = match place {
+                Place::Loop => Box::new(handle),
+                Place::Worker => {
+                    let worker = Worker::start(handle);
+                    Box::new(move |invocation, reply| {
+                        counter.enter();
+                        worker.give(invocation, reply);
+                    })
+                }
+            };
+            if !has_lifecycle {
+                return runtime.run(handle);
             }
-            Place::Worker => Running::new(service.lines(), stop, move || {
-                let worker = Worker::start(handle);
-                runtime.run(move |invocation, reply| {
-                    counter.enter();
-                    worker.give(invocation, reply);
-                })
-            }),
+            let lifecycle = Lifecycle::new().signals(false);
+            runtime.lifecycle(lifecycle).run(move |invocation, reply, context| {
+                std::hint::black_box(context.cancellation().is_cancelled());
+                handle(invocation, reply);
+            })
         };
+        let run = Running::new(service.lines(), stop, run);
         let mut driver = Driver { connections: service.open_slots(self.slots), handled, given: 0 };
         let largest = events.iter().max_by_key(|event| event.bytes().len()).expect("an event");
         for round in 0..WARM_UP + rounds {

@@ -156,6 +156,17 @@ fn an_echo_of_1_mb_in_many_chunks_allocates_nothing() {
 }
 
 #[test]
+fn a_lifecycle_allocates_nothing() {
+    for (name, answer) in ECHOES {
+        for (place, slots) in [(Place::Loop, 1), (Place::Worker, 1), (Place::Worker, 8)] {
+            let bench = Bench::new(slots).lifecycle().warm_up(echo_vec);
+            let count = bench.run(&[event(128)], 50, place, answer);
+            assert_eq!(count, Count::default(), "{name}, {place:?}, {slots} slots");
+        }
+    }
+}
+
+#[test]
 fn an_error_report_of_ordinary_size_allocates_nothing() {
     assert_allocates_nothing(&[event(128)], 50, &[("fail", fail), ("drop", drop_reply)]);
 }

@@ -14,7 +14,7 @@ use lambda_proto_mio::{
     Answer, Endpoint, Error, Event, Invocation, Key, Reply, Runtime, Slots, StopHandle,
 };
 use lambda_proto_test_service::{MOMENT, PATIENCE, Place, Request, Running};
-use mio::{Events, Poll, Token};
+use mio::{Events, Poll, Registry, Token};
 
 /// A runtime for the service of this place, which logs there.
 pub fn runtime(place: &Place, slots: usize) -> Runtime {
@@ -168,8 +168,12 @@ pub struct Turner {
 
 impl Turner {
     pub fn new(runtime: Runtime) -> Self {
+        Self::of(|registry| runtime.register(registry, Token(0), Instant::now()))
+    }
+
+    pub fn of(register: impl FnOnce(&Registry) -> Result<Slots, Error>) -> Self {
         let poll = Poll::new().unwrap();
-        let slots = runtime.register(poll.registry(), Token(0), Instant::now()).unwrap();
+        let slots = register(poll.registry()).unwrap();
         Self { poll, slots, events: Events::with_capacity(256) }
     }
 

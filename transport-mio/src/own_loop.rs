@@ -1,0 +1,115 @@
+//! A loop for those who have none.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+#[cfg(any(feature = "log", feature = "tracing"))]
+use lambda_proto_transport::current;
+use lambda_proto_transport::{Error, Failure, Settings, catch};
+use mio::{Events, Poll, Token, Waker};
+
+use crate::Answer;
+use crate::event::Event;
+use crate::reply::{Invocation, Reply};
+use crate::slots::{Plan, Slots};
+
+pub(crate) struct Loop {
+    poll: Poll,
+    events: Events,
+    slots: Slots,
+}
+
+impl Loop {
+    pub(crate) fn new(plan: Plan) -> Result<Self, Error> {
+        let poll = Poll::new().map_err(Error::Poll)?;
+        let waker = Waker::new(poll.registry(), Token(plan.settings.slots)).map_err(Error::Poll)?;
+        let waker = Arc::new(waker);
+        let slots = Slots::new(plan, poll.registry(), Token(0), waker, true, Instant::now())?;
+        Ok(Self { poll, events: Events::with_capacity(1024), slots })
+    }
+
+    /// One that speaks before the first invocation, in one slot. The handle of the plan stops it, too.
+    pub(crate) fn of_start(plan: &Plan) -> Result<Self, Error> {
+        let settings = Settings { slots: 1, ..plan.settings.clone() };
+        Self::new(Plan { settings, max_pooled: 0, stop: plan.stop.clone(), active: None })
+    }
+
+    /// Calls the handler for every invocation until the slots have ended.
+    pub(crate) fn run(mut self, mut handler: impl FnMut(Invocation, Reply)) -> Result<(), Error> {
+        self.slots.begin();
+        loop {
+            match self.event()? {
+                Event::Invocation(invocation, reply) => {
+                    let key = invocation.key();
+                    let handled = catch(|| {
+                        #[cfg(any(feature = "log", feature = "tracing"))]
+                        let _until_it_returns = current::begin(invocation.request_id());
+                        handler(invocation, reply);
+                        Ok(())
+                    });
+                    if let Err(failure) = handled {
+                        self.slots.explain(key, &failure);
+                    }
+                }
+                Event::Ended(result) => return result,
+                Event::Answered { .. } | Event::Writable { .. } => {}
+            }
+        }
+    }
+
+    /// Reports that the function could not start, and waits until that is done.
+    pub(crate) fn fail_init(mut self, failure: &Failure) -> Result<(), Error> {
+        self.slots.fail_init(&failure.as_error_report());
+        self.end()
+    }
+
+    /// Says that the environment may be snapshotted, and waits for the restore; `None` if the slot was
+    /// stopped meanwhile.
+    pub(crate) fn restore_next(&mut self) -> Result<Option<Answer>, Error> {
+        self.slots.restore_next();
+        loop {
+            match self.event()? {
+                Event::Answered { answer, .. } => return Ok(Some(answer)),
+                Event::Ended(result) => return result.map(|()| None),
+                Event::Invocation(..) | Event::Writable { .. } => {}
+            }
+        }
+    }
+
+    /// Reports that the function could not resume, and waits until that is done.
+    pub(crate) fn fail_restore(mut self, failure: &Failure) -> Result<(), Error> {
+        self.slots.fail_restore(&failure.as_error_report());
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), Error> {
+        loop {
+            if let Event::Ended(result) = self.event()? {
+                return result;
+            }
+        }
+    }
+
+    /// Waits for what comes out next.
+    fn event(&mut self) -> Result<Event, Error> {
+        loop {
+            if let Some(event) = self.slots.next_event(Instant::now()) {
+                return Ok(event);
+            }
+            let timeout =
+                self.slots.next_timeout().map(|at| at.saturating_duration_since(Instant::now()));
+            match self.poll.poll(&mut self.events, timeout) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                    return Err(Error::Poll(error));
+                }
+                _ => {}
+            }
+            let now = Instant::now();
+            for event in &self.events {
+                self.slots.handle_event(event, now);
+            }
+            self.slots.handle_timeout(now);
+        }
+    }
+}

@@ -1,0 +1,496 @@
+//! What stands around invocations: hooks, contexts, and work behind answers.
+
+mod support;
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use lambda_proto_mio::{
+    Answer, ContentType, Context, Error, Event, Failure, Invocation, Lifecycle, Policy, Reply, Task,
+};
+use lambda_proto_test_service::{
+    Connection, Event as Incoming, Gate, MOMENT, PATIENCE, Place, Running, Service,
+};
+use mio::Token;
+use support::{Turner, runtime};
+
+/// What an init hook makes.
+struct Table(&'static str);
+
+/// One without signals: there is no extension then, and none of them ends the process of the tests.
+fn lifecycle() -> Lifecycle {
+    Lifecycle::new().signals(false)
+}
+
+/// Runs it with a handler on a thread of its own.
+fn run(
+    place: &Place,
+    slots: usize,
+    lifecycle: Lifecycle,
+    handler: impl FnMut(Invocation, Reply, Context) + Send + 'static,
+) -> Running<Error> {
+    let runtime = runtime(place, slots).lifecycle(lifecycle);
+    let stop = runtime.stop_handle();
+    Running::new(place.lines(), move || stop.stop(), move || runtime.run(handler))
+}
+
+/// A loop that the test turns.
+fn turner(service: &Service, slots: usize, lifecycle: Lifecycle) -> Turner {
+    let runtime = runtime(service.place(), slots).lifecycle(lifecycle);
+    Turner::of(|registry| runtime.register(registry, Token(0)))
+}
+
+/// Takes an invocation with its context.
+#[track_caller]
+fn invocation(turner: &mut Turner) -> (Invocation, Reply, Context) {
+    let (mut invocation, reply) = turner.invocation();
+    let context = invocation.take_context().expect("it comes with the invocation");
+    (invocation, reply, context)
+}
+
+/// Turns the loop until the service has taken an answer.
+#[track_caller]
+fn answered(turner: &mut Turner, connection: &mut Connection) -> Answer {
+    // The answer leaves in the turn that finds it.
+    assert!(turner.slots.next_event(Instant::now()).is_none());
+    connection.request().assert_response("id-1");
+    connection.take_answer();
+    match turner.event() {
+        Event::Answered { answer, .. } => answer,
+        other => panic!("this is no fate of an answer: {other:?}"),
+    }
+}
+
+/// An event whose deadline is so far away.
+fn due_in(left: Duration) -> Incoming {
+    let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + left;
+    Incoming::new("id-1", "").header("Lambda-Runtime-Deadline-Ms", deadline.as_millis().to_string())
+}
+
+/// A loop with an invocation that is answered, and work that goes on behind the answer.
+fn working(service: &Service, policy: Policy, event: Incoming) -> (Turner, Connection, Task) {
+    let mut turner = turner(service, 1, lifecycle().work(policy));
+    turner.until(|slots| slots.next_timeout().is_none());
+    let mut connection = service.connection();
+    connection.invoke(event);
+    let (invocation, reply, context) = invocation(&mut turner);
+    let work = context.begin_work(&invocation.head(), "books");
+    reply.send("");
+    answered(&mut turner, &mut connection);
+    (turner, connection, work)
+}
+
+#[test]
+fn the_context_goes_to_another_thread_with_the_reply() {
+    let service = Service::start();
+    let lifecycle = lifecycle().on_init("table", |init| init.put(Table("from the hook")));
+    let run = run(service.place(), 1, lifecycle, |mut invocation, reply, context| {
+        assert!(invocation.take_context().is_none(), "the handler has it");
+        thread::spawn(move || {
+            assert!(!context.cancellation().is_cancelled());
+            assert!(context.remaining().unwrap() > Duration::from_secs(50));
+            let Table(text) = context.get().unwrap();
+            reply.send(*text);
+        });
+    });
+    let mut connection = service.connection();
+    connection.invoke(due_in(Duration::from_secs(60)));
+    assert_eq!(connection.request().body, b"from the hook");
+    connection.take_answer();
+    connection.expect_next();
+    assert_eq!(run.stop(), [""; 0]);
+}
+
+#[test]
+fn without_a_lifecycle_there_is_no_context() {
+    let service = Service::start();
+    let run = support::run(service.place(), 1, |mut invocation, reply| {
+        reply.send(if invocation.take_context().is_some() { "one" } else { "none" });
+    });
+    let mut connection = service.connection();
+    connection.invoke(Incoming::new("id-1", ""));
+    assert_eq!(connection.request().body, b"none");
+    connection.take_answer();
+    run.stop();
+}
+
+#[test]
+fn the_init_hooks_have_run_before_anything_is_asked_for() {
+    let service = Service::start();
+    let (begun, go_on) = (Gate::default(), Gate::default());
+    let (tell, wait) = (begun.clone(), go_on.clone());
+    let lifecycle = lifecycle().on_init("slow", move |_| {
+        tell.open();
+        wait.wait();
+    });
+    let run = run(service.place(), 2, lifecycle, |_, reply, _| reply.send(""));
+    begun.wait();
+    service.expect_no_connection();
+    go_on.open();
+    service.open_slots(2);
+    run.stop();
+}
+
+#[test]
+fn a_failed_init_hook_is_reported_in_place_of_everything_else() {
+    let gone = || Err::<(), _>(Failure::new("Function.NoTable", "gone"));
+    for is_own_loop in [false, true] {
+        let service = Service::start();
+        let (sender, hooks) = channel();
+        let lifecycle =
+            lifecycle().on_init("table", move |_| gone()).on_shutdown("never", move |_| {
+                sender.send(()).unwrap();
+                Ok(())
+            });
+        let runtime = runtime(service.place(), 3).lifecycle(lifecycle);
+        let run = move || {
+            if !is_own_loop {
+                return runtime.run(|_, reply, _| reply.send(""));
+            }
+            let poll = mio::Poll::new().unwrap();
+            runtime.register(poll.registry(), Token(0)).map(drop)
+        };
+        let run = Running::new(service.lines(), || {}, run);
+        let mut connection = service.connection();
+        let request = connection.request();
+        request.assert_init_error("Runtime.InitError");
+        assert!(request.json()["errorMessage"].as_str().unwrap().contains("table"));
+        connection.take_answer();
+        let error = run.error();
+        assert!(error.contains("table") && error.contains("gone"), "{error}");
+        service.expect_no_connection();
+        assert!(hooks.try_recv().is_err(), "nothing had begun that would have to be shut down");
+    }
+}
+
+#[test]
+fn the_shutdown_hooks_run_behind_the_last_answer() {
+    let service = Service::start();
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let (by_hook, by_handler) = (said.clone(), said.clone());
+    let lifecycle = lifecycle().on_shutdown("flush", move |_| {
+        by_hook.lock().unwrap().push("flushed");
+        Ok(())
+    });
+    let stop = Arc::new(Mutex::new(None::<lambda_proto_mio::StopHandle>));
+    let runtime = runtime(service.place(), 1).lifecycle(lifecycle);
+    *stop.lock().unwrap() = Some(runtime.stop_handle());
+    let handler = move |_: Invocation, reply: Reply, _: Context| {
+        stop.lock().unwrap().as_ref().unwrap().stop();
+        by_handler.lock().unwrap().push("answered");
+        reply.send("");
+    };
+    let run = Running::new(service.lines(), || {}, move || runtime.run(handler));
+    let mut connection = service.connection();
+    connection.invoke(Incoming::new("id-1", ""));
+    connection.request();
+    // As long as the fate of the answer is not known, the runtime has not ended.
+    connection.expect_silence();
+    assert_eq!(*said.lock().unwrap(), ["answered"]);
+    connection.take_answer();
+    run.expect_end();
+    assert_eq!(*said.lock().unwrap(), ["answered", "flushed"]);
+}
+
+#[test]
+fn an_own_loop_finishes_its_slots_when_they_have_ended() {
+    let service = Service::start();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    let lifecycle = lifecycle().on_shutdown("flush", move |shutdown| {
+        assert!(shutdown.remaining() <= Duration::from_millis(450));
+        counted.fetch_add(1, SeqCst);
+        Ok(())
+    });
+    let mut turner = turner(&service, 2, lifecycle);
+    turner.until(|slots| slots.next_timeout().is_none());
+    let mut connections = service.open_slots(2);
+    turner.slots.stop_handle().stop();
+    assert!(matches!(turner.event(), Event::Ended(Ok(()))));
+    connections.iter_mut().for_each(Connection::expect_end);
+    assert_eq!(count.load(SeqCst), 0, "the host says when");
+    turner.slots.finish();
+    assert_eq!(count.load(SeqCst), 1);
+}
+
+#[test]
+fn slots_without_a_lifecycle_are_finished_at_once() {
+    let service = Service::start();
+    let turner = Turner::new(runtime(service.place(), 1));
+    turner.slots.finish();
+}
+
+#[test]
+fn a_runtime_that_was_stopped_before_it_starts_runs_its_hooks_and_asks_for_nothing() {
+    let service = Service::start();
+    let (sender, hooks) = channel();
+    let lifecycle = lifecycle().on_shutdown("flush", move |_| {
+        sender.send(()).unwrap();
+        Ok(())
+    });
+    let runtime = runtime(service.place(), 2).lifecycle(lifecycle);
+    runtime.stop_handle().stop();
+    Running::new(service.lines(), || {}, || runtime.run(|_, _, _| {})).expect_end();
+    hooks.recv_timeout(PATIENCE).unwrap();
+    while let Some(mut connection) = service.connection_within(Duration::ZERO) {
+        connection.expect_end();
+    }
+}
+
+#[test]
+fn the_next_invocation_is_asked_for_when_the_work_is_over() {
+    let service = Service::start();
+    let (mut turner, mut connection, work) =
+        working(&service, Policy::default(), Incoming::new("id-1", ""));
+    turner.idle(MOMENT);
+    connection.expect_silence();
+    // The task ends on another thread, and wakes the loop out of its poll.
+    let ended = thread::spawn(move || drop(work));
+    let began = Instant::now();
+    turner.turn(PATIENCE);
+    ended.join().unwrap();
+    turner.until(|slots| slots.next_timeout().is_none());
+    connection.expect_next();
+    assert!(began.elapsed() < Duration::from_secs(2), "by the waker, not by the timer");
+    assert_eq!(service.lines().all(), [""; 0]);
+}
+
+#[test]
+fn a_loop_that_waits_for_work_sleeps() {
+    let service = Service::start();
+    let (mut turner, _connection, _work) =
+        working(&service, Policy::default(), Incoming::new("id-1", ""));
+    // What had come before is looked at once more.
+    while turner.turn(Duration::ZERO) > 0 {}
+    assert_eq!(turner.turn(MOMENT), 0);
+    let left = turner.slots.next_timeout().unwrap().saturating_duration_since(Instant::now());
+    assert!(left > Duration::from_secs(2), "a deadline that is not known is 3 s away: {left:?}");
+}
+
+#[test]
+fn work_that_does_not_end_is_waited_for_until_the_deadline_less_the_reserve() {
+    let service = Service::start();
+    let reserve = Duration::from_secs(30);
+    let left = reserve + Duration::from_millis(400);
+    let began = Instant::now();
+    let (mut turner, mut connection, work) =
+        working(&service, Policy::Drain { reserve }, due_in(left));
+    let due = turner.slots.next_timeout().expect("it does not wait for ever");
+    assert!(due <= began + Duration::from_millis(400));
+    turner.until(|slots| slots.next_timeout().is_none());
+    // A millisecond less, for the deadline is in whole ones.
+    assert!(began.elapsed() >= Duration::from_millis(398), "{:?}", began.elapsed());
+    connection.expect_next();
+    service.lines().wait_for("still runs");
+    // It was waited for once, and is only blamed from now on.
+    connection.send(Incoming::new("id-1", "").bytes());
+    let (_, reply, _) = invocation(&mut turner);
+    reply.send("");
+    answered(&mut turner, &mut connection);
+    turner.until(|slots| slots.next_timeout().is_none());
+    connection.expect_next();
+    drop(work);
+    service.lines().wait_for("has ended");
+}
+
+#[test]
+fn work_is_reported_before_the_next_invocation_is_asked_for() {
+    let service = Service::start();
+    let (mut turner, mut connection, _work) =
+        working(&service, Policy::Report, Incoming::new("id-1", ""));
+    turner.until(|slots| slots.next_timeout().is_none());
+    connection.expect_next();
+    assert_eq!(service.lines().all().len(), 1);
+    service.lines().wait_for("books");
+}
+
+#[test]
+fn work_that_goes_on_ends_a_strict_runtime_with_an_error() {
+    let service = Service::start();
+    let (sender, hooks) = channel();
+    let lifecycle = lifecycle().work(Policy::Strict).on_shutdown("flush", move |_| {
+        sender.send(()).unwrap();
+        Ok(())
+    });
+    let mut kept = Vec::new();
+    let run = run(service.place(), 1, lifecycle, move |invocation, reply, context| {
+        kept.push(context.begin_work(&invocation.head(), "books"));
+        reply.send("");
+    });
+    let mut connection = service.connection();
+    connection.invoke(Incoming::new("id-1", ""));
+    connection.request().assert_response("id-1");
+    connection.take_answer();
+    let error = run.error();
+    assert!(error.contains("still runs"), "{error}");
+    connection.expect_end();
+    hooks.recv_timeout(PATIENCE).expect("the shutdown hooks run in this case, too");
+}
+
+#[test]
+fn work_that_was_over_at_its_answer_costs_no_time() {
+    let service = Service::start();
+    let run =
+        run(service.place(), 1, lifecycle().work(Policy::Strict), |invocation, reply, context| {
+            drop(context.begin_work(&invocation.head(), "books"));
+            reply.send("");
+        });
+    let mut connection = service.connection();
+    connection.invoke(Incoming::new("id-1", ""));
+    connection.request();
+    connection.take_answer();
+    connection.expect_next();
+    run.stop();
+}
+
+/// Ways to ask for the next invocation together with the answer.
+const PIPELINED: [fn(Reply); 2] = [
+    |reply| reply.send_and_next("x"),
+    |reply| {
+        let mut stream = reply.stream(ContentType::TEXT);
+        stream.write(b"x").unwrap();
+        stream.finish_and_next();
+    },
+];
+
+#[test]
+fn an_answer_goes_alone_while_work_goes_on_and_with_next_when_it_does_not() {
+    for answer in PIPELINED {
+        let service = Service::start();
+        let mut turner = turner(&service, 1, lifecycle());
+        turner.until(|slots| slots.next_timeout().is_none());
+        let mut connection = service.connection();
+        connection.invoke(Incoming::new("id-1", ""));
+        let (first, reply, context) = invocation(&mut turner);
+        assert!(context.idle_gap().is_none());
+        let work = context.begin_work(&first.head(), "books");
+        answer(reply);
+        let fate = answered(&mut turner, &mut connection);
+        assert!(matches!(fate, Answer::Known(_)), "{fate:?}");
+        turner.idle(MOMENT);
+        connection.expect_silence();
+        drop(work);
+        turner.until(|slots| slots.next_timeout().is_none());
+        connection.expect_next();
+
+        connection.send(Incoming::new("id-2", "").bytes());
+        let (_, reply, context) = invocation(&mut turner);
+        assert!(context.idle_gap().is_some());
+        answer(reply);
+        assert!(matches!(turner.event(), Event::Answered { answer: Answer::Pipelined, .. }));
+        connection.request().assert_response("id-2");
+        connection.expect_next();
+        thread::sleep(Duration::from_millis(20));
+        connection.take_answer();
+        connection.send(Incoming::new("id-3", "").bytes());
+        let (_, _reply, context) = invocation(&mut turner);
+        let gap = context.idle_gap().expect("it was asked for with the answer");
+        assert!(gap.length() >= Duration::from_millis(20), "{gap:?}");
+    }
+}
+
+#[test]
+fn with_several_slots_there_is_no_boundary_and_work_is_reported_at_the_end() {
+    let service = Service::start();
+    for answer in [(|reply| reply.send("x")) as fn(Reply), PIPELINED[0], PIPELINED[1]] {
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let keep = kept.clone();
+        let lifecycle = lifecycle().work(Policy::Strict);
+        let run = run(service.place(), 2, lifecycle, move |invocation, reply, context| {
+            keep.lock().unwrap().push(context.begin_work(&invocation.head(), "books"));
+            answer(reply);
+        });
+        let mut connections = service.open_slots(2);
+        connections[0].send(Incoming::new("id-1", "").bytes());
+        connections[0].request().assert_response("id-1");
+        connections[0].take_answer();
+        connections[0].expect_next();
+        run.stop();
+        service.lines().wait_for("when the process is to end");
+    }
+}
+
+#[test]
+fn a_runtime_that_waits_for_work_is_stopped_at_once() {
+    let service = Service::start();
+    let (mut turner, mut connection, work) =
+        working(&service, Policy::default(), Incoming::new("id-1", ""));
+    turner.slots.stop_handle().stop();
+    let began = Instant::now();
+    assert!(matches!(turner.event(), Event::Ended(Ok(()))));
+    assert!(began.elapsed() < Duration::from_secs(1));
+    assert_eq!(turner.slots.next_timeout(), None);
+    connection.expect_end();
+    turner.slots.finish();
+    service.lines().wait_for("when the process is to end");
+    // It ends behind its runtime, which nobody has to be told of.
+    drop(work);
+}
+
+#[test]
+fn a_connection_that_is_lost_while_work_goes_on_is_replaced_when_it_is_over() {
+    let service = Service::start();
+    let (mut turner, connection, work) =
+        working(&service, Policy::default(), Incoming::new("id-1", ""));
+    connection.close();
+    turner.idle(MOMENT);
+    service.expect_no_connection();
+    drop(work);
+    turner.idle(MOMENT);
+    service.connection().expect_next();
+}
+
+#[test]
+fn a_held_slot_waits_for_both_the_hold_and_the_work() {
+    let service = Service::start();
+    let mut turner = turner(&service, 1, lifecycle());
+    turner.until(|slots| slots.next_timeout().is_none());
+    let mut connection = service.connection();
+    connection.invoke(Incoming::new("id-1", ""));
+    let (first, reply, context) = invocation(&mut turner);
+    let work = context.begin_work(&first.head(), "books");
+    let hold = reply.send_and_hold("");
+    answered(&mut turner, &mut connection);
+    drop(hold);
+    turner.idle(MOMENT);
+    connection.expect_silence();
+    drop(work);
+    turner.until(|slots| slots.next_timeout().is_none());
+    connection.expect_next();
+}
+
+#[test]
+fn the_idle_gap_is_that_between_asking_and_the_event() {
+    let service = Service::start();
+    let mut turner = turner(&service, 1, lifecycle());
+    turner.until(|slots| slots.next_timeout().is_none());
+    let mut connection = service.connection();
+    connection.invoke(Incoming::new("id-1", ""));
+    let (_, reply, context) = invocation(&mut turner);
+    assert!(context.idle_gap().is_none(), "there was nothing before the first");
+    reply.send("");
+    answered(&mut turner, &mut connection);
+    turner.until(|slots| slots.next_timeout().is_none());
+    connection.expect_next();
+    turner.idle(MOMENT);
+    connection.send(Incoming::new("id-2", "").bytes());
+    let (_, _reply, context) = invocation(&mut turner);
+    let gap = context.idle_gap().unwrap();
+    assert!(gap.length() >= MOMENT && gap.length() < PATIENCE, "{gap:?}");
+    assert_eq!(gap.thawed_after(PATIENCE), None);
+}
+
+#[test]
+fn an_event_without_time_left_comes_with_its_cancellation_due() {
+    let service = Service::start();
+    let mut turner = turner(&service, 1, lifecycle());
+    turner.until(|slots| slots.next_timeout().is_none());
+    let mut connection = service.connection();
+    // Less than the buffer of 500 ms.
+    connection.invoke(due_in(Duration::from_millis(100)));
+    let (_, _reply, context) = invocation(&mut turner);
+    assert!(context.cancellation().is_cancelled());
+}

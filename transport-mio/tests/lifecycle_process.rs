@@ -1,0 +1,516 @@
+//! The end of a whole process by a real signal, and its snapshot: programs that this one starts, which are
+//! itself.
+#![cfg(unix)]
+
+mod support;
+
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lambda_proto_mio::{
+    Context, Error, Event, Failure, Invocation, Lifecycle, Options, Reply, Runtime,
+};
+use lambda_proto_test_service::{
+    Connection, Event as Incoming, Lines, MOMENT, PATIENCE, Place, Service,
+};
+use mio::{Events, Poll, Token};
+
+/// A program under a service, ended with the test.
+struct Program {
+    child: Child,
+    input: ChildStdin,
+    /// What it says.
+    lines: Lines,
+}
+
+impl Program {
+    fn start(place: &Place, does: &str) -> Self {
+        Self::start_with(place, does, &[])
+    }
+
+    fn start_with(place: &Place, does: &str, variables: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "program", "--ignored", "--nocapture"])
+            .env("DOES", does)
+            .env("AWS_LAMBDA_RUNTIME_API", place.address())
+            .envs(variables.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (lines, said) = (Lines::default(), BufReader::new(child.stderr.take().unwrap()));
+        let written = lines.clone();
+        thread::spawn(move || {
+            said.lines().map_while(Result::ok).for_each(|line| written.push(line));
+            written.push(END.to_owned());
+        });
+        Self { input: child.stdin.take().unwrap(), child, lines }
+    }
+
+    /// Lets it go on where it waits for a word.
+    fn go_on(&mut self) {
+        self.input.write_all(b"\n").unwrap();
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    /// Sends SIGTERM and waits until the program has heard of it.
+    fn terminate(&self) {
+        self.signal("TERM");
+        self.lines.wait_for("SIGTERM: no more invocations are taken");
+    }
+
+    /// Waits until it ends by itself.
+    #[track_caller]
+    fn end(mut self) -> (ExitStatus, Vec<String>) {
+        self.lines.wait_for(END);
+        (self.child.wait().unwrap(), self.lines.all())
+    }
+
+    /// The same for one that ends with code 0, behind its shutdown hook.
+    #[track_caller]
+    fn ends_well(self) -> Vec<String> {
+        let (status, lines) = self.end();
+        assert_eq!(status.code(), Some(0), "{lines:?}");
+        assert_eq!(count(&lines, "the shutdown hook"), 1, "{lines:?}");
+        lines
+    }
+
+    /// The same for one that ends with an error.
+    #[track_caller]
+    fn fails(self) -> Vec<String> {
+        let (status, lines) = self.end();
+        assert_eq!(status.code(), Some(1), "{lines:?}");
+        lines
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // One that has ended by itself is not there any more.
+        let _may_be_gone = self.child.kill();
+        let _may_be_gone = self.child.wait();
+    }
+}
+
+const END: &str = "(the end of what it says)";
+
+fn count(lines: &[String], part: &str) -> usize {
+    lines.iter().filter(|line| line.contains(part)).count()
+}
+
+/// Registers the extension by which Lambda sends SIGTERM; its `next` is open then.
+#[track_caller]
+fn extension(service: &Service) -> Connection {
+    let mut connection = service.connection();
+    let request = connection.request();
+    assert_eq!(request.path, "/2020-01-01/extension/register");
+    connection.answer(200, "Lambda-Extension-Identifier: 7b\r\n", "{}");
+    expect_extension_next(&mut connection);
+    connection
+}
+
+#[track_caller]
+fn expect_extension_next(connection: &mut Connection) {
+    assert_eq!(connection.request().path, "/2020-01-01/extension/event/next");
+}
+
+/// A program with an invocation in hand; the connections are the extension's and the slot's.
+#[track_caller]
+fn invoked(service: &Service, does: &str) -> (Program, Connection, Connection) {
+    let program = Program::start(service.place(), does);
+    let extension = extension(service);
+    let mut connection = service.connection();
+    connection.invoke(Incoming::new("id-1", ""));
+    (program, extension, connection)
+}
+
+/// What is started; it does what the variable says.
+#[test]
+#[ignore = "it is the program that the other tests start"]
+fn program() {
+    let Ok(does) = std::env::var("DOES") else { return };
+    let code = match run(&does) {
+        Ok(()) => 0,
+        Err(error) => {
+            say(&error.to_string());
+            1
+        }
+    };
+    std::process::exit(code);
+}
+
+fn run(does: &str) -> Result<(), Error> {
+    let runtime = Runtime::from_env()?.log(|line| say(&line.to_string()));
+    let runtime = runtime.lifecycle(lifecycle(does));
+    match does {
+        "own loop" => run_in_own_loop(runtime),
+        "work" => runtime.run(|invocation, reply, context| {
+            std::mem::forget(context.begin_work(&invocation.head(), "books"));
+            reply.send("");
+        }),
+        "answer late" => runtime.run(|_, reply, _| {
+            thread::spawn(move || {
+                std::io::stdin().read_line(&mut String::new()).unwrap();
+                reply.send("late");
+            });
+        }),
+        "answer when cancelled" => runtime.run(|invocation, reply, context| {
+            thread::spawn(move || {
+                assert!(context.cancellation().wait(PATIENCE));
+                reply.send(invocation.request_id());
+            });
+        }),
+        "answer never" => {
+            let mut in_hand = 0;
+            runtime.run(move |_, reply, context| {
+                in_hand += 1;
+                say(&format!("in hand: {in_hand}"));
+                thread::spawn(move || {
+                    assert!(context.cancellation().wait(PATIENCE));
+                    say("cancelled");
+                    std::mem::forget(reply);
+                });
+            })
+        }
+        "block" => runtime.run(|_, reply, context| {
+            // The loop hears of nothing meanwhile.
+            assert!(context.cancellation().wait(PATIENCE));
+            say("cancelled");
+            thread::sleep(PATIENCE);
+            reply.send("");
+        }),
+        _ => runtime.run(|_, reply, _| reply.send("")),
+    }
+}
+
+fn lifecycle(does: &str) -> Lifecycle {
+    let is_failing = |hook: &str| does == format!("fail {hook}");
+    let hook = |name: &'static str| {
+        let result = if is_failing(name) { Err(Failure::new("Own.Error", "gone")) } else { Ok(()) };
+        (name, move |_: &_| {
+            say(name);
+            result
+        })
+    };
+    let (before_a, before_b) = (hook("before a"), hook("before b"));
+    let (after_a, after_b) = (hook("after a"), hook("after b"));
+    let options = match does {
+        // Time for what is in hand.
+        "answer late" | "own loop" => Options::new()
+            .with_shutdown_duration(Duration::from_secs(2))
+            .and_then(|options| options.with_shutdown_buffer(Duration::from_millis(1_500))),
+        // More time for what has been cancelled, or is on its way.
+        "echo" | "answer when cancelled" => {
+            Options::new().with_shutdown_duration(Duration::from_secs(2))
+        }
+        _ => Ok(Options::new()),
+    };
+    Lifecycle::new()
+        .options(options.unwrap())
+        .before_snapshot(before_a.0, before_a.1)
+        .before_snapshot(before_b.0, before_b.1)
+        .after_restore(after_a.0, after_a.1)
+        .after_restore(after_b.0, after_b.1)
+        .on_shutdown("flush", |_| {
+            say("the shutdown hook");
+            Ok(())
+        })
+}
+
+/// Its invocations are answered by another thread.
+fn run_in_own_loop(runtime: lambda_proto_mio::LifecycleRuntime) -> Result<(), Error> {
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(16);
+    let mut slots = runtime.register(poll.registry(), Token(0))?;
+    let (give, work) = std::sync::mpsc::channel::<(Invocation, Reply, Context)>();
+    thread::spawn(move || {
+        for (invocation, reply, context) in work {
+            assert!(!context.cancellation().is_cancelled());
+            std::io::stdin().read_line(&mut String::new()).unwrap();
+            reply.send(invocation.request_id());
+        }
+    });
+    loop {
+        while let Some(event) = slots.next_event(Instant::now()) {
+            match event {
+                Event::Invocation(mut invocation, reply) => {
+                    let context = invocation.take_context().unwrap();
+                    give.send((invocation, reply, context)).unwrap();
+                }
+                Event::Ended(result) => {
+                    slots.finish();
+                    say("behind the hooks");
+                    return result;
+                }
+                _ => {}
+            }
+        }
+        let timeout = slots.next_timeout().map(|at| at.saturating_duration_since(Instant::now()));
+        match poll.poll(&mut events, timeout) {
+            // As by a signal.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            other => other.unwrap(),
+        }
+        for event in &events {
+            slots.handle_event(event, Instant::now());
+        }
+        slots.handle_timeout(Instant::now());
+    }
+}
+
+/// One line, in one write.
+fn say(line: &str) {
+    std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap();
+}
+
+#[test]
+fn a_signal_ends_a_runtime_that_waits() {
+    for (signal, does) in [("TERM", "echo"), ("INT", "echo"), ("TERM", "own loop")] {
+        let service = Service::start();
+        let program = Program::start(service.place(), does);
+        let mut extension = extension(&service);
+        let mut connection = service.connection();
+        connection.expect_next();
+        program.signal(signal);
+        let lines = program.ends_well();
+        assert_eq!(count(&lines, signal), 1, "{lines:?}");
+        connection.expect_end();
+        extension.expect_end();
+        service.expect_no_connection();
+    }
+}
+
+#[test]
+fn an_invocation_in_hand_is_answered_before_the_hooks_run() {
+    for does in ["answer late", "own loop"] {
+        let service = Service::start();
+        let (mut program, mut extension, mut connection) = invoked(&service, does);
+        program.terminate();
+        connection.expect_silence();
+        program.go_on();
+        connection.request().assert_response("id-1");
+        assert_eq!(count(&program.lines.all(), "the shutdown hook"), 0);
+        connection.take_answer();
+        connection.expect_end();
+        extension.expect_end();
+        let lines = program.ends_well();
+        assert_eq!(count(&lines, "cancelled"), 0, "{lines:?}");
+        assert_eq!(count(&lines, "behind the hooks"), usize::from(does == "own loop"));
+        service.expect_no_connection();
+    }
+}
+
+#[test]
+fn what_nobody_answers_is_cancelled_and_then_reported() {
+    // The second does not even let the loop turn.
+    for does in ["answer never", "block"] {
+        let service = Service::start();
+        let (program, _extension, mut connection) = invoked(&service, does);
+        program.terminate();
+        program.lines.wait_for("cancelled");
+        let mut report = service.connection();
+        report.request().assert_error("id-1", "Runtime.ShutDown");
+        report.take_answer();
+        let lines = program.ends_well();
+        assert_eq!(count(&lines, "unanswered at the end of the process: 1"), 1, "{lines:?}");
+        connection.expect_end();
+    }
+}
+
+#[test]
+fn every_slot_that_has_something_in_hand_reports_it() {
+    let service = Service::start();
+    let variables = [("AWS_LAMBDA_MAX_CONCURRENCY", "3")];
+    let program = Program::start_with(service.place(), "answer never", &variables);
+    let _extension = extension(&service);
+    let mut connections = service.open_slots(3);
+    for (connection, id) in connections.iter_mut().zip(["id-1", "id-2"]) {
+        connection.send(Incoming::new(id, "").bytes());
+    }
+    program.lines.wait_for("in hand: 2");
+    program.terminate();
+    connections[2].expect_end();
+    let mut reported: Vec<_> = (0..2)
+        .map(|_| {
+            let mut report = service.connection();
+            let request = report.request();
+            report.take_answer();
+            request.path
+        })
+        .collect();
+    reported.sort();
+    let path = |id| format!("/2018-06-01/runtime/invocation/{id}/error");
+    assert_eq!(reported, ["id-1", "id-2"].map(path));
+    let lines = program.ends_well();
+    assert_eq!(count(&lines, "unanswered at the end of the process: 2"), 1, "{lines:?}");
+}
+
+#[test]
+fn an_answer_that_follows_the_cancellation_is_the_only_one() {
+    let service = Service::start();
+    let (program, _extension, mut connection) = invoked(&service, "answer when cancelled");
+    program.terminate();
+    connection.request().assert_response("id-1");
+    connection.take_answer();
+    let lines = program.ends_well();
+    assert_eq!(count(&lines, "unanswered"), 0, "{lines:?}");
+    connection.expect_end();
+    service.expect_no_connection();
+}
+
+#[test]
+fn an_answer_on_its_way_is_neither_killed_nor_reported() {
+    let service = Service::start();
+    let (program, _extension, mut connection) = invoked(&service, "echo");
+    connection.request().assert_response("id-1");
+    program.terminate();
+    // The time for what is in hand is over.
+    program.lines.wait_for("the shutdown hook");
+    connection.expect_silence();
+    connection.take_answer();
+    let lines = program.ends_well();
+    assert_eq!(count(&lines, "unanswered"), 0, "{lines:?}");
+    connection.expect_end();
+    service.expect_no_connection();
+}
+
+#[test]
+fn a_signal_ends_a_runtime_that_cannot_reach_its_service() {
+    let place = Place::deserted();
+    let service = Service::start_on(&place);
+    let program = Program::start(&place, "echo");
+    let extension = extension(&service);
+    let mut connection = service.connection();
+    connection.expect_next();
+    drop((service, connection, extension));
+    program.lines.wait_for("no connection to the Runtime API");
+    let began = Instant::now();
+    program.terminate();
+    program.ends_well();
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_signal_ends_a_runtime_that_waits_for_work() {
+    let service = Service::start();
+    let (program, _extension, mut connection) = invoked(&service, "work");
+    connection.request().assert_response("id-1");
+    connection.take_answer();
+    // For 3 s it would wait.
+    connection.expect_silence();
+    program.terminate();
+    connection.expect_end();
+    let lines = program.ends_well();
+    assert_eq!(count(&lines, "still runs when the process is to end"), 1, "{lines:?}");
+}
+
+/// A program that is to be snapshotted, up to its `restore/next`.
+#[track_caller]
+fn restoring(service: &Service, does: &str) -> (Program, Connection, Connection) {
+    let variables = [("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")];
+    let program = Program::start_with(service.place(), does, &variables);
+    let extension = extension(service);
+    let mut connection = service.connection();
+    let request = connection.request();
+    assert_eq!(request.path, "/2018-06-01/runtime/restore/next");
+    (program, extension, connection)
+}
+
+#[test]
+fn a_snapshot_stands_between_its_hooks_and_the_invocations_behind_it_on_a_new_connection() {
+    // Whether the service answers, or the connection is not there any more.
+    for is_answered in [true, false] {
+        let service = Service::start();
+        let (program, mut old, mut connection) = restoring(&service, "echo");
+        program.lines.wait_for("before a");
+        let said = program.lines.all();
+        let hooks = |lines: Vec<String>| -> Vec<String> {
+            let is_hook = |line: &String| line.starts_with("before") || line.starts_with("after");
+            lines.into_iter().filter(is_hook).collect()
+        };
+        assert_eq!(hooks(said), ["before b", "before a"]);
+        connection.expect_silence();
+        if is_answered {
+            connection.answer(200, "", "");
+        } else {
+            connection.close();
+        }
+        let mut extension = service.connection();
+        expect_extension_next(&mut extension);
+        old.expect_end();
+        let mut connection = service.connection();
+        connection.invoke(Incoming::new("id-1", ""));
+        connection.request().assert_response("id-1");
+        connection.take_answer();
+        connection.expect_next();
+        program.terminate();
+        let lines = program.ends_well();
+        assert_eq!(hooks(lines), ["before b", "before a", "after a", "after b"]);
+    }
+}
+
+#[test]
+fn a_hook_that_fails_before_the_snapshot_is_a_failed_start() {
+    let service = Service::start();
+    let variables = [("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")];
+    let program = Program::start_with(service.place(), "fail before b", &variables);
+    let _extension = extension(&service);
+    let mut connection = service.connection();
+    connection.request().assert_init_error("Runtime.BeforeSnapshotError");
+    connection.take_answer();
+    let lines = program.fails();
+    assert_eq!(count(&lines, "before a"), 0, "{lines:?}");
+    service.expect_no_connection();
+}
+
+#[test]
+fn a_hook_that_fails_after_the_restore_is_reported_as_that() {
+    for is_answered in [true, false] {
+        let service = Service::start();
+        let (program, _old, mut connection) = restoring(&service, "fail after a");
+        if is_answered {
+            connection.answer(200, "", "");
+            connection.expect_end();
+        } else {
+            connection.close();
+        }
+        let mut extension = service.connection();
+        expect_extension_next(&mut extension);
+        let mut connection = service.connection();
+        let request = connection.request();
+        assert_eq!(request.path, "/2018-06-01/runtime/restore/error");
+        assert_eq!(request.json()["errorType"], "Runtime.AfterRestoreError");
+        connection.take_answer();
+        let lines = program.fails();
+        assert_eq!(count(&lines, "after b"), 0, "{lines:?}");
+        service.expect_no_connection();
+    }
+}
+
+#[test]
+fn a_signal_ends_a_runtime_that_waits_for_its_restore() {
+    let service = Service::start();
+    let (program, _extension, mut connection) = restoring(&service, "echo");
+    program.terminate();
+    connection.expect_end();
+    let lines = program.ends_well();
+    assert_eq!(count(&lines, "after"), 0, "{lines:?}");
+    assert!(service.connection_within(MOMENT).is_none());
+}
+
+#[test]
+fn a_service_without_snapshots_ends_the_runtime_with_an_error() {
+    let service = Service::start();
+    let (program, _extension, mut connection) = restoring(&service, "echo");
+    connection.refuse(404, "NotFound", "no snapshots here");
+    let lines = program.fails();
+    assert_eq!(count(&lines, "404"), 2, "a notice and the error: {lines:?}");
+    service.expect_no_connection();
+}
