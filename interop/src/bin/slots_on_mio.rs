@@ -1,18 +1,25 @@
 //! A function on `lambda-proto-mio` for tests that measure what the example `pool` does not show.
 //!
-//! `--pipelined` is an echo that asks for the next invocation with its answer. `--stream BYTES` streams
-//! an answer of so many bytes, from a thread of its own.
+//! `--pipelined` is an echo that asks for the next invocation with its answer. `--lifecycle` is an echo that
+//! hears of signals and has a shutdown hook; it takes `--pipelined`, too. `--stream BYTES` streams an answer
+//! of so many bytes, from a thread of its own.
 
 use std::io::{self, Write};
 use std::thread;
 
-use lambda_proto_mio::{BlockingStream, ContentType, Error, Runtime};
+use lambda_proto_mio::{BlockingStream, ContentType, Error, Lifecycle, Runtime};
 
 fn main() -> Result<(), Error> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let runtime = Runtime::from_env()?;
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--pipelined"] => runtime.run(|invocation, reply| reply.send_and_next(invocation.body())),
+        ["--lifecycle"] => {
+            runtime.lifecycle(lifecycle()).run(|invocation, reply, _| reply.send(invocation.body()))
+        }
+        ["--lifecycle", "--pipelined"] => runtime
+            .lifecycle(lifecycle())
+            .run(|invocation, reply, _| reply.send_and_next(invocation.body())),
         ["--stream", bytes] => {
             let bytes = bytes.parse().expect("a number of bytes");
             runtime.run(move |_, reply| {
@@ -22,6 +29,10 @@ fn main() -> Result<(), Error> {
         }
         ref other => panic!("{other:?} are no arguments"),
     }
+}
+
+fn lifecycle() -> Lifecycle {
+    Lifecycle::new().on_shutdown("nothing", |_| Ok(()))
 }
 
 fn write(mut stream: BlockingStream, bytes: usize) -> io::Result<()> {

@@ -22,6 +22,9 @@ const TAKEN: &[u8] = b"HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r
 /// All slots of a runtime end with it; behind a 403, those of one with several would ask again.
 const NO_MORE: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n";
 
+/// This service has no extensions, and neither have some local ones.
+const REFUSED: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+
 pub(crate) struct Service {
     poll: Poll,
     events: Events,
@@ -97,7 +100,8 @@ impl Service {
             for slot in self.due.drain(..) {
                 self.connections[slot].flush();
             }
-            if self.answered == last && self.waiting.len() == self.connections.len() {
+            let slots = self.connections.iter().filter(|connection| !connection.is_over).count();
+            if self.answered == last && self.waiting.len() == slots {
                 return;
             }
             self.turn(load.answer);
@@ -139,6 +143,7 @@ impl Service {
             while let Some(request) = connection.take_request(right) {
                 match request {
                     Request::Next => self.waiting.push_back(slot),
+                    Request::Extension => connection.flush(),
                     Request::Answer => {
                         self.answered += 1;
                         self.due.push(slot);
@@ -179,6 +184,8 @@ struct Connection {
 enum Request {
     Next,
     Answer,
+    /// It wants to be one, and is refused.
+    Extension,
 }
 
 impl Connection {
@@ -252,6 +259,12 @@ impl Connection {
             assert_eq!(self.in_hand, None, "a next with an invocation in hand");
             self.consume(head);
             return Some(Request::Next);
+        }
+        if text.starts_with("POST /2020-01-01/extension/register ") {
+            // Its body, a few bytes, comes with the head.
+            forget(&mut self.incoming);
+            self.outgoing.extend(REFUSED);
+            return Some(Request::Extension);
         }
         let (number, event) = self.in_hand.as_ref().expect("an answer to nothing");
         let start = format!("POST /2018-06-01/runtime/invocation/{}/response ", id(*number));

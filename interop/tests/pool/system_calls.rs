@@ -69,6 +69,10 @@ fn pool() -> PathBuf {
     programs::example("pool").unwrap()
 }
 
+fn slots_on_mio() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_slots-on-mio"))
+}
+
 #[track_caller]
 fn assert_at_most(cost: &BTreeMap<String, f64>, most: &[(&str, f64)]) {
     // Rare calls of other kinds, as when the heap grows, are below a hundredth.
@@ -88,8 +92,15 @@ fn a_sequential_invocation_costs_two_writes_two_reads_and_two_waits() {
 #[test]
 fn a_pipelined_invocation_whose_next_event_waits_costs_a_write_a_read_and_a_wait() {
     let most = [("writev", 1.0), ("recvfrom", 1.0), ("epoll_wait", 1.0)];
-    let program = Path::new(env!("CARGO_BIN_EXE_slots-on-mio"));
-    assert_at_most(&cost(program, &["--pipelined"], 1, 1, 200), &most);
+    assert_at_most(&cost(slots_on_mio(), &["--pipelined"], 1, 1, 200), &most);
+}
+
+#[test]
+fn a_lifecycle_costs_no_system_call() {
+    let most = [("writev", 2.0), ("recvfrom", 2.0), ("epoll_wait", 2.0)];
+    assert_at_most(&cost(slots_on_mio(), &["--lifecycle"], 1, 1, 200), &most);
+    let most = [("writev", 1.0), ("recvfrom", 1.0), ("epoll_wait", 1.0)];
+    assert_at_most(&cost(slots_on_mio(), &["--lifecycle", "--pipelined"], 1, 1, 200), &most);
 }
 
 #[test]
