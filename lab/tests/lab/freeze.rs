@@ -200,8 +200,10 @@ fn a_stopped_process_is_ended_with_the_lab_by_any_signal() {
 
 #[test]
 fn a_stopped_process_with_an_extension_goes_on_to_end_by_itself() {
+    // It waits without starting anything: a shell that waits for what it has just started to be something
+    // else is not stopped but in the kernel, when that is stopped.
     let script =
-        format!("trap 'echo politely >&2; exit 7' TERM; {TELL}while :; do sleep 0.01; done");
+        format!("trap 'echo politely >&2; exit 7' TERM; sleep 1000 & {TELL}while :; do wait; done");
     let mut served = Served::start(&["--freeze"], &script);
     let mut caller = served.invoke("in");
     let (mut runtime, pid) = served.told();
