@@ -120,6 +120,24 @@ fn what_has_been_scanned_is_not_looked_at_again() {
 }
 
 #[test]
+fn an_error_is_found_again_where_it_was_found_before() {
+    for bad in ["HTTP/1.1 200 OK\nA: b\r\n\r\n", "HTTP/1.1 200 OK\r\nA: b\nC: d\r\n\r\n"] {
+        let mut scanner = HeadScanner::default();
+        for _ in 0..3 {
+            assert_eq!(scanner.find_end(bad.as_bytes()), Err(HeadError::BareLineFeed), "{bad:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_name_is_not_shown_and_fields_before_it_are_shown_once() {
+    let mut shown = Vec::new();
+    let head = b"HTTP/1.1 200 OK\r\nA: 1\r\nno colon\r\nB: 2\r\n\r\n";
+    let read = parse_response_head(head, |name, _| shown.push(name.to_vec()));
+    assert_eq!((read, shown), (Err(HeadError::Malformed), vec![b"A".to_vec()]));
+}
+
+#[test]
 fn a_head_of_64_kib_is_read() {
     let head = head_of(MAX_HEAD);
     assert_eq!(find_end(&head), Ok(Some(MAX_HEAD)));

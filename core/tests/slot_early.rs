@@ -251,3 +251,65 @@ fn a_slot_that_has_ended_says_why_whatever_ended_it() {
     assert_eq!(end, End::Done);
     assert_eq!(host.slot.end(), Some(End::Done));
 }
+
+/// A slot whose second event is read right behind the write of the first answer, into the memory of
+/// requests, so that it has to move: memory for events of `events` bytes, an event of `body`, and `surplus`
+/// bytes behind it. Returns the id and the event that come to hand, what was told, and the last step.
+fn moved(events: usize, body: usize, surplus: usize) -> (String, Vec<u8>, Vec<String>, Step) {
+    let mut slot = slot_of(events, 4096);
+    let mut told = Vec::new();
+    let mut step = |slot: &mut Slot<Memory>| slot.step(|notice| told.push(notice.to_string()));
+    let read = |slot: &mut Slot<Memory>, bytes: &[u8]| {
+        let mut left = bytes;
+        while !left.is_empty() {
+            let Some(room) = slot.room() else { break };
+            let length = room.len().min(left.len());
+            room[..length].copy_from_slice(&left[..length]);
+            slot.received(length);
+            left = &left[length..];
+        }
+    };
+    slot.ask().unwrap();
+    slot.connected();
+    slot.sent(slot.machine().unsent_len());
+    assert_eq!(step(&mut slot), Step::Read);
+    read(&mut slot, &event("a", b"1", 0));
+    assert_eq!(step(&mut slot), Step::InHand);
+    slot.respond(None, 3, true).unwrap();
+    slot.sent(slot.machine().unsent_len());
+    let replies = [ACCEPTED, &event("b", &vec![b'y'; body], 0), &vec![b'z'; surplus]].concat();
+    read(&mut slot, &replies);
+    let mut last = step(&mut slot);
+    while let Step::Answered(_) = last {
+        last = step(&mut slot);
+    }
+    let (head, body) = slot.invocation();
+    let (id, body) = (head.request_id().to_owned(), body.to_vec());
+    (id, body, told, last)
+}
+
+#[test]
+fn an_event_that_has_to_move_arrives_whole_or_is_told_to_be_too_large_whatever_fits() {
+    let smallest = event("b", b"", 0).len();
+    let mut whole = 0;
+    for events in smallest + 4..smallest + 140 {
+        for body in (0..160).step_by(3) {
+            for surplus in [0, 1, 40, 400] {
+                let (id, got, told, last) = moved(events, body, surplus);
+                let case = format!("{events} for {body} and {surplus}: {last:?} {told:?}");
+                match last {
+                    Step::InHand => {
+                        assert_eq!((&*id, got), ("b", vec![b'y'; body]), "{case}");
+                        whole += 1;
+                    }
+                    // It is reported.
+                    Step::Write | Step::Connect { .. } => {
+                        assert!(told.iter().any(|it| it.contains("does not fit")), "{case}");
+                    }
+                    _ => panic!("{case}"),
+                }
+            }
+        }
+    }
+    assert!(whole > 1000);
+}

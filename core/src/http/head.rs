@@ -38,18 +38,16 @@ impl HeadScanner {
         let window = input.get(..MAX_HEAD).unwrap_or(input);
         while let Some(at) = find_ascii(&window[self.scanned.min(window.len())..], b'\n') {
             let line_feed = self.scanned + at;
-            self.scanned = line_feed + 1;
             let (line, rest) = window.split_at(line_feed);
-            if !rest.starts_with(b"\n") {
-                continue;
-            }
-            if !line.ends_with(b"\r") {
+            let is_line_feed = rest.starts_with(b"\n");
+            if is_line_feed && !line.ends_with(b"\r") {
                 return Err(HeadError::BareLineFeed);
             }
-            if line.ends_with(b"\r\n\r") {
+            if is_line_feed && line.ends_with(b"\r\n\r") {
                 self.scanned = 0;
                 return Ok(Some(line_feed + 1));
             }
+            self.scanned = line_feed + 1;
         }
         if window.len() == MAX_HEAD {
             return Err(HeadError::TooLarge);
@@ -107,14 +105,20 @@ pub fn parse_response_head<'b>(
     head: &'b [u8],
     mut field: impl FnMut(&'b [u8], &'b [u8]),
 ) -> Result<ResponseHead, HeadError> {
-    let parsed = HeadScanner::default().parse(head, |name, value| {
-        field(name, value);
+    let mut show = |name: &'b [u8], value: &'b [u8]| {
+        if is_token(name) {
+            field(name, value);
+        }
         false
-    })?;
-    match parsed {
-        Some((end, response)) if end == head.len() => Ok(response),
-        _ => Err(HeadError::Malformed),
-    }
+    };
+    let error = match parse_lines(head.get(..MAX_HEAD).unwrap_or(head), &mut show) {
+        Ok(Some((end, response))) if end == head.len() => return Ok(response),
+        Ok(_) => HeadError::Malformed,
+        Err(error) => error,
+    };
+    // What is wrong with its line ends counts first, as it does when it arrives in pieces.
+    HeadScanner::default().find_end(head)?;
+    Err(error)
 }
 
 /// Parses the lines of a head (RFC 9112 sections 2 to 5); `None` if its end is missing.

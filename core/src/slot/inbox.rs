@@ -124,16 +124,20 @@ impl<S: Storage> Inbox<S> {
         bytes.get_mut(used..end).unwrap_or_default()
     }
 
-    /// Moves what is raw in another inbox to the end of what is raw in this one.
-    pub(super) fn adopt(&mut self, other: &mut Self, machine: &Machine) {
+    /// Moves what is raw in another inbox to the end of what is raw in this one, as far as there is room;
+    /// returns whether anything has moved.
+    pub(super) fn adopt(&mut self, other: &mut Self, machine: &Machine) -> bool {
+        let mut has_moved = false;
         while other.is_raw() {
-            let Some(room) = self.room(machine) else { return };
+            let Some(room) = self.room(machine) else { break };
+            has_moved = true;
             let raw = other.storage.bytes().get(other.start..other.end).unwrap_or_default();
             let length = raw.len().min(room.len());
             room[..length].copy_from_slice(&raw[..length]);
             other.start += length;
             self.filled(length);
         }
+        has_moved
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -197,7 +201,7 @@ impl<S: Storage> Inbox<S> {
 
     /// Moves the piece that ends at `start` to the end of the body, unless it stands there already.
     fn keep(&mut self, length: usize) {
-        if length > self.max_event - (self.body_end - self.body) {
+        if length > self.max_event.saturating_sub(self.body_end - self.body) {
             return self.give_up_event();
         }
         let from = self.start - length;

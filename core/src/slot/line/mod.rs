@@ -236,14 +236,20 @@ impl<S: Storage> Line<S> {
     ) {
         let mut is_event = self.reads_events();
         loop {
+            let mut has_moved = false;
             let inbox = match &mut events {
                 Some(events) if is_event => {
-                    events.adopt(&mut self.requests, &self.machine);
+                    // What stands behind the event that was asked for may not take its place.
+                    if self.reads_events() {
+                        has_moved = events.adopt(&mut self.requests, &self.machine);
+                    }
                     &mut **events
                 }
                 _ => &mut self.requests,
             };
             match inbox.take(&mut self.machine) {
+                // There may have been room for a part of it only.
+                Ok(None) if has_moved => {}
                 Ok(None) => return,
                 Ok(Some(Found::Detail(piece))) => keep(&mut self.detail, piece),
                 Ok(Some(Found::InvocationEnd)) => {
