@@ -57,6 +57,8 @@ struct Shared {
 struct State {
     /// When the signal came.
     signal: Option<Clocks>,
+    /// It has been logged.
+    is_told: bool,
     /// The runtime has ended.
     is_over: bool,
     /// Until somebody runs them.
@@ -76,6 +78,7 @@ impl Termination {
     ) -> Self {
         let state = State {
             signal: None,
+            is_told: false,
             is_over: false,
             hooks: Some(hooks),
             resources: Resources::default(),
@@ -139,6 +142,10 @@ impl Termination {
         let mut state = shared.lock();
         state.is_over = true;
         shared.changed.notify_all();
+        // The process must not end in the middle of the line that says why.
+        let is_telling = |state: &mut State| state.signal.is_some() && !state.is_told;
+        let waited = shared.changed.wait_while(state, is_telling);
+        state = waited.unwrap_or_else(PoisonError::into_inner);
         let Some(hooks) = state.hooks.take() else {
             // The process is about to exit, by another thread.
             drop(shared.changed.wait_while(state, |_| true));
@@ -200,6 +207,8 @@ impl Shared {
         self.tasks.wake();
         // Behind all that, as whoever writes it may be slow.
         self.log.info(format_args!("{name}: no more invocations are taken"));
+        self.lock().is_told = true;
+        self.changed.notify_all();
         let mut state = self.wait_until_over(clock::moment(self.window.cancel_at(came)));
         // Whoever runs the runtime has called `finish`.
         if state.is_over {

@@ -43,8 +43,8 @@ fn lifecycle(behaviour: &str) -> Lifecycle {
         "answers when told" | "starts when told" | "drains" => (2_000, 1_000),
         "is patient" => (2_000, 2_000),
         "answers slowly" | "ends when cancelled" => (2_000, 50),
-        "answers slowly in a short time" => (300, 50),
-        _ => (500, 50),
+        // Twice of what is usual, for machines that are busy.
+        _ => (1_000, 50),
     };
     let options = Options::new()
         .with_shutdown_duration(millis(duration))
@@ -209,8 +209,8 @@ fn a_report_that_nobody_takes_does_not_hold_the_process_beyond_its_window() {
     let mut reporting = service.connection();
     reporting.request().assert_error("id-1", "Runtime.ShutDown");
     program.expect_end();
-    // 500 ms, and what a busy machine adds; less than anything else here waits for.
-    assert!(signalled.elapsed() < Duration::from_millis(1500), "{:?}", signalled.elapsed());
+    // A second, and what a busy machine adds; less than anything else here waits for.
+    assert!(signalled.elapsed() < Duration::from_millis(2_500), "{:?}", signalled.elapsed());
 }
 
 #[test]
@@ -247,14 +247,13 @@ fn an_answer_on_its_way_is_not_killed_before_its_reply() {
 #[test]
 fn an_answer_whose_reply_never_comes_holds_the_process_to_the_end_of_its_window() {
     let service = Service::start();
-    let behaviour = "answers slowly in a short time";
-    let (mut program, _extension, mut connection) = start_waiting(&service, behaviour);
+    let (mut program, _extension, mut connection) = start_waiting(&service, "");
     connection.send(Event::new("id-1", "").bytes());
     connection.request().assert_response("id-1");
     let signalled = Instant::now();
     program.signal(Signal::TERM);
     program.expect_end();
-    assert!(signalled.elapsed() >= Duration::from_millis(300), "{:?}", signalled.elapsed());
+    assert!(signalled.elapsed() >= Duration::from_millis(1_000), "{:?}", signalled.elapsed());
     assert_hooks_ran(&program);
     service.expect_no_connection();
 }

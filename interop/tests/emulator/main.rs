@@ -4,6 +4,7 @@ mod echo;
 mod examples;
 mod failures;
 mod harness;
+mod lifecycle;
 mod system_calls;
 
 use lambda_interop::{Emulator, Function, programs};

@@ -1,0 +1,388 @@
+//! The lifecycle of the examples and of a program of these tests under the lab, with processes that are
+//! really stopped and really told to end; and what an invocation costs in system calls.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lambda_interop::{Pace, Process, ScriptedService, programs};
+use lambda_lab::{Function, InvokeError, Lab, Output};
+use lambda_proto_std::{Failure, Lifecycle, Runtime};
+
+/// Nothing in these tests takes longer, unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Says what [`bootstrap`] does; where it is missing, there is nothing to do.
+const BEHAVIOUR: &str = "TEST_BEHAVIOUR";
+
+/// A function of these tests, which run it in a process of its own.
+#[test]
+#[ignore = "is no test but the function of others"]
+fn bootstrap() {
+    let Ok(behaviour) = std::env::var(BEHAVIOUR) else { return };
+    let lifecycle = Lifecycle::new().on_shutdown("flush", |_| {
+        eprintln!("shutdown hook");
+        Ok(())
+    });
+    let lifecycle = match &*behaviour {
+        "cannot start" => lifecycle.on_init("table", |_| -> Result<(), Failure> {
+            Err(Failure::new("Function.NoTable", "there is no table"))
+        }),
+        _ => lifecycle,
+    };
+    let result = Runtime::from_env().and_then(|runtime| {
+        runtime.lifecycle(lifecycle).run(|invocation, reply, context| match &*behaviour {
+            "echo" => Ok(reply.send(invocation.body())),
+            "echo pipelined" => Ok(reply.send_and_next(invocation.body())),
+            "never answers" => {
+                eprintln!("cancelled: {}", context.cancellation().wait(PATIENCE));
+                loop {
+                    thread::park();
+                }
+            }
+            _ => Err(Failure::new("Function.What", behaviour.clone())),
+        })
+    });
+    if let Err(error) = result {
+        eprintln!("Error: {error}");
+        std::process::exit(1);
+    }
+    std::process::exit(0);
+}
+
+/// A lab's function, and the file that its output goes to.
+struct Logged {
+    function: Function,
+    log: PathBuf,
+}
+
+struct Running {
+    lab: Lab,
+    log: PathBuf,
+}
+
+fn example(name: &str, arguments: &[&str]) -> Logged {
+    logged(&programs::example(name).unwrap(), arguments)
+}
+
+/// The function of these tests.
+fn behaving(behaviour: &str) -> Logged {
+    let program = std::env::current_exe().unwrap();
+    let arguments = ["--exact", "bootstrap", "--ignored", "--nocapture"];
+    let Logged { function, log } = logged(&program, &arguments);
+    Logged { function: function.variable(BEHAVIOUR, behaviour), log }
+}
+
+fn logged(program: &Path, arguments: &[&str]) -> Logged {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let name =
+        format!("lifecycle-{}-{}.txt", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+    let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    // The lab shows what a function writes, and does not keep it.
+    let shell = Function::new("/bin/sh").argument("-c").argument("exec \"$@\" 2>>\"$0\"");
+    let function = shell.argument(&log).argument(program);
+    let function = arguments.iter().fold(function, |function, it| function.argument(it));
+    Logged { function: function.output(Output::Discarded), log }
+}
+
+impl Logged {
+    fn with(self, change: impl FnOnce(Function) -> Function) -> Self {
+        Self { function: change(self.function), log: self.log }
+    }
+
+    fn start(self) -> Running {
+        Running { lab: self.function.start().unwrap(), log: self.log }
+    }
+}
+
+impl Running {
+    /// Invokes it, and waits until it has asked for the next invocation; gives the request id.
+    fn invoke(&self) -> String {
+        self.lab.invoke_to_the_end("{}", |_| ()).unwrap().request_id
+    }
+
+    /// Invokes it until there is such a line: an invocation may be over, and all be frozen again, before
+    /// a thread that is due has run. Gives the id of the first invocation.
+    fn invoke_until(&self, parts: &[&str]) -> String {
+        let first = self.invoke();
+        wait_until(&format!("{parts:?}"), || {
+            self.invoke();
+            self.find(parts).is_some()
+        });
+        first
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The number of the first line with all of this in it.
+    #[track_caller]
+    fn line_with(&self, parts: &[&str]) -> usize {
+        self.find(parts).unwrap_or_else(|| panic!("no line with {parts:?}:\n{}", self.log()))
+    }
+
+    fn find(&self, parts: &[&str]) -> Option<usize> {
+        self.log().lines().position(|line| parts.iter().all(|part| line.contains(part)))
+    }
+
+    /// Waits for such a line.
+    #[track_caller]
+    fn wait_for(&self, parts: &[&str]) {
+        wait_until(&format!("{parts:?}"), || self.find(parts).is_some());
+    }
+
+    /// The id of its process.
+    fn pid(&self) -> u32 {
+        let mark = format!("AWS_LAMBDA_RUNTIME_API={}", self.lab.runtime_api());
+        let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+        let mut pids = processes.filter_map(|it| it.file_name().to_str()?.parse::<u32>().ok());
+        let is_marked = |pid: &u32| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+        };
+        pids.find(is_marked).expect("it runs")
+    }
+
+    /// Waits until its process is stopped.
+    #[track_caller]
+    fn wait_for_freeze(&self) {
+        let pid = self.pid();
+        wait_until("it is stopped", || state(pid) == Some('T'));
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.lab.stop();
+        let _best_effort = fs::remove_file(&self.log);
+    }
+}
+
+/// The state of a process, as in `proc(5)`.
+fn state(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+#[track_caller]
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "not so after {PATIENCE:?}: {what}");
+        thread::yield_now();
+    }
+}
+
+const LEFT_BEHIND: &str = "a task of an answered invocation still runs";
+const ENDS_LATE: &str = "a task that was left behind at the end of its invocation has ended";
+
+#[test]
+fn a_drain_ends_the_work_before_the_environment_is_frozen() {
+    let running = example("post_response", &["drain", "200"]).with(Function::freeze).start();
+    for _ in 0..2 {
+        let id = running.invoke();
+        // It has been asked for the next invocation now, and the work has ended before.
+        running.line_with(&[&format!("{id}: the work ends")]);
+        running.wait_for_freeze();
+    }
+    assert!(!running.log().contains(LEFT_BEHIND), "{}", running.log());
+    assert!(!running.log().contains(ENDS_LATE), "{}", running.log());
+}
+
+#[test]
+fn work_that_is_left_behind_stands_still_and_ends_behind_the_thaw_in_its_own_name() {
+    let running = example("post_response", &["report", "300"]).with(Function::freeze).start();
+    let first = running.invoke();
+    running.line_with(&[LEFT_BEHIND, &first, "write the books"]);
+    running.wait_for_freeze();
+    // For longer than the work takes: what is frozen does nothing.
+    thread::sleep(Duration::from_millis(400));
+    assert!(!running.log().contains("the work ends"), "{}", running.log());
+    let second = running.invoke_until(&[ENDS_LATE, &first]);
+    running.line_with(&[&format!("{first}: the work ends")]);
+    let log = running.log();
+    let late: Vec<_> =
+        log.lines().filter(|it| it.contains(ENDS_LATE) && it.contains(&first)).collect();
+    assert!(late.len() == 1 && !late[0].contains(&second), "{log}");
+}
+
+#[test]
+fn abandoned_work_ends_behind_the_thaw_and_nothing_is_said_of_it() {
+    let running = example("post_response", &["abandon", "300"]).with(Function::freeze).start();
+    let first = running.invoke();
+    running.wait_for_freeze();
+    running.invoke_until(&[&format!("{first}: the work ends")]);
+    running.lab.stop();
+    assert!(!running.log().contains("lambda-proto"), "{}", running.log());
+}
+
+#[test]
+fn under_the_strict_policy_work_that_is_left_behind_ends_the_process() {
+    let running = example("post_response", &["strict", "10000"]).start();
+    let first = running.lab.invoke("{}").unwrap().request_id;
+    running.wait_for(&["post_response: a task of an answered invocation still runs"]);
+    running.line_with(&[LEFT_BEHIND, &first]);
+    // The next invocation finds another process.
+    let second = running.lab.invoke("{}").unwrap().request_id;
+    running.wait_for(&[LEFT_BEHIND, &second]);
+}
+
+#[test]
+fn a_thawed_function_knows_how_long_it_was_frozen() {
+    let running = example("lifecycle", &[]).with(Function::freeze).start();
+    running.invoke();
+    running.wait_for_freeze();
+    // That is what it is to find out.
+    thread::sleep(Duration::from_millis(1_050));
+    running.invoke();
+    running.line_with(&["the environment was frozen for 1 s"]);
+    running.wait_for_freeze();
+    running.invoke();
+    assert_eq!(running.log().matches("the environment was frozen").count(), 1, "{}", running.log());
+}
+
+#[test]
+fn the_deadline_behind_a_pretended_freeze_is_that_much_further_away() {
+    let minutes = Duration::from_secs(600);
+    let running = example("lifecycle", &[]).with(|it| it.freeze_for(minutes)).start();
+    running.invoke();
+    running.wait_for_freeze();
+    running.invoke();
+    // 300 s are the timeout; the function's own clock has not been set.
+    assert!(running.line_with(&["it has 300 s"]) < running.line_with(&["it has 900 s"]));
+}
+
+#[test]
+fn a_function_is_snapshotted_between_its_hooks() {
+    let running = example("lifecycle", &[]).with(Function::snapstart).start();
+    running.wait_for(&["before the snapshot: connections are closed"]);
+    running.wait_for_freeze();
+    assert!(!running.log().contains("after the restore"), "{}", running.log());
+    running.invoke();
+    let order = [
+        "init hook \"greeting\"",
+        "init hook \"slow\" is done",
+        "before the snapshot",
+        "after the restore",
+        "is invoked",
+    ];
+    let lines: Vec<_> = order.iter().map(|part| running.line_with(&[part])).collect();
+    assert!(lines.is_sorted(), "{lines:?}: {}", running.log());
+    running.lab.stop();
+    // Its extension has asked again on a connection of its own.
+    running.line_with(&["shutdown hook \"flush\" has"]);
+}
+
+#[test]
+fn a_function_that_is_no_longer_needed_runs_its_shutdown_hooks() {
+    for freeze in [false, true] {
+        let function = example("lifecycle", &[]);
+        let function = if freeze { function.with(Function::freeze) } else { function };
+        let running = function.start();
+        running.invoke();
+        if freeze {
+            running.wait_for_freeze();
+        }
+        running.lab.stop();
+        running.line_with(&["SIGTERM: no more invocations are taken"]);
+        running.line_with(&["shutdown hook \"flush\" has"]);
+        running.line_with(&["shutdown hook \"forget\" failed: Function.Forgotten"]);
+        running.line_with(&["the end of main"]);
+    }
+}
+
+#[test]
+fn a_function_without_shutdown_hooks_is_killed_without_a_word() {
+    let running = example("post_response", &["drain", "0"]).start();
+    running.invoke();
+    let before = running.log();
+    running.lab.stop();
+    assert_eq!(running.log(), before);
+}
+
+#[test]
+fn a_handler_that_outlives_its_timeout_is_cancelled_and_the_process_ends_in_order() {
+    let timeout = Duration::from_millis(700);
+    let running = behaving("never answers").with(|it| it.timeout(timeout)).start();
+    for round in 1..=2 {
+        let error = running.lab.invoke("{}").unwrap_err();
+        assert!(error.to_string().contains("timed out after 0.70 seconds"), "{error}");
+        // At the deadline less 500 ms; then by the end of the process.
+        wait_until("the hooks have run", || {
+            running.log().matches("shutdown hook\n").count() == round
+        });
+        assert_eq!(running.log().matches("cancelled: true").count(), round, "{}", running.log());
+    }
+}
+
+#[test]
+fn a_start_that_fails_is_told_to_the_caller() {
+    let running = behaving("cannot start").start();
+    let error = running.lab.invoke("{}").unwrap_err();
+    let InvokeError::Function(failure) = &error else { panic!("{error}") };
+    assert_eq!(failure.error_type().as_deref(), Some("Runtime.InitError"), "{error}");
+    let message = "init hook \"table\" failed: Function.NoTable: there is no table";
+    assert!(error.to_string().contains(message), "{error}");
+    running.wait_for(&["Error: the function could not start", message]);
+    assert!(!running.log().contains("shutdown hook"), "{}", running.log());
+}
+
+/// The system calls of a function with a lifecycle from its start to its end, counted by strace.
+fn trace(behaviour: &str, events: usize, pace: Pace) -> BTreeMap<String, usize> {
+    let service = ScriptedService::start(events, 128, pace).unwrap();
+    let name = format!("lifecycle-calls-{}.txt", service.address().port());
+    let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let mut command = Command::new("strace");
+    command.args(["-f", "-o"]).arg(&log).arg(std::env::current_exe().unwrap());
+    command.args(["--exact", "bootstrap", "--ignored", "--nocapture"]).env(BEHAVIOUR, behaviour);
+    command.env("AWS_LAMBDA_RUNTIME_API", service.address().to_string());
+    let mut process = Process::start(&mut command).unwrap_or_else(|error| {
+        panic!("{error}\ninstall strace (apt-get install strace): it counts the system calls")
+    });
+    let right = service.finish();
+    assert_eq!(right.unwrap_or_else(|error| panic!("{error}: {}", process.output())), events);
+    process.wait().unwrap();
+    let text = fs::read_to_string(&log).unwrap();
+    fs::remove_file(&log).unwrap();
+    // Signals and exits have lines of their own, and the second half of an interrupted line is none.
+    let is_call = |line: &&str| {
+        !line.contains("+++ ") && !line.contains("--- ") && !line.contains(" resumed>")
+    };
+    let mut calls = BTreeMap::new();
+    for line in text.lines().filter(is_call) {
+        let call = line.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == ' ');
+        *calls.entry(call.split('(').next().unwrap_or_default().to_owned()).or_default() += 1;
+    }
+    calls
+}
+
+/// Runs K and 2 K invocations: what comes on top is K times what one costs, and a few of how the threads of
+/// start and end meet, which varies.
+#[track_caller]
+fn assert_each_costs(expected: &[(&str, usize)], behaviour: &str, pace: Pace) {
+    const EVENTS: usize = 200;
+    let once = trace(behaviour, EVENTS, pace);
+    let twice = trace(behaviour, 2 * EVENTS, pace);
+    for (name, count) in &twice {
+        let on_top = count.saturating_sub(once.get(name).copied().unwrap_or_default());
+        let each = expected.iter().find(|(other, _)| other == name).map_or(0, |(_, each)| *each);
+        let is_so = on_top.abs_diff(each * EVENTS) < EVENTS / 10;
+        assert!(is_so, "{name}: {on_top} for {EVENTS} more events, not {each} each");
+    }
+    assert!(expected.iter().all(|(name, _)| twice.contains_key(*name)), "{twice:?}");
+}
+
+#[test]
+fn an_invocation_with_a_lifecycle_costs_four_system_calls() {
+    assert_each_costs(&[("writev", 2), ("recvfrom", 2)], "echo", Pace::OneByOne);
+}
+
+#[test]
+fn a_pipelined_invocation_with_a_lifecycle_costs_two_system_calls() {
+    assert_each_costs(&[("writev", 1), ("recvfrom", 1)], "echo pipelined", Pace::NextIsWaiting);
+}
