@@ -3,7 +3,7 @@
 //! ```sh
 //! cargo build --release --examples
 //! cargo run -p lambda-lab -- run --event '{}' target/release/examples/lifecycle
-//! cargo run -p lambda-lab -- run --freeze --freeze-for 10m --event 1 --event 2 target/release/examples/lifecycle
+//! cargo run -p lambda-lab -- run --freeze --event 1 --event 2 target/release/examples/lifecycle
 //! cargo run -p lambda-lab -- run --snapstart --event '{}' target/release/examples/lifecycle
 //! ```
 

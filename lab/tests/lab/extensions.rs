@@ -272,25 +272,29 @@ fn an_extension_that_does_not_ask_again_uses_up_the_time_of_its_invocation() {
 fn an_extension_that_asks_twice_at_once_is_refused_and_one_that_was_cut_off_may_ask_again() {
     let lab = external();
     let id = registered(&lab, r#"{"events":["INVOKE"]}"#);
-    let first = asked(&lab, &id);
+    let mut first = asked(&lab, &id);
+    let mut runtime = Connection::open(lab.runtime_api());
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| lab.invoke_to_the_end("in", |_| ()));
+        let next = runtime.request(NEXT, &[], "");
+        respond(&mut runtime, &next);
+        runtime.send(request(NEXT, &[], ""));
+        assert!(first.response().text().contains(&next.id()));
+        first.send(request(EVENT_NEXT, &[(ID, &id)], ""));
+        // It is over when the extension has asked again, and that has been read.
+        caller.join().unwrap().unwrap();
+    });
     let mut second = Connection::open(lab.runtime_api());
     let message = format!(
         "State transition from Ready to Ready failed for extension {id}. \
          Error: State transition is not allowed"
     );
-    wait_until("the first has been read", || {
-        let mut connection = asked(&lab, &id);
-        // Else this one waits, and is given up.
-        ping(&lab);
-        !connection.has_nothing() && connection.response().status == 403
-    });
     let refused = second.request(EVENT_NEXT, &[(ID, &id)], "");
     refused.assert_refused(403, "Extension.InvalidExtensionState", &message);
     drop(first);
     thread::scope(|scope| {
         let caller = scope.spawn(|| lab.invoke("in"));
-        let mut runtime = Connection::open(lab.runtime_api());
-        let next = runtime.request(NEXT, &[], "");
+        let next = runtime.response();
         wait_until("the first has gone", || {
             let event = second.request(EVENT_NEXT, &[(ID, &id)], "");
             event.status == 200 && event.text().contains(&next.id())
