@@ -117,6 +117,8 @@ fn memory_is_as_steady_at_the_end_of_a_million_invocations_as_behind_the_first_t
     child.service.serve(&echo(900_000, 64, &event));
     let whole = child.resident();
     println!("{tenth} KiB, then {whole} KiB; {:?}", began.elapsed());
-    assert!(whole.abs_diff(tenth) <= 64, "{tenth} KiB, then {whole} KiB");
+    // A page for each slot, for those that have not all been busy at once before. What leaks a byte in
+    // three invocations leaks more.
+    assert!(whole.abs_diff(tenth) <= 64 * 4, "{tenth} KiB, then {whole} KiB");
     assert_eq!(child.process.output(), "", "every refusal and every loss has a line");
 }
