@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lambda_proto::lifecycle::{Clocks, IdleGap, InvocationNumber, Options, TimeLimit};
+use lambda_proto::slot::Answer;
 use lambda_proto::{Deadline, InvocationHead};
 
 use crate::environment::{Environment, InitializationType};
@@ -24,13 +25,13 @@ pub trait Starting {
     /// If the report does not get through.
     fn fail_init(&mut self, failure: &Failure) -> Result<(), Error>;
 
-    /// Says that the environment may be snapshotted, and waits for the restore; `false` if the runtime is
-    /// stopped meanwhile.
+    /// Says that the environment may be snapshotted, and waits for the restore; `None` if the runtime is
+    /// stopped meanwhile. A refusal is an answer like any other.
     ///
     /// # Errors
     ///
-    /// If the service refuses.
-    fn restore_next(&mut self) -> Result<bool, Error>;
+    /// If the conversation cannot go on.
+    fn restore_next(&mut self) -> Result<Option<Answer>, Error>;
 
     /// Reports that the function could not resume. The process ends then.
     ///
@@ -108,10 +109,16 @@ impl Started {
                 || run_before_snapshot(parts.before_snapshot, &resources),
                 |failure| transport.fail_init(failure),
             )?;
-            let is_restored = transport.restore_next();
-            if !matches!(is_restored, Ok(true)) {
+            let answer = match transport.restore_next() {
+                // A connection that is gone means a restore, too.
+                Ok(Some(Answer::Known(outcome))) if !outcome.is_accepted() => {
+                    Err(Error::Service(outcome))
+                }
+                other => other,
+            };
+            if !matches!(answer, Ok(Some(_))) {
                 termination.finish();
-                return is_restored.map(|_| None);
+                return answer.map(|_| None);
             }
             if let Some(extension) = &mut extension
                 && let Err(reason) = extension.ask_again()

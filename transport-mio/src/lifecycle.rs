@@ -175,15 +175,11 @@ impl Starting for First<'_> {
         Loop::of_start(self.plan)?.fail_init(failure)
     }
 
-    fn restore_next(&mut self) -> Result<bool, Error> {
+    fn restore_next(&mut self) -> Result<Option<Answer>, Error> {
         let mut own = Loop::of_start(self.plan)?;
         let answer = own.restore_next()?;
         self.restored = Some(own);
-        match answer {
-            None => Ok(false),
-            Some(Answer::Known(outcome)) if !outcome.is_accepted() => Err(Error::Service(outcome)),
-            Some(_) => Ok(true),
-        }
+        Ok(answer)
     }
 
     fn fail_restore(&mut self, failure: &Failure) -> Result<(), Error> {

@@ -144,15 +144,11 @@ impl Starting for First<'_> {
         self.take().fail_init(failure)
     }
 
-    fn restore_next(&mut self) -> Result<bool, Error> {
+    fn restore_next(&mut self) -> Result<Option<Answer>, Error> {
         let mut worker = self.take();
         let answer = worker.restore_next()?;
         self.worker = Some(worker);
-        match answer {
-            None => Ok(false),
-            Some(Answer::Known(outcome)) if !outcome.is_accepted() => Err(Error::Service(outcome)),
-            Some(_) => Ok(true),
-        }
+        Ok(answer)
     }
 
     fn fail_restore(&mut self, failure: &Failure) -> Result<(), Error> {

@@ -131,11 +131,10 @@ impl Endpoint {
         sink.put(self.path_prefix.as_bytes());
     }
 
-    /// Writes the request line of another API, whose path brings its version along, and the header
+    /// Writes the request line of a call, whose path brings the version of its API along, and the header
     /// fields that every request has.
     pub(crate) fn put_request_line(&self, sink: &mut Writer<'_>, method: &str, path: &str) {
-        sink.put(method.as_bytes());
-        sink.put(self.path_prefix.as_bytes());
+        self.put_request_line_start(sink, method);
         sink.put(path.as_bytes());
         self.put_request_line_end(sink);
     }

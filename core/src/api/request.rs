@@ -82,11 +82,11 @@ impl Request<'_> {
                 put_report(sink, report);
             }
             Self::InitError { report } => {
-                put_line(sink, endpoint, "POST ", names::INIT_ERROR);
+                endpoint.put_request_line(sink, "POST ", names::INIT_ERROR);
                 put_report(sink, report);
             }
             Self::RestoreError { report } => {
-                put_line(sink, endpoint, "POST ", names::RESTORE_ERROR);
+                endpoint.put_request_line(sink, "POST ", names::RESTORE_ERROR);
                 put_report(sink, report);
             }
         }
@@ -95,14 +95,8 @@ impl Request<'_> {
 }
 
 fn put_get(sink: &mut Writer<'_>, endpoint: &Endpoint, path: &str) {
-    put_line(sink, endpoint, "GET ", path);
+    endpoint.put_request_line(sink, "GET ", path);
     sink.put(b"\r\n");
-}
-
-fn put_line(sink: &mut Writer<'_>, endpoint: &Endpoint, method: &str, path: &str) {
-    endpoint.put_request_line_start(sink, method);
-    sink.put(path.as_bytes());
-    endpoint.put_request_line_end(sink);
 }
 
 /// The request line of an answer, with the ids of the invocation that it answers.

@@ -27,7 +27,7 @@ impl Framing {
     /// Takes note of a field; returns whether it is a known one.
     #[inline(always)]
     pub(super) fn read(&mut self, name: &[u8], value: &[u8]) -> Result<bool, HeadError> {
-        // The lengths of the three names differ, so most fields cost one comparison.
+        // The lengths of the names differ, so most fields cost one comparison.
         match name.len() {
             10 if is_name(name, "Connection") => {
                 for option in value.split(|&byte| byte == b',') {
