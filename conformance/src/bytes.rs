@@ -1,0 +1,82 @@
+use serde::Deserialize;
+
+/// Bytes as the vectors write them: a string each of whose characters, U+0000 to U+00FF, is one byte; or
+/// a list of such strings and of repetitions, `{"repeat": "ab", "times": 3}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Notation")]
+pub struct Bytes(Vec<u8>);
+
+impl Bytes {
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Notation {
+    Text(String),
+    Parts(Vec<Part>),
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Part {
+    Text(String),
+    Repeated { repeat: String, times: usize },
+}
+
+impl TryFrom<Notation> for Bytes {
+    type Error = String;
+
+    fn try_from(notation: Notation) -> Result<Self, String> {
+        let parts = match notation {
+            Notation::Text(text) => return Ok(Self(bytes_of(&text)?)),
+            Notation::Parts(parts) => parts,
+        };
+        let mut all = Vec::new();
+        for part in parts {
+            match part {
+                Part::Text(text) => all.extend(bytes_of(&text)?),
+                Part::Repeated { repeat, times } => all.extend(bytes_of(&repeat)?.repeat(times)),
+            }
+        }
+        Ok(Self(all))
+    }
+}
+
+fn bytes_of(text: &str) -> Result<Vec<u8>, String> {
+    let byte = |character| {
+        u8::try_from(character).map_err(|_| {
+            format!("{character:?} is no byte: write bytes beyond 0x7F as U+0080 to U+00FF")
+        })
+    };
+    text.chars().map(byte).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::from_str::<Bytes>(json).map(|bytes| bytes.0)
+    }
+
+    #[test]
+    fn each_character_is_a_byte() {
+        assert_eq!(read(r#""a\r\n\u0000\u00ff""#).unwrap(), b"a\r\n\0\xff");
+    }
+
+    #[test]
+    fn parts_are_joined_and_repeated() {
+        let json = r#"["<", {"repeat": "ab", "times": 3}, ">"]"#;
+        assert_eq!(read(json).unwrap(), b"<ababab>");
+    }
+
+    #[test]
+    fn a_character_that_is_no_byte_is_refused() {
+        let error = read(r#""€""#).unwrap_err().to_string();
+        assert!(error.contains("U+0080"), "{error}");
+    }
+}
