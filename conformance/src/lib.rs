@@ -3,6 +3,11 @@
 #![forbid(unsafe_code)]
 
 mod bytes;
+pub mod client;
+pub mod function;
 pub mod service;
+pub mod slot_function;
+mod usage;
 
 pub use bytes::Bytes;
+pub use usage::Usage;

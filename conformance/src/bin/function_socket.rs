@@ -1,0 +1,62 @@
+//! The function of the vectors on `lambda-proto` alone, over a raw socket.
+
+use std::error::Error;
+use std::io::{IoSlice, Read, Write};
+use std::net::TcpStream;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use lambda_conformance::slot_function::SlotFunction;
+use lambda_proto::slot::{End, Step, pause};
+use lambda_proto::{Concurrency, Endpoint};
+
+/// How long to try to connect.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let endpoint = Endpoint::parse(&std::env::var("AWS_LAMBDA_RUNTIME_API")?)?;
+    let mut function = SlotFunction::new(endpoint.clone(), Concurrency::Single, false);
+    let mut stream: Option<TcpStream> = None;
+    loop {
+        let step = function.step()?;
+        match (step, &mut stream) {
+            (Step::Connect { losses }, _) => {
+                drop(stream.take());
+                stream = Some(connect(&endpoint, losses)?);
+                function.slot().connected();
+            }
+            (Step::Write, Some(stream)) => {
+                match stream.write_vectored(&function.unsent().map(IoSlice::new)) {
+                    Ok(length @ 1..) => function.slot().sent(length),
+                    _ => function.slot().write_failed(),
+                }
+            }
+            (Step::Read, Some(stream)) => {
+                let slot = function.slot();
+                match slot.room().map(|room| stream.read(room)) {
+                    Some(Ok(length)) => slot.received(length),
+                    Some(Err(_)) => slot.lost(),
+                    None => {}
+                }
+            }
+            (Step::End(End::Done), _) => return Ok(()),
+            (Step::End(end), _) => return Err(end.into()),
+            (step, _) => return Err(format!("no connection for {step:?}").into()),
+        }
+    }
+}
+
+fn connect(endpoint: &Endpoint, losses: u32) -> Result<TcpStream, Box<dyn Error>> {
+    let (began, mut failed) = (Instant::now(), losses.saturating_sub(1));
+    loop {
+        sleep(pause(failed, 0));
+        match TcpStream::connect((endpoint.host(), endpoint.port())) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(error) if began.elapsed() > PATIENCE => return Err(error.into()),
+            Err(_) => failed = failed.saturating_add(1),
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! The service's side of a vector, without sockets.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::request::{Arrived, shown};
+use super::vector::{Connection, Exit, Place, Request, Step, Vector};
+
+/// Plays the service of one vector, and checks the client.
+///
+/// Its host owns the connections and the client. It tells what happens by [`opened`](Self::opened),
+/// [`received`](Self::received), [`ended`](Self::ended) and [`exited`](Self::exited), and does what
+/// [`step`](Self::step) says.
+pub struct Player<'v> {
+    /// What is still to come, the next one last.
+    steps: Vec<&'v Step>,
+    /// How many steps are done.
+    done: usize,
+    /// What stands before the paths, and where the service listens.
+    prefix: String,
+    address: String,
+    connections: Vec<Line>,
+    names: HashMap<&'v str, usize>,
+    /// The connection that was spoken of last.
+    last: usize,
+    exit: Option<Option<i32>>,
+}
+
+/// One connection.
+#[derive(Default)]
+struct Line {
+    unread: Vec<u8>,
+    /// The head of the request that `unread` begins with has been read.
+    is_head_read: bool,
+    requests: usize,
+    /// The client has ended it.
+    is_ended: bool,
+    /// The service has.
+    is_closed: bool,
+}
+
+/// What the host of a [`Player`] is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Todo<'v> {
+    /// Write this on that connection, one byte after `every` if that is given.
+    Write {
+        /// The connection.
+        connection: usize,
+        /// What to write.
+        bytes: &'v [u8],
+        /// How long to wait before each byte.
+        every: Option<Duration>,
+    },
+    /// End this connection in order.
+    Close(usize),
+    /// End what goes to the client on this connection.
+    HalfClose(usize),
+    /// Break this connection.
+    Reset(usize),
+    /// Let this time pass.
+    Pause(Duration),
+    /// Break all connections, and take none for this time.
+    Away(Duration),
+    /// Wait for the client to do something; if it does nothing for long, call
+    /// [`is_late`](Player::is_late).
+    Input,
+    /// See that the client does nothing for a moment, and is alive.
+    Quiet,
+    /// Wait for the end of the client's process.
+    Exit,
+    /// The vector has been played to its end.
+    Done,
+}
+
+/// What a client did wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deviation {
+    /// The number of the step, from 1.
+    pub step: usize,
+    /// What was to come, and what came.
+    pub what: String,
+}
+
+impl std::fmt::Display for Deviation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "step {}: {}", self.step, self.what)
+    }
+}
+
+impl<'v> Player<'v> {
+    /// A player of a service that listens at `address`.
+    pub fn new(vector: &'v Vector, address: &str) -> Self {
+        let prefix = vector.api.split_once("{address}").map_or("", |(_, prefix)| prefix);
+        Self {
+            steps: vector.steps.iter().rev().collect(),
+            done: 0,
+            prefix: prefix.to_owned(),
+            address: address.to_owned(),
+            connections: Vec::new(),
+            names: HashMap::new(),
+            last: 0,
+            exit: None,
+        }
+    }
+
+    /// There is a new connection; its number is what is returned.
+    pub fn opened(&mut self) -> usize {
+        self.connections.push(Line::default());
+        self.connections.len() - 1
+    }
+
+    /// The client has sent something.
+    pub fn received(&mut self, connection: usize, bytes: &[u8]) {
+        self.connections[connection].unread.extend_from_slice(bytes);
+    }
+
+    /// The client has ended a connection.
+    pub fn ended(&mut self, connection: usize) {
+        self.connections[connection].is_ended = true;
+    }
+
+    /// The client's process has ended, with a code or by a signal.
+    pub fn exited(&mut self, code: Option<i32>) {
+        self.exit = Some(code);
+    }
+
+    /// What comes next.
+    ///
+    /// # Errors
+    ///
+    /// What the client has done wrong.
+    pub fn step(&mut self) -> Result<Todo<'v>, Deviation> {
+        let Some(&step) = self.steps.last() else { return Ok(Todo::Done) };
+        let todo = match step {
+            Step::Read(request) if self.read(request, true)? => return self.go_on(),
+            Step::ReadHead(request) if self.read(request, false)? => return self.go_on(),
+            Step::HungUp if self.connections.get(self.last).is_some_and(|line| line.is_ended) => {
+                return self.go_on();
+            }
+            Step::Read(_) | Step::ReadHead(_) => return self.awaited(),
+            Step::HungUp => return Ok(Todo::Input),
+            Step::Either(ways) => match ways.iter().find(|way| self.begins(way)) {
+                Some(way) => {
+                    self.choose(way);
+                    return self.step();
+                }
+                None => return self.awaited(),
+            },
+            Step::Exits(exit) => match self.exit {
+                Some(code) if is_so(*exit, code) => return self.go_on(),
+                Some(code) => {
+                    return Err(self.deviation(format!("its process ended with {code:?}")));
+                }
+                None if self.has_unread() => return Err(self.deviation(self.said_instead())),
+                None => return Ok(Todo::Exit),
+            },
+            Step::Waits(place) => {
+                self.last = self.find(place)?;
+                self.check_quiet()?;
+                return Ok(Todo::Quiet);
+            }
+            Step::Write(write) => {
+                self.last = self.find(&write.place)?;
+                let every = write.every_ms.map(Duration::from_millis);
+                Todo::Write { connection: self.last, bytes: write.bytes.as_slice(), every }
+            }
+            Step::Close(place) => Todo::Close(self.close(place)?),
+            Step::Reset(place) => Todo::Reset(self.close(place)?),
+            Step::HalfClose(place) => {
+                self.last = self.find(place)?;
+                Todo::HalfClose(self.last)
+            }
+            Step::Pause(millis) => Todo::Pause(Duration::from_millis(*millis)),
+            Step::Away(millis) => {
+                self.connections.iter_mut().for_each(|line| line.is_closed = true);
+                Todo::Away(Duration::from_millis(*millis))
+            }
+        };
+        self.pass();
+        Ok(todo)
+    }
+
+    /// Nothing has come for long, or for a moment behind [`Todo::Quiet`].
+    ///
+    /// # Errors
+    ///
+    /// What was to come.
+    pub fn is_late(&mut self) -> Result<(), Deviation> {
+        match self.steps.last() {
+            Some(Step::Waits(_)) => {
+                self.check_quiet()?;
+                self.pass();
+                Ok(())
+            }
+            Some(Step::Either(ways)) => {
+                let waits = |way: &&Vec<Step>| matches!(way.first(), Some(Step::Waits(_)));
+                match ways.iter().find(waits) {
+                    Some(way) if !self.has_unread() => {
+                        self.choose(way);
+                        Ok(())
+                    }
+                    _ => Err(self.deviation(self.said_instead())),
+                }
+            }
+            Some(Step::Read(request) | Step::ReadHead(request)) => {
+                let (method, path) = request.call.line(request.id.as_deref());
+                let instead = self.said_instead();
+                Err(self
+                    .deviation(format!("{method} {}{path} was to come; {instead}", self.prefix)))
+            }
+            Some(Step::HungUp) => Err(self.deviation("it has not hung up".to_owned())),
+            Some(Step::Exits(_)) => Err(self.deviation("its process goes on".to_owned())),
+            _ => Err(self.deviation(self.said_instead())),
+        }
+    }
+
+    fn pass(&mut self) {
+        self.steps.pop();
+        self.done += 1;
+    }
+
+    fn go_on(&mut self) -> Result<Todo<'v>, Deviation> {
+        self.pass();
+        self.step()
+    }
+
+    fn choose(&mut self, way: &'v [Step]) {
+        self.steps.pop();
+        self.steps.extend(way.iter().rev());
+    }
+
+    /// The client is still to do something, if it can.
+    fn awaited(&self) -> Result<Todo<'v>, Deviation> {
+        match self.exit {
+            Some(_) => Err(self.deviation(self.said_instead())),
+            None => Ok(Todo::Input),
+        }
+    }
+
+    /// Whether the client has begun what this begins with.
+    fn begins(&self, way: &[Step]) -> bool {
+        match way.first() {
+            Some(Step::Read(wanted) | Step::ReadHead(wanted)) => {
+                let is_wanted = |line: &Line| matches!(line.request(), Ok(Some((came, _))) if came.check_line(wanted, &self.prefix).is_ok());
+                self.connections.iter().any(is_wanted)
+            }
+            Some(Step::Exits(_)) => self.exit.is_some() && !self.has_unread(),
+            Some(Step::HungUp) => self.connections.get(self.last).is_some_and(|line| line.is_ended),
+            _ => false,
+        }
+    }
+
+    /// Takes this request, if it is there.
+    fn read(&mut self, wanted: &'v Request, is_whole: bool) -> Result<bool, Deviation> {
+        let mut other = None;
+        for place in 0..self.connections.len() {
+            self.connections[place].skip_rest().map_err(|what| self.deviation(what))?;
+            let request = self.connections[place].request();
+            let Some((came, length)) = request.map_err(|what| self.deviation(what))? else {
+                continue;
+            };
+            if let Err(what) = came.check_line(wanted, &self.prefix) {
+                other = Some(what);
+                continue;
+            }
+            came.check_head(wanted, &self.address).map_err(|what| self.deviation(what))?;
+            if is_whole && !came.is_whole() {
+                return Ok(false);
+            }
+            let is_same = place == self.last && self.connections[place].requests > 0;
+            let is_new = self.connections[place].requests == 0;
+            match wanted.connection {
+                Some(Connection::Same) if !is_same => {
+                    return Err(self.deviation("it comes on another connection".to_owned()));
+                }
+                Some(Connection::New) if !is_new => {
+                    return Err(self.deviation("it comes on a connection that was used".to_owned()));
+                }
+                _ => {}
+            }
+            let line = &mut self.connections[place];
+            line.requests += 1;
+            if is_whole {
+                line.unread.drain(..length);
+            } else {
+                line.is_head_read = true;
+            }
+            self.last = place;
+            if let Some(name) = &wanted.name {
+                self.names.insert(name, place);
+            }
+            if is_whole {
+                came.check_rest(wanted).map_err(|what| self.deviation(what))?;
+            }
+            return Ok(true);
+        }
+        // With several connections open, what is wanted may still come on another one.
+        let is_only_one = self.connections.iter().filter(|line| !line.is_over()).count() <= 1;
+        match other {
+            Some(what) if is_only_one => Err(self.deviation(what)),
+            _ => Ok(false),
+        }
+    }
+
+    fn find(&self, place: &Place) -> Result<usize, Deviation> {
+        let Some(name) = &place.on else { return Ok(self.last) };
+        let found = self.names.get(name.as_str()).copied();
+        found.ok_or_else(|| self.deviation(format!("no request has named its connection {name:?}")))
+    }
+
+    fn close(&mut self, place: &Place) -> Result<usize, Deviation> {
+        self.last = self.find(place)?;
+        if let Some(line) = self.connections.get_mut(self.last) {
+            line.is_closed = true;
+            line.unread.clear();
+        }
+        Ok(self.last)
+    }
+
+    /// Whether the client has said something that no step has read yet.
+    fn has_unread(&self) -> bool {
+        self.connections.iter().any(|line| !line.is_closed && !line.unread.is_empty())
+    }
+
+    fn check_quiet(&self) -> Result<(), Deviation> {
+        let is_ended = self.connections.get(self.last).is_none_or(Line::is_over);
+        if self.has_unread() || is_ended || self.exit.is_some() {
+            return Err(self.deviation(format!("it was to wait; {}", self.said_instead())));
+        }
+        Ok(())
+    }
+
+    fn said_instead(&self) -> String {
+        let unread =
+            self.connections.iter().find(|line| !line.is_closed && !line.unread.is_empty());
+        match (unread, self.exit) {
+            (Some(line), _) => format!("it has said {}", shown(&line.unread)),
+            (None, Some(code)) => format!("its process has ended with {code:?}"),
+            (None, None) if self.connections.iter().all(Line::is_over) => {
+                "it has hung up, or not called at all".to_owned()
+            }
+            (None, None) => "nothing came".to_owned(),
+        }
+    }
+
+    fn deviation(&self, what: String) -> Deviation {
+        Deviation { step: self.done + 1, what }
+    }
+}
+
+impl Line {
+    /// The request that has arrived, if its head has.
+    fn request(&self) -> Result<Option<(Arrived, usize)>, String> {
+        if self.is_closed || self.unread.is_empty() || self.is_head_read {
+            return Ok(None);
+        }
+        Arrived::parse(&self.unread)
+    }
+
+    /// Drops what is left of a request of which only the head was wanted, once that is whole.
+    fn skip_rest(&mut self) -> Result<(), String> {
+        if self.is_head_read
+            && let Some((came, length)) = Arrived::parse(&self.unread)?
+            && came.is_whole()
+        {
+            self.unread.drain(..length);
+            self.is_head_read = false;
+        }
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_ended || self.is_closed
+    }
+}
+
+fn is_so(exit: Exit, code: Option<i32>) -> bool {
+    match exit {
+        Exit::Zero => code == Some(0),
+        Exit::NonZero => code.is_some_and(|code| code != 0),
+        Exit::Any => code.is_some(),
+    }
+}

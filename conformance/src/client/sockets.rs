@@ -1,0 +1,375 @@
+//! A vector played over TCP against a client that is a process.
+
+use std::io::{self, Read, Write as _};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::player::{Deviation, Player, Todo};
+use super::vector::Vector;
+use crate::usage::{Usage, usage};
+
+/// How long to wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For what the client has to do.
+    pub long: Duration,
+    /// For what it must not do.
+    pub moment: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { long: Duration::from_secs(20), moment: Duration::from_millis(100) }
+    }
+}
+
+/// What a client made of a vector.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// What it did wrong, if it did.
+    pub deviation: Option<Deviation>,
+    /// Its process, when the vector was over.
+    pub end: End,
+    /// What it has written to standard output and standard error, the end of it.
+    pub output: String,
+    /// What its process has used; `None` where that cannot be told.
+    pub usage: Option<Usage>,
+    /// How long the vector took.
+    pub elapsed: Duration,
+}
+
+/// What became of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It was alive, and has been ended.
+    Running,
+    /// It had ended by itself, with a code or by a signal.
+    Exited(Option<i32>),
+}
+
+impl Report {
+    /// Whether the client did all that the vector says.
+    pub fn conforms(&self) -> bool {
+        self.deviation.is_none()
+    }
+
+    /// Whether it has panicked, as Rust's programs say it.
+    pub fn has_panicked(&self) -> bool {
+        self.output.contains("panicked at")
+    }
+}
+
+/// Plays a vector against a program, which is started for it and ended behind it.
+///
+/// The program finds `AWS_LAMBDA_RUNTIME_API` and what else the vector wants in its environment.
+///
+/// # Errors
+///
+/// That of a program that cannot be started, or of an address that cannot be listened at.
+pub fn play(vector: &Vector, mut command: Command, patience: Patience) -> io::Result<Report> {
+    let (tell, happenings) = channel();
+    let mut service = Service::start(tell)?;
+    let address = service.address.to_string();
+    command
+        .envs(&vector.environment)
+        .env("AWS_LAMBDA_RUNTIME_API", vector.api.replace("{address}", &address))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let began = Instant::now();
+    let mut process = Process::start(command)?;
+    let mut player = Player::new(vector, &address);
+    let deviation = conduct(&mut player, &mut service, &happenings, &mut process, patience).err();
+    let elapsed = began.elapsed();
+    let usage = usage(process.child.id());
+    let end = process.end()?;
+    Ok(Report { deviation, end, output: process.output(), usage, elapsed })
+}
+
+/// How often is looked whether the process has ended.
+const GLANCE: Duration = Duration::from_millis(5);
+
+fn conduct(
+    player: &mut Player<'_>,
+    service: &mut Service,
+    happenings: &Receiver<Happening>,
+    process: &mut Process,
+    patience: Patience,
+) -> Result<(), Deviation> {
+    let mut deadline = Instant::now() + patience.long;
+    let mut is_quiet_for = None;
+    loop {
+        let todo = player.step()?;
+        if todo != Todo::Quiet {
+            is_quiet_for = None;
+        }
+        match todo {
+            Todo::Done => return Ok(()),
+            Todo::Write { connection, bytes, every } => {
+                let stream = service.stream(connection);
+                // A client that has hung up is told of by its end.
+                let _ = stream.map(|stream| write(&stream, bytes, every));
+            }
+            Todo::Close(connection) => service.close(connection, Shutdown::Both),
+            Todo::HalfClose(connection) => service.close(connection, Shutdown::Write),
+            Todo::Reset(connection) => service.reset(connection),
+            Todo::Pause(time) => thread::sleep(time),
+            Todo::Away(time) => service.go_away(time),
+            Todo::Input | Todo::Exit | Todo::Quiet => {
+                let until = match todo {
+                    Todo::Quiet => {
+                        *is_quiet_for.get_or_insert_with(|| Instant::now() + patience.moment)
+                    }
+                    _ => deadline,
+                };
+                let now = Instant::now();
+                if now >= until {
+                    player.is_late()?;
+                    deadline = Instant::now() + patience.long;
+                    continue;
+                }
+                match happenings.recv_timeout((until - now).min(GLANCE)) {
+                    Ok(happening) => {
+                        tell(player, service, happening);
+                        deadline = Instant::now() + patience.long;
+                    }
+                    Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                        // What it has said before its end is heard first.
+                        if let Some(status) = process.status() {
+                            while let Ok(happening) = happenings.recv_timeout(GLANCE) {
+                                tell(player, service, happening);
+                            }
+                            player.exited(status.code());
+                        }
+                    }
+                }
+                continue;
+            }
+        }
+        deadline = Instant::now() + patience.long;
+    }
+}
+
+fn tell(player: &mut Player<'_>, service: &mut Service, happening: Happening) {
+    match happening {
+        Happening::Opened(stream) => {
+            let number = player.opened();
+            service.took(number, stream);
+        }
+        Happening::Received(connection, bytes) => player.received(connection, &bytes),
+        Happening::Ended(connection) => player.ended(connection),
+    }
+}
+
+fn write(mut stream: &TcpStream, bytes: &[u8], every: Option<Duration>) -> io::Result<()> {
+    let Some(every) = every else { return stream.write_all(bytes) };
+    for byte in bytes {
+        thread::sleep(every);
+        stream.write_all(&[*byte])?;
+    }
+    Ok(())
+}
+
+/// What happens at the service.
+enum Happening {
+    Opened(TcpStream),
+    Received(usize, Vec<u8>),
+    Ended(usize),
+}
+
+/// A listening socket, and the connections that it has taken.
+struct Service {
+    address: SocketAddr,
+    tell: Sender<Happening>,
+    streams: Vec<Option<Arc<TcpStream>>>,
+    listening: Option<Listening>,
+}
+
+impl Service {
+    fn start(tell: Sender<Happening>) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        let listening = Some(Listening::start(listener, tell.clone())?);
+        Ok(Self { address, tell, streams: Vec::new(), listening })
+    }
+
+    fn stream(&self, connection: usize) -> Option<Arc<TcpStream>> {
+        self.streams.get(connection).cloned().flatten()
+    }
+
+    /// Reads from the connection on a thread that ends with it.
+    fn took(&mut self, number: usize, stream: TcpStream) {
+        let stream = Arc::new(stream);
+        let (tell, reader) = (self.tell.clone(), Arc::clone(&stream));
+        self.streams.push(Some(stream));
+        thread::spawn(move || {
+            let mut room = vec![0; 64 * 1024];
+            while let Ok(length @ 1..) = (&*reader).read(&mut room) {
+                if tell.send(Happening::Received(number, room[..length].to_vec())).is_err() {
+                    return;
+                }
+            }
+            let _nobody_listens = tell.send(Happening::Ended(number));
+        });
+    }
+
+    fn close(&mut self, connection: usize, how: Shutdown) {
+        if let Some(stream) = self.stream(connection) {
+            let _may_be_gone = stream.shutdown(how);
+        }
+    }
+
+    /// Ends a connection by a reset.
+    fn reset(&mut self, connection: usize) {
+        if let Some(stream) = self.stream(connection) {
+            // Closing then discards what was not sent, and says so (RFC 9293 section 3.9.1.4, ABORT).
+            let _may_be_gone =
+                rustix::net::sockopt::set_socket_linger(&*stream, Some(Duration::ZERO));
+            // The thread that reads lets go of it too.
+            let _ = stream.shutdown(Shutdown::Read);
+            self.streams[connection] = None;
+        }
+    }
+
+    /// Breaks all connections, and takes no others for this time.
+    fn go_away(&mut self, time: Duration) {
+        self.listening = None;
+        for connection in 0..self.streams.len() {
+            self.reset(connection);
+        }
+        thread::sleep(time);
+        let began = Instant::now();
+        while self.listening.is_none() && began.elapsed() < Duration::from_secs(5) {
+            // Its own old connections may hold the port for a moment.
+            let again = TcpListener::bind(self.address)
+                .and_then(|listener| Listening::start(listener, self.tell.clone()));
+            self.listening = again.ok();
+            if self.listening.is_none() {
+                thread::sleep(GLANCE);
+            }
+        }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        for stream in self.streams.drain(..).flatten() {
+            let _may_be_gone = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// A thread that takes connections, until this is dropped.
+struct Listening {
+    address: SocketAddr,
+    is_over: Arc<Mutex<bool>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Listening {
+    fn start(listener: TcpListener, tell: Sender<Happening>) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        let is_over = Arc::new(Mutex::new(false));
+        let ends = Arc::clone(&is_over);
+        let thread = thread::spawn(move || {
+            for stream in listener.incoming() {
+                if *ends.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+                    return;
+                }
+                let Ok(stream) = stream else { continue };
+                let _best_effort = stream.set_nodelay(true);
+                if tell.send(Happening::Opened(stream)).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self { address, is_over, thread: Some(thread) })
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        *self.is_over.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = true;
+        // One more connection, so that it sees that.
+        drop(TcpStream::connect(self.address));
+        if let Some(thread) = self.thread.take() {
+            let _it_does_not_panic = thread.join();
+        }
+    }
+}
+
+/// The client.
+struct Process {
+    child: Child,
+    output: Arc<Mutex<Vec<u8>>>,
+    readers: Vec<thread::JoinHandle<()>>,
+}
+
+impl Process {
+    fn start(mut command: Command) -> io::Result<Self> {
+        let mut child = command.spawn()?;
+        let output = Arc::default();
+        let mut readers = Vec::new();
+        if let Some(pipe) = child.stdout.take() {
+            readers.push(collect(pipe, &output));
+        }
+        if let Some(pipe) = child.stderr.take() {
+            readers.push(collect(pipe, &output));
+        }
+        Ok(Self { child, output, readers })
+    }
+
+    fn status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Ends it, if it has not ended by itself.
+    fn end(&mut self) -> io::Result<End> {
+        let end = match self.child.try_wait()? {
+            Some(status) => End::Exited(status.code()),
+            None => {
+                self.child.kill()?;
+                self.child.wait()?;
+                End::Running
+            }
+        };
+        Ok(end)
+    }
+
+    fn output(&mut self) -> String {
+        for reader in self.readers.drain(..) {
+            let _it_does_not_panic = reader.join();
+        }
+        let output = self.output.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        String::from_utf8_lossy(&output).into_owned()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _may_have_ended = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Keeps the last of what comes.
+fn collect(
+    mut pipe: impl Read + Send + 'static,
+    output: &Arc<Mutex<Vec<u8>>>,
+) -> thread::JoinHandle<()> {
+    const MOST: usize = 64 * 1024;
+    let output = Arc::clone(output);
+    thread::spawn(move || {
+        let mut room = [0; 4096];
+        while let Ok(length @ 1..) = pipe.read(&mut room) {
+            let mut output = output.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            output.extend_from_slice(&room[..length]);
+            let over = output.len().saturating_sub(MOST);
+            output.drain(..over);
+        }
+    })
+}

@@ -1,0 +1,241 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::{fs, io};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::Bytes;
+
+/// A file of vectors about one subject.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// The name of the file without its ending.
+    #[serde(skip)]
+    pub name: String,
+    /// What the vectors have in common.
+    pub about: String,
+    /// The vectors.
+    pub vectors: Vec<Vector>,
+}
+
+/// One conversation: what the service does, and what a client must do.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vector {
+    /// What must be true, as a sentence.
+    pub name: String,
+    /// Where that is said: a page of the Lambda Developer Guide, a section of an RFC, a file of AWS's
+    /// emulator, an issue of a client.
+    pub source: Vec<String>,
+    /// What the function must be able to do besides giving its event back.
+    #[serde(default)]
+    pub needs: Vec<String>,
+    /// The value of `AWS_LAMBDA_RUNTIME_API`; `{address}` is where the service listens.
+    #[serde(default = "address")]
+    pub api: String,
+    /// Other environment variables.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// What happens, in order.
+    pub steps: Vec<Step>,
+}
+
+fn address() -> String {
+    "{address}".to_owned()
+}
+
+/// One thing that the service does, or that the client must do.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Step {
+    /// The client sends this request, whole.
+    Read(Request),
+    /// The client sends this request, of which the body may still be on its way, and may never come whole.
+    ReadHead(Request),
+    /// The client hangs up, or has done so.
+    HungUp,
+    /// The service writes.
+    Write(Write),
+    /// The service ends the connection in order.
+    Close(Place),
+    /// The service writes no more, and reads on.
+    HalfClose(Place),
+    /// The service breaks the connection.
+    Reset(Place),
+    /// The service does nothing for so many milliseconds.
+    Pause(u64),
+    /// The service is away for so many milliseconds: its connections break, and it takes none.
+    Away(u64),
+    /// The client does what one of these begins with, and then the rest of that.
+    Either(Vec<Vec<Step>>),
+    /// The client's process ends so.
+    Exits(Exit),
+    /// The client sends nothing more, hangs up nothing, and is alive.
+    Waits(Place),
+}
+
+/// A connection: the one that was spoken of last, or one by its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    /// The name that a [`Request`] has given to its connection.
+    #[serde(default)]
+    pub on: Option<String>,
+}
+
+/// A request as it must be.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// What is called.
+    pub call: Call,
+    /// The request id in the path, as it is written there.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// Header fields by their names in lower case. `null` is one that must not be there, `"*"` one of any
+    /// value.
+    #[serde(default)]
+    pub headers: BTreeMap<String, Option<String>>,
+    /// Trailer fields, as header fields.
+    #[serde(default)]
+    pub trailers: BTreeMap<String, Option<String>>,
+    /// The body.
+    #[serde(default)]
+    pub body: Option<Bytes>,
+    /// The body, which is JSON. Fields of objects may be left out; `"*"` is any value.
+    #[serde(default)]
+    pub json: Option<Value>,
+    /// Whether it comes on the connection of the request before, or on a new one.
+    #[serde(default)]
+    pub connection: Option<Connection>,
+    /// A name for its connection.
+    #[serde(default, rename = "as")]
+    pub name: Option<String>,
+}
+
+/// The calls of the Runtime API, by their paths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum Call {
+    /// `GET /2018-06-01/runtime/invocation/next`
+    #[serde(rename = "next")]
+    Next,
+    /// `POST /2018-06-01/runtime/invocation/{id}/response`
+    #[serde(rename = "response")]
+    Response,
+    /// `POST /2018-06-01/runtime/invocation/{id}/error`
+    #[serde(rename = "error")]
+    Error,
+    /// `POST /2018-06-01/runtime/init/error`
+    #[serde(rename = "init/error")]
+    InitError,
+    /// `GET /2018-06-01/runtime/restore/next`
+    #[serde(rename = "restore/next")]
+    RestoreNext,
+    /// `POST /2018-06-01/runtime/restore/error`
+    #[serde(rename = "restore/error")]
+    RestoreError,
+}
+
+impl Call {
+    /// Method and path, behind what [`Vector::api`] may have before it.
+    pub fn line(self, id: Option<&str>) -> (&'static str, String) {
+        let id = id.unwrap_or_default();
+        let (method, path) = match self {
+            Self::Next => ("GET", "invocation/next".to_owned()),
+            Self::Response => ("POST", format!("invocation/{id}/response")),
+            Self::Error => ("POST", format!("invocation/{id}/error")),
+            Self::InitError => ("POST", "init/error".to_owned()),
+            Self::RestoreNext => ("GET", "restore/next".to_owned()),
+            Self::RestoreError => ("POST", "restore/error".to_owned()),
+        };
+        (method, format!("/2018-06-01/runtime/{path}"))
+    }
+}
+
+/// Which connection a request comes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Connection {
+    /// That of the request before.
+    Same,
+    /// One that has not been used.
+    New,
+}
+
+/// What the service writes: bytes, on the connection that was spoken of last, or more than that.
+#[derive(Debug, Deserialize)]
+#[serde(from = "WriteNotation")]
+pub struct Write {
+    /// The connection.
+    pub place: Place,
+    /// The bytes.
+    pub bytes: Bytes,
+    /// One byte after so many milliseconds.
+    pub every_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum WriteNotation {
+    Bytes(Bytes),
+    Full {
+        bytes: Bytes,
+        #[serde(default)]
+        on: Option<String>,
+        #[serde(default)]
+        every_ms: Option<u64>,
+    },
+}
+
+impl From<WriteNotation> for Write {
+    fn from(notation: WriteNotation) -> Self {
+        match notation {
+            WriteNotation::Bytes(bytes) => Self { place: Place::default(), bytes, every_ms: None },
+            WriteNotation::Full { bytes, on, every_ms } => {
+                Self { place: Place { on }, bytes, every_ms }
+            }
+        }
+    }
+}
+
+/// How a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    /// By itself, with code 0.
+    Zero,
+    /// By itself, with another code.
+    NonZero,
+    /// By itself, with any code.
+    Any,
+}
+
+/// Reads all files of vectors in a folder, in the order of their names.
+///
+/// # Errors
+///
+/// What is wrong, with the file and the place in it.
+pub fn load(folder: &Path) -> Result<Vec<File>, String> {
+    let cannot =
+        |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let entries = entries.map_err(|error| cannot(folder, &error))?;
+    let mut paths: Vec<_> = entries.into_iter().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|ending| ending == "json"));
+    paths.sort();
+    paths.iter().map(|path| load_file(path).map_err(|error| cannot(path, &error))).collect()
+}
+
+/// Reads one file of vectors.
+///
+/// # Errors
+///
+/// What is wrong, with the place in the file.
+pub fn load_file(path: &Path) -> Result<File, String> {
+    let text = fs::read(path).map_err(|error| error.to_string())?;
+    let mut file: File = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+    file.name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(file)
+}

@@ -1,0 +1,150 @@
+//! What the function does that the vectors for clients are played with.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// What an event asks for: an object of JSON that says so in its field `do`. Any other event is given back
+/// as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum Act {
+    /// Give the event back.
+    #[serde(skip)]
+    Echo,
+    /// Tell what came with the event, as JSON.
+    Describe,
+    /// Fail.
+    Fail(Fail),
+    /// Panic, or throw what nobody catches.
+    Panic {
+        /// The panic's message.
+        message: String,
+    },
+    /// Answer with so many times the letter `a`.
+    Answer {
+        /// The length of the answer.
+        bytes: usize,
+        /// The content type, if it is given one.
+        #[serde(default)]
+        content_type: Option<String>,
+    },
+    /// Stream an answer.
+    Stream {
+        /// The content type.
+        content_type: String,
+        /// The pieces.
+        chunks: Vec<String>,
+        /// How it fails behind them.
+        #[serde(default)]
+        fail: Option<Fail>,
+    },
+    /// Stream an HTTP response.
+    Http {
+        /// Its status.
+        status: u16,
+        /// The names and values of its headers.
+        #[serde(default)]
+        headers: Vec<(String, String)>,
+        /// Its cookies.
+        #[serde(default)]
+        cookies: Vec<String>,
+        /// The pieces of its body.
+        #[serde(default)]
+        chunks: Vec<String>,
+    },
+}
+
+/// A failure.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Fail {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub error_type: String,
+    /// Its message.
+    pub message: String,
+    /// Its stack trace, a line for each frame.
+    #[serde(default)]
+    pub stack_trace: String,
+    /// The message is so many times as long.
+    #[serde(default = "once")]
+    pub times: usize,
+}
+
+fn once() -> usize {
+    1
+}
+
+impl Fail {
+    /// The message, as long as it shall be.
+    pub fn message(&self) -> String {
+        self.message.repeat(self.times)
+    }
+}
+
+impl Act {
+    /// What this event asks for.
+    pub fn of(event: &[u8]) -> Self {
+        serde_json::from_slice(event).unwrap_or(Self::Echo)
+    }
+
+    /// What a vector calls it, among what it [needs](crate::client::Vector::needs).
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Describe => "describe",
+            Self::Fail(_) => "fail",
+            Self::Panic { .. } => "panic",
+            Self::Answer { .. } => "answer",
+            Self::Stream { .. } => "stream",
+            Self::Http { .. } => "http",
+        }
+    }
+}
+
+/// What a function tells that [describes](Act::Describe): what came with the event, `None` where nothing
+/// did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Description<'a> {
+    /// `Lambda-Runtime-Aws-Request-Id`
+    pub request_id: &'a str,
+    /// `Lambda-Runtime-Invocation-Id`
+    pub attempt_id: Option<&'a [u8]>,
+    /// `Lambda-Runtime-Deadline-Ms`
+    pub deadline_ms: Option<u64>,
+    /// `Lambda-Runtime-Invoked-Function-Arn`
+    pub function_arn: Option<&'a str>,
+    /// `Lambda-Runtime-Trace-Id`
+    pub trace_id: Option<&'a str>,
+    /// `Lambda-Runtime-Client-Context`
+    pub client_context: Option<&'a [u8]>,
+    /// `Lambda-Runtime-Cognito-Identity`
+    pub cognito_identity: Option<&'a [u8]>,
+    /// `Lambda-Runtime-Aws-Tenant-Id`
+    pub tenant_id: Option<&'a str>,
+    /// `Content-Type`
+    pub content_type: Option<&'a [u8]>,
+}
+
+impl Description<'_> {
+    /// The answer.
+    pub fn to_json(self) -> Value {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        json!({
+            "request_id": self.request_id,
+            "attempt_id": self.attempt_id.map(text),
+            "deadline_ms": self.deadline_ms,
+            "function_arn": self.function_arn,
+            "trace_id": self.trace_id,
+            "client_context": self.client_context.map(text),
+            "cognito_identity": self.cognito_identity.map(text),
+            "tenant_id": self.tenant_id,
+            "content_type": self.content_type.map(text),
+        })
+    }
+}
+
+/// Whether this hook is to fail, which the environment says by `CONFORMANCE_START`,
+/// `CONFORMANCE_BEFORE_SNAPSHOT` and `CONFORMANCE_AFTER_RESTORE`.
+pub fn must_fail(hook: &str) -> bool {
+    std::env::var(hook).is_ok_and(|value| value == "fail")
+}

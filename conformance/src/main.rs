@@ -1,0 +1,26 @@
+//! Plays conversations of the AWS Lambda Runtime API against a client or a service.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut arguments = lexopt::Parser::from_env();
+    let result = match arguments.next() {
+        Ok(Some(lexopt::Arg::Value(what))) if what == "client" => {
+            lambda_conformance::client::command(arguments)
+        }
+        Ok(Some(lexopt::Arg::Long("help") | lexopt::Arg::Short('h'))) => {
+            println!("{}", lambda_conformance::client::USAGE);
+            Ok(true)
+        }
+        Ok(_) => Err(format!("what is to be played?\n{}", lambda_conformance::client::USAGE)),
+        Err(error) => Err(error.to_string()),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(message) => {
+            eprintln!("lambda-conformance: {message}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The function on `lambda_proto::slot::Slot`, without sockets.
+
+use std::collections::VecDeque;
+
+use lambda_proto::api::HttpPrelude;
+use lambda_proto::slot::{Answer, Notice, Slot, Step, Storage};
+use lambda_proto::{
+    CommandError, Concurrency, ContentType, Endpoint, ErrorReport, Machine, limits,
+};
+
+use crate::function::{Act, Description, Fail};
+
+/// A slot and the function, in one: its host owns the socket.
+pub struct SlotFunction {
+    slot: Slot<Memory>,
+    /// The answer, or the piece of it that is on its way.
+    body: Vec<u8>,
+    /// What is being streamed.
+    stream: Option<Stream>,
+    is_pipelined: bool,
+    seen: Vec<Seen>,
+}
+
+struct Stream {
+    pieces: VecDeque<Vec<u8>>,
+    fail: Option<Fail>,
+}
+
+/// What a [`SlotFunction`] was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// An invocation: what came with it, and the event.
+    Invocation(String, Vec<u8>),
+    /// What became of an answer.
+    Answered(Answer),
+    /// Trouble that ended nothing.
+    Notice(String),
+}
+
+impl SlotFunction {
+    /// A slot that is not connected yet. If it is pipelined, it asks for the next event in the same write
+    /// with each answer.
+    pub fn new(endpoint: Endpoint, concurrency: Concurrency, is_pipelined: bool) -> Self {
+        let machine = Machine::with_concurrency(endpoint, concurrency);
+        let slot = Slot::new(machine, Memory(Vec::new()), Memory(Vec::new()));
+        Self {
+            slot: slot.with_max_event(limits::MAX_PAYLOAD),
+            body: Vec::new(),
+            stream: None,
+            is_pipelined,
+            seen: Vec::new(),
+        }
+    }
+
+    /// The slot, to connect, read and write.
+    pub fn slot(&mut self) -> &mut Slot<Memory> {
+        &mut self.slot
+    }
+
+    /// What is to be written.
+    pub fn unsent(&self) -> [&[u8]; 3] {
+        self.slot.unsent(&self.body)
+    }
+
+    /// Everything that it was told.
+    pub fn seen(&self) -> &[Seen] {
+        &self.seen
+    }
+
+    /// What the host is to do: one of [`Step::Connect`], [`Step::Write`], [`Step::Read`] and
+    /// [`Step::End`].
+    ///
+    /// # Errors
+    ///
+    /// A command that the slot refuses, which is a mistake of this function.
+    pub fn step(&mut self) -> Result<Step, CommandError> {
+        loop {
+            let seen = &mut self.seen;
+            match self.slot.step(|notice| seen.push(Seen::of(notice))) {
+                Step::Idle => self.slot.ask()?,
+                Step::InHand => self.go_on()?,
+                Step::Answered(answer) => {
+                    self.seen.push(Seen::Answered(answer));
+                    self.body.clear();
+                    self.stream = None;
+                }
+                step => return Ok(step),
+            }
+        }
+    }
+
+    /// Answers what is in hand, or streams the next piece.
+    fn go_on(&mut self) -> Result<(), CommandError> {
+        if let Some(mut stream) = self.stream.take() {
+            let Some(piece) = stream.pieces.pop_front() else {
+                return match stream.fail {
+                    None => self.slot.finish(self.is_pipelined),
+                    Some(fail) => self.fail(&fail.error_type, &fail.message(), &fail.stack_trace),
+                };
+            };
+            self.body = piece;
+            self.stream = Some(stream);
+            return match self.slot.chunk(self.body.len()) {
+                // The service has replied: what follows is the next step.
+                Err(CommandError::MustReconnect) => Ok(()),
+                result => result,
+            };
+        }
+        let (head, event) = self.slot.invocation();
+        let description = Description {
+            request_id: head.request_id(),
+            attempt_id: head.attempt_id(),
+            deadline_ms: head.deadline().map(|deadline| deadline.as_unix_millis()),
+            function_arn: head.invoked_function_arn(),
+            trace_id: head.trace_id(),
+            client_context: head.client_context(),
+            cognito_identity: head.cognito_identity(),
+            tenant_id: head.tenant_id(),
+            content_type: head.content_type().map(|it| it.as_bytes()),
+        };
+        let (description, event) = (description.to_json().to_string(), event.to_vec());
+        self.seen.push(Seen::Invocation(description.clone(), event.clone()));
+        match Act::of(&event) {
+            Act::Echo => self.respond(None, event),
+            Act::Describe => self.respond(Some(ContentType::JSON), description.into_bytes()),
+            Act::Answer { bytes, content_type } => {
+                match content_type.as_deref().map(ContentType::new).transpose() {
+                    Ok(content_type) => self.respond(content_type, b"a".repeat(bytes)),
+                    Err(error) => self.fail("Function.Error", &error.to_string(), ""),
+                }
+            }
+            Act::Fail(fail) => self.fail(&fail.error_type, &fail.message(), &fail.stack_trace),
+            Act::Panic { message } => self.fail("Function.Panic", &message, ""),
+            Act::Stream { content_type, chunks, fail } => match ContentType::new(&content_type) {
+                Ok(content_type) => {
+                    let pieces = chunks.into_iter().map(String::into_bytes).collect();
+                    self.stream = Some(Stream { pieces, fail });
+                    self.slot.stream(content_type)
+                }
+                Err(error) => self.fail("Function.Error", &error.to_string(), ""),
+            },
+            Act::Http { status, headers, cookies, chunks } => {
+                match prelude(status, &headers, &cookies) {
+                    Ok(prelude) => {
+                        let body = chunks.into_iter().map(String::into_bytes);
+                        let pieces = [prelude].into_iter().chain(body).collect();
+                        self.stream = Some(Stream { pieces, fail: None });
+                        self.slot.stream(ContentType::HTTP_INTEGRATION)
+                    }
+                    Err(message) => self.fail("Function.Error", &message, ""),
+                }
+            }
+        }
+    }
+
+    fn respond(
+        &mut self,
+        content_type: Option<ContentType<'_>>,
+        body: Vec<u8>,
+    ) -> Result<(), CommandError> {
+        self.body = body;
+        self.slot.respond(content_type, self.body.len(), self.is_pipelined)
+    }
+
+    fn fail(&mut self, error_type: &str, message: &str, trace: &str) -> Result<(), CommandError> {
+        let report = ErrorReport::new(error_type, message).stack_trace(trace);
+        let seen = &mut self.seen;
+        self.body.clear();
+        self.slot.fail(&report, |notice| seen.push(Seen::of(notice)))
+    }
+}
+
+impl Seen {
+    fn of(notice: &Notice<'_>) -> Self {
+        Self::Notice(notice.to_string())
+    }
+}
+
+fn prelude(
+    status: u16,
+    headers: &[(String, String)],
+    cookies: &[String],
+) -> Result<Vec<u8>, String> {
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let cookies: Vec<_> = cookies.iter().map(|cookie| &**cookie).collect();
+    let prelude =
+        HttpPrelude::new(status, &headers, &cookies).map_err(|error| error.to_string())?;
+    let mut room = vec![0; limits::MAX_REQUEST_HEAD];
+    let length = prelude.encode(&mut room).map_err(|error| error.to_string())?;
+    room.truncate(length);
+    Ok(room)
+}
+
+/// Memory that grows to what it has to hold.
+pub struct Memory(Vec<u8>);
+
+impl Storage for Memory {
+    fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+
+    fn grow(&mut self, length: usize) {
+        if length > self.0.len() {
+            self.0.resize(length, 0);
+        }
+    }
+}
