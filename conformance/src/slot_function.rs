@@ -52,6 +52,15 @@ impl SlotFunction {
         }
     }
 
+    /// Reports that the start has failed, in place of asking for events.
+    ///
+    /// # Errors
+    ///
+    /// Any [`CommandError`].
+    pub fn fail_start(&mut self) -> Result<(), CommandError> {
+        self.slot.fail_init(&ErrorReport::new("Function.NoStart", "it was to fail"))
+    }
+
     /// The slot, to connect, read and write.
     pub fn slot(&mut self) -> &mut Slot<Memory> {
         &mut self.slot

@@ -1,12 +1,14 @@
 //! Vectors for clients: what the service says, and what a client must do.
 
 mod command;
+mod memory;
 mod player;
 mod request;
 mod sockets;
 mod vector;
 
 pub use command::{USAGE, command};
+pub use memory::{Delivery, Transcript, not_for_core, play_in_memory};
 pub use player::{Deviation, Player, Todo};
 pub use sockets::{End, Patience, Report, play};
 pub use vector::{

@@ -1,0 +1,153 @@
+//! Every vector for clients against core, in memory: whole, and with what the service writes cut at every
+//! byte, so that nothing depends on how bytes arrive, or on how many of them a write takes.
+
+use std::path::Path;
+
+use lambda_conformance::client::{
+    Delivery, File, Step, Transcript, Vector, load, not_for_core, play_in_memory,
+};
+
+/// How many random deliveries of each kind.
+const RANDOM: usize = 32;
+
+/// Every position is cut at if the service writes at most so many bytes; of more only the first, the last
+/// and some others.
+const EVERY_POSITION: usize = 4096;
+
+fn files() -> Vec<File> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("client");
+    load(&folder).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Calls `check` with each vector that core can be tried with, and its title.
+fn each(mut check: impl FnMut(&str, &Vector)) {
+    for file in files() {
+        for vector in file.vectors.iter().filter(|vector| not_for_core(vector).is_none()) {
+            check(&format!("{}: {}", file.name, vector.name), vector);
+        }
+    }
+}
+
+fn play(title: &str, vector: &Vector, delivery: &Delivery) -> Transcript {
+    play_in_memory(vector, delivery).unwrap_or_else(|deviation| {
+        panic!("{title}\n{deviation}\n{delivery:?}");
+    })
+}
+
+/// Whether the vector leaves it to the client what it does, which may depend on what it has read by then.
+fn leaves_a_choice(steps: &[Step]) -> bool {
+    steps.iter().any(|step| matches!(step, Step::Either(_) | Step::ReadHead(_)))
+}
+
+/// Plays a vector so, and compares what happened with what happens otherwise.
+fn compare(title: &str, vector: &Vector, delivery: &Delivery, whole: &Transcript) {
+    let other = play(title, vector, delivery);
+    if !leaves_a_choice(&vector.steps) {
+        assert_eq!(other.seen, whole.seen, "{title}\n{delivery:?}");
+        assert_eq!(other.sent, whole.sent, "{title}\n{delivery:?}");
+        assert_eq!(other.end, whole.end, "{title}\n{delivery:?}");
+    }
+}
+
+/// Where to cut what the service writes in so many bytes.
+fn positions(length: usize, random: &mut Random) -> Vec<usize> {
+    if length <= EVERY_POSITION {
+        return (1..length).collect();
+    }
+    let ends = (1..EVERY_POSITION / 2).chain(length - EVERY_POSITION / 2..length);
+    ends.chain((0..RANDOM).map(|_| 1 + random.below(length - 1))).collect()
+}
+
+#[test]
+fn core_does_what_every_vector_says() {
+    let mut count = 0;
+    each(|title, vector| {
+        play(title, vector, &Delivery::default());
+        count += 1;
+    });
+    println!("{count} vectors");
+    assert!(count > 0);
+}
+
+#[test]
+fn bytes_that_come_one_by_one_change_nothing() {
+    each(|title, vector| {
+        let whole = play(title, vector, &Delivery::default());
+        // Megabytes would take minutes, and are the same as kilobytes.
+        let most_read = if whole.read <= 256 * 1024 { 1 } else { 1021 };
+        let delivery = Delivery { most_read: Some(most_read), ..Delivery::default() };
+        compare(title, vector, &delivery, &whole);
+    });
+}
+
+#[test]
+fn a_cut_at_any_position_changes_nothing() {
+    let (mut random, mut count) = (Random(1), 0);
+    each(|title, vector| {
+        let whole = play(title, vector, &Delivery::default());
+        for cut in positions(whole.read, &mut random) {
+            compare(title, vector, &Delivery { cuts: vec![cut], ..Delivery::default() }, &whole);
+            count += 1;
+        }
+    });
+    println!("{count} conversations");
+}
+
+#[test]
+fn cuts_at_any_two_positions_and_short_writes_change_nothing() {
+    let mut random = Random(2);
+    each(|title, vector| {
+        let whole = play(title, vector, &Delivery::default());
+        for _ in 0..RANDOM {
+            let mut cuts = vec![random.below(whole.read + 1), random.below(whole.read + 1)];
+            cuts.sort_unstable();
+            compare(title, vector, &Delivery { cuts, ..Delivery::default() }, &whole);
+            // Short enough to end in every part of a request, and not so short that megabytes take long.
+            let most = 1 + whole.sent.iter().map(Vec::len).max().unwrap_or(0) / 16;
+            let writes = (0..7).map(|_| 1 + random.below(most)).collect();
+            compare(title, vector, &Delivery { writes, ..Delivery::default() }, &whole);
+        }
+    });
+}
+
+#[test]
+fn answers_that_come_together_are_told_apart_wherever_they_are_cut() {
+    let (mut random, mut count, mut all) = (Random(3), 0, 0);
+    each(|title, vector| {
+        all += 1;
+        let together = Delivery { is_pipelined: true, ..Delivery::default() };
+        // What follows a lost connection is not the same if `next` was on its way too.
+        let Ok(whole) = play_in_memory(vector, &together) else { return };
+        count += 1;
+        for cut in positions(whole.read, &mut random) {
+            compare(title, vector, &Delivery { cuts: vec![cut], ..together.clone() }, &whole);
+        }
+        let delivery = Delivery { most_read: Some(1021), ..together };
+        compare(title, vector, &delivery, &whole);
+    });
+    println!("{count} of {all} vectors");
+    assert!(count * 2 > all, "{count} of {all} vectors hold when `next` is sent with the answer");
+}
+
+#[test]
+fn a_client_that_says_something_else_is_told() {
+    let vector = &files().into_iter().flat_map(|file| file.vectors).next().unwrap();
+    // As if its requests began with a byte more than they should.
+    let mut player = lambda_conformance::client::Player::new(vector, "127.0.0.1:9001");
+    let connection = player.opened();
+    player.received(connection, b"XGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let deviation = player.step().unwrap_err();
+    assert_eq!(deviation.step, 1);
+    assert!(deviation.what.contains("XGET"), "{deviation}");
+}
+
+/// Numbers that look random, the same in each run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        // Knuth's linear congruential generator, of which the upper bits are used.
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        usize::try_from(self.0 >> 33).map_or(0, |number| number % limit.max(1))
+    }
+}
