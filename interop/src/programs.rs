@@ -61,6 +61,24 @@ pub fn peer_concurrent() -> Result<PathBuf> {
     peer("peer-concurrent")
 }
 
+/// The function of the conformance vectors on `lambda_runtime`.
+///
+/// # Errors
+///
+/// As [`example`].
+pub fn peer_vectors() -> Result<PathBuf> {
+    peer("peer-vectors")
+}
+
+/// The function of the conformance vectors on a layer of this workspace: `std`, `mio` or `socket`.
+///
+/// # Errors
+///
+/// As [`example`].
+pub fn vectors(layer: &str) -> Result<PathBuf> {
+    build(&["--release", "-p", "lambda-conformance", "--bins"], &format!("function-{layer}"))
+}
+
 fn peer(name: &str) -> Result<PathBuf> {
     let peers = ["--no-default-features", "--features", "peers"];
     build(&[&["--release", "-p", "lambda-interop", "--bin", name], &peers[..]].concat(), name)

@@ -75,6 +75,7 @@ pub fn play(vector: &Vector, mut command: Command, patience: Patience) -> io::Re
     let mut service = Service::start(tell)?;
     let address = service.address.to_string();
     command
+        .envs(ENVIRONMENT)
         .envs(&vector.environment)
         .env("AWS_LAMBDA_RUNTIME_API", vector.api.replace("{address}", &address))
         .stdin(Stdio::null())
@@ -89,6 +90,20 @@ pub fn play(vector: &Vector, mut command: Command, patience: Patience) -> io::Re
     let end = process.end()?;
     Ok(Report { deviation, end, output: process.output(), usage, elapsed })
 }
+
+/// What every function finds in its environment (Lambda Developer Guide, configuration-envvars), and clients
+/// count on.
+const ENVIRONMENT: [(&str, &str); 9] = [
+    ("AWS_REGION", "us-east-1"),
+    ("AWS_LAMBDA_FUNCTION_NAME", "conformance"),
+    ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+    ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
+    ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
+    ("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/conformance"),
+    ("AWS_LAMBDA_LOG_STREAM_NAME", "2026/01/01/[$LATEST]0"),
+    ("_HANDLER", "vectors.handler"),
+    ("TZ", ":UTC"),
+];
 
 /// How often is looked whether the process has ended.
 const GLANCE: Duration = Duration::from_millis(5);

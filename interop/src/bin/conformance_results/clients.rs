@@ -1,0 +1,176 @@
+//! Vectors for clients, against each client.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use lambda_conformance::client::{
+    Delivery, End, File, Patience, Report, Vector, not_for_core, play, play_in_memory,
+};
+use lambda_interop::{Error, Result, fetch, programs};
+
+/// Processes at once. What they do is mostly to wait.
+const AT_ONCE: usize = 4;
+
+/// A client, and what its function can do.
+pub(crate) struct Client {
+    pub(crate) name: &'static str,
+    pub(crate) about: String,
+    can: &'static [&'static str],
+    how: How,
+}
+
+enum How {
+    InMemory,
+    Process { program: PathBuf, arguments: Vec<String>, variables: Vec<(String, String)> },
+}
+
+/// What a client makes of a vector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Conforms,
+    /// In a word, and in a sentence.
+    Deviates(&'static str, String),
+    NotApplicable(String),
+}
+
+/// What all clients make of one vector.
+pub(crate) struct Row {
+    pub(crate) file: String,
+    pub(crate) vector: String,
+    pub(crate) outcomes: Vec<Outcome>,
+}
+
+pub(crate) struct Results {
+    pub(crate) ours: Vec<Client>,
+    pub(crate) others: Vec<Client>,
+    /// Ours first, then others.
+    pub(crate) rows: Vec<Row>,
+}
+
+const ALL: &[&str] =
+    &["describe", "fail", "panic", "answer", "stream", "http", "start", "snapshot"];
+
+/// Plays all vectors against all clients.
+pub(crate) fn play_all(files: &[File]) -> Result<Results> {
+    let ours = vec![
+        Client {
+            name: "core",
+            about: "`lambda-proto`'s `Slot`, in memory".into(),
+            can: ALL,
+            how: How::InMemory,
+        },
+        process("std", "`lambda-proto-std`, a process", ALL, programs::vectors("std")?),
+        process("mio", "`lambda-proto-mio`, a process", ALL, programs::vectors("mio")?),
+    ];
+    let mut others = vec![process(
+        "lambda_runtime",
+        "lambda_runtime 1.5.0 (crates.io), `run_concurrent`, a process",
+        &["fail", "panic", "stream"],
+        programs::peer_vectors()?,
+    )];
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
+    let paths = std::env::join_paths([fetch::python_clients()?, folder.into()])
+        .map_err(|error| Error::new(format!("the path of this workspace: {error}")))?;
+    others.push(Client {
+        name: "awslambdaric",
+        about: "awslambdaric 4.2.2 (PyPI), a process".into(),
+        can: &["fail", "panic", "start"],
+        how: How::Process {
+            program: "python3".into(),
+            arguments: ["-m", "awslambdaric", "vectors.handler"].map(str::to_owned).into(),
+            variables: vec![
+                ("PYTHONPATH".into(), paths.to_string_lossy().into_owned()),
+                ("PYTHONDONTWRITEBYTECODE".into(), "1".into()),
+                ("LAMBDA_TASK_ROOT".into(), folder.into()),
+            ],
+        },
+    });
+    let clients: Vec<&Client> = ours.iter().chain(&others).collect();
+    let tasks: Vec<(&File, &Vector)> = files
+        .iter()
+        .flat_map(|file| file.vectors.iter().map(move |vector| (file, vector)))
+        .collect();
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || -> Result<()> {
+        while let Some((place, (file, vector))) = {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            tasks.get(place).map(|task| (place, task))
+        } {
+            eprintln!("{}: {}", file.name, vector.name);
+            let outcomes = clients.iter().map(|client| client.play(vector));
+            let outcomes = outcomes.collect::<Result<Vec<_>>>()?;
+            let (file, vector) = (file.name.clone(), vector.name.clone());
+            let row = Row { file, vector, outcomes };
+            done.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((place, row));
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| {
+            worker.join().unwrap_or_else(|_| Err(Error::new("a worker has panicked")))
+        })
+    })?;
+    let mut rows = done.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    rows.sort_by_key(|(place, _)| *place);
+    Ok(Results { ours, others, rows: rows.into_iter().map(|(_, row)| row).collect() })
+}
+
+fn process(
+    name: &'static str,
+    about: &str,
+    can: &'static [&'static str],
+    program: PathBuf,
+) -> Client {
+    let how = How::Process { program, arguments: Vec::new(), variables: Vec::new() };
+    Client { name, about: about.into(), can, how }
+}
+
+impl Client {
+    fn play(&self, vector: &Vector) -> Result<Outcome> {
+        if let Some(need) = vector.needs.iter().find(|need| !self.can.contains(&need.as_str())) {
+            return Ok(Outcome::NotApplicable(format!("its function cannot {need}")));
+        }
+        match &self.how {
+            How::InMemory => Ok(match not_for_core(vector) {
+                Some(why) => Outcome::NotApplicable(why.to_owned()),
+                None => match play_in_memory(vector, &Delivery::default()) {
+                    Ok(_) => Outcome::Conforms,
+                    Err(deviation) => Outcome::Deviates("otherwise", deviation.to_string()),
+                },
+            }),
+            How::Process { program, arguments, variables } => {
+                let mut command = Command::new(program);
+                command.args(arguments);
+                command.envs(variables.iter().map(|(name, value)| (name, value)));
+                let patience = Patience { long: Duration::from_secs(8), ..Patience::default() };
+                let report = play(vector, command, patience).map_err(|error| {
+                    Error::new(format!("cannot start {}: {error}", program.display()))
+                })?;
+                Ok(outcome(&report))
+            }
+        }
+    }
+}
+
+/// What a client did, in a word.
+fn outcome(report: &Report) -> Outcome {
+    let Some(deviation) = &report.deviation else { return Outcome::Conforms };
+    // Half of the time on a processor is no waiting.
+    let has_spun = report.usage.is_some_and(|usage| {
+        report.elapsed > Duration::from_secs(1) && usage.cpu * 2 > report.elapsed
+    });
+    let word = match report.end {
+        _ if report.has_panicked() => "panicked",
+        End::Exited(None) => "killed",
+        End::Exited(Some(_)) => "exited",
+        End::Running if has_spun => "spun",
+        End::Running if deviation.what.contains("nothing came") => "hung",
+        End::Running => "otherwise",
+    };
+    Outcome::Deviates(word, deviation.to_string())
+}

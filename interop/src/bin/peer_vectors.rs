@@ -1,0 +1,60 @@
+//! The function of the vectors in `conformance/` on `lambda_runtime`, the client that AWS publishes for
+//! Rust: with as many invocations at once as `AWS_LAMBDA_MAX_CONCURRENCY` says.
+
+use lambda_runtime::streaming::{Body, Response, channel};
+use lambda_runtime::{
+    Diagnostic, Error, FunctionResponse, LambdaEvent, run_concurrent, service_fn,
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// What an event may ask for, which is not to be given back then.
+#[derive(Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+enum Act {
+    Fail(Fail),
+    Panic { message: String },
+    Stream { chunks: Vec<String>, fail: Option<Fail> },
+}
+
+#[derive(Deserialize)]
+struct Fail {
+    #[serde(rename = "type")]
+    error_type: String,
+    message: String,
+    times: Option<usize>,
+}
+
+type Answer = Result<FunctionResponse<Value, Body>, Diagnostic>;
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    run_concurrent(service_fn(handle)).await
+}
+
+async fn handle(event: LambdaEvent<Value>) -> Answer {
+    let Ok(act) = Act::deserialize(&event.payload) else {
+        return Ok(FunctionResponse::BufferedResponse(event.payload));
+    };
+    match act {
+        Act::Fail(fail) => Err(Diagnostic {
+            error_type: fail.error_type,
+            error_message: fail.message.repeat(fail.times.unwrap_or(1)),
+        }),
+        Act::Panic { message } => panic!("{message}"),
+        Act::Stream { chunks, fail } => {
+            let (mut sender, body) = channel();
+            tokio::spawn(async move {
+                for chunk in chunks {
+                    sender.send_data(chunk.into()).await?;
+                }
+                // The way to fail that its sender has.
+                if fail.is_some() {
+                    sender.abort();
+                }
+                Ok::<_, Error>(())
+            });
+            Ok(FunctionResponse::StreamingResponse(Response::from(body)))
+        }
+    }
+}
