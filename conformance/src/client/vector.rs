@@ -94,13 +94,12 @@ pub struct Request {
     /// The request id in the path, as it is written there.
     #[serde(default)]
     pub id: Option<String>,
-    /// Header fields by their names in lower case. `null` is one that must not be there, `"*"` one of any
-    /// value.
+    /// Header fields by their names in lower case; `null` is one that must not be there.
     #[serde(default)]
-    pub headers: BTreeMap<String, Option<String>>,
+    pub headers: BTreeMap<String, Option<Field>>,
     /// Trailer fields, as header fields.
     #[serde(default)]
-    pub trailers: BTreeMap<String, Option<String>>,
+    pub trailers: BTreeMap<String, Option<Field>>,
     /// The body.
     #[serde(default)]
     pub body: Option<Bytes>,
@@ -113,6 +112,22 @@ pub struct Request {
     /// A name for its connection.
     #[serde(default, rename = "as")]
     pub name: Option<String>,
+}
+
+/// What a header field or a trailer field must say.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Field {
+    /// There is one such field, of this value; `"*"` is any.
+    Value(String),
+    /// The field is a list, perhaps in several lines, and has these members, in any case of letters
+    /// (RFC 9110 section 5.6.1).
+    Members(Vec<String>),
+    /// There is one such field, whose value is this JSON in base64.
+    Base64 {
+        /// The JSON, as in [`Request::json`].
+        base64: Value,
+    },
 }
 
 /// The calls of the Runtime API, by their paths.
