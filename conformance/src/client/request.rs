@@ -21,6 +21,9 @@ pub(super) struct Arrived {
 /// Most fields of a request's head.
 const MOST_FIELDS: usize = 64;
 
+/// What stands between the prelude of a streamed HTTP response and its body.
+const PRELUDE_END: &[u8] = &[0; 8];
+
 impl Arrived {
     /// What the bytes begin with, and how many bytes that is; `None` as long as its head is not whole.
     ///
@@ -155,14 +158,22 @@ impl Arrived {
         for (name, value) in &wanted.trailers {
             check_field("trailer", name, value.as_ref(), host, &self.trailers)?;
         }
+        let mut came = &*self.body;
+        if let Some(wanted) = &wanted.prelude {
+            // JSON has no NUL, so the first of them ends it.
+            let end = came.windows(PRELUDE_END.len()).position(|window| window == PRELUDE_END);
+            let end = end.ok_or_else(|| format!("the body has no prelude: {}", shown(came)))?;
+            check_json("prelude", wanted, &came[..end])?;
+            came = &came[end + PRELUDE_END.len()..];
+        }
         if let Some(body) = &wanted.body
-            && *body.as_slice() != self.body
+            && body.as_slice() != came
         {
-            let (wanted, came) = (shown(body.as_slice()), shown(&self.body));
+            let (wanted, came) = (shown(body.as_slice()), shown(came));
             return Err(format!("the body was to be {wanted}, and is {came}"));
         }
         if let Some(wanted) = &wanted.json {
-            check_json("body", wanted, &self.body)?;
+            check_json("body", wanted, came)?;
         }
         Ok(())
     }
@@ -288,6 +299,23 @@ mod tests {
         assert!(check("X: one\r\n", wanted()).is_err());
         assert!(check("X: one two\r\n", wanted()).is_err());
         assert!(check("", wanted()).is_err());
+    }
+
+    #[test]
+    fn a_body_is_what_stands_behind_the_prelude() {
+        let check = |body: &str, wanted: Value| {
+            let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ";
+            let bytes = format!("{head}{}\r\n\r\n{body}", body.len());
+            let (came, _) = Arrived::parse(bytes.as_bytes()).unwrap().unwrap();
+            came.check_rest(&serde_json::from_value(wanted).unwrap(), "a:1")
+        };
+        let wanted = |body: &str| serde_json::json!({"call": "response", "prelude": {"statusCode": 200}, "body": body});
+        let end = "\0".repeat(8);
+        check(&format!("{{\"statusCode\":200}}{end}x"), wanted("x")).unwrap();
+        check(&format!("{{\"statusCode\":200}}{end}\0x"), wanted("\0x")).unwrap();
+        assert!(check(&format!("{{\"statusCode\":404}}{end}x"), wanted("x")).is_err());
+        assert!(check(&format!("{{\"statusCode\":200}}{end}y"), wanted("x")).is_err());
+        assert!(check("{\"statusCode\":200}\0\0x", wanted("x")).is_err());
     }
 
     #[test]

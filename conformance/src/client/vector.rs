@@ -106,6 +106,10 @@ pub struct Request {
     /// The body, which is JSON. Fields of objects may be left out; `"*"` is any value.
     #[serde(default)]
     pub json: Option<Value>,
+    /// The JSON that the body of a streamed HTTP response begins with, as in [`json`](Self::json); then
+    /// come eight NUL bytes, and [`body`](Self::body).
+    #[serde(default)]
+    pub prelude: Option<Value>,
     /// Whether it comes on the connection of the request before, or on a new one.
     #[serde(default)]
     pub connection: Option<Connection>,
