@@ -1,6 +1,6 @@
 //! What the function does that the vectors for clients are played with.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 /// What an event asks for: an object of JSON that says so in its field `do`. Any other event is given back
@@ -33,6 +33,7 @@ pub enum Act {
         /// The content type.
         content_type: String,
         /// The pieces.
+        #[serde(deserialize_with = "pieces")]
         chunks: Vec<String>,
         /// How it fails behind them.
         #[serde(default)]
@@ -52,6 +53,22 @@ pub enum Act {
         #[serde(default)]
         chunks: Vec<String>,
     },
+}
+
+/// Pieces, of which each is a text or says what it repeats.
+fn pieces<'d, D: Deserializer<'d>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Piece {
+        Text(String),
+        Repeated { repeat: String, times: usize },
+    }
+    let pieces = Vec::<Piece>::deserialize(deserializer)?;
+    let text = |piece| match piece {
+        Piece::Text(text) => text,
+        Piece::Repeated { repeat, times } => repeat.repeat(times),
+    };
+    Ok(pieces.into_iter().map(text).collect())
 }
 
 /// A failure.
@@ -147,4 +164,24 @@ impl Description<'_> {
 /// `CONFORMANCE_BEFORE_SNAPSHOT` and `CONFORMANCE_AFTER_RESTORE`.
 pub fn must_fail(hook: &str) -> bool {
     std::env::var(hook).is_ok_and(|value| value == "fail")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_is_a_text_or_a_repetition() {
+        let event =
+            br#"{"do":"stream","content_type":"a/b","chunks":["x",{"repeat":"ab","times":3},""]}"#;
+        let Act::Stream { chunks, .. } = Act::of(event) else { panic!("no stream") };
+        assert_eq!(chunks, ["x", "ababab", ""]);
+    }
+
+    #[test]
+    fn an_event_that_asks_for_nothing_known_is_given_back() {
+        for event in ["", "{}", "[1]", r#"{"do":"fly"}"#, r#"{"do":"stream","chunks":[1]}"#] {
+            assert_eq!(Act::of(event.as_bytes()), Act::Echo, "{event}");
+        }
+    }
 }

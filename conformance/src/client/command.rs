@@ -14,7 +14,8 @@ lambda-conformance client [--vectors FOLDER] [--only TEXT] [--can NEED]… [--pa
 Starts PROGRAM once for each conversation, with AWS_LAMBDA_RUNTIME_API in its environment, plays the Runtime
 API to it, and says what it does otherwise than it should. PROGRAM is a bootstrap whose function gives its
 event back; what else it can do (see conformance/README.md) is said by --can: describe, fail, panic, answer,
-stream, http, start, snapshot; all of these by --can all. Ends with 0 if all conversations conform, with 1 if not.";
+stream, http, start, snapshot, concurrency; all of these by --can all. Ends with 0 if all conversations
+conform, with 1 if not.";
 
 /// Plays vectors against a program, and prints what it makes of them; whether it did everything right.
 ///

@@ -44,6 +44,9 @@ pub fn not_for_core(vector: &Vector) -> Option<&'static str> {
             _ => return Some("core reads no environment variables"),
         }
     }
+    if !vector.api.contains("{address}") {
+        return Some("core is told where the service is");
+    }
     let needs_hooks = vector.needs.iter().any(|need| need == "snapshot");
     needs_hooks.then_some("hooks around a snapshot are the transports'")
 }

@@ -12,5 +12,5 @@ pub use memory::{Delivery, Transcript, not_for_core, play_in_memory};
 pub use player::{Deviation, Player, Todo};
 pub use sockets::{End, Patience, Report, play};
 pub use vector::{
-    Call, Connection, Exit, File, Place, Request, Step, Vector, Write, load, load_file,
+    Call, Connection, Exit, Field, File, Place, Request, Step, Vector, Write, load, load_file,
 };

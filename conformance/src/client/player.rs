@@ -290,7 +290,7 @@ impl<'v> Player<'v> {
                 self.names.insert(name, place);
             }
             if is_whole {
-                came.check_rest(wanted).map_err(|what| self.deviation(what))?;
+                came.check_rest(wanted, &self.address).map_err(|what| self.deviation(what))?;
             }
             return Ok(true);
         }

@@ -1,8 +1,10 @@
 //! Requests as they arrive, read strictly.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
-use super::vector;
+use super::vector::{self, Field};
 
 /// A request that has arrived, perhaps not yet whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +20,9 @@ pub(super) struct Arrived {
 
 /// Most fields of a request's head.
 const MOST_FIELDS: usize = 64;
+
+/// What stands between the prelude of a streamed HTTP response and its body.
+const PRELUDE_END: &[u8] = &[0; 8];
 
 impl Arrived {
     /// What the bytes begin with, and how many bytes that is; `None` as long as its head is not whole.
@@ -139,8 +144,7 @@ impl Arrived {
     /// What is not.
     pub(super) fn check_head(&self, wanted: &vector::Request, host: &str) -> Result<(), String> {
         for (name, value) in &wanted.headers {
-            let value = value.as_deref().map(|value| value.replace("{address}", host));
-            check_field("header", name, value.as_deref(), &self.headers)?;
+            check_field("header", name, value.as_ref(), host, &self.headers)?;
         }
         Ok(())
     }
@@ -150,22 +154,26 @@ impl Arrived {
     /// # Errors
     ///
     /// What is not.
-    pub(super) fn check_rest(&self, wanted: &vector::Request) -> Result<(), String> {
+    pub(super) fn check_rest(&self, wanted: &vector::Request, host: &str) -> Result<(), String> {
         for (name, value) in &wanted.trailers {
-            check_field("trailer", name, value.as_deref(), &self.trailers)?;
+            check_field("trailer", name, value.as_ref(), host, &self.trailers)?;
+        }
+        let mut came = &*self.body;
+        if let Some(wanted) = &wanted.prelude {
+            // JSON has no NUL, so the first of them ends it.
+            let end = came.windows(PRELUDE_END.len()).position(|window| window == PRELUDE_END);
+            let end = end.ok_or_else(|| format!("the body has no prelude: {}", shown(came)))?;
+            check_json("prelude", wanted, &came[..end])?;
+            came = &came[end + PRELUDE_END.len()..];
         }
         if let Some(body) = &wanted.body
-            && *body.as_slice() != self.body
+            && body.as_slice() != came
         {
-            let (wanted, came) = (shown(body.as_slice()), shown(&self.body));
+            let (wanted, came) = (shown(body.as_slice()), shown(came));
             return Err(format!("the body was to be {wanted}, and is {came}"));
         }
         if let Some(wanted) = &wanted.json {
-            let came = serde_json::from_slice(&self.body)
-                .map_err(|error| format!("the body is no JSON ({error}): {}", shown(&self.body)))?;
-            if !matches(wanted, &came) {
-                return Err(format!("the body was to be {wanted}, and is {came}"));
-            }
+            check_json("body", wanted, came)?;
         }
         Ok(())
     }
@@ -178,27 +186,58 @@ fn owned(field: &httparse::Header<'_>) -> (String, Vec<u8>) {
 fn check_field(
     kind: &str,
     name: &str,
-    wanted: Option<&str>,
+    wanted: Option<&Field>,
+    host: &str,
     fields: &[(String, Vec<u8>)],
 ) -> Result<(), String> {
-    let values: Vec<_> = fields.iter().filter(|(other, _)| other == name).collect();
-    match (wanted, &values[..]) {
-        (None, []) | (Some("*"), [_]) => Ok(()),
-        // As in bodies, each character is a byte.
-        (Some(wanted), [(_, value)])
-            if value.iter().map(|byte| char::from(*byte)).eq(wanted.chars()) =>
-        {
-            Ok(())
+    let mut values = fields.iter().filter(|(other, _)| other == name).map(|(_, value)| &**value);
+    let Some(wanted) = wanted else {
+        return match values.next() {
+            None => Ok(()),
+            Some(value) => Err(format!("there is a {kind} {name}: {}", shown(value))),
+        };
+    };
+    if let Field::Members(wanted) = wanted {
+        let came: Vec<_> = values.flat_map(|value| value.split(|byte| *byte == b',')).collect();
+        let is_there = |member: &str| {
+            came.iter().any(|it| it.trim_ascii().eq_ignore_ascii_case(member.as_bytes()))
+        };
+        return match wanted.iter().find(|member| !is_there(member)) {
+            None => Ok(()),
+            Some(member) => Err(format!("the {kind} {name} does not list {member}")),
+        };
+    }
+    let value = values.next().ok_or_else(|| format!("the {kind} {name} is missing"))?;
+    if values.next().is_some() {
+        return Err(format!("there are several {kind}s {name}"));
+    }
+    match wanted {
+        Field::Base64 { base64 } => {
+            let decoded = BASE64_STANDARD.decode(value);
+            let decoded = decoded.map_err(|error| {
+                format!("the {kind} {name} is no base64 ({error}): {}", shown(value))
+            })?;
+            check_json(&format!("{kind} {name}"), base64, &decoded)
         }
-        (Some(wanted), []) => {
-            Err(format!("the {kind} {name} was to be {wanted:?}, and is missing"))
-        }
-        (None, [(_, value), ..]) => Err(format!("there is a {kind} {name}: {}", shown(value))),
-        (Some(wanted), [(_, value)]) => {
+        Field::Value(wanted) if wanted != "*" => {
+            // As in bodies, each character is a byte.
+            let wanted = wanted.replace("{address}", host);
+            if value.iter().map(|byte| char::from(*byte)).eq(wanted.chars()) {
+                return Ok(());
+            }
             Err(format!("the {kind} {name} was to be {wanted:?}, and is {}", shown(value)))
         }
-        (Some(_), [_, _, ..]) => Err(format!("there are several {kind}s {name}")),
+        Field::Value(_) | Field::Members(_) => Ok(()),
     }
+}
+
+fn check_json(what: &str, wanted: &Value, came: &[u8]) -> Result<(), String> {
+    let json = serde_json::from_slice(came)
+        .map_err(|error| format!("the {what} is no JSON ({error}): {}", shown(came)))?;
+    if matches(wanted, &json) {
+        return Ok(());
+    }
+    Err(format!("the {what} was to be {wanted}, and is {}", shown(came)))
 }
 
 /// Whether what came has all that is wanted.
@@ -224,5 +263,67 @@ pub(super) fn shown(bytes: &[u8]) -> String {
         format!("\"{text}…\" ({} bytes)", bytes.len())
     } else {
         format!("\"{text}\"")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(head: &str, wanted: Value) -> Result<(), String> {
+        let bytes = format!("GET / HTTP/1.1\r\nHost: a\r\n{head}\r\n");
+        let (came, _) = Arrived::parse(bytes.as_bytes()).unwrap().unwrap();
+        let wanted: Option<Field> = serde_json::from_value(wanted).unwrap();
+        check_field("header", "x", wanted.as_ref(), "a:1", &came.headers)
+    }
+
+    #[test]
+    fn a_value_is_that_of_the_only_field_of_its_name() {
+        check("X: b\r\n", "b".into()).unwrap();
+        check("x:\tb \r\n", "b".into()).unwrap();
+        check("X: a:1/\r\n", "{address}/".into()).unwrap();
+        check("X: anything\r\n", "*".into()).unwrap();
+        check("", Value::Null).unwrap();
+        assert!(check("X: c\r\n", "b".into()).is_err());
+        assert!(check("X: b\r\nX: b\r\n", "b".into()).is_err());
+        assert!(check("X: b\r\nX: c\r\n", "*".into()).is_err());
+        assert!(check("", "*".into()).is_err());
+        assert!(check("X: b\r\n", Value::Null).is_err());
+    }
+
+    #[test]
+    fn a_list_is_one_in_however_many_lines_it_stands() {
+        let wanted = || serde_json::json!(["one", "two"]);
+        check("X: one, two\r\n", wanted()).unwrap();
+        check("X: Two\r\nX: three ,ONE\r\n", wanted()).unwrap();
+        assert!(check("X: one\r\n", wanted()).is_err());
+        assert!(check("X: one two\r\n", wanted()).is_err());
+        assert!(check("", wanted()).is_err());
+    }
+
+    #[test]
+    fn a_body_is_what_stands_behind_the_prelude() {
+        let check = |body: &str, wanted: Value| {
+            let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ";
+            let bytes = format!("{head}{}\r\n\r\n{body}", body.len());
+            let (came, _) = Arrived::parse(bytes.as_bytes()).unwrap().unwrap();
+            came.check_rest(&serde_json::from_value(wanted).unwrap(), "a:1")
+        };
+        let wanted = |body: &str| serde_json::json!({"call": "response", "prelude": {"statusCode": 200}, "body": body});
+        let end = "\0".repeat(8);
+        check(&format!("{{\"statusCode\":200}}{end}x"), wanted("x")).unwrap();
+        check(&format!("{{\"statusCode\":200}}{end}\0x"), wanted("\0x")).unwrap();
+        assert!(check(&format!("{{\"statusCode\":404}}{end}x"), wanted("x")).is_err());
+        assert!(check(&format!("{{\"statusCode\":200}}{end}y"), wanted("x")).is_err());
+        assert!(check("{\"statusCode\":200}\0\0x", wanted("x")).is_err());
+    }
+
+    #[test]
+    fn base64_is_looked_into() {
+        let wanted = || serde_json::json!({"base64": {"a": 1}});
+        check("X: eyJhIjoxLCJiIjoyfQ==\r\n", wanted()).unwrap();
+        assert!(check("X: eyJhIjoyfQ==\r\n", wanted()).unwrap_err().contains("was to be"));
+        assert!(check("X: {\"a\":1}\r\n", wanted()).unwrap_err().contains("no base64"));
+        assert!(check("X: YQ==\r\n", wanted()).unwrap_err().contains("no JSON"));
     }
 }

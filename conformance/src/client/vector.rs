@@ -94,25 +94,44 @@ pub struct Request {
     /// The request id in the path, as it is written there.
     #[serde(default)]
     pub id: Option<String>,
-    /// Header fields by their names in lower case. `null` is one that must not be there, `"*"` one of any
-    /// value.
+    /// Header fields by their names in lower case; `null` is one that must not be there.
     #[serde(default)]
-    pub headers: BTreeMap<String, Option<String>>,
+    pub headers: BTreeMap<String, Option<Field>>,
     /// Trailer fields, as header fields.
     #[serde(default)]
-    pub trailers: BTreeMap<String, Option<String>>,
+    pub trailers: BTreeMap<String, Option<Field>>,
     /// The body.
     #[serde(default)]
     pub body: Option<Bytes>,
     /// The body, which is JSON. Fields of objects may be left out; `"*"` is any value.
     #[serde(default)]
     pub json: Option<Value>,
+    /// The JSON that the body of a streamed HTTP response begins with, as in [`json`](Self::json); then
+    /// come eight NUL bytes, and [`body`](Self::body).
+    #[serde(default)]
+    pub prelude: Option<Value>,
     /// Whether it comes on the connection of the request before, or on a new one.
     #[serde(default)]
     pub connection: Option<Connection>,
     /// A name for its connection.
     #[serde(default, rename = "as")]
     pub name: Option<String>,
+}
+
+/// What a header field or a trailer field must say.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Field {
+    /// There is one such field, of this value; `"*"` is any.
+    Value(String),
+    /// The field is a list, perhaps in several lines, and has these members, in any case of letters
+    /// (RFC 9110 section 5.6.1).
+    Members(Vec<String>),
+    /// There is one such field, whose value is this JSON in base64.
+    Base64 {
+        /// The JSON, as in [`Request::json`].
+        base64: Value,
+    },
 }
 
 /// The calls of the Runtime API, by their paths.
