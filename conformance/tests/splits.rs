@@ -10,9 +10,9 @@ use lambda_conformance::client::{
 /// How many random deliveries of each kind.
 const RANDOM: usize = 32;
 
-/// Every position is cut at if the service writes at most so many bytes; of more only the first, the last
-/// and some others.
-const EVERY_POSITION: usize = 4096;
+/// How many bytes all conversations of one vector may move, about. Those of a few kilobytes are cut at every
+/// position, those of megabytes, whose heads are no other, at some.
+const MOST_BYTES: usize = 32 * 1024 * 1024;
 
 fn files() -> Vec<File> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("client");
@@ -49,13 +49,19 @@ fn compare(title: &str, vector: &Vector, delivery: &Delivery, whole: &Transcript
     }
 }
 
-/// Where to cut what the service writes in so many bytes.
-fn positions(length: usize, random: &mut Random) -> Vec<usize> {
-    if length <= EVERY_POSITION {
-        return (1..length).collect();
+/// How often a conversation like this one may be played.
+fn times(whole: &Transcript) -> usize {
+    let moved = whole.read + whole.sent.iter().map(Vec::len).sum::<usize>();
+    (MOST_BYTES / moved.max(1)).max(4)
+}
+
+/// Where to cut what the service writes.
+fn positions(whole: &Transcript, random: &mut Random) -> Vec<usize> {
+    let times = times(whole);
+    if whole.read <= times {
+        return (1..whole.read).collect();
     }
-    let ends = (1..EVERY_POSITION / 2).chain(length - EVERY_POSITION / 2..length);
-    ends.chain((0..RANDOM).map(|_| 1 + random.below(length - 1))).collect()
+    (0..times).map(|_| 1 + random.below(whole.read - 1)).collect()
 }
 
 #[test]
@@ -85,7 +91,7 @@ fn a_cut_at_any_position_changes_nothing() {
     let (mut random, mut count) = (Random(1), 0);
     each(|title, vector| {
         let whole = play(title, vector, &Delivery::default());
-        for cut in positions(whole.read, &mut random) {
+        for cut in positions(&whole, &mut random) {
             compare(title, vector, &Delivery { cuts: vec![cut], ..Delivery::default() }, &whole);
             count += 1;
         }
@@ -98,7 +104,8 @@ fn cuts_at_any_two_positions_and_short_writes_change_nothing() {
     let mut random = Random(2);
     each(|title, vector| {
         let whole = play(title, vector, &Delivery::default());
-        for _ in 0..RANDOM {
+        // A write that is short has the whole request looked at again.
+        for _ in 0..(times(&whole) / 16).clamp(1, RANDOM) {
             let mut cuts = vec![random.below(whole.read + 1), random.below(whole.read + 1)];
             cuts.sort_unstable();
             compare(title, vector, &Delivery { cuts, ..Delivery::default() }, &whole);
@@ -119,7 +126,7 @@ fn answers_that_come_together_are_told_apart_wherever_they_are_cut() {
         // What follows a lost connection is not the same if `next` was on its way too.
         let Ok(whole) = play_in_memory(vector, &together) else { return };
         count += 1;
-        for cut in positions(whole.read, &mut random) {
+        for cut in positions(&whole, &mut random) {
             compare(title, vector, &Delivery { cuts: vec![cut], ..together.clone() }, &whole);
         }
         let delivery = Delivery { most_read: Some(1021), ..together };
