@@ -359,7 +359,9 @@ impl Line {
 
     /// Drops what is left of a request of which only the head was wanted, once that is whole.
     fn skip_rest(&mut self) -> Result<(), String> {
+        // Of a request on a connection that the service has ended the rest may be anything.
         if self.is_head_read
+            && !self.is_closed
             && let Some((came, length)) = Arrived::parse(&self.unread)?
             && came.is_whole()
         {
@@ -379,5 +381,33 @@ fn is_so(exit: Exit, code: Option<i32>) -> bool {
         Exit::Zero => code == Some(0),
         Exit::NonZero => code.is_some_and(|code| code != 0),
         Exit::Any => code.is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_on_its_way_when_the_service_broke_the_connection_is_not_looked_at() {
+        let vector: Vector = serde_json::from_value(serde_json::json!({
+            "name": "", "source": [], "steps": [
+                {"read_head": {"call": "response", "id": "a1"}},
+                {"reset": {}},
+                {"read": {"call": "next", "connection": "new"}},
+            ],
+        }))
+        .unwrap();
+        let mut player = Player::new(&vector, "a:1");
+        let line = "POST /2018-06-01/runtime/invocation/a1/response HTTP/1.1\r\nHost: a:1";
+        let first = player.opened();
+        player.received(first, format!("{line}\r\nContent-Length: 9\r\n\r\n123").as_bytes());
+        assert_eq!(player.step().unwrap(), Todo::Reset(first));
+        player.received(first, b"456");
+        assert_eq!(player.step().unwrap(), Todo::Input);
+        let second = player.opened();
+        let next = b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: a:1\r\n\r\n";
+        player.received(second, next);
+        assert_eq!(player.step().unwrap(), Todo::Done);
     }
 }
