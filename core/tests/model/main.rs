@@ -1,0 +1,10 @@
+//! The machine against a small model of it, and the runtime against a model of the service.
+
+mod exhaustive;
+mod pair;
+mod random;
+mod reference;
+mod rows;
+#[path = "../support/mod.rs"]
+mod support;
+mod wire;
