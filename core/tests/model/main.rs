@@ -1,5 +1,6 @@
 //! The machine against a small model of it, and the runtime against a model of the service.
 
+mod composed;
 mod exhaustive;
 mod pair;
 mod random;
