@@ -6,7 +6,7 @@ use lambda_proto::api::{Call, Meaning};
 use lambda_proto::http::{BodyError, HeadError};
 use lambda_proto::limits::MAX_PAYLOAD;
 use lambda_proto::{CommandError, Concurrency, Event, Machine, Phase, ReceiveError, Recovery};
-use support::Command::{Fail, FailInit, FailRestore, Next, Respond, RestoreNext, Stream};
+use support::Command::{Fail, FailInit, FailRestore, Finish, Next, Respond, RestoreNext, Stream};
 use support::Step::{self, Bytes, Do, Say, Status};
 use support::{ACCEPTED, BODY, Command, Seen, answer, event, machine, receive, send, text, walk};
 
@@ -140,6 +140,20 @@ fn an_event_that_comes_before_any_of_next_is_sent_is_unsolicited() {
         assert_eq!(result, Err(ReceiveError::Unsolicited), "pipelined: {is_pipelined}");
         assert_eq!(machine.on_disconnect(), Recovery::AskAgain);
     }
+}
+
+#[test]
+fn an_event_that_comes_before_any_of_next_is_sent_is_unsolicited_behind_a_stream_too() {
+    let mut machine = invoking();
+    send(&mut machine, Stream);
+    Say(Finish).take(&mut machine);
+    let length = machine.unsent_len();
+    Say(Next).take(&mut machine);
+    machine.sent(length);
+    receive(&mut machine, ACCEPTED).expect("a reply");
+    let result = receive(&mut machine, &event("2", "", "{}"));
+    assert_eq!(result, Err(ReceiveError::Unsolicited));
+    assert_eq!(machine.on_disconnect(), Recovery::AskAgain);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use lambda_proto::api::{Call, Meaning, ServiceError, Then};
 use lambda_proto::limits::MAX_ID;
 use lambda_proto::{CommandError, Concurrency, Endpoint, Machine, Phase, ReceiveError, Recovery};
 use support::Command::{Fail, FailInit, FailRestore, Next, Respond, RestoreNext, Stream};
-use support::Step::{Do, Lost, Say};
+use support::Step::{self, Bytes, Do, Lost, Say};
 use support::{
     ACCEPTED, BODY, Command, Seen, answer, event, halves, machine, receive, send, text, walk,
 };
@@ -21,11 +21,11 @@ const BROKEN_500: &str =
 
 /// A machine with an invocation in hand.
 fn invoking() -> Machine {
-    walk(Concurrency::Single, &[Do(Next), support::Step::Event])
+    walk(Concurrency::Single, &[Do(Next), Step::Event])
 }
 
 fn reporting() -> Machine {
-    walk(Concurrency::Single, &[Do(Next), support::Step::Event, Do(Respond)])
+    walk(Concurrency::Single, &[Do(Next), Step::Event, Do(Respond)])
 }
 
 #[test]
@@ -62,8 +62,8 @@ fn three_invocations_share_one_connection() {
 
 #[test]
 fn every_call_has_its_own_request_line() {
-    let restored = [Do(RestoreNext), support::Step::Status(200), Lost(Recovery::Reconnect)];
-    let invoked = [Do(Next), support::Step::Event];
+    let restored = [Do(RestoreNext), Step::Status(200), Lost(Recovery::Reconnect)];
+    let invoked = [Do(Next), Step::Event];
     let rows: [(&[support::Step], Command, &str); 7] = [
         (&[], Next, "GET /2018-06-01/runtime/invocation/next HTTP/1.1"),
         (&invoked, Respond, "POST /2018-06-01/runtime/invocation/7b3c/response HTTP/1.1"),
@@ -187,6 +187,23 @@ fn no_content_again_and_again_means_a_pause_that_does_not_grow() {
 }
 
 #[test]
+fn no_content_is_not_again_if_the_service_said_something_else_in_between() {
+    const EMPTY: &[u8] = b"HTTP/1.1 204 X\r\n\r\n";
+    let ways: [&[Step]; 2] = [
+        // The answer to the event is lost, so that no reply comes in between.
+        &[Step::Event, Do(Stream), Lost(Recovery::FateUnknown)],
+        &[Step::Status(503), Lost(Recovery::Reconnect)],
+    ];
+    for way in ways {
+        let mut machine = walk(Concurrency::Single, &[Do(Next), Bytes(EMPTY), Do(Next)]);
+        way.iter().for_each(|step| step.take(&mut machine));
+        [Do(Next), Bytes(EMPTY)].iter().for_each(|step| step.take(&mut machine));
+        assert!(!machine.must_reconnect(), "{way:?}");
+        assert_eq!(machine.losses(), 0, "{way:?}");
+    }
+}
+
+#[test]
 fn a_refused_answer_shows_why_and_the_loop_goes_on() {
     // The service's own documents [protocol.md 1.4].
     let rows = [
@@ -298,7 +315,7 @@ fn answers_and_next_in_one_write_are_answered_one_after_the_other() {
 #[test]
 fn a_refused_answer_does_not_stop_the_next_behind_it() {
     // The emulator answers 413 and then with the next event [field-notes.md 8].
-    let mut machine = walk(Concurrency::Single, &[Do(Next), support::Step::Event, Say(Respond)]);
+    let mut machine = walk(Concurrency::Single, &[Do(Next), Step::Event, Say(Respond)]);
     Do(Next).take(&mut machine);
     let both = [answer(413, SIZE_413), event("2", "", "{}")].concat();
     let seen = receive(&mut machine, &both).expect("two answers");

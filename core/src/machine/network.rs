@@ -130,7 +130,7 @@ impl Machine {
                         return Ok(None);
                     }
                     self.end_of_answer(Input::EventEnd);
-                    self.losses = 0;
+                    (self.losses, self.was_empty) = (0, false);
                     return Ok(Some(Event::InvocationEnd));
                 }
                 Reading::Outcome(outcome, decoder) => {
@@ -143,11 +143,12 @@ impl Machine {
                         None if !decoder.is_complete() => return Ok(None),
                         None => {
                             self.end_of_answer(Input::Replied(outcome));
+                            let is_empty_again = self.is_empty_again(outcome);
                             if outcome.then() == Then::ContinueAfterPause {
                                 // Connecting anew is what a host knows how to put off.
                                 self.must_reconnect = true;
                                 self.losses = self.losses.max(1).saturating_add(1);
-                            } else if self.is_empty_again(outcome) {
+                            } else if is_empty_again {
                                 // Some services answer so at once: a short pause, always the same.
                                 self.must_reconnect = true;
                                 self.losses = 2;

@@ -47,6 +47,8 @@ impl Outbox {
 
     pub(super) fn answered(&mut self) {
         self.is_answered = true;
+        // `next` is a request of its own.
+        self.is_continued = false;
     }
 
     pub(super) fn head_len(&self) -> usize {

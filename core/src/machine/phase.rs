@@ -37,7 +37,7 @@
 //! | the status of the reply known, its rest missing | `Answered` | as after the reply |
 //! | any other answer, or a part of a stream, sent | `FateUnknown` | Ready |
 //! | `restore_next` sent | `FateUnknown` | Init |
-//! | a report of a failed start sent | `Exit` | ShuttingDown |
+//! | a report of a failed start sent, or the conversation over | `Exit` | ShuttingDown |
 //!
 //! A reply of 408 to an answer counts as a lost connection without a reply: the service had stopped to
 //! wait for a request before this one came (RFC 9110 section 15.5.9).

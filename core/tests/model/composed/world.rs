@@ -1,0 +1,508 @@
+//! A runtime, driven as every loop of this project drives it, and the service: what either can do next.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use lambda_proto::api::Meaning;
+use lambda_proto::slot::{Answer, Notice, Slot, Step, Storage, Trouble};
+use lambda_proto::{Concurrency, Endpoint, Machine, Outcome, Phase};
+
+use super::service::{Kind, Line, Service, request_id};
+
+/// What is explored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) kind: Kind,
+    pub(crate) is_pipelined: bool,
+    pub(crate) invocations: usize,
+    pub(crate) losses: usize,
+    /// How many invocations may time out although their event arrived.
+    pub(crate) timeouts: usize,
+}
+
+/// One thing that somebody does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Move {
+    /// The runtime does what its slot asks for, where nothing goes over the wire.
+    Go,
+    Write(usize),
+    Read(usize),
+    /// The runtime loses its connection, or makes none.
+    Lose,
+    /// The service reads a request.
+    Serve(usize),
+    /// The service hands out an event.
+    Invoke(usize),
+    /// The service notices that a connection is gone, and what it has not read with it.
+    Notice(usize),
+    /// The service gives an invocation up.
+    TimeOut(usize),
+}
+
+/// What the host knows of an invocation, from what it was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Fate {
+    Taken,
+    TakenBefore,
+    Refused,
+    /// 410: the invocation is over, which says nothing of an earlier copy.
+    Over,
+    Unknown,
+    /// Asked for the next one behind the answer: its fate comes with that.
+    Pipelined,
+}
+
+impl Fate {
+    fn of(outcome: Outcome) -> Self {
+        match outcome.meaning() {
+            Meaning::Accepted => Self::Taken,
+            Meaning::AcceptedBefore => Self::TakenBefore,
+            Meaning::TooLate => Self::Over,
+            _ => Self::Refused,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, Hash)]
+struct Host {
+    /// Bodies of the answers given, each with its fate.
+    answers: Vec<(usize, String, Option<Fate>)>,
+    /// Whether the last of them is waited for.
+    is_due: bool,
+    events_lost: Vec<usize>,
+    /// Reports of lost events whose fate is unknown.
+    reports_unknown: Vec<usize>,
+    losses: usize,
+    timeouts: usize,
+}
+
+/// What came of the one weakness that is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mistaken {
+    /// "Its first copy had been taken" was said of an answer whose invocation had timed out.
+    pub(crate) timed_out: u64,
+    /// It was said of an answer in whose place one to an earlier delivery of the event had been taken.
+    pub(crate) earlier: u64,
+    /// "The invocation is over" was said of an answer that had been taken before.
+    pub(crate) over: u64,
+}
+
+pub(crate) struct World {
+    settings: Settings,
+    slot: Slot<Memory>,
+    step: Step,
+    host: Host,
+    body: String,
+    pub(crate) service: Service,
+    /// Where the runtime is connected.
+    line: Option<usize>,
+    /// The fate that was compared last with what the service knows, and of which answer it is.
+    checked: Option<(usize, Fate)>,
+    pub(crate) mistaken: Mistaken,
+}
+
+impl World {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let concurrency = match settings.kind {
+            Kind::Redelivering | Kind::Losing => Concurrency::Single,
+            Kind::Attempts | Kind::Several => Concurrency::Multi,
+        };
+        let endpoint = Endpoint::parse("127.0.0.1").expect("an address");
+        let machine = Machine::with_concurrency(endpoint, concurrency);
+        let mut world = Self {
+            settings,
+            slot: Slot::new(machine, Memory::default(), Memory::default()),
+            step: Step::Idle,
+            host: Host::default(),
+            body: String::new(),
+            service: Service::new(settings.kind, settings.invocations),
+            line: None,
+            checked: None,
+            mistaken: Mistaken::default(),
+        };
+        world.settle();
+        world
+    }
+
+    /// Everything that somebody can do now; losses last.
+    pub(crate) fn moves(&self) -> Vec<Move> {
+        let mut moves = Vec::new();
+        match self.step {
+            Step::Write => {
+                let lengths = self.writes();
+                moves.extend(lengths.into_iter().map(Move::Write));
+                moves.extend(self.reads().into_iter().map(Move::Read));
+            }
+            Step::Read => moves.extend(self.reads().into_iter().map(Move::Read)),
+            Step::Connect { .. } | Step::Idle | Step::InHand => moves.push(Move::Go),
+            Step::Answered(_) | Step::End(_) => unreachable!("settled"),
+        }
+        for (at, line) in self.service.lines.iter().enumerate() {
+            if self.service.has_request(at) {
+                moves.push(Move::Serve(at));
+            }
+            if self.service.has_event(at) {
+                moves.push(Move::Invoke(at));
+            }
+            if line.is_lost {
+                moves.push(Move::Notice(at));
+            }
+        }
+        for (number, entry) in self.service.entries.iter().enumerate() {
+            // A timeout ends what nobody else can end; others are counted.
+            if entry.is_running && (self.is_stuck() || self.host.timeouts < self.settings.timeouts)
+            {
+                moves.push(Move::TimeOut(number));
+            }
+        }
+        let is_losable = self.line.is_some() || matches!(self.step, Step::Connect { .. });
+        if is_losable && self.host.losses < self.settings.losses {
+            moves.push(Move::Lose);
+        }
+        moves
+    }
+
+    /// Nothing goes on until an invocation is over whose event, or answer, went nowhere.
+    fn is_stuck(&self) -> bool {
+        let waits = |line: &Line| !line.is_lost && line.is_asking;
+        self.service.lines.iter().all(waits)
+            && !self.service.lines.is_empty()
+            && (0..self.service.lines.len()).all(|line| !self.service.has_event(line))
+            && matches!(self.settings.kind, Kind::Attempts | Kind::Several)
+    }
+
+    pub(crate) fn take(&mut self, what: Move) {
+        match what {
+            Move::Go => self.go(),
+            Move::Write(length) => {
+                let bytes = self.slot.unsent(self.body.as_bytes()).concat();
+                let line = self.line.expect("connected");
+                self.service.lines[line].up.extend_from_slice(&bytes[..length]);
+                self.slot.sent(length);
+                self.settle();
+            }
+            Move::Read(length) => self.read(length),
+            Move::Lose => {
+                self.host.losses += 1;
+                if let Some(at) = self.line.take() {
+                    let line = &mut self.service.lines[at];
+                    line.is_lost = true;
+                    (line.down, line.offset) = Default::default();
+                }
+                self.slot.lost();
+                self.settle();
+            }
+            Move::Serve(line) => {
+                self.service.read(line);
+                self.forget_lost();
+            }
+            Move::Invoke(line) => {
+                self.service.invoke(line);
+                self.forget_lost();
+            }
+            Move::Notice(line) => {
+                self.service.lines.remove(line);
+                self.line = self.line.map(|at| if at > line { at - 1 } else { at });
+            }
+            Move::TimeOut(number) => {
+                self.host.timeouts += usize::from(!self.is_stuck());
+                self.service.give_up(number);
+            }
+        }
+        assert!(
+            self.service.entries.iter().enumerate().all(|(number, entry)| {
+                entry.taken.as_ref().is_none_or(|taken| is_result_of(taken, number))
+            }),
+            "an invocation was answered with another's result: {:?}",
+            self.service.entries
+        );
+    }
+
+    /// What is said on a connection that is lost goes nowhere.
+    fn forget_lost(&mut self) {
+        for line in self.service.lines.iter_mut().filter(|line| line.is_lost) {
+            line.down.clear();
+        }
+    }
+
+    fn go(&mut self) {
+        match self.step {
+            Step::Connect { .. } => {
+                self.service.lines.push(Line::default());
+                self.line = Some(self.service.lines.len() - 1);
+                self.slot.connected();
+            }
+            Step::Idle => self.slot.ask().expect("nothing is in hand"),
+            Step::InHand => {
+                let (head, body) = self.slot.invocation();
+                let body = core::str::from_utf8(body).expect("text");
+                let number: usize =
+                    body.strip_prefix("event").and_then(|it| it.parse().ok()).expect("an event");
+                let kind = self.settings.kind;
+                assert_eq!(
+                    head.request_id(),
+                    request_id(kind, number),
+                    "an event with another's id"
+                );
+                if kind == Kind::Attempts {
+                    let attempt = head.attempt_id().expect("an attempt");
+                    assert_eq!(attempt, number.to_string().as_bytes());
+                }
+                let time = self.host.answers.iter().filter(|answer| answer.0 == number).count();
+                assert!(time == 0 || kind == Kind::Redelivering, "the same event twice");
+                self.body = format!("result{number}.{time}");
+                let is_pipelined = self.settings.is_pipelined;
+                self.slot.respond(None, self.body.len(), is_pipelined).expect("it is in hand");
+                self.host.answers.push((number, self.body.clone(), None));
+                self.host.is_due = true;
+            }
+            _ => unreachable!("not to be gone through"),
+        }
+        self.settle();
+    }
+
+    /// How much can be written: a byte of the answer, all of it, a byte of `next`, all.
+    fn writes(&self) -> Vec<usize> {
+        let [head, body, next] = self.slot.unsent(self.body.as_bytes());
+        let answer = head.len() + body.len();
+        let all = answer + next.len();
+        let begins = head.starts_with(b"POST") || head.starts_with(b"GET");
+        let mut lengths = Vec::new();
+        if answer > 0 {
+            lengths.extend(begins.then_some(1));
+            lengths.push(answer);
+        }
+        if next.starts_with(b"GET") {
+            lengths.push(answer + 1);
+        }
+        lengths.push(all);
+        lengths.dedup();
+        lengths
+    }
+
+    /// How much can be read: a part of a head, a head and a byte behind it, all of a message, and of what
+    /// stands behind that.
+    fn reads(&self) -> Vec<usize> {
+        let Some(line) = self.line.map(|at| &self.service.lines[at]) else { return Vec::new() };
+        let mut lengths = Vec::new();
+        let mut before = 0;
+        let mut offset = line.offset;
+        for message in &line.down {
+            let body = if message.ends_with(b"{}") { 2 } else { 6 };
+            for end in [9, message.len() - body + 1, message.len()] {
+                if end > offset {
+                    lengths.push(before + end - offset);
+                }
+            }
+            before += message.len() - offset;
+            offset = 0;
+        }
+        lengths
+    }
+
+    fn read(&mut self, length: usize) {
+        let line = &mut self.service.lines[self.line.expect("connected")];
+        let mut bytes = Vec::new();
+        while bytes.len() < length {
+            let message = line.down.front().expect("so much is there");
+            let end = message.len().min(line.offset + length - bytes.len());
+            bytes.extend_from_slice(&message[line.offset..end]);
+            line.offset = end;
+            if end == message.len() {
+                line.down.pop_front();
+                line.offset = 0;
+            }
+        }
+        let room = self.slot.room().expect("memory grows");
+        room[..length].copy_from_slice(&bytes);
+        self.slot.received(length);
+        self.settle();
+    }
+
+    /// Takes note of all that the slot tells, up to the next step that is the host's.
+    fn settle(&mut self) {
+        loop {
+            let Self { slot, host, .. } = self;
+            let lost_before = host.events_lost.len();
+            self.step = slot.step(|notice| host.hear(notice));
+            if host.events_lost.len() > lost_before {
+                host.events_lost[lost_before] = number_of(self.settings.kind, slot.machine());
+            }
+            match self.step {
+                Step::Answered(answer) => {
+                    assert!(self.host.is_due, "an answer is told of twice");
+                    self.host.is_due = false;
+                    self.tell(match answer {
+                        Answer::Pipelined => Fate::Pipelined,
+                        Answer::FateUnknown => Fate::Unknown,
+                        Answer::Known(outcome) => Fate::of(outcome),
+                    });
+                }
+                Step::End(end) => panic!("the slot ends: {end}"),
+                _ => break,
+            }
+        }
+        // The reply to a pipelined answer is in, and nothing was said against it.
+        let last = self.host.answers.last().map(|answer| answer.2);
+        if last == Some(Some(Fate::Pipelined)) && self.slot.machine().phase() != Phase::Reporting {
+            self.tell(Fate::Taken);
+        }
+        self.check_last();
+    }
+
+    fn tell(&mut self, fate: Fate) {
+        let answer = self.host.answers.last_mut().expect("an answer was given");
+        answer.2 = Some(fate);
+    }
+
+    /// What the host was told of its last answer is true.
+    fn check_last(&mut self) {
+        let Some((number, body, Some(fate))) = self.host.answers.last() else { return };
+        let told = Some((self.host.answers.len(), *fate));
+        if core::mem::replace(&mut self.checked, told) == told {
+            return;
+        }
+        let entry = &self.service.entries[*number];
+        let is_taken = entry.taken.as_ref() == Some(body);
+        match fate {
+            Fate::Taken => assert!(is_taken, "told as taken, but was not"),
+            Fate::TakenBefore if is_taken => {}
+            // The two ways in which a refusal of the second copy can mean something else.
+            Fate::TakenBefore if entry.is_given_up => self.mistaken.timed_out += 1,
+            Fate::TakenBefore if entry.taken.is_some() => self.mistaken.earlier += 1,
+            Fate::TakenBefore => panic!("told as taken before, and nothing was"),
+            Fate::Refused => assert!(!is_taken, "told as refused, but was taken"),
+            Fate::Over => {
+                assert!(!entry.is_running, "told as over, but it runs");
+                self.mistaken.over += u64::from(is_taken);
+            }
+            Fate::Unknown | Fate::Pipelined => {}
+        }
+    }
+
+    /// Whether all is over as agreed: no event is left, and a `next` waits.
+    pub(crate) fn is_at_the_end(&self) -> bool {
+        let lines = &self.service.lines;
+        self.step == Step::Read
+            && self.slot.is_waiting()
+            && self.service.entries.len() == self.settings.invocations
+            && matches!(&lines[..], [line] if !line.is_lost && line.is_asking)
+            && self.service.entries.iter().all(|entry| !entry.is_running)
+            && self.service.is_ready()
+    }
+
+    /// At the end every invocation is answered, or somebody was told what happened to it, or its event was
+    /// lost before the runtime knew of it, which is the service's way (its emulator: a `next` on a connection
+    /// that drops loses the event).
+    pub(crate) fn check_end(&self) {
+        for (number, entry) in self.service.entries.iter().enumerate() {
+            let told: Vec<_> =
+                self.host.answers.iter().filter(|answer| answer.0 == number).collect();
+            assert!(told.iter().all(|answer| answer.2.is_some()), "an answer without a word");
+            let is_reported = self.host.events_lost.contains(&number);
+            let is_unknown = told.iter().any(|answer| answer.2 == Some(Fate::Unknown))
+                || self.host.reports_unknown.contains(&number);
+            let is_refused =
+                told.iter().any(|answer| matches!(answer.2, Some(Fate::Refused | Fate::Over)));
+            match &entry.taken {
+                Some(taken) if taken.starts_with("result") => {
+                    assert!(told.iter().any(|answer| answer.1 == *taken));
+                }
+                Some(_) => assert!(is_reported, "a failure that nobody was told of"),
+                None => {
+                    let is_known = !told.is_empty() || is_reported;
+                    let is_weak = told.iter().any(|answer| answer.2 == Some(Fate::TakenBefore));
+                    assert!(entry.is_given_up, "an invocation is left over");
+                    assert!(
+                        !is_known || is_unknown || is_refused || is_reported || is_weak,
+                        "invocation {number} is lost without a word: {told:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    /// What makes this state what it is. Of the slot that is everything but bytes whose content follows
+    /// from the rest: all calls to it are determined by the machine, the step, what is said on the line and
+    /// what the host knows.
+    pub(crate) fn key(&self) -> (u64, u64) {
+        let machine = format!("{:?}", self.slot.machine());
+        let losses = format!("losses: {},", self.slot.machine().losses());
+        let machine = machine.replacen(&losses, "", 1);
+        let step = match self.step {
+            Step::Connect { .. } => "connect",
+            Step::Write => "write",
+            Step::Read => "read",
+            Step::Idle => "idle",
+            _ => "in hand",
+        };
+        let invocation = self.slot.invocation().1;
+        let half = |seed: u8| {
+            let mut hasher = DefaultHasher::new();
+            (seed, &machine, step, invocation, self.slot.is_connected()).hash(&mut hasher);
+            (&self.host, &self.body, &self.service, self.line).hash(&mut hasher);
+            self.slot.unsent(self.body.as_bytes()).hash(&mut hasher);
+            hasher.finish()
+        };
+        (half(0), half(1))
+    }
+}
+
+impl Host {
+    fn hear(&mut self, notice: &Notice<'_>) {
+        let last = self.answers.last_mut();
+        let of_answer = last.filter(|answer| answer.2 == Some(Fate::Pipelined));
+        match notice.trouble {
+            // Which one it is says the machine, by the attempt.
+            Trouble::EventLost => self.events_lost.push(usize::MAX),
+            Trouble::FateUnknown => match of_answer {
+                Some(answer) => answer.2 = Some(Fate::Unknown),
+                None if !self.is_due => {
+                    let lost = self.events_lost.last().expect("a report");
+                    self.reports_unknown.push(*lost);
+                }
+                None => {}
+            },
+            Trouble::Refused { outcome, .. } => match of_answer {
+                Some(answer) => answer.2 = Some(Fate::of(outcome)),
+                None => {}
+            },
+            Trouble::SentAgain => {}
+            _ => panic!("{notice}"),
+        }
+    }
+}
+
+/// Which invocation is in hand.
+fn number_of(kind: Kind, machine: &Machine) -> usize {
+    let ids = machine.invocation().expect("one is in hand");
+    let text = match kind {
+        Kind::Attempts => ids.attempt_id().and_then(|id| core::str::from_utf8(id).ok()),
+        _ => ids.request_id().strip_prefix("id"),
+    };
+    text.and_then(|text| text.parse().ok()).expect("a number")
+}
+
+fn is_result_of(taken: &str, number: usize) -> bool {
+    match taken.strip_prefix("result") {
+        Some(result) => result.starts_with(&format!("{number}.")),
+        None => taken.contains("Runtime.EventTruncated"),
+    }
+}
+
+/// Memory that grows.
+#[derive(Default)]
+struct Memory(Vec<u8>);
+
+impl Storage for Memory {
+    fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+
+    fn grow(&mut self, length: usize) {
+        self.0.resize(length.max(self.0.len()), 0);
+    }
+}

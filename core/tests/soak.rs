@@ -1,0 +1,400 @@
+//! Ten million invocations through a slot and a service in memory, under faults by chance: each ends in
+//! exactly one of the outcomes that a host is told, and the books of the service agree with what was told.
+//!
+//! `SOAK_SEED` repeats a run, `SOAK_INVOCATIONS` makes it shorter or longer.
+
+mod soak_service;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use lambda_proto::api::Meaning;
+use lambda_proto::slot::{Answer, End, Notice, Slot, Step, Trouble};
+use lambda_proto::{ContentType, Endpoint, ErrorReport, Machine, Phase};
+use soak_service::{Chance, Service};
+
+/// Counts what is allocated: nothing may be, once the run has begun.
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: everything is done by the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const REPORT: ErrorReport<'static> = ErrorReport::new("Function.Broken", "it broke");
+
+/// What the host was told of an answer in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Taken,
+    TakenBefore,
+    Refused,
+    Unknown,
+}
+
+/// What the host knows of an invocation.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    number: u64,
+    is_handed: bool,
+    /// The slot reports it by itself: the event was lost in the middle, or did not fit.
+    is_reported: bool,
+    is_pipelined: bool,
+    fate: Option<Fate>,
+}
+
+/// How many invocations ended in which way.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Totals {
+    taken: u64,
+    taken_before: u64,
+    refused: u64,
+    unknown: u64,
+    /// Their events were lost in the middle or too large: the slot reported them.
+    reported: u64,
+    /// Their events were lost before the runtime knew of them.
+    unseen: u64,
+    /// Of those told as taken before, the ones that the service had refused instead: the one thing that may
+    /// be told wrongly (`DESIGN.md`: "Why is an answer sent twice, and when?").
+    mistaken: u64,
+    /// Of all, those whose answer or report took effect.
+    effective: u64,
+}
+
+impl Totals {
+    fn of_all(&self) -> u64 {
+        self.taken + self.taken_before + self.refused + self.unknown + self.reported + self.unseen
+    }
+}
+
+/// The last few invocations: no word of an older one can come.
+const RING: usize = 8;
+
+struct Host<'m> {
+    slot: Slot<&'m mut [u8]>,
+    service: Service,
+    chance: Chance,
+    known: [Known; RING],
+    totals: Totals,
+    /// The invocation whose answer is due.
+    due: Option<u64>,
+    /// The bytes of every answer, with its number before them.
+    body: Vec<u8>,
+    body_length: usize,
+    pieces: u32,
+    is_connected: bool,
+    ends: u64,
+    losses: u64,
+}
+
+impl Host<'_> {
+    /// Turns until the service has no more events and the slot waits for one.
+    fn run(&mut self) {
+        loop {
+            let Self { slot, known, .. } = self;
+            let step = slot.step(|notice| hear(known, notice));
+            self.settle_pipelined();
+            self.is_connected &= self.slot.is_connected();
+            match step {
+                Step::Connect { .. } if self.chance.one_in(20) => self.slot.lost(),
+                Step::Connect { .. } => {
+                    self.service.connect();
+                    self.is_connected = true;
+                    self.slot.connected();
+                }
+                Step::Write => self.write(),
+                Step::Read if self.service.is_over() && self.slot.is_waiting() => break,
+                Step::Read => self.read(),
+                Step::Idle => self.slot.ask().expect("nothing is in hand"),
+                Step::InHand => self.in_hand(),
+                Step::Answered(answer) => self.answered(answer),
+                Step::End(end) => self.end(end),
+            }
+            self.close_books(RING as u64 / 2);
+        }
+        self.close_books(0);
+    }
+
+    fn write(&mut self) {
+        if self.chance.one_in(200) {
+            return self.lose();
+        }
+        if self.service.is_deaf() && self.chance.one_in(2) {
+            return self.slot.write_failed();
+        }
+        let parts = self.slot.unsent(&self.body[..self.body_length]);
+        let all: usize = parts.iter().map(|part| part.len()).sum();
+        assert_eq!(all, self.slot.machine().unsent_len(), "bytes of the answer are gone");
+        let most = if self.chance.one_in(8) { 1 + self.chance.below(all) } else { all };
+        let mut left = most;
+        for part in parts {
+            let length = part.len().min(left);
+            self.service.take(&part[..length]);
+            left -= length;
+        }
+        self.slot.sent(most);
+        // What has come may be read before all is written.
+        self.service.serve();
+        if self.chance.one_in(4) && self.service.has_said() {
+            self.read();
+        }
+    }
+
+    fn read(&mut self) {
+        if self.chance.one_in(200) {
+            return self.lose();
+        }
+        let most = if self.chance.one_in(8) { 1 + self.chance.below(40) } else { usize::MAX };
+        let is_broken = self.service.is_closing() && self.chance.one_in(2);
+        if !self.service.has_said() && is_broken {
+            return self.slot.lost();
+        }
+        assert!(
+            self.service.has_said() || self.service.is_closing(),
+            "it waits for what will never come: {:?}",
+            self.slot.machine().phase()
+        );
+        let Some(room) = self.slot.room() else { return };
+        let most = most.min(room.len());
+        let length = self.service.give(&mut room[..most]);
+        self.slot.received(length);
+    }
+
+    fn lose(&mut self) {
+        self.losses += 1;
+        if self.chance.one_in(3) {
+            // What the service has said can still be read.
+            self.service.hang_up();
+        } else {
+            self.service.connect();
+            self.slot.lost();
+        }
+    }
+
+    fn in_hand(&mut self) {
+        if self.slot.machine().is_streaming() {
+            return self.go_on_streaming();
+        }
+        if self.is_connected && self.chance.one_in(200) {
+            // A proxy has lost its patience.
+            self.service.say(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n");
+            self.service.hang_up();
+            return self.read();
+        }
+        let (head, body) = self.slot.invocation();
+        let number = number(head.request_id());
+        assert!(body.starts_with(head.request_id().as_bytes()), "an event with another's id");
+        let known = known(&mut self.known, number);
+        assert!(!known.is_reported && known.fate.is_none(), "{known:?} is handed out again");
+        known.is_handed = true;
+        // Its number stands before each answer.
+        self.body_length = head.request_id().len() + self.chance.length();
+        self.body[..head.request_id().len()].copy_from_slice(head.request_id().as_bytes());
+        assert_eq!(self.due.replace(number), None);
+        let is_pipelined = self.chance.one_in(2);
+        match self.chance.below(16) {
+            0 => self.slot.fail(&REPORT, |_| {}).expect("it is in hand"),
+            1 => self.slot.give_up(|_| {}).expect("it is in hand"),
+            2 | 3 => {
+                self.pieces = self.chance.below(4) as u32;
+                self.slot.stream(ContentType::TEXT).expect("it is in hand");
+            }
+            _ => {
+                let json = Some(ContentType::JSON);
+                self.slot.respond(json, self.body_length, is_pipelined).expect("it is in hand");
+            }
+        }
+    }
+
+    fn go_on_streaming(&mut self) {
+        let result = match (self.pieces, self.chance.below(4)) {
+            (0, 0) => self.slot.fail(&REPORT, |_| {}),
+            (0, choice) => self.slot.finish(choice == 1),
+            _ => {
+                self.pieces -= 1;
+                self.slot.chunk(self.body_length)
+            }
+        };
+        result.expect("the step says that the next piece may come");
+    }
+
+    fn answered(&mut self, answer: Answer) {
+        let number = self.due.take().expect("an answer is told of twice");
+        let known = known(&mut self.known, number);
+        match answer {
+            Answer::Pipelined => known.is_pipelined = true,
+            Answer::FateUnknown => known.tell(Fate::Unknown),
+            Answer::Known(outcome) => known.tell(match outcome.meaning() {
+                Meaning::Accepted => Fate::Taken,
+                Meaning::AcceptedBefore => Fate::TakenBefore,
+                _ => Fate::Refused,
+            }),
+        }
+    }
+
+    /// The reply to a pipelined answer is in if another invocation is awaited, or has come: nothing was
+    /// said against it.
+    fn settle_pipelined(&mut self) {
+        let is_in = !matches!(self.slot.machine().phase(), Phase::Reporting | Phase::ShuttingDown);
+        for known in &mut self.known {
+            if known.is_pipelined && is_in {
+                known.is_pipelined = false;
+                known.tell(Fate::Taken);
+            }
+        }
+    }
+
+    /// The process ends, and another one begins.
+    fn end(&mut self, end: End) {
+        assert!(matches!(end, End::Protocol(_) | End::Service(_)), "{end}");
+        assert_eq!(self.due, None, "it ends without a word about the answer");
+        for known in self.known.iter_mut().filter(|known| known.is_pipelined) {
+            known.is_pipelined = false;
+            known.tell(Fate::Unknown);
+        }
+        self.ends += 1;
+        self.slot.begin_anew();
+        self.is_connected = false;
+    }
+
+    /// Compares what is known of invocations with the books of the service, but for the latest few.
+    fn close_books(&mut self, latest: u64) {
+        while let Some((number, entry)) = self.service.close_next(latest) {
+            let known = known(&mut self.known, number);
+            let Totals { effective, mistaken, .. } = &mut self.totals;
+            *effective += u64::from(entry.is_taken);
+            let total = match (known.is_handed, known.is_reported, known.fate) {
+                (true, false, Some(Fate::Taken)) => {
+                    assert!(entry.is_taken, "{number} was told as taken");
+                    &mut self.totals.taken
+                }
+                (true, false, Some(Fate::TakenBefore)) => {
+                    let is_refused = matches!(entry.refusal, Some(400 | 403));
+                    assert!(entry.is_taken != is_refused, "{number} was told as taken before");
+                    *mistaken += u64::from(is_refused);
+                    &mut self.totals.taken_before
+                }
+                (true, false, Some(Fate::Refused)) => {
+                    assert!(!entry.is_taken, "{number} was told as refused");
+                    &mut self.totals.refused
+                }
+                (true, false, Some(Fate::Unknown)) => &mut self.totals.unknown,
+                (false, true, None) => &mut self.totals.reported,
+                (false, false, None) => {
+                    assert!(!entry.is_taken, "{number} was never seen");
+                    &mut self.totals.unseen
+                }
+                other => panic!("{number} has not exactly one outcome: {other:?}"),
+            };
+            *total += 1;
+        }
+    }
+}
+
+impl Known {
+    fn tell(&mut self, fate: Fate) {
+        assert_eq!(self.fate.replace(fate), None, "invocation {} is told of twice", self.number);
+    }
+}
+
+/// What is known of an invocation; it takes the place of an older one.
+fn known(known: &mut [Known; RING], number: u64) -> &mut Known {
+    let known = &mut known[number as usize % RING];
+    if known.number != number {
+        *known = Known { number, ..Known::default() };
+    }
+    known
+}
+
+fn number(id: &str) -> u64 {
+    id.parse().expect("ids are numbers here")
+}
+
+fn hear(all: &mut [Known; RING], notice: &Notice<'_>) {
+    let is_lost = matches!(notice.trouble, Trouble::EventLost | Trouble::EventTooLarge);
+    if is_lost {
+        let known = known(all, number(notice.request_id));
+        assert!(!known.is_reported && !known.is_handed);
+        known.is_reported = true;
+        return;
+    }
+    let fate = match notice.trouble {
+        Trouble::Refused { .. } if !notice.request_id.is_empty() => Fate::Refused,
+        Trouble::FateUnknown => Fate::Unknown,
+        _ => return,
+    };
+    // Of others it is told by the step.
+    let known = known(all, number(notice.request_id));
+    if known.is_pipelined {
+        known.is_pipelined = false;
+        known.tell(fate);
+    }
+}
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().expect("a number"))
+}
+
+#[test]
+fn every_invocation_ends_in_one_outcome_and_the_books_agree() {
+    let seed = setting("SOAK_SEED").unwrap_or(0x5eed);
+    let default = if cfg!(debug_assertions) { 100_000 } else { 10_000_000 };
+    let invocations = setting("SOAK_INVOCATIONS").unwrap_or(default);
+    println!("SOAK_SEED={seed} SOAK_INVOCATIONS={invocations}");
+    let machine = Machine::new(Endpoint::parse("127.0.0.1:9001").expect("an address"));
+    let (mut events, mut requests) = ([0; 2048], [0; 4096]);
+    let mut host = Host {
+        slot: Slot::new(machine, &mut events[..], &mut requests[..]),
+        service: Service::new(Chance::new(!seed), invocations),
+        chance: Chance::new(seed),
+        known: [Known::default(); RING],
+        totals: Totals::default(),
+        due: None,
+        body: vec![b'x'; 16 * 1024],
+        body_length: 0,
+        pieces: 0,
+        is_connected: false,
+        ends: 0,
+        losses: 0,
+    };
+    let start = Instant::now();
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    host.run();
+    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    let took = start.elapsed();
+    let rate = invocations as f64 / took.as_secs_f64();
+    println!(
+        "{took:.1?}, {rate:.0} invocations a second, {} connections lost, {} processes ended",
+        host.losses, host.ends
+    );
+    println!("{:#?}", host.totals);
+    let totals = &host.totals;
+    assert_eq!(totals.of_all(), invocations);
+    assert_eq!(totals.effective, host.service.taken());
+    // The harness of the tests may allocate a little at its own time.
+    assert!(allocations < 100, "{allocations} allocations");
+    let each = [
+        totals.taken,
+        totals.taken_before,
+        totals.refused,
+        totals.unknown,
+        totals.reported,
+        totals.unseen,
+    ];
+    assert!(invocations < 10_000 || each.iter().all(|count| *count > 0), "{totals:?}");
+}
