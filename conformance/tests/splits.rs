@@ -12,26 +12,30 @@ const RANDOM: usize = 32;
 
 /// How many bytes all conversations of one vector may move, about. Those of a few kilobytes are cut at every
 /// position, those of megabytes, whose heads are no other, at some.
-const MOST_BYTES: usize = 32 * 1024 * 1024;
+const MOST_BYTES: usize = 8 * 1024 * 1024;
 
 fn files() -> Vec<File> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("client");
     load(&folder).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Calls `check` with each vector that core can be tried with, and its title.
-fn each(mut check: impl FnMut(&str, &Vector)) {
+/// Calls `check` with each vector that core can be tried with, and fails with the troubles of all of them, one
+/// for each vector.
+fn each(mut check: impl FnMut(&Vector) -> Result<(), String>) {
+    let mut troubles = Vec::new();
     for file in files() {
         for vector in file.vectors.iter().filter(|vector| not_for_core(vector).is_none()) {
-            check(&format!("{}: {}", file.name, vector.name), vector);
+            if let Err(trouble) = check(vector) {
+                troubles.push(format!("{}: {}\n  {trouble}", file.name, vector.name));
+            }
         }
     }
+    assert!(troubles.is_empty(), "{}", troubles.join("\n"));
 }
 
-fn play(title: &str, vector: &Vector, delivery: &Delivery) -> Transcript {
-    play_in_memory(vector, delivery).unwrap_or_else(|deviation| {
-        panic!("{title}\n{deviation}\n{delivery:?}");
-    })
+fn play(vector: &Vector, delivery: &Delivery) -> Result<Transcript, String> {
+    let played = play_in_memory(vector, delivery);
+    played.map_err(|deviation| format!("{deviation}\n  {delivery:?}"))
 }
 
 /// Whether the vector leaves it to the client what it does, which may depend on what it has read by then.
@@ -40,13 +44,20 @@ fn leaves_a_choice(steps: &[Step]) -> bool {
 }
 
 /// Plays a vector so, and compares what happened with what happens otherwise.
-fn compare(title: &str, vector: &Vector, delivery: &Delivery, whole: &Transcript) {
-    let other = play(title, vector, delivery);
-    if !leaves_a_choice(&vector.steps) {
-        assert_eq!(other.seen, whole.seen, "{title}\n{delivery:?}");
-        assert_eq!(other.sent, whole.sent, "{title}\n{delivery:?}");
-        assert_eq!(other.end, whole.end, "{title}\n{delivery:?}");
+fn compare(vector: &Vector, delivery: &Delivery, whole: &Transcript) -> Result<(), String> {
+    let other = play(vector, delivery)?;
+    // Which of several slots is served first depends on what has come by then.
+    if leaves_a_choice(&vector.steps) || whole.seen.len() > 1 {
+        return Ok(());
     }
+    let difference = if other.seen != whole.seen {
+        format!("seen: {:?}\n  {:?}", other.seen, whole.seen)
+    } else if other.sent != whole.sent || other.end != whole.end {
+        "it says something else, or ends otherwise".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(format!("{difference}\n  {delivery:?}"))
 }
 
 /// How often a conversation like this one may be played.
@@ -67,9 +78,9 @@ fn positions(whole: &Transcript, random: &mut Random) -> Vec<usize> {
 #[test]
 fn core_does_what_every_vector_says() {
     let mut count = 0;
-    each(|title, vector| {
-        play(title, vector, &Delivery::default());
+    each(|vector| {
         count += 1;
+        play(vector, &Delivery::default()).map(drop)
     });
     println!("{count} vectors");
     assert!(count > 0);
@@ -77,24 +88,23 @@ fn core_does_what_every_vector_says() {
 
 #[test]
 fn bytes_that_come_one_by_one_change_nothing() {
-    each(|title, vector| {
-        let whole = play(title, vector, &Delivery::default());
+    each(|vector| {
+        let whole = play(vector, &Delivery::default())?;
         // Megabytes would take minutes, and are the same as kilobytes.
         let most_read = if whole.read <= 256 * 1024 { 1 } else { 1021 };
-        let delivery = Delivery { most_read: Some(most_read), ..Delivery::default() };
-        compare(title, vector, &delivery, &whole);
+        compare(vector, &Delivery { most_read: Some(most_read), ..Delivery::default() }, &whole)
     });
 }
 
 #[test]
 fn a_cut_at_any_position_changes_nothing() {
     let (mut random, mut count) = (Random(1), 0);
-    each(|title, vector| {
-        let whole = play(title, vector, &Delivery::default());
-        for cut in positions(&whole, &mut random) {
-            compare(title, vector, &Delivery { cuts: vec![cut], ..Delivery::default() }, &whole);
+    each(|vector| {
+        let whole = play(vector, &Delivery::default())?;
+        positions(&whole, &mut random).into_iter().try_for_each(|cut| {
             count += 1;
-        }
+            compare(vector, &Delivery { cuts: vec![cut], ..Delivery::default() }, &whole)
+        })
     });
     println!("{count} conversations");
 }
@@ -102,35 +112,34 @@ fn a_cut_at_any_position_changes_nothing() {
 #[test]
 fn cuts_at_any_two_positions_and_short_writes_change_nothing() {
     let mut random = Random(2);
-    each(|title, vector| {
-        let whole = play(title, vector, &Delivery::default());
+    each(|vector| {
+        let whole = play(vector, &Delivery::default())?;
         // A write that is short has the whole request looked at again.
-        for _ in 0..(times(&whole) / 16).clamp(1, RANDOM) {
+        (0..(times(&whole) / 16).clamp(1, RANDOM)).try_for_each(|_| {
             let mut cuts = vec![random.below(whole.read + 1), random.below(whole.read + 1)];
             cuts.sort_unstable();
-            compare(title, vector, &Delivery { cuts, ..Delivery::default() }, &whole);
+            compare(vector, &Delivery { cuts, ..Delivery::default() }, &whole)?;
             // Short enough to end in every part of a request, and not so short that megabytes take long.
             let most = 1 + whole.sent.iter().map(Vec::len).max().unwrap_or(0) / 16;
             let writes = (0..7).map(|_| 1 + random.below(most)).collect();
-            compare(title, vector, &Delivery { writes, ..Delivery::default() }, &whole);
-        }
+            compare(vector, &Delivery { writes, ..Delivery::default() }, &whole)
+        })
     });
 }
 
 #[test]
 fn answers_that_come_together_are_told_apart_wherever_they_are_cut() {
     let (mut random, mut count, mut all) = (Random(3), 0, 0);
-    each(|title, vector| {
+    each(|vector| {
         all += 1;
         let together = Delivery { is_pipelined: true, ..Delivery::default() };
         // What follows a lost connection is not the same if `next` was on its way too.
-        let Ok(whole) = play_in_memory(vector, &together) else { return };
+        let Ok(whole) = play_in_memory(vector, &together) else { return Ok(()) };
         count += 1;
         for cut in positions(&whole, &mut random) {
-            compare(title, vector, &Delivery { cuts: vec![cut], ..together.clone() }, &whole);
+            compare(vector, &Delivery { cuts: vec![cut], ..together.clone() }, &whole)?;
         }
-        let delivery = Delivery { most_read: Some(1021), ..together };
-        compare(title, vector, &delivery, &whole);
+        compare(vector, &Delivery { most_read: Some(1021), ..together }, &whole)
     });
     println!("{count} of {all} vectors");
     assert!(count * 2 > all, "{count} of {all} vectors hold when `next` is sent with the answer");
