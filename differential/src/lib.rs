@@ -4,12 +4,14 @@
 //! hyper runs here without sockets, threads and clocks: it is given bytes from memory, and polled until
 //! it wants more. So every run is the same, and none can hang.
 
+mod calls;
 mod client;
 mod difference;
 mod memory;
 mod ours;
 mod server;
 
+pub use calls::{Call, Parts, report_of};
 pub use client::{Reading, Reply, receive_by_hyper};
 pub use difference::Difference;
 pub use memory::Fields;
