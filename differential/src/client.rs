@@ -11,14 +11,14 @@ use hyper::{Request, Response};
 
 use crate::memory::{Fields, Memory, fields, run};
 
-/// What somebody makes of the bytes of a reply.
+/// What somebody makes of the bytes of a reply, or of something else.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reading {
-    /// A whole reply.
-    Accepted(Reply),
-    /// There is no whole reply, even if the stream ends here.
+pub enum Reading<T = Reply> {
+    /// It is whole.
+    Accepted(T),
+    /// It is not whole, even if the stream ends here.
     Incomplete,
-    /// It is no reply; the reason in the reader's own words.
+    /// It is none; the reason in the reader's own words.
     Refused(String),
 }
 
@@ -40,7 +40,7 @@ pub struct Reply {
     pub is_persistent: Option<bool>,
 }
 
-impl Reading {
+impl<T> Reading<T> {
     /// `accepted`, `incomplete`, or the reason against it.
     pub fn verdict(&self) -> &str {
         match self {

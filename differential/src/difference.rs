@@ -1,5 +1,7 @@
 //! Differences that are wanted, as data.
 
+use std::fmt::Debug;
+
 use crate::client::Reading;
 
 /// A way in which two readers of the same bytes differ, and why that is right.
@@ -9,7 +11,7 @@ pub struct Difference {
     pub why: &'static str,
     /// What ours says, by [`Reading::verdict`].
     pub ours: &'static str,
-    /// What the other says.
+    /// What the other says; `*` is anything.
     pub theirs: &'static str,
     /// What is special in the bytes.
     pub is: fn(&[u8]) -> bool,
@@ -23,19 +25,20 @@ impl Difference {
     /// # Panics
     ///
     /// If they differ in a way that is not in the table.
-    pub fn of<'t>(
+    pub fn of<'t, T: Debug + PartialEq>(
         table: &'t [Self],
         input: &[u8],
-        ours: &Reading,
-        theirs: &Reading,
+        ours: &Reading<T>,
+        theirs: &Reading<T>,
     ) -> Option<&'t Self> {
-        let is_reply = |reading: &Reading| matches!(reading, Reading::Accepted(_));
+        let is_whole = |reading: &Reading<T>| matches!(reading, Reading::Accepted(_));
         // A fault may be found before the rest is there, or with it.
-        if ours == theirs || (!is_reply(ours) && !is_reply(theirs)) {
+        if ours == theirs || (!is_whole(ours) && !is_whole(theirs)) {
             return None;
         }
         let is = |row: &&Self| {
-            row.ours == ours.verdict() && row.theirs == theirs.verdict() && (row.is)(input)
+            let is_theirs = row.theirs == "*" || row.theirs == theirs.verdict();
+            row.ours == ours.verdict() && is_theirs && (row.is)(input)
         };
         let found = table.iter().find(is);
         assert!(
@@ -52,10 +55,10 @@ impl Difference {
     /// # Panics
     ///
     /// If not.
-    pub fn check_each(
+    pub fn check_each<T: Debug + PartialEq>(
         table: &[Self],
-        ours: impl Fn(&[u8]) -> Reading,
-        theirs: impl Fn(&[u8]) -> Reading,
+        ours: impl Fn(&[u8]) -> Reading<T>,
+        theirs: impl Fn(&[u8]) -> Reading<T>,
     ) {
         for row in table {
             let (ours, theirs) = (ours(row.example), theirs(row.example));
