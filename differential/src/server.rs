@@ -105,7 +105,10 @@ pub fn serve(input: &[u8]) -> Served {
             Ok::<_, hyper::Error>(Response::new(Empty::<Bytes>::new()))
         })
     });
-    let mut connection = Builder::new().serve_connection(memory.clone(), service);
+    let mut connection = Builder::new()
+        // A cause for X-Ray may take a megabyte of a head.
+        .max_buf_size(8 * 1024 * 1024)
+        .serve_connection(memory.clone(), service);
     let ended = run(|context| connection.poll_without_shutdown(context));
     let error = match ended {
         None => None,
