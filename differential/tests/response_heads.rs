@@ -286,7 +286,8 @@ fn near_a_reply() -> impl Strategy<Value = Vec<u8>> {
         2 => "(content-length|Content-Length):[ \t]{0,2}[0-9]{1,2}[ \t]{0,2}",
         2 => "(transfer-encoding|Transfer-Encoding): ?[cC]hunked ?",
         2 => "Connection: ?(close|keep-alive|Close|Keep-Alive|upgrade|, close|close, x)",
-        1 => "(Content-Length|Transfer-Encoding|Connection|Upgrade): ?[!-~]{0,4}(chunked|gzip|close|[0-9]{1,21}|,|;| )[!-~]{0,2}",
+        1 => "(Content-Length|Transfer-Encoding|Connection|Upgrade): ?[!-~]{0,4}\
+              (chunked|gzip|close|[0-9]{1,21}|,|;| )[!-~]{0,2}",
         1 => "[!-~]{0,9}:[\u{0}-\u{ff}&&[^\r\n]]{0,20}",
         1 => "[ -~]{0,12}",
     ];

@@ -21,9 +21,12 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Whether two places are the same part, of which there is one.
+    /// Whether two places are the same part, of which there is one, or parts of one reply of the service,
+    /// where the first value may be the end of the second.
     pub(crate) fn excludes(&self, other: &Self) -> bool {
-        self.name.split(',').next() == other.name.split(',').next()
+        let part = |name: &'static str| name.split(',').next();
+        let is_of_service = |it: &Self| it.name.ends_with(", of the service");
+        part(self.name) == part(other.name) || (is_of_service(self) && is_of_service(other))
     }
 }
 
@@ -124,7 +127,8 @@ pub(crate) static PLACES: &[Place] = &[
         calls: OF_SERVICE,
         put: |parts, value| put_bytes(&mut parts.request_id, value),
         is_meant: |_, request, value| request_id(request).as_deref() == Some(first_line(value)),
-        may_be_left_out: None,
+        // It may end the head of the event before the other id has come.
+        may_be_left_out: Some(ATTEMPT_ID),
     },
     Place {
         name: "request id, of the program",
@@ -267,7 +271,7 @@ fn first_line(value: &[u8]) -> &[u8] {
 
 /// The id in the path of an answer.
 fn request_id(request: &Request) -> Option<Vec<u8>> {
-    let segment = request.target.split('/').nth(4)?;
+    let segment = request.target.rsplit('/').nth(1)?;
     let mut parts = segment.split('%');
     let mut id = parts.next()?.as_bytes().to_vec();
     for part in parts {

@@ -32,6 +32,7 @@ const ATTEMPTS: &[&str] = &[
     "\rX-Injected: yes",
     "a\r\n X-Injected: yes",
     "a\r\nContent-Length: 0",
+    "a\r\nContent-Length: 0\r\n\r\n",
     "a\r\nTransfer-Encoding: chunked",
     "a\r\n\r\nGET /second HTTP/1.1\r\nHost: a\r\n\r\n",
     "\r\n\r\nPOST /second HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}",
