@@ -1,0 +1,19 @@
+//! What other people's programs make of the bytes that `lambda-proto` writes and reads; the comparisons
+//! are in `tests/`.
+//!
+//! hyper runs here without sockets, threads and clocks: it is given bytes from memory, and polled until
+//! it wants more. So every run is the same, and none can hang.
+
+mod calls;
+mod client;
+mod difference;
+mod memory;
+mod ours;
+mod server;
+
+pub use calls::{Call, Parts, report_of};
+pub use client::{Reading, Reply, receive_by_hyper};
+pub use difference::Difference;
+pub use memory::Fields;
+pub use ours::receive_by_ours;
+pub use server::{Request, Served, serve};

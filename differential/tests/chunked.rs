@@ -1,0 +1,264 @@
+//! Chunked bodies: what a service sends, read by `lambda-proto` and by hyper's client, and what
+//! `lambda-proto` writes, read by hyper's server.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use lambda_proto::ErrorReport;
+use lambda_proto::http::{ChunkPosition, encode_chunk_prefix, encode_last_chunk};
+use lambda_proto::limits::{MAX_CHUNK_LINE, MAX_ERROR_TRAILERS, MAX_RESPONSE_TRAILERS};
+use lambda_proto_differential::{Difference, Reading, receive_by_hyper, receive_by_ours, serve};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+/// Reads a body whole, byte by byte, and cut at every position.
+fn ours(body: &[u8]) -> Reading {
+    let whole = receive_by_ours([HEAD, body]);
+    let slow = receive_by_ours([HEAD].into_iter().chain(body.chunks(1)));
+    assert_eq!(slow, whole, "byte by byte: {}", body.escape_ascii());
+    for cut in 0..body.len().min(300) {
+        let (left, right) = body.split_at(cut);
+        let parted = receive_by_ours([HEAD, left, right]);
+        assert_eq!(parted, whole, "cut at {cut}: {}", body.escape_ascii());
+    }
+    whole
+}
+
+fn hyper(body: &[u8]) -> Reading {
+    receive_by_hyper(&[HEAD, body].concat())
+}
+
+/// Where they differ, and why we stay with it. Heads do not differ here: ours is one and the same.
+const WANTED: &[Difference] = &[
+    Difference {
+        why: "a line feed alone ends no line, in trailers as in heads; hyper takes it there, though not \
+              behind a size",
+        ours: "Body(BadTrailer)",
+        theirs: "accepted",
+        is: |body| body.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r'),
+        example: b"0\r\nA: b\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+    },
+    Difference {
+        why: "the trailers of a service are passed over, whatever they say, up to the empty line",
+        ours: "accepted",
+        theirs: "error reading a body from connection: invalid header name",
+        // There are no other fields in a body.
+        is: |_| true,
+        example: b"0\r\nno field\r\n\r\n",
+    },
+    Difference {
+        why: "the same, for what they hold",
+        ours: "accepted",
+        theirs: "error reading a body from connection: invalid header value",
+        // There are no other fields in a body.
+        is: |_| true,
+        example: b"0\r\nA: \x01\r\n\r\n",
+    },
+];
+
+fn compare(body: &[u8]) -> (Reading, Option<&'static Difference>) {
+    let (ours, theirs) = (ours(body), hyper(body));
+    let difference = Difference::of(WANTED, body, &ours, &theirs);
+    (ours, difference)
+}
+
+#[test]
+fn every_wanted_difference_is_one() {
+    Difference::check_each(WANTED, ours, hyper);
+}
+
+#[test]
+fn a_size_is_hexadecimal_and_below_2_to_the_64th_for_both() {
+    for size in ["2", "02", "0000000000000000000000002", "2;a", "2 ", "2\t;a=b", "2;\u{1}\u{e9}"] {
+        let (Reading::Accepted(reply), None) = compare_size(size) else { panic!("{size:?}") };
+        assert_eq!(reply.body, b"ab");
+    }
+    for size in ["7fffffffffffffff", "8000000000000000", "00ffffffffffffffff", "FFFFFFFFFFFFFFFF"] {
+        let both = [compare_size(size).0, hyper(&sized(size))];
+        assert_eq!(both, [Reading::Incomplete, Reading::Incomplete], "{size:?}");
+    }
+    let bad = "|g|+2|-2|0x2| 2|2 a|;a|２|2\r|2\n|2;\n|2;a\rb|10000000000000000|fffffffffffffffff|\
+               100000000000000002";
+    for size in bad.split('|') {
+        let refused = Reading::Refused("Body(BadChunkSize)".to_owned());
+        assert_eq!(compare_size(size).0, refused, "{size:?}");
+        assert!(matches!(hyper(&sized(size)), Reading::Refused(_)), "{size:?}");
+    }
+}
+
+fn sized(size: &str) -> Vec<u8> {
+    format!("{size}\r\nab\r\n0\r\n\r\n").into_bytes()
+}
+
+fn compare_size(size: &str) -> (Reading, Option<&'static Difference>) {
+    compare(&sized(size))
+}
+
+#[test]
+fn what_is_too_long_is_a_limit_of_each() {
+    let chunk = |line: usize| format!("2;{}\r\nab\r\n", "a".repeat(line - 2));
+    let zeros = |line: usize| format!("{}2\r\nab\r\n", "0".repeat(line - 1));
+    let trailers = |length: usize| format!("0\r\nA: {}\r\n\r\n", "a".repeat(length - 5));
+    let (end, body_error) = ("0\r\n\r\n", "error reading a body from connection: ");
+    for (body, of_ours, of_hyper) in [
+        (chunk(MAX_CHUNK_LINE) + end, "accepted", "accepted"),
+        (chunk(MAX_CHUNK_LINE + 1) + end, "Body(ChunkLineTooLong)", "accepted"),
+        (zeros(MAX_CHUNK_LINE) + end, "accepted", "accepted"),
+        (zeros(MAX_CHUNK_LINE + 1) + end, "Body(ChunkLineTooLong)", "accepted"),
+        // It counts those of all chunks together, which a body of 6 MiB may exceed.
+        (chunk(MAX_CHUNK_LINE).repeat(5) + end, "accepted", "chunk extensions over limit"),
+        (
+            "0\r\n".to_owned() + &"A: b\r\n".repeat(101) + "\r\n",
+            "accepted",
+            "chunk trailers count overflow",
+        ),
+        (trailers(MAX_RESPONSE_TRAILERS), "accepted", "chunk trailers bytes over limit"),
+        (
+            trailers(MAX_RESPONSE_TRAILERS + 1),
+            "Body(TrailersTooLarge)",
+            "chunk trailers bytes over limit",
+        ),
+    ] {
+        let (ours, theirs) = (ours(body.as_bytes()), hyper(body.as_bytes()));
+        let theirs = theirs.verdict();
+        let theirs = theirs.strip_prefix(body_error).unwrap_or(theirs);
+        assert_eq!((ours.verdict(), theirs), (of_ours, of_hyper), "{} bytes", body.len());
+    }
+}
+
+/// Chunks as they are written, in a request.
+fn encoded(chunks: &[Vec<u8>], trailers: &[u8]) -> Vec<u8> {
+    let mut request = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    let mut position = ChunkPosition::First;
+    let mut out = [0; 20];
+    for chunk in chunks {
+        let length = encode_chunk_prefix(position, chunk.len(), &mut out).expect("room");
+        request.extend_from_slice(&out[..length]);
+        request.extend_from_slice(chunk);
+        if !chunk.is_empty() {
+            position = ChunkPosition::Later;
+        }
+    }
+    let length = encode_last_chunk(position, &mut out).expect("room");
+    [&request, &out[..length], trailers].concat()
+}
+
+/// That hyper's server reads them, and nothing else.
+fn check_encoded(chunks: &[Vec<u8>]) {
+    let request = serve(&encoded(chunks, b"\r\n")).one().expect("one request");
+    assert_eq!((request.body, request.trailers), (chunks.concat(), vec![]));
+}
+
+#[test]
+fn chunks_of_every_number_of_digits_are_read_by_hypers_server() {
+    for digits in 0..=5 {
+        let power = 1 << (4 * digits);
+        for length in [power - 1, power, power + 1] {
+            check_encoded(&[vec![b'\n'; length], b"0\r\n\r\n".to_vec()]);
+        }
+    }
+}
+
+#[test]
+fn a_report_in_trailers_is_read_by_hypers_server() {
+    let report = ErrorReport::new("Function.Late", "a\r\nB: c").stack_trace("f\ng");
+    let (mut trailers, mut json) = ([0; MAX_ERROR_TRAILERS], [0; 256]);
+    let length = report.encode_trailers(&mut trailers).expect("room");
+    let json_length = report.encode_json(&mut json).expect("room");
+    for chunks in [vec![], vec![b"abc".to_vec()]] {
+        let request = serve(&encoded(&chunks, &trailers[..length])).one().expect("one request");
+        assert_eq!(request.body, chunks.concat());
+        assert_eq!(request.trailers.len(), 2);
+        let error_type = request.trailer("Lambda-Runtime-Function-Error-Type");
+        assert_eq!(error_type, Some(&b"Function.Late"[..]));
+        let body = request.trailer("Lambda-Runtime-Function-Error-Body").expect("it is there");
+        assert_eq!(STANDARD.decode(body).expect("base64"), json[..json_length]);
+    }
+}
+
+proptest! {
+    // Integration tests have no place for regression files; a counterexample belongs in a test.
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 1_000, ..Default::default() })]
+
+    #[test]
+    fn what_is_near_a_body_is_read_alike(body in near_a_body()) {
+        compare(&body);
+    }
+
+    #[test]
+    fn any_chunks_are_read_by_hypers_server(
+        chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..6)
+    ) {
+        check_encoded(&chunks);
+    }
+}
+
+#[test]
+fn most_of_what_is_near_a_body_is_one() {
+    // Or else the property above would say little.
+    let mut runner = TestRunner::deterministic();
+    let near_a_body = near_a_body();
+    let bodies = (0..400).filter(|_| {
+        let body = near_a_body.new_tree(&mut runner).expect("it is not filtered").current();
+        matches!(compare(&body), (Reading::Accepted(_), None))
+    });
+    assert!(bodies.count() > 100);
+}
+
+/// Chunks that are nearly right, most of them right.
+fn near_a_body() -> impl Strategy<Value = Vec<u8>> {
+    let wrong_end = prop::sample::select(&["\n", "\r", "\r\r\n", ""][..]);
+    let line_end = || prop_oneof![15 => Just("\r\n"), 1 => wrong_end.clone()];
+    let size = |length: usize| {
+        prop_oneof![
+            12 => Just(format!("{length:x}")),
+            4 => Just(format!("{length:X}")),
+            4 => "0{1,20}".prop_map(move |zeros| format!("{zeros}{length:x}")),
+            1 => Just(format!("{:x}", length + 1)),
+            1 => "[0-9a-fA-F]{15,18}",
+            1 => "(\\+|-|0x|g| |\t|)[0-9a-fA-F]{0,3}",
+        ]
+    };
+    let extension = prop_oneof![
+        20 => Just(String::new()),
+        2 => "[ \t]{0,2};[ \t]{0,2}[a-z]{1,4}",
+        2 => "[ \t]{0,2};[a-z]{1,4}=([a-z]{0,3}|\"[ -~]{0,5}\")",
+        1 => "[ \t]{1,3}",
+        1 => ";[\u{0}-\u{ff}&&[^\r\n]]{0,6}",
+        1 => "[ -~]{1,5}",
+    ];
+    let chunk = (1usize..40, extension.clone(), line_end(), line_end()).prop_flat_map(
+        move |(length, extension, end, last)| {
+            (size(length), prop::collection::vec(any::<u8>(), length)).prop_map(
+                move |(size, data)| {
+                    [size.as_bytes(), &bytes(&extension), end.as_bytes(), &data, last.as_bytes()]
+                        .concat()
+                },
+            )
+        },
+    );
+    let trailer = prop_oneof![
+        6 => "[A-Za-z-]{1,9}:[ \t]{0,2}[!-~\u{e9}]{0,9}[ \t]{0,2}",
+        1 => "[!-~]{0,9}:[\u{0}-\u{ff}&&[^\r\n]]{0,9}",
+        1 => "[ -~]{0,9}",
+    ];
+    let trailers = prop::collection::vec((trailer, line_end()), 0..3);
+    let zeros = prop_oneof![6 => Just("0".to_owned()), 1 => "0{2,20}"];
+    let behind =
+        prop_oneof![3 => Just(""), 1 => Just("HTTP/1.1 200 OK\r\n\r\n"), 1 => Just("\r\n")];
+    let chunks = prop::collection::vec(chunk, 0..3);
+    (chunks, zeros, extension, line_end(), trailers, line_end(), behind).prop_map(
+        |(chunks, zeros, extension, end, trailers, last, behind)| {
+            let trailers: String = trailers.into_iter().map(|(field, end)| field + end).collect();
+            let end = format!("{zeros}{extension}{end}{trailers}{last}{behind}");
+            [chunks.concat(), bytes(&end)].concat()
+        },
+    )
+}
+
+/// A character stands for the byte of its number.
+fn bytes(text: &str) -> Vec<u8> {
+    text.chars().map(|character| character as u32 as u8).collect()
+}
