@@ -32,6 +32,8 @@ struct Line {
     unread: Vec<u8>,
     /// The head of the request that `unread` begins with has been read.
     is_head_read: bool,
+    /// A step has spoken of it.
+    is_known: bool,
     requests: usize,
     /// The client has ended it.
     is_ended: bool,
@@ -111,7 +113,11 @@ impl<'v> Player<'v> {
 
     /// The client has sent something.
     pub fn received(&mut self, connection: usize, bytes: &[u8]) {
-        self.connections[connection].unread.extend_from_slice(bytes);
+        let line = &mut self.connections[connection];
+        // What is on its way to a connection that the service has ended is lost.
+        if !line.is_closed {
+            line.unread.extend_from_slice(bytes);
+        }
     }
 
     /// The client has ended a connection.
@@ -134,18 +140,25 @@ impl<'v> Player<'v> {
         let todo = match step {
             Step::Read(request) if self.read(request, true)? => return self.go_on(),
             Step::ReadHead(request) if self.read(request, false)? => return self.go_on(),
-            Step::HungUp if self.connections.get(self.last).is_some_and(|line| line.is_ended) => {
+            Step::HungUp {}
+                if self.connections.get(self.last).is_some_and(|line| line.is_ended) =>
+            {
                 return self.go_on();
             }
-            Step::Read(_) | Step::ReadHead(_) => return self.awaited(),
-            Step::HungUp => return Ok(Todo::Input),
-            Step::Either(ways) => match ways.iter().find(|way| self.begins(way)) {
-                Some(way) => {
-                    self.choose(way);
-                    return self.step();
+            Step::Connects {} if self.connect() => return self.go_on(),
+            Step::Read(_) | Step::ReadHead(_) | Step::Connects {} => return self.awaited(),
+            Step::HungUp {} => return Ok(Todo::Input),
+            Step::Either(ways) => {
+                let skipped = self.connections.iter_mut().try_for_each(Line::skip_rest);
+                skipped.map_err(|what| self.deviation(what))?;
+                match ways.iter().find(|way| self.begins(way)) {
+                    Some(way) => {
+                        self.choose(way);
+                        return self.step();
+                    }
+                    None => return self.awaited(),
                 }
-                None => return self.awaited(),
-            },
+            }
             Step::Exits(exit) => match self.exit {
                 Some(code) if is_so(*exit, code) => return self.go_on(),
                 Some(code) => {
@@ -172,7 +185,7 @@ impl<'v> Player<'v> {
             }
             Step::Pause(millis) => Todo::Pause(Duration::from_millis(*millis)),
             Step::Away(millis) => {
-                self.connections.iter_mut().for_each(|line| line.is_closed = true);
+                self.connections.iter_mut().for_each(Line::close);
                 Todo::Away(Duration::from_millis(*millis))
             }
         };
@@ -208,7 +221,8 @@ impl<'v> Player<'v> {
                 Err(self
                     .deviation(format!("{method} {}{path} was to come; {instead}", self.prefix)))
             }
-            Some(Step::HungUp) => Err(self.deviation("it has not hung up".to_owned())),
+            Some(Step::HungUp {}) => Err(self.deviation("it has not hung up".to_owned())),
+            Some(Step::Connects {}) => Err(self.deviation("it has not connected".to_owned())),
             Some(Step::Exits(_)) => Err(self.deviation("its process goes on".to_owned())),
             _ => Err(self.deviation(self.said_instead())),
         }
@@ -241,13 +255,30 @@ impl<'v> Player<'v> {
     fn begins(&self, way: &[Step]) -> bool {
         match way.first() {
             Some(Step::Read(wanted) | Step::ReadHead(wanted)) => {
-                let is_wanted = |line: &Line| matches!(line.request(), Ok(Some((came, _))) if came.check_line(wanted, &self.prefix).is_ok());
-                self.connections.iter().any(is_wanted)
+                let is_wanted = |place: &usize| {
+                    let request = self.connections[*place].request();
+                    matches!(request, Ok(Some((came, _))) if came.check_line(wanted, &self.prefix).is_ok())
+                        && self.check_place(wanted, *place).is_ok()
+                };
+                (0..self.connections.len()).any(|place| is_wanted(&place))
             }
             Some(Step::Exits(_)) => self.exit.is_some() && !self.has_unread(),
-            Some(Step::HungUp) => self.connections.get(self.last).is_some_and(|line| line.is_ended),
+            Some(Step::HungUp {}) => {
+                self.connections.get(self.last).is_some_and(|line| line.is_ended)
+            }
+            Some(Step::Connects {}) => self.connections.iter().any(|line| !line.is_known),
             _ => false,
         }
+    }
+
+    /// Takes a connection that no step has spoken of, if there is one.
+    fn connect(&mut self) -> bool {
+        let new = self.connections.iter().position(|line| !line.is_known);
+        if let Some(place) = new {
+            self.connections[place].is_known = true;
+            self.last = place;
+        }
+        new.is_some()
     }
 
     /// Takes this request, if it is there.
@@ -260,26 +291,20 @@ impl<'v> Player<'v> {
                 continue;
             };
             if let Err(what) = came.check_line(wanted, &self.prefix) {
-                other = Some(what);
+                // What a client has said before it hung up may be heard late.
+                if !self.connections[place].is_over() {
+                    other = Some(what);
+                }
                 continue;
             }
             came.check_head(wanted, &self.address).map_err(|what| self.deviation(what))?;
             if is_whole && !came.is_whole() {
                 return Ok(false);
             }
-            let is_same = place == self.last && self.connections[place].requests > 0;
-            let is_new = self.connections[place].requests == 0;
-            match wanted.connection {
-                Some(Connection::Same) if !is_same => {
-                    return Err(self.deviation("it comes on another connection".to_owned()));
-                }
-                Some(Connection::New) if !is_new => {
-                    return Err(self.deviation("it comes on a connection that was used".to_owned()));
-                }
-                _ => {}
-            }
+            self.check_place(wanted, place).map_err(|what| self.deviation(what.to_owned()))?;
             let line = &mut self.connections[place];
             line.requests += 1;
+            line.is_known = true;
             if is_whole {
                 line.unread.drain(..length);
             } else {
@@ -302,6 +327,18 @@ impl<'v> Player<'v> {
         }
     }
 
+    /// Whether a request may come on this connection.
+    fn check_place(&self, wanted: &Request, place: usize) -> Result<(), &'static str> {
+        let is_new = self.connections[place].requests == 0;
+        match wanted.connection {
+            Some(Connection::Same) if is_new || place != self.last => {
+                Err("it comes on another connection")
+            }
+            Some(Connection::New) if !is_new => Err("it comes on a connection that was used"),
+            _ => Ok(()),
+        }
+    }
+
     fn find(&self, place: &Place) -> Result<usize, Deviation> {
         let Some(name) = &place.on else { return Ok(self.last) };
         let found = self.names.get(name.as_str()).copied();
@@ -311,15 +348,14 @@ impl<'v> Player<'v> {
     fn close(&mut self, place: &Place) -> Result<usize, Deviation> {
         self.last = self.find(place)?;
         if let Some(line) = self.connections.get_mut(self.last) {
-            line.is_closed = true;
-            line.unread.clear();
+            line.close();
         }
         Ok(self.last)
     }
 
     /// Whether the client has said something that no step has read yet.
     fn has_unread(&self) -> bool {
-        self.connections.iter().any(|line| !line.is_closed && !line.unread.is_empty())
+        self.connections.iter().any(Line::has_unread)
     }
 
     fn check_quiet(&self) -> Result<(), Deviation> {
@@ -331,8 +367,7 @@ impl<'v> Player<'v> {
     }
 
     fn said_instead(&self) -> String {
-        let unread =
-            self.connections.iter().find(|line| !line.is_closed && !line.unread.is_empty());
+        let unread = self.connections.iter().find(|line| line.has_unread());
         match (unread, self.exit) {
             (Some(line), _) => format!("it has said {}", shown(&line.unread)),
             (None, Some(code)) => format!("its process has ended with {code:?}"),
@@ -349,6 +384,11 @@ impl<'v> Player<'v> {
 }
 
 impl Line {
+    fn close(&mut self) {
+        self.is_closed = true;
+        self.unread.clear();
+    }
+
     /// The request that has arrived, if its head has.
     fn request(&self) -> Result<Option<(Arrived, usize)>, String> {
         if self.is_closed || self.unread.is_empty() || self.is_head_read {
@@ -369,6 +409,17 @@ impl Line {
             self.is_head_read = false;
         }
         Ok(())
+    }
+
+    /// Whether something has arrived that is not the rest of a request of which only the head was wanted.
+    fn has_unread(&self) -> bool {
+        if self.is_closed || self.unread.is_empty() || !self.is_head_read {
+            return !self.is_closed && !self.unread.is_empty();
+        }
+        match Arrived::parse(&self.unread) {
+            Ok(Some((came, length))) => came.is_whole() && length < self.unread.len(),
+            _ => false,
+        }
     }
 
     fn is_over(&self) -> bool {

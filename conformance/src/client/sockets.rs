@@ -36,8 +36,10 @@ pub struct Report {
     pub end: End,
     /// What it has written to standard output and standard error, the end of it.
     pub output: String,
-    /// What its process has used; `None` where that cannot be told.
+    /// What its process has used when it was last seen alive; `None` where that cannot be told.
     pub usage: Option<Usage>,
+    /// How many bytes went over its connections, to it and from it.
+    pub bytes: u64,
     /// How long the vector took.
     pub elapsed: Duration,
 }
@@ -86,9 +88,16 @@ pub fn play(vector: &Vector, mut command: Command, patience: Patience) -> io::Re
     let mut player = Player::new(vector, &address);
     let deviation = conduct(&mut player, &mut service, &happenings, &mut process, patience).err();
     let elapsed = began.elapsed();
-    let usage = usage(process.child.id());
+    process.look();
     let end = process.end()?;
-    Ok(Report { deviation, end, output: process.output(), usage, elapsed })
+    Ok(Report {
+        deviation,
+        end,
+        output: process.output(),
+        usage: process.usage,
+        bytes: service.bytes,
+        elapsed,
+    })
 }
 
 /// What every function finds in its environment (Lambda Developer Guide, configuration-envvars), and clients
@@ -105,6 +114,9 @@ const ENVIRONMENT: [(&str, &str); 9] = [
     ("TZ", ":UTC"),
 ];
 
+/// How long a write waits for a client that does not read.
+const MOST_STUCK: Duration = Duration::from_secs(20);
+
 /// How often is looked whether the process has ended.
 const GLANCE: Duration = Duration::from_millis(5);
 
@@ -119,15 +131,16 @@ fn conduct(
     let mut is_quiet_for = None;
     loop {
         let todo = player.step()?;
+        process.look();
         if todo != Todo::Quiet {
             is_quiet_for = None;
         }
         match todo {
             Todo::Done => return Ok(()),
             Todo::Write { connection, bytes, every } => {
-                let stream = service.stream(connection);
-                // A client that has hung up is told of by its end.
-                let _ = stream.map(|stream| write(&stream, bytes, every));
+                if let Some(stream) = service.stream(connection) {
+                    service.bytes += write(&stream, bytes, every);
+                }
             }
             Todo::Close(connection) => service.close(connection, Shutdown::Both),
             Todo::HalfClose(connection) => service.close(connection, Shutdown::Write),
@@ -175,18 +188,27 @@ fn tell(player: &mut Player<'_>, service: &mut Service, happening: Happening) {
             let number = player.opened();
             service.took(number, stream);
         }
-        Happening::Received(connection, bytes) => player.received(connection, &bytes),
+        Happening::Received(connection, bytes) => {
+            service.bytes += bytes.len() as u64;
+            player.received(connection, &bytes);
+        }
         Happening::Ended(connection) => player.ended(connection),
     }
 }
 
-fn write(mut stream: &TcpStream, bytes: &[u8], every: Option<Duration>) -> io::Result<()> {
-    let Some(every) = every else { return stream.write_all(bytes) };
-    for byte in bytes {
-        thread::sleep(every);
-        stream.write_all(&[*byte])?;
+/// Writes as much of it as the client takes, and returns how much that is: a client that has hung up is told
+/// of by its end.
+fn write(mut stream: &TcpStream, bytes: &[u8], every: Option<Duration>) -> u64 {
+    let mut written = 0;
+    let piece = if every.is_some() { 1 } else { 64 * 1024 };
+    for piece in bytes.chunks(piece) {
+        thread::sleep(every.unwrap_or_default());
+        if stream.write_all(piece).is_err() {
+            break;
+        }
+        written += piece.len() as u64;
     }
-    Ok(())
+    written
 }
 
 /// What happens at the service.
@@ -202,6 +224,8 @@ struct Service {
     tell: Sender<Happening>,
     streams: Vec<Option<Arc<TcpStream>>>,
     listening: Option<Listening>,
+    /// How many bytes were written and received.
+    bytes: u64,
 }
 
 impl Service {
@@ -209,7 +233,7 @@ impl Service {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         let listening = Some(Listening::start(listener, tell.clone())?);
-        Ok(Self { address, tell, streams: Vec::new(), listening })
+        Ok(Self { address, tell, streams: Vec::new(), listening, bytes: 0 })
     }
 
     fn stream(&self, connection: usize) -> Option<Arc<TcpStream>> {
@@ -297,6 +321,8 @@ impl Listening {
                 }
                 let Ok(stream) = stream else { continue };
                 let _best_effort = stream.set_nodelay(true);
+                // A client that reads nothing must not stop the service.
+                let _ = stream.set_write_timeout(Some(MOST_STUCK));
                 if tell.send(Happening::Opened(stream)).is_err() {
                     return;
                 }
@@ -322,6 +348,7 @@ struct Process {
     child: Child,
     output: Arc<Mutex<Vec<u8>>>,
     readers: Vec<thread::JoinHandle<()>>,
+    usage: Option<Usage>,
 }
 
 impl Process {
@@ -335,7 +362,15 @@ impl Process {
         if let Some(pipe) = child.stderr.take() {
             readers.push(collect(pipe, &output));
         }
-        Ok(Self { child, output, readers })
+        Ok(Self { child, output, readers, usage: None })
+    }
+
+    /// Takes note of what it has used: nobody can tell of the memory of a process that has ended.
+    fn look(&mut self) {
+        if let Some(now) = usage(self.child.id()) {
+            let before = self.usage.map_or(0, |usage| usage.peak_memory);
+            self.usage = Some(Usage { peak_memory: now.peak_memory.max(before), ..now });
+        }
     }
 
     fn status(&mut self) -> Option<ExitStatus> {

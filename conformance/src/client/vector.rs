@@ -8,11 +8,9 @@ use serde_json::Value;
 use crate::Bytes;
 
 /// A file of vectors about one subject.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug)]
 pub struct File {
     /// The name of the file without its ending.
-    #[serde(skip)]
     pub name: String,
     /// What the vectors have in common.
     pub about: String,
@@ -54,8 +52,10 @@ pub enum Step {
     Read(Request),
     /// The client sends this request, of which the body may still be on its way, and may never come whole.
     ReadHead(Request),
+    /// The client makes a connection, or has done so, whatever it says on it.
+    Connects {},
     /// The client hangs up, or has done so.
-    HungUp,
+    HungUp {},
     /// The service writes.
     Write(Write),
     /// The service ends the connection in order.
@@ -251,10 +251,58 @@ pub fn load(folder: &Path) -> Result<Vec<File>, String> {
 ///
 /// # Errors
 ///
-/// What is wrong, with the place in the file.
+/// What is wrong, with the place in the file or the name of the vector.
 pub fn load_file(path: &Path) -> Result<File, String> {
     let text = fs::read(path).map_err(|error| error.to_string())?;
-    let mut file: File = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
-    file.name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(file)
+    let mut file: Written = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+    let parts = std::mem::take(&mut file.parts);
+    let mut vectors = Vec::new();
+    for mut vector in file.vectors {
+        let name = vector.get("name").unwrap_or(&Value::Null).to_string();
+        let named = |error: &dyn std::fmt::Display| format!("{name}: {error}");
+        if let Some(steps) = vector.get_mut("steps") {
+            put_parts(steps, &parts, 0).map_err(|error| named(&error))?;
+        }
+        vectors.push(serde_json::from_value(vector).map_err(|error| named(&error))?);
+    }
+    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(File { name, about: file.about, vectors })
+}
+
+/// A file as it is written, with names for steps that come again and again.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    about: String,
+    #[serde(default)]
+    parts: BTreeMap<String, Vec<Value>>,
+    vectors: Vec<Value>,
+}
+
+/// Puts the steps of a part in the place of each step that names it, `{"part": NAME}`.
+fn put_parts(
+    steps: &mut Value,
+    parts: &BTreeMap<String, Vec<Value>>,
+    depth: usize,
+) -> Result<(), String> {
+    // A part may name others, but not itself.
+    const DEEPEST: usize = 16;
+    let Value::Array(list) = steps else { return Ok(()) };
+    for mut step in std::mem::take(list) {
+        if let Some(Value::Array(ways)) = step.get_mut("either") {
+            ways.iter_mut().try_for_each(|way| put_parts(way, parts, depth))?;
+        }
+        let Some(name) = step.get("part").and_then(Value::as_str) else {
+            list.push(step);
+            continue;
+        };
+        let part = parts.get(name).filter(|_| depth < DEEPEST);
+        let part = part.ok_or_else(|| format!("there is no part {name:?}"))?;
+        let mut part = Value::Array(part.clone());
+        put_parts(&mut part, parts, depth + 1)?;
+        if let Value::Array(steps) = part {
+            list.extend(steps);
+        }
+    }
+    Ok(())
 }

@@ -1,0 +1,139 @@
+//! The service's side of vectors: what it takes for what the client must do, and what not; and how files
+//! are read.
+
+use std::path::PathBuf;
+
+use lambda_conformance::client::{File, Player, Todo, Vector, load_file};
+
+const NEXT: &[u8] = b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: a\r\n\r\n";
+const HALF: &[u8] = b"POST /2018-06-01/runtime/invocation/1/response HTTP/1.1\r\nHost: a\r\n\
+                      Content-Length: 4\r\n\r\nab";
+
+fn vector(steps: &str) -> Vector {
+    serde_json::from_str(&format!(r#"{{"name": "it", "source": [], "steps": {steps}}}"#)).unwrap()
+}
+
+/// Reads a file of one vector with these parts and steps.
+fn file(name: &str, parts: &str, steps: &str) -> Result<File, String> {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let vector = format!(r#"{{"name": "it", "source": [], "steps": {steps}}}"#);
+    let text = format!(r#"{{"about": "a test", "parts": {parts}, "vectors": [{vector}]}}"#);
+    std::fs::write(&path, text).unwrap();
+    load_file(&path)
+}
+
+#[test]
+fn a_connection_on_which_nothing_was_said_is_one_and_is_new() {
+    let vector = vector(
+        r#"[{"connects": {}}, {"close": {}}, {"connects": {}},
+            {"read": {"call": "next", "connection": "new"}}]"#,
+    );
+    let mut player = Player::new(&vector, "a:1");
+    assert_eq!(player.step(), Ok(Todo::Input));
+    assert_eq!(player.opened(), 0);
+    assert_eq!(player.step(), Ok(Todo::Close(0)));
+    assert_eq!(player.step(), Ok(Todo::Input), "the same connection is not made twice");
+    assert_eq!(player.opened(), 1);
+    player.received(1, NEXT);
+    assert_eq!(player.step(), Ok(Todo::Done));
+}
+
+#[test]
+fn a_client_that_does_not_connect_is_told() {
+    let vector = vector(r#"[{"connects": {}}]"#);
+    let deviation = Player::new(&vector, "a:1").is_late().unwrap_err();
+    assert_eq!(deviation.to_string(), "step 1: it has not connected");
+}
+
+#[test]
+fn the_rest_of_a_request_whose_head_was_wanted_is_not_looked_at() {
+    let vector = vector(
+        r#"[{"read_head": {"call": "response", "id": "1"}}, {"waits": {}},
+            {"either": [[{"exits": "any"}], [{"read": {"call": "next", "connection": "same"}}]]}]"#,
+    );
+    let mut player = Player::new(&vector, "a:1");
+    let connection = player.opened();
+    player.received(connection, HALF);
+    assert_eq!(player.step(), Ok(Todo::Quiet));
+    assert_eq!(player.is_late(), Ok(()), "half of a body is nothing that was said");
+    player.received(connection, b"cd");
+    assert_eq!(player.step(), Ok(Todo::Input));
+    player.received(connection, NEXT);
+    assert_eq!(player.step(), Ok(Todo::Done));
+}
+
+#[test]
+fn what_is_said_behind_that_rest_is_something() {
+    let vector = vector(r#"[{"read_head": {"call": "response", "id": "1"}}, {"waits": {}}]"#);
+    let mut player = Player::new(&vector, "a:1");
+    let connection = player.opened();
+    player.received(connection, HALF);
+    player.received(connection, b"cd");
+    assert_eq!(player.step(), Ok(Todo::Quiet));
+    player.received(connection, NEXT);
+    assert!(player.is_late().is_err());
+}
+
+#[test]
+fn what_comes_on_a_connection_that_the_service_has_ended_is_lost() {
+    for end in [r#"{"close": {}}"#, r#"{"reset": {}}"#, r#"{"away": 1}"#] {
+        let vector = vector(&format!(
+            r#"[{{"read_head": {{"call": "response", "id": "1"}}}}, {end},
+                {{"read": {{"call": "next", "connection": "new"}}}}]"#
+        ));
+        let mut player = Player::new(&vector, "a:1");
+        let connection = player.opened();
+        player.received(connection, HALF);
+        assert_ne!(player.step(), Ok(Todo::Input));
+        player.received(connection, b"cd");
+        player.received(connection, NEXT);
+        assert_eq!(player.step(), Ok(Todo::Input), "{end}");
+        let connection = player.opened();
+        player.received(connection, NEXT);
+        assert_eq!(player.step(), Ok(Todo::Done), "{end}");
+    }
+}
+
+#[test]
+fn a_way_that_needs_another_connection_is_not_begun() {
+    let vector = vector(
+        r#"[{"read": {"call": "next"}},
+            {"either": [[{"read": {"call": "next", "connection": "new"}}, {"exits": "any"}],
+                        [{"read": {"call": "next", "connection": "same"}}]]}]"#,
+    );
+    let mut player = Player::new(&vector, "a:1");
+    let connection = player.opened();
+    player.received(connection, NEXT);
+    player.received(connection, NEXT);
+    assert_eq!(player.step(), Ok(Todo::Done));
+}
+
+#[test]
+fn a_part_stands_for_its_steps_wherever_steps_are() {
+    let parts = r#"{"asks": [{"read": {"call": "next"}}], "asks twice": [{"part": "asks"}, {"part": "asks"}]}"#;
+    let steps = r#"[{"part": "asks"}, {"either": [[{"exits": "any"}], [{"part": "asks twice"}]]}]"#;
+    let file = file("parts.json", parts, steps).unwrap();
+    let mut player = Player::new(&file.vectors[0], "a:1");
+    let connection = player.opened();
+    for asked in 0..3 {
+        assert_eq!(player.step(), Ok(Todo::Input), "{asked}");
+        player.received(connection, NEXT);
+    }
+    assert_eq!(player.step(), Ok(Todo::Done));
+}
+
+#[test]
+fn a_part_that_is_missing_or_names_itself_is_told_with_its_vector() {
+    for (name, parts) in [("missing.json", "{}"), ("itself.json", r#"{"a": [{"part": "a"}]}"#)] {
+        let error = file(name, parts, r#"[{"part": "a"}]"#).unwrap_err();
+        assert_eq!(error, r#""it": there is no part "a""#);
+    }
+}
+
+#[test]
+fn a_step_that_nobody_knows_is_told_with_its_vector() {
+    let error = file("unknown.json", "{}", r#"[{"sings": {}}]"#).unwrap_err();
+    assert!(error.starts_with(r#""it": unknown variant `sings`"#), "{error}");
+    let error = file("more.json", "{}", r#"[{"connects": {"on": "a"}}]"#).unwrap_err();
+    assert!(error.contains("unknown field"), "{error}");
+}
