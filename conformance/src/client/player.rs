@@ -32,6 +32,9 @@ struct Line {
     unread: Vec<u8>,
     /// The head of the request that `unread` begins with has been read.
     is_head_read: bool,
+    /// The request that is awaited is not whole with fewer bytes than this, so nobody need look before: a
+    /// body of megabytes comes in many pieces.
+    least: usize,
     /// A step has spoken of it.
     is_known: bool,
     requests: usize,
@@ -286,6 +289,9 @@ impl<'v> Player<'v> {
         let mut other = None;
         for place in 0..self.connections.len() {
             self.connections[place].skip_rest().map_err(|what| self.deviation(what))?;
+            if self.connections[place].unread.len() < self.connections[place].least {
+                return Ok(false);
+            }
             let request = self.connections[place].request();
             let Some((came, length)) = request.map_err(|what| self.deviation(what))? else {
                 continue;
@@ -299,11 +305,13 @@ impl<'v> Player<'v> {
             }
             came.check_head(wanted, &self.address).map_err(|what| self.deviation(what))?;
             if is_whole && !came.is_whole() {
+                self.connections[place].least = came.least();
                 return Ok(false);
             }
             self.check_place(wanted, place).map_err(|what| self.deviation(what.to_owned()))?;
             let line = &mut self.connections[place];
             line.requests += 1;
+            line.least = 0;
             line.is_known = true;
             if is_whole {
                 line.unread.drain(..length);
@@ -387,6 +395,7 @@ impl Line {
     fn close(&mut self) {
         self.is_closed = true;
         self.unread.clear();
+        self.least = 0;
     }
 
     /// The request that has arrived, if its head has.

@@ -16,6 +16,8 @@ pub(super) struct Arrived {
     trailers: Vec<(String, Vec<u8>)>,
     body: Vec<u8>,
     is_whole: bool,
+    /// With fewer bytes than this it cannot be whole.
+    least: usize,
 }
 
 /// Most fields of a request's head.
@@ -49,6 +51,7 @@ impl Arrived {
             trailers: Vec::new(),
             body: Vec::new(),
             is_whole: false,
+            least: head,
         };
         let length = arrived.read_body(&bytes[head..])?;
         Ok(Some((arrived, head + length)))
@@ -70,6 +73,7 @@ impl Arrived {
             ([(_, length)], []) => {
                 let length = std::str::from_utf8(length).ok().and_then(|text| text.parse().ok());
                 let length: usize = length.ok_or("Content-Length is no number")?;
+                self.least = self.least.saturating_add(length);
                 let body = &bytes[..length.min(bytes.len())];
                 self.body = body.to_vec();
                 self.is_whole = body.len() == length;
@@ -116,6 +120,11 @@ impl Arrived {
             Ok(httparse::Status::Partial) => Ok(at),
             Err(error) => Err(format!("no trailers ({error}): {}", shown(&bytes[start..]))),
         }
+    }
+
+    /// With fewer bytes than this it cannot be whole.
+    pub(super) fn least(&self) -> usize {
+        self.least
     }
 
     /// Whether its body has arrived, and its trailers.
