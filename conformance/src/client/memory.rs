@@ -47,8 +47,11 @@ pub fn not_for_core(vector: &Vector) -> Option<&'static str> {
     if !vector.api.contains("{address}") {
         return Some("core is told where the service is");
     }
-    let needs_hooks = vector.needs.iter().any(|need| need == "snapshot");
-    needs_hooks.then_some("hooks around a snapshot are the transports'")
+    let needs = |what| vector.needs.iter().any(|need| need == what);
+    if needs("start") && needs("concurrency") {
+        return Some("what starts before all slots is the host's");
+    }
+    needs("snapshot").then_some("hooks around a snapshot are the transports'")
 }
 
 /// Plays a vector in memory.
