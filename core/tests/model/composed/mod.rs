@@ -163,6 +163,12 @@ const ROWS: &[Row] = &[
     (Kind::Several, true, 1, 0, [1278, 3838, 16, 40, 0, 0, 0]),
     (Kind::Several, true, 2, 0, [11497, 44446, 57, 47, 0, 0, 0]),
     (Kind::Several, true, 1, 1, [3344, 10883, 46, 41, 0, 0, 0]),
+    (Kind::Reused, false, 0, 0, [36, 52, 1, 35, 0, 0, 0]),
+    (Kind::Reused, false, 1, 0, [505, 1005, 11, 42, 0, 0, 0]),
+    (Kind::Reused, false, 2, 0, [3757, 10114, 45, 49, 0, 0, 0]),
+    (Kind::Reused, true, 0, 0, [59, 146, 1, 33, 0, 0, 0]),
+    (Kind::Reused, true, 1, 0, [990, 2650, 16, 40, 0, 0, 0]),
+    (Kind::Reused, true, 2, 0, [7136, 23095, 57, 47, 0, 0, 0]),
 ];
 
 /// Whether a row takes too long for a build without optimisation.

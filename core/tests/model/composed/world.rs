@@ -104,7 +104,7 @@ impl World {
     pub(crate) fn new(settings: Settings) -> Self {
         let concurrency = match settings.kind {
             Kind::Redelivering | Kind::Losing => Concurrency::Single,
-            Kind::Attempts | Kind::Several => Concurrency::Multi,
+            Kind::Attempts | Kind::Several | Kind::Reused => Concurrency::Multi,
         };
         let endpoint = Endpoint::parse("127.0.0.1").expect("an address");
         let machine = Machine::with_concurrency(endpoint, concurrency);
@@ -167,7 +167,7 @@ impl World {
         self.service.lines.iter().all(waits)
             && !self.service.lines.is_empty()
             && (0..self.service.lines.len()).all(|line| !self.service.has_event(line))
-            && matches!(self.settings.kind, Kind::Attempts | Kind::Several)
+            && matches!(self.settings.kind, Kind::Attempts | Kind::Several | Kind::Reused)
     }
 
     pub(crate) fn take(&mut self, what: Move) {
@@ -325,7 +325,11 @@ impl World {
             let lost_before = host.events_lost.len();
             self.step = slot.step(|notice| host.hear(notice));
             if host.events_lost.len() > lost_before {
-                host.events_lost[lost_before] = number_of(self.settings.kind, slot.machine());
+                host.events_lost[lost_before] = match self.settings.kind {
+                    // The one that was handed out last: nothing else is said of it.
+                    Kind::Reused => self.service.entries.len() - 1,
+                    kind => number_of(kind, slot.machine()),
+                };
             }
             match self.step {
                 Step::Answered(answer) => {
