@@ -2,10 +2,10 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use lambda_proto::api::Meaning;
-use lambda_proto::slot::{Answer, Notice, Slot, Step, Storage, Trouble};
-use lambda_proto::{Concurrency, Endpoint, Machine, Outcome, Phase};
+use lambda_proto::slot::{Answer, Slot, Step, Storage};
+use lambda_proto::{Concurrency, Endpoint, Machine, Phase};
 
+use super::host::{Fate, Host};
 use super::service::{Kind, Line, Service, request_id};
 
 /// What is explored.
@@ -36,43 +36,6 @@ pub(crate) enum Move {
     Notice(usize),
     /// The service gives an invocation up.
     TimeOut(usize),
-}
-
-/// What the host knows of an invocation, from what it was told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Fate {
-    Taken,
-    TakenBefore,
-    Refused,
-    /// 410: the invocation is over, which says nothing of an earlier copy.
-    Over,
-    Unknown,
-    /// Asked for the next one behind the answer: its fate comes with that.
-    Pipelined,
-}
-
-impl Fate {
-    fn of(outcome: Outcome) -> Self {
-        match outcome.meaning() {
-            Meaning::Accepted => Self::Taken,
-            Meaning::AcceptedBefore => Self::TakenBefore,
-            Meaning::TooLate => Self::Over,
-            _ => Self::Refused,
-        }
-    }
-}
-
-#[derive(Clone, Debug, Default, Hash)]
-struct Host {
-    /// Bodies of the answers given, each with its fate.
-    answers: Vec<(usize, String, Option<Fate>)>,
-    /// Whether the last of them is waited for.
-    is_due: bool,
-    events_lost: Vec<usize>,
-    /// Reports of lost events whose fate is unknown.
-    reports_unknown: Vec<usize>,
-    losses: usize,
-    timeouts: usize,
 }
 
 /// What came of the one weakness that is known.
@@ -448,31 +411,6 @@ impl World {
             hasher.finish()
         };
         (half(0), half(1))
-    }
-}
-
-impl Host {
-    fn hear(&mut self, notice: &Notice<'_>) {
-        let last = self.answers.last_mut();
-        let of_answer = last.filter(|answer| answer.2 == Some(Fate::Pipelined));
-        match notice.trouble {
-            // Which one it is says the machine, by the attempt.
-            Trouble::EventLost => self.events_lost.push(usize::MAX),
-            Trouble::FateUnknown => match of_answer {
-                Some(answer) => answer.2 = Some(Fate::Unknown),
-                None if !self.is_due => {
-                    let lost = self.events_lost.last().expect("a report");
-                    self.reports_unknown.push(*lost);
-                }
-                None => {}
-            },
-            Trouble::Refused { outcome, .. } => match of_answer {
-                Some(answer) => answer.2 = Some(Fate::of(outcome)),
-                None => {}
-            },
-            Trouble::SentAgain => {}
-            _ => panic!("{notice}"),
-        }
     }
 }
 
