@@ -64,7 +64,7 @@ fn three_invocations_share_one_connection() {
 fn every_call_has_its_own_request_line() {
     let restored = [Do(RestoreNext), Step::Status(200), Lost(Recovery::Reconnect)];
     let invoked = [Do(Next), Step::Event];
-    let rows: [(&[support::Step], Command, &str); 7] = [
+    let rows: [(&[Step], Command, &str); 7] = [
         (&[], Next, "GET /2018-06-01/runtime/invocation/next HTTP/1.1"),
         (&invoked, Respond, "POST /2018-06-01/runtime/invocation/7b3c/response HTTP/1.1"),
         (&invoked, Stream, "POST /2018-06-01/runtime/invocation/7b3c/response HTTP/1.1"),

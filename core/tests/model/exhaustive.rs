@@ -13,6 +13,9 @@ use super::rows::Reached;
 /// step.
 const MANY_LOSSES: u32 = 0;
 
+/// No way is gone further than this: without optimisation all of them take minutes, with it seconds.
+const DEEPEST: usize = if cfg!(debug_assertions) { 9 } else { usize::MAX };
+
 #[derive(Debug, PartialEq, Eq)]
 struct Space {
     states: usize,
@@ -44,6 +47,9 @@ fn explore(concurrency: Concurrency, reached: &mut Reached) -> Space {
     let mut space = Space { states: 1, edges: 0, depth: 0 };
     while let Some((pair, number, depth)) = open.pop_front() {
         space.depth = depth;
+        if depth == DEEPEST {
+            continue;
+        }
         for step in steps.iter().copied().filter(|step| pair.has(*step)) {
             let mut next = pair.clone();
             let rows = catch_unwind(AssertUnwindSafe(|| next.take(step, &[])));
@@ -106,8 +112,13 @@ fn the_machine_does_what_the_tables_say_after_any_sequence_of_steps() {
     // apart by all fields of both sides. Depth is the length of the longest of the shortest ways; what is
     // said comes whole here, and cut in `random`. Whoever changes the machine or the alphabet writes down
     // what it has become.
-    assert_eq!(single, Space { states: 15_845, edges: 688_374, depth: 17 });
-    assert_eq!(multi, Space { states: 13_229, edges: 574_814, depth: 17 });
+    let expected = if cfg!(debug_assertions) {
+        [(5_246, 126_700, 9), (4_652, 117_176, 9)]
+    } else {
+        [(15_845, 688_374, 17), (13_229, 574_814, 17)]
+    };
+    let expected = expected.map(|(states, edges, depth)| Space { states, edges, depth });
+    assert_eq!([single, multi], expected);
 }
 
 #[test]

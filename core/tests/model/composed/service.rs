@@ -16,6 +16,9 @@ pub(crate) enum Kind {
     Attempts,
     /// Several at a time, without ids of attempts.
     Several,
+    /// The same, and all with the same request id: nothing tells a second copy of the first answer from an
+    /// answer to the second invocation. So it must not read a lost connection late, which nobody could mend.
+    Reused,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,8 +77,12 @@ pub(crate) fn event(kind: Kind, number: usize) -> Vec<u8> {
     .into_bytes()
 }
 
+fn has_one_id(kind: Kind) -> bool {
+    matches!(kind, Kind::Attempts | Kind::Reused)
+}
+
 pub(crate) fn request_id(kind: Kind, number: usize) -> String {
-    if kind == Kind::Attempts { "id".to_owned() } else { format!("id{number}") }
+    if has_one_id(kind) { "id".to_owned() } else { format!("id{number}") }
 }
 
 fn reply(status: u16) -> Vec<u8> {
@@ -106,7 +113,8 @@ impl Service {
     /// Whether a whole request waits on a connection that is not busy with one.
     pub(crate) fn has_request(&self, line: usize) -> bool {
         let line = &self.lines[line];
-        !line.is_asking && whole(&line.up).is_some()
+        let is_late = line.is_lost && self.kind == Kind::Reused;
+        !line.is_asking && !is_late && whole(&line.up).is_some()
     }
 
     /// Reads one request and answers it, or lets it wait.
@@ -174,7 +182,7 @@ impl Service {
         let is_free = match self.kind {
             Kind::Several => true,
             // A retry comes when the attempt before it is over.
-            Kind::Attempts => self.entries.iter().all(|entry| !entry.is_running),
+            Kind::Attempts | Kind::Reused => self.entries.iter().all(|entry| !entry.is_running),
             Kind::Redelivering | Kind::Losing => self.state == State::Ready,
         };
         self.lines[line].is_asking && is_free && self.entries.len() < self.wanted

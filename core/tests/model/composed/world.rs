@@ -2,10 +2,10 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use lambda_proto::api::Meaning;
-use lambda_proto::slot::{Answer, Notice, Slot, Step, Storage, Trouble};
-use lambda_proto::{Concurrency, Endpoint, Machine, Outcome, Phase};
+use lambda_proto::slot::{Answer, Slot, Step, Storage};
+use lambda_proto::{Concurrency, Endpoint, Machine, Phase};
 
+use super::host::{Fate, Host};
 use super::service::{Kind, Line, Service, request_id};
 
 /// What is explored.
@@ -38,43 +38,6 @@ pub(crate) enum Move {
     TimeOut(usize),
 }
 
-/// What the host knows of an invocation, from what it was told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Fate {
-    Taken,
-    TakenBefore,
-    Refused,
-    /// 410: the invocation is over, which says nothing of an earlier copy.
-    Over,
-    Unknown,
-    /// Asked for the next one behind the answer: its fate comes with that.
-    Pipelined,
-}
-
-impl Fate {
-    fn of(outcome: Outcome) -> Self {
-        match outcome.meaning() {
-            Meaning::Accepted => Self::Taken,
-            Meaning::AcceptedBefore => Self::TakenBefore,
-            Meaning::TooLate => Self::Over,
-            _ => Self::Refused,
-        }
-    }
-}
-
-#[derive(Clone, Debug, Default, Hash)]
-struct Host {
-    /// Bodies of the answers given, each with its fate.
-    answers: Vec<(usize, String, Option<Fate>)>,
-    /// Whether the last of them is waited for.
-    is_due: bool,
-    events_lost: Vec<usize>,
-    /// Reports of lost events whose fate is unknown.
-    reports_unknown: Vec<usize>,
-    losses: usize,
-    timeouts: usize,
-}
-
 /// What came of the one weakness that is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Mistaken {
@@ -104,7 +67,7 @@ impl World {
     pub(crate) fn new(settings: Settings) -> Self {
         let concurrency = match settings.kind {
             Kind::Redelivering | Kind::Losing => Concurrency::Single,
-            Kind::Attempts | Kind::Several => Concurrency::Multi,
+            Kind::Attempts | Kind::Several | Kind::Reused => Concurrency::Multi,
         };
         let endpoint = Endpoint::parse("127.0.0.1").expect("an address");
         let machine = Machine::with_concurrency(endpoint, concurrency);
@@ -167,7 +130,7 @@ impl World {
         self.service.lines.iter().all(waits)
             && !self.service.lines.is_empty()
             && (0..self.service.lines.len()).all(|line| !self.service.has_event(line))
-            && matches!(self.settings.kind, Kind::Attempts | Kind::Several)
+            && matches!(self.settings.kind, Kind::Attempts | Kind::Several | Kind::Reused)
     }
 
     pub(crate) fn take(&mut self, what: Move) {
@@ -325,7 +288,11 @@ impl World {
             let lost_before = host.events_lost.len();
             self.step = slot.step(|notice| host.hear(notice));
             if host.events_lost.len() > lost_before {
-                host.events_lost[lost_before] = number_of(self.settings.kind, slot.machine());
+                host.events_lost[lost_before] = match self.settings.kind {
+                    // The one that was handed out last: nothing else is said of it.
+                    Kind::Reused => self.service.entries.len() - 1,
+                    kind => number_of(kind, slot.machine()),
+                };
             }
             match self.step {
                 Step::Answered(answer) => {
@@ -444,31 +411,6 @@ impl World {
             hasher.finish()
         };
         (half(0), half(1))
-    }
-}
-
-impl Host {
-    fn hear(&mut self, notice: &Notice<'_>) {
-        let last = self.answers.last_mut();
-        let of_answer = last.filter(|answer| answer.2 == Some(Fate::Pipelined));
-        match notice.trouble {
-            // Which one it is says the machine, by the attempt.
-            Trouble::EventLost => self.events_lost.push(usize::MAX),
-            Trouble::FateUnknown => match of_answer {
-                Some(answer) => answer.2 = Some(Fate::Unknown),
-                None if !self.is_due => {
-                    let lost = self.events_lost.last().expect("a report");
-                    self.reports_unknown.push(*lost);
-                }
-                None => {}
-            },
-            Trouble::Refused { outcome, .. } => match of_answer {
-                Some(answer) => answer.2 = Some(Fate::of(outcome)),
-                None => {}
-            },
-            Trouble::SentAgain => {}
-            _ => panic!("{notice}"),
-        }
     }
 }
 

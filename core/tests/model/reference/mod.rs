@@ -1,0 +1,393 @@
+//! The reference: what the two tables in the documentation of `machine::phase` say, and the sentences
+//! around them, written once more without looking at how the machine does it.
+//!
+//! Every transition names the [`Row`] of the tables that it follows.
+
+mod network;
+
+use lambda_proto::api::{Call, Meaning, Then};
+use lambda_proto::{Concurrency, Phase};
+
+use super::rows::Row;
+use super::wire::{TAIL, request};
+use crate::support::Command;
+
+/// The phases of the tables, with what stands behind their commas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    Init,
+    Restoring,
+    Restored,
+    Ready,
+    Asked,
+    Receiving,
+    Invoking,
+    Streaming,
+    Reporting,
+    ReportingAsked,
+    /// ShuttingDown, the reply to the report of a failed start outstanding.
+    ReportingStart,
+    ShuttingDown,
+}
+
+use Stage::{
+    Asked, Init, Invoking, Ready, Receiving, Reporting, ReportingAsked, ReportingStart, Restored,
+    Restoring, ShuttingDown, Streaming,
+};
+
+impl Stage {
+    pub(crate) const ALL: [Self; 12] = [
+        Init,
+        Restoring,
+        Restored,
+        Ready,
+        Asked,
+        Receiving,
+        Invoking,
+        Streaming,
+        Reporting,
+        ReportingAsked,
+        ReportingStart,
+        ShuttingDown,
+    ];
+
+    pub(crate) fn phase(self) -> Phase {
+        match self {
+            Init | Restoring | Restored => Phase::Init,
+            Ready | Asked | Receiving => Phase::Ready,
+            Invoking | Streaming => Phase::Invoking,
+            Reporting | ReportingAsked => Phase::Reporting,
+            ReportingStart | ShuttingDown => Phase::ShuttingDown,
+        }
+    }
+}
+
+/// A row, and the phase that it was reached from.
+pub(crate) type Reach = (Row, Stage);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum CopyOf {
+    First,
+    /// The copy before it was cut off.
+    Cut,
+    /// The copy before it was sent whole.
+    Whole,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Reading {
+    Nothing,
+    /// [`Said::HalfHead`], and nothing else so far if it `is_sound`.
+    Head {
+        is_sound: bool,
+    },
+    /// An event that lacks its tail, or everything up to the end of the stream.
+    Event {
+        is_endless: bool,
+    },
+    /// The same for any other answer.
+    Reply {
+        status: u16,
+        /// It answers a copy whose first copy was sent whole.
+        is_to_second: bool,
+        is_endless: bool,
+    },
+}
+
+/// Why a command is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Refusal {
+    WrongPhase,
+    MustReconnect,
+    Unsent,
+}
+
+/// Why what was said cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Head,
+    Body,
+    Unsolicited,
+    UnusableRequestId,
+    SwitchedProtocols,
+}
+
+/// What the machine has to hand out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    Invocation,
+    Body(Vec<u8>),
+    InvocationEnd,
+    Detail(Vec<u8>),
+    Outcome(Call, u16, Meaning, Then),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recovers {
+    Reconnect,
+    AskAgain,
+    FailInvocation,
+    SendAgain,
+    FateUnknown,
+    Answered(Call, u16, Meaning),
+    Exit,
+}
+
+/// How much of what was encoded has been sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    Nothing,
+    Part,
+    AllButNext,
+    All,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Reference {
+    is_multi: bool,
+    stage: Stage,
+    /// Of the invocation that arrived last.
+    has_attempt: bool,
+    /// The answer under way: its call, whether it is a stream, and which copy it is.
+    call: Option<Call>,
+    is_stream: bool,
+    copy: CopyOf,
+    has_chunk: bool,
+    /// Encoded and not forgotten: bytes of the request, and of `next` behind it.
+    wanted: Vec<u8>,
+    next: Vec<u8>,
+    sent: usize,
+    /// It goes on with a request of which something was sent.
+    is_continued: bool,
+    /// The reply to what was encoded is in, so only `next` behind it is still a request.
+    is_replied: bool,
+    reading: Reading,
+    is_spent: bool,
+    /// Something of an answer has arrived since the last command.
+    has_heard: bool,
+    losses: u32,
+    was_empty: bool,
+}
+
+impl Reference {
+    pub(crate) fn new(concurrency: Concurrency) -> Self {
+        Self {
+            is_multi: concurrency == Concurrency::Multi,
+            stage: Init,
+            has_attempt: false,
+            call: None,
+            is_stream: false,
+            copy: CopyOf::First,
+            has_chunk: false,
+            wanted: Vec::new(),
+            next: Vec::new(),
+            sent: 0,
+            is_continued: false,
+            is_replied: false,
+            reading: Reading::Nothing,
+            is_spent: false,
+            has_heard: false,
+            losses: 0,
+            was_empty: false,
+        }
+    }
+
+    // What can be seen.
+
+    pub(crate) fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    pub(crate) fn has_attempt(&self) -> bool {
+        self.has_attempt
+    }
+
+    pub(crate) fn unsent(&self) -> Vec<u8> {
+        let all = [&self.wanted[..], &self.next].concat();
+        all[self.sent..].to_vec()
+    }
+
+    pub(crate) fn unsent_len(&self) -> usize {
+        self.wanted.len() + self.next.len() - self.sent
+    }
+
+    /// How many more bytes are the answer, without `next` behind it.
+    pub(crate) fn unsent_of_answer(&self) -> usize {
+        self.wanted.len().saturating_sub(self.sent)
+    }
+
+    pub(crate) fn is_within_request(&self) -> bool {
+        self.sent != 0 && self.sent != self.wanted.len()
+    }
+
+    pub(crate) fn awaits(&self) -> Option<Call> {
+        match self.stage {
+            Restoring => Some(Call::RestoreNext),
+            Asked | Receiving => Some(Call::Next),
+            Streaming => Some(Call::Response),
+            Reporting | ReportingAsked | ReportingStart => self.call,
+            Init | Restored | Ready | Invoking | ShuttingDown => None,
+        }
+    }
+
+    pub(crate) fn is_asked(&self) -> bool {
+        matches!(self.stage, Asked | Receiving | ReportingAsked)
+    }
+
+    pub(crate) fn has_invocation(&self) -> bool {
+        matches!(self.stage, Receiving | Invoking | Streaming | Reporting | ReportingAsked)
+    }
+
+    pub(crate) fn is_inside_answer(&self) -> bool {
+        self.reading != Reading::Nothing
+    }
+
+    /// Whether a part of a head waits to be completed, which the caller keeps.
+    pub(crate) fn is_inside_head(&self) -> bool {
+        matches!(self.reading, Reading::Head { .. })
+    }
+
+    pub(crate) fn must_reconnect(&self) -> bool {
+        self.is_spent && !self.is_inside_answer()
+    }
+
+    pub(crate) fn losses(&self) -> u32 {
+        self.losses
+    }
+
+    /// Bytes of the event that must follow.
+    pub(crate) fn announced(&self) -> u64 {
+        if self.reading == (Reading::Event { is_endless: false }) { TAIL as u64 } else { 0 }
+    }
+
+    /// The same, for which it makes no difference how many losses there were, if many.
+    pub(crate) fn without_many_losses(&self, most: u32) -> Self {
+        Self { losses: self.losses.min(most), ..self.clone() }
+    }
+
+    // What the application says.
+
+    pub(crate) fn command(&mut self, command: Command) -> (Row, Result<usize, Refusal>) {
+        use Command as C;
+        let (row, to) = match (self.stage, command) {
+            (Init | Restored, C::Next) => (Row::InitNext, Asked),
+            (Init, C::RestoreNext) => (Row::Restore, Restoring),
+            (Init, C::FailInit) | (Restored, C::FailRestore) => (Row::FailStart, ReportingStart),
+            (Ready, C::Next) => (Row::Next, Asked),
+            (Invoking, C::Respond | C::Fail) => (Row::Answer, Reporting),
+            (Invoking, C::Stream) | (Streaming, C::Chunk | C::EmptyChunk) => {
+                (Row::Stream, Streaming)
+            }
+            (Streaming, C::Finish | C::FinishWithError) => (Row::Finish, Reporting),
+            (Reporting, C::Next) => (Row::Pipeline, ReportingAsked),
+            _ => return (Row::WrongPhase, Err(Refusal::WrongPhase)),
+        };
+        if self.must_reconnect() {
+            return (row, Err(Refusal::MustReconnect));
+        }
+        if self.unsent_len() > 0 && row != Row::Pipeline {
+            return (row, Err(Refusal::Unsent));
+        }
+        let bytes = request(command, self.has_attempt, self.has_chunk);
+        let length = bytes.len() - command.body().len();
+        if command == C::EmptyChunk {
+            return (row, Ok(0));
+        }
+        self.stage = to;
+        if row == Row::Pipeline {
+            self.next = bytes;
+            return (row, Ok(length));
+        }
+        self.forget_request();
+        self.wanted = bytes;
+        self.has_heard = false;
+        self.is_continued = matches!(command, C::Chunk | C::Finish | C::FinishWithError);
+        match command {
+            C::Respond | C::Fail | C::FailInit | C::FailRestore | C::Stream => {
+                self.copy = CopyOf::First;
+                (self.is_stream, self.has_chunk) = (command == C::Stream, false);
+                self.call = Some(match command {
+                    C::Fail => Call::Error,
+                    C::FailInit => Call::InitError,
+                    C::FailRestore => Call::RestoreError,
+                    _ => Call::Response,
+                });
+            }
+            C::Chunk => self.has_chunk = true,
+            C::Finish | C::FinishWithError => self.has_chunk = false,
+            C::Next | C::RestoreNext | C::EmptyChunk => {}
+        }
+        (row, Ok(length))
+    }
+
+    pub(crate) fn shut_down(&mut self) -> Row {
+        self.end();
+        self.forget_request();
+        self.reading = Reading::Nothing;
+        Row::ShutDown
+    }
+
+    fn end(&mut self) {
+        self.stage = ShuttingDown;
+    }
+
+    fn forget_request(&mut self) {
+        self.wanted.clear();
+        self.next.clear();
+        self.sent = 0;
+        (self.is_continued, self.is_replied) = (false, false);
+    }
+
+    /// How much was sent of the request whose answer is awaited, and of what stands behind it.
+    fn progress(&self) -> Sent {
+        let whole = self.wanted.len();
+        let all = whole + self.next.len();
+        match (self.sent, self.is_replied) {
+            (sent, _) if sent == all => Sent::All,
+            (sent, true) if sent == whole => Sent::Nothing,
+            (_, true) => Sent::Part,
+            (0, false) if !self.is_continued => Sent::Nothing,
+            (sent, false) if sent >= whole => Sent::AllButNext,
+            (_, false) => Sent::Part,
+        }
+    }
+
+    /// The reply that is being read: the words of the Lambda Developer Guide for its statuses, and for
+    /// those of its emulator.
+    fn known_reply(&self) -> Option<(Call, u16, Meaning)> {
+        let Reading::Reply { status, is_to_second, .. } = self.reading else { return None };
+        let call = self.awaits()?;
+        let meaning = match status {
+            204 if call == Call::Next => Meaning::NoInvocation,
+            200..=299 => Meaning::Accepted,
+            400 | 403 if is_to_second => Meaning::AcceptedBefore,
+            400 => Meaning::BadRequest,
+            403 => Meaning::OutOfOrder,
+            404 => Meaning::NoSuchCall,
+            410 => Meaning::TooLate,
+            413 => Meaning::TooLarge,
+            500 => Meaning::ServiceFailed,
+            _ => Meaning::Unexpected,
+        };
+        Some((call, status, meaning))
+    }
+
+    fn is_refusal(&self) -> bool {
+        self.known_reply().is_some_and(|(.., meaning)| !is_accepted(meaning))
+    }
+
+    fn then(&self, call: Call, status: u16) -> Then {
+        match (call, status) {
+            (Call::InitError | Call::RestoreError, _) | (_, 500) => Then::Exit,
+            (Call::Next, 200 | 202 | 204) => Then::Continue,
+            (Call::Next, 408 | 503) => Then::ContinueAfterPause,
+            (Call::Next, 403) if self.is_multi => Then::ContinueAfterPause,
+            (Call::Next, _) => Then::Exit,
+            _ => Then::Continue,
+        }
+    }
+}
+
+fn is_accepted(meaning: Meaning) -> bool {
+    matches!(meaning, Meaning::Accepted | Meaning::AcceptedBefore | Meaning::NoInvocation)
+}
