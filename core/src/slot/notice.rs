@@ -63,15 +63,19 @@ impl fmt::Display for Notice<'_> {
         match self.trouble {
             Trouble::Refused { outcome, detail } => {
                 outcome.fmt(f)?;
-                match ServiceError::parse(detail) {
-                    Ok(error) => write!(
+                // Who stands in between may write documents of other fields.
+                let error = ServiceError::parse(detail).unwrap_or_default();
+                if !error.error_type.is_empty() || !error.error_message.is_empty() {
+                    return write!(
                         f,
                         " ({}: {})",
                         OneLine(error.error_type.chars()),
                         OneLine(error.error_message.chars())
-                    ),
-                    Err(_) if detail.is_empty() => Ok(()),
-                    Err(_) => write!(f, " ({})", detail.trim_ascii().escape_ascii()),
+                    );
+                }
+                match detail.trim_ascii() {
+                    [] => Ok(()),
+                    detail => write!(f, " ({})", detail.escape_ascii()),
                 }
             }
             Trouble::NoAnswer(error) => error.fmt(f),

@@ -1,0 +1,34 @@
+//! What a notice says, in one line.
+
+use lambda_proto::Outcome;
+use lambda_proto::api::Call;
+use lambda_proto::slot::{Notice, Trouble};
+
+fn refused_with(detail: &[u8]) -> String {
+    let outcome = Outcome::new(Call::Response, 413);
+    let said = Notice { request_id: "", trouble: Trouble::Refused { outcome, detail } }.to_string();
+    let behind = said.strip_prefix("response was answered with 413: the body is too large");
+    behind.expect("what the status means").to_owned()
+}
+
+#[test]
+fn a_refusal_says_type_and_message_of_its_document() {
+    let document = br#"{"errorMessage":"Exceeded","errorType":"RequestEntityTooLarge"}"#;
+    assert_eq!(refused_with(document), " (RequestEntityTooLarge: Exceeded)");
+    assert_eq!(refused_with(br#"{"errorType":"A"}"#), " (A: )");
+    assert_eq!(refused_with(br#"{"errorMessage":"caf\u00e9\r\nb"}"#), " (: café  b)");
+}
+
+#[test]
+fn a_refusal_without_type_and_message_says_what_its_document_is() {
+    assert_eq!(refused_with(b""), "");
+    assert_eq!(refused_with(b" {}\n"), " ({})");
+    assert_eq!(refused_with(br#"{"message":"busy"}"#), r#" ({\"message\":\"busy\"})"#);
+    assert_eq!(refused_with(b"404 page not found\n"), " (404 page not found)");
+    assert_eq!(refused_with(b"\0\r\n\xff{"), r" (\x00\r\n\xff{)");
+}
+
+#[test]
+fn a_refusal_with_a_deep_document_says_how_it_begins() {
+    assert_eq!(refused_with(&[b'['; 512]), format!(" ({})", "[".repeat(512)));
+}
