@@ -18,8 +18,11 @@ const LEVELS: usize = 100_000;
 /// A reader that calls itself for each level needs megabytes. Without optimization frames are larger.
 const STACK: usize = if cfg!(debug_assertions) { 256 * 1024 } else { 64 * 1024 };
 
-/// The readers of all documents: what they say of one.
-const READERS: [fn(&[u8]) -> Option<JsonError>; 6] = [
+/// What a reader has against a document.
+type Reader = fn(&[u8]) -> Option<JsonError>;
+
+/// The readers of all documents.
+const READERS: [Reader; 6] = [
     |document| ServiceError::parse(document).err(),
     |document| ClientContext::parse(document).err(),
     |document| CognitoIdentity::parse(document).err(),
