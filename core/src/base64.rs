@@ -26,7 +26,7 @@ impl<'s> Base64<'s> {
         let [a, b, c] = self.group;
         let bits = u32::from_be_bytes([0, a, b, c]);
         let mut digits = [18, 12, 6, 0].map(|shift| ALPHABET[(bits >> shift) as usize & 63]);
-        digits[self.filled + 1..].fill(b'=');
+        digits.iter_mut().skip(self.filled + 1).for_each(|digit| *digit = b'=');
         self.sink.put(&digits);
         self.group = [0; 3];
         self.filled = 0;
@@ -36,9 +36,12 @@ impl<'s> Base64<'s> {
 impl Sink for Base64<'_> {
     fn put(&mut self, bytes: &[u8]) {
         for &byte in bytes {
-            self.group[self.filled] = byte;
+            // A group that is full has been put.
+            if let Some(place) = self.group.get_mut(self.filled) {
+                *place = byte;
+            }
             self.filled += 1;
-            if self.filled == 3 {
+            if self.filled == self.group.len() {
                 self.put_group();
             }
         }

@@ -11,6 +11,7 @@ use crate::limits::MAX_JSON_DEPTH;
 ///
 /// Characters are written whole or not at all. Returns the bytes written and whether that was all.
 pub(crate) fn put_escaped(sink: &mut dyn Sink, text: &str, most: usize) -> (usize, bool) {
+    let part = |range| text.as_bytes().get(range).unwrap_or_default();
     let mut used = 0;
     // Runs of characters that stand for themselves go out together.
     let mut run = 0;
@@ -30,17 +31,17 @@ pub(crate) fn put_escaped(sink: &mut dyn Sink, text: &str, most: usize) -> (usiz
         };
         let length = if escape.is_empty() { character.len_utf8() } else { escape.len() };
         if used + length > most {
-            sink.put(&text.as_bytes()[run..at]);
+            sink.put(part(run..at));
             return (used, false);
         }
         used += length;
         if !escape.is_empty() {
-            sink.put(&text.as_bytes()[run..at]);
+            sink.put(part(run..at));
             sink.put(escape);
             run = at + character.len_utf8();
         }
     }
-    sink.put(&text.as_bytes()[run..]);
+    sink.put(part(run..text.len()));
     (used, true)
 }
 
@@ -190,10 +191,9 @@ fn unescape(rest: &mut core::str::Chars<'_>) -> char {
 }
 
 fn code_unit(rest: &mut core::str::Chars<'_>) -> Option<u16> {
-    let text = rest.as_str();
-    let digits =
-        text.get(..4).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
-    *rest = text[4..].chars();
+    let (digits, behind) = rest.as_str().split_at_checked(4)?;
+    digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(())?;
+    *rest = behind.chars();
     u16::from_str_radix(digits, 16).ok()
 }
 
@@ -203,7 +203,7 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(document: &'a [u8]) -> Result<T, Jso
     check_depth(document)?;
     let (value, length) =
         serde_json_core::from_slice(document).map_err(|_| JsonError::NotTheDocument)?;
-    if !document[length..].trim_ascii().is_empty() {
+    if !document.get(length..).unwrap_or_default().trim_ascii().is_empty() {
         return Err(JsonError::NotTheDocument);
     }
     Ok(value)

@@ -344,6 +344,25 @@ fn an_event_of_another_shape_is_a_failure_that_says_where() {
 }
 
 #[test]
+fn an_event_that_nests_without_end_is_a_failure_and_the_next_one_is_answered() {
+    let service = Service::start();
+    let run = run(service.place(), 1, |invocation, reply| match invocation.json::<Value>() {
+        Ok(event) => reply.json(&event),
+        Err(failure) => reply.fail(failure),
+    });
+    let mut connection = service.connection();
+    for nested in ["[".repeat(100_000), "[".repeat(100_000) + &"]".repeat(100_000)] {
+        connection.invoke(Incoming::new("id-1", nested));
+        connection.request().assert_error("id-1", "Runtime.UnmarshalError");
+        connection.take_answer();
+    }
+    connection.invoke(Incoming::new("id-2", "[[1]]"));
+    assert_eq!(connection.request().json(), json!([[1]]));
+    connection.take_answer();
+    run.stop();
+}
+
+#[test]
 fn what_cannot_be_json_fails_its_invocation() {
     let outcome = outcome_of(|_, reply| {
         reply.json(&std::collections::BTreeMap::from([(vec![1], 2)]));

@@ -49,12 +49,19 @@ fn an_event_that_does_not_parse_is_an_unmarshal_error_that_says_where() {
 }
 
 #[test]
-fn an_event_that_nests_without_end_is_an_unmarshal_error() {
-    let outcome = invoke_once(Event::new("id-1", "[".repeat(100_000)), |invocation, reply| {
-        invocation.json::<serde_json::Value>()?;
-        Ok(reply.send(""))
-    });
-    outcome.request.assert_error("id-1", "Runtime.UnmarshalError");
+fn an_event_that_nests_without_end_is_an_unmarshal_error_and_the_next_one_is_answered() {
+    let service = Service::start();
+    let run = service.run(|invocation, reply| reply.json(&invocation.json::<serde_json::Value>()?));
+    let mut connection = service.connection();
+    for nested in ["[".repeat(100_000), "[".repeat(100_000) + &"]".repeat(100_000)] {
+        connection.invoke(Event::new("id-1", nested));
+        connection.request().assert_error("id-1", "Runtime.UnmarshalError");
+        connection.take_answer();
+    }
+    connection.invoke(Event::new("id-2", "[[1]]"));
+    assert_eq!(connection.request().body, b"[[1]]");
+    connection.take_answer();
+    run.stop();
 }
 
 #[test]

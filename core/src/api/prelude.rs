@@ -52,7 +52,7 @@ impl<'a> HttpPrelude<'a> {
             let is_double = |(earlier, _): &(&str, &str)| earlier.eq_ignore_ascii_case(name);
             if !is_token(name.as_bytes())
                 || !is_field_value(value.as_bytes())
-                || headers[..index].iter().any(is_double)
+                || headers.iter().take(index).any(is_double)
             {
                 return Err(PreludeError::Header { index });
             }

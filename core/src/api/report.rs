@@ -184,7 +184,7 @@ impl<'a> ErrorReport<'a> {
         }
         sink.put(name.as_bytes());
         sink.put(b": ");
-        sink.put(&value[..length]);
+        sink.put(value.get(..length).unwrap_or(&value));
         sink.put(b"\r\n");
     }
 

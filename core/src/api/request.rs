@@ -152,17 +152,19 @@ pub(crate) fn put_field(sink: &mut Writer<'_>, name: &str, value: &[u8]) {
 /// decodes a path only if these are escaped, too, as Go itself does.
 fn put_path_segment(sink: &mut Writer<'_>, segment: &str) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    let mut rest = segment.as_bytes();
-    if PLAIN.has_all(rest) {
-        return sink.put(rest);
+    let segment = segment.as_bytes();
+    if PLAIN.has_all(segment) {
+        return sink.put(segment);
     }
-    while let Some(at) = rest.iter().position(|byte| !PLAIN.has(*byte)) {
-        let byte = rest[at];
-        sink.put(&rest[..at]);
-        sink.put(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-        rest = &rest[at + 1..];
+    for part in segment.split_inclusive(|byte| !PLAIN.has(*byte)) {
+        match part {
+            [plain @ .., byte] if !PLAIN.has(*byte) => {
+                sink.put(plain);
+                sink.put(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+            }
+            plain => sink.put(plain),
+        }
     }
-    sink.put(rest);
 }
 
 /// `pchar` of RFC 3986 section 3.3 without the percent sign.

@@ -1,24 +1,30 @@
 //! Looking at bytes, eight at once where most of them do not matter.
 
-/// Where the first byte below 16 stands: a line end, or another control character.
+/// What begins with the first byte below 16: a line end, or another control character.
 ///
 /// It may also be one from 128 to 143.
 #[inline]
-pub(super) fn find_low(bytes: &[u8]) -> Option<usize> {
-    find(bytes, 0, 0x70)
+pub(super) fn skip_to_low(bytes: &[u8]) -> Option<&[u8]> {
+    skip_to(bytes, 0, 0x70)
 }
 
-/// Where this ASCII character stands first.
+/// What begins with the first of this ASCII character.
 ///
 /// It may also be the byte that is one but for its highest bit.
 #[inline]
-pub(super) fn find_ascii(bytes: &[u8], wanted: u8) -> Option<usize> {
-    find(bytes, wanted, 0x7f)
+pub(super) fn skip_to_ascii(bytes: &[u8], wanted: u8) -> Option<&[u8]> {
+    skip_to(bytes, wanted, 0x7f)
 }
 
-/// The first byte that is `wanted` in the bits of `mask`, of which the highest is none.
+/// What stands in `bytes` before this end of them.
+#[inline]
+pub(super) fn before<'b>(bytes: &'b [u8], end: &[u8]) -> Option<&'b [u8]> {
+    bytes.get(..bytes.len().checked_sub(end.len())?)
+}
+
+/// What begins with the first byte that is `wanted` in the bits of `mask`, of which the highest is none.
 #[inline(always)]
-fn find(bytes: &[u8], wanted: u8, mask: u8) -> Option<usize> {
+fn skip_to(bytes: &[u8], wanted: u8, mask: u8) -> Option<&[u8]> {
     let splat = |byte| u64::from_le_bytes([byte; 8]);
     // Of bytes below 128, only those that are 0 borrow into their highest bit, and into what stands
     // behind them: the first mark is right.
@@ -30,12 +36,11 @@ fn find(bytes: &[u8], wanted: u8, mask: u8) -> Option<usize> {
     while let Some((word, behind)) = rest.split_first_chunk::<8>() {
         let marks = marks(*word);
         if marks != 0 {
-            return Some(bytes.len() - rest.len() + (marks.trailing_zeros() / 8) as usize);
+            return rest.get((marks.trailing_zeros() / 8) as usize..);
         }
         rest = behind;
     }
-    let at = rest.iter().position(|&byte| (byte ^ wanted) & mask == 0)?;
-    Some(bytes.len() - rest.len() + at)
+    rest.get(rest.iter().position(|&byte| (byte ^ wanted) & mask == 0)?..)
 }
 
 /// Where a part of a slice stands in it.

@@ -8,6 +8,7 @@
 //!  "5\r\n"      "hello"   "\r\n3\r\n"    "abc"     "\r\n0\r\n" trailers "\r\n"
 //! ```
 
+use super::write::put_hexadecimal;
 use super::{BufferTooSmall, Sink, Writer};
 
 /// Whether data of the same body stand before a chunk: their line end is then written with it.
@@ -52,18 +53,7 @@ pub fn encode_last_chunk(position: ChunkPosition, out: &mut [u8]) -> Result<usiz
 /// What stands before the data of a chunk of `length` bytes, which must not be 0.
 pub(crate) fn put_chunk_prefix(sink: &mut Writer<'_>, position: ChunkPosition, length: usize) {
     put_line_end_of_chunk(sink, position);
-    let mut digits = [0; 16];
-    let mut at = digits.len();
-    let mut left = length;
-    loop {
-        at -= 1;
-        digits[at] = b"0123456789abcdef"[left % 16];
-        left /= 16;
-        if left == 0 {
-            break;
-        }
-    }
-    sink.put(&digits[at..]);
+    put_hexadecimal(sink, length as u64);
     sink.put(b"\r\n");
 }
 

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::bytes::{find_ascii, find_low, is_token, parse_decimal};
+use super::bytes::{before, is_token, parse_decimal, skip_to_ascii, skip_to_low};
 use super::framing::{Framing, ResponseHead};
 use crate::limits::{MAX_FIELDS, MAX_HEAD};
 
@@ -36,9 +36,10 @@ impl HeadScanner {
             return Err(HeadError::Malformed);
         }
         let window = input.get(..MAX_HEAD).unwrap_or(input);
-        while let Some(at) = find_ascii(&window[self.scanned.min(window.len())..], b'\n') {
-            let line_feed = self.scanned + at;
-            let (line, rest) = window.split_at(line_feed);
+        let next = |from| window.get(from..).and_then(|rest| skip_to_ascii(rest, b'\n'));
+        while let Some(rest) = next(self.scanned) {
+            let Some(line) = before(window, rest) else { break };
+            let line_feed = line.len();
             let is_line_feed = rest.starts_with(b"\n");
             if is_line_feed && !line.ends_with(b"\r") {
                 return Err(HeadError::BareLineFeed);
@@ -79,7 +80,9 @@ impl HeadScanner {
         }
         // How the bytes were cut makes no difference to what is wrong with them.
         let Some(end) = self.find_end(input)? else { return Ok(None) };
-        parse_lines(&input[..end], &mut field)?.ok_or(HeadError::Malformed).map(Some)
+        parse_lines(input.get(..end).unwrap_or(input), &mut field)?
+            .ok_or(HeadError::Malformed)
+            .map(Some)
     }
 
     /// Whether a part of a head has been seen whose end is still missing.
@@ -140,8 +143,8 @@ fn parse_lines<'b>(
             let length = window.len() - behind.len();
             return Ok(Some((length, framing.conclude(is_http_1_1, status)?)));
         }
-        let Some(colon) = find_ascii(rest, b':') else { return Ok(None) };
-        let (name, behind) = rest.split_at(colon);
+        let Some(behind) = skip_to_ascii(rest, b':') else { return Ok(None) };
+        let Some(name) = before(rest, behind) else { return Ok(None) };
         let Some((value, behind)) = split_line(behind)? else { return Ok(None) };
         let value = value.strip_prefix(b":").ok_or(HeadError::Malformed)?;
         count += 1;
@@ -163,17 +166,18 @@ type Line<'b> = (&'b [u8], &'b [u8]);
 /// Splits off a line, if its end is there.
 #[inline(always)]
 fn split_line(bytes: &[u8]) -> Result<Option<Line<'_>>, HeadError> {
-    let mut from = 0;
-    while let Some(at) = find_low(&bytes[from..]) {
-        let (line, end) = bytes.split_at(from + at);
-        if let Some(behind) = end.strip_prefix(b"\r\n") {
-            return Ok(Some((line, behind)));
-        }
+    let mut rest = bytes;
+    while let Some(end) = skip_to_low(rest) {
         match end {
+            [b'\r', b'\n', behind @ ..] => {
+                return Ok(before(bytes, end).map(|line| (line, behind)));
+            }
             [b'\r'] => return Ok(None),
             [b'\r', ..] => return Err(HeadError::Malformed),
             [b'\n', ..] => return Err(HeadError::BareLineFeed),
-            _ => from += at + 1,
+            // Another control character, or none.
+            [_, behind @ ..] => rest = behind,
+            [] => break,
         }
     }
     Ok(None)

@@ -47,4 +47,4 @@ pub use head::{HeadError, HeadScanner, parse_response_head};
 pub use reply::ReplyError;
 pub(crate) use reply::{ReplyPart, ReplyReader};
 pub use write::BufferTooSmall;
-pub(crate) use write::{Counter, Sink, Writer, put_decimal};
+pub(crate) use write::{Counter, Sink, Writer, copy, put_decimal};

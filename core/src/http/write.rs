@@ -37,7 +37,7 @@ impl Sink for Writer<'_> {
             return;
         }
         let (place, room) = core::mem::take(&mut self.room).split_at_mut(bytes.len());
-        place.copy_from_slice(bytes);
+        copy(bytes, place);
         self.room = room;
     }
 }
@@ -54,19 +54,34 @@ impl Sink for Counter {
     }
 }
 
-pub(crate) fn put_decimal(sink: &mut Writer<'_>, value: u64) {
+pub(crate) fn put_decimal(sink: &mut Writer<'_>, number: u64) {
+    put_number::<10>(sink, number);
+}
+
+pub(super) fn put_hexadecimal(sink: &mut Writer<'_>, number: u64) {
+    put_number::<16>(sink, number);
+}
+
+fn put_number<const BASE: u64>(sink: &mut Writer<'_>, number: u64) {
+    // As many as the largest number has in the lesser base.
     let mut digits = [0; 20];
-    let mut at = digits.len();
-    let mut left = value;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (left % 10) as u8;
-        left /= 10;
+    let mut unused = digits.len();
+    let mut left = number;
+    for digit in digits.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(left % BASE) as usize];
+        unused -= 1;
+        left /= BASE;
         if left == 0 {
             break;
         }
     }
-    sink.put(&digits[at..]);
+    sink.put(digits.get(unused..).unwrap_or_default());
+}
+
+/// Copies as many bytes as there is room for, and returns how many those are.
+pub(crate) fn copy(bytes: &[u8], room: &mut [u8]) -> usize {
+    room.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
+    bytes.len().min(room.len())
 }
 
 /// The buffer of the caller is too small for what is to be encoded.

@@ -116,7 +116,7 @@ impl Machine {
                     let Some((end, response)) = self.scanner.parse(input, note)? else {
                         return Ok(None);
                     };
-                    let (head, rest) = input.split_at(end);
+                    let (head, rest) = input.split_at_checked(end).unwrap_or((input, &[]));
                     *input = rest;
                     if let Some(invocation) = self.read_head(call, index.on(head), response)? {
                         return Ok(Some(Event::Invocation(invocation)));

@@ -1,7 +1,10 @@
 //! Where what arrives is kept until it is used.
 
+use core::ops::Range;
+
 use super::{HeldEvent, Storage};
 use crate::api::{HeadIndex, InvocationHead};
+use crate::http::copy;
 use crate::{Event, Machine, Outcome, ReceiveError};
 
 /// ```text
@@ -132,8 +135,7 @@ impl<S: Storage> Inbox<S> {
             let Some(room) = self.room(machine) else { break };
             has_moved = true;
             let raw = other.storage.bytes().get(other.start..other.end).unwrap_or_default();
-            let length = raw.len().min(room.len());
-            room[..length].copy_from_slice(&raw[..length]);
+            let length = copy(raw, room);
             other.start += length;
             self.filled(length);
         }
@@ -190,9 +192,9 @@ impl<S: Storage> Inbox<S> {
                 }
                 Some(Event::InvocationEnd) => return Ok(Some(Found::InvocationEnd)),
                 Some(Event::Detail(detail)) => {
-                    let from = self.start - detail.len();
-                    let to = self.start;
-                    return Ok(Some(Found::Detail(&self.storage.bytes()[from..to])));
+                    let piece = self.start - detail.len()..self.start;
+                    let bytes = self.storage.bytes().get(piece).unwrap_or_default();
+                    return Ok(Some(Found::Detail(bytes)));
                 }
                 Some(Event::Outcome(outcome)) => return Ok(Some(Found::Outcome(outcome))),
             }
@@ -206,7 +208,7 @@ impl<S: Storage> Inbox<S> {
         }
         let from = self.start - length;
         if from != self.body_end {
-            self.storage.bytes_mut().copy_within(from..self.start, self.body_end);
+            move_down(self.storage.bytes_mut(), from..self.start, self.body_end);
         }
         self.body_end += length;
     }
@@ -257,15 +259,24 @@ impl<S: Storage> Inbox<S> {
             self.body_end = self.reserved;
         } else if self.head > self.reserved {
             let gap = self.head - self.reserved;
-            bytes.copy_within(self.head..self.body_end, self.reserved);
+            move_down(bytes, self.head..self.body_end, self.reserved);
             self.head -= gap;
             self.body -= gap;
             self.body_end -= gap;
         }
         if self.start > self.body_end {
-            bytes.copy_within(self.start..self.end, self.body_end);
+            move_down(bytes, self.start..self.end, self.body_end);
             self.end -= self.start - self.body_end;
             self.start = self.body_end;
         }
+    }
+}
+
+/// Moves a part of the memory towards its start, if it has that part.
+fn move_down(bytes: &mut [u8], part: Range<usize>, to: usize) {
+    let gap = part.start.saturating_sub(to);
+    let moved = bytes.get_mut(to..part.end).unwrap_or_default();
+    if gap <= moved.len() {
+        moved.copy_within(gap.., 0);
     }
 }

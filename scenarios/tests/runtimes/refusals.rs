@@ -19,6 +19,7 @@ scenarios! {
         a_refusal_that_is_no_json_is_logged_as_it_is,
         a_refusal_without_a_body_is_logged_without_one,
         a_long_refusal_is_logged_in_part,
+        a_refusal_that_nests_without_end_is_logged_in_part_and_the_loop_goes_on,
         a_500_on_a_response_ends_the_runtime_with_an_error_that_names_it,
         a_500_on_an_error_ends_the_runtime_with_an_error_that_names_it,
         a_500_on_a_pipelined_answer_ends_the_runtime_with_an_error,
@@ -158,6 +159,18 @@ fn a_long_refusal_is_logged_in_part(on: &dyn Transport) {
     connection.expect_next();
     let lines = run.stop();
     assert!(lines.len() == 1 && lines[0].len() < 1_000, "{lines:?}");
+}
+
+fn a_refusal_that_nests_without_end_is_logged_in_part_and_the_loop_goes_on(on: &dyn Transport) {
+    let service = on.service();
+    let (run, mut connection) = answer(on, &service, false);
+    connection.answer(400, "", &"[".repeat(100_000));
+    connection.invoke(Event::new("id-2", ""));
+    connection.request().assert_response("id-2");
+    connection.take_answer();
+    let lines = run.stop();
+    assert!(lines.len() == 1 && lines[0].len() < 1_000, "{lines:?}");
+    assert!(lines[0].ends_with("[[[)"), "{lines:?}");
 }
 
 fn a_500_on_a_response_ends_the_runtime_with_an_error_that_names_it(on: &dyn Transport) {

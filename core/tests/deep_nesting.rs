@@ -1,0 +1,244 @@
+//! Brackets without end, wherever the service or a caller can put them, need no more stack than none do.
+
+use std::thread;
+
+use lambda_proto::api::{ClientContext, CognitoIdentity, ServiceError};
+use lambda_proto::extension::{EnvironmentEvent, Extension, ExtensionName, Registration};
+use lambda_proto::http::HeadError;
+use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_JSON_DEPTH};
+use lambda_proto::metadata::ExecutionEnvironment;
+use lambda_proto::slot::{Notice, Slot, Step, Trouble};
+use lambda_proto::{
+    Endpoint, ErrorReport, Event, HttpPrelude, InvocationHead, JsonError, Machine, ReceiveError,
+    extension,
+};
+
+const LEVELS: usize = 100_000;
+
+/// A reader that calls itself for each level needs megabytes. Without optimization frames are larger.
+const STACK: usize = if cfg!(debug_assertions) { 256 * 1024 } else { 64 * 1024 };
+
+/// What a reader has against a document.
+type Reader = fn(&[u8]) -> Option<JsonError>;
+
+/// The readers of all documents.
+const READERS: [Reader; 6] = [
+    |document| ServiceError::parse(document).err(),
+    |document| ClientContext::parse(document).err(),
+    |document| CognitoIdentity::parse(document).err(),
+    |document| Registration::parse(document).err(),
+    |document| EnvironmentEvent::parse(document).err(),
+    |document| ExecutionEnvironment::parse(document).err(),
+];
+
+/// Runs on a thread with little stack, whose overflow ends the process.
+fn on_a_small_stack<T: Send>(test: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, test);
+        thread.unwrap().join().unwrap()
+    })
+}
+
+fn machine() -> Machine {
+    Machine::new(Endpoint::parse("127.0.0.1:9001").unwrap())
+}
+
+/// An answer with these fields and this body.
+fn answer(status: u16, fields: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!("HTTP/1.1 {status} X\r\n{fields}Content-Length: {length}\r\n\r\n{body}").into_bytes()
+}
+
+fn event(fields: &str, body: &str) -> Vec<u8> {
+    answer(200, &format!("Lambda-Runtime-Aws-Request-Id: 7b\r\n{fields}"), body)
+}
+
+/// Documents that nest so deep: in brackets of each kind, closed or not, alone or as a known or unknown member.
+fn nested(levels: usize) -> Vec<String> {
+    let pairs = [("[", "]"), ("{\"a\":", "}"), ("[{\"client\":", "}]"), (" [\n", "\t] ")];
+    let of_pair = |(open, close): (&str, &str)| {
+        let (opened, closed) = (open.repeat(levels), close.repeat(levels));
+        [
+            opened.clone(),
+            format!("{opened}0{closed}"),
+            format!("{{\"client\":{opened}0{closed}}}"),
+            format!("{{\"client\":{{\"app_title\":{opened}0{closed}}}}}"),
+            format!("{{\"errorType\":{opened}0{closed}}}"),
+            format!("{{\"errorType\":\"T\",\"x\":{opened}"),
+            // The string is over before the brackets.
+            format!("{{\"errorType\":\"\\\\\\\"\",\"x\":{opened}"),
+        ]
+    };
+    pairs.into_iter().flat_map(of_pair).collect()
+}
+
+/// What all readers say of these documents.
+fn read_on_a_small_stack(documents: &[String]) -> Vec<Option<JsonError>> {
+    let read = |document: &String| READERS.map(|reader| reader(document.as_bytes()));
+    on_a_small_stack(|| documents.iter().flat_map(read).collect())
+}
+
+#[test]
+fn documents_that_nest_without_end_are_too_deep_for_every_reader() {
+    let documents = nested(LEVELS);
+    let said = read_on_a_small_stack(&documents);
+    assert_eq!(said, vec![Some(JsonError::TooDeep); documents.len() * READERS.len()]);
+}
+
+#[test]
+fn documents_as_deep_as_the_limit_are_read_on_the_same_stack() {
+    let levels = MAX_JSON_DEPTH - 1;
+    let documents = [("[", "]"), ("{\"a\":", "}")]
+        .map(|(open, close)| format!("{{\"x\":{}0{}}}", open.repeat(levels), close.repeat(levels)));
+    assert_eq!(read_on_a_small_stack(&documents), [None; 2 * READERS.len()]);
+}
+
+#[test]
+fn a_header_with_as_many_brackets_as_a_head_has_room_for_is_an_invocation_whose_header_is_too_deep()
+{
+    let brackets = "[".repeat(MAX_HEAD / 2 - 200);
+    let fields = format!(
+        "Lambda-Runtime-Client-Context: {brackets}\r\nLambda-Runtime-Cognito-Identity: {brackets}\r\n"
+    );
+    let bytes = event(&fields, "");
+    on_a_small_stack(|| {
+        let (head, _) = InvocationHead::parse(&bytes).unwrap();
+        let context = head.client_context().unwrap();
+        assert_eq!(context, brackets.as_bytes());
+        assert_eq!(ClientContext::parse(context), Err(JsonError::TooDeep));
+        let identity = head.cognito_identity().unwrap();
+        assert_eq!(CognitoIdentity::parse(identity), Err(JsonError::TooDeep));
+    });
+}
+
+#[test]
+fn a_header_with_more_brackets_than_a_head_may_have_is_a_head_that_is_too_large() {
+    let brackets = "[".repeat(LEVELS);
+    let bytes = event(&format!("Lambda-Runtime-Client-Context: {brackets}\r\n"), "");
+    on_a_small_stack(|| {
+        let mut machine = machine();
+        let length = machine.next(&mut [0; 512]).unwrap();
+        machine.sent(length);
+        let received = machine.receive(&mut &bytes[..]);
+        assert_eq!(received, Err(ReceiveError::Head(HeadError::TooLarge)));
+    });
+}
+
+#[test]
+fn an_event_of_brackets_is_handed_on_as_it_is() {
+    let brackets = "[{".repeat(LEVELS);
+    let bytes = event("", &brackets);
+    on_a_small_stack(|| {
+        let mut machine = machine();
+        let length = machine.next(&mut [0; 512]).unwrap();
+        machine.sent(length);
+        let mut input = &bytes[..];
+        assert!(matches!(machine.receive(&mut input), Ok(Some(Event::Invocation(_)))));
+        assert_eq!(machine.receive(&mut input), Ok(Some(Event::Body(brackets.as_bytes()))));
+        assert_eq!(machine.receive(&mut input), Ok(Some(Event::InvocationEnd)));
+    });
+}
+
+#[test]
+fn an_error_body_of_brackets_is_told_of_as_it_came_and_the_slot_goes_on() {
+    let script = [event("", "1"), answer(400, "", &"[".repeat(LEVELS)), event("", "2")];
+    let mut events = vec![0; 4096];
+    let mut requests = vec![0; 4096];
+    let told = on_a_small_stack(|| {
+        let mut slot = Slot::new(machine(), &mut events[..], &mut requests[..]);
+        let (mut script, mut input) = (script.iter(), &[][..]);
+        let (mut told, mut bodies) = (Vec::new(), Vec::new());
+        while bodies.len() < 2 {
+            match slot.step(|notice| told.push(notice.to_string())) {
+                Step::Connect { .. } => slot.connected(),
+                Step::Write => slot.sent(usize::MAX),
+                Step::Read => {
+                    if input.is_empty() {
+                        input = script.next().unwrap();
+                    }
+                    let room = slot.room().unwrap();
+                    let (piece, rest) = input.split_at(room.len().min(input.len()));
+                    room[..piece.len()].copy_from_slice(piece);
+                    slot.received(piece.len());
+                    input = rest;
+                }
+                Step::Idle => slot.ask().unwrap(),
+                Step::InHand => {
+                    bodies.push(slot.invocation().1.to_vec());
+                    slot.respond(None, 0, false).unwrap();
+                }
+                Step::Answered(_) => {}
+                Step::End(end) => panic!("{end}"),
+            }
+        }
+        assert_eq!(bodies, [b"1", b"2"]);
+        told
+    });
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].ends_with(&format!("({})", "[".repeat(512))), "{told:?}");
+}
+
+#[test]
+fn a_notice_with_a_detail_of_any_length_is_one_line() {
+    let detail = "[".repeat(LEVELS);
+    let outcome = lambda_proto::Outcome::new(lambda_proto::api::Call::Response, 400);
+    let line = on_a_small_stack(|| {
+        let trouble = Trouble::Refused { outcome, detail: detail.as_bytes() };
+        Notice { request_id: "7b", trouble }.to_string()
+    });
+    assert!(line.starts_with("invocation 7b: ") && line.ends_with("[[[)"));
+    assert_eq!(line.lines().count(), 1);
+}
+
+#[test]
+fn an_event_for_an_extension_that_nests_without_end_is_a_document_that_is_too_deep() {
+    let brackets = "[".repeat(LEVELS);
+    let registered = answer(200, "Lambda-Extension-Identifier: c7d2\r\n", "{}");
+    let event = answer(200, "", &format!("{{\"eventType\":{brackets}"));
+    on_a_small_stack(|| {
+        let mut extension = Extension::new(Endpoint::parse("127.0.0.1:9001").unwrap());
+        let mut out = [0; 512];
+        let name = ExtensionName::new("deep").unwrap();
+        let length = extension.register(name, &[], &mut out).unwrap();
+        extension.sent(length);
+        let mut input = &registered[..];
+        while let Some(_part) = extension.receive(&mut input).unwrap() {}
+        let length = extension.next(&mut out).unwrap();
+        extension.sent(length);
+        let mut input = &event[..];
+        let Ok(Some(extension::Event::Document(document))) = extension.receive(&mut input) else {
+            panic!("no document");
+        };
+        assert_eq!(document.len(), LEVELS + "{\"eventType\":".len());
+        assert_eq!(EnvironmentEvent::parse(document), Err(JsonError::TooDeep));
+        assert!(matches!(extension.receive(&mut input), Ok(Some(extension::Event::Reply(_)))));
+    });
+}
+
+#[test]
+fn a_prelude_with_brackets_is_written_as_it_is() {
+    let brackets = "[{".repeat(LEVELS / 2);
+    let mut out = vec![0; 4 * LEVELS];
+    let length = on_a_small_stack(|| {
+        let headers = [("x-brackets", &*brackets)];
+        let cookies = [&*brackets];
+        HttpPrelude::new(200, &headers, &cookies).unwrap().encode(&mut out).unwrap()
+    });
+    let json = out[..length].strip_suffix(&[0; 8]).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(json).unwrap();
+    assert_eq!(json["headers"]["x-brackets"], brackets);
+    assert_eq!(json["cookies"][0], brackets);
+}
+
+#[test]
+fn a_report_with_brackets_is_written_as_it_is() {
+    let brackets = "[{".repeat(LEVELS / 2);
+    let mut out = vec![0; MAX_ERROR_BODY];
+    let length = on_a_small_stack(|| {
+        let report = ErrorReport::new("Function.Deep", &brackets);
+        report.stack_trace(&brackets).xray_cause(&brackets).encode_json(&mut out).unwrap()
+    });
+    let json: serde_json::Value = serde_json::from_slice(&out[..length]).unwrap();
+    assert_eq!(json["errorMessage"], brackets);
+    assert_eq!(json["stackTrace"][0], brackets);
+}

@@ -1,0 +1,291 @@
+//! The functions and methods of `lambda-proto`, but for those of traits.
+
+use core::hint::black_box;
+
+use lambda_proto::{api, driver, extension, http, lifecycle, machine, metadata, slot};
+
+use crate::opaque::{Handler, Hooks, Memory, Service, Tell};
+
+macro_rules! keep {
+    ($($function:expr),* $(,)?) => { $(crate::keep($function as *const ());)* };
+}
+
+pub(crate) fn keep() {
+    keep! {
+        api::ClientContext::parse,
+        api::CognitoIdentity::parse,
+        api::ContentType::as_bytes,
+        api::ContentType::from_bytes,
+        api::ContentType::new,
+        api::Deadline::as_unix_millis,
+        api::Deadline::from_unix_millis,
+        api::Deadline::remaining,
+        api::Endpoint::authority,
+        api::Endpoint::host,
+        api::Endpoint::parse,
+        api::Endpoint::path_prefix,
+        api::Endpoint::port,
+        api::Endpoint::user_agent,
+        api::Endpoint::with_user_agent,
+        api::EndpointError::problem,
+        api::ErrorReport::encode_json,
+        api::ErrorReport::encode_trailers,
+        api::ErrorReport::limit,
+        api::ErrorReport::new,
+        api::ErrorReport::stack_trace,
+        api::ErrorReport::without_xray_cause,
+        api::ErrorReport::xray_cause,
+        api::HeadIndex::on,
+        api::HeadIndex::parse,
+        api::HttpPrelude::encode,
+        api::HttpPrelude::new,
+        api::InvocationHead::as_bytes,
+        api::InvocationHead::attempt_id,
+        api::InvocationHead::client_context,
+        api::InvocationHead::cognito_identity,
+        api::InvocationHead::content_type,
+        api::InvocationHead::deadline,
+        api::InvocationHead::header,
+        api::InvocationHead::index,
+        api::InvocationHead::invoked_function_arn,
+        api::InvocationHead::parse,
+        api::InvocationHead::request_id,
+        api::InvocationHead::tenant_id,
+        api::InvocationHead::trace_id,
+        api::InvocationIds::attempt_id,
+        api::InvocationIds::new,
+        api::InvocationIds::of,
+        api::InvocationIds::request_id,
+        api::Outcome::call,
+        api::Outcome::is_accepted,
+        api::Outcome::meaning,
+        api::Outcome::new,
+        api::Outcome::status,
+        api::Outcome::then,
+        api::Outcome::under,
+        api::Request::encode,
+        api::ServiceError::parse,
+    }
+    keep! {
+        driver::Driver::<Service, Memory>::fail_in_hand,
+        driver::Driver::<Service, Memory>::fail_init,
+        driver::Driver::<Service, Memory>::fail_restore,
+        driver::Driver::<Service, Memory>::host,
+        driver::Driver::<Service, Memory>::machine,
+        driver::Driver::<Service, Memory>::new,
+        driver::Driver::<Service, Memory>::next,
+        driver::Driver::<Service, Memory>::restore_next,
+        driver::Driver::<Service, Memory>::with_max_event,
+        driver::Invocation::body,
+        driver::Reply::<Service, Memory>::fail,
+        driver::Reply::<Service, Memory>::stream,
+        driver::Response::new,
+        driver::Sent::answer,
+        driver::Stream::<Service, Memory>::fail,
+        driver::Stream::<Service, Memory>::finish,
+        driver::Stream::<Service, Memory>::finish_and_next,
+        driver::Stream::<Service, Memory>::write,
+    }
+    keep! {
+        extension::EnvironmentEvent::parse,
+        extension::Extension::end_of_stream,
+        extension::Extension::endpoint,
+        extension::Extension::event_identifier,
+        extension::Extension::fail,
+        extension::Extension::fail_init,
+        extension::Extension::identifier,
+        extension::Extension::must_reconnect,
+        extension::Extension::new,
+        extension::Extension::next,
+        extension::Extension::on_disconnect,
+        extension::Extension::phase,
+        extension::Extension::receive,
+        extension::Extension::register,
+        extension::Extension::sent,
+        extension::Extension::shut_down,
+        extension::Extension::unsent,
+        extension::ExtensionName::as_str,
+        extension::ExtensionName::new,
+        extension::Registration::parse,
+        extension::Reply::call,
+        extension::Reply::is_accepted,
+        extension::Reply::must_exit,
+        extension::Reply::status,
+        extension::ShutdownReason::cause,
+        extension::ShutdownReason::text,
+    }
+    keep! {
+        http::BodyDecoder::announced,
+        http::BodyDecoder::decode,
+        http::BodyDecoder::end_of_stream,
+        http::BodyDecoder::is_complete,
+        http::BodyDecoder::new,
+        http::HeadScanner::find_end,
+        http::HeadScanner::is_inside,
+        http::encode_chunk_prefix,
+        http::encode_last_chunk,
+    }
+    keep! {
+        lambda_proto::JsonStr::as_escaped,
+        lambda_proto::JsonStr::chars,
+        lambda_proto::JsonStr::is_empty,
+    }
+    keep! {
+        lifecycle::Boundary::reached,
+        lifecycle::Clocks::since,
+        lifecycle::IdleGap::length,
+        lifecycle::IdleGap::thawed_after,
+        lifecycle::InitGate::<Hooks>::expires_at,
+        lifecycle::InitGate::<Hooks>::hooks,
+        lifecycle::InitGate::<Hooks>::new,
+        lifecycle::InitGate::<Hooks>::outcome,
+        lifecycle::InitGate::<Hooks>::settle,
+        lifecycle::Ledger::<4, 2>::begin,
+        lifecycle::Ledger::<4, 2>::cross,
+        lifecycle::Ledger::<4, 2>::end,
+        lifecycle::Ledger::<4, 2>::new,
+        lifecycle::Ledger::<4, 2>::outstanding,
+        lifecycle::Ledger::<4, 2>::report,
+        lifecycle::Ledger::<4, 2>::undecided,
+        lifecycle::LedgerReport::oldest_age,
+        lifecycle::LedgerReport::outstanding,
+        lifecycle::LedgerReport::tasks,
+        lifecycle::LedgerReport::untracked,
+        lifecycle::Options::cancellation_buffer,
+        lifecycle::Options::init_timeout,
+        lifecycle::Options::new,
+        lifecycle::Options::shutdown_window,
+        lifecycle::Options::with_cancellation_buffer,
+        lifecycle::Options::with_init_timeout,
+        lifecycle::Options::with_shutdown_buffer,
+        lifecycle::Options::with_shutdown_duration,
+        lifecycle::ShutdownWindow::cancel_at,
+        lifecycle::ShutdownWindow::duration,
+        lifecycle::ShutdownWindow::hooks,
+        lifecycle::ShutdownWindow::hooks_until,
+        lifecycle::ShutdownWindow::invocation,
+        lifecycle::TaskToken::place,
+        lifecycle::TimeLimit::cancel_at,
+        lifecycle::TimeLimit::deadline,
+        lifecycle::TimeLimit::is_cancellation_due,
+        lifecycle::TimeLimit::on_arrival,
+        lifecycle::TimeLimit::remaining,
+    }
+    keep! {
+        machine::Machine::announced,
+        machine::Machine::awaits,
+        machine::Machine::chunk,
+        machine::Machine::end_of_stream,
+        machine::Machine::endpoint,
+        machine::Machine::fail,
+        machine::Machine::fail_init,
+        machine::Machine::fail_restore,
+        machine::Machine::finish,
+        machine::Machine::finish_with_error,
+        machine::Machine::invocation,
+        machine::Machine::is_asked,
+        machine::Machine::is_inside_answer,
+        machine::Machine::is_streaming,
+        machine::Machine::losses,
+        machine::Machine::must_reconnect,
+        machine::Machine::new,
+        machine::Machine::next,
+        machine::Machine::on_disconnect,
+        machine::Machine::phase,
+        machine::Machine::receive,
+        machine::Machine::respond,
+        machine::Machine::restore_next,
+        machine::Machine::sent,
+        machine::Machine::shut_down,
+        machine::Machine::stream,
+        machine::Machine::unsent,
+        machine::Machine::unsent_len,
+        machine::Machine::with_concurrency,
+    }
+    keep! {
+        metadata::ExecutionEnvironment::parse,
+        metadata::MetadataReader::end_of_stream,
+        metadata::MetadataReader::receive,
+        metadata::MetadataReply::is_persistent,
+        metadata::MetadataReply::max_age,
+        metadata::MetadataReply::meaning,
+        metadata::MetadataReply::status,
+        metadata::MetadataToken::new,
+        metadata::encode_request,
+    }
+    keep! {
+        slot::End::then,
+        slot::HeldEvent::<Memory>::body,
+        slot::HeldEvent::<Memory>::head,
+        slot::HeldEvent::<Memory>::into_storage,
+        slot::Slot::<Memory>::ask,
+        slot::Slot::<Memory>::begin_anew,
+        slot::Slot::<Memory>::chunk,
+        slot::Slot::<Memory>::connected,
+        slot::Slot::<Memory>::end,
+        slot::Slot::<Memory>::fail_init,
+        slot::Slot::<Memory>::fail_restore,
+        slot::Slot::<Memory>::finish,
+        slot::Slot::<Memory>::invocation,
+        slot::Slot::<Memory>::is_connected,
+        slot::Slot::<Memory>::is_waiting,
+        slot::Slot::<Memory>::lost,
+        slot::Slot::<Memory>::machine,
+        slot::Slot::<Memory>::may_stop,
+        slot::Slot::<Memory>::new,
+        slot::Slot::<Memory>::received,
+        slot::Slot::<Memory>::respond,
+        slot::Slot::<Memory>::restore_next,
+        slot::Slot::<Memory>::room,
+        slot::Slot::<Memory>::sent,
+        slot::Slot::<Memory>::shut_down,
+        slot::Slot::<Memory>::stream,
+        slot::Slot::<Memory>::take_event,
+        slot::Slot::<Memory>::unsent,
+        slot::Slot::<Memory>::with_max_event,
+        slot::Slot::<Memory>::write_failed,
+        slot::pause,
+    }
+    keep![any_handler, answers_in_hand, answers, any_header, any_notice, chars, tasks];
+}
+
+fn any_handler(driver: &mut driver::Driver<Service, Memory>, handler: Handler) {
+    black_box(driver::Driver::<Service, Memory>::run(driver, handler).is_ok());
+}
+
+fn answers_in_hand(driver: &mut driver::Driver<Service, Memory>, response: driver::Response<'_>) {
+    black_box(driver::Driver::<Service, Memory>::send_in_hand(driver, response));
+}
+
+fn answers(
+    replies: [driver::Reply<'_, Service, Memory>; 2],
+    body: driver::Response<'_>,
+    content_type: Option<api::ContentType<'_>>,
+) {
+    let [one, other] = replies;
+    let body = driver::Response::content_type(body, content_type);
+    black_box(driver::Reply::<Service, Memory>::send(one, body).answer());
+    black_box(driver::Reply::<Service, Memory>::send_and_next(other, body).answer());
+}
+
+fn any_header(head: &[u8], field: fn(&[u8], &[u8])) {
+    black_box(http::parse_response_head(head, field).is_ok());
+}
+
+fn any_notice(slot: &mut slot::Slot<Memory>, report: &api::ErrorReport<'_>, tell: Tell) {
+    black_box(slot::Slot::<Memory>::step(slot, tell));
+    black_box(slot::Slot::<Memory>::fail(slot, report, tell).is_ok());
+    black_box(slot::Slot::<Memory>::give_up(slot, tell).is_ok());
+}
+
+fn chars(text: lambda_proto::JsonStr<'_>) {
+    lambda_proto::JsonStr::chars(&text).for_each(|character| {
+        black_box(character);
+    });
+}
+
+fn tasks(report: lifecycle::LedgerReport<'_>) {
+    lifecycle::LedgerReport::tasks(&report).for_each(|task| {
+        black_box(task);
+    });
+}

@@ -1,0 +1,102 @@
+//! What `lambda-proto` is generic over, as of which the compiler knows nothing.
+
+use core::fmt;
+use core::hash::Hasher;
+use core::hint::black_box;
+
+use lambda_proto::ErrorReport;
+use lambda_proto::driver::{AsErrorReport, Host, Invocation, Link, Reply, Sent};
+use lambda_proto::lifecycle::Hook;
+use lambda_proto::slot::Notice;
+
+/// Any memory.
+pub(crate) type Memory = &'static mut [u8];
+
+/// Any three hooks.
+pub(crate) type Hooks = [Hook; 3];
+
+/// Any function that is told of trouble.
+pub(crate) type Tell = fn(&Notice<'_>);
+
+/// Any closure that connects.
+pub(crate) type Connect = fn(u32) -> Result<Wire, Failure>;
+
+/// Any handler.
+pub(crate) type Handler =
+    for<'i> fn(Invocation<'i>, Reply<'i, Service, Memory>) -> Result<Sent<'i>, Failure>;
+
+/// Any connection.
+pub(crate) struct Wire;
+
+/// Any host, with what the trait provides.
+pub(crate) struct Service;
+
+/// Any failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Failure;
+
+impl Link for Wire {}
+
+impl embedded_io::Read for Wire {
+    fn read(&mut self, room: &mut [u8]) -> Result<usize, Failure> {
+        black_box(room);
+        black_box(Ok(0))
+    }
+}
+
+impl embedded_io::Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Failure> {
+        black_box(bytes);
+        black_box(Ok(0))
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        black_box(Ok(()))
+    }
+}
+
+impl embedded_io::ErrorType for Wire {
+    type Error = Failure;
+}
+
+impl Host for Service {
+    type Link = Wire;
+    type Error = Failure;
+
+    fn connect(&mut self, losses: u32) -> Result<Wire, Failure> {
+        black_box(losses);
+        black_box(Ok(Wire))
+    }
+}
+
+impl embedded_io::Error for Failure {
+    fn kind(&self) -> embedded_io::ErrorKind {
+        black_box(embedded_io::ErrorKind::Other)
+    }
+}
+
+impl AsErrorReport for Failure {
+    fn as_error_report(&self) -> ErrorReport<'_> {
+        black_box(ErrorReport::new("", ""))
+    }
+}
+
+impl core::error::Error for Failure {}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        black_box(f);
+        black_box(Ok(()))
+    }
+}
+
+/// [`core::hash::Hash`] for any hasher.
+pub(crate) trait Hash {
+    fn hash(&self, hasher: &mut dyn Hasher);
+}
+
+impl<T: core::hash::Hash> Hash for T {
+    fn hash(&self, mut hasher: &mut dyn Hasher) {
+        core::hash::Hash::hash(self, &mut hasher);
+    }
+}
