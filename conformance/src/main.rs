@@ -8,11 +8,22 @@ fn main() -> ExitCode {
         Ok(Some(lexopt::Arg::Value(what))) if what == "client" => {
             lambda_conformance::client::command(arguments)
         }
+        Ok(Some(lexopt::Arg::Value(what))) if what == "service" => {
+            lambda_conformance::service::command(arguments)
+        }
         Ok(Some(lexopt::Arg::Long("help") | lexopt::Arg::Short('h'))) => {
-            println!("{}", lambda_conformance::client::USAGE);
+            println!(
+                "{}\n{}",
+                lambda_conformance::client::USAGE,
+                lambda_conformance::service::USAGE
+            );
             Ok(true)
         }
-        Ok(_) => Err(format!("what is to be played?\n{}", lambda_conformance::client::USAGE)),
+        Ok(_) => Err(format!(
+            "what is to be played?\n{}\n{}",
+            lambda_conformance::client::USAGE,
+            lambda_conformance::service::USAGE
+        )),
         Err(error) => Err(error.to_string()),
     };
     match result {

@@ -25,6 +25,7 @@ pub struct Function {
 pub struct Emulator {
     caller: Caller,
     address: SocketAddr,
+    runtime_api: SocketAddr,
     proxy: Option<CountingProxy>,
     // Dropped before the folder that it runs in.
     process: Process,
@@ -102,7 +103,7 @@ impl Function {
                 command.args(["/bin/sh", "-c", THROUGH_PROXY]).arg(proxy.port().to_string());
             }
             command.arg(&self.program).args(&self.arguments);
-            result = Emulator::start(&mut command, invoke, proxy, None);
+            result = Emulator::start(&mut command, [invoke, api], proxy, None);
             if result.is_ok() {
                 break;
             }
@@ -145,7 +146,7 @@ impl Function {
         command.envs(self.environment.iter().cloned());
         command.env("AWS_LAMBDA_FUNCTION_TIMEOUT", self.timeout.to_string());
         command.env("AWS_LAMBDA_MAX_CONCURRENCY", slots.to_string());
-        let started = Emulator::start(&mut command, invoke, None, Some(folder));
+        let started = Emulator::start(&mut command, [invoke, api], None, Some(folder));
         started.map_err(|error| {
             Error::new(format!(
                 "{error}\nit needs unshare (util-linux) and the right to mount (CAP_SYS_ADMIN)"
@@ -187,7 +188,7 @@ fn clean(command: &mut Command) {
 impl Emulator {
     fn start(
         command: &mut Command,
-        port: u16,
+        [port, api]: [u16; 2],
         proxy: Option<CountingProxy>,
         folder: Option<Folder>,
     ) -> Result<Self> {
@@ -214,7 +215,8 @@ impl Emulator {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let caller =
             Caller::new(format!("http://{address}/2015-03-31/functions/function/invocations"));
-        Ok(Self { caller, address, proxy, process, _folder: folder })
+        let runtime_api = SocketAddr::from((Ipv4Addr::LOCALHOST, api));
+        Ok(Self { caller, address, runtime_api, proxy, process, _folder: folder })
     }
 
     /// Invokes the function and waits for its answer, 30 s at most.
@@ -239,6 +241,11 @@ impl Emulator {
     /// Where it listens for callers.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where its Runtime API is.
+    pub fn runtime_api(&self) -> SocketAddr {
+        self.runtime_api
     }
 
     /// How often the function has connected.

@@ -14,6 +14,7 @@
 #![cfg(feature = "harness")]
 
 mod answer;
+pub mod conformance;
 mod emulator;
 mod error;
 pub mod fetch;

@@ -11,10 +11,12 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::header::{ALLOW, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{
+    ALLOW, CONNECTION, CONTENT_TYPE, DATE, HOST, HeaderMap, HeaderName, HeaderValue,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -128,9 +130,14 @@ async fn converse<H, F, U>(
     U: Future<Output = ()>,
 {
     let service = service_fn(move |request| {
-        let (answer, clock) = (handler(request), clock.clone());
+        let is_for_one_host = is_for_one_host(&request);
+        let answer = is_for_one_host.then(|| handler(request));
+        let clock = clock.clone();
         async move {
-            let mut response = answer.await;
+            let mut response = match answer {
+                Some(answer) => answer.await,
+                None => bad_request(),
+            };
             // Else the date that hyper writes is right.
             if !clock.ahead().is_zero()
                 && let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(clock.now()))
@@ -158,6 +165,14 @@ async fn converse<H, F, U>(
         _ = closing.wait_for(|closing| *closing) => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
+}
+
+/// RFC 9112, section 3.2: one host is named, and HTTP/1.0 may do without.
+fn is_for_one_host(request: &Request<Incoming>) -> bool {
+    match request.headers().get_all(HOST).iter().count() {
+        0 => request.version() < Version::HTTP_11,
+        count => count == 1,
+    }
 }
 
 /// A body, whole.
@@ -208,7 +223,7 @@ pub(crate) async fn drain(body: &mut Incoming) {
             }
         }
     };
-    let _ = tokio::time::timeout(Duration::from_millis(100), drained).await;
+    let _ = tokio::time::timeout(Duration::from_secs(1), drained).await;
 }
 
 pub(crate) fn answer(status: StatusCode, body: impl Into<Bytes>) -> Response<Answering> {
@@ -240,6 +255,13 @@ pub(crate) fn not_found() -> Response<Answering> {
     let mut response = text(StatusCode::NOT_FOUND, "404 page not found\n");
     let nosniff = HeaderValue::from_static("nosniff");
     response.headers_mut().insert("x-content-type-options", nosniff);
+    response
+}
+
+/// For what is no request; the connection ends, as its next one may be none either.
+fn bad_request() -> Response<Answering> {
+    let mut response = text(StatusCode::BAD_REQUEST, "400 Bad Request");
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
 

@@ -1,5 +1,6 @@
 //! The same scripts against AWS's emulator and the lab, step by step: what a caller gets is the same,
-//! but for the differences that are wanted, which are in `table.rs`.
+//! but for the differences that are wanted, which are in `table.rs`. What a runtime says byte for byte is
+//! in the vectors of `conformance/service/` instead.
 
 mod compare;
 mod differences;
@@ -24,7 +25,6 @@ fn all() -> Vec<Script> {
         scripts::what_comes_with_an_event(),
         scripts::invocation_types(),
         scripts::what_a_function_sees(),
-        scripts::what_a_runtime_may_say(),
     ]
     .concat()
 }
@@ -77,9 +77,4 @@ fn only_the_lab_knows_invocation_types() {
 #[test]
 fn functions_see_the_same_environment_and_the_same_events() {
     check(&scripts::what_a_function_sees());
-}
-
-#[test]
-fn what_a_runtime_may_say_is_understood_alike() {
-    check(&scripts::what_a_runtime_may_say());
 }

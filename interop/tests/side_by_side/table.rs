@@ -326,37 +326,4 @@ pub(crate) const WANTED: &[Difference] = &[
         why: "the ids of attempts came to Lambda in 2026, after this emulator",
         parts: &[("lines of body", "", "Lambda-Runtime-Invocation-Id: <id>")],
     },
-    // What the runtime says.
-    Difference {
-        at: Steps("errors in every form", &["with a type only"]),
-        why: "without a body the service describes the error by its type, as documented; the emulator sends nothing",
-        parts: &[("body", "", r#"{"errorType":"Function.Typed","errorMessage":""}"#)],
-    },
-    Difference {
-        at: Steps("errors in every form", &["with nothing"]),
-        why: "without a body the service describes the error by its type, as documented; the emulator sends nothing",
-        parts: &[("body", "", r#"{"errorType":"Runtime.Unknown","errorMessage":""}"#)],
-    },
-    Difference {
-        at: Steps("answers in every form", &["text/csv"]),
-        why: "the lab hands on the function's content type, the emulator guesses one from the body",
-        parts: &[("header content-type", "text/plain; charset=utf-8", "text/csv")],
-    },
-    Difference {
-        at: Steps("answers in every form", &["without a content type"]),
-        why: "without one the lab says what Lambda's newer servers say",
-        parts: &[("header content-type", "text/plain; charset=utf-8", "application/octet-stream")],
-    },
-    Difference {
-        at: Steps("a response mode that there is not", &["mode", "mode again"]),
-        why: "it is a failure of the function, of which Lambda tells with a status of 200",
-        parts: &[
-            ("status", "502", "200"),
-            (
-                "body",
-                "",
-                r#"{"errorType":"Runtime.InvalidResponseModeHeader","errorMessage":"Invalid function response mode: sideways"}"#,
-            ),
-        ],
-    },
 ];

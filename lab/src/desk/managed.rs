@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::{InHand, Post, Rules, Stage, Start};
 use crate::invocation::Invocation;
-use crate::machine::Call;
+use crate::machine::{Call, State};
 use crate::refusal::Refusal;
 
 /// Source: emulator, `lambda-managed-instances`: `rapi/handler`, `invoke` and `core/states.go`.
@@ -21,6 +21,8 @@ pub(super) struct Managed {
     waiting: VecDeque<String>,
     /// How many have asked for an event.
     idle: usize,
+    /// One of the workers has reported that it could not start, behind the start of another.
+    has_failed_worker: bool,
     /// The ids of those that took too long: the first answer to one is told so.
     late: VecDeque<String>,
 }
@@ -38,6 +40,7 @@ impl Managed {
             in_hand: HashMap::new(),
             waiting: VecDeque::new(),
             idle: 0,
+            has_failed_worker: false,
             late: VecDeque::new(),
         }
     }
@@ -64,6 +67,7 @@ impl Rules for Managed {
         self.start.anew();
         self.waiting.clear();
         self.late.clear();
+        self.has_failed_worker = false;
     }
 
     fn ask(&mut self) -> Result<(), Refusal> {
@@ -138,7 +142,16 @@ impl Rules for Managed {
         self.in_hand.remove(request_id);
     }
 
+    /// A start that has come out stays so: the workers that have asked for events go on without the one
+    /// that reports.
     fn start_error(&mut self, call: Call) -> Result<Vec<String>, Refusal> {
+        if self.start.state == State::Ready {
+            if self.has_failed_worker {
+                State::InitError.after(call)?;
+            }
+            self.has_failed_worker = true;
+            return Ok(Vec::new());
+        }
         self.start.call(call)?;
         Ok(self.in_hand.keys().cloned().collect())
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lambda_lab::{Lab, MAX_PAYLOAD};
 
-use crate::support::{Connection, Response, function, request, script, wait_until};
+use crate::support::{Connection, Response, external, function, request, script, wait_until};
 
 const EMULATOR: &str = "/2015-03-31/functions/function/invocations";
 const INVOKE_API: &str = "/2015-03-31/functions/my-function/invocations";
@@ -183,4 +183,20 @@ fn a_caller_that_hangs_up_at_any_stage_disturbs_nobody() {
         Connection::open(lab.address()).send(&bytes[..length]);
     }
     assert_eq!(posted(&lab, EMULATOR, "still here").text(), "still here");
+}
+
+#[test]
+fn a_request_names_one_host_or_is_refused_on_both_sides() {
+    let lab = external();
+    for address in [lab.address().to_string(), lab.runtime_api()] {
+        for hosts in ["", "Host: a\r\nHost: a\r\n"] {
+            let mut connection = Connection::open(&address);
+            connection.send(format!("GET /2018-06-01/ping HTTP/1.1\r\n{hosts}\r\n"));
+            assert_eq!(connection.response().status, 400, "{hosts}");
+            assert!(connection.is_closed(), "{hosts}");
+        }
+    }
+    let mut old = Connection::open(lab.runtime_api());
+    old.send("GET /2018-06-01/ping HTTP/1.0\r\n\r\n");
+    assert_eq!(old.response().text(), "pong");
 }

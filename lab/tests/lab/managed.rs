@@ -282,6 +282,27 @@ fn of_two_reports_that_the_start_failed_one_is_taken() {
 }
 
 #[test]
+fn a_worker_that_cannot_start_is_heard_once_and_the_others_go_on() {
+    let lab = external(2);
+    let mut slot = Connection::open(lab.runtime_api());
+    let mut other = Connection::open(lab.runtime_api());
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| lab.invoke("in"));
+        let id = slot.request(NEXT, &[], "").id();
+        let report = r#"{"errorType":"T"}"#;
+        other.post("/2018-06-01/runtime/init/error", report).assert_accepted();
+        let again = other.post("/2018-06-01/runtime/init/error", report);
+        again.assert_forbidden("InitError", "InitError");
+        slot.post(&of(&id, "response"), "out").assert_accepted();
+        assert_eq!(caller.join().unwrap().unwrap().body, b"out");
+        let caller = scope.spawn(|| lab.invoke("in"));
+        let id = slot.request(NEXT, &[], "").id();
+        slot.post(&of(&id, "response"), "again").assert_accepted();
+        assert_eq!(caller.join().unwrap().unwrap().body, b"again");
+    });
+}
+
+#[test]
 fn the_end_of_the_process_fails_all_that_it_had_in_hand_and_the_next_caller_starts_another() {
     let lab = function().concurrency(3).start().unwrap();
     let pid = lab.invoke("pid").unwrap().body;

@@ -1,0 +1,97 @@
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The bootstrap that a service starts as its runtime: it says that it has been started and does nothing
+/// more, for the player speaks in its place.
+#[derive(Debug)]
+pub struct Bootstrap {
+    told: PathBuf,
+}
+
+/// How long a service may take to start it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Bootstrap {
+    /// The program, which wants the [`variable`](Self::variable).
+    pub fn program() -> PathBuf {
+        PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/service/bootstrap"))
+    }
+
+    /// The environment variable that names the file to which it writes `AWS_LAMBDA_RUNTIME_API`.
+    pub const VARIABLE: &'static str = "CONFORMANCE_STARTED";
+
+    /// One with a file of its own.
+    pub fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("lambda-conformance-{}-{number}", std::process::id());
+        let told = std::env::temp_dir().join(name);
+        let _there_is_mostly_none = fs::remove_file(&told);
+        Self { told }
+    }
+
+    /// The value of the [`VARIABLE`](Self::VARIABLE).
+    pub fn file(&self) -> &Path {
+        &self.told
+    }
+
+    /// Waits until it has been started since the last time, 30 s at most, and gives the address of the
+    /// Runtime API that it was told.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not come to that, in words.
+    pub fn await_start(&self) -> Result<SocketAddr, String> {
+        let began = Instant::now();
+        loop {
+            let told = fs::read_to_string(&self.told).unwrap_or_default();
+            if let Some(address) = told.strip_suffix('\n') {
+                fs::remove_file(&self.told).map_err(|error| error.to_string())?;
+                return address.parse().map_err(|_| format!("{address:?} is no address"));
+            }
+            if began.elapsed() > PATIENCE {
+                return Err(format!("nothing is written to {}", self.told.display()));
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+impl Default for Bootstrap {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Bootstrap {
+    fn drop(&mut self) {
+        let _may_not_be_there = fs::remove_file(&self.told);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn each_start_is_told_once_with_the_address() {
+        let bootstrap = Bootstrap::new();
+        for port in [1, 2] {
+            let mut child = Command::new(Bootstrap::program())
+                .env(Bootstrap::VARIABLE, bootstrap.file())
+                .env("AWS_LAMBDA_RUNTIME_API", format!("127.0.0.1:{port}"))
+                .spawn()
+                .unwrap();
+            let address = bootstrap.await_start();
+            child.kill().unwrap();
+            child.wait().unwrap();
+            assert_eq!(address, Ok(([127, 0, 0, 1], port).into()));
+            assert!(!bootstrap.file().exists());
+        }
+    }
+}

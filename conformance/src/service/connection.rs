@@ -1,0 +1,310 @@
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A connection to a service, as a client has it that reads everything.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: TcpStream,
+    /// What has come and has not been read as an answer yet.
+    unread: Vec<u8>,
+}
+
+/// An answer of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    /// Names as they came.
+    pub(super) headers: Vec<(String, Vec<u8>)>,
+    pub(super) body: Vec<u8>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum NoAnswer {
+    /// Nothing, or not all of it, has come in time.
+    InTime,
+    /// The connection has ended before it.
+    Closed,
+    /// The connection has ended in the middle of it.
+    CutOff,
+    /// What has come is no HTTP, for this reason.
+    Malformed(String),
+}
+
+/// Whether more may come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum More {
+    Came,
+    Ended,
+}
+
+impl Connection {
+    /// Connects; a service that has just been started may not listen yet.
+    pub(super) fn open(address: SocketAddr, patience: Duration) -> std::io::Result<Self> {
+        let began = Instant::now();
+        let stream = loop {
+            match TcpStream::connect_timeout(&address, patience) {
+                Err(error)
+                    if error.kind() == ErrorKind::ConnectionRefused
+                        && began.elapsed() < patience =>
+                {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                result => break result?,
+            }
+        };
+        stream.set_nodelay(true)?;
+        stream.set_write_timeout(Some(patience))?;
+        Ok(Self { stream, unread: Vec::new() })
+    }
+
+    /// Another handle of the same connection, to end it with.
+    pub(super) fn handle(&self) -> std::io::Result<TcpStream> {
+        self.stream.try_clone()
+    }
+
+    /// Sends; whether the service takes it shows in what it answers.
+    pub(super) fn send(&mut self, bytes: &[u8]) {
+        let _shows_in_the_answer = self.stream.write_all(bytes);
+    }
+
+    pub(super) fn half_close(&mut self) {
+        let _may_have_ended = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// The next answer, which is there by then.
+    pub(super) fn answer(&mut self, until: Instant) -> Result<Answer, NoAnswer> {
+        let head = loop {
+            if let Some(end) = find(&self.unread, b"\r\n\r\n") {
+                break self.unread.drain(..end + 4).collect::<Vec<u8>>();
+            }
+            if self.read(until)? == More::Ended {
+                let is_nothing = self.unread.is_empty();
+                return Err(if is_nothing { NoAnswer::Closed } else { NoAnswer::CutOff });
+            }
+        };
+        let (status, headers) = parse(&head)?;
+        let mut answer = Answer { status, headers, body: Vec::new() };
+        if status / 100 == 1 || [204, 304].contains(&status) {
+            return Ok(answer);
+        }
+        let length = answer.header("content-length");
+        answer.body = match (answer.header("transfer-encoding"), length) {
+            (Some(_), _) => self.chunks(until)?,
+            (None, Some(length)) => {
+                let length = std::str::from_utf8(&length).ok().and_then(|it| it.parse().ok());
+                let length = length.ok_or(NoAnswer::Malformed("the length is no number".into()))?;
+                self.take(length, until)?
+            }
+            (None, None) => {
+                while self.read(until)? == More::Came {}
+                std::mem::take(&mut self.unread)
+            }
+        };
+        Ok(answer)
+    }
+
+    /// Waits for the end of the connection, before which nothing comes.
+    pub(super) fn end(&mut self, until: Instant) -> Result<(), NoAnswer> {
+        loop {
+            if !self.unread.is_empty() {
+                return Err(NoAnswer::Malformed(show(&self.unread)));
+            }
+            if self.read(until)? == More::Ended {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether anything comes by then, be it the end.
+    pub(super) fn is_silent(&mut self, until: Instant) -> bool {
+        self.unread.is_empty() && self.read(until) == Err(NoAnswer::InTime)
+    }
+
+    /// What has come and was not read.
+    pub(super) fn unread(&self) -> &[u8] {
+        &self.unread
+    }
+
+    fn chunks(&mut self, until: Instant) -> Result<Vec<u8>, NoAnswer> {
+        let mut body = Vec::new();
+        loop {
+            let size = self.line(until)?;
+            let size = size.split(|byte| *byte == b';').next().unwrap_or_default();
+            let size = std::str::from_utf8(size.trim_ascii()).unwrap_or_default();
+            let size = usize::from_str_radix(size, 16)
+                .map_err(|_| NoAnswer::Malformed(format!("{size:?} is no size of a chunk")))?;
+            if size == 0 {
+                // Trailers, which nothing here has, and the empty line.
+                while !self.line(until)?.is_empty() {}
+                return Ok(body);
+            }
+            body.extend(self.take(size, until)?);
+            if !self.line(until)?.is_empty() {
+                return Err(NoAnswer::Malformed("a chunk is longer than its size".into()));
+            }
+        }
+    }
+
+    fn line(&mut self, until: Instant) -> Result<Vec<u8>, NoAnswer> {
+        loop {
+            if let Some(end) = find(&self.unread, b"\r\n") {
+                let mut line: Vec<u8> = self.unread.drain(..end + 2).collect();
+                line.truncate(end);
+                return Ok(line);
+            }
+            if self.read(until)? == More::Ended {
+                return Err(NoAnswer::CutOff);
+            }
+        }
+    }
+
+    fn take(&mut self, length: usize, until: Instant) -> Result<Vec<u8>, NoAnswer> {
+        while self.unread.len() < length {
+            if self.read(until)? == More::Ended {
+                return Err(NoAnswer::CutOff);
+            }
+        }
+        Ok(self.unread.drain(..length).collect())
+    }
+
+    fn read(&mut self, until: Instant) -> Result<More, NoAnswer> {
+        let mut bytes = [0; 65_536];
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            // Zero would be for ever.
+            if left.is_zero() || self.stream.set_read_timeout(Some(left)).is_err() {
+                return Err(NoAnswer::InTime);
+            }
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return Ok(More::Ended),
+                Ok(length) => {
+                    self.unread.extend_from_slice(&bytes[..length]);
+                    return Ok(More::Came);
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => {}
+                    _ => return Ok(More::Ended),
+                },
+            }
+        }
+    }
+}
+
+impl Answer {
+    /// The values of a header, in one.
+    pub(super) fn header(&self, name: &str) -> Option<Vec<u8>> {
+        let values = self.headers.iter().filter(|(it, _)| it.eq_ignore_ascii_case(name));
+        let values: Vec<_> = values.map(|(_, value)| value.as_slice()).collect();
+        (!values.is_empty()).then(|| values.join(&b", "[..]))
+    }
+}
+
+type Head = (u16, Vec<(String, Vec<u8>)>);
+
+fn parse(head: &[u8]) -> Result<Head, NoAnswer> {
+    let mut fields = [httparse::EMPTY_HEADER; 256];
+    let mut response = httparse::Response::new(&mut fields);
+    match response.parse(head) {
+        Ok(status) if status.is_complete() => {}
+        _ => return Err(NoAnswer::Malformed(show(head))),
+    }
+    let fields = response.headers.iter();
+    let headers = fields.map(|field| (field.name.to_owned(), field.value.to_vec())).collect();
+    Ok((response.code.unwrap_or_default(), headers))
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}
+
+/// Bytes as text, the beginning of many.
+pub(super) fn show(bytes: &[u8]) -> String {
+    const MOST: usize = 400;
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MOST)]);
+    match bytes.len() {
+        0..=MOST => format!("{text:?}"),
+        length => format!("{length} bytes: {:?}…", text.chars().take(20).collect::<String>()),
+    }
+}
+
+impl std::fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::InTime => f.write_str("no answer in time"),
+            Self::Closed => f.write_str("the end of the connection"),
+            Self::CutOff => f.write_str("an answer without its end"),
+            Self::Malformed(what) => write!(f, "no HTTP: {what}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// What is read of these bytes, and of what is left behind the answer.
+    fn read(bytes: &str) -> (Result<Answer, NoAnswer>, Vec<u8>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| listener.accept().unwrap().0.write_all(bytes.as_bytes()).unwrap());
+            let mut connection = Connection::open(address, PATIENCE).unwrap();
+            let answer = connection.answer(Instant::now() + PATIENCE);
+            (answer, connection.unread)
+        })
+    }
+
+    #[test]
+    fn an_answer_is_read_in_every_framing_or_known_as_cut_off() {
+        let head = "HTTP/1.1 200 OK\r\nX-A: 1\r\nx-a: 2\r\n";
+        let chunked = "Transfer-Encoding: chunked\r\n\r\n";
+        for (rest, body, left) in [
+            ("Content-Length: 3\r\n\r\nabcd".to_owned(), Ok("abc"), "d"),
+            ("Content-Length: 0\r\n\r\n".to_owned(), Ok(""), ""),
+            ("Content-Length: 4\r\n\r\nabc".to_owned(), Err(NoAnswer::CutOff), "abc"),
+            (format!("{chunked}3\r\nabc\r\n1;x\r\nd\r\n0\r\nX: y\r\n\r\nz"), Ok("abcd"), "z"),
+            (format!("{chunked}3\r\nabc\r\n"), Err(NoAnswer::CutOff), ""),
+            ("\r\nto the end".to_owned(), Ok("to the end"), ""),
+        ] {
+            let (answer, unread) = read(&format!("{head}{rest}"));
+            if let Ok(answer) = &answer {
+                assert_eq!(answer.header("x-A"), Some(b"1, 2".to_vec()));
+                assert_eq!(answer.status, 200);
+            }
+            assert_eq!(answer.map(|it| it.body), body.map(|it| it.as_bytes().to_vec()), "{rest}");
+            assert_eq!(unread, left.as_bytes(), "{rest}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_answer_is_told_apart() {
+        assert_eq!(read("").0, Err(NoAnswer::Closed));
+        assert_eq!(read("HTTP/1.1 200 OK\r\n").0, Err(NoAnswer::CutOff));
+        assert!(matches!(read("nonsense\r\n\r\n").0, Err(NoAnswer::Malformed(_))));
+        let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert!(matches!(read(&format!("{chunked}g\r\n")).0, Err(NoAnswer::Malformed(_))));
+        assert!(matches!(read(&format!("{chunked}1\r\nabc\r\n")).0, Err(NoAnswer::Malformed(_))));
+        let (answer, left) = read("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 202 Accepted\r\n\r\n");
+        assert_eq!((answer.unwrap().status, left.len()), (100, 25));
+    }
+
+    #[test]
+    fn a_connection_on_which_nothing_comes_is_silent_and_gives_no_answer_in_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut connection = Connection::open(listener.local_addr().unwrap(), PATIENCE).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        let soon = || Instant::now() + Duration::from_millis(20);
+        assert!(connection.is_silent(soon()));
+        assert_eq!(connection.answer(soon()), Err(NoAnswer::InTime));
+        peer.write_all(b"x").unwrap();
+        assert!(!connection.is_silent(Instant::now() + PATIENCE));
+        assert!(matches!(connection.end(soon()), Err(NoAnswer::Malformed(_))));
+        drop(peer);
+    }
+}

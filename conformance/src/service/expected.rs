@@ -1,0 +1,277 @@
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::Bytes;
+use crate::service::connection::{Answer, show};
+use crate::service::known::Known;
+
+/// The answer that a vector wants. What it does not name is free.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expected {
+    /// The status code.
+    pub(super) status: u16,
+    /// Header fields by their names, in any case; one that is null is absent.
+    #[serde(default)]
+    headers: BTreeMap<String, Option<Pattern>>,
+    /// The body, byte for byte.
+    #[serde(default)]
+    body: Option<Bytes>,
+    /// The body as JSON: these members, in any order, and no others.
+    #[serde(default)]
+    json: Option<Value>,
+}
+
+/// What the value of a header field is to be.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum Pattern {
+    /// These bytes.
+    Bytes(Bytes),
+    /// Of this kind.
+    Kind(IsA),
+}
+
+/// A kind, in place of a value.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IsA {
+    /// The kind.
+    is: Kind,
+}
+
+/// A kind of value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Kind {
+    /// Any text.
+    Any,
+    /// Any text that is not empty.
+    Text,
+    /// A UUID: 32 hexadecimal digits in groups of 8, 4, 4, 4 and 12.
+    Uuid,
+    /// A number of milliseconds since 1970 that lies ahead, by a day at most; in JSON a number.
+    Deadline,
+}
+
+impl Expected {
+    /// Compares.
+    ///
+    /// # Errors
+    ///
+    /// What differs: as it was expected, and as it came.
+    pub(super) fn compare(&self, answer: &Answer, known: &Known) -> Result<(), (String, String)> {
+        let mut differ = Vec::new();
+        if self.status != answer.status {
+            let came = format!("status {}", answer.status);
+            differ.push((format!("status {}", self.status), came));
+        }
+        let unusable = |reason: String| (format!("a vector that can be used: {reason}"), "".into());
+        for (name, pattern) in &self.headers {
+            let value = answer.header(name);
+            let is_met = match (pattern, &value) {
+                (None, value) => value.is_none(),
+                (Some(_), None) => false,
+                (Some(Pattern::Bytes(bytes)), Some(value)) => {
+                    known.fill_in(bytes.as_slice()).map_err(unusable)? == *value
+                }
+                (Some(Pattern::Kind(IsA { is })), Some(value)) => is.is_met(value),
+            };
+            if !is_met {
+                let expected = match pattern {
+                    None => "absent".into(),
+                    Some(Pattern::Bytes(bytes)) => show(bytes.as_slice()),
+                    Some(Pattern::Kind(IsA { is })) => format!("of kind {is:?}"),
+                };
+                let came = value.map_or("absent".into(), |value| show(&value));
+                differ.push((format!("{name}: {expected}"), format!("{name}: {came}")));
+            }
+        }
+        if let Some(body) = &self.body {
+            let body = known.fill_in(body.as_slice()).map_err(unusable)?;
+            if body != answer.body {
+                differ.push((format!("body {}", show(&body)), body_of(answer)));
+            }
+        }
+        if let Some(json) = &self.json {
+            let is_met = match serde_json::from_slice(&answer.body) {
+                Ok(came) => is_alike(json, &came, known).map_err(unusable)?,
+                Err(_) => false,
+            };
+            if !is_met {
+                differ.push((format!("JSON {json}"), body_of(answer)));
+            }
+        }
+        if differ.is_empty() {
+            return Ok(());
+        }
+        if self.status != answer.status && self.body.is_none() && self.json.is_none() {
+            // Which is the reason for it.
+            differ.push((String::new(), body_of(answer)));
+        }
+        let (expected, came): (Vec<_>, Vec<_>) = differ.into_iter().unzip();
+        Err((join(&expected), join(&came)))
+    }
+}
+
+fn join(parts: &[String]) -> String {
+    let parts: Vec<_> = parts.iter().map(String::as_str).filter(|it| !it.is_empty()).collect();
+    parts.join("; ")
+}
+
+fn body_of(answer: &Answer) -> String {
+    format!("body {}", show(&answer.body))
+}
+
+fn is_alike(expected: &Value, came: &Value, known: &Known) -> Result<bool, String> {
+    Ok(match (expected, came) {
+        (Value::Object(expected), came) => {
+            if let Ok(IsA { is }) = IsA::deserialize(expected) {
+                return Ok(match came {
+                    Value::String(text) if is != Kind::Deadline => is.is_met(text.as_bytes()),
+                    Value::Number(number) if is == Kind::Deadline => {
+                        is.is_met(number.to_string().as_bytes())
+                    }
+                    _ => false,
+                });
+            }
+            let Value::Object(came) = came else { return Ok(false) };
+            let mut are_alike = expected.len() == came.len();
+            for (name, expected) in expected {
+                are_alike &= match came.get(name) {
+                    Some(came) => is_alike(expected, came, known)?,
+                    None => false,
+                };
+            }
+            are_alike
+        }
+        (Value::Array(expected), Value::Array(came)) => {
+            let mut are_alike = expected.len() == came.len();
+            for (expected, came) in expected.iter().zip(came) {
+                are_alike &= is_alike(expected, came, known)?;
+            }
+            are_alike
+        }
+        (Value::String(expected), Value::String(came)) => {
+            known.fill_in(expected.as_bytes())? == came.as_bytes()
+        }
+        (expected, came) => expected == came,
+    })
+}
+
+impl Kind {
+    fn is_met(self, value: &[u8]) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Text => !value.trim_ascii().is_empty(),
+            Self::Uuid => is_uuid(value),
+            Self::Deadline => {
+                let digits = std::str::from_utf8(value).ok();
+                let is_plain = value.iter().all(u8::is_ascii_digit);
+                let millis = digits.filter(|_| is_plain).and_then(|it| it.parse().ok());
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                millis.map(Duration::from_millis).is_some_and(|deadline| {
+                    now < deadline && deadline < now + Duration::from_secs(24 * 60 * 60)
+                })
+            }
+        }
+    }
+}
+
+/// Whether these bytes are a UUID in its canonical form.
+pub(super) fn is_uuid(value: &[u8]) -> bool {
+    value.len() == 36
+        && value.iter().enumerate().all(|(index, byte)| match index {
+            8 | 13 | 18 | 23 => *byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "01234567-89ab-cdef-0123-456789abcdef";
+
+    fn answer() -> Answer {
+        let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() + 5_000;
+        let headers = vec![
+            ("X-Id".into(), ID.into()),
+            ("X-Empty".into(), Vec::new()),
+            ("X-Deadline".into(), deadline.to_string().into()),
+        ];
+        let body = format!(r#"{{"id":"{ID}","list":[1,{{"at":{deadline}}}],"text":"t"}}"#);
+        Answer { status: 200, headers, body: body.into() }
+    }
+
+    /// What differs from the answer; nothing if none does.
+    fn difference(expected: &str) -> String {
+        let mut known = Known::default();
+        known.keep("k", answer());
+        let expected: Expected = serde_json::from_str(expected).unwrap();
+        match expected.compare(&answer(), &known) {
+            Ok(()) => String::new(),
+            Err((expected, came)) => format!("{expected} | {came}"),
+        }
+    }
+
+    #[test]
+    fn what_is_not_named_is_free_and_what_is_named_is_compared() {
+        for expected in [
+            r#"{"status": 200}"#,
+            r#"{"status": 200, "headers": {"x-id": {"is": "uuid"}, "x-empty": {"is": "any"}}}"#,
+            r#"{"status": 200, "headers": {"x-other": null}}"#,
+            r#"{"status": 200, "headers": {"X-ID": "${k.x-id}", "x-empty": ""}}"#,
+            r#"{"status": 200, "headers": {"x-deadline": {"is": "deadline"}}}"#,
+            r#"{"status": 200, "headers": {"x-deadline": {"is": "text"}}}"#,
+            r#"{"status": 200, "json": {"text": {"is": "text"}, "id": "${k.x-id}",
+                "list": [1, {"at": {"is": "deadline"}}]}}"#,
+        ] {
+            assert_eq!(difference(expected), "", "{expected}");
+        }
+    }
+
+    #[test]
+    fn each_difference_is_told_with_what_came() {
+        for (expected, told) in [
+            (r#"{"status": 202}"#, "status 202 | status 200; body "),
+            (r#"{"status": 200, "headers": {"x-id": null}}"#, "x-id: absent | x-id: \"01"),
+            (r#"{"status": 200, "headers": {"x-o": "v"}}"#, "x-o: \"v\" | x-o: absent"),
+            (r#"{"status": 200, "headers": {"x-empty": {"is": "text"}}}"#, "of kind Text | "),
+            (r#"{"status": 200, "headers": {"x-deadline": {"is": "uuid"}}}"#, "of kind Uuid | "),
+            (r#"{"status": 200, "headers": {"x-id": {"is": "deadline"}}}"#, "of kind Deadline |"),
+            (r#"{"status": 200, "body": "x"}"#, "body \"x\" | body "),
+            (r#"{"status": 200, "json": {"id": "${k.x-id}"}}"#, "JSON {\"id\""),
+            (r#"{"status": 200, "json": [1]}"#, "JSON [1] | body "),
+            (
+                r#"{"status": 200, "json": {"id": {"is": "uuid"}, "list": [2], "text": "t"}}"#,
+                "JSON",
+            ),
+            (r#"{"status": 200, "body": "${x.y}"}"#, "nothing is known as ${x.y}"),
+            (r#"{"status": 404, "body": ""}"#, "status 404; body \"\" | status 200; body "),
+        ] {
+            let difference = difference(expected);
+            assert!(difference.contains(told), "{expected}: {difference}");
+        }
+    }
+
+    #[test]
+    fn deadlines_lie_ahead_and_not_too_far() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+        for (value, is_met) in [
+            ((now + 60_000).to_string(), true),
+            ((now - 60_000).to_string(), false),
+            ((now / 1000).to_string(), false),
+            ((now + 100_000_000).to_string(), false),
+            ((now * 1_000_000).to_string(), false),
+            (format!("+{}", now + 60_000), false),
+            ("9".repeat(30), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(Kind::Deadline.is_met(value.as_bytes()), is_met, "{value}");
+        }
+    }
+}

@@ -1,0 +1,333 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::service::connection::{Answer, Connection, NoAnswer};
+use crate::service::expected::{Expected, is_uuid};
+use crate::service::known::Known;
+use crate::service::step::{Invoke, Step, Vector};
+
+/// A service that has been started for one vector.
+pub trait Service {
+    /// Where its Runtime API is.
+    fn runtime_api(&self) -> SocketAddr;
+
+    /// Where callers invoke.
+    fn front_door(&self) -> SocketAddr;
+
+    /// Waits until it has started what it takes for its runtime, so that the player may speak as one.
+    ///
+    /// This is called before the player says the first word, and the first one behind an invocation that
+    /// makes the service start its runtime once more.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not, in words.
+    fn await_start(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// How what a runtime says is cut into writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Not at all.
+    Whole,
+    /// Into single bytes.
+    EveryByte,
+    /// Once: behind so many bytes of all that it says.
+    After(usize),
+}
+
+/// Plays vectors.
+#[derive(Clone, Copy, Debug)]
+pub struct Player {
+    /// How long anything may take.
+    pub patience: Duration,
+    /// How long nothing comes where nothing should.
+    pub moment: Duration,
+    /// How it speaks.
+    pub cut: Cut,
+}
+
+/// Where a service does otherwise than a vector says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The number of the step, from 1 on.
+    pub step: usize,
+    /// What was expected there.
+    pub expected: String,
+    /// What came instead; ids are written `<id>`.
+    pub came: String,
+}
+
+impl Default for Player {
+    fn default() -> Self {
+        let (patience, moment) = (Duration::from_secs(30), Duration::from_millis(500));
+        Self { patience, moment, cut: Cut::Whole }
+    }
+}
+
+impl Player {
+    /// Plays a vector with a service that has just been started, and that is of no use afterwards.
+    ///
+    /// Gives how many bytes it has said as a runtime.
+    ///
+    /// # Errors
+    ///
+    /// The first [`Failure`], which ends the conversation.
+    pub fn play(&self, vector: &Vector, service: &dyn Service) -> Result<usize, Failure> {
+        let mut stage = Stage {
+            player: self,
+            service,
+            known: Known::default(),
+            connections: BTreeMap::new(),
+            callers: BTreeMap::new(),
+            starts: vector.service.concurrency.is_some() || vector.service.snapstart,
+            has_started: false,
+            said: 0,
+        };
+        for (index, step) in vector.steps.iter().enumerate() {
+            stage.take(step).map_err(|it| it.at(index + 1))?;
+        }
+        Ok(stage.said)
+    }
+}
+
+/// A vector that is being played.
+struct Stage<'p> {
+    player: &'p Player,
+    service: &'p dyn Service,
+    known: Known,
+    connections: BTreeMap<String, Connection>,
+    callers: BTreeMap<String, Caller>,
+    /// The service is about to start its runtime.
+    starts: bool,
+    has_started: bool,
+    /// How many bytes were sent as a runtime.
+    said: usize,
+}
+
+/// One who waits for an answer; hangs up on drop.
+struct Caller {
+    handle: TcpStream,
+    answer: mpsc::Receiver<Result<Answer, NoAnswer>>,
+}
+
+/// What was expected, and what came.
+struct Mismatch(String, String);
+
+impl Mismatch {
+    fn at(self, step: usize) -> Failure {
+        Failure { step, expected: self.0, came: without_ids(&self.1) }
+    }
+}
+
+impl Stage<'_> {
+    fn take(&mut self, step: &Step) -> Result<(), Mismatch> {
+        let expect = |expected: &str, came: &dyn fmt::Display| {
+            Mismatch(expected.to_owned(), came.to_string())
+        };
+        let until = Instant::now() + self.player.patience;
+        match step {
+            Step::Invoke(name, invoke) => {
+                let caller = self.invoke(invoke).map_err(|it| expect("a front door", &it))?;
+                self.callers.insert(name.clone(), caller);
+                self.starts |= !self.has_started || invoke.restarts;
+                Ok(())
+            }
+            Step::Send(on, bytes) => {
+                let bytes = self.known.fill_in(bytes.as_slice());
+                let bytes = bytes.map_err(|it| expect("a vector that can be used", &it))?;
+                if self.starts {
+                    self.service
+                        .await_start()
+                        .map_err(|it| expect("a runtime that starts", &it))?;
+                    (self.starts, self.has_started) = (false, true);
+                }
+                if !self.connections.contains_key(on) {
+                    let address = self.service.runtime_api();
+                    let connection = Connection::open(address, self.player.patience)
+                        .map_err(|it| expect("a Runtime API", &it))?;
+                    self.connections.insert(on.clone(), connection);
+                }
+                self.say(on, &bytes);
+                Ok(())
+            }
+            Step::Receive(on, expected, name) => {
+                let answer = self.on(on)?.answer(until);
+                let answer = self.compare(expected, answer)?;
+                if let Some(name) = name {
+                    self.known.keep(name, answer);
+                }
+                Ok(())
+            }
+            Step::Answered(to, expected) => {
+                let answer = match self.callers.remove(to) {
+                    None => return Err(expect("a caller", &"none of this name")),
+                    Some(caller) => caller.answer.recv_timeout(self.player.patience),
+                };
+                let answer = answer.unwrap_or(Err(NoAnswer::InTime));
+                self.compare(expected, answer).map(drop)
+            }
+            Step::Hangs(name) => {
+                let silence = "nothing for a moment";
+                if let Some(caller) = self.callers.get(name) {
+                    return match caller.answer.recv_timeout(self.player.moment) {
+                        Err(mpsc::RecvTimeoutError::Timeout) => Ok(()),
+                        Ok(Ok(answer)) => {
+                            Err(expect(silence, &format!("status {}", answer.status)))
+                        }
+                        Ok(Err(why)) => Err(expect(silence, &why)),
+                        Err(disconnected) => Err(expect(silence, &disconnected)),
+                    };
+                }
+                let moment = Instant::now() + self.player.moment;
+                let connection = self.on(name)?;
+                if connection.is_silent(moment) {
+                    return Ok(());
+                }
+                let came = match connection.unread() {
+                    [] => "the end of the connection".to_owned(),
+                    bytes => {
+                        String::from_utf8_lossy(bytes).lines().next().unwrap_or_default().to_owned()
+                    }
+                };
+                Err(expect(silence, &came))
+            }
+            Step::Closed(on) => {
+                let ended = self.on(on)?.end(until);
+                ended.map_err(|why| expect("the end of the connection", &why))
+            }
+            Step::Close(on) => {
+                self.connections.remove(on);
+                Ok(())
+            }
+            Step::HalfClose(on) => {
+                self.on(on)?.half_close();
+                Ok(())
+            }
+        }
+    }
+
+    fn on(&mut self, name: &str) -> Result<&mut Connection, Mismatch> {
+        let none = || Mismatch(format!("a connection {name}"), "none of this name".into());
+        self.connections.get_mut(name).ok_or_else(none)
+    }
+
+    /// Sends, in the writes that are asked for.
+    fn say(&mut self, on: &str, bytes: &[u8]) {
+        let Some(connection) = self.connections.get_mut(on) else { return };
+        let before = self.said;
+        self.said += bytes.len();
+        match self.player.cut {
+            Cut::EveryByte => {
+                for byte in bytes {
+                    connection.send(std::slice::from_ref(byte));
+                    thread::yield_now();
+                }
+            }
+            Cut::After(cut) if (before + 1..self.said).contains(&cut) => {
+                let (one, other) = bytes.split_at(cut - before);
+                connection.send(one);
+                // What a peer has read cannot be seen; it mostly has, after so long.
+                thread::sleep(Duration::from_micros(200));
+                connection.send(other);
+            }
+            Cut::Whole | Cut::After(_) => connection.send(bytes),
+        }
+    }
+
+    fn invoke(&self, invoke: &Invoke) -> std::io::Result<Caller> {
+        let address = self.service.front_door();
+        let mut connection = Connection::open(address, self.player.patience)?;
+        let handle = connection.handle()?;
+        let (path, length) = (FRONT_DOOR, invoke.body.as_slice().len());
+        let mut request =
+            format!("POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\n")
+                .into_bytes();
+        for (name, value) in &invoke.headers {
+            request
+                .extend_from_slice(&[name.as_bytes(), b": ", value.as_slice(), b"\r\n"].concat());
+        }
+        request.extend_from_slice(b"\r\n");
+        request.extend_from_slice(invoke.body.as_slice());
+        let until = Instant::now() + self.player.patience;
+        let (tell, answer) = mpsc::channel();
+        thread::spawn(move || {
+            connection.send(&request);
+            // Nobody may wait for it any more.
+            let _ = tell.send(connection.answer(until));
+        });
+        Ok(Caller { handle, answer })
+    }
+
+    fn compare(
+        &self,
+        expected: &Expected,
+        answer: Result<Answer, NoAnswer>,
+    ) -> Result<Answer, Mismatch> {
+        let answer = answer
+            .map_err(|why| Mismatch(format!("status {}", expected.status), why.to_string()))?;
+        match expected.compare(&answer, &self.known) {
+            Ok(()) => Ok(answer),
+            Err((expected, came)) => Err(Mismatch(expected, came)),
+        }
+    }
+}
+
+/// Where functions are invoked at AWS's emulator.
+const FRONT_DOOR: &str = "/2015-03-31/functions/function/invocations";
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        let _may_have_ended = self.handle.shutdown(Shutdown::Both);
+    }
+}
+
+/// The text with what is another one each time left out.
+fn without_ids(text: &str) -> String {
+    let mut normal = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let bytes = rest.as_bytes();
+        let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let (length, placeholder) = if bytes.get(..36).is_some_and(is_uuid) {
+            (36, Some("<id>"))
+        } else if digits == 13 {
+            (13, Some("<time>"))
+        } else {
+            (digits.max(first.len_utf8()), None)
+        };
+        normal.push_str(placeholder.unwrap_or(&rest[..length]));
+        rest = &rest[length..];
+    }
+    normal
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { step, expected, came } = self;
+        write!(f, "step {step}: expected {expected}, but there came {came}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_and_times_are_left_out_of_what_came() {
+        for (text, normal) in [
+            ("é 01234567-89ab-cdef-0123-456789abcdef.", "é <id>."),
+            ("01234567-89ab-cdef-0123-456789abcde", "01234567-89ab-cdef-0123-456789abcde"),
+            ("at 1700000000000, 012345678912", "at <time>, 012345678912"),
+            ("12345678901234", "12345678901234"),
+        ] {
+            assert_eq!(without_ids(text), normal);
+        }
+    }
+}

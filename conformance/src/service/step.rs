@@ -1,0 +1,248 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::Bytes;
+use crate::service::expected::Expected;
+
+/// Vectors that belong together.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VectorFile {
+    /// What they are about.
+    pub about: String,
+    /// They, in their order.
+    pub vectors: Vec<Vector>,
+}
+
+/// A conversation with a service that has just been started.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vector {
+    /// What it shows, unlike all others of its file.
+    pub name: String,
+    /// Where the facts come from: public documents.
+    pub source: Vec<String>,
+    /// How the service is to run.
+    #[serde(default)]
+    pub service: Settings,
+    /// What happens, in this order.
+    pub steps: Vec<Step>,
+}
+
+/// How a service is to run for a vector.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// How many invocations it has at a time; none for a function that has one at a time, in an
+    /// environment on demand.
+    pub concurrency: Option<u32>,
+    /// The timeout of the function, in seconds; none if any will do from 20 s on.
+    pub timeout: Option<u32>,
+    /// With SnapStart.
+    pub snapstart: bool,
+}
+
+/// One thing that happens.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "Notation")]
+pub enum Step {
+    /// A caller invokes, and waits for its answer behind what follows.
+    Invoke(String, Invoke),
+    /// These bytes are sent on this connection, which is opened if there is none of this name.
+    Send(String, Bytes),
+    /// An answer comes on this connection; its headers are known by this name from then on.
+    Receive(String, Box<Expected>, Option<String>),
+    /// The caller who has invoked by this name is answered.
+    Answered(String, Box<Expected>),
+    /// Nothing comes on this connection, or to this caller, for a moment.
+    Hangs(String),
+    /// The service ends this connection without another word.
+    Closed(String),
+    /// This connection is closed.
+    Close(String),
+    /// Nothing more is sent on this connection, and what comes is still read.
+    HalfClose(String),
+}
+
+/// What a caller sends.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Invoke {
+    /// Header fields beside those that every request has.
+    pub headers: BTreeMap<String, Bytes>,
+    /// The event.
+    pub body: Bytes,
+    /// The service has ended the runtime before, and starts it again for this event.
+    pub restarts: bool,
+}
+
+/// A step as it is written: one of the verbs, and what belongs to it.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct Notation {
+    invoke: Option<Invoke>,
+    send: Option<Bytes>,
+    receive: Option<Expected>,
+    answered: Option<Expected>,
+    hangs: Option<String>,
+    closed: Option<String>,
+    close: Option<String>,
+    half_close: Option<String>,
+    on: Option<String>,
+    to: Option<String>,
+    #[serde(rename = "as")]
+    name: Option<String>,
+}
+
+impl TryFrom<Notation> for Step {
+    type Error = String;
+
+    fn try_from(notation: Notation) -> Result<Self, String> {
+        let Notation { on, to, name, .. } = notation;
+        let need = |what: Option<String>, word: &str| what.ok_or(format!("\"{word}\" is missing"));
+        let mut steps = Vec::new();
+        if let Some(invoke) = notation.invoke {
+            steps.push(Self::Invoke(need(name.clone(), "as")?, invoke));
+        }
+        if let Some(bytes) = notation.send {
+            steps.push(Self::Send(need(on.clone(), "on")?, bytes));
+        }
+        if let Some(expected) = notation.receive {
+            steps.push(Self::Receive(need(on.clone(), "on")?, Box::new(expected), name));
+        }
+        if let Some(expected) = notation.answered {
+            steps.push(Self::Answered(need(to, "to")?, Box::new(expected)));
+        }
+        steps.extend(notation.hangs.map(Self::Hangs));
+        steps.extend(notation.closed.map(Self::Closed));
+        steps.extend(notation.close.map(Self::Close));
+        steps.extend(notation.half_close.map(Self::HalfClose));
+        let count = steps.len();
+        steps.pop().filter(|_| count == 1).ok_or(format!("a step has one verb, and this {count}"))
+    }
+}
+
+impl VectorFile {
+    /// Reads a file, and checks that its vectors can be played.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, in words.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let at = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+        let text = fs::read_to_string(path).map_err(|error| at(&error))?;
+        let file: Self = serde_json::from_str(&text).map_err(|error| at(&error))?;
+        let mut names = BTreeSet::new();
+        for vector in &file.vectors {
+            let name = &vector.name;
+            if !names.insert(name) {
+                return Err(at(&format!("two vectors are called \"{name}\"")));
+            }
+            vector.check().map_err(|error| at(&format!("\"{name}\": {error}")))?;
+        }
+        Ok(file)
+    }
+}
+
+impl Vector {
+    /// What is used is there, and each name is that of one thing.
+    fn check(&self) -> Result<(), String> {
+        if self.source.is_empty() || self.steps.is_empty() {
+            return Err("it has no source, or no steps".into());
+        }
+        let (mut invocations, mut connections) = (BTreeSet::new(), BTreeSet::new());
+        for (index, step) in self.steps.iter().enumerate() {
+            let is_in_order = match step {
+                Step::Invoke(name, _) => invocations.insert(name),
+                Step::Send(on, _) => {
+                    connections.insert(on);
+                    !invocations.contains(on)
+                }
+                Step::Answered(to, _) => invocations.contains(to),
+                Step::Hangs(name) => invocations.contains(name) || connections.contains(name),
+                Step::Close(on) => connections.remove(on),
+                Step::Receive(on, ..) | Step::Closed(on) | Step::HalfClose(on) => {
+                    connections.contains(on)
+                }
+            };
+            if !is_in_order {
+                return Err(format!("step {} names what is not there, or is there", index + 1));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All vectors of this repository, by the names of their files.
+///
+/// # Errors
+///
+/// What is wrong with a file, in words.
+pub fn all() -> Result<BTreeMap<String, VectorFile>, String> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("service");
+    let at = |error: std::io::Error| format!("{}: {error}", folder.display());
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(&folder).map_err(at)? {
+        let path = entry.map_err(at)?.path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            files.insert(name, VectorFile::read(&path)?);
+        }
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(json: &str) -> Result<Step, String> {
+        serde_json::from_str(json).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_step_has_one_verb_and_what_belongs_to_it() {
+        assert!(matches!(step(r#"{"send": "x", "on": "1"}"#), Ok(Step::Send(on, _)) if on == "1"));
+        assert!(matches!(step(r#"{"hangs": "1"}"#), Ok(Step::Hangs(on)) if on == "1"));
+        for (json, reason) in [
+            (r#"{"send": "x"}"#, "\"on\" is missing"),
+            (r#"{"invoke": {}}"#, "\"as\" is missing"),
+            (r#"{"on": "1"}"#, "one verb, and this 0"),
+            (r#"{"hangs": "1", "close": "1"}"#, "one verb, and this 2"),
+            (r#"{"sends": "x", "on": "1"}"#, "unknown field `sends`"),
+            (r#"{"receive": {"statu": 1}, "on": "1"}"#, "unknown field `statu`"),
+        ] {
+            let error = step(json).unwrap_err();
+            assert!(error.contains(reason), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_vector_that_uses_what_is_not_there_is_refused() {
+        for (steps, is_in_order) in [
+            (r#"[{"send": "x", "on": "1"}, {"hangs": "1"}]"#, true),
+            (r#"[{"send": "x", "on": "1"}, {"hangs": "2"}]"#, false),
+            (r#"[{"send": "x", "on": "1"}, {"close": "1"}, {"close": "1"}]"#, false),
+            (r#"[{"send": "x", "on": "1"}, {"answered": {"status": 200}, "to": "1"}]"#, false),
+            (r#"[{"invoke": {}, "as": "a"}, {"answered": {"status": 200}, "to": "a"}]"#, true),
+            (r#"[{"invoke": {}, "as": "a"}, {"invoke": {}, "as": "a"}]"#, false),
+            (r#"[{"invoke": {}, "as": "a"}, {"send": "x", "on": "a"}]"#, false),
+            (r#"[{"receive": {"status": 200}, "on": "1"}]"#, false),
+            ("[]", false),
+        ] {
+            let vector = format!(r#"{{"name": "n", "source": ["s"], "steps": {steps}}}"#);
+            let vector: Vector = serde_json::from_str(&vector).unwrap();
+            assert_eq!(vector.check().is_ok(), is_in_order, "{steps}");
+        }
+    }
+
+    #[test]
+    fn every_file_can_be_read_and_there_are_well_over_a_hundred_vectors() {
+        let files = all().unwrap();
+        let count: usize = files.values().map(|file| file.vectors.len()).sum();
+        assert!(count > 100, "{count}");
+    }
+}

@@ -1,0 +1,238 @@
+//! The vectors for services of `conformance/`, played with the lab and with AWS's emulator.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lambda_conformance::service::{
+    self, Bootstrap, Difference, Failure, Outcome, Player, Row, Service, Settings, Vector,
+    VectorFile,
+};
+
+use crate::{Emulator, Error, Function, Result};
+
+/// A service that the vectors are played with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// The lab of this workspace.
+    Lab,
+    /// AWS's emulator; for several invocations at a time it needs root, see
+    /// [`Function::start_concurrent`].
+    Emulator,
+}
+
+/// What came of vectors, by the names of their files and their own.
+pub type Outcomes = BTreeMap<(String, String), Outcome>;
+
+/// How many vectors are played at the same time.
+const AT_ONCE: usize = 8;
+
+/// Every vector with the lab and with the emulator.
+///
+/// # Errors
+///
+/// An [`Error`] if a file cannot be read, or a service cannot be started.
+pub fn rows() -> Result<Vec<Row>> {
+    let lab = Peer::Lab.play_all()?;
+    let mut emulator = Peer::Emulator.play_all()?;
+    let rows = lab.into_iter().map(|((file, vector), lab)| {
+        let key = (file, vector);
+        let emulator = emulator.remove(&key);
+        let emulator = emulator.unwrap_or(Outcome::NotApplicable("it was not played".into()));
+        Row { file: key.0, vector: key.1, lab, emulator }
+    });
+    Ok(rows.collect())
+}
+
+impl Peer {
+    /// Plays every vector.
+    ///
+    /// # Errors
+    ///
+    /// As [`rows`].
+    pub fn play_all(self) -> Result<Outcomes> {
+        let files = service::all().map_err(Error::new)?;
+        self.play_files(&files)
+    }
+
+    /// Plays the vectors of these files.
+    ///
+    /// # Errors
+    ///
+    /// As [`rows`].
+    pub fn play_files(self, files: &BTreeMap<String, VectorFile>) -> Result<Outcomes> {
+        let known = service::differences(self.name()).map_err(Error::new)?;
+        let vectors = files
+            .iter()
+            .flat_map(|(file, all)| all.vectors.iter().map(move |it| (file.as_str(), it)));
+        let vectors = Mutex::new(vectors);
+        let next = || vectors.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).next();
+        let outcomes = Mutex::new(Ok(Outcomes::new()));
+        thread::scope(|scope| {
+            for _ in 0..AT_ONCE {
+                scope.spawn(|| {
+                    while let Some((file, vector)) = next() {
+                        let known = known.iter().find(|known| known.is_of(file, &vector.name));
+                        let outcome = self.outcome(vector, known);
+                        let mut all = outcomes.lock().unwrap_or_else(|it| it.into_inner());
+                        match (all.as_mut(), outcome) {
+                            (Ok(all), Ok(outcome)) => {
+                                all.insert((file.to_owned(), vector.name.clone()), outcome);
+                            }
+                            (Ok(_), Err(error)) => *all = Err(error),
+                            (Err(_), _) => return,
+                        }
+                    }
+                });
+            }
+        });
+        outcomes.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn outcome(self, vector: &Vector, known: Option<&Difference>) -> Result<Outcome> {
+        if let Some(known) = known.filter(|known| known.step.is_none()) {
+            return Ok(Outcome::NotApplicable(known.why.clone()));
+        }
+        let played = self.play(vector, &Player::default())?;
+        Ok(service::outcome(played.map(drop), known))
+    }
+
+    /// Plays one vector, and gives how many bytes were said as a runtime.
+    ///
+    /// # Errors
+    ///
+    /// An [`Error`] if the service cannot be started.
+    pub fn play(
+        self,
+        vector: &Vector,
+        player: &Player,
+    ) -> Result<std::result::Result<usize, Failure>> {
+        Ok(match self {
+            Self::Lab => player.play(vector, &Lab::start(&vector.service)?),
+            Self::Emulator => {
+                let mut emulator = EmulatorUnderTest::start(&vector.service)?;
+                let mut played = player.play(vector, &emulator);
+                // Somebody else may take the port of its Runtime API before it does, which ends it.
+                for _ in 0..3 {
+                    if played.is_ok() || !emulator.emulator.output().contains(PORT_TAKEN) {
+                        break;
+                    }
+                    emulator = EmulatorUnderTest::start(&vector.service)?;
+                    played = player.play(vector, &emulator);
+                }
+                played
+            }
+        })
+    }
+
+    /// Its name in `conformance/service/known/`.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Lab => "lab",
+            Self::Emulator => "emulator",
+        }
+    }
+}
+
+struct Lab {
+    lab: lambda_lab::Lab,
+    runtime_api: SocketAddr,
+    /// None where no runtime is started.
+    bootstrap: Option<Bootstrap>,
+}
+
+/// Where a vector names none.
+const TIMEOUT: u32 = 20;
+
+impl Lab {
+    fn start(settings: &Settings) -> Result<Self> {
+        let timeout = Duration::from_secs(settings.timeout.unwrap_or(TIMEOUT).into());
+        let bootstrap = settings.concurrency.is_none().then(Bootstrap::new);
+        let mut function = match &bootstrap {
+            None => lambda_lab::Function::external(),
+            Some(bootstrap) => lambda_lab::Function::new(Bootstrap::program())
+                .variable(Bootstrap::VARIABLE, bootstrap.file()),
+        };
+        if let Some(concurrency) = settings.concurrency {
+            function = function.concurrency(concurrency as usize);
+        }
+        if settings.snapstart {
+            function = function.snapstart();
+        }
+        let function = function.timeout(timeout).output(lambda_lab::Output::Discarded);
+        let lab = function.start().map_err(|error| Error::new(error.to_string()))?;
+        let runtime_api = lab.runtime_api().parse();
+        let runtime_api = runtime_api.map_err(|error| Error::new(format!("{error}")))?;
+        Ok(Self { lab, runtime_api, bootstrap })
+    }
+}
+
+impl Service for Lab {
+    fn runtime_api(&self) -> SocketAddr {
+        self.runtime_api
+    }
+
+    fn front_door(&self) -> SocketAddr {
+        self.lab.address()
+    }
+
+    fn await_start(&self) -> std::result::Result<(), String> {
+        self.bootstrap.as_ref().map_or(Ok(()), |bootstrap| bootstrap.await_start().map(drop))
+    }
+}
+
+/// How long the emulator may take to listen.
+const START: Duration = Duration::from_secs(20);
+
+/// What it says when it cannot listen.
+const PORT_TAKEN: &str = "address already in use";
+
+struct EmulatorUnderTest {
+    emulator: Emulator,
+    bootstrap: Bootstrap,
+}
+
+impl EmulatorUnderTest {
+    fn start(settings: &Settings) -> Result<Self> {
+        let bootstrap = Bootstrap::new();
+        let function = Function::new(Bootstrap::program())
+            .variable(Bootstrap::VARIABLE, bootstrap.file())
+            .timeout_seconds(settings.timeout.unwrap_or(TIMEOUT));
+        let emulator = match settings.concurrency {
+            None => function.start()?,
+            Some(slots) => function.start_concurrent(slots)?,
+        };
+        // It listens for callers first, and forgets an invocation that comes before it listens here.
+        let began = Instant::now();
+        while TcpStream::connect(emulator.runtime_api()).is_err() {
+            if emulator.output().contains(PORT_TAKEN) {
+                break;
+            }
+            if began.elapsed() > START {
+                let output = emulator.output();
+                return Err(Error::new(format!("the emulator has no Runtime API:\n{output}")));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(Self { emulator, bootstrap })
+    }
+}
+
+impl Service for EmulatorUnderTest {
+    fn runtime_api(&self) -> SocketAddr {
+        self.emulator.runtime_api()
+    }
+
+    fn front_door(&self) -> SocketAddr {
+        self.emulator.address()
+    }
+
+    fn await_start(&self) -> std::result::Result<(), String> {
+        let started = self.bootstrap.await_start();
+        started
+            .map(drop)
+            .map_err(|error| format!("{error}; the emulator says:\n{}", self.emulator.output()))
+    }
+}

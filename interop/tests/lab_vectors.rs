@@ -1,0 +1,85 @@
+//! The lab does what the vectors for services say, but for the differences that are known, which are in
+//! `conformance/service/known/lab.json`; and so it does however what it is sent is cut.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use lambda_conformance::service::{self, Cut, Player, Service, Vector, complaints};
+use lambda_interop::conformance::Peer;
+use lambda_lab::{Function, Lab, Output};
+
+#[test]
+fn the_lab_does_what_the_vectors_say_but_for_the_known_differences() {
+    let outcomes = Peer::Lab.play_all().unwrap();
+    let outcomes = outcomes.iter().map(|((file, name), it)| (file.as_str(), name.as_str(), it));
+    let complaints = complaints(outcomes);
+    assert!(complaints.is_empty(), "{}:\n{}", complaints.len(), complaints.join("\n"));
+}
+
+/// Vectors in which much of what a runtime can say is said, and nobody waits for nothing to come.
+const CUT: [(&str, &str); 7] = [
+    ("http", "requests that come in one write are answered in order"),
+    ("next", "next behind next gives the same event again"),
+    ("responses", "a response in chunks is put together"),
+    ("responses", "a response with next in the same write is taken, and the next event comes"),
+    ("errors", "the cause is taken out of an error that holds it"),
+    ("streaming", "a description of an HTTP response goes to the caller as it is"),
+    ("managed", "an error of another attempt is discarded, and the right one is taken"),
+];
+
+/// A lab whose runtime nobody starts, of which there can be thousands.
+struct External(Lab);
+
+impl External {
+    fn start(vector: &Vector) -> Self {
+        let function = Function::external().timeout(Duration::from_secs(60));
+        let function = match vector.service.concurrency {
+            None => function,
+            Some(concurrency) => function.concurrency(concurrency as usize),
+        };
+        Self(function.output(Output::Discarded).start().unwrap())
+    }
+}
+
+impl Service for External {
+    fn runtime_api(&self) -> SocketAddr {
+        self.0.runtime_api().parse().unwrap()
+    }
+
+    fn front_door(&self) -> SocketAddr {
+        self.0.address()
+    }
+}
+
+fn play(vector: &Vector, cut: Cut) -> usize {
+    let player = Player { cut, ..Player::default() };
+    let played = player.play(vector, &External::start(vector));
+    played.unwrap_or_else(|failure| panic!("\"{}\", {cut:?}: {failure}", vector.name))
+}
+
+#[test]
+fn the_lab_answers_the_same_however_what_it_is_sent_is_cut() {
+    let files = service::all().unwrap();
+    for (file, name) in CUT {
+        let vector = files[file].vectors.iter().find(|it| it.name == name).expect(name);
+        let length = play(vector, Cut::Whole);
+        assert!(length > 100, "{name}: {length} bytes");
+        assert_eq!(play(vector, Cut::EveryByte), length);
+        let next = AtomicUsize::new(1);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    loop {
+                        let cut = next.fetch_add(1, Ordering::Relaxed);
+                        if cut >= length {
+                            return;
+                        }
+                        play(vector, Cut::After(cut));
+                    }
+                });
+            }
+        });
+    }
+}
