@@ -1,9 +1,9 @@
 //! Vectors for clients, against each client.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -12,13 +12,16 @@ use lambda_conformance::client::{
 };
 use lambda_interop::{Error, Result, fetch, programs};
 
+use crate::Outcome;
+use crate::page::{Row, Table};
+
 /// Processes at once. What they do is mostly to wait.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 8;
 
 /// A client, and what its function can do.
-pub(crate) struct Client {
-    pub(crate) name: &'static str,
-    pub(crate) about: String,
+struct Client {
+    name: &'static str,
+    about: String,
     can: &'static [&'static str],
     how: How,
 }
@@ -28,35 +31,12 @@ enum How {
     Process { program: PathBuf, arguments: Vec<String>, variables: Vec<(String, String)> },
 }
 
-/// What a client makes of a vector.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Conforms,
-    /// In a word, and in a sentence.
-    Deviates(&'static str, String),
-    NotApplicable(String),
-}
-
-/// What all clients make of one vector.
-pub(crate) struct Row {
-    pub(crate) file: String,
-    pub(crate) vector: String,
-    pub(crate) outcomes: Vec<Outcome>,
-}
-
-pub(crate) struct Results {
-    pub(crate) ours: Vec<Client>,
-    pub(crate) others: Vec<Client>,
-    /// Ours first, then others.
-    pub(crate) rows: Vec<Row>,
-}
-
 const ALL: &[&str] =
-    &["describe", "fail", "panic", "answer", "stream", "http", "start", "snapshot"];
+    &["describe", "fail", "panic", "answer", "stream", "http", "start", "snapshot", "concurrency"];
 
-/// Plays all vectors against all clients.
-pub(crate) fn play_all(files: &[File]) -> Result<Results> {
-    let ours = vec![
+/// Plays all vectors against the clients of this project.
+pub(crate) fn ours(files: &[File]) -> Result<Table> {
+    let clients = [
         Client {
             name: "core",
             about: "`lambda-proto`'s `Slot`, in memory".into(),
@@ -66,16 +46,27 @@ pub(crate) fn play_all(files: &[File]) -> Result<Results> {
         process("std", "`lambda-proto-std`, a process", ALL, programs::vectors("std")?),
         process("mio", "`lambda-proto-mio`, a process", ALL, programs::vectors("mio")?),
     ];
-    let mut others = vec![process(
+    Ok(Table {
+        title: "Clients of this project",
+        preface: "",
+        folder: "client",
+        columns: columns(&clients),
+        rows: play_all(files, &clients)?,
+    })
+}
+
+/// Plays all vectors against clients of other people.
+pub(crate) fn others(files: &[File]) -> Result<Table> {
+    let lambda_runtime = process(
         "lambda_runtime",
         "lambda_runtime 1.5.0 (crates.io), `run_concurrent`, a process",
-        &["fail", "panic", "stream"],
+        &["fail", "panic", "stream", "concurrency"],
         programs::peer_vectors()?,
-    )];
+    );
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
     let paths = std::env::join_paths([fetch::python_clients()?, folder.into()])
         .map_err(|error| Error::new(format!("the path of this workspace: {error}")))?;
-    others.push(Client {
+    let awslambdaric = Client {
         name: "awslambdaric",
         about: "awslambdaric 4.2.2 (PyPI), a process".into(),
         can: &["fail", "panic", "start"],
@@ -88,24 +79,39 @@ pub(crate) fn play_all(files: &[File]) -> Result<Results> {
                 ("LAMBDA_TASK_ROOT".into(), folder.into()),
             ],
         },
-    });
-    let clients: Vec<&Client> = ours.iter().chain(&others).collect();
-    let tasks: Vec<(&File, &Vector)> = files
-        .iter()
-        .flat_map(|file| file.vectors.iter().map(move |vector| (file, vector)))
-        .collect();
-    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    };
+    let clients = [lambda_runtime, awslambdaric];
+    Ok(Table {
+        title: "Other clients",
+        preface: "The same conversations, over the same sockets. A function gives its event back, and does \
+                  what else the client's interface lets it do. *Exited*: the process ended where it should \
+                  have gone on; *panicked*: by a panic, or went on behind one; *hung*: it did nothing for 8 s \
+                  where it should have done something; *spun*: the same with a processor busy; *otherwise*: \
+                  it did something else than it should. A conversation may be stricter than a client's \
+                  authors meant to be: what came instead is in the notes.",
+        folder: "client",
+        columns: columns(&clients),
+        rows: play_all(files, &clients)?,
+    })
+}
+
+fn columns(clients: &[Client]) -> Vec<(String, String)> {
+    clients.iter().map(|client| (client.name.to_owned(), client.about.clone())).collect()
+}
+
+/// Plays all vectors against all of these.
+fn play_all(files: &[File], clients: &[Client]) -> Result<Vec<Row>> {
+    let vectors =
+        files.iter().flat_map(|file| file.vectors.iter().map(move |vector| (file, vector)));
+    let (vectors, rows) = (Mutex::new(vectors.enumerate()), Mutex::new(BTreeMap::new()));
+    let next = || vectors.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).next();
     let work = || -> Result<()> {
-        while let Some((place, (file, vector))) = {
-            let place = next.fetch_add(1, Ordering::Relaxed);
-            tasks.get(place).map(|task| (place, task))
-        } {
+        while let Some((place, (file, vector))) = next() {
             eprintln!("{}: {}", file.name, vector.name);
             let outcomes = clients.iter().map(|client| client.play(vector));
             let outcomes = outcomes.collect::<Result<Vec<_>>>()?;
-            let (file, vector) = (file.name.clone(), vector.name.clone());
-            let row = Row { file, vector, outcomes };
-            done.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((place, row));
+            let row = Row { file: file.name.clone(), vector: vector.name.clone(), outcomes };
+            rows.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(place, row);
         }
         Ok(())
     };
@@ -115,9 +121,8 @@ pub(crate) fn play_all(files: &[File]) -> Result<Results> {
             worker.join().unwrap_or_else(|_| Err(Error::new("a worker has panicked")))
         })
     })?;
-    let mut rows = done.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-    rows.sort_by_key(|(place, _)| *place);
-    Ok(Results { ours, others, rows: rows.into_iter().map(|(_, row)| row).collect() })
+    let rows = rows.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    Ok(rows.into_values().collect())
 }
 
 fn process(

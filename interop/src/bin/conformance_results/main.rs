@@ -5,6 +5,7 @@
 
 mod clients;
 mod page;
+mod services;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,15 +26,25 @@ fn main() -> ExitCode {
     }
 }
 
+/// What an implementation makes of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Outcome {
+    Conforms,
+    /// In a word, and in a sentence.
+    Deviates(&'static str, String),
+    /// For this reason.
+    NotApplicable(String),
+}
+
 fn run() -> Result<PathBuf> {
     if let Some(argument) = std::env::args().nth(1) {
         return Err(Error::new(format!("{argument:?}: this command takes no arguments")));
     }
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../conformance");
     let files = client::load(&folder.join("client")).map_err(Error::new)?;
-    let clients = clients::play_all(&files)?;
+    let tables = [clients::ours(&files)?, services::both()?, clients::others(&files)?];
     let path = folder.join("RESULTS.md");
-    let page = page::write(&clients);
+    let page = page::write(&tables);
     std::fs::write(&path, page)
         .map_err(|error| Error::new(format!("cannot write {}: {error}", path.display())))?;
     Ok(path)
