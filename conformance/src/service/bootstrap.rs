@@ -16,7 +16,7 @@ pub struct Bootstrap {
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Bootstrap {
-    /// The program, which wants the [`variable`](Self::variable).
+    /// The program, which wants the [`VARIABLE`](Self::VARIABLE).
     pub fn program() -> PathBuf {
         PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/service/bootstrap"))
     }
