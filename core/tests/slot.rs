@@ -447,3 +447,17 @@ fn a_pause_doubles_within_bounds_and_is_never_less_than_half() {
     }
     assert_eq!(pause(u32::MAX, u32::MAX), pause(7, u32::MAX));
 }
+
+#[test]
+fn asking_before_what_became_of_the_answer_is_told_is_refused_and_changes_nothing() {
+    for sent in [0, 10, usize::MAX] {
+        let mut host = in_hand(ALL, &[("a", event("a", b"1", 0))]);
+        host.slot.respond(None, 3, false).unwrap();
+        host.slot.sent(sent);
+        let unsent = host.slot.unsent(b"one").concat();
+        let refused = Err(CommandError::WrongPhase(Phase::Reporting));
+        assert_eq!(host.slot.ask(), refused);
+        assert_eq!(host.slot.unsent(b"one").concat(), unsent);
+        assert_eq!(host.slot.invocation().1, b"1");
+    }
+}

@@ -19,6 +19,11 @@ type Encode<'e> = &'e mut dyn FnMut(&mut Machine, &mut [u8]) -> Result<usize, Co
 
 impl<S: Storage> Line<S> {
     pub(crate) fn ask(&mut self, events: &mut Inbox<S>) -> Result<(), CommandError> {
+        let phase = self.machine.phase();
+        if phase == Phase::Reporting {
+            // The machine would take it as pipelined, and it would be written over the answer.
+            return Err(CommandError::WrongPhase(phase));
+        }
         self.encode(&mut Machine::next)?;
         events.clear();
         Ok(())

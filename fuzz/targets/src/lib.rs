@@ -1,0 +1,57 @@
+//! The fuzz targets, each a function of the bytes that a fuzzer makes up; see `fuzz/README.md`.
+//!
+//! They panic if something does not hold that has to hold for every input.
+
+mod chunked;
+mod command;
+mod documents;
+mod endpoint;
+mod environment;
+mod error_report;
+mod extension;
+mod input;
+mod lab_requests;
+mod lifecycle;
+mod machine;
+mod metadata;
+mod programs;
+mod request;
+mod response_head;
+mod slot;
+mod wire;
+
+pub use chunked::chunked;
+pub use documents::documents;
+pub use endpoint::endpoint;
+pub use environment::environment;
+pub use error_report::error_report;
+pub use extension::extension;
+pub use lab_requests::lab_requests;
+pub use lifecycle::lifecycle;
+pub use machine::machine;
+pub use metadata::metadata;
+pub use programs::programs;
+pub use request::request;
+pub use response_head::response_head;
+pub use slot::slot;
+
+/// A target, by the name that its folders have.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: &[Target] = &[
+    ("chunked", chunked),
+    ("documents", documents),
+    ("endpoint", endpoint),
+    ("environment", environment),
+    ("error_report", error_report),
+    ("extension", extension),
+    ("lab_requests", lab_requests),
+    ("lifecycle", lifecycle),
+    ("machine", machine),
+    ("metadata", metadata),
+    ("programs", programs),
+    ("request", request),
+    ("response_head", response_head),
+    ("slot", slot),
+];

@@ -1,0 +1,154 @@
+//! Heads of answers, beside httparse.
+
+use lambda_proto::api::{HeadIndex, InvocationIds};
+use lambda_proto::http::{HeadError, HeadScanner, parse_response_head};
+use lambda_proto::limits::{MAX_FIELDS, MAX_HEAD, MAX_ID};
+use lambda_proto::{ContentType, InvocationHead};
+
+use crate::input::Input;
+use crate::wire;
+
+/// The head that the bytes start with: measured and parsed as httparse does, but for the liberties that
+/// either of them takes, and the same however it is cut.
+///
+/// A byte before it says how often its second half is repeated.
+pub fn response_head(data: &[u8]) {
+    let mut input = Input::new(data);
+    let bytes = data.get(1..).unwrap_or_default();
+    let mut head = bytes.to_vec();
+    if data.first().is_some_and(|byte| *byte >= 0xf0) {
+        // Behind the line in the middle.
+        let line = bytes.windows(2).take(bytes.len() / 2).rposition(|pair| pair == b"\r\n");
+        let repeated = &bytes[line.map_or(bytes.len() / 2, |at| at + 2)..];
+        let end = repeated.windows(4).rposition(|end| end == b"\r\n\r\n").map(|at| at + 2);
+        let (repeated, last) = repeated.split_at(end.unwrap_or(repeated.len()));
+        head.truncate(bytes.len() - repeated.len() - last.len());
+        for _ in 0..input.times(repeated.len(), 2 * MAX_HEAD) {
+            head.extend_from_slice(repeated);
+        }
+        head.extend_from_slice(last);
+    }
+    let found = HeadScanner::default().find_end(&head);
+    check_cuts(&head, found);
+    if let Err(error) = found {
+        wire::check_line(error);
+    }
+    check_beside_httparse(&head, found);
+}
+
+type Found = Result<Option<usize>, HeadError>;
+
+/// The scanner finds the same, however the bytes arrive.
+fn check_cuts(bytes: &[u8], whole: Found) {
+    let step = if bytes.len() < 512 { 1 } else { bytes.len() / 16 };
+    let mut slow = HeadScanner::default();
+    let mut slowly = None;
+    for cut in (0..bytes.len()).step_by(step) {
+        let mut scanner = HeadScanner::default();
+        let at_first = scanner.find_end(&bytes[..cut]);
+        match at_first {
+            Ok(None) => {
+                assert_eq!(scanner.is_inside(), cut > 0);
+                assert_eq!(scanner.find_end(bytes), whole);
+            }
+            found => assert_eq!(found, whole),
+        }
+        if slowly.is_none() {
+            let found = slow.find_end(&bytes[..cut]);
+            assert_eq!(found, at_first);
+            slowly = (found != Ok(None)).then_some(found);
+        }
+    }
+    assert_eq!(slowly.unwrap_or_else(|| slow.find_end(bytes)), whole);
+}
+
+/// The values of an event are the first ones of their names that are not empty, wherever the bytes are.
+fn check_invocation(head: &[u8], fields: &[(&[u8], &[u8])]) {
+    let value = |name: &str| {
+        let is_it = |(known, value): &&(&[u8], &[u8])| {
+            known.eq_ignore_ascii_case(name.as_bytes()) && !value.is_empty()
+        };
+        fields.iter().find(is_it).map(|(_, value)| *value)
+    };
+    let text = |name: &str| value(name).and_then(|value| str::from_utf8(value).ok());
+    let (index, _) = HeadIndex::parse(head).expect("it has been parsed");
+    let moved = head.to_vec();
+    let invocation = index.on(&moved);
+    assert_eq!(invocation.request_id(), text("Lambda-Runtime-Aws-Request-Id").unwrap_or_default());
+    assert_eq!(invocation.attempt_id(), value("Lambda-Runtime-Invocation-Id"));
+    assert_eq!(invocation.invoked_function_arn(), text("Lambda-Runtime-Invoked-Function-Arn"));
+    assert_eq!(invocation.trace_id(), text("Lambda-Runtime-Trace-Id"));
+    assert_eq!(invocation.tenant_id(), text("Lambda-Runtime-Aws-Tenant-Id"));
+    assert_eq!(invocation.client_context(), value("Lambda-Runtime-Client-Context"));
+    assert_eq!(invocation.cognito_identity(), value("Lambda-Runtime-Cognito-Identity"));
+    let is_digits = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let deadline = text("Lambda-Runtime-Deadline-Ms").filter(is_digits);
+    let deadline = deadline.and_then(|digits| digits.parse().ok());
+    assert_eq!(invocation.deadline().map(|deadline| deadline.as_unix_millis()), deadline);
+    let content_type = value("Content-Type").and_then(|it| ContentType::from_bytes(it).ok());
+    assert_eq!(invocation.content_type(), content_type);
+    assert_eq!(invocation.header("date"), value("Date"));
+
+    let is_usable = (1..=MAX_ID).contains(&invocation.request_id().len());
+    match InvocationHead::parse(head) {
+        Ok((parsed, _)) => {
+            assert!(is_usable && parsed.index() == index);
+            assert!(InvocationIds::of(&parsed).is_ok());
+        }
+        Err(error) => {
+            assert!(!is_usable);
+            wire::check_line(error);
+        }
+    }
+    // With other bytes the values are wrong, and nothing worse.
+    let _wrong = index.on(&head[head.len() / 2..]).request_id();
+}
+
+fn check_beside_httparse(bytes: &[u8], found: Found) {
+    let mut fields = Vec::new();
+    let ours = found.and_then(|end| {
+        let Some(end) = end else { return Ok(None) };
+        let head = parse_response_head(&bytes[..end], |name, value| fields.push((name, value)))?;
+        Ok(Some((end, head)))
+    });
+    if found != Ok(Some(bytes.len())) {
+        assert!(parse_response_head(bytes, |_, _| ()).is_err(), "it has another end");
+    }
+    let mut headers = [httparse::EMPTY_HEADER; MAX_FIELDS + 1];
+    let mut theirs = httparse::Response::new(&mut headers);
+    let parsed = theirs.parse(bytes);
+    match (ours, parsed) {
+        (Ok(Some((end, head))), Ok(parsed)) => {
+            assert_eq!(parsed, httparse::Status::Complete(end));
+            assert_eq!(theirs.code, Some(head.status));
+            let theirs = theirs.headers.iter().map(|field| (field.name.as_bytes(), field.value));
+            assert!(theirs.eq(fields.iter().copied()));
+            check_invocation(&bytes[..end], &fields);
+        }
+        // Ours is told control characters of callers, and looks at no reason.
+        (Ok(Some((end, _))), Err(error)) => {
+            let is_control = |byte: &u8| byte.is_ascii_control() && !b"\r\n\t".contains(byte);
+            assert!(bytes[..end].iter().any(is_control), "{error}");
+        }
+        // Theirs takes liberties with blank lines and line ends, and knows nothing of framing and limits.
+        (Err(error), Ok(httparse::Status::Complete(end))) => {
+            let is_strict = !bytes[..end].starts_with(b"\r") && !bytes[..end].starts_with(b"\n");
+            let is_bare = |pair: &[u8]| pair[1] == b'\n' && pair[0] != b'\r';
+            let has_bare = bytes[..end].windows(2).any(is_bare);
+            match error {
+                HeadError::BadContentLength
+                | HeadError::LengthWithChunked
+                | HeadError::UnknownTransferEncoding => {}
+                HeadError::LeadingBlankLine => assert!(!is_strict),
+                HeadError::BareLineFeed => assert!(has_bare),
+                HeadError::TooLarge => assert!(end > MAX_HEAD),
+                HeadError::TooManyFields => assert!(theirs.headers.len() > MAX_FIELDS),
+                HeadError::Malformed => assert!(theirs.code < Some(100)),
+                other => panic!("{other}"),
+            }
+        }
+        (Ok(None), Ok(parsed)) => assert_eq!(parsed, httparse::Status::Partial),
+        // A line that is wrong is found when the head is whole, unless its end shows it.
+        (Ok(None) | Err(_), _) => {}
+    }
+}

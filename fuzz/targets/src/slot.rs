@@ -1,0 +1,310 @@
+//! A slot under a host that does what the input says.
+
+use lambda_proto::slot::{HeldEvent, Notice, Slot, Step, Storage};
+use lambda_proto::{Concurrency, ContentType, Endpoint, ErrorReport, Machine, Phase};
+
+use crate::input::Input;
+use crate::wire;
+
+/// Three bytes of sizes and flags, the decisions of the host with their length before them, then what the
+/// service says: an answer at each read, and more of it or less if the host decides so.
+///
+/// Whatever happens, every step but the last changes something, every answer of the host is told of once,
+/// and what is sent are well-formed requests, the last of them perhaps cut off.
+pub fn slot(data: &[u8]) {
+    let mut input = Input::new(data);
+    let events = Memory::new(input.choose(&[8192, 1 << 18, 0, 64, 300, 1024]));
+    let requests = Memory::new(input.choose(&[4096, 1 << 18, 0, 64, 600, 1100]));
+    let flags = input.byte();
+    let decisions = Input::new(input.piece());
+    let endpoint = Endpoint::parse("lab:9001").expect("an address");
+    let concurrency = if flags & 1 == 0 { Concurrency::Single } else { Concurrency::Multi };
+    let machine = Machine::with_concurrency(endpoint, concurrency);
+    let mut slot = Slot::new(machine, events, requests);
+    if flags & 2 != 0 {
+        slot = slot.with_max_event(64);
+    }
+    let service = input.rest();
+    let mut host = Host {
+        slot,
+        decisions,
+        service,
+        canned: Vec::new(),
+        body: b"",
+        wire: Vec::new(),
+        is_due: false,
+        held: None,
+    };
+    // Decisions and bytes are used up; between two of them a slot has only so much to do.
+    for _ in 0..1000 + 40 * data.len() {
+        if !host.do_step() {
+            wire::requests(&host.wire);
+            return;
+        }
+    }
+    panic!("it goes round in a circle");
+}
+
+/// Memory that grows to a limit.
+struct Memory {
+    bytes: Vec<u8>,
+    most: usize,
+}
+
+impl Memory {
+    fn new(most: usize) -> Self {
+        Self { bytes: Vec::new(), most }
+    }
+}
+
+impl Storage for Memory {
+    fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    fn grow(&mut self, length: usize) {
+        let length = length.min(self.most);
+        assert!(length >= self.bytes.len(), "what it holds stays");
+        self.bytes.resize(length, 0);
+    }
+
+    fn release(&mut self) {
+        self.bytes = Vec::new();
+    }
+}
+
+struct Host<'a> {
+    slot: Slot<Memory>,
+    decisions: Input<'a>,
+    service: &'a [u8],
+    /// What the service says before anything else.
+    canned: Vec<u8>,
+    /// The body of the answer, or the piece of the stream, that was told of last.
+    body: &'static [u8],
+    wire: Vec<u8>,
+    /// The slot owes it to say what became of an answer.
+    is_due: bool,
+    held: Option<HeldEvent<Memory>>,
+}
+
+const BODY: &[u8] = b"GET /not/a/request HTTP/1.1\r\n\r\n0\r\n\r\n";
+
+/// Longer than the smaller ones of the memories.
+const LONG: &str = "\"Lorem ipsum dolor sit amet, consetetur sadipscing elitr, sed diam nonumy eirmod \
+     tempor invidunt ut labore et dolore magna aliquyam erat, sed diam voluptua. At vero eos et accusam \
+     et justo duo dolores et ea rebum. Stet clita kasd gubergren, no sea takimata sanctus est Lorem ipsum \
+     dolor sit amet. Lorem ipsum dolor sit amet, consetetur sadipscing elitr, sed diam nonumy eirmod\"";
+
+const REPORT: ErrorReport<'static> = ErrorReport::new("Function.Broken", LONG).xray_cause(LONG);
+
+const CANNED: [&[u8]; 8] = [
+    b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7b\r\nContent-Length: 5\r\n\r\n\"Ada\"",
+    b"HTTP/1.1 202 Accepted\r\nContent-Length: 16\r\n\r\n{\"status\":\"OK\"}\n",
+    b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7c\r\nTransfer-Encoding: chunked\r\n\r\n\
+      2\r\n\"A\r\n3\r\nda\"\r\n0\r\n\r\n",
+    b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n\
+      HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7b\r\nContent-Length: 5\r\n\r\n\"Ada\"",
+    b"HTTP/1.1 413 Too Large\r\nContent-Length: 29\r\n\r\n{\"errorType\":\"T\",\"errorMessage",
+    b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7d\r\n\r\n\"to the end\"",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n",
+];
+
+impl Host<'_> {
+    /// Does one step; whether there is another.
+    fn do_step(&mut self) -> bool {
+        let slot = &mut self.slot;
+        let step = slot.step(|notice| wire::check_line(notice));
+        assert_eq!(slot.end().is_some(), matches!(step, Step::End(_)) || self.is_answered(step));
+        match step {
+            Step::Connect { losses } => {
+                assert!(!self.slot.is_connected());
+                assert_eq!(losses, self.slot.machine().losses());
+                self.end_of_connection();
+                self.slot.connected();
+                !self.is_over()
+            }
+            Step::Write => {
+                self.write();
+                true
+            }
+            Step::Read => self.read(),
+            Step::Idle => self.speak(),
+            Step::InHand => {
+                self.look();
+                self.speak()
+            }
+            Step::Answered(_) => {
+                assert!(self.is_due, "nothing was to be told of");
+                self.is_due = false;
+                self.body = b"";
+                true
+            }
+            Step::End(end) => {
+                assert!(!self.is_due, "{end}, and an answer was not told of");
+                wire::check_line(end);
+                let decision = self.decisions.byte();
+                if decision > 0 {
+                    self.slot.begin_anew();
+                    self.end_of_connection();
+                }
+                decision > 0
+            }
+        }
+    }
+
+    /// What is said of an answer may come when the slot has ended.
+    fn is_answered(&self, step: Step) -> bool {
+        matches!(step, Step::Answered(_)) && self.slot.end().is_some()
+    }
+
+    /// Whether neither decisions nor bytes are left.
+    fn is_over(&self) -> bool {
+        self.decisions.is_empty() && self.service.is_empty() && self.canned.is_empty()
+    }
+
+    fn end_of_connection(&mut self) {
+        wire::requests(&self.wire);
+        self.wire.clear();
+        self.canned.clear();
+    }
+
+    fn write(&mut self) {
+        let unsent = self.slot.unsent(self.body).concat();
+        assert_eq!(unsent.len(), self.slot.machine().unsent_len());
+        let length = match self.decisions.byte() {
+            0 => unsent.len(),
+            length @ 1..200 => unsent.len().min(length.into()),
+            200..220 => return self.slot.write_failed(),
+            220..235 => {
+                self.read();
+                return;
+            }
+            235..245 => {
+                self.speak();
+                return;
+            }
+            _ => return self.slot.lost(),
+        };
+        self.wire.extend_from_slice(&unsent[..length]);
+        self.slot.sent(length);
+    }
+
+    /// Reads once; whether the conversation can go on.
+    fn read(&mut self) -> bool {
+        let decision = self.decisions.byte();
+        match decision {
+            200..220 => {
+                self.canned.extend_from_slice(CANNED[usize::from(decision) % CANNED.len()]);
+            }
+            220..230 => {
+                self.slot.received(0);
+                return true;
+            }
+            230..240 => {
+                self.slot.lost();
+                return true;
+            }
+            240.. => return self.speak(),
+            _ => {}
+        }
+        let Some(room) = self.slot.room() else { return true };
+        assert!(!room.is_empty());
+        let is_canned = !self.canned.is_empty();
+        let given = if is_canned { &self.canned } else { self.service };
+        // One answer, unless the decision is to take so much.
+        let answer = given.get(1..).and_then(|rest| rest.windows(7).position(is_start));
+        let wanted = match decision {
+            1..200 => decision.into(),
+            _ if is_canned => given.len(),
+            _ => answer.map_or(given.len(), |at| at + 1),
+        };
+        let length = wanted.min(given.len()).min(room.len());
+        room[..length].copy_from_slice(&given[..length]);
+        if is_canned {
+            self.canned.drain(..length);
+        } else {
+            self.service = &self.service[length..];
+        }
+        // Behind the last byte the stream has ended.
+        self.slot.received(length);
+        length > 0 || !self.decisions.is_empty()
+    }
+
+    /// The event that is in hand is the one that the machine knows.
+    fn look(&self) {
+        let machine = self.slot.machine();
+        let ids = machine.invocation().expect("it is in hand");
+        let (head, _) = self.slot.invocation();
+        match &self.held {
+            _ if !head.as_bytes().is_empty() => assert_eq!(head.request_id(), ids.request_id()),
+            Some(held) => assert_eq!(held.head().request_id(), ids.request_id()),
+            None => panic!("no event"),
+        }
+    }
+
+    /// Says something to the service; whether the conversation can go on.
+    fn speak(&mut self) -> bool {
+        let phase = self.slot.machine().phase();
+        let is_streaming = self.slot.machine().is_streaming();
+        let decision = self.decisions.byte();
+        let tell = |notice: &Notice<'_>| wire::check_line(notice);
+        let slot = &mut self.slot;
+        let (given, body, is_answer): (_, &'static [u8], _) = match (decision % 24, phase) {
+            (0, Phase::Invoking) if is_streaming => (slot.finish(false), b"", true),
+            (0, Phase::Invoking) => {
+                (slot.respond(Some(ContentType::JSON), BODY.len(), false), BODY, true)
+            }
+            (0 | 17, _) => (slot.ask(), b"", false),
+            (1, _) => (slot.respond(None, BODY.len(), true), BODY, true),
+            (2, _) => (slot.respond(None, 0, false), b"", true),
+            (3, _) => (slot.fail(&REPORT, tell), b"", true),
+            (4, _) => (slot.give_up(tell), b"", true),
+            (5 | 6, _) => (slot.stream(ContentType::HTTP_INTEGRATION), b"", true),
+            (7..=9, _) => (slot.chunk(BODY.len()), BODY, false),
+            (10, _) => return slot.chunk(0).is_ok() || !self.is_over(),
+            (11, _) => (slot.finish(false), b"", true),
+            (12 | 13, _) => (slot.finish(true), b"", true),
+            (14, _) => (slot.restore_next(), b"", true),
+            (15, _) => (slot.fail_restore(&REPORT), b"", true),
+            (16, _) => (slot.fail_init(&REPORT), b"", true),
+            (18, _) => {
+                self.held = slot.take_event(Memory::new(8192)).or(self.held.take());
+                return true;
+            }
+            (19, _) => {
+                self.read();
+                return true;
+            }
+            (20, _) => {
+                slot.lost();
+                return !self.is_over();
+            }
+            (21, _) => {
+                slot.received(0);
+                return !self.is_over();
+            }
+            (22, _) => {
+                slot.shut_down();
+                return true;
+            }
+            _ => return !self.is_over(),
+        };
+        if given.is_err() {
+            // The ordinary thing cannot be done for want of memory, and would be tried for ever.
+            return decision > 0;
+        }
+        self.is_due |= is_answer;
+        self.body = body;
+        true
+    }
+}
+
+/// Whether an answer starts here.
+fn is_start(bytes: &[u8]) -> bool {
+    bytes == b"HTTP/1."
+}
