@@ -1,5 +1,6 @@
 //! What the function does that the vectors for clients are played with.
 
+use lambda_proto::InvocationHead;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
@@ -118,46 +119,20 @@ impl Act {
     }
 }
 
-/// What a function tells that [describes](Act::Describe): what came with the event, `None` where nothing
-/// did.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Description<'a> {
-    /// `Lambda-Runtime-Aws-Request-Id`
-    pub request_id: &'a str,
-    /// `Lambda-Runtime-Invocation-Id`
-    pub attempt_id: Option<&'a [u8]>,
-    /// `Lambda-Runtime-Deadline-Ms`
-    pub deadline_ms: Option<u64>,
-    /// `Lambda-Runtime-Invoked-Function-Arn`
-    pub function_arn: Option<&'a str>,
-    /// `Lambda-Runtime-Trace-Id`
-    pub trace_id: Option<&'a str>,
-    /// `Lambda-Runtime-Client-Context`
-    pub client_context: Option<&'a [u8]>,
-    /// `Lambda-Runtime-Cognito-Identity`
-    pub cognito_identity: Option<&'a [u8]>,
-    /// `Lambda-Runtime-Aws-Tenant-Id`
-    pub tenant_id: Option<&'a str>,
-    /// `Content-Type`
-    pub content_type: Option<&'a [u8]>,
-}
-
-impl Description<'_> {
-    /// The answer.
-    pub fn to_json(self) -> Value {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        json!({
-            "request_id": self.request_id,
-            "attempt_id": self.attempt_id.map(text),
-            "deadline_ms": self.deadline_ms,
-            "function_arn": self.function_arn,
-            "trace_id": self.trace_id,
-            "client_context": self.client_context.map(text),
-            "cognito_identity": self.cognito_identity.map(text),
-            "tenant_id": self.tenant_id,
-            "content_type": self.content_type.map(text),
-        })
-    }
+/// What a function tells that [describes](Act::Describe): what came with the event, `null` where nothing did.
+pub fn describe(head: &InvocationHead<'_>) -> Value {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    json!({
+        "request_id": head.request_id(),
+        "attempt_id": head.attempt_id().map(text),
+        "deadline_ms": head.deadline().map(|deadline| deadline.as_unix_millis()),
+        "function_arn": head.invoked_function_arn(),
+        "trace_id": head.trace_id(),
+        "client_context": head.client_context().map(text),
+        "cognito_identity": head.cognito_identity().map(text),
+        "tenant_id": head.tenant_id(),
+        "content_type": head.content_type().map(|it| text(it.as_bytes())),
+    })
 }
 
 /// Whether this hook is to fail, which the environment says by `CONFORMANCE_START`,

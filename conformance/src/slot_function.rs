@@ -8,7 +8,7 @@ use lambda_proto::{
     CommandError, Concurrency, ContentType, Endpoint, ErrorReport, Machine, limits,
 };
 
-use crate::function::{Act, Description, Fail};
+use crate::function::{Act, Fail, describe};
 
 /// A slot and the function, in one: its host owns the socket.
 pub struct SlotFunction {
@@ -116,18 +116,7 @@ impl SlotFunction {
             };
         }
         let (head, event) = self.slot.invocation();
-        let description = Description {
-            request_id: head.request_id(),
-            attempt_id: head.attempt_id(),
-            deadline_ms: head.deadline().map(|deadline| deadline.as_unix_millis()),
-            function_arn: head.invoked_function_arn(),
-            trace_id: head.trace_id(),
-            client_context: head.client_context(),
-            cognito_identity: head.cognito_identity(),
-            tenant_id: head.tenant_id(),
-            content_type: head.content_type().map(|it| it.as_bytes()),
-        };
-        let (description, event) = (description.to_json().to_string(), event.to_vec());
+        let (description, event) = (describe(&head).to_string(), event.to_vec());
         self.seen.push(Seen::Invocation(description.clone(), event.clone()));
         match Act::of(&event) {
             Act::Echo => self.respond(None, event),

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::thread;
 
-use lambda_conformance::function::{Act, Description, Fail, must_fail};
+use lambda_conformance::function::{Act, Fail, describe, must_fail};
 use lambda_proto_mio::{
     ContentType, Error, Failure, HttpPrelude, Invocation, Lifecycle, Reply, Response, Runtime,
     StreamReply,
@@ -27,21 +27,7 @@ fn main() -> Result<(), Error> {
 fn handle(invocation: &Invocation, reply: Reply) {
     match Act::of(invocation.body()) {
         Act::Echo => reply.send(invocation.body()),
-        Act::Describe => {
-            let head = invocation.head();
-            let description = Description {
-                request_id: head.request_id(),
-                attempt_id: head.attempt_id(),
-                deadline_ms: head.deadline().map(|deadline| deadline.as_unix_millis()),
-                function_arn: head.invoked_function_arn(),
-                trace_id: head.trace_id(),
-                client_context: head.client_context(),
-                cognito_identity: head.cognito_identity(),
-                tenant_id: head.tenant_id(),
-                content_type: head.content_type().map(|it| it.as_bytes()),
-            };
-            reply.json(&description.to_json());
-        }
+        Act::Describe => reply.json(&describe(&invocation.head())),
         Act::Answer { bytes, content_type } => {
             match content_type.as_deref().map(ContentType::new).transpose() {
                 Ok(kind) => reply.send(Response::from(b"a".repeat(bytes)).content_type(kind)),

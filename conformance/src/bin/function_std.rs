@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use lambda_conformance::function::{Act, Description, Fail, must_fail};
+use lambda_conformance::function::{Act, Fail, describe, must_fail};
 use lambda_proto_std::{
     ContentType, Error, Failure, HttpPrelude, Invocation, Lifecycle, Reply, Response, Runtime, Sent,
 };
@@ -25,20 +25,7 @@ fn main() -> Result<(), Error> {
 fn handle<'i>(invocation: Invocation<'i>, reply: Reply<'i>) -> Result<Sent<'i>, Failure> {
     match Act::of(invocation.body()) {
         Act::Echo => Ok(reply.send(invocation.body())),
-        Act::Describe => {
-            let description = Description {
-                request_id: invocation.request_id(),
-                attempt_id: invocation.attempt_id(),
-                deadline_ms: invocation.deadline().map(|deadline| deadline.as_unix_millis()),
-                function_arn: invocation.invoked_function_arn(),
-                trace_id: invocation.trace_id(),
-                client_context: invocation.client_context(),
-                cognito_identity: invocation.cognito_identity(),
-                tenant_id: invocation.tenant_id(),
-                content_type: invocation.content_type().map(|it| it.as_bytes()),
-            };
-            reply.json(&description.to_json())
-        }
+        Act::Describe => reply.json(&describe(&invocation)),
         Act::Answer { bytes, content_type } => {
             let content_type = content_type.as_deref().map(ContentType::new).transpose()?;
             let body = b"a".repeat(bytes);
