@@ -203,7 +203,8 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(document: &'a [u8]) -> Result<T, Jso
     check_depth(document)?;
     let (value, length) =
         serde_json_core::from_slice(document).map_err(|_| JsonError::NotTheDocument)?;
-    if !document.get(length..).unwrap_or_default().trim_ascii().is_empty() {
+    let behind = document.get(length..).ok_or(JsonError::NotTheDocument)?;
+    if !behind.trim_ascii().is_empty() {
         return Err(JsonError::NotTheDocument);
     }
     Ok(value)

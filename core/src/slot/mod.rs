@@ -285,7 +285,9 @@ impl<S: Storage> Slot<S> {
         self.line.lost();
     }
 
-    /// Asks for the next invocation.
+    /// Asks for the next invocation. Behind an answer this is refused until [`Step::Answered`] has told what
+    /// became of it: together with the answer the next one is asked for by [`respond`](Self::respond) and
+    /// [`finish`](Self::finish).
     ///
     /// # Errors
     ///
