@@ -209,6 +209,23 @@ fn a_program_that_answers_wrongly_is_told() {
 }
 
 #[test]
+fn a_program_that_connects_again_and_again_and_says_nothing_is_told() {
+    let began = Instant::now();
+    let faults = faults_of(&format!("while :; do\n{CONNECT}exec 3>&-; sleep 0.05; done"));
+    assert!(faults[0].contains("was to come"), "{faults:?}");
+    assert!(began.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn what_a_program_has_started_ends_with_it() {
+    let began = Instant::now();
+    for script in ["sleep 600 & exit 1", "sleep 600 & sleep 600"] {
+        assert_eq!(faults_of(script).len(), 1);
+    }
+    assert!(began.elapsed() < Duration::from_secs(300));
+}
+
+#[test]
 fn a_program_that_panics_is_told() {
     let faults = faults_of(&format!(
         "{CONNECT}{ASK}echo \"thread 'main' panicked at a.rs:1:1:\" >&2; exit 101"

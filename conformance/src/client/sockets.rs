@@ -2,11 +2,14 @@
 
 use std::io::{self, Read, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::player::{Deviation, Player, Todo};
 use super::vector::Vector;
@@ -161,17 +164,16 @@ fn conduct(
                     continue;
                 }
                 match happenings.recv_timeout((until - now).min(GLANCE)) {
-                    Ok(happening) => {
-                        tell(player, service, happening);
-                        deadline = Instant::now() + patience.long;
-                    }
+                    // That something happens is not what has to happen: who connects again and again
+                    // does not come in time by that.
+                    Ok(happening) => tell(player, service, happening),
                     Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                         // What it has said before its end is heard first.
-                        if let Some(status) = process.status() {
+                        if let Some(code) = process.ended() {
                             while let Ok(happening) = happenings.recv_timeout(GLANCE) {
                                 tell(player, service, happening);
                             }
-                            player.exited(status.code());
+                            player.exited(code);
                         }
                     }
                 }
@@ -349,11 +351,12 @@ struct Process {
     output: Arc<Mutex<Vec<u8>>>,
     readers: Vec<thread::JoinHandle<()>>,
     usage: Option<Usage>,
+    is_waited_for: bool,
 }
 
 impl Process {
     fn start(mut command: Command) -> io::Result<Self> {
-        let mut child = command.spawn()?;
+        let mut child = command.process_group(0).spawn()?;
         let output = Arc::default();
         let mut readers = Vec::new();
         if let Some(pipe) = child.stdout.take() {
@@ -362,7 +365,7 @@ impl Process {
         if let Some(pipe) = child.stderr.take() {
             readers.push(collect(pipe, &output));
         }
-        Ok(Self { child, output, readers, usage: None })
+        Ok(Self { child, output, readers, usage: None, is_waited_for: false })
     }
 
     /// Takes note of what it has used: nobody can tell of the memory of a process that has ended.
@@ -373,21 +376,28 @@ impl Process {
         }
     }
 
-    fn status(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().ok().flatten()
+    /// With which code it has ended, or none if by a signal; `None` while it runs.
+    fn ended(&self) -> Option<Option<i32>> {
+        // It stays as it is, so that its id, and that of its group, is nobody else's yet.
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let status = waitid(WaitId::Pid(Pid::from_child(&self.child)), options).ok().flatten()?;
+        Some(status.exit_status())
     }
 
-    /// Ends it, if it has not ended by itself.
+    /// Ends it, if it has not ended by itself, with everything that it has started.
     fn end(&mut self) -> io::Result<End> {
-        let end = match self.child.try_wait()? {
-            Some(status) => End::Exited(status.code()),
-            None => {
-                self.child.kill()?;
-                self.child.wait()?;
-                End::Running
-            }
-        };
+        let end = self.ended().map_or(End::Running, End::Exited);
+        self.kill();
+        self.child.wait()?;
+        self.is_waited_for = true;
         Ok(end)
+    }
+
+    fn kill(&self) {
+        if self.is_waited_for {
+            return;
+        }
+        let _may_have_ended = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
     }
 
     fn output(&mut self) -> String {
@@ -401,7 +411,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _may_have_ended = self.child.kill();
+        self.kill();
         let _ = self.child.wait();
     }
 }
