@@ -12,7 +12,7 @@ use crate::wire;
 /// What the service says on one connection, and on the one behind it: whole, cut at three places and byte
 /// by byte, it must mean the same.
 ///
-/// The first byte is the [way](WAYS) into a phase, the second has flags, then come three places to cut at
+/// The first byte is the way into a phase, the second has flags, then come three places to cut at
 /// and where the second connection begins; two bytes each.
 pub fn machine(data: &[u8]) {
     let mut input = Input::new(data);
