@@ -120,7 +120,7 @@ pub struct Request {
 
 /// What a header field or a trailer field must say.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields)]
 pub enum Field {
     /// There is one such field, of this value; `"*"` is any.
     Value(String),
@@ -196,7 +196,7 @@ pub struct Write {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields)]
 enum WriteNotation {
     Bytes(Bytes),
     Full {
