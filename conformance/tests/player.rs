@@ -150,6 +150,15 @@ fn a_part_that_is_missing_or_names_itself_is_told_with_its_vector() {
 }
 
 #[test]
+fn two_vectors_of_one_name_are_told() {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("twice.json");
+    let vector = r#"{"name": "it", "source": [], "steps": []}"#;
+    let text = format!(r#"{{"about": "a test", "vectors": [{vector}, {vector}]}}"#);
+    std::fs::write(&path, text).unwrap();
+    assert_eq!(load_file(&path).unwrap_err(), r#"two vectors are called "it""#);
+}
+
+#[test]
 fn a_step_that_nobody_knows_is_told_with_its_vector() {
     let error = file("unknown.json", "{}", r#"[{"sings": {}}]"#).unwrap_err();
     assert!(error.starts_with(r#""it": unknown variant `sings`"#), "{error}");

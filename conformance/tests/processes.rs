@@ -170,7 +170,7 @@ const ASK: &str = "printf 'GET /2018-06-01/runtime/invocation/next HTTP/1.1\\r\\
 
 #[test]
 fn a_program_that_ends_is_told() {
-    let next = "GET /2018-06-01/runtime/invocation/next was to come";
+    let next = "GET /2018-06-01/runtime/invocation/next on a new connection was to come";
     let fault = format!("step 1: {next}; its process has ended with code 0");
     assert_eq!(faults_of("exec true"), [fault]);
 }
@@ -188,7 +188,8 @@ fn a_program_that_does_nothing_is_told() {
     let faults = faults_of("exec sleep 60");
     assert_eq!(faults.len(), 1, "{faults:?}");
     assert!(
-        faults[0].contains("GET /2018-06-01/runtime/invocation/next was to come"),
+        faults[0]
+            .contains("GET /2018-06-01/runtime/invocation/next on a new connection was to come"),
         "{faults:?}"
     );
 }
