@@ -21,7 +21,7 @@ enum Notation {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields)]
 enum Part {
     Text(String),
     Repeated { repeat: String, times: usize },
@@ -72,6 +72,11 @@ mod tests {
     fn parts_are_joined_and_repeated() {
         let json = r#"["<", {"repeat": "ab", "times": 3}, ">"]"#;
         assert_eq!(read(json).unwrap(), b"<ababab>");
+    }
+
+    #[test]
+    fn a_repetition_with_a_field_that_nobody_knows_is_refused() {
+        assert!(read(r#"[{"repeat": "a", "times": 3, "time": 4}]"#).is_err());
     }
 
     #[test]

@@ -19,11 +19,10 @@ fn main() -> ExitCode {
             );
             Ok(true)
         }
-        Ok(_) => Err(format!(
-            "what is to be played?\n{}\n{}",
-            lambda_conformance::client::USAGE,
-            lambda_conformance::service::USAGE
-        )),
+        Ok(Some(other)) => {
+            Err(format!("{}; it is client, or service, or --help", other.unexpected()))
+        }
+        Ok(None) => Err("what is to be played: client, or service? --help says more".to_owned()),
         Err(error) => Err(error.to_string()),
     };
     match result {

@@ -46,6 +46,25 @@ fn a_client_that_does_not_connect_is_told() {
 }
 
 #[test]
+fn all_ways_that_were_open_are_told_if_none_is_taken() {
+    let vector = vector(
+        r#"[{"read": {"call": "next"}},
+            {"either": [[{"exits": "non_zero"}], [{"hung_up": {}}], [{"waits": {}}, {"exits": "zero"}],
+                        [{"read": {"call": "error", "id": "1", "connection": "new"}}]]}]"#,
+    );
+    let mut player = Player::new(&vector, "a:1");
+    let connection = player.opened();
+    player.received(connection, NEXT);
+    assert_eq!(player.step(), Ok(Todo::Input));
+    player.received(connection, HALF);
+    assert_eq!(player.step(), Ok(Todo::Input));
+    let told = player.is_late().unwrap_err().to_string();
+    let ways = "step 2: the end of the process with an error, or the end of the connection, or nothing, or \
+                POST /2018-06-01/runtime/invocation/1/error on a new connection was to come; it has said";
+    assert!(told.starts_with(ways), "{told}");
+}
+
+#[test]
 fn the_rest_of_a_request_whose_head_was_wanted_is_not_looked_at() {
     let vector = vector(
         r#"[{"read_head": {"call": "response", "id": "1"}}, {"waits": {}},
@@ -131,9 +150,27 @@ fn a_part_that_is_missing_or_names_itself_is_told_with_its_vector() {
 }
 
 #[test]
+fn two_vectors_of_one_name_are_told() {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("twice.json");
+    let vector = r#"{"name": "it", "source": [], "steps": []}"#;
+    let text = format!(r#"{{"about": "a test", "vectors": [{vector}, {vector}]}}"#);
+    std::fs::write(&path, text).unwrap();
+    assert_eq!(load_file(&path).unwrap_err(), r#"two vectors are called "it""#);
+}
+
+#[test]
 fn a_step_that_nobody_knows_is_told_with_its_vector() {
     let error = file("unknown.json", "{}", r#"[{"sings": {}}]"#).unwrap_err();
     assert!(error.starts_with(r#""it": unknown variant `sings`"#), "{error}");
     let error = file("more.json", "{}", r#"[{"connects": {"on": "a"}}]"#).unwrap_err();
     assert!(error.contains("unknown field"), "{error}");
+    for (name, step) in [
+        ("write.json", r#"[{"write": {"bytes": "a", "every": 10}}]"#),
+        (
+            "field.json",
+            r#"[{"read": {"call": "next", "headers": {"a": {"base64": 1, "hex": 2}}}}]"#,
+        ),
+    ] {
+        assert!(file(name, "{}", step).is_err(), "{step}");
+    }
 }

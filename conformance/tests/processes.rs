@@ -170,13 +170,17 @@ const ASK: &str = "printf 'GET /2018-06-01/runtime/invocation/next HTTP/1.1\\r\\
 
 #[test]
 fn a_program_that_ends_is_told() {
-    assert_eq!(faults_of("exec true"), ["step 1: its process has ended with Some(0)"]);
+    let next = "GET /2018-06-01/runtime/invocation/next on a new connection was to come";
+    let fault = format!("step 1: {next}; its process has ended with code 0");
+    assert_eq!(faults_of("exec true"), [fault]);
 }
 
 #[test]
 fn a_program_that_a_signal_ends_is_told() {
     let faults = faults_of("kill -SEGV $$");
-    assert_eq!(faults, ["step 1: its process has ended with None", "a signal has ended it"]);
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert!(faults[0].ends_with("; its process has ended by a signal"), "{faults:?}");
+    assert_eq!(faults[1], "a signal has ended it");
 }
 
 #[test]
@@ -184,7 +188,8 @@ fn a_program_that_does_nothing_is_told() {
     let faults = faults_of("exec sleep 60");
     assert_eq!(faults.len(), 1, "{faults:?}");
     assert!(
-        faults[0].contains("GET /2018-06-01/runtime/invocation/next was to come"),
+        faults[0]
+            .contains("GET /2018-06-01/runtime/invocation/next on a new connection was to come"),
         "{faults:?}"
     );
 }

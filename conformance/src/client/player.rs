@@ -165,7 +165,7 @@ impl<'v> Player<'v> {
             Step::Exits(exit) => match self.exit {
                 Some(code) if is_so(*exit, code) => return self.go_on(),
                 Some(code) => {
-                    return Err(self.deviation(format!("its process ended with {code:?}")));
+                    return Err(self.deviation(format!("its process has ended {}", with(code))));
                 }
                 None if self.has_unread() => return Err(self.deviation(self.said_instead())),
                 None => return Ok(Todo::Exit),
@@ -215,19 +215,13 @@ impl<'v> Player<'v> {
                         self.choose(way);
                         Ok(())
                     }
-                    _ => Err(self.deviation(self.said_instead())),
+                    _ => Err(self.missing()),
                 }
-            }
-            Some(Step::Read(request) | Step::ReadHead(request)) => {
-                let (method, path) = request.call.line(request.id.as_deref());
-                let instead = self.said_instead();
-                Err(self
-                    .deviation(format!("{method} {}{path} was to come; {instead}", self.prefix)))
             }
             Some(Step::HungUp {}) => Err(self.deviation("it has not hung up".to_owned())),
             Some(Step::Connects {}) => Err(self.deviation("it has not connected".to_owned())),
             Some(Step::Exits(_)) => Err(self.deviation("its process goes on".to_owned())),
-            _ => Err(self.deviation(self.said_instead())),
+            _ => Err(self.missing()),
         }
     }
 
@@ -249,7 +243,7 @@ impl<'v> Player<'v> {
     /// The client is still to do something, if it can.
     fn awaited(&self) -> Result<Todo<'v>, Deviation> {
         match self.exit {
-            Some(_) => Err(self.deviation(self.said_instead())),
+            Some(_) => Err(self.missing()),
             None => Ok(Todo::Input),
         }
     }
@@ -378,12 +372,47 @@ impl<'v> Player<'v> {
         let unread = self.connections.iter().find(|line| line.has_unread());
         match (unread, self.exit) {
             (Some(line), _) => format!("it has said {}", shown(&line.unread)),
-            (None, Some(code)) => format!("its process has ended with {code:?}"),
+            (None, Some(code)) => format!("its process has ended {}", with(code)),
             (None, None) if self.connections.iter().all(Line::is_over) => {
                 "it has hung up, or not called at all".to_owned()
             }
             (None, None) => "nothing came".to_owned(),
         }
+    }
+
+    /// What was to come has not.
+    fn missing(&self) -> Deviation {
+        let instead = self.said_instead();
+        match self.steps.last().and_then(|step| self.wanted(step)) {
+            Some(wanted) => self.deviation(format!("{wanted} was to come; {instead}")),
+            None => self.deviation(instead),
+        }
+    }
+
+    /// What the client is to do, if this is something that it does.
+    fn wanted(&self, step: &Step) -> Option<String> {
+        Some(match step {
+            Step::Read(request) | Step::ReadHead(request) => {
+                let (method, path) = request.call.line(request.id.as_deref());
+                let place = match request.connection {
+                    Some(Connection::Same) => " on the same connection",
+                    Some(Connection::New) => " on a new connection",
+                    None => "",
+                };
+                format!("{method} {}{path}{place}", self.prefix)
+            }
+            Step::Connects {} => "a connection".to_owned(),
+            Step::HungUp {} => "the end of the connection".to_owned(),
+            Step::Exits(Exit::Zero) => "the end of the process with code 0".to_owned(),
+            Step::Exits(Exit::NonZero) => "the end of the process with an error".to_owned(),
+            Step::Exits(Exit::Any) => "the end of the process".to_owned(),
+            Step::Waits(_) => "nothing".to_owned(),
+            Step::Either(ways) => {
+                let firsts = ways.iter().filter_map(|way| self.wanted(way.first()?));
+                firsts.collect::<Vec<_>>().join(", or ")
+            }
+            _ => return None,
+        })
     }
 
     fn deviation(&self, what: String) -> Deviation {
@@ -434,6 +463,11 @@ impl Line {
     fn is_over(&self) -> bool {
         self.is_ended || self.is_closed
     }
+}
+
+/// How a process has ended, in words.
+fn with(code: Option<i32>) -> String {
+    code.map_or("by a signal".to_owned(), |code| format!("with code {code}"))
 }
 
 fn is_so(exit: Exit, code: Option<i32>) -> bool {

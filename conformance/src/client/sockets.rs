@@ -56,6 +56,16 @@ pub enum End {
     Exited(Option<i32>),
 }
 
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Running => f.write_str("was alive"),
+            Self::Exited(Some(code)) => write!(f, "has ended with code {code}"),
+            Self::Exited(None) => f.write_str("was ended by a signal"),
+        }
+    }
+}
+
 impl Report {
     /// Whether the client did all that the vector says.
     pub fn conforms(&self) -> bool {

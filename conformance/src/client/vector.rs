@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::{fs, io};
 
@@ -120,7 +120,7 @@ pub struct Request {
 
 /// What a header field or a trailer field must say.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields)]
 pub enum Field {
     /// There is one such field, of this value; `"*"` is any.
     Value(String),
@@ -196,7 +196,7 @@ pub struct Write {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields)]
 enum WriteNotation {
     Bytes(Bytes),
     Full {
@@ -256,10 +256,13 @@ pub fn load_file(path: &Path) -> Result<File, String> {
     let text = fs::read(path).map_err(|error| error.to_string())?;
     let mut file: Written = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
     let parts = std::mem::take(&mut file.parts);
-    let mut vectors = Vec::new();
+    let (mut names, mut vectors) = (BTreeSet::new(), Vec::new());
     for mut vector in file.vectors {
         let name = vector.get("name").unwrap_or(&Value::Null).to_string();
         let named = |error: &dyn std::fmt::Display| format!("{name}: {error}");
+        if !names.insert(name.clone()) {
+            return Err(format!("two vectors are called {name}"));
+        }
         if let Some(steps) = vector.get_mut("steps") {
             put_parts(steps, &parts, 0).map_err(|error| named(&error))?;
         }
