@@ -89,6 +89,12 @@ pub fn play(vector: &Vector, mut command: Command, patience: Patience) -> io::Re
     let (tell, happenings) = channel();
     let mut service = Service::start(tell)?;
     let address = service.address.to_string();
+    // What whoever plays has in his own environment is none of the vector's.
+    let is_ours =
+        |name: &str| ["AWS_LAMBDA_", "CONFORMANCE_"].iter().any(|it| name.starts_with(it));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_ours)) {
+        command.env_remove(name);
+    }
     command
         .envs(ENVIRONMENT)
         .envs(&vector.environment)
