@@ -114,9 +114,9 @@ impl Peer {
             Self::Emulator => {
                 let mut emulator = EmulatorUnderTest::start(&vector.service)?;
                 let mut played = player.play(vector, &emulator);
-                // Somebody else may take the port of its Runtime API before it does, which ends it.
                 for _ in 0..3 {
-                    if played.is_ok() || !emulator.emulator.output().contains(PORT_TAKEN) {
+                    let said = emulator.emulator.output();
+                    if played.is_ok() || !MISHAPS.iter().any(|mishap| said.contains(mishap)) {
                         break;
                     }
                     emulator = EmulatorUnderTest::start(&vector.service)?;
@@ -188,6 +188,10 @@ const START: Duration = Duration::from_secs(20);
 
 /// What it says when it cannot listen.
 const PORT_TAKEN: &str = "address already in use";
+
+/// What it says when it has ended for no reason that a vector gives: somebody else has taken the port of its
+/// Runtime API, or its own threads have run into each other.
+const MISHAPS: [&str; 2] = [PORT_TAKEN, "panic: runtime error: invalid memory address"];
 
 struct EmulatorUnderTest {
     emulator: Emulator,

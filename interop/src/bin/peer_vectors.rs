@@ -6,15 +6,25 @@ use lambda_runtime::{
     Diagnostic, Error, FunctionResponse, LambdaEvent, run_concurrent, service_fn,
 };
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What an event may ask for, which is not to be given back then.
 #[derive(Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 enum Act {
     Fail(Fail),
-    Panic { message: String },
-    Stream { chunks: Vec<String>, fail: Option<Fail> },
+    Panic {
+        message: String,
+    },
+    Http {
+        status: u16,
+        #[serde(default)]
+        headers: Vec<(String, String)>,
+        #[serde(default)]
+        cookies: Vec<String>,
+        #[serde(default)]
+        chunks: Vec<String>,
+    },
 }
 
 #[derive(Deserialize)]
@@ -42,19 +52,26 @@ async fn handle(event: LambdaEvent<Value>) -> Answer {
             error_message: fail.message.repeat(fail.times.unwrap_or(1)),
         }),
         Act::Panic { message } => panic!("{message}"),
-        Act::Stream { chunks, fail } => {
-            let (mut sender, body) = channel();
+        // The one kind of stream that it has.
+        Act::Http { status, headers, cookies, chunks } => {
+            let mut all = serde_json::Map::new();
+            for (name, value) in headers {
+                all.insert(name, Value::String(value));
+            }
+            let prelude = json!({ "statusCode": status, "headers": all, "cookies": cookies });
+            let prelude = serde_json::from_value(prelude).map_err(|error| Diagnostic {
+                error_type: "NoPrelude".to_owned(),
+                error_message: error.to_string(),
+            })?;
+            let (mut sender, stream) = channel();
             tokio::spawn(async move {
                 for chunk in chunks {
                     sender.send_data(chunk.into()).await?;
                 }
-                // The way to fail that its sender has.
-                if fail.is_some() {
-                    sender.abort();
-                }
                 Ok::<_, Error>(())
             });
-            Ok(FunctionResponse::StreamingResponse(Response::from(body)))
+            let response = Response { metadata_prelude: prelude, stream };
+            Ok(FunctionResponse::StreamingResponse(response))
         }
     }
 }

@@ -60,7 +60,7 @@ pub(crate) fn others(files: &[File]) -> Result<Table> {
     let lambda_runtime = process(
         "lambda_runtime",
         "lambda_runtime 1.5.0 (crates.io), `run_concurrent`, a process",
-        &["fail", "panic", "stream", "concurrency"],
+        &["fail", "panic", "http", "concurrency"],
         programs::peer_vectors()?,
     );
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
@@ -85,7 +85,7 @@ pub(crate) fn others(files: &[File]) -> Result<Table> {
         title: "Other clients",
         preface: "The same conversations, over the same sockets. A function gives its event back, and does \
                   what else the client's interface lets it do. *Exited*: the process ended where it should \
-                  have gone on; *panicked*: by a panic, or went on behind one; *hung*: it did nothing for 8 s \
+                  have gone on; *panicked*: by a panic, or went on behind one; *killed*: by a signal that nobody sent; *hung*: it did nothing for 8 s \
                   where it should have done something; *spun*: the same with a processor busy; *otherwise*: \
                   it did something else than it should. A conversation may be stricter than a client's \
                   authors meant to be: what came instead is in the notes.",
