@@ -1,11 +1,14 @@
 //! Bodies, beside a reference that reads them line by line.
 
-use lambda_proto::http::{BodyDecoder, BodyLength};
+use lambda_proto::http::{
+    BodyDecoder, BodyLength, ChunkPosition, encode_chunk_prefix, encode_last_chunk,
+};
 use lambda_proto::limits::{MAX_CHUNK_LINE, MAX_RESPONSE_TRAILERS};
 
 use crate::input::{Input, cuts};
+use crate::request::encode;
 
-/// A body, whole, cut in three places, and byte by byte.
+/// A body, whole, cut in three places, and byte by byte; and the same bytes in chunks of our own.
 ///
 /// The first byte says how its length is known, then come the places to cut at, two bytes each, and how often
 /// its second half is repeated, by a byte.
@@ -32,11 +35,34 @@ pub fn chunked(data: &[u8]) {
         BodyLength::ToEnd => Read { body: bytes.clone(), end: End::Complete(bytes.len()) },
     };
     assert_eq!(whole, expected);
-    assert_eq!(decode(length, &bytes, &cuts(bytes.len(), numbers)), whole);
+    let cuts = cuts(bytes.len(), numbers);
+    assert_eq!(decode(length, &bytes, &cuts), whole);
+    check_written(&bytes, &cuts);
     if bytes.len() < 4096 {
         let every: Vec<_> = (1..bytes.len()).collect();
         assert_eq!(decode(length, &bytes, &every), whole);
     }
+}
+
+/// Chunks as core writes them are read as what they were made of.
+fn check_written(body: &[u8], cuts: &[usize]) {
+    let mut written = Vec::new();
+    let mut position = ChunkPosition::First;
+    let mut start = 0;
+    for &end in cuts.iter().chain([&body.len()]) {
+        let prefix = encode(|out| encode_chunk_prefix(position, end - start, out));
+        assert_eq!(prefix.is_empty(), start == end);
+        written.extend([&prefix, &body[start..end]].concat());
+        if start < end {
+            position = ChunkPosition::Later;
+        }
+        start = end;
+    }
+    written.extend(encode(|out| encode_last_chunk(position, out)));
+    written.extend_from_slice(b"\r\n");
+    let expected = Read { body: body.to_vec(), end: End::Complete(written.len()) };
+    assert_eq!(decode(BodyLength::Chunked, &written, &[]), expected);
+    assert_eq!(read_chunks(&written), expected);
 }
 
 #[derive(Debug, PartialEq)]

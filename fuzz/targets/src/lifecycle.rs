@@ -6,6 +6,7 @@ use lambda_proto::lifecycle::{
     Boundary, Clocks, Crossing, Hook, HookResult, InitGate, InvocationNumber, Ledger, Options,
     Policy, TaskToken, TimeLimit,
 };
+use lambda_proto::slot::pause;
 use lambda_proto::{Concurrency, Deadline};
 
 use crate::input::Input;
@@ -94,6 +95,8 @@ fn check_times(input: &mut Input<'_>, now: Clocks) {
     assert_eq!(window.hooks() + window.invocation(), window.duration());
     let killed = arrival.monotonic.saturating_add(window.duration());
     assert!(window.cancel_at(arrival) <= killed && window.hooks_until(arrival, now) <= killed);
+    let pause = pause(u32::from(input.byte()), u32::from_le_bytes([(); 4].map(|()| input.byte())));
+    assert!(pause <= Duration::from_millis(3200));
     let gap = now.since(arrival);
     assert!(gap.thawed_after(buffer).is_none_or(|length| length == gap.length()));
 }

@@ -13,21 +13,14 @@ use crate::wire;
 ///
 /// A byte before it says how often its second half is repeated.
 pub fn response_head(data: &[u8]) {
-    let mut input = Input::new(data);
     let bytes = data.get(1..).unwrap_or_default();
-    let mut head = bytes.to_vec();
-    if data.first().is_some_and(|byte| *byte >= 0xf0) {
-        // Behind the line in the middle.
-        let line = bytes.windows(2).take(bytes.len() / 2).rposition(|pair| pair == b"\r\n");
-        let repeated = &bytes[line.map_or(bytes.len() / 2, |at| at + 2)..];
-        let end = repeated.windows(4).rposition(|end| end == b"\r\n\r\n").map(|at| at + 2);
-        let (repeated, last) = repeated.split_at(end.unwrap_or(repeated.len()));
-        head.truncate(bytes.len() - repeated.len() - last.len());
-        for _ in 0..input.times(repeated.len(), 2 * MAX_HEAD) {
-            head.extend_from_slice(repeated);
-        }
-        head.extend_from_slice(last);
-    }
+    // From a line in the middle to the empty one, as far as there are any.
+    let line = bytes.windows(2).take(bytes.len() / 2).rposition(|pair| pair == b"\r\n");
+    let (once, again) = bytes.split_at(line.map_or(bytes.len() / 2, |at| at + 2));
+    let end = again.windows(4).rposition(|end| end == b"\r\n\r\n").map(|at| at + 2);
+    let (again, last) = again.split_at(end.unwrap_or(again.len()));
+    let times = 1 + Input::new(data).times(again.len(), 2 * MAX_HEAD);
+    let head = [once, &again.repeat(times), last].concat();
     let found = HeadScanner::default().find_end(&head);
     check_cuts(&head, found);
     if let Err(error) = found {

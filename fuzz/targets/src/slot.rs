@@ -232,6 +232,10 @@ impl Host<'_> {
         }
         // Behind the last byte the stream has ended.
         self.slot.received(length);
+        if decision >= 210 && length > 0 {
+            // More, before anybody looks at it.
+            return self.read();
+        }
         length > 0 || !self.decisions.is_empty()
     }
 
@@ -276,9 +280,10 @@ impl Host<'_> {
                 self.held = slot.take_event(Memory::new(8192)).or(self.held.take());
                 return true;
             }
+            // What has come is not looked at before what is said next.
             (19, _) => {
                 self.read();
-                return true;
+                return self.speak();
             }
             (20, _) => {
                 slot.lost();
