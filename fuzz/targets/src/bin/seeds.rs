@@ -166,6 +166,15 @@ const WRITTEN_BY_HAND: &[(&str, &[u8])] = &[
     // A host that takes its time, answers in every way, and loses connections.
     ("slot", &[0, 0, 0, 16, 0, 0, 20, 3, 200, 0, 5, 0, 7, 0, 12, 0, 204, 0, 0, 235]),
     ("slot", &[0, 0, 0, 16, 14, 0, 0, 206, 0, 0, 200, 1, 30, 203, 0, 201, 18, 0, 0, 230]),
+    // A reply and an event behind it that fills its memory only when that has moved to the front.
+    (
+        "slot",
+        b"\x04\0\0\x06\0\0\xc8\x01\0\xc7HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n\
+          HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7b\r\nContent-Length: 200\r\n\r\n\
+          01234567890123456789\
+          012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789\
+          012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789",
+    ),
     ("extension", &[2, 10, 0, 0x1a, 4, 0x4a, 7, 6]),
     ("extension", &[0x21, 1, b'a', 10, 3, 0x3a, 8]),
 ];
