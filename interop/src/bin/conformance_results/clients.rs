@@ -1,7 +1,7 @@
 //! Vectors for clients, against each client.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 use std::thread;
@@ -16,7 +16,7 @@ use crate::Outcome;
 use crate::page::{Row, Table};
 
 /// Processes at once. What they do is mostly to wait.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 6;
 
 /// A client, and what its function can do.
 struct Client {
@@ -85,7 +85,7 @@ pub(crate) fn others(files: &[File]) -> Result<Table> {
         title: "Other clients",
         preface: "The same conversations, over the same sockets. A function gives its event back, and does \
                   what else the client's interface lets it do. *Exited*: the process ended where it should \
-                  have gone on; *panicked*: by a panic, or went on behind one; *killed*: by a signal that nobody sent; *hung*: it did nothing for 8 s \
+                  have gone on; *panicked*: by a panic, or went on behind one; *killed*: by a signal that nobody sent; *hung*: it did nothing for 20 s \
                   where it should have done something; *spun*: the same with a processor busy; *otherwise*: \
                   it did something else than it should. A conversation may be stricter than a client's \
                   authors meant to be: what came instead is in the notes.",
@@ -138,7 +138,7 @@ fn process(
 impl Client {
     fn play(&self, vector: &Vector) -> Result<Outcome> {
         if let Some(need) = vector.needs.iter().find(|need| !self.can.contains(&need.as_str())) {
-            return Ok(Outcome::NotApplicable(format!("its function cannot {need}")));
+            return Ok(Outcome::NotApplicable(format!("needs `{need}`")));
         }
         match &self.how {
             How::InMemory => Ok(match not_for_core(vector) {
@@ -152,8 +152,7 @@ impl Client {
                 let mut command = Command::new(program);
                 command.args(arguments);
                 command.envs(variables.iter().map(|(name, value)| (name, value)));
-                let patience = Patience { long: Duration::from_secs(8), ..Patience::default() };
-                let report = play(vector, command, patience).map_err(|error| {
+                let report = play(vector, command, Patience::default()).map_err(|error| {
                     Error::new(format!("cannot start {}: {error}", program.display()))
                 })?;
                 Ok(outcome(&report))
@@ -177,5 +176,17 @@ fn outcome(report: &Report) -> Outcome {
         End::Running if deviation.what.contains("nothing came") => "hung",
         End::Running => "otherwise",
     };
-    Outcome::Deviates(word, deviation.to_string())
+    Outcome::Deviates(word, without_places(&deviation.to_string()))
+}
+
+/// The same in every run, which a port is not, and the folder of this repository.
+fn without_places(text: &str) -> String {
+    const HOST: &str = "127.0.0.1:";
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).parent().and_then(Path::to_str);
+    let text = here.map_or_else(|| text.to_owned(), |here| text.replace(here, "/workspace"));
+    let mut parts = text.split(HOST);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        text + HOST + "9001" + part.trim_start_matches(|it: char| it.is_ascii_digit())
+    })
 }
