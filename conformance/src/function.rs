@@ -1,6 +1,9 @@
 //! What the function does that the vectors for clients are played with.
 
 use lambda_proto::InvocationHead;
+use lambda_proto::api::{HttpPrelude, PreludeError};
+use lambda_proto_transport::Failure;
+use lambda_proto_transport::lifecycle::Lifecycle;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
@@ -135,10 +138,49 @@ pub fn describe(head: &InvocationHead<'_>) -> Value {
     })
 }
 
-/// Whether this hook is to fail, which the environment says by `CONFORMANCE_START`,
-/// `CONFORMANCE_BEFORE_SNAPSHOT` and `CONFORMANCE_AFTER_RESTORE`.
-pub fn must_fail(hook: &str) -> bool {
-    std::env::var(hook).is_ok_and(|value| value == "fail")
+impl From<Fail> for Failure {
+    fn from(fail: Fail) -> Self {
+        let message = fail.message();
+        Failure::new(fail.error_type, message).stack_trace(fail.stack_trace)
+    }
+}
+
+/// Calls `answer` with the prelude of an [HTTP response](Act::Http), or with what no prelude can hold.
+pub fn with_prelude<T>(
+    status: u16,
+    headers: &[(String, String)],
+    cookies: &[String],
+    answer: impl FnOnce(Result<HttpPrelude<'_>, PreludeError>) -> T,
+) -> T {
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let cookies: Vec<_> = cookies.iter().map(|cookie| &**cookie).collect();
+    answer(HttpPrelude::new(status, &headers, &cookies))
+}
+
+/// What the function does before its first event.
+///
+/// # Errors
+///
+/// That it was to fail: the environment says `CONFORMANCE_START=fail`.
+pub fn start() -> Result<(), Failure> {
+    fail_if_asked("CONFORMANCE_START", "Function.NoStart")
+}
+
+/// Hooks around a snapshot, which fail with `CONFORMANCE_BEFORE_SNAPSHOT=fail` and
+/// `CONFORMANCE_AFTER_RESTORE=fail`.
+pub fn lifecycle() -> Lifecycle {
+    Lifecycle::new()
+        .before_snapshot("hook", |_| {
+            fail_if_asked("CONFORMANCE_BEFORE_SNAPSHOT", "Function.NoSnapshot")
+        })
+        .after_restore("hook", |_| fail_if_asked("CONFORMANCE_AFTER_RESTORE", "Function.NoRestore"))
+}
+
+fn fail_if_asked(variable: &str, error_type: &'static str) -> Result<(), Failure> {
+    match std::env::var(variable) {
+        Ok(value) if value == "fail" => Err(Failure::new(error_type, "it was to fail")),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -2,17 +2,18 @@
 
 use std::collections::VecDeque;
 
-use lambda_proto::api::HttpPrelude;
-use lambda_proto::slot::{Answer, Notice, Slot, Step, Storage};
+use lambda_proto::api::{HttpPrelude, PreludeError};
+use lambda_proto::slot::{Answer, Notice, Slot, Step};
 use lambda_proto::{
     CommandError, Concurrency, ContentType, Endpoint, ErrorReport, Machine, limits,
 };
+use lambda_proto_transport::Growing;
 
-use crate::function::{Act, Fail, describe};
+use crate::function::{Act, Fail, describe, with_prelude};
 
 /// A slot and the function, in one: its host owns the socket.
 pub struct SlotFunction {
-    slot: Slot<Memory>,
+    slot: Slot<Growing>,
     /// The answer, or the piece of it that is on its way.
     body: Vec<u8>,
     /// What is being streamed.
@@ -42,7 +43,8 @@ impl SlotFunction {
     /// with each answer.
     pub fn new(endpoint: Endpoint, concurrency: Concurrency, is_pipelined: bool) -> Self {
         let machine = Machine::with_concurrency(endpoint, concurrency);
-        let slot = Slot::new(machine, Memory(Vec::new()), Memory(Vec::new()));
+        let memory = || Growing::new(0, usize::MAX);
+        let slot = Slot::new(machine, memory(), memory());
         Self {
             slot: slot.with_max_event(limits::MAX_PAYLOAD),
             body: Vec::new(),
@@ -62,7 +64,7 @@ impl SlotFunction {
     }
 
     /// The slot, to connect, read and write.
-    pub fn slot(&mut self) -> &mut Slot<Memory> {
+    pub fn slot(&mut self) -> &mut Slot<Growing> {
         &mut self.slot
     }
 
@@ -138,7 +140,7 @@ impl SlotFunction {
                 Err(error) => self.fail("Function.Error", &error.to_string(), ""),
             },
             Act::Http { status, headers, cookies, chunks } => {
-                match prelude(status, &headers, &cookies) {
+                match with_prelude(status, &headers, &cookies, encoded) {
                     Ok(prelude) => {
                         let body = chunks.into_iter().map(String::into_bytes);
                         let pieces = [prelude].into_iter().chain(body).collect();
@@ -174,36 +176,11 @@ impl Seen {
     }
 }
 
-fn prelude(
-    status: u16,
-    headers: &[(String, String)],
-    cookies: &[String],
-) -> Result<Vec<u8>, String> {
-    let headers: Vec<_> = headers.iter().map(|(name, value)| (&**name, &**value)).collect();
-    let cookies: Vec<_> = cookies.iter().map(|cookie| &**cookie).collect();
-    let prelude =
-        HttpPrelude::new(status, &headers, &cookies).map_err(|error| error.to_string())?;
+/// The prelude, as it stands before the body.
+fn encoded(prelude: Result<HttpPrelude<'_>, PreludeError>) -> Result<Vec<u8>, String> {
+    let prelude = prelude.map_err(|error| error.to_string())?;
     let mut room = vec![0; limits::MAX_REQUEST_HEAD];
     let length = prelude.encode(&mut room).map_err(|error| error.to_string())?;
     room.truncate(length);
     Ok(room)
-}
-
-/// Memory that grows to what it has to hold.
-pub struct Memory(Vec<u8>);
-
-impl Storage for Memory {
-    fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.0
-    }
-
-    fn grow(&mut self, length: usize) {
-        if length > self.0.len() {
-            self.0.resize(length, 0);
-        }
-    }
 }

@@ -174,3 +174,26 @@ fn a_step_that_nobody_knows_is_told_with_its_vector() {
         assert!(file(name, "{}", step).is_err(), "{step}");
     }
 }
+
+#[test]
+fn what_was_on_its_way_when_the_service_broke_the_connection_is_not_looked_at() {
+    let vector: Vector = serde_json::from_value(serde_json::json!({
+        "name": "", "source": [], "steps": [
+            {"read_head": {"call": "response", "id": "a1"}},
+            {"reset": {}},
+            {"read": {"call": "next", "connection": "new"}},
+        ],
+    }))
+    .unwrap();
+    let mut player = Player::new(&vector, "a:1");
+    let line = "POST /2018-06-01/runtime/invocation/a1/response HTTP/1.1\r\nHost: a:1";
+    let first = player.opened();
+    player.received(first, format!("{line}\r\nContent-Length: 9\r\n\r\n123").as_bytes());
+    assert_eq!(player.step().unwrap(), Todo::Reset(first));
+    player.received(first, b"456");
+    assert_eq!(player.step().unwrap(), Todo::Input);
+    let second = player.opened();
+    let next = b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: a:1\r\n\r\n";
+    player.received(second, next);
+    assert_eq!(player.step().unwrap(), Todo::Done);
+}

@@ -130,8 +130,7 @@ async fn converse<H, F, U>(
     U: Future<Output = ()>,
 {
     let service = service_fn(move |request| {
-        let is_for_one_host = is_for_one_host(&request);
-        let answer = is_for_one_host.then(|| handler(request));
+        let answer = is_for_one_host(&request).then(|| handler(request));
         let clock = clock.clone();
         async move {
             let mut response = match answer {

@@ -2,24 +2,13 @@
 
 use std::io::Write;
 
-use lambda_conformance::function::{Act, Fail, describe, must_fail};
-use lambda_proto_std::{
-    ContentType, Error, Failure, HttpPrelude, Invocation, Lifecycle, Reply, Response, Runtime, Sent,
-};
+use lambda_conformance::function::{Act, describe, lifecycle, start, with_prelude};
+use lambda_proto_std::{ContentType, Error, Failure, Invocation, Reply, Response, Runtime, Sent};
 
 fn main() -> Result<(), Error> {
     let runtime = Runtime::from_env()?;
-    let fails = |hook, error_type| match must_fail(hook) {
-        true => Err(Failure::new(error_type, "it was to fail")),
-        false => Ok(()),
-    };
-    runtime.init(|| fails("CONFORMANCE_START", "Function.NoStart"))?;
-    let lifecycle = Lifecycle::new()
-        .before_snapshot("hook", move |_| {
-            fails("CONFORMANCE_BEFORE_SNAPSHOT", "Function.NoSnapshot")
-        })
-        .after_restore("hook", move |_| fails("CONFORMANCE_AFTER_RESTORE", "Function.NoRestore"));
-    runtime.lifecycle(lifecycle).run(|invocation, reply, _context| handle(invocation, reply))
+    runtime.init(start)?;
+    runtime.lifecycle(lifecycle()).run(|invocation, reply, _context| handle(invocation, reply))
 }
 
 fn handle<'i>(invocation: Invocation<'i>, reply: Reply<'i>) -> Result<Sent<'i>, Failure> {
@@ -31,24 +20,19 @@ fn handle<'i>(invocation: Invocation<'i>, reply: Reply<'i>) -> Result<Sent<'i>, 
             let body = b"a".repeat(bytes);
             Ok(reply.send(Response::new(&body).content_type(content_type)))
         }
-        Act::Fail(fail) => Err(failure(fail)),
+        Act::Fail(fail) => Err(fail.into()),
         Act::Panic { message } => panic!("{message}"),
         Act::Stream { content_type, chunks, fail } => {
             let mut stream = reply.stream(ContentType::new(&content_type)?);
             chunks.iter().try_for_each(|chunk| stream.write_all(chunk.as_bytes()))?;
-            fail.map_or_else(|| Ok(stream.finish()), |fail| Err(failure(fail)))
+            fail.map_or_else(|| Ok(stream.finish()), |fail| Err(fail.into()))
         }
         Act::Http { status, headers, cookies, chunks } => {
-            let headers: Vec<_> = headers.iter().map(|(name, value)| (&**name, &**value)).collect();
-            let cookies: Vec<_> = cookies.iter().map(|cookie| &**cookie).collect();
-            let mut stream = reply.stream_http(&HttpPrelude::new(status, &headers, &cookies)?);
+            let mut stream = with_prelude(status, &headers, &cookies, |prelude| {
+                prelude.map(|prelude| reply.stream_http(&prelude))
+            })?;
             chunks.iter().try_for_each(|chunk| stream.write_all(chunk.as_bytes()))?;
             Ok(stream.finish())
         }
     }
-}
-
-fn failure(fail: Fail) -> Failure {
-    let message = fail.message();
-    Failure::new(fail.error_type, message).stack_trace(fail.stack_trace)
 }

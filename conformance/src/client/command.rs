@@ -27,8 +27,8 @@ whose function gives its event back; what else it can do is said by --can.
 Ends with 0 if all that were played conform, with 1 if not, with 2 if none was played.
 ";
 
-/// What a function can be asked to do besides giving its event back.
-const CAN: [&str; 9] =
+/// What a function can be asked to do besides giving its event back, as vectors [need](Vector::needs) it.
+pub const CAN: [&str; 9] =
     ["describe", "fail", "panic", "answer", "stream", "http", "start", "snapshot", "concurrency"];
 
 /// Plays vectors against a program, and prints what it makes of them; whether it did everything right.

@@ -7,7 +7,7 @@ mod request;
 mod sockets;
 mod vector;
 
-pub use command::{USAGE, command};
+pub use command::{CAN, USAGE, command};
 pub use memory::{Delivery, Transcript, not_for_core, play_in_memory};
 pub use player::{Deviation, Player, Todo};
 pub use sockets::{End, Patience, Report, play};

@@ -143,11 +143,7 @@ impl<'v> Player<'v> {
         let todo = match step {
             Step::Read(request) if self.read(request, true)? => return self.go_on(),
             Step::ReadHead(request) if self.read(request, false)? => return self.go_on(),
-            Step::HungUp {}
-                if self.connections.get(self.last).is_some_and(|line| line.is_ended) =>
-            {
-                return self.go_on();
-            }
+            Step::HungUp {} if self.has_hung_up() => return self.go_on(),
             Step::Connects {} if self.connect() => return self.go_on(),
             Step::Read(_) | Step::ReadHead(_) | Step::Connects {} => return self.awaited(),
             Step::HungUp {} => return Ok(Todo::Input),
@@ -260,12 +256,15 @@ impl<'v> Player<'v> {
                 (0..self.connections.len()).any(|place| is_wanted(&place))
             }
             Some(Step::Exits(_)) => self.exit.is_some() && !self.has_unread(),
-            Some(Step::HungUp {}) => {
-                self.connections.get(self.last).is_some_and(|line| line.is_ended)
-            }
+            Some(Step::HungUp {}) => self.has_hung_up(),
             Some(Step::Connects {}) => self.connections.iter().any(|line| !line.is_known),
             _ => false,
         }
+    }
+
+    /// Whether the client has ended the connection that was spoken of last.
+    fn has_hung_up(&self) -> bool {
+        self.connections.get(self.last).is_some_and(|line| line.is_ended)
     }
 
     /// Takes a connection that no step has spoken of, if there is one.
@@ -475,33 +474,5 @@ fn is_so(exit: Exit, code: Option<i32>) -> bool {
         Exit::Zero => code == Some(0),
         Exit::NonZero => code.is_some_and(|code| code != 0),
         Exit::Any => code.is_some(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_on_its_way_when_the_service_broke_the_connection_is_not_looked_at() {
-        let vector: Vector = serde_json::from_value(serde_json::json!({
-            "name": "", "source": [], "steps": [
-                {"read_head": {"call": "response", "id": "a1"}},
-                {"reset": {}},
-                {"read": {"call": "next", "connection": "new"}},
-            ],
-        }))
-        .unwrap();
-        let mut player = Player::new(&vector, "a:1");
-        let line = "POST /2018-06-01/runtime/invocation/a1/response HTTP/1.1\r\nHost: a:1";
-        let first = player.opened();
-        player.received(first, format!("{line}\r\nContent-Length: 9\r\n\r\n123").as_bytes());
-        assert_eq!(player.step().unwrap(), Todo::Reset(first));
-        player.received(first, b"456");
-        assert_eq!(player.step().unwrap(), Todo::Input);
-        let second = player.opened();
-        let next = b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: a:1\r\n\r\n";
-        player.received(second, next);
-        assert_eq!(player.step().unwrap(), Todo::Done);
     }
 }

@@ -147,6 +147,7 @@ impl Rules for Managed {
     fn start_error(&mut self, call: Call) -> Result<Vec<String>, Refusal> {
         if self.start.state == State::Ready {
             if self.has_failed_worker {
+                // Nothing follows a failed start: this is its refusal.
                 State::InitError.after(call)?;
             }
             self.has_failed_worker = true;

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use lambda_conformance::client::{
-    Delivery, End, File, Patience, Report, Vector, not_for_core, play, play_in_memory,
+    CAN, Delivery, End, File, Patience, Report, Vector, not_for_core, play, play_in_memory,
 };
 use lambda_interop::{Error, Result, fetch, programs};
 
@@ -31,20 +31,17 @@ enum How {
     Process { program: PathBuf, arguments: Vec<String>, variables: Vec<(String, String)> },
 }
 
-const ALL: &[&str] =
-    &["describe", "fail", "panic", "answer", "stream", "http", "start", "snapshot", "concurrency"];
-
 /// Plays all vectors against the clients of this project.
 pub(crate) fn ours(files: &[File]) -> Result<Table> {
     let clients = [
         Client {
             name: "core",
             about: "`lambda-proto`'s `Slot`, in memory".into(),
-            can: ALL,
+            can: &CAN,
             how: How::InMemory,
         },
-        process("std", "`lambda-proto-std`, a process", ALL, programs::vectors("std")?),
-        process("mio", "`lambda-proto-mio`, a process", ALL, programs::vectors("mio")?),
+        process("std", "`lambda-proto-std`, a process", &CAN, programs::vectors("std")?),
+        process("mio", "`lambda-proto-mio`, a process", &CAN, programs::vectors("mio")?),
     ];
     Ok(Table {
         title: "Clients of this project",
