@@ -1,4 +1,4 @@
-//! One whole reply, for calls whose replies have no phases of their own.
+//! Whole replies, one after the other: the only reader of what a service sends.
 
 use core::fmt;
 
@@ -68,6 +68,16 @@ impl ReplyReader {
     /// Whether a part of a reply has arrived whose rest is missing.
     pub(crate) fn is_inside(&self) -> bool {
         self.scanner.is_inside() || self.body.is_some()
+    }
+
+    /// Whether the head of the reply has arrived and the end of its body has not.
+    pub(crate) fn is_in_body(&self) -> bool {
+        self.body.is_some()
+    }
+
+    /// [`BodyDecoder::announced`] of the body that is arriving.
+    pub(crate) fn announced(&self) -> u64 {
+        self.body.as_ref().map_or(0, BodyDecoder::announced)
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::outbox::Outbox;
 use super::phase::{Input, State};
-use super::{CommandError, Machine, Phase, Reading};
+use super::{CommandError, Machine, Phase};
 use crate::api::{ContentType, ErrorReport, Request, ResponseLength};
-use crate::http::{self, ChunkPosition, HeadScanner, Writer, put_chunk_prefix, put_last_chunk};
+use crate::http::{self, ChunkPosition, Writer, put_chunk_prefix, put_last_chunk};
 
 impl Machine {
     /// Asks for the next invocation.
@@ -170,8 +170,7 @@ impl Machine {
     pub fn shut_down(&mut self) {
         self.enter(Input::ShutDown);
         self.outbox = Outbox::default();
-        self.scanner = HeadScanner::default();
-        self.reading = Reading::Head;
+        self.forget_reply();
     }
 
     fn finish_stream(

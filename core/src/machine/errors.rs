@@ -1,7 +1,7 @@
 use core::fmt;
 
 use super::Phase;
-use crate::http::{BodyError, BufferTooSmall, HeadError};
+use crate::http::{BodyError, BufferTooSmall, HeadError, ReplyError};
 use crate::limits::MAX_ID;
 
 /// Why a command was not accepted: the caller's doing. Nothing has changed.
@@ -60,15 +60,13 @@ pub enum ReceiveError {
     SwitchedProtocols,
 }
 
-impl From<HeadError> for ReceiveError {
-    fn from(error: HeadError) -> Self {
-        Self::Head(error)
-    }
-}
-
-impl From<BodyError> for ReceiveError {
-    fn from(error: BodyError) -> Self {
-        Self::Body(error)
+impl From<ReplyError> for ReceiveError {
+    fn from(error: ReplyError) -> Self {
+        match error {
+            ReplyError::Head(error) => Self::Head(error),
+            ReplyError::Body(error) => Self::Body(error),
+            ReplyError::SwitchedProtocols => Self::SwitchedProtocols,
+        }
     }
 }
 

@@ -64,7 +64,7 @@ use phase::{Extent, Input, State};
 pub use phase::{Phase, Recovery};
 
 use crate::api::{Call, Concurrency, Endpoint, InvocationHead, InvocationIds, Outcome};
-use crate::http::{BodyDecoder, HeadScanner};
+use crate::http::ReplyReader;
 
 /// What has arrived. Slices end where the cursor of [`Machine::receive`] stands.
 #[derive(Clone, Copy, Debug)]
@@ -106,22 +106,15 @@ pub struct Machine {
     state: State,
     ids: InvocationIds,
     outbox: Outbox,
-    scanner: HeadScanner,
-    reading: Reading,
+    reader: ReplyReader,
+    /// What the reply says whose body is arriving; `None` while that is an event.
+    outcome: Option<Outcome>,
     must_reconnect: bool,
     /// Something of an answer has arrived since the last command.
     is_answer_begun: bool,
     losses: u32,
     /// The last answer was that there is no invocation.
     was_empty: bool,
-}
-
-/// What the next bytes of the service are part of.
-#[derive(Clone, Copy, Debug)]
-enum Reading {
-    Head,
-    Event(BodyDecoder),
-    Outcome(Outcome, BodyDecoder),
 }
 
 impl Machine {
@@ -141,8 +134,8 @@ impl Machine {
             state: State::Init,
             ids: InvocationIds::default(),
             outbox: Outbox::default(),
-            scanner: HeadScanner::default(),
-            reading: Reading::Head,
+            reader: ReplyReader::default(),
+            outcome: None,
             must_reconnect: false,
             is_answer_begun: false,
             losses: 0,
@@ -208,7 +201,7 @@ impl Machine {
 
     /// Whether a part of an answer has arrived whose rest is missing.
     pub fn is_inside_answer(&self) -> bool {
-        self.scanner.is_inside() || !matches!(self.reading, Reading::Head)
+        self.reader.is_inside()
     }
 
     /// How often in a row a connection was lost without a whole answer, or the service was too busy to
@@ -224,10 +217,7 @@ impl Machine {
     /// Bytes of the event that the service has announced and that follow without framing between
     /// them. Useful for reading a large event into place; no reason to reserve so much at once.
     pub fn announced(&self) -> u64 {
-        match &self.reading {
-            Reading::Event(decoder) => decoder.announced(),
-            _ => 0,
-        }
+        if self.outcome.is_none() { self.reader.announced() } else { 0 }
     }
 
     /// Whether this connection can carry no further request: the service closes it, has answered

@@ -2,9 +2,9 @@
 
 use super::outbox::Outbox;
 use super::phase::{Extent, Input, Loss, Phase};
-use super::{Event, Machine, Reading, ReceiveError, Recovery};
+use super::{Event, Machine, ReceiveError, Recovery};
 use crate::api::{Call, Concurrency, HeadIndex, InvocationHead, Meaning, Outcome, Then};
-use crate::http::{BodyDecoder, HeadScanner, ResponseHead};
+use crate::http::{ReplyPart, ReplyReader, ResponseHead};
 
 impl Machine {
     /// Takes what has arrived, one event at a time. Call it until it returns `None`; an event may
@@ -27,8 +27,7 @@ impl Machine {
         if let Err(error) = result {
             *input = &[];
             self.must_reconnect = true;
-            self.scanner = HeadScanner::default();
-            self.reading = Reading::Head;
+            self.forget_reply();
             if error != ReceiveError::Unsolicited {
                 self.enter(Input::Violation);
             }
@@ -42,10 +41,7 @@ impl Machine {
     /// [`on_disconnect`](Self::on_disconnect) is due next. Not to be called when the connection broke
     /// with an error.
     pub fn end_of_stream(&mut self) -> Option<Event<'static>> {
-        let (Reading::Event(decoder) | Reading::Outcome(_, decoder)) = &mut self.reading else {
-            return None;
-        };
-        if !decoder.end_of_stream() {
+        if !self.reader.end_of_stream() {
             return None;
         }
         match self.receive(&mut &[][..]) {
@@ -71,10 +67,7 @@ impl Machine {
         let loss = Loss {
             sent: self.outbox.extent(),
             is_reply_begun: self.is_answer_begun,
-            outcome: match self.reading {
-                Reading::Outcome(outcome, _) => Some(outcome),
-                _ => None,
-            },
+            outcome: self.outcome,
             is_told_apart,
         };
         // A connection that the service gave up behind a whole answer is no loss.
@@ -87,8 +80,7 @@ impl Machine {
             Recovery::SendAgain => self.outbox.rewind(),
             _ => self.outbox = Outbox::default(),
         }
-        self.scanner = HeadScanner::default();
-        self.reading = Reading::Head;
+        self.forget_reply();
         self.must_reconnect = false;
         self.is_answer_begun = false;
         recovery
@@ -101,63 +93,45 @@ impl Machine {
                 *input = &[];
                 return Ok(None);
             }
-            match &mut self.reading {
-                Reading::Head => {
-                    if input.is_empty() {
-                        return Ok(None);
-                    }
-                    let call = self.state.awaits().ok_or(ReceiveError::Unsolicited)?;
-                    if self.outbox.extent() == Extent::Nothing {
-                        return Err(ReceiveError::Unsolicited);
-                    }
-                    self.is_answer_begun = true;
-                    let mut index = HeadIndex::default();
-                    let note = |name: &[u8], value: &[u8]| index.note(input, name, value);
-                    let Some((end, response)) = self.scanner.parse(input, note)? else {
-                        return Ok(None);
-                    };
-                    let (head, rest) = input.split_at_checked(end).unwrap_or((input, &[]));
-                    *input = rest;
-                    if let Some(invocation) = self.read_head(call, index.on(head), response)? {
+            if !self.reader.is_in_body() {
+                if input.is_empty() {
+                    return Ok(None);
+                }
+                if self.state.awaits().is_none() || self.outbox.extent() == Extent::Nothing {
+                    return Err(ReceiveError::Unsolicited);
+                }
+                self.is_answer_begun = true;
+            }
+            let arrived = *input;
+            let mut index = HeadIndex::default();
+            let Some(part) =
+                self.reader.read(input, &mut |name, value| index.note(arrived, name, value))?
+            else {
+                return Ok(None);
+            };
+            match (part, self.outcome) {
+                (ReplyPart::Interim, _) => {}
+                (ReplyPart::Head(response), _) => {
+                    let length = arrived.len() - input.len();
+                    let head = arrived.get(..length).unwrap_or(arrived);
+                    if let Some(invocation) = self.read_head(index.on(head), response)? {
                         return Ok(Some(Event::Invocation(invocation)));
                     }
                 }
-                Reading::Event(decoder) => {
-                    if let Some(piece) = decoder.decode(input)? {
-                        return Ok(Some(Event::Body(piece)));
-                    }
-                    if !decoder.is_complete() {
-                        return Ok(None);
-                    }
+                (ReplyPart::Body(piece), None) => return Ok(Some(Event::Body(piece))),
+                (ReplyPart::Body(piece), Some(outcome)) if !outcome.is_accepted() => {
+                    return Ok(Some(Event::Detail(piece)));
+                }
+                (ReplyPart::Body(_), Some(_)) => {}
+                (ReplyPart::End, None) => {
                     self.end_of_answer(Input::EventEnd);
                     (self.losses, self.was_empty) = (0, false);
                     return Ok(Some(Event::InvocationEnd));
                 }
-                Reading::Outcome(outcome, decoder) => {
-                    let outcome = *outcome;
-                    match decoder.decode(input)? {
-                        Some(piece) if !outcome.is_accepted() => {
-                            return Ok(Some(Event::Detail(piece)));
-                        }
-                        Some(_) => {}
-                        None if !decoder.is_complete() => return Ok(None),
-                        None => {
-                            self.end_of_answer(Input::Replied(outcome));
-                            let is_empty_again = self.is_empty_again(outcome);
-                            if outcome.then() == Then::ContinueAfterPause {
-                                // Connecting anew is what a host knows how to put off.
-                                self.must_reconnect = true;
-                                self.losses = self.losses.max(1).saturating_add(1);
-                            } else if is_empty_again {
-                                // Some services answer so at once: a short pause, always the same.
-                                self.must_reconnect = true;
-                                self.losses = 2;
-                            } else {
-                                self.losses = 0;
-                            }
-                            return Ok(Some(Event::Outcome(outcome)));
-                        }
-                    }
+                (ReplyPart::End, Some(outcome)) => {
+                    self.end_of_answer(Input::Replied(outcome));
+                    self.count_losses(outcome);
+                    return Ok(Some(Event::Outcome(outcome)));
                 }
             }
         }
@@ -166,38 +140,47 @@ impl Machine {
     /// Takes note of one whole head; `None` if it does not begin an event.
     fn read_head<'b>(
         &mut self,
-        call: Call,
         invocation: InvocationHead<'b>,
         response: ResponseHead,
     ) -> Result<Option<InvocationHead<'b>>, ReceiveError> {
-        match response.status {
-            // An upgrade was never asked for; other interim answers only announce the final one.
-            101 => return Err(ReceiveError::SwitchedProtocols),
-            100..=199 => return Ok(None),
-            // The service had given up waiting before the request came: as if it had just hung up
-            // (RFC 9110 section 15.5.9).
-            408 if self.phase() == Phase::Reporting => {
-                self.must_reconnect = true;
-                self.is_answer_begun = false;
-                return Ok(None);
-            }
-            _ => {}
+        let Some(call) = self.state.awaits() else { return Err(ReceiveError::Unsolicited) };
+        // The service had given up waiting before the request came: as if it had just hung up
+        // (RFC 9110 section 15.5.9).
+        if response.status == 408 && self.phase() == Phase::Reporting {
+            self.forget_reply();
+            self.must_reconnect = true;
+            self.is_answer_begun = false;
+            return Ok(None);
         }
         self.must_reconnect |= !response.is_persistent || call == Call::RestoreNext;
-        let decoder = BodyDecoder::new(response.body);
         if call == Call::Next && matches!(response.status, 200..=203 | 205..=299) {
             self.ids
                 .set(invocation.request_id(), invocation.attempt_id())
                 .map_err(|_| ReceiveError::UnusableRequestId)?;
-            self.reading = Reading::Event(decoder);
             self.enter(Input::EventHead);
             return Ok(Some(invocation));
         }
         let outcome = Outcome::new(call, response.status)
             .to_second_copy(self.state.is_behind_whole_copy())
             .under(self.concurrency);
-        self.reading = Reading::Outcome(outcome, decoder);
+        self.outcome = Some(outcome);
         Ok(None)
+    }
+
+    /// Counts what the reply means for the next connection.
+    fn count_losses(&mut self, outcome: Outcome) {
+        let is_empty_again = self.is_empty_again(outcome);
+        if outcome.then() == Then::ContinueAfterPause {
+            // Connecting anew is what a host knows how to put off.
+            self.must_reconnect = true;
+            self.losses = self.losses.max(1).saturating_add(1);
+        } else if is_empty_again {
+            // Some services answer so at once: a short pause, always the same.
+            self.must_reconnect = true;
+            self.losses = 2;
+        } else {
+            self.losses = 0;
+        }
     }
 
     /// Whether this is not the first answer in a row that there is no invocation.
@@ -216,7 +199,13 @@ impl Machine {
         } else {
             self.outbox.answered();
         }
-        self.reading = Reading::Head;
+        self.outcome = None;
         self.enter(input);
+    }
+
+    /// Forgets what has arrived of a reply.
+    pub(super) fn forget_reply(&mut self) {
+        self.reader = ReplyReader::default();
+        self.outcome = None;
     }
 }
