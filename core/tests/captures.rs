@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use lambda_proto::api::{Call, InvocationHead};
-use lambda_proto::http::{BodyDecoder, HeadScanner, parse_response_head};
+use lambda_proto::http::{BodyDecoder, HeadParser};
 use lambda_proto::limits::MAX_PAYLOAD;
 use lambda_proto::{ContentType, Event, Machine, Phase, Recovery};
 use proptest::prelude::*;
@@ -290,7 +290,7 @@ fn message(document: &[u8]) -> String {
 /// What the lower layer alone makes of one side of a conversation: status and body of each answer.
 fn answers(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) -> Vec<(u16, Vec<u8>)> {
     let mut answers: Vec<(u16, Vec<u8>)> = Vec::new();
-    let mut scanner = HeadScanner::default();
+    let mut parser = HeadParser::default();
     let mut body: Option<BodyDecoder> = None;
     let mut consumed = 0;
     for arrived in cuts.into_iter().chain([bytes.len()]) {
@@ -309,8 +309,8 @@ fn answers(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) -> Vec<(u16, Vec
             if input.is_empty() {
                 break;
             }
-            let Some(end) = scanner.find_end(input).expect("a head") else { break };
-            let head = parse_response_head(&input[..end], |_, _| {}).expect("a head");
+            let parsed = parser.parse(input, |_, _| {}).expect("a head");
+            let Some((end, head)) = parsed else { break };
             assert!(head.is_persistent);
             input = &input[end..];
             answers.push((head.status, Vec::new()));

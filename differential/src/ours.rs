@@ -1,6 +1,6 @@
 //! What `lambda-proto` makes of a reply.
 
-use lambda_proto::http::{HeadScanner, parse_response_head};
+use lambda_proto::http::HeadParser;
 use lambda_proto::metadata::{MetadataEvent, MetadataReader};
 
 use crate::client::{Reading, Reply};
@@ -43,16 +43,15 @@ pub fn receive_by_ours<'i>(pieces: impl IntoIterator<Item = &'i [u8]>) -> Readin
 fn final_fields(input: &[u8]) -> Fields {
     let mut rest = input;
     loop {
-        let end = HeadScanner::default().find_end(rest).ok().flatten().expect("it has been read");
-        let (head, behind) = rest.split_at(end);
         let mut fields = Fields::new();
-        let response = parse_response_head(head, |name, value| {
+        let parsed = HeadParser::default().parse(rest, |name, value| {
             fields.push((String::from_utf8_lossy(name).to_lowercase(), value.to_vec()));
         });
-        if !matches!(response.expect("it has been read").status, 100..=199) {
+        let (end, response) = parsed.ok().flatten().expect("it has been read");
+        if !matches!(response.status, 100..=199) {
             fields.sort_by(|(one, _), (other, _)| one.cmp(other));
             return fields;
         }
-        rest = behind;
+        rest = &rest[end..];
     }
 }

@@ -120,8 +120,7 @@ pub(crate) fn keep() {
         http::BodyDecoder::end_of_stream,
         http::BodyDecoder::is_complete,
         http::BodyDecoder::new,
-        http::HeadScanner::find_end,
-        http::HeadScanner::is_inside,
+        http::HeadParser::is_inside,
         http::encode_chunk_prefix,
         http::encode_last_chunk,
     }
@@ -268,8 +267,8 @@ fn answers(
     black_box(driver::Reply::<Service, Memory>::send_and_next(other, body).answer());
 }
 
-fn any_header(head: &[u8], field: fn(&[u8], &[u8])) {
-    black_box(http::parse_response_head(head, field).is_ok());
+fn any_header(parser: &mut http::HeadParser, head: &[u8], field: fn(&[u8], &[u8])) {
+    black_box(http::HeadParser::parse(parser, head, field).is_ok());
 }
 
 fn any_notice(slot: &mut slot::Slot<Memory>, report: &api::ErrorReport<'_>, tell: Tell) {

@@ -3,7 +3,7 @@ use core::fmt;
 use heapless::{String, Vec};
 
 use super::{ContentType, Deadline, names};
-use crate::http::{HeadError, ResponseHead, is_field_value, is_name, offset, parse_response_head};
+use crate::http::{HeadError, HeadParser, ResponseHead, is_field_value, is_name, offset};
 use crate::limits::MAX_ID;
 
 /// What comes with an event: the head of the answer to `next`.
@@ -111,7 +111,7 @@ impl<'b> InvocationHead<'b> {
     /// It parses the head again, so it costs more than the other methods.
     pub fn header(&self, name: &str) -> Option<&'b [u8]> {
         let mut found: Option<&'b [u8]> = None;
-        let read = parse_response_head(self.bytes, |field, value| {
+        let read = HeadParser::default().parse(self.bytes, |field, value| {
             if found.is_none() && !value.is_empty() && is_name(field, name) {
                 found = Some(value);
             }
@@ -176,13 +176,15 @@ impl HeadIndex {
     ///
     /// # Errors
     ///
-    /// As [`parse_response_head`].
+    /// As [`HeadParser::parse`]; [`HeadError::Malformed`] unless `head` ends where the head does.
     pub fn parse(head: &[u8]) -> Result<(Self, ResponseHead), HeadError> {
         let mut index = Self::default();
-        let response = parse_response_head(head, |name, value| {
-            index.note(head, name, value);
-        })?;
-        Ok((index, response))
+        let parsed = HeadParser::default()
+            .parse_known(head, &mut |name, value| index.note(head, name, value))?;
+        match parsed {
+            Some((length, response)) if length == head.len() => Ok((index, response)),
+            _ => Err(HeadError::Malformed),
+        }
     }
 
     /// Takes note of a field of the head that `head` starts with; returns whether it is one that an

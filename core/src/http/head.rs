@@ -6,27 +6,70 @@ use super::bytes::{before, is_token, parse_decimal, skip_to_ascii, skip_to_low};
 use super::framing::{Framing, ResponseHead};
 use crate::limits::{MAX_FIELDS, MAX_HEAD};
 
-/// Finds the end of a response head, however slowly it arrives.
+/// Parses a response head, however slowly it arrives.
 ///
 /// It remembers how far it has looked, so a head that is delivered byte by byte costs time linear in
-/// its length. The caller presents the same bytes again, with more behind them.
+/// its length. The caller presents the same bytes again, with more after them.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct HeadScanner {
+pub struct HeadParser {
     scanned: usize,
 }
 
-impl HeadScanner {
-    /// Looks for the end of the head that `input` starts with.
+impl HeadParser {
+    /// Parses the head that `input` starts with, and shows each of its fields to `field`, in order.
     ///
-    /// Returns the length of the head in bytes, its empty line included, or `None` while that line
-    /// is missing. After `Some` the scanner is ready for the next head.
+    /// Returns the length of the head in bytes, its empty line included, and what it says; or `None`
+    /// while its end is missing. After `Some` the parser is ready for the next head.
+    ///
+    /// Names come as they were sent (compare them without case), values without surrounding white
+    /// space. A value may hold control characters, which a caller of the service may have sent, but no
+    /// line breaks. Discard what a call has shown unless it returns `Some`.
     ///
     /// # Errors
     ///
-    /// [`HeadError::LeadingBlankLine`], [`HeadError::Malformed`] for something that does not start as
-    /// HTTP/1, [`HeadError::BareLineFeed`] and [`HeadError::TooLarge`], each as soon as the bytes show
-    /// it.
-    pub fn find_end(&mut self, input: &[u8]) -> Result<Option<usize>, HeadError> {
+    /// Any [`HeadError`]. [`HeadError::LeadingBlankLine`], [`HeadError::BareLineFeed`],
+    /// [`HeadError::TooLarge`], and [`HeadError::Malformed`] for something that does not start as HTTP/1,
+    /// come as soon as the bytes show it, the others when the head is complete. How the bytes were cut
+    /// makes no difference to the error.
+    pub fn parse<'b>(
+        &mut self,
+        input: &'b [u8],
+        mut field: impl FnMut(&'b [u8], &'b [u8]),
+    ) -> Result<Option<(usize, ResponseHead)>, HeadError> {
+        self.parse_known(input, &mut |name, value| {
+            if is_token(name) {
+                field(name, value);
+            }
+            false
+        })
+    }
+
+    /// As [`parse`](Self::parse), for a `field` that returns whether it knows the name: a known name need
+    /// not be checked. It is no type parameter, so that the parser is there once for all callers.
+    pub(crate) fn parse_known<'b>(
+        &mut self,
+        input: &'b [u8],
+        field: &mut dyn FnMut(&'b [u8], &'b [u8]) -> bool,
+    ) -> Result<Option<(usize, ResponseHead)>, HeadError> {
+        // One that arrives whole, as nearly all do, need not be measured first.
+        if self.scanned == 0 {
+            let window = input.get(..MAX_HEAD).unwrap_or(input);
+            if let Ok(Some(parsed)) = parse_lines(window, field) {
+                return Ok(Some(parsed));
+            }
+        }
+        // What is wrong with the line ends counts first, as it does when the head arrives in pieces.
+        let Some(end) = self.find_end(input)? else { return Ok(None) };
+        parse_lines(input.get(..end).unwrap_or(input), field)?.ok_or(HeadError::Malformed).map(Some)
+    }
+
+    /// Whether a part of a head has been seen whose end is still missing.
+    pub fn is_inside(&self) -> bool {
+        self.scanned > 0
+    }
+
+    /// Looks for the end of the head that `input` starts with, from where it has looked before.
+    fn find_end(&mut self, input: &[u8]) -> Result<Option<usize>, HeadError> {
         if let Some(b'\r' | b'\n') = input.first() {
             return Err(HeadError::LeadingBlankLine);
         }
@@ -56,73 +99,10 @@ impl HeadScanner {
         self.scanned = window.len();
         Ok(None)
     }
-
-    /// Parses the head that `input` starts with, and shows each of its fields to `field`, in order.
-    ///
-    /// `field` returns whether it knows the name, which then means nothing here. Returns the length
-    /// of the head and what it says, or `None` while it is incomplete; what was shown until then is to
-    /// be thrown away.
-    ///
-    /// # Errors
-    ///
-    /// As [`find_end`](Self::find_end) and [`parse_response_head`].
-    pub(crate) fn parse<'b>(
-        &mut self,
-        input: &'b [u8],
-        mut field: impl FnMut(&'b [u8], &'b [u8]) -> bool,
-    ) -> Result<Option<(usize, ResponseHead)>, HeadError> {
-        // One that arrives whole, as nearly all do, need not be measured first.
-        if self.scanned == 0 {
-            let window = input.get(..MAX_HEAD).unwrap_or(input);
-            if let Ok(Some(parsed)) = parse_lines(window, &mut field) {
-                return Ok(Some(parsed));
-            }
-        }
-        // How the bytes were cut makes no difference to what is wrong with them.
-        let Some(end) = self.find_end(input)? else { return Ok(None) };
-        parse_lines(input.get(..end).unwrap_or(input), &mut field)?
-            .ok_or(HeadError::Malformed)
-            .map(Some)
-    }
-
-    /// Whether a part of a head has been seen whose end is still missing.
-    pub fn is_inside(&self) -> bool {
-        self.scanned > 0
-    }
 }
 
 /// What every head starts with.
 const START: &[u8] = b"HTTP/1.";
-
-/// Parses one whole response head and shows each of its fields to `field`, in order.
-///
-/// `head` is exactly what [`HeadScanner::find_end`] measures; anything else is refused. Names come as
-/// they were sent (compare them without case), values without surrounding white space; what a caller of
-/// the service has sent may hold control characters, but no line breaks.
-///
-/// # Errors
-///
-/// Any [`HeadError`]. Fields may have been shown before an error is found; what was made of them is
-/// to be thrown away.
-pub fn parse_response_head<'b>(
-    head: &'b [u8],
-    mut field: impl FnMut(&'b [u8], &'b [u8]),
-) -> Result<ResponseHead, HeadError> {
-    let mut show = |name: &'b [u8], value: &'b [u8]| {
-        if is_token(name) {
-            field(name, value);
-        }
-        false
-    };
-    let error = match parse_lines(head.get(..MAX_HEAD).unwrap_or(head), &mut show) {
-        Ok(Some((end, response))) if end == head.len() => return Ok(response),
-        Ok(_) => HeadError::Malformed,
-        Err(error) => error,
-    };
-    // What is wrong with its line ends counts first, as it does when it arrives in pieces.
-    HeadScanner::default().find_end(head)?;
-    Err(error)
-}
 
 /// Parses the lines of a head (RFC 9112 sections 2 to 5); `None` if its end is missing.
 ///
@@ -132,7 +112,7 @@ pub fn parse_response_head<'b>(
 /// somebody else.
 fn parse_lines<'b>(
     window: &'b [u8],
-    field: &mut impl FnMut(&'b [u8], &'b [u8]) -> bool,
+    field: &mut dyn FnMut(&'b [u8], &'b [u8]) -> bool,
 ) -> Result<Option<(usize, ResponseHead)>, HeadError> {
     let Some((line, mut rest)) = split_line(window)? else { return Ok(None) };
     let (is_http_1_1, status) = parse_status_line(line).ok_or(HeadError::Malformed)?;

@@ -4,16 +4,16 @@
 //! caller owns, and every piece of it can be used alone:
 //!
 //! ```
-//! use lambda_proto::http::{BodyDecoder, HeadScanner, parse_response_head};
+//! use lambda_proto::http::{BodyDecoder, HeadParser};
 //!
-//! let mut input: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
-//! let end = HeadScanner::default().find_end(input)?.expect("the head is complete");
-//! let (head_bytes, mut rest) = input.split_at(end);
-//! let head = parse_response_head(head_bytes, |name, value| {
+//! let input = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+//! let parsed = HeadParser::default().parse(input, |name, value| {
 //!     assert_eq!((name, value), (&b"Content-Length"[..], &b"2"[..]));
 //! })?;
+//! let (length, head) = parsed.expect("the head is complete");
 //! assert_eq!(head.status, 200);
 //!
+//! let mut rest = &input[length..];
 //! let mut body = BodyDecoder::new(head.body);
 //! assert_eq!(body.decode(&mut rest)?, Some(&b"hi"[..]));
 //! assert!(body.is_complete());
@@ -22,7 +22,7 @@
 //!
 //! # Where a head ends
 //!
-//! There is one rule, and [`HeadScanner`] is its only home: a head starts with its status line, each
+//! There is one rule, and [`HeadParser`] is its only home: a head starts with its status line, each
 //! of its lines ends with CR LF, and it ends with the first empty line. A line feed without its
 //! carriage return and a blank line before the status line are errors. How the bytes were cut on their
 //! way makes no difference.
@@ -43,7 +43,7 @@ pub use chunk::{ChunkPosition, encode_chunk_prefix, encode_last_chunk};
 pub(crate) use chunk::{put_chunk_prefix, put_last_chunk};
 pub use framing::ResponseHead;
 pub(crate) use framing::is_name;
-pub use head::{HeadError, HeadScanner, parse_response_head};
+pub use head::{HeadError, HeadParser};
 pub use reply::ReplyError;
 pub(crate) use reply::{ReplyPart, ReplyReader};
 pub use write::BufferTooSmall;

@@ -2,12 +2,12 @@
 
 use core::fmt;
 
-use super::{BodyDecoder, BodyError, HeadError, HeadScanner, ResponseHead};
+use super::{BodyDecoder, BodyError, HeadError, HeadParser, ResponseHead};
 
 /// Takes replies apart, one after the other, however they are cut.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ReplyReader {
-    scanner: HeadScanner,
+    head: HeadParser,
     body: Option<BodyDecoder>,
 }
 
@@ -47,7 +47,7 @@ impl ReplyReader {
         if input.is_empty() {
             return Ok(None);
         }
-        let Some((end, head)) = self.scanner.parse(input, note)? else { return Ok(None) };
+        let Some((end, head)) = self.head.parse_known(input, note)? else { return Ok(None) };
         *input = input.get(end..).unwrap_or_default();
         match head.status {
             101 => Err(ReplyError::SwitchedProtocols),
@@ -67,7 +67,7 @@ impl ReplyReader {
 
     /// Whether a part of a reply has arrived whose rest is missing.
     pub(crate) fn is_inside(&self) -> bool {
-        self.scanner.is_inside() || self.body.is_some()
+        self.head.is_inside() || self.body.is_some()
     }
 
     /// Whether the head of the reply has arrived and the end of its body has not.

@@ -1,7 +1,7 @@
 //! Heads of answers, beside httparse.
 
 use lambda_proto::api::{HeadIndex, InvocationIds};
-use lambda_proto::http::{HeadError, HeadScanner, parse_response_head};
+use lambda_proto::http::{HeadError, HeadParser};
 use lambda_proto::limits::{MAX_FIELDS, MAX_HEAD, MAX_ID};
 use lambda_proto::{ContentType, InvocationHead};
 
@@ -21,7 +21,7 @@ pub fn response_head(data: &[u8]) {
     let (again, last) = again.split_at(end.unwrap_or(again.len()));
     let times = 1 + Input::new(data).times(again.len(), 2 * MAX_HEAD);
     let head = [once, &again.repeat(times), last].concat();
-    let found = HeadScanner::default().find_end(&head);
+    let found = end_by(&mut HeadParser::default(), &head);
     check_cuts(&head, found);
     if let Err(error) = found {
         wire::check_line(error);
@@ -31,28 +31,32 @@ pub fn response_head(data: &[u8]) {
 
 type Found = Result<Option<usize>, HeadError>;
 
-/// The scanner finds the same, however the bytes arrive.
+fn end_by(parser: &mut HeadParser, bytes: &[u8]) -> Found {
+    Ok(parser.parse(bytes, |_, _| ())?.map(|(end, _)| end))
+}
+
+/// The parser finds the same, however the bytes arrive.
 fn check_cuts(bytes: &[u8], whole: Found) {
     let step = if bytes.len() < 512 { 1 } else { bytes.len() / 16 };
-    let mut slow = HeadScanner::default();
+    let mut slow = HeadParser::default();
     let mut slowly = None;
     for cut in (0..bytes.len()).step_by(step) {
-        let mut scanner = HeadScanner::default();
-        let at_first = scanner.find_end(&bytes[..cut]);
+        let mut parser = HeadParser::default();
+        let at_first = end_by(&mut parser, &bytes[..cut]);
         match at_first {
             Ok(None) => {
-                assert_eq!(scanner.is_inside(), cut > 0);
-                assert_eq!(scanner.find_end(bytes), whole);
+                assert_eq!(parser.is_inside(), cut > 0);
+                assert_eq!(end_by(&mut parser, bytes), whole);
             }
             found => assert_eq!(found, whole),
         }
         if slowly.is_none() {
-            let found = slow.find_end(&bytes[..cut]);
+            let found = end_by(&mut slow, &bytes[..cut]);
             assert_eq!(found, at_first);
             slowly = (found != Ok(None)).then_some(found);
         }
     }
-    assert_eq!(slowly.unwrap_or_else(|| slow.find_end(bytes)), whole);
+    assert_eq!(slowly.unwrap_or_else(|| end_by(&mut slow, bytes)), whole);
 }
 
 /// The values of an event are the first ones of their names that are not empty, wherever the bytes are.
@@ -99,13 +103,9 @@ fn check_invocation(head: &[u8], fields: &[(&[u8], &[u8])]) {
 
 fn check_beside_httparse(bytes: &[u8], found: Found) {
     let mut fields = Vec::new();
-    let ours = found.and_then(|end| {
-        let Some(end) = end else { return Ok(None) };
-        let head = parse_response_head(&bytes[..end], |name, value| fields.push((name, value)))?;
-        Ok(Some((end, head)))
-    });
+    let ours = HeadParser::default().parse(bytes, |name, value| fields.push((name, value)));
     if found != Ok(Some(bytes.len())) {
-        assert!(parse_response_head(bytes, |_, _| ()).is_err(), "it has another end");
+        assert!(HeadIndex::parse(bytes).is_err(), "it has another end");
     }
     let mut headers = [httparse::EMPTY_HEADER; MAX_FIELDS + 1];
     let mut theirs = httparse::Response::new(&mut headers);
