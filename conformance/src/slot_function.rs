@@ -3,17 +3,16 @@
 use std::collections::VecDeque;
 
 use lambda_proto::api::{HttpPrelude, PreludeError};
-use lambda_proto::slot::{Answer, Notice, Slot, Step};
+use lambda_proto::slot::{Answer, Exchange, Notice, Slot, Step, VecStorage};
 use lambda_proto::{
     CommandError, Concurrency, ContentType, Endpoint, ErrorReport, Machine, limits,
 };
-use lambda_proto_transport::Growing;
 
 use crate::function::{Act, Fail, describe, with_prelude};
 
 /// A slot and the function, in one: its host owns the socket.
 pub struct SlotFunction {
-    slot: Slot<Growing>,
+    slot: Slot<VecStorage>,
     /// The answer, or the piece of it that is on its way.
     body: Vec<u8>,
     /// What is being streamed.
@@ -43,7 +42,7 @@ impl SlotFunction {
     /// with each answer.
     pub fn new(endpoint: Endpoint, concurrency: Concurrency, is_pipelined: bool) -> Self {
         let machine = Machine::with_concurrency(endpoint, concurrency);
-        let memory = || Growing::new(0, usize::MAX);
+        let memory = || VecStorage::new(0, usize::MAX);
         let slot = Slot::new(machine, memory(), memory());
         Self {
             slot: slot.with_max_event(limits::MAX_PAYLOAD),
@@ -63,14 +62,14 @@ impl SlotFunction {
         self.slot.fail_init(&ErrorReport::new("Function.NoStart", "it was to fail"))
     }
 
-    /// The slot, to connect, read and write.
-    pub fn slot(&mut self) -> &mut Slot<Growing> {
-        &mut self.slot
+    /// Begins a new conversation, as the slot's end wants it.
+    pub fn begin_anew(&mut self) {
+        self.slot.begin_anew();
     }
 
-    /// What is to be written.
-    pub fn unsent(&self) -> [&[u8]; 3] {
-        self.slot.unsent(&self.body)
+    /// The handle for all I/O, and the body of what is being sent.
+    pub fn exchange(&mut self) -> (Exchange<'_, VecStorage>, &[u8]) {
+        (self.slot.exchange(), &self.body)
     }
 
     /// Everything that it was told.
@@ -87,7 +86,7 @@ impl SlotFunction {
     pub fn step(&mut self) -> Result<Step, CommandError> {
         loop {
             let seen = &mut self.seen;
-            match self.slot.step(|notice| seen.push(Seen::of(notice))) {
+            match self.slot.exchange().step(|notice| seen.push(Seen::of(notice))) {
                 Step::Idle => self.slot.ask()?,
                 Step::InHand => self.go_on()?,
                 Step::Answered(answer) => {
@@ -105,20 +104,21 @@ impl SlotFunction {
         if let Some(mut stream) = self.stream.take() {
             let Some(piece) = stream.pieces.pop_front() else {
                 return match stream.fail {
-                    None => self.slot.finish(self.is_pipelined),
+                    None => self.slot.exchange().finish(self.is_pipelined),
                     Some(fail) => self.fail(&fail.error_type, &fail.message(), &fail.stack_trace),
                 };
             };
             self.body = piece;
             self.stream = Some(stream);
-            return match self.slot.chunk(self.body.len()) {
+            return match self.slot.exchange().chunk(self.body.len()) {
                 // The service has replied: what follows is the next step.
                 Err(CommandError::MustReconnect) => Ok(()),
                 result => result,
             };
         }
-        let (head, event) = self.slot.invocation();
-        let (description, event) = (describe(&head).to_string(), event.to_vec());
+        let Some(invocation) = self.slot.invocation() else { return Ok(()) };
+        let description = describe(&invocation).to_string();
+        let event = invocation.body().to_vec();
         self.seen.push(Seen::Invocation(description.clone(), event.clone()));
         match Act::of(&event) {
             Act::Echo => self.respond(None, event),
@@ -135,7 +135,7 @@ impl SlotFunction {
                 Ok(content_type) => {
                     let pieces = chunks.into_iter().map(String::into_bytes).collect();
                     self.stream = Some(Stream { pieces, fail });
-                    self.slot.stream(content_type)
+                    self.slot.exchange().stream(content_type)
                 }
                 Err(error) => self.fail("Function.Error", &error.to_string(), ""),
             },
@@ -145,7 +145,7 @@ impl SlotFunction {
                         let body = chunks.into_iter().map(String::into_bytes);
                         let pieces = [prelude].into_iter().chain(body).collect();
                         self.stream = Some(Stream { pieces, fail: None });
-                        self.slot.stream(ContentType::HTTP_INTEGRATION)
+                        self.slot.exchange().stream(ContentType::HTTP_INTEGRATION)
                     }
                     Err(message) => self.fail("Function.Error", &message, ""),
                 }
@@ -159,14 +159,14 @@ impl SlotFunction {
         body: Vec<u8>,
     ) -> Result<(), CommandError> {
         self.body = body;
-        self.slot.respond(content_type, self.body.len(), self.is_pipelined)
+        self.slot.exchange().respond(content_type, self.body.len(), self.is_pipelined)
     }
 
     fn fail(&mut self, error_type: &str, message: &str, trace: &str) -> Result<(), CommandError> {
         let report = ErrorReport::new(error_type, message).stack_trace(trace);
         let seen = &mut self.seen;
         self.body.clear();
-        self.slot.fail(&report, |notice| seen.push(Seen::of(notice)))
+        self.slot.exchange().fail(&report, |notice| seen.push(Seen::of(notice)))
     }
 }
 

@@ -32,9 +32,10 @@ mod linux {
     use std::os::fd::{AsRawFd, FromRawFd};
     use std::time::{Duration, Instant};
 
+    use heapless::Vec as FixedVec;
     use io_uring::types::{Fd, Timespec};
     use io_uring::{IoUring, opcode, squeue};
-    use lambda_proto::slot::{AfterEnd, Slot, Step, Storage, pause};
+    use lambda_proto::slot::{AfterEnd, Slot, Step, VecStorage, pause};
     use lambda_proto::{Concurrency, Endpoint, Machine, limits};
 
     /// How long to try without any connection before giving up.
@@ -50,9 +51,9 @@ mod linux {
     const POLL: u64 = 4;
     const READ: u64 = 5;
 
-    /// What the function does: it gives the event back.
-    fn handle(event: &[u8]) -> Vec<u8> {
-        event.to_vec()
+    /// What the function does: `None` gives the event back, out of the memory that it arrived in.
+    fn handle(_event: &[u8]) -> Option<Vec<u8>> {
+        None
     }
 
     pub(super) fn run() -> Result<Infallible, Box<dyn Error>> {
@@ -89,7 +90,7 @@ mod linux {
                 match lane.completed(op, completion.result()) {
                     Ok(operations) => submit(&mut ring, &operations)?,
                     Err(error) => {
-                        lane.slot.shut_down();
+                        lane.slot.exchange().shut_down();
                         // The others end when they have answered what they have in hand.
                         lanes.iter_mut().for_each(|lane| lane.is_stopping = true);
                         end.get_or_insert(error);
@@ -128,13 +129,17 @@ mod linux {
     }
 
     /// What to ask the kernel for next.
-    type Operations = Result<Vec<squeue::Entry>, Box<dyn Error>>;
+    type Operations = Result<Entries, Box<dyn Error>>;
+
+    /// A lane has one operation at a time, and perhaps a time limit for it.
+    type Entries = FixedVec<squeue::Entry, 2>;
 
     /// A slot with its connection, and what the kernel is given pointers to.
     struct Lane {
         number: u64,
-        slot: Slot<Memory>,
-        answer: Vec<u8>,
+        slot: Slot<VecStorage>,
+        /// The answer, unless it is the event itself.
+        answer: Option<Vec<u8>>,
         socket: Option<TcpStream>,
         /// The socket took less than it was given.
         is_full: bool,
@@ -151,11 +156,12 @@ mod linux {
     impl Lane {
         fn new(number: u64, endpoint: &Endpoint, concurrency: Concurrency) -> Self {
             let machine = Machine::with_concurrency(endpoint.clone(), concurrency);
-            let slot = Slot::new(machine, Memory(vec![]), Memory(vec![]));
+            let memory = || VecStorage::new(0, usize::MAX);
+            let slot = Slot::new(machine, memory(), memory());
             Self {
                 number,
                 slot: slot.with_max_event(limits::MAX_PAYLOAD),
-                answer: Vec::new(),
+                answer: None,
                 socket: None,
                 is_full: false,
                 is_stopping: false,
@@ -171,7 +177,8 @@ mod linux {
         /// Does what the slot asks for, as far as that goes without the kernel.
         fn advance(&mut self) -> Operations {
             loop {
-                let step = self.slot.step(|notice| eprintln!("io_uring_driver: {notice}"));
+                let step =
+                    self.slot.exchange().step(|notice| eprintln!("io_uring_driver: {notice}"));
                 if !self.slot.is_connected() {
                     self.socket = None;
                 }
@@ -188,18 +195,30 @@ mod linux {
                         return self.ask(POLL, opcode::PollAdd::new(self.fd(), events).build());
                     }
                     Step::Write => {
-                        self.parts = self.slot.unsent(&self.answer).map(part);
+                        self.parts = match (&self.answer, self.slot.in_flight()) {
+                            (None, Some((invocation, exchange))) => {
+                                exchange.unsent(invocation.body()).map(part)
+                            }
+                            (answer, _) => {
+                                let body = answer.as_deref().unwrap_or_default();
+                                self.slot.exchange().unsent(body).map(part)
+                            }
+                        };
                         let write = opcode::Writev::new(self.fd(), self.parts.as_ptr(), 3);
                         return self.ask(WRITE, write.build());
                     }
                     Step::Read => return self.read(),
-                    Step::Idle if self.is_stopping => return Ok(vec![]),
+                    Step::Idle if self.is_stopping => return Ok(Entries::new()),
                     Step::Idle => self.slot.ask()?,
                     Step::InHand => {
-                        self.answer = handle(self.slot.invocation().1);
-                        self.slot.respond(None, self.answer.len(), false)?;
+                        let Some((invocation, mut exchange)) = self.slot.in_flight() else {
+                            continue;
+                        };
+                        self.answer = handle(invocation.body());
+                        let body = self.answer.as_deref().unwrap_or(invocation.body());
+                        exchange.respond(None, body.len(), false)?;
                     }
-                    Step::Answered(_) => self.answer = Vec::new(),
+                    Step::Answered(_) => self.answer = None,
                     Step::End(end) => match end.then(self.concurrency) {
                         AfterEnd::EndAll => return Err(end.into()),
                         AfterEnd::BeginAnew => {
@@ -217,23 +236,23 @@ mod linux {
         fn completed(&mut self, op: u64, result: i32) -> Operations {
             let done = usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result));
             match (op, done) {
-                (TIME_LIMIT, _) => return Ok(vec![]),
+                (TIME_LIMIT, _) => return Ok(Entries::new()),
                 (PAUSE, _) => return self.connect().or_else(|error| self.not_connected(&error)),
-                (CONNECT, Ok(_)) => self.slot.connected(),
+                (CONNECT, Ok(_)) => self.slot.exchange().connected(),
                 // By its time limit.
                 (CONNECT, _) if result == -libc::ECANCELED => {
                     return self.not_connected(&io::ErrorKind::TimedOut.into());
                 }
                 (CONNECT, Err(error)) => return self.not_connected(&error),
                 (WRITE, Ok(length)) if length > 0 => {
-                    self.slot.sent(length);
+                    self.slot.exchange().sent(length);
                     self.is_full = self.slot.machine().unsent_len() > 0;
                 }
-                (WRITE, _) => self.slot.write_failed(),
+                (WRITE, _) => self.slot.exchange().write_failed(),
                 (POLL, _) if result == i32::from(libc::POLLOUT) => self.is_full = false,
                 (POLL, _) => return self.read(),
-                (_, Ok(length)) => self.slot.received(length),
-                (_, Err(_)) => self.slot.lost(),
+                (_, Ok(length)) => self.slot.exchange().received(length),
+                (_, Err(_)) => self.slot.exchange().lost(),
             }
             self.advance()
         }
@@ -241,7 +260,8 @@ mod linux {
         fn read(&mut self) -> Operations {
             let fd = self.fd();
             // Without room the slot ends, and its next step says so.
-            let Some(room) = self.slot.room() else { return self.advance() };
+            let mut exchange = self.slot.exchange();
+            let Some(room) = exchange.room() else { return self.advance() };
             let length = u32::try_from(room.len()).unwrap_or(u32::MAX);
             let read = opcode::Read::new(fd, room.as_mut_ptr(), length).build();
             self.ask(READ, read)
@@ -253,7 +273,7 @@ mod linux {
         }
 
         /// Connects by IPv4, which Lambda's address is. A name is looked up here, and all lanes wait.
-        fn connect(&mut self) -> io::Result<Vec<squeue::Entry>> {
+        fn connect(&mut self) -> io::Result<Entries> {
             let endpoint = self.slot.machine().endpoint();
             let mut found = (endpoint.host(), endpoint.port()).to_socket_addrs()?;
             let Some(SocketAddr::V4(address)) = found.find(SocketAddr::is_ipv4) else {
@@ -273,7 +293,7 @@ mod linux {
             let connect = opcode::Connect::new(self.fd(), (&raw const self.address).cast(), length);
             let connect = connect.build().flags(squeue::Flags::IO_LINK);
             let limit = opcode::LinkTimeout::new(&MAX_ATTEMPT).build();
-            Ok(vec![self.tag(CONNECT, connect), self.tag(TIME_LIMIT, limit)])
+            Ok(Entries::from_array([self.tag(CONNECT, connect), self.tag(TIME_LIMIT, limit)]))
         }
 
         fn not_connected(&mut self, error: &io::Error) -> Operations {
@@ -289,7 +309,7 @@ mod linux {
         }
 
         fn ask(&self, op: u64, operation: squeue::Entry) -> Operations {
-            Ok(vec![self.tag(op, operation)])
+            Ok(Entries::from_iter([self.tag(op, operation)]))
         }
 
         fn tag(&self, op: u64, operation: squeue::Entry) -> squeue::Entry {
@@ -317,25 +337,6 @@ mod linux {
             sin_port: port.to_be(),
             sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(octets) },
             sin_zero: [0; 8],
-        }
-    }
-
-    /// Memory that grows to what it has to hold, and stays.
-    struct Memory(Vec<u8>);
-
-    impl Storage for Memory {
-        fn bytes(&self) -> &[u8] {
-            &self.0
-        }
-
-        fn bytes_mut(&mut self) -> &mut [u8] {
-            &mut self.0
-        }
-
-        fn grow(&mut self, length: usize) {
-            if length > self.0.len() {
-                self.0.resize(length, 0);
-            }
         }
     }
 }

@@ -3,13 +3,14 @@
 //!
 //! Try it with `cargo run -p lambda-lab -- run --event '{}' target/debug/examples/tokio_driver`.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{ErrorKind, IoSlice};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use lambda_proto::slot::{AfterEnd, End, Notice, Slot, Step, Storage, pause};
+use lambda_proto::slot::{AfterEnd, End, Exchange, Notice, Slot, Step, VecStorage, pause};
 use lambda_proto::{Concurrency, Endpoint, ErrorReport, Machine, limits};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -22,11 +23,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long one attempt may take.
 const MAX_ATTEMPT: Duration = Duration::from_secs(2);
 
-/// What the function does: it gives the event back.
-async fn handle(event: &[u8]) -> Result<Vec<u8>, String> {
+/// What the function does: it gives the event back, out of the memory that it arrived in.
+async fn handle(event: &[u8]) -> Result<Cow<'_, [u8]>, String> {
     // In place of what a handler waits for; the other slots go on meanwhile.
     tokio::task::yield_now().await;
-    Ok(event.to_vec())
+    Ok(event.into())
 }
 
 fn main() -> ExitCode {
@@ -62,49 +63,37 @@ fn run() -> Result<(), Box<dyn Error>> {
     })
 }
 
-/// Does what a slot asks for, until it ends.
+/// Takes invocations and answers them, until the slot ends.
 async fn serve(
     endpoint: Endpoint,
     concurrency: Concurrency,
-    mut is_stopping: watch::Receiver<bool>,
+    is_stopping: watch::Receiver<bool>,
 ) -> Result<(), Box<dyn Error>> {
+    let memory = || VecStorage::new(0, usize::MAX);
     let machine = Machine::with_concurrency(endpoint.clone(), concurrency);
-    let slot = Slot::new(machine, Memory(vec![]), Memory(vec![]));
-    let mut slot = slot.with_max_event(limits::MAX_PAYLOAD);
-    let mut connection = None;
-    let mut answer = Vec::new();
+    let mut slot = Slot::new(machine, memory(), memory()).with_max_event(limits::MAX_PAYLOAD);
+    let mut wire = Wire { endpoint, connection: None, is_stopping };
     loop {
-        let step = slot.step(tell);
-        if !slot.is_connected() {
-            connection = None;
-        }
-        let may_stop = slot.may_stop();
-        match (step, &connection) {
-            (Step::Connect { losses }, _) => tokio::select! {
-                connected = connect(&endpoint, losses) => {
-                    connection = Some(connected?);
-                    slot.connected();
-                }
-                _ = is_stopping.wait_for(|it| *it), if may_stop => slot.shut_down(),
-            },
-            (Step::Write | Step::Read, Some(stream)) => tokio::select! {
-                // No timeout: the process may be frozen for hours while it waits for an event.
-                () = exchange(&mut slot, stream, &answer, step) => {}
-                _ = is_stopping.wait_for(|it| *it), if may_stop => slot.shut_down(),
-            },
-            (Step::Write | Step::Read, None) => slot.lost(),
-            (Step::Idle, _) if *is_stopping.borrow() => slot.shut_down(),
-            (Step::Idle, _) => slot.ask()?,
-            (Step::InHand, _) => match handle(slot.invocation().1).await {
-                Ok(bytes) => {
-                    answer = bytes;
-                    slot.respond(None, answer.len(), false)?;
-                }
-                Err(message) => slot.fail(&ErrorReport::new("Function.Error", &message), tell)?,
-            },
-            (Step::Answered(_), _) => answer = Vec::new(),
-            (Step::End(End::Done), _) => return Ok(()),
-            (Step::End(end), _) => match end.then(concurrency) {
+        match wire.pump(&mut slot.exchange(), &[]).await? {
+            Step::Idle if *wire.is_stopping.borrow() => slot.exchange().shut_down(),
+            Step::Idle => slot.ask()?,
+            Step::InHand => {
+                let Some((invocation, mut exchange)) = slot.in_flight() else { continue };
+                let answer = handle(invocation.body()).await;
+                let body = match &answer {
+                    Ok(body) => {
+                        exchange.respond(None, body.len(), false)?;
+                        &**body
+                    }
+                    Err(message) => {
+                        exchange.fail(&ErrorReport::new("Function.Error", message), tell)?;
+                        &[]
+                    }
+                };
+                wire.pump(&mut exchange, body).await?;
+            }
+            Step::End(End::Done) => return Ok(()),
+            Step::End(end) => match end.then(concurrency) {
                 AfterEnd::EndAll => return Err(end.into()),
                 AfterEnd::BeginAnew => {
                     eprintln!("tokio_driver: a slot begins anew: {end}");
@@ -112,30 +101,76 @@ async fn serve(
                     sleep(Duration::from_secs(1)).await;
                 }
             },
+            Step::Answered(_) | Step::Connect { .. } | Step::Write | Step::Read => {}
+        }
+    }
+}
+
+/// The connection of a slot, and when to stop.
+struct Wire {
+    endpoint: Endpoint,
+    connection: Option<TcpStream>,
+    is_stopping: watch::Receiver<bool>,
+}
+
+impl Wire {
+    /// Does what a slot asks for, until it is the turn of `serve`. A slot with nothing in flight is stopped.
+    async fn pump(
+        &mut self,
+        exchange: &mut Exchange<'_, VecStorage>,
+        body: &[u8],
+    ) -> Result<Step, Box<dyn Error>> {
+        loop {
+            let step = exchange.step(tell);
+            if !exchange.is_connected() {
+                self.connection = None;
+            }
+            let may_stop = exchange.may_stop();
+            match (step, &self.connection) {
+                (Step::Connect { losses }, _) => tokio::select! {
+                    connected = connect(&self.endpoint, losses) => {
+                        self.connection = Some(connected?);
+                        exchange.connected();
+                    }
+                    _ = self.is_stopping.wait_for(|it| *it), if may_stop => exchange.shut_down(),
+                },
+                (Step::Write | Step::Read, Some(stream)) => tokio::select! {
+                    // No timeout: the process may be frozen for hours while it waits for an event.
+                    () = transfer(exchange, stream, body, step) => {}
+                    _ = self.is_stopping.wait_for(|it| *it), if may_stop => exchange.shut_down(),
+                },
+                (Step::Write | Step::Read, None) => exchange.lost(),
+                (step, _) => return Ok(step),
+            }
         }
     }
 }
 
 /// Writes, or reads when there is nothing to write or no room for it: a service may reply before it has
 /// read everything, and read no more.
-async fn exchange(slot: &mut Slot<Memory>, stream: &TcpStream, answer: &[u8], step: Step) {
+async fn transfer(
+    exchange: &mut Exchange<'_, VecStorage>,
+    stream: &TcpStream,
+    body: &[u8],
+    step: Step,
+) {
     let mut interest = Interest::READABLE;
     if step == Step::Write {
         interest |= Interest::WRITABLE;
     }
-    // Nothing is lost if this wait is cancelled: bytes are moved behind it, and without another.
-    let Ok(ready) = stream.ready(interest).await else { return slot.lost() };
+    // Nothing is lost if this wait is cancelled: bytes are moved after it, and without another.
+    let Ok(ready) = stream.ready(interest).await else { return exchange.lost() };
     if step == Step::Write && ready.is_writable() {
-        match stream.try_write_vectored(&slot.unsent(answer).map(IoSlice::new)) {
-            Ok(length) if length > 0 => slot.sent(length),
+        match stream.try_write_vectored(&exchange.unsent(body).map(IoSlice::new)) {
+            Ok(length) if length > 0 => exchange.sent(length),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            _ => slot.write_failed(),
+            _ => exchange.write_failed(),
         }
-    } else if let Some(room) = slot.room() {
+    } else if let Some(room) = exchange.room() {
         match stream.try_read(room) {
-            Ok(length) => slot.received(length),
+            Ok(length) => exchange.received(length),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(_) => slot.lost(),
+            Err(_) => exchange.lost(),
         }
     }
 }
@@ -164,23 +199,4 @@ async fn connect(endpoint: &Endpoint, losses: u32) -> Result<TcpStream, String> 
 
 fn tell(notice: &Notice<'_>) {
     eprintln!("tokio_driver: {notice}");
-}
-
-/// Memory that grows to what it has to hold, and stays.
-struct Memory(Vec<u8>);
-
-impl Storage for Memory {
-    fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.0
-    }
-
-    fn grow(&mut self, length: usize) {
-        if length > self.0.len() {
-            self.0.resize(length, 0);
-        }
-    }
 }

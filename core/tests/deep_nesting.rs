@@ -149,23 +149,24 @@ fn an_error_body_of_brackets_is_told_of_as_it_came_and_the_slot_goes_on() {
         let (mut script, mut input) = (script.iter(), &[][..]);
         let (mut told, mut bodies) = (Vec::new(), Vec::new());
         while bodies.len() < 2 {
-            match slot.step(|notice| told.push(notice.to_string())) {
-                Step::Connect { .. } => slot.connected(),
-                Step::Write => slot.sent(usize::MAX),
+            match slot.exchange().step(|notice| told.push(notice.to_string())) {
+                Step::Connect { .. } => slot.exchange().connected(),
+                Step::Write => slot.exchange().sent(usize::MAX),
                 Step::Read => {
                     if input.is_empty() {
                         input = script.next().unwrap();
                     }
-                    let room = slot.room().unwrap();
+                    let mut exchange = slot.exchange();
+                    let room = exchange.room().unwrap();
                     let (piece, rest) = input.split_at(room.len().min(input.len()));
                     room[..piece.len()].copy_from_slice(piece);
-                    slot.received(piece.len());
+                    slot.exchange().received(piece.len());
                     input = rest;
                 }
                 Step::Idle => slot.ask().unwrap(),
                 Step::InHand => {
-                    bodies.push(slot.invocation().1.to_vec());
-                    slot.respond(None, 0, false).unwrap();
+                    bodies.push(slot.invocation().unwrap().body().to_vec());
+                    slot.exchange().respond(None, 0, false).unwrap();
                 }
                 Step::Answered(_) => {}
                 Step::End(end) => panic!("{end}"),

@@ -2,7 +2,8 @@
 
 mod memory;
 
-use lambda_proto::driver::{Answer, Driver, DriverError, End, Response};
+use lambda_proto::driver::{Driver, DriverError, Response};
+use lambda_proto::slot::{Answer, End};
 use lambda_proto::{ContentType, ErrorReport, Machine};
 use memory::{ACCEPTED, Memory, Script, chunked_event, endpoint, event, refusal};
 

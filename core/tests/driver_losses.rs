@@ -3,7 +3,8 @@
 mod memory;
 
 use lambda_proto::ErrorReport;
-use lambda_proto::driver::{Answer, DriverError, End, StreamOver};
+use lambda_proto::driver::DriverError;
+use lambda_proto::slot::{Answer, End, StreamOver};
 use lambda_proto::{ContentType, Outcome};
 use memory::{ACCEPTED, Script, event, refusal};
 

@@ -2,7 +2,8 @@
 
 mod memory;
 
-use lambda_proto::driver::{Answer, DriverError, End};
+use lambda_proto::driver::DriverError;
+use lambda_proto::slot::{Answer, End};
 use lambda_proto::{ErrorReport, Outcome, Phase};
 use memory::{ACCEPTED, Script, event, refusal};
 

@@ -175,17 +175,17 @@ fn a_piece_of_a_stream_that_blocks_half_way_goes_on_where_it_stopped() {
 #[test]
 fn no_piece_is_taken_while_the_one_before_is_half_written() {
     let mut host = in_hand(ALL, &[("a", event("a", b"1", 0))]);
-    host.slot.stream(ContentType::TEXT).unwrap();
+    host.slot.exchange().stream(ContentType::TEXT).unwrap();
     assert_eq!(host.step(), Step::Write);
-    assert!(matches!(host.slot.chunk(1), Err(CommandError::Unsent { .. })));
-    assert!(matches!(host.slot.finish(true), Err(CommandError::Unsent { .. })));
+    assert!(matches!(host.slot.exchange().chunk(1), Err(CommandError::Unsent { .. })));
+    assert!(matches!(host.slot.exchange().finish(true), Err(CommandError::Unsent { .. })));
     let head = host.slot.machine().unsent_len();
-    host.slot.sent(head);
+    host.slot.exchange().sent(head);
     assert_eq!(host.step(), Step::InHand);
-    host.slot.chunk(3).unwrap();
-    host.slot.sent(2);
-    assert!(matches!(host.slot.chunk(1), Err(CommandError::Unsent { .. })));
-    assert_eq!(host.slot.unsent(b"abc").concat(), b"\nabc");
+    host.slot.exchange().chunk(3).unwrap();
+    host.slot.exchange().sent(2);
+    assert!(matches!(host.slot.exchange().chunk(1), Err(CommandError::Unsent { .. })));
+    assert_eq!(host.slot.exchange().unsent(b"abc").concat(), b"\nabc");
 }
 
 #[test]
@@ -200,8 +200,16 @@ fn an_early_reply_to_a_stream_is_known_before_its_end_and_no_piece_is_taken_once
         host.read();
         // Before the slot has looked at it, and after that.
         for _ in 0..2 {
-            assert_eq!(host.slot.chunk(5), Err(CommandError::MustReconnect), "{begun} bytes");
-            assert_eq!(host.slot.finish(false), Err(CommandError::MustReconnect), "{begun} bytes");
+            assert_eq!(
+                host.slot.exchange().chunk(5),
+                Err(CommandError::MustReconnect),
+                "{begun} bytes"
+            );
+            assert_eq!(
+                host.slot.exchange().finish(false),
+                Err(CommandError::MustReconnect),
+                "{begun} bytes"
+            );
             assert_eq!(host.step(), Step::Read);
         }
         host.say(&reply[begun..]);
@@ -272,14 +280,15 @@ fn an_event_that_is_taken_out_keeps_its_memory_while_the_slot_goes_on_with_other
         in_hand(slow(9, 5), &[("a", event("a", b"first", 2)), ("b", event("b", b"second", 0))]);
     let held = host.slot.take_event(Memory::new(1 << 20)).unwrap();
     assert_eq!(host.slot.machine().phase(), Phase::Invoking);
-    host.answer(&respond(held.body(), true));
+    host.answer(&respond(held.invocation().body(), true));
     assert_eq!(host.run(), Stop::InHand);
-    let (head, body) = host.slot.invocation();
+    let invocation = host.slot.invocation().unwrap();
+    let (head, body) = (*invocation, invocation.body());
     assert_eq!((head.request_id(), body), ("b", &b"second"[..]));
-    assert_eq!((held.head().request_id(), held.body()), ("a", &b"first"[..]));
+    assert_eq!((held.invocation().request_id(), held.invocation().body()), ("a", &b"first"[..]));
     // The memory can be used again.
     let second = host.slot.take_event(held.into_storage()).unwrap();
-    host.answer(&respond(second.body(), false));
+    host.answer(&respond(second.invocation().body(), false));
     assert_eq!(host.run(), Stop::Waiting);
     assert_eq!(host.service.accepted[1].body, b"second");
     assert!(host.slot.take_event(Memory::new(0)).is_none());
@@ -293,7 +302,7 @@ fn an_event_that_was_taken_out_survives_a_reconnect() {
         host.cut(how);
         host.read();
         assert_eq!(host.step(), Step::InHand);
-        host.answer(&respond(held.body(), false));
+        host.answer(&respond(held.invocation().body(), false));
         assert_eq!(host.run(), Stop::Waiting);
         assert_eq!(host.service.accepted[0].body, b"first");
     }
@@ -426,14 +435,14 @@ fn a_slot_that_is_shut_down_tells_of_the_answer_under_way_and_ends() {
         let mut host = in_hand(slow(100, 9), &[("a", event("a", b"1", 0))]);
         host.answer(&respond(&[b'x'; 100], false));
         (0..turns).for_each(|_| assert_eq!(host.turn(), None));
-        host.slot.shut_down();
+        host.slot.exchange().shut_down();
         assert!(!host.slot.is_connected());
         assert_eq!(host.run(), Stop::Ended(End::Done));
         assert_eq!(host.told.len(), 1, "after {turns} turns");
     }
     let mut idle = slot_of(0, 0);
-    idle.shut_down();
-    assert_eq!(idle.step(|notice| panic!("{notice}")), Step::End(End::Done));
+    idle.exchange().shut_down();
+    assert_eq!(idle.exchange().step(|notice| panic!("{notice}")), Step::End(End::Done));
 }
 
 #[test]
@@ -452,12 +461,12 @@ fn a_pause_doubles_within_bounds_and_is_never_less_than_half() {
 fn asking_before_what_became_of_the_answer_is_told_is_refused_and_changes_nothing() {
     for sent in [0, 10, usize::MAX] {
         let mut host = in_hand(ALL, &[("a", event("a", b"1", 0))]);
-        host.slot.respond(None, 3, false).unwrap();
-        host.slot.sent(sent);
-        let unsent = host.slot.unsent(b"one").concat();
+        host.slot.exchange().respond(None, 3, false).unwrap();
+        host.slot.exchange().sent(sent);
+        let unsent = host.slot.exchange().unsent(b"one").concat();
         let refused = Err(CommandError::WrongPhase(Phase::Reporting));
         assert_eq!(host.slot.ask(), refused);
-        assert_eq!(host.slot.unsent(b"one").concat(), unsent);
-        assert_eq!(host.slot.invocation().1, b"1");
+        assert_eq!(host.slot.exchange().unsent(b"one").concat(), unsent);
+        assert_eq!(host.slot.invocation().unwrap().body(), b"1");
     }
 }

@@ -26,23 +26,26 @@ fn a_read_right_behind_the_write_of_a_pipelined_answer_brings_its_reply_and_the_
     let replies = [ACCEPTED, &second].concat();
     for read in 1..=replies.len() {
         let mut host = in_hand(&[("a", event("a", b"first", 0))]);
-        host.slot.respond(None, 1, true).unwrap();
+        host.slot.exchange().respond(None, 1, true).unwrap();
         assert_eq!(host.step(), Step::Write);
         let length = host.slot.machine().unsent_len();
-        host.slot.sent(length);
+        host.slot.exchange().sent(length);
         // What is there is read before the next step.
-        let room = host.slot.room().unwrap();
+        let mut exchange = host.slot.exchange();
+        let room = exchange.room().unwrap();
         room[..read].copy_from_slice(&replies[..read]);
-        host.slot.received(read);
+        host.slot.exchange().received(read);
         assert!(matches!(host.step(), Step::Answered(_)));
         if read < replies.len() {
             assert_eq!(host.step(), Step::Read);
-            let room = host.slot.room().unwrap();
+            let mut exchange = host.slot.exchange();
+            let room = exchange.room().unwrap();
             room[..replies.len() - read].copy_from_slice(&replies[read..]);
-            host.slot.received(replies.len() - read);
+            host.slot.exchange().received(replies.len() - read);
         }
         assert_eq!(host.step(), Step::InHand, "{read} bytes read");
-        let (head, body) = host.slot.invocation();
+        let invocation = host.slot.invocation().unwrap();
+        let (head, body) = (*invocation, invocation.body());
         assert_eq!((head.request_id(), body), ("b", &b"second"[..]), "{read} bytes read");
     }
 }
@@ -112,23 +115,29 @@ fn a_host_may_read_until_there_is_nothing_more_before_it_asks_for_the_next_step(
     for head in [0, 50, bytes.len() - 3000] {
         let mut slot = slot_of(bytes.len(), 2000);
         slot.ask().unwrap();
-        slot.connected();
-        slot.sent(slot.machine().unsent_len());
+        slot.exchange().connected();
+        let length = slot.machine().unsent_len();
+        slot.exchange().sent(length);
         let mut read = 0;
         for until in [head, bytes.len()] {
-            assert_eq!(slot.step(|_| {}), Step::Read);
+            assert_eq!(slot.exchange().step(|_| {}), Step::Read);
             while read < until {
-                let room = slot.room().unwrap();
+                let mut exchange = slot.exchange();
+                let room = exchange.room().unwrap();
                 let length = room.len().min(until - read);
                 room[..length].copy_from_slice(&bytes[read..read + length]);
-                slot.received(length);
+                slot.exchange().received(length);
                 read += length;
             }
             // Now a read would block, for which there must be room.
-            let _would_block = slot.room();
+            let _would_block = slot.exchange().room();
         }
-        assert_eq!(slot.step(|notice| panic!("{notice}")), Step::InHand, "{head} bytes first");
-        assert_eq!(slot.invocation().1, [b'x'; 3000]);
+        assert_eq!(
+            slot.exchange().step(|notice| panic!("{notice}")),
+            Step::InHand,
+            "{head} bytes first"
+        );
+        assert_eq!(slot.invocation().unwrap().body(), [b'x'; 3000]);
     }
 }
 
@@ -148,15 +157,16 @@ fn an_answer_may_be_sent_from_the_event_itself_while_its_reply_begins() {
     // The event fills the memory, so that whatever is read into it costs the event.
     host.slot = slot_of(bytes.len(), 2000);
     assert_eq!(host.run(), Stop::InHand);
-    host.slot.respond(None, 200, true).unwrap();
+    host.slot.exchange().respond(None, 200, true).unwrap();
     let mut sent = Vec::new();
     let mut early = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 20".iter();
     while host.step() == Step::Write {
-        sent.push(host.slot.unsent(host.slot.invocation().1).concat()[0]);
-        host.slot.sent(1);
+        let (invocation, mut exchange) = host.slot.in_flight().unwrap();
+        sent.push(exchange.unsent(invocation.body()).concat()[0]);
+        exchange.sent(1);
         if let Some(byte) = early.next() {
-            host.slot.room().unwrap()[0] = *byte;
-            host.slot.received(1);
+            exchange.room().unwrap()[0] = *byte;
+            exchange.received(1);
         }
     }
     let text = String::from_utf8(sent).unwrap();
@@ -202,7 +212,7 @@ fn a_pipelined_answer_that_has_no_room_for_next_goes_out_without_it() {
         if host.run() != Stop::InHand {
             continue;
         }
-        match host.slot.respond(None, 1, true) {
+        match host.slot.exchange().respond(None, 1, true) {
             Ok(()) if !host.slot.machine().is_asked() => alone += 1,
             Ok(()) => continue,
             Err(error) => {
@@ -220,8 +230,8 @@ fn there_is_no_invocation_to_see_when_none_is_in_hand() {
     host.answer(&Plan::Respond(b"x".to_vec(), false));
     host.stops = true;
     assert_eq!(host.run(), Stop::Idle);
-    assert_eq!(host.slot.invocation().1, b"");
-    assert_eq!(host.slot.invocation().0.as_bytes(), b"");
+    assert!(host.slot.invocation().is_none());
+    assert!(host.slot.in_flight().is_none());
 }
 
 #[test]
@@ -230,8 +240,9 @@ fn an_event_can_be_taken_out_once() {
     let mut other = Memory::new(1000);
     lambda_proto::slot::Storage::grow(&mut other, 1000);
     let event = host.slot.take_event(other).unwrap();
-    assert_eq!(event.body(), b"secret");
-    assert_eq!(host.slot.invocation().1, b"");
+    assert_eq!(event.invocation().body(), b"secret");
+    assert!(host.slot.invocation().is_none());
+    assert!(host.slot.in_flight().is_none());
     assert!(host.slot.take_event(Memory::new(1000)).is_none());
 }
 
@@ -258,33 +269,38 @@ fn a_slot_that_has_ended_says_why_whatever_ended_it() {
 fn moved(events: usize, body: usize, surplus: usize) -> (String, Vec<u8>, Vec<String>, Step) {
     let mut slot = slot_of(events, 4096);
     let mut told = Vec::new();
-    let mut step = |slot: &mut Slot<Memory>| slot.step(|notice| told.push(notice.to_string()));
+    let mut step =
+        |slot: &mut Slot<Memory>| slot.exchange().step(|notice| told.push(notice.to_string()));
     let read = |slot: &mut Slot<Memory>, bytes: &[u8]| {
         let mut left = bytes;
         while !left.is_empty() {
-            let Some(room) = slot.room() else { break };
+            let mut exchange = slot.exchange();
+            let Some(room) = exchange.room() else { break };
             let length = room.len().min(left.len());
             room[..length].copy_from_slice(&left[..length]);
-            slot.received(length);
+            slot.exchange().received(length);
             left = &left[length..];
         }
     };
     slot.ask().unwrap();
-    slot.connected();
-    slot.sent(slot.machine().unsent_len());
+    slot.exchange().connected();
+    let length = slot.machine().unsent_len();
+    slot.exchange().sent(length);
     assert_eq!(step(&mut slot), Step::Read);
     read(&mut slot, &event("a", b"1", 0));
     assert_eq!(step(&mut slot), Step::InHand);
-    slot.respond(None, 3, true).unwrap();
-    slot.sent(slot.machine().unsent_len());
+    slot.exchange().respond(None, 3, true).unwrap();
+    let length = slot.machine().unsent_len();
+    slot.exchange().sent(length);
     let replies = [ACCEPTED, &event("b", &vec![b'y'; body], 0), &vec![b'z'; surplus]].concat();
     read(&mut slot, &replies);
     let mut last = step(&mut slot);
     while let Step::Answered(_) = last {
         last = step(&mut slot);
     }
-    let (head, body) = slot.invocation();
-    let (id, body) = (head.request_id().to_owned(), body.to_vec());
+    let invocation = slot.invocation().filter(|_| last == Step::InHand);
+    let seen = invocation.map(|it| (it.request_id().to_owned(), it.body().to_vec()));
+    let (id, body) = seen.unwrap_or_default();
     (id, body, told, last)
 }
 

@@ -243,7 +243,7 @@ fn an_invocation_in_hand_outlives_its_connection_as_often_as_it_is_lost() {
         host.read();
         assert_eq!(host.run(), Stop::InHand);
         assert!(!host.slot.is_connected());
-        assert_eq!(host.slot.invocation().1, b"1");
+        assert_eq!(host.slot.invocation().unwrap().body(), b"1");
         host.answer(&Plan::Respond(b"x".to_vec(), false));
         for lost in 1..5 {
             let Step::Connect { losses } = host.step() else {
@@ -251,7 +251,7 @@ fn an_invocation_in_hand_outlives_its_connection_as_often_as_it_is_lost() {
             };
             // A service that spoke unasked had not hung up.
             assert_eq!(losses, lost - u32::from(is_noise));
-            host.slot.lost(); // there was none to be had
+            host.slot.exchange().lost(); // there was none to be had
         }
         assert_eq!(host.run(), Stop::Waiting);
         assert!(matches!(host.told[0].1, Answer::Known(outcome) if outcome.is_accepted()));
@@ -297,16 +297,16 @@ fn a_service_that_hangs_up_at_once_is_called_after_ever_more_losses() {
                 step => panic!("{step:?}"),
             }
         }
-        host.slot.connected();
+        host.slot.exchange().connected();
         match expected % 4 {
-            0 => host.slot.lost(),
-            1 => host.slot.received(0),
-            2 => host.slot.write_failed(),
+            0 => host.slot.exchange().lost(),
+            1 => host.slot.exchange().received(0),
+            2 => host.slot.exchange().write_failed(),
             _ => {
                 let all = host.slot.machine().unsent_len();
-                host.slot.sent(all);
+                host.slot.exchange().sent(all);
                 assert_eq!(host.step(), Step::Read);
-                host.slot.received(0);
+                host.slot.exchange().received(0);
             }
         }
     }
@@ -319,16 +319,17 @@ fn a_report_of_a_failed_start_that_is_cut_ends_the_slot_with_its_fate_unknown() 
         let memory = || event_loop::Memory::new(4096);
         let mut slot = Slot::new(Machine::new(endpoint.clone()), memory(), memory());
         slot.fail_init(&REPORT).unwrap();
-        assert_eq!(slot.step(|_| {}), Step::Connect { losses: 0 });
-        slot.connected();
-        slot.sent(sent.min(slot.machine().unsent_len()));
-        slot.lost();
+        assert_eq!(slot.exchange().step(|_| {}), Step::Connect { losses: 0 });
+        slot.exchange().connected();
+        let length = sent.min(slot.machine().unsent_len());
+        slot.exchange().sent(length);
+        slot.exchange().lost();
         if sent == 0 {
-            assert_eq!(slot.step(|_| {}), Step::Connect { losses: 1 });
+            assert_eq!(slot.exchange().step(|_| {}), Step::Connect { losses: 1 });
             continue;
         }
-        assert_eq!(slot.step(|_| {}), Step::Answered(Answer::FateUnknown));
-        assert_eq!(slot.step(|_| {}), Step::End(End::Done));
+        assert_eq!(slot.exchange().step(|_| {}), Step::Answered(Answer::FateUnknown));
+        assert_eq!(slot.exchange().step(|_| {}), Step::End(End::Done));
     }
 }
 

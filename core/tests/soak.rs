@@ -107,15 +107,15 @@ impl Host<'_> {
     fn run(&mut self) {
         loop {
             let Self { slot, known, .. } = self;
-            let step = slot.step(|notice| hear(known, notice));
+            let step = slot.exchange().step(|notice| hear(known, notice));
             self.settle_pipelined();
             self.is_connected &= self.slot.is_connected();
             match step {
-                Step::Connect { .. } if self.chance.one_in(20) => self.slot.lost(),
+                Step::Connect { .. } if self.chance.one_in(20) => self.slot.exchange().lost(),
                 Step::Connect { .. } => {
                     self.service.connect();
                     self.is_connected = true;
-                    self.slot.connected();
+                    self.slot.exchange().connected();
                 }
                 Step::Write => self.write(),
                 Step::Read if self.service.is_over() && self.slot.is_waiting() => break,
@@ -135,11 +135,13 @@ impl Host<'_> {
             return self.lose();
         }
         if self.service.is_deaf() && self.chance.one_in(2) {
-            return self.slot.write_failed();
+            return self.slot.exchange().write_failed();
         }
-        let parts = self.slot.unsent(&self.body[..self.body_length]);
+        let unsent = self.slot.machine().unsent_len();
+        let exchange = self.slot.exchange();
+        let parts = exchange.unsent(&self.body[..self.body_length]);
         let all: usize = parts.iter().map(|part| part.len()).sum();
-        assert_eq!(all, self.slot.machine().unsent_len(), "bytes of the answer are gone");
+        assert_eq!(all, unsent, "bytes of the answer are gone");
         let most = if self.chance.one_in(8) { 1 + self.chance.below(all) } else { all };
         let mut left = most;
         for part in parts {
@@ -147,7 +149,7 @@ impl Host<'_> {
             self.service.take(&part[..length]);
             left -= length;
         }
-        self.slot.sent(most);
+        self.slot.exchange().sent(most);
         // What has come may be read before all is written.
         self.service.serve();
         if self.chance.one_in(4) && self.service.has_said() {
@@ -162,17 +164,18 @@ impl Host<'_> {
         let most = if self.chance.one_in(8) { 1 + self.chance.below(40) } else { usize::MAX };
         let is_broken = self.service.is_closing() && self.chance.one_in(2);
         if !self.service.has_said() && is_broken {
-            return self.slot.lost();
+            return self.slot.exchange().lost();
         }
         assert!(
             self.service.has_said() || self.service.is_closing(),
             "it waits for what will never come: {:?}",
             self.slot.machine().phase()
         );
-        let Some(room) = self.slot.room() else { return };
+        let mut exchange = self.slot.exchange();
+        let Some(room) = exchange.room() else { return };
         let most = most.min(room.len());
         let length = self.service.give(&mut room[..most]);
-        self.slot.received(length);
+        self.slot.exchange().received(length);
     }
 
     fn lose(&mut self) {
@@ -182,7 +185,7 @@ impl Host<'_> {
             self.service.hang_up();
         } else {
             self.service.connect();
-            self.slot.lost();
+            self.slot.exchange().lost();
         }
     }
 
@@ -196,7 +199,8 @@ impl Host<'_> {
             self.service.hang_up();
             return self.read();
         }
-        let (head, body) = self.slot.invocation();
+        let invocation = self.slot.invocation().unwrap();
+        let (head, body) = (*invocation, invocation.body());
         let number = number(head.request_id());
         assert!(body.starts_with(head.request_id().as_bytes()), "an event with another's id");
         let known = known(&mut self.known, number);
@@ -208,26 +212,29 @@ impl Host<'_> {
         assert_eq!(self.due.replace(number), None);
         let is_pipelined = self.chance.one_in(2);
         match self.chance.below(16) {
-            0 => self.slot.fail(&REPORT, |_| {}).expect("it is in hand"),
+            0 => self.slot.exchange().fail(&REPORT, |_| {}).expect("it is in hand"),
             1 => self.slot.give_up(|_| {}).expect("it is in hand"),
             2 | 3 => {
                 self.pieces = self.chance.below(4) as u32;
-                self.slot.stream(ContentType::TEXT).expect("it is in hand");
+                self.slot.exchange().stream(ContentType::TEXT).expect("it is in hand");
             }
             _ => {
                 let json = Some(ContentType::JSON);
-                self.slot.respond(json, self.body_length, is_pipelined).expect("it is in hand");
+                self.slot
+                    .exchange()
+                    .respond(json, self.body_length, is_pipelined)
+                    .expect("it is in hand");
             }
         }
     }
 
     fn go_on_streaming(&mut self) {
         let result = match (self.pieces, self.chance.below(4)) {
-            (0, 0) => self.slot.fail(&REPORT, |_| {}),
-            (0, choice) => self.slot.finish(choice == 1),
+            (0, 0) => self.slot.exchange().fail(&REPORT, |_| {}),
+            (0, choice) => self.slot.exchange().finish(choice == 1),
             _ => {
                 self.pieces -= 1;
-                self.slot.chunk(self.body_length)
+                self.slot.exchange().chunk(self.body_length)
             }
         };
         result.expect("the step says that the next piece may come");

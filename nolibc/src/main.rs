@@ -16,7 +16,8 @@ mod system;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use core::panic::PanicInfo;
 
-use lambda_proto::driver::{Driver, DriverError, End, Host, Link, Notice, Trouble};
+use lambda_proto::driver::{Driver, DriverError, Host, Link};
+use lambda_proto::slot::{End, Notice, Trouble};
 use lambda_proto::limits::MAX_REQUEST_HEAD;
 use lambda_proto::{Endpoint, ErrorReport, Machine, slot};
 use system::{Environment, Errno, Socket};

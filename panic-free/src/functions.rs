@@ -76,7 +76,7 @@ pub(crate) fn keep() {
         driver::Driver::<Service, Memory>::next,
         driver::Driver::<Service, Memory>::restore_next,
         driver::Driver::<Service, Memory>::with_max_event,
-        driver::Invocation::body,
+        slot::Invocation::body,
         driver::Reply::<Service, Memory>::fail,
         driver::Reply::<Service, Memory>::stream,
         driver::Response::new,
@@ -214,35 +214,41 @@ pub(crate) fn keep() {
     }
     keep! {
         slot::End::then,
-        slot::HeldEvent::<Memory>::body,
-        slot::HeldEvent::<Memory>::head,
+        slot::Exchange::<Memory>::chunk,
+        slot::Exchange::<Memory>::connected,
+        slot::Exchange::<Memory>::end,
+        slot::Exchange::<Memory>::finish,
+        slot::Exchange::<Memory>::is_connected,
+        slot::Exchange::<Memory>::is_waiting,
+        slot::Exchange::<Memory>::lost,
+        slot::Exchange::<Memory>::machine,
+        slot::Exchange::<Memory>::may_stop,
+        slot::Exchange::<Memory>::received,
+        slot::Exchange::<Memory>::respond,
+        slot::Exchange::<Memory>::room,
+        slot::Exchange::<Memory>::sent,
+        slot::Exchange::<Memory>::shut_down,
+        slot::Exchange::<Memory>::stream,
+        slot::Exchange::<Memory>::unsent,
+        slot::Exchange::<Memory>::write_failed,
+        slot::HeldEvent::<Memory>::invocation,
         slot::HeldEvent::<Memory>::into_storage,
         slot::Slot::<Memory>::ask,
         slot::Slot::<Memory>::begin_anew,
-        slot::Slot::<Memory>::chunk,
-        slot::Slot::<Memory>::connected,
         slot::Slot::<Memory>::end,
+        slot::Slot::<Memory>::exchange,
+        slot::Slot::<Memory>::in_flight,
         slot::Slot::<Memory>::fail_init,
         slot::Slot::<Memory>::fail_restore,
-        slot::Slot::<Memory>::finish,
         slot::Slot::<Memory>::invocation,
         slot::Slot::<Memory>::is_connected,
         slot::Slot::<Memory>::is_waiting,
-        slot::Slot::<Memory>::lost,
         slot::Slot::<Memory>::machine,
         slot::Slot::<Memory>::may_stop,
         slot::Slot::<Memory>::new,
-        slot::Slot::<Memory>::received,
-        slot::Slot::<Memory>::respond,
         slot::Slot::<Memory>::restore_next,
-        slot::Slot::<Memory>::room,
-        slot::Slot::<Memory>::sent,
-        slot::Slot::<Memory>::shut_down,
-        slot::Slot::<Memory>::stream,
         slot::Slot::<Memory>::take_event,
-        slot::Slot::<Memory>::unsent,
         slot::Slot::<Memory>::with_max_event,
-        slot::Slot::<Memory>::write_failed,
         slot::pause,
     }
     keep![any_handler, answers_in_hand, answers, any_header, any_notice, chars, tasks];
@@ -272,8 +278,10 @@ fn any_header(parser: &mut http::HeadParser, head: &[u8], field: fn(&[u8], &[u8]
 }
 
 fn any_notice(slot: &mut slot::Slot<Memory>, report: &api::ErrorReport<'_>, tell: Tell) {
-    black_box(slot::Slot::<Memory>::step(slot, tell));
-    black_box(slot::Slot::<Memory>::fail(slot, report, tell).is_ok());
+    let mut exchange = slot::Slot::<Memory>::exchange(slot);
+    black_box(slot::Exchange::<Memory>::step(&mut exchange, tell));
+    black_box(slot::Exchange::<Memory>::fail(&mut exchange, report, tell).is_ok());
+    black_box(slot::Exchange::<Memory>::abandon(&mut exchange, tell));
     black_box(slot::Slot::<Memory>::give_up(slot, tell).is_ok());
 }
 

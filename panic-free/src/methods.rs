@@ -46,7 +46,7 @@ pub(crate) fn keep() {
             api::Request,
             api::ResponseLength,
             driver::DriverError<Failure>,
-            driver::Invocation,
+            slot::Invocation,
             driver::Response,
             extension::EnvironmentEvent,
             extension::Invoke,
@@ -144,7 +144,7 @@ pub(crate) fn keep() {
             api::Request,
             api::ResponseLength,
             driver::DriverError<Failure>,
-            driver::Invocation,
+            slot::Invocation,
             driver::Response,
             driver::Sent,
             extension::EnvironmentEvent,
@@ -234,7 +234,7 @@ pub(crate) fn keep() {
             metadata::ExecutionEnvironment,
             metadata::MetadataReader;
         Deref: deref for
-            driver::Invocation;
+            slot::Invocation;
         Display: fmt for
             api::InvalidContentType,
             api::EndpointError,
@@ -269,13 +269,12 @@ pub(crate) fn keep() {
             slot::Notice;
         From<http::HeadError>: from for
             api::InvalidInvocation,
-            http::ReplyError,
-            machine::ReceiveError;
+            http::ReplyError;
         From<http::BodyError>: from for
-            http::ReplyError,
-            machine::ReceiveError;
+            http::ReplyError;
         From<http::ReplyError>: from for
-            extension::ReceiveError;
+            extension::ReceiveError,
+            machine::ReceiveError;
         From<http::BufferTooSmall>: from for
             extension::CommandError,
             machine::CommandError;

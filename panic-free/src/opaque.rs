@@ -5,8 +5,9 @@ use core::hash::Hasher;
 use core::hint::black_box;
 
 use lambda_proto::ErrorReport;
-use lambda_proto::driver::{AsErrorReport, Host, Invocation, Link, Reply, Sent};
+use lambda_proto::driver::{AsErrorReport, Host, Link, Reply, Sent};
 use lambda_proto::lifecycle::Hook;
+use lambda_proto::slot::Invocation;
 use lambda_proto::slot::Notice;
 
 /// Any memory.

@@ -5,11 +5,12 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use lambda_proto::driver::{AsErrorReport, Driver, DriverError, Host, Link, Notice, Reply, Sent};
+use lambda_proto::driver::{AsErrorReport, Driver, DriverError, Host, Link, Reply, Sent};
 use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_REQUEST_HEAD, MAX_XRAY_CAUSE};
+use lambda_proto::slot::{Notice, VecStorage};
 use lambda_proto::{Endpoint, ErrorReport, Machine};
 use lambda_proto_test_service::{Pipe, Place, ReadEnd, Service};
-use lambda_proto_transport::{self as transport, Error, Failure, Growing, Log, pause};
+use lambda_proto_transport::{self as transport, Error, Failure, Log, pause};
 
 use crate::{Act, Ending, Handler, Head, Running, Seen, Settings, Streamed, Transport};
 
@@ -43,19 +44,19 @@ impl Transport for Memory {
     }
 }
 
-fn driver(host: Slot) -> Driver<Slot, Growing> {
+fn driver(host: Slot) -> Driver<Slot, VecStorage> {
     let settings = &host.settings;
     let machine = Machine::with_concurrency(settings.endpoint.clone(), settings.concurrency());
     let max_event = settings.max_event;
-    let events = Growing::new(0, max_event.saturating_add(MAX_HEAD));
+    let events = VecStorage::new(0, max_event.saturating_add(MAX_HEAD));
     let most = MAX_REQUEST_HEAD + MAX_XRAY_CAUSE + MAX_ERROR_BODY;
-    let requests = Growing::new(0, most);
+    let requests = VecStorage::new(0, most);
     Driver::new(machine, host, events, requests).with_max_event(max_event)
 }
 
 /// Runs every slot; the first that ends with an error stops all.
 fn run(
-    drivers: Vec<Driver<Slot, Growing>>,
+    drivers: Vec<Driver<Slot, VecStorage>>,
     is_pulling: bool,
     handler: &Handler,
     stop: &Stop,
@@ -89,7 +90,7 @@ fn run(
 
 type Ended = Result<(), DriverError<io::Error>>;
 
-fn call(driver: &mut Driver<Slot, Growing>, handler: &Handler) -> Ended {
+fn call(driver: &mut Driver<Slot, VecStorage>, handler: &Handler) -> Ended {
     driver.run(|invocation, reply| {
         let act = handler(&Seen::new(*invocation, invocation.body()));
         let sent = perform(act, reply).map_err(Told)?;
@@ -97,7 +98,7 @@ fn call(driver: &mut Driver<Slot, Growing>, handler: &Handler) -> Ended {
     })
 }
 
-fn pull(driver: &mut Driver<Slot, Growing>, handler: &Handler) -> Ended {
+fn pull(driver: &mut Driver<Slot, VecStorage>, handler: &Handler) -> Ended {
     while let Some((invocation, reply)) = driver.next()? {
         let act = handler(&Seen::new(*invocation, invocation.body()));
         if let Err(failure) = perform(act, reply).map(drop) {
@@ -108,7 +109,7 @@ fn pull(driver: &mut Driver<Slot, Growing>, handler: &Handler) -> Ended {
 }
 
 /// Answers, but not if the reply is to be dropped.
-fn perform<'i>(act: Act, reply: Reply<'i, Slot, Growing>) -> Result<Option<Sent<'i>>, Failure> {
+fn perform<'i>(act: Act, reply: Reply<'i, Slot, VecStorage>) -> Result<Option<Sent<'i>>, Failure> {
     Ok(Some(match act {
         Act::Send(response) => reply.send(response.for_driver()?),
         Act::SendAndNext(response) => reply.send_and_next(response.for_driver()?),
@@ -128,7 +129,7 @@ fn perform<'i>(act: Act, reply: Reply<'i, Slot, Growing>) -> Result<Option<Sent<
 
 fn stream<'i>(
     streamed: Streamed,
-    reply: Reply<'i, Slot, Growing>,
+    reply: Reply<'i, Slot, VecStorage>,
 ) -> Result<Option<Sent<'i>>, Failure> {
     let Head::Plain(content_type) = streamed.head else { panic!("preludes are the transports'") };
     let mut stream = reply.stream(content_type);

@@ -17,7 +17,6 @@ pub mod environment;
 mod error;
 mod extension;
 mod failure;
-mod growing;
 mod guard;
 mod in_hand;
 pub mod lifecycle;
@@ -32,7 +31,6 @@ pub use connect::{MAX_ATTEMPT, connect, pause};
 pub use error::Error;
 pub use extension::{InternalExtension, NotAvailable};
 pub use failure::{Failure, PANIC};
-pub use growing::Growing;
 pub use guard::{catch, start};
 pub use in_hand::{InHand, report_in_hand};
 #[cfg(feature = "tracing")]

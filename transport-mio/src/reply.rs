@@ -26,17 +26,17 @@ impl Invocation {
 
     /// What came with the event: ids, deadline, trace id, content type and so on.
     pub fn head(&self) -> InvocationHead<'_> {
-        self.event.head()
+        *self.event.invocation()
     }
 
     /// The event, as whoever invoked the function sent it: any bytes, mostly JSON.
     pub fn body(&self) -> &[u8] {
-        self.event.body()
+        self.event.invocation().body()
     }
 
     /// The request id, as the service wrote it. Several attempts may share it.
     pub fn request_id(&self) -> &str {
-        self.event.head().request_id()
+        self.event.invocation().request_id()
     }
 
     /// Which invocation this is.

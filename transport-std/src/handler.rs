@@ -5,15 +5,16 @@ use std::ops::Deref;
 use std::time::{Duration, SystemTime};
 
 use lambda_proto::api::InvocationHead;
-use lambda_proto::driver::{self, Answer, Response};
+use lambda_proto::driver::{self, Response};
+use lambda_proto::slot::{Answer, VecStorage};
 use lambda_proto::{ContentType, HttpPrelude};
-use lambda_proto_transport::{Failure, Growing, InHand, Tasks};
+use lambda_proto_transport::{Failure, InHand, Tasks};
 
 use crate::slot::SlotHost;
 
 /// An invocation in hand: what came with it (by [`Deref`] to [`InvocationHead`]) and the event.
 #[derive(Clone, Copy, Debug)]
-pub struct Invocation<'i>(pub(crate) driver::Invocation<'i>);
+pub struct Invocation<'i>(pub(crate) lambda_proto::slot::Invocation<'i>);
 
 impl<'i> Invocation<'i> {
     /// The event, as whoever invoked the function sent it: any bytes, mostly JSON.
@@ -55,7 +56,7 @@ impl<'i> Deref for Invocation<'i> {
 ///
 /// Dropped without an answer, it makes the runtime report an error for the invocation.
 pub struct Reply<'i> {
-    pub(crate) inner: driver::Reply<'i, SlotHost, Growing>,
+    pub(crate) inner: driver::Reply<'i, SlotHost, VecStorage>,
     /// Memory that stays with the worker, for bodies that have to be put together.
     pub(crate) scratch: &'i mut Vec<u8>,
     pub(crate) in_hand: &'i InHand,
@@ -169,7 +170,7 @@ impl<'i> Reply<'i> {
 /// ```
 #[must_use = "a stream that is dropped ends with an error; `finish` it"]
 pub struct ResponseStream<'i> {
-    inner: driver::Stream<'i, SlotHost, Growing>,
+    inner: driver::Stream<'i, SlotHost, VecStorage>,
     tasks: Option<&'i Tasks>,
 }
 

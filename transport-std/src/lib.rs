@@ -74,8 +74,9 @@ mod stop;
 mod worker;
 
 pub use handler::{Invocation, Reply, ResponseStream, Sent};
-pub use lambda_proto::driver::{Answer, Response};
+pub use lambda_proto::driver::Response;
 pub use lambda_proto::lifecycle::{IdleGap, Options, Policy, TimeLimit};
+pub use lambda_proto::slot::Answer;
 pub use lambda_proto::{ContentType, Deadline, Endpoint, HttpPrelude, InvocationHead, Outcome};
 #[cfg(feature = "tracing")]
 pub use lambda_proto_transport::TracingLayer;

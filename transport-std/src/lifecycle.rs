@@ -1,7 +1,7 @@
 //! A runtime with what happens before, between and after its invocations.
 
-use lambda_proto::driver::Answer;
 use lambda_proto::lifecycle::TimeLimit;
+use lambda_proto::slot::Answer;
 use lambda_proto_transport::lifecycle::{Lifecycle, clock};
 use lambda_proto_transport::{Active, Error, Failure, Started, Starting, catch};
 

@@ -4,7 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lambda_proto::driver::{DriverError, Host, Notice};
+use lambda_proto::driver::{DriverError, Host};
+use lambda_proto::slot::Notice;
 use lambda_proto_transport::{Error, Settings, connect, pause};
 
 use crate::link::Socket;

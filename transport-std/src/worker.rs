@@ -1,9 +1,10 @@
-use lambda_proto::driver::{Answer, Driver, DriverError, Response};
+use lambda_proto::driver::{Driver, DriverError, Response};
 use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_REQUEST_HEAD, MAX_XRAY_CAUSE};
+use lambda_proto::slot::{Answer, VecStorage};
 use lambda_proto::{ErrorReport, Machine, Phase};
 #[cfg(any(feature = "log", feature = "tracing"))]
 use lambda_proto_transport::current;
-use lambda_proto_transport::{Error, Failure, Growing, InHand, PANIC, Settings, catch};
+use lambda_proto_transport::{Error, Failure, InHand, PANIC, Settings, catch};
 
 use crate::handler::{Invocation, Reply, Sent};
 use crate::slot::{NoConnection, SlotHost, error_of};
@@ -24,7 +25,7 @@ use crate::stop::StopHandle;
 /// # Ok::<(), lambda_proto_std::Error>(())
 /// ```
 pub struct Worker {
-    driver: Driver<SlotHost, Growing>,
+    driver: Driver<SlotHost, VecStorage>,
     scratch: Vec<u8>,
     in_hand: InHand,
 }
@@ -53,9 +54,9 @@ impl Worker {
         let machine = Machine::with_concurrency(endpoint, settings.concurrency());
         let host =
             SlotHost { settings: settings.clone(), stop: stop.clone(), waiter: stop.new_waiter() };
-        let events = Growing::new(FIRST_EVENT, settings.max_event.saturating_add(MAX_HEAD));
+        let events = VecStorage::new(FIRST_EVENT, settings.max_event.saturating_add(MAX_HEAD));
         let most = MAX_REQUEST_HEAD + MAX_XRAY_CAUSE + MAX_ERROR_BODY;
-        let requests = Growing::new(2 * MAX_REQUEST_HEAD, most);
+        let requests = VecStorage::new(2 * MAX_REQUEST_HEAD, most);
         let driver = Driver::new(machine, host, events, requests);
         Self { driver: driver.with_max_event(settings.max_event), scratch: Vec::new(), in_hand }
     }

@@ -23,19 +23,20 @@ fn main() -> Result<(), Box<dyn Error>> {
             (Step::Connect { losses }, _) => {
                 drop(stream.take());
                 stream = Some(connect(&endpoint, losses)?);
-                function.slot().connected();
+                function.exchange().0.connected();
             }
             (Step::Write, Some(stream)) => {
-                match stream.write_vectored(&function.unsent().map(IoSlice::new)) {
-                    Ok(length @ 1..) => function.slot().sent(length),
-                    _ => function.slot().write_failed(),
+                let (mut exchange, body) = function.exchange();
+                match stream.write_vectored(&exchange.unsent(body).map(IoSlice::new)) {
+                    Ok(length @ 1..) => exchange.sent(length),
+                    _ => exchange.write_failed(),
                 }
             }
             (Step::Read, Some(stream)) => {
-                let slot = function.slot();
-                match slot.room().map(|room| stream.read(room)) {
-                    Some(Ok(length)) => slot.received(length),
-                    Some(Err(_)) => slot.lost(),
+                let (mut exchange, _) = function.exchange();
+                match exchange.room().map(|room| stream.read(room)) {
+                    Some(Ok(length)) => exchange.received(length),
+                    Some(Err(_)) => exchange.lost(),
                     None => {}
                 }
             }

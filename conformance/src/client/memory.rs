@@ -166,7 +166,7 @@ impl<'d> Client<'d> {
             let what = format!("the slot refuses what its function does: {error}");
             Deviation { step: 0, what }
         })?;
-        if !function.slot().is_connected()
+        if !function.exchange().0.is_connected()
             && let Some(gone) = link.take()
         {
             player.ended(gone);
@@ -175,15 +175,16 @@ impl<'d> Client<'d> {
             (Step::Connect { .. }, _) => {
                 links.push(Link::default());
                 *link = Some(player.opened());
-                function.slot().connected();
+                function.exchange().0.connected();
             }
             (Step::Write, Some(at)) => {
                 let link = &mut links[at];
                 if link.takes_nothing || link.is_reset {
-                    function.slot().write_failed();
+                    function.exchange().0.write_failed();
                     return Ok(true);
                 }
-                let bytes = function.unsent().concat();
+                let (exchange, body) = function.exchange();
+                let bytes = exchange.unsent(body).concat();
                 let most = match &delivery.writes[..] {
                     [] => bytes.len(),
                     writes => writes[self.writes % writes.len()].min(bytes.len()),
@@ -191,20 +192,20 @@ impl<'d> Client<'d> {
                 self.writes += 1;
                 link.sent.extend_from_slice(&bytes[..most]);
                 player.received(at, &bytes[..most]);
-                function.slot().sent(most);
+                function.exchange().0.sent(most);
             }
             (Step::Read, Some(at)) => {
                 let link = &mut links[at];
-                let slot = function.slot();
+                let (mut exchange, _) = function.exchange();
                 if link.is_reset {
-                    slot.lost();
+                    exchange.lost();
                     return Ok(true);
                 }
                 let arriving = &link.arriving[link.taken..];
                 if arriving.is_empty() && !link.is_ending {
                     return Ok(false);
                 }
-                let Some(room) = slot.room() else { return Ok(true) };
+                let Some(room) = exchange.room() else { return Ok(true) };
                 let cut = delivery.cuts.iter().find(|cut| **cut > self.read);
                 let most = cut.map_or(usize::MAX, |cut| cut - self.read);
                 let most = most.min(delivery.most_read.unwrap_or(usize::MAX));
@@ -212,14 +213,14 @@ impl<'d> Client<'d> {
                 room[..length].copy_from_slice(&arriving[..length]);
                 link.taken += length;
                 self.read += length;
-                slot.received(length);
+                exchange.received(length);
             }
             (Step::End(end), _) => {
                 if let Some(gone) = link.take() {
                     player.ended(gone);
                 }
                 match end.then(self.concurrency) {
-                    AfterEnd::BeginAnew => function.slot().begin_anew(),
+                    AfterEnd::BeginAnew => function.begin_anew(),
                     AfterEnd::EndAll => {
                         self.end = Some(end);
                         // Every end of the conversation is one of the process, as an error.

@@ -56,19 +56,16 @@
 //! A `Reply` that is dropped is reported as an error of its invocation.
 
 mod host;
-mod port;
+mod io;
 mod reply;
 
 use core::fmt;
-use core::ops::Deref;
 
 pub use host::{Host, Link};
-use port::Port;
+use io::Io;
 pub use reply::{Reply, Response, Sent, Stream};
 
-use crate::api::InvocationHead;
-pub use crate::slot::{Answer, End, Notice, Storage, StreamOver, Trouble};
-use crate::slot::{Slot, Step};
+use crate::slot::{Answer, End, Invocation, Slot, Step, Storage};
 use crate::{CommandError, ErrorReport, Machine, Phase};
 
 /// One runtime worker: a [slot](crate::slot) with a host that blocks.
@@ -76,29 +73,7 @@ use crate::{CommandError, ErrorReport, Machine, Phase};
 /// See the [module](self).
 pub struct Driver<H: Host, S: Storage> {
     slot: Slot<S>,
-    port: Port<H>,
-}
-
-/// An invocation in hand: what came with it, by [`Deref`], and the event itself.
-#[derive(Clone, Copy, Debug)]
-pub struct Invocation<'i> {
-    head: InvocationHead<'i>,
-    body: &'i [u8],
-}
-
-impl<'i> Invocation<'i> {
-    /// The event, as whoever invoked the function sent it: any bytes, mostly JSON.
-    pub fn body(&self) -> &'i [u8] {
-        self.body
-    }
-}
-
-impl<'i> Deref for Invocation<'i> {
-    type Target = InvocationHead<'i>;
-
-    fn deref(&self) -> &InvocationHead<'i> {
-        &self.head
-    }
+    io: Io<H>,
 }
 
 /// What can be told to the service as the reason of a failure.
@@ -121,7 +96,7 @@ impl<H: Host, S: Storage> Driver<H, S> {
     /// 512 bytes more than [`MAX_REQUEST_HEAD`](crate::limits::MAX_REQUEST_HEAD) serve every request,
     /// and error reports are cut to what is there.
     pub fn new(machine: Machine, host: H, events: S, requests: S) -> Self {
-        Self { slot: Slot::new(machine, events, requests), port: Port::new(host) }
+        Self { slot: Slot::new(machine, events, requests), io: Io::new(host) }
     }
 
     /// The same driver for events of at most `bytes` bytes, however much room there is.
@@ -156,7 +131,7 @@ impl<H: Host, S: Storage> Driver<H, S> {
     /// Fails the invocation of the last [`next`](Self::next), unless it has been answered, and
     /// [tells](Host::notice) the host. A stream is ended with the error.
     pub fn fail_in_hand(&mut self, report: &ErrorReport<'_>) {
-        reply::fail(&mut self.slot.line, &mut self.port, report);
+        reply::fail(&mut self.slot.exchange(), &mut self.io, report);
     }
 
     /// Answers the invocation of the last [`next`](Self::next), for programs that cannot keep its
@@ -168,7 +143,7 @@ impl<H: Host, S: Storage> Driver<H, S> {
         if machine.phase() != Phase::Invoking || machine.is_streaming() {
             return None;
         }
-        Some(Reply::new(&mut self.slot.line, &mut self.port).send(response).answer())
+        Some(Reply::new(self.slot.exchange(), &mut self.io).send(response).answer())
     }
 
     /// Asks for the next invocation and waits for it, however long that takes; `None` when the host
@@ -188,9 +163,8 @@ impl<H: Host, S: Storage> Driver<H, S> {
         if !self.await_invocation()? {
             return Ok(None);
         }
-        let Slot { line, events } = &mut self.slot;
-        let (head, body) = events.invocation();
-        Ok(Some((Invocation { head, body }, Reply::new(line, &mut self.port))))
+        let Self { slot, io } = self;
+        Ok(slot.in_flight().map(|(invocation, exchange)| (invocation, Reply::new(exchange, io))))
     }
 
     /// Reports that the function cannot start. The conversation is over then.
@@ -211,13 +185,13 @@ impl<H: Host, S: Storage> Driver<H, S> {
     ///
     /// A [`DriverError`]: the conversation cannot go on.
     pub fn restore_next(&mut self) -> Result<Option<Answer>, DriverError<H::Error>> {
-        let Self { slot, port } = self;
+        let Self { slot, io } = self;
         slot.restore_next()?;
-        let step = port.pump(&mut slot.line, None, &[])?;
+        let step = io.pump(&mut slot.exchange(), &[])?;
         match (slot.end(), step) {
             (Some(end), _) if end != End::Done => Err(DriverError::Ended(end)),
             // What has ended the wait may be the host, and not a restore.
-            (None, Step::Answered(answer)) if !port.host.is_stopping() => Ok(Some(answer)),
+            (None, Step::Answered(answer)) if !io.host.is_stopping() => Ok(Some(answer)),
             _ => Ok(None),
         }
     }
@@ -233,7 +207,7 @@ impl<H: Host, S: Storage> Driver<H, S> {
     }
 
     fn finish_report(&mut self) -> Result<(), DriverError<H::Error>> {
-        match self.port.pump(&mut self.slot.line, None, &[])? {
+        match self.io.pump(&mut self.slot.exchange(), &[])? {
             Step::End(end) if end != End::Done => Err(DriverError::Ended(end)),
             _ => Ok(()),
         }
@@ -246,29 +220,26 @@ impl<H: Host, S: Storage> Driver<H, S> {
 
     /// The host.
     pub fn host(&mut self) -> &mut H {
-        &mut self.port.host
+        &mut self.io.host
     }
 
-    /// Returns whether an invocation is in hand, or else the host stops.
+    /// Returns whether an invocation is in flight, or else the host stops.
     fn await_invocation(&mut self) -> Result<bool, DriverError<H::Error>> {
-        let Self { slot: Slot { line, events }, port } = self;
-        if line.machine().phase() == Phase::Invoking {
-            line.give_up(&mut port.tell())?;
-        } else if !line.machine().is_inside_answer() {
-            events.forget_event();
-        }
+        let Self { slot, io } = self;
+        slot.give_up(io.tell())?;
         loop {
-            if port.error.is_some()
-                && let Some(error) = port.error.take()
+            if io.error.is_some()
+                && let Some(error) = io.error.take()
             {
                 return Err(error);
             }
-            match port.pump(line, Some(events), &[])? {
+            let mut exchange = slot.exchange();
+            match io.pump(&mut exchange, &[])? {
                 // The service has heard of the invocation by a connection that is no more.
-                Step::InHand if port.is_cut => line.lost(),
+                Step::InHand if io.is_cut => exchange.lost(),
                 Step::InHand => return Ok(true),
-                Step::Idle if port.host.is_stopping() => return Ok(false),
-                Step::Idle => line.ask(events)?,
+                Step::Idle if io.host.is_stopping() => return Ok(false),
+                Step::Idle => slot.ask()?,
                 Step::End(End::Done) => return Ok(false),
                 Step::End(end) => return Err(DriverError::Ended(end)),
                 Step::Answered(_) | Step::Connect { .. } | Step::Write | Step::Read => {}

@@ -1,8 +1,8 @@
 use core::marker::PhantomData;
 
-use super::port::Port;
-use super::{Answer, Host, Storage, StreamOver};
-use crate::slot::line::Line;
+use super::Host;
+use super::io::Io;
+use crate::slot::{Answer, Exchange, Storage, StreamOver};
 use crate::{ContentType, ErrorReport, Phase};
 
 /// The answer of a buffered invocation: a body and what it is.
@@ -36,8 +36,8 @@ impl<'a, T: AsRef<[u8]> + ?Sized> From<&'a T> for Response<'a> {
 ///
 /// Dropped without an answer, it makes the driver report an error for the invocation.
 pub struct Reply<'i, H: Host, S: Storage> {
-    line: &'i mut Line<S>,
-    port: &'i mut Port<H>,
+    exchange: Exchange<'i, S>,
+    io: &'i mut Io<H>,
     invocation: Invariant<'i>,
 }
 
@@ -45,8 +45,8 @@ pub struct Reply<'i, H: Host, S: Storage> {
 type Invariant<'i> = PhantomData<fn(&'i ()) -> &'i ()>;
 
 impl<'i, H: Host, S: Storage> Reply<'i, H, S> {
-    pub(super) fn new(line: &'i mut Line<S>, port: &'i mut Port<H>) -> Self {
-        Self { line, port, invocation: PhantomData }
+    pub(super) fn new(exchange: Exchange<'i, S>, io: &'i mut Io<H>) -> Self {
+        Self { exchange, io, invocation: PhantomData }
     }
 
     /// Sends the answer and waits for the service's reply to it.
@@ -66,42 +66,42 @@ impl<'i, H: Host, S: Storage> Reply<'i, H, S> {
     }
 
     /// Reports that the invocation failed.
-    pub fn fail(self, report: &ErrorReport<'_>) -> Sent<'i> {
-        Sent::new(fail(self.line, self.port, report))
+    pub fn fail(mut self, report: &ErrorReport<'_>) -> Sent<'i> {
+        Sent::new(fail(&mut self.exchange, self.io, report))
     }
 
     /// Begins to stream the answer; see [`Machine::stream`](crate::Machine::stream).
     pub fn stream(self, content_type: ContentType<'_>) -> Stream<'i, H, S> {
-        let Self { line, port, .. } = self;
-        if port.error.is_none() && line.end().is_none() {
-            match line.stream(content_type) {
-                Ok(()) => drop(port.send_part(line, &[])),
-                Err(error) => port.error = Some(error.into()),
+        let Self { mut exchange, io, .. } = self;
+        if io.error.is_none() && exchange.end().is_none() {
+            match exchange.stream(content_type) {
+                Ok(()) => drop(io.send_part(&mut exchange, &[])),
+                Err(error) => io.error = Some(error.into()),
             }
         }
-        Stream { line, port, invocation: PhantomData }
+        Stream { exchange, io, invocation: PhantomData }
     }
 
-    fn respond(self, response: Response<'_>, is_pipelined: bool) -> Sent<'i> {
+    fn respond(mut self, response: Response<'_>, is_pipelined: bool) -> Sent<'i> {
         let Response { body, content_type } = response;
-        Sent::new(self.port.answer(self.line, body, |line, host| {
-            line.respond(content_type, body.len(), is_pipelined && !host.is_stopping())
+        Sent::new(self.io.answer(&mut self.exchange, body, |exchange, host| {
+            exchange.respond(content_type, body.len(), is_pipelined && !host.is_stopping())
         }))
     }
 }
 
-/// Fails the invocation in hand, at the end of its stream if that has begun.
+/// Fails the invocation in flight, at the end of its stream if that has begun.
 pub(super) fn fail<H: Host, S: Storage>(
-    line: &mut Line<S>,
-    port: &mut Port<H>,
+    exchange: &mut Exchange<'_, S>,
+    io: &mut Io<H>,
     report: &ErrorReport<'_>,
 ) -> Answer {
-    if line.machine().phase() != Phase::Invoking {
+    if exchange.machine().phase() != Phase::Invoking {
         // Tells that it is too late for that.
-        let _too_late = line.fail(report, &mut port.tell());
+        let _too_late = exchange.fail(report, io.tell());
         return Answer::FateUnknown;
     }
-    port.answer(line, &[], |line, host| line.fail(report, &mut |notice| host.notice(notice)))
+    io.answer(exchange, &[], |exchange, host| exchange.fail(report, |notice| host.notice(notice)))
 }
 
 /// The proof that an invocation has been answered.
@@ -126,8 +126,8 @@ impl Sent<'_> {
 ///
 /// Dropped without an end, it makes the driver end the stream with an error.
 pub struct Stream<'i, H: Host, S: Storage> {
-    line: &'i mut Line<S>,
-    port: &'i mut Port<H>,
+    exchange: Exchange<'i, S>,
+    io: &'i mut Io<H>,
     invocation: Invariant<'i>,
 }
 
@@ -139,14 +139,14 @@ impl<'i, H: Host, S: Storage> Stream<'i, H, S> {
     /// [`StreamOver`] if the service has ended the stream or the connection was lost: more pieces
     /// lead nowhere.
     pub fn write(&mut self, piece: &[u8]) -> Result<(), StreamOver> {
-        if !self.line.machine().is_streaming() {
+        if !self.exchange.machine().is_streaming() {
             return Err(StreamOver);
         }
-        if let Err(error) = self.line.chunk(piece.len()) {
-            self.port.error = Some(error.into());
+        if let Err(error) = self.exchange.chunk(piece.len()) {
+            self.io.error = Some(error.into());
             return Err(StreamOver);
         }
-        if self.port.send_part(self.line, piece) { Ok(()) } else { Err(StreamOver) }
+        if self.io.send_part(&mut self.exchange, piece) { Ok(()) } else { Err(StreamOver) }
     }
 
     /// Ends the stream.
@@ -161,18 +161,16 @@ impl<'i, H: Host, S: Storage> Stream<'i, H, S> {
     }
 
     /// Ends the stream with an error; what was sent stays sent.
-    pub fn fail(self, report: &ErrorReport<'_>) -> Sent<'i> {
-        Sent::new(fail(self.line, self.port, report))
+    pub fn fail(mut self, report: &ErrorReport<'_>) -> Sent<'i> {
+        Sent::new(fail(&mut self.exchange, self.io, report))
     }
 
-    fn end(self, is_pipelined: bool) -> Sent<'i> {
-        if !self.line.machine().is_streaming() {
+    fn end(mut self, is_pipelined: bool) -> Sent<'i> {
+        if !self.exchange.machine().is_streaming() {
             return Sent::new(Answer::FateUnknown);
         }
-        Sent::new(
-            self.port.answer(self.line, &[], |line, host| {
-                line.finish(is_pipelined && !host.is_stopping())
-            }),
-        )
+        Sent::new(self.io.answer(&mut self.exchange, &[], |exchange, host| {
+            exchange.finish(is_pipelined && !host.is_stopping())
+        }))
     }
 }

@@ -45,11 +45,11 @@ impl HeadParser {
     }
 
     /// As [`parse`](Self::parse), for a `field` that returns whether it knows the name: a known name need
-    /// not be checked. It is no type parameter, so that the parser is there once for all callers.
+    /// not be checked.
     pub(crate) fn parse_known<'b>(
         &mut self,
         input: &'b [u8],
-        field: &mut dyn FnMut(&'b [u8], &'b [u8]) -> bool,
+        field: &mut impl FnMut(&'b [u8], &'b [u8]) -> bool,
     ) -> Result<Option<(usize, ResponseHead)>, HeadError> {
         // One that arrives whole, as nearly all do, need not be measured first.
         if self.scanned == 0 {
@@ -112,7 +112,7 @@ const START: &[u8] = b"HTTP/1.";
 /// somebody else.
 fn parse_lines<'b>(
     window: &'b [u8],
-    field: &mut dyn FnMut(&'b [u8], &'b [u8]) -> bool,
+    field: &mut impl FnMut(&'b [u8], &'b [u8]) -> bool,
 ) -> Result<Option<(usize, ResponseHead)>, HeadError> {
     let Some((line, mut rest)) = split_line(window)? else { return Ok(None) };
     let (is_http_1_1, status) = parse_status_line(line).ok_or(HeadError::Malformed)?;

@@ -27,12 +27,11 @@ impl ReplyReader {
     /// Consumes at most one part; `None` if more bytes are needed. A part of a head stays in `input`,
     /// to be presented again with more behind it.
     ///
-    /// The fields of a head are shown to `note`, which says whether it knows them, and is no type
-    /// parameter so that the parser is there once for all callers.
+    /// The fields of a head are shown to `note`, which says whether it knows them.
     pub(crate) fn read<'b>(
         &mut self,
         input: &mut &'b [u8],
-        note: &mut dyn FnMut(&'b [u8], &'b [u8]) -> bool,
+        note: &mut impl FnMut(&'b [u8], &'b [u8]) -> bool,
     ) -> Result<Option<ReplyPart<'b>>, ReplyError> {
         if let Some(decoder) = &mut self.body {
             if let Some(piece) = decoder.decode(input)? {

@@ -168,6 +168,11 @@ impl Machine {
         self.state.is_streaming()
     }
 
+    /// Whether an event has begun to arrive that is not complete.
+    pub(crate) fn is_receiving(&self) -> bool {
+        self.state == State::Receiving
+    }
+
     /// Whether the next invocation has been asked for.
     pub fn is_asked(&self) -> bool {
         self.state.is_asked()

@@ -2,15 +2,15 @@
 //! next step, and all that follows when something goes wrong.
 //!
 //! The machine says what is allowed; a slot says what to do. Its host (a blocking loop, an event loop,
-//! a completion queue) owns the socket and the clock, and does what [`Slot::step`] asks for:
+//! a completion queue) owns the socket and the clock, and does what [`Exchange::step`] asks for:
 //!
 //! | step | the host |
 //! |---|---|
-//! | [`Connect`](Step::Connect) | drops the connection that it may have, waits a [`pause`], connects, calls [`connected`](Slot::connected) |
-//! | [`Write`](Step::Write) | writes [`unsent`](Slot::unsent), calls [`sent`](Slot::sent) or [`write_failed`](Slot::write_failed) |
-//! | [`Read`](Step::Read) | reads into [`room`](Slot::room), calls [`received`](Slot::received) or [`lost`](Slot::lost) |
+//! | [`Connect`](Step::Connect) | drops the connection that it may have, waits a [`pause`], connects, calls [`connected`](Exchange::connected) |
+//! | [`Write`](Step::Write) | writes [`unsent`](Exchange::unsent), calls [`sent`](Exchange::sent) or [`write_failed`](Exchange::write_failed) |
+//! | [`Read`](Step::Read) | reads into [`room`](Exchange::room), calls [`received`](Exchange::received) or [`lost`](Exchange::lost) |
 //! | [`Idle`](Step::Idle) | calls [`ask`](Slot::ask), or leaves it at that |
-//! | [`InHand`](Step::InHand) | calls [`respond`](Slot::respond), [`fail`](Slot::fail) or [`stream`](Slot::stream), now or later |
+//! | [`InHand`](Step::InHand) | calls [`respond`](Exchange::respond), [`fail`](Exchange::fail) or [`stream`](Exchange::stream), now or later |
 //! | [`Answered`](Step::Answered) | takes note; the body of the answer is not needed any more |
 //! | [`End`](Step::End) | ends |
 //!
@@ -19,10 +19,16 @@
 //! write would block: a service that refuses a large answer says so before it has read all of it.
 //!
 //! ```
-//! use lambda_proto::slot::{Slot, Step};
+//! use lambda_proto::slot::{End, Exchange, Slot, Step};
 //! use lambda_proto::{Endpoint, Machine};
 //! # struct Socket(Vec<&'static [u8]>, std::rc::Rc<std::cell::RefCell<Vec<u8>>>);
 //! # impl Socket {
+//! #     fn new() -> Self {
+//! #         Socket(vec![
+//! #             b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n",
+//! #             b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7b\r\nContent-Length: 2\r\n\r\nhi",
+//! #         ], Default::default())
+//! #     }
 //! #     fn write(&mut self, parts: [&[u8]; 3]) -> Result<usize, ()> {
 //! #         parts.iter().for_each(|part| self.1.borrow_mut().extend_from_slice(part));
 //! #         Ok(parts.iter().map(|part| part.len()).sum())
@@ -33,71 +39,77 @@
 //! #         Ok(bytes.len())
 //! #     }
 //! # }
-//! # let posted = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
-//! # let connect = || Socket(vec![
-//! #     b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n",
-//! #     b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7b\r\nContent-Length: 2\r\n\r\nhi",
-//! # ], posted.clone());
+//!
+//! /// Does what a slot asks for, until it is the turn of the program.
+//! fn pump(exchange: &mut Exchange<'_, &mut [u8]>, socket: &mut Option<Socket>, body: &[u8]) -> Step {
+//!     loop {
+//!         match (exchange.step(|notice| eprintln!("{notice}")), socket.as_mut()) {
+//!             (Step::Connect { .. }, _) => {
+//! #               let connect = || Socket::new();
+//!                 *socket = Some(connect());
+//!                 exchange.connected();
+//!             }
+//!             (Step::Write, Some(socket)) => match socket.write(exchange.unsent(body)) {
+//!                 Ok(length) => exchange.sent(length),
+//!                 Err(_) => exchange.write_failed(),
+//!             },
+//!             (Step::Read, Some(socket)) => match exchange.room().map(|room| socket.read(room)) {
+//!                 Some(Ok(length)) => exchange.received(length),
+//!                 Some(Err(_)) => exchange.lost(),
+//!                 None => {} // the next step says why
+//!             },
+//!             (step, _) => return step,
+//!         }
+//!     }
+//! }
 //!
 //! let machine = Machine::new(Endpoint::parse("127.0.0.1:9001")?);
 //! let (mut events, mut requests) = ([0; 8192], [0; 4096]);
 //! let mut slot = Slot::new(machine, &mut events[..], &mut requests[..]);
 //! let mut socket = None;
-//! let mut answer = Vec::new();
-//! # let mut asked = 0;
 //! loop {
-//!     match slot.step(|notice| eprintln!("{notice}")) {
-//!         Step::Connect { .. } => {
-//!             socket = Some(connect());
-//!             slot.connected();
-//!         }
-//!         Step::Write => match socket.as_mut().unwrap().write(slot.unsent(&answer)) {
-//!             Ok(length) => slot.sent(length),
-//!             Err(_) => slot.write_failed(),
-//!         },
-//!         Step::Read => match slot.room().map(|room| socket.as_mut().unwrap().read(room)) {
-//!             Some(Ok(length)) => slot.received(length),
-//!             Some(Err(_)) => slot.lost(),
-//!             None => {} // the next step says why
-//!         },
-//!         Step::Idle => {
-//! #           asked += 1;
-//! #           if asked == 2 { break }
-//!             slot.ask()?;
-//!         }
+//!     match pump(&mut slot.exchange(), &mut socket, &[]) {
 //!         Step::InHand => {
-//!             let (head, body) = slot.invocation();
-//!             answer = format!("{} for {}", body.len(), head.request_id()).into_bytes();
-//!             slot.respond(None, answer.len(), false)?;
+//!             // The answer is the event itself, which is not copied.
+//!             let Some((invocation, mut exchange)) = slot.in_flight() else { continue };
+//!             exchange.respond(None, invocation.body().len(), false)?;
+//!             pump(&mut exchange, &mut socket, invocation.body());
+//! #           break;
 //!         }
-//!         Step::Answered(_) => answer.clear(),
+//!         Step::Idle => slot.ask()?,
 //!         Step::End(end) => return Err(end.into()),
+//!         _ => {}
 //!     }
 //! }
-//! # assert!(posted.borrow().ends_with(b"\r\n\r\n2 for 7b"));
+//! # let posted = socket.unwrap().1;
+//! # assert!(posted.borrow().ends_with(b"\r\n\r\nhi"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod answer;
-pub(crate) mod inbox;
-pub(crate) mod line;
+mod exchange;
+mod invocation;
+mod line;
 mod notice;
 mod pause;
+mod receive;
 mod storage;
 
 use core::fmt;
 
 pub use answer::{Answer, StreamOver};
-use inbox::Inbox;
+pub use exchange::Exchange;
+pub use invocation::{HeldEvent, Invocation};
 use line::Line;
 pub use notice::{Notice, Trouble};
 pub use pause::pause;
-pub use storage::{HeldEvent, Storage};
+use receive::ReceiveBuffer;
+pub use storage::Storage;
+#[cfg(feature = "alloc")]
+pub use storage::VecStorage;
 
-use crate::api::{Concurrency, HeadIndex};
-use crate::{
-    CommandError, ContentType, ErrorReport, InvocationHead, Machine, Outcome, Phase, ReceiveError,
-};
+use crate::api::Concurrency;
+use crate::{CommandError, ErrorReport, Machine, Outcome, Phase, ReceiveError};
 
 /// What a host is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,19 +189,19 @@ impl core::error::Error for End {}
 
 /// A machine with its memory. See the [module](self).
 pub struct Slot<S> {
-    pub(crate) line: Line<S>,
-    pub(crate) events: Inbox<S>,
+    line: Line<S>,
+    events: ReceiveBuffer<S>,
 }
 
 impl<S: Storage> Slot<S> {
     /// A slot that is not connected yet.
     ///
     /// `events` holds one event with its head; an event that does not fit is reported as an error of
-    /// its invocation. `requests` holds the head of a request and, behind it, the answer of the service:
+    /// its invocation. `requests` holds the head of a request and, after it, the reply of the service:
     /// 512 bytes more than [`MAX_REQUEST_HEAD`](crate::limits::MAX_REQUEST_HEAD) serve every request,
     /// and error reports are cut to what is there.
     pub fn new(machine: Machine, events: S, requests: S) -> Self {
-        Self { line: Line::new(machine, requests), events: Inbox::new(events) }
+        Self { line: Line::new(machine, requests), events: ReceiveBuffer::new(events) }
     }
 
     /// The same slot for events of at most `bytes` bytes, however much room there is. Memory that grows
@@ -200,94 +212,39 @@ impl<S: Storage> Slot<S> {
         self
     }
 
-    /// The machine.
-    pub fn machine(&self) -> &Machine {
-        self.line.machine()
+    /// The handle for all I/O.
+    pub fn exchange(&mut self) -> Exchange<'_, S> {
+        Exchange { line: &mut self.line, events: Some(&mut self.events) }
     }
 
-    /// What there is to do now. `tell` is told of trouble that ends nothing but that somebody should
-    /// know of.
-    pub fn step(&mut self, mut tell: impl FnMut(&Notice<'_>)) -> Step {
-        let step = self.line.step(Some(&mut self.events), &mut tell);
-        if step == Step::Read && self.line.is_waiting() {
-            self.line.release();
-            self.events.release();
-        }
-        step
-    }
-
-    /// Why the conversation is over, if it is.
-    pub fn end(&self) -> Option<End> {
-        self.line.end()
-    }
-
-    /// Whether there is a connection, as far as the slot knows. If not, the host drops the one that it
-    /// may still have.
-    pub fn is_connected(&self) -> bool {
-        self.line.is_connected()
-    }
-
-    /// Tells that there is a new connection.
-    pub fn connected(&mut self) {
-        self.line.connected();
-    }
-
-    /// Whether nothing is in hand or on its way, so that the host may stop here and lose no invocation
-    /// that it has heard of.
-    pub fn may_stop(&self) -> bool {
-        let machine = self.machine();
-        match machine.phase() {
-            _ if self.end().is_some() => true,
-            Phase::Init | Phase::Ready => !machine.is_inside_answer(),
-            Phase::Invoking | Phase::Reporting | Phase::ShuttingDown => false,
-        }
-    }
-
-    /// Whether the slot does nothing but wait for an invocation, or a restore, of which nothing has arrived.
-    pub fn is_waiting(&self) -> bool {
-        self.line.is_waiting()
-    }
-
-    /// The bytes that are to be sent, in order, for a vectored write. `body` is the whole body of the
-    /// answer or the piece of the stream that was told of last.
-    pub fn unsent<'a>(&'a self, body: &'a [u8]) -> [&'a [u8]; 3] {
-        self.line.unsent(body)
-    }
-
-    /// Tells that so many of the unsent bytes were written. A write that takes none has
-    /// [failed](Self::write_failed).
-    pub fn sent(&mut self, length: usize) {
-        self.line.sent(length);
-    }
-
-    /// Tells that the connection takes no more bytes. What the service may have said before it hung up
-    /// is still read.
-    pub fn write_failed(&mut self) {
-        self.line.write_failed();
-    }
-
-    /// Room to read into, never empty; `None` if there is none, and the next step says what follows: the
-    /// end of the slot, if a head fills the memory.
+    /// The invocation in flight, and the handle to answer it while its event is borrowed; `None` if there
+    /// is none, it is settled, or its event was [taken out](Self::take_event).
     ///
-    /// What [`unsent`](Self::unsent) has given may move: a host whose write is still under way, as in a
-    /// completion queue, reads when that is done.
-    pub fn room(&mut self) -> Option<&mut [u8]> {
-        self.line.room(Some(&mut self.events))
+    /// What belongs to the next invocation is not read by this handle: after [`Step::Answered`] go on with
+    /// [`exchange`](Self::exchange).
+    pub fn in_flight(&mut self) -> Option<(Invocation<'_>, Exchange<'_, S>)> {
+        let invocation = self.events.invocation().filter(|_| self.line.is_in_flight())?;
+        Some((invocation, Exchange { line: &mut self.line, events: None }))
     }
 
-    /// Tells that so many bytes were read into the room; 0 is the end of the stream.
-    pub fn received(&mut self, length: usize) {
-        self.line.received(length, Some(&mut self.events));
+    /// The invocation in flight, as [`in_flight`](Self::in_flight) gives it.
+    pub fn invocation(&self) -> Option<Invocation<'_>> {
+        self.events.invocation().filter(|_| self.line.is_in_flight())
     }
 
-    /// Tells that the connection broke with an error, or that the host has dropped it.
-    pub fn lost(&mut self) {
-        self.line.lost();
+    /// Takes the event of the invocation in flight out of the slot, for hosts that answer later, or
+    /// elsewhere. The slot goes on with `other` as its memory for events. `None` if none is in flight, or
+    /// its answer has begun.
+    pub fn take_event(&mut self, other: S) -> Option<HeldEvent<S>> {
+        if self.machine().phase() != Phase::Invoking {
+            return None;
+        }
+        self.events.take_event(other)
     }
 
-    /// Asks for the next invocation. Behind an answer this is refused until [`Step::Answered`] has told what
-    /// became of it: together with the answer the next one is asked for by [`respond`](Self::respond) and
-    /// [`finish`](Self::finish).
+    /// Asks for the next invocation. After an answer this is refused until [`Step::Answered`] has told what
+    /// became of it: together with the answer the next one is asked for by [`Exchange::respond`] and
+    /// [`Exchange::finish`].
     ///
     /// # Errors
     ///
@@ -296,91 +253,14 @@ impl<S: Storage> Slot<S> {
         self.line.ask(&mut self.events)
     }
 
-    /// The invocation in hand: what came with the event, and the event. Both are empty when there is
-    /// none.
-    pub fn invocation(&self) -> (InvocationHead<'_>, &[u8]) {
-        match self.machine().phase() {
-            Phase::Invoking | Phase::Reporting => self.events.invocation(),
-            _ => (HeadIndex::default().on(&[]), &[]),
-        }
-    }
-
-    /// Takes the invocation in hand out of the slot, for hosts that answer later, or elsewhere. The
-    /// slot goes on with `other` as its memory for events. `None` if nothing is in hand.
-    pub fn take_event(&mut self, other: S) -> Option<HeldEvent<S>> {
-        if self.machine().phase() != Phase::Invoking {
-            return None;
-        }
-        self.events.take_event(other)
-    }
-
-    /// Answers the invocation with a body of `body_length` bytes, and asks for the next one in the same
-    /// write if it is `pipelined` and the memory has room for both: see [`Machine::respond`] and
-    /// [`Machine::next`].
-    ///
-    /// # Errors
-    ///
-    /// Any [`CommandError`]; nothing has changed then.
-    pub fn respond(
-        &mut self,
-        content_type: Option<ContentType<'_>>,
-        body_length: usize,
-        pipelined: bool,
-    ) -> Result<(), CommandError> {
-        self.line.respond(content_type, body_length, pipelined)
-    }
-
-    /// Reports that the invocation failed, at the end of its stream if that has begun, and tells of it.
-    ///
-    /// # Errors
-    ///
-    /// Any [`CommandError`]; nothing is sent then. [`CommandError::WrongPhase`] means that it has been
-    /// answered, which is told of.
-    pub fn fail(
-        &mut self,
-        report: &ErrorReport<'_>,
-        mut tell: impl FnMut(&Notice<'_>),
-    ) -> Result<(), CommandError> {
-        self.line.fail(report, &mut tell)
-    }
-
-    /// Reports that nobody will answer the invocation in hand, and tells of it.
+    /// Reports that nobody will answer the invocation in flight, and tells of it. If there is none, or its
+    /// answer is on its way, nothing happens.
     ///
     /// # Errors
     ///
     /// Any [`CommandError`]; nothing is sent then.
     pub fn give_up(&mut self, mut tell: impl FnMut(&Notice<'_>)) -> Result<(), CommandError> {
         self.line.give_up(&mut tell)
-    }
-
-    /// Begins to stream the answer: [`chunk`](Self::chunk) at each [`Step::InHand`], then
-    /// [`finish`](Self::finish) or [`fail`](Self::fail). If [`Step::Answered`] comes before that, the
-    /// service takes no more of it.
-    ///
-    /// # Errors
-    ///
-    /// Any [`CommandError`]; nothing has changed then.
-    pub fn stream(&mut self, content_type: ContentType<'_>) -> Result<(), CommandError> {
-        self.line.stream(content_type)
-    }
-
-    /// Sends the next piece of the stream, which [`unsent`](Self::unsent) takes as body.
-    ///
-    /// # Errors
-    ///
-    /// Any [`CommandError`]; nothing has changed then. [`CommandError::MustReconnect`] if the service
-    /// has begun to reply, which may be a mere 100: what follows is the next step.
-    pub fn chunk(&mut self, length: usize) -> Result<(), CommandError> {
-        self.line.chunk(length)
-    }
-
-    /// Ends the stream, and asks for the next invocation in the same write if it is `pipelined`.
-    ///
-    /// # Errors
-    ///
-    /// Any [`CommandError`]; nothing has changed then.
-    pub fn finish(&mut self, pipelined: bool) -> Result<(), CommandError> {
-        self.line.finish(pipelined)
     }
 
     /// Reports that the function could not start; the slot ends with the reply.
@@ -394,7 +274,7 @@ impl<S: Storage> Slot<S> {
 
     /// Says that the environment may be snapshotted now. [`Step::Answered`] comes after the restore, which
     /// may be at any time: [`Answer::FateUnknown`] says that the connection is gone, as it may well be
-    /// behind a snapshot, and means the same. What follows is [`ask`](Self::ask) or
+    /// after a snapshot, and means the same. What follows is [`ask`](Self::ask) or
     /// [`fail_restore`](Self::fail_restore), on a new connection.
     ///
     /// Only for `AWS_LAMBDA_INITIALIZATION_TYPE=snap-start`. A service that knows no snapshots refuses it.
@@ -422,8 +302,28 @@ impl<S: Storage> Slot<S> {
         self.events.clear();
     }
 
-    /// Ends the conversation, whatever is in hand. The host drops the connection.
-    pub fn shut_down(&mut self) {
-        self.line.shut_down();
+    /// The machine.
+    pub fn machine(&self) -> &Machine {
+        self.line.machine()
+    }
+
+    /// Why the conversation is over, if it is.
+    pub fn end(&self) -> Option<End> {
+        self.line.end()
+    }
+
+    /// Whether there is a connection, as [`Exchange::is_connected`].
+    pub fn is_connected(&self) -> bool {
+        self.line.is_connected()
+    }
+
+    /// Whether the slot only waits, as [`Exchange::is_waiting`].
+    pub fn is_waiting(&self) -> bool {
+        self.line.is_waiting()
+    }
+
+    /// Whether the slot may be stopped, as [`Exchange::may_stop`].
+    pub fn may_stop(&self) -> bool {
+        self.line.may_stop()
     }
 }

@@ -1,7 +1,3 @@
-use core::ops::Range;
-
-use crate::api::{HeadIndex, InvocationHead};
-
 /// Memory for what arrives or is sent.
 pub trait Storage {
     /// All of it.
@@ -33,37 +29,36 @@ impl Storage for &mut [u8] {
     fn grow(&mut self, _length: usize) {}
 }
 
-/// An invocation that was taken out of its slot, with the memory that it stands in.
+/// Memory on the heap that grows to what it has to hold, up to a cap, and stays.
+#[cfg(feature = "alloc")]
 #[derive(Debug)]
-pub struct HeldEvent<S> {
-    storage: S,
-    index: HeadIndex,
-    head: Range<usize>,
-    body: Range<usize>,
+pub struct VecStorage {
+    bytes: alloc::vec::Vec<u8>,
+    most: usize,
 }
 
-impl<S: Storage> HeldEvent<S> {
-    pub(super) fn new(
-        storage: S,
-        index: HeadIndex,
-        head: Range<usize>,
-        body: Range<usize>,
-    ) -> Self {
-        Self { storage, index, head, body }
+#[cfg(feature = "alloc")]
+impl VecStorage {
+    /// `first` bytes at first, and `most` bytes at most.
+    pub fn new(first: usize, most: usize) -> Self {
+        Self { bytes: alloc::vec![0; first.min(most)], most }
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl Storage for VecStorage {
+    fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
-    /// What came with the event.
-    pub fn head(&self) -> InvocationHead<'_> {
-        self.index.on(self.storage.bytes().get(self.head.clone()).unwrap_or_default())
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
     }
 
-    /// The event, as whoever invoked the function sent it: any bytes, mostly JSON.
-    pub fn body(&self) -> &[u8] {
-        self.storage.bytes().get(self.body.clone()).unwrap_or_default()
-    }
-
-    /// The memory.
-    pub fn into_storage(self) -> S {
-        self.storage
+    fn grow(&mut self, length: usize) {
+        let length = length.min(self.most);
+        if length > self.bytes.len() {
+            self.bytes.resize(length, 0);
+        }
     }
 }

@@ -173,7 +173,7 @@ impl Loop {
     }
 
     pub(crate) fn step(&mut self) -> Step {
-        let step = self.slot.step(|notice| self.notices.push(notice.to_string()));
+        let step = self.slot.exchange().step(|notice| self.notices.push(notice.to_string()));
         if !self.slot.is_connected() {
             self.wire = None;
         }
@@ -199,7 +199,7 @@ impl Loop {
                 self.service.connections.push(Vec::new());
                 let is_first = self.losses.len() == 1;
                 self.wire = Some(Wire { is_first, ..Wire::default() });
-                self.slot.connected();
+                self.slot.exchange().connected();
                 self.cut_if_due();
             }
             Step::Write => self.write(),
@@ -238,13 +238,15 @@ impl Loop {
             return None;
         }
         assert_eq!(self.due, None);
-        let (head, body) = self.slot.invocation();
+        let invocation = self.slot.invocation().unwrap();
+        let (head, body) = (*invocation, invocation.body());
         let (id, body) = (head.request_id().to_owned(), body.to_vec());
         if self.takes_events {
             let other = Memory::new(1 << 20);
             (self.held, self.releases) = (other.held.clone(), other.releases.clone());
             let event = self.slot.take_event(other).unwrap();
-            assert_eq!((event.head().request_id(), event.body()), (&*id, &*body));
+            let taken = event.invocation();
+            assert_eq!((taken.request_id(), taken.body()), (&*id, &*body));
         }
         // A connection that is lost while the test holds it brings it here once more.
         if self.handed.last().is_none_or(|last| last.0 != id) {
@@ -268,12 +270,14 @@ impl Loop {
             Plan::Hold => return,
             Plan::Respond(body, is_pipelined) => {
                 self.body.clone_from(body);
-                slot.respond(Some(ContentType::JSON), body.len(), *is_pipelined).unwrap();
+                slot.exchange()
+                    .respond(Some(ContentType::JSON), body.len(), *is_pipelined)
+                    .unwrap();
             }
-            Plan::Fail => slot.fail(&REPORT, &mut tell).unwrap(),
+            Plan::Fail => slot.exchange().fail(&REPORT, &mut tell).unwrap(),
             Plan::GiveUp => slot.give_up(&mut tell).unwrap(),
             Plan::Stream(pieces, _) | Plan::StreamThenFail(pieces) => {
-                slot.stream(ContentType::TEXT).unwrap();
+                slot.exchange().stream(ContentType::TEXT).unwrap();
                 self.stream = Some((pieces.iter().cloned().collect(), plan.clone()));
             }
         }
@@ -283,14 +287,14 @@ impl Loop {
     fn go_on_streaming(&mut self) {
         let (pieces, plan) = self.stream.as_mut().unwrap();
         if let Some(piece) = pieces.pop_front() {
-            self.slot.chunk(piece.len()).unwrap();
+            self.slot.exchange().chunk(piece.len()).unwrap();
             self.body = piece;
             return;
         }
         self.body.clear();
         match plan {
-            Plan::Stream(_, is_pipelined) => self.slot.finish(*is_pipelined).unwrap(),
-            _ => self.slot.fail(&REPORT, |_| {}).unwrap(),
+            Plan::Stream(_, is_pipelined) => self.slot.exchange().finish(*is_pipelined).unwrap(),
+            _ => self.slot.exchange().fail(&REPORT, |_| {}).unwrap(),
         }
         self.stream = None;
     }
@@ -338,25 +342,26 @@ impl Loop {
     pub(crate) fn read(&mut self) {
         let Some(wire) = &mut self.wire else { return };
         if wire.out.is_empty() && wire.cut == Some(How::Reset) {
-            return self.slot.lost();
+            return self.slot.exchange().lost();
         }
         let mut most = self.pace.reads;
         if let (Some(Cut::Received(at, _)), true) = (self.cut, wire.is_first) {
             most = most.min(at.saturating_sub(wire.given));
         }
-        let Some(room) = self.slot.room() else { return };
+        let mut exchange = self.slot.exchange();
+        let Some(room) = exchange.room() else { return };
         assert!(!room.is_empty(), "no room to read into");
         let length = room.len().min(most).min(wire.out.len());
         for (to, from) in room.iter_mut().zip(wire.out.drain(..length)) {
             *to = from;
         }
         wire.given += length;
-        self.slot.received(length);
+        self.slot.exchange().received(length);
         self.cut_if_due();
     }
 
     fn write(&mut self) {
-        let bytes = self.slot.unsent(&self.body).concat();
+        let bytes = self.slot.exchange().unsent(&self.body).concat();
         assert_eq!(bytes.len(), self.slot.machine().unsent_len(), "bytes of the answer are gone");
         let is_blocked = self.would_block();
         let wire = self.wire.as_mut().expect("a write without a connection");
@@ -368,9 +373,9 @@ impl Loop {
             return;
         }
         match wire.cut {
-            Some(How::Reset) => return self.slot.lost(),
-            Some(How::Broken) => return self.slot.write_failed(),
-            Some(How::Closed) => return self.slot.sent(bytes.len()),
+            Some(How::Reset) => return self.slot.exchange().lost(),
+            Some(How::Broken) => return self.slot.exchange().write_failed(),
+            Some(How::Closed) => return self.slot.exchange().sent(bytes.len()),
             None => {}
         }
         let mut most = self.pace.writes;
@@ -387,7 +392,7 @@ impl Loop {
         }
         let length = bytes.len().min(most);
         self.service.take(wire, &bytes[..length]);
-        self.slot.sent(length);
+        self.slot.exchange().sent(length);
         self.cut_if_due();
     }
 }

@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use embedded_io::{ErrorKind, ErrorType, Read, Write};
-use lambda_proto::driver::{Driver, Host, Link, Notice, Storage};
+use lambda_proto::driver::{Driver, Host, Link};
+use lambda_proto::slot::{Notice, Storage};
 use lambda_proto::{Concurrency, Endpoint, Machine};
 
 /// What one read of a connection gives; behind the last one the stream has ended.

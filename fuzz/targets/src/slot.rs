@@ -118,14 +118,14 @@ impl Host<'_> {
     /// Does one step; whether there is another.
     fn do_step(&mut self) -> bool {
         let slot = &mut self.slot;
-        let step = slot.step(|notice| wire::check_line(notice));
+        let step = slot.exchange().step(|notice| wire::check_line(notice));
         assert_eq!(slot.end().is_some(), matches!(step, Step::End(_)) || self.is_answered(step));
         match step {
             Step::Connect { losses } => {
                 assert!(!self.slot.is_connected());
                 assert_eq!(losses, self.slot.machine().losses());
                 self.end_of_connection();
-                self.slot.connected();
+                self.slot.exchange().connected();
                 !self.is_over()
             }
             Step::Write => {
@@ -174,12 +174,12 @@ impl Host<'_> {
     }
 
     fn write(&mut self) {
-        let unsent = self.slot.unsent(self.body).concat();
+        let unsent = self.slot.exchange().unsent(self.body).concat();
         assert_eq!(unsent.len(), self.slot.machine().unsent_len());
         let length = match self.decisions.byte() {
             0 => unsent.len(),
             length @ 1..200 => unsent.len().min(length.into()),
-            200..220 => return self.slot.write_failed(),
+            200..220 => return self.slot.exchange().write_failed(),
             220..235 => {
                 self.read();
                 return;
@@ -188,10 +188,10 @@ impl Host<'_> {
                 self.speak();
                 return;
             }
-            _ => return self.slot.lost(),
+            _ => return self.slot.exchange().lost(),
         };
         self.wire.extend_from_slice(&unsent[..length]);
-        self.slot.sent(length);
+        self.slot.exchange().sent(length);
     }
 
     /// Reads once; whether the conversation can go on.
@@ -202,17 +202,18 @@ impl Host<'_> {
                 self.canned.extend_from_slice(CANNED[usize::from(decision) % CANNED.len()]);
             }
             220..230 => {
-                self.slot.received(0);
+                self.slot.exchange().received(0);
                 return true;
             }
             230..240 => {
-                self.slot.lost();
+                self.slot.exchange().lost();
                 return true;
             }
             240.. => return self.speak(),
             _ => {}
         }
-        let Some(room) = self.slot.room() else { return true };
+        let mut exchange = self.slot.exchange();
+        let Some(room) = exchange.room() else { return true };
         assert!(!room.is_empty());
         let is_canned = !self.canned.is_empty();
         let given = if is_canned { &self.canned } else { self.service };
@@ -231,7 +232,7 @@ impl Host<'_> {
             self.service = &self.service[length..];
         }
         // Behind the last byte the stream has ended.
-        self.slot.received(length);
+        self.slot.exchange().received(length);
         if decision >= 210 && length > 0 {
             // More, before anybody looks at it.
             return self.read();
@@ -243,11 +244,10 @@ impl Host<'_> {
     fn look(&self) {
         let machine = self.slot.machine();
         let ids = machine.invocation().expect("it is in hand");
-        let (head, _) = self.slot.invocation();
-        match &self.held {
-            _ if !head.as_bytes().is_empty() => assert_eq!(head.request_id(), ids.request_id()),
-            Some(held) => assert_eq!(held.head().request_id(), ids.request_id()),
-            None => panic!("no event"),
+        match (self.slot.invocation(), &self.held) {
+            (Some(invocation), _) => assert_eq!(invocation.request_id(), ids.request_id()),
+            (None, Some(held)) => assert_eq!(held.invocation().request_id(), ids.request_id()),
+            (None, None) => panic!("no event"),
         }
     }
 
@@ -259,20 +259,22 @@ impl Host<'_> {
         let tell = |notice: &Notice<'_>| wire::check_line(notice);
         let slot = &mut self.slot;
         let (given, body, is_answer): (_, &'static [u8], _) = match (decision % 24, phase) {
-            (0, Phase::Invoking) if is_streaming => (slot.finish(false), b"", true),
+            (0, Phase::Invoking) if is_streaming => (slot.exchange().finish(false), b"", true),
             (0, Phase::Invoking) => {
-                (slot.respond(Some(ContentType::JSON), BODY.len(), false), BODY, true)
+                (slot.exchange().respond(Some(ContentType::JSON), BODY.len(), false), BODY, true)
             }
             (0 | 17, _) => (slot.ask(), b"", false),
-            (1, _) => (slot.respond(None, BODY.len(), true), BODY, true),
-            (2, _) => (slot.respond(None, 0, false), b"", true),
-            (3, _) => (slot.fail(&REPORT, tell), b"", true),
-            (4, _) => (slot.give_up(tell), b"", true),
-            (5 | 6, _) => (slot.stream(ContentType::HTTP_INTEGRATION), b"", true),
-            (7..=9, _) => (slot.chunk(BODY.len()), BODY, false),
-            (10, _) => return slot.chunk(0).is_ok() || !self.is_over(),
-            (11, _) => (slot.finish(false), b"", true),
-            (12 | 13, _) => (slot.finish(true), b"", true),
+            (1, _) => (slot.exchange().respond(None, BODY.len(), true), BODY, true),
+            (2, _) => (slot.exchange().respond(None, 0, false), b"", true),
+            (3, _) => (slot.exchange().fail(&REPORT, tell), b"", true),
+            (4, Phase::Invoking) => (slot.give_up(tell), b"", true),
+            // There is nothing to give up, which changes nothing.
+            (4, _) => return slot.give_up(tell).is_ok() && !self.is_over(),
+            (5 | 6, _) => (slot.exchange().stream(ContentType::HTTP_INTEGRATION), b"", true),
+            (7..=9, _) => (slot.exchange().chunk(BODY.len()), BODY, false),
+            (10, _) => return slot.exchange().chunk(0).is_ok() || !self.is_over(),
+            (11, _) => (slot.exchange().finish(false), b"", true),
+            (12 | 13, _) => (slot.exchange().finish(true), b"", true),
             (14, _) => (slot.restore_next(), b"", true),
             (15, _) => (slot.fail_restore(&REPORT), b"", true),
             (16, _) => (slot.fail_init(&REPORT), b"", true),
@@ -286,15 +288,15 @@ impl Host<'_> {
                 return self.speak();
             }
             (20, _) => {
-                slot.lost();
+                slot.exchange().lost();
                 return !self.is_over();
             }
             (21, _) => {
-                slot.received(0);
+                slot.exchange().received(0);
                 return !self.is_over();
             }
             (22, _) => {
-                slot.shut_down();
+                slot.exchange().shut_down();
                 return true;
             }
             _ => return !self.is_over(),

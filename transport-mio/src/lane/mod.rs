@@ -173,7 +173,7 @@ impl Lane {
     fn begin_with(&mut self, said: Result<(), CommandError>, hub: &mut Hub) {
         if let Err(error) = said {
             hub.settings.log.error(format_args!("the start cannot be told of: {error}"));
-            self.slot.shut_down();
+            self.slot.exchange().shut_down();
         }
         self.drive(hub);
     }
@@ -191,7 +191,7 @@ impl Lane {
                 if let Err(error) = self.begin_answer(command, hub) {
                     // The memory for requests grows, and an invocation is in hand, so it can be sent.
                     hub.settings.log.error(format_args!("an answer cannot be sent: {error}"));
-                    self.slot.shut_down();
+                    self.slot.exchange().shut_down();
                 }
             }
             (Doing::Streaming { finish, .. }, command) => {
@@ -204,7 +204,7 @@ impl Lane {
             }
             // The service has ended the stream meanwhile.
             (Doing::Nothing | Doing::Answering { .. }, Command::Fail(failure)) => {
-                let _told = self.slot.fail(&failure.as_error_report(), hub.tell());
+                let _told = self.slot.exchange().fail(&failure.as_error_report(), hub.tell());
             }
             (Doing::Nothing | Doing::Answering { .. }, _) => {}
         }
@@ -221,16 +221,18 @@ impl Lane {
                 let content_type =
                     content_type.as_deref().and_then(|text| ContentType::from_bytes(text).ok());
                 let is_pipelined = self.may_pipeline(next, hub);
-                self.slot.respond(content_type, length, is_pipelined)
+                self.slot.exchange().respond(content_type, length, is_pipelined)
             }
             Command::Stream(content_type) => {
                 self.doing = Doing::Streaming { piece: 0, finish: None };
                 let content_type = ContentType::from_bytes(&content_type);
-                self.slot.stream(content_type.unwrap_or(ContentType::OCTET_STREAM))
+                self.slot.exchange().stream(content_type.unwrap_or(ContentType::OCTET_STREAM))
             }
-            Command::Fail(failure) => self.slot.fail(&failure.as_error_report(), hub.tell()),
+            Command::Fail(failure) => {
+                self.slot.exchange().fail(&failure.as_error_report(), hub.tell())
+            }
             Command::GiveUp { is_panicking: true } => {
-                self.slot.fail(&panicked().as_error_report(), hub.tell())
+                self.slot.exchange().fail(&panicked().as_error_report(), hub.tell())
             }
             _ => self.slot.give_up(hub.tell()),
         }
@@ -242,7 +244,7 @@ impl Lane {
             if self.is_done {
                 return;
             }
-            let step = self.slot.step(hub.tell());
+            let step = self.slot.exchange().step(hub.tell());
             if !self.slot.is_connected() && matches!(self.link, Link::Up(_)) {
                 self.hang_up(hub);
             }
@@ -250,7 +252,7 @@ impl Lane {
                 Step::Connect { .. } | Step::Read | Step::Idle
                     if hub.is_stopping && self.slot.may_stop() =>
                 {
-                    self.slot.shut_down();
+                    self.slot.exchange().shut_down();
                     true
                 }
                 Step::Connect { losses } => {
@@ -297,7 +299,7 @@ impl Lane {
                 }
                 Err(left_behind) => {
                     hub.fail(Error::LeftBehind(left_behind));
-                    self.slot.shut_down();
+                    self.slot.exchange().shut_down();
                     return true;
                 }
             }
@@ -332,10 +334,10 @@ impl Lane {
             Doing::Answering { body } => body,
             Doing::Nothing | Doing::InHand => &[],
         };
-        match socket.write(self.slot.unsent(body)) {
-            Io::Done(length) => self.slot.sent(length),
+        match socket.write(self.slot.exchange().unsent(body)) {
+            Io::Done(length) => self.slot.exchange().sent(length),
             Io::Blocked => return false,
-            Io::Failed => self.slot.write_failed(),
+            Io::Failed => self.slot.exchange().write_failed(),
         }
         true
     }
@@ -346,12 +348,13 @@ impl Lane {
             return false;
         }
         // Without room the next step is the end.
-        let Some(room) = self.slot.room() else { return true };
+        let mut exchange = self.slot.exchange();
+        let Some(room) = exchange.room() else { return true };
         match socket.read(room) {
-            Io::Done(length) => self.slot.received(length),
+            Io::Done(length) => self.slot.exchange().received(length),
             // The next step gives back memory that nothing stands in.
             Io::Blocked => {}
-            Io::Failed => self.slot.lost(),
+            Io::Failed => self.slot.exchange().lost(),
         }
         true
     }
@@ -363,9 +366,9 @@ impl Lane {
         self.generation += 1;
         self.doing = Doing::InHand;
         hub.is_told_of_losses = false;
-        self.in_hand.begins(&event.head());
+        self.in_hand.begins(&event.invocation());
         let context = hub.active.as_ref().map(|active| {
-            let context = Context::new(active.clone(), &event.head(), self.asked.take());
+            let context = Context::new(active.clone(), &event.invocation(), self.asked.take());
             self.limit = Some(context.time_limit());
             context
         });
@@ -382,7 +385,7 @@ impl Lane {
         loop {
             *piece = self.pieces.advance().unwrap_or_default();
             if *piece > 0 {
-                return self.slot.chunk(*piece).is_ok();
+                return self.slot.exchange().chunk(*piece).is_ok();
             }
             let taken = hub.shared.channels[self.number].take(&mut self.pieces);
             if taken.is_told {
@@ -398,9 +401,11 @@ impl Lane {
         let ended = match finish {
             Finish::Well { next } => {
                 let is_pipelined = self.may_pipeline(next, hub);
-                self.slot.finish(is_pipelined)
+                self.slot.exchange().finish(is_pipelined)
             }
-            Finish::Failed(failure) => self.slot.fail(&failure.as_error_report(), hub.tell()),
+            Finish::Failed(failure) => {
+                self.slot.exchange().fail(&failure.as_error_report(), hub.tell())
+            }
             Finish::GivenUp => self.slot.give_up(hub.tell()),
         };
         ended.is_ok()
@@ -454,7 +459,7 @@ impl Lane {
 
     /// Ends the slot, whatever it has in hand.
     pub(crate) fn shut_down(&mut self, hub: &mut Hub) {
-        self.slot.shut_down();
+        self.slot.exchange().shut_down();
         self.drive(hub);
     }
 }

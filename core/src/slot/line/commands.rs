@@ -1,7 +1,7 @@
 //! What the host says: each command encodes a request.
 
-use super::Line;
-use crate::slot::inbox::Inbox;
+use super::{Line, Wire};
+use crate::slot::receive::ReceiveBuffer;
 use crate::slot::{Notice, Storage, Trouble};
 use crate::{CommandError, ContentType, ErrorReport, Machine, Phase};
 
@@ -18,7 +18,10 @@ const UNANSWERED: ErrorReport<'static> =
 type Encode<'e> = &'e mut dyn FnMut(&mut Machine, &mut [u8]) -> Result<usize, CommandError>;
 
 impl<S: Storage> Line<S> {
-    pub(crate) fn ask(&mut self, events: &mut Inbox<S>) -> Result<(), CommandError> {
+    pub(in crate::slot) fn ask(
+        &mut self,
+        events: &mut ReceiveBuffer<S>,
+    ) -> Result<(), CommandError> {
         let phase = self.machine.phase();
         if phase == Phase::Reporting {
             // The machine would take it as pipelined, and it would be written over the answer.
@@ -29,7 +32,7 @@ impl<S: Storage> Line<S> {
         Ok(())
     }
 
-    pub(crate) fn respond(
+    pub(in crate::slot) fn respond(
         &mut self,
         content_type: Option<ContentType<'_>>,
         body_length: usize,
@@ -42,7 +45,7 @@ impl<S: Storage> Line<S> {
 
     /// Fails the invocation in hand because its handler wants it, and tells of it. After the answer
     /// there is nothing to fail.
-    pub(crate) fn fail(
+    pub(in crate::slot) fn fail(
         &mut self,
         report: &ErrorReport<'_>,
         tell: &mut dyn FnMut(&Notice<'_>),
@@ -59,46 +62,58 @@ impl<S: Storage> Line<S> {
         Ok(())
     }
 
-    /// Fails the invocation in hand because its handler has given it up.
-    pub(crate) fn give_up(
+    /// Fails the invocation in flight, if there is one, because its handler has given it up.
+    pub(in crate::slot) fn give_up(
         &mut self,
         tell: &mut dyn FnMut(&Notice<'_>),
     ) -> Result<(), CommandError> {
+        if self.machine.phase() != Phase::Invoking {
+            return Ok(());
+        }
         self.note(Trouble::Unanswered, tell);
         self.report(&UNANSWERED)?;
         self.host_answers(false);
         Ok(())
     }
 
-    pub(crate) fn stream(&mut self, content_type: ContentType<'_>) -> Result<(), CommandError> {
+    pub(in crate::slot) fn stream(
+        &mut self,
+        content_type: ContentType<'_>,
+    ) -> Result<(), CommandError> {
         self.encode(&mut |machine, out| machine.stream(content_type, out))?;
         self.host_answers(false);
         Ok(())
     }
 
-    pub(crate) fn chunk(&mut self, length: usize) -> Result<(), CommandError> {
+    pub(in crate::slot) fn chunk(&mut self, length: usize) -> Result<(), CommandError> {
         self.encode(&mut |machine, out| machine.chunk(length, out))
     }
 
-    pub(crate) fn finish(&mut self, is_pipelined: bool) -> Result<(), CommandError> {
+    pub(in crate::slot) fn finish(&mut self, is_pipelined: bool) -> Result<(), CommandError> {
         self.encode(&mut Machine::finish)?;
         self.host_answers(is_pipelined);
         Ok(())
     }
 
-    pub(crate) fn fail_init(&mut self, report: &ErrorReport<'_>) -> Result<(), CommandError> {
+    pub(in crate::slot) fn fail_init(
+        &mut self,
+        report: &ErrorReport<'_>,
+    ) -> Result<(), CommandError> {
         self.encode_report(report, Machine::fail_init)?;
         self.host_answers(false);
         Ok(())
     }
 
-    pub(crate) fn restore_next(&mut self) -> Result<(), CommandError> {
+    pub(in crate::slot) fn restore_next(&mut self) -> Result<(), CommandError> {
         self.encode(&mut Machine::restore_next)?;
         self.host_answers(false);
         Ok(())
     }
 
-    pub(crate) fn fail_restore(&mut self, report: &ErrorReport<'_>) -> Result<(), CommandError> {
+    pub(in crate::slot) fn fail_restore(
+        &mut self,
+        report: &ErrorReport<'_>,
+    ) -> Result<(), CommandError> {
         self.encode_report(report, Machine::fail_restore)?;
         self.host_answers(false);
         Ok(())
@@ -158,7 +173,7 @@ impl<S: Storage> Line<S> {
             self.surplus = Some(error);
         }
         let _nothing_is_outstanding = self.machine.on_disconnect();
-        (self.is_connected, self.has_news, self.ending) = (false, false, None);
+        (self.wire, self.has_news, self.ending) = (Wire::Down, false, None);
     }
 
     /// Encodes a report, cut to what the buffer can take.

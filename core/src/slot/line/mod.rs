@@ -4,22 +4,20 @@ mod commands;
 
 use heapless::Vec;
 
-use super::inbox::{Found, Inbox};
+use super::receive::{Found, ReceiveBuffer};
 use super::{Answer, End, Notice, Step, Storage, Trouble};
 use crate::api::{Call, Then};
 use crate::{ErrorReport, Event, Machine, Outcome, Phase, ReceiveError, Recovery};
 
 /// A slot without the memory of its event, which may be lent out while the answer is sent.
-pub(crate) struct Line<S> {
+pub(super) struct Line<S> {
     machine: Machine,
     /// Holds what was encoded last, then the reply to it.
-    requests: Inbox<S>,
+    requests: ReceiveBuffer<S>,
     /// Bytes of what was encoded last.
     request: usize,
     detail: Vec<u8, 512>,
-    is_connected: bool,
-    /// The service takes no more of the request, but may have said why.
-    is_write_broken: bool,
+    wire: Wire,
     /// The connection has ended, which has not been looked at.
     ending: Option<Ending>,
     /// Something was received that has not been looked at.
@@ -28,12 +26,22 @@ pub(crate) struct Line<S> {
     is_event_room: bool,
     /// The host waits to hear what became of its answer.
     is_answer_due: bool,
+    /// What the next step tells of it.
     answered: Option<Answer>,
     /// An error to report as soon as it can be sent.
     to_report: Option<&'static ErrorReport<'static>>,
     end: Option<End>,
     /// What was received before a command, and answers nothing.
     surplus: Option<ReceiveError>,
+}
+
+/// The connection, as far as it is known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wire {
+    Down,
+    Up,
+    /// The service takes no more of the request, but may have said why.
+    ReadOnly,
 }
 
 /// How a connection has ended.
@@ -51,14 +59,13 @@ const EVENT_TOO_LARGE: ErrorReport<'static> =
     ErrorReport::new("Runtime.EventTooLarge", "the event is larger than the buffer for events");
 
 impl<S: Storage> Line<S> {
-    pub(crate) fn new(machine: Machine, requests: S) -> Self {
+    pub(super) fn new(machine: Machine, requests: S) -> Self {
         Self {
             machine,
-            requests: Inbox::new(requests),
+            requests: ReceiveBuffer::new(requests),
             request: 0,
             detail: Vec::new(),
-            is_connected: false,
-            is_write_broken: false,
+            wire: Wire::Down,
             ending: None,
             has_news: false,
             is_event_room: false,
@@ -70,56 +77,78 @@ impl<S: Storage> Line<S> {
         }
     }
 
-    pub(crate) fn machine(&self) -> &Machine {
+    pub(super) fn machine(&self) -> &Machine {
         &self.machine
     }
 
-    pub(crate) fn is_connected(&self) -> bool {
-        self.is_connected
+    pub(super) fn is_connected(&self) -> bool {
+        self.wire != Wire::Down
     }
 
-    pub(crate) fn connected(&mut self) {
-        self.is_connected = true;
+    pub(super) fn connected(&mut self) {
+        self.wire = Wire::Up;
     }
 
-    pub(crate) fn lost(&mut self) {
+    pub(super) fn lost(&mut self) {
         self.ending = Some(Ending::Broken);
     }
 
     /// Whether nothing is in hand and nothing has arrived: an invocation, or the restore of a snapshot, may
     /// be hours away.
-    pub(crate) fn is_waiting(&self) -> bool {
+    pub(super) fn is_waiting(&self) -> bool {
         matches!(self.machine.awaits(), Some(Call::Next | Call::RestoreNext))
             && !self.machine.is_inside_answer()
     }
 
-    pub(crate) fn end(&self) -> Option<End> {
+    /// Whether nothing is in flight or on its way.
+    pub(super) fn may_stop(&self) -> bool {
+        match self.machine.phase() {
+            _ if self.end.is_some() => true,
+            Phase::Init | Phase::Ready => !self.machine.is_inside_answer(),
+            Phase::Invoking | Phase::Reporting | Phase::ShuttingDown => false,
+        }
+    }
+
+    /// Whether there is an invocation whose answer is not settled.
+    pub(super) fn is_in_flight(&self) -> bool {
+        match self.machine.phase() {
+            Phase::Invoking => true,
+            Phase::Reporting => self.is_answer_due,
+            Phase::Init | Phase::Ready | Phase::ShuttingDown => false,
+        }
+    }
+
+    pub(super) fn end(&self) -> Option<End> {
         self.end
     }
 
-    pub(crate) fn unsent<'a>(&'a self, body: &'a [u8]) -> [&'a [u8]; 3] {
+    pub(super) fn unsent<'a>(&'a self, body: &'a [u8]) -> [&'a [u8]; 3] {
         self.machine.unsent(self.requests.bytes().get(..self.request).unwrap_or_default(), body)
     }
 
-    pub(crate) fn sent(&mut self, length: usize) {
+    pub(super) fn sent(&mut self, length: usize) {
         self.machine.sent(length);
     }
 
-    pub(crate) fn write_failed(&mut self) {
+    pub(super) fn write_failed(&mut self) {
         if self.machine.is_request_untouched() {
             self.lost();
-        } else {
-            self.is_write_broken = true;
+        } else if self.wire == Wire::Up {
+            self.wire = Wire::ReadOnly;
         }
     }
 
     /// Room to read into; `None` if there is none before the next step.
-    pub(crate) fn room<'r>(&'r mut self, events: Option<&'r mut Inbox<S>>) -> Option<&'r mut [u8]> {
+    pub(super) fn room<'r>(
+        &'r mut self,
+        events: Option<&'r mut ReceiveBuffer<S>>,
+    ) -> Option<&'r mut [u8]> {
         let is_event = self.reads_events();
         self.is_event_room = is_event;
         let Self { machine, requests, end, has_news, .. } = self;
         let inbox = match events {
             Some(events) if is_event => {
+                events.make_way(machine);
                 // The reply to a pipelined answer may have begun before all of that was sent.
                 events.adopt(requests, machine);
                 events
@@ -138,7 +167,7 @@ impl<S: Storage> Line<S> {
     }
 
     /// Tells that so many bytes were read; 0 is the end of the stream.
-    pub(crate) fn received(&mut self, length: usize, events: Option<&mut Inbox<S>>) {
+    pub(super) fn received(&mut self, length: usize, events: Option<&mut ReceiveBuffer<S>>) {
         match events {
             Some(events) if self.is_event_room => events.filled(length),
             _ => self.requests.filled(length),
@@ -156,9 +185,10 @@ impl<S: Storage> Line<S> {
     }
 
     /// What there is to do. Without the inbox of events it goes as far as the answer goes.
-    pub(crate) fn step(
+    #[inline(always)]
+    pub(super) fn step(
         &mut self,
-        mut events: Option<&mut Inbox<S>>,
+        mut events: Option<&mut ReceiveBuffer<S>>,
         tell: &mut dyn FnMut(&Notice<'_>),
     ) -> Step {
         loop {
@@ -186,23 +216,20 @@ impl<S: Storage> Line<S> {
             if let Some(end) = self.end {
                 return Step::End(end);
             }
-            if self.machine.unsent_len() > 0 && !self.is_write_broken {
-                return if self.is_connected {
-                    Step::Write
-                } else {
-                    Step::Connect { losses: self.machine.losses() }
-                };
+            if self.machine.unsent_len() > 0 {
+                match self.wire {
+                    Wire::Down => return Step::Connect { losses: self.machine.losses() },
+                    Wire::Up => return Step::Write,
+                    Wire::ReadOnly => {}
+                }
             }
             let phase = self.machine.phase();
             if self.is_answer_due
                 && phase == Phase::Reporting
                 && self.machine.is_asked()
-                && !self.is_write_broken
+                && self.wire != Wire::ReadOnly
             {
                 self.is_answer_due = false;
-                if let Some(events) = events {
-                    events.forget_event();
-                }
                 return Step::Answered(Answer::Pipelined);
             }
             match phase {
@@ -225,13 +252,15 @@ impl<S: Storage> Line<S> {
     /// Whether the reply to a stream that is not finished is under way, so that no more of it is of use.
     fn is_stream_broken(&self) -> bool {
         self.machine.is_streaming()
-            && (self.is_write_broken || self.requests.is_raw() || self.machine.is_inside_answer())
+            && (self.wire == Wire::ReadOnly
+                || self.requests.is_raw()
+                || self.machine.is_inside_answer())
     }
 
     /// Lets the machine take what has arrived.
     fn take_arrived(
         &mut self,
-        mut events: Option<&mut Inbox<S>>,
+        mut events: Option<&mut ReceiveBuffer<S>>,
         tell: &mut dyn FnMut(&Notice<'_>),
     ) {
         let mut is_event = self.reads_events();
@@ -241,6 +270,7 @@ impl<S: Storage> Line<S> {
                 Some(events) if is_event => {
                     // What stands behind the event that was asked for may not take its place.
                     if self.reads_events() {
+                        events.make_way(&self.machine);
                         has_moved = events.adopt(&mut self.requests, &self.machine);
                     }
                     &mut **events
@@ -264,11 +294,10 @@ impl<S: Storage> Line<S> {
                     self.replied(outcome, tell);
                     // What stands behind the reply to a pipelined answer is the next event.
                     if !is_event && self.reads_events() {
-                        let Some(events) = &mut events else {
+                        if events.is_none() {
                             self.has_news = true;
                             return;
-                        };
-                        events.forget_event();
+                        }
                         is_event = true;
                     } else if is_all {
                         return;
@@ -280,7 +309,11 @@ impl<S: Storage> Line<S> {
     }
 
     /// The end of the stream may complete what had no length.
-    fn end_in_order(&mut self, events: Option<&mut Inbox<S>>, tell: &mut dyn FnMut(&Notice<'_>)) {
+    fn end_in_order(
+        &mut self,
+        events: Option<&mut ReceiveBuffer<S>>,
+        tell: &mut dyn FnMut(&Notice<'_>),
+    ) {
         match self.machine.end_of_stream() {
             Some(Event::InvocationEnd) => {
                 let is_too_large = events.is_some_and(|events| events.is_too_large());
@@ -325,9 +358,12 @@ impl<S: Storage> Line<S> {
     }
 
     /// Gives up the connection and does what follows.
-    fn recover(&mut self, events: Option<&mut Inbox<S>>, tell: &mut dyn FnMut(&Notice<'_>)) {
-        self.is_connected = false;
-        self.is_write_broken = false;
+    fn recover(
+        &mut self,
+        events: Option<&mut ReceiveBuffer<S>>,
+        tell: &mut dyn FnMut(&Notice<'_>),
+    ) {
+        self.wire = Wire::Down;
         self.requests.clear_behind(self.request);
         if let Some(events) = events {
             events.forget_raw();
@@ -354,24 +390,31 @@ impl<S: Storage> Line<S> {
         }
     }
 
-    pub(crate) fn note(&self, trouble: Trouble<'_>, tell: &mut dyn FnMut(&Notice<'_>)) {
+    /// Gives up the answer, which has not been sent.
+    pub(super) fn abandon(&mut self, tell: &mut dyn FnMut(&Notice<'_>)) -> Answer {
+        self.note(Trouble::Unsent, tell);
+        self.is_answer_due = false;
+        Answer::FateUnknown
+    }
+
+    fn note(&self, trouble: Trouble<'_>, tell: &mut dyn FnMut(&Notice<'_>)) {
         note(&self.machine, trouble, tell);
     }
 
-    pub(crate) fn shut_down(&mut self) {
+    pub(super) fn shut_down(&mut self) {
         self.machine.shut_down();
-        self.is_connected = false;
+        self.wire = Wire::Down;
         self.end.get_or_insert(End::Done);
     }
 
-    pub(crate) fn begin_anew(&mut self) {
+    pub(super) fn begin_anew(&mut self) {
         self.machine.begin_anew();
         self.requests.clear();
         self.detail.clear();
         self.request = 0;
-        (self.is_connected, self.is_write_broken, self.has_news) = (false, false, false);
+        (self.wire, self.has_news, self.is_answer_due) = (Wire::Down, false, false);
         (self.ending, self.end, self.surplus) = (None, None, None);
-        (self.is_answer_due, self.answered, self.to_report) = (false, None, None);
+        (self.answered, self.to_report) = (None, None);
     }
 
     /// Gives back memory that nothing stands in.

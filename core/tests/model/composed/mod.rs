@@ -61,7 +61,7 @@ impl Explorer {
         explorer
     }
 
-    fn visit(&mut self, world: World) {
+    fn visit(&mut self, mut world: World) {
         let key = world.key();
         let _shows_the_way = OnPanic(&self.way);
         assert!(!self.on_the_way.contains(&key), "it goes in a circle: {:?}", self.way);

@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use lambda_proto::slot::{Answer, Slot, Step, Storage};
+use lambda_proto::slot::{Answer, Slot, Step, VecStorage};
 use lambda_proto::{Concurrency, Endpoint, Machine, Phase};
 
 use super::host::{Fate, Host};
@@ -51,7 +51,7 @@ pub(crate) struct Mistaken {
 
 pub(crate) struct World {
     settings: Settings,
-    slot: Slot<Memory>,
+    slot: Slot<VecStorage>,
     step: Step,
     host: Host,
     body: String,
@@ -73,7 +73,11 @@ impl World {
         let machine = Machine::with_concurrency(endpoint, concurrency);
         let mut world = Self {
             settings,
-            slot: Slot::new(machine, Memory::default(), Memory::default()),
+            slot: Slot::new(
+                machine,
+                VecStorage::new(0, usize::MAX),
+                VecStorage::new(0, usize::MAX),
+            ),
             step: Step::Idle,
             host: Host::default(),
             body: String::new(),
@@ -87,7 +91,7 @@ impl World {
     }
 
     /// Everything that somebody can do now; losses last.
-    pub(crate) fn moves(&self) -> Vec<Move> {
+    pub(crate) fn moves(&mut self) -> Vec<Move> {
         let mut moves = Vec::new();
         match self.step {
             Step::Write => {
@@ -137,10 +141,10 @@ impl World {
         match what {
             Move::Go => self.go(),
             Move::Write(length) => {
-                let bytes = self.slot.unsent(self.body.as_bytes()).concat();
+                let bytes = self.slot.exchange().unsent(self.body.as_bytes()).concat();
                 let line = self.line.expect("connected");
                 self.service.lines[line].up.extend_from_slice(&bytes[..length]);
-                self.slot.sent(length);
+                self.slot.exchange().sent(length);
                 self.settle();
             }
             Move::Read(length) => self.read(length),
@@ -151,7 +155,7 @@ impl World {
                     line.is_lost = true;
                     (line.down, line.offset) = Default::default();
                 }
-                self.slot.lost();
+                self.slot.exchange().lost();
                 self.settle();
             }
             Move::Serve(line) => {
@@ -192,11 +196,12 @@ impl World {
             Step::Connect { .. } => {
                 self.service.lines.push(Line::default());
                 self.line = Some(self.service.lines.len() - 1);
-                self.slot.connected();
+                self.slot.exchange().connected();
             }
             Step::Idle => self.slot.ask().expect("nothing is in hand"),
             Step::InHand => {
-                let (head, body) = self.slot.invocation();
+                let invocation = self.slot.invocation().unwrap();
+                let (head, body) = (*invocation, invocation.body());
                 let body = core::str::from_utf8(body).expect("text");
                 let number: usize =
                     body.strip_prefix("event").and_then(|it| it.parse().ok()).expect("an event");
@@ -214,7 +219,10 @@ impl World {
                 assert!(time == 0 || kind == Kind::Redelivering, "the same event twice");
                 self.body = format!("result{number}.{time}");
                 let is_pipelined = self.settings.is_pipelined;
-                self.slot.respond(None, self.body.len(), is_pipelined).expect("it is in hand");
+                self.slot
+                    .exchange()
+                    .respond(None, self.body.len(), is_pipelined)
+                    .expect("it is in hand");
                 self.host.answers.push((number, self.body.clone(), None));
                 self.host.is_due = true;
             }
@@ -224,8 +232,9 @@ impl World {
     }
 
     /// How much can be written: a byte of the answer, all of it, a byte of `next`, all.
-    fn writes(&self) -> Vec<usize> {
-        let [head, body, next] = self.slot.unsent(self.body.as_bytes());
+    fn writes(&mut self) -> Vec<usize> {
+        let exchange = self.slot.exchange();
+        let [head, body, next] = exchange.unsent(self.body.as_bytes());
         let answer = head.len() + body.len();
         let all = answer + next.len();
         let begins = head.starts_with(b"POST") || head.starts_with(b"GET");
@@ -275,9 +284,10 @@ impl World {
                 line.offset = 0;
             }
         }
-        let room = self.slot.room().expect("memory grows");
+        let mut exchange = self.slot.exchange();
+        let room = exchange.room().expect("memory grows");
         room[..length].copy_from_slice(&bytes);
-        self.slot.received(length);
+        self.slot.exchange().received(length);
         self.settle();
     }
 
@@ -286,7 +296,7 @@ impl World {
         loop {
             let Self { slot, host, .. } = self;
             let lost_before = host.events_lost.len();
-            self.step = slot.step(|notice| host.hear(notice));
+            self.step = slot.exchange().step(|notice| host.hear(notice));
             if host.events_lost.len() > lost_before {
                 host.events_lost[lost_before] = match self.settings.kind {
                     // The one that was handed out last: nothing else is said of it.
@@ -391,7 +401,7 @@ impl World {
     /// What makes this state what it is. Of the slot that is everything but bytes whose content follows
     /// from the rest: all calls to it are determined by the machine, the step, what is said on the line and
     /// what the host knows.
-    pub(crate) fn key(&self) -> (u64, u64) {
+    pub(crate) fn key(&mut self) -> (u64, u64) {
         let machine = format!("{:?}", self.slot.machine());
         let losses = format!("losses: {},", self.slot.machine().losses());
         let machine = machine.replacen(&losses, "", 1);
@@ -402,12 +412,14 @@ impl World {
             Step::Idle => "idle",
             _ => "in hand",
         };
-        let invocation = self.slot.invocation().1;
-        let half = |seed: u8| {
+        let invocation = self.slot.invocation().map(|it| it.body());
+        let is_connected = self.slot.is_connected();
+        let invocation = invocation.map(<[u8]>::to_vec);
+        let mut half = |seed: u8| {
             let mut hasher = DefaultHasher::new();
-            (seed, &machine, step, invocation, self.slot.is_connected()).hash(&mut hasher);
+            (seed, &machine, step, &invocation, is_connected).hash(&mut hasher);
             (&self.host, &self.body, &self.service, self.line).hash(&mut hasher);
-            self.slot.unsent(self.body.as_bytes()).hash(&mut hasher);
+            self.slot.exchange().unsent(self.body.as_bytes()).hash(&mut hasher);
             hasher.finish()
         };
         (half(0), half(1))
@@ -428,23 +440,5 @@ fn is_result_of(taken: &str, number: usize) -> bool {
     match taken.strip_prefix("result") {
         Some(result) => result.starts_with(&format!("{number}.")),
         None => taken.contains("Runtime.EventTruncated"),
-    }
-}
-
-/// Memory that grows.
-#[derive(Default)]
-struct Memory(Vec<u8>);
-
-impl Storage for Memory {
-    fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.0
-    }
-
-    fn grow(&mut self, length: usize) {
-        self.0.resize(length.max(self.0.len()), 0);
     }
 }

@@ -2,8 +2,8 @@
 
 use core::ops::Range;
 
-use super::{HeldEvent, Storage};
-use crate::api::{HeadIndex, InvocationHead};
+use super::{HeldEvent, Invocation, Storage};
+use crate::api::HeadIndex;
 use crate::http::copy;
 use crate::{Event, Machine, Outcome, ReceiveError};
 
@@ -15,7 +15,7 @@ use crate::{Event, Machine, Outcome, ReceiveError};
 /// Raw bytes are what the machine has not consumed. The body is joined where its framing stood
 /// between its pieces; bytes that are read when no raw ones are left land in their final place, so a
 /// large body is moved only where chunks begin.
-pub(crate) struct Inbox<S> {
+pub(super) struct ReceiveBuffer<S> {
     storage: S,
     index: HeadIndex,
     head: usize,
@@ -25,7 +25,7 @@ pub(crate) struct Inbox<S> {
     end: usize,
     keeping: Keeping,
     max_event: usize,
-    /// Bytes at the start that are none of the inbox's.
+    /// Bytes at the start that are none of this buffer's.
     reserved: usize,
 }
 
@@ -38,7 +38,7 @@ enum Keeping {
     TooLarge,
 }
 
-/// What the machine has found. Borrows stay valid until the inbox is used again.
+/// What the machine has found. Borrows stay valid until the buffer is used again.
 pub(super) enum Found<'b> {
     InvocationEnd,
     Detail(&'b [u8]),
@@ -48,7 +48,7 @@ pub(super) enum Found<'b> {
 /// The least that is grown to when there is no room.
 const STEP: usize = 4096;
 
-impl<S: Storage> Inbox<S> {
+impl<S: Storage> ReceiveBuffer<S> {
     pub(super) fn new(storage: S) -> Self {
         Self {
             storage,
@@ -69,7 +69,7 @@ impl<S: Storage> Inbox<S> {
     }
 
     /// Forgets everything, for a new connection or a new request.
-    pub(crate) fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.clear_behind(0);
     }
 
@@ -81,8 +81,15 @@ impl<S: Storage> Inbox<S> {
     }
 
     /// Forgets the event, which has been answered, and keeps what is raw.
-    pub(crate) fn forget_event(&mut self) {
+    pub(super) fn forget_event(&mut self) {
         self.keeping = Keeping::Nothing;
+    }
+
+    /// Forgets the event before the one that is asked for, unless that has begun to arrive.
+    pub(super) fn make_way(&mut self, machine: &Machine) {
+        if !machine.is_receiving() {
+            self.forget_event();
+        }
     }
 
     /// Forgets what is raw, and keeps the event.
@@ -103,7 +110,7 @@ impl<S: Storage> Inbox<S> {
     /// Gives the memory back if nothing stands in it.
     pub(super) fn release(&mut self) {
         if !self.is_raw() && self.keeping == Keeping::Nothing {
-            self.clear();
+            (self.reserved, self.start, self.end) = (0, 0, 0);
             self.storage.release();
         }
     }
@@ -127,9 +134,15 @@ impl<S: Storage> Inbox<S> {
         bytes.get_mut(used..end).unwrap_or_default()
     }
 
-    /// Moves what is raw in another inbox to the end of what is raw in this one, as far as there is room;
+    /// Moves what is raw in another buffer to the end of what is raw in this one, as far as there is room;
     /// returns whether anything has moved.
+    #[inline]
     pub(super) fn adopt(&mut self, other: &mut Self, machine: &Machine) -> bool {
+        other.is_raw() && self.adopt_raw(other, machine)
+    }
+
+    #[cold]
+    fn adopt_raw(&mut self, other: &mut Self, machine: &Machine) -> bool {
         let mut has_moved = false;
         while other.is_raw() {
             let Some(room) = self.room(machine) else { break };
@@ -155,14 +168,15 @@ impl<S: Storage> Inbox<S> {
         self.keeping == Keeping::TooLarge
     }
 
-    pub(crate) fn invocation(&self) -> (InvocationHead<'_>, &[u8]) {
+    /// The event that is kept, as far as it has arrived.
+    pub(super) fn invocation(&self) -> Option<Invocation<'_>> {
         if self.keeping != Keeping::Event {
-            return (HeadIndex::default().on(&[]), &[]);
+            return None;
         }
         let bytes = self.storage.bytes();
         let head = bytes.get(self.head..self.body).unwrap_or_default();
         let body = bytes.get(self.body..self.body_end).unwrap_or_default();
-        (self.index.on(head), body)
+        Some(Invocation { head: self.index.on(head), body })
     }
 
     /// Lets the machine take from the raw bytes what there is of an event, or the next thing else.
@@ -214,33 +228,42 @@ impl<S: Storage> Inbox<S> {
     }
 
     /// Room to read into, never empty; `None` if a head fills the storage and cannot be completed.
+    #[inline]
     pub(super) fn room(&mut self, machine: &Machine) -> Option<&mut [u8]> {
         if self.start == self.end {
             let to = if self.keeping == Keeping::Event { self.body_end } else { self.reserved };
             (self.start, self.end) = (to, to);
         }
         let announced = usize::try_from(machine.announced()).unwrap_or(usize::MAX);
-        let length = self.storage.bytes().len();
-        if self.keeping != Keeping::TooLarge
-            && (self.end == length || announced > length - self.end)
-        {
+        let left = self.storage.bytes().len() - self.end;
+        if (left == 0 || announced > left) && !self.make_room(announced) {
+            return None;
+        }
+        let end = self.end;
+        self.storage.bytes_mut().get_mut(end..).filter(|room| !room.is_empty())
+    }
+
+    /// Makes room for what was announced, as far as the memory goes; `false` if there is none at all.
+    #[cold]
+    fn make_room(&mut self, announced: usize) -> bool {
+        if self.keeping != Keeping::TooLarge {
             self.compact();
-            // Twice what is there at most: what was announced is no reason to reserve it.
-            let wanted = self.end.saturating_add(announced.max(STEP));
+            let length = self.storage.bytes().len();
             // Closing the gaps may have made room enough.
             if self.end == length || announced > length - self.end {
+                // Twice what is there at most: what was announced is no reason to reserve it.
+                let wanted = self.end.saturating_add(announced.max(STEP));
                 self.storage.grow(wanted.min(self.end.saturating_mul(2).max(STEP)).max(length));
             }
         }
         if self.end == self.storage.bytes().len() {
             if self.keeping == Keeping::Nothing {
-                return None;
+                return false;
             }
             self.give_up_event();
             self.compact();
         }
-        let end = self.end;
-        self.storage.bytes_mut().get_mut(end..).filter(|room| !room.is_empty())
+        true
     }
 
     /// Throws away the event, and from now on every piece of it. The machine knows its id.

@@ -1,0 +1,60 @@
+use core::ops::{Deref, Range};
+
+use super::Storage;
+use crate::api::{HeadIndex, InvocationHead};
+
+/// An invocation: what came with it, by [`Deref`] to [`InvocationHead`], and the event itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Invocation<'i> {
+    pub(super) head: InvocationHead<'i>,
+    pub(super) body: &'i [u8],
+}
+
+impl<'i> Invocation<'i> {
+    /// The event, as whoever invoked the function sent it: any bytes, mostly JSON.
+    pub fn body(&self) -> &'i [u8] {
+        self.body
+    }
+}
+
+impl<'i> Deref for Invocation<'i> {
+    type Target = InvocationHead<'i>;
+
+    fn deref(&self) -> &InvocationHead<'i> {
+        &self.head
+    }
+}
+
+/// An invocation that was taken out of its slot, with the memory that it stands in.
+#[derive(Debug)]
+pub struct HeldEvent<S> {
+    storage: S,
+    index: HeadIndex,
+    head: Range<usize>,
+    body: Range<usize>,
+}
+
+impl<S: Storage> HeldEvent<S> {
+    pub(super) fn new(
+        storage: S,
+        index: HeadIndex,
+        head: Range<usize>,
+        body: Range<usize>,
+    ) -> Self {
+        Self { storage, index, head, body }
+    }
+
+    /// The invocation.
+    pub fn invocation(&self) -> Invocation<'_> {
+        let bytes = self.storage.bytes();
+        Invocation {
+            head: self.index.on(bytes.get(self.head.clone()).unwrap_or_default()),
+            body: bytes.get(self.body.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// The memory.
+    pub fn into_storage(self) -> S {
+        self.storage
+    }
+}
