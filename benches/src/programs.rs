@@ -33,7 +33,7 @@ impl Programs {
     }
 
     pub(crate) fn nolibc(&mut self) -> Result<PathBuf> {
-        self.build(&benches().join("../nolibc"), &["--release"], "nolibc")
+        self.build(&benches().join("../examples/nolibc"), &["--release"], "nolibc")
     }
 
     pub(crate) fn peer(&mut self, name: &str) -> Result<PathBuf> {

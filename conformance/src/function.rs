@@ -2,8 +2,8 @@
 
 use lambda_proto::InvocationHead;
 use lambda_proto::api::{HttpPrelude, PreludeError};
-use lambda_proto_transport::Failure;
-use lambda_proto_transport::lifecycle::Lifecycle;
+use lambda_proto_host::Failure;
+use lambda_proto_host::lifecycle::Lifecycle;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use lambda_proto::Endpoint;
-use lambda_proto_transport::pause;
+use lambda_proto_host::pause;
 use mio::net::TcpStream;
 
 /// What all slots know of the service: while it is away one of them looks for it, and the others wait

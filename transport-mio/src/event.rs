@@ -1,5 +1,5 @@
 use lambda_proto::slot::Answer;
-use lambda_proto_transport::Error;
+use lambda_proto_host::Error;
 
 use crate::handoff::Key;
 use crate::reply::{Invocation, Reply};

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lambda_proto::limits::MAX_CONTENT_TYPE;
-use lambda_proto_transport::Failure;
+use lambda_proto_host::Failure;
 use mio::Waker;
 
 use crate::channel::Channel;

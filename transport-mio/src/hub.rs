@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lambda_proto::slot::Notice;
-use lambda_proto_transport::{Active, Error, Settings};
+use lambda_proto_host::{Active, Error, Settings};
 use mio::{Registry, Token};
 
 use crate::dialer::Dialer;

@@ -49,12 +49,12 @@ pub use lambda_proto::lifecycle::{IdleGap, Options, Policy, TimeLimit};
 pub use lambda_proto::slot::{Answer, StreamOver};
 pub use lambda_proto::{ContentType, Deadline, Endpoint, HttpPrelude, InvocationHead, Outcome};
 #[cfg(feature = "tracing")]
-pub use lambda_proto_transport::TracingLayer;
+pub use lambda_proto_host::TracingLayer;
 #[cfg(any(feature = "log", feature = "tracing"))]
-pub use lambda_proto_transport::current;
-pub use lambda_proto_transport::environment::Environment;
-pub use lambda_proto_transport::lifecycle::{Cancellation, Lifecycle};
-pub use lambda_proto_transport::{Error, Failure, Fields, Format, Level, Log, Record, Task};
+pub use lambda_proto_host::current;
+pub use lambda_proto_host::environment::Environment;
+pub use lambda_proto_host::lifecycle::{Cancellation, Lifecycle};
+pub use lambda_proto_host::{Error, Failure, Fields, Format, Level, Log, Record, Task};
 pub use lifecycle::{Context, LifecycleRuntime};
 pub use reply::{Hold, Invocation, Reply, Response};
 pub use runtime::Runtime;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lambda_proto::slot::Answer;
-use lambda_proto_transport::lifecycle::Lifecycle;
-use lambda_proto_transport::{Error, Failure, Started, Starting};
+use lambda_proto_host::lifecycle::Lifecycle;
+use lambda_proto_host::{Error, Failure, Started, Starting};
 use mio::{Registry, Token, Waker};
 
 use crate::own_loop::Loop;
@@ -16,7 +16,7 @@ use crate::stop::StopHandle;
 
 /// What may be used besides an invocation: what init hooks have put, a cancellation token, the
 /// environment, a register of work behind the answer. It may go to another thread.
-pub type Context = lambda_proto_transport::Context;
+pub type Context = lambda_proto_host::Context;
 
 /// A [`Runtime`] with a [`Lifecycle`]; see [`Runtime::lifecycle`].
 pub struct LifecycleRuntime {

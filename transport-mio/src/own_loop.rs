@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 #[cfg(any(feature = "log", feature = "tracing"))]
-use lambda_proto_transport::current;
-use lambda_proto_transport::{Error, Failure, Settings, catch};
+use lambda_proto_host::current;
+use lambda_proto_host::{Error, Failure, Settings, catch};
 use mio::{Events, Poll, Token, Waker};
 
 use crate::Answer;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use lambda_proto::api::HttpPrelude;
 use lambda_proto::slot::HeldEvent;
 use lambda_proto::{ContentType, InvocationHead};
-use lambda_proto_transport::Failure;
+use lambda_proto_host::Failure;
 
 use crate::Context;
 use crate::handoff::{Command, Key, Next, OwnContentType, Shared};

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lambda_proto::Endpoint;
-use lambda_proto_transport::{Error, Failure, Record, Settings, start};
+use lambda_proto_host::{Error, Failure, Record, Settings, start};
 use mio::{Registry, Token, Waker};
 
 use crate::own_loop::Loop;

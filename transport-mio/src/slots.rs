@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lambda_proto::ErrorReport;
-use lambda_proto_transport::{Active, Error, Failure, Settings, Started};
+use lambda_proto_host::{Active, Error, Failure, Settings, Started};
 use mio::{Registry, Token, Waker, event};
 
 use crate::dialer::Dialer;

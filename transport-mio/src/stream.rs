@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use lambda_proto::slot::StreamOver;
-use lambda_proto_transport::Failure;
+use lambda_proto_host::Failure;
 
 use crate::channel::{Channel, MOST_BYTES};
 use crate::handoff::{Command, Key, Next, Shared};

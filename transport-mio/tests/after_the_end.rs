@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lambda_proto_mio::{ContentType, Event, Failure, Invocation, Reply, StreamOver};
-use lambda_proto_test_service::{Connection, Event as Incoming, PATIENCE, Service};
+use lambda_proto_service::{Connection, Event as Incoming, PATIENCE, Service};
 use support::{Door, Turner, runtime};
 
 const EACH: usize = 8;

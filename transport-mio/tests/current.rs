@@ -6,7 +6,7 @@ mod support;
 use std::sync::mpsc::channel;
 
 use lambda_proto_mio::{Reply, current};
-use lambda_proto_test_service::{Event as Incoming, PATIENCE, Service};
+use lambda_proto_service::{Event as Incoming, PATIENCE, Service};
 use support::run;
 
 #[test]

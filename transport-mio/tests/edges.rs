@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lambda_proto_mio::Answer;
-use lambda_proto_test_service::{Event as Incoming, Gate, MOMENT, Service, TAKEN};
+use lambda_proto_service::{Event as Incoming, Gate, MOMENT, Service, TAKEN};
 use support::{Door, Host, Peer, runtime};
 
 /// Sends it one byte a write, with a pause now and then, so that most bytes come by themselves.

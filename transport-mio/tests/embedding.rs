@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lambda_proto_mio::{Event, Reply, Slots};
-use lambda_proto_test_service::{Event as Incoming, MOMENT, PATIENCE, Place, Service};
+use lambda_proto_service::{Event as Incoming, MOMENT, PATIENCE, Place, Service};
 use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token, Waker};
 use support::{Host, Turner, runtime};

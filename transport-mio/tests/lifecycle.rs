@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use lambda_proto_mio::{
     Answer, ContentType, Context, Error, Event, Failure, Invocation, Lifecycle, Policy, Reply, Task,
 };
-use lambda_proto_test_service::{
+use lambda_proto_service::{
     Connection, Event as Incoming, Gate, MOMENT, PATIENCE, Place, Running, Service,
 };
 use mio::Token;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use lambda_proto_mio::{
     Context, Error, Event, Failure, Invocation, Lifecycle, Options, Reply, Runtime,
 };
-use lambda_proto_test_service::{
+use lambda_proto_service::{
     Connection, Event as Incoming, Lines, MOMENT, PATIENCE, Place, Service,
 };
 use mio::{Events, Poll, Token};

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use lambda_proto_mio::{Answer, ContentType, Event};
-use lambda_proto_test_service::{Event as Incoming, Service};
+use lambda_proto_service::{Event as Incoming, Service};
 use support::{Host, runtime};
 
 /// A line of `/proc/self/status`, in KiB.

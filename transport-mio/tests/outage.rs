@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lambda_proto_mio::{Answer, Invocation, Key, Reply};
-use lambda_proto_test_service::{
+use lambda_proto_service::{
     Connection, Event as Incoming, Gate, MOMENT, PATIENCE, Place, Service, TAKEN,
 };
 use support::{Door, Host, Turner, run, runtime};
@@ -191,7 +191,7 @@ fn time_that_a_handler_takes_in_the_loop_is_no_outage() {
     let patience = Duration::from_secs(2);
     let runtime = runtime(&place, 1).give_up_after(patience);
     let stop = runtime.stop_handle();
-    let run = lambda_proto_test_service::Running::new(
+    let run = lambda_proto_service::Running::new(
         place.lines(),
         move || stop.stop(),
         move || {

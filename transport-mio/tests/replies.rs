@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use lambda_proto_mio::{Answer, ContentType, Failure, Invocation, Reply};
-use lambda_proto_test_service::{Connection, Event as Incoming, MOMENT, Outcome, Service};
+use lambda_proto_service::{Connection, Event as Incoming, MOMENT, Outcome, Service};
 use serde_json::{Value, json};
 use support::{Host, Turner, run, runtime};
 
@@ -423,7 +423,7 @@ fn a_failed_start_is_reported_by_the_first_of_many_slots() {
     let mut connection = service.connection();
     connection.request().assert_init_error("A.B");
     connection.take_answer();
-    let error = ended.recv_timeout(lambda_proto_test_service::PATIENCE).unwrap().unwrap_err();
+    let error = ended.recv_timeout(lambda_proto_service::PATIENCE).unwrap().unwrap_err();
     assert!(error.to_string().contains("A.B: no"), "{error}");
     service.expect_no_connection();
 }
@@ -446,6 +446,6 @@ fn events_come_out_in_the_order_in_which_things_happen() {
     connection.request();
     connection.expect_next();
     let event = Incoming::new("id-2", "").bytes();
-    connection.send([lambda_proto_test_service::TAKEN.as_bytes(), &event].concat());
+    connection.send([lambda_proto_service::TAKEN.as_bytes(), &event].concat());
     assert_eq!(turner.invocation().0.request_id(), "id-2");
 }

@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use lambda_proto_mio::{Invocation, Reply};
-use lambda_proto_test_service::{Connection, Event as Incoming, Service};
+use lambda_proto_service::{Connection, Event as Incoming, Service};
 use support::{Dice, Host, run, runtime};
 
 const SLOTS: usize = 16;

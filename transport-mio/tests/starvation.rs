@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lambda_proto_mio::{ContentType, Event, Reply};
-use lambda_proto_test_service::{Event as Incoming, PATIENCE, TAKEN};
+use lambda_proto_service::{Event as Incoming, PATIENCE, TAKEN};
 use support::{Door, Host, runtime};
 
 /// The next invocation, whatever room there is in streams meanwhile.

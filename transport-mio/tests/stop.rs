@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lambda_proto_mio::{Answer, ContentType, Event};
-use lambda_proto_test_service::{
+use lambda_proto_service::{
     Connection, Event as Incoming, MOMENT, PATIENCE, Place, Running, Service,
 };
 use support::{Door, Host, Turner, run, runtime};

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lambda_proto_mio::{Answer, ContentType, Event, Failure, HttpPrelude, StreamOver, StreamReply};
-use lambda_proto_test_service::{
+use lambda_proto_service::{
     Connection, Event as Incoming, Gate, MOMENT, PATIENCE, Request, Service,
 };
 use support::{Host, Turner, run, runtime};

@@ -8,7 +8,7 @@ use lambda_proto::api::InvocationHead;
 use lambda_proto::driver::{self, Response};
 use lambda_proto::slot::{Answer, VecStorage};
 use lambda_proto::{ContentType, HttpPrelude};
-use lambda_proto_transport::{Failure, InHand, Tasks};
+use lambda_proto_host::{Failure, InHand, Tasks};
 
 use crate::slot::SlotHost;
 

@@ -79,14 +79,14 @@ pub use lambda_proto::lifecycle::{IdleGap, Options, Policy, TimeLimit};
 pub use lambda_proto::slot::Answer;
 pub use lambda_proto::{ContentType, Deadline, Endpoint, HttpPrelude, InvocationHead, Outcome};
 #[cfg(feature = "tracing")]
-pub use lambda_proto_transport::TracingLayer;
+pub use lambda_proto_host::TracingLayer;
 #[cfg(any(feature = "log", feature = "tracing"))]
-pub use lambda_proto_transport::current;
-pub use lambda_proto_transport::environment::Environment;
-pub use lambda_proto_transport::lifecycle::{
+pub use lambda_proto_host::current;
+pub use lambda_proto_host::environment::Environment;
+pub use lambda_proto_host::lifecycle::{
     Cancellation, InitContext, Lifecycle, Resources, ShutdownContext,
 };
-pub use lambda_proto_transport::{
+pub use lambda_proto_host::{
     Error, Failure, Fields, Format, Level, Log, Metadata, MetadataError, Record, Task,
 };
 pub use lifecycle::{Context, LifecycleRuntime};

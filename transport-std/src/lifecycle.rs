@@ -2,8 +2,8 @@
 
 use lambda_proto::lifecycle::TimeLimit;
 use lambda_proto::slot::Answer;
-use lambda_proto_transport::lifecycle::{Lifecycle, clock};
-use lambda_proto_transport::{Active, Error, Failure, Started, Starting, catch};
+use lambda_proto_host::lifecycle::{Lifecycle, clock};
+use lambda_proto_host::{Active, Error, Failure, Started, Starting, catch};
 
 use crate::handler::{Invocation, Reply, Sent};
 use crate::runtime::Runtime;
@@ -12,7 +12,7 @@ use crate::worker::Worker;
 
 /// What a handler may use besides its invocation: what init hooks have put, a cancellation token, the
 /// environment, a register of work behind the answer.
-pub type Context<'i> = lambda_proto_transport::Context<&'i Active>;
+pub type Context<'i> = lambda_proto_host::Context<&'i Active>;
 
 /// A [`Runtime`] with a [`Lifecycle`]; see [`Runtime::lifecycle`].
 pub struct LifecycleRuntime {

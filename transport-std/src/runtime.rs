@@ -2,7 +2,7 @@ use std::thread;
 use std::time::Duration;
 
 use lambda_proto::Endpoint;
-use lambda_proto_transport::{Error, Failure, InHand, Record, Settings, start};
+use lambda_proto_host::{Error, Failure, InHand, Record, Settings, start};
 
 use crate::handler::{Invocation, Reply, Sent};
 use crate::stop::StopHandle;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use lambda_proto::driver::{DriverError, Host};
 use lambda_proto::slot::Notice;
-use lambda_proto_transport::{Error, Settings, connect, pause};
+use lambda_proto_host::{Error, Settings, connect, pause};
 
 use crate::link::Socket;
 use crate::stop::{StopHandle, Waiter};

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use lambda_proto_transport::Tasks;
+use lambda_proto_host::Tasks;
 
 /// Ends [`Runtime::run`](crate::Runtime::run) from another thread, between invocations.
 ///

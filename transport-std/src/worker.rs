@@ -3,8 +3,8 @@ use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_REQUEST_HEAD, MAX_XRAY_
 use lambda_proto::slot::{Answer, VecStorage};
 use lambda_proto::{ErrorReport, Machine, Phase};
 #[cfg(any(feature = "log", feature = "tracing"))]
-use lambda_proto_transport::current;
-use lambda_proto_transport::{Error, Failure, InHand, PANIC, Settings, catch};
+use lambda_proto_host::current;
+use lambda_proto_host::{Error, Failure, InHand, PANIC, Settings, catch};
 
 use crate::handler::{Invocation, Reply, Sent};
 use crate::slot::{NoConnection, SlotHost, error_of};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lambda_proto_std::{Endpoint, Error, Failure, Runtime};
 
-use lambda_proto_test_service::Place;
+use lambda_proto_service::Place;
 use support::{Connection, Event, Request, Service};
 
 /// Runs a start that fails, for which the service is asked with `answer`.

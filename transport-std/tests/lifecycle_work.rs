@@ -5,8 +5,8 @@ mod support;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use lambda_proto_service::Running;
 use lambda_proto_std::{Error, Failure, Lifecycle, Policy, Task};
-use lambda_proto_test_service::Running;
 
 use support::{Connection, Event, PATIENCE, Service};
 

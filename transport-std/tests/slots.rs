@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use lambda_proto_test_service::{Place, Running};
+use lambda_proto_service::{Place, Running};
 use support::{Event, Service, runtime_at};
 
 #[test]

@@ -8,7 +8,7 @@ use std::thread;
 
 use lambda_proto_std::{Answer, ContentType, Error, Failure, Worker};
 
-use lambda_proto_test_service::Running;
+use lambda_proto_service::Running;
 use support::{Event, Service};
 
 /// Runs a loop around a worker of this service.

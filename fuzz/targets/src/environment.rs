@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
-use lambda_proto_transport::environment::Environment;
-use lambda_proto_transport::{Format, Level};
+use lambda_proto_host::environment::Environment;
+use lambda_proto_host::{Format, Level};
 
 use crate::input::Input;
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use lambda_proto_transport::MAX_ATTEMPT;
+use lambda_proto_host::MAX_ATTEMPT;
 
 use super::Lane;
 use super::link::Link;
@@ -43,7 +43,7 @@ impl Lane {
         if !matches!(self.link, Link::Down) {
             return;
         }
-        let pause = lambda_proto_transport::pause(losses.saturating_sub(1));
+        let pause = lambda_proto_host::pause(losses.saturating_sub(1));
         if pause.is_zero() {
             return self.dial(hub);
         }

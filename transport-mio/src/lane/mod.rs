@@ -10,8 +10,8 @@ use lambda_proto::lifecycle::{Clocks, TimeLimit};
 use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_REQUEST_HEAD, MAX_XRAY_CAUSE};
 use lambda_proto::slot::{AfterEnd, Answer, End, Slot, Step};
 use lambda_proto::{CommandError, ContentType, ErrorReport, Machine};
-use lambda_proto_transport::lifecycle::clock;
-use lambda_proto_transport::{Context, Crossed, Error, Failure, InHand, PANIC};
+use lambda_proto_host::lifecycle::clock;
+use lambda_proto_host::{Context, Crossed, Error, Failure, InHand, PANIC};
 use link::Link;
 use mio::event;
 

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Instant;
 
 use lambda_proto_mio::{Endpoint, Error, Invocation, Lifecycle, Reply, Runtime, StopHandle};
-use lambda_proto_test_service::{Connection, Event, MOMENT, PATIENCE, Running, Service};
+use lambda_proto_service::{Connection, Event, MOMENT, PATIENCE, Running, Service};
 
 use crate::counting::{Count, Counter};
 

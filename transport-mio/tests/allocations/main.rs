@@ -9,7 +9,7 @@ mod counting;
 use std::io::Write;
 
 use lambda_proto_mio::{ContentType, Failure, Invocation, Reply, Response};
-use lambda_proto_test_service::Event;
+use lambda_proto_service::Event;
 
 use bench::{Bench, Place};
 use counting::Count;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use lambda_proto_mio::{
     Answer, Endpoint, Error, Event, Invocation, Key, Reply, Runtime, Slots, StopHandle,
 };
-use lambda_proto_test_service::{MOMENT, PATIENCE, Place, Request, Running};
+use lambda_proto_service::{MOMENT, PATIENCE, Place, Request, Running};
 use mio::{Events, Poll, Registry, Token};
 
 /// A runtime for the service of this place, which logs there.

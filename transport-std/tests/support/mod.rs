@@ -3,20 +3,20 @@
 
 use std::ops::Deref;
 
+use lambda_proto_service::{Place, Running};
 use lambda_proto_std::{
     Context, Endpoint, Error, Failure, Invocation, Lifecycle, Reply, Runtime, Sent, StopHandle,
 };
-use lambda_proto_test_service::{Place, Running};
 
-pub(crate) use lambda_proto_test_service::{
+pub(crate) use lambda_proto_service::{
     Connection, Event, Gate, MOMENT, Outcome, PATIENCE, Request,
 };
 
 /// A service, and what starts runtimes that talk to it.
-pub(crate) struct Service(lambda_proto_test_service::Service);
+pub(crate) struct Service(lambda_proto_service::Service);
 
 impl Deref for Service {
-    type Target = lambda_proto_test_service::Service;
+    type Target = lambda_proto_service::Service;
 
     fn deref(&self) -> &Self::Target {
         &self.0
@@ -25,7 +25,7 @@ impl Deref for Service {
 
 impl Service {
     pub(crate) fn start() -> Self {
-        Self(lambda_proto_test_service::Service::start())
+        Self(lambda_proto_service::Service::start())
     }
 
     /// A runtime that talks to this service and logs to its lines.

@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-use lambda_proto_test_service::{Lines, PATIENCE};
+use lambda_proto_service::{Lines, PATIENCE};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The variable that says what the program does; where it is missing, there is nothing to do.

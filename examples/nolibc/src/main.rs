@@ -1,0 +1,181 @@
+//! `cargo build --release --manifest-path examples/nolibc/Cargo.toml`: a whole bootstrap, without libc, `std` or an
+//! allocator, for Linux on x86_64.
+//!
+//! It echoes events that fit 16 KiB with their heads; larger ones are reported as errors. All that it needs
+//! of the operating system, and all that is `unsafe`, is in [`system`]. What it says it puts together from
+//! text, as `core::fmt`, and with it the service's error documents, would double its size.
+#![no_std]
+#![no_main]
+#![deny(unsafe_code)]
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+compile_error!("its system calls are those of Linux on x86_64");
+
+mod system;
+
+use core::net::{Ipv4Addr, SocketAddrV4};
+use core::panic::PanicInfo;
+
+use lambda_proto::driver::{Driver, DriverError, Host, Link};
+use lambda_proto::slot::{End, Notice, Trouble};
+use lambda_proto::limits::MAX_REQUEST_HEAD;
+use lambda_proto::{Endpoint, ErrorReport, Machine, slot};
+use system::{Environment, Errno, Socket};
+
+/// Bytes of an event with its head.
+const EVENTS: usize = 16 * 1024;
+
+/// Bytes of any request, and of the reply to it.
+const REQUESTS: usize = MAX_REQUEST_HEAD + 512;
+
+/// How often in a row the service may be away: some 20 s.
+const ATTEMPTS: u32 = 12;
+
+const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
+
+/// Answers events until that cannot go on, and returns the exit code.
+fn main(environment: Environment) -> i32 {
+    let Some(address) = environment.variable(RUNTIME_API) else {
+        return fail(&[RUNTIME_API, " is not set: start this by Lambda, or by lambda-lab"]);
+    };
+    let Ok(endpoint) = Endpoint::parse(address) else {
+        return fail(&[RUNTIME_API, " is no address of a Runtime API: ", address]);
+    };
+    let Ok(ip) = endpoint.host().parse::<Ipv4Addr>() else {
+        return fail(&[RUNTIME_API, " must be an IPv4 address with a port here, not ", address]);
+    };
+    let service = Service { address: SocketAddrV4::new(ip, endpoint.port()) };
+    let (mut events, mut requests) = ([0; EVENTS], [0; REQUESTS]);
+    let mut driver =
+        Driver::new(Machine::new(endpoint), service, &mut events[..], &mut requests[..]);
+    let ended = driver.run(|invocation, reply| -> Result<_, ErrorReport<'_>> {
+        Ok(reply.send(invocation.body()))
+    });
+    match ended {
+        Ok(()) => 0,
+        Err(error) => fail(&[match error {
+            DriverError::Connect(_) => "no connection to the Runtime API, giving up",
+            DriverError::Ended(End::Service(_)) => "the Runtime API ends this runtime",
+            DriverError::Ended(End::Protocol(_)) => "what the Runtime API says is not understood",
+            DriverError::Ended(_) => "the buffers are too small",
+        }]),
+    }
+}
+
+struct Service {
+    address: SocketAddrV4,
+}
+
+impl Host for Service {
+    type Link = Socket;
+    type Error = Errno;
+
+    fn connect(&mut self, losses: u32) -> Result<Socket, Errno> {
+        // The first loss is an ordinary one, of a connection that went stale.
+        let failed = losses.saturating_sub(1);
+        let mut attempt = 0;
+        loop {
+            system::sleep(slot::pause(failed.saturating_add(attempt), system::random()));
+            match Socket::connect(self.address) {
+                Err(_) if attempt + 1 < ATTEMPTS => attempt += 1,
+                result => return result,
+            }
+        }
+    }
+
+    fn notice(&mut self, notice: &Notice<'_>) {
+        let mut status = [b'0'; 3];
+        let what = match notice.trouble {
+            Trouble::Refused { outcome, .. } => {
+                let code = outcome.status();
+                status = [code / 100, code / 10, code].map(|digits| b'0' + (digits % 10) as u8);
+                "refused with "
+            }
+            Trouble::NoAnswer(_) => "something that answers nothing has arrived",
+            Trouble::SentAgain => "connection lost before the reply; sending the answer again",
+            Trouble::FateUnknown => "connection lost; whether the answer arrived is unknown",
+            Trouble::EventLost => "connection lost in the middle of the event",
+            Trouble::EventTooLarge => "the event does not fit the buffer",
+            Trouble::Unsent => "the answer could not be sent",
+            _ => "not answered",
+        };
+        let status = match notice.trouble {
+            Trouble::Refused { .. } => core::str::from_utf8(&status).unwrap_or_default(),
+            _ => "",
+        };
+        match notice.request_id {
+            "" => say(&[what, status]),
+            id => say(&["invocation ", id, ": ", what, status]),
+        }
+    }
+}
+
+impl Link for Socket {
+    fn write_parts(&mut self, parts: [&[u8]; 3]) -> Result<usize, Errno> {
+        self.send(parts)
+    }
+}
+
+impl embedded_io::Read for Socket {
+    fn read(&mut self, room: &mut [u8]) -> Result<usize, Errno> {
+        self.receive(room)
+    }
+}
+
+impl embedded_io::Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
+        self.send([bytes, &[], &[]])
+    }
+
+    fn flush(&mut self) -> Result<(), Errno> {
+        Ok(())
+    }
+}
+
+impl embedded_io::ErrorType for Socket {
+    type Error = Errno;
+}
+
+impl embedded_io::Error for Errno {
+    fn kind(&self) -> embedded_io::ErrorKind {
+        match *self {
+            Self::INTERRUPTED => embedded_io::ErrorKind::Interrupted,
+            _ => embedded_io::ErrorKind::Other,
+        }
+    }
+}
+
+impl core::error::Error for Errno {}
+
+impl core::fmt::Display for Errno {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("a system call has failed")
+    }
+}
+
+fn fail(reason: &[&str]) -> i32 {
+    say(reason);
+    1
+}
+
+/// Writes one line to standard error, in one write unless it is a long one.
+fn say(parts: &[&str]) {
+    let (mut line, mut length) = ([0; 256], 0);
+    for part in [&["nolibc: "], parts, &["\n"]].into_iter().flatten() {
+        for &byte in part.as_bytes() {
+            if length == line.len() {
+                system::write_to_stderr(&line);
+                length = 0;
+            }
+            line[length] = byte;
+            length += 1;
+        }
+    }
+    system::write_to_stderr(&line[..length]);
+}
+
+#[panic_handler]
+fn panic(_: &PanicInfo<'_>) -> ! {
+    say(&["panicked"]);
+    system::exit(101)
+}

@@ -1,0 +1,126 @@
+//! Which invocation a thread works on, for lines that a function logs (features `log` and `tracing`).
+//!
+//! A runtime of `lambda-proto-std` sets it for each thread that it runs handlers on, from the moment that
+//! an invocation is handed out until the next is asked for; one of `lambda-proto-mio` while it calls its
+//! handler. Threads that a function starts have none until they say so; futures, which change threads,
+//! are better off with a `tracing` span that has a field `request_id`.
+
+use std::cell::Cell;
+use std::ops::Deref;
+
+use lambda_proto::limits::MAX_ID;
+
+thread_local! {
+    // In place, so that a new invocation costs no allocation.
+    static CURRENT: Cell<RequestId> = const { Cell::new(RequestId::NONE) };
+}
+
+/// Sets the request id of what this thread works on from now on; the empty one is none.
+pub fn set(request_id: impl Into<RequestId>) {
+    CURRENT.set(request_id.into());
+}
+
+/// Calls `work`, and has this request id meanwhile.
+///
+/// ```
+/// use lambda_proto_host::current;
+///
+/// let id = || current::request_id().to_string();
+/// current::set("a");
+/// assert_eq!(current::during("b", id), "b");
+/// assert_eq!(id(), "a");
+/// ```
+pub fn during<T>(request_id: impl Into<RequestId>, work: impl FnOnce() -> T) -> T {
+    let _until_it_returns = begin(request_id);
+    work()
+}
+
+/// Sets the request id of what this thread works on until what this returns is dropped, which sets the one
+/// before again.
+#[must_use = "it lasts as long as what this returns"]
+pub fn begin(request_id: impl Into<RequestId>) -> Current {
+    Current(CURRENT.replace(request_id.into()))
+}
+
+/// The request id of what this thread works on; empty if it has none.
+pub fn request_id() -> RequestId {
+    CURRENT.get()
+}
+
+/// A request id, as a copy; it is used as the text that it is.
+#[derive(Clone, Copy)]
+pub struct RequestId {
+    length: usize,
+    bytes: [u8; MAX_ID],
+}
+
+impl RequestId {
+    const NONE: Self = Self { length: 0, bytes: [0; MAX_ID] };
+}
+
+/// Copies an id. One longer than [`MAX_ID`] bytes, which no invocation has, becomes the empty one.
+impl From<&str> for RequestId {
+    fn from(text: &str) -> Self {
+        let mut id = Self::NONE;
+        if let Some(bytes) = id.bytes.get_mut(..text.len()) {
+            bytes.copy_from_slice(text.as_bytes());
+            id.length = text.len();
+        }
+        id
+    }
+}
+
+impl Deref for RequestId {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        // It was a text as a whole, and so it is one here.
+        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
+}
+
+/// What a thread works on for a while; holds what is set again at the end, be it that of a panic.
+pub struct Current(RequestId);
+
+impl Drop for Current {
+    fn drop(&mut self) {
+        CURRENT.set(self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn every_thread_has_its_own_and_begins_with_none() {
+        set("here");
+        let there = thread::spawn(|| {
+            let at_first = request_id().to_string();
+            set("there");
+            (at_first, request_id().to_string())
+        });
+        assert_eq!(there.join().unwrap(), (String::new(), "there".to_owned()));
+        assert_eq!(&*request_id(), "here");
+    }
+
+    #[test]
+    fn what_was_before_is_back_after_a_panic() {
+        set("before");
+        let panicked = catch_unwind(|| during("meanwhile", || panic!("{}", &*request_id())));
+        assert_eq!(panicked.unwrap_err().downcast_ref::<String>().unwrap(), "meanwhile");
+        assert_eq!(&*request_id(), "before");
+    }
+
+    #[test]
+    fn an_id_as_long_as_ids_may_be_is_whole_and_a_longer_one_is_none() {
+        let longest = "x".repeat(MAX_ID);
+        set(&*longest);
+        assert_eq!(&*request_id(), longest);
+        set(&*format!("{longest}x"));
+        assert_eq!(&*request_id(), "");
+    }
+}

@@ -1,0 +1,353 @@
+//! The environment variables of a runtime, read once, at the start: the one place that names them.
+//!
+//! [`endpoint`] and [`concurrency`] are for the runtime itself, [`Environment`] is for functions. Which
+//! there are: Lambda Developer Guide, "Defined runtime environment variables".
+//!
+//! Credentials are not read here: they change while the process runs (under SnapStart an endpoint hands
+//! them out), and the SDKs look for them themselves.
+
+use std::env;
+use std::ffi::OsString;
+use std::fmt;
+use std::sync::OnceLock;
+
+use lambda_proto::Endpoint;
+
+use crate::{Error, Format, Level};
+
+const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
+const MAX_CONCURRENCY: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
+
+/// The address of the Runtime API, from `AWS_LAMBDA_RUNTIME_API`.
+///
+/// # Errors
+///
+/// [`Error::MissingVariable`] or [`Error::InvalidVariable`].
+pub fn endpoint() -> Result<Endpoint, Error> {
+    parse_endpoint(env::var_os(RUNTIME_API))
+}
+
+/// How many invocations this environment runs at once, from `AWS_LAMBDA_MAX_CONCURRENCY`: 1 if that is
+/// unset, empty, 0 or no number.
+pub fn concurrency() -> usize {
+    parse_concurrency(env::var(MAX_CONCURRENCY).ok().as_deref())
+}
+
+fn parse_endpoint(value: Option<OsString>) -> Result<Endpoint, Error> {
+    let value = value.ok_or(Error::MissingVariable { name: RUNTIME_API })?;
+    Endpoint::parse(&value.to_string_lossy())
+        .map_err(|reason| Error::InvalidVariable { name: RUNTIME_API, reason })
+}
+
+/// Unset, empty, 0 or no number: one. No upper bound, as in AWS's own clients of 2026
+/// (aws-lambda-java-libs 2.8.7 removed its own).
+fn parse_concurrency(value: Option<&str>) -> usize {
+    value.and_then(|value| value.parse().ok()).unwrap_or(1).max(1)
+}
+
+/// What Lambda tells a function about itself, read once.
+///
+/// A variable that is not set, is empty or is not UTF-8, and a number that is none, is absent; whether
+/// that matters is for whoever asks. Nothing here ever changes; under SnapStart it may be what was set when
+/// the snapshot was made.
+///
+/// ```
+/// use lambda_proto_host::environment::Environment;
+///
+/// let environment = Environment::from_lookup(&|name| match name {
+///     "AWS_LAMBDA_FUNCTION_NAME" => Some("orders".into()),
+///     "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" => Some("512".into()),
+///     _ => None,
+/// });
+/// assert_eq!(environment.function_name(), Some("orders"));
+/// assert_eq!(environment.memory_size_mb(), Some(512));
+/// assert_eq!(environment.log_stream(), None);
+/// ```
+///
+/// The default is an environment without any of the variables.
+#[derive(Clone, Default)]
+pub struct Environment {
+    texts: [Option<Box<str>>; VARIABLES],
+}
+
+/// A variable, and where in [`NAMES`] it stands.
+#[derive(Clone, Copy)]
+pub(crate) enum Variable {
+    Handler,
+    TaskRoot,
+    RuntimeDir,
+    ExecutionEnv,
+    FunctionName,
+    FunctionVersion,
+    MemorySize,
+    InitializationType,
+    LogGroup,
+    LogStream,
+    LogFormat,
+    LogLevel,
+    Region,
+    DefaultRegion,
+    MetadataApi,
+    MetadataToken,
+    AccountId,
+    XrayContextMissing,
+    XrayDaemonAddress,
+    TelemetryLogFd,
+    TimeZone,
+}
+
+const VARIABLES: usize = Variable::TimeZone as usize + 1;
+
+const NAMES: [&str; VARIABLES] = [
+    "_HANDLER",
+    "LAMBDA_TASK_ROOT",
+    "LAMBDA_RUNTIME_DIR",
+    "AWS_EXECUTION_ENV",
+    "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_VERSION",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+    "AWS_LAMBDA_INITIALIZATION_TYPE",
+    "AWS_LAMBDA_LOG_GROUP_NAME",
+    "AWS_LAMBDA_LOG_STREAM_NAME",
+    "AWS_LAMBDA_LOG_FORMAT",
+    "AWS_LAMBDA_LOG_LEVEL",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_LAMBDA_METADATA_API",
+    "AWS_LAMBDA_METADATA_TOKEN",
+    "AWS_ACCOUNT_ID",
+    "AWS_XRAY_CONTEXT_MISSING",
+    "AWS_XRAY_DAEMON_ADDRESS",
+    "_LAMBDA_TELEMETRY_LOG_FD",
+    "TZ",
+];
+
+impl Variable {
+    /// Its name.
+    pub(crate) const fn name(self) -> &'static str {
+        NAMES[self as usize]
+    }
+
+    /// Its value, read by `lookup`; nothing if it is empty or not UTF-8.
+    pub(crate) fn text(self, lookup: &dyn Fn(&str) -> Option<OsString>) -> Option<String> {
+        read_text(self.name(), lookup)
+    }
+}
+
+fn read_text(name: &str, lookup: &dyn Fn(&str) -> Option<OsString>) -> Option<String> {
+    let value = lookup(name)?.into_string().ok()?;
+    (!value.is_empty()).then_some(value)
+}
+
+impl Environment {
+    /// Reads the environment of this process.
+    pub fn read() -> Self {
+        Self::from_lookup(&|name| env::var_os(name))
+    }
+
+    /// The environment of this process, read when it is asked for first.
+    pub fn of_process() -> &'static Self {
+        static READ: OnceLock<Environment> = OnceLock::new();
+        READ.get_or_init(Self::read)
+    }
+
+    /// Takes the variables from `lookup`, which is asked once for each.
+    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<OsString>) -> Self {
+        let mut environment = Self::default();
+        for (name, text) in NAMES.iter().zip(&mut environment.texts) {
+            *text = read_text(name, lookup).map(String::into_boxed_str);
+        }
+        environment
+    }
+
+    /// Which handler the function names, from `_HANDLER`; what it means is the runtime's to say.
+    pub fn handler(&self) -> Option<&str> {
+        self.text(Variable::Handler)
+    }
+
+    /// The folder with the function's code, from `LAMBDA_TASK_ROOT`.
+    pub fn task_root(&self) -> Option<&str> {
+        self.text(Variable::TaskRoot)
+    }
+
+    /// The folder with the libraries of the runtime, from `LAMBDA_RUNTIME_DIR`.
+    pub fn runtime_dir(&self) -> Option<&str> {
+        self.text(Variable::RuntimeDir)
+    }
+
+    /// The name of the managed runtime, from `AWS_EXECUTION_ENV`; absent under `provided.*`.
+    pub fn execution_env(&self) -> Option<&str> {
+        self.text(Variable::ExecutionEnv)
+    }
+
+    /// The function's name, from `AWS_LAMBDA_FUNCTION_NAME`.
+    pub fn function_name(&self) -> Option<&str> {
+        self.text(Variable::FunctionName)
+    }
+
+    /// The function's version, from `AWS_LAMBDA_FUNCTION_VERSION`: a number, or `$LATEST`.
+    pub fn function_version(&self) -> Option<&str> {
+        self.text(Variable::FunctionVersion)
+    }
+
+    /// The memory that the function may use, in MB, from `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`.
+    pub fn memory_size_mb(&self) -> Option<u32> {
+        self.text(Variable::MemorySize)?.parse().ok()
+    }
+
+    /// What the environment was started for, from `AWS_LAMBDA_INITIALIZATION_TYPE`.
+    pub fn initialization_type(&self) -> Option<InitializationType<'_>> {
+        Some(match self.text(Variable::InitializationType)? {
+            "on-demand" => InitializationType::OnDemand,
+            "provisioned-concurrency" => InitializationType::ProvisionedConcurrency,
+            "snap-start" => InitializationType::SnapStart,
+            MANAGED_INSTANCES => InitializationType::ManagedInstances,
+            other => InitializationType::Other(other),
+        })
+    }
+
+    /// The CloudWatch log group, from `AWS_LAMBDA_LOG_GROUP_NAME`; absent under SnapStart.
+    pub fn log_group(&self) -> Option<&str> {
+        self.text(Variable::LogGroup)
+    }
+
+    /// The log stream of this environment, from `AWS_LAMBDA_LOG_STREAM_NAME`; absent under SnapStart.
+    pub fn log_stream(&self) -> Option<&str> {
+        self.text(Variable::LogStream)
+    }
+
+    /// How log lines are to look, from `AWS_LAMBDA_LOG_FORMAT`: JSON if it says so in any case of letters,
+    /// and always on managed instances, which know no other; else text.
+    pub fn log_format(&self) -> Format {
+        log_format(self.text(Variable::InitializationType), self.text(Variable::LogFormat))
+    }
+
+    /// The least level of log lines that are wanted, from `AWS_LAMBDA_LOG_LEVEL`; it has a meaning only
+    /// where the [format](Self::log_format) is JSON.
+    pub fn log_level(&self) -> Option<Level> {
+        self.text(Variable::LogLevel)?.parse().ok()
+    }
+
+    /// The region, from `AWS_REGION`, or else from `AWS_DEFAULT_REGION`.
+    pub fn region(&self) -> Option<&str> {
+        self.text(Variable::Region).or_else(|| self.text(Variable::DefaultRegion))
+    }
+
+    /// The address (`host:port`) of the metadata endpoint, from `AWS_LAMBDA_METADATA_API`.
+    pub fn metadata_api(&self) -> Option<&str> {
+        self.text(Variable::MetadataApi)
+    }
+
+    /// What the metadata endpoint wants as a bearer token, from `AWS_LAMBDA_METADATA_TOKEN`. It is a
+    /// secret: `Debug` does not show it.
+    pub fn metadata_token(&self) -> Option<&str> {
+        self.text(Variable::MetadataToken)
+    }
+
+    /// The account that the function belongs to, from `AWS_ACCOUNT_ID`; only newer managed instances have
+    /// it.
+    pub fn account_id(&self) -> Option<&str> {
+        self.text(Variable::AccountId)
+    }
+
+    /// What a tracer does without a context, from `AWS_XRAY_CONTEXT_MISSING`: Lambda says `LOG_ERROR`.
+    pub fn xray_context_missing(&self) -> Option<&str> {
+        self.text(Variable::XrayContextMissing)
+    }
+
+    /// The address (`host:port`, UDP) of the X-Ray daemon, from `AWS_XRAY_DAEMON_ADDRESS`.
+    pub fn xray_daemon_address(&self) -> Option<&str> {
+        self.text(Variable::XrayDaemonAddress)
+    }
+
+    /// The number of the descriptor that log lines go to in [frames](crate::Log), from
+    /// `_LAMBDA_TELEMETRY_LOG_FD`; managed runtimes have it.
+    pub fn telemetry_log_fd(&self) -> Option<u32> {
+        self.text(Variable::TelemetryLogFd)?.parse().ok()
+    }
+
+    /// The time zone, from `TZ`: Lambda says `:UTC`.
+    pub fn time_zone(&self) -> Option<&str> {
+        self.text(Variable::TimeZone)
+    }
+
+    fn text(&self, variable: Variable) -> Option<&str> {
+        self.texts[variable as usize].as_deref()
+    }
+}
+
+const MANAGED_INSTANCES: &str = "lambda-managed-instances";
+
+/// The format of log lines by initialization type and `AWS_LAMBDA_LOG_FORMAT`.
+pub(crate) fn log_format(initialization_type: Option<&str>, format: Option<&str>) -> Format {
+    let is_json = initialization_type == Some(MANAGED_INSTANCES)
+        || format.is_some_and(|format| format.eq_ignore_ascii_case("JSON"));
+    if is_json { Format::Json } else { Format::Text }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut map = f.debug_map();
+        for (at, (text, name)) in self.texts.iter().zip(NAMES).enumerate() {
+            let is_secret = at == Variable::MetadataToken as usize;
+            if let Some(text) = text {
+                map.entry(&name, if is_secret { &"…" } else { text });
+            }
+        }
+        map.finish()
+    }
+}
+
+/// What an execution environment was started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InitializationType<'a> {
+    /// An invocation that had to wait for it.
+    OnDemand,
+    /// Invocations to come.
+    ProvisionedConcurrency,
+    /// A snapshot, from which it continues later.
+    SnapStart,
+    /// Many invocations at once, on Lambda Managed Instances.
+    ManagedInstances,
+    /// Something newer than this crate.
+    Other(&'a str),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_number_above_one_means_several_slots() {
+        let cases = [
+            (None, 1),
+            (Some(""), 1),
+            (Some("0"), 1),
+            (Some("1"), 1),
+            (Some("abc"), 1),
+            (Some("-3"), 1),
+            (Some("99999999999999999999999"), 1),
+            (Some("8"), 8),
+            (Some("1000"), 1000),
+        ];
+        for (value, slots) in cases {
+            assert_eq!(parse_concurrency(value), slots, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_missing_address_names_the_variable_and_what_to_do() {
+        let message = parse_endpoint(None).unwrap_err().to_string();
+        assert!(message.contains("AWS_LAMBDA_RUNTIME_API is not set"), "{message}");
+        assert!(message.contains("lambda-lab run PROGRAM"), "{message}");
+    }
+
+    #[test]
+    fn a_wrong_address_shows_the_variable_the_value_and_the_reason() {
+        let message = parse_endpoint(Some("127.0.0.1:port".into())).unwrap_err().to_string();
+        assert!(message.contains("AWS_LAMBDA_RUNTIME_API"), "{message}");
+        assert!(message.contains("127.0.0.1:port"), "{message}");
+        assert!(message.contains("the port is not a number"), "{message}");
+    }
+}

@@ -1,0 +1,190 @@
+//! The internal extension by which a runtime gets SIGTERM.
+
+use std::fmt;
+use std::io;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use lambda_proto::Endpoint;
+use lambda_proto::api::ServiceError;
+use lambda_proto::extension::{
+    Event, Extension, ExtensionName, InvalidExtensionName, Phase, ReceiveError, Reply,
+};
+use lambda_proto::limits::MAX_REQUEST_HEAD;
+
+use crate::bounded::{Bounded, cut_off, keep};
+
+/// An extension without events in the runtime's own process: while it is registered, the process gets
+/// SIGTERM before it is ended [Lambda Developer Guide: Extensions API].
+///
+/// Its `next` has been asked for, because init is complete only when every extension has asked, and is
+/// never answered: one without events is told nothing, and waits until the end. So nothing reads this
+/// connection; it costs a descriptor, no thread and no time. Dropping it closes the connection.
+///
+/// Register before the runtime asks for its first invocation. Behind that the service takes no internal
+/// extension any more.
+///
+/// ```no_run
+/// use lambda_proto_host::{InternalExtension, Settings};
+///
+/// let settings = Settings::from_env()?;
+/// let extension = InternalExtension::register(&settings.endpoint, "my-runtime")
+///     .inspect_err(|reason| settings.log.info(format_args!("no SIGTERM: {reason}")))
+///     .ok();
+/// // … the runtime runs here …
+/// drop(extension);
+/// # Ok::<(), lambda_proto_host::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct InternalExtension {
+    extension: Extension,
+    /// Where its `next` is open; nobody reads it.
+    asking: TcpStream,
+}
+
+/// Why there is no extension: no error of the runtime, which goes on and is ended without SIGTERM.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum NotAvailable {
+    /// The name cannot be sent.
+    Name(InvalidExtensionName),
+    /// The service cannot be reached, hangs up, or takes too long. Had it registered the extension before
+    /// it did, it may wait for its `next` in vain, and init may time out.
+    Connection(io::Error),
+    /// The service refuses: it has no Extensions API, as some local ones, the runtime has asked for an
+    /// invocation before, the name is taken, or there are too many extensions.
+    Refused {
+        /// Its answer.
+        reply: Reply,
+        /// What it says of it; empty if it says nothing.
+        reason: String,
+    },
+    /// The service does not speak the protocol.
+    Protocol(ReceiveError),
+}
+
+/// For all of the registration. On Lambda it is a matter of a millisecond, within 10 s for all of init.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Bytes of what the service says of a refusal: a few words.
+const MAX_DOCUMENT: usize = 4096;
+
+impl InternalExtension {
+    /// Registers the extension and asks for its event, which is never to come. Blocks for at most 2 s, in
+    /// an event loop too: that is a part of init, in which there is nothing else to do.
+    ///
+    /// The name must be no other extension's, in particular not that of a file in `/opt/extensions`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotAvailable`], which is worth a log line. It is not tried a second time: the service may have
+    /// taken the request whose reply is missing, and refuses a name that it knows.
+    pub fn register(endpoint: &Endpoint, name: &str) -> Result<Self, NotAvailable> {
+        let name = ExtensionName::new(name).map_err(NotAvailable::Name)?;
+        let until = Instant::now() + PATIENCE;
+        let mut extension = Extension::new(endpoint.clone());
+        let mut out = [0; MAX_REQUEST_HEAD];
+        let fits =
+            "a new extension may register, and its name is shorter than what the buffer is for";
+        let length = extension.register(name, &[], &mut out).expect(fits);
+        let mut connection = Bounded::connect(endpoint, until)?;
+        connection.send(&out[..length])?;
+        extension.sent(length);
+        let is_complete = receive_registration(&mut extension, &mut connection)?;
+
+        if !is_complete || extension.must_reconnect() {
+            extension.on_disconnect();
+            if extension.phase() != Phase::Registered {
+                return Err(cut_off().into());
+            }
+            connection = Bounded::connect(endpoint, until)?;
+        }
+        let asking = ask(&mut extension, connection)?;
+        Ok(Self { extension, asking })
+    }
+
+    /// Asks again on a new connection: after the restore of a snapshot the one before is gone. Blocks for
+    /// at most 2 s.
+    ///
+    /// # Errors
+    ///
+    /// [`NotAvailable::Connection`].
+    pub fn ask_again(&mut self) -> Result<(), NotAvailable> {
+        self.extension.on_disconnect();
+        let connection = Bounded::connect(self.extension.endpoint(), Instant::now() + PATIENCE)?;
+        self.asking = ask(&mut self.extension, connection)?;
+        Ok(())
+    }
+}
+
+/// Asks for the event that is never to come, and returns the connection on which that is.
+fn ask(extension: &mut Extension, mut connection: Bounded) -> Result<TcpStream, NotAvailable> {
+    let mut out = [0; MAX_REQUEST_HEAD];
+    let fits = "one that is registered may ask, and an identifier is shorter than a name";
+    let length = extension.next(&mut out).expect(fits);
+    connection.send(&out[..length])?;
+    extension.sent(length);
+    Ok(connection.into_stream())
+}
+
+/// Returns whether the reply is complete.
+fn receive_registration(
+    extension: &mut Extension,
+    connection: &mut Bounded,
+) -> Result<bool, NotAvailable> {
+    let mut document = Vec::new();
+    let received = connection.receive(|input| {
+        while let Some(event) = extension.receive(input).map_err(NotAvailable::Protocol)? {
+            match event {
+                Event::Document(piece) => keep(&mut document, piece, MAX_DOCUMENT),
+                Event::Reply(reply) => return Ok(Some(reply)),
+            }
+        }
+        Ok::<_, NotAvailable>(None)
+    })?;
+    let reply = match received {
+        Some(reply) => reply,
+        None => match extension.end_of_stream() {
+            Some(Event::Reply(reply)) => reply,
+            _ => return Ok(false),
+        },
+    };
+    if reply.is_accepted() {
+        return Ok(true);
+    }
+    // Services without the API say so in ways of their own.
+    let reason = ServiceError::parse(&document).map_or_else(
+        |_| String::new(),
+        |error| format!("{}: {}", error.error_type, error.error_message),
+    );
+    Err(NotAvailable::Refused { reply, reason })
+}
+
+impl From<io::Error> for NotAvailable {
+    fn from(error: io::Error) -> Self {
+        Self::Connection(error)
+    }
+}
+
+impl fmt::Display for NotAvailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no extension is registered: ")?;
+        match self {
+            Self::Name(error) => error.fmt(f),
+            Self::Connection(error) => error.fmt(f),
+            Self::Refused { reply, reason } if reason.is_empty() => reply.fmt(f),
+            Self::Refused { reply, reason } => write!(f, "{reply} ({reason})"),
+            Self::Protocol(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for NotAvailable {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Name(error) => Some(error),
+            Self::Connection(error) => Some(error),
+            Self::Refused { .. } => None,
+            Self::Protocol(error) => Some(error),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Readings of both clocks, as the lifecycle's arithmetic takes them, and the way back.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use lambda_proto::lifecycle::Clocks;
+
+/// How long before the first reading time begins. A monotonic clock may have gone back when a snapshot has
+/// been restored, and must not be before the origin then.
+const HEAD_START: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Reads both clocks. The origin of the monotonic one is the same in the whole process.
+///
+/// A wall clock before the Unix epoch reads as zero.
+pub fn now() -> Clocks {
+    Clocks {
+        monotonic: monotonic(Instant::now()),
+        wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+    }
+}
+
+/// The monotonic time of a moment.
+pub fn monotonic(moment: Instant) -> Duration {
+    moment.saturating_duration_since(origin())
+}
+
+/// The moment of a monotonic time that [`now`] has read, or that was computed from one; `None` if it is so
+/// far away that it never comes.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use lambda_proto_host::lifecycle::clock;
+///
+/// let in_a_second = clock::now().monotonic + Duration::from_secs(1);
+/// assert!(clock::instant(in_a_second).unwrap() > Instant::now());
+/// assert_eq!(clock::instant(Duration::MAX), None);
+/// ```
+pub fn instant(monotonic: Duration) -> Option<Instant> {
+    origin().checked_add(monotonic)
+}
+
+/// The same for those who wait for it: what never comes is a day away.
+pub(crate) fn moment(monotonic: Duration) -> Instant {
+    instant(monotonic).unwrap_or_else(|| Instant::now() + HEAD_START)
+}
+
+fn origin() -> Instant {
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    *ORIGIN.get_or_init(|| {
+        let now = Instant::now();
+        // Some systems have no moments before their own start.
+        now.checked_sub(HEAD_START).unwrap_or(now)
+    })
+}

@@ -1,0 +1,153 @@
+use std::borrow::Cow;
+use std::fmt;
+
+use lambda_proto::lifecycle::{Options, Policy};
+
+use super::{
+    InitContext, InitHook, InitResult, Resources, ShutdownContext, ShutdownHook, SnapshotHook,
+};
+use crate::Failure;
+
+/// What a function wants done around its invocations.
+///
+/// Hooks have names, which logs and reports tell; two may have the same.
+///
+/// ```
+/// use std::time::Duration;
+/// use lambda_proto::lifecycle::Options;
+/// use lambda_proto_host::lifecycle::Lifecycle;
+///
+/// struct Table(Vec<u32>);
+///
+/// let lifecycle = Lifecycle::new()
+///     .options(Options::new().with_init_timeout(Duration::from_secs(8))?)
+///     .on_init("table", |init| init.put(Table(vec![1, 2])))
+///     .on_shutdown("flush", |_| Ok(()));
+/// assert!(lifecycle.into_parts().signals);
+/// # Ok::<(), lambda_proto::lifecycle::InvalidOption>(())
+/// ```
+#[derive(Debug, Default)]
+#[must_use = "it is to be given to a runtime"]
+pub struct Lifecycle {
+    options: Options,
+    init: Vec<InitHook>,
+    before_snapshot: Vec<SnapshotHook>,
+    after_restore: Vec<SnapshotHook>,
+    shutdown: Vec<ShutdownHook>,
+    work: Policy,
+    signals: Option<bool>,
+}
+
+impl Lifecycle {
+    /// No hooks, and the defaults of [`Options`] and [`Policy`].
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same with other options.
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// The same with a hook that runs before the first invocation, at the same time as the others; see
+    /// [`run_init`](super::run_init).
+    pub fn on_init<R: InitResult>(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        hook: impl FnOnce(&InitContext) -> R + Send + 'static,
+    ) -> Self {
+        let run = Box::new(move |context: &InitContext| hook(context).into_result());
+        self.init.push(Named { name: name.into(), run });
+        self
+    }
+
+    /// The same with a hook that runs before a snapshot is taken, with SnapStart only; see
+    /// [`run_before_snapshot`](super::run_before_snapshot).
+    pub fn before_snapshot(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        hook: impl FnOnce(&Resources) -> Result<(), Failure> + Send + 'static,
+    ) -> Self {
+        self.before_snapshot.push(Named { name: name.into(), run: Box::new(hook) });
+        self
+    }
+
+    /// The same with a hook that runs after a snapshot has been restored; see
+    /// [`run_after_restore`](super::run_after_restore).
+    pub fn after_restore(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        hook: impl FnOnce(&Resources) -> Result<(), Failure> + Send + 'static,
+    ) -> Self {
+        self.after_restore.push(Named { name: name.into(), run: Box::new(hook) });
+        self
+    }
+
+    /// The same with a hook that runs before the process ends, at the same time as the others; see
+    /// [`run_shutdown`](super::run_shutdown).
+    pub fn on_shutdown(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        hook: impl FnOnce(&ShutdownContext) -> Result<(), Failure> + Send + 'static,
+    ) -> Self {
+        self.shutdown.push(Named { name: name.into(), run: Box::new(hook) });
+        self
+    }
+
+    /// The same with another policy for work that still runs when the next invocation is to be asked for.
+    pub fn work(mut self, policy: Policy) -> Self {
+        self.work = policy;
+        self
+    }
+
+    /// The same with signals heard of or not. Unless this says so, they are if there are shutdown hooks.
+    pub fn signals(mut self, are_heard: bool) -> Self {
+        self.signals = Some(are_heard);
+        self
+    }
+
+    /// Everything, for the transport that runs it.
+    pub fn into_parts(self) -> Parts {
+        Parts {
+            signals: self.signals.unwrap_or(!self.shutdown.is_empty()),
+            options: self.options,
+            init: self.init,
+            before_snapshot: self.before_snapshot,
+            after_restore: self.after_restore,
+            shutdown: self.shutdown,
+            work: self.work,
+        }
+    }
+}
+
+/// What a [`Lifecycle`] is made of. Hooks stand in the order of their registration.
+#[derive(Debug)]
+pub struct Parts {
+    /// How long everything may take.
+    pub options: Options,
+    /// For [`run_init`](super::run_init).
+    pub init: Vec<InitHook>,
+    /// For [`run_before_snapshot`](super::run_before_snapshot).
+    pub before_snapshot: Vec<SnapshotHook>,
+    /// For [`run_after_restore`](super::run_after_restore).
+    pub after_restore: Vec<SnapshotHook>,
+    /// For [`run_shutdown`](super::run_shutdown).
+    pub shutdown: Vec<ShutdownHook>,
+    /// What to do about work that still runs when the next invocation is to be asked for.
+    pub work: Policy,
+    /// Whether the runtime hears of SIGTERM, for which it registers an extension on Lambda.
+    pub signals: bool,
+}
+
+/// A hook and its name.
+pub struct Named<F: ?Sized> {
+    pub(super) name: Cow<'static, str>,
+    pub(super) run: Box<F>,
+}
+
+impl<F: ?Sized> fmt::Debug for Named<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.name.fmt(f)
+    }
+}

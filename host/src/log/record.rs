@@ -1,0 +1,274 @@
+use std::fmt::{self, Write};
+use std::time::SystemTime;
+
+use super::time::timestamp;
+use super::{Format, Level};
+
+/// One log event, as it is handed to a [`Log`](super::Log).
+///
+/// `Display` is its line without an end, in the [format](super::Log::format) of the log that has handed it
+/// on, or else in text. A JSON line has the fields that AWS's own runtimes write: `timestamp` (RFC 3339,
+/// UTC, milliseconds), `level`, and where they are not empty `message`, `logger` and `requestId`; then
+/// further ones. A text is the invocation, the message and further fields; time, level and logger are left to what
+/// surrounds it.
+///
+/// Nothing in a record can break its line, or the terminal that it is read on. In JSON, control characters
+/// are escaped, and so are the line separators of Unicode. In text, control characters become spaces; only
+/// the line breaks and tabs of the message stay what they are.
+///
+/// ```
+/// use lambda_proto_host::{Fields, Level, Record};
+///
+/// let (table, rows) = ("users", 3);
+/// let fields = |fields: &mut Fields<'_>| {
+///     fields.text("table", format_args!("{table}"));
+///     fields.json("rows", format_args!("{rows}"));
+/// };
+/// let record = Record::new(Level::Info, format_args!("loaded"));
+/// let record = record.request_id("8476a536").fields(&fields);
+/// assert_eq!(record.to_string(), r#"invocation 8476a536: loaded table="users" rows=3"#);
+/// ```
+#[derive(Clone, Copy)]
+pub struct Record<'a> {
+    time: Option<SystemTime>,
+    level: Level,
+    pub(super) form: Form,
+    logger: &'a str,
+    request_id: &'a str,
+    message: fmt::Arguments<'a>,
+    fields: Option<&'a dyn Fn(&mut Fields<'_>)>,
+}
+
+impl<'a> Record<'a> {
+    /// An event with a message and nothing else.
+    pub fn new(level: Level, message: fmt::Arguments<'a>) -> Self {
+        let (form, logger, request_id) = (Form::default(), "", "");
+        Self { time: None, level, form, logger, request_id, message, fields: None }
+    }
+
+    /// The same of a part of the program, as which it is named in plain words; empty is none.
+    #[must_use]
+    pub fn logger(self, logger: &'a str) -> Self {
+        Self { logger, ..self }
+    }
+
+    /// The same about an invocation; empty is none.
+    #[must_use]
+    pub fn request_id(self, request_id: &'a str) -> Self {
+        Self { request_id, ..self }
+    }
+
+    /// The same with what `add` adds; it may be called any number of times.
+    #[must_use]
+    pub fn fields(self, add: &'a dyn Fn(&mut Fields<'_>)) -> Self {
+        Self { fields: Some(add), ..self }
+    }
+
+    /// The same at another time than that of its writing.
+    #[must_use]
+    pub fn at(self, time: SystemTime) -> Self {
+        Self { time: Some(time), ..self }
+    }
+
+    /// The same in another format.
+    #[must_use]
+    pub fn format(self, format: Format) -> Self {
+        self.form(Form::of(format))
+    }
+
+    pub(super) fn form(self, form: Form) -> Self {
+        Self { form, ..self }
+    }
+
+    /// How much it matters.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// The message alone, as it came.
+    pub fn message(&self) -> fmt::Arguments<'a> {
+        self.message
+    }
+
+    /// Its time: that of now, unless it has one.
+    pub(super) fn time(&self) -> SystemTime {
+        self.time.unwrap_or_else(SystemTime::now)
+    }
+
+    /// The whole line, without an end: that of `Display`, in text behind level and logger.
+    pub(super) fn line(&self) -> String {
+        let mut line = String::new();
+        if self.form.format == Format::Text {
+            line.push_str(self.level.as_str());
+            line.push(' ');
+            if !self.logger.is_empty() {
+                line.push_str(self.logger);
+                line.push_str(": ");
+            }
+        }
+        (self.form.put)(self, &mut line);
+        line
+    }
+}
+
+fn put_text(record: &Record<'_>, line: &mut String) {
+    if !record.request_id.is_empty() {
+        line.push_str("invocation ");
+        put_plain(line, record.request_id, false);
+        line.push_str(": ");
+    }
+    put_plain(line, &shown(record.message), true);
+    if let Some(add) = record.fields {
+        add(&mut Fields { line, format: Format::Text });
+    }
+}
+
+fn put_json(record: &Record<'_>, line: &mut String) {
+    line.push('{');
+    let mut fields = Fields { line, format: Format::Json };
+    fields.put_known("timestamp", &timestamp(record.time()));
+    fields.put_known("level", record.level.as_str());
+    fields.put_known("message", &shown(record.message));
+    fields.put_known("logger", record.logger);
+    fields.put_known("requestId", record.request_id);
+    if let Some(add) = record.fields {
+        add(&mut fields);
+    }
+    line.push('}');
+}
+
+/// A format and what writes it: a program that never asks for JSON does not have the code for it.
+#[derive(Clone, Copy)]
+pub(super) struct Form {
+    pub(super) format: Format,
+    put: fn(&Record<'_>, &mut String),
+}
+
+impl Form {
+    pub(super) fn of(format: Format) -> Self {
+        match format {
+            Format::Text => Self::default(),
+            Format::Json => Self { format, put: put_json },
+        }
+    }
+}
+
+impl Default for Form {
+    fn default() -> Self {
+        Self { format: Format::Text, put: put_text }
+    }
+}
+
+impl fmt::Display for Record<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = String::new();
+        (self.form.put)(self, &mut line);
+        f.write_str(&line)
+    }
+}
+
+impl fmt::Debug for Record<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Takes further fields of a record.
+///
+/// One that is named as what every record has gets an underscore before its name.
+pub struct Fields<'l> {
+    line: &'l mut String,
+    format: Format,
+}
+
+/// What a record has already.
+const RESERVED: [&str; 5] = ["timestamp", "level", "message", "logger", "requestId"];
+
+impl Fields<'_> {
+    /// Adds a text.
+    pub fn text(&mut self, name: &str, value: fmt::Arguments<'_>) {
+        self.put_name(name);
+        self.put_string(&shown(value));
+    }
+
+    /// Adds what is JSON as it is shown: a number, `true`, a list. That it is so is the caller's to see
+    /// to; control characters in it become spaces.
+    pub fn json(&mut self, name: &str, value: fmt::Arguments<'_>) {
+        self.put_name(name);
+        put_plain(self.line, &shown(value), false);
+    }
+
+    fn put_name(&mut self, name: &str) {
+        let before = if RESERVED.contains(&name) { "_" } else { "" };
+        match self.format {
+            Format::Json => {
+                self.line.push(',');
+                self.put_string(&format!("{before}{name}"));
+                self.line.push(':');
+            }
+            Format::Text => {
+                self.line.push(' ');
+                self.line.push_str(before);
+                put_plain(self.line, name, false);
+                self.line.push('=');
+            }
+        }
+    }
+
+    /// Writes a JSON field that every record may have, unless it is empty.
+    fn put_known(&mut self, name: &str, value: &str) {
+        if value.is_empty() {
+            return;
+        }
+        self.line.push_str(if self.line.len() == 1 { "" } else { "," });
+        self.put_string(name);
+        self.line.push(':');
+        self.put_string(value);
+    }
+
+    fn put_string(&mut self, text: &str) {
+        self.line.push('"');
+        put_escaped(self.line, text);
+        self.line.push('"');
+    }
+}
+
+/// What something displays. If that fails, it is what had been shown by then.
+fn shown(value: fmt::Arguments<'_>) -> String {
+    let mut text = String::new();
+    let _has_said_what_it_could = text.write_fmt(value);
+    text
+}
+
+/// Writes a text for people to read: control characters are spaces, except line breaks and tabs if they
+/// are kept.
+fn put_plain(line: &mut String, text: &str, keeps_breaks: bool) {
+    for character in text.chars() {
+        match character {
+            '\n' | '\t' if keeps_breaks => line.push(character),
+            character if character.is_control() => line.push(' '),
+            _ => line.push(character),
+        }
+    }
+}
+
+/// Writes a text as the inside of a JSON string.
+pub(crate) fn put_escaped(line: &mut String, text: &str) {
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => {
+                line.push('\\');
+                line.push(character);
+            }
+            '\n' => line.push_str("\\n"),
+            '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{2028}' | '\u{2029}' => {
+                line.push_str("\\u");
+                for shift in [12, 8, 4, 0] {
+                    let digit = u32::from(character) >> shift & 0xf;
+                    line.push(char::from(b"0123456789abcdef"[digit as usize]));
+                }
+            }
+            _ => line.push(character),
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Where the function runs.
+
+use std::fmt;
+use std::io;
+use std::time::{Duration, Instant};
+
+use lambda_proto::http::ReplyError;
+use lambda_proto::lifecycle::Clocks;
+use lambda_proto::metadata::{
+    self, ExecutionEnvironment, InvalidToken, MetadataEvent, MetadataMeaning, MetadataReader,
+    MetadataReply, MetadataToken,
+};
+use lambda_proto::{Endpoint, EndpointError, JsonError};
+
+use crate::bounded::{Bounded, cut_off, keep};
+
+use crate::environment::{Environment, Variable};
+use crate::lifecycle::clock;
+
+/// The metadata endpoint of the execution environment, asked when somebody wants to know, and no more often
+/// than it wants to be.
+///
+/// What it says is kept for as long as it allows (`Cache-Control: max-age`), freezes included, and not
+/// where the monotonic clock tells that a snapshot was restored, which may be in another zone.
+///
+/// ```no_run
+/// use lambda_proto_host::Metadata;
+/// use lambda_proto_host::environment::Environment;
+///
+/// let mut metadata = Metadata::new(Environment::of_process())?;
+/// println!("this runs in {}", metadata.availability_zone()?);
+/// # Ok::<(), lambda_proto_host::MetadataError>(())
+/// ```
+pub struct Metadata {
+    endpoint: Endpoint,
+    token: Box<str>,
+    zone: String,
+    /// When the zone was asked for, and how long it may be kept.
+    kept: Option<(Clocks, Duration)>,
+}
+
+/// Why it is not known where the function runs.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum MetadataError {
+    /// A variable that Lambda sets is missing: this is no environment with metadata.
+    MissingVariable {
+        /// Which.
+        name: &'static str,
+    },
+    /// The address makes no sense.
+    Address(EndpointError),
+    /// The token cannot be sent.
+    Token(InvalidToken),
+    /// The endpoint cannot be reached, hangs up, or takes too long.
+    Connection(io::Error),
+    /// It says that the token is not the right one.
+    WrongToken,
+    /// It has no data yet; ask later.
+    NotYet,
+    /// It says that there is no such thing here.
+    Unavailable {
+        /// Its answer.
+        reply: MetadataReply,
+    },
+    /// It does not speak the protocol.
+    Protocol(ReplyError),
+    /// What it says cannot be read.
+    Document(JsonError),
+    /// What it says names no availability zone.
+    NoZone,
+}
+
+/// For the whole request. The endpoint is in the environment itself.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Bytes of the document, which has a few dozen; a longer one is cut, and cannot be read then.
+const MAX_DOCUMENT: usize = 64 * 1024;
+
+impl Metadata {
+    /// A client with the address and the token of this environment. It asks for nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// [`MetadataError::MissingVariable`], [`MetadataError::Address`] and [`MetadataError::Token`].
+    pub fn new(environment: &Environment) -> Result<Self, MetadataError> {
+        let missing =
+            |variable: Variable| move || MetadataError::MissingVariable { name: variable.name() };
+        let address = environment.metadata_api().ok_or_else(missing(Variable::MetadataApi))?;
+        let token = environment.metadata_token().ok_or_else(missing(Variable::MetadataToken))?;
+        MetadataToken::new(token).map_err(MetadataError::Token)?;
+        Ok(Self {
+            endpoint: Endpoint::parse(address).map_err(MetadataError::Address)?,
+            token: token.into(),
+            zone: String::new(),
+            kept: None,
+        })
+    }
+
+    /// The id of the availability zone, such as `use1-az1`: the same for every account, unlike its name.
+    ///
+    /// Blocks while it has to ask, for at most 2 s.
+    ///
+    /// # Errors
+    ///
+    /// Any [`MetadataError`]; the next call asks again.
+    pub fn availability_zone(&mut self) -> Result<&str, MetadataError> {
+        let now = clock::now();
+        if !self.is_fresh(now) {
+            let max_age = self.ask()?;
+            self.kept = max_age.map(|max_age| (now, max_age));
+        }
+        Ok(&self.zone)
+    }
+
+    fn is_fresh(&self, now: Clocks) -> bool {
+        self.kept.is_some_and(|(asked, max_age)| now.since(asked).thawed_after(max_age).is_none())
+    }
+
+    /// Asks for the zone, and returns how long it may be kept.
+    fn ask(&mut self) -> Result<Option<Duration>, MetadataError> {
+        let token = MetadataToken::new(&self.token).map_err(MetadataError::Token)?;
+        let encode = |out: &mut [u8]| metadata::encode_request(&self.endpoint, token, out);
+        let mut request = vec![0; encode(&mut []).unwrap_or_else(|error| error.needed)];
+        let fits = "the buffer has the length that was asked for";
+        let length = encode(&mut request).expect(fits);
+
+        let mut connection = Bounded::connect(&self.endpoint, Instant::now() + PATIENCE)?;
+        connection.send(&request[..length])?;
+        let mut document = Vec::new();
+        let reply = receive_reply(&mut connection, &mut document)?;
+        match reply.meaning() {
+            MetadataMeaning::Available => {}
+            MetadataMeaning::WrongToken => return Err(MetadataError::WrongToken),
+            MetadataMeaning::NotYet => return Err(MetadataError::NotYet),
+            _ => return Err(MetadataError::Unavailable { reply }),
+        }
+        let environment =
+            ExecutionEnvironment::parse(&document).map_err(MetadataError::Document)?;
+        let zone = environment.availability_zone_id.to_string();
+        if zone.is_empty() {
+            return Err(MetadataError::NoZone);
+        }
+        self.zone = zone;
+        Ok(reply.max_age())
+    }
+}
+
+fn receive_reply(
+    connection: &mut Bounded,
+    document: &mut Vec<u8>,
+) -> Result<MetadataReply, MetadataError> {
+    let mut reader = MetadataReader::default();
+    let received = connection.receive(|input| {
+        while let Some(event) = reader.receive(input).map_err(MetadataError::Protocol)? {
+            match event {
+                MetadataEvent::Document(piece) => keep(document, piece, MAX_DOCUMENT),
+                MetadataEvent::Reply(reply) => return Ok(Some(reply)),
+            }
+        }
+        Ok::<_, MetadataError>(None)
+    })?;
+    received.or_else(|| reader.end_of_stream()).ok_or_else(|| cut_off().into())
+}
+
+/// Without the token, which is a secret.
+impl fmt::Debug for Metadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = self.endpoint.authority();
+        f.debug_struct("Metadata").field("address", &address).finish_non_exhaustive()
+    }
+}
+
+impl From<io::Error> for MetadataError {
+    fn from(error: io::Error) -> Self {
+        Self::Connection(error)
+    }
+}
+
+impl fmt::Display for MetadataError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no metadata of the execution environment: ")?;
+        match self {
+            Self::MissingVariable { name } => write!(f, "{name} is not set"),
+            Self::Address(error) => write!(f, "{}: {error}", Variable::MetadataApi.name()),
+            Self::Token(error) => write!(f, "{}: {error}", Variable::MetadataToken.name()),
+            Self::Connection(error) => error.fmt(f),
+            Self::WrongToken => f.write_str("the endpoint takes the token for a wrong one"),
+            Self::NotYet => f.write_str("the endpoint has no data yet"),
+            Self::Unavailable { reply } => {
+                write!(f, "the endpoint answers with status {}", reply.status())
+            }
+            Self::Protocol(error) => error.fmt(f),
+            Self::Document(error) => error.fmt(f),
+            Self::NoZone => f.write_str("the document names no availability zone"),
+        }
+    }
+}
+
+impl std::error::Error for MetadataError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Address(error) => Some(error),
+            Self::Token(error) => Some(error),
+            Self::Connection(error) => Some(error),
+            Self::Protocol(error) => Some(error),
+            Self::Document(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn at(monotonic: Duration, wall: Duration) -> Clocks {
+        Clocks { monotonic, wall }
+    }
+
+    fn kept(asked: Clocks, max_age: Duration) -> Metadata {
+        let endpoint = Endpoint::parse("127.0.0.1:9001").unwrap();
+        let (token, zone) = ("64875270".into(), String::from("use1-az1"));
+        Metadata { endpoint, token, zone, kept: Some((asked, max_age)) }
+    }
+
+    #[test]
+    fn what_is_kept_gets_stale_by_either_clock() {
+        let metadata = kept(at(HOUR, 9 * HOUR), HOUR);
+        assert!(metadata.is_fresh(at(HOUR, 9 * HOUR)));
+        let almost = HOUR - Duration::from_nanos(1);
+        assert!(metadata.is_fresh(at(HOUR + almost, 9 * HOUR + almost)));
+        assert!(!metadata.is_fresh(at(2 * HOUR, 10 * HOUR)));
+        assert!(!metadata.is_fresh(at(HOUR, 10 * HOUR)), "frozen for an hour");
+        assert!(!metadata.is_fresh(at(2 * HOUR, HOUR)), "the wall clock was set back");
+    }
+
+    #[test]
+    fn nothing_is_kept_over_the_restore_of_a_snapshot() {
+        let metadata = kept(at(HOUR, 9 * HOUR), HOUR);
+        assert!(!metadata.is_fresh(at(Duration::ZERO, 9 * HOUR)));
+    }
+}

@@ -1,0 +1,437 @@
+//! Work that goes on behind the answer.
+
+use std::fmt::{self, Write};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use lambda_proto::Concurrency;
+use lambda_proto::lifecycle::{
+    Boundary, Clocks, Crossing, InvocationNumber, Ledger, Policy, TaskToken, TimeLimit,
+};
+
+use crate::lifecycle::clock;
+use crate::log::{OWN, put_escaped};
+use crate::{Fields, Level, Log, Record};
+
+/// The work that invocations have begun and that goes on behind their answers; clones are the same.
+///
+/// Behind the answer the environment runs until `next` is asked for, and is frozen then, with all that
+/// runs in it. Work that is known here has a [`Task`] each. Before `next` a runtime crosses the boundary,
+/// and its [`Policy`] says what becomes of tasks that are open: they are waited for, reported in a log
+/// line, taken for an error, or left alone. Each is decided about at one boundary, its own. Begin a task
+/// before the answer is sent, or in another task: what begins later may come after the boundary.
+///
+/// An invocation that begins no task costs one relaxed atomic load at its boundary, and no lock, no
+/// reading of a clock, no allocation.
+///
+/// 64 tasks are told apart, with the request ids of 16 invocations, in 8 KB; what is beyond is counted,
+/// waited for and reported, but not named.
+///
+/// Under [`Concurrency::Multi`] nothing is frozen, and there is no boundary: crossing does nothing, and
+/// [`report_at_shutdown`](Self::report_at_shutdown) says what was still open [Lambda Developer Guide:
+/// Lambda Managed Instances].
+///
+/// The writer of the log and the waker are called without a lock, on the thread that crosses or that ends
+/// a task; they must not panic.
+///
+/// ```
+/// use lambda_proto::Concurrency;
+/// use lambda_proto::lifecycle::{InvocationNumber, Policy};
+/// use lambda_proto_host::{Log, Tasks};
+/// use std::thread;
+///
+/// let tasks = Tasks::new(Concurrency::Single, Policy::default(), Log::default());
+/// let task = tasks.begin_named(InvocationNumber(1), "7b", "flush");
+/// assert_eq!(tasks.outstanding(), 1);
+/// let work = thread::spawn(move || drop(task));
+/// work.join().unwrap();
+/// assert_eq!(tasks.outstanding(), 0);
+/// ```
+#[derive(Clone)]
+pub struct Tasks {
+    shared: Arc<Shared>,
+}
+
+/// A task, which ends when this is dropped: on any thread, and in a panic too.
+///
+/// If a boundary has left it behind, that is logged at level INFO with the request id of the invocation
+/// that began it, its name and its age, unless the policy is [`Policy::Abandon`].
+#[must_use = "a task that is dropped at once has ended at once"]
+pub struct Task {
+    shared: Arc<Shared>,
+    token: TaskToken,
+    name: &'static str,
+}
+
+/// What an event loop does now at a boundary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crossed {
+    /// Ask for the next invocation.
+    GoOn,
+    /// Try again when the [waker](Tasks::set_waker) has been called, or at this moment.
+    Wait {
+        /// The moment.
+        until: Instant,
+    },
+}
+
+/// The tasks that were open at one moment: the error of [`Policy::Strict`].
+///
+/// `Display` is the line that is logged, without its fields.
+#[derive(Clone)]
+pub struct LeftBehind {
+    outstanding: usize,
+    untracked: usize,
+    oldest_age: Duration,
+    at: Point,
+    /// A JSON array.
+    tasks: String,
+}
+
+#[derive(Clone, Copy)]
+enum Point {
+    Boundary,
+    Shutdown,
+}
+
+struct Shared {
+    /// How many tasks are open.
+    outstanding: AtomicUsize,
+    /// Whether crossing the boundary is more than to go on. Like the number, it is written under the lock;
+    /// readers that need no more than it do without.
+    has_boundary: AtomicBool,
+    concurrency: Concurrency,
+    policy: Policy,
+    log: Log,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    ledger: Ledger<TASKS, INVOCATIONS>,
+    /// By the places of the ledger.
+    names: [&'static str; TASKS],
+    /// That which was not crossed when it was tried last.
+    boundary: Option<Boundary>,
+    /// Whether the last task that it waits for has ended since, and somebody was told.
+    has_woken: bool,
+    /// How often there was a reason to look again for those who wait.
+    changes: u64,
+    waker: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+const TASKS: usize = 64;
+const INVOCATIONS: usize = 16;
+
+impl Tasks {
+    /// No tasks yet.
+    pub fn new(concurrency: Concurrency, policy: Policy, log: Log) -> Self {
+        let state = State {
+            ledger: Ledger::new(concurrency),
+            names: [""; TASKS],
+            boundary: None,
+            has_woken: false,
+            changes: 0,
+            waker: None,
+        };
+        let shared = Shared {
+            outstanding: AtomicUsize::new(0),
+            has_boundary: AtomicBool::new(false),
+            concurrency,
+            policy,
+            log,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Begins a task of an invocation.
+    pub fn begin(&self, invocation: InvocationNumber, request_id: &str) -> Task {
+        self.begin_named(invocation, request_id, "")
+    }
+
+    /// Begins a task of an invocation that reports call by this name; empty is none.
+    pub fn begin_named(
+        &self,
+        invocation: InvocationNumber,
+        request_id: &str,
+        name: &'static str,
+    ) -> Task {
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.lock();
+        let token = state.ledger.begin(invocation, request_id, clock::now());
+        if let Some(place) = token.place().and_then(|place| state.names.get_mut(place)) {
+            *place = name;
+        }
+        shared.publish(&state);
+        drop(state);
+        Task { shared, token, name }
+    }
+
+    /// How many tasks are open, those that boundaries have left behind too.
+    pub fn outstanding(&self) -> usize {
+        self.shared.outstanding.load(Ordering::Relaxed)
+    }
+
+    /// Tries to cross the boundary behind the invocation of this limit, without blocking: for event loops,
+    /// before `next` is asked for.
+    ///
+    /// The limit is asked for once a boundary, if there is something to wait for; its clock readings are
+    /// those of this process. What is left behind has been logged when this goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`LeftBehind`] if the policy takes that for an error; it has been logged too. Do not ask for the
+    /// next invocation then: the process is to end.
+    pub fn try_cross(&self, limit: impl FnOnce() -> TimeLimit) -> Result<Crossed, LeftBehind> {
+        let shared = &*self.shared;
+        if !shared.has_boundary.load(Ordering::Relaxed) {
+            return Ok(Crossed::GoOn);
+        }
+        let mut state = shared.lock();
+        // The limit is the host's code, which may want the lock.
+        let boundary = match state.boundary {
+            Some(boundary) => boundary,
+            None => {
+                drop(state);
+                let boundary = Boundary::reached(shared.policy, limit(), clock::now());
+                state = shared.lock();
+                boundary
+            }
+        };
+        let now = clock::now();
+        let crossing = state.ledger.cross(&boundary, now);
+        let is_waiting = matches!(crossing, Crossing::Wait { .. });
+        state.boundary = is_waiting.then_some(boundary);
+        state.has_woken = false;
+        shared.publish(&state);
+        match crossing {
+            Crossing::GoOn => Ok(Crossed::GoOn),
+            Crossing::Wait { until } => Ok(Crossed::Wait { until: clock::moment(until) }),
+            Crossing::Report => {
+                let left_behind = state.left_behind(Point::Boundary, now);
+                drop(state);
+                left_behind.log(&shared.log, Level::Warn);
+                Ok(Crossed::GoOn)
+            }
+            Crossing::Fail => {
+                let left_behind = state.left_behind(Point::Boundary, now);
+                drop(state);
+                left_behind.log(&shared.log, Level::Error);
+                Err(left_behind)
+            }
+        }
+    }
+
+    /// Crosses the boundary behind the invocation of this limit, and blocks as long as the policy waits:
+    /// for hosts that block, before `next` is asked for.
+    ///
+    /// It returns when the last task that it waits for has ended, when the time of the policy is over, or,
+    /// soon after a [`wake`](Self::wake), when `is_stopping` says so; nothing is crossed or reported in
+    /// that last case, and what is open is for [`report_at_shutdown`](Self::report_at_shutdown).
+    ///
+    /// # Errors
+    ///
+    /// As [`try_cross`](Self::try_cross).
+    pub fn cross(
+        &self,
+        limit: impl Fn() -> TimeLimit,
+        is_stopping: &dyn Fn() -> bool,
+    ) -> Result<(), LeftBehind> {
+        let shared = &*self.shared;
+        if !shared.has_boundary.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        loop {
+            // Whatever happens after this reading is noticed before anything is waited for.
+            let seen = shared.lock().changes;
+            if is_stopping() {
+                return Ok(());
+            }
+            let Crossed::Wait { until } = self.try_cross(&limit)? else { return Ok(()) };
+            let at_most = until.saturating_duration_since(Instant::now());
+            let is_unchanged = |state: &mut State| state.changes == seen;
+            let waited = shared.changed.wait_timeout_while(shared.lock(), at_most, is_unchanged);
+            drop(waited.unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// Has whoever waits in [`cross`](Self::cross) look whether it is to stop. It takes a lock, so it is
+    /// not for signal handlers.
+    pub fn wake(&self) {
+        self.shared.wake(self.shared.lock());
+    }
+
+    /// Sets what is called when the last task has ended that a boundary [waits](Crossed::Wait) for, on the
+    /// thread that ends it: an event loop is to try again. Until it does, it is not called again.
+    pub fn set_waker(&self, waker: impl Fn() + Send + Sync + 'static) {
+        let waker: Arc<dyn Fn() + Send + Sync> = Arc::new(waker);
+        let old = self.shared.lock().waker.replace(waker);
+        // Outside of the lock, which what it holds may want when it is dropped.
+        drop(old);
+    }
+
+    /// Logs what is open now that the process is to end, at level WARN; says nothing if nothing is, and
+    /// nothing under [`Policy::Abandon`].
+    pub fn report_at_shutdown(&self) {
+        if self.outstanding() == 0 || self.shared.policy == Policy::Abandon {
+            return;
+        }
+        let left_behind = self.shared.lock().left_behind(Point::Shutdown, clock::now());
+        // They may have ended meanwhile.
+        if left_behind.outstanding > 0 {
+            left_behind.log(&self.shared.log, Level::Warn);
+        }
+    }
+}
+
+impl fmt::Debug for Tasks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let outstanding = self.outstanding();
+        f.debug_struct("Tasks").field("outstanding", &outstanding).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        let shared = &*self.shared;
+        let now = clock::now();
+        let mut state = shared.lock();
+        // It cannot fail: the token is this ledger's, and ends here only.
+        let Ok(ended) = state.ledger.end(self.token, now) else { return };
+        let is_told = ended.is_late && shared.policy != Policy::Abandon;
+        let late = is_told.then(|| (ended.request_id.unwrap_or_default().to_owned(), ended.age));
+        shared.publish(&state);
+        let is_awaited = state.boundary.is_some() && !state.has_woken;
+        if is_awaited && state.ledger.undecided() == 0 {
+            state.has_woken = true;
+            let waker = state.waker.clone();
+            shared.wake(state);
+            if let Some(waker) = waker {
+                waker();
+            }
+        } else {
+            drop(state);
+        }
+        if let Some((request_id, age)) = late {
+            log_late(&shared.log, &request_id, self.name, age);
+        }
+    }
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing that could panic half-way is done under the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what is read without the lock.
+    fn publish(&self, state: &State) {
+        let has_undecided = self.concurrency == Concurrency::Single && state.ledger.undecided() > 0;
+        // A boundary that was not crossed has to be looked at once more, so that it is not taken for the
+        // next one.
+        let has_boundary = has_undecided || state.boundary.is_some();
+        self.outstanding.store(state.ledger.outstanding(), Ordering::Relaxed);
+        self.has_boundary.store(has_boundary, Ordering::Relaxed);
+    }
+
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
+        state.changes = state.changes.wrapping_add(1);
+        drop(state);
+        self.changed.notify_all();
+    }
+}
+
+impl State {
+    fn left_behind(&self, at: Point, now: Clocks) -> LeftBehind {
+        let report = self.ledger.report(now);
+        let mut tasks = String::from("[");
+        for (index, task) in report.tasks().enumerate() {
+            tasks.push_str(if index == 0 { "{" } else { ",{" });
+            put_text(&mut tasks, "requestId", task.request_id.unwrap_or_default());
+            put_text(&mut tasks, "name", self.names.get(task.place).copied().unwrap_or_default());
+            let _infallible = write!(tasks, "\"ageMs\":{}}}", task.age.as_millis());
+        }
+        tasks.push(']');
+        LeftBehind {
+            outstanding: report.outstanding(),
+            untracked: report.untracked(),
+            oldest_age: report.oldest_age().unwrap_or_default(),
+            at,
+            tasks,
+        }
+    }
+}
+
+/// Writes a text of a JSON object, unless it is empty, with the comma behind it.
+fn put_text(json: &mut String, name: &str, text: &str) {
+    if !text.is_empty() {
+        let _infallible = write!(json, "\"{name}\":\"");
+        put_escaped(json, text);
+        json.push_str("\",");
+    }
+}
+
+impl LeftBehind {
+    /// How many there were.
+    pub fn outstanding(&self) -> usize {
+        self.outstanding
+    }
+
+    fn log(&self, log: &Log, level: Level) {
+        let add = |fields: &mut Fields<'_>| {
+            fields.json("outstanding", format_args!("{}", self.outstanding));
+            fields.json("oldestAgeMs", format_args!("{}", self.oldest_age.as_millis()));
+            if self.untracked > 0 {
+                fields.json("untracked", format_args!("{}", self.untracked));
+            }
+            fields.json("tasks", format_args!("{}", self.tasks));
+        };
+        log.write(&Record::new(level, format_args!("{self}")).logger(OWN).fields(&add));
+    }
+}
+
+impl fmt::Display for LeftBehind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.outstanding {
+            1 => f.write_str("a task of an answered invocation still runs ")?,
+            more => write!(f, "{more} tasks of answered invocations still run ")?,
+        }
+        f.write_str(match self.at {
+            Point::Boundary => {
+                "when the next one is to be asked for, which freezes the environment"
+            }
+            Point::Shutdown => "when the process is to end",
+        })
+    }
+}
+
+impl fmt::Debug for LeftBehind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for LeftBehind {}
+
+fn log_late(log: &Log, request_id: &str, name: &str, age: Duration) {
+    let add = |fields: &mut Fields<'_>| {
+        if !name.is_empty() {
+            fields.text("name", format_args!("{name}"));
+        }
+        fields.json("ageMs", format_args!("{}", age.as_millis()));
+    };
+    let line = format_args!("a task that was left behind at the end of its invocation has ended");
+    log.write(&Record::new(Level::Info, line).logger(OWN).request_id(request_id).fields(&add));
+}
+
+// What the documentation says of the memory.
+const _: () = assert!(size_of::<Shared>() <= 8 * 1024);

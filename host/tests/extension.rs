@@ -1,0 +1,234 @@
+//! The internal extension without events: protocol.md 6.
+
+#[path = "support/service.rs"]
+mod service;
+
+use std::error::Error;
+use std::io::ErrorKind;
+use std::net::TcpListener;
+use std::thread;
+use std::time::Instant;
+
+use lambda_proto::Endpoint;
+use lambda_proto::limits::{MAX_EXTENSION_ID, MAX_PATH_PREFIX, MAX_USER_AGENT};
+use lambda_proto_host::{InternalExtension, NotAvailable};
+use proptest::prelude::*;
+use service::{Peer, Service, reply};
+
+fn registered() -> Vec<u8> {
+    let document = r#"{"functionName":"f","functionVersion":"$LATEST","handler":""}"#;
+    reply(200, "Lambda-Extension-Identifier: c7d2\r\n", document)
+}
+
+/// What becomes of a registration with a service that does this.
+fn register<T>(serve: impl FnOnce(&Service) -> T) -> (Result<InternalExtension, NotAvailable>, T) {
+    let service = Service::start();
+    let endpoint = Endpoint::parse(service.address()).unwrap();
+    thread::scope(|scope| {
+        let registers = scope.spawn(move || InternalExtension::register(&endpoint, "my-runtime"));
+        let served = serve(&service);
+        (registers.join().unwrap(), served)
+    })
+}
+
+/// The same with a service that answers and hangs up.
+fn register_refused(reply: &[u8]) -> NotAvailable {
+    register(|service| service.answer(reply)).0.unwrap_err()
+}
+
+#[test]
+fn it_registers_without_events_and_leaves_its_next_open() {
+    let (extension, mut peer): (_, Peer) = register(|service| {
+        let mut peer = service.accept();
+        let request = peer.request();
+        let (line, rest) = request.split_once("\r\n").unwrap();
+        assert_eq!(line, "POST /2020-01-01/extension/register HTTP/1.1");
+        assert!(rest.contains("\r\nLambda-Extension-Name: my-runtime\r\n"), "{rest}");
+        assert!(rest.ends_with("\r\n\r\n{\"events\":[]}"), "{rest}");
+        peer.reply(&registered());
+        let request = peer.request();
+        let (line, rest) = request.split_once("\r\n").unwrap();
+        assert_eq!(line, "GET /2020-01-01/extension/event/next HTTP/1.1");
+        assert!(rest.contains("\r\nLambda-Extension-Identifier: c7d2\r\n"), "{rest}");
+        peer
+    });
+    let extension = extension.unwrap();
+    assert!(peer.is_quiet(), "it waits for ever");
+    // Who owns it may move it to another thread; dropping it hangs up.
+    thread::spawn(move || drop(extension)).join().unwrap();
+    peer.is_closed();
+}
+
+#[test]
+fn a_registration_may_arrive_in_pieces() {
+    let reply = registered();
+    for cut in 1..reply.len() {
+        let (extension, ()) = register(|service| {
+            let mut peer = service.accept();
+            peer.request();
+            let (first, second) = reply.split_at(cut);
+            peer.reply(first);
+            peer.reply(second);
+            assert!(peer.request().starts_with("GET "));
+        });
+        extension.unwrap();
+    }
+}
+
+#[test]
+fn a_service_that_closes_behind_its_reply_is_asked_on_a_new_connection() {
+    let whole = registered();
+    let replies: [&[u8]; 4] = [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nLambda-Extension-Identifier: c7d2\r\n\
+            Content-Length: 2\r\n\r\n{}",
+        b"HTTP/1.0 200 OK\r\nLambda-Extension-Identifier: c7d2\r\nContent-Length: 2\r\n\r\n{}",
+        // Its last byte is missing, but not what matters.
+        &whole[..whole.len() - 1],
+        // The end of the connection is that of the document.
+        b"HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: c7d2\r\n\r\n{}",
+    ];
+    for reply in replies {
+        let (extension, mut peer) = register(|service| {
+            service.answer(reply);
+            let mut peer = service.accept();
+            let request = peer.request();
+            assert!(request.starts_with("GET "), "{request}");
+            assert!(request.contains("\r\nLambda-Extension-Identifier: c7d2\r\n"), "{request}");
+            peer
+        });
+        let _open = extension.unwrap();
+        assert!(peer.is_quiet());
+    }
+}
+
+#[test]
+fn a_service_without_the_extensions_api_is_not_available() {
+    for reply in [
+        &b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 19\r\n\r\n404 page not found\n"[..],
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 404 Not Found\r\n\r\n<html>",
+    ] {
+        let error = register_refused(reply);
+        let NotAvailable::Refused { reply, reason } = &error else { panic!("{error:?}") };
+        assert_eq!((reply.status(), reason.as_str()), (404, ""));
+        let text = "no extension is registered: extension/register was answered with 404";
+        assert_eq!(error.to_string(), text);
+    }
+}
+
+#[test]
+fn a_refusal_says_why() {
+    let document = r#"{"errorMessage":"Extension registration closed already","errorType":"Extension.RegistrationClosed"}"#;
+    let error = register_refused(&reply(403, "", document));
+    assert_eq!(
+        error.to_string(),
+        "no extension is registered: extension/register was answered with 403 \
+         (Extension.RegistrationClosed: Extension registration closed already)",
+    );
+}
+
+#[test]
+fn a_refusal_may_be_as_long_as_it_likes() {
+    let document = format!("{{\"errorType\":\"{}\"}}", "x".repeat(1_000_000));
+    let error = register_refused(&reply(403, "", &document));
+    let NotAvailable::Refused { reason, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(reason, "", "it is cut, and nothing to be read any more");
+}
+
+#[test]
+fn a_service_that_hangs_up_is_not_available() {
+    let refused = reply(403, "", "{}");
+    for reply in [&b""[..], b"HTTP/1.1 200", &refused[..refused.len() - 1]] {
+        let error = register_refused(reply);
+        let NotAvailable::Connection(reason) = &error else { panic!("{error:?}") };
+        assert_eq!(reason.kind(), ErrorKind::UnexpectedEof);
+        assert!(error.source().is_some());
+    }
+}
+
+#[test]
+fn a_service_that_speaks_something_else_is_not_available() {
+    for reply in [
+        &b"220 mail.example.com ESMTP\r\n"[..],
+        b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+        // Without an identifier nothing can be asked for.
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: a b\r\nContent-Length: 2\r\n\r\n{}",
+    ] {
+        let error = register_refused(reply);
+        assert!(matches!(error, NotAvailable::Protocol(_)), "{error:?}");
+    }
+}
+
+#[test]
+fn a_service_that_is_not_there_is_not_available() {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let endpoint = Endpoint::parse(&address.to_string()).unwrap();
+    let error = InternalExtension::register(&endpoint, "my-runtime").unwrap_err();
+    let NotAvailable::Connection(reason) = &error else { panic!("{error:?}") };
+    assert_eq!(reason.kind(), ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn a_service_that_says_nothing_costs_two_seconds() {
+    let begun = Instant::now();
+    let (result, _silent) = register(Service::accept);
+    let error = result.unwrap_err();
+    let NotAvailable::Connection(reason) = &error else { panic!("{error:?}") };
+    assert_eq!(reason.kind(), ErrorKind::TimedOut);
+    let seconds = begun.elapsed().as_secs_f32();
+    assert!((2.0..10.0).contains(&seconds), "{seconds}");
+}
+
+#[test]
+fn a_name_that_cannot_be_sent_reaches_nobody() {
+    let service = Service::start();
+    let endpoint = Endpoint::parse(service.address()).unwrap();
+    for name in ["", " x", "a\r\nHost: b", &"x".repeat(256)] {
+        let error = InternalExtension::register(&endpoint, name).unwrap_err();
+        assert!(matches!(error, NotAvailable::Name(_)), "{error:?}");
+    }
+    assert!(!service.has_connections());
+}
+
+#[test]
+fn the_longest_requests_are_sent_whole() {
+    let service = Service::start();
+    let prefix = format!("/{}", "p".repeat(MAX_PATH_PREFIX - 1));
+    let endpoint = Endpoint::parse(&format!("http://{}{prefix}", service.address())).unwrap();
+    let endpoint = endpoint.with_user_agent(&"u".repeat(MAX_USER_AGENT)).unwrap();
+    let (name, identifier) = ("n".repeat(255), "i".repeat(MAX_EXTENSION_ID));
+    thread::scope(|scope| {
+        let registers = scope.spawn(|| InternalExtension::register(&endpoint, &name).unwrap());
+        let mut peer = service.accept();
+        let request = peer.request();
+        assert!(request.starts_with(&format!("POST {prefix}/2020-01-01/extension/register ")));
+        assert!(request.contains(&format!("\r\nLambda-Extension-Name: {name}\r\n")));
+        let head = format!("HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: {identifier}\r\n");
+        peer.reply((head + "Content-Length: 0\r\n\r\n").as_bytes());
+        let request = peer.request();
+        assert!(request.starts_with(&format!("GET {prefix}/2020-01-01/extension/event/next ")));
+        assert!(request.contains(&format!("\r\nLambda-Extension-Identifier: {identifier}\r\n")));
+        drop(registers.join().unwrap());
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 64,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn no_reply_makes_it_panic_or_wait_for_what_will_not_come(
+        start in prop::sample::select(vec![&b""[..], b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 403 \r\n\r\n"]),
+        rest in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        // It has no identifier, and cannot be accepted.
+        let error = register_refused(&[start, &rest].concat());
+        if let NotAvailable::Connection(reason) = error {
+            prop_assert_eq!(reason.kind(), ErrorKind::UnexpectedEof);
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Cancellations: what fires them, for whom, who wakes, and what they cost.
+
+#[path = "support/allocations.rs"]
+mod allocations;
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use allocations::allocations;
+use lambda_proto_host::lifecycle::{Cancellation, Shutdown, clock};
+use proptest::prelude::*;
+
+/// Longer than any test, and a bound where something is broken.
+const LONG: Duration = Duration::from_secs(60);
+/// What is far below [`LONG`], for machines with much to do.
+const SOON: Duration = Duration::from_secs(20);
+
+fn never() -> Cancellation {
+    Cancellation::at(None, &Shutdown::new())
+}
+
+#[test]
+fn without_a_moment_it_fires_only_when_somebody_says_so() {
+    let cancellation = never();
+    assert!(!cancellation.is_cancelled());
+    assert_eq!(cancellation.remaining(), None);
+    cancellation.cancel();
+    assert!(cancellation.is_cancelled());
+    assert_eq!(cancellation.remaining(), Some(Duration::ZERO));
+}
+
+#[test]
+fn a_moment_that_has_come_fires_and_one_to_come_does_not() {
+    let shutdown = Shutdown::new();
+    let due = Cancellation::at(Some(Instant::now()), &shutdown);
+    assert!(due.is_cancelled() && due.wait(Duration::ZERO));
+    assert_eq!(due.remaining(), Some(Duration::ZERO));
+
+    let to_come = Cancellation::at(Some(Instant::now() + LONG), &shutdown);
+    assert!(!to_come.is_cancelled());
+    let left = to_come.remaining().unwrap();
+    assert!(left <= LONG && left > LONG - SOON, "{left:?}");
+    to_come.cancel();
+    assert_eq!(to_come.remaining(), Some(Duration::ZERO));
+}
+
+#[test]
+fn a_clone_fires_when_the_first_does_and_the_other_way_round() {
+    for cancels_clone in [false, true] {
+        let first = never();
+        let clone = first.clone();
+        let later = clone.clone();
+        if cancels_clone {
+            clone.cancel()
+        } else {
+            first.cancel()
+        }
+        assert!(first.is_cancelled() && clone.is_cancelled() && later.is_cancelled());
+        assert!(first.clone().is_cancelled(), "a clone of what has fired");
+    }
+}
+
+#[test]
+fn one_that_is_cancelled_leaves_others_of_the_same_shutdown_alone() {
+    let shutdown = Shutdown::new();
+    let (one, other) = (Cancellation::at(None, &shutdown), Cancellation::at(None, &shutdown));
+    one.cancel();
+    assert!(one.is_cancelled() && !other.is_cancelled() && !shutdown.is_begun());
+}
+
+#[test]
+fn a_shutdown_fires_all_of_its_cancellations_also_those_made_later() {
+    let shutdown = Shutdown::new();
+    let before = Cancellation::at(None, &shutdown);
+    let clone = before.clone();
+    assert!(!shutdown.is_begun());
+    shutdown.clone().begin();
+    let behind = Cancellation::at(Some(Instant::now() + LONG), &shutdown);
+    assert!(shutdown.is_begun());
+    for cancellation in [before, clone, behind] {
+        assert!(cancellation.is_cancelled() && cancellation.wait(LONG));
+    }
+    assert!(!never().is_cancelled(), "another shutdown's");
+}
+
+#[test]
+fn waiting_ends_after_so_long_and_says_that_nothing_fired() {
+    let start = Instant::now();
+    let cancellation = Cancellation::at(Some(start + LONG), &Shutdown::new());
+    for most in [Duration::ZERO, Duration::from_millis(5)] {
+        let start = Instant::now();
+        assert!(!cancellation.wait(most));
+        assert!(start.elapsed() >= most);
+    }
+    assert!(start.elapsed() < SOON);
+}
+
+#[test]
+fn waiting_ends_at_the_moment_and_says_that_it_fired() {
+    for most in [LONG, Duration::MAX] {
+        let at = Instant::now() + Duration::from_millis(5);
+        assert!(Cancellation::at(Some(at), &Shutdown::new()).wait(most));
+        assert!(at <= Instant::now() && at.elapsed() < SOON);
+    }
+}
+
+/// Has several threads wait, and wakes them once they are about to.
+fn wakes(cancellation: &Cancellation, wake: impl FnOnce()) {
+    let (tell, told) = mpsc::channel();
+    // With and without an end of its own: both kinds of waiting.
+    let times = [LONG, Duration::MAX, LONG, Duration::MAX];
+    for most in times {
+        let (tell, cancellation) = (tell.clone(), cancellation.clone());
+        thread::spawn(move || {
+            tell.send(None).unwrap();
+            let _nobody_is_there_if_it_failed = tell.send(Some(cancellation.wait(most)));
+        });
+    }
+    for _ in times {
+        assert_eq!(told.recv_timeout(SOON), Ok(None), "nothing has fired");
+    }
+    wake();
+    for _ in times {
+        assert_eq!(told.recv_timeout(SOON), Ok(Some(true)), "all are woken");
+    }
+}
+
+#[test]
+fn whoever_waits_is_woken_at_once_by_a_cancel_and_by_a_shutdown() {
+    // Often, so that it comes before, while and after they fall asleep.
+    for _ in 0..100 {
+        let cancellation = never();
+        wakes(&cancellation, || cancellation.cancel());
+        let shutdown = Shutdown::new();
+        wakes(&Cancellation::at(None, &shutdown), || shutdown.begin());
+    }
+}
+
+#[test]
+fn who_waits_for_something_else_sleeps_on_when_another_is_cancelled() {
+    let shutdown = Shutdown::new();
+    let (mine, other) = (Cancellation::at(None, &shutdown), Cancellation::at(None, &shutdown));
+    let (waits, waiting) = mpsc::channel();
+    thread::scope(|scope| {
+        let sleeper = scope.spawn(|| {
+            waits.send(()).unwrap();
+            mine.wait(Duration::from_millis(20))
+        });
+        waiting.recv_timeout(LONG).unwrap();
+        other.cancel();
+        assert!(!sleeper.join().unwrap());
+    });
+}
+
+#[test]
+fn one_for_each_invocation_allocates_nothing_until_it_is_cloned() {
+    let shutdown = Shutdown::new();
+    let made = allocations(|| {
+        for _ in 0..100 {
+            let cancellation = Cancellation::at(Some(Instant::now() + LONG), &shutdown);
+            assert!(!cancellation.is_cancelled() && cancellation.remaining().is_some());
+            assert!(!cancellation.wait(Duration::ZERO));
+        }
+    });
+    assert_eq!(made, 0);
+    let cancellation = Cancellation::at(None, &shutdown);
+    let cloned = allocations(|| drop(cancellation.clone()));
+    assert!(cloned > 0, "the meter sees what is allocated");
+}
+
+#[test]
+fn readings_are_of_one_origin_and_of_the_time_of_day() {
+    let before = clock::now();
+    let elsewhere = thread::spawn(clock::now).join().unwrap();
+    let behind = clock::now();
+    assert!(before.monotonic <= elsewhere.monotonic && elsewhere.monotonic <= behind.monotonic);
+    assert!(behind.monotonic - before.monotonic < SOON);
+    // 2020 to 2200.
+    assert!((1_577_836_800..7_258_118_400).contains(&behind.wall.as_secs()));
+}
+
+#[test]
+fn a_moment_before_the_first_reading_still_has_a_time() {
+    let earlier = Instant::now().checked_sub(Duration::from_secs(60 * 60));
+    let (Some(earlier), now) = (earlier, clock::now()) else { return };
+    let passed = now.monotonic - clock::monotonic(earlier);
+    assert!(passed >= Duration::from_secs(60 * 60), "{passed:?}");
+}
+
+proptest! {
+    #[test]
+    fn a_moment_and_its_monotonic_time_are_the_same(nanos in 0u64..1 << 60) {
+        let time = Duration::from_nanos(nanos);
+        let moment = clock::instant(time).unwrap();
+        prop_assert_eq!(clock::monotonic(moment), time);
+        prop_assert_eq!(clock::instant(clock::monotonic(moment)), Some(moment));
+    }
+
+    #[test]
+    fn no_duration_makes_waiting_or_the_way_back_panic(secs: u64, nanos in 0u32..1_000_000_000) {
+        let time = Duration::new(secs, nanos);
+        let cancellation = Cancellation::at(clock::instant(time), &Shutdown::new());
+        cancellation.cancel();
+        prop_assert!(cancellation.wait(time));
+    }
+}

@@ -1,0 +1,266 @@
+//! Hooks of snapshots, in order and up to the first failure, and of the end, all at once and up to a moment.
+
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lambda_proto_host::lifecycle::{
+    AFTER_RESTORE_ERROR, BEFORE_SNAPSHOT_ERROR, Lifecycle, Resources, run_after_restore,
+    run_before_snapshot, run_shutdown,
+};
+use lambda_proto_host::{Failure, Format, Log};
+use serde_json::Value;
+
+/// A bound where something is broken.
+const LONG: Duration = Duration::from_secs(60);
+/// What is far below [`LONG`], for machines with much to do.
+const SOON: Duration = Duration::from_secs(20);
+
+type Hook = fn() -> Result<(), Failure>;
+
+/// Runs snapshot hooks, of which one may fail, before the snapshot and after the restore; returns which
+/// ran, and what came of it.
+fn snapshot_hooks(fails: Option<(usize, Hook)>) -> [(Vec<usize>, Result<(), Failure>); 2] {
+    let mut lifecycle = Lifecycle::new();
+    let (before, after) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
+    for at in 0..4 {
+        let hook = |ran: &Arc<Mutex<Vec<usize>>>| {
+            let (ran, caller) = (Arc::clone(ran), thread::current().id());
+            move |_: &Resources| {
+                assert_eq!(thread::current().id(), caller);
+                ran.lock().unwrap().push(at);
+                match fails {
+                    Some((place, fails)) if place == at => fails(),
+                    _ => Ok(()),
+                }
+            }
+        };
+        lifecycle = lifecycle
+            .before_snapshot(format!("before {at}"), hook(&before))
+            .after_restore(format!("after {at}"), hook(&after));
+    }
+    let parts = lifecycle.into_parts();
+    let results = [
+        run_before_snapshot(parts.before_snapshot, &Resources::default()),
+        run_after_restore(parts.after_restore, &Resources::default()),
+    ];
+    let ran = |ran: Arc<Mutex<Vec<usize>>>| std::mem::take(&mut *ran.lock().unwrap());
+    let [first, second] = results;
+    [(ran(before), first), (ran(after), second)]
+}
+
+#[test]
+fn before_a_snapshot_the_last_runs_first_and_after_the_restore_the_first() {
+    let [(before, first), (after, second)] = snapshot_hooks(None);
+    assert_eq!((before, after), (vec![3, 2, 1, 0], vec![0, 1, 2, 3]));
+    first.unwrap();
+    second.unwrap();
+}
+
+#[test]
+fn without_snapshot_hooks_nothing_fails() {
+    run_before_snapshot(Vec::new(), &Resources::default()).unwrap();
+    run_after_restore(Vec::new(), &Resources::default()).unwrap();
+}
+
+#[test]
+fn the_first_failure_or_panic_ends_the_hooks_of_a_snapshot_and_names_its_own() {
+    let fails: [(Hook, &str); 2] = [
+        (|| Err(Failure::new("A.B", "c").stack_trace("frame")), "A.B: c"),
+        (|| panic!("boom"), "Function.Panic: boom"),
+    ];
+    for (fails, why) in fails {
+        let [(before, first), (after, second)] = snapshot_hooks(Some((1, fails)));
+        assert_eq!((before, after), (vec![3, 2, 1], vec![0, 1]));
+        assert_eq!(
+            first.unwrap_err().to_string(),
+            format!(r#"{BEFORE_SNAPSHOT_ERROR}: before-snapshot hook "before 1" failed: {why}"#)
+        );
+        assert_eq!(
+            second.unwrap_err().to_string(),
+            format!(r#"{AFTER_RESTORE_ERROR}: after-restore hook "after 1" failed: {why}"#)
+        );
+    }
+}
+
+#[test]
+fn the_types_are_those_that_are_documented() {
+    assert_eq!(BEFORE_SNAPSHOT_ERROR, "Runtime.BeforeSnapshotError");
+    assert_eq!(AFTER_RESTORE_ERROR, "Runtime.AfterRestoreError");
+}
+
+#[test]
+fn the_stack_trace_of_a_failed_snapshot_hook_is_kept() {
+    let parts = Lifecycle::new()
+        .before_snapshot("a", |_| Err(Failure::new("A.B", "c").stack_trace("x\ny")))
+        .into_parts();
+    let failure = run_before_snapshot(parts.before_snapshot, &Resources::default()).unwrap_err();
+    let mut json = [0; 1024];
+    let length = failure.as_error_report().encode_json(&mut json).unwrap();
+    let json: Value = serde_json::from_slice(&json[..length]).unwrap();
+    assert_eq!(json["stackTrace"], serde_json::json!(["x", "y"]));
+}
+
+/// Runs the shutdown hooks for so long, and returns the lines that were logged, each an error.
+fn shut_down(lifecycle: Lifecycle, time: Duration) -> Vec<String> {
+    let (log, lines) = log();
+    run_shutdown(
+        lifecycle.into_parts().shutdown,
+        Instant::now() + time,
+        &Resources::default(),
+        &log,
+    );
+    drop(log);
+    let message = |line: String| {
+        let line: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(line["level"], "ERROR");
+        line["message"].as_str().unwrap().to_owned()
+    };
+    lines.iter().map(message).collect()
+}
+
+fn log() -> (Log, Receiver<String>) {
+    let (lines, logged) = mpsc::channel();
+    let log = Log::to(move |record| lines.send(record.to_string()).unwrap());
+    (log.with_format(Format::Json), logged)
+}
+
+#[test]
+fn without_shutdown_hooks_it_returns_at_once_and_says_nothing() {
+    let start = Instant::now();
+    assert!(shut_down(Lifecycle::new(), LONG).is_empty());
+    assert!(shut_down(Lifecycle::new(), Duration::ZERO).is_empty());
+    assert!(start.elapsed() < SOON);
+}
+
+#[test]
+fn shutdown_hooks_run_at_the_same_time_and_are_not_waited_for_longer_than_they_take() {
+    let start = Instant::now();
+    let (one, from_one) = mpsc::channel();
+    let (two, from_two) = mpsc::channel();
+    // Neither ends before the other has begun.
+    let lifecycle = Lifecycle::new()
+        .on_shutdown("one", move |_| {
+            one.send(())?;
+            Ok(from_two.recv_timeout(SOON)?)
+        })
+        .on_shutdown("two", move |_| {
+            two.send(())?;
+            Ok(from_one.recv_timeout(SOON)?)
+        });
+    assert!(shut_down(lifecycle, LONG).is_empty());
+    assert!(start.elapsed() < SOON);
+}
+
+#[test]
+fn every_failure_and_panic_at_the_end_is_logged_by_its_name_and_stops_no_other() {
+    let (ran, runs) = mpsc::channel();
+    let lifecycle = Lifecycle::new()
+        .on_shutdown("fails", |_| Err(Failure::new("A.B", "c")))
+        .on_shutdown("panics", |_| panic!("boom"))
+        .on_shutdown("fine", move |_| Ok(ran.send(thread::current().name().map(str::to_owned))?))
+        .on_shutdown("fails too\n", |_| Err(Failure::from_display("d")));
+    let mut lines = shut_down(lifecycle, LONG);
+    lines.sort();
+    assert_eq!(
+        lines,
+        [
+            r#"shutdown hook "fails too\n" failed: Function.Error: d"#,
+            r#"shutdown hook "fails" failed: A.B: c"#,
+            r#"shutdown hook "panics" failed: Function.Panic: boom"#,
+        ]
+    );
+    assert_eq!(runs.recv().unwrap().unwrap(), "lambda-shutdown-fine");
+}
+
+#[test]
+fn a_failure_at_the_end_is_logged_before_the_other_hooks_have_ended() {
+    let (log, lines) = log();
+    let lifecycle = Lifecycle::new()
+        .on_shutdown("fails", |_| Err(Failure::new("A.B", "c")))
+        .on_shutdown("reads the log", move |_| {
+            let line = lines.recv_timeout(SOON)?;
+            assert!(line.contains("A.B: c"), "{line}");
+            // A second line would have no reader, and panic.
+            assert!(lines.recv_timeout(Duration::ZERO).is_err());
+            Ok(())
+        });
+    run_shutdown(
+        lifecycle.into_parts().shutdown,
+        Instant::now() + LONG,
+        &Resources::default(),
+        &log,
+    );
+}
+
+#[test]
+fn shutdown_hooks_that_do_not_end_are_named_in_one_line_when_the_moment_has_come() {
+    let start = Instant::now();
+    let time = Duration::from_millis(500);
+    let (end_of_test, ends) = mpsc::channel::<()>();
+    let lifecycle = Lifecycle::new()
+        .on_shutdown("deaf", move |_| {
+            let _end_of_test = ends.recv_timeout(LONG);
+            Ok(())
+        })
+        .on_shutdown("fine", |_| Ok(()))
+        .on_shutdown("fails", |_| Err(Failure::new("A.B", "c")))
+        // Ends when its time is over, so not before.
+        .on_shutdown("obedient", |end| {
+            assert!(end.cancellation().wait(LONG));
+            Err(Failure::new("Function.Cancelled", "too late"))
+        });
+    assert_eq!(
+        shut_down(lifecycle, time),
+        [
+            r#"shutdown hook "fails" failed: A.B: c"#,
+            r#"shutdown hooks had not ended when their time was over: "deaf", "obedient""#,
+        ]
+    );
+    assert!(start.elapsed() >= time && start.elapsed() < SOON);
+    drop(end_of_test);
+}
+
+#[test]
+fn every_shutdown_hook_has_an_unspent_token_of_its_own_that_fires_at_the_moment() {
+    let (tell, told) = mpsc::channel();
+    let mut lifecycle = Lifecycle::new();
+    for name in ["a", "b", "c"] {
+        let tell = tell.clone();
+        lifecycle = lifecycle.on_shutdown(name, move |end| {
+            let (token, remaining) = (end.cancellation(), end.remaining());
+            assert!(!token.is_cancelled() && !remaining.is_zero());
+            if name == "a" {
+                // Its own matter.
+                token.cancel();
+                assert!(end.remaining().is_zero());
+            }
+            let has_fired = token.wait(LONG);
+            tell.send((name, remaining, has_fired, Instant::now()))?;
+            Ok(())
+        });
+    }
+    let time = Duration::from_millis(500);
+    let start = Instant::now();
+    let lines = shut_down(lifecycle, time);
+    assert_eq!(lines, [r#"shutdown hooks had not ended when their time was over: "b", "c""#]);
+    for _ in 0..3 {
+        let (name, remaining, has_fired, ended) = told.recv_timeout(LONG).unwrap();
+        assert!(remaining <= time && has_fired);
+        assert_eq!(ended < start + time, name == "a", "{name}");
+        assert!(ended < start + SOON);
+    }
+}
+
+#[test]
+fn when_the_moment_has_come_already_no_shutdown_hook_begins_and_all_are_named() {
+    let (begun, begins) = mpsc::channel();
+    let lifecycle = Lifecycle::new()
+        .on_shutdown("a", move |_| Ok(begun.send(())?))
+        .on_shutdown("b", |_| Ok(()));
+    let lines = shut_down(lifecycle, Duration::ZERO);
+    assert_eq!(lines, [r#"no time was left for shutdown hooks: "a", "b""#]);
+    // The hook is gone, and has not run.
+    assert_eq!(begins.recv_timeout(LONG), Err(mpsc::RecvTimeoutError::Disconnected));
+}

@@ -1,0 +1,482 @@
+//! Init hooks: at the same time, one time limit, one outcome that names them all, and what they made.
+
+use std::panic::panic_any;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lambda_proto::lifecycle::{Options, Policy};
+use lambda_proto_host::lifecycle::{
+    INIT_ABORTED, INIT_ERROR, INIT_TIMEOUT, Lifecycle, Resources, run_init,
+};
+use lambda_proto_host::{Failure, Format, Log};
+use serde_json::Value;
+
+/// A bound where something is broken.
+const LONG: Duration = Duration::from_secs(60);
+/// What is far below [`LONG`], for machines with much to do.
+const SOON: Duration = Duration::from_secs(20);
+
+fn timeout(time: Duration) -> Options {
+    Options::new().with_init_timeout(time).unwrap()
+}
+
+/// Runs the init hooks with time enough, or as much as the lifecycle says itself.
+fn run(lifecycle: Lifecycle) -> Result<Resources, Failure> {
+    let parts = lifecycle.into_parts();
+    run_init(parts.init, &parts.options, &Log::to(|_| {}))
+}
+
+fn patient() -> Lifecycle {
+    Lifecycle::new().options(timeout(LONG))
+}
+
+/// The type, the message and the stack trace that the service is told.
+fn told(failure: &Failure) -> (String, String, Value) {
+    let mut json = [0; 4096];
+    let length = failure.as_error_report().encode_json(&mut json).unwrap();
+    let mut json: Value = serde_json::from_slice(&json[..length]).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    (text(&json["errorType"]), text(&json["errorMessage"]), json["stackTrace"].take())
+}
+
+#[track_caller]
+fn assert_fails(lifecycle: Lifecycle, error_type: &str, message: &str) {
+    let (actual_type, actual_message, _) = told(&run(lifecycle).unwrap_err());
+    assert_eq!((&*actual_type, &*actual_message), (error_type, message));
+}
+
+/// Two ends that meet: a hook waits on one until another has come to it, for a long time at most.
+fn meeting() -> (Sender<()>, Receiver<()>) {
+    mpsc::channel()
+}
+
+#[test]
+fn without_hooks_it_succeeds_with_nothing_made_and_nothing_logged() {
+    let log = Log::to(|record| panic!("{record}"));
+    let resources = run_init(Vec::new(), &Options::new(), &log).unwrap();
+    assert!(resources.get::<String>().is_none());
+}
+
+#[test]
+fn hooks_run_at_the_same_time() {
+    let (one, from_one) = meeting();
+    let (two, from_two) = meeting();
+    // Neither ends before the other has begun.
+    let lifecycle = patient()
+        .on_init("one", move |_| {
+            one.send(()).unwrap();
+            from_two.recv_timeout(SOON).is_ok()
+        })
+        .on_init("two", move |_| {
+            two.send(()).unwrap();
+            from_one.recv_timeout(SOON).is_ok()
+        });
+    run(lifecycle).unwrap();
+}
+
+#[test]
+fn each_hook_runs_once_on_a_thread_of_its_own_with_its_name() {
+    let threads = Arc::new(Mutex::new(Vec::new()));
+    let mut lifecycle = patient();
+    for name in ["db", "cache", "db", "ze\0ro"] {
+        let threads = Arc::clone(&threads);
+        lifecycle = lifecycle.on_init(name, move |_| {
+            let current = thread::current();
+            let name = current.name().unwrap_or_default().to_owned();
+            threads.lock().unwrap().push((name, current.id()));
+        });
+    }
+    run(lifecycle).unwrap();
+    let (mut names, ids): (Vec<_>, Vec<_>) = threads.lock().unwrap().drain(..).unzip();
+    names.sort();
+    assert_eq!(
+        names,
+        ["lambda-init-cache", "lambda-init-db", "lambda-init-db", "lambda-init-ze ro"]
+    );
+    assert!(!ids.contains(&thread::current().id()));
+}
+
+#[test]
+fn what_a_hook_may_return() {
+    let good = || {
+        patient()
+            .on_init("nothing", |_| {})
+            .on_init("true", |_| true)
+            .on_init("ok", |_| Ok(()))
+            .on_init("ok true", |_| Ok(true))
+            .on_init("?", |init| {
+                init.put("17".parse::<u32>()?);
+                Ok(())
+            })
+    };
+    assert_eq!(run(good()).unwrap().get(), Some(&17_u32));
+    let aborted = r#"init hook "no" aborted the start"#;
+    assert_fails(good().on_init("no", |_| false), INIT_ABORTED, aborted);
+    assert_fails(good().on_init("no", |_| Ok(false)), INIT_ABORTED, aborted);
+    assert_fails(
+        good().on_init("no", |_| -> Result<(), Failure> { Err(Failure::new("A.B", "c")) }),
+        INIT_ERROR,
+        r#"init hook "no" failed: A.B: c"#,
+    );
+    assert_fails(
+        good().on_init("no", |_| -> Result<bool, Failure> { Ok("x".parse::<u32>()? > 1) }),
+        INIT_ERROR,
+        r#"init hook "no" failed: Function.Error: invalid digit found in string"#,
+    );
+}
+
+#[test]
+fn a_panic_is_the_failure_of_its_hook() {
+    let lifecycle =
+        patient().on_init("fine", |_| {}).on_init("boom", |_| -> bool { panic!("no {}", "table") });
+    let message = r#"init hook "boom" failed: Function.Panic: no table"#;
+    assert_fails(lifecycle, INIT_ERROR, message);
+    // What is thrown is no text and throws again when it is dropped.
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("again");
+        }
+    }
+    let failure = run(patient().on_init("bomb", |_| -> bool { panic_any(Bomb) })).unwrap_err();
+    assert!(failure.message().starts_with(r#"init hook "bomb" failed: Function.Panic: "#));
+}
+
+#[test]
+fn the_trace_and_the_cause_of_the_first_failure_are_kept() {
+    let cause = r#"{"working_directory":"/","exceptions":[],"paths":[]}"#;
+    let first = Failure::new("Function.NoTable", "gone").stack_trace("a\nb").xray_cause(cause);
+    let lifecycle = patient()
+        .on_init("second", |init| {
+            // Begins to fail when the other has.
+            assert!(init.cancellation().wait(LONG));
+            Err::<(), _>(Failure::new("Function.Late", "cancelled").stack_trace("c"))
+        })
+        .on_init("first", |_| Err::<(), _>(first));
+    let (error_type, message, trace) = told(&run(lifecycle).unwrap_err());
+    assert_eq!(error_type, INIT_ERROR);
+    assert_eq!(
+        message,
+        "init hook \"first\" failed: Function.NoTable: gone; \
+         init hook \"second\" failed: Function.Late: cancelled"
+    );
+    assert_eq!(trace, serde_json::json!(["a", "b"]));
+}
+
+/// Of the start, if a hook is late; what the other one does takes much less.
+const LATE: Duration = Duration::from_secs(3);
+
+/// How a hook ends, and how its end is told behind its name. In the order of precedence.
+const ENDS: [(&str, &str); 5] = [
+    ("done", ""),
+    ("late", " had not ended after 3s"),
+    ("aborts", " aborted the start"),
+    ("panics", " failed: Function.Panic: boom"),
+    ("fails", " failed: Function.Error: broken"),
+];
+
+#[test]
+fn of_all_combinations_failure_counts_over_abort_over_timeout_and_all_are_named() {
+    // Hooks that are late go on until the test has ended.
+    let (end_of_test, ends) = mpsc::channel::<()>();
+    let ends = Arc::new(Mutex::new(ends));
+    // At the same time, so that not every one with a late hook takes as long as that.
+    thread::scope(|scope| {
+        for one in 0..ENDS.len() {
+            for two in one..ENDS.len() {
+                let ends = Arc::clone(&ends);
+                scope.spawn(move || assert_combination(one, two, &ends));
+            }
+        }
+    });
+    drop(end_of_test);
+}
+
+fn assert_combination(one: usize, two: usize, ends: &Arc<Mutex<Receiver<()>>>) {
+    let mut lifecycle = Lifecycle::new();
+    for (name, end) in [("one", one), ("two", two)] {
+        let ends = Arc::clone(ends);
+        lifecycle = lifecycle.on_init(name, move |_| match ENDS[end].0 {
+            "late" => {
+                let _end_of_test = ends.lock().unwrap().recv();
+                Ok(true)
+            }
+            "aborts" => Ok(false),
+            // Without the hook that prints a trace, for which a machine may take longer than `LATE`.
+            "panics" => std::panic::resume_unwind(Box::new("boom")),
+            "fails" => Err(Failure::from_display("broken")),
+            _ => Ok(true),
+        });
+    }
+    let is_late = [one, two].contains(&1);
+    let time = if is_late { LATE } else { LONG };
+    let result = run(lifecycle.options(timeout(time)));
+    let Err(failure) = result else {
+        assert_eq!((one, two), (0, 0));
+        return;
+    };
+    let (error_type, message, _) = told(&failure);
+    let expected = [INIT_TIMEOUT, INIT_ABORTED, INIT_ERROR, INIT_ERROR][one.max(two) - 1];
+    assert_eq!(error_type, expected, "{message}");
+    let mut lines: Vec<_> = message.split("; ").collect();
+    lines.sort_unstable();
+    let expected = [("one", one), ("two", two)]
+        .into_iter()
+        .filter(|(_, end)| *end > 0)
+        .map(|(name, end)| format!("init hook {name:?}{}", ENDS[end].1));
+    assert_eq!(lines, expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn hooks_that_ignore_their_token_do_not_hold_the_caller() {
+    let start = Instant::now();
+    let (end_of_test, ends) = mpsc::channel::<()>();
+    let lifecycle =
+        Lifecycle::new().options(timeout(Duration::from_millis(10))).on_init("deaf", move |_| {
+            let _end_of_test = ends.recv_timeout(LONG);
+        });
+    let message = r#"init hook "deaf" had not ended after 10ms"#;
+    assert_fails(lifecycle, INIT_TIMEOUT, message);
+    assert!(start.elapsed() < SOON);
+    drop(end_of_test);
+}
+
+#[test]
+fn all_hooks_have_the_same_deadline_which_fires_their_tokens() {
+    let (tell, told) = mpsc::channel();
+    let time = Duration::from_millis(50);
+    let mut lifecycle = Lifecycle::new().options(timeout(time));
+    for name in ["a", "b", "c"] {
+        let tell = tell.clone();
+        lifecycle = lifecycle.on_init(name, move |init| {
+            let first = init.remaining();
+            let has_fired = init.cancellation().wait(LONG);
+            tell.send((first, has_fired, init.remaining(), Instant::now())).unwrap();
+        });
+    }
+    let start = Instant::now();
+    let message = "init hook \"a\" had not ended after 50ms; init hook \"b\" had not ended after 50ms; \
+                   init hook \"c\" had not ended after 50ms";
+    // Those that end because their time is over have not ended in time, however soon they are.
+    assert_fails(lifecycle, INIT_TIMEOUT, message);
+    for _ in 0..3 {
+        let (first, has_fired, last, ended) = told.recv_timeout(LONG).unwrap();
+        assert!(first <= time && has_fired && last.is_zero());
+        assert!(ended >= start + time && ended < start + SOON);
+    }
+}
+
+#[test]
+fn a_failure_cancels_the_others_at_once() {
+    let start = Instant::now();
+    let lifecycle = patient()
+        .on_init("waits", |init| {
+            assert!(init.cancellation().wait(LONG));
+            assert_eq!(init.remaining(), Duration::ZERO);
+        })
+        .on_init("fails", |_| Err::<(), _>(Failure::new("A.B", "c")));
+    assert_fails(lifecycle, INIT_ERROR, r#"init hook "fails" failed: A.B: c"#);
+    assert!(start.elapsed() < SOON);
+}
+
+#[test]
+fn an_abort_does_not_cancel_the_others_for_a_failure_would_say_more() {
+    let lifecycle = || {
+        let (aborts, aborted) = meeting();
+        patient()
+            .on_init("aborts", move |_| {
+                // Dropped when this hook has returned, or just before.
+                let _aborts = aborts;
+                false
+            })
+            .on_init("goes on", move |init| {
+                assert!(aborted.recv_timeout(SOON).is_err());
+                // Time enough to be cancelled.
+                init.cancellation().wait(Duration::from_millis(10))
+            })
+    };
+    let message = r#"init hook "aborts" aborted the start; init hook "goes on" aborted the start"#;
+    assert_fails(lifecycle(), INIT_ABORTED, message);
+    let lifecycle = lifecycle().on_init("fails", |_| Err::<(), _>(Failure::new("A.B", "c")));
+    let failure = run(lifecycle).unwrap_err();
+    assert!(failure.to_string().starts_with(&format!("{INIT_ERROR}: ")), "{failure}");
+}
+
+#[test]
+fn a_hook_may_cancel_its_own_token_without_the_others() {
+    let lifecycle = patient()
+        .on_init("own", |init| {
+            init.cancellation().cancel();
+            init.cancellation().is_cancelled()
+        })
+        .on_init("other", |init| !init.cancellation().wait(Duration::from_millis(5)));
+    run(lifecycle).unwrap();
+}
+
+#[test]
+fn a_failure_that_others_are_waited_for_is_logged_at_once_and_any_other_is_not() {
+    let (lines, logged) = mpsc::channel();
+    let log =
+        Log::to(move |record| lines.send(record.to_string()).unwrap()).with_format(Format::Json);
+    let (fails, failed) = meeting();
+    let parts = patient()
+        .on_init("fails", |_| Err::<(), _>(Failure::new("A.B", "c")))
+        .on_init("last", move |init| {
+            // The token fires only behind the line.
+            assert!(init.cancellation().wait(LONG));
+            drop(fails);
+            Err::<(), _>(Failure::new("D.E", "f"))
+        })
+        .into_parts();
+    run_init(parts.init, &parts.options, &log).unwrap_err();
+    assert!(failed.recv_timeout(LONG).is_err());
+    drop(log);
+    let lines: Vec<String> = logged.iter().collect();
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    let line: Value = serde_json::from_str(line).unwrap();
+    assert_eq!(line["level"], "ERROR");
+    assert_eq!(line["message"], r#"init hook "fails" failed: A.B: c; waiting for the other hooks"#);
+}
+
+#[test]
+fn names_cannot_break_the_message_into_more_than_it_is() {
+    let lifecycle = patient().on_init("a\"; b\n", |_| false);
+    assert_fails(lifecycle, INIT_ABORTED, r#"init hook "a\"; b\n" aborted the start"#);
+}
+
+struct Pool(&'static str);
+
+#[test]
+fn what_hooks_put_is_found_by_its_type_from_any_thread_and_any_clone() {
+    let lifecycle = patient()
+        .on_init("pool", |init| init.put(Pool("one")))
+        .on_init("number", |init| init.put(7_u8))
+        .on_init("counter", |init| init.put(AtomicUsize::new(0)));
+    let resources = run(lifecycle).unwrap();
+    assert_eq!(resources.get::<Pool>().unwrap().0, "one");
+    assert_eq!(resources.get(), Some(&7_u8));
+    assert_eq!(resources.get::<u16>(), None);
+    assert!(resources.get::<Arc<Pool>>().is_none());
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            let resources = resources.clone();
+            scope.spawn(move || {
+                resources.get::<AtomicUsize>().unwrap().fetch_add(1, Ordering::Relaxed)
+            });
+        }
+    });
+    assert_eq!(resources.get::<AtomicUsize>().unwrap().load(Ordering::Relaxed), 4);
+}
+
+#[test]
+fn a_second_value_of_a_type_replaces_the_first_which_is_dropped_with_its_last_user() {
+    let dropped = Arc::new(AtomicUsize::new(0));
+    struct Noted(&'static str, Arc<AtomicUsize>);
+    impl Drop for Noted {
+        fn drop(&mut self) {
+            self.1.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let count = Arc::clone(&dropped);
+    let lifecycle = patient().on_init("twice", move |init| {
+        assert!(init.get::<Noted>().is_none());
+        init.put(Noted("first", Arc::clone(&count)));
+        let first = init.get::<Noted>().unwrap();
+        init.put(Noted("second", Arc::clone(&count)));
+        assert_eq!((first.0, init.get::<Noted>().unwrap().0), ("first", "second"));
+        assert_eq!(count.load(Ordering::Relaxed), 0);
+        drop(first);
+        count.load(Ordering::Relaxed) == 1
+    });
+    let resources = run(lifecycle).unwrap();
+    assert_eq!(resources.get::<Noted>().unwrap().0, "second");
+    drop(resources);
+    assert_eq!(dropped.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn what_one_hook_has_put_another_finds() {
+    let (put, is_put) = meeting();
+    let lifecycle = patient()
+        .on_init("puts", move |init| {
+            init.put(Pool("shared"));
+            put.send(()).unwrap();
+        })
+        .on_init("finds", move |init| {
+            is_put.recv_timeout(SOON).unwrap();
+            init.get::<Pool>().unwrap().0 == "shared"
+        });
+    run(lifecycle).unwrap();
+}
+
+#[test]
+fn a_value_that_goes_slowly_when_it_is_replaced_holds_no_other_hook() {
+    struct Slow(Sender<()>, Mutex<Receiver<()>>, Arc<AtomicUsize>);
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            // The second one goes at the end of the test.
+            let _ = self.0.send(());
+            if self.1.get_mut().unwrap().recv_timeout(SOON).is_ok() {
+                self.2.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+    let (goes, is_going) = meeting();
+    let (found, is_found) = meeting();
+    let gone = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&gone);
+    let lifecycle = patient()
+        .on_init("replaces", move |init| {
+            init.put(Slow(goes.clone(), Mutex::new(is_found), Arc::clone(&count)));
+            init.put(Slow(goes, Mutex::new(mpsc::channel().1), count));
+        })
+        .on_init("finds", move |init| {
+            is_going.recv_timeout(SOON).unwrap();
+            let is_there = init.get::<Slow>().is_some();
+            found.send(()).unwrap();
+            is_there
+        });
+    let resources = run(lifecycle).unwrap();
+    assert_eq!(gone.load(Ordering::Relaxed), 1);
+    drop(resources);
+}
+
+#[test]
+fn a_lifecycle_has_what_was_registered_and_the_defaults_otherwise() {
+    let parts = Lifecycle::new().into_parts();
+    assert_eq!((parts.options, parts.work), (Options::new(), Policy::default()));
+    assert!(parts.init.is_empty() && parts.shutdown.is_empty());
+    assert!(parts.before_snapshot.is_empty() && parts.after_restore.is_empty());
+
+    let options = timeout(LONG);
+    let parts = Lifecycle::new()
+        .options(options)
+        .work(Policy::Strict)
+        .on_init("a", |_| {})
+        .on_init(String::from("b"), |_| {})
+        .before_snapshot("c", |_| Ok(()))
+        .after_restore("d", |_| Ok(()))
+        .on_shutdown("e", |_| Ok(()))
+        .into_parts();
+    assert_eq!((parts.options, parts.work), (options, Policy::Strict));
+    assert_eq!(format!("{:?}", parts.init), r#"["a", "b"]"#);
+    assert_eq!(format!("{:?}{:?}", parts.before_snapshot, parts.after_restore), r#"["c"]["d"]"#);
+    assert_eq!(format!("{:?}", parts.shutdown), r#"["e"]"#);
+}
+
+#[test]
+fn signals_are_heard_if_there_are_shutdown_hooks_or_the_function_says_so() {
+    let without = || Lifecycle::new().on_init("a", |_| {}).before_snapshot("b", |_| Ok(()));
+    let with = || without().on_shutdown("c", |_| Ok(()));
+    for (lifecycle, are_heard) in [
+        (without(), false),
+        (with(), true),
+        (without().signals(true), true),
+        (with().signals(false), false),
+    ] {
+        assert_eq!(lifecycle.into_parts().signals, are_heard);
+    }
+}

@@ -1,0 +1,189 @@
+//! Vectors for clients, against each client.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+
+use lambda_conformance::client::{
+    CAN, Delivery, End, File, Patience, Report, Vector, not_for_core, play, play_in_memory,
+};
+use lambda_interop::{Error, Result, fetch, programs};
+
+use crate::Outcome;
+use crate::page::{Row, Table};
+
+/// Processes at once. What they do is mostly to wait.
+const AT_ONCE: usize = 6;
+
+/// A client, and what its function can do.
+struct Client {
+    name: &'static str,
+    about: String,
+    can: &'static [&'static str],
+    how: How,
+}
+
+enum How {
+    InMemory,
+    Process { program: PathBuf, arguments: Vec<String>, variables: Vec<(String, String)> },
+}
+
+/// Plays all vectors against the clients of this project.
+pub(crate) fn ours(files: &[File]) -> Result<Table> {
+    let clients = [
+        Client {
+            name: "core",
+            about: "`lambda-proto`'s `Slot`, in memory".into(),
+            can: &CAN,
+            how: How::InMemory,
+        },
+        process("std", "`lambda-proto-std`, a process", &CAN, programs::vectors("std")?),
+        process("mio", "`lambda-proto-mio`, a process", &CAN, programs::vectors("mio")?),
+    ];
+    Ok(Table {
+        title: "Clients of this project",
+        preface: "",
+        folder: "client",
+        columns: columns(&clients),
+        rows: play_all(files, &clients)?,
+    })
+}
+
+/// Plays all vectors against clients of other people.
+pub(crate) fn others(files: &[File]) -> Result<Table> {
+    let lambda_runtime = process(
+        "lambda_runtime",
+        "lambda_runtime 1.5.0 (crates.io), `run_concurrent`, a process",
+        &["fail", "panic", "http", "concurrency"],
+        programs::peer_vectors()?,
+    );
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
+    let paths = std::env::join_paths([fetch::python_clients()?, folder.into()])
+        .map_err(|error| Error::new(format!("the path of this workspace: {error}")))?;
+    let awslambdaric = Client {
+        name: "awslambdaric",
+        about: "awslambdaric 4.2.2 (PyPI), a process".into(),
+        can: &["fail", "panic", "start"],
+        how: How::Process {
+            program: "python3".into(),
+            arguments: ["-m", "awslambdaric", "vectors.handler"].map(str::to_owned).into(),
+            variables: vec![
+                ("PYTHONPATH".into(), paths.to_string_lossy().into_owned()),
+                ("PYTHONDONTWRITEBYTECODE".into(), "1".into()),
+                ("LAMBDA_TASK_ROOT".into(), folder.into()),
+            ],
+        },
+    };
+    let clients = [lambda_runtime, awslambdaric];
+    Ok(Table {
+        title: "Other clients",
+        preface: "The same conversations, over the same sockets. A function gives its event back, and does \
+                  what else the client's interface lets it do. *Exited*: the process ended where it should \
+                  have gone on; *panicked*: by a panic, or went on behind one; *killed*: by a signal that nobody sent; *hung*: it did nothing for 20 s \
+                  where it should have done something; *spun*: the same with a processor busy; *otherwise*: \
+                  it did something else than it should. A conversation may be stricter than a client's \
+                  authors meant to be: what came instead is in the notes.",
+        folder: "client",
+        columns: columns(&clients),
+        rows: play_all(files, &clients)?,
+    })
+}
+
+fn columns(clients: &[Client]) -> Vec<(String, String)> {
+    clients.iter().map(|client| (client.name.to_owned(), client.about.clone())).collect()
+}
+
+/// Plays all vectors against all of these.
+fn play_all(files: &[File], clients: &[Client]) -> Result<Vec<Row>> {
+    let vectors =
+        files.iter().flat_map(|file| file.vectors.iter().map(move |vector| (file, vector)));
+    let (vectors, rows) = (Mutex::new(vectors.enumerate()), Mutex::new(BTreeMap::new()));
+    let next = || vectors.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).next();
+    let work = || -> Result<()> {
+        while let Some((place, (file, vector))) = next() {
+            eprintln!("{}: {}", file.name, vector.name);
+            let outcomes = clients.iter().map(|client| client.play(vector));
+            let outcomes = outcomes.collect::<Result<Vec<_>>>()?;
+            let row = Row { file: file.name.clone(), vector: vector.name.clone(), outcomes };
+            rows.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(place, row);
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| {
+            worker.join().unwrap_or_else(|_| Err(Error::new("a worker has panicked")))
+        })
+    })?;
+    let rows = rows.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    Ok(rows.into_values().collect())
+}
+
+fn process(
+    name: &'static str,
+    about: &str,
+    can: &'static [&'static str],
+    program: PathBuf,
+) -> Client {
+    let how = How::Process { program, arguments: Vec::new(), variables: Vec::new() };
+    Client { name, about: about.into(), can, how }
+}
+
+impl Client {
+    fn play(&self, vector: &Vector) -> Result<Outcome> {
+        if let Some(need) = vector.needs.iter().find(|need| !self.can.contains(&need.as_str())) {
+            return Ok(Outcome::NotApplicable(format!("needs `{need}`")));
+        }
+        match &self.how {
+            How::InMemory => Ok(match not_for_core(vector) {
+                Some(why) => Outcome::NotApplicable(why.to_owned()),
+                None => match play_in_memory(vector, &Delivery::default()) {
+                    Ok(_) => Outcome::Conforms,
+                    Err(deviation) => Outcome::Deviates("otherwise", deviation.to_string()),
+                },
+            }),
+            How::Process { program, arguments, variables } => {
+                let mut command = Command::new(program);
+                command.args(arguments);
+                command.envs(variables.iter().map(|(name, value)| (name, value)));
+                let report = play(vector, command, Patience::default()).map_err(|error| {
+                    Error::new(format!("cannot start {}: {error}", program.display()))
+                })?;
+                Ok(outcome(&report))
+            }
+        }
+    }
+}
+
+/// What a client did, in a word.
+fn outcome(report: &Report) -> Outcome {
+    let Some(deviation) = &report.deviation else { return Outcome::Conforms };
+    // Half of the time on a processor is no waiting.
+    let has_spun = report.usage.is_some_and(|usage| {
+        report.elapsed > Duration::from_secs(1) && usage.cpu * 2 > report.elapsed
+    });
+    let word = match report.end {
+        _ if report.has_panicked() => "panicked",
+        End::Exited(None) => "killed",
+        End::Exited(Some(_)) => "exited",
+        End::Running if has_spun => "spun",
+        End::Running if deviation.what.contains("nothing came") => "hung",
+        End::Running => "otherwise",
+    };
+    Outcome::Deviates(word, without_places(&deviation.to_string()))
+}
+
+/// The same in every run, which a port is not, and the folder of this repository.
+fn without_places(text: &str) -> String {
+    const HOST: &str = "127.0.0.1:";
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).and_then(Path::to_str);
+    let text = here.map_or_else(|| text.to_owned(), |here| text.replace(here, "/workspace"));
+    let mut parts = text.split(HOST);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        text + HOST + "9001" + part.trim_start_matches(|it: char| it.is_ascii_digit())
+    })
+}

@@ -1,0 +1,51 @@
+//! Plays every conversation of `conformance/` and writes `conformance/RESULTS.md`, which says what each
+//! implementation makes of them.
+//!
+//! `cargo run --release -p lambda-interop --bin conformance-results`
+
+mod clients;
+mod page;
+mod services;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use lambda_conformance::client;
+use lambda_interop::{Error, Result};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(path) => {
+            println!("{} is written", path.display());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("conformance-results: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What an implementation makes of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Outcome {
+    Conforms,
+    /// In a word, and in a sentence.
+    Deviates(&'static str, String),
+    /// For this reason.
+    NotApplicable(String),
+}
+
+fn run() -> Result<PathBuf> {
+    if let Some(argument) = std::env::args().nth(1) {
+        return Err(Error::new(format!("{argument:?}: this command takes no arguments")));
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance");
+    let files = client::load(&folder.join("client")).map_err(Error::new)?;
+    let tables = [clients::ours(&files)?, services::both()?, clients::others(&files)?];
+    let path = folder.join("RESULTS.md");
+    let page = page::write(&tables);
+    std::fs::write(&path, page)
+        .map_err(|error| Error::new(format!("cannot write {}: {error}", path.display())))?;
+    Ok(path)
+}

@@ -1,0 +1,167 @@
+//! The functions that are run: release builds of the examples and of `misbehave`.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+use serde::Deserialize;
+
+use crate::{Error, Result};
+
+/// How `misbehave` is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// A panic unwinds.
+    Release,
+    /// A panic ends the process.
+    Abort,
+}
+
+/// An example of this workspace, by its name, in a release build.
+///
+/// # Errors
+///
+/// An [`Error`] with what Cargo says if it does not build, and with the names that there are if there
+/// is none of this name.
+pub fn example(name: &str) -> Result<PathBuf> {
+    build(&["--release", "--workspace", "--examples"], name)
+}
+
+/// The function that does what its event says.
+///
+/// # Errors
+///
+/// As [`example`].
+pub fn misbehave(profile: Profile) -> Result<PathBuf> {
+    let profile = match profile {
+        Profile::Release => "--profile=release",
+        Profile::Abort => "--profile=abort",
+    };
+    let arguments =
+        [profile, "-p", "lambda-interop", "--no-default-features", "--bin", "misbehave"];
+    build(&arguments, "misbehave")
+}
+
+/// The function on `lambda_runtime`, which AWS publishes for Rust.
+///
+/// # Errors
+///
+/// As [`example`].
+pub fn peer_lambda_runtime() -> Result<PathBuf> {
+    peer("peer-lambda-runtime")
+}
+
+/// An echo on `run_concurrent` of `lambda_runtime`.
+///
+/// # Errors
+///
+/// As [`example`].
+pub fn peer_concurrent() -> Result<PathBuf> {
+    peer("peer-concurrent")
+}
+
+/// The function of the conformance vectors on `lambda_runtime`.
+///
+/// # Errors
+///
+/// As [`example`].
+pub fn peer_vectors() -> Result<PathBuf> {
+    peer("peer-vectors")
+}
+
+/// The function of the conformance vectors on a layer of this workspace: `std`, `mio` or `socket`.
+///
+/// # Errors
+///
+/// As [`example`].
+pub fn vectors(layer: &str) -> Result<PathBuf> {
+    build(&["--release", "-p", "lambda-conformance", "--bins"], &format!("function-{layer}"))
+}
+
+fn peer(name: &str) -> Result<PathBuf> {
+    let peers = ["--no-default-features", "--features", "peers"];
+    build(&[&["--release", "-p", "lambda-interop", "--bin", name], &peers[..]].concat(), name)
+}
+
+/// Programs by their names.
+type Programs = HashMap<String, PathBuf>;
+
+/// Where Cargo builds: `target`, unless somebody wants it elsewhere.
+///
+/// # Errors
+///
+/// An [`Error`] if Cargo does not say it.
+pub(crate) fn target_folder() -> Result<PathBuf> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        target_directory: PathBuf,
+    }
+    static KNOWN: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut known = KNOWN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if let Some(folder) = &*known {
+        return Ok(folder.clone());
+    }
+    let metadata = cargo(&["metadata", "--no-deps", "--offline", "--format-version=1"])?;
+    let metadata: Metadata = serde_json::from_slice(&metadata).map_err(|error| {
+        Error::new(format!("cargo metadata does not tell the target folder: {error}"))
+    })?;
+    Ok(known.insert(metadata.target_directory).clone())
+}
+
+/// Builds once for each set of arguments, and gives the path of one of the programs.
+fn build(arguments: &[&str], name: &str) -> Result<PathBuf> {
+    static BUILT: Mutex<Option<HashMap<String, Result<Programs>>>> = Mutex::new(None);
+    let mut built = BUILT.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let built = built.get_or_insert_default();
+    let key = arguments.join(" ");
+    let programs = built.entry(key).or_insert_with_key(|key| {
+        eprintln!("cargo build {key}");
+        let build = ["build", "--message-format=json-render-diagnostics"];
+        Ok(executables(&cargo(&[&build, arguments].concat())?))
+    });
+    // A build that fails is not tried again by every test.
+    let programs = programs.as_ref().map_err(Clone::clone)?;
+    programs.get(name).cloned().ok_or_else(|| {
+        let mut names: Vec<_> = programs.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        Error::new(format!("there is no program \"{name}\"; there are {}", names.join(", ")))
+    })
+}
+
+/// The programs that Cargo says it has built, by their names.
+fn executables(messages: &[u8]) -> Programs {
+    #[derive(Deserialize)]
+    struct Message {
+        executable: Option<PathBuf>,
+        target: Option<Target>,
+    }
+    #[derive(Deserialize)]
+    struct Target {
+        name: String,
+    }
+    let lines = messages.split(|byte| *byte == b'\n');
+    lines
+        .filter_map(|line| serde_json::from_slice::<Message>(line).ok())
+        .filter_map(|message| Some((message.target?.name, message.executable?)))
+        .collect()
+}
+
+/// Runs Cargo on this workspace; its progress and errors go to standard error.
+fn cargo(arguments: &[&str]) -> Result<Vec<u8>> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
+    let mut command = Command::new(cargo);
+    command.args(arguments).current_dir(workspace).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = command
+        .output()
+        .map_err(|error| Error::new(format!("cannot start {command:?}: {error}; install Rust")))?;
+    if !output.status.success() {
+        return Err(Error::new(format!(
+            "cargo {} has failed ({}); its reasons are above",
+            arguments.join(" "),
+            output.status
+        )));
+    }
+    Ok(output.stdout)
+}

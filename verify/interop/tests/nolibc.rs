@@ -1,0 +1,252 @@
+//! The bootstrap of `examples/nolibc/`, which has neither libc nor `std`: under the lab, against a service that
+//! hangs up, and what it costs.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use lambda_interop::Process;
+use lambda_lab::{FailureKind, Function, Lab, Output};
+
+/// Of resident memory, in KiB: 100 KB.
+const MAX_RESIDENT: usize = 97;
+
+/// The most bytes of the file, as the gate of sizes has it.
+fn max_file() -> u64 {
+    let gate = include_str!("../../../.ci/sizes");
+    let line = gate.lines().find_map(|line| line.strip_prefix("nolibc_most=")).expect("its bound");
+    line.split_whitespace().next().and_then(|bytes| bytes.parse().ok()).expect("a number")
+}
+
+/// The program, built once.
+fn nolibc() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nolibc");
+        let manifest =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/nolibc/Cargo.toml");
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--release", "--locked", "--manifest-path"]).arg(manifest);
+        assert!(cargo.arg("--target-dir").arg(&target).status().unwrap().success());
+        target.join("release/nolibc")
+    })
+}
+
+/// A lab, and the program as the runtime of its function.
+fn start_under_lab() -> (Lab, Process) {
+    let lab = Function::external().output(Output::Discarded).start().unwrap();
+    let process = start(&lab.runtime_api());
+    (lab, process)
+}
+
+fn start(service: &str) -> Process {
+    Process::start(Command::new(nolibc()).env("AWS_LAMBDA_RUNTIME_API", service)).unwrap()
+}
+
+fn event(length: usize) -> Vec<u8> {
+    (0..length).map(|index| (index % 251) as u8).collect()
+}
+
+/// In KiB, of the one process: all of its resident memory, its own, and pages of its file.
+fn resident(process: &Process) -> [usize; 3] {
+    let pids = process.family();
+    let [pid] = pids[..] else { panic!("not one process but {pids:?}") };
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    ["VmRSS:", "RssAnon:", "RssFile:"].map(|name| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux has it");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    })
+}
+
+/// Waits until it has ended with code 1 and, as the last of so many lines, these words.
+fn assert_fails(process: &mut Process, lines: usize, words: &str) {
+    assert_eq!(process.wait().unwrap().code(), Some(1));
+    process.wait_for_output(words).unwrap();
+    let output = process.output();
+    assert!(output.lines().last().is_some_and(|line| line.contains(words)), "{output}");
+    assert_eq!(output.lines().count(), lines, "{output}");
+}
+
+#[test]
+fn events_come_back_equal_and_one_that_is_too_large_is_reported_as_an_error() {
+    let (lab, process) = start_under_lab();
+    for length in [0, 128, 6 * 1024] {
+        assert!(lab.invoke(event(length)).unwrap().body == event(length), "{length} bytes");
+    }
+    for length in [20_000, 1_000_000] {
+        let error = lab.invoke(event(length)).unwrap_err();
+        let failure = error.function().expect("the runtime is there");
+        assert_eq!(failure.kind, FailureKind::Reported);
+        assert_eq!(failure.error_type().as_deref(), Some("Runtime.EventTooLarge"));
+        process
+            .wait_for_output(&format!(
+                "nolibc: invocation {}: the event does not fit the buffer\n",
+                failure.request_id
+            ))
+            .unwrap();
+        assert!(lab.invoke(event(128)).unwrap().body == event(128));
+    }
+    assert_eq!(process.output().lines().count(), 2, "{}", process.output());
+}
+
+/// `VmRSS` counts pages of the file that are mapped as well as memory of the process's own.
+#[test]
+fn its_file_and_its_resident_memory_are_small() {
+    let file = fs::metadata(nolibc()).unwrap().len();
+    let (lab, process) = start_under_lab();
+    for length in [128, 6 * 1024, 15_000, 1_000_000, 128] {
+        let _too_large_is_an_error = lab.invoke(event(length));
+    }
+    for _ in 0..1000 {
+        lab.invoke(event(128)).unwrap();
+    }
+    let [all, own, of_file] = resident(&process);
+    println!("file: {file} bytes; resident: {all} KiB, {own} of its own, {of_file} of the file");
+    assert!(file <= max_file(), "{file} bytes");
+    assert!((1..=MAX_RESIDENT).contains(&all), "{all} KiB");
+}
+
+#[test]
+fn lost_connections_are_survived() {
+    let service = Service::start();
+    let mut process = start(&service.address().to_string());
+    // Instead of an event.
+    drop(service.accept_next());
+    // In the middle of one.
+    let mut connection = service.accept_next();
+    connection.send(&head("a", 100));
+    connection.send("half");
+    drop(connection);
+    let mut connection = service.accept();
+    assert!(connection.expect("a/error").starts_with("{\"errorType\":\"Runtime.EventTruncated\""));
+    connection.send(ACCEPTED);
+    // Behind an answer.
+    connection.expect_next();
+    connection.send(&head("b", 5));
+    connection.send("event");
+    assert_eq!(connection.expect("b/response"), "event");
+    drop(connection);
+    let mut connection = service.accept();
+    assert_eq!(connection.expect("b/response"), "event");
+    connection.send(ACCEPTED);
+    connection.expect_next();
+    // While the service is away, and back at the same address.
+    let address = service.address();
+    drop((connection, service));
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let service = Service::at(address);
+    let mut connection = service.accept_next();
+    connection.send(&head("c", 0));
+    assert_eq!(connection.expect("c/response"), "");
+    connection.send(ACCEPTED);
+    connection.expect_next();
+    connection.send("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n");
+    assert_fails(&mut process, 4, "nolibc: the Runtime API ends this runtime");
+    let output = process.output();
+    let lines = [
+        "invocation a: connection lost in the middle of the event",
+        "invocation b: connection lost before the reply; sending the answer again",
+        "refused with 500",
+    ];
+    for (line, expected) in output.lines().zip(lines) {
+        assert_eq!(line, format!("nolibc: {expected}"));
+    }
+}
+
+#[test]
+fn what_it_cannot_run_with_is_told_in_one_line() {
+    let mut process =
+        Process::start(Command::new(nolibc()).env_remove("AWS_LAMBDA_RUNTIME_API")).unwrap();
+    assert_fails(&mut process, 1, "nolibc: AWS_LAMBDA_RUNTIME_API is not set");
+    for (address, words) in [
+        ("", "is no address of a Runtime API"),
+        ("https://127.0.0.1", "is no address of a Runtime API: https://127.0.0.1"),
+        ("localhost:9001", "must be an IPv4 address with a port here, not localhost:9001"),
+    ] {
+        assert_fails(&mut start(address), 1, words);
+    }
+}
+
+#[test]
+fn nonsense_ends_it_with_one_line() {
+    let service = Service::start();
+    let mut process = start(&service.address().to_string());
+    service.accept_next().send("SSH-2.0-OpenSSH_9.9\r\n\r\n");
+    assert_fails(&mut process, 1, "nolibc: what the Runtime API says is not understood");
+}
+
+/// A Runtime API that says what a test has it say.
+struct Service(TcpListener);
+
+impl Service {
+    fn start() -> Self {
+        Self::at(([127, 0, 0, 1], 0).into())
+    }
+
+    fn at(address: SocketAddr) -> Self {
+        Self(TcpListener::bind(address).unwrap())
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
+    }
+
+    fn accept(&self) -> Connection {
+        let (stream, _) = self.0.accept().unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        Connection(stream)
+    }
+
+    /// Accepts a connection on which an event is asked for.
+    fn accept_next(&self) -> Connection {
+        let mut connection = self.accept();
+        connection.expect_next();
+        connection
+    }
+}
+
+struct Connection(TcpStream);
+
+const ACCEPTED: &str = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n";
+
+impl Connection {
+    fn send(&mut self, text: &str) {
+        self.0.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn expect_next(&mut self) {
+        assert_eq!(self.request().0, "GET /2018-06-01/runtime/invocation/next HTTP/1.1");
+    }
+
+    /// Expects the answer to an invocation, and gives its body.
+    fn expect(&mut self, call: &str) -> String {
+        let (line, body) = self.request();
+        assert_eq!(line, format!("POST /2018-06-01/runtime/invocation/{call} HTTP/1.1"));
+        body
+    }
+
+    /// Reads one request, behind which none follows before it is answered: its first line and its body.
+    fn request(&mut self) -> (String, String) {
+        let (mut text, mut room) = (String::new(), [0; 4096]);
+        loop {
+            if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+                if body.len() == length.map_or(0, |length| length.parse().unwrap()) {
+                    return (head.lines().next().unwrap().to_owned(), body.to_owned());
+                }
+            }
+            let length = self.0.read(&mut room).unwrap();
+            assert!(length > 0, "the runtime has hung up");
+            text.push_str(std::str::from_utf8(&room[..length]).unwrap());
+        }
+    }
+}
+
+fn head(id: &str, length: usize) -> String {
+    format!(
+        "HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: {id}\r\nContent-Length: {length}\r\n\r\n"
+    )
+}

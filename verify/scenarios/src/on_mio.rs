@@ -1,0 +1,108 @@
+//! `lambda-proto-mio`.
+
+use std::io::{ErrorKind, Write};
+use std::sync::Arc;
+use std::thread;
+
+use lambda_proto_host::Failure;
+use lambda_proto_mio::{self as mio, BlockingStream, Endpoint, Invocation, Reply, Runtime};
+use lambda_proto_service::{Place, Service};
+
+use crate::{Act, Ending, Handler, Head, Running, Seen, Settings, Streamed, Transport};
+
+/// `lambda-proto-mio`: one loop for all slots.
+///
+/// With one slot the handler runs in the loop, with several on a thread for each invocation. Streams are
+/// written by threads.
+pub struct Mio;
+
+impl Transport for Mio {
+    fn service(&self) -> Service {
+        Service::start()
+    }
+
+    fn start(&self, place: &Place, settings: Settings, handler: Handler) -> Running {
+        let endpoint = Endpoint::parse(place.address()).expect("the test's address is one");
+        let lines = place.lines().clone();
+        let mut runtime = Runtime::new(endpoint).log(move |line| lines.push(line.to_string()));
+        if let Some(slots) = settings.slots {
+            runtime = runtime.slots(slots);
+        }
+        if let Some(bytes) = settings.max_event {
+            runtime = runtime.max_event(bytes);
+        }
+        if let Some(patience) = settings.patience {
+            runtime = runtime.give_up_after(patience);
+        }
+        let stop = runtime.stop_handle();
+        let is_threaded = settings.slots.is_some_and(|slots| slots > 1);
+        Running::new(
+            place.lines(),
+            move || stop.stop(),
+            move || {
+                runtime.run(|invocation, reply| {
+                    if is_threaded {
+                        let handler = Arc::clone(&handler);
+                        thread::spawn(move || handle(&handler, &invocation, reply));
+                    } else {
+                        handle(&handler, &invocation, reply);
+                    }
+                })
+            },
+        )
+    }
+}
+
+fn handle(handler: &Handler, invocation: &Invocation, reply: Reply) {
+    match handler(&Seen::new(invocation.head(), invocation.body())) {
+        // One lends the body, and the other gives it away.
+        Act::Send(response) => match response.checked_type() {
+            Ok(kind) => reply.send(mio::Response::from(response.body()).content_type(kind)),
+            Err(failure) => reply.fail(failure),
+        },
+        Act::SendAndNext(response) => match response.checked_type() {
+            Ok(kind) => {
+                let body = mio::Response::from(response.body().to_vec());
+                reply.send_and_next(body.content_type(kind));
+            }
+            Err(failure) => reply.fail(failure),
+        },
+        Act::Stream(streamed) => stream(streamed, reply),
+        Act::Fail(failure) => reply.fail(failure),
+        Act::Drop => drop(reply),
+        Act::Then(..) => panic!("handlers of this runtime do not learn what became of an answer"),
+    }
+}
+
+fn stream(streamed: Streamed, reply: Reply) {
+    let stream = match &streamed.head {
+        Head::Plain(content_type) => reply.stream(*content_type),
+        Head::Http(status, name, value, cookie) => {
+            Head::with_prelude(*status, (name, value), cookie, |prelude| reply.stream_http(prelude))
+                .expect("the scenario's prelude is one")
+        }
+    };
+    thread::spawn(move || {
+        let mut stream = stream.blocking();
+        match streamed.write(|piece| write(&mut stream, piece)) {
+            Ending::Finish => stream.finish(),
+            Ending::FinishAndNext => stream.finish_and_next(),
+            Ending::Fail(failure) | Ending::Return(failure) => stream.fail(failure),
+            Ending::Drop => drop(stream),
+        }
+    });
+}
+
+/// Writes a piece; a large one may be taken in parts.
+fn write(stream: &mut BlockingStream, piece: &[u8]) -> Result<(), Failure> {
+    if piece.is_empty() {
+        assert_eq!(stream.write(piece)?, 0);
+    }
+    if let Err(error) = stream.write_all(piece) {
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+        let again = stream.write(b"x").expect_err("it stays broken");
+        assert_eq!(again.kind(), ErrorKind::BrokenPipe);
+        return Err(error.into());
+    }
+    Ok(())
+}
