@@ -21,8 +21,8 @@
 //! Two small APIs beside the Runtime API have modules of their own, built on `http` as it is:
 //! [`extension`], by which a runtime gets SIGTERM, and [`metadata`], which names the availability zone.
 //!
-//! Beside all of them stands [`lifecycle`]: what time there is to start, to run, to stop, and what work
-//! is left behind at a freeze. It computes from readings of the clocks that the caller passes in.
+//! Beside all of them stands [`lifecycle`]: how long an invocation may run, how long the environment was
+//! frozen, how a shutdown is divided. It computes from readings of the clocks that the caller passes in.
 //!
 //! Each layer is public and can be used without the ones above it. Programs with an event loop of their
 //! own want [`slot`], or the crate `lambda-proto-mio`; programs that block want `driver`, or the crate

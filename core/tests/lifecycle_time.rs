@@ -1,9 +1,9 @@
-//! The arithmetic of the lifecycle: options, time limits, gaps between readings, the shutdown.
+//! The arithmetic of the lifecycle: time limits, gaps between readings, the shutdown.
 
 use std::time::Duration;
 
 use lambda_proto::Deadline;
-use lambda_proto::lifecycle::{Clocks, InvalidOption, Options, ShutdownWindow, TimeLimit};
+use lambda_proto::lifecycle::{Clocks, ShutdownWindow, TimeLimit};
 use proptest::prelude::*;
 
 /// Milliseconds since the epoch when the tests begin.
@@ -24,83 +24,6 @@ fn at(monotonic: u64, wall: u64) -> Clocks {
 fn limit(until: i64) -> TimeLimit {
     let deadline = Deadline::from_unix_millis(EPOCH.saturating_add_signed(until));
     TimeLimit::on_arrival(Some(deadline), at(0, 0))
-}
-
-#[test]
-fn the_defaults_are_those_of_the_model() {
-    let options = Options::new();
-    assert_eq!(options, Options::default());
-    assert_eq!(options.init_timeout(), Duration::from_secs(5));
-    assert_eq!(options.cancellation_buffer(), ms(500));
-    let window = options.shutdown_window();
-    assert_eq!(
-        (window.duration(), window.hooks(), window.invocation()),
-        (ms(500), ms(450), ms(50))
-    );
-}
-
-#[test]
-fn what_makes_sense_is_taken_up_to_its_bounds() {
-    let quarter = Duration::from_secs(900);
-    for timeout in [Duration::from_nanos(1), Duration::from_secs(10), quarter] {
-        let options = Options::new().with_init_timeout(timeout).unwrap();
-        assert_eq!(options.init_timeout(), timeout);
-    }
-    for buffer in [Duration::ZERO, ms(1), quarter] {
-        let options = Options::new().with_cancellation_buffer(buffer).unwrap();
-        assert_eq!(options.cancellation_buffer(), buffer);
-    }
-    for (duration, buffer, hooks) in
-        [(0, 50, 0), (300, 50, 250), (500, 0, 500), (2000, 2000, 0), (300, 400, 0), (600, 100, 500)]
-    {
-        let options = Options::new()
-            .with_shutdown_duration(ms(duration))
-            .and_then(|options| options.with_shutdown_buffer(ms(buffer)))
-            .unwrap();
-        let window = options.shutdown_window();
-        assert_eq!((window.duration(), window.hooks()), (ms(duration), ms(hooks)));
-        assert_eq!(window.invocation() + window.hooks(), window.duration());
-    }
-}
-
-#[test]
-fn nonsense_is_refused_and_the_error_says_what_to_do() {
-    let options = Options::new();
-    let nano = Duration::from_nanos(1);
-    let over_quarter = Duration::from_secs(900) + nano;
-    let over_two = Duration::from_secs(2) + nano;
-    let cases = [
-        (options.with_init_timeout(Duration::ZERO), InvalidOption::NoInitTimeout, "give more"),
-        (
-            options.with_init_timeout(over_quarter),
-            InvalidOption::InitTimeoutTooLong,
-            "give 15 min or less",
-        ),
-        (
-            options.with_cancellation_buffer(Duration::MAX),
-            InvalidOption::CancellationBufferTooLong,
-            "give less than the timeout of the function",
-        ),
-        (
-            options.with_cancellation_buffer(over_quarter),
-            InvalidOption::CancellationBufferTooLong,
-            "cancelled at once",
-        ),
-        (
-            options.with_shutdown_duration(over_two),
-            InvalidOption::ShutdownTooLong,
-            "give 2 s or less",
-        ),
-        (
-            options.with_shutdown_buffer(over_two),
-            InvalidOption::ShutdownBufferTooLong,
-            "give less than the shutdown duration",
-        ),
-    ];
-    for (result, error, words) in cases {
-        assert_eq!(result, Err(error));
-        assert!(error.to_string().contains(words), "{error}");
-    }
 }
 
 #[test]
@@ -195,7 +118,7 @@ fn a_thaw_is_noticed_by_its_length_or_by_a_monotonic_clock_that_went_backwards()
 
 #[test]
 fn an_invocation_under_shutdown_has_what_the_hooks_leave() {
-    let window = Options::new().shutdown_window();
+    let window = ShutdownWindow::new(ms(500), ms(50));
     let signal = at(0, 0);
     assert_eq!(window.cancel_at(signal), at(50, 0).monotonic);
     // With nothing to wait for the buffer is left behind the hooks.
@@ -208,7 +131,7 @@ fn an_invocation_under_shutdown_has_what_the_hooks_leave() {
 
 #[test]
 fn without_a_shutdown_everything_is_due_when_the_signal_comes() {
-    let window = Options::new().with_shutdown_duration(Duration::ZERO).unwrap().shutdown_window();
+    let window = ShutdownWindow::new(Duration::ZERO, ms(50));
     assert_eq!(window.cancel_at(at(7, 0)), at(7, 0).monotonic);
     assert_eq!(window.hooks_until(at(7, 0), at(7, 0)), at(7, 0).monotonic);
 }
@@ -227,13 +150,8 @@ fn any_clocks() -> impl Strategy<Value = Clocks> {
 }
 
 fn any_window() -> impl Strategy<Value = ShutdownWindow> {
-    (0..=2_000u64, 0..=2_000u64).prop_map(|(duration, buffer)| {
-        Options::new()
-            .with_shutdown_duration(ms(duration))
-            .and_then(|options| options.with_shutdown_buffer(ms(buffer)))
-            .unwrap()
-            .shutdown_window()
-    })
+    (0..=2_000u64, 0..=2_000u64)
+        .prop_map(|(duration, buffer)| ShutdownWindow::new(ms(duration), ms(buffer)))
 }
 
 proptest! {

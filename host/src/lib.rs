@@ -22,6 +22,7 @@ mod in_hand;
 pub mod lifecycle;
 mod log;
 mod metadata;
+pub mod policy;
 mod settings;
 mod start;
 mod tasks;

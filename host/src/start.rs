@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lambda_proto::lifecycle::{Clocks, IdleGap, InvocationNumber, Options, TimeLimit};
+use lambda_proto::lifecycle::{Clocks, IdleGap, TimeLimit};
 use lambda_proto::slot::Answer;
 use lambda_proto::{Deadline, InvocationHead};
 
@@ -12,6 +12,7 @@ use crate::lifecycle::{
     Cancellation, Lifecycle, Resources, Shutdown, clock, run_after_restore, run_before_snapshot,
     run_init,
 };
+use crate::policy::{InvocationNumber, Options};
 use crate::termination::Termination;
 use crate::{Error, Failure, InternalExtension, Settings, Task, Tasks, start};
 

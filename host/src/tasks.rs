@@ -6,12 +6,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lambda_proto::Concurrency;
-use lambda_proto::lifecycle::{
-    Boundary, Clocks, Crossing, InvocationNumber, Ledger, Policy, TaskToken, TimeLimit,
-};
+use lambda_proto::lifecycle::{Clocks, TimeLimit};
 
 use crate::lifecycle::clock;
 use crate::log::{OWN, put_escaped};
+use crate::policy::{Boundary, Crossing, InvocationNumber, Ledger, Policy, TaskToken};
 use crate::{Fields, Level, Log, Record};
 
 /// The work that invocations have begun and that goes on behind their answers; clones are the same.
@@ -37,7 +36,7 @@ use crate::{Fields, Level, Log, Record};
 ///
 /// ```
 /// use lambda_proto::Concurrency;
-/// use lambda_proto::lifecycle::{InvocationNumber, Policy};
+/// use lambda_proto_host::policy::{InvocationNumber, Policy};
 /// use lambda_proto_host::{Log, Tasks};
 /// use std::thread;
 ///

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lambda_proto::lifecycle::{Options, Policy};
 use lambda_proto_host::lifecycle::{
     INIT_ABORTED, INIT_ERROR, INIT_TIMEOUT, Lifecycle, Resources, run_init,
 };
+use lambda_proto_host::policy::{Options, Policy};
 use lambda_proto_host::{Failure, Format, Log};
 use serde_json::Value;
 

@@ -12,8 +12,9 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use allocations::allocations;
-use lambda_proto::lifecycle::{Clocks, InvocationNumber, Policy, TimeLimit};
+use lambda_proto::lifecycle::{Clocks, TimeLimit};
 use lambda_proto::{Concurrency, Deadline};
+use lambda_proto_host::policy::{InvocationNumber, Policy};
 use lambda_proto_host::{Crossed, Format, Level, Log, Task, Tasks};
 use proptest::prelude::*;
 use serde_json::Value;

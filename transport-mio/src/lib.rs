@@ -45,7 +45,7 @@ mod stream;
 
 pub use event::Event;
 pub use handoff::Key;
-pub use lambda_proto::lifecycle::{IdleGap, Options, Policy, TimeLimit};
+pub use lambda_proto::lifecycle::{IdleGap, TimeLimit};
 pub use lambda_proto::slot::{Answer, StreamOver};
 pub use lambda_proto::{ContentType, Deadline, Endpoint, HttpPrelude, InvocationHead, Outcome};
 #[cfg(feature = "tracing")]
@@ -54,6 +54,7 @@ pub use lambda_proto_host::TracingLayer;
 pub use lambda_proto_host::current;
 pub use lambda_proto_host::environment::Environment;
 pub use lambda_proto_host::lifecycle::{Cancellation, Lifecycle};
+pub use lambda_proto_host::policy::{Options, Policy};
 pub use lambda_proto_host::{Error, Failure, Fields, Format, Level, Log, Record, Task};
 pub use lifecycle::{Context, LifecycleRuntime};
 pub use reply::{Hold, Invocation, Reply, Response};

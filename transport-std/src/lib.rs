@@ -75,7 +75,7 @@ mod worker;
 
 pub use handler::{Invocation, Reply, ResponseStream, Sent};
 pub use lambda_proto::driver::Response;
-pub use lambda_proto::lifecycle::{IdleGap, Options, Policy, TimeLimit};
+pub use lambda_proto::lifecycle::{IdleGap, TimeLimit};
 pub use lambda_proto::slot::Answer;
 pub use lambda_proto::{ContentType, Deadline, Endpoint, HttpPrelude, InvocationHead, Outcome};
 #[cfg(feature = "tracing")]
@@ -86,6 +86,7 @@ pub use lambda_proto_host::environment::Environment;
 pub use lambda_proto_host::lifecycle::{
     Cancellation, InitContext, Lifecycle, Resources, ShutdownContext,
 };
+pub use lambda_proto_host::policy::{Options, Policy};
 pub use lambda_proto_host::{
     Error, Failure, Fields, Format, Level, Log, Metadata, MetadataError, Record, Task,
 };

@@ -71,29 +71,3 @@ impl IdleGap {
         None
     }
 }
-
-/// A reading in 16 bytes, for tables: whole microseconds, which fit for 584,000 years.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Stamp {
-    monotonic: u64,
-    wall: u64,
-}
-
-impl Stamp {
-    pub(super) const ZERO: Self = Self { monotonic: 0, wall: 0 };
-
-    pub(super) const fn new(clocks: Clocks) -> Self {
-        Self { monotonic: micros(clocks.monotonic), wall: micros(clocks.wall) }
-    }
-
-    pub(super) const fn clocks(self) -> Clocks {
-        Clocks {
-            monotonic: Duration::from_micros(self.monotonic),
-            wall: Duration::from_micros(self.wall),
-        }
-    }
-}
-
-const fn micros(time: Duration) -> u64 {
-    time.as_secs().saturating_mul(1_000_000).saturating_add(time.subsec_micros() as u64)
-}

@@ -23,7 +23,9 @@ pub struct ShutdownWindow {
 }
 
 impl ShutdownWindow {
-    pub(super) const fn new(duration: Duration, buffer: Duration) -> Self {
+    /// A window of `duration`, of which the hooks may not use `buffer`: one as long as the window leaves them
+    /// nothing.
+    pub const fn new(duration: Duration, buffer: Duration) -> Self {
         Self { duration, hooks: duration.saturating_sub(buffer) }
     }
 

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use lambda_proto::lifecycle::{
-    Boundary, Clocks, Crossing, Hook, HookResult, InitGate, InvocationNumber, Ledger, Options,
-    Policy, TaskToken, TimeLimit,
-};
+use lambda_proto::lifecycle::{Clocks, TimeLimit};
 use lambda_proto::slot::pause;
 use lambda_proto::{Concurrency, Deadline};
+use lambda_proto_host::policy::{
+    Boundary, Crossing, Hook, HookResult, InitGate, InvocationNumber, Ledger, Options, Policy,
+    TaskToken,
+};
 
 use crate::input::Input;
 

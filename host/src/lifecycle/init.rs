@@ -4,11 +4,10 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lambda_proto::lifecycle::{Hook, HookResult, InitGate, InitOutcome, Options};
-
 use super::crew::Crew;
 use super::resources::Making;
 use super::{Cancellation, Named, Resources, Shutdown, clock};
+use crate::policy::{Hook, HookResult, InitGate, InitOutcome, Options};
 use crate::{Failure, Log};
 
 /// The error type of a start of which a hook failed: the one that AWS's Rust client has for a start that

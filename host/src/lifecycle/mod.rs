@@ -2,7 +2,7 @@
 //!
 //! A function registers them with a [`Lifecycle`]; a transport takes it [apart](Lifecycle::into_parts) and
 //! runs each kind when its time has come. What follows from the time is computed by
-//! [`lambda_proto::lifecycle`], from readings that [`clock`] takes.
+//! [`lambda_proto::lifecycle`] and [`policy`](crate::policy), from readings that [`clock`] takes.
 //!
 //! | when | which hooks run | how | what a failure is |
 //! |---|---|---|---|

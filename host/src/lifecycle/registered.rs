@@ -1,12 +1,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use lambda_proto::lifecycle::{Options, Policy};
-
 use super::{
     InitContext, InitHook, InitResult, Resources, ShutdownContext, ShutdownHook, SnapshotHook,
 };
 use crate::Failure;
+use crate::policy::{Options, Policy};
 
 /// What a function wants done around its invocations.
 ///
@@ -14,8 +13,8 @@ use crate::Failure;
 ///
 /// ```
 /// use std::time::Duration;
-/// use lambda_proto::lifecycle::Options;
 /// use lambda_proto_host::lifecycle::Lifecycle;
+/// use lambda_proto_host::policy::Options;
 ///
 /// struct Table(Vec<u32>);
 ///
@@ -24,7 +23,7 @@ use crate::Failure;
 ///     .on_init("table", |init| init.put(Table(vec![1, 2])))
 ///     .on_shutdown("flush", |_| Ok(()));
 /// assert!(lifecycle.into_parts().signals);
-/// # Ok::<(), lambda_proto::lifecycle::InvalidOption>(())
+/// # Ok::<(), lambda_proto_host::policy::InvalidOption>(())
 /// ```
 #[derive(Debug, Default)]
 #[must_use = "it is to be given to a runtime"]

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Nothing is added any more, so reading takes no lock.
 ///
 /// ```
-/// use lambda_proto::lifecycle::Options;
 /// use lambda_proto_host::Log;
 /// use lambda_proto_host::lifecycle::{Lifecycle, run_init};
+/// use lambda_proto_host::policy::Options;
 ///
 /// struct Table(Vec<u32>);
 ///

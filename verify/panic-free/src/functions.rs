@@ -4,7 +4,7 @@ use core::hint::black_box;
 
 use lambda_proto::{api, driver, extension, http, lifecycle, machine, metadata, slot};
 
-use crate::opaque::{Handler, Hooks, Memory, Service, Tell};
+use crate::opaque::{Handler, Memory, Service, Tell};
 
 macro_rules! keep {
     ($($function:expr),* $(,)?) => { $(crate::keep($function as *const ());)* };
@@ -130,40 +130,15 @@ pub(crate) fn keep() {
         lambda_proto::JsonStr::is_empty,
     }
     keep! {
-        lifecycle::Boundary::reached,
         lifecycle::Clocks::since,
         lifecycle::IdleGap::length,
         lifecycle::IdleGap::thawed_after,
-        lifecycle::InitGate::<Hooks>::expires_at,
-        lifecycle::InitGate::<Hooks>::hooks,
-        lifecycle::InitGate::<Hooks>::new,
-        lifecycle::InitGate::<Hooks>::outcome,
-        lifecycle::InitGate::<Hooks>::settle,
-        lifecycle::Ledger::<4, 2>::begin,
-        lifecycle::Ledger::<4, 2>::cross,
-        lifecycle::Ledger::<4, 2>::end,
-        lifecycle::Ledger::<4, 2>::new,
-        lifecycle::Ledger::<4, 2>::outstanding,
-        lifecycle::Ledger::<4, 2>::report,
-        lifecycle::Ledger::<4, 2>::undecided,
-        lifecycle::LedgerReport::oldest_age,
-        lifecycle::LedgerReport::outstanding,
-        lifecycle::LedgerReport::tasks,
-        lifecycle::LedgerReport::untracked,
-        lifecycle::Options::cancellation_buffer,
-        lifecycle::Options::init_timeout,
-        lifecycle::Options::new,
-        lifecycle::Options::shutdown_window,
-        lifecycle::Options::with_cancellation_buffer,
-        lifecycle::Options::with_init_timeout,
-        lifecycle::Options::with_shutdown_buffer,
-        lifecycle::Options::with_shutdown_duration,
         lifecycle::ShutdownWindow::cancel_at,
         lifecycle::ShutdownWindow::duration,
         lifecycle::ShutdownWindow::hooks,
         lifecycle::ShutdownWindow::hooks_until,
         lifecycle::ShutdownWindow::invocation,
-        lifecycle::TaskToken::place,
+        lifecycle::ShutdownWindow::new,
         lifecycle::TimeLimit::cancel_at,
         lifecycle::TimeLimit::deadline,
         lifecycle::TimeLimit::is_cancellation_due,
@@ -251,7 +226,7 @@ pub(crate) fn keep() {
         slot::Slot::<Memory>::with_max_event,
         slot::pause,
     }
-    keep![any_handler, answers_in_hand, answers, any_header, any_notice, chars, tasks];
+    keep![any_handler, answers_in_hand, answers, any_header, any_notice, chars];
 }
 
 fn any_handler(driver: &mut driver::Driver<Service, Memory>, handler: Handler) {
@@ -288,11 +263,5 @@ fn any_notice(slot: &mut slot::Slot<Memory>, report: &api::ErrorReport<'_>, tell
 fn chars(text: lambda_proto::JsonStr<'_>) {
     lambda_proto::JsonStr::chars(&text).for_each(|character| {
         black_box(character);
-    });
-}
-
-fn tasks(report: lifecycle::LedgerReport<'_>) {
-    lifecycle::LedgerReport::tasks(&report).for_each(|task| {
-        black_box(task);
     });
 }

@@ -7,7 +7,7 @@ use lambda_proto::driver::{AsErrorReport, Host, Link};
 use lambda_proto::slot::Storage;
 use lambda_proto::{api, driver, extension, http, lifecycle, machine, metadata, slot};
 
-use crate::opaque::{Connect, Failure, Hash, Hooks, Memory, Service, Wire};
+use crate::opaque::{Connect, Failure, Hash, Memory, Service, Wire};
 
 macro_rules! keep {
     ($($trait:path: $method:ident for $($type:ty),+;)*) => {
@@ -76,26 +76,9 @@ pub(crate) fn keep() {
             http::BufferTooSmall,
             lambda_proto::JsonError,
             lambda_proto::JsonStr,
-            lifecycle::Boundary,
-            lifecycle::Crossing,
-            lifecycle::Policy,
             lifecycle::Clocks,
             lifecycle::IdleGap,
-            lifecycle::Hook,
-            lifecycle::HookResult,
-            lifecycle::InitGate<Hooks>,
-            lifecycle::InitOutcome,
-            lifecycle::SettleError,
-            lifecycle::EndError,
-            lifecycle::EndedTask,
-            lifecycle::InvocationNumber,
-            lifecycle::Ledger<4, 2>,
-            lifecycle::LedgerReport,
-            lifecycle::OpenTask,
-            lifecycle::TaskToken,
             lifecycle::TimeLimit,
-            lifecycle::InvalidOption,
-            lifecycle::Options,
             lifecycle::ShutdownWindow,
             machine::Event,
             machine::Machine,
@@ -175,26 +158,9 @@ pub(crate) fn keep() {
             http::BufferTooSmall,
             lambda_proto::JsonError,
             lambda_proto::JsonStr,
-            lifecycle::Boundary,
-            lifecycle::Crossing,
-            lifecycle::Policy,
             lifecycle::Clocks,
             lifecycle::IdleGap,
-            lifecycle::Hook,
-            lifecycle::HookResult,
-            lifecycle::InitGate<Hooks>,
-            lifecycle::InitOutcome,
-            lifecycle::SettleError,
-            lifecycle::EndError,
-            lifecycle::EndedTask,
-            lifecycle::InvocationNumber,
-            lifecycle::Ledger<4, 2>,
-            lifecycle::LedgerReport,
-            lifecycle::OpenTask,
-            lifecycle::TaskToken,
             lifecycle::TimeLimit,
-            lifecycle::InvalidOption,
-            lifecycle::Options,
             lifecycle::ShutdownWindow,
             machine::Event,
             machine::Machine,
@@ -228,9 +194,6 @@ pub(crate) fn keep() {
             extension::Registration,
             http::HeadParser,
             lambda_proto::JsonStr,
-            lifecycle::Policy,
-            lifecycle::Hook,
-            lifecycle::Options,
             metadata::ExecutionEnvironment,
             metadata::MetadataReader;
         Deref: deref for
@@ -257,9 +220,6 @@ pub(crate) fn keep() {
             http::BufferTooSmall,
             lambda_proto::JsonError,
             lambda_proto::JsonStr,
-            lifecycle::SettleError,
-            lifecycle::EndError,
-            lifecycle::InvalidOption,
             machine::CommandError,
             machine::ReceiveError,
             machine::Phase,
@@ -289,8 +249,6 @@ pub(crate) fn keep() {
             extension::Call,
             extension::Phase,
             extension::EventKind,
-            lifecycle::InvocationNumber,
-            lifecycle::TaskToken,
             machine::Phase;
         Host: connect for
             Connect;
@@ -305,9 +263,7 @@ pub(crate) fn keep() {
         Link: write_parts for
             Wire;
         Ord: cmp for
-            api::Deadline,
-            lifecycle::InitOutcome,
-            lifecycle::InvocationNumber;
+            api::Deadline;
         PartialEq: eq for
             api::ContentType,
             api::InvalidContentType,
@@ -356,23 +312,9 @@ pub(crate) fn keep() {
             http::BufferTooSmall,
             lambda_proto::JsonError,
             lambda_proto::JsonStr,
-            lifecycle::Boundary,
-            lifecycle::Crossing,
-            lifecycle::Policy,
             lifecycle::Clocks,
             lifecycle::IdleGap,
-            lifecycle::Hook,
-            lifecycle::HookResult,
-            lifecycle::InitOutcome,
-            lifecycle::SettleError,
-            lifecycle::EndError,
-            lifecycle::EndedTask,
-            lifecycle::InvocationNumber,
-            lifecycle::OpenTask,
-            lifecycle::TaskToken,
             lifecycle::TimeLimit,
-            lifecycle::InvalidOption,
-            lifecycle::Options,
             lifecycle::ShutdownWindow,
             machine::Event,
             machine::CommandError,
@@ -395,9 +337,7 @@ pub(crate) fn keep() {
         PartialEq<&str>: eq for
             lambda_proto::JsonStr;
         PartialOrd: partial_cmp for
-            api::Deadline,
-            lifecycle::InitOutcome,
-            lifecycle::InvocationNumber;
+            api::Deadline;
         Storage: bytes for
             Memory;
         Storage: bytes_mut for

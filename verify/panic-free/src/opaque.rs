@@ -6,15 +6,11 @@ use core::hint::black_box;
 
 use lambda_proto::ErrorReport;
 use lambda_proto::driver::{AsErrorReport, Host, Link, Reply, Sent};
-use lambda_proto::lifecycle::Hook;
 use lambda_proto::slot::Invocation;
 use lambda_proto::slot::Notice;
 
 /// Any memory.
 pub(crate) type Memory = &'static mut [u8];
-
-/// Any three hooks.
-pub(crate) type Hooks = [Hook; 3];
 
 /// Any function that is told of trouble.
 pub(crate) type Tell = fn(&Notice<'_>);

@@ -1,7 +1,9 @@
-use core::fmt;
-use core::time::Duration;
+use std::fmt;
+use std::time::Duration;
 
-use super::{Clocks, Options};
+use lambda_proto::lifecycle::Clocks;
+
+use super::Options;
 
 /// What has become of the init hooks, in memory of the caller: an array, a vector, a slice.
 ///
@@ -9,8 +11,9 @@ use super::{Clocks, Options};
 /// been given it is final: hooks that end later are told so. Hooks on threads settle under a lock.
 ///
 /// ```
-/// use core::time::Duration;
-/// use lambda_proto::lifecycle::{Clocks, Hook, HookResult, InitGate, InitOutcome, Options};
+/// use std::time::Duration;
+/// use lambda_proto::lifecycle::Clocks;
+/// use lambda_proto_host::policy::{Hook, HookResult, InitGate, InitOutcome, Options};
 ///
 /// let at = |secs| Clocks { monotonic: Duration::from_secs(secs), wall: Duration::ZERO };
 /// let mut gate = InitGate::new([Hook::default(); 3], &Options::new(), at(0));
@@ -22,7 +25,7 @@ use super::{Clocks, Options};
 /// assert_eq!(gate.outcome(at(5)), Some(InitOutcome::Failed));
 /// assert_eq!(gate.hooks(), [Hook::Done, Hook::Failed, Hook::TimedOut]);
 /// assert!(gate.settle(2, HookResult::Done).is_err());
-/// # Ok::<(), lambda_proto::lifecycle::SettleError>(())
+/// # Ok::<(), lambda_proto_host::policy::SettleError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct InitGate<S> {
@@ -149,4 +152,4 @@ impl fmt::Display for SettleError {
     }
 }
 
-impl core::error::Error for SettleError {}
+impl std::error::Error for SettleError {}

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lambda_proto::lifecycle::{
-    Boundary, Clocks, Crossing, EndError, InvocationNumber, Ledger, OpenTask, Policy, TaskToken,
-    TimeLimit,
-};
+use lambda_proto::lifecycle::{Clocks, TimeLimit};
 use lambda_proto::{Concurrency, Deadline};
+use lambda_proto_host::policy::{
+    Boundary, Crossing, EndError, InvocationNumber, Ledger, OpenTask, Policy, TaskToken,
+};
 use proptest::prelude::*;
 
 const EPOCH: u64 = 1_795_252_819_000;

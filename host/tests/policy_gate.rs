@@ -3,9 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lambda_proto::lifecycle::{
-    Clocks, Hook, HookResult, InitGate, InitOutcome, Options, SettleError,
-};
+use lambda_proto::lifecycle::Clocks;
+use lambda_proto_host::policy::{Hook, HookResult, InitGate, InitOutcome, Options, SettleError};
 
 fn at(secs: u64) -> Clocks {
     Clocks { monotonic: Duration::from_secs(secs), wall: Duration::ZERO }

@@ -1,12 +1,12 @@
-use core::fmt;
-use core::time::Duration;
+use std::fmt;
+use std::time::Duration;
 
 use heapless::String;
+use lambda_proto::Concurrency;
+use lambda_proto::lifecycle::Clocks;
+use lambda_proto::limits::MAX_ID;
 
-use super::clocks::Stamp;
-use super::{Boundary, Clocks, Crossing};
-use crate::api::Concurrency;
-use crate::limits::MAX_ID;
+use super::{Boundary, Crossing};
 
 /// The work that invocations have begun and that has not ended, so that none is frozen unnoticed.
 ///
@@ -20,9 +20,10 @@ use crate::limits::MAX_ID;
 /// so are tasks whose request id had no room.
 ///
 /// ```
-/// use core::time::Duration;
+/// use std::time::Duration;
 /// use lambda_proto::Concurrency;
-/// use lambda_proto::lifecycle::{Clocks, InvocationNumber, Ledger};
+/// use lambda_proto::lifecycle::Clocks;
+/// use lambda_proto_host::policy::{InvocationNumber, Ledger};
 ///
 /// let at = |secs| Clocks { monotonic: Duration::from_secs(secs), wall: Duration::from_secs(secs) };
 /// let mut ledger = Ledger::<16, 2>::new(Concurrency::Single);
@@ -33,7 +34,7 @@ use crate::limits::MAX_ID;
 /// let ended = ledger.end(token, at(3))?;
 /// assert_eq!(ended.request_id, Some("7b"));
 /// assert!(ledger.end(token, at(3)).is_err());
-/// # Ok::<(), lambda_proto::lifecycle::EndError>(())
+/// # Ok::<(), lambda_proto_host::policy::EndError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Ledger<const TASKS: usize, const INVOCATIONS: usize> {
@@ -322,7 +323,33 @@ impl fmt::Display for EndError {
     }
 }
 
-impl core::error::Error for EndError {}
+impl std::error::Error for EndError {}
+
+/// A reading in 16 bytes, for tables: whole microseconds, which fit for 584,000 years.
+#[derive(Clone, Copy, Debug)]
+struct Stamp {
+    monotonic: u64,
+    wall: u64,
+}
+
+impl Stamp {
+    const ZERO: Self = Self { monotonic: 0, wall: 0 };
+
+    const fn new(clocks: Clocks) -> Self {
+        Self { monotonic: micros(clocks.monotonic), wall: micros(clocks.wall) }
+    }
+
+    const fn clocks(self) -> Clocks {
+        Clocks {
+            monotonic: Duration::from_micros(self.monotonic),
+            wall: Duration::from_micros(self.wall),
+        }
+    }
+}
+
+const fn micros(time: Duration) -> u64 {
+    time.as_secs().saturating_mul(1_000_000).saturating_add(time.subsec_micros() as u64)
+}
 
 // What the documentation says of the memory.
 const _: () = assert!(size_of::<Task>() == 32);

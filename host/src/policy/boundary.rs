@@ -1,6 +1,6 @@
-use core::time::Duration;
+use std::time::Duration;
 
-use super::{Clocks, TimeLimit};
+use lambda_proto::lifecycle::{Clocks, TimeLimit};
 
 /// What to do about work that still runs when the next invocation is to be asked for, which freezes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,13 +1,13 @@
-use core::fmt;
-use core::time::Duration;
+use std::fmt;
+use std::time::Duration;
 
-use super::ShutdownWindow;
+use lambda_proto::lifecycle::ShutdownWindow;
 
 /// How long the phases of a function's life may take.
 ///
 /// ```
-/// use core::time::Duration;
-/// use lambda_proto::lifecycle::Options;
+/// use std::time::Duration;
+/// use lambda_proto_host::policy::Options;
 ///
 /// let options = Options::new().with_init_timeout(Duration::from_secs(8))?;
 /// assert_eq!(options.cancellation_buffer(), Duration::from_millis(500));
@@ -17,7 +17,7 @@ use super::ShutdownWindow;
 ///     error.to_string(),
 ///     "a shutdown of more than 2 s: Lambda ends the process before, so give 2 s or less",
 /// );
-/// # Ok::<(), lambda_proto::lifecycle::InvalidOption>(())
+/// # Ok::<(), lambda_proto_host::policy::InvalidOption>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -185,4 +185,4 @@ impl fmt::Display for InvalidOption {
     }
 }
 
-impl core::error::Error for InvalidOption {}
+impl std::error::Error for InvalidOption {}

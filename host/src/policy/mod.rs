@@ -1,0 +1,50 @@
+//! Policy about the function's own work: what may take how long, what started, what a freeze may leave
+//! behind.
+//!
+//! Everything in here is computed from values that the caller passes in, above all from readings of both
+//! [`Clocks`](lambda_proto::lifecycle::Clocks). There is no timer and no thread: the [hooks](crate::lifecycle)
+//! and [`Tasks`](crate::Tasks) wait. The facts of time that Lambda defines are in [`lambda_proto::lifecycle`].
+//!
+//! | when | what |
+//! |---|---|
+//! | the function starts | [`Options`] say how long everything may take; an [`InitGate`] collects what became of its init hooks |
+//! | an invocation has been answered | a [`Ledger`] knows the work that still runs, a [`Boundary`] what to do about it before `next` |
+//!
+//! ```
+//! use std::time::Duration;
+//! use lambda_proto::{Concurrency, Deadline};
+//! use lambda_proto::lifecycle::{Clocks, TimeLimit};
+//! use lambda_proto_host::policy::{Boundary, Crossing, InvocationNumber, Ledger, Options, Policy};
+//!
+//! let at = |millis| Clocks {
+//!     monotonic: Duration::from_millis(millis),
+//!     wall: Duration::from_millis(1_795_252_819_000 + millis),
+//! };
+//! let options = Options::new();
+//!
+//! // An invocation arrives with 3 s to run; it is cancelled 500 ms before its deadline.
+//! let limit = TimeLimit::on_arrival(Some(Deadline::from_unix_millis(1_795_252_822_000)), at(0));
+//! assert_eq!(limit.cancel_at(options.cancellation_buffer()), Some(Duration::from_millis(2_500)));
+//!
+//! // It is answered and leaves a task behind, which is waited for before `next` is asked for.
+//! let mut ledger = Ledger::<32, 4>::new(Concurrency::Single);
+//! let task = ledger.begin(InvocationNumber(1), "7b", at(100));
+//! let boundary = Boundary::reached(Policy::default(), limit, at(150));
+//! let until = Duration::from_millis(2_500);
+//! assert_eq!(ledger.cross(&boundary, at(150)), Crossing::Wait { until });
+//! ledger.end(task, at(400))?;
+//! assert_eq!(ledger.cross(&boundary, at(400)), Crossing::GoOn);
+//! # Ok::<(), lambda_proto_host::policy::EndError>(())
+//! ```
+
+mod boundary;
+mod gate;
+mod ledger;
+mod options;
+
+pub use boundary::{Boundary, Crossing, Policy};
+pub use gate::{Hook, HookResult, InitGate, InitOutcome, SettleError};
+pub use ledger::{
+    EndError, EndedTask, InvocationNumber, Ledger, LedgerReport, OpenTask, TaskToken,
+};
+pub use options::{InvalidOption, Options};
