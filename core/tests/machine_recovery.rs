@@ -1,12 +1,20 @@
-//! What follows a lost connection, as data: every row of the table in `machine::phase`, from every state.
+//! Every lost connection of the phase table, from every stage.
 
+#[path = "phase_table/mod.rs"]
+mod phase_table;
 mod support;
 
-use lambda_proto::Recovery::{
-    self, AskAgain, Exit, FailInvocation, FateUnknown, Reconnect, SendAgain,
-};
-use lambda_proto::api::{Call, Meaning, Outcome};
+use lambda_proto::Recovery::{self, FateUnknown, Reconnect, SendAgain};
+use lambda_proto::api::{Meaning, Outcome};
 use lambda_proto::{Concurrency, Machine, Phase};
+use phase_table::Loss::{self, Idle, Known, Repeatable, Unsent};
+use phase_table::Reply::{Accepted, Exit as ExitReply, Refused};
+use phase_table::Stage::{
+    self, Asked, Init, Invoking, Ready, Receiving, Reporting, ReportingAsked, ReportingFailure,
+    Restored, Restoring, ShuttingDown, Streaming,
+};
+use phase_table::stage::{assert_stage, awaited};
+use phase_table::{Input, LOSSES, Reached, RecoveryKind, follow, follow_command};
 use support::Command::{
     self, Chunk, Fail, FailInit, FailRestore, Finish, FinishWithError, Next, Respond, RestoreNext,
     Stream,
@@ -19,6 +27,7 @@ const A_FEW: Step = Sent(10);
 /// As many as there are.
 const ALL: Step = Sent(usize::MAX);
 const HALF_A_HEAD: Step = Bytes(b"HTTP/1.1 202 Acc");
+const INTERIM: Step = Bytes(b"HTTP/1.1 100 X\r\n\r\n");
 const CUT_202: Step = Bytes(b"HTTP/1.1 202 X\r\nContent-Length: 9\r\n\r\n{");
 const CUT_200: Step = Bytes(b"HTTP/1.1 200 X\r\nContent-Length: 9\r\n\r\n{");
 const CUT_403: Step = Bytes(b"HTTP/1.1 403 X\r\nContent-Length: 9\r\n\r\n{");
@@ -26,228 +35,197 @@ const CUT_413: Step = Bytes(b"HTTP/1.1 413 X\r\nContent-Length: 9\r\n\r\n{");
 const CUT_500: Step = Bytes(b"HTTP/1.1 500 X\r\nContent-Length: 9\r\n\r\n{");
 const CUT_503: Step = Bytes(b"HTTP/1.1 503 X\r\nContent-Length: 9\r\n\r\n{");
 
-struct Row {
-    way: &'static [Step],
-    recovery: Recovery,
-    phase: Phase,
-    /// A command that must be possible then, on the next connection.
-    then: Option<Command>,
+/// A way into a stage, and what is known when the connection is lost then.
+struct Way {
+    stage: Stage,
+    loss: Loss,
+    /// Of the reply whose rest is missing.
+    status: Option<u16>,
+    steps: &'static [Step],
 }
 
-const fn again(way: &'static [Step], phase: Phase) -> Row {
-    Row { way, recovery: SendAgain, phase, then: None }
+const fn way(stage: Stage, loss: Loss, steps: &'static [Step]) -> Way {
+    Way { stage, loss, status: None, steps }
 }
 
-const fn row(way: &'static [Step], recovery: Recovery, phase: Phase, then: Option<Command>) -> Row {
-    Row { way, recovery, phase, then }
-}
-
-const fn answered(way: &'static [Step], call: Call, status: u16, phase: Phase) -> Row {
-    let then = match (phase, call) {
-        (Phase::ShuttingDown, _) => None,
-        (Phase::Init, _) if status == 403 => Some(RestoreNext),
-        (Phase::Init, _) => Some(FailRestore),
-        _ => Some(Next),
-    };
-    Row { way, recovery: Recovery::Answered(Outcome::new(call, status)), phase, then }
+const fn known(
+    stage: Stage,
+    reply: phase_table::Reply,
+    status: u16,
+    steps: &'static [Step],
+) -> Way {
+    Way { stage, loss: Known(reply), status: Some(status), steps }
 }
 
 /// In an environment of one invocation at a time, without attempt ids.
-const SINGLE: &[Row] = &[
+const SINGLE: &[Way] = &[
     // Nothing outstanding.
-    row(&[], Reconnect, Phase::Init, Some(FailInit)),
-    row(&[Do(RestoreNext), Status(200)], Reconnect, Phase::Init, Some(FailRestore)),
-    row(&[Do(RestoreNext), Status(404)], Reconnect, Phase::Init, Some(FailInit)),
-    row(&[Do(Next), Status(204)], Reconnect, Phase::Ready, Some(Next)),
-    row(&[Do(Next), Event], Reconnect, Phase::Invoking, Some(Respond)),
-    row(&[Do(Next), Event, Do(Respond), Status(202)], Reconnect, Phase::Ready, Some(Next)),
+    way(Init, Idle, &[]),
+    way(Restored, Idle, &[Do(RestoreNext), Status(200)]),
+    way(Init, Idle, &[Do(RestoreNext), Status(404)]),
+    way(Ready, Idle, &[Do(Next), Status(204)]),
+    way(Invoking, Idle, &[Do(Next), Event]),
+    way(Ready, Idle, &[Do(Next), Event, Do(Respond), Status(202)]),
     // `next` outstanding, no event begun.
-    row(&[Say(Next)], AskAgain, Phase::Ready, Some(Next)),
-    row(&[Say(Next), A_FEW], AskAgain, Phase::Ready, Some(Next)),
-    row(&[Do(Next)], AskAgain, Phase::Ready, Some(Next)),
-    row(&[Do(Next), HALF_A_HEAD], AskAgain, Phase::Ready, Some(Next)),
-    row(&[Do(Next), Bytes(b"HTTP/1.1 100 X\r\n\r\n")], AskAgain, Phase::Ready, Some(Next)),
-    row(&[Do(Next), Event, Do(Respond), Do(Next), Status(202)], AskAgain, Phase::Ready, Some(Next)),
+    way(Asked, Unsent, &[Say(Next)]),
+    way(Asked, Loss::Sent, &[Say(Next), A_FEW]),
+    way(Asked, Loss::Sent, &[Do(Next)]),
+    way(Asked, Loss::Sent, &[Do(Next), HALF_A_HEAD]),
+    way(Asked, Loss::Sent, &[Do(Next), INTERIM]),
+    way(Asked, Loss::Sent, &[Do(Next), Event, Do(Respond), Do(Next), Status(202)]),
     // In the middle of an event.
-    row(&[Do(Next), Bytes(CUT_EVENT)], FailInvocation, Phase::Invoking, Some(Fail)),
-    row(
+    way(Receiving, Loss::Sent, &[Do(Next), Bytes(CUT_EVENT)]),
+    way(
+        Receiving,
+        Loss::Sent,
         &[Do(Next), Event, Do(Respond), Do(Next), Status(202), Bytes(CUT_EVENT)],
-        FailInvocation,
-        Phase::Invoking,
-        Some(Fail),
     ),
     // No byte of the answer sent, of whatever copy.
-    again(&[Do(Next), Event, Do(Respond), Lost(SendAgain)], Phase::Reporting),
-    again(&[Do(Next), Event, Say(Stream)], Phase::Invoking),
-    again(&[Do(Next), Event, Say(Respond)], Phase::Reporting),
-    again(&[Do(Next), Event, Say(Fail)], Phase::Reporting),
-    again(&[Do(Next), Event, Say(Respond), Say(Next)], Phase::Reporting),
+    way(Reporting, Unsent, &[Do(Next), Event, Do(Respond), Lost(SendAgain)]),
+    way(Streaming, Unsent, &[Do(Next), Event, Say(Stream)]),
+    way(Reporting, Unsent, &[Do(Next), Event, Say(Respond)]),
+    way(Reporting, Unsent, &[Do(Next), Event, Say(Fail)]),
+    way(ReportingAsked, Unsent, &[Do(Next), Event, Say(Respond), Say(Next)]),
     // Some bytes, or all, and none of the reply.
-    again(&[Do(Next), Event, Say(Respond), A_FEW], Phase::Reporting),
-    again(&[Do(Next), Event, Say(Respond), SentBut(1)], Phase::Reporting),
-    again(&[Do(Next), Event, Do(Respond)], Phase::Reporting),
-    again(&[Do(Next), Event, Do(Fail)], Phase::Reporting),
-    // The host holds the body until `next` behind it is sent whole.
-    again(&[Do(Next), Event, Say(Respond), Say(Next), A_FEW], Phase::Reporting),
-    again(&[Do(Next), Event, Say(Respond), Say(Next), SentBut(1)], Phase::Reporting),
-    again(&[Do(Next), Event, Do(Respond), Say(Next), A_FEW], Phase::Reporting),
-    row(&[Do(Next), Event, Say(Respond), Do(Next)], FateUnknown, Phase::Ready, Some(Next)),
-    row(&[Do(Next), Event, Do(Respond), Do(Next)], FateUnknown, Phase::Ready, Some(Next)),
-    row(&[Do(Next), Event, Say(Fail), Do(Next)], FateUnknown, Phase::Ready, Some(Next)),
+    way(Reporting, Repeatable, &[Do(Next), Event, Say(Respond), A_FEW]),
+    way(Reporting, Repeatable, &[Do(Next), Event, Say(Respond), SentBut(1)]),
+    way(Reporting, Repeatable, &[Do(Next), Event, Do(Respond)]),
+    way(Reporting, Repeatable, &[Do(Next), Event, Do(Fail)]),
+    // The embedder keeps the body until the `next` after it is sent whole.
+    way(ReportingAsked, Repeatable, &[Do(Next), Event, Say(Respond), Say(Next), A_FEW]),
+    way(ReportingAsked, Repeatable, &[Do(Next), Event, Say(Respond), Say(Next), SentBut(1)]),
+    way(ReportingAsked, Repeatable, &[Do(Next), Event, Do(Respond), Say(Next), A_FEW]),
+    way(ReportingAsked, Loss::Sent, &[Do(Next), Event, Say(Respond), Do(Next)]),
+    way(ReportingAsked, Loss::Sent, &[Do(Next), Event, Do(Respond), Do(Next)]),
+    way(ReportingAsked, Loss::Sent, &[Do(Next), Event, Say(Fail), Do(Next)]),
     // A part of the reply, but not its status.
-    row(&[Do(Next), Event, Do(Respond), HALF_A_HEAD], FateUnknown, Phase::Ready, Some(Next)),
-    row(&[Do(Next), Event, Do(Fail), HALF_A_HEAD], FateUnknown, Phase::Ready, Some(Next)),
-    row(
-        &[Do(Next), Event, Do(Respond), Lost(SendAgain), A_FEW],
-        FateUnknown,
-        Phase::Ready,
-        Some(Next),
-    ),
-    row(
-        &[Do(Next), Event, Do(Respond), Lost(SendAgain), ALL],
-        FateUnknown,
-        Phase::Ready,
-        Some(Next),
-    ),
-    row(
-        &[Do(Next), Event, Do(Respond), Lost(SendAgain), ALL, HALF_A_HEAD],
-        FateUnknown,
-        Phase::Ready,
-        Some(Next),
-    ),
+    way(Reporting, Loss::Sent, &[Do(Next), Event, Do(Respond), HALF_A_HEAD]),
+    way(Reporting, Loss::Sent, &[Do(Next), Event, Do(Respond), INTERIM]),
+    way(Reporting, Loss::Sent, &[Do(Next), Event, Do(Fail), HALF_A_HEAD]),
+    way(Reporting, Loss::Sent, &[Do(Next), Event, Do(Respond), Lost(SendAgain), A_FEW]),
+    way(Reporting, Loss::Sent, &[Do(Next), Event, Do(Respond), Lost(SendAgain), ALL]),
+    way(Reporting, Loss::Sent, &[Do(Next), Event, Do(Respond), Lost(SendAgain), ALL, HALF_A_HEAD]),
     // A stream.
-    row(&[Do(Next), Event, Do(Stream)], FateUnknown, Phase::Ready, Some(Next)),
-    row(&[Do(Next), Event, Say(Stream), A_FEW], FateUnknown, Phase::Ready, Some(Next)),
-    row(&[Do(Next), Event, Do(Stream), Do(Chunk)], FateUnknown, Phase::Ready, Some(Next)),
-    row(&[Do(Next), Event, Do(Stream), Say(Chunk)], FateUnknown, Phase::Ready, Some(Next)),
-    row(&[Do(Next), Event, Do(Stream), Do(Finish)], FateUnknown, Phase::Ready, Some(Next)),
-    row(&[Do(Next), Event, Do(Stream), Say(Finish)], FateUnknown, Phase::Ready, Some(Next)),
-    row(&[Do(Next), Event, Do(Stream), Do(FinishWithError)], FateUnknown, Phase::Ready, Some(Next)),
-    row(
-        &[Do(Next), Event, Do(Stream), Say(Finish), Do(Next)],
-        FateUnknown,
-        Phase::Ready,
-        Some(Next),
-    ),
+    way(Streaming, Loss::Sent, &[Do(Next), Event, Do(Stream)]),
+    way(Streaming, Loss::Sent, &[Do(Next), Event, Say(Stream), A_FEW]),
+    way(Streaming, Loss::Sent, &[Do(Next), Event, Do(Stream), Do(Chunk)]),
+    way(Streaming, Loss::Sent, &[Do(Next), Event, Do(Stream), Say(Chunk)]),
+    way(Reporting, Loss::Sent, &[Do(Next), Event, Do(Stream), Do(Finish)]),
+    way(Reporting, Loss::Sent, &[Do(Next), Event, Do(Stream), Say(Finish)]),
+    way(Reporting, Loss::Sent, &[Do(Next), Event, Do(Stream), Do(FinishWithError)]),
+    way(ReportingAsked, Loss::Sent, &[Do(Next), Event, Do(Stream), Say(Finish), Do(Next)]),
     // A restore.
-    again(&[Say(RestoreNext)], Phase::Init),
-    row(&[Say(RestoreNext), A_FEW], FateUnknown, Phase::Init, Some(FailRestore)),
-    row(&[Do(RestoreNext)], FateUnknown, Phase::Init, Some(Next)),
-    row(&[Do(RestoreNext), HALF_A_HEAD], FateUnknown, Phase::Init, Some(FailRestore)),
+    way(Restoring, Unsent, &[Say(RestoreNext)]),
+    way(Restoring, Loss::Sent, &[Say(RestoreNext), A_FEW]),
+    way(Restoring, Loss::Sent, &[Do(RestoreNext)]),
+    way(Restoring, Loss::Sent, &[Do(RestoreNext), HALF_A_HEAD]),
     // Shutting down.
-    row(&[ShutDown], Exit, Phase::ShuttingDown, None),
-    again(&[Say(FailInit)], Phase::ShuttingDown),
-    row(&[Say(FailInit), A_FEW], Exit, Phase::ShuttingDown, None),
-    row(&[Do(FailInit)], Exit, Phase::ShuttingDown, None),
-    row(&[Do(FailInit), Status(202)], Exit, Phase::ShuttingDown, None),
-    row(
+    way(ShuttingDown, Idle, &[ShutDown]),
+    way(ReportingFailure, Unsent, &[Say(FailInit)]),
+    way(ReportingFailure, Loss::Sent, &[Say(FailInit), A_FEW]),
+    way(ReportingFailure, Loss::Sent, &[Do(FailInit)]),
+    way(ShuttingDown, Idle, &[Do(FailInit), Status(202)]),
+    way(
+        ReportingFailure,
+        Loss::Sent,
         &[Do(RestoreNext), Status(200), Lost(Reconnect), Do(FailRestore)],
-        Exit,
-        Phase::ShuttingDown,
-        None,
     ),
-    row(&[Do(Next), ShutDown], Exit, Phase::ShuttingDown, None),
-    row(&[Do(Next), Bytes(CUT_EVENT), ShutDown], Exit, Phase::ShuttingDown, None),
-    row(&[Do(Next), Event, Do(Respond), ShutDown], Exit, Phase::ShuttingDown, None),
-    row(&[Do(Next), Event, Do(Respond), CUT_202, ShutDown], Exit, Phase::ShuttingDown, None),
-    row(&[Do(Next), Event, Do(Respond), Status(500)], Exit, Phase::ShuttingDown, None),
+    way(ShuttingDown, Idle, &[Do(Next), ShutDown]),
+    way(ShuttingDown, Idle, &[Do(Next), Bytes(CUT_EVENT), ShutDown]),
+    way(ShuttingDown, Idle, &[Do(Next), Event, Do(Respond), ShutDown]),
+    way(ShuttingDown, Idle, &[Do(Next), Event, Do(Respond), CUT_202, ShutDown]),
+    way(ShuttingDown, Idle, &[Do(Next), Event, Do(Respond), Status(500)]),
     // The status known, the rest missing.
-    answered(&[Do(RestoreNext), CUT_200], Call::RestoreNext, 200, Phase::Init),
-    answered(&[Do(RestoreNext), CUT_403], Call::RestoreNext, 403, Phase::Init),
-    answered(&[Do(Next), CUT_503], Call::Next, 503, Phase::Ready),
-    answered(&[Do(Next), CUT_403], Call::Next, 403, Phase::ShuttingDown),
-    answered(&[Do(Next), Event, Do(Respond), CUT_202], Call::Response, 202, Phase::Ready),
-    answered(&[Do(Next), Event, Do(Respond), CUT_413], Call::Response, 413, Phase::Ready),
-    answered(&[Do(Next), Event, Say(Respond), A_FEW, CUT_413], Call::Response, 413, Phase::Ready),
-    answered(&[Do(Next), Event, Do(Respond), CUT_500], Call::Response, 500, Phase::ShuttingDown),
-    answered(&[Do(Next), Event, Do(Respond), Do(Next), CUT_202], Call::Response, 202, Phase::Ready),
-    answered(&[Do(Next), Event, Do(Fail), CUT_202], Call::Error, 202, Phase::Ready),
-    answered(&[Do(Next), Event, Do(Stream), CUT_413], Call::Response, 413, Phase::Ready),
-    answered(
-        &[Do(Next), Event, Do(Stream), Do(Finish), CUT_202],
-        Call::Response,
-        202,
-        Phase::Ready,
-    ),
-    answered(&[Do(FailInit), CUT_202], Call::InitError, 202, Phase::ShuttingDown),
+    known(Restoring, Accepted, 200, &[Do(RestoreNext), CUT_200]),
+    known(Restoring, Refused, 403, &[Do(RestoreNext), CUT_403]),
+    known(Asked, Refused, 503, &[Do(Next), CUT_503]),
+    known(Asked, ExitReply, 403, &[Do(Next), CUT_403]),
+    known(Reporting, Accepted, 202, &[Do(Next), Event, Do(Respond), CUT_202]),
+    known(Reporting, Refused, 413, &[Do(Next), Event, Do(Respond), CUT_413]),
+    known(Reporting, Refused, 413, &[Do(Next), Event, Say(Respond), A_FEW, CUT_413]),
+    known(Reporting, ExitReply, 500, &[Do(Next), Event, Do(Respond), CUT_500]),
+    known(ReportingAsked, Accepted, 202, &[Do(Next), Event, Do(Respond), Do(Next), CUT_202]),
+    known(Reporting, Accepted, 202, &[Do(Next), Event, Do(Fail), CUT_202]),
+    known(Streaming, Refused, 413, &[Do(Next), Event, Do(Stream), CUT_413]),
+    known(Reporting, Accepted, 202, &[Do(Next), Event, Do(Stream), Do(Finish), CUT_202]),
+    known(ReportingFailure, ExitReply, 202, &[Do(FailInit), CUT_202]),
 ];
 
 /// In an environment of several invocations at once, where only the attempt id tells copies apart.
-const MULTI: &[Row] = &[
-    row(&[Do(Next)], AskAgain, Phase::Ready, Some(Next)),
-    row(&[Do(Next), Bytes(CUT_EVENT)], FailInvocation, Phase::Invoking, Some(Fail)),
-    again(&[Do(Next), Event, Say(Respond)], Phase::Reporting),
-    row(&[Do(Next), Event, Say(Respond), A_FEW], FateUnknown, Phase::Ready, Some(Next)),
-    row(&[Do(Next), Event, Do(Respond)], FateUnknown, Phase::Ready, Some(Next)),
-    row(&[Do(Next), Event, Do(Fail)], FateUnknown, Phase::Ready, Some(Next)),
-    again(&[Do(Next), Attempt, Say(Respond), A_FEW], Phase::Reporting),
-    again(&[Do(Next), Attempt, Do(Respond)], Phase::Reporting),
-    again(&[Do(Next), Attempt, Do(Fail)], Phase::Reporting),
-    row(&[Do(Next), Attempt, Do(Respond), HALF_A_HEAD], FateUnknown, Phase::Ready, Some(Next)),
-    row(&[Do(Next), Attempt, Do(Respond), Do(Next)], FateUnknown, Phase::Ready, Some(Next)),
-    row(&[Do(Next), Attempt, Do(Stream), Do(Finish)], FateUnknown, Phase::Ready, Some(Next)),
+const MULTI: &[Way] = &[
+    way(Asked, Loss::Sent, &[Do(Next)]),
+    way(Receiving, Loss::Sent, &[Do(Next), Bytes(CUT_EVENT)]),
+    way(Reporting, Unsent, &[Do(Next), Event, Say(Respond)]),
+    way(Reporting, Loss::Sent, &[Do(Next), Event, Say(Respond), A_FEW]),
+    way(Reporting, Loss::Sent, &[Do(Next), Event, Do(Respond)]),
+    way(Reporting, Loss::Sent, &[Do(Next), Event, Do(Fail)]),
+    way(Reporting, Repeatable, &[Do(Next), Attempt, Say(Respond), A_FEW]),
+    way(Reporting, Repeatable, &[Do(Next), Attempt, Do(Respond)]),
+    way(Reporting, Repeatable, &[Do(Next), Attempt, Do(Fail)]),
+    way(Reporting, Loss::Sent, &[Do(Next), Attempt, Do(Respond), HALF_A_HEAD]),
+    way(ReportingAsked, Loss::Sent, &[Do(Next), Attempt, Do(Respond), Do(Next)]),
+    way(Reporting, Loss::Sent, &[Do(Next), Attempt, Do(Stream), Do(Finish)]),
     // The attempt id of an invocation says nothing about the next one.
-    row(
+    way(
+        Reporting,
+        Loss::Sent,
         &[Do(Next), Attempt, Do(Respond), Status(202), Do(Next), Event, Do(Respond)],
-        FateUnknown,
-        Phase::Ready,
-        Some(Next),
     ),
-    Row {
-        way: &[Do(Next), Event, Do(Respond), CUT_202],
-        recovery: Recovery::Answered(Outcome::new(Call::Response, 202).under(Concurrency::Multi)),
-        phase: Phase::Ready,
-        then: Some(Next),
-    },
+    known(Reporting, Accepted, 202, &[Do(Next), Event, Do(Respond), CUT_202]),
 ];
 
 #[test]
 fn every_lost_connection_leads_where_the_table_says() {
-    for (concurrency, rows) in [(Concurrency::Single, SINGLE), (Concurrency::Multi, MULTI)] {
-        for row in rows {
-            let label = format!("{concurrency:?}: {:?}", row.way);
-            let mut machine = walk(concurrency, row.way);
-            assert_eq!(machine.on_disconnect(), row.recovery, "{label}");
-            assert_eq!(machine.phase(), row.phase, "{label}");
+    let mut reached = Reached::default();
+    for (concurrency, ways) in [(Concurrency::Single, SINGLE), (Concurrency::Multi, MULTI)] {
+        for Way { stage, loss, status, steps } in ways {
+            let label = format!("{concurrency:?}: {steps:?}");
+            let mut machine = walk(concurrency, steps);
+            assert_stage(&machine, *stage, steps, &label);
+            let call = machine.awaits();
+            let recovery = machine.on_disconnect();
+            let (row, to) = follow(*stage, Input::Lost(*loss)).expect("a connection may be lost");
+            reached.note((row, *stage));
+            assert_eq!(Some(RecoveryKind::of(recovery)), row.recovery, "{label}");
+            if let (Some(call), Some(status)) = (call, *status) {
+                let outcome = Outcome::new(call, status).under(concurrency);
+                assert_eq!(recovery, Recovery::Answered(outcome), "{label}");
+            }
+            assert_stage(&machine, to, steps, &label);
 
             // Of the old connection nothing is left but what is to be sent again.
-            let is_to_send = row.recovery == SendAgain;
+            let is_to_send = recovery == SendAgain;
             assert_eq!(
-                (machine.unsent_len() > 0, machine.awaits().is_some()),
+                (machine.unsent_len() > 0, awaited(to, steps).is_some()),
                 (is_to_send, is_to_send),
                 "{label}"
             );
             assert!(!machine.must_reconnect() && !machine.is_inside_answer(), "{label}");
             for command in Command::ALL {
-                let accepted = command.give(&mut machine.clone(), &mut [0; 1024]).is_ok();
-                if Some(command) == row.then {
-                    assert!(accepted, "{label}: {command:?} must be possible");
-                }
-                let may_be_possible = match row.recovery {
-                    // Nothing but what may go in the same write.
-                    SendAgain => row.phase == Phase::Reporting && command == Next,
-                    _ => row.phase != Phase::ShuttingDown,
-                };
-                assert!(!accepted || may_be_possible, "{label}: {command:?}");
+                let is_accepted = command.give(&mut machine.clone(), &mut [0; 1024]).is_ok();
+                let has_row = !follow_command(to, command).0.is_refused();
+                // Nothing but what may go in the same write as what is to be sent again.
+                let has_room = !is_to_send || (to == Reporting && command == Next);
+                assert_eq!(is_accepted, has_row && has_room, "{label}: {command:?}");
             }
         }
     }
+    reached.check(LOSSES);
 }
 
 #[test]
 fn a_connection_that_is_lost_before_anything_was_sent_over_it_changes_nothing_more() {
-    for row in SINGLE {
-        let mut machine = walk(Concurrency::Single, row.way);
-        machine.on_disconnect();
+    for Way { stage, loss, steps, .. } in SINGLE {
+        let mut machine = walk(Concurrency::Single, steps);
+        let first = machine.on_disconnect();
         let unsent = machine.unsent_len();
-        let again = machine.on_disconnect();
-        let expected = match row.recovery {
-            SendAgain => SendAgain,
-            _ if row.phase == Phase::ShuttingDown => Exit,
-            _ => Reconnect,
-        };
-        assert_eq!((again, machine.phase()), (expected, row.phase), "{:?}", row.way);
-        assert_eq!(machine.unsent_len(), unsent, "{:?}", row.way);
+        let (_, to) = follow(*stage, Input::Lost(*loss)).expect("a connection may be lost");
+        let loss = if first == SendAgain { Unsent } else { Idle };
+        let (row, again) = follow(to, Input::Lost(loss)).expect("a connection may be lost");
+        assert_eq!(again, to, "{steps:?}");
+        assert_eq!(Some(RecoveryKind::of(machine.on_disconnect())), row.recovery, "{steps:?}");
+        assert_stage(&machine, to, steps, &format!("{steps:?}"));
+        assert_eq!(machine.unsent_len(), unsent, "{steps:?}");
     }
 }
 

@@ -1,422 +1,321 @@
-//! The transition table of the machine, as data: every state against every command and every answer.
+//! Every command, every reply and everything else that arrives, in every stage of the phase table.
 
+#[path = "phase_table/mod.rs"]
+mod phase_table;
 mod support;
 
-use lambda_proto::api::Call;
+use lambda_proto::Recovery::{AskAgain, Exit, FailInvocation, FateUnknown, Reconnect, SendAgain};
 use lambda_proto::{CommandError, Concurrency, Machine, Phase, ReceiveError};
+use phase_table::Input::{
+    self, AnyOtherCommand, BrokenEvent, EventEnd, EventHead, Replied, ShutDown, TimedOut, Unasked,
+    Violation,
+};
+use phase_table::Stage::{
+    self, Asked, Init, Invoking, Ready, Receiving, Reporting, ReportingAsked, ReportingFailure,
+    Restored, Restoring, ShuttingDown, Streaming,
+};
+use phase_table::stage::{assert_stage, awaited};
+use phase_table::{COMMANDS, Loss, Reached, RecoveryKind, Reply, Row, follow, follow_command};
 use support::Command::{
-    Chunk, EmptyChunk, Fail, FailInit, FailRestore, Finish, FinishWithError, Next, Respond,
+    self, Chunk, EmptyChunk, Fail, FailInit, FailRestore, Finish, FinishWithError, Next, Respond,
     RestoreNext, Stream,
 };
-use support::Step::{self, Bytes, Do, Event, Lost, Say, Sent, SentBut, ShutDown, Status};
-use support::{Command, Seen, receive, walk};
+use support::Step::{self, Bytes, Do, Event, Lost, Say, Sent, SentBut, Status};
+use support::{CUT_EVENT, Seen, receive, walk};
 
-use lambda_proto::Recovery::{AskAgain, Exit, FailInvocation, FateUnknown, Reconnect, SendAgain};
+const PHASE_MD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/machine/phase.md");
 
-/// A state: how to get there, what is seen of it, and which commands lead where. All others are
-/// refused there.
-struct Row {
-    state: &'static str,
-    way: &'static [Step],
-    phase: Phase,
-    awaits: Option<Call>,
-    commands: &'static [(Command, Phase, Option<Call>)],
+/// A way into a stage.
+struct Way {
+    stage: Stage,
+    label: &'static str,
+    steps: &'static [Step],
 }
 
-const FROM_INIT: &[(Command, Phase, Option<Call>)] = &[
-    (Next, Phase::Ready, Some(Call::Next)),
-    (RestoreNext, Phase::Init, Some(Call::RestoreNext)),
-    (FailInit, Phase::ShuttingDown, Some(Call::InitError)),
-];
-const FROM_RESTORED: &[(Command, Phase, Option<Call>)] = &[
-    (Next, Phase::Ready, Some(Call::Next)),
-    (FailRestore, Phase::ShuttingDown, Some(Call::RestoreError)),
-];
-const FROM_IDLE: &[(Command, Phase, Option<Call>)] = &[(Next, Phase::Ready, Some(Call::Next))];
-const FROM_INVOKING: &[(Command, Phase, Option<Call>)] = &[
-    (Respond, Phase::Reporting, Some(Call::Response)),
-    (Fail, Phase::Reporting, Some(Call::Error)),
-    (Stream, Phase::Invoking, Some(Call::Response)),
-];
-const FROM_STREAMING: &[(Command, Phase, Option<Call>)] = &[
-    (Chunk, Phase::Invoking, Some(Call::Response)),
-    (EmptyChunk, Phase::Invoking, Some(Call::Response)),
-    (Finish, Phase::Reporting, Some(Call::Response)),
-    (FinishWithError, Phase::Reporting, Some(Call::Response)),
+const fn way(stage: Stage, label: &'static str, steps: &'static [Step]) -> Way {
+    Way { stage, label, steps }
+}
+
+const WAYS: &[Way] = &[
+    way(Init, "new", &[]),
+    way(Restoring, "restoring", &[Do(RestoreNext)]),
+    way(Restored, "restored", &[Do(RestoreNext), Status(200), Lost(Reconnect)]),
+    way(Restored, "restored, as far as can be told", &[Do(RestoreNext), Lost(FateUnknown)]),
+    way(
+        Init,
+        "in an environment without restore",
+        &[Do(RestoreNext), Status(404), Lost(Reconnect)],
+    ),
+    way(Asked, "asked", &[Do(Next)]),
+    way(Asked, "asked, a part of a head received", &[Do(Next), Bytes(b"HTTP/1.1 200 O")]),
+    way(
+        Asked,
+        "asked, a part of a refusal received",
+        &[Do(Next), Bytes(b"HTTP/1.1 503 X\r\nContent-Length: 2\r\n\r\n")],
+    ),
+    way(Receiving, "receiving", &[Do(Next), Bytes(CUT_EVENT)]),
+    way(Ready, "asked in vain, by 204", &[Do(Next), Status(204)]),
+    way(Ready, "asked in vain, by a lost connection", &[Do(Next), Lost(AskAgain)]),
+    way(Invoking, "invoking", &[Do(Next), Event]),
+    way(Invoking, "invoking, the event lost", &[Do(Next), Bytes(CUT_EVENT), Lost(FailInvocation)]),
+    way(Streaming, "streaming", &[Do(Next), Event, Do(Stream)]),
+    way(Streaming, "streaming after a chunk", &[Do(Next), Event, Do(Stream), Do(Chunk)]),
+    way(
+        Ready,
+        "streaming, refused early",
+        &[Do(Next), Event, Do(Stream), Do(Chunk), Status(413), Lost(Reconnect)],
+    ),
+    way(Reporting, "reporting a response", &[Do(Next), Event, Do(Respond)]),
+    way(Reporting, "reporting again", &[Do(Next), Event, Do(Respond), Lost(SendAgain)]),
+    way(
+        Reporting,
+        "reporting again, the pipelined next forgotten",
+        &[Do(Next), Event, Say(Respond), Say(Next), Lost(SendAgain)],
+    ),
+    way(Reporting, "reporting an error", &[Do(Next), Event, Do(Fail)]),
+    way(Reporting, "reporting a stream", &[Do(Next), Event, Do(Stream), Do(Finish)]),
+    way(
+        Reporting,
+        "reporting a stream that failed",
+        &[Do(Next), Event, Do(Stream), Do(Chunk), Do(FinishWithError)],
+    ),
+    way(ReportingAsked, "reporting, asked", &[Do(Next), Event, Do(Respond), Do(Next)]),
+    way(Ready, "reported", &[Do(Next), Event, Do(Respond), Status(202)]),
+    way(Asked, "reported, asked", &[Do(Next), Event, Do(Respond), Do(Next), Status(202)]),
+    way(ReportingFailure, "reporting a failed init", &[Do(FailInit)]),
+    way(
+        ReportingFailure,
+        "reporting a failed restore",
+        &[Do(RestoreNext), Status(200), Lost(Reconnect), Do(FailRestore)],
+    ),
+    way(ShuttingDown, "shut down", &[Step::ShutDown]),
 ];
 
-const TABLE: &[Row] = &[
-    Row { state: "new", way: &[], phase: Phase::Init, awaits: None, commands: FROM_INIT },
-    Row {
-        state: "restoring",
-        way: &[Do(RestoreNext)],
-        phase: Phase::Init,
-        awaits: Some(Call::RestoreNext),
-        commands: &[],
-    },
-    Row {
-        state: "restored",
-        way: &[Do(RestoreNext), Status(200), Lost(Reconnect)],
-        phase: Phase::Init,
-        awaits: None,
-        commands: FROM_RESTORED,
-    },
-    Row {
-        state: "restored, as far as one can tell",
-        way: &[Do(RestoreNext), Lost(FateUnknown)],
-        phase: Phase::Init,
-        awaits: None,
-        commands: FROM_RESTORED,
-    },
-    Row {
-        state: "in an environment without restore",
-        way: &[Do(RestoreNext), Status(404), Lost(Reconnect)],
-        phase: Phase::Init,
-        awaits: None,
-        commands: FROM_INIT,
-    },
-    Row {
-        state: "asked",
-        way: &[Do(Next)],
-        phase: Phase::Ready,
-        awaits: Some(Call::Next),
-        commands: &[],
-    },
-    Row {
-        state: "asked, a part of a head in",
-        way: &[Do(Next), Bytes(b"HTTP/1.1 200 O")],
-        phase: Phase::Ready,
-        awaits: Some(Call::Next),
-        commands: &[],
-    },
-    Row {
-        state: "asked, a refusal half in",
-        way: &[Do(Next), Bytes(b"HTTP/1.1 503 X\r\nContent-Length: 2\r\n\r\n")],
-        phase: Phase::Ready,
-        awaits: Some(Call::Next),
-        commands: &[],
-    },
-    Row {
-        state: "receiving",
-        way: &[Do(Next), Bytes(support::CUT_EVENT)],
-        phase: Phase::Ready,
-        awaits: Some(Call::Next),
-        commands: &[],
-    },
-    Row {
-        state: "asked in vain, by 204",
-        way: &[Do(Next), Status(204)],
-        phase: Phase::Ready,
-        awaits: None,
-        commands: FROM_IDLE,
-    },
-    Row {
-        state: "asked in vain, by a lost connection",
-        way: &[Do(Next), Lost(AskAgain)],
-        phase: Phase::Ready,
-        awaits: None,
-        commands: FROM_IDLE,
-    },
-    Row {
-        state: "invoking",
-        way: &[Do(Next), Event],
-        phase: Phase::Invoking,
-        awaits: None,
-        commands: FROM_INVOKING,
-    },
-    Row {
-        state: "invoking, the event lost",
-        way: &[Do(Next), Bytes(support::CUT_EVENT), Lost(FailInvocation)],
-        phase: Phase::Invoking,
-        awaits: None,
-        commands: FROM_INVOKING,
-    },
-    Row {
-        state: "streaming",
-        way: &[Do(Next), Event, Do(Stream)],
-        phase: Phase::Invoking,
-        awaits: Some(Call::Response),
-        commands: FROM_STREAMING,
-    },
-    Row {
-        state: "streaming behind a chunk",
-        way: &[Do(Next), Event, Do(Stream), Do(Chunk)],
-        phase: Phase::Invoking,
-        awaits: Some(Call::Response),
-        commands: FROM_STREAMING,
-    },
-    Row {
-        state: "streaming, refused early",
-        way: &[Do(Next), Event, Do(Stream), Do(Chunk), Status(413), Lost(Reconnect)],
-        phase: Phase::Ready,
-        awaits: None,
-        commands: FROM_IDLE,
-    },
-    Row {
-        state: "reporting a response",
-        way: &[Do(Next), Event, Do(Respond)],
-        phase: Phase::Reporting,
-        awaits: Some(Call::Response),
-        commands: &[(Next, Phase::Reporting, Some(Call::Response))],
-    },
-    Row {
-        state: "reporting again",
-        way: &[Do(Next), Event, Do(Respond), Lost(SendAgain)],
-        phase: Phase::Reporting,
-        awaits: Some(Call::Response),
-        commands: &[(Next, Phase::Reporting, Some(Call::Response))],
-    },
-    Row {
-        state: "reporting again, what was asked forgotten",
-        way: &[Do(Next), Event, Say(Respond), Say(Next), Lost(SendAgain)],
-        phase: Phase::Reporting,
-        awaits: Some(Call::Response),
-        commands: &[(Next, Phase::Reporting, Some(Call::Response))],
-    },
-    Row {
-        state: "reporting an error",
-        way: &[Do(Next), Event, Do(Fail)],
-        phase: Phase::Reporting,
-        awaits: Some(Call::Error),
-        commands: &[(Next, Phase::Reporting, Some(Call::Error))],
-    },
-    Row {
-        state: "reporting a stream",
-        way: &[Do(Next), Event, Do(Stream), Do(Finish)],
-        phase: Phase::Reporting,
-        awaits: Some(Call::Response),
-        commands: &[(Next, Phase::Reporting, Some(Call::Response))],
-    },
-    Row {
-        state: "reporting a stream that failed",
-        way: &[Do(Next), Event, Do(Stream), Do(Chunk), Do(FinishWithError)],
-        phase: Phase::Reporting,
-        awaits: Some(Call::Response),
-        commands: &[(Next, Phase::Reporting, Some(Call::Response))],
-    },
-    Row {
-        state: "reporting, asked",
-        way: &[Do(Next), Event, Do(Respond), Do(Next)],
-        phase: Phase::Reporting,
-        awaits: Some(Call::Response),
-        commands: &[],
-    },
-    Row {
-        state: "reported",
-        way: &[Do(Next), Event, Do(Respond), Status(202)],
-        phase: Phase::Ready,
-        awaits: None,
-        commands: FROM_IDLE,
-    },
-    Row {
-        state: "reported, asked",
-        way: &[Do(Next), Event, Do(Respond), Do(Next), Status(202)],
-        phase: Phase::Ready,
-        awaits: Some(Call::Next),
-        commands: &[],
-    },
-    Row {
-        state: "reporting a failed start",
-        way: &[Do(FailInit)],
-        phase: Phase::ShuttingDown,
-        awaits: Some(Call::InitError),
-        commands: &[],
-    },
-    Row {
-        state: "reporting a failed restore",
-        way: &[Do(RestoreNext), Status(200), Lost(Reconnect), Do(FailRestore)],
-        phase: Phase::ShuttingDown,
-        awaits: Some(Call::RestoreError),
-        commands: &[],
-    },
-    Row {
-        state: "shut down",
-        way: &[ShutDown],
-        phase: Phase::ShuttingDown,
-        awaits: None,
-        commands: &[],
-    },
+/// Ways on which nothing has been sent of the request whose reply is outstanding.
+const UNSENT: &[Way] = &[
+    way(Restoring, "restoring, unsent", &[Say(RestoreNext)]),
+    way(Asked, "asked, unsent", &[Say(Next)]),
+    way(Streaming, "streaming, unsent", &[Do(Next), Event, Say(Stream)]),
+    way(Reporting, "reporting, unsent", &[Do(Next), Event, Say(Respond)]),
+    way(ReportingAsked, "reporting, asked, unsent", &[Do(Next), Event, Say(Fail), Say(Next)]),
+    way(ReportingFailure, "reporting a failed init, unsent", &[Say(FailInit)]),
 ];
 
 #[test]
-fn every_command_in_every_state_does_what_the_table_says_or_changes_nothing() {
-    for row in TABLE {
-        for command in Command::ALL {
-            let mut machine = walk(Concurrency::Single, row.way);
-            let label = format!("{command:?} when {}", row.state);
-            assert_eq!((machine.phase(), machine.awaits()), (row.phase, row.awaits), "{label}");
+fn the_documentation_shows_the_table() {
+    let page = phase_table::render::render();
+    if std::env::var_os("UPDATE_PHASE_TABLE").is_some() {
+        std::fs::write(PHASE_MD, &page).expect("the source directory can be written");
+    }
+    let stored = std::fs::read_to_string(PHASE_MD).expect("the page is in the source directory");
+    assert!(stored == page, "phase.md is out of date; its first line says how to render it");
+}
 
-            let before = everything_in(&machine);
-            let unsent = machine.unsent_len();
-            let result = command.give(&mut machine, &mut [0; 1024]);
-            let after = (machine.phase(), machine.awaits());
-            match row.commands.iter().find(|(allowed, ..)| *allowed == command) {
-                Some((_, phase, awaits)) => {
-                    let length = result.unwrap_or_else(|error| panic!("{label}: {error}"));
-                    let added = machine.unsent_len() - unsent;
-                    assert_eq!(added, length + command.body().len(), "{label}");
-                    assert_eq!(after, (*phase, *awaits), "{label}");
-                }
-                None => {
-                    assert_eq!(result, Err(CommandError::WrongPhase(row.phase)), "{label}");
-                    assert_eq!(everything_in(&machine), before, "{label}");
-                }
+#[test]
+fn a_stage_and_an_input_have_one_row_at_most() {
+    for rows in [COMMANDS, phase_table::LOSSES] {
+        for (at, row) in rows.iter().enumerate() {
+            assert!(!row.from.is_empty() && !row.inputs.is_empty(), "{row:?}");
+            for other in &rows[at + 1..] {
+                let shares_stage = row.from.iter().any(|stage| other.from.contains(stage));
+                let shares_input = row.inputs.iter().any(|input| other.inputs.contains(input));
+                assert!(!shares_stage || !shares_input, "{row:?} and {other:?}");
             }
         }
     }
 }
 
 #[test]
-fn the_end_can_be_declared_in_every_state() {
-    for row in TABLE {
-        let mut machine = walk(Concurrency::Single, row.way);
+fn every_command_in_every_stage_does_what_the_table_says_or_changes_nothing() {
+    let mut reached = Reached::default();
+    for Way { stage, label, steps } in WAYS {
+        for command in Command::ALL {
+            let mut machine = walk(Concurrency::Single, steps);
+            let label = format!("{command:?} when {label}");
+            assert_stage(&machine, *stage, steps, &label);
+
+            let before = everything_in(&machine);
+            let unsent = machine.unsent_len();
+            let result = command.give(&mut machine, &mut [0; 1024]);
+            let (row, to) = follow_command(*stage, command);
+            reached.note((row, *stage));
+            if row.is_refused() {
+                assert_eq!(result, Err(CommandError::WrongPhase(stage.phase())), "{label}");
+                assert_eq!(everything_in(&machine), before, "{label}");
+            } else {
+                let length = result.unwrap_or_else(|error| panic!("{label}: {error}"));
+                let added = machine.unsent_len() - unsent;
+                assert_eq!(added, length + command.body().len(), "{label}");
+                assert_stage(&machine, to, &[steps, &[Do(command)][..]].concat(), &label);
+            }
+        }
+    }
+    reached.check(rows_of(|input| matches!(input, Input::Do(_) | AnyOtherCommand)));
+}
+
+#[test]
+fn the_end_can_be_declared_in_every_stage() {
+    let mut reached = Reached::default();
+    for Way { stage, label, steps } in WAYS {
+        let mut machine = walk(Concurrency::Single, steps);
         machine.shut_down();
-        assert_eq!(machine.phase(), Phase::ShuttingDown, "{}", row.state);
-        assert_eq!((machine.awaits(), machine.invocation()), (None, None), "{}", row.state);
-        assert_eq!(receive(&mut machine, b"whatever"), Ok(vec![]), "{}", row.state);
+        let to = expect(&mut reached, *stage, ShutDown);
+        assert_stage(&machine, to, steps, label);
+        assert_eq!(receive(&mut machine, b"whatever"), Ok(vec![]), "{label}");
+        assert_eq!(machine.phase(), Phase::ShuttingDown, "{label}");
     }
+    reached.check(rows_of(|input| input == ShutDown));
 }
 
 #[test]
-fn the_invocation_is_known_from_its_head_to_its_reply() {
-    for row in TABLE {
-        let machine = walk(Concurrency::Single, row.way);
-        let is_in_hand =
-            row.state == "receiving" || matches!(row.phase, Phase::Invoking | Phase::Reporting);
-        let id = machine.invocation().map(|ids| ids.request_id());
-        assert_eq!(id, is_in_hand.then_some(support::REQUEST_ID), "{}", row.state);
-    }
-}
-
-#[test]
-fn an_empty_slice_is_harmless_in_every_state() {
-    for row in TABLE {
-        let mut machine = walk(Concurrency::Single, row.way);
+fn an_empty_slice_is_harmless_in_every_stage() {
+    for Way { label, steps, .. } in WAYS {
+        let mut machine = walk(Concurrency::Single, steps);
         let before = everything_in(&machine);
-        assert_eq!(machine.receive(&mut &[][..]), Ok(None), "{}", row.state);
-        assert_eq!(everything_in(&machine), before, "{}", row.state);
+        assert_eq!(machine.receive(&mut &[][..]), Ok(None), "{label}");
+        assert_eq!(everything_in(&machine), before, "{label}");
     }
 }
 
 #[test]
 fn an_end_of_stream_completes_nothing_but_a_body_without_length() {
-    for row in TABLE {
-        let mut machine = walk(Concurrency::Single, row.way);
+    for Way { label, steps, .. } in WAYS {
+        let mut machine = walk(Concurrency::Single, steps);
         let before = everything_in(&machine);
-        assert_eq!(machine.end_of_stream(), None, "{}", row.state);
-        assert_eq!(everything_in(&machine), before, "{}", row.state);
+        assert_eq!(machine.end_of_stream(), None, "{label}");
+        assert_eq!(everything_in(&machine), before, "{label}");
     }
 }
 
 #[test]
 fn bytes_that_answer_nothing_cost_the_connection_and_nothing_else() {
-    for row in TABLE.iter().filter(|row| row.awaits.is_none()) {
-        let mut machine = walk(Concurrency::Single, row.way);
-        if row.phase == Phase::ShuttingDown {
-            assert_eq!(receive(&mut machine, support::ACCEPTED), Ok(vec![]), "{}", row.state);
+    let mut reached = Reached::default();
+    let idle = WAYS.iter().filter(|way| awaited(way.stage, way.steps).is_none());
+    for Way { stage, label, steps } in idle.chain(UNSENT) {
+        let mut machine = walk(Concurrency::Single, steps);
+        if *stage == ShuttingDown {
+            assert_eq!(receive(&mut machine, support::ACCEPTED), Ok(vec![]), "{label}");
             continue;
         }
+        let is_unsent = machine.unsent_len() > 0 && awaited(*stage, steps).is_some();
         let result = receive(&mut machine, support::ACCEPTED);
-        assert_eq!(result, Err(ReceiveError::Unsolicited), "{}", row.state);
-        assert!(machine.must_reconnect(), "{}", row.state);
-        assert_eq!(machine.on_disconnect(), Reconnect, "{}", row.state);
-        assert_eq!(machine.phase(), row.phase, "{}", row.state);
-        for (command, ..) in row.commands {
-            assert!(command.give(&mut machine.clone(), &mut [0; 1024]).is_ok(), "{}", row.state);
+        assert_eq!(result, Err(ReceiveError::Unsolicited), "{label}");
+        let to = expect(&mut reached, *stage, Unasked);
+        assert!(machine.must_reconnect(), "{label}");
+        assert_stage(&machine, to, steps, label);
+
+        let loss = if is_unsent { Loss::Unsent } else { Loss::Idle };
+        let (row, to) = follow(to, Input::Lost(loss)).expect("a connection may be lost");
+        let recovery = RecoveryKind::of(machine.on_disconnect());
+        assert_eq!(Some(recovery), row.recovery, "{label}");
+        assert_stage(&machine, to, steps, label);
+        if !is_unsent {
+            for command in Command::ALL {
+                let is_refused = follow_command(to, command).0.is_refused();
+                let result = command.give(&mut machine.clone(), &mut [0; 1024]);
+                assert_eq!(result.is_err(), is_refused, "{command:?} when {label}");
+            }
         }
     }
+    reached.check(rows_of(|input| input == Unasked));
 }
 
 #[test]
-fn an_answer_that_is_none_ends_the_conversation() {
+fn bytes_that_are_not_a_valid_reply_end_the_conversation() {
     const NO_HTTP: &[u8] = b"220 ready\r\n\r\n";
-    for row in TABLE.iter().filter(|row| row.awaits.is_some()) {
-        let mut machine = walk(Concurrency::Single, row.way);
-        if machine.is_inside_answer() || machine.unsent_len() > 0 {
+    let mut reached = Reached::default();
+    for Way { stage, label, steps } in WAYS {
+        let mut machine = walk(Concurrency::Single, steps);
+        let is_awaiting = awaited(*stage, steps).is_some();
+        if !is_awaiting || machine.is_inside_answer() || machine.unsent_len() > 0 {
             continue;
         }
         let result = receive(&mut machine, NO_HTTP);
-        assert!(matches!(result, Err(ReceiveError::Head(_))), "{}: {result:?}", row.state);
-        assert_eq!((machine.phase(), machine.awaits()), (Phase::ShuttingDown, None));
-        assert_eq!(machine.on_disconnect(), Exit, "{}", row.state);
+        assert!(matches!(result, Err(ReceiveError::Head(_))), "{label}: {result:?}");
+        let to = expect(&mut reached, *stage, Violation);
+        assert_stage(&machine, to, steps, label);
+        assert_eq!(machine.on_disconnect(), Exit, "{label}");
     }
+    reached.check(rows_of(|input| input == Violation));
 }
 
-/// A call that is outstanding, and to which phase each status of its answer leads.
-struct Answers {
-    way: &'static [Step],
-    call: Call,
-    /// The phase for every status that is not in `exits`.
-    phase: Phase,
-    exits: &'static [u16],
+#[test]
+fn whatever_else_arrives_leads_where_the_table_says() {
+    const CHUNKED_EVENT: &[u8] = b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7b3c\r\n\
+        Transfer-Encoding: chunked\r\n\r\n";
+    let arrivals: [(Stage, &[Step], &[u8], Input); 5] = [
+        (Asked, &[Do(Next)], CUT_EVENT, EventHead),
+        (Receiving, &[Do(Next), Bytes(CUT_EVENT)], b"da, 37\"", EventEnd),
+        (Receiving, &[Do(Next), Bytes(CHUNKED_EVENT)], b"so\r\n", BrokenEvent),
+        (Reporting, &[Do(Next), Event, Do(Respond)], b"HTTP/1.1 408 X\r\n\r\n", TimedOut),
+        (
+            ReportingAsked,
+            &[Do(Next), Event, Do(Respond), Do(Next)],
+            b"HTTP/1.1 408 X\r\n\r\n",
+            TimedOut,
+        ),
+    ];
+    let mut reached = Reached::default();
+    for (stage, steps, bytes, input) in arrivals {
+        let label = format!("{input:?} after {steps:?}");
+        let mut machine = walk(Concurrency::Single, steps);
+        assert_stage(&machine, stage, steps, &label);
+        let result = receive(&mut machine, bytes);
+        let is_fault = matches!(result, Err(ReceiveError::Body(_)));
+        assert_eq!(is_fault, input == BrokenEvent, "{label}: {result:?}");
+        assert_eq!(result.is_err(), is_fault, "{label}: {result:?}");
+        let to = expect(&mut reached, stage, input);
+        assert_stage(&machine, to, steps, &label);
+        let (row, _) = follow(stage, input).expect("it has just been followed");
+        assert_eq!(machine.must_reconnect(), row.must_reconnect(), "{label}");
+    }
+    let others = [EventHead, EventEnd, BrokenEvent, TimedOut];
+    reached.check(rows_of(|input| others.contains(&input)));
 }
 
 const STATUSES: [u16; 14] = [200, 202, 204, 301, 400, 403, 404, 405, 410, 413, 429, 500, 502, 503];
 
-const ANSWERS: &[Answers] = &[
-    Answers { way: &[Do(RestoreNext)], call: Call::RestoreNext, phase: Phase::Init, exits: &[500] },
-    Answers {
-        way: &[Do(Next)],
-        call: Call::Next,
-        phase: Phase::Ready,
-        exits: &[301, 400, 403, 404, 405, 410, 413, 500],
-    },
-    Answers {
-        way: &[Do(Next), Event, Do(Respond)],
-        call: Call::Response,
-        phase: Phase::Ready,
-        exits: &[500],
-    },
-    Answers {
-        way: &[Do(Next), Event, Do(Fail)],
-        call: Call::Error,
-        phase: Phase::Ready,
-        exits: &[500],
-    },
-    Answers {
-        way: &[Do(Next), Event, Do(Stream)],
-        call: Call::Response,
-        phase: Phase::Ready,
-        exits: &[500],
-    },
-    Answers {
-        way: &[Do(Next), Event, Do(Stream), Do(Chunk), Do(Finish)],
-        call: Call::Response,
-        phase: Phase::Ready,
-        exits: &[500],
-    },
-    Answers {
-        way: &[Do(Next), Event, Do(Respond), Do(Next)],
-        call: Call::Response,
-        phase: Phase::Ready,
-        exits: &[500],
-    },
-    Answers { way: &[Do(FailInit)], call: Call::InitError, phase: Phase::ShuttingDown, exits: &[] },
-    Answers {
-        way: &[Do(RestoreNext), Status(200), Lost(Reconnect), Do(FailRestore)],
-        call: Call::RestoreError,
-        phase: Phase::ShuttingDown,
-        exits: &[],
-    },
+/// Ways to an outstanding call, and the statuses of its reply that end the process.
+const REPLIES: &[(Stage, &[Step], &[u16])] = &[
+    (Restoring, &[Do(RestoreNext)], &[500]),
+    (Asked, &[Do(Next)], &[301, 400, 403, 404, 405, 410, 413, 500]),
+    (Reporting, &[Do(Next), Event, Do(Respond)], &[500]),
+    (Reporting, &[Do(Next), Event, Do(Fail)], &[500]),
+    (Streaming, &[Do(Next), Event, Do(Stream)], &[500]),
+    (Reporting, &[Do(Next), Event, Do(Stream), Do(Chunk), Do(Finish)], &[500]),
+    (ReportingAsked, &[Do(Next), Event, Do(Respond), Do(Next)], &[500]),
+    (ReportingFailure, &[Do(FailInit)], &STATUSES),
+    (
+        ReportingFailure,
+        &[Do(RestoreNext), Status(200), Lost(Reconnect), Do(FailRestore)],
+        &STATUSES,
+    ),
 ];
 
 #[test]
-fn every_status_is_an_event_that_leads_to_the_phase_of_the_table() {
-    for row in ANSWERS {
+fn every_status_is_an_event_that_leads_where_the_table_says() {
+    let mut reached = Reached::default();
+    for (stage, steps, exits) in REPLIES {
         for status in STATUSES {
-            if row.call == Call::Next && matches!(status, 200..=203) {
+            if *stage == Asked && matches!(status, 200..=203) {
                 continue; // These bring an event.
             }
-            let mut machine = walk(Concurrency::Single, row.way);
+            let mut machine = walk(Concurrency::Single, steps);
+            let call = machine.awaits().expect("a call is outstanding");
+            let label = format!("{status} for {call} after {steps:?}");
+            assert_stage(&machine, *stage, steps, &label);
             let seen = receive(&mut machine, &support::answer(status, ""));
-            let label = format!("{status} for {} after {:?}", row.call, row.way);
-            assert_eq!(seen, Ok(vec![Seen::reply(row.call, status)]), "{label}");
-            let exits = row.exits.contains(&status);
-            let phase = if exits { Phase::ShuttingDown } else { row.phase };
-            assert_eq!(machine.phase(), phase, "{label}");
-            assert_eq!(machine.invocation(), None, "{label}");
+            assert_eq!(seen, Ok(vec![Seen::reply(call, status)]), "{label}");
+            let reply = match status {
+                _ if exits.contains(&status) => Reply::Exit,
+                200..=299 => Reply::Accepted,
+                _ => Reply::Refused,
+            };
+            let to = expect(&mut reached, *stage, Replied(reply));
+            assert_stage(&machine, to, steps, &label);
         }
     }
+    reached.check(rows_of(|input| matches!(input, Replied(_))));
 }
 
 #[test]
@@ -444,7 +343,7 @@ fn unsent_bytes_stop_every_command_but_a_pipelined_next() {
             support::send(&mut machine, Stream);
         }
         Say(answer).take(&mut machine);
-        assert!(Next.give(&mut machine, &mut [0; 1024]).is_ok(), "next behind {answer:?}");
+        assert!(Next.give(&mut machine, &mut [0; 1024]).is_ok(), "next after {answer:?}");
     }
 }
 
@@ -458,4 +357,16 @@ fn a_wrong_phase_is_told_before_unsent_bytes_are() {
 /// Every field of a machine, so that "nothing has changed" can be said of all of them.
 fn everything_in(machine: &Machine) -> String {
     format!("{machine:?}")
+}
+
+/// Where the table says that an input leads.
+fn expect(reached: &mut Reached, from: Stage, input: Input) -> Stage {
+    let (row, to) =
+        follow(from, input).unwrap_or_else(|| panic!("no row for {input:?} in {from:?}"));
+    reached.note((row, from));
+    to
+}
+
+fn rows_of(is_wanted: impl Fn(Input) -> bool) -> impl Iterator<Item = &'static Row> {
+    COMMANDS.iter().filter(move |row| row.inputs.iter().copied().any(&is_wanted))
 }

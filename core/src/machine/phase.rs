@@ -1,50 +1,17 @@
 //! The transitions: the only file that decides which phase follows which.
 //!
-//! # Commands and answers
+//! What the machine must remember in a phase divides it into stages. The tables are rendered from
+//! the data that the tests compare this code with.
+#![doc = include_str!("phase.md")]
 //!
-//! | phase | command or input | next phase |
-//! |---|---|---|
-//! | Init | `next` | Ready, asked |
-//! | Init | `restore_next`, then its reply | Init |
-//! | Init | `fail_init`; after a restore `fail_restore` | ShuttingDown |
-//! | Ready | `next` | Ready, asked |
-//! | Ready, asked | head of an event | Ready, receiving |
-//! | Ready, asked | any other reply to `next` | Ready |
-//! | Ready, receiving | end of the event | Invoking |
-//! | Invoking | `respond`, `fail` | Reporting |
-//! | Invoking | `stream`, then `chunk` as often as needed | Invoking, streaming |
-//! | Invoking, streaming | `finish`, `finish_with_error` | Reporting |
-//! | Invoking, streaming | early reply | Ready |
-//! | Reporting | reply | Ready |
-//! | Reporting | `next` | Reporting, asked |
-//! | Reporting, asked | reply | Ready, asked |
-//! | ShuttingDown | reply to `fail_init` or `fail_restore` | ShuttingDown |
-//! | any | `shut_down`; a reply that says [`Then::Exit`]; an answer that is none | ShuttingDown |
-//! | any | any other command | `Err(WrongPhase)`, nothing changes |
+//! A reply of 408 to a response or error counts as a connection lost without a reply: the service
+//! had stopped waiting for a request before this one came (RFC 9110 section 15.5.9).
 //!
-//! Two things that arrive are wrong and still survived, on a new connection: bytes that answer
-//! nothing, and an event whose framing breaks after its id is known.
-//!
-//! # Lost connections
-//!
-//! | when the connection ends | recovery | phase |
-//! |---|---|---|
-//! | nothing outstanding | `Reconnect` | as it was |
-//! | `next` outstanding, no event begun | `AskAgain` | Ready |
-//! | in the middle of an event | `FailInvocation` | Invoking |
-//! | no byte of a request sent, other than `next` and chunks | `SendAgain` | as it was |
-//! | a buffered answer or error sent, no byte of an answer to it (not even an interim one), and the service can tell a second copy | `SendAgain`, once | Reporting |
-//! | the status of the reply known, its rest missing | `Answered` | as after the reply |
-//! | any other answer, or a part of a stream, sent | `FateUnknown` | Ready |
-//! | `restore_next` sent | `FateUnknown` | Init |
-//! | a report of a failed start sent, or the conversation over | `Exit` | ShuttingDown |
-//!
-//! A reply of 408 to an answer counts as a lost connection without a reply: the service had stopped to
-//! wait for a request before this one came (RFC 9110 section 15.5.9).
-//!
-//! The service can tell a second copy if it runs one invocation at a time, or gave the attempt an id
-//! of its own. An answer behind which `next` was sent whole is not sent again: its host has let go
-//! of the body.
+//! The service recognises duplicates if it runs one invocation at a time, or gave the attempt an id
+//! of its own. An interim reply (1xx) counts as a part of the reply. A chunk continues the request
+//! that `stream` began, so a chunk of which no byte was sent is a part of an answer sent. A response
+//! or error is not sent again once a pipelined `next` after it was sent whole: by then, the embedder
+//! may have freed its body.
 
 use crate::api::{Call, Outcome, Then};
 
@@ -53,9 +20,9 @@ use crate::api::{Call, Outcome, Then};
 pub enum Phase {
     /// The function starts. Nothing has been asked for, except perhaps a restore.
     Init,
-    /// No invocation is in hand: the next one can be asked for, or is awaited, or arrives.
+    /// No invocation is in flight: the next one can be asked for, is awaited, or arrives.
     Ready,
-    /// An invocation is in hand and must be answered.
+    /// An invocation is in flight and must be answered.
     Invoking,
     /// It has been answered; the reply is outstanding.
     Reporting,
@@ -219,7 +186,7 @@ impl State {
         matches!(self, Self::Reporting { copy: Copy::BehindWhole, .. })
     }
 
-    /// The table of commands and answers; `None` where there is no transition.
+    /// The table of commands and input; `None` where there is no transition.
     pub(super) fn after(self, input: Input) -> Option<Self> {
         let gone = Self::ShuttingDown { awaits: None };
         let reporting = |answer| Self::Reporting { answer, is_asked: false, copy: Copy::First };

@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use lambda_proto::Concurrency;
 
 use super::pair::{Pair, Step};
+use super::phase_table::{COMMANDS, LOSSES, Reached};
 use super::reference::Reference;
-use super::rows::Reached;
 
 /// Losses above this number are all the same: nothing depends on it but itself, and it is compared at every
 /// step.
@@ -106,7 +106,7 @@ fn the_machine_does_what_the_tables_say_after_any_sequence_of_steps() {
     let mut reached = Reached::default();
     let single = explore(Concurrency::Single, &mut reached);
     let multi = explore(Concurrency::Multi, &mut reached);
-    reached.check();
+    reached.check(COMMANDS.iter().chain(LOSSES));
     println!("\nSingle: {single:?}\nMulti: {multi:?}");
     // The state space under an alphabet of 47 steps: all states that a sequence of any length leads to, told
     // apart by all fields of both sides. Depth is the length of the longest of the shortest ways; what is

@@ -3,9 +3,10 @@
 mod composed;
 mod exhaustive;
 mod pair;
+#[path = "../phase_table/mod.rs"]
+mod phase_table;
 mod random;
 mod reference;
-mod rows;
 #[path = "../support/mod.rs"]
 mod support;
 mod wire;

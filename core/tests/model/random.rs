@@ -4,7 +4,7 @@ use lambda_proto::Concurrency;
 use proptest::prelude::*;
 
 use super::pair::{Pair, Step};
-use super::reference::Stage;
+use super::phase_table::Stage;
 use super::wire::Said;
 use crate::support::Command;
 

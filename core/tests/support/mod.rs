@@ -53,7 +53,7 @@ pub(crate) fn answer(status: u16, document: &str) -> Vec<u8> {
 }
 
 /// Everything that can be asked of a machine, without what it is asked with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Command {
     Next,
     Respond,

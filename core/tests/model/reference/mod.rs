@@ -1,69 +1,15 @@
-//! The reference: what the two tables in the documentation of `machine::phase` say, and the sentences
-//! around them, written once more without looking at how the machine does it.
-//!
-//! Every transition names the [`Row`] of the tables that it follows.
+//! The reference: a machine that follows the phase table. What else it must know, how much is sent
+//! and what is being read, is written once more without looking at how the machine does it.
 
 mod network;
 
+use lambda_proto::Concurrency;
 use lambda_proto::api::{Call, Meaning, Then};
-use lambda_proto::{Concurrency, Phase};
 
-use super::rows::Row;
+use super::phase_table::stage::call_of;
+use super::phase_table::{Input, RecoveryKind, Row, Stage, follow, follow_command};
 use super::wire::{TAIL, request};
 use crate::support::Command;
-
-/// The phases of the tables, with what stands behind their commas.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Stage {
-    Init,
-    Restoring,
-    Restored,
-    Ready,
-    Asked,
-    Receiving,
-    Invoking,
-    Streaming,
-    Reporting,
-    ReportingAsked,
-    /// ShuttingDown, the reply to the report of a failed start outstanding.
-    ReportingStart,
-    ShuttingDown,
-}
-
-use Stage::{
-    Asked, Init, Invoking, Ready, Receiving, Reporting, ReportingAsked, ReportingStart, Restored,
-    Restoring, ShuttingDown, Streaming,
-};
-
-impl Stage {
-    pub(crate) const ALL: [Self; 12] = [
-        Init,
-        Restoring,
-        Restored,
-        Ready,
-        Asked,
-        Receiving,
-        Invoking,
-        Streaming,
-        Reporting,
-        ReportingAsked,
-        ReportingStart,
-        ShuttingDown,
-    ];
-
-    pub(crate) fn phase(self) -> Phase {
-        match self {
-            Init | Restoring | Restored => Phase::Init,
-            Ready | Asked | Receiving => Phase::Ready,
-            Invoking | Streaming => Phase::Invoking,
-            Reporting | ReportingAsked => Phase::Reporting,
-            ReportingStart | ShuttingDown => Phase::ShuttingDown,
-        }
-    }
-}
-
-/// A row, and the phase that it was reached from.
-pub(crate) type Reach = (Row, Stage);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum CopyOf {
@@ -122,16 +68,8 @@ pub(crate) enum Told {
     Outcome(Call, u16, Meaning, Then),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Recovers {
-    Reconnect,
-    AskAgain,
-    FailInvocation,
-    SendAgain,
-    FateUnknown,
-    Answered(Call, u16, Meaning),
-    Exit,
-}
+/// What follows a lost connection, and the reply that is known by then.
+pub(crate) type Recovers = (Option<RecoveryKind>, Option<(Call, u16, Meaning)>);
 
 /// How much of what was encoded has been sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,7 +111,7 @@ impl Reference {
     pub(crate) fn new(concurrency: Concurrency) -> Self {
         Self {
             is_multi: concurrency == Concurrency::Multi,
-            stage: Init,
+            stage: Stage::Init,
             has_attempt: false,
             call: None,
             is_stream: false,
@@ -221,21 +159,7 @@ impl Reference {
     }
 
     pub(crate) fn awaits(&self) -> Option<Call> {
-        match self.stage {
-            Restoring => Some(Call::RestoreNext),
-            Asked | Receiving => Some(Call::Next),
-            Streaming => Some(Call::Response),
-            Reporting | ReportingAsked | ReportingStart => self.call,
-            Init | Restored | Ready | Invoking | ShuttingDown => None,
-        }
-    }
-
-    pub(crate) fn is_asked(&self) -> bool {
-        matches!(self.stage, Asked | Receiving | ReportingAsked)
-    }
-
-    pub(crate) fn has_invocation(&self) -> bool {
-        matches!(self.stage, Receiving | Invoking | Streaming | Reporting | ReportingAsked)
+        self.stage.awaits(self.call)
     }
 
     pub(crate) fn is_inside_answer(&self) -> bool {
@@ -267,25 +191,17 @@ impl Reference {
 
     // What the application says.
 
-    pub(crate) fn command(&mut self, command: Command) -> (Row, Result<usize, Refusal>) {
+    pub(crate) fn command(&mut self, command: Command) -> (&'static Row, Result<usize, Refusal>) {
         use Command as C;
-        let (row, to) = match (self.stage, command) {
-            (Init | Restored, C::Next) => (Row::InitNext, Asked),
-            (Init, C::RestoreNext) => (Row::Restore, Restoring),
-            (Init, C::FailInit) | (Restored, C::FailRestore) => (Row::FailStart, ReportingStart),
-            (Ready, C::Next) => (Row::Next, Asked),
-            (Invoking, C::Respond | C::Fail) => (Row::Answer, Reporting),
-            (Invoking, C::Stream) | (Streaming, C::Chunk | C::EmptyChunk) => {
-                (Row::Stream, Streaming)
-            }
-            (Streaming, C::Finish | C::FinishWithError) => (Row::Finish, Reporting),
-            (Reporting, C::Next) => (Row::Pipeline, ReportingAsked),
-            _ => return (Row::WrongPhase, Err(Refusal::WrongPhase)),
-        };
+        let (row, to) = follow_command(self.stage, command);
+        if row.is_refused() {
+            return (row, Err(Refusal::WrongPhase));
+        }
         if self.must_reconnect() {
             return (row, Err(Refusal::MustReconnect));
         }
-        if self.unsent_len() > 0 && row != Row::Pipeline {
+        let is_pipelined = to == Stage::ReportingAsked;
+        if self.unsent_len() > 0 && !is_pipelined {
             return (row, Err(Refusal::Unsent));
         }
         let bytes = request(command, self.has_attempt, self.has_chunk);
@@ -294,7 +210,7 @@ impl Reference {
             return (row, Ok(0));
         }
         self.stage = to;
-        if row == Row::Pipeline {
+        if is_pipelined {
             self.next = bytes;
             return (row, Ok(length));
         }
@@ -306,12 +222,7 @@ impl Reference {
             C::Respond | C::Fail | C::FailInit | C::FailRestore | C::Stream => {
                 self.copy = CopyOf::First;
                 (self.is_stream, self.has_chunk) = (command == C::Stream, false);
-                self.call = Some(match command {
-                    C::Fail => Call::Error,
-                    C::FailInit => Call::InitError,
-                    C::FailRestore => Call::RestoreError,
-                    _ => Call::Response,
-                });
+                self.call = Some(call_of(command));
             }
             C::Chunk => self.has_chunk = true,
             C::Finish | C::FinishWithError => self.has_chunk = false,
@@ -320,15 +231,19 @@ impl Reference {
         (row, Ok(length))
     }
 
-    pub(crate) fn shut_down(&mut self) -> Row {
-        self.end();
+    pub(crate) fn shut_down(&mut self) -> &'static Row {
+        let row = self.follow(Input::ShutDown);
         self.forget_request();
         self.reading = Reading::Nothing;
-        Row::ShutDown
+        row
     }
 
-    fn end(&mut self) {
-        self.stage = ShuttingDown;
+    /// Takes the transition of the table.
+    fn follow(&mut self, input: Input) -> &'static Row {
+        let (row, to) = follow(self.stage, input)
+            .unwrap_or_else(|| panic!("no row for {input:?} in {:?}", self.stage));
+        self.stage = to;
+        row
     }
 
     fn forget_request(&mut self) {

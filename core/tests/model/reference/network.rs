@@ -2,12 +2,10 @@
 
 use lambda_proto::api::{Call, Meaning, Then};
 
-use super::Stage::{
-    Asked, Init, Invoking, Ready, Receiving, Reporting, ReportingAsked, ReportingStart, Restored,
-    Restoring, ShuttingDown, Streaming,
-};
-use super::{CopyOf, Fault, Reach, Reading, Recovers, Reference, Sent, Told, is_accepted};
-use crate::rows::Row;
+use super::{CopyOf, Fault, Reading, Recovers, Reference, Sent, Told, is_accepted};
+use crate::phase_table::Stage::{Reporting, ReportingAsked, ShuttingDown, Streaming};
+use crate::phase_table::reached::Reach;
+use crate::phase_table::{Input, Loss, RecoveryKind, Reply, Row};
 use crate::wire::{CUT, ENDLESS, EVENT, Said, TAIL};
 
 impl Reference {
@@ -39,7 +37,7 @@ impl Reference {
                 return self.take_head(Said::Answer(202), rows, told);
             }
             Reading::Head { .. } if said.ends_a_head() => {
-                self.violation(rows);
+                self.reach(Input::Violation, rows);
                 return Err(Fault::Head);
             }
             Reading::Head { .. } => self.reading = Reading::Head { is_sound: false },
@@ -73,7 +71,7 @@ impl Reference {
             return Ok(());
         }
         self.expect_answer(rows)?;
-        self.violation(rows);
+        self.reach(Input::Violation, rows);
         Err(Fault::Head)
     }
 
@@ -85,7 +83,7 @@ impl Reference {
                 Ok(call)
             }
             _ => {
-                rows.push((Row::Unasked, self.stage));
+                self.reach(Input::Unasked, rows);
                 Err(Fault::Unsolicited)
             }
         }
@@ -105,11 +103,11 @@ impl Reference {
                 return Ok(());
             }
             Said::Tail | Said::HeadTail | Said::Nonsense => {
-                self.violation(rows);
+                self.reach(Input::Violation, rows);
                 return Err(Fault::Head);
             }
             Said::Switch => {
-                self.violation(rows);
+                self.reach(Input::Violation, rows);
                 return Err(Fault::SwitchedProtocols);
             }
             Said::Answer(status) | Said::LastAnswer(status) | Said::CutAnswer(status) => status,
@@ -117,7 +115,7 @@ impl Reference {
         };
         if status == 408 && matches!(self.stage, Reporting | ReportingAsked) {
             // As if the connection had been lost without a reply.
-            rows.push((Row::TimedOut, self.stage));
+            self.reach(Input::TimedOut, rows);
             (self.is_spent, self.has_heard) = (true, false);
             return Ok(());
         }
@@ -137,7 +135,7 @@ impl Reference {
             Said::Event { .. } => EVENT,
             Said::BrokenEvent => {
                 // Its framing breaks in the body of what is no event.
-                self.violation(rows);
+                self.reach(Input::Violation, rows);
                 return Err(Fault::Body);
             }
             _ => b"",
@@ -161,16 +159,15 @@ impl Reference {
             said,
             Said::NamelessEvent | Said::Answer(_) | Said::LastAnswer(_) | Said::CutAnswer(_)
         ) {
-            self.violation(rows);
+            self.reach(Input::Violation, rows);
             return Err(Fault::UnusableRequestId);
         }
         self.has_attempt = said == Said::Event { has_attempt: true };
-        rows.push((Row::EventHead, self.stage));
-        self.stage = Receiving;
+        self.reach(Input::EventHead, rows);
         told.push(Told::Invocation);
         match said {
             Said::BrokenEvent => {
-                rows.push((Row::BrokenEvent, self.stage));
+                self.reach(Input::BrokenEvent, rows);
                 return Err(Fault::Body);
             }
             Said::CutEvent => {
@@ -190,9 +187,8 @@ impl Reference {
     }
 
     fn end_event(&mut self, rows: &mut Vec<Reach>, told: &mut Vec<Told>) {
-        rows.push((Row::EventEnd, self.stage));
         self.end_answer();
-        self.stage = Invoking;
+        self.reach(Input::EventEnd, rows);
         (self.losses, self.was_empty) = (0, false);
         told.push(Told::InvocationEnd);
     }
@@ -201,8 +197,7 @@ impl Reference {
         let Some((call, status, meaning)) = self.known_reply() else { return };
         let then = self.then(call, status);
         self.end_answer();
-        let from = self.stage;
-        rows.push((self.reply(call, status, meaning), from));
+        self.reach(Input::Replied(self.kind(call, status, meaning)), rows);
         let is_empty = meaning == Meaning::NoInvocation;
         let is_empty_again = is_empty && self.was_empty;
         self.was_empty = is_empty;
@@ -229,27 +224,12 @@ impl Reference {
         self.reading = Reading::Nothing;
     }
 
-    /// The transition of a reply to anything but a `next` that brings an event.
-    fn reply(&mut self, call: Call, status: u16, meaning: Meaning) -> Row {
-        if self.stage == ReportingStart {
-            self.end();
-            return Row::StartReply;
+    fn kind(&self, call: Call, status: u16, meaning: Meaning) -> Reply {
+        match self.then(call, status) {
+            Then::Exit => Reply::Exit,
+            _ if is_accepted(meaning) => Reply::Accepted,
+            _ => Reply::Refused,
         }
-        if self.then(call, status) == Then::Exit {
-            self.end();
-            return Row::ExitReply;
-        }
-        let (row, to) = match self.stage {
-            Restoring if is_accepted(meaning) => (Row::Restore, Restored),
-            Restoring => (Row::Restore, Init),
-            Asked => (Row::EmptyReply, Ready),
-            Streaming => (Row::EarlyReply, Ready),
-            Reporting => (Row::Reply, Ready),
-            ReportingAsked => (Row::PipelinedReply, Asked),
-            _ => unreachable!("nothing is awaited"),
-        };
-        self.stage = to;
-        row
     }
 
     /// The connection is closed in order, which may be the end of what was being said, and lost.
@@ -266,12 +246,14 @@ impl Reference {
         (rows, told, recovers)
     }
 
-    pub(crate) fn lose(&mut self) -> (Row, Recovers) {
+    pub(crate) fn lose(&mut self) -> (&'static Row, Recovers) {
         if !self.must_reconnect() {
             self.losses += 1;
         }
-        let (row, recovers) = self.loss();
-        if recovers == Recovers::SendAgain {
+        let known = self.known_reply();
+        let loss = self.loss();
+        let row = self.follow(Input::Lost(loss));
+        if row.recovery == Some(RecoveryKind::SendAgain) {
             self.next.clear();
             self.sent = 0;
         } else {
@@ -279,29 +261,21 @@ impl Reference {
         }
         self.reading = Reading::Nothing;
         (self.is_spent, self.has_heard) = (false, false);
-        (row, recovers)
+        (row, (row.recovery, known))
     }
 
-    fn loss(&mut self) -> (Row, Recovers) {
+    /// What is known now that the connection is lost.
+    fn loss(&mut self) -> Loss {
         if let Some((call, status, meaning)) = self.known_reply() {
-            self.reply(call, status, meaning);
-            if self.stage == Asked {
-                self.stage = Ready;
-            }
-            return (Row::LostKnown, Recovers::Answered(call, status, meaning));
+            return Loss::Known(self.kind(call, status, meaning));
+        }
+        if self.awaits().is_none() {
+            return Loss::Idle;
         }
         let sent = self.progress();
-        let has_sent_nothing = sent == Sent::Nothing;
         let is_told_apart = !self.is_multi || self.has_attempt;
-        let (row, recovers, to) = match self.stage {
-            Init | Restored | Ready | Invoking => (Row::LostIdle, Recovers::Reconnect, self.stage),
-            ShuttingDown => (Row::LostOver, Recovers::Exit, ShuttingDown),
-            Asked => (Row::LostAsked, Recovers::AskAgain, Ready),
-            Receiving => (Row::LostEvent, Recovers::FailInvocation, Invoking),
-            ReportingAsked if has_sent_nothing => (Row::LostUnsent, Recovers::SendAgain, Reporting),
-            stage if has_sent_nothing => (Row::LostUnsent, Recovers::SendAgain, stage),
-            Restoring => (Row::LostRestore, Recovers::FateUnknown, Restored),
-            ReportingStart => (Row::LostStart, Recovers::Exit, ShuttingDown),
+        match self.stage {
+            _ if sent == Sent::Nothing => Loss::Unsent,
             Reporting | ReportingAsked
                 if !self.is_stream
                     && !self.has_heard
@@ -310,16 +284,14 @@ impl Reference {
                     && !(self.stage == ReportingAsked && sent == Sent::All) =>
             {
                 self.copy = if sent == Sent::Part { CopyOf::Cut } else { CopyOf::Whole };
-                (Row::LostTwice, Recovers::SendAgain, Reporting)
+                Loss::Repeatable
             }
-            _ => (Row::LostAnswer, Recovers::FateUnknown, Ready),
-        };
-        self.stage = to;
-        (row, recovers)
+            _ => Loss::Sent,
+        }
     }
 
-    fn violation(&mut self, rows: &mut Vec<Reach>) {
-        rows.push((Row::Violation, self.stage));
-        self.end();
+    fn reach(&mut self, input: Input, rows: &mut Vec<Reach>) {
+        let from = self.stage;
+        rows.push((self.follow(input), from));
     }
 }
