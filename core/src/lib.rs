@@ -1,46 +1,155 @@
 //! The AWS Lambda Runtime API for programs that embed it: bytes in, events out; commands in, bytes
 //! out. No I/O, no clock, no allocation, no `unsafe`, no `std`.
 //!
+//! A [`Machine`] speaks the protocol of one runtime worker. It is in one of five phases; a command
+//! inside a box does not leave it:
+//!
+//! ```text
+//!                                     reply to a stream
+//!                           ┌───────────────────────────────────┐
+//!                           ▼                                   │
+//!  ┌──────────────┐     ┌───────┐                       ┌───────┴───────┐
+//!  │ Init         │ next│ Ready │      whole event      │ Invoking      │
+//!  │ restore_next ├────▶│ next  ├──────────────────────▶│ stream, chunk │
+//!  └──────┬───────┘     └───────┘                       └───────┬───────┘
+//!         │                 ▲                                   │ respond, fail,
+//!         │ fail_init,      │                                   │ finish, finish_with_error
+//!         │ fail_restore    │                                   ▼
+//!         │                 │         reply             ┌───────────────┐
+//!         │                 └───────────────────────────┤ Reporting     │
+//!         ▼                                             │ next          │
+//!  ┌──────────────┐                                     └───────────────┘
+//!  │ ShuttingDown │◀──── any phase: shut_down, a reply that says Then::Exit, an invalid reply
+//!  └──────────────┘
+//! ```
+//!
+//! This is one walk through all of them. The embedder owns the socket: it sends what commands write
+//! and passes in what arrives.
+//!
+//! ```
+//! use lambda_proto::api::Then;
+//! use lambda_proto::{CommandError, ContentType, Endpoint, Event, Machine, Phase};
+//!
+//! let endpoint = Endpoint::parse("127.0.0.1:9001")?.with_user_agent("hello/1.0")?;
+//! let mut machine = Machine::new(endpoint);
+//! let mut out = [0; 512];
+//!
+//! // Init: ask for the first invocation.
+//! assert_eq!(machine.phase(), Phase::Init);
+//! let length = machine.next(&mut out)?;
+//! assert_eq!(
+//!     &out[..length],
+//!     b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\n\
+//!       Host: 127.0.0.1:9001\r\n\
+//!       User-Agent: hello/1.0\r\n\
+//!       \r\n"
+//! );
+//! machine.sent(length);
+//!
+//! // Ready: the event arrives, in any number of pieces.
+//! assert_eq!(machine.phase(), Phase::Ready);
+//! let mut input: &[u8] = b"HTTP/1.1 200 OK\r\n\
+//!     Lambda-Runtime-Aws-Request-Id: 7b\r\n\
+//!     Content-Length: 5\r\n\
+//!     \r\n\
+//!     \"A";
+//! let Some(Event::Invocation(head)) = machine.receive(&mut input)? else { panic!() };
+//! assert_eq!(head.request_id(), "7b");
+//! assert_eq!(machine.receive(&mut input)?, Some(Event::Body(b"\"A")));
+//! assert_eq!(machine.receive(&mut input)?, None);
+//! let mut input: &[u8] = b"da\"";
+//! assert_eq!(machine.receive(&mut input)?, Some(Event::Body(b"da\"")));
+//! assert_eq!(machine.receive(&mut input)?, Some(Event::InvocationEnd));
+//!
+//! // Invoking: respond. `out` takes the head of the request; the body is never copied.
+//! assert_eq!(machine.phase(), Phase::Invoking);
+//! let body = b"\"Hello, Ada!\"";
+//! let length = machine.respond(Some(ContentType::JSON), body.len(), &mut out)?;
+//! assert_eq!(
+//!     machine.unsent(&out[..length], body).concat(),
+//!     b"POST /2018-06-01/runtime/invocation/7b/response HTTP/1.1\r\n\
+//!       Host: 127.0.0.1:9001\r\n\
+//!       User-Agent: hello/1.0\r\n\
+//!       Content-Type: application/json\r\n\
+//!       Content-Length: 13\r\n\
+//!       \r\n\
+//!       \"Hello, Ada!\""
+//! );
+//!
+//! // Reporting: a socket may take the bytes in several writes; `unsent` gives what is left.
+//! assert_eq!(machine.phase(), Phase::Reporting);
+//! machine.sent(length);
+//! assert_eq!(machine.unsent(&out[..length], body), [b"", &body[..], b""]);
+//! machine.sent(body.len());
+//! let mut input: &[u8] = b"HTTP/1.1 202 Accepted\r\n\
+//!     Content-Length: 16\r\n\
+//!     \r\n\
+//!     {\"status\":\"OK\"}\n";
+//! let Some(Event::Outcome(outcome)) = machine.receive(&mut input)? else { panic!() };
+//! assert!(outcome.is_accepted());
+//! assert_eq!(outcome.then(), Then::Continue);
+//!
+//! // Ready: the environment may be frozen once `next` is sent, so finish other work first.
+//! assert_eq!(machine.phase(), Phase::Ready);
+//! let length = machine.next(&mut out)?;
+//! machine.sent(length);
+//! let mut input: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n";
+//! let Some(Event::Outcome(outcome)) = machine.receive(&mut input)? else { panic!() };
+//! assert_eq!(outcome.then(), Then::Exit);
+//!
+//! // ShuttingDown: the service cannot go on. Commands are refused; the process should exit.
+//! assert_eq!(machine.phase(), Phase::ShuttingDown);
+//! let error = CommandError::WrongPhase(Phase::ShuttingDown);
+//! assert_eq!(machine.next(&mut out), Err(error));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The [phase table](machine::phase) lists every transition, and what follows a lost connection.
+//!
+//! # Layers
+//!
 //! ```text
 //!  your handler / your language runtime / your event loop
 //!         │
 //!  ┌──────┴────────────────────────────────────────────────────────────┐
 //!  │ driver    (feature `embedded-io`) a blocking loop over any stream │
 //!  ├───────────────────────────────────────────────────────────────────┤
-//!  │ slot      memory, the next step, what follows when things fail    │
+//!  │ slot      memory, the next step, reconnecting                     │
 //!  ├───────────────────────────────────────────────────────────────────┤
-//!  │ machine   phases, the invocation in hand, what follows a loss     │
+//!  │ machine   phases, the invocation in flight, lost connections      │
 //!  ├───────────────────────────────────────────────────────────────────┤
-//!  │ api       requests and answers of the Runtime API, and their      │
-//!  │           meaning                                                 │
+//!  │ api       requests and replies of the Runtime API, and what the   │
+//!  │           replies mean                                            │
 //!  ├───────────────────────────────────────────────────────────────────┤
 //!  │ http      heads, lengths, chunks                                  │
 //!  └───────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Two small APIs beside the Runtime API have modules of their own, built on `http` as it is:
-//! [`extension`], by which a runtime gets SIGTERM, and [`metadata`], which names the availability zone.
+//! Each layer is public and works without the ones above it. A program with an event loop of its
+//! own uses [`slot`], or the crate `lambda-proto-mio`. A program that blocks uses `driver`, or the
+//! crate `lambda-proto-std`.
 //!
-//! Beside all of them stands [`lifecycle`]: how long an invocation may run, how long the environment was
-//! frozen, how a shutdown is divided. It computes from readings of the clocks that the caller passes in.
+//! Three modules stand beside the layers:
 //!
-//! Each layer is public and can be used without the ones above it. Programs with an event loop of their
-//! own want [`slot`], or the crate `lambda-proto-mio`; programs that block want `driver`, or the crate
-//! `lambda-proto-std`. The first page of [`machine`] walks through one invocation with every byte in
-//! view.
+//! - [`extension`] registers an extension inside the runtime, without which there is no SIGTERM.
+//! - [`metadata`] finds out the availability zone.
+//! - [`lifecycle`] computes, from clock readings that the caller passes in, how much time there is
+//!   to run and to stop, and how long the environment was frozen.
 //!
 //! # Words
 //!
-//! The *service* hands out *events*. An *invocation* is an event with its id and deadline, and the function's
-//! *answer* to it is a response or an error. The service's *reply* to a request has a meaning, its
-//! *outcome*. A *loss* is a connection that ended, and *recovery* what follows it.
+//! The *service* hands out *events*. An *invocation* is an event with its request id and deadline,
+//! and the function's *answer* to it is a *response* or an *error*. A *reply* is what the service
+//! sends back; its *outcome* is what the reply means. A *receipt* says what became of an answer. A
+//! *loss* is a connection that ended, and *recovery* is what follows it. The *embedder* is the
+//! program that drives a machine or a slot.
 //!
 //! # Whose fault is it
 //!
-//! [`CommandError`] is the caller's, [`ReceiveError`] the service's, and both are small `Copy`
-//! values. A refusal by the service is no error: it is an [`Event::Outcome`] that says what it
-//! [means](api::Outcome::meaning) and what to do [then](api::Outcome::then). No input makes anything in
-//! here panic.
+//! A [`CommandError`] is the caller's fault, a [`ReceiveError`] the service's. Both are small
+//! `Copy` values. A refusal by the service is not an error: it is an [`Event::Outcome`], which
+//! says what it [means](api::Outcome::meaning) and what to do [next](api::Outcome::then). No input
+//! makes this crate panic.
 #![no_std]
 #![forbid(unsafe_code)]
 

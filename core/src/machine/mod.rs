@@ -6,51 +6,12 @@
 //! |---|---|
 //! | facts | [`phase`](Machine::phase), [`invocation`](Machine::invocation), [`awaits`](Machine::awaits), [`unsent`](Machine::unsent), [`announced`](Machine::announced), [`must_reconnect`](Machine::must_reconnect) |
 //! | what the network says | [`receive`](Machine::receive), [`end_of_stream`](Machine::end_of_stream), [`sent`](Machine::sent), [`on_disconnect`](Machine::on_disconnect) |
-//! | what the application says | [`next`](Machine::next), [`respond`](Machine::respond), [`fail`](Machine::fail), [`stream`](Machine::stream) and what follows it, [`fail_init`](Machine::fail_init), [`restore_next`](Machine::restore_next), [`fail_restore`](Machine::fail_restore), [`shut_down`](Machine::shut_down) |
-//! | what the caller must do | send the bytes that a command has written; what [`Recovery`] and [`Outcome::then`](crate::Outcome::then) say |
+//! | what the application says | [`next`](Machine::next), [`respond`](Machine::respond), [`fail`](Machine::fail), [`stream`](Machine::stream), [`chunk`](Machine::chunk), [`finish`](Machine::finish), [`finish_with_error`](Machine::finish_with_error), [`fail_init`](Machine::fail_init), [`restore_next`](Machine::restore_next), [`fail_restore`](Machine::fail_restore), [`shut_down`](Machine::shut_down) |
+//! | what the caller must do | send the bytes that a command has written; do what [`Recovery`] and [`Outcome::then`](crate::Outcome::then) say |
 //!
-//! A command writes the head of a request into a buffer of the caller's and returns its length; the
-//! body stays where it is, and [`unsent`](Machine::unsent) puts both in order for a vectored write:
-//!
-//! ```
-//! use lambda_proto::{ContentType, Endpoint, Event, Machine, Phase};
-//!
-//! let mut machine = Machine::new(Endpoint::parse("127.0.0.1:9001")?);
-//! let mut out = [0; 512];
-//!
-//! // Ask for the first event.
-//! assert_eq!(machine.phase(), Phase::Init);
-//! let length = machine.next(&mut out)?;
-//! assert!(out.starts_with(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\n"));
-//! machine.sent(length);
-//! assert_eq!(machine.phase(), Phase::Ready);
-//!
-//! // It arrives, in however many pieces.
-//! let mut input: &[u8] =
-//!     b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7b\r\nContent-Length: 5\r\n\r\n\"Ada\"";
-//! let Some(Event::Invocation(head)) = machine.receive(&mut input)? else { panic!() };
-//! assert_eq!(head.request_id(), "7b");
-//! assert_eq!(machine.receive(&mut input)?, Some(Event::Body(b"\"Ada\"")));
-//! assert_eq!(machine.receive(&mut input)?, Some(Event::InvocationEnd));
-//! assert_eq!(machine.phase(), Phase::Invoking);
-//!
-//! // Answer it. The body is never copied.
-//! let body = b"\"Hello, Ada!\"";
-//! let length = machine.respond(Some(ContentType::JSON), body.len(), &mut out)?;
-//! assert_eq!(machine.phase(), Phase::Reporting);
-//! while machine.unsent_len() > 0 {
-//!     let [head, body, _] = machine.unsent(&out[..length], body);
-//!     let written = head.len() + body.len(); // what a socket took of them
-//!     machine.sent(written);
-//! }
-//!
-//! // The service has it. The environment still runs: this is where work after the response belongs.
-//! let mut input: &[u8] = b"HTTP/1.1 202 Accepted\r\nContent-Length: 16\r\n\r\n{\"status\":\"OK\"}\n";
-//! let Some(Event::Outcome(outcome)) = machine.receive(&mut input)? else { panic!() };
-//! assert!(outcome.is_accepted());
-//! assert_eq!(machine.phase(), Phase::Ready);
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
+//! A command writes the head of a request into the caller's buffer and returns its length. The body
+//! stays where it is; [`unsent`](Machine::unsent) returns both, in order, for a vectored write. The
+//! [first page](crate) of the crate walks through all phases with exact bytes.
 
 mod commands;
 mod errors;
@@ -97,8 +58,8 @@ impl PartialEq for Event<'_> {
 
 /// The protocol, from the first `next` to the end of the process.
 ///
-/// It holds no buffer, no socket and no clock, and may be stored, moved and cloned. See the
-/// [module](self) for a walk through it and [`phase`] for its transitions.
+/// It holds no buffer, no socket and no clock, and may be stored, moved and cloned. The
+/// [first page](crate) walks through it, and [`phase`] has its transitions.
 #[derive(Clone, Debug)]
 pub struct Machine {
     endpoint: Endpoint,
