@@ -1,4 +1,18 @@
-//! JSON: written without allocation, and read where the service's own small documents are meant.
+//! The small JSON documents of the service, read without allocation.
+//!
+//! ```
+//! use lambda_proto::json::{self, JsonStr};
+//! use serde::Deserialize;
+//!
+//! #[derive(Deserialize)]
+//! struct Fields<'f> {
+//!     name: Option<&'f str>,
+//! }
+//!
+//! let fields: Fields<'_> = json::parse(br#"{"name":"Ada \"L.\"","more":[1]}"#)?;
+//! assert_eq!(JsonStr::from_field(fields.name), "Ada \"L.\"");
+//! # Ok::<(), lambda_proto::json::JsonError>(())
+//! ```
 
 use core::fmt::{self, Write};
 
@@ -90,14 +104,14 @@ fn put_hex(digits: &mut [u8], mut value: u16) {
 /// let error = ServiceError::parse(br#"{"errorMessage":"caf\u00e9 \ud83c\udf75","errorType":"X"}"#)?;
 /// assert_eq!(error.error_message.to_string(), "café 🍵");
 /// assert_eq!(error.error_type.as_escaped(), "X");
-/// # Ok::<(), lambda_proto::JsonError>(())
+/// # Ok::<(), lambda_proto::json::JsonError>(())
 /// ```
 #[derive(Clone, Copy, Default)]
 pub struct JsonStr<'a>(&'a str);
 
 impl<'a> JsonStr<'a> {
-    /// A string as [`parse`] hands it out, or nothing where the field is absent or `null`.
-    pub(crate) fn from_field(escaped: Option<&'a str>) -> Self {
+    /// A string as [`parse`] hands it out; empty where the field is absent or `null`.
+    pub fn from_field(escaped: Option<&'a str>) -> Self {
         Self(escaped.unwrap_or_default())
     }
 
@@ -197,9 +211,16 @@ fn code_unit(rest: &mut core::str::Chars<'_>) -> Option<u16> {
     u16::from_str_radix(digits, 16).ok()
 }
 
-/// Reads one document, its nesting bounded first because the reader recurses. Strings come out as
-/// they stand in it.
-pub(crate) fn parse<'a, T: Deserialize<'a>>(document: &'a [u8]) -> Result<T, JsonError> {
+/// Reads one document. Fields that `T` does not have are passed over.
+///
+/// A `&str` comes out as it stands between its quotes, with its escapes: give it to
+/// [`JsonStr::from_field`]. The document may nest [`MAX_JSON_DEPTH`] deep, which is checked first, because the
+/// reader recurses.
+///
+/// # Errors
+///
+/// A [`JsonError`] if it nests deeper, is no JSON, or is no `T`.
+pub fn parse<'a, T: Deserialize<'a>>(document: &'a [u8]) -> Result<T, JsonError> {
     check_depth(document)?;
     let (value, length) =
         serde_json_core::from_slice(document).map_err(|_| JsonError::NotTheDocument)?;

@@ -129,12 +129,10 @@
 //! own uses [`slot`], or the crate `lambda-proto-mio`. A program that blocks uses `driver`, or the
 //! crate `lambda-proto-std`.
 //!
-//! Three modules stand beside the layers:
-//!
-//! - [`extension`] registers an extension inside the runtime, without which there is no SIGTERM.
-//! - [`metadata`] finds out the availability zone.
-//! - [`lifecycle`] computes, from clock readings that the caller passes in, how much time there is
-//!   to run and to stop, and how long the environment was frozen.
+//! Beside the layers, [`lifecycle`] computes, from clock readings that the caller passes in, how much
+//! time there is to run and to stop, and how long the environment was frozen. The Extensions API and
+//! the metadata endpoint are the crate `lambda-proto-extension`, which stands on
+//! [`http::ReplyReader`], [`api::RequestWriter`] and [`json`].
 //!
 //! # Words
 //!
@@ -162,13 +160,11 @@ pub mod api;
 mod base64;
 #[cfg(feature = "embedded-io")]
 pub mod driver;
-pub mod extension;
 pub mod http;
-mod json;
+pub mod json;
 pub mod lifecycle;
 pub mod limits;
 pub mod machine;
-pub mod metadata;
 pub mod slot;
 
 pub use api::{
@@ -176,5 +172,4 @@ pub use api::{
     InvocationHead, Outcome,
 };
 pub use http::BufferTooSmall;
-pub use json::{JsonError, JsonStr};
 pub use machine::{CommandError, Event, Machine, Phase, ReceiveError, Recovery};

@@ -26,14 +26,6 @@ pub const MAX_RESPONSE_TRAILERS: usize = 64 * 1024;
 /// is a [`ReceiveError`](crate::ReceiveError); a longer attempt id is not echoed.
 pub const MAX_ID: usize = 256;
 
-/// Bytes of the identifier that the service gives to an extension or to an event of one.
-///
-/// They are UUIDs of 36 bytes.
-pub const MAX_EXTENSION_ID: usize = 64;
-
-/// Bytes of the name of an extension: that of a file may be, and usually is, its name.
-pub const MAX_EXTENSION_NAME: usize = 255;
-
 /// Nesting of JSON documents that are read by this crate.
 pub const MAX_JSON_DEPTH: usize = 64;
 

@@ -3,14 +3,12 @@
 use std::thread;
 
 use lambda_proto::api::{ClientContext, CognitoIdentity, ServiceError};
-use lambda_proto::extension::{EnvironmentEvent, Extension, ExtensionName, Registration};
 use lambda_proto::http::HeadError;
+use lambda_proto::json::JsonError;
 use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_JSON_DEPTH};
-use lambda_proto::metadata::ExecutionEnvironment;
 use lambda_proto::slot::{Notice, Slot, Step, Trouble};
 use lambda_proto::{
-    Endpoint, ErrorReport, Event, HttpPrelude, InvocationHead, JsonError, Machine, ReceiveError,
-    extension,
+    Endpoint, ErrorReport, Event, HttpPrelude, InvocationHead, Machine, ReceiveError,
 };
 
 const LEVELS: usize = 100_000;
@@ -22,13 +20,10 @@ const STACK: usize = if cfg!(debug_assertions) { 256 * 1024 } else { 64 * 1024 }
 type Reader = fn(&[u8]) -> Option<JsonError>;
 
 /// The readers of all documents.
-const READERS: [Reader; 6] = [
+const READERS: [Reader; 3] = [
     |document| ServiceError::parse(document).err(),
     |document| ClientContext::parse(document).err(),
     |document| CognitoIdentity::parse(document).err(),
-    |document| Registration::parse(document).err(),
-    |document| EnvironmentEvent::parse(document).err(),
-    |document| ExecutionEnvironment::parse(document).err(),
 ];
 
 /// Runs on a thread with little stack, whose overflow ends the process.
@@ -189,31 +184,6 @@ fn a_notice_with_a_detail_of_any_length_is_one_line() {
     });
     assert!(line.starts_with("invocation 7b: ") && line.ends_with("[[[)"));
     assert_eq!(line.lines().count(), 1);
-}
-
-#[test]
-fn an_event_for_an_extension_that_nests_without_end_is_a_document_that_is_too_deep() {
-    let brackets = "[".repeat(LEVELS);
-    let registered = answer(200, "Lambda-Extension-Identifier: c7d2\r\n", "{}");
-    let event = answer(200, "", &format!("{{\"eventType\":{brackets}"));
-    on_a_small_stack(|| {
-        let mut extension = Extension::new(Endpoint::parse("127.0.0.1:9001").unwrap());
-        let mut out = [0; 512];
-        let name = ExtensionName::new("deep").unwrap();
-        let length = extension.register(name, &[], &mut out).unwrap();
-        extension.sent(length);
-        let mut input = &registered[..];
-        while let Some(_part) = extension.receive(&mut input).unwrap() {}
-        let length = extension.next(&mut out).unwrap();
-        extension.sent(length);
-        let mut input = &event[..];
-        let Ok(Some(extension::Event::Document(document))) = extension.receive(&mut input) else {
-            panic!("no document");
-        };
-        assert_eq!(document.len(), LEVELS + "{\"eventType\":".len());
-        assert_eq!(EnvironmentEvent::parse(document), Err(JsonError::TooDeep));
-        assert!(matches!(extension.receive(&mut input), Ok(Some(extension::Event::Reply(_)))));
-    });
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The service's own JSON documents, and the strings in them.
 
-use lambda_proto::JsonError;
 use lambda_proto::api::{ClientContext, CognitoIdentity, ServiceError};
+use lambda_proto::json::JsonError;
 use lambda_proto::limits::MAX_JSON_DEPTH;
 use proptest::prelude::*;
 

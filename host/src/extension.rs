@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use lambda_proto::Endpoint;
 use lambda_proto::api::ServiceError;
-use lambda_proto::extension::{
+use lambda_proto::limits::MAX_REQUEST_HEAD;
+use lambda_proto_extension::{
     Event, Extension, ExtensionName, InvalidExtensionName, Phase, ReceiveError, Reply,
 };
-use lambda_proto::limits::MAX_REQUEST_HEAD;
 
 use crate::bounded::{Bounded, cut_off, keep};
 

@@ -5,12 +5,13 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use lambda_proto::http::ReplyError;
+use lambda_proto::json::JsonError;
 use lambda_proto::lifecycle::Clocks;
-use lambda_proto::metadata::{
+use lambda_proto::{Endpoint, EndpointError};
+use lambda_proto_extension::metadata::{
     self, ExecutionEnvironment, InvalidToken, MetadataEvent, MetadataMeaning, MetadataReader,
     MetadataReply, MetadataToken,
 };
-use lambda_proto::{Endpoint, EndpointError, JsonError};
 
 use crate::bounded::{Bounded, cut_off, keep};
 

@@ -10,7 +10,8 @@ use std::thread;
 use std::time::Instant;
 
 use lambda_proto::Endpoint;
-use lambda_proto::limits::{MAX_EXTENSION_ID, MAX_PATH_PREFIX, MAX_USER_AGENT};
+use lambda_proto::limits::{MAX_PATH_PREFIX, MAX_USER_AGENT};
+use lambda_proto_extension::limits::MAX_EXTENSION_ID;
 use lambda_proto_host::{InternalExtension, NotAvailable};
 use proptest::prelude::*;
 use service::{Peer, Service, reply};

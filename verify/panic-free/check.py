@@ -2,10 +2,10 @@
 """What .ci/panic-free looks for; it says how these are built.
 
     check.py sites LIST PROGRAM...    every place in the linked programs that can panic is one of the list
-    check.py api JSON SOURCE...       every public function of core stands in the source of the program
+    check.py api JSON SOURCE...       every public function of a crate stands in the source of the program
 
 Each fails with a line for everything that is wrong. LIST is listed.toml; a PROGRAM has symbols and line
-tables; JSON is what rustdoc writes of `core`.
+tables; JSON is what rustdoc writes of the crate.
 """
 
 import functools
@@ -128,13 +128,14 @@ def check_sites(list_path, *paths):
 
 def public_functions(document):
     """Every function of the public API, as the program calls it: `module::Type::function`, or
-    `Trait::function for module::Type`, where types that are not of the crate are `_`."""
+    `Trait::function for module::Type`, where types that are not of the crate are `_`. What stands at the root
+    has the name of the crate for its module."""
     items, paths = document["index"], document["paths"]
-    modules = public_modules(document)
+    crate, *modules = public_modules(document)
 
     def name_of(item):
         _, module, *_, name = paths[str(item)]["path"]
-        return f"{module if module in modules else 'lambda_proto'}::{name}"
+        return f"{module if module in modules else crate}::{name}"
 
     def functions_of(owner):
         return (items[str(item)] for item in owner["items"] if "function" in items[str(item)]["inner"])
@@ -160,9 +161,10 @@ def public_functions(document):
 
 
 def public_modules(document):
-    root = document["index"][str(document["root"])]["inner"]["module"]
-    items = (document["index"][str(item)] for item in root["items"])
-    return ["lambda_proto"] + [item["name"] for item in items if "module" in item["inner"]]
+    """The name of the crate, and those of its public modules."""
+    root = document["index"][str(document["root"])]
+    items = (document["index"][str(item)] for item in root["inner"]["module"]["items"])
+    return [root["name"]] + [item["name"] for item in items if "module" in item["inner"]]
 
 
 def kept_functions(source, modules):

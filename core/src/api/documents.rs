@@ -41,7 +41,7 @@ impl<'a> ServiceError<'a> {
 /// # use lambda_proto::api::CognitoIdentity;
 /// let identity = CognitoIdentity::parse(br#"{"cognitoIdentityId":"a","cognitoIdentityPoolId":"b"}"#)?;
 /// assert_eq!(identity.identity_id, "a");
-/// # Ok::<(), lambda_proto::JsonError>(())
+/// # Ok::<(), lambda_proto::json::JsonError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CognitoIdentity<'a> {

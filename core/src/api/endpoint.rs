@@ -136,7 +136,7 @@ impl Endpoint {
 
     /// Writes the request line of a call, whose path brings the version of its API along, and the header
     /// fields that every request has.
-    pub(crate) fn put_request_line(&self, sink: &mut Writer<'_>, method: &str, path: &str) {
+    pub(super) fn put_request_line(&self, sink: &mut Writer<'_>, method: &str, path: &str) {
         self.put_request_line_start(sink, method);
         sink.put(path.as_bytes());
         self.put_request_line_end(sink);

@@ -31,6 +31,7 @@ mod outcome;
 mod prelude;
 mod report;
 mod request;
+mod writer;
 
 pub use content_type::{ContentType, InvalidContentType};
 pub use deadline::Deadline;
@@ -41,4 +42,4 @@ pub use outcome::{Call, Concurrency, Meaning, Outcome, Then};
 pub use prelude::{HttpPrelude, PreludeError};
 pub use report::ErrorReport;
 pub use request::{Request, ResponseLength};
-pub(crate) use request::{put_content_length, put_field};
+pub use writer::RequestWriter;

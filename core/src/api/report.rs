@@ -116,7 +116,7 @@ impl<'a> ErrorReport<'a> {
         counter.length
     }
 
-    pub(crate) fn put_json(&self, sink: &mut dyn Sink) {
+    pub(super) fn put_json(&self, sink: &mut dyn Sink) {
         let mut left = self.limit.saturating_sub(SKELETON);
         sink.put(b"{\"errorType\":\"");
         left -= json::put_escaped(sink, self.error_type, left.min(MAX_ERROR_TYPE)).0;
@@ -173,7 +173,7 @@ impl<'a> ErrorReport<'a> {
     }
 
     /// The type as a field of this name: visible ASCII, everything else replaced by `_`.
-    pub(crate) fn put_type_as(&self, sink: &mut dyn Sink, name: &str) {
+    pub(super) fn put_type_as(&self, sink: &mut dyn Sink, name: &str) {
         let mut value = [b'_'; MAX_ERROR_TYPE];
         let mut length = 0;
         for (slot, character) in value.iter_mut().zip(self.error_type.chars()) {

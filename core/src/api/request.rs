@@ -135,13 +135,13 @@ fn put_report(sink: &mut Writer<'_>, report: &ErrorReport<'_>) {
     report.put_json(sink);
 }
 
-pub(crate) fn put_content_length(sink: &mut Writer<'_>, length: u64) {
+pub(super) fn put_content_length(sink: &mut Writer<'_>, length: u64) {
     sink.put(b"Content-Length: ");
     put_decimal(sink, length);
     sink.put(b"\r\n");
 }
 
-pub(crate) fn put_field(sink: &mut Writer<'_>, name: &str, value: &[u8]) {
+fn put_field(sink: &mut Writer<'_>, name: &str, value: &[u8]) {
     sink.put(name.as_bytes());
     sink.put(b": ");
     sink.put(value);

@@ -44,7 +44,6 @@ pub(crate) use chunk::{put_chunk_prefix, put_last_chunk};
 pub use framing::ResponseHead;
 pub(crate) use framing::is_name;
 pub use head::{HeadError, HeadParser};
-pub use reply::ReplyError;
-pub(crate) use reply::{ReplyPart, ReplyReader};
+pub use reply::{ReplyError, ReplyPart, ReplyReader};
 pub use write::BufferTooSmall;
 pub(crate) use write::{Counter, Sink, Writer, copy, put_decimal};

@@ -1,10 +1,10 @@
 //! The small JSON documents of the service, beside serde_json.
 
 use lambda_proto::api::{ClientContext, CognitoIdentity, ServiceError};
-use lambda_proto::extension::{EnvironmentEvent, Registration};
+use lambda_proto::json::{JsonError, JsonStr};
 use lambda_proto::limits::MAX_JSON_DEPTH;
-use lambda_proto::metadata::ExecutionEnvironment;
-use lambda_proto::{JsonError, JsonStr};
+use lambda_proto_extension::metadata::ExecutionEnvironment;
+use lambda_proto_extension::{EnvironmentEvent, Registration};
 use serde_json::Value;
 
 use crate::input::Input;

@@ -1,7 +1,7 @@
 //! Programs of operations of an extension.
 
-use lambda_proto::extension::{Event, EventKind, Extension, ExtensionName, Phase, ReceiveError};
 use lambda_proto::{Endpoint, ErrorReport};
+use lambda_proto_extension::{Event, EventKind, Extension, ExtensionName, Phase, ReceiveError};
 
 use crate::input::Input;
 use crate::wire;

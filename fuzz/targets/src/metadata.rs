@@ -2,7 +2,7 @@
 
 use lambda_proto::Endpoint;
 use lambda_proto::http::ReplyError;
-use lambda_proto::metadata::{
+use lambda_proto_extension::metadata::{
     ExecutionEnvironment, MetadataEvent, MetadataReader, MetadataReply, MetadataToken,
     encode_request,
 };

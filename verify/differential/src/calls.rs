@@ -5,9 +5,9 @@ use std::fmt::Debug;
 use lambda_proto::api::{
     ContentType, Endpoint, ErrorReport, InvocationIds, Request, ResponseLength,
 };
-use lambda_proto::extension::{EventKind, Extension, ExtensionName};
-use lambda_proto::metadata::{self, MetadataToken};
 use lambda_proto::{Event, HttpPrelude, Machine};
+use lambda_proto_extension::metadata::{self, MetadataToken};
+use lambda_proto_extension::{EventKind, Extension, ExtensionName};
 
 /// What the requests are made of; each has its part of it.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! What `lambda-proto` makes of a reply.
 
 use lambda_proto::http::HeadParser;
-use lambda_proto::metadata::{MetadataEvent, MetadataReader};
+use lambda_proto_extension::metadata::{MetadataEvent, MetadataReader};
 
 use crate::client::{Reading, Reply};
 use crate::memory::Fields;

@@ -151,10 +151,10 @@ fn where_a_head_is_too_large_is_a_limit_of_each() {
     }
 }
 
-/// The replies that are recorded in the tests of `core`, each with all that follows it.
+/// The replies that are recorded in the tests of `core` and `extensions`, each with all that follows it.
 fn recorded() -> Vec<Vec<u8>> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../core/tests/captures");
-    let files = [folder.to_owned(), format!("{folder}/extension")].into_iter().flat_map(|folder| {
+    let files = ["core", "extensions"].into_iter().flat_map(|of| {
+        let folder = format!("{}/../../{of}/tests/captures", env!("CARGO_MANIFEST_DIR"));
         fs::read_dir(folder).expect("the folder").map(|file| file.expect("a file").path())
     });
     let mut files: Vec<_> =

@@ -1,10 +1,11 @@
-//! The functions and methods of `lambda-proto`, but for those of traits.
+//! The functions and methods of `lambda-proto` and `lambda-proto-extension`, but for those of traits.
 
 use core::hint::black_box;
 
-use lambda_proto::{api, driver, extension, http, lifecycle, machine, metadata, slot};
+use lambda_proto::{api, driver, http, json, lifecycle, machine, slot};
+use lambda_proto_extension::metadata;
 
-use crate::opaque::{Handler, Memory, Service, Tell};
+use crate::opaque::{Document, Handler, Memory, Pieces, Service, Tell};
 
 macro_rules! keep {
     ($($function:expr),* $(,)?) => { $(crate::keep($function as *const ());)* };
@@ -64,6 +65,12 @@ pub(crate) fn keep() {
         api::Outcome::then,
         api::Outcome::under,
         api::Request::encode,
+        api::RequestWriter::error_type,
+        api::RequestWriter::field,
+        api::RequestWriter::finish,
+        api::RequestWriter::finish_with_report,
+        api::RequestWriter::get,
+        api::RequestWriter::post,
         api::ServiceError::parse,
     }
     keep! {
@@ -87,32 +94,32 @@ pub(crate) fn keep() {
         driver::Stream::<Service, Memory>::write,
     }
     keep! {
-        extension::EnvironmentEvent::parse,
-        extension::Extension::end_of_stream,
-        extension::Extension::endpoint,
-        extension::Extension::event_identifier,
-        extension::Extension::fail,
-        extension::Extension::fail_init,
-        extension::Extension::identifier,
-        extension::Extension::must_reconnect,
-        extension::Extension::new,
-        extension::Extension::next,
-        extension::Extension::on_disconnect,
-        extension::Extension::phase,
-        extension::Extension::receive,
-        extension::Extension::register,
-        extension::Extension::sent,
-        extension::Extension::shut_down,
-        extension::Extension::unsent,
-        extension::ExtensionName::as_str,
-        extension::ExtensionName::new,
-        extension::Registration::parse,
-        extension::Reply::call,
-        extension::Reply::is_accepted,
-        extension::Reply::must_exit,
-        extension::Reply::status,
-        extension::ShutdownReason::cause,
-        extension::ShutdownReason::text,
+        lambda_proto_extension::EnvironmentEvent::parse,
+        lambda_proto_extension::Extension::end_of_stream,
+        lambda_proto_extension::Extension::endpoint,
+        lambda_proto_extension::Extension::event_identifier,
+        lambda_proto_extension::Extension::fail,
+        lambda_proto_extension::Extension::fail_init,
+        lambda_proto_extension::Extension::identifier,
+        lambda_proto_extension::Extension::must_reconnect,
+        lambda_proto_extension::Extension::new,
+        lambda_proto_extension::Extension::next,
+        lambda_proto_extension::Extension::on_disconnect,
+        lambda_proto_extension::Extension::phase,
+        lambda_proto_extension::Extension::receive,
+        lambda_proto_extension::Extension::register,
+        lambda_proto_extension::Extension::sent,
+        lambda_proto_extension::Extension::shut_down,
+        lambda_proto_extension::Extension::unsent,
+        lambda_proto_extension::ExtensionName::as_str,
+        lambda_proto_extension::ExtensionName::new,
+        lambda_proto_extension::Registration::parse,
+        lambda_proto_extension::Reply::call,
+        lambda_proto_extension::Reply::is_accepted,
+        lambda_proto_extension::Reply::must_exit,
+        lambda_proto_extension::Reply::status,
+        lambda_proto_extension::ShutdownReason::cause,
+        lambda_proto_extension::ShutdownReason::text,
     }
     keep! {
         http::BodyDecoder::announced,
@@ -121,13 +128,17 @@ pub(crate) fn keep() {
         http::BodyDecoder::is_complete,
         http::BodyDecoder::new,
         http::HeadParser::is_inside,
+        http::ReplyReader::end_of_stream,
+        http::ReplyReader::is_inside,
+        http::ReplyReader::read,
         http::encode_chunk_prefix,
         http::encode_last_chunk,
     }
     keep! {
-        lambda_proto::JsonStr::as_escaped,
-        lambda_proto::JsonStr::chars,
-        lambda_proto::JsonStr::is_empty,
+        json::JsonStr::as_escaped,
+        json::JsonStr::chars,
+        json::JsonStr::from_field,
+        json::JsonStr::is_empty,
     }
     keep! {
         lifecycle::Clocks::since,
@@ -226,7 +237,16 @@ pub(crate) fn keep() {
         slot::Slot::<Memory>::with_max_event,
         slot::pause,
     }
-    keep![any_handler, answers_in_hand, answers, any_header, any_notice, chars];
+    keep![
+        any_handler,
+        answers_in_hand,
+        answers,
+        any_body,
+        any_document,
+        any_header,
+        any_notice,
+        chars
+    ];
 }
 
 fn any_handler(driver: &mut driver::Driver<Service, Memory>, handler: Handler) {
@@ -248,6 +268,16 @@ fn answers(
     black_box(driver::Reply::<Service, Memory>::send_and_next(other, body).answer());
 }
 
+fn any_body(writer: api::RequestWriter<'_>, pieces: &[&[u8]]) {
+    black_box(
+        api::RequestWriter::finish_with::<Pieces<'_>>(writer, pieces.iter().copied()).is_ok(),
+    );
+}
+
+fn any_document(document: &[u8]) {
+    black_box(json::parse::<Document<'_>>(document).is_ok());
+}
+
 fn any_header(parser: &mut http::HeadParser, head: &[u8], field: fn(&[u8], &[u8])) {
     black_box(http::HeadParser::parse(parser, head, field).is_ok());
 }
@@ -260,8 +290,8 @@ fn any_notice(slot: &mut slot::Slot<Memory>, report: &api::ErrorReport<'_>, tell
     black_box(slot::Slot::<Memory>::give_up(slot, tell).is_ok());
 }
 
-fn chars(text: lambda_proto::JsonStr<'_>) {
-    lambda_proto::JsonStr::chars(&text).for_each(|character| {
+fn chars(text: json::JsonStr<'_>) {
+    json::JsonStr::chars(&text).for_each(|character| {
         black_box(character);
     });
 }

@@ -1,8 +1,9 @@
-//! Every function of `lambda-proto`'s public API in one program, which is never run.
+//! Every function of the public APIs of `lambda-proto` and `lambda-proto-extension` in one program, which is
+//! never run.
 //!
 //! Each is there for itself, for arguments of which the compiler knows nothing. So a check that is left in
 //! the linked program is one that the compiler could not prove to be needless, and `.ci/panic-free`, which
-//! takes the program apart, finds all of them. It also compares what is kept in here with what `core` has.
+//! takes the program apart, finds all of them. It also compares what is kept in here with what the crates have.
 #![no_std]
 #![no_main]
 

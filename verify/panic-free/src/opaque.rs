@@ -12,6 +12,24 @@ use lambda_proto::slot::Notice;
 /// Any memory.
 pub(crate) type Memory = &'static mut [u8];
 
+/// Any body, in pieces.
+pub(crate) type Pieces<'b> = core::iter::Copied<core::slice::Iter<'b, &'b [u8]>>;
+
+/// Any document, with a text, a number and another document, each of which may be missing.
+#[derive(serde::Deserialize)]
+pub(crate) struct Document<'d> {
+    _text: Option<&'d str>,
+    _number: Option<u64>,
+    #[serde(borrow)]
+    _more: Option<More<'d>>,
+}
+
+/// A document in a document.
+#[derive(serde::Deserialize)]
+pub(crate) struct More<'d> {
+    _text: Option<&'d str>,
+}
+
 /// Any function that is told of trouble.
 pub(crate) type Tell = fn(&Notice<'_>);
 

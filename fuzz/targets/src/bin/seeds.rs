@@ -1,6 +1,6 @@
 //! Writes what the fuzzer begins with: `seeds FOLDER` makes a folder in it for each target.
 //!
-//! It takes the recorded conversations of `core/tests/captures` and the vectors of `conformance`, and puts
+//! It takes the recorded conversations of `core` and `extensions` and the vectors of `conformance`, and puts
 //! the bytes that each target wants for its decisions before them; see `fuzz/README.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ fn main() -> io::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut said = Said::default();
     said.read_captures(&root.join("core/tests/captures"))?;
-    said.read_captures(&root.join("core/tests/captures/extension"))?;
+    said.read_captures(&root.join("extensions/tests/captures"))?;
     said.read_vectors(&root.join("conformance/client"))?;
     said.read_vectors(&root.join("conformance/service"))?;
     for (target, seeds) in said.seeds() {

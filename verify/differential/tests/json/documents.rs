@@ -1,9 +1,9 @@
 //! The documents of the service, by both readers.
 
-use lambda_proto::JsonError;
 use lambda_proto::api::{ClientContext, CognitoIdentity, ServiceError};
-use lambda_proto::extension::{EnvironmentEvent, Registration};
-use lambda_proto::metadata::ExecutionEnvironment;
+use lambda_proto::json::JsonError;
+use lambda_proto_extension::metadata::ExecutionEnvironment;
+use lambda_proto_extension::{EnvironmentEvent, Registration};
 use serde::Deserialize;
 
 /// The strings of a document, in the order of its fields; numbers in decimal.

@@ -1,8 +1,9 @@
-use core::fmt;
+use core::{fmt, iter};
+
+use lambda_proto::api::RequestWriter;
+use lambda_proto::{BufferTooSmall, Endpoint, ErrorReport};
 
 use super::names;
-use crate::api::{Endpoint, ErrorReport, put_content_length, put_field};
-use crate::http::{BufferTooSmall, Counter, Sink, Writer, is_field_value};
 use crate::limits::MAX_EXTENSION_NAME;
 
 /// The name of an extension, checked so that it cannot leave its header.
@@ -21,7 +22,8 @@ impl<'a> ExtensionName<'a> {
     /// and no space at either end.
     pub fn new(name: &'a str) -> Result<Self, InvalidExtensionName> {
         let is_length = (1..=MAX_EXTENSION_NAME).contains(&name.len());
-        if is_length && name.trim() == name && is_field_value(name.as_bytes()) {
+        let is_control = |byte: u8| byte.is_ascii_control() && byte != b'\t';
+        if is_length && name.trim() == name && !name.bytes().any(is_control) {
             return Ok(Self(name));
         }
         Err(InvalidExtensionName)
@@ -59,64 +61,54 @@ impl Request<'_> {
         endpoint: &Endpoint,
         out: &mut [u8],
     ) -> Result<usize, BufferTooSmall> {
-        let mut writer = Writer::new(out);
-        let sink = &mut writer;
         match self {
             Self::Register { name, events } => {
-                endpoint.put_request_line(sink, "POST ", names::REGISTER);
-                put_field(sink, names::NAME, name.0.as_bytes());
-                let mut counter = Counter::default();
-                put_subscription(&mut counter, events);
-                put_json_fields(sink, counter.length);
-                put_subscription(sink, events);
+                let mut writer = RequestWriter::post(endpoint, names::REGISTER, out);
+                writer.field(names::NAME, &[name.0.as_bytes()]);
+                writer.field(names::CONTENT_TYPE, &[JSON]);
+                writer.finish_with(subscription(events))
             }
             Self::Next { identifier } => {
-                endpoint.put_request_line(sink, "GET ", names::NEXT);
-                put_field(sink, names::IDENTIFIER, identifier.as_bytes());
-                sink.put(b"\r\n");
+                let mut writer = RequestWriter::get(endpoint, names::NEXT, out);
+                writer.field(names::IDENTIFIER, &[identifier.as_bytes()]);
+                writer.finish()
             }
             Self::InitError { identifier, report } => {
-                put_report(sink, endpoint, names::INIT_ERROR, identifier, report);
+                let writer = RequestWriter::post(endpoint, names::INIT_ERROR, out);
+                finish_report(writer, identifier, report)
             }
             Self::ExitError { identifier, report } => {
-                put_report(sink, endpoint, names::EXIT_ERROR, identifier, report);
+                let writer = RequestWriter::post(endpoint, names::EXIT_ERROR, out);
+                finish_report(writer, identifier, report)
             }
         }
-        writer.finish()
     }
 }
 
-fn put_subscription(sink: &mut dyn Sink, events: &[EventKind]) {
-    sink.put(b"{\"events\":[");
-    for (index, event) in events.iter().enumerate() {
-        sink.put(if index == 0 { b"" } else { b"," });
-        sink.put(match event {
+const JSON: &[u8] = b"application/json";
+
+/// The document that subscribes to events, in pieces.
+fn subscription(events: &[EventKind]) -> impl Iterator<Item = &[u8]> + Clone {
+    let list = events.iter().enumerate().flat_map(|(index, event)| {
+        let separator: &[u8] = if index == 0 { b"" } else { b"," };
+        let event: &[u8] = match event {
             EventKind::Invoke => b"\"INVOKE\"",
             EventKind::Shutdown => b"\"SHUTDOWN\"",
-        });
-    }
-    sink.put(b"]}");
+        };
+        [separator, event]
+    });
+    iter::once(&b"{\"events\":["[..]).chain(list).chain([&b"]}"[..]])
 }
 
-fn put_report(
-    sink: &mut Writer<'_>,
-    endpoint: &Endpoint,
-    path: &str,
+fn finish_report(
+    mut writer: RequestWriter<'_>,
     identifier: &str,
     report: &ErrorReport<'_>,
-) {
-    endpoint.put_request_line(sink, "POST ", path);
-    put_field(sink, names::IDENTIFIER, identifier.as_bytes());
-    report.put_type_as(sink, names::ERROR_TYPE);
-    put_json_fields(sink, report.json_len());
-    report.put_json(sink);
-}
-
-/// Ends the head of a request whose body is so many bytes of JSON.
-fn put_json_fields(sink: &mut Writer<'_>, length: usize) {
-    put_field(sink, "Content-Type", b"application/json");
-    put_content_length(sink, length as u64);
-    sink.put(b"\r\n");
+) -> Result<usize, BufferTooSmall> {
+    writer.field(names::IDENTIFIER, &[identifier.as_bytes()]);
+    writer.error_type(names::ERROR_TYPE, report);
+    writer.field(names::CONTENT_TYPE, &[JSON]);
+    writer.finish_with_report(report)
 }
 
 /// A name is empty, too long, or could not stand in a header as it is.

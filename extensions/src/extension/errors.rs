@@ -1,7 +1,9 @@
 use core::fmt;
 
+use lambda_proto::BufferTooSmall;
+use lambda_proto::http::ReplyError;
+
 use super::Phase;
-use crate::http::{BufferTooSmall, ReplyError};
 use crate::limits::MAX_EXTENSION_ID;
 
 /// Why a command was not accepted: the caller's doing. Nothing has changed.

@@ -7,7 +7,7 @@
 //! ```
 //! use core::time::Duration;
 //! use lambda_proto::Endpoint;
-//! use lambda_proto::metadata::{self, ExecutionEnvironment, MetadataEvent, MetadataReader, MetadataToken};
+//! use lambda_proto_extension::metadata::{self, ExecutionEnvironment, MetadataEvent, MetadataReader, MetadataToken};
 //!
 //! let endpoint = Endpoint::parse("169.254.100.1:9001")?;
 //! let mut out = [0; 512];
@@ -28,13 +28,11 @@
 use core::fmt;
 use core::time::Duration;
 
+use lambda_proto::api::RequestWriter;
+use lambda_proto::http::{ReplyError, ReplyPart, ReplyReader};
+use lambda_proto::json::{self, JsonError, JsonStr};
+use lambda_proto::{BufferTooSmall, Endpoint};
 use serde::Deserialize;
-
-use crate::api::Endpoint;
-use crate::http::{
-    BufferTooSmall, ReplyError, ReplyPart, ReplyReader, Sink, Writer, is_name, parse_decimal,
-};
-use crate::json::{self, JsonError, JsonStr};
 
 /// The token of the metadata endpoint, checked so that it cannot leave its header.
 ///
@@ -74,12 +72,8 @@ pub fn encode_request(
     token: MetadataToken<'_>,
     out: &mut [u8],
 ) -> Result<usize, BufferTooSmall> {
-    let mut writer = Writer::new(out);
-    let sink = &mut writer;
-    endpoint.put_request_line(sink, "GET ", PATH);
-    sink.put(b"Authorization: Bearer ");
-    sink.put(token.0.as_bytes());
-    sink.put(b"\r\n\r\n");
+    let mut writer = RequestWriter::get(endpoint, PATH, out);
+    writer.field("Authorization", &[b"Bearer ", token.0.as_bytes()]);
     writer.finish()
 }
 
@@ -216,7 +210,7 @@ struct Caching {
 impl Caching {
     /// Returns whether it knows the name.
     fn note(&mut self, name: &[u8], value: &[u8]) -> bool {
-        if !is_name(name, "Cache-Control") {
+        if !name.eq_ignore_ascii_case(b"Cache-Control") {
             return false;
         }
         for directive in value.split(|&byte| byte == b',') {
@@ -228,7 +222,7 @@ impl Caching {
                 let value = parts.next().unwrap_or_default().trim_ascii();
                 // Quotes are not in the grammar of this one, and to be understood all the same.
                 let quoted = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
-                let seconds = parse_decimal(quoted.unwrap_or(value));
+                let seconds = decimal(quoted.unwrap_or(value));
                 // What cannot be read is stale at once (section 4.2.1).
                 self.max_age = Some(seconds.unwrap_or(0));
             }
@@ -240,6 +234,13 @@ impl Caching {
         let seconds = self.max_age.filter(|_| !self.is_forbidden)?;
         (seconds > 0).then(|| Duration::from_secs(seconds))
     }
+}
+
+/// Decimal digits and nothing else.
+fn decimal(digits: &[u8]) -> Option<u64> {
+    let is_decimal = digits.iter().all(u8::is_ascii_digit);
+    let digits = core::str::from_utf8(digits).ok().filter(|_| is_decimal)?;
+    digits.parse().ok()
 }
 
 /// Where this environment runs.

@@ -6,10 +6,10 @@ mod losses;
 mod recorded;
 mod replies;
 
-use lambda_proto::extension::{
+use lambda_proto::{Endpoint, ErrorReport};
+use lambda_proto_extension::{
     Call, CommandError, Event, Extension, ExtensionName, Phase, ReceiveError,
 };
-use lambda_proto::{Endpoint, ErrorReport};
 
 const REGISTERED: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
     Lambda-Extension-Identifier: c7d2\r\nContent-Length: 2\r\n\r\n{}";

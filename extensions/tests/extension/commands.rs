@@ -1,8 +1,8 @@
 //! Requests, and the phases that they belong to.
 
 use lambda_proto::Endpoint;
-use lambda_proto::extension::{Call, CommandError, EventKind, Extension, Phase};
 use lambda_proto::http::BufferTooSmall;
+use lambda_proto_extension::{Call, CommandError, EventKind, Extension, Phase};
 use proptest::prelude::*;
 
 use super::{

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use lambda_proto::Endpoint;
 use lambda_proto::http::{BufferTooSmall, HeadError, ReplyError};
-use lambda_proto::metadata::{
+use lambda_proto::json::JsonError;
+use lambda_proto_extension::metadata::{
     self, ExecutionEnvironment, MetadataEvent, MetadataMeaning, MetadataReader, MetadataReply,
     MetadataToken,
 };
-use lambda_proto::{Endpoint, JsonError};
 use proptest::prelude::*;
 
 const DOCUMENT: &str = "{\"AvailabilityZoneID\":\"use1-az1\"}";

@@ -1,7 +1,7 @@
 //! Lost connections and bytes that are none of the protocol.
 
-use lambda_proto::extension::{Call, CommandError, Event, Phase, ReceiveError, Recovery};
 use lambda_proto::http::{HeadError, ReplyError};
+use lambda_proto_extension::{Call, CommandError, Event, Phase, ReceiveError, Recovery};
 
 use super::{ACCEPTED, EVENT, REFUSED, REGISTERED, answer, fresh, in_phase, name, next, register};
 

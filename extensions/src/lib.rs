@@ -1,5 +1,13 @@
-//! The Extensions API, version 2020-01-01, as far as a runtime needs it: to register, to ask for events,
-//! to report failures.
+//! The other APIs of Lambda's execution environment: bytes in, events out; commands in, bytes out. No I/O, no
+//! clock, no allocation, no `unsafe`, no `std`.
+//!
+//! - The Extensions API, version 2020-01-01: an [`Extension`] registers, asks for events, and reports failures.
+//! - [`metadata`] names the availability zone.
+//!
+//! They stand beside the Runtime API, which is the crate [`lambda_proto`]'s, on connections of their own. Its
+//! layer `http` reads the replies here, too.
+//!
+//! # An extension
 //!
 //! An extension may live in the runtime's own process. One without events is worth having for its side
 //! effect alone: the runtime gets SIGTERM only when some extension is registered
@@ -9,7 +17,7 @@
 //!
 //! ```
 //! use lambda_proto::Endpoint;
-//! use lambda_proto::extension::{Event, Extension, ExtensionName, Phase};
+//! use lambda_proto_extension::{Event, Extension, ExtensionName, Phase};
 //!
 //! let mut extension = Extension::new(Endpoint::parse("127.0.0.1:9001")?);
 //! let mut out = [0; 512];
@@ -33,7 +41,7 @@
 //!
 //! It needs a connection of its own, for on that of the runtime an open `next` would be in the way.
 //!
-//! # Phases
+//! # Phases of an extension
 //!
 //! | phase | command or input | next phase |
 //! |---|---|---|
@@ -57,16 +65,15 @@
 //! | `register` outstanding | `RegisterAgain` | Unregistered |
 //! | `next` outstanding | `AskAgain` | Ready |
 //! | a report outstanding, or over | `Exit` | Over |
+#![no_std]
+#![forbid(unsafe_code)]
 
-mod documents;
-mod errors;
-mod machine;
-mod names;
-mod request;
+mod extension;
+pub mod limits;
+pub mod metadata;
 
-pub use documents::{
-    EnvironmentEvent, Invoke, Registration, Shutdown, ShutdownCause, ShutdownReason,
+pub use extension::{
+    Call, CommandError, EnvironmentEvent, Event, EventKind, Extension, ExtensionName,
+    InvalidExtensionName, Invoke, Phase, ReceiveError, Recovery, Registration, Reply, Shutdown,
+    ShutdownCause, ShutdownReason,
 };
-pub use errors::{CommandError, ReceiveError};
-pub use machine::{Call, Event, Extension, Phase, Recovery, Reply};
-pub use request::{EventKind, ExtensionName, InvalidExtensionName};

@@ -1,6 +1,6 @@
 //! Replies in every form, and what they lead to.
 
-use lambda_proto::extension::{Call, Event, Phase, ReceiveError, Registration};
+use lambda_proto_extension::{Call, Event, Phase, ReceiveError, Registration};
 
 use super::{ACCEPTED, REFUSED, REGISTERED, answer, in_phase, next, replies};
 

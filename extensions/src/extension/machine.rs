@@ -1,16 +1,16 @@
 use core::fmt;
 
 use heapless::String;
+use lambda_proto::http::{ReplyPart, ReplyReader};
+use lambda_proto::{Endpoint, ErrorReport};
 
 use super::request::Request;
 use super::{CommandError, EventKind, ExtensionName, ReceiveError, names};
-use crate::api::{Endpoint, ErrorReport};
-use crate::http::{ReplyPart, ReplyReader, is_name};
 use crate::limits::MAX_EXTENSION_ID;
 
 /// One extension, from its registration to its end. It holds no buffer, no socket and no clock.
 ///
-/// The tables of its phases are [here](super).
+/// The tables of its phases are [here](crate#phases-of-an-extension).
 #[derive(Clone, Debug)]
 pub struct Extension {
     endpoint: Endpoint,
@@ -99,7 +99,7 @@ impl fmt::Display for Call {
 ///
 /// The document of one that was accepted is a [`Registration`](super::Registration) or an
 /// [`EnvironmentEvent`](super::EnvironmentEvent), that of one that was refused a
-/// [`ServiceError`](crate::api::ServiceError).
+/// [`ServiceError`](lambda_proto::api::ServiceError).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reply {
     call: Call,
@@ -134,7 +134,7 @@ impl fmt::Display for Reply {
     }
 }
 
-/// What follows a lost connection. The table is [here](super).
+/// What follows a lost connection. The table is [here](crate#lost-connections).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recovery {
     /// Connect when there is something to send.
@@ -439,9 +439,10 @@ struct Fields<'b> {
 impl<'b> Fields<'b> {
     /// Returns whether it knows the name.
     fn note(&mut self, name: &[u8], value: &'b [u8]) -> bool {
-        let place = if is_name(name, names::IDENTIFIER) {
+        let is_name = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        let place = if is_name(names::IDENTIFIER) {
             &mut self.identifier
-        } else if is_name(name, names::EVENT_IDENTIFIER) {
+        } else if is_name(names::EVENT_IDENTIFIER) {
             &mut self.event_identifier
         } else {
             return false;

@@ -9,3 +9,4 @@ pub(super) const NAME: &str = "Lambda-Extension-Name";
 pub(super) const IDENTIFIER: &str = "Lambda-Extension-Identifier";
 pub(super) const EVENT_IDENTIFIER: &str = "Lambda-Extension-Event-Identifier";
 pub(super) const ERROR_TYPE: &str = "Lambda-Extension-Function-Error-Type";
+pub(super) const CONTENT_TYPE: &str = "Content-Type";

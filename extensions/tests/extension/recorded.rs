@@ -2,12 +2,12 @@
 
 use lambda_proto::Deadline;
 use lambda_proto::api::ServiceError;
-use lambda_proto::extension::{Call, EnvironmentEvent, EventKind, Phase, Registration};
+use lambda_proto_extension::{Call, EnvironmentEvent, EventKind, Phase, Registration};
 
 use super::{answer, fresh, in_phase, name, next, register, replies, send};
 
 fn recorded(name: &str) -> Vec<u8> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/captures/extension");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/captures");
     std::fs::read(format!("{folder}/14_internal_extension.{name}.bin")).expect("a recording")
 }
 

@@ -2,10 +2,9 @@
 
 use core::fmt;
 
+use lambda_proto::Deadline;
+use lambda_proto::json::{self, JsonError, JsonStr};
 use serde::Deserialize;
-
-use crate::api::Deadline;
-use crate::json::{self, JsonError, JsonStr};
 
 /// The function that an extension was registered with: the reply to `register`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,12 +43,12 @@ impl<'a> Registration<'a> {
 /// What an extension is told: the reply to `next`.
 ///
 /// ```
-/// use lambda_proto::extension::{EnvironmentEvent, ShutdownCause};
+/// use lambda_proto_extension::{EnvironmentEvent, ShutdownCause};
 ///
 /// let document = br#"{"eventType":"SHUTDOWN","deadlineMs":1795252820229,"shutdownReason":"spindown"}"#;
 /// let EnvironmentEvent::Shutdown(shutdown) = EnvironmentEvent::parse(document)? else { panic!() };
 /// assert_eq!(shutdown.reason.cause(), Some(ShutdownCause::Spindown));
-/// # Ok::<(), lambda_proto::JsonError>(())
+/// # Ok::<(), lambda_proto::json::JsonError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -1,7 +1,7 @@
 //! Names and documents.
 
 use lambda_proto::Deadline;
-use lambda_proto::extension::{EnvironmentEvent, ExtensionName, Registration, ShutdownCause};
+use lambda_proto_extension::{EnvironmentEvent, ExtensionName, Registration, ShutdownCause};
 
 use super::name;
 

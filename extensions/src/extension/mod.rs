@@ -1,0 +1,14 @@
+//! The Extensions API. What is said of it stands at the [root](crate) of the crate.
+
+mod documents;
+mod errors;
+mod machine;
+mod names;
+mod request;
+
+pub use documents::{
+    EnvironmentEvent, Invoke, Registration, Shutdown, ShutdownCause, ShutdownReason,
+};
+pub use errors::{CommandError, ReceiveError};
+pub use machine::{Call, Event, Extension, Phase, Recovery, Reply};
+pub use request::{EventKind, ExtensionName, InvalidExtensionName};

@@ -1,0 +1,92 @@
+//! Brackets without end in a document need no more stack than none do.
+
+use std::thread;
+
+use lambda_proto::Endpoint;
+use lambda_proto::json::JsonError;
+use lambda_proto::limits::MAX_JSON_DEPTH;
+use lambda_proto_extension::metadata::ExecutionEnvironment;
+use lambda_proto_extension::{EnvironmentEvent, Event, Extension, ExtensionName, Registration};
+
+const LEVELS: usize = 100_000;
+
+/// A reader that calls itself for each level needs megabytes. Without optimization frames are larger.
+const STACK: usize = if cfg!(debug_assertions) { 256 * 1024 } else { 64 * 1024 };
+
+/// What each reader has against a document.
+fn read(document: &[u8]) -> [Option<JsonError>; 3] {
+    [
+        Registration::parse(document).err(),
+        EnvironmentEvent::parse(document).err(),
+        ExecutionEnvironment::parse(document).err(),
+    ]
+}
+
+/// Runs on a thread with little stack, whose overflow ends the process.
+fn on_a_small_stack<T: Send>(test: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, test);
+        thread.unwrap().join().unwrap()
+    })
+}
+
+/// An answer with these fields and this body.
+fn answer(status: u16, fields: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!("HTTP/1.1 {status} X\r\n{fields}Content-Length: {length}\r\n\r\n{body}").into_bytes()
+}
+
+/// Documents that nest so deep, in brackets of each kind: alone, and as a member, known or not.
+fn nested(levels: usize) -> [String; 6] {
+    let (arrays, objects) = ("[".repeat(levels), "{\"a\":".repeat(levels));
+    [
+        arrays.clone(),
+        objects.clone(),
+        format!("{arrays}0{}", "]".repeat(levels)),
+        format!("{{\"x\":{objects}0{}}}", "}".repeat(levels)),
+        format!("{{\"eventType\":{arrays}"),
+        format!("{{\"tracing\":{{\"value\":{objects}"),
+    ]
+}
+
+#[test]
+fn documents_that_nest_without_end_are_too_deep_for_every_reader() {
+    for document in nested(LEVELS) {
+        let said = on_a_small_stack(|| read(document.as_bytes()));
+        assert_eq!(said, [Some(JsonError::TooDeep); 3], "{:.20}", document);
+    }
+}
+
+#[test]
+fn documents_as_deep_as_the_limit_are_read_on_the_same_stack() {
+    let levels = MAX_JSON_DEPTH - 1;
+    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        let document = format!("{{\"x\":{}0{}}}", open.repeat(levels), close.repeat(levels));
+        assert_eq!(on_a_small_stack(|| read(document.as_bytes())), [None; 3]);
+    }
+}
+
+#[test]
+fn an_event_for_an_extension_that_nests_without_end_is_a_document_that_is_too_deep() {
+    let brackets = "[".repeat(LEVELS);
+    let registered = answer(200, "Lambda-Extension-Identifier: c7d2\r\n", "{}");
+    let event = answer(200, "", &format!("{{\"eventType\":{brackets}"));
+    on_a_small_stack(|| {
+        let mut extension = Extension::new(Endpoint::parse("127.0.0.1:9001").unwrap());
+        let mut out = [0; 512];
+        let name = ExtensionName::new("deep").unwrap();
+        let length = extension.register(name, &[], &mut out).unwrap();
+        extension.sent(length);
+        let mut input = &registered[..];
+        while let Some(_part) = extension.receive(&mut input).unwrap() {}
+        let length = extension.next(&mut out).unwrap();
+        extension.sent(length);
+        let mut input = &event[..];
+        let Ok(Some(Event::Document(document))) = extension.receive(&mut input) else {
+            panic!("no document");
+        };
+        assert_eq!(document.len(), LEVELS + "{\"eventType\":".len());
+        assert_eq!(EnvironmentEvent::parse(document), Err(JsonError::TooDeep));
+        assert!(matches!(extension.receive(&mut input), Ok(Some(Event::Reply(_)))));
+    });
+}
