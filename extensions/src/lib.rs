@@ -7,6 +7,9 @@
 //! They stand beside the Runtime API, which is the crate [`lambda_proto`]'s, on connections of their own. Its
 //! layer `http` reads the replies here, too.
 //!
+//! With the feature `std` there is blocking I/O for both over `std::net`: `InternalExtension` and
+//! `metadata::Metadata`.
+//!
 //! # An extension
 //!
 //! An extension may live in the runtime's own process. One without events is worth having for its side
@@ -68,6 +71,11 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "std")]
+extern crate std;
+
+#[cfg(feature = "std")]
+mod bounded;
 mod extension;
 pub mod limits;
 pub mod metadata;
@@ -77,3 +85,5 @@ pub use extension::{
     InvalidExtensionName, Invoke, Phase, ReceiveError, Recovery, Registration, Reply, Shutdown,
     ShutdownCause, ShutdownReason,
 };
+#[cfg(feature = "std")]
+pub use extension::{InternalExtension, NotAvailable};

@@ -16,18 +16,10 @@ pub const MAX_ATTEMPT: Duration = Duration::from_secs(2);
 ///
 /// That of the resolver, or of the last address.
 pub fn connect(endpoint: &Endpoint, patience: Duration) -> io::Result<TcpStream> {
-    connect_each(endpoint, || patience)
-}
-
-/// Connects to the first address, with so much patience for each.
-pub(crate) fn connect_each(
-    endpoint: &Endpoint,
-    patience: impl Fn() -> Duration,
-) -> io::Result<TcpStream> {
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    // A timeout of zero is refused by the standard library.
+    let patience = patience.clamp(Duration::from_millis(1), MAX_ATTEMPT);
     for address in (endpoint.host(), endpoint.port()).to_socket_addrs()? {
-        // A timeout of zero is refused by the standard library.
-        let patience = patience().clamp(Duration::from_millis(1), MAX_ATTEMPT);
         match TcpStream::connect_timeout(&address, patience) {
             Ok(stream) => {
                 stream.set_nodelay(true)?;

@@ -12,7 +12,9 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use lambda_proto::Endpoint;
+use lambda_proto_extension::metadata::{API_VARIABLE, Metadata, MetadataError, TOKEN_VARIABLE};
 
+use crate::lifecycle::clock;
 use crate::{Error, Format, Level};
 
 const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
@@ -113,8 +115,8 @@ const NAMES: [&str; VARIABLES] = [
     "AWS_LAMBDA_LOG_LEVEL",
     "AWS_REGION",
     "AWS_DEFAULT_REGION",
-    "AWS_LAMBDA_METADATA_API",
-    "AWS_LAMBDA_METADATA_TOKEN",
+    API_VARIABLE,
+    TOKEN_VARIABLE,
     "AWS_ACCOUNT_ID",
     "AWS_XRAY_CONTEXT_MISSING",
     "AWS_XRAY_DAEMON_ADDRESS",
@@ -242,6 +244,26 @@ impl Environment {
     /// secret: `Debug` does not show it.
     pub fn metadata_token(&self) -> Option<&str> {
         self.text(Variable::MetadataToken)
+    }
+
+    /// A client of the metadata endpoint, which asks for nothing yet.
+    ///
+    /// ```no_run
+    /// use lambda_proto_host::environment::Environment;
+    ///
+    /// let mut metadata = Environment::of_process().metadata()?;
+    /// println!("this runs in {}", metadata.availability_zone()?);
+    /// # Ok::<(), lambda_proto_host::MetadataError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`MetadataError::MissingVariable`], [`MetadataError::Address`] and [`MetadataError::Token`].
+    pub fn metadata(&self) -> Result<Metadata, MetadataError> {
+        let missing = |name| move || MetadataError::MissingVariable { name };
+        let address = self.metadata_api().ok_or_else(missing(API_VARIABLE))?;
+        let token = self.metadata_token().ok_or_else(missing(TOKEN_VARIABLE))?;
+        Metadata::new(address, token, clock::now)
     }
 
     /// The account that the function belongs to, from `AWS_ACCOUNT_ID`; only newer managed instances have

@@ -9,19 +9,16 @@
 //! belongs to their own face. This crate is for those who write another one.
 #![forbid(unsafe_code)]
 
-mod bounded;
 mod connect;
 #[cfg(any(feature = "log", feature = "tracing"))]
 pub mod current;
 pub mod environment;
 mod error;
-mod extension;
 mod failure;
 mod guard;
 mod in_hand;
 pub mod lifecycle;
 mod log;
-mod metadata;
 pub mod policy;
 mod settings;
 mod start;
@@ -30,14 +27,14 @@ mod termination;
 
 pub use connect::{MAX_ATTEMPT, connect, pause};
 pub use error::Error;
-pub use extension::{InternalExtension, NotAvailable};
 pub use failure::{Failure, PANIC};
 pub use guard::{catch, start};
 pub use in_hand::{InHand, report_in_hand};
+pub use lambda_proto_extension::metadata::{Metadata, MetadataError};
+pub use lambda_proto_extension::{InternalExtension, NotAvailable};
 #[cfg(feature = "tracing")]
 pub use log::TracingLayer;
 pub use log::{Fields, Format, Level, Log, NoLevel, Record};
-pub use metadata::{Metadata, MetadataError};
 pub use settings::Settings;
 pub use start::{Active, Context, Started, Starting};
 pub use tasks::{Crossed, LeftBehind, Task, Tasks};

@@ -25,6 +25,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(feature = "std")]
+mod client;
+
 use core::fmt;
 use core::time::Duration;
 
@@ -33,6 +36,9 @@ use lambda_proto::http::{ReplyError, ReplyPart, ReplyReader};
 use lambda_proto::json::{self, JsonError, JsonStr};
 use lambda_proto::{BufferTooSmall, Endpoint};
 use serde::Deserialize;
+
+#[cfg(feature = "std")]
+pub use client::{API_VARIABLE, Metadata, MetadataError, TOKEN_VARIABLE};
 
 /// The token of the metadata endpoint, checked so that it cannot leave its header.
 ///

@@ -12,7 +12,7 @@ use std::time::Instant;
 use lambda_proto::Endpoint;
 use lambda_proto::limits::{MAX_PATH_PREFIX, MAX_USER_AGENT};
 use lambda_proto_extension::limits::MAX_EXTENSION_ID;
-use lambda_proto_host::{InternalExtension, NotAvailable};
+use lambda_proto_extension::{InternalExtension, NotAvailable};
 use proptest::prelude::*;
 use service::{Peer, Service, reply};
 

@@ -1,22 +1,26 @@
-//! Where the function runs.
+//! Where the function runs, asked over `std::net`.
 
-use std::fmt;
-use std::io;
+use std::boxed::Box;
+use std::string::{String, ToString};
 use std::time::{Duration, Instant};
+use std::vec::Vec;
+use std::{fmt, io, vec};
 
 use lambda_proto::http::ReplyError;
 use lambda_proto::json::JsonError;
 use lambda_proto::lifecycle::Clocks;
 use lambda_proto::{Endpoint, EndpointError};
-use lambda_proto_extension::metadata::{
-    self, ExecutionEnvironment, InvalidToken, MetadataEvent, MetadataMeaning, MetadataReader,
-    MetadataReply, MetadataToken,
-};
 
+use super::{
+    ExecutionEnvironment, InvalidToken, MetadataEvent, MetadataMeaning, MetadataReader,
+    MetadataReply, MetadataToken, encode_request,
+};
 use crate::bounded::{Bounded, cut_off, keep};
 
-use crate::environment::{Environment, Variable};
-use crate::lifecycle::clock;
+/// The environment variable that has the address of the metadata endpoint.
+pub const API_VARIABLE: &str = "AWS_LAMBDA_METADATA_API";
+/// The environment variable that has its token.
+pub const TOKEN_VARIABLE: &str = "AWS_LAMBDA_METADATA_TOKEN";
 
 /// The metadata endpoint of the execution environment, asked when somebody wants to know, and no more often
 /// than it wants to be.
@@ -25,16 +29,19 @@ use crate::lifecycle::clock;
 /// where the monotonic clock tells that a snapshot was restored, which may be in another zone.
 ///
 /// ```no_run
-/// use lambda_proto_host::Metadata;
-/// use lambda_proto_host::environment::Environment;
+/// use lambda_proto::lifecycle::Clocks;
+/// use lambda_proto_extension::metadata::{API_VARIABLE, Metadata, TOKEN_VARIABLE};
+/// use std::env;
 ///
-/// let mut metadata = Metadata::new(Environment::of_process())?;
+/// # fn clocks() -> Clocks { unimplemented!() }
+/// let mut metadata = Metadata::new(&env::var(API_VARIABLE)?, &env::var(TOKEN_VARIABLE)?, clocks)?;
 /// println!("this runs in {}", metadata.availability_zone()?);
-/// # Ok::<(), lambda_proto_host::MetadataError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Metadata {
     endpoint: Endpoint,
     token: Box<str>,
+    clocks: fn() -> Clocks,
     zone: String,
     /// When the zone was asked for, and how long it may be kept.
     kept: Option<(Clocks, Duration)>,
@@ -78,20 +85,18 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const MAX_DOCUMENT: usize = 64 * 1024;
 
 impl Metadata {
-    /// A client with the address and the token of this environment. It asks for nothing yet.
+    /// A client with the values of [`API_VARIABLE`] and [`TOKEN_VARIABLE`], and with `clocks`, which reads both
+    /// clocks; the origin of the monotonic one is always the same. It asks for nothing yet.
     ///
     /// # Errors
     ///
-    /// [`MetadataError::MissingVariable`], [`MetadataError::Address`] and [`MetadataError::Token`].
-    pub fn new(environment: &Environment) -> Result<Self, MetadataError> {
-        let missing =
-            |variable: Variable| move || MetadataError::MissingVariable { name: variable.name() };
-        let address = environment.metadata_api().ok_or_else(missing(Variable::MetadataApi))?;
-        let token = environment.metadata_token().ok_or_else(missing(Variable::MetadataToken))?;
+    /// [`MetadataError::Address`] and [`MetadataError::Token`].
+    pub fn new(address: &str, token: &str, clocks: fn() -> Clocks) -> Result<Self, MetadataError> {
         MetadataToken::new(token).map_err(MetadataError::Token)?;
         Ok(Self {
             endpoint: Endpoint::parse(address).map_err(MetadataError::Address)?,
             token: token.into(),
+            clocks,
             zone: String::new(),
             kept: None,
         })
@@ -105,7 +110,7 @@ impl Metadata {
     ///
     /// Any [`MetadataError`]; the next call asks again.
     pub fn availability_zone(&mut self) -> Result<&str, MetadataError> {
-        let now = clock::now();
+        let now = (self.clocks)();
         if !self.is_fresh(now) {
             let max_age = self.ask()?;
             self.kept = max_age.map(|max_age| (now, max_age));
@@ -120,7 +125,7 @@ impl Metadata {
     /// Asks for the zone, and returns how long it may be kept.
     fn ask(&mut self) -> Result<Option<Duration>, MetadataError> {
         let token = MetadataToken::new(&self.token).map_err(MetadataError::Token)?;
-        let encode = |out: &mut [u8]| metadata::encode_request(&self.endpoint, token, out);
+        let encode = |out: &mut [u8]| encode_request(&self.endpoint, token, out);
         let mut request = vec![0; encode(&mut []).unwrap_or_else(|error| error.needed)];
         let fits = "the buffer has the length that was asked for";
         let length = encode(&mut request).expect(fits);
@@ -182,8 +187,8 @@ impl fmt::Display for MetadataError {
         f.write_str("no metadata of the execution environment: ")?;
         match self {
             Self::MissingVariable { name } => write!(f, "{name} is not set"),
-            Self::Address(error) => write!(f, "{}: {error}", Variable::MetadataApi.name()),
-            Self::Token(error) => write!(f, "{}: {error}", Variable::MetadataToken.name()),
+            Self::Address(error) => write!(f, "{API_VARIABLE}: {error}"),
+            Self::Token(error) => write!(f, "{TOKEN_VARIABLE}: {error}"),
             Self::Connection(error) => error.fmt(f),
             Self::WrongToken => f.write_str("the endpoint takes the token for a wrong one"),
             Self::NotYet => f.write_str("the endpoint has no data yet"),
@@ -223,7 +228,8 @@ mod tests {
     fn kept(asked: Clocks, max_age: Duration) -> Metadata {
         let endpoint = Endpoint::parse("127.0.0.1:9001").unwrap();
         let (token, zone) = ("64875270".into(), String::from("use1-az1"));
-        Metadata { endpoint, token, zone, kept: Some((asked, max_age)) }
+        let clocks = || unreachable!("readings are passed in");
+        Metadata { endpoint, token, clocks, zone, kept: Some((asked, max_age)) }
     }
 
     #[test]

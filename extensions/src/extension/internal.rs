@@ -1,17 +1,16 @@
 //! The internal extension by which a runtime gets SIGTERM.
 
-use std::fmt;
-use std::io;
 use std::net::TcpStream;
+use std::string::String;
 use std::time::{Duration, Instant};
+use std::vec::Vec;
+use std::{fmt, format, io};
 
 use lambda_proto::Endpoint;
 use lambda_proto::api::ServiceError;
 use lambda_proto::limits::MAX_REQUEST_HEAD;
-use lambda_proto_extension::{
-    Event, Extension, ExtensionName, InvalidExtensionName, Phase, ReceiveError, Reply,
-};
 
+use super::{Event, Extension, ExtensionName, InvalidExtensionName, Phase, ReceiveError, Reply};
 use crate::bounded::{Bounded, cut_off, keep};
 
 /// An extension without events in the runtime's own process: while it is registered, the process gets
@@ -25,15 +24,16 @@ use crate::bounded::{Bounded, cut_off, keep};
 /// extension any more.
 ///
 /// ```no_run
-/// use lambda_proto_host::{InternalExtension, Settings};
+/// use lambda_proto::Endpoint;
+/// use lambda_proto_extension::InternalExtension;
 ///
-/// let settings = Settings::from_env()?;
-/// let extension = InternalExtension::register(&settings.endpoint, "my-runtime")
-///     .inspect_err(|reason| settings.log.info(format_args!("no SIGTERM: {reason}")))
+/// let endpoint = Endpoint::parse(&std::env::var("AWS_LAMBDA_RUNTIME_API")?)?;
+/// let extension = InternalExtension::register(&endpoint, "my-runtime")
+///     .inspect_err(|reason| eprintln!("no SIGTERM: {reason}"))
 ///     .ok();
 /// // … the runtime runs here …
 /// drop(extension);
-/// # Ok::<(), lambda_proto_host::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 pub struct InternalExtension {

@@ -1,12 +1,11 @@
 //! A connection for one short conversation that must not take longer than it may.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
+use std::vec::Vec;
 
 use lambda_proto::Endpoint;
-
-use crate::connect::connect_each;
 
 /// A connection on which nothing waits beyond a moment.
 ///
@@ -18,9 +17,22 @@ pub(crate) struct Bounded {
 }
 
 impl Bounded {
+    /// Connects to the first address of the endpoint that answers.
     pub(crate) fn connect(endpoint: &Endpoint, until: Instant) -> io::Result<Self> {
-        let stream = connect_each(endpoint, || until.saturating_duration_since(Instant::now()))?;
-        Ok(Self { stream, until, input: Vec::new() })
+        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for address in (endpoint.host(), endpoint.port()).to_socket_addrs()? {
+            // A timeout of zero is refused by the standard library.
+            let left =
+                until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+            match TcpStream::connect_timeout(&address, left) {
+                Ok(stream) => {
+                    stream.set_nodelay(true)?;
+                    return Ok(Self { stream, until, input: Vec::new() });
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
     }
 
     pub(crate) fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
@@ -104,7 +116,8 @@ pub(crate) fn cut_off() -> io::Error {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
-    use std::thread;
+    use std::string::{String, ToString};
+    use std::{thread, vec};
 
     use super::*;
 
