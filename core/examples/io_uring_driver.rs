@@ -35,7 +35,7 @@ mod linux {
     use heapless::Vec as FixedVec;
     use io_uring::types::{Fd, Timespec};
     use io_uring::{IoUring, opcode, squeue};
-    use lambda_proto::slot::{AfterEnd, Slot, Step, VecStorage, pause};
+    use lambda_proto::slot::{Slot, Step, VecStorage, pause};
     use lambda_proto::{Concurrency, Endpoint, Machine, limits};
 
     /// How long to try without any connection before giving up.
@@ -219,15 +219,13 @@ mod linux {
                         exchange.respond(None, body.len(), false)?;
                     }
                     Step::Answered(_) => self.answer = None,
-                    Step::End(end) => match end.then(self.concurrency) {
-                        AfterEnd::EndAll => return Err(end.into()),
-                        AfterEnd::BeginAnew => {
-                            eprintln!("io_uring_driver: a slot begins anew: {end}");
-                            self.slot.begin_anew();
-                            (self.socket, self.began, self.failed) = (None, Instant::now(), 0);
-                            return self.wait(Duration::from_secs(1));
-                        }
-                    },
+                    Step::End(end) if end.begins_anew(self.concurrency) => {
+                        eprintln!("io_uring_driver: a slot begins anew: {end}");
+                        self.slot.begin_anew();
+                        (self.socket, self.began, self.failed) = (None, Instant::now(), 0);
+                        return self.wait(Duration::from_secs(1));
+                    }
+                    Step::End(end) => return Err(end.into()),
                 }
             }
         }

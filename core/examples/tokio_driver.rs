@@ -10,7 +10,7 @@ use std::io::{ErrorKind, IoSlice};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use lambda_proto::slot::{AfterEnd, End, Exchange, Notice, Slot, Step, VecStorage, pause};
+use lambda_proto::slot::{End, Exchange, Notice, Slot, Step, VecStorage, pause};
 use lambda_proto::{Concurrency, Endpoint, ErrorReport, Machine, limits};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -93,14 +93,12 @@ async fn serve(
                 wire.pump(&mut exchange, body).await?;
             }
             Step::End(End::Done) => return Ok(()),
-            Step::End(end) => match end.then(concurrency) {
-                AfterEnd::EndAll => return Err(end.into()),
-                AfterEnd::BeginAnew => {
-                    eprintln!("tokio_driver: a slot begins anew: {end}");
-                    slot.begin_anew();
-                    sleep(Duration::from_secs(1)).await;
-                }
-            },
+            Step::End(end) if end.begins_anew(concurrency) => {
+                eprintln!("tokio_driver: a slot begins anew: {end}");
+                slot.begin_anew();
+                sleep(Duration::from_secs(1)).await;
+            }
+            Step::End(end) => return Err(end.into()),
             Step::Answered(_) | Step::Connect { .. } | Step::Write | Step::Read => {}
         }
     }

@@ -9,7 +9,7 @@ use event_loop::{
     refusal, whole,
 };
 use lambda_proto::api::Call;
-use lambda_proto::slot::{AfterEnd, Answer, End, Slot, Step, pause};
+use lambda_proto::slot::{Answer, End, Slot, Step, pause};
 use lambda_proto::{CommandError, Concurrency, ContentType, Endpoint, Machine, Outcome, Phase};
 
 const SIZES: [usize; 6] = [1, 2, 3, 7, 64, usize::MAX];
@@ -399,11 +399,11 @@ fn the_end_of_one_slot_ends_all_but_for_nonsense_to_one_of_several() {
     let too_soon = CommandError::MustReconnect;
     let ends = [End::Done, End::Service(outcome), End::Command(too_soon), End::NoRoom];
     for concurrency in [Concurrency::Single, Concurrency::Multi] {
-        assert!(ends.iter().all(|end| end.then(concurrency) == AfterEnd::EndAll));
+        assert!(ends.iter().all(|end| !end.begins_anew(concurrency)));
     }
     let nonsense = End::Protocol(Unsolicited);
-    assert_eq!(nonsense.then(Concurrency::Single), AfterEnd::EndAll);
-    assert_eq!(nonsense.then(Concurrency::Multi), AfterEnd::BeginAnew);
+    assert!(!nonsense.begins_anew(Concurrency::Single));
+    assert!(nonsense.begins_anew(Concurrency::Multi));
 }
 
 #[test]

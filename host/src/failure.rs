@@ -148,6 +148,12 @@ pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
     message.unwrap_or("the handler panicked").to_owned()
 }
 
+impl<'f> From<&'f Failure> for ErrorReport<'f> {
+    fn from(failure: &'f Failure) -> Self {
+        failure.as_error_report()
+    }
+}
+
 impl<E: Error> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::from_error(&error)

@@ -1,7 +1,7 @@
 //! A vector played in memory against the function on `lambda_proto::slot::Slot`, with every byte where it
 //! is wanted.
 
-use lambda_proto::slot::{AfterEnd, End, Step};
+use lambda_proto::slot::{End, Step};
 use lambda_proto::{Concurrency, Endpoint};
 
 use super::player::{Deviation, Player, Todo};
@@ -219,13 +219,12 @@ impl<'d> Client<'d> {
                 if let Some(gone) = link.take() {
                     player.ended(gone);
                 }
-                match end.then(self.concurrency) {
-                    AfterEnd::BeginAnew => function.begin_anew(),
-                    AfterEnd::EndAll => {
-                        self.end = Some(end);
-                        // Every end of the conversation is one of the process, as an error.
-                        player.exited(Some(1));
-                    }
+                if end.begins_anew(self.concurrency) {
+                    function.begin_anew();
+                } else {
+                    self.end = Some(end);
+                    // Every end of the session is one of the process, as an error.
+                    player.exited(Some(1));
                 }
             }
             (step, _) => {

@@ -39,21 +39,11 @@ impl<'b> InvocationHead<'b> {
     ///
     /// # Errors
     ///
-    /// [`InvalidInvocation::Head`] if it is no response head, and
-    /// [`InvalidInvocation::UnusableRequestId`] if the event could never be answered.
-    pub fn parse(head: &'b [u8]) -> Result<(Self, ResponseHead), InvalidInvocation> {
+    /// Any [`HeadError`]; [`HeadError::Malformed`] unless `head` ends where the head does. Whether the
+    /// invocation can be answered, [`InvocationIds::of`] says.
+    pub fn parse(head: &'b [u8]) -> Result<(Self, ResponseHead), HeadError> {
         let (index, response) = HeadIndex::parse(head)?;
-        let invocation = index.on(head);
-        invocation.check()?;
-        Ok((invocation, response))
-    }
-
-    /// Whether the request id is one that can be sent back.
-    pub(crate) fn check(&self) -> Result<(), InvalidInvocation> {
-        if (1..=MAX_ID).contains(&self.request_id().len()) {
-            return Ok(());
-        }
-        Err(InvalidInvocation::UnusableRequestId)
+        Ok((index.on(head), response))
     }
 
     /// The id of the invocation (`Lambda-Runtime-Aws-Request-Id`). Attempts to run the same
@@ -246,43 +236,32 @@ pub struct InvocationIds {
 }
 
 impl InvocationIds {
-    /// The ids of an event.
-    ///
-    /// # Errors
-    ///
-    /// As [`new`](Self::new).
-    pub fn of(head: &InvocationHead<'_>) -> Result<Self, InvalidInvocation> {
+    /// The ids of an event; `None` if it can never be answered, as [`new`](Self::new).
+    pub fn of(head: &InvocationHead<'_>) -> Option<Self> {
         Self::new(head.request_id(), head.attempt_id())
     }
 
     /// A request id and an attempt id. An attempt id that is longer than [`MAX_ID`] or could not stand
-    /// in a header is left out, as the service then checks nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidInvocation::UnusableRequestId`] for a request id that has not 1 to [`MAX_ID`] bytes.
-    pub fn new(request_id: &str, attempt_id: Option<&[u8]>) -> Result<Self, InvalidInvocation> {
+    /// in a header is left out, as the service then checks nothing. `None` unless the request id has 1
+    /// to [`MAX_ID`] bytes.
+    pub fn new(request_id: &str, attempt_id: Option<&[u8]>) -> Option<Self> {
         let mut ids = Self::default();
-        ids.set(request_id, attempt_id)?;
-        Ok(ids)
+        ids.set(request_id, attempt_id).then_some(ids)
     }
 
-    pub(crate) fn set(
-        &mut self,
-        request_id: &str,
-        attempt_id: Option<&[u8]>,
-    ) -> Result<(), InvalidInvocation> {
+    /// Takes other ids; `false` if the request id is unusable.
+    pub(crate) fn set(&mut self, request_id: &str, attempt_id: Option<&[u8]>) -> bool {
         self.request_id.clear();
         self.attempt_id.clear();
         let is_kept = !request_id.is_empty() && self.request_id.push_str(request_id).is_ok();
         if !is_kept {
-            return Err(InvalidInvocation::UnusableRequestId);
+            return false;
         }
         let attempt_id = attempt_id.unwrap_or_default();
         if is_field_value(attempt_id) {
             let _too_long_is_left_out = self.attempt_id.extend_from_slice(attempt_id);
         }
-        Ok(())
+        true
     }
 
     /// The request id; empty before the first event.
@@ -295,32 +274,3 @@ impl InvocationIds {
         (!self.attempt_id.is_empty()).then_some(&self.attempt_id)
     }
 }
-
-/// Why the head of an answer to `next` is no invocation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum InvalidInvocation {
-    /// It is no response head.
-    Head(HeadError),
-    /// The request id is absent, not UTF-8, or longer than [`MAX_ID`]: nobody could answer it.
-    UnusableRequestId,
-}
-
-impl From<HeadError> for InvalidInvocation {
-    fn from(error: HeadError) -> Self {
-        Self::Head(error)
-    }
-}
-
-impl fmt::Display for InvalidInvocation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Head(error) => error.fmt(f),
-            Self::UnusableRequestId => {
-                write!(f, "an event without a request id of 1 to {MAX_ID} bytes of UTF-8")
-            }
-        }
-    }
-}
-
-impl core::error::Error for InvalidInvocation {}

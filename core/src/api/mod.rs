@@ -37,7 +37,7 @@ pub use content_type::{ContentType, InvalidContentType};
 pub use deadline::Deadline;
 pub use documents::{ClientApplication, ClientContext, CognitoIdentity, ServiceError};
 pub use endpoint::{Endpoint, EndpointError, EndpointProblem, InvalidUserAgent};
-pub use invocation::{HeadIndex, InvalidInvocation, InvocationHead, InvocationIds};
+pub use invocation::{HeadIndex, InvocationHead, InvocationIds};
 pub use outcome::{Call, Concurrency, Meaning, Outcome, Then};
 pub use prelude::{HttpPrelude, PreludeError};
 pub use report::ErrorReport;

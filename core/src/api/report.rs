@@ -35,6 +35,12 @@ pub struct ErrorReport<'a> {
 const SKELETON: usize = br#"{"errorType":"","errorMessage":""}"#.len();
 const STACK_TRACE: &[u8] = b",\"stackTrace\":[";
 
+impl<'a> From<&'a ErrorReport<'_>> for ErrorReport<'a> {
+    fn from(report: &'a ErrorReport<'_>) -> Self {
+        *report
+    }
+}
+
 impl<'a> ErrorReport<'a> {
     /// A report of a type and a message.
     ///

@@ -76,18 +76,6 @@ pub struct Driver<H: Host, S: Storage> {
     io: Io<H>,
 }
 
-/// What can be told to the service as the reason of a failure.
-pub trait AsErrorReport {
-    /// The report.
-    fn as_error_report(&self) -> ErrorReport<'_>;
-}
-
-impl AsErrorReport for ErrorReport<'_> {
-    fn as_error_report(&self) -> ErrorReport<'_> {
-        *self
-    }
-}
-
 impl<H: Host, S: Storage> Driver<H, S> {
     /// A driver that is not connected yet.
     ///
@@ -118,11 +106,11 @@ impl<H: Host, S: Storage> Driver<H, S> {
     pub fn run<F, E>(&mut self, mut handler: F) -> Result<(), DriverError<H::Error>>
     where
         F: for<'i> FnMut(Invocation<'i>, Reply<'i, H, S>) -> Result<Sent<'i>, E>,
-        E: AsErrorReport,
+        for<'e> &'e E: Into<ErrorReport<'e>>,
     {
         while let Some((invocation, reply)) = self.next()? {
             if let Err(error) = handler(invocation, reply).map(drop) {
-                self.fail_in_hand(&error.as_error_report());
+                self.fail_in_hand(&(&error).into());
             }
         }
         Ok(())

@@ -154,9 +154,9 @@ impl Machine {
         }
         self.must_reconnect |= !response.is_persistent || call == Call::RestoreNext;
         if call == Call::Next && matches!(response.status, 200..=203 | 205..=299) {
-            self.ids
-                .set(invocation.request_id(), invocation.attempt_id())
-                .map_err(|_| ReceiveError::UnusableRequestId)?;
+            if !self.ids.set(invocation.request_id(), invocation.attempt_id()) {
+                return Err(ReceiveError::UnusableRequestId);
+            }
             self.enter(Input::EventHead);
             return Ok(Some(invocation));
         }

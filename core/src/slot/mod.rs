@@ -151,25 +151,14 @@ pub enum End {
     NoRoom,
 }
 
-/// What the end of one slot means for the others of its environment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AfterEnd {
-    /// The slot begins anew after a pause, with a new machine: the trouble was its connection's.
-    BeginAnew,
-    /// All slots end when they have answered what is in hand, and so does the process.
-    EndAll,
-}
-
 impl End {
-    /// What follows for the other slots.
+    /// Whether the slot begins anew after a pause, because the trouble was its connection's. If not, all
+    /// slots end when they have answered what is in flight, and so does the process.
     ///
     /// A service that wants the process to end (500) would count on a slot that is gone; nonsense on one
     /// connection of several is that slot's trouble.
-    pub const fn then(&self, concurrency: Concurrency) -> AfterEnd {
-        match (self, concurrency) {
-            (Self::Protocol(_), Concurrency::Multi) => AfterEnd::BeginAnew,
-            _ => AfterEnd::EndAll,
-        }
+    pub const fn begins_anew(&self, concurrency: Concurrency) -> bool {
+        matches!((self, concurrency), (Self::Protocol(_), Concurrency::Multi))
     }
 }
 
@@ -295,8 +284,8 @@ impl<S: Storage> Slot<S> {
         self.line.fail_restore(report)
     }
 
-    /// Forgets everything, as for a new process, but keeps the memory: after an [`End`] that says
-    /// [`AfterEnd::BeginAnew`]. The host drops the connection.
+    /// Forgets everything, as for a new process, but keeps the memory: after an [`End`] that
+    /// [says so](End::begins_anew). The host drops the connection.
     pub fn begin_anew(&mut self) {
         self.line.begin_anew();
         self.events.clear();

@@ -29,9 +29,8 @@ pub fn request(data: &[u8]) {
     let endpoint = Endpoint::parse(&format!("http://{AUTHORITY}{PREFIX}")).expect("an address");
     let endpoint = endpoint.with_user_agent("fuzz/1 (a)").expect("a user agent");
     let is_usable = (1..=MAX_ID).contains(&request_id.len());
-    let ids = match InvocationIds::new(&request_id, Some(attempt_id)) {
-        Ok(ids) => ids,
-        Err(_) => return assert!(!is_usable),
+    let Some(ids) = InvocationIds::new(&request_id, Some(attempt_id)) else {
+        return assert!(!is_usable);
     };
     assert!(is_usable);
     let is_field =

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use lambda_proto::lifecycle::{Clocks, TimeLimit};
 use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_REQUEST_HEAD, MAX_XRAY_CAUSE};
-use lambda_proto::slot::{AfterEnd, Answer, End, Slot, Step};
+use lambda_proto::slot::{Answer, End, Slot, Step};
 use lambda_proto::{CommandError, ContentType, ErrorReport, Machine};
 use lambda_proto_host::lifecycle::clock;
 use lambda_proto_host::{Context, Crossed, Error, Failure, InHand, PANIC};
@@ -437,7 +437,7 @@ impl Lane {
         (self.is_held, self.waits_until) = (false, None);
         // A reply that is still about belongs to nobody now.
         self.generation += 1;
-        if end.then(hub.settings.concurrency()) == AfterEnd::BeginAnew && !hub.is_stopping {
+        if end.begins_anew(hub.settings.concurrency()) && !hub.is_stopping {
             let number = self.number;
             hub.settings.log.warn(format_args!("slot {number} begins anew: {end}"));
             self.slot.begin_anew();

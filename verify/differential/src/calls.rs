@@ -205,7 +205,8 @@ pub fn report_of(parts: &Parts) -> ErrorReport<'_> {
 
 fn ids_of(parts: &Parts) -> Result<InvocationIds, String> {
     let request_id = std::str::from_utf8(&parts.request_id).map_err(debug)?;
-    InvocationIds::new(request_id, Some(&parts.attempt_id)).map_err(debug)
+    let ids = InvocationIds::new(request_id, Some(&parts.attempt_id));
+    ids.ok_or_else(|| "an unusable request id".to_owned())
 }
 
 /// A machine that has an invocation with these ids.

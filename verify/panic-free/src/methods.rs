@@ -3,7 +3,7 @@
 use core::fmt::{Debug, Display};
 use core::ops::Deref;
 
-use lambda_proto::driver::{AsErrorReport, Host, Link};
+use lambda_proto::driver::{Host, Link};
 use lambda_proto::slot::Storage;
 use lambda_proto::{api, driver, http, json, lifecycle, machine, slot};
 use lambda_proto_extension::metadata;
@@ -18,7 +18,7 @@ macro_rules! keep {
 
 pub(crate) fn keep() {
     keep! {
-        AsErrorReport: as_error_report for
+        From<&'static api::ErrorReport<'static>>: from for
             api::ErrorReport;
         Clone: clone for
             api::ContentType,
@@ -33,7 +33,6 @@ pub(crate) fn keep() {
             api::EndpointProblem,
             api::InvalidUserAgent,
             api::HeadIndex,
-            api::InvalidInvocation,
             api::InvocationHead,
             api::InvocationIds,
             api::Call,
@@ -96,7 +95,6 @@ pub(crate) fn keep() {
             metadata::MetadataReader,
             metadata::MetadataReply,
             metadata::MetadataToken,
-            slot::AfterEnd,
             slot::End,
             slot::Step,
             slot::Answer,
@@ -116,7 +114,6 @@ pub(crate) fn keep() {
             api::EndpointProblem,
             api::InvalidUserAgent,
             api::HeadIndex,
-            api::InvalidInvocation,
             api::InvocationHead,
             api::InvocationIds,
             api::Call,
@@ -180,7 +177,6 @@ pub(crate) fn keep() {
             metadata::MetadataReader,
             metadata::MetadataReply,
             metadata::MetadataToken,
-            slot::AfterEnd,
             slot::End,
             slot::Step,
             slot::Answer,
@@ -208,7 +204,6 @@ pub(crate) fn keep() {
             api::InvalidContentType,
             api::EndpointError,
             api::InvalidUserAgent,
-            api::InvalidInvocation,
             api::Call,
             api::Outcome,
             api::PreludeError,
@@ -234,7 +229,6 @@ pub(crate) fn keep() {
             slot::StreamOver,
             slot::Notice;
         From<http::HeadError>: from for
-            api::InvalidInvocation,
             http::ReplyError;
         From<http::BodyError>: from for
             http::ReplyError;
@@ -283,7 +277,6 @@ pub(crate) fn keep() {
             api::EndpointProblem,
             api::InvalidUserAgent,
             api::HeadIndex,
-            api::InvalidInvocation,
             api::InvocationIds,
             api::Call,
             api::Concurrency,
@@ -334,7 +327,6 @@ pub(crate) fn keep() {
             metadata::MetadataMeaning,
             metadata::MetadataReply,
             metadata::MetadataToken,
-            slot::AfterEnd,
             slot::End,
             slot::Step,
             slot::Answer,

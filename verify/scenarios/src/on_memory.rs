@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use lambda_proto::driver::{AsErrorReport, Driver, DriverError, Host, Link, Reply, Sent};
+use lambda_proto::driver::{Driver, DriverError, Host, Link, Reply, Sent};
 use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_REQUEST_HEAD, MAX_XRAY_CAUSE};
 use lambda_proto::slot::{Notice, VecStorage};
 use lambda_proto::{Endpoint, ErrorReport, Machine};
@@ -93,8 +93,8 @@ type Ended = Result<(), DriverError<io::Error>>;
 fn call(driver: &mut Driver<Slot, VecStorage>, handler: &Handler) -> Ended {
     driver.run(|invocation, reply| {
         let act = handler(&Seen::new(*invocation, invocation.body()));
-        let sent = perform(act, reply).map_err(Told)?;
-        Ok::<_, Told>(sent.expect("a reply is dropped by those who pull"))
+        let sent = perform(act, reply)?;
+        Ok::<_, Failure>(sent.expect("a reply is dropped by those who pull"))
     })
 }
 
@@ -140,15 +140,6 @@ fn stream<'i>(
         Ending::Return(failure) => return Err(failure),
         Ending::Drop => return Ok(None),
     }))
-}
-
-/// A failure, as the driver wants it.
-struct Told(Failure);
-
-impl AsErrorReport for Told {
-    fn as_error_report(&self) -> ErrorReport<'_> {
-        self.0.as_error_report()
-    }
 }
 
 /// The host of one slot.
