@@ -23,7 +23,7 @@ const REMEDY: &str =
     "use the crate lambda-proto-mio or lambda-proto-std, or the example tokio_driver";
 
 #[cfg(target_os = "linux")]
-mod linux {
+pub(crate) mod linux {
     use std::convert::Infallible;
     use std::error::Error;
     use std::hash::{BuildHasher, RandomState};
@@ -58,17 +58,20 @@ mod linux {
 
     pub(super) fn run() -> Result<Infallible, Box<dyn Error>> {
         let slots = std::env::var("AWS_LAMBDA_MAX_CONCURRENCY").ok().and_then(|it| it.parse().ok());
-        let slots: u32 = slots.unwrap_or(1).max(1);
+        let address = std::env::var("AWS_LAMBDA_RUNTIME_API").map_err(|error| {
+            format!("AWS_LAMBDA_RUNTIME_API: {error}; it says where the service is")
+        });
+        run_at(&Endpoint::parse(&address?)?, slots.unwrap_or(1).max(1))
+    }
+
+    /// Serves invocations, until the session is over.
+    pub(crate) fn run_at(endpoint: &Endpoint, slots: u32) -> Result<Infallible, Box<dyn Error>> {
         // A lane that connects has two operations, one of them its time limit.
         let entries = slots.saturating_mul(2);
         let mut ring = IoUring::builder().setup_clamp().build(entries).map_err(refused)?;
-        let address = std::env::var("AWS_LAMBDA_RUNTIME_API").map_err(|error| {
-            format!("AWS_LAMBDA_RUNTIME_API: {error}; it says where the service is")
-        })?;
-        let endpoint = Endpoint::parse(&address)?;
         let concurrency = if slots == 1 { Concurrency::Single } else { Concurrency::Multi };
 
-        let lanes = (0..u64::from(slots)).map(|number| Lane::new(number, &endpoint, concurrency));
+        let lanes = (0..u64::from(slots)).map(|number| Lane::new(number, endpoint, concurrency));
         // Neither moved nor freed from now on: the kernel may use them even when this function returns.
         let lanes = lanes.collect::<Vec<_>>().leak();
         for lane in &mut *lanes {

@@ -42,7 +42,11 @@ fn run() -> Result<(), Box<dyn Error>> {
     })?;
     let endpoint = Endpoint::parse(&address)?;
     let slots = std::env::var("AWS_LAMBDA_MAX_CONCURRENCY").ok().and_then(|it| it.parse().ok());
-    let slots: usize = slots.unwrap_or(1).max(1);
+    run_at(endpoint, slots.unwrap_or(1).max(1))
+}
+
+/// Serves invocations, until the session is over.
+pub(crate) fn run_at(endpoint: Endpoint, slots: usize) -> Result<(), Box<dyn Error>> {
     let concurrency = if slots == 1 { Concurrency::Single } else { Concurrency::Multi };
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
