@@ -26,6 +26,8 @@ impl<H: Host> Io<H> {
         body: &[u8],
     ) -> Result<Step, DriverError<H::Error>> {
         loop {
+            // The slot may have given up the connection in this step; it must be closed before another
+            // one is made, or the service would count two.
             let step = exchange.step(|notice| self.host.notice(notice));
             if !exchange.is_connected() {
                 self.link = None;
@@ -43,6 +45,8 @@ impl<H: Host> Io<H> {
                 Step::Write => self.write(exchange, body),
                 Step::Read => {
                     let is_waiting = exchange.is_waiting();
+                    // Between `begin_wait` and `end_wait` another thread may end the stream. If an event
+                    // has come all the same, its connection is cut, and it is answered on a new one.
                     if is_waiting && !self.host.begin_wait() {
                         return Ok(self.close(exchange));
                     }
@@ -88,6 +92,7 @@ impl<H: Host> Io<H> {
         body: &[u8],
         encode: impl FnOnce(&mut Exchange<'_, S>, &mut H) -> Result<(), CommandError>,
     ) -> Answer {
+        // The driver has ended by an earlier call, in the middle of a handler.
         if self.error.is_some() || exchange.end().is_some() {
             return self.abandon(exchange);
         }

@@ -214,8 +214,11 @@ impl<H: Host, S: Storage> Driver<H, S> {
     /// Returns whether an invocation is in flight, or else the host stops.
     fn await_invocation(&mut self) -> Result<bool, DriverError<H::Error>> {
         let Self { slot, io } = self;
+        // A responder that was dropped, or leaked: its invocation must not stay unanswered.
         slot.give_up(io.tell())?;
         loop {
+            // What a handler's answer has run into, where it could not be returned. Asked for twice because
+            // moving an error costs more than looking.
             if io.error.is_some()
                 && let Some(error) = io.error.take()
             {

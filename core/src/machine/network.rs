@@ -62,6 +62,8 @@ impl Machine {
     /// Due after the connection ended in whatever way, when one could not be made, and when
     /// [`must_reconnect`](Self::must_reconnect) says so. The table is [here](super::phase).
     pub fn on_disconnect(&mut self) -> Recovery {
+        // Both facts say that the service recognises a duplicate: it runs one invocation at a time, or
+        // names each attempt.
         let is_told_apart =
             self.concurrency == Concurrency::Single || self.ids.attempt_id().is_some();
         let loss = Loss {
@@ -76,6 +78,7 @@ impl Machine {
         }
         let (state, recovery) = self.state.after_loss(loss);
         self.state = state;
+        // Only what is to be sent again is kept; everything read from the lost connection is void.
         match recovery {
             Recovery::SendAgain => self.outbox.rewind(),
             _ => self.outbox = Outbox::default(),
@@ -93,6 +96,8 @@ impl Machine {
                 *input = &[];
                 return Ok(None);
             }
+            // Before the first byte of a reply there must be a request that it can answer. Inside a body
+            // this was asked when its head came.
             if !self.reader.is_in_body() {
                 if input.is_empty() {
                     return Ok(None);
@@ -102,6 +107,7 @@ impl Machine {
                 }
                 self.is_answer_begun = true;
             }
+            // The index of the head is made while it is parsed, and is thrown away unless it is an event's.
             let arrived = *input;
             let mut index = HeadIndex::default();
             let Some(part) =
@@ -109,6 +115,7 @@ impl Machine {
             else {
                 return Ok(None);
             };
+            // `outcome` tells the two kinds of bodies apart: an event's has none.
             match (part, self.outcome) {
                 (ReplyPart::Interim, _) => {}
                 (ReplyPart::Head(response), _) => {
@@ -191,6 +198,7 @@ impl Machine {
     }
 
     fn end_of_answer(&mut self, input: Input) {
+        // `AllButNext` is no cut: the answer is whole, and `next` after it goes on.
         let is_cut = matches!(self.outbox.extent(), Extent::Nothing | Extent::Part);
         if is_cut || self.is_streaming() {
             // Answered before all of the request was there: its rest has no place behind this.

@@ -60,6 +60,8 @@ impl Outbox {
     }
 
     pub(super) fn extent(&self) -> Extent {
+        // Once the answer has its reply, the request under way is `next`, which begins after the body. A
+        // chunk never counts as unsent: the request that it continues has begun.
         let begins_at = if self.is_answered { self.answer() } else { 0 };
         match self.sent {
             sent if sent == self.total() => Extent::All,
@@ -70,6 +72,8 @@ impl Outbox {
     }
 
     pub(super) fn unsent<'a>(&self, head: &'a [u8], body: &'a [u8]) -> [&'a [u8]; 3] {
+        // The three parts are laid end to end; `sent` counts from the beginning of the first. The buffer
+        // of the caller may be longer than what was encoded, so each part is cut to its length.
         let (head, next) = head.split_at(self.head.min(head.len()));
         let parts = [(head, self.head), (body, self.body), (next, self.next)];
         let mut before = 0usize;

@@ -12,7 +12,8 @@ use crate::{Event, Machine, Outcome, ReceiveError};
 ///  | other's | head of event | body, so far | gap  |   raw     |  room  |
 /// ```
 ///
-/// Raw bytes are what the machine has not consumed. The body is joined where its framing stood
+/// It holds `reserved <= head <= body <= body_end <= start <= end <= storage.len()` while an event is
+/// kept, and `reserved <= start <= end` otherwise. Raw bytes are what the machine has not consumed. The body is joined where its framing stood
 /// between its pieces; bytes that are read when no raw ones are left land in their final place, so a
 /// large body is moved only where chunks begin.
 pub(super) struct ReceiveBuffer<S> {
@@ -185,6 +186,8 @@ impl<S: Storage> ReceiveBuffer<S> {
         machine: &mut Machine,
     ) -> Result<Option<Found<'_>>, ReceiveError> {
         loop {
+            // The machine sees all raw bytes and moves the cursor over those that it consumes, so that
+            // `start` follows from what is left. A head, and a piece of a body, end at `start` then.
             let mut cursor = self.storage.bytes().get(self.start..self.end).unwrap_or_default();
             let event = machine.receive(&mut cursor);
             // An error voids what is left, and the machine has moved the cursor over it.
@@ -220,6 +223,7 @@ impl<S: Storage> ReceiveBuffer<S> {
         if length > self.max_event.saturating_sub(self.body_end - self.body) {
             return self.give_up_event();
         }
+        // Only framing, the line before a chunk, can stand between the body so far and this piece.
         let from = self.start - length;
         if from != self.body_end {
             move_down(self.storage.bytes_mut(), from..self.start, self.body_end);
@@ -230,6 +234,7 @@ impl<S: Storage> ReceiveBuffer<S> {
     /// Room to read into, never empty; `None` if a head fills the storage and cannot be completed.
     #[inline]
     pub(super) fn room(&mut self, machine: &Machine) -> Option<&mut [u8]> {
+        // With nothing raw left, reading goes on right after the body, its final place, or at the start.
         if self.start == self.end {
             let to = if self.keeping == Keeping::Event { self.body_end } else { self.reserved };
             (self.start, self.end) = (to, to);
@@ -277,6 +282,8 @@ impl<S: Storage> ReceiveBuffer<S> {
 
     /// Closes the gaps: before the head, and between the body and the raw bytes.
     fn compact(&mut self) {
+        // First gap: before the head of the event, where the bytes of earlier replies were. All indices of
+        // the event move together.
         let bytes = self.storage.bytes_mut();
         if self.keeping != Keeping::Event {
             self.body_end = self.reserved;
@@ -287,6 +294,7 @@ impl<S: Storage> ReceiveBuffer<S> {
             self.body -= gap;
             self.body_end -= gap;
         }
+        // Second gap: between the body and what is raw, where consumed framing was.
         if self.start > self.body_end {
             move_down(bytes, self.start..self.end, self.body_end);
             self.end -= self.start - self.body_end;

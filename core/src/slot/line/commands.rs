@@ -142,6 +142,7 @@ impl<S: Storage> Line<S> {
         if self.is_stream_broken() {
             return Err(CommandError::MustReconnect);
         }
+        // A pooled storage is empty after it was released.
         self.drop_surplus();
         let storage = self.requests.storage();
         if storage.bytes().is_empty() {
@@ -152,6 +153,7 @@ impl<S: Storage> Line<S> {
 
     /// Encodes behind so many bytes of the request.
     fn encode_behind(&mut self, at: usize, command: Encode<'_>) -> Result<(), CommandError> {
+        // The machine changes nothing when the buffer is too small, and says how much it needs.
         let mut length = command(&mut self.machine, self.requests.request_room(at, REPLY));
         if let Err(CommandError::BufferTooSmall(too_small)) = length {
             let needed = at.saturating_add(too_small.needed).saturating_add(REPLY);
@@ -184,6 +186,8 @@ impl<S: Storage> Line<S> {
     ) -> Result<(), CommandError> {
         let whole = self.encode(&mut |machine, out| command(machine, report, out));
         let Err(CommandError::BufferTooSmall(_)) = whole else { return whole };
+        // Memory that does not grow: first without the cause for X-Ray, then with ever shorter texts. The
+        // head alone always fits, or the slot ends.
         let report = report.without_xray_cause();
         let mut limit = report.json_len();
         loop {

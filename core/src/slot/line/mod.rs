@@ -144,6 +144,7 @@ impl<S: Storage> Line<S> {
         events: Option<&'r mut ReceiveBuffer<S>>,
     ) -> Option<&'r mut [u8]> {
         let is_event = self.reads_events();
+        // `received` must find the buffer that this room is in, whatever the phase is by then.
         self.is_event_room = is_event;
         let Self { machine, requests, end, has_news, .. } = self;
         let inbox = match events {
@@ -191,17 +192,26 @@ impl<S: Storage> Line<S> {
         mut events: Option<&mut ReceiveBuffer<S>>,
         tell: &mut dyn FnMut(&Notice<'_>),
     ) -> Step {
+        // The order of the checks is the contract. What has arrived comes before what has ended, as a
+        // connection may end after its last reply. What is told of an answer comes before the end of the
+        // session and before anything new is done, so that nothing is lost when the loop stops. Writing
+        // comes before reading, and reading before the turn of the program.
         loop {
+            // 1. Bytes that a command found waiting and that answered nothing.
             if let Some(error) = self.surplus.take() {
                 self.note(Trouble::NoAnswer(error), tell);
             }
+            // 2. Everything that was received since the last step goes through the machine.
             if core::mem::take(&mut self.has_news) {
                 self.take_arrived(events.as_deref_mut(), tell);
             }
+            // 3. An answer that is still due when the session is over has not been sent, or nobody knows.
             if self.end.is_some() && self.is_answer_due {
                 self.note(Trouble::Unsent, tell);
                 self.settle(Answer::FateUnknown);
             }
+            // 4. The end of the connection. In order, it may complete a body without length first. The
+            //    machine may want another connection although this one is still up.
             if let Some(ending) = self.ending.take() {
                 if ending == Ending::InOrder {
                     self.end_in_order(events.as_deref_mut(), tell);
@@ -210,12 +220,16 @@ impl<S: Storage> Line<S> {
             } else if self.machine.must_reconnect() {
                 self.recover(events.as_deref_mut(), tell);
             }
+            // 5. What became of an answer is told once, by itself.
             if let Some(answer) = self.answered.take() {
                 return Step::Answered(answer);
             }
+            // 6. The end of the session, again at each further step.
             if let Some(end) = self.end {
                 return Step::End(end);
             }
+            // 7. Something is to be written. While the wire is read-only the reply is awaited in its place:
+            //    the service may have said why it takes no more.
             if self.machine.unsent_len() > 0 {
                 match self.wire {
                     Wire::Down => return Step::Connect { losses: self.machine.losses() },
@@ -223,6 +237,8 @@ impl<S: Storage> Line<S> {
                     Wire::ReadOnly => {}
                 }
             }
+            // 8. An answer with `next` after it, all of it written. The reply to it and the next event come
+            //    together, so the program lets go of the body now.
             let phase = self.machine.phase();
             if self.is_answer_due
                 && phase == Phase::Reporting
@@ -232,8 +248,11 @@ impl<S: Storage> Line<S> {
                 self.is_answer_due = false;
                 return Step::Answered(Answer::Pipelined);
             }
+            // 9. Nothing is left to write: it is the turn of the program, or of the service.
             match phase {
                 Phase::Invoking if !self.is_stream_broken() => {
+                    // An event that was lost or too large never reaches the program; the report of it is
+                    // written at once.
                     let Some(report) = self.to_report.take() else { return Step::InHand };
                     if let Err(error) = self.report(report) {
                         self.end = Some(End::Command(error));
@@ -263,6 +282,8 @@ impl<S: Storage> Line<S> {
         mut events: Option<&mut ReceiveBuffer<S>>,
         tell: &mut dyn FnMut(&Notice<'_>),
     ) {
+        // Bytes lie in the memory that was current when they were read. The buffer of requests may hold the
+        // reply to an answer and, after it, the beginning of the next event, which then moves.
         let mut is_event = self.reads_events();
         loop {
             let mut has_moved = false;
@@ -364,6 +385,8 @@ impl<S: Storage> Line<S> {
         tell: &mut dyn FnMut(&Notice<'_>),
     ) {
         self.wire = Wire::Down;
+        // The request itself stays, since it may have to be sent again. The event stays too: its invocation
+        // may be in flight. Only what the lost connection has left unread goes.
         self.requests.clear_behind(self.request);
         if let Some(events) = events {
             events.forget_raw();
@@ -376,7 +399,8 @@ impl<S: Storage> Line<S> {
                 self.note(Trouble::EventLost, tell);
                 self.to_report = Some(&EVENT_LOST);
             }
-            // What was encoded still stands before what was read.
+            // The head of a stream of which no byte was sent: nobody has missed anything. What was encoded
+            // still stands before what was read, here and in the next arm.
             Recovery::SendAgain if is_streaming => {}
             Recovery::SendAgain => self.note(Trouble::SentAgain, tell),
             Recovery::Exit if !self.is_answer_due => {}
