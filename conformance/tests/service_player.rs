@@ -13,7 +13,7 @@ use lambda_conformance::service::{Cut, Failure, Player, Service, Vector};
 /// with half an answer, and all else with 404. Callers get their events back; those who say `wait`, nothing.
 struct Fake {
     runtime_api: SocketAddr,
-    front_door: SocketAddr,
+    invoke_api: SocketAddr,
     starts: AtomicUsize,
     refusal: Mutex<Option<String>>,
 }
@@ -38,7 +38,7 @@ impl Fake {
                 };
                 stream.write_all(format!("HTTP/1.1 {answer}").as_bytes()).is_ok()
             }),
-            front_door: serve(|mut stream, request| {
+            invoke_api: serve(|mut stream, request| {
                 let event = request.split("\r\n\r\n").nth(1).unwrap_or_default();
                 let length = event.len();
                 let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{event}");
@@ -105,8 +105,8 @@ impl Service for Fake {
         self.runtime_api
     }
 
-    fn front_door(&self) -> SocketAddr {
-        self.front_door
+    fn invoke_api(&self) -> SocketAddr {
+        self.invoke_api
     }
 
     fn await_start(&self) -> Result<(), String> {

@@ -10,8 +10,8 @@ use tokio::net::TcpListener;
 use tokio::time::sleep_until;
 
 use crate::answer::{FailureKind, FunctionFailure};
+use crate::broker::{Broker, Caller};
 use crate::clock::Clock;
-use crate::desk::{Caller, Desk};
 use crate::invocation::Invocation;
 use crate::lifecycle::{Lifecycle, Reason, Running, StartFailure};
 use crate::log::{InitReport, Report, Status};
@@ -23,7 +23,7 @@ use crate::settings::Settings;
 pub(crate) struct Environment {
     settings: Arc<Settings>,
     address: SocketAddr,
-    desk: Arc<Desk>,
+    broker: Arc<Broker>,
     life: Lifecycle,
     /// Held while a process is being started or ended, or the last words of one are heard.
     changing: tokio::sync::Mutex<()>,
@@ -79,14 +79,15 @@ impl Environment {
     pub(crate) async fn new(settings: Arc<Settings>, clock: Clock) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let desk = Arc::new(match settings.concurrency {
-            None => Desk::on_demand(settings.program.is_none()),
-            Some(_) => Desk::managed(),
+        let broker = Arc::new(match settings.concurrency {
+            None => Broker::on_demand(settings.program.is_none()),
+            Some(_) => Broker::managed(),
         });
-        let life = Lifecycle::new(Arc::clone(&settings), clock.clone(), address, Arc::clone(&desk));
-        let (served, stopped) = (Arc::clone(&desk), life.is_stopped());
+        let life =
+            Lifecycle::new(Arc::clone(&settings), clock.clone(), address, Arc::clone(&broker));
+        let (served, stopped) = (Arc::clone(&broker), life.is_stopped());
         tokio::spawn(runtime_api::serve(listener, served, Arc::clone(&settings), clock, stopped));
-        Ok(Self { settings, address, desk, life, changing: tokio::sync::Mutex::new(()) })
+        Ok(Self { settings, address, broker, life, changing: tokio::sync::Mutex::new(()) })
     }
 
     /// Where the Runtime API is.
@@ -127,7 +128,7 @@ impl Environment {
         let is_over = matches!(end, End::Over);
         let status = self.conclude(end, &invocation, run.process.as_ref()).await;
         if let Some(process) = &run.process
-            && self.desk.is_terminal()
+            && self.broker.is_terminal()
         {
             self.life.await_exit(process).await;
             let _changing = self.changing.lock().await;
@@ -135,9 +136,9 @@ impl Environment {
                 self.life.end(Reason::Failure).await;
             }
         }
-        if self.settings.program.is_none() && self.desk.is_terminal() {
+        if self.settings.program.is_none() && self.broker.is_terminal() {
             // Whoever starts the runtime may start it again.
-            self.desk.start_anew();
+            self.broker.start_anew();
         }
         log.end(&Report {
             request_id: id,
@@ -190,9 +191,9 @@ impl Environment {
         }
         run.since = Instant::now();
         match self.life.running() {
-            Running::Elsewhere => self.desk.hand_over(Arc::clone(invocation), caller),
+            Running::Elsewhere => self.broker.hand_over(Arc::clone(invocation), caller),
             Running::Here(process) if is_snapshot => {
-                self.desk.hand_over(Arc::clone(invocation), caller);
+                self.broker.hand_over(Arc::clone(invocation), caller);
                 if self.life.restore(&process) {
                     run.phase = Phase::Restore;
                 }
@@ -200,13 +201,13 @@ impl Environment {
             }
             Running::Here(process) => {
                 self.life.thaw(&process);
-                self.desk.hand_over(Arc::clone(invocation), caller);
+                self.broker.hand_over(Arc::clone(invocation), caller);
                 run.process = Some(process);
             }
             Running::Not => {
                 // What is left of an earlier one must not be taken for the new one.
                 self.life.end(Reason::Failure).await;
-                self.desk.hand_over_anew(Arc::clone(invocation), caller);
+                self.broker.hand_over_anew(Arc::clone(invocation), caller);
                 run.process = Some(self.start(&invocation.request_id)?);
                 run.phase = Phase::Init;
             }
@@ -241,7 +242,7 @@ impl Environment {
             tokio::select! {
                 biased;
                 // Before the end, so that it is known when the phase was over.
-                () = self.desk.delivered(invocation), if run.phase != Phase::Invoke => {
+                () = self.broker.delivered(invocation), if run.phase != Phase::Invoke => {
                     run.enter_invoke(invocation);
                     continue;
                 }
@@ -270,7 +271,7 @@ impl Environment {
         let duration = run.since.elapsed();
         self.settings.log.line(InitReport { duration, status: &Status::Timeout });
         self.life.end(Reason::Timeout).await;
-        self.desk.retry();
+        self.broker.retry();
         invocation.begin();
         run.since = Instant::now();
         run.phase = Phase::Invoke;
@@ -282,7 +283,7 @@ impl Environment {
     async fn over(&self, invocation: &Invocation) {
         invocation.over().await;
         if self.settings.concurrency.is_none() && invocation.dead_end.get().is_none() {
-            self.desk.settled().await;
+            self.broker.settled().await;
         }
     }
 
@@ -298,14 +299,14 @@ impl Environment {
             End::Over => invocation.dead_end.get().cloned().map_or(Status::Success, Status::Error),
             End::NoStart(StartFailure::Stopped) | End::Stopped => {
                 // The caller sees that nobody is left to answer.
-                self.desk.start_anew();
+                self.broker.start_anew();
                 Status::Success
             }
             End::NoStart(StartFailure::Failed(failure)) => self.fail(failure),
             End::Exit(status) => {
                 self.hear_last_words(process).await;
                 if self.life.is_stopping() {
-                    self.desk.start_anew();
+                    self.broker.start_anew();
                     return Status::Success;
                 }
                 self.fail(self.life.exit(Some(id), status))
@@ -317,7 +318,7 @@ impl Environment {
                 let failure = FunctionFailure::new(id, FailureKind::Timeout, reason);
                 let failure = failure.with_type("Sandbox.Timedout");
                 if self.settings.concurrency.is_some() {
-                    self.desk.give_up(failure);
+                    self.broker.give_up(failure);
                 } else {
                     self.end_late(failure, process).await;
                 }
@@ -341,14 +342,14 @@ impl Environment {
     /// Tells the caller that the time is up, and ends the process.
     async fn end_late(&self, failure: FunctionFailure, process: Option<&Arc<Process>>) {
         let _changing = self.changing.lock().await;
-        if self.desk.has_extensions() {
+        if self.broker.has_extensions() {
             // Or else what the process says in the time that it has to end would be the answer.
-            self.desk.tell(failure.clone());
+            self.broker.tell(failure.clone());
         }
         if process.is_some_and(|process| self.life.is_current(process)) {
             self.life.end(Reason::Timeout).await;
         }
-        self.desk.give_up(failure);
+        self.broker.give_up(failure);
     }
 
     /// Tells the caller a failure of the process, unless there is an answer.
@@ -356,7 +357,7 @@ impl Environment {
         let error_type = failure.error_type().unwrap_or_default();
         let reason = failure.error_message().unwrap_or_default();
         self.settings.log.line(format_args!("{reason}\n{error_type}"));
-        self.desk.give_up(failure);
+        self.broker.give_up(failure);
         Status::Error(error_type)
     }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::desk::{Desk, Failing};
+use crate::broker::{Broker, Failing};
 use crate::event::MAX_PAYLOAD;
 use crate::http::{self, Answering, Collected, collect, header, set_header};
 use crate::invocation::Invocation;
@@ -51,7 +51,7 @@ impl Route {
 /// Answers an extension.
 pub(crate) async fn handle(
     request: Request<Incoming>,
-    desk: &Desk,
+    broker: &Broker,
     settings: &Settings,
     is_there: impl Fn() -> bool,
 ) -> Response<Answering> {
@@ -61,9 +61,9 @@ pub(crate) async fn handle(
     }
     let (head, mut body) = request.into_parts();
     let result = match route {
-        Route::Register => register(desk, settings, &head.headers, &mut body).await,
-        Route::Next => next(desk, &head.headers, is_there).await,
-        Route::Error(failing) => fail(desk, failing, &head.headers, &mut body).await,
+        Route::Register => register(broker, settings, &head.headers, &mut body).await,
+        Route::Next => next(broker, &head.headers, is_there).await,
+        Route::Error(failing) => fail(broker, failing, &head.headers, &mut body).await,
     };
     match result {
         Ok(response) => response,
@@ -76,7 +76,7 @@ pub(crate) async fn handle(
 
 /// The order of checks is that of the emulator, `rapi/handler/agentregister.go`.
 async fn register(
-    desk: &Desk,
+    broker: &Broker,
     settings: &Settings,
     headers: &HeaderMap,
     body: &mut Incoming,
@@ -99,7 +99,7 @@ async fn register(
             other => return Err(ExtensionRefusal::UnknownEvent(other.to_owned())),
         }
     }
-    let id = desk.register(name, !events.is_empty())?;
+    let id = broker.register(name, !events.is_empty())?;
     let mut document = format!(
         "{{\"functionName\":{},\"functionVersion\":\"{VERSION}\",\"handler\":{}",
         json!(settings.name),
@@ -137,11 +137,11 @@ fn events(body: &[u8]) -> Result<Vec<String>, ExtensionRefusal> {
 }
 
 async fn next(
-    desk: &Desk,
+    broker: &Broker,
     headers: &HeaderMap,
     is_there: impl Fn() -> bool,
 ) -> Result<Response<Answering>, ExtensionRefusal> {
-    let invocation = desk.extension_next(identifier(headers)?, is_there).await?;
+    let invocation = broker.extension_next(identifier(headers)?, is_there).await?;
     let mut response = http::json(StatusCode::OK, invoke_event(&invocation));
     let event = Uuid::new_v4().to_string();
     set_header(response.headers_mut(), "lambda-extension-event-identifier", &event);
@@ -165,7 +165,7 @@ fn invoke_event(invocation: &Invocation) -> String {
 }
 
 async fn fail(
-    desk: &Desk,
+    broker: &Broker,
     failing: Failing,
     headers: &HeaderMap,
     body: &mut Incoming,
@@ -174,7 +174,7 @@ async fn fail(
     if header(headers, "lambda-extension-function-error-type").is_empty() {
         return Err(ExtensionRefusal::NoErrorType);
     }
-    desk.fail_extension(id, failing)?;
+    broker.fail_extension(id, failing)?;
     // What it tells more is for the service's own records.
     while let Some(Ok(_)) = body.frame().await {}
     Ok(http::json(StatusCode::ACCEPTED, "{\"status\":\"OK\"}\n"))

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::answer::{Answer, AnswerBody, InvokeError, Piece};
 use crate::event::Event;
-use crate::front_door;
+use crate::invoke_api;
 use crate::log::Log;
 use crate::pool::Pool;
 use crate::settings::Settings;
@@ -28,13 +28,13 @@ pub struct Lab {
     pool: Arc<Pool>,
     address: SocketAddr,
     runtime_api: SocketAddr,
-    front_door: FrontDoor,
+    invoke_api: InvokeApi,
     log: Log,
     runtime: Option<Runtime>,
 }
 
 #[derive(Debug)]
-struct FrontDoor {
+struct InvokeApi {
     close: watch::Sender<bool>,
     /// Until it has ended.
     server: Mutex<Option<JoinHandle<()>>>,
@@ -69,17 +69,17 @@ impl Lab {
             let address = listener.local_addr().map_err(no_port)?;
             let pool = Pool::new(Arc::new(settings)).await.map_err(no_port)?;
             let (close, closing) = watch::channel(false);
-            let front_door = tokio::spawn(front_door::serve(listener, Arc::clone(&pool), closing));
-            let server = Mutex::new(Some(front_door));
-            Ok::<_, StartError>((pool, address, FrontDoor { close, server }))
+            let invoke_api = tokio::spawn(invoke_api::serve(listener, Arc::clone(&pool), closing));
+            let server = Mutex::new(Some(invoke_api));
+            Ok::<_, StartError>((pool, address, InvokeApi { close, server }))
         };
         // Waited for by hand, as this may be called on a thread of another tokio runtime.
         let started = pollster::block_on(runtime.spawn(starting));
         let result = started.unwrap_or_else(|error| Err(StartError::System(error.to_string())));
         match result {
-            Ok((pool, address, front_door)) => {
+            Ok((pool, address, invoke_api)) => {
                 let runtime_api = pool.runtime_api();
-                Ok(Self { pool, address, runtime_api, front_door, log, runtime: Some(runtime) })
+                Ok(Self { pool, address, runtime_api, invoke_api, log, runtime: Some(runtime) })
             }
             Err(error) => {
                 runtime.shutdown_background();
@@ -95,7 +95,7 @@ impl Lab {
 
     /// The URL to post events to.
     pub fn url(&self) -> String {
-        format!("http://{}{}", self.address, front_door::PATH)
+        format!("http://{}{}", self.address, invoke_api::PATH)
     }
 
     /// Where the Runtime API of the first environment is, as `host:port`.
@@ -158,8 +158,8 @@ impl Lab {
     /// [time for that](crate::Function::shutdown_timeout), it is killed. Others are killed at once.
     pub fn stop(&self) {
         self.pool.stop();
-        self.front_door.close.send_replace(true);
-        let mut server = self.front_door.server.lock().unwrap_or_else(|it| it.into_inner());
+        self.invoke_api.close.send_replace(true);
+        let mut server = self.invoke_api.server.lock().unwrap_or_else(|it| it.into_inner());
         if let (Some(server), Some(runtime)) = (server.take(), &self.runtime) {
             let log = self.log.clone();
             // It fails if a task panics, which would be a bug.

@@ -16,27 +16,27 @@
 //! | module | what it knows |
 //! |---|---|
 //! | `machine` | the order in which a runtime may call |
-//! | `desk` | one runtime's state, its extensions, and the invocations that it has in hand |
+//! | `broker` | one runtime's state, its extensions, and the invocations that it has in hand |
 //! | `runtime_api`, `report`, `extensions_api`, `refusal` | what runtimes and extensions say and are answered |
 //! | `process` | the bootstrap, its signals and its end |
 //! | `lifecycle` | how a process starts, is frozen, is restored, and ends; why, and after which time |
 //! | `environment` | one of each, and an invocation at a time |
 //! | `clock` | the time as functions and callers are told it |
 //! | `pool` | several environments, and the queue |
-//! | `front_door` | who invokes over HTTP |
+//! | `invoke_api` | who invokes over HTTP |
 //! | `lab`, `function`, `command` | who invokes from a program, or from a shell |
 
 mod answer;
+mod broker;
 mod clock;
 pub mod command;
-mod desk;
 mod environment;
 mod event;
 mod extensions_api;
-mod front_door;
 mod function;
 mod http;
 mod invocation;
+mod invoke_api;
 mod lab;
 mod lifecycle;
 mod log;

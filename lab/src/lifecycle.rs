@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::answer::{FailureKind, FunctionFailure};
+use crate::broker::{Broker, Started};
 use crate::clock::Clock;
-use crate::desk::{Desk, Started};
 use crate::log::{InitReport, Log, Status};
 use crate::process::{Process, describe_exit};
 use crate::settings::Settings;
@@ -23,7 +23,7 @@ pub(crate) struct Lifecycle {
     clock: Clock,
     /// Where the process finds the Runtime API.
     address: SocketAddr,
-    desk: Arc<Desk>,
+    broker: Arc<Broker>,
     process: Mutex<Option<Arc<Process>>>,
     /// What came of the last start for a snapshot, until an invocation takes it.
     snapshot: Mutex<Option<Result<(), StartFailure>>>,
@@ -67,11 +67,11 @@ impl Lifecycle {
         settings: Arc<Settings>,
         clock: Clock,
         address: SocketAddr,
-        desk: Arc<Desk>,
+        broker: Arc<Broker>,
     ) -> Self {
         let (process, snapshot) = (Mutex::new(None), Mutex::new(None));
         let (is_stopping, is_stopped) = (watch::Sender::new(false), watch::Sender::new(false));
-        Self { settings, clock, address, desk, process, snapshot, is_stopping, is_stopped }
+        Self { settings, clock, address, broker, process, snapshot, is_stopping, is_stopped }
     }
 
     /// Where the runtime is.
@@ -80,7 +80,7 @@ impl Lifecycle {
             return Running::Elsewhere;
         }
         match &*self.lock() {
-            Some(process) if process.exit_status().is_none() && !self.desk.is_terminal() => {
+            Some(process) if process.exit_status().is_none() && !self.broker.is_terminal() => {
                 Running::Here(Arc::clone(process))
             }
             _ => Running::Not,
@@ -108,7 +108,7 @@ impl Lifecycle {
     /// What comes of it is kept for the next invocation, which [takes](Self::take_snapshot) it.
     pub(crate) async fn prepare_snapshot(&self) {
         let began = Instant::now();
-        self.desk.start_anew();
+        self.broker.start_anew();
         let result = match self.start() {
             Err(_) if self.is_stopping() => Err(StartFailure::Stopped),
             Err(error) => {
@@ -142,10 +142,10 @@ impl Lifecycle {
         let failure = tokio::select! {
             biased;
             () = self.stopping() => return Err(StartFailure::Stopped),
-            started = self.desk.started() => match started {
+            started = self.broker.started() => match started {
                 Started::Ready => {
                     process.freeze();
-                    self.desk.cut_connections();
+                    self.broker.cut_connections();
                     if let Some(snapstart) = &self.settings.snapstart {
                         tokio::select! {
                             () = self.stopping() => {}
@@ -162,7 +162,7 @@ impl Lifecycle {
             },
             status = process.wait() => {
                 self.hear_last_words().await;
-                self.desk.start_failure().unwrap_or_else(|| self.exit(None, status))
+                self.broker.start_failure().unwrap_or_else(|| self.exit(None, status))
             }
             () = sleep(limit) => {
                 self.end(Reason::Timeout).await;
@@ -206,7 +206,7 @@ impl Lifecycle {
 
     /// Restores the process from its snapshot, if it takes part in that.
     pub(crate) fn restore(&self, process: &Process) -> bool {
-        let is_restored = self.desk.restore();
+        let is_restored = self.broker.restore();
         process.thaw();
         is_restored
     }
@@ -225,10 +225,10 @@ impl Lifecycle {
         if process.exit_status().is_some() {
             return;
         }
-        self.desk.is_ending();
+        self.broker.is_ending();
         let began = Instant::now();
         let most = self.settings.shutdown_timeout();
-        let (how, status) = if !self.desk.has_extensions() {
+        let (how, status) = if !self.broker.has_extensions() {
             process.kill();
             process.wait().await;
             ("SIGKILL, as no extension is registered".to_owned(), String::new())
@@ -253,7 +253,7 @@ impl Lifecycle {
     ///
     /// Not for ever, for its address is known to others too.
     pub(crate) async fn hear_last_words(&self) {
-        let _ = timeout(Duration::from_millis(100), self.desk.hear_last_words()).await;
+        let _ = timeout(Duration::from_millis(100), self.broker.hear_last_words()).await;
     }
 
     /// Waits a little for a process that has said that it cannot go on: it may say more before it ends.
@@ -268,7 +268,7 @@ impl Lifecycle {
 
     /// What the caller of an invocation, if there is one, is told of a process that has ended.
     pub(crate) fn exit(&self, id: Option<&str>, status: ExitStatus) -> FunctionFailure {
-        let error_type = self.desk.failed_extension().unwrap_or("Runtime.ExitError");
+        let error_type = self.broker.failed_extension().unwrap_or("Runtime.ExitError");
         let reason = describe_exit(status);
         let reason = id.map_or(reason.clone(), |id| format!("RequestId: {id} Error: {reason}"));
         let id = id.unwrap_or_default();

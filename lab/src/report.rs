@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::answer::{FailureKind, FunctionFailure, UNKNOWN};
-use crate::desk::{Desk, Post, Visit};
+use crate::broker::{Broker, Post, Visit};
 use crate::http::{Collected, ERROR_BODY_TRAILER, ERROR_TYPE_TRAILER, collect, header};
 use crate::machine::Call;
 use crate::refusal::Refusal;
@@ -19,55 +19,55 @@ const ERROR_WITH_CAUSE: &str = "application/vnd.aws.lambda.error.cause+json";
 
 /// `error`: the invocation has failed.
 pub(crate) async fn error(
-    desk: &Desk,
+    broker: &Broker,
     id: &str,
     attempt_id: Option<&[u8]>,
     headers: &HeaderMap,
     body: &mut Incoming,
     visit: Visit,
 ) -> Result<(), Refusal> {
-    desk.begin(Post::Error, id, attempt_id)?;
-    let (failure, result) = report(desk, id, headers, body, visit).await;
-    desk.answer(id, Err(failure));
-    desk.finish(id);
+    broker.begin(Post::Error, id, attempt_id)?;
+    let (failure, result) = report(broker, id, headers, body, visit).await;
+    broker.answer(id, Err(failure));
+    broker.finish(id);
     result
 }
 
 /// `init/error` and `restore/error`: the runtime cannot start.
 pub(crate) async fn start_error(
-    desk: &Desk,
+    broker: &Broker,
     call: Call,
     headers: &HeaderMap,
     body: &mut Incoming,
     visit: Visit,
 ) -> Result<(), Refusal> {
-    let ids = desk.start_error(call)?;
+    let ids = broker.start_error(call)?;
     let id = ids.first().cloned().unwrap_or_default();
-    let (mut failure, result) = report(desk, &id, headers, body, visit).await;
+    let (mut failure, result) = report(broker, &id, headers, body, visit).await;
     failure.kind = FailureKind::Init;
     if ids.is_empty() {
-        desk.keep_failure(failure);
+        broker.keep_failure(failure);
         return result;
     }
     for request_id in ids {
-        desk.end(FunctionFailure { request_id, ..failure.clone() });
+        broker.end(FunctionFailure { request_id, ..failure.clone() });
     }
     result
 }
 
 /// Reads an error that a runtime reports, which goes to the caller as it is.
 async fn report(
-    desk: &Desk,
+    broker: &Broker,
     id: &str,
     headers: &HeaderMap,
     body: &mut Incoming,
     visit: Visit,
 ) -> (FunctionFailure, Result<(), Refusal>) {
-    let (body, result) = match collect(body, desk.max_error()).await {
+    let (body, result) = match collect(body, broker.max_error()).await {
         Collected::Whole { body, .. } => (body, Ok(())),
         Collected::TooLong(_) => (Bytes::new(), Err(Refusal::TooLarge)),
         Collected::CutOff => {
-            desk.await_reason(id, visit).await;
+            broker.await_reason(id, visit).await;
             (Bytes::new(), Err(Refusal::Truncated))
         }
     };

@@ -14,8 +14,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
 use crate::answer::{AnswerBody, Answered, FailureKind, FunctionFailure, Piece, Pieces, truncated};
+use crate::broker::{Broker, Post, Visit};
 use crate::clock::Clock;
-use crate::desk::{Desk, Post, Visit};
 use crate::event::{MAX_PAYLOAD, header_text};
 use crate::extensions_api;
 use crate::http::{self, Answering, Closing, Collected, collect, header};
@@ -83,14 +83,14 @@ impl<'p> Route<'p> {
 /// Serves the runtime of one environment.
 pub(crate) async fn serve(
     listener: TcpListener,
-    desk: Arc<Desk>,
+    broker: Arc<Broker>,
     settings: Arc<Settings>,
     clock: Clock,
     closing: Closing,
 ) {
     let connected = move |stream: &TcpStream| {
-        let visit = desk.visit();
-        let line = Arc::new(Line::new(stream, desk.cuts()));
+        let visit = broker.visit();
+        let line = Arc::new(Line::new(stream, broker.cuts()));
         let settings = Arc::clone(&settings);
         let cut = {
             let line = Arc::clone(&line);
@@ -98,7 +98,7 @@ pub(crate) async fn serve(
         };
         let handler = move |request| {
             let (settings, line) = (Arc::clone(&settings), Arc::clone(&line));
-            handle(request, visit.desk(), settings, line)
+            handle(request, visit.broker(), settings, line)
         };
         (handler, cut)
     };
@@ -143,7 +143,7 @@ impl Line {
 
     /// Waits until it is cut at once.
     async fn cut(&self) {
-        // It fails if the desk is gone, and then there is nobody to answer.
+        // It fails if the broker is gone, and then there is nobody to answer.
         let _ = self.cuts.clone().wait_for(|cuts| *cuts != self.born).await;
         if self.is_restoring.load(Relaxed) {
             std::future::pending().await
@@ -153,7 +153,7 @@ impl Line {
 
 async fn handle(
     request: Request<Incoming>,
-    desk: Arc<Desk>,
+    broker: Arc<Broker>,
     settings: Arc<Settings>,
     line: Arc<Line>,
 ) -> Response<Answering> {
@@ -162,7 +162,7 @@ async fn handle(
     }
     let path = request.uri().path().to_owned();
     if path.starts_with(extensions_api::PATH) {
-        return extensions_api::handle(request, &desk, &settings, || line.is_there()).await;
+        return extensions_api::handle(request, &broker, &settings, || line.is_there()).await;
     }
     let route = Route::of(&path).filter(|it| settings.snapstart.is_some() || !it.is_of_snapstart());
     let Some(route) = route else { return http::not_found() };
@@ -171,20 +171,20 @@ async fn handle(
     }
     match route {
         Route::Ping => http::text(StatusCode::OK, "pong"),
-        Route::Next => match desk.next(|| line.is_there()).await {
+        Route::Next => match broker.next(|| line.is_there()).await {
             Ok(invocation) => event(&invocation),
             Err(refusal) => refused(refusal),
         },
         Route::RestoreNext => {
             line.is_restoring.store(true, Relaxed);
-            match desk.restore_next().await {
+            match broker.restore_next().await {
                 Ok(()) => http::answer(StatusCode::OK, ""),
                 Err(refusal) => refused(refusal),
             }
         }
         // What a runtime has begun to say is heard to the end, even if it hangs up in the middle.
         Route::Response(_) | Route::Error(_) | Route::InitError | Route::RestoreError => {
-            match tokio::spawn(post(request, desk)).await {
+            match tokio::spawn(post(request, broker)).await {
                 Ok(Ok(())) => http::json(StatusCode::ACCEPTED, "{\"status\":\"OK\"}\n"),
                 Ok(Err(refusal)) => refused(refusal),
                 // A panic, which would be a bug of the lab.
@@ -194,19 +194,19 @@ async fn handle(
     }
 }
 
-async fn post(request: Request<Incoming>, desk: Arc<Desk>) -> Result<(), Refusal> {
-    let visit = desk.visit();
+async fn post(request: Request<Incoming>, broker: Arc<Broker>) -> Result<(), Refusal> {
+    let visit = broker.visit();
     let (head, mut body) = request.into_parts();
     let (headers, body_of) = (&head.headers, &mut body);
     let result = match Route::of(head.uri.path()) {
-        Some(Route::Response(id)) => response(&desk, id, headers, body_of, visit).await,
+        Some(Route::Response(id)) => response(&broker, id, headers, body_of, visit).await,
         Some(Route::Error(id)) => {
-            error(&desk, id, attempt_id(headers), headers, body_of, visit).await
+            error(&broker, id, attempt_id(headers), headers, body_of, visit).await
         }
         Some(Route::RestoreError) => {
-            start_error(&desk, Call::RestoreError, headers, body_of, visit).await
+            start_error(&broker, Call::RestoreError, headers, body_of, visit).await
         }
-        _ => start_error(&desk, Call::InitError, headers, body_of, visit).await,
+        _ => start_error(&broker, Call::InitError, headers, body_of, visit).await,
     };
     if result.is_err() {
         http::drain(&mut body).await;
@@ -252,29 +252,29 @@ fn attempt_id(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 async fn response(
-    desk: &Desk,
+    broker: &Broker,
     id: &str,
     headers: &HeaderMap,
     body: &mut Incoming,
     visit: Visit,
 ) -> Result<(), Refusal> {
-    desk.begin(Post::Response, id, attempt_id(headers))?;
+    broker.begin(Post::Response, id, attempt_id(headers))?;
     let content_type = headers.get(CONTENT_TYPE).cloned();
     match header(headers, "lambda-runtime-function-response-mode") {
-        "" => buffered(desk, id, content_type, body, visit).await,
-        "streaming" => streamed(desk, id, content_type, body, visit).await,
+        "" => buffered(broker, id, content_type, body, visit).await,
+        "streaming" => streamed(broker, id, content_type, body, visit).await,
         mode => {
             let message = format!("Invalid function response mode: {mode}");
             let error_type = "Runtime.InvalidResponseModeHeader";
             let kind = FailureKind::InvalidResponseMode;
-            desk.end(FunctionFailure::of_service(id, kind, error_type, &message));
+            broker.end(FunctionFailure::of_service(id, kind, error_type, &message));
             Err(Refusal::InvalidResponseMode)
         }
     }
 }
 
 async fn buffered(
-    desk: &Desk,
+    broker: &Broker,
     id: &str,
     content_type: Option<HeaderValue>,
     body: &mut Incoming,
@@ -293,17 +293,17 @@ async fn buffered(
         }
         Collected::TooLong(_) => (Err(too_large(id, MAX_PAYLOAD)), Err(Refusal::TooLarge)),
         Collected::CutOff => {
-            desk.await_reason(id, visit).await;
+            broker.await_reason(id, visit).await;
             (Err(truncated(id)), Err(Refusal::Truncated))
         }
     };
-    desk.answer(id, answer);
-    desk.finish(id);
+    broker.answer(id, answer);
+    broker.finish(id);
     result
 }
 
 async fn streamed(
-    desk: &Desk,
+    broker: &Broker,
     id: &str,
     content_type: Option<HeaderValue>,
     body: &mut Incoming,
@@ -312,14 +312,14 @@ async fn streamed(
     let (sender, pieces) = Pieces::new(id);
     let request_id = id.to_owned();
     let body_of_answer = AnswerBody::Stream(pieces);
-    let mut given_up = desk.stream(Answered { request_id, content_type, body: body_of_answer });
+    let mut given_up = broker.stream(Answered { request_id, content_type, body: body_of_answer });
     let (mut last, result) = tokio::select! {
         // That the invocation was given up is the reason why a connection ends, not the other way.
         biased;
         Ok(failure) = &mut given_up => (Piece::Failed(failure), Err(Refusal::Truncated)),
         passed_on = pass_on(id, body, &sender) => {
             if passed_on.1 == Err(Refusal::Truncated) {
-                desk.await_reason(id, visit).await;
+                broker.await_reason(id, visit).await;
             }
             passed_on
         }
@@ -327,7 +327,7 @@ async fn streamed(
     if let Ok(failure) = given_up.try_recv() {
         last = Piece::Failed(failure);
     }
-    desk.finish(id);
+    broker.finish(id);
     // A caller may be slow, and need not hold up the runtime; or nobody may listen any more.
     tokio::spawn(async move { sender.send(last).await });
     result

@@ -24,7 +24,7 @@ Plays the vectors for services, each with a service that is started for it.
 Usage: lambda-conformance service --start COMMAND [OPTION]… [FILE]…
 
   --start COMMAND  what a shell starts the service with, in these variables:
-                     CONFORMANCE_FRONT_DOOR   where callers invoke, as host:port
+                     CONFORMANCE_INVOKE_API   where callers invoke, as host:port
                      CONFORMANCE_RUNTIME_API  where its Runtime API is, or may be
                      CONFORMANCE_CONCURRENCY  how many invocations at a time; unset for one
                      CONFORMANCE_SNAPSTART    set for a function with SnapStart
@@ -130,7 +130,7 @@ fn play(Request { start, player, files }: &Request) -> Result<bool, String> {
 /// A service that was started by a command; it ends on drop.
 struct Started {
     child: Child,
-    front_door: SocketAddr,
+    invoke_api: SocketAddr,
     runtime_api: Cell<SocketAddr>,
     bootstrap: Bootstrap,
 }
@@ -145,12 +145,12 @@ impl Started {
     /// None if it has no such kind of function.
     fn new(start: &OsString, settings: &Settings) -> Result<Option<Self>, String> {
         let words = |error: std::io::Error| error.to_string();
-        let [front_door, runtime_api] = free_addresses()?;
+        let [invoke_api, runtime_api] = free_addresses()?;
         let bootstrap = Bootstrap::new();
         let mut command = Command::new("/bin/sh");
         command.arg("-c").arg(start).stdin(Stdio::null()).process_group(0);
         command
-            .env("CONFORMANCE_FRONT_DOOR", front_door.to_string())
+            .env("CONFORMANCE_INVOKE_API", invoke_api.to_string())
             .env("CONFORMANCE_RUNTIME_API", runtime_api.to_string())
             .env("CONFORMANCE_TIMEOUT", settings.timeout.unwrap_or(20).to_string())
             .env(Bootstrap::VARIABLE, bootstrap.file())
@@ -163,16 +163,16 @@ impl Started {
             command.env("CONFORMANCE_SNAPSTART", "1");
         }
         let child = command.spawn().map_err(words)?;
-        let mut this = Self { child, front_door, runtime_api: Cell::new(runtime_api), bootstrap };
+        let mut this = Self { child, invoke_api, runtime_api: Cell::new(runtime_api), bootstrap };
         let began = Instant::now();
         loop {
-            let is_listening = is_listening(front_door);
+            let is_listening = is_listening(invoke_api);
             match this.child.try_wait().map_err(words)? {
                 Some(status) if status.code() == Some(SKIPPED) => return Ok(None),
                 Some(status) => return Err(format!("it has ended: {status}")),
                 None if is_listening => return Ok(Some(this)),
                 None if began.elapsed() > PATIENCE => {
-                    return Err(format!("it does not listen on {front_door}"));
+                    return Err(format!("it does not listen on {invoke_api}"));
                 }
                 None => thread::sleep(Duration::from_millis(5)),
             }
@@ -185,8 +185,8 @@ impl Service for Started {
         self.runtime_api.get()
     }
 
-    fn front_door(&self) -> SocketAddr {
-        self.front_door
+    fn invoke_api(&self) -> SocketAddr {
+        self.invoke_api
     }
 
     fn await_start(&self) -> Result<(), String> {

@@ -16,7 +16,7 @@ pub trait Service {
     fn runtime_api(&self) -> SocketAddr;
 
     /// Where callers invoke.
-    fn front_door(&self) -> SocketAddr;
+    fn invoke_api(&self) -> SocketAddr;
 
     /// Waits until it has started what it takes for its runtime, so that the player may speak as one.
     ///
@@ -134,7 +134,7 @@ impl Stage<'_> {
         let until = Instant::now() + self.player.patience;
         match step {
             Step::Invoke(name, invoke) => {
-                let caller = self.invoke(invoke).map_err(|it| expect("a front door", &it))?;
+                let caller = self.invoke(invoke).map_err(|it| expect("an Invoke API", &it))?;
                 self.callers.insert(name.clone(), caller);
                 self.starts |= !self.has_started || invoke.restarts;
                 Ok(())
@@ -242,10 +242,10 @@ impl Stage<'_> {
     }
 
     fn invoke(&self, invoke: &Invoke) -> std::io::Result<Caller> {
-        let address = self.service.front_door();
+        let address = self.service.invoke_api();
         let mut connection = Connection::open(address, self.player.patience)?;
         let handle = connection.handle()?;
-        let (path, length) = (FRONT_DOOR, invoke.body.as_slice().len());
+        let (path, length) = (INVOKE_PATH, invoke.body.as_slice().len());
         let mut request =
             format!("POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\n")
                 .into_bytes();
@@ -280,7 +280,7 @@ impl Stage<'_> {
 }
 
 /// Where functions are invoked at AWS's emulator.
-const FRONT_DOOR: &str = "/2015-03-31/functions/function/invocations";
+const INVOKE_PATH: &str = "/2015-03-31/functions/function/invocations";
 
 impl Drop for Caller {
     fn drop(&mut self) {

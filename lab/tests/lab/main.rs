@@ -1,4 +1,4 @@
-//! The lab from outside: by its Runtime API, its front door, its processes and its command line.
+//! The lab from outside: by its Runtime API, its Invoke API, its processes and its command line.
 
 mod callers;
 mod command_line;

@@ -174,7 +174,7 @@ impl Service for Lab {
         self.runtime_api
     }
 
-    fn front_door(&self) -> SocketAddr {
+    fn invoke_api(&self) -> SocketAddr {
         self.lab.address()
     }
 
@@ -229,7 +229,7 @@ impl Service for EmulatorUnderTest {
         self.emulator.runtime_api()
     }
 
-    fn front_door(&self) -> SocketAddr {
+    fn invoke_api(&self) -> SocketAddr {
         self.emulator.address()
     }
 

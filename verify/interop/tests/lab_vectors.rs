@@ -48,7 +48,7 @@ impl Service for External {
         self.0.runtime_api().parse().unwrap()
     }
 
-    fn front_door(&self) -> SocketAddr {
+    fn invoke_api(&self) -> SocketAddr {
         self.0.address()
     }
 }

@@ -150,7 +150,7 @@ pub(crate) const WANTED: &[Difference] = &[
         why: "what was streamed has gone out when the time is up; the emulator has held it back",
         parts: &[("body", "Task timed out after 1.00 seconds", "first\n"), ("end", "", "cut off")],
     },
-    // The front door.
+    // The Invoke API.
     Difference {
         at: Steps("paths and methods", &["GET", "PUT", "DELETE"]),
         why: "only POST invokes at Lambda; the emulator takes every method there",

@@ -5,7 +5,7 @@ use std::pin::pin;
 use tokio::sync::watch;
 
 use super::extensions::Extensions;
-use super::{Desk, Rules};
+use super::{Broker, Rules};
 use crate::answer::FunctionFailure;
 use crate::invocation::Invocation;
 use crate::machine::{Call, State};
@@ -79,7 +79,7 @@ pub(crate) enum Started {
     Failed(FunctionFailure),
 }
 
-impl Desk {
+impl Broker {
     /// The process is being ended: it is given no event any more.
     pub(crate) fn is_ending(&self) {
         self.lock().start().is_ending = true;

@@ -21,11 +21,11 @@ use crate::pool::Pool;
 /// The name in the emulator's path, whatever the function is called.
 const EMULATOR: &str = "function";
 
-/// Whose answers a caller expects.
+/// The service whose failures a caller expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Door {
+enum Dialect {
     Emulator,
-    InvokeApi,
+    Lambda,
 }
 
 /// The path at which the emulator is invoked, and the lab too.
@@ -45,7 +45,7 @@ async fn handle(request: Request<Incoming>, pool: Arc<Pool>) -> Response<Answeri
     let Some(name) = function_name(request.uri().path()) else {
         return http::not_found();
     };
-    let door = if name == EMULATOR { Door::Emulator } else { Door::InvokeApi };
+    let dialect = if name == EMULATOR { Dialect::Emulator } else { Dialect::Lambda };
     if request.method() != Method::POST {
         return http::method_not_allowed(&Method::POST);
     }
@@ -72,7 +72,7 @@ async fn handle(request: Request<Incoming>, pool: Arc<Pool>) -> Response<Answeri
     };
     let mut response = match answer {
         Ok(answered) => success(answered, &head.headers),
-        Err(failure) => failed(&failure, door),
+        Err(failure) => failed(&failure, dialect),
     };
     let version = HeaderValue::from_static(VERSION);
     response.headers_mut().insert("x-amz-executed-version", version);
@@ -150,20 +150,20 @@ fn success(answered: Answered, asked: &HeaderMap) -> Response<Answering> {
 
 const REQUEST_ID: &str = "x-amzn-requestid";
 
-fn failed(failure: &FunctionFailure, door: Door) -> Response<Answering> {
+fn failed(failure: &FunctionFailure, dialect: Dialect) -> Response<Answering> {
     let id = &failure.request_id;
-    let mut response = match (failure.kind, door) {
-        (FailureKind::Timeout, Door::Emulator) => {
+    let mut response = match (failure.kind, dialect) {
+        (FailureKind::Timeout, Dialect::Emulator) => {
             http::text(StatusCode::OK, String::from_utf8_lossy(&failure.body))
         }
-        (FailureKind::Timeout, Door::InvokeApi) => {
+        (FailureKind::Timeout, Dialect::Lambda) => {
             let reason = String::from_utf8_lossy(&failure.body);
             let message = format!("RequestId: {id} Error: {reason}");
             let error_type = "Sandbox.Timedout";
             let failure = FunctionFailure::of_service(id, failure.kind, error_type, &message);
             http::json(StatusCode::OK, failure.body)
         }
-        (FailureKind::Init | FailureKind::Exit, Door::Emulator) => {
+        (FailureKind::Init | FailureKind::Exit, Dialect::Emulator) => {
             http::json(StatusCode::BAD_GATEWAY, failure.body.clone())
         }
         _ => http::json(StatusCode::OK, failure.body.clone()),

@@ -32,7 +32,7 @@ pub(crate) use start::Started;
 /// The Runtime API changes it by what the runtime says, the environment by what happens to the
 /// process and to time; each sees what the other did.
 #[derive(Debug)]
-pub(crate) struct Desk {
+pub(crate) struct Broker {
     rules: Mutex<Box<dyn Rules>>,
     /// Wakes those who have asked for an event.
     asked: Notify,
@@ -133,12 +133,12 @@ enum Stage {
 
 /// Something of a runtime that has not been heard to its end.
 #[derive(Debug)]
-pub(crate) struct Visit(Arc<Desk>);
+pub(crate) struct Visit(Arc<Broker>);
 
 /// How long after its connections a process ends, at most, that ends with them.
 const EXIT: Duration = Duration::from_millis(500);
 
-impl Desk {
+impl Broker {
     /// For one invocation at a time; a runtime that somebody else starts may come at any time.
     pub(crate) fn on_demand(is_external: bool) -> Self {
         Self::new(Box::new(OnDemand::new(is_external)))
@@ -264,7 +264,7 @@ impl Desk {
             rules.start().number
         };
         self.changed();
-        let _asking = ExtensionAsking { desk: self, id, start };
+        let _asking = ExtensionAsking { broker: self, id, start };
         self.until(|rules| {
             let now = rules.start();
             let is_lost = now.extensions.has_event(id) && !is_there();
@@ -408,7 +408,7 @@ impl InHand {
 }
 
 /// One who has asked for an event, until it is there.
-struct Asking<'d>(&'d Desk);
+struct Asking<'d>(&'d Broker);
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
@@ -418,14 +418,14 @@ impl Drop for Asking<'_> {
 
 /// An extension that has asked for an event, until it is there.
 struct ExtensionAsking<'d> {
-    desk: &'d Desk,
+    broker: &'d Broker,
     id: Uuid,
     start: u64,
 }
 
 impl Drop for ExtensionAsking<'_> {
     fn drop(&mut self) {
-        let mut rules = self.desk.lock();
+        let mut rules = self.broker.lock();
         if rules.start().number == self.start {
             rules.start().extensions.leave(self.id);
         }
@@ -440,7 +440,7 @@ impl Drop for InHand {
 }
 
 impl Visit {
-    pub(crate) fn desk(&self) -> Arc<Desk> {
+    pub(crate) fn broker(&self) -> Arc<Broker> {
         Arc::clone(&self.0)
     }
 }
