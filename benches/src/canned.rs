@@ -80,7 +80,7 @@ impl Canned {
 mod tests {
     use super::*;
 
-    /// The replies to the first `next` and to the second answer of a conversation with the emulator.
+    /// The replies to the first `next` and to the second answer of a recording of the emulator.
     fn captured() -> (String, String) {
         let path = "../core/tests/captures/02_pipelined_response_and_next.s2c.bin";
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);

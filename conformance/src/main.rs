@@ -1,4 +1,4 @@
-//! Plays conversations of the AWS Lambda Runtime API against a client or a service.
+//! Plays vectors of the AWS Lambda Runtime API against a client or a service.
 
 use std::process::ExitCode;
 

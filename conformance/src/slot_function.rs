@@ -62,7 +62,7 @@ impl SlotFunction {
         self.slot.fail_init(&ErrorReport::new("Function.NoStart", "it was to fail"))
     }
 
-    /// Begins a new conversation, as the slot's end wants it.
+    /// Begins a new session, as the slot's end wants it.
     pub fn begin_anew(&mut self) {
         self.slot.begin_anew();
     }

@@ -10,7 +10,7 @@ use lambda_conformance::client::{
 /// How many random deliveries of each kind.
 const RANDOM: usize = 32;
 
-/// How many bytes all conversations of one vector may move, about. Those of a few kilobytes are cut at every
+/// How many bytes all deliveries of one vector may move, about. Those of a few kilobytes are cut at every
 /// position, those of megabytes, whose heads are no other, at some.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 
@@ -61,7 +61,7 @@ fn compare(vector: &Vector, delivery: &Delivery, whole: &Transcript) -> Result<(
     Err(format!("{difference}\n  {delivery:?}"))
 }
 
-/// How often a conversation like this one may be played.
+/// How often a vector like this one may be played.
 fn times(whole: &Transcript) -> usize {
     let moved = whole.read + whole.sent.iter().map(Vec::len).sum::<usize>();
     (MOST_BYTES / moved.max(1)).max(4)
@@ -107,7 +107,7 @@ fn a_cut_at_any_position_changes_nothing() {
             compare(vector, &Delivery { cuts: vec![cut], ..Delivery::default() }, &whole)
         })
     });
-    println!("{count} conversations");
+    println!("{count} deliveries");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The recorded conversations of `captures/`, delivered whole, byte by byte, as they were recorded,
+//! The recordings of `captures/`, delivered whole, byte by byte, as they were recorded,
 //! cut at every single position and at random ones.
 
 mod support;
@@ -54,7 +54,7 @@ fn every_recording_is_replayed() {
 }
 
 #[test]
-fn every_conversation_says_what_it_said() {
+fn every_recording_says_what_it_said() {
     for (name, facts, end) in FACTS {
         let (seen, machine) = replay(name);
         assert_eq!(in_words(&seen), *facts, "{name}");
@@ -196,7 +196,7 @@ fn an_answer_with_next_behind_it_that_the_service_crashed_on_has_an_unknown_fate
 }
 
 #[test]
-fn a_recorded_init_error_is_taken_and_ends_the_conversation() {
+fn a_recorded_init_error_is_taken_and_ends_the_session() {
     let recording = load("10_init_error");
     let mut machine = machine();
     send(&mut machine, Command::FailInit);
@@ -250,7 +250,7 @@ fn the_largest_event_arrives_in_pieces_that_are_never_copied() {
     assert_eq!(machine.awaits(), None::<Call>);
 }
 
-/// A conversation in words, an event or a reply each.
+/// A recording in words, an event or a reply each.
 fn in_words(seen: &[Seen]) -> Vec<String> {
     let mut words = Vec::new();
     let mut body = &[][..];
@@ -287,7 +287,7 @@ fn message(document: &[u8]) -> String {
     message.unwrap_or_else(|| text(document).trim_end().to_owned())
 }
 
-/// What the lower layer alone makes of one side of a conversation: status and body of each answer.
+/// What the lower layer alone makes of one side of a recording: status and body of each answer.
 fn answers(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) -> Vec<(u16, Vec<u8>)> {
     let mut answers: Vec<(u16, Vec<u8>)> = Vec::new();
     let mut parser = HeadParser::default();

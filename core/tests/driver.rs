@@ -266,7 +266,7 @@ fn a_stream_that_is_given_up_ends_with_the_error_in_trailers() {
 }
 
 #[test]
-fn a_failed_start_is_reported_and_ends_the_conversation() {
+fn a_failed_start_is_reported_and_ends_the_session() {
     let script = Script::new(&[&[ACCEPTED]]);
     let seen = script.seen.clone();
     let mut driver = script.driver();

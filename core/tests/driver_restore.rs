@@ -88,7 +88,7 @@ fn a_service_that_fails_a_restore_ends_the_driver() {
 }
 
 #[test]
-fn a_function_that_cannot_resume_reports_that_and_the_conversation_is_over() {
+fn a_function_that_cannot_resume_reports_that_and_the_session_is_over() {
     let script = Script::new(&[&[RESTORED], &[ACCEPTED]]);
     let seen = script.seen.clone();
     let mut driver = script.driver();

@@ -221,7 +221,7 @@ fn bytes_that_answer_nothing_cost_the_connection_and_nothing_else() {
 }
 
 #[test]
-fn bytes_that_are_not_a_valid_reply_end_the_conversation() {
+fn bytes_that_are_not_a_valid_reply_end_the_session() {
     const NO_HTTP: &[u8] = b"220 ready\r\n\r\n";
     let mut reached = Reached::default();
     for Way { stage, label, steps } in WAYS {

@@ -61,7 +61,7 @@ fn slot_of(events: usize, requests: usize) -> Slot<Memory> {
 }
 
 #[test]
-fn conversations_are_the_same_whatever_sockets_take_and_give_and_whenever_they_block() {
+fn sessions_are_the_same_whatever_sockets_take_and_give_and_whenever_they_block() {
     let body: Vec<u8> = (0..=255).collect();
     for is_pipelined in [false, true] {
         let plans = [
@@ -131,7 +131,7 @@ fn a_reply_that_begins_before_a_pipelined_answer_is_written_is_read_with_the_eve
 }
 
 #[test]
-fn a_refusal_of_a_large_body_in_the_middle_of_it_is_known_and_the_next_conversation_fine() {
+fn a_refusal_of_a_large_body_in_the_middle_of_it_is_known_and_the_next_exchange_fine() {
     let large = vec![b'x'; 100_000];
     let events = [("a", event("a", b"1", 0)), ("b", event("b", b"2", 0))];
     for is_pipelined in [false, true] {

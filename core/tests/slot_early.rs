@@ -51,7 +51,7 @@ fn a_read_right_behind_the_write_of_a_pipelined_answer_brings_its_reply_and_the_
 }
 
 #[test]
-fn conversations_are_the_same_when_bytes_are_read_as_soon_as_they_are_there() {
+fn sessions_are_the_same_when_bytes_are_read_as_soon_as_they_are_there() {
     let events: Vec<_> =
         ["a", "b", "c", "d"].map(|id| (id, event(id, id.repeat(50).as_bytes(), 0))).into();
     for is_pipelined in [false, true] {

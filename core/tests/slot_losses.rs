@@ -99,7 +99,7 @@ fn a_connection_that_is_lost_at_any_byte_costs_no_answer_twice_and_none_without_
     };
     for plan in plans() {
         let probe = run(&plan, (Concurrency::Single, Early::Never), None);
-        // Two conversations are as good as three.
+        // Two exchanges are as good as three.
         let second = whole(&probe.service.connections[0]).unwrap().1;
         let sent = probe.service.connections[0].len() * 2 / 3 + second;
         let received = 2 * (events[0].1.len() + ACCEPTED.len());

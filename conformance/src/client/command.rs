@@ -15,14 +15,14 @@ Plays the Runtime API to a client, and says what it does otherwise than it shoul
 
 Usage: lambda-conformance client [OPTION]… PROGRAM [ARGUMENT]…
 
-PROGRAM is started once for each conversation, with AWS_LAMBDA_RUNTIME_API in its environment. It is a bootstrap
+PROGRAM is started once for each vector, with AWS_LAMBDA_RUNTIME_API in its environment. It is a bootstrap
 whose function gives its event back; what else it can do is said by --can.
 
   --can WHAT          describe, fail, panic, answer, stream, http, start, snapshot, concurrency, as
                       conformance/README.md says it, or all; as often as there is something to say
-  --only TEXT         only the conversations with this text in \"FILE: NAME\"
+  --only TEXT         only the vectors with this text in \"FILE: NAME\"
   --patience SECONDS  how long to wait for what must come; 20 without it
-  --vectors PATH      a file of conversations, or a folder; without it, all that there are
+  --vectors PATH      a file of vectors, or a folder; without it, all that there are
 
 Ends with 0 if all that were played conform, with 1 if not, with 2 if none was played.
 ";

@@ -22,7 +22,7 @@ pub struct Delivery {
     pub is_pipelined: bool,
 }
 
-/// What happened in a conversation.
+/// What happened when a vector was played.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Transcript {
     /// What was sent on each connection.

@@ -18,7 +18,7 @@ pub struct File {
     pub vectors: Vec<Vector>,
 }
 
-/// One conversation: what the service does, and what a client must do.
+/// One vector: what the service does, and what a client must do.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Vector {

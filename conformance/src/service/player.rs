@@ -78,7 +78,7 @@ impl Player {
     ///
     /// # Errors
     ///
-    /// The first [`Failure`], which ends the conversation.
+    /// The first [`Failure`], which ends the vector.
     pub fn play(&self, vector: &Vector, service: &dyn Service) -> Result<usize, Failure> {
         let mut stage = Stage {
             player: self,

@@ -17,7 +17,7 @@ pub struct VectorFile {
     pub vectors: Vec<Vector>,
 }
 
-/// A conversation with a service that has just been started.
+/// One vector: steps for a service that has just been started.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Vector {

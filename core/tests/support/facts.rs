@@ -1,9 +1,9 @@
-//! What the recorded conversations say, read by people in the bytes of the service.
+//! What the recordings say, read by people in the bytes of the service.
 
 use lambda_proto::Phase;
 use lambda_proto::api::Call;
 
-/// What each conversation says, and the state in which it leaves the machine.
+/// What each recording says, and the state in which it leaves the machine.
 pub(crate) type Facts = (&'static str, &'static [&'static str], (Phase, Option<Call>));
 
 const ASKED: (Phase, Option<Call>) = (Phase::Ready, Some(Call::Next));
@@ -248,7 +248,7 @@ pub(crate) const FACTS: &[Facts] = &[
     ),
 ];
 
-/// Conversations that no machine would have: for the lower layer.
+/// Recordings that no machine would have: for the lower layer.
 pub(crate) const MISUSE: &[(&str, &[(u16, &str)])] = &[
     (
         "05_double_response",

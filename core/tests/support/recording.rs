@@ -1,4 +1,4 @@
-//! Recorded conversations: the files in `tests/captures`, and what the client asked in them.
+//! Recordings: the files in `tests/captures`, and what the client asked in them.
 
 use lambda_proto::{ContentType, Machine, ReceiveError};
 

@@ -1,4 +1,4 @@
-//! What AWS's emulator said in a recorded conversation.
+//! What AWS's emulator said in a recording.
 
 use lambda_proto::Deadline;
 use lambda_proto::api::ServiceError;

@@ -2,8 +2,8 @@
 
 /// Takes decisions from the front of an input; those that are missing are 0.
 ///
-/// So 0 is always the ordinary choice, and the bytes of a recorded conversation, with a few zeros before
-/// them, are an ordinary conversation.
+/// So 0 is always the ordinary choice, and the bytes of a recording, with a few zeros before
+/// them, are an ordinary session.
 #[derive(Clone, Debug)]
 pub(crate) struct Input<'a>(&'a [u8]);
 

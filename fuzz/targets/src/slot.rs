@@ -194,7 +194,7 @@ impl Host<'_> {
         self.slot.exchange().sent(length);
     }
 
-    /// Reads once; whether the conversation can go on.
+    /// Reads once; whether the session can go on.
     fn read(&mut self) -> bool {
         let decision = self.decisions.byte();
         match decision {
@@ -251,7 +251,7 @@ impl Host<'_> {
         }
     }
 
-    /// Says something to the service; whether the conversation can go on.
+    /// Says something to the service; whether the session can go on.
     fn speak(&mut self) -> bool {
         let phase = self.slot.machine().phase();
         let is_streaming = self.slot.machine().is_streaming();

@@ -1,4 +1,4 @@
-//! The recorded conversations with AWS's emulator, had with the lab.
+//! The recordings of AWS's emulator, replayed against the lab.
 //!
 //! They are in `core/tests/captures`, which says how they were made. What a client sent is sent to a
 //! lab, in the same writes, with the request ids that the lab gives out in place of the recorded ones;
@@ -31,7 +31,7 @@ use std::collections::BTreeSet;
 
 use recording::Recording;
 
-/// Where the lab differs on purpose: a conversation or, with `*`, each in which an event is
+/// Where the lab differs on purpose: a recording or, with `*`, each in which an event is
 /// compared; what differs; and why.
 const INTENDED: &[(&str, &str, &str)] = &[
     (
@@ -97,7 +97,7 @@ fn check(sessions: &[&'static str]) {
 }
 
 /// A test for each behaviour, and the list of all that they replay.
-macro_rules! conversations {
+macro_rules! recordings {
     ($($behaviour:ident: $($session:literal)+;)+) => {
         const REPLAYED: &[&str] = &[$($($session),+),+];
 
@@ -110,7 +110,7 @@ macro_rules! conversations {
     };
 }
 
-conversations! {
+recordings! {
     one_invocation_after_the_other_comes_on_one_connection:
         "01_basic_keepalive" "19_idle_keepalive_75s";
 
@@ -164,7 +164,7 @@ fn every_recording_is_replayed() {
 }
 
 #[test]
-fn every_intended_difference_is_of_a_conversation_that_is_replayed() {
+fn every_intended_difference_is_of_a_recording_that_is_replayed() {
     for (session, what, _) in INTENDED {
         assert!(*session == "*" || REPLAYED.contains(session), "{session}: {what}");
     }

@@ -1,4 +1,4 @@
-//! The recorded conversations: what was said on the wire, and what else happened meanwhile.
+//! The recordings: what was said on the wire, and what else happened meanwhile.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use crate::message::Message;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../core/tests/captures");
 
-/// A conversation, and what its bytes do not tell: who invoked, and when.
+/// One recording, and what its bytes do not tell: who invoked, and when.
 pub(crate) struct Recording {
     name: &'static str,
     pub(crate) connections: Vec<Vec<Turn>>,
-    /// The function's timeout, where the conversation is about it.
+    /// The function's timeout, where the recording is about it.
     pub(crate) timeout: Option<Duration>,
     /// An event that no runtime asked for.
     pub(crate) unasked: Option<&'static str>,
@@ -241,7 +241,7 @@ fn number_behind(name: &str, prefix: &str) -> Option<usize> {
     name.strip_prefix(prefix)?.parse().ok()
 }
 
-/// The conversations in the folder; one with a second connection counts once.
+/// The recordings in the folder; one with a second connection counts once.
 pub(crate) fn kept() -> Vec<String> {
     let files = std::fs::read_dir(FOLDER).expect("the folder");
     let names = files.map(|file| file.expect("a file").file_name().into_string().expect("text"));

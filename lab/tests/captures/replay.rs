@@ -24,7 +24,7 @@ pub(crate) struct Outcome {
     pub(crate) events: usize,
 }
 
-/// Replays a conversation against a lab of its own.
+/// Replays a recording against a lab of its own.
 pub(crate) fn replay(recording: &Recording) -> Outcome {
     // As in the recordings: it keeps running and never calls, and the test plays the runtime.
     let lab = Function::new("/bin/sleep")

@@ -345,7 +345,7 @@ fn an_answer_at_the_limit_is_taken_and_one_byte_more_is_refused_and_told_to_the_
 }
 
 #[test]
-fn a_response_mode_that_there_is_not_fails_the_invocation_and_ends_the_conversation() {
+fn a_response_mode_that_there_is_not_fails_the_invocation_and_ends_the_session() {
     for mode in ["bogus", "Streaming", "buffered", "streaming "] {
         let header = [("Lambda-Runtime-Function-Response-Mode", mode)];
         let (answer, ()) = invoked("in", |runtime| {

@@ -60,12 +60,12 @@ impl ScriptedService {
         self.address
     }
 
-    /// Waits for the end of the conversation, and says how many answers were right: the event itself, or
+    /// Waits for the end of the session, and says how many answers were right: the event itself, or
     /// the report of an error.
     ///
     /// # Errors
     ///
-    /// An [`Error`] with the reason why the conversation has ended before.
+    /// An [`Error`] with the reason why the session has ended before.
     pub fn finish(self) -> Result<usize> {
         let result = self.thread.join().map_err(|_| Error::new("the scripted service panicked"))?;
         result.map_err(|error| Error::new(format!("the scripted service: {error}")))

@@ -1,6 +1,6 @@
 //! Writes what the fuzzer begins with: `seeds FOLDER` makes a folder in it for each target.
 //!
-//! It takes the recorded conversations of `core` and `extensions` and the vectors of `conformance`, and puts
+//! It takes the recordings of `core` and `extensions` and the vectors of `conformance`, and puts
 //! the bytes that each target wants for its decisions before them; see `fuzz/README.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,7 +34,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// What services and clients have said, conversation by conversation.
+/// What services and clients have said, session by session.
 #[derive(Default)]
 struct Said {
     by_services: Vec<Vec<u8>>,
@@ -76,11 +76,11 @@ impl Said {
         let mut add = |target, parts: &[&[u8]]| {
             seeds.entry(target).or_default().push(parts.concat());
         };
-        for conversation in &self.by_services {
+        for session in &self.by_services {
             // An ordinary host, and one whose memory grows.
-            add("slot", &[&[0, 0, 0, 0], conversation]);
-            add("slot", &[&[1, 1, 1, 0], conversation]);
-            for answer in split(conversation, b"HTTP/1.") {
+            add("slot", &[&[0, 0, 0, 0], session]);
+            add("slot", &[&[1, 1, 1, 0], session]);
+            for answer in split(session, b"HTTP/1.") {
                 // As the answer to `next`, to a response, to an error and to `restore/next`.
                 for way in [0, 1, 3, 9] {
                     add("machine", &[&[way, 0], &[0; 8], answer]);
@@ -101,8 +101,8 @@ impl Said {
                 }
             }
         }
-        for conversation in &self.by_clients {
-            let (said, ids) = with_placeholders(conversation);
+        for session in &self.by_clients {
+            let (said, ids) = with_placeholders(session);
             // With an invocation in hand, and without.
             add("lab_requests", &[&[0, 0, 0], &said]);
             add("lab_requests", &[&[1, 0, 0], &said]);
@@ -112,7 +112,7 @@ impl Said {
                     add("request", &[&[kind, 1], &[0; 8], &id, b"\0\0T\0m\0a\nb\0"]);
                 }
             }
-            for request in split(conversation, b"POST /") {
+            for request in split(session, b"POST /") {
                 let body = body_of(request);
                 add("chunked", &[&[0; 8], body]);
                 let Ok(report) = serde_json::from_slice::<Value>(body) else { continue };
@@ -129,7 +129,7 @@ impl Said {
     }
 }
 
-/// For what no conversation shows.
+/// For what no session shows.
 const WRITTEN_BY_HAND: &[(&str, &[u8])] = &[
     ("endpoint", b"127.0.0.1:9001\0name/1.0 (a b)"),
     ("endpoint", b"http://[::1]:9000/.rt/a%20b/"),

@@ -80,11 +80,11 @@ pub(crate) fn others(files: &[File]) -> Result<Table> {
     let clients = [lambda_runtime, awslambdaric];
     Ok(Table {
         title: "Other clients",
-        preface: "The same conversations, over the same sockets. A function gives its event back, and does \
+        preface: "The same vectors, over the same sockets. A function gives its event back, and does \
                   what else the client's interface lets it do. *Exited*: the process ended where it should \
                   have gone on; *panicked*: by a panic, or went on behind one; *killed*: by a signal that nobody sent; *hung*: it did nothing for 20 s \
                   where it should have done something; *spun*: the same with a processor busy; *otherwise*: \
-                  it did something else than it should. A conversation may be stricter than a client's \
+                  it did something else than it should. A vector may be stricter than a client's \
                   authors meant to be: what came instead is in the notes.",
         folder: "client",
         columns: columns(&clients),

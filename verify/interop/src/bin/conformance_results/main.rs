@@ -1,4 +1,4 @@
-//! Plays every conversation of `conformance/` and writes `conformance/RESULTS.md`, which says what each
+//! Plays every vector of `conformance/` and writes `conformance/RESULTS.md`, which says what each
 //! implementation makes of them.
 //!
 //! `cargo run --release -p lambda-interop --bin conformance-results`
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What an implementation makes of a conversation.
+/// What an implementation makes of a vector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Outcome {
     Conforms,

@@ -4,19 +4,19 @@ use std::fmt::Write;
 
 use crate::Outcome;
 
-/// What some implementations make of the conversations in one folder.
+/// What some implementations make of the vectors in one folder.
 pub(crate) struct Table {
     pub(crate) title: &'static str,
     /// What has to be known to read it.
     pub(crate) preface: &'static str,
-    /// The folder of the conversations.
+    /// The folder of the vectors.
     pub(crate) folder: &'static str,
     /// A name for each implementation, and what it is.
     pub(crate) columns: Vec<(String, String)>,
     pub(crate) rows: Vec<Row>,
 }
 
-/// What they make of one conversation.
+/// What they make of one vector.
 pub(crate) struct Row {
     pub(crate) file: String,
     pub(crate) vector: String,
@@ -27,9 +27,9 @@ pub(crate) struct Row {
 /// The page with these tables.
 pub(crate) fn write(tables: &[Table]) -> String {
     let mut page = String::from(
-        "# What implementations make of the conversations\n\n\
+        "# What implementations make of the vectors\n\n\
          Written by `cargo run --release -p lambda-interop --bin conformance-results`, not by hand. \
-         [What the conversations are](README.md).\n",
+         [What the vectors are](README.md).\n",
     );
     tables.iter().for_each(|table| table.write(&mut page));
     page
@@ -70,7 +70,7 @@ impl Table {
             line(&format!("| {name} | {about} | {conforms} | {deviates} | {rest} |"));
         }
         let names: Vec<_> = self.columns.iter().map(|(name, _)| name.as_str()).collect();
-        line(&format!("\n| conversation | {} |", names.join(" | ")));
+        line(&format!("\n| vector | {} |", names.join(" | ")));
         line(&format!("|---|{}", "---|".repeat(names.len())));
         let (mut notes, mut file) = (Notes(Vec::new()), "");
         for row in &self.rows {

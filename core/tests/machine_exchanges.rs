@@ -1,4 +1,4 @@
-//! Scripted conversations, with every byte that goes either way.
+//! Scripted exchanges, with every byte that goes either way.
 
 mod support;
 
