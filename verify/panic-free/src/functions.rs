@@ -130,7 +130,6 @@ pub(crate) fn keep() {
         http::HeadParser::is_inside,
         http::ReplyReader::end_of_stream,
         http::ReplyReader::is_inside,
-        http::ReplyReader::read,
         http::encode_chunk_prefix,
         http::encode_last_chunk,
     }
@@ -199,7 +198,7 @@ pub(crate) fn keep() {
         metadata::encode_request,
     }
     keep! {
-        slot::End::then,
+        slot::End::begins_anew,
         slot::Exchange::<Memory>::chunk,
         slot::Exchange::<Memory>::connected,
         slot::Exchange::<Memory>::end,
@@ -245,6 +244,7 @@ pub(crate) fn keep() {
         any_document,
         any_header,
         any_notice,
+        any_reply,
         chars
     ];
 }
@@ -280,6 +280,14 @@ fn any_document(document: &[u8]) {
 
 fn any_header(parser: &mut http::HeadParser, head: &[u8], field: fn(&[u8], &[u8])) {
     black_box(http::HeadParser::parse(parser, head, field).is_ok());
+}
+
+fn any_reply(
+    reader: &mut http::ReplyReader,
+    input: &mut &'static [u8],
+    note: &mut fn(&'static [u8], &'static [u8]) -> bool,
+) {
+    black_box(http::ReplyReader::read(reader, input, note).is_ok());
 }
 
 fn any_notice(slot: &mut slot::Slot<Memory>, report: &api::ErrorReport<'_>, tell: Tell) {
