@@ -1,4 +1,4 @@
-//! What the function does that the vectors for clients are played with.
+//! The test function that the vectors for clients require.
 
 use lambda_proto::InvocationHead;
 use lambda_proto::api::{HttpPrelude, PreludeError};

@@ -1,5 +1,5 @@
-//! Vectors for the AWS Lambda Runtime API as data, and what plays them against any client and any
-//! service. The files, and how to use them without this crate, are described in `README.md`.
+//! Test vectors for the AWS Lambda Runtime API, and players that run them against any client and
+//! any service. `README.md` describes the files, and how to use them without this crate.
 #![forbid(unsafe_code)]
 
 mod bytes;

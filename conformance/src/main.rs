@@ -1,4 +1,4 @@
-//! Plays vectors of the AWS Lambda Runtime API against a client or a service.
+//! The program `lambda-conformance`: plays vectors against a client or a service.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! The function on `lambda_proto::slot::Slot`, without sockets.
+//! The test function on `lambda_proto::slot::Slot`, without sockets.
 
 use std::collections::VecDeque;
 

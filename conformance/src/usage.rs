@@ -1,4 +1,4 @@
-//! What a process has used.
+//! The processor time and memory that a process has used.
 
 use std::time::Duration;
 

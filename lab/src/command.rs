@@ -1,4 +1,4 @@
-//! What the program `lambda-lab` does, for programs that bring their own function.
+//! Runs a function as the program `lambda-lab` does, for programs that bring their own function.
 
 use std::io::{self, IsTerminal, StdoutLock, Write};
 use std::process::ExitCode;

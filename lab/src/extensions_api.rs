@@ -1,4 +1,4 @@
-//! The Extensions API, which the extensions inside of a function's process call.
+//! The Extensions API, for internal extensions.
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;

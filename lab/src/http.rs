@@ -1,4 +1,4 @@
-//! What both servers of the lab have in common.
+//! HTTP code that both servers of the lab share.
 
 use std::convert::Infallible;
 use std::future::Future;

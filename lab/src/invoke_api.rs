@@ -1,4 +1,4 @@
-//! Where functions are invoked over HTTP: as at AWS's emulator, and as by the Invoke API of Lambda.
+//! The Invoke API over HTTP, compatible with AWS's emulator and with Lambda.
 
 use std::sync::Arc;
 

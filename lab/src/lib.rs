@@ -1,8 +1,8 @@
-//! A local Lambda: the service side of the Runtime API, and an endpoint to invoke functions at.
+//! A local Lambda: the service side of the Runtime API, and an endpoint to invoke functions.
 //!
-//! It starts a bootstrap as Lambda does, hands it the events that callers post, and tells them what it
-//! answers. It is what this project is tested with, and built from other people's HTTP (hyper), so that
-//! the two sides do not share their misreadings.
+//! It starts a bootstrap as Lambda does, hands it the events that callers post, and returns its
+//! answers to them. The clients of this project are tested against it. It uses a third-party HTTP
+//! stack (hyper), so that the two sides do not share their misreadings.
 //!
 //! ```no_run
 //! use lambda_lab::Function;
@@ -16,15 +16,15 @@
 //! | module | what it knows |
 //! |---|---|
 //! | `machine` | the order in which a runtime may call |
-//! | `broker` | one runtime's state, its extensions, and the invocations that it has in hand |
-//! | `runtime_api`, `report`, `extensions_api`, `refusal` | what runtimes and extensions say and are answered |
-//! | `process` | the bootstrap, its signals and its end |
-//! | `lifecycle` | how a process starts, is frozen, is restored, and ends; why, and after which time |
-//! | `environment` | one of each, and an invocation at a time |
-//! | `clock` | the time as functions and callers are told it |
-//! | `pool` | several environments, and the queue |
-//! | `invoke_api` | who invokes over HTTP |
-//! | `lab`, `function`, `command` | who invokes from a program, or from a shell |
+//! | `broker` | the state of one runtime, its extensions, and its invocations in flight |
+//! | `runtime_api`, `report`, `extensions_api`, `refusal` | the calls and replies of both APIs |
+//! | `process` | the bootstrap, its signals and its exit |
+//! | `lifecycle` | how, why and when a process starts, freezes, is restored, and ends |
+//! | `environment` | one of each, and one invocation at a time |
+//! | `clock` | the time that functions and callers see |
+//! | `pool` | several environments, and the queue for them |
+//! | `invoke_api` | callers over HTTP |
+//! | `lab`, `function`, `command` | callers from a program, and from a shell |
 
 mod answer;
 mod broker;

@@ -1,4 +1,4 @@
-//! The life of a function's process: how it starts, is frozen, is restored, and ends.
+//! The lifecycle of the function's process: start, freeze, restore and end.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! The environments, and the queue before them.
+//! The execution environments, and the queue of invocations for them.
 
 use std::io;
 use std::net::SocketAddr;

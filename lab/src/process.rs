@@ -1,4 +1,4 @@
-//! The processes of a runtime, and that none of them outlives the lab.
+//! The processes of a runtime. None of them outlives the lab.
 
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};

@@ -1,4 +1,4 @@
-//! What the Runtime API answers when it does not take something; the one place with its words.
+//! The refusals of the Runtime API. Their texts are here and nowhere else.
 
 use hyper::StatusCode;
 use serde_json::Value;

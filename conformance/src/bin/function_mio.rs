@@ -1,4 +1,4 @@
-//! The function of the vectors on `lambda-proto-mio`.
+//! The test function on `lambda-proto-mio`.
 
 use std::io::Write;
 use std::thread;

@@ -1,4 +1,4 @@
-//! The function of the vectors on `lambda-proto` alone, over a raw socket.
+//! The test function on `lambda-proto` alone, over a raw socket.
 
 use std::error::Error;
 use std::io::{IoSlice, Read, Write};

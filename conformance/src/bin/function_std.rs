@@ -1,4 +1,4 @@
-//! The function of the vectors on `lambda-proto-std`.
+//! The test function on `lambda-proto-std`.
 
 use std::io::Write;
 

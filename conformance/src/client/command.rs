@@ -1,4 +1,4 @@
-//! The command that plays vectors against a program.
+//! `lambda-conformance client`: plays vectors against a program.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! A vector played in memory against the function on `lambda_proto::slot::Slot`, with every byte where it
-//! is wanted.
+//! Plays a vector in memory against the function on `lambda_proto::slot::Slot`, with full control
+//! over how its bytes are delivered.
 
 use lambda_proto::slot::{End, Step};
 use lambda_proto::{Concurrency, Endpoint};

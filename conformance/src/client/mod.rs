@@ -1,4 +1,4 @@
-//! Vectors for clients: what the service says, and what a client must do.
+//! Vectors for clients: what the service sends, and what a client must do.
 
 mod command;
 mod memory;

@@ -1,4 +1,4 @@
-//! The service's side of a vector, without sockets.
+//! Plays the service's side of a vector, without sockets.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Requests as they arrive, read strictly.
+//! A strict reader of the requests that clients send.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;

@@ -1,4 +1,4 @@
-//! A vector played over TCP against a client that is a process.
+//! Plays a vector over TCP against a client process.
 
 use std::io::{self, Read, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};

@@ -1,4 +1,4 @@
-//! `lambda-conformance service`: the vectors against any service that can be started by a command.
+//! `lambda-conformance service`: plays vectors against any service that a command can start.
 
 use std::cell::Cell;
 use std::ffi::OsString;

@@ -1,14 +1,14 @@
-//! Vectors for services: what a runtime and a caller say, and what the service answers.
+//! Vectors for services: what a runtime and a caller send, and what the service must reply.
 //!
 //! | module | what it knows |
 //! |---|---|
-//! | `step` | the format of the files, which `conformance/service/README.md` describes |
-//! | `expected` | when an answer is the one that a vector wants |
-//! | `connection` | HTTP as a client sees it that reads everything |
-//! | `known` | what the service has said, and its use in what comes later |
-//! | `bootstrap` | what a service starts as its runtime |
+//! | `step` | the format of the files, as `conformance/service/README.md` describes it |
+//! | `expected` | when a reply matches a vector |
+//! | `connection` | HTTP from the side of a client that reads everything |
+//! | `known` | the replies so far, and how later steps refer to them |
+//! | `bootstrap` | the bootstrap that a service starts as its runtime |
 //! | `player` | how a vector is played |
-//! | `differences` | where a service is known to do otherwise, and why |
+//! | `differences` | the known deviations of a service, and their reasons |
 //! | `command` | the command line |
 
 mod bootstrap;

@@ -1,4 +1,4 @@
-//! The extensions that live in the function's process, as the service sees them.
+//! The internal extensions, as the service sees them.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Many invocations at a time, as Lambda Managed Instances have them: each has an order of its own,
-//! and each open `next` takes one.
+//! The rules for Lambda Managed Instances: many concurrent invocations, each with its own order of
+//! calls. Each open `next` takes one.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Where a runtime and the service meet: the state of the one, the invocations of the other.
+//! Matches the calls of a runtime with the invocations of callers, and keeps the state of both.
 
 mod extensions;
 mod managed;

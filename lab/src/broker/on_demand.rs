@@ -1,4 +1,5 @@
-//! One invocation at a time: the order of calls counts, and an invocation ends with the next `next`.
+//! The rules for functions on demand: one invocation at a time. The order of calls is checked, and
+//! the following `next` ends an invocation.
 
 use std::collections::HashMap;
 use std::sync::Arc;

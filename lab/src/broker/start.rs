@@ -1,4 +1,5 @@
-//! One start of a runtime: what both kinds of rules know of it, and what the environment waits for.
+//! One start of a runtime: the state that both kinds of rules share, and the events that the
+//! environment waits for.
 
 use std::pin::pin;
 
