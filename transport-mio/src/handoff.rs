@@ -7,7 +7,7 @@ use lambda_proto::limits::MAX_CONTENT_TYPE;
 use lambda_proto_host::Failure;
 use mio::Waker;
 
-use crate::channel::Channel;
+use crate::pieces::PieceQueue;
 use crate::pool::Pool;
 
 /// An invocation, told from all others of the same [`Slots`](crate::Slots).
@@ -44,7 +44,7 @@ pub(crate) enum Command {
         is_panicking: bool,
     },
     Stream(OwnContentType),
-    /// The channel of the slot has something new.
+    /// The piece queue of the slot has something new.
     Flow,
     Finish {
         next: Next,
@@ -69,7 +69,7 @@ pub(crate) struct Shared {
     waker: Arc<Waker>,
     pub(crate) pool: Arc<Pool>,
     /// One for each slot.
-    pub(crate) channels: Vec<Channel>,
+    pub(crate) piece_queues: Vec<PieceQueue>,
 }
 
 #[derive(Debug)]
@@ -96,7 +96,12 @@ impl Shared {
         let commands = VecDeque::with_capacity(2 * slots);
         let queue = Queue { commands, is_asleep: false, is_stopping: false, is_work_over: false };
         let queue = Mutex::new(queue);
-        Self { queue, waker, pool, channels: (0..slots).map(|_| Channel::default()).collect() }
+        Self {
+            queue,
+            waker,
+            pool,
+            piece_queues: (0..slots).map(|_| PieceQueue::default()).collect(),
+        }
     }
 
     pub(crate) fn push(&self, key: Key, command: Command) {

@@ -27,7 +27,6 @@
 //! the way back from other threads.
 #![forbid(unsafe_code)]
 
-mod channel;
 mod dialer;
 mod event;
 mod handoff;
@@ -35,6 +34,7 @@ mod hub;
 mod lane;
 mod lifecycle;
 mod own_loop;
+mod pieces;
 mod pool;
 mod reply;
 mod runtime;
@@ -61,4 +61,4 @@ pub use reply::{Hold, Invocation, Reply, Response};
 pub use runtime::Runtime;
 pub use slots::Slots;
 pub use stop::StopHandle;
-pub use stream::{BlockingStream, StreamReply};
+pub use stream::{BlockingStream, ResponseStream};

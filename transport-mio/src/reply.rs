@@ -9,7 +9,7 @@ use lambda_proto_host::Failure;
 use crate::Context;
 use crate::handoff::{Command, Key, Next, OwnContentType, Shared};
 use crate::pool::{Pooled, Use};
-use crate::stream::StreamReply;
+use crate::stream::ResponseStream;
 
 /// An invocation in hand. It owns its event and may go to another thread; dropping it gives the memory
 /// back to the pool.
@@ -184,15 +184,15 @@ impl Reply {
     }
 
     /// Begins to stream the answer.
-    pub fn stream(mut self, content_type: ContentType<'_>) -> StreamReply {
-        let stream = StreamReply::open(self.shared().clone(), self.key);
+    pub fn stream(mut self, content_type: ContentType<'_>) -> ResponseStream {
+        let stream = ResponseStream::open(self.shared().clone(), self.key);
         self.give(Command::Stream(own(content_type)));
         stream
     }
 
     /// Begins to stream an HTTP response, for function URLs and API Gateway: status, headers and
     /// cookies, then the body as it is written.
-    pub fn stream_http(self, prelude: &HttpPrelude<'_>) -> StreamReply {
+    pub fn stream_http(self, prelude: &HttpPrelude<'_>) -> ResponseStream {
         let pool = self.shared().pool.clone();
         let mut bytes = self.buffer();
         if let Err(too_small) = prelude.encode(&mut bytes) {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use lambda_proto::slot::StreamOver;
 use lambda_proto_host::Failure;
 
-use crate::channel::{Channel, MOST_BYTES};
 use crate::handoff::{Command, Key, Next, Shared};
+use crate::pieces::{MOST_BYTES, PieceQueue};
 
 /// An answer that is sent piece by piece: every write is a chunk of its own, unless it is cut for want
 /// of room.
@@ -16,15 +16,15 @@ use crate::handoff::{Command, Key, Next, Shared};
 /// It may go to another thread. Dropped before its end, it ends with an error that the caller sees
 /// behind what was written.
 #[must_use = "a stream that is dropped ends with an error; `finish` it"]
-pub struct StreamReply {
+pub struct ResponseStream {
     /// `None` once it has been ended.
     shared: Option<Arc<Shared>>,
     key: Key,
 }
 
-impl StreamReply {
+impl ResponseStream {
     pub(crate) fn open(shared: Arc<Shared>, key: Key) -> Self {
-        shared.channels[key.slot].open(key.generation);
+        shared.piece_queues[key.slot].open(key.generation);
         Self { shared: Some(shared), key }
     }
 
@@ -57,9 +57,9 @@ impl StreamReply {
         most: usize,
         is_to_tell: bool,
     ) -> Result<usize, StreamOver> {
-        let (shared, channel) = self.channel();
+        let (shared, pieces) = self.pieces();
         let generation = self.key.generation;
-        let written = channel.write(generation, piece, most, is_to_tell, &shared.pool)?;
+        let written = pieces.write(generation, piece, most, is_to_tell, &shared.pool)?;
         if written.is_news {
             shared.push(self.key, Command::Flow);
         }
@@ -93,14 +93,14 @@ impl StreamReply {
         }
     }
 
-    fn channel(&self) -> (&Arc<Shared>, &Channel) {
+    fn pieces(&self) -> (&Arc<Shared>, &PieceQueue) {
         let shared = self.shared.as_ref().expect("it is there until the stream is consumed");
-        (shared, &shared.channels[self.key.slot])
+        (shared, &shared.piece_queues[self.key.slot])
     }
 
     /// Waits until there is room, or the stream is over.
     fn wait(&self) -> io::Result<()> {
-        if self.channel().1.wait(self.key.generation) {
+        if self.pieces().1.wait(self.key.generation) {
             return Ok(());
         }
         let reason = "the thread of the loop cannot wait for the loop: use `write` there";
@@ -108,7 +108,7 @@ impl StreamReply {
     }
 }
 
-impl Drop for StreamReply {
+impl Drop for ResponseStream {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.take() {
             shared.push(self.key, Command::GiveUp { is_panicking: std::thread::panicking() });
@@ -116,19 +116,19 @@ impl Drop for StreamReply {
     }
 }
 
-impl fmt::Debug for StreamReply {
+impl fmt::Debug for ResponseStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StreamReply").field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("ResponseStream").field("key", &self.key).finish_non_exhaustive()
     }
 }
 
-/// A [`StreamReply`] whose writes wait for room, for threads that may block.
+/// A [`ResponseStream`] whose writes wait for room, for threads that may block.
 ///
 /// On the thread that the invocation came out on, which is the loop's, a write that would have to wait
 /// fails with [`WouldBlock`](io::ErrorKind::WouldBlock).
 #[derive(Debug)]
 #[must_use = "a stream that is dropped ends with an error; `finish` it"]
-pub struct BlockingStream(StreamReply);
+pub struct BlockingStream(ResponseStream);
 
 impl BlockingStream {
     /// Ends the stream.

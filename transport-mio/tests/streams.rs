@@ -8,7 +8,9 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lambda_proto_mio::{Answer, ContentType, Event, Failure, HttpPrelude, StreamOver, StreamReply};
+use lambda_proto_mio::{
+    Answer, ContentType, Event, Failure, HttpPrelude, ResponseStream, StreamOver,
+};
 use lambda_proto_service::{
     Connection, Event as Incoming, Gate, MOMENT, PATIENCE, Request, Service,
 };
@@ -22,7 +24,7 @@ fn content(length: usize, seed: usize) -> Vec<u8> {
 }
 
 /// One slot with an invocation in hand, on a loop of its own.
-fn one_in_hand() -> (Service, Host, Connection, StreamReply) {
+fn one_in_hand() -> (Service, Host, Connection, ResponseStream) {
     let service = Service::start();
     let host = Host::start(runtime(service.place(), 1));
     let mut connection = service.connection();
@@ -136,7 +138,7 @@ fn no_room_is_told_of_once_and_so_is_room() {
     let key = stream.key();
     let piece = vec![b'x'; 50_000];
     let mut written = 0;
-    // Until the channel is full, and the socket, which may take a little more now and then.
+    // Until the queue is full, and the socket, which may take a little more now and then.
     loop {
         match stream.write(&piece).unwrap() {
             0 if host.event_within(3 * MOMENT).is_none() => break,
@@ -239,7 +241,7 @@ fn a_service_that_refuses_in_mid_stream_ends_it_for_the_writer() {
 }
 
 /// Streams without end from a thread, until it blocks; returns what its writes end with.
-fn blocked_writer(stream: StreamReply) -> thread::JoinHandle<std::io::Error> {
+fn blocked_writer(stream: ResponseStream) -> thread::JoinHandle<std::io::Error> {
     let (sender, written) = channel();
     let writer = thread::spawn(move || {
         let mut stream = stream.blocking();

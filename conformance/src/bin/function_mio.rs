@@ -4,7 +4,7 @@ use std::io::Write;
 use std::thread;
 
 use lambda_conformance::function::{Act, Fail, describe, lifecycle, start, with_prelude};
-use lambda_proto_mio::{ContentType, Error, Invocation, Reply, Response, Runtime, StreamReply};
+use lambda_proto_mio::{ContentType, Error, Invocation, Reply, Response, ResponseStream, Runtime};
 
 fn main() -> Result<(), Error> {
     let runtime = Runtime::from_env()?;
@@ -38,7 +38,7 @@ fn handle(invocation: &Invocation, reply: Reply) {
 }
 
 /// Streams on a thread, since the loop has other things to do while a piece waits to be taken.
-fn stream(stream: StreamReply, chunks: Vec<String>, fail: Option<Fail>) {
+fn stream(stream: ResponseStream, chunks: Vec<String>, fail: Option<Fail>) {
     thread::spawn(move || {
         let mut stream = stream.blocking();
         let mut write = || chunks.iter().try_for_each(|chunk| stream.write_all(chunk.as_bytes()));

@@ -15,10 +15,10 @@ use lambda_proto_host::{Context, Crossed, Error, Failure, InHand, PANIC};
 use link::Link;
 use mio::event;
 
-use crate::channel::Pieces;
 use crate::event::Event;
 use crate::handoff::{Command, Key, Next};
 use crate::hub::Hub;
+use crate::pieces::Pieces;
 use crate::pool::{Pooled, Use};
 use crate::reply::{Invocation, Reply};
 use crate::socket::Io;
@@ -372,7 +372,7 @@ impl Lane {
             self.limit = Some(context.time_limit());
             context
         });
-        hub.shared.channels[self.number].belongs_here();
+        hub.shared.piece_queues[self.number].belongs_here();
         let key = self.key();
         let reply = Reply::new(hub.shared.clone(), key);
         hub.push(Event::Invocation(Invocation::new(event, key, context), reply));
@@ -387,7 +387,7 @@ impl Lane {
             if *piece > 0 {
                 return self.slot.exchange().chunk(*piece).is_ok();
             }
-            let taken = hub.shared.channels[self.number].take(&mut self.pieces);
+            let taken = hub.shared.piece_queues[self.number].take(&mut self.pieces);
             if taken.is_told {
                 hub.push(Event::Writable { key });
             }
@@ -413,7 +413,7 @@ impl Lane {
 
     fn close_stream(&mut self, hub: &Hub) {
         self.pieces.release(&hub.shared.pool);
-        hub.shared.channels[self.number].close(self.generation, &hub.shared.pool);
+        hub.shared.piece_queues[self.number].close(self.generation, &hub.shared.pool);
     }
 
     /// The answer is out of the loop's hands.
@@ -445,7 +445,7 @@ impl Lane {
             return false;
         }
         self.is_done = true;
-        hub.shared.channels[self.number].end(&hub.shared.pool);
+        hub.shared.piece_queues[self.number].end(&hub.shared.pool);
         hub.look_again |= hub.dialer.stops_looking(self.number);
         let error = Error::from_end(end);
         if let Some(error) = &error
@@ -469,7 +469,9 @@ pub(crate) fn refuse(key: Key, command: Command, hub: &Hub) {
     match command {
         Command::Respond { body, .. } => hub.shared.pool.give(Use::Body, body),
         // Its writer may wait for room that nobody will make.
-        Command::Stream(_) => hub.shared.channels[key.slot].close(key.generation, &hub.shared.pool),
+        Command::Stream(_) => {
+            hub.shared.piece_queues[key.slot].close(key.generation, &hub.shared.pool);
+        }
         Command::Fail(_) => {}
         Command::GiveUp { .. } | Command::Flow | Command::Finish { .. } | Command::Release => {
             return;

@@ -74,7 +74,7 @@ impl Pieces {
 
 /// Where the pieces of one slot's stream wait for the loop.
 #[derive(Debug, Default)]
-pub(crate) struct Channel {
+pub(crate) struct PieceQueue {
     state: Mutex<State>,
     has_room: Condvar,
     /// Tells the thread of the loop from others, by an address in its own memory.
@@ -104,7 +104,7 @@ pub(crate) struct Written {
     pub(crate) is_news: bool,
 }
 
-/// What the loop finds in a channel.
+/// What the loop finds in a queue of pieces.
 pub(crate) struct Taken {
     /// There are new pieces.
     pub(crate) is_filled: bool,
@@ -112,7 +112,7 @@ pub(crate) struct Taken {
     pub(crate) is_told: bool,
 }
 
-impl Channel {
+impl PieceQueue {
     /// Takes note that this is the thread of the loop.
     pub(crate) fn belongs_here(&self) {
         self.loop_thread.store(here(), Relaxed);
