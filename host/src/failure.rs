@@ -137,6 +137,9 @@ impl Failure {
     }
 }
 
+/// The error type of an invocation that nobody has answered.
+pub const NO_RESPONSE: &str = "Runtime.NoResponse";
+
 /// The error type of a panic.
 pub const PANIC: &str = "Function.Panic";
 

@@ -27,7 +27,7 @@ mod termination;
 
 pub use connect::{MAX_ATTEMPT, connect, pause};
 pub use error::Error;
-pub use failure::{Failure, PANIC};
+pub use failure::{Failure, NO_RESPONSE, PANIC};
 pub use guard::{catch, start};
 pub use in_hand::{InHand, report_in_hand};
 pub use lambda_proto_extension::metadata::{Metadata, MetadataError};

@@ -219,8 +219,13 @@ impl<A: std::ops::Deref<Target = Active>> Context<A> {
     /// whatever thread.
     ///
     /// Before the next invocation is asked for, which freezes the environment, the
-    /// [policy](Lifecycle::work) decides about what is not over.
-    pub fn begin_work(&self, invocation: &InvocationHead<'_>, name: &'static str) -> Task {
-        self.active.tasks.begin_named(self.number, invocation.request_id(), name)
+    /// [policy](Lifecycle::work) decides about what is not over. `invocation` is the transport's
+    /// `&Invocation`, or its head.
+    pub fn begin_work<'i>(
+        &self,
+        invocation: impl Into<InvocationHead<'i>>,
+        name: &'static str,
+    ) -> Task {
+        self.active.tasks.begin_named(self.number, invocation.into().request_id(), name)
     }
 }

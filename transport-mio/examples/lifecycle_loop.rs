@@ -12,7 +12,7 @@ use std::io::ErrorKind;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lambda_proto_mio::{Context, Event, Failure, Invocation, Lifecycle, Reply, Runtime};
+use lambda_proto_mio::{Context, Event, Failure, Invocation, Lifecycle, Runtime};
 use mio::{Events, Poll, Token};
 
 /// What an init hook makes.
@@ -35,7 +35,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             match event {
                 Event::Invocation(mut invocation, reply) => {
                     let context = invocation.take_context().ok_or("there is a lifecycle")?;
-                    thread::spawn(move || work(&invocation, reply, &context));
+                    thread::spawn(move || match work(&invocation, &context) {
+                        Ok(answer) => reply.send(answer),
+                        Err(failure) => reply.fail(&failure),
+                    });
                 }
                 Event::Ended(result) => {
                     slots.finish();
@@ -59,14 +62,14 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Waits for as many milliseconds as the event says, and less if the deadline or the end of the process is
 /// near.
-fn work(invocation: &Invocation, reply: Reply, context: &Context) {
+fn work(invocation: &Invocation, context: &Context) -> Result<String, Failure> {
     let text = std::str::from_utf8(invocation.body()).unwrap_or_default();
     let Ok(millis) = text.trim().parse() else {
-        return reply.fail(Failure::new("Own.NoNumber", "the event is to be a number"));
+        return Err(Failure::new("Own.NoNumber", "the event is to be a number"));
     };
     if context.cancellation().wait(Duration::from_millis(millis)) {
-        return reply.fail(Failure::new("Own.Cancelled", "there was no time for it"));
+        return Err(Failure::new("Own.Cancelled", "there was no time for it"));
     }
     let unit = context.get().map_or("", |Unit(unit)| unit);
-    reply.send(format!("{millis} {unit}"));
+    Ok(format!("{millis} {unit}"))
 }

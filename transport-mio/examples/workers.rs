@@ -15,14 +15,17 @@ fn main() -> Result<(), Error> {
             while let Some((invocation, reply)) = next(&receiver) {
                 match work(&invocation) {
                     Ok(answer) => reply.send(answer),
-                    Err(failure) => reply.fail(failure),
-                }
+                    Err(failure) => reply.fail(&failure),
+                };
             }
         });
     }
     drop(receiver);
-    // Should all workers be gone, the reply comes back with the error, and dropping it reports that.
-    Runtime::from_env()?.run(|invocation, reply| drop(sender.send((invocation, reply))))
+    Runtime::from_env()?.run(|invocation, reply| {
+        let (reply, sent) = reply.defer();
+        sender.send((invocation, reply)).map_err(|_| Failure::from_display("no worker is left"))?;
+        Ok(sent)
+    })
 }
 
 /// Takes the next invocation; `None` when the runtime has ended.

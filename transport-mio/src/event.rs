@@ -2,7 +2,8 @@ use lambda_proto::slot::Answer;
 use lambda_proto_host::Error;
 
 use crate::handoff::Key;
-use crate::reply::{Invocation, Reply};
+use crate::invocation::Invocation;
+use crate::reply::Reply;
 
 /// What comes out of the slots.
 #[derive(Debug)]

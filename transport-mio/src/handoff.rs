@@ -39,10 +39,8 @@ pub(crate) enum Command {
         next: Next,
     },
     Fail(Failure),
-    /// The reply was dropped.
-    GiveUp {
-        is_panicking: bool,
-    },
+    /// The reply was dropped, for a reason that may be known.
+    GiveUp(Option<Failure>),
     Stream(OwnContentType),
     /// The piece queue of the slot has something new.
     Flow,
@@ -51,6 +49,16 @@ pub(crate) enum Command {
     },
     /// The work behind the answer is done.
     Release,
+}
+
+impl Command {
+    /// Whether no other answer follows it.
+    fn is_last(&self) -> bool {
+        match self {
+            Self::Respond { .. } | Self::Fail(_) | Self::GiveUp(_) | Self::Finish { .. } => true,
+            Self::Stream(_) | Self::Flow | Self::Release => false,
+        }
+    }
 }
 
 /// When the next invocation is asked for.
@@ -150,16 +158,21 @@ impl Shared {
         Taken::Nothing
     }
 
-    /// Says why a reply was dropped that nobody has looked at yet; `false` if there is none.
-    pub(crate) fn explain(&self, key: Key, failure: &Failure) -> bool {
+    /// Fails an invocation whose handler has just returned; gives the failure back if it has been answered.
+    ///
+    /// Only on the thread of the loop and before the next [`take`](Self::take): until then the queue has
+    /// everything that was said for the invocation since it was handed out.
+    pub(crate) fn fail(&self, key: Key, failure: Failure) -> Result<(), Failure> {
         let mut queue = self.lock();
-        let dropped = queue
-            .commands
-            .iter_mut()
-            .find(|(other, command)| *other == key && matches!(command, Command::GiveUp { .. }));
-        let Some((_, command)) = dropped else { return false };
-        *command = Command::Fail(failure.clone());
-        true
+        let mut commands = queue.commands.iter_mut().filter(|(other, _)| *other == key);
+        match commands.find_map(|(_, command)| command.is_last().then_some(command)) {
+            Some(given_up @ Command::GiveUp(_)) => *given_up = Command::Fail(failure),
+            Some(_) => return Err(failure),
+            // Whoever still has the reply comes too late.
+            None => queue.commands.push_back((key, Command::Fail(failure))),
+        }
+        self.wake(queue);
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {

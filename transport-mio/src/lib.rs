@@ -5,15 +5,29 @@
 //! use lambda_proto_mio::{Error, Runtime};
 //!
 //! fn main() -> Result<(), Error> {
-//!     Runtime::from_env()?.run(|invocation, reply| reply.send(invocation.body()))
+//!     Runtime::from_env()?.run(|invocation, reply| Ok(reply.send(invocation.body())))
 //! }
 //! ```
 //!
-//! The handler gets an [`Invocation`] and a [`Reply`], both its own. It may answer at once, keep the reply
-//! until something else in the loop has come, or give both to another thread; the loop goes on with the
-//! other slots meanwhile. Answers may come in any order. A reply is used up by answering, so there is no
-//! second answer; one that is dropped reports an error for its invocation, and so does a handler that
-//! panics.
+//! The handler gets an [`Invocation`] and a [`Reply`], both its own. Answering consumes the reply and gives
+//! a [`Sent`], which the handler returns; so a handler that is written for `lambda-proto-std` does here,
+//! too. One that answers later, or has another thread answer, [defers](Reply::defer): it keeps the reply,
+//! and the loop goes on with the other slots. Answers may come in any order.
+//!
+//! ```no_run
+//! use lambda_proto_mio::{Error, Runtime};
+//!
+//! fn main() -> Result<(), Error> {
+//!     Runtime::from_env()?.run(|invocation, reply| {
+//!         let (reply, sent) = reply.defer();
+//!         std::thread::spawn(move || reply.send(invocation.body()));
+//!         Ok(sent)
+//!     })
+//! }
+//! ```
+//!
+//! Any error can be returned with `?`; it is reported for the invocation, and the loop goes on. So are
+//! panics, and replies that are dropped without an answer.
 //!
 //! Programs with a loop of their own [register](Runtime::register) the slots in it: see [`Slots`].
 //!
@@ -31,6 +45,7 @@ mod dialer;
 mod event;
 mod handoff;
 mod hub;
+mod invocation;
 mod lane;
 mod lifecycle;
 mod own_loop;
@@ -45,20 +60,32 @@ mod stream;
 
 pub use event::Event;
 pub use handoff::Key;
+pub use invocation::Invocation;
+pub use lambda_proto::api::{
+    ClientContext, CognitoIdentity, InvalidContentType, InvalidUserAgent, PreludeError,
+};
 pub use lambda_proto::lifecycle::{IdleGap, TimeLimit};
 pub use lambda_proto::slot::{Answer, StreamOver};
-pub use lambda_proto::{ContentType, Deadline, Endpoint, HttpPrelude, InvocationHead, Outcome};
+pub use lambda_proto::{
+    CommandError, ContentType, Deadline, Endpoint, EndpointError, HttpPrelude, InvocationHead,
+    JsonError, Outcome, ReceiveError,
+};
 #[cfg(feature = "tracing")]
 pub use lambda_proto_host::TracingLayer;
 #[cfg(any(feature = "log", feature = "tracing"))]
 pub use lambda_proto_host::current;
-pub use lambda_proto_host::environment::Environment;
-pub use lambda_proto_host::lifecycle::{Cancellation, Lifecycle};
-pub use lambda_proto_host::policy::{Options, Policy};
-pub use lambda_proto_host::{Error, Failure, Fields, Format, Level, Log, Record, Task};
-pub use lifecycle::{Context, LifecycleRuntime};
-pub use reply::{Hold, Invocation, Reply, Response};
+pub use lambda_proto_host::environment::{Environment, InitializationType};
+pub use lambda_proto_host::lifecycle::{
+    Cancellation, InitContext, Lifecycle, NoLifecycle, Resources, ShutdownContext,
+};
+pub use lambda_proto_host::policy::{InvalidOption, Options, Policy};
+pub use lambda_proto_host::{
+    Error, Failure, Fields, Format, LeftBehind, Level, Log, Metadata, MetadataError, NoLevel,
+    Record, Task,
+};
+pub use lifecycle::Context;
+pub use reply::{Hold, Reply, Response, Sent};
 pub use runtime::Runtime;
 pub use slots::Slots;
 pub use stop::StopHandle;
-pub use stream::{BlockingStream, ResponseStream};
+pub use stream::ResponseStream;

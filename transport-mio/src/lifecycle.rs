@@ -8,21 +8,15 @@ use lambda_proto_host::lifecycle::Lifecycle;
 use lambda_proto_host::{Error, Failure, Started, Starting};
 use mio::{Registry, Token, Waker};
 
+use crate::invocation::Invocation;
 use crate::own_loop::Loop;
-use crate::reply::{Invocation, Reply};
+use crate::reply::{Reply, Sent};
 use crate::runtime::Runtime;
 use crate::slots::{Plan, Slots};
-use crate::stop::StopHandle;
 
 /// What may be used besides an invocation: what init hooks have put, a cancellation token, the
 /// environment, a register of work behind the answer. It may go to another thread.
 pub type Context = lambda_proto_host::Context;
-
-/// A [`Runtime`] with a [`Lifecycle`]; see [`Runtime::lifecycle`].
-pub struct LifecycleRuntime {
-    plan: Plan,
-    lifecycle: Lifecycle,
-}
 
 impl Runtime {
     /// The same runtime with hooks around its invocations and a context for each of them.
@@ -44,12 +38,13 @@ impl Runtime {
     ///         });
     ///     Runtime::from_env()?.lifecycle(lifecycle).run(|invocation, reply, context| {
     ///         let Table(text) = context.get().expect("the hook has put it");
-    ///         let work = context.begin_work(&invocation.head(), "count");
-    ///         reply.send(text);
+    ///         let work = context.begin_work(&invocation, "count");
+    ///         let sent = reply.send(text);
     ///         std::thread::spawn(move || {
     ///             // Counted behind the answer; the next invocation is asked for when it is done.
     ///             drop(work);
     ///         });
+    ///         Ok(sent)
     ///     })
     /// }
     /// ```
@@ -57,17 +52,12 @@ impl Runtime {
     /// With one slot the next invocation is not asked for while [work](Context::begin_work) goes on
     /// behind the answer, for as long as the [policy](Lifecycle::work) waits; the loop does not block
     /// meanwhile. With several nothing is frozen, and nothing waits.
-    pub fn lifecycle(self, lifecycle: Lifecycle) -> LifecycleRuntime {
-        LifecycleRuntime { plan: self.0, lifecycle }
+    pub fn lifecycle(self, lifecycle: Lifecycle) -> Runtime<Lifecycle> {
+        Runtime { plan: self.plan, lifecycle }
     }
 }
 
-impl LifecycleRuntime {
-    /// A handle that stops this runtime from another thread.
-    pub fn stop_handle(&self) -> StopHandle {
-        self.plan.stop.clone()
-    }
-
+impl Runtime<Lifecycle> {
     /// Runs the init hooks, then calls `handler` for every invocation, in a loop on this thread, until the
     /// runtime is [stopped](Self::stop_handle) or a signal ends the process; then runs the shutdown hooks.
     ///
@@ -76,43 +66,46 @@ impl LifecycleRuntime {
     ///
     /// # Errors
     ///
-    /// As [`Runtime::run`]; [`Error::Init`] if a hook before the first invocation fails, which has been
+    /// As without a lifecycle; [`Error::Init`] if a hook before the first invocation fails, which has been
     /// reported then; [`Error::LeftBehind`] if the [policy](Lifecycle::work) takes work that goes on for an
     /// error. Return it from `main`, so that the process exits with a code that is not zero. The shutdown
     /// hooks are run unless the start has failed.
-    pub fn run(self, mut handler: impl FnMut(Invocation, Reply, Context)) -> Result<(), Error> {
+    pub fn run<F>(self, mut handler: F) -> Result<(), Error>
+    where
+        F: FnMut(Invocation, Reply, Context) -> Result<Sent, Failure>,
+    {
         let (plan, started) = self.start()?;
         // Stopped before there was anything to run.
         let Some(started) = started else { return Ok(()) };
         let handler = move |mut invocation: Invocation, reply| {
             let context = invocation.take_context();
             let context = context.expect("with a lifecycle each invocation comes with one");
-            handler(invocation, reply, context);
+            handler(invocation, reply, context)
         };
         let result = Loop::new(plan).and_then(|own| own.run(handler));
         started.finish();
         result
     }
 
-    /// As [`Runtime::register`], behind the start: this blocks until the init hooks have run, which their
-    /// [time limit](crate::Options) bounds, and in an environment that is snapshotted until it is restored.
-    /// Signals are heard of from here on.
+    /// Runs the init hooks, then registers all slots in a loop of the host's own, as without a lifecycle.
+    ///
+    /// This blocks until the hooks have run, which their [time limit](crate::Options) bounds, and in an
+    /// environment that is snapshotted until it is restored. Signals are heard of from here on.
     ///
     /// Each invocation brings its context: [`Invocation::take_context`]. When the slots have ended,
     /// [`Slots::finish`] runs the shutdown hooks.
     ///
     /// # Errors
     ///
-    /// As [`Runtime::register`]; [`Error::Init`] if a hook fails, which has been reported then. The
-    /// shutdown hooks have run if there is another error behind the start.
+    /// As without a lifecycle; [`Error::Init`] if a hook fails, which has been reported then. The
+    /// shutdown hooks have run if there is another error after the start.
     pub fn register(self, registry: &Registry, first: Token) -> Result<Slots, Error> {
         let token = Token(first.0 + self.plan.settings.slots);
         let waker = Waker::new(registry, token).map_err(Error::Poll)?;
         self.begin(registry, first, Arc::new(waker), true)
     }
 
-    /// As [`register`](Self::register), with the waker of the host's loop, as
-    /// [`Runtime::register_with_waker`] takes it.
+    /// As [`register`](Self::register), with the waker of the host's loop.
     ///
     /// # Errors
     ///

@@ -11,7 +11,8 @@ use mio::{Events, Poll, Token, Waker};
 
 use crate::Answer;
 use crate::event::Event;
-use crate::reply::{Invocation, Reply};
+use crate::invocation::Invocation;
+use crate::reply::{Reply, Sent};
 use crate::slots::{Plan, Slots};
 
 pub(crate) struct Loop {
@@ -36,7 +37,10 @@ impl Loop {
     }
 
     /// Calls the handler for every invocation until the slots have ended.
-    pub(crate) fn run(mut self, mut handler: impl FnMut(Invocation, Reply)) -> Result<(), Error> {
+    pub(crate) fn run(
+        mut self,
+        mut handler: impl FnMut(Invocation, Reply) -> Result<Sent, Failure>,
+    ) -> Result<(), Error> {
         self.slots.begin();
         loop {
             match self.event()? {
@@ -45,12 +49,9 @@ impl Loop {
                     let handled = catch(|| {
                         #[cfg(any(feature = "log", feature = "tracing"))]
                         let _until_it_returns = current::begin(invocation.request_id());
-                        handler(invocation, reply);
-                        Ok(())
+                        handler(invocation, reply)
                     });
-                    if let Err(failure) = handled {
-                        self.slots.explain(key, &failure);
-                    }
+                    self.slots.handled(key, handled);
                 }
                 Event::Ended(result) => return result,
                 Event::Answered { .. } | Event::Writable { .. } => {}

@@ -1,77 +1,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use lambda_proto::ContentType;
 use lambda_proto::api::HttpPrelude;
-use lambda_proto::slot::HeldEvent;
-use lambda_proto::{ContentType, InvocationHead};
-use lambda_proto_host::Failure;
+use lambda_proto_host::{Failure, PANIC};
 
-use crate::Context;
 use crate::handoff::{Command, Key, Next, OwnContentType, Shared};
-use crate::pool::{Pooled, Use};
+use crate::pool::Use;
 use crate::stream::ResponseStream;
-
-/// An invocation in hand. It owns its event and may go to another thread; dropping it gives the memory
-/// back to the pool.
-pub struct Invocation {
-    event: HeldEvent<Pooled>,
-    key: Key,
-    context: Option<Context>,
-}
-
-impl Invocation {
-    pub(crate) fn new(event: HeldEvent<Pooled>, key: Key, context: Option<Context>) -> Self {
-        Self { event, key, context }
-    }
-
-    /// What came with the event: ids, deadline, trace id, content type and so on.
-    pub fn head(&self) -> InvocationHead<'_> {
-        *self.event.invocation()
-    }
-
-    /// The event, as whoever invoked the function sent it: any bytes, mostly JSON.
-    pub fn body(&self) -> &[u8] {
-        self.event.invocation().body()
-    }
-
-    /// The request id, as the service wrote it. Several attempts may share it.
-    pub fn request_id(&self) -> &str {
-        self.event.invocation().request_id()
-    }
-
-    /// Which invocation this is.
-    pub fn key(&self) -> Key {
-        self.key
-    }
-
-    /// Takes its context, which may go to another thread with the reply. `None` if the runtime has no
-    /// [lifecycle](crate::Runtime::lifecycle), or it has been taken, as that for the handler of
-    /// [`LifecycleRuntime::run`](crate::LifecycleRuntime::run) has.
-    pub fn take_context(&mut self) -> Option<Context> {
-        self.context.take()
-    }
-
-    /// The event, read as JSON.
-    ///
-    /// A `T` that borrows its text does so as `Cow<str>` with `#[serde(borrow)]`: a `&str` fails for text
-    /// with an escape in it.
-    ///
-    /// # Errors
-    ///
-    /// A [`Failure`] of type `Runtime.UnmarshalError` that says where the event is not what `T`
-    /// wants.
-    #[cfg(feature = "json")]
-    pub fn json<'i, T: serde::Deserialize<'i>>(&'i self) -> Result<T, Failure> {
-        serde_json::from_slice(self.body()).map_err(Failure::unmarshal)
-    }
-}
-
-impl fmt::Debug for Invocation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { event, key, .. } = self;
-        f.debug_struct("Invocation").field("event", event).field("key", key).finish_non_exhaustive()
-    }
-}
 
 /// The body of an answer and what it is.
 ///
@@ -90,6 +26,11 @@ enum Body<'a> {
 }
 
 impl<'a> Response<'a> {
+    /// Any bytes, of no stated content type.
+    pub const fn new(body: &'a [u8]) -> Self {
+        Self { body: Body::Borrowed(body), content_type: None }
+    }
+
     /// The same body with a content type, or none.
     #[must_use]
     pub fn content_type(mut self, content_type: impl Into<Option<ContentType<'a>>>) -> Self {
@@ -100,7 +41,7 @@ impl<'a> Response<'a> {
 
 impl<'a, T: AsRef<[u8]> + ?Sized> From<&'a T> for Response<'a> {
     fn from(body: &'a T) -> Self {
-        Self { body: Body::Borrowed(body.as_ref()), content_type: None }
+        Self::new(body.as_ref())
     }
 }
 
@@ -137,8 +78,8 @@ impl Reply {
     }
 
     /// Sends the answer. When the service has taken it, the slot asks for its next invocation.
-    pub fn send<'r>(self, response: impl Into<Response<'r>>) {
-        self.respond(response.into(), Next::AfterReply);
+    pub fn send<'r>(self, response: impl Into<Response<'r>>) -> Sent {
+        self.respond(response.into(), Next::AfterReply)
     }
 
     /// Sends the answer and asks for the next invocation in the same write.
@@ -146,8 +87,8 @@ impl Reply {
     /// An answer whose connection is lost is not sent again, as nobody waits for the reply to it. While
     /// [work](crate::Context::begin_work) goes on behind an answer, and there is one slot, it is
     /// [`send`](Self::send), as the freeze would stop that.
-    pub fn send_and_next<'r>(self, response: impl Into<Response<'r>>) {
-        self.respond(response.into(), Next::Pipelined);
+    pub fn send_and_next<'r>(self, response: impl Into<Response<'r>>) -> Sent {
+        self.respond(response.into(), Next::Pipelined)
     }
 
     /// Sends the answer, and asks for the next invocation only when the [`Hold`] is dropped.
@@ -160,15 +101,42 @@ impl Reply {
         hold
     }
 
-    /// Sends the answer as JSON; a value that cannot be written as JSON fails the invocation with the
-    /// type `Runtime.MarshalError`.
+    /// Sends the answer as JSON.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] of type `Runtime.MarshalError` if the value cannot be written as JSON. No response
+    /// has been sent then. The failure is reported for the invocation, in an embedder's own loop too;
+    /// a handler may return another one instead.
     #[cfg(feature = "json")]
-    pub fn json<T: serde::Serialize + ?Sized>(self, value: &T) {
+    pub fn json<T: serde::Serialize + ?Sized>(mut self, value: &T) -> Result<Sent, Failure> {
         let mut body = self.buffer();
         match serde_json::to_writer(&mut body, value) {
-            Ok(()) => self.send(Response::from(body).content_type(ContentType::JSON)),
-            Err(error) => self.fail(Failure::marshal(error)),
+            Ok(()) => Ok(self.send(Response::from(body).content_type(ContentType::JSON))),
+            Err(error) => {
+                let failure = Failure::marshal(error);
+                self.give(Command::GiveUp(Some(failure.clone())));
+                Err(failure)
+            }
         }
+    }
+
+    /// Keeps the right to answer, for a handler that answers after it has returned, or has another
+    /// thread do so: it returns the [`Sent`].
+    ///
+    /// ```no_run
+    /// # use lambda_proto_mio::{Error, Runtime};
+    /// # fn main() -> Result<(), Error> {
+    /// Runtime::from_env()?.run(|invocation, reply| {
+    ///     let (reply, sent) = reply.defer();
+    ///     std::thread::spawn(move || reply.send(invocation.body()));
+    ///     Ok(sent)
+    /// })
+    /// # }
+    /// ```
+    pub fn defer(self) -> (Self, Sent) {
+        let sent = Sent::new(self.key);
+        (self, sent)
     }
 
     /// An empty buffer out of the pool to put a body together in.
@@ -178,20 +146,20 @@ impl Reply {
         buffer
     }
 
-    /// Reports that the invocation failed.
-    pub fn fail(mut self, failure: Failure) {
-        self.give(Command::Fail(failure));
+    /// Reports that the invocation failed, as returning the failure does.
+    pub fn fail(mut self, failure: &Failure) -> Sent {
+        self.give(Command::Fail(failure.clone()))
     }
 
-    /// Begins to stream the answer.
+    /// Streams the answer: the caller gets each piece as it is written.
     pub fn stream(mut self, content_type: ContentType<'_>) -> ResponseStream {
         let stream = ResponseStream::open(self.shared().clone(), self.key);
         self.give(Command::Stream(own(content_type)));
         stream
     }
 
-    /// Begins to stream an HTTP response, for function URLs and API Gateway: status, headers and
-    /// cookies, then the body as it is written.
+    /// Streams an HTTP response, for function URLs and API Gateway: status, headers and cookies, then
+    /// the body as it is written.
     pub fn stream_http(self, prelude: &HttpPrelude<'_>) -> ResponseStream {
         let pool = self.shared().pool.clone();
         let mut bytes = self.buffer();
@@ -208,7 +176,7 @@ impl Reply {
         stream
     }
 
-    fn respond(mut self, response: Response<'_>, next: Next) {
+    fn respond(mut self, response: Response<'_>, next: Next) -> Sent {
         let content_type = response.content_type.map(own);
         let body = match response.body {
             Body::Owned(body) => body,
@@ -218,13 +186,14 @@ impl Reply {
                 body
             }
         };
-        self.give(Command::Respond { body, content_type, next });
+        self.give(Command::Respond { body, content_type, next })
     }
 
-    fn give(&mut self, command: Command) {
+    fn give(&mut self, command: Command) -> Sent {
         if let Some(shared) = self.shared.take() {
             shared.push(self.key, command);
         }
+        Sent::new(self.key)
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -234,13 +203,40 @@ impl Reply {
 
 impl Drop for Reply {
     fn drop(&mut self) {
-        self.give(Command::GiveUp { is_panicking: std::thread::panicking() });
+        self.give(Command::GiveUp(panicked()));
     }
+}
+
+/// Why an answer is dropped, if that is a panic.
+pub(crate) fn panicked() -> Option<Failure> {
+    let is_panicking = std::thread::panicking();
+    is_panicking.then(|| Failure::new(PANIC, "the handler panicked with the invocation in hand"))
 }
 
 impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reply").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+/// The proof that an invocation has been answered, or that its reply is [kept](Reply::defer); what its
+/// handler returns.
+///
+/// What becomes of the answer is not known yet: [`Event::Answered`](crate::Event::Answered) says so later.
+/// Programs with a loop of their own need not keep it.
+#[derive(Debug)]
+pub struct Sent {
+    key: Key,
+}
+
+impl Sent {
+    pub(crate) fn new(key: Key) -> Self {
+        Self { key }
+    }
+
+    /// Whose answer it is.
+    pub fn key(&self) -> Key {
+        self.key
     }
 }
 

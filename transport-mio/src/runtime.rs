@@ -2,18 +2,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lambda_proto::Endpoint;
+use lambda_proto_host::lifecycle::NoLifecycle;
 use lambda_proto_host::{Error, Failure, Record, Settings, start};
 use mio::{Registry, Token, Waker};
 
+use crate::invocation::Invocation;
 use crate::own_loop::Loop;
-use crate::reply::{Invocation, Reply};
+use crate::reply::{Reply, Sent};
 use crate::slots::{Plan, Slots};
 use crate::stop::StopHandle;
 
 /// A Lambda runtime for event loops, configured but not connected.
 ///
-/// [`register`](Self::register) puts it into a loop of the host's own; [`run`](Self::run) brings one.
-pub struct Runtime(pub(crate) Plan);
+/// [`register`](Runtime::register) puts it into a loop of the host's own; [`run`](Runtime::run) brings one.
+/// [`lifecycle`](Runtime::lifecycle) adds hooks, by which it becomes a `Runtime<Lifecycle>`.
+pub struct Runtime<L = NoLifecycle> {
+    pub(crate) plan: Plan,
+    pub(crate) lifecycle: L,
+}
 
 impl Runtime {
     /// A runtime as Lambda wants it: at the address in `AWS_LAMBDA_RUNTIME_API`, with as many slots as
@@ -33,67 +39,8 @@ impl Runtime {
 
     fn with(settings: Settings) -> Self {
         let max_pooled = 64 * 1024 * 1024;
-        Self(Plan { settings, max_pooled, stop: StopHandle::default(), active: None })
-    }
-
-    /// How many invocations run at once, each on a connection of its own; 0 is 1.
-    ///
-    /// [`from_env`](Self::from_env) knows the number. More than one is for a service that hands out
-    /// several at once, which says so by `AWS_LAMBDA_MAX_CONCURRENCY`; any other may give every slot the
-    /// same event.
-    #[must_use]
-    pub fn slots(mut self, slots: usize) -> Self {
-        self.0.settings.set_slots(slots);
-        self
-    }
-
-    /// The largest event in bytes; 16 MiB unless set. A larger one is reported as an error of its
-    /// invocation. Memory is taken only for events that come.
-    #[must_use]
-    pub fn max_event(mut self, bytes: usize) -> Self {
-        self.0.settings.max_event = bytes;
-        self
-    }
-
-    /// How many bytes of memory are kept for later events and answers while nobody needs them; 64 MiB
-    /// unless set. Slots that wait hold none besides.
-    ///
-    /// What is beyond goes back to the allocator. glibc's keeps some of it, behind large buffers that are
-    /// still in use, unless `MALLOC_MMAP_THRESHOLD_=1048576` is set for the process.
-    #[must_use]
-    pub fn max_pooled(mut self, bytes: usize) -> Self {
-        self.0.max_pooled = bytes;
-        self
-    }
-
-    /// How long to try without any connection before giving up; 60 s unless set.
-    #[must_use]
-    pub fn give_up_after(mut self, patience: Duration) -> Self {
-        self.0.settings.patience = patience;
-        self
-    }
-
-    /// The `User-Agent` to be known by, best one token of the form `name/version`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::UserAgent`], as [`Endpoint::with_user_agent`].
-    pub fn user_agent(mut self, user_agent: &str) -> Result<Self, Error> {
-        self.0.settings.set_user_agent(user_agent)?;
-        Ok(self)
-    }
-
-    /// Where lines about trouble go, one call a line without its end; as [`Log`](crate::Log) says unless
-    /// set.
-    #[must_use]
-    pub fn log(mut self, write: impl Fn(&Record<'_>) + Send + Sync + 'static) -> Self {
-        self.0.settings.set_log(write);
-        self
-    }
-
-    /// A handle that stops this runtime from another thread.
-    pub fn stop_handle(&self) -> StopHandle {
-        self.0.stop.clone()
+        let plan = Plan { settings, max_pooled, stop: StopHandle::default(), active: None };
+        Self { plan, lifecycle: NoLifecycle }
     }
 
     /// Runs what has to be done before the first invocation.
@@ -106,7 +53,9 @@ impl Runtime {
     ///
     /// [`Error::Init`]. If the report does not get through, that is logged.
     pub fn init<T>(&self, start_up: impl FnOnce() -> Result<T, Failure>) -> Result<T, Error> {
-        start(&self.0.settings, start_up, |failure| Loop::of_start(&self.0)?.fail_init(failure))
+        start(&self.plan.settings, start_up, |failure| {
+            Loop::of_start(&self.plan)?.fail_init(failure)
+        })
     }
 
     /// Registers all slots in a loop of the host's own, and begins to ask for invocations.
@@ -123,9 +72,9 @@ impl Runtime {
     /// [`Error::Unreachable`] if the name of the service is not known, [`Error::Poll`] if the loop cannot
     /// take more.
     pub fn register(self, registry: &Registry, first: Token, now: Instant) -> Result<Slots, Error> {
-        let token = Token(first.0 + self.0.settings.slots);
+        let token = Token(first.0 + self.plan.settings.slots);
         let waker = Waker::new(registry, token).map_err(Error::Poll)?;
-        let mut slots = Slots::new(self.0, registry, first, Arc::new(waker), true, now)?;
+        let mut slots = Slots::new(self.plan, registry, first, Arc::new(waker), true, now)?;
         slots.begin();
         Ok(slots)
     }
@@ -143,7 +92,7 @@ impl Runtime {
         waker: Arc<Waker>,
         now: Instant,
     ) -> Result<Slots, Error> {
-        let mut slots = Slots::new(self.0, registry, first, waker, false, now)?;
+        let mut slots = Slots::new(self.plan, registry, first, waker, false, now)?;
         slots.begin();
         Ok(slots)
     }
@@ -151,16 +100,84 @@ impl Runtime {
     /// Calls `handler` for every invocation, in a loop on this thread, until the runtime is
     /// [stopped](Self::stop_handle).
     ///
-    /// The handler may keep the reply, or give it to another thread, and return. One that panics fails
-    /// its invocation. A stream of more than it takes at once is to be written on another thread, and what
-    /// became of an answer is not told: for both, [bring a loop](Self::register).
+    /// It returns the [`Sent`] of its invocation, which answering gives. One that answers later, or has
+    /// another thread answer, [defers](Reply::defer) the reply. A failure that it returns, or a panic, fails
+    /// the invocation if nobody has answered it; so does the `Sent` of another invocation, which is
+    /// logged, too.
+    ///
+    /// What became of an answer is not told: for that, [bring a loop](Self::register).
     ///
     /// # Errors
     ///
     /// An [`Error`] when the conversation cannot go on. With several slots, one whose connection speaks
     /// nonsense begins anew after a pause, and the others do not notice; if the service wants the
     /// process to end (500), all slots end when they have answered what is in hand.
-    pub fn run(self, handler: impl FnMut(Invocation, Reply)) -> Result<(), Error> {
-        Loop::new(self.0)?.run(handler)
+    pub fn run<F>(self, handler: F) -> Result<(), Error>
+    where
+        F: FnMut(Invocation, Reply) -> Result<Sent, Failure>,
+    {
+        Loop::new(self.plan)?.run(handler)
+    }
+}
+
+impl<L> Runtime<L> {
+    /// How many invocations run at once, each on a connection of its own; 0 is 1.
+    ///
+    /// [`from_env`](Self::from_env) knows the number. More than one is for a service that hands out
+    /// several at once, which says so by `AWS_LAMBDA_MAX_CONCURRENCY`; any other may give every slot the
+    /// same event.
+    #[must_use]
+    pub fn slots(mut self, slots: usize) -> Self {
+        self.plan.settings.set_slots(slots);
+        self
+    }
+
+    /// The largest event in bytes; 16 MiB unless set. A larger one is reported as an error of its
+    /// invocation. Memory is taken only for events that come.
+    #[must_use]
+    pub fn max_event(mut self, bytes: usize) -> Self {
+        self.plan.settings.max_event = bytes;
+        self
+    }
+
+    /// How many bytes of memory are kept for later events and answers while nobody needs them; 64 MiB
+    /// unless set. Slots that wait hold none besides.
+    ///
+    /// What is beyond goes back to the allocator. glibc's keeps some of it, behind large buffers that are
+    /// still in use, unless `MALLOC_MMAP_THRESHOLD_=1048576` is set for the process.
+    #[must_use]
+    pub fn max_pooled(mut self, bytes: usize) -> Self {
+        self.plan.max_pooled = bytes;
+        self
+    }
+
+    /// How long to try without any connection before giving up; 60 s unless set.
+    #[must_use]
+    pub fn give_up_after(mut self, patience: Duration) -> Self {
+        self.plan.settings.patience = patience;
+        self
+    }
+
+    /// The `User-Agent` to be known by, best one token of the form `name/version`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UserAgent`], as [`Endpoint::with_user_agent`].
+    pub fn user_agent(mut self, user_agent: &str) -> Result<Self, Error> {
+        self.plan.settings.set_user_agent(user_agent)?;
+        Ok(self)
+    }
+
+    /// Where lines about trouble go, one call a line without its end; as [`Log`](crate::Log) says unless
+    /// set.
+    #[must_use]
+    pub fn log(mut self, write: impl Fn(&Record<'_>) + Send + Sync + 'static) -> Self {
+        self.plan.settings.set_log(write);
+        self
+    }
+
+    /// A handle that stops this runtime from another thread.
+    pub fn stop_handle(&self) -> StopHandle {
+        self.plan.stop.clone()
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lambda_proto::ErrorReport;
-use lambda_proto_host::{Active, Error, Failure, Settings, Started};
+use lambda_proto_host::{Active, Error, Failure, NO_RESPONSE, Settings, Started};
 use mio::{Registry, Token, Waker, event};
 
 use crate::dialer::Dialer;
@@ -14,6 +14,7 @@ use crate::handoff::{Command, Key, Shared, Taken};
 use crate::hub::{Hub, News};
 use crate::lane::{Lane, refuse};
 use crate::pool::Pool;
+use crate::reply::Sent;
 use crate::stop::StopHandle;
 
 /// The slots of a runtime in an event loop that is the host's own.
@@ -35,7 +36,9 @@ use crate::stop::StopHandle;
 /// loop {
 ///     while let Some(event) = slots.next_event(Instant::now()) {
 ///         match event {
-///             Event::Invocation(invocation, reply) => reply.send(invocation.body()),
+///             Event::Invocation(invocation, reply) => {
+///                 reply.send(invocation.body());
+///             }
 ///             Event::Ended(result) => return Ok(result?),
 ///             _ => {}
 ///         }
@@ -249,11 +252,20 @@ impl Slots {
         stop
     }
 
-    /// Says why the handler of an invocation has dropped its reply.
-    pub(crate) fn explain(&self, key: Key, failure: &Failure) {
-        if !self.hub.shared.explain(key, failure) {
-            let line = "a handler failed whose reply has been used or given away";
-            self.hub.settings.log.warn(format_args!("{line}: {failure}"));
+    /// Takes what the handler of an invocation has returned, before the next event is taken.
+    pub(crate) fn handled(&self, key: Key, result: Result<Sent, Failure>) {
+        let log = &self.hub.settings.log;
+        let failure = match result {
+            Ok(sent) if sent.key() == key => return,
+            Ok(_) => {
+                let line = "the handler returned the proof of another invocation";
+                log.error(format_args!("slot {}: {line}", key.slot));
+                Failure::new(NO_RESPONSE, line)
+            }
+            Err(failure) => failure,
+        };
+        if let Err(failure) = self.hub.shared.fail(key, failure) {
+            log.warn(format_args!("a handler failed after its invocation was answered: {failure}"));
         }
     }
 

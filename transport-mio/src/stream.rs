@@ -9,12 +9,36 @@ use lambda_proto_host::Failure;
 
 use crate::handoff::{Command, Key, Next, Shared};
 use crate::pieces::{MOST_BYTES, PieceQueue};
+use crate::reply::{Sent, panicked};
 
 /// An answer that is sent piece by piece: every write is a chunk of its own, unless it is cut for want
 /// of room.
 ///
-/// It may go to another thread. Dropped before its end, it ends with an error that the caller sees
-/// behind what was written.
+/// Wrap it in a [`BufWriter`](io::BufWriter) where pieces are small. Returning an error from the
+/// handler, or dropping the stream, ends it with an error that the caller sees behind what was
+/// written.
+///
+/// It may go to another thread, where a write waits for room. The thread that the invocation came out on
+/// is the loop's and cannot wait for itself: a write that would have to wait fails there with
+/// [`WouldBlock`](io::ErrorKind::WouldBlock), past 64 KiB that the socket has not taken. For more,
+/// [`try_write`](Self::try_write) there, or give the stream to another thread:
+///
+/// ```no_run
+/// # use std::io::Write;
+/// # use lambda_proto_mio::{ContentType, Error, Runtime};
+/// # fn main() -> Result<(), Error> {
+/// Runtime::from_env()?.run(|_, reply| {
+///     let (reply, sent) = reply.defer();
+///     std::thread::spawn(move || {
+///         let mut stream = reply.stream(ContentType::TEXT);
+///         stream.write_all(&[b'x'; 1_000_000])?;
+///         stream.finish();
+///         std::io::Result::Ok(())
+///     });
+///     Ok(sent)
+/// })
+/// # }
+/// ```
 #[must_use = "a stream that is dropped ends with an error; `finish` it"]
 pub struct ResponseStream {
     /// `None` once it has been ended.
@@ -42,7 +66,7 @@ impl ResponseStream {
     ///
     /// [`StreamOver`] if the service has ended the stream or the connection was lost: more pieces lead
     /// nowhere.
-    pub fn write(&mut self, piece: &[u8]) -> Result<usize, StreamOver> {
+    pub fn try_write(&mut self, piece: &[u8]) -> Result<usize, StreamOver> {
         self.write_some(piece, MOST_BYTES, true)
     }
 
@@ -66,31 +90,27 @@ impl ResponseStream {
         Ok(written.length)
     }
 
-    /// The same stream for another thread than the loop's, which may wait for room.
-    pub fn blocking(self) -> BlockingStream {
-        BlockingStream(self)
-    }
-
     /// Ends the stream.
-    pub fn finish(self) {
-        self.end(Command::Finish { next: Next::AfterReply });
+    pub fn finish(self) -> Sent {
+        self.end(Command::Finish { next: Next::AfterReply })
     }
 
     /// Ends the stream and asks for the next invocation in the same write, as
     /// [`Reply::send_and_next`](crate::Reply::send_and_next) does.
-    pub fn finish_and_next(self) {
-        self.end(Command::Finish { next: Next::Pipelined });
+    pub fn finish_and_next(self) -> Sent {
+        self.end(Command::Finish { next: Next::Pipelined })
     }
 
     /// Ends the stream with a failure; what was sent stays sent.
-    pub fn fail(self, failure: Failure) {
-        self.end(Command::Fail(failure));
+    pub fn fail(self, failure: &Failure) -> Sent {
+        self.end(Command::Fail(failure.clone()))
     }
 
-    fn end(mut self, command: Command) {
+    fn end(mut self, command: Command) -> Sent {
         if let Some(shared) = self.shared.take() {
             shared.push(self.key, command);
         }
+        Sent::new(self.key)
     }
 
     fn pieces(&self) -> (&Arc<Shared>, &PieceQueue) {
@@ -103,7 +123,7 @@ impl ResponseStream {
         if self.pieces().1.wait(self.key.generation) {
             return Ok(());
         }
-        let reason = "the thread of the loop cannot wait for the loop: use `write` there";
+        let reason = "the thread of the loop cannot wait for the loop: use `try_write` there";
         Err(io::Error::new(io::ErrorKind::WouldBlock, reason))
     }
 }
@@ -111,7 +131,7 @@ impl ResponseStream {
 impl Drop for ResponseStream {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.take() {
-            shared.push(self.key, Command::GiveUp { is_panicking: std::thread::panicking() });
+            shared.push(self.key, Command::GiveUp(panicked()));
         }
     }
 }
@@ -122,37 +142,12 @@ impl fmt::Debug for ResponseStream {
     }
 }
 
-/// A [`ResponseStream`] whose writes wait for room, for threads that may block.
-///
-/// On the thread that the invocation came out on, which is the loop's, a write that would have to wait
-/// fails with [`WouldBlock`](io::ErrorKind::WouldBlock).
-#[derive(Debug)]
-#[must_use = "a stream that is dropped ends with an error; `finish` it"]
-pub struct BlockingStream(ResponseStream);
-
-impl BlockingStream {
-    /// Ends the stream.
-    pub fn finish(self) {
-        self.0.finish();
-    }
-
-    /// Ends the stream and asks for the next invocation in the same write.
-    pub fn finish_and_next(self) {
-        self.0.finish_and_next();
-    }
-
-    /// Ends the stream with a failure; what was sent stays sent.
-    pub fn fail(self, failure: Failure) {
-        self.0.fail(failure);
-    }
-}
-
-impl io::Write for BlockingStream {
+impl io::Write for ResponseStream {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
         loop {
             let broken = |over| io::Error::new(io::ErrorKind::BrokenPipe, over);
-            match self.0.write_some(piece, MOST_BYTES, false).map_err(broken)? {
-                0 if !piece.is_empty() => self.0.wait()?,
+            match self.write_some(piece, MOST_BYTES, false).map_err(broken)? {
+                0 if !piece.is_empty() => self.wait()?,
                 length => return Ok(length),
             }
         }

@@ -32,22 +32,22 @@ fn use_up(mut all: Vec<(Invocation, Reply)>) {
     let (_, reply) = next();
     at_once(move || drop(reply.send_and_hold("too late")));
     let (_, reply) = next();
-    at_once(move || reply.json("too late"));
+    at_once(move || reply.json("too late")).expect("a text can be written");
     let (_, reply) = next();
-    at_once(move || reply.fail(Failure::new("Too.Late", "")));
+    at_once(move || reply.fail(&Failure::new("Too.Late", "")));
     let (_, reply) = next();
     at_once(move || drop(reply));
     let (_, reply) = next();
     let written = at_once(move || {
         let mut stream = reply.stream(ContentType::OCTET_STREAM);
         // A moment may pass before a stream knows.
-        (0..1000).try_for_each(|_| stream.write(&[0; 1000]).map(drop))
+        (0..1000).try_for_each(|_| stream.try_write(&[0; 1000]).map(drop))
     });
     // Room is all that it may want for.
     assert!(matches!(written, Ok(()) | Err(StreamOver)));
     let (_, reply) = next();
     let error = at_once(move || {
-        let mut stream = reply.stream(ContentType::OCTET_STREAM).blocking();
+        let mut stream = reply.stream(ContentType::OCTET_STREAM);
         stream.write_all(&[0; 1_000_000]).unwrap_err()
     });
     assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
@@ -121,7 +121,7 @@ fn a_stream_whose_beginning_nobody_has_seen_ends_with_the_slots() {
     let (_service, turner, _connections, mut all) = in_hand();
     let (_, reply) = all.pop().unwrap();
     // The loop does not look any more between this and its end.
-    let mut stream = reply.stream(ContentType::OCTET_STREAM).blocking();
+    let mut stream = reply.stream(ContentType::OCTET_STREAM);
     let (sender, begun) = channel();
     let writer = thread::spawn(move || {
         let first = stream.write(&[0; 100_000]);
@@ -138,7 +138,7 @@ fn a_stream_whose_beginning_nobody_has_seen_ends_with_the_slots() {
 fn a_writer_that_waits_learns_that_the_slots_were_dropped() {
     let (_service, mut turner, _connections, mut all) = in_hand();
     let (_, reply) = all.pop().unwrap();
-    let mut stream = reply.stream(ContentType::OCTET_STREAM).blocking();
+    let mut stream = reply.stream(ContentType::OCTET_STREAM);
     // Nobody reads at the other end.
     let writer = thread::spawn(move || stream.write_all(&vec![0; 50_000_000]));
     for _ in 0..20 {

@@ -17,11 +17,16 @@ fn the_thread_knows_which_invocation_its_handler_is_called_for() {
     let run = run(service.place(), 2, move |invocation, reply| {
         if invocation.body() == b"keep" {
             // It is in hand while the other is handled.
+            let (reply, sent) = reply.defer();
             kept.push(reply);
-            return sender.send(()).unwrap();
+            sender.send(())?;
+            return Ok(sent);
         }
-        reply.send(&*current::request_id());
-        kept.drain(..).for_each(|reply| reply.send("kept"));
+        let sent = reply.send(&*current::request_id());
+        kept.drain(..).for_each(|reply| {
+            reply.send("kept");
+        });
+        Ok(sent)
     });
     let mut connections = service.open_slots(2);
     connections[0].send(Incoming::new("id-1", "keep").bytes());

@@ -82,7 +82,9 @@ fn the_slots_live_beside_a_socket_and_a_timer_of_the_host() {
         assert!(began.elapsed() < PATIENCE, "{answered} {datagrams} {ticks}");
         while let Some(event) = slots.next_event(Instant::now()) {
             match event {
-                Event::Invocation(invocation, reply) => reply.send(invocation.body()),
+                Event::Invocation(invocation, reply) => {
+                    reply.send(invocation.body());
+                }
                 Event::Answered { .. } => answered += 1,
                 other => panic!("{other:?}"),
             }

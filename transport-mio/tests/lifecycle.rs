@@ -9,7 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lambda_proto_mio::{
-    Answer, ContentType, Context, Error, Event, Failure, Invocation, Lifecycle, Policy, Reply, Task,
+    Answer, ContentType, Context, Error, Event, Failure, Invocation, Lifecycle, Policy, Reply,
+    Sent, Task,
 };
 use lambda_proto_service::{
     Connection, Event as Incoming, Gate, MOMENT, PATIENCE, Place, Running, Service,
@@ -30,7 +31,7 @@ fn run(
     place: &Place,
     slots: usize,
     lifecycle: Lifecycle,
-    handler: impl FnMut(Invocation, Reply, Context) + Send + 'static,
+    handler: impl FnMut(Invocation, Reply, Context) -> Result<Sent, Failure> + Send + 'static,
 ) -> Running<Error> {
     let runtime = runtime(place, slots).lifecycle(lifecycle);
     let stop = runtime.stop_handle();
@@ -77,7 +78,7 @@ fn working(service: &Service, policy: Policy, event: Incoming) -> (Turner, Conne
     let mut connection = service.connection();
     connection.invoke(event);
     let (invocation, reply, context) = invocation(&mut turner);
-    let work = context.begin_work(&invocation.head(), "books");
+    let work = context.begin_work(&invocation, "books");
     reply.send("");
     answered(&mut turner, &mut connection);
     (turner, connection, work)
@@ -89,12 +90,14 @@ fn the_context_goes_to_another_thread_with_the_reply() {
     let lifecycle = lifecycle().on_init("table", |init| init.put(Table("from the hook")));
     let run = run(service.place(), 1, lifecycle, |mut invocation, reply, context| {
         assert!(invocation.take_context().is_none(), "the handler has it");
+        let (reply, sent) = reply.defer();
         thread::spawn(move || {
             assert!(!context.cancellation().is_cancelled());
             assert!(context.remaining().unwrap() > Duration::from_secs(50));
             let Table(text) = context.get().unwrap();
             reply.send(*text);
         });
+        Ok(sent)
     });
     let mut connection = service.connection();
     connection.invoke(due_in(Duration::from_secs(60)));
@@ -108,7 +111,7 @@ fn the_context_goes_to_another_thread_with_the_reply() {
 fn without_a_lifecycle_there_is_no_context() {
     let service = Service::start();
     let run = support::run(service.place(), 1, |mut invocation, reply| {
-        reply.send(if invocation.take_context().is_some() { "one" } else { "none" });
+        Ok(reply.send(if invocation.take_context().is_some() { "one" } else { "none" }))
     });
     let mut connection = service.connection();
     connection.invoke(Incoming::new("id-1", ""));
@@ -126,7 +129,7 @@ fn the_init_hooks_have_run_before_anything_is_asked_for() {
         tell.open();
         wait.wait();
     });
-    let run = run(service.place(), 2, lifecycle, |_, reply, _| reply.send(""));
+    let run = run(service.place(), 2, lifecycle, |_, reply, _| Ok(reply.send("")));
     begun.wait();
     service.expect_no_connection();
     go_on.open();
@@ -148,7 +151,7 @@ fn a_failed_init_hook_is_reported_in_place_of_everything_else() {
         let runtime = runtime(service.place(), 3).lifecycle(lifecycle);
         let run = move || {
             if !is_own_loop {
-                return runtime.run(|_, reply, _| reply.send(""));
+                return runtime.run(|_, reply, _| Ok(reply.send("")));
             }
             let poll = mio::Poll::new().unwrap();
             runtime.register(poll.registry(), Token(0)).map(drop)
@@ -181,7 +184,7 @@ fn the_shutdown_hooks_run_behind_the_last_answer() {
     let handler = move |_: Invocation, reply: Reply, _: Context| {
         stop.lock().unwrap().as_ref().unwrap().stop();
         by_handler.lock().unwrap().push("answered");
-        reply.send("");
+        Ok(reply.send(""))
     };
     let run = Running::new(service.lines(), || {}, move || runtime.run(handler));
     let mut connection = service.connection();
@@ -233,7 +236,8 @@ fn a_runtime_that_was_stopped_before_it_starts_runs_its_hooks_and_asks_for_nothi
     });
     let runtime = runtime(service.place(), 2).lifecycle(lifecycle);
     runtime.stop_handle().stop();
-    Running::new(service.lines(), || {}, || runtime.run(|_, _, _| {})).expect_end();
+    Running::new(service.lines(), || {}, || runtime.run(|_, reply, _| Ok(reply.defer().1)))
+        .expect_end();
     hooks.recv_timeout(PATIENCE).unwrap();
     while let Some(mut connection) = service.connection_within(Duration::ZERO) {
         connection.expect_end();
@@ -317,8 +321,8 @@ fn work_that_goes_on_ends_a_strict_runtime_with_an_error() {
     });
     let mut kept = Vec::new();
     let run = run(service.place(), 1, lifecycle, move |invocation, reply, context| {
-        kept.push(context.begin_work(&invocation.head(), "books"));
-        reply.send("");
+        kept.push(context.begin_work(&invocation, "books"));
+        Ok(reply.send(""))
     });
     let mut connection = service.connection();
     connection.invoke(Incoming::new("id-1", ""));
@@ -335,8 +339,8 @@ fn work_that_was_over_at_its_answer_costs_no_time() {
     let service = Service::start();
     let run =
         run(service.place(), 1, lifecycle().work(Policy::Strict), |invocation, reply, context| {
-            drop(context.begin_work(&invocation.head(), "books"));
-            reply.send("");
+            drop(context.begin_work(&invocation, "books"));
+            Ok(reply.send(""))
         });
     let mut connection = service.connection();
     connection.invoke(Incoming::new("id-1", ""));
@@ -347,12 +351,12 @@ fn work_that_was_over_at_its_answer_costs_no_time() {
 }
 
 /// Ways to ask for the next invocation together with the answer.
-const PIPELINED: [fn(Reply); 2] = [
+const PIPELINED: [fn(Reply) -> Sent; 2] = [
     |reply| reply.send_and_next("x"),
     |reply| {
         let mut stream = reply.stream(ContentType::TEXT);
-        stream.write(b"x").unwrap();
-        stream.finish_and_next();
+        stream.try_write(b"x").unwrap();
+        stream.finish_and_next()
     },
 ];
 
@@ -366,7 +370,7 @@ fn an_answer_goes_alone_while_work_goes_on_and_with_next_when_it_does_not() {
         connection.invoke(Incoming::new("id-1", ""));
         let (first, reply, context) = invocation(&mut turner);
         assert!(context.idle_gap().is_none());
-        let work = context.begin_work(&first.head(), "books");
+        let work = context.begin_work(&first, "books");
         answer(reply);
         let fate = answered(&mut turner, &mut connection);
         assert!(matches!(fate, Answer::Known(_)), "{fate:?}");
@@ -395,13 +399,13 @@ fn an_answer_goes_alone_while_work_goes_on_and_with_next_when_it_does_not() {
 #[test]
 fn with_several_slots_there_is_no_boundary_and_work_is_reported_at_the_end() {
     let service = Service::start();
-    for answer in [(|reply| reply.send("x")) as fn(Reply), PIPELINED[0], PIPELINED[1]] {
+    for answer in [(|reply| reply.send("x")) as fn(Reply) -> Sent, PIPELINED[0], PIPELINED[1]] {
         let kept = Arc::new(Mutex::new(Vec::new()));
         let keep = kept.clone();
         let lifecycle = lifecycle().work(Policy::Strict);
         let run = run(service.place(), 2, lifecycle, move |invocation, reply, context| {
-            keep.lock().unwrap().push(context.begin_work(&invocation.head(), "books"));
-            answer(reply);
+            keep.lock().unwrap().push(context.begin_work(&invocation, "books"));
+            Ok(answer(reply))
         });
         let mut connections = service.open_slots(2);
         connections[0].send(Incoming::new("id-1", "").bytes());
@@ -451,7 +455,7 @@ fn a_held_slot_waits_for_both_the_hold_and_the_work() {
     let mut connection = service.connection();
     connection.invoke(Incoming::new("id-1", ""));
     let (first, reply, context) = invocation(&mut turner);
-    let work = context.begin_work(&first.head(), "books");
+    let work = context.begin_work(&first, "books");
     let hold = reply.send_and_hold("");
     answered(&mut turner, &mut connection);
     drop(hold);

@@ -152,31 +152,37 @@ fn run(does: &str) -> Result<(), Error> {
     match does {
         "own loop" => run_in_own_loop(runtime),
         "work" => runtime.run(|invocation, reply, context| {
-            std::mem::forget(context.begin_work(&invocation.head(), "books"));
-            reply.send("");
+            std::mem::forget(context.begin_work(&invocation, "books"));
+            Ok(reply.send(""))
         }),
         "answer late" => runtime.run(|_, reply, _| {
+            let (reply, sent) = reply.defer();
             thread::spawn(move || {
                 std::io::stdin().read_line(&mut String::new()).unwrap();
                 reply.send("late");
             });
+            Ok(sent)
         }),
         "answer when cancelled" => runtime.run(|invocation, reply, context| {
+            let (reply, sent) = reply.defer();
             thread::spawn(move || {
                 assert!(context.cancellation().wait(PATIENCE));
                 reply.send(invocation.request_id());
             });
+            Ok(sent)
         }),
         "answer never" => {
             let mut in_hand = 0;
             runtime.run(move |_, reply, context| {
                 in_hand += 1;
                 say(&format!("in hand: {in_hand}"));
+                let (reply, sent) = reply.defer();
                 thread::spawn(move || {
                     assert!(context.cancellation().wait(PATIENCE));
                     say("cancelled");
                     std::mem::forget(reply);
                 });
+                Ok(sent)
             })
         }
         "block" => runtime.run(|_, reply, context| {
@@ -184,9 +190,9 @@ fn run(does: &str) -> Result<(), Error> {
             assert!(context.cancellation().wait(PATIENCE));
             say("cancelled");
             thread::sleep(PATIENCE);
-            reply.send("");
+            Ok(reply.send(""))
         }),
-        _ => runtime.run(|_, reply, _| reply.send("")),
+        _ => runtime.run(|_, reply, _| Ok(reply.send(""))),
     }
 }
 
@@ -225,7 +231,7 @@ fn lifecycle(does: &str) -> Lifecycle {
 }
 
 /// Its invocations are answered by another thread.
-fn run_in_own_loop(runtime: lambda_proto_mio::LifecycleRuntime) -> Result<(), Error> {
+fn run_in_own_loop(runtime: Runtime<Lifecycle>) -> Result<(), Error> {
     let mut poll = Poll::new().unwrap();
     let mut events = Events::with_capacity(16);
     let mut slots = runtime.register(poll.registry(), Token(0))?;

@@ -28,7 +28,7 @@ fn a_stream_of_200_megabytes_through_a_slow_reader_takes_no_memory() {
     for megabytes in [20, 200] {
         let pieces = megabytes * 1_000_000 / PIECE;
         connection.send(Incoming::new("id-1", "").bytes());
-        let mut stream = host.invocation().1.stream(ContentType::OCTET_STREAM).blocking();
+        let mut stream = host.invocation().1.stream(ContentType::OCTET_STREAM);
         let writer = thread::spawn(move || {
             let piece = vec![b'x'; PIECE];
             (0..pieces).for_each(|_| stream.write_all(&piece).unwrap());

@@ -117,7 +117,9 @@ fn answers_that_are_given_in_an_outage_wait_for_the_slot_that_looks() {
     };
     turner.until(|slots| slots.next_timeout().is_some_and(in_a_pause));
     let due = turner.slots.next_timeout();
-    all.into_iter().for_each(|(_, reply)| reply.send(""));
+    all.into_iter().for_each(|(_, reply)| {
+        reply.send("");
+    });
     assert!(turner.slots.next_event(Instant::now()).is_none());
     // Of events there is that of the waker only: none of them tries to connect.
     let events: usize = (0..5).map(|_| turner.turn(Duration::from_millis(10))).sum();
@@ -198,7 +200,7 @@ fn time_that_a_handler_takes_in_the_loop_is_no_outage() {
             runtime.run(move |_, reply| {
                 begins.open();
                 ends.wait();
-                reply.send("at last");
+                Ok(reply.send("at last"))
             })
         },
     );
@@ -361,7 +363,7 @@ fn a_handler_in_the_loop_outlives_the_connection() {
         if invocation.request_id() == "slow" {
             waits.wait();
         }
-        reply.send(invocation.body());
+        Ok(reply.send(invocation.body()))
     });
     let mut peers = door.open_slots(2);
     // With an id of its own, so that the service can tell a second copy of its answer.

@@ -6,7 +6,7 @@ use std::panic::panic_any;
 use std::sync::mpsc::channel;
 use std::thread;
 
-use lambda_proto_mio::{Answer, ContentType, Failure, Invocation, Reply};
+use lambda_proto_mio::{Answer, ContentType, Failure, Invocation, Reply, Sent};
 use lambda_proto_service::{Connection, Event as Incoming, MOMENT, Outcome, Service};
 use serde_json::{Value, json};
 use support::{Host, Turner, run, runtime};
@@ -19,7 +19,9 @@ fn start(slots: usize) -> (Service, Host, Vec<Connection>) {
 }
 
 /// Serves an event to a handler in the loop that is brought along.
-fn outcome_of(handler: impl FnMut(Invocation, Reply) + Send + 'static) -> Outcome {
+fn outcome_of(
+    handler: impl FnMut(Invocation, Reply) -> Result<Sent, Failure> + Send + 'static,
+) -> Outcome {
     let service = Service::start();
     let run = run(service.place(), 1, handler);
     Outcome::of(&service, run, Incoming::new("id-1", r#"{"n":1}"#))
@@ -60,7 +62,7 @@ fn a_reply_dropped_on_another_thread_is_an_error_of_its_invocation() {
 
 #[test]
 fn a_handler_that_drops_its_reply_fails_its_invocation() {
-    let outcome = outcome_of(|_, _| {});
+    let outcome = outcome_of(|_, reply| Ok(reply.defer().1));
     outcome.request.assert_error("id-1", "Runtime.NoResponse");
 }
 
@@ -72,6 +74,7 @@ fn a_handler_that_panics_fails_its_invocation_with_its_message() {
             let _reply = reply;
             panic!("no {} today", "luck");
         }
+        unreachable!("there is one invocation");
     });
     outcome.request.assert_error("id-1", "Function.Panic");
     assert_eq!(outcome.request.json()["errorMessage"], "no luck today");
@@ -85,10 +88,10 @@ fn the_loop_goes_on_behind_panics_of_every_kind() {
         b"thing" => panic_any(7),
         b"streaming" => {
             let mut stream = reply.stream(ContentType::OCTET_STREAM);
-            stream.write(b"begun").unwrap();
+            stream.try_write(b"begun").unwrap();
             panic!("in the middle");
         }
-        body => reply.send(body),
+        body => Ok(reply.send(body)),
     });
     let mut connections = service.open_slots(2);
     for (body, message) in [("text", "text"), ("thing", "the handler panicked")] {
@@ -120,7 +123,7 @@ fn a_handler_that_panics_behind_its_answer_changes_nothing_for_the_caller() {
     });
     outcome.request.assert_response("id-1");
     assert_eq!(outcome.request.body, b"sent");
-    let line = "a handler failed whose reply has been used or given away: Function.Panic: too late";
+    let line = "a handler failed after its invocation was answered: Function.Panic: too late";
     assert!(outcome.lines.iter().any(|other| other == line), "{:?}", outcome.lines);
 }
 
@@ -134,7 +137,7 @@ fn a_worker_that_panics_with_the_reply_fails_its_invocation() {
         let worker = thread::spawn(move || {
             if is_streaming {
                 let mut stream = reply.stream(ContentType::OCTET_STREAM);
-                stream.write(b"begun").unwrap();
+                stream.try_write(b"begun").unwrap();
                 panic!("a worker panics in the middle");
             }
             let _reply = reply;
@@ -159,7 +162,7 @@ fn failures_are_told_of_with_their_type_and_message() {
     let (service, host, mut connections) = start(2);
     connections[0].send(Incoming::new("id-1", "").bytes());
     let (_, reply) = host.invocation();
-    reply.fail(Failure::new("Function.Sad", "no luck"));
+    reply.fail(&Failure::new("Function.Sad", "no luck"));
     let request = connections[0].request();
     request.assert_error("id-1", "Function.Sad");
     assert_eq!(request.json()["errorMessage"], "no luck");
@@ -326,7 +329,7 @@ fn an_old_hold_does_not_concern_the_next_invocation() {
 fn json_comes_in_and_goes_out() {
     let outcome = outcome_of(|invocation, reply| {
         let event: Value = invocation.json().unwrap();
-        reply.json(&json!({ "twice": event["n"].as_i64().unwrap() * 2 }));
+        reply.json(&json!({ "twice": event["n"].as_i64().unwrap() * 2 }))
     });
     outcome.request.assert_response("id-1");
     assert_eq!(outcome.request.header("Content-Type"), Some("application/json"));
@@ -337,7 +340,7 @@ fn json_comes_in_and_goes_out() {
 fn an_event_of_another_shape_is_a_failure_that_says_where() {
     let outcome = outcome_of(|invocation, reply| match invocation.json::<Vec<u8>>() {
         Ok(_) => panic!("an object is no list"),
-        Err(failure) => reply.fail(failure),
+        Err(failure) => Ok(reply.fail(&failure)),
     });
     outcome.request.assert_error("id-1", "Runtime.UnmarshalError");
     assert!(outcome.request.json()["errorMessage"].as_str().unwrap().contains("line 1"));
@@ -346,10 +349,7 @@ fn an_event_of_another_shape_is_a_failure_that_says_where() {
 #[test]
 fn an_event_that_nests_without_end_is_a_failure_and_the_next_one_is_answered() {
     let service = Service::start();
-    let run = run(service.place(), 1, |invocation, reply| match invocation.json::<Value>() {
-        Ok(event) => reply.json(&event),
-        Err(failure) => reply.fail(failure),
-    });
+    let run = run(service.place(), 1, |invocation, reply| reply.json(&invocation.json::<Value>()?));
     let mut connection = service.connection();
     for nested in ["[".repeat(100_000), "[".repeat(100_000) + &"]".repeat(100_000)] {
         connection.invoke(Incoming::new("id-1", nested));
@@ -364,9 +364,8 @@ fn an_event_that_nests_without_end_is_a_failure_and_the_next_one_is_answered() {
 
 #[test]
 fn what_cannot_be_json_fails_its_invocation() {
-    let outcome = outcome_of(|_, reply| {
-        reply.json(&std::collections::BTreeMap::from([(vec![1], 2)]));
-    });
+    let outcome =
+        outcome_of(|_, reply| reply.json(&std::collections::BTreeMap::from([(vec![1], 2)])));
     outcome.request.assert_error("id-1", "Runtime.MarshalError");
 }
 
@@ -405,7 +404,7 @@ fn bodies_of_every_kind_are_sent() {
             1 => reply.send("the event".to_owned()),
             2 => reply.send(b"the event"),
             _ => reply.send(invocation.body().to_vec()),
-        }
+        };
         assert_eq!(connection.request().body, b"the event");
         connection.take_answer();
         host.answered();

@@ -101,10 +101,12 @@ fn a_handler_may_keep_replies_and_use_them_in_a_later_call() {
     let service = Service::start();
     let mut kept = Vec::new();
     let run = run(service.place(), SLOTS, move |invocation, reply| {
+        let (reply, sent) = reply.defer();
         kept.push((invocation, reply));
         if kept.len() == SLOTS {
             kept.drain(..).rev().for_each(|(invocation, reply)| answer(&invocation, reply));
         }
+        Ok(sent)
     });
     let mut connections = service.open_slots(SLOTS);
     for round in 0..5 {
@@ -120,7 +122,9 @@ fn a_handler_may_give_everything_to_workers() {
     let (sender, work) = channel::<(Invocation, Reply)>();
     let worker = thread::spawn(move || work.iter().for_each(|(i, reply)| answer(&i, reply)));
     let run = run(service.place(), SLOTS, move |invocation, reply| {
-        sender.send((invocation, reply)).unwrap()
+        let (reply, sent) = reply.defer();
+        sender.send((invocation, reply)).unwrap();
+        Ok(sent)
     });
     let mut connections = service.open_slots(SLOTS);
     for round in 0..5 {

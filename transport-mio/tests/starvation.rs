@@ -34,7 +34,7 @@ fn serve_beside_streams(streams: usize, piece: usize) {
     let (mut writers, mut readers) = (Vec::new(), Vec::new());
     for mut peer in peers {
         peer.send(Incoming::new("endless", "").bytes());
-        let mut stream = invocation(&host).stream(ContentType::OCTET_STREAM).blocking();
+        let mut stream = invocation(&host).stream(ContentType::OCTET_STREAM);
         let over = is_over.clone();
         writers.push(thread::spawn(move || {
             let piece = vec![b'x'; piece];

@@ -38,7 +38,8 @@ fn a_runtime_that_was_stopped_before_it_runs_ends_at_once() {
         let runtime = runtime(&place, 8);
         let stop = runtime.stop_handle();
         stop.stop();
-        Running::new(place.lines(), || {}, || runtime.run(|_, _| {})).expect_end();
+        Running::new(place.lines(), || {}, || runtime.run(|_, reply| Ok(reply.defer().1)))
+            .expect_end();
         stop.stop();
     }
 }
@@ -117,7 +118,7 @@ fn an_invocation_that_is_in_the_handler_is_answered_first() {
         move || {
             runtime.run(move |_, reply| {
                 stop.stop();
-                reply.send_and_next("still");
+                Ok(reply.send_and_next("still"))
             })
         },
     );
@@ -138,11 +139,11 @@ fn a_stream_is_finished_first() {
     let mut connections = service.open_slots(2);
     connections[0].send(Incoming::new("id-1", "").bytes());
     let mut stream = host.invocation().1.stream(ContentType::OCTET_STREAM);
-    stream.write(b"begun, ").unwrap();
+    stream.try_write(b"begun, ").unwrap();
     host.tell_to_stop();
     connections[1].expect_end();
     host.expect_nothing();
-    stream.write(b"ended").unwrap();
+    stream.try_write(b"ended").unwrap();
     stream.finish_and_next();
     assert_eq!(connections[0].request().body, b"begun, ended");
     connections[0].expect_silence();
@@ -278,7 +279,7 @@ fn a_service_that_wants_the_end_gets_the_answers_in_hand_first() {
 #[test]
 fn a_runtime_that_runs_ends_from_another_thread() {
     let service = Service::start();
-    let run = run(service.place(), 16, |_, reply| reply.send(""));
+    let run = run(service.place(), 16, |_, reply| Ok(reply.send("")));
     let mut connections = service.open_slots(16);
     let began = Instant::now();
     run.stop();

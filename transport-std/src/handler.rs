@@ -2,12 +2,13 @@
 
 use std::io;
 use std::ops::Deref;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use lambda_proto::api::InvocationHead;
 use lambda_proto::driver::{self, Response};
 use lambda_proto::slot::{Answer, VecStorage};
 use lambda_proto::{ContentType, HttpPrelude};
+use lambda_proto_host::lifecycle::clock;
 use lambda_proto_host::{Failure, InHand, Tasks};
 
 use crate::slot::SlotHost;
@@ -22,11 +23,15 @@ impl<'i> Invocation<'i> {
         self.0.body()
     }
 
+    /// What came with the event: ids, deadline, trace id, content type and so on.
+    pub fn head(&self) -> InvocationHead<'i> {
+        *self.0
+    }
+
     /// The time left until the deadline, by the clock of this machine; `None` if no deadline came. It is
     /// zero under some local services, whose deadlines lie in the past.
     pub fn time_left(&self) -> Option<Duration> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        self.deadline().map(|deadline| deadline.remaining(now))
+        self.deadline().map(clock::time_left)
     }
 
     /// The event, read as JSON.
@@ -41,6 +46,13 @@ impl<'i> Invocation<'i> {
     #[cfg(feature = "json")]
     pub fn json<T: serde::Deserialize<'i>>(&self) -> Result<T, Failure> {
         serde_json::from_slice(self.body()).map_err(Failure::unmarshal)
+    }
+}
+
+/// What came with the invocation, for functions that take that alone.
+impl<'i> From<&Invocation<'i>> for InvocationHead<'i> {
+    fn from(invocation: &Invocation<'i>) -> Self {
+        invocation.head()
     }
 }
 

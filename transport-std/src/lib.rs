@@ -74,23 +74,30 @@ mod stop;
 mod worker;
 
 pub use handler::{Invocation, Reply, ResponseStream, Sent};
+pub use lambda_proto::api::{
+    ClientContext, CognitoIdentity, InvalidContentType, InvalidUserAgent, PreludeError,
+};
 pub use lambda_proto::driver::Response;
 pub use lambda_proto::lifecycle::{IdleGap, TimeLimit};
-pub use lambda_proto::slot::Answer;
-pub use lambda_proto::{ContentType, Deadline, Endpoint, HttpPrelude, InvocationHead, Outcome};
+pub use lambda_proto::slot::{Answer, StreamOver};
+pub use lambda_proto::{
+    CommandError, ContentType, Deadline, Endpoint, EndpointError, HttpPrelude, InvocationHead,
+    JsonError, Outcome, ReceiveError,
+};
 #[cfg(feature = "tracing")]
 pub use lambda_proto_host::TracingLayer;
 #[cfg(any(feature = "log", feature = "tracing"))]
 pub use lambda_proto_host::current;
-pub use lambda_proto_host::environment::Environment;
+pub use lambda_proto_host::environment::{Environment, InitializationType};
 pub use lambda_proto_host::lifecycle::{
-    Cancellation, InitContext, Lifecycle, Resources, ShutdownContext,
+    Cancellation, InitContext, Lifecycle, NoLifecycle, Resources, ShutdownContext,
 };
-pub use lambda_proto_host::policy::{Options, Policy};
+pub use lambda_proto_host::policy::{InvalidOption, Options, Policy};
 pub use lambda_proto_host::{
-    Error, Failure, Fields, Format, Level, Log, Metadata, MetadataError, Record, Task,
+    Error, Failure, Fields, Format, LeftBehind, Level, Log, Metadata, MetadataError, NoLevel,
+    Record, Task,
 };
-pub use lifecycle::{Context, LifecycleRuntime};
+pub use lifecycle::Context;
 pub use runtime::Runtime;
 pub use stop::StopHandle;
 pub use worker::Worker;

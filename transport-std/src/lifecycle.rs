@@ -2,7 +2,7 @@
 
 use lambda_proto::lifecycle::TimeLimit;
 use lambda_proto::slot::Answer;
-use lambda_proto_host::lifecycle::{Lifecycle, clock};
+use lambda_proto_host::lifecycle::{Lifecycle, NoLifecycle, clock};
 use lambda_proto_host::{Active, Error, Failure, Started, Starting, catch};
 
 use crate::handler::{Invocation, Reply, Sent};
@@ -13,12 +13,6 @@ use crate::worker::Worker;
 /// What a handler may use besides its invocation: what init hooks have put, a cancellation token, the
 /// environment, a register of work behind the answer.
 pub type Context<'i> = lambda_proto_host::Context<&'i Active>;
-
-/// A [`Runtime`] with a [`Lifecycle`]; see [`Runtime::lifecycle`].
-pub struct LifecycleRuntime {
-    runtime: Runtime,
-    lifecycle: Lifecycle,
-}
 
 impl Runtime {
     /// The same runtime with hooks around its invocations and a context for its handler.
@@ -50,17 +44,13 @@ impl Runtime {
     ///     })
     /// }
     /// ```
-    pub fn lifecycle(self, lifecycle: Lifecycle) -> LifecycleRuntime {
-        LifecycleRuntime { runtime: self, lifecycle }
+    pub fn lifecycle(self, lifecycle: Lifecycle) -> Runtime<Lifecycle> {
+        let Self { settings, stop, .. } = self;
+        Runtime { settings, stop, lifecycle }
     }
 }
 
-impl LifecycleRuntime {
-    /// A handle that stops this runtime from another thread.
-    pub fn stop_handle(&self) -> StopHandle {
-        self.runtime.stop_handle()
-    }
-
+impl Runtime<Lifecycle> {
     /// Runs the init hooks, then calls `handler` for every invocation, on as many threads as there are
     /// slots, until the runtime is [stopped](Self::stop_handle) or a signal ends the process; then runs the
     /// shutdown hooks.
@@ -70,7 +60,7 @@ impl LifecycleRuntime {
     ///
     /// # Errors
     ///
-    /// As [`Runtime::run`]; [`Error::Init`] if a hook before the first invocation fails, which has been
+    /// As without a lifecycle; [`Error::Init`] if a hook before the first invocation fails, which has been
     /// reported then; [`Error::LeftBehind`] if the [policy](Lifecycle::work) takes work that goes on for an
     /// error. Return it from `main`, so that the process exits with a code that is not zero. The shutdown
     /// hooks are run in any case but the first.
@@ -78,11 +68,11 @@ impl LifecycleRuntime {
     where
         F: for<'i> Fn(Invocation<'i>, Reply<'i>, Context<'i>) -> Result<Sent<'i>, Failure> + Sync,
     {
-        let Self { runtime, lifecycle } = self;
+        let Self { settings, stop, lifecycle } = self;
+        let runtime = Runtime { settings, stop, lifecycle: NoLifecycle };
         let stop = runtime.stop_handle();
         let mut first = First { runtime: &runtime, worker: None };
-        let settings = runtime.settings();
-        let started = Started::new(lifecycle, settings, move || stop.stop(), &mut first)?;
+        let started = Started::new(lifecycle, &runtime.settings, move || stop.stop(), &mut first)?;
         let Some(started) = started else { return Ok(()) };
         let active = &*started.active;
         // From here on a stop wakes who waits for work; one that came before is seen.

@@ -2,6 +2,7 @@ use std::thread;
 use std::time::Duration;
 
 use lambda_proto::Endpoint;
+use lambda_proto_host::lifecycle::NoLifecycle;
 use lambda_proto_host::{Error, Failure, InHand, Record, Settings, start};
 
 use crate::handler::{Invocation, Reply, Sent};
@@ -10,10 +11,12 @@ use crate::worker::Worker;
 
 /// A Lambda runtime, configured but not connected.
 ///
-/// See the [crate](crate) for examples.
-pub struct Runtime {
-    settings: Settings,
-    stop: StopHandle,
+/// See the [crate](crate) for examples. [`lifecycle`](Runtime::lifecycle) adds hooks, by which it becomes
+/// a `Runtime<Lifecycle>`.
+pub struct Runtime<L = NoLifecycle> {
+    pub(crate) settings: Settings,
+    pub(crate) stop: StopHandle,
+    pub(crate) lifecycle: L,
 }
 
 impl Runtime {
@@ -24,61 +27,16 @@ impl Runtime {
     ///
     /// [`Error::MissingVariable`] or [`Error::InvalidVariable`] for the address.
     pub fn from_env() -> Result<Self, Error> {
-        Ok(Self { settings: Settings::from_env()?, stop: StopHandle::default() })
+        Ok(Self::with(Settings::from_env()?))
     }
 
     /// A runtime at this address, with one slot.
     pub fn new(endpoint: Endpoint) -> Self {
-        Self { settings: Settings::new(endpoint), stop: StopHandle::default() }
+        Self::with(Settings::new(endpoint))
     }
 
-    /// How many invocations run at once, each on a thread and a connection of its own; 0 is 1.
-    ///
-    /// [`from_env`](Self::from_env) knows the number. More than one is for a service that hands out
-    /// several at once, which says so by `AWS_LAMBDA_MAX_CONCURRENCY`; any other may give every slot the
-    /// same event.
-    #[must_use]
-    pub fn slots(mut self, slots: usize) -> Self {
-        self.settings.set_slots(slots);
-        self
-    }
-
-    /// The largest event in bytes; 16 MiB unless set. A larger one is reported as an error of its
-    /// invocation. Memory is taken only for events that come.
-    #[must_use]
-    pub fn max_event(mut self, bytes: usize) -> Self {
-        self.settings.max_event = bytes;
-        self
-    }
-
-    /// How long to try without any connection before giving up; 60 s unless set.
-    #[must_use]
-    pub fn give_up_after(mut self, patience: Duration) -> Self {
-        self.settings.patience = patience;
-        self
-    }
-
-    /// The `User-Agent` to be known by, best one token of the form `name/version`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::UserAgent`], as [`Endpoint::with_user_agent`].
-    pub fn user_agent(mut self, user_agent: &str) -> Result<Self, Error> {
-        self.settings.set_user_agent(user_agent)?;
-        Ok(self)
-    }
-
-    /// Where lines about trouble go, one call a line without its end; as [`Log`](crate::Log) says unless
-    /// set.
-    #[must_use]
-    pub fn log(mut self, write: impl Fn(&Record<'_>) + Send + Sync + 'static) -> Self {
-        self.settings.set_log(write);
-        self
-    }
-
-    /// A handle that stops this runtime from another thread.
-    pub fn stop_handle(&self) -> StopHandle {
-        self.stop.clone()
+    fn with(settings: Settings) -> Self {
+        Self { settings, stop: StopHandle::default(), lifecycle: NoLifecycle }
     }
 
     /// Runs what has to be done before the first invocation.
@@ -179,10 +137,6 @@ impl Runtime {
         (0..self.settings.slots).map(|_| self.worker()).collect()
     }
 
-    pub(crate) fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
     fn worker(&self) -> Worker {
         Worker::new(&self.settings, &self.stop, InHand::new(&self.settings.endpoint))
     }
@@ -207,5 +161,56 @@ impl Runtime {
             }
             return Err(error);
         }
+    }
+}
+
+impl<L> Runtime<L> {
+    /// How many invocations run at once, each on a thread and a connection of its own; 0 is 1.
+    ///
+    /// [`from_env`](Self::from_env) knows the number. More than one is for a service that hands out
+    /// several at once, which says so by `AWS_LAMBDA_MAX_CONCURRENCY`; any other may give every slot the
+    /// same event.
+    #[must_use]
+    pub fn slots(mut self, slots: usize) -> Self {
+        self.settings.set_slots(slots);
+        self
+    }
+
+    /// The largest event in bytes; 16 MiB unless set. A larger one is reported as an error of its
+    /// invocation. Memory is taken only for events that come.
+    #[must_use]
+    pub fn max_event(mut self, bytes: usize) -> Self {
+        self.settings.max_event = bytes;
+        self
+    }
+
+    /// How long to try without any connection before giving up; 60 s unless set.
+    #[must_use]
+    pub fn give_up_after(mut self, patience: Duration) -> Self {
+        self.settings.patience = patience;
+        self
+    }
+
+    /// The `User-Agent` to be known by, best one token of the form `name/version`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UserAgent`], as [`Endpoint::with_user_agent`].
+    pub fn user_agent(mut self, user_agent: &str) -> Result<Self, Error> {
+        self.settings.set_user_agent(user_agent)?;
+        Ok(self)
+    }
+
+    /// Where lines about trouble go, one call a line without its end; as [`Log`](crate::Log) says unless
+    /// set.
+    #[must_use]
+    pub fn log(mut self, write: impl Fn(&Record<'_>) + Send + Sync + 'static) -> Self {
+        self.settings.set_log(write);
+        self
+    }
+
+    /// A handle that stops this runtime from another thread.
+    pub fn stop_handle(&self) -> StopHandle {
+        self.stop.clone()
     }
 }

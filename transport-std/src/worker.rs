@@ -4,7 +4,7 @@ use lambda_proto::slot::{Answer, VecStorage};
 use lambda_proto::{ErrorReport, Machine, Phase};
 #[cfg(any(feature = "log", feature = "tracing"))]
 use lambda_proto_host::current;
-use lambda_proto_host::{Error, Failure, InHand, PANIC, Settings, catch};
+use lambda_proto_host::{Error, Failure, InHand, NO_RESPONSE, PANIC, Settings, catch};
 
 use crate::handler::{Invocation, Reply, Sent};
 use crate::slot::{NoConnection, SlotHost, error_of};
@@ -38,7 +38,7 @@ impl Drop for Worker {
             let (error_type, message) = if std::thread::panicking() {
                 (PANIC, "the program panicked with the invocation in hand")
             } else {
-                ("Runtime.NoResponse", "the function ended with the invocation in hand")
+                (NO_RESPONSE, "the function ended with the invocation in hand")
             };
             self.driver.fail_in_hand(&ErrorReport::new(error_type, message));
         }

@@ -4,7 +4,9 @@ use std::io::Write;
 use std::thread;
 
 use lambda_conformance::function::{Act, Fail, describe, lifecycle, start, with_prelude};
-use lambda_proto_mio::{ContentType, Error, Invocation, Reply, Response, ResponseStream, Runtime};
+use lambda_proto_mio::{
+    ContentType, Error, Failure, Invocation, Reply, Response, ResponseStream, Runtime, Sent,
+};
 
 fn main() -> Result<(), Error> {
     let runtime = Runtime::from_env()?;
@@ -12,40 +14,41 @@ fn main() -> Result<(), Error> {
     runtime.lifecycle(lifecycle()).run(|invocation, reply, _context| handle(&invocation, reply))
 }
 
-fn handle(invocation: &Invocation, reply: Reply) {
+fn handle(invocation: &Invocation, reply: Reply) -> Result<Sent, Failure> {
     match Act::of(invocation.body()) {
-        Act::Echo => reply.send(invocation.body()),
+        Act::Echo => Ok(reply.send(invocation.body())),
         Act::Describe => reply.json(&describe(&invocation.head())),
         Act::Answer { bytes, content_type } => {
-            match content_type.as_deref().map(ContentType::new).transpose() {
-                Ok(kind) => reply.send(Response::from(b"a".repeat(bytes)).content_type(kind)),
-                Err(error) => reply.fail(error.into()),
-            }
+            let content_type = content_type.as_deref().map(ContentType::new).transpose()?;
+            Ok(reply.send(Response::from(b"a".repeat(bytes)).content_type(content_type)))
         }
-        Act::Fail(fail) => reply.fail(fail.into()),
+        Act::Fail(fail) => Err(fail.into()),
         Act::Panic { message } => panic!("{message}"),
-        Act::Stream { content_type, chunks, fail } => match ContentType::new(&content_type) {
-            Ok(content_type) => stream(reply.stream(content_type), chunks, fail),
-            Err(error) => reply.fail(error.into()),
-        },
+        Act::Stream { content_type, chunks, fail } => {
+            let content_type = ContentType::new(&content_type)?;
+            let (reply, sent) = reply.defer();
+            write(reply.stream(content_type), chunks, fail);
+            Ok(sent)
+        }
         Act::Http { status, headers, cookies, chunks } => {
-            with_prelude(status, &headers, &cookies, |prelude| match prelude {
-                Ok(prelude) => stream(reply.stream_http(&prelude), chunks, None),
-                Err(error) => reply.fail(error.into()),
-            });
+            let (reply, sent) = reply.defer();
+            let stream = with_prelude(status, &headers, &cookies, |prelude| {
+                prelude.map(|prelude| reply.stream_http(&prelude))
+            })?;
+            write(stream, chunks, None);
+            Ok(sent)
         }
     }
 }
 
-/// Streams on a thread, since the loop has other things to do while a piece waits to be taken.
-fn stream(stream: ResponseStream, chunks: Vec<String>, fail: Option<Fail>) {
+/// Writes on a thread, since the loop has other things to do while a piece waits to be taken.
+fn write(mut stream: ResponseStream, chunks: Vec<String>, fail: Option<Fail>) {
     thread::spawn(move || {
-        let mut stream = stream.blocking();
         let mut write = || chunks.iter().try_for_each(|chunk| stream.write_all(chunk.as_bytes()));
         match (write(), fail) {
             (Ok(()), None) => stream.finish(),
-            (Ok(()), Some(fail)) => stream.fail(fail.into()),
-            (Err(error), _) => stream.fail(error.into()),
+            (Ok(()), Some(fail)) => stream.fail(&fail.into()),
+            (Err(error), _) => stream.fail(&error.into()),
         }
     });
 }

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use lambda_proto::Deadline;
 use lambda_proto::lifecycle::Clocks;
 
 /// How long before the first reading time begins. A monotonic clock may have gone back when a snapshot has
@@ -13,10 +14,16 @@ const HEAD_START: Duration = Duration::from_secs(24 * 60 * 60);
 ///
 /// A wall clock before the Unix epoch reads as zero.
 pub fn now() -> Clocks {
-    Clocks {
-        monotonic: monotonic(Instant::now()),
-        wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
-    }
+    Clocks { monotonic: monotonic(Instant::now()), wall: wall() }
+}
+
+/// The time left until a deadline, by the wall clock; zero once it has passed.
+pub fn time_left(deadline: Deadline) -> Duration {
+    deadline.remaining(wall())
+}
+
+fn wall() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// The monotonic time of a moment.

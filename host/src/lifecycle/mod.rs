@@ -26,7 +26,7 @@ pub use cancellation::{Cancellation, Shutdown};
 pub use init::{
     INIT_ABORTED, INIT_ERROR, INIT_TIMEOUT, InitContext, InitHook, InitResult, run_init,
 };
-pub use registered::{Lifecycle, Named, Parts};
+pub use registered::{Lifecycle, Named, NoLifecycle, Parts};
 pub use resources::Resources;
 pub use shutdown::{ShutdownContext, ShutdownHook, run_shutdown};
 pub use snapshot::{

@@ -37,6 +37,10 @@ pub struct Lifecycle {
     signals: Option<bool>,
 }
 
+/// What stands in the place of a [`Lifecycle`] in the type of a runtime that has none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoLifecycle;
+
 impl Lifecycle {
     /// No hooks, and the defaults of [`Options`] and [`Policy`].
     pub fn new() -> Self {

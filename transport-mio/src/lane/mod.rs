@@ -11,16 +11,17 @@ use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_REQUEST_HEAD, MAX_XRAY_
 use lambda_proto::slot::{Answer, End, Slot, Step};
 use lambda_proto::{CommandError, ContentType, ErrorReport, Machine};
 use lambda_proto_host::lifecycle::clock;
-use lambda_proto_host::{Context, Crossed, Error, Failure, InHand, PANIC};
+use lambda_proto_host::{Context, Crossed, Error, Failure, InHand};
 use link::Link;
 use mio::event;
 
 use crate::event::Event;
 use crate::handoff::{Command, Key, Next};
 use crate::hub::Hub;
+use crate::invocation::Invocation;
 use crate::pieces::Pieces;
 use crate::pool::{Pooled, Use};
-use crate::reply::{Invocation, Reply};
+use crate::reply::Reply;
 use crate::socket::Io;
 
 pub(crate) struct Lane {
@@ -194,11 +195,12 @@ impl Lane {
                     self.slot.exchange().shut_down();
                 }
             }
-            (Doing::Streaming { finish, .. }, command) => {
+            (Doing::Streaming { finish: finish @ None, .. }, command) => {
                 *finish = Some(match command {
                     Command::Finish { next } => Finish::Well { next },
-                    Command::Fail(failure) => Finish::Failed(failure),
-                    Command::GiveUp { is_panicking: true } => Finish::Failed(panicked()),
+                    Command::Fail(failure) | Command::GiveUp(Some(failure)) => {
+                        Finish::Failed(failure)
+                    }
                     _ => Finish::GivenUp,
                 });
             }
@@ -206,7 +208,7 @@ impl Lane {
             (Doing::Nothing | Doing::Answering { .. }, Command::Fail(failure)) => {
                 let _told = self.slot.exchange().fail(&failure.as_error_report(), hub.tell());
             }
-            (Doing::Nothing | Doing::Answering { .. }, _) => {}
+            (_, command) => refuse(key, command, hub),
         }
         self.drive(hub);
     }
@@ -228,11 +230,8 @@ impl Lane {
                 let content_type = ContentType::from_bytes(&content_type);
                 self.slot.exchange().stream(content_type.unwrap_or(ContentType::OCTET_STREAM))
             }
-            Command::Fail(failure) => {
+            Command::Fail(failure) | Command::GiveUp(Some(failure)) => {
                 self.slot.exchange().fail(&failure.as_error_report(), hub.tell())
-            }
-            Command::GiveUp { is_panicking: true } => {
-                self.slot.exchange().fail(&panicked().as_error_report(), hub.tell())
             }
             _ => self.slot.give_up(hub.tell()),
         }
@@ -473,15 +472,11 @@ pub(crate) fn refuse(key: Key, command: Command, hub: &Hub) {
             hub.shared.piece_queues[key.slot].close(key.generation, &hub.shared.pool);
         }
         Command::Fail(_) => {}
-        Command::GiveUp { .. } | Command::Flow | Command::Finish { .. } | Command::Release => {
+        Command::GiveUp(_) | Command::Flow | Command::Finish { .. } | Command::Release => {
             return;
         }
     }
     hub.settings.log.error(format_args!("an answer of slot {} comes too late", key.slot));
-}
-
-fn panicked() -> Failure {
-    Failure::new(PANIC, "the handler panicked with the invocation in hand")
 }
 
 fn new_storage(hub: &Hub, purpose: Use) -> Pooled {

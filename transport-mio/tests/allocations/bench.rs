@@ -76,7 +76,7 @@ impl Bench {
         let at_once = if self.is_one_by_one { 1 } else { self.slots };
         let mut held = Vec::with_capacity(at_once);
         let (warm_up, mut so_far) = (self.warm_up, 0);
-        let handle = move |invocation, reply| {
+        let handle = move |invocation, reply: Reply| {
             counter.enter();
             held.push((invocation, reply));
             if held.len() == at_once {
@@ -107,12 +107,18 @@ impl Bench {
                 }
             };
             if !has_lifecycle {
-                return runtime.run(handle);
+                return runtime.run(move |invocation, reply| {
+                    let (reply, sent) = reply.defer();
+                    handle(invocation, reply);
+                    Ok(sent)
+                });
             }
             let lifecycle = Lifecycle::new().signals(false);
             runtime.lifecycle(lifecycle).run(move |invocation, reply, context| {
                 std::hint::black_box(context.cancellation().is_cancelled());
+                let (reply, sent) = reply.defer();
                 handle(invocation, reply);
+                Ok(sent)
             })
         };
         let run = Running::new(service.lines(), stop, run);

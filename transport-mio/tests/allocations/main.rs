@@ -25,7 +25,7 @@ fn event(size: usize) -> Event {
 }
 
 fn echo_slice(invocation: Invocation, reply: Reply) {
-    let content_type = invocation.head().content_type();
+    let content_type = invocation.content_type();
     reply.send(Response::from(invocation.body()).content_type(content_type));
 }
 
@@ -48,7 +48,7 @@ const ECHOES: [Way; 3] = [("slice", echo_slice), ("vec", echo_vec), ("and next",
 
 fn fail(_: Invocation, reply: Reply) {
     reply.fail(
-        Failure::new("Function.NoSuchTable", "there is no table \"users\"")
+        &Failure::new("Function.NoSuchTable", "there is no table \"users\"")
             .stack_trace("users::load\nusers::handler\nmain"),
     );
 }
@@ -59,20 +59,20 @@ fn drop_reply(_: Invocation, reply: Reply) {
 
 #[cfg(feature = "json")]
 fn json(_: Invocation, reply: Reply) {
-    reply.json(&[1, 2, 3]);
+    reply.json(&[1, 2, 3]).expect("numbers can be written");
 }
 
 /// As much as is taken without the loop.
 fn stream_small(_: Invocation, reply: Reply) {
     let mut stream = reply.stream(ContentType::TEXT);
-    let taken = stream.write(&[b'x'; 10_000]).and_then(|_| stream.write(b"end"));
+    let taken = stream.try_write(&[b'x'; 10_000]).and_then(|_| stream.try_write(b"end"));
     assert_eq!(taken, Ok(3));
     stream.finish();
 }
 
 /// More than waits for the loop, in pieces large and small.
 fn stream_large(_: Invocation, reply: Reply) {
-    let mut stream = reply.stream(ContentType::TEXT).blocking();
+    let mut stream = reply.stream(ContentType::TEXT);
     for _ in 0..1_000 {
         stream.write_all(b"x").expect("it is taken");
     }

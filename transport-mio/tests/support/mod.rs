@@ -11,7 +11,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use lambda_proto_mio::{
-    Answer, Endpoint, Error, Event, Invocation, Key, Reply, Runtime, Slots, StopHandle,
+    Answer, Endpoint, Error, Event, Failure, Invocation, Key, Reply, Runtime, Sent, Slots,
+    StopHandle,
 };
 use lambda_proto_service::{MOMENT, PATIENCE, Place, Request, Running};
 use mio::{Events, Poll, Registry, Token};
@@ -28,7 +29,7 @@ pub fn runtime(place: &Place, slots: usize) -> Runtime {
 pub fn run(
     place: &Place,
     slots: usize,
-    handler: impl FnMut(Invocation, Reply) + Send + 'static,
+    handler: impl FnMut(Invocation, Reply) -> Result<Sent, Failure> + Send + 'static,
 ) -> Running<Error> {
     let runtime = runtime(place, slots);
     let stop = runtime.stop_handle();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 
 use lambda_proto_host::Failure;
-use lambda_proto_mio::{self as mio, BlockingStream, Endpoint, Invocation, Reply, Runtime};
+use lambda_proto_mio::{self as mio, Endpoint, Invocation, Reply, ResponseStream, Runtime, Sent};
 use lambda_proto_service::{Place, Service};
 
 use crate::{Act, Ending, Handler, Head, Running, Seen, Settings, Streamed, Transport};
@@ -41,60 +41,65 @@ impl Transport for Mio {
             move || stop.stop(),
             move || {
                 runtime.run(|invocation, reply| {
-                    if is_threaded {
-                        let handler = Arc::clone(&handler);
-                        thread::spawn(move || handle(&handler, &invocation, reply));
-                    } else {
-                        handle(&handler, &invocation, reply);
+                    if !is_threaded {
+                        return perform(ask(&handler, &invocation), reply);
                     }
+                    let handler = Arc::clone(&handler);
+                    let (reply, sent) = reply.defer();
+                    thread::spawn(move || match ask(&handler, &invocation) {
+                        Act::Fail(failure) => reply.fail(&failure),
+                        act => perform(act, reply).expect("the answer can be sent"),
+                    });
+                    Ok(sent)
                 })
             },
         )
     }
 }
 
-fn handle(handler: &Handler, invocation: &Invocation, reply: Reply) {
-    match handler(&Seen::new(invocation.head(), invocation.body())) {
-        // One lends the body, and the other gives it away.
-        Act::Send(response) => match response.checked_type() {
-            Ok(kind) => reply.send(mio::Response::from(response.body()).content_type(kind)),
-            Err(failure) => reply.fail(failure),
-        },
-        Act::SendAndNext(response) => match response.checked_type() {
-            Ok(kind) => {
-                let body = mio::Response::from(response.body().to_vec());
-                reply.send_and_next(body.content_type(kind));
-            }
-            Err(failure) => reply.fail(failure),
-        },
-        Act::Stream(streamed) => stream(streamed, reply),
-        Act::Fail(failure) => reply.fail(failure),
-        Act::Drop => drop(reply),
-        Act::Then(..) => panic!("handlers of this runtime do not learn what became of an answer"),
-    }
+fn ask(handler: &Handler, invocation: &Invocation) -> Act {
+    handler(&Seen::new(invocation.head(), invocation.body()))
 }
 
-fn stream(streamed: Streamed, reply: Reply) {
-    let stream = match &streamed.head {
+fn perform(act: Act, reply: Reply) -> Result<Sent, Failure> {
+    Ok(match act {
+        // One lends the body, and the other gives it away.
+        Act::Send(response) => {
+            let body = mio::Response::from(response.body());
+            reply.send(body.content_type(response.checked_type()?))
+        }
+        Act::SendAndNext(response) => {
+            let body = mio::Response::from(response.body().to_vec());
+            reply.send_and_next(body.content_type(response.checked_type()?))
+        }
+        Act::Stream(streamed) => stream(streamed, reply)?,
+        Act::Fail(failure) => return Err(failure),
+        Act::Drop => reply.defer().1,
+        Act::Then(..) => panic!("handlers of this runtime do not learn what became of an answer"),
+    })
+}
+
+fn stream(streamed: Streamed, reply: Reply) -> Result<Sent, Failure> {
+    let (reply, sent) = reply.defer();
+    let mut stream = match &streamed.head {
         Head::Plain(content_type) => reply.stream(*content_type),
         Head::Http(status, name, value, cookie) => {
-            Head::with_prelude(*status, (name, value), cookie, |prelude| reply.stream_http(prelude))
-                .expect("the scenario's prelude is one")
+            Head::with_prelude(*status, (name, value), cookie, |prelude| {
+                reply.stream_http(prelude)
+            })?
         }
     };
-    thread::spawn(move || {
-        let mut stream = stream.blocking();
-        match streamed.write(|piece| write(&mut stream, piece)) {
-            Ending::Finish => stream.finish(),
-            Ending::FinishAndNext => stream.finish_and_next(),
-            Ending::Fail(failure) | Ending::Return(failure) => stream.fail(failure),
-            Ending::Drop => drop(stream),
-        }
+    thread::spawn(move || match streamed.write(|piece| write(&mut stream, piece)) {
+        Ending::Finish => drop(stream.finish()),
+        Ending::FinishAndNext => drop(stream.finish_and_next()),
+        Ending::Fail(failure) | Ending::Return(failure) => drop(stream.fail(&failure)),
+        Ending::Drop => drop(stream),
     });
+    Ok(sent)
 }
 
 /// Writes a piece; a large one may be taken in parts.
-fn write(stream: &mut BlockingStream, piece: &[u8]) -> Result<(), Failure> {
+fn write(stream: &mut ResponseStream, piece: &[u8]) -> Result<(), Failure> {
     if piece.is_empty() {
         assert_eq!(stream.write(piece)?, 0);
     }

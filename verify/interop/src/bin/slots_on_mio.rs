@@ -7,24 +7,28 @@
 use std::io::{self, Write};
 use std::thread;
 
-use lambda_proto_mio::{BlockingStream, ContentType, Error, Lifecycle, Runtime};
+use lambda_proto_mio::{ContentType, Error, Lifecycle, ResponseStream, Runtime};
 
 fn main() -> Result<(), Error> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let runtime = Runtime::from_env()?;
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["--pipelined"] => runtime.run(|invocation, reply| reply.send_and_next(invocation.body())),
-        ["--lifecycle"] => {
-            runtime.lifecycle(lifecycle()).run(|invocation, reply, _| reply.send(invocation.body()))
+        ["--pipelined"] => {
+            runtime.run(|invocation, reply| Ok(reply.send_and_next(invocation.body())))
         }
+        ["--lifecycle"] => runtime
+            .lifecycle(lifecycle())
+            .run(|invocation, reply, _| Ok(reply.send(invocation.body()))),
         ["--lifecycle", "--pipelined"] => runtime
             .lifecycle(lifecycle())
-            .run(|invocation, reply, _| reply.send_and_next(invocation.body())),
+            .run(|invocation, reply, _| Ok(reply.send_and_next(invocation.body()))),
         ["--stream", bytes] => {
             let bytes = bytes.parse().expect("a number of bytes");
             runtime.run(move |_, reply| {
-                let stream = reply.stream(ContentType::OCTET_STREAM).blocking();
+                let (reply, sent) = reply.defer();
+                let stream = reply.stream(ContentType::OCTET_STREAM);
                 thread::spawn(move || write(stream, bytes).expect("the service takes it all"));
+                Ok(sent)
             })
         }
         ref other => panic!("{other:?} are no arguments"),
@@ -35,7 +39,7 @@ fn lifecycle() -> Lifecycle {
     Lifecycle::new().on_shutdown("nothing", |_| Ok(()))
 }
 
-fn write(mut stream: BlockingStream, bytes: usize) -> io::Result<()> {
+fn write(mut stream: ResponseStream, bytes: usize) -> io::Result<()> {
     let piece = [b'x'; 16 * 1024];
     let mut left = bytes;
     while left > 0 {

@@ -1,0 +1,132 @@
+use std::fmt;
+use std::time::Duration;
+
+use lambda_proto::slot::HeldEvent;
+use lambda_proto::{ContentType, Deadline, InvocationHead};
+#[cfg(feature = "json")]
+use lambda_proto_host::Failure;
+use lambda_proto_host::lifecycle::clock;
+
+use crate::Context;
+use crate::handoff::Key;
+use crate::pool::Pooled;
+
+/// An invocation in hand. It owns its event and may go to another thread; dropping it gives the memory
+/// back to the pool.
+pub struct Invocation {
+    event: HeldEvent<Pooled>,
+    key: Key,
+    context: Option<Context>,
+}
+
+impl Invocation {
+    pub(crate) fn new(event: HeldEvent<Pooled>, key: Key, context: Option<Context>) -> Self {
+        Self { event, key, context }
+    }
+
+    /// Takes its context, which may go to another thread with the reply. `None` if the runtime has no
+    /// [lifecycle](crate::Runtime::lifecycle), or it has been taken, as that for the handler of a
+    /// `Runtime<Lifecycle>` has.
+    pub fn take_context(&mut self) -> Option<Context> {
+        self.context.take()
+    }
+
+    /// What came with the event: ids, deadline, trace id, content type and so on.
+    pub fn head(&self) -> InvocationHead<'_> {
+        *self.event.invocation()
+    }
+
+    /// The event, as whoever invoked the function sent it: any bytes, mostly JSON.
+    pub fn body(&self) -> &[u8] {
+        self.event.invocation().body()
+    }
+
+    /// The event, read as JSON.
+    ///
+    /// A `T` that borrows its text does so as `Cow<str>` with `#[serde(borrow)]`: a `&str` fails for text
+    /// with an escape in it.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] of type `Runtime.UnmarshalError` that says where the event is not what `T`
+    /// wants.
+    #[cfg(feature = "json")]
+    pub fn json<'i, T: serde::Deserialize<'i>>(&'i self) -> Result<T, Failure> {
+        serde_json::from_slice(self.body()).map_err(Failure::unmarshal)
+    }
+
+    /// The time left until the deadline, by the clock of this machine; `None` if no deadline came. It is
+    /// zero under some local services, whose deadlines lie in the past.
+    pub fn time_left(&self) -> Option<Duration> {
+        self.deadline().map(clock::time_left)
+    }
+
+    /// Which invocation this is.
+    pub fn key(&self) -> Key {
+        self.key
+    }
+
+    /// The request id, as the service wrote it. Several attempts may share it.
+    pub fn request_id(&self) -> &str {
+        self.head().request_id()
+    }
+
+    /// The id of this attempt; see [`InvocationHead::attempt_id`].
+    pub fn attempt_id(&self) -> Option<&[u8]> {
+        self.head().attempt_id()
+    }
+
+    /// When the invocation times out; see [`InvocationHead::deadline`].
+    pub fn deadline(&self) -> Option<Deadline> {
+        self.head().deadline()
+    }
+
+    /// The ARN that the caller used; see [`InvocationHead::invoked_function_arn`].
+    pub fn invoked_function_arn(&self) -> Option<&str> {
+        self.head().invoked_function_arn()
+    }
+
+    /// The X-Ray trace header; see [`InvocationHead::trace_id`].
+    pub fn trace_id(&self) -> Option<&str> {
+        self.head().trace_id()
+    }
+
+    /// The client context as it came; see [`InvocationHead::client_context`].
+    pub fn client_context(&self) -> Option<&[u8]> {
+        self.head().client_context()
+    }
+
+    /// The Cognito identity as it came; see [`InvocationHead::cognito_identity`].
+    pub fn cognito_identity(&self) -> Option<&[u8]> {
+        self.head().cognito_identity()
+    }
+
+    /// The tenant of a function with tenant isolation; see [`InvocationHead::tenant_id`].
+    pub fn tenant_id(&self) -> Option<&str> {
+        self.head().tenant_id()
+    }
+
+    /// The content type of the event; see [`InvocationHead::content_type`].
+    pub fn content_type(&self) -> Option<ContentType<'_>> {
+        self.head().content_type()
+    }
+
+    /// Any other header by name; see [`InvocationHead::header`].
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.head().header(name)
+    }
+}
+
+/// What came with the invocation, for functions that take that alone.
+impl<'i> From<&'i Invocation> for InvocationHead<'i> {
+    fn from(invocation: &'i Invocation) -> Self {
+        invocation.head()
+    }
+}
+
+impl fmt::Debug for Invocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { event, key, .. } = self;
+        f.debug_struct("Invocation").field("event", event).field("key", key).finish_non_exhaustive()
+    }
+}

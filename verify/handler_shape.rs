@@ -1,0 +1,240 @@
+//! One handler for every transport. A test of each includes this file and names its crate
+//! `transport`; what the service sees must be the same.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use lambda_proto_service::{Event, Outcome, Request, Running, Service};
+use serde_json::{Value, json};
+
+use crate::transport::{
+    ContentType, Endpoint, Error, Failure, HttpPrelude, Lifecycle, Response, Runtime,
+};
+
+fn runtime(service: &Service) -> Runtime {
+    let lines = service.lines().clone();
+    let endpoint = Endpoint::parse(&service.address()).expect("the test's address is one");
+    Runtime::new(endpoint).log(move |line| lines.push(line.to_string()))
+}
+
+/// Does what its event says, by every method that the handlers of all transports have.
+fn run(service: &Service) -> Running<Error> {
+    let runtime = runtime(service);
+    let stop = runtime.stop_handle();
+    let run = || {
+        runtime.run(|invocation, reply| {
+            let event: Value = invocation.json()?;
+            let task = event["do"].as_str();
+            match task.ok_or_else(|| Failure::new("Function.NoTask", "there is nothing to do"))? {
+                "describe" => reply.json(&json!({
+                    "request_id": invocation.request_id(),
+                    "attempt_id": invocation.attempt_id().map(String::from_utf8_lossy),
+                    "deadline": invocation.deadline().map(|deadline| deadline.as_unix_millis()),
+                    "time_left": invocation.time_left().is_some(),
+                    "function": invocation.invoked_function_arn(),
+                    "trace_id": invocation.trace_id(),
+                    "client_context": invocation.client_context().map(String::from_utf8_lossy),
+                    "identity": invocation.cognito_identity().map(String::from_utf8_lossy),
+                    "tenant_id": invocation.tenant_id(),
+                    "own": invocation.header("X-Own").map(String::from_utf8_lossy),
+                    "head": invocation.head().request_id(),
+                })),
+                "echo" => {
+                    let response = Response::new(invocation.body());
+                    Ok(reply.send(response.content_type(invocation.content_type())))
+                }
+                "send and next" => Ok(reply.send_and_next("done")),
+                "send text" => Ok(reply.send(format!("for {}", invocation.request_id()).as_str())),
+                "parse" => {
+                    let number: u32 = event["text"].as_str().unwrap_or_default().parse()?;
+                    reply.json(&number)
+                }
+                "fail" => Ok(reply.fail(&Failure::new("Function.Sad", "no luck"))),
+                "return" => Err(Failure::new("Function.Sad", "no luck")),
+                "panic" => panic!("no luck"),
+                "send, then return" => {
+                    let _sent = reply.send("sent");
+                    Err(Failure::new("Function.Sad", "no luck"))
+                }
+                "unwritable" => reply.json(&BTreeMap::from([((1, 2), 3)])),
+                "unwritable, in its own words" => {
+                    let result = reply.json(&BTreeMap::from([((1, 2), 3)]));
+                    result.map_err(|failure| failure.error_type("Function.Own"))
+                }
+                "stream" => {
+                    let mut stream = reply.stream(ContentType::new("text/x-own")?);
+                    stream.write_all(b"one")?;
+                    write!(stream, "two")?;
+                    stream.flush()?;
+                    Ok(stream.finish())
+                }
+                "stream and next" => {
+                    let mut stream = reply.stream(ContentType::TEXT);
+                    stream.write_all(b"one")?;
+                    Ok(stream.finish_and_next())
+                }
+                "stream http" => {
+                    let prelude = HttpPrelude::new(418, &[("X-Own", "yes")], &["a=b"])?;
+                    let mut stream = reply.stream_http(&prelude);
+                    stream.write_all(b"teapot")?;
+                    Ok(stream.finish())
+                }
+                "stream and fail" => {
+                    let mut stream = reply.stream(ContentType::TEXT);
+                    stream.write_all(b"one")?;
+                    Ok(stream.fail(&Failure::new("Function.Sad", "no luck")))
+                }
+                "stream and return" => {
+                    let mut stream = reply.stream(ContentType::TEXT);
+                    stream.write_all(b"one")?;
+                    Err(Failure::new("Function.Sad", "no luck"))
+                }
+                other => Err(Failure::new("Function.NoTask", format!("{other} is no task"))),
+            }
+        })
+    };
+    Running::new(service.lines(), move || stop.stop(), run)
+}
+
+/// Has the handler do this once.
+fn outcome_of(event: Value) -> Outcome {
+    let service = Service::start();
+    let run = run(&service);
+    Outcome::of(&service, run, Event::new("id-1", event.to_string()))
+}
+
+/// Has it do this once, and fail in this way.
+#[track_caller]
+fn assert_fails(task: &str, error_type: &str, message: &str) {
+    let Outcome { request, lines } = outcome_of(json!({ "do": task, "text": "x" }));
+    request.assert_error("id-1", error_type);
+    let said = request.json()["errorMessage"].as_str().expect("a message").to_owned();
+    assert!(said.contains(message), "{said}");
+    assert_eq!(lines, [format!("invocation id-1: failed: {error_type}: {said}")]);
+}
+
+/// Has it stream an answer.
+#[track_caller]
+fn streamed(task: &str, content_type: &str) -> Request {
+    let request = outcome_of(json!({ "do": task })).request;
+    request.assert_response("id-1");
+    assert_eq!(request.header("Content-Type"), Some(content_type));
+    request
+}
+
+#[test]
+fn an_invocation_tells_what_came_with_it() {
+    let service = Service::start();
+    let event = Event::new("id-1", r#"{"do":"describe"}"#)
+        .header("Lambda-Runtime-Invocation-Id", "attempt-1")
+        .header("Lambda-Runtime-Deadline-Ms", "1795252820229")
+        .header("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:eu-west-1:1:function:f")
+        .header("Lambda-Runtime-Trace-Id", "Root=1-2-3")
+        .header("Lambda-Runtime-Client-Context", "{}")
+        .header("Lambda-Runtime-Cognito-Identity", "[]")
+        .header("Lambda-Runtime-Aws-Tenant-Id", "tenant")
+        .header("X-Own", "own");
+    let run = run(&service);
+    let outcome = Outcome::of(&service, run, event);
+    let expected = json!({
+        "request_id": "id-1",
+        "attempt_id": "attempt-1",
+        "deadline": 1_795_252_820_229_u64,
+        "time_left": true,
+        "function": "arn:aws:lambda:eu-west-1:1:function:f",
+        "trace_id": "Root=1-2-3",
+        "client_context": "{}",
+        "identity": "[]",
+        "tenant_id": "tenant",
+        "own": "own",
+        "head": "id-1",
+    });
+    outcome.request.assert_response("id-1");
+    assert_eq!(outcome.request.json(), expected);
+}
+
+#[test]
+fn answers_are_sent() {
+    let service = Service::start();
+    let run = run(&service);
+    let event = Event::new("id-1", r#"{"do":"echo"}"#).header("Content-Type", "text/x-own");
+    let echo = Outcome::of(&service, run, event).request;
+    assert_eq!(echo.body, br#"{"do":"echo"}"#);
+    assert_eq!(echo.header("Content-Type"), Some("text/x-own"));
+    for (task, body) in [("send and next", "done"), ("send text", "for id-1")] {
+        let outcome = outcome_of(json!({ "do": task }));
+        outcome.request.assert_response("id-1");
+        assert_eq!(outcome.request.body, body.as_bytes());
+        assert_eq!(outcome.lines, [""; 0]);
+    }
+    let parsed = outcome_of(json!({ "do": "parse", "text": "7" })).request;
+    assert_eq!(parsed.header("Content-Type"), Some("application/json"));
+    assert_eq!(parsed.body, b"7");
+}
+
+#[test]
+fn failures_are_reported_however_they_come_about() {
+    assert_fails("fail", "Function.Sad", "no luck");
+    assert_fails("return", "Function.Sad", "no luck");
+    assert_fails("parse", "Function.Error", "invalid digit");
+    assert_fails("unknown", "Function.NoTask", "unknown is no task");
+    assert_fails("panic", "Function.Panic", "no luck");
+    assert_fails("unwritable", "Runtime.MarshalError", "as JSON");
+    assert_fails("unwritable, in its own words", "Function.Own", "as JSON");
+    let outcome = outcome_of(json!([]));
+    outcome.request.assert_error("id-1", "Function.NoTask");
+}
+
+#[test]
+fn a_failure_after_the_answer_changes_nothing_for_the_caller() {
+    let outcome = outcome_of(json!({ "do": "send, then return" }));
+    outcome.request.assert_response("id-1");
+    assert_eq!(outcome.request.body, b"sent");
+    assert!(outcome.lines.iter().any(|line| line.contains("no luck")), "{:?}", outcome.lines);
+}
+
+#[test]
+fn answers_are_streamed() {
+    let request = streamed("stream", "text/x-own");
+    assert_eq!(request.chunks, [b"one", b"two"]);
+    let request = streamed("stream and next", "text/plain; charset=utf-8");
+    assert_eq!(request.chunks, [b"one"]);
+    let request = streamed("stream http", "application/vnd.awslambda.http-integration-response");
+    assert_eq!(request.chunks.last().expect("there is a body"), b"teapot");
+    let head: Value = serde_json::from_slice(&request.chunks[0]).expect("a prelude");
+    assert_eq!(head["statusCode"], 418);
+}
+
+#[test]
+fn a_stream_that_fails_ends_with_the_failure() {
+    for task in ["stream and fail", "stream and return"] {
+        let request = outcome_of(json!({ "do": task })).request;
+        assert_eq!(request.body, b"one");
+        assert_eq!(request.trailer_error()["errorType"], "Function.Sad", "{task}");
+        assert_eq!(request.trailer_error()["errorMessage"], "no luck", "{task}");
+    }
+}
+
+#[test]
+fn a_lifecycle_adds_a_context() {
+    struct Greeting(&'static str);
+    let service = Service::start();
+    let lifecycle =
+        Lifecycle::new().signals(false).on_init("greeting", |init| init.put(Greeting("hello")));
+    // What configures a runtime does so with a lifecycle, too.
+    let runtime = runtime(&service).lifecycle(lifecycle).slots(1).max_event(1_000);
+    let stop = runtime.stop_handle();
+    let run = || {
+        runtime.run(|invocation, reply, context| {
+            let work = context.begin_work(&invocation, "nothing");
+            let greeting = context.get().map(|Greeting(text)| *text);
+            let sent = reply.json(&greeting)?;
+            drop(work);
+            Ok(sent)
+        })
+    };
+    let run = Running::new(service.lines(), move || stop.stop(), run);
+    let outcome = Outcome::of(&service, run, Event::new("id-1", ""));
+    assert_eq!(outcome.request.json(), "hello");
+    assert_eq!(outcome.lines, [""; 0]);
+}
