@@ -28,10 +28,10 @@ pub fn start<T>(
     start: impl FnOnce() -> Result<T, Failure>,
     report: impl FnOnce(&Failure) -> Result<(), Error>,
 ) -> Result<T, Error> {
-    let in_hand = InHand::new(&settings.endpoint);
+    let mut in_hand = InHand::new(&settings.endpoint);
     in_hand.starts();
     let result = catch(start);
-    in_hand.is_over();
+    in_hand.has_started();
     result.map_err(|failure| {
         if let Err(error) = report(&failure) {
             settings.log.error(format_args!("the failed start could not be reported: {error}"));

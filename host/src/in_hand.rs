@@ -1,5 +1,5 @@
-//! What workers are about, for those who end the process over their heads: a panic in a program that aborts
-//! on panics, or a signal whose time is over. Both report what is in hand.
+//! Registry of what workers have in flight, for the code that terminates the process: the hook of a panic
+//! that aborts, or the thread of a signal whose window is over. Both report it.
 //!
 //! In programs that unwind, and that have no [lifecycle](crate::lifecycle), none of this does anything.
 
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use lambda_proto::api::{InvocationIds, Request};
-use lambda_proto::{Endpoint, ErrorReport, InvocationHead};
+use lambda_proto::{Endpoint, ErrorReport, Machine, Phase};
 
 use crate::connect;
 #[cfg(panic = "abort")]
@@ -28,23 +28,35 @@ struct Worker {
     doing: Mutex<Doing>,
 }
 
+struct Doing {
+    stage: Stage,
+    /// The invocation that was noted last.
+    ids: InvocationIds,
+}
+
 /// What has begun and is not answered.
-#[expect(clippy::large_enum_variant, reason = "one for each worker, never moved")]
-enum Doing {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
     Nothing,
     Start,
-    Invocation(InvocationIds),
-    /// The answer is on its way, or the handler does something behind it.
+    Invocation,
+    /// The answer is on its way, or has been sent and the handler still works.
     Answer,
     /// It has been reported over the worker's head.
     Reported,
 }
 
-/// What a worker is about.
-pub struct InHand(Option<Arc<Worker>>);
+/// The entry of one worker: what it has in flight, as its machine says.
+pub struct InHand(Option<Entry>);
+
+struct Entry {
+    worker: Arc<Worker>,
+    /// What the worker noted last: compared without the lock, and never [`Stage::Reported`].
+    noted: Stage,
+}
 
 impl InHand {
-    /// A worker that is about nothing; only programs that abort on panics keep book of it.
+    /// An entry with nothing in flight; only programs that abort on panics keep it.
     pub fn new(endpoint: &Endpoint) -> Self {
         if !cfg!(panic = "abort") {
             return Self(None);
@@ -54,41 +66,67 @@ impl InHand {
         Self::tracked(endpoint)
     }
 
-    /// A worker that is about nothing, and of which [`report_in_hand`] knows.
+    /// An entry with nothing in flight, for [`report_in_hand`] to find.
     pub fn tracked(endpoint: &Endpoint) -> Self {
-        let worker =
-            Arc::new(Worker { endpoint: endpoint.clone(), doing: Mutex::new(Doing::Nothing) });
+        let doing = Doing { stage: Stage::Nothing, ids: InvocationIds::default() };
+        let worker = Arc::new(Worker { endpoint: endpoint.clone(), doing: Mutex::new(doing) });
         let mut workers = lock(&WORKERS);
         workers.retain(|worker| worker.strong_count() > 0);
         workers.push(Arc::downgrade(&worker));
         drop(workers);
-        Self(Some(worker))
+        Self(Some(Entry { worker, noted: Stage::Nothing }))
     }
 
-    /// The function starts.
-    pub fn starts(&self) {
-        self.set(|| Doing::Start);
-    }
-
-    /// The invocation is in hand.
-    pub fn begins(&self, invocation: &InvocationHead<'_>) {
-        self.set(|| InvocationIds::of(invocation).map_or(Doing::Nothing, Doing::Invocation));
-    }
-
-    /// It is about to be answered: what is in hand is not to be reported any more.
-    pub fn is_answered(&self) {
-        self.set(|| Doing::Answer);
-    }
-
-    /// Nothing is in hand any more.
-    pub fn is_over(&self) {
-        self.set(|| Doing::Nothing);
-    }
-
-    fn set(&self, doing: impl FnOnce() -> Doing) {
-        if let Some(worker) = &self.0 {
-            *lock(&worker.doing) = doing();
+    /// Notes what the worker has in flight. Call it after each step of the machine, before the transport
+    /// does what the step asks for.
+    ///
+    /// It blocks while [`report_in_hand`] reports this invocation, so that no answer to it leaves at the
+    /// same time.
+    #[inline]
+    pub fn note(&mut self, machine: &Machine) {
+        if let Some(entry) = &mut self.0 {
+            entry.note(machine);
         }
+    }
+
+    /// Notes that the function starts, which no machine knows.
+    pub(crate) fn starts(&mut self) {
+        if let Some(entry) = &mut self.0 {
+            entry.set(Stage::Start, None);
+        }
+    }
+
+    /// Notes that the start is over.
+    pub(crate) fn has_started(&mut self) {
+        if let Some(entry) = &mut self.0 {
+            entry.set(Stage::Nothing, None);
+        }
+    }
+}
+
+impl Entry {
+    fn note(&mut self, machine: &Machine) {
+        let stage = match machine.phase() {
+            Phase::Invoking if !machine.is_streaming() => Stage::Invocation,
+            Phase::Invoking | Phase::Reporting => Stage::Answer,
+            // After its answer a handler may still work.
+            Phase::Ready if !machine.is_asked() => return,
+            Phase::Init | Phase::Ready | Phase::ShuttingDown => Stage::Nothing,
+        };
+        // An answer stands between two invocations, so the same stage is that of the same invocation. If
+        // that has been reported, it stays so.
+        if stage != self.noted {
+            self.set(stage, machine.invocation().filter(|_| stage == Stage::Invocation));
+        }
+    }
+
+    fn set(&mut self, stage: Stage, ids: Option<&InvocationIds>) {
+        let mut doing = lock(&self.worker.doing);
+        doing.stage = stage;
+        if let Some(ids) = ids {
+            doing.ids.clone_from(ids);
+        }
+        self.noted = stage;
     }
 }
 
@@ -107,13 +145,13 @@ pub fn report_in_hand(report: ErrorReport<'_>, until: Instant) -> usize {
     for worker in workers {
         // Held while posting, so that its worker cannot begin to answer meanwhile.
         let mut doing = lock(&worker.doing);
-        let request = match &*doing {
-            Doing::Nothing | Doing::Answer | Doing::Reported => continue,
-            Doing::Start => Request::InitError { report },
-            Doing::Invocation(ids) => Request::Error { ids, report },
+        let request = match doing.stage {
+            Stage::Nothing | Stage::Answer | Stage::Reported => continue,
+            Stage::Start => Request::InitError { report },
+            Stage::Invocation => Request::Error { ids: &doing.ids, report },
         };
         post(&worker.endpoint, request, until);
-        *doing = Doing::Reported;
+        doing.stage = Stage::Reported;
         reported += 1;
     }
     reported
@@ -121,17 +159,17 @@ pub fn report_in_hand(report: ErrorReport<'_>, until: Instant) -> usize {
 
 /// Whether any worker is about to answer.
 pub(crate) fn is_answering() -> bool {
-    is_any(|doing| matches!(doing, Doing::Answer))
+    is_any(|stage| stage == Stage::Answer)
 }
 
 /// Whether any worker has an invocation in hand, or is about to answer one.
 pub(crate) fn is_anything_in_hand() -> bool {
-    is_any(|doing| matches!(doing, Doing::Invocation(_) | Doing::Answer))
+    is_any(|stage| matches!(stage, Stage::Invocation | Stage::Answer))
 }
 
-fn is_any(is: impl Fn(&Doing) -> bool) -> bool {
+fn is_any(is: impl Fn(Stage) -> bool) -> bool {
     let workers: Vec<_> = lock(&WORKERS).iter().filter_map(Weak::upgrade).collect();
-    workers.iter().any(|worker| is(&lock(&worker.doing)))
+    workers.iter().any(|worker| is(lock(&worker.doing).stage))
 }
 
 /// Posts on a connection of its own: the worker's may be in any state.
@@ -175,4 +213,94 @@ fn report_panic(info: &PanicHookInfo<'_>) {
     let place = info.location().map(|place| format!("{place}")).unwrap_or_default();
     let report = ErrorReport::new(PANIC, &message).stack_trace(&place);
     report_in_hand(report, Instant::now() + PATIENCE);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVENT: &[u8] = b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7b\r\n\
+        Content-Length: 2\r\n\r\nhi";
+    const ACCEPTED: &[u8] = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n";
+
+    /// The registry is that of the process: one test at a time.
+    static ALONE: Mutex<()> = Mutex::new(());
+
+    /// A worker whose steps are noted.
+    struct Noted {
+        _alone: MutexGuard<'static, ()>,
+        machine: Machine,
+        in_hand: InHand,
+    }
+
+    impl Noted {
+        fn new() -> Self {
+            // Nobody listens at the discard port.
+            let endpoint = Endpoint::parse("127.0.0.1:9").unwrap();
+            Self {
+                _alone: lock(&ALONE),
+                in_hand: InHand::tracked(&endpoint),
+                machine: Machine::new(endpoint),
+            }
+        }
+
+        fn says(&mut self, command: impl FnOnce(&mut Machine, &mut [u8]) -> usize) -> Stage {
+            let length = command(&mut self.machine, &mut [0; 1024]);
+            self.in_hand.note(&self.machine);
+            let stage = self.stage();
+            self.machine.sent(length);
+            stage
+        }
+
+        fn hears(&mut self, mut bytes: &[u8]) -> Stage {
+            while self.machine.receive(&mut bytes).unwrap().is_some() {}
+            self.in_hand.note(&self.machine);
+            self.stage()
+        }
+
+        fn stage(&self) -> Stage {
+            lock(&self.in_hand.0.as_ref().unwrap().worker.doing).stage
+        }
+
+        fn is_invoked(&mut self) {
+            assert!(self.says(|machine, out| machine.next(out).unwrap()) == Stage::Nothing);
+            assert!(self.hears(EVENT) == Stage::Invocation);
+        }
+    }
+
+    #[test]
+    fn an_entry_follows_its_machine_and_a_handler_after_its_answer_still_answers() {
+        let mut worker = Noted::new();
+        worker.is_invoked();
+        let respond =
+            |machine: &mut Machine, out: &mut [u8]| machine.respond(None, 0, out).unwrap();
+        assert!(worker.says(respond) == Stage::Answer);
+        assert!(worker.hears(ACCEPTED) == Stage::Answer);
+        worker.is_invoked();
+        let stream = |machine: &mut Machine, out: &mut [u8]| {
+            machine.stream(lambda_proto::ContentType::TEXT, out).unwrap()
+        };
+        assert!(worker.says(stream) == Stage::Answer);
+        worker.machine.shut_down();
+        assert!(worker.hears(b"") == Stage::Nothing);
+    }
+
+    #[test]
+    fn an_invocation_is_reported_once_and_neither_before_it_comes_nor_after_its_answer() {
+        const REPORT: ErrorReport<'static> = ErrorReport::new("Test.Error", "the end");
+        let report = |worker: &Noted| {
+            let reported = report_in_hand(REPORT, Instant::now());
+            (reported, worker.stage())
+        };
+        let mut worker = Noted::new();
+        assert!(report(&worker) == (0, Stage::Nothing));
+        worker.is_invoked();
+        assert!(report(&worker) == (1, Stage::Reported));
+        // Its handler goes on, and nothing that does not answer makes it unreported.
+        assert!(worker.hears(b"") == Stage::Reported);
+        assert!(report(&worker) == (0, Stage::Reported));
+        let fail = |machine: &mut Machine, out: &mut [u8]| machine.fail(&REPORT, out).unwrap();
+        assert!(worker.says(fail) == Stage::Answer);
+        assert!(report(&worker) == (0, Stage::Answer));
+    }
 }

@@ -64,11 +64,12 @@ pub use invocation::Invocation;
 pub use lambda_proto::api::{
     ClientContext, CognitoIdentity, InvalidContentType, InvalidUserAgent, PreludeError,
 };
+pub use lambda_proto::json::{JsonError, JsonStr};
 pub use lambda_proto::lifecycle::{IdleGap, TimeLimit};
 pub use lambda_proto::slot::{Answer, StreamOver};
 pub use lambda_proto::{
     CommandError, ContentType, Deadline, Endpoint, EndpointError, HttpPrelude, InvocationHead,
-    JsonError, Outcome, ReceiveError,
+    Outcome, ReceiveError,
 };
 #[cfg(feature = "tracing")]
 pub use lambda_proto_host::TracingLayer;

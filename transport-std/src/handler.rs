@@ -9,7 +9,7 @@ use lambda_proto::driver::{self, Response};
 use lambda_proto::slot::{Answer, VecStorage};
 use lambda_proto::{ContentType, HttpPrelude};
 use lambda_proto_host::lifecycle::clock;
-use lambda_proto_host::{Failure, InHand, Tasks};
+use lambda_proto_host::{Failure, Tasks};
 
 use crate::slot::SlotHost;
 
@@ -71,7 +71,6 @@ pub struct Reply<'i> {
     pub(crate) inner: driver::Reply<'i, SlotHost, VecStorage>,
     /// Memory that stays with the worker, for bodies that have to be put together.
     pub(crate) scratch: &'i mut Vec<u8>,
-    pub(crate) in_hand: &'i InHand,
     /// Work behind answers, if anybody keeps book of it.
     pub(crate) tasks: Option<&'i Tasks>,
 }
@@ -97,7 +96,6 @@ impl<'i> Reply<'i> {
     /// The environment still runs then: work that follows belongs between this call and the return of
     /// the handler. If the service refuses the answer, that is logged and the invocation is over.
     pub fn send<'r>(self, response: impl Into<Response<'r>>) -> Sent<'i> {
-        self.in_hand.is_answered();
         Sent(self.inner.send(response))
     }
 
@@ -111,7 +109,6 @@ impl<'i> Reply<'i> {
         if has_work(self.tasks) {
             return self.send(response);
         }
-        self.in_hand.is_answered();
         Sent(self.inner.send_and_next(response))
     }
 
@@ -123,23 +120,20 @@ impl<'i> Reply<'i> {
     /// has been sent then; returned from the handler, it is what the caller gets.
     #[cfg(feature = "json")]
     pub fn json<T: serde::Serialize + ?Sized>(self, value: &T) -> Result<Sent<'i>, Failure> {
-        let Self { inner, scratch, in_hand, .. } = self;
+        let Self { inner, scratch, .. } = self;
         scratch.clear();
         serde_json::to_writer(&mut *scratch, value).map_err(Failure::marshal)?;
-        in_hand.is_answered();
         Ok(Sent(inner.send(Response::new(scratch).content_type(ContentType::JSON))))
     }
 
     /// Streams the answer: the caller gets each piece as it is written.
     pub fn stream(self, content_type: ContentType<'_>) -> ResponseStream<'i> {
-        self.in_hand.is_answered();
         ResponseStream { inner: self.inner.stream(content_type), tasks: self.tasks }
     }
 
     /// Streams an HTTP response, for function URLs and API Gateway: status, headers and cookies, then
     /// the body as it is written.
     pub fn stream_http(self, prelude: &HttpPrelude<'_>) -> ResponseStream<'i> {
-        self.in_hand.is_answered();
         let Self { inner, scratch, tasks, .. } = self;
         if let Err(too_small) = prelude.encode(scratch) {
             scratch.resize(too_small.needed, 0);
@@ -155,7 +149,6 @@ impl<'i> Reply<'i> {
 
     /// Reports that the invocation failed, as returning the failure does, and goes on.
     pub fn fail(self, failure: &Failure) -> Sent<'i> {
-        self.in_hand.is_answered();
         Sent(self.inner.fail(&failure.as_error_report()))
     }
 }

@@ -4,9 +4,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lambda_proto::Machine;
 use lambda_proto::driver::{DriverError, Host};
 use lambda_proto::slot::Notice;
-use lambda_proto_host::{Error, Settings, connect, pause};
+use lambda_proto_host::{Error, InHand, Settings, connect, pause};
 
 use crate::link::Socket;
 use crate::stop::{StopHandle, Waiter};
@@ -15,6 +16,7 @@ pub(crate) struct SlotHost {
     pub(crate) settings: Settings,
     pub(crate) stop: StopHandle,
     pub(crate) waiter: Arc<Waiter>,
+    pub(crate) in_hand: InHand,
 }
 
 /// Why a slot has no connection.
@@ -63,6 +65,10 @@ impl Host for SlotHost {
 
     fn notice(&mut self, notice: &Notice<'_>) {
         self.settings.log.notice(notice);
+    }
+
+    fn stepped(&mut self, machine: &Machine) {
+        self.in_hand.note(machine);
     }
 
     fn is_stopping(&self) -> bool {

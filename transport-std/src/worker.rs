@@ -27,14 +27,12 @@ use crate::stop::StopHandle;
 pub struct Worker {
     driver: Driver<SlotHost, VecStorage>,
     scratch: Vec<u8>,
-    in_hand: InHand,
 }
 
 /// An invocation that is still in hand is reported as failed.
 impl Drop for Worker {
     fn drop(&mut self) {
         if self.driver.machine().phase() == Phase::Invoking {
-            self.in_hand.is_answered();
             let (error_type, message) = if std::thread::panicking() {
                 (PANIC, "the program panicked with the invocation in hand")
             } else {
@@ -52,13 +50,17 @@ impl Worker {
     pub(crate) fn new(settings: &Settings, stop: &StopHandle, in_hand: InHand) -> Self {
         let endpoint = settings.endpoint.clone();
         let machine = Machine::with_concurrency(endpoint, settings.concurrency());
-        let host =
-            SlotHost { settings: settings.clone(), stop: stop.clone(), waiter: stop.new_waiter() };
+        let host = SlotHost {
+            settings: settings.clone(),
+            stop: stop.clone(),
+            waiter: stop.new_waiter(),
+            in_hand,
+        };
         let events = VecStorage::new(FIRST_EVENT, settings.max_event.saturating_add(MAX_HEAD));
         let most = MAX_REQUEST_HEAD + MAX_XRAY_CAUSE + MAX_ERROR_BODY;
         let requests = VecStorage::new(2 * MAX_REQUEST_HEAD, most);
         let driver = Driver::new(machine, host, events, requests);
-        Self { driver: driver.with_max_event(settings.max_event), scratch: Vec::new(), in_hand }
+        Self { driver: driver.with_max_event(settings.max_event), scratch: Vec::new() }
     }
 
     /// Waits for the next invocation, however long that takes; `None` once the runtime is
@@ -73,18 +75,14 @@ impl Worker {
     /// zero.
     #[expect(clippy::should_implement_trait, reason = "what it returns borrows from the worker")]
     pub fn next(&mut self) -> Result<Option<(Invocation<'_>, Reply<'_>)>, Error> {
-        // What is still in hand is now the driver's to report.
-        self.in_hand.is_over();
         #[cfg(any(feature = "log", feature = "tracing"))]
         current::set("");
         let next = unless_stopped(self.driver.next())?;
         Ok(next.map(|(invocation, inner)| {
             let invocation = Invocation(invocation);
-            self.in_hand.begins(&invocation);
             #[cfg(any(feature = "log", feature = "tracing"))]
             current::set(invocation.request_id());
-            let (scratch, in_hand) = (&mut self.scratch, &self.in_hand);
-            (invocation, Reply { inner, scratch, in_hand, tasks: None })
+            (invocation, Reply { inner, scratch: &mut self.scratch, tasks: None })
         }))
     }
 
@@ -110,15 +108,12 @@ impl Worker {
     /// }
     /// ```
     pub fn send<'r>(&mut self, response: impl Into<Response<'r>>) -> Option<Answer> {
-        let answer = self.driver.send_in_hand(response)?;
-        self.in_hand.is_answered();
-        Some(answer)
+        self.driver.send_in_hand(response)
     }
 
     /// Fails the invocation of the last [`next`](Self::next), for when its reply is used up, as by
     /// [`Reply::json`] with a value that cannot be written. If it has been answered, that is logged.
     pub fn fail(&mut self, failure: &Failure) {
-        self.in_hand.is_answered();
         self.driver.fail_in_hand(&failure.as_error_report());
     }
 

@@ -1,3 +1,4 @@
+use crate::Machine;
 use crate::slot::Notice;
 
 /// A connection to the Runtime API.
@@ -42,6 +43,13 @@ pub trait Host {
 
     /// Tells of something that does not end the driver but that somebody should know.
     fn notice(&mut self, _notice: &Notice<'_>) {}
+
+    /// The driver has taken a [step](crate::slot::Step) and is about to act on it.
+    ///
+    /// This is where a host learns what is in flight, from the [phase](Machine::phase). An answer is
+    /// encoded before the step after which its first byte is written, so no answer leaves before the host
+    /// has seen [`Phase::Reporting`](crate::Phase::Reporting), or a [stream](Machine::is_streaming).
+    fn stepped(&mut self, _machine: &Machine) {}
 
     /// Whether no further invocation shall be asked for.
     fn is_stopping(&self) -> bool {

@@ -29,6 +29,7 @@ impl<H: Host> Io<H> {
             // The slot may have given up the connection in this step; it must be closed before another
             // one is made, or the service would count two.
             let step = exchange.step(|notice| self.host.notice(notice));
+            self.host.stepped(exchange.machine());
             if !exchange.is_connected() {
                 self.link = None;
                 self.is_cut = false;

@@ -188,7 +188,6 @@ impl Lane {
             (_, Command::Flow) => {}
             (_, Command::Release) => self.is_held = false,
             (Doing::InHand, command) => {
-                self.in_hand.is_answered();
                 if let Err(error) = self.begin_answer(command, hub) {
                     // The memory for requests grows, and an invocation is in hand, so it can be sent.
                     hub.settings.log.error(format_args!("an answer cannot be sent: {error}"));
@@ -244,6 +243,7 @@ impl Lane {
                 return;
             }
             let step = self.slot.exchange().step(hub.tell());
+            self.in_hand.note(self.slot.machine());
             if !self.slot.is_connected() && matches!(self.link, Link::Up(_)) {
                 self.hang_up(hub);
             }
@@ -365,7 +365,6 @@ impl Lane {
         self.generation += 1;
         self.doing = Doing::InHand;
         hub.is_told_of_losses = false;
-        self.in_hand.begins(&event.invocation());
         let context = hub.active.as_ref().map(|active| {
             let context = Context::new(active.clone(), &event.invocation(), self.asked.take());
             self.limit = Some(context.time_limit());
@@ -424,7 +423,6 @@ impl Lane {
             Doing::Streaming { .. } => self.close_stream(hub),
             Doing::Answering { body } => hub.shared.pool.give(Use::Body, body),
         }
-        self.in_hand.is_over();
         hub.push(Event::Answered { key: self.key(), answer });
     }
 
@@ -432,7 +430,6 @@ impl Lane {
     fn ended(&mut self, end: End, hub: &mut Hub) -> bool {
         self.hang_up(hub);
         self.answered(Answer::FateUnknown, hub);
-        self.in_hand.is_over();
         (self.is_held, self.waits_until) = (false, None);
         // A reply that is still about belongs to nobody now.
         self.generation += 1;

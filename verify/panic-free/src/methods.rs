@@ -254,6 +254,8 @@ pub(crate) fn keep() {
             Connect;
         Host: notice for
             Service;
+        Host: stepped for
+            Service;
         Host: is_stopping for
             Service;
         Host: begin_wait for
