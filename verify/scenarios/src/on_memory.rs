@@ -8,7 +8,7 @@ use std::time::Duration;
 use lambda_proto::driver::{Driver, DriverError, Host, Link, Reply, Sent};
 use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_REQUEST_HEAD, MAX_XRAY_CAUSE};
 use lambda_proto::slot::{Notice, VecStorage};
-use lambda_proto::{Endpoint, ErrorReport, Machine};
+use lambda_proto::{Endpoint, Machine};
 use lambda_proto_host::{self as transport, Error, Failure, Log, pause};
 use lambda_proto_service::{Pipe, Place, ReadEnd, Service};
 
