@@ -6,8 +6,8 @@ mod support;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use lambda_proto::api::{Call, InvocationHead};
-use lambda_proto::http::{BodyDecoder, HeadParser};
+use lambda_proto::api::{Call, HeadIndex, InvocationHead};
+use lambda_proto::http::{ReplyPart, ReplyReader};
 use lambda_proto::limits::MAX_PAYLOAD;
 use lambda_proto::{ContentType, Event, Machine, Phase, Recovery};
 use proptest::prelude::*;
@@ -290,34 +290,33 @@ fn message(document: &[u8]) -> String {
 /// What the lower layer alone makes of one side of a recording: status and body of each answer.
 fn answers(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) -> Vec<(u16, Vec<u8>)> {
     let mut answers: Vec<(u16, Vec<u8>)> = Vec::new();
-    let mut parser = HeadParser::default();
-    let mut body: Option<BodyDecoder> = None;
+    let mut reader = ReplyReader::default();
     let mut consumed = 0;
     for arrived in cuts.into_iter().chain([bytes.len()]) {
         let mut input = &bytes[consumed..arrived];
         loop {
-            if let Some(decoder) = &mut body {
-                while let Some(piece) = decoder.decode(&mut input).expect("a body") {
+            let before = input;
+            let part = reader.read(&mut input, &mut |_, _| false).expect("a reply");
+            let Some(part) = part else { break };
+            match part {
+                ReplyPart::Interim => {
+                    let head = &before[..before.len() - input.len()];
+                    let (_, head) = HeadIndex::parse(head).expect("a head");
+                    answers.push((head.status, Vec::new()));
+                }
+                ReplyPart::Head(head) => {
+                    assert!(head.is_persistent);
+                    answers.push((head.status, Vec::new()));
+                }
+                ReplyPart::Body(piece) => {
                     assert_eq!(piece.as_ptr_range().end, input.as_ptr());
                     answers.last_mut().expect("a head comes first").1.extend_from_slice(piece);
                 }
-                if !decoder.is_complete() {
-                    break;
-                }
-                body = None;
+                ReplyPart::End => {}
             }
-            if input.is_empty() {
-                break;
-            }
-            let parsed = parser.parse(input, |_, _| {}).expect("a head");
-            let Some((end, head)) = parsed else { break };
-            assert!(head.is_persistent);
-            input = &input[end..];
-            answers.push((head.status, Vec::new()));
-            body = Some(BodyDecoder::new(head.body));
         }
         consumed = arrived - input.len();
     }
-    assert_eq!((consumed, body.is_none()), (bytes.len(), true), "all of it is read");
+    assert_eq!((consumed, reader.is_inside()), (bytes.len(), false), "all of it is read");
     answers
 }

@@ -166,7 +166,7 @@ impl HeadIndex {
     ///
     /// # Errors
     ///
-    /// As [`HeadParser::parse`]; [`HeadError::Malformed`] unless `head` ends where the head does.
+    /// Any [`HeadError`]; [`HeadError::Malformed`] unless `head` ends where the head does.
     pub fn parse(head: &[u8]) -> Result<(Self, ResponseHead), HeadError> {
         let mut index = Self::default();
         let parsed = HeadParser::default()

@@ -19,7 +19,7 @@ pub enum BodyLength {
 ///
 /// Pieces borrow from the input. The decoder never trusts a length: it only counts what has arrived.
 #[derive(Clone, Copy, Debug)]
-pub struct BodyDecoder {
+pub(super) struct BodyDecoder {
     state: State,
 }
 
@@ -45,7 +45,7 @@ enum State {
 
 impl BodyDecoder {
     /// A decoder for one body; an empty one is complete at once.
-    pub fn new(length: BodyLength) -> Self {
+    pub(super) fn new(length: BodyLength) -> Self {
         let state = match length {
             BodyLength::Fixed(0) => State::Complete,
             BodyLength::Fixed(left) => State::Fixed { left },
@@ -64,7 +64,10 @@ impl BodyDecoder {
     ///
     /// Any [`BodyError`]; the body cannot be read further.
     #[inline]
-    pub fn decode<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<&'b [u8]>, BodyError> {
+    pub(super) fn decode<'b>(
+        &mut self,
+        input: &mut &'b [u8],
+    ) -> Result<Option<&'b [u8]>, BodyError> {
         match self.state {
             State::Complete => Ok(None),
             State::Fixed { left } => {
@@ -105,7 +108,7 @@ impl BodyDecoder {
     }
 
     /// Tells the decoder that the stream has ended, and returns whether the body is complete.
-    pub fn end_of_stream(&mut self) -> bool {
+    pub(super) fn end_of_stream(&mut self) -> bool {
         if self.state == State::ToEnd {
             self.state = State::Complete;
         }
@@ -113,15 +116,12 @@ impl BodyDecoder {
     }
 
     /// Whether the whole body, with its framing, has been consumed.
-    pub fn is_complete(&self) -> bool {
+    pub(super) fn is_complete(&self) -> bool {
         self.state == State::Complete
     }
 
     /// Bytes that certainly belong to the body before any framing follows.
-    ///
-    /// It is what the peer announced, so it says how much could be read into place, and is no reason
-    /// to reserve so much memory.
-    pub fn announced(&self) -> u64 {
+    pub(super) fn announced(&self) -> u64 {
         match self.state {
             State::Fixed { left } | State::ChunkData { left } => left,
             _ => 0,

@@ -9,45 +9,15 @@
 //! ```
 
 use super::write::put_hexadecimal;
-use super::{BufferTooSmall, Sink, Writer};
+use super::{Sink, Writer};
 
 /// Whether data of the same body stand before a chunk: their line end is then written with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChunkPosition {
+pub(crate) enum ChunkPosition {
     /// It is the first.
     First,
     /// Another chunk stands before it.
     Later,
-}
-
-/// Writes what stands before the `length` bytes of a chunk, and returns how many bytes that are. No
-/// data are no chunk, and have no prefix.
-///
-/// # Errors
-///
-/// [`BufferTooSmall`] with the exact length.
-pub fn encode_chunk_prefix(
-    position: ChunkPosition,
-    length: usize,
-    out: &mut [u8],
-) -> Result<usize, BufferTooSmall> {
-    let mut writer = Writer::new(out);
-    if length > 0 {
-        put_chunk_prefix(&mut writer, position, length);
-    }
-    writer.finish()
-}
-
-/// Writes the last, empty chunk, and returns its length in bytes. Trailers and an empty line follow
-/// it.
-///
-/// # Errors
-///
-/// [`BufferTooSmall`] with the exact length.
-pub fn encode_last_chunk(position: ChunkPosition, out: &mut [u8]) -> Result<usize, BufferTooSmall> {
-    let mut writer = Writer::new(out);
-    put_last_chunk(&mut writer, position);
-    writer.finish()
 }
 
 /// What stands before the data of a chunk of `length` bytes, which must not be 0.

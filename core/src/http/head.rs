@@ -11,7 +11,7 @@ use crate::limits::{MAX_FIELDS, MAX_HEAD};
 /// It remembers how far it has looked, so a head that is delivered byte by byte costs time linear in
 /// its length. The caller presents the same bytes again, with more after them.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct HeadParser {
+pub(crate) struct HeadParser {
     scanned: usize,
 }
 
@@ -21,17 +21,9 @@ impl HeadParser {
     /// Returns the length of the head in bytes, its empty line included, and what it says; or `None`
     /// while its end is missing. After `Some` the parser is ready for the next head.
     ///
-    /// Names come as they were sent (compare them without case), values without surrounding white
-    /// space. A value may hold control characters, which a caller of the service may have sent, but no
-    /// line breaks. Discard what a call has shown unless it returns `Some`.
-    ///
-    /// # Errors
-    ///
-    /// Any [`HeadError`]. [`HeadError::LeadingBlankLine`], [`HeadError::BareLineFeed`],
-    /// [`HeadError::TooLarge`], and [`HeadError::Malformed`] for something that does not start as HTTP/1,
-    /// come as soon as the bytes show it, the others when the head is complete. How the bytes were cut
-    /// makes no difference to the error.
-    pub fn parse<'b>(
+    /// Fields and errors are as [`ReplyReader::read`](super::ReplyReader::read) has them. Discard
+    /// what a call has shown unless it returns `Some`.
+    pub(crate) fn parse<'b>(
         &mut self,
         input: &'b [u8],
         mut field: impl FnMut(&'b [u8], &'b [u8]),
@@ -64,7 +56,7 @@ impl HeadParser {
     }
 
     /// Whether a part of a head has been seen whose end is still missing.
-    pub fn is_inside(&self) -> bool {
+    pub(super) fn is_inside(&self) -> bool {
         self.scanned > 0
     }
 

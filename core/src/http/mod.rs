@@ -1,31 +1,39 @@
 //! HTTP/1.1 framing: where a head ends, how long a body is, what a chunk looks like.
 //!
-//! This layer knows nothing about Lambda. It reads responses and writes requests in memory that the
-//! caller owns, and every piece of it can be used alone:
+//! This layer knows nothing about Lambda. [`ReplyReader`] reads what a service sends, in memory
+//! that the caller owns, and can be used alone:
 //!
 //! ```
-//! use lambda_proto::http::{BodyDecoder, HeadParser};
+//! use lambda_proto::http::{BodyLength, ReplyPart, ReplyReader};
 //!
-//! let input = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
-//! let parsed = HeadParser::default().parse(input, |name, value| {
-//!     assert_eq!((name, value), (&b"Content-Length"[..], &b"2"[..]));
-//! })?;
-//! let (length, head) = parsed.expect("the head is complete");
-//! assert_eq!(head.status, 200);
+//! let mut reader = ReplyReader::default();
+//! let mut no_field = |_: &[u8], _: &[u8]| false;
 //!
-//! let mut rest = &input[length..];
-//! let mut body = BodyDecoder::new(head.body);
-//! assert_eq!(body.decode(&mut rest)?, Some(&b"hi"[..]));
-//! assert!(body.is_complete());
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! // A head that is cut stays in the input, and is presented again with more bytes after it.
+//! let mut input: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Enc";
+//! assert_eq!(reader.read(&mut input, &mut no_field)?, None);
+//! assert_eq!(input.len(), 29);
+//!
+//! let mut input: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel";
+//! let Some(ReplyPart::Head(head)) = reader.read(&mut input, &mut no_field)? else { panic!() };
+//! assert_eq!((head.status, head.body), (200, BodyLength::Chunked));
+//! assert_eq!(reader.read(&mut input, &mut no_field)?, Some(ReplyPart::Body(b"hel")));
+//!
+//! // A body is consumed as it arrives, and the next reply may follow it at once.
+//! assert_eq!(reader.read(&mut input, &mut no_field)?, None);
+//! assert!(input.is_empty());
+//! let mut input: &[u8] = b"lo\r\n0\r\n\r\nHTTP/1.1 202 Accepted\r\n";
+//! assert_eq!(reader.read(&mut input, &mut no_field)?, Some(ReplyPart::Body(b"lo")));
+//! assert_eq!(reader.read(&mut input, &mut no_field)?, Some(ReplyPart::End));
+//! assert_eq!(input, b"HTTP/1.1 202 Accepted\r\n");
+//! # Ok::<(), lambda_proto::http::ReplyError>(())
 //! ```
 //!
 //! # Where a head ends
 //!
-//! There is one rule, and [`HeadParser`] is its only home: a head starts with its status line, each
-//! of its lines ends with CR LF, and it ends with the first empty line. A line feed without its
-//! carriage return and a blank line before the status line are errors. How the bytes were cut on their
-//! way makes no difference.
+//! There is one rule: a head starts with its status line, each of its lines ends with CR LF, and it
+//! ends with the first empty line. A line feed without its carriage return and a blank line before
+//! the status line are errors. How the bytes were cut on their way makes no difference.
 
 mod body;
 mod bytes;
@@ -33,17 +41,19 @@ mod chunk;
 mod framing;
 mod head;
 mod reply;
+#[cfg(test)]
+mod tests;
 mod write;
 
-pub use body::{BodyDecoder, BodyError, BodyLength};
+pub use body::{BodyError, BodyLength};
 pub(crate) use bytes::{
     ALPHANUMERIC, AsciiSet, is_field_byte, is_field_value, is_token, offset, parse_decimal,
 };
-pub use chunk::{ChunkPosition, encode_chunk_prefix, encode_last_chunk};
-pub(crate) use chunk::{put_chunk_prefix, put_last_chunk};
+pub(crate) use chunk::{ChunkPosition, put_chunk_prefix, put_last_chunk};
 pub use framing::ResponseHead;
 pub(crate) use framing::is_name;
-pub use head::{HeadError, HeadParser};
+pub use head::HeadError;
+pub(crate) use head::HeadParser;
 pub use reply::{ReplyError, ReplyPart, ReplyReader};
 pub use write::BufferTooSmall;
 pub(crate) use write::{Counter, Sink, Writer, copy, put_decimal};

@@ -2,11 +2,13 @@
 
 use core::fmt;
 
-use super::{BodyDecoder, BodyError, HeadError, HeadParser, ResponseHead};
+use super::body::BodyDecoder;
+use super::{BodyError, HeadError, HeadParser, ResponseHead};
 
 /// Takes the replies of a connection apart, one after the other, however they are cut.
 ///
-/// It holds no buffer: the caller presents what has arrived and has not been consumed.
+/// It holds no buffer: the caller presents what has arrived and has not been consumed. A new
+/// connection needs a new reader.
 ///
 /// ```
 /// use lambda_proto::http::{ReplyPart, ReplyReader};
@@ -49,17 +51,41 @@ pub enum ReplyPart<'b> {
 }
 
 impl ReplyReader {
-    /// Consumes at most one part, over which the cursor moves; `None` if more bytes are needed. The beginning
-    /// of a head stays in `input`, and must be presented again with more bytes after it.
+    /// Reads the next part of a reply and moves the cursor `input` over it; `None` if more bytes
+    /// are needed.
     ///
-    /// The fields of a head are shown to `note`, in order: names as they were sent (compare them without
-    /// case), values without surrounding white space. Discard them unless this call returns
-    /// [`ReplyPart::Head`]. `note` returns whether it knows the name; the name of any other field is checked,
-    /// and must be a token (RFC 9110 section 5.6.2).
+    /// Call it until it returns `None`. What is left of `input` then is the beginning of a head,
+    /// and must be presented again with more bytes after it; everything else is consumed as it
+    /// arrives. A head that arrives byte by byte costs time linear in its length.
+    ///
+    /// A piece of a body is a slice of `input` and ends where the cursor stands afterwards. Chunk
+    /// extensions and trailers are passed over. After [`ReplyPart::End`] comes the head of the next
+    /// reply: whether one is due, and may come on this [connection](ResponseHead::is_persistent),
+    /// the caller knows.
+    ///
+    /// # Fields
+    ///
+    /// The fields of a head are shown to `note`, in order, as slices of `input`: names as they were
+    /// sent (compare them without case), values without surrounding spaces and tabs. A value may
+    /// hold control characters, which a caller of the service may have sent, but no line breaks. A
+    /// head that arrives in pieces may show its fields several times: discard them unless this call
+    /// returns [`ReplyPart::Head`].
+    ///
+    /// `note` returns whether it knows the name. The name of any other field is checked after it
+    /// was shown: it must be a token (RFC 9110 section 5.6.2), or else the head is
+    /// [malformed](HeadError::Malformed). `note` must not know `Connection`, `Content-Length` or
+    /// `Transfer-Encoding`: the reader would not see them.
     ///
     /// # Errors
     ///
-    /// Any [`ReplyError`]; the connection is of no use then, nor is this reader.
+    /// Any [`ReplyError`]; the connection is of no use then, nor is this reader. How the bytes were
+    /// cut makes no difference to the error.
+    ///
+    /// - Of a head, [`HeadError::LeadingBlankLine`], [`HeadError::BareLineFeed`],
+    ///   [`HeadError::TooLarge`], and [`HeadError::Malformed`] for something that does not start as
+    ///   HTTP/1, come as soon as the bytes show it, the others when the head is complete.
+    /// - A [`BodyError`] comes at the byte that is wrong, after the pieces before it.
+    /// - [`ReplyError::SwitchedProtocols`] comes when a head with status 101 is complete.
     pub fn read<'b>(
         &mut self,
         input: &mut &'b [u8],
@@ -101,14 +127,17 @@ impl ReplyReader {
         self.head.is_inside() || self.body.is_some()
     }
 
+    /// Bytes that certainly belong to the body before any framing follows; 0 outside of a body.
+    ///
+    /// It is what the service announced, so it says how much could be read into place, and is no
+    /// reason to reserve so much memory.
+    pub fn announced(&self) -> u64 {
+        self.body.as_ref().map_or(0, BodyDecoder::announced)
+    }
+
     /// Whether the head of the reply has arrived and the end of its body has not.
     pub(crate) fn is_in_body(&self) -> bool {
         self.body.is_some()
-    }
-
-    /// [`BodyDecoder::announced`] of the body that is arriving.
-    pub(crate) fn announced(&self) -> u64 {
-        self.body.as_ref().map_or(0, BodyDecoder::announced)
     }
 }
 

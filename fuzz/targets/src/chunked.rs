@@ -1,9 +1,8 @@
 //! Bodies, beside a reference that reads them line by line.
 
-use lambda_proto::http::{
-    BodyDecoder, BodyLength, ChunkPosition, encode_chunk_prefix, encode_last_chunk,
-};
-use lambda_proto::limits::{MAX_CHUNK_LINE, MAX_RESPONSE_TRAILERS};
+use lambda_proto::http::{BodyLength, ReplyError, ReplyPart, ReplyReader};
+use lambda_proto::limits::{MAX_CHUNK_LINE, MAX_REQUEST_HEAD, MAX_RESPONSE_TRAILERS};
+use lambda_proto::{CommandError, ContentType, Endpoint, Machine};
 
 use crate::input::{Input, cuts};
 use crate::request::encode;
@@ -46,23 +45,49 @@ pub fn chunked(data: &[u8]) {
 
 /// Chunks as core writes them are read as what they were made of.
 fn check_written(body: &[u8], cuts: &[usize]) {
+    let mut machine = streaming();
     let mut written = Vec::new();
-    let mut position = ChunkPosition::First;
     let mut start = 0;
     for &end in cuts.iter().chain([&body.len()]) {
-        let prefix = encode(|out| encode_chunk_prefix(position, end - start, out));
-        assert_eq!(prefix.is_empty(), start == end);
-        written.extend([&prefix, &body[start..end]].concat());
-        if start < end {
-            position = ChunkPosition::Later;
-        }
+        let piece = &body[start..end];
+        let prefix = write(&mut machine, |machine, out| machine.chunk(piece.len(), out));
+        assert_eq!(prefix.is_empty(), piece.is_empty());
+        written.extend([&prefix, piece].concat());
         start = end;
     }
-    written.extend(encode(|out| encode_last_chunk(position, out)));
-    written.extend_from_slice(b"\r\n");
+    written.extend(write(&mut machine, |machine, out| machine.finish(out)));
     let expected = Read { body: body.to_vec(), end: End::Complete(written.len()) };
     assert_eq!(decode(BodyLength::Chunked, &written, &[]), expected);
     assert_eq!(read_chunks(&written), expected);
+}
+
+/// A machine that has sent the head of a stream.
+fn streaming() -> Machine {
+    let endpoint = Endpoint::parse("127.0.0.1:9001").expect("an address and a port");
+    let mut machine = Machine::new(endpoint);
+    let mut out = [0; MAX_REQUEST_HEAD];
+    machine.next(&mut out).expect("room");
+    machine.sent(machine.unsent_len());
+    let mut event = &b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7b3c\r\n\
+                       Content-Length: 0\r\n\r\n"[..];
+    while machine.receive(&mut event).expect("an event").is_some() {}
+    machine.stream(ContentType::JSON, &mut out).expect("room");
+    machine.sent(machine.unsent_len());
+    machine
+}
+
+/// What a command writes, all of which is sent.
+fn write(
+    machine: &mut Machine,
+    command: impl Fn(&mut Machine, &mut [u8]) -> Result<usize, CommandError>,
+) -> Vec<u8> {
+    let written = encode(|out| match command(&mut machine.clone(), out) {
+        Err(CommandError::BufferTooSmall(error)) => Err(error),
+        written => Ok(written.expect("it has its place")),
+    });
+    command(machine, &mut written.clone()).expect("room");
+    machine.sent(machine.unsent_len());
+    written
 }
 
 #[derive(Debug, PartialEq)]
@@ -80,35 +105,58 @@ enum End {
 }
 
 fn decode(length: BodyLength, bytes: &[u8], cuts: &[usize]) -> Read {
-    let mut decoder = BodyDecoder::new(length);
+    let mut reader = reader_of(length);
     let mut body = Vec::new();
-    let mut consumed = 0;
+    let (mut consumed, mut is_complete) = (0, false);
     for &arrived in cuts.iter().chain([&bytes.len()]) {
         let mut input = &bytes[consumed..arrived];
-        loop {
-            let announced = decoder.announced();
+        while !is_complete {
+            let announced = reader.announced();
             let (before, left) = (body.len(), input.len());
-            match decoder.decode(&mut input) {
+            match reader.read(&mut input, &mut |_, _| false) {
                 Ok(None) => break,
-                Ok(Some(piece)) => {
+                Ok(Some(ReplyPart::Body(piece))) => {
                     assert!(!piece.is_empty());
                     assert_eq!(piece.as_ptr_range().end, input.as_ptr());
                     body.extend_from_slice(piece);
                 }
-                Err(_) => return Read { body, end: End::Wrong },
+                Ok(Some(ReplyPart::End)) => is_complete = true,
+                Err(ReplyError::Body(_)) => return Read { body, end: End::Wrong },
+                other => panic!("{other:?} in a body"),
             }
             // What was announced came without framing.
             let length = (body.len() - before) as u64;
             assert!(announced == 0 || length == announced.min(left as u64));
         }
         consumed = arrived - input.len();
-        assert!(decoder.is_complete() || input.is_empty());
+        assert!(is_complete || input.is_empty());
     }
+    assert_eq!(reader.is_inside(), !is_complete);
     let is_to_end = length == BodyLength::ToEnd;
-    assert_eq!(decoder.end_of_stream(), decoder.is_complete());
-    let end = if decoder.is_complete() { End::Complete(consumed) } else { End::Missing };
+    assert_eq!(reader.end_of_stream(), is_to_end);
+    if is_to_end {
+        let last = reader.read(&mut &[][..], &mut |_, _| false);
+        assert_eq!((is_complete, last), (false, Ok(Some(ReplyPart::End))));
+        is_complete = true;
+    }
+    let end = if is_complete { End::Complete(consumed) } else { End::Missing };
     assert!(!is_to_end || end == End::Complete(bytes.len()));
     Read { body, end }
+}
+
+/// A reader that has read the head of a reply with such a body.
+fn reader_of(length: BodyLength) -> ReplyReader {
+    let field = match length {
+        BodyLength::Fixed(length) => format!("Content-Length: {length}\r\n"),
+        BodyLength::Chunked => "Transfer-Encoding: chunked\r\n".to_owned(),
+        BodyLength::ToEnd => String::new(),
+    };
+    let head = format!("HTTP/1.1 200 OK\r\n{field}\r\n");
+    let (mut reader, mut input) = (ReplyReader::default(), head.as_bytes());
+    let part = reader.read(&mut input, &mut |_, _| false);
+    let Ok(Some(ReplyPart::Head(head))) = part else { panic!("{part:?} instead of a head") };
+    assert_eq!((head.body, input), (length, &[][..]));
+    reader
 }
 
 /// RFC 9112 section 7.1, with the limits of core.

@@ -1,7 +1,7 @@
 //! Heads of answers, beside httparse.
 
 use lambda_proto::api::{HeadIndex, InvocationIds};
-use lambda_proto::http::{HeadError, HeadParser};
+use lambda_proto::http::{HeadError, ReplyError, ReplyPart, ReplyReader, ResponseHead};
 use lambda_proto::limits::{MAX_FIELDS, MAX_HEAD, MAX_ID};
 use lambda_proto::{ContentType, InvocationHead};
 
@@ -21,32 +21,34 @@ pub fn response_head(data: &[u8]) {
     let (again, last) = again.split_at(end.unwrap_or(again.len()));
     let times = 1 + Input::new(data).times(again.len(), 2 * MAX_HEAD);
     let head = [once, &again.repeat(times), last].concat();
-    let found = end_by(&mut HeadParser::default(), &head);
+    let found = end_by(&mut ReplyReader::default(), &head);
     check_cuts(&head, found);
     if let Err(error) = found {
         wire::check_line(error);
     }
-    check_beside_httparse(&head, found);
+    check_beside_httparse(&head);
 }
 
-type Found = Result<Option<usize>, HeadError>;
+type Found = Result<Option<usize>, ReplyError>;
 
-fn end_by(parser: &mut HeadParser, bytes: &[u8]) -> Found {
-    Ok(parser.parse(bytes, |_, _| ())?.map(|(end, _)| end))
+fn end_by(reader: &mut ReplyReader, bytes: &[u8]) -> Found {
+    let mut rest = bytes;
+    let part = reader.read(&mut rest, &mut |_, _| false)?;
+    Ok(part.map(|_| bytes.len() - rest.len()))
 }
 
-/// The parser finds the same, however the bytes arrive.
+/// The reader finds the same, however the bytes arrive.
 fn check_cuts(bytes: &[u8], whole: Found) {
     let step = if bytes.len() < 512 { 1 } else { bytes.len() / 16 };
-    let mut slow = HeadParser::default();
+    let mut slow = ReplyReader::default();
     let mut slowly = None;
     for cut in (0..bytes.len()).step_by(step) {
-        let mut parser = HeadParser::default();
-        let at_first = end_by(&mut parser, &bytes[..cut]);
+        let mut reader = ReplyReader::default();
+        let at_first = end_by(&mut reader, &bytes[..cut]);
         match at_first {
             Ok(None) => {
-                assert_eq!(parser.is_inside(), cut > 0);
-                assert_eq!(end_by(&mut parser, bytes), whole);
+                assert_eq!(reader.is_inside(), cut > 0);
+                assert_eq!(end_by(&mut reader, bytes), whole);
             }
             found => assert_eq!(found, whole),
         }
@@ -94,17 +96,48 @@ fn check_invocation(head: &[u8], fields: &[(&[u8], &[u8])]) {
     let _wrong = index.on(&head[head.len() / 2..]).request_id();
 }
 
-fn check_beside_httparse(bytes: &[u8], found: Found) {
-    let mut fields = Vec::new();
-    let ours = HeadParser::default().parse(bytes, |name, value| fields.push((name, value)));
-    if found != Ok(Some(bytes.len())) {
+/// A head with its fields.
+type Read<'b> = (usize, ResponseHead, Vec<(&'b [u8], &'b [u8])>);
+
+/// Reads the head that the bytes start with, and the index of it says the same.
+fn read(bytes: &[u8]) -> Result<Option<Read<'_>>, HeadError> {
+    let (mut rest, mut fields) = (bytes, Vec::new());
+    let part = ReplyReader::default().read(&mut rest, &mut |name, value| {
+        fields.push((name, value));
+        false
+    });
+    let end = match part {
+        Ok(None) => return Ok(None),
+        Err(ReplyError::Head(error)) => return Err(error),
+        Ok(Some(_)) => bytes.len() - rest.len(),
+        // Such a head is read, and not consumed.
+        Err(ReplyError::SwitchedProtocols) => bytes
+            .windows(4)
+            .position(|end| end == b"\r\n\r\n")
+            .map(|at| at + 4)
+            .expect("a head ends with its first empty line"),
+        Err(error) => panic!("{error} in a head"),
+    };
+    let (_, head) = HeadIndex::parse(&bytes[..end]).expect("it has been read");
+    match part {
+        Ok(Some(ReplyPart::Head(read))) => assert_eq!(read, head),
+        Ok(Some(ReplyPart::Interim)) => assert!(matches!(head.status, 100 | 102..=199)),
+        Ok(part) => panic!("{part:?} at the start of a reply"),
+        Err(_) => assert_eq!(head.status, 101),
+    }
+    Ok(Some((end, head, fields)))
+}
+
+fn check_beside_httparse(bytes: &[u8]) {
+    let ours = read(bytes);
+    if !matches!(ours, Ok(Some((end, ..))) if end == bytes.len()) {
         assert!(HeadIndex::parse(bytes).is_err(), "it has another end");
     }
     let mut headers = [httparse::EMPTY_HEADER; MAX_FIELDS + 1];
     let mut theirs = httparse::Response::new(&mut headers);
     let parsed = theirs.parse(bytes);
     match (ours, parsed) {
-        (Ok(Some((end, head))), Ok(parsed)) => {
+        (Ok(Some((end, head, fields))), Ok(parsed)) => {
             assert_eq!(parsed, httparse::Status::Complete(end));
             assert_eq!(theirs.code, Some(head.status));
             let theirs = theirs.headers.iter().map(|field| (field.name.as_bytes(), field.value));
@@ -112,7 +145,7 @@ fn check_beside_httparse(bytes: &[u8], found: Found) {
             check_invocation(&bytes[..end], &fields);
         }
         // Ours is told control characters of callers, and looks at no reason.
-        (Ok(Some((end, _))), Err(error)) => {
+        (Ok(Some((end, ..))), Err(error)) => {
             let is_control = |byte: &u8| byte.is_ascii_control() && !b"\r\n\t".contains(byte);
             assert!(bytes[..end].iter().any(is_control), "{error}");
         }

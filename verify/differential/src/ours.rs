@@ -1,6 +1,6 @@
 //! What `lambda-proto` makes of a reply.
 
-use lambda_proto::http::HeadParser;
+use lambda_proto::http::{ReplyPart, ReplyReader};
 use lambda_proto_extension::metadata::{MetadataEvent, MetadataReader};
 
 use crate::client::{Reading, Reply};
@@ -41,17 +41,17 @@ pub fn receive_by_ours<'i>(pieces: impl IntoIterator<Item = &'i [u8]>) -> Readin
 
 /// The fields of the first head that is not an interim one.
 fn final_fields(input: &[u8]) -> Fields {
-    let mut rest = input;
+    let (mut reader, mut rest) = (ReplyReader::default(), input);
     loop {
         let mut fields = Fields::new();
-        let parsed = HeadParser::default().parse(rest, |name, value| {
+        let part = reader.read(&mut rest, &mut |name, value| {
             fields.push((String::from_utf8_lossy(name).to_lowercase(), value.to_vec()));
+            false
         });
-        let (end, response) = parsed.ok().flatten().expect("it has been read");
-        if !matches!(response.status, 100..=199) {
+        let part = part.ok().flatten().expect("it has been read");
+        if part != ReplyPart::Interim {
             fields.sort_by(|(one, _), (other, _)| one.cmp(other));
             return fields;
         }
-        rest = &rest[end..];
     }
 }

@@ -3,9 +3,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use lambda_proto::ErrorReport;
-use lambda_proto::http::{ChunkPosition, encode_chunk_prefix, encode_last_chunk};
-use lambda_proto::limits::{MAX_CHUNK_LINE, MAX_ERROR_TRAILERS, MAX_RESPONSE_TRAILERS};
+use lambda_proto::limits::{MAX_CHUNK_LINE, MAX_RESPONSE_TRAILERS};
+use lambda_proto::{ContentType, Endpoint, ErrorReport, Machine};
 use lambda_proto_differential::{Difference, Reading, receive_by_hyper, receive_by_ours, serve};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -128,26 +127,39 @@ fn what_is_too_long_is_a_limit_of_each() {
     }
 }
 
-/// Chunks as they are written, in a request.
-fn encoded(chunks: &[Vec<u8>], trailers: &[u8]) -> Vec<u8> {
-    let mut request = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
-    let mut position = ChunkPosition::First;
-    let mut out = [0; 20];
+/// The request that streams these chunks, and ends with a report if there is one.
+fn streamed(chunks: &[Vec<u8>], report: Option<&ErrorReport<'_>>) -> Vec<u8> {
+    let endpoint = Endpoint::parse("127.0.0.1:9001").expect("an address and a port");
+    let mut machine = Machine::new(endpoint);
+    let mut out = [0; 2048];
+    machine.next(&mut out).expect("room");
+    machine.sent(machine.unsent_len());
+    let mut event = &b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7b\r\n\
+                       Content-Length: 0\r\n\r\n"[..];
+    while machine.receive(&mut event).expect("an event").is_some() {}
+
+    let mut request = Vec::new();
+    let mut send = |machine: &mut Machine, head: &[u8], body: &[u8]| {
+        request.extend(machine.unsent(head, body).concat());
+        machine.sent(machine.unsent_len());
+    };
+    let length = machine.stream(ContentType::JSON, &mut out).expect("room");
+    send(&mut machine, &out[..length], b"");
     for chunk in chunks {
-        let length = encode_chunk_prefix(position, chunk.len(), &mut out).expect("room");
-        request.extend_from_slice(&out[..length]);
-        request.extend_from_slice(chunk);
-        if !chunk.is_empty() {
-            position = ChunkPosition::Later;
-        }
+        let length = machine.chunk(chunk.len(), &mut out).expect("room");
+        send(&mut machine, &out[..length], chunk);
     }
-    let length = encode_last_chunk(position, &mut out).expect("room");
-    [&request, &out[..length], trailers].concat()
+    let length = match report {
+        Some(report) => machine.finish_with_error(report, &mut out),
+        None => machine.finish(&mut out),
+    };
+    send(&mut machine, &out[..length.expect("room")], b"");
+    request
 }
 
 /// That hyper's server reads them, and nothing else.
-fn check_encoded(chunks: &[Vec<u8>]) {
-    let request = serve(&encoded(chunks, b"\r\n")).one().expect("one request");
+fn check_streamed(chunks: &[Vec<u8>]) {
+    let request = serve(&streamed(chunks, None)).one().expect("one request");
     assert_eq!((request.body, request.trailers), (chunks.concat(), vec![]));
 }
 
@@ -156,7 +168,7 @@ fn chunks_of_every_number_of_digits_are_read_by_hypers_server() {
     for digits in 0..=5 {
         let power = 1 << (4 * digits);
         for length in [power - 1, power, power + 1] {
-            check_encoded(&[vec![b'\n'; length], b"0\r\n\r\n".to_vec()]);
+            check_streamed(&[vec![b'\n'; length], b"0\r\n\r\n".to_vec()]);
         }
     }
 }
@@ -164,11 +176,10 @@ fn chunks_of_every_number_of_digits_are_read_by_hypers_server() {
 #[test]
 fn a_report_in_trailers_is_read_by_hypers_server() {
     let report = ErrorReport::new("Function.Late", "a\r\nB: c").stack_trace("f\ng");
-    let (mut trailers, mut json) = ([0; MAX_ERROR_TRAILERS], [0; 256]);
-    let length = report.encode_trailers(&mut trailers).expect("room");
+    let mut json = [0; 256];
     let json_length = report.encode_json(&mut json).expect("room");
     for chunks in [vec![], vec![b"abc".to_vec()]] {
-        let request = serve(&encoded(&chunks, &trailers[..length])).one().expect("one request");
+        let request = serve(&streamed(&chunks, Some(&report))).one().expect("one request");
         assert_eq!(request.body, chunks.concat());
         assert_eq!(request.trailers.len(), 2);
         let error_type = request.trailer("Lambda-Runtime-Function-Error-Type");
@@ -191,7 +202,7 @@ proptest! {
     fn any_chunks_are_read_by_hypers_server(
         chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..6)
     ) {
-        check_encoded(&chunks);
+        check_streamed(&chunks);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Replies of a service, read by `lambda-proto` and by hyper's client: status, fields, how the body
 //! ends, and whether the connection goes on.
 //!
-//! Heads are compared with httparse in `core/tests/http_head.rs`, in both directions.
+//! Heads are compared with httparse in `core/src/http/tests/head.rs`, in both directions.
 
 use std::fs;
 

@@ -122,16 +122,9 @@ pub(crate) fn keep() {
         lambda_proto_extension::ShutdownReason::text,
     }
     keep! {
-        http::BodyDecoder::announced,
-        http::BodyDecoder::decode,
-        http::BodyDecoder::end_of_stream,
-        http::BodyDecoder::is_complete,
-        http::BodyDecoder::new,
-        http::HeadParser::is_inside,
+        http::ReplyReader::announced,
         http::ReplyReader::end_of_stream,
         http::ReplyReader::is_inside,
-        http::encode_chunk_prefix,
-        http::encode_last_chunk,
     }
     keep! {
         json::JsonStr::as_escaped,
@@ -242,7 +235,6 @@ pub(crate) fn keep() {
         answers,
         any_body,
         any_document,
-        any_header,
         any_notice,
         any_reply,
         chars
@@ -278,8 +270,12 @@ fn any_document(document: &[u8]) {
     black_box(json::parse::<Document<'_>>(document).is_ok());
 }
 
-fn any_header(parser: &mut http::HeadParser, head: &[u8], field: fn(&[u8], &[u8])) {
-    black_box(http::HeadParser::parse(parser, head, field).is_ok());
+fn any_notice(slot: &mut slot::Slot<Memory>, report: &api::ErrorReport<'_>, tell: Tell) {
+    let mut exchange = slot::Slot::<Memory>::exchange(slot);
+    black_box(slot::Exchange::<Memory>::step(&mut exchange, tell));
+    black_box(slot::Exchange::<Memory>::fail(&mut exchange, report, tell).is_ok());
+    black_box(slot::Exchange::<Memory>::abandon(&mut exchange, tell));
+    black_box(slot::Slot::<Memory>::give_up(slot, tell).is_ok());
 }
 
 fn any_reply(
@@ -288,14 +284,6 @@ fn any_reply(
     note: &mut fn(&'static [u8], &'static [u8]) -> bool,
 ) {
     black_box(http::ReplyReader::read(reader, input, note).is_ok());
-}
-
-fn any_notice(slot: &mut slot::Slot<Memory>, report: &api::ErrorReport<'_>, tell: Tell) {
-    let mut exchange = slot::Slot::<Memory>::exchange(slot);
-    black_box(slot::Exchange::<Memory>::step(&mut exchange, tell));
-    black_box(slot::Exchange::<Memory>::fail(&mut exchange, report, tell).is_ok());
-    black_box(slot::Exchange::<Memory>::abandon(&mut exchange, tell));
-    black_box(slot::Slot::<Memory>::give_up(slot, tell).is_ok());
 }
 
 fn chars(text: json::JsonStr<'_>) {

@@ -1,11 +1,14 @@
 //! Response bodies: however they are cut, the same bytes come out and nothing behind them is taken.
 
-use lambda_proto::BufferTooSmall;
-use lambda_proto::http::{
-    BodyDecoder, BodyError, BodyLength, ChunkPosition, encode_chunk_prefix, encode_last_chunk,
-};
-use lambda_proto::limits::{MAX_CHUNK_LINE, MAX_PAYLOAD, MAX_RESPONSE_TRAILERS};
+use std::string::String;
+use std::vec::Vec;
+use std::{format, vec};
+
 use proptest::prelude::*;
+
+use crate::http::body::{BodyDecoder, BodyError, BodyLength};
+use crate::http::{BufferTooSmall, ChunkPosition, Writer, put_chunk_prefix, put_last_chunk};
+use crate::limits::{MAX_CHUNK_LINE, MAX_PAYLOAD, MAX_RESPONSE_TRAILERS};
 
 /// Feeds `input` in these pieces; returns the body, whether it is complete, and the bytes consumed.
 fn decode_pieces<'i>(
@@ -287,21 +290,35 @@ fn trailers_without_end_are_too_large() {
     }
 }
 
-/// A chunked body as this crate writes it.
+/// A chunked body as this crate writes it; no data are no chunk.
 fn encode_chunked(chunks: &[Vec<u8>]) -> Vec<u8> {
     let mut framed = Vec::new();
     let mut out = [0; 32];
     let mut position = ChunkPosition::First;
-    for chunk in chunks {
-        let length = encode_chunk_prefix(position, chunk.len(), &mut out).unwrap();
+    for chunk in chunks.iter().filter(|chunk| !chunk.is_empty()) {
+        let length = encode_prefix(position, chunk.len(), &mut out).unwrap();
         framed.extend_from_slice(&[&out[..length], chunk].concat());
-        if !chunk.is_empty() {
-            position = ChunkPosition::Later;
-        }
+        position = ChunkPosition::Later;
     }
-    let length = encode_last_chunk(position, &mut out).unwrap();
+    let length = encode_last(position, &mut out).unwrap();
     framed.extend_from_slice(&[&out[..length], b"\r\n"].concat());
     framed
+}
+
+fn encode_prefix(
+    position: ChunkPosition,
+    length: usize,
+    out: &mut [u8],
+) -> Result<usize, BufferTooSmall> {
+    let mut writer = Writer::new(out);
+    put_chunk_prefix(&mut writer, position, length);
+    writer.finish()
+}
+
+fn encode_last(position: ChunkPosition, out: &mut [u8]) -> Result<usize, BufferTooSmall> {
+    let mut writer = Writer::new(out);
+    put_last_chunk(&mut writer, position);
+    writer.finish()
 }
 
 #[test]
@@ -316,10 +333,10 @@ fn chunks_are_written_with_these_bytes() {
 fn a_buffer_that_is_too_small_for_a_chunk_is_told_the_exact_length() {
     let needed = "\r\nffffffff\r\n".len();
     for size in 0..needed {
-        let refused = encode_chunk_prefix(ChunkPosition::Later, 0xffff_ffff, &mut vec![0; size]);
+        let refused = encode_prefix(ChunkPosition::Later, 0xffff_ffff, &mut vec![0; size]);
         assert_eq!(refused, Err(BufferTooSmall { needed }));
     }
-    let refused = encode_last_chunk(ChunkPosition::Later, &mut [0; 4]);
+    let refused = encode_last(ChunkPosition::Later, &mut [0; 4]);
     assert_eq!(refused, Err(BufferTooSmall { needed: 5 }));
 }
 

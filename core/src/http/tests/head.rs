@@ -1,52 +1,20 @@
-//! Response heads: where they end, and what they say about the body and the connection.
+//! Response heads: where they end, and the fields in them.
 
-use lambda_proto::http::{BodyLength, HeadError, HeadParser, ResponseHead};
-use lambda_proto::limits::{MAX_FIELDS, MAX_HEAD};
+use std::borrow::ToOwned;
+use std::string::String;
+use std::vec::Vec;
+use std::{format, vec};
+
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
+
+use super::{Fields, end_by, find_end, parse, read};
+use crate::http::{BodyLength, HeadError, HeadParser};
+use crate::limits::{MAX_FIELDS, MAX_HEAD};
 
 const HEAD: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Empty:\r\nX-Bytes: \t\xff\xfe \r\n\r\n";
 const BEHIND: &[u8] = b"\r\n\r\nHTTP/1.1 500 Later\r\n\r\n";
-
-type Fields = Vec<(String, Vec<u8>)>;
-
-fn end_by(parser: &mut HeadParser, input: &[u8]) -> Result<Option<usize>, HeadError> {
-    Ok(parser.parse(input, |_, _| ())?.map(|(end, _)| end))
-}
-
-fn find_end(input: &[u8]) -> Result<Option<usize>, HeadError> {
-    end_by(&mut HeadParser::default(), input)
-}
-
-/// Parses what is exactly one head.
-fn parse(head: &[u8]) -> Result<(ResponseHead, Fields), HeadError> {
-    let mut fields = Fields::new();
-    let parsed = HeadParser::default().parse(head, |name, value| {
-        fields.push((String::from_utf8_lossy(name).into_owned(), value.to_vec()));
-    })?;
-    match parsed {
-        Some((end, response)) if end == head.len() => Ok((response, fields)),
-        _ => Err(HeadError::Malformed),
-    }
-}
-
-/// Scans and parses a head with this status line and these field lines.
-fn read(status_line: &str, fields: &str) -> Result<ResponseHead, HeadError> {
-    let head = format!("{status_line}\r\n{fields}\r\n");
-    let end = find_end(head.as_bytes())?.expect("the head is whole");
-    assert_eq!(end, head.len());
-    parse(head.as_bytes()).map(|(response, _)| response)
-}
-
-fn body(fields: &str) -> Result<BodyLength, HeadError> {
-    read("HTTP/1.1 200 OK", fields).map(|response| response.body)
-}
-
-fn is_persistent(version: &str, fields: &str) -> bool {
-    let fields = format!("Content-Length: 0\r\n{fields}");
-    read(&format!("{version} 200 OK"), &fields).unwrap().is_persistent
-}
 
 /// A head of exactly `length` bytes.
 fn head_of(length: usize) -> Vec<u8> {
@@ -285,7 +253,7 @@ fn field_lines_that_are_not_fields_are_malformed() {
         // Alone, and where a value with a control character has been seen before or is seen later.
         for others in [["", ""], ["B: \0\r\n", ""], ["", "B: \u{1}\r\n"]] {
             let fields = format!("{}{line}\r\n{}", others[0], others[1]);
-            assert_eq!(body(&fields), Err(HeadError::Malformed), "{fields:?}");
+            assert_eq!(read("HTTP/1.1 200 OK", &fields), Err(HeadError::Malformed), "{fields:?}");
         }
     }
 }
@@ -311,155 +279,6 @@ fn control_characters_in_a_value_are_shown_as_they_came_and_change_nothing_else(
             assert_eq!(parse(&head), Ok((plain, expected)), "{:?}", head.escape_ascii());
         }
     }
-}
-
-#[test]
-fn control_characters_in_a_length_are_bad() {
-    for (fields, error) in [
-        ("Content-Length: 5\0\r\n", HeadError::BadContentLength),
-        ("Content-Length: 5\r\nContent-Length: \u{1}5\r\n", HeadError::BadContentLength),
-        ("Transfer-Encoding: chunked\u{7f}\r\n", HeadError::UnknownTransferEncoding),
-        (
-            "A: \0\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n",
-            HeadError::LengthWithChunked,
-        ),
-    ] {
-        assert_eq!(body(fields), Err(error), "{fields:?}");
-    }
-    for status_line in ["HTTP/1.1 99 OK", "HTTP/1.2 200 OK"] {
-        assert_eq!(read(status_line, "A: \0\r\n"), Err(HeadError::Malformed), "{status_line:?}");
-    }
-}
-
-#[test]
-fn a_content_length_is_decimal_digits_below_2_to_the_64th() {
-    for (value, length) in [
-        ("0", 0),
-        ("6291556", 6_291_556),
-        ("0042", 42),
-        ("18446744073709551615", u64::MAX),
-        (" 7\t", 7),
-    ] {
-        let fields = format!("content-LENGTH:{value}\r\n");
-        assert_eq!(body(&fields), Ok(BodyLength::Fixed(length)), "{value:?}");
-    }
-}
-
-#[test]
-fn any_other_content_length_is_bad() {
-    let values = "|-1|+1|1,1|1, 1|1 1|0x10|1.0|1e3|18446744073709551616|\u{664}|a";
-    for value in values.split('|') {
-        let fields = format!("Content-Length: {value}\r\n");
-        assert_eq!(body(&fields), Err(HeadError::BadContentLength), "{value:?}");
-    }
-}
-
-#[test]
-fn a_content_length_that_comes_twice_counts_if_both_are_equal() {
-    assert_eq!(body("Content-Length: 5\r\nContent-Length: 5\r\n"), Ok(BodyLength::Fixed(5)));
-}
-
-#[test]
-fn two_content_lengths_that_differ_are_bad() {
-    for (one, two) in [(5, 6), (0, 6), (6, 0)] {
-        let fields = format!("Content-Length: {one}\r\nContent-Length: {two}\r\n");
-        assert_eq!(body(&fields), Err(HeadError::BadContentLength), "{fields:?}");
-    }
-}
-
-#[test]
-fn chunked_is_known_in_any_case() {
-    for value in ["chunked", "Chunked", "CHUNKED", " chunked\t"] {
-        let fields = format!("transfer-Encoding: {value}\r\n");
-        assert_eq!(body(&fields), Ok(BodyLength::Chunked), "{value:?}");
-    }
-}
-
-#[test]
-fn any_other_transfer_encoding_is_unknown() {
-    let values = "|identity|gzip|gzip, chunked|chunked, gzip|chunked, chunked|chunked;q=1|xchunked|\"chunked\"";
-    for value in values.split('|') {
-        let fields = format!("Transfer-Encoding: {value}\r\n");
-        assert_eq!(body(&fields), Err(HeadError::UnknownTransferEncoding), "{value:?}");
-    }
-    let twice = "Transfer-Encoding: chunked\r\n".repeat(2);
-    assert_eq!(body(&twice), Err(HeadError::UnknownTransferEncoding));
-}
-
-#[test]
-fn a_length_together_with_chunks_is_ambiguous() {
-    let (length, chunked) = ("Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n");
-    for fields in [format!("{length}{chunked}"), format!("{chunked}{length}")] {
-        assert_eq!(body(&fields), Err(HeadError::LengthWithChunked));
-    }
-}
-
-#[test]
-fn a_body_without_length_goes_to_the_end_of_the_stream_and_ends_the_connection() {
-    let response = read("HTTP/1.1 200 OK", "Connection: keep-alive\r\n").unwrap();
-    assert_eq!(response.body, BodyLength::ToEnd);
-    assert!(!response.is_persistent);
-}
-
-#[test]
-fn interim_answers_204_and_304_have_no_body_whatever_they_say() {
-    for status in [100, 101, 103, 199, 204, 304] {
-        for fields in ["", "Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n"] {
-            let response = read(&format!("HTTP/1.1 {status} X"), fields).unwrap();
-            assert_eq!(response.body, BodyLength::Fixed(0), "{status} {fields:?}");
-            assert!(response.is_persistent, "{status} {fields:?}");
-        }
-    }
-}
-
-#[test]
-fn answers_next_to_them_have_a_body() {
-    for status in [200, 203, 205, 303, 305] {
-        let response = read(&format!("HTTP/1.1 {status} X"), "Content-Length: 5\r\n").unwrap();
-        assert_eq!(response.body, BodyLength::Fixed(5), "{status}");
-    }
-}
-
-#[test]
-fn a_connection_persists_in_http_1_1_unless_it_says_close() {
-    assert!(is_persistent("HTTP/1.1", ""));
-    assert!(is_persistent("HTTP/1.1", "Connection: keep-alive\r\n"));
-    assert!(is_persistent("HTTP/1.1", "Connection: closed\r\nX: close\r\n"));
-    for value in
-        ["close", "Close", "CLOSE", " close ", "upgrade, close", "close,upgrade", ",close,"]
-    {
-        assert!(!is_persistent("HTTP/1.1", &format!("connection: {value}\r\n")), "{value:?}");
-    }
-    assert!(!is_persistent("HTTP/1.1", "Connection: upgrade\r\nConnection: close\r\n"));
-}
-
-#[test]
-fn a_connection_persists_in_http_1_0_only_if_it_says_keep_alive() {
-    assert!(!is_persistent("HTTP/1.0", ""));
-    assert!(!is_persistent("HTTP/1.0", "Connection: close\r\n"));
-    for value in ["keep-alive", "Keep-Alive", "x, keep-alive"] {
-        assert!(is_persistent("HTTP/1.0", &format!("Connection: {value}\r\n")), "{value:?}");
-    }
-}
-
-#[test]
-fn close_counts_before_keep_alive_in_whatever_order() {
-    // RFC 9112 section 9.3: the first rule that applies is that of `close`.
-    for version in ["HTTP/1.0", "HTTP/1.1"] {
-        for value in ["keep-alive, close", "close, keep-alive", "close\r\nConnection: keep-alive"] {
-            assert!(
-                !is_persistent(version, &format!("Connection: {value}\r\n")),
-                "{version} {value:?}"
-            );
-        }
-    }
-}
-
-#[test]
-fn chunks_in_http_1_0_are_unknown() {
-    // RFC 9112 section 6.1: the framing is to be treated as faulty.
-    let response = read("HTTP/1.0 200 OK", "Transfer-Encoding: chunked\r\n");
-    assert_eq!(response, Err(HeadError::UnknownTransferEncoding));
 }
 
 /// Lines that are near a head, most of them right.
