@@ -73,8 +73,7 @@ impl ReplyReader {
     ///
     /// `note` returns whether it knows the name. The name of any other field is checked after it
     /// was shown: it must be a token (RFC 9110 section 5.6.2), or else the head is
-    /// [malformed](HeadError::Malformed). `note` must not know `Connection`, `Content-Length` or
-    /// `Transfer-Encoding`: the reader would not see them.
+    /// [malformed](HeadError::Malformed). The framing does not depend on what `note` returns.
     ///
     /// # Errors
     ///

@@ -3,7 +3,7 @@
 use std::format;
 
 use super::read;
-use crate::http::{BodyLength, HeadError};
+use crate::http::{BodyLength, HeadError, HeadParser};
 
 fn body(fields: &str) -> Result<BodyLength, HeadError> {
     read("HTTP/1.1 200 OK", fields).map(|response| response.body)
@@ -161,4 +161,20 @@ fn chunks_in_http_1_0_are_unknown() {
     // RFC 9112 section 6.1: the framing is to be treated as faulty.
     let response = read("HTTP/1.0 200 OK", "Transfer-Encoding: chunked\r\n");
     assert_eq!(response, Err(HeadError::UnknownTransferEncoding));
+}
+
+#[test]
+fn framing_counts_also_where_the_caller_knows_the_fields() {
+    for (fields, length) in [
+        ("Content-Length: 5\r\nConnection: close\r\n", BodyLength::Fixed(5)),
+        ("Transfer-Encoding: chunked\r\nConnection: close\r\n", BodyLength::Chunked),
+    ] {
+        let head = format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
+        let parsed = HeadParser::default().parse_known(head.as_bytes(), &mut |_, _| true);
+        let (_, response) = parsed.unwrap().expect("the head is whole");
+        assert_eq!((response.body, response.is_persistent), (length, false), "{fields:?}");
+    }
+    let both = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let parsed = HeadParser::default().parse_known(both, &mut |_, _| true);
+    assert_eq!(parsed, Err(HeadError::LengthWithChunked));
 }
