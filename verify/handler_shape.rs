@@ -22,11 +22,11 @@ fn run(service: &Service) -> Running<Error> {
     let runtime = runtime(service);
     let stop = runtime.stop_handle();
     let run = || {
-        runtime.run(|invocation, reply| {
+        runtime.run(|invocation, responder| {
             let event: Value = invocation.json()?;
             let task = event["do"].as_str();
             match task.ok_or_else(|| Failure::new("Function.NoTask", "there is nothing to do"))? {
-                "describe" => reply.json(&json!({
+                "describe" => responder.json(&json!({
                     "request_id": invocation.request_id(),
                     "attempt_id": invocation.attempt_id().map(String::from_utf8_lossy),
                     "deadline": invocation.deadline().map(|deadline| deadline.as_unix_millis()),
@@ -41,51 +41,53 @@ fn run(service: &Service) -> Running<Error> {
                 })),
                 "echo" => {
                     let response = Response::new(invocation.body());
-                    Ok(reply.send(response.content_type(invocation.content_type())))
+                    Ok(responder.send(response.content_type(invocation.content_type())))
                 }
-                "send and next" => Ok(reply.send_and_next("done")),
-                "send text" => Ok(reply.send(format!("for {}", invocation.request_id()).as_str())),
+                "send and next" => Ok(responder.send_and_next("done")),
+                "send text" => {
+                    Ok(responder.send(format!("for {}", invocation.request_id()).as_str()))
+                }
                 "parse" => {
                     let number: u32 = event["text"].as_str().unwrap_or_default().parse()?;
-                    reply.json(&number)
+                    responder.json(&number)
                 }
-                "fail" => Ok(reply.fail(&Failure::new("Function.Sad", "no luck"))),
+                "fail" => Ok(responder.fail(&Failure::new("Function.Sad", "no luck"))),
                 "return" => Err(Failure::new("Function.Sad", "no luck")),
                 "panic" => panic!("no luck"),
                 "send, then return" => {
-                    let _sent = reply.send("sent");
+                    let _sent = responder.send("sent");
                     Err(Failure::new("Function.Sad", "no luck"))
                 }
-                "unwritable" => reply.json(&BTreeMap::from([((1, 2), 3)])),
+                "unwritable" => responder.json(&BTreeMap::from([((1, 2), 3)])),
                 "unwritable, in its own words" => {
-                    let result = reply.json(&BTreeMap::from([((1, 2), 3)]));
+                    let result = responder.json(&BTreeMap::from([((1, 2), 3)]));
                     result.map_err(|failure| failure.error_type("Function.Own"))
                 }
                 "stream" => {
-                    let mut stream = reply.stream(ContentType::new("text/x-own")?);
+                    let mut stream = responder.stream(ContentType::new("text/x-own")?);
                     stream.write_all(b"one")?;
                     write!(stream, "two")?;
                     stream.flush()?;
                     Ok(stream.finish())
                 }
                 "stream and next" => {
-                    let mut stream = reply.stream(ContentType::TEXT);
+                    let mut stream = responder.stream(ContentType::TEXT);
                     stream.write_all(b"one")?;
                     Ok(stream.finish_and_next())
                 }
                 "stream http" => {
                     let prelude = HttpPrelude::new(418, &[("X-Own", "yes")], &["a=b"])?;
-                    let mut stream = reply.stream_http(&prelude);
+                    let mut stream = responder.stream_http(&prelude);
                     stream.write_all(b"teapot")?;
                     Ok(stream.finish())
                 }
                 "stream and fail" => {
-                    let mut stream = reply.stream(ContentType::TEXT);
+                    let mut stream = responder.stream(ContentType::TEXT);
                     stream.write_all(b"one")?;
                     Ok(stream.fail(&Failure::new("Function.Sad", "no luck")))
                 }
                 "stream and return" => {
-                    let mut stream = reply.stream(ContentType::TEXT);
+                    let mut stream = responder.stream(ContentType::TEXT);
                     stream.write_all(b"one")?;
                     Err(Failure::new("Function.Sad", "no luck"))
                 }
@@ -225,10 +227,10 @@ fn a_lifecycle_adds_a_context() {
     let runtime = runtime(&service).lifecycle(lifecycle).slots(1).max_event(1_000);
     let stop = runtime.stop_handle();
     let run = || {
-        runtime.run(|invocation, reply, context| {
+        runtime.run(|invocation, responder, context| {
             let work = context.begin_work(&invocation, "nothing");
             let greeting = context.get().map(|Greeting(text)| *text);
-            let sent = reply.json(&greeting)?;
+            let sent = responder.json(&greeting)?;
             drop(work);
             Ok(sent)
         })

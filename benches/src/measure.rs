@@ -114,7 +114,7 @@ fn parse_summary(text: &str) -> BTreeMap<String, u64> {
     text.lines().filter_map(line).collect()
 }
 
-/// Says whose trouble it is.
+/// Says whose kind it is.
 fn named<T>(client: &Client, act: impl FnOnce() -> Result<T>) -> Result<T> {
     act().map_err(|error| Error::new(format!("{}: {error}", client.label())))
 }

@@ -1,7 +1,6 @@
 //! The test function that the vectors for clients require.
 
-use lambda_proto::InvocationHead;
-use lambda_proto::api::{HttpPrelude, PreludeError};
+use lambda_proto::api::{HttpPrelude, InvocationHead, PreludeError};
 use lambda_proto_host::Failure;
 use lambda_proto_host::lifecycle::Lifecycle;
 use serde::{Deserialize, Deserializer};

@@ -4,9 +4,9 @@
 
 mod bytes;
 pub mod client;
+pub mod client_function;
 pub mod function;
 pub mod service;
-pub mod slot_function;
 mod usage;
 
 pub use bytes::Bytes;

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput};
+use lambda_proto::api::{ContentType, Endpoint, InvocationHead, Outcome};
 use lambda_proto::limits::{MAX_FIELDS, MAX_HEAD};
-use lambda_proto::{ContentType, Endpoint, Event, InvocationHead, Machine, Outcome};
+use lambda_proto::machine::{Event, Machine};
 
 type Group<'g> = BenchmarkGroup<'g, WallTime>;
 

@@ -9,7 +9,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::process::ExitCode;
 
-use lambda_proto::{Endpoint, Event, Machine, Phase};
+use lambda_proto::api::Endpoint;
+use lambda_proto::machine::{Event, Machine, Phase};
 
 fn main() -> ExitCode {
     let Err(error) = run();

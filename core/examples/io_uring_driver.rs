@@ -1,5 +1,5 @@
-//! A Lambda runtime on completions: io_uring, one thread, one ring, and for each slot one connection and
-//! one operation at a time. No transport crate: `Slot` says what to do next, and this file has the
+//! A Lambda runtime on completions: io_uring, one thread, one ring, and for each client one connection and
+//! one operation at a time. No transport crate: `Client` says what to do next, and this file has the
 //! kernel do it.
 //!
 //! Try it with `cargo run -p lambda-lab -- run --event '{}' target/debug/examples/io_uring_driver`.
@@ -35,8 +35,10 @@ pub(crate) mod linux {
     use heapless::Vec as FixedVec;
     use io_uring::types::{Fd, Timespec};
     use io_uring::{IoUring, opcode, squeue};
-    use lambda_proto::slot::{Slot, Step, VecStorage, pause};
-    use lambda_proto::{Concurrency, Endpoint, Machine, limits};
+    use lambda_proto::api::{Concurrency, Endpoint};
+    use lambda_proto::client::{Client, Step, VecStorage, backoff};
+    use lambda_proto::limits;
+    use lambda_proto::machine::Machine;
 
     /// How long to try without any connection before giving up.
     const PATIENCE: Duration = Duration::from_secs(60);
@@ -93,14 +95,14 @@ pub(crate) mod linux {
                 match lane.completed(op, completion.result()) {
                     Ok(operations) => submit(&mut ring, &operations)?,
                     Err(error) => {
-                        lane.slot.exchange().shut_down();
+                        lane.client.exchange().shut_down();
                         // The others end when they have answered what they have in hand.
                         lanes.iter_mut().for_each(|lane| lane.is_stopping = true);
                         end.get_or_insert(error);
                     }
                 }
             }
-            if let Some(error) = end.take_if(|_| lanes.iter().all(|lane| lane.slot.may_stop())) {
+            if let Some(error) = end.take_if(|_| lanes.iter().all(|lane| lane.client.may_stop())) {
                 return Err(error);
             }
         }
@@ -120,7 +122,7 @@ pub(crate) mod linux {
     }
 
     fn submit(ring: &mut IoUring, operations: &[squeue::Entry]) -> io::Result<()> {
-        // SAFETY: operations point to a static, into a lane, and to the memory of its slot and answer.
+        // SAFETY: operations point to a static, into a lane, and to the memory of its client and answer.
         // Lanes are never moved or freed. A lane has one operation at a time, besides a time limit,
         // which points to a static; and what it points to is not touched before it is completed, as
         // only `completed` and `advance` change it, and both give the next operation.
@@ -137,10 +139,10 @@ pub(crate) mod linux {
     /// A lane has one operation at a time, and perhaps a time limit for it.
     type Entries = FixedVec<squeue::Entry, 2>;
 
-    /// A slot with its connection, and what the kernel is given pointers to.
+    /// A client with its connection, and what the kernel is given pointers to.
     struct Lane {
         number: u64,
-        slot: Slot<VecStorage>,
+        client: Client<VecStorage>,
         /// The answer, unless it is the event itself.
         answer: Option<Vec<u8>>,
         socket: Option<TcpStream>,
@@ -160,10 +162,10 @@ pub(crate) mod linux {
         fn new(number: u64, endpoint: &Endpoint, concurrency: Concurrency) -> Self {
             let machine = Machine::with_concurrency(endpoint.clone(), concurrency);
             let memory = || VecStorage::new(0, usize::MAX);
-            let slot = Slot::new(machine, memory(), memory());
+            let client = Client::new(machine, memory(), memory());
             Self {
                 number,
-                slot: slot.with_max_event(limits::MAX_PAYLOAD),
+                client: client.with_max_event(limits::MAX_PAYLOAD),
                 answer: None,
                 socket: None,
                 is_full: false,
@@ -177,12 +179,12 @@ pub(crate) mod linux {
             }
         }
 
-        /// Does what the slot asks for, as far as that goes without the kernel.
+        /// Does what the client asks for, as far as that goes without the kernel.
         fn advance(&mut self) -> Operations {
             loop {
                 let step =
-                    self.slot.exchange().step(|notice| eprintln!("io_uring_driver: {notice}"));
-                if !self.slot.is_connected() {
+                    self.client.exchange().step(|warning| eprintln!("io_uring_driver: {warning}"));
+                if !self.client.is_connected() {
                     self.socket = None;
                 }
                 match step {
@@ -198,13 +200,13 @@ pub(crate) mod linux {
                         return self.ask(POLL, opcode::PollAdd::new(self.fd(), events).build());
                     }
                     Step::Write => {
-                        self.parts = match (&self.answer, self.slot.in_flight()) {
+                        self.parts = match (&self.answer, self.client.in_flight()) {
                             (None, Some((invocation, exchange))) => {
                                 exchange.unsent(invocation.body()).map(part)
                             }
                             (answer, _) => {
                                 let body = answer.as_deref().unwrap_or_default();
-                                self.slot.exchange().unsent(body).map(part)
+                                self.client.exchange().unsent(body).map(part)
                             }
                         };
                         let write = opcode::Writev::new(self.fd(), self.parts.as_ptr(), 3);
@@ -212,19 +214,19 @@ pub(crate) mod linux {
                     }
                     Step::Read => return self.read(),
                     Step::Idle if self.is_stopping => return Ok(Entries::new()),
-                    Step::Idle => self.slot.ask()?,
-                    Step::InHand => {
-                        let Some((invocation, mut exchange)) = self.slot.in_flight() else {
+                    Step::Idle => self.client.ask()?,
+                    Step::Answer => {
+                        let Some((invocation, mut exchange)) = self.client.in_flight() else {
                             continue;
                         };
                         self.answer = handle(invocation.body());
                         let body = self.answer.as_deref().unwrap_or(invocation.body());
                         exchange.respond(None, body.len(), false)?;
                     }
-                    Step::Answered(_) => self.answer = None,
+                    Step::Settled(_) => self.answer = None,
                     Step::End(end) if end.begins_anew(self.concurrency) => {
-                        eprintln!("io_uring_driver: a slot begins anew: {end}");
-                        self.slot.begin_anew();
+                        eprintln!("io_uring_driver: a client begins anew: {end}");
+                        self.client.begin_anew();
                         (self.socket, self.began, self.failed) = (None, Instant::now(), 0);
                         return self.wait(Duration::from_secs(1));
                     }
@@ -239,29 +241,29 @@ pub(crate) mod linux {
             match (op, done) {
                 (TIME_LIMIT, _) => return Ok(Entries::new()),
                 (PAUSE, _) => return self.connect().or_else(|error| self.not_connected(&error)),
-                (CONNECT, Ok(_)) => self.slot.exchange().connected(),
+                (CONNECT, Ok(_)) => self.client.exchange().connected(),
                 // By its time limit.
                 (CONNECT, _) if result == -libc::ECANCELED => {
                     return self.not_connected(&io::ErrorKind::TimedOut.into());
                 }
                 (CONNECT, Err(error)) => return self.not_connected(&error),
                 (WRITE, Ok(length)) if length > 0 => {
-                    self.slot.exchange().sent(length);
-                    self.is_full = self.slot.machine().unsent_len() > 0;
+                    self.client.exchange().sent(length);
+                    self.is_full = self.client.machine().unsent_len() > 0;
                 }
-                (WRITE, _) => self.slot.exchange().write_failed(),
+                (WRITE, _) => self.client.exchange().write_failed(),
                 (POLL, _) if result == i32::from(libc::POLLOUT) => self.is_full = false,
                 (POLL, _) => return self.read(),
-                (_, Ok(length)) => self.slot.exchange().received(length),
-                (_, Err(_)) => self.slot.exchange().lost(),
+                (_, Ok(length)) => self.client.exchange().received(length),
+                (_, Err(_)) => self.client.exchange().lost(),
             }
             self.advance()
         }
 
         fn read(&mut self) -> Operations {
             let fd = self.fd();
-            // Without room the slot ends, and its next step says so.
-            let mut exchange = self.slot.exchange();
+            // Without room the client ends, and its next step says so.
+            let mut exchange = self.client.exchange();
             let Some(room) = exchange.room() else { return self.advance() };
             let length = u32::try_from(room.len()).unwrap_or(u32::MAX);
             let read = opcode::Read::new(fd, room.as_mut_ptr(), length).build();
@@ -275,7 +277,7 @@ pub(crate) mod linux {
 
         /// Connects by IPv4, which Lambda's address is. A name is looked up here, and all lanes wait.
         fn connect(&mut self) -> io::Result<Entries> {
-            let endpoint = self.slot.machine().endpoint();
+            let endpoint = self.client.machine().endpoint();
             let mut found = (endpoint.host(), endpoint.port()).to_socket_addrs()?;
             let Some(SocketAddr::V4(address)) = found.find(SocketAddr::is_ipv4) else {
                 return Err(io::ErrorKind::AddrNotAvailable.into());
@@ -299,7 +301,7 @@ pub(crate) mod linux {
 
         fn not_connected(&mut self, error: &io::Error) -> Operations {
             self.socket = None;
-            let address = self.slot.machine().endpoint().authority();
+            let address = self.client.machine().endpoint().authority();
             if self.began.elapsed() >= PATIENCE {
                 let waited = format!("no connection to {address} for {PATIENCE:?}");
                 return Err(format!("{waited}, giving up: {error}").into());
@@ -325,7 +327,7 @@ pub(crate) mod linux {
 
     fn back_off(failed: u32) -> Duration {
         // The keys of a new `RandomState` are random, so that lanes do not call in step.
-        pause(failed, RandomState::new().hash_one(()) as u32)
+        backoff(failed, RandomState::new().hash_one(()) as u32)
     }
 
     fn part(bytes: &[u8]) -> libc::iovec {

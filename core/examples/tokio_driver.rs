@@ -1,5 +1,5 @@
 //! A Lambda runtime on an event loop of its own: tokio, one thread, a task and a connection for each
-//! slot, async handlers. No transport crate: `Slot` says what to do next, and this file does it.
+//! client, async handlers. No transport crate: `Client` says what to do next, and this file does it.
 //!
 //! Try it with `cargo run -p lambda-lab -- run --event '{}' target/debug/examples/tokio_driver`.
 
@@ -10,8 +10,10 @@ use std::io::{ErrorKind, IoSlice};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use lambda_proto::slot::{End, Exchange, Notice, Slot, Step, VecStorage, pause};
-use lambda_proto::{Concurrency, Endpoint, ErrorReport, Machine, limits};
+use lambda_proto::api::{Concurrency, Endpoint, ErrorReport};
+use lambda_proto::client::{Client, End, Exchange, Step, VecStorage, Warning, backoff};
+use lambda_proto::limits;
+use lambda_proto::machine::Machine;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -58,7 +60,7 @@ pub(crate) fn run_at(endpoint: Endpoint, slots: usize) -> Result<(), Box<dyn Err
         }
         let mut result = Ok(());
         while let Some(ended) = tasks.join_next().await {
-            // When one slot ends, the others do when they have answered what they have in hand. A task
+            // When one client ends, the others do when they have answered what they have in hand. A task
             // that cannot be joined has panicked.
             stop.send_replace(true);
             result = result.and(ended.unwrap_or_else(|panic| Err(panic.into())));
@@ -67,7 +69,7 @@ pub(crate) fn run_at(endpoint: Endpoint, slots: usize) -> Result<(), Box<dyn Err
     })
 }
 
-/// Takes invocations and answers them, until the slot ends.
+/// Takes invocations and answers them, until the client ends.
 async fn serve(
     endpoint: Endpoint,
     concurrency: Concurrency,
@@ -75,14 +77,14 @@ async fn serve(
 ) -> Result<(), Box<dyn Error>> {
     let memory = || VecStorage::new(0, usize::MAX);
     let machine = Machine::with_concurrency(endpoint.clone(), concurrency);
-    let mut slot = Slot::new(machine, memory(), memory()).with_max_event(limits::MAX_PAYLOAD);
+    let mut client = Client::new(machine, memory(), memory()).with_max_event(limits::MAX_PAYLOAD);
     let mut wire = Wire { endpoint, connection: None, is_stopping };
     loop {
-        match wire.pump(&mut slot.exchange(), &[]).await? {
-            Step::Idle if *wire.is_stopping.borrow() => slot.exchange().shut_down(),
-            Step::Idle => slot.ask()?,
-            Step::InHand => {
-                let Some((invocation, mut exchange)) = slot.in_flight() else { continue };
+        match wire.pump(&mut client.exchange(), &[]).await? {
+            Step::Idle if *wire.is_stopping.borrow() => client.exchange().shut_down(),
+            Step::Idle => client.ask()?,
+            Step::Answer => {
+                let Some((invocation, mut exchange)) = client.in_flight() else { continue };
                 let answer = handle(invocation.body()).await;
                 let body = match &answer {
                     Ok(body) => {
@@ -98,17 +100,17 @@ async fn serve(
             }
             Step::End(End::Done) => return Ok(()),
             Step::End(end) if end.begins_anew(concurrency) => {
-                eprintln!("tokio_driver: a slot begins anew: {end}");
-                slot.begin_anew();
+                eprintln!("tokio_driver: a client begins anew: {end}");
+                client.begin_anew();
                 sleep(Duration::from_secs(1)).await;
             }
             Step::End(end) => return Err(end.into()),
-            Step::Answered(_) | Step::Connect { .. } | Step::Write | Step::Read => {}
+            Step::Settled(_) | Step::Connect { .. } | Step::Write | Step::Read => {}
         }
     }
 }
 
-/// The connection of a slot, and when to stop.
+/// The connection of a client, and when to stop.
 struct Wire {
     endpoint: Endpoint,
     connection: Option<TcpStream>,
@@ -116,7 +118,7 @@ struct Wire {
 }
 
 impl Wire {
-    /// Does what a slot asks for, until it is the turn of `serve`. A slot with nothing in flight is stopped.
+    /// Does what a client asks for, until it is the turn of `serve`. A client with nothing in flight is stopped.
     async fn pump(
         &mut self,
         exchange: &mut Exchange<'_, VecStorage>,
@@ -184,7 +186,7 @@ async fn connect(endpoint: &Endpoint, losses: u32) -> Result<TcpStream, String> 
     let mut failed = losses.saturating_sub(1);
     loop {
         // The keys of a new `RandomState` are random, so that slots do not call in step.
-        sleep(pause(failed, RandomState::new().hash_one(()) as u32)).await;
+        sleep(backoff(failed, RandomState::new().hash_one(()) as u32)).await;
         let attempt = TcpStream::connect((endpoint.host(), endpoint.port()));
         let attempt = timeout(MAX_ATTEMPT, attempt).await.unwrap_or_else(|late| Err(late.into()));
         let error = match attempt.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
@@ -199,6 +201,6 @@ async fn connect(endpoint: &Endpoint, losses: u32) -> Result<TcpStream, String> 
     }
 }
 
-fn tell(notice: &Notice<'_>) {
-    eprintln!("tokio_driver: {notice}");
+fn tell(warning: &Warning<'_>) {
+    eprintln!("tokio_driver: {warning}");
 }

@@ -19,7 +19,7 @@
 //!         │                 └───────────────────────────┤ Reporting     │
 //!         ▼                                             │ next          │
 //!  ┌──────────────┐                                     └───────────────┘
-//!  │ ShuttingDown │◀──── any phase: shut_down, a reply that says Then::Exit, an invalid reply
+//!  │ ShuttingDown │◀──── any phase: shut_down, a reply that says Action::Exit, an invalid reply
 //!  └──────────────┘
 //! ```
 //!
@@ -27,8 +27,9 @@
 //! and passes in what arrives.
 //!
 //! ```
-//! use lambda_proto::api::Then;
-//! use lambda_proto::{CommandError, ContentType, Endpoint, Event, Machine, Phase};
+//! use lambda_proto::api::Action;
+//! use lambda_proto::api::{ContentType, Endpoint};
+//! use lambda_proto::machine::{CommandError, Event, Machine, Phase};
 //!
 //! let endpoint = Endpoint::parse("127.0.0.1:9001")?.with_user_agent("hello/1.0")?;
 //! let mut machine = Machine::new(endpoint);
@@ -87,7 +88,7 @@
 //!     {\"status\":\"OK\"}\n";
 //! let Some(Event::Outcome(outcome)) = machine.receive(&mut input)? else { panic!() };
 //! assert!(outcome.is_accepted());
-//! assert_eq!(outcome.then(), Then::Continue);
+//! assert_eq!(outcome.action(), Action::Continue);
 //!
 //! // Ready: the environment may be frozen once `next` is sent, so finish other work first.
 //! assert_eq!(machine.phase(), Phase::Ready);
@@ -95,7 +96,7 @@
 //! machine.sent(length);
 //! let mut input: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n";
 //! let Some(Event::Outcome(outcome)) = machine.receive(&mut input)? else { panic!() };
-//! assert_eq!(outcome.then(), Then::Exit);
+//! assert_eq!(outcome.action(), Action::Exit);
 //!
 //! // ShuttingDown: the service cannot go on. Commands are refused; the process should exit.
 //! assert_eq!(machine.phase(), Phase::ShuttingDown);
@@ -114,7 +115,7 @@
 //!  ┌──────┴────────────────────────────────────────────────────────────┐
 //!  │ driver    (feature `embedded-io`) a blocking loop over any stream │
 //!  ├───────────────────────────────────────────────────────────────────┤
-//!  │ slot      memory, the next step, reconnecting                     │
+//!  │ client      memory, the next step, reconnecting                     │
 //!  ├───────────────────────────────────────────────────────────────────┤
 //!  │ machine   phases, the invocation in flight, lost connections      │
 //!  ├───────────────────────────────────────────────────────────────────┤
@@ -126,7 +127,7 @@
 //! ```
 //!
 //! Each layer is public and works without the ones above it. A program with an event loop of its
-//! own uses [`slot`], or the crate `lambda-proto-mio`. A program that blocks uses `driver`, or the
+//! own uses [`client`], or the crate `lambda-proto-mio`. A program that blocks uses `driver`, or the
 //! crate `lambda-proto-std`.
 //!
 //! Beside the layers, [`lifecycle`] computes, from clock readings that the caller passes in, how much
@@ -140,13 +141,13 @@
 //! and the function's *answer* to it is a *response* or an *error*. A *reply* is what the service
 //! sends back; its *outcome* is what the reply means. A *receipt* says what became of an answer. A
 //! *loss* is a connection that ended, and *recovery* is what follows it. The *embedder* is the
-//! program that drives a machine or a slot.
+//! program that drives a machine or a client.
 //!
 //! # Whose fault is it
 //!
 //! A [`CommandError`] is the caller's fault, a [`ReceiveError`] the service's. Both are small
 //! `Copy` values. A refusal by the service is not an error: it is an [`Event::Outcome`], which
-//! says what it [means](api::Outcome::meaning) and what to do [next](api::Outcome::then). No input
+//! says what it [means](api::Outcome::meaning) and what to do [next](api::Outcome::action). No input
 //! makes this crate panic.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -158,6 +159,7 @@ extern crate std;
 
 pub mod api;
 mod base64;
+pub mod client;
 #[cfg(feature = "embedded-io")]
 pub mod driver;
 pub mod http;
@@ -165,11 +167,3 @@ pub mod json;
 pub mod lifecycle;
 pub mod limits;
 pub mod machine;
-pub mod slot;
-
-pub use api::{
-    Concurrency, ContentType, Deadline, Endpoint, EndpointError, ErrorReport, HttpPrelude,
-    InvocationHead, Outcome,
-};
-pub use http::BufferTooSmall;
-pub use machine::{CommandError, Event, Machine, Phase, ReceiveError, Recovery};

@@ -23,7 +23,7 @@ pub const MAX_RESPONSE_TRAILERS: usize = 64 * 1024;
 /// Bytes of a request id or of an attempt id.
 ///
 /// The service's ids are UUIDs of 36 bytes. An event with a longer request id cannot be answered and
-/// is a [`ReceiveError`](crate::ReceiveError); a longer attempt id is not echoed.
+/// is a [`ReceiveError`](crate::machine::ReceiveError); a longer attempt id is not echoed.
 pub const MAX_ID: usize = 256;
 
 /// Nesting of JSON documents that are read by this crate.

@@ -6,10 +6,10 @@ mod support;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use lambda_proto::api::{Call, HeadIndex, InvocationHead};
+use lambda_proto::api::{Call, ContentType, HeadIndex, InvocationHead};
 use lambda_proto::http::{ReplyPart, ReplyReader};
 use lambda_proto::limits::MAX_PAYLOAD;
-use lambda_proto::{ContentType, Event, Machine, Phase, Recovery};
+use lambda_proto::machine::{Event, Machine, Phase, Recovery};
 use proptest::prelude::*;
 use support::facts::{FACTS, MISUSE};
 use support::recording::Recording;

@@ -2,14 +2,15 @@
 
 use std::thread;
 
-use lambda_proto::api::{ClientContext, CognitoIdentity, ServiceError};
+use lambda_proto::api::{
+    ClientContext, CognitoIdentity, Endpoint, ErrorReport, HttpPrelude, InvocationHead,
+    ServiceError,
+};
+use lambda_proto::client::{Client, Step, Warning, WarningKind};
 use lambda_proto::http::HeadError;
 use lambda_proto::json::JsonError;
 use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_JSON_DEPTH};
-use lambda_proto::slot::{Notice, Slot, Step, Trouble};
-use lambda_proto::{
-    Endpoint, ErrorReport, Event, HttpPrelude, InvocationHead, Machine, ReceiveError,
-};
+use lambda_proto::machine::{Event, Machine, ReceiveError};
 
 const LEVELS: usize = 100_000;
 
@@ -140,30 +141,30 @@ fn an_error_body_of_brackets_is_told_of_as_it_came_and_the_slot_goes_on() {
     let mut events = vec![0; 4096];
     let mut requests = vec![0; 4096];
     let told = on_a_small_stack(|| {
-        let mut slot = Slot::new(machine(), &mut events[..], &mut requests[..]);
+        let mut client = Client::new(machine(), &mut events[..], &mut requests[..]);
         let (mut script, mut input) = (script.iter(), &[][..]);
         let (mut told, mut bodies) = (Vec::new(), Vec::new());
         while bodies.len() < 2 {
-            match slot.exchange().step(|notice| told.push(notice.to_string())) {
-                Step::Connect { .. } => slot.exchange().connected(),
-                Step::Write => slot.exchange().sent(usize::MAX),
+            match client.exchange().step(|warning| told.push(warning.to_string())) {
+                Step::Connect { .. } => client.exchange().connected(),
+                Step::Write => client.exchange().sent(usize::MAX),
                 Step::Read => {
                     if input.is_empty() {
                         input = script.next().unwrap();
                     }
-                    let mut exchange = slot.exchange();
+                    let mut exchange = client.exchange();
                     let room = exchange.room().unwrap();
                     let (piece, rest) = input.split_at(room.len().min(input.len()));
                     room[..piece.len()].copy_from_slice(piece);
-                    slot.exchange().received(piece.len());
+                    client.exchange().received(piece.len());
                     input = rest;
                 }
-                Step::Idle => slot.ask().unwrap(),
-                Step::InHand => {
-                    bodies.push(slot.invocation().unwrap().body().to_vec());
-                    slot.exchange().respond(None, 0, false).unwrap();
+                Step::Idle => client.ask().unwrap(),
+                Step::Answer => {
+                    bodies.push(client.invocation().unwrap().body().to_vec());
+                    client.exchange().respond(None, 0, false).unwrap();
                 }
-                Step::Answered(_) => {}
+                Step::Settled(_) => {}
                 Step::End(end) => panic!("{end}"),
             }
         }
@@ -177,10 +178,10 @@ fn an_error_body_of_brackets_is_told_of_as_it_came_and_the_slot_goes_on() {
 #[test]
 fn a_notice_with_a_detail_of_any_length_is_one_line() {
     let detail = "[".repeat(LEVELS);
-    let outcome = lambda_proto::Outcome::new(lambda_proto::api::Call::Response, 400);
+    let outcome = lambda_proto::api::Outcome::new(lambda_proto::api::Call::Response, 400);
     let line = on_a_small_stack(|| {
-        let trouble = Trouble::Refused { outcome, detail: detail.as_bytes() };
-        Notice { request_id: "7b", trouble }.to_string()
+        let kind = WarningKind::Refused { outcome, detail: detail.as_bytes() };
+        Warning { request_id: "7b", kind }.to_string()
     });
     assert!(line.starts_with("invocation 7b: ") && line.ends_with("[[[)"));
     assert_eq!(line.lines().count(), 1);

@@ -2,9 +2,10 @@
 
 mod memory;
 
+use lambda_proto::api::{ContentType, ErrorReport};
+use lambda_proto::client::{End, Receipt};
 use lambda_proto::driver::{Driver, DriverError, Response};
-use lambda_proto::slot::{Answer, End};
-use lambda_proto::{ContentType, ErrorReport, Machine};
+use lambda_proto::machine::Machine;
 use memory::{ACCEPTED, Memory, Script, chunked_event, endpoint, event, refusal};
 
 type Failed = ErrorReport<'static>;
@@ -12,8 +13,8 @@ type Failed = ErrorReport<'static>;
 /// Runs an echo to the end of the script and gives what the service saw.
 fn echo(script: Script) -> std::rc::Rc<std::cell::RefCell<memory::Seen>> {
     let seen = script.seen.clone();
-    let ended = script.driver().run(|invocation, reply| -> Result<_, Failed> {
-        Ok(reply.send(Response::new(invocation.body()).content_type(invocation.content_type())))
+    let ended = script.driver().run(|invocation, responder| -> Result<_, Failed> {
+        Ok(responder.send(Response::new(invocation.body()).content_type(invocation.content_type())))
     });
     assert_eq!(ended, Err(DriverError::Connect("the script is over")));
     seen
@@ -29,11 +30,11 @@ fn roomy(script: Script) -> Driver<Script, Memory> {
 fn a_buffered_invocation_is_two_writes_and_two_reads() {
     let script = Script::new(&[&[&event("a", b"1"), ACCEPTED, &event("b", b"2"), ACCEPTED]]);
     let mut driver = roomy(script);
-    let seen = driver.host().seen.clone();
+    let seen = driver.connector().seen.clone();
     let mut counts = Vec::new();
     for _ in 0..2 {
-        let (invocation, reply) = driver.next().unwrap().unwrap();
-        reply.send(invocation.body());
+        let (invocation, responder) = driver.next().unwrap().unwrap();
+        responder.send(invocation.body());
         counts.push((seen.borrow().writes, seen.borrow().reads));
     }
     assert_eq!(counts, [(2, 2), (4, 4)]);
@@ -45,13 +46,13 @@ fn a_pipelined_invocation_is_one_write_and_one_read_when_the_next_event_waits() 
     let second = [ACCEPTED, &event("b", b"2")].concat();
     let third = [ACCEPTED, &event("c", b"3")].concat();
     let mut driver = roomy(Script::new(&[&[&event("a", b"1"), &second, &third]]));
-    let seen = driver.host().seen.clone();
+    let seen = driver.connector().seen.clone();
     let mut bodies = Vec::new();
     let mut counts = Vec::new();
     for _ in 0..3 {
-        let (invocation, reply) = driver.next().unwrap().unwrap();
+        let (invocation, responder) = driver.next().unwrap().unwrap();
         bodies.push(invocation.body().to_vec());
-        assert_eq!(reply.send_and_next(invocation.body()).answer(), Answer::Pipelined);
+        assert_eq!(responder.send_and_next(invocation.body()).receipt(), Receipt::Pipelined);
         counts.push((seen.borrow().writes, seen.borrow().reads));
     }
     assert_eq!(bodies, [b"1", b"2", b"3"]);
@@ -82,7 +83,7 @@ fn the_same_is_sent_however_little_a_write_takes_and_a_read_gives() {
     ];
     let whole: Vec<&[u8]> = answers.iter().map(Vec::as_slice).collect();
     let expected = echo(Script::new(&[&whole])).borrow().written[0].clone();
-    let notice = "invocation b: response was answered with 413: the body is too large \
+    let warning = "invocation b: response was answered with 413: the body is too large \
                   (RequestEntityTooLarge: no)";
     for size in [1, 2, 3, 5, 64, 1000] {
         let mut cut = Vec::new();
@@ -91,7 +92,7 @@ fn the_same_is_sent_however_little_a_write_takes_and_a_read_gives() {
         script.connection(0).takes = size;
         let seen = echo(script);
         assert_eq!(seen.borrow().written[0], expected, "pieces of {size}");
-        assert_eq!(seen.borrow().notices, [notice], "pieces of {size}");
+        assert_eq!(seen.borrow().warnings, [warning], "pieces of {size}");
     }
 }
 
@@ -105,8 +106,8 @@ fn a_chunked_event_is_joined_wherever_its_chunks_are_cut() {
             reads.extend(bytes.chunks(read).map(<[u8]>::to_vec));
             let reads: Vec<&[u8]> = reads.iter().map(Vec::as_slice).collect();
             let mut driver = Script::new(&[&reads]).driver();
-            let (_, reply) = driver.next().unwrap().unwrap();
-            reply.send_and_next(b"");
+            let (_, responder) = driver.next().unwrap().unwrap();
+            responder.send_and_next(b"");
             let (invocation, _) = driver.next().unwrap().unwrap();
             assert_eq!(invocation.request_id(), "b");
             assert!(invocation.body() == body, "chunks of {chunk}, reads of {read}");
@@ -136,13 +137,13 @@ fn an_event_beyond_the_buffer_is_reported_and_the_next_one_served() {
             let (mut events, mut requests) = ([0; 4096], [0; 4096]);
             let mut driver =
                 Driver::new(Machine::new(endpoint()), script, &mut events[..], &mut requests[..]);
-            let (invocation, reply) = driver.next().unwrap().unwrap();
+            let (invocation, responder) = driver.next().unwrap().unwrap();
             assert_eq!((invocation.request_id(), invocation.body()), ("b", &b"2"[..]));
-            reply.send(b"");
+            responder.send(b"");
             let text = seen.borrow().text(0);
             assert!(text.contains("/invocation/a/error"), "{text}");
             assert!(text.contains("Function-Error-Type: Runtime.EventTooLarge\r\n"), "{text}");
-            assert_eq!(seen.borrow().notices, ["invocation a: the event does not fit the buffer"]);
+            assert_eq!(seen.borrow().warnings, ["invocation a: the event does not fit the buffer"]);
         }
     }
 }
@@ -177,9 +178,9 @@ fn a_report_is_cut_to_a_buffer_that_does_not_grow() {
     let (mut events, mut requests) = ([0; 4096], [0; 2048]);
     let machine = Machine::new(endpoint());
     let mut driver = Driver::new(machine, script, &mut events[..], &mut requests[..]);
-    let (_, reply) = driver.next().unwrap().unwrap();
+    let (_, responder) = driver.next().unwrap().unwrap();
     let cause = "x".repeat(3000);
-    reply.fail(&ErrorReport::new("Function.Long", &message).xray_cause(&cause));
+    responder.fail(&ErrorReport::new("Function.Long", &message).xray_cause(&cause));
     let text = seen.borrow().text(0);
     let (head, json) = text.rsplit_once("\r\n\r\n").unwrap();
     assert!(!head.contains("XRay"), "{head}");
@@ -192,11 +193,11 @@ fn a_report_is_cut_to_a_buffer_that_does_not_grow() {
 fn an_error_of_the_handler_is_reported_and_the_loop_goes_on() {
     let script = Script::new(&[&[&event("a", b"1"), ACCEPTED, &event("b", b"2"), ACCEPTED]]);
     let seen = script.seen.clone();
-    let _ended = script.driver().run(|invocation, reply| {
+    let _ended = script.driver().run(|invocation, responder| {
         if invocation.request_id() == "a" {
             return Err(ErrorReport::new("Function.Broken", "it broke"));
         }
-        Ok(reply.send(b"fine"))
+        Ok(responder.send(b"fine"))
     });
     let expected = [
         "GET /invocation/next",
@@ -212,13 +213,13 @@ fn an_error_of_the_handler_is_reported_and_the_loop_goes_on() {
 fn an_error_after_the_answer_is_told_and_never_posted() {
     let script = Script::new(&[&[&event("a", b"1"), ACCEPTED]]);
     let seen = script.seen.clone();
-    let _ended = script.driver().run(|_, reply| {
-        reply.send(b"fine");
+    let _ended = script.driver().run(|_, responder| {
+        responder.send(b"fine");
         Err::<lambda_proto::driver::Sent<'_>, _>(ErrorReport::new("Function.Late", "too late"))
     });
     assert!(!seen.borrow().text(0).contains("/error"));
-    let notice = "invocation a: failed after it was answered: Function.Late: too late";
-    assert_eq!(seen.borrow().notices[0], notice);
+    let warning = "invocation a: failed after it was answered: Function.Late: too late";
+    assert_eq!(seen.borrow().warnings[0], warning);
 }
 
 #[test]
@@ -229,7 +230,7 @@ fn a_reply_that_is_dropped_is_reported() {
     assert!(driver.next().unwrap().is_some());
     assert!(driver.next().is_err());
     assert!(seen.borrow().text(0).contains("Function-Error-Type: Runtime.NoResponse\r\n"));
-    assert_eq!(seen.borrow().notices[0], "invocation a: the handler gave no answer");
+    assert_eq!(seen.borrow().warnings[0], "invocation a: the handler gave no answer");
 }
 
 #[test]
@@ -237,12 +238,12 @@ fn a_stream_is_sent_chunk_by_chunk_and_ends_with_the_next_request_if_asked() {
     let script = Script::new(&[&[&event("a", b"1"), ACCEPTED]]);
     let seen = script.seen.clone();
     let mut driver = script.driver();
-    let (_, reply) = driver.next().unwrap().unwrap();
-    let mut stream = reply.stream(ContentType::TEXT);
+    let (_, responder) = driver.next().unwrap().unwrap();
+    let mut stream = responder.stream(ContentType::TEXT);
     for piece in [&b"hello"[..], b"", b"world"] {
         stream.write(piece).unwrap();
     }
-    assert_eq!(stream.finish_and_next().answer(), Answer::Pipelined);
+    assert_eq!(stream.finish_and_next().receipt(), Receipt::Pipelined);
     let text = seen.borrow().text(0);
     let body =
         "\r\n\r\n5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\nGET /2018-06-01/runtime/invocation/next";
@@ -254,8 +255,8 @@ fn a_stream_is_sent_chunk_by_chunk_and_ends_with_the_next_request_if_asked() {
 fn a_stream_that_is_given_up_ends_with_the_error_in_trailers() {
     let script = Script::new(&[&[&event("a", b"1"), ACCEPTED]]);
     let seen = script.seen.clone();
-    let _ended = script.driver().run(|_, reply| {
-        let mut stream = reply.stream(ContentType::TEXT);
+    let _ended = script.driver().run(|_, responder| {
+        let mut stream = responder.stream(ContentType::TEXT);
         stream.write(b"hello").unwrap();
         Err::<lambda_proto::driver::Sent<'_>, _>(ErrorReport::new("Function.Half", "half way"))
     });
@@ -280,9 +281,9 @@ fn a_host_that_stops_is_asked_before_the_next_request() {
     let script = Script::new(&[&[&event("a", b"1"), ACCEPTED]]);
     let seen = script.seen.clone();
     let mut driver = script.driver();
-    let (_, reply) = driver.next().unwrap().unwrap();
-    reply.send(b"");
-    driver.host().is_stopping.set(true);
+    let (_, responder) = driver.next().unwrap().unwrap();
+    responder.send(b"");
+    driver.connector().is_stopping.set(true);
     assert!(driver.next().unwrap().is_none());
     assert_eq!(seen.borrow().requests(0).len(), 2);
 }
@@ -292,9 +293,9 @@ fn a_host_that_stops_while_the_handler_runs_does_not_ask_for_another_invocation(
     let script = Script::new(&[&[&event("a", b"1"), ACCEPTED]]);
     let (seen, is_stopping) = (script.seen.clone(), script.is_stopping.clone());
     let mut driver = script.driver();
-    let (_, reply) = driver.next().unwrap().unwrap();
+    let (_, responder) = driver.next().unwrap().unwrap();
     is_stopping.set(true);
-    assert!(matches!(reply.send_and_next(b"x").answer(), Answer::Known(_)));
+    assert!(matches!(responder.send_and_next(b"x").receipt(), Receipt::Known(_)));
     assert!(driver.next().unwrap().is_none());
     assert_eq!(seen.borrow().requests(0), ["GET /invocation/next", "POST /invocation/a/response"]);
 }
@@ -306,9 +307,9 @@ fn a_500_ends_the_driver_whatever_it_answers() {
     for answers in scripts {
         let ended = Script::new(&[answers])
             .driver()
-            .run(|_, reply| -> Result<_, Failed> { Ok(reply.send(b"")) });
-        let Err(DriverError::Ended(End::Service(reply))) = ended else { panic!("{ended:?}") };
-        assert_eq!(reply.status(), 500);
+            .run(|_, responder| -> Result<_, Failed> { Ok(responder.send(b"")) });
+        let Err(DriverError::Ended(End::Service(responder))) = ended else { panic!("{ended:?}") };
+        assert_eq!(responder.status(), 500);
     }
 }
 
@@ -331,13 +332,13 @@ fn an_error_at_the_end_of_a_stream_is_cut_to_the_buffer() {
     let (mut events, mut requests) = ([0; 4096], [0; 2048]);
     let machine = Machine::new(endpoint());
     let mut driver = Driver::new(machine, script, &mut events[..], &mut requests[..]);
-    let (_, reply) = driver.next().unwrap().unwrap();
-    let mut stream = reply.stream(ContentType::TEXT);
+    let (_, responder) = driver.next().unwrap().unwrap();
+    let mut stream = responder.stream(ContentType::TEXT);
     stream.write(b"half").unwrap();
     let message = "x".repeat(10_000);
     assert!(matches!(
-        stream.fail(&ErrorReport::new("Function.Half", &message)).answer(),
-        Answer::Known(_)
+        stream.fail(&ErrorReport::new("Function.Half", &message)).receipt(),
+        Receipt::Known(_)
     ));
     let text = seen.borrow().text(0);
     assert!(text.contains("0\r\nLambda-Runtime-Function-Error-Type: Function.Half\r\n"), "{text}");

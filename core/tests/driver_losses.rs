@@ -2,25 +2,24 @@
 
 mod memory;
 
-use lambda_proto::ErrorReport;
+use lambda_proto::api::{ContentType, ErrorReport, Outcome};
+use lambda_proto::client::{End, Receipt, StreamOver};
 use lambda_proto::driver::DriverError;
-use lambda_proto::slot::{Answer, End, StreamOver};
-use lambda_proto::{ContentType, Outcome};
 use memory::{ACCEPTED, Script, event, refusal};
 
 const SENT_AGAIN: &str = "invocation a: connection lost before the reply; sending the answer again";
 const UNKNOWN: &str =
     "invocation a: connection lost before the reply; whether the answer arrived is unknown";
 
-fn known(answer: Answer) -> Outcome {
-    let Answer::Known(reply) = answer else { panic!("{answer:?}") };
-    reply
+fn known(receipt: Receipt) -> Outcome {
+    let Receipt::Known(outcome) = receipt else { panic!("{receipt:?}") };
+    outcome
 }
 
 #[test]
 fn a_next_that_gets_nothing_is_asked_again() {
     let mut driver = Script::new(&[&[], &[b"HTTP/1.1 200"], &[&event("a", b"1")]]).driver();
-    let seen = driver.host().seen.clone();
+    let seen = driver.connector().seen.clone();
     let (invocation, _) = driver.next().unwrap().unwrap();
     assert_eq!(invocation.request_id(), "a");
     assert_eq!(seen.borrow().losses, [0, 1, 2]);
@@ -33,18 +32,18 @@ fn a_next_that_gets_nothing_is_asked_again() {
 fn a_204_is_asked_again_on_the_same_connection_and_a_second_one_after_a_pause() {
     let nothing = b"HTTP/1.1 204 No Content\r\n\r\n";
     let mut driver = Script::new(&[&[nothing, nothing], &[&event("a", b"1")]]).driver();
-    let seen = driver.host().seen.clone();
+    let seen = driver.connector().seen.clone();
     assert!(driver.next().unwrap().is_some());
     assert_eq!(seen.borrow().requests(0).len(), 2);
     assert_eq!(seen.borrow().losses, [0, 2]);
-    assert!(seen.borrow().notices.is_empty());
+    assert!(seen.borrow().warnings.is_empty());
 }
 
 #[test]
 fn a_503_is_asked_again_on_a_connection_that_the_host_may_put_off() {
     let busy = refusal(503, "Busy");
     let mut driver = Script::new(&[&[&busy], &[&busy], &[&event("a", b"1")]]).driver();
-    let seen = driver.host().seen.clone();
+    let seen = driver.connector().seen.clone();
     assert!(driver.next().unwrap().is_some());
     assert_eq!(seen.borrow().losses, [0, 2, 3]);
 }
@@ -54,7 +53,7 @@ fn an_event_that_is_cut_is_reported_for_its_invocation() {
     let whole = event("a", b"0123456789");
     for cut in whole.len() - 10..whole.len() {
         let mut driver = Script::new(&[&[&whole[..cut]], &[ACCEPTED, &event("b", b"2")]]).driver();
-        let seen = driver.host().seen.clone();
+        let seen = driver.connector().seen.clone();
         let (invocation, _) = driver.next().unwrap().unwrap();
         assert_eq!(invocation.request_id(), "b");
         let requests = ["POST /invocation/a/error", "GET /invocation/next"];
@@ -68,7 +67,7 @@ fn an_event_with_broken_framing_is_reported_for_its_invocation() {
     let broken = b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: a\r\n\
                    Transfer-Encoding: chunked\r\n\r\n5\r\nhello!!";
     let mut driver = Script::new(&[&[broken], &[ACCEPTED, &event("b", b"2")]]).driver();
-    let seen = driver.host().seen.clone();
+    let seen = driver.connector().seen.clone();
     let (invocation, _) = driver.next().unwrap().unwrap();
     assert_eq!(invocation.request_id(), "b");
     assert_eq!(seen.borrow().requests(1)[0], "POST /invocation/a/error");
@@ -83,41 +82,41 @@ fn an_answer_without_a_reply_is_sent_again_once_and_403_then_means_taken() {
             script.connection(0).then_reset();
         }
         let mut driver = script.driver();
-        let seen = driver.host().seen.clone();
-        let (_, reply) = driver.next().unwrap().unwrap();
-        let reply = known(reply.send(b"the answer").answer());
-        assert!(reply.is_accepted(), "{reply}");
+        let seen = driver.connector().seen.clone();
+        let (_, responder) = driver.next().unwrap().unwrap();
+        let outcome = known(responder.send(b"the answer").receipt());
+        assert!(outcome.is_accepted(), "{outcome}");
         let (first, second) = (seen.borrow().text(0), seen.borrow().text(1));
         assert!(first.ends_with(&second) && second.ends_with("the answer"), "{second}");
-        assert_eq!(seen.borrow().notices, [SENT_AGAIN]);
+        assert_eq!(seen.borrow().warnings, [SENT_AGAIN]);
     }
 }
 
 #[test]
 fn a_second_loss_leaves_the_fate_of_the_answer_unknown() {
     let mut driver = Script::new(&[&[&event("a", b"1")], &[], &[&event("b", b"2")]]).driver();
-    let seen = driver.host().seen.clone();
-    let (_, reply) = driver.next().unwrap().unwrap();
-    assert_eq!(reply.send(b"x").answer(), Answer::FateUnknown);
+    let seen = driver.connector().seen.clone();
+    let (_, responder) = driver.next().unwrap().unwrap();
+    assert_eq!(responder.send(b"x").receipt(), Receipt::FateUnknown);
     assert_eq!(driver.next().unwrap().unwrap().0.request_id(), "b");
-    assert_eq!(seen.borrow().notices, [SENT_AGAIN, UNKNOWN]);
+    assert_eq!(seen.borrow().warnings, [SENT_AGAIN, UNKNOWN]);
     assert_eq!(seen.borrow().requests(2), ["GET /invocation/next"]);
 }
 
 #[test]
 fn one_of_several_workers_sends_again_only_with_an_attempt_id() {
     let mut driver = Script::new(&[&[&event("a", b"1")]]).driver_of_several();
-    let seen = driver.host().seen.clone();
-    let (_, reply) = driver.next().unwrap().unwrap();
-    assert_eq!(reply.send(b"x").answer(), Answer::FateUnknown);
-    assert_eq!(seen.borrow().notices, [UNKNOWN]);
+    let seen = driver.connector().seen.clone();
+    let (_, responder) = driver.next().unwrap().unwrap();
+    assert_eq!(responder.send(b"x").receipt(), Receipt::FateUnknown);
+    assert_eq!(seen.borrow().warnings, [UNKNOWN]);
 
     let with_attempt = b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: a\r\n\
                          Lambda-Runtime-Invocation-Id: u1\r\nContent-Length: 0\r\n\r\n";
     let mut driver = Script::new(&[&[with_attempt], &[ACCEPTED]]).driver_of_several();
-    let seen = driver.host().seen.clone();
-    let (_, reply) = driver.next().unwrap().unwrap();
-    assert!(known(reply.send(b"x").answer()).is_accepted());
+    let seen = driver.connector().seen.clone();
+    let (_, responder) = driver.next().unwrap().unwrap();
+    assert!(known(responder.send(b"x").receipt()).is_accepted());
     assert!(seen.borrow().text(1).contains("Lambda-Runtime-Invocation-Id: u1\r\n"));
 }
 
@@ -126,7 +125,7 @@ fn an_answer_of_which_nothing_could_be_sent_goes_out_on_a_new_connection() {
     let first = event("a", b"1");
     let asked = {
         let mut driver = Script::new(&[&[&first]]).driver();
-        let seen = driver.host().seen.clone();
+        let seen = driver.connector().seen.clone();
         driver.next().unwrap();
         seen.borrow().written[0].len()
     };
@@ -134,9 +133,9 @@ fn an_answer_of_which_nothing_could_be_sent_goes_out_on_a_new_connection() {
     script.connection(0).breaks_after = asked;
     script.connection(1).breaks_after = 0;
     let mut driver = script.driver_of_several();
-    let seen = driver.host().seen.clone();
-    let (_, reply) = driver.next().unwrap().unwrap();
-    assert!(known(reply.send(b"x").answer()).is_accepted());
+    let seen = driver.connector().seen.clone();
+    let (_, responder) = driver.next().unwrap().unwrap();
+    assert!(known(responder.send(b"x").receipt()).is_accepted());
     assert_eq!(seen.borrow().requests(2), ["POST /invocation/a/response"]);
 }
 
@@ -147,9 +146,9 @@ fn a_refusal_that_comes_before_the_body_is_sent_is_read() {
     let mut script = Script::new(&[&[&event("a", b"1"), &too_large], &[&event("b", b"2")]]);
     script.connection(0).breaks_after = 5_000;
     let mut driver = script.driver();
-    let seen = driver.host().seen.clone();
-    let (_, reply) = driver.next().unwrap().unwrap();
-    assert_eq!(known(reply.send(&large).answer()).status(), 413);
+    let seen = driver.connector().seen.clone();
+    let (_, responder) = driver.next().unwrap().unwrap();
+    assert_eq!(known(responder.send(&large).receipt()).status(), 413);
     // What is left of the body must not stand before the next request.
     assert_eq!(driver.next().unwrap().unwrap().0.request_id(), "b");
     assert_eq!(seen.borrow().requests(1), ["GET /invocation/next"]);
@@ -158,12 +157,12 @@ fn a_refusal_that_comes_before_the_body_is_sent_is_read() {
 #[test]
 fn a_pipelined_answer_is_not_sent_again_once_it_is_out() {
     let mut driver = Script::new(&[&[&event("a", b"1")], &[&event("b", b"2")]]).driver();
-    let seen = driver.host().seen.clone();
-    let (_, reply) = driver.next().unwrap().unwrap();
-    reply.send_and_next(b"x");
+    let seen = driver.connector().seen.clone();
+    let (_, responder) = driver.next().unwrap().unwrap();
+    responder.send_and_next(b"x");
     assert_eq!(driver.next().unwrap().unwrap().0.request_id(), "b");
     assert_eq!(seen.borrow().requests(1), ["GET /invocation/next"]);
-    assert_eq!(seen.borrow().notices, [UNKNOWN]);
+    assert_eq!(seen.borrow().warnings, [UNKNOWN]);
 }
 
 #[test]
@@ -172,9 +171,9 @@ fn a_pipelined_answer_that_breaks_off_is_sent_again_without_what_follows_it() {
     let mut script = Script::new(&[&[&event("a", b"1")], &[ACCEPTED, &event("b", b"2")]]);
     script.connection(0).breaks_after = 5_000;
     let mut driver = script.driver();
-    let seen = driver.host().seen.clone();
-    let (_, reply) = driver.next().unwrap().unwrap();
-    assert!(known(reply.send_and_next(&large).answer()).is_accepted());
+    let seen = driver.connector().seen.clone();
+    let (_, responder) = driver.next().unwrap().unwrap();
+    assert!(known(responder.send_and_next(&large).receipt()).is_accepted());
     assert_eq!(driver.next().unwrap().unwrap().0.request_id(), "b");
     let requests = ["POST /invocation/a/response", "GET /invocation/next"];
     assert_eq!(seen.borrow().requests(1), requests);
@@ -186,16 +185,16 @@ fn a_reply_that_closes_the_connection_is_no_loss() {
     for pipelined in [false, true] {
         let mut driver =
             Script::new(&[&[&event("a", b"1"), closing], &[&event("b", b"2")]]).driver();
-        let seen = driver.host().seen.clone();
-        let (_, reply) = driver.next().unwrap().unwrap();
+        let seen = driver.connector().seen.clone();
+        let (_, responder) = driver.next().unwrap().unwrap();
         if pipelined {
-            reply.send_and_next(b"x")
+            responder.send_and_next(b"x")
         } else {
-            reply.send(b"x")
+            responder.send(b"x")
         };
         assert_eq!(driver.next().unwrap().unwrap().0.request_id(), "b");
         assert_eq!(seen.borrow().losses, [0, 0]);
-        assert!(seen.borrow().notices.is_empty());
+        assert!(seen.borrow().warnings.is_empty());
     }
 }
 
@@ -203,9 +202,9 @@ fn a_reply_that_closes_the_connection_is_no_loss() {
 fn an_event_to_the_end_of_the_stream_is_whole_when_it_is_closed_and_cut_when_it_is_reset() {
     let to_end = b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: a\r\n\r\nhello";
     let mut driver = Script::new(&[&[to_end], &[ACCEPTED]]).driver();
-    let (invocation, reply) = driver.next().unwrap().unwrap();
+    let (invocation, responder) = driver.next().unwrap().unwrap();
     assert_eq!(invocation.body(), b"hello");
-    assert!(known(reply.send(b"x").answer()).is_accepted());
+    assert!(known(responder.send(b"x").receipt()).is_accepted());
 
     let mut script = Script::new(&[&[to_end], &[ACCEPTED, &event("b", b"2")]]);
     script.connection(0).then_reset();
@@ -218,12 +217,12 @@ fn bytes_that_answer_nothing_cost_the_connection_and_not_the_invocation() {
     let idle = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n";
     let surplus = [&event("a", b"1"), &idle[..]].concat();
     let mut driver = Script::new(&[&[&surplus], &[ACCEPTED]]).driver();
-    let seen = driver.host().seen.clone();
-    let (invocation, reply) = driver.next().unwrap().unwrap();
+    let seen = driver.connector().seen.clone();
+    let (invocation, responder) = driver.next().unwrap().unwrap();
     assert_eq!(invocation.body(), b"1");
-    assert!(known(reply.send(b"x").answer()).is_accepted());
+    assert!(known(responder.send(b"x").receipt()).is_accepted());
     assert_eq!(seen.borrow().requests(1), ["POST /invocation/a/response"]);
-    assert!(seen.borrow().notices[0].contains("answer nothing"));
+    assert!(seen.borrow().warnings[0].contains("answer nothing"));
 }
 
 #[test]
@@ -238,14 +237,14 @@ fn a_stream_that_loses_its_connection_is_over_and_said_to_be() {
     let mut script = Script::new(&[&[&first], &[&event("b", b"2")]]);
     script.connection(0).breaks_after = 1_000;
     let mut driver = script.driver();
-    let seen = driver.host().seen.clone();
-    let (_, reply) = driver.next().unwrap().unwrap();
-    let mut stream = reply.stream(ContentType::TEXT);
+    let seen = driver.connector().seen.clone();
+    let (_, responder) = driver.next().unwrap().unwrap();
+    let mut stream = responder.stream(ContentType::TEXT);
     let result = (0..100).try_for_each(|_| stream.write(&[b'x'; 100]));
     assert_eq!(result, Err(StreamOver));
-    assert_eq!(stream.finish().answer(), Answer::FateUnknown);
+    assert_eq!(stream.finish().receipt(), Receipt::FateUnknown);
     assert_eq!(driver.next().unwrap().unwrap().0.request_id(), "b");
-    assert_eq!(seen.borrow().notices, [UNKNOWN]);
+    assert_eq!(seen.borrow().warnings, [UNKNOWN]);
 }
 
 #[test]
@@ -254,13 +253,13 @@ fn a_stream_of_which_nothing_could_be_sent_begins_on_a_new_connection() {
     let mut script = Script::new(&[&[&first], &[ACCEPTED]]);
     let mut probe = Script::new(&[&[&first]]).driver();
     probe.next().unwrap();
-    script.connection(0).breaks_after = probe.host().seen.borrow().written[0].len();
+    script.connection(0).breaks_after = probe.connector().seen.borrow().written[0].len();
     let mut driver = script.driver();
-    let seen = driver.host().seen.clone();
-    let (_, reply) = driver.next().unwrap().unwrap();
-    let mut stream = reply.stream(ContentType::TEXT);
+    let seen = driver.connector().seen.clone();
+    let (_, responder) = driver.next().unwrap().unwrap();
+    let mut stream = responder.stream(ContentType::TEXT);
     stream.write(b"hello").unwrap();
-    assert!(known(stream.finish().answer()).is_accepted());
+    assert!(known(stream.finish().receipt()).is_accepted());
     assert!(seen.borrow().text(1).ends_with("\r\n\r\n5\r\nhello\r\n0\r\n\r\n"));
 }
 
@@ -269,7 +268,7 @@ fn a_report_of_a_failed_start_is_sent_again_if_nothing_of_it_got_out() {
     let mut script = Script::new(&[&[], &[ACCEPTED]]);
     script.connection(0).breaks_after = 0;
     let mut driver = script.driver();
-    let seen = driver.host().seen.clone();
+    let seen = driver.connector().seen.clone();
     driver.fail_init(&ErrorReport::new("Function.NoTable", "no table")).unwrap();
     assert_eq!(seen.borrow().requests(1), ["POST /init/error"]);
 }
@@ -279,18 +278,18 @@ fn what_a_lost_connection_has_left_behind_is_not_read_as_an_answer_on_the_next()
     let surplus = [&event("a", b"1")[..], b"HTTP/1.1 400 Bad\r\n\r\n"].concat();
     let second = [ACCEPTED, &event("b", b"2")].concat();
     let mut driver = Script::new(&[&[&surplus], &[&second]]).driver();
-    let (_, reply) = driver.next().unwrap().unwrap();
-    reply.send_and_next(b"x");
+    let (_, responder) = driver.next().unwrap().unwrap();
+    responder.send_and_next(b"x");
     assert_eq!(driver.next().unwrap().unwrap().0.request_id(), "b");
 }
 
 #[test]
 fn an_answer_that_the_end_of_the_driver_leaves_unsent_is_told_of() {
     let mut driver = Script::new(&[&[&event("a", b"1")]]).driver();
-    let seen = driver.host().seen.clone();
-    let (_, reply) = driver.next().unwrap().unwrap();
-    assert_eq!(reply.send(b"x").answer(), Answer::FateUnknown);
+    let seen = driver.connector().seen.clone();
+    let (_, responder) = driver.next().unwrap().unwrap();
+    assert_eq!(responder.send(b"x").receipt(), Receipt::FateUnknown);
     assert!(driver.next().is_err());
     let unsent = "invocation a: the answer could not be sent: the runtime ends";
-    assert_eq!(seen.borrow().notices, [SENT_AGAIN, unsent]);
+    assert_eq!(seen.borrow().warnings, [SENT_AGAIN, unsent]);
 }

@@ -2,17 +2,18 @@
 
 mod memory;
 
+use lambda_proto::api::{ErrorReport, Outcome};
+use lambda_proto::client::{End, Receipt};
 use lambda_proto::driver::DriverError;
-use lambda_proto::slot::{Answer, End};
-use lambda_proto::{ErrorReport, Outcome, Phase};
+use lambda_proto::machine::Phase;
 use memory::{ACCEPTED, Script, event, refusal};
 
 const RESTORED: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 const REPORT: ErrorReport<'static> = ErrorReport::new("Runtime.AfterRestoreError", "no pool");
 
-fn known(answer: Option<Answer>) -> Outcome {
+fn known(answer: Option<Receipt>) -> Outcome {
     match answer {
-        Some(Answer::Known(outcome)) => outcome,
+        Some(Receipt::Known(outcome)) => outcome,
         other => panic!("{other:?}"),
     }
 }
@@ -23,13 +24,13 @@ fn after_a_restore_the_first_event_comes_on_a_connection_of_its_own() {
     let seen = script.seen.clone();
     let mut driver = script.driver();
     assert!(known(driver.restore_next().unwrap()).is_accepted());
-    let (invocation, reply) = driver.next().unwrap().unwrap();
+    let (invocation, responder) = driver.next().unwrap().unwrap();
     assert_eq!(invocation.body(), b"1");
-    reply.send(b"x");
+    responder.send(b"x");
     let seen = seen.borrow();
     assert_eq!(seen.requests(0), ["GET /restore/next"]);
     assert_eq!(seen.requests(1), ["GET /invocation/next", "POST /invocation/a/response"]);
-    assert!(seen.notices.is_empty(), "{:?}", seen.notices);
+    assert!(seen.warnings.is_empty(), "{:?}", seen.warnings);
 }
 
 #[test]
@@ -54,9 +55,9 @@ fn a_connection_that_is_gone_after_the_restore_means_the_same_and_is_no_trouble(
         }
         let seen = script.seen.clone();
         let mut driver = script.driver();
-        assert_eq!(driver.restore_next(), Ok(Some(Answer::FateUnknown)));
+        assert_eq!(driver.restore_next(), Ok(Some(Receipt::FateUnknown)));
         assert_eq!(driver.next().unwrap().unwrap().0.request_id(), "a");
-        assert!(seen.borrow().notices.is_empty(), "{:?}", seen.borrow().notices);
+        assert!(seen.borrow().warnings.is_empty(), "{:?}", seen.borrow().warnings);
     }
 }
 

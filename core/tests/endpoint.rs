@@ -1,7 +1,6 @@
 //! The address of the Runtime API and the user agent.
 
-use lambda_proto::Endpoint;
-use lambda_proto::api::{EndpointProblem, InvalidUserAgent};
+use lambda_proto::api::{Endpoint, EndpointProblem, InvalidUserAgent};
 use lambda_proto::limits::{MAX_AUTHORITY, MAX_PATH_PREFIX, MAX_USER_AGENT};
 use proptest::prelude::*;
 

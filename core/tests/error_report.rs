@@ -1,11 +1,10 @@
 //! Error reports: JSON that always reads back, cut to a limit, in bodies, headers and trailers.
 
 use base64::Engine;
-use lambda_proto::api::Request;
+use lambda_proto::api::{ContentType, Endpoint, ErrorReport, Request};
+use lambda_proto::http::BufferTooSmall;
 use lambda_proto::limits::{MAX_ERROR_BODY, MAX_ERROR_TRAILERS, MAX_ERROR_TYPE, MAX_XRAY_CAUSE};
-use lambda_proto::{
-    BufferTooSmall, CommandError, ContentType, Endpoint, ErrorReport, Machine, Phase,
-};
+use lambda_proto::machine::{CommandError, Machine, Phase};
 use proptest::prelude::*;
 use serde_json::Value;
 

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use lambda_proto::api::{HeadIndex, InvocationIds};
+use lambda_proto::api::{Deadline, HeadIndex, InvocationHead, InvocationIds};
 use lambda_proto::http::{BodyLength, HeadError};
 use lambda_proto::limits::{MAX_CONTENT_TYPE, MAX_ID};
-use lambda_proto::{Deadline, InvocationHead};
 use proptest::prelude::*;
 
 const REQUEST_ID: &str = "Lambda-Runtime-Aws-Request-Id";

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lambda_proto::Deadline;
+use lambda_proto::api::Deadline;
 use lambda_proto::lifecycle::{Clocks, ShutdownWindow, TimeLimit};
 use proptest::prelude::*;
 

@@ -2,10 +2,10 @@
 
 mod support;
 
-use lambda_proto::api::{Call, Meaning};
+use lambda_proto::api::{Call, Concurrency, Meaning};
 use lambda_proto::http::{BodyError, HeadError};
 use lambda_proto::limits::MAX_PAYLOAD;
-use lambda_proto::{CommandError, Concurrency, Event, Machine, Phase, ReceiveError, Recovery};
+use lambda_proto::machine::{CommandError, Event, Machine, Phase, ReceiveError, Recovery};
 use support::Command::{Fail, FailInit, FailRestore, Finish, Next, Respond, RestoreNext, Stream};
 use support::Step::{self, Bytes, Do, Say, Status};
 use support::{ACCEPTED, BODY, Command, Seen, answer, event, machine, receive, send, text, walk};
@@ -23,7 +23,7 @@ fn reporting() -> Machine {
 
 #[test]
 fn replies_may_last_to_the_end_of_the_stream() {
-    // Go's server answers syntax errors so [field-notes.md 8].
+    // Go's server answers syntax errors so.
     let mut machine = reporting();
     let seen = receive(&mut machine, b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n400 B");
     assert_eq!(seen, Ok(vec![Seen::Detail(b"400 B".to_vec())]));
@@ -38,7 +38,7 @@ fn replies_may_last_to_the_end_of_the_stream() {
 
 #[test]
 fn events_may_last_to_the_end_of_the_stream() {
-    // As on managed instances [field-notes.md 8].
+    // As on managed instances.
     let mut machine = walk(Concurrency::Single, &[Do(Next)]);
     let head = b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 1\r\n\r\n";
     receive(&mut machine, head).expect("a head");

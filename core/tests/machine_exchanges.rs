@@ -2,9 +2,9 @@
 
 mod support;
 
-use lambda_proto::api::{Call, Meaning, ServiceError, Then};
+use lambda_proto::api::{Action, Call, Concurrency, Endpoint, Meaning, ServiceError};
 use lambda_proto::limits::MAX_ID;
-use lambda_proto::{CommandError, Concurrency, Endpoint, Machine, Phase, ReceiveError, Recovery};
+use lambda_proto::machine::{CommandError, Machine, Phase, ReceiveError, Recovery};
 use support::Command::{Fail, FailInit, FailRestore, Next, Respond, RestoreNext, Stream};
 use support::Step::{self, Bytes, Do, Lost, Say};
 use support::{
@@ -92,7 +92,7 @@ fn a_failed_start_is_reported_and_ends_the_process_whatever_the_answer_is() {
 
         let seen = receive(&mut machine, &answer(status, document)).expect("an answer");
         let Some(Seen::Outcome(reply)) = seen.last() else { panic!("{seen:?}") };
-        assert_eq!((reply.call(), reply.then()), (Call::InitError, Then::Exit));
+        assert_eq!((reply.call(), reply.action()), (Call::InitError, Action::Exit));
         assert_eq!((machine.phase(), machine.awaits()), (Phase::ShuttingDown, None));
     }
 }
@@ -124,7 +124,7 @@ fn a_failed_restore_is_reported_and_ends_the_process() {
     assert!(halves(&wire).1.contains("\"errorType\":\"Function.Broken\""));
     let seen = receive(&mut machine, ACCEPTED).expect("an answer");
     let [Seen::Outcome(reply)] = seen[..] else { panic!("{seen:?}") };
-    assert_eq!((reply.call(), reply.then()), (Call::RestoreError, Then::Exit));
+    assert_eq!((reply.call(), reply.action()), (Call::RestoreError, Action::Exit));
     assert_eq!(machine.phase(), Phase::ShuttingDown);
 }
 
@@ -144,10 +144,10 @@ fn without_snapshots_the_start_goes_on_as_if_nothing_had_been_asked() {
 #[test]
 fn a_refused_next_shows_why_and_what_to_do() {
     let rows = [
-        (403, STATE_403, Meaning::OutOfOrder, Then::Exit, Phase::ShuttingDown),
-        (404, "404 page not found\n", Meaning::NoSuchCall, Then::Exit, Phase::ShuttingDown),
-        (500, BROKEN_500, Meaning::ServiceFailed, Then::Exit, Phase::ShuttingDown),
-        (503, "busy", Meaning::Unexpected, Then::ContinueAfterPause, Phase::Ready),
+        (403, STATE_403, Meaning::OutOfOrder, Action::Exit, Phase::ShuttingDown),
+        (404, "404 page not found\n", Meaning::NoSuchCall, Action::Exit, Phase::ShuttingDown),
+        (500, BROKEN_500, Meaning::ServiceFailed, Action::Exit, Phase::ShuttingDown),
+        (503, "busy", Meaning::Unexpected, Action::ContinueAfterPause, Phase::Ready),
     ];
     for (status, document, meaning, then, phase) in rows {
         let mut machine = walk(Concurrency::Single, &[Do(Next)]);
@@ -155,7 +155,7 @@ fn a_refused_next_shows_why_and_what_to_do() {
         let [Seen::Detail(detail), Seen::Outcome(reply)] = &seen[..] else { panic!("{seen:?}") };
         assert_eq!(detail, document.as_bytes());
         assert_eq!((reply.call(), reply.status()), (Call::Next, status));
-        assert_eq!((reply.meaning(), reply.then()), (meaning, then));
+        assert_eq!((reply.meaning(), reply.action()), (meaning, then));
         assert_eq!((machine.phase(), machine.awaits()), (phase, None));
     }
 }
@@ -167,7 +167,7 @@ fn no_content_on_next_means_ask_again() {
         let mut machine = walk(Concurrency::Single, &[Do(Next)]);
         let seen = receive(&mut machine, head).expect("an answer");
         let [Seen::Outcome(reply)] = seen[..] else { panic!("{seen:?}") };
-        assert_eq!((reply.meaning(), reply.then()), (Meaning::NoInvocation, Then::Continue));
+        assert_eq!((reply.meaning(), reply.action()), (Meaning::NoInvocation, Action::Continue));
         assert!(!machine.must_reconnect());
         send(&mut machine, Next);
     }
@@ -222,9 +222,9 @@ fn a_refused_answer_shows_why_and_the_loop_goes_on() {
             };
             let error = ServiceError::parse(detail).expect("the service's document");
             assert_eq!(error.error_type, error_type);
-            assert_eq!((reply.meaning(), reply.then()), (meaning, Then::Continue));
+            assert_eq!((reply.meaning(), reply.action()), (meaning, Action::Continue));
             assert!(!reply.is_accepted());
-            // No second answer may follow: 413, then an error, then 403 [field-notes.md 1, 3].
+            // No second answer may follow: 413, then an error, then 403.
             let error = Fail.give(&mut machine, &mut [0; 512]);
             assert_eq!(error, Err(CommandError::WrongPhase(Phase::Ready)));
             send(&mut machine, Next);
@@ -237,7 +237,7 @@ fn a_service_that_failed_ends_the_process() {
     let mut machine = reporting();
     let seen = receive(&mut machine, &answer(500, BROKEN_500)).expect("an answer");
     let [Seen::Detail(_), Seen::Outcome(reply)] = &seen[..] else { panic!("{seen:?}") };
-    assert_eq!((reply.meaning(), reply.then()), (Meaning::ServiceFailed, Then::Exit));
+    assert_eq!((reply.meaning(), reply.action()), (Meaning::ServiceFailed, Action::Exit));
     assert_eq!(machine.phase(), Phase::ShuttingDown);
     assert_eq!(machine.on_disconnect(), Recovery::Exit);
 }
@@ -251,7 +251,7 @@ fn any_success_accepts_an_answer_and_its_body_is_of_no_interest() {
         let mut machine = reporting();
         let seen = receive(&mut machine, bytes).expect("an answer");
         let [Seen::Outcome(reply)] = seen[..] else { panic!("{seen:?}") };
-        assert_eq!((reply.meaning(), reply.then()), (Meaning::Accepted, Then::Continue));
+        assert_eq!((reply.meaning(), reply.action()), (Meaning::Accepted, Action::Continue));
         assert_eq!(machine.phase(), Phase::Ready);
     }
 }
@@ -314,7 +314,7 @@ fn answers_and_next_in_one_write_are_answered_one_after_the_other() {
 
 #[test]
 fn a_refused_answer_does_not_stop_the_next_behind_it() {
-    // The emulator answers 413 and then with the next event [field-notes.md 8].
+    // The emulator answers 413 and then with the next event.
     let mut machine = walk(Concurrency::Single, &[Do(Next), Step::Event, Say(Respond)]);
     Do(Next).take(&mut machine);
     let both = [answer(413, SIZE_413), event("2", "", "{}")].concat();
@@ -328,7 +328,7 @@ fn one_of_several_workers_that_is_refused_an_event_leaves_the_others_alone() {
     let mut machine = walk(Concurrency::Multi, &[Do(Next)]);
     let seen = receive(&mut machine, &answer(403, STATE_403)).expect("an answer");
     let Some(Seen::Outcome(reply)) = seen.last() else { panic!("{seen:?}") };
-    assert_eq!(reply.then(), Then::ContinueAfterPause);
+    assert_eq!(reply.action(), Action::ContinueAfterPause);
     assert_eq!(machine.phase(), Phase::Ready);
 }
 

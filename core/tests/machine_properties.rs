@@ -2,7 +2,8 @@
 
 mod support;
 
-use lambda_proto::{Concurrency, Event, Machine, Phase, Recovery};
+use lambda_proto::api::Concurrency;
+use lambda_proto::machine::{Event, Machine, Phase, Recovery};
 use proptest::prelude::*;
 use support::Command::{Chunk, Fail, FailInit, Finish, Next, Respond, RestoreNext, Stream};
 use support::Step::{self, Do, Say};

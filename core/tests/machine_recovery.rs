@@ -4,9 +4,9 @@
 mod phase_table;
 mod support;
 
-use lambda_proto::Recovery::{self, FateUnknown, Reconnect, SendAgain};
-use lambda_proto::api::{Meaning, Outcome};
-use lambda_proto::{Concurrency, Machine, Phase};
+use lambda_proto::api::{Concurrency, Meaning, Outcome};
+use lambda_proto::machine::Recovery::{self, FateUnknown, Reconnect, SendAgain};
+use lambda_proto::machine::{Machine, Phase};
 use phase_table::Loss::{self, Idle, Known, Repeatable, Unsent};
 use phase_table::Reply::{Accepted, Exit as ExitReply, Refused};
 use phase_table::Stage::{

@@ -3,12 +3,10 @@
 mod support;
 
 use base64::Engine;
-use lambda_proto::api::Call;
+use lambda_proto::api::{Call, Concurrency, ContentType, Endpoint, ErrorReport, HttpPrelude};
+use lambda_proto::http::BufferTooSmall;
 use lambda_proto::limits::MAX_ID;
-use lambda_proto::{
-    BufferTooSmall, CommandError, Concurrency, ContentType, Endpoint, ErrorReport, HttpPrelude,
-    Machine, Phase, Recovery,
-};
+use lambda_proto::machine::{CommandError, Machine, Phase, Recovery};
 use support::Command::{
     Chunk, Fail, FailInit, FailRestore, Finish, FinishWithError, Next, Respond, RestoreNext, Stream,
 };

@@ -4,8 +4,11 @@
 mod phase_table;
 mod support;
 
-use lambda_proto::Recovery::{AskAgain, Exit, FailInvocation, FateUnknown, Reconnect, SendAgain};
-use lambda_proto::{CommandError, Concurrency, Machine, Phase, ReceiveError};
+use lambda_proto::api::Concurrency;
+use lambda_proto::machine::Recovery::{
+    AskAgain, Exit, FailInvocation, FateUnknown, Reconnect, SendAgain,
+};
+use lambda_proto::machine::{CommandError, Machine, Phase, ReceiveError};
 use phase_table::Input::{
     self, AnyOtherCommand, BrokenEvent, EventEnd, EventHead, Replied, ShutDown, TimedOut, Unasked,
     Violation,

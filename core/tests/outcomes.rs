@@ -1,11 +1,11 @@
 //! What each status means for each call, and what follows: protocol.md 1.7.
 
-use lambda_proto::api::{Call, Meaning, Outcome, Then};
-use lambda_proto::{
-    Concurrency, ContentType, Endpoint, ErrorReport, Event, Machine, Phase, Recovery,
+use lambda_proto::api::{
+    Action, Call, Concurrency, ContentType, Endpoint, ErrorReport, Meaning, Outcome,
 };
+use lambda_proto::machine::{Event, Machine, Phase, Recovery};
 
-use Then::{Continue, ContinueAfterPause, Exit};
+use Action::{Continue, ContinueAfterPause, Exit};
 
 const CALLS: [Call; 6] = [
     Call::Next,
@@ -18,7 +18,7 @@ const CALLS: [Call; 6] = [
 
 /// Status, its meaning (204 for `next` has one of its own), and what follows for `next`, for `response` and `error`, for `restore/next`.
 /// After `init/error` and `restore/error` the process ends in any case.
-const TABLE: [(u16, Meaning, Then, Then, Then); 27] = [
+const TABLE: [(u16, Meaning, Action, Action, Action); 27] = [
     (200, Meaning::Accepted, Continue, Continue, Continue),
     (201, Meaning::Accepted, Continue, Continue, Continue),
     (202, Meaning::Accepted, Continue, Continue, Continue),
@@ -104,13 +104,13 @@ fn every_status_has_its_meaning_for_every_call() {
 fn every_status_says_what_follows_for_every_call() {
     for (status, _, next, answer, restore_next) in TABLE {
         for call in CALLS {
-            let then = match call {
+            let action = match call {
                 Call::Next => next,
                 Call::Response | Call::Error => answer,
                 Call::RestoreNext => restore_next,
                 Call::InitError | Call::RestoreError => Exit,
             };
-            assert_eq!(Outcome::new(call, status).then(), then, "{call} {status}");
+            assert_eq!(Outcome::new(call, status).action(), action, "{call} {status}");
         }
     }
 }
@@ -123,8 +123,8 @@ fn several_workers_go_on_where_one_of_them_has_asked_out_of_order() {
                 (Outcome::new(call, status), Outcome::new(call, status).under(Concurrency::Multi));
             assert_eq!(several.meaning(), one.meaning(), "{call} {status}");
             let is_the_exception = (call, status) == (Call::Next, 403);
-            let then = if is_the_exception { ContinueAfterPause } else { one.then() };
-            assert_eq!(several.then(), then, "{call} {status}");
+            let action = if is_the_exception { ContinueAfterPause } else { one.action() };
+            assert_eq!(several.action(), action, "{call} {status}");
         }
     }
 }
@@ -164,14 +164,14 @@ fn a_408_to_an_answer_is_a_lost_connection() {
 
 #[test]
 fn a_machine_gives_the_replies_of_the_table() {
-    for (status, meaning, _, then, _) in TABLE.into_iter().filter(|row| row.0 != 408) {
+    for (status, meaning, _, action, _) in TABLE.into_iter().filter(|row| row.0 != 408) {
         for call in [Call::Response, Call::Error] {
             let mut machine = invoking();
             answer(&mut machine, call);
             let reply = reply(&mut machine, status);
             assert_eq!(reply, Outcome::new(call, status));
-            assert_eq!((reply.meaning(), reply.then()), (meaning, then));
-            let phase = if then == Exit { Phase::ShuttingDown } else { Phase::Ready };
+            assert_eq!((reply.meaning(), reply.action()), (meaning, action));
+            let phase = if action == Exit { Phase::ShuttingDown } else { Phase::Ready };
             assert_eq!(machine.phase(), phase, "{call} {status}");
         }
     }
@@ -184,17 +184,17 @@ fn a_second_copy_that_is_refused_as_a_copy_means_that_the_first_was_taken() {
             let reply = reply_to_second_copy(call, status);
             assert_eq!(reply.meaning(), Meaning::AcceptedBefore, "{call} {status}");
             assert!(reply.is_accepted());
-            assert_eq!(reply.then(), Continue);
+            assert_eq!(reply.action(), Continue);
         }
     }
 }
 
 #[test]
 fn any_other_reply_to_a_second_copy_means_what_it_means_to_a_first() {
-    for (status, meaning, _, then, _) in TABLE {
+    for (status, meaning, _, action, _) in TABLE {
         if !matches!(status, 400 | 403 | 408) {
             let reply = reply_to_second_copy(Call::Response, status);
-            assert_eq!((reply.meaning(), reply.then()), (meaning, then), "{status}");
+            assert_eq!((reply.meaning(), reply.action()), (meaning, action), "{status}");
         }
     }
 }

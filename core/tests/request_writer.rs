@@ -1,7 +1,7 @@
 //! Requests of other APIs, by the writer that their crates use.
 
-use lambda_proto::api::RequestWriter;
-use lambda_proto::{BufferTooSmall, Endpoint, ErrorReport};
+use lambda_proto::api::{Endpoint, ErrorReport, RequestWriter};
+use lambda_proto::http::BufferTooSmall;
 use proptest::prelude::*;
 
 fn endpoint() -> Endpoint {

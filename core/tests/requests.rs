@@ -1,8 +1,10 @@
 //! Requests: their exact bytes, and that nothing a caller says can leave its place in them.
 
-use lambda_proto::api::{InvocationIds, Request, ResponseLength};
+use lambda_proto::api::{
+    ContentType, Endpoint, ErrorReport, InvocationHead, InvocationIds, Request, ResponseLength,
+};
+use lambda_proto::http::BufferTooSmall;
 use lambda_proto::limits::*;
-use lambda_proto::{BufferTooSmall, ContentType, Endpoint, ErrorReport, InvocationHead};
 use proptest::prelude::*;
 
 /// A request as a server reads it.

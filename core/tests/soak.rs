@@ -1,4 +1,4 @@
-//! Ten million invocations through a slot and a service in memory, under faults by chance: each ends in
+//! Ten million invocations through a client and a service in memory, under faults by chance: each ends in
 //! exactly one of the outcomes that a host is told, and the books of the service agree with what was told.
 //!
 //! `SOAK_SEED` repeats a run, `SOAK_INVOCATIONS` makes it shorter or longer.
@@ -9,9 +9,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use lambda_proto::api::Meaning;
-use lambda_proto::slot::{Answer, End, Notice, Slot, Step, Trouble};
-use lambda_proto::{ContentType, Endpoint, ErrorReport, Machine, Phase};
+use lambda_proto::api::{ContentType, Endpoint, ErrorReport, Meaning};
+use lambda_proto::client::{Client, End, Receipt, Step, Warning, WarningKind};
+use lambda_proto::machine::{Machine, Phase};
 use soak_service::{Chance, Service};
 
 /// Counts what is allocated: nothing may be, once the run has begun.
@@ -52,7 +52,7 @@ enum Fate {
 struct Known {
     number: u64,
     is_handed: bool,
-    /// The slot reports it by itself: the event was lost in the middle, or did not fit.
+    /// The client reports it by itself: the event was lost in the middle, or did not fit.
     is_reported: bool,
     is_pipelined: bool,
     fate: Option<Fate>,
@@ -65,7 +65,7 @@ struct Totals {
     taken_before: u64,
     refused: u64,
     unknown: u64,
-    /// Their events were lost in the middle or too large: the slot reported them.
+    /// Their events were lost in the middle or too large: the client reported them.
     reported: u64,
     /// Their events were lost before the runtime knew of them.
     unseen: u64,
@@ -86,7 +86,7 @@ impl Totals {
 const RING: usize = 8;
 
 struct Host<'m> {
-    slot: Slot<&'m mut [u8]>,
+    client: Client<&'m mut [u8]>,
     service: Service,
     chance: Chance,
     known: [Known; RING],
@@ -103,26 +103,26 @@ struct Host<'m> {
 }
 
 impl Host<'_> {
-    /// Turns until the service has no more events and the slot waits for one.
+    /// Turns until the service has no more events and the client waits for one.
     fn run(&mut self) {
         loop {
-            let Self { slot, known, .. } = self;
-            let step = slot.exchange().step(|notice| hear(known, notice));
+            let Self { client, known, .. } = self;
+            let step = client.exchange().step(|warning| hear(known, warning));
             self.settle_pipelined();
-            self.is_connected &= self.slot.is_connected();
+            self.is_connected &= self.client.is_connected();
             match step {
-                Step::Connect { .. } if self.chance.one_in(20) => self.slot.exchange().lost(),
+                Step::Connect { .. } if self.chance.one_in(20) => self.client.exchange().lost(),
                 Step::Connect { .. } => {
                     self.service.connect();
                     self.is_connected = true;
-                    self.slot.exchange().connected();
+                    self.client.exchange().connected();
                 }
                 Step::Write => self.write(),
-                Step::Read if self.service.is_over() && self.slot.is_waiting() => break,
+                Step::Read if self.service.is_over() && self.client.is_waiting() => break,
                 Step::Read => self.read(),
-                Step::Idle => self.slot.ask().expect("nothing is in hand"),
-                Step::InHand => self.in_hand(),
-                Step::Answered(answer) => self.answered(answer),
+                Step::Idle => self.client.ask().expect("nothing is in hand"),
+                Step::Answer => self.in_flight(),
+                Step::Settled(answer) => self.answered(answer),
                 Step::End(end) => self.end(end),
             }
             self.close_books(RING as u64 / 2);
@@ -135,10 +135,10 @@ impl Host<'_> {
             return self.lose();
         }
         if self.service.is_deaf() && self.chance.one_in(2) {
-            return self.slot.exchange().write_failed();
+            return self.client.exchange().write_failed();
         }
-        let unsent = self.slot.machine().unsent_len();
-        let exchange = self.slot.exchange();
+        let unsent = self.client.machine().unsent_len();
+        let exchange = self.client.exchange();
         let parts = exchange.unsent(&self.body[..self.body_length]);
         let all: usize = parts.iter().map(|part| part.len()).sum();
         assert_eq!(all, unsent, "bytes of the answer are gone");
@@ -149,7 +149,7 @@ impl Host<'_> {
             self.service.take(&part[..length]);
             left -= length;
         }
-        self.slot.exchange().sent(most);
+        self.client.exchange().sent(most);
         // What has come may be read before all is written.
         self.service.serve();
         if self.chance.one_in(4) && self.service.has_said() {
@@ -164,18 +164,18 @@ impl Host<'_> {
         let most = if self.chance.one_in(8) { 1 + self.chance.below(40) } else { usize::MAX };
         let is_broken = self.service.is_closing() && self.chance.one_in(2);
         if !self.service.has_said() && is_broken {
-            return self.slot.exchange().lost();
+            return self.client.exchange().lost();
         }
         assert!(
             self.service.has_said() || self.service.is_closing(),
             "it waits for what will never come: {:?}",
-            self.slot.machine().phase()
+            self.client.machine().phase()
         );
-        let mut exchange = self.slot.exchange();
+        let mut exchange = self.client.exchange();
         let Some(room) = exchange.room() else { return };
         let most = most.min(room.len());
         let length = self.service.give(&mut room[..most]);
-        self.slot.exchange().received(length);
+        self.client.exchange().received(length);
     }
 
     fn lose(&mut self) {
@@ -185,12 +185,12 @@ impl Host<'_> {
             self.service.hang_up();
         } else {
             self.service.connect();
-            self.slot.exchange().lost();
+            self.client.exchange().lost();
         }
     }
 
-    fn in_hand(&mut self) {
-        if self.slot.machine().is_streaming() {
+    fn in_flight(&mut self) {
+        if self.client.machine().is_streaming() {
             return self.go_on_streaming();
         }
         if self.is_connected && self.chance.one_in(200) {
@@ -199,7 +199,7 @@ impl Host<'_> {
             self.service.hang_up();
             return self.read();
         }
-        let invocation = self.slot.invocation().unwrap();
+        let invocation = self.client.invocation().unwrap();
         let (head, body) = (*invocation, invocation.body());
         let number = number(head.request_id());
         assert!(body.starts_with(head.request_id().as_bytes()), "an event with another's id");
@@ -212,15 +212,15 @@ impl Host<'_> {
         assert_eq!(self.due.replace(number), None);
         let is_pipelined = self.chance.one_in(2);
         match self.chance.below(16) {
-            0 => self.slot.exchange().fail(&REPORT, |_| {}).expect("it is in hand"),
-            1 => self.slot.give_up(|_| {}).expect("it is in hand"),
+            0 => self.client.exchange().fail(&REPORT, |_| {}).expect("it is in hand"),
+            1 => self.client.give_up(|_| {}).expect("it is in hand"),
             2 | 3 => {
                 self.pieces = self.chance.below(4) as u32;
-                self.slot.exchange().stream(ContentType::TEXT).expect("it is in hand");
+                self.client.exchange().stream(ContentType::TEXT).expect("it is in hand");
             }
             _ => {
                 let json = Some(ContentType::JSON);
-                self.slot
+                self.client
                     .exchange()
                     .respond(json, self.body_length, is_pipelined)
                     .expect("it is in hand");
@@ -230,23 +230,23 @@ impl Host<'_> {
 
     fn go_on_streaming(&mut self) {
         let result = match (self.pieces, self.chance.below(4)) {
-            (0, 0) => self.slot.exchange().fail(&REPORT, |_| {}),
-            (0, choice) => self.slot.exchange().finish(choice == 1),
+            (0, 0) => self.client.exchange().fail(&REPORT, |_| {}),
+            (0, choice) => self.client.exchange().finish(choice == 1),
             _ => {
                 self.pieces -= 1;
-                self.slot.exchange().chunk(self.body_length)
+                self.client.exchange().chunk(self.body_length)
             }
         };
         result.expect("the step says that the next piece may come");
     }
 
-    fn answered(&mut self, answer: Answer) {
+    fn answered(&mut self, receipt: Receipt) {
         let number = self.due.take().expect("an answer is told of twice");
         let known = known(&mut self.known, number);
-        match answer {
-            Answer::Pipelined => known.is_pipelined = true,
-            Answer::FateUnknown => known.tell(Fate::Unknown),
-            Answer::Known(outcome) => known.tell(match outcome.meaning() {
+        match receipt {
+            Receipt::Pipelined => known.is_pipelined = true,
+            Receipt::FateUnknown => known.tell(Fate::Unknown),
+            Receipt::Known(outcome) => known.tell(match outcome.meaning() {
                 Meaning::Accepted => Fate::Taken,
                 Meaning::AcceptedBefore => Fate::TakenBefore,
                 _ => Fate::Refused,
@@ -257,7 +257,8 @@ impl Host<'_> {
     /// The reply to a pipelined answer is in if another invocation is awaited, or has come: nothing was
     /// said against it.
     fn settle_pipelined(&mut self) {
-        let is_in = !matches!(self.slot.machine().phase(), Phase::Reporting | Phase::ShuttingDown);
+        let is_in =
+            !matches!(self.client.machine().phase(), Phase::Reporting | Phase::ShuttingDown);
         for known in &mut self.known {
             if known.is_pipelined && is_in {
                 known.is_pipelined = false;
@@ -275,7 +276,7 @@ impl Host<'_> {
             known.tell(Fate::Unknown);
         }
         self.ends += 1;
-        self.slot.begin_anew();
+        self.client.begin_anew();
         self.is_connected = false;
     }
 
@@ -332,21 +333,21 @@ fn number(id: &str) -> u64 {
     id.parse().expect("ids are numbers here")
 }
 
-fn hear(all: &mut [Known; RING], notice: &Notice<'_>) {
-    let is_lost = matches!(notice.trouble, Trouble::EventLost | Trouble::EventTooLarge);
+fn hear(all: &mut [Known; RING], warning: &Warning<'_>) {
+    let is_lost = matches!(warning.kind, WarningKind::EventLost | WarningKind::EventTooLarge);
     if is_lost {
-        let known = known(all, number(notice.request_id));
+        let known = known(all, number(warning.request_id));
         assert!(!known.is_reported && !known.is_handed);
         known.is_reported = true;
         return;
     }
-    let fate = match notice.trouble {
-        Trouble::Refused { .. } if !notice.request_id.is_empty() => Fate::Refused,
-        Trouble::FateUnknown => Fate::Unknown,
+    let fate = match warning.kind {
+        WarningKind::Refused { .. } if !warning.request_id.is_empty() => Fate::Refused,
+        WarningKind::FateUnknown => Fate::Unknown,
         _ => return,
     };
     // Of others it is told by the step.
-    let known = known(all, number(notice.request_id));
+    let known = known(all, number(warning.request_id));
     if known.is_pipelined {
         known.is_pipelined = false;
         known.tell(fate);
@@ -366,7 +367,7 @@ fn every_invocation_ends_in_one_outcome_and_the_books_agree() {
     let machine = Machine::new(Endpoint::parse("127.0.0.1:9001").expect("an address"));
     let (mut events, mut requests) = ([0; 2048], [0; 4096]);
     let mut host = Host {
-        slot: Slot::new(machine, &mut events[..], &mut requests[..]),
+        client: Client::new(machine, &mut events[..], &mut requests[..]),
         service: Service::new(Chance::new(!seed), invocations),
         chance: Chance::new(seed),
         known: [Known::default(); RING],

@@ -5,7 +5,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 
-use lambda_proto::Endpoint;
+use lambda_proto::api::Endpoint;
 
 /// A connection on which nothing waits beyond a moment.
 ///

@@ -19,7 +19,7 @@
 //! until the end:
 //!
 //! ```
-//! use lambda_proto::Endpoint;
+//! use lambda_proto::api::Endpoint;
 //! use lambda_proto_extension::{Event, Extension, ExtensionName, Phase};
 //!
 //! let mut extension = Extension::new(Endpoint::parse("127.0.0.1:9001")?);

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use lambda_proto::Endpoint;
+use lambda_proto::api::Endpoint;
 use lambda_proto::json::JsonError;
 use lambda_proto::limits::MAX_JSON_DEPTH;
 use lambda_proto_extension::metadata::ExecutionEnvironment;

@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use std::thread;
 use std::time::Instant;
 
-use lambda_proto::Endpoint;
+use lambda_proto::api::Endpoint;
 use lambda_proto::limits::{MAX_PATH_PREFIX, MAX_USER_AGENT};
 use lambda_proto_extension::limits::MAX_EXTENSION_ID;
 use lambda_proto_extension::{InternalExtension, NotAvailable};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lambda_proto::Endpoint;
+use lambda_proto::api::Endpoint;
 use lambda_proto::http::{BufferTooSmall, HeadError, ReplyError};
 use lambda_proto::json::JsonError;
 use lambda_proto_extension::metadata::{

@@ -3,8 +3,8 @@ use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-use lambda_proto::Endpoint;
-use lambda_proto::slot;
+use lambda_proto::api::Endpoint;
+use lambda_proto::client;
 
 /// The longest that one attempt to connect may take, so that no address uses up the patience that the
 /// others need.
@@ -31,11 +31,11 @@ pub fn connect(endpoint: &Endpoint, patience: Duration) -> io::Result<TcpStream>
     Err(last)
 }
 
-/// How long to wait when so many attempts have failed in a row: [`slot::pause`] with a number that
+/// How long to wait when so many attempts have failed in a row: [`client::backoff`] with a number that
 /// nobody can foresee.
-pub fn pause(failed: u32) -> Duration {
+pub fn backoff(failed: u32) -> Duration {
     // The keys of a new `RandomState` are random, and so is what it makes of nothing.
-    slot::pause(failed, RandomState::new().hash_one(()) as u32)
+    client::backoff(failed, RandomState::new().hash_one(()) as u32)
 }
 
 #[cfg(test)]
@@ -46,7 +46,7 @@ mod tests {
     fn pauses_double_within_bounds_and_vary() {
         for failed in 1..40 {
             let whole = Duration::from_millis(50 << (failed - 1).min(6));
-            let drawn: Vec<_> = (0..16).map(|_| pause(failed)).collect();
+            let drawn: Vec<_> = (0..16).map(|_| backoff(failed)).collect();
             assert!(drawn.iter().all(|pause| (whole / 2..=whole).contains(pause)), "{drawn:?}");
             assert!(drawn.iter().any(|pause| *pause != drawn[0]), "{drawn:?}");
         }

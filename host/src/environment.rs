@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::sync::OnceLock;
 
-use lambda_proto::Endpoint;
+use lambda_proto::api::Endpoint;
 use lambda_proto_extension::metadata::{API_VARIABLE, Metadata, MetadataError, TOKEN_VARIABLE};
 
 use crate::lifecycle::clock;

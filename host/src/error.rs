@@ -2,9 +2,9 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use lambda_proto::api::InvalidUserAgent;
-use lambda_proto::slot::End;
-use lambda_proto::{CommandError, EndpointError, ReceiveError};
+use lambda_proto::api::{EndpointError, InvalidUserAgent};
+use lambda_proto::client::End;
+use lambda_proto::machine::{CommandError, ReceiveError};
 
 use crate::LeftBehind;
 
@@ -40,7 +40,7 @@ pub enum Error {
     /// The service does not speak the protocol.
     Protocol(ReceiveError),
     /// The service has refused `next`, or wants the process to end.
-    Service(lambda_proto::Outcome),
+    Service(lambda_proto::api::Outcome),
     /// The function could not start. That was reported to the service, or what kept the report from it
     /// has been logged.
     Init {

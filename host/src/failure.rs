@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::Write;
 
-use lambda_proto::ErrorReport;
+use lambda_proto::api::ErrorReport;
 
 /// Why a handler, or the start of the function, failed: what the service and the caller are told.
 ///

@@ -1,6 +1,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::{Error, Failure, InHand, Settings};
+use crate::{Error, Failure, InFlight, Settings};
 
 /// Calls a handler, and makes a failure of a panic.
 ///
@@ -28,10 +28,10 @@ pub fn start<T>(
     start: impl FnOnce() -> Result<T, Failure>,
     report: impl FnOnce(&Failure) -> Result<(), Error>,
 ) -> Result<T, Error> {
-    let mut in_hand = InHand::new(&settings.endpoint);
-    in_hand.starts();
+    let mut in_flight = InFlight::new(&settings.endpoint);
+    in_flight.starts();
     let result = catch(start);
-    in_hand.has_started();
+    in_flight.has_started();
     result.map_err(|failure| {
         if let Err(error) = report(&failure) {
             settings.log.error(format_args!("the failed start could not be reported: {error}"));

@@ -16,7 +16,7 @@ pub mod environment;
 mod error;
 mod failure;
 mod guard;
-mod in_hand;
+mod in_flight;
 pub mod lifecycle;
 mod log;
 pub mod policy;
@@ -25,11 +25,11 @@ mod start;
 mod tasks;
 mod termination;
 
-pub use connect::{MAX_ATTEMPT, connect, pause};
+pub use connect::{MAX_ATTEMPT, backoff, connect};
 pub use error::Error;
 pub use failure::{Failure, NO_RESPONSE, PANIC};
 pub use guard::{catch, start};
-pub use in_hand::{InHand, report_in_hand};
+pub use in_flight::{InFlight, report_in_flight};
 pub use lambda_proto_extension::metadata::{Metadata, MetadataError};
 pub use lambda_proto_extension::{InternalExtension, NotAvailable};
 #[cfg(feature = "tracing")]

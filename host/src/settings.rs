@@ -1,7 +1,7 @@
 use std::io;
 use std::time::Duration;
 
-use lambda_proto::{Concurrency, Endpoint};
+use lambda_proto::api::{Concurrency, Endpoint};
 
 use crate::error::Seconds;
 use crate::{Error, Log, Record, environment};
@@ -71,7 +71,7 @@ impl Settings {
         self.slots = slots.max(1);
     }
 
-    /// Sets where lines about trouble go, one call a line without its end. Format and level stay.
+    /// Sets where lines about kind go, one call a line without its end. Format and level stay.
     pub fn set_log(&mut self, write: impl Fn(&Record<'_>) + Send + Sync + 'static) {
         self.log = self.log.clone().with_writer(write);
     }

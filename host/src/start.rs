@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use lambda_proto::api::{Deadline, InvocationHead};
+use lambda_proto::client::Receipt;
 use lambda_proto::lifecycle::{Clocks, IdleGap, TimeLimit};
-use lambda_proto::slot::Answer;
-use lambda_proto::{Deadline, InvocationHead};
 
 use crate::environment::{Environment, InitializationType};
 use crate::lifecycle::{
@@ -32,7 +32,7 @@ pub trait Starting {
     /// # Errors
     ///
     /// If the conversation cannot go on.
-    fn restore_next(&mut self) -> Result<Option<Answer>, Error>;
+    fn restore_next(&mut self) -> Result<Option<Receipt>, Error>;
 
     /// Reports that the function could not resume. The process ends then.
     ///
@@ -112,7 +112,7 @@ impl Started {
             )?;
             let answer = match transport.restore_next() {
                 // A connection that is gone means a restore, too.
-                Ok(Some(Answer::Known(outcome))) if !outcome.is_accepted() => {
+                Ok(Some(Receipt::Known(outcome))) if !outcome.is_accepted() => {
                     Err(Error::Service(outcome))
                 }
                 other => other,

@@ -5,29 +5,29 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use lambda_proto::Concurrency;
+use lambda_proto::api::Concurrency;
 use lambda_proto::lifecycle::{Clocks, TimeLimit};
 
 use crate::lifecycle::clock;
 use crate::log::{OWN, put_escaped};
-use crate::policy::{Boundary, Crossing, InvocationNumber, Ledger, Policy, TaskToken};
+use crate::policy::{FreezeDecision, FreezePoint, InvocationNumber, Ledger, Policy, TaskToken};
 use crate::{Fields, Level, Log, Record};
 
 /// The work that invocations have begun and that goes on behind their answers; clones are the same.
 ///
 /// Behind the answer the environment runs until `next` is asked for, and is frozen then, with all that
-/// runs in it. Work that is known here has a [`Task`] each. Before `next` a runtime crosses the boundary,
+/// runs in it. Work that is known here has a [`Task`] each. Before `next` a runtime crosses the freeze point,
 /// and its [`Policy`] says what becomes of tasks that are open: they are waited for, reported in a log
-/// line, taken for an error, or left alone. Each is decided about at one boundary, its own. Begin a task
-/// before the answer is sent, or in another task: what begins later may come after the boundary.
+/// line, taken for an error, or left alone. Each is decided about at one freeze point, its own. Begin a task
+/// before the answer is sent, or in another task: what begins later may come after the freeze point.
 ///
-/// An invocation that begins no task costs one relaxed atomic load at its boundary, and no lock, no
+/// An invocation that begins no task costs one relaxed atomic load at its freeze point, and no lock, no
 /// reading of a clock, no allocation.
 ///
 /// 64 tasks are told apart, with the request ids of 16 invocations, in 8 KB; what is beyond is counted,
 /// waited for and reported, but not named.
 ///
-/// Under [`Concurrency::Multi`] nothing is frozen, and there is no boundary: crossing does nothing, and
+/// Under [`Concurrency::Multi`] nothing is frozen, and there is no freeze point: crossing does nothing, and
 /// [`report_at_shutdown`](Self::report_at_shutdown) says what was still open [Lambda Developer Guide:
 /// Lambda Managed Instances].
 ///
@@ -35,7 +35,7 @@ use crate::{Fields, Level, Log, Record};
 /// a task; they must not panic.
 ///
 /// ```
-/// use lambda_proto::Concurrency;
+/// use lambda_proto::api::Concurrency;
 /// use lambda_proto_host::policy::{InvocationNumber, Policy};
 /// use lambda_proto_host::{Log, Tasks};
 /// use std::thread;
@@ -54,7 +54,7 @@ pub struct Tasks {
 
 /// A task, which ends when this is dropped: on any thread, and in a panic too.
 ///
-/// If a boundary has left it behind, that is logged at level INFO with the request id of the invocation
+/// If a freeze point has left it behind, that is logged at level INFO with the request id of the invocation
 /// that began it, its name and its age, unless the policy is [`Policy::Abandon`].
 #[must_use = "a task that is dropped at once has ended at once"]
 pub struct Task {
@@ -63,7 +63,7 @@ pub struct Task {
     name: &'static str,
 }
 
-/// What an event loop does now at a boundary.
+/// What an event loop does now at a freeze point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Crossed {
     /// Ask for the next invocation.
@@ -90,14 +90,14 @@ pub struct LeftBehind {
 
 #[derive(Clone, Copy)]
 enum Point {
-    Boundary,
+    FreezePoint,
     Shutdown,
 }
 
 struct Shared {
     /// How many tasks are open.
     outstanding: AtomicUsize,
-    /// Whether crossing the boundary is more than to go on. Like the number, it is written under the lock;
+    /// Whether crossing the freeze point is more than to go on. Like the number, it is written under the lock;
     /// readers that need no more than it do without.
     has_boundary: AtomicBool,
     concurrency: Concurrency,
@@ -112,7 +112,7 @@ struct State {
     /// By the places of the ledger.
     names: [&'static str; TASKS],
     /// That which was not crossed when it was tried last.
-    boundary: Option<Boundary>,
+    freeze_point: Option<FreezePoint>,
     /// Whether the last task that it waits for has ended since, and somebody was told.
     has_woken: bool,
     /// How often there was a reason to look again for those who wait.
@@ -129,7 +129,7 @@ impl Tasks {
         let state = State {
             ledger: Ledger::new(concurrency),
             names: [""; TASKS],
-            boundary: None,
+            freeze_point: None,
             has_woken: false,
             changes: 0,
             waker: None,
@@ -174,10 +174,10 @@ impl Tasks {
         self.shared.outstanding.load(Ordering::Relaxed)
     }
 
-    /// Tries to cross the boundary behind the invocation of this limit, without blocking: for event loops,
+    /// Tries to cross the freeze point behind the invocation of this limit, without blocking: for event loops,
     /// before `next` is asked for.
     ///
-    /// The limit is asked for once a boundary, if there is something to wait for; its clock readings are
+    /// The limit is asked for once a freeze point, if there is something to wait for; its clock readings are
     /// those of this process. What is left behind has been logged when this goes on.
     ///
     /// # Errors
@@ -191,32 +191,32 @@ impl Tasks {
         }
         let mut state = shared.lock();
         // The limit is the host's code, which may want the lock.
-        let boundary = match state.boundary {
-            Some(boundary) => boundary,
+        let freeze_point = match state.freeze_point {
+            Some(freeze_point) => freeze_point,
             None => {
                 drop(state);
-                let boundary = Boundary::reached(shared.policy, limit(), clock::now());
+                let freeze_point = FreezePoint::reached(shared.policy, limit(), clock::now());
                 state = shared.lock();
-                boundary
+                freeze_point
             }
         };
         let now = clock::now();
-        let crossing = state.ledger.cross(&boundary, now);
-        let is_waiting = matches!(crossing, Crossing::Wait { .. });
-        state.boundary = is_waiting.then_some(boundary);
+        let crossing = state.ledger.cross(&freeze_point, now);
+        let is_waiting = matches!(crossing, FreezeDecision::Wait { .. });
+        state.freeze_point = is_waiting.then_some(freeze_point);
         state.has_woken = false;
         shared.publish(&state);
         match crossing {
-            Crossing::GoOn => Ok(Crossed::GoOn),
-            Crossing::Wait { until } => Ok(Crossed::Wait { until: clock::moment(until) }),
-            Crossing::Report => {
-                let left_behind = state.left_behind(Point::Boundary, now);
+            FreezeDecision::GoOn => Ok(Crossed::GoOn),
+            FreezeDecision::Wait { until } => Ok(Crossed::Wait { until: clock::moment(until) }),
+            FreezeDecision::Report => {
+                let left_behind = state.left_behind(Point::FreezePoint, now);
                 drop(state);
                 left_behind.log(&shared.log, Level::Warn);
                 Ok(Crossed::GoOn)
             }
-            Crossing::Fail => {
-                let left_behind = state.left_behind(Point::Boundary, now);
+            FreezeDecision::Fail => {
+                let left_behind = state.left_behind(Point::FreezePoint, now);
                 drop(state);
                 left_behind.log(&shared.log, Level::Error);
                 Err(left_behind)
@@ -224,7 +224,7 @@ impl Tasks {
         }
     }
 
-    /// Crosses the boundary behind the invocation of this limit, and blocks as long as the policy waits:
+    /// Crosses the freeze point behind the invocation of this limit, and blocks as long as the policy waits:
     /// for hosts that block, before `next` is asked for.
     ///
     /// It returns when the last task that it waits for has ended, when the time of the policy is over, or,
@@ -263,7 +263,7 @@ impl Tasks {
         self.shared.wake(self.shared.lock());
     }
 
-    /// Sets what is called when the last task has ended that a boundary [waits](Crossed::Wait) for, on the
+    /// Sets what is called when the last task has ended that a freeze point [waits](Crossed::Wait) for, on the
     /// thread that ends it: an event loop is to try again. Until it does, it is not called again.
     pub fn set_waker(&self, waker: impl Fn() + Send + Sync + 'static) {
         let waker: Arc<dyn Fn() + Send + Sync> = Arc::new(waker);
@@ -303,7 +303,7 @@ impl Drop for Task {
         let is_told = ended.is_late && shared.policy != Policy::Abandon;
         let late = is_told.then(|| (ended.request_id.unwrap_or_default().to_owned(), ended.age));
         shared.publish(&state);
-        let is_awaited = state.boundary.is_some() && !state.has_woken;
+        let is_awaited = state.freeze_point.is_some() && !state.has_woken;
         if is_awaited && state.ledger.undecided() == 0 {
             state.has_woken = true;
             let waker = state.waker.clone();
@@ -335,9 +335,9 @@ impl Shared {
     /// Writes what is read without the lock.
     fn publish(&self, state: &State) {
         let has_undecided = self.concurrency == Concurrency::Single && state.ledger.undecided() > 0;
-        // A boundary that was not crossed has to be looked at once more, so that it is not taken for the
+        // A freeze point that was not crossed has to be looked at once more, so that it is not taken for the
         // next one.
-        let has_boundary = has_undecided || state.boundary.is_some();
+        let has_boundary = has_undecided || state.freeze_point.is_some();
         self.outstanding.store(state.ledger.outstanding(), Ordering::Relaxed);
         self.has_boundary.store(has_boundary, Ordering::Relaxed);
     }
@@ -405,7 +405,7 @@ impl fmt::Display for LeftBehind {
             more => write!(f, "{more} tasks of answered invocations still run ")?,
         }
         f.write_str(match self.at {
-            Point::Boundary => {
+            Point::FreezePoint => {
                 "when the next one is to be asked for, which freezes the environment"
             }
             Point::Shutdown => "when the process is to end",

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use lambda_proto::ErrorReport;
+use lambda_proto::api::ErrorReport;
 use lambda_proto::lifecycle::{Clocks, ShutdownWindow};
 
 #[cfg(unix)]
-use crate::in_hand::{is_answering, is_anything_in_hand};
+use crate::in_flight::{is_answering, is_anything_in_flight};
 use crate::lifecycle::{Resources, Shutdown, ShutdownHook, clock, run_shutdown};
-use crate::{Log, Tasks, report_in_hand};
+use crate::{Log, Tasks, report_in_flight};
 
 /// What nobody has answered when the process has to end.
 const ENDED: ErrorReport<'static> = ErrorReport::new(
@@ -225,10 +225,10 @@ impl Shared {
         let hooks_until = until.checked_sub(REPORTING).unwrap_or(until);
         run_shutdown(hooks, hooks_until, &resources, &self.log);
         // What has been cancelled may still be answered for as long as the hooks might have run.
-        if is_anything_in_hand() {
+        if is_anything_in_flight() {
             drop(self.wait_until_over(hooks_until));
         }
-        let reported = report_in_hand(ENDED, until);
+        let reported = report_in_flight(ENDED, until);
         if reported > 0 {
             self.log.error(format_args!("unanswered at the end of the process: {reported}"));
         }

@@ -41,7 +41,7 @@ fn nor_does_what_is_logged_through_others() {
 }
 
 #[test]
-fn the_note_of_the_invocation_in_hand_allocates_nothing() {
+fn the_note_of_the_invocation_in_flight_allocates_nothing() {
     let count = allocations(|| {
         for _ in 0..100 {
             current::set("8476a536-e9f4-11e8-9739-2dfe598c3fcd");

@@ -5,9 +5,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use lambda_proto::Outcome;
-use lambda_proto::api::Call;
-use lambda_proto::slot::{Notice, Trouble};
+use lambda_proto::api::{Call, Outcome};
+use lambda_proto::client::{Warning, WarningKind};
 use lambda_proto_host::{Fields, Format, Level, Log, Record};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -320,29 +319,29 @@ fn nothing_of_a_filtered_record_is_displayed() {
 #[test]
 fn the_levels_of_trouble_tell_what_loses_an_answer_from_what_goes_on() {
     let (log, lines) = log_of(&[(FORMAT, "JSON")]);
-    let refused = |call| Trouble::Refused { outcome: Outcome::new(call, 403), detail: b"" };
+    let refused = |call| WarningKind::Refused { outcome: Outcome::new(call, 403), detail: b"" };
     let (error_type, message) = ("Function.X", "y");
     let cases = [
         (refused(Call::Next), "WARN"),
         (refused(Call::Response), "ERROR"),
         (refused(Call::Error), "ERROR"),
         (refused(Call::InitError), "ERROR"),
-        (Trouble::SentAgain, "WARN"),
-        (Trouble::FateUnknown, "ERROR"),
-        (Trouble::Unsent, "ERROR"),
-        (Trouble::EventLost, "ERROR"),
-        (Trouble::EventTooLarge, "ERROR"),
-        (Trouble::Unanswered, "ERROR"),
-        (Trouble::Failed { error_type, message }, "ERROR"),
-        (Trouble::FailedAfterAnswer { error_type, message }, "WARN"),
+        (WarningKind::SentAgain, "WARN"),
+        (WarningKind::FateUnknown, "ERROR"),
+        (WarningKind::Unsent, "ERROR"),
+        (WarningKind::EventLost, "ERROR"),
+        (WarningKind::EventTooLarge, "ERROR"),
+        (WarningKind::Unanswered, "ERROR"),
+        (WarningKind::Failed { error_type, message }, "ERROR"),
+        (WarningKind::FailedAfterAnswer { error_type, message }, "WARN"),
     ];
-    for (trouble, level) in cases {
-        log.notice(&Notice { request_id: "8476a536", trouble });
+    for (kind, level) in cases {
+        log.warning(&Warning { request_id: "8476a536", kind });
         let line = lines.take_json();
-        assert_eq!(line["level"], level, "{trouble:?}");
+        assert_eq!(line["level"], level, "{kind:?}");
         assert_eq!(line["logger"], "lambda-proto");
         assert_eq!(line["requestId"], "8476a536");
-        let without_id = Notice { request_id: "", trouble }.to_string();
+        let without_id = Warning { request_id: "", kind }.to_string();
         assert_eq!(line["message"], without_id);
     }
 }
@@ -351,8 +350,8 @@ fn the_levels_of_trouble_tell_what_loses_an_answer_from_what_goes_on() {
 fn a_notice_in_text_is_the_line_that_it_displays() {
     let (log, lines) = log_of(&[]);
     for request_id in ["8476a536", ""] {
-        let notice = Notice { request_id, trouble: Trouble::Unanswered };
-        log.notice(&notice);
-        assert_eq!(lines.take_one(), notice.to_string());
+        let warning = Warning { request_id, kind: WarningKind::Unanswered };
+        log.warning(&warning);
+        assert_eq!(lines.take_one(), warning.to_string());
     }
 }

@@ -1,13 +1,13 @@
-//! The ledger of work behind the answer, and what its boundary decides: field-notes.md 4.
+//! The ledger of work after the answer, and what its freeze point decides.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use lambda_proto::api::{Concurrency, Deadline};
 use lambda_proto::lifecycle::{Clocks, TimeLimit};
-use lambda_proto::{Concurrency, Deadline};
 use lambda_proto_host::policy::{
-    Boundary, Crossing, EndError, InvocationNumber, Ledger, OpenTask, Policy, TaskToken,
+    EndError, FreezeDecision, FreezePoint, InvocationNumber, Ledger, OpenTask, Policy, TaskToken,
 };
 use proptest::prelude::*;
 
@@ -27,10 +27,10 @@ fn ledger<const T: usize, const I: usize>() -> Ledger<T, I> {
     Ledger::new(Concurrency::Single)
 }
 
-/// The boundary of an invocation that arrived at 0 and may run for 3 s, reached after 1 s.
-fn boundary(policy: Policy) -> Boundary {
+/// The freeze point of an invocation that arrived at 0 and may run for 3 s, reached after 1 s.
+fn freeze_point(policy: Policy) -> FreezePoint {
     let deadline = Deadline::from_unix_millis(EPOCH + 3_000);
-    Boundary::reached(policy, TimeLimit::on_arrival(Some(deadline), at(0)), at(1_000))
+    FreezePoint::reached(policy, TimeLimit::on_arrival(Some(deadline), at(0)), at(1_000))
 }
 
 const POLICIES: [Policy; 4] =
@@ -45,59 +45,64 @@ fn a_drain_with_half_a_second_in_reserve_is_the_default() {
 fn with_nothing_outstanding_every_policy_goes_on() {
     for policy in POLICIES {
         let mut ledger = ledger::<4, 2>();
-        assert_eq!(ledger.cross(&boundary(policy), at(1_000)), Crossing::GoOn);
+        assert_eq!(ledger.cross(&freeze_point(policy), at(1_000)), FreezeDecision::GoOn);
         let task = ledger.begin(ONE, "7b", at(0));
         ledger.end(task, at(10)).unwrap();
-        assert_eq!(ledger.cross(&boundary(policy), at(1_000)), Crossing::GoOn);
+        assert_eq!(ledger.cross(&freeze_point(policy), at(1_000)), FreezeDecision::GoOn);
     }
 }
 
 #[test]
 fn each_policy_has_its_own_answer_to_work_that_runs() {
     let until = ms(2_500);
-    let answers = [Crossing::Wait { until }, Crossing::Report, Crossing::Fail, Crossing::GoOn];
+    let answers = [
+        FreezeDecision::Wait { until },
+        FreezeDecision::Report,
+        FreezeDecision::Fail,
+        FreezeDecision::GoOn,
+    ];
     for (policy, answer) in POLICIES.into_iter().zip(answers) {
         let mut ledger = ledger::<4, 2>();
         let _runs = ledger.begin(ONE, "7b", at(10));
-        assert_eq!(ledger.cross(&boundary(policy), at(1_000)), answer, "{policy:?}");
+        assert_eq!(ledger.cross(&freeze_point(policy), at(1_000)), answer, "{policy:?}");
     }
 }
 
 #[test]
 fn a_drain_waits_until_the_reserve_is_reached_and_then_reports() {
     let mut ledger = ledger::<4, 2>();
-    let boundary = boundary(Policy::default());
+    let freeze_point = freeze_point(Policy::default());
     let _first = ledger.begin(ONE, "7b", at(10));
     let second = ledger.begin(ONE, "7b", at(20));
     let until = ms(2_500);
-    assert_eq!(ledger.cross(&boundary, at(1_000)), Crossing::Wait { until });
+    assert_eq!(ledger.cross(&freeze_point, at(1_000)), FreezeDecision::Wait { until });
     // One ends, which is no reason to go on yet.
     ledger.end(second, at(1_100)).unwrap();
-    assert_eq!(ledger.cross(&boundary, at(1_100)), Crossing::Wait { until });
-    assert_eq!(ledger.cross(&boundary, at(2_499)), Crossing::Wait { until });
-    assert_eq!(ledger.cross(&boundary, at(2_500)), Crossing::Report);
+    assert_eq!(ledger.cross(&freeze_point, at(1_100)), FreezeDecision::Wait { until });
+    assert_eq!(ledger.cross(&freeze_point, at(2_499)), FreezeDecision::Wait { until });
+    assert_eq!(ledger.cross(&freeze_point, at(2_500)), FreezeDecision::Report);
 }
 
 #[test]
 fn a_drain_ends_as_soon_as_the_last_task_does() {
     let mut ledger = ledger::<4, 2>();
-    let boundary = boundary(Policy::default());
+    let freeze_point = freeze_point(Policy::default());
     let task = ledger.begin(ONE, "7b", at(10));
-    assert!(matches!(ledger.cross(&boundary, at(1_000)), Crossing::Wait { .. }));
+    assert!(matches!(ledger.cross(&freeze_point, at(1_000)), FreezeDecision::Wait { .. }));
     assert!(!ledger.end(task, at(1_200)).unwrap().is_late);
-    assert_eq!(ledger.cross(&boundary, at(1_200)), Crossing::GoOn);
+    assert_eq!(ledger.cross(&freeze_point, at(1_200)), FreezeDecision::GoOn);
 }
 
 #[test]
 fn a_drain_is_over_when_either_clock_says_so() {
-    let boundary = boundary(Policy::default());
+    let freeze_point = freeze_point(Policy::default());
     for now in [
         Clocks { monotonic: ms(2_500), wall: ms(EPOCH) },
         Clocks { monotonic: ms(1_000), wall: ms(EPOCH + 2_500) },
     ] {
         let mut ledger = ledger::<4, 2>();
         let _runs = ledger.begin(ONE, "7b", at(10));
-        assert_eq!(ledger.cross(&boundary, now), Crossing::Report, "{now:?}");
+        assert_eq!(ledger.cross(&freeze_point, now), FreezeDecision::Report, "{now:?}");
     }
 }
 
@@ -107,20 +112,20 @@ fn a_drain_waits_for_nothing_when_the_deadline_is_over() {
     let limit = TimeLimit::on_arrival(deadline, at(0));
     let mut ledger = ledger::<4, 2>();
     let _runs = ledger.begin(ONE, "7b", at(0));
-    let boundary = Boundary::reached(Policy::default(), limit, at(1));
-    assert_eq!(ledger.cross(&boundary, at(1)), Crossing::Report);
+    let freeze_point = FreezePoint::reached(Policy::default(), limit, at(1));
+    assert_eq!(ledger.cross(&freeze_point, at(1)), FreezeDecision::Report);
 }
 
 #[test]
 fn a_drain_without_a_known_deadline_takes_three_seconds_from_the_boundary() {
     let limit = TimeLimit::on_arrival(Some(Deadline::from_unix_millis(600_000)), at(0));
-    let boundary = Boundary::reached(Policy::default(), limit, at(60_000));
+    let freeze_point = FreezePoint::reached(Policy::default(), limit, at(60_000));
     let mut ledger = ledger::<4, 2>();
     let _runs = ledger.begin(ONE, "7b", at(0));
     let until = ms(63_000);
-    assert_eq!(ledger.cross(&boundary, at(60_000)), Crossing::Wait { until });
-    assert_eq!(ledger.cross(&boundary, at(62_999)), Crossing::Wait { until });
-    assert_eq!(ledger.cross(&boundary, at(63_000)), Crossing::Report);
+    assert_eq!(ledger.cross(&freeze_point, at(60_000)), FreezeDecision::Wait { until });
+    assert_eq!(ledger.cross(&freeze_point, at(62_999)), FreezeDecision::Wait { until });
+    assert_eq!(ledger.cross(&freeze_point, at(63_000)), FreezeDecision::Report);
 }
 
 #[test]
@@ -128,7 +133,7 @@ fn the_report_is_there_before_next_and_names_the_invocation_of_each_task() {
     let mut ledger = ledger::<4, 2>();
     let _old = ledger.begin(ONE, "7b", at(0));
     let _new = ledger.begin(TWO, "8c", at(900));
-    assert_eq!(ledger.cross(&boundary(Policy::Report), at(1_000)), Crossing::Report);
+    assert_eq!(ledger.cross(&freeze_point(Policy::Report), at(1_000)), FreezeDecision::Report);
     let report = ledger.report(at(1_000));
     assert_eq!((report.outstanding(), report.untracked()), (2, 0));
     assert_eq!(report.oldest_age(), Some(ms(1_000)));
@@ -151,7 +156,7 @@ fn a_report_without_tasks_has_no_age() {
 fn a_late_end_is_attributed_to_the_invocation_that_began_it() {
     let mut ledger = ledger::<4, 2>();
     let task = ledger.begin(ONE, "7b", at(10));
-    assert_eq!(ledger.cross(&boundary(Policy::Report), at(1_000)), Crossing::Report);
+    assert_eq!(ledger.cross(&freeze_point(Policy::Report), at(1_000)), FreezeDecision::Report);
     let later = ledger.begin(TWO, "8c", at(5_000));
 
     // Frozen for ten minutes, in which the monotonic clock stood still.
@@ -168,12 +173,12 @@ fn work_that_is_left_behind_holds_up_its_own_boundary_only() {
     for policy in [POLICIES[0], Policy::Report] {
         let mut ledger = ledger::<4, 2>();
         let _never_ends = ledger.begin(ONE, "7b", at(10));
-        assert_eq!(ledger.cross(&boundary(policy), at(2_600)), Crossing::Report);
-        assert_eq!(ledger.cross(&boundary(policy), at(2_600)), Crossing::GoOn);
+        assert_eq!(ledger.cross(&freeze_point(policy), at(2_600)), FreezeDecision::Report);
+        assert_eq!(ledger.cross(&freeze_point(policy), at(2_600)), FreezeDecision::GoOn);
         assert_eq!(ledger.report(at(2_600)).outstanding(), 1, "but it is counted");
         // New work is waited for again.
         let _runs = ledger.begin(TWO, "8c", at(2_700));
-        assert_eq!(ledger.cross(&boundary(policy), at(2_700)), Crossing::Report);
+        assert_eq!(ledger.cross(&freeze_point(policy), at(2_700)), FreezeDecision::Report);
     }
 }
 
@@ -182,10 +187,10 @@ fn what_a_strict_boundary_refuses_it_refuses_again() {
     let mut ledger = ledger::<4, 2>();
     let task = ledger.begin(ONE, "7b", at(10));
     for _ in 0..2 {
-        assert_eq!(ledger.cross(&boundary(Policy::Strict), at(1_000)), Crossing::Fail);
+        assert_eq!(ledger.cross(&freeze_point(Policy::Strict), at(1_000)), FreezeDecision::Fail);
     }
     ledger.end(task, at(1_001)).unwrap();
-    assert_eq!(ledger.cross(&boundary(Policy::Strict), at(1_001)), Crossing::GoOn);
+    assert_eq!(ledger.cross(&freeze_point(Policy::Strict), at(1_001)), FreezeDecision::GoOn);
 }
 
 #[test]
@@ -194,7 +199,7 @@ fn under_multi_concurrency_there_is_no_boundary_and_shutdown_reports() {
         let mut ledger = Ledger::<4, 2>::new(Concurrency::Multi);
         let task = ledger.begin(ONE, "7b", at(10));
         let _runs = ledger.begin(TWO, "8c", at(20));
-        assert_eq!(ledger.cross(&boundary(policy), at(1_000)), Crossing::GoOn);
+        assert_eq!(ledger.cross(&freeze_point(policy), at(1_000)), FreezeDecision::GoOn);
         assert_eq!(ledger.report(at(2_000)).outstanding(), 2);
         assert!(!ledger.end(task, at(2_000)).unwrap().is_late, "nothing was frozen");
         assert_eq!(ledger.report(at(2_000)).tasks().next().unwrap().request_id, Some("8c"));
@@ -235,14 +240,17 @@ fn a_ledger_that_is_full_loses_no_task() {
     let tokens: Vec<_> = (0..5).map(|age| ledger.begin(ONE, "7b", at(100 * age))).collect();
     let report = ledger.report(at(1_000));
     assert_eq!((report.outstanding(), report.untracked(), report.tasks().count()), (5, 3, 2));
-    assert_eq!(ledger.cross(&boundary(Policy::Strict), at(1_000)), Crossing::Fail);
+    assert_eq!(ledger.cross(&freeze_point(Policy::Strict), at(1_000)), FreezeDecision::Fail);
 
     // Those with a place end; those without are still waited for, and as old as the oldest of them.
     ledger.end(tokens[0], at(1_000)).unwrap();
     ledger.end(tokens[1], at(1_000)).unwrap();
     assert_eq!(ledger.report(at(1_000)).oldest_age(), Some(ms(800)));
-    assert!(matches!(ledger.cross(&boundary(POLICIES[0]), at(1_000)), Crossing::Wait { .. }));
-    assert_eq!(ledger.cross(&boundary(Policy::Report), at(1_000)), Crossing::Report);
+    assert!(matches!(
+        ledger.cross(&freeze_point(POLICIES[0]), at(1_000)),
+        FreezeDecision::Wait { .. }
+    ));
+    assert_eq!(ledger.cross(&freeze_point(Policy::Report), at(1_000)), FreezeDecision::Report);
     for token in &tokens[2..] {
         let ended = ledger.end(*token, at(1_100)).unwrap();
         assert_eq!((ended.invocation, ended.is_late, ended.age), (ONE, true, ms(900)));
@@ -287,7 +295,7 @@ fn more_invocations_than_names_keep_their_numbers() {
 fn the_same_request_id_may_come_again_as_another_invocation() {
     let mut ledger = ledger::<8, 2>();
     let first = ledger.begin(ONE, "7b", at(0));
-    assert_eq!(ledger.cross(&boundary(Policy::Abandon), at(1_000)), Crossing::GoOn);
+    assert_eq!(ledger.cross(&freeze_point(Policy::Abandon), at(1_000)), FreezeDecision::GoOn);
     let second = ledger.begin(TWO, "7b", at(1_100));
     let end = ledger.end(first, at(1_200)).unwrap();
     assert_eq!((end.invocation, end.is_late), (ONE, true));
@@ -380,22 +388,22 @@ proptest! {
                 }
                 Step::Cross(policy, now) => {
                     let is_new = open.values().any(|task| !task.2);
-                    let crossing = ledger.cross(&boundary(POLICIES[policy]), at(now));
+                    let crossing = ledger.cross(&freeze_point(POLICIES[policy]), at(now));
                     match (POLICIES[policy], crossing) {
-                        (_, Crossing::GoOn) if !is_new => {}
-                        (Policy::Drain { .. }, Crossing::Wait { until }) => {
+                        (_, FreezeDecision::GoOn) if !is_new => {}
+                        (Policy::Drain { .. }, FreezeDecision::Wait { until }) => {
                             prop_assert!(is_new && now < 2_500 && until == ms(2_500));
                         }
-                        (Policy::Drain { .. }, Crossing::Report) => {
+                        (Policy::Drain { .. }, FreezeDecision::Report) => {
                             prop_assert!(is_new && now >= 2_500);
                         }
-                        (Policy::Report, Crossing::Report) | (Policy::Strict, Crossing::Fail) => {
+                        (Policy::Report, FreezeDecision::Report) | (Policy::Strict, FreezeDecision::Fail) => {
                             prop_assert!(is_new);
                         }
-                        (Policy::Abandon, Crossing::GoOn) => {}
+                        (Policy::Abandon, FreezeDecision::GoOn) => {}
                         other => prop_assert!(false, "{other:?}"),
                     }
-                    if matches!(crossing, Crossing::GoOn | Crossing::Report) {
+                    if matches!(crossing, FreezeDecision::GoOn | FreezeDecision::Report) {
                         open.values_mut().for_each(|task| task.2 = true);
                     }
                 }

@@ -1,4 +1,4 @@
-//! Work behind the answer: what is waited for, what is reported, and as whose: field-notes.md 4.
+//! Work behind the answer: what is waited for, what is reported, and as whose.
 
 #[path = "support/allocations.rs"]
 mod allocations;
@@ -12,8 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use allocations::allocations;
+use lambda_proto::api::{Concurrency, Deadline};
 use lambda_proto::lifecycle::{Clocks, TimeLimit};
-use lambda_proto::{Concurrency, Deadline};
 use lambda_proto_host::policy::{InvocationNumber, Policy};
 use lambda_proto_host::{Crossed, Format, Level, Log, Task, Tasks};
 use proptest::prelude::*;
@@ -304,7 +304,7 @@ fn a_task_that_never_ends_holds_up_its_own_boundary_only() {
     lines.take();
     tasks.cross(|| limit(LONG), &goes_on).unwrap();
     assert_eq!(lines.take(), []);
-    // The boundary behind a later task counts it.
+    // The freeze point behind a later task counts it.
     let _later = tasks.begin(TWO, "8c");
     tasks.cross(|| limit(LONG), &goes_on).unwrap();
     assert_eq!(lines.take_json().1["outstanding"], 2);
@@ -422,7 +422,7 @@ fn an_event_loop_is_woken_when_the_last_task_ends_and_not_before() {
     assert_eq!(woken.load(Ordering::SeqCst), 1, "it has been told before");
     let again = tasks.try_cross(|| panic!("it is the same boundary")).unwrap();
     assert_eq!((again, lines.take()), (Crossed::GoOn, vec![]));
-    // The boundary is crossed.
+    // The freeze point is crossed.
     drop(tasks.begin(TWO, "8c"));
     assert_eq!(woken.load(Ordering::SeqCst), 1);
 }
@@ -585,7 +585,7 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Against a list that knows which tasks a boundary has left behind.
+    /// Against a list that knows which tasks a freeze point has left behind.
     #[test]
     fn every_task_is_reported_once_and_its_late_end_is_logged(
         steps in prop::collection::vec(step(), 0..60)

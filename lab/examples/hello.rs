@@ -18,8 +18,8 @@ struct Greeting {
 
 fn main() -> Result<(), Error> {
     lambda_lab::local();
-    Runtime::from_env()?.run(|invocation, reply| {
+    Runtime::from_env()?.run(|invocation, responder| {
         let event: Event = invocation.json()?;
-        reply.json(&Greeting { greeting: format!("Hello, {}!", event.name) })
+        responder.json(&Greeting { greeting: format!("Hello, {}!", event.name) })
     })
 }

@@ -33,11 +33,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     loop {
         while let Some(event) = slots.next_event(Instant::now()) {
             match event {
-                Event::Invocation(mut invocation, reply) => {
+                Event::Invocation(mut invocation, responder) => {
                     let context = invocation.take_context().ok_or("there is a lifecycle")?;
                     thread::spawn(move || match work(&invocation, &context) {
-                        Ok(answer) => reply.send(answer),
-                        Err(failure) => reply.fail(&failure),
+                        Ok(answer) => responder.send(answer),
+                        Err(failure) => responder.fail(&failure),
                     });
                 }
                 Event::Ended(result) => {

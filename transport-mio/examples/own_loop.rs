@@ -7,7 +7,7 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
-use lambda_proto_mio::{Event, Invocation, Reply, Runtime};
+use lambda_proto_mio::{Event, Invocation, Responder, Runtime};
 use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token};
 
@@ -25,15 +25,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     eprintln!("own_loop: counting at {}", counter.local_addr()?);
 
     let mut slots = Runtime::from_env()?.register(poll.registry(), SLOTS, Instant::now())?;
-    let mut waiting: Vec<(Invocation, Reply)> = Vec::new();
+    let mut waiting: Vec<(Invocation, Responder)> = Vec::new();
     let mut count = 0u64;
     let mut next_tick = Instant::now() + TICK;
     loop {
         while let Some(event) = slots.next_event(Instant::now()) {
             match event {
-                Event::Invocation(invocation, reply) => {
+                Event::Invocation(invocation, responder) => {
                     count += 1;
-                    waiting.push((invocation, reply));
+                    waiting.push((invocation, responder));
                 }
                 Event::Ended(result) => return Ok(result?),
                 // What became of an answer, and so on.
@@ -59,8 +59,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         slots.handle_timeout(now);
         if now >= next_tick {
             next_tick = now + TICK;
-            for (invocation, reply) in waiting.drain(..) {
-                reply.send(invocation.body());
+            for (invocation, responder) in waiting.drain(..) {
+                responder.send(invocation.body());
             }
         }
     }

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use lambda_proto_mio::{Error, Failure, Invocation, Reply, Runtime};
+use lambda_proto_mio::{Error, Failure, Invocation, Responder, Runtime};
 
 fn main() -> Result<(), Error> {
     let (sender, receiver) = channel();
@@ -12,24 +12,26 @@ fn main() -> Result<(), Error> {
     for _ in 0..4 {
         let receiver = receiver.clone();
         thread::spawn(move || {
-            while let Some((invocation, reply)) = next(&receiver) {
+            while let Some((invocation, responder)) = next(&receiver) {
                 match work(&invocation) {
-                    Ok(answer) => reply.send(answer),
-                    Err(failure) => reply.fail(&failure),
+                    Ok(answer) => responder.send(answer),
+                    Err(failure) => responder.fail(&failure),
                 };
             }
         });
     }
     drop(receiver);
-    Runtime::from_env()?.run(|invocation, reply| {
-        let (reply, sent) = reply.defer();
-        sender.send((invocation, reply)).map_err(|_| Failure::from_display("no worker is left"))?;
+    Runtime::from_env()?.run(|invocation, responder| {
+        let (responder, sent) = responder.defer();
+        sender
+            .send((invocation, responder))
+            .map_err(|_| Failure::from_display("no worker is left"))?;
         Ok(sent)
     })
 }
 
 /// Takes the next invocation; `None` when the runtime has ended.
-fn next(receiver: &Mutex<Receiver<(Invocation, Reply)>>) -> Option<(Invocation, Reply)> {
+fn next(receiver: &Mutex<Receiver<(Invocation, Responder)>>) -> Option<(Invocation, Responder)> {
     receiver.lock().ok()?.recv().ok()
 }
 

@@ -4,8 +4,8 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use lambda_proto::Endpoint;
-use lambda_proto_host::pause;
+use lambda_proto::api::Endpoint;
+use lambda_proto_host::backoff;
 use mio::net::TcpStream;
 
 /// What all slots know of the service: while it is away one of them looks for it, and the others wait
@@ -95,7 +95,7 @@ impl Dialer {
         outage.tried = 0;
         outage.failed = outage.failed.saturating_add(1);
         let left = patience.saturating_sub(now.saturating_duration_since(outage.since));
-        let pause = pause(outage.failed);
+        let pause = backoff(outage.failed);
         // Beyond that it is only tried because there are other connections.
         AfterFailure::Pause(if left.is_zero() { pause } else { pause.min(left) })
     }

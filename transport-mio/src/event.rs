@@ -1,23 +1,23 @@
-use lambda_proto::slot::Answer;
+use lambda_proto::client::Receipt;
 use lambda_proto_host::Error;
 
 use crate::handoff::Key;
 use crate::invocation::Invocation;
-use crate::reply::Reply;
+use crate::responder::Responder;
 
 /// What comes out of the slots.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
     /// An invocation, and the right to answer it, now or later.
-    Invocation(Invocation, Reply),
+    Invocation(Invocation, Responder),
     /// This is what became of the answer to an invocation; a refusal by the service is one of the
     /// outcomes, and has been logged.
-    Answered {
-        /// Whose answer.
+    Settled {
+        /// Whose receipt.
         key: Key,
         /// What became of it.
-        answer: Answer,
+        receipt: Receipt,
     },
     /// There is room again in a stream that had none.
     Writable {

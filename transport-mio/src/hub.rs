@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use lambda_proto::slot::Notice;
+use lambda_proto::client::Warning;
 use lambda_proto_host::{Active, Error, Settings};
 use mio::{Registry, Token};
 
@@ -104,9 +104,9 @@ impl Hub {
         self.out.is_empty()
     }
 
-    /// Whom trouble is told.
-    pub(crate) fn tell(&self) -> impl FnMut(&Notice<'_>) {
-        |notice| self.settings.log.notice(notice)
+    /// Whom kind is told.
+    pub(crate) fn tell(&self) -> impl FnMut(&Warning<'_>) {
+        |warning| self.settings.log.warning(warning)
     }
 
     pub(crate) fn lost_connection(&mut self) {

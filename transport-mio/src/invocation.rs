@@ -1,8 +1,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use lambda_proto::slot::HeldEvent;
-use lambda_proto::{ContentType, Deadline, InvocationHead};
+use lambda_proto::api::{ContentType, Deadline, InvocationHead};
+use lambda_proto::client::HeldEvent;
 #[cfg(feature = "json")]
 use lambda_proto_host::Failure;
 use lambda_proto_host::lifecycle::clock;

@@ -5,22 +5,22 @@
 //! use lambda_proto_mio::{Error, Runtime};
 //!
 //! fn main() -> Result<(), Error> {
-//!     Runtime::from_env()?.run(|invocation, reply| Ok(reply.send(invocation.body())))
+//!     Runtime::from_env()?.run(|invocation, responder| Ok(responder.send(invocation.body())))
 //! }
 //! ```
 //!
-//! The handler gets an [`Invocation`] and a [`Reply`], both its own. Answering consumes the reply and gives
+//! The handler gets an [`Invocation`] and a [`Responder`], both its own. Answering consumes the reply and gives
 //! a [`Sent`], which the handler returns; so a handler that is written for `lambda-proto-std` does here,
-//! too. One that answers later, or has another thread answer, [defers](Reply::defer): it keeps the reply,
+//! too. One that answers later, or has another thread answer, [defers](Responder::defer): it keeps the responder,
 //! and the loop goes on with the other slots. Answers may come in any order.
 //!
 //! ```no_run
 //! use lambda_proto_mio::{Error, Runtime};
 //!
 //! fn main() -> Result<(), Error> {
-//!     Runtime::from_env()?.run(|invocation, reply| {
-//!         let (reply, sent) = reply.defer();
-//!         std::thread::spawn(move || reply.send(invocation.body()));
+//!     Runtime::from_env()?.run(|invocation, responder| {
+//!         let (responder, sent) = responder.defer();
+//!         std::thread::spawn(move || responder.send(invocation.body()));
 //!         Ok(sent)
 //!     })
 //! }
@@ -51,7 +51,7 @@ mod lifecycle;
 mod own_loop;
 mod pieces;
 mod pool;
-mod reply;
+mod responder;
 mod runtime;
 mod slots;
 mod socket;
@@ -62,15 +62,13 @@ pub use event::Event;
 pub use handoff::Key;
 pub use invocation::Invocation;
 pub use lambda_proto::api::{
-    ClientContext, CognitoIdentity, InvalidContentType, InvalidUserAgent, PreludeError,
+    ClientContext, CognitoIdentity, ContentType, Deadline, Endpoint, EndpointError, HttpPrelude,
+    InvalidContentType, InvalidUserAgent, InvocationHead, Outcome, PreludeError,
 };
+pub use lambda_proto::client::{Receipt, StreamOver};
 pub use lambda_proto::json::{JsonError, JsonStr};
 pub use lambda_proto::lifecycle::{IdleGap, TimeLimit};
-pub use lambda_proto::slot::{Answer, StreamOver};
-pub use lambda_proto::{
-    CommandError, ContentType, Deadline, Endpoint, EndpointError, HttpPrelude, InvocationHead,
-    Outcome, ReceiveError,
-};
+pub use lambda_proto::machine::{CommandError, ReceiveError};
 #[cfg(feature = "tracing")]
 pub use lambda_proto_host::TracingLayer;
 #[cfg(any(feature = "log", feature = "tracing"))]
@@ -85,7 +83,7 @@ pub use lambda_proto_host::{
     Record, Task,
 };
 pub use lifecycle::Context;
-pub use reply::{Hold, Reply, Response, Sent};
+pub use responder::{Hold, Responder, Response, Sent};
 pub use runtime::Runtime;
 pub use slots::Slots;
 pub use stop::StopHandle;

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use lambda_proto::slot::Answer;
+use lambda_proto::client::Receipt;
 use lambda_proto_host::lifecycle::Lifecycle;
 use lambda_proto_host::{Error, Failure, Started, Starting};
 use mio::{Registry, Token, Waker};
 
 use crate::invocation::Invocation;
 use crate::own_loop::Loop;
-use crate::reply::{Reply, Sent};
+use crate::responder::{Responder, Sent};
 use crate::runtime::Runtime;
 use crate::slots::{Plan, Slots};
 
@@ -36,10 +36,10 @@ impl Runtime {
     ///             eprintln!("the last words");
     ///             Ok(())
     ///         });
-    ///     Runtime::from_env()?.lifecycle(lifecycle).run(|invocation, reply, context| {
+    ///     Runtime::from_env()?.lifecycle(lifecycle).run(|invocation, responder, context| {
     ///         let Table(text) = context.get().expect("the hook has put it");
     ///         let work = context.begin_work(&invocation, "count");
-    ///         let sent = reply.send(text);
+    ///         let sent = responder.send(text);
     ///         std::thread::spawn(move || {
     ///             // Counted behind the answer; the next invocation is asked for when it is done.
     ///             drop(work);
@@ -72,15 +72,15 @@ impl Runtime<Lifecycle> {
     /// hooks are run unless the start has failed.
     pub fn run<F>(self, mut handler: F) -> Result<(), Error>
     where
-        F: FnMut(Invocation, Reply, Context) -> Result<Sent, Failure>,
+        F: FnMut(Invocation, Responder, Context) -> Result<Sent, Failure>,
     {
         let (plan, started) = self.start()?;
         // Stopped before there was anything to run.
         let Some(started) = started else { return Ok(()) };
-        let handler = move |mut invocation: Invocation, reply| {
+        let handler = move |mut invocation: Invocation, responder| {
             let context = invocation.take_context();
             let context = context.expect("with a lifecycle each invocation comes with one");
-            handler(invocation, reply, context)
+            handler(invocation, responder, context)
         };
         let result = Loop::new(plan).and_then(|own| own.run(handler));
         started.finish();
@@ -168,7 +168,7 @@ impl Starting for First<'_> {
         Loop::of_start(self.plan)?.fail_init(failure)
     }
 
-    fn restore_next(&mut self) -> Result<Option<Answer>, Error> {
+    fn restore_next(&mut self) -> Result<Option<Receipt>, Error> {
         let mut own = Loop::of_start(self.plan)?;
         let answer = own.restore_next()?;
         self.restored = Some(own);

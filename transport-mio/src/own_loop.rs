@@ -9,10 +9,10 @@ use lambda_proto_host::current;
 use lambda_proto_host::{Error, Failure, Settings, catch};
 use mio::{Events, Poll, Token, Waker};
 
-use crate::Answer;
+use crate::Receipt;
 use crate::event::Event;
 use crate::invocation::Invocation;
-use crate::reply::{Reply, Sent};
+use crate::responder::{Responder, Sent};
 use crate::slots::{Plan, Slots};
 
 pub(crate) struct Loop {
@@ -39,22 +39,22 @@ impl Loop {
     /// Calls the handler for every invocation until the slots have ended.
     pub(crate) fn run(
         mut self,
-        mut handler: impl FnMut(Invocation, Reply) -> Result<Sent, Failure>,
+        mut handler: impl FnMut(Invocation, Responder) -> Result<Sent, Failure>,
     ) -> Result<(), Error> {
         self.slots.begin();
         loop {
             match self.event()? {
-                Event::Invocation(invocation, reply) => {
+                Event::Invocation(invocation, responder) => {
                     let key = invocation.key();
                     let handled = catch(|| {
                         #[cfg(any(feature = "log", feature = "tracing"))]
                         let _until_it_returns = current::begin(invocation.request_id());
-                        handler(invocation, reply)
+                        handler(invocation, responder)
                     });
                     self.slots.handled(key, handled);
                 }
                 Event::Ended(result) => return result,
-                Event::Answered { .. } | Event::Writable { .. } => {}
+                Event::Settled { .. } | Event::Writable { .. } => {}
             }
         }
     }
@@ -67,11 +67,11 @@ impl Loop {
 
     /// Says that the environment may be snapshotted, and waits for the restore; `None` if the slot was
     /// stopped meanwhile.
-    pub(crate) fn restore_next(&mut self) -> Result<Option<Answer>, Error> {
+    pub(crate) fn restore_next(&mut self) -> Result<Option<Receipt>, Error> {
         self.slots.restore_next();
         loop {
             match self.event()? {
-                Event::Answered { answer, .. } => return Ok(Some(answer)),
+                Event::Settled { receipt, .. } => return Ok(Some(receipt)),
                 Event::Ended(result) => return result.map(|()| None),
                 Event::Invocation(..) | Event::Writable { .. } => {}
             }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use lambda_proto::slot::StreamOver;
+use lambda_proto::client::StreamOver;
 
 use crate::pool::{Pool, Use};
 

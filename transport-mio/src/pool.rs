@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lambda_proto::slot::Storage;
+use lambda_proto::client::Storage;
 
 /// What a buffer is used for. Each use has a list of its own, so that small ones do not take large ones.
 #[derive(Clone, Copy, Debug)]

@@ -1,14 +1,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lambda_proto::Endpoint;
+use lambda_proto::api::Endpoint;
 use lambda_proto_host::lifecycle::NoLifecycle;
 use lambda_proto_host::{Error, Failure, Record, Settings, start};
 use mio::{Registry, Token, Waker};
 
 use crate::invocation::Invocation;
 use crate::own_loop::Loop;
-use crate::reply::{Reply, Sent};
+use crate::responder::{Responder, Sent};
 use crate::slots::{Plan, Slots};
 use crate::stop::StopHandle;
 
@@ -101,7 +101,7 @@ impl Runtime {
     /// [stopped](Self::stop_handle).
     ///
     /// It returns the [`Sent`] of its invocation, which answering gives. One that answers later, or has
-    /// another thread answer, [defers](Reply::defer) the reply. A failure that it returns, or a panic, fails
+    /// another thread answer, [defers](Responder::defer) the responder. A failure that it returns, or a panic, fails
     /// the invocation if nobody has answered it; so does the `Sent` of another invocation, which is
     /// logged, too.
     ///
@@ -114,7 +114,7 @@ impl Runtime {
     /// process to end (500), all slots end when they have answered what is in hand.
     pub fn run<F>(self, handler: F) -> Result<(), Error>
     where
-        F: FnMut(Invocation, Reply) -> Result<Sent, Failure>,
+        F: FnMut(Invocation, Responder) -> Result<Sent, Failure>,
     {
         Loop::new(self.plan)?.run(handler)
     }
@@ -168,7 +168,7 @@ impl<L> Runtime<L> {
         Ok(self)
     }
 
-    /// Where lines about trouble go, one call a line without its end; as [`Log`](crate::Log) says unless
+    /// Where lines about kind go, one call a line without its end; as [`Log`](crate::Log) says unless
     /// set.
     #[must_use]
     pub fn log(mut self, write: impl Fn(&Record<'_>) + Send + Sync + 'static) -> Self {

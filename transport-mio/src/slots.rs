@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lambda_proto::ErrorReport;
+use lambda_proto::api::ErrorReport;
 use lambda_proto_host::{Active, Error, Failure, NO_RESPONSE, Settings, Started};
 use mio::{Registry, Token, Waker, event};
 
@@ -14,7 +14,7 @@ use crate::handoff::{Command, Key, Shared, Taken};
 use crate::hub::{Hub, News};
 use crate::lane::{Lane, refuse};
 use crate::pool::Pool;
-use crate::reply::Sent;
+use crate::responder::Sent;
 use crate::stop::StopHandle;
 
 /// The slots of a runtime in an event loop that is the host's own.
@@ -36,8 +36,8 @@ use crate::stop::StopHandle;
 /// loop {
 ///     while let Some(event) = slots.next_event(Instant::now()) {
 ///         match event {
-///             Event::Invocation(invocation, reply) => {
-///                 reply.send(invocation.body());
+///             Event::Invocation(invocation, responder) => {
+///                 responder.send(invocation.body());
 ///             }
 ///             Event::Ended(result) => return Ok(result?),
 ///             _ => {}
@@ -144,7 +144,7 @@ impl Slots {
     }
 
     /// Says that the environment may be snapshotted, by the first slot, and asks for nothing after the
-    /// restore, of which [`Event::Answered`] tells.
+    /// restore, of which [`Event::Settled`] tells.
     pub(crate) fn restore_next(&mut self) {
         self.lanes[0].restore_next(&mut self.hub);
         self.settle();

@@ -4,12 +4,12 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use lambda_proto::slot::StreamOver;
+use lambda_proto::client::StreamOver;
 use lambda_proto_host::Failure;
 
 use crate::handoff::{Command, Key, Next, Shared};
 use crate::pieces::{MOST_BYTES, PieceQueue};
-use crate::reply::{Sent, panicked};
+use crate::responder::{Sent, panicked};
 
 /// An answer that is sent piece by piece: every write is a chunk of its own, unless it is cut for want
 /// of room.
@@ -27,10 +27,10 @@ use crate::reply::{Sent, panicked};
 /// # use std::io::Write;
 /// # use lambda_proto_mio::{ContentType, Error, Runtime};
 /// # fn main() -> Result<(), Error> {
-/// Runtime::from_env()?.run(|_, reply| {
-///     let (reply, sent) = reply.defer();
+/// Runtime::from_env()?.run(|_, responder| {
+///     let (responder, sent) = responder.defer();
 ///     std::thread::spawn(move || {
-///         let mut stream = reply.stream(ContentType::TEXT);
+///         let mut stream = responder.stream(ContentType::TEXT);
 ///         stream.write_all(&[b'x'; 1_000_000])?;
 ///         stream.finish();
 ///         std::io::Result::Ok(())
@@ -96,7 +96,7 @@ impl ResponseStream {
     }
 
     /// Ends the stream and asks for the next invocation in the same write, as
-    /// [`Reply::send_and_next`](crate::Reply::send_and_next) does.
+    /// [`Responder::send_and_next`](crate::Responder::send_and_next) does.
     pub fn finish_and_next(self) -> Sent {
         self.end(Command::Finish { next: Next::Pipelined })
     }

@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lambda_proto_mio::{ContentType, Event, Failure, Invocation, Reply, StreamOver};
+use lambda_proto_mio::{ContentType, Event, Failure, Invocation, Responder, StreamOver};
 use lambda_proto_service::{Connection, Event as Incoming, PATIENCE, Service};
 use support::{Door, Turner, runtime};
 
@@ -23,31 +23,31 @@ fn at_once<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
 
 /// Uses replies in every way there is.
 #[track_caller]
-fn use_up(mut all: Vec<(Invocation, Reply)>) {
+fn use_up(mut all: Vec<(Invocation, Responder)>) {
     let mut next = || all.pop().expect("there is one for each use");
-    let (invocation, reply) = next();
-    at_once(move || reply.send(invocation.body()));
-    let (_, reply) = next();
-    at_once(move || reply.send_and_next("too late"));
-    let (_, reply) = next();
-    at_once(move || drop(reply.send_and_hold("too late")));
-    let (_, reply) = next();
-    at_once(move || reply.json("too late")).expect("a text can be written");
-    let (_, reply) = next();
-    at_once(move || reply.fail(&Failure::new("Too.Late", "")));
-    let (_, reply) = next();
-    at_once(move || drop(reply));
-    let (_, reply) = next();
+    let (invocation, responder) = next();
+    at_once(move || responder.send(invocation.body()));
+    let (_, responder) = next();
+    at_once(move || responder.send_and_next("too late"));
+    let (_, responder) = next();
+    at_once(move || drop(responder.send_and_hold("too late")));
+    let (_, responder) = next();
+    at_once(move || responder.json("too late")).expect("a text can be written");
+    let (_, responder) = next();
+    at_once(move || responder.fail(&Failure::new("Too.Late", "")));
+    let (_, responder) = next();
+    at_once(move || drop(responder));
+    let (_, responder) = next();
     let written = at_once(move || {
-        let mut stream = reply.stream(ContentType::OCTET_STREAM);
+        let mut stream = responder.stream(ContentType::OCTET_STREAM);
         // A moment may pass before a stream knows.
         (0..1000).try_for_each(|_| stream.try_write(&[0; 1000]).map(drop))
     });
     // Room is all that it may want for.
     assert!(matches!(written, Ok(()) | Err(StreamOver)));
-    let (_, reply) = next();
+    let (_, responder) = next();
     let error = at_once(move || {
-        let mut stream = reply.stream(ContentType::OCTET_STREAM);
+        let mut stream = responder.stream(ContentType::OCTET_STREAM);
         stream.write_all(&[0; 1_000_000]).unwrap_err()
     });
     assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
@@ -55,7 +55,7 @@ fn use_up(mut all: Vec<(Invocation, Reply)>) {
 }
 
 /// A loop with an invocation in hand in each of its slots.
-fn in_hand() -> (Service, Turner, Vec<Connection>, Vec<(Invocation, Reply)>) {
+fn in_flight() -> (Service, Turner, Vec<Connection>, Vec<(Invocation, Responder)>) {
     let service = Service::start();
     let mut turner = Turner::new(runtime(service.place(), EACH));
     turner.until(|slots| slots.next_timeout().is_none());
@@ -69,7 +69,7 @@ fn in_hand() -> (Service, Turner, Vec<Connection>, Vec<(Invocation, Reply)>) {
 
 #[test]
 fn replies_of_slots_that_were_dropped_do_nothing() {
-    let (_service, turner, connections, all) = in_hand();
+    let (_service, turner, connections, all) = in_flight();
     drop(turner);
     connections.into_iter().for_each(|mut connection| connection.expect_end());
     use_up(all);
@@ -77,7 +77,7 @@ fn replies_of_slots_that_were_dropped_do_nothing() {
 
 #[test]
 fn replies_of_slots_whose_poll_was_dropped_first_do_nothing() {
-    let (_service, turner, _connections, all) = in_hand();
+    let (_service, turner, _connections, all) = in_flight();
     let Turner { poll, slots, .. } = turner;
     drop(poll);
     drop(slots);
@@ -99,7 +99,7 @@ fn replies_of_slots_that_have_given_up_do_nothing() {
         drop((door, peers));
         // The slot that was idle looks for the service, and does not find it.
         for _ in 0..EACH {
-            assert!(matches!(turner.event(), Event::Answered { .. }));
+            assert!(matches!(turner.event(), Event::Settled { .. }));
         }
         let Event::Ended(Err(error)) = turner.event() else { panic!("it ends with an error") };
         assert!(error.to_string().contains("giving up"), "{error}");
@@ -118,10 +118,10 @@ fn replies_of_slots_that_have_given_up_do_nothing() {
 
 #[test]
 fn a_stream_whose_beginning_nobody_has_seen_ends_with_the_slots() {
-    let (_service, turner, _connections, mut all) = in_hand();
-    let (_, reply) = all.pop().unwrap();
+    let (_service, turner, _connections, mut all) = in_flight();
+    let (_, responder) = all.pop().unwrap();
     // The loop does not look any more between this and its end.
-    let mut stream = reply.stream(ContentType::OCTET_STREAM);
+    let mut stream = responder.stream(ContentType::OCTET_STREAM);
     let (sender, begun) = channel();
     let writer = thread::spawn(move || {
         let first = stream.write(&[0; 100_000]);
@@ -136,9 +136,9 @@ fn a_stream_whose_beginning_nobody_has_seen_ends_with_the_slots() {
 
 #[test]
 fn a_writer_that_waits_learns_that_the_slots_were_dropped() {
-    let (_service, mut turner, _connections, mut all) = in_hand();
-    let (_, reply) = all.pop().unwrap();
-    let mut stream = reply.stream(ContentType::OCTET_STREAM);
+    let (_service, mut turner, _connections, mut all) = in_flight();
+    let (_, responder) = all.pop().unwrap();
+    let mut stream = responder.stream(ContentType::OCTET_STREAM);
     // Nobody reads at the other end.
     let writer = thread::spawn(move || stream.write_all(&vec![0; 50_000_000]));
     for _ in 0..20 {

@@ -5,7 +5,7 @@ mod support;
 
 use std::sync::mpsc::channel;
 
-use lambda_proto_mio::{Reply, current};
+use lambda_proto_mio::{Responder, current};
 use lambda_proto_service::{Event as Incoming, PATIENCE, Service};
 use support::run;
 
@@ -13,18 +13,18 @@ use support::run;
 fn the_thread_knows_which_invocation_its_handler_is_called_for() {
     let service = Service::start();
     let (sender, is_kept) = channel();
-    let mut kept: Vec<Reply> = Vec::new();
-    let run = run(service.place(), 2, move |invocation, reply| {
+    let mut kept: Vec<Responder> = Vec::new();
+    let run = run(service.place(), 2, move |invocation, responder| {
         if invocation.body() == b"keep" {
             // It is in hand while the other is handled.
-            let (reply, sent) = reply.defer();
-            kept.push(reply);
+            let (responder, sent) = responder.defer();
+            kept.push(responder);
             sender.send(())?;
             return Ok(sent);
         }
-        let sent = reply.send(&*current::request_id());
-        kept.drain(..).for_each(|reply| {
-            reply.send("kept");
+        let sent = responder.send(&*current::request_id());
+        kept.drain(..).for_each(|responder| {
+            responder.send("kept");
         });
         Ok(sent)
     });

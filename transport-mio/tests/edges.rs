@@ -5,7 +5,7 @@ mod support;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lambda_proto_mio::Answer;
+use lambda_proto_mio::Receipt;
 use lambda_proto_service::{Event as Incoming, Gate, MOMENT, Service, TAKEN};
 use support::{Door, Host, Peer, runtime};
 
@@ -30,10 +30,10 @@ fn start(slots: usize) -> (Door, Host, Vec<Peer>) {
 #[track_caller]
 fn assert_goes_on(host: &Host, peer: &mut Peer) {
     peer.send(Incoming::new("id-last", "last").bytes());
-    let (invocation, reply) = host.invocation();
+    let (invocation, responder) = host.invocation();
     assert_eq!(invocation.request_id(), "id-last");
-    let key = reply.key();
-    reply.send(invocation.body());
+    let key = responder.key();
+    responder.send(invocation.body());
     let request = peer.request();
     request.assert_response("id-last");
     assert_eq!(request.body, b"last");
@@ -52,9 +52,9 @@ fn bytes_by_themselves(is_nodelay: bool, pause: Duration) {
         Incoming::new("id-1", ""),
     ] {
         drip(peer, &event.bytes(), pause);
-        let (invocation, reply) = host.invocation();
-        let key = reply.key();
-        reply.send(invocation.body());
+        let (invocation, responder) = host.invocation();
+        let key = responder.key();
+        responder.send(invocation.body());
         let request = peer.request();
         assert_eq!(request.body, invocation.body());
         drip(peer, TAKEN.as_bytes(), pause);
@@ -89,9 +89,9 @@ fn the_replies_of_all_slots_may_drip_at_the_same_time() {
         peers.iter_mut().for_each(|peer| peer.send([*byte]));
     }
     for _ in 0..SLOTS {
-        let (invocation, reply) = host.invocation();
+        let (invocation, responder) = host.invocation();
         assert_eq!(invocation.body().len(), 100);
-        reply.send(invocation.body());
+        responder.send(invocation.body());
     }
     for peer in &mut peers {
         assert_eq!(peer.request().body.len(), 100);
@@ -99,7 +99,7 @@ fn the_replies_of_all_slots_may_drip_at_the_same_time() {
     for byte in TAKEN.as_bytes() {
         peers.iter_mut().for_each(|peer| peer.send([*byte]));
     }
-    (0..SLOTS).for_each(|_| assert!(matches!(host.answered().1, Answer::Known(_))));
+    (0..SLOTS).for_each(|_| assert!(matches!(host.answered().1, Receipt::Known(_))));
     peers.iter_mut().for_each(Peer::expect_next);
     host.stop();
 }
@@ -115,13 +115,13 @@ fn an_end_right_behind_the_event_in_one_segment_is_seen() {
             thread::sleep(Duration::from_millis(2));
         }
         peer.shut_down();
-        let (invocation, reply) = host.invocation();
+        let (invocation, responder) = host.invocation();
         assert_eq!(invocation.body(), format!("round {round}").as_bytes());
         // The end is seen while the invocation is in hand, and nothing is to be sent yet.
         peer.expect_end();
         assert!(door.accept_within(Duration::from_millis(2)).is_none());
-        let key = reply.key();
-        reply.send("answer");
+        let key = responder.key();
+        responder.send("answer");
         let mut peer = door.accept();
         let request = peer.request();
         request.assert_response("id-1");
@@ -142,10 +142,10 @@ fn an_event_and_a_close_in_one_segment_are_both_seen() {
         let mut peer = peers.remove(0);
         peer.send(Incoming::new("id-1", format!("round {round}")).bytes());
         drop(peer);
-        let (invocation, reply) = host.invocation();
+        let (invocation, responder) = host.invocation();
         assert_eq!(invocation.body(), format!("round {round}").as_bytes());
-        let key = reply.key();
-        reply.send("answer");
+        let key = responder.key();
+        responder.send("answer");
         let mut peer = door.accept();
         peer.request().assert_response("id-1");
         peer.send(TAKEN);
@@ -166,10 +166,10 @@ fn an_event_as_long_as_the_room_for_it_does_not_hide_the_end_behind_it() {
             let mut peer = peers.remove(0);
             peer.send(Incoming::new("id-1", vec![b'x'; length]).bytes());
             peer.shut_down();
-            let (invocation, reply) = host.invocation();
+            let (invocation, responder) = host.invocation();
             assert_eq!(invocation.body().len(), length);
             peer.expect_end();
-            reply.send("");
+            responder.send("");
             let mut peer = door.accept();
             peer.request();
             peer.send(TAKEN);
@@ -187,9 +187,9 @@ fn an_end_right_behind_the_reply_is_seen() {
     for round in 0..30 {
         let mut peer = peers.remove(0);
         peer.send(Incoming::new("id-1", "").bytes());
-        let (_, reply) = host.invocation();
-        let key = reply.key();
-        reply.send("answer");
+        let (_, responder) = host.invocation();
+        let key = responder.key();
+        responder.send("answer");
         peer.request();
         peer.send(TAKEN);
         if round % 2 == 0 {
@@ -258,9 +258,9 @@ fn a_big_answer_to_a_service_that_does_not_read_holds_up_nobody_else() {
     let mut served = 0;
     while Instant::now() < until || served < 10 {
         connections[2].send(Incoming::new("small", "").bytes());
-        let (_, reply) = host.invocation();
-        let key = reply.key();
-        reply.send("quick");
+        let (_, responder) = host.invocation();
+        let key = responder.key();
+        responder.send("quick");
         assert_eq!(connections[2].request().body, b"quick");
         connections[2].take_answer();
         assert_eq!(host.status(key), 202);
@@ -275,7 +275,7 @@ fn a_big_answer_to_a_service_that_does_not_read_holds_up_nobody_else() {
         request.assert_response("big");
         assert!(request.body == *body);
         connection.take_answer();
-        assert!(matches!(host.answered().1, Answer::Known(_)));
+        assert!(matches!(host.answered().1, Receipt::Known(_)));
         connection.expect_next();
     }
     host.stop();
@@ -287,9 +287,9 @@ fn a_reply_to_half_of_an_answer_is_heard_although_nobody_reads() {
     let host = Host::start(runtime(service.place(), 2));
     let mut connections = service.open_slots(2);
     connections[0].send(Incoming::new("big", "").bytes());
-    let (_, reply) = host.invocation();
-    let key = reply.key();
-    reply.send(vec![b'x'; 24 * 1024 * 1024]);
+    let (_, responder) = host.invocation();
+    let key = responder.key();
+    responder.send(vec![b'x'; 24 * 1024 * 1024]);
     connections[0].head().assert_response("big");
     thread::sleep(Duration::from_millis(20));
     connections[0].refuse(413, "RequestEntityTooLarge", "enough");
@@ -317,9 +317,9 @@ fn a_big_event_that_comes_slowly_holds_up_nobody_else() {
     });
     for _ in 0..10 {
         peers[0].send(Incoming::new("small", "").bytes());
-        let (_, reply) = host.invocation();
-        let key = reply.key();
-        reply.send("quick");
+        let (_, responder) = host.invocation();
+        let key = responder.key();
+        responder.send("quick");
         assert_eq!(peers[0].request().body, b"quick");
         peers[0].send(TAKEN);
         assert_eq!(host.status(key), 202);
@@ -327,8 +327,8 @@ fn a_big_event_that_comes_slowly_holds_up_nobody_else() {
     }
     others_are_served.open();
     let mut slow = pace.join().unwrap();
-    let (invocation, reply) = host.invocation();
+    let (invocation, responder) = host.invocation();
     assert_eq!(invocation.body().len(), 6 * 1024 * 1024);
-    reply.send("");
+    responder.send("");
     slow.request().assert_response("big");
 }

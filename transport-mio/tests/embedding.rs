@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lambda_proto_mio::{Event, Reply, Slots};
+use lambda_proto_mio::{Event, Responder, Slots};
 use lambda_proto_service::{Event as Incoming, MOMENT, PATIENCE, Place, Service};
 use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -82,10 +82,10 @@ fn the_slots_live_beside_a_socket_and_a_timer_of_the_host() {
         assert!(began.elapsed() < PATIENCE, "{answered} {datagrams} {ticks}");
         while let Some(event) = slots.next_event(Instant::now()) {
             match event {
-                Event::Invocation(invocation, reply) => {
-                    reply.send(invocation.body());
+                Event::Invocation(invocation, responder) => {
+                    responder.send(invocation.body());
                 }
-                Event::Answered { .. } => answered += 1,
+                Event::Settled { .. } => answered += 1,
                 other => panic!("{other:?}"),
             }
         }
@@ -188,12 +188,12 @@ fn two_runtimes_share_one_poll_and_one_waker() {
         for (number, slots) in [&mut one, &mut other].into_iter().enumerate() {
             while let Some(event) = slots.next_event(Instant::now()) {
                 match event {
-                    Event::Invocation(invocation, reply) => {
+                    Event::Invocation(invocation, responder) => {
                         let mut body = invocation.body().to_vec();
                         body.extend(format!(" by {number}").bytes());
-                        thread::spawn(move || reply.send(body));
+                        thread::spawn(move || responder.send(body));
                     }
-                    Event::Answered { .. } => answered[number] += 1,
+                    Event::Settled { .. } => answered[number] += 1,
                     other => panic!("{other:?}"),
                 }
             }
@@ -222,13 +222,13 @@ fn a_host_with_a_waker_of_its_own_hears_of_replies_by_it() {
     assert_eq!(slots.tokens(), 0..1);
     let until = Instant::now() + PATIENCE;
     let mut connection = service.connection();
-    let mut reply: Option<Reply> = None;
+    let mut responder: Option<Responder> = None;
     turn(&mut poll, &mut [&mut slots], until);
     connection.invoke(Incoming::new("id-1", "{}"));
-    while reply.is_none() {
+    while responder.is_none() {
         assert!(Instant::now() < until);
-        reply = match slots.next_event(Instant::now()) {
-            Some(Event::Invocation(_, reply)) => Some(reply),
+        responder = match slots.next_event(Instant::now()) {
+            Some(Event::Invocation(_, responder)) => Some(responder),
             Some(other) => panic!("{other:?}"),
             None => {
                 turn(&mut poll, &mut [&mut slots], until);
@@ -241,7 +241,7 @@ fn a_host_with_a_waker_of_its_own_hears_of_replies_by_it() {
     waker.wake().unwrap();
     assert_eq!(turn(&mut poll, &mut [&mut slots], until), [Token(5)]);
     assert!(slots.next_event(Instant::now()).is_none());
-    thread::spawn(move || reply.unwrap().send("done")).join().unwrap();
+    thread::spawn(move || responder.unwrap().send("done")).join().unwrap();
     assert_eq!(turn(&mut poll, &mut [&mut slots], until), [Token(5)]);
     assert!(slots.next_event(Instant::now()).is_none());
     connection.request().assert_response("id-1");
@@ -262,17 +262,17 @@ fn idle_slots_want_no_timer_and_the_loop_sleeps() {
     }
     // Nor with an invocation in hand, nor while its answer is on its way.
     connections[3].send(Incoming::new("id-1", "{}").bytes());
-    let (_, reply) = turner.invocation();
+    let (_, responder) = turner.invocation();
     assert_eq!(turner.slots.next_timeout(), None);
     turner.idle(MOMENT);
     assert_eq!(turner.turn(MOMENT), 0);
-    reply.send("done");
+    responder.send("done");
     turner.idle(MOMENT);
     connections[3].request().assert_response("id-1");
     assert_eq!(turner.slots.next_timeout(), None);
     assert_eq!(turner.turn(MOMENT), 0);
     connections[3].take_answer();
-    assert!(matches!(turner.event(), Event::Answered { .. }));
+    assert!(matches!(turner.event(), Event::Settled { .. }));
     turner.idle(MOMENT);
     connections[3].expect_next();
     assert_eq!(turner.slots.next_timeout(), None);
@@ -346,8 +346,8 @@ fn a_host_that_sleeps_through_an_invocation_finds_it_when_it_looks() {
     let (one, other) = (turner.invocation(), turner.invocation());
     assert_ne!(one.0.key(), other.0.key());
     assert_ne!(one.0.key().slot(), other.0.key().slot());
-    for (_, reply) in [one, other] {
-        reply.send("");
+    for (_, responder) in [one, other] {
+        responder.send("");
     }
 }
 
@@ -358,9 +358,9 @@ fn a_host_on_a_thread_of_its_own_is_woken_once_for_a_reply() {
     let mut connection = service.connection();
     for _ in 0..20 {
         connection.invoke(Incoming::new("id-1", "{}"));
-        let (_, reply) = host.invocation();
+        let (_, responder) = host.invocation();
         let before = host.turns();
-        reply.send("done");
+        responder.send("done");
         connection.request().assert_response("id-1");
         connection.take_answer();
         host.answered();

@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::mpsc::channel;
 
-use lambda_proto_mio::{ContentType, Failure, Reply, Sent};
+use lambda_proto_mio::{ContentType, Failure, Responder, Sent};
 use lambda_proto_service::{Event as Incoming, PATIENCE, Service};
 use support::run;
 
@@ -18,16 +18,16 @@ fn sad() -> Failure {
 fn a_deferred_reply_answers_when_the_handler_has_returned() {
     let service = Service::start();
     let (sender, replies) = channel();
-    let run = run(service.place(), 1, move |_, reply| {
-        let (reply, sent) = reply.defer();
-        sender.send(reply)?;
+    let run = run(service.place(), 1, move |_, responder| {
+        let (responder, sent) = responder.defer();
+        sender.send(responder)?;
         Ok(sent)
     });
     let mut connection = service.connection();
     connection.invoke(Incoming::new("id-1", ""));
-    let reply = replies.recv_timeout(PATIENCE).unwrap();
+    let responder = replies.recv_timeout(PATIENCE).unwrap();
     connection.expect_silence();
-    reply.send("later");
+    responder.send("later");
     assert_eq!(connection.request().body, b"later");
     connection.take_answer();
     connection.expect_next();
@@ -41,16 +41,16 @@ fn the_proof_of_an_earlier_invocation_is_refused_and_logged() {
         let service = Service::start();
         let mut earlier: Option<Sent> = None;
         let mut kept = Vec::new();
-        let run = run(service.place(), 1, move |_, reply: Reply| {
+        let run = run(service.place(), 1, move |_, responder: Responder| {
             let Some(stale) = earlier.take() else {
-                let (reply, first) = reply.defer();
+                let (responder, first) = responder.defer();
                 earlier = Some(first);
-                return Ok(reply.send("first"));
+                return Ok(responder.send("first"));
             };
             if is_answered {
-                reply.send("second");
+                responder.send("second");
             } else {
-                kept.push(reply);
+                kept.push(responder);
             }
             Ok(stale)
         });
@@ -76,25 +76,25 @@ fn the_proof_of_an_earlier_invocation_is_refused_and_logged() {
 fn a_failure_is_reported_although_another_still_has_the_reply_who_comes_too_late() {
     let service = Service::start();
     let (sender, replies) = channel();
-    let run = run(service.place(), 1, move |_, reply| {
-        sender.send(reply)?;
+    let run = run(service.place(), 1, move |_, responder| {
+        sender.send(responder)?;
         Err(sad())
     });
     let mut connection = service.connection();
     for is_streamed in [false, true] {
         connection.invoke(Incoming::new("id-1", ""));
         connection.request().assert_error("id-1", SAD);
-        let reply = replies.recv_timeout(PATIENCE).unwrap();
+        let responder = replies.recv_timeout(PATIENCE).unwrap();
         // Before and after the service has taken the error.
         if is_streamed {
             connection.take_answer();
             connection.expect_next();
-            let mut stream = reply.stream(ContentType::TEXT);
+            let mut stream = responder.stream(ContentType::TEXT);
             std::io::Write::write_all(&mut stream, &[b'x'; 1_000_000]).unwrap_err();
             connection.send(Incoming::new("id-2", "").bytes());
             connection.request().assert_error("id-2", SAD);
         } else {
-            reply.send("late");
+            responder.send("late");
             service.lines().wait_for("too late");
         }
         connection.take_answer();
@@ -106,8 +106,8 @@ fn a_failure_is_reported_although_another_still_has_the_reply_who_comes_too_late
 fn a_failure_ends_a_stream_that_another_still_writes() {
     let service = Service::start();
     let (sender, streams) = channel();
-    let run = run(service.place(), 1, move |_, reply| {
-        let mut stream = reply.stream(ContentType::TEXT);
+    let run = run(service.place(), 1, move |_, responder| {
+        let mut stream = responder.stream(ContentType::TEXT);
         stream.try_write(b"begun")?;
         sender.send(stream)?;
         Err(sad())

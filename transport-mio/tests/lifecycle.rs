@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lambda_proto_mio::{
-    Answer, ContentType, Context, Error, Event, Failure, Invocation, Lifecycle, Policy, Reply,
+    ContentType, Context, Error, Event, Failure, Invocation, Lifecycle, Policy, Receipt, Responder,
     Sent, Task,
 };
 use lambda_proto_service::{
@@ -31,7 +31,7 @@ fn run(
     place: &Place,
     slots: usize,
     lifecycle: Lifecycle,
-    handler: impl FnMut(Invocation, Reply, Context) -> Result<Sent, Failure> + Send + 'static,
+    handler: impl FnMut(Invocation, Responder, Context) -> Result<Sent, Failure> + Send + 'static,
 ) -> Running<Error> {
     let runtime = runtime(place, slots).lifecycle(lifecycle);
     let stop = runtime.stop_handle();
@@ -46,21 +46,21 @@ fn turner(service: &Service, slots: usize, lifecycle: Lifecycle) -> Turner {
 
 /// Takes an invocation with its context.
 #[track_caller]
-fn invocation(turner: &mut Turner) -> (Invocation, Reply, Context) {
-    let (mut invocation, reply) = turner.invocation();
+fn invocation(turner: &mut Turner) -> (Invocation, Responder, Context) {
+    let (mut invocation, responder) = turner.invocation();
     let context = invocation.take_context().expect("it comes with the invocation");
-    (invocation, reply, context)
+    (invocation, responder, context)
 }
 
 /// Turns the loop until the service has taken an answer.
 #[track_caller]
-fn answered(turner: &mut Turner, connection: &mut Connection) -> Answer {
+fn answered(turner: &mut Turner, connection: &mut Connection) -> Receipt {
     // The answer leaves in the turn that finds it.
     assert!(turner.slots.next_event(Instant::now()).is_none());
     connection.request().assert_response("id-1");
     connection.take_answer();
     match turner.event() {
-        Event::Answered { answer, .. } => answer,
+        Event::Settled { receipt, .. } => receipt,
         other => panic!("this is no fate of an answer: {other:?}"),
     }
 }
@@ -77,9 +77,9 @@ fn working(service: &Service, policy: Policy, event: Incoming) -> (Turner, Conne
     turner.until(|slots| slots.next_timeout().is_none());
     let mut connection = service.connection();
     connection.invoke(event);
-    let (invocation, reply, context) = invocation(&mut turner);
+    let (invocation, responder, context) = invocation(&mut turner);
     let work = context.begin_work(&invocation, "books");
-    reply.send("");
+    responder.send("");
     answered(&mut turner, &mut connection);
     (turner, connection, work)
 }
@@ -88,14 +88,14 @@ fn working(service: &Service, policy: Policy, event: Incoming) -> (Turner, Conne
 fn the_context_goes_to_another_thread_with_the_reply() {
     let service = Service::start();
     let lifecycle = lifecycle().on_init("table", |init| init.put(Table("from the hook")));
-    let run = run(service.place(), 1, lifecycle, |mut invocation, reply, context| {
+    let run = run(service.place(), 1, lifecycle, |mut invocation, responder, context| {
         assert!(invocation.take_context().is_none(), "the handler has it");
-        let (reply, sent) = reply.defer();
+        let (responder, sent) = responder.defer();
         thread::spawn(move || {
             assert!(!context.cancellation().is_cancelled());
             assert!(context.remaining().unwrap() > Duration::from_secs(50));
             let Table(text) = context.get().unwrap();
-            reply.send(*text);
+            responder.send(*text);
         });
         Ok(sent)
     });
@@ -110,8 +110,8 @@ fn the_context_goes_to_another_thread_with_the_reply() {
 #[test]
 fn without_a_lifecycle_there_is_no_context() {
     let service = Service::start();
-    let run = support::run(service.place(), 1, |mut invocation, reply| {
-        Ok(reply.send(if invocation.take_context().is_some() { "one" } else { "none" }))
+    let run = support::run(service.place(), 1, |mut invocation, responder| {
+        Ok(responder.send(if invocation.take_context().is_some() { "one" } else { "none" }))
     });
     let mut connection = service.connection();
     connection.invoke(Incoming::new("id-1", ""));
@@ -129,7 +129,7 @@ fn the_init_hooks_have_run_before_anything_is_asked_for() {
         tell.open();
         wait.wait();
     });
-    let run = run(service.place(), 2, lifecycle, |_, reply, _| Ok(reply.send("")));
+    let run = run(service.place(), 2, lifecycle, |_, responder, _| Ok(responder.send("")));
     begun.wait();
     service.expect_no_connection();
     go_on.open();
@@ -151,7 +151,7 @@ fn a_failed_init_hook_is_reported_in_place_of_everything_else() {
         let runtime = runtime(service.place(), 3).lifecycle(lifecycle);
         let run = move || {
             if !is_own_loop {
-                return runtime.run(|_, reply, _| Ok(reply.send("")));
+                return runtime.run(|_, responder, _| Ok(responder.send("")));
             }
             let poll = mio::Poll::new().unwrap();
             runtime.register(poll.registry(), Token(0)).map(drop)
@@ -181,10 +181,10 @@ fn the_shutdown_hooks_run_behind_the_last_answer() {
     let stop = Arc::new(Mutex::new(None::<lambda_proto_mio::StopHandle>));
     let runtime = runtime(service.place(), 1).lifecycle(lifecycle);
     *stop.lock().unwrap() = Some(runtime.stop_handle());
-    let handler = move |_: Invocation, reply: Reply, _: Context| {
+    let handler = move |_: Invocation, responder: Responder, _: Context| {
         stop.lock().unwrap().as_ref().unwrap().stop();
         by_handler.lock().unwrap().push("answered");
-        Ok(reply.send(""))
+        Ok(responder.send(""))
     };
     let run = Running::new(service.lines(), || {}, move || runtime.run(handler));
     let mut connection = service.connection();
@@ -236,7 +236,7 @@ fn a_runtime_that_was_stopped_before_it_starts_runs_its_hooks_and_asks_for_nothi
     });
     let runtime = runtime(service.place(), 2).lifecycle(lifecycle);
     runtime.stop_handle().stop();
-    Running::new(service.lines(), || {}, || runtime.run(|_, reply, _| Ok(reply.defer().1)))
+    Running::new(service.lines(), || {}, || runtime.run(|_, responder, _| Ok(responder.defer().1)))
         .expect_end();
     hooks.recv_timeout(PATIENCE).unwrap();
     while let Some(mut connection) = service.connection_within(Duration::ZERO) {
@@ -291,8 +291,8 @@ fn work_that_does_not_end_is_waited_for_until_the_deadline_less_the_reserve() {
     service.lines().wait_for("still runs");
     // It was waited for once, and is only blamed from now on.
     connection.send(Incoming::new("id-1", "").bytes());
-    let (_, reply, _) = invocation(&mut turner);
-    reply.send("");
+    let (_, responder, _) = invocation(&mut turner);
+    responder.send("");
     answered(&mut turner, &mut connection);
     turner.until(|slots| slots.next_timeout().is_none());
     connection.expect_next();
@@ -320,9 +320,9 @@ fn work_that_goes_on_ends_a_strict_runtime_with_an_error() {
         Ok(())
     });
     let mut kept = Vec::new();
-    let run = run(service.place(), 1, lifecycle, move |invocation, reply, context| {
+    let run = run(service.place(), 1, lifecycle, move |invocation, responder, context| {
         kept.push(context.begin_work(&invocation, "books"));
-        Ok(reply.send(""))
+        Ok(responder.send(""))
     });
     let mut connection = service.connection();
     connection.invoke(Incoming::new("id-1", ""));
@@ -337,11 +337,15 @@ fn work_that_goes_on_ends_a_strict_runtime_with_an_error() {
 #[test]
 fn work_that_was_over_at_its_answer_costs_no_time() {
     let service = Service::start();
-    let run =
-        run(service.place(), 1, lifecycle().work(Policy::Strict), |invocation, reply, context| {
+    let run = run(
+        service.place(),
+        1,
+        lifecycle().work(Policy::Strict),
+        |invocation, responder, context| {
             drop(context.begin_work(&invocation, "books"));
-            Ok(reply.send(""))
-        });
+            Ok(responder.send(""))
+        },
+    );
     let mut connection = service.connection();
     connection.invoke(Incoming::new("id-1", ""));
     connection.request();
@@ -351,10 +355,10 @@ fn work_that_was_over_at_its_answer_costs_no_time() {
 }
 
 /// Ways to ask for the next invocation together with the answer.
-const PIPELINED: [fn(Reply) -> Sent; 2] = [
-    |reply| reply.send_and_next("x"),
-    |reply| {
-        let mut stream = reply.stream(ContentType::TEXT);
+const PIPELINED: [fn(Responder) -> Sent; 2] = [
+    |responder| responder.send_and_next("x"),
+    |responder| {
+        let mut stream = responder.stream(ContentType::TEXT);
         stream.try_write(b"x").unwrap();
         stream.finish_and_next()
     },
@@ -368,12 +372,12 @@ fn an_answer_goes_alone_while_work_goes_on_and_with_next_when_it_does_not() {
         turner.until(|slots| slots.next_timeout().is_none());
         let mut connection = service.connection();
         connection.invoke(Incoming::new("id-1", ""));
-        let (first, reply, context) = invocation(&mut turner);
+        let (first, responder, context) = invocation(&mut turner);
         assert!(context.idle_gap().is_none());
         let work = context.begin_work(&first, "books");
-        answer(reply);
+        answer(responder);
         let fate = answered(&mut turner, &mut connection);
-        assert!(matches!(fate, Answer::Known(_)), "{fate:?}");
+        assert!(matches!(fate, Receipt::Known(_)), "{fate:?}");
         turner.idle(MOMENT);
         connection.expect_silence();
         drop(work);
@@ -381,10 +385,10 @@ fn an_answer_goes_alone_while_work_goes_on_and_with_next_when_it_does_not() {
         connection.expect_next();
 
         connection.send(Incoming::new("id-2", "").bytes());
-        let (_, reply, context) = invocation(&mut turner);
+        let (_, responder, context) = invocation(&mut turner);
         assert!(context.idle_gap().is_some());
-        answer(reply);
-        assert!(matches!(turner.event(), Event::Answered { answer: Answer::Pipelined, .. }));
+        answer(responder);
+        assert!(matches!(turner.event(), Event::Settled { receipt: Receipt::Pipelined, .. }));
         connection.request().assert_response("id-2");
         connection.expect_next();
         thread::sleep(Duration::from_millis(20));
@@ -399,13 +403,15 @@ fn an_answer_goes_alone_while_work_goes_on_and_with_next_when_it_does_not() {
 #[test]
 fn with_several_slots_there_is_no_boundary_and_work_is_reported_at_the_end() {
     let service = Service::start();
-    for answer in [(|reply| reply.send("x")) as fn(Reply) -> Sent, PIPELINED[0], PIPELINED[1]] {
+    for answer in
+        [(|responder| responder.send("x")) as fn(Responder) -> Sent, PIPELINED[0], PIPELINED[1]]
+    {
         let kept = Arc::new(Mutex::new(Vec::new()));
         let keep = kept.clone();
         let lifecycle = lifecycle().work(Policy::Strict);
-        let run = run(service.place(), 2, lifecycle, move |invocation, reply, context| {
+        let run = run(service.place(), 2, lifecycle, move |invocation, responder, context| {
             keep.lock().unwrap().push(context.begin_work(&invocation, "books"));
-            Ok(answer(reply))
+            Ok(answer(responder))
         });
         let mut connections = service.open_slots(2);
         connections[0].send(Incoming::new("id-1", "").bytes());
@@ -454,9 +460,9 @@ fn a_held_slot_waits_for_both_the_hold_and_the_work() {
     turner.until(|slots| slots.next_timeout().is_none());
     let mut connection = service.connection();
     connection.invoke(Incoming::new("id-1", ""));
-    let (first, reply, context) = invocation(&mut turner);
+    let (first, responder, context) = invocation(&mut turner);
     let work = context.begin_work(&first, "books");
-    let hold = reply.send_and_hold("");
+    let hold = responder.send_and_hold("");
     answered(&mut turner, &mut connection);
     drop(hold);
     turner.idle(MOMENT);
@@ -473,9 +479,9 @@ fn the_idle_gap_is_that_between_asking_and_the_event() {
     turner.until(|slots| slots.next_timeout().is_none());
     let mut connection = service.connection();
     connection.invoke(Incoming::new("id-1", ""));
-    let (_, reply, context) = invocation(&mut turner);
+    let (_, responder, context) = invocation(&mut turner);
     assert!(context.idle_gap().is_none(), "there was nothing before the first");
-    reply.send("");
+    responder.send("");
     answered(&mut turner, &mut connection);
     turner.until(|slots| slots.next_timeout().is_none());
     connection.expect_next();

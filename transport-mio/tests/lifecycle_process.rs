@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lambda_proto_mio::{
-    Context, Error, Event, Failure, Invocation, Lifecycle, Options, Reply, Runtime,
+    Context, Error, Event, Failure, Invocation, Lifecycle, Options, Responder, Runtime,
 };
 use lambda_proto_service::{
     Connection, Event as Incoming, Lines, MOMENT, PATIENCE, Place, Service,
@@ -151,48 +151,48 @@ fn run(does: &str) -> Result<(), Error> {
     let runtime = runtime.lifecycle(lifecycle(does));
     match does {
         "own loop" => run_in_own_loop(runtime),
-        "work" => runtime.run(|invocation, reply, context| {
+        "work" => runtime.run(|invocation, responder, context| {
             std::mem::forget(context.begin_work(&invocation, "books"));
-            Ok(reply.send(""))
+            Ok(responder.send(""))
         }),
-        "answer late" => runtime.run(|_, reply, _| {
-            let (reply, sent) = reply.defer();
+        "answer late" => runtime.run(|_, responder, _| {
+            let (responder, sent) = responder.defer();
             thread::spawn(move || {
                 std::io::stdin().read_line(&mut String::new()).unwrap();
-                reply.send("late");
+                responder.send("late");
             });
             Ok(sent)
         }),
-        "answer when cancelled" => runtime.run(|invocation, reply, context| {
-            let (reply, sent) = reply.defer();
+        "answer when cancelled" => runtime.run(|invocation, responder, context| {
+            let (responder, sent) = responder.defer();
             thread::spawn(move || {
                 assert!(context.cancellation().wait(PATIENCE));
-                reply.send(invocation.request_id());
+                responder.send(invocation.request_id());
             });
             Ok(sent)
         }),
         "answer never" => {
-            let mut in_hand = 0;
-            runtime.run(move |_, reply, context| {
-                in_hand += 1;
-                say(&format!("in hand: {in_hand}"));
-                let (reply, sent) = reply.defer();
+            let mut in_flight = 0;
+            runtime.run(move |_, responder, context| {
+                in_flight += 1;
+                say(&format!("in hand: {in_flight}"));
+                let (responder, sent) = responder.defer();
                 thread::spawn(move || {
                     assert!(context.cancellation().wait(PATIENCE));
                     say("cancelled");
-                    std::mem::forget(reply);
+                    std::mem::forget(responder);
                 });
                 Ok(sent)
             })
         }
-        "block" => runtime.run(|_, reply, context| {
+        "block" => runtime.run(|_, responder, context| {
             // The loop hears of nothing meanwhile.
             assert!(context.cancellation().wait(PATIENCE));
             say("cancelled");
             thread::sleep(PATIENCE);
-            Ok(reply.send(""))
+            Ok(responder.send(""))
         }),
-        _ => runtime.run(|_, reply, _| Ok(reply.send(""))),
+        _ => runtime.run(|_, responder, _| Ok(responder.send(""))),
     }
 }
 
@@ -235,20 +235,20 @@ fn run_in_own_loop(runtime: Runtime<Lifecycle>) -> Result<(), Error> {
     let mut poll = Poll::new().unwrap();
     let mut events = Events::with_capacity(16);
     let mut slots = runtime.register(poll.registry(), Token(0))?;
-    let (give, work) = std::sync::mpsc::channel::<(Invocation, Reply, Context)>();
+    let (give, work) = std::sync::mpsc::channel::<(Invocation, Responder, Context)>();
     thread::spawn(move || {
-        for (invocation, reply, context) in work {
+        for (invocation, responder, context) in work {
             assert!(!context.cancellation().is_cancelled());
             std::io::stdin().read_line(&mut String::new()).unwrap();
-            reply.send(invocation.request_id());
+            responder.send(invocation.request_id());
         }
     });
     loop {
         while let Some(event) = slots.next_event(Instant::now()) {
             match event {
-                Event::Invocation(mut invocation, reply) => {
+                Event::Invocation(mut invocation, responder) => {
                     let context = invocation.take_context().unwrap();
-                    give.send((invocation, reply, context)).unwrap();
+                    give.send((invocation, responder, context)).unwrap();
                 }
                 Event::Ended(result) => {
                     slots.finish();
@@ -294,7 +294,7 @@ fn a_signal_ends_a_runtime_that_waits() {
 }
 
 #[test]
-fn an_invocation_in_hand_is_answered_before_the_hooks_run() {
+fn an_invocation_in_flight_is_answered_before_the_hooks_run() {
     for does in ["answer late", "own loop"] {
         let service = Service::start();
         let (mut program, mut extension, mut connection) = invoked(&service, does);
@@ -331,7 +331,7 @@ fn what_nobody_answers_is_cancelled_and_then_reported() {
 }
 
 #[test]
-fn every_slot_that_has_something_in_hand_reports_it() {
+fn every_slot_that_has_something_in_flight_reports_it() {
     let service = Service::start();
     let variables = [("AWS_LAMBDA_MAX_CONCURRENCY", "3")];
     let program = Program::start_with(service.place(), "answer never", &variables);
@@ -517,6 +517,6 @@ fn a_service_without_snapshots_ends_the_runtime_with_an_error() {
     let (program, _extension, mut connection) = restoring(&service, "echo");
     connection.refuse(404, "NotFound", "no snapshots here");
     let lines = program.fails();
-    assert_eq!(count(&lines, "404"), 2, "a notice and the error: {lines:?}");
+    assert_eq!(count(&lines, "404"), 2, "a warning and the error: {lines:?}");
     service.expect_no_connection();
 }

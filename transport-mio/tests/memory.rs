@@ -7,7 +7,7 @@ use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
-use lambda_proto_mio::{Answer, ContentType, Event};
+use lambda_proto_mio::{ContentType, Event, Receipt};
 use lambda_proto_service::{Event as Incoming, Service};
 use support::{Host, runtime};
 
@@ -49,7 +49,7 @@ fn a_stream_of_200_megabytes_through_a_slow_reader_takes_no_memory() {
         loop {
             match host.event() {
                 Event::Writable { .. } => {}
-                Event::Answered { answer: Answer::Known(_), .. } => break,
+                Event::Settled { receipt: Receipt::Known(_), .. } => break,
                 other => panic!("{other:?}"),
             }
         }

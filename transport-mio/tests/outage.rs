@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lambda_proto_mio::{Answer, Invocation, Key, Reply};
+use lambda_proto_mio::{Invocation, Key, Receipt, Responder};
 use lambda_proto_service::{
     Connection, Event as Incoming, Gate, MOMENT, PATIENCE, Place, Service, TAKEN,
 };
@@ -46,9 +46,9 @@ fn a_service_that_is_away_for_seconds_costs_next_to_nothing_and_loses_no_answer(
     // Every slot has lost its connection and tries once, and then one tries for all.
     thread::sleep(Duration::from_millis(500));
     let later = host.cpu();
-    let answer = |(invocation, reply): (Invocation, Reply)| {
-        let key = reply.key();
-        reply.send(invocation.body());
+    let answer = |(invocation, responder): (Invocation, Responder)| {
+        let key = responder.key();
+        responder.send(invocation.body());
         key
     };
     let mut keys: Vec<_> = all.drain(..2).map(answer).collect();
@@ -94,8 +94,8 @@ fn take_answer_or_next(connection: &mut Connection, answers: &mut Vec<String>) {
 }
 
 #[track_caller]
-fn known((key, answer): (Key, Answer)) -> Key {
-    assert!(matches!(answer, Answer::Known(_)), "{answer:?}");
+fn known((key, answer): (Key, Receipt)) -> Key {
+    assert!(matches!(answer, Receipt::Known(_)), "{answer:?}");
     key
 }
 
@@ -117,8 +117,8 @@ fn answers_that_are_given_in_an_outage_wait_for_the_slot_that_looks() {
     };
     turner.until(|slots| slots.next_timeout().is_some_and(in_a_pause));
     let due = turner.slots.next_timeout();
-    all.into_iter().for_each(|(_, reply)| {
-        reply.send("");
+    all.into_iter().for_each(|(_, responder)| {
+        responder.send("");
     });
     assert!(turner.slots.next_event(Instant::now()).is_none());
     // Of events there is that of the waker only: none of them tries to connect.
@@ -141,8 +141,8 @@ fn a_service_that_comes_and_goes_is_found_each_time() {
         let door = Door::open_on(&place);
         let mut peers = door.open_slots(16);
         peers[7].send(Incoming::new("id-1", "").bytes());
-        let (_, reply) = host.invocation();
-        reply.send("");
+        let (_, responder) = host.invocation();
+        responder.send("");
         peers[7].request().assert_response("id-1");
         peers[7].send(TAKEN);
         known(host.answered());
@@ -197,10 +197,10 @@ fn time_that_a_handler_takes_in_the_loop_is_no_outage() {
         place.lines(),
         move || stop.stop(),
         move || {
-            runtime.run(move |_, reply| {
+            runtime.run(move |_, responder| {
                 begins.open();
                 ends.wait();
-                Ok(reply.send("at last"))
+                Ok(responder.send("at last"))
             })
         },
     );
@@ -230,7 +230,7 @@ fn a_connection_that_is_reset_concerns_its_slot_only() {
     let idle = connections.pop().unwrap();
     connections.iter_mut().for_each(|connection| drop(connection.expect_next()));
     connections[0].send(Incoming::new("id-0", "").bytes());
-    let (_, in_hand) = host.invocation();
+    let (_, in_flight) = host.invocation();
     connections[1].send(Incoming::new("id-1", "").bytes());
     let answered = host.invocation().1;
     let key = answered.key();
@@ -243,7 +243,7 @@ fn a_connection_that_is_reset_concerns_its_slot_only() {
     service.expect_no_connection();
     host.expect_nothing();
 
-    in_hand.send("in hand");
+    in_flight.send("in hand");
     assert_eq!(connections[0].request().body, b"in hand");
     connections[0].take_answer();
     known(host.answered());
@@ -359,11 +359,11 @@ fn a_handler_in_the_loop_outlives_the_connection() {
     let door = Door::open();
     let gate = Gate::default();
     let waits = gate.clone();
-    let run = run(&door.place(), 2, move |invocation, reply| {
+    let run = run(&door.place(), 2, move |invocation, responder| {
         if invocation.request_id() == "slow" {
             waits.wait();
         }
-        Ok(reply.send(invocation.body()))
+        Ok(responder.send(invocation.body()))
     });
     let mut peers = door.open_slots(2);
     // With an id of its own, so that the service can tell a second copy of its answer.

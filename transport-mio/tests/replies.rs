@@ -6,7 +6,7 @@ use std::panic::panic_any;
 use std::sync::mpsc::channel;
 use std::thread;
 
-use lambda_proto_mio::{Answer, ContentType, Failure, Invocation, Reply, Sent};
+use lambda_proto_mio::{ContentType, Failure, Invocation, Receipt, Responder, Sent};
 use lambda_proto_service::{Connection, Event as Incoming, MOMENT, Outcome, Service};
 use serde_json::{Value, json};
 use support::{Host, Turner, run, runtime};
@@ -20,7 +20,7 @@ fn start(slots: usize) -> (Service, Host, Vec<Connection>) {
 
 /// Serves an event to a handler in the loop that is brought along.
 fn outcome_of(
-    handler: impl FnMut(Invocation, Reply) -> Result<Sent, Failure> + Send + 'static,
+    handler: impl FnMut(Invocation, Responder) -> Result<Sent, Failure> + Send + 'static,
 ) -> Outcome {
     let service = Service::start();
     let run = run(service.place(), 1, handler);
@@ -49,9 +49,9 @@ fn a_dropped_reply_is_an_error_of_its_own_invocation() {
 fn a_reply_dropped_on_another_thread_is_an_error_of_its_invocation() {
     let (service, host, mut connections) = start(1);
     connections[0].send(Incoming::new("id-1", "").bytes());
-    let (invocation, reply) = host.invocation();
-    let key = reply.key();
-    thread::spawn(move || drop((invocation, reply))).join().unwrap();
+    let (invocation, responder) = host.invocation();
+    let key = responder.key();
+    thread::spawn(move || drop((invocation, responder))).join().unwrap();
     connections[0].request().assert_error("id-1", "Runtime.NoResponse");
     connections[0].take_answer();
     assert_eq!(host.status(key), 202);
@@ -62,16 +62,16 @@ fn a_reply_dropped_on_another_thread_is_an_error_of_its_invocation() {
 
 #[test]
 fn a_handler_that_drops_its_reply_fails_its_invocation() {
-    let outcome = outcome_of(|_, reply| Ok(reply.defer().1));
+    let outcome = outcome_of(|_, responder| Ok(responder.defer().1));
     outcome.request.assert_error("id-1", "Runtime.NoResponse");
 }
 
 #[test]
 fn a_handler_that_panics_fails_its_invocation_with_its_message() {
     let mut is_first = true;
-    let outcome = outcome_of(move |_, reply| {
+    let outcome = outcome_of(move |_, responder| {
         if std::mem::take(&mut is_first) {
-            let _reply = reply;
+            let _reply = responder;
             panic!("no {} today", "luck");
         }
         unreachable!("there is one invocation");
@@ -83,15 +83,15 @@ fn a_handler_that_panics_fails_its_invocation_with_its_message() {
 #[test]
 fn the_loop_goes_on_behind_panics_of_every_kind() {
     let service = Service::start();
-    let run = run(service.place(), 2, |invocation, reply| match invocation.body() {
+    let run = run(service.place(), 2, |invocation, responder| match invocation.body() {
         b"text" => panic!("text"),
         b"thing" => panic_any(7),
         b"streaming" => {
-            let mut stream = reply.stream(ContentType::OCTET_STREAM);
+            let mut stream = responder.stream(ContentType::OCTET_STREAM);
             stream.try_write(b"begun").unwrap();
             panic!("in the middle");
         }
-        body => Ok(reply.send(body)),
+        body => Ok(responder.send(body)),
     });
     let mut connections = service.open_slots(2);
     for (body, message) in [("text", "text"), ("thing", "the handler panicked")] {
@@ -117,8 +117,8 @@ fn the_loop_goes_on_behind_panics_of_every_kind() {
 
 #[test]
 fn a_handler_that_panics_behind_its_answer_changes_nothing_for_the_caller() {
-    let outcome = outcome_of(|_, reply| {
-        reply.send("sent");
+    let outcome = outcome_of(|_, responder| {
+        responder.send("sent");
         panic!("too late");
     });
     outcome.request.assert_response("id-1");
@@ -132,15 +132,15 @@ fn a_worker_that_panics_with_the_reply_fails_its_invocation() {
     let (_service, host, mut connections) = start(2);
     for is_streaming in [false, true] {
         connections[0].send(Incoming::new("id-1", "").bytes());
-        let (_, reply) = host.invocation();
-        let key = reply.key();
+        let (_, responder) = host.invocation();
+        let key = responder.key();
         let worker = thread::spawn(move || {
             if is_streaming {
-                let mut stream = reply.stream(ContentType::OCTET_STREAM);
+                let mut stream = responder.stream(ContentType::OCTET_STREAM);
                 stream.try_write(b"begun").unwrap();
                 panic!("a worker panics in the middle");
             }
-            let _reply = reply;
+            let _reply = responder;
             panic!("a worker panics");
         });
         assert!(worker.join().is_err());
@@ -161,8 +161,8 @@ fn a_worker_that_panics_with_the_reply_fails_its_invocation() {
 fn failures_are_told_of_with_their_type_and_message() {
     let (service, host, mut connections) = start(2);
     connections[0].send(Incoming::new("id-1", "").bytes());
-    let (_, reply) = host.invocation();
-    reply.fail(&Failure::new("Function.Sad", "no luck"));
+    let (_, responder) = host.invocation();
+    responder.fail(&Failure::new("Function.Sad", "no luck"));
     let request = connections[0].request();
     request.assert_error("id-1", "Function.Sad");
     assert_eq!(request.json()["errorMessage"], "no luck");
@@ -176,8 +176,8 @@ fn what_became_of_an_answer_is_told_once_with_its_key() {
         connection.send(Incoming::new(&format!("id-{number}"), "").bytes());
     }
     let all = host.invocations(4);
-    let keys: Vec<_> = all.iter().map(|(_, reply)| reply.key()).collect();
-    let mut replies = all.into_iter().map(|(_, reply)| reply);
+    let keys: Vec<_> = all.iter().map(|(_, responder)| responder.key()).collect();
+    let mut replies = all.into_iter().map(|(_, responder)| responder);
     host.expect_nothing();
 
     replies.next().unwrap().send("taken");
@@ -193,7 +193,7 @@ fn what_became_of_an_answer_is_told_once_with_its_key() {
     service.lines().wait_for("too much");
 
     replies.next().unwrap().send_and_next("pipelined");
-    assert_eq!(host.answered(), (keys[2], Answer::Pipelined));
+    assert_eq!(host.answered(), (keys[2], Receipt::Pipelined));
     connections[2].request();
     connections[2].expect_next();
     connections[2].take_answer();
@@ -201,7 +201,7 @@ fn what_became_of_an_answer_is_told_once_with_its_key() {
     replies.next().unwrap().send("lost");
     connections.pop().unwrap().reset_behind_request();
     // The service tells no copies apart without an id of the attempt, so it is not sent again.
-    assert_eq!(host.answered(), (keys[3], Answer::FateUnknown));
+    assert_eq!(host.answered(), (keys[3], Receipt::FateUnknown));
     service.connection().expect_next();
     host.expect_nothing();
     host.stop();
@@ -211,9 +211,9 @@ fn what_became_of_an_answer_is_told_once_with_its_key() {
 fn an_answer_that_is_sent_again_is_told_of_once() {
     let (service, host, mut connections) = start(1);
     connections[0].send(Incoming::new("id-1", "").bytes());
-    let (_, reply) = host.invocation();
-    let key = reply.key();
-    reply.send("again");
+    let (_, responder) = host.invocation();
+    let key = responder.key();
+    responder.send("again");
     connections.pop().unwrap().reset_behind_request();
     let mut connection = service.connection();
     let request = connection.request();
@@ -232,11 +232,11 @@ fn keys_tell_the_invocations_of_one_slot_apart() {
     let mut keys = Vec::new();
     for _ in 0..5 {
         connections[0].send(Incoming::new("same", "").bytes());
-        let (_, reply) = host.invocation();
-        let key = reply.key();
+        let (_, responder) = host.invocation();
+        let key = responder.key();
         assert!(!keys.contains(&key));
         keys.push(key);
-        reply.send("");
+        responder.send("");
         connections[0].request();
         connections[0].take_answer();
         assert_eq!(host.status(key), 202);
@@ -251,9 +251,9 @@ fn a_hold_keeps_the_slot_from_asking_until_it_is_dropped() {
     let (_service, host, mut connections) = start(2);
     for is_elsewhere in [false, true] {
         connections[0].send(Incoming::new("id-1", "").bytes());
-        let (_, reply) = host.invocation();
-        let key = reply.key();
-        let hold = reply.send_and_hold("held");
+        let (_, responder) = host.invocation();
+        let key = responder.key();
+        let hold = responder.send_and_hold("held");
         assert_eq!(connections[0].request().body, b"held");
         connections[0].take_answer();
         assert_eq!(host.status(key), 202, "the caller has its answer");
@@ -327,9 +327,9 @@ fn an_old_hold_does_not_concern_the_next_invocation() {
 
 #[test]
 fn json_comes_in_and_goes_out() {
-    let outcome = outcome_of(|invocation, reply| {
+    let outcome = outcome_of(|invocation, responder| {
         let event: Value = invocation.json().unwrap();
-        reply.json(&json!({ "twice": event["n"].as_i64().unwrap() * 2 }))
+        responder.json(&json!({ "twice": event["n"].as_i64().unwrap() * 2 }))
     });
     outcome.request.assert_response("id-1");
     assert_eq!(outcome.request.header("Content-Type"), Some("application/json"));
@@ -338,9 +338,9 @@ fn json_comes_in_and_goes_out() {
 
 #[test]
 fn an_event_of_another_shape_is_a_failure_that_says_where() {
-    let outcome = outcome_of(|invocation, reply| match invocation.json::<Vec<u8>>() {
+    let outcome = outcome_of(|invocation, responder| match invocation.json::<Vec<u8>>() {
         Ok(_) => panic!("an object is no list"),
-        Err(failure) => Ok(reply.fail(&failure)),
+        Err(failure) => Ok(responder.fail(&failure)),
     });
     outcome.request.assert_error("id-1", "Runtime.UnmarshalError");
     assert!(outcome.request.json()["errorMessage"].as_str().unwrap().contains("line 1"));
@@ -349,7 +349,9 @@ fn an_event_of_another_shape_is_a_failure_that_says_where() {
 #[test]
 fn an_event_that_nests_without_end_is_a_failure_and_the_next_one_is_answered() {
     let service = Service::start();
-    let run = run(service.place(), 1, |invocation, reply| reply.json(&invocation.json::<Value>()?));
+    let run = run(service.place(), 1, |invocation, responder| {
+        responder.json(&invocation.json::<Value>()?)
+    });
     let mut connection = service.connection();
     for nested in ["[".repeat(100_000), "[".repeat(100_000) + &"]".repeat(100_000)] {
         connection.invoke(Incoming::new("id-1", nested));
@@ -364,8 +366,9 @@ fn an_event_that_nests_without_end_is_a_failure_and_the_next_one_is_answered() {
 
 #[test]
 fn what_cannot_be_json_fails_its_invocation() {
-    let outcome =
-        outcome_of(|_, reply| reply.json(&std::collections::BTreeMap::from([(vec![1], 2)])));
+    let outcome = outcome_of(|_, responder| {
+        responder.json(&std::collections::BTreeMap::from([(vec![1], 2)]))
+    });
     outcome.request.assert_error("id-1", "Runtime.MarshalError");
 }
 
@@ -376,14 +379,14 @@ fn a_buffer_out_of_the_pool_is_empty_and_goes_back_behind_the_answer() {
     let mut was = None;
     for round in 0..3 {
         connection.send(Incoming::new("id-1", "").bytes());
-        let (_, reply) = host.invocation();
-        let mut body = reply.buffer();
+        let (_, responder) = host.invocation();
+        let mut body = responder.buffer();
         assert!(body.is_empty());
         body.reserve(10_000);
         let place = body.as_ptr();
         assert_eq!(*was.get_or_insert(place), place, "the same memory again");
         body.extend(format!("round {round}").bytes());
-        reply.send(body);
+        responder.send(body);
         assert_eq!(connection.request().body, format!("round {round}").as_bytes());
         connection.take_answer();
         host.answered();
@@ -398,12 +401,12 @@ fn bodies_of_every_kind_are_sent() {
     let connection = &mut connections[0];
     for kind in 0..4 {
         connection.send(Incoming::new("id-1", "the event").bytes());
-        let (invocation, reply) = host.invocation();
+        let (invocation, responder) = host.invocation();
         match kind {
-            0 => reply.send(invocation.body()),
-            1 => reply.send("the event".to_owned()),
-            2 => reply.send(b"the event"),
-            _ => reply.send(invocation.body().to_vec()),
+            0 => responder.send(invocation.body()),
+            1 => responder.send("the event".to_owned()),
+            2 => responder.send(b"the event"),
+            _ => responder.send(invocation.body().to_vec()),
         };
         assert_eq!(connection.request().body, b"the event");
         connection.take_answer();
@@ -434,13 +437,13 @@ fn events_come_out_in_the_order_in_which_things_happen() {
     turner.until(|slots| slots.next_timeout().is_none());
     let mut connection = service.connection();
     connection.invoke(Incoming::new("id-1", ""));
-    let (_, reply) = turner.invocation();
-    reply.send_and_next("");
+    let (_, responder) = turner.invocation();
+    responder.send_and_next("");
     // The reply and the next event arrive in one piece.
     turner.turn(MOMENT);
     assert!(matches!(
         turner.slots.next_event(std::time::Instant::now()),
-        Some(lambda_proto_mio::Event::Answered { .. })
+        Some(lambda_proto_mio::Event::Settled { .. })
     ));
     connection.request();
     connection.expect_next();

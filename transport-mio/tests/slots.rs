@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::mpsc::channel;
 use std::thread;
 
-use lambda_proto_mio::{Invocation, Reply};
+use lambda_proto_mio::{Invocation, Responder};
 use lambda_proto_service::{Connection, Event as Incoming, Service};
 use support::{Dice, Host, run, runtime};
 
@@ -39,8 +39,8 @@ fn take_all(connections: &mut [Connection], round: usize) {
     }
 }
 
-fn answer(invocation: &Invocation, reply: Reply) {
-    reply.send([b"answer to ".as_slice(), invocation.body()].concat());
+fn answer(invocation: &Invocation, responder: Responder) {
+    responder.send([b"answer to ".as_slice(), invocation.body()].concat());
 }
 
 #[test]
@@ -61,9 +61,9 @@ fn answers_in_any_order_go_out_each_on_its_own_connection() {
         } else {
             dice.shuffle(&mut all);
         }
-        for (invocation, reply) in all {
-            assert_eq!(invocation.key(), reply.key());
-            answer(&invocation, reply);
+        for (invocation, responder) in all {
+            assert_eq!(invocation.key(), responder.key());
+            answer(&invocation, responder);
         }
         take_all(&mut connections, round);
         let keys: BTreeSet<_> = (0..SLOTS).map(|_| host.answered().0.slot()).collect();
@@ -85,7 +85,9 @@ fn answers_from_many_threads_at_once_go_out_each_on_its_own_connection() {
         thread::scope(|scope| {
             for _ in 0..8 {
                 let mine = all.split_off(all.len() - SLOTS / 8);
-                scope.spawn(move || mine.into_iter().for_each(|(i, reply)| answer(&i, reply)));
+                scope.spawn(move || {
+                    mine.into_iter().for_each(|(i, responder)| answer(&i, responder))
+                });
             }
         });
         take_all(&mut connections, round);
@@ -100,11 +102,11 @@ fn answers_from_many_threads_at_once_go_out_each_on_its_own_connection() {
 fn a_handler_may_keep_replies_and_use_them_in_a_later_call() {
     let service = Service::start();
     let mut kept = Vec::new();
-    let run = run(service.place(), SLOTS, move |invocation, reply| {
-        let (reply, sent) = reply.defer();
-        kept.push((invocation, reply));
+    let run = run(service.place(), SLOTS, move |invocation, responder| {
+        let (responder, sent) = responder.defer();
+        kept.push((invocation, responder));
         if kept.len() == SLOTS {
-            kept.drain(..).rev().for_each(|(invocation, reply)| answer(&invocation, reply));
+            kept.drain(..).rev().for_each(|(invocation, responder)| answer(&invocation, responder));
         }
         Ok(sent)
     });
@@ -119,11 +121,12 @@ fn a_handler_may_keep_replies_and_use_them_in_a_later_call() {
 #[test]
 fn a_handler_may_give_everything_to_workers() {
     let service = Service::start();
-    let (sender, work) = channel::<(Invocation, Reply)>();
-    let worker = thread::spawn(move || work.iter().for_each(|(i, reply)| answer(&i, reply)));
-    let run = run(service.place(), SLOTS, move |invocation, reply| {
-        let (reply, sent) = reply.defer();
-        sender.send((invocation, reply)).unwrap();
+    let (sender, work) = channel::<(Invocation, Responder)>();
+    let worker =
+        thread::spawn(move || work.iter().for_each(|(i, responder)| answer(&i, responder)));
+    let run = run(service.place(), SLOTS, move |invocation, responder| {
+        let (responder, sent) = responder.defer();
+        sender.send((invocation, responder)).unwrap();
         Ok(sent)
     });
     let mut connections = service.open_slots(SLOTS);
@@ -136,7 +139,7 @@ fn a_handler_may_give_everything_to_workers() {
 }
 
 #[test]
-fn one_slot_goes_round_while_the_others_are_in_hand() {
+fn one_slot_goes_round_while_the_others_are_in_flight() {
     let service = Service::start();
     let host = Host::start(runtime(service.place(), 3));
     let mut connections = service.open_slots(3);
@@ -147,8 +150,8 @@ fn one_slot_goes_round_while_the_others_are_in_hand() {
     for round in 0..50 {
         let id = format!("quick-{round}");
         connections[2].send(Incoming::new(&id, "").bytes());
-        let (_, reply) = host.invocation();
-        reply.send_and_next(id.as_bytes());
+        let (_, responder) = host.invocation();
+        responder.send_and_next(id.as_bytes());
         connections[2].request().assert_response(&id);
         connections[2].expect_next();
         connections[2].take_answer();
@@ -177,9 +180,9 @@ fn two_attempts_of_one_invocation_each_echo_their_own_id() {
     let (one, other) = (host.invocation(), host.invocation());
     assert_eq!(one.0.request_id(), other.0.request_id());
     assert_ne!(one.0.key(), other.0.key());
-    for (invocation, reply) in [other, one] {
+    for (invocation, responder) in [other, one] {
         assert_eq!(invocation.head().attempt_id(), Some(invocation.body()));
-        reply.send(invocation.body());
+        responder.send(invocation.body());
     }
     for (attempt, connection) in ["attempt-a", "attempt-b"].iter().zip(&mut connections) {
         let request = connection.request();
@@ -197,12 +200,12 @@ fn the_trace_id_stays_in_the_invocation() {
     let mut connections = service.open_slots(2);
     connections[0].send(Incoming::new("id-0", "").header(TRACE, "Root=1-0;Sampled=1").bytes());
     connections[1].send(Incoming::new("id-1", "").header(TRACE, "Root=1-1;Sampled=1").bytes());
-    for (number, (invocation, reply)) in host.invocations(2).into_iter().enumerate() {
+    for (number, (invocation, responder)) in host.invocations(2).into_iter().enumerate() {
         let expected = format!("Root=1-{number};Sampled=1");
         assert_eq!(invocation.head().trace_id(), Some(expected.as_str()));
         // One variable cannot hold what differs from slot to slot.
         assert_eq!(std::env::var_os("_X_AMZN_TRACE_ID"), None);
-        reply.send("");
+        responder.send("");
     }
 }
 
@@ -215,9 +218,9 @@ fn invocations_outlive_their_answers() {
     for round in 0..20 {
         let body = vec![round; 20_000];
         connection.invoke(Incoming::new(&format!("id-{round}"), body));
-        let (invocation, reply) = host.invocation();
+        let (invocation, responder) = host.invocation();
         kept.push(invocation);
-        reply.send("");
+        responder.send("");
         connection.request();
         connection.take_answer();
         host.answered();

@@ -8,17 +8,17 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lambda_proto_mio::{ContentType, Event, Reply};
+use lambda_proto_mio::{ContentType, Event, Responder};
 use lambda_proto_service::{Event as Incoming, PATIENCE, TAKEN};
 use support::{Door, Host, runtime};
 
 /// The next invocation, whatever room there is in streams meanwhile.
 #[track_caller]
-fn invocation(host: &Host) -> Reply {
+fn invocation(host: &Host) -> Responder {
     loop {
         match host.event() {
-            Event::Invocation(_, reply) => return reply,
-            Event::Writable { .. } | Event::Answered { .. } => {}
+            Event::Invocation(_, responder) => return responder,
+            Event::Writable { .. } | Event::Settled { .. } => {}
             other => panic!("{other:?}"),
         }
     }

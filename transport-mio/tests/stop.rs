@@ -5,7 +5,7 @@ mod support;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lambda_proto_mio::{Answer, ContentType, Event};
+use lambda_proto_mio::{ContentType, Event, Receipt};
 use lambda_proto_service::{
     Connection, Event as Incoming, MOMENT, PATIENCE, Place, Running, Service,
 };
@@ -38,7 +38,7 @@ fn a_runtime_that_was_stopped_before_it_runs_ends_at_once() {
         let runtime = runtime(&place, 8);
         let stop = runtime.stop_handle();
         stop.stop();
-        Running::new(place.lines(), || {}, || runtime.run(|_, reply| Ok(reply.defer().1)))
+        Running::new(place.lines(), || {}, || runtime.run(|_, responder| Ok(responder.defer().1)))
             .expect_end();
         stop.stop();
     }
@@ -84,18 +84,18 @@ fn a_handle_of_the_slots_stops_them_too() {
 }
 
 #[test]
-fn an_invocation_in_hand_is_answered_first() {
+fn an_invocation_in_flight_is_answered_first() {
     let service = Service::start();
     let host = Host::start(runtime(service.place(), 4));
     let mut connections = service.open_slots(4);
     let mut busy = connections.remove(2);
     busy.send(Incoming::new("id-1", "").bytes());
-    let (_, reply) = host.invocation();
+    let (_, responder) = host.invocation();
     host.tell_to_stop();
     assert_all_ended(&mut connections);
     host.expect_nothing();
-    let key = reply.key();
-    reply.send("still");
+    let key = responder.key();
+    responder.send("still");
     let request = busy.request();
     request.assert_response("id-1");
     assert_eq!(request.body, b"still");
@@ -116,9 +116,9 @@ fn an_invocation_that_is_in_the_handler_is_answered_first() {
         &lines,
         || {},
         move || {
-            runtime.run(move |_, reply| {
+            runtime.run(move |_, responder| {
                 stop.stop();
-                Ok(reply.send_and_next("still"))
+                Ok(responder.send_and_next("still"))
             })
         },
     );
@@ -148,7 +148,7 @@ fn a_stream_is_finished_first() {
     assert_eq!(connections[0].request().body, b"begun, ended");
     connections[0].expect_silence();
     connections[0].take_answer();
-    assert!(matches!(host.answered().1, Answer::Known(_)));
+    assert!(matches!(host.answered().1, Receipt::Known(_)));
     host.end().unwrap();
     connections[0].expect_end();
 }
@@ -160,7 +160,7 @@ fn a_pipelined_next_that_is_out_already_is_given_up() {
     let mut connections = service.open_slots(2);
     connections[0].send(Incoming::new("id-1", "").bytes());
     host.invocation().1.send_and_next("");
-    assert_eq!(host.answered().1, Answer::Pipelined);
+    assert_eq!(host.answered().1, Receipt::Pipelined);
     connections[0].request();
     connections[0].expect_next();
     host.tell_to_stop();
@@ -197,7 +197,7 @@ fn an_outage_ends_with_the_runtime() {
 }
 
 #[test]
-fn an_answer_in_hand_in_an_outage_is_tried_once_more() {
+fn an_answer_in_flight_in_an_outage_is_tried_once_more() {
     for is_back in [true, false] {
         let place = Place::deserted();
         let door = Door::open_on(&place);
@@ -222,10 +222,10 @@ fn an_answer_in_hand_in_an_outage_is_tried_once_more() {
                 connection.take_answer();
             }
             fates.extend([host.answered().1, host.answered().1]);
-            assert!(fates.iter().all(|fate| matches!(fate, Answer::Known(_))), "{fates:?}");
+            assert!(fates.iter().all(|fate| matches!(fate, Receipt::Known(_))), "{fates:?}");
         } else {
             fates.extend([host.answered().1, host.answered().1]);
-            assert_eq!(fates, [Answer::FateUnknown; 2]);
+            assert_eq!(fates, [Receipt::FateUnknown; 2]);
         }
         host.end().unwrap();
     }
@@ -238,29 +238,29 @@ fn an_answer_that_waits_in_an_outage_does_not_keep_the_end() {
     let host = Host::start(runtime(&place, 3));
     let mut peers = door.open_slots(3);
     peers[0].send(Incoming::new("id", "").bytes());
-    let reply = host.invocation().1;
+    let responder = host.invocation().1;
     drop((door, peers));
     place.lines().wait_for("no connection");
-    reply.send("");
+    responder.send("");
     host.expect_nothing();
     host.tell_to_stop();
     // The pause before the next attempt may be as long as that.
-    assert_eq!(host.answered().1, Answer::FateUnknown);
+    assert_eq!(host.answered().1, Receipt::FateUnknown);
     host.end().unwrap();
 }
 
 #[test]
-fn a_service_that_wants_the_end_gets_the_answers_in_hand_first() {
+fn a_service_that_wants_the_end_gets_the_answers_in_flight_first() {
     let service = Service::start();
     let host = Host::start(runtime(service.place(), 4));
     let mut connections = service.open_slots(4);
-    let mut in_hand = |id| {
+    let mut in_flight = |id| {
         let mut connection = connections.pop().unwrap();
         connection.send(Incoming::new(id, "").bytes());
         (connection, host.invocation().1)
     };
-    let (mut gone, one) = in_hand("id-1");
-    let (mut kept, other) = in_hand("id-2");
+    let (mut gone, one) = in_flight("id-1");
+    let (mut kept, other) = in_flight("id-2");
     let (first, second) = (one.key(), other.key());
     one.send("");
     gone.request().assert_response("id-1");
@@ -279,7 +279,7 @@ fn a_service_that_wants_the_end_gets_the_answers_in_hand_first() {
 #[test]
 fn a_runtime_that_runs_ends_from_another_thread() {
     let service = Service::start();
-    let run = run(service.place(), 16, |_, reply| Ok(reply.send("")));
+    let run = run(service.place(), 16, |_, responder| Ok(responder.send("")));
     let mut connections = service.open_slots(16);
     let began = Instant::now();
     run.stop();

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lambda_proto_mio::{
-    Answer, ContentType, Event, Failure, HttpPrelude, ResponseStream, StreamOver,
+    ContentType, Event, Failure, HttpPrelude, Receipt, ResponseStream, StreamOver,
 };
 use lambda_proto_service::{
     Connection, Event as Incoming, Gate, MOMENT, PATIENCE, Request, Service,
@@ -24,7 +24,7 @@ fn content(length: usize, seed: usize) -> Vec<u8> {
 }
 
 /// One slot with an invocation in hand, on a loop of its own.
-fn one_in_hand() -> (Service, Host, Connection, ResponseStream) {
+fn one_in_flight() -> (Service, Host, Connection, ResponseStream) {
     let service = Service::start();
     let host = Host::start(runtime(service.place(), 1));
     let mut connection = service.connection();
@@ -35,11 +35,11 @@ fn one_in_hand() -> (Service, Host, Connection, ResponseStream) {
 
 /// Takes what becomes of the answer, whatever room there was before that.
 #[track_caller]
-fn fate(host: &Host) -> Answer {
+fn fate(host: &Host) -> Receipt {
     loop {
         match host.event() {
             Event::Writable { .. } => {}
-            Event::Answered { answer, .. } => return answer,
+            Event::Settled { receipt, .. } => return receipt,
             other => panic!("{other:?}"),
         }
     }
@@ -63,7 +63,7 @@ fn read_slowly(connection: &mut Connection, every: usize, pause: Duration) -> Re
 
 #[test]
 fn every_write_is_a_chunk_of_its_own() {
-    let (_service, host, mut connection, mut stream) = one_in_hand();
+    let (_service, host, mut connection, mut stream) = one_in_flight();
     let key = stream.key();
     for piece in ["one", "two", "three"] {
         assert_eq!(stream.try_write(piece.as_bytes()), Ok(piece.len()));
@@ -121,7 +121,7 @@ fn megabytes_through_a_slow_reader_stay_whole_and_in_order_and_block_nothing() {
         }
         match turner.slots.next_event(Instant::now()) {
             Some(Event::Writable { .. }) => is_full = false,
-            Some(Event::Answered { answer: Answer::Known(_), .. }) => break,
+            Some(Event::Settled { receipt: Receipt::Known(_), .. }) => break,
             Some(other) => panic!("{other:?}"),
             None if is_full || stream.is_none() => drop(turner.turn(PATIENCE)),
             None => {}
@@ -134,7 +134,7 @@ fn megabytes_through_a_slow_reader_stay_whole_and_in_order_and_block_nothing() {
 
 #[test]
 fn no_room_is_told_of_once_and_so_is_room() {
-    let (_service, host, mut connection, mut stream) = one_in_hand();
+    let (_service, host, mut connection, mut stream) = one_in_flight();
     let key = stream.key();
     let piece = vec![b'x'; 50_000];
     let mut written = 0;
@@ -165,8 +165,8 @@ fn no_room_is_told_of_once_and_so_is_room() {
 fn a_write_that_has_to_wait_on_the_thread_of_the_loop_would_block() {
     let service = Service::start();
     let (sender, tried) = channel();
-    let run = run(service.place(), 1, move |_, reply| {
-        let mut stream = reply.stream(BYTES);
+    let run = run(service.place(), 1, move |_, responder| {
+        let mut stream = responder.stream(BYTES);
         let mut written = 0;
         let error = loop {
             match stream.write(&[b'x'; 10_000]) {
@@ -189,7 +189,7 @@ fn a_write_that_has_to_wait_on_the_thread_of_the_loop_would_block() {
 
 #[test]
 fn a_write_elsewhere_waits_for_a_slow_reader() {
-    let (_service, host, mut connection, stream) = one_in_hand();
+    let (_service, host, mut connection, stream) = one_in_flight();
     let whole = content(3_000_000, 3);
     let expected = whole.clone();
     let writer = thread::spawn(move || {
@@ -204,13 +204,13 @@ fn a_write_elsewhere_waits_for_a_slow_reader() {
     assert!(request.body == expected);
     connection.take_answer();
     // Of room nothing was said, as the writer has waited for it by itself.
-    assert!(matches!(host.answered().1, Answer::Known(_)));
+    assert!(matches!(host.answered().1, Receipt::Known(_)));
     writer.join().unwrap();
 }
 
 #[test]
 fn thousands_of_tiny_pieces_stay_in_order() {
-    let (_service, host, mut connection, stream) = one_in_hand();
+    let (_service, host, mut connection, stream) = one_in_flight();
     let writer = thread::spawn(move || {
         let mut stream = stream;
         (0..20_000_u32).for_each(|number| stream.write_all(&number.to_le_bytes()).unwrap());
@@ -221,13 +221,13 @@ fn thousands_of_tiny_pieces_stay_in_order() {
     assert!(request.body == expected);
     assert!(request.chunks.iter().all(|chunk| chunk.len() <= 4), "no two in one chunk");
     connection.expect_next();
-    assert_eq!(host.answered().1, Answer::Pipelined);
+    assert_eq!(host.answered().1, Receipt::Pipelined);
     writer.join().unwrap();
 }
 
 #[test]
 fn a_service_that_refuses_in_mid_stream_ends_it_for_the_writer() {
-    let (_service, host, mut connection, mut stream) = one_in_hand();
+    let (_service, host, mut connection, mut stream) = one_in_flight();
     let key = stream.key();
     stream.try_write(b"begun").unwrap();
     connection.head();
@@ -268,10 +268,10 @@ fn assert_broken(writer: thread::JoinHandle<std::io::Error>) {
 
 #[test]
 fn a_service_that_refuses_in_mid_stream_wakes_a_blocked_writer() {
-    let (_service, host, mut connection, stream) = one_in_hand();
+    let (_service, host, mut connection, stream) = one_in_flight();
     let writer = blocked_writer(stream);
     connection.refuse(413, "RequestEntityTooLarge", "enough");
-    let Answer::Known(outcome) = fate(&host) else { panic!("the outcome is known") };
+    let Receipt::Known(outcome) = fate(&host) else { panic!("the outcome is known") };
     assert_eq!(outcome.status(), 413);
     assert_broken(writer);
     host.stop();
@@ -279,10 +279,10 @@ fn a_service_that_refuses_in_mid_stream_wakes_a_blocked_writer() {
 
 #[test]
 fn a_connection_that_is_lost_in_mid_stream_wakes_a_blocked_writer() {
-    let (service, host, connection, stream) = one_in_hand();
+    let (service, host, connection, stream) = one_in_flight();
     let writer = blocked_writer(stream);
     connection.close();
-    assert_eq!(fate(&host), Answer::FateUnknown);
+    assert_eq!(fate(&host), Receipt::FateUnknown);
     assert_broken(writer);
     service.connection().expect_next();
     host.expect_nothing();
@@ -299,59 +299,59 @@ fn a_service_that_talks_nonsense_in_mid_stream_wakes_a_blocked_writer_and_its_sl
     let key = stream.key();
     let writer = blocked_writer(stream);
     connections[0].send("this is no HTTP\r\n\r\n");
-    assert_eq!(fate(&host), Answer::FateUnknown);
+    assert_eq!(fate(&host), Receipt::FateUnknown);
     assert_broken(writer);
     let mut connection = service.connection();
     connection.invoke(Incoming::new("id-2", ""));
-    let (_, reply) = host.invocation();
-    assert_eq!(reply.key().slot(), key.slot());
-    assert_ne!(reply.key(), key);
-    reply.send("");
+    let (_, responder) = host.invocation();
+    assert_eq!(responder.key().slot(), key.slot());
+    assert_ne!(responder.key(), key);
+    responder.send("");
     connection.request().assert_response("id-2");
 }
 
 #[test]
 fn a_connection_that_is_lost_in_mid_stream_ends_it_for_the_writer() {
-    let (service, host, mut connection, mut stream) = one_in_hand();
+    let (service, host, mut connection, mut stream) = one_in_flight();
     let key = stream.key();
     stream.try_write(b"begun").unwrap();
     connection.head();
     connection.chunk();
     connection.close();
-    assert_eq!(host.answered(), (key, Answer::FateUnknown));
+    assert_eq!(host.answered(), (key, Receipt::FateUnknown));
     assert_eq!(stream.try_write(b"more"), Err(StreamOver));
     // A stream of old ends without a trace, whatever is in the slot now.
     let mut connection = service.connection();
     connection.invoke(Incoming::new("id-2", ""));
-    let (_, reply) = host.invocation();
+    let (_, responder) = host.invocation();
     stream.fail(&Failure::new("Too.Late", ""));
     connection.expect_silence();
-    let mut other = reply.stream(BYTES);
+    let mut other = responder.stream(BYTES);
     other.try_write(b"mine").unwrap();
     other.finish();
     assert_eq!(connection.request().body, b"mine");
     connection.take_answer();
-    assert!(matches!(fate(&host), Answer::Known(_)));
+    assert!(matches!(fate(&host), Receipt::Known(_)));
     host.stop();
 }
 
 #[test]
 fn a_stream_that_is_dropped_ends_with_error_trailers() {
-    let (_service, host, mut connection, mut stream) = one_in_hand();
+    let (_service, host, mut connection, mut stream) = one_in_flight();
     stream.try_write(b"begun").unwrap();
     thread::spawn(move || drop(stream)).join().unwrap();
     let request = connection.request();
     assert_eq!(request.body, b"begun");
     assert_eq!(request.trailer_error()["errorType"], "Runtime.NoResponse");
     connection.take_answer();
-    assert!(matches!(fate(&host), Answer::Known(_)));
+    assert!(matches!(fate(&host), Receipt::Known(_)));
     connection.expect_next();
     host.stop();
 }
 
 #[test]
 fn a_stream_that_fails_ends_with_error_trailers_behind_all_that_was_written() {
-    let (_service, host, mut connection, stream) = one_in_hand();
+    let (_service, host, mut connection, stream) = one_in_flight();
     let whole = content(1_000_000, 9);
     let expected = whole.clone();
     let writer = thread::spawn(move || {
@@ -365,7 +365,7 @@ fn a_stream_that_fails_ends_with_error_trailers_behind_all_that_was_written() {
     assert_eq!(request.trailer_error()["errorMessage"], "no luck");
     writer.join().unwrap();
     connection.take_answer();
-    assert!(matches!(fate(&host), Answer::Known(_)));
+    assert!(matches!(fate(&host), Receipt::Known(_)));
 }
 
 #[test]
@@ -416,10 +416,10 @@ fn streams_in_several_slots_do_not_mix() {
         .collect();
     let mut keys = HashMap::new();
     let mut writers = Vec::new();
-    for (invocation, reply) in host.invocations(SLOTS) {
+    for (invocation, responder) in host.invocations(SLOTS) {
         let number: usize = std::str::from_utf8(invocation.body()).unwrap().parse().unwrap();
-        keys.insert(reply.key(), number);
-        let mut stream = reply.stream(BYTES);
+        keys.insert(responder.key(), number);
+        let mut stream = responder.stream(BYTES);
         writers.push(thread::spawn(move || {
             let whole = content(1_000_000, number);
             whole.chunks(9_999 + number).for_each(|piece| stream.write_all(piece).unwrap());
@@ -430,8 +430,8 @@ fn streams_in_several_slots_do_not_mix() {
     writers.into_iter().for_each(|writer| writer.join().unwrap());
     let kept: Vec<_> = readers.into_iter().map(|reader| reader.join().unwrap()).collect();
     while !keys.is_empty() {
-        if let Event::Answered { key, answer } = host.event() {
-            assert!(matches!(answer, Answer::Known(_)));
+        if let Event::Settled { key, receipt } = host.event() {
+            assert!(matches!(receipt, Receipt::Known(_)));
             keys.remove(&key).expect("each once");
         }
     }

@@ -16,9 +16,13 @@ fn main() -> ExitCode {
         }
     };
     let result = Runtime::from_env().and_then(|runtime| {
-        runtime.run(|invocation, reply| {
+        runtime.run(|invocation, responder| {
             let response = Response::new(invocation.body()).content_type(invocation.content_type());
-            Ok(if is_pipelined { reply.send_and_next(response) } else { reply.send(response) })
+            Ok(if is_pipelined {
+                responder.send_and_next(response)
+            } else {
+                responder.send(response)
+            })
         })
     });
     match result {

@@ -3,5 +3,5 @@
 use lambda_proto_std::{Error, Runtime};
 
 fn main() -> Result<(), Error> {
-    Runtime::from_env()?.run(|invocation, reply| Ok(reply.send(invocation.body())))
+    Runtime::from_env()?.run(|invocation, responder| Ok(responder.send(invocation.body())))
 }

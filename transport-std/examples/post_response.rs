@@ -39,10 +39,10 @@ fn main() -> ExitCode {
     };
     let lifecycle = Lifecycle::new().work(policy);
     let result = Runtime::from_env().and_then(|runtime| {
-        runtime.lifecycle(lifecycle).run(|invocation, reply, context| {
+        runtime.lifecycle(lifecycle).run(|invocation, responder, context| {
             let id = invocation.request_id().to_owned();
             let task = context.begin_work(&invocation, "write the books");
-            let sent = reply.send("done, as far as you are concerned");
+            let sent = responder.send("done, as far as you are concerned");
             let answered = Instant::now();
             thread::spawn(move || {
                 thread::sleep(work);

@@ -9,12 +9,12 @@ use std::time::Duration;
 use lambda_proto_std::{Error, Failure, HttpPrelude, Runtime};
 
 fn main() -> Result<(), Error> {
-    Runtime::from_env()?.run(|invocation, reply| {
+    Runtime::from_env()?.run(|invocation, responder| {
         let event = String::from_utf8_lossy(invocation.body());
         let lines = event.trim_matches('"').parse().unwrap_or(3);
         let prelude = HttpPrelude::new(200, &[("content-type", "text/plain")], &[])?;
 
-        let mut stream = reply.stream_http(&prelude);
+        let mut stream = responder.stream_http(&prelude);
         for line in 1..=lines {
             // One write is one chunk, on its way to the caller at once.
             stream.write_all(format!("line {line}\n").as_bytes())?;

@@ -4,10 +4,9 @@ use std::io;
 use std::ops::Deref;
 use std::time::Duration;
 
-use lambda_proto::api::InvocationHead;
+use lambda_proto::api::{ContentType, HttpPrelude, InvocationHead};
+use lambda_proto::client::{Receipt, VecStorage};
 use lambda_proto::driver::{self, Response};
-use lambda_proto::slot::{Answer, VecStorage};
-use lambda_proto::{ContentType, HttpPrelude};
 use lambda_proto_host::lifecycle::clock;
 use lambda_proto_host::{Failure, Tasks};
 
@@ -15,7 +14,7 @@ use crate::slot::SlotHost;
 
 /// An invocation in hand: what came with it (by [`Deref`] to [`InvocationHead`]) and the event.
 #[derive(Clone, Copy, Debug)]
-pub struct Invocation<'i>(pub(crate) lambda_proto::slot::Invocation<'i>);
+pub struct Invocation<'i>(pub(crate) lambda_proto::client::Invocation<'i>);
 
 impl<'i> Invocation<'i> {
     /// The event, as whoever invoked the function sent it: any bytes, mostly JSON.
@@ -67,8 +66,8 @@ impl<'i> Deref for Invocation<'i> {
 /// The right to answer one invocation, once.
 ///
 /// Dropped without an answer, it makes the runtime report an error for the invocation.
-pub struct Reply<'i> {
-    pub(crate) inner: driver::Reply<'i, SlotHost, VecStorage>,
+pub struct Responder<'i> {
+    pub(crate) inner: driver::Responder<'i, SlotHost, VecStorage>,
     /// Memory that stays with the worker, for bodies that have to be put together.
     pub(crate) scratch: &'i mut Vec<u8>,
     /// Work behind answers, if anybody keeps book of it.
@@ -81,12 +80,12 @@ pub struct Sent<'i>(driver::Sent<'i>);
 
 impl Sent<'_> {
     /// What became of the answer.
-    pub fn answer(&self) -> Answer {
-        self.0.answer()
+    pub fn receipt(&self) -> Receipt {
+        self.0.receipt()
     }
 }
 
-impl<'i> Reply<'i> {
+impl<'i> Responder<'i> {
     pub(crate) fn with_tasks(self, tasks: &'i Tasks) -> Self {
         Self { tasks: Some(tasks), ..self }
     }
@@ -163,8 +162,8 @@ impl<'i> Reply<'i> {
 /// # use std::io::{BufWriter, Write};
 /// # use lambda_proto_std::{ContentType, Error, Runtime};
 /// # fn main() -> Result<(), Error> {
-/// # Runtime::from_env()?.run(|_, reply| {
-/// let mut out = BufWriter::new(reply.stream(ContentType::TEXT));
+/// # Runtime::from_env()?.run(|_, responder| {
+/// let mut out = BufWriter::new(responder.stream(ContentType::TEXT));
 /// for number in 0..1000 {
 ///     writeln!(out, "{number}")?;
 /// }

@@ -5,11 +5,11 @@
 //! use lambda_proto_std::{Error, Runtime};
 //!
 //! fn main() -> Result<(), Error> {
-//!     Runtime::from_env()?.run(|invocation, reply| Ok(reply.send(invocation.body())))
+//!     Runtime::from_env()?.run(|invocation, responder| Ok(responder.send(invocation.body())))
 //! }
 //! ```
 //!
-//! The handler gets an [`Invocation`] and a [`Reply`]. Answering consumes the reply and gives a
+//! The handler gets an [`Invocation`] and a [`Responder`]. Answering consumes the reply and gives a
 //! [`Sent`], which the handler returns, so the compiler sees to it that every invocation is answered
 //! once. What a handler does after it has answered runs while the caller has its answer already:
 //!
@@ -17,8 +17,8 @@
 //! # use lambda_proto_std::{Error, Runtime};
 //! # fn flush_metrics() {}
 //! # fn main() -> Result<(), Error> {
-//! # Runtime::from_env()?.run(|invocation, reply| {
-//! let sent = reply.send("done");
+//! # Runtime::from_env()?.run(|invocation, responder| {
+//! let sent = responder.send("done");
 //! flush_metrics();
 //! Ok(sent)
 //! # })
@@ -33,12 +33,12 @@
 //! use lambda_proto_std::{Error, Failure, Runtime};
 //!
 //! fn main() -> Result<(), Error> {
-//!     Runtime::from_env()?.run(|invocation, reply| {
+//!     Runtime::from_env()?.run(|invocation, responder| {
 //!         let text = core::str::from_utf8(invocation.body())?;
 //!         if text.is_empty() {
 //!             return Err(Failure::new("Function.EmptyEvent", "there is nothing to do"));
 //!         }
-//!         Ok(reply.send(text.to_uppercase().as_str()))
+//!         Ok(responder.send(text.to_uppercase().as_str()))
 //!     })
 //! }
 //! ```
@@ -47,10 +47,10 @@
 //! in a variable does not get the lifetimes that it needs. It names that of its invocation:
 //!
 //! ```no_run
-//! use lambda_proto_std::{Error, Failure, Invocation, Reply, Runtime, Sent};
+//! use lambda_proto_std::{Error, Failure, Invocation, Responder, Runtime, Sent};
 //!
-//! fn handle<'i>(invocation: Invocation<'i>, reply: Reply<'i>) -> Result<Sent<'i>, Failure> {
-//!     Ok(reply.send(invocation.request_id()))
+//! fn handle<'i>(invocation: Invocation<'i>, responder: Responder<'i>) -> Result<Sent<'i>, Failure> {
+//!     Ok(responder.send(invocation.request_id()))
 //! }
 //!
 //! fn main() -> Result<(), Error> {
@@ -73,18 +73,16 @@ mod slot;
 mod stop;
 mod worker;
 
-pub use handler::{Invocation, Reply, ResponseStream, Sent};
+pub use handler::{Invocation, Responder, ResponseStream, Sent};
 pub use lambda_proto::api::{
-    ClientContext, CognitoIdentity, InvalidContentType, InvalidUserAgent, PreludeError,
+    ClientContext, CognitoIdentity, ContentType, Deadline, Endpoint, EndpointError, HttpPrelude,
+    InvalidContentType, InvalidUserAgent, InvocationHead, Outcome, PreludeError,
 };
+pub use lambda_proto::client::{Receipt, StreamOver};
 pub use lambda_proto::driver::Response;
 pub use lambda_proto::json::{JsonError, JsonStr};
 pub use lambda_proto::lifecycle::{IdleGap, TimeLimit};
-pub use lambda_proto::slot::{Answer, StreamOver};
-pub use lambda_proto::{
-    CommandError, ContentType, Deadline, Endpoint, EndpointError, HttpPrelude, InvocationHead,
-    Outcome, ReceiveError,
-};
+pub use lambda_proto::machine::{CommandError, ReceiveError};
 #[cfg(feature = "tracing")]
 pub use lambda_proto_host::TracingLayer;
 #[cfg(any(feature = "log", feature = "tracing"))]

@@ -1,11 +1,11 @@
 //! A runtime with what happens before, between and after its invocations.
 
+use lambda_proto::client::Receipt;
 use lambda_proto::lifecycle::TimeLimit;
-use lambda_proto::slot::Answer;
 use lambda_proto_host::lifecycle::{Lifecycle, NoLifecycle, clock};
 use lambda_proto_host::{Active, Error, Failure, Started, Starting, catch};
 
-use crate::handler::{Invocation, Reply, Sent};
+use crate::handler::{Invocation, Responder, Sent};
 use crate::runtime::Runtime;
 use crate::stop::StopHandle;
 use crate::worker::Worker;
@@ -32,10 +32,10 @@ impl Runtime {
     ///             eprintln!("the last words");
     ///             Ok(())
     ///         });
-    ///     Runtime::from_env()?.lifecycle(lifecycle).run(|invocation, reply, context| {
+    ///     Runtime::from_env()?.lifecycle(lifecycle).run(|invocation, responder, context| {
     ///         let Table(text) = context.get().expect("the hook has put it");
     ///         let work = context.begin_work(&invocation, "count");
-    ///         let sent = reply.send(text);
+    ///         let sent = responder.send(text);
     ///         std::thread::spawn(move || {
     ///             // Counted behind the answer; the next invocation is asked for when it is done.
     ///             drop(work);
@@ -66,7 +66,8 @@ impl Runtime<Lifecycle> {
     /// hooks are run in any case but the first.
     pub fn run<F>(self, handler: F) -> Result<(), Error>
     where
-        F: for<'i> Fn(Invocation<'i>, Reply<'i>, Context<'i>) -> Result<Sent<'i>, Failure> + Sync,
+        F: for<'i> Fn(Invocation<'i>, Responder<'i>, Context<'i>) -> Result<Sent<'i>, Failure>
+            + Sync,
     {
         let Self { settings, stop, lifecycle } = self;
         let runtime = Runtime { settings, stop, lifecycle: NoLifecycle };
@@ -97,7 +98,7 @@ fn run_worker<F>(
     stop: &StopHandle,
 ) -> Result<(), Error>
 where
-    F: for<'i> Fn(Invocation<'i>, Reply<'i>, Context<'i>) -> Result<Sent<'i>, Failure>,
+    F: for<'i> Fn(Invocation<'i>, Responder<'i>, Context<'i>) -> Result<Sent<'i>, Failure>,
 {
     let mut behind: Option<TimeLimit> = None;
     loop {
@@ -106,11 +107,11 @@ where
             crossed.map_err(Error::LeftBehind)?;
         }
         let asked = behind.map(|_| clock::now());
-        let Some((invocation, reply)) = worker.next()? else { return Ok(()) };
+        let Some((invocation, responder)) = worker.next()? else { return Ok(()) };
         let context = Context::new(active, &invocation, asked);
         behind = Some(context.time_limit());
-        let reply = reply.with_tasks(&active.tasks);
-        let result = catch(|| handler(invocation, reply, context).map(drop));
+        let responder = responder.with_tasks(&active.tasks);
+        let result = catch(|| handler(invocation, responder, context).map(drop));
         if let Err(failure) = result {
             worker.fail(&failure);
         }
@@ -134,7 +135,7 @@ impl Starting for First<'_> {
         self.take().fail_init(failure)
     }
 
-    fn restore_next(&mut self) -> Result<Option<Answer>, Error> {
+    fn restore_next(&mut self) -> Result<Option<Receipt>, Error> {
         let mut worker = self.take();
         let answer = worker.restore_next()?;
         self.worker = Some(worker);

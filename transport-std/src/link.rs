@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::net::TcpStream;
 
-use lambda_proto::driver::Link;
+use lambda_proto::driver::Connection;
 
 /// A connection, in the words of `embedded_io`.
 pub(crate) struct Socket(pub(crate) TcpStream);
@@ -28,7 +28,7 @@ impl embedded_io::Write for Socket {
     }
 }
 
-impl Link for Socket {
+impl Connection for Socket {
     fn write_parts(&mut self, parts: [&[u8]; 3]) -> Result<usize, SocketError> {
         Ok(self.0.write_vectored(&parts.map(IoSlice::new))?)
     }

@@ -1,11 +1,11 @@
 use std::thread;
 use std::time::Duration;
 
-use lambda_proto::Endpoint;
+use lambda_proto::api::Endpoint;
 use lambda_proto_host::lifecycle::NoLifecycle;
-use lambda_proto_host::{Error, Failure, InHand, Record, Settings, start};
+use lambda_proto_host::{Error, Failure, InFlight, Record, Settings, start};
 
-use crate::handler::{Invocation, Reply, Sent};
+use crate::handler::{Invocation, Responder, Sent};
 use crate::stop::StopHandle;
 use crate::worker::Worker;
 
@@ -50,7 +50,7 @@ impl Runtime {
     /// # fn main() -> Result<(), Error> {
     /// let runtime = Runtime::from_env()?;
     /// let greeting = runtime.init(|| Ok(std::fs::read_to_string("greeting.txt")?))?;
-    /// runtime.run(|_, reply| Ok(reply.send(&greeting)))
+    /// runtime.run(|_, responder| Ok(responder.send(&greeting)))
     /// # }
     /// ```
     ///
@@ -71,7 +71,7 @@ impl Runtime {
     /// process to end (500), all slots end when they have answered what is in hand.
     pub fn run<F>(self, handler: F) -> Result<(), Error>
     where
-        F: for<'i> Fn(Invocation<'i>, Reply<'i>) -> Result<Sent<'i>, Failure> + Sync,
+        F: for<'i> Fn(Invocation<'i>, Responder<'i>) -> Result<Sent<'i>, Failure> + Sync,
     {
         if self.settings.slots == 1 {
             return self.run_mut(handler);
@@ -121,7 +121,7 @@ impl Runtime {
     /// As [`run`](Self::run).
     pub fn run_mut<F>(self, handler: F) -> Result<(), Error>
     where
-        F: for<'i> FnMut(Invocation<'i>, Reply<'i>) -> Result<Sent<'i>, Failure>,
+        F: for<'i> FnMut(Invocation<'i>, Responder<'i>) -> Result<Sent<'i>, Failure>,
     {
         self.into_worker().run(handler)
     }
@@ -138,15 +138,15 @@ impl Runtime {
     }
 
     fn worker(&self) -> Worker {
-        Worker::new(&self.settings, &self.stop, InHand::new(&self.settings.endpoint))
+        Worker::new(&self.settings, &self.stop, InFlight::new(&self.settings.endpoint))
     }
 
     /// A worker of which the end of the process knows what it has in hand.
     pub(crate) fn tracked_worker(&self) -> Worker {
-        Worker::new(&self.settings, &self.stop, InHand::tracked(&self.settings.endpoint))
+        Worker::new(&self.settings, &self.stop, InFlight::tracked(&self.settings.endpoint))
     }
 
-    /// Runs one slot of several for as long as its trouble is its own.
+    /// Runs one slot of several for as long as its kind is its own.
     fn run_slot(&self, slot: usize, run: &dyn Fn() -> Result<(), Error>) -> Result<(), Error> {
         loop {
             let Err(error) = run() else { return Ok(()) };
@@ -201,7 +201,7 @@ impl<L> Runtime<L> {
         Ok(self)
     }
 
-    /// Where lines about trouble go, one call a line without its end; as [`Log`](crate::Log) says unless
+    /// Where lines about kind go, one call a line without its end; as [`Log`](crate::Log) says unless
     /// set.
     #[must_use]
     pub fn log(mut self, write: impl Fn(&Record<'_>) + Send + Sync + 'static) -> Self {

@@ -4,10 +4,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lambda_proto::Machine;
-use lambda_proto::driver::{DriverError, Host};
-use lambda_proto::slot::Notice;
-use lambda_proto_host::{Error, InHand, Settings, connect, pause};
+use lambda_proto::client::Warning;
+use lambda_proto::driver::{Connector, DriverError};
+use lambda_proto::machine::Machine;
+use lambda_proto_host::{Error, InFlight, Settings, backoff, connect};
 
 use crate::link::Socket;
 use crate::stop::{StopHandle, Waiter};
@@ -16,7 +16,7 @@ pub(crate) struct SlotHost {
     pub(crate) settings: Settings,
     pub(crate) stop: StopHandle,
     pub(crate) waiter: Arc<Waiter>,
-    pub(crate) in_hand: InHand,
+    pub(crate) in_flight: InFlight,
 }
 
 /// Why a slot has no connection.
@@ -26,8 +26,8 @@ pub(crate) enum NoConnection {
     Stopped,
 }
 
-impl Host for SlotHost {
-    type Link = Socket;
+impl Connector for SlotHost {
+    type Connection = Socket;
     type Error = NoConnection;
 
     fn connect(&mut self, losses: u32) -> Result<Socket, NoConnection> {
@@ -39,7 +39,7 @@ impl Host for SlotHost {
         self.settings.log_losses(losses);
         loop {
             let left = || self.settings.patience.saturating_sub(began.elapsed());
-            self.stop.pause(pause(failed).min(left()));
+            self.stop.pause(backoff(failed).min(left()));
             let reason = match self.try_connect(left()) {
                 Ok(socket) => {
                     if self.stop.note_reachable(true) {
@@ -63,12 +63,12 @@ impl Host for SlotHost {
         }
     }
 
-    fn notice(&mut self, notice: &Notice<'_>) {
-        self.settings.log.notice(notice);
+    fn warn(&mut self, warning: &Warning<'_>) {
+        self.settings.log.warning(warning);
     }
 
     fn stepped(&mut self, machine: &Machine) {
-        self.in_hand.note(machine);
+        self.in_flight.note(machine);
     }
 
     fn is_stopping(&self) -> bool {

@@ -1,12 +1,13 @@
+use lambda_proto::api::ErrorReport;
+use lambda_proto::client::{Receipt, VecStorage};
 use lambda_proto::driver::{Driver, DriverError, Response};
 use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_REQUEST_HEAD, MAX_XRAY_CAUSE};
-use lambda_proto::slot::{Answer, VecStorage};
-use lambda_proto::{ErrorReport, Machine, Phase};
+use lambda_proto::machine::{Machine, Phase};
 #[cfg(any(feature = "log", feature = "tracing"))]
 use lambda_proto_host::current;
-use lambda_proto_host::{Error, Failure, InHand, NO_RESPONSE, PANIC, Settings, catch};
+use lambda_proto_host::{Error, Failure, InFlight, NO_RESPONSE, PANIC, Settings, catch};
 
-use crate::handler::{Invocation, Reply, Sent};
+use crate::handler::{Invocation, Responder, Sent};
 use crate::slot::{NoConnection, SlotHost, error_of};
 use crate::stop::StopHandle;
 
@@ -19,8 +20,8 @@ use crate::stop::StopHandle;
 /// use lambda_proto_std::Runtime;
 ///
 /// let mut worker = Runtime::from_env()?.into_worker();
-/// while let Some((invocation, reply)) = worker.next()? {
-///     reply.send(invocation.body());
+/// while let Some((invocation, responder)) = worker.next()? {
+///     responder.send(invocation.body());
 /// }
 /// # Ok::<(), lambda_proto_std::Error>(())
 /// ```
@@ -38,7 +39,7 @@ impl Drop for Worker {
             } else {
                 (NO_RESPONSE, "the function ended with the invocation in hand")
             };
-            self.driver.fail_in_hand(&ErrorReport::new(error_type, message));
+            self.driver.fail_in_flight(&ErrorReport::new(error_type, message));
         }
     }
 }
@@ -47,14 +48,14 @@ impl Drop for Worker {
 const FIRST_EVENT: usize = 16 * 1024;
 
 impl Worker {
-    pub(crate) fn new(settings: &Settings, stop: &StopHandle, in_hand: InHand) -> Self {
+    pub(crate) fn new(settings: &Settings, stop: &StopHandle, in_flight: InFlight) -> Self {
         let endpoint = settings.endpoint.clone();
         let machine = Machine::with_concurrency(endpoint, settings.concurrency());
         let host = SlotHost {
             settings: settings.clone(),
             stop: stop.clone(),
             waiter: stop.new_waiter(),
-            in_hand,
+            in_flight,
         };
         let events = VecStorage::new(FIRST_EVENT, settings.max_event.saturating_add(MAX_HEAD));
         let most = MAX_REQUEST_HEAD + MAX_XRAY_CAUSE + MAX_ERROR_BODY;
@@ -74,7 +75,7 @@ impl Worker {
     /// An [`Error`] when the conversation cannot go on; the process should end with a code that is not
     /// zero.
     #[expect(clippy::should_implement_trait, reason = "what it returns borrows from the worker")]
-    pub fn next(&mut self) -> Result<Option<(Invocation<'_>, Reply<'_>)>, Error> {
+    pub fn next(&mut self) -> Result<Option<(Invocation<'_>, Responder<'_>)>, Error> {
         #[cfg(any(feature = "log", feature = "tracing"))]
         current::set("");
         let next = unless_stopped(self.driver.next())?;
@@ -82,12 +83,12 @@ impl Worker {
             let invocation = Invocation(invocation);
             #[cfg(any(feature = "log", feature = "tracing"))]
             current::set(invocation.request_id());
-            (invocation, Reply { inner, scratch: &mut self.scratch, tasks: None })
+            (invocation, Responder { inner, scratch: &mut self.scratch, tasks: None })
         }))
     }
 
     /// Answers the invocation of the last [`next`](Self::next), for programs that cannot keep its
-    /// [`Reply`] until there is an answer; `None` if there is none to answer.
+    /// [`Responder`] until there is an answer; `None` if there is none to answer.
     ///
     /// Such are languages whose scripts ask for events and answer them by functions of their own:
     ///
@@ -107,23 +108,23 @@ impl Worker {
     ///     }
     /// }
     /// ```
-    pub fn send<'r>(&mut self, response: impl Into<Response<'r>>) -> Option<Answer> {
-        self.driver.send_in_hand(response)
+    pub fn send<'r>(&mut self, response: impl Into<Response<'r>>) -> Option<Receipt> {
+        self.driver.send_in_flight(response)
     }
 
     /// Fails the invocation of the last [`next`](Self::next), for when its reply is used up, as by
-    /// [`Reply::json`] with a value that cannot be written. If it has been answered, that is logged.
+    /// [`Responder::json`] with a value that cannot be written. If it has been answered, that is logged.
     pub fn fail(&mut self, failure: &Failure) {
-        self.driver.fail_in_hand(&failure.as_error_report());
+        self.driver.fail_in_flight(&failure.as_error_report());
     }
 
     /// Calls `handler` for every invocation until the runtime is stopped.
     pub(crate) fn run<F>(mut self, mut handler: F) -> Result<(), Error>
     where
-        F: for<'i> FnMut(Invocation<'i>, Reply<'i>) -> Result<Sent<'i>, Failure>,
+        F: for<'i> FnMut(Invocation<'i>, Responder<'i>) -> Result<Sent<'i>, Failure>,
     {
-        while let Some((invocation, reply)) = self.next()? {
-            let result = catch(|| handler(invocation, reply).map(drop));
+        while let Some((invocation, responder)) = self.next()? {
+            let result = catch(|| handler(invocation, responder).map(drop));
             if let Err(failure) = result {
                 self.fail(&failure);
             }
@@ -136,7 +137,7 @@ impl Worker {
     }
 
     /// Waits for the restore of a snapshot; `None` if the runtime is stopped meanwhile.
-    pub(crate) fn restore_next(&mut self) -> Result<Option<Answer>, Error> {
+    pub(crate) fn restore_next(&mut self) -> Result<Option<Receipt>, Error> {
         unless_stopped(self.driver.restore_next())
     }
 

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lambda_proto_std::{
-    Context, Error, Failure, Invocation, Lifecycle, Reply, Response, Runtime, Sent,
+    Context, Error, Failure, Invocation, Lifecycle, Responder, Response, Runtime, Sent,
 };
 
 use support::{Event, Service};
@@ -92,12 +92,12 @@ impl Meter {
 /// Serves events in turn to a handler, and returns what their invocations have allocated.
 fn count_allocations<F>(events: &[Event], counted: usize, mut handler: F) -> Count
 where
-    F: for<'i> FnMut(Invocation<'i>, Reply<'i>) -> Result<Sent<'i>, Failure> + Send + 'static,
+    F: for<'i> FnMut(Invocation<'i>, Responder<'i>) -> Result<Sent<'i>, Failure> + Send + 'static,
 {
     count_in(events, counted, move |runtime, mut meter| {
-        runtime.run_mut(move |invocation, reply| {
+        runtime.run_mut(move |invocation, responder| {
             meter.invoked();
-            handler(invocation, reply)
+            handler(invocation, responder)
         })
     })
 }
@@ -106,7 +106,7 @@ where
 /// something about it.
 fn count_with_lifecycle<F>(events: &[Event], counted: usize, handler: F) -> Count
 where
-    F: for<'i> Fn(Invocation<'i>, Reply<'i>, Context<'i>) -> Result<Sent<'i>, Failure>,
+    F: for<'i> Fn(Invocation<'i>, Responder<'i>, Context<'i>) -> Result<Sent<'i>, Failure>,
     F: Send + Sync + 'static,
 {
     count_in(events, counted, move |runtime, meter| {
@@ -115,9 +115,9 @@ where
             .on_init("number", |init| init.put(17_u32))
             .signals(false)
             .on_shutdown("end", |_| Ok(()));
-        runtime.lifecycle(lifecycle).run(move |invocation, reply, context| {
+        runtime.lifecycle(lifecycle).run(move |invocation, responder, context| {
             meter.lock().expect("nobody panics").invoked();
-            handler(invocation, reply, context)
+            handler(invocation, responder, context)
         })
     })
 }
@@ -145,14 +145,17 @@ fn count_in(
     count.recv_timeout(support::PATIENCE).expect("a count")
 }
 
-fn echo<'i>(invocation: Invocation<'i>, reply: Reply<'i>) -> Result<Sent<'i>, Failure> {
+fn echo<'i>(invocation: Invocation<'i>, responder: Responder<'i>) -> Result<Sent<'i>, Failure> {
     let body = Response::new(invocation.body());
-    Ok(reply.send(body.content_type(invocation.content_type())))
+    Ok(responder.send(body.content_type(invocation.content_type())))
 }
 
-fn echo_and_next<'i>(invocation: Invocation<'i>, reply: Reply<'i>) -> Result<Sent<'i>, Failure> {
+fn echo_and_next<'i>(
+    invocation: Invocation<'i>,
+    responder: Responder<'i>,
+) -> Result<Sent<'i>, Failure> {
     let body = Response::new(invocation.body());
-    Ok(reply.send_and_next(body.content_type(invocation.content_type())))
+    Ok(responder.send_and_next(body.content_type(invocation.content_type())))
 }
 
 /// An event as AWS sends it.
@@ -180,8 +183,8 @@ fn assert_allocates_nothing(size: usize, chunk: Option<usize>) {
 
 #[test]
 fn the_meter_sees_an_allocation() {
-    let count = count_allocations(&[event(1)], 10, |invocation, reply| {
-        Ok(reply.send(&std::hint::black_box(invocation.body().to_vec())))
+    let count = count_allocations(&[event(1)], 10, |invocation, responder| {
+        Ok(responder.send(&std::hint::black_box(invocation.body().to_vec())))
     });
     assert_eq!(count, Count { allocations: 10, bytes: 0 });
 }
@@ -233,15 +236,15 @@ fn an_error_report_of_ordinary_size_allocates_nothing() {
 #[cfg(feature = "json")]
 #[test]
 fn json_that_is_written_allocates_nothing() {
-    let count = count_allocations(&[event(128)], 50, |_, reply| reply.json(&[1, 2, 3]));
+    let count = count_allocations(&[event(128)], 50, |_, responder| responder.json(&[1, 2, 3]));
     assert_eq!(count, Count::default());
 }
 
 #[test]
 fn a_stream_allocates_nothing() {
     use std::io::Write;
-    let count = count_allocations(&[event(128)], 50, |_, reply| {
-        let mut stream = reply.stream(lambda_proto_std::ContentType::TEXT);
+    let count = count_allocations(&[event(128)], 50, |_, responder| {
+        let mut stream = responder.stream(lambda_proto_std::ContentType::TEXT);
         stream.write_all(&[b'x'; 10_000])?;
         stream.write_all(b"end")?;
         Ok(stream.finish())
@@ -269,17 +272,23 @@ fn ask(context: &Context<'_>) {
 #[test]
 fn a_context_and_its_cancellation_allocate_nothing() {
     for size in [128, 6_000] {
-        let sequential =
-            count_with_lifecycle(&[event_with_deadline(size)], 50, |invocation, reply, context| {
+        let sequential = count_with_lifecycle(
+            &[event_with_deadline(size)],
+            50,
+            |invocation, responder, context| {
                 ask(&context);
-                echo(invocation, reply)
-            });
+                echo(invocation, responder)
+            },
+        );
         assert_eq!(sequential, Count::default(), "sequential");
-        let pipelined =
-            count_with_lifecycle(&[event_with_deadline(size)], 50, |invocation, reply, context| {
+        let pipelined = count_with_lifecycle(
+            &[event_with_deadline(size)],
+            50,
+            |invocation, responder, context| {
                 ask(&context);
-                echo_and_next(invocation, reply)
-            });
+                echo_and_next(invocation, responder)
+            },
+        );
         assert_eq!(pipelined, Count::default(), "pipelined");
     }
 }
@@ -287,9 +296,9 @@ fn a_context_and_its_cancellation_allocate_nothing() {
 #[test]
 fn work_that_ends_before_its_boundary_allocates_nothing() {
     let count =
-        count_with_lifecycle(&[event_with_deadline(128)], 50, |invocation, reply, context| {
+        count_with_lifecycle(&[event_with_deadline(128)], 50, |invocation, responder, context| {
             let task = context.begin_work(&invocation, "the books");
-            let sent = echo(invocation, reply)?;
+            let sent = echo(invocation, responder)?;
             drop(task);
             Ok(sent)
         });

@@ -15,8 +15,8 @@ fn the_thread_of_a_handler_knows_which_invocation_it_is_for_until_the_next_is_as
     let runtime = service.runtime();
     let stop = runtime.stop_handle();
     let run = service.run_loop(stop, move || {
-        let result = runtime.run(move |_, reply| {
-            let sent = reply.send(&*current::request_id());
+        let result = runtime.run(move |_, responder| {
+            let sent = responder.send(&*current::request_id());
             sender.send(current::request_id().to_string()).unwrap();
             Ok(sent)
         });

@@ -36,17 +36,17 @@ fn layered() -> Result<(), LayeredError> {
 
 /// Runs one invocation whose handler panics in this way.
 fn panic_once(panic: impl Fn() + Send + Sync + 'static) -> Outcome {
-    invoke_once(Event::new("id-1", ""), move |_, reply| {
+    invoke_once(Event::new("id-1", ""), move |_, responder| {
         panic();
-        Ok(reply.send(""))
+        Ok(responder.send(""))
     })
 }
 
 #[test]
 fn any_std_error_becomes_a_function_error_with_its_message() {
-    let outcome = invoke_once(Event::new("id-1", "x"), |invocation, reply| {
+    let outcome = invoke_once(Event::new("id-1", "x"), |invocation, responder| {
         let number: u32 = std::str::from_utf8(invocation.body())?.parse()?;
-        Ok(reply.send(&number.to_string()))
+        Ok(responder.send(&number.to_string()))
     });
     outcome.request.assert_error("id-1", "Function.Error");
     let expected =
@@ -58,9 +58,9 @@ fn any_std_error_becomes_a_function_error_with_its_message() {
 
 #[test]
 fn the_causes_of_an_error_are_its_stack_trace() {
-    let outcome = invoke_once(Event::new("id-1", ""), |_, reply| {
+    let outcome = invoke_once(Event::new("id-1", ""), |_, responder| {
         layered()?;
-        Ok(reply.send(""))
+        Ok(responder.send(""))
     });
     let body = outcome.request.json();
     assert_eq!(body["errorMessage"], "the order was not saved");
@@ -72,9 +72,9 @@ fn the_causes_of_an_error_are_its_stack_trace() {
 
 #[test]
 fn no_rust_type_name_leaks() {
-    let outcome = invoke_once(Event::new("id-1", ""), |_, reply| {
+    let outcome = invoke_once(Event::new("id-1", ""), |_, responder| {
         layered()?;
-        Ok(reply.send(""))
+        Ok(responder.send(""))
     });
     let head = format!("{:?}", outcome.request.headers);
     let body = String::from_utf8(outcome.request.body).unwrap();
@@ -83,8 +83,8 @@ fn no_rust_type_name_leaks() {
 
 #[test]
 fn reply_fail_reports_from_inside_the_handler() {
-    let outcome = invoke_once(Event::new("id-1", ""), |_, reply| {
-        Ok(reply.fail(&Failure::new("Function.Late", "too late for that")))
+    let outcome = invoke_once(Event::new("id-1", ""), |_, responder| {
+        Ok(responder.fail(&Failure::new("Function.Late", "too late for that")))
     });
     outcome.request.assert_error("id-1", "Function.Late");
     assert_eq!(outcome.request.json()["errorMessage"], "too late for that");
@@ -116,9 +116,9 @@ fn a_panic_with_any_other_payload_is_reported_as_one() {
 #[test]
 fn after_a_panic_the_same_connection_serves_the_next_invocation() {
     let service = Service::start();
-    let run = service.run(|invocation, reply| {
+    let run = service.run(|invocation, responder| {
         assert_ne!(invocation.body(), b"panic", "told to");
-        Ok(reply.send("fine"))
+        Ok(responder.send("fine"))
     });
     let mut connection = service.connection();
     connection.invoke(Event::new("id-1", "panic"));
@@ -132,8 +132,8 @@ fn after_a_panic_the_same_connection_serves_the_next_invocation() {
 
 #[test]
 fn a_panic_after_send_is_logged_and_never_posted() {
-    let outcome = invoke_once(Event::new("id-1", ""), |_, reply| {
-        reply.send("fine");
+    let outcome = invoke_once(Event::new("id-1", ""), |_, responder| {
+        responder.send("fine");
         panic!("the metrics are lost");
     });
     outcome.request.assert_response("id-1");
@@ -145,8 +145,8 @@ fn a_panic_after_send_is_logged_and_never_posted() {
 
 #[test]
 fn a_panic_in_the_middle_ends_the_stream_with_trailers() {
-    let outcome = invoke_once(Event::new("id-1", ""), |_, reply| {
-        let mut stream = reply.stream(ContentType::TEXT);
+    let outcome = invoke_once(Event::new("id-1", ""), |_, responder| {
+        let mut stream = responder.stream(ContentType::TEXT);
         stream.write_all(b"half")?;
         panic!("no more");
     });

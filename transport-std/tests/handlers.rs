@@ -10,7 +10,7 @@ use support::{Event, Service};
 fn a_user_agent_of_ones_own_takes_its_place() {
     let service = Service::start();
     let runtime = service.runtime().user_agent("my-language/1.2").unwrap();
-    let run = service.run_as(runtime, |_, reply| Ok(reply.send("")));
+    let run = service.run_as(runtime, |_, responder| Ok(responder.send("")));
     let mut connection = service.connection();
     assert_eq!(connection.expect_next().header("User-Agent"), Some("my-language/1.2"));
     run.stop();
@@ -31,9 +31,9 @@ fn a_handler_that_changes_what_it_holds_runs_with_run_mut() {
     let mut count = 0;
     let stop = runtime.stop_handle();
     let run = service.run_loop(stop, move || {
-        runtime.run_mut(move |_, reply| {
+        runtime.run_mut(move |_, responder| {
             count += 1;
-            Ok(reply.send(&format!("{count}")))
+            Ok(responder.send(&format!("{count}")))
         })
     });
     let mut connection = service.connection();
@@ -50,9 +50,9 @@ fn a_handler_may_keep_what_it_was_given_in_places_of_its_own() {
     let service = Service::start();
     let seen = std::sync::Arc::new(Mutex::new(Vec::new()));
     let kept = seen.clone();
-    let run = service.run(move |invocation, reply| {
+    let run = service.run(move |invocation, responder| {
         kept.lock().unwrap().push(invocation.body().to_vec());
-        Ok(reply.send(""))
+        Ok(responder.send(""))
     });
     let mut connection = service.connection();
     for body in ["a", "b"] {

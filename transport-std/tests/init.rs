@@ -144,7 +144,7 @@ fn program() {
             Some(_) => Err(Failure::new("Function.NotToday", "told to")),
             None => Ok(()),
         })?;
-        runtime.run(|invocation, reply| Ok(reply.send(invocation.body())))
+        runtime.run(|invocation, responder| Ok(responder.send(invocation.body())))
     });
     // As the standard library does with what `main` returns.
     let is_well = ended.report() == ExitCode::SUCCESS;

@@ -23,9 +23,9 @@ struct Answer {
 #[test]
 fn an_event_is_read_as_json_and_the_answer_written_as_json() {
     let event = Event::new("id-1", r#"{"name":"Ada","times":2}"#);
-    let outcome = invoke_once(event, |invocation, reply| {
+    let outcome = invoke_once(event, |invocation, responder| {
         let greeting: Greeting<'_> = invocation.json()?;
-        reply.json(&Answer {
+        responder.json(&Answer {
             text: format!("{} \u{e9}\n", greeting.name.repeat(greeting.times as usize)),
         })
     });
@@ -38,9 +38,9 @@ fn an_event_is_read_as_json_and_the_answer_written_as_json() {
 fn an_event_that_does_not_parse_is_an_unmarshal_error_that_says_where() {
     for wrong in ["", "{", "not json", r#"{"name":"Ada"}"#, r#"{"name":1,"times":2}"#, "\u{feff}{}"]
     {
-        let outcome = invoke_once(Event::new("id-1", wrong), |invocation, reply| {
+        let outcome = invoke_once(Event::new("id-1", wrong), |invocation, responder| {
             let greeting: Greeting<'_> = invocation.json()?;
-            Ok(reply.send(greeting.name))
+            Ok(responder.send(greeting.name))
         });
         outcome.request.assert_error("id-1", "Runtime.UnmarshalError");
         let message = outcome.request.json()["errorMessage"].as_str().unwrap().to_owned();
@@ -51,7 +51,8 @@ fn an_event_that_does_not_parse_is_an_unmarshal_error_that_says_where() {
 #[test]
 fn an_event_that_nests_without_end_is_an_unmarshal_error_and_the_next_one_is_answered() {
     let service = Service::start();
-    let run = service.run(|invocation, reply| reply.json(&invocation.json::<serde_json::Value>()?));
+    let run = service
+        .run(|invocation, responder| responder.json(&invocation.json::<serde_json::Value>()?));
     let mut connection = service.connection();
     for nested in ["[".repeat(100_000), "[".repeat(100_000) + &"]".repeat(100_000)] {
         connection.invoke(Event::new("id-1", nested));
@@ -67,7 +68,8 @@ fn an_event_that_nests_without_end_is_an_unmarshal_error_and_the_next_one_is_ans
 #[test]
 fn a_result_that_does_not_serialise_is_a_marshal_error_and_nothing_is_sent_as_response() {
     let service = Service::start();
-    let run = service.run(|_, reply| reply.json(&BTreeMap::from([((1, 2), "a pair is no key")])));
+    let run =
+        service.run(|_, responder| responder.json(&BTreeMap::from([((1, 2), "a pair is no key")])));
     let mut connection = service.connection();
     connection.invoke(Event::new("id-1", "{}"));
     let first = connection.request();
@@ -81,9 +83,9 @@ fn a_result_that_does_not_serialise_is_a_marshal_error_and_nothing_is_sent_as_re
 #[test]
 fn an_answer_after_one_that_did_not_serialise_has_nothing_left_of_it() {
     let service = Service::start();
-    let run = service.run(|invocation, reply| match invocation.body() {
-        b"fail" => reply.json(&(vec!["left over"; 1000], BTreeMap::from([((1, 2), 3)]))),
-        _ => reply.json("whole"),
+    let run = service.run(|invocation, responder| match invocation.body() {
+        b"fail" => responder.json(&(vec!["left over"; 1000], BTreeMap::from([((1, 2), 3)]))),
+        _ => responder.json("whole"),
     });
     let mut connection = service.connection();
     connection.invoke(Event::new("id-1", "fail"));

@@ -26,9 +26,9 @@ fn ask<T: Send + 'static>(
 ) -> Vec<T> {
     let service = Service::start();
     let (sender, found) = channel();
-    let run = service.run_lifecycle(lifecycle, move |_, reply, context| {
+    let run = service.run_lifecycle(lifecycle, move |_, responder, context| {
         sender.send(ask(context)).expect("the test waits");
-        Ok(reply.send("it ran"))
+        Ok(responder.send("it ran"))
     });
     let mut connection = service.connection();
     for event in events {
@@ -116,11 +116,11 @@ fn the_idle_gap_is_absent_for_the_first_invocation_and_there_for_the_others() {
 fn the_idle_gap_is_the_time_between_the_question_and_the_event() {
     let service = Service::start();
     let (sender, gaps) = channel();
-    let run = service.run_lifecycle(Lifecycle::new(), move |_, reply, context| {
+    let run = service.run_lifecycle(Lifecycle::new(), move |_, responder, context| {
         let moment = Duration::from_millis(50);
         let gap = context.idle_gap().and_then(|gap| gap.thawed_after(moment));
         sender.send(gap).expect("the test waits");
-        Ok(reply.send(""))
+        Ok(responder.send(""))
     });
     let mut connection = service.connection();
     connection.invoke(Event::new("id-1", ""));

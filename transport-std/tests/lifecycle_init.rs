@@ -101,7 +101,7 @@ fn nothing_is_asked_for_before_the_last_init_hook_has_ended() {
     let may_end = Gate::default();
     let waits = may_end.clone();
     let lifecycle = Lifecycle::new().on_init("slow", move |_| waits.wait());
-    let run = service.run_lifecycle(lifecycle, |_, reply, _| Ok(reply.send("")));
+    let run = service.run_lifecycle(lifecycle, |_, responder, _| Ok(responder.send("")));
     service.expect_no_connection();
     may_end.open();
     service.connection().expect_next();
@@ -121,10 +121,10 @@ fn what_init_hooks_make_is_there_for_invocations_and_shutdown_hooks() {
             sender.send((*name, shutdown.get::<u32>().copied())).expect("the test waits");
             Ok(())
         });
-    let run = service.run_lifecycle(lifecycle, |_, reply, context| {
+    let run = service.run_lifecycle(lifecycle, |_, responder, context| {
         let Table(name) = context.get().expect("the table");
         assert!(context.get::<String>().is_none());
-        Ok(reply.send(format!("{name} {}", context.get::<u32>().expect("a number")).as_str()))
+        Ok(responder.send(format!("{name} {}", context.get::<u32>().expect("a number")).as_str()))
     });
     let mut connection = service.connection();
     for id in ["id-1", "id-2"] {
@@ -150,7 +150,7 @@ fn a_runtime_that_ends_with_an_error_runs_its_shutdown_hooks_and_logs_those_that
             opens.open();
             Ok(())
         });
-    let run = service.run_lifecycle(lifecycle, |_, reply, _| Ok(reply.send("")));
+    let run = service.run_lifecycle(lifecycle, |_, responder, _| Ok(responder.send("")));
     let mut connection = service.connection();
     connection.expect_next();
     connection.refuse(500, "InternalServerError", "no");
@@ -164,7 +164,7 @@ fn a_runtime_that_ends_with_an_error_runs_its_shutdown_hooks_and_logs_those_that
 #[test]
 fn a_lifecycle_that_hears_no_signals_registers_no_extension() {
     let service = Service::start();
-    let run = service.run_lifecycle(Lifecycle::new(), |_, reply, _| Ok(reply.send("")));
+    let run = service.run_lifecycle(Lifecycle::new(), |_, responder, _| Ok(responder.send("")));
     let mut connection = service.connection();
     connection.expect_next();
     service.expect_no_connection();
@@ -175,7 +175,7 @@ fn a_lifecycle_that_hears_no_signals_registers_no_extension() {
 fn an_extension_that_is_refused_is_logged_and_the_runtime_goes_on() {
     let service = Service::start();
     let lifecycle = Lifecycle::new().signals(true);
-    let run = service.run_lifecycle(lifecycle, |_, reply, _| Ok(reply.send("fine")));
+    let run = service.run_lifecycle(lifecycle, |_, responder, _| Ok(responder.send("fine")));
     let mut extension = service.connection();
     assert_eq!(extension.request().path, "/2020-01-01/extension/register");
     extension.answer(404, "", "no such page");

@@ -8,7 +8,9 @@ mod support;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use lambda_proto_std::{Context, Failure, Invocation, Lifecycle, Options, Reply, Runtime, Sent};
+use lambda_proto_std::{
+    Context, Failure, Invocation, Lifecycle, Options, Responder, Runtime, Sent,
+};
 use rustix::process::Signal;
 
 use program::{Program, behaviour, say, wait_for_test};
@@ -25,7 +27,7 @@ fn program() {
     let stop = runtime.stop_handle();
     let result = runtime
         .lifecycle(lifecycle(&behaviour))
-        .run(|invocation, reply, context| handle(&behaviour, invocation, reply, &context));
+        .run(|invocation, responder, context| handle(&behaviour, invocation, responder, &context));
     if behaviour == "goes on behind its runtime" {
         assert!(stop.is_stopping() || result.is_err());
         say("goes on");
@@ -80,14 +82,14 @@ fn lifecycle(behaviour: &str) -> Lifecycle {
 fn handle<'i>(
     behaviour: &str,
     invocation: Invocation<'i>,
-    reply: Reply<'i>,
+    responder: Responder<'i>,
     context: &Context<'i>,
 ) -> Result<Sent<'i>, Failure> {
     match behaviour {
         "answers when told" | "is patient" => {
             say("in hand");
             wait_for_test();
-            Ok(reply.send("told"))
+            Ok(responder.send("told"))
         }
         "never answers" => {
             say("in hand");
@@ -105,9 +107,9 @@ fn handle<'i>(
         "drains" => {
             // For ever.
             std::mem::forget(context.begin_work(&invocation, "the books"));
-            Ok(reply.send("answer"))
+            Ok(responder.send("answer"))
         }
-        _ => Ok(reply.send("answer")),
+        _ => Ok(responder.send("answer")),
     }
 }
 
@@ -162,7 +164,7 @@ fn the_end_of_a_process_that_waits_for_an_invocation_is_its_hooks_and_code_0() {
 }
 
 #[test]
-fn an_invocation_in_hand_is_answered_before_the_end() {
+fn an_invocation_in_flight_is_answered_before_the_end() {
     for signal in [Signal::TERM, Signal::INT] {
         let service = Service::start();
         let (mut program, _extension, mut connection) =

@@ -45,10 +45,10 @@ fn program() {
             Ok(())
         });
     let result = Runtime::from_env().and_then(|runtime| {
-        runtime.lifecycle(lifecycle).run(|_, reply, context| {
+        runtime.lifecycle(lifecycle).run(|_, responder, context| {
             say(if context.idle_gap().is_none() { "no idle gap" } else { "an idle gap" });
             let Table(table) = context.get().expect("the init hook has put it");
-            Ok(reply.send(*table))
+            Ok(responder.send(*table))
         })
     });
     std::process::exit(if result.report() == ExitCode::SUCCESS { 0 } else { 1 });

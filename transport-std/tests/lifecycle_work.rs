@@ -31,9 +31,9 @@ impl Host {
         let lifecycle = Lifecycle::new().work(policy);
         let runtime = service.runtime().slots(slots);
         let run =
-            service.run_lifecycle_as(runtime, lifecycle, move |invocation, reply, context| {
+            service.run_lifecycle_as(runtime, lifecycle, move |invocation, responder, context| {
                 sender.send(context.begin_work(&invocation, NAME)).expect("the test holds it");
-                Ok(if is_pipelined { reply.send_and_next("") } else { reply.send("") })
+                Ok(if is_pipelined { responder.send_and_next("") } else { responder.send("") })
             });
         Self { service, run, tasks }
     }
@@ -161,8 +161,9 @@ fn an_answer_is_sent_without_next_while_work_goes_on_and_with_it_otherwise() {
     host.run.stop();
 
     let service = Service::start();
-    let run = service
-        .run_lifecycle(Lifecycle::new(), |_, reply, _| Ok(reply.send_and_next("without work")));
+    let run = service.run_lifecycle(Lifecycle::new(), |_, responder, _| {
+        Ok(responder.send_and_next("without work"))
+    });
     let mut connection = service.connection();
     connection.invoke(Event::new("id-1", ""));
     connection.request().assert_response("id-1");

@@ -10,9 +10,9 @@ use support::{Event, Service, runtime_at};
 #[test]
 fn a_panic_on_one_slot_leaves_the_others_alone() {
     let service = Service::start();
-    let run = service.run_as(service.runtime().slots(2), |invocation, reply| {
+    let run = service.run_as(service.runtime().slots(2), |invocation, responder| {
         assert_ne!(invocation.body(), b"panic", "told to");
-        Ok(reply.send(invocation.body()))
+        Ok(responder.send(invocation.body()))
     });
     let mut connections = service.open_slots(2);
     for _ in 0..2 {
@@ -37,7 +37,7 @@ fn each_slot_gives_up_a_service_that_is_gone() {
     let run = Running::new(
         gone.lines(),
         move || stop.stop(),
-        move || runtime.run(|_, reply| Ok(reply.send(""))),
+        move || runtime.run(|_, responder| Ok(responder.send(""))),
     );
     let error = run.error();
     assert!(error.contains("giving up"), "{error}");

@@ -30,7 +30,7 @@ fn a_runtime_that_was_stopped_before_it_ran_asks_for_nothing() {
     for slots in [1, 3] {
         let runtime = service.runtime().slots(slots);
         runtime.stop_handle().stop();
-        let run = service.run_as(runtime, |_, reply| Ok(reply.send("")));
+        let run = service.run_as(runtime, |_, responder| Ok(responder.send("")));
         run.end().unwrap();
         service.expect_no_connection();
     }
@@ -41,7 +41,7 @@ fn stopping_twice_is_stopping_once() {
     let service = Service::start();
     let runtime = service.runtime();
     let handle = runtime.stop_handle();
-    let run = service.run_as(runtime, |_, reply| Ok(reply.send("")));
+    let run = service.run_as(runtime, |_, responder| Ok(responder.send("")));
     service.connection().expect_next();
     assert!(!handle.is_stopping());
     handle.stop();

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use lambda_proto_std::{Answer, ContentType, Error, Failure, Worker};
+use lambda_proto_std::{ContentType, Error, Failure, Receipt, Worker};
 
 use lambda_proto_service::Running;
 use support::{Event, Service};
@@ -25,8 +25,8 @@ fn pull(
 fn a_worker_hands_out_invocations_one_by_one_until_it_is_stopped() {
     let service = Service::start();
     let run = pull(&service, |mut worker| {
-        while let Some((invocation, reply)) = worker.next()? {
-            reply.send(invocation.body());
+        while let Some((invocation, responder)) = worker.next()? {
+            responder.send(invocation.body());
         }
         assert!(worker.next()?.is_none(), "stopped for ever");
         Ok(())
@@ -45,8 +45,8 @@ fn a_worker_hands_out_invocations_one_by_one_until_it_is_stopped() {
 fn a_worker_reports_failures_by_its_reply() {
     let service = Service::start();
     let run = pull(&service, |mut worker| {
-        while let Some((_, reply)) = worker.next()? {
-            reply.fail(&Failure::new("Function.Script", "line 3: no such name"));
+        while let Some((_, responder)) = worker.next()? {
+            responder.fail(&Failure::new("Function.Script", "line 3: no such name"));
         }
         Ok(())
     });
@@ -60,11 +60,11 @@ fn a_worker_reports_failures_by_its_reply() {
 }
 
 #[test]
-fn a_panic_with_an_invocation_in_hand_is_reported_as_one() {
+fn a_panic_with_an_invocation_in_flight_is_reported_as_one() {
     let service = Service::start();
     let run = pull(&service, |mut worker| {
         let panicking = std::panic::AssertUnwindSafe(move || {
-            let _in_hand = worker.next();
+            let _in_flight = worker.next();
             panic!("the loop of the test panics");
         });
         assert!(std::panic::catch_unwind(panicking).is_err());
@@ -86,7 +86,7 @@ fn a_worker_answers_without_the_reply_and_only_once() {
         while let Some((invocation, _)) = worker.next()? {
             let answer = invocation.body().to_ascii_uppercase();
             let answered = worker.send(&answer).expect("it is in hand");
-            assert!(matches!(answered, Answer::Known(outcome) if outcome.is_accepted()));
+            assert!(matches!(answered, Receipt::Known(outcome) if outcome.is_accepted()));
             assert!(worker.send("a second one").is_none());
             count += 1;
         }
@@ -109,8 +109,8 @@ fn a_worker_answers_without_the_reply_and_only_once() {
 fn a_worker_does_not_answer_behind_a_stream_that_was_begun() {
     let service = Service::start();
     let run = pull(&service, |mut worker| {
-        while let Some((_, reply)) = worker.next()? {
-            reply.stream(ContentType::TEXT).write_all(b"half").expect("it is taken");
+        while let Some((_, responder)) = worker.next()? {
+            responder.stream(ContentType::TEXT).write_all(b"half").expect("it is taken");
             assert!(worker.send("instead").is_none());
         }
         Ok(())
@@ -128,8 +128,8 @@ fn a_worker_does_not_answer_behind_a_stream_that_was_begun() {
 fn a_worker_pipelines() {
     let service = Service::start();
     let run = pull(&service, |mut worker| {
-        while let Some((invocation, reply)) = worker.next()? {
-            reply.send_and_next(invocation.body());
+        while let Some((invocation, responder)) = worker.next()? {
+            responder.send_and_next(invocation.body());
         }
         Ok(())
     });
@@ -147,8 +147,8 @@ fn a_worker_pipelines() {
 fn a_worker_returns_the_error_that_ends_it() {
     let service = Service::start();
     let run = pull(&service, |mut worker| {
-        while let Some((_, reply)) = worker.next()? {
-            reply.send("");
+        while let Some((_, responder)) = worker.next()? {
+            responder.send("");
         }
         Ok(())
     });
@@ -170,9 +170,9 @@ fn workers_of_one_runtime_take_invocations_at_the_same_time() {
         let threads = runtime.into_workers().into_iter().map(|mut worker| {
             let barrier = barrier.clone();
             thread::spawn(move || {
-                while let Some((invocation, reply)) = worker.next()? {
+                while let Some((invocation, responder)) = worker.next()? {
                     barrier.wait();
-                    reply.send(invocation.body());
+                    responder.send(invocation.body());
                 }
                 Ok(())
             })

@@ -47,7 +47,7 @@ struct State {
     /// How many connections there are that have not ended.
     alive: usize,
     /// The numbers of the invocations in hand, plus one, each in its place.
-    in_hand: Box<[usize]>,
+    in_flight: Box<[usize]>,
     given: usize,
     answered: usize,
     last: usize,
@@ -74,7 +74,7 @@ impl Service {
                 canned: Canned::new(body_length),
                 waiting: Vec::new(),
                 alive: 0,
-                in_hand: vec![0; IN_HAND].into(),
+                in_flight: vec![0; IN_HAND].into(),
                 given: 0,
                 answered: 0,
                 last: 0,
@@ -118,7 +118,7 @@ impl Service {
         let began = Instant::now();
         self.state.last = self.state.given + invocations;
         for index in std::mem::take(&mut self.state.waiting) {
-            self.connections[index].reply(&mut self.state, index, Replies::NEXT)?;
+            self.connections[index].responder(&mut self.state, index, Replies::NEXT)?;
         }
         while self.state.answered < self.state.last || self.state.waiting.len() < slots {
             if self.is_blocking {
@@ -212,14 +212,14 @@ impl State {
             return start..TAKEN.len();
         }
         self.canned.set_number(self.given);
-        self.in_hand[self.given % IN_HAND] = self.given + 1;
+        self.in_flight[self.given % IN_HAND] = self.given + 1;
         self.given += 1;
         start..self.canned.bytes().len()
     }
 
     /// An answer has begun.
     fn begin_answer(&mut self, number: usize) -> Result<()> {
-        let place = &mut self.in_hand[number % IN_HAND];
+        let place = &mut self.in_flight[number % IN_HAND];
         if *place != number + 1 {
             return Err(Error::new(format!("the client answers {number}, which it does not have")));
         }

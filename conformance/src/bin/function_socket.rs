@@ -6,16 +6,16 @@ use std::net::TcpStream;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use lambda_conformance::slot_function::SlotFunction;
-use lambda_proto::slot::{End, Step, pause};
-use lambda_proto::{Concurrency, Endpoint};
+use lambda_conformance::client_function::ClientFunction;
+use lambda_proto::api::{Concurrency, Endpoint};
+use lambda_proto::client::{End, Step, backoff};
 
 /// How long to try to connect.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let endpoint = Endpoint::parse(&std::env::var("AWS_LAMBDA_RUNTIME_API")?)?;
-    let mut function = SlotFunction::new(endpoint.clone(), Concurrency::Single, false);
+    let mut function = ClientFunction::new(endpoint.clone(), Concurrency::Single, false);
     let mut stream: Option<TcpStream> = None;
     loop {
         let step = function.step()?;
@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn connect(endpoint: &Endpoint, losses: u32) -> Result<TcpStream, Box<dyn Error>> {
     let (began, mut failed) = (Instant::now(), losses.saturating_sub(1));
     loop {
-        sleep(pause(failed, 0));
+        sleep(backoff(failed, 0));
         match TcpStream::connect((endpoint.host(), endpoint.port())) {
             Ok(stream) => {
                 stream.set_nodelay(true)?;

@@ -1,12 +1,12 @@
-//! Plays a vector in memory against the function on `lambda_proto::slot::Slot`, with full control
+//! Plays a vector in memory against the function on `lambda_proto::client::Slot`, with full control
 //! over how its bytes are delivered.
 
-use lambda_proto::slot::{End, Step};
-use lambda_proto::{Concurrency, Endpoint};
+use lambda_proto::api::{Concurrency, Endpoint};
+use lambda_proto::client::{End, Step};
 
 use super::player::{Deviation, Player, Todo};
 use super::vector::Vector;
-use crate::slot_function::{Seen, SlotFunction};
+use crate::client_function::{ClientFunction, Seen};
 
 /// In which pieces bytes arrive, and are sent.
 #[derive(Clone, Debug, Default)]
@@ -104,7 +104,7 @@ struct Client<'d> {
 }
 
 struct Slot {
-    function: SlotFunction,
+    function: ClientFunction,
     link: Option<usize>,
 }
 
@@ -128,7 +128,8 @@ impl<'d> Client<'d> {
         let endpoint = Endpoint::parse(&vector.api.replace("{address}", address))
             .map_err(|error| error.to_string())?;
         let slot = || {
-            let function = SlotFunction::new(endpoint.clone(), concurrency, delivery.is_pipelined);
+            let function =
+                ClientFunction::new(endpoint.clone(), concurrency, delivery.is_pipelined);
             Slot { function, link: None }
         };
         // What has not started asks for nothing.

@@ -3,7 +3,7 @@
 //! | module | what it knows |
 //! |---|---|
 //! | `step` | the format of the files, as `conformance/service/README.md` describes it |
-//! | `expected` | when a reply matches a vector |
+//! | `expected` | when a responder matches a vector |
 //! | `connection` | HTTP from the side of a client that reads everything |
 //! | `known` | the replies so far, and how later steps refer to them |
 //! | `bootstrap` | the bootstrap that a service starts as its runtime |

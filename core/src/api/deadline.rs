@@ -32,7 +32,7 @@ impl Deadline {
     ///
     /// ```
     /// use core::time::Duration;
-    /// use lambda_proto::Deadline;
+    /// use lambda_proto::api::Deadline;
     ///
     /// let deadline = Deadline::from_unix_millis(1_795_252_820_229);
     /// let now = Duration::from_millis(1_795_252_819_000);

@@ -9,7 +9,7 @@ use crate::limits::{MAX_AUTHORITY, MAX_PATH_PREFIX, MAX_USER_AGENT};
 /// Where the Runtime API is, and who asks: the value of `AWS_LAMBDA_RUNTIME_API` and a `User-Agent`.
 ///
 /// ```
-/// use lambda_proto::Endpoint;
+/// use lambda_proto::api::Endpoint;
 ///
 /// let aws = Endpoint::parse("169.254.100.1:9001")?;
 /// assert_eq!(aws.authority(), "169.254.100.1:9001");
@@ -21,7 +21,7 @@ use crate::limits::{MAX_AUTHORITY, MAX_PATH_PREFIX, MAX_USER_AGENT};
 ///
 /// let wrong = Endpoint::parse("https://example.com").unwrap_err();
 /// assert!(wrong.to_string().starts_with("\"https://example.com\" is no address"), "{wrong}");
-/// # Ok::<(), lambda_proto::EndpointError>(())
+/// # Ok::<(), lambda_proto::api::EndpointError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
@@ -208,7 +208,7 @@ fn is_path(path: &str) -> bool {
 /// It shows the value, or the start of a long one, and the remedy:
 ///
 /// ```
-/// let error = lambda_proto::Endpoint::parse("127.0.0.1:port").unwrap_err();
+/// let error = lambda_proto::api::Endpoint::parse("127.0.0.1:port").unwrap_err();
 /// assert_eq!(
 ///     error.to_string(),
 ///     "\"127.0.0.1:port\" is no address of a Runtime API: the port is not a number from 1 to 65535",

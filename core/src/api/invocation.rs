@@ -16,7 +16,7 @@ use crate::limits::MAX_ID;
 /// join it with them again:
 ///
 /// ```
-/// use lambda_proto::InvocationHead;
+/// use lambda_proto::api::InvocationHead;
 ///
 /// let bytes = b"HTTP/1.1 200 OK\r\nlambda-runtime-aws-request-id: 7b\r\nContent-Length: 2\r\n\r\n";
 /// let (head, framing) = InvocationHead::parse(bytes)?;

@@ -2,11 +2,11 @@
 //!
 //! This layer has no state. [`Request`] writes any request of the API, [`InvocationHead`] reads what
 //! comes with an event, [`Outcome`] says what the status of an answer means. The
-//! [machine](crate::Machine) puts them in order; a program with an order of its own can use them
+//! [machine](crate::machine::Machine) puts them in order; a program with an order of its own can use them
 //! alone:
 //!
 //! ```
-//! use lambda_proto::Endpoint;
+//! use lambda_proto::api::Endpoint;
 //! use lambda_proto::api::Request;
 //!
 //! let endpoint = Endpoint::parse("127.0.0.1:9001")?.with_user_agent("my-runtime/1.0")?;
@@ -38,7 +38,7 @@ pub use deadline::Deadline;
 pub use documents::{ClientApplication, ClientContext, CognitoIdentity, ServiceError};
 pub use endpoint::{Endpoint, EndpointError, EndpointProblem, InvalidUserAgent};
 pub use invocation::{HeadIndex, InvocationHead, InvocationIds};
-pub use outcome::{Call, Concurrency, Meaning, Outcome, Then};
+pub use outcome::{Action, Call, Concurrency, Meaning, Outcome};
 pub use prelude::{HttpPrelude, PreludeError};
 pub use report::ErrorReport;
 pub use request::{Request, ResponseLength};

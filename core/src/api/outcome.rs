@@ -43,12 +43,12 @@ pub enum Concurrency {
 /// The status of an answer, what it means for the call that it answers, and what to do then.
 ///
 /// ```
-/// use lambda_proto::api::{Call, Meaning, Outcome, Then};
+/// use lambda_proto::api::{Call, Meaning, Outcome, Action};
 ///
 /// let outcome = Outcome::new(Call::Response, 413);
 /// assert_eq!(outcome.meaning(), Meaning::TooLarge);
-/// assert_eq!(outcome.then(), Then::Continue);
-/// assert_eq!(Outcome::new(Call::Response, 500).then(), Then::Exit);
+/// assert_eq!(outcome.action(), Action::Continue);
+/// assert_eq!(Outcome::new(Call::Response, 500).then(), Action::Exit);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -88,10 +88,10 @@ pub enum Meaning {
 
 /// What follows an answer of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Then {
+pub enum Action {
     /// Go on: ask for the next invocation. A result that was refused is dropped, never sent again.
     Continue,
-    /// Go on after a pause, so that a service in trouble is not asked in a circle.
+    /// Go on after a pause, so that a service in kind is not asked in a circle.
     ContinueAfterPause,
     /// End the process, promptly and with a code that is not zero.
     Exit,
@@ -155,16 +155,16 @@ impl Outcome {
     /// `next` ends it too, unless the status says that something on the way is overloaded (408, 429,
     /// 502, 503, 504), or it is a 403 and other workers go on. A refused `restore/next` is left to the caller: without SnapStart there is no
     /// such call, and `next` works [Lambda Developer Guide: custom runtimes with SnapStart].
-    pub const fn then(&self) -> Then {
+    pub const fn action(&self) -> Action {
         match (self.call, self.status) {
-            (Call::InitError | Call::RestoreError, _) | (_, 500) => Then::Exit,
-            (Call::Next, 408 | 429 | 502..=504) => Then::ContinueAfterPause,
+            (Call::InitError | Call::RestoreError, _) | (_, 500) => Action::Exit,
+            (Call::Next, 408 | 429 | 502..=504) => Action::ContinueAfterPause,
             (Call::Next, 403) if matches!(self.concurrency, Concurrency::Multi) => {
-                Then::ContinueAfterPause
+                Action::ContinueAfterPause
             }
-            (Call::Next, 200..=299) => Then::Continue,
-            (Call::Next, _) => Then::Exit,
-            (Call::Response | Call::Error | Call::RestoreNext, _) => Then::Continue,
+            (Call::Next, 200..=299) => Action::Continue,
+            (Call::Next, _) => Action::Exit,
+            (Call::Response | Call::Error | Call::RestoreNext, _) => Action::Continue,
         }
     }
 }

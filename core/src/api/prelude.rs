@@ -10,7 +10,7 @@ use crate::json;
 /// Gateway make an HTTP response of it [Lambda Developer Guide: response streaming].
 ///
 /// ```
-/// use lambda_proto::HttpPrelude;
+/// use lambda_proto::api::HttpPrelude;
 ///
 /// let prelude = HttpPrelude::new(404, &[("content-type", "text/plain")], &["a=1"])?;
 /// let mut out = [0; 128];

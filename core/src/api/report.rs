@@ -7,7 +7,7 @@ use crate::limits::{MAX_ERROR_BODY, MAX_ERROR_TRAILERS, MAX_ERROR_TYPE};
 /// Why an invocation, or the start of the function, failed; sent as JSON.
 ///
 /// ```
-/// use lambda_proto::ErrorReport;
+/// use lambda_proto::api::ErrorReport;
 ///
 /// let report = ErrorReport::new("Function.NoSuchTable", "there is no table \"users\"")
 ///     .stack_trace("users::load\nmain");
@@ -182,9 +182,9 @@ impl<'a> ErrorReport<'a> {
     pub(super) fn put_type_as(&self, sink: &mut dyn Sink, name: &str) {
         let mut value = [b'_'; MAX_ERROR_TYPE];
         let mut length = 0;
-        for (slot, character) in value.iter_mut().zip(self.error_type.chars()) {
+        for (client, character) in value.iter_mut().zip(self.error_type.chars()) {
             if character.is_ascii_graphic() {
-                *slot = character as u8;
+                *client = character as u8;
             }
             length += 1;
         }

@@ -8,7 +8,7 @@ use crate::http::{BufferTooSmall, Sink, Writer, is_field_byte, is_field_value};
 /// same address: their crates bring the paths and the names of the fields.
 ///
 /// ```
-/// use lambda_proto::Endpoint;
+/// use lambda_proto::api::Endpoint;
 /// use lambda_proto::api::RequestWriter;
 ///
 /// let endpoint = Endpoint::parse("127.0.0.1:9001")?.with_user_agent("my-runtime/1.0")?;

@@ -1,45 +1,46 @@
 use embedded_io::Read as _;
 
-use super::{DriverError, Host, Link};
-use crate::slot::{Answer, End, Exchange, Notice, Step, Storage};
-use crate::{CommandError, Phase};
+use super::{Connection, Connector, DriverError};
+use crate::client::{End, Exchange, Receipt, Step, Storage, Warning};
+use crate::machine::{CommandError, Phase};
 
-/// What a driver has besides its slot: the host, its connection, and what it blocks in.
-pub(super) struct Io<H: Host> {
-    pub(super) host: H,
+/// What a driver has besides its client: the connector, its connection, and what it blocks in.
+pub(super) struct Io<C: Connector> {
+    pub(super) connector: C,
     /// What ends the driver, found where it could not be returned.
-    pub(super) error: Option<DriverError<H::Error>>,
-    link: Option<H::Link>,
-    /// The host has ended the stream under an invocation that came all the same.
+    pub(super) error: Option<DriverError<C::Error>>,
+    connection: Option<C::Connection>,
+    /// The connector has ended the stream under an invocation that came all the same.
     pub(super) is_cut: bool,
 }
 
-impl<H: Host> Io<H> {
-    pub(super) fn new(host: H) -> Self {
-        Self { host, error: None, link: None, is_cut: false }
+impl<C: Connector> Io<C> {
+    pub(super) fn new(connector: C) -> Self {
+        Self { connector, error: None, connection: None, is_cut: false }
     }
 
-    /// Does what the slot asks for until it is the application's turn.
+    /// Does what the client asks for until it is the application's turn.
     pub(super) fn pump<S: Storage>(
         &mut self,
         exchange: &mut Exchange<'_, S>,
         body: &[u8],
-    ) -> Result<Step, DriverError<H::Error>> {
+    ) -> Result<Step, DriverError<C::Error>> {
         loop {
-            // The slot may have given up the connection in this step; it must be closed before another
+            // The client may have given up the connection in this step; it must be closed before another
             // one is made, or the service would count two.
-            let step = exchange.step(|notice| self.host.notice(notice));
-            self.host.stepped(exchange.machine());
+            let step = exchange.step(|warning| self.connector.warn(warning));
+            self.connector.stepped(exchange.machine());
             if !exchange.is_connected() {
-                self.link = None;
+                self.connection = None;
                 self.is_cut = false;
             }
             match step {
                 Step::Connect { losses } => {
-                    self.link = Some(self.host.connect(losses).map_err(DriverError::Connect)?);
+                    self.connection =
+                        Some(self.connector.connect(losses).map_err(DriverError::Connect)?);
                     exchange.connected();
                     // Connecting may have taken a while.
-                    if exchange.machine().phase() == Phase::Ready && self.host.is_stopping() {
+                    if exchange.machine().phase() == Phase::Ready && self.connector.is_stopping() {
                         return Ok(self.close(exchange));
                     }
                 }
@@ -48,11 +49,11 @@ impl<H: Host> Io<H> {
                     let is_waiting = exchange.is_waiting();
                     // Between `begin_wait` and `end_wait` another thread may end the stream. If an event
                     // has come all the same, its connection is cut, and it is answered on a new one.
-                    if is_waiting && !self.host.begin_wait() {
+                    if is_waiting && !self.connector.begin_wait() {
                         return Ok(self.close(exchange));
                     }
                     self.read(exchange);
-                    if is_waiting && !self.host.end_wait() {
+                    if is_waiting && !self.connector.end_wait() {
                         self.is_cut = true;
                     }
                 }
@@ -62,8 +63,8 @@ impl<H: Host> Io<H> {
     }
 
     fn write<S: Storage>(&mut self, exchange: &mut Exchange<'_, S>, body: &[u8]) {
-        let Some(link) = &mut self.link else { return exchange.lost() };
-        match link.write_parts(exchange.unsent(body)) {
+        let Some(connection) = &mut self.connection else { return exchange.lost() };
+        match connection.write_parts(exchange.unsent(body)) {
             Ok(length @ 1..) => exchange.sent(length),
             Err(error) if is_interrupted(&error) => {}
             _ => exchange.write_failed(),
@@ -71,9 +72,9 @@ impl<H: Host> Io<H> {
     }
 
     fn read<S: Storage>(&mut self, exchange: &mut Exchange<'_, S>) {
-        let Some(link) = &mut self.link else { return exchange.lost() };
+        let Some(connection) = &mut self.connection else { return exchange.lost() };
         let Some(room) = exchange.room() else { return };
-        match link.read(room) {
+        match connection.read(room) {
             Ok(length) => exchange.received(length),
             Err(error) if is_interrupted(&error) => {}
             Err(_) => exchange.lost(),
@@ -81,7 +82,7 @@ impl<H: Host> Io<H> {
     }
 
     fn close<S: Storage>(&mut self, exchange: &mut Exchange<'_, S>) -> Step {
-        self.link = None;
+        self.connection = None;
         exchange.shut_down();
         Step::End(End::Done)
     }
@@ -91,19 +92,19 @@ impl<H: Host> Io<H> {
         &mut self,
         exchange: &mut Exchange<'_, S>,
         body: &[u8],
-        encode: impl FnOnce(&mut Exchange<'_, S>, &mut H) -> Result<(), CommandError>,
-    ) -> Answer {
+        encode: impl FnOnce(&mut Exchange<'_, S>, &mut C) -> Result<(), CommandError>,
+    ) -> Receipt {
         // The driver has ended by an earlier call, in the middle of a handler.
         if self.error.is_some() || exchange.end().is_some() {
             return self.abandon(exchange);
         }
-        if let Err(error) = encode(exchange, &mut self.host) {
+        if let Err(error) = encode(exchange, &mut self.connector) {
             self.error = Some(error.into());
             return self.abandon(exchange);
         }
         match self.pump(exchange, body) {
-            Ok(Step::Answered(answer)) => answer,
-            Ok(_) => Answer::FateUnknown,
+            Ok(Step::Settled(answer)) => answer,
+            Ok(_) => Receipt::FateUnknown,
             Err(error) => {
                 self.error = Some(error);
                 self.abandon(exchange)
@@ -112,7 +113,7 @@ impl<H: Host> Io<H> {
     }
 
     /// The driver ends before the answer is sent.
-    fn abandon<S: Storage>(&mut self, exchange: &mut Exchange<'_, S>) -> Answer {
+    fn abandon<S: Storage>(&mut self, exchange: &mut Exchange<'_, S>) -> Receipt {
         exchange.abandon(self.tell())
     }
 
@@ -123,7 +124,7 @@ impl<H: Host> Io<H> {
         piece: &[u8],
     ) -> bool {
         match self.pump(exchange, piece) {
-            Ok(step) => step == Step::InHand,
+            Ok(step) => step == Step::Answer,
             Err(error) => {
                 self.error = Some(error);
                 false
@@ -131,9 +132,9 @@ impl<H: Host> Io<H> {
         }
     }
 
-    /// Whom trouble is told.
-    pub(super) fn tell(&mut self) -> impl FnMut(&Notice<'_>) {
-        |notice| self.host.notice(notice)
+    /// Whom kind is told.
+    pub(super) fn tell(&mut self) -> impl FnMut(&Warning<'_>) {
+        |warning| self.connector.warn(warning)
     }
 }
 

@@ -1,13 +1,14 @@
 //! A blocking loop around the [machine](crate::machine), over any byte stream.
 //!
-//! The caller brings three things: a [`Link`] (the stream), a [`Storage`] for what arrives and one
-//! for what is sent (slices, or memory that grows), and a [`Host`] that connects and is told of
+//! The caller brings three things: a [`Connection`] (the stream), a [`Storage`] for what arrives and one
+//! for what is sent (slices, or memory that grows), and a [`Connector`] that connects and is told of
 //! trouble. The rest, from the first `next` to what follows a lost connection, is here; nothing is
 //! allocated and no clock is read.
 //!
 //! ```
-//! # use lambda_proto::driver::{Driver, Link};
-//! # use lambda_proto::{Endpoint, ErrorReport, Machine};
+//! # use lambda_proto::driver::{Driver, Connection};
+//! # use lambda_proto::api::{Endpoint, ErrorReport};
+//! # use lambda_proto::machine::Machine;
 //! # struct Wire { answers: std::vec::IntoIter<&'static [u8]>, posted: std::rc::Rc<std::cell::RefCell<Vec<u8>>> }
 //! # impl embedded_io::ErrorType for Wire { type Error = embedded_io::ErrorKind; }
 //! # impl embedded_io::Read for Wire {
@@ -24,7 +25,7 @@
 //! #     }
 //! #     fn flush(&mut self) -> Result<(), Self::Error> { Ok(()) }
 //! # }
-//! # impl Link for Wire {}
+//! # impl Connection for Wire {}
 //! # let posted = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
 //! # let event = b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7b\r\nContent-Length: 2\r\n\r\nhi";
 //! # let accepted = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n";
@@ -36,14 +37,14 @@
 //! let mut driver = Driver::new(machine, connect, &mut events[..], &mut requests[..]);
 //!
 //! // Pull: take one invocation, answer it.
-//! if let Some((invocation, reply)) = driver.next()? {
-//!     reply.send(invocation.body());
+//! if let Some((invocation, responder)) = driver.next()? {
+//!     responder.send(invocation.body());
 //! }
 //! # assert!(posted.borrow().ends_with(b"\r\n\r\nhi"));
 //!
-//! // Or let a handler be called for each of them, until the host stops.
-//! let ended = driver.run(|invocation, reply| -> Result<_, ErrorReport<'_>> {
-//!     Ok(reply.send(invocation.body()))
+//! // Or let a handler be called for each of them, until the connector stops.
+//! let ended = driver.run(|invocation, responder| -> Result<_, ErrorReport<'_>> {
+//!     Ok(responder.send(invocation.body()))
 //! });
 //! # assert_eq!(ended.unwrap_err().to_string(), "no connection to the Runtime API: gone");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -51,90 +52,91 @@
 //!
 //! # Exactly one answer
 //!
-//! [`Reply`] is consumed by answering and gives a [`Sent`], which the handler of [`Driver::run`] must
+//! [`Responder`] is consumed by answering and gives a [`Sent`], which the handler of [`Driver::run`] must
 //! return; both carry the lifetime of their invocation, so a `Sent` of an earlier one does not fit.
-//! A `Reply` that is dropped is reported as an error of its invocation.
+//! A `Responder` that is dropped is reported as an error of its invocation.
 
-mod host;
+mod connector;
 mod io;
-mod reply;
+mod responder;
 
 use core::fmt;
 
-pub use host::{Host, Link};
+pub use connector::{Connection, Connector};
 use io::Io;
-pub use reply::{Reply, Response, Sent, Stream};
+pub use responder::{Responder, Response, Sent, Stream};
 
-use crate::slot::{Answer, End, Invocation, Slot, Step, Storage};
-use crate::{CommandError, ErrorReport, Machine, Phase};
+use crate::api::ErrorReport;
+use crate::client::{Client, End, Invocation, Receipt, Step, Storage};
+use crate::machine::{CommandError, Machine, Phase};
 
-/// One runtime worker: a [slot](crate::slot) with a host that blocks.
+/// One runtime worker: a [client](crate::client) with a connector that blocks.
 ///
 /// See the [module](self).
-pub struct Driver<H: Host, S: Storage> {
-    slot: Slot<S>,
-    io: Io<H>,
+pub struct Driver<C: Connector, S: Storage> {
+    client: Client<S>,
+    io: Io<C>,
 }
 
-impl<H: Host, S: Storage> Driver<H, S> {
+impl<C: Connector, S: Storage> Driver<C, S> {
     /// A driver that is not connected yet.
     ///
     /// `events` holds one event with its head; an event that does not fit is reported as an error of
     /// its invocation. `requests` holds the head of a request and, behind it, the answer of the service:
     /// 512 bytes more than [`MAX_REQUEST_HEAD`](crate::limits::MAX_REQUEST_HEAD) serve every request,
     /// and error reports are cut to what is there.
-    pub fn new(machine: Machine, host: H, events: S, requests: S) -> Self {
-        Self { slot: Slot::new(machine, events, requests), io: Io::new(host) }
+    pub fn new(machine: Machine, connector: C, events: S, requests: S) -> Self {
+        Self { client: Client::new(machine, events, requests), io: Io::new(connector) }
     }
 
     /// The same driver for events of at most `bytes` bytes, however much room there is.
     #[must_use]
     pub fn with_max_event(mut self, bytes: usize) -> Self {
-        self.slot = self.slot.with_max_event(bytes);
+        self.client = self.client.with_max_event(bytes);
         self
     }
 
-    /// Calls `handler` for every invocation, until the [host](Host::begin_wait) stops.
+    /// Calls `handler` for every invocation, until the [connector](Connector::begin_wait) stops.
     ///
     /// An error that the handler returns before it has answered is reported to the service; one that
     /// it returns in the middle of a stream ends the stream. After the answer it is too late for
-    /// either, and the host is [told](Host::notice).
+    /// either, and the connector is [told](Connector::warn).
     ///
     /// # Errors
     ///
     /// As [`next`](Self::next).
-    pub fn run<F, E>(&mut self, mut handler: F) -> Result<(), DriverError<H::Error>>
+    pub fn run<F, E>(&mut self, mut handler: F) -> Result<(), DriverError<C::Error>>
     where
-        F: for<'i> FnMut(Invocation<'i>, Reply<'i, H, S>) -> Result<Sent<'i>, E>,
+        F: for<'i> FnMut(Invocation<'i>, Responder<'i, C, S>) -> Result<Sent<'i>, E>,
         for<'e> &'e E: Into<ErrorReport<'e>>,
     {
-        while let Some((invocation, reply)) = self.next()? {
-            if let Err(error) = handler(invocation, reply).map(drop) {
-                self.fail_in_hand(&(&error).into());
+        while let Some((invocation, responder)) = self.next()? {
+            if let Err(error) = handler(invocation, responder).map(drop) {
+                self.fail_in_flight(&(&error).into());
             }
         }
         Ok(())
     }
 
     /// Fails the invocation of the last [`next`](Self::next), unless it has been answered, and
-    /// [tells](Host::notice) the host. A stream is ended with the error.
-    pub fn fail_in_hand(&mut self, report: &ErrorReport<'_>) {
-        reply::fail(&mut self.slot.exchange(), &mut self.io, report);
+    /// [tells](Connector::warn) the connector. A stream is ended with the error.
+    pub fn fail_in_flight(&mut self, report: &ErrorReport<'_>) {
+        responder::fail(&mut self.client.exchange(), &mut self.io, report);
     }
 
     /// Answers the invocation of the last [`next`](Self::next), for programs that cannot keep its
-    /// [`Reply`] until there is an answer; `None` if there is none to answer.
+    /// [`Responder`] until there is an answer; `None` if there is none to answer.
     ///
     /// What the reply makes the compiler check is checked here when it runs.
-    pub fn send_in_hand<'r>(&mut self, response: impl Into<Response<'r>>) -> Option<Answer> {
-        let machine = self.slot.machine();
+    pub fn send_in_flight<'r>(&mut self, response: impl Into<Response<'r>>) -> Option<Receipt> {
+        let machine = self.client.machine();
         if machine.phase() != Phase::Invoking || machine.is_streaming() {
             return None;
         }
-        Some(Reply::new(self.slot.exchange(), &mut self.io).send(response).answer())
+        Some(Responder::new(self.client.exchange(), &mut self.io).send(response).receipt())
     }
 
-    /// Asks for the next invocation and waits for it, however long that takes; `None` when the host
+    /// Asks for the next invocation and waits for it, however long that takes; `None` when the connector
     /// stops.
     ///
     /// If the invocation before it was left unanswered, that is reported first.
@@ -147,12 +149,14 @@ impl<H: Host, S: Storage> Driver<H, S> {
     #[expect(clippy::should_implement_trait, reason = "what it returns borrows from the driver")]
     pub fn next(
         &mut self,
-    ) -> Result<Option<(Invocation<'_>, Reply<'_, H, S>)>, DriverError<H::Error>> {
+    ) -> Result<Option<(Invocation<'_>, Responder<'_, C, S>)>, DriverError<C::Error>> {
         if !self.await_invocation()? {
             return Ok(None);
         }
-        let Self { slot, io } = self;
-        Ok(slot.in_flight().map(|(invocation, exchange)| (invocation, Reply::new(exchange, io))))
+        let Self { client, io } = self;
+        Ok(client
+            .in_flight()
+            .map(|(invocation, exchange)| (invocation, Responder::new(exchange, io))))
     }
 
     /// Reports that the function cannot start. The conversation is over then.
@@ -160,26 +164,26 @@ impl<H: Host, S: Storage> Driver<H, S> {
     /// # Errors
     ///
     /// A [`DriverError`] if the report could not be sent. A refusal, or a lost connection behind the
-    /// report, is only [told](Host::notice): the process ends in any case.
-    pub fn fail_init(&mut self, report: &ErrorReport<'_>) -> Result<(), DriverError<H::Error>> {
-        self.slot.fail_init(report)?;
+    /// report, is only [told](Connector::warn): the process ends in any case.
+    pub fn fail_init(&mut self, report: &ErrorReport<'_>) -> Result<(), DriverError<C::Error>> {
+        self.client.fail_init(report)?;
         self.finish_report()
     }
 
     /// Says that the environment may be snapshotted now, and waits for the restore, however long that
-    /// takes; `None` when the host stops. See [`Slot::restore_next`] for what the answer means.
+    /// takes; `None` when the connector stops. See [`Client::restore_next`] for what the answer means.
     ///
     /// # Errors
     ///
     /// A [`DriverError`]: the conversation cannot go on.
-    pub fn restore_next(&mut self) -> Result<Option<Answer>, DriverError<H::Error>> {
-        let Self { slot, io } = self;
-        slot.restore_next()?;
-        let step = io.pump(&mut slot.exchange(), &[])?;
-        match (slot.end(), step) {
+    pub fn restore_next(&mut self) -> Result<Option<Receipt>, DriverError<C::Error>> {
+        let Self { client, io } = self;
+        client.restore_next()?;
+        let step = io.pump(&mut client.exchange(), &[])?;
+        match (client.end(), step) {
             (Some(end), _) if end != End::Done => Err(DriverError::Ended(end)),
-            // What has ended the wait may be the host, and not a restore.
-            (None, Step::Answered(answer)) if !io.host.is_stopping() => Ok(Some(answer)),
+            // What has ended the wait may be the connector, and not a restore.
+            (None, Step::Settled(answer)) if !io.connector.is_stopping() => Ok(Some(answer)),
             _ => Ok(None),
         }
     }
@@ -189,13 +193,13 @@ impl<H: Host, S: Storage> Driver<H, S> {
     /// # Errors
     ///
     /// As [`fail_init`](Self::fail_init).
-    pub fn fail_restore(&mut self, report: &ErrorReport<'_>) -> Result<(), DriverError<H::Error>> {
-        self.slot.fail_restore(report)?;
+    pub fn fail_restore(&mut self, report: &ErrorReport<'_>) -> Result<(), DriverError<C::Error>> {
+        self.client.fail_restore(report)?;
         self.finish_report()
     }
 
-    fn finish_report(&mut self) -> Result<(), DriverError<H::Error>> {
-        match self.io.pump(&mut self.slot.exchange(), &[])? {
+    fn finish_report(&mut self) -> Result<(), DriverError<C::Error>> {
+        match self.io.pump(&mut self.client.exchange(), &[])? {
             Step::End(end) if end != End::Done => Err(DriverError::Ended(end)),
             _ => Ok(()),
         }
@@ -203,19 +207,19 @@ impl<H: Host, S: Storage> Driver<H, S> {
 
     /// The machine.
     pub fn machine(&self) -> &Machine {
-        self.slot.machine()
+        self.client.machine()
     }
 
-    /// The host.
-    pub fn host(&mut self) -> &mut H {
-        &mut self.io.host
+    /// The connector.
+    pub fn connector(&mut self) -> &mut C {
+        &mut self.io.connector
     }
 
-    /// Returns whether an invocation is in flight, or else the host stops.
-    fn await_invocation(&mut self) -> Result<bool, DriverError<H::Error>> {
-        let Self { slot, io } = self;
+    /// Returns whether an invocation is in flight, or else the connector stops.
+    fn await_invocation(&mut self) -> Result<bool, DriverError<C::Error>> {
+        let Self { client, io } = self;
         // A responder that was dropped, or leaked: its invocation must not stay unanswered.
-        slot.give_up(io.tell())?;
+        client.give_up(io.tell())?;
         loop {
             // What a handler's answer has run into, where it could not be returned. Asked for twice because
             // moving an error costs more than looking.
@@ -224,16 +228,16 @@ impl<H: Host, S: Storage> Driver<H, S> {
             {
                 return Err(error);
             }
-            let mut exchange = slot.exchange();
+            let mut exchange = client.exchange();
             match io.pump(&mut exchange, &[])? {
                 // The service has heard of the invocation by a connection that is no more.
-                Step::InHand if io.is_cut => exchange.lost(),
-                Step::InHand => return Ok(true),
-                Step::Idle if io.host.is_stopping() => return Ok(false),
-                Step::Idle => slot.ask()?,
+                Step::Answer if io.is_cut => exchange.lost(),
+                Step::Answer => return Ok(true),
+                Step::Idle if io.connector.is_stopping() => return Ok(false),
+                Step::Idle => client.ask()?,
                 Step::End(End::Done) => return Ok(false),
                 Step::End(end) => return Err(DriverError::Ended(end)),
-                Step::Answered(_) | Step::Connect { .. } | Step::Write | Step::Read => {}
+                Step::Settled(_) | Step::Connect { .. } | Step::Write | Step::Read => {}
             }
         }
     }
@@ -242,7 +246,7 @@ impl<H: Host, S: Storage> Driver<H, S> {
 /// Why a driver cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DriverError<E> {
-    /// The host could not connect and has given up.
+    /// The connector could not connect and has given up.
     Connect(E),
     /// The conversation is over; never [`End::Done`].
     Ended(End),

@@ -12,7 +12,7 @@ use crate::api::Deadline;
 ///
 /// ```
 /// use core::time::Duration;
-/// use lambda_proto::Deadline;
+/// use lambda_proto::api::Deadline;
 /// use lambda_proto::lifecycle::{Clocks, TimeLimit};
 ///
 /// let arrival = Clocks {

@@ -11,7 +11,7 @@
 //!
 //! ```
 //! use core::time::Duration;
-//! use lambda_proto::Deadline;
+//! use lambda_proto::api::Deadline;
 //! use lambda_proto::lifecycle::{Clocks, ShutdownWindow, TimeLimit};
 //!
 //! let at = |millis| Clocks {

@@ -1,7 +1,7 @@
 //! What the application says: each command writes a request and takes its transition.
 
-use super::outbox::Outbox;
 use super::phase::{Input, State};
+use super::send_progress::SendProgress;
 use super::{CommandError, Machine, Phase};
 use crate::api::{ContentType, ErrorReport, Request, ResponseLength};
 use crate::http::{self, ChunkPosition, Writer, put_chunk_prefix, put_last_chunk};
@@ -21,11 +21,11 @@ impl Machine {
         if self.phase() != Phase::Reporting {
             let state = self.state_for(Input::Next)?;
             let length = Request::Next.encode(&self.endpoint, out)?;
-            return self.commit(state, Outbox::new(length, 0));
+            return self.commit(state, SendProgress::new(length, 0));
         }
         let state = self.state_after(Input::Next)?;
         let length = Request::Next.encode(&self.endpoint, out)?;
-        self.outbox.append(length);
+        self.sending.append(length);
         self.state = state;
         Ok(length)
     }
@@ -45,7 +45,7 @@ impl Machine {
         let length = ResponseLength::Buffered(body_length as u64);
         let request = Request::Response { ids: &self.ids, content_type, length };
         let length = request.encode(&self.endpoint, out)?;
-        self.commit(state, Outbox::new(length, body_length))
+        self.commit(state, SendProgress::new(length, body_length))
     }
 
     /// Reports that the invocation failed. Head and body are both written into `out`.
@@ -61,14 +61,14 @@ impl Machine {
         let state = self.state_for(Input::Fail)?;
         let request = Request::Error { ids: &self.ids, report: *report };
         let length = request.encode(&self.endpoint, out)?;
-        self.commit(state, Outbox::new(length, 0))
+        self.commit(state, SendProgress::new(length, 0))
     }
 
     /// Begins to answer the invocation with a body that is streamed: [`chunk`](Self::chunk) as often
     /// as needed, then [`finish`](Self::finish) or [`finish_with_error`](Self::finish_with_error).
     ///
     /// With [`ContentType::HTTP_INTEGRATION`] the body begins with an
-    /// [`HttpPrelude`](crate::HttpPrelude); any other content type goes to the caller as it is.
+    /// [`HttpPrelude`](crate::api::HttpPrelude); any other content type goes to the caller as it is.
     ///
     /// # Errors
     ///
@@ -83,7 +83,7 @@ impl Machine {
         let length = ResponseLength::Streamed;
         let request = Request::Response { ids: &self.ids, content_type, length };
         let length = request.encode(&self.endpoint, out)?;
-        self.commit(state, Outbox::new(length, 0))
+        self.commit(state, SendProgress::new(length, 0))
     }
 
     /// Sends the next `body_length` bytes of the stream; none are no chunk and need no sending.
@@ -99,7 +99,7 @@ impl Machine {
         let mut writer = Writer::new(out);
         put_chunk_prefix(&mut writer, self.chunk_position(), body_length);
         let length = writer.finish()?;
-        self.commit(state, Outbox::continued(length, body_length))
+        self.commit(state, SendProgress::continued(length, body_length))
     }
 
     /// Ends the stream.
@@ -136,7 +136,7 @@ impl Machine {
     ) -> Result<usize, CommandError> {
         let state = self.state_for(Input::FailInit)?;
         let length = Request::InitError { report: *report }.encode(&self.endpoint, out)?;
-        self.commit(state, Outbox::new(length, 0))
+        self.commit(state, SendProgress::new(length, 0))
     }
 
     /// Says that the environment may be snapshotted now; the reply comes after the restore, on a
@@ -148,7 +148,7 @@ impl Machine {
     pub fn restore_next(&mut self, out: &mut [u8]) -> Result<usize, CommandError> {
         let state = self.state_for(Input::RestoreNext)?;
         let length = Request::RestoreNext.encode(&self.endpoint, out)?;
-        self.commit(state, Outbox::new(length, 0))
+        self.commit(state, SendProgress::new(length, 0))
     }
 
     /// Reports that the function could not resume after the restore; the process exits after the
@@ -164,13 +164,13 @@ impl Machine {
     ) -> Result<usize, CommandError> {
         let state = self.state_for(Input::FailRestore)?;
         let length = Request::RestoreError { report: *report }.encode(&self.endpoint, out)?;
-        self.commit(state, Outbox::new(length, 0))
+        self.commit(state, SendProgress::new(length, 0))
     }
 
     /// Ends the conversation, in any phase. Nothing is left to send.
     pub fn shut_down(&mut self) {
         self.enter(Input::ShutDown);
-        self.outbox = Outbox::default();
+        self.sending = SendProgress::default();
         self.forget_reply();
     }
 
@@ -187,7 +187,7 @@ impl Machine {
             None => http::Sink::put(&mut writer, b"\r\n"),
         }
         let length = writer.finish()?;
-        self.commit(state, Outbox::continued(length, 0))
+        self.commit(state, SendProgress::continued(length, 0))
     }
 
     fn chunk_position(&self) -> ChunkPosition {
@@ -214,10 +214,10 @@ impl Machine {
         Ok(state)
     }
 
-    fn commit(&mut self, state: State, outbox: Outbox) -> Result<usize, CommandError> {
+    fn commit(&mut self, state: State, sending: SendProgress) -> Result<usize, CommandError> {
         self.state = state;
-        self.outbox = outbox;
+        self.sending = sending;
         self.is_answer_begun = false;
-        Ok(outbox.head_len())
+        Ok(sending.head_len())
     }
 }

@@ -10,12 +10,12 @@ use crate::limits::MAX_ID;
 pub enum CommandError {
     /// The command does not belong in this phase.
     WrongPhase(Phase),
-    /// Bytes of the command before it have not been [sent](crate::Machine::sent).
+    /// Bytes of the command before it have not been [sent](crate::machine::Machine::sent).
     Unsent {
         /// How many.
         length: usize,
     },
-    /// This connection [takes no further request](crate::Machine::must_reconnect).
+    /// This connection [takes no further request](crate::machine::Machine::must_reconnect).
     MustReconnect,
     /// The buffer is too small.
     BufferTooSmall(BufferTooSmall),
@@ -44,7 +44,7 @@ impl core::error::Error for CommandError {}
 
 /// Why what has arrived cannot be used: the service's doing.
 ///
-/// [`Machine::receive`](crate::Machine::receive) says what follows.
+/// [`Machine::receive`](crate::machine::Machine::receive) says what follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReceiveError {

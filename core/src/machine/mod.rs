@@ -7,22 +7,33 @@
 //! | facts | [`phase`](Machine::phase), [`invocation`](Machine::invocation), [`awaits`](Machine::awaits), [`unsent`](Machine::unsent), [`announced`](Machine::announced), [`must_reconnect`](Machine::must_reconnect) |
 //! | what the network says | [`receive`](Machine::receive), [`end_of_stream`](Machine::end_of_stream), [`sent`](Machine::sent), [`on_disconnect`](Machine::on_disconnect) |
 //! | what the application says | [`next`](Machine::next), [`respond`](Machine::respond), [`fail`](Machine::fail), [`stream`](Machine::stream), [`chunk`](Machine::chunk), [`finish`](Machine::finish), [`finish_with_error`](Machine::finish_with_error), [`fail_init`](Machine::fail_init), [`restore_next`](Machine::restore_next), [`fail_restore`](Machine::fail_restore), [`shut_down`](Machine::shut_down) |
-//! | what the caller must do | send the bytes that a command has written; do what [`Recovery`] and [`Outcome::then`](crate::Outcome::then) say |
+//! | what the caller must do | send the bytes that a command has written; do what [`Recovery`] and [`Outcome::action`](crate::api::Outcome::action) say |
 //!
 //! A command writes the head of a request into the caller's buffer and returns its length. The body
 //! stays where it is; [`unsent`](Machine::unsent) returns both, in order, for a vectored write. The
 //! [first page](crate) of the crate walks through all phases with exact bytes.
+//!
+#![doc = include_str!("phase.md")]
+//!
+//! A reply of 408 to a response or error counts as a connection lost without a reply: the service
+//! had stopped waiting for a request before this one came (RFC 9110 section 15.5.9).
+//!
+//! The service recognises duplicates if it runs one invocation at a time, or gave the attempt an id
+//! of its own. An interim reply (1xx) counts as a part of the reply. A chunk continues the request
+//! that `stream` began, so a chunk of which no byte was sent is a part of an answer sent. A response
+//! or error is not sent again once a pipelined `next` after it was sent whole: by then, the embedder
+//! may have freed its body.
 
 mod commands;
 mod errors;
 mod network;
-mod outbox;
-pub mod phase;
+mod phase;
+mod send_progress;
 
 pub use errors::{CommandError, ReceiveError};
-use outbox::Outbox;
-use phase::{Extent, Input, State};
+use phase::{Input, State, Written};
 pub use phase::{Phase, Recovery};
+use send_progress::SendProgress;
 
 use crate::api::{Call, Concurrency, Endpoint, InvocationHead, InvocationIds, Outcome};
 use crate::http::ReplyReader;
@@ -59,14 +70,14 @@ impl PartialEq for Event<'_> {
 /// The protocol, from the first `next` to the end of the process.
 ///
 /// It holds no buffer, no socket and no clock, and may be stored, moved and cloned. The
-/// [first page](crate) walks through it, and [`phase`] has its transitions.
+/// [first page](crate) walks through it, and the [module](self) has its transitions.
 #[derive(Clone, Debug)]
 pub struct Machine {
     endpoint: Endpoint,
     concurrency: Concurrency,
     state: State,
     ids: InvocationIds,
-    outbox: Outbox,
+    sending: SendProgress,
     reader: ReplyReader,
     /// What the reply says whose body is arriving; `None` while that is an event.
     outcome: Option<Outcome>,
@@ -94,7 +105,7 @@ impl Machine {
             concurrency,
             state: State::Init,
             ids: InvocationIds::default(),
-            outbox: Outbox::default(),
+            sending: SendProgress::default(),
             reader: ReplyReader::default(),
             outcome: None,
             must_reconnect: false,
@@ -152,17 +163,17 @@ impl Machine {
     /// are shorter than was said give less, never a panic: three empty ones while
     /// [`unsent_len`](Self::unsent_len) is not 0 mean that these are not the slices of the command.
     pub fn unsent<'a>(&self, head: &'a [u8], body: &'a [u8]) -> [&'a [u8]; 3] {
-        self.outbox.unsent(head, body)
+        self.sending.unsent(head, body)
     }
 
     /// Whether nothing has been sent of a request that is to be sent.
     pub(crate) fn is_request_untouched(&self) -> bool {
-        self.outbox.extent() == Extent::Nothing
+        self.sending.written() == Written::Nothing
     }
 
     /// How many bytes are to be sent.
     pub fn unsent_len(&self) -> usize {
-        self.outbox.unsent_len()
+        self.sending.unsent_len()
     }
 
     /// Whether a part of an answer has arrived whose rest is missing.
@@ -171,7 +182,7 @@ impl Machine {
     }
 
     /// How often in a row a connection was lost without a whole answer, or the service was too busy to
-    /// give an invocation ([`Then::ContinueAfterPause`](crate::api::Then::ContinueAfterPause), which
+    /// give an invocation ([`Action::ContinueAfterPause`](crate::api::Action::ContinueAfterPause), which
     /// counts double at first, so that a pause is due at once). A second 204 in a row makes it 2.
     ///
     /// From 2 on, wait before connecting, longer each time: some services accept and hang up at once

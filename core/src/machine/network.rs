@@ -1,9 +1,9 @@
 //! What the network says: bytes, the end of the stream, a lost connection.
 
-use super::outbox::Outbox;
-use super::phase::{Extent, Input, Loss, Phase};
+use super::phase::{Input, Loss, Phase, Written};
+use super::send_progress::SendProgress;
 use super::{Event, Machine, ReceiveError, Recovery};
-use crate::api::{Call, Concurrency, HeadIndex, InvocationHead, Meaning, Outcome, Then};
+use crate::api::{Action, Call, Concurrency, HeadIndex, InvocationHead, Meaning, Outcome};
 use crate::http::{ReplyPart, ReplyReader, ResponseHead};
 
 impl Machine {
@@ -53,7 +53,7 @@ impl Machine {
 
     /// Tells that so many of the unsent bytes were sent.
     pub fn sent(&mut self, length: usize) {
-        self.outbox.sent(length);
+        self.sending.sent(length);
     }
 
     /// Tells that the connection is gone, and says what follows. Commands after it are for the next
@@ -67,7 +67,7 @@ impl Machine {
         let is_told_apart =
             self.concurrency == Concurrency::Single || self.ids.attempt_id().is_some();
         let loss = Loss {
-            sent: self.outbox.extent(),
+            sent: self.sending.written(),
             is_reply_begun: self.is_answer_begun,
             outcome: self.outcome,
             is_told_apart,
@@ -80,8 +80,8 @@ impl Machine {
         self.state = state;
         // Only what is to be sent again is kept; everything read from the lost connection is void.
         match recovery {
-            Recovery::SendAgain => self.outbox.rewind(),
-            _ => self.outbox = Outbox::default(),
+            Recovery::SendAgain => self.sending.rewind(),
+            _ => self.sending = SendProgress::default(),
         }
         self.forget_reply();
         self.must_reconnect = false;
@@ -102,7 +102,7 @@ impl Machine {
                 if input.is_empty() {
                     return Ok(None);
                 }
-                if self.state.awaits().is_none() || self.outbox.extent() == Extent::Nothing {
+                if self.state.awaits().is_none() || self.sending.written() == Written::Nothing {
                     return Err(ReceiveError::Unsolicited);
                 }
                 self.is_answer_begun = true;
@@ -168,7 +168,7 @@ impl Machine {
             return Ok(Some(invocation));
         }
         let outcome = Outcome::new(call, response.status)
-            .to_second_copy(self.state.is_behind_whole_copy())
+            .to_second_copy(self.state.follows_whole_attempt())
             .under(self.concurrency);
         self.outcome = Some(outcome);
         Ok(None)
@@ -177,7 +177,7 @@ impl Machine {
     /// Counts what the reply means for the next connection.
     fn count_losses(&mut self, outcome: Outcome) {
         let is_empty_again = self.is_empty_again(outcome);
-        if outcome.then() == Then::ContinueAfterPause {
+        if outcome.action() == Action::ContinueAfterPause {
             // Connecting anew is what a host knows how to put off.
             self.must_reconnect = true;
             self.losses = self.losses.max(1).saturating_add(1);
@@ -199,13 +199,13 @@ impl Machine {
 
     fn end_of_answer(&mut self, input: Input) {
         // `AllButNext` is no cut: the answer is whole, and `next` after it goes on.
-        let is_cut = matches!(self.outbox.extent(), Extent::Nothing | Extent::Part);
+        let is_cut = matches!(self.sending.written(), Written::Nothing | Written::Part);
         if is_cut || self.is_streaming() {
             // Answered before all of the request was there: its rest has no place behind this.
             self.must_reconnect = true;
-            self.outbox = Outbox::default();
+            self.sending = SendProgress::default();
         } else {
-            self.outbox.answered();
+            self.sending.answered();
         }
         self.outcome = None;
         self.enter(input);

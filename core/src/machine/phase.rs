@@ -1,21 +1,11 @@
 //! The transitions: the only file that decides which phase follows which.
 //!
-//! What the machine must remember in a phase divides it into stages. The tables are rendered from
-//! the data that the tests compare this code with.
-#![doc = include_str!("phase.md")]
-//!
-//! A reply of 408 to a response or error counts as a connection lost without a reply: the service
-//! had stopped waiting for a request before this one came (RFC 9110 section 15.5.9).
-//!
-//! The service recognises duplicates if it runs one invocation at a time, or gave the attempt an id
-//! of its own. An interim reply (1xx) counts as a part of the reply. A chunk continues the request
-//! that `stream` began, so a chunk of which no byte was sent is a part of an answer sent. A response
-//! or error is not sent again once a pipelined `next` after it was sent whole: by then, the embedder
-//! may have freed its body.
+//! The tables in the documentation of [`machine`](super) say the same. They are rendered from the data
+//! that the tests compare this code with.
 
-use crate::api::{Call, Outcome, Then};
+use crate::api::{Action, Call, Outcome};
 
-/// Where a runtime is in its life. The transitions are [here](self).
+/// Where a runtime is in its life. The transitions are [here](crate::machine#commands-and-replies).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// The function starts. Nothing has been asked for, except perhaps a restore.
@@ -26,7 +16,7 @@ pub enum Phase {
     Invoking,
     /// It has been answered; the reply is outstanding.
     Reporting,
-    /// The conversation is over, but for the reply to a report of a failed start.
+    /// The session is over, but for the reply to a report of a failed start.
     ShuttingDown,
 }
 
@@ -36,10 +26,10 @@ impl core::fmt::Display for Phase {
     }
 }
 
-/// What follows a lost connection. The table is [here](self).
+/// What follows a lost connection. The table is [here](crate::machine#commands-and-replies).
 ///
 /// Whatever it is, what had been read from the lost connection is void. Connect at once after the
-/// first loss; wait before every further one while [`losses`](crate::Machine::losses) grows.
+/// first loss; wait before every further one while [`losses`](crate::machine::Machine::losses) grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recovery {
     /// Connect when there is something to send.
@@ -48,7 +38,7 @@ pub enum Recovery {
     AskAgain,
     /// Connect and call `fail`: the event cannot be had any more, but its invocation is known.
     FailInvocation,
-    /// Connect and send everything again that [`unsent`](crate::Machine::unsent) gives, from the same
+    /// Connect and send everything again that [`unsent`](crate::machine::Machine::unsent) gives, from the same
     /// buffers. A pipelined `next` is not among it; ask again after the outcome.
     SendAgain,
     /// The invocation is over, and nobody can tell whether the service took the answer: say so, then
@@ -72,7 +62,7 @@ pub(super) enum State {
     Receiving,
     Invoking,
     Streaming { is_before_first_chunk: bool },
-    Reporting { answer: Answer, is_asked: bool, copy: Copy },
+    Reporting { answer: Answer, is_asked: bool, attempt: Attempt },
     ShuttingDown { awaits: Option<Call> },
 }
 
@@ -85,12 +75,12 @@ pub(super) enum Answer {
 
 /// Which copy of an answer the service has before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Copy {
+pub(super) enum Attempt {
     First,
     /// The first one was cut off, so it cannot have been taken.
-    BehindPart,
+    AfterPart,
     /// The first one was sent whole.
-    BehindWhole,
+    AfterWhole,
 }
 
 /// Everything that can change the phase, except for a lost connection.
@@ -116,7 +106,7 @@ pub(super) enum Input {
 /// What is known when a connection ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Loss {
-    pub(super) sent: Extent,
+    pub(super) sent: Written,
     /// Some bytes of an answer have arrived.
     pub(super) is_reply_begun: bool,
     /// The head of the reply has arrived.
@@ -127,7 +117,7 @@ pub(super) struct Loss {
 
 /// How much of what the last commands encoded has been sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Extent {
+pub(super) enum Written {
     /// There was something to send, and nothing of it has been sent.
     Nothing,
     /// A part of the answer.
@@ -182,20 +172,21 @@ impl State {
         matches!(self, Self::Polling | Self::Receiving | Self::Reporting { is_asked: true, .. })
     }
 
-    pub(super) fn is_behind_whole_copy(self) -> bool {
-        matches!(self, Self::Reporting { copy: Copy::BehindWhole, .. })
+    pub(super) fn follows_whole_attempt(self) -> bool {
+        matches!(self, Self::Reporting { attempt: Attempt::AfterWhole, .. })
     }
 
     /// The table of commands and input; `None` where there is no transition.
     pub(super) fn after(self, input: Input) -> Option<Self> {
         let gone = Self::ShuttingDown { awaits: None };
-        let reporting = |answer| Self::Reporting { answer, is_asked: false, copy: Copy::First };
+        let reporting =
+            |answer| Self::Reporting { answer, is_asked: false, attempt: Attempt::First };
         Some(match (self, input) {
             (_, Input::ShutDown) => gone,
             // The event is lost with its connection, but its invocation is known.
             (Self::Receiving, Input::Violation) => Self::Receiving,
             (_, Input::Violation) => gone,
-            (_, Input::Replied(outcome)) if outcome.then() == Then::Exit => gone,
+            (_, Input::Replied(outcome)) if outcome.action() == Action::Exit => gone,
 
             (Self::Init | Self::Restored | Self::Idle, Input::Next) => Self::Polling,
             (Self::Init, Input::RestoreNext) => Self::Restoring,
@@ -219,8 +210,8 @@ impl State {
             (Self::Streaming { .. }, Input::Finish) => reporting(Answer::Stream),
             (Self::Streaming { .. }, Input::Replied(_)) => Self::Idle,
 
-            (Self::Reporting { answer, is_asked: false, copy }, Input::Next) => {
-                Self::Reporting { answer, is_asked: true, copy }
+            (Self::Reporting { answer, is_asked: false, attempt }, Input::Next) => {
+                Self::Reporting { answer, is_asked: true, attempt }
             }
             (Self::Reporting { is_asked: false, .. }, Input::Replied(_)) => Self::Idle,
             (Self::Reporting { is_asked: true, .. }, Input::Replied(_)) => Self::Polling,
@@ -237,7 +228,7 @@ impl State {
             let state = if state == Self::Polling { Self::Idle } else { state };
             return (state, Recovery::Answered(outcome));
         }
-        let is_unsent = loss.sent == Extent::Nothing;
+        let is_unsent = loss.sent == Written::Nothing;
         match self {
             Self::Init | Self::Restored | Self::Idle | Self::Invoking => {
                 (self, Recovery::Reconnect)
@@ -255,17 +246,20 @@ impl State {
             Self::Streaming { .. } | Self::Reporting { answer: Answer::Stream, .. } => {
                 (Self::Idle, Recovery::FateUnknown)
             }
-            Self::Reporting { answer, copy, .. } if is_unsent => {
-                (Self::Reporting { answer, is_asked: false, copy }, Recovery::SendAgain)
+            Self::Reporting { answer, attempt, .. } if is_unsent => {
+                (Self::Reporting { answer, is_asked: false, attempt }, Recovery::SendAgain)
             }
-            Self::Reporting { answer, is_asked, copy: Copy::First }
+            Self::Reporting { answer, is_asked, attempt: Attempt::First }
                 if loss.is_told_apart
                     && !loss.is_reply_begun
-                    && !(is_asked && loss.sent == Extent::All) =>
+                    && !(is_asked && loss.sent == Written::All) =>
             {
-                let copy =
-                    if loss.sent == Extent::Part { Copy::BehindPart } else { Copy::BehindWhole };
-                (Self::Reporting { answer, is_asked: false, copy }, Recovery::SendAgain)
+                let attempt = if loss.sent == Written::Part {
+                    Attempt::AfterPart
+                } else {
+                    Attempt::AfterWhole
+                };
+                (Self::Reporting { answer, is_asked: false, attempt }, Recovery::SendAgain)
             }
             Self::Reporting { .. } => (Self::Idle, Recovery::FateUnknown),
             Self::ShuttingDown { .. } => (Self::ShuttingDown { awaits: None }, Recovery::Exit),

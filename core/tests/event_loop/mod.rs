@@ -7,8 +7,9 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use lambda_proto::slot::{Answer, End, Slot, Step, Storage};
-use lambda_proto::{Concurrency, ContentType, Endpoint, ErrorReport, Machine};
+use lambda_proto::api::{Concurrency, ContentType, Endpoint, ErrorReport};
+use lambda_proto::client::{Client, End, Receipt, Step, Storage};
+use lambda_proto::machine::Machine;
 pub(crate) use service::*;
 
 pub(crate) const REPORT: ErrorReport<'static> = ErrorReport::new("Function.Broken", "it broke");
@@ -87,31 +88,31 @@ pub(crate) enum Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
     /// An invocation is in hand that the test holds.
-    InHand,
+    InFlight,
     /// Nothing is asked for, and the test wants it so.
     Idle,
-    /// The service has no more events, and the slot waits for one.
+    /// The service has no more events, and the client waits for one.
     Waiting,
     Ended(End),
 }
 
 pub(crate) struct Loop {
-    pub(crate) slot: Slot<Memory>,
+    pub(crate) client: Client<Memory>,
     pub(crate) service: Service,
     pub(crate) pace: Pace,
     pub(crate) cut: Option<Cut>,
     /// The first is for the first invocation; the last one goes on for all others.
     pub(crate) plans: VecDeque<Plan>,
-    /// Whether events are taken out of the slot.
+    /// Whether events are taken out of the client.
     pub(crate) takes_events: bool,
     /// Whether it asks for no more invocations.
     pub(crate) stops: bool,
     pub(crate) handed: Vec<(String, Vec<u8>)>,
-    pub(crate) told: Vec<(String, Answer)>,
-    pub(crate) notices: Vec<String>,
+    pub(crate) told: Vec<(String, Receipt)>,
+    pub(crate) warnings: Vec<String>,
     pub(crate) losses: Vec<u32>,
     pub(crate) turns: usize,
-    /// Memory of the slot's events.
+    /// Memory of the client's events.
     pub(crate) held: Rc<Cell<usize>>,
     pub(crate) releases: Rc<Cell<usize>>,
     wire: Option<Wire>,
@@ -141,7 +142,7 @@ impl Loop {
         let (held, releases) = (memory.held.clone(), memory.releases.clone());
         let events = events.iter().map(|(id, bytes)| (id.to_string(), bytes.clone())).collect();
         Self {
-            slot: Slot::new(machine, memory, Memory::new(1 << 20)),
+            client: Client::new(machine, memory, Memory::new(1 << 20)),
             service: Service { events, ..Service::default() },
             pace,
             cut: None,
@@ -150,7 +151,7 @@ impl Loop {
             stops: false,
             handed: Vec::new(),
             told: Vec::new(),
-            notices: Vec::new(),
+            warnings: Vec::new(),
             losses: Vec::new(),
             turns: 0,
             held,
@@ -173,8 +174,8 @@ impl Loop {
     }
 
     pub(crate) fn step(&mut self) -> Step {
-        let step = self.slot.exchange().step(|notice| self.notices.push(notice.to_string()));
-        if !self.slot.is_connected() {
+        let step = self.client.exchange().step(|warning| self.warnings.push(warning.to_string()));
+        if !self.client.is_connected() {
             self.wire = None;
         }
         step
@@ -187,7 +188,7 @@ impl Loop {
             self.read();
         }
         let step = self.step();
-        let is_early = matches!(step, Step::Write | Step::Idle | Step::InHand)
+        let is_early = matches!(step, Step::Write | Step::Idle | Step::Answer)
             && self.pace.early == Early::BetweenSteps;
         if is_early && self.is_readable() && !self.would_block() {
             self.read();
@@ -199,7 +200,7 @@ impl Loop {
                 self.service.connections.push(Vec::new());
                 let is_first = self.losses.len() == 1;
                 self.wire = Some(Wire { is_first, ..Wire::default() });
-                self.slot.exchange().connected();
+                self.client.exchange().connected();
                 self.cut_if_due();
             }
             Step::Write => self.write(),
@@ -209,14 +210,14 @@ impl Loop {
                 }
             }
             Step::Read => {
-                assert!(self.slot.is_waiting(), "it waits for what will never come");
+                assert!(self.client.is_waiting(), "it waits for what will never come");
                 assert!(self.service.events.is_empty(), "it waits, but has not asked");
                 return Some(Stop::Waiting);
             }
             Step::Idle if self.stops => return Some(Stop::Idle),
-            Step::Idle => self.slot.ask().unwrap(),
-            Step::InHand => return self.in_hand(),
-            Step::Answered(answer) => {
+            Step::Idle => self.client.ask().unwrap(),
+            Step::Answer => return self.in_flight(),
+            Step::Settled(answer) => {
                 let id = self.due.take().expect("an answer's fate is told, but none is due");
                 self.told.push((id, answer));
                 // Nothing of it may be needed any more.
@@ -232,19 +233,19 @@ impl Loop {
         None
     }
 
-    fn in_hand(&mut self) -> Option<Stop> {
+    fn in_flight(&mut self) -> Option<Stop> {
         if self.stream.is_some() {
             self.go_on_streaming();
             return None;
         }
         assert_eq!(self.due, None);
-        let invocation = self.slot.invocation().unwrap();
+        let invocation = self.client.invocation().unwrap();
         let (head, body) = (*invocation, invocation.body());
         let (id, body) = (head.request_id().to_owned(), body.to_vec());
         if self.takes_events {
             let other = Memory::new(1 << 20);
             (self.held, self.releases) = (other.held.clone(), other.releases.clone());
-            let event = self.slot.take_event(other).unwrap();
+            let event = self.client.take_event(other).unwrap();
             let taken = event.invocation();
             assert_eq!((taken.request_id(), taken.body()), (&*id, &*body));
         }
@@ -257,27 +258,29 @@ impl Loop {
             _ => self.plans.pop_front().unwrap(),
         };
         if plan == Plan::Hold {
-            return Some(Stop::InHand);
+            return Some(Stop::InFlight);
         }
         self.answer(&plan);
         None
     }
 
     pub(crate) fn answer(&mut self, plan: &Plan) {
-        let Self { slot, notices, .. } = self;
-        let mut tell = |notice: &lambda_proto::slot::Notice<'_>| notices.push(notice.to_string());
+        let Self { client, warnings, .. } = self;
+        let mut tell =
+            |warning: &lambda_proto::client::Warning<'_>| warnings.push(warning.to_string());
         match plan {
             Plan::Hold => return,
             Plan::Respond(body, is_pipelined) => {
                 self.body.clone_from(body);
-                slot.exchange()
+                client
+                    .exchange()
                     .respond(Some(ContentType::JSON), body.len(), *is_pipelined)
                     .unwrap();
             }
-            Plan::Fail => slot.exchange().fail(&REPORT, &mut tell).unwrap(),
-            Plan::GiveUp => slot.give_up(&mut tell).unwrap(),
+            Plan::Fail => client.exchange().fail(&REPORT, &mut tell).unwrap(),
+            Plan::GiveUp => client.give_up(&mut tell).unwrap(),
             Plan::Stream(pieces, _) | Plan::StreamThenFail(pieces) => {
-                slot.exchange().stream(ContentType::TEXT).unwrap();
+                client.exchange().stream(ContentType::TEXT).unwrap();
                 self.stream = Some((pieces.iter().cloned().collect(), plan.clone()));
             }
         }
@@ -287,14 +290,14 @@ impl Loop {
     fn go_on_streaming(&mut self) {
         let (pieces, plan) = self.stream.as_mut().unwrap();
         if let Some(piece) = pieces.pop_front() {
-            self.slot.exchange().chunk(piece.len()).unwrap();
+            self.client.exchange().chunk(piece.len()).unwrap();
             self.body = piece;
             return;
         }
         self.body.clear();
         match plan {
-            Plan::Stream(_, is_pipelined) => self.slot.exchange().finish(*is_pipelined).unwrap(),
-            _ => self.slot.exchange().fail(&REPORT, |_| {}).unwrap(),
+            Plan::Stream(_, is_pipelined) => self.client.exchange().finish(*is_pipelined).unwrap(),
+            _ => self.client.exchange().fail(&REPORT, |_| {}).unwrap(),
         }
         self.stream = None;
     }
@@ -342,13 +345,13 @@ impl Loop {
     pub(crate) fn read(&mut self) {
         let Some(wire) = &mut self.wire else { return };
         if wire.out.is_empty() && wire.cut == Some(How::Reset) {
-            return self.slot.exchange().lost();
+            return self.client.exchange().lost();
         }
         let mut most = self.pace.reads;
         if let (Some(Cut::Received(at, _)), true) = (self.cut, wire.is_first) {
             most = most.min(at.saturating_sub(wire.given));
         }
-        let mut exchange = self.slot.exchange();
+        let mut exchange = self.client.exchange();
         let Some(room) = exchange.room() else { return };
         assert!(!room.is_empty(), "no room to read into");
         let length = room.len().min(most).min(wire.out.len());
@@ -356,13 +359,13 @@ impl Loop {
             *to = from;
         }
         wire.given += length;
-        self.slot.exchange().received(length);
+        self.client.exchange().received(length);
         self.cut_if_due();
     }
 
     fn write(&mut self) {
-        let bytes = self.slot.exchange().unsent(&self.body).concat();
-        assert_eq!(bytes.len(), self.slot.machine().unsent_len(), "bytes of the answer are gone");
+        let bytes = self.client.exchange().unsent(&self.body).concat();
+        assert_eq!(bytes.len(), self.client.machine().unsent_len(), "bytes of the answer are gone");
         let is_blocked = self.would_block();
         let wire = self.wire.as_mut().expect("a write without a connection");
         if is_blocked || wire.deaf == Some(After::Block) {
@@ -373,9 +376,9 @@ impl Loop {
             return;
         }
         match wire.cut {
-            Some(How::Reset) => return self.slot.exchange().lost(),
-            Some(How::Broken) => return self.slot.exchange().write_failed(),
-            Some(How::Closed) => return self.slot.exchange().sent(bytes.len()),
+            Some(How::Reset) => return self.client.exchange().lost(),
+            Some(How::Broken) => return self.client.exchange().write_failed(),
+            Some(How::Closed) => return self.client.exchange().sent(bytes.len()),
             None => {}
         }
         let mut most = self.pace.writes;
@@ -392,7 +395,7 @@ impl Loop {
         }
         let length = bytes.len().min(most);
         self.service.take(wire, &bytes[..length]);
-        self.slot.exchange().sent(length);
+        self.client.exchange().sent(length);
         self.cut_if_due();
     }
 }

@@ -6,9 +6,10 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use embedded_io::{ErrorKind, ErrorType, Read, Write};
-use lambda_proto::driver::{Driver, Host, Link};
-use lambda_proto::slot::{Notice, Storage};
-use lambda_proto::{Concurrency, Endpoint, Machine};
+use lambda_proto::api::{Concurrency, Endpoint};
+use lambda_proto::client::{Storage, Warning};
+use lambda_proto::driver::{self, Connector, Driver};
+use lambda_proto::machine::Machine;
 
 /// What one read of a connection gives; behind the last one the stream has ended.
 pub(crate) enum Give {
@@ -35,7 +36,7 @@ pub(crate) struct Seen {
     pub(crate) written: Vec<Vec<u8>>,
     pub(crate) reads: usize,
     pub(crate) writes: usize,
-    pub(crate) notices: Vec<String>,
+    pub(crate) warnings: Vec<String>,
     /// What the driver said of losses at each connect.
     pub(crate) losses: Vec<u32>,
 }
@@ -85,7 +86,7 @@ impl Read for Connection {
 
 impl Write for Connection {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, ErrorKind> {
-        self.write_parts([bytes, b"", b""])
+        driver::Connection::write_parts(self, [bytes, b"", b""])
     }
 
     fn flush(&mut self) -> Result<(), ErrorKind> {
@@ -93,7 +94,7 @@ impl Write for Connection {
     }
 }
 
-impl Link for Connection {
+impl driver::Connection for Connection {
     fn write_parts(&mut self, parts: [&[u8]; 3]) -> Result<usize, ErrorKind> {
         let bytes = parts.concat();
         let left = self.breaks_after - self.written;
@@ -152,8 +153,8 @@ impl Script {
     }
 }
 
-impl Host for Script {
-    type Link = Connection;
+impl Connector for Script {
+    type Connection = Connection;
     type Error = &'static str;
 
     fn connect(&mut self, losses: u32) -> Result<Connection, &'static str> {
@@ -164,8 +165,8 @@ impl Host for Script {
         Ok(connection)
     }
 
-    fn notice(&mut self, notice: &Notice<'_>) {
-        self.seen.borrow_mut().notices.push(notice.to_string());
+    fn warn(&mut self, warning: &Warning<'_>) {
+        self.seen.borrow_mut().warnings.push(warning.to_string());
     }
 
     fn is_stopping(&self) -> bool {

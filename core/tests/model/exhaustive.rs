@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use lambda_proto::Concurrency;
+use lambda_proto::api::Concurrency;
 
 use super::pair::{Pair, Step};
 use super::phase_table::{COMMANDS, LOSSES, Reached};

@@ -2,9 +2,9 @@
 
 use core::fmt::Write;
 
-use lambda_proto::api::Call;
+use lambda_proto::api::{Call, Concurrency, Endpoint, Outcome};
 use lambda_proto::http::BufferTooSmall;
-use lambda_proto::{CommandError, Concurrency, Endpoint, Machine, Outcome, ReceiveError, Recovery};
+use lambda_proto::machine::{CommandError, Machine, ReceiveError, Recovery};
 
 use super::phase_table::reached::Reach;
 use super::phase_table::{RecoveryKind, Stage};
@@ -130,8 +130,10 @@ impl Pair {
             Step::Close => {
                 let mut seen = Vec::new();
                 match self.machine.end_of_stream() {
-                    Some(lambda_proto::Event::InvocationEnd) => seen.push(Seen::InvocationEnd),
-                    Some(lambda_proto::Event::Outcome(outcome)) => {
+                    Some(lambda_proto::machine::Event::InvocationEnd) => {
+                        seen.push(Seen::InvocationEnd)
+                    }
+                    Some(lambda_proto::machine::Event::Outcome(outcome)) => {
                         seen.push(Seen::Outcome(outcome));
                     }
                     Some(event) => panic!("an end brings {event:?}"),
@@ -287,7 +289,7 @@ fn told_of(seen: &[Seen]) -> Vec<Told> {
 
 fn told_outcome(outcome: Outcome) -> Told {
     let call: Call = outcome.call();
-    Told::Outcome(call, outcome.status(), outcome.meaning(), outcome.then())
+    Told::Outcome(call, outcome.status(), outcome.meaning(), outcome.action())
 }
 
 fn fault_of(error: ReceiveError) -> Fault {

@@ -1,6 +1,6 @@
 //! Programs far longer than the exhaustive search goes, with what is said cut anywhere.
 
-use lambda_proto::Concurrency;
+use lambda_proto::api::Concurrency;
 use proptest::prelude::*;
 
 use super::pair::{Pair, Step};

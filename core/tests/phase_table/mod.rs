@@ -10,7 +10,7 @@ pub(crate) mod reached;
 pub(crate) mod render;
 pub(crate) mod stage;
 
-use lambda_proto::Recovery;
+use lambda_proto::machine::Recovery;
 
 pub(crate) use reached::Reached;
 pub(crate) use stage::Stage;
@@ -203,7 +203,7 @@ pub(crate) static COMMANDS: &[Row] = &[
     row(
         AWAITING_REPLY,
         &[Replied(Reply::Exit)],
-        "reply that says [`Then::Exit`], as every reply to `fail_init` and `fail_restore` does",
+        "reply that says [`Action::Exit`], as every reply to `fail_init` and `fail_restore` does",
         To(ShuttingDown),
     ),
     row(AWAITING_REPLY, &[Violation], "bytes that are not a valid reply", To(ShuttingDown)),

@@ -1,7 +1,7 @@
 //! The stages: phases with what the machine must remember in them.
 
 use lambda_proto::api::Call;
-use lambda_proto::{CommandError, Machine, Phase};
+use lambda_proto::machine::{CommandError, Machine, Phase};
 
 use super::{Input, follow};
 use crate::support::{self, Command, Step};

@@ -1,7 +1,7 @@
 //! What the recordings say, read by people in the bytes of the service.
 
-use lambda_proto::Phase;
 use lambda_proto::api::Call;
+use lambda_proto::machine::Phase;
 
 /// What each recording says, and the state in which it leaves the machine.
 pub(crate) type Facts = (&'static str, &'static [&'static str], (Phase, Option<Call>));

@@ -7,10 +7,8 @@
 pub(crate) mod facts;
 pub(crate) mod recording;
 
-use lambda_proto::api::{Call, ContentType, Outcome};
-use lambda_proto::{
-    CommandError, Concurrency, Endpoint, ErrorReport, Event, Machine, ReceiveError, Recovery,
-};
+use lambda_proto::api::{Call, Concurrency, ContentType, Endpoint, ErrorReport, Outcome};
+use lambda_proto::machine::{CommandError, Event, Machine, ReceiveError, Recovery};
 
 pub(crate) const REQUEST_ID: &str = "7b3c";
 pub(crate) const ATTEMPT_ID: &str = "attempt-1";

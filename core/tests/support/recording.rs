@@ -1,6 +1,7 @@
 //! Recordings: the files in `tests/captures`, and what the client asked in them.
 
-use lambda_proto::{ContentType, Machine, ReceiveError};
+use lambda_proto::api::ContentType;
+use lambda_proto::machine::{Machine, ReceiveError};
 
 use super::{Seen, machine, receive_one, report};
 

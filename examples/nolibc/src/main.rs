@@ -16,10 +16,12 @@ mod system;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use core::panic::PanicInfo;
 
-use lambda_proto::driver::{Driver, DriverError, Host, Link};
-use lambda_proto::slot::{End, Notice, Trouble};
+use lambda_proto::driver::{Driver, DriverError, Connector, Connection};
+use lambda_proto::client::{End, Warning, WarningKind};
 use lambda_proto::limits::MAX_REQUEST_HEAD;
-use lambda_proto::{Endpoint, ErrorReport, Machine, slot};
+use lambda_proto::api::{Endpoint, ErrorReport};
+use lambda_proto::machine::Machine;
+use lambda_proto::client;
 use system::{Environment, Errno, Socket};
 
 /// Bytes of an event with its head.
@@ -48,8 +50,8 @@ fn main(environment: Environment) -> i32 {
     let (mut events, mut requests) = ([0; EVENTS], [0; REQUESTS]);
     let mut driver =
         Driver::new(Machine::new(endpoint), service, &mut events[..], &mut requests[..]);
-    let ended = driver.run(|invocation, reply| -> Result<_, ErrorReport<'_>> {
-        Ok(reply.send(invocation.body()))
+    let ended = driver.run(|invocation, responder| -> Result<_, ErrorReport<'_>> {
+        Ok(responder.send(invocation.body()))
     });
     match ended {
         Ok(()) => 0,
@@ -66,8 +68,8 @@ struct Service {
     address: SocketAddrV4,
 }
 
-impl Host for Service {
-    type Link = Socket;
+impl Connector for Service {
+    type Connection = Socket;
     type Error = Errno;
 
     fn connect(&mut self, losses: u32) -> Result<Socket, Errno> {
@@ -75,7 +77,7 @@ impl Host for Service {
         let failed = losses.saturating_sub(1);
         let mut attempt = 0;
         loop {
-            system::sleep(slot::pause(failed.saturating_add(attempt), system::random()));
+            system::sleep(client::backoff(failed.saturating_add(attempt), system::random()));
             match Socket::connect(self.address) {
                 Err(_) if attempt + 1 < ATTEMPTS => attempt += 1,
                 result => return result,
@@ -83,34 +85,34 @@ impl Host for Service {
         }
     }
 
-    fn notice(&mut self, notice: &Notice<'_>) {
+    fn warn(&mut self, warning: &Warning<'_>) {
         let mut status = [b'0'; 3];
-        let what = match notice.trouble {
-            Trouble::Refused { outcome, .. } => {
+        let what = match warning.kind {
+            WarningKind::Refused { outcome, .. } => {
                 let code = outcome.status();
                 status = [code / 100, code / 10, code].map(|digits| b'0' + (digits % 10) as u8);
                 "refused with "
             }
-            Trouble::NoAnswer(_) => "something that answers nothing has arrived",
-            Trouble::SentAgain => "connection lost before the reply; sending the answer again",
-            Trouble::FateUnknown => "connection lost; whether the answer arrived is unknown",
-            Trouble::EventLost => "connection lost in the middle of the event",
-            Trouble::EventTooLarge => "the event does not fit the buffer",
-            Trouble::Unsent => "the answer could not be sent",
+            WarningKind::NoAnswer(_) => "something that answers nothing has arrived",
+            WarningKind::SentAgain => "connection lost before the reply; sending the answer again",
+            WarningKind::FateUnknown => "connection lost; whether the answer arrived is unknown",
+            WarningKind::EventLost => "connection lost in the middle of the event",
+            WarningKind::EventTooLarge => "the event does not fit the buffer",
+            WarningKind::Unsent => "the answer could not be sent",
             _ => "not answered",
         };
-        let status = match notice.trouble {
-            Trouble::Refused { .. } => core::str::from_utf8(&status).unwrap_or_default(),
+        let status = match warning.kind {
+            WarningKind::Refused { .. } => core::str::from_utf8(&status).unwrap_or_default(),
             _ => "",
         };
-        match notice.request_id {
+        match warning.request_id {
             "" => say(&[what, status]),
             id => say(&["invocation ", id, ": ", what, status]),
         }
     }
 }
 
-impl Link for Socket {
+impl Connection for Socket {
     fn write_parts(&mut self, parts: [&[u8]; 3]) -> Result<usize, Errno> {
         self.send(parts)
     }

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use lambda_proto::Deadline;
+use lambda_proto::api::Deadline;
 use lambda_proto::json::{self, JsonError, JsonStr};
 use serde::Deserialize;
 

@@ -1,7 +1,6 @@
 use core::fmt;
 
-use lambda_proto::BufferTooSmall;
-use lambda_proto::http::ReplyError;
+use lambda_proto::http::{BufferTooSmall, ReplyError};
 
 use super::Phase;
 use crate::limits::MAX_EXTENSION_ID;

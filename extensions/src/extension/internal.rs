@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use std::vec::Vec;
 use std::{fmt, format, io};
 
-use lambda_proto::Endpoint;
-use lambda_proto::api::ServiceError;
+use lambda_proto::api::{Endpoint, ServiceError};
 use lambda_proto::limits::MAX_REQUEST_HEAD;
 
 use super::{Event, Extension, ExtensionName, InvalidExtensionName, Phase, ReceiveError, Reply};
@@ -24,7 +23,7 @@ use crate::bounded::{Bounded, cut_off, keep};
 /// extension any more.
 ///
 /// ```no_run
-/// use lambda_proto::Endpoint;
+/// use lambda_proto::api::Endpoint;
 /// use lambda_proto_extension::InternalExtension;
 ///
 /// let endpoint = Endpoint::parse(&std::env::var("AWS_LAMBDA_RUNTIME_API")?)?;

@@ -1,8 +1,8 @@
 use core::fmt;
 
 use heapless::String;
+use lambda_proto::api::{Endpoint, ErrorReport};
 use lambda_proto::http::{ReplyPart, ReplyReader};
-use lambda_proto::{Endpoint, ErrorReport};
 
 use super::request::Request;
 use super::{CommandError, EventKind, ExtensionName, ReceiveError, names};

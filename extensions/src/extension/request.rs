@@ -1,7 +1,7 @@
 use core::{fmt, iter};
 
-use lambda_proto::api::RequestWriter;
-use lambda_proto::{BufferTooSmall, Endpoint, ErrorReport};
+use lambda_proto::api::{Endpoint, ErrorReport, RequestWriter};
+use lambda_proto::http::BufferTooSmall;
 
 use super::names;
 use crate::limits::MAX_EXTENSION_NAME;

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use std::vec::Vec;
 use std::{fmt, io, vec};
 
+use lambda_proto::api::{Endpoint, EndpointError};
 use lambda_proto::http::ReplyError;
 use lambda_proto::json::JsonError;
 use lambda_proto::lifecycle::Clocks;
-use lambda_proto::{Endpoint, EndpointError};
 
 use super::{
     ExecutionEnvironment, InvalidToken, MetadataEvent, MetadataMeaning, MetadataReader,

@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use core::time::Duration;
-//! use lambda_proto::Endpoint;
+//! use lambda_proto::api::Endpoint;
 //! use lambda_proto_extension::metadata::{self, ExecutionEnvironment, MetadataEvent, MetadataReader, MetadataToken};
 //!
 //! let endpoint = Endpoint::parse("169.254.100.1:9001")?;
@@ -31,10 +31,9 @@ mod client;
 use core::fmt;
 use core::time::Duration;
 
-use lambda_proto::api::RequestWriter;
-use lambda_proto::http::{ReplyError, ReplyPart, ReplyReader};
+use lambda_proto::api::{Endpoint, RequestWriter};
+use lambda_proto::http::{BufferTooSmall, ReplyError, ReplyPart, ReplyReader};
 use lambda_proto::json::{self, JsonError, JsonStr};
-use lambda_proto::{BufferTooSmall, Endpoint};
 use serde::Deserialize;
 
 #[cfg(feature = "std")]

@@ -1,6 +1,6 @@
 //! Requests, and the phases that they belong to.
 
-use lambda_proto::Endpoint;
+use lambda_proto::api::Endpoint;
 use lambda_proto::http::BufferTooSmall;
 use lambda_proto_extension::{Call, CommandError, EventKind, Extension, Phase};
 use proptest::prelude::*;

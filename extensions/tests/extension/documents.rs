@@ -1,6 +1,6 @@
 //! Names and documents.
 
-use lambda_proto::Deadline;
+use lambda_proto::api::Deadline;
 use lambda_proto_extension::{EnvironmentEvent, ExtensionName, Registration, ShutdownCause};
 
 use super::name;

@@ -6,7 +6,7 @@ mod losses;
 mod recorded;
 mod replies;
 
-use lambda_proto::{Endpoint, ErrorReport};
+use lambda_proto::api::{Endpoint, ErrorReport};
 use lambda_proto_extension::{
     Call, CommandError, Event, Extension, ExtensionName, Phase, ReceiveError,
 };

@@ -1,7 +1,6 @@
 //! What AWS's emulator said in a recording.
 
-use lambda_proto::Deadline;
-use lambda_proto::api::ServiceError;
+use lambda_proto::api::{Deadline, ServiceError};
 use lambda_proto_extension::{Call, EnvironmentEvent, EventKind, Phase, Registration};
 
 use super::{answer, fresh, in_phase, name, next, register, replies, send};

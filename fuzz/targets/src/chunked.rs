@@ -1,8 +1,9 @@
 //! Bodies, beside a reference that reads them line by line.
 
+use lambda_proto::api::{ContentType, Endpoint};
 use lambda_proto::http::{BodyLength, ReplyError, ReplyPart, ReplyReader};
 use lambda_proto::limits::{MAX_CHUNK_LINE, MAX_REQUEST_HEAD, MAX_RESPONSE_TRAILERS};
-use lambda_proto::{CommandError, ContentType, Endpoint, Machine};
+use lambda_proto::machine::{CommandError, Machine};
 
 use crate::input::{Input, cuts};
 use crate::request::encode;

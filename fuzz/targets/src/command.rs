@@ -1,6 +1,7 @@
 //! Everything that can be asked of a machine, as data.
 
-use lambda_proto::{CommandError, ContentType, ErrorReport, Machine};
+use lambda_proto::api::{ContentType, ErrorReport};
+use lambda_proto::machine::{CommandError, Machine};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Command {

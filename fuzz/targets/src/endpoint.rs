@@ -1,7 +1,6 @@
 //! Addresses of the Runtime API.
 
-use lambda_proto::Endpoint;
-use lambda_proto::api::Request;
+use lambda_proto::api::{Endpoint, Request};
 use lambda_proto::limits::{MAX_AUTHORITY, MAX_PATH_PREFIX};
 
 use crate::input::Input;

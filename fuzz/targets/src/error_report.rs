@@ -2,9 +2,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use lambda_proto::api::{InvocationIds, Request};
+use lambda_proto::api::{Endpoint, ErrorReport, HttpPrelude, InvocationIds, Request};
 use lambda_proto::limits::{MAX_ERROR_BODY, MAX_ERROR_TRAILERS, MAX_ERROR_TYPE, MAX_XRAY_CAUSE};
-use lambda_proto::{Endpoint, ErrorReport, HttpPrelude};
 use serde_json::Value;
 
 use crate::input::Input;

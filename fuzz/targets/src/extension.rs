@@ -1,6 +1,6 @@
 //! Programs of operations of an extension.
 
-use lambda_proto::{Endpoint, ErrorReport};
+use lambda_proto::api::{Endpoint, ErrorReport};
 use lambda_proto_extension::{Event, EventKind, Extension, ExtensionName, Phase, ReceiveError};
 
 use crate::input::Input;

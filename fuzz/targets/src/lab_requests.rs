@@ -16,7 +16,7 @@ use crate::input::Input;
 /// to cut.
 pub fn lab_requests(data: &[u8]) {
     let mut input = Input::new(data);
-    let is_in_hand = !input.flag();
+    let is_in_flight = !input.flag();
     let cut = input.number();
     let said = input.rest();
     let lab = Function::external().output(Output::Discarded).start().expect("a free port");
@@ -24,7 +24,7 @@ pub fn lab_requests(data: &[u8]) {
         // Somebody always waits for an answer, so that `next` does not wait for an event.
         scope.spawn(|| (0..64).take_while(|_| lab.invoke("\"Ada\"").is_ok()).count());
         let mut client = Client::of(&lab);
-        let id = if is_in_hand { client.next() } else { "none".to_owned() };
+        let id = if is_in_flight { client.next() } else { "none".to_owned() };
         let said = replace(said, b"{id}", id.as_bytes());
         let (first, second) = said.split_at(cut % (said.len() + 1));
         client.say(first);

@@ -3,6 +3,7 @@
 //! They panic if something does not hold that has to hold for every input.
 
 mod chunked;
+mod client;
 mod command;
 mod documents;
 mod endpoint;
@@ -17,10 +18,10 @@ mod metadata;
 mod programs;
 mod request;
 mod response_head;
-mod slot;
 mod wire;
 
 pub use chunked::chunked;
+pub use client::client;
 pub use documents::documents;
 pub use endpoint::endpoint;
 pub use environment::environment;
@@ -33,7 +34,6 @@ pub use metadata::metadata;
 pub use programs::programs;
 pub use request::request;
 pub use response_head::response_head;
-pub use slot::slot;
 
 /// A target, by the name that its folders have.
 pub type Target = (&'static str, fn(&[u8]));
@@ -53,5 +53,5 @@ pub const TARGETS: &[Target] = &[
     ("programs", programs),
     ("request", request),
     ("response_head", response_head),
-    ("slot", slot),
+    ("client", client),
 ];

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use lambda_proto::api::{Concurrency, Deadline};
+use lambda_proto::client::backoff;
 use lambda_proto::lifecycle::{Clocks, TimeLimit};
-use lambda_proto::slot::pause;
-use lambda_proto::{Concurrency, Deadline};
 use lambda_proto_host::policy::{
-    Boundary, Crossing, Hook, HookResult, InitGate, InvocationNumber, Ledger, Options, Policy,
-    TaskToken,
+    FreezeDecision, FreezePoint, Hook, HookResult, InitTracker, InvocationNumber, Ledger, Options,
+    Policy, TaskToken,
 };
 
 use crate::input::Input;
@@ -20,7 +20,7 @@ pub fn lifecycle(data: &[u8]) {
     let concurrency = if flags & 1 == 0 { Concurrency::Single } else { Concurrency::Multi };
     let mut ledger = Ledger::<3, 2>::new(concurrency);
     let (mut open, mut ended): (Vec<(TaskToken, bool)>, Vec<TaskToken>) = Default::default();
-    let mut gate = InitGate::new([Hook::Pending; 3], &options(&mut input), clocks(&mut input));
+    let mut gate = InitTracker::new([Hook::Pending; 3], &options(&mut input), clocks(&mut input));
     while !input.is_empty() {
         let operation = input.byte();
         let now = clocks(&mut input);
@@ -47,16 +47,16 @@ pub fn lifecycle(data: &[u8]) {
                 assert!(!is_told_apart || ledger.end(token, now).is_err());
             }
             5 => {
-                let boundary = boundary(&mut input);
+                let freeze_point = freeze_point(&mut input);
                 let undecided = ledger.undecided();
-                let crossing = ledger.cross(&boundary, now);
+                let crossing = ledger.cross(&freeze_point, now);
                 let is_decided = concurrency == Concurrency::Single
-                    && matches!(crossing, Crossing::GoOn | Crossing::Report);
+                    && matches!(crossing, FreezeDecision::GoOn | FreezeDecision::Report);
                 if is_decided {
                     open.iter_mut().for_each(|(_, is_left_behind)| *is_left_behind = true);
                 }
-                assert!(undecided > 0 || crossing == Crossing::GoOn);
-                if let Crossing::Wait { until } = crossing {
+                assert!(undecided > 0 || crossing == FreezeDecision::GoOn);
+                if let FreezeDecision::Wait { until } = crossing {
                     assert!(until > now.monotonic || now.monotonic == Duration::MAX);
                 }
             }
@@ -72,7 +72,7 @@ pub fn lifecycle(data: &[u8]) {
     }
 }
 
-fn check_gate(gate: &mut InitGate<[Hook; 3]>, which: usize, now: Clocks) {
+fn check_gate(gate: &mut InitTracker<[Hook; 3]>, which: usize, now: Clocks) {
     let results = [HookResult::Done, HookResult::Aborted, HookResult::Failed];
     let before = gate.hooks().to_vec();
     let settled = gate.settle(which % 4, results[which % 3]);
@@ -96,7 +96,8 @@ fn check_times(input: &mut Input<'_>, now: Clocks) {
     assert_eq!(window.hooks() + window.invocation(), window.duration());
     let killed = arrival.monotonic.saturating_add(window.duration());
     assert!(window.cancel_at(arrival) <= killed && window.hooks_until(arrival, now) <= killed);
-    let pause = pause(u32::from(input.byte()), u32::from_le_bytes([(); 4].map(|()| input.byte())));
+    let pause =
+        backoff(u32::from(input.byte()), u32::from_le_bytes([(); 4].map(|()| input.byte())));
     assert!(pause <= Duration::from_millis(3200));
     let gap = now.since(arrival);
     assert!(gap.thawed_after(buffer).is_none_or(|length| length == gap.length()));
@@ -122,11 +123,11 @@ fn limit(input: &mut Input<'_>, arrival: Clocks) -> TimeLimit {
     TimeLimit::on_arrival(deadline, arrival)
 }
 
-fn boundary(input: &mut Input<'_>) -> Boundary {
+fn freeze_point(input: &mut Input<'_>) -> FreezePoint {
     let reserve = duration(input);
     let policies = [Policy::Drain { reserve }, Policy::Report, Policy::Strict, Policy::Abandon];
     let (policy, arrival, reached) = (input.choose(&policies), clocks(input), clocks(input));
-    Boundary::reached(policy, limit(input, arrival), reached)
+    FreezePoint::reached(policy, limit(input, arrival), reached)
 }
 
 /// Options of any kind; those that are out of their range are left as they were.

@@ -1,6 +1,7 @@
 //! Arbitrary bytes, arbitrarily cut, in every phase.
 
-use lambda_proto::{Concurrency, Endpoint, Event, Machine, Outcome, Phase, ReceiveError, Recovery};
+use lambda_proto::api::{Concurrency, Endpoint, Outcome};
+use lambda_proto::machine::{Event, Machine, Phase, ReceiveError, Recovery};
 
 use crate::command::Command::{
     self, Chunk, Fail, FailInit, FailRestore, Finish, FinishWithError, Next, Respond, RestoreNext,

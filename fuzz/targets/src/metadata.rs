@@ -1,6 +1,6 @@
 //! Replies of the metadata endpoint, and the token that it wants.
 
-use lambda_proto::Endpoint;
+use lambda_proto::api::Endpoint;
 use lambda_proto::http::ReplyError;
 use lambda_proto_extension::metadata::{
     ExecutionEnvironment, MetadataEvent, MetadataReader, MetadataReply, MetadataToken,

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use lambda_proto::{Concurrency, Endpoint, Event, Machine, Phase, Recovery};
+use lambda_proto::api::{Concurrency, Endpoint};
+use lambda_proto::machine::{Event, Machine, Phase, Recovery};
 
 use crate::command::Command;
 use crate::input::Input;
@@ -199,14 +200,15 @@ impl Program {
         self.arrived -= consumed;
         for seen in &self.seen[before..] {
             let Seen::Invocation(head) = seen else { continue };
-            let (head, _) = lambda_proto::InvocationHead::parse(head).expect("it has been parsed");
+            let (head, _) =
+                lambda_proto::api::InvocationHead::parse(head).expect("it has been parsed");
             *self.given.entry(head.request_id().to_owned()).or_default() += 1;
         }
     }
 
     fn disconnect(&mut self) {
         let was_over = self.machine.phase() == Phase::ShuttingDown;
-        let in_hand = self.machine.invocation().map(|ids| ids.request_id().to_owned());
+        let in_flight = self.machine.invocation().map(|ids| ids.request_id().to_owned());
         let recovery = self.machine.on_disconnect();
         let is_over = self.machine.phase() == Phase::ShuttingDown;
         assert!(is_over || !was_over && recovery != Recovery::Exit, "{recovery:?}");
@@ -214,7 +216,7 @@ impl Program {
         assert_eq!(self.machine.unsent_len() > 0, is_to_send);
         assert_eq!(self.machine.awaits().is_some(), is_to_send);
         assert!(!self.machine.must_reconnect() && !self.machine.is_inside_answer());
-        if is_to_send && let Some(id) = in_hand {
+        if is_to_send && let Some(id) = in_flight {
             *self.answers.entry(id).or_default() += 1;
         }
         self.check_wire();

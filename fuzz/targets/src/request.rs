@@ -1,9 +1,10 @@
 //! Requests, read back by httparse.
 
-use lambda_proto::api::{InvocationIds, Request, ResponseLength};
+use lambda_proto::api::{
+    ContentType, Endpoint, ErrorReport, InvocationIds, Request, ResponseLength,
+};
 use lambda_proto::http::BufferTooSmall;
 use lambda_proto::limits::{MAX_ID, MAX_REQUEST_HEAD};
-use lambda_proto::{ContentType, Endpoint, ErrorReport};
 
 use crate::input::Input;
 use crate::wire;

@@ -1,9 +1,8 @@
 //! Heads of answers, beside httparse.
 
-use lambda_proto::api::{HeadIndex, InvocationIds};
+use lambda_proto::api::{ContentType, HeadIndex, InvocationHead, InvocationIds};
 use lambda_proto::http::{HeadError, ReplyError, ReplyPart, ReplyReader, ResponseHead};
 use lambda_proto::limits::{MAX_FIELDS, MAX_HEAD, MAX_ID};
-use lambda_proto::{ContentType, InvocationHead};
 
 use crate::input::Input;
 use crate::wire;

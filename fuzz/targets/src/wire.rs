@@ -2,7 +2,7 @@
 
 use httparse::Status;
 
-/// What an error or a notice says is one line for a log, and not endless.
+/// What an error or a warning says is one line for a log, and not endless.
 pub(crate) fn check_line(said: impl std::fmt::Display) {
     let line = said.to_string();
     assert!(!line.is_empty() && line.len() < 16 * 1024);

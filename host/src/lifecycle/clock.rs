@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use lambda_proto::Deadline;
+use lambda_proto::api::Deadline;
 use lambda_proto::lifecycle::Clocks;
 
 /// How long before the first reading time begins. A monotonic clock may have gone back when a snapshot has

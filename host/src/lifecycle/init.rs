@@ -4,10 +4,10 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::crew::Crew;
+use super::hook_threads::HookThreads;
 use super::resources::Making;
 use super::{Cancellation, Named, Resources, Shutdown, clock};
-use crate::policy::{Hook, HookResult, InitGate, InitOutcome, Options};
+use crate::policy::{Hook, HookResult, InitOutcome, InitTracker, Options};
 use crate::{Failure, Log};
 
 /// The error type of a start of which a hook failed: the one that AWS's Rust client has for a start that
@@ -39,10 +39,10 @@ pub type InitHook = Named<dyn FnOnce(&InitContext) -> Result<bool, Failure> + Se
 /// [`INIT_ABORTED`] if one aborted, or else [`INIT_TIMEOUT`]. Stack trace and cause are those of the hook
 /// that failed first.
 pub fn run_init(hooks: Vec<InitHook>, options: &Options, log: &Log) -> Result<Resources, Failure> {
-    let mut gate = InitGate::new(vec![Hook::Pending; hooks.len()], options, clock::now());
-    let expires_at = gate.expires_at();
+    let mut tracker = InitTracker::new(vec![Hook::Pending; hooks.len()], options, clock::now());
+    let expires_at = tracker.expires_at();
     let (failed, made) = (Shutdown::new(), Arc::new(Making::default()));
-    let mut crew = Crew::new("init");
+    let mut crew = HookThreads::new("init");
     for Named { name, run } in hooks {
         let cancellation = Cancellation::at(clock::instant(expires_at), &failed);
         let context = InitContext { cancellation, made: Arc::clone(&made) };
@@ -70,8 +70,8 @@ pub fn run_init(hooks: Vec<InitHook>, options: &Options, log: &Log) -> Result<Re
                 }
             };
             // A place ends once, and none has timed out before there is an outcome.
-            let _ = gate.settle(ended.place, result);
-        } else if let Some(outcome) = gate.outcome(clock::now()) {
+            let _ = tracker.settle(ended.place, result);
+        } else if let Some(outcome) = tracker.outcome(clock::now()) {
             break outcome;
         }
     };

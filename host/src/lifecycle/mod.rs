@@ -15,7 +15,7 @@
 
 mod cancellation;
 pub mod clock;
-mod crew;
+mod hook_threads;
 mod init;
 mod registered;
 mod resources;

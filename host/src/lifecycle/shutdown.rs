@@ -1,7 +1,7 @@
 use std::any::Any;
 use std::time::{Duration, Instant};
 
-use super::crew::Crew;
+use super::hook_threads::HookThreads;
 use super::{Cancellation, Named, Resources, Shutdown, clock};
 use crate::{Failure, Log};
 
@@ -24,7 +24,7 @@ pub fn run_shutdown(hooks: Vec<ShutdownHook>, until: Instant, resources: &Resour
         let names = listed(hooks.iter().map(|hook| &*hook.name));
         return log.error(format_args!("no time was left for shutdown hooks: {names}"));
     }
-    let mut crew = Crew::new("shutdown");
+    let mut crew = HookThreads::new("shutdown");
     for Named { name, run } in hooks {
         // Not that of the invocations, which has fired by now.
         let cancellation = Cancellation::at(Some(until), &Shutdown::new());

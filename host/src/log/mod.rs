@@ -17,7 +17,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use lambda_proto::api::Call;
-use lambda_proto::slot::{Notice, Trouble};
+use lambda_proto::client::{Warning, WarningKind};
 
 use crate::environment::{Variable, log_format};
 pub use level::{Format, Level, NoLevel};
@@ -185,7 +185,7 @@ impl Log {
         self.write_own(Level::Info, "", line);
     }
 
-    /// Writes a line of the runtime's own: trouble that goes on.
+    /// Writes a line of the runtime's own: kind that goes on.
     pub fn warn(&self, line: fmt::Arguments<'_>) {
         self.write_own(Level::Warn, "", line);
     }
@@ -196,10 +196,10 @@ impl Log {
     }
 
     /// Writes what a slot wants somebody to know.
-    pub fn notice(&self, notice: &Notice<'_>) {
+    pub fn warning(&self, warning: &Warning<'_>) {
         // The record has the id in a place of its own.
-        let line = Notice { request_id: "", ..*notice };
-        self.write_own(level_of(&notice.trouble), notice.request_id, format_args!("{line}"));
+        let line = Warning { request_id: "", ..*warning };
+        self.write_own(level_of(&warning.kind), warning.request_id, format_args!("{line}"));
     }
 
     fn write_own(&self, level: Level, request_id: &str, line: fmt::Arguments<'_>) {
@@ -224,13 +224,13 @@ fn write_line(mut line: String) {
     let _nobody_reads = io::stderr().write_all(line.as_bytes());
 }
 
-/// What loses an invocation or its answer is an error; the rest is trouble that goes on.
-fn level_of(trouble: &Trouble<'_>) -> Level {
-    match trouble {
-        Trouble::Refused { outcome, .. } if outcome.call() == Call::Next => Level::Warn,
-        Trouble::NoAnswer(_) | Trouble::SentAgain | Trouble::FailedAfterAnswer { .. } => {
-            Level::Warn
-        }
+/// What loses an invocation or its answer is an error; the rest is kind that goes on.
+fn level_of(kind: &WarningKind<'_>) -> Level {
+    match kind {
+        WarningKind::Refused { outcome, .. } if outcome.call() == Call::Next => Level::Warn,
+        WarningKind::NoAnswer(_)
+        | WarningKind::SentAgain
+        | WarningKind::FailedAfterAnswer { .. } => Level::Warn,
         _ => Level::Error,
     }
 }

@@ -2,16 +2,16 @@ use std::fmt;
 use std::time::Duration;
 
 use heapless::String;
-use lambda_proto::Concurrency;
+use lambda_proto::api::Concurrency;
 use lambda_proto::lifecycle::Clocks;
 use lambda_proto::limits::MAX_ID;
 
-use super::{Boundary, Crossing};
+use super::{FreezeDecision, FreezePoint};
 
 /// The work that invocations have begun and that has not ended, so that none is frozen unnoticed.
 ///
 /// A task begins for an invocation and ends with the token that it began with, on any thread (the ledger
-/// stands under a lock then), at any time: also behind the boundary, in the middle of a later invocation,
+/// stands under a lock then), at any time: also behind the freeze point, in the middle of a later invocation,
 /// and it is still attributed to its own.
 ///
 /// It has places for `TASKS` tasks, of 32 bytes each. A request id may be long and has to outlive its
@@ -21,7 +21,7 @@ use super::{Boundary, Crossing};
 ///
 /// ```
 /// use std::time::Duration;
-/// use lambda_proto::Concurrency;
+/// use lambda_proto::api::Concurrency;
 /// use lambda_proto::lifecycle::Clocks;
 /// use lambda_proto_host::policy::{InvocationNumber, Ledger};
 ///
@@ -43,9 +43,9 @@ pub struct Ledger<const TASKS: usize, const INVOCATIONS: usize> {
     names: [Name; INVOCATIONS],
     /// The number of the next task; the first is 1.
     next: u64,
-    /// Tasks below this number were there at the last boundary.
+    /// Tasks below this number were there at the last freeze point.
     left_behind_below: u64,
-    /// Tasks that are open and have no boundary behind them.
+    /// Tasks that are open and have no freeze point behind them.
     news: usize,
     /// Tasks that are open and have a place.
     open: usize,
@@ -183,23 +183,23 @@ impl<const TASKS: usize, const INVOCATIONS: usize> Ledger<TASKS, INVOCATIONS> {
         })
     }
 
-    /// Says what to do now at a boundary, and takes note of the tasks that it leaves behind.
+    /// Says what to do now at a freeze point, and takes note of the tasks that it leaves behind.
     ///
-    /// A task is waited for, reported or taken for an error at one boundary, its own. Where it survives
+    /// A task is waited for, reported or taken for an error at one freeze point, its own. Where it survives
     /// that, later boundaries only count it: one that never ends shall not hold up every invocation.
     ///
-    /// Under [`Concurrency::Multi`] there is no boundary, for nothing is frozen [Lambda Developer Guide:
-    /// Lambda Managed Instances], and the answer is always [`Crossing::GoOn`]. What is open at shutdown
+    /// Under [`Concurrency::Multi`] there is no freeze point, for nothing is frozen [Lambda Developer Guide:
+    /// Lambda Managed Instances], and the answer is always [`FreezeDecision::GoOn`]. What is open at shutdown
     /// is in the [report](Self::report).
-    pub fn cross(&mut self, boundary: &Boundary, now: Clocks) -> Crossing {
+    pub fn cross(&mut self, freeze_point: &FreezePoint, now: Clocks) -> FreezeDecision {
         if self.concurrency == Concurrency::Multi {
-            return Crossing::GoOn;
+            return FreezeDecision::GoOn;
         }
         let crossing = match self.news {
-            0 => Crossing::GoOn,
-            _ => boundary.decide(now),
+            0 => FreezeDecision::GoOn,
+            _ => freeze_point.decide(now),
         };
-        if matches!(crossing, Crossing::GoOn | Crossing::Report) {
+        if matches!(crossing, FreezeDecision::GoOn | FreezeDecision::Report) {
             self.left_behind_below = self.next;
             self.news = 0;
         }
@@ -211,13 +211,13 @@ impl<const TASKS: usize, const INVOCATIONS: usize> Ledger<TASKS, INVOCATIONS> {
         self.open.saturating_add(self.excess.open)
     }
 
-    /// How many tasks the next boundary decides about: those that none has left behind. Where it is 0,
-    /// [`cross`](Self::cross) changes nothing and says [`Crossing::GoOn`].
+    /// How many tasks the next freeze point decides about: those that none has left behind. Where it is 0,
+    /// [`cross`](Self::cross) changes nothing and says [`FreezeDecision::GoOn`].
     pub fn undecided(&self) -> usize {
         self.news
     }
 
-    /// What is open now: at a boundary, before `next` is sent; at shutdown.
+    /// What is open now: at a freeze point, before `next` is sent; at shutdown.
     pub fn report(&self, now: Clocks) -> LedgerReport<'_> {
         LedgerReport { tasks: &self.tasks, names: &self.names, excess: self.excess, now }
     }
@@ -253,7 +253,7 @@ pub struct EndedTask<'l> {
     pub request_id: Option<&'l str>,
     /// How long ago it began, at most: a task without a place is as old as the oldest such task.
     pub age: Duration,
-    /// Whether a boundary had left it behind: it may have been frozen, and what it did may have happened
+    /// Whether a freeze point had left it behind: it may have been frozen, and what it did may have happened
     /// in the middle of another invocation.
     pub is_late: bool,
 }

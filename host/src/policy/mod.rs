@@ -7,14 +7,14 @@
 //!
 //! | when | what |
 //! |---|---|
-//! | the function starts | [`Options`] say how long everything may take; an [`InitGate`] collects what became of its init hooks |
-//! | an invocation has been answered | a [`Ledger`] knows the work that still runs, a [`Boundary`] what to do about it before `next` |
+//! | the function starts | [`Options`] say how long everything may take; an [`InitTracker`] collects what became of its init hooks |
+//! | an invocation has been answered | a [`Ledger`] knows the work that still runs, a [`FreezePoint`] what to do about it before `next` |
 //!
 //! ```
 //! use std::time::Duration;
-//! use lambda_proto::{Concurrency, Deadline};
+//! use lambda_proto::api::{Concurrency, Deadline};
 //! use lambda_proto::lifecycle::{Clocks, TimeLimit};
-//! use lambda_proto_host::policy::{Boundary, Crossing, InvocationNumber, Ledger, Options, Policy};
+//! use lambda_proto_host::policy::{FreezePoint, FreezeDecision, InvocationNumber, Ledger, Options, Policy};
 //!
 //! let at = |millis| Clocks {
 //!     monotonic: Duration::from_millis(millis),
@@ -29,21 +29,21 @@
 //! // It is answered and leaves a task behind, which is waited for before `next` is asked for.
 //! let mut ledger = Ledger::<32, 4>::new(Concurrency::Single);
 //! let task = ledger.begin(InvocationNumber(1), "7b", at(100));
-//! let boundary = Boundary::reached(Policy::default(), limit, at(150));
+//! let freeze_point = FreezePoint::reached(Policy::default(), limit, at(150));
 //! let until = Duration::from_millis(2_500);
-//! assert_eq!(ledger.cross(&boundary, at(150)), Crossing::Wait { until });
+//! assert_eq!(ledger.cross(&freeze_point, at(150)), FreezeDecision::Wait { until });
 //! ledger.end(task, at(400))?;
-//! assert_eq!(ledger.cross(&boundary, at(400)), Crossing::GoOn);
+//! assert_eq!(ledger.cross(&freeze_point, at(400)), FreezeDecision::GoOn);
 //! # Ok::<(), lambda_proto_host::policy::EndError>(())
 //! ```
 
-mod boundary;
-mod gate;
+mod freeze_point;
+mod init_tracker;
 mod ledger;
 mod options;
 
-pub use boundary::{Boundary, Crossing, Policy};
-pub use gate::{Hook, HookResult, InitGate, InitOutcome, SettleError};
+pub use freeze_point::{FreezeDecision, FreezePoint, Policy};
+pub use init_tracker::{Hook, HookResult, InitOutcome, InitTracker, SettleError};
 pub use ledger::{
     EndError, EndedTask, InvocationNumber, Ledger, LedgerReport, OpenTask, TaskToken,
 };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::{InHand, Post, Rules, Stage, Start};
+use super::{InFlight, Post, Rules, Stage, Start};
 use crate::invocation::Invocation;
 use crate::machine::{Call, State};
 use crate::refusal::Refusal;
@@ -16,7 +16,7 @@ use crate::refusal::Refusal;
 pub(super) struct Managed {
     /// Its state is one of these: `Started`, `Ready` or `InitError`.
     start: Start,
-    in_hand: HashMap<String, InHand>,
+    in_flight: HashMap<String, InFlight>,
     /// The ids of those that no `next` has taken yet.
     waiting: VecDeque<String>,
     /// How many have asked for an event.
@@ -37,7 +37,7 @@ impl Managed {
     pub(super) fn new() -> Self {
         Self {
             start: Start::new(),
-            in_hand: HashMap::new(),
+            in_flight: HashMap::new(),
             waiting: VecDeque::new(),
             idle: 0,
             has_failed_worker: false,
@@ -51,14 +51,14 @@ impl Rules for Managed {
         &mut self.start
     }
 
-    fn in_hand(&mut self) -> &mut HashMap<String, InHand> {
-        &mut self.in_hand
+    fn in_flight(&mut self) -> &mut HashMap<String, InFlight> {
+        &mut self.in_flight
     }
 
-    fn hand_over(&mut self, in_hand: InHand) {
-        let id = in_hand.invocation.request_id.clone();
+    fn hand_over(&mut self, in_flight: InFlight) {
+        let id = in_flight.invocation.request_id.clone();
         self.waiting.push_back(id.clone());
-        self.in_hand.insert(id, in_hand);
+        self.in_flight.insert(id, in_flight);
     }
 
     /// What an earlier runtime had in hand is given up by those who wait for its end; a new one gets
@@ -93,8 +93,8 @@ impl Rules for Managed {
             return None;
         }
         while let Some(id) = self.waiting.pop_front() {
-            if let Some(in_hand) = self.in_hand.get_mut(&id) {
-                return Some(in_hand.deliver());
+            if let Some(in_flight) = self.in_flight.get_mut(&id) {
+                return Some(in_flight.deliver());
             }
         }
         None
@@ -112,7 +112,7 @@ impl Rules for Managed {
         request_id: &str,
         attempt_id: Option<&[u8]>,
     ) -> Result<(), Refusal> {
-        let Some(in_hand) = self.in_hand.get_mut(request_id) else {
+        let Some(in_flight) = self.in_flight.get_mut(request_id) else {
             return Err(match self.late.iter().position(|late| late == request_id) {
                 Some(index) => {
                     self.late.remove(index);
@@ -121,10 +121,10 @@ impl Rules for Managed {
                 None => Refusal::InvalidRequestId,
             });
         };
-        let is_other = in_hand.is_other_attempt(attempt_id);
-        let is_in_order = match (post, in_hand.stage) {
+        let is_other = in_flight.is_other_attempt(attempt_id);
+        let is_in_order = match (post, in_flight.stage) {
             (_, Stage::Running) => true,
-            (Post::Error, Stage::Answering) => in_hand.stream.is_some(),
+            (Post::Error, Stage::Answering) => in_flight.stream.is_some(),
             _ => false,
         };
         match post {
@@ -132,14 +132,14 @@ impl Rules for Managed {
             _ if !is_in_order => Err(Refusal::InvalidRequestId),
             _ if is_other => Err(Refusal::OtherAttempt),
             _ => {
-                in_hand.stage = Stage::Answering;
+                in_flight.stage = Stage::Answering;
                 Ok(())
             }
         }
     }
 
     fn finish(&mut self, request_id: &str) {
-        self.in_hand.remove(request_id);
+        self.in_flight.remove(request_id);
     }
 
     /// A start that has come out stays so: the workers that have asked for events go on without the one
@@ -154,22 +154,22 @@ impl Rules for Managed {
             return Ok(Vec::new());
         }
         self.start.call(call)?;
-        Ok(self.in_hand.keys().cloned().collect())
+        Ok(self.in_flight.keys().cloned().collect())
     }
 
     fn end(&mut self, request_id: &str) {
-        self.in_hand.remove(request_id);
+        self.in_flight.remove(request_id);
     }
 
-    fn give_up(&mut self, request_id: &str) -> Option<InHand> {
-        let in_hand = self.in_hand.remove(request_id)?;
-        if in_hand.stage == Stage::Waiting {
+    fn give_up(&mut self, request_id: &str) -> Option<InFlight> {
+        let in_flight = self.in_flight.remove(request_id)?;
+        if in_flight.stage == Stage::Waiting {
             self.waiting.retain(|waiting| waiting != request_id);
         } else {
             self.late.truncate(MAX_LATE - 1);
             self.late.push_front(request_id.to_owned());
         }
-        Some(in_hand)
+        Some(in_flight)
     }
 
     /// 1 MiB.

@@ -50,10 +50,10 @@ trait Rules: Debug + Send {
     fn start(&mut self) -> &mut Start;
 
     /// What there is in hand, by the id.
-    fn in_hand(&mut self) -> &mut HashMap<String, InHand>;
+    fn in_flight(&mut self) -> &mut HashMap<String, InFlight>;
 
     /// An invocation is there for the runtime.
-    fn hand_over(&mut self, in_hand: InHand);
+    fn hand_over(&mut self, in_flight: InFlight);
 
     /// A new runtime may start; what an earlier one had asked for is void.
     fn start_anew(&mut self);
@@ -94,7 +94,7 @@ trait Rules: Debug + Send {
     fn end(&mut self, request_id: &str);
 
     /// Nothing more comes of this invocation, whatever the runtime says.
-    fn give_up(&mut self, request_id: &str) -> Option<InHand>;
+    fn give_up(&mut self, request_id: &str) -> Option<InFlight>;
 
     /// The largest report of an error, in bytes.
     fn max_error(&self) -> usize;
@@ -112,7 +112,7 @@ pub(crate) enum Post {
 
 /// An invocation on its way through a runtime.
 #[derive(Debug)]
-struct InHand {
+struct InFlight {
     invocation: Arc<Invocation>,
     /// Until there is an answer.
     caller: Option<Caller>,
@@ -170,7 +170,7 @@ impl Broker {
     /// Gives the runtime an invocation, which it gets with its `next`.
     pub(crate) fn hand_over(&self, invocation: Arc<Invocation>, caller: Caller) {
         let mut rules = self.lock();
-        rules.hand_over(InHand::new(invocation, caller));
+        rules.hand_over(InFlight::new(invocation, caller));
         rules.wake(&self.asked);
         self.changes.notify_waiters();
     }
@@ -181,23 +181,23 @@ impl Broker {
     pub(crate) fn hand_over_anew(&self, invocation: Arc<Invocation>, caller: Caller) {
         let mut rules = self.lock();
         rules.start_anew();
-        rules.hand_over(InHand::new(invocation, caller));
+        rules.hand_over(InFlight::new(invocation, caller));
         self.changed();
     }
 
     /// Tells the caller a failure, unless there is an answer. The invocation goes on for the runtime.
     pub(crate) fn tell(&self, failure: FunctionFailure) {
-        if let Some(in_hand) = self.lock().in_hand().get_mut(&failure.request_id) {
-            in_hand.fail(failure);
+        if let Some(in_flight) = self.lock().in_flight().get_mut(&failure.request_id) {
+            in_flight.fail(failure);
         }
     }
 
     /// Ends the invocation; its caller is told the failure, unless there is an answer.
     pub(crate) fn give_up(&self, failure: FunctionFailure) {
-        let in_hand = self.lock().give_up(&failure.request_id);
+        let in_flight = self.lock().give_up(&failure.request_id);
         self.changed();
-        if let Some(mut in_hand) = in_hand {
-            in_hand.fail(failure);
+        if let Some(mut in_flight) = in_flight {
+            in_flight.fail(failure);
         }
     }
 
@@ -303,7 +303,7 @@ impl Broker {
 
     /// The invocation of this id, while it is the runtime's.
     pub(crate) fn invocation(&self, request_id: &str) -> Option<Arc<Invocation>> {
-        self.lock().in_hand().get(request_id).map(|in_hand| Arc::clone(&in_hand.invocation))
+        self.lock().in_flight().get(request_id).map(|in_flight| Arc::clone(&in_flight.invocation))
     }
 
     /// Waits for the end of a process whose connection has ended: if that is the reason, the caller is told
@@ -318,10 +318,10 @@ impl Broker {
     /// Gives the caller what the runtime answered.
     pub(crate) fn answer(&self, request_id: &str, answer: Result<Answered, FunctionFailure>) {
         let mut rules = self.lock();
-        let Some(in_hand) = rules.in_hand().get_mut(request_id) else { return };
+        let Some(in_flight) = rules.in_flight().get_mut(request_id) else { return };
         match answer {
-            Ok(answer) => in_hand.tell(Ok(answer)),
-            Err(failure) => in_hand.fail(failure),
+            Ok(answer) => in_flight.tell(Ok(answer)),
+            Err(failure) => in_flight.fail(failure),
         }
     }
 
@@ -329,9 +329,9 @@ impl Broker {
     /// invocation fails before its end.
     pub(crate) fn stream(&self, answer: Answered) -> oneshot::Receiver<FunctionFailure> {
         let (failed, has_failed) = oneshot::channel();
-        if let Some(in_hand) = self.lock().in_hand().get_mut(&answer.request_id) {
-            in_hand.stream = Some(failed);
-            in_hand.tell(Ok(answer));
+        if let Some(in_flight) = self.lock().in_flight().get_mut(&answer.request_id) {
+            in_flight.stream = Some(failed);
+            in_flight.tell(Ok(answer));
         }
         has_failed
     }
@@ -345,12 +345,12 @@ impl Broker {
     pub(crate) fn end(&self, failure: FunctionFailure) {
         let mut rules = self.lock();
         let id = failure.request_id.clone();
-        let Some(in_hand) = rules.in_hand().get_mut(&id) else { return };
+        let Some(in_flight) = rules.in_flight().get_mut(&id) else { return };
         let error_type = failure.error_type().unwrap_or_else(|| UNKNOWN.into());
         // It fails if it has ended before, which then is the reason.
-        let _ = in_hand.invocation.dead_end.set(error_type);
-        in_hand.fail(failure);
-        in_hand.end();
+        let _ = in_flight.invocation.dead_end.set(error_type);
+        in_flight.fail(failure);
+        in_flight.end();
         rules.end(&id);
     }
 
@@ -364,7 +364,7 @@ impl Broker {
     }
 }
 
-impl InHand {
+impl InFlight {
     fn new(invocation: Arc<Invocation>, caller: Caller) -> Self {
         Self { invocation, caller: Some(caller), stream: None, stage: Stage::Waiting }
     }
@@ -433,7 +433,7 @@ impl Drop for ExtensionAsking<'_> {
 }
 
 /// What is in hand no more is over.
-impl Drop for InHand {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.end();
     }

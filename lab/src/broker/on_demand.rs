@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::{InHand, Post, Rules, Stage, Start};
+use super::{InFlight, Post, Rules, Stage, Start};
 use crate::event::MAX_PAYLOAD;
 use crate::invocation::Invocation;
 use crate::machine::{Call, State};
@@ -17,14 +17,14 @@ use crate::refusal::Refusal;
 pub(super) struct OnDemand {
     start: Start,
     /// One at most.
-    in_hand: HashMap<String, InHand>,
+    in_flight: HashMap<String, InFlight>,
     /// Somebody else starts the runtime, and may do so at any time.
     is_external: bool,
 }
 
 impl OnDemand {
     pub(super) fn new(is_external: bool) -> Self {
-        Self { start: Start::new(), in_hand: HashMap::new(), is_external }
+        Self { start: Start::new(), in_flight: HashMap::new(), is_external }
     }
 }
 
@@ -33,38 +33,38 @@ impl Rules for OnDemand {
         &mut self.start
     }
 
-    fn in_hand(&mut self) -> &mut HashMap<String, InHand> {
-        &mut self.in_hand
+    fn in_flight(&mut self) -> &mut HashMap<String, InFlight> {
+        &mut self.in_flight
     }
 
-    fn hand_over(&mut self, in_hand: InHand) {
-        self.in_hand.clear();
-        self.in_hand.insert(in_hand.invocation.request_id.clone(), in_hand);
+    fn hand_over(&mut self, in_flight: InFlight) {
+        self.in_flight.clear();
+        self.in_flight.insert(in_flight.invocation.request_id.clone(), in_flight);
         self.deliver();
     }
 
     /// A runtime that asks gets the invocation that is there, and so do its extensions.
     fn deliver(&mut self) {
-        let Some(in_hand) = self.in_hand.values_mut().next() else { return };
+        let Some(in_flight) = self.in_flight.values_mut().next() else { return };
         if self.start.state == State::Ready
-            && in_hand.stage != Stage::Over
+            && in_flight.stage != Stage::Over
             && self.start.takes_events()
         {
-            self.start.extensions.invoke(&in_hand.deliver());
+            self.start.extensions.invoke(&in_flight.deliver());
             self.start.state = State::Running;
         }
     }
 
     fn start_anew(&mut self) {
         self.start.anew();
-        self.in_hand.clear();
+        self.in_flight.clear();
     }
 
     fn ask(&mut self) -> Result<(), Refusal> {
         let is_answered = self.start.state == State::RuntimeResponseSentState;
         self.start.call(Call::Next)?;
         if is_answered {
-            self.in_hand.clear();
+            self.in_flight.clear();
         }
         self.deliver();
         Ok(())
@@ -81,8 +81,8 @@ impl Rules for OnDemand {
 
     /// One that has an invocation in hand gets the same again.
     fn take(&mut self) -> Option<Arc<Invocation>> {
-        let in_hand = self.in_hand.values().next()?;
-        (self.start.state == State::Running).then(|| Arc::clone(&in_hand.invocation))
+        let in_flight = self.in_flight.values().next()?;
+        (self.start.state == State::Running).then(|| Arc::clone(&in_flight.invocation))
     }
 
     /// The id is checked before the order, and with an error the attempt before the order too.
@@ -92,8 +92,8 @@ impl Rules for OnDemand {
         request_id: &str,
         attempt_id: Option<&[u8]>,
     ) -> Result<(), Refusal> {
-        let in_hand = self.in_hand.get(request_id).ok_or(Refusal::InvalidRequestId)?;
-        let is_other = in_hand.is_other_attempt(attempt_id);
+        let in_flight = self.in_flight.get(request_id).ok_or(Refusal::InvalidRequestId)?;
+        let is_other = in_flight.is_other_attempt(attempt_id);
         let state = match post {
             Post::Response => self.start.state.after(Call::Response)?,
             Post::Error if is_other => return Err(Refusal::OtherAttempt),
@@ -107,7 +107,7 @@ impl Rules for OnDemand {
     }
 
     fn finish(&mut self, request_id: &str) {
-        if self.in_hand.contains_key(request_id) {
+        if self.in_flight.contains_key(request_id) {
             self.start.state = State::RuntimeResponseSentState;
         }
     }
@@ -115,7 +115,7 @@ impl Rules for OnDemand {
     /// One that somebody else starts may come again if nobody has invoked yet.
     fn start_error(&mut self, call: Call) -> Result<Vec<String>, Refusal> {
         self.start.call(call)?;
-        let ids: Vec<_> = self.in_hand.keys().cloned().collect();
+        let ids: Vec<_> = self.in_flight.keys().cloned().collect();
         if ids.is_empty() && self.is_external {
             self.start_anew();
         }
@@ -126,10 +126,10 @@ impl Rules for OnDemand {
     fn end(&mut self, _request_id: &str) {}
 
     /// It is forgotten together with its runtime.
-    fn give_up(&mut self, request_id: &str) -> Option<InHand> {
-        let in_hand = self.in_hand.remove(request_id);
+    fn give_up(&mut self, request_id: &str) -> Option<InFlight> {
+        let in_flight = self.in_flight.remove(request_id);
         self.start_anew();
-        in_hand
+        in_flight
     }
 
     fn max_error(&self) -> usize {

@@ -149,7 +149,7 @@ recordings! {
     an_answer_after_the_timeout_is_refused_and_the_next_event_comes:
         "15_timeout";
 
-    an_event_that_comes_while_another_is_in_hand_waits:
+    an_event_that_comes_while_another_is_in_flight_waits:
         "18_concurrent_invokes_0" "18_concurrent_invokes_1" "18_concurrent_invokes_2";
 }
 

@@ -242,7 +242,9 @@ fn serve_without_a_bootstrap_waits_for_one_that_is_started_by_hand() {
     let runtime = lambda_proto_std::Runtime::new(endpoint);
     let stop = runtime.stop_handle();
     std::thread::scope(|scope| {
-        scope.spawn(|| runtime.run(|invocation, reply| Ok(reply.send(invocation.body()))).unwrap());
+        scope.spawn(|| {
+            runtime.run(|invocation, responder| Ok(responder.send(invocation.body()))).unwrap()
+        });
         let url = seen.split_once("http://").unwrap().1;
         let mut caller = Connection::open(url.split('/').next().unwrap());
         let answer = caller.post("/2015-03-31/functions/function/invocations", "by hand");

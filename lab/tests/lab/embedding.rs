@@ -28,7 +28,9 @@ fn a_runtime_in_a_thread_of_the_same_program_is_invoked() {
     let runtime = lambda_proto_std::Runtime::new(endpoint);
     let stop = runtime.stop_handle();
     thread::scope(|scope| {
-        scope.spawn(|| runtime.run(|invocation, reply| Ok(reply.send(invocation.body()))).unwrap());
+        scope.spawn(|| {
+            runtime.run(|invocation, responder| Ok(responder.send(invocation.body()))).unwrap()
+        });
         for event in ["1", "2"] {
             assert_eq!(lab.invoke(event).unwrap().body, event.as_bytes());
         }

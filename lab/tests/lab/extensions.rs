@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use lambda_lab::{Event, FailureKind, Function, InvokeError, Lab, Output};
 
-use crate::support::{Connection, NEXT, PATIENCE, Response, await_process, external, of, request};
-use crate::support::{script, wait_until};
+use crate::support::{
+    Connection, NEXT, PATIENCE, Response, await_process, external, of, request, script, wait_until,
+};
 
 const REGISTER: &str = "POST /2020-01-01/extension/register";
 const EVENT_NEXT: &str = "GET /2020-01-01/extension/event/next";

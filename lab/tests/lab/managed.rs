@@ -303,7 +303,7 @@ fn a_worker_that_cannot_start_is_heard_once_and_the_others_go_on() {
 }
 
 #[test]
-fn the_end_of_the_process_fails_all_that_it_had_in_hand_and_the_next_caller_starts_another() {
+fn the_end_of_the_process_fails_all_that_it_had_in_flight_and_the_next_caller_starts_another() {
     let lab = function().concurrency(3).start().unwrap();
     let pid = lab.invoke("pid").unwrap().body;
     thread::scope(|scope| {

@@ -95,47 +95,47 @@ pub(crate) fn behave() {
         misbehave(&what);
     }
     let runtime = Runtime::from_env().unwrap();
-    let result = runtime.run(|invocation, reply| {
+    let result = runtime.run(|invocation, responder| {
         let event = String::from_utf8_lossy(invocation.body()).into_owned();
         let (word, rest) = event.split_once(' ').unwrap_or((&event, ""));
         match word {
-            "pid" => Ok(reply.send(std::process::id().to_string().as_str())),
+            "pid" => Ok(responder.send(std::process::id().to_string().as_str())),
             "deadline" => {
                 let deadline = invocation.deadline().map(|it| it.as_unix_millis().to_string());
-                Ok(reply.send(deadline.unwrap_or_default().as_str()))
+                Ok(responder.send(deadline.unwrap_or_default().as_str()))
             }
-            "env" => Ok(reply.send(std::env::var(rest).unwrap_or_default().as_str())),
+            "env" => Ok(responder.send(std::env::var(rest).unwrap_or_default().as_str())),
             "arguments" => {
                 let arguments: Vec<_> = std::env::args().skip(1).collect();
-                Ok(reply.send(arguments.join("|").as_str()))
+                Ok(responder.send(arguments.join("|").as_str()))
             }
             "sleep" => {
                 std::thread::sleep(Duration::from_millis(rest.parse().unwrap()));
-                Ok(reply.send(event.as_str()))
+                Ok(responder.send(event.as_str()))
             }
             "fail" => Err(Failure::new("Function.Told", rest.to_owned())),
             "exit" => std::process::exit(rest.parse().unwrap()),
             "answer-and-exit" => {
-                let _sent = reply.send("answered");
+                let _sent = responder.send("answered");
                 std::process::exit(4);
             }
             "answer-and-sleep" => {
-                let sent = reply.send("answered");
+                let sent = responder.send("answered");
                 std::thread::sleep(Duration::from_millis(rest.parse().unwrap()));
                 Ok(sent)
             }
             "stream-and-exit" => {
-                let mut stream = reply.stream(ContentType::TEXT);
+                let mut stream = responder.stream(ContentType::TEXT);
                 stream.write_all(b"begun")?;
                 std::process::exit(5);
             }
             "stream-and-sleep" => {
-                let mut stream = reply.stream(ContentType::TEXT);
+                let mut stream = responder.stream(ContentType::TEXT);
                 stream.write_all(b"begun")?;
                 std::thread::sleep(PATIENCE * 2);
                 Ok(stream.finish())
             }
-            _ => Ok(reply.send(invocation.body())),
+            _ => Ok(responder.send(invocation.body())),
         }
     });
     result.unwrap();

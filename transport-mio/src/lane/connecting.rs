@@ -43,7 +43,7 @@ impl Lane {
         if !matches!(self.link, Link::Down) {
             return;
         }
-        let pause = lambda_proto_host::pause(losses.saturating_sub(1));
+        let pause = lambda_proto_host::backoff(losses.saturating_sub(1));
         if pause.is_zero() {
             return self.dial(hub);
         }
@@ -80,7 +80,7 @@ impl Lane {
         if let Some(waited) = hub.dialer.reached(hub.now) {
             hub.settings.log_reachable(waited);
         }
-        self.slot.exchange().connected();
+        self.client.exchange().connected();
     }
 
     pub(super) fn attempt_failed(&mut self, reason: io::Error, hub: &mut Hub) {
@@ -93,7 +93,7 @@ impl Lane {
         match hub.dialer.failed(self.number, began, now, patience, reason) {
             AfterFailure::TryNow => self.dial(hub),
             // Stopping wins over reconnecting.
-            _ if hub.is_stopping => self.slot.exchange().shut_down(),
+            _ if hub.is_stopping => self.client.exchange().shut_down(),
             AfterFailure::Wait => self.link = Link::Waiting,
             AfterFailure::Pause(_) if hub.gives_up() => {}
             AfterFailure::Pause(pause) => {

@@ -6,12 +6,13 @@ mod link;
 use std::io;
 use std::time::{Duration, Instant};
 
+use lambda_proto::api::{ContentType, ErrorReport};
+use lambda_proto::client::{Client, End, Receipt, Step};
 use lambda_proto::lifecycle::{Clocks, TimeLimit};
 use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_REQUEST_HEAD, MAX_XRAY_CAUSE};
-use lambda_proto::slot::{Answer, End, Slot, Step};
-use lambda_proto::{CommandError, ContentType, ErrorReport, Machine};
+use lambda_proto::machine::{CommandError, Machine};
 use lambda_proto_host::lifecycle::clock;
-use lambda_proto_host::{Context, Crossed, Error, Failure, InHand};
+use lambda_proto_host::{Context, Crossed, Error, Failure, InFlight};
 use link::Link;
 use mio::event;
 
@@ -21,12 +22,12 @@ use crate::hub::Hub;
 use crate::invocation::Invocation;
 use crate::pieces::Pieces;
 use crate::pool::{Pooled, Use};
-use crate::reply::Reply;
+use crate::responder::Responder;
 use crate::socket::Io;
 
 pub(crate) struct Lane {
     number: usize,
-    slot: Slot<Pooled>,
+    client: Client<Pooled>,
     link: Link,
     /// It is on the list of those with a timer.
     is_armed: bool,
@@ -35,7 +36,7 @@ pub(crate) struct Lane {
     /// Counts the invocations, so that no reply is taken for another's.
     generation: u64,
     doing: Doing,
-    in_hand: InHand,
+    in_flight: InFlight,
     /// What is being streamed.
     pieces: Pieces,
     /// The next invocation is not asked for until the host says so.
@@ -54,7 +55,7 @@ pub(crate) struct Lane {
 enum Doing {
     Nothing,
     /// Its reply has not been used.
-    InHand,
+    InFlight,
     /// A piece of so many bytes is being sent; the writer may have said how the stream ends.
     Streaming {
         piece: usize,
@@ -80,18 +81,19 @@ impl Lane {
     pub(crate) fn new(number: usize, hub: &Hub) -> Self {
         let settings = &hub.settings;
         let machine = Machine::with_concurrency(settings.endpoint.clone(), settings.concurrency());
-        let slot = Slot::new(machine, new_storage(hub, Use::Event), new_storage(hub, Use::Request));
+        let client =
+            Client::new(machine, new_storage(hub, Use::Event), new_storage(hub, Use::Request));
         Self {
             number,
-            slot: slot.with_max_event(settings.max_event),
+            client: client.with_max_event(settings.max_event),
             link: Link::Down,
             is_armed: false,
             is_unfinished: false,
             generation: 0,
             doing: Doing::Nothing,
-            in_hand: match hub.active {
-                Some(_) => InHand::tracked(&settings.endpoint),
-                None => InHand::new(&settings.endpoint),
+            in_flight: match hub.active {
+                Some(_) => InFlight::tracked(&settings.endpoint),
+                None => InFlight::new(&settings.endpoint),
             },
             pieces: Pieces::default(),
             is_held: false,
@@ -153,20 +155,20 @@ impl Lane {
 
     /// Reports that the function could not start, in place of everything else.
     pub(crate) fn fail_init(&mut self, report: &ErrorReport<'_>, hub: &mut Hub) {
-        let said = self.slot.fail_init(report);
+        let said = self.client.fail_init(report);
         self.begin_with(said, hub);
     }
 
     /// Says that the environment may be snapshotted, and asks for nothing after the restore.
     pub(crate) fn restore_next(&mut self, hub: &mut Hub) {
         self.is_held = true;
-        let said = self.slot.restore_next();
+        let said = self.client.restore_next();
         self.begin_with(said, hub);
     }
 
     /// Reports that the function could not resume after the restore.
     pub(crate) fn fail_restore(&mut self, report: &ErrorReport<'_>, hub: &mut Hub) {
-        let said = self.slot.fail_restore(report);
+        let said = self.client.fail_restore(report);
         self.begin_with(said, hub);
     }
 
@@ -174,7 +176,7 @@ impl Lane {
     fn begin_with(&mut self, said: Result<(), CommandError>, hub: &mut Hub) {
         if let Err(error) = said {
             hub.settings.log.error(format_args!("the start cannot be told of: {error}"));
-            self.slot.exchange().shut_down();
+            self.client.exchange().shut_down();
         }
         self.drive(hub);
     }
@@ -187,11 +189,11 @@ impl Lane {
         match (&mut self.doing, command) {
             (_, Command::Flow) => {}
             (_, Command::Release) => self.is_held = false,
-            (Doing::InHand, command) => {
+            (Doing::InFlight, command) => {
                 if let Err(error) = self.begin_answer(command, hub) {
                     // The memory for requests grows, and an invocation is in hand, so it can be sent.
                     hub.settings.log.error(format_args!("an answer cannot be sent: {error}"));
-                    self.slot.exchange().shut_down();
+                    self.client.exchange().shut_down();
                 }
             }
             (Doing::Streaming { finish: finish @ None, .. }, command) => {
@@ -205,7 +207,7 @@ impl Lane {
             }
             // The service has ended the stream meanwhile.
             (Doing::Nothing | Doing::Answering { .. }, Command::Fail(failure)) => {
-                let _told = self.slot.exchange().fail(&failure.as_error_report(), hub.tell());
+                let _told = self.client.exchange().fail(&failure.as_error_report(), hub.tell());
             }
             (_, command) => refuse(key, command, hub),
         }
@@ -222,17 +224,17 @@ impl Lane {
                 let content_type =
                     content_type.as_deref().and_then(|text| ContentType::from_bytes(text).ok());
                 let is_pipelined = self.may_pipeline(next, hub);
-                self.slot.exchange().respond(content_type, length, is_pipelined)
+                self.client.exchange().respond(content_type, length, is_pipelined)
             }
             Command::Stream(content_type) => {
                 self.doing = Doing::Streaming { piece: 0, finish: None };
                 let content_type = ContentType::from_bytes(&content_type);
-                self.slot.exchange().stream(content_type.unwrap_or(ContentType::OCTET_STREAM))
+                self.client.exchange().stream(content_type.unwrap_or(ContentType::OCTET_STREAM))
             }
             Command::Fail(failure) | Command::GiveUp(Some(failure)) => {
-                self.slot.exchange().fail(&failure.as_error_report(), hub.tell())
+                self.client.exchange().fail(&failure.as_error_report(), hub.tell())
             }
-            _ => self.slot.give_up(hub.tell()),
+            _ => self.client.give_up(hub.tell()),
         }
     }
 
@@ -242,36 +244,36 @@ impl Lane {
             if self.is_done {
                 return;
             }
-            let step = self.slot.exchange().step(hub.tell());
-            self.in_hand.note(self.slot.machine());
-            if !self.slot.is_connected() && matches!(self.link, Link::Up(_)) {
+            let step = self.client.exchange().step(hub.tell());
+            self.in_flight.note(self.client.machine());
+            if !self.client.is_connected() && matches!(self.link, Link::Up(_)) {
                 self.hang_up(hub);
             }
             let goes_on = match step {
                 Step::Connect { .. } | Step::Read | Step::Idle
-                    if hub.is_stopping && self.slot.may_stop() =>
+                    if hub.is_stopping && self.client.may_stop() =>
                 {
-                    self.slot.exchange().shut_down();
+                    self.client.exchange().shut_down();
                     true
                 }
                 Step::Connect { losses } => {
                     self.connect(losses, hub);
-                    self.slot.end().is_some()
+                    self.client.end().is_some()
                 }
                 Step::Write => self.write() || self.read(),
                 Step::Read => self.read(),
                 Step::Idle if self.is_held => self.read(),
                 Step::Idle => self.ask(hub),
-                Step::InHand => match self.doing {
+                Step::Answer => match self.doing {
                     Doing::Nothing => {
                         self.deliver(hub);
                         true
                     }
                     Doing::Streaming { .. } => self.feed(hub) || self.read(),
-                    Doing::InHand | Doing::Answering { .. } => self.read(),
+                    Doing::InFlight | Doing::Answering { .. } => self.read(),
                 },
-                Step::Answered(answer) => {
-                    self.answered(answer, hub);
+                Step::Settled(receipt) => {
+                    self.settled(receipt, hub);
                     true
                 }
                 Step::End(end) => self.ended(end, hub),
@@ -298,13 +300,13 @@ impl Lane {
                 }
                 Err(left_behind) => {
                     hub.fail(Error::LeftBehind(left_behind));
-                    self.slot.exchange().shut_down();
+                    self.client.exchange().shut_down();
                     return true;
                 }
             }
         }
         // There is room for it: the memory for requests grows.
-        self.slot.ask().is_ok()
+        self.client.ask().is_ok()
     }
 
     /// Whether the next invocation is asked for together with the answer; takes note if it is.
@@ -331,12 +333,12 @@ impl Lane {
         let body = match &self.doing {
             Doing::Streaming { piece, .. } => self.pieces.current(*piece),
             Doing::Answering { body } => body,
-            Doing::Nothing | Doing::InHand => &[],
+            Doing::Nothing | Doing::InFlight => &[],
         };
-        match socket.write(self.slot.exchange().unsent(body)) {
-            Io::Done(length) => self.slot.exchange().sent(length),
+        match socket.write(self.client.exchange().unsent(body)) {
+            Io::Done(length) => self.client.exchange().sent(length),
             Io::Blocked => return false,
-            Io::Failed => self.slot.exchange().write_failed(),
+            Io::Failed => self.client.exchange().write_failed(),
         }
         true
     }
@@ -347,13 +349,13 @@ impl Lane {
             return false;
         }
         // Without room the next step is the end.
-        let mut exchange = self.slot.exchange();
+        let mut exchange = self.client.exchange();
         let Some(room) = exchange.room() else { return true };
         match socket.read(room) {
-            Io::Done(length) => self.slot.exchange().received(length),
+            Io::Done(length) => self.client.exchange().received(length),
             // The next step gives back memory that nothing stands in.
             Io::Blocked => {}
-            Io::Failed => self.slot.exchange().lost(),
+            Io::Failed => self.client.exchange().lost(),
         }
         true
     }
@@ -361,9 +363,9 @@ impl Lane {
     /// Hands the invocation over.
     fn deliver(&mut self, hub: &mut Hub) {
         let other = new_storage(hub, Use::Event);
-        let Some(event) = self.slot.take_event(other) else { return };
+        let Some(event) = self.client.take_event(other) else { return };
         self.generation += 1;
-        self.doing = Doing::InHand;
+        self.doing = Doing::InFlight;
         hub.is_told_of_losses = false;
         let context = hub.active.as_ref().map(|active| {
             let context = Context::new(active.clone(), &event.invocation(), self.asked.take());
@@ -372,8 +374,8 @@ impl Lane {
         });
         hub.shared.piece_queues[self.number].belongs_here();
         let key = self.key();
-        let reply = Reply::new(hub.shared.clone(), key);
-        hub.push(Event::Invocation(Invocation::new(event, key, context), reply));
+        let responder = Responder::new(hub.shared.clone(), key);
+        hub.push(Event::Invocation(Invocation::new(event, key, context), responder));
     }
 
     /// Goes on with a stream; `false` if there is nothing to go on with.
@@ -383,7 +385,7 @@ impl Lane {
         loop {
             *piece = self.pieces.advance().unwrap_or_default();
             if *piece > 0 {
-                return self.slot.exchange().chunk(*piece).is_ok();
+                return self.client.exchange().chunk(*piece).is_ok();
             }
             let taken = hub.shared.piece_queues[self.number].take(&mut self.pieces);
             if taken.is_told {
@@ -399,12 +401,12 @@ impl Lane {
         let ended = match finish {
             Finish::Well { next } => {
                 let is_pipelined = self.may_pipeline(next, hub);
-                self.slot.exchange().finish(is_pipelined)
+                self.client.exchange().finish(is_pipelined)
             }
             Finish::Failed(failure) => {
-                self.slot.exchange().fail(&failure.as_error_report(), hub.tell())
+                self.client.exchange().fail(&failure.as_error_report(), hub.tell())
             }
-            Finish::GivenUp => self.slot.give_up(hub.tell()),
+            Finish::GivenUp => self.client.give_up(hub.tell()),
         };
         ended.is_ok()
     }
@@ -415,28 +417,28 @@ impl Lane {
     }
 
     /// The answer is out of the loop's hands.
-    fn answered(&mut self, answer: Answer, hub: &mut Hub) {
+    fn settled(&mut self, receipt: Receipt, hub: &mut Hub) {
         match std::mem::replace(&mut self.doing, Doing::Nothing) {
-            Doing::Nothing if self.slot.end().is_some() => return,
+            Doing::Nothing if self.client.end().is_some() => return,
             // It is that of a start, which was nobody's invocation.
-            Doing::Nothing | Doing::InHand => {}
+            Doing::Nothing | Doing::InFlight => {}
             Doing::Streaming { .. } => self.close_stream(hub),
             Doing::Answering { body } => hub.shared.pool.give(Use::Body, body),
         }
-        hub.push(Event::Answered { key: self.key(), answer });
+        hub.push(Event::Settled { key: self.key(), receipt });
     }
 
     /// The conversation is over; `true` if the slot goes on with another one.
     fn ended(&mut self, end: End, hub: &mut Hub) -> bool {
         self.hang_up(hub);
-        self.answered(Answer::FateUnknown, hub);
+        self.settled(Receipt::FateUnknown, hub);
         (self.is_held, self.waits_until) = (false, None);
         // A reply that is still about belongs to nobody now.
         self.generation += 1;
         if end.begins_anew(hub.settings.concurrency()) && !hub.is_stopping {
             let number = self.number;
             hub.settings.log.warn(format_args!("slot {number} begins anew: {end}"));
-            self.slot.begin_anew();
+            self.client.begin_anew();
             self.pause(Duration::from_secs(1), hub);
             return false;
         }
@@ -455,7 +457,7 @@ impl Lane {
 
     /// Ends the slot, whatever it has in hand.
     pub(crate) fn shut_down(&mut self, hub: &mut Hub) {
-        self.slot.exchange().shut_down();
+        self.client.exchange().shut_down();
         self.drive(hub);
     }
 }

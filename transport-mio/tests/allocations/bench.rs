@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Instant;
 
-use lambda_proto_mio::{Endpoint, Error, Invocation, Lifecycle, Reply, Runtime, StopHandle};
+use lambda_proto_mio::{Endpoint, Error, Invocation, Lifecycle, Responder, Runtime, StopHandle};
 use lambda_proto_service::{Connection, Event, MOMENT, PATIENCE, Running, Service};
 
 use crate::counting::{Count, Counter};
@@ -23,7 +23,7 @@ pub(crate) struct Bench {
     slots: usize,
     max_pooled: Option<usize>,
     is_one_by_one: bool,
-    warm_up: Option<fn(Invocation, Reply)>,
+    warm_up: Option<fn(Invocation, Responder)>,
     has_lifecycle: bool,
 }
 
@@ -49,7 +49,7 @@ impl Bench {
 
     /// The first answers are given so: for ways to answer that need more memory at one time than at
     /// another.
-    pub(crate) fn warm_up(mut self, answer: fn(Invocation, Reply)) -> Self {
+    pub(crate) fn warm_up(mut self, answer: fn(Invocation, Responder)) -> Self {
         self.warm_up = Some(answer);
         self
     }
@@ -67,7 +67,7 @@ impl Bench {
         events: &[Event],
         rounds: usize,
         place: Place,
-        answer: impl Fn(Invocation, Reply) + Send + Copy + 'static,
+        answer: impl Fn(Invocation, Responder) + Send + Copy + 'static,
     ) -> Count {
         let service = Service::start();
         let (counter, handled) = (Counter::new(), Arc::new(AtomicUsize::new(0)));
@@ -76,17 +76,17 @@ impl Bench {
         let at_once = if self.is_one_by_one { 1 } else { self.slots };
         let mut held = Vec::with_capacity(at_once);
         let (warm_up, mut so_far) = (self.warm_up, 0);
-        let handle = move |invocation, reply: Reply| {
+        let handle = move |invocation, responder: Responder| {
             counter.enter();
-            held.push((invocation, reply));
+            held.push((invocation, responder));
             if held.len() == at_once {
-                for (invocation, reply) in held.drain(..) {
+                for (invocation, responder) in held.drain(..) {
                     so_far += 1;
                     match warm_up {
                         Some(warm_up) if so_far <= WARM_UP / 2 * at_once => {
-                            warm_up(invocation, reply);
+                            warm_up(invocation, responder);
                         }
-                        _ => answer(invocation, reply),
+                        _ => answer(invocation, responder),
                     }
                     count_handled.fetch_add(1, SeqCst);
                 }
@@ -96,28 +96,28 @@ impl Bench {
         let stop = move || stop.stop();
         let has_lifecycle = self.has_lifecycle;
         let run = move || -> Result<(), Error> {
-            let mut handle: Box<dyn FnMut(Invocation, Reply)> = match place {
+            let mut handle: Box<dyn FnMut(Invocation, Responder)> = match place {
                 Place::Loop => Box::new(handle),
                 Place::Worker => {
                     let worker = Worker::start(handle);
-                    Box::new(move |invocation, reply| {
+                    Box::new(move |invocation, responder| {
                         counter.enter();
-                        worker.give(invocation, reply);
+                        worker.give(invocation, responder);
                     })
                 }
             };
             if !has_lifecycle {
-                return runtime.run(move |invocation, reply| {
-                    let (reply, sent) = reply.defer();
-                    handle(invocation, reply);
+                return runtime.run(move |invocation, responder| {
+                    let (responder, sent) = responder.defer();
+                    handle(invocation, responder);
                     Ok(sent)
                 });
             }
             let lifecycle = Lifecycle::new().signals(false);
-            runtime.lifecycle(lifecycle).run(move |invocation, reply, context| {
+            runtime.lifecycle(lifecycle).run(move |invocation, responder, context| {
                 std::hint::black_box(context.cancellation().is_cancelled());
-                let (reply, sent) = reply.defer();
-                handle(invocation, reply);
+                let (responder, sent) = responder.defer();
+                handle(invocation, responder);
                 Ok(sent)
             })
         };
@@ -219,32 +219,32 @@ struct Queue {
 
 #[derive(Default)]
 struct State {
-    work: VecDeque<(Invocation, Reply)>,
+    work: VecDeque<(Invocation, Responder)>,
     is_over: bool,
 }
 
 impl Worker {
-    fn start(mut handle: impl FnMut(Invocation, Reply) + Send + 'static) -> Self {
+    fn start(mut handle: impl FnMut(Invocation, Responder) + Send + 'static) -> Self {
         let queue = Arc::new(Queue::default());
         // How many wait for the worker is a matter of time.
         queue.state.lock().unwrap().work.reserve(64);
         let worker = Self(queue.clone());
         thread::spawn(move || {
-            while let Some((invocation, reply)) = queue.take() {
-                handle(invocation, reply);
+            while let Some((invocation, responder)) = queue.take() {
+                handle(invocation, responder);
             }
         });
         worker
     }
 
-    fn give(&self, invocation: Invocation, reply: Reply) {
-        self.0.state.lock().unwrap().work.push_back((invocation, reply));
+    fn give(&self, invocation: Invocation, responder: Responder) {
+        self.0.state.lock().unwrap().work.push_back((invocation, responder));
         self.0.has_grown.notify_one();
     }
 }
 
 impl Queue {
-    fn take(&self) -> Option<(Invocation, Reply)> {
+    fn take(&self) -> Option<(Invocation, Responder)> {
         let is_empty = |state: &mut State| state.work.is_empty() && !state.is_over;
         self.has_grown.wait_while(self.state.lock().unwrap(), is_empty).unwrap().work.pop_front()
     }

@@ -8,7 +8,7 @@ mod counting;
 
 use std::io::Write;
 
-use lambda_proto_mio::{ContentType, Failure, Invocation, Reply, Response};
+use lambda_proto_mio::{ContentType, Failure, Invocation, Responder, Response};
 use lambda_proto_service::Event;
 
 use bench::{Bench, Place};
@@ -24,55 +24,55 @@ fn event(size: usize) -> Event {
         .header("Lambda-Runtime-Trace-Id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Sampled=1")
 }
 
-fn echo_slice(invocation: Invocation, reply: Reply) {
+fn echo_slice(invocation: Invocation, responder: Responder) {
     let content_type = invocation.content_type();
-    reply.send(Response::from(invocation.body()).content_type(content_type));
+    responder.send(Response::from(invocation.body()).content_type(content_type));
 }
 
-fn echo_vec(invocation: Invocation, reply: Reply) {
-    let mut body = reply.buffer();
+fn echo_vec(invocation: Invocation, responder: Responder) {
+    let mut body = responder.buffer();
     body.extend_from_slice(invocation.body());
-    reply.send(body);
+    responder.send(body);
 }
 
-fn echo_and_next(invocation: Invocation, reply: Reply) {
-    let mut body = reply.buffer();
+fn echo_and_next(invocation: Invocation, responder: Responder) {
+    let mut body = responder.buffer();
     body.extend_from_slice(invocation.body());
-    reply.send_and_next(body);
+    responder.send_and_next(body);
 }
 
 /// How an invocation is answered, and what that is called.
-type Way = (&'static str, fn(Invocation, Reply));
+type Way = (&'static str, fn(Invocation, Responder));
 
 const ECHOES: [Way; 3] = [("slice", echo_slice), ("vec", echo_vec), ("and next", echo_and_next)];
 
-fn fail(_: Invocation, reply: Reply) {
-    reply.fail(
+fn fail(_: Invocation, responder: Responder) {
+    responder.fail(
         &Failure::new("Function.NoSuchTable", "there is no table \"users\"")
             .stack_trace("users::load\nusers::handler\nmain"),
     );
 }
 
-fn drop_reply(_: Invocation, reply: Reply) {
-    drop(reply);
+fn drop_reply(_: Invocation, responder: Responder) {
+    drop(responder);
 }
 
 #[cfg(feature = "json")]
-fn json(_: Invocation, reply: Reply) {
-    reply.json(&[1, 2, 3]).expect("numbers can be written");
+fn json(_: Invocation, responder: Responder) {
+    responder.json(&[1, 2, 3]).expect("numbers can be written");
 }
 
 /// As much as is taken without the loop.
-fn stream_small(_: Invocation, reply: Reply) {
-    let mut stream = reply.stream(ContentType::TEXT);
+fn stream_small(_: Invocation, responder: Responder) {
+    let mut stream = responder.stream(ContentType::TEXT);
     let taken = stream.try_write(&[b'x'; 10_000]).and_then(|_| stream.try_write(b"end"));
     assert_eq!(taken, Ok(3));
     stream.finish();
 }
 
 /// More than waits for the loop, in pieces large and small.
-fn stream_large(_: Invocation, reply: Reply) {
-    let mut stream = reply.stream(ContentType::TEXT);
+fn stream_large(_: Invocation, responder: Responder) {
+    let mut stream = responder.stream(ContentType::TEXT);
     for _ in 0..1_000 {
         stream.write_all(b"x").expect("it is taken");
     }
@@ -110,9 +110,9 @@ fn assert_echo_of_chunks_allocates_nothing(size: usize, chunk: usize, rounds: us
 
 #[test]
 fn the_meter_sees_allocations_on_both_threads() {
-    let allocating = |invocation: Invocation, reply: Reply| {
+    let allocating = |invocation: Invocation, responder: Responder| {
         let copy = std::hint::black_box(invocation.body().to_vec());
-        reply.send(&copy);
+        responder.send(&copy);
     };
     for place in [Place::Loop, Place::Worker] {
         let count = Bench::new(2).run(&[event(1)], 10, place, allocating);

@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use lambda_proto_mio::{
-    Answer, Endpoint, Error, Event, Failure, Invocation, Key, Reply, Runtime, Sent, Slots,
+    Endpoint, Error, Event, Failure, Invocation, Key, Receipt, Responder, Runtime, Sent, Slots,
     StopHandle,
 };
 use lambda_proto_service::{MOMENT, PATIENCE, Place, Request, Running};
@@ -29,7 +29,7 @@ pub fn runtime(place: &Place, slots: usize) -> Runtime {
 pub fn run(
     place: &Place,
     slots: usize,
-    handler: impl FnMut(Invocation, Reply) -> Result<Sent, Failure> + Send + 'static,
+    handler: impl FnMut(Invocation, Responder) -> Result<Sent, Failure> + Send + 'static,
 ) -> Running<Error> {
     let runtime = runtime(place, slots);
     let stop = runtime.stop_handle();
@@ -83,25 +83,25 @@ impl Host {
     }
 
     #[track_caller]
-    pub fn invocation(&self) -> (Invocation, Reply) {
+    pub fn invocation(&self) -> (Invocation, Responder) {
         match self.event() {
-            Event::Invocation(invocation, reply) => (invocation, reply),
+            Event::Invocation(invocation, responder) => (invocation, responder),
             other => panic!("this is no invocation: {other:?}"),
         }
     }
 
     /// Takes so many invocations, in the order of their ids.
     #[track_caller]
-    pub fn invocations(&self, count: usize) -> Vec<(Invocation, Reply)> {
+    pub fn invocations(&self, count: usize) -> Vec<(Invocation, Responder)> {
         let mut all: Vec<_> = (0..count).map(|_| self.invocation()).collect();
         all.sort_by(|one, other| one.0.request_id().cmp(other.0.request_id()));
         all
     }
 
     #[track_caller]
-    pub fn answered(&self) -> (Key, Answer) {
+    pub fn answered(&self) -> (Key, Receipt) {
         match self.event() {
-            Event::Answered { key, answer } => (key, answer),
+            Event::Settled { key, receipt } => (key, receipt),
             other => panic!("this is no fate of an answer: {other:?}"),
         }
     }
@@ -110,7 +110,7 @@ impl Host {
     #[track_caller]
     pub fn status(&self, key: Key) -> u16 {
         match self.answered() {
-            (of, Answer::Known(outcome)) if of == key => outcome.status(),
+            (of, Receipt::Known(outcome)) if of == key => outcome.status(),
             other => panic!("this is no reply to the answer of {key:?}: {other:?}"),
         }
     }
@@ -209,9 +209,9 @@ impl Turner {
     }
 
     #[track_caller]
-    pub fn invocation(&mut self) -> (Invocation, Reply) {
+    pub fn invocation(&mut self) -> (Invocation, Responder) {
         match self.event() {
-            Event::Invocation(invocation, reply) => (invocation, reply),
+            Event::Invocation(invocation, responder) => (invocation, responder),
             other => panic!("this is no invocation: {other:?}"),
         }
     }

@@ -3,8 +3,8 @@
 use lambda_proto_std::{Error, Runtime};
 
 fn main() -> Result<(), Error> {
-    Runtime::from_env()?.run(|_, reply| {
-        reply.send("one");
-        Ok(reply.send("two"))
+    Runtime::from_env()?.run(|_, responder| {
+        responder.send("one");
+        Ok(responder.send("two"))
     })
 }

@@ -6,7 +6,7 @@ fn main() -> Result<(), Error> {
     let other = Endpoint::parse("127.0.0.1:9002").expect("an address");
     let mut worker = Runtime::new(other).into_worker();
     Runtime::from_env()?.run_mut(|_, _reply| {
-        let (_, reply) = worker.next()?.expect("an invocation");
-        Ok(reply.send("not mine"))
+        let (_, responder) = worker.next()?.expect("an invocation");
+        Ok(responder.send("not mine"))
     })
 }

@@ -4,8 +4,8 @@ use lambda_proto_std::{Error, Failure, Runtime};
 
 fn main() -> Result<(), Error> {
     let mut kept = None;
-    Runtime::from_env()?.run_mut(|_, reply| {
-        kept = Some(reply);
+    Runtime::from_env()?.run_mut(|_, responder| {
+        kept = Some(responder);
         Err(Failure::new("Function.Later", "answered when there is time"))
     })
 }

@@ -4,8 +4,8 @@ use lambda_proto_std::{Error, Runtime};
 
 fn main() -> Result<(), Error> {
     let mut kept: Option<&[u8]> = None;
-    Runtime::from_env()?.run_mut(|invocation, reply| {
+    Runtime::from_env()?.run_mut(|invocation, responder| {
         kept = Some(invocation.body());
-        Ok(reply.send("kept"))
+        Ok(responder.send("kept"))
     })
 }

@@ -5,7 +5,7 @@ use std::ops::Deref;
 
 use lambda_proto_service::{Place, Running};
 use lambda_proto_std::{
-    Context, Endpoint, Error, Failure, Invocation, Lifecycle, Reply, Runtime, Sent, StopHandle,
+    Context, Endpoint, Error, Failure, Invocation, Lifecycle, Responder, Runtime, Sent, StopHandle,
 };
 
 pub(crate) use lambda_proto_service::{
@@ -36,7 +36,7 @@ impl Service {
     /// Runs a runtime with one slot.
     pub(crate) fn run<F>(&self, handler: F) -> Running<Error>
     where
-        F: for<'i> Fn(Invocation<'i>, Reply<'i>) -> Result<Sent<'i>, Failure>,
+        F: for<'i> Fn(Invocation<'i>, Responder<'i>) -> Result<Sent<'i>, Failure>,
         F: Send + Sync + 'static,
     {
         self.run_as(self.runtime(), handler)
@@ -45,7 +45,7 @@ impl Service {
     /// Runs a runtime that the test has made.
     pub(crate) fn run_as<F>(&self, runtime: Runtime, handler: F) -> Running<Error>
     where
-        F: for<'i> Fn(Invocation<'i>, Reply<'i>) -> Result<Sent<'i>, Failure>,
+        F: for<'i> Fn(Invocation<'i>, Responder<'i>) -> Result<Sent<'i>, Failure>,
         F: Send + Sync + 'static,
     {
         self.run_loop(runtime.stop_handle(), move || runtime.run(handler))
@@ -54,7 +54,7 @@ impl Service {
     /// Runs a runtime with one slot and a lifecycle.
     pub(crate) fn run_lifecycle<F>(&self, lifecycle: Lifecycle, handler: F) -> Running<Error>
     where
-        F: for<'i> Fn(Invocation<'i>, Reply<'i>, Context<'i>) -> Result<Sent<'i>, Failure>,
+        F: for<'i> Fn(Invocation<'i>, Responder<'i>, Context<'i>) -> Result<Sent<'i>, Failure>,
         F: Send + Sync + 'static,
     {
         self.run_lifecycle_as(self.runtime(), lifecycle, handler)
@@ -68,7 +68,7 @@ impl Service {
         handler: F,
     ) -> Running<Error>
     where
-        F: for<'i> Fn(Invocation<'i>, Reply<'i>, Context<'i>) -> Result<Sent<'i>, Failure>,
+        F: for<'i> Fn(Invocation<'i>, Responder<'i>, Context<'i>) -> Result<Sent<'i>, Failure>,
         F: Send + Sync + 'static,
     {
         let runtime = runtime.lifecycle(lifecycle);
@@ -109,7 +109,7 @@ pub(crate) fn runtime_at(place: &Place) -> Runtime {
 /// Runs one invocation whose service takes every answer, and sees to it that the loop goes on.
 pub(crate) fn invoke_once<F>(event: Event, handler: F) -> Outcome
 where
-    F: for<'i> Fn(Invocation<'i>, Reply<'i>) -> Result<Sent<'i>, Failure>,
+    F: for<'i> Fn(Invocation<'i>, Responder<'i>) -> Result<Sent<'i>, Failure>,
     F: Send + Sync + 'static,
 {
     let service = Service::start();

@@ -3,9 +3,9 @@
 use std::fmt::Debug;
 
 use lambda_proto::api::{
-    ContentType, Endpoint, ErrorReport, InvocationIds, Request, ResponseLength,
+    ContentType, Endpoint, ErrorReport, HttpPrelude, InvocationIds, Request, ResponseLength,
 };
-use lambda_proto::{Event, HttpPrelude, Machine};
+use lambda_proto::machine::{Event, Machine};
 use lambda_proto_extension::metadata::{self, MetadataToken};
 use lambda_proto_extension::{EventKind, Extension, ExtensionName};
 
@@ -45,7 +45,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Parts that are no trouble to anybody.
+    /// Parts that are no kind to anybody.
     pub fn harmless() -> Self {
         Self {
             endpoint: "127.0.0.1:9001".to_owned(),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use lambda_proto::ErrorReport;
+use lambda_proto::api::ErrorReport;
 use lambda_proto::limits::MAX_ERROR_TRAILERS;
 use proptest::prelude::*;
 

@@ -3,8 +3,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use lambda_proto::api::{ContentType, Endpoint, ErrorReport};
 use lambda_proto::limits::{MAX_CHUNK_LINE, MAX_RESPONSE_TRAILERS};
-use lambda_proto::{ContentType, Endpoint, ErrorReport, Machine};
+use lambda_proto::machine::Machine;
 use lambda_proto_differential::{Difference, Reading, receive_by_hyper, receive_by_ours, serve};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;

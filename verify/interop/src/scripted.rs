@@ -95,43 +95,43 @@ impl Connection {
     /// Registers an extension, and leaves its `next` open.
     fn register(&mut self) -> io::Result<()> {
         self.expect("POST /2020-01-01/extension/register ")?;
-        let mut reply = "HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: c7d2\r\n\
+        let mut responder = "HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: c7d2\r\n\
             Content-Length: 2\r\n\r\n{}"
             .to_owned();
-        self.send(&mut reply)?;
+        self.send(&mut responder)?;
         self.expect("GET /2020-01-01/extension/event/next ").map(drop)
     }
 
     fn serve(&mut self, events: usize, size: usize, pace: Pace) -> io::Result<usize> {
         let event = "e".repeat(size);
         let mut right = 0;
-        let mut reply = String::new();
+        let mut responder = String::new();
         self.expect("GET ")?;
         for number in 0..events {
-            reply.push_str(&format!(
+            responder.push_str(&format!(
                 "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
                  Lambda-Runtime-Aws-Request-Id: id-{number}\r\nLambda-Runtime-Deadline-Ms: 4102444800000\r\n\
                  Content-Length: {size}\r\n\r\n{event}"
             ));
-            self.send(&mut reply)?;
+            self.send(&mut responder)?;
             let body = self.expect(&format!("POST /2018-06-01/runtime/invocation/id-{number}/"))?;
             let is_report = body.starts_with(b"{\"errorType\"");
             right += usize::from(body == event.as_bytes() || is_report);
-            reply.push_str(ACCEPTED);
+            responder.push_str(ACCEPTED);
             if pace == Pace::OneByOne {
-                self.send(&mut reply)?;
+                self.send(&mut responder)?;
             }
             self.expect("GET ")?;
         }
-        reply.push_str(NO_MORE);
-        self.send(&mut reply)?;
+        responder.push_str(NO_MORE);
+        self.send(&mut responder)?;
         Ok(right)
     }
 
     /// One write, which the loopback device carries as one segment.
-    fn send(&mut self, reply: &mut String) -> io::Result<()> {
-        let sent = self.stream.write_all(reply.as_bytes());
-        reply.clear();
+    fn send(&mut self, responder: &mut String) -> io::Result<()> {
+        let sent = self.stream.write_all(responder.as_bytes());
+        responder.clear();
         sent
     }
 

@@ -35,9 +35,9 @@ fn bootstrap() {
         _ => lifecycle,
     };
     let result = Runtime::from_env().and_then(|runtime| {
-        runtime.lifecycle(lifecycle).run(|invocation, reply, context| match &*behaviour {
-            "echo" => Ok(reply.send(invocation.body())),
-            "echo pipelined" => Ok(reply.send_and_next(invocation.body())),
+        runtime.lifecycle(lifecycle).run(|invocation, responder, context| match &*behaviour {
+            "echo" => Ok(responder.send(invocation.body())),
+            "echo pipelined" => Ok(responder.send_and_next(invocation.body())),
             "never answers" => {
                 eprintln!("cancelled: {}", context.cancellation().wait(PATIENCE));
                 loop {

@@ -49,7 +49,7 @@ for_each_loop! {
     a_service_that_hangs_up_at_once_is_asked_less_and_less_often
     nonsense_ends_the_process
     nonsense_in_one_of_several_slots_makes_that_one_begin_anew
-    the_end_that_the_service_wants_waits_for_answers_in_hand
+    the_end_that_the_service_wants_waits_for_answers_in_flight
 }
 
 fn example(name: &str) -> PathBuf {
@@ -469,7 +469,7 @@ fn nonsense_in_one_of_several_slots_makes_that_one_begin_anew(driver: &Path) {
     assert_is_idle(&process);
 }
 
-fn the_end_that_the_service_wants_waits_for_answers_in_hand(driver: &Path) {
+fn the_end_that_the_service_wants_waits_for_answers_in_flight(driver: &Path) {
     let service = Service::start();
     let mut process = start(driver, service.address(), Some("3"));
     let (mut first, mut second) = (service.accept_next(), service.accept_next());

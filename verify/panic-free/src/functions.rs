@@ -2,7 +2,7 @@
 
 use core::hint::black_box;
 
-use lambda_proto::{api, driver, http, json, lifecycle, machine, slot};
+use lambda_proto::{api, driver, http, json, lifecycle, machine, client};
 use lambda_proto_extension::metadata;
 
 use crate::opaque::{Document, Handler, Memory, Pieces, Service, Tell};
@@ -62,7 +62,7 @@ pub(crate) fn keep() {
         api::Outcome::meaning,
         api::Outcome::new,
         api::Outcome::status,
-        api::Outcome::then,
+        api::Outcome::action,
         api::Outcome::under,
         api::Request::encode,
         api::RequestWriter::error_type,
@@ -74,20 +74,20 @@ pub(crate) fn keep() {
         api::ServiceError::parse,
     }
     keep! {
-        driver::Driver::<Service, Memory>::fail_in_hand,
+        driver::Driver::<Service, Memory>::fail_in_flight,
         driver::Driver::<Service, Memory>::fail_init,
         driver::Driver::<Service, Memory>::fail_restore,
-        driver::Driver::<Service, Memory>::host,
+        driver::Driver::<Service, Memory>::connector,
         driver::Driver::<Service, Memory>::machine,
         driver::Driver::<Service, Memory>::new,
         driver::Driver::<Service, Memory>::next,
         driver::Driver::<Service, Memory>::restore_next,
         driver::Driver::<Service, Memory>::with_max_event,
-        slot::Invocation::body,
-        driver::Reply::<Service, Memory>::fail,
-        driver::Reply::<Service, Memory>::stream,
+        client::Invocation::body,
+        driver::Responder::<Service, Memory>::fail,
+        driver::Responder::<Service, Memory>::stream,
         driver::Response::new,
-        driver::Sent::answer,
+        driver::Sent::receipt,
         driver::Stream::<Service, Memory>::fail,
         driver::Stream::<Service, Memory>::finish,
         driver::Stream::<Service, Memory>::finish_and_next,
@@ -191,47 +191,47 @@ pub(crate) fn keep() {
         metadata::encode_request,
     }
     keep! {
-        slot::End::begins_anew,
-        slot::Exchange::<Memory>::chunk,
-        slot::Exchange::<Memory>::connected,
-        slot::Exchange::<Memory>::end,
-        slot::Exchange::<Memory>::finish,
-        slot::Exchange::<Memory>::is_connected,
-        slot::Exchange::<Memory>::is_waiting,
-        slot::Exchange::<Memory>::lost,
-        slot::Exchange::<Memory>::machine,
-        slot::Exchange::<Memory>::may_stop,
-        slot::Exchange::<Memory>::received,
-        slot::Exchange::<Memory>::respond,
-        slot::Exchange::<Memory>::room,
-        slot::Exchange::<Memory>::sent,
-        slot::Exchange::<Memory>::shut_down,
-        slot::Exchange::<Memory>::stream,
-        slot::Exchange::<Memory>::unsent,
-        slot::Exchange::<Memory>::write_failed,
-        slot::HeldEvent::<Memory>::invocation,
-        slot::HeldEvent::<Memory>::into_storage,
-        slot::Slot::<Memory>::ask,
-        slot::Slot::<Memory>::begin_anew,
-        slot::Slot::<Memory>::end,
-        slot::Slot::<Memory>::exchange,
-        slot::Slot::<Memory>::in_flight,
-        slot::Slot::<Memory>::fail_init,
-        slot::Slot::<Memory>::fail_restore,
-        slot::Slot::<Memory>::invocation,
-        slot::Slot::<Memory>::is_connected,
-        slot::Slot::<Memory>::is_waiting,
-        slot::Slot::<Memory>::machine,
-        slot::Slot::<Memory>::may_stop,
-        slot::Slot::<Memory>::new,
-        slot::Slot::<Memory>::restore_next,
-        slot::Slot::<Memory>::take_event,
-        slot::Slot::<Memory>::with_max_event,
-        slot::pause,
+        client::End::begins_anew,
+        client::Exchange::<Memory>::chunk,
+        client::Exchange::<Memory>::connected,
+        client::Exchange::<Memory>::end,
+        client::Exchange::<Memory>::finish,
+        client::Exchange::<Memory>::is_connected,
+        client::Exchange::<Memory>::is_waiting,
+        client::Exchange::<Memory>::lost,
+        client::Exchange::<Memory>::machine,
+        client::Exchange::<Memory>::may_stop,
+        client::Exchange::<Memory>::received,
+        client::Exchange::<Memory>::respond,
+        client::Exchange::<Memory>::room,
+        client::Exchange::<Memory>::sent,
+        client::Exchange::<Memory>::shut_down,
+        client::Exchange::<Memory>::stream,
+        client::Exchange::<Memory>::unsent,
+        client::Exchange::<Memory>::write_failed,
+        client::HeldEvent::<Memory>::invocation,
+        client::HeldEvent::<Memory>::into_storage,
+        client::Client::<Memory>::ask,
+        client::Client::<Memory>::begin_anew,
+        client::Client::<Memory>::end,
+        client::Client::<Memory>::exchange,
+        client::Client::<Memory>::in_flight,
+        client::Client::<Memory>::fail_init,
+        client::Client::<Memory>::fail_restore,
+        client::Client::<Memory>::invocation,
+        client::Client::<Memory>::is_connected,
+        client::Client::<Memory>::is_waiting,
+        client::Client::<Memory>::machine,
+        client::Client::<Memory>::may_stop,
+        client::Client::<Memory>::new,
+        client::Client::<Memory>::restore_next,
+        client::Client::<Memory>::take_event,
+        client::Client::<Memory>::with_max_event,
+        client::backoff,
     }
     keep![
         any_handler,
-        answers_in_hand,
+        answers_in_flight,
         answers,
         any_body,
         any_document,
@@ -245,19 +245,19 @@ fn any_handler(driver: &mut driver::Driver<Service, Memory>, handler: Handler) {
     black_box(driver::Driver::<Service, Memory>::run(driver, handler).is_ok());
 }
 
-fn answers_in_hand(driver: &mut driver::Driver<Service, Memory>, response: driver::Response<'_>) {
-    black_box(driver::Driver::<Service, Memory>::send_in_hand(driver, response));
+fn answers_in_flight(driver: &mut driver::Driver<Service, Memory>, response: driver::Response<'_>) {
+    black_box(driver::Driver::<Service, Memory>::send_in_flight(driver, response));
 }
 
 fn answers(
-    replies: [driver::Reply<'_, Service, Memory>; 2],
+    replies: [driver::Responder<'_, Service, Memory>; 2],
     body: driver::Response<'_>,
     content_type: Option<api::ContentType<'_>>,
 ) {
     let [one, other] = replies;
     let body = driver::Response::content_type(body, content_type);
-    black_box(driver::Reply::<Service, Memory>::send(one, body).answer());
-    black_box(driver::Reply::<Service, Memory>::send_and_next(other, body).answer());
+    black_box(driver::Responder::<Service, Memory>::send(one, body).receipt());
+    black_box(driver::Responder::<Service, Memory>::send_and_next(other, body).receipt());
 }
 
 fn any_body(writer: api::RequestWriter<'_>, pieces: &[&[u8]]) {
@@ -270,12 +270,12 @@ fn any_document(document: &[u8]) {
     black_box(json::parse::<Document<'_>>(document).is_ok());
 }
 
-fn any_notice(slot: &mut slot::Slot<Memory>, report: &api::ErrorReport<'_>, tell: Tell) {
-    let mut exchange = slot::Slot::<Memory>::exchange(slot);
-    black_box(slot::Exchange::<Memory>::step(&mut exchange, tell));
-    black_box(slot::Exchange::<Memory>::fail(&mut exchange, report, tell).is_ok());
-    black_box(slot::Exchange::<Memory>::abandon(&mut exchange, tell));
-    black_box(slot::Slot::<Memory>::give_up(slot, tell).is_ok());
+fn any_notice(client: &mut client::Client<Memory>, report: &api::ErrorReport<'_>, tell: Tell) {
+    let mut exchange = client::Client::<Memory>::exchange(client);
+    black_box(client::Exchange::<Memory>::step(&mut exchange, tell));
+    black_box(client::Exchange::<Memory>::fail(&mut exchange, report, tell).is_ok());
+    black_box(client::Exchange::<Memory>::abandon(&mut exchange, tell));
+    black_box(client::Client::<Memory>::give_up(client, tell).is_ok());
 }
 
 fn any_reply(

@@ -3,9 +3,9 @@
 use core::fmt::{Debug, Display};
 use core::ops::Deref;
 
-use lambda_proto::driver::{Host, Link};
-use lambda_proto::slot::Storage;
-use lambda_proto::{api, driver, http, json, lifecycle, machine, slot};
+use lambda_proto::driver::{Connector, Connection};
+use lambda_proto::client::Storage;
+use lambda_proto::{api, driver, http, json, lifecycle, machine, client};
 use lambda_proto_extension::metadata;
 
 use crate::opaque::{Connect, Failure, Hash, Memory, Service, Wire};
@@ -39,14 +39,14 @@ pub(crate) fn keep() {
             api::Concurrency,
             api::Meaning,
             api::Outcome,
-            api::Then,
+            api::Action,
             api::HttpPrelude,
             api::PreludeError,
             api::ErrorReport,
             api::Request,
             api::ResponseLength,
             driver::DriverError<Failure>,
-            slot::Invocation,
+            client::Invocation,
             driver::Response,
             lambda_proto_extension::EnvironmentEvent,
             lambda_proto_extension::Invoke,
@@ -92,12 +92,12 @@ pub(crate) fn keep() {
             metadata::MetadataReader,
             metadata::MetadataReply,
             metadata::MetadataToken,
-            slot::End,
-            slot::Step,
-            slot::Answer,
-            slot::StreamOver,
-            slot::Notice,
-            slot::Trouble;
+            client::End,
+            client::Step,
+            client::Receipt,
+            client::StreamOver,
+            client::Warning,
+            client::WarningKind;
         Debug: fmt for
             api::ContentType,
             api::InvalidContentType,
@@ -117,14 +117,14 @@ pub(crate) fn keep() {
             api::Concurrency,
             api::Meaning,
             api::Outcome,
-            api::Then,
+            api::Action,
             api::HttpPrelude,
             api::PreludeError,
             api::ErrorReport,
             api::Request,
             api::ResponseLength,
             driver::DriverError<Failure>,
-            slot::Invocation,
+            client::Invocation,
             driver::Response,
             driver::Sent,
             lambda_proto_extension::EnvironmentEvent,
@@ -171,13 +171,13 @@ pub(crate) fn keep() {
             metadata::MetadataReader,
             metadata::MetadataReply,
             metadata::MetadataToken,
-            slot::End,
-            slot::Step,
-            slot::Answer,
-            slot::StreamOver,
-            slot::Notice,
-            slot::Trouble,
-            slot::HeldEvent<Memory>;
+            client::End,
+            client::Step,
+            client::Receipt,
+            client::StreamOver,
+            client::Warning,
+            client::WarningKind,
+            client::HeldEvent<Memory>;
         Default: default for
             api::ClientApplication,
             api::ClientContext,
@@ -192,7 +192,7 @@ pub(crate) fn keep() {
             metadata::ExecutionEnvironment,
             metadata::MetadataReader;
         Deref: deref for
-            slot::Invocation;
+            client::Invocation;
         Display: fmt for
             api::InvalidContentType,
             api::EndpointError,
@@ -218,9 +218,9 @@ pub(crate) fn keep() {
             machine::ReceiveError,
             machine::Phase,
             metadata::InvalidToken,
-            slot::End,
-            slot::StreamOver,
-            slot::Notice;
+            client::End,
+            client::StreamOver,
+            client::Warning;
         From<http::HeadError>: from for
             http::ReplyError;
         From<http::BodyError>: from for
@@ -243,19 +243,19 @@ pub(crate) fn keep() {
             lambda_proto_extension::Phase,
             lambda_proto_extension::EventKind,
             machine::Phase;
-        Host: connect for
+        Connector: connect for
             Connect;
-        Host: notice for
+        Connector: warn for
             Service;
-        Host: stepped for
+        Connector: stepped for
             Service;
-        Host: is_stopping for
+        Connector: is_stopping for
             Service;
-        Host: begin_wait for
+        Connector: begin_wait for
             Service;
-        Host: end_wait for
+        Connector: end_wait for
             Service;
-        Link: write_parts for
+        Connection: write_parts for
             Wire;
         Ord: cmp for
             api::Deadline;
@@ -277,7 +277,7 @@ pub(crate) fn keep() {
             api::Concurrency,
             api::Meaning,
             api::Outcome,
-            api::Then,
+            api::Action,
             api::PreludeError,
             api::ResponseLength,
             driver::DriverError<Failure>,
@@ -321,10 +321,10 @@ pub(crate) fn keep() {
             metadata::MetadataMeaning,
             metadata::MetadataReply,
             metadata::MetadataToken,
-            slot::End,
-            slot::Step,
-            slot::Answer,
-            slot::StreamOver;
+            client::End,
+            client::Step,
+            client::Receipt,
+            client::StreamOver;
         PartialEq<str>: eq for
             json::JsonStr;
         PartialEq<&str>: eq for

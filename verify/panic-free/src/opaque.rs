@@ -4,10 +4,9 @@ use core::fmt;
 use core::hash::Hasher;
 use core::hint::black_box;
 
-use lambda_proto::ErrorReport;
-use lambda_proto::driver::{Host, Link, Reply, Sent};
-use lambda_proto::slot::Invocation;
-use lambda_proto::slot::Notice;
+use lambda_proto::api::ErrorReport;
+use lambda_proto::driver::{Connection, Connector, Responder, Sent};
+use lambda_proto::client::{Invocation, Warning};
 
 /// Any memory.
 pub(crate) type Memory = &'static mut [u8];
@@ -31,14 +30,14 @@ pub(crate) struct More<'d> {
 }
 
 /// Any function that is told of trouble.
-pub(crate) type Tell = fn(&Notice<'_>);
+pub(crate) type Tell = fn(&Warning<'_>);
 
 /// Any closure that connects.
 pub(crate) type Connect = fn(u32) -> Result<Wire, Failure>;
 
 /// Any handler.
 pub(crate) type Handler =
-    for<'i> fn(Invocation<'i>, Reply<'i, Service, Memory>) -> Result<Sent<'i>, Failure>;
+    for<'i> fn(Invocation<'i>, Responder<'i, Service, Memory>) -> Result<Sent<'i>, Failure>;
 
 /// Any connection.
 pub(crate) struct Wire;
@@ -50,7 +49,7 @@ pub(crate) struct Service;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Failure;
 
-impl Link for Wire {}
+impl Connection for Wire {}
 
 impl embedded_io::Read for Wire {
     fn read(&mut self, room: &mut [u8]) -> Result<usize, Failure> {
@@ -74,8 +73,8 @@ impl embedded_io::ErrorType for Wire {
     type Error = Failure;
 }
 
-impl Host for Service {
-    type Link = Wire;
+impl Connector for Service {
+    type Connection = Wire;
     type Error = Failure;
 
     fn connect(&mut self, losses: u32) -> Result<Wire, Failure> {

@@ -2,8 +2,9 @@
 
 use std::ops::Deref;
 
-use lambda_proto::slot::Answer;
-use lambda_proto::{ContentType, HttpPrelude, InvocationHead, driver};
+use lambda_proto::api::{ContentType, HttpPrelude, InvocationHead};
+use lambda_proto::client::Receipt;
+use lambda_proto::driver;
 use lambda_proto_host::Failure;
 use lambda_proto_service::Gate;
 
@@ -49,7 +50,7 @@ pub enum Act {
 }
 
 /// What a handler does when it has answered. A failure is too late then.
-pub type After = Box<dyn FnOnce(Answer) -> Result<(), Failure> + Send>;
+pub type After = Box<dyn FnOnce(Receipt) -> Result<(), Failure> + Send>;
 
 impl Act {
     /// Sends a response.
@@ -79,7 +80,7 @@ impl Act {
     }
 
     /// Does this and then that.
-    pub fn then(self, after: impl FnOnce(Answer) -> Result<(), Failure> + Send + 'static) -> Self {
+    pub fn then(self, after: impl FnOnce(Receipt) -> Result<(), Failure> + Send + 'static) -> Self {
         Self::Then(Box::new(self), Box::new(after))
     }
 

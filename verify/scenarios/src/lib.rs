@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use act::{Act, After, Ending, Head, Response, Seen, Streamed};
-pub use lambda_proto::slot::Answer;
-pub use lambda_proto::{ContentType, Outcome as ServiceOutcome};
+pub use lambda_proto::api::{ContentType, Outcome as ServiceOutcome};
+pub use lambda_proto::client::Receipt;
 pub use lambda_proto_host::{Error, Failure};
 pub use lambda_proto_service::{
     Connection, Event, Gate, Lines, MOMENT, Outcome, PATIENCE, Place, Request, Service, TAKEN,

@@ -5,11 +5,12 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use lambda_proto::driver::{Driver, DriverError, Host, Link, Reply, Sent};
+use lambda_proto::api::Endpoint;
+use lambda_proto::client::{VecStorage, Warning};
+use lambda_proto::driver::{Connection, Connector, Driver, DriverError, Responder, Sent};
 use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_REQUEST_HEAD, MAX_XRAY_CAUSE};
-use lambda_proto::slot::{Notice, VecStorage};
-use lambda_proto::{Endpoint, Machine};
-use lambda_proto_host::{self as transport, Error, Failure, Log, pause};
+use lambda_proto::machine::Machine;
+use lambda_proto_host::{self as transport, Error, Failure, Log, backoff};
 use lambda_proto_service::{Pipe, Place, ReadEnd, Service};
 
 use crate::{Act, Ending, Handler, Head, Running, Seen, Settings, Streamed, Transport};
@@ -70,7 +71,7 @@ fn run(
             let result = match ended {
                 Err(DriverError::Connect(_)) if stop.is_stopping() => Ok(()),
                 Err(DriverError::Connect(reason)) => {
-                    Err(driver.host().settings.unreachable(Duration::ZERO, reason))
+                    Err(driver.connector().settings.unreachable(Duration::ZERO, reason))
                 }
                 Err(DriverError::Ended(end)) => Error::from_end(end).map_or(Ok(()), Err),
                 Ok(()) => Ok(()),
@@ -91,37 +92,40 @@ fn run(
 type Ended = Result<(), DriverError<io::Error>>;
 
 fn call(driver: &mut Driver<Slot, VecStorage>, handler: &Handler) -> Ended {
-    driver.run(|invocation, reply| {
+    driver.run(|invocation, responder| {
         let act = handler(&Seen::new(*invocation, invocation.body()));
-        let sent = perform(act, reply)?;
+        let sent = perform(act, responder)?;
         Ok::<_, Failure>(sent.expect("a reply is dropped by those who pull"))
     })
 }
 
 fn pull(driver: &mut Driver<Slot, VecStorage>, handler: &Handler) -> Ended {
-    while let Some((invocation, reply)) = driver.next()? {
+    while let Some((invocation, responder)) = driver.next()? {
         let act = handler(&Seen::new(*invocation, invocation.body()));
-        if let Err(failure) = perform(act, reply).map(drop) {
-            driver.fail_in_hand(&failure.as_error_report());
+        if let Err(failure) = perform(act, responder).map(drop) {
+            driver.fail_in_flight(&failure.as_error_report());
         }
     }
     Ok(())
 }
 
 /// Answers, but not if the reply is to be dropped.
-fn perform<'i>(act: Act, reply: Reply<'i, Slot, VecStorage>) -> Result<Option<Sent<'i>>, Failure> {
+fn perform<'i>(
+    act: Act,
+    responder: Responder<'i, Slot, VecStorage>,
+) -> Result<Option<Sent<'i>>, Failure> {
     Ok(Some(match act {
-        Act::Send(response) => reply.send(response.for_driver()?),
-        Act::SendAndNext(response) => reply.send_and_next(response.for_driver()?),
-        Act::Stream(streamed) => return stream(streamed, reply),
+        Act::Send(response) => responder.send(response.for_driver()?),
+        Act::SendAndNext(response) => responder.send_and_next(response.for_driver()?),
+        Act::Stream(streamed) => return stream(streamed, responder),
         Act::Fail(failure) => return Err(failure),
         Act::Drop => return Ok(None),
         Act::Then(first, after) => {
             let sent = match *first {
-                Act::Fail(failure) => reply.fail(&failure.as_error_report()),
-                first => perform(first, reply)?.expect("this is for those who answer"),
+                Act::Fail(failure) => responder.fail(&failure.as_error_report()),
+                first => perform(first, responder)?.expect("this is for those who answer"),
             };
-            after(sent.answer())?;
+            after(sent.receipt())?;
             sent
         }
     }))
@@ -129,10 +133,10 @@ fn perform<'i>(act: Act, reply: Reply<'i, Slot, VecStorage>) -> Result<Option<Se
 
 fn stream<'i>(
     streamed: Streamed,
-    reply: Reply<'i, Slot, VecStorage>,
+    responder: Responder<'i, Slot, VecStorage>,
 ) -> Result<Option<Sent<'i>>, Failure> {
     let Head::Plain(content_type) = streamed.head else { panic!("preludes are the transports'") };
-    let mut stream = reply.stream(content_type);
+    let mut stream = responder.stream(content_type);
     Ok(Some(match streamed.write(|piece| Ok(stream.write(piece)?)) {
         Ending::Finish => stream.finish(),
         Ending::FinishAndNext => stream.finish_and_next(),
@@ -150,20 +154,20 @@ struct Slot {
     stop: Arc<Stop>,
 }
 
-impl Host for Slot {
-    type Link = Socket;
+impl Connector for Slot {
+    type Connection = Socket;
     type Error = io::Error;
 
     fn connect(&mut self, losses: u32) -> io::Result<Socket> {
         self.settings.log_losses(losses);
-        self.stop.pause(pause(losses.saturating_sub(1)));
+        self.stop.pause(backoff(losses.saturating_sub(1)));
         let pipe = self.place.dial()?;
         self.stop.connected(self.slot, pipe.read_end());
         Ok(Socket(pipe))
     }
 
-    fn notice(&mut self, notice: &Notice<'_>) {
-        self.settings.log.notice(notice);
+    fn warn(&mut self, warning: &Warning<'_>) {
+        self.settings.log.warning(warning);
     }
 
     fn is_stopping(&self) -> bool {
@@ -279,7 +283,7 @@ impl embedded_io::Write for Socket {
     }
 }
 
-impl Link for Socket {
+impl Connection for Socket {
     fn write_parts(&mut self, parts: [&[u8]; 3]) -> Result<usize, SocketError> {
         self.0.write_vectored(&parts.map(IoSlice::new)).map_err(SocketError)
     }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::thread;
 
 use lambda_proto_host::Failure;
-use lambda_proto_mio::{self as mio, Endpoint, Invocation, Reply, ResponseStream, Runtime, Sent};
+use lambda_proto_mio::{
+    self as mio, Endpoint, Invocation, Responder, ResponseStream, Runtime, Sent,
+};
 use lambda_proto_service::{Place, Service};
 
 use crate::{Act, Ending, Handler, Head, Running, Seen, Settings, Streamed, Transport};
@@ -40,15 +42,15 @@ impl Transport for Mio {
             place.lines(),
             move || stop.stop(),
             move || {
-                runtime.run(|invocation, reply| {
+                runtime.run(|invocation, responder| {
                     if !is_threaded {
-                        return perform(ask(&handler, &invocation), reply);
+                        return perform(ask(&handler, &invocation), responder);
                     }
                     let handler = Arc::clone(&handler);
-                    let (reply, sent) = reply.defer();
+                    let (responder, sent) = responder.defer();
                     thread::spawn(move || match ask(&handler, &invocation) {
-                        Act::Fail(failure) => reply.fail(&failure),
-                        act => perform(act, reply).expect("the answer can be sent"),
+                        Act::Fail(failure) => responder.fail(&failure),
+                        act => perform(act, responder).expect("the answer can be sent"),
                     });
                     Ok(sent)
                 })
@@ -61,31 +63,31 @@ fn ask(handler: &Handler, invocation: &Invocation) -> Act {
     handler(&Seen::new(invocation.head(), invocation.body()))
 }
 
-fn perform(act: Act, reply: Reply) -> Result<Sent, Failure> {
+fn perform(act: Act, responder: Responder) -> Result<Sent, Failure> {
     Ok(match act {
         // One lends the body, and the other gives it away.
         Act::Send(response) => {
             let body = mio::Response::from(response.body());
-            reply.send(body.content_type(response.checked_type()?))
+            responder.send(body.content_type(response.checked_type()?))
         }
         Act::SendAndNext(response) => {
             let body = mio::Response::from(response.body().to_vec());
-            reply.send_and_next(body.content_type(response.checked_type()?))
+            responder.send_and_next(body.content_type(response.checked_type()?))
         }
-        Act::Stream(streamed) => stream(streamed, reply)?,
+        Act::Stream(streamed) => stream(streamed, responder)?,
         Act::Fail(failure) => return Err(failure),
-        Act::Drop => reply.defer().1,
+        Act::Drop => responder.defer().1,
         Act::Then(..) => panic!("handlers of this runtime do not learn what became of an answer"),
     })
 }
 
-fn stream(streamed: Streamed, reply: Reply) -> Result<Sent, Failure> {
-    let (reply, sent) = reply.defer();
+fn stream(streamed: Streamed, responder: Responder) -> Result<Sent, Failure> {
+    let (responder, sent) = responder.defer();
     let mut stream = match &streamed.head {
-        Head::Plain(content_type) => reply.stream(*content_type),
+        Head::Plain(content_type) => responder.stream(*content_type),
         Head::Http(status, name, value, cookie) => {
             Head::with_prelude(*status, (name, value), cookie, |prelude| {
-                reply.stream_http(prelude)
+                responder.stream_http(prelude)
             })?
         }
     };

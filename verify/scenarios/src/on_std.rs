@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Write};
 
 use lambda_proto_host::{Error, Failure};
 use lambda_proto_service::{Place, Service};
-use lambda_proto_std::{Endpoint, Reply, ResponseStream, Runtime, Sent};
+use lambda_proto_std::{Endpoint, Responder, ResponseStream, Runtime, Sent};
 
 use crate::{Act, Ending, Handler, Head, Running, Seen, Settings, Streamed, Transport};
 
@@ -42,17 +42,17 @@ impl Transport for Std {
 }
 
 fn call(runtime: Runtime, handler: &Handler) -> Result<(), Error> {
-    runtime.run(|invocation, reply| {
+    runtime.run(|invocation, responder| {
         let act = handler(&Seen::new(*invocation, invocation.body()));
-        Ok(perform(act, reply)?.expect("a reply is dropped by those who pull"))
+        Ok(perform(act, responder)?.expect("a reply is dropped by those who pull"))
     })
 }
 
 fn pull(runtime: Runtime, handler: &Handler) -> Result<(), Error> {
     let mut worker = runtime.into_worker();
-    while let Some((invocation, reply)) = worker.next()? {
+    while let Some((invocation, responder)) = worker.next()? {
         let act = handler(&Seen::new(*invocation, invocation.body()));
-        if let Err(failure) = perform(act, reply).map(drop) {
+        if let Err(failure) = perform(act, responder).map(drop) {
             worker.fail(&failure);
         }
     }
@@ -60,30 +60,30 @@ fn pull(runtime: Runtime, handler: &Handler) -> Result<(), Error> {
 }
 
 /// Answers, but not if the reply is to be dropped.
-fn perform<'i>(act: Act, reply: Reply<'i>) -> Result<Option<Sent<'i>>, Failure> {
+fn perform<'i>(act: Act, responder: Responder<'i>) -> Result<Option<Sent<'i>>, Failure> {
     Ok(Some(match act {
-        Act::Send(response) => reply.send(response.for_driver()?),
-        Act::SendAndNext(response) => reply.send_and_next(response.for_driver()?),
-        Act::Stream(streamed) => return stream(streamed, reply),
+        Act::Send(response) => responder.send(response.for_driver()?),
+        Act::SendAndNext(response) => responder.send_and_next(response.for_driver()?),
+        Act::Stream(streamed) => return stream(streamed, responder),
         Act::Fail(failure) => return Err(failure),
         Act::Drop => return Ok(None),
         Act::Then(first, after) => {
             let sent = match *first {
-                Act::Fail(failure) => reply.fail(&failure),
-                first => perform(first, reply)?.expect("this is for those who answer"),
+                Act::Fail(failure) => responder.fail(&failure),
+                first => perform(first, responder)?.expect("this is for those who answer"),
             };
-            after(sent.answer())?;
+            after(sent.receipt())?;
             sent
         }
     }))
 }
 
-fn stream<'i>(streamed: Streamed, reply: Reply<'i>) -> Result<Option<Sent<'i>>, Failure> {
+fn stream<'i>(streamed: Streamed, responder: Responder<'i>) -> Result<Option<Sent<'i>>, Failure> {
     let mut stream = match &streamed.head {
-        Head::Plain(content_type) => reply.stream(*content_type),
+        Head::Plain(content_type) => responder.stream(*content_type),
         Head::Http(status, name, value, cookie) => {
             Head::with_prelude(*status, (name, value), cookie, |prelude| {
-                reply.stream_http(prelude)
+                responder.stream_http(prelude)
             })?
         }
     };

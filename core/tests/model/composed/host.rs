@@ -1,8 +1,7 @@
 //! What the host was told.
 
-use lambda_proto::Outcome;
-use lambda_proto::api::Meaning;
-use lambda_proto::slot::{Notice, Trouble};
+use lambda_proto::api::{Meaning, Outcome};
+use lambda_proto::client::{Warning, WarningKind};
 
 /// What the host knows of an invocation, from what it was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,13 +41,13 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn hear(&mut self, notice: &Notice<'_>) {
+    pub(crate) fn hear(&mut self, warning: &Warning<'_>) {
         let last = self.answers.last_mut();
         let of_answer = last.filter(|answer| answer.2 == Some(Fate::Pipelined));
-        match notice.trouble {
+        match warning.kind {
             // Which one it is says the machine, by the attempt.
-            Trouble::EventLost => self.events_lost.push(usize::MAX),
-            Trouble::FateUnknown => match of_answer {
+            WarningKind::EventLost => self.events_lost.push(usize::MAX),
+            WarningKind::FateUnknown => match of_answer {
                 Some(answer) => answer.2 = Some(Fate::Unknown),
                 None if !self.is_due => {
                     let lost = self.events_lost.last().expect("a report");
@@ -56,13 +55,13 @@ impl Host {
                 }
                 None => {}
             },
-            Trouble::Refused { outcome, .. } => {
+            WarningKind::Refused { outcome, .. } => {
                 if let Some(answer) = of_answer {
                     answer.2 = Some(Fate::of(outcome));
                 }
             }
-            Trouble::SentAgain => {}
-            _ => panic!("{notice}"),
+            WarningKind::SentAgain => {}
+            _ => panic!("{warning}"),
         }
     }
 }

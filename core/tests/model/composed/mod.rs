@@ -1,7 +1,7 @@
 //! The runtime and the service, composed: every interleaving of what they do, with connections lost at any
 //! place.
 //!
-//! The runtime is a [`Slot`](lambda_proto::slot::Slot), driven as every loop here drives it: it connects,
+//! The runtime is a [`Client`](lambda_proto::client::Client), driven as every loop here drives it: it connects,
 //! writes a byte of a request, all of it, a byte of the `next` behind it, or all; it reads a part of a head,
 //! a head with a part of a body, a message, or several. The service reads a request, hands out an event, and
 //! notices that a connection is gone. A loss takes away all that the runtime has not read; what the service
@@ -22,7 +22,7 @@ use std::collections::HashSet;
 use service::Kind;
 use world::{Mistaken, Move, Settings, World};
 
-/// Goes depth first through everything that can happen. A slot cannot be cloned, so a state is come to by
+/// Goes depth first through everything that can happen. A client cannot be cloned, so a state is come to by
 /// taking all moves from the start again.
 struct Explorer {
     settings: Settings,

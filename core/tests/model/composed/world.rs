@@ -2,8 +2,9 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use lambda_proto::slot::{Answer, Slot, Step, VecStorage};
-use lambda_proto::{Concurrency, Endpoint, Machine, Phase};
+use lambda_proto::api::{Concurrency, Endpoint};
+use lambda_proto::client::{Client, Receipt, Step, VecStorage};
+use lambda_proto::machine::{Machine, Phase};
 
 use super::host::{Fate, Host};
 use super::service::{Kind, Line, Service, request_id};
@@ -22,7 +23,7 @@ pub(crate) struct Settings {
 /// One thing that somebody does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Move {
-    /// The runtime does what its slot asks for, where nothing goes over the wire.
+    /// The runtime does what its client asks for, where nothing goes over the wire.
     Go,
     Write(usize),
     Read(usize),
@@ -51,7 +52,7 @@ pub(crate) struct Mistaken {
 
 pub(crate) struct World {
     settings: Settings,
-    slot: Slot<VecStorage>,
+    client: Client<VecStorage>,
     step: Step,
     host: Host,
     body: String,
@@ -73,7 +74,7 @@ impl World {
         let machine = Machine::with_concurrency(endpoint, concurrency);
         let mut world = Self {
             settings,
-            slot: Slot::new(
+            client: Client::new(
                 machine,
                 VecStorage::new(0, usize::MAX),
                 VecStorage::new(0, usize::MAX),
@@ -100,8 +101,8 @@ impl World {
                 moves.extend(self.reads().into_iter().map(Move::Read));
             }
             Step::Read => moves.extend(self.reads().into_iter().map(Move::Read)),
-            Step::Connect { .. } | Step::Idle | Step::InHand => moves.push(Move::Go),
-            Step::Answered(_) | Step::End(_) => unreachable!("settled"),
+            Step::Connect { .. } | Step::Idle | Step::Answer => moves.push(Move::Go),
+            Step::Settled(_) | Step::End(_) => unreachable!("settled"),
         }
         for (at, line) in self.service.lines.iter().enumerate() {
             if self.service.has_request(at) {
@@ -141,10 +142,10 @@ impl World {
         match what {
             Move::Go => self.go(),
             Move::Write(length) => {
-                let bytes = self.slot.exchange().unsent(self.body.as_bytes()).concat();
+                let bytes = self.client.exchange().unsent(self.body.as_bytes()).concat();
                 let line = self.line.expect("connected");
                 self.service.lines[line].up.extend_from_slice(&bytes[..length]);
-                self.slot.exchange().sent(length);
+                self.client.exchange().sent(length);
                 self.settle();
             }
             Move::Read(length) => self.read(length),
@@ -155,7 +156,7 @@ impl World {
                     line.is_lost = true;
                     (line.down, line.offset) = Default::default();
                 }
-                self.slot.exchange().lost();
+                self.client.exchange().lost();
                 self.settle();
             }
             Move::Serve(line) => {
@@ -196,11 +197,11 @@ impl World {
             Step::Connect { .. } => {
                 self.service.lines.push(Line::default());
                 self.line = Some(self.service.lines.len() - 1);
-                self.slot.exchange().connected();
+                self.client.exchange().connected();
             }
-            Step::Idle => self.slot.ask().expect("nothing is in hand"),
-            Step::InHand => {
-                let invocation = self.slot.invocation().unwrap();
+            Step::Idle => self.client.ask().expect("nothing is in hand"),
+            Step::Answer => {
+                let invocation = self.client.invocation().unwrap();
                 let (head, body) = (*invocation, invocation.body());
                 let body = core::str::from_utf8(body).expect("text");
                 let number: usize =
@@ -219,7 +220,7 @@ impl World {
                 assert!(time == 0 || kind == Kind::Redelivering, "the same event twice");
                 self.body = format!("result{number}.{time}");
                 let is_pipelined = self.settings.is_pipelined;
-                self.slot
+                self.client
                     .exchange()
                     .respond(None, self.body.len(), is_pipelined)
                     .expect("it is in hand");
@@ -233,7 +234,7 @@ impl World {
 
     /// How much can be written: a byte of the answer, all of it, a byte of `next`, all.
     fn writes(&mut self) -> Vec<usize> {
-        let exchange = self.slot.exchange();
+        let exchange = self.client.exchange();
         let [head, body, next] = exchange.unsent(self.body.as_bytes());
         let answer = head.len() + body.len();
         let all = answer + next.len();
@@ -284,43 +285,44 @@ impl World {
                 line.offset = 0;
             }
         }
-        let mut exchange = self.slot.exchange();
+        let mut exchange = self.client.exchange();
         let room = exchange.room().expect("memory grows");
         room[..length].copy_from_slice(&bytes);
-        self.slot.exchange().received(length);
+        self.client.exchange().received(length);
         self.settle();
     }
 
-    /// Takes note of all that the slot tells, up to the next step that is the host's.
+    /// Takes note of all that the client tells, up to the next step that is the host's.
     fn settle(&mut self) {
         loop {
-            let Self { slot, host, .. } = self;
+            let Self { client, host, .. } = self;
             let lost_before = host.events_lost.len();
-            self.step = slot.exchange().step(|notice| host.hear(notice));
+            self.step = client.exchange().step(|warning| host.hear(warning));
             if host.events_lost.len() > lost_before {
                 host.events_lost[lost_before] = match self.settings.kind {
                     // The one that was handed out last: nothing else is said of it.
                     Kind::Reused => self.service.entries.len() - 1,
-                    kind => number_of(kind, slot.machine()),
+                    kind => number_of(kind, client.machine()),
                 };
             }
             match self.step {
-                Step::Answered(answer) => {
+                Step::Settled(answer) => {
                     assert!(self.host.is_due, "an answer is told of twice");
                     self.host.is_due = false;
                     self.tell(match answer {
-                        Answer::Pipelined => Fate::Pipelined,
-                        Answer::FateUnknown => Fate::Unknown,
-                        Answer::Known(outcome) => Fate::of(outcome),
+                        Receipt::Pipelined => Fate::Pipelined,
+                        Receipt::FateUnknown => Fate::Unknown,
+                        Receipt::Known(outcome) => Fate::of(outcome),
                     });
                 }
-                Step::End(end) => panic!("the slot ends: {end}"),
+                Step::End(end) => panic!("the client ends: {end}"),
                 _ => break,
             }
         }
         // The reply to a pipelined answer is in, and nothing was said against it.
         let last = self.host.answers.last().map(|answer| answer.2);
-        if last == Some(Some(Fate::Pipelined)) && self.slot.machine().phase() != Phase::Reporting {
+        if last == Some(Some(Fate::Pipelined)) && self.client.machine().phase() != Phase::Reporting
+        {
             self.tell(Fate::Taken);
         }
         self.check_last();
@@ -360,7 +362,7 @@ impl World {
     pub(crate) fn is_at_the_end(&self) -> bool {
         let lines = &self.service.lines;
         self.step == Step::Read
-            && self.slot.is_waiting()
+            && self.client.is_waiting()
             && self.service.entries.len() == self.settings.invocations
             && matches!(&lines[..], [line] if !line.is_lost && line.is_asking)
             && self.service.entries.iter().all(|entry| !entry.is_running)
@@ -398,12 +400,12 @@ impl World {
         }
     }
 
-    /// What makes this state what it is. Of the slot that is everything but bytes whose content follows
+    /// What makes this state what it is. Of the client that is everything but bytes whose content follows
     /// from the rest: all calls to it are determined by the machine, the step, what is said on the line and
     /// what the host knows.
     pub(crate) fn key(&mut self) -> (u64, u64) {
-        let machine = format!("{:?}", self.slot.machine());
-        let losses = format!("losses: {},", self.slot.machine().losses());
+        let machine = format!("{:?}", self.client.machine());
+        let losses = format!("losses: {},", self.client.machine().losses());
         let machine = machine.replacen(&losses, "", 1);
         let step = match self.step {
             Step::Connect { .. } => "connect",
@@ -412,14 +414,14 @@ impl World {
             Step::Idle => "idle",
             _ => "in hand",
         };
-        let invocation = self.slot.invocation().map(|it| it.body());
-        let is_connected = self.slot.is_connected();
+        let invocation = self.client.invocation().map(|it| it.body());
+        let is_connected = self.client.is_connected();
         let invocation = invocation.map(<[u8]>::to_vec);
         let mut half = |seed: u8| {
             let mut hasher = DefaultHasher::new();
             (seed, &machine, step, &invocation, is_connected).hash(&mut hasher);
             (&self.host, &self.body, &self.service, self.line).hash(&mut hasher);
-            self.slot.exchange().unsent(self.body.as_bytes()).hash(&mut hasher);
+            self.client.exchange().unsent(self.body.as_bytes()).hash(&mut hasher);
             hasher.finish()
         };
         (half(0), half(1))

@@ -3,8 +3,7 @@
 
 mod network;
 
-use lambda_proto::Concurrency;
-use lambda_proto::api::{Call, Meaning, Then};
+use lambda_proto::api::{Action, Call, Concurrency, Meaning};
 
 use super::phase_table::stage::call_of;
 use super::phase_table::{Input, RecoveryKind, Row, Stage, follow, follow_command};
@@ -65,7 +64,7 @@ pub(crate) enum Told {
     Body(Vec<u8>),
     InvocationEnd,
     Detail(Vec<u8>),
-    Outcome(Call, u16, Meaning, Then),
+    Outcome(Call, u16, Meaning, Action),
 }
 
 /// What follows a lost connection, and the reply that is known by then.
@@ -291,14 +290,14 @@ impl Reference {
         self.known_reply().is_some_and(|(.., meaning)| !is_accepted(meaning))
     }
 
-    fn then(&self, call: Call, status: u16) -> Then {
+    fn then(&self, call: Call, status: u16) -> Action {
         match (call, status) {
-            (Call::InitError | Call::RestoreError, _) | (_, 500) => Then::Exit,
-            (Call::Next, 200 | 202 | 204) => Then::Continue,
-            (Call::Next, 408 | 503) => Then::ContinueAfterPause,
-            (Call::Next, 403) if self.is_multi => Then::ContinueAfterPause,
-            (Call::Next, _) => Then::Exit,
-            _ => Then::Continue,
+            (Call::InitError | Call::RestoreError, _) | (_, 500) => Action::Exit,
+            (Call::Next, 200 | 202 | 204) => Action::Continue,
+            (Call::Next, 408 | 503) => Action::ContinueAfterPause,
+            (Call::Next, 403) if self.is_multi => Action::ContinueAfterPause,
+            (Call::Next, _) => Action::Exit,
+            _ => Action::Continue,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the network says.
 
-use lambda_proto::api::{Call, Meaning, Then};
+use lambda_proto::api::{Action, Call, Meaning};
 
 use super::{CopyOf, Fault, Reading, Recovers, Reference, Sent, Told, is_accepted};
 use crate::phase_table::Stage::{Reporting, ReportingAsked, ShuttingDown, Streaming};
@@ -203,7 +203,7 @@ impl Reference {
         self.was_empty = is_empty;
         match then {
             // The host waits before it connects.
-            Then::ContinueAfterPause => {
+            Action::ContinueAfterPause => {
                 (self.is_spent, self.losses) = (true, self.losses.max(1) + 1);
             }
             _ if is_empty_again => (self.is_spent, self.losses) = (true, 2),
@@ -226,7 +226,7 @@ impl Reference {
 
     fn kind(&self, call: Call, status: u16, meaning: Meaning) -> Reply {
         match self.then(call, status) {
-            Then::Exit => Reply::Exit,
+            Action::Exit => Reply::Exit,
             _ if is_accepted(meaning) => Reply::Accepted,
             _ => Reply::Refused,
         }

@@ -78,8 +78,8 @@ impl Said {
         };
         for session in &self.by_services {
             // An ordinary host, and one whose memory grows.
-            add("slot", &[&[0, 0, 0, 0], session]);
-            add("slot", &[&[1, 1, 1, 0], session]);
+            add("client", &[&[0, 0, 0, 0], session]);
+            add("client", &[&[1, 1, 1, 0], session]);
             for answer in split(session, b"HTTP/1.") {
                 // As the answer to `next`, to a response, to an error and to `restore/next`.
                 for way in [0, 1, 3, 9] {
@@ -164,11 +164,11 @@ const WRITTEN_BY_HAND: &[(&str, &[u8])] = &[
     ("programs", &[1, 0x0a, 0x8e, 0x00, 0x83, 0x03, 0x04, 0x06, 0x00, 0x81, 0x80, 0x02, 0x85]),
     ("programs", &[0, 0x00, 0x80, 0x01, 0xf0, 0x71, 0x7f, 0x81, 0x00, 0xf0, 0x00, 0x9c, 0xfa]),
     // A host that takes its time, answers in every way, and loses connections.
-    ("slot", &[0, 0, 0, 16, 0, 0, 20, 3, 200, 0, 5, 0, 7, 0, 12, 0, 204, 0, 0, 235]),
-    ("slot", &[0, 0, 0, 16, 14, 0, 0, 206, 0, 0, 200, 1, 30, 203, 0, 201, 18, 0, 0, 230]),
+    ("client", &[0, 0, 0, 16, 0, 0, 20, 3, 200, 0, 5, 0, 7, 0, 12, 0, 204, 0, 0, 235]),
+    ("client", &[0, 0, 0, 16, 14, 0, 0, 206, 0, 0, 200, 1, 30, 203, 0, 201, 18, 0, 0, 230]),
     // A reply and an event behind it that fills its memory only when that has moved to the front.
     (
-        "slot",
+        "client",
         b"\x04\0\0\x06\0\0\xc8\x01\0\xc7HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n\
           HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7b\r\nContent-Length: 200\r\n\r\n\
           01234567890123456789\

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lambda_proto_differential::{Call, Served, serve};
 use lambda_proto_std::{
-    ContentType, Endpoint, Failure, HttpPrelude, Invocation, Reply, Response, Runtime, Sent,
+    ContentType, Endpoint, Failure, HttpPrelude, Invocation, Responder, Response, Runtime, Sent,
 };
 use serde_json::Value;
 
@@ -68,7 +68,7 @@ fn event(request_id: &[u8], attempt_id: &[u8]) -> Vec<u8> {
 }
 
 /// What a handler does with a value.
-type Handler = for<'i> fn(Invocation<'i>, Reply<'i>, &str) -> Result<Sent<'i>, Failure>;
+type Handler = for<'i> fn(Invocation<'i>, Responder<'i>, &str) -> Result<Sent<'i>, Failure>;
 
 /// Has a worker answer so many invocations, each with its value, and gives what its service was sent.
 fn answers(handler: Handler, values: &[String], events: Vec<Vec<u8>>) -> Vec<Served> {
@@ -77,9 +77,9 @@ fn answers(handler: Handler, values: &[String], events: Vec<Vec<u8>>) -> Vec<Ser
     let runtime = Runtime::new(endpoint.with_user_agent("test/1").expect("a user agent"));
     let mut worker = runtime.log(|_| {}).into_worker();
     for value in values {
-        let (invocation, reply) =
+        let (invocation, responder) =
             worker.next().expect("the service goes on").expect("it is not stopped");
-        if let Err(failure) = handler(invocation, reply, value) {
+        if let Err(failure) = handler(invocation, responder, value) {
             worker.fail(&failure);
         }
     }
@@ -147,7 +147,7 @@ fn no_message_of_an_error_or_of_a_panic_breaks_out() {
         |served, text| report(served)["errorMessage"] == text,
     );
     check(
-        |_, reply, text| Ok(reply.fail(&Failure::from_panic(&text.to_owned()))),
+        |_, responder, text| Ok(responder.fail(&Failure::from_panic(&text.to_owned()))),
         |served, text| report(served)["errorMessage"] == text,
     );
 }
@@ -155,8 +155,8 @@ fn no_message_of_an_error_or_of_a_panic_breaks_out() {
 #[test]
 fn no_failure_in_the_trailers_of_a_stream_breaks_out() {
     check(
-        |_, reply, text| {
-            let mut stream = reply.stream(ContentType::TEXT);
+        |_, responder, text| {
+            let mut stream = responder.stream(ContentType::TEXT);
             stream.write_all(b"begun")?;
             Ok(stream.fail(&Failure::new(text.to_owned(), text.to_owned())))
         },
@@ -172,9 +172,9 @@ fn no_failure_in_the_trailers_of_a_stream_breaks_out() {
 #[test]
 fn no_content_type_breaks_out() {
     check(
-        |_, reply, text| {
+        |_, responder, text| {
             let content_type = ContentType::new(text)?;
-            Ok(reply.send(Response::from("body").content_type(content_type)))
+            Ok(responder.send(Response::from("body").content_type(content_type)))
         },
         |served, text| {
             let field = served.requests[0].field("content-type");
@@ -186,9 +186,9 @@ fn no_content_type_breaks_out() {
 #[test]
 fn no_header_and_no_cookie_of_an_http_response_breaks_out() {
     check(
-        |_, reply, text| {
+        |_, responder, text| {
             let headers = [("x-a", text)];
-            let mut stream = reply.stream_http(&HttpPrelude::new(200, &headers, &[text])?);
+            let mut stream = responder.stream_http(&HttpPrelude::new(200, &headers, &[text])?);
             stream.write_all(text.as_bytes())?;
             Ok(stream.finish())
         },
@@ -206,7 +206,7 @@ fn no_header_and_no_cookie_of_an_http_response_breaks_out() {
 #[test]
 fn no_body_breaks_out() {
     check(
-        |_, reply, text| Ok(reply.send(text)),
+        |_, responder, text| Ok(responder.send(text)),
         |served, text| served.requests[0].body == text.as_bytes(),
     );
 }
@@ -222,7 +222,7 @@ fn no_id_of_the_service_breaks_out() {
     let ids: Vec<String> =
         [vec!["8476a536".to_owned()], texts()].concat().into_iter().filter(is_id).collect();
     let events = ids.iter().map(|id| event(id.as_bytes(), id.as_bytes())).collect();
-    let served = answers(|_, reply, _| Ok(reply.send("body")), &ids, events);
+    let served = answers(|_, responder, _| Ok(responder.send("body")), &ids, events);
     let places: Vec<_> =
         PLACES.iter().filter(|place| place.name.contains(" id, of the service")).collect();
     assert_eq!((places.len(), served.len()), (2, ids.len()));

@@ -123,7 +123,7 @@ pub(crate) const DOCUMENTS: [Document; 6] = [
     Document {
         names: &["eventType", "deadlineMs", "requestId", "tracing", "value", "shutdownReason"],
         ours: |document| {
-            let millis = |it: Option<lambda_proto::Deadline>| it.map(|it| it.as_unix_millis());
+            let millis = |it: Option<lambda_proto::api::Deadline>| it.map(|it| it.as_unix_millis());
             Ok(match EnvironmentEvent::parse(document)? {
                 EnvironmentEvent::Invoke(invoke) => vec![
                     "INVOKE".to_owned(),

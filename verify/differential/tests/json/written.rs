@@ -1,7 +1,6 @@
 //! What is written.
 
-use lambda_proto::ErrorReport;
-use lambda_proto::api::HttpPrelude;
+use lambda_proto::api::{ErrorReport, HttpPrelude};
 use lambda_proto::limits::MAX_ERROR_TYPE;
 use lambda_proto_differential::{Call, Parts, serve};
 use lambda_proto_host::{Fields, Format, Level, Record};

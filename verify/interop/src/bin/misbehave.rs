@@ -10,7 +10,7 @@ use std::sync::{Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use lambda_proto_std::{ContentType, Error, Failure, Invocation, Reply, Runtime, Sent};
+use lambda_proto_std::{ContentType, Error, Failure, Invocation, Responder, Runtime, Sent};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -83,17 +83,17 @@ fn main() -> Result<(), Error> {
     runtime.run(handle)
 }
 
-fn handle<'i>(invocation: Invocation<'i>, reply: Reply<'i>) -> Result<Sent<'i>, Failure> {
+fn handle<'i>(invocation: Invocation<'i>, responder: Responder<'i>) -> Result<Sent<'i>, Failure> {
     match invocation.json()? {
         Event::Fail(fail) => Err(fail.into()),
         Event::Panic { message } => panic!("{message}"),
-        Event::Answer { bytes } => Ok(reply.send("a".repeat(bytes).as_str())),
+        Event::Answer { bytes } => Ok(responder.send("a".repeat(bytes).as_str())),
         Event::Sleep { millis } => {
             thread::sleep(Duration::from_millis(millis));
-            reply.json("done")
+            responder.json("done")
         }
         Event::Stream { chunks, bytes, fail } => {
-            let mut stream = reply.stream(ContentType::JSON);
+            let mut stream = responder.stream(ContentType::JSON);
             for chunk in 0..chunks {
                 let letter = [b"abcdefghijklmnopqrstuvwxyz"[chunk % 26]];
                 stream.write_all(&letter.repeat(bytes))?;
@@ -101,7 +101,7 @@ fn handle<'i>(invocation: Invocation<'i>, reply: Reply<'i>) -> Result<Sent<'i>, 
             fail.map_or_else(|| Ok(stream.finish()), |fail| Err(fail.into()))
         }
         Event::Relay { address, fail } => {
-            let mut stream = reply.stream(ContentType::JSON);
+            let mut stream = responder.stream(ContentType::JSON);
             stream.write_all(b"first\n")?;
             let mut source = TcpStream::connect(address)?;
             let mut room = [0; 1024];
@@ -114,25 +114,27 @@ fn handle<'i>(invocation: Invocation<'i>, reply: Reply<'i>) -> Result<Sent<'i>, 
             fail.map_or_else(|| Ok(stream.finish()), |fail| Err(fail.into()))
         }
         Event::Pieces { pieces } => {
-            let mut stream = reply.stream(ContentType::HTTP_INTEGRATION);
+            let mut stream = responder.stream(ContentType::HTTP_INTEGRATION);
             pieces.iter().try_for_each(|piece| stream.write_all(piece.as_bytes()))?;
             Ok(stream.finish())
         }
         Event::StreamThenPanic { message } => {
-            let mut stream = reply.stream(ContentType::JSON);
+            let mut stream = responder.stream(ContentType::JSON);
             stream.write_all(b"half")?;
             panic!("{message}")
         }
-        Event::Unserialisable => reply.json(&BTreeMap::from([((1, 2), "a key of two numbers")])),
+        Event::Unserialisable => {
+            responder.json(&BTreeMap::from([((1, 2), "a key of two numbers")]))
+        }
         Event::AnswerThenPanic { message } => {
-            let _sent = reply.send("sent");
+            let _sent = responder.send("sent");
             panic!("{message}")
         }
         Event::Exit { code } => std::process::exit(code),
         Event::Abort => std::process::abort(),
         Event::Describe => {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            reply.json(&json!({
+            responder.json(&json!({
                 "process": std::process::id(),
                 "request_id": invocation.request_id(),
                 "attempt_id": invocation.attempt_id().map(text),
@@ -143,10 +145,11 @@ fn handle<'i>(invocation: Invocation<'i>, reply: Reply<'i>) -> Result<Sent<'i>, 
                 "tenant_id": invocation.tenant_id(),
             }))
         }
-        Event::Variables => reply.json(&std::env::vars().collect::<BTreeMap<_, _>>()),
+        Event::Variables => responder.json(&std::env::vars().collect::<BTreeMap<_, _>>()),
         Event::Meet { count, tag } => {
             let met = meet(count);
-            reply.json(&json!({ "tag": tag, "met": met, "request_id": invocation.request_id() }))
+            responder
+                .json(&json!({ "tag": tag, "met": met, "request_id": invocation.request_id() }))
         }
     }
 }

@@ -14,19 +14,19 @@ fn main() -> Result<(), Error> {
     let runtime = Runtime::from_env()?;
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--pipelined"] => {
-            runtime.run(|invocation, reply| Ok(reply.send_and_next(invocation.body())))
+            runtime.run(|invocation, responder| Ok(responder.send_and_next(invocation.body())))
         }
         ["--lifecycle"] => runtime
             .lifecycle(lifecycle())
-            .run(|invocation, reply, _| Ok(reply.send(invocation.body()))),
+            .run(|invocation, responder, _| Ok(responder.send(invocation.body()))),
         ["--lifecycle", "--pipelined"] => runtime
             .lifecycle(lifecycle())
-            .run(|invocation, reply, _| Ok(reply.send_and_next(invocation.body()))),
+            .run(|invocation, responder, _| Ok(responder.send_and_next(invocation.body()))),
         ["--stream", bytes] => {
             let bytes = bytes.parse().expect("a number of bytes");
-            runtime.run(move |_, reply| {
-                let (reply, sent) = reply.defer();
-                let stream = reply.stream(ContentType::OCTET_STREAM);
+            runtime.run(move |_, responder| {
+                let (responder, sent) = responder.defer();
+                let stream = responder.stream(ContentType::OCTET_STREAM);
                 thread::spawn(move || write(stream, bytes).expect("the service takes it all"));
                 Ok(sent)
             })

@@ -21,7 +21,7 @@ fn bootstrap() {
         Ok(())
     });
     let result = Runtime::from_env().and_then(|runtime| {
-        runtime.lifecycle(lifecycle).run(|_, reply, context| {
+        runtime.lifecycle(lifecycle).run(|_, responder, context| {
             if behaviour == "never answers" {
                 let limit = Duration::from_secs(20);
                 eprintln!("cancelled: {}", context.cancellation().wait(limit));
@@ -29,7 +29,7 @@ fn bootstrap() {
                     thread::park();
                 }
             }
-            Ok(reply.send(*context.get::<&str>().expect("the hook has put it")))
+            Ok(responder.send(*context.get::<&str>().expect("the hook has put it")))
         })
     });
     eprintln!("the end: {result:?}");

@@ -45,7 +45,7 @@ pub(crate) struct Load<'l> {
     /// How many are in hand at a time.
     pub(crate) at_once: usize,
     pub(crate) event: &'l dyn Fn(usize) -> Vec<u8>,
-    pub(crate) answer: Answer,
+    pub(crate) receipt: Receipt,
 }
 
 /// What answer is right.
@@ -175,7 +175,7 @@ struct Connection {
     incoming: Vec<u8>,
     outgoing: Vec<u8>,
     sent: usize,
-    in_hand: Option<(usize, Vec<u8>)>,
+    in_flight: Option<(usize, Vec<u8>)>,
     /// The bytes of a streamed answer so far.
     streamed: Option<usize>,
     is_over: bool,
@@ -195,7 +195,7 @@ impl Connection {
             incoming: Vec::new(),
             outgoing: Vec::new(),
             sent: 0,
-            in_hand: None,
+            in_flight: None,
             streamed: None,
             is_over: false,
         }
@@ -213,7 +213,7 @@ impl Connection {
         )
         .unwrap();
         self.outgoing.extend(&event);
-        assert!(self.in_hand.replace((number, event)).is_none(), "two invocations in one slot");
+        assert!(self.in_flight.replace((number, event)).is_none(), "two invocations in one slot");
     }
 
     /// Sends what the socket takes.
@@ -256,7 +256,7 @@ impl Connection {
         let head = self.incoming.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
         let text = std::str::from_utf8(&self.incoming[..head]).expect("a head is text");
         if text.starts_with("GET /2018-06-01/runtime/invocation/next ") {
-            assert_eq!(self.in_hand, None, "a next with an invocation in hand");
+            assert_eq!(self.in_flight, None, "a next with an invocation in hand");
             self.consume(head);
             return Some(Request::Next);
         }
@@ -266,7 +266,7 @@ impl Connection {
             self.outgoing.extend(REFUSED);
             return Some(Request::Extension);
         }
-        let (number, event) = self.in_hand.as_ref().expect("an answer to nothing");
+        let (number, event) = self.in_flight.as_ref().expect("an answer to nothing");
         let start = format!("POST /2018-06-01/runtime/invocation/{}/response ", id(*number));
         assert!(text.starts_with(&start), "not {start} but {text}");
         let Some(length) = text.lines().find_map(|line| line.strip_prefix("Content-Length: "))
@@ -311,7 +311,7 @@ impl Connection {
     }
 
     fn is_answered(&mut self) -> Request {
-        self.in_hand = None;
+        self.in_flight = None;
         self.outgoing.extend(TAKEN);
         Request::Answer
     }

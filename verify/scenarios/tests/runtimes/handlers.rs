@@ -1,7 +1,7 @@
 //! What a handler answers is what the service gets.
 
 use lambda_proto_scenarios::{
-    Act, Answer, Event, Gate, Outcome, Response, Settings, Transport, scenarios,
+    Act, Event, Gate, Outcome, Receipt, Response, Settings, Transport, scenarios,
 };
 
 scenarios! {
@@ -103,7 +103,7 @@ fn the_handler_learns_that_its_answer_was_taken(on: &dyn Transport) {
     on.invoke_once(Event::new("id-1", ""), move |_| {
         let gate = gate.clone();
         Act::send("x").then(move |answer| {
-            if matches!(answer, Answer::Known(reply) if reply.status() == 202) {
+            if matches!(answer, Receipt::Known(reply) if reply.status() == 202) {
                 gate.open();
             }
             Ok(())

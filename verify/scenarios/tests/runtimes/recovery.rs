@@ -1,7 +1,7 @@
 //! What becomes of an answer whose connection is lost.
 
 use lambda_proto_scenarios::{
-    Act, Answer, Connection, Event, Gate, Running, Service, Transport, scenarios,
+    Act, Connection, Event, Gate, Receipt, Running, Service, Transport, scenarios,
 };
 
 scenarios! {
@@ -199,7 +199,7 @@ fn the_handler_learns_that_the_fate_of_its_answer_is_unknown(on: &dyn Transport)
     let run = on.run(&service, move |_| {
         let gate = gate.clone();
         Act::send("answer").then(move |answer| {
-            if answer == Answer::FateUnknown {
+            if answer == Receipt::FateUnknown {
                 gate.open();
             }
             Ok(())

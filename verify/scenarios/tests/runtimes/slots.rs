@@ -14,7 +14,7 @@ scenarios! {
         a_lost_connection_of_one_slot_leaves_the_others_alone,
     }
     on_sockets {
-        a_500_ends_the_run_when_what_is_in_hand_has_been_answered,
+        a_500_ends_the_run_when_what_is_in_flight_has_been_answered,
         a_slot_whose_connection_speaks_nonsense_begins_anew_and_leaves_the_others_alone,
         an_error_of_one_slot_is_returned_although_the_others_were_stopped,
         with_several_slots_a_403_on_next_is_asked_again_with_pauses,
@@ -94,7 +94,7 @@ fn a_lost_connection_of_one_slot_leaves_the_others_alone(on: &dyn Transport) {
     run.stop();
 }
 
-fn a_500_ends_the_run_when_what_is_in_hand_has_been_answered(on: &dyn Transport) {
+fn a_500_ends_the_run_when_what_is_in_flight_has_been_answered(on: &dyn Transport) {
     let service = on.service();
     let (has_begun, may_answer) = (Gate::default(), Gate::default());
     let (begins, waits) = (has_begun.clone(), may_answer.clone());

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use lambda_proto_scenarios::{
-    Act, Answer, Connection, ContentType, Event, Failure, Gate, Outcome, Request, Settings,
+    Act, Connection, ContentType, Event, Failure, Gate, Outcome, Receipt, Request, Settings,
     Streamed, Transport, scenarios,
 };
 
@@ -125,7 +125,7 @@ fn finish_returns_when_the_service_has_taken_the_stream(on: &dyn Transport) {
     let run = on.run(&service, move |_| {
         let gate = gate.clone();
         text().finish().then(move |answer| {
-            assert!(matches!(answer, Answer::Known(reply) if reply.is_accepted()));
+            assert!(matches!(answer, Receipt::Known(reply) if reply.is_accepted()));
             gate.open();
             Ok(())
         })

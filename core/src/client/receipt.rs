@@ -2,9 +2,9 @@ use core::fmt;
 
 /// What became of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Receipt {
     /// The service has replied.
-    Known(crate::Outcome),
+    Known(crate::api::Outcome),
     /// The reply is awaited together with the next invocation.
     Pipelined,
     /// The connection was lost, or the driver ends: nobody knows.

@@ -3,9 +3,9 @@
 use core::ops::Range;
 
 use super::{HeldEvent, Invocation, Storage};
-use crate::api::HeadIndex;
+use crate::api::{HeadIndex, Outcome};
 use crate::http::copy;
-use crate::{Event, Machine, Outcome, ReceiveError};
+use crate::machine::{Event, Machine, ReceiveError};
 
 /// ```text
 ///  0        head            body                  start       end

@@ -1,4 +1,4 @@
-//! What a slot does when connections are lost: at every byte, and by chance.
+//! What a client does when connections are lost: at every byte, and by chance.
 
 mod event_loop;
 
@@ -8,8 +8,9 @@ use event_loop::{
     ACCEPTED, ALL, After, Cut, Early, How, Interjection, Loop, Pace, Plan, REPORT, Stop, event,
     named, refusal, whole,
 };
-use lambda_proto::slot::{Answer, End, Slot, Step};
-use lambda_proto::{Concurrency, Endpoint, Machine};
+use lambda_proto::api::{Concurrency, Endpoint};
+use lambda_proto::client::{Client, End, Receipt, Step};
+use lambda_proto::machine::Machine;
 use proptest::prelude::*;
 
 const HOWS: [How; 3] = [How::Reset, How::Closed, How::Broken];
@@ -44,16 +45,16 @@ fn assert_exactly_once(host: &Loop, answer_to: impl Fn(&str) -> Plan) {
             host.service.accepted.iter().filter(|answer| answer.id == *id).collect();
         assert!(taken.len() <= 1, "taken twice");
         let said = |what: &str| {
-            host.notices.iter().any(|notice| notice.contains(what) && notice.contains(id))
+            host.warnings.iter().any(|warning| warning.contains(what) && warning.contains(id))
         };
         match answer {
-            Answer::Known(outcome) if outcome.is_accepted() => assert_eq!(taken.len(), 1, "{id}"),
-            Answer::Known(outcome) => assert!(said("was answered with"), "{id}: {outcome}"),
-            Answer::Pipelined => assert!(
+            Receipt::Known(outcome) if outcome.is_accepted() => assert_eq!(taken.len(), 1, "{id}"),
+            Receipt::Known(outcome) => assert!(said("was answered with"), "{id}: {outcome}"),
+            Receipt::Pipelined => assert!(
                 taken.len() == 1 || said(UNKNOWN) || said("was answered with"),
                 "{id} is lost without a word"
             ),
-            Answer::FateUnknown => assert!(said(UNKNOWN) || said("the runtime ends"), "{id}"),
+            Receipt::FateUnknown => assert!(said(UNKNOWN) || said("the runtime ends"), "{id}"),
         }
         let Some(taken) = taken.first() else { continue };
         let plan = answer_to(id);
@@ -132,8 +133,8 @@ fn lengths(plan: &Plan) -> (usize, usize) {
     (next, next + whole(&sent[next..]).unwrap().1)
 }
 
-/// The fate of the first of two invocations, the requests of the second connection, and the notices.
-fn fate(concurrency: Concurrency, plan: &Plan, cut: Cut) -> (Answer, Vec<String>, Vec<String>) {
+/// The fate of the first of two invocations, the requests of the second connection, and the warnings.
+fn fate(concurrency: Concurrency, plan: &Plan, cut: Cut) -> (Receipt, Vec<String>, Vec<String>) {
     let events = [("a", event("a", b"1", 0)), ("b", event("b", b"2", 0))];
     let mut host = Loop::with_concurrency(concurrency, ALL, &events, std::slice::from_ref(plan));
     host.cut = Some(cut);
@@ -144,7 +145,7 @@ fn fate(concurrency: Concurrency, plan: &Plan, cut: Cut) -> (Answer, Vec<String>
         requests.push(request.call);
         rest = &rest[length..];
     }
-    (host.told[0].1, requests, host.notices)
+    (host.told[0].1, requests, host.warnings)
 }
 
 #[test]
@@ -153,43 +154,43 @@ fn the_rows_of_the_table_of_lost_connections() {
     let plan = Plan::Respond(b"the answer".to_vec(), false);
     let (next, answer) = lengths(&plan);
     let event_length = event("a", b"1", 0).len();
-    let is_taken = |answer| matches!(answer, Answer::Known(outcome) if outcome.status() == 202);
+    let is_taken = |answer| matches!(answer, Receipt::Known(outcome) if outcome.status() == 202);
 
     for how in HOWS {
         // Nothing outstanding: nothing is lost.
-        let (told, requests, notices) = fate(Single, &plan, Cut::Received(event_length, how));
+        let (told, requests, warnings) = fate(Single, &plan, Cut::Received(event_length, how));
         assert!(is_taken(told));
-        assert_eq!((&*requests[0], notices.len()), ("response", 1), "{how:?}");
+        assert_eq!((&*requests[0], warnings.len()), ("response", 1), "{how:?}");
         // A part sent: the rest makes a second copy, where the service can tell it.
-        let (told, requests, notices) = fate(Single, &plan, Cut::Sent(next + 9, how));
+        let (told, requests, warnings) = fate(Single, &plan, Cut::Sent(next + 9, how));
         assert!(is_taken(told));
-        assert_eq!((&*requests[0], notices.len()), ("response", 1), "{how:?}");
+        assert_eq!((&*requests[0], warnings.len()), ("response", 1), "{how:?}");
         let (told, requests, _) = fate(Multi, &plan, Cut::Sent(next + 9, how));
-        assert_eq!((told, &*requests[0]), (Answer::FateUnknown, "next"), "{how:?}");
+        assert_eq!((told, &*requests[0]), (Receipt::FateUnknown, "next"), "{how:?}");
         // The status of the reply known, its rest missing.
         let at = event_length + ACCEPTED.len() - 3;
-        let (told, requests, notices) = fate(Multi, &plan, Cut::Received(at, how));
+        let (told, requests, warnings) = fate(Multi, &plan, Cut::Received(at, how));
         assert!(is_taken(told));
-        assert_eq!((&*requests[0], notices.len()), ("next", 0), "{how:?}");
+        assert_eq!((&*requests[0], warnings.len()), ("next", 0), "{how:?}");
         // Some bytes of it, and not the status.
         let (told, requests, _) = fate(Single, &plan, Cut::Received(event_length + 5, how));
-        assert_eq!((told, &*requests[0]), (Answer::FateUnknown, "next"), "{how:?}");
+        assert_eq!((told, &*requests[0]), (Receipt::FateUnknown, "next"), "{how:?}");
         // A stream.
         let stream = Plan::Stream(vec![b"piece".to_vec()], false);
         for at in next + 1..lengths(&stream).1 {
             let (told, requests, _) = fate(Single, &stream, Cut::Sent(at, how));
-            assert_eq!((told, &*requests[0]), (Answer::FateUnknown, "next"), "{how:?} at {at}");
+            assert_eq!((told, &*requests[0]), (Receipt::FateUnknown, "next"), "{how:?} at {at}");
         }
     }
     // All sent, and no byte of a reply: the second copy is refused, as the first was taken.
     for how in [How::Reset, How::Closed] {
-        let (told, requests, notices) = fate(Single, &plan, Cut::Sent(answer, how));
-        assert!(matches!(told, Answer::Known(outcome) if outcome.status() == 403));
-        assert_eq!((&*requests[0], notices.len()), ("response", 1), "{notices:?}");
+        let (told, requests, warnings) = fate(Single, &plan, Cut::Sent(answer, how));
+        assert!(matches!(told, Receipt::Known(outcome) if outcome.status() == 403));
+        assert_eq!((&*requests[0], warnings.len()), ("response", 1), "{warnings:?}");
         let pipelined = Plan::Respond(b"the answer".to_vec(), true);
-        let (told, requests, notices) = fate(Single, &pipelined, Cut::Sent(answer + next, how));
-        assert_eq!((told, &*requests[0]), (Answer::Pipelined, "next"));
-        assert!(notices[0].contains(UNKNOWN), "{notices:?}");
+        let (told, requests, warnings) = fate(Single, &pipelined, Cut::Sent(answer + next, how));
+        assert_eq!((told, &*requests[0]), (Receipt::Pipelined, "next"));
+        assert!(warnings[0].contains(UNKNOWN), "{warnings:?}");
     }
 }
 
@@ -231,19 +232,19 @@ fn an_event_to_the_end_of_the_stream_is_whole_when_that_ends_and_cut_when_it_bre
 }
 
 #[test]
-fn an_invocation_in_hand_outlives_its_connection_as_often_as_it_is_lost() {
+fn an_invocation_in_flight_outlives_its_connection_as_often_as_it_is_lost() {
     for (is_noise, how) in [false, true].into_iter().flat_map(|is| HOWS.map(|how| (is, how))) {
         let mut host = Loop::new(ALL, &[("a", event("a", b"1", 0))], &[Plan::Hold]);
-        assert_eq!(host.run(), Stop::InHand);
+        assert_eq!(host.run(), Stop::InFlight);
         if is_noise {
             host.say(b"HTTP/1.1 408 Request Timeout\r\n\r\n");
         } else {
             host.cut(how);
         }
         host.read();
-        assert_eq!(host.run(), Stop::InHand);
-        assert!(!host.slot.is_connected());
-        assert_eq!(host.slot.invocation().unwrap().body(), b"1");
+        assert_eq!(host.run(), Stop::InFlight);
+        assert!(!host.client.is_connected());
+        assert_eq!(host.client.invocation().unwrap().body(), b"1");
         host.answer(&Plan::Respond(b"x".to_vec(), false));
         for lost in 1..5 {
             let Step::Connect { losses } = host.step() else {
@@ -251,10 +252,10 @@ fn an_invocation_in_hand_outlives_its_connection_as_often_as_it_is_lost() {
             };
             // A service that spoke unasked had not hung up.
             assert_eq!(losses, lost - u32::from(is_noise));
-            host.slot.exchange().lost(); // there was none to be had
+            host.client.exchange().lost(); // there was none to be had
         }
         assert_eq!(host.run(), Stop::Waiting);
-        assert!(matches!(host.told[0].1, Answer::Known(outcome) if outcome.is_accepted()));
+        assert!(matches!(host.told[0].1, Receipt::Known(outcome) if outcome.is_accepted()));
         assert_eq!(host.service.requests.iter().filter(|request| request.id == "a").count(), 1);
     }
 }
@@ -265,7 +266,7 @@ fn a_connection_that_ends_or_speaks_while_the_slot_is_idle_costs_nothing_but_its
         for how in [None, Some(How::Reset), Some(How::Closed), Some(How::Broken)] {
             let events = [("a", event("a", b"1", 0)), ("b", event("b", b"2", 0))];
             let mut host = Loop::new(ALL, &events, &[Plan::Hold]);
-            assert_eq!(host.run(), Stop::InHand);
+            assert_eq!(host.run(), Stop::InFlight);
             host.answer(&Plan::Fail);
             host.stops = true;
             assert_eq!(host.run(), Stop::Idle);
@@ -279,7 +280,7 @@ fn a_connection_that_ends_or_speaks_while_the_slot_is_idle_costs_nothing_but_its
                 assert_eq!(host.run(), Stop::Idle);
             }
             host.stops = false;
-            assert_eq!(host.run(), Stop::InHand);
+            assert_eq!(host.run(), Stop::InFlight);
             assert_eq!(host.losses.len(), 1 + usize::from(is_lost), "{noise:?}, {how:?}");
             assert_eq!(host.handed.len(), 2);
         }
@@ -292,21 +293,21 @@ fn a_service_that_hangs_up_at_once_is_called_after_ever_more_losses() {
     for expected in 0..20 {
         loop {
             match host.step() {
-                Step::Idle => host.slot.ask().unwrap(),
+                Step::Idle => host.client.ask().unwrap(),
                 Step::Connect { losses } => break assert_eq!(losses, expected),
                 step => panic!("{step:?}"),
             }
         }
-        host.slot.exchange().connected();
+        host.client.exchange().connected();
         match expected % 4 {
-            0 => host.slot.exchange().lost(),
-            1 => host.slot.exchange().received(0),
-            2 => host.slot.exchange().write_failed(),
+            0 => host.client.exchange().lost(),
+            1 => host.client.exchange().received(0),
+            2 => host.client.exchange().write_failed(),
             _ => {
-                let all = host.slot.machine().unsent_len();
-                host.slot.exchange().sent(all);
+                let all = host.client.machine().unsent_len();
+                host.client.exchange().sent(all);
                 assert_eq!(host.step(), Step::Read);
-                host.slot.exchange().received(0);
+                host.client.exchange().received(0);
             }
         }
     }
@@ -317,19 +318,19 @@ fn a_report_of_a_failed_start_that_is_cut_ends_the_slot_with_its_fate_unknown() 
     let endpoint = Endpoint::parse("127.0.0.1:9001").unwrap();
     for sent in [0, 1, 100, usize::MAX] {
         let memory = || event_loop::Memory::new(4096);
-        let mut slot = Slot::new(Machine::new(endpoint.clone()), memory(), memory());
-        slot.fail_init(&REPORT).unwrap();
-        assert_eq!(slot.exchange().step(|_| {}), Step::Connect { losses: 0 });
-        slot.exchange().connected();
-        let length = sent.min(slot.machine().unsent_len());
-        slot.exchange().sent(length);
-        slot.exchange().lost();
+        let mut client = Client::new(Machine::new(endpoint.clone()), memory(), memory());
+        client.fail_init(&REPORT).unwrap();
+        assert_eq!(client.exchange().step(|_| {}), Step::Connect { losses: 0 });
+        client.exchange().connected();
+        let length = sent.min(client.machine().unsent_len());
+        client.exchange().sent(length);
+        client.exchange().lost();
         if sent == 0 {
-            assert_eq!(slot.exchange().step(|_| {}), Step::Connect { losses: 1 });
+            assert_eq!(client.exchange().step(|_| {}), Step::Connect { losses: 1 });
             continue;
         }
-        assert_eq!(slot.exchange().step(|_| {}), Step::Answered(Answer::FateUnknown));
-        assert_eq!(slot.exchange().step(|_| {}), Step::End(End::Done));
+        assert_eq!(client.exchange().step(|_| {}), Step::Settled(Receipt::FateUnknown));
+        assert_eq!(client.exchange().step(|_| {}), Step::End(End::Done));
     }
 }
 
@@ -403,7 +404,7 @@ proptest! {
         let stop = loop {
             match host.turn() {
                 None => {}
-                Some(Stop::InHand) => {
+                Some(Stop::InFlight) => {
                     let plan = answer_to(&host.handed.last().unwrap().0);
                     host.answer(&plan);
                 }

@@ -9,8 +9,8 @@ use std::panic::{self, PanicHookInfo};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use lambda_proto::api::{InvocationIds, Request};
-use lambda_proto::{Endpoint, ErrorReport, Machine, Phase};
+use lambda_proto::api::{Endpoint, ErrorReport, InvocationIds, Request};
+use lambda_proto::machine::{Machine, Phase};
 
 use crate::connect;
 #[cfg(panic = "abort")]
@@ -47,7 +47,7 @@ enum Stage {
 }
 
 /// The entry of one worker: what it has in flight, as its machine says.
-pub struct InHand(Option<Entry>);
+pub struct InFlight(Option<Entry>);
 
 struct Entry {
     worker: Arc<Worker>,
@@ -55,7 +55,7 @@ struct Entry {
     noted: Stage,
 }
 
-impl InHand {
+impl InFlight {
     /// An entry with nothing in flight; only programs that abort on panics keep it.
     pub fn new(endpoint: &Endpoint) -> Self {
         if !cfg!(panic = "abort") {
@@ -66,7 +66,7 @@ impl InHand {
         Self::tracked(endpoint)
     }
 
-    /// An entry with nothing in flight, for [`report_in_hand`] to find.
+    /// An entry with nothing in flight, for [`report_in_flight`] to find.
     pub fn tracked(endpoint: &Endpoint) -> Self {
         let doing = Doing { stage: Stage::Nothing, ids: InvocationIds::default() };
         let worker = Arc::new(Worker { endpoint: endpoint.clone(), doing: Mutex::new(doing) });
@@ -80,7 +80,7 @@ impl InHand {
     /// Notes what the worker has in flight. Call it after each step of the machine, before the transport
     /// does what the step asks for.
     ///
-    /// It blocks while [`report_in_hand`] reports this invocation, so that no answer to it leaves at the
+    /// It blocks while [`report_in_flight`] reports this invocation, so that no answer to it leaves at the
     /// same time.
     #[inline]
     pub fn note(&mut self, machine: &Machine) {
@@ -139,7 +139,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// for how many that was tried.
 ///
 /// Only for the end of the process: a worker that answers later is refused by the service.
-pub fn report_in_hand(report: ErrorReport<'_>, until: Instant) -> usize {
+pub fn report_in_flight(report: ErrorReport<'_>, until: Instant) -> usize {
     let workers: Vec<_> = lock(&WORKERS).iter().filter_map(Weak::upgrade).collect();
     let mut reported = 0;
     for worker in workers {
@@ -163,7 +163,7 @@ pub(crate) fn is_answering() -> bool {
 }
 
 /// Whether any worker has an invocation in hand, or is about to answer one.
-pub(crate) fn is_anything_in_hand() -> bool {
+pub(crate) fn is_anything_in_flight() -> bool {
     is_any(|stage| matches!(stage, Stage::Invocation | Stage::Answer))
 }
 
@@ -212,7 +212,7 @@ fn report_panic(info: &PanicHookInfo<'_>) {
     };
     let place = info.location().map(|place| format!("{place}")).unwrap_or_default();
     let report = ErrorReport::new(PANIC, &message).stack_trace(&place);
-    report_in_hand(report, Instant::now() + PATIENCE);
+    report_in_flight(report, Instant::now() + PATIENCE);
 }
 
 #[cfg(test)]
@@ -230,7 +230,7 @@ mod tests {
     struct Noted {
         _alone: MutexGuard<'static, ()>,
         machine: Machine,
-        in_hand: InHand,
+        in_flight: InFlight,
     }
 
     impl Noted {
@@ -239,14 +239,14 @@ mod tests {
             let endpoint = Endpoint::parse("127.0.0.1:9").unwrap();
             Self {
                 _alone: lock(&ALONE),
-                in_hand: InHand::tracked(&endpoint),
+                in_flight: InFlight::tracked(&endpoint),
                 machine: Machine::new(endpoint),
             }
         }
 
         fn says(&mut self, command: impl FnOnce(&mut Machine, &mut [u8]) -> usize) -> Stage {
             let length = command(&mut self.machine, &mut [0; 1024]);
-            self.in_hand.note(&self.machine);
+            self.in_flight.note(&self.machine);
             let stage = self.stage();
             self.machine.sent(length);
             stage
@@ -254,12 +254,12 @@ mod tests {
 
         fn hears(&mut self, mut bytes: &[u8]) -> Stage {
             while self.machine.receive(&mut bytes).unwrap().is_some() {}
-            self.in_hand.note(&self.machine);
+            self.in_flight.note(&self.machine);
             self.stage()
         }
 
         fn stage(&self) -> Stage {
-            lock(&self.in_hand.0.as_ref().unwrap().worker.doing).stage
+            lock(&self.in_flight.0.as_ref().unwrap().worker.doing).stage
         }
 
         fn is_invoked(&mut self) {
@@ -278,7 +278,7 @@ mod tests {
         assert!(worker.hears(ACCEPTED) == Stage::Answer);
         worker.is_invoked();
         let stream = |machine: &mut Machine, out: &mut [u8]| {
-            machine.stream(lambda_proto::ContentType::TEXT, out).unwrap()
+            machine.stream(lambda_proto::api::ContentType::TEXT, out).unwrap()
         };
         assert!(worker.says(stream) == Stage::Answer);
         worker.machine.shut_down();
@@ -289,7 +289,7 @@ mod tests {
     fn an_invocation_is_reported_once_and_neither_before_it_comes_nor_after_its_answer() {
         const REPORT: ErrorReport<'static> = ErrorReport::new("Test.Error", "the end");
         let report = |worker: &Noted| {
-            let reported = report_in_hand(REPORT, Instant::now());
+            let reported = report_in_flight(REPORT, Instant::now());
             (reported, worker.stage())
         };
         let mut worker = Noted::new();

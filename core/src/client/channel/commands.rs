@@ -1,9 +1,10 @@
 //! What the host says: each command encodes a request.
 
-use super::{Line, Wire};
-use crate::slot::receive::ReceiveBuffer;
-use crate::slot::{Notice, Storage, Trouble};
-use crate::{CommandError, ContentType, ErrorReport, Machine, Phase};
+use super::{Channel, Wire};
+use crate::api::{ContentType, ErrorReport};
+use crate::client::receive::ReceiveBuffer;
+use crate::client::{Storage, Warning, WarningKind};
+use crate::machine::{CommandError, Machine, Phase};
 
 /// Bytes that a request leaves free in a buffer that does not grow, for the reply to it.
 const REPLY: usize = 512;
@@ -17,8 +18,8 @@ const UNANSWERED: ErrorReport<'static> =
 /// What a command of the machine has to write to.
 type Encode<'e> = &'e mut dyn FnMut(&mut Machine, &mut [u8]) -> Result<usize, CommandError>;
 
-impl<S: Storage> Line<S> {
-    pub(in crate::slot) fn ask(
+impl<S: Storage> Channel<S> {
+    pub(in crate::client) fn ask(
         &mut self,
         events: &mut ReceiveBuffer<S>,
     ) -> Result<(), CommandError> {
@@ -32,7 +33,7 @@ impl<S: Storage> Line<S> {
         Ok(())
     }
 
-    pub(in crate::slot) fn respond(
+    pub(in crate::client) fn respond(
         &mut self,
         content_type: Option<ContentType<'_>>,
         body_length: usize,
@@ -45,38 +46,38 @@ impl<S: Storage> Line<S> {
 
     /// Fails the invocation in hand because its handler wants it, and tells of it. After the answer
     /// there is nothing to fail.
-    pub(in crate::slot) fn fail(
+    pub(in crate::client) fn fail(
         &mut self,
         report: &ErrorReport<'_>,
-        tell: &mut dyn FnMut(&Notice<'_>),
+        tell: &mut dyn FnMut(&Warning<'_>),
     ) -> Result<(), CommandError> {
         let (error_type, message) = report.type_and_message();
         let phase = self.machine.phase();
         if phase != Phase::Invoking {
-            self.note(Trouble::FailedAfterAnswer { error_type, message }, tell);
+            self.note(WarningKind::FailedAfterAnswer { error_type, message }, tell);
             return Err(CommandError::WrongPhase(phase));
         }
-        self.note(Trouble::Failed { error_type, message }, tell);
+        self.note(WarningKind::Failed { error_type, message }, tell);
         self.report(report)?;
         self.host_answers(false);
         Ok(())
     }
 
     /// Fails the invocation in flight, if there is one, because its handler has given it up.
-    pub(in crate::slot) fn give_up(
+    pub(in crate::client) fn give_up(
         &mut self,
-        tell: &mut dyn FnMut(&Notice<'_>),
+        tell: &mut dyn FnMut(&Warning<'_>),
     ) -> Result<(), CommandError> {
         if self.machine.phase() != Phase::Invoking {
             return Ok(());
         }
-        self.note(Trouble::Unanswered, tell);
+        self.note(WarningKind::Unanswered, tell);
         self.report(&UNANSWERED)?;
         self.host_answers(false);
         Ok(())
     }
 
-    pub(in crate::slot) fn stream(
+    pub(in crate::client) fn stream(
         &mut self,
         content_type: ContentType<'_>,
     ) -> Result<(), CommandError> {
@@ -85,17 +86,17 @@ impl<S: Storage> Line<S> {
         Ok(())
     }
 
-    pub(in crate::slot) fn chunk(&mut self, length: usize) -> Result<(), CommandError> {
+    pub(in crate::client) fn chunk(&mut self, length: usize) -> Result<(), CommandError> {
         self.encode(&mut |machine, out| machine.chunk(length, out))
     }
 
-    pub(in crate::slot) fn finish(&mut self, is_pipelined: bool) -> Result<(), CommandError> {
+    pub(in crate::client) fn finish(&mut self, is_pipelined: bool) -> Result<(), CommandError> {
         self.encode(&mut Machine::finish)?;
         self.host_answers(is_pipelined);
         Ok(())
     }
 
-    pub(in crate::slot) fn fail_init(
+    pub(in crate::client) fn fail_init(
         &mut self,
         report: &ErrorReport<'_>,
     ) -> Result<(), CommandError> {
@@ -104,13 +105,13 @@ impl<S: Storage> Line<S> {
         Ok(())
     }
 
-    pub(in crate::slot) fn restore_next(&mut self) -> Result<(), CommandError> {
+    pub(in crate::client) fn restore_next(&mut self) -> Result<(), CommandError> {
         self.encode(&mut Machine::restore_next)?;
         self.host_answers(false);
         Ok(())
     }
 
-    pub(in crate::slot) fn fail_restore(
+    pub(in crate::client) fn fail_restore(
         &mut self,
         report: &ErrorReport<'_>,
     ) -> Result<(), CommandError> {
@@ -187,7 +188,7 @@ impl<S: Storage> Line<S> {
         let whole = self.encode(&mut |machine, out| command(machine, report, out));
         let Err(CommandError::BufferTooSmall(_)) = whole else { return whole };
         // Memory that does not grow: first without the cause for X-Ray, then with ever shorter texts. The
-        // head alone always fits, or the slot ends.
+        // head alone always fits, or the client ends.
         let report = report.without_xray_cause();
         let mut limit = report.json_len();
         loop {

@@ -8,7 +8,7 @@ use crate::{Failure, catch};
 
 /// Hooks that run at the same time, each on a thread of its own. Nobody waits for the threads: a hook that
 /// does not end is left to itself.
-pub(super) struct Crew<T> {
+pub(super) struct HookThreads<T> {
     kind: &'static str,
     /// The names of those that have not ended, by their places.
     running: Vec<Option<Cow<'static, str>>>,
@@ -30,7 +30,7 @@ pub(super) struct Ended<T> {
     pub(super) result: Result<T, Failure>,
 }
 
-impl<T: Send + 'static> Crew<T> {
+impl<T: Send + 'static> HookThreads<T> {
     /// Nobody; what joins is a hook of this kind.
     pub(super) fn new(kind: &'static str) -> Self {
         Self { kind, running: Vec::new(), ends: mpsc::channel() }

@@ -5,12 +5,12 @@ mod commands;
 use heapless::Vec;
 
 use super::receive::{Found, ReceiveBuffer};
-use super::{Answer, End, Notice, Step, Storage, Trouble};
-use crate::api::{Call, Then};
-use crate::{ErrorReport, Event, Machine, Outcome, Phase, ReceiveError, Recovery};
+use super::{End, Receipt, Step, Storage, Warning, WarningKind};
+use crate::api::{Action, Call, ErrorReport, Outcome};
+use crate::machine::{Event, Machine, Phase, ReceiveError, Recovery};
 
-/// A slot without the memory of its event, which may be lent out while the answer is sent.
-pub(super) struct Line<S> {
+/// A client without the memory of its event, which may be lent out while the answer is sent.
+pub(super) struct Channel<S> {
     machine: Machine,
     /// Holds what was encoded last, then the reply to it.
     requests: ReceiveBuffer<S>,
@@ -27,7 +27,7 @@ pub(super) struct Line<S> {
     /// The host waits to hear what became of its answer.
     is_answer_due: bool,
     /// What the next step tells of it.
-    answered: Option<Answer>,
+    settled: Option<Receipt>,
     /// An error to report as soon as it can be sent.
     to_report: Option<&'static ErrorReport<'static>>,
     end: Option<End>,
@@ -58,7 +58,7 @@ const EVENT_LOST: ErrorReport<'static> = ErrorReport::new(
 const EVENT_TOO_LARGE: ErrorReport<'static> =
     ErrorReport::new("Runtime.EventTooLarge", "the event is larger than the buffer for events");
 
-impl<S: Storage> Line<S> {
+impl<S: Storage> Channel<S> {
     pub(super) fn new(machine: Machine, requests: S) -> Self {
         Self {
             machine,
@@ -70,7 +70,7 @@ impl<S: Storage> Line<S> {
             has_news: false,
             is_event_room: false,
             is_answer_due: false,
-            answered: None,
+            settled: None,
             to_report: None,
             end: None,
             surplus: None,
@@ -147,7 +147,7 @@ impl<S: Storage> Line<S> {
         // `received` must find the buffer that this room is in, whatever the phase is by then.
         self.is_event_room = is_event;
         let Self { machine, requests, end, has_news, .. } = self;
-        let inbox = match events {
+        let buffer = match events {
             Some(events) if is_event => {
                 events.make_way(machine);
                 // The reply to a pipelined answer may have begun before all of that was sent.
@@ -157,10 +157,10 @@ impl<S: Storage> Line<S> {
             _ => requests,
         };
         // What has been received may be all that there is no room for: a step looks at it first.
-        if *has_news && inbox.is_full() {
+        if *has_news && buffer.is_full() {
             return None;
         }
-        let room = inbox.room(machine);
+        let room = buffer.room(machine);
         if room.is_none() {
             *end = Some(End::NoRoom);
         }
@@ -185,12 +185,12 @@ impl<S: Storage> Line<S> {
         self.machine.is_asked() && !self.is_answer_due
     }
 
-    /// What there is to do. Without the inbox of events it goes as far as the answer goes.
+    /// What there is to do. Without the buffer of events it goes as far as the answer goes.
     #[inline(always)]
     pub(super) fn step(
         &mut self,
         mut events: Option<&mut ReceiveBuffer<S>>,
-        tell: &mut dyn FnMut(&Notice<'_>),
+        tell: &mut dyn FnMut(&Warning<'_>),
     ) -> Step {
         // The order of the checks is the contract. What has arrived comes before what has ended, as a
         // connection may end after its last reply. What is told of an answer comes before the end of the
@@ -199,7 +199,7 @@ impl<S: Storage> Line<S> {
         loop {
             // 1. Bytes that a command found waiting and that answered nothing.
             if let Some(error) = self.surplus.take() {
-                self.note(Trouble::NoAnswer(error), tell);
+                self.note(WarningKind::NoAnswer(error), tell);
             }
             // 2. Everything that was received since the last step goes through the machine.
             if core::mem::take(&mut self.has_news) {
@@ -207,8 +207,8 @@ impl<S: Storage> Line<S> {
             }
             // 3. An answer that is still due when the session is over has not been sent, or nobody knows.
             if self.end.is_some() && self.is_answer_due {
-                self.note(Trouble::Unsent, tell);
-                self.settle(Answer::FateUnknown);
+                self.note(WarningKind::Unsent, tell);
+                self.settle(Receipt::FateUnknown);
             }
             // 4. The end of the connection. In order, it may complete a body without length first. The
             //    machine may want another connection although this one is still up.
@@ -221,8 +221,8 @@ impl<S: Storage> Line<S> {
                 self.recover(events.as_deref_mut(), tell);
             }
             // 5. What became of an answer is told once, by itself.
-            if let Some(answer) = self.answered.take() {
-                return Step::Answered(answer);
+            if let Some(receipt) = self.settled.take() {
+                return Step::Settled(receipt);
             }
             // 6. The end of the session, again at each further step.
             if let Some(end) = self.end {
@@ -246,14 +246,14 @@ impl<S: Storage> Line<S> {
                 && self.wire != Wire::ReadOnly
             {
                 self.is_answer_due = false;
-                return Step::Answered(Answer::Pipelined);
+                return Step::Settled(Receipt::Pipelined);
             }
             // 9. Nothing is left to write: it is the turn of the program, or of the service.
             match phase {
                 Phase::Invoking if !self.is_stream_broken() => {
                     // An event that was lost or too large never reaches the program; the report of it is
                     // written at once.
-                    let Some(report) = self.to_report.take() else { return Step::InHand };
+                    let Some(report) = self.to_report.take() else { return Step::Answer };
                     if let Err(error) = self.report(report) {
                         self.end = Some(End::Command(error));
                     }
@@ -280,14 +280,14 @@ impl<S: Storage> Line<S> {
     fn take_arrived(
         &mut self,
         mut events: Option<&mut ReceiveBuffer<S>>,
-        tell: &mut dyn FnMut(&Notice<'_>),
+        tell: &mut dyn FnMut(&Warning<'_>),
     ) {
         // Bytes lie in the memory that was current when they were read. The buffer of requests may hold the
         // reply to an answer and, after it, the beginning of the next event, which then moves.
         let mut is_event = self.reads_events();
         loop {
             let mut has_moved = false;
-            let inbox = match &mut events {
+            let buffer = match &mut events {
                 Some(events) if is_event => {
                     // What stands behind the event that was asked for may not take its place.
                     if self.reads_events() {
@@ -298,20 +298,20 @@ impl<S: Storage> Line<S> {
                 }
                 _ => &mut self.requests,
             };
-            match inbox.take(&mut self.machine) {
+            match buffer.take(&mut self.machine) {
                 // There may have been room for a part of it only.
                 Ok(None) if has_moved => {}
                 Ok(None) => return,
                 Ok(Some(Found::Detail(piece))) => keep(&mut self.detail, piece),
                 Ok(Some(Found::InvocationEnd)) => {
-                    let (is_too_large, is_all) = (inbox.is_too_large(), !inbox.is_raw());
+                    let (is_too_large, is_all) = (buffer.is_too_large(), !buffer.is_raw());
                     self.arrived(is_too_large, tell);
                     if is_all {
                         return;
                     }
                 }
                 Ok(Some(Found::Outcome(outcome))) => {
-                    let is_all = !inbox.is_raw();
+                    let is_all = !buffer.is_raw();
                     self.replied(outcome, tell);
                     // What stands behind the reply to a pipelined answer is the next event.
                     if !is_event && self.reads_events() {
@@ -333,7 +333,7 @@ impl<S: Storage> Line<S> {
     fn end_in_order(
         &mut self,
         events: Option<&mut ReceiveBuffer<S>>,
-        tell: &mut dyn FnMut(&Notice<'_>),
+        tell: &mut dyn FnMut(&Warning<'_>),
     ) {
         match self.machine.end_of_stream() {
             Some(Event::InvocationEnd) => {
@@ -346,35 +346,35 @@ impl<S: Storage> Line<S> {
     }
 
     /// An invocation is in hand.
-    fn arrived(&mut self, is_too_large: bool, tell: &mut dyn FnMut(&Notice<'_>)) {
+    fn arrived(&mut self, is_too_large: bool, tell: &mut dyn FnMut(&Warning<'_>)) {
         if is_too_large {
-            self.note(Trouble::EventTooLarge, tell);
+            self.note(WarningKind::EventTooLarge, tell);
             self.to_report = Some(&EVENT_TOO_LARGE);
         }
     }
 
-    fn replied(&mut self, outcome: Outcome, tell: &mut dyn FnMut(&Notice<'_>)) {
+    fn replied(&mut self, outcome: Outcome, tell: &mut dyn FnMut(&Warning<'_>)) {
         if let Some(end) = note_outcome(&self.machine, outcome, &mut self.detail, tell) {
             self.end = Some(end);
         }
         if outcome.call() != Call::Next {
-            self.settle(Answer::Known(outcome));
+            self.settle(Receipt::Known(outcome));
         }
     }
 
     /// Lets the host hear of its answer, if it waits for that.
-    fn settle(&mut self, answer: Answer) {
+    fn settle(&mut self, receipt: Receipt) {
         if core::mem::take(&mut self.is_answer_due) {
-            self.answered = Some(answer);
+            self.settled = Some(receipt);
         }
     }
 
     /// Takes note of an answer that is none; the conversation may end with it.
-    fn survive(&mut self, error: ReceiveError, tell: &mut dyn FnMut(&Notice<'_>)) {
+    fn survive(&mut self, error: ReceiveError, tell: &mut dyn FnMut(&Warning<'_>)) {
         if self.machine.phase() == Phase::ShuttingDown {
             self.end = Some(End::Protocol(error));
         } else {
-            self.note(Trouble::NoAnswer(error), tell);
+            self.note(WarningKind::NoAnswer(error), tell);
         }
     }
 
@@ -382,7 +382,7 @@ impl<S: Storage> Line<S> {
     fn recover(
         &mut self,
         events: Option<&mut ReceiveBuffer<S>>,
-        tell: &mut dyn FnMut(&Notice<'_>),
+        tell: &mut dyn FnMut(&Warning<'_>),
     ) {
         self.wire = Wire::Down;
         // The request itself stays, since it may have to be sent again. The event stays too: its invocation
@@ -396,33 +396,33 @@ impl<S: Storage> Line<S> {
         match self.machine.on_disconnect() {
             Recovery::Reconnect | Recovery::AskAgain => {}
             Recovery::FailInvocation => {
-                self.note(Trouble::EventLost, tell);
+                self.note(WarningKind::EventLost, tell);
                 self.to_report = Some(&EVENT_LOST);
             }
             // The head of a stream of which no byte was sent: nobody has missed anything. What was encoded
             // still stands before what was read, here and in the next arm.
             Recovery::SendAgain if is_streaming => {}
-            Recovery::SendAgain => self.note(Trouble::SentAgain, tell),
+            Recovery::SendAgain => self.note(WarningKind::SentAgain, tell),
             Recovery::Exit if !self.is_answer_due => {}
             // A snapshot has no connections: this one's end is no trouble.
-            Recovery::FateUnknown if is_restoring => self.settle(Answer::FateUnknown),
+            Recovery::FateUnknown if is_restoring => self.settle(Receipt::FateUnknown),
             Recovery::FateUnknown | Recovery::Exit => {
-                self.note(Trouble::FateUnknown, tell);
-                self.settle(Answer::FateUnknown);
+                self.note(WarningKind::FateUnknown, tell);
+                self.settle(Receipt::FateUnknown);
             }
             Recovery::Answered(outcome) => self.replied(outcome, tell),
         }
     }
 
     /// Gives up the answer, which has not been sent.
-    pub(super) fn abandon(&mut self, tell: &mut dyn FnMut(&Notice<'_>)) -> Answer {
-        self.note(Trouble::Unsent, tell);
+    pub(super) fn abandon(&mut self, tell: &mut dyn FnMut(&Warning<'_>)) -> Receipt {
+        self.note(WarningKind::Unsent, tell);
         self.is_answer_due = false;
-        Answer::FateUnknown
+        Receipt::FateUnknown
     }
 
-    fn note(&self, trouble: Trouble<'_>, tell: &mut dyn FnMut(&Notice<'_>)) {
-        note(&self.machine, trouble, tell);
+    fn note(&self, kind: WarningKind<'_>, tell: &mut dyn FnMut(&Warning<'_>)) {
+        note(&self.machine, kind, tell);
     }
 
     pub(super) fn shut_down(&mut self) {
@@ -438,7 +438,7 @@ impl<S: Storage> Line<S> {
         self.request = 0;
         (self.wire, self.has_news, self.is_answer_due) = (Wire::Down, false, false);
         (self.ending, self.end, self.surplus) = (None, None, None);
-        (self.answered, self.to_report) = (None, None);
+        (self.settled, self.to_report) = (None, None);
     }
 
     /// Gives back memory that nothing stands in.
@@ -448,27 +448,27 @@ impl<S: Storage> Line<S> {
     }
 }
 
-fn note(machine: &Machine, trouble: Trouble<'_>, tell: &mut dyn FnMut(&Notice<'_>)) {
-    tell(&Notice { request_id: machine.latest_ids().request_id(), trouble });
+fn note(machine: &Machine, kind: WarningKind<'_>, tell: &mut dyn FnMut(&Warning<'_>)) {
+    tell(&Warning { request_id: machine.latest_ids().request_id(), kind });
 }
 
-/// Tells of a refusal, and returns how the slot ends if the service wants it.
+/// Tells of a refusal, and returns how the client ends if the service wants it.
 fn note_outcome(
     machine: &Machine,
     outcome: Outcome,
     detail: &mut Vec<u8, 512>,
-    tell: &mut dyn FnMut(&Notice<'_>),
+    tell: &mut dyn FnMut(&Warning<'_>),
 ) -> Option<End> {
     if !outcome.is_accepted() {
         let request_id = match outcome.call() {
             Call::Response | Call::Error => machine.latest_ids().request_id(),
             _ => "",
         };
-        tell(&Notice { request_id, trouble: Trouble::Refused { outcome, detail } });
+        tell(&Warning { request_id, kind: WarningKind::Refused { outcome, detail } });
         detail.clear();
     }
     let is_last_word = matches!(outcome.call(), Call::InitError | Call::RestoreError);
-    (outcome.then() == Then::Exit && !is_last_word).then_some(End::Service(outcome))
+    (outcome.action() == Action::Exit && !is_last_word).then_some(End::Service(outcome))
 }
 
 fn keep(detail: &mut Vec<u8, 512>, more: &[u8]) {

@@ -1,17 +1,17 @@
-//! One slot of an environment without its socket: the [machine](crate::machine) with its memory, its
+//! One client of an environment without its socket: the [machine](crate::machine) with its memory, its
 //! next step, and all that follows when something goes wrong.
 //!
-//! The machine says what is allowed; a slot says what to do. Its host (a blocking loop, an event loop,
+//! The machine says what is allowed; a client says what to do. Its host (a blocking loop, an event loop,
 //! a completion queue) owns the socket and the clock, and does what [`Exchange::step`] asks for:
 //!
 //! | step | the host |
 //! |---|---|
-//! | [`Connect`](Step::Connect) | drops the connection that it may have, waits a [`pause`], connects, calls [`connected`](Exchange::connected) |
+//! | [`Connect`](Step::Connect) | drops the connection that it may have, waits a [`backoff`], connects, calls [`connected`](Exchange::connected) |
 //! | [`Write`](Step::Write) | writes [`unsent`](Exchange::unsent), calls [`sent`](Exchange::sent) or [`write_failed`](Exchange::write_failed) |
 //! | [`Read`](Step::Read) | reads into [`room`](Exchange::room), calls [`received`](Exchange::received) or [`lost`](Exchange::lost) |
-//! | [`Idle`](Step::Idle) | calls [`ask`](Slot::ask), or leaves it at that |
-//! | [`InHand`](Step::InHand) | calls [`respond`](Exchange::respond), [`fail`](Exchange::fail) or [`stream`](Exchange::stream), now or later |
-//! | [`Answered`](Step::Answered) | takes note; the body of the answer is not needed any more |
+//! | [`Idle`](Step::Idle) | calls [`ask`](Client::ask), or leaves it at that |
+//! | [`Answer`](Step::Answer) | calls [`respond`](Exchange::respond), [`fail`](Exchange::fail) or [`stream`](Exchange::stream), now or later |
+//! | [`Settled`](Step::Settled) | takes note; the body of the answer is not needed any more |
 //! | [`End`](Step::End) | ends |
 //!
 //! A step that would block is simply asked for again later; no call has to follow at once. Bytes that
@@ -19,8 +19,9 @@
 //! write would block: a service that refuses a large answer says so before it has read all of it.
 //!
 //! ```
-//! use lambda_proto::slot::{End, Exchange, Slot, Step};
-//! use lambda_proto::{Endpoint, Machine};
+//! use lambda_proto::client::{End, Exchange, Client, Step};
+//! use lambda_proto::api::Endpoint;
+//! use lambda_proto::machine::Machine;
 //! # struct Socket(Vec<&'static [u8]>, std::rc::Rc<std::cell::RefCell<Vec<u8>>>);
 //! # impl Socket {
 //! #     fn new() -> Self {
@@ -40,10 +41,10 @@
 //! #     }
 //! # }
 //!
-//! /// Does what a slot asks for, until it is the turn of the program.
+//! /// Does what a client asks for, until it is the turn of the program.
 //! fn pump(exchange: &mut Exchange<'_, &mut [u8]>, socket: &mut Option<Socket>, body: &[u8]) -> Step {
 //!     loop {
-//!         match (exchange.step(|notice| eprintln!("{notice}")), socket.as_mut()) {
+//!         match (exchange.step(|warning| eprintln!("{warning}")), socket.as_mut()) {
 //!             (Step::Connect { .. }, _) => {
 //! #               let connect = || Socket::new();
 //!                 *socket = Some(connect());
@@ -65,18 +66,18 @@
 //!
 //! let machine = Machine::new(Endpoint::parse("127.0.0.1:9001")?);
 //! let (mut events, mut requests) = ([0; 8192], [0; 4096]);
-//! let mut slot = Slot::new(machine, &mut events[..], &mut requests[..]);
+//! let mut client = Client::new(machine, &mut events[..], &mut requests[..]);
 //! let mut socket = None;
 //! loop {
-//!     match pump(&mut slot.exchange(), &mut socket, &[]) {
-//!         Step::InHand => {
+//!     match pump(&mut client.exchange(), &mut socket, &[]) {
+//!         Step::Answer => {
 //!             // The answer is the event itself, which is not copied.
-//!             let Some((invocation, mut exchange)) = slot.in_flight() else { continue };
+//!             let Some((invocation, mut exchange)) = client.in_flight() else { continue };
 //!             exchange.respond(None, invocation.body().len(), false)?;
 //!             pump(&mut exchange, &mut socket, invocation.body());
 //! #           break;
 //!         }
-//!         Step::Idle => slot.ask()?,
+//!         Step::Idle => client.ask()?,
 //!         Step::End(end) => return Err(end.into()),
 //!         _ => {}
 //!     }
@@ -86,51 +87,51 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod answer;
+mod backoff;
+mod channel;
 mod exchange;
 mod invocation;
-mod line;
-mod notice;
-mod pause;
+mod receipt;
 mod receive;
 mod storage;
+mod warning;
 
 use core::fmt;
 
-pub use answer::{Answer, StreamOver};
+pub use backoff::backoff;
+use channel::Channel;
 pub use exchange::Exchange;
 pub use invocation::{HeldEvent, Invocation};
-use line::Line;
-pub use notice::{Notice, Trouble};
-pub use pause::pause;
+pub use receipt::{Receipt, StreamOver};
 use receive::ReceiveBuffer;
 pub use storage::Storage;
 #[cfg(feature = "alloc")]
 pub use storage::VecStorage;
+pub use warning::{Warning, WarningKind};
 
-use crate::api::Concurrency;
-use crate::{CommandError, ErrorReport, Machine, Outcome, Phase, ReceiveError};
+use crate::api::{Concurrency, ErrorReport, Outcome};
+use crate::machine::{CommandError, Machine, Phase, ReceiveError};
 
 /// What a host is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Make a connection in place of the one before.
     Connect {
-        /// [`Machine::losses`]: from 2 on, wait before connecting, longer each time; see [`pause`].
+        /// [`Machine::losses`]: from 2 on, wait before connecting, longer each time; see [`backoff`].
         losses: u32,
     },
-    /// Write some of [`Slot::unsent`].
+    /// Write some of [`Client::unsent`].
     Write,
-    /// Read some bytes into [`Slot::room`], however long that takes.
+    /// Read some bytes into [`Client::room`], however long that takes.
     Read,
     /// Nothing is outstanding: ask for the next invocation, or stop.
     Idle,
     /// An invocation is in hand, or its answer is being streamed and the next piece may come.
-    InHand,
+    Answer,
     /// This is what became of the answer that the host has given, or of what else it has said
-    /// ([`Slot::restore_next`]). Said once for every answer, and the moment from which its body is not
+    /// ([`Client::restore_next`]). Said once for every answer, and the moment from which its body is not
     /// needed any more.
-    Answered(Answer),
+    Settled(Receipt),
     /// The conversation is over, for this reason.
     End(End),
 }
@@ -139,24 +140,24 @@ pub enum Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum End {
-    /// A failed start has been reported, or the host has [shut the slot down](Slot::shut_down).
+    /// A failed start has been reported, or the host has [shut the client down](Client::shut_down).
     Done,
     /// The service does not speak the protocol.
     Protocol(ReceiveError),
     /// The service wants the process to end.
     Service(Outcome),
-    /// The memory for requests is too small for one that the slot makes by itself.
+    /// The memory for requests is too small for one that the client makes by itself.
     Command(CommandError),
     /// A head from the service does not fit the memory that it is read into.
     NoRoom,
 }
 
 impl End {
-    /// Whether the slot begins anew after a pause, because the trouble was its connection's. If not, all
+    /// Whether the client begins anew after a pause, because the kind was its connection's. If not, all
     /// slots end when they have answered what is in flight, and so does the process.
     ///
-    /// A service that wants the process to end (500) would count on a slot that is gone; nonsense on one
-    /// connection of several is that slot's trouble.
+    /// A service that wants the process to end (500) would count on a client that is gone; nonsense on one
+    /// connection of several is that client's trouble.
     pub const fn begins_anew(&self, concurrency: Concurrency) -> bool {
         matches!((self, concurrency), (Self::Protocol(_), Concurrency::Multi))
     }
@@ -177,23 +178,23 @@ impl fmt::Display for End {
 impl core::error::Error for End {}
 
 /// A machine with its memory. See the [module](self).
-pub struct Slot<S> {
-    line: Line<S>,
+pub struct Client<S> {
+    channel: Channel<S>,
     events: ReceiveBuffer<S>,
 }
 
-impl<S: Storage> Slot<S> {
-    /// A slot that is not connected yet.
+impl<S: Storage> Client<S> {
+    /// A client that is not connected yet.
     ///
     /// `events` holds one event with its head; an event that does not fit is reported as an error of
     /// its invocation. `requests` holds the head of a request and, after it, the reply of the service:
     /// 512 bytes more than [`MAX_REQUEST_HEAD`](crate::limits::MAX_REQUEST_HEAD) serve every request,
     /// and error reports are cut to what is there.
     pub fn new(machine: Machine, events: S, requests: S) -> Self {
-        Self { line: Line::new(machine, requests), events: ReceiveBuffer::new(events) }
+        Self { channel: Channel::new(machine, requests), events: ReceiveBuffer::new(events) }
     }
 
-    /// The same slot for events of at most `bytes` bytes, however much room there is. Memory that grows
+    /// The same client for events of at most `bytes` bytes, however much room there is. Memory that grows
     /// then grows to little more than that and a head.
     #[must_use]
     pub fn with_max_event(mut self, bytes: usize) -> Self {
@@ -203,26 +204,26 @@ impl<S: Storage> Slot<S> {
 
     /// The handle for all I/O.
     pub fn exchange(&mut self) -> Exchange<'_, S> {
-        Exchange { line: &mut self.line, events: Some(&mut self.events) }
+        Exchange { channel: &mut self.channel, events: Some(&mut self.events) }
     }
 
     /// The invocation in flight, and the handle to answer it while its event is borrowed; `None` if there
     /// is none, it is settled, or its event was [taken out](Self::take_event).
     ///
-    /// What belongs to the next invocation is not read by this handle: after [`Step::Answered`] go on with
+    /// What belongs to the next invocation is not read by this handle: after [`Step::Settled`] go on with
     /// [`exchange`](Self::exchange).
     pub fn in_flight(&mut self) -> Option<(Invocation<'_>, Exchange<'_, S>)> {
-        let invocation = self.events.invocation().filter(|_| self.line.is_in_flight())?;
-        Some((invocation, Exchange { line: &mut self.line, events: None }))
+        let invocation = self.events.invocation().filter(|_| self.channel.is_in_flight())?;
+        Some((invocation, Exchange { channel: &mut self.channel, events: None }))
     }
 
     /// The invocation in flight, as [`in_flight`](Self::in_flight) gives it.
     pub fn invocation(&self) -> Option<Invocation<'_>> {
-        self.events.invocation().filter(|_| self.line.is_in_flight())
+        self.events.invocation().filter(|_| self.channel.is_in_flight())
     }
 
-    /// Takes the event of the invocation in flight out of the slot, for hosts that answer later, or
-    /// elsewhere. The slot goes on with `other` as its memory for events. `None` if none is in flight, or
+    /// Takes the event of the invocation in flight out of the client, for hosts that answer later, or
+    /// elsewhere. The client goes on with `other` as its memory for events. `None` if none is in flight, or
     /// its answer has begun.
     pub fn take_event(&mut self, other: S) -> Option<HeldEvent<S>> {
         if self.machine().phase() != Phase::Invoking {
@@ -231,7 +232,7 @@ impl<S: Storage> Slot<S> {
         self.events.take_event(other)
     }
 
-    /// Asks for the next invocation. After an answer this is refused until [`Step::Answered`] has told what
+    /// Asks for the next invocation. After an answer this is refused until [`Step::Settled`] has told what
     /// became of it: together with the answer the next one is asked for by [`Exchange::respond`] and
     /// [`Exchange::finish`].
     ///
@@ -239,7 +240,7 @@ impl<S: Storage> Slot<S> {
     ///
     /// Any [`CommandError`]; nothing has changed then.
     pub fn ask(&mut self) -> Result<(), CommandError> {
-        self.line.ask(&mut self.events)
+        self.channel.ask(&mut self.events)
     }
 
     /// Reports that nobody will answer the invocation in flight, and tells of it. If there is none, or its
@@ -248,21 +249,21 @@ impl<S: Storage> Slot<S> {
     /// # Errors
     ///
     /// Any [`CommandError`]; nothing is sent then.
-    pub fn give_up(&mut self, mut tell: impl FnMut(&Notice<'_>)) -> Result<(), CommandError> {
-        self.line.give_up(&mut tell)
+    pub fn give_up(&mut self, mut tell: impl FnMut(&Warning<'_>)) -> Result<(), CommandError> {
+        self.channel.give_up(&mut tell)
     }
 
-    /// Reports that the function could not start; the slot ends with the reply.
+    /// Reports that the function could not start; the client ends with the reply.
     ///
     /// # Errors
     ///
     /// Any [`CommandError`]; nothing has changed then.
     pub fn fail_init(&mut self, report: &ErrorReport<'_>) -> Result<(), CommandError> {
-        self.line.fail_init(report)
+        self.channel.fail_init(report)
     }
 
-    /// Says that the environment may be snapshotted now. [`Step::Answered`] comes after the restore, which
-    /// may be at any time: [`Answer::FateUnknown`] says that the connection is gone, as it may well be
+    /// Says that the environment may be snapshotted now. [`Step::Settled`] comes after the restore, which
+    /// may be at any time: [`Receipt::FateUnknown`] says that the connection is gone, as it may well be
     /// after a snapshot, and means the same. What follows is [`ask`](Self::ask) or
     /// [`fail_restore`](Self::fail_restore), on a new connection.
     ///
@@ -272,47 +273,47 @@ impl<S: Storage> Slot<S> {
     ///
     /// Any [`CommandError`]; nothing has changed then.
     pub fn restore_next(&mut self) -> Result<(), CommandError> {
-        self.line.restore_next()
+        self.channel.restore_next()
     }
 
-    /// Reports that the function could not resume after the restore; the slot ends with the reply.
+    /// Reports that the function could not resume after the restore; the client ends with the reply.
     ///
     /// # Errors
     ///
     /// Any [`CommandError`]; nothing has changed then.
     pub fn fail_restore(&mut self, report: &ErrorReport<'_>) -> Result<(), CommandError> {
-        self.line.fail_restore(report)
+        self.channel.fail_restore(report)
     }
 
     /// Forgets everything, as for a new process, but keeps the memory: after an [`End`] that
     /// [says so](End::begins_anew). The host drops the connection.
     pub fn begin_anew(&mut self) {
-        self.line.begin_anew();
+        self.channel.begin_anew();
         self.events.clear();
     }
 
     /// The machine.
     pub fn machine(&self) -> &Machine {
-        self.line.machine()
+        self.channel.machine()
     }
 
     /// Why the conversation is over, if it is.
     pub fn end(&self) -> Option<End> {
-        self.line.end()
+        self.channel.end()
     }
 
     /// Whether there is a connection, as [`Exchange::is_connected`].
     pub fn is_connected(&self) -> bool {
-        self.line.is_connected()
+        self.channel.is_connected()
     }
 
-    /// Whether the slot only waits, as [`Exchange::is_waiting`].
+    /// Whether the client only waits, as [`Exchange::is_waiting`].
     pub fn is_waiting(&self) -> bool {
-        self.line.is_waiting()
+        self.channel.is_waiting()
     }
 
-    /// Whether the slot may be stopped, as [`Exchange::may_stop`].
+    /// Whether the client may be stopped, as [`Exchange::may_stop`].
     pub fn may_stop(&self) -> bool {
-        self.line.may_stop()
+        self.channel.may_stop()
     }
 }

@@ -1,9 +1,10 @@
 use core::marker::PhantomData;
 
-use super::Host;
+use super::Connector;
 use super::io::Io;
-use crate::slot::{Answer, Exchange, Storage, StreamOver};
-use crate::{ContentType, ErrorReport, Phase};
+use crate::api::{ContentType, ErrorReport};
+use crate::client::{Exchange, Receipt, Storage, StreamOver};
+use crate::machine::Phase;
 
 /// The answer of a buffered invocation: a body and what it is.
 #[derive(Clone, Copy, Debug)]
@@ -35,17 +36,17 @@ impl<'a, T: AsRef<[u8]> + ?Sized> From<&'a T> for Response<'a> {
 /// The right to answer one invocation, once.
 ///
 /// Dropped without an answer, it makes the driver report an error for the invocation.
-pub struct Reply<'i, H: Host, S: Storage> {
+pub struct Responder<'i, C: Connector, S: Storage> {
     exchange: Exchange<'i, S>,
-    io: &'i mut Io<H>,
+    io: &'i mut Io<C>,
     invocation: Invariant<'i>,
 }
 
 /// Ties a value to one invocation: neither a longer nor a shorter lifetime fits.
 type Invariant<'i> = PhantomData<fn(&'i ()) -> &'i ()>;
 
-impl<'i, H: Host, S: Storage> Reply<'i, H, S> {
-    pub(super) fn new(exchange: Exchange<'i, S>, io: &'i mut Io<H>) -> Self {
+impl<'i, C: Connector, S: Storage> Responder<'i, C, S> {
+    pub(super) fn new(exchange: Exchange<'i, S>, io: &'i mut Io<C>) -> Self {
         Self { exchange, io, invocation: PhantomData }
     }
 
@@ -60,7 +61,7 @@ impl<'i, H: Host, S: Storage> Reply<'i, H, S> {
     /// Sends the answer and asks for the next invocation in the same write.
     ///
     /// The environment may be frozen from here on. An answer whose connection is lost is not sent
-    /// again, as nobody waits for the reply to it. While the host stops, it is [`send`](Self::send).
+    /// again, as nobody waits for the reply to it. While the connector stops, it is [`send`](Self::send).
     pub fn send_and_next<'r>(self, response: impl Into<Response<'r>>) -> Sent<'i> {
         self.respond(response.into(), true)
     }
@@ -70,8 +71,8 @@ impl<'i, H: Host, S: Storage> Reply<'i, H, S> {
         Sent::new(fail(&mut self.exchange, self.io, report))
     }
 
-    /// Begins to stream the answer; see [`Machine::stream`](crate::Machine::stream).
-    pub fn stream(self, content_type: ContentType<'_>) -> Stream<'i, H, S> {
+    /// Begins to stream the answer; see [`Machine::stream`](crate::machine::Machine::stream).
+    pub fn stream(self, content_type: ContentType<'_>) -> Stream<'i, C, S> {
         let Self { mut exchange, io, .. } = self;
         if io.error.is_none() && exchange.end().is_none() {
             match exchange.stream(content_type) {
@@ -84,54 +85,56 @@ impl<'i, H: Host, S: Storage> Reply<'i, H, S> {
 
     fn respond(mut self, response: Response<'_>, is_pipelined: bool) -> Sent<'i> {
         let Response { body, content_type } = response;
-        Sent::new(self.io.answer(&mut self.exchange, body, |exchange, host| {
-            exchange.respond(content_type, body.len(), is_pipelined && !host.is_stopping())
+        Sent::new(self.io.answer(&mut self.exchange, body, |exchange, connector| {
+            exchange.respond(content_type, body.len(), is_pipelined && !connector.is_stopping())
         }))
     }
 }
 
 /// Fails the invocation in flight, at the end of its stream if that has begun.
-pub(super) fn fail<H: Host, S: Storage>(
+pub(super) fn fail<C: Connector, S: Storage>(
     exchange: &mut Exchange<'_, S>,
-    io: &mut Io<H>,
+    io: &mut Io<C>,
     report: &ErrorReport<'_>,
-) -> Answer {
+) -> Receipt {
     if exchange.machine().phase() != Phase::Invoking {
         // Tells that it is too late for that.
         let _too_late = exchange.fail(report, io.tell());
-        return Answer::FateUnknown;
+        return Receipt::FateUnknown;
     }
-    io.answer(exchange, &[], |exchange, host| exchange.fail(report, |notice| host.notice(notice)))
+    io.answer(exchange, &[], |exchange, connector| {
+        exchange.fail(report, |warning| connector.warn(warning))
+    })
 }
 
 /// The proof that an invocation has been answered.
 #[derive(Debug)]
 pub struct Sent<'i> {
-    answer: Answer,
+    receipt: Receipt,
     invocation: Invariant<'i>,
 }
 
 impl Sent<'_> {
-    fn new(answer: Answer) -> Self {
-        Self { answer, invocation: PhantomData }
+    fn new(receipt: Receipt) -> Self {
+        Self { receipt, invocation: PhantomData }
     }
 
     /// What became of the answer.
-    pub fn answer(&self) -> Answer {
-        self.answer
+    pub fn receipt(&self) -> Receipt {
+        self.receipt
     }
 }
 
 /// An answer that is sent piece by piece, each as a chunk of its own.
 ///
 /// Dropped without an end, it makes the driver end the stream with an error.
-pub struct Stream<'i, H: Host, S: Storage> {
+pub struct Stream<'i, C: Connector, S: Storage> {
     exchange: Exchange<'i, S>,
-    io: &'i mut Io<H>,
+    io: &'i mut Io<C>,
     invocation: Invariant<'i>,
 }
 
-impl<'i, H: Host, S: Storage> Stream<'i, H, S> {
+impl<'i, C: Connector, S: Storage> Stream<'i, C, S> {
     /// Sends the next piece, whole, and blocks while the service does not take it.
     ///
     /// # Errors
@@ -155,7 +158,7 @@ impl<'i, H: Host, S: Storage> Stream<'i, H, S> {
     }
 
     /// Ends the stream and asks for the next invocation in the same write, as
-    /// [`Reply::send_and_next`].
+    /// [`Responder::send_and_next`].
     pub fn finish_and_next(self) -> Sent<'i> {
         self.end(true)
     }
@@ -167,10 +170,10 @@ impl<'i, H: Host, S: Storage> Stream<'i, H, S> {
 
     fn end(mut self, is_pipelined: bool) -> Sent<'i> {
         if !self.exchange.machine().is_streaming() {
-            return Sent::new(Answer::FateUnknown);
+            return Sent::new(Receipt::FateUnknown);
         }
-        Sent::new(self.io.answer(&mut self.exchange, &[], |exchange, host| {
-            exchange.finish(is_pipelined && !host.is_stopping())
+        Sent::new(self.io.answer(&mut self.exchange, &[], |exchange, connector| {
+            exchange.finish(is_pipelined && !connector.is_stopping())
         }))
     }
 }

@@ -1,8 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use lambda_proto::ContentType;
-use lambda_proto::api::HttpPrelude;
+use lambda_proto::api::{ContentType, HttpPrelude};
 use lambda_proto_host::{Failure, PANIC};
 
 use crate::handoff::{Command, Key, Next, OwnContentType, Shared};
@@ -61,13 +60,13 @@ impl From<String> for Response<'_> {
 ///
 /// Dropped without an answer, it reports an error for its invocation.
 #[must_use = "an invocation whose reply is dropped is reported as failed"]
-pub struct Reply {
+pub struct Responder {
     /// `None` once it has been used.
     shared: Option<Arc<Shared>>,
     key: Key,
 }
 
-impl Reply {
+impl Responder {
     pub(crate) fn new(shared: Arc<Shared>, key: Key) -> Self {
         Self { shared: Some(shared), key }
     }
@@ -94,7 +93,7 @@ impl Reply {
     /// Sends the answer, and asks for the next invocation only when the [`Hold`] is dropped.
     ///
     /// For work that is to be done when the caller has its answer: as long as nothing is asked for, the
-    /// environment is not frozen. [`Event::Answered`](crate::Event::Answered) says when the caller has it.
+    /// environment is not frozen. [`Event::Settled`](crate::Event::Settled) says when the caller has it.
     pub fn send_and_hold<'r>(self, response: impl Into<Response<'r>>) -> Hold {
         let hold = Hold { shared: self.shared().clone(), key: self.key };
         self.respond(response.into(), Next::Held);
@@ -127,9 +126,9 @@ impl Reply {
     /// ```no_run
     /// # use lambda_proto_mio::{Error, Runtime};
     /// # fn main() -> Result<(), Error> {
-    /// Runtime::from_env()?.run(|invocation, reply| {
-    ///     let (reply, sent) = reply.defer();
-    ///     std::thread::spawn(move || reply.send(invocation.body()));
+    /// Runtime::from_env()?.run(|invocation, responder| {
+    ///     let (responder, sent) = responder.defer();
+    ///     std::thread::spawn(move || responder.send(invocation.body()));
     ///     Ok(sent)
     /// })
     /// # }
@@ -201,7 +200,7 @@ impl Reply {
     }
 }
 
-impl Drop for Reply {
+impl Drop for Responder {
     fn drop(&mut self) {
         self.give(Command::GiveUp(panicked()));
     }
@@ -213,16 +212,16 @@ pub(crate) fn panicked() -> Option<Failure> {
     is_panicking.then(|| Failure::new(PANIC, "the handler panicked with the invocation in hand"))
 }
 
-impl fmt::Debug for Reply {
+impl fmt::Debug for Responder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reply").field("key", &self.key).finish_non_exhaustive()
     }
 }
 
-/// The proof that an invocation has been answered, or that its reply is [kept](Reply::defer); what its
+/// The proof that an invocation has been answered, or that its reply is [kept](Responder::defer); what its
 /// handler returns.
 ///
-/// What becomes of the answer is not known yet: [`Event::Answered`](crate::Event::Answered) says so later.
+/// What becomes of the answer is not known yet: [`Event::Settled`](crate::Event::Settled) says so later.
 /// Programs with a loop of their own need not keep it.
 #[derive(Debug)]
 pub struct Sent {

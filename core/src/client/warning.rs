@@ -2,22 +2,22 @@
 
 use core::fmt::{self, Write};
 
-use crate::api::ServiceError;
-use crate::{Outcome, ReceiveError};
+use crate::api::{Outcome, ServiceError};
+use crate::machine::ReceiveError;
 
-/// Trouble with one invocation that the conversation survives. `Display` is one line about it.
+/// Trouble with one invocation that the session survives. `Display` is one line about it.
 #[derive(Clone, Copy, Debug)]
-pub struct Notice<'a> {
+pub struct Warning<'a> {
     /// The invocation; empty if it is none's.
     pub request_id: &'a str,
     /// What happened.
-    pub trouble: Trouble<'a>,
+    pub kind: WarningKind<'a>,
 }
 
 /// What happened.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub enum Trouble<'a> {
+pub enum WarningKind<'a> {
     /// The service has refused a call.
     Refused {
         /// How.
@@ -55,13 +55,13 @@ pub enum Trouble<'a> {
     },
 }
 
-impl fmt::Display for Notice<'_> {
+impl fmt::Display for Warning<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.request_id.is_empty() {
             write!(f, "invocation {}: ", OneLine(self.request_id.chars()))?;
         }
-        match self.trouble {
-            Trouble::Refused { outcome, detail } => {
+        match self.kind {
+            WarningKind::Refused { outcome, detail } => {
                 outcome.fmt(f)?;
                 // Who stands in between may write documents of other fields.
                 let error = ServiceError::parse(detail).unwrap_or_default();
@@ -78,21 +78,21 @@ impl fmt::Display for Notice<'_> {
                     detail => write!(f, " ({})", detail.escape_ascii()),
                 }
             }
-            Trouble::NoAnswer(error) => error.fmt(f),
-            Trouble::SentAgain => {
+            WarningKind::NoAnswer(error) => error.fmt(f),
+            WarningKind::SentAgain => {
                 f.write_str("connection lost before the reply; sending the answer again")
             }
-            Trouble::FateUnknown => f.write_str(
+            WarningKind::FateUnknown => f.write_str(
                 "connection lost before the reply; whether the answer arrived is unknown",
             ),
-            Trouble::Unsent => f.write_str("the answer could not be sent: the runtime ends"),
-            Trouble::EventLost => f.write_str("connection lost in the middle of the event"),
-            Trouble::EventTooLarge => f.write_str("the event does not fit the buffer"),
-            Trouble::Unanswered => f.write_str("the handler gave no answer"),
-            Trouble::Failed { error_type, message } => {
+            WarningKind::Unsent => f.write_str("the answer could not be sent: the runtime ends"),
+            WarningKind::EventLost => f.write_str("connection lost in the middle of the event"),
+            WarningKind::EventTooLarge => f.write_str("the event does not fit the buffer"),
+            WarningKind::Unanswered => f.write_str("the handler gave no answer"),
+            WarningKind::Failed { error_type, message } => {
                 write!(f, "failed: {}: {}", OneLine(error_type.chars()), OneLine(message.chars()))
             }
-            Trouble::FailedAfterAnswer { error_type, message } => write!(
+            WarningKind::FailedAfterAnswer { error_type, message } => write!(
                 f,
                 "failed after it was answered: {}: {}",
                 OneLine(error_type.chars()),

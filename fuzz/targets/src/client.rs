@@ -1,7 +1,8 @@
-//! A slot under a host that does what the input says.
+//! A client under a host that does what the input says.
 
-use lambda_proto::slot::{HeldEvent, Notice, Slot, Step, Storage};
-use lambda_proto::{Concurrency, ContentType, Endpoint, ErrorReport, Machine, Phase};
+use lambda_proto::api::{Concurrency, ContentType, Endpoint, ErrorReport};
+use lambda_proto::client::{Client, HeldEvent, Step, Storage, Warning};
+use lambda_proto::machine::{Machine, Phase};
 
 use crate::input::Input;
 use crate::wire;
@@ -11,7 +12,7 @@ use crate::wire;
 ///
 /// Whatever happens, every step but the last changes something, every answer of the host is told of once,
 /// and what is sent are well-formed requests, the last of them perhaps cut off.
-pub fn slot(data: &[u8]) {
+pub fn client(data: &[u8]) {
     let mut input = Input::new(data);
     let events = Memory::new(input.choose(&[8192, 1 << 18, 0, 64, 300, 1024]));
     let requests = Memory::new(input.choose(&[4096, 1 << 18, 0, 64, 600, 1100]));
@@ -20,13 +21,13 @@ pub fn slot(data: &[u8]) {
     let endpoint = Endpoint::parse("lab:9001").expect("an address");
     let concurrency = if flags & 1 == 0 { Concurrency::Single } else { Concurrency::Multi };
     let machine = Machine::with_concurrency(endpoint, concurrency);
-    let mut slot = Slot::new(machine, events, requests);
+    let mut client = Client::new(machine, events, requests);
     if flags & 2 != 0 {
-        slot = slot.with_max_event(64);
+        client = client.with_max_event(64);
     }
     let service = input.rest();
     let mut host = Host {
-        slot,
+        client,
         decisions,
         service,
         canned: Vec::new(),
@@ -35,7 +36,7 @@ pub fn slot(data: &[u8]) {
         is_due: false,
         held: None,
     };
-    // Decisions and bytes are used up; between two of them a slot has only so much to do.
+    // Decisions and bytes are used up; between two of them a client has only so much to do.
     for _ in 0..1000 + 40 * data.len() {
         if !host.do_step() {
             wire::requests(&host.wire);
@@ -78,7 +79,7 @@ impl Storage for Memory {
 }
 
 struct Host<'a> {
-    slot: Slot<Memory>,
+    client: Client<Memory>,
     decisions: Input<'a>,
     service: &'a [u8],
     /// What the service says before anything else.
@@ -86,7 +87,7 @@ struct Host<'a> {
     /// The body of the answer, or the piece of the stream, that was told of last.
     body: &'static [u8],
     wire: Vec<u8>,
-    /// The slot owes it to say what became of an answer.
+    /// The client owes it to say what became of an answer.
     is_due: bool,
     held: Option<HeldEvent<Memory>>,
 }
@@ -117,15 +118,15 @@ const CANNED: [&[u8]; 8] = [
 impl Host<'_> {
     /// Does one step; whether there is another.
     fn do_step(&mut self) -> bool {
-        let slot = &mut self.slot;
-        let step = slot.exchange().step(|notice| wire::check_line(notice));
-        assert_eq!(slot.end().is_some(), matches!(step, Step::End(_)) || self.is_answered(step));
+        let client = &mut self.client;
+        let step = client.exchange().step(|warning| wire::check_line(warning));
+        assert_eq!(client.end().is_some(), matches!(step, Step::End(_)) || self.is_answered(step));
         match step {
             Step::Connect { losses } => {
-                assert!(!self.slot.is_connected());
-                assert_eq!(losses, self.slot.machine().losses());
+                assert!(!self.client.is_connected());
+                assert_eq!(losses, self.client.machine().losses());
                 self.end_of_connection();
-                self.slot.exchange().connected();
+                self.client.exchange().connected();
                 !self.is_over()
             }
             Step::Write => {
@@ -134,11 +135,11 @@ impl Host<'_> {
             }
             Step::Read => self.read(),
             Step::Idle => self.speak(),
-            Step::InHand => {
+            Step::Answer => {
                 self.look();
                 self.speak()
             }
-            Step::Answered(_) => {
+            Step::Settled(_) => {
                 assert!(self.is_due, "nothing was to be told of");
                 self.is_due = false;
                 self.body = b"";
@@ -149,7 +150,7 @@ impl Host<'_> {
                 wire::check_line(end);
                 let decision = self.decisions.byte();
                 if decision > 0 {
-                    self.slot.begin_anew();
+                    self.client.begin_anew();
                     self.end_of_connection();
                 }
                 decision > 0
@@ -157,9 +158,9 @@ impl Host<'_> {
         }
     }
 
-    /// What is said of an answer may come when the slot has ended.
+    /// What is said of an answer may come when the client has ended.
     fn is_answered(&self, step: Step) -> bool {
-        matches!(step, Step::Answered(_)) && self.slot.end().is_some()
+        matches!(step, Step::Settled(_)) && self.client.end().is_some()
     }
 
     /// Whether neither decisions nor bytes are left.
@@ -174,12 +175,12 @@ impl Host<'_> {
     }
 
     fn write(&mut self) {
-        let unsent = self.slot.exchange().unsent(self.body).concat();
-        assert_eq!(unsent.len(), self.slot.machine().unsent_len());
+        let unsent = self.client.exchange().unsent(self.body).concat();
+        assert_eq!(unsent.len(), self.client.machine().unsent_len());
         let length = match self.decisions.byte() {
             0 => unsent.len(),
             length @ 1..200 => unsent.len().min(length.into()),
-            200..220 => return self.slot.exchange().write_failed(),
+            200..220 => return self.client.exchange().write_failed(),
             220..235 => {
                 self.read();
                 return;
@@ -188,10 +189,10 @@ impl Host<'_> {
                 self.speak();
                 return;
             }
-            _ => return self.slot.exchange().lost(),
+            _ => return self.client.exchange().lost(),
         };
         self.wire.extend_from_slice(&unsent[..length]);
-        self.slot.exchange().sent(length);
+        self.client.exchange().sent(length);
     }
 
     /// Reads once; whether the session can go on.
@@ -202,17 +203,17 @@ impl Host<'_> {
                 self.canned.extend_from_slice(CANNED[usize::from(decision) % CANNED.len()]);
             }
             220..230 => {
-                self.slot.exchange().received(0);
+                self.client.exchange().received(0);
                 return true;
             }
             230..240 => {
-                self.slot.exchange().lost();
+                self.client.exchange().lost();
                 return true;
             }
             240.. => return self.speak(),
             _ => {}
         }
-        let mut exchange = self.slot.exchange();
+        let mut exchange = self.client.exchange();
         let Some(room) = exchange.room() else { return true };
         assert!(!room.is_empty());
         let is_canned = !self.canned.is_empty();
@@ -232,7 +233,7 @@ impl Host<'_> {
             self.service = &self.service[length..];
         }
         // Behind the last byte the stream has ended.
-        self.slot.exchange().received(length);
+        self.client.exchange().received(length);
         if decision >= 210 && length > 0 {
             // More, before anybody looks at it.
             return self.read();
@@ -242,9 +243,9 @@ impl Host<'_> {
 
     /// The event that is in hand is the one that the machine knows.
     fn look(&self) {
-        let machine = self.slot.machine();
+        let machine = self.client.machine();
         let ids = machine.invocation().expect("it is in hand");
-        match (self.slot.invocation(), &self.held) {
+        match (self.client.invocation(), &self.held) {
             (Some(invocation), _) => assert_eq!(invocation.request_id(), ids.request_id()),
             (None, Some(held)) => assert_eq!(held.invocation().request_id(), ids.request_id()),
             (None, None) => panic!("no event"),
@@ -253,33 +254,33 @@ impl Host<'_> {
 
     /// Says something to the service; whether the session can go on.
     fn speak(&mut self) -> bool {
-        let phase = self.slot.machine().phase();
-        let is_streaming = self.slot.machine().is_streaming();
+        let phase = self.client.machine().phase();
+        let is_streaming = self.client.machine().is_streaming();
         let decision = self.decisions.byte();
-        let tell = |notice: &Notice<'_>| wire::check_line(notice);
-        let slot = &mut self.slot;
+        let tell = |warning: &Warning<'_>| wire::check_line(warning);
+        let client = &mut self.client;
         let (given, body, is_answer): (_, &'static [u8], _) = match (decision % 24, phase) {
-            (0, Phase::Invoking) if is_streaming => (slot.exchange().finish(false), b"", true),
+            (0, Phase::Invoking) if is_streaming => (client.exchange().finish(false), b"", true),
             (0, Phase::Invoking) => {
-                (slot.exchange().respond(Some(ContentType::JSON), BODY.len(), false), BODY, true)
+                (client.exchange().respond(Some(ContentType::JSON), BODY.len(), false), BODY, true)
             }
-            (0 | 17, _) => (slot.ask(), b"", false),
-            (1, _) => (slot.exchange().respond(None, BODY.len(), true), BODY, true),
-            (2, _) => (slot.exchange().respond(None, 0, false), b"", true),
-            (3, _) => (slot.exchange().fail(&REPORT, tell), b"", true),
-            (4, Phase::Invoking) => (slot.give_up(tell), b"", true),
+            (0 | 17, _) => (client.ask(), b"", false),
+            (1, _) => (client.exchange().respond(None, BODY.len(), true), BODY, true),
+            (2, _) => (client.exchange().respond(None, 0, false), b"", true),
+            (3, _) => (client.exchange().fail(&REPORT, tell), b"", true),
+            (4, Phase::Invoking) => (client.give_up(tell), b"", true),
             // There is nothing to give up, which changes nothing.
-            (4, _) => return slot.give_up(tell).is_ok() && !self.is_over(),
-            (5 | 6, _) => (slot.exchange().stream(ContentType::HTTP_INTEGRATION), b"", true),
-            (7..=9, _) => (slot.exchange().chunk(BODY.len()), BODY, false),
-            (10, _) => return slot.exchange().chunk(0).is_ok() || !self.is_over(),
-            (11, _) => (slot.exchange().finish(false), b"", true),
-            (12 | 13, _) => (slot.exchange().finish(true), b"", true),
-            (14, _) => (slot.restore_next(), b"", true),
-            (15, _) => (slot.fail_restore(&REPORT), b"", true),
-            (16, _) => (slot.fail_init(&REPORT), b"", true),
+            (4, _) => return client.give_up(tell).is_ok() && !self.is_over(),
+            (5 | 6, _) => (client.exchange().stream(ContentType::HTTP_INTEGRATION), b"", true),
+            (7..=9, _) => (client.exchange().chunk(BODY.len()), BODY, false),
+            (10, _) => return client.exchange().chunk(0).is_ok() || !self.is_over(),
+            (11, _) => (client.exchange().finish(false), b"", true),
+            (12 | 13, _) => (client.exchange().finish(true), b"", true),
+            (14, _) => (client.restore_next(), b"", true),
+            (15, _) => (client.fail_restore(&REPORT), b"", true),
+            (16, _) => (client.fail_init(&REPORT), b"", true),
             (18, _) => {
-                self.held = slot.take_event(Memory::new(8192)).or(self.held.take());
+                self.held = client.take_event(Memory::new(8192)).or(self.held.take());
                 return true;
             }
             // What has come is not looked at before what is said next.
@@ -288,15 +289,15 @@ impl Host<'_> {
                 return self.speak();
             }
             (20, _) => {
-                slot.exchange().lost();
+                client.exchange().lost();
                 return !self.is_over();
             }
             (21, _) => {
-                slot.exchange().received(0);
+                client.exchange().received(0);
                 return !self.is_over();
             }
             (22, _) => {
-                slot.exchange().shut_down();
+                client.exchange().shut_down();
                 return true;
             }
             _ => return !self.is_over(),

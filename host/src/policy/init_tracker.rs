@@ -13,28 +13,28 @@ use super::Options;
 /// ```
 /// use std::time::Duration;
 /// use lambda_proto::lifecycle::Clocks;
-/// use lambda_proto_host::policy::{Hook, HookResult, InitGate, InitOutcome, Options};
+/// use lambda_proto_host::policy::{Hook, HookResult, InitTracker, InitOutcome, Options};
 ///
 /// let at = |secs| Clocks { monotonic: Duration::from_secs(secs), wall: Duration::ZERO };
-/// let mut gate = InitGate::new([Hook::default(); 3], &Options::new(), at(0));
-/// gate.settle(0, HookResult::Done)?;
-/// gate.settle(1, HookResult::Failed)?;
-/// assert_eq!(gate.outcome(at(4)), None);
+/// let mut tracker = InitTracker::new([Hook::default(); 3], &Options::new(), at(0));
+/// tracker.settle(0, HookResult::Done)?;
+/// tracker.settle(1, HookResult::Failed)?;
+/// assert_eq!(tracker.outcome(at(4)), None);
 ///
 /// // The third is late. That is a timeout, but the failure says more.
-/// assert_eq!(gate.outcome(at(5)), Some(InitOutcome::Failed));
-/// assert_eq!(gate.hooks(), [Hook::Done, Hook::Failed, Hook::TimedOut]);
-/// assert!(gate.settle(2, HookResult::Done).is_err());
+/// assert_eq!(tracker.outcome(at(5)), Some(InitOutcome::Failed));
+/// assert_eq!(tracker.hooks(), [Hook::Done, Hook::Failed, Hook::TimedOut]);
+/// assert!(tracker.settle(2, HookResult::Done).is_err());
 /// # Ok::<(), lambda_proto_host::policy::SettleError>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct InitGate<S> {
+pub struct InitTracker<S> {
     hooks: S,
     expires_at: Duration,
 }
 
-impl<S: AsRef<[Hook]> + AsMut<[Hook]>> InitGate<S> {
-    /// A gate for as many hooks as `hooks` is long, all of them pending, whose time begins now.
+impl<S: AsRef<[Hook]> + AsMut<[Hook]>> InitTracker<S> {
+    /// A tracker for as many hooks as `hooks` is long, all of them pending, whose time begins now.
     pub fn new(mut hooks: S, options: &Options, now: Clocks) -> Self {
         hooks.as_mut().fill(Hook::Pending);
         Self { hooks, expires_at: now.monotonic.saturating_add(options.init_timeout()) }
@@ -137,7 +137,7 @@ pub enum InitOutcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SettleError {
-    /// The gate has fewer hooks.
+    /// The tracker has fewer hooks.
     NoSuchHook,
     /// It has settled before, as this, or its time was over.
     Settled(Hook),

@@ -1,4 +1,4 @@
-//! The slot under hosts that call it in any order that its documentation allows.
+//! The client under hosts that call it in any order that its documentation allows.
 
 mod event_loop;
 
@@ -6,18 +6,19 @@ use event_loop::{
     ACCEPTED, ALL, After, Cut, Early, How, Interjection, Loop, Memory, Pace, Plan, REPORT, Stop,
     event, refusal,
 };
-use lambda_proto::slot::{Answer, End, Slot, Step};
-use lambda_proto::{CommandError, Endpoint, Machine};
+use lambda_proto::api::Endpoint;
+use lambda_proto::client::{Client, End, Receipt, Step};
+use lambda_proto::machine::{CommandError, Machine};
 
-fn in_hand(events: &[(&str, Vec<u8>)]) -> Loop {
+fn in_flight(events: &[(&str, Vec<u8>)]) -> Loop {
     let mut host = Loop::new(ALL, events, &[Plan::Hold]);
-    assert_eq!(host.run(), Stop::InHand);
+    assert_eq!(host.run(), Stop::InFlight);
     host
 }
 
-fn slot_of(events: usize, requests: usize) -> Slot<Memory> {
+fn client_of(events: usize, requests: usize) -> Client<Memory> {
     let machine = Machine::new(Endpoint::parse("127.0.0.1:9001").unwrap());
-    Slot::new(machine, Memory::new(events), Memory::new(requests))
+    Client::new(machine, Memory::new(events), Memory::new(requests))
 }
 
 #[test]
@@ -25,26 +26,26 @@ fn a_read_right_behind_the_write_of_a_pipelined_answer_brings_its_reply_and_the_
     let second = event("b", b"second", 0);
     let replies = [ACCEPTED, &second].concat();
     for read in 1..=replies.len() {
-        let mut host = in_hand(&[("a", event("a", b"first", 0))]);
-        host.slot.exchange().respond(None, 1, true).unwrap();
+        let mut host = in_flight(&[("a", event("a", b"first", 0))]);
+        host.client.exchange().respond(None, 1, true).unwrap();
         assert_eq!(host.step(), Step::Write);
-        let length = host.slot.machine().unsent_len();
-        host.slot.exchange().sent(length);
+        let length = host.client.machine().unsent_len();
+        host.client.exchange().sent(length);
         // What is there is read before the next step.
-        let mut exchange = host.slot.exchange();
+        let mut exchange = host.client.exchange();
         let room = exchange.room().unwrap();
         room[..read].copy_from_slice(&replies[..read]);
-        host.slot.exchange().received(read);
-        assert!(matches!(host.step(), Step::Answered(_)));
+        host.client.exchange().received(read);
+        assert!(matches!(host.step(), Step::Settled(_)));
         if read < replies.len() {
             assert_eq!(host.step(), Step::Read);
-            let mut exchange = host.slot.exchange();
+            let mut exchange = host.client.exchange();
             let room = exchange.room().unwrap();
             room[..replies.len() - read].copy_from_slice(&replies[read..]);
-            host.slot.exchange().received(replies.len() - read);
+            host.client.exchange().received(replies.len() - read);
         }
-        assert_eq!(host.step(), Step::InHand, "{read} bytes read");
-        let invocation = host.slot.invocation().unwrap();
+        assert_eq!(host.step(), Step::Answer, "{read} bytes read");
+        let invocation = host.client.invocation().unwrap();
         let (head, body) = (*invocation, invocation.body());
         assert_eq!((head.request_id(), body), ("b", &b"second"[..]), "{read} bytes read");
     }
@@ -64,7 +65,7 @@ fn sessions_are_the_same_when_bytes_are_read_as_soon_as_they_are_there() {
         let run = |pace| {
             let mut host = Loop::new(pace, &events, &plans);
             assert_eq!(host.run(), Stop::Waiting, "{pace:?}");
-            (host.handed, host.service.connections, host.notices)
+            (host.handed, host.service.connections, host.warnings)
         };
         let expected = run(ALL);
         for writes in [1, 3, 64, usize::MAX] {
@@ -80,13 +81,18 @@ fn sessions_are_the_same_when_bytes_are_read_as_soon_as_they_are_there() {
 fn bytes_that_answer_nothing_and_are_read_right_before_the_answer_cost_only_the_connection() {
     let surplus = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n";
     for first in [1, 10, surplus.len()] {
-        let mut host = in_hand(&[("a", event("a", b"1", 0)), ("b", event("b", b"2", 0))]);
+        let mut host = in_flight(&[("a", event("a", b"1", 0)), ("b", event("b", b"2", 0))]);
         host.say(&surplus[..first]);
         host.read();
         host.answer(&Plan::Respond(b"x".to_vec(), false));
         host.say(&surplus[first..]);
-        assert_eq!(host.run(), Stop::InHand, "{first} bytes before the answer: {:?}", host.notices);
-        assert!(matches!(host.told[0].1, Answer::Known(outcome) if outcome.is_accepted()));
+        assert_eq!(
+            host.run(),
+            Stop::InFlight,
+            "{first} bytes before the answer: {:?}",
+            host.warnings
+        );
+        assert!(matches!(host.told[0].1, Receipt::Known(outcome) if outcome.is_accepted()));
         assert_eq!(host.handed[1].0, "b");
     }
 }
@@ -95,16 +101,16 @@ fn bytes_that_answer_nothing_and_are_read_right_before_the_answer_cost_only_the_
 fn bytes_that_answer_nothing_and_are_read_right_before_the_slot_asks_cost_only_the_connection() {
     let surplus = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n";
     for first in [1, 10, surplus.len()] {
-        let mut host = in_hand(&[("a", event("a", b"1", 0)), ("b", event("b", b"2", 0))]);
+        let mut host = in_flight(&[("a", event("a", b"1", 0)), ("b", event("b", b"2", 0))]);
         host.answer(&Plan::Respond(b"x".to_vec(), false));
         host.stops = true;
         assert_eq!(host.run(), Stop::Idle);
         host.stops = false;
         host.say(&surplus[..first]);
         host.read();
-        host.slot.ask().unwrap();
+        host.client.ask().unwrap();
         host.say(&surplus[first..]);
-        assert_eq!(host.run(), Stop::InHand, "{first} bytes before `next`: {:?}", host.notices);
+        assert_eq!(host.run(), Stop::InFlight, "{first} bytes before `next`: {:?}", host.warnings);
         assert_eq!(host.handed[1].0, "b");
     }
 }
@@ -113,31 +119,31 @@ fn bytes_that_answer_nothing_and_are_read_right_before_the_slot_asks_cost_only_t
 fn a_host_may_read_until_there_is_nothing_more_before_it_asks_for_the_next_step() {
     let bytes = event("a", &[b'x'; 3000], 0);
     for head in [0, 50, bytes.len() - 3000] {
-        let mut slot = slot_of(bytes.len(), 2000);
-        slot.ask().unwrap();
-        slot.exchange().connected();
-        let length = slot.machine().unsent_len();
-        slot.exchange().sent(length);
+        let mut client = client_of(bytes.len(), 2000);
+        client.ask().unwrap();
+        client.exchange().connected();
+        let length = client.machine().unsent_len();
+        client.exchange().sent(length);
         let mut read = 0;
         for until in [head, bytes.len()] {
-            assert_eq!(slot.exchange().step(|_| {}), Step::Read);
+            assert_eq!(client.exchange().step(|_| {}), Step::Read);
             while read < until {
-                let mut exchange = slot.exchange();
+                let mut exchange = client.exchange();
                 let room = exchange.room().unwrap();
                 let length = room.len().min(until - read);
                 room[..length].copy_from_slice(&bytes[read..read + length]);
-                slot.exchange().received(length);
+                client.exchange().received(length);
                 read += length;
             }
             // Now a read would block, for which there must be room.
-            let _would_block = slot.exchange().room();
+            let _would_block = client.exchange().room();
         }
         assert_eq!(
-            slot.exchange().step(|notice| panic!("{notice}")),
-            Step::InHand,
+            client.exchange().step(|warning| panic!("{warning}")),
+            Step::Answer,
             "{head} bytes first"
         );
-        assert_eq!(slot.invocation().unwrap().body(), [b'x'; 3000]);
+        assert_eq!(client.invocation().unwrap().body(), [b'x'; 3000]);
     }
 }
 
@@ -146,7 +152,7 @@ fn nothing_is_held_while_a_slot_waits_behind_an_answer_that_was_told_as_pipeline
     let plan = Plan::Respond(b"x".to_vec(), true);
     let mut host = Loop::new(ALL, &[("a", event("a", b"1", 0))], &[plan]);
     assert_eq!(host.run(), Stop::Waiting);
-    assert_eq!(host.told, [("a".into(), Answer::Pipelined)]);
+    assert_eq!(host.told, [("a".into(), Receipt::Pipelined)]);
     assert_eq!(host.held.get(), 0);
 }
 
@@ -155,13 +161,13 @@ fn an_answer_may_be_sent_from_the_event_itself_while_its_reply_begins() {
     let bytes = event("a", &[b'x'; 200], 0);
     let mut host = Loop::new(ALL, &[("a", bytes.clone())], &[Plan::Hold]);
     // The event fills the memory, so that whatever is read into it costs the event.
-    host.slot = slot_of(bytes.len(), 2000);
-    assert_eq!(host.run(), Stop::InHand);
-    host.slot.exchange().respond(None, 200, true).unwrap();
+    host.client = client_of(bytes.len(), 2000);
+    assert_eq!(host.run(), Stop::InFlight);
+    host.client.exchange().respond(None, 200, true).unwrap();
     let mut sent = Vec::new();
     let mut early = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 20".iter();
     while host.step() == Step::Write {
-        let (invocation, mut exchange) = host.slot.in_flight().unwrap();
+        let (invocation, mut exchange) = host.client.in_flight().unwrap();
         sent.push(exchange.unsent(invocation.body()).concat()[0]);
         exchange.sent(1);
         if let Some(byte) = early.next() {
@@ -186,8 +192,8 @@ fn what_the_service_said_before_it_hung_up_is_read_though_writing_fails() {
         let what = Interjection { at: 5_000, bytes, then: After::Discard };
         host.service.interjections.push_back(what);
         host.cut = Some(Cut::Sent(5_000, How::Broken));
-        assert_eq!(host.run(), Stop::InHand);
-        assert!(matches!(host.told[0].1, Answer::Known(outcome) if outcome.status() == 413));
+        assert_eq!(host.run(), Stop::InFlight);
+        assert!(matches!(host.told[0].1, Receipt::Known(outcome) if outcome.status() == 413));
         assert_eq!(host.handed[1].0, "b");
     }
 }
@@ -208,16 +214,16 @@ fn a_pipelined_answer_that_has_no_room_for_next_goes_out_without_it() {
     let mut alone = 0;
     for room in 620..1000 {
         let mut host = Loop::new(ALL, &[("a", event("a", b"1", 0))], &[Plan::Hold]);
-        host.slot = slot_of(4096, room);
-        if host.run() != Stop::InHand {
+        host.client = client_of(4096, room);
+        if host.run() != Stop::InFlight {
             continue;
         }
-        match host.slot.exchange().respond(None, 1, true) {
-            Ok(()) if !host.slot.machine().is_asked() => alone += 1,
+        match host.client.exchange().respond(None, 1, true) {
+            Ok(()) if !host.client.machine().is_asked() => alone += 1,
             Ok(()) => continue,
             Err(error) => {
                 assert!(matches!(error, CommandError::BufferTooSmall(_)), "{error}");
-                assert_eq!(host.step(), Step::InHand, "requests of {room} bytes");
+                assert_eq!(host.step(), Step::Answer, "requests of {room} bytes");
             }
         }
     }
@@ -225,25 +231,25 @@ fn a_pipelined_answer_that_has_no_room_for_next_goes_out_without_it() {
 }
 
 #[test]
-fn there_is_no_invocation_to_see_when_none_is_in_hand() {
-    let mut host = in_hand(&[("a", event("a", b"secret", 0))]);
+fn there_is_no_invocation_to_see_when_none_is_in_flight() {
+    let mut host = in_flight(&[("a", event("a", b"secret", 0))]);
     host.answer(&Plan::Respond(b"x".to_vec(), false));
     host.stops = true;
     assert_eq!(host.run(), Stop::Idle);
-    assert!(host.slot.invocation().is_none());
-    assert!(host.slot.in_flight().is_none());
+    assert!(host.client.invocation().is_none());
+    assert!(host.client.in_flight().is_none());
 }
 
 #[test]
 fn an_event_can_be_taken_out_once() {
-    let mut host = in_hand(&[("a", event("a", b"secret", 0))]);
+    let mut host = in_flight(&[("a", event("a", b"secret", 0))]);
     let mut other = Memory::new(1000);
-    lambda_proto::slot::Storage::grow(&mut other, 1000);
-    let event = host.slot.take_event(other).unwrap();
+    lambda_proto::client::Storage::grow(&mut other, 1000);
+    let event = host.client.take_event(other).unwrap();
     assert_eq!(event.invocation().body(), b"secret");
-    assert!(host.slot.invocation().is_none());
-    assert!(host.slot.in_flight().is_none());
-    assert!(host.slot.take_event(Memory::new(1000)).is_none());
+    assert!(host.client.invocation().is_none());
+    assert!(host.client.in_flight().is_none());
+    assert!(host.client.take_event(Memory::new(1000)).is_none());
 }
 
 #[test]
@@ -251,54 +257,55 @@ fn a_slot_that_has_ended_says_why_whatever_ended_it() {
     let mut host = Loop::new(ALL, &[], &[]);
     host.service.refuses = Some((String::new(), refusal(403)));
     host.handed.push((String::new(), Vec::new()));
-    host.slot.fail_init(&REPORT).unwrap();
+    host.client.fail_init(&REPORT).unwrap();
     let end = loop {
         match host.step() {
             Step::End(end) => break end,
-            Step::Answered(_) => {}
+            Step::Settled(_) => {}
             _ => assert_eq!(host.turn(), None),
         }
     };
     assert_eq!(end, End::Done);
-    assert_eq!(host.slot.end(), Some(End::Done));
+    assert_eq!(host.client.end(), Some(End::Done));
 }
 
-/// A slot whose second event is read right behind the write of the first answer, into the memory of
+/// A client whose second event is read right behind the write of the first answer, into the memory of
 /// requests, so that it has to move: memory for events of `events` bytes, an event of `body`, and `surplus`
 /// bytes behind it. Returns the id and the event that come to hand, what was told, and the last step.
 fn moved(events: usize, body: usize, surplus: usize) -> (String, Vec<u8>, Vec<String>, Step) {
-    let mut slot = slot_of(events, 4096);
+    let mut client = client_of(events, 4096);
     let mut told = Vec::new();
-    let mut step =
-        |slot: &mut Slot<Memory>| slot.exchange().step(|notice| told.push(notice.to_string()));
-    let read = |slot: &mut Slot<Memory>, bytes: &[u8]| {
+    let mut step = |client: &mut Client<Memory>| {
+        client.exchange().step(|warning| told.push(warning.to_string()))
+    };
+    let read = |client: &mut Client<Memory>, bytes: &[u8]| {
         let mut left = bytes;
         while !left.is_empty() {
-            let mut exchange = slot.exchange();
+            let mut exchange = client.exchange();
             let Some(room) = exchange.room() else { break };
             let length = room.len().min(left.len());
             room[..length].copy_from_slice(&left[..length]);
-            slot.exchange().received(length);
+            client.exchange().received(length);
             left = &left[length..];
         }
     };
-    slot.ask().unwrap();
-    slot.exchange().connected();
-    let length = slot.machine().unsent_len();
-    slot.exchange().sent(length);
-    assert_eq!(step(&mut slot), Step::Read);
-    read(&mut slot, &event("a", b"1", 0));
-    assert_eq!(step(&mut slot), Step::InHand);
-    slot.exchange().respond(None, 3, true).unwrap();
-    let length = slot.machine().unsent_len();
-    slot.exchange().sent(length);
+    client.ask().unwrap();
+    client.exchange().connected();
+    let length = client.machine().unsent_len();
+    client.exchange().sent(length);
+    assert_eq!(step(&mut client), Step::Read);
+    read(&mut client, &event("a", b"1", 0));
+    assert_eq!(step(&mut client), Step::Answer);
+    client.exchange().respond(None, 3, true).unwrap();
+    let length = client.machine().unsent_len();
+    client.exchange().sent(length);
     let replies = [ACCEPTED, &event("b", &vec![b'y'; body], 0), &vec![b'z'; surplus]].concat();
-    read(&mut slot, &replies);
-    let mut last = step(&mut slot);
-    while let Step::Answered(_) = last {
-        last = step(&mut slot);
+    read(&mut client, &replies);
+    let mut last = step(&mut client);
+    while let Step::Settled(_) = last {
+        last = step(&mut client);
     }
-    let invocation = slot.invocation().filter(|_| last == Step::InHand);
+    let invocation = client.invocation().filter(|_| last == Step::Answer);
     let seen = invocation.map(|it| (it.request_id().to_owned(), it.body().to_vec()));
     let (id, body) = seen.unwrap_or_default();
     (id, body, told, last)
@@ -314,7 +321,7 @@ fn an_event_that_has_to_move_arrives_whole_or_is_told_to_be_too_large_whatever_f
                 let (id, got, told, last) = moved(events, body, surplus);
                 let case = format!("{events} for {body} and {surplus}: {last:?} {told:?}");
                 match last {
-                    Step::InHand => {
+                    Step::Answer => {
                         assert_eq!((&*id, got), ("b", vec![b'y'; body]), "{case}");
                         whole += 1;
                     }

@@ -4,18 +4,18 @@ use core::time::Duration;
 /// 3.2 s, of which a random half is left out so that slots and environments do not call in step.
 ///
 /// `random` is any number, a new one each time. Behind lost connections, `failed` is
-/// [`losses`](crate::Machine::losses) less one, as the first loss is an ordinary one.
+/// [`losses`](crate::machine::Machine::losses) less one, as the first loss is an ordinary one.
 ///
 /// ```
 /// use core::time::Duration;
-/// use lambda_proto::slot::pause;
+/// use lambda_proto::client::backoff;
 ///
-/// assert_eq!(pause(0, 7), Duration::ZERO);
-/// assert_eq!(pause(1, 0), Duration::from_millis(25));
-/// assert_eq!(pause(1, u32::MAX), Duration::from_millis(50));
-/// assert_eq!(pause(1000, u32::MAX), Duration::from_millis(3200));
+/// assert_eq!(backoff(0, 7), Duration::ZERO);
+/// assert_eq!(backoff(1, 0), Duration::from_millis(25));
+/// assert_eq!(backoff(1, u32::MAX), Duration::from_millis(50));
+/// assert_eq!(backoff(1000, u32::MAX), Duration::from_millis(3200));
 /// ```
-pub fn pause(failed: u32, random: u32) -> Duration {
+pub fn backoff(failed: u32, random: u32) -> Duration {
     const FIRST: u64 = 50_000;
     let Some(doublings) = failed.checked_sub(1) else { return Duration::ZERO };
     let half = (FIRST << doublings.min(6)) / 2;

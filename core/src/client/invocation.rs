@@ -25,7 +25,7 @@ impl<'i> Deref for Invocation<'i> {
     }
 }
 
-/// An invocation that was taken out of its slot, with the memory that it stands in.
+/// An invocation that was taken out of its client, with the memory that it stands in.
 #[derive(Debug)]
 pub struct HeldEvent<S> {
     storage: S,

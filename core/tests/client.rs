@@ -1,4 +1,4 @@
-//! The slot under an event loop whose sockets take and give as much as they like.
+//! The client under an event loop whose sockets take and give as much as they like.
 
 mod event_loop;
 
@@ -8,9 +8,9 @@ use event_loop::{
     ACCEPTED, ALL, After, Early, How, Interjection, Loop, Memory, Pace, Plan, REPORT, Stop, event,
     refusal, whole,
 };
-use lambda_proto::api::Call;
-use lambda_proto::slot::{Answer, End, Slot, Step, pause};
-use lambda_proto::{CommandError, Concurrency, ContentType, Endpoint, Machine, Outcome, Phase};
+use lambda_proto::api::{Call, Concurrency, ContentType, Endpoint, Outcome};
+use lambda_proto::client::{Client, End, Receipt, Step, backoff};
+use lambda_proto::machine::{CommandError, Machine, Phase};
 
 const SIZES: [usize; 6] = [1, 2, 3, 7, 64, usize::MAX];
 
@@ -44,20 +44,20 @@ fn stream(pieces: &[&[u8]], is_pipelined: bool) -> Plan {
     Plan::Stream(pieces.iter().map(|piece| piece.to_vec()).collect(), is_pipelined)
 }
 
-fn known(call: Call, status: u16) -> Answer {
-    Answer::Known(Outcome::new(call, status))
+fn known(call: Call, status: u16) -> Receipt {
+    Receipt::Known(Outcome::new(call, status))
 }
 
 /// A loop that has its first invocation in hand.
-fn in_hand(pace: Pace, events: &[(&str, Vec<u8>)]) -> Loop {
+fn in_flight(pace: Pace, events: &[(&str, Vec<u8>)]) -> Loop {
     let mut host = Loop::new(pace, events, &[Plan::Hold]);
-    assert_eq!(host.run(), Stop::InHand);
+    assert_eq!(host.run(), Stop::InFlight);
     host
 }
 
-fn slot_of(events: usize, requests: usize) -> Slot<Memory> {
+fn client_of(events: usize, requests: usize) -> Client<Memory> {
     let machine = Machine::new(Endpoint::parse("127.0.0.1:9001").unwrap());
-    Slot::new(machine, Memory::new(events), Memory::new(requests))
+    Client::new(machine, Memory::new(events), Memory::new(requests))
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn sessions_are_the_same_whatever_sockets_take_and_give_and_whenever_they_block(
             assert_eq!(host.run(), Stop::Waiting, "{pace:?}");
             assert!(host.handed.iter().all(|(_, event)| *event == body), "{pace:?}");
             assert_eq!((host.handed.len(), host.told.len()), (7, 7), "{pace:?}");
-            (host.service.connections, host.service.accepted, host.notices)
+            (host.service.connections, host.service.accepted, host.warnings)
         };
         let expected = run(ALL);
         assert_eq!(expected.0.len(), 1);
@@ -101,7 +101,7 @@ fn a_reply_that_begins_before_a_pipelined_answer_is_written_is_read_with_the_eve
     let event_b = event("b", &vec![b'y'; 3000], 999);
     let events = [("a", event("a", b"1", 0)), ("b", event_b)];
     let mut probe = Loop::new(ALL, &events, &[respond(&body, true), Plan::Hold]);
-    assert_eq!(probe.run(), Stop::InHand);
+    assert_eq!(probe.run(), Stop::InFlight);
     let all = probe.service.connections[0].len();
     let next = whole(&probe.service.connections[0]).unwrap().1;
     for at in [next + 1, next + 200, all - next - 10, all - next, all - 1] {
@@ -121,10 +121,10 @@ fn a_reply_that_begins_before_a_pipelined_answer_is_written_is_read_with_the_eve
                     host.pace.writes = 1;
                     host.pace.reads = begun;
                 }
-                assert_eq!(host.run(), Stop::InHand, "at {at}, {begun} begun, reads of {reads}");
+                assert_eq!(host.run(), Stop::InFlight, "at {at}, {begun} begun, reads of {reads}");
                 assert_eq!(host.handed[1], ("b".into(), vec![b'y'; 3000]), "at {at}, {begun}");
                 assert_eq!(host.told.len(), 1);
-                assert_eq!((host.losses.len(), host.notices.len()), (1, 0), "{:?}", host.notices);
+                assert_eq!((host.losses.len(), host.warnings.len()), (1, 0), "{:?}", host.warnings);
             }
         }
     }
@@ -153,7 +153,7 @@ fn a_refusal_of_a_large_body_in_the_middle_of_it_is_known_and_the_next_exchange_
                     assert_eq!(host.losses, [0, 0]);
                     assert_eq!(host.service.accepted[0].body, b"small");
                     assert!(host.service.connections[1].starts_with(b"GET "));
-                    assert_eq!(host.notices.len(), 1, "{:?}", host.notices);
+                    assert_eq!(host.warnings.len(), 1, "{:?}", host.warnings);
                 }
             }
         }
@@ -162,7 +162,7 @@ fn a_refusal_of_a_large_body_in_the_middle_of_it_is_known_and_the_next_exchange_
 
 #[test]
 fn a_piece_of_a_stream_that_blocks_half_way_goes_on_where_it_stopped() {
-    let mut host = in_hand(ALL, &[("a", event("a", b"1", 0))]);
+    let mut host = in_flight(ALL, &[("a", event("a", b"1", 0))]);
     host.answer(&stream(&[&[b'x'; 300], &[b'y'; 5]], false));
     // Almost everything blocks, a write takes seven bytes.
     host.pace = Pace { writes: 7, reads: 1, blocks: BLOCKS[3], early: Early::Never };
@@ -174,46 +174,46 @@ fn a_piece_of_a_stream_that_blocks_half_way_goes_on_where_it_stopped() {
 
 #[test]
 fn no_piece_is_taken_while_the_one_before_is_half_written() {
-    let mut host = in_hand(ALL, &[("a", event("a", b"1", 0))]);
-    host.slot.exchange().stream(ContentType::TEXT).unwrap();
+    let mut host = in_flight(ALL, &[("a", event("a", b"1", 0))]);
+    host.client.exchange().stream(ContentType::TEXT).unwrap();
     assert_eq!(host.step(), Step::Write);
-    assert!(matches!(host.slot.exchange().chunk(1), Err(CommandError::Unsent { .. })));
-    assert!(matches!(host.slot.exchange().finish(true), Err(CommandError::Unsent { .. })));
-    let head = host.slot.machine().unsent_len();
-    host.slot.exchange().sent(head);
-    assert_eq!(host.step(), Step::InHand);
-    host.slot.exchange().chunk(3).unwrap();
-    host.slot.exchange().sent(2);
-    assert!(matches!(host.slot.exchange().chunk(1), Err(CommandError::Unsent { .. })));
-    assert_eq!(host.slot.exchange().unsent(b"abc").concat(), b"\nabc");
+    assert!(matches!(host.client.exchange().chunk(1), Err(CommandError::Unsent { .. })));
+    assert!(matches!(host.client.exchange().finish(true), Err(CommandError::Unsent { .. })));
+    let head = host.client.machine().unsent_len();
+    host.client.exchange().sent(head);
+    assert_eq!(host.step(), Step::Answer);
+    host.client.exchange().chunk(3).unwrap();
+    host.client.exchange().sent(2);
+    assert!(matches!(host.client.exchange().chunk(1), Err(CommandError::Unsent { .. })));
+    assert_eq!(host.client.exchange().unsent(b"abc").concat(), b"\nabc");
 }
 
 #[test]
 fn an_early_reply_to_a_stream_is_known_before_its_end_and_no_piece_is_taken_once_it_has_begun() {
     let reply = refusal(413);
     for begun in 1..reply.len() {
-        let mut host = in_hand(ALL, &[("a", event("a", b"1", 0)), ("b", event("b", b"2", 0))]);
+        let mut host = in_flight(ALL, &[("a", event("a", b"1", 0)), ("b", event("b", b"2", 0))]);
         host.answer(&stream(&[b"never sent"], false));
         assert_eq!(host.turn(), None); // the head is written
-        assert_eq!(host.step(), Step::InHand);
+        assert_eq!(host.step(), Step::Answer);
         host.say(&reply[..begun]);
         host.read();
-        // Before the slot has looked at it, and after that.
+        // Before the client has looked at it, and after that.
         for _ in 0..2 {
             assert_eq!(
-                host.slot.exchange().chunk(5),
+                host.client.exchange().chunk(5),
                 Err(CommandError::MustReconnect),
                 "{begun} bytes"
             );
             assert_eq!(
-                host.slot.exchange().finish(false),
+                host.client.exchange().finish(false),
                 Err(CommandError::MustReconnect),
                 "{begun} bytes"
             );
             assert_eq!(host.step(), Step::Read);
         }
         host.say(&reply[begun..]);
-        assert_eq!(host.run(), Stop::InHand);
+        assert_eq!(host.run(), Stop::InFlight);
         assert_eq!(host.told, [("a".into(), known(Call::Response, 413))]);
         assert_eq!(host.handed[1].0, "b");
         assert_eq!(host.service.connections.len(), 2);
@@ -228,7 +228,7 @@ fn a_stream_that_is_answered_in_mid_piece_is_over_though_its_piece_is_never_take
             Loop::new(slow(64, reads), &events, &[stream(&[&[b'x'; 5000]], true), Plan::Hold]);
         let bytes = refusal(410);
         host.service.interjections.push_back(Interjection { at: 1000, bytes, then: After::Block });
-        assert_eq!(host.run(), Stop::InHand, "reads of {reads}");
+        assert_eq!(host.run(), Stop::InFlight, "reads of {reads}");
         assert_eq!(host.told, [("a".into(), known(Call::Response, 410))]);
         assert_eq!(host.handed[1].0, "b");
     }
@@ -254,7 +254,7 @@ fn an_interim_reply_changes_nothing_wherever_it_comes() {
             host.service.interjections.push_back(Interjection { at, bytes, then: After::GoOn });
             assert_eq!(host.run(), Stop::Waiting, "at {at}");
             assert!(host.service.connections == probe.service.connections, "at {at}");
-            assert!(host.notices.is_empty(), "at {at}: {:?}", host.notices);
+            assert!(host.warnings.is_empty(), "at {at}: {:?}", host.warnings);
         }
     }
 }
@@ -262,13 +262,13 @@ fn an_interim_reply_changes_nothing_wherever_it_comes() {
 #[test]
 fn a_pipelined_answer_is_answered_when_all_is_written_and_its_body_is_not_needed_any_more() {
     for plan in [respond(b"x", true), stream(&[b"x", b"y"], true)] {
-        let mut host = in_hand(slow(3, 2), &[("a", event("a", b"1", 0))]);
+        let mut host = in_flight(slow(3, 2), &[("a", event("a", b"1", 0))]);
         host.pace.early = Early::Never;
         host.answer(&plan);
         while host.told.is_empty() {
             assert_eq!(host.turn(), None);
         }
-        assert_eq!(host.told, [("a".into(), Answer::Pipelined)]);
+        assert_eq!(host.told, [("a".into(), Receipt::Pipelined)]);
         assert_eq!(host.run(), Stop::Waiting);
         assert_eq!((host.service.requests.len(), host.told.len()), (3, 1));
     }
@@ -277,31 +277,31 @@ fn a_pipelined_answer_is_answered_when_all_is_written_and_its_body_is_not_needed
 #[test]
 fn an_event_that_is_taken_out_keeps_its_memory_while_the_slot_goes_on_with_other() {
     let mut host =
-        in_hand(slow(9, 5), &[("a", event("a", b"first", 2)), ("b", event("b", b"second", 0))]);
-    let held = host.slot.take_event(Memory::new(1 << 20)).unwrap();
-    assert_eq!(host.slot.machine().phase(), Phase::Invoking);
+        in_flight(slow(9, 5), &[("a", event("a", b"first", 2)), ("b", event("b", b"second", 0))]);
+    let held = host.client.take_event(Memory::new(1 << 20)).unwrap();
+    assert_eq!(host.client.machine().phase(), Phase::Invoking);
     host.answer(&respond(held.invocation().body(), true));
-    assert_eq!(host.run(), Stop::InHand);
-    let invocation = host.slot.invocation().unwrap();
+    assert_eq!(host.run(), Stop::InFlight);
+    let invocation = host.client.invocation().unwrap();
     let (head, body) = (*invocation, invocation.body());
     assert_eq!((head.request_id(), body), ("b", &b"second"[..]));
     assert_eq!((held.invocation().request_id(), held.invocation().body()), ("a", &b"first"[..]));
     // The memory can be used again.
-    let second = host.slot.take_event(held.into_storage()).unwrap();
+    let second = host.client.take_event(held.into_storage()).unwrap();
     host.answer(&respond(second.invocation().body(), false));
     assert_eq!(host.run(), Stop::Waiting);
     assert_eq!(host.service.accepted[1].body, b"second");
-    assert!(host.slot.take_event(Memory::new(0)).is_none());
+    assert!(host.client.take_event(Memory::new(0)).is_none());
 }
 
 #[test]
 fn an_event_that_was_taken_out_survives_a_reconnect() {
     for how in [How::Reset, How::Closed, How::Broken] {
-        let mut host = in_hand(ALL, &[("a", event("a", b"first", 0))]);
-        let held = host.slot.take_event(Memory::new(1 << 20)).unwrap();
+        let mut host = in_flight(ALL, &[("a", event("a", b"first", 0))]);
+        let held = host.client.take_event(Memory::new(1 << 20)).unwrap();
         host.cut(how);
         host.read();
-        assert_eq!(host.step(), Step::InHand);
+        assert_eq!(host.step(), Step::Answer);
         host.answer(&respond(held.invocation().body(), false));
         assert_eq!(host.run(), Stop::Waiting);
         assert_eq!(host.service.accepted[0].body, b"first");
@@ -317,8 +317,8 @@ fn nothing_is_held_while_a_slot_waits_also_after_a_large_event() {
         let mut host = Loop::new(pace, &events, &[respond(b"x", false), Plan::Fail]);
         let mut most = 0;
         let stop = loop {
-            let is_waiting = host.slot.is_connected() && host.slot.is_waiting();
-            if is_waiting && host.step() == Step::Read && host.slot.is_waiting() {
+            let is_waiting = host.client.is_connected() && host.client.is_waiting();
+            if is_waiting && host.step() == Step::Read && host.client.is_waiting() {
                 assert_eq!(host.held.get(), 0, "memory is held while nothing has arrived");
             }
             if let Some(stop) = host.turn() {
@@ -340,16 +340,16 @@ fn an_event_that_is_too_large_is_reported_and_the_next_one_served() {
                 [("a", event("a", &[b'x'; 5000], chunk)), ("b", event("b", &[b'y'; 1000], chunk))];
             for by_memory in [false, true] {
                 let mut host = Loop::new(pace, &events, &[respond(b"fine", true)]);
-                host.slot = if by_memory {
-                    slot_of(3000, 2000)
+                host.client = if by_memory {
+                    client_of(3000, 2000)
                 } else {
-                    slot_of(1 << 20, 1 << 20).with_max_event(1000)
+                    client_of(1 << 20, 1 << 20).with_max_event(1000)
                 };
                 assert_eq!(host.run(), Stop::Waiting);
                 assert_eq!(host.handed, [("b".into(), vec![b'y'; 1000])]);
                 let call = |at: usize| host.service.accepted[at].call.as_str();
                 assert_eq!([call(0), call(1)], ["error", "response"]);
-                assert_eq!(host.notices, ["invocation a: the event does not fit the buffer"]);
+                assert_eq!(host.warnings, ["invocation a: the event does not fit the buffer"]);
                 assert_eq!(host.told.len(), 1);
             }
         }
@@ -382,19 +382,19 @@ fn the_end_is_what_the_service_said_last_and_is_said_again() {
             let mut host = Loop::new(pace, &[("a", event("a", b"1", 0))], &[respond(b"x", false)]);
             host.service.refuses = Some(("a".into(), nonsense.to_vec()));
             assert!(matches!(host.run(), Stop::Ended(End::Protocol(_))));
-            assert_eq!(host.told, [("a".into(), Answer::FateUnknown)]);
+            assert_eq!(host.told, [("a".into(), Receipt::FateUnknown)]);
         }
 
         let mut host = Loop::new(pace, &[("a", event("a", b"1", 0))], &[]);
-        host.slot = slot_of(40, 2000);
+        host.client = client_of(40, 2000);
         assert_eq!(host.run(), Stop::Ended(End::NoRoom));
-        assert_eq!(host.slot.end(), Some(End::NoRoom));
+        assert_eq!(host.client.end(), Some(End::NoRoom));
     }
 }
 
 #[test]
 fn the_end_of_one_slot_ends_all_but_for_nonsense_to_one_of_several() {
-    use lambda_proto::ReceiveError::Unsolicited;
+    use lambda_proto::machine::ReceiveError::Unsolicited;
     let outcome = Outcome::new(Call::Next, 500);
     let too_soon = CommandError::MustReconnect;
     let ends = [End::Done, End::Service(outcome), End::Command(too_soon), End::NoRoom];
@@ -414,12 +414,12 @@ fn a_failed_start_is_answered_once_and_ends_the_slot() {
         if status != 202 {
             host.service.refuses = Some((String::new(), refusal(status)));
         }
-        host.slot.fail_init(&REPORT).unwrap();
-        assert!(matches!(host.slot.fail_init(&REPORT), Err(CommandError::WrongPhase(_))));
+        host.client.fail_init(&REPORT).unwrap();
+        assert!(matches!(host.client.fail_init(&REPORT), Err(CommandError::WrongPhase(_))));
         let mut told = Vec::new();
         loop {
             match host.step() {
-                Step::Answered(answer) => told.push(answer),
+                Step::Settled(answer) => told.push(answer),
                 Step::End(end) => break assert_eq!(end, End::Done),
                 _ => assert_eq!(host.turn(), None),
             }
@@ -432,41 +432,41 @@ fn a_failed_start_is_answered_once_and_ends_the_slot() {
 #[test]
 fn a_slot_that_is_shut_down_tells_of_the_answer_under_way_and_ends() {
     for turns in 0..6 {
-        let mut host = in_hand(slow(100, 9), &[("a", event("a", b"1", 0))]);
+        let mut host = in_flight(slow(100, 9), &[("a", event("a", b"1", 0))]);
         host.answer(&respond(&[b'x'; 100], false));
         (0..turns).for_each(|_| assert_eq!(host.turn(), None));
-        host.slot.exchange().shut_down();
-        assert!(!host.slot.is_connected());
+        host.client.exchange().shut_down();
+        assert!(!host.client.is_connected());
         assert_eq!(host.run(), Stop::Ended(End::Done));
         assert_eq!(host.told.len(), 1, "after {turns} turns");
     }
-    let mut idle = slot_of(0, 0);
+    let mut idle = client_of(0, 0);
     idle.exchange().shut_down();
-    assert_eq!(idle.exchange().step(|notice| panic!("{notice}")), Step::End(End::Done));
+    assert_eq!(idle.exchange().step(|warning| panic!("{warning}")), Step::End(End::Done));
 }
 
 #[test]
 fn a_pause_doubles_within_bounds_and_is_never_less_than_half() {
-    assert_eq!(pause(0, u32::MAX), Duration::ZERO);
+    assert_eq!(backoff(0, u32::MAX), Duration::ZERO);
     for failed in 1..=u32::from(u8::MAX) {
         let most = Duration::from_millis(50 << (failed - 1).min(6));
-        assert_eq!((pause(failed, 0), pause(failed, u32::MAX)), (most / 2, most));
-        let random = [1, 7, u32::MAX / 2, u32::MAX - 1].map(|random| pause(failed, random));
+        assert_eq!((backoff(failed, 0), backoff(failed, u32::MAX)), (most / 2, most));
+        let random = [1, 7, u32::MAX / 2, u32::MAX - 1].map(|random| backoff(failed, random));
         assert!(random.is_sorted() && random[0] >= most / 2 && random[3] <= most);
     }
-    assert_eq!(pause(u32::MAX, u32::MAX), pause(7, u32::MAX));
+    assert_eq!(backoff(u32::MAX, u32::MAX), backoff(7, u32::MAX));
 }
 
 #[test]
 fn asking_before_what_became_of_the_answer_is_told_is_refused_and_changes_nothing() {
     for sent in [0, 10, usize::MAX] {
-        let mut host = in_hand(ALL, &[("a", event("a", b"1", 0))]);
-        host.slot.exchange().respond(None, 3, false).unwrap();
-        host.slot.exchange().sent(sent);
-        let unsent = host.slot.exchange().unsent(b"one").concat();
+        let mut host = in_flight(ALL, &[("a", event("a", b"1", 0))]);
+        host.client.exchange().respond(None, 3, false).unwrap();
+        host.client.exchange().sent(sent);
+        let unsent = host.client.exchange().unsent(b"one").concat();
         let refused = Err(CommandError::WrongPhase(Phase::Reporting));
-        assert_eq!(host.slot.ask(), refused);
-        assert_eq!(host.slot.exchange().unsent(b"one").concat(), unsent);
-        assert_eq!(host.slot.invocation().unwrap().body(), b"1");
+        assert_eq!(host.client.ask(), refused);
+        assert_eq!(host.client.exchange().unsent(b"one").concat(), unsent);
+        assert_eq!(host.client.invocation().unwrap().body(), b"1");
     }
 }

@@ -1,12 +1,12 @@
-//! What a notice says, in one line.
+//! What a warning says, in one line.
 
-use lambda_proto::Outcome;
-use lambda_proto::api::Call;
-use lambda_proto::slot::{Notice, Trouble};
+use lambda_proto::api::{Call, Outcome};
+use lambda_proto::client::{Warning, WarningKind};
 
 fn refused_with(detail: &[u8]) -> String {
     let outcome = Outcome::new(Call::Response, 413);
-    let said = Notice { request_id: "", trouble: Trouble::Refused { outcome, detail } }.to_string();
+    let said =
+        Warning { request_id: "", kind: WarningKind::Refused { outcome, detail } }.to_string();
     let behind = said.strip_prefix("response was answered with 413: the body is too large");
     behind.expect("what the status means").to_owned()
 }

@@ -1,10 +1,10 @@
-use crate::Machine;
-use crate::slot::Notice;
+use crate::client::Warning;
+use crate::machine::Machine;
 
 /// A connection to the Runtime API.
 ///
 /// Implement it for a stream, empty where [`embedded_io::Write`] is all that the stream can do.
-pub trait Link: embedded_io::Read + embedded_io::Write {
+pub trait Connection: embedded_io::Read + embedded_io::Write {
     /// Writes some of the three parts, in order, and returns how many bytes of them altogether.
     ///
     /// Override it with a vectored write where there is one: head, body and a pipelined `next` then
@@ -23,32 +23,32 @@ pub trait Link: embedded_io::Read + embedded_io::Write {
 
 /// What a driver cannot know: how to connect, when to stop, whom to tell.
 ///
-/// A closure `FnMut(u32) -> Result<impl Link, E>` is a host that never stops and tells nobody.
-pub trait Host {
+/// A closure `FnMut(u32) -> Result<impl Connection, E>` is a connector that never stops and tells nobody.
+pub trait Connector {
     /// The connection.
-    type Link: Link;
+    type Connection: Connection;
     /// Why there is none, in the end.
     type Error;
 
     /// Connects, waiting as long as it sees fit.
     ///
-    /// `losses` is [`Machine::losses`](crate::Machine::losses): 0 for the first connection, 1 after an
+    /// `losses` is [`Machine::losses`](crate::machine::Machine::losses): 0 for the first connection, 1 after an
     /// ordinary loss, more when the service accepts and hangs up. From 2 on, wait before connecting,
     /// longer each time, or this becomes a busy loop.
     ///
     /// # Errors
     ///
     /// When it gives up. The driver ends with it.
-    fn connect(&mut self, losses: u32) -> Result<Self::Link, Self::Error>;
+    fn connect(&mut self, losses: u32) -> Result<Self::Connection, Self::Error>;
 
     /// Tells of something that does not end the driver but that somebody should know.
-    fn notice(&mut self, _notice: &Notice<'_>) {}
+    fn warn(&mut self, _warning: &Warning<'_>) {}
 
-    /// The driver has taken a [step](crate::slot::Step) and is about to act on it.
+    /// The driver has taken a [step](crate::client::Step) and is about to act on it.
     ///
-    /// This is where a host learns what is in flight, from the [phase](Machine::phase). An answer is
-    /// encoded before the step after which its first byte is written, so no answer leaves before the host
-    /// has seen [`Phase::Reporting`](crate::Phase::Reporting), or a [stream](Machine::is_streaming).
+    /// This is where a connector learns what is in flight, from the [phase](Machine::phase). An answer is
+    /// encoded before the step after which its first byte is written, so no answer leaves before the connector
+    /// has seen [`Phase::Reporting`](crate::machine::Phase::Reporting), or a [stream](Machine::is_streaming).
     fn stepped(&mut self, _machine: &Machine) {}
 
     /// Whether no further invocation shall be asked for.
@@ -71,12 +71,12 @@ pub trait Host {
     }
 }
 
-impl<F, L, E> Host for F
+impl<F, L, E> Connector for F
 where
     F: FnMut(u32) -> Result<L, E>,
-    L: Link,
+    L: Connection,
 {
-    type Link = L;
+    type Connection = L;
     type Error = E;
 
     fn connect(&mut self, losses: u32) -> Result<L, E> {

@@ -1,18 +1,19 @@
-//! The test function on `lambda_proto::slot::Slot`, without sockets.
+//! The test function on `lambda_proto::client::Client`, without sockets.
 
 use std::collections::VecDeque;
 
-use lambda_proto::api::{HttpPrelude, PreludeError};
-use lambda_proto::slot::{Answer, Exchange, Notice, Slot, Step, VecStorage};
-use lambda_proto::{
-    CommandError, Concurrency, ContentType, Endpoint, ErrorReport, Machine, limits,
+use lambda_proto::api::{
+    Concurrency, ContentType, Endpoint, ErrorReport, HttpPrelude, PreludeError,
 };
+use lambda_proto::client::{Client, Exchange, Receipt, Step, VecStorage, Warning};
+use lambda_proto::limits;
+use lambda_proto::machine::{CommandError, Machine};
 
 use crate::function::{Act, Fail, describe, with_prelude};
 
-/// A slot and the function, in one: its host owns the socket.
-pub struct SlotFunction {
-    slot: Slot<VecStorage>,
+/// A client and the function, in one: its host owns the socket.
+pub struct ClientFunction {
+    client: Client<VecStorage>,
     /// The answer, or the piece of it that is on its way.
     body: Vec<u8>,
     /// What is being streamed.
@@ -26,26 +27,26 @@ struct Stream {
     fail: Option<Fail>,
 }
 
-/// What a [`SlotFunction`] was told.
+/// What a [`ClientFunction`] was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
     /// An invocation: what came with it, and the event.
     Invocation(String, Vec<u8>),
     /// What became of an answer.
-    Answered(Answer),
+    Settled(Receipt),
     /// Trouble that ended nothing.
     Notice(String),
 }
 
-impl SlotFunction {
-    /// A slot that is not connected yet. If it is pipelined, it asks for the next event in the same write
+impl ClientFunction {
+    /// A client that is not connected yet. If it is pipelined, it asks for the next event in the same write
     /// with each answer.
     pub fn new(endpoint: Endpoint, concurrency: Concurrency, is_pipelined: bool) -> Self {
         let machine = Machine::with_concurrency(endpoint, concurrency);
         let memory = || VecStorage::new(0, usize::MAX);
-        let slot = Slot::new(machine, memory(), memory());
+        let client = Client::new(machine, memory(), memory());
         Self {
-            slot: slot.with_max_event(limits::MAX_PAYLOAD),
+            client: client.with_max_event(limits::MAX_PAYLOAD),
             body: Vec::new(),
             stream: None,
             is_pipelined,
@@ -59,17 +60,17 @@ impl SlotFunction {
     ///
     /// Any [`CommandError`].
     pub fn fail_start(&mut self) -> Result<(), CommandError> {
-        self.slot.fail_init(&ErrorReport::new("Function.NoStart", "it was to fail"))
+        self.client.fail_init(&ErrorReport::new("Function.NoStart", "it was to fail"))
     }
 
-    /// Begins a new session, as the slot's end wants it.
+    /// Begins a new session, as the client's end wants it.
     pub fn begin_anew(&mut self) {
-        self.slot.begin_anew();
+        self.client.begin_anew();
     }
 
     /// The handle for all I/O, and the body of what is being sent.
     pub fn exchange(&mut self) -> (Exchange<'_, VecStorage>, &[u8]) {
-        (self.slot.exchange(), &self.body)
+        (self.client.exchange(), &self.body)
     }
 
     /// Everything that it was told.
@@ -82,15 +83,15 @@ impl SlotFunction {
     ///
     /// # Errors
     ///
-    /// A command that the slot refuses, which is a mistake of this function.
+    /// A command that the client refuses, which is a mistake of this function.
     pub fn step(&mut self) -> Result<Step, CommandError> {
         loop {
             let seen = &mut self.seen;
-            match self.slot.exchange().step(|notice| seen.push(Seen::of(notice))) {
-                Step::Idle => self.slot.ask()?,
-                Step::InHand => self.go_on()?,
-                Step::Answered(answer) => {
-                    self.seen.push(Seen::Answered(answer));
+            match self.client.exchange().step(|warning| seen.push(Seen::of(warning))) {
+                Step::Idle => self.client.ask()?,
+                Step::Answer => self.go_on()?,
+                Step::Settled(answer) => {
+                    self.seen.push(Seen::Settled(answer));
                     self.body.clear();
                     self.stream = None;
                 }
@@ -104,19 +105,19 @@ impl SlotFunction {
         if let Some(mut stream) = self.stream.take() {
             let Some(piece) = stream.pieces.pop_front() else {
                 return match stream.fail {
-                    None => self.slot.exchange().finish(self.is_pipelined),
+                    None => self.client.exchange().finish(self.is_pipelined),
                     Some(fail) => self.fail(&fail.error_type, &fail.message(), &fail.stack_trace),
                 };
             };
             self.body = piece;
             self.stream = Some(stream);
-            return match self.slot.exchange().chunk(self.body.len()) {
+            return match self.client.exchange().chunk(self.body.len()) {
                 // The service has replied: what follows is the next step.
                 Err(CommandError::MustReconnect) => Ok(()),
                 result => result,
             };
         }
-        let Some(invocation) = self.slot.invocation() else { return Ok(()) };
+        let Some(invocation) = self.client.invocation() else { return Ok(()) };
         let description = describe(&invocation).to_string();
         let event = invocation.body().to_vec();
         self.seen.push(Seen::Invocation(description.clone(), event.clone()));
@@ -135,7 +136,7 @@ impl SlotFunction {
                 Ok(content_type) => {
                     let pieces = chunks.into_iter().map(String::into_bytes).collect();
                     self.stream = Some(Stream { pieces, fail });
-                    self.slot.exchange().stream(content_type)
+                    self.client.exchange().stream(content_type)
                 }
                 Err(error) => self.fail("Function.Error", &error.to_string(), ""),
             },
@@ -145,7 +146,7 @@ impl SlotFunction {
                         let body = chunks.into_iter().map(String::into_bytes);
                         let pieces = [prelude].into_iter().chain(body).collect();
                         self.stream = Some(Stream { pieces, fail: None });
-                        self.slot.exchange().stream(ContentType::HTTP_INTEGRATION)
+                        self.client.exchange().stream(ContentType::HTTP_INTEGRATION)
                     }
                     Err(message) => self.fail("Function.Error", &message, ""),
                 }
@@ -159,20 +160,20 @@ impl SlotFunction {
         body: Vec<u8>,
     ) -> Result<(), CommandError> {
         self.body = body;
-        self.slot.exchange().respond(content_type, self.body.len(), self.is_pipelined)
+        self.client.exchange().respond(content_type, self.body.len(), self.is_pipelined)
     }
 
     fn fail(&mut self, error_type: &str, message: &str, trace: &str) -> Result<(), CommandError> {
         let report = ErrorReport::new(error_type, message).stack_trace(trace);
         let seen = &mut self.seen;
         self.body.clear();
-        self.slot.exchange().fail(&report, |notice| seen.push(Seen::of(notice)))
+        self.client.exchange().fail(&report, |warning| seen.push(Seen::of(warning)))
     }
 }
 
 impl Seen {
-    fn of(notice: &Notice<'_>) -> Self {
-        Self::Notice(notice.to_string())
+    fn of(warning: &Warning<'_>) -> Self {
+        Self::Notice(warning.to_string())
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is to be sent: lengths only, the bytes stay with the caller.
 
-use super::phase::Extent;
+use super::phase::Written;
 
 /// ```text
 ///  head buffer:  [ head of the request | next, if pipelined ]
@@ -9,7 +9,7 @@ use super::phase::Extent;
 ///                 <--- sent --->
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Outbox {
+pub(super) struct SendProgress {
     head: usize,
     body: usize,
     next: usize,
@@ -20,7 +20,7 @@ pub(super) struct Outbox {
     is_answered: bool,
 }
 
-impl Outbox {
+impl SendProgress {
     pub(super) fn new(head: usize, body: usize) -> Self {
         Self { head, body, ..Self::default() }
     }
@@ -59,15 +59,15 @@ impl Outbox {
         self.total() - self.sent
     }
 
-    pub(super) fn extent(&self) -> Extent {
+    pub(super) fn written(&self) -> Written {
         // Once the answer has its reply, the request under way is `next`, which begins after the body. A
         // chunk never counts as unsent: the request that it continues has begun.
         let begins_at = if self.is_answered { self.answer() } else { 0 };
         match self.sent {
-            sent if sent == self.total() => Extent::All,
-            sent if sent == begins_at && !self.is_continued => Extent::Nothing,
-            sent if sent >= self.answer() && !self.is_answered => Extent::AllButNext,
-            _ => Extent::Part,
+            sent if sent == self.total() => Written::All,
+            sent if sent == begins_at && !self.is_continued => Written::Nothing,
+            sent if sent >= self.answer() && !self.is_answered => Written::AllButNext,
+            _ => Written::Part,
         }
     }
 

@@ -38,28 +38,28 @@ impl Default for Policy {
 ///
 /// [`Ledger::cross`](super::Ledger::cross) takes it as often as it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Boundary {
+pub struct FreezePoint {
     policy: Policy,
     limit: TimeLimit,
     reached: Clocks,
 }
 
-impl Boundary {
-    /// The boundary behind the invocation of this limit, reached now.
+impl FreezePoint {
+    /// The freeze point behind the invocation of this limit, reached now.
     pub const fn reached(policy: Policy, limit: TimeLimit, now: Clocks) -> Self {
         Self { policy, limit, reached: now }
     }
 
     /// What to do now about work that runs and has not been waited for before.
-    pub(super) fn decide(&self, now: Clocks) -> Crossing {
+    pub(super) fn decide(&self, now: Clocks) -> FreezeDecision {
         match self.policy {
             Policy::Drain { reserve } => match self.drain_left(reserve, now) {
-                Duration::ZERO => Crossing::Report,
-                left => Crossing::Wait { until: now.monotonic.saturating_add(left) },
+                Duration::ZERO => FreezeDecision::Report,
+                left => FreezeDecision::Wait { until: now.monotonic.saturating_add(left) },
             },
-            Policy::Report => Crossing::Report,
-            Policy::Strict => Crossing::Fail,
-            Policy::Abandon => Crossing::GoOn,
+            Policy::Report => FreezeDecision::Report,
+            Policy::Strict => FreezeDecision::Fail,
+            Policy::Abandon => FreezeDecision::GoOn,
         }
     }
 
@@ -74,9 +74,9 @@ impl Boundary {
     }
 }
 
-/// What to do now at a [`Boundary`].
+/// What to do now at a [`FreezePoint`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Crossing {
+pub enum FreezeDecision {
     /// Ask for the next invocation.
     GoOn,
     /// Wait until a task has ended or this moment has come, a time of the monotonic clock; then ask the

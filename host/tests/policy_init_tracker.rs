@@ -1,17 +1,17 @@
-//! The init gate: what its hooks come to, in every combination.
+//! The init tracker: what its hooks come to, in every combination.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lambda_proto::lifecycle::Clocks;
-use lambda_proto_host::policy::{Hook, HookResult, InitGate, InitOutcome, Options, SettleError};
+use lambda_proto_host::policy::{Hook, HookResult, InitOutcome, InitTracker, Options, SettleError};
 
 fn at(secs: u64) -> Clocks {
     Clocks { monotonic: Duration::from_secs(secs), wall: Duration::ZERO }
 }
 
-fn gate<const N: usize>() -> InitGate<[Hook; N]> {
-    InitGate::new([Hook::Pending; N], &Options::new(), at(100))
+fn tracker<const N: usize>() -> InitTracker<[Hook; N]> {
+    InitTracker::new([Hook::Pending; N], &Options::new(), at(100))
 }
 
 const LAST_MOMENT: u64 = 104;
@@ -19,16 +19,16 @@ const OVER: u64 = 105;
 
 #[test]
 fn without_hooks_the_function_is_ready_at_once_and_at_any_time() {
-    assert_eq!(gate::<0>().outcome(at(100)), Some(InitOutcome::Ready));
-    assert_eq!(gate::<0>().outcome(at(OVER)), Some(InitOutcome::Ready));
+    assert_eq!(tracker::<0>().outcome(at(100)), Some(InitOutcome::Ready));
+    assert_eq!(tracker::<0>().outcome(at(OVER)), Some(InitOutcome::Ready));
 }
 
 #[test]
 fn a_gate_begins_with_all_hooks_pending_whatever_the_memory_held() {
-    let mut gate = InitGate::new([Hook::Failed, Hook::Done], &Options::new(), at(100));
-    assert_eq!(gate.hooks(), [Hook::Pending; 2]);
-    assert_eq!(gate.outcome(at(LAST_MOMENT)), None);
-    assert_eq!(gate.expires_at(), Duration::from_secs(OVER));
+    let mut tracker = InitTracker::new([Hook::Failed, Hook::Done], &Options::new(), at(100));
+    assert_eq!(tracker.hooks(), [Hook::Pending; 2]);
+    assert_eq!(tracker.outcome(at(LAST_MOMENT)), None);
+    assert_eq!(tracker.expires_at(), Duration::from_secs(OVER));
 }
 
 /// How a hook settles; `None` if it does not.
@@ -45,10 +45,10 @@ fn of_all_combinations_failure_counts_over_abort_over_timeout() {
         for two in ENDS {
             for three in ENDS {
                 let ends = [one, two, three];
-                let mut gate = gate::<3>();
+                let mut tracker = tracker::<3>();
                 for (place, (result, ..)) in ends.iter().enumerate() {
                     if let Some(result) = result {
-                        gate.settle(place, *result).unwrap();
+                        tracker.settle(place, *result).unwrap();
                     }
                 }
                 // `ENDS` stands in the order of precedence.
@@ -56,9 +56,9 @@ fn of_all_combinations_failure_counts_over_abort_over_timeout() {
                 let most = ends.iter().map(|end| rank(end.2)).max().unwrap();
                 let has_pending = ends.iter().any(|end| end.0.is_none());
                 let early = (!has_pending).then_some(ENDS[most].2);
-                assert_eq!(gate.outcome(at(LAST_MOMENT)), early, "{ends:?}");
-                assert_eq!(gate.outcome(at(OVER)), Some(ENDS[most].2), "{ends:?}");
-                assert_eq!(gate.hooks(), ends.map(|end| end.1));
+                assert_eq!(tracker.outcome(at(LAST_MOMENT)), early, "{ends:?}");
+                assert_eq!(tracker.outcome(at(OVER)), Some(ENDS[most].2), "{ends:?}");
+                assert_eq!(tracker.hooks(), ends.map(|end| end.1));
             }
         }
     }
@@ -66,56 +66,56 @@ fn of_all_combinations_failure_counts_over_abort_over_timeout() {
 
 #[test]
 fn a_hook_settles_once() {
-    let mut gate = gate::<2>();
-    gate.settle(0, HookResult::Aborted).unwrap();
-    let again = gate.settle(0, HookResult::Done);
+    let mut tracker = tracker::<2>();
+    tracker.settle(0, HookResult::Aborted).unwrap();
+    let again = tracker.settle(0, HookResult::Done);
     assert_eq!(again, Err(SettleError::Settled(Hook::Aborted)));
-    assert_eq!(gate.hooks(), [Hook::Aborted, Hook::Pending]);
+    assert_eq!(tracker.hooks(), [Hook::Aborted, Hook::Pending]);
     assert_eq!(again.unwrap_err().to_string(), "this init hook has settled before: Aborted");
 }
 
 #[test]
 fn a_hook_that_is_not_there_cannot_settle() {
     for place in [2, usize::MAX] {
-        assert_eq!(gate::<2>().settle(place, HookResult::Failed), Err(SettleError::NoSuchHook));
+        assert_eq!(tracker::<2>().settle(place, HookResult::Failed), Err(SettleError::NoSuchHook));
     }
 }
 
 #[test]
 fn an_outcome_that_was_given_stays_whatever_late_hooks_say() {
-    let mut gate = gate::<2>();
-    gate.settle(0, HookResult::Done).unwrap();
-    assert_eq!(gate.outcome(at(OVER)), Some(InitOutcome::TimedOut));
-    let late = gate.settle(1, HookResult::Failed);
+    let mut tracker = tracker::<2>();
+    tracker.settle(0, HookResult::Done).unwrap();
+    assert_eq!(tracker.outcome(at(OVER)), Some(InitOutcome::TimedOut));
+    let late = tracker.settle(1, HookResult::Failed);
     assert_eq!(late, Err(SettleError::Settled(Hook::TimedOut)));
     // Also if the clock went back.
-    assert_eq!(gate.outcome(at(100)), Some(InitOutcome::TimedOut));
+    assert_eq!(tracker.outcome(at(100)), Some(InitOutcome::TimedOut));
 }
 
 #[test]
 fn a_time_limit_beyond_the_end_of_time_never_comes() {
     let end = Clocks { monotonic: Duration::MAX, wall: Duration::MAX };
-    let gate = InitGate::new([Hook::Pending], &Options::new(), end);
-    assert_eq!(gate.expires_at(), Duration::MAX);
+    let tracker = InitTracker::new([Hook::Pending], &Options::new(), end);
+    assert_eq!(tracker.expires_at(), Duration::MAX);
 }
 
 #[test]
 fn hooks_on_threads_settle_under_a_lock_in_memory_of_any_kind() {
     let hooks = vec![Hook::Pending; 8];
-    let gate = Arc::new(Mutex::new(InitGate::new(hooks, &Options::new(), at(100))));
+    let tracker = Arc::new(Mutex::new(InitTracker::new(hooks, &Options::new(), at(100))));
     let threads: Vec<_> = (0..8)
         .map(|place| {
-            let gate = Arc::clone(&gate);
-            std::thread::spawn(move || gate.lock().unwrap().settle(place, HookResult::Done))
+            let tracker = Arc::clone(&tracker);
+            std::thread::spawn(move || tracker.lock().unwrap().settle(place, HookResult::Done))
         })
         .collect();
     for thread in threads {
         thread.join().unwrap().unwrap();
     }
-    assert_eq!(gate.lock().unwrap().outcome(at(LAST_MOMENT)), Some(InitOutcome::Ready));
+    assert_eq!(tracker.lock().unwrap().outcome(at(LAST_MOMENT)), Some(InitOutcome::Ready));
 
     let mut memory = [Hook::Pending];
-    let mut borrowed = InitGate::new(&mut memory[..], &Options::new(), at(100));
+    let mut borrowed = InitTracker::new(&mut memory[..], &Options::new(), at(100));
     borrowed.settle(0, HookResult::Failed).unwrap();
     assert_eq!(borrowed.outcome(at(100)), Some(InitOutcome::Failed));
 }
