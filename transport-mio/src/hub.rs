@@ -32,16 +32,24 @@ pub(crate) struct Hub {
     pub(crate) connections: usize,
     /// Slots that have not ended.
     pub(crate) live: usize,
-    pub(crate) is_stopping: bool,
-    /// The slots that have nothing in hand have not heard of it yet.
-    pub(crate) is_stop_news: bool,
+    life: Life,
+    /// What all slots have heard of.
+    known: Life,
     /// Slots that wait for the service may look for it themselves.
     pub(crate) look_again: bool,
-    /// All slots end now, as there is no service.
-    pub(crate) is_over: bool,
     pub(crate) is_told_of_losses: bool,
     result: Result<(), Error>,
     out: VecDeque<Event>,
+}
+
+/// How near the slots are to their end. It never goes back.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Life {
+    Running,
+    /// Nothing more is asked for.
+    Stopping,
+    /// There is no service: everything ends now.
+    Over,
 }
 
 /// What one slot has found and all of them have to hear of.
@@ -77,10 +85,9 @@ impl Hub {
             unfinished: VecDeque::with_capacity(slots),
             connections: 0,
             live: slots,
-            is_stopping: false,
-            is_stop_news: false,
+            life: Life::Running,
+            known: Life::Running,
             look_again: false,
-            is_over: false,
             is_told_of_losses: false,
             result: Ok(()),
             // An invocation and the fate of the one before, from each.
@@ -119,7 +126,7 @@ impl Hub {
     /// Whether the next invocation may be asked for together with an answer: not while work goes on that
     /// the freeze would stop.
     pub(crate) fn may_pipeline(&self, next: Next) -> bool {
-        next == Next::Pipelined && !self.is_stopping && !self.has_work()
+        next == Next::Pipelined && !self.is_stopping() && !self.has_work()
     }
 
     fn has_work(&self) -> bool {
@@ -129,8 +136,11 @@ impl Hub {
 
     /// Nothing more is asked for.
     pub(crate) fn stop(&mut self) {
-        self.is_stop_news |= !self.is_stopping;
-        self.is_stopping = true;
+        self.life = self.life.max(Life::Stopping);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.life != Life::Running
     }
 
     /// A slot has ended. An error ends the others, when they have answered what is in hand.
@@ -148,11 +158,8 @@ impl Hub {
 
     /// What every slot has to hear of, if anything.
     pub(crate) fn take_news(&mut self) -> Option<News> {
-        if std::mem::take(&mut self.is_over) {
-            return Some(News::Over);
-        }
-        if std::mem::take(&mut self.is_stop_news) {
-            return Some(News::Stop);
+        if std::mem::replace(&mut self.known, self.life) < self.life {
+            return Some(if self.life == Life::Over { News::Over } else { News::Stop });
         }
         std::mem::take(&mut self.look_again).then_some(News::LookAgain)
     }
@@ -166,7 +173,7 @@ impl Hub {
             return false;
         };
         self.fail(self.settings.unreachable(waited, reason));
-        self.is_over = true;
+        self.life = Life::Over;
         true
     }
 

@@ -86,14 +86,23 @@ struct State {
     /// Whose stream it is; no stream has generation 0.
     generation: u64,
     pieces: Pieces,
-    /// A writer has been told that there is no room.
-    is_wanted: bool,
+    /// Who is told when there is room.
+    told: Told,
     /// The loop has looked and found nothing, so it must be told of the next piece.
     is_idle: bool,
-    /// It is one that does not wait by itself.
-    is_to_tell: bool,
     /// No stream will be opened here any more.
     is_over: bool,
+}
+
+/// Who is told when there is room again, after a writer has found none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Told {
+    #[default]
+    Nobody,
+    /// Writers that wait for it.
+    Writers,
+    /// The host, too: a writer does not wait by itself.
+    Host,
 }
 
 /// What became of a piece.
@@ -135,14 +144,13 @@ impl PieceQueue {
         let mut state = self.lock();
         pieces.clear();
         std::mem::swap(&mut state.pieces, pieces);
-        let is_wanted = std::mem::take(&mut state.is_wanted);
-        let is_told = std::mem::take(&mut state.is_to_tell);
+        let told = std::mem::take(&mut state.told);
         state.is_idle = pieces.is_empty();
         drop(state);
-        if is_wanted {
+        if told != Told::Nobody {
             self.has_room.notify_all();
         }
-        Taken { is_filled: !pieces.is_empty(), is_told }
+        Taken { is_filled: !pieces.is_empty(), is_told: told == Told::Host }
     }
 
     /// Opens it for the stream of an invocation.
@@ -151,7 +159,7 @@ impl PieceQueue {
     pub(crate) fn open(&self, generation: u64) {
         let mut state = self.lock();
         state.generation = if state.is_over { 0 } else { generation };
-        (state.is_wanted, state.is_to_tell) = (false, false);
+        state.told = Told::Nobody;
         // The loop looks when it is told of the stream.
         state.is_idle = false;
     }
@@ -172,8 +180,7 @@ impl PieceQueue {
         }
         let length = state.pieces.push(piece, most, pool);
         if length < piece.len() {
-            state.is_wanted = true;
-            state.is_to_tell |= is_to_tell;
+            state.told = state.told.max(if is_to_tell { Told::Host } else { Told::Writers });
         }
         Ok(Written { length, is_news: length > 0 && std::mem::take(&mut state.is_idle) })
     }
@@ -184,7 +191,8 @@ impl PieceQueue {
         if self.loop_thread.load(Relaxed) == here() {
             return false;
         }
-        let is_full = |state: &mut State| state.generation == generation && state.is_wanted;
+        let is_full =
+            |state: &mut State| state.generation == generation && state.told != Told::Nobody;
         drop(self.has_room.wait_while(self.lock(), is_full));
         true
     }

@@ -30,8 +30,7 @@ pub struct Player<'v> {
 #[derive(Default)]
 struct Line {
     unread: Vec<u8>,
-    /// The head of the request that `unread` begins with has been read.
-    is_head_read: bool,
+    awaits: Awaits,
     /// The request that is awaited is not whole with fewer bytes than this, so nobody need look before: a
     /// body of megabytes comes in many pieces.
     least: usize,
@@ -40,8 +39,17 @@ struct Line {
     requests: usize,
     /// The client has ended it.
     is_ended: bool,
-    /// The service has.
-    is_closed: bool,
+}
+
+/// What the service awaits on a connection.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Awaits {
+    #[default]
+    Request,
+    /// The rest of a request whose head has been read.
+    Rest,
+    /// It has ended the connection.
+    Nothing,
 }
 
 /// What the host of a [`Player`] is to do.
@@ -118,7 +126,7 @@ impl<'v> Player<'v> {
     pub fn received(&mut self, connection: usize, bytes: &[u8]) {
         let line = &mut self.connections[connection];
         // What is on its way to a connection that the service has ended is lost.
-        if !line.is_closed {
+        if line.awaits != Awaits::Nothing {
             line.unread.extend_from_slice(bytes);
         }
     }
@@ -309,7 +317,7 @@ impl<'v> Player<'v> {
             if is_whole {
                 line.unread.drain(..length);
             } else {
-                line.is_head_read = true;
+                line.awaits = Awaits::Rest;
             }
             self.last = place;
             if let Some(name) = &wanted.name {
@@ -421,14 +429,14 @@ impl<'v> Player<'v> {
 
 impl Line {
     fn close(&mut self) {
-        self.is_closed = true;
+        self.awaits = Awaits::Nothing;
         self.unread.clear();
         self.least = 0;
     }
 
     /// The request that has arrived, if its head has.
     fn request(&self) -> Result<Option<(Arrived, usize)>, String> {
-        if self.is_closed || self.unread.is_empty() || self.is_head_read {
+        if self.awaits != Awaits::Request || self.unread.is_empty() {
             return Ok(None);
         }
         Arrived::parse(&self.unread)
@@ -437,30 +445,30 @@ impl Line {
     /// Drops what is left of a request of which only the head was wanted, once that is whole.
     fn skip_rest(&mut self) -> Result<(), String> {
         // Of a request on a connection that the service has ended the rest may be anything.
-        if self.is_head_read
-            && !self.is_closed
+        if self.awaits == Awaits::Rest
             && let Some((came, length)) = Arrived::parse(&self.unread)?
             && came.is_whole()
         {
             self.unread.drain(..length);
-            self.is_head_read = false;
+            self.awaits = Awaits::Request;
         }
         Ok(())
     }
 
     /// Whether something has arrived that is not the rest of a request of which only the head was wanted.
     fn has_unread(&self) -> bool {
-        if self.is_closed || self.unread.is_empty() || !self.is_head_read {
-            return !self.is_closed && !self.unread.is_empty();
-        }
-        match Arrived::parse(&self.unread) {
-            Ok(Some((came, length))) => came.is_whole() && length < self.unread.len(),
-            _ => false,
+        match self.awaits {
+            Awaits::Request => !self.unread.is_empty(),
+            Awaits::Rest => match Arrived::parse(&self.unread) {
+                Ok(Some((came, length))) => came.is_whole() && length < self.unread.len(),
+                _ => false,
+            },
+            Awaits::Nothing => false,
         }
     }
 
     fn is_over(&self) -> bool {
-        self.is_ended || self.is_closed
+        self.is_ended || self.awaits == Awaits::Nothing
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use lambda_proto_host::MAX_ATTEMPT;
 
-use super::Lane;
 use super::link::Link;
+use super::{Held, Lane};
 use crate::dialer::AfterFailure;
 use crate::hub::Hub;
 use crate::socket::Socket;
@@ -14,15 +14,20 @@ use crate::socket::Socket;
 impl Lane {
     /// When the link is to be looked at again, whatever happens.
     pub(crate) fn timer(&self) -> Option<Instant> {
-        if self.waits_until.is_some() {
+        if let Held::ByWork { until } = self.held {
             // Nothing is outstanding, so that there is nothing to connect for.
-            return self.waits_until;
+            return Some(until);
         }
         match self.link {
             Link::Paused { until } => Some(until),
             Link::Connecting { began, .. } => Some(began + MAX_ATTEMPT),
-            Link::Down | Link::Waiting | Link::Up(_) => None,
+            Link::Down | Link::Waiting | Link::Up(_) | Link::Over => None,
         }
+    }
+
+    /// Whether the slot has ended.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.link, Link::Over)
     }
 
     /// Takes note that it is off the list of those with a timer.
@@ -93,7 +98,7 @@ impl Lane {
         match hub.dialer.failed(self.number, began, now, patience, reason) {
             AfterFailure::TryNow => self.dial(hub),
             // Stopping wins over reconnecting.
-            _ if hub.is_stopping => self.client.exchange().shut_down(),
+            _ if hub.is_stopping() => self.client.exchange().shut_down(),
             AfterFailure::Wait => self.link = Link::Waiting,
             AfterFailure::Pause(_) if hub.gives_up() => {}
             AfterFailure::Pause(pause) => {
@@ -112,7 +117,7 @@ impl Lane {
                 hub.lost_connection();
             }
             Link::Connecting { socket, .. } => socket.close(&hub.registry),
-            Link::Down | Link::Paused { .. } | Link::Waiting => {}
+            Link::Down | Link::Paused { .. } | Link::Waiting | Link::Over => {}
         }
     }
 

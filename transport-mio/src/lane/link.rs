@@ -17,4 +17,6 @@ pub(super) enum Link {
         began: Instant,
     },
     Up(Socket),
+    /// The slot has ended.
+    Over,
 }

@@ -39,15 +39,23 @@ pub(crate) struct Lane {
     in_flight: InFlight,
     /// What is being streamed.
     pieces: Pieces,
-    /// The next invocation is not asked for until the host says so.
-    is_held: bool,
+    held: Held,
     /// That of the latest invocation; only with a lifecycle, as what follows.
     limit: Option<TimeLimit>,
     /// The reading before the next invocation was asked for.
     asked: Option<Clocks>,
-    /// The next invocation is not asked for before this moment, unless the work behind the answer is over.
-    waits_until: Option<Instant>,
-    is_done: bool,
+}
+
+/// What holds back the request for the next invocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    Not,
+    /// The host, until it says so.
+    ByHost,
+    /// Work after the answer, until it is over, and no longer than this.
+    ByWork {
+        until: Instant,
+    },
 }
 
 /// What the loop knows of the invocation in hand.
@@ -96,11 +104,9 @@ impl Lane {
                 None => InFlight::new(&settings.endpoint),
             },
             pieces: Pieces::default(),
-            is_held: false,
+            held: Held::Not,
             limit: None,
             asked: None,
-            waits_until: None,
-            is_done: false,
         }
     }
 
@@ -120,7 +126,7 @@ impl Lane {
                     Err(reason) => self.attempt_failed(reason, hub),
                 }
             }
-            Link::Down | Link::Paused { .. } | Link::Waiting => return,
+            Link::Down | Link::Paused { .. } | Link::Waiting | Link::Over => return,
         }
         self.drive(hub);
     }
@@ -130,10 +136,9 @@ impl Lane {
         if self.timer().is_none_or(|at| at > hub.now) {
             return;
         }
-        let is_work_given_up = self.waits_until.take().is_some();
         match self.link {
             // It asks now.
-            _ if is_work_given_up => {}
+            _ if self.is_held_by_work() => self.held = Held::Not,
             Link::Connecting { .. } => self.attempt_failed(io::ErrorKind::TimedOut.into(), hub),
             _ => self.dial(hub),
         }
@@ -142,9 +147,13 @@ impl Lane {
 
     /// The work behind an answer that some slot waits for is over.
     pub(crate) fn work_is_over(&mut self, hub: &mut Hub) {
-        if self.waits_until.is_some() {
+        if self.is_held_by_work() {
             self.drive(hub);
         }
+    }
+
+    fn is_held_by_work(&self) -> bool {
+        matches!(self.held, Held::ByWork { .. })
     }
 
     /// Goes on where the last turn left off.
@@ -161,7 +170,7 @@ impl Lane {
 
     /// Says that the environment may be snapshotted, and asks for nothing after the restore.
     pub(crate) fn restore_next(&mut self, hub: &mut Hub) {
-        self.is_held = true;
+        self.held = Held::ByHost;
         let said = self.client.restore_next();
         self.begin_with(said, hub);
     }
@@ -183,12 +192,13 @@ impl Lane {
 
     /// Does what a reply wants.
     pub(crate) fn apply(&mut self, key: Key, command: Command, hub: &mut Hub) {
-        if key != self.key() || self.is_done {
+        if key != self.key() || self.is_over() {
             return refuse(key, command, hub);
         }
         match (&mut self.doing, command) {
             (_, Command::Flow) => {}
-            (_, Command::Release) => self.is_held = false,
+            (_, Command::Release) if self.held == Held::ByHost => self.held = Held::Not,
+            (_, Command::Release) => {}
             (Doing::InFlight, command) => {
                 if let Err(error) = self.begin_answer(command, hub) {
                     // The memory for requests grows, and an invocation is in hand, so it can be sent.
@@ -218,7 +228,7 @@ impl Lane {
         self.doing = Doing::Answering { body: Vec::new() };
         match command {
             Command::Respond { body, content_type, next } => {
-                self.is_held = next == Next::Held;
+                self.held = if next == Next::Held { Held::ByHost } else { Held::Not };
                 let length = body.len();
                 self.doing = Doing::Answering { body };
                 let content_type =
@@ -241,7 +251,7 @@ impl Lane {
     /// Goes on until the socket would block or it is somebody else's turn.
     pub(crate) fn drive(&mut self, hub: &mut Hub) {
         for _ in 0..STEPS {
-            if self.is_done {
+            if self.is_over() {
                 return;
             }
             let step = self.client.exchange().step(hub.tell());
@@ -251,7 +261,7 @@ impl Lane {
             }
             let goes_on = match step {
                 Step::Connect { .. } | Step::Read | Step::Idle
-                    if hub.is_stopping && self.client.may_stop() =>
+                    if hub.is_stopping() && self.client.may_stop() =>
                 {
                     self.client.exchange().shut_down();
                     true
@@ -262,7 +272,7 @@ impl Lane {
                 }
                 Step::Write => self.write() || self.read(),
                 Step::Read => self.read(),
-                Step::Idle if self.is_held => self.read(),
+                Step::Idle if self.held == Held::ByHost => self.read(),
                 Step::Idle => self.ask(hub),
                 Step::Answer => match self.doing {
                     Doing::Nothing => {
@@ -294,7 +304,7 @@ impl Lane {
             match active.tasks.try_cross(|| limit) {
                 Ok(Crossed::GoOn) => self.note_asking(),
                 Ok(Crossed::Wait { until }) => {
-                    self.waits_until = Some(until);
+                    self.held = Held::ByWork { until };
                     self.arm(hub);
                     return self.read();
                 }
@@ -320,7 +330,7 @@ impl Lane {
 
     /// Takes the time before the next invocation is asked for.
     fn note_asking(&mut self) {
-        self.waits_until = None;
+        self.held = Held::Not;
         // Whoever asks a second time goes on waiting.
         self.asked.get_or_insert_with(clock::now);
     }
@@ -432,17 +442,17 @@ impl Lane {
     fn ended(&mut self, end: End, hub: &mut Hub) -> bool {
         self.hang_up(hub);
         self.settled(Receipt::FateUnknown, hub);
-        (self.is_held, self.waits_until) = (false, None);
+        self.held = Held::Not;
         // A reply that is still about belongs to nobody now.
         self.generation += 1;
-        if end.begins_anew(hub.settings.concurrency()) && !hub.is_stopping {
+        if end.begins_anew(hub.settings.concurrency()) && !hub.is_stopping() {
             let number = self.number;
             hub.settings.log.warn(format_args!("slot {number} begins anew: {end}"));
             self.client.begin_anew();
             self.pause(Duration::from_secs(1), hub);
             return false;
         }
-        self.is_done = true;
+        self.link = Link::Over;
         hub.shared.piece_queues[self.number].end(&hub.shared.pool);
         hub.look_again |= hub.dialer.stops_looking(self.number);
         let error = Error::from_end(end);

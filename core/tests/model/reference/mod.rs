@@ -80,6 +80,10 @@ enum Sent {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, told apart from the machine's"
+)]
 pub(crate) struct Reference {
     is_multi: bool,
     stage: Stage,
