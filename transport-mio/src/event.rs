@@ -1,7 +1,7 @@
 use lambda_proto::client::Receipt;
 use lambda_proto_host::Error;
 
-use crate::handoff::Key;
+use crate::command_queue::Key;
 use crate::invocation::Invocation;
 use crate::responder::Responder;
 

@@ -8,7 +8,7 @@ use lambda_proto_host::Failure;
 use lambda_proto_host::lifecycle::clock;
 
 use crate::Context;
-use crate::handoff::Key;
+use crate::command_queue::Key;
 use crate::pool::Pooled;
 
 /// An invocation in hand. It owns its event and may go to another thread; dropping it gives the memory

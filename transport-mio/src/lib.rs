@@ -41,25 +41,25 @@
 //! the way back from other threads.
 #![forbid(unsafe_code)]
 
+mod command_queue;
 mod dialer;
 mod event;
-mod handoff;
-mod hub;
 mod invocation;
-mod lane;
 mod lifecycle;
 mod own_loop;
 mod pieces;
 mod pool;
 mod responder;
 mod runtime;
+mod scheduler;
+mod slot;
 mod slots;
 mod socket;
 mod stop;
 mod stream;
 
+pub use command_queue::Key;
 pub use event::Event;
-pub use handoff::Key;
 pub use invocation::Invocation;
 pub use lambda_proto::api::{
     ClientContext, CognitoIdentity, ContentType, Deadline, Endpoint, EndpointError, HttpPrelude,

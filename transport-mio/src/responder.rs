@@ -4,7 +4,7 @@ use std::sync::Arc;
 use lambda_proto::api::{ContentType, HttpPrelude};
 use lambda_proto_host::{Failure, PANIC};
 
-use crate::handoff::{Command, Key, Next, OwnContentType, Shared};
+use crate::command_queue::{Command, CommandQueue, Key, Next, OwnContentType};
 use crate::pool::Use;
 use crate::stream::ResponseStream;
 
@@ -62,13 +62,13 @@ impl From<String> for Response<'_> {
 #[must_use = "an invocation whose reply is dropped is reported as failed"]
 pub struct Responder {
     /// `None` once it has been used.
-    shared: Option<Arc<Shared>>,
+    queue: Option<Arc<CommandQueue>>,
     key: Key,
 }
 
 impl Responder {
-    pub(crate) fn new(shared: Arc<Shared>, key: Key) -> Self {
-        Self { shared: Some(shared), key }
+    pub(crate) fn new(queue: Arc<CommandQueue>, key: Key) -> Self {
+        Self { queue: Some(queue), key }
     }
 
     /// Whose answer it is.
@@ -95,7 +95,7 @@ impl Responder {
     /// For work that is to be done when the caller has its answer: as long as nothing is asked for, the
     /// environment is not frozen. [`Event::Settled`](crate::Event::Settled) says when the caller has it.
     pub fn send_and_hold<'r>(self, response: impl Into<Response<'r>>) -> Hold {
-        let hold = Hold { shared: self.shared().clone(), key: self.key };
+        let hold = Hold { queue: self.queue().clone(), key: self.key };
         self.respond(response.into(), Next::Held);
         hold
     }
@@ -140,7 +140,7 @@ impl Responder {
 
     /// An empty buffer out of the pool to put a body together in.
     pub fn buffer(&self) -> Vec<u8> {
-        let mut buffer = self.shared().pool.take(Use::Body);
+        let mut buffer = self.queue().pool.take(Use::Body);
         buffer.clear();
         buffer
     }
@@ -152,7 +152,7 @@ impl Responder {
 
     /// Streams the answer: the caller gets each piece as it is written.
     pub fn stream(mut self, content_type: ContentType<'_>) -> ResponseStream {
-        let stream = ResponseStream::open(self.shared().clone(), self.key);
+        let stream = ResponseStream::open(self.queue().clone(), self.key);
         self.give(Command::Stream(own(content_type)));
         stream
     }
@@ -160,7 +160,7 @@ impl Responder {
     /// Streams an HTTP response, for function URLs and API Gateway: status, headers and cookies, then
     /// the body as it is written.
     pub fn stream_http(self, prelude: &HttpPrelude<'_>) -> ResponseStream {
-        let pool = self.shared().pool.clone();
+        let pool = self.queue().pool.clone();
         let mut bytes = self.buffer();
         if let Err(too_small) = prelude.encode(&mut bytes) {
             bytes.resize(too_small.needed, 0);
@@ -189,14 +189,14 @@ impl Responder {
     }
 
     fn give(&mut self, command: Command) -> Sent {
-        if let Some(shared) = self.shared.take() {
-            shared.push(self.key, command);
+        if let Some(queue) = self.queue.take() {
+            queue.push(self.key, command);
         }
         Sent::new(self.key)
     }
 
-    fn shared(&self) -> &Arc<Shared> {
-        self.shared.as_ref().expect("it is there until the reply is used")
+    fn queue(&self) -> &Arc<CommandQueue> {
+        self.queue.as_ref().expect("it is there until the reply is used")
     }
 }
 
@@ -247,13 +247,13 @@ fn own(content_type: ContentType<'_>) -> OwnContentType {
 /// Keeps a slot from asking for its next invocation, until it is dropped.
 #[must_use = "the slot asks for its next invocation when this is dropped"]
 pub struct Hold {
-    shared: Arc<Shared>,
+    queue: Arc<CommandQueue>,
     key: Key,
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.shared.push(self.key, Command::Release);
+        self.queue.push(self.key, Command::Release);
     }
 }
 

@@ -8,13 +8,13 @@ use lambda_proto::api::ErrorReport;
 use lambda_proto_host::{Active, Error, Failure, NO_RESPONSE, Settings, Started};
 use mio::{Registry, Token, Waker, event};
 
+use crate::command_queue::{Command, CommandQueue, Key, Taken};
 use crate::dialer::Dialer;
 use crate::event::Event;
-use crate::handoff::{Command, Key, Shared, Taken};
-use crate::hub::{Hub, News};
-use crate::lane::{Lane, refuse};
 use crate::pool::Pool;
 use crate::responder::Sent;
+use crate::scheduler::{News, Scheduler};
+use crate::slot::{Slot, refuse};
 use crate::stop::StopHandle;
 
 /// The slots of a runtime in an event loop that is the host's own.
@@ -69,8 +69,8 @@ use crate::stop::StopHandle;
 /// Dropped before [`Event::Ended`], the slots end at once, and what is in hand with them; replies that are
 /// still about do nothing then.
 pub struct Slots {
-    lanes: Vec<Lane>,
-    hub: Hub,
+    slots: Vec<Slot>,
+    scheduler: Scheduler,
     /// Commands that were taken out of the queue.
     taken: VecDeque<(Key, Command)>,
     /// How many more commands are taken in this turn.
@@ -105,21 +105,21 @@ impl Slots {
             .map_err(|reason| settings.unreachable(Duration::ZERO, reason))?;
         let registry = registry.try_clone().map_err(Error::Poll)?;
         let pool = Arc::new(Pool::new(max_pooled, slots));
-        let shared = Arc::new(Shared::new(slots, waker, pool));
-        stop.attach(&shared);
+        let queue = Arc::new(CommandQueue::new(slots, waker, pool));
+        stop.attach(&queue);
         if let Some(active) = &active {
-            let shared = Arc::downgrade(&shared);
+            let queue = Arc::downgrade(&queue);
             active.tasks.set_waker(move || {
-                if let Some(shared) = shared.upgrade() {
-                    shared.work_is_over();
+                if let Some(queue) = queue.upgrade() {
+                    queue.work_is_over();
                 }
             });
         }
         let tokens = first.0..first.0 + slots + usize::from(own_waker);
-        let hub = Hub::new(settings, active, registry, tokens, shared, dialer, now);
+        let scheduler = Scheduler::new(settings, active, registry, tokens, queue, dialer, now);
         Ok(Self {
-            lanes: (0..slots).map(|number| Lane::new(number, &hub)).collect(),
-            hub,
+            slots: (0..slots).map(|number| Slot::new(number, &scheduler)).collect(),
+            scheduler,
             taken: VecDeque::with_capacity(2 * slots),
             budget: budget(slots),
             started: None,
@@ -134,42 +134,42 @@ impl Slots {
 
     /// Asks for invocations, in all slots.
     pub(crate) fn begin(&mut self) {
-        self.each_lane(Lane::drive);
+        self.each_slot(Slot::drive);
     }
 
     /// Reports that the function could not start, by the first slot.
     pub(crate) fn fail_init(&mut self, report: &ErrorReport<'_>) {
-        self.lanes[0].fail_init(report, &mut self.hub);
+        self.slots[0].fail_init(report, &mut self.scheduler);
         self.settle();
     }
 
     /// Says that the environment may be snapshotted, by the first slot, and asks for nothing after the
     /// restore, of which [`Event::Settled`] tells.
     pub(crate) fn restore_next(&mut self) {
-        self.lanes[0].restore_next(&mut self.hub);
+        self.slots[0].restore_next(&mut self.scheduler);
         self.settle();
     }
 
     /// Reports that the function could not resume, by the first slot.
     pub(crate) fn fail_restore(&mut self, report: &ErrorReport<'_>) {
-        self.lanes[0].fail_restore(report, &mut self.hub);
+        self.slots[0].fail_restore(report, &mut self.scheduler);
         self.settle();
     }
 
     /// The tokens whose events belong to the slots.
     pub fn tokens(&self) -> Range<usize> {
-        self.hub.tokens.clone()
+        self.scheduler.tokens.clone()
     }
 
     /// Takes an event of the poll at this time; `false` if its token is none of theirs.
     pub fn handle_event(&mut self, event: &event::Event, now: Instant) -> bool {
         let token = event.token().0;
-        if !self.hub.tokens.contains(&token) {
+        if !self.scheduler.tokens.contains(&token) {
             return false;
         }
-        self.hub.now = now;
-        if let Some(lane) = self.lanes.get_mut(token - self.hub.tokens.start) {
-            lane.handle_event(event, &mut self.hub);
+        self.scheduler.now = now;
+        if let Some(slot) = self.slots.get_mut(token - self.scheduler.tokens.start) {
+            slot.handle_event(event, &mut self.scheduler);
             self.settle();
         }
         true
@@ -178,31 +178,31 @@ impl Slots {
     /// When [`handle_timeout`](Self::handle_timeout) is to be called at the latest, if at all. To be
     /// asked before every poll: it may be at once, if there was more to do than fits one turn.
     pub fn next_timeout(&self) -> Option<Instant> {
-        if self.budget == 0 || !self.hub.unfinished.is_empty() {
-            return Some(self.hub.now);
+        if self.budget == 0 || !self.scheduler.unfinished.is_empty() {
+            return Some(self.scheduler.now);
         }
-        self.hub.armed.iter().filter_map(|lane| self.lanes[*lane].timer()).min()
+        self.scheduler.armed.iter().filter_map(|slot| self.slots[*slot].timer()).min()
     }
 
     /// Does what is due at this time. To be called in every turn, as it is here that a turn begins; too
     /// often does no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.hub.now = now;
-        self.budget = budget(self.lanes.len());
+        self.scheduler.now = now;
+        self.budget = budget(self.slots.len());
         let mut at = 0;
-        while let Some(number) = self.hub.armed.get(at).copied() {
-            let lane = &mut self.lanes[number];
-            if lane.timer().is_some_and(|due| due > now) {
+        while let Some(number) = self.scheduler.armed.get(at).copied() {
+            let slot = &mut self.slots[number];
+            if slot.timer().is_some_and(|due| due > now) {
                 at += 1;
             } else {
-                self.hub.armed.swap_remove(at);
-                lane.disarm();
-                lane.handle_timer(&mut self.hub);
+                self.scheduler.armed.swap_remove(at);
+                slot.disarm();
+                slot.handle_timer(&mut self.scheduler);
             }
         }
-        for _ in 0..self.hub.unfinished.len() {
-            if let Some(number) = self.hub.unfinished.pop_front() {
-                self.lanes[number].go_on(&mut self.hub);
+        for _ in 0..self.scheduler.unfinished.len() {
+            if let Some(number) = self.scheduler.unfinished.pop_front() {
+                self.slots[number].go_on(&mut self.scheduler);
             }
         }
         self.settle();
@@ -210,24 +210,24 @@ impl Slots {
 
     /// What has come out at this time, until there is no more; the host may poll then.
     pub fn next_event(&mut self, now: Instant) -> Option<Event> {
-        self.hub.now = now;
+        self.scheduler.now = now;
         while self.budget > 0 {
-            match self.hub.shared.take(&mut self.taken, self.hub.is_empty()) {
+            match self.scheduler.queue.take(&mut self.taken, self.scheduler.is_empty()) {
                 Taken::Commands => {
                     self.budget = self.budget.saturating_sub(self.taken.len());
                     while let Some((key, command)) = self.taken.pop_front() {
-                        self.lanes[key.slot].apply(key, command, &mut self.hub);
+                        self.slots[key.slot].apply(key, command, &mut self.scheduler);
                     }
                 }
-                Taken::Stop => self.hub.stop(),
+                Taken::Stop => self.scheduler.stop(),
                 Taken::WorkOver => {
-                    self.lanes.iter_mut().for_each(|lane| lane.work_is_over(&mut self.hub));
+                    self.slots.iter_mut().for_each(|slot| slot.work_is_over(&mut self.scheduler));
                 }
                 Taken::Nothing => break,
             }
             self.settle();
         }
-        self.hub.pop()
+        self.scheduler.pop()
     }
 
     /// Ends the [lifecycle](crate::Runtime::lifecycle) of the slots, if they have one: reports the work that
@@ -248,13 +248,13 @@ impl Slots {
     /// A handle that stops the slots, from this thread or another one.
     pub fn stop_handle(&self) -> StopHandle {
         let stop = StopHandle::default();
-        stop.attach(&self.hub.shared);
+        stop.attach(&self.scheduler.queue);
         stop
     }
 
     /// Takes what the handler of an invocation has returned, before the next event is taken.
     pub(crate) fn handled(&self, key: Key, result: Result<Sent, Failure>) {
-        let log = &self.hub.settings.log;
+        let log = &self.scheduler.settings.log;
         let failure = match result {
             Ok(sent) if sent.key() == key => return,
             Ok(_) => {
@@ -264,25 +264,25 @@ impl Slots {
             }
             Err(failure) => failure,
         };
-        if let Err(failure) = self.hub.shared.fail(key, failure) {
+        if let Err(failure) = self.scheduler.queue.fail(key, failure) {
             log.warn(format_args!("a handler failed after its invocation was answered: {failure}"));
         }
     }
 
-    fn each_lane(&mut self, mut act: impl FnMut(&mut Lane, &mut Hub)) {
-        self.lanes.iter_mut().for_each(|lane| act(lane, &mut self.hub));
+    fn each_slot(&mut self, mut act: impl FnMut(&mut Slot, &mut Scheduler)) {
+        self.slots.iter_mut().for_each(|slot| act(slot, &mut self.scheduler));
         self.settle();
     }
 
     /// Lets the other slots do what follows from what one has found.
     fn settle(&mut self) {
-        while let Some(news) = self.hub.take_news() {
+        while let Some(news) = self.scheduler.take_news() {
             let act = match news {
-                News::Over => Lane::shut_down,
-                News::Stop => Lane::drive,
-                News::LookAgain => Lane::look_again,
+                News::Over => Slot::shut_down,
+                News::Stop => Slot::drive,
+                News::LookAgain => Slot::look_again,
             };
-            self.lanes.iter_mut().for_each(|lane| act(lane, &mut self.hub));
+            self.slots.iter_mut().for_each(|slot| act(slot, &mut self.scheduler));
         }
     }
 }
@@ -295,11 +295,11 @@ fn budget(slots: usize) -> usize {
 
 impl Drop for Slots {
     fn drop(&mut self) {
-        self.hub.stop();
+        self.scheduler.stop();
         // Writers that wait for room must not wait for ever.
-        self.each_lane(Lane::shut_down);
-        while !matches!(self.hub.shared.take(&mut self.taken, false), Taken::Nothing) {
-            self.taken.drain(..).for_each(|(key, command)| refuse(key, command, &self.hub));
+        self.each_slot(Slot::shut_down);
+        while !matches!(self.scheduler.queue.take(&mut self.taken, false), Taken::Nothing) {
+            self.taken.drain(..).for_each(|(key, command)| refuse(key, command, &self.scheduler));
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use crate::handoff::Shared;
+use crate::command_queue::CommandQueue;
 
 /// Stops a runtime, from any thread.
 ///
@@ -15,7 +15,7 @@ pub struct StopHandle(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     is_stopping: bool,
-    loops: Vec<Weak<Shared>>,
+    loops: Vec<Weak<CommandQueue>>,
 }
 
 impl StopHandle {
@@ -23,18 +23,18 @@ impl StopHandle {
     pub fn stop(&self) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.is_stopping = true;
-        for shared in state.loops.drain(..).filter_map(|shared| shared.upgrade()) {
-            shared.stop();
+        for queue in state.loops.drain(..).filter_map(|queue| queue.upgrade()) {
+            queue.stop();
         }
     }
 
     /// Lets the handle stop this loop as well.
-    pub(crate) fn attach(&self, shared: &Arc<Shared>) {
+    pub(crate) fn attach(&self, queue: &Arc<CommandQueue>) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.is_stopping {
-            shared.stop();
+            queue.stop();
         } else {
-            state.loops.push(Arc::downgrade(shared));
+            state.loops.push(Arc::downgrade(queue));
         }
     }
 }

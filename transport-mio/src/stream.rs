@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lambda_proto::client::StreamOver;
 use lambda_proto_host::Failure;
 
-use crate::handoff::{Command, Key, Next, Shared};
+use crate::command_queue::{Command, CommandQueue, Key, Next};
 use crate::pieces::{MOST_BYTES, PieceQueue};
 use crate::responder::{Sent, panicked};
 
@@ -42,14 +42,14 @@ use crate::responder::{Sent, panicked};
 #[must_use = "a stream that is dropped ends with an error; `finish` it"]
 pub struct ResponseStream {
     /// `None` once it has been ended.
-    shared: Option<Arc<Shared>>,
+    queue: Option<Arc<CommandQueue>>,
     key: Key,
 }
 
 impl ResponseStream {
-    pub(crate) fn open(shared: Arc<Shared>, key: Key) -> Self {
-        shared.piece_queues[key.slot].open(key.generation);
-        Self { shared: Some(shared), key }
+    pub(crate) fn open(queue: Arc<CommandQueue>, key: Key) -> Self {
+        queue.piece_queues[key.slot].open(key.generation);
+        Self { queue: Some(queue), key }
     }
 
     /// Whose answer it is.
@@ -81,11 +81,11 @@ impl ResponseStream {
         most: usize,
         is_to_tell: bool,
     ) -> Result<usize, StreamOver> {
-        let (shared, pieces) = self.pieces();
+        let (queue, pieces) = self.pieces();
         let generation = self.key.generation;
-        let written = pieces.write(generation, piece, most, is_to_tell, &shared.pool)?;
+        let written = pieces.write(generation, piece, most, is_to_tell, &queue.pool)?;
         if written.is_news {
-            shared.push(self.key, Command::Flow);
+            queue.push(self.key, Command::Flow);
         }
         Ok(written.length)
     }
@@ -107,15 +107,15 @@ impl ResponseStream {
     }
 
     fn end(mut self, command: Command) -> Sent {
-        if let Some(shared) = self.shared.take() {
-            shared.push(self.key, command);
+        if let Some(queue) = self.queue.take() {
+            queue.push(self.key, command);
         }
         Sent::new(self.key)
     }
 
-    fn pieces(&self) -> (&Arc<Shared>, &PieceQueue) {
-        let shared = self.shared.as_ref().expect("it is there until the stream is consumed");
-        (shared, &shared.piece_queues[self.key.slot])
+    fn pieces(&self) -> (&Arc<CommandQueue>, &PieceQueue) {
+        let queue = self.queue.as_ref().expect("it is there until the stream is consumed");
+        (queue, &queue.piece_queues[self.key.slot])
     }
 
     /// Waits until there is room, or the stream is over.
@@ -130,8 +130,8 @@ impl ResponseStream {
 
 impl Drop for ResponseStream {
     fn drop(&mut self) {
-        if let Some(shared) = self.shared.take() {
-            shared.push(self.key, Command::GiveUp(panicked()));
+        if let Some(queue) = self.queue.take() {
+            queue.push(self.key, Command::GiveUp(panicked()));
         }
     }
 }

@@ -88,7 +88,12 @@ impl Connection {
     }
 
     /// Sends what is due, as far as the socket takes it.
-    pub(super) fn responder(&mut self, state: &mut State, index: usize, due: Replies) -> Result<()> {
+    pub(super) fn responder(
+        &mut self,
+        state: &mut State,
+        index: usize,
+        due: Replies,
+    ) -> Result<()> {
         if !self.unsent.is_empty() {
             return Err(Error::new("the client asks again before it has read its event"));
         }

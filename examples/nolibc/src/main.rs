@@ -16,12 +16,12 @@ mod system;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use core::panic::PanicInfo;
 
-use lambda_proto::driver::{Driver, DriverError, Connector, Connection};
-use lambda_proto::client::{End, Warning, WarningKind};
-use lambda_proto::limits::MAX_REQUEST_HEAD;
 use lambda_proto::api::{Endpoint, ErrorReport};
-use lambda_proto::machine::Machine;
 use lambda_proto::client;
+use lambda_proto::client::{End, Warning, WarningKind};
+use lambda_proto::driver::{Connection, Connector, Driver, DriverError};
+use lambda_proto::limits::MAX_REQUEST_HEAD;
+use lambda_proto::machine::Machine;
 use system::{Environment, Errno, Socket};
 
 /// Bytes of an event with its head.

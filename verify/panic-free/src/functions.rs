@@ -2,7 +2,7 @@
 
 use core::hint::black_box;
 
-use lambda_proto::{api, driver, http, json, lifecycle, machine, client};
+use lambda_proto::{api, client, driver, http, json, lifecycle, machine};
 use lambda_proto_extension::metadata;
 
 use crate::opaque::{Document, Handler, Memory, Pieces, Service, Tell};

@@ -3,9 +3,9 @@
 use core::fmt::{Debug, Display};
 use core::ops::Deref;
 
-use lambda_proto::driver::{Connector, Connection};
 use lambda_proto::client::Storage;
-use lambda_proto::{api, driver, http, json, lifecycle, machine, client};
+use lambda_proto::driver::{Connection, Connector};
+use lambda_proto::{api, client, driver, http, json, lifecycle, machine};
 use lambda_proto_extension::metadata;
 
 use crate::opaque::{Connect, Failure, Hash, Memory, Service, Wire};

@@ -5,8 +5,8 @@ use core::hash::Hasher;
 use core::hint::black_box;
 
 use lambda_proto::api::ErrorReport;
-use lambda_proto::driver::{Connection, Connector, Responder, Sent};
 use lambda_proto::client::{Invocation, Warning};
+use lambda_proto::driver::{Connection, Connector, Responder, Sent};
 
 /// Any memory.
 pub(crate) type Memory = &'static mut [u8];

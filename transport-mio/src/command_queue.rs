@@ -72,7 +72,7 @@ pub(crate) enum Next {
 
 /// What the loop and the replies share.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct CommandQueue {
     queue: Mutex<Queue>,
     waker: Arc<Waker>,
     pub(crate) pool: Arc<Pool>,
@@ -99,7 +99,7 @@ pub(crate) enum Taken {
     WorkOver,
 }
 
-impl Shared {
+impl CommandQueue {
     pub(crate) fn new(slots: usize, waker: Arc<Waker>, pool: Arc<Pool>) -> Self {
         let commands = VecDeque::with_capacity(2 * slots);
         let queue = Queue { commands, is_asleep: false, is_stopping: false, is_work_over: false };

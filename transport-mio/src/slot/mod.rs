@@ -16,16 +16,16 @@ use lambda_proto_host::{Context, Crossed, Error, Failure, InFlight};
 use link::Link;
 use mio::event;
 
+use crate::command_queue::{Command, Key, Next};
 use crate::event::Event;
-use crate::handoff::{Command, Key, Next};
-use crate::hub::Hub;
 use crate::invocation::Invocation;
 use crate::pieces::Pieces;
 use crate::pool::{Pooled, Use};
 use crate::responder::Responder;
+use crate::scheduler::Scheduler;
 use crate::socket::Io;
 
-pub(crate) struct Lane {
+pub(crate) struct Slot {
     number: usize,
     client: Client<Pooled>,
     link: Link,
@@ -85,12 +85,15 @@ enum Finish {
 /// Steps in one turn of the loop; the other slots, and the host, come next.
 const STEPS: usize = 64;
 
-impl Lane {
-    pub(crate) fn new(number: usize, hub: &Hub) -> Self {
-        let settings = &hub.settings;
+impl Slot {
+    pub(crate) fn new(number: usize, scheduler: &Scheduler) -> Self {
+        let settings = &scheduler.settings;
         let machine = Machine::with_concurrency(settings.endpoint.clone(), settings.concurrency());
-        let client =
-            Client::new(machine, new_storage(hub, Use::Event), new_storage(hub, Use::Request));
+        let client = Client::new(
+            machine,
+            new_storage(scheduler, Use::Event),
+            new_storage(scheduler, Use::Request),
+        );
         Self {
             number,
             client: client.with_max_event(settings.max_event),
@@ -99,7 +102,7 @@ impl Lane {
             is_unfinished: false,
             generation: 0,
             doing: Doing::Nothing,
-            in_flight: match hub.active {
+            in_flight: match scheduler.active {
                 Some(_) => InFlight::tracked(&settings.endpoint),
                 None => InFlight::new(&settings.endpoint),
             },
@@ -115,40 +118,42 @@ impl Lane {
     }
 
     /// Takes note of what the loop says of the socket.
-    pub(crate) fn handle_event(&mut self, event: &event::Event, hub: &mut Hub) {
+    pub(crate) fn handle_event(&mut self, event: &event::Event, scheduler: &mut Scheduler) {
         match &mut self.link {
             Link::Up(socket) => socket.note(event),
             Link::Connecting { socket, .. } => {
                 socket.note(event);
                 match socket.is_connected() {
-                    Ok(true) => self.connected(hub),
+                    Ok(true) => self.connected(scheduler),
                     Ok(false) => return,
-                    Err(reason) => self.attempt_failed(reason, hub),
+                    Err(reason) => self.attempt_failed(reason, scheduler),
                 }
             }
             Link::Down | Link::Paused { .. } | Link::Waiting | Link::Over => return,
         }
-        self.drive(hub);
+        self.drive(scheduler);
     }
 
     /// Does what is due at the time of the timer, if it is.
-    pub(crate) fn handle_timer(&mut self, hub: &mut Hub) {
-        if self.timer().is_none_or(|at| at > hub.now) {
+    pub(crate) fn handle_timer(&mut self, scheduler: &mut Scheduler) {
+        if self.timer().is_none_or(|at| at > scheduler.now) {
             return;
         }
         match self.link {
             // It asks now.
             _ if self.is_held_by_work() => self.held = Held::Not,
-            Link::Connecting { .. } => self.attempt_failed(io::ErrorKind::TimedOut.into(), hub),
-            _ => self.dial(hub),
+            Link::Connecting { .. } => {
+                self.attempt_failed(io::ErrorKind::TimedOut.into(), scheduler)
+            }
+            _ => self.dial(scheduler),
         }
-        self.drive(hub);
+        self.drive(scheduler);
     }
 
     /// The work behind an answer that some slot waits for is over.
-    pub(crate) fn work_is_over(&mut self, hub: &mut Hub) {
+    pub(crate) fn work_is_over(&mut self, scheduler: &mut Scheduler) {
         if self.is_held_by_work() {
-            self.drive(hub);
+            self.drive(scheduler);
         }
     }
 
@@ -157,52 +162,52 @@ impl Lane {
     }
 
     /// Goes on where the last turn left off.
-    pub(crate) fn go_on(&mut self, hub: &mut Hub) {
+    pub(crate) fn go_on(&mut self, scheduler: &mut Scheduler) {
         self.is_unfinished = false;
-        self.drive(hub);
+        self.drive(scheduler);
     }
 
     /// Reports that the function could not start, in place of everything else.
-    pub(crate) fn fail_init(&mut self, report: &ErrorReport<'_>, hub: &mut Hub) {
+    pub(crate) fn fail_init(&mut self, report: &ErrorReport<'_>, scheduler: &mut Scheduler) {
         let said = self.client.fail_init(report);
-        self.begin_with(said, hub);
+        self.begin_with(said, scheduler);
     }
 
     /// Says that the environment may be snapshotted, and asks for nothing after the restore.
-    pub(crate) fn restore_next(&mut self, hub: &mut Hub) {
+    pub(crate) fn restore_next(&mut self, scheduler: &mut Scheduler) {
         self.held = Held::ByHost;
         let said = self.client.restore_next();
-        self.begin_with(said, hub);
+        self.begin_with(said, scheduler);
     }
 
     /// Reports that the function could not resume after the restore.
-    pub(crate) fn fail_restore(&mut self, report: &ErrorReport<'_>, hub: &mut Hub) {
+    pub(crate) fn fail_restore(&mut self, report: &ErrorReport<'_>, scheduler: &mut Scheduler) {
         let said = self.client.fail_restore(report);
-        self.begin_with(said, hub);
+        self.begin_with(said, scheduler);
     }
 
     /// Goes on with what is said in place of asking for invocations.
-    fn begin_with(&mut self, said: Result<(), CommandError>, hub: &mut Hub) {
+    fn begin_with(&mut self, said: Result<(), CommandError>, scheduler: &mut Scheduler) {
         if let Err(error) = said {
-            hub.settings.log.error(format_args!("the start cannot be told of: {error}"));
+            scheduler.settings.log.error(format_args!("the start cannot be told of: {error}"));
             self.client.exchange().shut_down();
         }
-        self.drive(hub);
+        self.drive(scheduler);
     }
 
     /// Does what a reply wants.
-    pub(crate) fn apply(&mut self, key: Key, command: Command, hub: &mut Hub) {
+    pub(crate) fn apply(&mut self, key: Key, command: Command, scheduler: &mut Scheduler) {
         if key != self.key() || self.is_over() {
-            return refuse(key, command, hub);
+            return refuse(key, command, scheduler);
         }
         match (&mut self.doing, command) {
             (_, Command::Flow) => {}
             (_, Command::Release) if self.held == Held::ByHost => self.held = Held::Not,
             (_, Command::Release) => {}
             (Doing::InFlight, command) => {
-                if let Err(error) = self.begin_answer(command, hub) {
+                if let Err(error) = self.begin_answer(command, scheduler) {
                     // The memory for requests grows, and an invocation is in hand, so it can be sent.
-                    hub.settings.log.error(format_args!("an answer cannot be sent: {error}"));
+                    scheduler.settings.log.error(format_args!("an answer cannot be sent: {error}"));
                     self.client.exchange().shut_down();
                 }
             }
@@ -217,14 +222,19 @@ impl Lane {
             }
             // The service has ended the stream meanwhile.
             (Doing::Nothing | Doing::Answering { .. }, Command::Fail(failure)) => {
-                let _told = self.client.exchange().fail(&failure.as_error_report(), hub.tell());
+                let _told =
+                    self.client.exchange().fail(&failure.as_error_report(), scheduler.tell());
             }
-            (_, command) => refuse(key, command, hub),
+            (_, command) => refuse(key, command, scheduler),
         }
-        self.drive(hub);
+        self.drive(scheduler);
     }
 
-    fn begin_answer(&mut self, command: Command, hub: &Hub) -> Result<(), CommandError> {
+    fn begin_answer(
+        &mut self,
+        command: Command,
+        scheduler: &Scheduler,
+    ) -> Result<(), CommandError> {
         self.doing = Doing::Answering { body: Vec::new() };
         match command {
             Command::Respond { body, content_type, next } => {
@@ -233,7 +243,7 @@ impl Lane {
                 self.doing = Doing::Answering { body };
                 let content_type =
                     content_type.as_deref().and_then(|text| ContentType::from_bytes(text).ok());
-                let is_pipelined = self.may_pipeline(next, hub);
+                let is_pipelined = self.may_pipeline(next, scheduler);
                 self.client.exchange().respond(content_type, length, is_pipelined)
             }
             Command::Stream(content_type) => {
@@ -242,74 +252,74 @@ impl Lane {
                 self.client.exchange().stream(content_type.unwrap_or(ContentType::OCTET_STREAM))
             }
             Command::Fail(failure) | Command::GiveUp(Some(failure)) => {
-                self.client.exchange().fail(&failure.as_error_report(), hub.tell())
+                self.client.exchange().fail(&failure.as_error_report(), scheduler.tell())
             }
-            _ => self.client.give_up(hub.tell()),
+            _ => self.client.give_up(scheduler.tell()),
         }
     }
 
     /// Goes on until the socket would block or it is somebody else's turn.
-    pub(crate) fn drive(&mut self, hub: &mut Hub) {
+    pub(crate) fn drive(&mut self, scheduler: &mut Scheduler) {
         for _ in 0..STEPS {
             if self.is_over() {
                 return;
             }
-            let step = self.client.exchange().step(hub.tell());
+            let step = self.client.exchange().step(scheduler.tell());
             self.in_flight.note(self.client.machine());
             if !self.client.is_connected() && matches!(self.link, Link::Up(_)) {
-                self.hang_up(hub);
+                self.hang_up(scheduler);
             }
             let goes_on = match step {
                 Step::Connect { .. } | Step::Read | Step::Idle
-                    if hub.is_stopping() && self.client.may_stop() =>
+                    if scheduler.is_stopping() && self.client.may_stop() =>
                 {
                     self.client.exchange().shut_down();
                     true
                 }
                 Step::Connect { losses } => {
-                    self.connect(losses, hub);
+                    self.connect(losses, scheduler);
                     self.client.end().is_some()
                 }
                 Step::Write => self.write() || self.read(),
                 Step::Read => self.read(),
                 Step::Idle if self.held == Held::ByHost => self.read(),
-                Step::Idle => self.ask(hub),
+                Step::Idle => self.ask(scheduler),
                 Step::Answer => match self.doing {
                     Doing::Nothing => {
-                        self.deliver(hub);
+                        self.deliver(scheduler);
                         true
                     }
-                    Doing::Streaming { .. } => self.feed(hub) || self.read(),
+                    Doing::Streaming { .. } => self.feed(scheduler) || self.read(),
                     Doing::InFlight | Doing::Answering { .. } => self.read(),
                 },
                 Step::Settled(receipt) => {
-                    self.settled(receipt, hub);
+                    self.settled(receipt, scheduler);
                     true
                 }
-                Step::End(end) => self.ended(end, hub),
+                Step::End(end) => self.ended(end, scheduler),
             };
             if !goes_on {
                 return;
             }
         }
         if !std::mem::replace(&mut self.is_unfinished, true) {
-            hub.unfinished.push_back(self.number);
+            scheduler.unfinished.push_back(self.number);
         }
     }
 
     /// Asks for the next invocation, unless work behind the answer to the one before is to be waited for.
-    fn ask(&mut self, hub: &mut Hub) -> bool {
+    fn ask(&mut self, scheduler: &mut Scheduler) -> bool {
         // Before the first invocation there is nothing behind.
-        if let (Some(active), Some(limit)) = (&hub.active, self.limit) {
+        if let (Some(active), Some(limit)) = (&scheduler.active, self.limit) {
             match active.tasks.try_cross(|| limit) {
                 Ok(Crossed::GoOn) => self.note_asking(),
                 Ok(Crossed::Wait { until }) => {
                     self.held = Held::ByWork { until };
-                    self.arm(hub);
+                    self.arm(scheduler);
                     return self.read();
                 }
                 Err(left_behind) => {
-                    hub.fail(Error::LeftBehind(left_behind));
+                    scheduler.fail(Error::LeftBehind(left_behind));
                     self.client.exchange().shut_down();
                     return true;
                 }
@@ -320,9 +330,9 @@ impl Lane {
     }
 
     /// Whether the next invocation is asked for together with the answer; takes note if it is.
-    fn may_pipeline(&mut self, next: Next, hub: &Hub) -> bool {
-        let may_pipeline = hub.may_pipeline(next);
-        if may_pipeline && hub.active.is_some() {
+    fn may_pipeline(&mut self, next: Next, scheduler: &Scheduler) -> bool {
+        let may_pipeline = scheduler.may_pipeline(next);
+        if may_pipeline && scheduler.active.is_some() {
             self.note_asking();
         }
         may_pipeline
@@ -371,25 +381,25 @@ impl Lane {
     }
 
     /// Hands the invocation over.
-    fn deliver(&mut self, hub: &mut Hub) {
-        let other = new_storage(hub, Use::Event);
+    fn deliver(&mut self, scheduler: &mut Scheduler) {
+        let other = new_storage(scheduler, Use::Event);
         let Some(event) = self.client.take_event(other) else { return };
         self.generation += 1;
         self.doing = Doing::InFlight;
-        hub.is_told_of_losses = false;
-        let context = hub.active.as_ref().map(|active| {
+        scheduler.is_told_of_losses = false;
+        let context = scheduler.active.as_ref().map(|active| {
             let context = Context::new(active.clone(), &event.invocation(), self.asked.take());
             self.limit = Some(context.time_limit());
             context
         });
-        hub.shared.piece_queues[self.number].belongs_here();
+        scheduler.queue.piece_queues[self.number].belongs_here();
         let key = self.key();
-        let responder = Responder::new(hub.shared.clone(), key);
-        hub.push(Event::Invocation(Invocation::new(event, key, context), responder));
+        let responder = Responder::new(scheduler.queue.clone(), key);
+        scheduler.push(Event::Invocation(Invocation::new(event, key, context), responder));
     }
 
     /// Goes on with a stream; `false` if there is nothing to go on with.
-    fn feed(&mut self, hub: &mut Hub) -> bool {
+    fn feed(&mut self, scheduler: &mut Scheduler) -> bool {
         let key = self.key();
         let Doing::Streaming { piece, finish } = &mut self.doing else { return false };
         loop {
@@ -397,101 +407,101 @@ impl Lane {
             if *piece > 0 {
                 return self.client.exchange().chunk(*piece).is_ok();
             }
-            let taken = hub.shared.piece_queues[self.number].take(&mut self.pieces);
+            let taken = scheduler.queue.piece_queues[self.number].take(&mut self.pieces);
             if taken.is_told {
-                hub.push(Event::Writable { key });
+                scheduler.push(Event::Writable { key });
             }
             if !taken.is_filled {
                 break;
             }
         }
         let Some(finish) = finish.take() else { return false };
-        self.close_stream(hub);
+        self.close_stream(scheduler);
         self.doing = Doing::Answering { body: Vec::new() };
         let ended = match finish {
             Finish::Well { next } => {
-                let is_pipelined = self.may_pipeline(next, hub);
+                let is_pipelined = self.may_pipeline(next, scheduler);
                 self.client.exchange().finish(is_pipelined)
             }
             Finish::Failed(failure) => {
-                self.client.exchange().fail(&failure.as_error_report(), hub.tell())
+                self.client.exchange().fail(&failure.as_error_report(), scheduler.tell())
             }
-            Finish::GivenUp => self.client.give_up(hub.tell()),
+            Finish::GivenUp => self.client.give_up(scheduler.tell()),
         };
         ended.is_ok()
     }
 
-    fn close_stream(&mut self, hub: &Hub) {
-        self.pieces.release(&hub.shared.pool);
-        hub.shared.piece_queues[self.number].close(self.generation, &hub.shared.pool);
+    fn close_stream(&mut self, scheduler: &Scheduler) {
+        self.pieces.release(&scheduler.queue.pool);
+        scheduler.queue.piece_queues[self.number].close(self.generation, &scheduler.queue.pool);
     }
 
     /// The answer is out of the loop's hands.
-    fn settled(&mut self, receipt: Receipt, hub: &mut Hub) {
+    fn settled(&mut self, receipt: Receipt, scheduler: &mut Scheduler) {
         match std::mem::replace(&mut self.doing, Doing::Nothing) {
             Doing::Nothing if self.client.end().is_some() => return,
             // It is that of a start, which was nobody's invocation.
             Doing::Nothing | Doing::InFlight => {}
-            Doing::Streaming { .. } => self.close_stream(hub),
-            Doing::Answering { body } => hub.shared.pool.give(Use::Body, body),
+            Doing::Streaming { .. } => self.close_stream(scheduler),
+            Doing::Answering { body } => scheduler.queue.pool.give(Use::Body, body),
         }
-        hub.push(Event::Settled { key: self.key(), receipt });
+        scheduler.push(Event::Settled { key: self.key(), receipt });
     }
 
     /// The conversation is over; `true` if the slot goes on with another one.
-    fn ended(&mut self, end: End, hub: &mut Hub) -> bool {
-        self.hang_up(hub);
-        self.settled(Receipt::FateUnknown, hub);
+    fn ended(&mut self, end: End, scheduler: &mut Scheduler) -> bool {
+        self.hang_up(scheduler);
+        self.settled(Receipt::FateUnknown, scheduler);
         self.held = Held::Not;
         // A reply that is still about belongs to nobody now.
         self.generation += 1;
-        if end.begins_anew(hub.settings.concurrency()) && !hub.is_stopping() {
+        if end.begins_anew(scheduler.settings.concurrency()) && !scheduler.is_stopping() {
             let number = self.number;
-            hub.settings.log.warn(format_args!("slot {number} begins anew: {end}"));
+            scheduler.settings.log.warn(format_args!("slot {number} begins anew: {end}"));
             self.client.begin_anew();
-            self.pause(Duration::from_secs(1), hub);
+            self.pause(Duration::from_secs(1), scheduler);
             return false;
         }
         self.link = Link::Over;
-        hub.shared.piece_queues[self.number].end(&hub.shared.pool);
-        hub.look_again |= hub.dialer.stops_looking(self.number);
+        scheduler.queue.piece_queues[self.number].end(&scheduler.queue.pool);
+        scheduler.look_again |= scheduler.dialer.stops_looking(self.number);
         let error = Error::from_end(end);
         if let Some(error) = &error
-            && hub.settings.slots > 1
+            && scheduler.settings.slots > 1
         {
-            hub.settings.log.error(format_args!("slot {} has ended: {error}", self.number));
+            scheduler.settings.log.error(format_args!("slot {} has ended: {error}", self.number));
         }
-        hub.lane_is_done(error);
+        scheduler.slot_is_done(error);
         false
     }
 
     /// Ends the slot, whatever it has in hand.
-    pub(crate) fn shut_down(&mut self, hub: &mut Hub) {
+    pub(crate) fn shut_down(&mut self, scheduler: &mut Scheduler) {
         self.client.exchange().shut_down();
-        self.drive(hub);
+        self.drive(scheduler);
     }
 }
 
 /// Takes note of a reply that comes too late: its slot has ended or begun anew.
-pub(crate) fn refuse(key: Key, command: Command, hub: &Hub) {
+pub(crate) fn refuse(key: Key, command: Command, scheduler: &Scheduler) {
     match command {
-        Command::Respond { body, .. } => hub.shared.pool.give(Use::Body, body),
+        Command::Respond { body, .. } => scheduler.queue.pool.give(Use::Body, body),
         // Its writer may wait for room that nobody will make.
         Command::Stream(_) => {
-            hub.shared.piece_queues[key.slot].close(key.generation, &hub.shared.pool);
+            scheduler.queue.piece_queues[key.slot].close(key.generation, &scheduler.queue.pool);
         }
         Command::Fail(_) => {}
         Command::GiveUp(_) | Command::Flow | Command::Finish { .. } | Command::Release => {
             return;
         }
     }
-    hub.settings.log.error(format_args!("an answer of slot {} comes too late", key.slot));
+    scheduler.settings.log.error(format_args!("an answer of slot {} comes too late", key.slot));
 }
 
-fn new_storage(hub: &Hub, purpose: Use) -> Pooled {
+fn new_storage(scheduler: &Scheduler, purpose: Use) -> Pooled {
     let most = match purpose {
-        Use::Event => hub.settings.max_event.saturating_add(MAX_HEAD),
+        Use::Event => scheduler.settings.max_event.saturating_add(MAX_HEAD),
         _ => MAX_REQUEST_HEAD + MAX_XRAY_CAUSE + MAX_ERROR_BODY,
     };
-    Pooled::new(&hub.shared.pool, purpose, most)
+    Pooled::new(&scheduler.queue.pool, purpose, most)
 }

@@ -9,18 +9,18 @@ use lambda_proto::client::Warning;
 use lambda_proto_host::{Active, Error, Settings};
 use mio::{Registry, Token};
 
+use crate::command_queue::{CommandQueue, Next};
 use crate::dialer::Dialer;
 use crate::event::Event;
-use crate::handoff::{Next, Shared};
 
-pub(crate) struct Hub {
+pub(crate) struct Scheduler {
     pub(crate) settings: Settings,
     /// What the invocations of a runtime with a lifecycle share.
     pub(crate) active: Option<Arc<Active>>,
     pub(crate) registry: Registry,
     /// One for each slot, and one for the waker if that is the slots' own.
     pub(crate) tokens: Range<usize>,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) queue: Arc<CommandQueue>,
     pub(crate) dialer: Dialer,
     /// The time, as the host has told it last.
     pub(crate) now: Instant,
@@ -62,13 +62,13 @@ pub(crate) enum News {
     LookAgain,
 }
 
-impl Hub {
+impl Scheduler {
     pub(crate) fn new(
         settings: Settings,
         active: Option<Arc<Active>>,
         registry: Registry,
         tokens: Range<usize>,
-        shared: Arc<Shared>,
+        queue: Arc<CommandQueue>,
         dialer: Dialer,
         now: Instant,
     ) -> Self {
@@ -78,7 +78,7 @@ impl Hub {
             active,
             registry,
             tokens,
-            shared,
+            queue,
             dialer,
             now,
             armed: Vec::with_capacity(slots),
@@ -95,8 +95,8 @@ impl Hub {
         }
     }
 
-    pub(crate) fn token(&self, lane: usize) -> Token {
-        Token(self.tokens.start + lane)
+    pub(crate) fn token(&self, slot: usize) -> Token {
+        Token(self.tokens.start + slot)
     }
 
     pub(crate) fn push(&mut self, event: Event) {
@@ -144,7 +144,7 @@ impl Hub {
     }
 
     /// A slot has ended. An error ends the others, when they have answered what is in hand.
-    pub(crate) fn lane_is_done(&mut self, error: Option<Error>) {
+    pub(crate) fn slot_is_done(&mut self, error: Option<Error>) {
         if let Some(error) = error {
             self.stop();
             self.fail(error);

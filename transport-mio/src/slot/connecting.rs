@@ -1,0 +1,137 @@
+//! How a slot comes to a connection, and what it does until then.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use lambda_proto_host::MAX_ATTEMPT;
+
+use super::link::Link;
+use super::{Held, Slot};
+use crate::dialer::AfterFailure;
+use crate::scheduler::Scheduler;
+use crate::socket::Socket;
+
+impl Slot {
+    /// When the link is to be looked at again, whatever happens.
+    pub(crate) fn timer(&self) -> Option<Instant> {
+        if let Held::ByWork { until } = self.held {
+            // Nothing is outstanding, so that there is nothing to connect for.
+            return Some(until);
+        }
+        match self.link {
+            Link::Paused { until } => Some(until),
+            Link::Connecting { began, .. } => Some(began + MAX_ATTEMPT),
+            Link::Down | Link::Waiting | Link::Up(_) | Link::Over => None,
+        }
+    }
+
+    /// Whether the slot has ended.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.link, Link::Over)
+    }
+
+    /// Takes note that it is off the list of those with a timer.
+    pub(crate) fn disarm(&mut self) {
+        self.is_armed = false;
+    }
+
+    /// The service has been found, or this slot is to look for it.
+    pub(crate) fn look_again(&mut self, scheduler: &mut Scheduler) {
+        if let Link::Waiting = self.link {
+            self.dial(scheduler);
+            self.drive(scheduler);
+        }
+    }
+
+    /// Makes a connection, after a pause if there were losses.
+    pub(super) fn connect(&mut self, losses: u32, scheduler: &mut Scheduler) {
+        if !matches!(self.link, Link::Down) {
+            return;
+        }
+        let pause = lambda_proto_host::backoff(losses.saturating_sub(1));
+        if pause.is_zero() {
+            return self.dial(scheduler);
+        }
+        // Once for all slots, until an invocation comes.
+        if !scheduler.is_told_of_losses {
+            scheduler.is_told_of_losses = scheduler.settings.log_losses(losses);
+        }
+        self.pause(pause, scheduler);
+    }
+
+    pub(super) fn dial(&mut self, scheduler: &mut Scheduler) {
+        if scheduler.dialer.is_left_to_another(self.number) {
+            self.link = Link::Waiting;
+            return;
+        }
+        let token = scheduler.token(self.number);
+        let socket = scheduler
+            .dialer
+            .connect()
+            .and_then(|stream| Socket::register(stream, &scheduler.registry, token));
+        match socket {
+            Ok(socket) => {
+                self.link = Link::Connecting { socket, began: scheduler.now };
+                self.arm(scheduler);
+            }
+            Err(reason) => self.attempt_failed(reason, scheduler),
+        }
+    }
+
+    pub(super) fn connected(&mut self, scheduler: &mut Scheduler) {
+        let link = std::mem::replace(&mut self.link, Link::Down);
+        let Link::Connecting { socket, .. } = link else { return };
+        self.link = Link::Up(socket);
+        scheduler.connections += 1;
+        scheduler.look_again |= scheduler.dialer.is_down();
+        if let Some(waited) = scheduler.dialer.reached(scheduler.now) {
+            scheduler.settings.log_reachable(waited);
+        }
+        self.client.exchange().connected();
+    }
+
+    pub(super) fn attempt_failed(&mut self, reason: io::Error, scheduler: &mut Scheduler) {
+        let began = match self.link {
+            Link::Connecting { began, .. } => began,
+            _ => scheduler.now,
+        };
+        self.hang_up(scheduler);
+        let (now, patience) = (scheduler.now, scheduler.settings.patience);
+        match scheduler.dialer.failed(self.number, began, now, patience, reason) {
+            AfterFailure::TryNow => self.dial(scheduler),
+            // Stopping wins over reconnecting.
+            _ if scheduler.is_stopping() => self.client.exchange().shut_down(),
+            AfterFailure::Wait => self.link = Link::Waiting,
+            AfterFailure::Pause(_) if scheduler.gives_up() => {}
+            AfterFailure::Pause(pause) => {
+                if let Some(reason) = scheduler.dialer.take_news() {
+                    scheduler.settings.log_unreachable(reason);
+                }
+                self.pause(pause, scheduler);
+            }
+        }
+    }
+
+    pub(super) fn hang_up(&mut self, scheduler: &mut Scheduler) {
+        match std::mem::replace(&mut self.link, Link::Down) {
+            Link::Up(socket) => {
+                socket.close(&scheduler.registry);
+                scheduler.lost_connection();
+            }
+            Link::Connecting { socket, .. } => socket.close(&scheduler.registry),
+            Link::Down | Link::Paused { .. } | Link::Waiting | Link::Over => {}
+        }
+    }
+
+    pub(super) fn pause(&mut self, pause: Duration, scheduler: &mut Scheduler) {
+        self.link = Link::Paused { until: scheduler.now + pause };
+        self.arm(scheduler);
+    }
+
+    /// Puts the slot on the list of those with a timer.
+    pub(super) fn arm(&mut self, scheduler: &mut Scheduler) {
+        if !std::mem::replace(&mut self.is_armed, true) {
+            scheduler.armed.push(self.number);
+        }
+    }
+}
