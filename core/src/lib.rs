@@ -1,7 +1,7 @@
 //! The AWS Lambda Runtime API for programs that embed it: bytes in, events out; commands in, bytes
 //! out. No I/O, no clock, no allocation, no `unsafe`, no `std`.
 //!
-//! A [`Machine`] speaks the protocol of one runtime worker. It is in one of five phases; a command
+//! A [`Machine`](machine::Machine) speaks the protocol of one runtime worker. It is in one of five phases; a command
 //! inside a box does not leave it:
 //!
 //! ```text
@@ -105,7 +105,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The [phase table](machine::phase) lists every transition, and what follows a lost connection.
+//! The [phase table](machine#commands-and-input) lists every transition, and what follows a lost connection.
 //!
 //! # Layers
 //!
@@ -145,8 +145,8 @@
 //!
 //! # Whose fault is it
 //!
-//! A [`CommandError`] is the caller's fault, a [`ReceiveError`] the service's. Both are small
-//! `Copy` values. A refusal by the service is not an error: it is an [`Event::Outcome`], which
+//! A [`CommandError`](machine::CommandError) is the caller's fault, a [`ReceiveError`](machine::ReceiveError) the service's. Both are small
+//! `Copy` values. A refusal by the service is not an error: it is an [`Event::Outcome`](machine::Event::Outcome), which
 //! says what it [means](api::Outcome::meaning) and what to do [next](api::Outcome::action). No input
 //! makes this crate panic.
 #![no_std]

@@ -120,9 +120,9 @@ pub enum Step {
         /// [`Machine::losses`]: from 2 on, wait before connecting, longer each time; see [`backoff`].
         losses: u32,
     },
-    /// Write some of [`Client::unsent`].
+    /// Write some of [`Exchange::unsent`].
     Write,
-    /// Read some bytes into [`Client::room`], however long that takes.
+    /// Read some bytes into [`Exchange::room`], however long that takes.
     Read,
     /// Nothing is outstanding: ask for the next invocation, or stop.
     Idle,
@@ -140,7 +140,7 @@ pub enum Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum End {
-    /// A failed start has been reported, or the host has [shut the client down](Client::shut_down).
+    /// A failed start has been reported, or the host has [shut the client down](Exchange::shut_down).
     Done,
     /// The service does not speak the protocol.
     Protocol(ReceiveError),

@@ -60,7 +60,7 @@ impl Machine {
     /// connection, and so is what is received: throw away what the lost one has left behind.
     ///
     /// Due after the connection ended in whatever way, when one could not be made, and when
-    /// [`must_reconnect`](Self::must_reconnect) says so. The table is [here](super::phase).
+    /// [`must_reconnect`](Self::must_reconnect) says so. The table is [here](crate::machine#lost-connections).
     pub fn on_disconnect(&mut self) -> Recovery {
         // Both facts say that the service recognises a duplicate: it runs one invocation at a time, or
         // names each attempt.

@@ -5,7 +5,7 @@
 
 use crate::api::{Action, Call, Outcome};
 
-/// Where a runtime is in its life. The transitions are [here](crate::machine#commands-and-replies).
+/// Where a runtime is in its life. The transitions are [here](crate::machine#commands-and-input).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// The function starts. Nothing has been asked for, except perhaps a restore.
@@ -26,7 +26,7 @@ impl core::fmt::Display for Phase {
     }
 }
 
-/// What follows a lost connection. The table is [here](crate::machine#commands-and-replies).
+/// What follows a lost connection. The table is [here](crate::machine#lost-connections).
 ///
 /// Whatever it is, what had been read from the lost connection is void. Connect at once after the
 /// first loss; wait before every further one while [`losses`](crate::machine::Machine::losses) grows.

@@ -203,7 +203,7 @@ pub(crate) static COMMANDS: &[Row] = &[
     row(
         AWAITING_REPLY,
         &[Replied(Reply::Exit)],
-        "reply that says [`Action::Exit`], as every reply to `fail_init` and `fail_restore` does",
+        "reply that says [`Action::Exit`](crate::api::Action::Exit), as every reply to `fail_init` and `fail_restore` does",
         To(ShuttingDown),
     ),
     row(AWAITING_REPLY, &[Violation], "bytes that are not a valid reply", To(ShuttingDown)),

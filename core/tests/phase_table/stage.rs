@@ -130,7 +130,7 @@ pub(super) static STAGES: [Facts; 12] = [
     Facts {
         stage: ShuttingDown,
         name: "ShuttingDown",
-        meaning: "the conversation is over",
+        meaning: "the session is over",
         phase: Phase::ShuttingDown,
         awaits: &[],
         has_invocation: false,
