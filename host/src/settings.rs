@@ -96,7 +96,7 @@ impl Settings {
         let is_said = losses == 3;
         if is_said {
             self.log.warn(format_args!(
-                "the Runtime API at {} hangs up without an invocation; asking again, less and less often",
+                "the Runtime API at {} keeps closing the connection before sending an invocation; backing off",
                 self.endpoint.authority()
             ));
         }

@@ -301,7 +301,7 @@ fn slots_that_are_hung_up_on_do_not_come_back_in_step() {
     let fifth = &came[4 * SLOTS..5 * SLOTS];
     assert!(fifth[SLOTS - 1] - fifth[0] > Duration::from_millis(20), "{fifth:?}");
     assert!(host.turns() < 6 * came.len(), "{} turns", host.turns());
-    let is_about_it = |line: &&String| line.contains("hangs up without an invocation");
+    let is_about_it = |line: &&String| line.contains("keeps closing the connection");
     let lines = place.lines().all();
     assert_eq!(lines.iter().filter(is_about_it).count(), 1, "{lines:?}");
     host.stop();

@@ -166,7 +166,7 @@ impl End {
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Done => f.write_str("the conversation is over"),
+            Self::Done => f.write_str("the session is over"),
             Self::Protocol(error) => error.fmt(f),
             Self::Service(outcome) => outcome.fmt(f),
             Self::Command(error) => error.fmt(f),

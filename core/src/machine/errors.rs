@@ -30,7 +30,7 @@ impl From<BufferTooSmall> for CommandError {
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::WrongPhase(phase) => write!(f, "this command has no place in phase {phase}"),
+            Self::WrongPhase(phase) => write!(f, "command not allowed in phase {phase}"),
             Self::Unsent { length } => {
                 write!(f, "{length} bytes of the command before have not been sent")
             }

@@ -27,7 +27,7 @@ impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::WrongPhase(phase) => {
-                write!(f, "this command has no place in phase {phase} of an extension")
+                write!(f, "command not allowed in phase {phase} of an extension")
             }
             Self::MustReconnect => f.write_str("this connection takes no further request"),
             Self::BufferTooSmall(error) => error.fmt(f),

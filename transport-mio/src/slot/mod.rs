@@ -495,7 +495,10 @@ pub(crate) fn refuse(key: Key, command: Command, scheduler: &Scheduler) {
             return;
         }
     }
-    scheduler.settings.log.error(format_args!("an answer of slot {} comes too late", key.slot));
+    scheduler
+        .settings
+        .log
+        .error(format_args!("dropped the answer from slot {}: its invocation is over", key.slot));
 }
 
 fn new_storage(scheduler: &Scheduler, purpose: Use) -> Pooled {
