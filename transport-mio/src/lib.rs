@@ -52,6 +52,7 @@ mod pool;
 mod responder;
 mod runtime;
 mod scheduler;
+mod sent;
 mod slot;
 mod slots;
 mod socket;
@@ -83,8 +84,9 @@ pub use lambda_proto_host::{
     Record, Task,
 };
 pub use lifecycle::Context;
-pub use responder::{Hold, Responder, Response, Sent};
+pub use responder::{Hold, Responder, Response};
 pub use runtime::Runtime;
+pub use sent::Sent;
 pub use slots::Slots;
 pub use stop::StopHandle;
 pub use stream::ResponseStream;

@@ -10,8 +10,9 @@ use mio::{Registry, Token, Waker};
 
 use crate::invocation::Invocation;
 use crate::own_loop::Loop;
-use crate::responder::{Responder, Sent};
+use crate::responder::Responder;
 use crate::runtime::Runtime;
+use crate::sent::Sent;
 use crate::slots::{Plan, Slots};
 
 /// What may be used besides an invocation: what init hooks have put, a cancellation token, the

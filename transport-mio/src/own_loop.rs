@@ -12,7 +12,8 @@ use mio::{Events, Poll, Token, Waker};
 use crate::Receipt;
 use crate::event::Event;
 use crate::invocation::Invocation;
-use crate::responder::{Responder, Sent};
+use crate::responder::Responder;
+use crate::sent::Sent;
 use crate::slots::{Plan, Slots};
 
 pub(crate) struct Loop {

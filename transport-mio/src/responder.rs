@@ -2,10 +2,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use lambda_proto::api::{ContentType, HttpPrelude};
-use lambda_proto_host::{Failure, PANIC};
+use lambda_proto_host::Failure;
 
 use crate::command_queue::{Command, CommandQueue, Key, Next, OwnContentType};
 use crate::pool::Use;
+use crate::sent::{Sent, panicked};
 use crate::stream::ResponseStream;
 
 /// The body of an answer and what it is.
@@ -206,36 +207,9 @@ impl Drop for Responder {
     }
 }
 
-/// Why an answer is dropped, if that is a panic.
-pub(crate) fn panicked() -> Option<Failure> {
-    let is_panicking = std::thread::panicking();
-    is_panicking.then(|| Failure::new(PANIC, "the handler panicked with the invocation in hand"))
-}
-
 impl fmt::Debug for Responder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reply").field("key", &self.key).finish_non_exhaustive()
-    }
-}
-
-/// The proof that an invocation has been answered, or that its reply is [kept](Responder::defer); what its
-/// handler returns.
-///
-/// What becomes of the answer is not known yet: [`Event::Settled`](crate::Event::Settled) says so later.
-/// Programs with a loop of their own need not keep it.
-#[derive(Debug)]
-pub struct Sent {
-    key: Key,
-}
-
-impl Sent {
-    pub(crate) fn new(key: Key) -> Self {
-        Self { key }
-    }
-
-    /// Whose answer it is.
-    pub fn key(&self) -> Key {
-        self.key
+        f.debug_struct("Responder").field("key", &self.key).finish_non_exhaustive()
     }
 }
 

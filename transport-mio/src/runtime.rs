@@ -8,7 +8,8 @@ use mio::{Registry, Token, Waker};
 
 use crate::invocation::Invocation;
 use crate::own_loop::Loop;
-use crate::responder::{Responder, Sent};
+use crate::responder::Responder;
+use crate::sent::Sent;
 use crate::slots::{Plan, Slots};
 use crate::stop::StopHandle;
 

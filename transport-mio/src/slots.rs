@@ -12,8 +12,8 @@ use crate::command_queue::{Command, CommandQueue, Key, Taken};
 use crate::dialer::Dialer;
 use crate::event::Event;
 use crate::pool::Pool;
-use crate::responder::Sent;
 use crate::scheduler::{News, Scheduler};
+use crate::sent::Sent;
 use crate::slot::{Slot, refuse};
 use crate::stop::StopHandle;
 

@@ -9,7 +9,7 @@ use lambda_proto_host::Failure;
 
 use crate::command_queue::{Command, CommandQueue, Key, Next};
 use crate::pieces::{MOST_BYTES, PieceQueue};
-use crate::responder::{Sent, panicked};
+use crate::sent::{Sent, panicked};
 
 /// An answer that is sent piece by piece: every write is a chunk of its own, unless it is cut for want
 /// of room.
