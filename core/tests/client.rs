@@ -9,7 +9,7 @@ use event_loop::{
     refusal, whole,
 };
 use lambda_proto::api::{Call, Concurrency, ContentType, Endpoint, Outcome};
-use lambda_proto::client::{Client, End, Receipt, Step, backoff};
+use lambda_proto::client::{Client, End, Receipt, Step, Warning, backoff};
 use lambda_proto::machine::{CommandError, Machine, Phase};
 
 const SIZES: [usize; 6] = [1, 2, 3, 7, 64, usize::MAX];
@@ -58,6 +58,59 @@ fn in_flight(pace: Pace, events: &[(&str, Vec<u8>)]) -> Loop {
 fn client_of(events: usize, requests: usize) -> Client<Memory> {
     let machine = Machine::new(Endpoint::parse("127.0.0.1:9001").unwrap());
     Client::new(machine, Memory::new(events), Memory::new(requests))
+}
+
+/// Gives the client all of these bytes to read.
+fn feed(client: &mut Client<Memory>, bytes: &[u8]) {
+    let mut left = bytes;
+    while !left.is_empty() {
+        let mut exchange = client.exchange();
+        let room = exchange.room().expect("memory grows");
+        let length = room.len().min(left.len());
+        room[..length].copy_from_slice(&left[..length]);
+        exchange.received(length);
+        left = &left[length..];
+    }
+}
+
+#[test]
+fn an_exchange_that_is_dropped_at_any_byte_leaves_a_client_that_goes_on() {
+    let quiet = |warning: &Warning<'_>| panic!("{warning}");
+    let mut cut = 0;
+    loop {
+        let mut client = client_of(4096, 4096);
+        client.ask().unwrap();
+        client.exchange().connected();
+        let length = client.machine().unsent_len();
+        client.exchange().sent(length);
+        feed(&mut client, &event("a", b"the event", 0));
+        assert_eq!(client.exchange().step(quiet), Step::Answer);
+
+        let (invocation, mut exchange) = client.in_flight().unwrap();
+        exchange.respond(None, invocation.body().len(), false).unwrap();
+        assert_eq!(exchange.step(quiet), Step::Write);
+        let request = exchange.unsent(invocation.body()).concat();
+        assert!(request.ends_with(b"\r\n\r\nthe event"));
+        exchange.sent(cut);
+        // Another one goes on where this one was.
+        let (invocation, mut exchange) = client.in_flight().unwrap();
+        assert_eq!(exchange.unsent(invocation.body()).concat(), request[cut..]);
+        exchange.sent(request.len() - cut);
+
+        let (first, second) = ACCEPTED.split_at(cut.min(ACCEPTED.len()));
+        feed(&mut client, first);
+        if !second.is_empty() {
+            assert_eq!(client.exchange().step(quiet), Step::Read);
+            feed(&mut client, second);
+        }
+        let receipt = known(Call::Response, 202);
+        assert_eq!(client.exchange().step(quiet), Step::Settled(receipt));
+        assert_eq!(client.exchange().step(quiet), Step::Idle);
+        if cut == request.len() {
+            return;
+        }
+        cut += 1;
+    }
 }
 
 #[test]
