@@ -24,6 +24,12 @@ pub(super) struct Framing {
 }
 
 impl Framing {
+    /// Whether names of this length are worth [reading](Self::read), which most are not.
+    #[inline(always)]
+    pub(super) fn has_names_of(length: usize) -> bool {
+        matches!(length, 4 | 10 | 14 | 17)
+    }
+
     /// Takes note of a field; returns whether it is a known one.
     #[inline(always)]
     pub(super) fn read(&mut self, name: &[u8], value: &[u8]) -> Result<bool, HeadError> {

@@ -124,9 +124,9 @@ fn parse_lines<'b>(
             return Err(HeadError::TooManyFields);
         }
         let value = trim(value);
-        let is_noted = field(name, value);
         // Whoever knows `Content-Length`, too, must not hide it.
-        let is_known = framing.read(name, value)? || is_noted;
+        let is_known = (field(name, value) && !Framing::has_names_of(name.len()))
+            || framing.read(name, value)?;
         if !is_known && !is_token(name) {
             return Err(HeadError::Malformed);
         }
