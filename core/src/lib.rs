@@ -1,8 +1,8 @@
 //! The AWS Lambda Runtime API for programs that embed it: bytes in, events out; commands in, bytes
 //! out. No I/O, no clock, no allocation, no `unsafe`, no `std`.
 //!
-//! A [`Machine`](machine::Machine) speaks the protocol of one runtime worker. It is in one of five phases; a command
-//! inside a box does not leave it:
+//! A [`Machine`](machine::Machine) speaks the protocol for one runtime client. It is in one of five
+//! phases; a command inside a box keeps the phase:
 //!
 //! ```text
 //!                                     reply to a stream
@@ -23,8 +23,8 @@
 //!  └──────────────┘
 //! ```
 //!
-//! This is one walk through all of them. The embedder owns the socket: it sends what commands write
-//! and passes in what arrives.
+//! This example passes through all of them. The embedder owns the socket: it sends what commands
+//! write and passes in what arrives.
 //!
 //! ```
 //! use lambda_proto::api::Action;
@@ -105,7 +105,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The [phase table](machine#commands-and-input) lists every transition, and what follows a lost connection.
+//! The [phase table](machine#commands-and-input) lists every transition, and what follows a lost
+//! connection.
 //!
 //! # Layers
 //!
@@ -115,7 +116,7 @@
 //!  ┌──────┴────────────────────────────────────────────────────────────┐
 //!  │ driver    (feature `embedded-io`) a blocking loop over any stream │
 //!  ├───────────────────────────────────────────────────────────────────┤
-//!  │ client      memory, the next step, reconnecting                     │
+//!  │ client    memory, the next step, reconnecting                     │
 //!  ├───────────────────────────────────────────────────────────────────┤
 //!  │ machine   phases, the invocation in flight, lost connections      │
 //!  ├───────────────────────────────────────────────────────────────────┤
@@ -126,13 +127,13 @@
 //!  └───────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Each layer is public and works without the ones above it. A program with an event loop of its
-//! own uses [`client`], or the crate `lambda-proto-mio`. A program that blocks uses `driver`, or the
-//! crate `lambda-proto-std`.
+//! Each layer is public and works without the ones above it. A program with its own event loop uses
+//! [`client`], or the crate `lambda-proto-mio`. A program that blocks uses `driver`, or the crate
+//! `lambda-proto-std`.
 //!
-//! Beside the layers, [`lifecycle`] computes, from clock readings that the caller passes in, how much
-//! time there is to run and to stop, and how long the environment was frozen. The Extensions API and
-//! the metadata endpoint are the crate `lambda-proto-extension`, which stands on
+//! Beside the layers, [`lifecycle`] computes from the caller's clock readings how much time there
+//! is to run and to stop, and how long the environment was frozen. The Extensions API and the
+//! metadata endpoint are in the crate `lambda-proto-extension`, which builds on
 //! [`http::ReplyReader`], [`api::RequestWriter`] and [`json`].
 //!
 //! # Words
@@ -140,14 +141,15 @@
 //! The *service* hands out *events*. An *invocation* is an event with its request id and deadline,
 //! and the function's *answer* to it is a *response* or an *error*. A *reply* is what the service
 //! sends back; its *outcome* is what the reply means. A *receipt* says what became of an answer. A
-//! *loss* is a connection that ended, and *recovery* is what follows it. The *embedder* is the
-//! program that drives a machine or a client.
+//! *loss* is a connection that ended, and *recovery* is what follows it. The *session* is the whole
+//! exchange with the service. The *embedder* is the program that drives a machine or a client.
 //!
 //! # Whose fault is it
 //!
-//! A [`CommandError`](machine::CommandError) is the caller's fault, a [`ReceiveError`](machine::ReceiveError) the service's. Both are small
-//! `Copy` values. A refusal by the service is not an error: it is an [`Event::Outcome`](machine::Event::Outcome), which
-//! says what it [means](api::Outcome::meaning) and what to do [next](api::Outcome::action). No input
+//! A [`CommandError`](machine::CommandError) is the caller's fault, a
+//! [`ReceiveError`](machine::ReceiveError) the service's. Both are small `Copy` values. A refusal
+//! by the service is not an error: it is an [`Event::Outcome`](machine::Event::Outcome), which says
+//! what it [means](api::Outcome::meaning) and what to do [next](api::Outcome::action). No input
 //! makes this crate panic.
 #![no_std]
 #![forbid(unsafe_code)]

@@ -1,9 +1,9 @@
 use core::time::Duration;
 
-/// How long to wait before the next attempt, when so many have failed in a row: 50 ms, doubling to
-/// 3.2 s, of which a random half is left out so that slots and environments do not call in step.
+/// Returns how long to wait after `failed` failures in a row: 50 ms, doubling to 3.2 s, of which up
+/// to half is taken off at random so that slots and environments do not retry in step.
 ///
-/// `random` is any number, a new one each time. Behind lost connections, `failed` is
+/// `random` is any number, a new one each time. After lost connections, `failed` is
 /// [`losses`](crate::machine::Machine::losses) less one, as the first loss is an ordinary one.
 ///
 /// ```

@@ -4,23 +4,23 @@ use super::{End, Receipt, Step, Storage, Warning};
 use crate::api::{ContentType, ErrorReport};
 use crate::machine::{CommandError, Machine};
 
-/// The requests of a client and their replies: all of its I/O, and the answer to the invocation in flight.
+/// The handle for all I/O of a client and for the answer to its invocation in flight.
 ///
-/// [`Client::exchange`](super::Client::exchange) gives one that serves every step.
-/// [`Client::in_flight`](super::Client::in_flight) gives one beside the borrowed event, so that an answer can
-/// be sent from the memory of its event; it goes as far as [`Step::Settled`]. One loop serves both.
+/// [`Client::exchange`](super::Client::exchange) returns one that serves every step.
+/// [`Client::in_flight`](super::Client::in_flight) returns one beside the borrowed event, so that
+/// an answer can be sent from the memory of its event; it serves every step up to
+/// [`Step::Settled`]. One loop serves both.
 ///
-/// Nothing is kept in it. Dropped at any moment, it leaves a client that goes on where it was, by the next
-/// `Exchange`; until [`Step::Settled`] the body of an answer must be there for each of them.
+/// It holds no state: dropped at any moment, it leaves a client that goes on where it was, with the
+/// next `Exchange`. Until [`Step::Settled`], each of them needs the body of the answer.
 pub struct Exchange<'s, S> {
     pub(super) channel: &'s mut Channel<S>,
-    /// `None` while the event is lent out.
+    /// `None` while the event is borrowed.
     pub(super) events: Option<&'s mut ReceiveBuffer<S>>,
 }
 
 impl<S: Storage> Exchange<'_, S> {
-    /// What there is to do now. `tell` is told of kind that ends nothing but that somebody should
-    /// know of.
+    /// Returns what to do now. Passes to `tell` each warning, which ends nothing.
     pub fn step(&mut self, mut tell: impl FnMut(&Warning<'_>)) -> Step {
         let step = self.channel.step(self.events.as_deref_mut(), &mut tell);
         if matches!(step, Step::Read) && self.channel.is_waiting() {
@@ -33,61 +33,61 @@ impl<S: Storage> Exchange<'_, S> {
         step
     }
 
-    /// Tells that there is a new connection.
+    /// Records that there is a new connection.
     pub fn connected(&mut self) {
         self.channel.connected();
     }
 
-    /// The bytes that are to be sent, in order, for a vectored write. `body` is the whole body of the
-    /// answer or the piece of the stream that was told of last.
+    /// Returns the bytes to send, in order, for a vectored write. `body` is the whole body of the
+    /// answer, or the piece of the stream from the last [`chunk`](Self::chunk).
     pub fn unsent<'a>(&'a self, body: &'a [u8]) -> [&'a [u8]; 3] {
         self.channel.unsent(body)
     }
 
-    /// Tells that `length` of the unsent bytes were written. A write that takes none has
+    /// Records that `length` of the unsent bytes were written. A write that takes none has
     /// [failed](Self::write_failed).
     pub fn sent(&mut self, length: usize) {
         self.channel.sent(length);
     }
 
-    /// Tells that the connection takes no more bytes. What the service may have said before it hung up
-    /// is still read.
+    /// Records that the connection takes no more bytes. A reply that the service sent before it
+    /// hung up is still read.
     pub fn write_failed(&mut self) {
         self.channel.write_failed();
     }
 
-    /// Room to read into, never empty; `None` if there is none, and the next step says what follows: the
-    /// end of the client, if a head fills the memory.
+    /// Returns room to read into, never empty. If it is `None`, the next step says what follows:
+    /// the end of the session, if a head fills the memory.
     ///
-    /// What [`unsent`](Self::unsent) has given may move: a host whose write is still under way, as in a
-    /// completion queue, reads when that is done.
+    /// The bytes of [`unsent`](Self::unsent) may move: an embedder with a write in progress, as in
+    /// a completion queue, reads after that write.
     pub fn room(&mut self) -> Option<&mut [u8]> {
         self.channel.room(self.events.as_deref_mut())
     }
 
-    /// Tells that `length` bytes were read into the room; 0 is the end of the stream.
+    /// Records that `length` bytes were read into the room; 0 is the end of the stream.
     pub fn received(&mut self, length: usize) {
         self.channel.received(length, self.events.as_deref_mut());
     }
 
-    /// Tells that the connection broke with an error, or that the host has dropped it.
+    /// Records that the connection broke with an error, or that the embedder has dropped it.
     pub fn lost(&mut self) {
         self.channel.lost();
     }
 
-    /// Whether there is a connection, as far as the client knows. If not, the host drops the one that it
-    /// may still have.
+    /// Whether there is a connection, as far as the client knows. If not, the embedder drops any
+    /// connection that it still has.
     pub fn is_connected(&self) -> bool {
         self.channel.is_connected()
     }
 
-    /// Whether the client does nothing but wait for an invocation, or a restore, of which nothing has arrived.
+    /// Whether the client only waits for an invocation or a restore, and nothing of it has arrived.
     pub fn is_waiting(&self) -> bool {
         self.channel.is_waiting()
     }
 
-    /// Whether nothing is in flight or on its way, so that the host may stop here and lose no invocation
-    /// that it has heard of.
+    /// Whether nothing is in flight or arriving, so that the embedder may stop here without losing
+    /// an invocation that it knows of.
     pub fn may_stop(&self) -> bool {
         self.channel.may_stop()
     }
@@ -97,13 +97,13 @@ impl<S: Storage> Exchange<'_, S> {
         self.channel.machine()
     }
 
-    /// Why the conversation is over, if it is.
+    /// Why the session is over, if it is.
     pub fn end(&self) -> Option<End> {
         self.channel.end()
     }
 
-    /// Answers the invocation with a body of `body_length` bytes, and asks for the next one in the same
-    /// write if it is `pipelined` and the memory has room for both: see [`Machine::respond`] and
+    /// Answers the invocation with a body of `body_length` bytes. If `pipelined`, and if the memory
+    /// has room for both, asks for the next one in the same write: see [`Machine::respond`] and
     /// [`Machine::next`].
     ///
     /// # Errors
@@ -118,12 +118,13 @@ impl<S: Storage> Exchange<'_, S> {
         self.channel.respond(content_type, body_length, pipelined)
     }
 
-    /// Reports that the invocation failed, at the end of its stream if that has begun, and tells of it.
+    /// Reports that the invocation failed, at the end of its stream if that has begun, and warns
+    /// `tell`.
     ///
     /// # Errors
     ///
-    /// Any [`CommandError`]; nothing is sent then. [`CommandError::WrongPhase`] means that it has been
-    /// answered, which is told of.
+    /// Any [`CommandError`]; nothing is sent then. [`CommandError::WrongPhase`] means that the
+    /// invocation has been answered; `tell` is warned of that too.
     pub fn fail(
         &mut self,
         report: &ErrorReport<'_>,
@@ -132,9 +133,9 @@ impl<S: Storage> Exchange<'_, S> {
         self.channel.fail(report, &mut tell)
     }
 
-    /// Begins to stream the answer: [`chunk`](Self::chunk) at each [`Step::Answer`], then
-    /// [`finish`](Self::finish) or [`fail`](Self::fail). If [`Step::Settled`] comes before that, the
-    /// service takes no more of it.
+    /// Begins to stream the response: call [`chunk`](Self::chunk) at each [`Step::Answer`], then
+    /// [`finish`](Self::finish) or [`fail`](Self::fail). If [`Step::Settled`] comes before that,
+    /// the service takes no more of it.
     ///
     /// # Errors
     ///
@@ -147,13 +148,13 @@ impl<S: Storage> Exchange<'_, S> {
     ///
     /// # Errors
     ///
-    /// Any [`CommandError`]; nothing has changed then. [`CommandError::MustReconnect`] if the service
-    /// has begun to reply, which may be a mere 100: what follows is the next step.
+    /// Any [`CommandError`]; nothing has changed then. [`CommandError::MustReconnect`] if the
+    /// service has begun to reply, perhaps only with a 100: take the next step.
     pub fn chunk(&mut self, length: usize) -> Result<(), CommandError> {
         self.channel.chunk(length)
     }
 
-    /// Ends the stream, and asks for the next invocation in the same write if it is `pipelined`.
+    /// Ends the stream. If `pipelined`, asks for the next invocation in the same write.
     ///
     /// # Errors
     ///
@@ -162,12 +163,12 @@ impl<S: Storage> Exchange<'_, S> {
         self.channel.finish(pipelined)
     }
 
-    /// Gives up the answer, because the host ends before it is sent, and tells of it.
+    /// Gives up the answer, because the embedder ends before it is sent, and warns `tell`.
     pub fn abandon(&mut self, mut tell: impl FnMut(&Warning<'_>)) -> Receipt {
         self.channel.abandon(&mut tell)
     }
 
-    /// Ends the conversation, whatever is in flight. The host drops the connection.
+    /// Ends the session, whatever is in flight. The embedder drops the connection.
     pub fn shut_down(&mut self) {
         self.channel.shut_down();
     }

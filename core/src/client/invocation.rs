@@ -3,7 +3,7 @@ use core::ops::{Deref, Range};
 use super::Storage;
 use crate::api::{HeadIndex, InvocationHead};
 
-/// An invocation: what came with it, by [`Deref`] to [`InvocationHead`], and the event itself.
+/// An invocation: its head, by [`Deref`] to [`InvocationHead`], and its event.
 #[derive(Clone, Copy, Debug)]
 pub struct Invocation<'i> {
     pub(super) head: InvocationHead<'i>,
@@ -11,7 +11,7 @@ pub struct Invocation<'i> {
 }
 
 impl<'i> Invocation<'i> {
-    /// The event, as whoever invoked the function sent it: any bytes, mostly JSON.
+    /// The event, as the caller of the function sent it: any bytes, mostly JSON.
     pub fn body(&self) -> &'i [u8] {
         self.body
     }
@@ -25,7 +25,7 @@ impl<'i> Deref for Invocation<'i> {
     }
 }
 
-/// An invocation that was taken out of its client, with the memory that it stands in.
+/// An invocation that was taken out of its client, with the memory that holds it.
 #[derive(Debug)]
 pub struct HeldEvent<S> {
     storage: S,
@@ -53,7 +53,7 @@ impl<S: Storage> HeldEvent<S> {
         }
     }
 
-    /// The memory.
+    /// Returns the memory.
     pub fn into_storage(self) -> S {
         self.storage
     }

@@ -1,22 +1,23 @@
-//! One client of an environment without its socket: the [machine](crate::machine) with its memory, its
-//! next step, and all that follows when something goes wrong.
+//! A runtime client without its socket: the [machine](crate::machine) with its memory, its next
+//! step and its recovery from failures.
 //!
-//! The machine says what is allowed; a client says what to do. Its host (a blocking loop, an event loop,
-//! a completion queue) owns the socket and the clock, and does what [`Exchange::step`] asks for:
+//! The machine says what is allowed; a client says what to do. The embedder (a blocking loop, an
+//! event loop, a completion queue) owns the socket and the clock, and does what [`Exchange::step`]
+//! asks for:
 //!
-//! | step | the host |
+//! | step | the embedder |
 //! |---|---|
-//! | [`Connect`](Step::Connect) | drops the connection that it may have, waits a [`backoff`], connects, calls [`connected`](Exchange::connected) |
+//! | [`Connect`](Step::Connect) | drops any connection it has, waits for [`backoff`], connects, calls [`connected`](Exchange::connected) |
 //! | [`Write`](Step::Write) | writes [`unsent`](Exchange::unsent), calls [`sent`](Exchange::sent) or [`write_failed`](Exchange::write_failed) |
 //! | [`Read`](Step::Read) | reads into [`room`](Exchange::room), calls [`received`](Exchange::received) or [`lost`](Exchange::lost) |
-//! | [`Idle`](Step::Idle) | calls [`ask`](Client::ask), or leaves it at that |
+//! | [`Idle`](Step::Idle) | calls [`ask`](Client::ask), or stops |
 //! | [`Answer`](Step::Answer) | calls [`respond`](Exchange::respond), [`fail`](Exchange::fail) or [`stream`](Exchange::stream), now or later |
-//! | [`Settled`](Step::Settled) | takes note; the body of the answer is not needed any more |
+//! | [`Settled`](Step::Settled) | may free the body of the answer |
 //! | [`End`](Step::End) | ends |
 //!
-//! A step that would block is simply asked for again later; no call has to follow at once. Bytes that
-//! arrive early, while there is still something to write, may be read at any time, and should be while a
-//! write would block: a service that refuses a large answer says so before it has read all of it.
+//! A step that would block can wait: ask for it again later. No call has to follow at once. The
+//! embedder may read at any time, even with bytes left to write, and should do so while a write
+//! would block: a service may refuse a large answer before it has read all of it.
 //!
 //! ```
 //! use lambda_proto::client::{End, Exchange, Client, Step};
@@ -112,12 +113,13 @@ pub use warning::{Warning, WarningKind};
 use crate::api::{Concurrency, ErrorReport, Outcome};
 use crate::machine::{CommandError, Machine, Phase, ReceiveError};
 
-/// What a host is to do.
+/// What the embedder is to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Make a connection in place of the one before.
+    /// Make a connection in place of the previous one.
     Connect {
-        /// [`Machine::losses`]: from 2 on, wait before connecting, longer each time; see [`backoff`].
+        /// [`Machine::losses`]: from 2 on, wait before connecting, longer each time; see
+        /// [`backoff`].
         losses: u32,
     },
     /// Write some of [`Exchange::unsent`].
@@ -126,38 +128,38 @@ pub enum Step {
     Read,
     /// Nothing is outstanding: ask for the next invocation, or stop.
     Idle,
-    /// An invocation is in hand, or its answer is being streamed and the next piece may come.
+    /// Answer the invocation in flight, or continue its stream.
     Answer,
-    /// This is what became of the answer that the host has given, or of what else it has said
-    /// ([`Client::restore_next`]). Said once for every answer, and the moment from which its body is not
-    /// needed any more.
+    /// The receipt of the last answer, report or [`Client::restore_next`]. Returned once for each;
+    /// the body of the answer may be freed now.
     Settled(Receipt),
-    /// The conversation is over, for this reason.
+    /// The session is over, for this reason.
     End(End),
 }
 
-/// Why a conversation is over.
+/// Why a session is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum End {
-    /// A failed start has been reported, or the host has [shut the client down](Exchange::shut_down).
+    /// A failed start has been reported, or the embedder has [shut the client
+    /// down](Exchange::shut_down).
     Done,
     /// The service does not speak the protocol.
     Protocol(ReceiveError),
     /// The service wants the process to end.
     Service(Outcome),
-    /// The memory for requests is too small for one that the client makes by itself.
+    /// The memory for requests is too small for a request that the client makes by itself.
     Command(CommandError),
-    /// A head from the service does not fit the memory that it is read into.
+    /// A head from the service does not fit the memory for it.
     NoRoom,
 }
 
 impl End {
-    /// Whether the client begins anew after a pause, because the kind was its connection's. If not, all
-    /// slots end when they have answered what is in flight, and so does the process.
+    /// Whether the client starts over after a [`backoff`], because only its connection failed. If
+    /// not, every slot ends after its invocation in flight, and then the process.
     ///
-    /// A service that wants the process to end (500) would count on a client that is gone; nonsense on one
-    /// connection of several is that client's trouble.
+    /// A 500 ends all slots, as the service would still count on a client that ended alone. An
+    /// invalid reply on one connection of several concerns only the client of that connection.
     pub const fn begins_anew(&self, concurrency: Concurrency) -> bool {
         matches!((self, concurrency), (Self::Protocol(_), Concurrency::Multi))
     }
@@ -177,7 +179,7 @@ impl fmt::Display for End {
 
 impl core::error::Error for End {}
 
-/// A machine with its memory. See the [module](self).
+/// A machine with its memory; see the [module](self).
 pub struct Client<S> {
     channel: Channel<S>,
     events: ReceiveBuffer<S>,
@@ -186,45 +188,45 @@ pub struct Client<S> {
 impl<S: Storage> Client<S> {
     /// A client that is not connected yet.
     ///
-    /// `events` holds one event with its head; an event that does not fit is reported as an error of
-    /// its invocation. `requests` holds the head of a request and, after it, the reply of the service:
-    /// 512 bytes more than [`MAX_REQUEST_HEAD`](crate::limits::MAX_REQUEST_HEAD) serve every request,
-    /// and error reports are cut to what is there.
+    /// `events` holds one event with its head; an event that does not fit is reported as an error
+    /// of its invocation. `requests` holds the head of a request, followed by the reply: 512 bytes
+    /// more than [`MAX_REQUEST_HEAD`](crate::limits::MAX_REQUEST_HEAD) serve every request, and
+    /// error reports are cut to fit.
     pub fn new(machine: Machine, events: S, requests: S) -> Self {
         Self { channel: Channel::new(machine, requests), events: ReceiveBuffer::new(events) }
     }
 
-    /// The same client for events of at most `bytes` bytes, however much room there is. Memory that grows
-    /// then grows to little more than that and a head.
+    /// Limits events to `bytes` bytes, however much room there is. Memory that grows then grows to
+    /// little more than that and a head.
     #[must_use]
     pub fn with_max_event(mut self, bytes: usize) -> Self {
         self.events.set_max_event(bytes);
         self
     }
 
-    /// The handle for all I/O.
+    /// Returns the handle for all I/O.
     pub fn exchange(&mut self) -> Exchange<'_, S> {
         Exchange { channel: &mut self.channel, events: Some(&mut self.events) }
     }
 
-    /// The invocation in flight, and the handle to answer it while its event is borrowed; `None` if there
-    /// is none, it is settled, or its event was [taken out](Self::take_event).
+    /// Returns the invocation in flight and the handle to answer it while its event is borrowed.
+    /// `None` if there is none, it is settled, or its event was [taken out](Self::take_event).
     ///
-    /// What belongs to the next invocation is not read by this handle: after [`Step::Settled`] go on with
+    /// This handle does not read the next invocation: after [`Step::Settled`], go on with
     /// [`exchange`](Self::exchange).
     pub fn in_flight(&mut self) -> Option<(Invocation<'_>, Exchange<'_, S>)> {
         let invocation = self.events.invocation().filter(|_| self.channel.is_in_flight())?;
         Some((invocation, Exchange { channel: &mut self.channel, events: None }))
     }
 
-    /// The invocation in flight, as [`in_flight`](Self::in_flight) gives it.
+    /// The invocation in flight, as [`in_flight`](Self::in_flight) returns it.
     pub fn invocation(&self) -> Option<Invocation<'_>> {
         self.events.invocation().filter(|_| self.channel.is_in_flight())
     }
 
-    /// Takes the event of the invocation in flight out of the client, for hosts that answer later, or
-    /// elsewhere. The client goes on with `other` as its memory for events. `None` if none is in flight, or
-    /// its answer has begun.
+    /// Takes the event of the invocation in flight out of the client, for embedders that answer
+    /// later or elsewhere. The client goes on with `other` as its memory for events. `None` if no
+    /// invocation is in flight, or its answer has begun.
     pub fn take_event(&mut self, other: S) -> Option<HeldEvent<S>> {
         if self.machine().phase() != Phase::Invoking {
             return None;
@@ -232,9 +234,8 @@ impl<S: Storage> Client<S> {
         self.events.take_event(other)
     }
 
-    /// Asks for the next invocation. After an answer this is refused until [`Step::Settled`] has told what
-    /// became of it: together with the answer the next one is asked for by [`Exchange::respond`] and
-    /// [`Exchange::finish`].
+    /// Asks for the next invocation. After an answer, this is refused until [`Step::Settled`]. To
+    /// ask in the same write as the answer, use [`Exchange::respond`] or [`Exchange::finish`].
     ///
     /// # Errors
     ///
@@ -243,8 +244,8 @@ impl<S: Storage> Client<S> {
         self.channel.ask(&mut self.events)
     }
 
-    /// Reports that nobody will answer the invocation in flight, and tells of it. If there is none, or its
-    /// answer is on its way, nothing happens.
+    /// Reports that the invocation in flight will get no answer, and warns `tell`. If there is
+    /// none, or its answer has begun to leave, nothing happens.
     ///
     /// # Errors
     ///
@@ -262,12 +263,13 @@ impl<S: Storage> Client<S> {
         self.channel.fail_init(report)
     }
 
-    /// Says that the environment may be snapshotted now. [`Step::Settled`] comes after the restore, which
-    /// may be at any time: [`Receipt::FateUnknown`] says that the connection is gone, as it may well be
-    /// after a snapshot, and means the same. What follows is [`ask`](Self::ask) or
-    /// [`fail_restore`](Self::fail_restore), on a new connection.
+    /// Tells the service that the environment may be snapshotted. [`Step::Settled`] comes after the
+    /// restore, at any later time. [`Receipt::FateUnknown`] says that the connection is gone, as is
+    /// likely after a snapshot, and means the same. Call [`ask`](Self::ask) or
+    /// [`fail_restore`](Self::fail_restore) next, on a new connection.
     ///
-    /// Only for `AWS_LAMBDA_INITIALIZATION_TYPE=snap-start`. A service that knows no snapshots refuses it.
+    /// Only for `AWS_LAMBDA_INITIALIZATION_TYPE=snap-start`. A service without snapshots refuses
+    /// it.
     ///
     /// # Errors
     ///
@@ -276,7 +278,8 @@ impl<S: Storage> Client<S> {
         self.channel.restore_next()
     }
 
-    /// Reports that the function could not resume after the restore; the client ends with the reply.
+    /// Reports that the function could not resume after the restore; the client ends with the
+    /// reply.
     ///
     /// # Errors
     ///
@@ -285,8 +288,8 @@ impl<S: Storage> Client<S> {
         self.channel.fail_restore(report)
     }
 
-    /// Forgets everything, as for a new process, but keeps the memory: after an [`End`] that
-    /// [says so](End::begins_anew). The host drops the connection.
+    /// Resets the client as for a new process but keeps the memory, after an [`End`] that [allows
+    /// it](End::begins_anew). The embedder drops the connection.
     pub fn begin_anew(&mut self) {
         self.channel.begin_anew();
         self.events.clear();
@@ -297,7 +300,7 @@ impl<S: Storage> Client<S> {
         self.channel.machine()
     }
 
-    /// Why the conversation is over, if it is.
+    /// Why the session is over, if it is.
     pub fn end(&self) -> Option<End> {
         self.channel.end()
     }

@@ -5,13 +5,13 @@ use core::fmt;
 pub enum Receipt {
     /// The service has replied.
     Known(crate::api::Outcome),
-    /// The reply is awaited together with the next invocation.
+    /// The reply arrives together with the next invocation.
     Pipelined,
-    /// The connection was lost, or the driver ends: nobody knows.
+    /// Unknown: the connection was lost, or the session ended first.
     FateUnknown,
 }
 
-/// A stream has ended before its writer ended it.
+/// The error of a stream that ended before its writer ended it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamOver;
 

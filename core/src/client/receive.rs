@@ -1,4 +1,4 @@
-//! Where what arrives is kept until it is used.
+//! The buffer of received bytes, until they are used.
 
 use core::ops::Range;
 
@@ -7,15 +7,17 @@ use crate::api::{HeadIndex, Outcome};
 use crate::http::copy;
 use crate::machine::{Event, Machine, ReceiveError};
 
+/// A buffer for replies and for one event.
+///
 /// ```text
 ///  0        head            body                  start       end
-///  | other's | head of event | body, so far | gap  |   raw     |  room  |
+///  |reserved | head of event | body, so far | gap  |   raw     |  room  |
 /// ```
 ///
-/// It holds `reserved <= head <= body <= body_end <= start <= end <= storage.len()` while an event is
-/// kept, and `reserved <= start <= end` otherwise. Raw bytes are what the machine has not consumed. The body is joined where its framing stood
-/// between its pieces; bytes that are read when no raw ones are left land in their final place, so a
-/// large body is moved only where chunks begin.
+/// While an event is kept, `reserved <= head <= body <= body_end <= start <= end <= storage.len()`;
+/// otherwise, `reserved <= start <= end`. Raw bytes are those that the machine has not consumed.
+/// The pieces of a body are joined by removing the framing between them. Bytes that are read while
+/// none are raw land in their final place, so a large body is moved only where chunks begin.
 pub(super) struct ReceiveBuffer<S> {
     storage: S,
     index: HeadIndex,
@@ -26,7 +28,7 @@ pub(super) struct ReceiveBuffer<S> {
     end: usize,
     keeping: Keeping,
     max_event: usize,
-    /// Bytes at the start that are none of this buffer's.
+    /// Bytes at the start that hold the request, and not what was received.
     reserved: usize,
 }
 
@@ -35,7 +37,7 @@ enum Keeping {
     /// No event has begun.
     Nothing,
     Event,
-    /// The event was too large; what is left of it is thrown away as it comes.
+    /// The event was too large; the rest of it is discarded as it arrives.
     TooLarge,
 }
 
@@ -46,7 +48,7 @@ pub(super) enum Found<'b> {
     Outcome(Outcome),
 }
 
-/// The least that is grown to when there is no room.
+/// The least size to grow to when there is no room.
 const STEP: usize = 4096;
 
 impl<S: Storage> ReceiveBuffer<S> {
@@ -74,31 +76,31 @@ impl<S: Storage> ReceiveBuffer<S> {
         self.clear_behind(0);
     }
 
-    /// Forgets everything, and leaves so many bytes at the start of the storage alone.
+    /// Forgets everything, and leaves `reserved` bytes at the start of the storage alone.
     pub(super) fn clear_behind(&mut self, reserved: usize) {
         self.reserved = reserved;
         (self.start, self.end) = (reserved, reserved);
         self.keeping = Keeping::Nothing;
     }
 
-    /// Forgets the event, which has been answered, and keeps what is raw.
+    /// Forgets the event, which has been answered, and keeps the raw bytes.
     pub(super) fn forget_event(&mut self) {
         self.keeping = Keeping::Nothing;
     }
 
-    /// Forgets the event before the one that is asked for, unless that has begun to arrive.
+    /// Forgets the previous event, unless the next one has begun to arrive.
     pub(super) fn make_way(&mut self, machine: &Machine) {
         if !machine.is_receiving() {
             self.forget_event();
         }
     }
 
-    /// Forgets what is raw, and keeps the event.
+    /// Forgets the raw bytes, and keeps the event.
     pub(super) fn forget_raw(&mut self) {
         self.end = self.start;
     }
 
-    /// Whether the memory, as it is, has no room behind what is raw.
+    /// Whether the memory, as it is, has no room after the raw bytes.
     pub(super) fn is_full(&self) -> bool {
         self.is_raw() && self.end == self.storage.bytes().len()
     }
@@ -108,7 +110,7 @@ impl<S: Storage> ReceiveBuffer<S> {
         self.start < self.end
     }
 
-    /// Gives the memory back if nothing stands in it.
+    /// Releases the memory if it holds nothing.
     pub(super) fn release(&mut self) {
         if !self.is_raw() && self.keeping == Keeping::Nothing {
             (self.reserved, self.start, self.end) = (0, 0, 0);
@@ -116,7 +118,7 @@ impl<S: Storage> ReceiveBuffer<S> {
         }
     }
 
-    /// Hands the event over with its memory, and goes on with another; `None` if there is none.
+    /// Takes out the event with its memory, and goes on with `other`; `None` if there is no event.
     pub(super) fn take_event(&mut self, other: S) -> Option<HeldEvent<S>> {
         if self.keeping != Keeping::Event {
             return None;
@@ -128,15 +130,16 @@ impl<S: Storage> ReceiveBuffer<S> {
         Some(event)
     }
 
-    /// Where a request can be written, behind `used` bytes of others, so that `free` bytes are left.
+    /// Returns the room for a request after the first `used` bytes, leaving `free` bytes at the
+    /// end.
     pub(super) fn request_room(&mut self, used: usize, free: usize) -> &mut [u8] {
         let bytes = self.storage.bytes_mut();
         let end = bytes.len().saturating_sub(free);
         bytes.get_mut(used..end).unwrap_or_default()
     }
 
-    /// Moves what is raw in another buffer to the end of what is raw in this one, as far as there is room;
-    /// returns whether anything has moved.
+    /// Moves the raw bytes of another buffer to the end of the raw bytes in this one, as far as
+    /// there is room. Returns whether any have moved.
     #[inline]
     pub(super) fn adopt(&mut self, other: &mut Self, machine: &Machine) -> bool {
         other.is_raw() && self.adopt_raw(other, machine)
@@ -180,17 +183,18 @@ impl<S: Storage> ReceiveBuffer<S> {
         Some(Invocation { head: self.index.on(head), body })
     }
 
-    /// Lets the machine take from the raw bytes what there is of an event, or the next thing else.
+    /// Passes the raw bytes to the machine, keeps what arrives of an event, and returns what else
+    /// it finds.
     pub(super) fn take(
         &mut self,
         machine: &mut Machine,
     ) -> Result<Option<Found<'_>>, ReceiveError> {
         loop {
-            // The machine sees all raw bytes and moves the cursor over those that it consumes, so that
-            // `start` follows from what is left. A head, and a piece of a body, end at `start` then.
+            // The machine sees all raw bytes and moves the cursor over those that it consumes, so
+            // `start` follows from what is left. A head or a piece of a body then ends at `start`.
             let mut cursor = self.storage.bytes().get(self.start..self.end).unwrap_or_default();
             let event = machine.receive(&mut cursor);
-            // An error voids what is left, and the machine has moved the cursor over it.
+            // On an error the rest is void, and the machine has moved the cursor over it.
             self.start = self.end - cursor.len();
             match event? {
                 None => return Ok(None),
@@ -218,12 +222,12 @@ impl<S: Storage> ReceiveBuffer<S> {
         }
     }
 
-    /// Moves the piece that ends at `start` to the end of the body, unless it stands there already.
+    /// Moves the piece that ends at `start` to the end of the body, unless it is there already.
     fn keep(&mut self, length: usize) {
         if length > self.max_event.saturating_sub(self.body_end - self.body) {
             return self.give_up_event();
         }
-        // Only framing, the line before a chunk, can stand between the body so far and this piece.
+        // Only framing, the line before a chunk, can be between the body so far and this piece.
         let from = self.start - length;
         if from != self.body_end {
             move_down(self.storage.bytes_mut(), from..self.start, self.body_end);
@@ -231,10 +235,12 @@ impl<S: Storage> ReceiveBuffer<S> {
         self.body_end += length;
     }
 
-    /// Room to read into, never empty; `None` if a head fills the storage and cannot be completed.
+    /// Returns room to read into, never empty; `None` if a head fills the storage and cannot be
+    /// completed.
     #[inline]
     pub(super) fn room(&mut self, machine: &Machine) -> Option<&mut [u8]> {
-        // With nothing raw left, reading goes on right after the body, its final place, or at the start.
+        // With no raw bytes left, reading goes on right after the body, its final place, or at the
+        // start.
         if self.start == self.end {
             let to = if self.keeping == Keeping::Event { self.body_end } else { self.reserved };
             (self.start, self.end) = (to, to);
@@ -248,15 +254,17 @@ impl<S: Storage> ReceiveBuffer<S> {
         self.storage.bytes_mut().get_mut(end..).filter(|room| !room.is_empty())
     }
 
-    /// Makes room for what was announced, as far as the memory goes; `false` if there is none at all.
+    /// Makes room for the announced bytes, as far as the memory goes; `false` if there is none at
+    /// all.
     #[cold]
     fn make_room(&mut self, announced: usize) -> bool {
         if self.keeping != Keeping::TooLarge {
             self.compact();
             let length = self.storage.bytes().len();
-            // Closing the gaps may have made room enough.
+            // Closing the gaps may have made enough room.
             if self.end == length || announced > length - self.end {
-                // Twice what is there at most: what was announced is no reason to reserve it.
+                // Grow to twice what has arrived at most: an announced length alone reserves
+                // nothing.
                 let wanted = self.end.saturating_add(announced.max(STEP));
                 self.storage.grow(wanted.min(self.end.saturating_mul(2).max(STEP)).max(length));
             }
@@ -271,7 +279,7 @@ impl<S: Storage> ReceiveBuffer<S> {
         true
     }
 
-    /// Throws away the event, and from now on every piece of it. The machine knows its id.
+    /// Discards the event, and from now on every piece of it. The machine knows its id.
     fn give_up_event(&mut self) {
         self.keeping = Keeping::TooLarge;
     }
@@ -282,8 +290,8 @@ impl<S: Storage> ReceiveBuffer<S> {
 
     /// Closes the gaps: before the head, and between the body and the raw bytes.
     fn compact(&mut self) {
-        // First gap: before the head of the event, where the bytes of earlier replies were. All indices of
-        // the event move together.
+        // First gap: before the head of the event, where earlier replies were. All indices of the
+        // event move together.
         let bytes = self.storage.bytes_mut();
         if self.keeping != Keeping::Event {
             self.body_end = self.reserved;
@@ -294,7 +302,7 @@ impl<S: Storage> ReceiveBuffer<S> {
             self.body -= gap;
             self.body_end -= gap;
         }
-        // Second gap: between the body and what is raw, where consumed framing was.
+        // Second gap: between the body and the raw bytes, where consumed framing was.
         if self.start > self.body_end {
             move_down(bytes, self.start..self.end, self.body_end);
             self.end -= self.start - self.body_end;
@@ -303,7 +311,7 @@ impl<S: Storage> ReceiveBuffer<S> {
     }
 }
 
-/// Moves a part of the memory towards its start, if it has that part.
+/// Moves a part of the memory towards its start, if that part exists.
 fn move_down(bytes: &mut [u8], part: Range<usize>, to: usize) {
     let gap = part.start.saturating_sub(to);
     let moved = bytes.get_mut(to..part.end).unwrap_or_default();

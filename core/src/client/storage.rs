@@ -1,18 +1,18 @@
-/// Memory for what arrives or is sent.
+/// Memory for received or sent bytes.
 pub trait Storage {
     /// All of it.
     fn bytes(&self) -> &[u8];
 
-    /// All of it, to be written to.
+    /// All of it, for writing.
     fn bytes_mut(&mut self) -> &mut [u8];
 
-    /// Makes it `length` bytes long, or as long as it may become; what it holds stays.
+    /// Grows to `length` bytes, or as far as it can; the contents stay.
     ///
-    /// Never asked for more than twice what has arrived, so that an announced length costs nothing.
+    /// `length` is at most twice what has arrived, so that an announced length costs nothing.
     fn grow(&mut self, length: usize);
 
-    /// Nothing is kept in it until it is used again, which may be for hours: memory that is shared with
-    /// other slots goes back now, and [`grow`](Self::grow) takes it anew.
+    /// Releases memory that is shared with other slots; [`grow`](Self::grow) takes it again.
+    /// Nothing is stored here until then, which may be hours.
     fn release(&mut self) {}
 }
 
@@ -29,7 +29,7 @@ impl Storage for &mut [u8] {
     fn grow(&mut self, _length: usize) {}
 }
 
-/// Memory on the heap that grows to what it has to hold, up to a cap, and stays.
+/// Heap memory that grows as needed, up to a cap, and never shrinks.
 #[cfg(feature = "alloc")]
 #[derive(Debug)]
 pub struct VecStorage {
@@ -39,7 +39,7 @@ pub struct VecStorage {
 
 #[cfg(feature = "alloc")]
 impl VecStorage {
-    /// `first` bytes at first, and `most` bytes at most.
+    /// Memory of `first` bytes at first and `most` bytes at most.
     pub fn new(first: usize, most: usize) -> Self {
         Self { bytes: alloc::vec![0; first.min(most)], most }
     }

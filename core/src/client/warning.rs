@@ -1,14 +1,14 @@
-//! What somebody should know of, although it ends nothing.
+//! Warnings: problems that do not end the session.
 
 use core::fmt::{self, Write};
 
 use crate::api::{Outcome, ServiceError};
 use crate::machine::ReceiveError;
 
-/// Trouble with one invocation that the session survives. `Display` is one line about it.
+/// A problem that does not end the session. `Display` writes one line about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Warning<'a> {
-    /// The invocation; empty if it is none's.
+    /// The request id of the invocation; empty if the problem concerns none.
     pub request_id: &'a str,
     /// What happened.
     pub kind: WarningKind<'a>,
@@ -18,35 +18,36 @@ pub struct Warning<'a> {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum WarningKind<'a> {
-    /// The service has refused a call.
+    /// The service refused a call.
     Refused {
-        /// How.
+        /// The outcome of its reply.
         outcome: Outcome,
         /// The start of its error document, at most 512 bytes.
         detail: &'a [u8],
     },
-    /// What has arrived is no answer; it is ignored with its connection.
+    /// The received bytes are not a valid reply; they are ignored with their connection.
     NoAnswer(ReceiveError),
     /// The connection was lost before the reply; the answer is sent again.
     SentAgain,
-    /// The connection was lost and the answer cannot be sent again: nobody knows whether it arrived.
+    /// The connection was lost and the answer cannot be sent again: it is unknown whether it
+    /// arrived.
     FateUnknown,
-    /// The driver ends, and the answer, or the error, has not been sent.
+    /// The session ends, and the answer has not been sent.
     Unsent,
-    /// The connection was lost in the middle of the event; an error is reported for it.
+    /// The connection was lost in the middle of the event; an error is reported for its invocation.
     EventLost,
-    /// The event did not fit its buffer; an error is reported for it.
+    /// The event did not fit its buffer; an error is reported for its invocation.
     EventTooLarge,
-    /// The handler dropped its reply; an error is reported for it.
+    /// The handler gave no answer; an error is reported for its invocation.
     Unanswered,
-    /// The handler failed, which is reported to the service.
+    /// The handler failed; the error is reported to the service.
     Failed {
         /// The type of the error.
         error_type: &'a str,
         /// Its message.
         message: &'a str,
     },
-    /// The handler failed after it had answered, which changes nothing for the caller.
+    /// The handler failed after it had answered; the caller of the function is not affected.
     FailedAfterAnswer {
         /// The type of the error.
         error_type: &'a str,
@@ -63,7 +64,7 @@ impl fmt::Display for Warning<'_> {
         match self.kind {
             WarningKind::Refused { outcome, detail } => {
                 outcome.fmt(f)?;
-                // Who stands in between may write documents of other fields.
+                // An intermediary may write documents with other fields.
                 let error = ServiceError::parse(detail).unwrap_or_default();
                 if !error.error_type.is_empty() || !error.error_message.is_empty() {
                     return write!(
@@ -102,7 +103,7 @@ impl fmt::Display for Warning<'_> {
     }
 }
 
-/// Text of somebody else, as it may stand in a log: no line breaks, and not endless.
+/// Foreign text, made fit for a log: no line breaks, and a limited length.
 struct OneLine<I>(I);
 
 impl<I: Iterator<Item = char> + Clone> fmt::Display for OneLine<I> {

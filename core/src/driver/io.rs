@@ -4,13 +4,13 @@ use super::{Connection, Connector, DriverError};
 use crate::client::{End, Exchange, Receipt, Step, Storage, Warning};
 use crate::machine::{CommandError, Phase};
 
-/// What a driver has besides its client: the connector, its connection, and what it blocks in.
+/// The I/O of a driver: the connector, its connection, and an error to return later.
 pub(super) struct Io<C: Connector> {
     pub(super) connector: C,
-    /// What ends the driver, found where it could not be returned.
+    /// The error that ends the driver, until it can be returned.
     pub(super) error: Option<DriverError<C::Error>>,
     connection: Option<C::Connection>,
-    /// The connector has ended the stream under an invocation that came all the same.
+    /// Whether the connector ended the stream although an invocation arrived on it.
     pub(super) is_cut: bool,
 }
 
@@ -19,15 +19,15 @@ impl<C: Connector> Io<C> {
         Self { connector, error: None, connection: None, is_cut: false }
     }
 
-    /// Does what the client asks for until it is the application's turn.
+    /// Connects, writes and reads as the client asks; returns the first other step.
     pub(super) fn pump<S: Storage>(
         &mut self,
         exchange: &mut Exchange<'_, S>,
         body: &[u8],
     ) -> Result<Step, DriverError<C::Error>> {
         loop {
-            // The client may have given up the connection in this step; it must be closed before another
-            // one is made, or the service would count two.
+            // The client may have given up the connection in this step. Close it before another one
+            // is made, or the service would count two.
             let step = exchange.step(|warning| self.connector.warn(warning));
             self.connector.stepped(exchange.machine());
             if !exchange.is_connected() {
@@ -39,7 +39,7 @@ impl<C: Connector> Io<C> {
                     self.connection =
                         Some(self.connector.connect(losses).map_err(DriverError::Connect)?);
                     exchange.connected();
-                    // Connecting may have taken a while.
+                    // The connector may have stopped while it connected.
                     if exchange.machine().phase() == Phase::Ready && self.connector.is_stopping() {
                         return Ok(self.close(exchange));
                     }
@@ -47,8 +47,9 @@ impl<C: Connector> Io<C> {
                 Step::Write => self.write(exchange, body),
                 Step::Read => {
                     let is_waiting = exchange.is_waiting();
-                    // Between `begin_wait` and `end_wait` another thread may end the stream. If an event
-                    // has come all the same, its connection is cut, and it is answered on a new one.
+                    // Between `begin_wait` and `end_wait` another thread may end the stream. If an
+                    // event has arrived all the same, its connection is cut, and it is answered on
+                    // a new one.
                     if is_waiting && !self.connector.begin_wait() {
                         return Ok(self.close(exchange));
                     }
@@ -87,14 +88,14 @@ impl<C: Connector> Io<C> {
         Step::End(End::Done)
     }
 
-    /// Answers, and waits until it is known what became of that.
+    /// Sends an answer and waits for its receipt.
     pub(super) fn answer<S: Storage>(
         &mut self,
         exchange: &mut Exchange<'_, S>,
         body: &[u8],
         encode: impl FnOnce(&mut Exchange<'_, S>, &mut C) -> Result<(), CommandError>,
     ) -> Receipt {
-        // The driver has ended by an earlier call, in the middle of a handler.
+        // An earlier call in the same handler may have ended the driver.
         if self.error.is_some() || exchange.end().is_some() {
             return self.abandon(exchange);
         }
@@ -112,12 +113,12 @@ impl<C: Connector> Io<C> {
         }
     }
 
-    /// The driver ends before the answer is sent.
+    /// Gives up an answer because the driver ends before it is sent.
     fn abandon<S: Storage>(&mut self, exchange: &mut Exchange<'_, S>) -> Receipt {
         exchange.abandon(self.tell())
     }
 
-    /// Sends a part of a stream; `false` if that is over.
+    /// Sends a part of a stream; `false` if the stream is over.
     pub(super) fn send_part<S: Storage>(
         &mut self,
         exchange: &mut Exchange<'_, S>,
@@ -132,7 +133,7 @@ impl<C: Connector> Io<C> {
         }
     }
 
-    /// Whom kind is told.
+    /// Returns a function that passes warnings to the connector.
     pub(super) fn tell(&mut self) -> impl FnMut(&Warning<'_>) {
         |warning| self.connector.warn(warning)
     }

@@ -1,9 +1,9 @@
 //! A blocking loop around the [machine](crate::machine), over any byte stream.
 //!
-//! The caller brings three things: a [`Connection`] (the stream), a [`Storage`] for what arrives and one
-//! for what is sent (slices, or memory that grows), and a [`Connector`] that connects and is told of
-//! trouble. The rest, from the first `next` to what follows a lost connection, is here; nothing is
-//! allocated and no clock is read.
+//! The caller provides a [`Connection`] (the stream), a [`Storage`] for events and one for requests
+//! (slices, or memory that grows), and a [`Connector`], which connects and receives warnings. The
+//! driver does the rest, from the first `next` to the recovery from a lost connection. It neither
+//! allocates nor reads a clock.
 //!
 //! ```
 //! # use lambda_proto::driver::{Driver, Connection};
@@ -52,9 +52,9 @@
 //!
 //! # Exactly one answer
 //!
-//! [`Responder`] is consumed by answering and gives a [`Sent`], which the handler of [`Driver::run`] must
-//! return; both carry the lifetime of their invocation, so a `Sent` of an earlier one does not fit.
-//! A `Responder` that is dropped is reported as an error of its invocation.
+//! Answering consumes the [`Responder`] and returns a [`Sent`], which the handler of
+//! [`Driver::run`] must return. Both carry the lifetime of their invocation, so the `Sent` of an
+//! earlier one does not fit. A dropped `Responder` is reported as an error of its invocation.
 
 mod connector;
 mod io;
@@ -70,7 +70,7 @@ use crate::api::ErrorReport;
 use crate::client::{Client, End, Invocation, Receipt, Step, Storage};
 use crate::machine::{CommandError, Machine, Phase};
 
-/// One runtime worker: a [client](crate::client) with a connector that blocks.
+/// A blocking runtime client: a [client](crate::client) with its connector.
 ///
 /// See the [module](self).
 pub struct Driver<C: Connector, S: Storage> {
@@ -81,15 +81,15 @@ pub struct Driver<C: Connector, S: Storage> {
 impl<C: Connector, S: Storage> Driver<C, S> {
     /// A driver that is not connected yet.
     ///
-    /// `events` holds one event with its head; an event that does not fit is reported as an error of
-    /// its invocation. `requests` holds the head of a request and, behind it, the answer of the service:
-    /// 512 bytes more than [`MAX_REQUEST_HEAD`](crate::limits::MAX_REQUEST_HEAD) serve every request,
-    /// and error reports are cut to what is there.
+    /// `events` holds one event with its head; an event that does not fit is reported as an error
+    /// of its invocation. `requests` holds the head of a request, followed by the reply: 512 bytes
+    /// more than [`MAX_REQUEST_HEAD`](crate::limits::MAX_REQUEST_HEAD) serve every request, and
+    /// error reports are cut to fit.
     pub fn new(machine: Machine, connector: C, events: S, requests: S) -> Self {
         Self { client: Client::new(machine, events, requests), io: Io::new(connector) }
     }
 
-    /// The same driver for events of at most `bytes` bytes, however much room there is.
+    /// Limits events to `bytes` bytes, however much room there is.
     #[must_use]
     pub fn with_max_event(mut self, bytes: usize) -> Self {
         self.client = self.client.with_max_event(bytes);
@@ -98,9 +98,9 @@ impl<C: Connector, S: Storage> Driver<C, S> {
 
     /// Calls `handler` for every invocation, until the [connector](Connector::begin_wait) stops.
     ///
-    /// An error that the handler returns before it has answered is reported to the service; one that
-    /// it returns in the middle of a stream ends the stream. After the answer it is too late for
-    /// either, and the connector is [told](Connector::warn).
+    /// An error that the handler returns before it has answered is reported to the service; in the
+    /// middle of a stream, it ends the stream. After the answer it is too late for either, and the
+    /// connector is [warned](Connector::warn).
     ///
     /// # Errors
     ///
@@ -119,15 +119,15 @@ impl<C: Connector, S: Storage> Driver<C, S> {
     }
 
     /// Fails the invocation of the last [`next`](Self::next), unless it has been answered, and
-    /// [tells](Connector::warn) the connector. A stream is ended with the error.
+    /// [warns](Connector::warn) the connector. A stream ends with the error.
     pub fn fail_in_flight(&mut self, report: &ErrorReport<'_>) {
         responder::fail(&mut self.client.exchange(), &mut self.io, report);
     }
 
     /// Answers the invocation of the last [`next`](Self::next), for programs that cannot keep its
-    /// [`Responder`] until there is an answer; `None` if there is none to answer.
+    /// [`Responder`] until there is an answer; `None` if there is nothing to answer.
     ///
-    /// What the reply makes the compiler check is checked here when it runs.
+    /// For a [`Responder`], the compiler checks this; here it is checked at run time.
     pub fn send_in_flight<'r>(&mut self, response: impl Into<Response<'r>>) -> Option<Receipt> {
         let machine = self.client.machine();
         if machine.phase() != Phase::Invoking || machine.is_streaming() {
@@ -136,15 +136,15 @@ impl<C: Connector, S: Storage> Driver<C, S> {
         Some(Responder::new(self.client.exchange(), &mut self.io).send(response).receipt())
     }
 
-    /// Asks for the next invocation and waits for it, however long that takes; `None` when the connector
-    /// stops.
+    /// Asks for the next invocation and waits for it, however long that takes; `None` when the
+    /// connector stops.
     ///
-    /// If the invocation before it was left unanswered, that is reported first.
+    /// If the previous invocation was left unanswered, that is reported first.
     ///
     /// # Errors
     ///
-    /// A [`DriverError`]: the conversation cannot go on, and the process should end with a code that
-    /// is not zero.
+    /// A [`DriverError`] if the session cannot go on; the process should then exit with a non-zero
+    /// code.
     #[expect(clippy::type_complexity, reason = "a pair, named where it is taken apart")]
     #[expect(clippy::should_implement_trait, reason = "what it returns borrows from the driver")]
     pub fn next(
@@ -159,36 +159,37 @@ impl<C: Connector, S: Storage> Driver<C, S> {
             .map(|(invocation, exchange)| (invocation, Responder::new(exchange, io))))
     }
 
-    /// Reports that the function cannot start. The conversation is over then.
+    /// Reports that the function cannot start. The session is over then.
     ///
     /// # Errors
     ///
-    /// A [`DriverError`] if the report could not be sent. A refusal, or a lost connection behind the
-    /// report, is only [told](Connector::warn): the process ends in any case.
+    /// A [`DriverError`] if the report could not be sent. A refusal, or a lost connection after the
+    /// report, is only a [warning](Connector::warn): the process ends in any case.
     pub fn fail_init(&mut self, report: &ErrorReport<'_>) -> Result<(), DriverError<C::Error>> {
         self.client.fail_init(report)?;
         self.finish_report()
     }
 
-    /// Says that the environment may be snapshotted now, and waits for the restore, however long that
-    /// takes; `None` when the connector stops. See [`Client::restore_next`] for what the answer means.
+    /// Tells the service that the environment may be snapshotted, and waits for the restore,
+    /// however long that takes; `None` when the connector stops. [`Client::restore_next`] explains
+    /// the receipt.
     ///
     /// # Errors
     ///
-    /// A [`DriverError`]: the conversation cannot go on.
+    /// A [`DriverError`] if the session cannot go on.
     pub fn restore_next(&mut self) -> Result<Option<Receipt>, DriverError<C::Error>> {
         let Self { client, io } = self;
         client.restore_next()?;
         let step = io.pump(&mut client.exchange(), &[])?;
         match (client.end(), step) {
             (Some(end), _) if end != End::Done => Err(DriverError::Ended(end)),
-            // What has ended the wait may be the connector, and not a restore.
+            // The connector may have ended the wait, and not a restore.
             (None, Step::Settled(answer)) if !io.connector.is_stopping() => Ok(Some(answer)),
             _ => Ok(None),
         }
     }
 
-    /// Reports that the function could not resume after a restore. The conversation is over then.
+    /// Reports that the function could not resume after a restore. The session is over then.
     ///
     /// # Errors
     ///
@@ -215,14 +216,14 @@ impl<C: Connector, S: Storage> Driver<C, S> {
         &mut self.io.connector
     }
 
-    /// Returns whether an invocation is in flight, or else the connector stops.
+    /// Waits for an invocation; `false` if the session ended or the connector stops first.
     fn await_invocation(&mut self) -> Result<bool, DriverError<C::Error>> {
         let Self { client, io } = self;
-        // A responder that was dropped, or leaked: its invocation must not stay unanswered.
+        // A responder may have been dropped or leaked; its invocation must not stay unanswered.
         client.give_up(io.tell())?;
         loop {
-            // What a handler's answer has run into, where it could not be returned. Asked for twice because
-            // moving an error costs more than looking.
+            // An error that an answer could not return. Checked before `take` because moving an
+            // error costs more than looking.
             if io.error.is_some()
                 && let Some(error) = io.error.take()
             {
@@ -230,7 +231,7 @@ impl<C: Connector, S: Storage> Driver<C, S> {
             }
             let mut exchange = client.exchange();
             match io.pump(&mut exchange, &[])? {
-                // The service has heard of the invocation by a connection that is no more.
+                // The connection of this invocation was cut; it is answered on a new one.
                 Step::Answer if io.is_cut => exchange.lost(),
                 Step::Answer => return Ok(true),
                 Step::Idle if io.connector.is_stopping() => return Ok(false),
@@ -248,7 +249,7 @@ impl<C: Connector, S: Storage> Driver<C, S> {
 pub enum DriverError<E> {
     /// The connector could not connect and has given up.
     Connect(E),
-    /// The conversation is over; never [`End::Done`].
+    /// The session is over; never [`End::Done`].
     Ended(End),
 }
 

@@ -6,7 +6,7 @@ use crate::api::{ContentType, ErrorReport};
 use crate::client::{Exchange, Receipt, Storage, StreamOver};
 use crate::machine::Phase;
 
-/// The answer of a buffered invocation: a body and what it is.
+/// A buffered response: a body and its content type.
 #[derive(Clone, Copy, Debug)]
 pub struct Response<'a> {
     body: &'a [u8],
@@ -14,7 +14,7 @@ pub struct Response<'a> {
 }
 
 impl<'a> Response<'a> {
-    /// Any bytes, of no stated content type.
+    /// A response of any bytes, without a content type.
     pub const fn new(body: &'a [u8]) -> Self {
         Self { body, content_type: None }
     }
@@ -35,7 +35,7 @@ impl<'a, T: AsRef<[u8]> + ?Sized> From<&'a T> for Response<'a> {
 
 /// The right to answer one invocation, once.
 ///
-/// Dropped without an answer, it makes the driver report an error for the invocation.
+/// If it is dropped without an answer, the driver reports an error for the invocation.
 pub struct Responder<'i, C: Connector, S: Storage> {
     exchange: Exchange<'i, S>,
     io: &'i mut Io<C>,
@@ -50,18 +50,19 @@ impl<'i, C: Connector, S: Storage> Responder<'i, C, S> {
         Self { exchange, io, invocation: PhantomData }
     }
 
-    /// Sends the answer and waits for the service's reply to it.
+    /// Sends the response and waits for the reply.
     ///
-    /// The caller of the function has its answer then, and the environment still runs: work that
-    /// follows belongs between this call and the return of the handler.
+    /// By then, the caller of the function has its answer and the environment still runs: do
+    /// further work between this call and the return of the handler.
     pub fn send<'r>(self, response: impl Into<Response<'r>>) -> Sent<'i> {
         self.respond(response.into(), false)
     }
 
-    /// Sends the answer and asks for the next invocation in the same write.
+    /// Sends the response and asks for the next invocation in the same write.
     ///
-    /// The environment may be frozen from here on. An answer whose connection is lost is not sent
-    /// again, as nobody waits for the reply to it. While the connector stops, it is [`send`](Self::send).
+    /// The environment may be frozen from here on. Once both are written, the response is not sent
+    /// again after a lost connection, as nobody waits for its reply. While the connector stops,
+    /// this is [`send`](Self::send).
     pub fn send_and_next<'r>(self, response: impl Into<Response<'r>>) -> Sent<'i> {
         self.respond(response.into(), true)
     }
@@ -71,7 +72,7 @@ impl<'i, C: Connector, S: Storage> Responder<'i, C, S> {
         Sent::new(fail(&mut self.exchange, self.io, report))
     }
 
-    /// Begins to stream the answer; see [`Machine::stream`](crate::machine::Machine::stream).
+    /// Begins to stream the response; see [`Machine::stream`](crate::machine::Machine::stream).
     pub fn stream(self, content_type: ContentType<'_>) -> Stream<'i, C, S> {
         let Self { mut exchange, io, .. } = self;
         if io.error.is_none() && exchange.end().is_none() {
@@ -98,7 +99,7 @@ pub(super) fn fail<C: Connector, S: Storage>(
     report: &ErrorReport<'_>,
 ) -> Receipt {
     if exchange.machine().phase() != Phase::Invoking {
-        // Tells that it is too late for that.
+        // Only warns that it is too late.
         let _too_late = exchange.fail(report, io.tell());
         return Receipt::FateUnknown;
     }
@@ -125,9 +126,9 @@ impl Sent<'_> {
     }
 }
 
-/// An answer that is sent piece by piece, each as a chunk of its own.
+/// A response that is sent piece by piece, each as a chunk of its own.
 ///
-/// Dropped without an end, it makes the driver end the stream with an error.
+/// If it is dropped unfinished, the driver ends the stream with an error.
 pub struct Stream<'i, C: Connector, S: Storage> {
     exchange: Exchange<'i, S>,
     io: &'i mut Io<C>,
@@ -135,12 +136,12 @@ pub struct Stream<'i, C: Connector, S: Storage> {
 }
 
 impl<'i, C: Connector, S: Storage> Stream<'i, C, S> {
-    /// Sends the next piece, whole, and blocks while the service does not take it.
+    /// Sends the whole next piece, and blocks while the service does not take it.
     ///
     /// # Errors
     ///
-    /// [`StreamOver`] if the service has ended the stream or the connection was lost: more pieces
-    /// lead nowhere.
+    /// [`StreamOver`] if the service has ended the stream or the connection was lost: further
+    /// pieces are useless.
     pub fn write(&mut self, piece: &[u8]) -> Result<(), StreamOver> {
         if !self.exchange.machine().is_streaming() {
             return Err(StreamOver);
@@ -163,7 +164,7 @@ impl<'i, C: Connector, S: Storage> Stream<'i, C, S> {
         self.end(true)
     }
 
-    /// Ends the stream with an error; what was sent stays sent.
+    /// Ends the stream with an error; the pieces sent before stay sent.
     pub fn fail(mut self, report: &ErrorReport<'_>) -> Sent<'i> {
         Sent::new(fail(&mut self.exchange, self.io, report))
     }

@@ -1,4 +1,4 @@
-//! What the application says: each command writes a request and takes its transition.
+//! Commands: each writes a request and makes its transition.
 
 use super::phase::{Input, State};
 use super::send_progress::SendProgress;
@@ -9,9 +9,9 @@ use crate::http::{self, ChunkPosition, Writer, put_chunk_prefix, put_last_chunk}
 impl Machine {
     /// Asks for the next invocation.
     ///
-    /// In [`Phase::Reporting`] the request goes out behind the answer, best in the same write: `out` is
-    /// then the part of the buffer behind the head of that answer, and [`unsent`](Self::unsent) takes
-    /// both. The environment may be frozen as soon as the service has read them.
+    /// In [`Phase::Reporting`] the request follows the answer, best in the same write: `out` is
+    /// then the part of the buffer after the head of that answer, and [`unsent`](Self::unsent)
+    /// takes both. The environment may be frozen as soon as the service has read them.
     ///
     /// # Errors
     ///
@@ -64,11 +64,12 @@ impl Machine {
         self.commit(state, SendProgress::new(length, 0))
     }
 
-    /// Begins to answer the invocation with a body that is streamed: [`chunk`](Self::chunk) as often
+    /// Begins to answer the invocation with a streamed body: call [`chunk`](Self::chunk) as often
     /// as needed, then [`finish`](Self::finish) or [`finish_with_error`](Self::finish_with_error).
     ///
     /// With [`ContentType::HTTP_INTEGRATION`] the body begins with an
-    /// [`HttpPrelude`](crate::api::HttpPrelude); any other content type goes to the caller as it is.
+    /// [`HttpPrelude`](crate::api::HttpPrelude); any other body goes to the caller of the function
+    /// as it is.
     ///
     /// # Errors
     ///
@@ -86,7 +87,8 @@ impl Machine {
         self.commit(state, SendProgress::new(length, 0))
     }
 
-    /// Sends the next `body_length` bytes of the stream; none are no chunk and need no sending.
+    /// Sends the next `body_length` bytes of the stream. A length of 0 makes no chunk and needs no
+    /// sending.
     ///
     /// # Errors
     ///
@@ -111,7 +113,7 @@ impl Machine {
         self.finish_stream(None, out)
     }
 
-    /// Ends the stream with an error, in trailers: what has been streamed stays sent.
+    /// Ends the stream with an error, in trailers; the chunks sent before stay sent.
     ///
     /// # Errors
     ///
@@ -139,8 +141,9 @@ impl Machine {
         self.commit(state, SendProgress::new(length, 0))
     }
 
-    /// Says that the environment may be snapshotted now; the reply comes after the restore, on a
-    /// connection that is then to be replaced. Only for `AWS_LAMBDA_INITIALIZATION_TYPE=snap-start`.
+    /// Tells the service that the environment may be snapshotted. The reply comes after the
+    /// restore, on a connection that must then be replaced. Only for
+    /// `AWS_LAMBDA_INITIALIZATION_TYPE=snap-start`.
     ///
     /// # Errors
     ///
@@ -167,7 +170,7 @@ impl Machine {
         self.commit(state, SendProgress::new(length, 0))
     }
 
-    /// Ends the conversation, in any phase. Nothing is left to send.
+    /// Ends the session, in any phase. Nothing is left to send.
     pub fn shut_down(&mut self) {
         self.enter(Input::ShutDown);
         self.sending = SendProgress::default();

@@ -4,15 +4,15 @@ use super::Phase;
 use crate::http::{BodyError, BufferTooSmall, HeadError, ReplyError};
 use crate::limits::MAX_ID;
 
-/// Why a command was not accepted: the caller's doing. Nothing has changed.
+/// Why a command was refused: the caller's fault. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CommandError {
-    /// The command does not belong in this phase.
+    /// The command is not allowed in this phase.
     WrongPhase(Phase),
-    /// Bytes of the command before it have not been [sent](crate::machine::Machine::sent).
+    /// Bytes of the previous command have not been [sent](crate::machine::Machine::sent).
     Unsent {
-        /// How many.
+        /// The number of bytes.
         length: usize,
     },
     /// This connection [takes no further request](crate::machine::Machine::must_reconnect).
@@ -42,21 +42,21 @@ impl fmt::Display for CommandError {
 
 impl core::error::Error for CommandError {}
 
-/// Why what has arrived cannot be used: the service's doing.
+/// Why the received bytes cannot be used: the service's fault.
 ///
 /// [`Machine::receive`](crate::machine::Machine::receive) says what follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReceiveError {
-    /// The head of an answer is not HTTP/1.1, or over a limit.
+    /// The head of a reply is not HTTP/1.1, or exceeds a limit.
     Head(HeadError),
-    /// The framing of a body is not HTTP/1.1, or over a limit.
+    /// The framing of a body is not HTTP/1.1, or exceeds a limit.
     Body(BodyError),
     /// Bytes arrived that answer nothing, such as a 408 on an idle connection.
     Unsolicited,
     /// An event has no request id of 1 to [`MAX_ID`] bytes of UTF-8, so it could not be answered.
     UnusableRequestId,
-    /// The service switched to another protocol, which nobody had asked for.
+    /// The service switched to another protocol without being asked.
     SwitchedProtocols,
 }
 

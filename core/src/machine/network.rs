@@ -1,4 +1,4 @@
-//! What the network says: bytes, the end of the stream, a lost connection.
+//! Input from the network: bytes, the end of the stream, a lost connection.
 
 use super::phase::{Input, Loss, Phase, Written};
 use super::send_progress::SendProgress;
@@ -7,21 +7,21 @@ use crate::api::{Action, Call, Concurrency, HeadIndex, InvocationHead, Meaning, 
 use crate::http::{ReplyPart, ReplyReader, ResponseHead};
 
 impl Machine {
-    /// Takes what has arrived, one event at a time. Call it until it returns `None`; an event may
-    /// come although `input` is empty.
+    /// Takes received bytes and returns one event at a time. Call it until it returns `None`; it
+    /// may return an event although `input` is empty.
     ///
-    /// The cursor moves over what is consumed. What is left, a part of a head, must be presented
-    /// again with more bytes behind it; everything else is consumed as it comes, so any slice may be
-    /// fed and a large body read straight into its final place.
+    /// The cursor moves over what is consumed. Only a part of a head is left, and must be passed
+    /// again with more bytes after it. Everything else is consumed as it arrives, so slices may end
+    /// anywhere, and a large body may be read straight into its final place.
     ///
     /// In [`Phase::ShuttingDown`], with no reply outstanding, everything is consumed and ignored.
     ///
     /// # Errors
     ///
-    /// A [`ReceiveError`] if these are not the answers that were asked for. This connection is of no
-    /// use then, and what is left of `input` is void. Mostly the conversation is over, too, and the
-    /// phase [`Phase::ShuttingDown`]; in any other phase it goes on as after a lost connection:
-    /// [`must_reconnect`](Self::must_reconnect) holds.
+    /// A [`ReceiveError`] if the bytes are not a valid reply to an outstanding request. The
+    /// connection is then useless, and the rest of `input` is void. Mostly the session is over too,
+    /// and the phase is [`Phase::ShuttingDown`]; in any other phase it goes on as after a lost
+    /// connection: [`must_reconnect`](Self::must_reconnect) holds.
     pub fn receive<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<Event<'b>>, ReceiveError> {
         let result = self.receive_one(input);
         if let Err(error) = result {
@@ -35,10 +35,11 @@ impl Machine {
         result
     }
 
-    /// Tells that the service has closed the connection in order, which ends a body without length.
+    /// Records that the service has closed the connection in order, which ends a body without
+    /// length.
     ///
-    /// Returns the event that this completes, if it does. Whatever it returns,
-    /// [`on_disconnect`](Self::on_disconnect) is due next. Not to be called when the connection broke
+    /// Returns the event that this completes, if it does. In either case,
+    /// [`on_disconnect`](Self::on_disconnect) is due next. Do not call it if the connection broke
     /// with an error.
     pub fn end_of_stream(&mut self) -> Option<Event<'static>> {
         if !self.reader.end_of_stream() {
@@ -51,19 +52,20 @@ impl Machine {
         }
     }
 
-    /// Tells that so many of the unsent bytes were sent.
+    /// Records that `length` of the unsent bytes were sent.
     pub fn sent(&mut self, length: usize) {
         self.sending.sent(length);
     }
 
-    /// Tells that the connection is gone, and says what follows. Commands after it are for the next
-    /// connection, and so is what is received: throw away what the lost one has left behind.
+    /// Records that the connection is gone, and returns what follows. Later commands and input are
+    /// for the next connection: discard unread bytes of the lost one.
     ///
-    /// Due after the connection ended in whatever way, when one could not be made, and when
-    /// [`must_reconnect`](Self::must_reconnect) says so. The table is [here](crate::machine#lost-connections).
+    /// Call it when the connection has ended in any way, when one could not be made, and when
+    /// [`must_reconnect`](Self::must_reconnect) says so. The table is
+    /// [here](crate::machine#lost-connections).
     pub fn on_disconnect(&mut self) -> Recovery {
-        // Both facts say that the service recognises a duplicate: it runs one invocation at a time, or
-        // names each attempt.
+        // The service recognises a duplicate if it runs one invocation at a time or names each
+        // attempt.
         let is_told_apart =
             self.concurrency == Concurrency::Single || self.ids.attempt_id().is_some();
         let loss = Loss {
@@ -72,7 +74,7 @@ impl Machine {
             outcome: self.outcome,
             is_told_apart,
         };
-        // A connection that the service gave up behind a whole answer is no loss.
+        // A connection that the service gave up after a whole reply is no loss.
         if !self.must_reconnect() {
             self.losses = self.losses.saturating_add(1);
         }
@@ -91,13 +93,12 @@ impl Machine {
 
     fn receive_one<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<Event<'b>>, ReceiveError> {
         loop {
-            // Behind the last answer of a connection nothing counts (RFC 9112 section 9.6).
+            // After the last reply of a connection nothing counts (RFC 9112 section 9.6).
             if self.must_reconnect() || self.state.is_over() {
                 *input = &[];
                 return Ok(None);
             }
-            // Before the first byte of a reply there must be a request that it can answer. Inside a body
-            // this was asked when its head came.
+            // A reply needs an outstanding request. Inside a body, this was checked at its head.
             if !self.reader.is_in_body() {
                 if input.is_empty() {
                     return Ok(None);
@@ -107,7 +108,8 @@ impl Machine {
                 }
                 self.is_answer_begun = true;
             }
-            // The index of the head is made while it is parsed, and is thrown away unless it is an event's.
+            // The head is indexed while it is parsed; the index is discarded unless it is an
+            // event's.
             let arrived = *input;
             let mut index = HeadIndex::default();
             let Some(part) =
@@ -144,14 +146,14 @@ impl Machine {
         }
     }
 
-    /// Takes note of one whole head; `None` if it does not begin an event.
+    /// Handles a whole head; returns `None` if it does not begin an event.
     fn read_head<'b>(
         &mut self,
         invocation: InvocationHead<'b>,
         response: ResponseHead,
     ) -> Result<Option<InvocationHead<'b>>, ReceiveError> {
         let Some(call) = self.state.awaits() else { return Err(ReceiveError::Unsolicited) };
-        // The service had given up waiting before the request came: as if it had just hung up
+        // The service had stopped waiting before the request came, as if it had just hung up
         // (RFC 9110 section 15.5.9).
         if response.status == 408 && self.phase() == Phase::Reporting {
             self.forget_reply();
@@ -174,15 +176,15 @@ impl Machine {
         Ok(None)
     }
 
-    /// Counts what the reply means for the next connection.
+    /// Updates the count of losses after a reply.
     fn count_losses(&mut self, outcome: Outcome) {
         let is_empty_again = self.is_empty_again(outcome);
         if outcome.action() == Action::ContinueAfterPause {
-            // Connecting anew is what a host knows how to put off.
+            // The embedder knows how to delay a reconnect.
             self.must_reconnect = true;
             self.losses = self.losses.max(1).saturating_add(1);
         } else if is_empty_again {
-            // Some services answer so at once: a short pause, always the same.
+            // Some services reply so at once: a short pause, always the same.
             self.must_reconnect = true;
             self.losses = 2;
         } else {
@@ -190,7 +192,7 @@ impl Machine {
         }
     }
 
-    /// Whether this is not the first answer in a row that there is no invocation.
+    /// Whether both this reply and the previous one say that there is no invocation.
     fn is_empty_again(&mut self, outcome: Outcome) -> bool {
         let was_empty = self.was_empty;
         self.was_empty = outcome.meaning() == Meaning::NoInvocation;
@@ -201,7 +203,7 @@ impl Machine {
         // `AllButNext` is no cut: the answer is whole, and `next` after it goes on.
         let is_cut = matches!(self.sending.written(), Written::Nothing | Written::Part);
         if is_cut || self.is_streaming() {
-            // Answered before all of the request was there: its rest has no place behind this.
+            // The reply came before the whole request was sent: the rest must not follow it.
             self.must_reconnect = true;
             self.sending = SendProgress::default();
         } else {

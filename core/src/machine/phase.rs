@@ -1,7 +1,7 @@
 //! The transitions: the only file that decides which phase follows which.
 //!
-//! The tables in the documentation of [`machine`](super) say the same. They are rendered from the data
-//! that the tests compare this code with.
+//! The tables in the documentation of [`machine`](super) say the same. They are rendered from the
+//! data that the tests compare this code with.
 
 use crate::api::{Action, Call, Outcome};
 
@@ -14,9 +14,9 @@ pub enum Phase {
     Ready,
     /// An invocation is in flight and must be answered.
     Invoking,
-    /// It has been answered; the reply is outstanding.
+    /// The invocation has been answered; the reply is outstanding.
     Reporting,
-    /// The session is over, but for the reply to a report of a failed start.
+    /// The session is over, except for the reply to a report of a failed start.
     ShuttingDown,
 }
 
@@ -28,23 +28,23 @@ impl core::fmt::Display for Phase {
 
 /// What follows a lost connection. The table is [here](crate::machine#lost-connections).
 ///
-/// Whatever it is, what had been read from the lost connection is void. Connect at once after the
-/// first loss; wait before every further one while [`losses`](crate::machine::Machine::losses) grows.
+/// In every case, bytes read from the lost connection are void. Connect at once after the first
+/// loss; wait before every further one while [`losses`](crate::machine::Machine::losses) grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recovery {
     /// Connect when there is something to send.
     Reconnect,
     /// Connect and call `next`.
     AskAgain,
-    /// Connect and call `fail`: the event cannot be had any more, but its invocation is known.
+    /// Connect and call `fail`: the event is lost, but its invocation is known.
     FailInvocation,
-    /// Connect and send everything again that [`unsent`](crate::machine::Machine::unsent) gives, from the same
-    /// buffers. A pipelined `next` is not among it; ask again after the outcome.
+    /// Connect and send again everything that [`unsent`](crate::machine::Machine::unsent) returns,
+    /// from the same buffers. This excludes a pipelined `next`; ask again after the outcome.
     SendAgain,
-    /// The invocation is over, and nobody can tell whether the service took the answer: say so, then
+    /// The invocation is over, and it is unknown whether the service took the answer: say so, then
     /// connect and call `next`. After `restore_next`, go on as after a restore.
     FateUnknown,
-    /// The reply is known, as if it had arrived whole.
+    /// The outcome of the reply is known, as if it had arrived whole.
     Answered(Outcome),
     /// End the process.
     Exit,
@@ -73,13 +73,13 @@ pub(super) enum Answer {
     Stream,
 }
 
-/// Which copy of an answer the service has before it.
+/// Which attempt to send an answer this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attempt {
     First,
-    /// The first one was cut off, so it cannot have been taken.
+    /// The first attempt was cut off, so the service cannot have taken it.
     AfterPart,
-    /// The first one was sent whole.
+    /// The first attempt was sent whole.
     AfterWhole,
 }
 
@@ -99,7 +99,7 @@ pub(super) enum Input {
     EventHead,
     EventEnd,
     Replied(Outcome),
-    /// An answer that cannot be understood.
+    /// An invalid reply.
     Violation,
 }
 
@@ -107,22 +107,22 @@ pub(super) enum Input {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Loss {
     pub(super) sent: Written,
-    /// Some bytes of an answer have arrived.
+    /// Whether bytes of a reply have arrived.
     pub(super) is_reply_begun: bool,
-    /// The head of the reply has arrived.
+    /// The outcome, if the head of the reply has arrived.
     pub(super) outcome: Option<Outcome>,
-    /// The service can tell a second copy of an answer.
+    /// Whether the service recognises a duplicate of an answer.
     pub(super) is_told_apart: bool,
 }
 
 /// How much of what the last commands encoded has been sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Written {
-    /// There was something to send, and nothing of it has been sent.
+    /// There is something to send, and none of it has been sent.
     Nothing,
     /// A part of the answer.
     Part,
-    /// The whole answer, but not the `next` behind it.
+    /// The whole answer, but not the whole `next` after it.
     AllButNext,
     All,
 }
@@ -138,7 +138,7 @@ impl State {
         }
     }
 
-    /// The call whose answer comes next.
+    /// The call whose reply comes next.
     pub(super) fn awaits(self) -> Option<Call> {
         match self {
             Self::Restoring => Some(Call::RestoreNext),
@@ -151,7 +151,7 @@ impl State {
         }
     }
 
-    /// Nothing is awaited any more.
+    /// Whether nothing is awaited any more.
     pub(super) fn is_over(self) -> bool {
         self == Self::ShuttingDown { awaits: None }
     }
@@ -224,7 +224,7 @@ impl State {
         if let Some(outcome) = loss.outcome
             && let Some(state) = self.after(Input::Replied(outcome))
         {
-            // The connection that would have brought an event behind this reply is gone too.
+            // The connection that would have brought an event after this reply is gone too.
             let state = if state == Self::Polling { Self::Idle } else { state };
             return (state, Recovery::Answered(outcome));
         }

@@ -1,7 +1,9 @@
-//! What is to be sent: lengths only, the bytes stay with the caller.
+//! Progress of sending: lengths only; the bytes stay with the caller.
 
 use super::phase::Written;
 
+/// How much of the last commands' bytes has been sent.
+///
 /// ```text
 ///  head buffer:  [ head of the request | next, if pipelined ]
 ///  body buffer:  [ body ]
@@ -14,9 +16,9 @@ pub(super) struct SendProgress {
     body: usize,
     next: usize,
     sent: usize,
-    /// It continues a request whose beginning has been sent.
+    /// Whether it continues a request whose beginning has been sent.
     is_continued: bool,
-    /// The reply to the answer is in, so `next` is the request under way.
+    /// Whether the reply to the answer has arrived, so that `next` is the current request.
     is_answered: bool,
 }
 
@@ -30,7 +32,7 @@ impl SendProgress {
         Self { head, body, is_continued: true, ..Self::default() }
     }
 
-    /// Adds a pipelined `next` behind the body.
+    /// Adds a pipelined `next` after the body.
     pub(super) fn append(&mut self, next: usize) {
         self.next = next;
     }
@@ -39,7 +41,7 @@ impl SendProgress {
         self.sent = self.sent.saturating_add(length).min(self.total());
     }
 
-    /// Prepares to send the answer once more, without what was pipelined behind it.
+    /// Prepares to send the answer again, without the pipelined `next`.
     pub(super) fn rewind(&mut self) {
         self.next = 0;
         self.sent = 0;
@@ -60,8 +62,8 @@ impl SendProgress {
     }
 
     pub(super) fn written(&self) -> Written {
-        // Once the answer has its reply, the request under way is `next`, which begins after the body. A
-        // chunk never counts as unsent: the request that it continues has begun.
+        // After the reply to the answer, the current request is `next`, which begins after the
+        // body. A chunk never counts as unsent: the request that it continues has begun.
         let begins_at = if self.is_answered { self.answer() } else { 0 };
         match self.sent {
             sent if sent == self.total() => Written::All,
@@ -72,8 +74,8 @@ impl SendProgress {
     }
 
     pub(super) fn unsent<'a>(&self, head: &'a [u8], body: &'a [u8]) -> [&'a [u8]; 3] {
-        // The three parts are laid end to end; `sent` counts from the beginning of the first. The buffer
-        // of the caller may be longer than what was encoded, so each part is cut to its length.
+        // The three parts are laid end to end; `sent` counts from the beginning of the first. The
+        // caller's buffer may be longer than what was encoded, so each part is cut to its length.
         let (head, next) = head.split_at(self.head.min(head.len()));
         let parts = [(head, self.head), (body, self.body), (next, self.next)];
         let mut before = 0usize;

@@ -1,4 +1,4 @@
-//! What the host says: each command encodes a request.
+//! Commands of the embedder: each encodes a request.
 
 use super::{Channel, Wire};
 use crate::api::{ContentType, ErrorReport};
@@ -6,16 +6,16 @@ use crate::client::receive::ReceiveBuffer;
 use crate::client::{Storage, Warning, WarningKind};
 use crate::machine::{CommandError, Machine, Phase};
 
-/// Bytes that a request leaves free in a buffer that does not grow, for the reply to it.
+/// Bytes that a request leaves free for its reply in a buffer that does not grow.
 const REPLY: usize = 512;
 
-/// What is taken at first for a request and its reply.
+/// First size of an empty storage, for a request and its reply.
 const FIRST: usize = 1024;
 
 const UNANSWERED: ErrorReport<'static> =
     ErrorReport::new("Runtime.NoResponse", "the handler gave up the invocation without an answer");
 
-/// What a command of the machine has to write to.
+/// A command of the machine, which encodes into the given buffer.
 type Encode<'e> = &'e mut dyn FnMut(&mut Machine, &mut [u8]) -> Result<usize, CommandError>;
 
 impl<S: Storage> Channel<S> {
@@ -25,7 +25,7 @@ impl<S: Storage> Channel<S> {
     ) -> Result<(), CommandError> {
         let phase = self.machine.phase();
         if phase == Phase::Reporting {
-            // The machine would take it as pipelined, and it would be written over the answer.
+            // The machine would accept it as pipelined, and its bytes would overwrite the answer.
             return Err(CommandError::WrongPhase(phase));
         }
         self.encode(&mut Machine::next)?;
@@ -44,8 +44,8 @@ impl<S: Storage> Channel<S> {
         Ok(())
     }
 
-    /// Fails the invocation in hand because its handler wants it, and tells of it. After the answer
-    /// there is nothing to fail.
+    /// Fails the invocation in flight because its handler failed, and warns. After the answer, it
+    /// only warns.
     pub(in crate::client) fn fail(
         &mut self,
         report: &ErrorReport<'_>,
@@ -63,7 +63,7 @@ impl<S: Storage> Channel<S> {
         Ok(())
     }
 
-    /// Fails the invocation in flight, if there is one, because its handler has given it up.
+    /// Fails the invocation in flight, if there is one, because its handler gave no answer.
     pub(in crate::client) fn give_up(
         &mut self,
         tell: &mut dyn FnMut(&Warning<'_>),
@@ -120,11 +120,12 @@ impl<S: Storage> Channel<S> {
         Ok(())
     }
 
-    /// The host waits to hear of its answer, behind which it may ask for the next invocation.
+    /// Records that a receipt is due, and asks for the next invocation after the answer if
+    /// pipelined.
     fn host_answers(&mut self, is_pipelined: bool) {
         self.is_answer_due = true;
         if is_pipelined {
-            // Where there is no memory for both, the host asks when it has heard of the answer.
+            // Without memory for both, the embedder asks after the receipt.
             let _fits = self.encode_behind(self.request, &mut Machine::next);
         }
     }
@@ -152,7 +153,7 @@ impl<S: Storage> Channel<S> {
         self.encode_behind(0, command)
     }
 
-    /// Encodes behind so many bytes of the request.
+    /// Encodes after the first `at` bytes of the request.
     fn encode_behind(&mut self, at: usize, command: Encode<'_>) -> Result<(), CommandError> {
         // The machine changes nothing when the buffer is too small, and says how much it needs.
         let mut length = command(&mut self.machine, self.requests.request_room(at, REPLY));
@@ -166,8 +167,8 @@ impl<S: Storage> Channel<S> {
         Ok(())
     }
 
-    /// Gives up a connection on which bytes have come that answer nothing, so that the rest of them is not
-    /// taken for the reply to what is sent now. The next step tells of it.
+    /// Gives up a connection on which unsolicited bytes have arrived, so that the rest of them is
+    /// not taken for the reply to this request. The next step warns of it.
     fn drop_surplus(&mut self) {
         if self.machine.awaits().is_some() || !self.requests.is_raw() {
             return;
@@ -179,7 +180,7 @@ impl<S: Storage> Channel<S> {
         (self.wire, self.has_news, self.ending) = (Wire::Down, false, None);
     }
 
-    /// Encodes a report, cut to what the buffer can take.
+    /// Encodes a report, cut to fit the buffer.
     fn encode_report(
         &mut self,
         report: &ErrorReport<'_>,
@@ -187,8 +188,8 @@ impl<S: Storage> Channel<S> {
     ) -> Result<(), CommandError> {
         let whole = self.encode(&mut |machine, out| command(machine, report, out));
         let Err(CommandError::BufferTooSmall(_)) = whole else { return whole };
-        // Memory that does not grow: first without the cause for X-Ray, then with ever shorter texts. The
-        // head alone always fits, or the client ends.
+        // The memory does not grow: drop the cause for X-Ray first, then shorten the texts. If the
+        // head alone does not fit, the command fails.
         let report = report.without_xray_cause();
         let mut limit = report.json_len();
         loop {

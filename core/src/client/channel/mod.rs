@@ -9,33 +9,33 @@ use super::{End, Receipt, Step, Storage, Warning, WarningKind};
 use crate::api::{Action, Call, ErrorReport, Outcome};
 use crate::machine::{Event, Machine, Phase, ReceiveError, Recovery};
 
-/// A client without the memory of its event, which may be lent out while the answer is sent.
+/// A client without the memory of its event, which may be borrowed while the answer is sent.
 pub(super) struct Channel<S> {
     machine: Machine,
-    /// Holds what was encoded last, then the reply to it.
+    /// The request that was encoded last, then the reply to it.
     requests: ReceiveBuffer<S>,
-    /// Bytes of what was encoded last.
+    /// The length of that request.
     request: usize,
     detail: Vec<u8, 512>,
     wire: Wire,
-    /// The connection has ended, which has not been looked at.
+    /// How the connection ended, until a step handles it.
     ending: Option<Ending>,
-    /// Something was received that has not been looked at.
+    /// Whether bytes were received that no step has handled.
     has_news: bool,
-    /// The room that was given last is for the next invocation.
+    /// Whether the last room was in the buffer of events.
     is_event_room: bool,
-    /// The host waits to hear what became of its answer.
+    /// Whether the embedder waits for the receipt of its answer.
     is_answer_due: bool,
-    /// What the next step tells of it.
+    /// The receipt that the next step returns.
     settled: Option<Receipt>,
     /// An error to report as soon as it can be sent.
     to_report: Option<&'static ErrorReport<'static>>,
     end: Option<End>,
-    /// What was received before a command, and answers nothing.
+    /// The error of unsolicited bytes that a command found.
     surplus: Option<ReceiveError>,
 }
 
-/// The connection, as far as it is known.
+/// The state of the connection, as far as it is known.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wire {
     Down,
@@ -93,14 +93,14 @@ impl<S: Storage> Channel<S> {
         self.ending = Some(Ending::Broken);
     }
 
-    /// Whether nothing is in hand and nothing has arrived: an invocation, or the restore of a snapshot, may
-    /// be hours away.
+    /// Whether an invocation or a restore is awaited, perhaps for hours, and nothing of it has
+    /// arrived.
     pub(super) fn is_waiting(&self) -> bool {
         matches!(self.machine.awaits(), Some(Call::Next | Call::RestoreNext))
             && !self.machine.is_inside_answer()
     }
 
-    /// Whether nothing is in flight or on its way.
+    /// Whether nothing is in flight or arriving.
     pub(super) fn may_stop(&self) -> bool {
         match self.machine.phase() {
             _ if self.end.is_some() => true,
@@ -138,25 +138,25 @@ impl<S: Storage> Channel<S> {
         }
     }
 
-    /// Room to read into; `None` if there is none before the next step.
+    /// Returns room to read into; `None` if there is none before the next step.
     pub(super) fn room<'r>(
         &'r mut self,
         events: Option<&'r mut ReceiveBuffer<S>>,
     ) -> Option<&'r mut [u8]> {
         let is_event = self.reads_events();
-        // `received` must find the buffer that this room is in, whatever the phase is by then.
+        // `received` must find the buffer of this room, whatever the phase is by then.
         self.is_event_room = is_event;
         let Self { machine, requests, end, has_news, .. } = self;
         let buffer = match events {
             Some(events) if is_event => {
                 events.make_way(machine);
-                // The reply to a pipelined answer may have begun before all of that was sent.
+                // The reply to a pipelined answer may have begun before the whole answer was sent.
                 events.adopt(requests, machine);
                 events
             }
             _ => requests,
         };
-        // What has been received may be all that there is no room for: a step looks at it first.
+        // The next step may consume what fills the buffer, so it comes first.
         if *has_news && buffer.is_full() {
             return None;
         }
@@ -167,7 +167,7 @@ impl<S: Storage> Channel<S> {
         room
     }
 
-    /// Tells that so many bytes were read; 0 is the end of the stream.
+    /// Records that `length` bytes were read; 0 is the end of the stream.
     pub(super) fn received(&mut self, length: usize, events: Option<&mut ReceiveBuffer<S>>) {
         match events {
             Some(events) if self.is_event_room => events.filled(length),
@@ -179,39 +179,40 @@ impl<S: Storage> Channel<S> {
         }
     }
 
-    /// Whether what comes next belongs to the next invocation, and not behind a request whose body may
-    /// still be borrowed from the event before it.
+    /// Whether the next bytes go to the buffer of events. They do not while a receipt is due, as
+    /// the body of the answer may be borrowed from that buffer.
     fn reads_events(&self) -> bool {
         self.machine.is_asked() && !self.is_answer_due
     }
 
-    /// What there is to do. Without the buffer of events it goes as far as the answer goes.
+    /// Returns the next step. Without the buffer of events, it serves the answer up to its receipt.
     #[inline(always)]
     pub(super) fn step(
         &mut self,
         mut events: Option<&mut ReceiveBuffer<S>>,
         tell: &mut dyn FnMut(&Warning<'_>),
     ) -> Step {
-        // The order of the checks is the contract. What has arrived comes before what has ended, as a
-        // connection may end after its last reply. What is told of an answer comes before the end of the
-        // session and before anything new is done, so that nothing is lost when the loop stops. Writing
-        // comes before reading, and reading before the turn of the program.
+        // The order of the checks is the contract. Received bytes come before the end of their
+        // connection, as it may end after its last reply. A receipt comes before the end of the
+        // session and before new work, so that none is lost when the loop stops. Writing comes
+        // before reading, and reading before the turn of the embedder.
         loop {
-            // 1. Bytes that a command found waiting and that answered nothing.
+            // 1. Warn of unsolicited bytes that a command found.
             if let Some(error) = self.surplus.take() {
                 self.note(WarningKind::NoAnswer(error), tell);
             }
-            // 2. Everything that was received since the last step goes through the machine.
+            // 2. All bytes that were received since the last step go through the machine.
             if core::mem::take(&mut self.has_news) {
                 self.take_arrived(events.as_deref_mut(), tell);
             }
-            // 3. An answer that is still due when the session is over has not been sent, or nobody knows.
+            // 3. A receipt that is due when the session is over: the answer was not sent, or its
+            //    fate is unknown.
             if self.end.is_some() && self.is_answer_due {
                 self.note(WarningKind::Unsent, tell);
                 self.settle(Receipt::FateUnknown);
             }
-            // 4. The end of the connection. In order, it may complete a body without length first. The
-            //    machine may want another connection although this one is still up.
+            // 4. The end of the connection. An orderly end may complete a body without length
+            //    first. The machine may want another connection although this one is still up.
             if let Some(ending) = self.ending.take() {
                 if ending == Ending::InOrder {
                     self.end_in_order(events.as_deref_mut(), tell);
@@ -220,16 +221,16 @@ impl<S: Storage> Channel<S> {
             } else if self.machine.must_reconnect() {
                 self.recover(events.as_deref_mut(), tell);
             }
-            // 5. What became of an answer is told once, by itself.
+            // 5. The receipt of an answer, returned once, in a step of its own.
             if let Some(receipt) = self.settled.take() {
                 return Step::Settled(receipt);
             }
-            // 6. The end of the session, again at each further step.
+            // 6. The end of the session, returned again by each further step.
             if let Some(end) = self.end {
                 return Step::End(end);
             }
-            // 7. Something is to be written. While the wire is read-only the reply is awaited in its place:
-            //    the service may have said why it takes no more.
+            // 7. Bytes to write. While the wire is read-only, read the reply instead: the service
+            //    may have said why it takes no more.
             if self.machine.unsent_len() > 0 {
                 match self.wire {
                     Wire::Down => return Step::Connect { losses: self.machine.losses() },
@@ -237,8 +238,8 @@ impl<S: Storage> Channel<S> {
                     Wire::ReadOnly => {}
                 }
             }
-            // 8. An answer with `next` after it, all of it written. The reply to it and the next event come
-            //    together, so the program lets go of the body now.
+            // 8. An answer with `next` after it, all of it written. The reply and the next event
+            //    come together, so the embedder frees the body now.
             let phase = self.machine.phase();
             if self.is_answer_due
                 && phase == Phase::Reporting
@@ -248,11 +249,11 @@ impl<S: Storage> Channel<S> {
                 self.is_answer_due = false;
                 return Step::Settled(Receipt::Pipelined);
             }
-            // 9. Nothing is left to write: it is the turn of the program, or of the service.
+            // 9. Nothing is left to write: it is the turn of the embedder, or of the service.
             match phase {
                 Phase::Invoking if !self.is_stream_broken() => {
-                    // An event that was lost or too large never reaches the program; the report of it is
-                    // written at once.
+                    // A lost or too large event never reaches the embedder; its error is reported
+                    // at once.
                     let Some(report) = self.to_report.take() else { return Step::Answer };
                     if let Err(error) = self.report(report) {
                         self.end = Some(End::Command(error));
@@ -268,7 +269,7 @@ impl<S: Storage> Channel<S> {
         }
     }
 
-    /// Whether the reply to a stream that is not finished is under way, so that no more of it is of use.
+    /// Whether the service takes no more of an unfinished stream, or has begun to reply to it.
     fn is_stream_broken(&self) -> bool {
         self.machine.is_streaming()
             && (self.wire == Wire::ReadOnly
@@ -276,20 +277,21 @@ impl<S: Storage> Channel<S> {
                 || self.machine.is_inside_answer())
     }
 
-    /// Lets the machine take what has arrived.
+    /// Passes received bytes to the machine.
     fn take_arrived(
         &mut self,
         mut events: Option<&mut ReceiveBuffer<S>>,
         tell: &mut dyn FnMut(&Warning<'_>),
     ) {
-        // Bytes lie in the memory that was current when they were read. The buffer of requests may hold the
-        // reply to an answer and, after it, the beginning of the next event, which then moves.
+        // Bytes are in the buffer that was current when they were read. The buffer of requests may
+        // hold the reply to an answer and, after it, the beginning of the next event, which then
+        // moves.
         let mut is_event = self.reads_events();
         loop {
             let mut has_moved = false;
             let buffer = match &mut events {
                 Some(events) if is_event => {
-                    // What stands behind the event that was asked for may not take its place.
+                    // Bytes after a complete event must not take its place.
                     if self.reads_events() {
                         events.make_way(&self.machine);
                         has_moved = events.adopt(&mut self.requests, &self.machine);
@@ -299,7 +301,7 @@ impl<S: Storage> Channel<S> {
                 _ => &mut self.requests,
             };
             match buffer.take(&mut self.machine) {
-                // There may have been room for a part of it only.
+                // Perhaps only a part of it had room.
                 Ok(None) if has_moved => {}
                 Ok(None) => return,
                 Ok(Some(Found::Detail(piece))) => keep(&mut self.detail, piece),
@@ -313,7 +315,7 @@ impl<S: Storage> Channel<S> {
                 Ok(Some(Found::Outcome(outcome))) => {
                     let is_all = !buffer.is_raw();
                     self.replied(outcome, tell);
-                    // What stands behind the reply to a pipelined answer is the next event.
+                    // The next event follows the reply to a pipelined answer.
                     if !is_event && self.reads_events() {
                         if events.is_none() {
                             self.has_news = true;
@@ -329,7 +331,7 @@ impl<S: Storage> Channel<S> {
         }
     }
 
-    /// The end of the stream may complete what had no length.
+    /// Handles an orderly end of the stream, which may complete a body without length.
     fn end_in_order(
         &mut self,
         events: Option<&mut ReceiveBuffer<S>>,
@@ -345,7 +347,7 @@ impl<S: Storage> Channel<S> {
         }
     }
 
-    /// An invocation is in hand.
+    /// Handles the end of an event.
     fn arrived(&mut self, is_too_large: bool, tell: &mut dyn FnMut(&Warning<'_>)) {
         if is_too_large {
             self.note(WarningKind::EventTooLarge, tell);
@@ -362,14 +364,14 @@ impl<S: Storage> Channel<S> {
         }
     }
 
-    /// Lets the host hear of its answer, if it waits for that.
+    /// Keeps the receipt for the next step, if the embedder waits for one.
     fn settle(&mut self, receipt: Receipt) {
         if core::mem::take(&mut self.is_answer_due) {
             self.settled = Some(receipt);
         }
     }
 
-    /// Takes note of an answer that is none; the conversation may end with it.
+    /// Handles an invalid reply, which may end the session.
     fn survive(&mut self, error: ReceiveError, tell: &mut dyn FnMut(&Warning<'_>)) {
         if self.machine.phase() == Phase::ShuttingDown {
             self.end = Some(End::Protocol(error));
@@ -378,15 +380,15 @@ impl<S: Storage> Channel<S> {
         }
     }
 
-    /// Gives up the connection and does what follows.
+    /// Gives up the connection and carries out the recovery.
     fn recover(
         &mut self,
         events: Option<&mut ReceiveBuffer<S>>,
         tell: &mut dyn FnMut(&Warning<'_>),
     ) {
         self.wire = Wire::Down;
-        // The request itself stays, since it may have to be sent again. The event stays too: its invocation
-        // may be in flight. Only what the lost connection has left unread goes.
+        // Keep the request, which may have to be sent again, and the event, whose invocation may be
+        // in flight. Only unread bytes of the lost connection go.
         self.requests.clear_behind(self.request);
         if let Some(events) = events {
             events.forget_raw();
@@ -399,12 +401,12 @@ impl<S: Storage> Channel<S> {
                 self.note(WarningKind::EventLost, tell);
                 self.to_report = Some(&EVENT_LOST);
             }
-            // The head of a stream of which no byte was sent: nobody has missed anything. What was encoded
-            // still stands before what was read, here and in the next arm.
+            // No byte of the stream was sent, so there is nothing to warn of. The request is still
+            // in front of what was read, here and in the next arm.
             Recovery::SendAgain if is_streaming => {}
             Recovery::SendAgain => self.note(WarningKind::SentAgain, tell),
             Recovery::Exit if !self.is_answer_due => {}
-            // A snapshot has no connections: this one's end is no trouble.
+            // A snapshot holds no connections, so this loss is expected.
             Recovery::FateUnknown if is_restoring => self.settle(Receipt::FateUnknown),
             Recovery::FateUnknown | Recovery::Exit => {
                 self.note(WarningKind::FateUnknown, tell);
@@ -414,7 +416,7 @@ impl<S: Storage> Channel<S> {
         }
     }
 
-    /// Gives up the answer, which has not been sent.
+    /// Gives up an answer that has not been sent, and warns.
     pub(super) fn abandon(&mut self, tell: &mut dyn FnMut(&Warning<'_>)) -> Receipt {
         self.note(WarningKind::Unsent, tell);
         self.is_answer_due = false;
@@ -441,7 +443,7 @@ impl<S: Storage> Channel<S> {
         (self.settled, self.to_report) = (None, None);
     }
 
-    /// Gives back memory that nothing stands in.
+    /// Releases memory that holds nothing.
     pub(super) fn release(&mut self) {
         self.request = 0;
         self.requests.release();
@@ -452,7 +454,7 @@ fn note(machine: &Machine, kind: WarningKind<'_>, tell: &mut dyn FnMut(&Warning<
     tell(&Warning { request_id: machine.latest_ids().request_id(), kind });
 }
 
-/// Tells of a refusal, and returns how the client ends if the service wants it.
+/// Warns of a refusal, and returns the end of the session if the service demands it.
 fn note_outcome(
     machine: &Machine,
     outcome: Outcome,
