@@ -147,7 +147,7 @@ fn a_refused_next_shows_why_and_what_to_do() {
         (403, STATE_403, Meaning::OutOfOrder, Action::Exit, Phase::ShuttingDown),
         (404, "404 page not found\n", Meaning::NoSuchCall, Action::Exit, Phase::ShuttingDown),
         (500, BROKEN_500, Meaning::ServiceFailed, Action::Exit, Phase::ShuttingDown),
-        (503, "busy", Meaning::Unexpected, Action::ContinueAfterPause, Phase::Ready),
+        (503, "busy", Meaning::Unexpected, Action::ContinueAfterBackoff, Phase::Ready),
     ];
     for (status, document, meaning, then, phase) in rows {
         let mut machine = walk(Concurrency::Single, &[Do(Next)]);
@@ -328,7 +328,7 @@ fn one_of_several_workers_that_is_refused_an_event_leaves_the_others_alone() {
     let mut machine = walk(Concurrency::Multi, &[Do(Next)]);
     let seen = receive(&mut machine, &answer(403, STATE_403)).expect("an answer");
     let Some(Seen::Outcome(reply)) = seen.last() else { panic!("{seen:?}") };
-    assert_eq!(reply.action(), Action::ContinueAfterPause);
+    assert_eq!(reply.action(), Action::ContinueAfterBackoff);
     assert_eq!(machine.phase(), Phase::Ready);
 }
 

@@ -215,7 +215,7 @@ impl Operation {
                 let is_to_send = recovery == Recovery::SendAgain;
                 assert_eq!(machine.unsent_len() > 0, is_to_send);
                 assert_eq!(machine.awaits().is_some(), is_to_send);
-                assert!(!machine.must_reconnect() && !machine.is_inside_answer());
+                assert!(!machine.must_reconnect() && !machine.is_inside_reply());
             }
             Self::ShutDown => machine.shut_down(),
         }

@@ -200,7 +200,7 @@ fn every_lost_connection_leads_where_the_table_says() {
                 (is_to_send, is_to_send),
                 "{label}"
             );
-            assert!(!machine.must_reconnect() && !machine.is_inside_answer(), "{label}");
+            assert!(!machine.must_reconnect() && !machine.is_inside_reply(), "{label}");
             for command in Command::ALL {
                 let is_accepted = command.give(&mut machine.clone(), &mut [0; 1024]).is_ok();
                 let has_row = !follow_command(to, command).0.is_refused();

@@ -230,7 +230,7 @@ fn bytes_that_are_not_a_valid_reply_end_the_session() {
     for Way { stage, label, steps } in WAYS {
         let mut machine = walk(Concurrency::Single, steps);
         let is_awaiting = awaited(*stage, steps).is_some();
-        if !is_awaiting || machine.is_inside_answer() || machine.unsent_len() > 0 {
+        if !is_awaiting || machine.is_inside_reply() || machine.unsent_len() > 0 {
             continue;
         }
         let result = receive(&mut machine, NO_HTTP);

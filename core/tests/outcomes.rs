@@ -5,7 +5,7 @@ use lambda_proto::api::{
 };
 use lambda_proto::machine::{Event, Machine, Phase, Recovery};
 
-use Action::{Continue, ContinueAfterPause, Exit};
+use Action::{Continue, ContinueAfterBackoff, Exit};
 
 const CALLS: [Call; 6] = [
     Call::Next,
@@ -33,17 +33,17 @@ const TABLE: [(u16, Meaning, Action, Action, Action); 27] = [
     (403, Meaning::OutOfOrder, Exit, Continue, Continue),
     (404, Meaning::NoSuchCall, Exit, Continue, Continue),
     (405, Meaning::NoSuchCall, Exit, Continue, Continue),
-    (408, Meaning::Unexpected, ContinueAfterPause, Continue, Continue),
+    (408, Meaning::Unexpected, ContinueAfterBackoff, Continue, Continue),
     (410, Meaning::TooLate, Exit, Continue, Continue),
     (411, Meaning::Unexpected, Exit, Continue, Continue),
     (413, Meaning::TooLarge, Exit, Continue, Continue),
     (414, Meaning::Unexpected, Exit, Continue, Continue),
-    (429, Meaning::Unexpected, ContinueAfterPause, Continue, Continue),
+    (429, Meaning::Unexpected, ContinueAfterBackoff, Continue, Continue),
     (500, Meaning::ServiceFailed, Exit, Exit, Exit),
     (501, Meaning::Unexpected, Exit, Continue, Continue),
-    (502, Meaning::Unexpected, ContinueAfterPause, Continue, Continue),
-    (503, Meaning::Unexpected, ContinueAfterPause, Continue, Continue),
-    (504, Meaning::Unexpected, ContinueAfterPause, Continue, Continue),
+    (502, Meaning::Unexpected, ContinueAfterBackoff, Continue, Continue),
+    (503, Meaning::Unexpected, ContinueAfterBackoff, Continue, Continue),
+    (504, Meaning::Unexpected, ContinueAfterBackoff, Continue, Continue),
     (505, Meaning::Unexpected, Exit, Continue, Continue),
     (999, Meaning::Unexpected, Exit, Continue, Continue),
 ];
@@ -123,7 +123,7 @@ fn several_workers_go_on_where_one_of_them_has_asked_out_of_order() {
                 (Outcome::new(call, status), Outcome::new(call, status).under(Concurrency::Multi));
             assert_eq!(several.meaning(), one.meaning(), "{call} {status}");
             let is_the_exception = (call, status) == (Call::Next, 403);
-            let action = if is_the_exception { ContinueAfterPause } else { one.action() };
+            let action = if is_the_exception { ContinueAfterBackoff } else { one.action() };
             assert_eq!(several.action(), action, "{call} {status}");
         }
     }

@@ -22,7 +22,7 @@ pub(super) struct Answer {
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum NoAnswer {
+pub(super) enum InvalidReply {
     /// Nothing, or not all of it, has come in time.
     InTime,
     /// The connection has ended before it.
@@ -75,14 +75,14 @@ impl Connection {
     }
 
     /// The next answer, which is there by then.
-    pub(super) fn answer(&mut self, until: Instant) -> Result<Answer, NoAnswer> {
+    pub(super) fn answer(&mut self, until: Instant) -> Result<Answer, InvalidReply> {
         let head = loop {
             if let Some(end) = find(&self.unread, b"\r\n\r\n") {
                 break self.unread.drain(..end + 4).collect::<Vec<u8>>();
             }
             if self.read(until)? == More::Ended {
                 let is_nothing = self.unread.is_empty();
-                return Err(if is_nothing { NoAnswer::Closed } else { NoAnswer::CutOff });
+                return Err(if is_nothing { InvalidReply::Closed } else { InvalidReply::CutOff });
             }
         };
         let (status, headers) = parse(&head)?;
@@ -95,7 +95,8 @@ impl Connection {
             (Some(_), _) => self.chunks(until)?,
             (None, Some(length)) => {
                 let length = std::str::from_utf8(&length).ok().and_then(|it| it.parse().ok());
-                let length = length.ok_or(NoAnswer::Malformed("the length is no number".into()))?;
+                let length =
+                    length.ok_or(InvalidReply::Malformed("the length is no number".into()))?;
                 self.take(length, until)?
             }
             (None, None) => {
@@ -107,10 +108,10 @@ impl Connection {
     }
 
     /// Waits for the end of the connection, before which nothing comes.
-    pub(super) fn end(&mut self, until: Instant) -> Result<(), NoAnswer> {
+    pub(super) fn end(&mut self, until: Instant) -> Result<(), InvalidReply> {
         loop {
             if !self.unread.is_empty() {
-                return Err(NoAnswer::Malformed(show(&self.unread)));
+                return Err(InvalidReply::Malformed(show(&self.unread)));
             }
             if self.read(until)? == More::Ended {
                 return Ok(());
@@ -120,7 +121,7 @@ impl Connection {
 
     /// Whether anything comes by then, be it the end.
     pub(super) fn is_silent(&mut self, until: Instant) -> bool {
-        self.unread.is_empty() && self.read(until) == Err(NoAnswer::InTime)
+        self.unread.is_empty() && self.read(until) == Err(InvalidReply::InTime)
     }
 
     /// What has come and was not read.
@@ -128,14 +129,14 @@ impl Connection {
         &self.unread
     }
 
-    fn chunks(&mut self, until: Instant) -> Result<Vec<u8>, NoAnswer> {
+    fn chunks(&mut self, until: Instant) -> Result<Vec<u8>, InvalidReply> {
         let mut body = Vec::new();
         loop {
             let size = self.line(until)?;
             let size = size.split(|byte| *byte == b';').next().unwrap_or_default();
             let size = std::str::from_utf8(size.trim_ascii()).unwrap_or_default();
             let size = usize::from_str_radix(size, 16)
-                .map_err(|_| NoAnswer::Malformed(format!("{size:?} is no size of a chunk")))?;
+                .map_err(|_| InvalidReply::Malformed(format!("{size:?} is no size of a chunk")))?;
             if size == 0 {
                 // Trailers, which nothing here has, and the empty line.
                 while !self.line(until)?.is_empty() {}
@@ -143,12 +144,12 @@ impl Connection {
             }
             body.extend(self.take(size, until)?);
             if !self.line(until)?.is_empty() {
-                return Err(NoAnswer::Malformed("a chunk is longer than its size".into()));
+                return Err(InvalidReply::Malformed("a chunk is longer than its size".into()));
             }
         }
     }
 
-    fn line(&mut self, until: Instant) -> Result<Vec<u8>, NoAnswer> {
+    fn line(&mut self, until: Instant) -> Result<Vec<u8>, InvalidReply> {
         loop {
             if let Some(end) = find(&self.unread, b"\r\n") {
                 let mut line: Vec<u8> = self.unread.drain(..end + 2).collect();
@@ -156,27 +157,27 @@ impl Connection {
                 return Ok(line);
             }
             if self.read(until)? == More::Ended {
-                return Err(NoAnswer::CutOff);
+                return Err(InvalidReply::CutOff);
             }
         }
     }
 
-    fn take(&mut self, length: usize, until: Instant) -> Result<Vec<u8>, NoAnswer> {
+    fn take(&mut self, length: usize, until: Instant) -> Result<Vec<u8>, InvalidReply> {
         while self.unread.len() < length {
             if self.read(until)? == More::Ended {
-                return Err(NoAnswer::CutOff);
+                return Err(InvalidReply::CutOff);
             }
         }
         Ok(self.unread.drain(..length).collect())
     }
 
-    fn read(&mut self, until: Instant) -> Result<More, NoAnswer> {
+    fn read(&mut self, until: Instant) -> Result<More, InvalidReply> {
         let mut bytes = [0; 65_536];
         loop {
             let left = until.saturating_duration_since(Instant::now());
             // Zero would be for ever.
             if left.is_zero() || self.stream.set_read_timeout(Some(left)).is_err() {
-                return Err(NoAnswer::InTime);
+                return Err(InvalidReply::InTime);
             }
             match self.stream.read(&mut bytes) {
                 Ok(0) => return Ok(More::Ended),
@@ -204,12 +205,12 @@ impl Answer {
 
 type Head = (u16, Vec<(String, Vec<u8>)>);
 
-fn parse(head: &[u8]) -> Result<Head, NoAnswer> {
+fn parse(head: &[u8]) -> Result<Head, InvalidReply> {
     let mut fields = [httparse::EMPTY_HEADER; 256];
     let mut response = httparse::Response::new(&mut fields);
     match response.parse(head) {
         Ok(status) if status.is_complete() => {}
-        _ => return Err(NoAnswer::Malformed(show(head))),
+        _ => return Err(InvalidReply::Malformed(show(head))),
     }
     let fields = response.headers.iter();
     let headers = fields.map(|field| (field.name.to_owned(), field.value.to_vec())).collect();
@@ -230,7 +231,7 @@ pub(super) fn show(bytes: &[u8]) -> String {
     }
 }
 
-impl std::fmt::Display for NoAnswer {
+impl std::fmt::Display for InvalidReply {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::InTime => f.write_str("no answer in time"),
@@ -249,7 +250,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(20);
 
     /// What is read of these bytes, and of what is left behind the answer.
-    fn read(bytes: &str) -> (Result<Answer, NoAnswer>, Vec<u8>) {
+    fn read(bytes: &str) -> (Result<Answer, InvalidReply>, Vec<u8>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         thread::scope(|scope| {
@@ -267,9 +268,9 @@ mod tests {
         for (rest, body, left) in [
             ("Content-Length: 3\r\n\r\nabcd".to_owned(), Ok("abc"), "d"),
             ("Content-Length: 0\r\n\r\n".to_owned(), Ok(""), ""),
-            ("Content-Length: 4\r\n\r\nabc".to_owned(), Err(NoAnswer::CutOff), "abc"),
+            ("Content-Length: 4\r\n\r\nabc".to_owned(), Err(InvalidReply::CutOff), "abc"),
             (format!("{chunked}3\r\nabc\r\n1;x\r\nd\r\n0\r\nX: y\r\n\r\nz"), Ok("abcd"), "z"),
-            (format!("{chunked}3\r\nabc\r\n"), Err(NoAnswer::CutOff), ""),
+            (format!("{chunked}3\r\nabc\r\n"), Err(InvalidReply::CutOff), ""),
             ("\r\nto the end".to_owned(), Ok("to the end"), ""),
         ] {
             let (answer, unread) = read(&format!("{head}{rest}"));
@@ -284,12 +285,15 @@ mod tests {
 
     #[test]
     fn what_is_no_answer_is_told_apart() {
-        assert_eq!(read("").0, Err(NoAnswer::Closed));
-        assert_eq!(read("HTTP/1.1 200 OK\r\n").0, Err(NoAnswer::CutOff));
-        assert!(matches!(read("nonsense\r\n\r\n").0, Err(NoAnswer::Malformed(_))));
+        assert_eq!(read("").0, Err(InvalidReply::Closed));
+        assert_eq!(read("HTTP/1.1 200 OK\r\n").0, Err(InvalidReply::CutOff));
+        assert!(matches!(read("nonsense\r\n\r\n").0, Err(InvalidReply::Malformed(_))));
         let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-        assert!(matches!(read(&format!("{chunked}g\r\n")).0, Err(NoAnswer::Malformed(_))));
-        assert!(matches!(read(&format!("{chunked}1\r\nabc\r\n")).0, Err(NoAnswer::Malformed(_))));
+        assert!(matches!(read(&format!("{chunked}g\r\n")).0, Err(InvalidReply::Malformed(_))));
+        assert!(matches!(
+            read(&format!("{chunked}1\r\nabc\r\n")).0,
+            Err(InvalidReply::Malformed(_))
+        ));
         let (answer, left) = read("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 202 Accepted\r\n\r\n");
         assert_eq!((answer.unwrap().status, left.len()), (100, 25));
     }
@@ -301,10 +305,10 @@ mod tests {
         let (mut peer, _) = listener.accept().unwrap();
         let soon = || Instant::now() + Duration::from_millis(20);
         assert!(connection.is_silent(soon()));
-        assert_eq!(connection.answer(soon()), Err(NoAnswer::InTime));
+        assert_eq!(connection.answer(soon()), Err(InvalidReply::InTime));
         peer.write_all(b"x").unwrap();
         assert!(!connection.is_silent(Instant::now() + PATIENCE));
-        assert!(matches!(connection.end(soon()), Err(NoAnswer::Malformed(_))));
+        assert!(matches!(connection.end(soon()), Err(InvalidReply::Malformed(_))));
         drop(peer);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::service::connection::{Answer, Connection, NoAnswer};
+use crate::service::connection::{Answer, Connection, InvalidReply};
 use crate::service::expected::{Expected, is_uuid};
 use crate::service::known::Known;
 use crate::service::step::{Invoke, Step, Vector};
@@ -114,7 +114,7 @@ struct Stage<'p> {
 /// One who waits for an answer; hangs up on drop.
 struct Caller {
     handle: TcpStream,
-    answer: mpsc::Receiver<Result<Answer, NoAnswer>>,
+    answer: mpsc::Receiver<Result<Answer, InvalidReply>>,
 }
 
 /// What was expected, and what came.
@@ -170,7 +170,7 @@ impl Stage<'_> {
                     None => return Err(expect("a caller", &"none of this name")),
                     Some(caller) => caller.answer.recv_timeout(self.player.patience),
                 };
-                let answer = answer.unwrap_or(Err(NoAnswer::InTime));
+                let answer = answer.unwrap_or(Err(InvalidReply::InTime));
                 self.compare(expected, answer).map(drop)
             }
             Step::Hangs(name) => {
@@ -268,7 +268,7 @@ impl Stage<'_> {
     fn compare(
         &self,
         expected: &Expected,
-        answer: Result<Answer, NoAnswer>,
+        answer: Result<Answer, InvalidReply>,
     ) -> Result<Answer, Mismatch> {
         let answer = answer
             .map_err(|why| Mismatch(format!("status {}", expected.status), why.to_string()))?;

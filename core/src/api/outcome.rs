@@ -92,7 +92,7 @@ pub enum Action {
     /// Go on: ask for the next invocation. A result that was refused is dropped, never sent again.
     Continue,
     /// Go on after a pause, so that a service in kind is not asked in a circle.
-    ContinueAfterPause,
+    ContinueAfterBackoff,
     /// End the process, promptly and with a code that is not zero.
     Exit,
 }
@@ -158,9 +158,9 @@ impl Outcome {
     pub const fn action(&self) -> Action {
         match (self.call, self.status) {
             (Call::InitError | Call::RestoreError, _) | (_, 500) => Action::Exit,
-            (Call::Next, 408 | 429 | 502..=504) => Action::ContinueAfterPause,
+            (Call::Next, 408 | 429 | 502..=504) => Action::ContinueAfterBackoff,
             (Call::Next, 403) if matches!(self.concurrency, Concurrency::Multi) => {
-                Action::ContinueAfterPause
+                Action::ContinueAfterBackoff
             }
             (Call::Next, 200..=299) => Action::Continue,
             (Call::Next, _) => Action::Exit,

@@ -148,7 +148,8 @@ pub enum End {
     Protocol(ReceiveError),
     /// The service wants the process to end.
     Service(Outcome),
-    /// The memory for requests is too small for a request that the client makes by itself.
+    /// A request that the client makes by itself does not fit the memory for requests; or a command that
+    /// the driver passes on was refused.
     Command(CommandError),
     /// A head from the service does not fit the memory for it.
     NoRoom,

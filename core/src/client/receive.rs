@@ -73,11 +73,11 @@ impl<S: Storage> ReceiveBuffer<S> {
 
     /// Forgets everything, for a new connection or a new request.
     pub(super) fn clear(&mut self) {
-        self.clear_behind(0);
+        self.clear_after(0);
     }
 
     /// Forgets everything, and leaves `reserved` bytes at the start of the storage alone.
-    pub(super) fn clear_behind(&mut self, reserved: usize) {
+    pub(super) fn clear_after(&mut self, reserved: usize) {
         self.reserved = reserved;
         (self.start, self.end) = (reserved, reserved);
         self.keeping = Keeping::Nothing;

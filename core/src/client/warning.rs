@@ -26,7 +26,7 @@ pub enum WarningKind<'a> {
         detail: &'a [u8],
     },
     /// The received bytes are not a valid reply; they are ignored with their connection.
-    NoAnswer(ReceiveError),
+    InvalidReply(ReceiveError),
     /// The connection was lost before the reply; the answer is sent again.
     SentAgain,
     /// The connection was lost and the answer cannot be sent again: it is unknown whether it
@@ -79,7 +79,7 @@ impl fmt::Display for Warning<'_> {
                     detail => write!(f, " ({})", detail.escape_ascii()),
                 }
             }
-            WarningKind::NoAnswer(error) => error.fmt(f),
+            WarningKind::InvalidReply(error) => error.fmt(f),
             WarningKind::SentAgain => {
                 f.write_str("connection lost before the reply; sending the answer again")
             }

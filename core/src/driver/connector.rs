@@ -58,7 +58,7 @@ pub trait Connector {
         false
     }
 
-    /// Called before the driver blocks until an invocation comes; `false` stops it instead.
+    /// Called before the driver blocks until an invocation, or a restore, comes; `false` stops it.
     ///
     /// From here to [`end_wait`](Self::end_wait) nothing is in flight that could be lost, so
     /// another thread may end the stream to stop the driver.

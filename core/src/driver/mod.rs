@@ -1,4 +1,4 @@
-//! A blocking loop around the [machine](crate::machine), over any byte stream.
+//! A blocking loop around a [client](crate::client), over any byte stream.
 //!
 //! The caller provides a [`Connection`] (the stream), a [`Storage`] for events and one for requests
 //! (slices, or memory that grows), and a [`Connector`], which connects and receives warnings. The

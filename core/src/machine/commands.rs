@@ -220,7 +220,7 @@ impl Machine {
     fn commit(&mut self, state: State, sending: SendProgress) -> Result<usize, CommandError> {
         self.state = state;
         self.sending = sending;
-        self.is_answer_begun = false;
+        self.is_reply_begun = false;
         Ok(sending.head_len())
     }
 }

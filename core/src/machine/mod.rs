@@ -85,7 +85,7 @@ pub struct Machine {
     outcome: Option<Outcome>,
     must_reconnect: bool,
     /// Whether a part of a reply has arrived since the last command.
-    is_answer_begun: bool,
+    is_reply_begun: bool,
     losses: u32,
     /// Whether the last reply said that there is no invocation.
     was_empty: bool,
@@ -111,7 +111,7 @@ impl Machine {
             reader: ReplyReader::default(),
             outcome: None,
             must_reconnect: false,
-            is_answer_begun: false,
+            is_reply_begun: false,
             losses: 0,
             was_empty: false,
         }
@@ -179,13 +179,13 @@ impl Machine {
     }
 
     /// Whether a reply has arrived in part.
-    pub fn is_inside_answer(&self) -> bool {
+    pub fn is_inside_reply(&self) -> bool {
         self.reader.is_inside()
     }
 
     /// How often in a row a connection was lost without a whole reply, or the service was too busy
     /// to give an invocation
-    /// ([`Action::ContinueAfterPause`](crate::api::Action::ContinueAfterPause), which counts double
+    /// ([`Action::ContinueAfterBackoff`](crate::api::Action::ContinueAfterBackoff), which counts double
     /// at first, so that a pause is due at once). A second 204 in a row makes it 2.
     ///
     /// From 2 on, wait before connecting, longer each time: some services accept and hang up at
@@ -206,7 +206,7 @@ impl Machine {
     ///
     /// Drop it and call [`on_disconnect`](Self::on_disconnect); commands are refused until then.
     pub fn must_reconnect(&self) -> bool {
-        self.must_reconnect && !self.is_inside_answer()
+        self.must_reconnect && !self.is_inside_reply()
     }
 
     /// The address and the user agent.

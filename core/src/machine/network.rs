@@ -70,7 +70,7 @@ impl Machine {
             self.concurrency == Concurrency::Single || self.ids.attempt_id().is_some();
         let loss = Loss {
             sent: self.sending.written(),
-            is_reply_begun: self.is_answer_begun,
+            is_reply_begun: self.is_reply_begun,
             outcome: self.outcome,
             is_told_apart,
         };
@@ -87,7 +87,7 @@ impl Machine {
         }
         self.forget_reply();
         self.must_reconnect = false;
-        self.is_answer_begun = false;
+        self.is_reply_begun = false;
         recovery
     }
 
@@ -106,7 +106,7 @@ impl Machine {
                 if self.state.awaits().is_none() || self.sending.written() == Written::Nothing {
                     return Err(ReceiveError::Unsolicited);
                 }
-                self.is_answer_begun = true;
+                self.is_reply_begun = true;
             }
             // The head is indexed while it is parsed; the index is discarded unless it is an
             // event's.
@@ -133,12 +133,12 @@ impl Machine {
                 }
                 (ReplyPart::Body(_), Some(_)) => {}
                 (ReplyPart::End, None) => {
-                    self.end_of_answer(Input::EventEnd);
+                    self.end_of_reply(Input::EventEnd);
                     (self.losses, self.was_empty) = (0, false);
                     return Ok(Some(Event::InvocationEnd));
                 }
                 (ReplyPart::End, Some(outcome)) => {
-                    self.end_of_answer(Input::Replied(outcome));
+                    self.end_of_reply(Input::Replied(outcome));
                     self.count_losses(outcome);
                     return Ok(Some(Event::Outcome(outcome)));
                 }
@@ -158,7 +158,7 @@ impl Machine {
         if response.status == 408 && self.phase() == Phase::Reporting {
             self.forget_reply();
             self.must_reconnect = true;
-            self.is_answer_begun = false;
+            self.is_reply_begun = false;
             return Ok(None);
         }
         self.must_reconnect |= !response.is_persistent || call == Call::RestoreNext;
@@ -179,7 +179,7 @@ impl Machine {
     /// Updates the count of losses after a reply.
     fn count_losses(&mut self, outcome: Outcome) {
         let is_empty_again = self.is_empty_again(outcome);
-        if outcome.action() == Action::ContinueAfterPause {
+        if outcome.action() == Action::ContinueAfterBackoff {
             // The embedder knows how to delay a reconnect.
             self.must_reconnect = true;
             self.losses = self.losses.max(1).saturating_add(1);
@@ -199,7 +199,7 @@ impl Machine {
         was_empty && self.was_empty
     }
 
-    fn end_of_answer(&mut self, input: Input) {
+    fn end_of_reply(&mut self, input: Input) {
         // `AllButNext` is no cut: the answer is whole, and `next` after it goes on.
         let is_cut = matches!(self.sending.written(), Written::Nothing | Written::Part);
         if is_cut || self.is_streaming() {

@@ -252,7 +252,7 @@ impl Pair {
         assert_eq!(machine.awaits(), reference.awaits());
         assert_eq!(machine.is_asked(), reference.stage().is_asked());
         assert_eq!(machine.is_streaming(), reference.stage() == Stage::Streaming);
-        assert_eq!(machine.is_inside_answer(), reference.is_inside_answer());
+        assert_eq!(machine.is_inside_reply(), reference.is_inside_reply());
         assert_eq!(machine.must_reconnect(), reference.must_reconnect());
         assert_eq!(machine.announced(), reference.announced());
         assert_eq!(machine.losses(), reference.losses());

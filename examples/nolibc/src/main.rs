@@ -93,7 +93,7 @@ impl Connector for Service {
                 status = [code / 100, code / 10, code].map(|digits| b'0' + (digits % 10) as u8);
                 "refused with "
             }
-            WarningKind::NoAnswer(_) => "something that answers nothing has arrived",
+            WarningKind::InvalidReply(_) => "something that answers nothing has arrived",
             WarningKind::SentAgain => "connection lost before the reply; sending the answer again",
             WarningKind::FateUnknown => "connection lost; whether the answer arrived is unknown",
             WarningKind::EventLost => "connection lost in the middle of the event",

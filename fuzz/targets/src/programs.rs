@@ -215,7 +215,7 @@ impl Program {
         let is_to_send = recovery == Recovery::SendAgain;
         assert_eq!(self.machine.unsent_len() > 0, is_to_send);
         assert_eq!(self.machine.awaits().is_some(), is_to_send);
-        assert!(!self.machine.must_reconnect() && !self.machine.is_inside_answer());
+        assert!(!self.machine.must_reconnect() && !self.machine.is_inside_reply());
         if is_to_send && let Some(id) = in_flight {
             *self.answers.entry(id).or_default() += 1;
         }

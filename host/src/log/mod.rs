@@ -228,7 +228,7 @@ fn write_line(mut line: String) {
 fn level_of(kind: &WarningKind<'_>) -> Level {
     match kind {
         WarningKind::Refused { outcome, .. } if outcome.call() == Call::Next => Level::Warn,
-        WarningKind::NoAnswer(_)
+        WarningKind::InvalidReply(_)
         | WarningKind::SentAgain
         | WarningKind::FailedAfterAnswer { .. } => Level::Warn,
         _ => Level::Error,

@@ -161,7 +161,7 @@ pub(crate) fn keep() {
         machine::Machine::finish_with_error,
         machine::Machine::invocation,
         machine::Machine::is_asked,
-        machine::Machine::is_inside_answer,
+        machine::Machine::is_inside_reply,
         machine::Machine::is_streaming,
         machine::Machine::losses,
         machine::Machine::must_reconnect,

@@ -40,7 +40,7 @@ impl<S: Storage> Channel<S> {
         is_pipelined: bool,
     ) -> Result<(), CommandError> {
         self.encode(&mut |machine, out| machine.respond(content_type, body_length, out))?;
-        self.host_answers(is_pipelined);
+        self.expect_receipt(is_pipelined);
         Ok(())
     }
 
@@ -59,7 +59,7 @@ impl<S: Storage> Channel<S> {
         }
         self.note(WarningKind::Failed { error_type, message }, tell);
         self.report(report)?;
-        self.host_answers(false);
+        self.expect_receipt(false);
         Ok(())
     }
 
@@ -73,7 +73,7 @@ impl<S: Storage> Channel<S> {
         }
         self.note(WarningKind::Unanswered, tell);
         self.report(&UNANSWERED)?;
-        self.host_answers(false);
+        self.expect_receipt(false);
         Ok(())
     }
 
@@ -82,7 +82,7 @@ impl<S: Storage> Channel<S> {
         content_type: ContentType<'_>,
     ) -> Result<(), CommandError> {
         self.encode(&mut |machine, out| machine.stream(content_type, out))?;
-        self.host_answers(false);
+        self.expect_receipt(false);
         Ok(())
     }
 
@@ -92,7 +92,7 @@ impl<S: Storage> Channel<S> {
 
     pub(in crate::client) fn finish(&mut self, is_pipelined: bool) -> Result<(), CommandError> {
         self.encode(&mut Machine::finish)?;
-        self.host_answers(is_pipelined);
+        self.expect_receipt(is_pipelined);
         Ok(())
     }
 
@@ -101,13 +101,13 @@ impl<S: Storage> Channel<S> {
         report: &ErrorReport<'_>,
     ) -> Result<(), CommandError> {
         self.encode_report(report, Machine::fail_init)?;
-        self.host_answers(false);
+        self.expect_receipt(false);
         Ok(())
     }
 
     pub(in crate::client) fn restore_next(&mut self) -> Result<(), CommandError> {
         self.encode(&mut Machine::restore_next)?;
-        self.host_answers(false);
+        self.expect_receipt(false);
         Ok(())
     }
 
@@ -116,17 +116,17 @@ impl<S: Storage> Channel<S> {
         report: &ErrorReport<'_>,
     ) -> Result<(), CommandError> {
         self.encode_report(report, Machine::fail_restore)?;
-        self.host_answers(false);
+        self.expect_receipt(false);
         Ok(())
     }
 
     /// Records that a receipt is due, and asks for the next invocation after the answer if
     /// pipelined.
-    fn host_answers(&mut self, is_pipelined: bool) {
+    fn expect_receipt(&mut self, is_pipelined: bool) {
         self.is_answer_due = true;
         if is_pipelined {
             // Without memory for both, the embedder asks after the receipt.
-            let _fits = self.encode_behind(self.request, &mut Machine::next);
+            let _fits = self.encode_after(self.request, &mut Machine::next);
         }
     }
 
@@ -150,11 +150,11 @@ impl<S: Storage> Channel<S> {
         if storage.bytes().is_empty() {
             storage.grow(FIRST);
         }
-        self.encode_behind(0, command)
+        self.encode_after(0, command)
     }
 
     /// Encodes after the first `at` bytes of the request.
-    fn encode_behind(&mut self, at: usize, command: Encode<'_>) -> Result<(), CommandError> {
+    fn encode_after(&mut self, at: usize, command: Encode<'_>) -> Result<(), CommandError> {
         // The machine changes nothing when the buffer is too small, and says how much it needs.
         let mut length = command(&mut self.machine, self.requests.request_room(at, REPLY));
         if let Err(CommandError::BufferTooSmall(too_small)) = length {
@@ -163,7 +163,7 @@ impl<S: Storage> Channel<S> {
             length = command(&mut self.machine, self.requests.request_room(at, REPLY));
         }
         self.request = at + length?;
-        self.requests.clear_behind(self.request);
+        self.requests.clear_after(self.request);
         Ok(())
     }
 

@@ -97,14 +97,14 @@ impl<S: Storage> Channel<S> {
     /// arrived.
     pub(super) fn is_waiting(&self) -> bool {
         matches!(self.machine.awaits(), Some(Call::Next | Call::RestoreNext))
-            && !self.machine.is_inside_answer()
+            && !self.machine.is_inside_reply()
     }
 
     /// Whether nothing is in flight or arriving.
     pub(super) fn may_stop(&self) -> bool {
         match self.machine.phase() {
             _ if self.end.is_some() => true,
-            Phase::Init | Phase::Ready => !self.machine.is_inside_answer(),
+            Phase::Init | Phase::Ready => !self.machine.is_inside_reply(),
             Phase::Invoking | Phase::Reporting | Phase::ShuttingDown => false,
         }
     }
@@ -199,7 +199,7 @@ impl<S: Storage> Channel<S> {
         loop {
             // 1. Warn of unsolicited bytes that a command found.
             if let Some(error) = self.surplus.take() {
-                self.note(WarningKind::NoAnswer(error), tell);
+                self.note(WarningKind::InvalidReply(error), tell);
             }
             // 2. All bytes that were received since the last step go through the machine.
             if core::mem::take(&mut self.has_news) {
@@ -274,7 +274,7 @@ impl<S: Storage> Channel<S> {
         self.machine.is_streaming()
             && (self.wire == Wire::ReadOnly
                 || self.requests.is_raw()
-                || self.machine.is_inside_answer())
+                || self.machine.is_inside_reply())
     }
 
     /// Passes received bytes to the machine.
@@ -376,7 +376,7 @@ impl<S: Storage> Channel<S> {
         if self.machine.phase() == Phase::ShuttingDown {
             self.end = Some(End::Protocol(error));
         } else {
-            self.note(WarningKind::NoAnswer(error), tell);
+            self.note(WarningKind::InvalidReply(error), tell);
         }
     }
 
@@ -389,7 +389,7 @@ impl<S: Storage> Channel<S> {
         self.wire = Wire::Down;
         // Keep the request, which may have to be sent again, and the event, whose invocation may be
         // in flight. Only unread bytes of the lost connection go.
-        self.requests.clear_behind(self.request);
+        self.requests.clear_after(self.request);
         if let Some(events) = events {
             events.forget_raw();
         }

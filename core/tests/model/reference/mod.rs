@@ -165,7 +165,7 @@ impl Reference {
         self.stage.awaits(self.call)
     }
 
-    pub(crate) fn is_inside_answer(&self) -> bool {
+    pub(crate) fn is_inside_reply(&self) -> bool {
         self.reading != Reading::Nothing
     }
 
@@ -175,7 +175,7 @@ impl Reference {
     }
 
     pub(crate) fn must_reconnect(&self) -> bool {
-        self.is_spent && !self.is_inside_answer()
+        self.is_spent && !self.is_inside_reply()
     }
 
     pub(crate) fn losses(&self) -> u32 {
@@ -298,8 +298,8 @@ impl Reference {
         match (call, status) {
             (Call::InitError | Call::RestoreError, _) | (_, 500) => Action::Exit,
             (Call::Next, 200 | 202 | 204) => Action::Continue,
-            (Call::Next, 408 | 503) => Action::ContinueAfterPause,
-            (Call::Next, 403) if self.is_multi => Action::ContinueAfterPause,
+            (Call::Next, 408 | 503) => Action::ContinueAfterBackoff,
+            (Call::Next, 403) if self.is_multi => Action::ContinueAfterBackoff,
             (Call::Next, _) => Action::Exit,
             _ => Action::Continue,
         }

@@ -203,7 +203,7 @@ impl Reference {
         self.was_empty = is_empty;
         match then {
             // The host waits before it connects.
-            Action::ContinueAfterPause => {
+            Action::ContinueAfterBackoff => {
                 (self.is_spent, self.losses) = (true, self.losses.max(1) + 1);
             }
             _ if is_empty_again => (self.is_spent, self.losses) = (true, 2),
