@@ -1,8 +1,8 @@
-//! Standard base64 with padding (RFC 4648 section 4), written as it comes.
+//! Standard base64 with padding (RFC 4648 section 4), encoded on the fly.
 
 use crate::http::Sink;
 
-/// Encodes what is put into it and hands it on; [`finish`](Self::finish) writes the padding.
+/// Encodes bytes and passes the text on; [`finish`](Self::finish) writes the padding.
 pub(crate) struct Base64<'s> {
     sink: &'s mut dyn Sink,
     group: [u8; 3],
@@ -48,12 +48,12 @@ impl Sink for Base64<'_> {
     }
 }
 
-/// Bytes that `decoded` bytes are encoded in.
+/// The length of the encoding of `decoded` bytes.
 pub(crate) const fn encoded_length(decoded: usize) -> usize {
     decoded.div_ceil(3) * 4
 }
 
-/// Bytes that can be encoded within `encoded` bytes.
+/// The number of bytes whose encoding fits into `encoded` bytes.
 pub(crate) const fn decoded_length(encoded: usize) -> usize {
     encoded / 4 * 3
 }

@@ -21,9 +21,9 @@ use serde::Deserialize;
 use crate::http::Sink;
 use crate::limits::MAX_JSON_DEPTH;
 
-/// Writes `text` as the inside of a JSON string, as much of it as fits `most` bytes.
+/// Writes `text` as the inside of a JSON string, as much of it as fits into `most` bytes.
 ///
-/// Characters are written whole or not at all. Returns the bytes written and whether that was all.
+/// Writes no part of a character. Returns the number of bytes written and whether that was all.
 pub(crate) fn put_escaped(sink: &mut dyn Sink, text: &str, most: usize) -> (usize, bool) {
     let part = |range| text.as_bytes().get(range).unwrap_or_default();
     let mut used = 0;
@@ -66,11 +66,11 @@ pub(crate) fn put_string(sink: &mut dyn Sink, text: &str) {
     sink.put(b"\"");
 }
 
-/// Writes a JSON document so that it can stand in a header: everything beyond visible ASCII escaped,
+/// Writes a JSON document so that a header can hold it: everything beyond visible ASCII escaped,
 /// line breaks and other controls replaced by spaces.
 ///
-/// Outside of strings JSON has only ASCII, and in strings controls are escaped already, so the
-/// document means the same.
+/// Outside strings JSON is ASCII, and inside strings controls are already escaped, so the meaning
+/// of the document does not change.
 pub(crate) fn put_header_safe(sink: &mut dyn Sink, document: &str) {
     for character in document.chars() {
         match character {
@@ -94,10 +94,10 @@ fn put_hex(digits: &mut [u8], mut value: u16) {
     }
 }
 
-/// A string out of a JSON document, still as it stands there between its quotes.
+/// A string of a JSON document, still with its escapes.
 ///
-/// `Display` and [`chars`](Self::chars) decode every escape, surrogate pairs included; half a pair,
-/// or an escape that JSON does not have, becomes the replacement character U+FFFD.
+/// `Display` and [`chars`](Self::chars) decode every escape, surrogate pairs included. Half a pair,
+/// or an escape unknown to JSON, becomes the replacement character U+FFFD.
 ///
 /// ```
 /// # use lambda_proto::api::ServiceError;
@@ -110,7 +110,7 @@ fn put_hex(digits: &mut [u8], mut value: u16) {
 pub struct JsonStr<'a>(&'a str);
 
 impl<'a> JsonStr<'a> {
-    /// A string as [`parse`] hands it out; empty where the field is absent or `null`.
+    /// A string as [`parse`] returns it; empty if the field is absent or `null`.
     pub fn from_field(escaped: Option<&'a str>) -> Self {
         Self(escaped.unwrap_or_default())
     }
@@ -129,12 +129,12 @@ impl<'a> JsonStr<'a> {
         })
     }
 
-    /// The string as it stands in the document.
+    /// The string as it is in the document.
     pub fn as_escaped(&self) -> &'a str {
         self.0
     }
 
-    /// Whether it has no characters; a field that is absent has none.
+    /// Whether the string is empty, as for an absent field.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -211,15 +211,14 @@ fn code_unit(rest: &mut core::str::Chars<'_>) -> Option<u16> {
     u16::from_str_radix(digits, 16).ok()
 }
 
-/// Reads one document. Fields that `T` does not have are passed over.
+/// Reads one document. Fields unknown to `T` are skipped.
 ///
-/// A `&str` comes out as it stands between its quotes, with its escapes: give it to
-/// [`JsonStr::from_field`]. The document may nest [`MAX_JSON_DEPTH`] deep, which is checked first, because the
-/// reader recurses.
+/// A `&str` keeps its escapes: pass it to [`JsonStr::from_field`]. The document may nest
+/// [`MAX_JSON_DEPTH`] deep, which is checked first because the reader recurses.
 ///
 /// # Errors
 ///
-/// A [`JsonError`] if it nests deeper, is no JSON, or is no `T`.
+/// A [`JsonError`] if the document nests deeper, is not JSON, or is not a `T`.
 pub fn parse<'a, T: Deserialize<'a>>(document: &'a [u8]) -> Result<T, JsonError> {
     check_depth(document)?;
     let (value, length) =
@@ -231,10 +230,10 @@ pub fn parse<'a, T: Deserialize<'a>>(document: &'a [u8]) -> Result<T, JsonError>
     Ok(value)
 }
 
-/// Bounds how deep brackets nest outside of strings, whether or not they match.
+/// Bounds the nesting of brackets outside strings, whether or not they match.
 ///
-/// Quotes, brackets and colons that stand where JSON has none are refused: the reader passes over some
-/// of them, and would then see brackets where this sees a string.
+/// Refuses quotes, opening brackets and colons where JSON has none: the reader skips some of them,
+/// and would then see brackets where this function sees a string.
 fn check_depth(document: &[u8]) -> Result<(), JsonError> {
     let mut depth = 0usize;
     let mut before = b',';
@@ -259,7 +258,7 @@ fn check_depth(document: &[u8]) -> Result<(), JsonError> {
     Ok(())
 }
 
-/// Passes over the rest of a string and its closing quote.
+/// Skips the rest of a string and its closing quote.
 fn skip_string(bytes: &mut core::slice::Iter<'_, u8>) {
     while let Some(&byte) = bytes.next() {
         match byte {
@@ -276,7 +275,7 @@ fn skip_string(bytes: &mut core::slice::Iter<'_, u8>) {
 pub enum JsonError {
     /// It nests deeper than [`MAX_JSON_DEPTH`].
     TooDeep,
-    /// It is no JSON, or not of the form that is documented.
+    /// It is not JSON, or not in the documented form.
     NotTheDocument,
 }
 

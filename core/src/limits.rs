@@ -1,7 +1,7 @@
 //! The limits of this crate, each with its reason.
 //!
-//! A limit on what the service sends protects the caller's memory; a limit on what is sent keeps a
-//! request within what the service reads.
+//! A limit on received bytes protects the caller's memory; a limit on sent bytes keeps a request
+//! within what the service reads.
 
 /// Bytes of one response head, from the status line to the blank line that ends it.
 ///
@@ -14,7 +14,7 @@ pub const MAX_HEAD: usize = 64 * 1024;
 /// [`HeadError::TooManyFields`](crate::http::HeadError::TooManyFields).
 pub const MAX_FIELDS: usize = 128;
 
-/// Bytes of the line that announces a chunk: its size and its extensions, without the line end.
+/// Bytes of the line that starts a chunk: its size and its extensions, without the line end.
 pub const MAX_CHUNK_LINE: usize = 4 * 1024;
 
 /// Bytes of the trailer section that may follow the last chunk of a response.
@@ -26,7 +26,7 @@ pub const MAX_RESPONSE_TRAILERS: usize = 64 * 1024;
 /// is a [`ReceiveError`](crate::machine::ReceiveError); a longer attempt id is not echoed.
 pub const MAX_ID: usize = 256;
 
-/// Nesting of JSON documents that are read by this crate.
+/// Nesting of the JSON documents that this crate reads.
 pub const MAX_JSON_DEPTH: usize = 64;
 
 /// Bytes of `host:port` in the address of the Runtime API: a DNS name of 253 bytes, brackets, a
@@ -39,7 +39,7 @@ pub const MAX_PATH_PREFIX: usize = 128;
 /// Bytes of the `User-Agent` value; the service keeps no more (emulator: `appctx/appctxutil.go`).
 pub const MAX_USER_AGENT: usize = 128;
 
-/// Bytes of a content type that is sent.
+/// Bytes of a content type to send.
 pub const MAX_CONTENT_TYPE: usize = 256;
 
 /// Bytes of an error type, in the header and in the body.
@@ -55,22 +55,22 @@ pub const MAX_XRAY_CAUSE: usize = 1024 * 1024;
 
 /// Bytes of the error trailers of a streamed response, their last blank line included.
 ///
-/// The service is a Go program, and Go's server looks for the end of the trailers in the 4,096 bytes
-/// of its read buffer only (`net/http/transfer.go`, `seeUpcomingDoubleCRLF`). The JSON of a
+/// The service is a Go program, and Go's server looks for the end of the trailers only in the 4,096
+/// bytes of its read buffer (`net/http/transfer.go`, `seeUpcomingDoubleCRLF`). The JSON of a
 /// mid-stream error is cut so that its base64 fits.
 pub const MAX_ERROR_TRAILERS: usize = 4 * 1024;
 
 /// Bytes of the largest event and of the largest buffered response, as the service counts them:
 /// 6 MiB and 100 bytes (emulator: `interop.MaxPayloadSize`).
 ///
-/// Nothing in this crate refuses more; transports size their buffers by it.
+/// This crate refuses nothing larger; transports size their buffers by it.
 pub const MAX_PAYLOAD: usize = 6 * 1024 * 1024 + 100;
 
-/// Bytes that hold the head of any request but for a cause for X-Ray, for buffers of a fixed size.
+/// Bytes that hold the head of any request without a cause for X-Ray, for buffers of a fixed size.
 ///
-/// The longest is that of a response: the path prefix, a request id of [`MAX_ID`] bytes that are all
-/// percent-encoded, and every optional header at its own limit. Error reports need room for their
-/// body besides, a pipelined `next` for its own head, and the end of a stream with an error
+/// The longest is that of a response: the path prefix, a request id of [`MAX_ID`] bytes, all
+/// percent-encoded, and every optional header at its limit. Add room for the body of an error
+/// report, for the head of a pipelined `next`, and, for a stream that ends with an error,
 /// [`MAX_ERROR_TRAILERS`] and 7 bytes.
 pub const MAX_REQUEST_HEAD: usize =
     MAX_PATH_PREFIX + 3 * MAX_ID + MAX_AUTHORITY + MAX_USER_AGENT + MAX_CONTENT_TYPE + MAX_ID + 512;

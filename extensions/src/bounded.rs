@@ -1,4 +1,4 @@
-//! A connection for one short conversation that must not take longer than it may.
+//! A connection for one short exchange under a deadline.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -7,9 +7,9 @@ use std::vec::Vec;
 
 use lambda_proto::api::Endpoint;
 
-/// A connection on which nothing waits beyond a moment.
+/// A connection whose operations all end by one deadline.
 ///
-/// Only looking up a host's name may take longer; Lambda gives addresses.
+/// Only the lookup of a host name may take longer; Lambda gives addresses.
 pub(crate) struct Bounded {
     stream: TcpStream,
     until: Instant,
@@ -17,11 +17,11 @@ pub(crate) struct Bounded {
 }
 
 impl Bounded {
-    /// Connects to the first address of the endpoint that answers.
+    /// Connects to the first address of the endpoint that accepts a connection.
     pub(crate) fn connect(endpoint: &Endpoint, until: Instant) -> io::Result<Self> {
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for address in (endpoint.host(), endpoint.port()).to_socket_addrs()? {
-            // A timeout of zero is refused by the standard library.
+            // The standard library refuses a timeout of zero.
             let left =
                 until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
             match TcpStream::connect_timeout(&address, left) {
@@ -47,8 +47,8 @@ impl Bounded {
         Ok(())
     }
 
-    /// Hands what arrives to `take` until it makes something of it; `None` at the end of the stream. What
-    /// `take` leaves is presented again with more behind it.
+    /// Passes received bytes to `take` until it returns a value; `None` at the end of the stream.
+    /// Bytes that `take` leaves are presented again with more after them.
     pub(crate) fn receive<T, E: From<io::Error>>(
         &mut self,
         mut take: impl FnMut(&mut &[u8]) -> Result<Option<T>, E>,
@@ -68,7 +68,7 @@ impl Bounded {
         self.stream
     }
 
-    /// Reads what is there, or waits for it; `false` at the end of the stream.
+    /// Waits for bytes and reads them; `false` at the end of the stream.
     fn read(&mut self) -> io::Result<bool> {
         let mut piece = [0; 4096];
         loop {
@@ -91,7 +91,7 @@ impl Bounded {
     }
 }
 
-/// A signal that was handled, or the end of a timeout, whether that was the last is for the clock to say.
+/// Retries after a handled signal or a timeout: the deadline decides whether there is time left.
 fn is_to_be_tried_again(error: io::Error) -> io::Result<()> {
     match error.kind() {
         io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Ok(()),
@@ -99,13 +99,13 @@ fn is_to_be_tried_again(error: io::Error) -> io::Result<()> {
     }
 }
 
-/// Keeps a piece of a document, as far as it may become so long.
+/// Appends a piece to a document, up to `most` bytes in total.
 pub(crate) fn keep(document: &mut Vec<u8>, piece: &[u8], most: usize) {
     let room = most.saturating_sub(document.len());
     document.extend_from_slice(&piece[..piece.len().min(room)]);
 }
 
-/// What it means that a reply has no end.
+/// The error for a reply that was cut off.
 pub(crate) fn cut_off() -> io::Error {
     io::Error::new(
         io::ErrorKind::UnexpectedEof,

@@ -1,22 +1,22 @@
-//! The other APIs of Lambda's execution environment: bytes in, events out; commands in, bytes out. No I/O, no
-//! clock, no allocation, no `unsafe`, no `std`.
+//! The other APIs of Lambda's execution environment: bytes in, events out; commands in, bytes out.
+//! No I/O, no clock, no allocation, no `unsafe`, no `std`.
 //!
-//! - The Extensions API, version 2020-01-01: an [`Extension`] registers, asks for events, and reports failures.
+//! - The Extensions API, version 2020-01-01: an [`Extension`] registers, asks for events, and
+//!   reports failures.
 //! - [`metadata`] names the availability zone.
 //!
-//! They stand beside the Runtime API, which is the crate [`lambda_proto`]'s, on connections of their own. Its
-//! layer `http` reads the replies here, too.
+//! They complement the Runtime API of the crate [`lambda_proto`], on connections of their own. Its
+//! `http` layer reads the replies here too.
 //!
-//! With the feature `std` there is blocking I/O for both over `std::net`: `InternalExtension` and
+//! The feature `std` adds blocking I/O for both over `std::net`: `InternalExtension` and
 //! `metadata::Metadata`.
 //!
 //! # An extension
 //!
-//! An extension may live in the runtime's own process. One without events is worth having for its side
-//! effect alone: the runtime gets SIGTERM only when some extension is registered
-//! [Lambda Developer Guide: Extensions API]. It registers before the runtime's first `next`, asks for an
-//! event once, because init is complete only when every extension has asked, and that request stays open
-//! until the end:
+//! An extension may live in the runtime's own process. Even one without events is useful: the
+//! runtime gets SIGTERM only while an extension is registered [Lambda Developer Guide: Extensions
+//! API]. It registers before the runtime's first `next`, and asks for an event once, because init
+//! completes only when every extension has asked. That request stays open until the end:
 //!
 //! ```
 //! use lambda_proto::api::Endpoint;
@@ -42,21 +42,21 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! It needs a connection of its own, for on that of the runtime an open `next` would be in the way.
+//! It needs its own connection, because an open `next` would block that of the runtime.
 //!
 //! # Phases of an extension
 //!
 //! | phase | command or input | next phase |
 //! |---|---|---|
 //! | Unregistered | `register` | Registering |
-//! | Registering | reply: taken | Registered |
+//! | Registering | reply: accepted | Registered |
 //! | Registering | reply: refused | Unregistered |
 //! | Registered, Ready | `next` | Asking |
 //! | Asking | reply | Ready |
 //! | Registered | `fail_init` | Reporting |
 //! | Registered, Ready | `fail` | Reporting |
 //! | Reporting | reply | Over |
-//! | any | `shut_down`; an answer that is none | Over |
+//! | any | `shut_down`; an invalid reply | Over |
 //! | any | any other command | `Err(WrongPhase)`, nothing changes |
 //!
 //! # Lost connections
@@ -64,7 +64,8 @@
 //! | when the connection ends | recovery | phase |
 //! |---|---|---|
 //! | nothing outstanding | `Reconnect` | as it was |
-//! | the status of the reply known, its rest missing, other than an event's | `Reconnect` | as after the reply |
+//! | the status of the reply known, its rest missing, except for `next` | `Reconnect` | as after
+//! the reply |
 //! | `register` outstanding | `RegisterAgain` | Unregistered |
 //! | `next` outstanding | `AskAgain` | Ready |
 //! | a report outstanding, or over | `Exit` | Over |

@@ -5,7 +5,7 @@ use crate::limits::MAX_CONTENT_TYPE;
 
 /// The content type of a response, checked so that it cannot leave its header.
 ///
-/// The service hands it on to whoever invoked the function.
+/// The service passes it on to whoever invoked the function.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ContentType<'a>(&'a [u8]);
 
@@ -32,8 +32,8 @@ impl<'a> ContentType<'a> {
         Self::from_bytes(value.as_bytes())
     }
 
-    /// As [`new`](Self::new), for any bytes: a field value may hold bytes above 127 (RFC 9110 section
-    /// 5.5), so the content type of an event can always be sent back.
+    /// Checks a content type that need not be UTF-8: a field value may hold bytes above 127 (RFC
+    /// 9110 section 5.5), so the content type of an event can always be sent back.
     ///
     /// # Errors
     ///
@@ -52,13 +52,13 @@ impl<'a> ContentType<'a> {
         Ok(Self(value))
     }
 
-    /// As [`from_bytes`](Self::from_bytes), faster.
+    /// Like [`from_bytes`](Self::from_bytes), but faster.
     pub(super) fn of_event(value: &'a [u8]) -> Option<Self> {
         ((1..=MAX_CONTENT_TYPE).contains(&value.len()) && is_field_value(value))
             .then_some(Self(value))
     }
 
-    /// The value as it stands in the header.
+    /// The value as it is sent in the header.
     pub const fn as_bytes(&self) -> &'a [u8] {
         self.0
     }

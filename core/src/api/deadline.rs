@@ -2,18 +2,17 @@ use core::time::Duration;
 
 use crate::http::parse_decimal;
 
-/// When an invocation times out: a point of wall-clock time, kept as the service sends it.
+/// When an invocation times out: a point of wall-clock time, as the service sends it.
 ///
-/// It may lie in the past, even decades back: some local services send a duration where the date
-/// belongs. Nothing that speaks the protocol acts on it; [`TimeLimit`](crate::lifecycle::TimeLimit)
-/// says what it leaves to do.
+/// It may lie in the past, even decades back: some local services send a duration instead of a
+/// date. The protocol layers never act on it; [`TimeLimit`](crate::lifecycle::TimeLimit) does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Deadline {
     millis: u64,
 }
 
 impl Deadline {
-    /// A deadline so many milliseconds after the Unix epoch.
+    /// A deadline `millis` milliseconds after the Unix epoch.
     pub const fn from_unix_millis(millis: u64) -> Self {
         Self { millis }
     }
@@ -28,7 +27,7 @@ impl Deadline {
         self.millis
     }
 
-    /// The time left at `now`, given as the time since the Unix epoch; zero if the deadline is over.
+    /// The time left at `now`, which counts from the Unix epoch; zero once the deadline has passed.
     ///
     /// ```
     /// use core::time::Duration;

@@ -4,21 +4,21 @@ use serde::Deserialize;
 
 use crate::json::{self, JsonError, JsonStr};
 
-/// The body of an answer that is not a success: what the service has against the request.
+/// The body of a reply that refuses a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServiceError<'a> {
-    /// For programs, such as `InvalidRequestID`.
+    /// The code for programs, such as `InvalidRequestID`.
     pub error_type: JsonStr<'a>,
-    /// For people.
+    /// The text for people.
     pub error_message: JsonStr<'a>,
 }
 
 impl<'a> ServiceError<'a> {
-    /// Reads the document; fields that are absent are empty, unknown ones are passed over.
+    /// Reads the document. Absent fields are empty, unknown fields are ignored.
     ///
     /// # Errors
     ///
-    /// A [`JsonError`] if it is something else: 404 and 405 come as text or without a body
+    /// A [`JsonError`] for anything else: the replies 404 and 405 carry plain text or no body
     /// (emulator: `rapi/router.go`).
     pub fn parse(document: &'a [u8]) -> Result<Self, JsonError> {
         #[derive(Deserialize)]
@@ -52,11 +52,11 @@ pub struct CognitoIdentity<'a> {
 }
 
 impl<'a> CognitoIdentity<'a> {
-    /// Reads the header value; fields that are absent are empty.
+    /// Reads the header value. Absent fields are empty.
     ///
     /// # Errors
     ///
-    /// A [`JsonError`], which is no reason to fail the invocation.
+    /// A [`JsonError`], which should not fail the invocation.
     pub fn parse(header: &'a [u8]) -> Result<Self, JsonError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -72,10 +72,10 @@ impl<'a> CognitoIdentity<'a> {
     }
 }
 
-/// What a mobile SDK tells of the application that calls: `Lambda-Runtime-Client-Context`.
+/// What a mobile SDK says about the calling application: `Lambda-Runtime-Client-Context`.
 ///
-/// The maps `custom` and `env` have a form of the application's own and are passed over; read them
-/// from the header value with a JSON library.
+/// The application defines the maps `custom` and `env`, so they are ignored here; read them from
+/// the header value with a JSON library.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClientContext<'a> {
     /// The application.
@@ -83,11 +83,11 @@ pub struct ClientContext<'a> {
 }
 
 impl<'a> ClientContext<'a> {
-    /// Reads the header value; fields that are absent are empty.
+    /// Reads the header value. Absent fields are empty.
     ///
     /// # Errors
     ///
-    /// A [`JsonError`], which is no reason to fail the invocation: callers may put anything there.
+    /// A [`JsonError`], which should not fail the invocation: callers may put anything there.
     pub fn parse(header: &'a [u8]) -> Result<Self, JsonError> {
         #[derive(Deserialize)]
         struct Fields<'f> {

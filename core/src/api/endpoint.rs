@@ -6,7 +6,7 @@ use super::request::PCHAR;
 use crate::http::{Sink, Writer};
 use crate::limits::{MAX_AUTHORITY, MAX_PATH_PREFIX, MAX_USER_AGENT};
 
-/// Where the Runtime API is, and who asks: the value of `AWS_LAMBDA_RUNTIME_API` and a `User-Agent`.
+/// The address of the Runtime API (`AWS_LAMBDA_RUNTIME_API`) and the `User-Agent` to send.
 ///
 /// ```
 /// use lambda_proto::api::Endpoint;
@@ -26,7 +26,8 @@ use crate::limits::{MAX_AUTHORITY, MAX_PATH_PREFIX, MAX_USER_AGENT};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     path_prefix: String<MAX_PATH_PREFIX>,
-    /// The end of a request line and the fields that every request has, whose values are those below.
+    /// The end of every request line, and the fields that all requests share.
+    /// [`line_end`].
     line_end: String<LINE_END>,
     authority_len: usize,
     port: u16,
@@ -42,18 +43,18 @@ const LINE_END: usize = BEFORE_AUTHORITY.len()
     + BEHIND_USER_AGENT.len();
 
 impl Endpoint {
-    /// The `User-Agent` that is sent unless another is set.
+    /// The `User-Agent` to send unless another is set.
     pub const DEFAULT_USER_AGENT: &'static str =
         concat!("lambda-proto/", env!("CARGO_PKG_VERSION"));
 
-    /// Reads `host`, `host:port` or `[v6]:port`, with or without `http://` before it and a path
-    /// behind it.
+    /// Parses `host`, `host:port` or `[v6]:port`, optionally with `http://` before it and a path
+    /// after it.
     ///
-    /// A port that is left out is 80, as in any URL. A `/` at the end of the path is dropped.
+    /// The port defaults to 80, as in any URL. A `/` at the end of the path is dropped.
     ///
     /// # Errors
     ///
-    /// An [`EndpointError`], which shows the value and says what is wrong with it.
+    /// An [`EndpointError`], which quotes the value and says what is wrong with it.
     pub fn parse(value: &str) -> Result<Self, EndpointError> {
         Self::try_parse(value).map_err(|problem| EndpointError::new(value, problem))
     }
@@ -83,13 +84,13 @@ impl Endpoint {
         Ok(Self { path_prefix, line_end, authority_len: authority.len(), port })
     }
 
-    /// The same endpoint with another `User-Agent`, best one token of the form `name/version`: the
-    /// service keeps the first token (emulator: `appctx/appctxutil.go`).
+    /// Sets the `User-Agent`. Use a single token of the form `name/version`: the service keeps only
+    /// the first token (emulator: `appctx/appctxutil.go`).
     ///
     /// # Errors
     ///
-    /// [`InvalidUserAgent`] unless it has 1 to [`MAX_USER_AGENT`] visible ASCII characters and spaces,
-    /// with no space at either end.
+    /// [`InvalidUserAgent`] unless it has 1 to [`MAX_USER_AGENT`] visible ASCII characters and
+    /// spaces, with no space at either end.
     pub fn with_user_agent(mut self, user_agent: &str) -> Result<Self, InvalidUserAgent> {
         let is_visible = user_agent.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
         let is_of_length = (1..=MAX_USER_AGENT).contains(&user_agent.len());
@@ -100,13 +101,13 @@ impl Endpoint {
         Ok(self)
     }
 
-    /// Host and port as they were given: the value of the `Host` header.
+    /// The host and port as given: the value of the `Host` header.
     pub fn authority(&self) -> &str {
         let authority = self.line_end.get(BEFORE_AUTHORITY.len()..).unwrap_or_default();
         authority.get(..self.authority_len).unwrap_or_default()
     }
 
-    /// The host to connect to: a name or an address, the latter without brackets.
+    /// The host to connect to: a name, or an IP address without brackets.
     pub fn host(&self) -> &str {
         split_authority(self.authority()).map_or("", |(host, _)| host)
     }
@@ -116,7 +117,7 @@ impl Endpoint {
         self.port
     }
 
-    /// What comes before the path of every call: empty, or beginning with `/` and not ending with it.
+    /// The prefix of every path: empty, or starting with `/` and not ending with one.
     pub fn path_prefix(&self) -> &str {
         &self.path_prefix
     }
@@ -128,27 +129,27 @@ impl Endpoint {
         user_agent.strip_suffix(BEHIND_USER_AGENT).unwrap_or_default()
     }
 
-    /// Writes the request line up to where the path of a call follows.
+    /// Writes the method and the path prefix; the path of the call follows.
     pub(super) fn put_request_line_start(&self, sink: &mut Writer<'_>, method: &str) {
         sink.put(method.as_bytes());
         sink.put(self.path_prefix.as_bytes());
     }
 
-    /// Writes the request line of a call, whose path brings the version of its API along, and the header
-    /// fields that every request has.
+    /// Writes the request line of a call, whose `path` starts with the version of its API, and the
+    /// fields that all requests share.
     pub(super) fn put_request_line(&self, sink: &mut Writer<'_>, method: &str, path: &str) {
         self.put_request_line_start(sink, method);
         sink.put(path.as_bytes());
         self.put_request_line_end(sink);
     }
 
-    /// Ends the request line and writes the header fields that every request has.
+    /// Ends the request line and writes the fields that all requests share.
     pub(super) fn put_request_line_end(&self, sink: &mut Writer<'_>) {
         sink.put(self.line_end.as_bytes());
     }
 }
 
-/// Of an authority and a user agent that have been measured.
+/// Joins an authority and a user agent whose lengths have been checked.
 fn line_end(authority: &str, user_agent: &str) -> String<LINE_END> {
     let mut line_end = String::new();
     for part in [BEFORE_AUTHORITY, authority, BEFORE_USER_AGENT, user_agent, BEHIND_USER_AGENT] {
@@ -157,7 +158,7 @@ fn line_end(authority: &str, user_agent: &str) -> String<LINE_END> {
     line_end
 }
 
-/// Splits a text where such a character begins it; without one, nothing stands behind the split.
+/// Splits `text` before the first `character`; without one, the second part is empty.
 fn split_before(text: &str, character: char) -> (&str, &str) {
     text.find(character).and_then(|at| text.split_at_checked(at)).unwrap_or((text, ""))
 }
@@ -203,9 +204,9 @@ fn is_path(path: &str) -> bool {
         })
 }
 
-/// A value is no address of a Runtime API.
+/// The value is not an address of a Runtime API.
 ///
-/// It shows the value, or the start of a long one, and the remedy:
+/// The message quotes the value, or the start of a long one, and says what to fix:
 ///
 /// ```
 /// let error = lambda_proto::api::Endpoint::parse("127.0.0.1:port").unwrap_err();
@@ -221,7 +222,7 @@ pub struct EndpointError {
     is_cut: bool,
 }
 
-/// Bytes of a wrong value that are shown.
+/// Bytes of a rejected value that the message shows.
 const SHOWN: usize = 64;
 
 /// What is wrong with an address.
@@ -230,11 +231,11 @@ const SHOWN: usize = 64;
 pub enum EndpointProblem {
     /// It has a scheme other than `http`.
     NotPlainHttp,
-    /// The host is empty, or has characters that no host name or IPv6 address in brackets has.
+    /// The host is empty, or neither a host name nor an IPv6 address in brackets.
     BadHost,
     /// The port is not a number from 1 to 65535.
     BadPort,
-    /// The path has characters that a path cannot have, such as `?`, `#` or a space.
+    /// The path holds a character that paths may not hold, such as `?`, `#` or a space.
     BadPath,
     /// The host is longer than [`MAX_AUTHORITY`], or the path longer than [`MAX_PATH_PREFIX`].
     TooLong,
@@ -278,7 +279,7 @@ impl fmt::Display for EndpointError {
 
 impl core::error::Error for EndpointError {}
 
-/// A user agent is empty, too long, or not visible ASCII.
+/// The user agent is empty, too long, or not visible ASCII.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidUserAgent;
 

@@ -6,13 +6,13 @@ use super::{ContentType, Deadline, names};
 use crate::http::{HeadError, HeadParser, ResponseHead, is_field_value, is_name, offset};
 use crate::limits::MAX_ID;
 
-/// What comes with an event: the head of the answer to `next`.
+/// The head of an event: the reply to `next`, without its body.
 ///
-/// Everything but the request id is optional, and an empty header counts as absent (managed
-/// instances send empty ones, emulator: `lambda-managed-instances/rapi/rendering`). Where a header
-/// comes twice, the first value that is not empty counts.
+/// Everything except the request id is optional. An empty header counts as absent: managed
+/// instances send empty ones (emulator: `lambda-managed-instances/rapi/rendering`). If a header
+/// occurs twice, the first value that is not empty counts.
 ///
-/// The values borrow from the bytes of the head. Where these bytes move, keep the [`HeadIndex`] and
+/// The values borrow from the bytes of the head. If those bytes move, keep the [`HeadIndex`] and
 /// join it with them again:
 ///
 /// ```
@@ -39,31 +39,31 @@ impl<'b> InvocationHead<'b> {
     ///
     /// # Errors
     ///
-    /// Any [`HeadError`]; [`HeadError::Malformed`] unless `head` ends where the head does. Whether the
-    /// invocation can be answered, [`InvocationIds::of`] says.
+    /// Any [`HeadError`]; [`HeadError::Malformed`] unless the head ends where `head` does.
+    /// [`InvocationIds::of`] says whether the invocation can be answered.
     pub fn parse(head: &'b [u8]) -> Result<(Self, ResponseHead), HeadError> {
         let (index, response) = HeadIndex::parse(head)?;
         Ok((index.on(head), response))
     }
 
-    /// The id of the invocation (`Lambda-Runtime-Aws-Request-Id`). Attempts to run the same
-    /// invocation share it.
+    /// The id of the invocation (`Lambda-Runtime-Aws-Request-Id`). All attempts at an invocation
+    /// share it.
     pub fn request_id(&self) -> &'b str {
         self.text(Field::RequestId).unwrap_or_default()
     }
 
-    /// The id of this attempt (`Lambda-Runtime-Invocation-Id`), never used twice.
+    /// The id of this attempt (`Lambda-Runtime-Invocation-Id`), which is never reused.
     pub fn attempt_id(&self) -> Option<&'b [u8]> {
         self.value(Field::AttemptId)
     }
 
     /// When the invocation times out (`Lambda-Runtime-Deadline-Ms`); `None` also if the header is
-    /// no decimal number.
+    /// not a decimal number.
     pub fn deadline(&self) -> Option<Deadline> {
         self.value(Field::Deadline).and_then(Deadline::parse)
     }
 
-    /// The ARN that the caller used: of the function, a version or an alias
+    /// The ARN that the caller used, of the function, a version or an alias
     /// (`Lambda-Runtime-Invoked-Function-Arn`).
     pub fn invoked_function_arn(&self) -> Option<&'b str> {
         self.text(Field::FunctionArn)
@@ -74,14 +74,14 @@ impl<'b> InvocationHead<'b> {
         self.text(Field::TraceId)
     }
 
-    /// The client context as it came (`Lambda-Runtime-Client-Context`): JSON from AWS, base64 from
-    /// some local services. [`ClientContext::parse`](super::ClientContext::parse) reads the JSON.
+    /// The raw client context (`Lambda-Runtime-Client-Context`): JSON from AWS, base64 from some
+    /// local services. [`ClientContext::parse`](super::ClientContext::parse) reads the JSON.
     pub fn client_context(&self) -> Option<&'b [u8]> {
         self.value(Field::ClientContext)
     }
 
-    /// The Cognito identity as it came (`Lambda-Runtime-Cognito-Identity`); JSON, which
-    /// [`CognitoIdentity::parse`](super::CognitoIdentity::parse) reads.
+    /// The raw Cognito identity (`Lambda-Runtime-Cognito-Identity`);
+    /// [`CognitoIdentity::parse`](super::CognitoIdentity::parse) reads its JSON.
     pub fn cognito_identity(&self) -> Option<&'b [u8]> {
         self.value(Field::CognitoIdentity)
     }
@@ -96,7 +96,7 @@ impl<'b> InvocationHead<'b> {
         self.value(Field::ContentType).and_then(ContentType::of_event)
     }
 
-    /// Any other header by name, in any case; its first value that is not empty.
+    /// Any header by name, in any case; its first value that is not empty.
     ///
     /// It parses the head again, so it costs more than the other methods.
     pub fn header(&self, name: &str) -> Option<&'b [u8]> {
@@ -114,7 +114,7 @@ impl<'b> InvocationHead<'b> {
         self.bytes
     }
 
-    /// Where the values stand in the bytes, free of their lifetime.
+    /// Where the values are in the bytes, without borrowing from them.
     pub fn index(&self) -> HeadIndex {
         self.index
     }
@@ -139,7 +139,7 @@ impl fmt::Debug for InvocationHead<'_> {
     }
 }
 
-/// Where the values of an [`InvocationHead`] stand, without the bytes.
+/// Where the values of an [`InvocationHead`] are, without the bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeadIndex {
     spans: [Span; Field::COUNT],
@@ -157,16 +157,16 @@ const _: () = assert!(crate::limits::MAX_HEAD <= 1 << 16);
 impl HeadIndex {
     /// Joins the index with the bytes that it was made from.
     ///
-    /// With other bytes the values are wrong or absent; nothing worse happens.
+    /// With any other bytes the values are wrong or absent, but nothing panics.
     pub fn on<'b>(&self, head: &'b [u8]) -> InvocationHead<'b> {
         InvocationHead { bytes: head, index: *self }
     }
 
-    /// Parses one whole response head, of whatever status, with or without an invocation in it.
+    /// Parses one whole response head, whatever its status, with or without an invocation.
     ///
     /// # Errors
     ///
-    /// Any [`HeadError`]; [`HeadError::Malformed`] unless `head` ends where the head does.
+    /// Any [`HeadError`]; [`HeadError::Malformed`] unless the head ends where `head` does.
     pub fn parse(head: &[u8]) -> Result<(Self, ResponseHead), HeadError> {
         let mut index = Self::default();
         let parsed = HeadParser::default()
@@ -177,8 +177,8 @@ impl HeadIndex {
         }
     }
 
-    /// Takes note of a field of the head that `head` starts with; returns whether it is one that an
-    /// invocation has.
+    /// Records a field of the head that `head` starts with; returns whether an invocation has such
+    /// a field.
     #[inline(always)]
     pub(crate) fn note(&mut self, head: &[u8], name: &[u8], value: &[u8]) -> bool {
         let Some(field) = Field::by_name(name) else { return false };
@@ -228,7 +228,7 @@ impl Field {
     }
 }
 
-/// The two ids that an answer carries: of the invocation and of the attempt.
+/// The two ids that an answer carries: that of the invocation and that of the attempt.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InvocationIds {
     request_id: String<MAX_ID>,
@@ -236,20 +236,20 @@ pub struct InvocationIds {
 }
 
 impl InvocationIds {
-    /// The ids of an event; `None` if it can never be answered, as [`new`](Self::new).
+    /// The ids of an event; `None` if it can never be answered, as for [`new`](Self::new).
     pub fn of(head: &InvocationHead<'_>) -> Option<Self> {
         Self::new(head.request_id(), head.attempt_id())
     }
 
-    /// A request id and an attempt id. An attempt id that is longer than [`MAX_ID`] or could not stand
-    /// in a header is left out, as the service then checks nothing. `None` unless the request id has 1
-    /// to [`MAX_ID`] bytes.
+    /// A request id and an attempt id. `None` unless the request id has 1 to [`MAX_ID`] bytes. An
+    /// attempt id that is longer than [`MAX_ID`] or not a valid field value is left out; the
+    /// service then skips its check.
     pub fn new(request_id: &str, attempt_id: Option<&[u8]>) -> Option<Self> {
         let mut ids = Self::default();
         ids.set(request_id, attempt_id).then_some(ids)
     }
 
-    /// Takes other ids; `false` if the request id is unusable.
+    /// Replaces both ids; `false` if the request id is unusable.
     pub(crate) fn set(&mut self, request_id: &str, attempt_id: Option<&[u8]>) -> bool {
         self.request_id.clear();
         self.attempt_id.clear();
@@ -269,7 +269,7 @@ impl InvocationIds {
         &self.request_id
     }
 
-    /// The attempt id, exactly as it came.
+    /// The attempt id, exactly as received.
     pub fn attempt_id(&self) -> Option<&[u8]> {
         (!self.attempt_id.is_empty()).then_some(&self.attempt_id)
     }

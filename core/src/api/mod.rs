@@ -1,8 +1,8 @@
-//! The Runtime API, version 2018-06-01: its requests, its answers and what they mean.
+//! The Runtime API, version 2018-06-01: its requests, its replies and what they mean.
 //!
-//! This layer has no state. [`Request`] writes any request of the API, [`InvocationHead`] reads what
-//! comes with an event, [`Outcome`] says what the status of an answer means. The
-//! [machine](crate::machine::Machine) puts them in order; a program with an order of its own can use them
+//! This layer has no state. [`Request`] writes any request of the API, [`InvocationHead`] reads the
+//! head of an event, [`Outcome`] says what the status of a reply means. The
+//! [machine](crate::machine::Machine) puts them in order; a program with its own order can use them
 //! alone:
 //!
 //! ```

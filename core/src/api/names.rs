@@ -1,6 +1,6 @@
 //! Every path and header name of the Runtime API, and nothing else.
 
-/// What stands before the path of a call.
+/// Prepends the version of the API to the path of a call.
 macro_rules! path {
     ($call:literal) => {
         concat!("/2018-06-01/runtime/", $call)

@@ -33,14 +33,15 @@ impl fmt::Display for Call {
 /// How many invocations the environment runs at once (`AWS_LAMBDA_MAX_CONCURRENCY`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Concurrency {
-    /// One: the service tells a second copy of an answer from an answer to a later invocation.
+    /// One: the service can tell a duplicate answer from an answer to a later invocation.
     #[default]
     Single,
-    /// Several, each with a machine of its own: it can tell only by the attempt id.
+    /// Several, each with its own machine: the service needs the attempt id to recognise
+    /// duplicates.
     Multi,
 }
 
-/// The status of an answer, what it means for the call that it answers, and what to do then.
+/// The status of a reply, what it means for the call, and what to do next.
 ///
 /// ```
 /// use lambda_proto::api::{Call, Meaning, Outcome, Action};
@@ -48,37 +49,37 @@ pub enum Concurrency {
 /// let outcome = Outcome::new(Call::Response, 413);
 /// assert_eq!(outcome.meaning(), Meaning::TooLarge);
 /// assert_eq!(outcome.action(), Action::Continue);
-/// assert_eq!(Outcome::new(Call::Response, 500).then(), Action::Exit);
+/// assert_eq!(Outcome::new(Call::Response, 500).action(), Action::Exit);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
     call: Call,
     status: u16,
-    /// It answers the second copy of an answer whose first copy was sent whole.
+    /// The request was an answer sent again after its first copy was written whole.
     is_behind_whole_copy: bool,
     concurrency: Concurrency,
 }
 
-/// What the service says of a request.
+/// What a reply means for its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Meaning {
-    /// Any 2xx: taken.
+    /// Any 2xx: accepted.
     Accepted,
-    /// 400 or 403 for an answer that was sent again after a lost connection: the first copy had been
-    /// taken.
+    /// 400 or 403 for an answer sent again after a lost connection: the service had accepted the
+    /// first copy.
     AcceptedBefore,
-    /// 204 for `next`: there is none yet, ask again. Only local services say so.
+    /// 204 for `next`: no invocation yet, ask again. Only local services send it.
     NoInvocation,
     /// 400: the request id is not the current one, or the request is malformed.
     BadRequest,
-    /// 403: not in this order; for an answer, the invocation has one already.
+    /// 403: not allowed in this order; for an answer, the invocation already has one.
     OutOfOrder,
     /// 404 or 405: this service has no such call.
     NoSuchCall,
     /// 410: the invocation has timed out, or another attempt has taken its place.
     TooLate,
-    /// 413: the service takes no body of this size; the caller has been told so.
+    /// 413: the body is too large; the service has told the caller.
     TooLarge,
     /// 500: the service cannot go on with this runtime.
     ServiceFailed,
@@ -86,24 +87,24 @@ pub enum Meaning {
     Unexpected,
 }
 
-/// What follows an answer of the service.
+/// What to do after a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Go on: ask for the next invocation. A result that was refused is dropped, never sent again.
+    /// Ask for the next invocation. A refused answer is dropped, never sent again.
     Continue,
-    /// Go on after a pause, so that a service in kind is not asked in a circle.
+    /// Ask again after a pause, so that an overloaded service is not polled in a tight loop.
     ContinueAfterBackoff,
-    /// End the process, promptly and with a code that is not zero.
+    /// End the process promptly, with a non-zero exit code.
     Exit,
 }
 
 impl Outcome {
-    /// The answer to `call` with this status, to a worker that is the only one.
+    /// The outcome of a reply to `call` with this status, for a single worker.
     pub const fn new(call: Call, status: u16) -> Self {
         Self { call, status, is_behind_whole_copy: false, concurrency: Concurrency::Single }
     }
 
-    /// The same answer to one worker of several.
+    /// Sets how many invocations the environment runs at once.
     #[must_use]
     pub const fn under(mut self, concurrency: Concurrency) -> Self {
         self.concurrency = concurrency;
@@ -115,7 +116,7 @@ impl Outcome {
         self
     }
 
-    /// The call that is answered.
+    /// The call that the reply belongs to.
     pub const fn call(&self) -> Call {
         self.call
     }
@@ -125,7 +126,7 @@ impl Outcome {
         self.status
     }
 
-    /// Whether the request was taken, or there was nothing to take.
+    /// Whether the service accepted the request; true for [`Meaning::NoInvocation`] too.
     pub const fn is_accepted(&self) -> bool {
         matches!(
             self.meaning(),
@@ -149,12 +150,13 @@ impl Outcome {
         }
     }
 
-    /// What to do now.
+    /// What to do next.
     ///
-    /// A refused answer ends its invocation and nothing else; 500 always ends the process. A refused
-    /// `next` ends it too, unless the status says that something on the way is overloaded (408, 429,
-    /// 502, 503, 504), or it is a 403 and other workers go on. A refused `restore/next` is left to the caller: without SnapStart there is no
-    /// such call, and `next` works [Lambda Developer Guide: custom runtimes with SnapStart].
+    /// A refused answer ends its invocation and nothing else. A 500 always ends the process. A
+    /// refused `next` ends it too, except for statuses of an overloaded service or proxy (408, 429,
+    /// 502, 503, 504), and for a 403 while other workers run. The caller decides about a refused
+    /// `restore/next`: without SnapStart there is no such call, and `next` works [Lambda Developer
+    /// Guide: custom runtimes with SnapStart].
     pub const fn action(&self) -> Action {
         match (self.call, self.status) {
             (Call::InitError | Call::RestoreError, _) | (_, 500) => Action::Exit,

@@ -3,11 +3,11 @@ use core::fmt;
 use crate::http::{BufferTooSmall, Sink, Writer, is_field_value, is_token, put_decimal};
 use crate::json;
 
-/// What a streamed HTTP response begins with: status, headers and cookies as JSON, then 8 NUL bytes.
+/// The start of a streamed HTTP response: status, headers and cookies as JSON, then 8 NUL bytes.
 ///
-/// It is the first piece of a body whose content type is
-/// [`ContentType::HTTP_INTEGRATION`](super::ContentType::HTTP_INTEGRATION); function URLs and API
-/// Gateway make an HTTP response of it [Lambda Developer Guide: response streaming].
+/// It comes first in a body whose content type is
+/// [`ContentType::HTTP_INTEGRATION`](super::ContentType::HTTP_INTEGRATION). Function URLs and API
+/// Gateway turn it into an HTTP response [Lambda Developer Guide: response streaming].
 ///
 /// ```
 /// use lambda_proto::api::HttpPrelude;
@@ -29,17 +29,17 @@ pub struct HttpPrelude<'a> {
 }
 
 impl<'a> HttpPrelude<'a> {
-    /// Bytes of the NULs behind the JSON.
+    /// The number of NUL bytes after the JSON.
     pub const END_LEN: usize = END.len();
 
-    /// A prelude of a status, headers by name and value, and cookies in the form of `Set-Cookie`.
+    /// A prelude with a status, headers by name and value, and cookies in the form of `Set-Cookie`.
     ///
-    /// The headers become a JSON object, so each name stands once; cookies have a list of their own.
+    /// The headers become a JSON object, so each name may occur once; cookies have their own list.
     ///
     /// # Errors
     ///
-    /// A [`PreludeError`] if the status is not 100 to 999, a name is no token (RFC 9110 section
-    /// 5.6.2) or comes twice in whatever case, or a value or cookie holds a control character.
+    /// A [`PreludeError`] if the status is not 100 to 999, a name is not a token (RFC 9110 section
+    /// 5.6.2) or occurs twice in any case, or a value or cookie holds a control character.
     pub fn new(
         status: u16,
         headers: &'a [(&'a str, &'a str)],
@@ -99,14 +99,14 @@ const END: &[u8] = &[0; 8];
 pub enum PreludeError {
     /// The status is not 100 to 999.
     Status,
-    /// The name of a header is no token or comes twice, or its value holds a control character.
+    /// A header name is not a token or occurs twice, or a header value holds a control character.
     Header {
-        /// Which one, counted from 0.
+        /// Its index, from 0.
         index: usize,
     },
     /// A cookie holds a control character.
     Cookie {
-        /// Which one, counted from 0.
+        /// Its index, from 0.
         index: usize,
     },
 }

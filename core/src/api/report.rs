@@ -4,7 +4,7 @@ use crate::http::{BufferTooSmall, Counter, Sink, Writer};
 use crate::json;
 use crate::limits::{MAX_ERROR_BODY, MAX_ERROR_TRAILERS, MAX_ERROR_TYPE};
 
-/// Why an invocation, or the start of the function, failed; sent as JSON.
+/// Why an invocation, or init, failed; sent as JSON.
 ///
 /// ```
 /// use lambda_proto::api::ErrorReport;
@@ -20,8 +20,8 @@ use crate::limits::{MAX_ERROR_BODY, MAX_ERROR_TRAILERS, MAX_ERROR_TYPE};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A report is never refused for being long: what exceeds the [limit](Self::limit) is cut, whole
-/// stack frames first, then the message, always between characters.
+/// A report is never refused for its length. Whatever exceeds the [limit](Self::limit) is cut:
+/// whole stack frames first, then the message, always between characters.
 #[derive(Clone, Copy, Debug)]
 pub struct ErrorReport<'a> {
     error_type: &'a str,
@@ -31,7 +31,7 @@ pub struct ErrorReport<'a> {
     limit: usize,
 }
 
-/// Bytes of the least that a report has.
+/// The length of an empty report.
 const SKELETON: usize = br#"{"errorType":"","errorMessage":""}"#.len();
 const STACK_TRACE: &[u8] = b",\"stackTrace\":[";
 
@@ -42,28 +42,28 @@ impl<'a> From<&'a ErrorReport<'_>> for ErrorReport<'a> {
 }
 
 impl<'a> ErrorReport<'a> {
-    /// A report of a type and a message.
+    /// A report with a type and a message.
     ///
     /// The type is for programs, in the form `Category.Reason`: the service recognises `Function.`
-    /// and `Runtime.` followed by a capitalised word and counts everything else as unknown (emulator:
-    /// `fatalerror/fatalerror.go`). More than [`MAX_ERROR_TYPE`] bytes of it are cut.
+    /// and `Runtime.` followed by a capitalised word and counts everything else as unknown
+    /// (emulator: `fatalerror/fatalerror.go`). It is cut to [`MAX_ERROR_TYPE`] bytes.
     pub const fn new(error_type: &'a str, message: &'a str) -> Self {
         // Where nobody gave a type, the service's own word for that says more than nothing.
         let error_type = if error_type.is_empty() { "Runtime.Unknown" } else { error_type };
         Self { error_type, message, stack_trace: "", xray_cause: None, limit: MAX_ERROR_BODY }
     }
 
-    /// The same report with a stack trace, one frame a line; empty lines are passed over.
+    /// Adds a stack trace, one frame per line; empty lines are skipped.
     #[must_use]
     pub const fn stack_trace(mut self, frames: &'a str) -> Self {
         self.stack_trace = frames;
         self
     }
 
-    /// The same report with the cause for X-Ray, a JSON document with `working_directory`,
-    /// `exceptions` and `paths` (emulator: `rapi/model/error_cause.go`).
+    /// Adds the cause for X-Ray, a JSON document with `working_directory`, `exceptions` and `paths`
+    /// (emulator: `rapi/model/error_cause.go`).
     ///
-    /// It goes into a header, with everything beyond ASCII escaped, and is left out if it is then
+    /// It is sent in a header, with everything beyond ASCII escaped, and left out if it is then
     /// longer than [`MAX_XRAY_CAUSE`](crate::limits::MAX_XRAY_CAUSE).
     #[must_use]
     pub const fn xray_cause(mut self, json: &'a str) -> Self {
@@ -71,8 +71,8 @@ impl<'a> ErrorReport<'a> {
         self
     }
 
-    /// The same report with its JSON cut to `bytes`, for small buffers; never above
-    /// [`MAX_ERROR_BODY`]. What a report without text needs, 34 bytes, is written in any case.
+    /// Limits the JSON to `bytes`, for small buffers; never above [`MAX_ERROR_BODY`]. An empty
+    /// report, 34 bytes, is always written.
     #[must_use]
     pub const fn limit(mut self, bytes: usize) -> Self {
         self.limit = if bytes < self.limit { bytes } else { self.limit };
@@ -90,20 +90,20 @@ impl<'a> ErrorReport<'a> {
         writer.finish()
     }
 
-    /// The type and the message, as they were given.
+    /// The type and the message as given.
     pub(crate) fn type_and_message(&self) -> (&'a str, &'a str) {
         (self.error_type, self.message)
     }
 
-    /// The same report without a cause for X-Ray, for a buffer that has no room for it.
+    /// Removes the cause for X-Ray, for a buffer too small to hold it.
     #[must_use]
     pub const fn without_xray_cause(mut self) -> Self {
         self.xray_cause = None;
         self
     }
 
-    /// Writes the trailers that end a streamed response with this error, and the empty line behind
-    /// them, into `out`; returns their length in bytes, at most
+    /// Writes the trailers that end a streamed response with this error, and the empty line after
+    /// them, into `out`. Returns their length in bytes, at most
     /// [`MAX_ERROR_TRAILERS`](crate::limits::MAX_ERROR_TRAILERS).
     ///
     /// # Errors
@@ -133,7 +133,7 @@ impl<'a> ErrorReport<'a> {
         sink.put(b"}");
     }
 
-    /// Writes the frames that fit, whole ones only.
+    /// Writes the frames that fit, each of them whole.
     fn put_stack_trace(&self, sink: &mut dyn Sink, most: usize) {
         let mut left = most.saturating_sub(STACK_TRACE.len() + 1);
         let mut is_first = true;
@@ -154,7 +154,7 @@ impl<'a> ErrorReport<'a> {
         }
     }
 
-    /// The trailers of a streamed response that failed, and the empty line that ends the request.
+    /// Writes the trailers of a failed streamed response, and the empty line that ends the request.
     pub(crate) fn put_trailers(&self, sink: &mut dyn Sink) {
         let mut counter = Counter::default();
         self.limit(0).put_trailers_unlimited(&mut counter);
@@ -173,18 +173,18 @@ impl<'a> ErrorReport<'a> {
         sink.put(b"\r\n\r\n");
     }
 
-    /// The type as a header field of the Runtime API.
+    /// Writes the type as a header field of the Runtime API.
     pub(super) fn put_type_field(&self, sink: &mut dyn Sink) {
         self.put_type_as(sink, names::ERROR_TYPE);
     }
 
-    /// The type as a field of this name: visible ASCII, everything else replaced by `_`.
+    /// Writes the type as the field `name`: visible ASCII, with `_` for every other character.
     pub(super) fn put_type_as(&self, sink: &mut dyn Sink, name: &str) {
         let mut value = [b'_'; MAX_ERROR_TYPE];
         let mut length = 0;
-        for (client, character) in value.iter_mut().zip(self.error_type.chars()) {
+        for (place, character) in value.iter_mut().zip(self.error_type.chars()) {
             if character.is_ascii_graphic() {
-                *client = character as u8;
+                *place = character as u8;
             }
             length += 1;
         }

@@ -7,32 +7,33 @@ use crate::limits::MAX_XRAY_CAUSE;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Request<'a> {
-    /// Asks for the next invocation. The answer may take for ever; never put a timeout on it.
+    /// Asks for the next invocation. The reply may take forever; never put a timeout on it.
     Next,
-    /// Answers an invocation; only the head, its body follows.
+    /// Responds to an invocation. Only the head; the body follows.
     Response {
         /// The invocation.
         ids: &'a InvocationIds,
-        /// What the body is; managed instances take none as `application/octet-stream`.
+        /// The type of the body; managed instances read a missing one as
+        /// `application/octet-stream`.
         content_type: Option<ContentType<'a>>,
-        /// How long the body is.
+        /// The length of the body.
         length: ResponseLength,
     },
-    /// Reports that an invocation failed; head and body.
+    /// Reports that an invocation failed. Head and body.
     Error {
         /// The invocation.
         ids: &'a InvocationIds,
         /// Why.
         report: ErrorReport<'a>,
     },
-    /// Reports that the function could not start; head and body. The process exits afterwards.
+    /// Reports that init failed. Head and body. The process exits afterwards.
     InitError {
         /// Why.
         report: ErrorReport<'a>,
     },
-    /// Says that a SnapStart function is ready to be snapshotted; answered after the restore.
+    /// Says that a SnapStart function is ready for its snapshot; the reply comes after the restore.
     RestoreNext,
-    /// Reports that a restored function could not resume; head and body. The process exits
+    /// Reports that a restored function could not resume. Head and body. The process exits
     /// afterwards.
     RestoreError {
         /// Why.
@@ -40,12 +41,12 @@ pub enum Request<'a> {
     },
 }
 
-/// How long the body of a response is.
+/// The length of a response body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseLength {
-    /// So many bytes, buffered by the service before the caller sees any.
+    /// This number of bytes, which the service buffers before the caller sees any.
     Buffered(u64),
-    /// Not known yet: the body is streamed in chunks, and errors may follow as trailers.
+    /// Unknown: the body is streamed in chunks, and an error may follow in trailers.
     Streamed,
 }
 
@@ -99,7 +100,7 @@ fn put_get(sink: &mut Writer<'_>, endpoint: &Endpoint, path: &str) {
     sink.put(b"\r\n");
 }
 
-/// The request line of an answer, with the ids of the invocation that it answers.
+/// Writes the request line of an answer, with the ids of its invocation.
 fn put_invocation_line(
     sink: &mut Writer<'_>,
     endpoint: &Endpoint,
@@ -116,7 +117,7 @@ fn put_invocation_line(
     }
 }
 
-/// The header fields and the body of an error report.
+/// Writes the header fields and the body of an error report.
 fn put_report(sink: &mut Writer<'_>, report: &ErrorReport<'_>) {
     put_field(sink, names::CONTENT_TYPE, names::ERROR_CONTENT_TYPE.as_bytes());
     report.put_type_field(sink);
@@ -148,8 +149,8 @@ fn put_field(sink: &mut Writer<'_>, name: &str, value: &[u8]) {
     sink.put(b"\r\n");
 }
 
-/// Percent-encodes everything that cannot stand in a path segment, and `!'()*` besides: Go's router
-/// decodes a path only if these are escaped, too, as Go itself does.
+/// Percent-encodes everything that a path segment may not hold, and `!'()*`: Go's router decodes a
+/// path only if these are escaped too, as Go itself does.
 fn put_path_segment(sink: &mut Writer<'_>, segment: &str) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let segment = segment.as_bytes();
@@ -170,5 +171,5 @@ fn put_path_segment(sink: &mut Writer<'_>, segment: &str) {
 /// `pchar` of RFC 3986 section 3.3 without the percent sign.
 pub(super) static PCHAR: AsciiSet = AsciiSet::of(&[ALPHANUMERIC, b"-._~$&+,;=:@", b"!'()*"]);
 
-/// What stands for itself in a path for every server.
+/// Characters that every server takes unescaped in a path.
 static PLAIN: AsciiSet = AsciiSet::of(&[ALPHANUMERIC, b"-._~$&+,;=:@"]);

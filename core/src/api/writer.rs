@@ -2,10 +2,10 @@ use super::request::put_content_length;
 use super::{Endpoint, ErrorReport};
 use crate::http::{BufferTooSmall, Sink, Writer, is_field_byte, is_field_value};
 
-/// Writes one request of an API of Lambda into memory of the caller.
+/// Writes one request of a Lambda API into the caller's memory.
 ///
-/// [`Request`](super::Request) writes those of the Runtime API. This is for the other APIs, which are at the
-/// same address: their crates bring the paths and the names of the fields.
+/// [`Request`](super::Request) writes those of the Runtime API. `RequestWriter` serves the other
+/// APIs at the same address; their crates supply the paths and field names.
 ///
 /// ```
 /// use lambda_proto::api::Endpoint;
@@ -28,25 +28,27 @@ use crate::http::{BufferTooSmall, Sink, Writer, is_field_byte, is_field_value};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Paths and names of fields are constants of an API and go out as they are. Values may come from anywhere.
+/// Paths and field names are constants of an API and are not checked. Values may come from
+/// anywhere.
 pub struct RequestWriter<'o> {
     writer: Writer<'o>,
 }
 
 impl<'o> RequestWriter<'o> {
-    /// Begins a GET of a path, which follows the [prefix](Endpoint::path_prefix) of the endpoint. `Host` and
-    /// `User-Agent` are the endpoint's.
+    /// Begins a GET of `path`, which follows the [prefix](Endpoint::path_prefix) of the endpoint.
+    /// `Host` and `User-Agent` come from the endpoint.
     pub fn get(endpoint: &Endpoint, path: &'static str, out: &'o mut [u8]) -> Self {
         Self::begin(endpoint, "GET ", path, out)
     }
 
-    /// Begins a POST, as [`get`](Self::get) begins a GET.
+    /// Begins a POST, like [`get`](Self::get).
     pub fn post(endpoint: &Endpoint, path: &'static str, out: &'o mut [u8]) -> Self {
         Self::begin(endpoint, "POST ", path, out)
     }
 
-    /// Adds a field, whose value is these pieces together. A space stands for each byte that no value may hold,
-    /// such as a line break (RFC 9110 section 5.5), so the value cannot leave its place.
+    /// Adds a field whose value is the pieces of `value`, joined. A space replaces each byte that a
+    /// value may not hold, such as a line break (RFC 9110 section 5.5), so the value cannot end its
+    /// field.
     pub fn field(&mut self, name: &'static str, value: &[&[u8]]) {
         self.writer.put(name.as_bytes());
         self.writer.put(b": ");
@@ -62,12 +64,12 @@ impl<'o> RequestWriter<'o> {
         self.writer.put(b"\r\n");
     }
 
-    /// Adds the type of a report as a field: its visible ASCII characters, and `_` for any other.
+    /// Adds the type of a report as a field: visible ASCII, with `_` for every other character.
     pub fn error_type(&mut self, name: &'static str, report: &ErrorReport<'_>) {
         report.put_type_as(&mut self.writer, name);
     }
 
-    /// Ends a request without a body, and returns its length in bytes.
+    /// Ends a request without a body and returns its length in bytes.
     ///
     /// # Errors
     ///
@@ -77,8 +79,8 @@ impl<'o> RequestWriter<'o> {
         self.writer.finish()
     }
 
-    /// Ends a request whose body is these pieces, with the `Content-Length` that they have together, and
-    /// returns the length of the request in bytes.
+    /// Ends a request whose body is the pieces of `body`, joined, and returns its length in bytes.
+    /// Writes the `Content-Length`.
     ///
     /// # Errors
     ///
@@ -96,7 +98,7 @@ impl<'o> RequestWriter<'o> {
         self.writer.finish()
     }
 
-    /// Ends a request whose body is the JSON of a report, as [`finish_with`](Self::finish_with).
+    /// Ends a request whose body is the JSON of a report, like [`finish_with`](Self::finish_with).
     ///
     /// # Errors
     ///

@@ -7,17 +7,18 @@ use crate::limits::{MAX_CHUNK_LINE, MAX_RESPONSE_TRAILERS};
 /// How the end of a body is found (RFC 9112 section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyLength {
-    /// So many bytes.
+    /// This number of bytes.
     Fixed(u64),
-    /// Chunks, the last of which is empty.
+    /// Chunks; the last one is empty.
     Chunked,
     /// Everything up to the end of the stream.
     ToEnd,
 }
 
-/// Takes a body out of its framing, piece by piece, without copying it.
+/// Strips the framing from a body, piece by piece, without copying.
 ///
-/// Pieces borrow from the input. The decoder never trusts a length: it only counts what has arrived.
+/// Pieces borrow from the input. The decoder trusts no announced length: it counts the bytes that
+/// arrive.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BodyDecoder {
     state: State,
@@ -44,7 +45,7 @@ enum State {
 }
 
 impl BodyDecoder {
-    /// A decoder for one body; an empty one is complete at once.
+    /// A decoder for one body; an empty body is complete at once.
     pub(super) fn new(length: BodyLength) -> Self {
         let state = match length {
             BodyLength::Fixed(0) => State::Complete,
@@ -57,12 +58,12 @@ impl BodyDecoder {
 
     /// Consumes framing and at most one piece of the body from `input`.
     ///
-    /// Returns a piece that is not empty and ends where the cursor stands, or `None` when the body
-    /// is complete or the input is used up. Call again until `None`.
+    /// Returns a non-empty piece that ends at the cursor, or `None` when the body is complete or
+    /// the input is used up. Call it until it returns `None`.
     ///
     /// # Errors
     ///
-    /// Any [`BodyError`]; the body cannot be read further.
+    /// Any [`BodyError`]; nothing more of this body can be read.
     #[inline]
     pub(super) fn decode<'b>(
         &mut self,
@@ -107,7 +108,7 @@ impl BodyDecoder {
         }
     }
 
-    /// Tells the decoder that the stream has ended, and returns whether the body is complete.
+    /// Records the end of the stream and returns whether the body is complete.
     pub(super) fn end_of_stream(&mut self) -> bool {
         if self.state == State::ToEnd {
             self.state = State::Complete;
@@ -115,12 +116,12 @@ impl BodyDecoder {
         self.is_complete()
     }
 
-    /// Whether the whole body, with its framing, has been consumed.
+    /// Whether the whole body has been consumed, with its framing.
     pub(super) fn is_complete(&self) -> bool {
         self.state == State::Complete
     }
 
-    /// Bytes that certainly belong to the body before any framing follows.
+    /// The number of bytes that belong to the body before any framing follows.
     pub(super) fn announced(&self) -> u64 {
         match self.state {
             State::Fixed { left } | State::ChunkData { left } => left,
@@ -198,7 +199,7 @@ fn next_in_line(line: u16) -> Result<u16, BodyError> {
     Ok(line + 1)
 }
 
-/// Splits at most `most` bytes off the front of `input`.
+/// Splits at most `most` bytes off the start of `input`.
 fn take<'b>(input: &mut &'b [u8], most: u64) -> &'b [u8] {
     let length = usize::try_from(most).unwrap_or(usize::MAX).min(input.len());
     let (piece, rest) = input.split_at(length);
@@ -206,15 +207,15 @@ fn take<'b>(input: &mut &'b [u8], most: u64) -> &'b [u8] {
     piece
 }
 
-/// Why the bytes of the service are not a body.
+/// Why the bytes received are not a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BodyError {
-    /// A chunk does not start with a hexadecimal size below 2^64 and a line end.
+    /// A chunk does not start with a hexadecimal size below 2^64 and CR LF.
     BadChunkSize,
     /// The line of a chunk size is longer than [`MAX_CHUNK_LINE`].
     ChunkLineTooLong,
-    /// The data of a chunk are not followed by a line end.
+    /// The data of a chunk is not followed by CR LF.
     BadChunkEnd,
     /// A trailer line does not end with CR LF.
     BadTrailer,
@@ -227,7 +228,7 @@ impl fmt::Display for BodyError {
         match self {
             Self::BadChunkSize => f.write_str("bad chunk size"),
             Self::ChunkLineTooLong => write!(f, "chunk size line over {MAX_CHUNK_LINE} bytes"),
-            Self::BadChunkEnd => f.write_str("no line end behind the data of a chunk"),
+            Self::BadChunkEnd => f.write_str("no line end after the data of a chunk"),
             Self::BadTrailer => f.write_str("malformed trailer"),
             Self::TrailersTooLarge => write!(f, "trailers over {MAX_RESPONSE_TRAILERS} bytes"),
         }

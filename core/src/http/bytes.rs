@@ -1,28 +1,28 @@
-//! Looking at bytes, eight at once where most of them do not matter.
+//! Byte searches, eight bytes at a time, and byte classes.
 
-/// What begins with the first byte below 16: a line end, or another control character.
+/// Skips to the first byte below 16: a line end, or another control character.
 ///
-/// It may also be one from 128 to 143.
+/// It also stops at bytes from 128 to 143.
 #[inline]
 pub(super) fn skip_to_low(bytes: &[u8]) -> Option<&[u8]> {
     skip_to(bytes, 0, 0x70)
 }
 
-/// What begins with the first of this ASCII character.
+/// Skips to the first `wanted`, an ASCII character.
 ///
-/// It may also be the byte that is one but for its highest bit.
+/// It also stops at `wanted` with its highest bit set.
 #[inline]
 pub(super) fn skip_to_ascii(bytes: &[u8], wanted: u8) -> Option<&[u8]> {
     skip_to(bytes, wanted, 0x7f)
 }
 
-/// What stands in `bytes` before this end of them.
+/// The part of `bytes` before `end`, which is the rest of it.
 #[inline]
 pub(super) fn before<'b>(bytes: &'b [u8], end: &[u8]) -> Option<&'b [u8]> {
     bytes.get(..bytes.len().checked_sub(end.len())?)
 }
 
-/// What begins with the first byte that is `wanted` in the bits of `mask`, of which the highest is none.
+/// Skips to the first byte that equals `wanted` in the bits of `mask`, which excludes the highest.
 #[inline(always)]
 fn skip_to(bytes: &[u8], wanted: u8, mask: u8) -> Option<&[u8]> {
     let splat = |byte| u64::from_le_bytes([byte; 8]);
@@ -43,12 +43,12 @@ fn skip_to(bytes: &[u8], wanted: u8, mask: u8) -> Option<&[u8]> {
     rest.get(rest.iter().position(|&byte| (byte ^ wanted) & mask == 0)?..)
 }
 
-/// Where a part of a slice stands in it.
+/// The offset of `part`, a subslice of `whole`.
 pub(crate) fn offset(whole: &[u8], part: &[u8]) -> usize {
     part.as_ptr().addr().wrapping_sub(whole.as_ptr().addr())
 }
 
-/// Decimal digits and nothing else, up to `u64::MAX`.
+/// Parses decimal digits and nothing else, up to `u64::MAX`.
 pub(crate) fn parse_decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
@@ -60,29 +60,29 @@ pub(crate) fn parse_decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Whether a byte may stand in a field value (RFC 9110 section 5.5): no control but the tab.
+/// Whether a field value may hold this byte (RFC 9110 section 5.5): any but a control, or a tab.
 pub(crate) const fn is_field_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 
-/// Whether all of these may; each is looked at, so that many are at once.
+/// Whether a field value may hold all of these bytes.
 pub(crate) fn is_field_value(value: &[u8]) -> bool {
     value.iter().fold(true, |is_all, &byte| is_all & is_field_byte(byte))
 }
 
-/// What the name of a field may hold: `tchar` of RFC 9110 section 5.6.2.
+/// The characters of a field name: `tchar` of RFC 9110 section 5.6.2.
 pub(crate) static TOKEN: AsciiSet = AsciiSet::of(&[ALPHANUMERIC, b"!#$%&'*+-.^_`|~"]);
 
-/// Whether this is the name of a field, of any.
+/// Whether this is a valid field name.
 pub(crate) fn is_token(name: &[u8]) -> bool {
     !name.is_empty() && TOKEN.has_all(name)
 }
 
-/// For [`AsciiSet::of`].
+/// Letters and digits, for [`AsciiSet::of`].
 pub(crate) const ALPHANUMERIC: &[u8] =
     b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// A set of characters, as a table: one load for each byte of a path.
+/// A set of characters, as a table: one load per byte.
 pub(crate) struct AsciiSet([bool; 256]);
 
 impl AsciiSet {
@@ -104,7 +104,7 @@ impl AsciiSet {
         self.0[usize::from(byte)]
     }
 
-    /// Looks at each byte, so that several are looked at at once: mostly it has them all.
+    /// Whether the set has all of these bytes.
     pub(crate) fn has_all(&self, bytes: &[u8]) -> bool {
         bytes.iter().fold(true, |has_all, &byte| has_all & self.has(byte))
     }

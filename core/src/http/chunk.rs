@@ -1,7 +1,7 @@
 //! Chunks of a request body (RFC 9112 section 7.1).
 //!
-//! The line end behind the data of a chunk is written with the prefix of the next one, so a chunk is
-//! one prefix and one slice of the caller's:
+//! The prefix of a chunk starts with the line end of the chunk before it, so a chunk is one prefix
+//! and one slice of the caller's:
 //!
 //! ```text
 //!  1st prefix   data      2nd prefix     data      last chunk
@@ -11,23 +11,23 @@
 use super::write::put_hexadecimal;
 use super::{Sink, Writer};
 
-/// Whether data of the same body stand before a chunk: their line end is then written with it.
+/// Whether a chunk follows another, whose line end is then written with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ChunkPosition {
-    /// It is the first.
+    /// The first chunk of its body.
     First,
-    /// Another chunk stands before it.
+    /// Any chunk after the first.
     Later,
 }
 
-/// What stands before the data of a chunk of `length` bytes, which must not be 0.
+/// Writes the prefix of a chunk of `length` bytes, which must not be 0.
 pub(crate) fn put_chunk_prefix(sink: &mut Writer<'_>, position: ChunkPosition, length: usize) {
     put_line_end_of_chunk(sink, position);
     put_hexadecimal(sink, length as u64);
     sink.put(b"\r\n");
 }
 
-/// The last chunk, up to where trailers or the final line end follow.
+/// Writes the last chunk, up to its trailers or the final line end.
 pub(crate) fn put_last_chunk(sink: &mut Writer<'_>, position: ChunkPosition) {
     put_line_end_of_chunk(sink, position);
     sink.put(b"0\r\n");

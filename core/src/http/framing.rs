@@ -1,16 +1,16 @@
-//! What a head says about the end of the message and of the connection.
+//! Message framing and connection persistence, as a head declares them.
 
 use super::bytes::parse_decimal;
 use super::{BodyLength, HeadError};
 
-/// What a response head says, apart from its fields.
+/// What a response head says about itself, apart from its fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResponseHead {
     /// The status code, 100 to 999.
     pub status: u16,
-    /// How the length of the body is known (RFC 9112 section 6.3).
+    /// How the body ends (RFC 9112 section 6.3).
     pub body: BodyLength,
-    /// Whether the connection may carry another request after this response (RFC 9112 section 9.3).
+    /// Whether the connection may carry another request afterwards (RFC 9112 section 9.3).
     pub is_persistent: bool,
 }
 
@@ -30,7 +30,7 @@ impl Framing {
         matches!(length, 4 | 10 | 14 | 17)
     }
 
-    /// Takes note of a field; returns whether it is a known one.
+    /// Records a field; returns whether its name is known.
     #[inline(always)]
     pub(super) fn read(&mut self, name: &[u8], value: &[u8]) -> Result<bool, HeadError> {
         // The lengths of the names differ, so most fields cost one comparison.
@@ -62,7 +62,7 @@ impl Framing {
         Ok(true)
     }
 
-    /// What the fields say together with the status line.
+    /// Combines the fields with the status line.
     pub(super) fn conclude(
         &self,
         is_http_1_1: bool,
@@ -91,7 +91,7 @@ impl Framing {
     }
 }
 
-/// Whether a field has this name, in any case, and most likely in the case given, as the service writes it.
+/// Compares a field name in any case; fastest if the case matches, as it does for the service.
 #[inline]
 pub(crate) fn is_name(name: &[u8], known: &str) -> bool {
     name == known.as_bytes() || name.eq_ignore_ascii_case(known.as_bytes())

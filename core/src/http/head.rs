@@ -1,4 +1,4 @@
-//! Response heads: where they end, and the fields in them.
+//! Response heads: where they end and which fields they have.
 
 use core::fmt;
 
@@ -8,21 +8,21 @@ use crate::limits::{MAX_FIELDS, MAX_HEAD};
 
 /// Parses a response head, however slowly it arrives.
 ///
-/// It remembers how far it has looked, so a head that is delivered byte by byte costs time linear in
-/// its length. The caller presents the same bytes again, with more after them.
+/// It remembers how far it has scanned, so a head that arrives byte by byte costs linear time. The
+/// caller presents the same bytes again, with more after them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct HeadParser {
     scanned: usize,
 }
 
 impl HeadParser {
-    /// Parses the head that `input` starts with, and shows each of its fields to `field`, in order.
+    /// Parses the head that `input` starts with and shows each field to `field`, in order.
     ///
-    /// Returns the length of the head in bytes, its empty line included, and what it says; or `None`
-    /// while its end is missing. After `Some` the parser is ready for the next head.
+    /// Returns what the head says and its length in bytes, with the empty line; `None` while its
+    /// end is missing. After `Some` the parser is ready for the next head.
     ///
-    /// Fields and errors are as [`ReplyReader::read`](super::ReplyReader::read) has them. Discard
-    /// what a call has shown unless it returns `Some`.
+    /// Fields and errors are those of [`ReplyReader::read`](super::ReplyReader::read). Discard the
+    /// fields of a call that does not return `Some`.
     pub(crate) fn parse<'b>(
         &mut self,
         input: &'b [u8],
@@ -36,8 +36,8 @@ impl HeadParser {
         })
     }
 
-    /// As [`parse`](Self::parse), for a `field` that returns whether it knows the name: a known name need
-    /// not be checked.
+    /// Like [`parse`](Self::parse), but `field` returns whether it knows the name: known names are
+    /// not checked.
     pub(crate) fn parse_known<'b>(
         &mut self,
         input: &'b [u8],
@@ -55,12 +55,12 @@ impl HeadParser {
         parse_lines(input.get(..end).unwrap_or(input), field)?.ok_or(HeadError::Malformed).map(Some)
     }
 
-    /// Whether a part of a head has been seen whose end is still missing.
+    /// Whether a head has begun whose end is still missing.
     pub(super) fn is_inside(&self) -> bool {
         self.scanned > 0
     }
 
-    /// Looks for the end of the head that `input` starts with, from where it has looked before.
+    /// Searches for the end of the head that `input` starts with, from where the last call stopped.
     fn find_end(&mut self, input: &[u8]) -> Result<Option<usize>, HeadError> {
         if let Some(b'\r' | b'\n') = input.first() {
             return Err(HeadError::LeadingBlankLine);
@@ -93,15 +93,15 @@ impl HeadParser {
     }
 }
 
-/// What every head starts with.
+/// The start of every head.
 const START: &[u8] = b"HTTP/1.";
 
 /// Parses the lines of a head (RFC 9112 sections 2 to 5); `None` if its end is missing.
 ///
-/// The value of a field may hold control characters, which RFC 9110 section 5.5 leaves to the
-/// recipient: the service writes what its callers send it (a client context, for one) as it is, so such
-/// a value must not end the conversation. But none may hold a carriage return, which could end a line for
-/// somebody else.
+/// A value may hold control characters, which RFC 9110 section 5.5 leaves to the recipient. The
+/// service copies values from its callers unchanged (a client context, for one), so such a value
+/// must not end the session. A carriage return is refused: another reader could take it for a line
+/// end.
 fn parse_lines<'b>(
     window: &'b [u8],
     field: &mut impl FnMut(&'b [u8], &'b [u8]) -> bool,
@@ -134,10 +134,10 @@ fn parse_lines<'b>(
     }
 }
 
-/// A line without its CR LF, and what stands behind that.
+/// A line without its CR LF, and the bytes after it.
 type Line<'b> = (&'b [u8], &'b [u8]);
 
-/// Splits off a line, if its end is there.
+/// Splits off the first line; `None` if its end is missing.
 #[inline(always)]
 fn split_line(bytes: &[u8]) -> Result<Option<Line<'_>>, HeadError> {
     let mut rest = bytes;
@@ -157,7 +157,7 @@ fn split_line(bytes: &[u8]) -> Result<Option<Line<'_>>, HeadError> {
     Ok(None)
 }
 
-/// Whether it is HTTP/1.1, and the status code (RFC 9112 section 4).
+/// Parses a status line into whether it is HTTP/1.1, and the status code (RFC 9112 section 4).
 fn parse_status_line(line: &[u8]) -> Option<(bool, u16)> {
     let (version, rest) = line.strip_prefix(START)?.split_first()?;
     let (code, reason) = rest.strip_prefix(b" ")?.split_first_chunk::<3>()?;
@@ -167,7 +167,7 @@ fn parse_status_line(line: &[u8]) -> Option<(bool, u16)> {
     (is_status && matches!(version, b'0' | b'1')).then_some((*version == b'1', status))
 }
 
-/// A value without the white space around it: spaces and tabs (RFC 9110 section 5.6.3).
+/// Trims spaces and tabs from a value (RFC 9110 section 5.6.3).
 #[inline]
 fn trim(value: &[u8]) -> &[u8] {
     // Nearly always it is one space.
@@ -178,25 +178,25 @@ fn trim(value: &[u8]) -> &[u8] {
     value
 }
 
-/// Why the bytes of the service are not a response head.
+/// Why the bytes received are not a response head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HeadError {
-    /// A blank line stands before the status line.
+    /// A blank line precedes the status line.
     LeadingBlankLine,
-    /// A line ends with a line feed alone.
+    /// A line ends with a line feed only.
     BareLineFeed,
     /// The head is longer than [`MAX_HEAD`].
     TooLarge,
     /// There are more than [`MAX_FIELDS`] fields.
     TooManyFields,
-    /// The status line or a field is not as RFC 9112 section 2 and 5 want it.
+    /// The status line or a field violates RFC 9112 sections 2 to 5.
     Malformed,
     /// `Content-Length` is not a decimal number below 2^64, or two of them differ.
     BadContentLength,
-    /// `Transfer-Encoding` is something else than `chunked`, once, in HTTP/1.1.
+    /// `Transfer-Encoding` is not a single `chunked`, or occurs in HTTP/1.0.
     UnknownTransferEncoding,
-    /// Both `Content-Length` and `Transfer-Encoding` are there, so the end is ambiguous.
+    /// Both `Content-Length` and `Transfer-Encoding` are present, so the end is ambiguous.
     LengthWithChunked,
 }
 

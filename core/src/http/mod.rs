@@ -1,7 +1,7 @@
 //! HTTP/1.1 framing: where a head ends, how long a body is, what a chunk looks like.
 //!
 //! This layer knows nothing about Lambda. [`ReplyReader`] reads what a service sends, in memory
-//! that the caller owns, and can be used alone:
+//! that the caller owns. It works alone:
 //!
 //! ```
 //! use lambda_proto::http::{BodyLength, ReplyPart, ReplyReader};
@@ -31,9 +31,9 @@
 //!
 //! # Where a head ends
 //!
-//! There is one rule: a head starts with its status line, each of its lines ends with CR LF, and it
-//! ends with the first empty line. A line feed without its carriage return and a blank line before
-//! the status line are errors. How the bytes were cut on their way makes no difference.
+//! There is one rule: a head starts with its status line, each of its lines ends with CR LF, and
+//! the first empty line ends it. A line feed without its carriage return and a blank line before
+//! the status line are errors. Nothing depends on how the bytes were split on their way.
 
 mod body;
 mod bytes;

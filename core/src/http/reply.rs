@@ -1,14 +1,14 @@
-//! Whole replies, one after the other: the only reader of what a service sends.
+//! Whole replies, one after the other: the only reader of received bytes.
 
 use core::fmt;
 
 use super::body::BodyDecoder;
 use super::{BodyError, HeadError, HeadParser, ResponseHead};
 
-/// Takes the replies of a connection apart, one after the other, however they are cut.
+/// Splits the bytes of a connection into replies and their parts, in whatever pieces they arrive.
 ///
-/// It holds no buffer: the caller presents what has arrived and has not been consumed. A new
-/// connection needs a new reader.
+/// It holds no buffer: the caller presents the bytes received and not yet consumed. Each connection
+/// needs a new reader.
 ///
 /// ```
 /// use lambda_proto::http::{ReplyPart, ReplyReader};
@@ -36,11 +36,11 @@ pub struct ReplyReader {
     body: Option<BodyDecoder>,
 }
 
-/// What comes next of a reply: any number of [`Interim`](Self::Interim), one [`Head`](Self::Head), any number
-/// of [`Body`](Self::Body), one [`End`](Self::End).
+/// A part of a reply: any number of [`Interim`](Self::Interim), one [`Head`](Self::Head), any
+/// number of [`Body`](Self::Body), one [`End`](Self::End).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplyPart<'b> {
-    /// The head of an interim reply, with a status below 200; discard the fields that it has shown.
+    /// The head of an interim reply, with a status below 200. Discard its fields.
     Interim,
     /// The head of the reply.
     Head(ResponseHead),
@@ -54,35 +54,37 @@ impl ReplyReader {
     /// Reads the next part of a reply and moves the cursor `input` over it; `None` if more bytes
     /// are needed.
     ///
-    /// Call it until it returns `None`. What is left of `input` then is the beginning of a head,
-    /// and must be presented again with more bytes after it; everything else is consumed as it
-    /// arrives. A head that arrives byte by byte costs time linear in its length.
+    /// Call it until it returns `None`. What is left of `input` then is the start of a head:
+    /// present it again with more bytes after it. Everything else is consumed as it arrives. A head
+    /// that arrives byte by byte costs linear time.
     ///
-    /// A piece of a body is a slice of `input` and ends where the cursor stands afterwards. Chunk
-    /// extensions and trailers are passed over. After [`ReplyPart::End`] comes the head of the next
-    /// reply: whether one is due, and may come on this [connection](ResponseHead::is_persistent),
-    /// the caller knows.
+    /// A piece of a body is a slice of `input` that ends at the cursor. Chunk extensions and
+    /// trailers are skipped. After [`ReplyPart::End`] comes the head of the next reply. Only the
+    /// caller knows whether one is due and may come on this
+    /// [connection](ResponseHead::is_persistent).
     ///
     /// # Fields
     ///
-    /// The fields of a head are shown to `note`, in order, as slices of `input`: names as they were
-    /// sent (compare them without case), values without surrounding spaces and tabs. A value may
-    /// hold control characters, which a caller of the service may have sent, but no line breaks. A
-    /// head that arrives in pieces may show its fields several times: discard them unless this call
+    /// `note` sees the fields of a head, in order, as slices of `input`: names as they were sent
+    /// (compare them without case), values without surrounding spaces and tabs. A value may hold
+    /// control characters, which a caller of the service may have sent, but no line breaks. A head
+    /// that arrives in pieces may show its fields several times: discard them unless this call
     /// returns [`ReplyPart::Head`].
     ///
-    /// `note` returns whether it knows the name. The name of any other field is checked after it
-    /// was shown: it must be a token (RFC 9110 section 5.6.2), or else the head is
+    /// `note` returns whether it knows the name. Any other name is checked after `note` saw it: it
+    /// must be a token (RFC 9110 section 5.6.2), or else the head is
     /// [malformed](HeadError::Malformed). The framing does not depend on what `note` returns.
     ///
     /// # Errors
     ///
-    /// Any [`ReplyError`]; the connection is of no use then, nor is this reader. How the bytes were
-    /// cut makes no difference to the error.
+    /// Any [`ReplyError`]; discard the connection and this reader. The error does not depend on how
+    /// the bytes were split.
     ///
-    /// - Of a head, [`HeadError::LeadingBlankLine`], [`HeadError::BareLineFeed`],
-    ///   [`HeadError::TooLarge`], and [`HeadError::Malformed`] for something that does not start as
-    ///   HTTP/1, come as soon as the bytes show it, the others when the head is complete.
+    /// - [`HeadError::LeadingBlankLine`], [`HeadError::BareLineFeed`], [`HeadError::TooLarge`], and
+    ///   [`HeadError::Malformed`] for bytes that do not start like HTTP/1, come as soon as the
+    ///   bytes show it; the other errors of a head come when it is complete.
+    /// - A [`BodyError`] comes at the byte that is wrong, after the pieces before it.
+    /// - [`ReplyError::SwitchedProtocols`] comes when a head with status 101 is complete.
     /// - A [`BodyError`] comes at the byte that is wrong, after the pieces before it.
     /// - [`ReplyError::SwitchedProtocols`] comes when a head with status 101 is complete.
     pub fn read<'b>(
@@ -115,32 +117,33 @@ impl ReplyReader {
         }
     }
 
-    /// Tells that the service has closed the connection in order, which ends a body without length. Returns
-    /// whether that completes a reply; its [end](ReplyPart::End) is then read from no bytes.
+    /// Records that the service closed the connection in order, which ends a body without length.
+    /// Returns whether that completes a reply; [`read`](Self::read) then returns its
+    /// [end](ReplyPart::End) without input.
     pub fn end_of_stream(&mut self) -> bool {
         self.body.as_mut().is_some_and(BodyDecoder::end_of_stream)
     }
 
-    /// Whether a reply has begun and its [end](ReplyPart::End) has not been read.
+    /// Whether a reply has begun and its [end](ReplyPart::End) has not been returned.
     pub fn is_inside(&self) -> bool {
         self.head.is_inside() || self.body.is_some()
     }
 
-    /// Bytes that certainly belong to the body before any framing follows; 0 outside of a body.
+    /// The number of bytes that belong to the body before any framing follows; 0 outside a body.
     ///
-    /// It is what the service announced, so it says how much could be read into place, and is no
-    /// reason to reserve so much memory.
+    /// The service announces it, so it says how much could be read into place. Do not reserve that
+    /// much memory.
     pub fn announced(&self) -> u64 {
         self.body.as_ref().map_or(0, BodyDecoder::announced)
     }
 
-    /// Whether the head of the reply has arrived and the end of its body has not.
+    /// Whether the head of a reply has arrived and the end of its body has not.
     pub(crate) fn is_in_body(&self) -> bool {
         self.body.is_some()
     }
 }
 
-/// Why bytes are not a reply.
+/// Why the bytes received are not a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReplyError {
@@ -148,7 +151,7 @@ pub enum ReplyError {
     Head(HeadError),
     /// The framing of the body is not HTTP/1.1, or over a limit.
     Body(BodyError),
-    /// The service switched to another protocol, which nobody had asked for.
+    /// The service switched to another protocol without being asked.
     SwitchedProtocols,
 }
 

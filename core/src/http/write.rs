@@ -1,4 +1,4 @@
-//! Writing into memory of the caller.
+//! Writing into the caller's memory.
 
 use core::fmt;
 
@@ -11,7 +11,7 @@ pub(crate) trait Sink {
 pub(crate) struct Writer<'o> {
     room: &'o mut [u8],
     capacity: usize,
-    /// Bytes that had no room.
+    /// The number of bytes that did not fit.
     beyond: usize,
 }
 
@@ -20,7 +20,7 @@ impl<'o> Writer<'o> {
         Self { capacity: out.len(), room: out, beyond: 0 }
     }
 
-    /// The number of bytes written, if they all had room.
+    /// The number of bytes written, if all of them fit.
     pub(crate) fn finish(self) -> Result<usize, BufferTooSmall> {
         let length = self.capacity - self.room.len();
         match self.beyond {
@@ -42,7 +42,7 @@ impl Sink for Writer<'_> {
     }
 }
 
-/// Counts and throws away.
+/// Counts bytes and discards them.
 #[derive(Default)]
 pub(crate) struct Counter {
     pub(crate) length: usize,
@@ -78,19 +78,19 @@ fn put_number<const BASE: u64>(sink: &mut Writer<'_>, number: u64) {
     sink.put(digits.get(unused..).unwrap_or_default());
 }
 
-/// Copies as many bytes as there is room for, and returns how many those are.
+/// Copies as many bytes as fit, and returns their number.
 pub(crate) fn copy(bytes: &[u8], room: &mut [u8]) -> usize {
     room.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
     bytes.len().min(room.len())
 }
 
-/// The buffer of the caller is too small for what is to be encoded.
+/// The caller's buffer is too small for the encoded bytes.
 ///
-/// What the buffer holds then is unspecified; nothing else has changed, and the same call with a
-/// buffer of [`needed`](Self::needed) bytes succeeds.
+/// The content of the buffer is then unspecified. Nothing else has changed, and the same call with
+/// a buffer of [`needed`](Self::needed) bytes succeeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BufferTooSmall {
-    /// Bytes that the call needs, exactly.
+    /// The exact number of bytes that the call needs.
     pub needed: usize,
 }
 

@@ -2,19 +2,19 @@ use core::time::Duration;
 
 /// A reading of both clocks, taken at one moment.
 ///
-/// Neither clock alone can be trusted here. The monotonic one may stand still while the environment is
-/// frozen, and start anew after the restore of a snapshot; the wall clock jumps when it is set, in both
-/// directions.
+/// Neither clock can be trusted alone. The monotonic clock may stand still while the environment is
+/// frozen and restart after a snapshot is restored. The wall clock jumps in both directions when it
+/// is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clocks {
-    /// Time of the monotonic clock, since an origin that is the same for all readings.
+    /// Time of the monotonic clock, since the same origin for all readings.
     pub monotonic: Duration,
     /// Time of the wall clock, since the Unix epoch.
     pub wall: Duration,
 }
 
 impl Clocks {
-    /// What has passed since an earlier reading, such as the one before `next` was asked for.
+    /// The time since an earlier reading, such as the one taken before `next` was sent.
     pub const fn since(self, earlier: Self) -> IdleGap {
         IdleGap {
             monotonic: self.monotonic.saturating_sub(earlier.monotonic),
@@ -24,7 +24,7 @@ impl Clocks {
     }
 }
 
-/// The time between two readings, such as before and behind a `next`.
+/// The time between two readings, such as before and after a `next`.
 ///
 /// ```
 /// use core::time::Duration;
@@ -45,24 +45,24 @@ pub struct IdleGap {
 }
 
 impl IdleGap {
-    /// How long it was: what the clock says that counted more.
+    /// The length of the gap by the clock that advanced further.
     ///
-    /// A clock that stood still or went backwards counts too little, and then the other one is right. A
-    /// wall clock that was set forward counts too much; that cannot be told from a freeze.
+    /// A clock that stood still or went backwards counts too little, and then the other one is
+    /// right. A wall clock that was set forward counts too much, which looks the same as a freeze.
     pub const fn length(&self) -> Duration {
         // `max` is not `const` for durations.
         self.monotonic.saturating_add(self.wall.saturating_sub(self.monotonic))
     }
 
-    /// The length, if the environment has been away for so long that what it had open may be gone:
-    /// pooled connections, credentials.
+    /// The length, if the environment was away so long that pooled connections or credentials may
+    /// be gone.
     ///
-    /// So it is if the length is `least` or more, and always if the monotonic clock has gone backwards,
-    /// for that happens only when another machine goes on from a snapshot. If the wall clock then went
-    /// backwards too, nobody knows how long it was, and the length is zero.
+    /// That is so if the length is at least `least`, and always if the monotonic clock went
+    /// backwards, which happens only when another machine resumes from a snapshot. If the wall
+    /// clock went backwards too, the length is unknown and given as zero.
     ///
-    /// Under multi-concurrency nothing is ever frozen [Lambda Developer Guide: Lambda Managed
-    /// Instances], but idle connections die all the same.
+    /// Under multi-concurrency the environment is never frozen [Lambda Developer Guide: Lambda
+    /// Managed Instances], but idle connections still die.
     pub const fn thawed_after(&self, least: Duration) -> Option<Duration> {
         let length = self.length();
         if self.is_restarted || least.saturating_sub(length).is_zero() {

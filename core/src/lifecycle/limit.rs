@@ -5,10 +5,10 @@ use crate::api::Deadline;
 
 /// How long one invocation may run: its deadline and the clocks when it arrived.
 ///
-/// A deadline more than a day away when the invocation arrives, in either direction, counts as unknown:
-/// no invocation runs for so long, and some local services send a duration where the date belongs. An
-/// invocation without a known deadline is never cancelled. One that arrives late is not refused: it runs,
-/// with its cancellation already due.
+/// A deadline more than a day away on arrival, in either direction, counts as unknown: no
+/// invocation runs that long, and some local services send a duration instead of a date. An
+/// invocation without a known deadline is never cancelled. One that arrives late is not refused: it
+/// runs, and its cancellation is already due.
 ///
 /// ```
 /// use core::time::Duration;
@@ -49,9 +49,9 @@ impl TimeLimit {
         self.deadline
     }
 
-    /// The time that is left, zero if the deadline is over, `None` if it is not known.
+    /// The time left: zero once the deadline has passed, `None` if there is no known deadline.
     ///
-    /// It is the less of what both clocks say: the wall clock may have been set back since the
+    /// The smaller of what both clocks say: the wall clock may have been set back since the
     /// invocation arrived, and the monotonic one may have stood still.
     pub const fn remaining(&self, now: Clocks) -> Option<Duration> {
         let Some(deadline) = self.deadline else { return None };
@@ -62,8 +62,8 @@ impl TimeLimit {
         Some(by_wall.saturating_sub(by_wall.saturating_sub(by_monotonic)))
     }
 
-    /// The moment to cancel the invocation, as a time of the monotonic clock: `buffer` before the
-    /// deadline, never before the arrival.
+    /// When to cancel the invocation, as a time of the monotonic clock: `buffer` before the
+    /// deadline, but not before the arrival.
     pub const fn cancel_at(&self, buffer: Duration) -> Option<Duration> {
         match self.remaining(self.arrival) {
             Some(total) => {
@@ -73,7 +73,7 @@ impl TimeLimit {
         }
     }
 
-    /// Whether the invocation is to be cancelled by now: no more than `buffer` is left.
+    /// Whether to cancel the invocation now: at most `buffer` is left.
     pub const fn is_cancellation_due(&self, buffer: Duration, now: Clocks) -> bool {
         match self.remaining(now) {
             Some(left) => left.saturating_sub(buffer).is_zero(),

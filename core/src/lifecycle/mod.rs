@@ -1,13 +1,13 @@
-//! Facts of time that Lambda defines: how long an invocation may run, how long the environment was away,
-//! how a shutdown is divided.
+//! Lambda's rules of time: how long an invocation may run, how long the environment was away, how a
+//! shutdown is divided.
 //!
-//! Everything in here is computed from values that the caller passes in, above all from readings of both
-//! [`Clocks`]. There is no timer and no thread; whoever owns a clock waits.
+//! Everything here is computed from values that the caller passes in, above all readings of both
+//! [`Clocks`]. There is no timer and no thread; the embedder waits.
 //!
 //! | when | what |
 //! |---|---|
-//! | an invocation arrives | an [`IdleGap`] says how long the environment was away, a [`TimeLimit`] when to cancel |
-//! | the process is to end | a [`ShutdownWindow`] says who may use how much of the time that is left |
+//! | an invocation arrives | [`IdleGap`]: the time away; [`TimeLimit`]: when to cancel |
+//! | the process must end | [`ShutdownWindow`]: who may use how much of the time left |
 //!
 //! ```
 //! use core::time::Duration;

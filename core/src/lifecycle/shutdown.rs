@@ -10,11 +10,11 @@ use super::Clocks;
 ///     |<------------------------ duration --------------------->|
 /// ```
 ///
-/// The hooks have the duration less the buffer. An invocation that is under way may use the rest, is
-/// cancelled then, and the hooks begin. If there is none, they begin at once, and the buffer is left for
-/// the end of the process.
+/// The hooks get the duration less the buffer. An invocation in flight may use the rest; then it is
+/// cancelled, and the hooks begin. Without one they begin at once, and the buffer is left for the
+/// end of the process.
 ///
-/// Moments are times of the monotonic clock: the wall clock is often set just behind a thaw, and a
+/// Moments are times of the monotonic clock: the wall clock is often set just after a thaw, and a
 /// shutdown often begins with one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShutdownWindow {
@@ -23,8 +23,8 @@ pub struct ShutdownWindow {
 }
 
 impl ShutdownWindow {
-    /// A window of `duration`, of which the hooks may not use `buffer`: one as long as the window leaves them
-    /// nothing.
+    /// A window of `duration`, of which the hooks may not use `buffer`. A buffer as long as the
+    /// window leaves them nothing.
     pub const fn new(duration: Duration, buffer: Duration) -> Self {
         Self { duration, hooks: duration.saturating_sub(buffer) }
     }
@@ -34,23 +34,23 @@ impl ShutdownWindow {
         self.duration
     }
 
-    /// What all hooks share: the duration less the buffer, or nothing.
+    /// The time that all hooks share: the duration less the buffer, or zero.
     pub const fn hooks(&self) -> Duration {
         self.hooks
     }
 
-    /// What an invocation may still use that runs when the signal comes.
+    /// The time that an invocation in flight may still use after the signal.
     pub const fn invocation(&self) -> Duration {
         self.duration.saturating_sub(self.hooks)
     }
 
-    /// When to cancel the invocation that runs, if the signal came at this reading.
+    /// When to cancel the invocation in flight, if the signal came at `signal`.
     pub const fn cancel_at(&self, signal: Clocks) -> Duration {
         signal.monotonic.saturating_add(self.invocation())
     }
 
-    /// When the hooks must have ended that begin now, if the signal came at the first reading: they
-    /// never have more than their share, and nothing beyond SIGKILL.
+    /// When hooks that begin at `now` must end, if the signal came at `signal`: they get no more
+    /// than their share, and nothing beyond SIGKILL.
     pub const fn hooks_until(&self, signal: Clocks, now: Clocks) -> Duration {
         let kill = signal.monotonic.saturating_add(self.duration);
         let until = now.monotonic.saturating_add(self.hooks);

@@ -1,4 +1,4 @@
-//! The documents that come with the replies.
+//! The documents in the replies.
 
 use core::fmt;
 
@@ -6,23 +6,23 @@ use lambda_proto::api::Deadline;
 use lambda_proto::json::{self, JsonError, JsonStr};
 use serde::Deserialize;
 
-/// The function that an extension was registered with: the reply to `register`.
+/// The function that an extension is registered with: the reply to `register`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Registration<'a> {
     /// Its name.
     pub function_name: JsonStr<'a>,
     /// Its version, `$LATEST` or a number.
     pub function_version: JsonStr<'a>,
-    /// Its handler; may be empty.
+    /// Its handler, possibly empty.
     pub handler: JsonStr<'a>,
 }
 
 impl<'a> Registration<'a> {
-    /// Reads the document; fields that are absent are empty, unknown ones are passed over.
+    /// Reads the document. Absent fields are empty, unknown fields are ignored.
     ///
     /// # Errors
     ///
-    /// A [`JsonError`], which is no reason to do without the extension: it is registered all the same.
+    /// A [`JsonError`]; the extension is registered all the same.
     pub fn parse(document: &'a [u8]) -> Result<Self, JsonError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -40,7 +40,7 @@ impl<'a> Registration<'a> {
     }
 }
 
-/// What an extension is told: the reply to `next`.
+/// An event of the environment: the reply to `next`.
 ///
 /// ```
 /// use lambda_proto_extension::{EnvironmentEvent, ShutdownCause};
@@ -55,9 +55,9 @@ impl<'a> Registration<'a> {
 pub enum EnvironmentEvent<'a> {
     /// An invocation begins.
     Invoke(Invoke<'a>),
-    /// The environment is to end.
+    /// The environment is about to end.
     Shutdown(Shutdown<'a>),
-    /// Something that this crate does not know, by its `eventType`.
+    /// An event unknown to this crate, by its `eventType`.
     Other(JsonStr<'a>),
 }
 
@@ -84,11 +84,11 @@ pub struct Shutdown<'a> {
 }
 
 impl<'a> EnvironmentEvent<'a> {
-    /// Reads the document; fields that are absent are empty or `None`, unknown ones are passed over.
+    /// Reads the document. Absent fields are empty or `None`, unknown fields are ignored.
     ///
     /// # Errors
     ///
-    /// A [`JsonError`] if it is no such document.
+    /// A [`JsonError`] if it is anything else.
     pub fn parse(document: &'a [u8]) -> Result<Self, JsonError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -134,8 +134,8 @@ impl<'a> ShutdownReason<'a> {
         self.0
     }
 
-    /// Which of the documented causes it is, in whatever case: the documentation has them in capitals,
-    /// the service writes them small, and AWS's emulator has words of its own besides (`SandboxTerminated`).
+    /// The documented cause that it names, in any case: the documentation writes them in capitals,
+    /// the service in lower case. AWS's emulator has others besides (`SandboxTerminated`).
     pub fn cause(&self) -> Option<ShutdownCause> {
         let is = |word: &str| {
             self.0.chars().map(|character| character.to_ascii_lowercase()).eq(word.chars())
@@ -159,7 +159,7 @@ impl fmt::Display for ShutdownReason<'_> {
 /// A documented cause of a shutdown [Lambda Developer Guide: Extensions API].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ShutdownCause {
-    /// The environment is not needed any more.
+    /// The environment is no longer needed.
     Spindown,
     /// An invocation has timed out.
     Timeout,

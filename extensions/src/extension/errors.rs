@@ -5,11 +5,11 @@ use lambda_proto::http::{BufferTooSmall, ReplyError};
 use super::Phase;
 use crate::limits::MAX_EXTENSION_ID;
 
-/// Why a command was not accepted: the caller's doing. Nothing has changed.
+/// Why a command was refused: the caller's fault. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CommandError {
-    /// The command does not belong in this phase.
+    /// The command is not allowed in this phase.
     WrongPhase(Phase),
     /// This connection [takes no further request](super::Extension::must_reconnect).
     MustReconnect,
@@ -37,16 +37,16 @@ impl fmt::Display for CommandError {
 
 impl core::error::Error for CommandError {}
 
-/// Why what has arrived cannot be used: the service's doing.
+/// Why received bytes cannot be used: the service's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReceiveError {
-    /// It is no reply.
+    /// The bytes are not a reply.
     Reply(ReplyError),
-    /// Bytes arrived that answer nothing.
+    /// Bytes arrived without a request.
     Unsolicited,
-    /// The extension was registered without an identifier of 1 to [`MAX_EXTENSION_ID`] visible ASCII
-    /// characters, so it could not ask for anything.
+    /// The registration has no identifier of 1 to [`MAX_EXTENSION_ID`] visible ASCII characters, so
+    /// the extension could not ask for anything.
     UnusableIdentifier,
 }
 

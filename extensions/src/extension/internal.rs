@@ -1,4 +1,4 @@
-//! The internal extension by which a runtime gets SIGTERM.
+//! The internal extension that gets SIGTERM for a runtime.
 
 use std::net::TcpStream;
 use std::string::String;
@@ -12,15 +12,15 @@ use lambda_proto::limits::MAX_REQUEST_HEAD;
 use super::{Event, Extension, ExtensionName, InvalidExtensionName, Phase, ReceiveError, Reply};
 use crate::bounded::{Bounded, cut_off, keep};
 
-/// An extension without events in the runtime's own process: while it is registered, the process gets
-/// SIGTERM before it is ended [Lambda Developer Guide: Extensions API].
+/// An extension without events in the runtime's own process: while it is registered, the process
+/// gets SIGTERM before it is killed [Lambda Developer Guide: Extensions API].
 ///
-/// Its `next` has been asked for, because init is complete only when every extension has asked, and is
-/// never answered: one without events is told nothing, and waits until the end. So nothing reads this
-/// connection; it costs a descriptor, no thread and no time. Dropping it closes the connection.
+/// It has sent its `next`, because init completes only when every extension has asked. The reply
+/// never comes: an extension without events waits until the end. So nothing reads this connection;
+/// it costs a descriptor, but no thread and no time. Dropping the extension closes it.
 ///
-/// Register before the runtime asks for its first invocation. Behind that the service takes no internal
-/// extension any more.
+/// Register before the runtime asks for its first invocation; afterwards the service refuses
+/// internal extensions.
 ///
 /// ```no_run
 /// use lambda_proto::api::Endpoint;
@@ -37,46 +37,47 @@ use crate::bounded::{Bounded, cut_off, keep};
 #[derive(Debug)]
 pub struct InternalExtension {
     extension: Extension,
-    /// Where its `next` is open; nobody reads it.
+    /// The connection with the open `next`; nothing reads it.
     asking: TcpStream,
 }
 
-/// Why there is no extension: no error of the runtime, which goes on and is ended without SIGTERM.
+/// Why there is no extension. The runtime can go on; it is then killed without SIGTERM.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum NotAvailable {
     /// The name cannot be sent.
     Name(InvalidExtensionName),
-    /// The service cannot be reached, hangs up, or takes too long. Had it registered the extension before
-    /// it did, it may wait for its `next` in vain, and init may time out.
+    /// The service cannot be reached, hangs up, or takes too long. If it had registered the
+    /// extension before, it may wait in vain for the `next`, and init may time out.
     Connection(io::Error),
-    /// The service refuses: it has no Extensions API, as some local ones, the runtime has asked for an
-    /// invocation before, the name is taken, or there are too many extensions.
+    /// The service refuses: it is a local one without the Extensions API, the runtime has already
+    /// asked for an invocation, the name is taken, or there are too many extensions.
     Refused {
-        /// Its answer.
+        /// The reply.
         reply: Reply,
-        /// What it says of it; empty if it says nothing.
+        /// The reason it gives; empty if it gives none.
         reason: String,
     },
     /// The service does not speak the protocol.
     Protocol(ReceiveError),
 }
 
-/// For all of the registration. On Lambda it is a matter of a millisecond, within 10 s for all of init.
+/// Limit for the whole registration, which takes about 1 ms on Lambda; all of init has 10 s.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Bytes of what the service says of a refusal: a few words.
+/// Bytes kept of the reason for a refusal: a few words.
 const MAX_DOCUMENT: usize = 4096;
 
 impl InternalExtension {
-    /// Registers the extension and asks for its event, which is never to come. Blocks for at most 2 s, in
-    /// an event loop too: that is a part of init, in which there is nothing else to do.
+    /// Registers the extension and asks for its event, which never comes. Blocks for at most 2 s,
+    /// even in an event loop: it is part of init, when there is nothing else to do.
     ///
-    /// The name must be no other extension's, in particular not that of a file in `/opt/extensions`.
+    /// The name must not be that of another extension, in particular of a file in
+    /// `/opt/extensions`.
     ///
     /// # Errors
     ///
-    /// [`NotAvailable`], which is worth a log line. It is not tried a second time: the service may have
-    /// taken the request whose reply is missing, and refuses a name that it knows.
+    /// [`NotAvailable`], which is worth a log line. Registration is not retried: the service may
+    /// have accepted the request whose reply is missing, and refuses a name that it knows.
     pub fn register(endpoint: &Endpoint, name: &str) -> Result<Self, NotAvailable> {
         let name = ExtensionName::new(name).map_err(NotAvailable::Name)?;
         let until = Instant::now() + PATIENCE;
@@ -101,7 +102,7 @@ impl InternalExtension {
         Ok(Self { extension, asking })
     }
 
-    /// Asks again on a new connection: after the restore of a snapshot the one before is gone. Blocks for
+    /// Asks again on a new connection: the old one is gone after a snapshot is restored. Blocks for
     /// at most 2 s.
     ///
     /// # Errors
@@ -115,7 +116,7 @@ impl InternalExtension {
     }
 }
 
-/// Asks for the event that is never to come, and returns the connection on which that is.
+/// Asks for the event that never comes, and returns the connection of that request.
 fn ask(extension: &mut Extension, mut connection: Bounded) -> Result<TcpStream, NotAvailable> {
     let mut out = [0; MAX_REQUEST_HEAD];
     let fits = "one that is registered may ask, and an identifier is shorter than a name";
@@ -150,7 +151,7 @@ fn receive_registration(
     if reply.is_accepted() {
         return Ok(true);
     }
-    // Services without the API say so in ways of their own.
+    // Services without the API refuse in formats of their own.
     let reason = ServiceError::parse(&document).map_or_else(
         |_| String::new(),
         |error| format!("{}: {}", error.error_type, error.error_message),

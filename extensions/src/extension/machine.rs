@@ -8,9 +8,9 @@ use super::request::Request;
 use super::{CommandError, EventKind, ExtensionName, ReceiveError, names};
 use crate::limits::MAX_EXTENSION_ID;
 
-/// One extension, from its registration to its end. It holds no buffer, no socket and no clock.
+/// One extension, from registration to end. It holds no buffer, no socket and no clock.
 ///
-/// The tables of its phases are [here](crate#phases-of-an-extension).
+/// The crate documents its [phases](crate#phases-of-an-extension).
 #[derive(Clone, Debug)]
 pub struct Extension {
     endpoint: Endpoint,
@@ -29,22 +29,22 @@ pub struct Extension {
 /// Where an extension is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// The service does not know it.
+    /// The service does not know the extension.
     Unregistered,
-    /// It has asked to be registered.
+    /// Its registration is in flight.
     Registering,
     /// It is registered and has not asked for an event.
     Registered,
-    /// It has asked for an event, which may take for ever; never put a timeout on it.
+    /// It has asked for an event, which may take forever; never put a timeout on it.
     Asking,
     /// It has asked before and may ask again.
     Ready,
-    /// It reports that it failed.
+    /// Its error report is in flight.
     Reporting {
-        /// By which call.
+        /// The call that carries it.
         call: Call,
     },
-    /// Nothing follows.
+    /// It has ended.
     Over,
 }
 
@@ -62,7 +62,7 @@ impl fmt::Display for Phase {
     }
 }
 
-/// What has arrived. Slices end where the cursor of [`Extension::receive`] stands.
+/// Something received. Slices end at the cursor of [`Extension::receive`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'b> {
     /// A piece of the document of a reply, never empty; the reply follows.
@@ -95,10 +95,10 @@ impl fmt::Display for Call {
     }
 }
 
-/// What the service says of a request.
+/// The reply to a request.
 ///
-/// The document of one that was accepted is a [`Registration`](super::Registration) or an
-/// [`EnvironmentEvent`](super::EnvironmentEvent), that of one that was refused a
+/// The document of an accepted request is a [`Registration`](super::Registration) or an
+/// [`EnvironmentEvent`](super::EnvironmentEvent), that of a refused one a
 /// [`ServiceError`](lambda_proto::api::ServiceError).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -107,7 +107,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// The call that is answered.
+    /// The call that the reply belongs to.
     pub const fn call(&self) -> Call {
         self.call
     }
@@ -117,12 +117,12 @@ impl Reply {
         self.status
     }
 
-    /// Whether the request was taken: any 2xx.
+    /// Whether the service accepted the request: any 2xx.
     pub const fn is_accepted(&self) -> bool {
         matches!(self.status, 200..=299)
     }
 
-    /// Whether the process is to end, promptly: 500 [Lambda Developer Guide: Extensions API].
+    /// Whether the process must exit promptly: 500 [Lambda Developer Guide: Extensions API].
     pub const fn must_exit(&self) -> bool {
         self.status == 500
     }
@@ -134,13 +134,13 @@ impl fmt::Display for Reply {
     }
 }
 
-/// What follows a lost connection. The table is [here](crate#lost-connections).
+/// What to do after a lost connection, by the [table](crate#lost-connections).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recovery {
     /// Connect when there is something to send.
     Reconnect,
-    /// Connect and register. If the service refuses, it may have taken the request that was lost; the
-    /// identifier is lost then, and init cannot complete any more.
+    /// Connect and register. If the service refuses, it may have accepted the lost request; then
+    /// the identifier is lost, and init can no longer complete.
     RegisterAgain,
     /// Connect and ask for an event.
     AskAgain,
@@ -164,7 +164,7 @@ impl Extension {
         }
     }
 
-    /// Registers the extension for these events, or for none. Writes the request into `out` and returns
+    /// Registers the extension for `events`, or for none. Writes the request into `out` and returns
     /// its length.
     ///
     /// # Errors
@@ -194,8 +194,8 @@ impl Extension {
         Ok(self.commit(Phase::Asking, length))
     }
 
-    /// Reports that the extension could not start; it ends after the reply. Head and body are both
-    /// written into `out`; a cause for X-Ray is left out.
+    /// Reports that the extension could not start; it ends after the reply. Writes head and body
+    /// into `out`, without a cause for X-Ray.
     ///
     /// # Errors
     ///
@@ -211,8 +211,8 @@ impl Extension {
         Ok(self.commit(Phase::Reporting { call: Call::InitError }, length))
     }
 
-    /// Reports that the extension failed; it ends after the reply. As [`fail_init`](Self::fail_init)
-    /// otherwise.
+    /// Reports that the extension failed; it ends after the reply. Otherwise like
+    /// [`fail_init`](Self::fail_init).
     ///
     /// # Errors
     ///
@@ -234,15 +234,16 @@ impl Extension {
         self.forget_connection();
     }
 
-    /// Takes what has arrived, one event at a time. Call it until it returns `None`.
+    /// Takes received bytes, one event at a time. Call it until it returns `None`.
     ///
-    /// The cursor moves over what is consumed. What is left, a part of a head, must be presented again
-    /// with more bytes behind it.
+    /// The cursor moves over consumed bytes. Bytes that are left are part of a head: present them
+    /// again with more after them.
     ///
     /// # Errors
     ///
-    /// A [`ReceiveError`]; this connection is of no use then, and what is left of `input` is void. After
-    /// [`ReceiveError::Unsolicited`] the phase is as it was, after any other [`Phase::Over`].
+    /// A [`ReceiveError`]; discard this connection and the rest of `input`.
+    /// [`ReceiveError::Unsolicited`] leaves the phase as it was, any other error makes it
+    /// [`Phase::Over`].
     pub fn receive<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<Event<'b>>, ReceiveError> {
         let result = self.receive_one(input);
         if let Err(error) = result {
@@ -255,9 +256,9 @@ impl Extension {
         result
     }
 
-    /// Tells that the service has closed the connection in order, which ends a body without length.
+    /// Records that the service closed the connection in order, which ends a body without length.
     ///
-    /// Returns the event that this completes, if it does. [`on_disconnect`](Self::on_disconnect) is due
+    /// Returns the event that this completes, if any. Call [`on_disconnect`](Self::on_disconnect)
     /// next in any case.
     pub fn end_of_stream(&mut self) -> Option<Event<'static>> {
         if !self.reader.end_of_stream() {
@@ -269,13 +270,13 @@ impl Extension {
         }
     }
 
-    /// Tells that so many of the unsent bytes were sent.
+    /// Records that `length` of the unsent bytes were sent.
     pub fn sent(&mut self, length: usize) {
         self.sent = self.sent.saturating_add(length).min(self.length);
     }
 
-    /// Tells that the connection is gone, and says what follows. What the lost one has left behind is to
-    /// be thrown away.
+    /// Records that the connection is gone, and says what to do next. Discard the bytes left from
+    /// the lost connection.
     pub fn on_disconnect(&mut self) -> Recovery {
         let reply = self.reply;
         self.forget_connection();
@@ -300,23 +301,23 @@ impl Extension {
         self.phase
     }
 
-    /// What the service calls this extension; empty until it is registered.
+    /// The identifier of this extension; empty until it is registered.
     pub fn identifier(&self) -> &str {
         &self.identifier
     }
 
-    /// What the service calls the event that came last (`Lambda-Extension-Event-Identifier`, by the
-    /// documentation `Lambda-Extension-Identifier`); empty if it said nothing, as for a shutdown.
+    /// The identifier of the last event (`Lambda-Extension-Event-Identifier`, in the documentation
+    /// `Lambda-Extension-Identifier`); empty if there was none, as for a shutdown.
     pub fn event_identifier(&self) -> &str {
         &self.event_identifier
     }
 
-    /// The bytes that are to be sent, of the buffer that the command has written to.
+    /// The unsent bytes of `out`, the buffer of the last command.
     pub fn unsent<'a>(&self, out: &'a [u8]) -> &'a [u8] {
         out.get(self.sent..self.length).unwrap_or_default()
     }
 
-    /// Whether this connection can carry no further request. Drop it and call
+    /// Whether this connection can carry no further request. If so, drop it and call
     /// [`on_disconnect`](Self::on_disconnect); commands are refused until then.
     pub fn must_reconnect(&self) -> bool {
         self.must_reconnect && !self.reader.is_inside()
@@ -329,7 +330,7 @@ impl Extension {
 
     fn receive_one<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<Event<'b>>, ReceiveError> {
         loop {
-            // Behind the last answer of a connection nothing counts (RFC 9112 section 9.6).
+            // Nothing after the last reply of a connection counts (RFC 9112 section 9.6).
             if self.must_reconnect() || self.phase == Phase::Over {
                 *input = &[];
                 return Ok(None);
@@ -353,7 +354,8 @@ impl Extension {
                 Some(ReplyPart::Body(piece)) => return Ok(Some(Event::Document(piece))),
                 Some(ReplyPart::End) => {
                     let Some(reply) = self.reply.take() else { continue };
-                    // Answered before all of the request was there: its rest has no place behind this.
+                    // The reply came before the whole request was sent: the rest must not be sent
+                    // any more.
                     self.must_reconnect |= self.sent < self.length;
                     self.length = self.sent;
                     self.phase = self.phase.after(reply);
@@ -408,7 +410,7 @@ impl Extension {
 }
 
 impl Phase {
-    /// The call whose reply comes next.
+    /// The call whose reply is due.
     fn awaits(self) -> Option<Call> {
         match self {
             Self::Registering => Some(Call::Register),
@@ -429,7 +431,7 @@ impl Phase {
     }
 }
 
-/// What matters of the head of a reply; of a field that comes twice, the first value that is not empty.
+/// The fields of a reply that matter; of a repeated field, the first value that is not empty.
 #[derive(Default)]
 struct Fields<'b> {
     identifier: Option<&'b [u8]>,
@@ -454,7 +456,7 @@ impl<'b> Fields<'b> {
     }
 }
 
-/// An identifier that can be sent back as it came.
+/// Accepts an identifier that can be sent back unchanged.
 fn identifier(value: &[u8]) -> Option<String<MAX_EXTENSION_ID>> {
     let text = core::str::from_utf8(value).ok()?;
     let is_visible = text.bytes().all(|byte| byte.is_ascii_graphic());

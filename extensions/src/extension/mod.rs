@@ -1,4 +1,4 @@
-//! The Extensions API. What is said of it stands at the [root](crate) of the crate.
+//! The Extensions API, documented at the [root](crate) of the crate.
 
 mod documents;
 mod errors;

@@ -8,8 +8,8 @@ use crate::limits::MAX_EXTENSION_NAME;
 
 /// The name of an extension, checked so that it cannot leave its header.
 ///
-/// One that is the name of a file in `/opt/extensions` is that external extension; any other is an
-/// internal one (emulator: `rapi/handler/agentregister.go`).
+/// The name of a file in `/opt/extensions` stands for that external extension, any other name for
+/// an internal one (emulator: `rapi/handler/agentregister.go`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExtensionName<'a>(&'a str);
 
@@ -37,13 +37,13 @@ impl<'a> ExtensionName<'a> {
 
 /// A kind of event that an extension can subscribe to.
 ///
-/// Internal extensions may not have SHUTDOWN, and no event at all under multi-concurrency (emulator:
-/// `rapi/handler/agentregister.go`).
+/// Internal extensions cannot subscribe to SHUTDOWN, and under multi-concurrency to no event at all
+/// (emulator: `rapi/handler/agentregister.go`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventKind {
     /// An invocation begins.
     Invoke,
-    /// The environment is to end.
+    /// The environment is about to end.
     Shutdown,
 }
 
@@ -111,7 +111,7 @@ fn finish_report(
     writer.finish_with_report(report)
 }
 
-/// A name is empty, too long, or could not stand in a header as it is.
+/// The name is empty, too long, or not valid in a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidExtensionName;
 

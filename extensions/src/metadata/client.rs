@@ -1,4 +1,4 @@
-//! Where the function runs, asked over `std::net`.
+//! The metadata client over `std::net`.
 
 use std::boxed::Box;
 use std::string::{String, ToString};
@@ -17,16 +17,16 @@ use super::{
 };
 use crate::bounded::{Bounded, cut_off, keep};
 
-/// The environment variable that has the address of the metadata endpoint.
+/// The environment variable with the address of the metadata endpoint.
 pub const API_VARIABLE: &str = "AWS_LAMBDA_METADATA_API";
-/// The environment variable that has its token.
+/// The environment variable with its token.
 pub const TOKEN_VARIABLE: &str = "AWS_LAMBDA_METADATA_TOKEN";
 
-/// The metadata endpoint of the execution environment, asked when somebody wants to know, and no more often
-/// than it wants to be.
+/// A client of the metadata endpoint, which asks on demand and caches the reply.
 ///
-/// What it says is kept for as long as it allows (`Cache-Control: max-age`), freezes included, and not
-/// where the monotonic clock tells that a snapshot was restored, which may be in another zone.
+/// A reply is kept for as long as it allows (`Cache-Control: max-age`), with the time of freezes
+/// included. It is dropped when the monotonic clock shows that a snapshot was restored, possibly in
+/// another zone.
 ///
 /// ```no_run
 /// use lambda_proto::lifecycle::Clocks;
@@ -47,46 +47,46 @@ pub struct Metadata {
     kept: Option<(Clocks, Duration)>,
 }
 
-/// Why it is not known where the function runs.
+/// Why the availability zone is unknown.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum MetadataError {
-    /// A variable that Lambda sets is missing: this is no environment with metadata.
+    /// A variable that Lambda sets is missing: this environment has no metadata.
     MissingVariable {
-        /// Which.
+        /// Its name.
         name: &'static str,
     },
-    /// The address makes no sense.
+    /// The address is invalid.
     Address(EndpointError),
     /// The token cannot be sent.
     Token(InvalidToken),
     /// The endpoint cannot be reached, hangs up, or takes too long.
     Connection(io::Error),
-    /// It says that the token is not the right one.
+    /// The endpoint refuses the token.
     WrongToken,
-    /// It has no data yet; ask later.
+    /// The endpoint has no data yet; ask later.
     NotYet,
-    /// It says that there is no such thing here.
+    /// There is no such endpoint here.
     Unavailable {
-        /// Its answer.
+        /// The reply.
         reply: MetadataReply,
     },
-    /// It does not speak the protocol.
+    /// The endpoint does not speak the protocol.
     Protocol(ReplyError),
-    /// What it says cannot be read.
+    /// The document cannot be read.
     Document(JsonError),
-    /// What it says names no availability zone.
+    /// The document names no availability zone.
     NoZone,
 }
 
-/// For the whole request. The endpoint is in the environment itself.
+/// Limit for the whole request, which does not leave the environment.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Bytes of the document, which has a few dozen; a longer one is cut, and cannot be read then.
+/// Bytes of the document, which has a few dozen; a longer one is cut and then unreadable.
 const MAX_DOCUMENT: usize = 64 * 1024;
 
 impl Metadata {
-    /// A client with the values of [`API_VARIABLE`] and [`TOKEN_VARIABLE`], and with `clocks`, which reads both
-    /// clocks; the origin of the monotonic one is always the same. It asks for nothing yet.
+    /// A client with the values of [`API_VARIABLE`] and [`TOKEN_VARIABLE`]. `clocks` reads both
+    /// clocks; the origin of the monotonic one must not change. Sends nothing yet.
     ///
     /// # Errors
     ///
@@ -102,9 +102,10 @@ impl Metadata {
         })
     }
 
-    /// The id of the availability zone, such as `use1-az1`: the same for every account, unlike its name.
+    /// The id of the availability zone, such as `use1-az1`: unlike its name, the same in every
+    /// account.
     ///
-    /// Blocks while it has to ask, for at most 2 s.
+    /// Blocks for at most 2 s if it has to ask.
     ///
     /// # Errors
     ///
@@ -122,7 +123,7 @@ impl Metadata {
         self.kept.is_some_and(|(asked, max_age)| now.since(asked).thawed_after(max_age).is_none())
     }
 
-    /// Asks for the zone, and returns how long it may be kept.
+    /// Asks for the zone and returns how long it may be kept.
     fn ask(&mut self) -> Result<Option<Duration>, MetadataError> {
         let token = MetadataToken::new(&self.token).map_err(MetadataError::Token)?;
         let encode = |out: &mut [u8]| encode_request(&self.endpoint, token, out);
@@ -168,7 +169,7 @@ fn receive_reply(
     received.or_else(|| reader.end_of_stream()).ok_or_else(|| cut_off().into())
 }
 
-/// Without the token, which is a secret.
+/// Omits the token, which is a secret.
 impl fmt::Debug for Metadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let address = self.endpoint.authority();

@@ -1,7 +1,7 @@
-//! The metadata of the execution environment: in which availability zone it runs.
+//! The metadata of the execution environment: its availability zone.
 //!
-//! The service is at `AWS_LAMBDA_METADATA_API`, a host and a port, and wants the token that
-//! `AWS_LAMBDA_METADATA_TOKEN` holds [Lambda Developer Guide: environment variables]. One request has one
+//! The endpoint is at `AWS_LAMBDA_METADATA_API`, a host and a port, and requires the token in
+//! `AWS_LAMBDA_METADATA_TOKEN` [Lambda Developer Guide: environment variables]. One request has one
 //! reply, read by one [`MetadataReader`]:
 //!
 //! ```
@@ -41,17 +41,16 @@ pub use client::{API_VARIABLE, Metadata, MetadataError, TOKEN_VARIABLE};
 
 /// The token of the metadata endpoint, checked so that it cannot leave its header.
 ///
-/// It is a secret, and `Debug` does not show it.
+/// It is a secret, so `Debug` does not show it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct MetadataToken<'a>(&'a str);
 
 impl<'a> MetadataToken<'a> {
-    /// Checks a token, as the environment has it.
+    /// Checks a token from the environment.
     ///
     /// # Errors
     ///
-    /// [`InvalidToken`] if it is empty or holds anything but visible ASCII characters, such as a line
-    /// break.
+    /// [`InvalidToken`] if it is empty or holds anything but visible ASCII characters.
     pub fn new(token: &'a str) -> Result<Self, InvalidToken> {
         let is_visible = token.bytes().all(|byte| byte.is_ascii_graphic());
         if token.is_empty() || !is_visible {
@@ -84,7 +83,7 @@ pub fn encode_request(
 
 const PATH: &str = "/2026-01-15/metadata/execution-environment";
 
-/// Reads one reply, however it is cut.
+/// Reads one reply, in whatever pieces it arrives.
 #[derive(Clone, Debug, Default)]
 pub struct MetadataReader {
     reader: ReplyReader,
@@ -92,7 +91,7 @@ pub struct MetadataReader {
     is_over: bool,
 }
 
-/// What has arrived. Slices end where the cursor of [`MetadataReader::receive`] stands.
+/// Something received. Slices end at the cursor of [`MetadataReader::receive`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetadataEvent<'b> {
     /// A piece of the document, never empty; the reply follows.
@@ -101,7 +100,7 @@ pub enum MetadataEvent<'b> {
     Reply(MetadataReply),
 }
 
-/// What the endpoint says of the request, and for how long.
+/// The status of a reply, and how long its document may be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetadataReply {
     status: u16,
@@ -115,25 +114,25 @@ pub struct MetadataReply {
 pub enum MetadataMeaning {
     /// 200: the document is an [`ExecutionEnvironment`].
     Available,
-    /// 401: the token is not the right one.
+    /// 401: the token is wrong.
     WrongToken,
-    /// 500 or 503: there are no data yet. The documentation has the one, AWS's emulator answers the
-    /// other before they are set.
+    /// 500 or 503: there is no data yet. The documentation has one of them; AWS's emulator sends
+    /// the other before the data is set.
     NotYet,
     /// Any other status: there is no such endpoint here.
     Unavailable,
 }
 
 impl MetadataReader {
-    /// Takes what has arrived, one event at a time. Call it until it returns `None`; behind the reply
-    /// it returns nothing else and consumes nothing.
+    /// Takes received bytes, one event at a time. Call it until it returns `None`; after the reply
+    /// it returns nothing and consumes nothing.
     ///
-    /// The cursor moves over what is consumed. What is left, a part of a head, must be presented again
-    /// with more bytes behind it.
+    /// The cursor moves over consumed bytes. Bytes that are left are part of a head: present them
+    /// again with more after them.
     ///
     /// # Errors
     ///
-    /// A [`ReplyError`] if it is no reply; the connection is of no use then.
+    /// A [`ReplyError`] if the bytes are not a reply; discard the connection.
     pub fn receive<'b>(
         &mut self,
         input: &mut &'b [u8],
@@ -161,8 +160,8 @@ impl MetadataReader {
         Ok(None)
     }
 
-    /// Tells that the service has closed the connection in order, which ends a body without length.
-    /// Returns the reply, if that completes it.
+    /// Records that the service closed the connection in order, which ends a body without length.
+    /// Returns the reply if that completes it.
     pub fn end_of_stream(&mut self) -> Option<MetadataReply> {
         if !self.reader.end_of_stream() {
             return None;
@@ -190,10 +189,10 @@ impl MetadataReply {
         }
     }
 
-    /// How long the document may be kept (`Cache-Control: max-age`); `None` if nothing is said of it,
-    /// or it may not be kept at all.
+    /// How long the document may be kept (`Cache-Control: max-age`); `None` if the reply does not
+    /// say, or forbids it.
     ///
-    /// It is shorter while a SnapStart function is initialised, for its snapshot may be restored
+    /// It is shorter during the init of a SnapStart function, whose snapshot may be restored
     /// elsewhere.
     pub const fn max_age(&self) -> Option<Duration> {
         self.max_age
@@ -225,10 +224,11 @@ impl Caching {
             self.is_forbidden |= name.eq_ignore_ascii_case(b"no-cache");
             if name.eq_ignore_ascii_case(b"max-age") && self.max_age.is_none() {
                 let value = parts.next().unwrap_or_default().trim_ascii();
-                // Quotes are not in the grammar of this one, and to be understood all the same.
+                // The grammar of this directive has no quotes, but they are understood all the
+                // same.
                 let quoted = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
                 let seconds = decimal(quoted.unwrap_or(value));
-                // What cannot be read is stale at once (section 4.2.1).
+                // An unreadable value is stale at once (section 4.2.1).
                 self.max_age = Some(seconds.unwrap_or(0));
             }
         }
@@ -241,26 +241,26 @@ impl Caching {
     }
 }
 
-/// Decimal digits and nothing else.
+/// Parses decimal digits and nothing else.
 fn decimal(digits: &[u8]) -> Option<u64> {
     let is_decimal = digits.iter().all(u8::is_ascii_digit);
     let digits = core::str::from_utf8(digits).ok().filter(|_| is_decimal)?;
     digits.parse().ok()
 }
 
-/// Where this environment runs.
+/// The document of the metadata endpoint: where this environment runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExecutionEnvironment<'a> {
-    /// The availability zone, by its id, such as `use1-az1`; empty if the document does not say.
+    /// The id of the availability zone, such as `use1-az1`; empty if the document names none.
     pub availability_zone_id: JsonStr<'a>,
 }
 
 impl<'a> ExecutionEnvironment<'a> {
-    /// Reads the document; unknown fields are passed over.
+    /// Reads the document; unknown fields are ignored.
     ///
     /// # Errors
     ///
-    /// A [`JsonError`] if it is no such document.
+    /// A [`JsonError`] if it is anything else.
     pub fn parse(document: &'a [u8]) -> Result<Self, JsonError> {
         #[derive(Deserialize)]
         struct Fields<'f> {
@@ -272,7 +272,7 @@ impl<'a> ExecutionEnvironment<'a> {
     }
 }
 
-/// A token is empty or could not stand in a header as it is.
+/// The token is empty, or not valid in a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidToken;
 
