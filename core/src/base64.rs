@@ -15,6 +15,7 @@ impl<'s> Base64<'s> {
     }
 
     pub(crate) fn finish(mut self) {
+        // Nothing is pending after a full group, which needs no padding.
         if self.filled > 0 {
             self.put_group();
         }
@@ -23,6 +24,8 @@ impl<'s> Base64<'s> {
     fn put_group(&mut self) {
         const ALPHABET: &[u8; 64] =
             b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        // Three bytes are 24 bits, four digits of 6. Missing bytes are 0, as RFC 4648 section 3.5
+        // requires of pad bits; n bytes fill n + 1 digits, and `=` replaces the rest.
         let [a, b, c] = self.group;
         let bits = u32::from_be_bytes([0, a, b, c]);
         let mut digits = [18, 12, 6, 0].map(|shift| ALPHABET[(bits >> shift) as usize & 63]);
@@ -55,5 +58,6 @@ pub(crate) const fn encoded_length(decoded: usize) -> usize {
 
 /// The number of bytes whose encoding fits into `encoded` bytes.
 pub(crate) const fn decoded_length(encoded: usize) -> usize {
+    // Whole groups only, because the last one is padded to four digits.
     encoded / 4 * 3
 }

@@ -37,6 +37,7 @@ pub(crate) fn put_escaped(sink: &mut dyn Sink, text: &str, most: usize) -> (usiz
             '\n' => b"\\n",
             '\r' => b"\\r",
             '\t' => b"\\t",
+            // RFC 8259 section 7 requires no other escapes.
             '\u{0}'..='\u{1f}' => {
                 put_hex(&mut control[2..], character as u16);
                 &control
@@ -44,6 +45,7 @@ pub(crate) fn put_escaped(sink: &mut dyn Sink, text: &str, most: usize) -> (usiz
             _ => b"",
         };
         let length = if escape.is_empty() { character.len_utf8() } else { escape.len() };
+        // The whole escape counts, so a cut never falls inside one.
         if used + length > most {
             sink.put(part(run..at));
             return (used, false);
@@ -77,6 +79,7 @@ pub(crate) fn put_header_safe(sink: &mut dyn Sink, document: &str) {
             ' '..='~' => sink.put(&[character as u8]),
             '\u{0}'..='\u{1f}' => sink.put(b" "),
             _ => {
+                // Beyond U+FFFF an escape is a surrogate pair (RFC 8259 section 7).
                 for unit in character.encode_utf16(&mut [0; 2]) {
                     let mut escape = *b"\\u0000";
                     put_hex(&mut escape[2..], *unit);
@@ -117,6 +120,7 @@ impl<'a> JsonStr<'a> {
 
     /// The characters, unescaped.
     pub fn chars(&self) -> impl Iterator<Item = char> + Clone + 'a {
+        // Decoded on demand: a decoded copy would need memory.
         let mut rest = self.0;
         core::iter::from_fn(move || {
             let mut characters = rest.chars();
@@ -183,10 +187,12 @@ fn unescape(rest: &mut core::str::Chars<'_>) -> char {
         Some(same @ ('"' | '\\' | '/')) => same,
         Some('u') => {
             let Some(first) = code_unit(rest) else { return char::REPLACEMENT_CHARACTER };
+            // Of 16-bit numbers only surrogates are no characters.
             if let Some(character) = char::from_u32(first.into()) {
                 return character;
             }
-            // A surrogate: its other half must follow, or it stands for nothing.
+            // A surrogate: its other half must follow. If it does not, `rest` stays after the first
+            // half, and the next escape is decoded on its own.
             let mut ahead = rest.clone();
             let second = match (ahead.next(), ahead.next()) {
                 (Some('\\'), Some('u')) => code_unit(&mut ahead),
@@ -206,6 +212,7 @@ fn unescape(rest: &mut core::str::Chars<'_>) -> char {
 
 fn code_unit(rest: &mut core::str::Chars<'_>) -> Option<u16> {
     let (digits, behind) = rest.as_str().split_at_checked(4)?;
+    // `from_str_radix` alone would accept a leading `+`.
     digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(())?;
     *rest = behind.chars();
     u16::from_str_radix(digits, 16).ok()
@@ -220,9 +227,11 @@ fn code_unit(rest: &mut core::str::Chars<'_>) -> Option<u16> {
 ///
 /// A [`JsonError`] if the document nests deeper, is not JSON, or is not a `T`.
 pub fn parse<'a, T: Deserialize<'a>>(document: &'a [u8]) -> Result<T, JsonError> {
+    // Before the reader, whose recursion could otherwise exhaust the stack.
     check_depth(document)?;
     let (value, length) =
         serde_json_core::from_slice(document).map_err(|_| JsonError::NotTheDocument)?;
+    // The reader stops after the value; only white space may follow it.
     let behind = document.get(length..).ok_or(JsonError::NotTheDocument)?;
     if !behind.trim_ascii().is_empty() {
         return Err(JsonError::NotTheDocument);
@@ -236,6 +245,8 @@ pub fn parse<'a, T: Deserialize<'a>>(document: &'a [u8]) -> Result<T, JsonError>
 /// and would then see brackets where this function sees a string.
 fn check_depth(document: &[u8]) -> Result<(), JsonError> {
     let mut depth = 0usize;
+    // The last byte outside strings and white space, a quote after a string. A comma admits any
+    // value at the start.
     let mut before = b',';
     let mut bytes = document.iter();
     while let Some(&byte) = bytes.next() {
@@ -247,6 +258,7 @@ fn check_depth(document: &[u8]) -> Result<(), JsonError> {
             b':' if before != b'"' => return Err(JsonError::NotTheDocument),
             b'"' => skip_string(&mut bytes),
             b'{' | b'[' => depth += 1,
+            // Surplus closing brackets must not buy depth for later.
             b'}' | b']' => depth = depth.saturating_sub(1),
             _ => {}
         }
@@ -263,6 +275,7 @@ fn skip_string(bytes: &mut core::slice::Iter<'_, u8>) {
     while let Some(&byte) = bytes.next() {
         match byte {
             b'"' => return,
+            // The byte after a backslash never ends the string. The digits of `\u` need no care.
             b'\\' => drop(bytes.next()),
             _ => {}
         }

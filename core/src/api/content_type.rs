@@ -42,6 +42,7 @@ impl<'a> ContentType<'a> {
         if value.is_empty() || value.len() > MAX_CONTENT_TYPE {
             return Err(InvalidContentType);
         }
+        // A `const fn` cannot use iterators.
         let mut at = 0;
         while at < value.len() {
             if !is_field_byte(value[at]) {

@@ -35,12 +35,12 @@ pub struct Endpoint {
 
 const BEFORE_AUTHORITY: &str = " HTTP/1.1\r\nHost: ";
 const BEFORE_USER_AGENT: &str = "\r\nUser-Agent: ";
-const BEHIND_USER_AGENT: &str = "\r\n";
+const AFTER_USER_AGENT: &str = "\r\n";
 const LINE_END: usize = BEFORE_AUTHORITY.len()
     + MAX_AUTHORITY
     + BEFORE_USER_AGENT.len()
     + MAX_USER_AGENT
-    + BEHIND_USER_AGENT.len();
+    + AFTER_USER_AGENT.len();
 
 impl Endpoint {
     /// The `User-Agent` to send unless another is set.
@@ -60,22 +60,27 @@ impl Endpoint {
     }
 
     fn try_parse(value: &str) -> Result<Self, EndpointProblem> {
-        // As `split_once` does, whose searcher for a text is large, and has checks that no compiler sees through.
+        // Like `split_once`, whose string searcher is large and has panics that no compiler
+        // removes.
         let colon = value.as_bytes().windows(3).position(|bytes| bytes == b"://");
         let split = colon.and_then(|at| Some((value.get(..at)?, value.get(at + 3..)?)));
         let rest = match split {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
+            // After a slash, `://` is part of the path.
             Some((scheme, _)) if !scheme.contains('/') => {
                 return Err(EndpointProblem::NotPlainHttp);
             }
             _ => value,
         };
         let (authority, path) = split_before(rest, '/');
+        // Host, then path, then lengths: the error names the first thing to fix. The checks leave
+        // no character that could end the request line or the `Host` field.
         let (_, port) = split_authority(authority)?;
         let path = path.trim_end_matches('/');
         if !is_path(path) {
             return Err(EndpointProblem::BadPath);
         }
+        // Bounds the parts of `line_end`, whose capacity is their sum.
         if authority.len() > MAX_AUTHORITY {
             return Err(EndpointProblem::TooLong);
         }
@@ -103,12 +108,14 @@ impl Endpoint {
 
     /// The host and port as given: the value of the `Host` header.
     pub fn authority(&self) -> &str {
+        // Kept once, inside the bytes of every request; the constants around it give its place.
         let authority = self.line_end.get(BEFORE_AUTHORITY.len()..).unwrap_or_default();
         authority.get(..self.authority_len).unwrap_or_default()
     }
 
     /// The host to connect to: a name, or an IP address without brackets.
     pub fn host(&self) -> &str {
+        // `parse` has split the same text, so this cannot fail.
         split_authority(self.authority()).map_or("", |(host, _)| host)
     }
 
@@ -126,7 +133,7 @@ impl Endpoint {
     pub fn user_agent(&self) -> &str {
         let before = BEFORE_AUTHORITY.len() + self.authority_len + BEFORE_USER_AGENT.len();
         let user_agent = self.line_end.get(before..).unwrap_or_default();
-        user_agent.strip_suffix(BEHIND_USER_AGENT).unwrap_or_default()
+        user_agent.strip_suffix(AFTER_USER_AGENT).unwrap_or_default()
     }
 
     /// Writes the method and the path prefix; the path of the call follows.
@@ -152,7 +159,7 @@ impl Endpoint {
 /// Joins an authority and a user agent whose lengths have been checked.
 fn line_end(authority: &str, user_agent: &str) -> String<LINE_END> {
     let mut line_end = String::new();
-    for part in [BEFORE_AUTHORITY, authority, BEFORE_USER_AGENT, user_agent, BEHIND_USER_AGENT] {
+    for part in [BEFORE_AUTHORITY, authority, BEFORE_USER_AGENT, user_agent, AFTER_USER_AGENT] {
         let _fits = line_end.push_str(part);
     }
     line_end
@@ -167,12 +174,16 @@ fn split_before(text: &str, character: char) -> (&str, &str) {
 fn split_authority(authority: &str) -> Result<(&str, u16), EndpointProblem> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
+            // Without brackets, the colons of an IPv6 address could not be told from that of the
+            // port.
             let (address, port) = rest.split_once(']').ok_or(EndpointProblem::BadHost)?;
             address.parse::<core::net::Ipv6Addr>().map_err(|_| EndpointProblem::BadHost)?;
             (address, port)
         }
         None => {
             let (host, port) = split_before(authority, ':');
+            // Wider than RFC 1123 by the underscore, which container names have. No `@`, so no user
+            // name; no `%`, so nothing to decode.
             let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
             if host.is_empty() || !host.bytes().all(is_name) {
                 return Err(EndpointProblem::BadHost);
@@ -182,6 +193,7 @@ fn split_authority(authority: &str) -> Result<(&str, u16), EndpointProblem> {
     };
     let port = match port.strip_prefix(':') {
         None if port.is_empty() => 80,
+        // `parse` alone would accept a leading `+`.
         Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
             digits.parse().map_err(|_| EndpointProblem::BadPort)?
         }
@@ -197,6 +209,8 @@ fn split_authority(authority: &str) -> Result<(&str, u16), EndpointProblem> {
 fn is_path(path: &str) -> bool {
     let mut escapes = path.split('%');
     let is_plain = |part: &str| part.bytes().all(|byte| PCHAR.has(byte) || byte == b'/');
+    // The first part has no escape; each other part starts with the two digits of one. Queries and
+    // fragments are refused, because no call could follow them.
     escapes.next().is_none_or(is_plain)
         && escapes.all(|part| {
             let is_hex = |digits: &[u8]| digits.iter().all(u8::is_ascii_hexdigit);

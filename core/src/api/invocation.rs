@@ -100,6 +100,7 @@ impl<'b> InvocationHead<'b> {
     ///
     /// It parses the head again, so it costs more than the other methods.
     pub fn header(&self, name: &str) -> Option<&'b [u8]> {
+        // The same rule as for the known fields: the first value that is not empty.
         let mut found: Option<&'b [u8]> = None;
         let read = HeadParser::default().parse(self.bytes, |field, value| {
             if found.is_none() && !value.is_empty() && is_name(field, name) {
@@ -120,6 +121,7 @@ impl<'b> InvocationHead<'b> {
     }
 
     fn value(&self, field: Field) -> Option<&'b [u8]> {
+        // `get`, because `HeadIndex::on` accepts any bytes.
         let Span { start, length } = self.index.spans[field as usize];
         let value = self.bytes.get(start.into()..usize::from(start) + usize::from(length))?;
         (!value.is_empty()).then_some(value)
@@ -145,7 +147,8 @@ pub struct HeadIndex {
     spans: [Span; Field::COUNT],
 }
 
-// A head has at most 65,536 bytes, so where a value starts and how long it is fit in 16 bits.
+// A head has at most 65,536 bytes and no value fills it, so start and length fit in 16 bits. A
+// length of 0 is both "absent" and "empty", which mean the same here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Span {
     start: u16,
@@ -183,8 +186,11 @@ impl HeadIndex {
     pub(crate) fn note(&mut self, head: &[u8], name: &[u8], value: &[u8]) -> bool {
         let Some(field) = Field::by_name(name) else { return false };
         let span = &mut self.spans[field as usize];
+        // The first value that is not empty wins: an empty one leaves the span as if it were
+        // absent.
         if span.length == 0 {
             let start = offset(head, value).try_into();
+            // Always fits: the parser looks at no more than `MAX_HEAD` bytes.
             if let (Ok(start), Ok(length)) = (start, value.len().try_into()) {
                 *span = Span { start, length };
             }
@@ -253,11 +259,14 @@ impl InvocationIds {
     pub(crate) fn set(&mut self, request_id: &str, attempt_id: Option<&[u8]>) -> bool {
         self.request_id.clear();
         self.attempt_id.clear();
+        // Both ids are cleared first, so a failure leaves no id of an earlier invocation.
         let is_kept = !request_id.is_empty() && self.request_id.push_str(request_id).is_ok();
         if !is_kept {
             return false;
         }
         let attempt_id = attempt_id.unwrap_or_default();
+        // The id is sent back in a field and may hold control characters when it arrives. Without
+        // it the service checks nothing; a changed one would name another attempt.
         if is_field_value(attempt_id) {
             let _too_long_is_left_out = self.attempt_id.extend_from_slice(attempt_id);
         }

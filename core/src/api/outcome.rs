@@ -56,7 +56,7 @@ pub struct Outcome {
     call: Call,
     status: u16,
     /// The request was an answer sent again after its first copy was written whole.
-    is_behind_whole_copy: bool,
+    follows_whole_attempt: bool,
     concurrency: Concurrency,
 }
 
@@ -101,7 +101,7 @@ pub enum Action {
 impl Outcome {
     /// The outcome of a reply to `call` with this status, for a single worker.
     pub const fn new(call: Call, status: u16) -> Self {
-        Self { call, status, is_behind_whole_copy: false, concurrency: Concurrency::Single }
+        Self { call, status, follows_whole_attempt: false, concurrency: Concurrency::Single }
     }
 
     /// Sets how many invocations the environment runs at once.
@@ -111,8 +111,8 @@ impl Outcome {
         self
     }
 
-    pub(crate) const fn to_second_copy(mut self, is_behind_whole_copy: bool) -> Self {
-        self.is_behind_whole_copy = is_behind_whole_copy;
+    pub(crate) const fn to_second_attempt(mut self, follows_whole_attempt: bool) -> Self {
+        self.follows_whole_attempt = follows_whole_attempt;
         self
     }
 
@@ -139,7 +139,8 @@ impl Outcome {
         match self.status {
             204 if matches!(self.call, Call::Next) => Meaning::NoInvocation,
             200..=299 => Meaning::Accepted,
-            400 | 403 if self.is_behind_whole_copy => Meaning::AcceptedBefore,
+            // The service refuses the second copy because it has the first: the answer has arrived.
+            400 | 403 if self.follows_whole_attempt => Meaning::AcceptedBefore,
             400 => Meaning::BadRequest,
             403 => Meaning::OutOfOrder,
             404 | 405 => Meaning::NoSuchCall,
@@ -159,6 +160,7 @@ impl Outcome {
     /// Guide: custom runtimes with SnapStart].
     pub const fn action(&self) -> Action {
         match (self.call, self.status) {
+            // A reported failure of init or restore ends the process, whatever the service replies.
             (Call::InitError | Call::RestoreError, _) | (_, 500) => Action::Exit,
             (Call::Next, 408 | 429 | 502..=504) => Action::ContinueAfterBackoff,
             (Call::Next, 403) if matches!(self.concurrency, Concurrency::Multi) => {

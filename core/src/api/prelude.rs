@@ -48,6 +48,7 @@ impl<'a> HttpPrelude<'a> {
         if !(100..=999).contains(&status) {
             return Err(PreludeError::Status);
         }
+        // Quadratic, because a set would need memory; a response has few headers.
         for (index, (name, value)) in headers.iter().enumerate() {
             let is_double = |(earlier, _): &(&str, &str)| earlier.eq_ignore_ascii_case(name);
             if !is_token(name.as_bytes())
@@ -86,6 +87,7 @@ impl<'a> HttpPrelude<'a> {
             json::put_string(sink, cookie);
         }
         sink.put(b"]}");
+        // JSON escapes NUL, so the first NUL byte ends the document.
         sink.put(END);
         writer.finish()
     }

@@ -123,6 +123,9 @@ impl<'a> ErrorReport<'a> {
     }
 
     pub(super) fn put_json(&self, sink: &mut dyn Sink) {
+        // `left` is what the texts may use, escapes included. The type has the first claim, then
+        // the message, then the frames: whatever comes last is cut first. `put_escaped` returns at
+        // most what it was given, so `left` does not underflow.
         let mut left = self.limit.saturating_sub(SKELETON);
         sink.put(b"{\"errorType\":\"");
         left -= json::put_escaped(sink, self.error_type, left.min(MAX_ERROR_TYPE)).0;
@@ -135,12 +138,15 @@ impl<'a> ErrorReport<'a> {
 
     /// Writes the frames that fit, each of them whole.
     fn put_stack_trace(&self, sink: &mut dyn Sink, most: usize) {
+        // Reserves the key and both brackets. They are written with the first frame, so a trace of
+        // which nothing fits leaves no empty array.
         let mut left = most.saturating_sub(STACK_TRACE.len() + 1);
         let mut is_first = true;
         for frame in self.stack_trace.lines().filter(|frame| !frame.is_empty()) {
             let mut counter = Counter::default();
             json::put_string(&mut counter, frame);
             let needed = counter.length + usize::from(!is_first);
+            // No shorter frame after this one: a trace with gaps would mislead.
             if needed > left {
                 break;
             }
@@ -157,6 +163,8 @@ impl<'a> ErrorReport<'a> {
     /// Writes the trailers of a failed streamed response, and the empty line that ends the request.
     pub(crate) fn put_trailers(&self, sink: &mut dyn Sink) {
         let mut counter = Counter::default();
+        // Everything but the texts has a fixed length once the type is known. An empty report
+        // measures it; what remains of the limit, decoded, is the most that the JSON may use.
         self.limit(0).put_trailers_unlimited(&mut counter);
         let around_the_json = counter.length - base64::encoded_length(SKELETON);
         let most = base64::decoded_length(MAX_ERROR_TRAILERS - around_the_json);
@@ -180,6 +188,7 @@ impl<'a> ErrorReport<'a> {
 
     /// Writes the type as the field `name`: visible ASCII, with `_` for every other character.
     pub(super) fn put_type_as(&self, sink: &mut dyn Sink, name: &str) {
+        // One `_` per character, however many bytes it has. No byte of the value can end the field.
         let mut value = [b'_'; MAX_ERROR_TYPE];
         let mut length = 0;
         for (place, character) in value.iter_mut().zip(self.error_type.chars()) {

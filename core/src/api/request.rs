@@ -70,6 +70,9 @@ impl Request<'_> {
                 match length {
                     ResponseLength::Buffered(length) => put_content_length(sink, *length),
                     ResponseLength::Streamed => {
+                        // Chunks instead of a length: nobody knows it yet. The trailers are
+                        // announced because the head is sent before it is known whether they are
+                        // needed (RFC 9110 section 6.6.2).
                         put_field(sink, names::RESPONSE_MODE, b"streaming");
                         put_field(sink, "Transfer-Encoding", b"chunked");
                         put_field(sink, "Trailer", names::ERROR_TYPE.as_bytes());
@@ -112,6 +115,7 @@ fn put_invocation_line(
     put_path_segment(sink, ids.request_id());
     sink.put(call.as_bytes());
     endpoint.put_request_line_end(sink);
+    // Sent back exactly as received; the service compares it with the current attempt.
     if let Some(attempt_id) = ids.attempt_id() {
         put_field(sink, names::INVOCATION_ID, attempt_id);
     }
@@ -122,6 +126,8 @@ fn put_report(sink: &mut Writer<'_>, report: &ErrorReport<'_>) {
     put_field(sink, names::CONTENT_TYPE, names::ERROR_CONTENT_TYPE.as_bytes());
     report.put_type_field(sink);
     if let Some(cause) = report.xray_cause_json() {
+        // Measured first: half a JSON document is useless, so the cause is sent whole or not at
+        // all. Optional, it must never cost the report itself.
         let mut counter = Counter::default();
         json::put_header_safe(&mut counter, cause);
         if counter.length <= MAX_XRAY_CAUSE {
@@ -131,6 +137,7 @@ fn put_report(sink: &mut Writer<'_>, report: &ErrorReport<'_>) {
             sink.put(b"\r\n");
         }
     }
+    // The same code counts the JSON and writes it, so length and body cannot differ.
     put_content_length(sink, report.json_len() as u64);
     sink.put(b"\r\n");
     report.put_json(sink);
@@ -154,9 +161,11 @@ fn put_field(sink: &mut Writer<'_>, name: &str, value: &[u8]) {
 fn put_path_segment(sink: &mut Writer<'_>, segment: &str) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let segment = segment.as_bytes();
+    // The usual case: a UUID.
     if PLAIN.has_all(segment) {
         return sink.put(segment);
     }
+    // Each part holds at most one byte to escape, its last.
     for part in segment.split_inclusive(|byte| !PLAIN.has(*byte)) {
         match part {
             [plain @ .., byte] if !PLAIN.has(*byte) => {

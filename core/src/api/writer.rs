@@ -53,6 +53,7 @@ impl<'o> RequestWriter<'o> {
         self.writer.put(name.as_bytes());
         self.writer.put(b": ");
         for piece in value {
+            // True of nearly all pieces; only the others go byte by byte.
             if is_field_value(piece) {
                 self.writer.put(piece);
                 continue;
@@ -90,6 +91,7 @@ impl<'o> RequestWriter<'o> {
         B: IntoIterator<Item = &'b [u8], IntoIter: Clone>,
     {
         let body = body.into_iter();
+        // The pieces are walked twice, so that the length can precede them without a buffer.
         let length =
             body.clone().fold(0, |length: usize, piece| length.saturating_add(piece.len()));
         put_content_length(&mut self.writer, length as u64);

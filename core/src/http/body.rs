@@ -28,17 +28,21 @@ pub(super) struct BodyDecoder {
 enum State {
     Fixed { left: u64 },
     ToEnd,
-    // A size is seen digit by digit; `digits` is 0 until the first one.
+    // A size arrives digit by digit; `digits` is 0 until the first one. `line` counts the bytes of
+    // the whole line, so that endless zeros or extensions end in an error.
     ChunkSize { size: u64, digits: u8, line: u16 },
-    // White space behind the size: an extension or the end of the line must follow.
+    // White space after the size: an extension or the end of the line must follow.
     ChunkSpace { size: u64, line: u16 },
-    // Everything to the end of the line is passed over.
+    // Everything up to the end of the line is ignored (RFC 9112 section 7.1.1).
     ChunkExtension { size: u64, line: u16 },
+    // Only CR LF ends a line: readers that disagree about a bare LF would see different chunks.
     ChunkSizeLf { size: u64 },
+    // `left` is never 0, here and in `Fixed`: an empty piece means that the input is used up.
     ChunkData { left: u64 },
     ChunkDataCr,
     ChunkDataLf,
-    // `line` counts the bytes of the current trailer line, `seen` those of all.
+    // `line` counts the bytes of the current trailer line, `seen` those of all, line ends included
+    // once they are complete.
     Trailer { line: u32, seen: u32 },
     TrailerLf { line: u32, seen: u32 },
     Complete,
@@ -48,6 +52,7 @@ impl BodyDecoder {
     /// A decoder for one body; an empty body is complete at once.
     pub(super) fn new(length: BodyLength) -> Self {
         let state = match length {
+            // Keeps `left` above 0.
             BodyLength::Fixed(0) => State::Complete,
             BodyLength::Fixed(left) => State::Fixed { left },
             BodyLength::Chunked => CHUNK_START,
@@ -71,6 +76,7 @@ impl BodyDecoder {
     ) -> Result<Option<&'b [u8]>, BodyError> {
         match self.state {
             State::Complete => Ok(None),
+            // Nearly all bodies have a length; that case is inlined, the others are kept apart.
             State::Fixed { left } => {
                 let piece = take(input, left);
                 let left = left - piece.len() as u64;
@@ -100,6 +106,9 @@ impl BodyDecoder {
                 }
                 State::Complete => return Ok(None),
                 _ => {
+                    // Framing goes byte by byte: there are a few bytes per chunk, and each may be
+                    // the last one that has arrived. On an error the cursor stays at the wrong
+                    // byte.
                     let Some((&byte, rest)) = input.split_first() else { return Ok(None) };
                     self.state = self.state.after_framing(byte)?;
                     *input = rest;
@@ -110,6 +119,7 @@ impl BodyDecoder {
 
     /// Records the end of the stream and returns whether the body is complete.
     pub(super) fn end_of_stream(&mut self) -> bool {
+        // Only such a body may end with the stream; any other is cut off (RFC 9112 section 8).
         if self.state == State::ToEnd {
             self.state = State::Complete;
         }
@@ -144,6 +154,7 @@ impl State {
                 }
                 _ => {
                     let digit = (byte as char).to_digit(16).ok_or(BodyError::BadChunkSize)?;
+                    // The multiplication leaves the lowest four bits free for the digit.
                     let size = size.checked_mul(16).ok_or(BodyError::BadChunkSize)?;
                     let line = next_in_line(line)?;
                     Ok(Self::ChunkSize { size: size | u64::from(digit), digits: 1, line })
@@ -161,6 +172,7 @@ impl State {
                 _ => Self::extension(size, line),
             },
             Self::ChunkSizeLf { size } => match (byte, size) {
+                // A size of 0 marks the last chunk; trailers follow.
                 (b'\n', 0) => Ok(Self::Trailer { line: 0, seen: 0 }),
                 (b'\n', left) => Ok(Self::ChunkData { left }),
                 _ => Err(BodyError::BadChunkSize),
@@ -171,18 +183,21 @@ impl State {
             Self::Trailer { line, seen } => match byte {
                 b'\r' => Ok(Self::TrailerLf { line, seen }),
                 b'\n' => Err(BodyError::BadTrailer),
+                // Checked before counting, so neither counter can overflow.
                 _ if seen as usize >= MAX_RESPONSE_TRAILERS => Err(BodyError::TrailersTooLarge),
                 _ => Ok(Self::Trailer { line: line + 1, seen: seen + 1 }),
             },
             Self::TrailerLf { line, seen } => match (byte, line) {
+                // The empty line ends the body and is not counted.
                 (b'\n', 0) => Ok(Self::Complete),
-                // The line end counts, too.
+                // The line end counts towards the limit too.
                 (b'\n', _) if seen as usize + 2 > MAX_RESPONSE_TRAILERS => {
                     Err(BodyError::TrailersTooLarge)
                 }
                 (b'\n', _) => Ok(Self::Trailer { line: 0, seen: seen + 2 }),
                 _ => Err(BodyError::BadTrailer),
             },
+            // Not framing: `decode` and `decode_unmeasured` handle these.
             Self::Fixed { .. } | Self::ToEnd | Self::ChunkData { .. } | Self::Complete => Ok(self),
         }
     }
@@ -201,6 +216,7 @@ fn next_in_line(line: u16) -> Result<u16, BodyError> {
 
 /// Splits at most `most` bytes off the start of `input`.
 fn take<'b>(input: &mut &'b [u8], most: u64) -> &'b [u8] {
+    // The announced length may exceed `usize` and is only ever a bound on what has arrived.
     let length = usize::try_from(most).unwrap_or(usize::MAX).min(input.len());
     let (piece, rest) = input.split_at(length);
     *input = rest;

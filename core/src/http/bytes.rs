@@ -26,8 +26,11 @@ pub(super) fn before<'b>(bytes: &'b [u8], end: &[u8]) -> Option<&'b [u8]> {
 #[inline(always)]
 fn skip_to(bytes: &[u8], wanted: u8, mask: u8) -> Option<&[u8]> {
     let splat = |byte| u64::from_le_bytes([byte; 8]);
-    // Of bytes below 128, only those that are 0 borrow into their highest bit, and into what stands
-    // behind them: the first mark is right.
+    // Exclusive or and mask make a byte 0 where it equals `wanted` in the bits of `mask`, and leave
+    // no highest bit. Subtracting 1 from each byte then sets the highest bit of a byte that was 0,
+    // by borrowing, and of no byte from 1 to 127. The borrow reaches the byte above, so a mark may
+    // be false, but only above a true one: the lowest mark is right. Little endian makes the lowest
+    // byte the first.
     let marks = |word: [u8; 8]| {
         let differences = (u64::from_le_bytes(word) ^ splat(wanted)) & splat(mask);
         differences.wrapping_sub(splat(1)) & splat(0x80)
@@ -36,15 +39,19 @@ fn skip_to(bytes: &[u8], wanted: u8, mask: u8) -> Option<&[u8]> {
     while let Some((word, behind)) = rest.split_first_chunk::<8>() {
         let marks = marks(*word);
         if marks != 0 {
+            // A mark is bit 7 of its byte, so the division rounds down to the index of the byte.
             return rest.get((marks.trailing_zeros() / 8) as usize..);
         }
         rest = behind;
     }
+    // The last bytes, fewer than eight. They match by the same rule, high bit ignored.
     rest.get(rest.iter().position(|&byte| (byte ^ wanted) & mask == 0)?..)
 }
 
 /// The offset of `part`, a subslice of `whole`.
 pub(crate) fn offset(whole: &[u8], part: &[u8]) -> usize {
+    // Safe code for `offset_from`. For a foreign slice the result is arbitrary, so callers use it
+    // only with checked indexing.
     part.as_ptr().addr().wrapping_sub(whole.as_ptr().addr())
 }
 
@@ -54,6 +61,7 @@ pub(crate) fn parse_decimal(digits: &[u8]) -> Option<u64> {
         return None;
     }
     digits.iter().try_fold(0u64, |value, digit| {
+        // Bytes below `0` wrap to large numbers, so one comparison is enough.
         let digit = digit.wrapping_sub(b'0');
         (digit <= 9).then_some(())?;
         value.checked_mul(10)?.checked_add(u64::from(digit))
@@ -67,6 +75,7 @@ pub(crate) const fn is_field_byte(byte: u8) -> bool {
 
 /// Whether a field value may hold all of these bytes.
 pub(crate) fn is_field_value(value: &[u8]) -> bool {
+    // No early exit: without a branch per byte the compiler can check many bytes at once.
     value.iter().fold(true, |is_all, &byte| is_all & is_field_byte(byte))
 }
 
@@ -106,6 +115,7 @@ impl AsciiSet {
 
     /// Whether the set has all of these bytes.
     pub(crate) fn has_all(&self, bytes: &[u8]) -> bool {
+        // No early exit either: usually the set has all of them.
         bytes.iter().fold(true, |has_all, &byte| has_all & self.has(byte))
     }
 }

@@ -36,6 +36,8 @@ impl Framing {
         // The lengths of the names differ, so most fields cost one comparison.
         match name.len() {
             10 if is_name(name, "Connection") => {
+                // A list (RFC 9110 section 7.6.1), possibly spread over several fields: options add
+                // up.
                 for option in value.split(|&byte| byte == b',') {
                     let option = option.trim_ascii();
                     self.is_closed |= option.eq_ignore_ascii_case(b"close");
@@ -44,18 +46,22 @@ impl Framing {
             }
             14 if is_name(name, "Content-Length") => {
                 let length = parse_decimal(value).ok_or(HeadError::BadContentLength)?;
+                // Equal values may repeat (RFC 9110 section 8.6); different ones make the end
+                // ambiguous.
                 if self.length.is_some_and(|earlier| earlier != length) {
                     return Err(HeadError::BadContentLength);
                 }
                 self.length = Some(length);
             }
             17 if is_name(name, "Transfer-Encoding") => {
+                // Other codings are never requested (no `TE` field), and `chunked` must come once
+                // and last (RFC 9112 section 6.1), so it must be the only one.
                 if self.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
                     return Err(HeadError::UnknownTransferEncoding);
                 }
                 self.is_chunked = true;
             }
-            // Every service sends it.
+            // Every service sends it. A known name saves the check of its characters.
             4 => return Ok(is_name(name, "Date")),
             _ => return Ok(false),
         }
@@ -68,21 +74,28 @@ impl Framing {
         is_http_1_1: bool,
         status: u16,
     ) -> Result<ResponseHead, HeadError> {
-        // HTTP/1.0 has no chunks: a message that says so has been tampered with (RFC 9112 section 6.1).
+        // HTTP/1.0 has no chunks; such framing is faulty (RFC 9112 section 6.1).
         if !is_http_1_1 && self.is_chunked {
             return Err(HeadError::UnknownTransferEncoding);
         }
         let body = self.body_length(status)?;
+        // `close` wins over `keep-alive`, and HTTP/1.0 closes unless told otherwise (RFC 9112
+        // section 9.3). A body to the end of the stream leaves no connection to keep.
         let is_kept = !self.is_closed && (is_http_1_1 || self.is_kept_alive);
         let is_persistent = is_kept && body != BodyLength::ToEnd;
         Ok(ResponseHead { status, body, is_persistent })
     }
 
     fn body_length(&self, status: u16) -> Result<BodyLength, HeadError> {
+        // Before anything else, whatever the status: a head with both may be an attempt at response
+        // splitting (RFC 9112 section 6.3, item 3).
         if self.is_chunked && self.length.is_some() {
             return Err(HeadError::LengthWithChunked);
         }
         Ok(match (status, self.length) {
+            // In the order of RFC 9112 section 6.3: statuses without a body ignore every length,
+            // then chunks, then a length, then the end of the stream. No request here is a HEAD or
+            // a CONNECT.
             (100..=199 | 204 | 304, _) => BodyLength::Fixed(0),
             _ if self.is_chunked => BodyLength::Chunked,
             (_, Some(length)) => BodyLength::Fixed(length),

@@ -43,15 +43,19 @@ impl HeadParser {
         input: &'b [u8],
         field: &mut impl FnMut(&'b [u8], &'b [u8]) -> bool,
     ) -> Result<Option<(usize, ResponseHead)>, HeadError> {
-        // One that arrives whole, as nearly all do, need not be measured first.
+        // Parse first, measure later: nearly every head arrives whole, and one pass over it is
+        // enough. A head seen before was incomplete, so it is measured first. That keeps slow
+        // delivery linear, because a head in pieces is parsed only once its end is there.
         if self.scanned == 0 {
             let window = input.get(..MAX_HEAD).unwrap_or(input);
             if let Ok(Some(parsed)) = parse_lines(window, field) {
                 return Ok(Some(parsed));
             }
         }
-        // What is wrong with the line ends counts first, as it does when the head arrives in pieces.
+        // An error of the attempt above does not count yet. `find_end` goes first, so that errors
+        // of line ends and sizes come in the same order however the bytes were split.
         let Some(end) = self.find_end(input)? else { return Ok(None) };
+        // `None` means that the last line has no colon. One in the middle makes a name with CR LF.
         parse_lines(input.get(..end).unwrap_or(input), field)?.ok_or(HeadError::Malformed).map(Some)
     }
 
@@ -65,16 +69,22 @@ impl HeadParser {
         if let Some(b'\r' | b'\n') = input.first() {
             return Err(HeadError::LeadingBlankLine);
         }
-        // Something else than HTTP need not be waited for: other protocols greet without a blank line.
+        // Refuse other protocols at once: some greet and then wait, without ever sending a blank
+        // line.
         let start = &input[..input.len().min(START.len())];
         if !START.starts_with(start) {
             return Err(HeadError::Malformed);
         }
+        // The window bounds the head itself: bytes of a body may follow it in `input`.
         let window = input.get(..MAX_HEAD).unwrap_or(input);
         let next = |from| window.get(from..).and_then(|rest| skip_to_ascii(rest, b'\n'));
         while let Some(rest) = next(self.scanned) {
+            // `line` starts at the head, not at `scanned`: a CR seen in an earlier call still
+            // counts.
             let Some(line) = before(window, rest) else { break };
             let line_feed = line.len();
+            // `skip_to_ascii` also stops at 0x8a, which is no line feed; the search goes on after
+            // it.
             let is_line_feed = rest.starts_with(b"\n");
             if is_line_feed && !line.ends_with(b"\r") {
                 return Err(HeadError::BareLineFeed);
@@ -88,6 +98,7 @@ impl HeadParser {
         if window.len() == MAX_HEAD {
             return Err(HeadError::TooLarge);
         }
+        // Every line feed up to here has been checked.
         self.scanned = window.len();
         Ok(None)
     }
@@ -111,20 +122,28 @@ fn parse_lines<'b>(
     let mut framing = Framing::default();
     let mut count = 0;
     loop {
+        // An empty line ends the head. The framing is judged last, so an error in a field comes
+        // before a contradiction between fields.
         if let Some(behind) = rest.strip_prefix(b"\r\n") {
             let length = window.len() - behind.len();
             return Ok(Some((length, framing.conclude(is_http_1_1, status)?)));
         }
+        // The name ends at the first colon, even if a line end comes before it: such a name holds
+        // CR LF and is refused as no token below. Folded lines (RFC 9112 section 5.2) and white
+        // space before the colon (section 5.1) fail the same way.
         let Some(behind) = skip_to_ascii(rest, b':') else { return Ok(None) };
         let Some(name) = before(rest, behind) else { return Ok(None) };
         let Some((value, behind)) = split_line(behind)? else { return Ok(None) };
+        // The search also stops at 0xba, which no name may hold.
         let value = value.strip_prefix(b":").ok_or(HeadError::Malformed)?;
         count += 1;
         if count > MAX_FIELDS {
             return Err(HeadError::TooManyFields);
         }
         let value = trim(value);
-        // Whoever knows `Content-Length`, too, must not hide it.
+        // Whoever knows `Content-Length`, too, must not hide it; so a known field is done with only if no
+        // framing field has a name of its length. A known name equals a constant that is a token, so
+        // checking it again would be wasted.
         let is_known = (field(name, value) && !Framing::has_names_of(name.len()))
             || framing.read(name, value)?;
         if !is_known && !is_token(name) {
@@ -146,10 +165,11 @@ fn split_line(bytes: &[u8]) -> Result<Option<Line<'_>>, HeadError> {
             [b'\r', b'\n', behind @ ..] => {
                 return Ok(before(bytes, end).map(|line| (line, behind)));
             }
+            // Its line feed may be in the next piece.
             [b'\r'] => return Ok(None),
             [b'\r', ..] => return Err(HeadError::Malformed),
             [b'\n', ..] => return Err(HeadError::BareLineFeed),
-            // Another control character, or none.
+            // Another control character, or a byte from 128 to 143: part of the line.
             [_, behind @ ..] => rest = behind,
             [] => break,
         }
@@ -159,10 +179,11 @@ fn split_line(bytes: &[u8]) -> Result<Option<Line<'_>>, HeadError> {
 
 /// Parses a status line into whether it is HTTP/1.1, and the status code (RFC 9112 section 4).
 fn parse_status_line(line: &[u8]) -> Option<(bool, u16)> {
+    // Exactly one space and three digits; the reason may be empty or missing.
     let (version, rest) = line.strip_prefix(START)?.split_first()?;
     let (code, reason) = rest.strip_prefix(b" ")?.split_first_chunk::<3>()?;
     let status = u16::try_from(parse_decimal(code)?).ok()?;
-    // What the reason says is none of a client's business.
+    // Clients ignore the reason (RFC 9112 section 4).
     let is_status = status >= 100 && matches!(reason, [] | [b' ', ..]);
     (is_status && matches!(version, b'0' | b'1')).then_some((*version == b'1', status))
 }

@@ -96,9 +96,12 @@ impl ReplyReader {
             if let Some(piece) = decoder.decode(input)? {
                 return Ok(Some(ReplyPart::Body(piece)));
             }
+            // No piece, and not complete: the input is used up.
             if !decoder.is_complete() {
                 return Ok(None);
             }
+            // The end is a part of its own even after an empty body, so every reply ends the same
+            // way. It needs no input, which is how it comes after `end_of_stream`.
             self.body = None;
             return Ok(Some(ReplyPart::End));
         }
@@ -108,7 +111,9 @@ impl ReplyReader {
         let Some((end, head)) = self.head.parse_known(input, note)? else { return Ok(None) };
         *input = input.get(end..).unwrap_or_default();
         match head.status {
+            // No request has an `Upgrade` field, and whatever follows this head is not HTTP.
             101 => Err(ReplyError::SwitchedProtocols),
+            // The final reply follows in the same exchange (RFC 9110 section 15.2).
             100..=199 => Ok(Some(ReplyPart::Interim)),
             _ => {
                 self.body = Some(BodyDecoder::new(head.body));

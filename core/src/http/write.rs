@@ -32,6 +32,8 @@ impl<'o> Writer<'o> {
 
 impl Sink for Writer<'_> {
     fn put(&mut self, bytes: &[u8]) {
+        // A later, shorter piece may still fit and leave a hole; the content is unspecified then,
+        // and the total is right in any case.
         if bytes.len() > self.room.len() {
             self.beyond = self.beyond.saturating_add(bytes.len());
             return;
@@ -63,7 +65,7 @@ pub(super) fn put_hexadecimal(sink: &mut Writer<'_>, number: u64) {
 }
 
 fn put_number<const BASE: u64>(sink: &mut Writer<'_>, number: u64) {
-    // As many as the largest number has in the lesser base.
+    // `u64::MAX` has 20 decimal digits, and fewer in hexadecimal.
     let mut digits = [0; 20];
     let mut unused = digits.len();
     let mut left = number;
@@ -80,6 +82,7 @@ fn put_number<const BASE: u64>(sink: &mut Writer<'_>, number: u64) {
 
 /// Copies as many bytes as fit, and returns their number.
 pub(crate) fn copy(bytes: &[u8], room: &mut [u8]) -> usize {
+    // Not `copy_from_slice`, which panics if the lengths differ.
     room.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
     bytes.len().min(room.len())
 }

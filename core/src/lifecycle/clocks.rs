@@ -17,6 +17,7 @@ impl Clocks {
     /// The time since an earlier reading, such as the one taken before `next` was sent.
     pub const fn since(self, earlier: Self) -> IdleGap {
         IdleGap {
+            // A clock that went backwards counts as standing still, so the other one decides.
             monotonic: self.monotonic.saturating_sub(earlier.monotonic),
             wall: self.wall.saturating_sub(earlier.wall),
             is_restarted: !earlier.monotonic.saturating_sub(self.monotonic).is_zero(),
@@ -65,6 +66,7 @@ impl IdleGap {
     /// Managed Instances], but idle connections still die.
     pub const fn thawed_after(&self, least: Duration) -> Option<Duration> {
         let length = self.length();
+        // `length >= least`; comparisons are not `const` for durations.
         if self.is_restarted || least.saturating_sub(length).is_zero() {
             return Some(length);
         }

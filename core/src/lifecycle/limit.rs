@@ -55,6 +55,8 @@ impl TimeLimit {
     /// invocation arrived, and the monotonic one may have stood still.
     pub const fn remaining(&self, now: Clocks) -> Option<Duration> {
         let Some(deadline) = self.deadline else { return None };
+        // Two clocks, and the cautious one counts: cancelling early costs one invocation a little
+        // time, cancelling late costs all of it. On arrival both say the same.
         let by_wall = deadline.remaining(now.wall);
         let passed = now.monotonic.saturating_sub(self.arrival.monotonic);
         let by_monotonic = deadline.remaining(self.arrival.wall).saturating_sub(passed);
@@ -66,6 +68,7 @@ impl TimeLimit {
     /// deadline, but not before the arrival.
     pub const fn cancel_at(&self, buffer: Duration) -> Option<Duration> {
         match self.remaining(self.arrival) {
+            // `total` is 0 for a deadline that had passed on arrival: cancel at once.
             Some(total) => {
                 Some(self.arrival.monotonic.saturating_add(total.saturating_sub(buffer)))
             }
@@ -84,6 +87,7 @@ impl TimeLimit {
 
 /// Whether a deadline is at most a day away.
 const fn is_plausible(deadline: Deadline, now: Duration) -> bool {
+    // The distance in either direction: one of the two differences is zero.
     let at = Duration::from_millis(deadline.as_unix_millis());
     let away = at.saturating_sub(now).saturating_add(now.saturating_sub(at));
     away.saturating_sub(DAY).is_zero()

@@ -41,6 +41,7 @@ impl ShutdownWindow {
 
     /// The time that an invocation in flight may still use after the signal.
     pub const fn invocation(&self) -> Duration {
+        // The buffer, or the whole window if the buffer is longer.
         self.duration.saturating_sub(self.hooks)
     }
 
@@ -52,6 +53,8 @@ impl ShutdownWindow {
     /// When hooks that begin at `now` must end, if the signal came at `signal`: they get no more
     /// than their share, and nothing beyond SIGKILL.
     pub const fn hooks_until(&self, signal: Clocks, now: Clocks) -> Duration {
+        // An invocation that ends early does not lengthen the share of the hooks; one that ends
+        // late shortens it.
         let kill = signal.monotonic.saturating_add(self.duration);
         let until = now.monotonic.saturating_add(self.hooks);
         // `min` is not `const` for durations.

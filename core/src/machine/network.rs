@@ -170,7 +170,7 @@ impl Machine {
             return Ok(Some(invocation));
         }
         let outcome = Outcome::new(call, response.status)
-            .to_second_copy(self.state.follows_whole_attempt())
+            .to_second_attempt(self.state.follows_whole_attempt())
             .under(self.concurrency);
         self.outcome = Some(outcome);
         Ok(None)
