@@ -41,6 +41,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// Every target.
 pub const TARGETS: &[Target] = &[
     ("chunked", chunked),
+    ("client", client),
     ("documents", documents),
     ("endpoint", endpoint),
     ("environment", environment),
@@ -53,5 +54,4 @@ pub const TARGETS: &[Target] = &[
     ("programs", programs),
     ("request", request),
     ("response_head", response_head),
-    ("client", client),
 ];
