@@ -100,7 +100,7 @@ impl ClientFunction {
         }
     }
 
-    /// Answers what is in hand, or streams the next piece.
+    /// Answers what is in flight, or streams the next piece.
     fn go_on(&mut self) -> Result<(), CommandError> {
         if let Some(mut stream) = self.stream.take() {
             let Some(piece) = stream.pieces.pop_front() else {

@@ -74,7 +74,7 @@ fn asking() -> Machine {
     machine
 }
 
-/// A machine with an invocation in hand.
+/// A machine with an invocation in flight.
 fn invoking() -> Machine {
     let mut machine = asking();
     let bytes = [EVENT, EVENT_BODY].concat();

@@ -96,7 +96,7 @@ pub(crate) mod linux {
                     Ok(operations) => submit(&mut ring, &operations)?,
                     Err(error) => {
                         lane.client.exchange().shut_down();
-                        // The others end when they have answered what they have in hand.
+                        // The others end when they have answered what they have in flight.
                         lanes.iter_mut().for_each(|lane| lane.is_stopping = true);
                         end.get_or_insert(error);
                     }

@@ -60,7 +60,7 @@ pub(crate) fn run_at(endpoint: Endpoint, slots: usize) -> Result<(), Box<dyn Err
         }
         let mut result = Ok(());
         while let Some(ended) = tasks.join_next().await {
-            // When one client ends, the others do when they have answered what they have in hand. A task
+            // When one client ends, the others do when they have answered what they have in flight. A task
             // that cannot be joined has panicked.
             stop.send_replace(true);
             result = result.and(ended.unwrap_or_else(|panic| Err(panic.into())));

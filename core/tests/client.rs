@@ -48,7 +48,7 @@ fn known(call: Call, status: u16) -> Receipt {
     Receipt::Known(Outcome::new(call, status))
 }
 
-/// A loop that has its first invocation in hand.
+/// A loop that has its first invocation in flight.
 fn in_flight(pace: Pace, events: &[(&str, Vec<u8>)]) -> Loop {
     let mut host = Loop::new(pace, events, &[Plan::Hold]);
     assert_eq!(host.run(), Stop::InFlight);

@@ -12,7 +12,7 @@ use support::{ACCEPTED, BODY, Command, Seen, answer, event, machine, receive, se
 
 const SIZE_413: &str = "{\"errorMessage\":\"Exceeded maximum allowed payload size (6291556 bytes).\",\"errorType\":\"RequestEntityTooLarge\"}\n";
 
-/// A machine with an invocation in hand.
+/// A machine with an invocation in flight.
 fn invoking() -> Machine {
     walk(Concurrency::Single, &[Do(Next), Step::Event])
 }

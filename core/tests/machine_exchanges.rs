@@ -19,7 +19,7 @@ const SIZE_413: &str = "{\"errorMessage\":\"Exceeded maximum allowed payload siz
 const BROKEN_500: &str =
     "{\"errorMessage\":\"Internal Server Error\",\"errorType\":\"InternalServerError\"}\n";
 
-/// A machine with an invocation in hand.
+/// A machine with an invocation in flight.
 fn invoking() -> Machine {
     walk(Concurrency::Single, &[Do(Next), Step::Event])
 }

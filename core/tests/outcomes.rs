@@ -48,7 +48,7 @@ const TABLE: [(u16, Meaning, Action, Action, Action); 27] = [
     (999, Meaning::Unexpected, Exit, Continue, Continue),
 ];
 
-/// A machine that has an event in hand.
+/// A machine that has an event in flight.
 fn invoking() -> Machine {
     let mut machine = Machine::new(Endpoint::parse("a").unwrap());
     let length = machine.next(&mut [0; 512]).unwrap();

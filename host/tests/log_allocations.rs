@@ -1,4 +1,4 @@
-//! What is not written costs no memory, and neither does the note of which invocation is in hand.
+//! What is not written costs no memory, and neither does the note of which invocation is in flight.
 #![cfg(all(feature = "log", feature = "tracing"))]
 
 #[path = "support/allocations.rs"]

@@ -370,7 +370,7 @@ impl Environment {
         }
     }
 
-    /// Ends the runtime, and starts none again. An invocation that it has in hand may still be answered
+    /// Ends the runtime, and starts none again. An invocation that it has in flight may still be answered
     /// in the time that it has to end.
     pub(crate) async fn stop(&self) {
         self.life.begin_to_stop();

@@ -154,7 +154,7 @@ impl Lab {
     /// Whoever waits for an answer is told that it has stopped.
     ///
     /// A process that has registered an extension gets SIGTERM, and may answer the invocation that it
-    /// has in hand; if it does not end within the
+    /// has in flight; if it does not end within the
     /// [time for that](crate::Function::shutdown_timeout), it is killed. Others are killed at once.
     pub fn stop(&self) {
         self.pool.stop();

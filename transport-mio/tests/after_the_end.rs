@@ -54,7 +54,7 @@ fn use_up(mut all: Vec<(Invocation, Responder)>) {
     assert!(all.is_empty());
 }
 
-/// A loop with an invocation in hand in each of its slots.
+/// A loop with an invocation in flight in each of its slots.
 fn in_flight() -> (Service, Turner, Vec<Connection>, Vec<(Invocation, Responder)>) {
     let service = Service::start();
     let mut turner = Turner::new(runtime(service.place(), EACH));

@@ -16,7 +16,7 @@ fn the_thread_knows_which_invocation_its_handler_is_called_for() {
     let mut kept: Vec<Responder> = Vec::new();
     let run = run(service.place(), 2, move |invocation, responder| {
         if invocation.body() == b"keep" {
-            // It is in hand while the other is handled.
+            // It is in flight while the other is handled.
             let (responder, sent) = responder.defer();
             kept.push(responder);
             sender.send(())?;

@@ -117,7 +117,7 @@ fn an_end_right_behind_the_event_in_one_segment_is_seen() {
         peer.shut_down();
         let (invocation, responder) = host.invocation();
         assert_eq!(invocation.body(), format!("round {round}").as_bytes());
-        // The end is seen while the invocation is in hand, and nothing is to be sent yet.
+        // The end is seen while the invocation is in flight, and nothing is to be sent yet.
         peer.expect_end();
         assert!(door.accept_within(Duration::from_millis(2)).is_none());
         let key = responder.key();

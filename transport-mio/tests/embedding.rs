@@ -260,7 +260,7 @@ fn idle_slots_want_no_timer_and_the_loop_sleeps() {
         assert!(turner.slots.next_event(Instant::now()).is_none());
         assert_eq!(turner.slots.next_timeout(), None);
     }
-    // Nor with an invocation in hand, nor while its answer is on its way.
+    // Nor with an invocation in flight, nor while its answer is on its way.
     connections[3].send(Incoming::new("id-1", "{}").bytes());
     let (_, responder) = turner.invocation();
     assert_eq!(turner.slots.next_timeout(), None);

@@ -121,7 +121,7 @@ fn expect_extension_next(connection: &mut Connection) {
     assert_eq!(connection.request().path, "/2020-01-01/extension/event/next");
 }
 
-/// A program with an invocation in hand; the connections are the extension's and the slot's.
+/// A program with an invocation in flight; the connections are the extension's and the slot's.
 #[track_caller]
 fn invoked(service: &Service, does: &str) -> (Program, Connection, Connection) {
     let program = Program::start(service.place(), does);
@@ -208,7 +208,7 @@ fn lifecycle(does: &str) -> Lifecycle {
     let (before_a, before_b) = (hook("before a"), hook("before b"));
     let (after_a, after_b) = (hook("after a"), hook("after b"));
     let options = match does {
-        // Time for what is in hand.
+        // Time for what is in flight.
         "answer late" | "own loop" => Options::new()
             .with_shutdown_duration(Duration::from_secs(2))
             .and_then(|options| options.with_shutdown_buffer(Duration::from_millis(1_500))),
@@ -377,7 +377,7 @@ fn an_answer_on_its_way_is_neither_killed_nor_reported() {
     let (program, _extension, mut connection) = invoked(&service, "echo");
     connection.request().assert_response("id-1");
     program.terminate();
-    // The time for what is in hand is over.
+    // The time for what is in flight is over.
     program.lines.wait_for("the shutdown hook");
     connection.expect_silence();
     connection.take_answer();

@@ -23,7 +23,7 @@ fn content(length: usize, seed: usize) -> Vec<u8> {
     (0..length.div_ceil(8)).flat_map(|at| (at * 8 + seed).to_le_bytes()).take(length).collect()
 }
 
-/// One slot with an invocation in hand, on a loop of its own.
+/// One slot with an invocation in flight, on a loop of its own.
 fn one_in_flight() -> (Service, Host, Connection, ResponseStream) {
     let service = Service::start();
     let host = Host::start(runtime(service.place(), 1));

@@ -41,7 +41,7 @@ fn program() {
 fn lifecycle(behaviour: &str) -> Lifecycle {
     let millis = Duration::from_millis;
     let (duration, buffer) = match behaviour {
-        // What is in hand has half of the window, or the whole.
+        // What is in flight has half of the window, or the whole.
         "answers when told" | "starts when told" | "drains" => (2_000, 1_000),
         "is patient" => (2_000, 2_000),
         "answers slowly" | "ends when cancelled" => (2_000, 50),
@@ -127,7 +127,7 @@ fn start_waiting(service: &Service, behaviour: &str) -> (Program, Connection, Co
     (program, extension, connection)
 }
 
-/// The same, with an invocation in hand.
+/// The same, with an invocation in flight.
 fn start_invoked(service: &Service, behaviour: &str) -> (Program, Connection, Connection) {
     let (program, extension, mut connection) = start_waiting(service, behaviour);
     connection.send(Event::new("id-1", "").bytes());
@@ -271,7 +271,7 @@ fn work_behind_an_answer_is_not_waited_for_when_the_process_has_to_end() {
     let signalled = Instant::now();
     program.signal(Signal::TERM);
     program.expect_end();
-    // What is in hand has a second, and a drain without a deadline 3 s.
+    // What is in flight has a second, and a drain without a deadline 3 s.
     assert!(signalled.elapsed() < Duration::from_secs(1), "{:?}", signalled.elapsed());
     assert_hooks_ran(&program);
     let line = "a task of an answered invocation still runs when the process is to end";

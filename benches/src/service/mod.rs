@@ -25,7 +25,7 @@ const GRACE: Duration = Duration::from_secs(2);
 
 const LISTENER: u64 = u64::MAX;
 
-/// More than a client has in hand at a time.
+/// More than a client has in flight at a time.
 const IN_HAND: usize = 8192;
 
 pub(crate) struct Service {
@@ -46,7 +46,7 @@ struct State {
     waiting: Vec<usize>,
     /// How many connections there are that have not ended.
     alive: usize,
-    /// The numbers of the invocations in hand, plus one, each in its place.
+    /// The numbers of the invocations in flight, plus one, each in its place.
     in_flight: Box<[usize]>,
     given: usize,
     answered: usize,

@@ -87,7 +87,7 @@ pub(crate) enum Plan {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// An invocation is in hand that the test holds.
+    /// An invocation is in flight that the test holds.
     InFlight,
     /// Nothing is asked for, and the test wants it so.
     Idle,

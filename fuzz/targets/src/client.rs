@@ -241,7 +241,7 @@ impl Host<'_> {
         length > 0 || !self.decisions.is_empty()
     }
 
-    /// The event that is in hand is the one that the machine knows.
+    /// The event that is in flight is the one that the machine knows.
     fn look(&self) {
         let machine = self.client.machine();
         let ids = machine.invocation().expect("it is in hand");

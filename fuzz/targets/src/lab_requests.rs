@@ -12,7 +12,7 @@ use crate::input::Input;
 /// Bytes of a client to a lab of their own, over loopback, in two pieces: no answer but well-formed ones,
 /// and whatever they were, the next client is answered.
 ///
-/// The first byte says whether an invocation is in hand, whose id stands in for `{id}` then; two more where
+/// The first byte says whether an invocation is in flight, whose id stands in for `{id}` then; two more where
 /// to cut.
 pub fn lab_requests(data: &[u8]) {
     let mut input = Input::new(data);

@@ -13,7 +13,7 @@ use crate::wire;
 /// Commands in any order, writes and reads of any length, answers of several kinds, losses.
 ///
 /// A refused command changes nothing; what is sent is well-formed requests, the last of them perhaps cut
-/// off; they answer invocations that are in hand, each once, or again if the machine says so; each event is
+/// off; they answer invocations that are in flight, each once, or again if the machine says so; each event is
 /// delivered whole and once.
 pub fn programs(data: &[u8]) {
     let mut input = Input::new(data);

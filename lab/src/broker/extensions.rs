@@ -35,7 +35,7 @@ enum State {
     Registered,
     /// It has asked for an event.
     Ready,
-    /// It has one in hand.
+    /// It has one in flight.
     Running,
     InitError,
     ExitError,

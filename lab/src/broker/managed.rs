@@ -61,7 +61,7 @@ impl Rules for Managed {
         self.in_flight.insert(id, in_flight);
     }
 
-    /// What an earlier runtime had in hand is given up by those who wait for its end; a new one gets
+    /// What an earlier runtime had in flight is given up by those who wait for its end; a new one gets
     /// none of it.
     fn start_anew(&mut self) {
         self.start.anew();

@@ -27,7 +27,7 @@ use start::Start;
 pub(crate) use extensions::Failing;
 pub(crate) use start::Started;
 
-/// One environment's runtime as the service sees it, and the invocations that it has in hand.
+/// One environment's runtime as the service sees it, and the invocations that it has in flight.
 ///
 /// The Runtime API changes it by what the runtime says, the environment by what happens to the
 /// process and to time; each sees what the other did.
@@ -49,7 +49,7 @@ trait Rules: Debug + Send {
     /// The start of the runtime.
     fn start(&mut self) -> &mut Start;
 
-    /// What there is in hand, by the id.
+    /// What is in flight, by the id.
     fn in_flight(&mut self) -> &mut HashMap<String, InFlight>;
 
     /// An invocation is there for the runtime.
@@ -432,7 +432,7 @@ impl Drop for ExtensionAsking<'_> {
     }
 }
 
-/// What is in hand no more is over.
+/// Ends what is not in flight any more.
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.end();

@@ -79,7 +79,7 @@ impl Rules for OnDemand {
         self.start.state == State::Running
     }
 
-    /// One that has an invocation in hand gets the same again.
+    /// One that has an invocation in flight gets the same again.
     fn take(&mut self) -> Option<Arc<Invocation>> {
         let in_flight = self.in_flight.values().next()?;
         (self.start.state == State::Running).then(|| Arc::clone(&in_flight.invocation))

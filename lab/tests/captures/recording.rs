@@ -19,7 +19,7 @@ pub(crate) struct Recording {
     pub(crate) unasked: Option<&'static str>,
     /// The turn that began when the caller of the first event had been told what came of it.
     pub(crate) told_before: Option<usize>,
-    /// An event that came while another one was in hand, before the last turn.
+    /// An event that came while another one was in flight, before the last turn.
     pub(crate) at_once: Option<&'static str>,
     /// The service hung up at the end.
     pub(crate) hung_up: bool,

@@ -72,7 +72,7 @@ impl Bench {
         let service = Service::start();
         let (counter, handled) = (Counter::new(), Arc::new(AtomicUsize::new(0)));
         let count_handled = handled.clone();
-        // Answered together, so that every round has the same number of events in hand.
+        // Answered together, so that every round has the same number of events in flight.
         let at_once = if self.is_one_by_one { 1 } else { self.slots };
         let mut held = Vec::with_capacity(at_once);
         let (warm_up, mut so_far) = (self.warm_up, 0);
@@ -174,7 +174,7 @@ struct Driver {
 }
 
 impl Driver {
-    /// Has one in hand in every slot at once.
+    /// Has one in flight in every slot at once.
     fn invoke_all<'e>(&mut self, event: impl Fn(usize) -> &'e Event) {
         for (slot, connection) in self.connections.iter_mut().enumerate() {
             connection.send(event(slot).bytes());

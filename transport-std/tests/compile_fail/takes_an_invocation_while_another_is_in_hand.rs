@@ -1,4 +1,4 @@
-//! A worker has one invocation in hand at a time.
+//! A worker has one invocation in flight at a time.
 
 use lambda_proto_std::{Error, Runtime};
 

@@ -428,7 +428,7 @@ impl World {
     }
 }
 
-/// Which invocation is in hand.
+/// Which invocation is in flight.
 fn number_of(kind: Kind, machine: &Machine) -> usize {
     let ids = machine.invocation().expect("one is in hand");
     let text = match kind {

@@ -103,7 +103,7 @@ impl Said {
         }
         for session in &self.by_clients {
             let (said, ids) = with_placeholders(session);
-            // With an invocation in hand, and without.
+            // With an invocation in flight, and without.
             add("lab_requests", &[&[0, 0, 0], &said]);
             add("lab_requests", &[&[1, 0, 0], &said]);
             for id in ids {

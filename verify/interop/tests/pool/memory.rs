@@ -70,7 +70,7 @@ fn a_thousand_slots_that_have_seen_large_events_keep_no_more_than_the_cap() {
     child.service.serve(&echo(200, 50, &large));
     let fifty = child.resident();
     println!("idle: {idle} KiB; after one by one: {one_by_one} KiB; after 50 at once: {fifty} KiB");
-    // One event and its answer were in hand at a time; the pool keeps both, and the requests.
+    // One event and its answer were in flight at a time; the pool keeps both, and the requests.
     assert!(one_by_one < idle + 13 * MIB, "{one_by_one} KiB");
     // 600 MiB were in use at once.
     assert!(fifty < idle + CAP + 4 * MIB, "{fifty} KiB");

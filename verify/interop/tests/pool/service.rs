@@ -42,7 +42,7 @@ pub(crate) struct Service {
 /// What is to be served.
 pub(crate) struct Load<'l> {
     pub(crate) invocations: usize,
-    /// How many are in hand at a time.
+    /// How many are in flight at a time.
     pub(crate) at_once: usize,
     pub(crate) event: &'l dyn Fn(usize) -> Vec<u8>,
     pub(crate) receipt: Receipt,
