@@ -6,18 +6,18 @@ use std::time::Duration;
 use lambda_proto::api::Endpoint;
 use lambda_proto::client;
 
-/// The longest that one attempt to connect may take, so that no address uses up the patience that the
-/// others need.
+/// The longest time that one attempt to connect may take, so that no address uses up the patience
+/// that the others need.
 pub const MAX_ATTEMPT: Duration = Duration::from_secs(2);
 
-/// Connects to the first address of the endpoint that answers, and blocks meanwhile.
+/// Connects to the first address of the endpoint that accepts; blocks until then.
 ///
 /// # Errors
 ///
-/// That of the resolver, or of the last address.
+/// The error of the resolver, or of the last address.
 pub fn connect(endpoint: &Endpoint, patience: Duration) -> io::Result<TcpStream> {
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    // A timeout of zero is refused by the standard library.
+    // The standard library refuses a timeout of zero.
     let patience = patience.clamp(Duration::from_millis(1), MAX_ATTEMPT);
     for address in (endpoint.host(), endpoint.port()).to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, patience) {
@@ -31,10 +31,9 @@ pub fn connect(endpoint: &Endpoint, patience: Duration) -> io::Result<TcpStream>
     Err(last)
 }
 
-/// How long to wait when so many attempts have failed in a row: [`client::backoff`] with a number that
-/// nobody can foresee.
+/// The pause after `failed` failed attempts in a row: [`client::backoff`] with a random number.
 pub fn backoff(failed: u32) -> Duration {
-    // The keys of a new `RandomState` are random, and so is what it makes of nothing.
+    // Each new `RandomState` has random keys, so its hash of `()` is random too.
     client::backoff(failed, RandomState::new().hash_one(()) as u32)
 }
 

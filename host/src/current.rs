@@ -1,9 +1,9 @@
-//! Which invocation a thread works on, for lines that a function logs (features `log` and `tracing`).
+//! The invocation that a thread works on, for the function's log lines (features `log`, `tracing`).
 //!
-//! A runtime of `lambda-proto-std` sets it for each thread that it runs handlers on, from the moment that
-//! an invocation is handed out until the next is asked for; one of `lambda-proto-mio` while it calls its
-//! handler. Threads that a function starts have none until they say so; futures, which change threads,
-//! are better off with a `tracing` span that has a field `request_id`.
+//! `lambda-proto-std` sets it on each thread that runs handlers, from the moment an invocation is
+//! handed out until the next is asked for. `lambda-proto-mio` sets it while it calls its handler.
+//! Threads that a function starts have none until they set it. Futures change threads, so use a
+//! `tracing` span with a field `request_id` for them.
 
 use std::cell::Cell;
 use std::ops::Deref;
@@ -11,16 +11,16 @@ use std::ops::Deref;
 use lambda_proto::limits::MAX_ID;
 
 thread_local! {
-    // In place, so that a new invocation costs no allocation.
+    // Stored in place, so that a new invocation costs no allocation.
     static CURRENT: Cell<RequestId> = const { Cell::new(RequestId::NONE) };
 }
 
-/// Sets the request id of what this thread works on from now on; the empty one is none.
+/// Sets the request id of this thread's current invocation; an empty id means none.
 pub fn set(request_id: impl Into<RequestId>) {
     CURRENT.set(request_id.into());
 }
 
-/// Calls `work`, and has this request id meanwhile.
+/// Calls `work` with this request id set, then restores the previous one.
 ///
 /// ```
 /// use lambda_proto_host::current;
@@ -35,19 +35,19 @@ pub fn during<T>(request_id: impl Into<RequestId>, work: impl FnOnce() -> T) -> 
     work()
 }
 
-/// Sets the request id of what this thread works on until what this returns is dropped, which sets the one
-/// before again.
+/// Sets the request id of this thread until the returned guard is dropped, which restores the
+/// previous one.
 #[must_use = "it lasts as long as what this returns"]
 pub fn begin(request_id: impl Into<RequestId>) -> Current {
     Current(CURRENT.replace(request_id.into()))
 }
 
-/// The request id of what this thread works on; empty if it has none.
+/// The request id of this thread's current invocation; empty if there is none.
 pub fn request_id() -> RequestId {
     CURRENT.get()
 }
 
-/// A request id, as a copy; it is used as the text that it is.
+/// A copy of a request id; it dereferences to its text.
 #[derive(Clone, Copy)]
 pub struct RequestId {
     length: usize,
@@ -74,12 +74,12 @@ impl Deref for RequestId {
     type Target = str;
 
     fn deref(&self) -> &str {
-        // It was a text as a whole, and so it is one here.
+        // The bytes are a copy of a whole `str`, so they are UTF-8.
         std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
     }
 }
 
-/// What a thread works on for a while; holds what is set again at the end, be it that of a panic.
+/// The guard of a request id; dropping it, also in a panic, restores the previous one.
 pub struct Current(RequestId);
 
 impl Drop for Current {

@@ -1,10 +1,10 @@
-//! The environment variables of a runtime, read once, at the start: the one place that names them.
+//! The environment variables of a runtime, read once at the start; no other module names them.
 //!
-//! [`endpoint`] and [`concurrency`] are for the runtime itself, [`Environment`] is for functions. Which
-//! there are: Lambda Developer Guide, "Defined runtime environment variables".
+//! [`endpoint`] and [`concurrency`] are for the runtime itself, [`Environment`] is for functions.
+//! The Lambda Developer Guide lists the variables in "Defined runtime environment variables".
 //!
-//! Credentials are not read here: they change while the process runs (under SnapStart an endpoint hands
-//! them out), and the SDKs look for them themselves.
+//! Credentials are not read here. They change while the process runs (under SnapStart an endpoint
+//! hands them out), and the SDKs look for them themselves.
 
 use std::env;
 use std::ffi::OsString;
@@ -29,8 +29,8 @@ pub fn endpoint() -> Result<Endpoint, Error> {
     parse_endpoint(env::var_os(RUNTIME_API))
 }
 
-/// How many invocations this environment runs at once, from `AWS_LAMBDA_MAX_CONCURRENCY`: 1 if that is
-/// unset, empty, 0 or no number.
+/// The number of invocations that this environment runs at once, from `AWS_LAMBDA_MAX_CONCURRENCY`:
+/// 1 if that is unset, empty, 0 or not a number.
 pub fn concurrency() -> usize {
     parse_concurrency(env::var(MAX_CONCURRENCY).ok().as_deref())
 }
@@ -41,17 +41,17 @@ fn parse_endpoint(value: Option<OsString>) -> Result<Endpoint, Error> {
         .map_err(|reason| Error::InvalidVariable { name: RUNTIME_API, reason })
 }
 
-/// Unset, empty, 0 or no number: one. No upper bound, as in AWS's own clients of 2026
-/// (aws-lambda-java-libs 2.8.7 removed its own).
+/// One if the value is unset, empty, 0 or not a number. There is no upper bound, as in AWS's own
+/// clients of 2026 (aws-lambda-java-libs 2.8.7 removed its own).
 fn parse_concurrency(value: Option<&str>) -> usize {
     value.and_then(|value| value.parse().ok()).unwrap_or(1).max(1)
 }
 
-/// What Lambda tells a function about itself, read once.
+/// The environment variables that Lambda sets for a function, read once.
 ///
-/// A variable that is not set, is empty or is not UTF-8, and a number that is none, is absent; whether
-/// that matters is for whoever asks. Nothing here ever changes; under SnapStart it may be what was set when
-/// the snapshot was made.
+/// A variable that is unset, empty or not UTF-8 is absent, and so is a number that does not parse;
+/// the caller decides whether that matters. The values never change; under SnapStart they may date
+/// from when the snapshot was made.
 ///
 /// ```
 /// use lambda_proto_host::environment::Environment;
@@ -72,7 +72,7 @@ pub struct Environment {
     texts: [Option<Box<str>>; VARIABLES],
 }
 
-/// A variable, and where in [`NAMES`] it stands.
+/// A variable; its discriminant is its index in [`NAMES`].
 #[derive(Clone, Copy)]
 pub(crate) enum Variable {
     Handler,
@@ -130,7 +130,7 @@ impl Variable {
         NAMES[self as usize]
     }
 
-    /// Its value, read by `lookup`; nothing if it is empty or not UTF-8.
+    /// Its value, read by `lookup`; `None` if it is empty or not UTF-8.
     pub(crate) fn text(self, lookup: &dyn Fn(&str) -> Option<OsString>) -> Option<String> {
         read_text(self.name(), lookup)
     }
@@ -147,13 +147,13 @@ impl Environment {
         Self::from_lookup(&|name| env::var_os(name))
     }
 
-    /// The environment of this process, read when it is asked for first.
+    /// The environment of this process, read on first use.
     pub fn of_process() -> &'static Self {
         static READ: OnceLock<Environment> = OnceLock::new();
         READ.get_or_init(Self::read)
     }
 
-    /// Takes the variables from `lookup`, which is asked once for each.
+    /// Reads the variables through `lookup`, which is called once for each.
     pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<OsString>) -> Self {
         let mut environment = Self::default();
         for (name, text) in NAMES.iter().zip(&mut environment.texts) {
@@ -162,7 +162,7 @@ impl Environment {
         environment
     }
 
-    /// Which handler the function names, from `_HANDLER`; what it means is the runtime's to say.
+    /// The configured handler, from `_HANDLER`; its meaning is up to the runtime.
     pub fn handler(&self) -> Option<&str> {
         self.text(Variable::Handler)
     }
@@ -197,7 +197,7 @@ impl Environment {
         self.text(Variable::MemorySize)?.parse().ok()
     }
 
-    /// What the environment was started for, from `AWS_LAMBDA_INITIALIZATION_TYPE`.
+    /// The reason why the environment was started, from `AWS_LAMBDA_INITIALIZATION_TYPE`.
     pub fn initialization_type(&self) -> Option<InitializationType<'_>> {
         Some(match self.text(Variable::InitializationType)? {
             "on-demand" => InitializationType::OnDemand,
@@ -213,24 +213,24 @@ impl Environment {
         self.text(Variable::LogGroup)
     }
 
-    /// The log stream of this environment, from `AWS_LAMBDA_LOG_STREAM_NAME`; absent under SnapStart.
+    /// The log stream of this environment, from `AWS_LAMBDA_LOG_STREAM_NAME`; not with SnapStart.
     pub fn log_stream(&self) -> Option<&str> {
         self.text(Variable::LogStream)
     }
 
-    /// How log lines are to look, from `AWS_LAMBDA_LOG_FORMAT`: JSON if it says so in any case of letters,
-    /// and always on managed instances, which know no other; else text.
+    /// The format of log lines, from `AWS_LAMBDA_LOG_FORMAT`: JSON if it says so in any letter
+    /// case, and always on managed instances, which know no other; otherwise text.
     pub fn log_format(&self) -> Format {
         log_format(self.text(Variable::InitializationType), self.text(Variable::LogFormat))
     }
 
-    /// The least level of log lines that are wanted, from `AWS_LAMBDA_LOG_LEVEL`; it has a meaning only
-    /// where the [format](Self::log_format) is JSON.
+    /// The lowest level to log, from `AWS_LAMBDA_LOG_LEVEL`; it applies only where the
+    /// [format](Self::log_format) is JSON.
     pub fn log_level(&self) -> Option<Level> {
         self.text(Variable::LogLevel)?.parse().ok()
     }
 
-    /// The region, from `AWS_REGION`, or else from `AWS_DEFAULT_REGION`.
+    /// The region, from `AWS_REGION`, otherwise from `AWS_DEFAULT_REGION`.
     pub fn region(&self) -> Option<&str> {
         self.text(Variable::Region).or_else(|| self.text(Variable::DefaultRegion))
     }
@@ -240,13 +240,13 @@ impl Environment {
         self.text(Variable::MetadataApi)
     }
 
-    /// What the metadata endpoint wants as a bearer token, from `AWS_LAMBDA_METADATA_TOKEN`. It is a
+    /// The bearer token for the metadata endpoint, from `AWS_LAMBDA_METADATA_TOKEN`. It is a
     /// secret: `Debug` does not show it.
     pub fn metadata_token(&self) -> Option<&str> {
         self.text(Variable::MetadataToken)
     }
 
-    /// A client of the metadata endpoint, which asks for nothing yet.
+    /// A client of the metadata endpoint, which has sent no request yet.
     ///
     /// ```no_run
     /// use lambda_proto_host::environment::Environment;
@@ -266,13 +266,13 @@ impl Environment {
         Metadata::new(address, token, clock::now)
     }
 
-    /// The account that the function belongs to, from `AWS_ACCOUNT_ID`; only newer managed instances have
-    /// it.
+    /// The account that the function belongs to, from `AWS_ACCOUNT_ID`; only newer managed
+    /// instances set it.
     pub fn account_id(&self) -> Option<&str> {
         self.text(Variable::AccountId)
     }
 
-    /// What a tracer does without a context, from `AWS_XRAY_CONTEXT_MISSING`: Lambda says `LOG_ERROR`.
+    /// What a tracer does without a context, from `AWS_XRAY_CONTEXT_MISSING` (Lambda: `LOG_ERROR`).
     pub fn xray_context_missing(&self) -> Option<&str> {
         self.text(Variable::XrayContextMissing)
     }
@@ -282,13 +282,13 @@ impl Environment {
         self.text(Variable::XrayDaemonAddress)
     }
 
-    /// The number of the descriptor that log lines go to in [frames](crate::Log), from
+    /// The descriptor that takes log lines in [frames](crate::Log), from
     /// `_LAMBDA_TELEMETRY_LOG_FD`; managed runtimes have it.
     pub fn telemetry_log_fd(&self) -> Option<u32> {
         self.text(Variable::TelemetryLogFd)?.parse().ok()
     }
 
-    /// The time zone, from `TZ`: Lambda says `:UTC`.
+    /// The time zone, from `TZ`; Lambda sets `:UTC`.
     pub fn time_zone(&self) -> Option<&str> {
         self.text(Variable::TimeZone)
     }
@@ -300,7 +300,7 @@ impl Environment {
 
 const MANAGED_INSTANCES: &str = "lambda-managed-instances";
 
-/// The format of log lines by initialization type and `AWS_LAMBDA_LOG_FORMAT`.
+/// The log format for an initialization type and a value of `AWS_LAMBDA_LOG_FORMAT`.
 pub(crate) fn log_format(initialization_type: Option<&str>, format: Option<&str>) -> Format {
     let is_json = initialization_type == Some(MANAGED_INSTANCES)
         || format.is_some_and(|format| format.eq_ignore_ascii_case("JSON"));
@@ -320,19 +320,19 @@ impl fmt::Debug for Environment {
     }
 }
 
-/// What an execution environment was started for.
+/// The reason why an execution environment was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InitializationType<'a> {
-    /// An invocation that had to wait for it.
+    /// For an invocation that waits for it.
     OnDemand,
-    /// Invocations to come.
+    /// For invocations to come.
     ProvisionedConcurrency,
-    /// A snapshot, from which it continues later.
+    /// For a snapshot, which is restored later.
     SnapStart,
-    /// Many invocations at once, on Lambda Managed Instances.
+    /// For many invocations at once, on Lambda Managed Instances.
     ManagedInstances,
-    /// Something newer than this crate.
+    /// A type that is newer than this crate.
     Other(&'a str),
 }
 

@@ -8,20 +8,20 @@ use lambda_proto::machine::{CommandError, ReceiveError};
 
 use crate::LeftBehind;
 
-/// Why a runtime has ended, or cannot start.
+/// Why a runtime ended, or could not start.
 ///
-/// `Debug` prints the same line as `Display`, so that a `main` that returns it shows it as it is
-/// meant; the process then exits with code 1.
+/// `Debug` prints the same line as `Display`, so a `main` that returns the error prints a readable
+/// line; the process then exits with code 1.
 #[non_exhaustive]
 pub enum Error {
     /// An environment variable that Lambda sets is missing.
     MissingVariable {
-        /// Which.
+        /// Its name.
         name: &'static str,
     },
-    /// An environment variable makes no sense.
+    /// An environment variable has an invalid value.
     InvalidVariable {
-        /// Which.
+        /// Its name.
         name: &'static str,
         /// What is wrong; it shows the value.
         reason: EndpointError,
@@ -30,35 +30,34 @@ pub enum Error {
     UserAgent(InvalidUserAgent),
     /// There was no connection to the Runtime API for longer than the runtime's patience.
     Unreachable {
-        /// Where.
+        /// The address of the Runtime API.
         address: String,
-        /// For how long.
+        /// How long the runtime tried.
         waited: Duration,
-        /// The last reason.
+        /// The error of the last attempt.
         reason: io::Error,
     },
     /// The service does not speak the protocol.
     Protocol(ReceiveError),
-    /// The service has refused `next`, or wants the process to end.
+    /// The service refused `next`, or wants the process to end.
     Service(lambda_proto::api::Outcome),
-    /// The function could not start. That was reported to the service, or what kept the report from it
-    /// has been logged.
+    /// The function could not start. The service has the report, or the log says why it has not.
     Init {
         /// The reason, as it was reported.
         message: String,
     },
-    /// Work goes on behind an answer, which the runtime's policy takes for an error.
+    /// Work goes on after an answer, and the runtime's policy treats that as an error.
     LeftBehind(LeftBehind),
-    /// There is no thread for a slot.
+    /// A thread for a slot could not be started.
     Thread(io::Error),
-    /// The operating system refuses what an event loop needs.
+    /// The operating system refused what an event loop needs.
     Poll(io::Error),
-    /// A request or the head of an answer does not fit its buffer.
+    /// A request or the head of a reply does not fit its buffer.
     Buffer(Option<CommandError>),
 }
 
 impl Error {
-    /// The error that a slot ends with; `None` if it ends as it should.
+    /// The error that a slot ends with; `None` if it ends normally.
     pub fn from_end(end: End) -> Option<Self> {
         Some(match end {
             End::Done => return None,
@@ -99,8 +98,8 @@ impl fmt::Display for Error {
     }
 }
 
-/// A duration in seconds and tenths, as a log line shows it. Without floating point, whose formatting would
-/// be a part of every small program.
+/// A duration in seconds and tenths, as log lines show it. It needs no floating point, whose
+/// formatting would be part of every small program.
 pub(crate) struct Seconds(pub(crate) Duration);
 
 impl fmt::Display for Seconds {

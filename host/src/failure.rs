@@ -5,12 +5,12 @@ use std::fmt::Write;
 
 use lambda_proto::api::ErrorReport;
 
-/// Why a handler, or the start of the function, failed: what the service and the caller are told.
+/// Why a handler or the init of the function failed, as the service and the caller are told.
 ///
-/// Every error becomes one with `?`, of type `Function.Error`; the errors behind it become lines of
-/// its stack trace. Give another type with [`Failure::new`] or [`Failure::error_type`]. The name of a
-/// Rust type is never told. What is no [`Error`] itself becomes one with [`Failure::from_boxed`]
-/// (`anyhow::Error` is such) or [`Failure::from_display`].
+/// Every [`Error`] becomes a failure of type `Function.Error` with `?`; its sources become lines of
+/// the stack trace. Set another type with [`Failure::new`] or [`Failure::error_type`]. The name of
+/// a Rust type is never reported. Convert a value that is not an [`Error`] itself with
+/// [`Failure::from_boxed`] (such as `anyhow::Error`) or [`Failure::from_display`].
 ///
 /// ```
 /// use lambda_proto_host::Failure;
@@ -32,8 +32,8 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure of a type, in the form `Category.Reason` (best `Function.` and a word that begins with
-    /// a capital), and a message.
+    /// A failure with a message and a type of the form `Category.Reason` (best `Function.` and a
+    /// word that begins with a capital).
     pub fn new(
         error_type: impl Into<Cow<'static, str>>,
         message: impl Into<Cow<'static, str>>,
@@ -46,8 +46,8 @@ impl Failure {
         }
     }
 
-    /// A failure of type `Function.Error` of a boxed error, or of what can be boxed as one, with the
-    /// errors behind it.
+    /// A failure of type `Function.Error` from a boxed error, or a value that can be boxed as one,
+    /// with its sources.
     ///
     /// ```
     /// use lambda_proto_host::Failure;
@@ -62,18 +62,18 @@ impl Failure {
         Self::from_error(&*error.into())
     }
 
-    /// A failure of type `Function.Error` with anything as its message.
+    /// A failure of type `Function.Error` with any displayable value as its message.
     pub fn from_display(message: impl std::fmt::Display) -> Self {
         Self::new("Function.Error", message.to_string())
     }
 
-    /// An event that is not what the function expects, of type `Runtime.UnmarshalError`.
+    /// A failure of type `Runtime.UnmarshalError`: the event is not what the function expects.
     pub fn unmarshal(reason: impl std::fmt::Display) -> Self {
         let message = format!("the event is not what the function expects: {reason}");
         Self::new("Runtime.UnmarshalError", message)
     }
 
-    /// A result that cannot be sent, of type `Runtime.MarshalError`.
+    /// A failure of type `Runtime.MarshalError`: the result cannot be sent.
     pub fn marshal(reason: impl std::fmt::Display) -> Self {
         let message = format!("the result cannot be written as JSON: {reason}");
         Self::new("Runtime.MarshalError", message)
@@ -86,7 +86,7 @@ impl Failure {
         self
     }
 
-    /// The same failure with a stack trace, one frame a line.
+    /// The same failure with a stack trace, one frame per line.
     #[must_use]
     pub fn stack_trace(mut self, frames: impl Into<Cow<'static, str>>) -> Self {
         self.stack_trace = frames.into();
@@ -100,7 +100,7 @@ impl Failure {
         self
     }
 
-    /// The same failure told in other words.
+    /// The same failure with another message.
     pub(crate) fn with_message(mut self, message: String) -> Self {
         self.message = message.into();
         self
@@ -111,7 +111,7 @@ impl Failure {
         &self.message
     }
 
-    /// The report of it that the service is sent.
+    /// The error report that is sent to the service.
     pub fn as_error_report(&self) -> ErrorReport<'_> {
         let report =
             ErrorReport::new(&self.error_type, &self.message).stack_trace(&self.stack_trace);
@@ -131,13 +131,13 @@ impl Failure {
         Self::new("Function.Error", error.to_string()).stack_trace(stack_trace)
     }
 
-    /// What the payload of a panic says of itself.
+    /// A failure with the message in the payload of a panic.
     pub fn from_panic(payload: &(dyn Any + Send)) -> Self {
         Self::new(PANIC, panic_message(payload))
     }
 }
 
-/// The error type of an invocation that nobody has answered.
+/// The error type of an invocation that was not answered.
 pub const NO_RESPONSE: &str = "Runtime.NoResponse";
 
 /// The error type of a panic.

@@ -2,27 +2,27 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::{Error, Failure, InFlight, Settings};
 
-/// Calls a handler, and makes a failure of a panic.
+/// Calls a handler, and turns a panic into a failure.
 ///
 /// # Errors
 ///
 /// The handler's failure, or that of its panic.
 pub fn catch<T>(handler: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-    // A handler that panicked may have left data of its own half changed, which it will see again; of
-    // ours it holds nothing that could be.
+    // A handler that panicked may have left its own data half changed, and will see it again. It
+    // holds nothing of ours that could be.
     catch_unwind(AssertUnwindSafe(handler)).unwrap_or_else(|payload| {
         let failure = Failure::from_panic(&*payload);
-        // What was thrown may throw again when it is dropped.
+        // Dropping the payload may panic again.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
         Err(failure)
     })
 }
 
-/// Runs what has to be done before the first invocation; if it fails or panics, has that reported.
+/// Runs the code before the first invocation, and has its failure or panic reported.
 ///
 /// # Errors
 ///
-/// [`Error::Init`]. If the report does not get through, that is logged.
+/// [`Error::Init`]. If the report cannot be delivered, that is logged.
 pub fn start<T>(
     settings: &Settings,
     start: impl FnOnce() -> Result<T, Failure>,

@@ -1,7 +1,7 @@
-//! Registry of what workers have in flight, for the code that terminates the process: the hook of a panic
-//! that aborts, or the thread of a signal whose window is over. Both report it.
+//! Registry of in-flight invocations, for the code that terminates the process: the panic hook of a
+//! program that aborts, or the signal thread when its window is over. Both report them.
 //!
-//! In programs that unwind, and that have no [lifecycle](crate::lifecycle), none of this does anything.
+//! It does nothing in programs that unwind and have no [lifecycle](crate::lifecycle).
 
 use std::io::{Read, Write};
 #[cfg(panic = "abort")]
@@ -16,11 +16,11 @@ use crate::connect;
 #[cfg(panic = "abort")]
 use crate::failure::{PANIC, panic_message};
 
-/// How long a dying process waits for the service, altogether.
+/// How long a dying process waits for the service in total.
 #[cfg(panic = "abort")]
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Every worker: the end of the process ends them all.
+/// All workers; they end with the process.
 static WORKERS: Mutex<Vec<Weak<Worker>>> = Mutex::new(Vec::new());
 
 struct Worker {
@@ -30,28 +30,28 @@ struct Worker {
 
 struct Doing {
     stage: Stage,
-    /// The invocation that was noted last.
+    /// The invocation noted last.
     ids: InvocationIds,
 }
 
-/// What has begun and is not answered.
+/// What a worker has in flight.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Nothing,
     Start,
     Invocation,
-    /// The answer is on its way, or has been sent and the handler still works.
+    /// The answer is being sent, or has been sent and the handler still works.
     Answer,
-    /// It has been reported over the worker's head.
+    /// The code that ends the process has reported it.
     Reported,
 }
 
-/// The entry of one worker: what it has in flight, as its machine says.
+/// The registry entry of one worker: what it has in flight, according to its machine.
 pub struct InFlight(Option<Entry>);
 
 struct Entry {
     worker: Arc<Worker>,
-    /// What the worker noted last: compared without the lock, and never [`Stage::Reported`].
+    /// The stage noted last: compared without the lock, and never [`Stage::Reported`].
     noted: Stage,
 }
 
@@ -66,7 +66,7 @@ impl InFlight {
         Self::tracked(endpoint)
     }
 
-    /// An entry with nothing in flight, for [`report_in_flight`] to find.
+    /// An entry with nothing in flight that every program keeps, for [`report_in_flight`] to find.
     pub fn tracked(endpoint: &Endpoint) -> Self {
         let doing = Doing { stage: Stage::Nothing, ids: InvocationIds::default() };
         let worker = Arc::new(Worker { endpoint: endpoint.clone(), doing: Mutex::new(doing) });
@@ -77,11 +77,11 @@ impl InFlight {
         Self(Some(Entry { worker, noted: Stage::Nothing }))
     }
 
-    /// Notes what the worker has in flight. Call it after each step of the machine, before the transport
-    /// does what the step asks for.
+    /// Notes what the worker has in flight. Call it after each step of the machine, before the
+    /// transport does what the step asks for.
     ///
-    /// It blocks while [`report_in_flight`] reports this invocation, so that no answer to it leaves at the
-    /// same time.
+    /// It blocks while [`report_in_flight`] reports this invocation, so that no answer to it leaves
+    /// at the same time.
     #[inline]
     pub fn note(&mut self, machine: &Machine) {
         if let Some(entry) = &mut self.0 {
@@ -89,14 +89,14 @@ impl InFlight {
         }
     }
 
-    /// Notes that the function starts, which no machine knows.
+    /// Notes that init begins, which no machine knows.
     pub(crate) fn starts(&mut self) {
         if let Some(entry) = &mut self.0 {
             entry.set(Stage::Start, None);
         }
     }
 
-    /// Notes that the start is over.
+    /// Notes that init is over.
     pub(crate) fn has_started(&mut self) {
         if let Some(entry) = &mut self.0 {
             entry.set(Stage::Nothing, None);
@@ -109,12 +109,12 @@ impl Entry {
         let stage = match machine.phase() {
             Phase::Invoking if !machine.is_streaming() => Stage::Invocation,
             Phase::Invoking | Phase::Reporting => Stage::Answer,
-            // After its answer a handler may still work.
+            // A handler may still work after its answer.
             Phase::Ready if !machine.is_asked() => return,
             Phase::Init | Phase::Ready | Phase::ShuttingDown => Stage::Nothing,
         };
-        // An answer stands between two invocations, so the same stage is that of the same invocation. If
-        // that has been reported, it stays so.
+        // There is an answer between two invocations, so the same stage means the same invocation.
+        // If that was reported, it stays so.
         if stage != self.noted {
             self.set(stage, machine.invocation().filter(|_| stage == Stage::Invocation));
         }
@@ -130,20 +130,20 @@ impl Entry {
     }
 }
 
-/// Nothing panics while one of these is held.
+/// Nothing panics while one of these locks is held.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Reports whatever any worker has in hand, each on a connection of its own, until the given moment; returns
-/// for how many that was tried.
+/// Reports what any worker has in flight, each on a connection of its own, until the given moment;
+/// returns how many reports it tried to send.
 ///
-/// Only for the end of the process: a worker that answers later is refused by the service.
+/// Only for the end of the process: the service refuses a worker that answers later.
 pub fn report_in_flight(report: ErrorReport<'_>, until: Instant) -> usize {
     let workers: Vec<_> = lock(&WORKERS).iter().filter_map(Weak::upgrade).collect();
     let mut reported = 0;
     for worker in workers {
-        // Held while posting, so that its worker cannot begin to answer meanwhile.
+        // Held while posting, so that the worker cannot begin to answer.
         let mut doing = lock(&worker.doing);
         let request = match doing.stage {
             Stage::Nothing | Stage::Answer | Stage::Reported => continue,
@@ -157,12 +157,12 @@ pub fn report_in_flight(report: ErrorReport<'_>, until: Instant) -> usize {
     reported
 }
 
-/// Whether any worker is about to answer.
+/// Whether any worker is answering.
 pub(crate) fn is_answering() -> bool {
     is_any(|stage| stage == Stage::Answer)
 }
 
-/// Whether any worker has an invocation in hand, or is about to answer one.
+/// Whether any worker has an invocation in flight, or is answering one.
 pub(crate) fn is_anything_in_flight() -> bool {
     is_any(|stage| matches!(stage, Stage::Invocation | Stage::Answer))
 }
@@ -172,7 +172,7 @@ fn is_any(is: impl Fn(Stage) -> bool) -> bool {
     workers.iter().any(|worker| is(lock(&worker.doing).stage))
 }
 
-/// Posts on a connection of its own: the worker's may be in any state.
+/// Posts on a connection of its own, since the worker's may be in any state.
 fn post(endpoint: &Endpoint, request: Request<'_>, until: Instant) {
     let mut bytes = vec![0; 1024];
     let length = request.encode(endpoint, &mut bytes).or_else(|too_small| {
@@ -191,7 +191,7 @@ fn post(endpoint: &Endpoint, request: Request<'_>, until: Instant) {
         .and_then(|()| stream.read(&mut [0; 512]));
 }
 
-/// Has panics reported, once for the process.
+/// Installs the panic hook that reports, once per process.
 #[cfg(panic = "abort")]
 fn install() {
     static INSTALLED: std::sync::Once = std::sync::Once::new();
@@ -223,7 +223,7 @@ mod tests {
         Content-Length: 2\r\n\r\nhi";
     const ACCEPTED: &[u8] = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n";
 
-    /// The registry is that of the process: one test at a time.
+    /// The registry belongs to the process: one test at a time.
     static ALONE: Mutex<()> = Mutex::new(());
 
     /// A worker whose steps are noted.
@@ -235,7 +235,7 @@ mod tests {
 
     impl Noted {
         fn new() -> Self {
-            // Nobody listens at the discard port.
+            // Nothing listens on the discard port.
             let endpoint = Endpoint::parse("127.0.0.1:9").unwrap();
             Self {
                 _alone: lock(&ALONE),
@@ -296,7 +296,7 @@ mod tests {
         assert!(report(&worker) == (0, Stage::Nothing));
         worker.is_invoked();
         assert!(report(&worker) == (1, Stage::Reported));
-        // Its handler goes on, and nothing that does not answer makes it unreported.
+        // Its handler goes on, and it stays reported until there is an answer.
         assert!(worker.hears(b"") == Stage::Reported);
         assert!(report(&worker) == (0, Stage::Reported));
         let fail = |machine: &mut Machine, out: &mut [u8]| machine.fail(&REPORT, out).unwrap();

@@ -1,12 +1,12 @@
-//! What every transport of [`lambda_proto`] needs from an operating system, and has the same way: the
-//! environment, settings, errors and their reports, panics, log lines, hooks around the invocations, work
-//! that goes on behind answers, the end of the process, pauses with chance in them.
+//! What every transport of [`lambda_proto`] needs on an operating system: the environment,
+//! settings, errors and their reports, panics, log lines, hooks around the invocations,
+//! post-response work, the end of the process, pauses with jitter.
 //!
-//! By the features `log` and `tracing` (off unless asked for) a [`Log`] takes what a function logs through
-//! the crates of these names.
+//! With the features `log` and `tracing` (off by default), a [`Log`] takes what a function logs
+//! through the crates of these names.
 //!
-//! Functions use one of the transports, `lambda-proto-std` or `lambda-proto-mio`, which export what
-//! belongs to their own face. This crate is for those who write another one.
+//! Functions use one of the transports, `lambda-proto-std` or `lambda-proto-mio`, which re-export
+//! what functions need. This crate is for authors of another transport.
 #![forbid(unsafe_code)]
 
 mod connect;

@@ -6,10 +6,10 @@ use lambda_proto::api::{Concurrency, Endpoint};
 use crate::error::Seconds;
 use crate::{Error, Log, Record, environment};
 
-/// What every slot of a runtime is given, with the defaults that all transports have.
+/// The settings of every slot of a runtime, with defaults that all transports share.
 #[derive(Clone)]
 pub struct Settings {
-    /// Where the Runtime API is, and as whom to talk to it.
+    /// The address of the Runtime API, and the user agent.
     pub endpoint: Endpoint,
     /// How many invocations run at once; never 0.
     pub slots: usize,
@@ -17,13 +17,13 @@ pub struct Settings {
     pub max_event: usize,
     /// How long to try without any connection before giving up.
     pub patience: Duration,
-    /// Who is told of trouble.
+    /// Where log lines go.
     pub log: Log,
 }
 
 impl Settings {
-    /// For a runtime at this address: one slot, events of up to 16 MiB, a patience of 60 s, and a log in
-    /// text on standard error.
+    /// Settings for a runtime at this address: one slot, events of up to 16 MiB, 60 s of patience,
+    /// and a log in text on standard error.
     pub fn new(endpoint: Endpoint) -> Self {
         Self {
             endpoint,
@@ -34,8 +34,8 @@ impl Settings {
         }
     }
 
-    /// The same with address and slots as the [environment](crate::environment) says, and, by the feature
-    /// `log-config`, with [its log](Log::from_env).
+    /// The same with address and slots from the [environment](crate::environment) and, with the
+    /// feature `log-config`, [its log](Log::from_env).
     ///
     /// # Errors
     ///
@@ -50,12 +50,12 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Whether the slots are one or several.
+    /// Whether there is one slot or several.
     pub fn concurrency(&self) -> Concurrency {
         if self.slots == 1 { Concurrency::Single } else { Concurrency::Multi }
     }
 
-    /// Takes another `User-Agent`, best one token of the form `name/version`.
+    /// Sets the `User-Agent`, best one token of the form `name/version`.
     ///
     /// # Errors
     ///
@@ -71,12 +71,12 @@ impl Settings {
         self.slots = slots.max(1);
     }
 
-    /// Sets where lines about kind go, one call a line without its end. Format and level stay.
+    /// Sets where log lines go, one call per line without the newline. Format and level stay.
     pub fn set_log(&mut self, write: impl Fn(&Record<'_>) + Send + Sync + 'static) {
         self.log = self.log.clone().with_writer(write);
     }
 
-    /// Says that the service cannot be reached.
+    /// Logs that the service cannot be reached.
     pub fn log_unreachable(&self, reason: &io::Error) {
         let (address, patience) = (self.endpoint.authority(), Seconds(self.patience));
         self.log.warn(format_args!(
@@ -84,14 +84,14 @@ impl Settings {
         ));
     }
 
-    /// Says that the service has been reached again, after so long.
+    /// Logs that the service is reachable again, after `waited`.
     pub fn log_reachable(&self, waited: Duration) {
         let (address, waited) = (self.endpoint.authority(), Seconds(waited));
         self.log.info(format_args!("connected to the Runtime API at {address} after {waited}"));
     }
 
-    /// Says that the service takes connections and ends them, if these are the losses in a row at which
-    /// that is to be said; returns whether they are.
+    /// Logs that the service takes connections and closes them, if `losses` in a row is the number
+    /// at which to log that; returns whether it is.
     pub fn log_losses(&self, losses: u32) -> bool {
         let is_said = losses == 3;
         if is_said {
@@ -103,7 +103,7 @@ impl Settings {
         is_said
     }
 
-    /// The error of a runtime that gives up, after so long.
+    /// The error of a runtime that gives up after `waited`.
     pub fn unreachable(&self, waited: Duration, reason: io::Error) -> Error {
         Error::Unreachable { address: self.endpoint.authority().to_owned(), waited, reason }
     }

@@ -1,4 +1,4 @@
-//! The start of a runtime with a [`Lifecycle`], and its end: what both transports do the same way.
+//! The start of a runtime with a [`Lifecycle`], and its end, the same for all transports.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,59 +16,58 @@ use crate::policy::{InvocationNumber, Options};
 use crate::termination::Termination;
 use crate::{Error, Failure, InternalExtension, Settings, Task, Tasks, start};
 
-/// What the start of a runtime needs from its transport: the calls before the first `next`, each of which
-/// blocks.
+/// The calls before the first `next` that a start needs from its transport. Each of them blocks.
 pub trait Starting {
     /// Reports that the function could not start. The process ends then.
     ///
     /// # Errors
     ///
-    /// If the report does not get through.
+    /// If the report cannot be delivered.
     fn fail_init(&mut self, failure: &Failure) -> Result<(), Error>;
 
-    /// Says that the environment may be snapshotted, and waits for the restore; `None` if the runtime is
-    /// stopped meanwhile. A refusal is an answer like any other.
+    /// Says that the environment may be snapshotted, and waits for the restore; `None` if the
+    /// runtime is stopped before it. A refusal is a receipt like any other.
     ///
     /// # Errors
     ///
-    /// If the conversation cannot go on.
+    /// If the session cannot go on.
     fn restore_next(&mut self) -> Result<Option<Receipt>, Error>;
 
     /// Reports that the function could not resume. The process ends then.
     ///
     /// # Errors
     ///
-    /// If the report does not get through.
+    /// If the report cannot be delivered.
     fn fail_restore(&mut self, failure: &Failure) -> Result<(), Error>;
 }
 
-/// A runtime whose init hooks have run, until it has ended.
+/// A runtime whose init hooks have run and that has not ended.
 pub struct Started {
-    /// What its invocations share.
+    /// The state that its invocations share.
     pub active: Arc<Active>,
     termination: Termination,
-    /// Its `next` is open for as long as it is held.
+    /// Its `next` stays open while it is held.
     _extension: Option<InternalExtension>,
 }
 
-/// What the invocations of a runtime share.
+/// The state that the invocations of a runtime share.
 pub struct Active {
     options: Options,
     resources: Resources,
     shutdown: Shutdown,
-    /// Work behind answers.
+    /// Post-response work.
     pub tasks: Tasks,
     numbers: AtomicU64,
 }
 
 impl Started {
-    /// Begins to watch for signals and registers the extension that makes Lambda send one (if there are
-    /// shutdown hooks, or the lifecycle says so), runs the init hooks, and, in an environment that is to be
-    /// snapshotted, what stands around the snapshot. `None` if the runtime was stopped meanwhile.
+    /// Begins to watch for signals and registers the extension that makes Lambda send one (if there
+    /// are shutdown hooks, or the lifecycle says so). Then runs the init hooks and, if there is to
+    /// be a snapshot, the snapshot hooks. `None` if the runtime was stopped before the end.
     ///
     /// # Errors
     ///
-    /// [`Error::Init`] if a hook fails, which has been reported then; or what the transport says.
+    /// [`Error::Init`] if a hook fails, which has been reported then; or the transport's error.
     pub fn new(
         lifecycle: Lifecycle,
         settings: &Settings,
@@ -89,7 +88,7 @@ impl Started {
             }
             extension = match InternalExtension::register(&settings.endpoint, NAME) {
                 Ok(extension) => Some(extension),
-                // Local services mostly have none, and are ended by hand.
+                // Most local services have no extensions, and are ended by hand.
                 Err(reason) => {
                     log.info(format_args!("Lambda would not send SIGTERM: {reason}"));
                     None
@@ -111,7 +110,7 @@ impl Started {
                 |failure| transport.fail_init(failure),
             )?;
             let answer = match transport.restore_next() {
-                // A connection that is gone means a restore, too.
+                // A lost connection means a restore, too.
                 Ok(Some(Receipt::Known(outcome))) if !outcome.is_accepted() => {
                     Err(Error::Service(outcome))
                 }
@@ -142,17 +141,17 @@ impl Started {
         Ok(Some(Self { active: Arc::new(active), termination, _extension: extension }))
     }
 
-    /// The runtime has ended: reports the work that is left and runs the shutdown hooks.
+    /// Ends the runtime: reports the work that is left and runs the shutdown hooks.
     pub fn finish(self) {
         self.active.tasks.report_at_shutdown();
         self.termination.finish();
     }
 }
 
-/// What the extension is called; no file in `/opt/extensions` has such a name, so it is an internal one.
+/// The name of the extension; no file in `/opt/extensions` has it, so it is an internal one.
 const NAME: &str = "lambda-proto-sigterm";
 
-/// What a handler may use besides its invocation.
+/// The context of an invocation: what a handler may use besides the event.
 pub struct Context<A = Arc<Active>> {
     active: A,
     number: InvocationNumber,
@@ -161,7 +160,7 @@ pub struct Context<A = Arc<Active>> {
 }
 
 impl<A: std::ops::Deref<Target = Active>> Context<A> {
-    /// The context of an invocation that has just arrived; `asked` is the reading before it was asked for.
+    /// The context of an invocation that has just arrived; `asked` was read before asking for it.
     pub fn new(active: A, invocation: &InvocationHead<'_>, asked: Option<Clocks>) -> Self {
         let now = clock::now();
         Self {
@@ -172,7 +171,7 @@ impl<A: std::ops::Deref<Target = Active>> Context<A> {
         }
     }
 
-    /// What an init hook has put, by its type.
+    /// The value of this type, if an init hook has put one.
     pub fn get<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.active.resources.get()
     }
@@ -182,7 +181,7 @@ impl<A: std::ops::Deref<Target = Active>> Context<A> {
         Environment::of_process()
     }
 
-    /// When the invocation times out, if that is known and makes sense; see [`TimeLimit`].
+    /// The deadline of the invocation, if it is known and makes sense; see [`TimeLimit`].
     pub fn deadline(&self) -> Option<Deadline> {
         self.limit.deadline()
     }
@@ -192,35 +191,35 @@ impl<A: std::ops::Deref<Target = Active>> Context<A> {
         self.limit
     }
 
-    /// The time that is left, by whichever clock says less; `None` if the deadline is not known.
+    /// The time left, by whichever clock says less; `None` if the deadline is unknown.
     pub fn remaining(&self) -> Option<std::time::Duration> {
         self.limit.remaining(clock::now())
     }
 
-    /// A token that fires when the deadline is near ([`Options::cancellation_buffer`]), or when the process
-    /// has to end before the invocation has been answered.
+    /// A token that fires when the deadline is near ([`Options::cancellation_buffer`]), or when the
+    /// process must end before the invocation has been answered.
     ///
-    /// There is no timer behind it: who holds it looks at it, or waits for it.
+    /// It has no timer: its holder checks it or waits on it.
     pub fn cancellation(&self) -> Cancellation {
         let at = self.limit.cancel_at(self.active.options.cancellation_buffer());
         Cancellation::at(at.and_then(clock::instant), &self.active.shutdown)
     }
 
-    /// How long the runtime had waited for this invocation, by both clocks; `None` for the first, and the
-    /// first after a restore.
+    /// How long the runtime waited for this invocation, by both clocks; `None` for the first, and
+    /// the first after a restore.
     ///
-    /// [`IdleGap::thawed_after`] says whether the environment was frozen so long that pooled connections
-    /// are better dropped.
+    /// [`IdleGap::thawed_after`] says whether the environment was frozen long enough that pooled
+    /// connections should be dropped.
     pub fn idle_gap(&self) -> Option<IdleGap> {
         self.idle
     }
 
-    /// Registers work that goes on behind the answer; it is over when what this returns is dropped, on
-    /// whatever thread.
+    /// Registers work that goes on after the answer; it is over when the returned value is dropped,
+    /// on any thread.
     ///
-    /// Before the next invocation is asked for, which freezes the environment, the
-    /// [policy](Lifecycle::work) decides about what is not over. `invocation` is the transport's
-    /// `&Invocation`, or its head.
+    /// Asking for the next invocation freezes the environment. Before that, the
+    /// [policy](Lifecycle::work) decides about work that is not over. `invocation` is the
+    /// transport's `&Invocation`, or its head.
     pub fn begin_work<'i>(
         &self,
         invocation: impl Into<InvocationHead<'i>>,

@@ -1,4 +1,4 @@
-//! Work that goes on behind the answer.
+//! Post-response work: what goes on after the answer.
 
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,25 +13,25 @@ use crate::log::{OWN, put_escaped};
 use crate::policy::{FreezeDecision, FreezePoint, InvocationNumber, Ledger, Policy, TaskToken};
 use crate::{Fields, Level, Log, Record};
 
-/// The work that invocations have begun and that goes on behind their answers; clones are the same.
+/// The post-response work of a runtime's invocations; clones share it.
 ///
-/// Behind the answer the environment runs until `next` is asked for, and is frozen then, with all that
-/// runs in it. Work that is known here has a [`Task`] each. Before `next` a runtime crosses the freeze point,
-/// and its [`Policy`] says what becomes of tasks that are open: they are waited for, reported in a log
-/// line, taken for an error, or left alone. Each is decided about at one freeze point, its own. Begin a task
-/// before the answer is sent, or in another task: what begins later may come after the freeze point.
+/// After the answer the environment runs until `next` is asked for; then it is frozen, with all
+/// work in it. Each piece of known work has a [`Task`]. Before `next` a runtime crosses the freeze
+/// point, and its [`Policy`] decides about open tasks: they are waited for, reported in a log line,
+/// treated as an error, or left alone. Each is decided about at one freeze point, its own. Begin a
+/// task before the answer is sent, or in another task: a later one may miss the freeze point.
 ///
-/// An invocation that begins no task costs one relaxed atomic load at its freeze point, and no lock, no
-/// reading of a clock, no allocation.
+/// An invocation without tasks costs one relaxed atomic load at its freeze point, and no lock,
+/// clock reading or allocation.
 ///
-/// 64 tasks are told apart, with the request ids of 16 invocations, in 8 KB; what is beyond is counted,
-/// waited for and reported, but not named.
+/// 64 tasks are told apart, with the request ids of 16 invocations, in 8 KB; further ones are
+/// counted, waited for and reported, but not named.
 ///
-/// Under [`Concurrency::Multi`] nothing is frozen, and there is no freeze point: crossing does nothing, and
-/// [`report_at_shutdown`](Self::report_at_shutdown) says what was still open [Lambda Developer Guide:
-/// Lambda Managed Instances].
+/// Under [`Concurrency::Multi`] nothing is frozen, and there is no freeze point: crossing does
+/// nothing, and [`report_at_shutdown`](Self::report_at_shutdown) reports what was still open
+/// [Lambda Developer Guide: Lambda Managed Instances].
 ///
-/// The writer of the log and the waker are called without a lock, on the thread that crosses or that ends
+/// The log writer and the waker are called without a lock, on the thread that crosses or that ends
 /// a task; they must not panic.
 ///
 /// ```
@@ -52,10 +52,10 @@ pub struct Tasks {
     shared: Arc<Shared>,
 }
 
-/// A task, which ends when this is dropped: on any thread, and in a panic too.
+/// A task, which ends when this is dropped, on any thread, also in a panic.
 ///
-/// If a freeze point has left it behind, that is logged at level INFO with the request id of the invocation
-/// that began it, its name and its age, unless the policy is [`Policy::Abandon`].
+/// If a freeze point left it behind, its end is logged at level INFO with the request id of the
+/// invocation that began it, its name and its age, unless the policy is [`Policy::Abandon`].
 #[must_use = "a task that is dropped at once has ended at once"]
 pub struct Task {
     shared: Arc<Shared>,
@@ -68,7 +68,7 @@ pub struct Task {
 pub enum Crossed {
     /// Ask for the next invocation.
     GoOn,
-    /// Try again when the [waker](Tasks::set_waker) has been called, or at this moment.
+    /// Try again when the [waker](Tasks::set_waker) has been called, or at `until`.
     Wait {
         /// The moment.
         until: Instant,
@@ -77,7 +77,7 @@ pub enum Crossed {
 
 /// The tasks that were open at one moment: the error of [`Policy::Strict`].
 ///
-/// `Display` is the line that is logged, without its fields.
+/// `Display` is the logged line, without its fields.
 #[derive(Clone)]
 pub struct LeftBehind {
     outstanding: usize,
@@ -97,8 +97,8 @@ enum Point {
 struct Shared {
     /// How many tasks are open.
     outstanding: AtomicUsize,
-    /// Whether crossing the freeze point is more than to go on. Like the number, it is written under the lock;
-    /// readers that need no more than it do without.
+    /// Whether the freeze point needs more than going on. Like `outstanding`, it is written under
+    /// the lock; readers that need only this value do not take it.
     has_boundary: AtomicBool,
     concurrency: Concurrency,
     policy: Policy,
@@ -109,13 +109,13 @@ struct Shared {
 
 struct State {
     ledger: Ledger<TASKS, INVOCATIONS>,
-    /// By the places of the ledger.
+    /// By place in the ledger.
     names: [&'static str; TASKS],
-    /// That which was not crossed when it was tried last.
+    /// The freeze point that the last attempt did not cross.
     freeze_point: Option<FreezePoint>,
-    /// Whether the last task that it waits for has ended since, and somebody was told.
+    /// Whether the last task that it waits for has ended since, and the waker was called.
     has_woken: bool,
-    /// How often there was a reason to look again for those who wait.
+    /// Counts the reasons for waiters to look again.
     changes: u64,
     waker: Option<Arc<dyn Fn() + Send + Sync>>,
 }
@@ -151,7 +151,7 @@ impl Tasks {
         self.begin_named(invocation, request_id, "")
     }
 
-    /// Begins a task of an invocation that reports call by this name; empty is none.
+    /// Begins a task of an invocation, with a name for reports; empty means none.
     pub fn begin_named(
         &self,
         invocation: InvocationNumber,
@@ -169,28 +169,28 @@ impl Tasks {
         Task { shared, token, name }
     }
 
-    /// How many tasks are open, those that boundaries have left behind too.
+    /// How many tasks are open, including those that freeze points have left behind.
     pub fn outstanding(&self) -> usize {
         self.shared.outstanding.load(Ordering::Relaxed)
     }
 
-    /// Tries to cross the freeze point behind the invocation of this limit, without blocking: for event loops,
-    /// before `next` is asked for.
+    /// Tries to cross the freeze point after the invocation with this limit, without blocking: for
+    /// event loops, before `next` is asked for.
     ///
-    /// The limit is asked for once a freeze point, if there is something to wait for; its clock readings are
-    /// those of this process. What is left behind has been logged when this goes on.
+    /// `limit` is called once per freeze point, if there is something to wait for; its clock
+    /// readings are those of this process. When this goes on, work left behind has been logged.
     ///
     /// # Errors
     ///
-    /// [`LeftBehind`] if the policy takes that for an error; it has been logged too. Do not ask for the
-    /// next invocation then: the process is to end.
+    /// [`LeftBehind`] if the policy treats that as an error; it has been logged too. Do not ask for
+    /// the next invocation then: the process must end.
     pub fn try_cross(&self, limit: impl FnOnce() -> TimeLimit) -> Result<Crossed, LeftBehind> {
         let shared = &*self.shared;
         if !shared.has_boundary.load(Ordering::Relaxed) {
             return Ok(Crossed::GoOn);
         }
         let mut state = shared.lock();
-        // The limit is the host's code, which may want the lock.
+        // `limit` is the caller's code, which may want the lock.
         let freeze_point = match state.freeze_point {
             Some(freeze_point) => freeze_point,
             None => {
@@ -224,12 +224,12 @@ impl Tasks {
         }
     }
 
-    /// Crosses the freeze point behind the invocation of this limit, and blocks as long as the policy waits:
-    /// for hosts that block, before `next` is asked for.
+    /// Crosses the freeze point after the invocation with this limit, and blocks while the policy
+    /// waits: for blocking runtimes, before `next` is asked for.
     ///
-    /// It returns when the last task that it waits for has ended, when the time of the policy is over, or,
-    /// soon after a [`wake`](Self::wake), when `is_stopping` says so; nothing is crossed or reported in
-    /// that last case, and what is open is for [`report_at_shutdown`](Self::report_at_shutdown).
+    /// It returns when the last task that it waits for has ended, when the policy's time is over,
+    /// or, soon after a [`wake`](Self::wake), when `is_stopping` says so. In that last case nothing
+    /// is crossed or reported; open tasks are for [`report_at_shutdown`](Self::report_at_shutdown).
     ///
     /// # Errors
     ///
@@ -244,7 +244,7 @@ impl Tasks {
             return Ok(());
         }
         loop {
-            // Whatever happens after this reading is noticed before anything is waited for.
+            // Any change after this reading is noticed before the wait.
             let seen = shared.lock().changes;
             if is_stopping() {
                 return Ok(());
@@ -257,29 +257,29 @@ impl Tasks {
         }
     }
 
-    /// Has whoever waits in [`cross`](Self::cross) look whether it is to stop. It takes a lock, so it is
-    /// not for signal handlers.
+    /// Makes those that wait in [`cross`](Self::cross) check whether to stop. It takes a lock, so
+    /// it is not for signal handlers.
     pub fn wake(&self) {
         self.shared.wake(self.shared.lock());
     }
 
-    /// Sets what is called when the last task has ended that a freeze point [waits](Crossed::Wait) for, on the
-    /// thread that ends it: an event loop is to try again. Until it does, it is not called again.
+    /// Sets what wakes the loop when the last task that a freeze point [waits](Crossed::Wait) for
+    /// has ended, on the thread that ends it. It is not called again until the loop has tried.
     pub fn set_waker(&self, waker: impl Fn() + Send + Sync + 'static) {
         let waker: Arc<dyn Fn() + Send + Sync> = Arc::new(waker);
         let old = self.shared.lock().waker.replace(waker);
-        // Outside of the lock, which what it holds may want when it is dropped.
+        // Dropped outside the lock, which what it holds may want.
         drop(old);
     }
 
-    /// Logs what is open now that the process is to end, at level WARN; says nothing if nothing is, and
-    /// nothing under [`Policy::Abandon`].
+    /// Logs the tasks that are open at the end of the process, at level WARN; logs nothing if there
+    /// are none, or under [`Policy::Abandon`].
     pub fn report_at_shutdown(&self) {
         if self.outstanding() == 0 || self.shared.policy == Policy::Abandon {
             return;
         }
         let left_behind = self.shared.lock().left_behind(Point::Shutdown, clock::now());
-        // They may have ended meanwhile.
+        // They may have ended since.
         if left_behind.outstanding > 0 {
             left_behind.log(&self.shared.log, Level::Warn);
         }
@@ -298,7 +298,7 @@ impl Drop for Task {
         let shared = &*self.shared;
         let now = clock::now();
         let mut state = shared.lock();
-        // It cannot fail: the token is this ledger's, and ends here only.
+        // It cannot fail: the token is this ledger's, and ends only here.
         let Ok(ended) = state.ledger.end(self.token, now) else { return };
         let is_told = ended.is_late && shared.policy != Policy::Abandon;
         let late = is_told.then(|| (ended.request_id.unwrap_or_default().to_owned(), ended.age));
@@ -328,15 +328,15 @@ impl fmt::Debug for Task {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that could panic half-way is done under the lock.
+        // Nothing under the lock can panic half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes what is read without the lock.
+    /// Publishes the values that are read without the lock.
     fn publish(&self, state: &State) {
         let has_undecided = self.concurrency == Concurrency::Single && state.ledger.undecided() > 0;
-        // A freeze point that was not crossed has to be looked at once more, so that it is not taken for the
-        // next one.
+        // A freeze point that was not crossed must be looked at once more, so that it is not taken
+        // for the next one.
         let has_boundary = has_undecided || state.freeze_point.is_some();
         self.outstanding.store(state.ledger.outstanding(), Ordering::Relaxed);
         self.has_boundary.store(has_boundary, Ordering::Relaxed);
@@ -370,7 +370,7 @@ impl State {
     }
 }
 
-/// Writes a text of a JSON object, unless it is empty, with the comma behind it.
+/// Writes a text field of a JSON object and a comma, unless the text is empty.
 fn put_text(json: &mut String, name: &str, text: &str) {
     if !text.is_empty() {
         let _infallible = write!(json, "\"{name}\":\"");
@@ -380,7 +380,7 @@ fn put_text(json: &mut String, name: &str, text: &str) {
 }
 
 impl LeftBehind {
-    /// How many there were.
+    /// How many tasks there were.
     pub fn outstanding(&self) -> usize {
         self.outstanding
     }
@@ -432,5 +432,5 @@ fn log_late(log: &Log, request_id: &str, name: &str, age: Duration) {
     log.write(&Record::new(Level::Info, line).logger(OWN).request_id(request_id).fields(&add));
 }
 
-// What the documentation says of the memory.
+// The documentation states this size.
 const _: () = assert!(size_of::<Shared>() <= 8 * 1024);

@@ -1,4 +1,4 @@
-//! The end of the process by a signal, or because its runtime has ended.
+//! The end of the process, by a signal or because its runtime has ended.
 
 use std::io;
 #[cfg(unix)]
@@ -14,39 +14,39 @@ use crate::in_flight::{is_answering, is_anything_in_flight};
 use crate::lifecycle::{Resources, Shutdown, ShutdownHook, clock, run_shutdown};
 use crate::{Log, Tasks, report_in_flight};
 
-/// What nobody has answered when the process has to end.
+/// The report for invocations that are unanswered when the process must end.
 const ENDED: ErrorReport<'static> = ErrorReport::new(
     "Runtime.ShutDown",
     "the process was told to end, and the invocation was not answered in the time that was left",
 );
 
-/// Sees to it that the process ends in order: the invocations in hand first, then the shutdown hooks, each
-/// within its share of the [window](ShutdownWindow).
+/// Ends the process in order: first the invocations in flight, then the shutdown hooks, each within
+/// its share of the [window](ShutdownWindow).
 ///
-/// From when it is [watching](Self::watch), SIGTERM and SIGINT mean the following. The transport stops
-/// taking invocations. When its runtime has ended, whoever runs it calls [`finish`](Self::finish), which
-/// runs the hooks. If an invocation is still in hand when its part of the window is over, it is
-/// cancelled, the hooks are run beside it, what is unanswered when their time is over is reported, and the
-/// process exits with code 0. A second signal exits at once. A signal that comes when this has been
-/// dropped does what it does by default.
+/// While it is [watching](Self::watch), SIGTERM and SIGINT make the transport stop taking
+/// invocations. When the runtime has ended, its caller calls [`finish`](Self::finish), which runs
+/// the hooks. An invocation that is still in flight when its part of the window is over is
+/// cancelled, and the hooks run beside it. What is unanswered when their time is over is reported,
+/// and the process exits with code 0. A second signal exits at once. After the drop of this,
+/// signals have their default effect.
 pub(crate) struct Termination {
     shared: Arc<Shared>,
     #[cfg(unix)]
     watch: Option<Watch>,
 }
 
-/// While there is one, signals are heard of; while there is none, they do what they do by default.
+/// While one exists, signals are handled; otherwise they have their default effect.
 #[cfg(unix)]
 struct Watch(signal_hook::iterator::Handle);
 
-/// How many there are. What the operating system has once been told to do with a signal is never taken back
-/// (`signal_hook`), so the default has to be done by hand, which the flag asks for.
+/// The number of watches, and the flag that asks for the default effect: `signal_hook` never takes
+/// back what it told the operating system, so it is done by hand.
 #[cfg(unix)]
 static WATCHES: Mutex<(usize, Option<Arc<AtomicBool>>)> = Mutex::new((0, None));
 
 struct Shared {
     window: ShutdownWindow,
-    /// What cancels the invocations.
+    /// Cancels the invocations.
     cancelled: Shutdown,
     tasks: Tasks,
     log: Log,
@@ -57,18 +57,18 @@ struct Shared {
 struct State {
     /// When the signal came.
     signal: Option<Clocks>,
-    /// It has been logged.
+    /// The signal has been logged.
     is_told: bool,
     /// The runtime has ended.
     is_over: bool,
-    /// Until somebody runs them.
+    /// `None` once somebody runs them.
     hooks: Option<Vec<ShutdownHook>>,
-    /// What they may use.
+    /// What the hooks may use.
     resources: Resources,
 }
 
 impl Termination {
-    /// One that no signal reaches.
+    /// A termination that watches for no signals yet.
     pub(crate) fn new(
         window: ShutdownWindow,
         hooks: Vec<ShutdownHook>,
@@ -98,12 +98,12 @@ impl Termination {
         }
     }
 
-    /// Watches for SIGTERM and SIGINT from now on until this is dropped, on a thread of its own. `stop` has the transport take no
-    /// more invocations; those in hand are answered. Where there are no such signals it does nothing.
+    /// Watches for SIGTERM and SIGINT on its own thread until dropped. `stop` makes the transport
+    /// take no more invocations; those in flight are answered. Off Unix it does nothing.
     ///
     /// # Errors
     ///
-    /// If the operating system refuses the thread, or the signals.
+    /// If the operating system refuses the thread or the signals.
     #[cfg_attr(not(unix), expect(unused_variables, reason = "there are no such signals"))]
     pub(crate) fn watch(&mut self, stop: impl Fn() + Send + 'static) -> io::Result<()> {
         #[cfg(unix)]
@@ -115,7 +115,7 @@ impl Termination {
             let shared = self.shared.clone();
             let watching = move || {
                 let Some(signal) = arriving.forever().next() else { return };
-                // Whoever asks twice does not want to wait.
+                // A second signal means not to wait.
                 let second = std::thread::Builder::new().name("lambda-signals-2".to_owned());
                 let _not_needed = second.spawn(move || {
                     if let Some(signal) = arriving.forever().next() {
@@ -130,24 +130,24 @@ impl Termination {
         Ok(())
     }
 
-    /// What the init hooks have made, for those of the shutdown.
+    /// Sets what the init hooks have put, for the shutdown hooks.
     pub(crate) fn set_resources(&self, resources: Resources) {
         self.shared.lock().resources = resources;
     }
 
-    /// The runtime has ended: runs the hooks, unless they are running because its time was over, and then
-    /// waits for the end of the process.
+    /// Ends the runtime: runs the hooks. If they run already because its time was over, waits for
+    /// the end of the process.
     pub(crate) fn finish(self) {
         let shared = &self.shared;
         let mut state = shared.lock();
         state.is_over = true;
         shared.changed.notify_all();
-        // The process must not end in the middle of the line that says why.
+        // The process must not end in the middle of the log line that says why.
         let is_telling = |state: &mut State| state.signal.is_some() && !state.is_told;
         let waited = shared.changed.wait_while(state, is_telling);
         state = waited.unwrap_or_else(PoisonError::into_inner);
         let Some(hooks) = state.hooks.take() else {
-            // The process is about to exit, by another thread.
+            // Another thread is about to exit the process.
             drop(shared.changed.wait_while(state, |_| true));
             return;
         };
@@ -192,25 +192,25 @@ impl Drop for Watch {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Whole at every moment.
+        // Consistent at every moment.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The signal has come.
+    /// Handles the first signal.
     #[cfg(unix)]
     fn end(&self, signal: i32, stop: impl Fn()) {
         let came = clock::now();
         let name = signal_hook::low_level::signal_name(signal).unwrap_or("a signal");
         self.lock().signal = Some(came);
         stop();
-        // Whoever waits for work behind an answer does so no longer.
+        // Those that wait for post-response work stop waiting.
         self.tasks.wake();
-        // Behind all that, as whoever writes it may be slow.
+        // Logged last, since the writer may be slow.
         self.log.info(format_args!("{name}: no more invocations are taken"));
         self.lock().is_told = true;
         self.changed.notify_all();
         let mut state = self.wait_until_over(clock::moment(self.window.cancel_at(came)));
-        // Whoever runs the runtime has called `finish`.
+        // The caller of the runtime has called `finish`.
         if state.is_over {
             return;
         }
@@ -221,10 +221,10 @@ impl Shared {
         self.cancelled.begin();
         let now = clock::now();
         let until = clock::moment(self.window.hooks_until(came, now));
-        // The reports want some time, too.
+        // The reports need some time, too.
         let hooks_until = until.checked_sub(REPORTING).unwrap_or(until);
         run_shutdown(hooks, hooks_until, &resources, &self.log);
-        // What has been cancelled may still be answered for as long as the hooks might have run.
+        // A cancelled invocation may still be answered for as long as the hooks might have run.
         if is_anything_in_flight() {
             drop(self.wait_until_over(hooks_until));
         }
@@ -233,13 +233,13 @@ impl Shared {
             self.log.error(format_args!("unanswered at the end of the process: {reported}"));
         }
         if is_answering() {
-            // Nobody kills an answer that is on its way but the one who sends SIGKILL.
+            // Only SIGKILL cuts off an answer that is being sent.
             drop(self.wait_until_over(until));
         }
         std::process::exit(0);
     }
 
-    /// Waits until the runtime has ended, or for that moment.
+    /// Waits until the runtime has ended, or until that moment.
     #[cfg(unix)]
     fn wait_until_over(&self, moment: Instant) -> MutexGuard<'_, State> {
         let left = moment.saturating_duration_since(Instant::now());
@@ -249,6 +249,6 @@ impl Shared {
     }
 }
 
-/// What is kept of the window for reports of unanswered invocations.
+/// The part of the window that is kept for reports of unanswered invocations.
 #[cfg(unix)]
 const REPORTING: std::time::Duration = std::time::Duration::from_millis(50);

@@ -2,11 +2,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Says when work should end: at a moment, when a [`Shutdown`] begins, or when somebody
-/// [cancels](Self::cancel) it.
+/// A token that tells work to end: at a moment, when a [`Shutdown`] begins, or when it is
+/// [cancelled](Self::cancel).
 ///
-/// Nothing is stopped by it; work looks at it, or waits on it. There is no thread and no timer behind it.
-/// Making one costs nothing but a reference counted; what clones share is allocated with the first clone.
+/// It stops nothing: work checks it or waits on it. It has no thread and no timer. Making one only
+/// counts a reference; the state that clones share is allocated with the first clone.
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,22 +28,22 @@ use std::time::{Duration, Instant};
 pub struct Cancellation {
     at: Option<Instant>,
     shutdown: Shutdown,
-    /// What clones share; there is none before there is a clone or somebody cancels.
+    /// The state that clones share; `None` before the first clone or cancellation.
     own: OnceLock<Arc<AtomicBool>>,
 }
 
 impl Cancellation {
-    /// One that fires at a moment, if there is one, and when this shutdown begins.
+    /// A token that fires at a moment, if there is one, and when this shutdown begins.
     pub fn at(moment: Option<Instant>, shutdown: &Shutdown) -> Self {
         Self { at: moment, shutdown: shutdown.clone(), own: OnceLock::new() }
     }
 
-    /// Fires, for every clone too. What [waits](Self::wait) wakes at once.
+    /// Fires this token and every clone. Those that [wait](Self::wait) wake at once.
     pub fn cancel(&self) {
         self.shutdown.set(self.own());
     }
 
-    /// Waits until it has fired, or for so long if that is shorter; returns whether it has fired.
+    /// Waits until it has fired, but not longer than `at_most`; returns whether it has fired.
     pub fn wait(&self, at_most: Duration) -> bool {
         let asked = Instant::now().checked_add(at_most);
         let until = match (asked, self.at) {
@@ -52,7 +52,7 @@ impl Cancellation {
         };
         let mut guard = self.shutdown.lock();
         loop {
-            // Read before the question, whose moment has then come as well.
+            // Read before the check, for which that moment has then come as well.
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             if self.is_cancelled() {
                 return true;
@@ -68,10 +68,10 @@ impl Cancellation {
         }
     }
 
-    /// Whether it has fired. It never ceases to have.
+    /// Whether it has fired. Once fired, it stays so.
     ///
-    /// Until then the clock is read, if there is a moment. Nothing is ordered by it: what one thread wrote
-    /// before it cancelled, another sees by means of its own.
+    /// Until then it reads the clock, if there is a moment. It orders no memory accesses: what a
+    /// thread wrote before it cancelled needs synchronization of its own.
     #[inline]
     pub fn is_cancelled(&self) -> bool {
         self.shutdown.is_begun()
@@ -92,7 +92,7 @@ impl Cancellation {
     }
 }
 
-/// Fires when this one does.
+/// A clone fires when the original does.
 impl Clone for Cancellation {
     fn clone(&self) -> Self {
         let own = OnceLock::from(Arc::clone(self.own()));
@@ -100,10 +100,10 @@ impl Clone for Cancellation {
     }
 }
 
-/// That work under way is to end, which every [`Cancellation`] of it is told; clones are the same.
+/// A switch that fires every [`Cancellation`] made with it; clones are the same switch.
 ///
-/// A runtime has one for all of its invocations. It is for threads, such as one that hears of signals; a
-/// signal handler must not touch it, since it takes a lock.
+/// A runtime has one for all of its invocations. Threads use it, such as one that waits for
+/// signals; a signal handler must not, since it takes a lock.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown(Arc<Flag>);
 
@@ -116,12 +116,12 @@ struct Flag {
 }
 
 impl Shutdown {
-    /// One that has not begun.
+    /// A shutdown that has not begun.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Begins, for ever; all that wait on a cancellation of it wake at once.
+    /// Begins the shutdown, for ever; all that wait on a cancellation of it wake at once.
     pub fn begin(&self) {
         self.set(&self.0.is_begun);
     }

@@ -1,4 +1,4 @@
-//! Readings of both clocks, as the lifecycle's arithmetic takes them, and the way back.
+//! Readings of both clocks, as the lifecycle's arithmetic takes them, and the conversion back.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -6,11 +6,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use lambda_proto::api::Deadline;
 use lambda_proto::lifecycle::Clocks;
 
-/// How long before the first reading time begins. A monotonic clock may have gone back when a snapshot has
-/// been restored, and must not be before the origin then.
+/// How far the origin lies before the first reading. A monotonic clock may have gone back after a
+/// restore, and must not be before the origin then.
 const HEAD_START: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Reads both clocks. The origin of the monotonic one is the same in the whole process.
+/// Reads both clocks. The monotonic one has the same origin in the whole process.
 ///
 /// A wall clock before the Unix epoch reads as zero.
 pub fn now() -> Clocks {
@@ -31,8 +31,8 @@ pub fn monotonic(moment: Instant) -> Duration {
     moment.saturating_duration_since(origin())
 }
 
-/// The moment of a monotonic time that [`now`] has read, or that was computed from one; `None` if it is so
-/// far away that it never comes.
+/// The moment of a monotonic time that [`now`] has read, or that was computed from one; `None` if
+/// it is too far away ever to come.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -46,7 +46,7 @@ pub fn instant(monotonic: Duration) -> Option<Instant> {
     origin().checked_add(monotonic)
 }
 
-/// The same for those who wait for it: what never comes is a day away.
+/// The same for those who wait: a moment that never comes is a day away.
 pub(crate) fn moment(monotonic: Duration) -> Instant {
     instant(monotonic).unwrap_or_else(|| Instant::now() + HEAD_START)
 }

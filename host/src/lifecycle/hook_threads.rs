@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::clock;
 use crate::{Failure, catch};
 
-/// Hooks that run at the same time, each on a thread of its own. Nobody waits for the threads: a hook that
-/// does not end is left to itself.
+/// Hooks that run concurrently, each on its own thread. The threads are not joined: a hook that
+/// does not end is left running.
 pub(super) struct HookThreads<T> {
     kind: &'static str,
-    /// The names of those that have not ended, by their places.
+    /// The names of the hooks that have not ended, by place.
     running: Vec<Option<Cow<'static, str>>>,
     // Both ends, so that the channel outlives the hooks.
     ends: (Sender<End<T>>, Receiver<End<T>>),
@@ -18,7 +18,7 @@ pub(super) struct HookThreads<T> {
 
 struct End<T> {
     place: usize,
-    /// When, as a time of the monotonic clock.
+    /// When, on the monotonic clock.
     at: Duration,
     result: Result<T, Failure>,
 }
@@ -31,40 +31,40 @@ pub(super) struct Ended<T> {
 }
 
 impl<T: Send + 'static> HookThreads<T> {
-    /// Nobody; what joins is a hook of this kind.
+    /// No hooks yet; those that start are of this kind.
     pub(super) fn new(kind: &'static str) -> Self {
         Self { kind, running: Vec::new(), ends: mpsc::channel() }
     }
 
-    /// Starts a hook in the next place. One for which there is no thread has failed.
+    /// Starts a hook in the next place. If there is no thread for it, it has failed.
     pub(super) fn start(
         &mut self,
         name: Cow<'static, str>,
         hook: impl FnOnce() -> Result<T, Failure> + Send + 'static,
     ) {
         let place = self.running.len();
-        // The name of a thread must not have zeros.
+        // A thread name must not contain zeros.
         let thread = format!("lambda-{}-{name}", self.kind).replace('\0', " ");
         self.running.push(Some(name));
         let ends = self.ends.0.clone();
         let started = thread::Builder::new().name(thread).spawn(move || {
             let result = catch(hook);
-            // Nobody may be there any more to hear of it.
+            // The receiver may be gone.
             let _ = ends.send(End { place, at: clock::now().monotonic, result });
         });
         if let Err(error) = started {
             let result = Err(Failure::from_display(format_args!("no thread for it: {error}")));
-            // The other end is here.
+            // The receiver is held here.
             let _ = self.ends.0.send(End { place, at: clock::now().monotonic, result });
         }
     }
 
-    /// The next hook that ends, or has ended already; `None` if none runs, or the monotonic clock is at
-    /// `until`.
+    /// The next hook that ends, or has ended already; `None` if none runs, or once the monotonic
+    /// clock is at `until`.
     ///
-    /// A hook that ended before then is heard of even if the caller comes late. One that ended at that
-    /// moment or behind it has not ended: hooks that look at their cancellation end just then, and it
-    /// must not be left to chance what is said of them.
+    /// A hook that ended before `until` is returned even if the caller comes late. One that ended
+    /// at `until` or later has not ended: hooks that check their cancellation end just then, and
+    /// the outcome must not depend on chance.
     pub(super) fn next(&mut self, until: Duration) -> Option<Ended<T>> {
         while self.is_running() {
             let left = until.saturating_sub(clock::now().monotonic);

@@ -10,34 +10,33 @@ use super::{Cancellation, Named, Resources, Shutdown, clock};
 use crate::policy::{Hook, HookResult, InitOutcome, InitTracker, Options};
 use crate::{Failure, Log};
 
-/// The error type of a start of which a hook failed: the one that AWS's Rust client has for a start that
-/// fails (`lambda_runtime_api_client`).
+/// The error type if an init hook failed: the one that AWS's Rust client has for an init that fails
+/// (`lambda_runtime_api_client`).
 pub const INIT_ERROR: &str = "Runtime.InitError";
-/// The error type of a start that a hook aborted. AWS names none; `Runtime.` and a word is what its service
-/// recognises (emulator: `fatalerror/fatalerror.go`).
+/// The error type if an init hook aborted. AWS names none; its service recognises `Runtime.` and a
+/// word (emulator: `fatalerror/fatalerror.go`).
 pub const INIT_ABORTED: &str = "Runtime.InitAborted";
-/// The error type of a start that took too long, found as [`INIT_ABORTED`].
+/// The error type if init took too long, chosen like [`INIT_ABORTED`].
 pub const INIT_TIMEOUT: &str = "Runtime.InitTimeout";
 
-/// A hook of the start; `false` wants the function not to start.
+/// An init hook; `false` keeps the function from starting.
 pub type InitHook = Named<dyn FnOnce(&InitContext) -> Result<bool, Failure> + Send>;
 
-/// Runs the init hooks, each on a thread of its own, for as long as the init timeout allows; what they put
-/// is what it returns.
+/// Runs the init hooks, each on its own thread, within the init timeout; returns what they put.
 ///
-/// With the first failure nothing else can come of it, so the other hooks are cancelled then; after an
-/// abort they go on, since a failure would say more. All are waited for until they have ended or the time
-/// is over. A hook that goes on all the same is left to itself, on a thread that ends with the process. A
-/// failure that others are still waited for is logged at once.
+/// The first failure decides the outcome, so it cancels the other hooks. An abort does not, since a
+/// failure would say more. All are waited for until they have ended or the time is over. A hook
+/// that goes on regardless is left running, on a thread that ends with the process. A failure is
+/// logged at once if other hooks are still waited for.
 ///
 /// Without hooks it returns at once.
 ///
 /// # Errors
 ///
-/// One failure, which names every hook that failed, and why; that aborted; or that had not ended. Its type
-/// is [`INIT_ERROR`] if a hook failed or panicked or there was no thread for it, or else
-/// [`INIT_ABORTED`] if one aborted, or else [`INIT_TIMEOUT`]. Stack trace and cause are those of the hook
-/// that failed first.
+/// One failure, which names every hook that failed, and why; that aborted; or that had not ended.
+/// Its type is [`INIT_ERROR`] if a hook failed, panicked or got no thread, otherwise
+/// [`INIT_ABORTED`] if one aborted, otherwise [`INIT_TIMEOUT`]. Stack trace and cause are those of
+/// the hook that failed first.
 pub fn run_init(hooks: Vec<InitHook>, options: &Options, log: &Log) -> Result<Resources, Failure> {
     let mut tracker = InitTracker::new(vec![Hook::Pending; hooks.len()], options, clock::now());
     let expires_at = tracker.expires_at();
@@ -69,7 +68,7 @@ pub fn run_init(hooks: Vec<InitHook>, options: &Options, log: &Log) -> Result<Re
                     HookResult::Failed
                 }
             };
-            // A place ends once, and none has timed out before there is an outcome.
+            // A place ends once, and none times out before there is an outcome.
             let _ = tracker.settle(ended.place, result);
         } else if let Some(outcome) = tracker.outcome(clock::now()) {
             break outcome;
@@ -84,37 +83,37 @@ pub fn run_init(hooks: Vec<InitHook>, options: &Options, log: &Log) -> Result<Re
     Err(troubles.into_failure(error_type, crew.unfinished(), options.init_timeout()))
 }
 
-/// What an init hook is given.
+/// The context of an init hook.
 pub struct InitContext {
     cancellation: Cancellation,
     made: Arc<Making>,
 }
 
 impl InitContext {
-    /// Puts a value where invocations and other hooks find it by its type; it replaces one of the same
-    /// type.
+    /// Puts a value where invocations and other hooks find it by its type; it replaces one of the
+    /// same type.
     pub fn put<T: Any + Send + Sync>(&self, value: T) {
         self.made.put(value);
     }
 
-    /// The value of this type, if a hook has put one by now.
+    /// The value of this type, if a hook has put one so far.
     pub fn get<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         self.made.get()
     }
 
-    /// Fires when the time of the start is over, and when another hook has failed.
+    /// A token that fires when the init time is over, and when another hook has failed.
     pub fn cancellation(&self) -> &Cancellation {
         &self.cancellation
     }
 
-    /// The time that is left to all hooks; zero once they are cancelled.
+    /// The time left for all hooks; zero once they are cancelled.
     pub fn remaining(&self) -> Duration {
         self.cancellation.remaining().unwrap_or(Duration::MAX)
     }
 }
 
-/// What an init hook may return: nothing, or whether the function shall start, and a failure instead of
-/// either.
+/// What an init hook may return: nothing, or whether the function is to start, or a failure instead
+/// of either.
 ///
 /// ```
 /// use lambda_proto_host::lifecycle::Lifecycle;
@@ -128,7 +127,7 @@ impl InitContext {
 ///     });
 /// ```
 pub trait InitResult {
-    /// Whether the function shall start.
+    /// Whether the function is to start.
     ///
     /// # Errors
     ///
@@ -160,7 +159,7 @@ impl InitResult for Result<bool, Failure> {
     }
 }
 
-/// The hooks that ended other than well, in the order of their ends.
+/// The hooks that did not succeed, in the order in which they ended.
 #[derive(Default)]
 struct Troubles {
     failed: Vec<(Cow<'static, str>, Failure)>,

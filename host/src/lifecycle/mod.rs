@@ -1,8 +1,8 @@
-//! What a function does around its invocations: hooks at its start, at a snapshot and at its end.
+//! Hooks around a function's invocations: at its init, at a snapshot and at its end.
 //!
-//! A function registers them with a [`Lifecycle`]; a transport takes it [apart](Lifecycle::into_parts) and
-//! runs each kind when its time has come. What follows from the time is computed by
-//! [`lambda_proto::lifecycle`] and [`policy`](crate::policy), from readings that [`clock`] takes.
+//! A function registers them with a [`Lifecycle`]. A transport takes it
+//! [apart](Lifecycle::into_parts) and runs each kind at its time. [`lambda_proto::lifecycle`] and
+//! [`policy`](crate::policy) compute what follows from the time, using readings of [`clock`].
 //!
 //! | when | which hooks run | how | what a failure is |
 //! |---|---|---|---|
@@ -11,7 +11,7 @@
 //! | when the snapshot is restored | [after the restore](run_after_restore) | as registered | `Runtime.AfterRestoreError` |
 //! | when the process is to end | [shutdown](run_shutdown) | concurrently, until a moment | a line in the log |
 //!
-//! In programs that abort on panics a hook that panics ends the process, as everything else there does.
+//! In programs that abort on panics, a hook that panics ends the process, like any other panic.
 
 mod cancellation;
 pub mod clock;

@@ -7,9 +7,9 @@ use super::{
 use crate::Failure;
 use crate::policy::{Options, Policy};
 
-/// What a function wants done around its invocations.
+/// The hooks and options for what a function does around its invocations.
 ///
-/// Hooks have names, which logs and reports tell; two may have the same.
+/// Hooks have names, which appear in logs and reports; two may have the same.
 ///
 /// ```
 /// use std::time::Duration;
@@ -37,7 +37,7 @@ pub struct Lifecycle {
     signals: Option<bool>,
 }
 
-/// What stands in the place of a [`Lifecycle`] in the type of a runtime that has none.
+/// Stands for a [`Lifecycle`] in the type of a runtime that has none.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoLifecycle;
 
@@ -47,13 +47,13 @@ impl Lifecycle {
         Self::default()
     }
 
-    /// The same with other options.
+    /// Sets the options.
     pub fn options(mut self, options: Options) -> Self {
         self.options = options;
         self
     }
 
-    /// The same with a hook that runs before the first invocation, at the same time as the others; see
+    /// Adds an init hook. It runs before the first invocation, concurrently with the others; see
     /// [`run_init`](super::run_init).
     pub fn on_init<R: InitResult>(
         mut self,
@@ -65,7 +65,7 @@ impl Lifecycle {
         self
     }
 
-    /// The same with a hook that runs before a snapshot is taken, with SnapStart only; see
+    /// Adds a hook that runs before a snapshot is taken, with SnapStart only; see
     /// [`run_before_snapshot`](super::run_before_snapshot).
     pub fn before_snapshot(
         mut self,
@@ -76,7 +76,7 @@ impl Lifecycle {
         self
     }
 
-    /// The same with a hook that runs after a snapshot has been restored; see
+    /// Adds a hook that runs after a snapshot has been restored; see
     /// [`run_after_restore`](super::run_after_restore).
     pub fn after_restore(
         mut self,
@@ -87,7 +87,7 @@ impl Lifecycle {
         self
     }
 
-    /// The same with a hook that runs before the process ends, at the same time as the others; see
+    /// Adds a shutdown hook. It runs before the process ends, concurrently with the others; see
     /// [`run_shutdown`](super::run_shutdown).
     pub fn on_shutdown(
         mut self,
@@ -98,19 +98,19 @@ impl Lifecycle {
         self
     }
 
-    /// The same with another policy for work that still runs when the next invocation is to be asked for.
+    /// Sets the policy for work that still runs when the next invocation is to be asked for.
     pub fn work(mut self, policy: Policy) -> Self {
         self.work = policy;
         self
     }
 
-    /// The same with signals heard of or not. Unless this says so, they are if there are shutdown hooks.
+    /// Sets whether signals are handled. By default they are if there are shutdown hooks.
     pub fn signals(mut self, are_heard: bool) -> Self {
         self.signals = Some(are_heard);
         self
     }
 
-    /// Everything, for the transport that runs it.
+    /// Takes the lifecycle apart, for the transport that runs it.
     pub fn into_parts(self) -> Parts {
         Parts {
             signals: self.signals.unwrap_or(!self.shutdown.is_empty()),
@@ -124,10 +124,10 @@ impl Lifecycle {
     }
 }
 
-/// What a [`Lifecycle`] is made of. Hooks stand in the order of their registration.
+/// The parts of a [`Lifecycle`]. Hooks are in the order of their registration.
 #[derive(Debug)]
 pub struct Parts {
-    /// How long everything may take.
+    /// How long each phase may take.
     pub options: Options,
     /// For [`run_init`](super::run_init).
     pub init: Vec<InitHook>,
@@ -139,7 +139,7 @@ pub struct Parts {
     pub shutdown: Vec<ShutdownHook>,
     /// What to do about work that still runs when the next invocation is to be asked for.
     pub work: Policy,
-    /// Whether the runtime hears of SIGTERM, for which it registers an extension on Lambda.
+    /// Whether the runtime handles SIGTERM, for which it registers an extension on Lambda.
     pub signals: bool,
 }
 

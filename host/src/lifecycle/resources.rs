@@ -2,9 +2,9 @@ use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What the init hooks made, by its type; clones are the same.
+/// The values that the init hooks have put, by type; clones share them.
 ///
-/// Nothing is added any more, so reading takes no lock.
+/// No value is added any more, so reading takes no lock.
 ///
 /// ```
 /// use lambda_proto_host::Log;
@@ -26,7 +26,7 @@ type Resource = Arc<dyn Any + Send + Sync>;
 impl Resources {
     /// The value of this type, if a hook has put one.
     pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {
-        // They are few: a map would not find them faster.
+        // There are few values: a map would not find them faster.
         self.0.iter().find_map(|resource| resource.downcast_ref())
     }
 }
@@ -37,7 +37,7 @@ impl fmt::Debug for Resources {
     }
 }
 
-/// The same while hooks still add to it.
+/// The values while hooks still add to them.
 #[derive(Default)]
 pub(super) struct Making(Mutex<Vec<Resource>>);
 
@@ -52,7 +52,7 @@ impl Making {
                 None
             }
         };
-        // What is replaced may take its time to go, and others have theirs to put.
+        // Unlocked first: dropping the old value may take long, and other hooks want to put theirs.
         drop(resources);
         drop(before);
     }
@@ -62,7 +62,7 @@ impl Making {
         found?.downcast().ok()
     }
 
-    /// What has been made by now.
+    /// Takes the values put so far.
     pub(super) fn freeze(&self) -> Resources {
         Resources(std::mem::take(&mut *self.lock()).into())
     }

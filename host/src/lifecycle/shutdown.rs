@@ -5,15 +5,14 @@ use super::hook_threads::HookThreads;
 use super::{Cancellation, Named, Resources, Shutdown, clock};
 use crate::{Failure, Log};
 
-/// A hook of the end.
+/// A shutdown hook.
 pub type ShutdownHook = Named<dyn FnOnce(&ShutdownContext) -> Result<(), Failure> + Send>;
 
-/// Runs the shutdown hooks, each on a thread of its own, and returns when all have ended or the moment has
-/// come.
+/// Runs the shutdown hooks, each on its own thread, and returns when all have ended or at `until`.
 ///
-/// Each failure and panic is logged with the name of its hook, and one line names the hooks that had not
-/// ended; these are left to themselves, on threads that end with the process. If the moment has come
-/// already, no hook begins, for it would be cut off anywhere, and that is what the line says.
+/// Each failure and panic is logged with the name of its hook. One line names the hooks that had
+/// not ended; these are left running, on threads that end with the process. If `until` has passed
+/// already, no hook begins, since it could be cut off anywhere, and the line says so.
 ///
 /// Without hooks it returns at once.
 pub fn run_shutdown(hooks: Vec<ShutdownHook>, until: Instant, resources: &Resources, log: &Log) {
@@ -26,7 +25,7 @@ pub fn run_shutdown(hooks: Vec<ShutdownHook>, until: Instant, resources: &Resour
     }
     let mut crew = HookThreads::new("shutdown");
     for Named { name, run } in hooks {
-        // Not that of the invocations, which has fired by now.
+        // Not the token of the invocations, which has fired by now.
         let cancellation = Cancellation::at(Some(until), &Shutdown::new());
         let context = ShutdownContext { cancellation, resources: resources.clone() };
         crew.start(name, move || run(&context));
@@ -42,19 +41,19 @@ pub fn run_shutdown(hooks: Vec<ShutdownHook>, until: Instant, resources: &Resour
     }
 }
 
-/// What a shutdown hook is given.
+/// The context of a shutdown hook.
 pub struct ShutdownContext {
     cancellation: Cancellation,
     resources: Resources,
 }
 
 impl ShutdownContext {
-    /// What an init hook has put, by its type; nothing if the process is ended before all of them have run.
+    /// The value of this type, if an init hook has put one and all init hooks have run.
     pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {
         self.resources.get()
     }
 
-    /// Fires when the time of the hooks is over. It is this hook's own.
+    /// A token that fires when the time of the hooks is over. It is this hook's own.
     pub fn cancellation(&self) -> &Cancellation {
         &self.cancellation
     }

@@ -1,4 +1,4 @@
-//! The crate `log`.
+//! Support for the crate `log`.
 
 use super::{Level, Log, Record};
 use crate::current;
@@ -15,7 +15,7 @@ impl From<::log::Level> for Level {
     }
 }
 
-/// For `log::set_max_level`: what the crate `log` knows of the levels from this one on.
+/// For `log::set_max_level`: the filter of the crate `log` for this level and above.
 impl From<Level> for ::log::LevelFilter {
     fn from(level: Level) -> Self {
         match level {
@@ -29,7 +29,7 @@ impl From<Level> for ::log::LevelFilter {
     }
 }
 
-/// Takes what a program logs by the macros of the crate `log`. The request id is that of the
+/// Takes what a program logs with the macros of the crate `log`. The request id is that of the
 /// [thread](crate::current).
 ///
 /// ```

@@ -1,13 +1,13 @@
-//! Frames of the telemetry descriptor: one log event each, whatever it holds.
+//! Frames of the telemetry descriptor: one log event each, whatever it contains.
 
 use super::time::since_epoch;
 use super::{Format, Level, Record};
 
-/// Puts a message into a frame: type, length of the message (both 32 bits) and microseconds since the Unix
-/// epoch (64 bits), in network byte order, then the message.
+/// Puts a message into a frame: type, length of the message (both 32 bits) and microseconds since
+/// the Unix epoch (64 bits), in network byte order, then the message.
 ///
-/// The type says what the message is. From above: a magic number, six bits of level, whether there is a
-/// time, and whether it is text (aws-lambda-python-runtime-interface-client,
+/// The type describes the message. From the top bit: a magic number, six bits of level, whether
+/// there is a time, and whether it is text (aws-lambda-python-runtime-interface-client,
 /// `lambda_runtime_log_utils.py`; aws-lambda-java-runtime-interface-client, `FrameType.java`):
 ///
 /// ```text
@@ -18,7 +18,7 @@ use super::{Format, Level, Record};
 /// ```
 pub(super) fn frame(record: &Record<'_>, message: &str) -> Vec<u8> {
     let micros = since_epoch(record.time()).as_micros();
-    // Nobody reads 4 GiB in one line, nor in half a million years.
+    // No line has 4 GiB, and no time lies half a million years ahead.
     let (length, micros) = (message.len() as u32, micros as u64);
     let frame_type = frame_type(record.level(), record.form.format);
     let header = u128::from(frame_type) << 96 | u128::from(length) << 64 | u128::from(micros);

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// How much a log line matters, in the words of `AWS_LAMBDA_LOG_LEVEL`.
+/// How important a log line is, in the words of `AWS_LAMBDA_LOG_LEVEL`.
 ///
 /// ```
 /// use lambda_proto_host::Level;
@@ -14,21 +14,21 @@ use std::str::FromStr;
 pub enum Level {
     /// Every step.
     Trace = 1,
-    /// For whoever looks for a fault.
+    /// Details for debugging.
     Debug,
-    /// What happens in the normal course.
+    /// Normal operation.
     #[default]
     Info,
-    /// Trouble that goes on.
+    /// A problem that the runtime survives.
     Warn,
-    /// What loses an answer, or ends the process.
+    /// The loss of an answer, or the end of the process.
     Error,
-    /// What ends the function.
+    /// The end of the function.
     Fatal,
 }
 
 impl Level {
-    /// Every level, the least first.
+    /// Every level, the lowest first.
     pub const ALL: [Self; 6] =
         [Self::Trace, Self::Debug, Self::Info, Self::Warn, Self::Error, Self::Fatal];
 
@@ -54,7 +54,7 @@ impl fmt::Display for Level {
 impl FromStr for Level {
     type Err = NoLevel;
 
-    /// Takes a name in any case of letters.
+    /// Parses a name in any letter case.
     fn from_str(text: &str) -> Result<Self, NoLevel> {
         let mut levels = Self::ALL.into_iter();
         levels.find(|level| level.as_str().eq_ignore_ascii_case(text)).ok_or(NoLevel)
@@ -73,12 +73,12 @@ impl fmt::Display for NoLevel {
 
 impl std::error::Error for NoLevel {}
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Format {
-    /// A line to be read.
+    /// A line for people to read.
     #[default]
     Text,
-    /// A JSON object in a line.
+    /// A JSON object on one line.
     Json,
 }

@@ -1,4 +1,4 @@
-//! Lines for what somebody should know.
+//! The log of a runtime and its function.
 
 #[cfg(feature = "log")]
 mod facade;
@@ -27,15 +27,15 @@ pub use record::{Fields, Record};
 #[cfg(feature = "tracing")]
 pub use tracing_layer::TracingLayer;
 
-/// Where log lines go, of the runtime itself and of functions that want it; clones go to the same place.
+/// The log of the runtime itself and of functions that want it; clones write to the same place.
 ///
-/// As [`from_env`](Self::from_env) makes it, it writes what the function's logging configuration wants
-/// (Lambda Developer Guide, "Log and monitor Lambda functions"): JSON lines, or text such as
-/// `WARN lambda-proto: …`, on standard error, which Lambda reads as it reads standard output; or where
-/// Lambda names a descriptor for that, in frames, which keep together what has several lines. A line or a
-/// frame is written in one piece, so those of several threads never mix.
+/// [`from_env`](Self::from_env) makes one that follows the function's logging configuration (Lambda
+/// Developer Guide, "Log and monitor Lambda functions"). It writes JSON lines, or text such as
+/// `WARN lambda-proto: …`, to standard error, which Lambda reads like standard output. Where Lambda
+/// names a descriptor for logs it writes frames to that, which keep several lines together. A line
+/// or frame is written in one piece, so those of several threads never mix.
 ///
-/// A record below the [level](Self::level) costs a comparison. Writing one takes memory for its line.
+/// A record below the [level](Self::level) costs a comparison. Writing one allocates its line.
 ///
 /// ```
 /// use lambda_proto_host::{Format, Level, Log, Record};
@@ -53,39 +53,39 @@ pub use tracing_layer::TracingLayer;
 /// assert!(lines[0].starts_with(r#"{"timestamp":"20"#) && lines[0].ends_with(rest), "{}", lines[0]);
 /// ```
 ///
-/// By the feature `log` it is a `log::Log`; by the feature `tracing` it makes a layer for
-/// `tracing_subscriber`, `Log::tracing_layer`. Both take the request id from [`current`](crate::current)
-/// where the record has none.
+/// With the feature `log` it is a `log::Log`; with the feature `tracing` it makes a layer for
+/// `tracing_subscriber`, `Log::tracing_layer`. Both take the request id from
+/// [`current`](crate::current) if the record has none.
 #[derive(Clone, Default)]
 pub struct Log {
     level: Level,
     form: Form,
-    /// Other than standard error.
+    /// Used instead of standard error.
     sink: Option<Sink>,
 }
 
 type Sink = Arc<dyn Fn(&Record<'_>) + Send + Sync>;
 
-/// The logger of the runtime's own records.
+/// The logger name of the runtime's own records.
 pub(crate) const OWN: &str = "lambda-proto";
 
 impl Log {
-    /// A log as the environment of this process wants it; see [`from_lookup`](Self::from_lookup).
+    /// A log configured by the environment of this process; see [`from_lookup`](Self::from_lookup).
     pub fn from_env() -> Self {
         Self::from_lookup(&|name| env::var_os(name))
     }
 
-    /// A log as an environment wants it whose variables `lookup` knows.
+    /// A log configured by the environment variables that `lookup` returns.
     ///
-    /// The format is JSON if `AWS_LAMBDA_LOG_FORMAT` says so in any case of letters, and always on managed
-    /// instances; else text. The level is that of `AWS_LAMBDA_LOG_LEVEL`. In text it does not count, as in
-    /// AWS's own runtimes, and where none is named or none counts, it is INFO.
+    /// The format is JSON if `AWS_LAMBDA_LOG_FORMAT` says so in any letter case, and always on
+    /// managed instances; otherwise text. The level is that of `AWS_LAMBDA_LOG_LEVEL`. Text ignores
+    /// it, as in AWS's own runtimes. Without a level that counts it is INFO.
     ///
-    /// If `_LAMBDA_TELEMETRY_LOG_FD` names a descriptor for frames, it is opened a second time by way of
-    /// `/proc/self/fd`, since the first one cannot be had without unsafe code. That can be done with pipes
-    /// and files, but not with sockets, nor with what belongs to another user. If it fails, the log says
-    /// so in its first line, on standard error, where it then stays; a program that has the descriptor
-    /// gives it to [`framed`](Self::framed).
+    /// If `_LAMBDA_TELEMETRY_LOG_FD` names a descriptor for frames, it is opened a second time
+    /// through `/proc/self/fd`, since using the first one needs unsafe code. That works for pipes
+    /// and files, but not for sockets, nor for files of another user. If it fails, the first line
+    /// of the log says so, and the log stays on standard error; a program that has the descriptor
+    /// passes it to [`framed`](Self::framed).
     pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<OsString>) -> Self {
         let mut log = Self::default();
         let initialization_type = Variable::InitializationType.text(lookup);
@@ -99,7 +99,7 @@ impl Log {
         if let Some(descriptor) = Variable::TelemetryLogFd.text(lookup)
             && let Ok(descriptor) = descriptor.parse::<u32>()
         {
-            // At the end of what it is, should it be a file.
+            // Append, in case it is a file.
             match OpenOptions::new().append(true).open(format!("/proc/self/fd/{descriptor}")) {
                 Ok(file) => return log.framed(file),
                 Err(error) => log.warn(format_args!(
@@ -110,22 +110,22 @@ impl Log {
         log
     }
 
-    /// A text log whose records go to `write`, which displays them: one call a line without its end.
+    /// A text log whose records go to `write`, which displays them: one call per line, no newline.
     pub fn to(write: impl Fn(&Record<'_>) + Send + Sync + 'static) -> Self {
         Self::default().with_writer(write)
     }
 
-    /// The same in frames to a file, pipe or socket, one write a frame. What it refuses goes to standard
-    /// error.
+    /// The same log in frames to a file, pipe or socket, one write per frame. Frames that it
+    /// refuses go to standard error.
     #[must_use]
     pub fn framed(self, file: File) -> Self {
         self.with_writer(move |record| {
-            // The same time in the header and in the line.
+            // The header and the line show the same time.
             let record = record.at(record.time());
             let line = record.line();
             let frame = frame::frame(&record, &line);
-            // Another log of this process may have opened the same pipe, which takes large frames in
-            // pieces; so all of them share a lock.
+            // Another log of this process may have opened the same pipe, which takes large frames
+            // in pieces; so all of them share a lock.
             let standard_error = io::stderr().lock();
             if (&file).write_all(&frame).is_err() {
                 drop(standard_error);
@@ -134,30 +134,30 @@ impl Log {
         })
     }
 
-    /// The same to another place.
+    /// The same log with another destination.
     #[must_use]
     pub fn with_writer(self, write: impl Fn(&Record<'_>) + Send + Sync + 'static) -> Self {
         Self { sink: Some(Arc::new(write)), ..self }
     }
 
-    /// The same for records of this level and above.
+    /// The same log for records of this level and above.
     #[must_use]
     pub fn with_level(self, level: Level) -> Self {
         Self { level, ..self }
     }
 
-    /// The same in another format.
+    /// The same log in another format.
     #[must_use]
     pub fn with_format(self, format: Format) -> Self {
         Self { form: Form::of(format), ..self }
     }
 
-    /// The least level that is written.
+    /// The lowest level that is written.
     pub fn level(&self) -> Level {
         self.level
     }
 
-    /// How lines look.
+    /// The format of its lines.
     pub fn format(&self) -> Format {
         self.form.format
     }
@@ -168,7 +168,7 @@ impl Log {
         level >= self.level
     }
 
-    /// Writes a record, if its level is [enabled](Self::is_enabled), at the time of now unless it has one.
+    /// Writes a record if its level is [enabled](Self::is_enabled), with the time now by default.
     pub fn write(&self, record: &Record<'_>) {
         if !self.is_enabled(record.level()) {
             return;
@@ -180,24 +180,24 @@ impl Log {
         }
     }
 
-    /// Writes a line of the runtime's own: something has mended.
+    /// Writes a line of the runtime itself: a problem is over.
     pub fn info(&self, line: fmt::Arguments<'_>) {
         self.write_own(Level::Info, "", line);
     }
 
-    /// Writes a line of the runtime's own: kind that goes on.
+    /// Writes a line of the runtime itself: a problem that it survives.
     pub fn warn(&self, line: fmt::Arguments<'_>) {
         self.write_own(Level::Warn, "", line);
     }
 
-    /// Writes a line of the runtime's own: something that loses an answer, or ends a slot or the process.
+    /// Writes a line of the runtime itself: an answer is lost, or a slot or the process ends.
     pub fn error(&self, line: fmt::Arguments<'_>) {
         self.write_own(Level::Error, "", line);
     }
 
-    /// Writes what a slot wants somebody to know.
+    /// Writes a warning of a slot.
     pub fn warning(&self, warning: &Warning<'_>) {
-        // The record has the id in a place of its own.
+        // The record has its own field for the id.
         let line = Warning { request_id: "", ..*warning };
         self.write_own(level_of(&warning.kind), warning.request_id, format_args!("{line}"));
     }
@@ -217,14 +217,14 @@ impl fmt::Debug for Log {
     }
 }
 
-/// Writes a line in one piece, for others write there too; and not by `eprintln!`, which panics where
-/// nobody reads standard error any more.
+/// Writes a line in one piece, since others write there too. It does not use `eprintln!`, which
+/// panics when nobody reads standard error any more.
 fn write_line(mut line: String) {
     line.push('\n');
     let _nobody_reads = io::stderr().write_all(line.as_bytes());
 }
 
-/// What loses an invocation or its answer is an error; the rest is kind that goes on.
+/// A lost invocation or answer is an error; the rest are problems that the runtime survives.
 fn level_of(kind: &WarningKind<'_>) -> Level {
     match kind {
         WarningKind::Refused { outcome, .. } if outcome.call() == Call::Next => Level::Warn,

@@ -4,17 +4,17 @@ use std::time::SystemTime;
 use super::time::timestamp;
 use super::{Format, Level};
 
-/// One log event, as it is handed to a [`Log`](super::Log).
+/// One log event, as a [`Log`](super::Log) takes it.
 ///
-/// `Display` is its line without an end, in the [format](super::Log::format) of the log that has handed it
-/// on, or else in text. A JSON line has the fields that AWS's own runtimes write: `timestamp` (RFC 3339,
-/// UTC, milliseconds), `level`, and where they are not empty `message`, `logger` and `requestId`; then
-/// further ones. A text is the invocation, the message and further fields; time, level and logger are left to what
-/// surrounds it.
+/// `Display` is its line without the newline, in the [format](super::Log::format) of the log that
+/// passed it on, otherwise in text. A JSON line has the fields that AWS's own runtimes write:
+/// `timestamp` (RFC 3339, UTC, milliseconds), `level`, and where they are not empty `message`,
+/// `logger` and `requestId`; then further ones. A text line has the invocation, the message and
+/// further fields; the writer adds time, level and logger.
 ///
-/// Nothing in a record can break its line, or the terminal that it is read on. In JSON, control characters
-/// are escaped, and so are the line separators of Unicode. In text, control characters become spaces; only
-/// the line breaks and tabs of the message stay what they are.
+/// Nothing in a record can break its line, or the terminal that shows it. JSON escapes control
+/// characters and the line separators of Unicode. In text, control characters become spaces; only
+/// the line breaks and tabs of the message stay as they are.
 ///
 /// ```
 /// use lambda_proto_host::{Fields, Level, Record};
@@ -40,37 +40,37 @@ pub struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// An event with a message and nothing else.
+    /// A record with a level and a message only.
     pub fn new(level: Level, message: fmt::Arguments<'a>) -> Self {
         let (form, logger, request_id) = (Form::default(), "", "");
         Self { time: None, level, form, logger, request_id, message, fields: None }
     }
 
-    /// The same of a part of the program, as which it is named in plain words; empty is none.
+    /// Sets the part of the program that logs, in plain words; empty means none.
     #[must_use]
     pub fn logger(self, logger: &'a str) -> Self {
         Self { logger, ..self }
     }
 
-    /// The same about an invocation; empty is none.
+    /// Sets the request id of the invocation; empty means none.
     #[must_use]
     pub fn request_id(self, request_id: &'a str) -> Self {
         Self { request_id, ..self }
     }
 
-    /// The same with what `add` adds; it may be called any number of times.
+    /// Sets a function that adds fields; it may be called any number of times.
     #[must_use]
     pub fn fields(self, add: &'a dyn Fn(&mut Fields<'_>)) -> Self {
         Self { fields: Some(add), ..self }
     }
 
-    /// The same at another time than that of its writing.
+    /// Sets the time, instead of the time of writing.
     #[must_use]
     pub fn at(self, time: SystemTime) -> Self {
         Self { time: Some(time), ..self }
     }
 
-    /// The same in another format.
+    /// Sets the format.
     #[must_use]
     pub fn format(self, format: Format) -> Self {
         self.form(Form::of(format))
@@ -80,22 +80,22 @@ impl<'a> Record<'a> {
         Self { form, ..self }
     }
 
-    /// How much it matters.
+    /// Its level.
     pub fn level(&self) -> Level {
         self.level
     }
 
-    /// The message alone, as it came.
+    /// The message alone, unchanged.
     pub fn message(&self) -> fmt::Arguments<'a> {
         self.message
     }
 
-    /// Its time: that of now, unless it has one.
+    /// Its time: now, unless it has one.
     pub(super) fn time(&self) -> SystemTime {
         self.time.unwrap_or_else(SystemTime::now)
     }
 
-    /// The whole line, without an end: that of `Display`, in text behind level and logger.
+    /// The whole line, without the newline: that of `Display`, in text after level and logger.
     pub(super) fn line(&self) -> String {
         let mut line = String::new();
         if self.form.format == Format::Text {
@@ -137,7 +137,7 @@ fn put_json(record: &Record<'_>, line: &mut String) {
     line.push('}');
 }
 
-/// A format and what writes it: a program that never asks for JSON does not have the code for it.
+/// A format and its writer: a program that never asks for JSON does not contain the code for it.
 #[derive(Clone, Copy)]
 pub(super) struct Form {
     pub(super) format: Format,
@@ -173,26 +173,26 @@ impl fmt::Debug for Record<'_> {
     }
 }
 
-/// Takes further fields of a record.
+/// Adds further fields to a record.
 ///
-/// One that is named as what every record has gets an underscore before its name.
+/// A field named like one that every record has gets an underscore before its name.
 pub struct Fields<'l> {
     line: &'l mut String,
     format: Format,
 }
 
-/// What a record has already.
+/// The field names that every record uses.
 const RESERVED: [&str; 5] = ["timestamp", "level", "message", "logger", "requestId"];
 
 impl Fields<'_> {
-    /// Adds a text.
+    /// Adds a text field.
     pub fn text(&mut self, name: &str, value: fmt::Arguments<'_>) {
         self.put_name(name);
         self.put_string(&shown(value));
     }
 
-    /// Adds what is JSON as it is shown: a number, `true`, a list. That it is so is the caller's to see
-    /// to; control characters in it become spaces.
+    /// Adds a value that displays as JSON: a number, `true`, a list. The caller must ensure that it
+    /// is valid JSON; control characters in it become spaces.
     pub fn json(&mut self, name: &str, value: fmt::Arguments<'_>) {
         self.put_name(name);
         put_plain(self.line, &shown(value), false);
@@ -215,7 +215,7 @@ impl Fields<'_> {
         }
     }
 
-    /// Writes a JSON field that every record may have, unless it is empty.
+    /// Writes one of the standard JSON fields, unless it is empty.
     fn put_known(&mut self, name: &str, value: &str) {
         if value.is_empty() {
             return;
@@ -233,15 +233,15 @@ impl Fields<'_> {
     }
 }
 
-/// What something displays. If that fails, it is what had been shown by then.
+/// The displayed text of a value. If displaying fails, it is the text up to then.
 fn shown(value: fmt::Arguments<'_>) -> String {
     let mut text = String::new();
     let _has_said_what_it_could = text.write_fmt(value);
     text
 }
 
-/// Writes a text for people to read: control characters are spaces, except line breaks and tabs if they
-/// are kept.
+/// Writes a text for people to read: control characters become spaces, except line breaks and tabs
+/// if they are kept.
 fn put_plain(line: &mut String, text: &str, keeps_breaks: bool) {
     for character in text.chars() {
         match character {

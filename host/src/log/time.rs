@@ -1,9 +1,9 @@
-//! The time as log lines show it, without a calendar of a library: every program has it.
+//! Timestamps of log lines, without a calendar library: every program contains them.
 
 use std::time::{Duration, SystemTime};
 
-/// A time as RFC 3339 has it, in UTC, to the millisecond. What lies before 1970 is its beginning, what
-/// lies behind 9999 its end, for the format has no years for them.
+/// A time in RFC 3339 format, in UTC, to the millisecond. Times before 1970 become its beginning,
+/// times after 9999 its end, since the format has no years for them.
 pub(super) fn timestamp(time: SystemTime) -> String {
     let since = since_epoch(time).min(LAST);
     let seconds = since.as_secs();
@@ -20,7 +20,7 @@ pub(super) fn timestamp(time: SystemTime) -> String {
     text
 }
 
-/// Writes as many digits as `first` has, the unit of the first of them, and what follows them.
+/// Writes as many digits as `first` has, the unit of the first digit; then writes `after`.
 fn put(text: &mut String, value: u32, mut first: u32, after: &str) {
     while first > 0 {
         text.push(char::from(b'0' + (value / first % 10) as u8));
@@ -40,9 +40,9 @@ pub(super) fn since_epoch(time: SystemTime) -> Duration {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
-/// Year, month and day of a day since 1970-01-01, in the Gregorian calendar.
+/// Year, month and day of a day number since 1970-01-01, in the Gregorian calendar.
 ///
-/// Years are counted from March, so that the day that comes and goes is their last (Howard Hinnant,
+/// Years are counted from March, so that the leap day is their last (Howard Hinnant,
 /// "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
 fn civil(days: u32) -> (u32, u32, u32) {
     // Days between 0000-03-01 and 1970-01-01; an era is 400 years.
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn known_times_are_shown_as_everybody_shows_them() {
-        // By `date -u -d @…`.
+        // From `date -u -d @…`.
         let cases = [
             (0, 0, "1970-01-01T00:00:00.000Z"),
             (1, 999_999, "1970-01-01T00:00:01.000Z"),

@@ -1,4 +1,4 @@
-//! The crates `tracing` and `tracing_subscriber`.
+//! Support for the crates `tracing` and `tracing_subscriber`.
 
 use std::fmt::{self, Write};
 
@@ -16,11 +16,11 @@ use crate::current;
 impl Log {
     /// A layer for `tracing_subscriber` that writes events to this log.
     ///
-    /// A line has the fields of the event and of the spans that it is in; of several with one name it has
-    /// the innermost. A field `request_id` or `requestId` is the request id, for futures and others that
-    /// change threads; else it is that of the [thread](crate::current).
+    /// A line has the fields of the event and of the spans around it; of several with one name it
+    /// has the innermost. A field `request_id` or `requestId` is the request id, for futures and
+    /// other work that changes threads; otherwise it is that of the [thread](crate::current).
     ///
-    /// The [level](Log::level) is a filter of this layer alone. `tracing` has nothing as high as FATAL.
+    /// The [level](Log::level) filters this layer alone. `tracing` has no level as high as FATAL.
     ///
     /// ```
     /// use lambda_proto_host::Log;
@@ -72,7 +72,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TracingLayer {
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut all = Kept::default();
         event.record(&mut all);
-        // From the event outwards: what is inside hides what is outside.
+        // From the event outwards: inner fields hide outer ones.
         for span in context.event_scope(event).into_iter().flatten() {
             if let Some(kept) = span.extensions().get::<Kept>() {
                 all.inherit(kept);
@@ -120,7 +120,7 @@ impl Kept {
         self.0.push(KeptField { name, value: text, is_json });
     }
 
-    /// Takes over what has other names. What is the message of a span is none of its events'.
+    /// Adds the outer fields that have other names, except the message of a span.
     fn inherit(&mut self, outer: &Self) {
         let own = self.0.len();
         for field in outer.0.iter().filter(|field| field.name != "message") {

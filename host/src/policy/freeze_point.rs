@@ -2,28 +2,28 @@ use std::time::Duration;
 
 use lambda_proto::lifecycle::{Clocks, TimeLimit};
 
-/// What to do about work that still runs when the next invocation is to be asked for, which freezes it.
+/// The policy for work that still runs before the next invocation is asked for, which freezes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Policy {
-    /// Wait for it until so much is left before the deadline, then report what still runs.
+    /// Wait for it until only `reserve` is left before the deadline, then report what still runs.
     Drain {
-        /// What is kept of the time of the invocation, for the report and for asking.
+        /// The time of the invocation that is kept for the report and for asking.
         reserve: Duration,
     },
     /// Report it and go on.
     Report,
-    /// Take it for an error.
+    /// Treat it as an error.
     Strict,
-    /// Go on and say nothing.
+    /// Go on silently.
     Abandon,
 }
 
 impl Policy {
-    /// The reserve of a drain unless another is given.
+    /// The default reserve of a drain.
     pub const DRAIN_RESERVE: Duration = Duration::from_millis(500);
-    /// How long a drain waits when the deadline is not known: the timeout that a function has unless it
-    /// is given another [Lambda Developer Guide: configure function timeout].
+    /// How long a drain waits when the deadline is unknown: the default timeout of a function
+    /// [Lambda Developer Guide: configure function timeout].
     pub const DRAIN_WITHOUT_DEADLINE: Duration = Duration::from_secs(3);
 }
 
@@ -36,7 +36,7 @@ impl Default for Policy {
 
 /// The point between an answered invocation and the next: one value for each time it is reached.
 ///
-/// [`Ledger::cross`](super::Ledger::cross) takes it as often as it takes.
+/// Pass it to [`Ledger::cross`](super::Ledger::cross) until it is crossed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FreezePoint {
     policy: Policy,
@@ -45,12 +45,12 @@ pub struct FreezePoint {
 }
 
 impl FreezePoint {
-    /// The freeze point behind the invocation of this limit, reached now.
+    /// The freeze point after the invocation with this limit, reached now.
     pub const fn reached(policy: Policy, limit: TimeLimit, now: Clocks) -> Self {
         Self { policy, limit, reached: now }
     }
 
-    /// What to do now about work that runs and has not been waited for before.
+    /// What to do now about running work that has not been waited for before.
     pub(super) fn decide(&self, now: Clocks) -> FreezeDecision {
         match self.policy {
             Policy::Drain { reserve } => match self.drain_left(reserve, now) {
@@ -79,16 +79,15 @@ impl FreezePoint {
 pub enum FreezeDecision {
     /// Ask for the next invocation.
     GoOn,
-    /// Wait until a task has ended or this moment has come, a time of the monotonic clock; then ask the
-    /// ledger again.
+    /// Wait until a task has ended or the monotonic clock is at `until`; then ask the ledger again.
     Wait {
-        /// The moment.
+        /// A time on the monotonic clock.
         until: Duration,
     },
-    /// Write down what the [report](super::Ledger::report) says, then ask for the next invocation.
+    /// Log the [report](super::Ledger::report), then ask for the next invocation.
     Report,
-    /// Write down what the [report](super::Ledger::report) says, and do not ask: the policy takes work
-    /// that is left behind for an error. An invocation that has been answered cannot be failed any
-    /// more, so what is left is to end the process.
+    /// Log the [report](super::Ledger::report), and do not ask: the policy treats work that is left
+    /// behind as an error. An invocation that has been answered can no longer fail, so the process
+    /// must end.
     Fail,
 }

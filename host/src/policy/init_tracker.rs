@@ -5,10 +5,10 @@ use lambda_proto::lifecycle::Clocks;
 
 use super::Options;
 
-/// What has become of the init hooks, in memory of the caller: an array, a vector, a slice.
+/// The states of the init hooks, in the caller's memory: an array, a vector, a slice.
 ///
-/// All hooks share one time limit. What they do together has one [outcome](InitOutcome), and once it has
-/// been given it is final: hooks that end later are told so. Hooks on threads settle under a lock.
+/// All hooks share one time limit and one [outcome](InitOutcome). An outcome that has been returned
+/// is final: hooks that end later get an error. Hooks on threads settle under a lock.
 ///
 /// ```
 /// use std::time::Duration;
@@ -34,17 +34,17 @@ pub struct InitTracker<S> {
 }
 
 impl<S: AsRef<[Hook]> + AsMut<[Hook]>> InitTracker<S> {
-    /// A tracker for as many hooks as `hooks` is long, all of them pending, whose time begins now.
+    /// A tracker for as many pending hooks as `hooks` is long; their time begins now.
     pub fn new(mut hooks: S, options: &Options, now: Clocks) -> Self {
         hooks.as_mut().fill(Hook::Pending);
         Self { hooks, expires_at: now.monotonic.saturating_add(options.init_timeout()) }
     }
 
-    /// Tells how a hook has ended, by its place.
+    /// Records how the hook in this place has ended.
     ///
     /// # Errors
     ///
-    /// A [`SettleError`] if there is no such hook or it is not pending; nothing has changed then.
+    /// A [`SettleError`] if there is no such hook or it is not pending; nothing changes then.
     pub fn settle(&mut self, place: usize, result: HookResult) -> Result<(), SettleError> {
         let hook = self.hooks.as_mut().get_mut(place).ok_or(SettleError::NoSuchHook)?;
         if *hook != Hook::Pending {
@@ -58,9 +58,9 @@ impl<S: AsRef<[Hook]> + AsMut<[Hook]>> InitTracker<S> {
         Ok(())
     }
 
-    /// What came of it, once every hook has settled or the time is over. No hooks are ready at once.
+    /// The outcome, once every hook has settled or the time is over; at once without hooks.
     ///
-    /// When the time is over it settles the hooks that are pending as timed out.
+    /// When the time is over, it settles the pending hooks as timed out.
     pub fn outcome(&mut self, now: Clocks) -> Option<InitOutcome> {
         if now.monotonic >= self.expires_at {
             let pending = self.hooks.as_mut().iter_mut().filter(|hook| **hook == Hook::Pending);
@@ -79,24 +79,24 @@ impl<S: AsRef<[Hook]> + AsMut<[Hook]>> InitTracker<S> {
         Some(outcome)
     }
 
-    /// When the time is over, as a time of the monotonic clock.
+    /// When the time is over, on the monotonic clock.
     pub fn expires_at(&self) -> Duration {
         self.expires_at
     }
 
-    /// Every hook, by its place.
+    /// The state of every hook, by place.
     pub fn hooks(&self) -> &[Hook] {
         self.hooks.as_ref()
     }
 }
 
-/// Where an init hook is.
+/// The state of an init hook.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Hook {
     /// It runs.
     #[default]
     Pending,
-    /// It has done its work.
+    /// It has succeeded.
     Done,
     /// It wants the function not to start.
     Aborted,
@@ -109,7 +109,7 @@ pub enum Hook {
 /// How an init hook has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HookResult {
-    /// It has done its work.
+    /// It has succeeded.
     Done,
     /// It wants the function not to start.
     Aborted,
@@ -117,13 +117,13 @@ pub enum HookResult {
     Failed,
 }
 
-/// What all init hooks come to. The greatest counts: a failure over an abort, an abort over a timeout.
+/// The outcome of all init hooks. The greatest wins: a failure over an abort, an abort over a
+/// timeout.
 ///
-/// A failure has a reason to show. An abort was meant. A timeout is what is said where nobody said
-/// anything.
+/// A failure has a reason to show. An abort was meant. A timeout is what remains otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InitOutcome {
-    /// Every hook has done its work.
+    /// Every hook has succeeded.
     Ready,
     /// A hook had not ended when the time was over.
     TimedOut,
@@ -137,9 +137,9 @@ pub enum InitOutcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SettleError {
-    /// The tracker has fewer hooks.
+    /// There is no hook in this place.
     NoSuchHook,
-    /// It has settled before, as this, or its time was over.
+    /// The hook has settled before, in this state, or its time was over.
     Settled(Hook),
 }
 

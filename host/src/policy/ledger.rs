@@ -8,16 +8,16 @@ use lambda_proto::limits::MAX_ID;
 
 use super::{FreezeDecision, FreezePoint};
 
-/// The work that invocations have begun and that has not ended, so that none is frozen unnoticed.
+/// The open tasks of all invocations, so that no work is frozen unnoticed.
 ///
-/// A task begins for an invocation and ends with the token that it began with, on any thread (the ledger
-/// stands under a lock then), at any time: also behind the freeze point, in the middle of a later invocation,
-/// and it is still attributed to its own.
+/// A task begins for an invocation and ends with the token that it began with, on any thread (the
+/// ledger is under a lock then) and at any time. It may end after the freeze point, in the middle
+/// of a later invocation, and is still attributed to its own.
 ///
-/// It has places for `TASKS` tasks, of 32 bytes each. A request id may be long and has to outlive its
-/// invocation, so the ledger keeps one copy for all tasks of an invocation, for `INVOCATIONS` of them, and
-/// tasks have a number only. Where places run out nothing is lost: tasks without a place are counted, and
-/// so are tasks whose request id had no room.
+/// It has places for `TASKS` tasks, of 32 bytes each. A request id may be long and must outlive its
+/// invocation, so the ledger keeps one copy for all tasks of an invocation, for `INVOCATIONS` of
+/// them; a task holds only a number. Nothing is lost when places run out: the ledger counts tasks
+/// without a place, and tasks whose request id had no room.
 ///
 /// ```
 /// use std::time::Duration;
@@ -43,16 +43,16 @@ pub struct Ledger<const TASKS: usize, const INVOCATIONS: usize> {
     names: [Name; INVOCATIONS],
     /// The number of the next task; the first is 1.
     next: u64,
-    /// Tasks below this number were there at the last freeze point.
+    /// Tasks below this number were open at the last freeze point.
     left_behind_below: u64,
-    /// Tasks that are open and have no freeze point behind them.
+    /// Open tasks that have not been at a freeze point.
     news: usize,
-    /// Tasks that are open and have a place.
+    /// Open tasks that have a place.
     open: usize,
     excess: Excess,
 }
 
-/// A place; number 0 is a free one.
+/// A place; number 0 means free.
 #[derive(Clone, Copy, Debug)]
 struct Task {
     number: u64,
@@ -60,14 +60,14 @@ struct Task {
     begun: Stamp,
 }
 
-/// The request id of an invocation that has tasks, or had some.
+/// The request id of an invocation that has or had tasks.
 #[derive(Clone, Debug)]
 struct Name {
     invocation: Option<InvocationNumber>,
     request_id: String<MAX_ID>,
 }
 
-/// Tasks that have no place: how many are open, and which may be.
+/// Tasks without a place: how many are open, and which they may be.
 #[derive(Clone, Copy, Debug)]
 struct Excess {
     open: usize,
@@ -76,14 +76,14 @@ struct Excess {
     since: Stamp,
 }
 
-/// Which invocation, for the ledger: any number that no other invocation of this process has.
+/// An invocation in the ledger: any number that no other invocation of this process has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InvocationNumber(
-    /// The number. A counter will do; with several workers, one that they share.
+    /// The number. A counter will do; several workers share one.
     pub u64,
 );
 
-/// What a task ends with. It is good for one end, in the ledger that gave it.
+/// The token that ends a task. It is good for one end, in the ledger that gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[must_use = "a task without its token never ends"]
 pub struct TaskToken {
@@ -93,8 +93,8 @@ pub struct TaskToken {
 }
 
 impl TaskToken {
-    /// The place of the task in its ledger, below `TASKS` and no other's while it is open, for what a host
-    /// keeps beside the ledger; `None` if it has none.
+    /// The place of the task in its ledger, below `TASKS` and its own while it is open, as an index
+    /// for the caller's data beside the ledger; `None` if it has none.
     pub const fn place(&self) -> Option<usize> {
         self.place
     }
@@ -142,13 +142,12 @@ impl<const TASKS: usize, const INVOCATIONS: usize> Ledger<TASKS, INVOCATIONS> {
         TaskToken { number, invocation, place }
     }
 
-    /// Ends a task, and says which it was.
+    /// Ends a task, and returns which one it was.
     ///
     /// # Errors
     ///
-    /// [`EndError`] if the token is none of a task that is open here; nothing has changed then. Tasks
-    /// without a place are told apart only as a whole: ending one of them twice is noticed once none is
-    /// open.
+    /// [`EndError`] if the token has no open task here; nothing changes then. Tasks without a place
+    /// cannot be told apart: ending one of them twice is noticed once none is open.
     pub fn end(&mut self, token: TaskToken, now: Clocks) -> Result<EndedTask<'_>, EndError> {
         let TaskToken { number, invocation, place } = token;
         let begun = match place {
@@ -183,14 +182,14 @@ impl<const TASKS: usize, const INVOCATIONS: usize> Ledger<TASKS, INVOCATIONS> {
         })
     }
 
-    /// Says what to do now at a freeze point, and takes note of the tasks that it leaves behind.
+    /// Decides what to do at a freeze point, and marks the tasks that it leaves behind.
     ///
-    /// A task is waited for, reported or taken for an error at one freeze point, its own. Where it survives
-    /// that, later boundaries only count it: one that never ends shall not hold up every invocation.
+    /// A task is waited for, reported or treated as an error at one freeze point, its own. Later
+    /// ones only count it, so that a task that never ends does not hold up every invocation.
     ///
-    /// Under [`Concurrency::Multi`] there is no freeze point, for nothing is frozen [Lambda Developer Guide:
-    /// Lambda Managed Instances], and the answer is always [`FreezeDecision::GoOn`]. What is open at shutdown
-    /// is in the [report](Self::report).
+    /// Under [`Concurrency::Multi`] nothing is frozen [Lambda Developer Guide: Lambda Managed
+    /// Instances], so there is no freeze point, and the decision is always
+    /// [`FreezeDecision::GoOn`]. At shutdown the [report](Self::report) has what is open.
     pub fn cross(&mut self, freeze_point: &FreezePoint, now: Clocks) -> FreezeDecision {
         if self.concurrency == Concurrency::Multi {
             return FreezeDecision::GoOn;
@@ -211,18 +210,18 @@ impl<const TASKS: usize, const INVOCATIONS: usize> Ledger<TASKS, INVOCATIONS> {
         self.open.saturating_add(self.excess.open)
     }
 
-    /// How many tasks the next freeze point decides about: those that none has left behind. Where it is 0,
-    /// [`cross`](Self::cross) changes nothing and says [`FreezeDecision::GoOn`].
+    /// How many tasks the next freeze point decides about: those that none has left behind. If it
+    /// is 0, [`cross`](Self::cross) changes nothing and returns [`FreezeDecision::GoOn`].
     pub fn undecided(&self) -> usize {
         self.news
     }
 
-    /// What is open now: at a freeze point, before `next` is sent; at shutdown.
+    /// The open tasks, for a freeze point before `next` is sent, or for shutdown.
     pub fn report(&self, now: Clocks) -> LedgerReport<'_> {
         LedgerReport { tasks: &self.tasks, names: &self.names, excess: self.excess, now }
     }
 
-    /// Keeps the request id, if it is not there yet, in place of one that has no tasks any more.
+    /// Keeps the request id, if it is new, in place of one that has no tasks any more.
     fn name(&mut self, invocation: InvocationNumber, request_id: &str) {
         if self.names.iter().any(|name| name.invocation == Some(invocation)) {
             return;
@@ -253,8 +252,8 @@ pub struct EndedTask<'l> {
     pub request_id: Option<&'l str>,
     /// How long ago it began, at most: a task without a place is as old as the oldest such task.
     pub age: Duration,
-    /// Whether a freeze point had left it behind: it may have been frozen, and what it did may have happened
-    /// in the middle of another invocation.
+    /// Whether a freeze point had left it behind: it may have been frozen, and may have acted in
+    /// the middle of another invocation.
     pub is_late: bool,
 }
 
@@ -268,12 +267,12 @@ pub struct LedgerReport<'l> {
 }
 
 impl<'l> LedgerReport<'l> {
-    /// How many there are, those without a place too.
+    /// How many tasks are open, including those without a place.
     pub fn outstanding(&self) -> usize {
         self.tasks().count().saturating_add(self.excess.open)
     }
 
-    /// How many had no place in the ledger, and so are not among the [`tasks`](Self::tasks).
+    /// How many have no place in the ledger, and so are not among the [`tasks`](Self::tasks).
     pub fn untracked(&self) -> usize {
         self.excess.open
     }
@@ -284,7 +283,7 @@ impl<'l> LedgerReport<'l> {
         self.tasks().map(|task| task.age).chain(excess).max()
     }
 
-    /// Those that have a place, in no order.
+    /// The tasks that have a place, in no particular order.
     pub fn tasks(&self) -> impl Iterator<Item = OpenTask<'l>> + '_ {
         let open = self.tasks.iter().enumerate().filter(|(_, task)| task.number != 0);
         open.map(|(place, task)| OpenTask {
@@ -303,7 +302,7 @@ impl<'l> LedgerReport<'l> {
 /// A task that is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenTask<'l> {
-    /// The place that its [token](TaskToken::place) names.
+    /// The place that its [token](TaskToken::place) gives.
     pub place: usize,
     /// The invocation that began it.
     pub invocation: InvocationNumber,
@@ -313,7 +312,7 @@ pub struct OpenTask<'l> {
     pub age: Duration,
 }
 
-/// A token is of no task that is open in this ledger: it has ended before, or is another ledger's.
+/// The token has no open task in this ledger: it was used before, or is another ledger's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EndError;
 
@@ -325,7 +324,7 @@ impl fmt::Display for EndError {
 
 impl std::error::Error for EndError {}
 
-/// A reading in 16 bytes, for tables: whole microseconds, which fit for 584,000 years.
+/// A clock reading in 16 bytes, for tables: whole microseconds, which fit for 584,000 years.
 #[derive(Clone, Copy, Debug)]
 struct Stamp {
     monotonic: u64,
@@ -351,5 +350,5 @@ const fn micros(time: Duration) -> u64 {
     time.as_secs().saturating_mul(1_000_000).saturating_add(time.subsec_micros() as u64)
 }
 
-// What the documentation says of the memory.
+// The documentation states this size.
 const _: () = assert!(size_of::<Task>() == 32);

@@ -1,13 +1,14 @@
-//! Policy about the function's own work: what may take how long, what started, what a freeze may leave
-//! behind.
+//! Policy about the function's own work: how long each phase may take, how init ended, what a
+//! freeze may leave behind.
 //!
-//! Everything in here is computed from values that the caller passes in, above all from readings of both
-//! [`Clocks`](lambda_proto::lifecycle::Clocks). There is no timer and no thread: the [hooks](crate::lifecycle)
-//! and [`Tasks`](crate::Tasks) wait. The facts of time that Lambda defines are in [`lambda_proto::lifecycle`].
+//! Everything here is computed from values that the caller passes in, mainly readings of both
+//! [`Clocks`](lambda_proto::lifecycle::Clocks). There is no timer and no thread:
+//! [hooks](crate::lifecycle) and [`Tasks`](crate::Tasks) wait. Lambda's own times:
+//! [`lambda_proto::lifecycle`].
 //!
 //! | when | what |
 //! |---|---|
-//! | the function starts | [`Options`] say how long everything may take; an [`InitTracker`] collects what became of its init hooks |
+//! | the function starts | [`Options`] say how long each phase may take; an [`InitTracker`] collects the results of its init hooks |
 //! | an invocation has been answered | a [`Ledger`] knows the work that still runs, a [`FreezePoint`] what to do about it before `next` |
 //!
 //! ```

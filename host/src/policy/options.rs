@@ -28,17 +28,17 @@ pub struct Options {
 }
 
 impl Options {
-    /// The shutdown of a function without extensions: SIGKILL comes at once
-    /// [Lambda Developer Guide: Extensions API].
+    /// The shutdown time of a function without extensions: SIGKILL comes at once [Lambda Developer
+    /// Guide: Extensions API].
     pub const SHUTDOWN_WITHOUT_EXTENSIONS: Duration = Duration::ZERO;
-    /// What the runtime gets of a shutdown when there are external extensions
-    /// [Lambda Developer Guide: Extensions API].
+    /// The runtime's share of a shutdown when there are external extensions [Lambda Developer
+    /// Guide: Extensions API].
     pub const SHUTDOWN_WITH_EXTERNAL_EXTENSIONS: Duration = Duration::from_millis(300);
-    /// What the runtime gets of a shutdown when there are internal extensions only
-    /// [Lambda Developer Guide: Extensions API].
+    /// The runtime's share of a shutdown when there are internal extensions only [Lambda Developer
+    /// Guide: Extensions API].
     pub const SHUTDOWN_WITH_INTERNAL_EXTENSION: Duration = Duration::from_millis(500);
 
-    /// The longest shutdown that Lambda grants to anybody [Lambda Developer Guide: Extensions API].
+    /// The longest shutdown that Lambda grants [Lambda Developer Guide: Extensions API].
     pub const MAX_SHUTDOWN: Duration = Duration::from_secs(2);
     /// The longest init and the longest timeout of a function [Lambda Developer Guide: quotas].
     pub const MAX_TIMEOUT: Duration = Duration::from_secs(15 * 60);
@@ -54,7 +54,7 @@ impl Options {
         }
     }
 
-    /// The same with another time that all init hooks share.
+    /// Sets the time that all init hooks share.
     ///
     /// # Errors
     ///
@@ -70,8 +70,8 @@ impl Options {
         Ok(self)
     }
 
-    /// The same with another time between the cancellation of an invocation and its deadline. Zero
-    /// cancels at the deadline.
+    /// Sets the time between the cancellation of an invocation and its deadline. Zero cancels at
+    /// the deadline.
     ///
     /// # Errors
     ///
@@ -87,8 +87,8 @@ impl Options {
         Ok(self)
     }
 
-    /// The same with another time between SIGTERM and SIGKILL. Three constants have what Lambda
-    /// grants; zero means that there is no shutdown to use.
+    /// Sets the time between SIGTERM and SIGKILL. Three constants have what Lambda grants; zero
+    /// means that there is no time for a shutdown.
     ///
     /// # Errors
     ///
@@ -104,8 +104,8 @@ impl Options {
         Ok(self)
     }
 
-    /// The same with another part of the shutdown that its hooks may not use. One as long as the
-    /// shutdown leaves them nothing.
+    /// Sets the part of the shutdown that its hooks may not use. A buffer as long as the shutdown
+    /// leaves them nothing.
     ///
     /// # Errors
     ///
@@ -145,7 +145,7 @@ const fn is_longer(one: Duration, other: Duration) -> bool {
     !one.saturating_sub(other).is_zero()
 }
 
-/// Why an option is refused.
+/// Why an option was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidOption {
