@@ -1,4 +1,4 @@
-//! What a handler sees.
+//! The types that a handler uses.
 
 use std::io;
 use std::ops::Deref;
@@ -12,43 +12,42 @@ use lambda_proto_host::{Failure, Tasks};
 
 use crate::slot::SlotHost;
 
-/// An invocation in hand: what came with it (by [`Deref`] to [`InvocationHead`]) and the event.
+/// An invocation in flight: its event, and its head by [`Deref`] to [`InvocationHead`].
 #[derive(Clone, Copy, Debug)]
 pub struct Invocation<'i>(pub(crate) lambda_proto::client::Invocation<'i>);
 
 impl<'i> Invocation<'i> {
-    /// The event, as whoever invoked the function sent it: any bytes, mostly JSON.
+    /// The event, as the caller sent it: any bytes, mostly JSON.
     pub fn body(&self) -> &'i [u8] {
         self.0.body()
     }
 
-    /// What came with the event: ids, deadline, trace id, content type and so on.
+    /// The head of the invocation: ids, deadline, trace id, content type and so on.
     pub fn head(&self) -> InvocationHead<'i> {
         *self.0
     }
 
-    /// The time left until the deadline, by the clock of this machine; `None` if no deadline came. It is
-    /// zero under some local services, whose deadlines lie in the past.
+    /// The time left until the deadline, by the clock of this machine; `None` without a deadline.
+    /// It is zero under some local services, whose deadlines lie in the past.
     pub fn time_left(&self) -> Option<Duration> {
         self.deadline().map(clock::time_left)
     }
 
-    /// The event, read as JSON.
+    /// Reads the event as JSON.
     ///
-    /// A `T` that borrows its text does so as `Cow<str>` with `#[serde(borrow)]`: a `&str` fails for text
-    /// with an escape in it.
+    /// To borrow text, `T` uses `Cow<str>` with `#[serde(borrow)]`: a `&str` fails for text with an
+    /// escape in it.
     ///
     /// # Errors
     ///
-    /// A [`Failure`] of type `Runtime.UnmarshalError` that says where the event is not what `T`
-    /// wants.
+    /// A [`Failure`] of type `Runtime.UnmarshalError` that says where the event does not fit `T`.
     #[cfg(feature = "json")]
     pub fn json<T: serde::Deserialize<'i>>(&self) -> Result<T, Failure> {
         serde_json::from_slice(self.body()).map_err(Failure::unmarshal)
     }
 }
 
-/// What came with the invocation, for functions that take that alone.
+/// The head of the invocation, for functions that take only that.
 impl<'i> From<&Invocation<'i>> for InvocationHead<'i> {
     fn from(invocation: &Invocation<'i>) -> Self {
         invocation.head()
@@ -68,18 +67,18 @@ impl<'i> Deref for Invocation<'i> {
 /// Dropped without an answer, it makes the runtime report an error for the invocation.
 pub struct Responder<'i> {
     pub(crate) inner: driver::Responder<'i, SlotHost, VecStorage>,
-    /// Memory that stays with the worker, for bodies that have to be put together.
+    /// The worker's lasting memory, for bodies that have to be put together.
     pub(crate) scratch: &'i mut Vec<u8>,
-    /// Work behind answers, if anybody keeps book of it.
+    /// Post-response work, if it is tracked.
     pub(crate) tasks: Option<&'i Tasks>,
 }
 
-/// The proof that an invocation has been answered; what its handler returns.
+/// The proof that an invocation has been answered, which its handler returns.
 #[derive(Debug)]
 pub struct Sent<'i>(driver::Sent<'i>);
 
 impl Sent<'_> {
-    /// What became of the answer.
+    /// The receipt of the answer.
     pub fn receipt(&self) -> Receipt {
         self.0.receipt()
     }
@@ -90,20 +89,20 @@ impl<'i> Responder<'i> {
         Self { tasks: Some(tasks), ..self }
     }
 
-    /// Sends the answer, and returns when the service has taken it.
+    /// Sends the response, and returns when the service has taken it.
     ///
-    /// The environment still runs then: work that follows belongs between this call and the return of
-    /// the handler. If the service refuses the answer, that is logged and the invocation is over.
+    /// The environment still runs then: post-response work belongs between this call and the return
+    /// of the handler. A refusal by the service is logged, and the invocation is over.
     pub fn send<'r>(self, response: impl Into<Response<'r>>) -> Sent<'i> {
         Sent(self.inner.send(response))
     }
 
-    /// Sends the answer and asks for the next invocation in the same write: two system calls fewer,
-    /// and the environment may be frozen from here on.
+    /// Sends the response and asks for the next invocation in the same write. This saves two system
+    /// calls, and the environment may be frozen from here on.
     ///
-    /// An answer whose connection is lost is not sent again, as nobody waits for the reply to it. While
-    /// [work](crate::Context::begin_work) goes on behind this answer or an earlier one it is
-    /// [`send`](Self::send), as the freeze would stop that.
+    /// If the connection is lost, the response is not sent again, as nobody waits for the reply to
+    /// it. While [work](crate::Context::begin_work) goes on after this answer or an earlier one,
+    /// this is [`send`](Self::send), as the freeze would stop that work.
     pub fn send_and_next<'r>(self, response: impl Into<Response<'r>>) -> Sent<'i> {
         if has_work(self.tasks) {
             return self.send(response);
@@ -111,12 +110,12 @@ impl<'i> Responder<'i> {
         Sent(self.inner.send_and_next(response))
     }
 
-    /// Sends the answer as JSON.
+    /// Sends a value as a JSON response.
     ///
     /// # Errors
     ///
     /// A [`Failure`] of type `Runtime.MarshalError` if the value cannot be written as JSON. Nothing
-    /// has been sent then; returned from the handler, it is what the caller gets.
+    /// has been sent then; if the handler returns the failure, the caller gets it.
     #[cfg(feature = "json")]
     pub fn json<T: serde::Serialize + ?Sized>(self, value: &T) -> Result<Sent<'i>, Failure> {
         let Self { inner, scratch, .. } = self;
@@ -125,13 +124,13 @@ impl<'i> Responder<'i> {
         Ok(Sent(inner.send(Response::new(scratch).content_type(ContentType::JSON))))
     }
 
-    /// Streams the answer: the caller gets each piece as it is written.
+    /// Streams the response: the caller gets each piece as it is written.
     pub fn stream(self, content_type: ContentType<'_>) -> ResponseStream<'i> {
         ResponseStream { inner: self.inner.stream(content_type), tasks: self.tasks }
     }
 
-    /// Streams an HTTP response, for function URLs and API Gateway: status, headers and cookies, then
-    /// the body as it is written.
+    /// Streams an HTTP response, for function URLs and API Gateway: status, headers and cookies,
+    /// then the body as it is written.
     pub fn stream_http(self, prelude: &HttpPrelude<'_>) -> ResponseStream<'i> {
         let Self { inner, scratch, tasks, .. } = self;
         if let Err(too_small) = prelude.encode(scratch) {
@@ -140,23 +139,22 @@ impl<'i> Responder<'i> {
         let length = prelude.encode(scratch).expect("the buffer was made as long as was needed");
         let mut stream = inner.stream(ContentType::HTTP_INTEGRATION);
         // In two chunks: cargo-lambda takes the first for the JSON and the second for what ends it.
-        // Should the stream be over already, the next write says so.
+        // If the stream is over already, the next write says so.
         let (json, end) = scratch[..length].split_at(length - HttpPrelude::END_LEN);
         let _ = stream.write(json).and_then(|()| stream.write(end));
         ResponseStream { inner: stream, tasks }
     }
 
-    /// Reports that the invocation failed, as returning the failure does, and goes on.
+    /// Reports that the invocation failed, like returning the failure, and lets the handler go on.
     pub fn fail(self, failure: &Failure) -> Sent<'i> {
         Sent(self.inner.fail(&failure.as_error_report()))
     }
 }
 
-/// An answer that is sent piece by piece: every write is a chunk of its own.
+/// A response that is sent piece by piece: every write is a chunk of its own.
 ///
-/// Wrap it in a [`BufWriter`](io::BufWriter) where pieces are small. Returning an error from the
-/// handler, or dropping the stream, ends it with an error that the caller sees behind what was
-/// written.
+/// Wrap it in a [`BufWriter`](io::BufWriter) if pieces are small. Returning an error from the
+/// handler, or dropping the stream, ends it with an error that the caller sees after the data.
 ///
 /// ```no_run
 /// # use std::io::{BufWriter, Write};
@@ -217,7 +215,7 @@ impl io::Write for ResponseStream<'_> {
     }
 }
 
-/// Whether work goes on that must not be frozen.
+/// Whether work goes on that a freeze would stop.
 fn has_work(tasks: Option<&Tasks>) -> bool {
     tasks.is_some_and(|tasks| tasks.outstanding() > 0)
 }

@@ -1,4 +1,4 @@
-//! An AWS Lambda runtime on `std`: plain functions, blocking, one connection for ever, no allocation
+//! An AWS Lambda runtime on `std`: plain functions, blocking, one lasting connection, no allocation
 //! per invocation once it is warm.
 //!
 //! ```no_run
@@ -9,9 +9,9 @@
 //! }
 //! ```
 //!
-//! The handler gets an [`Invocation`] and a [`Responder`]. Answering consumes the reply and gives a
-//! [`Sent`], which the handler returns, so the compiler sees to it that every invocation is answered
-//! once. What a handler does after it has answered runs while the caller has its answer already:
+//! The handler gets an [`Invocation`] and a [`Responder`]. Answering consumes the responder and
+//! gives a [`Sent`], which the handler returns; so the compiler ensures that every invocation is
+//! answered once. Code after the answer runs while the caller has its answer already:
 //!
 //! ```no_run
 //! # use lambda_proto_std::{Error, Runtime};
@@ -25,9 +25,9 @@
 //! # }
 //! ```
 //!
-//! Any error can be returned with `?`; it is reported for the invocation, and the loop goes on. So are
-//! panics. [`Failure`] gives an error a type of your own. (A boxed error and `anyhow::Error` are no errors
-//! themselves: `.map_err(Failure::from_boxed)?`.)
+//! Any error can be returned with `?`; it is reported for the invocation, and the loop goes on.
+//! Panics are reported, too. [`Failure`] gives an error a type of your own. (A boxed error and
+//! `anyhow::Error` are not an `Error` themselves: `.map_err(Failure::from_boxed)?`.)
 //!
 //! ```no_run
 //! use lambda_proto_std::{Error, Failure, Runtime};
@@ -43,8 +43,8 @@
 //! }
 //! ```
 //!
-//! A handler that does not stand between the parentheses of `run` is a function of its own, for a closure
-//! in a variable does not get the lifetimes that it needs. It names that of its invocation:
+//! A handler outside the parentheses of `run` is a function, since a closure in a variable does not
+//! get the lifetimes that it needs. The function names the lifetime of its invocation:
 //!
 //! ```no_run
 //! use lambda_proto_std::{Error, Failure, Invocation, Responder, Runtime, Sent};
@@ -58,8 +58,8 @@
 //! }
 //! ```
 //!
-//! What the runtime has to say goes where the function's logging configuration wants it ([`Log`]), and so
-//! does what a function logs, by the features `log` and `tracing`.
+//! The runtime logs as the function's logging configuration says ([`Log`]). With the features `log`
+//! and `tracing`, so does the function.
 //!
 //! The protocol itself is in [`lambda_proto`]; this crate adds the socket, the memory, threads for
 //! several invocations at once, and the environment.

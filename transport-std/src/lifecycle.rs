@@ -1,4 +1,4 @@
-//! A runtime with what happens before, between and after its invocations.
+//! A runtime with a lifecycle before, between and after its invocations.
 
 use lambda_proto::client::Receipt;
 use lambda_proto::lifecycle::TimeLimit;
@@ -10,8 +10,8 @@ use crate::runtime::Runtime;
 use crate::stop::StopHandle;
 use crate::worker::Worker;
 
-/// What a handler may use besides its invocation: what init hooks have put, a cancellation token, the
-/// environment, a register of work behind the answer.
+/// The context of an invocation: the values of init hooks, a cancellation token, the environment,
+/// and the registration of post-response work.
 pub type Context<'i> = lambda_proto_host::Context<&'i Active>;
 
 impl Runtime {
@@ -51,19 +51,19 @@ impl Runtime {
 }
 
 impl Runtime<Lifecycle> {
-    /// Runs the init hooks, then calls `handler` for every invocation, on as many threads as there are
-    /// slots, until the runtime is [stopped](Self::stop_handle) or a signal ends the process; then runs the
-    /// shutdown hooks.
+    /// Runs the init hooks, then calls `handler` for every invocation, on as many threads as there
+    /// are slots, until the runtime is [stopped](Self::stop_handle) or a signal ends the process;
+    /// then runs the shutdown hooks.
     ///
-    /// In an environment that is snapshotted (`AWS_LAMBDA_INITIALIZATION_TYPE` is `snap-start`) it runs what
-    /// stands around the snapshot, too.
+    /// In an environment that is snapshotted (`AWS_LAMBDA_INITIALIZATION_TYPE` is `snap-start`) it
+    /// also runs the snapshot hooks.
     ///
     /// # Errors
     ///
-    /// As without a lifecycle; [`Error::Init`] if a hook before the first invocation fails, which has been
-    /// reported then; [`Error::LeftBehind`] if the [policy](Lifecycle::work) takes work that goes on for an
-    /// error. Return it from `main`, so that the process exits with a code that is not zero. The shutdown
-    /// hooks are run in any case but the first.
+    /// As without a lifecycle; [`Error::Init`] if a hook before the first invocation fails, which
+    /// has been reported then; [`Error::LeftBehind`] if the [policy](Lifecycle::work) treats
+    /// remaining work as an error. Return it from `main`, so that the process exits with a non-zero
+    /// code. The shutdown hooks run unless the start has failed.
     pub fn run<F>(self, handler: F) -> Result<(), Error>
     where
         F: for<'i> Fn(Invocation<'i>, Responder<'i>, Context<'i>) -> Result<Sent<'i>, Failure>
@@ -76,10 +76,10 @@ impl Runtime<Lifecycle> {
         let started = Started::new(lifecycle, &runtime.settings, move || stop.stop(), &mut first)?;
         let Some(started) = started else { return Ok(()) };
         let active = &*started.active;
-        // From here on a stop wakes who waits for work; one that came before is seen.
+        // From here on a stop wakes a worker that waits for work; an earlier stop is seen.
         runtime.stop_handle().set_tasks(&active.tasks);
         let result = match first.worker {
-            // It has been restored, and is the one that asks.
+            // This worker has been restored, and asks for the invocations.
             Some(worker) => run_worker(worker, &handler, active, &runtime.stop_handle()),
             None => runtime.run_slots(&|| runtime.tracked_worker(), &|worker| {
                 run_worker(worker, &handler, active, &runtime.stop_handle())
@@ -90,7 +90,7 @@ impl Runtime<Lifecycle> {
     }
 }
 
-/// Takes invocations one by one, and waits for the work behind each before the next is asked for.
+/// Takes invocations one by one, and waits for the work after each before asking for the next.
 fn run_worker<F>(
     mut worker: Worker,
     handler: &F,
@@ -118,7 +118,7 @@ where
     }
 }
 
-/// The worker that speaks before the first invocation, if one has to.
+/// The worker for the calls before the first invocation, if there are any.
 struct First<'r> {
     runtime: &'r Runtime,
     worker: Option<Worker>,

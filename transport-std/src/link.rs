@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use lambda_proto::driver::Connection;
 
-/// A connection, in the words of `embedded_io`.
+/// A connection, with the traits of `embedded_io`.
 pub(crate) struct Socket(pub(crate) TcpStream);
 
 impl embedded_io::ErrorType for Socket {

@@ -11,8 +11,8 @@ use crate::worker::Worker;
 
 /// A Lambda runtime, configured but not connected.
 ///
-/// See the [crate](crate) for examples. [`lifecycle`](Runtime::lifecycle) adds hooks, by which it becomes
-/// a `Runtime<Lifecycle>`.
+/// See the [crate](crate) for examples. [`lifecycle`](Runtime::lifecycle) adds hooks, which makes
+/// it a `Runtime<Lifecycle>`.
 pub struct Runtime<L = NoLifecycle> {
     pub(crate) settings: Settings,
     pub(crate) stop: StopHandle,
@@ -20,8 +20,8 @@ pub struct Runtime<L = NoLifecycle> {
 }
 
 impl Runtime {
-    /// A runtime as Lambda wants it: at the address in `AWS_LAMBDA_RUNTIME_API`, with as many slots as
-    /// `AWS_LAMBDA_MAX_CONCURRENCY` says.
+    /// A runtime that Lambda configures: at the address in `AWS_LAMBDA_RUNTIME_API`, with as many
+    /// slots as `AWS_LAMBDA_MAX_CONCURRENCY` says.
     ///
     /// # Errors
     ///
@@ -39,11 +39,11 @@ impl Runtime {
         Self { settings, stop: StopHandle::default(), lifecycle: NoLifecycle }
     }
 
-    /// Runs what has to be done before the first invocation.
+    /// Runs the function's init, before the first invocation.
     ///
-    /// If it fails or panics, that is reported to the service; return the error from `main`, so that
-    /// the process exits with a code that is not zero, as the service expects [Lambda Developer Guide:
-    /// custom runtimes].
+    /// Its failure or panic is reported to the service. Return the error from `main`, so that the
+    /// process exits with a non-zero code, as the service expects [Lambda Developer Guide: custom
+    /// runtimes].
     ///
     /// ```no_run
     /// # use lambda_proto_std::{Error, Runtime};
@@ -56,7 +56,7 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// [`Error::Init`]. If the report does not get through, that is logged.
+    /// [`Error::Init`]. If the report cannot be delivered, that is logged.
     pub fn init<T>(&self, start_up: impl FnOnce() -> Result<T, Failure>) -> Result<T, Error> {
         start(&self.settings, start_up, |failure| self.worker().fail_init(failure))
     }
@@ -66,9 +66,9 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// An [`Error`] when the conversation cannot go on. With several slots, one whose connection speaks
-    /// nonsense begins anew after a pause, and the others do not notice; if the service wants the
-    /// process to end (500), all slots end when they have answered what is in hand.
+    /// An [`Error`] when the session cannot go on. With several slots, one whose connection breaks
+    /// the protocol begins anew after a pause, and the others do not notice. If the service wants
+    /// the process to end (500), all slots end when they have answered what is in flight.
     pub fn run<F>(self, handler: F) -> Result<(), Error>
     where
         F: for<'i> Fn(Invocation<'i>, Responder<'i>) -> Result<Sent<'i>, Failure> + Sync,
@@ -101,7 +101,7 @@ impl Runtime {
                 match thread.map(thread::ScopedJoinHandle::join) {
                     Ok(Ok(Ok(()))) => {}
                     Ok(Ok(Err(error))) => result = Err(error),
-                    // A panic here is not the handler's, which was caught.
+                    // This panic is not the handler's, which was caught.
                     Ok(Err(payload)) => std::panic::resume_unwind(payload),
                     Err(error) => {
                         self.settings.log.error(format_args!("a slot has no thread: {error}"));
@@ -113,8 +113,8 @@ impl Runtime {
         })
     }
 
-    /// As [`run`](Self::run), on this thread and with one slot, for handlers that change what they
-    /// hold.
+    /// As [`run`](Self::run), on this thread and with one slot, for handlers that change their
+    /// captures.
     ///
     /// # Errors
     ///
@@ -126,13 +126,13 @@ impl Runtime {
         self.into_worker().run(handler)
     }
 
-    /// One worker, to take invocations from without a handler, however many slots there are.
+    /// One worker to take invocations from without a handler, however many slots there are.
     pub fn into_worker(self) -> Worker {
         self.worker()
     }
 
-    /// A worker for each slot, to take invocations from without a handler; each may go to a thread of
-    /// its own.
+    /// A worker for each slot, to take invocations from without a handler; each may go to its own
+    /// thread.
     pub fn into_workers(self) -> Vec<Worker> {
         (0..self.settings.slots).map(|_| self.worker()).collect()
     }
@@ -141,12 +141,12 @@ impl Runtime {
         Worker::new(&self.settings, &self.stop, InFlight::new(&self.settings.endpoint))
     }
 
-    /// A worker of which the end of the process knows what it has in hand.
+    /// A worker whose invocation in flight is known at the end of the process.
     pub(crate) fn tracked_worker(&self) -> Worker {
         Worker::new(&self.settings, &self.stop, InFlight::tracked(&self.settings.endpoint))
     }
 
-    /// Runs one slot of several for as long as its kind is its own.
+    /// Runs one slot of several for as long as its errors concern only itself.
     fn run_slot(&self, slot: usize, run: &dyn Fn() -> Result<(), Error>) -> Result<(), Error> {
         loop {
             let Err(error) = run() else { return Ok(()) };
@@ -165,11 +165,11 @@ impl Runtime {
 }
 
 impl<L> Runtime<L> {
-    /// How many invocations run at once, each on a thread and a connection of its own; 0 is 1.
+    /// How many invocations run at once, each on its own thread and connection; 0 means 1.
     ///
-    /// [`from_env`](Self::from_env) knows the number. More than one is for a service that hands out
-    /// several at once, which says so by `AWS_LAMBDA_MAX_CONCURRENCY`; any other may give every slot the
-    /// same event.
+    /// [`from_env`](Self::from_env) sets it. More than one is for a service that hands out several
+    /// at once, as it says in `AWS_LAMBDA_MAX_CONCURRENCY`; others may give all slots the same
+    /// event.
     #[must_use]
     pub fn slots(mut self, slots: usize) -> Self {
         self.settings.set_slots(slots);
@@ -177,7 +177,7 @@ impl<L> Runtime<L> {
     }
 
     /// The largest event in bytes; 16 MiB unless set. A larger one is reported as an error of its
-    /// invocation. Memory is taken only for events that come.
+    /// invocation. Memory is allocated only for events that arrive.
     #[must_use]
     pub fn max_event(mut self, bytes: usize) -> Self {
         self.settings.max_event = bytes;
@@ -191,7 +191,7 @@ impl<L> Runtime<L> {
         self
     }
 
-    /// The `User-Agent` to be known by, best one token of the form `name/version`.
+    /// The `User-Agent`, best one token of the form `name/version`.
     ///
     /// # Errors
     ///
@@ -201,8 +201,8 @@ impl<L> Runtime<L> {
         Ok(self)
     }
 
-    /// Where lines about kind go, one call a line without its end; as [`Log`](crate::Log) says unless
-    /// set.
+    /// Where log lines go, one call per line without the newline; as [`Log`](crate::Log) says
+    /// unless set.
     #[must_use]
     pub fn log(mut self, write: impl Fn(&Record<'_>) + Send + Sync + 'static) -> Self {
         self.settings.set_log(write);

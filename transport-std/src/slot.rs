@@ -1,4 +1,4 @@
-//! What a driver cannot know: how this program connects, when it stops, whom it tells.
+//! What a driver needs from this crate: how to connect, when to stop, where warnings go.
 
 use std::io;
 use std::sync::Arc;
@@ -31,10 +31,10 @@ impl Connector for SlotHost {
     type Error = NoConnection;
 
     fn connect(&mut self, losses: u32) -> Result<Socket, NoConnection> {
-        // The old connection is gone; the stop handle's copy of it must not keep it open.
+        // The old connection is gone; the stop handle's clone must not keep it open.
         self.waiter.set_socket(None);
         let began = Instant::now();
-        // The first loss is an ordinary one, of a connection that went stale.
+        // The first loss is normal: the connection went stale.
         let mut failed = losses.saturating_sub(1);
         self.settings.log_losses(losses);
         loop {

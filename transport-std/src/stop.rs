@@ -7,9 +7,9 @@ use lambda_proto_host::Tasks;
 
 /// Ends [`Runtime::run`](crate::Runtime::run) from another thread, between invocations.
 ///
-/// A worker that waits for an invocation, or for work behind an answer, stops at once; one that runs a
-/// handler stops when the answer has been sent. An invocation that the service hands out at the very
-/// moment a worker stops waiting is lost to it, or reported as failed if a part of its event has arrived;
+/// A worker that waits for an invocation, or for post-response work, stops at once; one that runs a
+/// handler stops when the answer has been sent. An invocation that the service hands out just as a
+/// worker stops waiting is lost to it, or reported as failed if a part of its event has arrived;
 /// the same happens when Lambda ends the environment.
 #[derive(Clone, Debug, Default)]
 pub struct StopHandle {
@@ -22,30 +22,30 @@ struct Shared {
     is_unreachable: AtomicBool,
     waiters: Mutex<Vec<Arc<Waiter>>>,
     changed: Condvar,
-    /// Work behind answers, which a worker may wait for.
+    /// Post-response work, which a worker may wait for.
     tasks: OnceLock<Tasks>,
 }
 
-/// What the handle knows of one worker.
+/// The state of one worker, as the handle knows it.
 ///
-/// The order of the two flags makes a lost wake-up impossible: the worker says that it waits and
-/// then looks whether to stop; the handle says to stop and then looks who waits. Whoever comes
-/// second sees the other.
+/// The order of the two flags makes a lost wake-up impossible. The worker says that it waits and
+/// then looks whether to stop; the handle says to stop and then looks who waits. The second to look
+/// sees the other.
 #[derive(Debug, Default)]
 pub(crate) struct Waiter {
     activity: AtomicU8,
     socket: Mutex<Option<TcpStream>>,
 }
 
-/// The worker has something in hand.
+/// The worker does anything but wait.
 const BUSY: u8 = 0;
 /// The worker waits for an invocation.
 const WAITING: u8 = 1;
-/// The handle has ended the stream while the worker waited.
+/// The handle has shut down the connection while the worker waited.
 const CUT: u8 = 2;
 
 impl StopHandle {
-    /// Stops every worker, now and for ever. May be called often.
+    /// Stops every worker, for ever. May be called repeatedly.
     pub fn stop(&self) {
         self.shared.is_stopping.store(true, SeqCst);
         for waiter in lock(&self.shared.waiters).iter() {
@@ -68,7 +68,7 @@ impl StopHandle {
         waiter
     }
 
-    /// Has those woken, too, who wait for work behind an answer; once.
+    /// Lets a stop also wake those that wait for post-response work; call it once.
     pub(crate) fn set_tasks(&self, tasks: &Tasks) {
         let _of_this_runtime = self.shared.tasks.set(tasks.clone());
     }
@@ -77,19 +77,19 @@ impl StopHandle {
         lock(&self.shared.waiters).retain(|other| !Arc::ptr_eq(other, waiter));
     }
 
-    /// Notes whether a slot has found the service; `true` if that is a change.
+    /// Notes whether a slot has reached the service; `true` if that is a change.
     pub(crate) fn note_reachable(&self, is_reachable: bool) -> bool {
         self.shared.is_unreachable.swap(!is_reachable, SeqCst) == is_reachable
     }
 
-    /// Sleeps so long, or until it is time to stop.
+    /// Sleeps for `duration`, or until it is time to stop.
     pub(crate) fn pause(&self, duration: Duration) {
         let waiters = lock(&self.shared.waiters);
         let is_going_on = |_: &mut Vec<Arc<Waiter>>| !self.is_stopping();
         drop(self.shared.changed.wait_timeout_while(waiters, duration, is_going_on));
     }
 
-    /// The worker is about to wait; `false` if it must not.
+    /// Notes that the worker is about to wait; `false` if it must not.
     pub(crate) fn begin_wait(&self, waiter: &Waiter) -> bool {
         waiter.activity.store(WAITING, SeqCst);
         if self.is_stopping() {
@@ -101,9 +101,9 @@ impl StopHandle {
 }
 
 impl Waiter {
-    /// Ends the stream, if the worker does nothing but wait for an invocation on it.
+    /// Shuts down the connection, if the worker only waits for an invocation on it.
     fn cut(&self) {
-        // Held so that the worker cannot put another connection in this one's place meanwhile.
+        // Held so that the worker cannot replace the connection at the same time.
         let socket = lock(&self.socket);
         let is_cut = self.activity.compare_exchange(WAITING, CUT, SeqCst, SeqCst).is_ok();
         if is_cut && let Some(socket) = &*socket {
@@ -111,7 +111,7 @@ impl Waiter {
         }
     }
 
-    /// The worker waits no more; `false` if its stream has been ended.
+    /// Notes that the worker waits no more; `false` if its connection has been shut down.
     pub(crate) fn end_wait(&self) -> bool {
         self.activity.swap(BUSY, SeqCst) != CUT
     }
@@ -121,7 +121,7 @@ impl Waiter {
     }
 }
 
-/// The data behind these locks are whole at every moment, so a panic elsewhere does not spoil them.
+/// The data under these locks is always consistent, so a panic elsewhere does not spoil it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -11,10 +11,10 @@ use crate::handler::{Invocation, Responder, Sent};
 use crate::slot::{NoConnection, SlotHost, error_of};
 use crate::stop::StopHandle;
 
-/// One connection and its memory, to take invocations from one by one.
+/// One connection and its memory, which takes invocations one by one.
 ///
-/// [`Runtime::run`](crate::Runtime::run) is a loop around it; programs with a loop of their own, such
-/// as language runtimes, use it as it is.
+/// [`Runtime::run`](crate::Runtime::run) is a loop around it; programs with a loop of their own,
+/// such as language runtimes, use it directly.
 ///
 /// ```no_run
 /// use lambda_proto_std::Runtime;
@@ -30,7 +30,7 @@ pub struct Worker {
     scratch: Vec<u8>,
 }
 
-/// An invocation that is still in hand is reported as failed.
+/// Reports an invocation that is still in flight as failed.
 impl Drop for Worker {
     fn drop(&mut self) {
         if self.driver.machine().phase() == Phase::Invoking {
@@ -44,7 +44,7 @@ impl Drop for Worker {
     }
 }
 
-/// What a small event with its head fits in.
+/// Enough for a small event with its head.
 const FIRST_EVENT: usize = 16 * 1024;
 
 impl Worker {
@@ -67,13 +67,12 @@ impl Worker {
     /// Waits for the next invocation, however long that takes; `None` once the runtime is
     /// [stopped](crate::StopHandle).
     ///
-    /// An invocation whose reply was dropped is reported as failed first. Panics of the program are not
-    /// caught here; the invocation that they leave in hand is reported when the worker is dropped.
+    /// If the last responder was dropped unused, its invocation is reported as failed first. Panics
+    /// are not caught here; dropping the worker reports an invocation that they leave in flight.
     ///
     /// # Errors
     ///
-    /// An [`Error`] when the conversation cannot go on; the process should end with a code that is not
-    /// zero.
+    /// An [`Error`] when the session cannot go on; the process should end with a non-zero code.
     #[expect(clippy::should_implement_trait, reason = "what it returns borrows from the worker")]
     pub fn next(&mut self) -> Result<Option<(Invocation<'_>, Responder<'_>)>, Error> {
         #[cfg(any(feature = "log", feature = "tracing"))]
@@ -87,10 +86,10 @@ impl Worker {
         }))
     }
 
-    /// Answers the invocation of the last [`next`](Self::next), for programs that cannot keep its
-    /// [`Responder`] until there is an answer; `None` if there is none to answer.
+    /// Sends the response to the invocation of the last [`next`](Self::next), for programs that
+    /// cannot keep its [`Responder`] until then; `None` if there is none to answer.
     ///
-    /// Such are languages whose scripts ask for events and answer them by functions of their own:
+    /// Such are languages whose scripts ask for events and answer them with separate functions:
     ///
     /// ```no_run
     /// # use lambda_proto_std::{Error, Runtime, Worker};
@@ -112,8 +111,8 @@ impl Worker {
         self.driver.send_in_flight(response)
     }
 
-    /// Fails the invocation of the last [`next`](Self::next), for when its reply is used up, as by
-    /// [`Responder::json`] with a value that cannot be written. If it has been answered, that is logged.
+    /// Fails the invocation of the last [`next`](Self::next), when its responder is used up, as by
+    /// [`Responder::json`] with a value that cannot be written. If it was answered, that is logged.
     pub fn fail(&mut self, failure: &Failure) {
         self.driver.fail_in_flight(&failure.as_error_report());
     }
@@ -136,7 +135,7 @@ impl Worker {
         unless_stopped(self.driver.fail_init(&failure.as_error_report()))
     }
 
-    /// Waits for the restore of a snapshot; `None` if the runtime is stopped meanwhile.
+    /// Waits for the restore of a snapshot; `None` if the runtime is stopped before it.
     pub(crate) fn restore_next(&mut self) -> Result<Option<Receipt>, Error> {
         unless_stopped(self.driver.restore_next())
     }
@@ -146,7 +145,7 @@ impl Worker {
     }
 }
 
-/// What a driver has come to; nothing if it was stopped.
+/// The result of a driver; the default if it was stopped.
 fn unless_stopped<T: Default>(result: Result<T, DriverError<NoConnection>>) -> Result<T, Error> {
     result.or_else(|error| error_of(error).map_or(Ok(T::default()), Err))
 }
