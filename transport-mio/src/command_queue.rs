@@ -1,4 +1,4 @@
-//! What replies tell the loop, from whatever thread they are on.
+//! The command queue: what responders tell the loop, from any thread.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,10 +10,10 @@ use mio::Waker;
 use crate::pieces::PieceQueue;
 use crate::pool::Pool;
 
-/// An invocation, told from all others of the same [`Slots`](crate::Slots).
+/// The key of an invocation, which no other of the same [`Slots`](crate::Slots) has.
 ///
-/// Programs that need to know which answer an [`Event`](crate::Event) is about keep it. For those that keep
-/// replies, an array with a place for each slot is enough.
+/// A program keeps it if it must know which answer an [`Event`](crate::Event) is about. To keep
+/// responders, an array with a place for each slot is enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     pub(crate) slot: usize,
@@ -21,7 +21,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// The slot, from 0. No other invocation is in it until this one is answered.
+    /// The slot, from 0. It holds no other invocation until this one is answered.
     pub fn slot(&self) -> usize {
         self.slot
     }
@@ -30,7 +30,7 @@ impl Key {
 /// A content type that outlives its origin.
 pub(crate) type OwnContentType = heapless::Vec<u8, MAX_CONTENT_TYPE>;
 
-/// What a reply wants done.
+/// What a responder, a stream or a hold tells the loop.
 #[derive(Debug)]
 pub(crate) enum Command {
     Respond {
@@ -39,20 +39,20 @@ pub(crate) enum Command {
         next: Next,
     },
     Fail(Failure),
-    /// The reply was dropped, for a reason that may be known.
+    /// The responder was dropped, perhaps for a known reason.
     GiveUp(Option<Failure>),
     Stream(OwnContentType),
-    /// The piece queue of the slot has something new.
+    /// The piece queue of the slot has news.
     Flow,
     Finish {
         next: Next,
     },
-    /// The work behind the answer is done.
+    /// The hold was dropped.
     Release,
 }
 
 impl Command {
-    /// Whether no other answer follows it.
+    /// Whether it completes the answer.
     fn is_last(&self) -> bool {
         match self {
             Self::Respond { .. } | Self::Fail(_) | Self::GiveUp(_) | Self::Finish { .. } => true,
@@ -66,11 +66,11 @@ impl Command {
 pub(crate) enum Next {
     AfterReply,
     Pipelined,
-    /// When the host says so.
+    /// When the program says so.
     Held,
 }
 
-/// What the loop and the replies share.
+/// The queue that the loop shares with responders, streams and holds.
 #[derive(Debug)]
 pub(crate) struct CommandQueue {
     queue: Mutex<Queue>,
@@ -93,9 +93,9 @@ struct Queue {
 pub(crate) enum Taken {
     Nothing,
     Commands,
-    /// The slots are to stop; said once.
+    /// The slots must stop; reported once.
     Stop,
-    /// The work behind an answer that a slot has waited for is over; said once.
+    /// The post-response work that a slot waits for is over; reported once.
     WorkOver,
 }
 
@@ -139,11 +139,11 @@ impl CommandQueue {
         }
     }
 
-    /// Moves all commands into `into`, which is empty. A loop that finds none and `may_sleep` is woken
-    /// when one comes.
+    /// Moves all commands into `into`, which is empty. A loop that finds none and `may_sleep` is
+    /// woken when one arrives.
     pub(crate) fn take(&self, into: &mut VecDeque<(Key, Command)>, may_sleep: bool) -> Taken {
         let mut queue = self.lock();
-        // First, so that nothing that is answered after it asks for more.
+        // First, so that no later answer asks for more.
         if std::mem::take(&mut queue.is_stopping) {
             return Taken::Stop;
         }
@@ -158,17 +158,17 @@ impl CommandQueue {
         Taken::Nothing
     }
 
-    /// Fails an invocation whose handler has just returned; gives the failure back if it has been answered.
+    /// Fails an invocation whose handler has just returned; returns the failure if it was answered.
     ///
-    /// Only on the thread of the loop and before the next [`take`](Self::take): until then the queue has
-    /// everything that was said for the invocation since it was handed out.
+    /// Only on the thread of the loop and before the next [`take`](Self::take): until then the
+    /// queue has every command for the invocation since it was handed out.
     pub(crate) fn fail(&self, key: Key, failure: Failure) -> Result<(), Failure> {
         let mut queue = self.lock();
         let mut commands = queue.commands.iter_mut().filter(|(other, _)| *other == key);
         match commands.find_map(|(_, command)| command.is_last().then_some(command)) {
             Some(given_up @ Command::GiveUp(_)) => *given_up = Command::Fail(failure),
             Some(_) => return Err(failure),
-            // Whoever still has the reply comes too late.
+            // A responder that still exists comes too late.
             None => queue.commands.push_back((key, Command::Fail(failure))),
         }
         self.wake(queue);

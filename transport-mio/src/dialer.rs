@@ -1,4 +1,4 @@
-//! Where to connect to, and when to try again.
+//! The addresses to connect to, and when to try again.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -8,8 +8,8 @@ use lambda_proto::api::Endpoint;
 use lambda_proto_host::backoff;
 use mio::net::TcpStream;
 
-/// What all slots know of the service: while it is away one of them looks for it, and the others wait
-/// for what that one finds.
+/// What all slots know of the service: while it is away, one of them looks for it and the others
+/// wait for the result.
 #[derive(Debug)]
 pub(crate) struct Dialer {
     /// Never empty.
@@ -24,14 +24,14 @@ struct Outage {
     reason: io::Error,
     /// The slot that looks for the service.
     scout: usize,
-    /// Addresses that were tried since the last pause.
+    /// Addresses tried since the last pause.
     tried: usize,
     /// Pauses so far.
     failed: u32,
     is_told: bool,
 }
 
-/// What follows an attempt that has failed.
+/// What follows a failed attempt.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum AfterFailure {
     /// Another address may be tried at once.
@@ -55,18 +55,18 @@ impl Dialer {
         TcpStream::connect(self.addresses[self.at])
     }
 
-    /// Whether this slot has to wait for what another one finds.
+    /// Whether this slot has to wait for the result of another one.
     pub(crate) fn is_left_to_another(&self, slot: usize) -> bool {
         self.outage.as_ref().is_some_and(|outage| outage.scout != slot)
     }
 
-    /// The service is there. Returns how long it was not, if that was told.
+    /// Notes that the service is there; returns how long it was away, if that was logged.
     pub(crate) fn reached(&mut self, now: Instant) -> Option<Duration> {
         let outage = self.outage.take()?;
         outage.is_told.then(|| now.saturating_duration_since(outage.since))
     }
 
-    /// An attempt that began at `began` has failed.
+    /// Notes that an attempt that began at `began` has failed.
     pub(crate) fn failed(
         &mut self,
         slot: usize,
@@ -96,11 +96,11 @@ impl Dialer {
         outage.failed = outage.failed.saturating_add(1);
         let left = patience.saturating_sub(now.saturating_duration_since(outage.since));
         let pause = backoff(outage.failed);
-        // Beyond that it is only tried because there are other connections.
+        // Past that, it is only tried because there are other connections.
         AfterFailure::Pause(if left.is_zero() { pause } else { pause.min(left) })
     }
 
-    /// The last connection is lost: patience is counted from here.
+    /// Notes that the last connection is lost: patience counts from here.
     pub(crate) fn nothing_is_left(&mut self, now: Instant) {
         if let Some(outage) = &mut self.outage {
             outage.since = now;
@@ -112,18 +112,18 @@ impl Dialer {
         self.outage.is_some()
     }
 
-    /// This slot looks for the service no more. Returns whether it did, so that another one has to.
+    /// Ends this slot's search for the service; returns whether it searched, so that another must.
     pub(crate) fn stops_looking(&mut self, slot: usize) -> bool {
         self.outage.take_if(|outage| outage.scout == slot).is_some()
     }
 
-    /// The reason of the outage if it is to be told now.
+    /// The reason of the outage, if it is to be logged now.
     pub(crate) fn take_news(&mut self) -> Option<&io::Error> {
         let outage = self.outage.as_mut()?;
         (!std::mem::replace(&mut outage.is_told, true)).then_some(&outage.reason)
     }
 
-    /// How long the service has been away and why, if that is longer than anybody waits.
+    /// How long the service has been away and why, if that is longer than the patience.
     pub(crate) fn give_up(
         &mut self,
         now: Instant,

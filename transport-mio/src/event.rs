@@ -11,20 +11,20 @@ use crate::responder::Responder;
 pub enum Event {
     /// An invocation, and the right to answer it, now or later.
     Invocation(Invocation, Responder),
-    /// This is what became of the answer to an invocation; a refusal by the service is one of the
+    /// The receipt of an answer: what became of it. A refusal by the service is one of the
     /// outcomes, and has been logged.
     Settled {
-        /// Whose receipt.
+        /// Whose receipt it is.
         key: Key,
-        /// What became of it.
+        /// The receipt.
         receipt: Receipt,
     },
     /// There is room again in a stream that had none.
     Writable {
-        /// Whose answer is streamed.
+        /// Whose response is streamed.
         key: Key,
     },
-    /// All slots have ended: because they were stopped, or for this reason. The last event; the process
-    /// should end, with a code that is not zero if there is an error.
+    /// All slots have ended: because they were stopped, or for this reason. The last event; the
+    /// process should then end, with a non-zero code if there is an error.
     Ended(Result<(), Error>),
 }

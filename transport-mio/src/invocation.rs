@@ -11,8 +11,8 @@ use crate::Context;
 use crate::command_queue::Key;
 use crate::pool::Pooled;
 
-/// An invocation in hand. It owns its event and may go to another thread; dropping it gives the memory
-/// back to the pool.
+/// An invocation in flight. It owns its event and may go to another thread; dropping it returns the
+/// memory to the pool.
 pub struct Invocation {
     event: HeldEvent<Pooled>,
     key: Key,
@@ -24,44 +24,43 @@ impl Invocation {
         Self { event, key, context }
     }
 
-    /// Takes its context, which may go to another thread with the reply. `None` if the runtime has no
-    /// [lifecycle](crate::Runtime::lifecycle), or it has been taken, as that for the handler of a
-    /// `Runtime<Lifecycle>` has.
+    /// Takes its context, which may go to another thread with the responder. `None` if the runtime
+    /// has no [lifecycle](crate::Runtime::lifecycle), or if it has been taken, as it has for the
+    /// handler of a `Runtime<Lifecycle>`.
     pub fn take_context(&mut self) -> Option<Context> {
         self.context.take()
     }
 
-    /// What came with the event: ids, deadline, trace id, content type and so on.
+    /// The head of the invocation: ids, deadline, trace id, content type and so on.
     pub fn head(&self) -> InvocationHead<'_> {
         *self.event.invocation()
     }
 
-    /// The event, as whoever invoked the function sent it: any bytes, mostly JSON.
+    /// The event, as the caller sent it: any bytes, mostly JSON.
     pub fn body(&self) -> &[u8] {
         self.event.invocation().body()
     }
 
-    /// The event, read as JSON.
+    /// Reads the event as JSON.
     ///
-    /// A `T` that borrows its text does so as `Cow<str>` with `#[serde(borrow)]`: a `&str` fails for text
-    /// with an escape in it.
+    /// To borrow text, `T` uses `Cow<str>` with `#[serde(borrow)]`: a `&str` fails for text with an
+    /// escape in it.
     ///
     /// # Errors
     ///
-    /// A [`Failure`] of type `Runtime.UnmarshalError` that says where the event is not what `T`
-    /// wants.
+    /// A [`Failure`] of type `Runtime.UnmarshalError` that says where the event does not fit `T`.
     #[cfg(feature = "json")]
     pub fn json<'i, T: serde::Deserialize<'i>>(&'i self) -> Result<T, Failure> {
         serde_json::from_slice(self.body()).map_err(Failure::unmarshal)
     }
 
-    /// The time left until the deadline, by the clock of this machine; `None` if no deadline came. It is
-    /// zero under some local services, whose deadlines lie in the past.
+    /// The time left until the deadline, by the clock of this machine; `None` without a deadline.
+    /// It is zero under some local services, whose deadlines lie in the past.
     pub fn time_left(&self) -> Option<Duration> {
         self.deadline().map(clock::time_left)
     }
 
-    /// Which invocation this is.
+    /// The key of this invocation.
     pub fn key(&self) -> Key {
         self.key
     }
@@ -91,12 +90,12 @@ impl Invocation {
         self.head().trace_id()
     }
 
-    /// The client context as it came; see [`InvocationHead::client_context`].
+    /// The client context as received; see [`InvocationHead::client_context`].
     pub fn client_context(&self) -> Option<&[u8]> {
         self.head().client_context()
     }
 
-    /// The Cognito identity as it came; see [`InvocationHead::cognito_identity`].
+    /// The Cognito identity as received; see [`InvocationHead::cognito_identity`].
     pub fn cognito_identity(&self) -> Option<&[u8]> {
         self.head().cognito_identity()
     }
@@ -117,7 +116,7 @@ impl Invocation {
     }
 }
 
-/// What came with the invocation, for functions that take that alone.
+/// The head of the invocation, for functions that take only that.
 impl<'i> From<&'i Invocation> for InvocationHead<'i> {
     fn from(invocation: &'i Invocation) -> Self {
         invocation.head()

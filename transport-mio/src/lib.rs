@@ -1,5 +1,5 @@
-//! AWS Lambda invocations on an event loop: many at once on one thread, in a [`mio`] loop of your own or
-//! one that is brought along. No async stack, and no allocation per invocation once it is warm.
+//! AWS Lambda invocations on an event loop: many at once on one thread, in your own [`mio`] loop or
+//! the one included here. No async stack, and no allocation per invocation once it is warm.
 //!
 //! ```no_run
 //! use lambda_proto_mio::{Error, Runtime};
@@ -9,10 +9,10 @@
 //! }
 //! ```
 //!
-//! The handler gets an [`Invocation`] and a [`Responder`], both its own. Answering consumes the reply and gives
-//! a [`Sent`], which the handler returns; so a handler that is written for `lambda-proto-std` does here,
-//! too. One that answers later, or has another thread answer, [defers](Responder::defer): it keeps the responder,
-//! and the loop goes on with the other slots. Answers may come in any order.
+//! The handler owns its [`Invocation`] and [`Responder`]. Answering consumes the responder and
+//! gives a [`Sent`], which the handler returns; so a handler for `lambda-proto-std` works here,
+//! too. One that answers later, or from another thread, [defers](Responder::defer): it keeps the
+//! responder, and the loop goes on with the other slots. Answers may come in any order.
 //!
 //! ```no_run
 //! use lambda_proto_mio::{Error, Runtime};
@@ -26,18 +26,18 @@
 //! }
 //! ```
 //!
-//! Any error can be returned with `?`; it is reported for the invocation, and the loop goes on. So are
-//! panics, and replies that are dropped without an answer.
+//! Any error can be returned with `?`; it is reported for the invocation, and the loop goes on.
+//! Panics are reported, too, and so are responders that are dropped without an answer.
 //!
-//! Programs with a loop of their own [register](Runtime::register) the slots in it: see [`Slots`].
+//! Programs with their own loop [register](Runtime::register) the slots in it: see [`Slots`].
 //!
-//! What belongs around the invocations, from hooks of the start to the end by SIGTERM, and what is known
-//! of each beside its event, is a [lifecycle](Runtime::lifecycle).
+//! A [lifecycle](Runtime::lifecycle) adds what belongs around the invocations, from init hooks to
+//! the end by SIGTERM, and gives each a context beside its event.
 //!
-//! Memory for events and answers comes from a pool that all slots share. A slot that waits for an
-//! invocation holds none of it, and what the pool keeps is [capped](Runtime::max_pooled).
+//! Memory for events and answers comes from a pool that all slots share. A waiting slot holds none
+//! of it, and what the pool keeps is [capped](Runtime::max_pooled).
 //!
-//! The protocol itself is in [`lambda_proto`]; this crate adds sockets that do not block, the pool, and
+//! The protocol itself is in [`lambda_proto`]; this crate adds non-blocking sockets, the pool, and
 //! the way back from other threads.
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! A runtime with what happens before, between and after its invocations.
+//! A runtime with a lifecycle before, between and after its invocations.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,8 +15,8 @@ use crate::runtime::Runtime;
 use crate::sent::Sent;
 use crate::slots::{Plan, Slots};
 
-/// What may be used besides an invocation: what init hooks have put, a cancellation token, the
-/// environment, a register of work behind the answer. It may go to another thread.
+/// The context of an invocation: the values of init hooks, a cancellation token, the environment,
+/// and the registration of post-response work. It may go to another thread.
 pub type Context = lambda_proto_host::Context;
 
 impl Runtime {
@@ -50,33 +50,34 @@ impl Runtime {
     /// }
     /// ```
     ///
-    /// With one slot the next invocation is not asked for while [work](Context::begin_work) goes on
-    /// behind the answer, for as long as the [policy](Lifecycle::work) waits; the loop does not block
-    /// meanwhile. With several nothing is frozen, and nothing waits.
+    /// With one slot, the next invocation is not asked for while [work](Context::begin_work) goes
+    /// on after the answer, for as long as the [policy](Lifecycle::work) waits; the loop does not
+    /// block. With several slots nothing is frozen, and nothing waits.
     pub fn lifecycle(self, lifecycle: Lifecycle) -> Runtime<Lifecycle> {
         Runtime { plan: self.plan, lifecycle }
     }
 }
 
 impl Runtime<Lifecycle> {
-    /// Runs the init hooks, then calls `handler` for every invocation, in a loop on this thread, until the
-    /// runtime is [stopped](Self::stop_handle) or a signal ends the process; then runs the shutdown hooks.
+    /// Runs the init hooks, then `handler` for every invocation, in a loop on this thread, until
+    /// [stopped](Self::stop_handle) or until a signal ends the process; then runs the shutdown
+    /// hooks.
     ///
-    /// In an environment that is snapshotted (`AWS_LAMBDA_INITIALIZATION_TYPE` is `snap-start`) it runs what
-    /// stands around the snapshot, too.
+    /// In an environment that is snapshotted (`AWS_LAMBDA_INITIALIZATION_TYPE` is `snap-start`) it
+    /// also runs the snapshot hooks.
     ///
     /// # Errors
     ///
-    /// As without a lifecycle; [`Error::Init`] if a hook before the first invocation fails, which has been
-    /// reported then; [`Error::LeftBehind`] if the [policy](Lifecycle::work) takes work that goes on for an
-    /// error. Return it from `main`, so that the process exits with a code that is not zero. The shutdown
-    /// hooks are run unless the start has failed.
+    /// As without a lifecycle; [`Error::Init`] if a hook before the first invocation fails, which
+    /// has been reported then; [`Error::LeftBehind`] if the [policy](Lifecycle::work) treats
+    /// remaining work as an error. Return it from `main`, so that the process exits with a non-zero
+    /// code. The shutdown hooks run unless the start has failed.
     pub fn run<F>(self, mut handler: F) -> Result<(), Error>
     where
         F: FnMut(Invocation, Responder, Context) -> Result<Sent, Failure>,
     {
         let (plan, started) = self.start()?;
-        // Stopped before there was anything to run.
+        // Stopped before the first invocation.
         let Some(started) = started else { return Ok(()) };
         let handler = move |mut invocation: Invocation, responder| {
             let context = invocation.take_context();
@@ -88,25 +89,25 @@ impl Runtime<Lifecycle> {
         result
     }
 
-    /// Runs the init hooks, then registers all slots in a loop of the host's own, as without a lifecycle.
+    /// Runs the init hooks, then registers all slots in the program's loop, as without a lifecycle.
     ///
-    /// This blocks until the hooks have run, which their [time limit](crate::Options) bounds, and in an
-    /// environment that is snapshotted until it is restored. Signals are heard of from here on.
+    /// This blocks until the hooks have run, within their [time limit](crate::Options), and in an
+    /// environment that is snapshotted until it is restored. Signals are handled from here on.
     ///
-    /// Each invocation brings its context: [`Invocation::take_context`]. When the slots have ended,
+    /// Each invocation has its context: [`Invocation::take_context`]. When the slots have ended,
     /// [`Slots::finish`] runs the shutdown hooks.
     ///
     /// # Errors
     ///
-    /// As without a lifecycle; [`Error::Init`] if a hook fails, which has been reported then. The
-    /// shutdown hooks have run if there is another error after the start.
+    /// As without a lifecycle; [`Error::Init`] if a hook fails, which has been reported then. After
+    /// another error that follows the start, the shutdown hooks have run.
     pub fn register(self, registry: &Registry, first: Token) -> Result<Slots, Error> {
         let token = Token(first.0 + self.plan.settings.slots);
         let waker = Waker::new(registry, token).map_err(Error::Poll)?;
         self.begin(registry, first, Arc::new(waker), true)
     }
 
-    /// As [`register`](Self::register), with the waker of the host's loop.
+    /// As [`register`](Self::register), with the waker of the program's loop.
     ///
     /// # Errors
     ///
@@ -128,7 +129,7 @@ impl Runtime<Lifecycle> {
         own_waker: bool,
     ) -> Result<Slots, Error> {
         let (plan, started) = self.start()?;
-        // The start may have taken its time.
+        // The start may have taken a long time.
         let now = Instant::now();
         match Slots::new(plan, registry, first, waker, own_waker, now) {
             Ok(slots) => {
@@ -145,8 +146,8 @@ impl Runtime<Lifecycle> {
         }
     }
 
-    /// Does what is to be done before the first invocation; nothing is started if the runtime was stopped
-    /// meanwhile.
+    /// Does what comes before the first invocation; starts nothing if the runtime was stopped
+    /// during it.
     fn start(self) -> Result<(Plan, Option<Started>), Error> {
         let Self { mut plan, lifecycle } = self;
         let stop = plan.stop.clone();
@@ -157,8 +158,8 @@ impl Runtime<Lifecycle> {
     }
 }
 
-/// What is said before the first invocation, each time in a loop of its own; that of a restore is kept, as
-/// it alone may say that the restore has failed.
+/// The calls before the first invocation, each in a loop of its own. The loop of a restore is kept,
+/// as only that one can say that the restore has failed.
 struct First<'p> {
     plan: &'p Plan,
     restored: Option<Loop>,
@@ -179,7 +180,7 @@ impl Starting for First<'_> {
     fn fail_restore(&mut self, failure: &Failure) -> Result<(), Error> {
         match self.restored.take() {
             Some(own) => own.fail_restore(failure),
-            // It comes behind a restore.
+            // It follows a restore.
             None => Ok(()),
         }
     }

@@ -1,4 +1,4 @@
-//! A loop for those who have none.
+//! A loop for programs that have none.
 
 use std::io;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ impl Loop {
         Ok(Self { poll, events: Events::with_capacity(1024), slots })
     }
 
-    /// One that speaks before the first invocation, in one slot. The handle of the plan stops it, too.
+    /// A loop with one slot for the calls before the first invocation; the plan's handle stops it.
     pub(crate) fn of_start(plan: &Plan) -> Result<Self, Error> {
         let settings = Settings { slots: 1, ..plan.settings.clone() };
         Self::new(Plan { settings, max_pooled: 0, stop: plan.stop.clone(), active: None })
@@ -66,8 +66,8 @@ impl Loop {
         self.end()
     }
 
-    /// Says that the environment may be snapshotted, and waits for the restore; `None` if the slot was
-    /// stopped meanwhile.
+    /// Says that the environment may be snapshotted, and waits for the restore; `None` if the slot
+    /// was stopped before it.
     pub(crate) fn restore_next(&mut self) -> Result<Option<Receipt>, Error> {
         self.slots.restore_next();
         loop {

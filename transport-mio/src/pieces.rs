@@ -1,4 +1,4 @@
-//! Where the pieces of a stream wait for the loop.
+//! The queue in which the pieces of a stream wait for the loop.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -8,12 +8,12 @@ use lambda_proto::client::StreamOver;
 
 use crate::pool::{Pool, Use};
 
-/// Bytes that wait for the loop at most; as many more are on their way into the socket.
+/// The most bytes that wait for the loop; the same number may be on its way into the socket.
 pub(crate) const MOST_BYTES: usize = 64 * 1024;
-/// Pieces that wait for the loop at most.
+/// The most pieces that wait for the loop.
 const MOST_PIECES: usize = 256;
 
-/// Pieces of a stream, one behind the other.
+/// Consecutive pieces of a stream.
 #[derive(Debug, Default)]
 pub(crate) struct Pieces {
     bytes: Vec<u8>,
@@ -23,7 +23,7 @@ pub(crate) struct Pieces {
 }
 
 impl Pieces {
-    /// Takes as much of a piece as there is room for in so many bytes.
+    /// Takes as much of a piece as fits while no more than `most` bytes wait.
     fn push(&mut self, piece: &[u8], most: usize, pool: &Pool) -> usize {
         if self.lengths.len() == MOST_PIECES {
             return 0;
@@ -40,14 +40,14 @@ impl Pieces {
         length
     }
 
-    /// Goes on to the next piece, if there is one, and returns its length.
+    /// Moves to the next piece, if there is one, and returns its length.
     pub(crate) fn advance(&mut self) -> Option<usize> {
         let length = self.lengths.pop_front()?;
         self.start += length;
         Some(length)
     }
 
-    /// The piece that [`advance`](Self::advance) has gone on to, of this length.
+    /// The piece that [`advance`](Self::advance) has moved to, of this length.
     pub(crate) fn current(&self, length: usize) -> &[u8] {
         self.start
             .checked_sub(length)
@@ -65,14 +65,14 @@ impl Pieces {
         self.start = 0;
     }
 
-    /// Forgets everything, and gives its memory back.
+    /// Drops all pieces, and returns the memory.
     pub(crate) fn release(&mut self, pool: &Pool) {
         self.clear();
         pool.give(Use::Body, std::mem::take(&mut self.bytes));
     }
 }
 
-/// Where the pieces of one slot's stream wait for the loop.
+/// The queue in which the pieces of one slot's stream wait for the loop.
 #[derive(Debug, Default)]
 pub(crate) struct PieceQueue {
     state: Mutex<State>,
@@ -101,28 +101,28 @@ enum Told {
     Nobody,
     /// Writers that wait for it.
     Writers,
-    /// The host, too: a writer does not wait by itself.
+    /// The program, too: a writer does not wait by itself.
     Host,
 }
 
-/// What became of a piece.
+/// The result of writing a piece.
 pub(crate) struct Written {
-    /// So much of it was taken.
+    /// The number of bytes taken.
     pub(crate) length: usize,
     /// The loop has to be told.
     pub(crate) is_news: bool,
 }
 
-/// What the loop finds in a queue of pieces.
+/// What the loop finds in a piece queue.
 pub(crate) struct Taken {
     /// There are new pieces.
     pub(crate) is_filled: bool,
-    /// The host is to be told that there is room.
+    /// The program must be told that there is room.
     pub(crate) is_told: bool,
 }
 
 impl PieceQueue {
-    /// Takes note that this is the thread of the loop.
+    /// Notes that this is the thread of the loop.
     pub(crate) fn belongs_here(&self) {
         self.loop_thread.store(here(), Relaxed);
     }
@@ -139,7 +139,7 @@ impl PieceQueue {
         self.has_room.notify_all();
     }
 
-    /// Exchanges what has been written for `pieces`, which are used up.
+    /// Exchanges the new pieces for `pieces`, which are used up.
     pub(crate) fn take(&self, pieces: &mut Pieces) -> Taken {
         let mut state = self.lock();
         pieces.clear();
@@ -155,7 +155,7 @@ impl PieceQueue {
 
     /// Opens it for the stream of an invocation.
     ///
-    /// To be done before the loop is told of the stream, which may find that it is too late and close it.
+    /// Call it before telling the loop of the stream, which may be too late and be closed.
     pub(crate) fn open(&self, generation: u64) {
         let mut state = self.lock();
         state.generation = if state.is_over { 0 } else { generation };
@@ -164,8 +164,8 @@ impl PieceQueue {
         state.is_idle = false;
     }
 
-    /// Takes as much of a piece as there is room for in so many bytes. If that is not all, the loop tells the
-    /// host, if that `is_to_tell`, when there is room.
+    /// Takes as much of a piece as fits while no more than `most` bytes wait. If that is not all,
+    /// the loop tells the program when there is room, if `is_to_tell`.
     pub(crate) fn write(
         &self,
         generation: u64,
@@ -185,8 +185,8 @@ impl PieceQueue {
         Ok(Written { length, is_news: length > 0 && std::mem::take(&mut state.is_idle) })
     }
 
-    /// Waits until there is room, or the stream is over; `false` on the thread of the loop, which cannot
-    /// wait for itself.
+    /// Waits until there is room, or the stream is over; `false` on the thread of the loop, which
+    /// cannot wait for itself.
     pub(crate) fn wait(&self, generation: u64) -> bool {
         if self.loop_thread.load(Relaxed) == here() {
             return false;
@@ -197,7 +197,7 @@ impl PieceQueue {
         true
     }
 
-    /// Closes it for ever, as its slot has ended.
+    /// Closes it for ever, since its slot has ended.
     pub(crate) fn end(&self, pool: &Pool) {
         let mut state = self.lock();
         state.is_over = true;

@@ -1,10 +1,10 @@
-//! Memory that slots share: an idle slot holds none of it.
+//! Memory that slots share; an idle slot holds none of it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lambda_proto::client::Storage;
 
-/// What a buffer is used for. Each use has a list of its own, so that small ones do not take large ones.
+/// The use of a buffer. Each has a list of its own, so that small uses do not take large buffers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Use {
     Event,
@@ -13,7 +13,7 @@ pub(crate) enum Use {
 }
 
 impl Use {
-    /// What a new buffer begins with, so that ordinary contents do not make it grow.
+    /// The first size of a new buffer, so that ordinary contents do not make it grow.
     fn first(self) -> usize {
         match self {
             Self::Event => 16 * 1024,
@@ -23,12 +23,12 @@ impl Use {
     }
 }
 
-/// Buffers that nobody uses at the moment, up to so many bytes altogether.
+/// Buffers that are not in use, up to `most` bytes in total.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    /// Bytes that are kept.
+    /// The most bytes that are kept.
     most: usize,
-    /// Buffers of one use that are kept.
+    /// The most buffers of one use that are kept.
     most_buffers: usize,
     free: Mutex<Free>,
 }
@@ -40,13 +40,13 @@ struct Free {
 }
 
 impl Pool {
-    /// A pool that keeps so many bytes, and some buffers of each use for every slot: more come of answers
-    /// whose memory the host has brought, and nobody takes them out again.
+    /// A pool that keeps `most` bytes, and a few buffers of each use per slot. The number is capped
+    /// since answers bring memory of the program, which nobody takes out again.
     pub(crate) fn new(most: usize, slots: usize) -> Self {
         Self { most, most_buffers: 4 * slots, free: Mutex::default() }
     }
 
-    /// A buffer that has been used before, with what it held, or an empty one.
+    /// A buffer that was used before, with its old contents, or an empty one.
     pub(crate) fn take(&self, purpose: Use) -> Vec<u8> {
         let mut free = self.lock();
         let buffer = free.lists[purpose as usize].pop().unwrap_or_default();
@@ -61,7 +61,7 @@ impl Pool {
         }
         let mut free = self.lock();
         let is_wanted = free.lists[purpose as usize].len() < self.most_buffers;
-        // What is beyond the caps goes back to the allocator, when the lock is open again.
+        // A buffer past the caps goes back to the allocator, after the lock is released.
         if is_wanted && capacity <= self.most - free.bytes {
             free.bytes += capacity;
             free.lists[purpose as usize].push(buffer);
@@ -73,7 +73,7 @@ impl Pool {
     }
 }
 
-/// A buffer of the pool for as long as there is something in it.
+/// A buffer that is taken from the pool while it has contents.
 #[derive(Debug)]
 pub(crate) struct Pooled {
     bytes: Vec<u8>,

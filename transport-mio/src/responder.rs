@@ -9,10 +9,10 @@ use crate::pool::Use;
 use crate::sent::{Sent, panicked};
 use crate::stream::ResponseStream;
 
-/// The body of an answer and what it is.
+/// The body of a response and its content type.
 ///
-/// A slice is copied into memory of the pool; a `Vec` is taken as it is, and its memory is the pool's
-/// afterwards.
+/// A slice is copied into memory of the pool; a `Vec` is taken as it is, and its memory goes to the
+/// pool afterwards.
 #[derive(Clone, Debug)]
 pub struct Response<'a> {
     body: Body<'a>,
@@ -26,7 +26,7 @@ enum Body<'a> {
 }
 
 impl<'a> Response<'a> {
-    /// Any bytes, of no stated content type.
+    /// A body of any bytes, without a content type.
     pub const fn new(body: &'a [u8]) -> Self {
         Self { body: Body::Borrowed(body), content_type: None }
     }
@@ -60,7 +60,7 @@ impl From<String> for Response<'_> {
 /// The right to answer one invocation, once; it may go to another thread.
 ///
 /// Dropped without an answer, it reports an error for its invocation.
-#[must_use = "an invocation whose reply is dropped is reported as failed"]
+#[must_use = "an invocation whose responder is dropped is reported as failed"]
 pub struct Responder {
     /// `None` once it has been used.
     queue: Option<Arc<CommandQueue>>,
@@ -77,37 +77,37 @@ impl Responder {
         self.key
     }
 
-    /// Sends the answer. When the service has taken it, the slot asks for its next invocation.
+    /// Sends the response. When the service has taken it, the slot asks for its next invocation.
     pub fn send<'r>(self, response: impl Into<Response<'r>>) -> Sent {
         self.respond(response.into(), Next::AfterReply)
     }
 
-    /// Sends the answer and asks for the next invocation in the same write.
+    /// Sends the response and asks for the next invocation in the same write.
     ///
-    /// An answer whose connection is lost is not sent again, as nobody waits for the reply to it. While
-    /// [work](crate::Context::begin_work) goes on behind an answer, and there is one slot, it is
-    /// [`send`](Self::send), as the freeze would stop that.
+    /// If the connection is lost, the response is not sent again, as nobody waits for the reply to
+    /// it. While [work](crate::Context::begin_work) goes on after an answer, and there is one slot,
+    /// this is [`send`](Self::send), as the freeze would stop that work.
     pub fn send_and_next<'r>(self, response: impl Into<Response<'r>>) -> Sent {
         self.respond(response.into(), Next::Pipelined)
     }
 
-    /// Sends the answer, and asks for the next invocation only when the [`Hold`] is dropped.
+    /// Sends the response, and asks for the next invocation only when the [`Hold`] is dropped.
     ///
-    /// For work that is to be done when the caller has its answer: as long as nothing is asked for, the
-    /// environment is not frozen. [`Event::Settled`](crate::Event::Settled) says when the caller has it.
+    /// It is for post-response work: as long as nothing is asked for, the environment is not
+    /// frozen. [`Event::Settled`](crate::Event::Settled) says when the caller has the response.
     pub fn send_and_hold<'r>(self, response: impl Into<Response<'r>>) -> Hold {
         let hold = Hold { queue: self.queue().clone(), key: self.key };
         self.respond(response.into(), Next::Held);
         hold
     }
 
-    /// Sends the answer as JSON.
+    /// Sends a value as a JSON response.
     ///
     /// # Errors
     ///
-    /// A [`Failure`] of type `Runtime.MarshalError` if the value cannot be written as JSON. No response
-    /// has been sent then. The failure is reported for the invocation, in an embedder's own loop too;
-    /// a handler may return another one instead.
+    /// A [`Failure`] of type `Runtime.MarshalError` if the value cannot be written as JSON. No
+    /// response has been sent then. The failure is reported for the invocation, in an embedder's
+    /// own loop too; a handler may return another one instead.
     #[cfg(feature = "json")]
     pub fn json<T: serde::Serialize + ?Sized>(mut self, value: &T) -> Result<Sent, Failure> {
         let mut body = self.buffer();
@@ -121,8 +121,8 @@ impl Responder {
         }
     }
 
-    /// Keeps the right to answer, for a handler that answers after it has returned, or has another
-    /// thread do so: it returns the [`Sent`].
+    /// Keeps the right to answer, for a handler that answers after it has returned, or from another
+    /// thread; the handler returns the [`Sent`].
     ///
     /// ```no_run
     /// # use lambda_proto_mio::{Error, Runtime};
@@ -139,27 +139,27 @@ impl Responder {
         (self, sent)
     }
 
-    /// An empty buffer out of the pool to put a body together in.
+    /// An empty buffer from the pool, to put a body together in.
     pub fn buffer(&self) -> Vec<u8> {
         let mut buffer = self.queue().pool.take(Use::Body);
         buffer.clear();
         buffer
     }
 
-    /// Reports that the invocation failed, as returning the failure does.
+    /// Reports that the invocation failed, like returning the failure.
     pub fn fail(mut self, failure: &Failure) -> Sent {
         self.give(Command::Fail(failure.clone()))
     }
 
-    /// Streams the answer: the caller gets each piece as it is written.
+    /// Streams the response: the caller gets each piece as it is written.
     pub fn stream(mut self, content_type: ContentType<'_>) -> ResponseStream {
         let stream = ResponseStream::open(self.queue().clone(), self.key);
         self.give(Command::Stream(own(content_type)));
         stream
     }
 
-    /// Streams an HTTP response, for function URLs and API Gateway: status, headers and cookies, then
-    /// the body as it is written.
+    /// Streams an HTTP response, for function URLs and API Gateway: status, headers and cookies,
+    /// then the body as it is written.
     pub fn stream_http(self, prelude: &HttpPrelude<'_>) -> ResponseStream {
         let pool = self.queue().pool.clone();
         let mut bytes = self.buffer();
@@ -169,7 +169,7 @@ impl Responder {
         let length = prelude.encode(&mut bytes).expect("the buffer was made as long as was needed");
         let mut stream = self.stream(ContentType::HTTP_INTEGRATION);
         // In two chunks: cargo-lambda takes the first for the JSON and the second for what ends it.
-        // Should the stream be over already, the next write says so.
+        // If the stream is over already, the next write says so.
         let (json, end) = bytes[..length].split_at(length - HttpPrelude::END_LEN);
         let _ = stream.write_whole(json).and_then(|()| stream.write_whole(end));
         pool.give(Use::Body, bytes);
@@ -197,7 +197,7 @@ impl Responder {
     }
 
     fn queue(&self) -> &Arc<CommandQueue> {
-        self.queue.as_ref().expect("it is there until the reply is used")
+        self.queue.as_ref().expect("it is there until the responder is used")
     }
 }
 
@@ -213,12 +213,12 @@ impl fmt::Debug for Responder {
     }
 }
 
-/// Copies a content type, which fits as it has been checked.
+/// Copies a content type, which fits since its length was checked.
 fn own(content_type: ContentType<'_>) -> OwnContentType {
     OwnContentType::from_slice(content_type.as_bytes()).unwrap_or_default()
 }
 
-/// Keeps a slot from asking for its next invocation, until it is dropped.
+/// Keeps a slot from asking for its next invocation until it is dropped.
 #[must_use = "the slot asks for its next invocation when this is dropped"]
 pub struct Hold {
     queue: Arc<CommandQueue>,

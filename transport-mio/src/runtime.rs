@@ -15,16 +15,16 @@ use crate::stop::StopHandle;
 
 /// A Lambda runtime for event loops, configured but not connected.
 ///
-/// [`register`](Runtime::register) puts it into a loop of the host's own; [`run`](Runtime::run) brings one.
-/// [`lifecycle`](Runtime::lifecycle) adds hooks, by which it becomes a `Runtime<Lifecycle>`.
+/// [`register`](Runtime::register) puts it into a program's own loop; [`run`](Runtime::run) brings
+/// one. [`lifecycle`](Runtime::lifecycle) adds hooks, which makes it a `Runtime<Lifecycle>`.
 pub struct Runtime<L = NoLifecycle> {
     pub(crate) plan: Plan,
     pub(crate) lifecycle: L,
 }
 
 impl Runtime {
-    /// A runtime as Lambda wants it: at the address in `AWS_LAMBDA_RUNTIME_API`, with as many slots as
-    /// `AWS_LAMBDA_MAX_CONCURRENCY` says.
+    /// A runtime that Lambda configures: at the address in `AWS_LAMBDA_RUNTIME_API`, with as many
+    /// slots as `AWS_LAMBDA_MAX_CONCURRENCY` says.
     ///
     /// # Errors
     ///
@@ -44,34 +44,34 @@ impl Runtime {
         Self { plan, lifecycle: NoLifecycle }
     }
 
-    /// Runs what has to be done before the first invocation.
+    /// Runs the function's init, before the first invocation.
     ///
-    /// If it fails or panics, that is reported to the service, and this blocks until it is; return the
-    /// error from `main`, so that the process exits with a code that is not zero, as the service expects
-    /// [Lambda Developer Guide: custom runtimes].
+    /// Its failure or panic is reported to the service; this blocks until it is. Return the error
+    /// from `main`, so that the process exits with a non-zero code, as the service expects [Lambda
+    /// Developer Guide: custom runtimes].
     ///
     /// # Errors
     ///
-    /// [`Error::Init`]. If the report does not get through, that is logged.
+    /// [`Error::Init`]. If the report cannot be delivered, that is logged.
     pub fn init<T>(&self, start_up: impl FnOnce() -> Result<T, Failure>) -> Result<T, Error> {
         start(&self.plan.settings, start_up, |failure| {
             Loop::of_start(&self.plan)?.fail_init(failure)
         })
     }
 
-    /// Registers all slots in a loop of the host's own, and begins to ask for invocations.
+    /// Registers all slots in the program's loop, and begins to ask for invocations.
     ///
-    /// The slots take the tokens from `first` on, one for each, and one more for a waker of their own by
-    /// which replies from other threads get the loop to look. mio wants one waker in a loop and may panic
-    /// otherwise: a host that has one, or registers two runtimes, gives it to
-    /// [`register_with_waker`](Self::register_with_waker). `now` is the time.
+    /// The slots take one token each, from `first` on, and one more for a waker of their own, with
+    /// which responders on other threads wake the loop. mio wants one waker per loop and may panic
+    /// otherwise: a program that has one, or registers two runtimes, passes it to
+    /// [`register_with_waker`](Self::register_with_waker). `now` is the current time.
     ///
     /// An address that is a name is looked up here, once, which may block.
     ///
     /// # Errors
     ///
-    /// [`Error::Unreachable`] if the name of the service is not known, [`Error::Poll`] if the loop cannot
-    /// take more.
+    /// [`Error::Unreachable`] if the name of the service is not known, [`Error::Poll`] if the loop
+    /// cannot take more.
     pub fn register(self, registry: &Registry, first: Token, now: Instant) -> Result<Slots, Error> {
         let token = Token(first.0 + self.plan.settings.slots);
         let waker = Waker::new(registry, token).map_err(Error::Poll)?;
@@ -80,8 +80,8 @@ impl Runtime {
         Ok(slots)
     }
 
-    /// As [`register`](Self::register), with the waker of the host's loop. Whenever the loop wakes, the
-    /// host takes what [`Slots::next_event`] gives.
+    /// As [`register`](Self::register), with the waker of the program's loop. Whenever the loop
+    /// wakes, the program takes what [`Slots::next_event`] gives.
     ///
     /// # Errors
     ///
@@ -101,18 +101,18 @@ impl Runtime {
     /// Calls `handler` for every invocation, in a loop on this thread, until the runtime is
     /// [stopped](Self::stop_handle).
     ///
-    /// It returns the [`Sent`] of its invocation, which answering gives. One that answers later, or has
-    /// another thread answer, [defers](Responder::defer) the responder. A failure that it returns, or a panic, fails
-    /// the invocation if nobody has answered it; so does the `Sent` of another invocation, which is
-    /// logged, too.
+    /// The handler returns the [`Sent`] of its invocation, which answering gives. To answer later,
+    /// or from another thread, it [defers](Responder::defer) the responder. If it returns a failure
+    /// or panics, the invocation fails unless it has been answered. So it does if the handler
+    /// returns the `Sent` of another invocation, which is logged, too.
     ///
-    /// What became of an answer is not told: for that, [bring a loop](Self::register).
+    /// Receipts are not reported here: to see them, [bring a loop](Self::register).
     ///
     /// # Errors
     ///
-    /// An [`Error`] when the conversation cannot go on. With several slots, one whose connection speaks
-    /// nonsense begins anew after a pause, and the others do not notice; if the service wants the
-    /// process to end (500), all slots end when they have answered what is in hand.
+    /// An [`Error`] when the session cannot go on. With several slots, one whose connection breaks
+    /// the protocol begins anew after a pause, and the others do not notice. If the service wants
+    /// the process to end (500), all slots end when they have answered what is in flight.
     pub fn run<F>(self, handler: F) -> Result<(), Error>
     where
         F: FnMut(Invocation, Responder) -> Result<Sent, Failure>,
@@ -122,11 +122,11 @@ impl Runtime {
 }
 
 impl<L> Runtime<L> {
-    /// How many invocations run at once, each on a connection of its own; 0 is 1.
+    /// How many invocations run at once, each on its own connection; 0 means 1.
     ///
-    /// [`from_env`](Self::from_env) knows the number. More than one is for a service that hands out
-    /// several at once, which says so by `AWS_LAMBDA_MAX_CONCURRENCY`; any other may give every slot the
-    /// same event.
+    /// [`from_env`](Self::from_env) sets it. More than one is for a service that hands out several
+    /// at once, as it says in `AWS_LAMBDA_MAX_CONCURRENCY`; others may give all slots the same
+    /// event.
     #[must_use]
     pub fn slots(mut self, slots: usize) -> Self {
         self.plan.settings.set_slots(slots);
@@ -134,18 +134,18 @@ impl<L> Runtime<L> {
     }
 
     /// The largest event in bytes; 16 MiB unless set. A larger one is reported as an error of its
-    /// invocation. Memory is taken only for events that come.
+    /// invocation. Memory is allocated only for events that arrive.
     #[must_use]
     pub fn max_event(mut self, bytes: usize) -> Self {
         self.plan.settings.max_event = bytes;
         self
     }
 
-    /// How many bytes of memory are kept for later events and answers while nobody needs them; 64 MiB
-    /// unless set. Slots that wait hold none besides.
+    /// How many bytes of unused memory are kept for later events and answers; 64 MiB unless set.
+    /// Slots that wait hold none besides.
     ///
-    /// What is beyond goes back to the allocator. glibc's keeps some of it, behind large buffers that are
-    /// still in use, unless `MALLOC_MMAP_THRESHOLD_=1048576` is set for the process.
+    /// Memory past that goes back to the allocator. glibc's keeps some of it, below large buffers
+    /// that are still in use, unless `MALLOC_MMAP_THRESHOLD_=1048576` is set for the process.
     #[must_use]
     pub fn max_pooled(mut self, bytes: usize) -> Self {
         self.plan.max_pooled = bytes;
@@ -159,7 +159,7 @@ impl<L> Runtime<L> {
         self
     }
 
-    /// The `User-Agent` to be known by, best one token of the form `name/version`.
+    /// The `User-Agent`, best one token of the form `name/version`.
     ///
     /// # Errors
     ///
@@ -169,8 +169,8 @@ impl<L> Runtime<L> {
         Ok(self)
     }
 
-    /// Where lines about kind go, one call a line without its end; as [`Log`](crate::Log) says unless
-    /// set.
+    /// Where log lines go, one call per line without the newline; as [`Log`](crate::Log) says
+    /// unless set.
     #[must_use]
     pub fn log(mut self, write: impl Fn(&Record<'_>) + Send + Sync + 'static) -> Self {
         self.plan.settings.set_log(write);

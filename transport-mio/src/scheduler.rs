@@ -1,4 +1,4 @@
-//! What the slots of one loop have in common.
+//! The scheduler: what the slots of one loop have in common.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -18,22 +18,22 @@ pub(crate) struct Scheduler {
     /// What the invocations of a runtime with a lifecycle share.
     pub(crate) active: Option<Arc<Active>>,
     pub(crate) registry: Registry,
-    /// One for each slot, and one for the waker if that is the slots' own.
+    /// One for each slot, and one for the waker if the slots have their own.
     pub(crate) tokens: Range<usize>,
     pub(crate) queue: Arc<CommandQueue>,
     pub(crate) dialer: Dialer,
-    /// The time, as the host has told it last.
+    /// The time, as the program passed it last.
     pub(crate) now: Instant,
     /// Slots with a timer, and some that had one.
     pub(crate) armed: Vec<usize>,
-    /// Slots that have more to do than fits one turn.
+    /// Slots with more work than fits one turn.
     pub(crate) unfinished: VecDeque<usize>,
     /// Slots with a connection.
     pub(crate) connections: usize,
     /// Slots that have not ended.
     pub(crate) live: usize,
     life: Life,
-    /// What all slots have heard of.
+    /// The state that all slots know of.
     known: Life,
     /// Slots that wait for the service may look for it themselves.
     pub(crate) look_again: bool,
@@ -42,23 +42,23 @@ pub(crate) struct Scheduler {
     out: VecDeque<Event>,
 }
 
-/// How near the slots are to their end. It never goes back.
+/// How close the slots are to their end. It never goes back.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Life {
     Running,
-    /// Nothing more is asked for.
+    /// The slots ask for nothing more.
     Stopping,
     /// There is no service: everything ends now.
     Over,
 }
 
-/// What one slot has found and all of them have to hear of.
+/// What one slot has found and all of them must know.
 pub(crate) enum News {
     /// There is no service: everything ends now.
     Over,
-    /// Nothing more is asked for.
+    /// The slots ask for nothing more.
     Stop,
-    /// Those that wait for the service may look for it.
+    /// Slots that wait for the service may look for it.
     LookAgain,
 }
 
@@ -90,7 +90,7 @@ impl Scheduler {
             look_again: false,
             is_told_of_losses: false,
             result: Ok(()),
-            // An invocation and the fate of the one before, from each.
+            // For each slot, an invocation and the receipt of the one before.
             out: VecDeque::with_capacity(2 * slots + 1),
         }
     }
@@ -111,7 +111,7 @@ impl Scheduler {
         self.out.is_empty()
     }
 
-    /// Whom kind is told.
+    /// Where warnings go.
     pub(crate) fn tell(&self) -> impl FnMut(&Warning<'_>) {
         |warning| self.settings.log.warning(warning)
     }
@@ -123,8 +123,8 @@ impl Scheduler {
         }
     }
 
-    /// Whether the next invocation may be asked for together with an answer: not while work goes on that
-    /// the freeze would stop.
+    /// Whether the next invocation may be asked for together with an answer; it may not while there
+    /// is work that the freeze would stop.
     pub(crate) fn may_pipeline(&self, next: Next) -> bool {
         next == Next::Pipelined && !self.is_stopping() && !self.has_work()
     }
@@ -134,7 +134,7 @@ impl Scheduler {
             && self.active.as_ref().is_some_and(|active| active.tasks.outstanding() > 0)
     }
 
-    /// Nothing more is asked for.
+    /// Stops asking for invocations.
     pub(crate) fn stop(&mut self) {
         self.life = self.life.max(Life::Stopping);
     }
@@ -143,7 +143,7 @@ impl Scheduler {
         self.life != Life::Running
     }
 
-    /// A slot has ended. An error ends the others, when they have answered what is in hand.
+    /// Notes that a slot has ended. An error ends the others once they have answered.
     pub(crate) fn slot_is_done(&mut self, error: Option<Error>) {
         if let Some(error) = error {
             self.stop();
@@ -156,7 +156,7 @@ impl Scheduler {
         }
     }
 
-    /// What every slot has to hear of, if anything.
+    /// What every slot must know, if anything.
     pub(crate) fn take_news(&mut self) -> Option<News> {
         if std::mem::replace(&mut self.known, self.life) < self.life {
             return Some(if self.life == Life::Over { News::Over } else { News::Stop });
@@ -164,7 +164,7 @@ impl Scheduler {
         std::mem::take(&mut self.look_again).then_some(News::LookAgain)
     }
 
-    /// Whether there has been no connection for longer than anybody waits: everything ends then.
+    /// Whether there was no connection for longer than the patience: everything ends then.
     pub(crate) fn gives_up(&mut self) -> bool {
         if self.connections > 0 {
             return false;
@@ -177,7 +177,7 @@ impl Scheduler {
         true
     }
 
-    /// This is what all slots end with, unless there was an error before.
+    /// Sets what all slots end with, unless there was an error before.
     pub(crate) fn fail(&mut self, error: Error) {
         if self.result.is_ok() {
             self.result = Err(error);

@@ -5,8 +5,8 @@ use crate::command_queue::Key;
 /// The proof that an invocation has been answered, or that its responder is
 /// [kept](crate::Responder::defer); its handler returns it.
 ///
-/// What becomes of the answer is not known yet: [`Event::Settled`](crate::Event::Settled) says so later.
-/// Programs with a loop of their own need not keep it.
+/// The receipt of the answer comes later: [`Event::Settled`](crate::Event::Settled). Programs with
+/// their own loop need not keep this.
 #[derive(Debug)]
 pub struct Sent {
     key: Key,
@@ -23,7 +23,7 @@ impl Sent {
     }
 }
 
-/// Why an answer is dropped, if that is a panic.
+/// The failure of an unanswered invocation, if the thread is panicking.
 pub(crate) fn panicked() -> Option<Failure> {
     let is_panicking = std::thread::panicking();
     is_panicking.then(|| Failure::new(PANIC, "the handler panicked with the invocation in hand"))

@@ -17,12 +17,12 @@ use crate::sent::Sent;
 use crate::slot::{Slot, refuse};
 use crate::stop::StopHandle;
 
-/// The slots of a runtime in an event loop that is the host's own.
+/// The slots of a runtime in the program's own event loop.
 ///
-/// In each turn the host polls with [`next_timeout`](Self::next_timeout), hands every event of the
-/// [tokens](Self::tokens) to [`handle_event`](Self::handle_event), calls
-/// [`handle_timeout`](Self::handle_timeout), and then takes what [`next_event`](Self::next_event) gives
-/// until there is no more. Nothing here blocks or reads a clock.
+/// In each turn the program polls with [`next_timeout`](Self::next_timeout), passes every event of
+/// the [tokens](Self::tokens) to [`handle_event`](Self::handle_event), calls
+/// [`handle_timeout`](Self::handle_timeout), and then takes events from
+/// [`next_event`](Self::next_event) until there are no more. Nothing here blocks or reads a clock.
 ///
 /// ```no_run
 /// use std::io::ErrorKind;
@@ -60,20 +60,20 @@ use crate::stop::StopHandle;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A loop that is not mio's watches the file descriptor of a `mio::Poll` that holds the slots: when that is
+/// Any other loop watches the file descriptor of a `mio::Poll` that holds the slots: when that is
 /// readable, or at `next_timeout`, it does such a turn with a timeout of zero.
 ///
-/// Slots with a [lifecycle](crate::Runtime::lifecycle) are [finished](Self::finish) behind
+/// Slots with a [lifecycle](crate::Runtime::lifecycle) are [finished](Self::finish) after
 /// [`Event::Ended`].
 ///
-/// Dropped before [`Event::Ended`], the slots end at once, and what is in hand with them; replies that are
-/// still about do nothing then.
+/// If they are dropped before [`Event::Ended`], the slots end at once, with what is in flight;
+/// responders that still exist do nothing then.
 pub struct Slots {
     slots: Vec<Slot>,
     scheduler: Scheduler,
-    /// Commands that were taken out of the queue.
+    /// Commands taken out of the queue.
     taken: VecDeque<(Key, Command)>,
-    /// How many more commands are taken in this turn.
+    /// How many more commands may be taken in this turn.
     budget: usize,
     /// The lifecycle that ends with the slots.
     started: Option<Started>,
@@ -82,10 +82,10 @@ pub struct Slots {
 /// What slots are made from.
 pub(crate) struct Plan {
     pub(crate) settings: Settings,
-    /// Bytes that are kept for later.
+    /// Bytes that the pool keeps for later.
     pub(crate) max_pooled: usize,
     pub(crate) stop: StopHandle,
-    /// With a lifecycle.
+    /// Only with a lifecycle.
     pub(crate) active: Option<Arc<Active>>,
 }
 
@@ -132,25 +132,25 @@ impl Slots {
         self
     }
 
-    /// Asks for invocations, in all slots.
+    /// Asks for invocations in all slots.
     pub(crate) fn begin(&mut self) {
         self.each_slot(Slot::drive);
     }
 
-    /// Reports that the function could not start, by the first slot.
+    /// Reports on the first slot that the function could not start.
     pub(crate) fn fail_init(&mut self, report: &ErrorReport<'_>) {
         self.slots[0].fail_init(report, &mut self.scheduler);
         self.settle();
     }
 
-    /// Says that the environment may be snapshotted, by the first slot, and asks for nothing after the
-    /// restore, of which [`Event::Settled`] tells.
+    /// Says on the first slot that the environment may be snapshotted, and asks for nothing after
+    /// the restore, which [`Event::Settled`] reports.
     pub(crate) fn restore_next(&mut self) {
         self.slots[0].restore_next(&mut self.scheduler);
         self.settle();
     }
 
-    /// Reports that the function could not resume, by the first slot.
+    /// Reports on the first slot that the function could not resume.
     pub(crate) fn fail_restore(&mut self, report: &ErrorReport<'_>) {
         self.slots[0].fail_restore(report, &mut self.scheduler);
         self.settle();
@@ -161,7 +161,7 @@ impl Slots {
         self.scheduler.tokens.clone()
     }
 
-    /// Takes an event of the poll at this time; `false` if its token is none of theirs.
+    /// Takes an event of the poll at time `now`; `false` if its token is not one of theirs.
     pub fn handle_event(&mut self, event: &event::Event, now: Instant) -> bool {
         let token = event.token().0;
         if !self.scheduler.tokens.contains(&token) {
@@ -175,8 +175,8 @@ impl Slots {
         true
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called at the latest, if at all. To be
-    /// asked before every poll: it may be at once, if there was more to do than fits one turn.
+    /// When to call [`handle_timeout`](Self::handle_timeout) at the latest, if at all. Ask before
+    /// every poll: it may be at once, if there was more to do than fits one turn.
     pub fn next_timeout(&self) -> Option<Instant> {
         if self.budget == 0 || !self.scheduler.unfinished.is_empty() {
             return Some(self.scheduler.now);
@@ -184,8 +184,8 @@ impl Slots {
         self.scheduler.armed.iter().filter_map(|slot| self.slots[*slot].timer()).min()
     }
 
-    /// Does what is due at this time. To be called in every turn, as it is here that a turn begins; too
-    /// often does no harm.
+    /// Does what is due at time `now`. Call it in every turn, since a turn begins here; extra calls
+    /// do no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.scheduler.now = now;
         self.budget = budget(self.slots.len());
@@ -208,7 +208,7 @@ impl Slots {
         self.settle();
     }
 
-    /// What has come out at this time, until there is no more; the host may poll then.
+    /// The next event at time `now`; on `None` the program may poll.
     pub fn next_event(&mut self, now: Instant) -> Option<Event> {
         self.scheduler.now = now;
         while self.budget > 0 {
@@ -230,13 +230,13 @@ impl Slots {
         self.scheduler.pop()
     }
 
-    /// Ends the [lifecycle](crate::Runtime::lifecycle) of the slots, if they have one: reports the work that
-    /// is left behind and runs the shutdown hooks. To be called after [`Event::Ended`], before `main`
+    /// Ends the [lifecycle](crate::Runtime::lifecycle) of the slots, if they have one: reports the
+    /// work that is left and runs the shutdown hooks. Call it after [`Event::Ended`], before `main`
     /// returns; slots that have not ended end at once, as when they are dropped.
     ///
-    /// It blocks until the hooks have ended, and not longer than [`Options`](crate::Options) leave them. If
-    /// a signal has come and the time for the invocations in hand was over before this is called, the
-    /// hooks run on another thread, which exits the process; this does not return then.
+    /// It blocks until the hooks have ended, and not longer than [`Options`](crate::Options) leave
+    /// them. If a signal has come and the time for the invocations in flight was over before this
+    /// call, the hooks run on another thread, which exits the process; this does not return then.
     pub fn finish(mut self) {
         let started = self.started.take();
         drop(self);
@@ -245,7 +245,7 @@ impl Slots {
         }
     }
 
-    /// A handle that stops the slots, from this thread or another one.
+    /// A handle that stops the slots, from any thread.
     pub fn stop_handle(&self) -> StopHandle {
         let stop = StopHandle::default();
         stop.attach(&self.scheduler.queue);
@@ -287,8 +287,8 @@ impl Slots {
     }
 }
 
-/// Commands that are taken in one turn: a few for each slot, so that writers of streams cannot keep the
-/// host from its other business.
+/// Commands taken in one turn: a few for each slot, so that writers of streams cannot keep the
+/// program from its other business.
 fn budget(slots: usize) -> usize {
     4 * slots + 64
 }

@@ -14,11 +14,11 @@ pub(crate) struct Socket {
     is_ending: bool,
 }
 
-/// Whether only a call that would block brings the next edge: mio says so of all systems, but epoll and
-/// kqueue bring one for whatever comes after a call (epoll(7), questions and answers).
+/// Whether only a call that would block brings the next edge. mio says so of all systems, but epoll
+/// and kqueue bring one for whatever arrives after a call (epoll(7), questions and answers).
 const TO_THE_END: bool = cfg!(windows);
 
-/// What an attempt to read or write has led to.
+/// The result of an attempt to read or write.
 pub(crate) enum Io {
     Done(usize),
     /// It would block: wait for the next edge.
@@ -72,7 +72,7 @@ impl Socket {
     pub(crate) fn read(&mut self, room: &mut [u8]) -> Io {
         loop {
             return match self.stream.read(room) {
-                // Less than there was room for is all there is, unless the end stands behind it.
+                // A short read took all there is, unless the end of the stream follows.
                 Ok(length) => {
                     self.is_readable = length == room.len() || self.is_ending || TO_THE_END;
                     Io::Done(length)
@@ -93,7 +93,7 @@ impl Socket {
         loop {
             return match self.stream.write_vectored(&parts.map(IoSlice::new)) {
                 Ok(0) => Io::Failed,
-                // Less than was offered is all that fits.
+                // A short write took all that fits.
                 Ok(length) => {
                     self.is_writable = length == whole || TO_THE_END;
                     Io::Done(length)

@@ -5,10 +5,10 @@ use crate::command_queue::CommandQueue;
 
 /// Stops a runtime, from any thread.
 ///
-/// Slots that wait for an invocation stop at once, and so do those that are only held; one that has
-/// something in hand stops when the answer has been sent, or cannot be at the first attempt because the
-/// service is away. An invocation that the service hands out at the very moment is lost to it; the same
-/// happens when Lambda ends the environment.
+/// Slots that wait for an invocation stop at once, and so do slots that are only held. One with an
+/// invocation in flight stops when the answer has been sent, or when the first attempt to send it
+/// fails because the service is away. An invocation that the service hands out just then is lost to
+/// it; the same happens when Lambda ends the environment.
 #[derive(Clone, Default)]
 pub struct StopHandle(Arc<Mutex<State>>);
 
@@ -19,7 +19,7 @@ struct State {
 }
 
 impl StopHandle {
-    /// Stops every slot, now and for ever. May be called often.
+    /// Stops every slot, for ever. May be called repeatedly.
     pub fn stop(&self) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.is_stopping = true;
@@ -28,7 +28,7 @@ impl StopHandle {
         }
     }
 
-    /// Lets the handle stop this loop as well.
+    /// Makes the handle stop this loop as well.
     pub(crate) fn attach(&self, queue: &Arc<CommandQueue>) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.is_stopping {

@@ -1,4 +1,4 @@
-//! Answers that are sent piece by piece.
+//! Responses that are sent piece by piece.
 
 use std::fmt;
 use std::io;
@@ -11,16 +11,15 @@ use crate::command_queue::{Command, CommandQueue, Key, Next};
 use crate::pieces::{MOST_BYTES, PieceQueue};
 use crate::sent::{Sent, panicked};
 
-/// An answer that is sent piece by piece: every write is a chunk of its own, unless it is cut for want
-/// of room.
+/// A response that is sent piece by piece: every write is a chunk of its own, unless it is cut for
+/// lack of room.
 ///
-/// Wrap it in a [`BufWriter`](io::BufWriter) where pieces are small. Returning an error from the
-/// handler, or dropping the stream, ends it with an error that the caller sees behind what was
-/// written.
+/// Wrap it in a [`BufWriter`](io::BufWriter) if pieces are small. Returning an error from the
+/// handler, or dropping the stream, ends it with an error that the caller sees after the data.
 ///
-/// It may go to another thread, where a write waits for room. The thread that the invocation came out on
-/// is the loop's and cannot wait for itself: a write that would have to wait fails there with
-/// [`WouldBlock`](io::ErrorKind::WouldBlock), past 64 KiB that the socket has not taken. For more,
+/// It may go to another thread, where a write waits for room. The loop's own thread, on which the
+/// invocation came out, cannot wait for itself: past 64 KiB that the socket has not taken, a write
+/// fails there with [`WouldBlock`](io::ErrorKind::WouldBlock). For more, use
 /// [`try_write`](Self::try_write) there, or give the stream to another thread:
 ///
 /// ```no_run
@@ -52,25 +51,25 @@ impl ResponseStream {
         Self { queue: Some(queue), key }
     }
 
-    /// Whose answer it is.
+    /// Whose response it is.
     pub fn key(&self) -> Key {
         self.key
     }
 
     /// Takes as many bytes of the piece as there is room for, and returns how many; never blocks.
     ///
-    /// If it takes fewer than there are, an [`Event::Writable`](crate::Event::Writable) comes when there
-    /// is room again.
+    /// If it takes fewer than there are, an [`Event::Writable`](crate::Event::Writable) comes when
+    /// there is room again.
     ///
     /// # Errors
     ///
-    /// [`StreamOver`] if the service has ended the stream or the connection was lost: more pieces lead
-    /// nowhere.
+    /// [`StreamOver`] if the service has ended the stream or the connection was lost: do not write
+    /// more pieces.
     pub fn try_write(&mut self, piece: &[u8]) -> Result<usize, StreamOver> {
         self.write_some(piece, MOST_BYTES, true)
     }
 
-    /// Takes all of a piece that is nobody's stream yet, but its beginning.
+    /// Takes the whole of a piece, whatever room there is, at the beginning of a stream.
     pub(crate) fn write_whole(&mut self, piece: &[u8]) -> Result<(), StreamOver> {
         self.write_some(piece, usize::MAX, false).map(drop)
     }

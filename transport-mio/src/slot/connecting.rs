@@ -1,4 +1,4 @@
-//! How a slot comes to a connection, and what it does until then.
+//! How a slot gets its connection, and what it does until then.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -12,10 +12,10 @@ use crate::scheduler::Scheduler;
 use crate::socket::Socket;
 
 impl Slot {
-    /// When the link is to be looked at again, whatever happens.
+    /// When the slot must look at its link again, whatever happens.
     pub(crate) fn timer(&self) -> Option<Instant> {
         if let Held::ByWork { until } = self.held {
-            // Nothing is outstanding, so that there is nothing to connect for.
+            // No request is open, so there is nothing to connect for.
             return Some(until);
         }
         match self.link {
@@ -30,12 +30,12 @@ impl Slot {
         matches!(self.link, Link::Over)
     }
 
-    /// Takes note that it is off the list of those with a timer.
+    /// Notes that it is off the list of slots with a timer.
     pub(crate) fn disarm(&mut self) {
         self.is_armed = false;
     }
 
-    /// The service has been found, or this slot is to look for it.
+    /// The service has been found, or this slot must look for it.
     pub(crate) fn look_again(&mut self, scheduler: &mut Scheduler) {
         if let Link::Waiting = self.link {
             self.dial(scheduler);
@@ -52,7 +52,7 @@ impl Slot {
         if pause.is_zero() {
             return self.dial(scheduler);
         }
-        // Once for all slots, until an invocation comes.
+        // Once for all slots, until an invocation arrives.
         if !scheduler.is_told_of_losses {
             scheduler.is_told_of_losses = scheduler.settings.log_losses(losses);
         }
@@ -128,7 +128,7 @@ impl Slot {
         self.arm(scheduler);
     }
 
-    /// Puts the slot on the list of those with a timer.
+    /// Puts the slot on the list of slots with a timer.
     pub(super) fn arm(&mut self, scheduler: &mut Scheduler) {
         if !std::mem::replace(&mut self.is_armed, true) {
             scheduler.armed.push(self.number);

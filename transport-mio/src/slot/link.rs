@@ -2,7 +2,7 @@ use std::time::Instant;
 
 use crate::socket::Socket;
 
-/// How far a slot is with its connection.
+/// The state of a slot's connection.
 #[derive(Debug)]
 pub(super) enum Link {
     Down,

@@ -1,4 +1,4 @@
-//! One slot in the loop: what core says is to be done, done as far as the socket allows.
+//! One slot in the loop: does what the core's client asks for, as far as the socket allows.
 
 mod connecting;
 mod link;
@@ -29,20 +29,20 @@ pub(crate) struct Slot {
     number: usize,
     client: Client<Pooled>,
     link: Link,
-    /// It is on the list of those with a timer.
+    /// It is on the list of slots with a timer.
     is_armed: bool,
-    /// It is on the list of those that go on in the next turn.
+    /// It is on the list of slots that go on in the next turn.
     is_unfinished: bool,
-    /// Counts the invocations, so that no reply is taken for another's.
+    /// Counts the invocations, so that no responder is taken for another's.
     generation: u64,
     doing: Doing,
     in_flight: InFlight,
-    /// What is being streamed.
+    /// The pieces that are being sent.
     pieces: Pieces,
     held: Held,
-    /// That of the latest invocation; only with a lifecycle, as what follows.
+    /// The limit of the latest invocation; only with a lifecycle, like `asked`.
     limit: Option<TimeLimit>,
-    /// The reading before the next invocation was asked for.
+    /// The clock reading before the next invocation was asked for.
     asked: Option<Clocks>,
 }
 
@@ -50,26 +50,26 @@ pub(crate) struct Slot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Held {
     Not,
-    /// The host, until it says so.
+    /// The program, until it says so.
     ByHost,
-    /// Work after the answer, until it is over, and no longer than this.
+    /// Work after the answer, until it is over, and no longer than `until`.
     ByWork {
         until: Instant,
     },
 }
 
-/// What the loop knows of the invocation in hand.
+/// What the loop knows of the invocation in flight.
 #[derive(Debug)]
 enum Doing {
     Nothing,
-    /// Its reply has not been used.
+    /// Its responder has not been used.
     InFlight,
-    /// A piece of so many bytes is being sent; the writer may have said how the stream ends.
+    /// A piece of `piece` bytes is being sent; the writer may have said how the stream ends.
     Streaming {
         piece: usize,
         finish: Option<Finish>,
     },
-    /// What becomes of the answer is awaited, and its body kept until then.
+    /// The receipt of the answer is awaited, and its body kept until then.
     Answering {
         body: Vec<u8>,
     },
@@ -82,7 +82,7 @@ enum Finish {
     GivenUp,
 }
 
-/// Steps in one turn of the loop; the other slots, and the host, come next.
+/// Steps in one turn of the loop; then the other slots and the program have their turn.
 const STEPS: usize = 64;
 
 impl Slot {
@@ -117,7 +117,7 @@ impl Slot {
         Key { slot: self.number, generation: self.generation }
     }
 
-    /// Takes note of what the loop says of the socket.
+    /// Notes an event of the socket.
     pub(crate) fn handle_event(&mut self, event: &event::Event, scheduler: &mut Scheduler) {
         match &mut self.link {
             Link::Up(socket) => socket.note(event),
@@ -134,13 +134,13 @@ impl Slot {
         self.drive(scheduler);
     }
 
-    /// Does what is due at the time of the timer, if it is.
+    /// Does what the timer is for, if it is due.
     pub(crate) fn handle_timer(&mut self, scheduler: &mut Scheduler) {
         if self.timer().is_none_or(|at| at > scheduler.now) {
             return;
         }
         match self.link {
-            // It asks now.
+            // The slot asks now.
             _ if self.is_held_by_work() => self.held = Held::Not,
             Link::Connecting { .. } => {
                 self.attempt_failed(io::ErrorKind::TimedOut.into(), scheduler)
@@ -150,7 +150,7 @@ impl Slot {
         self.drive(scheduler);
     }
 
-    /// The work behind an answer that some slot waits for is over.
+    /// The post-response work that some slot waits for is over.
     pub(crate) fn work_is_over(&mut self, scheduler: &mut Scheduler) {
         if self.is_held_by_work() {
             self.drive(scheduler);
@@ -161,13 +161,13 @@ impl Slot {
         matches!(self.held, Held::ByWork { .. })
     }
 
-    /// Goes on where the last turn left off.
+    /// Continues where the last turn stopped.
     pub(crate) fn go_on(&mut self, scheduler: &mut Scheduler) {
         self.is_unfinished = false;
         self.drive(scheduler);
     }
 
-    /// Reports that the function could not start, in place of everything else.
+    /// Reports that the function could not start, instead of everything else.
     pub(crate) fn fail_init(&mut self, report: &ErrorReport<'_>, scheduler: &mut Scheduler) {
         let said = self.client.fail_init(report);
         self.begin_with(said, scheduler);
@@ -186,7 +186,7 @@ impl Slot {
         self.begin_with(said, scheduler);
     }
 
-    /// Goes on with what is said in place of asking for invocations.
+    /// Continues with a request that replaces the one for an invocation.
     fn begin_with(&mut self, said: Result<(), CommandError>, scheduler: &mut Scheduler) {
         if let Err(error) = said {
             scheduler.settings.log.error(format_args!("the start cannot be told of: {error}"));
@@ -195,7 +195,7 @@ impl Slot {
         self.drive(scheduler);
     }
 
-    /// Does what a reply wants.
+    /// Carries out a command.
     pub(crate) fn apply(&mut self, key: Key, command: Command, scheduler: &mut Scheduler) {
         if key != self.key() || self.is_over() {
             return refuse(key, command, scheduler);
@@ -206,7 +206,7 @@ impl Slot {
             (_, Command::Release) => {}
             (Doing::InFlight, command) => {
                 if let Err(error) = self.begin_answer(command, scheduler) {
-                    // The memory for requests grows, and an invocation is in hand, so it can be sent.
+                    // The request memory grows, and an invocation is in flight, so it can be sent.
                     scheduler.settings.log.error(format_args!("an answer cannot be sent: {error}"));
                     self.client.exchange().shut_down();
                 }
@@ -220,7 +220,7 @@ impl Slot {
                     _ => Finish::GivenUp,
                 });
             }
-            // The service has ended the stream meanwhile.
+            // The service has ended the stream before this.
             (Doing::Nothing | Doing::Answering { .. }, Command::Fail(failure)) => {
                 let _told =
                     self.client.exchange().fail(&failure.as_error_report(), scheduler.tell());
@@ -258,7 +258,7 @@ impl Slot {
         }
     }
 
-    /// Goes on until the socket would block or it is somebody else's turn.
+    /// Goes on until the socket would block or another slot has its turn.
     pub(crate) fn drive(&mut self, scheduler: &mut Scheduler) {
         for _ in 0..STEPS {
             if self.is_over() {
@@ -307,9 +307,9 @@ impl Slot {
         }
     }
 
-    /// Asks for the next invocation, unless work behind the answer to the one before is to be waited for.
+    /// Asks for the next invocation, unless work after the previous answer must be waited for.
     fn ask(&mut self, scheduler: &mut Scheduler) -> bool {
-        // Before the first invocation there is nothing behind.
+        // Before the first invocation there is no such work.
         if let (Some(active), Some(limit)) = (&scheduler.active, self.limit) {
             match active.tasks.try_cross(|| limit) {
                 Ok(Crossed::GoOn) => self.note_asking(),
@@ -329,7 +329,7 @@ impl Slot {
         self.client.ask().is_ok()
     }
 
-    /// Whether the next invocation is asked for together with the answer; takes note if it is.
+    /// Whether the next invocation is asked for together with the answer; notes it if so.
     fn may_pipeline(&mut self, next: Next, scheduler: &Scheduler) -> bool {
         let may_pipeline = scheduler.may_pipeline(next);
         if may_pipeline && scheduler.active.is_some() {
@@ -338,10 +338,10 @@ impl Slot {
         may_pipeline
     }
 
-    /// Takes the time before the next invocation is asked for.
+    /// Reads the clocks before the next invocation is asked for.
     fn note_asking(&mut self) {
         self.held = Held::Not;
-        // Whoever asks a second time goes on waiting.
+        // When asking a second time, the wait goes on.
         self.asked.get_or_insert_with(clock::now);
     }
 
@@ -373,14 +373,14 @@ impl Slot {
         let Some(room) = exchange.room() else { return true };
         match socket.read(room) {
             Io::Done(length) => self.client.exchange().received(length),
-            // The next step gives back memory that nothing stands in.
+            // The next step returns the memory, which is empty.
             Io::Blocked => {}
             Io::Failed => self.client.exchange().lost(),
         }
         true
     }
 
-    /// Hands the invocation over.
+    /// Hands the invocation out.
     fn deliver(&mut self, scheduler: &mut Scheduler) {
         let other = new_storage(scheduler, Use::Event);
         let Some(event) = self.client.take_event(other) else { return };
@@ -398,7 +398,7 @@ impl Slot {
         scheduler.push(Event::Invocation(Invocation::new(event, key, context), responder));
     }
 
-    /// Goes on with a stream; `false` if there is nothing to go on with.
+    /// Continues a stream; `false` if there is nothing to continue with.
     fn feed(&mut self, scheduler: &mut Scheduler) -> bool {
         let key = self.key();
         let Doing::Streaming { piece, finish } = &mut self.doing else { return false };
@@ -436,11 +436,11 @@ impl Slot {
         scheduler.queue.piece_queues[self.number].close(self.generation, &scheduler.queue.pool);
     }
 
-    /// The answer is out of the loop's hands.
+    /// Notes the receipt of the answer.
     fn settled(&mut self, receipt: Receipt, scheduler: &mut Scheduler) {
         match std::mem::replace(&mut self.doing, Doing::Nothing) {
             Doing::Nothing if self.client.end().is_some() => return,
-            // It is that of a start, which was nobody's invocation.
+            // It is the receipt of a start, which belongs to no invocation.
             Doing::Nothing | Doing::InFlight => {}
             Doing::Streaming { .. } => self.close_stream(scheduler),
             Doing::Answering { body } => scheduler.queue.pool.give(Use::Body, body),
@@ -448,12 +448,12 @@ impl Slot {
         scheduler.push(Event::Settled { key: self.key(), receipt });
     }
 
-    /// The conversation is over; `true` if the slot goes on with another one.
+    /// The session is over; `true` if the slot begins another one.
     fn ended(&mut self, end: End, scheduler: &mut Scheduler) -> bool {
         self.hang_up(scheduler);
         self.settled(Receipt::FateUnknown, scheduler);
         self.held = Held::Not;
-        // A reply that is still about belongs to nobody now.
+        // A responder that still exists belongs to no invocation now.
         self.generation += 1;
         if end.begins_anew(scheduler.settings.concurrency()) && !scheduler.is_stopping() {
             let number = self.number;
@@ -475,18 +475,18 @@ impl Slot {
         false
     }
 
-    /// Ends the slot, whatever it has in hand.
+    /// Ends the slot, whatever it has in flight.
     pub(crate) fn shut_down(&mut self, scheduler: &mut Scheduler) {
         self.client.exchange().shut_down();
         self.drive(scheduler);
     }
 }
 
-/// Takes note of a reply that comes too late: its slot has ended or begun anew.
+/// Drops a command that comes too late: its slot has ended or begun anew.
 pub(crate) fn refuse(key: Key, command: Command, scheduler: &Scheduler) {
     match command {
         Command::Respond { body, .. } => scheduler.queue.pool.give(Use::Body, body),
-        // Its writer may wait for room that nobody will make.
+        // Its writer may wait for room that never comes.
         Command::Stream(_) => {
             scheduler.queue.piece_queues[key.slot].close(key.generation, &scheduler.queue.pool);
         }
