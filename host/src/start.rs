@@ -109,16 +109,16 @@ impl Started {
                 || run_before_snapshot(parts.before_snapshot, &resources),
                 |failure| transport.fail_init(failure),
             )?;
-            let answer = match transport.restore_next() {
+            let receipt = match transport.restore_next() {
                 // A lost connection means a restore, too.
                 Ok(Some(Receipt::Known(outcome))) if !outcome.is_accepted() => {
                     Err(Error::Service(outcome))
                 }
                 other => other,
             };
-            if !matches!(answer, Ok(Some(_))) {
+            if !matches!(receipt, Ok(Some(_))) {
                 termination.finish();
-                return answer.map(|_| None);
+                return receipt.map(|_| None);
             }
             if let Some(extension) = &mut extension
                 && let Err(reason) = extension.ask_again()

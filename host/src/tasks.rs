@@ -99,7 +99,7 @@ struct Shared {
     outstanding: AtomicUsize,
     /// Whether the freeze point needs more than going on. Like `outstanding`, it is written under
     /// the lock; readers that need only this value do not take it.
-    has_boundary: AtomicBool,
+    has_freeze_point: AtomicBool,
     concurrency: Concurrency,
     policy: Policy,
     log: Log,
@@ -136,7 +136,7 @@ impl Tasks {
         };
         let shared = Shared {
             outstanding: AtomicUsize::new(0),
-            has_boundary: AtomicBool::new(false),
+            has_freeze_point: AtomicBool::new(false),
             concurrency,
             policy,
             log,
@@ -186,7 +186,7 @@ impl Tasks {
     /// the next invocation then: the process must end.
     pub fn try_cross(&self, limit: impl FnOnce() -> TimeLimit) -> Result<Crossed, LeftBehind> {
         let shared = &*self.shared;
-        if !shared.has_boundary.load(Ordering::Relaxed) {
+        if !shared.has_freeze_point.load(Ordering::Relaxed) {
             return Ok(Crossed::GoOn);
         }
         let mut state = shared.lock();
@@ -240,7 +240,7 @@ impl Tasks {
         is_stopping: &dyn Fn() -> bool,
     ) -> Result<(), LeftBehind> {
         let shared = &*self.shared;
-        if !shared.has_boundary.load(Ordering::Relaxed) {
+        if !shared.has_freeze_point.load(Ordering::Relaxed) {
             return Ok(());
         }
         loop {
@@ -337,9 +337,9 @@ impl Shared {
         let has_undecided = self.concurrency == Concurrency::Single && state.ledger.undecided() > 0;
         // A freeze point that was not crossed must be looked at once more, so that it is not taken
         // for the next one.
-        let has_boundary = has_undecided || state.freeze_point.is_some();
+        let has_freeze_point = has_undecided || state.freeze_point.is_some();
         self.outstanding.store(state.ledger.outstanding(), Ordering::Relaxed);
-        self.has_boundary.store(has_boundary, Ordering::Relaxed);
+        self.has_freeze_point.store(has_freeze_point, Ordering::Relaxed);
     }
 
     fn wake(&self, mut state: MutexGuard<'_, State>) {

@@ -102,7 +102,7 @@ enum Told {
     /// Writers that wait for it.
     Writers,
     /// The program, too: a writer does not wait by itself.
-    Host,
+    Program,
 }
 
 /// The result of writing a piece.
@@ -150,7 +150,7 @@ impl PieceQueue {
         if told != Told::Nobody {
             self.has_room.notify_all();
         }
-        Taken { is_filled: !pieces.is_empty(), is_told: told == Told::Host }
+        Taken { is_filled: !pieces.is_empty(), is_told: told == Told::Program }
     }
 
     /// Opens it for the stream of an invocation.
@@ -180,7 +180,7 @@ impl PieceQueue {
         }
         let length = state.pieces.push(piece, most, pool);
         if length < piece.len() {
-            state.told = state.told.max(if is_to_tell { Told::Host } else { Told::Writers });
+            state.told = state.told.max(if is_to_tell { Told::Program } else { Told::Writers });
         }
         Ok(Written { length, is_news: length > 0 && std::mem::take(&mut state.is_idle) })
     }

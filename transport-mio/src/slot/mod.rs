@@ -51,7 +51,7 @@ pub(crate) struct Slot {
 enum Held {
     Not,
     /// The program, until it says so.
-    ByHost,
+    ByProgram,
     /// Work after the answer, until it is over, and no longer than `until`.
     ByWork {
         until: Instant,
@@ -175,7 +175,7 @@ impl Slot {
 
     /// Says that the environment may be snapshotted, and asks for nothing after the restore.
     pub(crate) fn restore_next(&mut self, scheduler: &mut Scheduler) {
-        self.held = Held::ByHost;
+        self.held = Held::ByProgram;
         let said = self.client.restore_next();
         self.begin_with(said, scheduler);
     }
@@ -202,7 +202,7 @@ impl Slot {
         }
         match (&mut self.doing, command) {
             (_, Command::Flow) => {}
-            (_, Command::Release) if self.held == Held::ByHost => self.held = Held::Not,
+            (_, Command::Release) if self.held == Held::ByProgram => self.held = Held::Not,
             (_, Command::Release) => {}
             (Doing::InFlight, command) => {
                 if let Err(error) = self.begin_answer(command, scheduler) {
@@ -238,7 +238,7 @@ impl Slot {
         self.doing = Doing::Answering { body: Vec::new() };
         match command {
             Command::Respond { body, content_type, next } => {
-                self.held = if next == Next::Held { Held::ByHost } else { Held::Not };
+                self.held = if next == Next::Held { Held::ByProgram } else { Held::Not };
                 let length = body.len();
                 self.doing = Doing::Answering { body };
                 let content_type =
@@ -282,7 +282,7 @@ impl Slot {
                 }
                 Step::Write => self.write() || self.read(),
                 Step::Read => self.read(),
-                Step::Idle if self.held == Held::ByHost => self.read(),
+                Step::Idle if self.held == Held::ByProgram => self.read(),
                 Step::Idle => self.ask(scheduler),
                 Step::Answer => match self.doing {
                     Doing::Nothing => {

@@ -3,7 +3,7 @@
 use lambda_proto_std::{Error, Runtime};
 
 fn main() -> Result<(), Error> {
-    Runtime::from_env()?.run(|invocation, _reply| {
+    Runtime::from_env()?.run(|invocation, _responder| {
         println!("{}", invocation.request_id());
     })
 }
