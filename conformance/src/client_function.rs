@@ -34,7 +34,7 @@ pub enum Seen {
     Invocation(String, Vec<u8>),
     /// What became of an answer.
     Settled(Receipt),
-    /// Trouble that ended nothing.
+    /// A warning.
     Notice(String),
 }
 
@@ -78,7 +78,7 @@ impl ClientFunction {
         &self.seen
     }
 
-    /// What the host is to do: one of [`Step::Connect`], [`Step::Write`], [`Step::Read`] and
+    /// What the embedder is to do: one of [`Step::Connect`], [`Step::Write`], [`Step::Read`] and
     /// [`Step::End`].
     ///
     /// # Errors

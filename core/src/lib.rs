@@ -141,8 +141,8 @@
 //! The *service* hands out *events*. An *invocation* is an event with its request id and deadline,
 //! and the function's *answer* to it is a *response* or an *error*. A *reply* is what the service
 //! sends back; its *outcome* is what the reply means. A *receipt* says what became of an answer. A
-//! *loss* is a connection that ended, and *recovery* is what follows it. The *session* is the whole
-//! exchange with the service. The *embedder* is the program that drives a machine or a client.
+//! *loss* is a connection that ended, and *recovery* is what follows it. The *session* is all
+//! that a client and the service say, up to `ShuttingDown`. The *embedder* is the program that drives a machine or a client.
 //!
 //! # Whose fault is it
 //!

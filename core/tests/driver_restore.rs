@@ -112,6 +112,6 @@ fn a_host_that_stops_is_not_taken_for_a_restore() {
     let script = Script::new(&[&[]]);
     script.is_stopping.set(true);
     let mut driver = script.driver();
-    // The stream ends because the host has shut it down.
+    // The stream ends because the embedder has shut it down.
     assert_eq!(driver.restore_next(), Ok(None));
 }

@@ -1,5 +1,5 @@
 //! Ten million invocations through a client and a service in memory, under faults by chance: each ends in
-//! exactly one of the outcomes that a host is told, and the books of the service agree with what was told.
+//! exactly one of the outcomes that an embedder is told, and the books of the service agree with what was told.
 //!
 //! `SOAK_SEED` repeats a run, `SOAK_INVOCATIONS` makes it shorter or longer.
 
@@ -38,7 +38,7 @@ static ALLOCATOR: Counting = Counting;
 
 const REPORT: ErrorReport<'static> = ErrorReport::new("Function.Broken", "it broke");
 
-/// What the host was told of an answer in the end.
+/// What the embedder was told of an answer in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Taken,
@@ -47,7 +47,7 @@ enum Fate {
     Unknown,
 }
 
-/// What the host knows of an invocation.
+/// What the embedder knows of an invocation.
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
     number: u64,

@@ -1,4 +1,4 @@
-//! A lifecycle in a loop of the program's own: each context goes to another thread with its reply, and the
+//! A lifecycle in a loop of the program's own: each context goes to another thread with its responder, and the
 //! shutdown hooks run when the slots have ended.
 //!
 //! ```sh

@@ -53,7 +53,7 @@ use crate::stop::StopHandle;
 ///         if slots.handle_event(event, now) {
 ///             continue;
 ///         }
-///         // One of the host's own sockets.
+///         // One of the program's own sockets.
 ///     }
 ///     slots.handle_timeout(now);
 /// }

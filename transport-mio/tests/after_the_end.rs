@@ -1,4 +1,4 @@
-//! Replies whose runtime is gone.
+//! Responders whose runtime is gone.
 
 mod support;
 

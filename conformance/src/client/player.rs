@@ -52,7 +52,7 @@ enum Awaits {
     Nothing,
 }
 
-/// What the host of a [`Player`] is to do.
+/// What the embedder of a [`Player`] is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Todo<'v> {
     /// Write this on that connection, one byte after `every` if that is given.

@@ -10,8 +10,8 @@
 //! | [`Connect`](Step::Connect) | drops any connection it has, waits for [`backoff`], connects, calls [`connected`](Exchange::connected) |
 //! | [`Write`](Step::Write) | writes [`unsent`](Exchange::unsent), calls [`sent`](Exchange::sent) or [`write_failed`](Exchange::write_failed) |
 //! | [`Read`](Step::Read) | reads into [`room`](Exchange::room), calls [`received`](Exchange::received) or [`lost`](Exchange::lost) |
-//! | [`Idle`](Step::Idle) | calls [`ask`](Client::ask), or stops |
-//! | [`Answer`](Step::Answer) | calls [`respond`](Exchange::respond), [`fail`](Exchange::fail) or [`stream`](Exchange::stream), now or later |
+//! | [`Idle`](Step::Idle) | calls [`ask`](Client::ask), or stops; at the start perhaps [`restore_next`](Client::restore_next) or [`fail_init`](Client::fail_init) |
+//! | [`Answer`](Step::Answer) | calls [`respond`](Exchange::respond), [`fail`](Exchange::fail) or [`stream`](Exchange::stream), now or later; within a stream [`chunk`](Exchange::chunk), [`finish`](Exchange::finish) or [`fail`](Exchange::fail) |
 //! | [`Settled`](Step::Settled) | may free the body of the answer |
 //! | [`End`](Step::End) | ends |
 //!
@@ -20,7 +20,7 @@
 //! would block: a service may refuse a large answer before it has read all of it.
 //!
 //! ```
-//! use lambda_proto::client::{End, Exchange, Client, Step};
+//! use lambda_proto::client::{Client, End, Exchange, Step};
 //! use lambda_proto::api::Endpoint;
 //! use lambda_proto::machine::Machine;
 //! # struct Socket(Vec<&'static [u8]>, std::rc::Rc<std::cell::RefCell<Vec<u8>>>);

@@ -1,4 +1,4 @@
-//! A host whose sockets never block, and a service that answers as it should, both in memory.
+//! An embedder whose sockets never block, and a service that answers as it should, both in memory.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 mod service;
@@ -316,7 +316,7 @@ impl Loop {
         self.wire.as_mut().expect("no connection").out.extend(bytes);
     }
 
-    /// The connection is lost, which the host has not noticed yet.
+    /// The connection is lost, which the embedder has not noticed yet.
     pub(crate) fn cut(&mut self, how: How) {
         let wire = self.wire.as_mut().expect("no connection");
         wire.cut = Some(how);

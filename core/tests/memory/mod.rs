@@ -110,7 +110,7 @@ impl driver::Connection for Connection {
     }
 }
 
-/// A host that hands out the connections of a script, then has no more.
+/// An embedder that hands out the connections of a script, then has no more.
 pub(crate) struct Script {
     connections: VecDeque<Connection>,
     pub(crate) seen: Rc<RefCell<Seen>>,

@@ -1,4 +1,4 @@
-//! A client under a host that does what the input says.
+//! A client under an embedder that does what the input says.
 
 use lambda_proto::api::{Concurrency, ContentType, Endpoint, ErrorReport};
 use lambda_proto::client::{Client, HeldEvent, Step, Storage, Warning};
@@ -7,10 +7,10 @@ use lambda_proto::machine::{Machine, Phase};
 use crate::input::Input;
 use crate::wire;
 
-/// Three bytes of sizes and flags, the decisions of the host with their length before them, then what the
-/// service says: an answer at each read, and more of it or less if the host decides so.
+/// Three bytes of sizes and flags, the decisions of the embedder with their length before them, then what the
+/// service says: an answer at each read, and more of it or less if the embedder decides so.
 ///
-/// Whatever happens, every step but the last changes something, every answer of the host is told of once,
+/// Whatever happens, every step but the last changes something, every answer of the embedder is told of once,
 /// and what is sent are well-formed requests, the last of them perhaps cut off.
 pub fn client(data: &[u8]) {
     let mut input = Input::new(data);

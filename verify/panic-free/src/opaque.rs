@@ -29,7 +29,7 @@ pub(crate) struct More<'d> {
     _text: Option<&'d str>,
 }
 
-/// Any function that is told of trouble.
+/// Any function that takes warnings.
 pub(crate) type Tell = fn(&Warning<'_>);
 
 /// Any closure that connects.

@@ -39,7 +39,7 @@ pub struct Settings {
     /// How long to try without any connection.
     pub patience: Option<Duration>,
     /// Whether invocations are pulled, where handlers that are called must answer. Only then may the
-    /// handler [drop](Act::Drop) its reply.
+    /// handler [drop](Act::Drop) its responder.
     pub is_pulling: bool,
 }
 

@@ -95,7 +95,7 @@ fn call(driver: &mut Driver<Slot, VecStorage>, handler: &Handler) -> Ended {
     driver.run(|invocation, responder| {
         let act = handler(&Seen::new(*invocation, invocation.body()));
         let sent = perform(act, responder)?;
-        Ok::<_, Failure>(sent.expect("a reply is dropped by those who pull"))
+        Ok::<_, Failure>(sent.expect("a responder is dropped by those who pull"))
     })
 }
 
@@ -109,7 +109,7 @@ fn pull(driver: &mut Driver<Slot, VecStorage>, handler: &Handler) -> Ended {
     Ok(())
 }
 
-/// Answers, but not if the reply is to be dropped.
+/// Answers, but not if the responder is to be dropped.
 fn perform<'i>(
     act: Act,
     responder: Responder<'i, Slot, VecStorage>,

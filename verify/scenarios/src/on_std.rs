@@ -44,7 +44,7 @@ impl Transport for Std {
 fn call(runtime: Runtime, handler: &Handler) -> Result<(), Error> {
     runtime.run(|invocation, responder| {
         let act = handler(&Seen::new(*invocation, invocation.body()));
-        Ok(perform(act, responder)?.expect("a reply is dropped by those who pull"))
+        Ok(perform(act, responder)?.expect("a responder is dropped by those who pull"))
     })
 }
 
@@ -59,7 +59,7 @@ fn pull(runtime: Runtime, handler: &Handler) -> Result<(), Error> {
     Ok(())
 }
 
-/// Answers, but not if the reply is to be dropped.
+/// Answers, but not if the responder is to be dropped.
 fn perform<'i>(act: Act, responder: Responder<'i>) -> Result<Option<Sent<'i>>, Failure> {
     Ok(Some(match act {
         Act::Send(response) => responder.send(response.for_driver()?),

@@ -1,9 +1,9 @@
-//! What the host was told.
+//! What the embedder was told.
 
 use lambda_proto::api::{Meaning, Outcome};
 use lambda_proto::client::{Warning, WarningKind};
 
-/// What the host knows of an invocation, from what it was told.
+/// What the embedder knows of an invocation, from what it was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Fate {
     Taken,

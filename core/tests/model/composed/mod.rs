@@ -9,8 +9,8 @@
 //! to it behind the second copy of it, and a `next` long after the runtime has asked again.
 //!
 //! Checked in every state: nobody waits for something that will not come, and nothing goes in a circle; no
-//! answer takes effect twice, or for another invocation; what a host is told is true, or "unknown". At every
-//! end: each event was answered, or the host was told what became of it, or it was lost before the runtime
+//! answer takes effect twice, or for another invocation; what an embedder is told is true, or "unknown". At every
+//! end: each event was answered, or the embedder was told what became of it, or it was lost before the runtime
 //! had its id. That is the service's way: a `next` on a connection that drops loses the event.
 
 mod host;
@@ -128,7 +128,7 @@ impl Drop for OnPanic<'_> {
 /// invocation up meanwhile (the fifth number), or if an answer to an earlier delivery of the same event came
 /// to it late and was taken (the sixth; what was told of that one is that its fate is unknown). And "the
 /// invocation is over" (410), which is true, may be said of an answer whose first copy had been taken, if its
-/// request id has come again meanwhile (the seventh). Nothing else that is told to a host is ever wrong.
+/// request id has come again meanwhile (the seventh). Nothing else that is told to an embedder is ever wrong.
 type Row = (Kind, bool, usize, usize, [u64; 7]);
 
 const ROWS: &[Row] = &[

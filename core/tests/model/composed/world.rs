@@ -292,7 +292,7 @@ impl World {
         self.settle();
     }
 
-    /// Takes note of all that the client tells, up to the next step that is the host's.
+    /// Takes note of all that the client tells, up to the next step that is the embedder's.
     fn settle(&mut self) {
         loop {
             let Self { client, host, .. } = self;
@@ -333,7 +333,7 @@ impl World {
         answer.2 = Some(fate);
     }
 
-    /// What the host was told of its last answer is true.
+    /// What the embedder was told of its last answer is true.
     fn check_last(&mut self) {
         let Some((number, body, Some(fate))) = self.host.answers.last() else { return };
         let told = Some((self.host.answers.len(), *fate));
@@ -402,7 +402,7 @@ impl World {
 
     /// What makes this state what it is. Of the client that is everything but bytes whose content follows
     /// from the rest: all calls to it are determined by the machine, the step, what is said on the line and
-    /// what the host knows.
+    /// what the embedder knows.
     pub(crate) fn key(&mut self) -> (u64, u64) {
         let machine = format!("{:?}", self.client.machine());
         let losses = format!("losses: {},", self.client.machine().losses());

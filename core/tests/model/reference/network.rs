@@ -202,7 +202,7 @@ impl Reference {
         let is_empty_again = is_empty && self.was_empty;
         self.was_empty = is_empty;
         match then {
-            // The host waits before it connects.
+            // The embedder waits before it connects.
             Action::ContinueAfterBackoff => {
                 (self.is_spent, self.losses) = (true, self.losses.max(1) + 1);
             }

@@ -163,7 +163,7 @@ const WRITTEN_BY_HAND: &[(&str, &[u8])] = &[
     ("programs", &[0, 0x00, 0x80, 0x01, 0x81, 0x00, 0x82, 0x03, 0x04, 0x05, 0x81, 0x00, 0xd3, b'a', b'b', b'c']),
     ("programs", &[1, 0x0a, 0x8e, 0x00, 0x83, 0x03, 0x04, 0x06, 0x00, 0x81, 0x80, 0x02, 0x85]),
     ("programs", &[0, 0x00, 0x80, 0x01, 0xf0, 0x71, 0x7f, 0x81, 0x00, 0xf0, 0x00, 0x9c, 0xfa]),
-    // A host that takes its time, answers in every way, and loses connections.
+    // An embedder that takes its time, answers in every way, and loses connections.
     ("client", &[0, 0, 0, 16, 0, 0, 20, 3, 200, 0, 5, 0, 7, 0, 12, 0, 204, 0, 0, 235]),
     ("client", &[0, 0, 0, 16, 14, 0, 0, 206, 0, 0, 200, 1, 30, 203, 0, 201, 18, 0, 0, 230]),
     // A reply and an event behind it that fills its memory only when that has moved to the front.

@@ -36,7 +36,7 @@ pub(crate) fn ours(files: &[File]) -> Result<Table> {
     let clients = [
         Client {
             name: "core",
-            about: "`lambda-proto`'s `Slot`, in memory".into(),
+            about: "`lambda-proto`'s `Client`, in memory".into(),
             can: &CAN,
             how: How::InMemory,
         },
