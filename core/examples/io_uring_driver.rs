@@ -45,7 +45,7 @@ pub(crate) mod linux {
     /// How long one attempt may take.
     static MAX_ATTEMPT: Timespec = Timespec::new().sec(2);
 
-    // Operations; with the number of the lane they are the user data.
+    // Operations; with the number of the slot they are the user data.
     const PAUSE: u64 = 0;
     const CONNECT: u64 = 1;
     const TIME_LIMIT: u64 = 2;
@@ -67,17 +67,17 @@ pub(crate) mod linux {
     }
 
     /// Serves invocations, until the session is over.
-    pub(crate) fn run_at(endpoint: &Endpoint, slots: u32) -> Result<Infallible, Box<dyn Error>> {
-        // A lane that connects has two operations, one of them its time limit.
-        let entries = slots.saturating_mul(2);
+    pub(crate) fn run_at(endpoint: &Endpoint, count: u32) -> Result<Infallible, Box<dyn Error>> {
+        // A slot that connects has two operations, one of them its time limit.
+        let entries = count.saturating_mul(2);
         let mut ring = IoUring::builder().setup_clamp().build(entries).map_err(refused)?;
-        let concurrency = if slots == 1 { Concurrency::Single } else { Concurrency::Multi };
+        let concurrency = if count == 1 { Concurrency::Single } else { Concurrency::Multi };
 
-        let lanes = (0..u64::from(slots)).map(|number| Lane::new(number, endpoint, concurrency));
+        let slots = (0..u64::from(count)).map(|number| Slot::new(number, endpoint, concurrency));
         // Neither moved nor freed from now on: the kernel may use them even when this function returns.
-        let lanes = lanes.collect::<Vec<_>>().leak();
-        for lane in &mut *lanes {
-            submit(&mut ring, &lane.advance()?)?;
+        let slots = slots.collect::<Vec<_>>().leak();
+        for slot in &mut *slots {
+            submit(&mut ring, &slot.advance()?)?;
         }
         let mut end = None;
         loop {
@@ -91,18 +91,18 @@ pub(crate) mod linux {
             loop {
                 let Some(completion) = ring.completion().next() else { break };
                 let (number, op) = (completion.user_data() >> 8, completion.user_data() & 0xff);
-                let lane = &mut lanes[number as usize];
-                match lane.completed(op, completion.result()) {
+                let slot = &mut slots[number as usize];
+                match slot.completed(op, completion.result()) {
                     Ok(operations) => submit(&mut ring, &operations)?,
                     Err(error) => {
-                        lane.client.exchange().shut_down();
+                        slot.client.exchange().shut_down();
                         // The others end when they have answered what they have in flight.
-                        lanes.iter_mut().for_each(|lane| lane.is_stopping = true);
+                        slots.iter_mut().for_each(|slot| slot.is_stopping = true);
                         end.get_or_insert(error);
                     }
                 }
             }
-            if let Some(error) = end.take_if(|_| lanes.iter().all(|lane| lane.client.may_stop())) {
+            if let Some(error) = end.take_if(|_| slots.iter().all(|slot| slot.client.may_stop())) {
                 return Err(error);
             }
         }
@@ -122,8 +122,8 @@ pub(crate) mod linux {
     }
 
     fn submit(ring: &mut IoUring, operations: &[squeue::Entry]) -> io::Result<()> {
-        // SAFETY: operations point to a static, into a lane, and to the memory of its client and answer.
-        // Lanes are never moved or freed. A lane has one operation at a time, besides a time limit,
+        // SAFETY: operations point to a static, into a slot, and to the memory of its client and answer.
+        // Slots are never moved or freed. A slot has one operation at a time, besides a time limit,
         // which points to a static; and what it points to is not touched before it is completed, as
         // only `completed` and `advance` change it, and both give the next operation.
         while unsafe { ring.submission().push_multiple(operations) }.is_err() {
@@ -136,11 +136,11 @@ pub(crate) mod linux {
     /// What to ask the kernel for next.
     type Operations = Result<Entries, Box<dyn Error>>;
 
-    /// A lane has one operation at a time, and perhaps a time limit for it.
+    /// A slot has one operation at a time, and perhaps a time limit for it.
     type Entries = FixedVec<squeue::Entry, 2>;
 
     /// A client with its connection, and what the kernel is given pointers to.
-    struct Lane {
+    struct Slot {
         number: u64,
         client: Client<VecStorage>,
         /// The answer, unless it is the event itself.
@@ -150,7 +150,7 @@ pub(crate) mod linux {
         is_full: bool,
         is_stopping: bool,
         concurrency: Concurrency,
-        /// When the lane began to try to connect, and how often in a row it has failed.
+        /// When the slot began to try to connect, and how often in a row it has failed.
         began: Instant,
         failed: u32,
         pause: Timespec,
@@ -158,7 +158,7 @@ pub(crate) mod linux {
         parts: [libc::iovec; 3],
     }
 
-    impl Lane {
+    impl Slot {
         fn new(number: u64, endpoint: &Endpoint, concurrency: Concurrency) -> Self {
             let machine = Machine::with_concurrency(endpoint.clone(), concurrency);
             let memory = || VecStorage::new(0, usize::MAX);
@@ -275,7 +275,7 @@ pub(crate) mod linux {
             self.ask(PAUSE, opcode::Timeout::new(&self.pause).build())
         }
 
-        /// Connects by IPv4, which Lambda's address is. A name is looked up here, and all lanes wait.
+        /// Connects by IPv4, which Lambda's address is. A name is looked up here, and all slots wait.
         fn connect(&mut self) -> io::Result<Entries> {
             let endpoint = self.client.machine().endpoint();
             let mut found = (endpoint.host(), endpoint.port()).to_socket_addrs()?;
@@ -326,7 +326,7 @@ pub(crate) mod linux {
     }
 
     fn back_off(failed: u32) -> Duration {
-        // The keys of a new `RandomState` are random, so that lanes do not call in step.
+        // The keys of a new `RandomState` are random, so that slots do not call in step.
         backoff(failed, RandomState::new().hash_one(()) as u32)
     }
 

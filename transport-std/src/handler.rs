@@ -10,7 +10,7 @@ use lambda_proto::driver::{self, Response};
 use lambda_proto_host::lifecycle::clock;
 use lambda_proto_host::{Failure, Tasks};
 
-use crate::slot::SlotHost;
+use crate::connector::SlotConnector;
 
 /// An invocation in flight: its event, and its head by [`Deref`] to [`InvocationHead`].
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +66,7 @@ impl<'i> Deref for Invocation<'i> {
 ///
 /// Dropped without an answer, it makes the runtime report an error for the invocation.
 pub struct Responder<'i> {
-    pub(crate) inner: driver::Responder<'i, SlotHost, VecStorage>,
+    pub(crate) inner: driver::Responder<'i, SlotConnector, VecStorage>,
     /// The worker's lasting memory, for bodies that have to be put together.
     pub(crate) scratch: &'i mut Vec<u8>,
     /// Post-response work, if it is tracked.
@@ -172,7 +172,7 @@ impl<'i> Responder<'i> {
 /// ```
 #[must_use = "a stream that is dropped ends with an error; `finish` it"]
 pub struct ResponseStream<'i> {
-    inner: driver::Stream<'i, SlotHost, VecStorage>,
+    inner: driver::Stream<'i, SlotConnector, VecStorage>,
     tasks: Option<&'i Tasks>,
 }
 

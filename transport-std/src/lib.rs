@@ -65,11 +65,11 @@
 //! several invocations at once, and the environment.
 #![forbid(unsafe_code)]
 
+mod connector;
 mod handler;
 mod lifecycle;
-mod link;
 mod runtime;
-mod slot;
+mod socket;
 mod stop;
 mod worker;
 

@@ -7,8 +7,8 @@ use lambda_proto::machine::{Machine, Phase};
 use lambda_proto_host::current;
 use lambda_proto_host::{Error, Failure, InFlight, NO_RESPONSE, PANIC, Settings, catch};
 
+use crate::connector::{NoConnection, SlotConnector, error_of};
 use crate::handler::{Invocation, Responder, Sent};
-use crate::slot::{NoConnection, SlotHost, error_of};
 use crate::stop::StopHandle;
 
 /// One connection and its memory, which takes invocations one by one.
@@ -26,7 +26,7 @@ use crate::stop::StopHandle;
 /// # Ok::<(), lambda_proto_std::Error>(())
 /// ```
 pub struct Worker {
-    driver: Driver<SlotHost, VecStorage>,
+    driver: Driver<SlotConnector, VecStorage>,
     scratch: Vec<u8>,
 }
 
@@ -51,7 +51,7 @@ impl Worker {
     pub(crate) fn new(settings: &Settings, stop: &StopHandle, in_flight: InFlight) -> Self {
         let endpoint = settings.endpoint.clone();
         let machine = Machine::with_concurrency(endpoint, settings.concurrency());
-        let host = SlotHost {
+        let connector = SlotConnector {
             settings: settings.clone(),
             stop: stop.clone(),
             waiter: stop.new_waiter(),
@@ -60,7 +60,7 @@ impl Worker {
         let events = VecStorage::new(FIRST_EVENT, settings.max_event.saturating_add(MAX_HEAD));
         let most = MAX_REQUEST_HEAD + MAX_XRAY_CAUSE + MAX_ERROR_BODY;
         let requests = VecStorage::new(2 * MAX_REQUEST_HEAD, most);
-        let driver = Driver::new(machine, host, events, requests);
+        let driver = Driver::new(machine, connector, events, requests);
         Self { driver: driver.with_max_event(settings.max_event), scratch: Vec::new() }
     }
 

@@ -9,10 +9,10 @@ use lambda_proto::driver::{Connector, DriverError};
 use lambda_proto::machine::Machine;
 use lambda_proto_host::{Error, InFlight, Settings, backoff, connect};
 
-use crate::link::Socket;
+use crate::socket::Socket;
 use crate::stop::{StopHandle, Waiter};
 
-pub(crate) struct SlotHost {
+pub(crate) struct SlotConnector {
     pub(crate) settings: Settings,
     pub(crate) stop: StopHandle,
     pub(crate) waiter: Arc<Waiter>,
@@ -26,7 +26,7 @@ pub(crate) enum NoConnection {
     Stopped,
 }
 
-impl Connector for SlotHost {
+impl Connector for SlotConnector {
     type Connection = Socket;
     type Error = NoConnection;
 
@@ -88,7 +88,7 @@ impl Connector for SlotHost {
     }
 }
 
-impl SlotHost {
+impl SlotConnector {
     fn try_connect(&self, patience: Duration) -> io::Result<Socket> {
         let stream = connect(&self.settings.endpoint, patience)?;
         self.waiter.set_socket(Some(stream.try_clone()?));
@@ -96,7 +96,7 @@ impl SlotHost {
     }
 }
 
-impl Drop for SlotHost {
+impl Drop for SlotConnector {
     fn drop(&mut self) {
         self.stop.remove(&self.waiter);
     }
