@@ -58,7 +58,7 @@ fn two_attempts_with_one_request_id_are_told_apart_by_their_attempt_ids() {
         send(&mut machine, Next);
         let field = format!("Lambda-Runtime-Invocation-Id: {attempt}\r\n");
         receive(&mut machine, &event("same", &field, "{}")).expect("an event");
-        let ids = machine.invocation().expect("an invocation in hand");
+        let ids = machine.invocation().expect("an invocation in flight");
         assert_eq!(ids.request_id(), "same");
         assert_eq!(ids.attempt_id(), Some(attempt.as_bytes()).filter(|id| !id.is_empty()));
         let wire = send(&mut machine, Respond);

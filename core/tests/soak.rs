@@ -120,7 +120,7 @@ impl Host<'_> {
                 Step::Write => self.write(),
                 Step::Read if self.service.is_over() && self.client.is_waiting() => break,
                 Step::Read => self.read(),
-                Step::Idle => self.client.ask().expect("nothing is in hand"),
+                Step::Idle => self.client.ask().expect("nothing is in flight"),
                 Step::Answer => self.in_flight(),
                 Step::Settled(answer) => self.answered(answer),
                 Step::End(end) => self.end(end),
@@ -212,18 +212,18 @@ impl Host<'_> {
         assert_eq!(self.due.replace(number), None);
         let is_pipelined = self.chance.one_in(2);
         match self.chance.below(16) {
-            0 => self.client.exchange().fail(&REPORT, |_| {}).expect("it is in hand"),
-            1 => self.client.give_up(|_| {}).expect("it is in hand"),
+            0 => self.client.exchange().fail(&REPORT, |_| {}).expect("it is in flight"),
+            1 => self.client.give_up(|_| {}).expect("it is in flight"),
             2 | 3 => {
                 self.pieces = self.chance.below(4) as u32;
-                self.client.exchange().stream(ContentType::TEXT).expect("it is in hand");
+                self.client.exchange().stream(ContentType::TEXT).expect("it is in flight");
             }
             _ => {
                 let json = Some(ContentType::JSON);
                 self.client
                     .exchange()
                     .respond(json, self.body_length, is_pipelined)
-                    .expect("it is in hand");
+                    .expect("it is in flight");
             }
         }
     }

@@ -217,7 +217,7 @@ impl Shared {
         let Some(hooks) = state.hooks.take() else { return };
         let resources = state.resources.clone();
         drop(state);
-        self.log.warn(format_args!("what is in hand is cancelled, as the process has to end"));
+        self.log.warn(format_args!("what is in flight is cancelled, as the process has to end"));
         self.cancelled.begin();
         let now = clock::now();
         let until = clock::moment(self.window.hooks_until(came, now));

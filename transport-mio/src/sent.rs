@@ -26,5 +26,5 @@ impl Sent {
 /// The failure of an unanswered invocation, if the thread is panicking.
 pub(crate) fn panicked() -> Option<Failure> {
     let is_panicking = std::thread::panicking();
-    is_panicking.then(|| Failure::new(PANIC, "the handler panicked with the invocation in hand"))
+    is_panicking.then(|| Failure::new(PANIC, "the handler panicked with the invocation in flight"))
 }

@@ -175,7 +175,7 @@ fn run(does: &str) -> Result<(), Error> {
             let mut in_flight = 0;
             runtime.run(move |_, responder, context| {
                 in_flight += 1;
-                say(&format!("in hand: {in_flight}"));
+                say(&format!("in flight: {in_flight}"));
                 let (responder, sent) = responder.defer();
                 thread::spawn(move || {
                     assert!(context.cancellation().wait(PATIENCE));
@@ -340,7 +340,7 @@ fn every_slot_that_has_something_in_flight_reports_it() {
     for (connection, id) in connections.iter_mut().zip(["id-1", "id-2"]) {
         connection.send(Incoming::new(id, "").bytes());
     }
-    program.lines.wait_for("in hand: 2");
+    program.lines.wait_for("in flight: 2");
     program.terminate();
     connections[2].expect_end();
     let mut reported: Vec<_> = (0..2)

@@ -243,8 +243,8 @@ fn a_connection_that_is_reset_concerns_its_slot_only() {
     service.expect_no_connection();
     host.expect_nothing();
 
-    in_flight.send("in hand");
-    assert_eq!(connections[0].request().body, b"in hand");
+    in_flight.send("in flight");
+    assert_eq!(connections[0].request().body, b"in flight");
     connections[0].take_answer();
     known(host.answered());
     connections[1].take_answer();

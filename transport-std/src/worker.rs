@@ -35,9 +35,9 @@ impl Drop for Worker {
     fn drop(&mut self) {
         if self.driver.machine().phase() == Phase::Invoking {
             let (error_type, message) = if std::thread::panicking() {
-                (PANIC, "the program panicked with the invocation in hand")
+                (PANIC, "the program panicked with the invocation in flight")
             } else {
-                (NO_RESPONSE, "the function ended with the invocation in hand")
+                (NO_RESPONSE, "the function ended with the invocation in flight")
             };
             self.driver.fail_in_flight(&ErrorReport::new(error_type, message));
         }

@@ -20,7 +20,7 @@ fn the_thread_of_a_handler_knows_which_invocation_it_is_for_until_the_next_is_as
             sender.send(current::request_id().to_string()).unwrap();
             Ok(sent)
         });
-        assert_eq!(&*current::request_id(), "", "nothing is in hand any more");
+        assert_eq!(&*current::request_id(), "", "nothing is in flight any more");
         result
     });
     let mut connection = service.connection();

@@ -87,12 +87,12 @@ fn handle<'i>(
 ) -> Result<Sent<'i>, Failure> {
     match behaviour {
         "answers when told" | "is patient" => {
-            say("in hand");
+            say("in flight");
             wait_for_test();
             Ok(responder.send("told"))
         }
         "never answers" => {
-            say("in hand");
+            say("in flight");
             assert!(context.cancellation().wait(PATIENCE), "it fires");
             say("the token has fired");
             loop {
@@ -100,7 +100,7 @@ fn handle<'i>(
             }
         }
         "ends when cancelled" => {
-            say("in hand");
+            say("in flight");
             assert!(context.cancellation().wait(PATIENCE), "it fires");
             Err(Failure::new("Function.Cancelled", "the process has to end"))
         }
@@ -131,7 +131,7 @@ fn start_waiting(service: &Service, behaviour: &str) -> (Program, Connection, Co
 fn start_invoked(service: &Service, behaviour: &str) -> (Program, Connection, Connection) {
     let (program, extension, mut connection) = start_waiting(service, behaviour);
     connection.send(Event::new("id-1", "").bytes());
-    program.lines().wait_for("in hand");
+    program.lines().wait_for("in flight");
     (program, extension, connection)
 }
 
@@ -236,7 +236,7 @@ fn an_answer_on_its_way_is_not_killed_before_its_reply() {
     connection.request().assert_response("id-1");
     program.signal(Signal::TERM);
     // The time of the invocation is over, and everything else is done.
-    program.lines().wait_for("what is in hand is cancelled");
+    program.lines().wait_for("what is in flight is cancelled");
     program.lines().wait_for("shutdown hook \"second\" failed");
     connection.expect_silence();
     connection.take_answer();

@@ -85,7 +85,7 @@ fn a_worker_answers_without_the_reply_and_only_once() {
         let mut count = 0;
         while let Some((invocation, _)) = worker.next()? {
             let answer = invocation.body().to_ascii_uppercase();
-            let answered = worker.send(&answer).expect("it is in hand");
+            let answered = worker.send(&answer).expect("it is in flight");
             assert!(matches!(answered, Receipt::Known(outcome) if outcome.is_accepted()));
             assert!(worker.send("a second one").is_none());
             count += 1;

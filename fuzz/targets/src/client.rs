@@ -244,7 +244,7 @@ impl Host<'_> {
     /// The event that is in flight is the one that the machine knows.
     fn look(&self) {
         let machine = self.client.machine();
-        let ids = machine.invocation().expect("it is in hand");
+        let ids = machine.invocation().expect("it is in flight");
         match (self.client.invocation(), &self.held) {
             (Some(invocation), _) => assert_eq!(invocation.request_id(), ids.request_id()),
             (None, Some(held)) => assert_eq!(held.invocation().request_id(), ids.request_id()),

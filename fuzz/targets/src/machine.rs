@@ -148,12 +148,12 @@ fn go_on(machine: &mut Machine, recovery: Recovery) {
     match recovery {
         Recovery::SendAgain => {}
         Recovery::FailInvocation => {
-            Fail.give(machine, &mut [0; ROOM]).expect("the invocation is in hand");
+            Fail.give(machine, &mut [0; ROOM]).expect("the invocation is in flight");
         }
         Recovery::Exit => assert_eq!(machine.phase(), Phase::ShuttingDown),
         _ if machine.phase() == Phase::ShuttingDown => {}
         _ if machine.phase() == Phase::Invoking => {
-            Respond.give(machine, &mut [0; ROOM]).expect("the invocation is in hand");
+            Respond.give(machine, &mut [0; ROOM]).expect("the invocation is in flight");
         }
         _ => {
             Next.give(machine, &mut [0; ROOM]).expect("nothing is outstanding");

@@ -199,7 +199,7 @@ impl World {
                 self.line = Some(self.service.lines.len() - 1);
                 self.client.exchange().connected();
             }
-            Step::Idle => self.client.ask().expect("nothing is in hand"),
+            Step::Idle => self.client.ask().expect("nothing is in flight"),
             Step::Answer => {
                 let invocation = self.client.invocation().unwrap();
                 let (head, body) = (*invocation, invocation.body());
@@ -223,7 +223,7 @@ impl World {
                 self.client
                     .exchange()
                     .respond(None, self.body.len(), is_pipelined)
-                    .expect("it is in hand");
+                    .expect("it is in flight");
                 self.host.answers.push((number, self.body.clone(), None));
                 self.host.is_due = true;
             }
@@ -412,7 +412,7 @@ impl World {
             Step::Write => "write",
             Step::Read => "read",
             Step::Idle => "idle",
-            _ => "in hand",
+            _ => "in flight",
         };
         let invocation = self.client.invocation().map(|it| it.body());
         let is_connected = self.client.is_connected();
@@ -430,7 +430,7 @@ impl World {
 
 /// Which invocation is in flight.
 fn number_of(kind: Kind, machine: &Machine) -> usize {
-    let ids = machine.invocation().expect("one is in hand");
+    let ids = machine.invocation().expect("one is in flight");
     let text = match kind {
         Kind::Attempts => ids.attempt_id().and_then(|id| core::str::from_utf8(id).ok()),
         _ => ids.request_id().strip_prefix("id"),

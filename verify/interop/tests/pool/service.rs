@@ -256,7 +256,7 @@ impl Connection {
         let head = self.incoming.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
         let text = std::str::from_utf8(&self.incoming[..head]).expect("a head is text");
         if text.starts_with("GET /2018-06-01/runtime/invocation/next ") {
-            assert_eq!(self.in_flight, None, "a next with an invocation in hand");
+            assert_eq!(self.in_flight, None, "a next with an invocation in flight");
             self.consume(head);
             return Some(Request::Next);
         }
