@@ -114,6 +114,37 @@ fn an_exchange_that_is_dropped_at_any_byte_leaves_a_client_that_goes_on() {
 }
 
 #[test]
+fn a_handle_beside_a_borrowed_event_never_takes_the_next_invocation() {
+    let quiet = |warning: &Warning<'_>| panic!("{warning}");
+    let mut client = client_of(4096, 4096);
+    client.ask().unwrap();
+    client.exchange().connected();
+    let length = client.machine().unsent_len();
+    client.exchange().sent(length);
+    feed(&mut client, &event("a", b"first", 0));
+    assert_eq!(client.exchange().step(quiet), Step::Answer);
+
+    let (_, mut exchange) = client.in_flight().unwrap();
+    exchange.respond(None, 0, true).unwrap();
+    let length = exchange.machine().unsent_len();
+    exchange.sent(length);
+    let settled = Step::Settled(Receipt::Pipelined);
+    assert_eq!(exchange.step(quiet), settled);
+    // An embedder that goes on with it all the same, up to the next event.
+    let replies = [ACCEPTED, &event("b", b"second", 0)].concat();
+    for byte in &replies {
+        exchange.room().unwrap()[0] = *byte;
+        exchange.received(1);
+        assert_eq!(exchange.step(quiet), settled);
+    }
+    assert!(client.in_flight().is_none());
+
+    assert_eq!(client.exchange().step(quiet), Step::Answer);
+    let (invocation, _) = client.in_flight().unwrap();
+    assert_eq!((invocation.request_id(), invocation.body()), ("b", &b"second"[..]));
+}
+
+#[test]
 fn sessions_are_the_same_whatever_sockets_take_and_give_and_whenever_they_block() {
     let body: Vec<u8> = (0..=255).collect();
     for is_pipelined in [false, true] {

@@ -95,7 +95,7 @@ fn a_failure_is_reported_although_another_still_has_the_reply_who_comes_too_late
             connection.request().assert_error("id-2", SAD);
         } else {
             responder.send("late");
-            service.lines().wait_for("too late");
+            service.lines().wait_for("its invocation is over");
         }
         connection.take_answer();
     }

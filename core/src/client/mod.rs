@@ -213,8 +213,9 @@ impl<S: Storage> Client<S> {
     /// Returns the invocation in flight and the handle to answer it while its event is borrowed.
     /// `None` if there is none, it is settled, or its event was [taken out](Self::take_event).
     ///
-    /// This handle does not read the next invocation: after [`Step::Settled`], go on with
-    /// [`exchange`](Self::exchange).
+    /// This handle never takes the next invocation: after [`Step::Settled`], go on with
+    /// [`exchange`](Self::exchange). Where it is asked for a further step while the next invocation is
+    /// awaited, it returns `Settled` again.
     pub fn in_flight(&mut self) -> Option<(Invocation<'_>, Exchange<'_, S>)> {
         let invocation = self.events.invocation().filter(|_| self.channel.is_in_flight())?;
         Some((invocation, Exchange { channel: &mut self.channel, events: None }))
@@ -246,7 +247,7 @@ impl<S: Storage> Client<S> {
     }
 
     /// Reports that the invocation in flight will get no answer, and warns `tell`. If there is
-    /// none, or its answer has begun to leave, nothing happens.
+    /// none, or it has been answered, nothing happens; a stream that has begun ends with the error.
     ///
     /// # Errors
     ///

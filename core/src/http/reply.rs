@@ -73,7 +73,8 @@ impl ReplyReader {
     ///
     /// `note` returns whether it knows the name. Any other name is checked after `note` saw it: it
     /// must be a token (RFC 9110 section 5.6.2), or else the head is
-    /// [malformed](HeadError::Malformed). The framing does not depend on what `note` returns.
+    /// [malformed](HeadError::Malformed). So `note` must compare the whole name, without case, with
+    /// tokens that it knows. Framing fields count whether it knows them or not.
     ///
     /// # Errors
     ///
@@ -83,8 +84,6 @@ impl ReplyReader {
     /// - [`HeadError::LeadingBlankLine`], [`HeadError::BareLineFeed`], [`HeadError::TooLarge`], and
     ///   [`HeadError::Malformed`] for bytes that do not start like HTTP/1, come as soon as the
     ///   bytes show it; the other errors of a head come when it is complete.
-    /// - A [`BodyError`] comes at the byte that is wrong, after the pieces before it.
-    /// - [`ReplyError::SwitchedProtocols`] comes when a head with status 101 is complete.
     /// - A [`BodyError`] comes at the byte that is wrong, after the pieces before it.
     /// - [`ReplyError::SwitchedProtocols`] comes when a head with status 101 is complete.
     pub fn read<'b>(

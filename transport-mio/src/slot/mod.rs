@@ -463,6 +463,9 @@ impl Slot {
             return false;
         }
         self.link = Link::Over;
+        // Whatever it has ended with, nothing is reported for it any more.
+        self.client.exchange().shut_down();
+        self.in_flight.note(self.client.machine());
         scheduler.queue.piece_queues[self.number].end(&scheduler.queue.pool);
         scheduler.look_again |= scheduler.dialer.stops_looking(self.number);
         let error = Error::from_end(end);

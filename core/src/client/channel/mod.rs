@@ -259,6 +259,10 @@ impl<S: Storage> Channel<S> {
                         self.end = Some(End::Command(error));
                     }
                 }
+                // Without the memory of events the next event has no place: that is for another handle.
+                _ if events.is_none() && self.reads_events() => {
+                    return Step::Settled(Receipt::Pipelined);
+                }
                 _ if self.machine.awaits().is_some() => return Step::Read,
                 Phase::ShuttingDown => {
                     self.end = Some(End::Done);
@@ -287,6 +291,10 @@ impl<S: Storage> Channel<S> {
         // hold the reply to an answer and, after it, the beginning of the next event, which then
         // moves.
         let mut is_event = self.reads_events();
+        if is_event && events.is_none() {
+            self.has_news = true;
+            return;
+        }
         loop {
             let mut has_moved = false;
             let buffer = match &mut events {
