@@ -18,7 +18,7 @@ fn misbehave() -> Function {
 }
 
 /// Invokes as soon as a slot is free: until one has asked for an event, the emulator answers 400.
-fn invoke(caller: &Caller, event: &[u8]) -> Receipt {
+fn invoke(caller: &Caller, event: &[u8]) -> Answer {
     let began = Instant::now();
     loop {
         let answer = caller.invoke(event).unwrap();
@@ -29,7 +29,7 @@ fn invoke(caller: &Caller, event: &[u8]) -> Receipt {
     }
 }
 
-fn tell(emulator: &Emulator, event: &Value) -> Receipt {
+fn tell(emulator: &Emulator, event: &Value) -> Answer {
     invoke(&emulator.caller(), event.to_string().as_bytes())
 }
 
@@ -55,7 +55,7 @@ fn assert_nothing_was_refused(emulator: &Emulator) {
 }
 
 /// What the caller gets for an event that fails, with the process going on.
-fn fails_and_goes_on(event: &Value) -> (Receipt, Emulator) {
+fn fails_and_goes_on(event: &Value) -> (Answer, Emulator) {
     let emulator = misbehave().start_concurrent(SLOTS).unwrap();
     let before = describe(&emulator);
     let answer = tell(&emulator, event);

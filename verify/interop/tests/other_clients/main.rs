@@ -90,7 +90,7 @@ fn two_hundred_invocations_are_answered_by_one_process(lab: &Lab) {
 
 /// Has the function stream a line and what a test gives it, which is a second line when the first has
 /// arrived. So the first has arrived while the function was still running.
-fn streams_while_it_runs(lab: &Lab) -> (Receipt, String) {
+fn streams_while_it_runs(lab: &Lab) -> (Answer, String) {
     let source = Source::new();
     let mut arrived = String::new();
     let mut connection: Option<TcpStream> = None;

@@ -29,7 +29,7 @@ fn large(_number: usize) -> Vec<u8> {
 }
 
 fn echo<'l>(invocations: usize, at_once: usize, event: &'l dyn Fn(usize) -> Vec<u8>) -> Load<'l> {
-    Load { invocations, at_once, event, receipt: Receipt::Echo }
+    Load { invocations, at_once, event, answer: Answer::Echo }
 }
 
 /// Every slot has one, so that all of its own state has been touched.

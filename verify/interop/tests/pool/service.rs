@@ -45,7 +45,7 @@ pub(crate) struct Load<'l> {
     /// How many are in flight at a time.
     pub(crate) at_once: usize,
     pub(crate) event: &'l dyn Fn(usize) -> Vec<u8>,
-    pub(crate) receipt: Receipt,
+    pub(crate) answer: Answer,
 }
 
 /// What answer is right.

@@ -26,7 +26,7 @@ fn trace(program: &Path, arguments: &[&str], slots: usize, at_once: usize, event
         invocations: events,
         at_once,
         event: &event,
-        receipt: Receipt::Echo,
+        answer: Answer::Echo,
     });
     let Child { service, mut process, .. } = child;
     service.end();
