@@ -105,6 +105,7 @@ impl InFlight {
 }
 
 impl Entry {
+    #[inline(never)]
     fn note(&mut self, machine: &Machine) {
         let stage = match machine.phase() {
             Phase::Invoking if !machine.is_streaming() => Stage::Invocation,

@@ -23,11 +23,16 @@ impl<S: Storage> Exchange<'_, S> {
     /// Returns what to do now. Passes to `tell` each warning, which ends nothing.
     pub fn step(&mut self, mut tell: impl FnMut(&Warning<'_>)) -> Step {
         let step = self.channel.step(self.events.as_deref_mut(), &mut tell);
-        if matches!(step, Step::Read) && self.channel.is_waiting() {
-            self.channel.release();
-            if let Some(events) = &mut self.events {
-                events.forget_event();
-                events.release();
+        if matches!(step, Step::Read) {
+            match &mut self.events {
+                // What comes next belongs to the next event, whose memory this handle has not.
+                None if self.channel.reads_events() => return Step::Settled(Receipt::Pipelined),
+                Some(events) if self.channel.is_waiting() => {
+                    self.channel.release();
+                    events.forget_event();
+                    events.release();
+                }
+                _ => {}
             }
         }
         step

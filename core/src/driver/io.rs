@@ -29,11 +29,11 @@ impl<C: Connector> Io<C> {
             // The client may have given up the connection in this step. Close it before another one
             // is made, or the service would count two.
             let step = exchange.step(|warning| self.connector.warn(warning));
-            self.connector.stepped(exchange.machine());
             if !exchange.is_connected() {
                 self.connection = None;
                 self.is_cut = false;
             }
+            self.connector.stepped(exchange.machine());
             match step {
                 Step::Connect { losses } => {
                     self.connection =

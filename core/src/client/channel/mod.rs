@@ -181,7 +181,7 @@ impl<S: Storage> Channel<S> {
 
     /// Whether the next bytes go to the buffer of events. They do not while a receipt is due, as
     /// the body of the answer may be borrowed from that buffer.
-    fn reads_events(&self) -> bool {
+    pub(super) fn reads_events(&self) -> bool {
         self.machine.is_asked() && !self.is_answer_due
     }
 
@@ -259,10 +259,6 @@ impl<S: Storage> Channel<S> {
                         self.end = Some(End::Command(error));
                     }
                 }
-                // Without the memory of events the next event has no place: that is for another handle.
-                _ if events.is_none() && self.reads_events() => {
-                    return Step::Settled(Receipt::Pipelined);
-                }
                 _ if self.machine.awaits().is_some() => return Step::Read,
                 Phase::ShuttingDown => {
                     self.end = Some(End::Done);
@@ -291,13 +287,14 @@ impl<S: Storage> Channel<S> {
         // hold the reply to an answer and, after it, the beginning of the next event, which then
         // moves.
         let mut is_event = self.reads_events();
-        if is_event && events.is_none() {
-            self.has_news = true;
-            return;
-        }
         loop {
             let mut has_moved = false;
             let buffer = match &mut events {
+                // The next event has no place here: that is for a handle with the memory of events.
+                None if is_event => {
+                    self.has_news = true;
+                    return;
+                }
                 Some(events) if is_event => {
                     // Bytes after a complete event must not take its place.
                     if self.reads_events() {
@@ -325,10 +322,6 @@ impl<S: Storage> Channel<S> {
                     self.replied(outcome, tell);
                     // The next event follows the reply to a pipelined answer.
                     if !is_event && self.reads_events() {
-                        if events.is_none() {
-                            self.has_news = true;
-                            return;
-                        }
                         is_event = true;
                     } else if is_all {
                         return;
