@@ -60,17 +60,27 @@ pub(crate) mod linux {
 
     pub(super) fn run() -> Result<Infallible, Box<dyn Error>> {
         let slots = std::env::var("AWS_LAMBDA_MAX_CONCURRENCY").ok().and_then(|it| it.parse().ok());
+        let count: u32 = slots.unwrap_or(1).max(1);
+        // First of all, as this is what may not be there.
+        let ring = ring_for(count)?;
         let address = std::env::var("AWS_LAMBDA_RUNTIME_API").map_err(|error| {
             format!("AWS_LAMBDA_RUNTIME_API: {error}; it says where the service is")
-        });
-        run_at(&Endpoint::parse(&address?)?, slots.unwrap_or(1).max(1))
+        })?;
+        serve(ring, &Endpoint::parse(&address)?, count)
+    }
+
+    /// A ring for as many slots.
+    pub(crate) fn ring_for(count: u32) -> Result<IoUring, String> {
+        // A slot that connects has two operations, one of them its time limit.
+        IoUring::builder().setup_clamp().build(count.saturating_mul(2)).map_err(refused)
     }
 
     /// Serves invocations, until the session is over.
-    pub(crate) fn run_at(endpoint: &Endpoint, count: u32) -> Result<Infallible, Box<dyn Error>> {
-        // A slot that connects has two operations, one of them its time limit.
-        let entries = count.saturating_mul(2);
-        let mut ring = IoUring::builder().setup_clamp().build(entries).map_err(refused)?;
+    pub(crate) fn serve(
+        mut ring: IoUring,
+        endpoint: &Endpoint,
+        count: u32,
+    ) -> Result<Infallible, Box<dyn Error>> {
         let concurrency = if count == 1 { Concurrency::Single } else { Concurrency::Multi };
 
         let slots = (0..u64::from(count)).map(|number| Slot::new(number, endpoint, concurrency));
@@ -225,7 +235,7 @@ pub(crate) mod linux {
                     }
                     Step::Settled(_) => self.answer = None,
                     Step::End(end) if end.begins_anew(self.concurrency) => {
-                        eprintln!("io_uring_driver: a client begins anew: {end}");
+                        eprintln!("io_uring_driver: a slot begins anew: {end}");
                         self.client.begin_anew();
                         (self.socket, self.began, self.failed) = (None, Instant::now(), 0);
                         return self.wait(Duration::from_secs(1));

@@ -100,7 +100,7 @@ async fn serve(
             }
             Step::End(End::Done) => return Ok(()),
             Step::End(end) if end.begins_anew(concurrency) => {
-                eprintln!("tokio_driver: a client begins anew: {end}");
+                eprintln!("tokio_driver: a slot begins anew: {end}");
                 client.begin_anew();
                 sleep(Duration::from_secs(1)).await;
             }
