@@ -104,7 +104,7 @@ impl<C: Connector> Io<C> {
             return self.abandon(exchange);
         }
         match self.pump(exchange, body) {
-            Ok(Step::Settled(answer)) => answer,
+            Ok(Step::Settled(receipt)) => receipt,
             Ok(_) => Receipt::FateUnknown,
             Err(error) => {
                 self.error = Some(error);

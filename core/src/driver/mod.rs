@@ -184,7 +184,7 @@ impl<C: Connector, S: Storage> Driver<C, S> {
         match (client.end(), step) {
             (Some(end), _) if end != End::Done => Err(DriverError::Ended(end)),
             // The connector may have ended the wait, and not a restore.
-            (None, Step::Settled(answer)) if !io.connector.is_stopping() => Ok(Some(answer)),
+            (None, Step::Settled(receipt)) if !io.connector.is_stopping() => Ok(Some(receipt)),
             _ => Ok(None),
         }
     }
