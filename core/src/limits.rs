@@ -3,6 +3,15 @@
 //! A limit on received bytes protects the caller's memory; a limit on sent bytes keeps a request
 //! within what the service reads.
 
+use core::time::Duration;
+
+/// How long a runtime tries without any connection before it gives up; see
+/// [`Outage`](crate::client::Outage).
+///
+/// The service is on the same machine: one that is away for so long does not come back, and a
+/// process that ends is replaced.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Bytes of one response head, from the status line to the blank line that ends it.
 ///
 /// A longer head is [`HeadError::TooLarge`](crate::http::HeadError::TooLarge).

@@ -21,6 +21,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod concurrency;
 mod content_type;
 mod deadline;
 mod documents;
@@ -33,12 +34,13 @@ mod report;
 mod request;
 mod writer;
 
+pub use concurrency::{Concurrency, InvalidSlots};
 pub use content_type::{ContentType, InvalidContentType};
 pub use deadline::Deadline;
 pub use documents::{ClientApplication, ClientContext, CognitoIdentity, ServiceError};
 pub use endpoint::{Endpoint, EndpointError, EndpointProblem, InvalidUserAgent};
 pub use invocation::{HeadIndex, InvocationHead, InvocationIds};
-pub use outcome::{Action, Call, Concurrency, Meaning, Outcome};
+pub use outcome::{Action, Call, Meaning, Outcome};
 pub use prelude::{HttpPrelude, PreludeError};
 pub use report::ErrorReport;
 pub use request::{Request, ResponseLength};

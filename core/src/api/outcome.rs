@@ -1,5 +1,7 @@
 use core::fmt;
 
+use super::Concurrency;
+
 /// A call of the Runtime API, by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
@@ -28,17 +30,6 @@ impl fmt::Display for Call {
             Self::RestoreError => "restore/error",
         })
     }
-}
-
-/// How many invocations the environment runs at once (`AWS_LAMBDA_MAX_CONCURRENCY`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Concurrency {
-    /// One: the service can tell a duplicate answer from an answer to a later invocation.
-    #[default]
-    Single,
-    /// Several, each with its own machine: the service needs the attempt id to recognise
-    /// duplicates.
-    Multi,
 }
 
 /// The status of a reply, what it means for the call, and what to do next.

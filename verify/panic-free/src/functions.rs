@@ -21,6 +21,8 @@ pub(crate) fn keep() {
         api::Deadline::as_unix_millis,
         api::Deadline::from_unix_millis,
         api::Deadline::remaining,
+        api::Concurrency::of_slots,
+        api::Concurrency::slots,
         api::Endpoint::authority,
         api::Endpoint::host,
         api::Endpoint::parse,
@@ -227,6 +229,11 @@ pub(crate) fn keep() {
         client::Client::<Memory>::restore_next,
         client::Client::<Memory>::take_event,
         client::Client::<Memory>::with_max_event,
+        client::Outage::connected,
+        client::Outage::connections,
+        client::Outage::failed,
+        client::Outage::lasted,
+        client::Outage::lost,
         client::backoff,
     }
     keep![

@@ -23,6 +23,7 @@ pub(crate) fn keep() {
         Clone: clone for
             api::ContentType,
             api::InvalidContentType,
+            api::InvalidSlots,
             api::Deadline,
             api::ClientApplication,
             api::ClientContext,
@@ -97,10 +98,12 @@ pub(crate) fn keep() {
             client::Receipt,
             client::StreamOver,
             client::Warning,
-            client::WarningKind;
+            client::WarningKind,
+            client::Outage;
         Debug: fmt for
             api::ContentType,
             api::InvalidContentType,
+            api::InvalidSlots,
             api::Deadline,
             api::ClientApplication,
             api::ClientContext,
@@ -177,6 +180,7 @@ pub(crate) fn keep() {
             client::StreamOver,
             client::Warning,
             client::WarningKind,
+            client::Outage,
             client::HeldEvent<Memory>;
         Default: default for
             api::ClientApplication,
@@ -186,6 +190,7 @@ pub(crate) fn keep() {
             api::HeadIndex,
             api::InvocationIds,
             api::Concurrency,
+            client::Outage,
             lambda_proto_extension::Registration,
             http::ReplyReader,
             json::JsonStr,
@@ -195,6 +200,7 @@ pub(crate) fn keep() {
             client::Invocation;
         Display: fmt for
             api::InvalidContentType,
+            api::InvalidSlots,
             api::EndpointError,
             api::InvalidUserAgent,
             api::Call,
@@ -262,6 +268,7 @@ pub(crate) fn keep() {
         PartialEq: eq for
             api::ContentType,
             api::InvalidContentType,
+            api::InvalidSlots,
             api::Deadline,
             api::ClientApplication,
             api::ClientContext,
