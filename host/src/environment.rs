@@ -11,11 +11,11 @@ use std::ffi::OsString;
 use std::fmt;
 use std::sync::OnceLock;
 
-use lambda_proto::api::Endpoint;
+use lambda_proto::api::{Concurrency, Endpoint};
 use lambda_proto_extension::metadata::{API_VARIABLE, Metadata, MetadataError, TOKEN_VARIABLE};
 
 use crate::lifecycle::clock;
-use crate::{Error, Format, Level};
+use crate::{Error, Format, InvalidValue, Level};
 
 const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
 const MAX_CONCURRENCY: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
@@ -29,22 +29,40 @@ pub fn endpoint() -> Result<Endpoint, Error> {
     parse_endpoint(env::var_os(RUNTIME_API))
 }
 
-/// The number of invocations that this environment runs at once, from `AWS_LAMBDA_MAX_CONCURRENCY`:
-/// 1 if that is unset, empty, 0 or not a number.
-pub fn concurrency() -> usize {
-    parse_concurrency(env::var(MAX_CONCURRENCY).ok().as_deref())
+/// How many invocations this environment runs at once, from `AWS_LAMBDA_MAX_CONCURRENCY`, as
+/// [`Concurrency::slots`] reads it.
+///
+/// # Errors
+///
+/// [`Error::InvalidVariable`] if it is not a decimal number, or if there is no memory for so many
+/// slots.
+pub fn concurrency() -> Result<usize, Error> {
+    parse_concurrency(env::var_os(MAX_CONCURRENCY))
 }
 
 fn parse_endpoint(value: Option<OsString>) -> Result<Endpoint, Error> {
     let value = value.ok_or(Error::MissingVariable { name: RUNTIME_API })?;
-    Endpoint::parse(&value.to_string_lossy())
-        .map_err(|reason| Error::InvalidVariable { name: RUNTIME_API, reason })
+    Endpoint::parse(&value.to_string_lossy()).map_err(|reason| Error::InvalidVariable {
+        name: RUNTIME_API,
+        reason: InvalidValue::Endpoint(reason),
+    })
 }
 
-/// One if the value is unset, empty, 0 or not a number. There is no upper bound, as in AWS's own
-/// clients of 2026 (aws-lambda-java-libs 2.8.7 removed its own).
-fn parse_concurrency(value: Option<&str>) -> usize {
-    value.and_then(|value| value.parse().ok()).unwrap_or(1).max(1)
+/// The least that a slot takes on any transport: its client and its first buffers.
+const SLOT: usize = 1024;
+
+fn parse_concurrency(value: Option<OsString>) -> Result<usize, Error> {
+    let value = value.unwrap_or_default();
+    let value = value.to_string_lossy();
+    let invalid = |reason| Error::InvalidVariable { name: MAX_CONCURRENCY, reason };
+    let slots = Concurrency::slots(&value).map_err(|reason| {
+        invalid(InvalidValue::Slots { value: value.clone().into_owned(), reason })
+    })?;
+    // Asked for here, where the variable is known; a `Vec` that cannot grow ends the process.
+    match Vec::<[u8; SLOT]>::new().try_reserve_exact(slots) {
+        Ok(()) => Ok(slots),
+        Err(_) => Err(invalid(InvalidValue::TooManySlots { slots })),
+    }
 }
 
 /// The environment variables that Lambda sets for a function, read once.
@@ -341,20 +359,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_number_above_one_means_several_slots() {
-        let cases = [
-            (None, 1),
-            (Some(""), 1),
-            (Some("0"), 1),
-            (Some("1"), 1),
-            (Some("abc"), 1),
-            (Some("-3"), 1),
-            (Some("99999999999999999999999"), 1),
-            (Some("8"), 8),
-            (Some("1000"), 1000),
-        ];
+    fn unset_empty_zero_and_one_are_one_slot() {
+        let cases = [(None, 1), (Some(""), 1), (Some("0"), 1), (Some("1"), 1), (Some("008"), 8)];
         for (value, slots) in cases {
-            assert_eq!(parse_concurrency(value), slots, "{value:?}");
+            assert_eq!(parse_concurrency(value.map(OsString::from)).unwrap(), slots, "{value:?}");
+        }
+        assert_eq!(parse_concurrency(Some("1000".into())).unwrap(), 1000);
+    }
+
+    #[test]
+    fn slots_that_are_no_decimal_number_or_too_many_are_refused_with_variable_and_value() {
+        let most = usize::MAX.to_string();
+        let values = [
+            "abc",
+            "-3",
+            "+3",
+            " 8",
+            "8 ",
+            "0x8",
+            "1.0",
+            "1000000000000",
+            &most,
+            "9".repeat(30).leak(),
+        ];
+        for value in values {
+            let message = parse_concurrency(Some(value.into())).unwrap_err().to_string();
+            assert!(message.starts_with("AWS_LAMBDA_MAX_CONCURRENCY"), "{message}");
+            assert!(message.contains(value), "{message}");
         }
     }
 

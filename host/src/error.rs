@@ -2,7 +2,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use lambda_proto::api::{EndpointError, InvalidUserAgent};
+use lambda_proto::api::{EndpointError, InvalidSlots, InvalidUserAgent};
 use lambda_proto::client::End;
 use lambda_proto::machine::{CommandError, ReceiveError};
 
@@ -11,7 +11,8 @@ use crate::LeftBehind;
 /// Why a runtime ended, or could not start.
 ///
 /// `Debug` prints the same line as `Display`, so a `main` that returns the error prints a readable
-/// line; the process then exits with code 1.
+/// line; the process then exits with code 1. That line says the cause, which is therefore no
+/// [`source`](std::error::Error::source): what prints sources would say it twice.
 #[non_exhaustive]
 pub enum Error {
     /// An environment variable that Lambda sets is missing.
@@ -24,7 +25,7 @@ pub enum Error {
         /// Its name.
         name: &'static str,
         /// What is wrong; it shows the value.
-        reason: EndpointError,
+        reason: InvalidValue,
     },
     /// The user agent cannot be sent.
     UserAgent(InvalidUserAgent),
@@ -50,6 +51,11 @@ pub enum Error {
     LeftBehind(LeftBehind),
     /// A thread for a slot could not be started.
     Thread(io::Error),
+    /// The thread of a slot panicked outside of the handler.
+    Panicked {
+        /// The message of the panic.
+        message: String,
+    },
     /// The operating system refused what an event loop needs.
     Poll(io::Error),
     /// A request or the head of a reply does not fit its buffer.
@@ -89,6 +95,7 @@ impl fmt::Display for Error {
             Self::Init { message } => write!(f, "the function could not start: {message}"),
             Self::LeftBehind(left_behind) => left_behind.fmt(f),
             Self::Thread(error) => write!(f, "no thread for a slot: {error}"),
+            Self::Panicked { message } => write!(f, "a slot panicked: {message}"),
             Self::Poll(error) => write!(f, "the event loop fails: {error}"),
             Self::Buffer(Some(error)) => error.fmt(f),
             Self::Buffer(None) => {
@@ -114,13 +121,34 @@ impl fmt::Debug for Error {
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+impl std::error::Error for Error {}
+
+/// What is wrong with the value of an environment variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvalidValue {
+    /// It is not an address.
+    Endpoint(EndpointError),
+    /// It is not a number of slots.
+    Slots {
+        /// The value.
+        value: String,
+        /// What a number of slots is.
+        reason: InvalidSlots,
+    },
+    /// There is no memory for so many slots.
+    TooManySlots {
+        /// The value.
+        slots: usize,
+    },
+}
+
+impl fmt::Display for InvalidValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::InvalidVariable { reason, .. } => Some(reason),
-            Self::Unreachable { reason, .. } => Some(reason),
-            Self::Protocol(error) => Some(error),
-            _ => None,
+            Self::Endpoint(reason) => reason.fmt(f),
+            Self::Slots { value, reason } => write!(f, "{value:?} is no number of slots: {reason}"),
+            Self::TooManySlots { slots } => write!(f, "there is no memory for {slots} slots"),
         }
     }
 }

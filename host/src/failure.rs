@@ -1,35 +1,57 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::error::Error;
-use std::fmt::Write;
+use std::fmt::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use lambda_proto::api::ErrorReport;
 
+use crate::log::LoggedError;
+
 /// Why a handler or the init of the function failed, as the service and the caller are told.
 ///
-/// Every [`Error`] becomes a failure of type `Function.Error` with `?`; its sources become lines of
-/// the stack trace. Set another type with [`Failure::new`] or [`Failure::error_type`]. The name of
-/// a Rust type is never reported. Convert a value that is not an [`Error`] itself with
-/// [`Failure::from_boxed`] (such as `anyhow::Error`) or [`Failure::from_display`].
+/// `?` makes one of any error that can be boxed: an enum of `thiserror`, `anyhow::Error`, a boxed
+/// error, a text. Its message is that of the error, and the causes of the error are the first lines
+/// of the stack trace. The error itself is kept: [`downcast_ref`](Self::downcast_ref) finds it.
+///
+/// Its type is `Function.Error`, unless the error [names it](crate::ErrorType). Set another type
+/// with [`Failure::new`] or [`Failure::error_type`]. The name of a Rust type is never reported.
 ///
 /// ```
 /// use lambda_proto_host::Failure;
 ///
 /// fn parse(text: &str) -> Result<u32, Failure> {
+///     if text.is_empty() {
+///         return Err("there is no number")?;
+///     }
 ///     Ok(text.parse::<u32>()?)
 /// }
 ///
+/// assert_eq!(parse("").unwrap_err().message(), "there is no number");
 /// let failure = parse("x").unwrap_err();
 /// assert_eq!(failure.message(), "invalid digit found in string");
+/// assert!(failure.downcast_ref::<std::num::ParseIntError>().is_some());
 /// assert_eq!(failure.error_type("Function.NoNumber").to_string(), "Function.NoNumber: invalid digit found in string");
 /// ```
-#[derive(Clone, Debug)]
+///
+/// A value that cannot be boxed as an error, such as one that borrows from the event, needs
+/// [`Failure::from_display`].
+#[derive(Clone)]
 pub struct Failure {
-    error_type: Cow<'static, str>,
+    /// `None` until it is known.
+    error_type: Option<Cow<'static, str>>,
     message: Cow<'static, str>,
     stack_trace: Cow<'static, str>,
     xray_cause: Option<String>,
+    origin: Option<Arc<Origin>>,
 }
+
+/// The type of a failure whose error has no name.
+const UNNAMED: &str = "Function.Error";
+
+/// What a line of the stack trace begins with if it is a cause.
+const CAUSED_BY: &str = "caused by: ";
 
 impl Failure {
     /// A failure with a message and a type of the form `Category.Reason` (best `Function.` and a
@@ -38,43 +60,22 @@ impl Failure {
         error_type: impl Into<Cow<'static, str>>,
         message: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self {
-            error_type: error_type.into(),
-            message: message.into(),
-            stack_trace: Cow::Borrowed(""),
-            xray_cause: None,
-        }
-    }
-
-    /// A failure of type `Function.Error` from a boxed error, or a value that can be boxed as one,
-    /// with its sources.
-    ///
-    /// ```
-    /// use lambda_proto_host::Failure;
-    ///
-    /// fn load() -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
-    ///     Err("there is no table")?
-    /// }
-    ///
-    /// assert_eq!(load().map_err(Failure::from_boxed).unwrap_err().message(), "there is no table");
-    /// ```
-    pub fn from_boxed(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::from_error(&*error.into())
+        Self::from_message(message.into()).error_type(error_type)
     }
 
     /// A failure of type `Function.Error` with any displayable value as its message.
-    pub fn from_display(message: impl std::fmt::Display) -> Self {
-        Self::new("Function.Error", message.to_string())
+    pub fn from_display(message: impl fmt::Display) -> Self {
+        Self::from_message(message.to_string().into())
     }
 
     /// A failure of type `Runtime.UnmarshalError`: the event is not what the function expects.
-    pub fn unmarshal(reason: impl std::fmt::Display) -> Self {
+    pub fn unmarshal(reason: impl fmt::Display) -> Self {
         let message = format!("the event is not what the function expects: {reason}");
         Self::new("Runtime.UnmarshalError", message)
     }
 
     /// A failure of type `Runtime.MarshalError`: the result cannot be sent.
-    pub fn marshal(reason: impl std::fmt::Display) -> Self {
+    pub fn marshal(reason: impl fmt::Display) -> Self {
         let message = format!("the result cannot be written as JSON: {reason}");
         Self::new("Runtime.MarshalError", message)
     }
@@ -82,7 +83,7 @@ impl Failure {
     /// The same failure with another type.
     #[must_use]
     pub fn error_type(mut self, error_type: impl Into<Cow<'static, str>>) -> Self {
-        self.error_type = error_type.into();
+        self.error_type = Some(error_type.into());
         self
     }
 
@@ -111,29 +112,121 @@ impl Failure {
         &self.message
     }
 
-    /// The error report that is sent to the service.
+    /// The error that this was made of, or the first of its causes, that has this type.
+    pub fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
+        self.chain().find_map(|error| error.downcast_ref())
+    }
+
+    /// The error report that is sent to the service. Runtimes send the one of
+    /// [`ErrorTypes::report`](crate::ErrorTypes::report).
     pub fn as_error_report(&self) -> ErrorReport<'_> {
-        let report =
-            ErrorReport::new(&self.error_type, &self.message).stack_trace(&self.stack_trace);
-        match &self.xray_cause {
+        self.report_as(self.error_type.as_deref().unwrap_or(UNNAMED))
+    }
+
+    pub(crate) fn report_as<'f>(&'f self, error_type: &'f str) -> ErrorReport<'f> {
+        let Self { message, stack_trace, xray_cause, .. } = self;
+        let report = ErrorReport::new(error_type, message).stack_trace(stack_trace);
+        match xray_cause {
             Some(cause) => report.xray_cause(cause),
             None => report,
         }
     }
 
-    fn from_error(error: &dyn Error) -> Self {
-        let mut stack_trace = String::new();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            let _infallible = writeln!(stack_trace, "caused by: {cause}");
-            source = cause.source();
-        }
-        Self::new("Function.Error", error.to_string()).stack_trace(stack_trace)
+    pub(crate) fn as_logged(&self) -> LoggedError<'_> {
+        let Self { error_type, message, stack_trace, .. } = self;
+        LoggedError { error_type: error_type.as_deref().unwrap_or(UNNAMED), message, stack_trace }
+    }
+
+    /// Whether its type is to be asked of its error.
+    pub(crate) fn is_unnamed(&self) -> bool {
+        self.error_type.is_none()
+    }
+
+    /// The error that this was made of, and its causes.
+    pub(crate) fn chain(&self) -> impl Iterator<Item = &(dyn Error + 'static)> {
+        let mut next = self.origin.as_deref().map(Origin::error);
+        std::iter::from_fn(move || {
+            let error = next?;
+            next = error.source();
+            Some(error)
+        })
     }
 
     /// A failure with the message in the payload of a panic.
     pub fn from_panic(payload: &(dyn Any + Send)) -> Self {
         Self::new(PANIC, panic_message(payload))
+    }
+
+    fn from_message(message: Cow<'static, str>) -> Self {
+        let stack_trace = Cow::Borrowed("");
+        Self { error_type: None, message, stack_trace, xray_cause: None, origin: None }
+    }
+
+    fn from_origin(origin: Origin) -> Self {
+        let mut failure = Self::from_display(origin.error());
+        failure.origin = Some(Arc::new(origin));
+        let mut causes = String::new();
+        for cause in failure.chain().skip(1) {
+            // One line each, whatever they display.
+            let cause = cause.to_string().replace(['\n', '\r'], " ");
+            let _infallible = writeln!(causes, "{CAUSED_BY}{cause}");
+        }
+        failure.stack_trace(causes)
+    }
+}
+
+/// The causes in a stack trace, which are its first lines.
+pub(crate) fn causes(stack_trace: &str) -> impl Iterator<Item = &str> {
+    stack_trace.lines().map_while(|line| line.strip_prefix(CAUSED_BY))
+}
+
+/// The lines of a stack trace that are no causes.
+pub(crate) fn frames(stack_trace: &str) -> impl Iterator<Item = &str> {
+    stack_trace.lines().skip_while(|line| line.starts_with(CAUSED_BY))
+}
+
+/// The error that a failure was made of.
+enum Origin {
+    Boxed(Option<Box<dyn Error + Send + Sync>>),
+    #[cfg(feature = "anyhow")]
+    Anyhow(Option<anyhow::Error>),
+}
+
+impl Origin {
+    #[cfg(not(feature = "anyhow"))]
+    fn new<E: Into<Box<dyn Error + Send + Sync>>>(error: E) -> Self {
+        Self::Boxed(Some(error.into()))
+    }
+
+    /// `anyhow::Error` hides the type of its error where it is converted into a box.
+    #[cfg(feature = "anyhow")]
+    fn new<E: Into<Box<dyn Error + Send + Sync>> + 'static>(error: E) -> Self {
+        let mut error = Some(error);
+        if let Some(error) = (&mut error as &mut dyn Any).downcast_mut::<Option<anyhow::Error>>() {
+            return Self::Anyhow(error.take());
+        }
+        Self::Boxed(error.map(Into::into))
+    }
+
+    fn error(&self) -> &(dyn Error + 'static) {
+        match self {
+            Self::Boxed(Some(error)) => &**error,
+            #[cfg(feature = "anyhow")]
+            Self::Anyhow(Some(error)) => &**error,
+            // Only while it is dropped.
+            _ => &fmt::Error,
+        }
+    }
+}
+
+/// An error of the function may panic when it is dropped, which is after its handler has returned.
+impl Drop for Origin {
+    fn drop(&mut self) {
+        let _has_panicked = catch_unwind(AssertUnwindSafe(|| match self {
+            Self::Boxed(error) => drop(error.take()),
+            #[cfg(feature = "anyhow")]
+            Self::Anyhow(error) => drop(error.take()),
+        }));
     }
 }
 
@@ -157,14 +250,29 @@ impl<'f> From<&'f Failure> for ErrorReport<'f> {
     }
 }
 
-impl<E: Error> From<E> for Failure {
+/// The error must be `'static`, as every boxed error is. A second conversion, from an error of the
+/// function, would conflict with this one: [`ErrorType`](crate::ErrorType) names types instead.
+impl<E: Into<Box<dyn Error + Send + Sync>> + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::from_error(&error)
+        Self::from_origin(Origin::new(error))
     }
 }
 
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.error_type, self.message)
+/// The type, the message and the causes, on one line.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let error_type = self.error_type.as_deref().unwrap_or(UNNAMED);
+        write!(f, "{error_type}: {}", self.message)?;
+        causes(&self.stack_trace).try_for_each(|cause| write!(f, ": {cause}"))
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Failure")
+            .field("error_type", &self.error_type)
+            .field("message", &self.message)
+            .field("stack_trace", &self.stack_trace)
+            .finish_non_exhaustive()
     }
 }

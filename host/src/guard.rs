@@ -1,6 +1,4 @@
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use crate::{Error, Failure, InFlight, Settings};
+use crate::{Error, Failure, Format, InFlight, Settings, panics};
 
 /// Calls a handler, and turns a panic into a failure.
 ///
@@ -8,14 +6,7 @@ use crate::{Error, Failure, InFlight, Settings};
 ///
 /// The handler's failure, or that of its panic.
 pub fn catch<T>(handler: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-    // A handler that panicked may have left its own data half changed, and will see it again. It
-    // holds nothing of ours that could be.
-    catch_unwind(AssertUnwindSafe(handler)).unwrap_or_else(|payload| {
-        let failure = Failure::from_panic(&*payload);
-        // Dropping the payload may panic again.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
-        Err(failure)
-    })
+    panics::catch(handler).unwrap_or_else(Err)
 }
 
 /// Runs the code before the first invocation, and has its failure or panic reported.
@@ -33,6 +24,11 @@ pub fn start<T>(
     let result = catch(start);
     in_flight.has_started();
     result.map_err(|failure| {
+        let failure = settings.error_types.named(failure);
+        // Text has the line that `main` prints with the error.
+        if settings.log.format() == Format::Json {
+            settings.log.failure(format_args!("the function could not start: {failure}"), &failure);
+        }
         if let Err(error) = report(&failure) {
             settings.log.error(format_args!("the failed start could not be reported: {error}"));
         }

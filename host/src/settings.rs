@@ -2,9 +2,10 @@ use std::io;
 use std::time::Duration;
 
 use lambda_proto::api::{Concurrency, Endpoint};
+use lambda_proto::limits::PATIENCE;
 
 use crate::error::Seconds;
-use crate::{Error, Log, Record, environment};
+use crate::{Error, ErrorTypes, Log, Record, environment, panics};
 
 /// The settings of every slot of a runtime, with defaults that all transports share.
 #[derive(Clone)]
@@ -19,6 +20,8 @@ pub struct Settings {
     pub patience: Duration,
     /// Where log lines go.
     pub log: Log,
+    /// The errors of the function that name their types.
+    pub error_types: ErrorTypes,
 }
 
 impl Settings {
@@ -29,30 +32,37 @@ impl Settings {
             endpoint,
             slots: 1,
             max_event: 16 * 1024 * 1024,
-            patience: Duration::from_secs(60),
+            patience: PATIENCE,
             log: Log::default(),
+            error_types: ErrorTypes::default(),
         }
     }
 
     /// The same with address and slots from the [environment](crate::environment) and, with the
     /// feature `log-config`, [its log](Log::from_env).
     ///
+    /// It installs a panic hook, by which a panic is one record of that log, with its place and, if
+    /// `RUST_BACKTRACE` asks for it, the backtrace. A panic of a handler is part of the record that
+    /// says that the invocation has failed. A hook that the program installs afterwards replaces
+    /// this one.
+    ///
     /// # Errors
     ///
-    /// As [`environment::endpoint`].
+    /// As [`environment::endpoint`] and [`environment::concurrency`].
     pub fn from_env() -> Result<Self, Error> {
         let mut settings = Self::new(environment::endpoint()?);
-        settings.slots = environment::concurrency();
+        settings.slots = environment::concurrency()?;
         #[cfg(feature = "log-config")]
         {
             settings.log = Log::from_env();
         }
+        panics::install(&settings.log);
         Ok(settings)
     }
 
     /// Whether there is one slot or several.
     pub fn concurrency(&self) -> Concurrency {
-        if self.slots == 1 { Concurrency::Single } else { Concurrency::Multi }
+        Concurrency::of_slots(self.slots)
     }
 
     /// Sets the `User-Agent`, best one token of the form `name/version`.

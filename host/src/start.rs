@@ -74,7 +74,7 @@ impl Started {
         stop: impl Fn() + Send + 'static,
         transport: &mut dyn Starting,
     ) -> Result<Option<Self>, Error> {
-        let parts = lifecycle.into_parts();
+        let parts = lifecycle.into_parts().name_errors(&settings.error_types);
         let log = &settings.log;
         let shutdown = Shutdown::new();
         let window = parts.options.shutdown_window();

@@ -236,6 +236,7 @@ impl Shared {
             // Only SIGKILL cuts off an answer that is being sent.
             drop(self.wait_until_over(until));
         }
+        self.log.flush();
         std::process::exit(0);
     }
 

@@ -37,6 +37,7 @@ fn program() {
         "many writers" => many_writers(),
         _ => panic!("nobody does {task}"),
     }
+    Log::default().flush();
     exit(0);
 }
 

@@ -320,7 +320,7 @@ fn nothing_of_a_filtered_record_is_displayed() {
 fn the_levels_of_trouble_tell_what_loses_an_answer_from_what_goes_on() {
     let (log, lines) = log_of(&[(FORMAT, "JSON")]);
     let refused = |call| WarningKind::Refused { outcome: Outcome::new(call, 403), detail: b"" };
-    let (error_type, message) = ("Function.X", "y");
+    let (error_type, message, stack_trace) = ("Function.X", "y", "");
     let cases = [
         (refused(Call::Next), "WARN"),
         (refused(Call::Response), "ERROR"),
@@ -332,8 +332,8 @@ fn the_levels_of_trouble_tell_what_loses_an_answer_from_what_goes_on() {
         (WarningKind::EventLost, "ERROR"),
         (WarningKind::EventTooLarge, "ERROR"),
         (WarningKind::Unanswered, "ERROR"),
-        (WarningKind::Failed { error_type, message }, "ERROR"),
-        (WarningKind::FailedAfterAnswer { error_type, message }, "WARN"),
+        (WarningKind::Failed { error_type, message, stack_trace }, "ERROR"),
+        (WarningKind::FailedAfterAnswer { error_type, message, stack_trace }, "WARN"),
     ];
     for (kind, level) in cases {
         log.warning(&Warning { request_id: "8476a536", kind });
@@ -344,6 +344,44 @@ fn the_levels_of_trouble_tell_what_loses_an_answer_from_what_goes_on() {
         let without_id = Warning { request_id: "", kind }.to_string();
         assert_eq!(line["message"], without_id);
     }
+}
+
+const STACK_TRACE: &str = "caused by: no\ncaused by: route\nsrc/main.rs:7:9\n   0: main\n";
+
+fn failed(stack_trace: &str) -> Warning<'_> {
+    let (error_type, message) = ("Function.X", "y");
+    let kind = WarningKind::Failed { error_type, message, stack_trace };
+    Warning { request_id: "8476a536", kind }
+}
+
+#[test]
+fn the_causes_of_a_failure_follow_its_message_and_the_frames_their_line() {
+    let (log, lines) = log_of(&[]);
+    log.warning(&failed(STACK_TRACE));
+    let line = "invocation 8476a536: failed: Function.X: y: no: route\n    src/main.rs:7:9\n       0: main";
+    assert_eq!(lines.take_one(), line);
+    log.warning(&failed("caused by: no"));
+    assert_eq!(lines.take_one(), "invocation 8476a536: failed: Function.X: y: no");
+}
+
+#[test]
+fn in_json_a_failure_has_type_message_and_stack_trace_as_fields() {
+    let (log, lines) = log_of(&[(FORMAT, "JSON")]);
+    log.warning(&failed(STACK_TRACE));
+    let line = lines.take_json();
+    assert_eq!(line["message"], "failed: Function.X: y");
+    assert_eq!(line["errorType"], "Function.X");
+    assert_eq!(line["errorMessage"], "y");
+    let frames = ["caused by: no", "caused by: route", "src/main.rs:7:9", "   0: main"];
+    assert_eq!(line["stackTrace"], serde_json::json!(frames));
+    log.warning(&failed(""));
+    assert_eq!(lines.take_json().get("stackTrace"), None);
+}
+
+#[test]
+fn a_writer_that_panics_costs_its_caller_nothing() {
+    let log = Log::to(|_| panic!("the writer is broken"));
+    log.error(format_args!("goes to standard error"));
 }
 
 #[test]

@@ -187,14 +187,8 @@ impl fmt::Display for InvokeError {
     }
 }
 
-impl std::error::Error for InvokeError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Function(failure) => Some(failure),
-            _ => None,
-        }
-    }
-}
+/// The message says the cause, which is therefore no `source`.
+impl std::error::Error for InvokeError {}
 
 /// The beginning of an answer, for whoever has invoked.
 #[derive(Debug)]

@@ -66,13 +66,12 @@ impl Dialer {
         outage.is_told.then(|| now.saturating_duration_since(outage.since))
     }
 
-    /// Notes that an attempt that began at `began` has failed.
+    /// Notes that an attempt that began at `began` has failed, with so much patience left.
     pub(crate) fn failed(
         &mut self,
         slot: usize,
         began: Instant,
-        now: Instant,
-        patience: Duration,
+        left: Duration,
         reason: io::Error,
     ) -> AfterFailure {
         if self.is_left_to_another(slot) {
@@ -94,17 +93,7 @@ impl Dialer {
         }
         outage.tried = 0;
         outage.failed = outage.failed.saturating_add(1);
-        let left = patience.saturating_sub(now.saturating_duration_since(outage.since));
-        let pause = backoff(outage.failed);
-        // Past that, it is only tried because there are other connections.
-        AfterFailure::Pause(if left.is_zero() { pause } else { pause.min(left) })
-    }
-
-    /// Notes that the last connection is lost: patience counts from here.
-    pub(crate) fn nothing_is_left(&mut self, now: Instant) {
-        if let Some(outage) = &mut self.outage {
-            outage.since = now;
-        }
+        AfterFailure::Pause(backoff(outage.failed).min(left))
     }
 
     /// Whether the service is away.
@@ -123,16 +112,8 @@ impl Dialer {
         (!std::mem::replace(&mut outage.is_told, true)).then_some(&outage.reason)
     }
 
-    /// How long the service has been away and why, if that is longer than the patience.
-    pub(crate) fn give_up(
-        &mut self,
-        now: Instant,
-        patience: Duration,
-    ) -> Option<(Duration, io::Error)> {
-        let waited = now.saturating_duration_since(self.outage.as_ref()?.since);
-        if waited < patience {
-            return None;
-        }
-        Some((waited, self.outage.take()?.reason))
+    /// Ends the search; returns the reason of the last failure.
+    pub(crate) fn give_up(&mut self) -> Option<io::Error> {
+        self.outage.take().map(|outage| outage.reason)
     }
 }

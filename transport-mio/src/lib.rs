@@ -26,8 +26,47 @@
 //! }
 //! ```
 //!
-//! Any error can be returned with `?`; it is reported for the invocation, and the loop goes on.
-//! Panics are reported, too, and so are responders that are dropped without an answer.
+//! `?` makes a [`Failure`] of any error, which is reported for its invocation and logged with its
+//! causes; the loop goes on. A panic is a failure, too, and so is a responder that is
+//! dropped without an answer. An error of the function names the type that is
+//! reported by [`ErrorType`], also from inside of `anyhow::Error` (with the feature `anyhow`):
+//!
+//! ```no_run
+//! use lambda_proto_mio::{Error, ErrorType, Runtime};
+//!
+//! #[derive(Debug, thiserror::Error)]
+//! enum OrderError {
+//!     #[error("there is no order {0:?}")]
+//!     NotFound(String),
+//!     #[error("the table of orders cannot be read")]
+//!     Unreadable(#[from] std::io::Error),
+//! }
+//!
+//! impl ErrorType for OrderError {
+//!     fn error_type(&self) -> &str {
+//!         match self {
+//!             Self::NotFound(_) => "Function.OrderNotFound",
+//!             Self::Unreadable(_) => "Function.OrdersUnreadable",
+//!         }
+//!     }
+//! }
+//!
+//! fn find(order: &str) -> Result<String, OrderError> {
+//!     let table = std::fs::read_to_string("orders.txt")?;
+//!     let found = table.lines().find(|line| line.starts_with(order));
+//!     found.map(str::to_owned).ok_or_else(|| OrderError::NotFound(order.to_owned()))
+//! }
+//!
+//! fn main() -> Result<(), Error> {
+//!     Runtime::from_env()?.error_type::<OrderError>().run(|invocation, responder| {
+//!         let order = core::str::from_utf8(invocation.body())?;
+//!         if order.is_empty() {
+//!             return Err("there is no order in the event")?;
+//!         }
+//!         Ok(responder.send(&find(order)?))
+//!     })
+//! }
+//! ```
 //!
 //! Programs with their own loop [register](Runtime::register) the slots in it: see [`Slots`].
 //!
@@ -64,7 +103,7 @@ pub use event::Event;
 pub use invocation::Invocation;
 pub use lambda_proto::api::{
     ClientContext, CognitoIdentity, ContentType, Deadline, Endpoint, EndpointError, HttpPrelude,
-    InvalidContentType, InvalidUserAgent, InvocationHead, Outcome, PreludeError,
+    InvalidContentType, InvalidSlots, InvalidUserAgent, InvocationHead, Outcome, PreludeError,
 };
 pub use lambda_proto::client::{Receipt, StreamOver};
 pub use lambda_proto::json::{JsonError, JsonStr};
@@ -80,8 +119,8 @@ pub use lambda_proto_host::lifecycle::{
 };
 pub use lambda_proto_host::policy::{InvalidOption, Options, Policy};
 pub use lambda_proto_host::{
-    Error, Failure, Fields, Format, LeftBehind, Level, Log, Metadata, MetadataError, NoLevel,
-    Record, Task,
+    Error, ErrorType, Failure, Fields, Format, InvalidValue, LeftBehind, Level, Log, Metadata,
+    MetadataError, NoLevel, Record, Task,
 };
 pub use lifecycle::Context;
 pub use responder::{Hold, Responder, Response};

@@ -2,11 +2,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use lambda_proto::api::{ContentType, HttpPrelude};
-use lambda_proto_host::Failure;
+use lambda_proto_host::{Failure, unwinding};
 
 use crate::command_queue::{Command, CommandQueue, Key, Next, OwnContentType};
 use crate::pool::Use;
-use crate::sent::{Sent, panicked};
+use crate::sent::Sent;
 use crate::stream::ResponseStream;
 
 /// The body of a response and its content type.
@@ -203,7 +203,7 @@ impl Responder {
 
 impl Drop for Responder {
     fn drop(&mut self) {
-        self.give(Command::GiveUp(panicked()));
+        self.give(Command::GiveUp(unwinding()));
     }
 }
 

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use lambda_proto::api::Endpoint;
 use lambda_proto_host::lifecycle::NoLifecycle;
-use lambda_proto_host::{Error, Failure, Record, Settings, start};
+use lambda_proto_host::{Error, ErrorType, Failure, Record, Settings, start};
 use mio::{Registry, Token, Waker};
 
 use crate::invocation::Invocation;
@@ -26,9 +26,12 @@ impl Runtime {
     /// A runtime that Lambda configures: at the address in `AWS_LAMBDA_RUNTIME_API`, with as many
     /// slots as `AWS_LAMBDA_MAX_CONCURRENCY` says.
     ///
+    /// It installs a panic hook, by which a panic is one record of the log. Install a hook of your
+    /// own afterwards.
+    ///
     /// # Errors
     ///
-    /// [`Error::MissingVariable`] or [`Error::InvalidVariable`] for the address.
+    /// [`Error::MissingVariable`] for the address, [`Error::InvalidVariable`] for either.
     pub fn from_env() -> Result<Self, Error> {
         Ok(Self::with(Settings::from_env()?))
     }
@@ -167,6 +170,39 @@ impl<L> Runtime<L> {
     pub fn user_agent(mut self, user_agent: &str) -> Result<Self, Error> {
         self.plan.settings.set_user_agent(user_agent)?;
         Ok(self)
+    }
+
+    /// Asks errors of this type, and failures that were made of one, for the type to report; see
+    /// [`ErrorType`]. Call it once for each error type of the function.
+    ///
+    /// ```no_run
+    /// use lambda_proto_mio::{Error, ErrorType, Runtime};
+    ///
+    /// #[derive(Debug)]
+    /// struct NoTable;
+    ///
+    /// impl std::fmt::Display for NoTable {
+    ///     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    ///         f.write_str("there is no table")
+    ///     }
+    /// }
+    ///
+    /// impl std::error::Error for NoTable {}
+    ///
+    /// impl ErrorType for NoTable {
+    ///     fn error_type(&self) -> &str {
+    ///         "Function.NoTable"
+    ///     }
+    /// }
+    ///
+    /// fn main() -> Result<(), Error> {
+    ///     Runtime::from_env()?.error_type::<NoTable>().run(|_, _| Err(NoTable)?)
+    /// }
+    /// ```
+    #[must_use]
+    pub fn error_type<E: ErrorType>(mut self) -> Self {
+        self.plan.settings.error_types.add::<E>();
+        self
     }
 
     /// Where log lines go, one call per line without the newline; as [`Log`](crate::Log) says

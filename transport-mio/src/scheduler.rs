@@ -1,16 +1,18 @@
 //! The scheduler: what the slots of one loop have in common.
 
 use std::collections::VecDeque;
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use lambda_proto::client::Warning;
+use lambda_proto::client::{Outage, Warning};
+use lambda_proto_host::lifecycle::clock;
 use lambda_proto_host::{Active, Error, Settings};
 use mio::{Registry, Token};
 
 use crate::command_queue::{CommandQueue, Next};
-use crate::dialer::Dialer;
+use crate::dialer::{AfterFailure, Dialer};
 use crate::event::Event;
 
 pub(crate) struct Scheduler {
@@ -28,8 +30,7 @@ pub(crate) struct Scheduler {
     pub(crate) armed: Vec<usize>,
     /// Slots with more work than fits one turn.
     pub(crate) unfinished: VecDeque<usize>,
-    /// Slots with a connection.
-    pub(crate) connections: usize,
+    outage: Outage,
     /// Slots that have not ended.
     pub(crate) live: usize,
     life: Life,
@@ -83,7 +84,7 @@ impl Scheduler {
             now,
             armed: Vec::with_capacity(slots),
             unfinished: VecDeque::with_capacity(slots),
-            connections: 0,
+            outage: Outage::default(),
             live: slots,
             life: Life::Running,
             known: Life::Running,
@@ -116,11 +117,31 @@ impl Scheduler {
         |warning| self.settings.log.warning(warning)
     }
 
+    /// Notes that a slot has a connection; returns how long the service was away, if the log said
+    /// that it is.
+    pub(crate) fn connected(&mut self) -> Option<Duration> {
+        self.outage.connected();
+        self.look_again |= self.dialer.is_down();
+        self.dialer.reached(self.now)
+    }
+
     pub(crate) fn lost_connection(&mut self) {
-        self.connections -= 1;
-        if self.connections == 0 {
-            self.dialer.nothing_is_left(self.now);
-        }
+        self.outage.lost(clock::monotonic(self.now));
+    }
+
+    /// Notes that an attempt of a slot, which began at `began`, has failed.
+    pub(crate) fn failed_to_connect(
+        &mut self,
+        slot: usize,
+        began: Instant,
+        reason: io::Error,
+    ) -> AfterFailure {
+        self.outage.failed(clock::monotonic(began));
+        let lasted = self.outage.lasted(clock::monotonic(self.now));
+        // There is no end to it while another slot has a connection.
+        let left =
+            lasted.map_or(Duration::MAX, |lasted| self.settings.patience.saturating_sub(lasted));
+        self.dialer.failed(slot, began, left, reason)
     }
 
     /// Whether the next invocation may be asked for together with an answer; it may not while there
@@ -166,12 +187,11 @@ impl Scheduler {
 
     /// Whether there was no connection for longer than the patience: everything ends then.
     pub(crate) fn gives_up(&mut self) -> bool {
-        if self.connections > 0 {
-            return false;
-        }
-        let Some((waited, reason)) = self.dialer.give_up(self.now, self.settings.patience) else {
+        let lasted = self.outage.lasted(clock::monotonic(self.now));
+        let Some(waited) = lasted.filter(|lasted| *lasted >= self.settings.patience) else {
             return false;
         };
+        let Some(reason) = self.dialer.give_up() else { return false };
         self.fail(self.settings.unreachable(waited, reason));
         self.life = Life::Over;
         true

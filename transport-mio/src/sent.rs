@@ -1,5 +1,3 @@
-use lambda_proto_host::{Failure, PANIC};
-
 use crate::command_queue::Key;
 
 /// The proof that an invocation has been answered, or that its responder is
@@ -21,10 +19,4 @@ impl Sent {
     pub fn key(&self) -> Key {
         self.key
     }
-}
-
-/// The failure of an unanswered invocation, if the thread is panicking.
-pub(crate) fn panicked() -> Option<Failure> {
-    let is_panicking = std::thread::panicking();
-    is_panicking.then(|| Failure::new(PANIC, "the handler panicked with the invocation in flight"))
 }

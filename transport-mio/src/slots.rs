@@ -265,6 +265,7 @@ impl Slots {
             Err(failure) => failure,
         };
         if let Err(failure) = self.scheduler.queue.fail(key, failure) {
+            let failure = self.scheduler.settings.error_types.named(failure);
             log.warn(format_args!("a handler failed after its invocation was answered: {failure}"));
         }
     }
@@ -301,6 +302,8 @@ impl Drop for Slots {
         while !matches!(self.scheduler.queue.take(&mut self.taken, false), Taken::Nothing) {
             self.taken.drain(..).for_each(|(key, command)| refuse(key, command, &self.scheduler));
         }
+        // The process may end now.
+        self.scheduler.settings.log.flush();
     }
 }
 

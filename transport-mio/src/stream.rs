@@ -5,11 +5,11 @@ use std::io;
 use std::sync::Arc;
 
 use lambda_proto::client::StreamOver;
-use lambda_proto_host::Failure;
+use lambda_proto_host::{Failure, unwinding};
 
 use crate::command_queue::{Command, CommandQueue, Key, Next};
 use crate::pieces::{MOST_BYTES, PieceQueue};
-use crate::sent::{Sent, panicked};
+use crate::sent::Sent;
 
 /// A response that is sent piece by piece: every write is a chunk of its own, unless it is cut for
 /// lack of room.
@@ -130,7 +130,7 @@ impl ResponseStream {
 impl Drop for ResponseStream {
     fn drop(&mut self) {
         if let Some(queue) = self.queue.take() {
-            queue.push(self.key, Command::GiveUp(panicked()));
+            queue.push(self.key, Command::GiveUp(unwinding()));
         }
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct SlotConnector {
     pub(crate) stop: StopHandle,
     pub(crate) waiter: Arc<Waiter>,
     pub(crate) in_flight: InFlight,
+    /// Whether this slot is counted among those with a connection.
+    pub(crate) is_connected: bool,
 }
 
 /// Why a slot has no connection.
@@ -31,32 +33,34 @@ impl Connector for SlotConnector {
     type Error = NoConnection;
 
     fn connect(&mut self, losses: u32) -> Result<Socket, NoConnection> {
-        // The old connection is gone; the stop handle's clone must not keep it open.
-        self.waiter.set_socket(None);
+        self.disconnected();
         let began = Instant::now();
         // The first loss is normal: the connection went stale.
         let mut failed = losses.saturating_sub(1);
         self.settings.log_losses(losses);
         loop {
-            let left = || self.settings.patience.saturating_sub(began.elapsed());
-            self.stop.pause(backoff(failed).min(left()));
-            let reason = match self.try_connect(left()) {
+            let patience = self.settings.patience;
+            self.stop.pause(backoff(failed).min(self.stop.left(patience)));
+            let tried = Instant::now();
+            let reason = match self.try_connect(self.stop.left(patience)) {
                 Ok(socket) => {
-                    if self.stop.note_reachable(true) {
+                    self.is_connected = true;
+                    if self.stop.connected() {
                         self.settings.log_reachable(began.elapsed());
                     }
                     return Ok(socket);
                 }
                 Err(reason) => reason,
             };
+            let is_news = self.stop.failed_to_connect(tried);
             if self.stop.is_stopping() {
                 return Err(NoConnection::Stopped);
             }
-            let waited = began.elapsed();
-            if waited >= self.settings.patience {
+            // While another slot has a connection, this one goes on: the service counts on it.
+            if let Some(waited) = self.stop.outage().filter(|waited| *waited >= patience) {
                 return Err(NoConnection::Unreachable(self.settings.unreachable(waited, reason)));
             }
-            if self.stop.note_reachable(false) {
+            if is_news {
                 self.settings.log_unreachable(&reason);
             }
             failed = failed.saturating_add(1);
@@ -89,6 +93,15 @@ impl Connector for SlotConnector {
 }
 
 impl SlotConnector {
+    /// Notes that the connection is gone, if there was one.
+    fn disconnected(&mut self) {
+        // The stop handle's clone must not keep it open.
+        self.waiter.set_socket(None);
+        if std::mem::take(&mut self.is_connected) {
+            self.stop.disconnected();
+        }
+    }
+
     fn try_connect(&self, patience: Duration) -> io::Result<Socket> {
         let stream = connect(&self.settings.endpoint, patience)?;
         self.waiter.set_socket(Some(stream.try_clone()?));
@@ -98,6 +111,7 @@ impl SlotConnector {
 
 impl Drop for SlotConnector {
     fn drop(&mut self) {
+        self.disconnected();
         self.stop.remove(&self.waiter);
     }
 }

@@ -8,7 +8,7 @@ use lambda_proto::api::{ContentType, HttpPrelude, InvocationHead};
 use lambda_proto::client::{Receipt, VecStorage};
 use lambda_proto::driver::{self, Response};
 use lambda_proto_host::lifecycle::clock;
-use lambda_proto_host::{Failure, Tasks};
+use lambda_proto_host::{ErrorTypes, Failure, Tasks};
 
 use crate::connector::SlotConnector;
 
@@ -71,6 +71,7 @@ pub struct Responder<'i> {
     pub(crate) scratch: &'i mut Vec<u8>,
     /// Post-response work, if it is tracked.
     pub(crate) tasks: Option<&'i Tasks>,
+    pub(crate) error_types: &'i ErrorTypes,
 }
 
 /// The proof that an invocation has been answered, which its handler returns.
@@ -126,13 +127,14 @@ impl<'i> Responder<'i> {
 
     /// Streams the response: the caller gets each piece as it is written.
     pub fn stream(self, content_type: ContentType<'_>) -> ResponseStream<'i> {
-        ResponseStream { inner: self.inner.stream(content_type), tasks: self.tasks }
+        let Self { inner, tasks, error_types, .. } = self;
+        ResponseStream { inner: inner.stream(content_type), tasks, error_types }
     }
 
     /// Streams an HTTP response, for function URLs and API Gateway: status, headers and cookies,
     /// then the body as it is written.
     pub fn stream_http(self, prelude: &HttpPrelude<'_>) -> ResponseStream<'i> {
-        let Self { inner, scratch, tasks, .. } = self;
+        let Self { inner, scratch, tasks, error_types } = self;
         if let Err(too_small) = prelude.encode(scratch) {
             scratch.resize(too_small.needed, 0);
         }
@@ -142,12 +144,12 @@ impl<'i> Responder<'i> {
         // If the stream is over already, the next write says so.
         let (json, end) = scratch[..length].split_at(length - HttpPrelude::END_LEN);
         let _ = stream.write(json).and_then(|()| stream.write(end));
-        ResponseStream { inner: stream, tasks }
+        ResponseStream { inner: stream, tasks, error_types }
     }
 
     /// Reports that the invocation failed, like returning the failure, and lets the handler go on.
     pub fn fail(self, failure: &Failure) -> Sent<'i> {
-        Sent(self.inner.fail(&failure.as_error_report()))
+        Sent(self.inner.fail(&self.error_types.report(failure)))
     }
 }
 
@@ -165,7 +167,7 @@ impl<'i> Responder<'i> {
 /// for number in 0..1000 {
 ///     writeln!(out, "{number}")?;
 /// }
-/// let stream = out.into_inner()?;
+/// let stream = out.into_inner().map_err(|error| error.into_error())?;
 /// Ok(stream.finish())
 /// # })
 /// # }
@@ -174,6 +176,7 @@ impl<'i> Responder<'i> {
 pub struct ResponseStream<'i> {
     inner: driver::Stream<'i, SlotConnector, VecStorage>,
     tasks: Option<&'i Tasks>,
+    error_types: &'i ErrorTypes,
 }
 
 impl<'i> ResponseStream<'i> {
@@ -192,7 +195,7 @@ impl<'i> ResponseStream<'i> {
 
     /// Ends the stream with a failure.
     pub fn fail(self, failure: &Failure) -> Sent<'i> {
-        Sent(self.inner.fail(&failure.as_error_report()))
+        Sent(self.inner.fail(&self.error_types.report(failure)))
     }
 }
 

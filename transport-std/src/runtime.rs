@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use lambda_proto::api::Endpoint;
 use lambda_proto_host::lifecycle::NoLifecycle;
-use lambda_proto_host::{Error, Failure, InFlight, Record, Settings, start};
+use lambda_proto_host::{Error, ErrorType, Failure, InFlight, Record, Settings, catch, start};
 
 use crate::handler::{Invocation, Responder, Sent};
 use crate::stop::StopHandle;
@@ -23,9 +23,12 @@ impl Runtime {
     /// A runtime that Lambda configures: at the address in `AWS_LAMBDA_RUNTIME_API`, with as many
     /// slots as `AWS_LAMBDA_MAX_CONCURRENCY` says.
     ///
+    /// It installs a panic hook, by which a panic is one record of the log. Install a hook of your
+    /// own afterwards.
+    ///
     /// # Errors
     ///
-    /// [`Error::MissingVariable`] or [`Error::InvalidVariable`] for the address.
+    /// [`Error::MissingVariable`] for the address, [`Error::InvalidVariable`] for either.
     pub fn from_env() -> Result<Self, Error> {
         Ok(Self::with(Settings::from_env()?))
     }
@@ -67,8 +70,9 @@ impl Runtime {
     /// # Errors
     ///
     /// An [`Error`] when the session cannot go on. With several slots, one whose connection breaks
-    /// the protocol begins anew after a pause, and the others do not notice. If the service wants
-    /// the process to end (500), all slots end when they have answered what is in flight.
+    /// the protocol begins anew after a pause, and the others do not notice. A slot that is lost for
+    /// another reason ends all of them, when they have answered what is in flight: if the service
+    /// wants the process to end (500), or if the slot gets no thread.
     pub fn run<F>(self, handler: F) -> Result<(), Error>
     where
         F: for<'i> Fn(Invocation<'i>, Responder<'i>) -> Result<Sent<'i>, Failure> + Sync,
@@ -89,25 +93,25 @@ impl Runtime {
             return run(new_worker());
         }
         thread::scope(|scope| {
-            let threads: Vec<_> = (0..self.settings.slots)
-                .map(|slot| {
-                    let name = format!("lambda-slot-{slot}");
-                    let run_slot = move || self.run_slot(slot, &|| run(new_worker()));
-                    thread::Builder::new().name(name).spawn_scoped(scope, run_slot)
-                })
-                .collect();
+            let mut threads = Vec::new();
             let mut result = Ok(());
-            for thread in threads {
-                match thread.map(thread::ScopedJoinHandle::join) {
-                    Ok(Ok(Ok(()))) => {}
-                    Ok(Ok(Err(error))) => result = Err(error),
-                    // This panic is not the handler's, which was caught.
-                    Ok(Err(payload)) => std::panic::resume_unwind(payload),
+            for slot in 0..self.settings.slots {
+                let name = format!("lambda-slot-{slot}");
+                let run_slot = move || self.run_slot(slot, &|| run(new_worker()));
+                match thread::Builder::new().name(name).spawn_scoped(scope, run_slot) {
+                    Ok(thread) => threads.push(thread),
                     Err(error) => {
-                        self.settings.log.error(format_args!("a slot has no thread: {error}"));
-                        result = Err(Error::Thread(error));
+                        let error = Error::Thread(error);
+                        self.slot_is_lost(slot, &error);
+                        result = Err(error);
+                        break;
                     }
                 }
+            }
+            for thread in threads {
+                // Its panics were caught.
+                let ended = thread.join().unwrap_or(Ok(()));
+                result = result.and(ended);
             }
             result
         })
@@ -149,18 +153,25 @@ impl Runtime {
     /// Runs one slot of several for as long as its errors concern only itself.
     fn run_slot(&self, slot: usize, run: &dyn Fn() -> Result<(), Error>) -> Result<(), Error> {
         loop {
-            let Err(error) = run() else { return Ok(()) };
+            // A panic that gets here is not a handler's.
+            let result = catch(|| Ok(run())).unwrap_or_else(|failure| {
+                Err(Error::Panicked { message: failure.message().to_owned() })
+            });
+            let Err(error) = result else { return Ok(()) };
             if let Error::Protocol(_) = error {
                 self.settings.log.warn(format_args!("slot {slot} begins anew: {error}"));
                 self.stop.pause(Duration::from_secs(1));
                 continue;
             }
-            self.settings.log.error(format_args!("slot {slot} has ended: {error}"));
-            if let Error::Service(_) = error {
-                self.stop.stop();
-            }
+            self.slot_is_lost(slot, &error);
             return Err(error);
         }
+    }
+
+    /// Ends all slots, since the service would go on to count on the one that is lost.
+    fn slot_is_lost(&self, slot: usize, error: &Error) {
+        self.settings.log.error(format_args!("slot {slot} has ended: {error}"));
+        self.stop.stop();
     }
 }
 
@@ -184,7 +195,8 @@ impl<L> Runtime<L> {
         self
     }
 
-    /// How long to try without any connection before giving up; 60 s unless set.
+    /// How long to try without any connection before giving up; 60 s unless set. A slot without one
+    /// tries for as long as another slot has one.
     #[must_use]
     pub fn give_up_after(mut self, patience: Duration) -> Self {
         self.settings.patience = patience;
@@ -201,6 +213,39 @@ impl<L> Runtime<L> {
         Ok(self)
     }
 
+    /// Asks errors of this type, and failures that were made of one, for the type to report; see
+    /// [`ErrorType`]. Call it once for each error type of the function.
+    ///
+    /// ```no_run
+    /// use lambda_proto_std::{Error, ErrorType, Runtime};
+    ///
+    /// #[derive(Debug)]
+    /// struct NoTable;
+    ///
+    /// impl std::fmt::Display for NoTable {
+    ///     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    ///         f.write_str("there is no table")
+    ///     }
+    /// }
+    ///
+    /// impl std::error::Error for NoTable {}
+    ///
+    /// impl ErrorType for NoTable {
+    ///     fn error_type(&self) -> &str {
+    ///         "Function.NoTable"
+    ///     }
+    /// }
+    ///
+    /// fn main() -> Result<(), Error> {
+    ///     Runtime::from_env()?.error_type::<NoTable>().run(|_, _| Err(NoTable)?)
+    /// }
+    /// ```
+    #[must_use]
+    pub fn error_type<E: ErrorType>(mut self) -> Self {
+        self.settings.error_types.add::<E>();
+        self
+    }
+
     /// Where log lines go, one call per line without the newline; as [`Log`](crate::Log) says
     /// unless set.
     #[must_use]
@@ -212,5 +257,29 @@ impl<L> Runtime<L> {
     /// A handle that stops this runtime from another thread.
     pub fn stop_handle(&self) -> StopHandle {
         self.stop.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    use super::*;
+
+    #[test]
+    fn a_slot_that_panics_outside_of_the_handler_ends_the_others_with_its_error() {
+        // Nothing listens on the discard port.
+        let runtime = Runtime::new(Endpoint::parse("127.0.0.1:9").unwrap()).slots(3);
+        let begun = AtomicUsize::new(0);
+        let run = |worker: Worker| -> Result<(), Error> {
+            if begun.fetch_add(1, SeqCst) == 1 {
+                panic!("told to");
+            }
+            // Until it is stopped.
+            worker.run(|_, responder| Ok(responder.send("")))
+        };
+        let error = runtime.run_slots(&|| runtime.worker(), &run).unwrap_err();
+        assert_eq!(error.to_string(), "a slot panicked: told to");
+        assert_eq!(begun.load(SeqCst), 3);
     }
 }

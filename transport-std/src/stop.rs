@@ -1,9 +1,11 @@
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use lambda_proto::client::Outage;
 use lambda_proto_host::Tasks;
+use lambda_proto_host::lifecycle::clock;
 
 /// Ends [`Runtime::run`](crate::Runtime::run) from another thread, between invocations.
 ///
@@ -19,11 +21,19 @@ pub struct StopHandle {
 #[derive(Debug, Default)]
 struct Shared {
     is_stopping: AtomicBool,
-    is_unreachable: AtomicBool,
+    reach: Mutex<Reach>,
     waiters: Mutex<Vec<Arc<Waiter>>>,
     changed: Condvar,
     /// Post-response work, which a worker may wait for.
     tasks: OnceLock<Tasks>,
+}
+
+/// Whether the slots reach the service.
+#[derive(Debug, Default)]
+struct Reach {
+    outage: Outage,
+    /// The log says that the service is away.
+    is_told: bool,
 }
 
 /// The state of one worker, as the handle knows it.
@@ -77,9 +87,39 @@ impl StopHandle {
         lock(&self.shared.waiters).retain(|other| !Arc::ptr_eq(other, waiter));
     }
 
-    /// Notes whether a slot has reached the service; `true` if that is a change.
-    pub(crate) fn note_reachable(&self, is_reachable: bool) -> bool {
-        self.shared.is_unreachable.swap(!is_reachable, SeqCst) == is_reachable
+    /// Notes that a slot has a connection; `true` if the log said that there is none.
+    pub(crate) fn connected(&self) -> bool {
+        let mut reach = lock(&self.shared.reach);
+        reach.outage.connected();
+        std::mem::take(&mut reach.is_told)
+    }
+
+    /// Notes that a slot has a connection no more.
+    pub(crate) fn disconnected(&self) {
+        lock(&self.shared.reach).outage.lost(clock::monotonic(Instant::now()));
+    }
+
+    /// Notes that an attempt to connect, which began at `began`, has failed; `true` if the log does
+    /// not say so yet.
+    pub(crate) fn failed_to_connect(&self, began: Instant) -> bool {
+        let mut reach = lock(&self.shared.reach);
+        reach.outage.failed(clock::monotonic(began));
+        !std::mem::replace(&mut reach.is_told, true)
+    }
+
+    /// How long no slot has had a connection.
+    pub(crate) fn outage(&self) -> Option<Duration> {
+        lock(&self.shared.reach).outage.lasted(clock::monotonic(Instant::now()))
+    }
+
+    /// How much of the patience is left; no end to it while a slot has a connection.
+    pub(crate) fn left(&self, patience: Duration) -> Duration {
+        let outage = lock(&self.shared.reach).outage;
+        if outage.connections() > 0 {
+            return Duration::MAX;
+        }
+        let lasted = outage.lasted(clock::monotonic(Instant::now()));
+        patience.saturating_sub(lasted.unwrap_or_default())
     }
 
     /// Sleeps for `duration`, or until it is time to stop.

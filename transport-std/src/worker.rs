@@ -5,7 +5,9 @@ use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_REQUEST_HEAD, MAX_XRAY_
 use lambda_proto::machine::{Machine, Phase};
 #[cfg(any(feature = "log", feature = "tracing"))]
 use lambda_proto_host::current;
-use lambda_proto_host::{Error, Failure, InFlight, NO_RESPONSE, PANIC, Settings, catch};
+use lambda_proto_host::{
+    Error, ErrorTypes, Failure, InFlight, NO_RESPONSE, PANIC, Settings, catch,
+};
 
 use crate::connector::{NoConnection, SlotConnector, error_of};
 use crate::handler::{Invocation, Responder, Sent};
@@ -28,6 +30,7 @@ use crate::stop::StopHandle;
 pub struct Worker {
     driver: Driver<SlotConnector, VecStorage>,
     scratch: Vec<u8>,
+    error_types: ErrorTypes,
 }
 
 /// Reports an invocation that is still in flight as failed.
@@ -41,6 +44,8 @@ impl Drop for Worker {
             };
             self.driver.fail_in_flight(&ErrorReport::new(error_type, message));
         }
+        // The process may end now.
+        self.driver.connector().settings.log.flush();
     }
 }
 
@@ -56,12 +61,17 @@ impl Worker {
             stop: stop.clone(),
             waiter: stop.new_waiter(),
             in_flight,
+            is_connected: false,
         };
         let events = VecStorage::new(FIRST_EVENT, settings.max_event.saturating_add(MAX_HEAD));
         let most = MAX_REQUEST_HEAD + MAX_XRAY_CAUSE + MAX_ERROR_BODY;
         let requests = VecStorage::new(2 * MAX_REQUEST_HEAD, most);
         let driver = Driver::new(machine, connector, events, requests);
-        Self { driver: driver.with_max_event(settings.max_event), scratch: Vec::new() }
+        Self {
+            driver: driver.with_max_event(settings.max_event),
+            scratch: Vec::new(),
+            error_types: settings.error_types.clone(),
+        }
     }
 
     /// Waits for the next invocation, however long that takes; `None` once the runtime is
@@ -82,7 +92,8 @@ impl Worker {
             let invocation = Invocation(invocation);
             #[cfg(any(feature = "log", feature = "tracing"))]
             current::set(invocation.request_id());
-            (invocation, Responder { inner, scratch: &mut self.scratch, tasks: None })
+            let Self { scratch, error_types, .. } = self;
+            (invocation, Responder { inner, scratch, tasks: None, error_types })
         }))
     }
 
@@ -114,7 +125,7 @@ impl Worker {
     /// Fails the invocation of the last [`next`](Self::next), when its responder is used up, as by
     /// [`Responder::json`] with a value that cannot be written. If it was answered, that is logged.
     pub fn fail(&mut self, failure: &Failure) {
-        self.driver.fail_in_flight(&failure.as_error_report());
+        self.driver.fail_in_flight(&self.error_types.report(failure));
     }
 
     /// Calls `handler` for every invocation until the runtime is stopped.

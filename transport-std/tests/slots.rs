@@ -1,11 +1,11 @@
 //! Several invocations at once: a thread for each slot.
 
+#[cfg(target_os = "linux")]
+#[path = "support/program.rs"]
+mod program;
 mod support;
 
-use std::time::Duration;
-
-use lambda_proto_service::{Place, Running};
-use support::{Event, Service, runtime_at};
+use support::{Event, Service};
 
 #[test]
 fn a_panic_on_one_slot_leaves_the_others_alone() {
@@ -29,18 +29,34 @@ fn a_panic_on_one_slot_leaves_the_others_alone() {
     assert!(lines.iter().all(|line| line.contains("id-1: failed: ")), "{lines:?}");
 }
 
+/// What a test below runs in a process of its own.
+#[cfg(target_os = "linux")]
 #[test]
-fn each_slot_gives_up_a_service_that_is_gone() {
-    let gone = Place::deserted();
-    let runtime = runtime_at(&gone).slots(3).give_up_after(Duration::from_millis(100));
-    let stop = runtime.stop_handle();
-    let run = Running::new(
-        gone.lines(),
-        move || stop.stop(),
-        move || runtime.run(|_, responder| Ok(responder.send(""))),
-    );
-    let error = run.error();
-    assert!(error.contains("giving up"), "{error}");
-    let lines = gone.lines().all();
-    assert_eq!(lines.iter().filter(|line| line.contains("has ended")).count(), 3, "{lines:?}");
+#[ignore = "is no test but the program of others"]
+fn program() -> Result<(), lambda_proto_std::Error> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+
+    if program::behaviour().is_none() {
+        return Ok(());
+    }
+    let runtime = lambda_proto_std::Runtime::from_env()?;
+    // Room for the stacks of a few threads.
+    let size = std::fs::read_to_string("/proc/self/statm").expect("Linux has it");
+    let pages: u64 = size.split(' ').next().and_then(|size| size.parse().ok()).expect("a number");
+    let limit = Some(4096 * pages + 24 * 1024 * 1024);
+    setrlimit(Resource::As, Rlimit { current: limit, maximum: limit }).expect("it is lowered");
+    runtime.run(|invocation, responder| Ok(responder.send(invocation.body())))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_slot_that_gets_no_thread_ends_the_others_and_the_process_with_an_error() {
+    let service = Service::start();
+    let concurrency = [("AWS_LAMBDA_MAX_CONCURRENCY", "64")];
+    let mut program = program::Program::start(&service.address(), "run", &concurrency);
+    let status = program.end();
+    assert!(!status.success(), "{status}");
+    let lines = program.lines().all();
+    let said = |part: &str| lines.iter().any(|line| line.contains(part));
+    assert!(said(" has ended: no thread for a slot: "), "{lines:?}");
 }

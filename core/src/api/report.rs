@@ -90,9 +90,9 @@ impl<'a> ErrorReport<'a> {
         writer.finish()
     }
 
-    /// The type and the message as given.
-    pub(crate) fn type_and_message(&self) -> (&'a str, &'a str) {
-        (self.error_type, self.message)
+    /// The type, the message and the stack trace as given.
+    pub(crate) fn parts(&self) -> (&'a str, &'a str, &'a str) {
+        (self.error_type, self.message, self.stack_trace)
     }
 
     /// Removes the cause for X-Ray, for a buffer too small to hold it.

@@ -46,6 +46,8 @@ pub enum WarningKind<'a> {
         error_type: &'a str,
         /// Its message.
         message: &'a str,
+        /// Its stack trace, one frame per line; empty if there is none. Not part of `Display`.
+        stack_trace: &'a str,
     },
     /// The handler failed after it had answered; the caller of the function is not affected.
     FailedAfterAnswer {
@@ -53,6 +55,8 @@ pub enum WarningKind<'a> {
         error_type: &'a str,
         /// Its message.
         message: &'a str,
+        /// Its stack trace, one frame per line; empty if there is none. Not part of `Display`.
+        stack_trace: &'a str,
     },
 }
 
@@ -90,10 +94,10 @@ impl fmt::Display for Warning<'_> {
             WarningKind::EventLost => f.write_str("connection lost in the middle of the event"),
             WarningKind::EventTooLarge => f.write_str("the event does not fit the buffer"),
             WarningKind::Unanswered => f.write_str("the handler gave no answer"),
-            WarningKind::Failed { error_type, message } => {
+            WarningKind::Failed { error_type, message, .. } => {
                 write!(f, "failed: {}: {}", OneLine(error_type.chars()), OneLine(message.chars()))
             }
-            WarningKind::FailedAfterAnswer { error_type, message } => write!(
+            WarningKind::FailedAfterAnswer { error_type, message, .. } => write!(
                 f,
                 "failed after it was answered: {}: {}",
                 OneLine(error_type.chars()),

@@ -178,13 +178,5 @@ impl fmt::Display for NotAvailable {
     }
 }
 
-impl std::error::Error for NotAvailable {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Name(error) => Some(error),
-            Self::Connection(error) => Some(error),
-            Self::Refused { .. } => None,
-            Self::Protocol(error) => Some(error),
-        }
-    }
-}
+/// The message says the cause, which is therefore no `source`.
+impl std::error::Error for NotAvailable {}

@@ -203,18 +203,8 @@ impl fmt::Display for MetadataError {
     }
 }
 
-impl std::error::Error for MetadataError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Address(error) => Some(error),
-            Self::Token(error) => Some(error),
-            Self::Connection(error) => Some(error),
-            Self::Protocol(error) => Some(error),
-            Self::Document(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+/// The message says the cause, which is therefore no `source`.
+impl std::error::Error for MetadataError {}
 
 #[cfg(test)]
 mod tests {

@@ -4,8 +4,8 @@ use std::fmt;
 use super::{
     InitContext, InitHook, InitResult, Resources, ShutdownContext, ShutdownHook, SnapshotHook,
 };
-use crate::Failure;
 use crate::policy::{Options, Policy};
+use crate::{ErrorTypes, Failure};
 
 /// The hooks and options for what a function does around its invocations.
 ///
@@ -141,6 +141,36 @@ pub struct Parts {
     pub work: Policy,
     /// Whether the runtime handles SIGTERM, for which it registers an extension on Lambda.
     pub signals: bool,
+}
+
+impl Parts {
+    /// The same hooks, with failures that are named by their errors.
+    #[must_use]
+    pub fn name_errors(self, types: &ErrorTypes) -> Self {
+        Self {
+            init: named(self.init, |run| {
+                let types = types.clone();
+                Box::new(move |context| run(context).map_err(|failure| types.named(failure)))
+            }),
+            before_snapshot: named(self.before_snapshot, |run| {
+                let types = types.clone();
+                Box::new(move |resources| run(resources).map_err(|failure| types.named(failure)))
+            }),
+            after_restore: named(self.after_restore, |run| {
+                let types = types.clone();
+                Box::new(move |resources| run(resources).map_err(|failure| types.named(failure)))
+            }),
+            shutdown: named(self.shutdown, |run| {
+                let types = types.clone();
+                Box::new(move |context| run(context).map_err(|failure| types.named(failure)))
+            }),
+            ..self
+        }
+    }
+}
+
+fn named<F: ?Sized>(hooks: Vec<Named<F>>, wrap: impl Fn(Box<F>) -> Box<F>) -> Vec<Named<F>> {
+    hooks.into_iter().map(|Named { name, run }| Named { name, run: wrap(run) }).collect()
 }
 
 /// A hook and its name.

@@ -53,5 +53,7 @@ impl ::log::Log for Log {
         }
     }
 
-    fn flush(&self) {}
+    fn flush(&self) {
+        Log::flush(self);
+    }
 }

@@ -25,6 +25,9 @@ pub(super) fn frame(record: &Record<'_>, message: &str) -> Vec<u8> {
     [&header.to_be_bytes(), message.as_bytes()].concat()
 }
 
+/// Bytes of the header of a frame.
+pub(super) const HEADER: usize = 16;
+
 fn frame_type(level: Level, format: Format) -> u32 {
     const MAGIC: u32 = 0xa55a_0000;
     const HAS_TIME: u32 = 0b10;

@@ -4,6 +4,7 @@
 mod facade;
 mod frame;
 mod level;
+mod queue;
 mod record;
 mod time;
 #[cfg(feature = "tracing")]
@@ -13,14 +14,18 @@ use std::env;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use lambda_proto::api::Call;
 use lambda_proto::client::{Warning, WarningKind};
 
+use crate::Failure;
 use crate::environment::{Variable, log_format};
+use crate::failure::{causes, frames};
 pub use level::{Format, Level, NoLevel};
+use queue::{Destination, Line, QUEUE};
 use record::Form;
 pub(crate) use record::put_escaped;
 pub use record::{Fields, Record};
@@ -34,6 +39,13 @@ pub use tracing_layer::TracingLayer;
 /// `WARN lambda-proto: …`, to standard error, which Lambda reads like standard output. Where Lambda
 /// names a descriptor for logs it writes frames to that, which keep several lines together. A line
 /// or frame is written in one piece, so those of several threads never mix.
+///
+/// A thread writes the lines; the first line starts it. A line is out when [`write`](Self::write)
+/// returns, and so before the environment is frozen and before the process ends. Only while nobody
+/// reads does `write` give up waiting, after 100 ms, and later calls do not wait at all: up to 1 MiB
+/// or 4,096 lines are kept, what comes on top is dropped, and a line says how many those were. So a
+/// log that nobody reads stops neither a loop nor a slot. A [writer of the program](Self::to) is
+/// called directly, and may block its caller. If it panics, the record goes to standard error.
 ///
 /// A record below the [level](Self::level) costs a comparison. Writing one allocates its line.
 ///
@@ -60,11 +72,21 @@ pub use tracing_layer::TracingLayer;
 pub struct Log {
     level: Level,
     form: Form,
-    /// Used instead of standard error.
-    sink: Option<Sink>,
+    sink: Sink,
 }
 
-type Sink = Arc<dyn Fn(&Record<'_>) + Send + Sync>;
+/// What takes records.
+#[derive(Clone)]
+enum Sink {
+    Queue(Destination),
+    Program(Arc<dyn Fn(&Record<'_>) + Send + Sync>),
+}
+
+impl Default for Sink {
+    fn default() -> Self {
+        Self::Queue(Destination::StandardError)
+    }
+}
 
 /// The logger name of the runtime's own records.
 pub(crate) const OWN: &str = "lambda-proto";
@@ -119,25 +141,13 @@ impl Log {
     /// refuses go to standard error.
     #[must_use]
     pub fn framed(self, file: File) -> Self {
-        self.with_writer(move |record| {
-            // The header and the line show the same time.
-            let record = record.at(record.time());
-            let line = record.line();
-            let frame = frame::frame(&record, &line);
-            // Another log of this process may have opened the same pipe, which takes large frames
-            // in pieces; so all of them share a lock.
-            let standard_error = io::stderr().lock();
-            if (&file).write_all(&frame).is_err() {
-                drop(standard_error);
-                write_line(line);
-            }
-        })
+        Self { sink: Sink::Queue(Destination::Frames(Arc::new(file))), ..self }
     }
 
     /// The same log with another destination.
     #[must_use]
     pub fn with_writer(self, write: impl Fn(&Record<'_>) + Send + Sync + 'static) -> Self {
-        Self { sink: Some(Arc::new(write)), ..self }
+        Self { sink: Sink::Program(Arc::new(write)), ..self }
     }
 
     /// The same log for records of this level and above.
@@ -174,10 +184,21 @@ impl Log {
             return;
         }
         let record = record.form(self.form);
-        match &self.sink {
-            Some(write) => write(&record),
-            None => write_line(record.line()),
-        }
+        let destination = match &self.sink {
+            Sink::Queue(destination) => destination.clone(),
+            // A panic of it would end whatever logs, which may be ending because of a panic.
+            Sink::Program(write) => match catch_unwind(AssertUnwindSafe(|| write(&record))) {
+                Ok(()) => return,
+                Err(_) => Destination::StandardError,
+            },
+        };
+        QUEUE.write(Line::new(destination, &record));
+    }
+
+    /// Waits until every line that was written is out, but not longer than a second. It returns at
+    /// once unless lines are not read.
+    pub fn flush(&self) {
+        QUEUE.flush(Duration::from_secs(1));
     }
 
     /// Writes a line of the runtime itself: a problem is over.
@@ -197,13 +218,72 @@ impl Log {
 
     /// Writes a warning of a slot.
     pub fn warning(&self, warning: &Warning<'_>) {
+        let (level, request_id) = (level_of(&warning.kind), warning.request_id);
         // The record has its own field for the id.
         let line = Warning { request_id: "", ..*warning };
-        self.write_own(level_of(&warning.kind), warning.request_id, format_args!("{line}"));
+        match warning.kind {
+            WarningKind::Failed { error_type, message, stack_trace }
+            | WarningKind::FailedAfterAnswer { error_type, message, stack_trace } => {
+                let error = LoggedError { error_type, message, stack_trace };
+                self.write_error(level, request_id, format_args!("{line}"), error);
+            }
+            _ => self.write_own(level, request_id, format_args!("{line}")),
+        }
+    }
+
+    /// Writes a line of the runtime itself about a failure, which the line shows with its causes.
+    pub(crate) fn failure(&self, line: fmt::Arguments<'_>, failure: &Failure) {
+        let error = failure.as_logged();
+        let add = |fields: &mut Fields<'_>| error.add_to(fields);
+        self.write(&Record::new(Level::Error, line).logger(OWN).fields(&add));
+    }
+
+    /// Writes a line of the runtime itself about an error: its causes and its stack trace follow the
+    /// line, and in JSON are fields, as AWS's own runtimes write them
+    /// (aws-lambda-nodejs-runtime-interface-client, `LogPatch.js`).
+    pub(crate) fn write_error(
+        &self,
+        level: Level,
+        request_id: &str,
+        line: fmt::Arguments<'_>,
+        error: LoggedError<'_>,
+    ) {
+        let add = |fields: &mut Fields<'_>| error.add_to(fields);
+        let record = Record::new(level, line).logger(OWN).request_id(request_id);
+        match self.format() {
+            Format::Json => self.write(&record.fields(&add)),
+            Format::Text => self.write(&record.with_message(format_args!("{line}{error}"))),
+        }
     }
 
     fn write_own(&self, level: Level, request_id: &str, line: fmt::Arguments<'_>) {
         self.write(&Record::new(level, line).logger(OWN).request_id(request_id));
+    }
+}
+
+/// An error, as a record shows it.
+#[derive(Clone, Copy)]
+pub(crate) struct LoggedError<'a> {
+    pub(crate) error_type: &'a str,
+    pub(crate) message: &'a str,
+    pub(crate) stack_trace: &'a str,
+}
+
+impl LoggedError<'_> {
+    fn add_to(&self, fields: &mut Fields<'_>) {
+        fields.text("errorType", format_args!("{}", self.error_type));
+        fields.text("errorMessage", format_args!("{}", self.message));
+        if !self.stack_trace.is_empty() {
+            fields.texts("stackTrace", &mut self.stack_trace.lines());
+        }
+    }
+}
+
+/// What follows the type and the message: the causes on the same line, and the frames below.
+impl fmt::Display for LoggedError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        causes(self.stack_trace).try_for_each(|cause| write!(f, ": {cause}"))?;
+        frames(self.stack_trace).try_for_each(|frame| write!(f, "\n    {frame}"))
     }
 }
 
@@ -215,13 +295,6 @@ impl fmt::Debug for Log {
             .field("format", &format)
             .finish_non_exhaustive()
     }
-}
-
-/// Writes a line in one piece, since others write there too. It does not use `eprintln!`, which
-/// panics when nobody reads standard error any more.
-fn write_line(mut line: String) {
-    line.push('\n');
-    let _nobody_reads = io::stderr().write_all(line.as_bytes());
 }
 
 /// A lost invocation or answer is an error; the rest are problems that the runtime survives.

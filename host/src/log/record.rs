@@ -46,6 +46,10 @@ impl<'a> Record<'a> {
         Self { time: None, level, form, logger, request_id, message, fields: None }
     }
 
+    pub(super) fn with_message(self, message: fmt::Arguments<'a>) -> Self {
+        Self { message, ..self }
+    }
+
     /// Sets the part of the program that logs, in plain words; empty means none.
     #[must_use]
     pub fn logger(self, logger: &'a str) -> Self {
@@ -196,6 +200,17 @@ impl Fields<'_> {
     pub fn json(&mut self, name: &str, value: fmt::Arguments<'_>) {
         self.put_name(name);
         put_plain(self.line, &shown(value), false);
+    }
+
+    /// Adds a list of texts.
+    pub(super) fn texts(&mut self, name: &str, values: &mut dyn Iterator<Item = &str>) {
+        self.put_name(name);
+        self.line.push('[');
+        for (at, value) in values.enumerate() {
+            self.line.push_str(if at == 0 { "" } else { "," });
+            self.put_string(value);
+        }
+        self.line.push(']');
     }
 
     fn put_name(&mut self, name: &str) {

@@ -82,9 +82,7 @@ impl Slot {
         let link = std::mem::replace(&mut self.link, Link::Down);
         let Link::Connecting { socket, .. } = link else { return };
         self.link = Link::Up(socket);
-        scheduler.connections += 1;
-        scheduler.look_again |= scheduler.dialer.is_down();
-        if let Some(waited) = scheduler.dialer.reached(scheduler.now) {
+        if let Some(waited) = scheduler.connected() {
             scheduler.settings.log_reachable(waited);
         }
         self.client.exchange().connected();
@@ -96,8 +94,7 @@ impl Slot {
             _ => scheduler.now,
         };
         self.hang_up(scheduler);
-        let (now, patience) = (scheduler.now, scheduler.settings.patience);
-        match scheduler.dialer.failed(self.number, began, now, patience, reason) {
+        match scheduler.failed_to_connect(self.number, began, reason) {
             AfterFailure::TryNow => self.dial(scheduler),
             // Stopping wins over reconnecting.
             _ if scheduler.is_stopping() => self.client.exchange().shut_down(),

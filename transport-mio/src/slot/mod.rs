@@ -222,8 +222,10 @@ impl Slot {
             }
             // The service has ended the stream before this.
             (Doing::Nothing | Doing::Answering { .. }, Command::Fail(failure)) => {
-                let _told =
-                    self.client.exchange().fail(&failure.as_error_report(), scheduler.tell());
+                let _told = self
+                    .client
+                    .exchange()
+                    .fail(&scheduler.settings.error_types.report(&failure), scheduler.tell());
             }
             (_, command) => refuse(key, command, scheduler),
         }
@@ -251,9 +253,10 @@ impl Slot {
                 let content_type = ContentType::from_bytes(&content_type);
                 self.client.exchange().stream(content_type.unwrap_or(ContentType::OCTET_STREAM))
             }
-            Command::Fail(failure) | Command::GiveUp(Some(failure)) => {
-                self.client.exchange().fail(&failure.as_error_report(), scheduler.tell())
-            }
+            Command::Fail(failure) | Command::GiveUp(Some(failure)) => self
+                .client
+                .exchange()
+                .fail(&scheduler.settings.error_types.report(&failure), scheduler.tell()),
             _ => self.client.give_up(scheduler.tell()),
         }
     }
@@ -423,9 +426,10 @@ impl Slot {
                 let is_pipelined = self.may_pipeline(next, scheduler);
                 self.client.exchange().finish(is_pipelined)
             }
-            Finish::Failed(failure) => {
-                self.client.exchange().fail(&failure.as_error_report(), scheduler.tell())
-            }
+            Finish::Failed(failure) => self
+                .client
+                .exchange()
+                .fail(&scheduler.settings.error_types.report(&failure), scheduler.tell()),
             Finish::GivenUp => self.client.give_up(scheduler.tell()),
         };
         ended.is_ok()

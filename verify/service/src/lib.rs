@@ -18,7 +18,7 @@ use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 pub use connection::{Connection, TAKEN};
@@ -43,12 +43,19 @@ pub struct Service {
 }
 
 /// A thread that accepts connections here until nobody takes them.
-struct Listening(SocketAddr);
+struct Listening {
+    address: SocketAddr,
+    thread: Option<JoinHandle<()>>,
+}
 
 impl Drop for Listening {
     fn drop(&mut self) {
         // One more connection, so that it sees that; without, every test would leave its sockets open.
-        drop(TcpStream::connect_timeout(&self.0, MOMENT));
+        let is_seen = TcpStream::connect_timeout(&self.address, PATIENCE).is_ok();
+        // Another service may listen at this address from now on.
+        if let Some(thread) = self.thread.take().filter(|_| is_seen) {
+            let _has_panicked = thread.join();
+        }
     }
 }
 
@@ -119,7 +126,7 @@ impl Service {
         let listener = TcpListener::bind(address).expect("loopback addresses can be bound");
         let address = listener.local_addr().expect("a bound socket has an address");
         let (sender, incoming) = channel::<Box<dyn Duplex>>();
-        thread::spawn(move || {
+        let thread = thread::spawn(move || {
             for stream in listener.incoming() {
                 let stream = stream.expect("a connection on loopback");
                 stream.set_nodelay(true).expect("a socket has this option");
@@ -128,7 +135,8 @@ impl Service {
                 }
             }
         });
-        Self { place: Place::at(address), incoming, _listening: Some(Listening(address)) }
+        let listening = Listening { address, thread: Some(thread) };
+        Self { place: Place::at(address), incoming, _listening: Some(listening) }
     }
 
     /// A service that is reached by [`Place::dial`] only.

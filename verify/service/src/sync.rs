@@ -1,5 +1,6 @@
 //! Signals between threads, each with a bounded wait.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex};
 
 use super::PATIENCE;
@@ -31,13 +32,23 @@ impl Gate {
 
 /// What a runtime has logged.
 #[derive(Clone, Default)]
-pub struct Lines(Arc<(Mutex<Vec<String>>, Condvar)>);
+pub struct Lines(Arc<(Mutex<Vec<String>>, Condvar)>, Arc<AtomicBool>);
 
 impl Lines {
     /// Logs a line.
+    ///
+    /// # Panics
+    ///
+    /// If the log is [broken](Self::break_off).
     pub fn push(&self, line: String) {
         self.0.0.lock().unwrap().push(line);
         self.0.1.notify_all();
+        assert!(!self.1.load(Relaxed), "the log is broken");
+    }
+
+    /// Makes every further line a panic of whoever logs it.
+    pub fn break_off(&self) {
+        self.1.store(true, Relaxed);
     }
 
     /// All lines so far.

@@ -51,13 +51,13 @@ impl<S: Storage> Channel<S> {
         report: &ErrorReport<'_>,
         tell: &mut dyn FnMut(&Warning<'_>),
     ) -> Result<(), CommandError> {
-        let (error_type, message) = report.type_and_message();
+        let (error_type, message, stack_trace) = report.parts();
         let phase = self.machine.phase();
         if phase != Phase::Invoking {
-            self.note(WarningKind::FailedAfterAnswer { error_type, message }, tell);
+            self.note(WarningKind::FailedAfterAnswer { error_type, message, stack_trace }, tell);
             return Err(CommandError::WrongPhase(phase));
         }
-        self.note(WarningKind::Failed { error_type, message }, tell);
+        self.note(WarningKind::Failed { error_type, message, stack_trace }, tell);
         self.report(report)?;
         self.expect_receipt(false);
         Ok(())

@@ -143,7 +143,7 @@ fn no_part_of_a_failure_breaks_out() {
 #[test]
 fn no_message_of_an_error_or_of_a_panic_breaks_out() {
     check(
-        |_, _, text| Err(Failure::from_boxed(text)),
+        |_, _, text| Err(Failure::from(text.to_owned())),
         |served, text| report(served)["errorMessage"] == text,
     );
     check(

@@ -3,7 +3,9 @@
 use ::std::sync::{Arc, Barrier};
 use ::std::time::{Duration, Instant};
 
-use lambda_proto_scenarios::{Act, Event, Gate, Place, Settings, Transport, scenarios};
+use lambda_proto_scenarios::{
+    Act, Connection, Error, Event, Gate, Place, Running, Service, Settings, Transport, scenarios,
+};
 
 scenarios! {
     on_every_runtime {
@@ -12,6 +14,7 @@ scenarios! {
         handlers_run_at_the_same_time,
         a_failing_handler_leaves_the_other_slots_alone,
         a_lost_connection_of_one_slot_leaves_the_others_alone,
+        a_log_that_panics_costs_neither_a_slot_nor_an_answer,
     }
     on_sockets {
         a_500_ends_the_run_when_what_is_in_flight_has_been_answered,
@@ -19,6 +22,8 @@ scenarios! {
         an_error_of_one_slot_is_returned_although_the_others_were_stopped,
         with_several_slots_a_403_on_next_is_asked_again_with_pauses,
         all_slots_together_give_up_a_service_that_is_gone,
+        a_slot_without_a_connection_tries_for_as_long_as_another_has_one,
+        patience_counts_from_the_loss_of_the_last_connection,
     }
 }
 
@@ -172,4 +177,70 @@ fn all_slots_together_give_up_a_service_that_is_gone(on: &dyn Transport) {
     };
     let error = on.run_with(settings, &place, |_| Act::send("")).error();
     assert!(error.contains("giving up"), "{error}");
+}
+
+/// The patience of a runtime whose service comes back later than that.
+const IMPATIENT: Duration = Duration::from_millis(200);
+
+/// A runtime of two slots, one of which has lost its connection, and finds nobody to connect to.
+fn half_connected(on: &dyn Transport, place: &Place) -> (Running, Connection) {
+    let settings = Settings { slots: Some(2), patience: Some(IMPATIENT), ..Settings::default() };
+    let service = Service::start_on(place);
+    let run = on.run_with(settings, place, |seen| Act::send(seen.body()));
+    let mut connections = service.open_slots(2);
+    drop(service);
+    drop(connections.remove(0));
+    place.lines().wait_for("no connection to the Runtime API");
+    (run, connections.remove(0))
+}
+
+fn a_slot_without_a_connection_tries_for_as_long_as_another_has_one(on: &dyn Transport) {
+    let place = Place::deserted();
+    let (run, mut connection) = half_connected(on, &place);
+    let began = Instant::now();
+    while began.elapsed() < 3 * IMPATIENT {
+        connection.send(Event::new("id-1", "still here").bytes());
+        connection.request().assert_response("id-1");
+        connection.take_answer();
+        connection.expect_next();
+    }
+    let service = Service::start_on(&place);
+    service.connection().expect_next();
+    run.stop();
+}
+
+fn patience_counts_from_the_loss_of_the_last_connection(on: &dyn Transport) {
+    let place = Place::deserted();
+    let (run, connection) = half_connected(on, &place);
+    ::std::thread::sleep(2 * IMPATIENT);
+    let began = Instant::now();
+    connection.close();
+    let error = run.end().unwrap_err();
+    assert!(matches!(&error, Error::Unreachable { waited, .. } if *waited >= IMPATIENT), "{error}");
+    assert!(began.elapsed() >= IMPATIENT, "{:?}", began.elapsed());
+}
+
+fn a_log_that_panics_costs_neither_a_slot_nor_an_answer(on: &dyn Transport) {
+    let service = on.service();
+    let run = on.run_slots(2, &service, |seen| match seen.body() {
+        b"fail" => Act::fail("Function.Told", "to"),
+        body => Act::send(body),
+    });
+    let mut connections = service.open_slots(2);
+    service.lines().break_off();
+    for round in 0..3 {
+        for connection in &mut connections {
+            connection.send(Event::new("id-1", "fail").bytes());
+            connection.request().assert_error("id-1", "Function.Told");
+            // A refusal is logged, too.
+            connection.refuse(400, "InvalidRequestID", "no");
+            connection.expect_next();
+            connection.send(Event::new("id-2", "fine").bytes());
+            connection.request().assert_response("id-2");
+            connection.take_answer();
+            connection.expect_next();
+        }
+        assert!(service.lines().all().len() >= 4 * (round + 1));
+    }
+    run.stop();
 }

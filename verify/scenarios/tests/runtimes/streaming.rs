@@ -177,9 +177,9 @@ fn an_error_in_the_middle_ends_the_stream_with_trailers(on: &dyn Transport) {
     });
     assert_eq!(outcome.request.trailer_error(), expected);
     assert_eq!(outcome.request.trailers.len(), 2);
-    // One line, whatever the message holds.
+    // One line, whatever the message holds, and one for each frame.
     let line = "invocation id-1: failed: Function.GaveUp: caf\u{e9} \"closed\"  ";
-    assert_eq!(outcome.lines, [line]);
+    assert_eq!(outcome.lines, [format!("{line}\n    a\n    b")]);
 }
 
 fn an_error_before_the_first_write_ends_the_stream_with_trailers(on: &dyn Transport) {

@@ -1,0 +1,314 @@
+//! The thread that writes log lines, so that a line that nobody reads stops nobody.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use super::frame::HEADER;
+use super::record::Form;
+use super::{Level, OWN, Record};
+
+/// The queue of this process, which has one standard error.
+pub(super) static QUEUE: Queue = Queue::new();
+
+/// How long the writer of a line waits until it is out. Whoever reads standard error has had time
+/// then.
+const WAIT: Duration = Duration::from_millis(100);
+
+/// The most bytes that wait for a reader.
+const MOST_BYTES: usize = 1024 * 1024;
+
+/// The most lines that do.
+const MOST_LINES: usize = 4096;
+
+/// Lines on their way, and the thread that writes them, which the first line starts.
+///
+/// While lines are read, each is out when [`write`](Self::write) returns: before the environment is
+/// frozen, and before the process ends. If one is not out after [`WAIT`], the queue is stuck: later
+/// lines wait for nothing, and those for which there is no room are dropped and counted, until all
+/// that are in the queue have been written.
+pub(super) struct Queue {
+    state: Mutex<State>,
+    /// There are lines to write.
+    filled: Condvar,
+    /// Some have been written.
+    written: Condvar,
+}
+
+struct State {
+    lines: VecDeque<Line>,
+    bytes: usize,
+    /// Lines taken so far.
+    taken: u64,
+    /// Lines written so far.
+    done: u64,
+    has_thread: bool,
+    is_stuck: bool,
+    /// Lines dropped since the log has last said so, and how to say it.
+    dropped: Option<(u64, Form, Destination)>,
+}
+
+/// A line and where it goes.
+pub(super) struct Line {
+    pub(super) destination: Destination,
+    pub(super) form: Form,
+    /// A line with its end, or a frame.
+    pub(super) bytes: Vec<u8>,
+}
+
+/// Where lines go.
+#[derive(Clone)]
+pub(super) enum Destination {
+    StandardError,
+    /// A file that takes frames.
+    Frames(Arc<File>),
+}
+
+impl Queue {
+    const fn new() -> Self {
+        let state = State {
+            lines: VecDeque::new(),
+            bytes: 0,
+            taken: 0,
+            done: 0,
+            has_thread: false,
+            is_stuck: false,
+            dropped: None,
+        };
+        Self { state: Mutex::new(state), filled: Condvar::new(), written: Condvar::new() }
+    }
+
+    /// Writes a line; blocks until it is out, but not for long.
+    pub(super) fn write(&'static self, line: Line) {
+        let mut state = self.lock();
+        if !state.has_thread {
+            let thread = thread::Builder::new().name("lambda-log".to_owned());
+            state.has_thread = thread.spawn(|| self.write_lines()).is_ok();
+            if !state.has_thread {
+                // There may be one later. Until then, a line that blocks is better than none.
+                drop(state);
+                line.write();
+                return;
+            }
+        }
+        if !state.has_room(&line) {
+            state = self.wait(state, WAIT, |state| !state.has_room(&line));
+            if !state.has_room(&line) {
+                let dropped = state.dropped.get_or_insert((0, line.form, line.destination));
+                dropped.0 += 1;
+                return;
+            }
+        }
+        state.bytes += line.bytes.len();
+        state.lines.push_back(line);
+        state.taken += 1;
+        let number = state.taken;
+        self.filled.notify_one();
+        state = self.wait(state, WAIT, |state| state.done < number);
+        state.is_stuck |= state.done < number;
+    }
+
+    /// Waits until all lines are out, but not longer than `patience`.
+    pub(super) fn flush(&self, patience: Duration) {
+        let state = self.lock();
+        let number = state.taken;
+        drop(self.written.wait_timeout_while(state, patience, |state| state.done < number));
+    }
+
+    /// Waits while there is hope and `is_waiting`.
+    fn wait<'q>(
+        &self,
+        state: MutexGuard<'q, State>,
+        patience: Duration,
+        is_waiting: impl Fn(&State) -> bool,
+    ) -> MutexGuard<'q, State> {
+        let goes_on = |state: &mut State| !state.is_stuck && is_waiting(state);
+        let waited = self.written.wait_timeout_while(state, patience, goes_on);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn write_lines(&self) {
+        let mut state = self.lock();
+        loop {
+            while let Some(line) = state.next() {
+                drop(state);
+                line.write();
+                state = self.lock();
+                state.bytes -= line.bytes.len();
+                state.done += 1;
+                self.written.notify_all();
+            }
+            state.is_stuck = false;
+            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Consistent at every moment, and nothing panics under this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn has_room(&self, line: &Line) -> bool {
+        // A line that is longer than the queue goes alone.
+        let is_short = self.bytes + line.bytes.len() <= MOST_BYTES || self.lines.is_empty();
+        is_short && self.lines.len() < MOST_LINES
+    }
+
+    /// The next line to write. That lines are missing is said where they are.
+    fn next(&mut self) -> Option<Line> {
+        let next = self.lines.pop_front();
+        if next.is_some() {
+            return next;
+        }
+        let (count, form, destination) = self.dropped.take()?;
+        let text = format_args!("nobody read the log in time: {count} lines are missing here");
+        let record = Record::new(Level::Warn, text).logger(OWN).form(form);
+        let line = Line::new(destination, &record);
+        self.bytes += line.bytes.len();
+        self.taken += 1;
+        Some(line)
+    }
+}
+
+impl Line {
+    pub(super) fn new(destination: Destination, record: &Record<'_>) -> Self {
+        let bytes = match &destination {
+            Destination::StandardError => {
+                let mut line = record.line();
+                line.push('\n');
+                line.into_bytes()
+            }
+            Destination::Frames(_) => {
+                // The header and the line show the same time.
+                let record = record.at(record.time());
+                super::frame::frame(&record, &record.line())
+            }
+        };
+        Self { destination, form: record.form, bytes }
+    }
+
+    /// Writes it in one piece, since others write there too. It does not use `eprintln!`, which
+    /// panics when nobody reads standard error any more.
+    fn write(&self) {
+        let _nobody_reads = match &self.destination {
+            Destination::StandardError => io::stderr().write_all(&self.bytes),
+            Destination::Frames(file) => (&**file).write_all(&self.bytes).or_else(|_| {
+                let line = self.bytes.get(HEADER..).unwrap_or_default();
+                io::stderr().write_all(&[line, b"\n"].concat())
+            }),
+        };
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::io::{PipeReader, Read};
+    use std::os::fd::OwnedFd;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::Format;
+
+    fn start() -> (&'static Queue, Destination, PipeReader) {
+        let (reader, writer) = io::pipe().unwrap();
+        let file = File::from(OwnedFd::from(writer));
+        (Box::leak(Box::new(Queue::new())), Destination::Frames(Arc::new(file)), reader)
+    }
+
+    fn write(queue: &'static Queue, to: &Destination, text: &str) {
+        write_as(queue, to, Format::Text, text);
+    }
+
+    fn write_as(queue: &'static Queue, to: &Destination, format: Format, text: &str) {
+        let line = |text| Line::new(to.clone(), &Record::new(Level::Info, text).format(format));
+        queue.write(line(format_args!("{text}")));
+    }
+
+    /// The text of the next frame.
+    fn read(reader: &mut PipeReader) -> String {
+        let mut header = [0; HEADER];
+        reader.read_exact(&mut header).unwrap();
+        let length = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
+        let mut text = vec![0; length as usize];
+        reader.read_exact(&mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    /// More than a pipe holds.
+    fn long() -> String {
+        "x".repeat(250 * 1024)
+    }
+
+    #[test]
+    fn a_line_is_out_when_it_has_been_written() {
+        let (queue, to, mut reader) = start();
+        for number in 0..100 {
+            write(queue, &to, &number.to_string());
+            assert!(queue.lock().done > number || queue.lock().is_stuck);
+            assert_eq!(read(&mut reader), format!("INFO {number}"));
+        }
+    }
+
+    #[test]
+    fn lines_that_nobody_reads_stop_nobody_and_are_dropped_and_counted() {
+        let (queue, to, mut reader) = start();
+        write(queue, &to, &long());
+        assert!(queue.lock().is_stuck);
+        // With the one that is being written, four are less than a mebibyte.
+        (1..=10).for_each(|_| write(queue, &to, &long()));
+        assert_eq!(read(&mut reader).len(), long().len() + 5);
+        for _ in 0..3 {
+            assert_eq!(read(&mut reader).len(), long().len() + 5);
+        }
+        let line = read(&mut reader);
+        assert_eq!(
+            line,
+            "WARN lambda-proto: nobody read the log in time: 7 lines are missing here"
+        );
+        queue.flush(Duration::from_secs(10));
+        write(queue, &to, "read again");
+        assert_eq!(read(&mut reader), "INFO read again");
+    }
+
+    #[test]
+    fn many_short_lines_are_bounded_as_well() {
+        let (queue, to, mut reader) = start();
+        write(queue, &to, &long());
+        (0..MOST_LINES + 5).for_each(|_| write(queue, &to, "short"));
+        assert_eq!(queue.lock().lines.len(), MOST_LINES);
+        read(&mut reader);
+        (0..MOST_LINES).for_each(|_| assert_eq!(read(&mut reader), "INFO short"));
+        assert!(read(&mut reader).contains(" 5 lines are missing"));
+    }
+
+    #[test]
+    fn a_stuck_queue_waits_once() {
+        let (queue, to, _reader) = start();
+        write(queue, &to, &long());
+        let began = Instant::now();
+        (0..1000).for_each(|_| write(queue, &to, "short"));
+        assert!(began.elapsed() < 100 * WAIT, "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn that_lines_are_missing_is_said_in_the_format_of_those_lines() {
+        let (queue, to, mut reader) = start();
+        write(queue, &to, &long());
+        let long = "x".repeat(MOST_BYTES + 1);
+        for _ in 0..2 {
+            write_as(queue, &to, Format::Json, &long);
+        }
+        read(&mut reader);
+        let _alone = read(&mut reader);
+        let line = read(&mut reader);
+        assert!(
+            line.starts_with("{\"timestamp\":") && line.contains("1 lines are missing"),
+            "{line}"
+        );
+    }
+}

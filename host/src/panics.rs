@@ -1,0 +1,171 @@
+//! The panic hook of a runtime that the environment configures: a panic is one record of the log.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::cell::{Cell, RefCell};
+use std::fmt::Write;
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::sync::OnceLock;
+use std::thread;
+
+use crate::failure::{PANIC, panic_message};
+use crate::log::LoggedError;
+use crate::{Failure, Level, Log};
+
+/// A panic, until it is a failure or a record.
+#[derive(Clone)]
+struct Panicked {
+    message: String,
+    /// Where it happened, and the backtrace if it is wanted.
+    stack_trace: String,
+}
+
+thread_local! {
+    /// How many calls of [`catch`](crate::catch) this thread is in.
+    static CATCHING: Cell<usize> = const { Cell::new(0) };
+    /// Whether there is a latest panic, which costs less to look at.
+    static HAS_LATEST: Cell<bool> = const { Cell::new(false) };
+    /// The latest panic on this thread that nobody has claimed.
+    static LATEST: RefCell<Option<Panicked>> = const { RefCell::new(None) };
+}
+
+/// Where panics go that are no failures.
+static LOG: OnceLock<Log> = OnceLock::new();
+
+/// Installs the hook, once per process.
+///
+/// The default hook writes lines of its own to standard error, which block while nobody reads them
+/// and are no JSON. This one keeps the panic of a handler for the failure that it becomes, and logs
+/// any other as a record. A hook with values of its own that the program has installed before is
+/// called first; one without any cannot be told from the default hook. A hook that the program
+/// installs later replaces this one.
+pub(crate) fn install(log: &Log) {
+    if LOG.set(log.clone()).is_err() {
+        return;
+    }
+    let before = panic::take_hook();
+    // The default hook is a function, which has no size.
+    let is_of_program = size_of_val(&*before) > 0;
+    panic::set_hook(Box::new(move |info| {
+        if is_of_program {
+            before(info);
+        }
+        let panicked = Panicked::new(info);
+        // A handler may have caught the one before by itself.
+        log_unclaimed();
+        if !is_catching() {
+            panicked.log();
+        }
+        keep(panicked);
+    }));
+}
+
+/// Calls `work`, whose panic becomes a failure.
+///
+/// # Errors
+///
+/// The payload of a panic, and what the hook has seen of it.
+pub(crate) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
+    let depth = CATCHING.get();
+    if depth == 0 {
+        // Was logged when it came.
+        drop(take());
+    }
+    CATCHING.set(depth + 1);
+    // A handler that panicked may have left its own data half changed, and will see it again. It
+    // holds nothing of ours that could be.
+    let result = catch_unwind(AssertUnwindSafe(work));
+    let result = result.map_err(|payload| {
+        let mut failure = Failure::from_panic(&*payload);
+        // It is another panic if a value panicked and was caught while it was dropped.
+        if let Some(panicked) = take_if(|panicked| panicked.message == failure.message()) {
+            failure = failure.stack_trace(panicked.stack_trace);
+        }
+        // Dropping the payload may panic again.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+        failure
+    });
+    log_unclaimed();
+    CATCHING.set(depth);
+    result
+}
+
+/// The failure of an invocation whose responder is dropped; `None` unless that is by a panic.
+pub fn unwinding() -> Option<Failure> {
+    if !thread::panicking() {
+        return None;
+    }
+    // It stays the latest, for those who catch it.
+    let latest = LATEST.try_with(|latest| latest.borrow().clone()).ok().flatten();
+    Some(match latest {
+        Some(Panicked { message, stack_trace }) => {
+            Failure::new(PANIC, message).stack_trace(stack_trace)
+        }
+        None => Failure::new(PANIC, "the handler panicked with the invocation in flight"),
+    })
+}
+
+/// Whether a panic of this thread becomes a failure. In programs that abort none does.
+fn is_catching() -> bool {
+    cfg!(panic = "unwind") && CATCHING.get() > 0
+}
+
+/// Logs a panic that the handler itself has caught.
+fn log_unclaimed() {
+    if is_catching()
+        && let Some(unclaimed) = take()
+    {
+        unclaimed.log();
+    }
+}
+
+/// Keeps a panic as the latest of this thread.
+fn keep(panicked: Panicked) {
+    let kept = LATEST.try_with(|latest| latest.replace(Some(panicked)));
+    HAS_LATEST.set(kept.is_ok());
+}
+
+/// Takes the latest panic of this thread.
+fn take() -> Option<Panicked> {
+    take_if(|_| true)
+}
+
+fn take_if(is_wanted: impl FnOnce(&Panicked) -> bool) -> Option<Panicked> {
+    if !HAS_LATEST.get() {
+        return None;
+    }
+    let take = |latest: &RefCell<Option<Panicked>>| {
+        let taken = latest.borrow_mut().take_if(|panicked| is_wanted(panicked));
+        HAS_LATEST.set(taken.is_none());
+        taken
+    };
+    LATEST.try_with(take).ok().flatten()
+}
+
+impl Panicked {
+    fn new(info: &PanicHookInfo<'_>) -> Self {
+        let message = match info.payload_as_str() {
+            Some(message) => message.to_owned(),
+            None => panic_message(&()),
+        };
+        let mut stack_trace = String::new();
+        if let Some(place) = info.location() {
+            let _infallible = writeln!(stack_trace, "{place}");
+        }
+        let backtrace = Backtrace::capture();
+        if backtrace.status() == BacktraceStatus::Captured {
+            let _infallible = write!(stack_trace, "{backtrace}");
+        }
+        Self { message, stack_trace }
+    }
+
+    fn log(&self) {
+        let Some(log) = LOG.get() else { return };
+        let Self { message, stack_trace } = self;
+        let thread = thread::current();
+        let name = thread.name().unwrap_or("without a name");
+        let error = LoggedError { error_type: PANIC, message, stack_trace };
+        // The frames follow the line.
+        let line = message.replace('\n', " ");
+        log.write_error(Level::Error, "", format_args!("thread {name} panicked: {line}"), error);
+    }
+}

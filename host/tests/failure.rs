@@ -1,0 +1,136 @@
+//! Errors that become failures, and the types that they are reported with.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use lambda_proto_host::{ErrorType, ErrorTypes, Failure};
+
+#[derive(Debug, thiserror::Error)]
+enum TableError {
+    #[error("there is no table {0:?}")]
+    NotFound(String),
+    #[error("the table cannot be read")]
+    Unreadable(#[from] io::Error),
+}
+
+impl ErrorType for TableError {
+    fn error_type(&self) -> &str {
+        match self {
+            Self::NotFound(_) => "Function.TableNotFound",
+            Self::Unreadable(_) => "Function.TableUnreadable",
+        }
+    }
+}
+
+fn table_types() -> ErrorTypes {
+    let mut types = ErrorTypes::default();
+    types.add::<TableError>();
+    types
+}
+
+/// The failure of a handler that returns by `?`, in a closure as handlers are.
+fn fail<T: 'static>(fail: impl FnOnce() -> Result<T, Failure>) -> Failure {
+    fail().map(drop).unwrap_err()
+}
+
+#[test]
+fn errors_of_every_kind_become_failures_by_the_question_mark() {
+    let boxed: Box<dyn Error + Send + Sync> = "boxed".into();
+    let cases = [
+        (fail(|| Ok("x".parse::<u32>()?)), "invalid digit found in string"),
+        (fail(|| Ok(Err::<(), _>(TableError::NotFound("a".into()))?)), "there is no table \"a\""),
+        (fail(|| Ok(Err::<(), _>(boxed)?)), "boxed"),
+        (fail(|| Ok(Err::<(), _>(anyhow::anyhow!("any {}", "how"))?)), "any how"),
+        (fail(|| Ok(Err::<(), _>("a text")?)), "a text"),
+        (fail(|| Ok(Err::<(), _>(format!("a {}", "String"))?)), "a String"),
+        (fail(|| Ok(Err::<(), _>(Failure::new("Function.Own", "own"))?)), "own"),
+    ];
+    for (failure, message) in cases {
+        assert_eq!(failure.message(), message);
+    }
+}
+
+#[test]
+fn an_error_that_names_its_type_is_reported_with_it() {
+    let failure = Failure::from(TableError::NotFound("a".into()));
+    assert_eq!(failure.to_string(), "Function.Error: there is no table \"a\"");
+    let named = table_types().named(failure.clone()).to_string();
+    assert_eq!(named, "Function.TableNotFound: there is no table \"a\"");
+    // What the function says itself counts more.
+    let own = table_types().named(failure.error_type("Function.Own")).to_string();
+    assert_eq!(own, "Function.Own: there is no table \"a\"");
+}
+
+#[test]
+fn the_causes_of_an_error_follow_it() {
+    let failure = Failure::from(TableError::from(io::Error::other("first\nsecond")));
+    let failure = table_types().named(failure);
+    assert_eq!(
+        failure.to_string(),
+        "Function.TableUnreadable: the table cannot be read: first second"
+    );
+}
+
+#[test]
+fn a_cause_inside_of_anyhow_names_the_type() {
+    let error = || anyhow::Error::from(TableError::NotFound("a".into()));
+    let failure = table_types().named(error().context("no order").context("no answer").into());
+    let line = "Function.TableNotFound: no answer: no order: there is no table \"a\"";
+    assert_eq!(failure.to_string(), line);
+    assert!(matches!(failure.downcast_ref(), Some(TableError::NotFound(_))));
+    // Around an error that is no `anyhow::Error` yet.
+    let result: Result<(), TableError> = Err(TableError::NotFound("a".into()));
+    let error = anyhow::Context::context(result, "no answer").unwrap_err();
+    let failure = table_types().named(error.into());
+    assert!(failure.to_string().starts_with("Function.TableNotFound: no answer"), "{failure}");
+}
+
+#[cfg(feature = "anyhow")]
+#[test]
+fn an_error_that_is_all_of_an_anyhow_error_names_the_type() {
+    let error = anyhow::Error::from(TableError::NotFound("a".into()));
+    let failure = table_types().named(error.into());
+    assert_eq!(failure.to_string(), "Function.TableNotFound: there is no table \"a\"");
+    assert!(failure.downcast_ref::<TableError>().is_some());
+}
+
+#[test]
+fn no_backtrace_lands_in_the_message() {
+    let failure = Failure::from(anyhow::anyhow!("first").context("second"));
+    assert_eq!(failure.message(), "second");
+    assert_eq!(failure.to_string(), "Function.Error: second: first");
+}
+
+/// An error that is broken in every way.
+#[derive(Debug)]
+struct Broken;
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("broken")
+    }
+}
+
+impl Error for Broken {}
+
+impl ErrorType for Broken {
+    fn error_type(&self) -> &str {
+        panic!("it has no type")
+    }
+}
+
+impl Drop for Broken {
+    fn drop(&mut self) {
+        panic!("it does not go")
+    }
+}
+
+#[test]
+fn an_error_that_panics_when_it_is_asked_or_dropped_ends_nothing() {
+    let mut types = ErrorTypes::default();
+    types.add::<Broken>();
+    let failure = types.named(Failure::from(Broken));
+    assert_eq!(failure.to_string(), "Function.Error: broken");
+    drop(failure);
+}
