@@ -44,7 +44,7 @@ fn errors_of_every_kind_become_failures_by_the_question_mark() {
         (fail(|| Ok(Err::<(), _>(anyhow::anyhow!("any {}", "how"))?)), "any how"),
         (fail(|| Ok(Err::<(), _>("a text")?)), "a text"),
         (fail(|| Ok(Err::<(), _>(format!("a {}", "String"))?)), "a String"),
-        (fail(|| Ok(Err::<(), _>(Failure::new("Function.Own", "own"))?)), "own"),
+        (fail(|| Err::<(), _>(Failure::new("Function.Own", "own"))), "own"),
     ];
     for (failure, message) in cases {
         assert_eq!(failure.message(), message);
