@@ -296,6 +296,20 @@ fn a_content_type_with_a_control_character_is_refused() {
 }
 
 #[test]
+fn a_content_type_is_made_of_text_and_read_as_text() {
+    let csv = ContentType::try_from("text/csv").unwrap();
+    assert_eq!(csv.as_str(), Some("text/csv"));
+    assert_eq!(ContentType::try_from(&b"text/csv"[..]), Ok(csv));
+    assert_eq!(ContentType::TEXT.as_str(), Some("text/plain; charset=utf-8"));
+    for refused in ["", "text/plain\r\nX: 1"] {
+        assert!(ContentType::try_from(refused).is_err(), "{refused:?}");
+        assert!(ContentType::try_from(refused.as_bytes()).is_err(), "{refused:?}");
+    }
+    let latin1 = ContentType::from_bytes(b"text/x; name=\xe9").unwrap();
+    assert_eq!(latin1.as_str(), None);
+}
+
+#[test]
 fn any_content_type_that_is_taken_stays_in_its_header() {
     let value: Vec<u8> = (0x20..0x7f).chain(0x80..=0xff).chain(*b"\t.").collect();
     let content_type = Some(ContentType::from_bytes(&value).unwrap());

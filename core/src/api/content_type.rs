@@ -5,7 +5,18 @@ use crate::limits::MAX_CONTENT_TYPE;
 
 /// The content type of a response, checked so that it cannot leave its header.
 ///
-/// The service passes it on to whoever invoked the function.
+/// The service passes it on to the caller of the function. Text becomes one by [`new`](Self::new) or
+/// [`TryFrom`], and is read by [`as_str`](Self::as_str).
+///
+/// ```
+/// use lambda_proto::api::ContentType;
+///
+/// let csv = ContentType::new("text/csv")?;
+/// assert_eq!(csv, ContentType::try_from("text/csv")?);
+/// assert_eq!(csv.as_str(), Some("text/csv"));
+/// assert!(ContentType::try_from("text/csv\r\nX-Other: 1").is_err());
+/// # Ok::<(), lambda_proto::api::InvalidContentType>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ContentType<'a>(&'a [u8]);
 
@@ -62,6 +73,30 @@ impl<'a> ContentType<'a> {
     /// The value as it is sent in the header.
     pub const fn as_bytes(&self) -> &'a [u8] {
         self.0
+    }
+
+    /// The value as text; `None` if it is not UTF-8, as that of an event need not be.
+    pub const fn as_str(&self) -> Option<&'a str> {
+        match core::str::from_utf8(self.0) {
+            Ok(text) => Some(text),
+            Err(_) => None,
+        }
+    }
+}
+
+impl<'a> TryFrom<&'a str> for ContentType<'a> {
+    type Error = InvalidContentType;
+
+    fn try_from(value: &'a str) -> Result<Self, InvalidContentType> {
+        Self::new(value)
+    }
+}
+
+impl<'a> TryFrom<&'a [u8]> for ContentType<'a> {
+    type Error = InvalidContentType;
+
+    fn try_from(value: &'a [u8]) -> Result<Self, InvalidContentType> {
+        Self::from_bytes(value)
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) fn keep() {
         api::ClientContext::parse,
         api::CognitoIdentity::parse,
         api::ContentType::as_bytes,
+        api::ContentType::as_str,
         api::ContentType::from_bytes,
         api::ContentType::new,
         api::Deadline::as_unix_millis,

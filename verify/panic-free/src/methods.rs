@@ -346,5 +346,9 @@ pub(crate) fn keep() {
             Memory;
         Storage: release for
             Memory;
+        TryFrom<&'static str>: try_from for
+            api::ContentType;
+        TryFrom<&'static [u8]>: try_from for
+            api::ContentType;
     }
 }
