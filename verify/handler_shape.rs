@@ -1,6 +1,7 @@
 //! One handler for every transport. A test of each includes this file and names its crate
 //! `transport`; what the service sees must be the same.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Write;
 
@@ -8,7 +9,8 @@ use lambda_proto_service::{Event, Outcome, Request, Running, Service};
 use serde_json::{Value, json};
 
 use crate::transport::{
-    ContentType, Endpoint, Error, Failure, HttpPrelude, Lifecycle, Response, Runtime,
+    ContentType, Endpoint, Error, Failure, HttpPrelude, InvocationHead, Lifecycle, Response,
+    Runtime,
 };
 
 fn runtime(service: &Service) -> Runtime {
@@ -26,7 +28,7 @@ fn run(service: &Service) -> Running<Error> {
             let event: Value = invocation.json()?;
             let task = event["do"].as_str();
             match task.ok_or_else(|| Failure::new("Function.NoTask", "there is nothing to do"))? {
-                "describe" => responder.json(&json!({
+                "describe" => responder.json(json!({
                     "request_id": invocation.request_id(),
                     "attempt_id": invocation.attempt_id().map(String::from_utf8_lossy),
                     "deadline": invocation.deadline().map(|deadline| deadline.as_unix_millis()),
@@ -44,23 +46,64 @@ fn run(service: &Service) -> Running<Error> {
                     Ok(responder.send(response.content_type(invocation.content_type())))
                 }
                 "send and next" => Ok(responder.send_and_next("done")),
-                "send text" => {
-                    Ok(responder.send(format!("for {}", invocation.request_id()).as_str()))
+                "send &str" => Ok(responder.send("body")),
+                "send &String" => {
+                    let text = String::from("body");
+                    let sent = responder.send(&text);
+                    assert_eq!(text, "body");
+                    Ok(sent)
                 }
+                "send String" => Ok(responder.send(String::from("body"))),
+                "send &[u8]" => Ok(responder.send(&b"body"[..])),
+                "send &[u8; 4]" => Ok(responder.send(b"body")),
+                "send &Vec<u8>" => {
+                    let bytes = b"body".to_vec();
+                    let sent = responder.send(&bytes);
+                    assert_eq!(bytes, b"body");
+                    Ok(sent)
+                }
+                "send Vec<u8>" => Ok(responder.send(b"body".to_vec())),
+                "send Cow<str>" => Ok(responder.send(Cow::Borrowed("body"))),
+                "send Cow<str>, owned" => Ok(responder.send(Cow::from(String::from("body")))),
+                "send Cow<[u8]>" => Ok(responder.send(Cow::Borrowed(&b"body"[..]))),
+                "send Response" => Ok(responder.send(Response::new(String::from("body")))),
+                "send of a type" => {
+                    let content_type = event["type"].as_str().unwrap_or_default();
+                    let content_type = ContentType::try_from(content_type)?;
+                    Ok(responder.send(Response::new("body").content_type(content_type)))
+                }
+                "json of a value" => responder.json(json!({ "of": head_of(&invocation) })),
+                "json of a reference" => {
+                    let sent = responder.json(&event);
+                    assert!(event.is_object(), "it is still there");
+                    sent
+                }
+                "json of text" => responder.json("text"),
+                "json of a slice" => responder.json(&[1, 2][..]),
                 "parse" => {
                     let number: u32 = event["text"].as_str().unwrap_or_default().parse()?;
-                    responder.json(&number)
+                    responder.json(number)
                 }
-                "fail" => Ok(responder.fail(&Failure::new("Function.Sad", "no luck"))),
+                "fail" => Ok(responder.fail(Failure::new("Function.Sad", "no luck"))),
+                "fail by reference" => {
+                    let failure = Failure::new("Function.Sad", "no luck");
+                    let sent = responder.fail(&failure);
+                    assert_eq!(failure.message(), "no luck");
+                    Ok(sent)
+                }
+                "fail by an error" => match "x".parse::<u32>() {
+                    Ok(number) => responder.json(number),
+                    Err(error) => Ok(responder.fail(error)),
+                },
                 "return" => Err(Failure::new("Function.Sad", "no luck")),
                 "panic" => panic!("no luck"),
                 "send, then return" => {
                     let _sent = responder.send("sent");
                     Err(Failure::new("Function.Sad", "no luck"))
                 }
-                "unwritable" => responder.json(&BTreeMap::from([((1, 2), 3)])),
+                "unwritable" => responder.json(BTreeMap::from([((1, 2), 3)])),
                 "unwritable, in its own words" => {
-                    let result = responder.json(&BTreeMap::from([((1, 2), 3)]));
+                    let result = responder.json(BTreeMap::from([((1, 2), 3)]));
                     result.map_err(|failure| failure.error_type("Function.Own"))
                 }
                 "stream" => {
@@ -84,7 +127,15 @@ fn run(service: &Service) -> Running<Error> {
                 "stream and fail" => {
                     let mut stream = responder.stream(ContentType::TEXT);
                     stream.write_all(b"one")?;
-                    Ok(stream.fail(&Failure::new("Function.Sad", "no luck")))
+                    Ok(stream.fail(Failure::new("Function.Sad", "no luck")))
+                }
+                "stream and fail by reference" => {
+                    let failure = Failure::new("Function.Sad", "no luck");
+                    let mut stream = responder.stream(ContentType::TEXT);
+                    stream.write_all(b"one")?;
+                    let sent = stream.fail(&failure);
+                    assert_eq!(failure.message(), "no luck");
+                    Ok(sent)
                 }
                 "stream and return" => {
                     let mut stream = responder.stream(ContentType::TEXT);
@@ -96,6 +147,11 @@ fn run(service: &Service) -> Running<Error> {
         })
     };
     Running::new(service.lines(), move || stop.stop(), run)
+}
+
+/// What functions do that take only the head of an invocation.
+fn head_of<'i>(head: impl Into<InvocationHead<'i>>) -> &'i str {
+    head.into().request_id()
 }
 
 /// Has the handler do this once.
@@ -163,20 +219,67 @@ fn answers_are_sent() {
     let echo = Outcome::of(&service, run, event).request;
     assert_eq!(echo.body, br#"{"do":"echo"}"#);
     assert_eq!(echo.header("Content-Type"), Some("text/x-own"));
-    for (task, body) in [("send and next", "done"), ("send text", "for id-1")] {
-        let outcome = outcome_of(json!({ "do": task }));
-        outcome.request.assert_response("id-1");
-        assert_eq!(outcome.request.body, body.as_bytes());
-        assert_eq!(outcome.lines, [""; 0]);
-    }
+    let outcome = outcome_of(json!({ "do": "send and next" }));
+    outcome.request.assert_response("id-1");
+    assert_eq!(outcome.request.body, b"done");
+    assert_eq!(outcome.lines, [""; 0]);
     let parsed = outcome_of(json!({ "do": "parse", "text": "7" })).request;
     assert_eq!(parsed.header("Content-Type"), Some("application/json"));
     assert_eq!(parsed.body, b"7");
 }
 
 #[test]
+fn text_and_bytes_are_sent_lent_or_given_away() {
+    for kind in [
+        "&str",
+        "&String",
+        "String",
+        "&[u8]",
+        "&[u8; 4]",
+        "&Vec<u8>",
+        "Vec<u8>",
+        "Cow<str>",
+        "Cow<str>, owned",
+        "Cow<[u8]>",
+        "Response",
+    ] {
+        let outcome = outcome_of(json!({ "do": format!("send {kind}") }));
+        outcome.request.assert_response("id-1");
+        assert_eq!(outcome.request.body, b"body", "{kind}");
+        assert_eq!(outcome.request.header("Content-Type"), None, "{kind}");
+        assert_eq!(outcome.lines, [""; 0], "{kind}");
+    }
+}
+
+#[test]
+fn a_content_type_is_taken_from_text_and_checked() {
+    let outcome = outcome_of(json!({ "do": "send of a type", "type": "text/x-own" }));
+    assert_eq!(outcome.request.body, b"body");
+    assert_eq!(outcome.request.header("Content-Type"), Some("text/x-own"));
+    let outcome = outcome_of(json!({ "do": "send of a type", "type": "a\r\nX-Own: b" }));
+    outcome.request.assert_error("id-1", "Function.Error");
+}
+
+#[test]
+fn values_are_sent_as_json_lent_or_given_away() {
+    for (task, body) in [
+        ("json of a value", json!({ "of": "id-1" })),
+        ("json of a reference", json!({ "do": "json of a reference" })),
+        ("json of text", json!("text")),
+        ("json of a slice", json!([1, 2])),
+    ] {
+        let request = outcome_of(json!({ "do": task })).request;
+        request.assert_response("id-1");
+        assert_eq!(request.json(), body, "{task}");
+        assert_eq!(request.header("Content-Type"), Some("application/json"), "{task}");
+    }
+}
+
+#[test]
 fn failures_are_reported_however_they_come_about() {
     assert_fails("fail", "Function.Sad", "no luck");
+    assert_fails("fail by reference", "Function.Sad", "no luck");
+    assert_fails("fail by an error", "Function.Error", "invalid digit");
     assert_fails("return", "Function.Sad", "no luck");
     assert_fails("parse", "Function.Error", "invalid digit");
     assert_fails("unknown", "Function.NoTask", "unknown is no task");
@@ -209,7 +312,7 @@ fn answers_are_streamed() {
 
 #[test]
 fn a_stream_that_fails_ends_with_the_failure() {
-    for task in ["stream and fail", "stream and return"] {
+    for task in ["stream and fail", "stream and fail by reference", "stream and return"] {
         let request = outcome_of(json!({ "do": task })).request;
         assert_eq!(request.body, b"one");
         assert_eq!(request.trailer_error()["errorType"], "Function.Sad", "{task}");
@@ -230,7 +333,7 @@ fn a_lifecycle_adds_a_context() {
         runtime.run(|invocation, responder, context| {
             let work = context.begin_work(&invocation, "nothing");
             let greeting = context.get().map(|Greeting(text)| *text);
-            let sent = responder.json(&greeting)?;
+            let sent = responder.json(greeting)?;
             drop(work);
             Ok(sent)
         })

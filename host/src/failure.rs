@@ -250,6 +250,13 @@ impl<'f> From<&'f Failure> for ErrorReport<'f> {
     }
 }
 
+/// A copy, so that a failure that is still needed can be reported by reference.
+impl From<&Failure> for Failure {
+    fn from(failure: &Failure) -> Self {
+        failure.clone()
+    }
+}
+
 /// The error must be `'static`, as every boxed error is. A second conversion, from an error of the
 /// function, would conflict with this one: [`ErrorType`](crate::ErrorType) names types instead.
 impl<E: Into<Box<dyn Error + Send + Sync>> + 'static> From<E> for Failure {

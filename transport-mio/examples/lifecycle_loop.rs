@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     let context = invocation.take_context().ok_or("there is a lifecycle")?;
                     thread::spawn(move || match work(&invocation, &context) {
                         Ok(answer) => responder.send(answer),
-                        Err(failure) => responder.fail(&failure),
+                        Err(failure) => responder.fail(failure),
                     });
                 }
                 Event::Ended(result) => {

@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     poll.registry().register(&mut counter, COUNTER, Interest::READABLE)?;
     eprintln!("own_loop: counting at {}", counter.local_addr()?);
 
-    let mut slots = Runtime::from_env()?.register(poll.registry(), SLOTS, Instant::now())?;
+    let mut slots = Runtime::from_env()?.register(poll.registry(), SLOTS)?;
     let mut waiting: Vec<(Invocation, Responder)> = Vec::new();
     let mut count = 0u64;
     let mut next_tick = Instant::now() + TICK;

@@ -15,7 +15,7 @@ fn main() -> Result<(), Error> {
             while let Some((invocation, responder)) = next(&receiver) {
                 match work(&invocation) {
                     Ok(answer) => responder.send(answer),
-                    Err(failure) => responder.fail(&failure),
+                    Err(failure) => responder.fail(failure),
                 };
             }
         });

@@ -63,7 +63,7 @@
 //!         if order.is_empty() {
 //!             return Err("there is no order in the event")?;
 //!         }
-//!         Ok(responder.send(&find(order)?))
+//!         Ok(responder.send(find(order)?))
 //!     })
 //! }
 //! ```
@@ -120,10 +120,10 @@ pub use lambda_proto_host::lifecycle::{
 pub use lambda_proto_host::policy::{InvalidOption, Options, Policy};
 pub use lambda_proto_host::{
     Error, ErrorType, Failure, Fields, Format, InvalidValue, LeftBehind, Level, Log, Metadata,
-    MetadataError, NoLevel, Record, Task,
+    MetadataError, NoLevel, Record, Response, Task,
 };
 pub use lifecycle::Context;
-pub use responder::{Hold, Responder, Response};
+pub use responder::{Hold, Responder};
 pub use runtime::Runtime;
 pub use sent::Sent;
 pub use slots::Slots;

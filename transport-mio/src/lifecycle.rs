@@ -1,7 +1,6 @@
 //! A runtime with a lifecycle before, between and after its invocations.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use lambda_proto::client::Receipt;
 use lambda_proto_host::lifecycle::Lifecycle;
@@ -129,9 +128,7 @@ impl Runtime<Lifecycle> {
         own_waker: bool,
     ) -> Result<Slots, Error> {
         let (plan, started) = self.start()?;
-        // The start may have taken a long time.
-        let now = Instant::now();
-        match Slots::new(plan, registry, first, waker, own_waker, now) {
+        match Slots::new(plan, registry, first, waker, own_waker) {
             Ok(slots) => {
                 let mut slots = slots.with_started(started);
                 slots.begin();

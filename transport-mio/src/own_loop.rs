@@ -27,7 +27,7 @@ impl Loop {
         let poll = Poll::new().map_err(Error::Poll)?;
         let waker = Waker::new(poll.registry(), Token(plan.settings.slots)).map_err(Error::Poll)?;
         let waker = Arc::new(waker);
-        let slots = Slots::new(plan, poll.registry(), Token(0), waker, true, Instant::now())?;
+        let slots = Slots::new(plan, poll.registry(), Token(0), waker, true)?;
         Ok(Self { poll, events: Events::with_capacity(1024), slots })
     }
 

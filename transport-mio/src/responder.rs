@@ -1,61 +1,14 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use lambda_proto::api::{ContentType, HttpPrelude};
-use lambda_proto_host::{Failure, unwinding};
+use lambda_proto_host::{Failure, Response, unwinding};
 
 use crate::command_queue::{Command, CommandQueue, Key, Next, OwnContentType};
 use crate::pool::Use;
 use crate::sent::Sent;
 use crate::stream::ResponseStream;
-
-/// The body of a response and its content type.
-///
-/// A slice is copied into memory of the pool; a `Vec` is taken as it is, and its memory goes to the
-/// pool afterwards.
-#[derive(Clone, Debug)]
-pub struct Response<'a> {
-    body: Body<'a>,
-    content_type: Option<ContentType<'a>>,
-}
-
-#[derive(Clone, Debug)]
-enum Body<'a> {
-    Borrowed(&'a [u8]),
-    Owned(Vec<u8>),
-}
-
-impl<'a> Response<'a> {
-    /// A body of any bytes, without a content type.
-    pub const fn new(body: &'a [u8]) -> Self {
-        Self { body: Body::Borrowed(body), content_type: None }
-    }
-
-    /// The same body with a content type, or none.
-    #[must_use]
-    pub fn content_type(mut self, content_type: impl Into<Option<ContentType<'a>>>) -> Self {
-        self.content_type = content_type.into();
-        self
-    }
-}
-
-impl<'a, T: AsRef<[u8]> + ?Sized> From<&'a T> for Response<'a> {
-    fn from(body: &'a T) -> Self {
-        Self::new(body.as_ref())
-    }
-}
-
-impl From<Vec<u8>> for Response<'_> {
-    fn from(body: Vec<u8>) -> Self {
-        Self { body: Body::Owned(body), content_type: None }
-    }
-}
-
-impl From<String> for Response<'_> {
-    fn from(body: String) -> Self {
-        body.into_bytes().into()
-    }
-}
 
 /// The right to answer one invocation, once; it may go to another thread.
 ///
@@ -78,6 +31,9 @@ impl Responder {
     }
 
     /// Sends the response. When the service has taken it, the slot asks for its next invocation.
+    ///
+    /// A body that is lent is copied into memory of the pool. One that is given away is taken as it
+    /// is, and its memory goes to the pool afterwards.
     pub fn send<'r>(self, response: impl Into<Response<'r>>) -> Sent {
         self.respond(response.into(), Next::AfterReply)
     }
@@ -101,7 +57,7 @@ impl Responder {
         hold
     }
 
-    /// Sends a value as a JSON response.
+    /// Sends a value, given away or lent, as a JSON response.
     ///
     /// # Errors
     ///
@@ -109,9 +65,9 @@ impl Responder {
     /// response has been sent then. The failure is reported for the invocation, in an embedder's
     /// own loop too; a handler may return another one instead.
     #[cfg(feature = "json")]
-    pub fn json<T: serde::Serialize + ?Sized>(mut self, value: &T) -> Result<Sent, Failure> {
+    pub fn json<T: serde::Serialize>(mut self, value: T) -> Result<Sent, Failure> {
         let mut body = self.buffer();
-        match serde_json::to_writer(&mut body, value) {
+        match serde_json::to_writer(&mut body, &value) {
             Ok(()) => Ok(self.send(Response::from(body).content_type(ContentType::JSON))),
             Err(error) => {
                 let failure = Failure::marshal(error);
@@ -146,9 +102,10 @@ impl Responder {
         buffer
     }
 
-    /// Reports that the invocation failed, like returning the failure.
-    pub fn fail(mut self, failure: &Failure) -> Sent {
-        self.give(Command::Fail(failure.clone()))
+    /// Reports that the invocation failed, like returning the failure. It takes an error, a
+    /// [`Failure`], or a failure by reference.
+    pub fn fail(mut self, failure: impl Into<Failure>) -> Sent {
+        self.give(Command::Fail(failure.into()))
     }
 
     /// Streams the response: the caller gets each piece as it is written.
@@ -177,10 +134,11 @@ impl Responder {
     }
 
     fn respond(mut self, response: Response<'_>, next: Next) -> Sent {
-        let content_type = response.content_type.map(own);
-        let body = match response.body {
-            Body::Owned(body) => body,
-            Body::Borrowed(borrowed) => {
+        let (body, content_type) = response.into_parts();
+        let content_type = content_type.map(own);
+        let body = match body {
+            Cow::Owned(body) => body,
+            Cow::Borrowed(borrowed) => {
                 let mut body = self.buffer();
                 body.extend_from_slice(borrowed);
                 body

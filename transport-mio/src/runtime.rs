@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lambda_proto::api::Endpoint;
 use lambda_proto_host::lifecycle::NoLifecycle;
@@ -67,7 +67,7 @@ impl Runtime {
     /// The slots take one token each, from `first` on, and one more for a waker of their own, with
     /// which responders on other threads wake the loop. mio wants one waker per loop and may panic
     /// otherwise: a program that has one, or registers two runtimes, passes it to
-    /// [`register_with_waker`](Self::register_with_waker). `now` is the current time.
+    /// [`register_with_waker`](Self::register_with_waker).
     ///
     /// An address that is a name is looked up here, once, which may block.
     ///
@@ -75,12 +75,10 @@ impl Runtime {
     ///
     /// [`Error::Unreachable`] if the name of the service is not known, [`Error::Poll`] if the loop
     /// cannot take more.
-    pub fn register(self, registry: &Registry, first: Token, now: Instant) -> Result<Slots, Error> {
+    pub fn register(self, registry: &Registry, first: Token) -> Result<Slots, Error> {
         let token = Token(first.0 + self.plan.settings.slots);
         let waker = Waker::new(registry, token).map_err(Error::Poll)?;
-        let mut slots = Slots::new(self.plan, registry, first, Arc::new(waker), true, now)?;
-        slots.begin();
-        Ok(slots)
+        self.begin(registry, first, Arc::new(waker), true)
     }
 
     /// As [`register`](Self::register), with the waker of the program's loop. Whenever the loop
@@ -94,9 +92,18 @@ impl Runtime {
         registry: &Registry,
         first: Token,
         waker: Arc<Waker>,
-        now: Instant,
     ) -> Result<Slots, Error> {
-        let mut slots = Slots::new(self.plan, registry, first, waker, false, now)?;
+        self.begin(registry, first, waker, false)
+    }
+
+    fn begin(
+        self,
+        registry: &Registry,
+        first: Token,
+        waker: Arc<Waker>,
+        own_waker: bool,
+    ) -> Result<Slots, Error> {
+        let mut slots = Slots::new(self.plan, registry, first, waker, own_waker)?;
         slots.begin();
         Ok(slots)
     }

@@ -32,7 +32,7 @@ use crate::stop::StopHandle;
 ///
 /// let mut poll = Poll::new()?;
 /// let mut events = Events::with_capacity(64);
-/// let mut slots = Runtime::from_env()?.register(poll.registry(), Token(100), Instant::now())?;
+/// let mut slots = Runtime::from_env()?.register(poll.registry(), Token(100))?;
 /// loop {
 ///     while let Some(event) = slots.next_event(Instant::now()) {
 ///         match event {
@@ -97,7 +97,6 @@ impl Slots {
         first: Token,
         waker: Arc<Waker>,
         own_waker: bool,
-        now: Instant,
     ) -> Result<Self, Error> {
         let Plan { settings, max_pooled, stop, active } = plan;
         let slots = settings.slots;
@@ -116,6 +115,8 @@ impl Slots {
             });
         }
         let tokens = first.0..first.0 + slots + usize::from(own_waker);
+        // The lookup of the address may have taken long.
+        let now = Instant::now();
         let scheduler = Scheduler::new(settings, active, registry, tokens, queue, dialer, now);
         Ok(Self {
             slots: (0..slots).map(|number| Slot::new(number, &scheduler)).collect(),

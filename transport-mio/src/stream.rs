@@ -101,8 +101,8 @@ impl ResponseStream {
     }
 
     /// Ends the stream with a failure; what was sent stays sent.
-    pub fn fail(self, failure: &Failure) -> Sent {
-        self.end(Command::Fail(failure.clone()))
+    pub fn fail(self, failure: impl Into<Failure>) -> Sent {
+        self.end(Command::Fail(failure.into()))
     }
 
     fn end(mut self, command: Command) -> Sent {

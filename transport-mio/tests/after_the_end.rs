@@ -34,7 +34,7 @@ fn use_up(mut all: Vec<(Invocation, Responder)>) {
     let (_, responder) = next();
     at_once(move || responder.json("too late")).expect("a text can be written");
     let (_, responder) = next();
-    at_once(move || responder.fail(&Failure::new("Too.Late", "")));
+    at_once(move || responder.fail(Failure::new("Too.Late", "")));
     let (_, responder) = next();
     at_once(move || drop(responder));
     let (_, responder) = next();

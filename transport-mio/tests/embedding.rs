@@ -56,8 +56,7 @@ fn the_slots_live_beside_a_socket_and_a_timer_of_the_host() {
     let mut poll = Poll::new().unwrap();
     let socket = own_socket(&poll, Token(7));
     let address = socket.local_addr().unwrap();
-    let mut slots =
-        runtime(service.place(), 3).register(poll.registry(), Token(100), Instant::now()).unwrap();
+    let mut slots = runtime(service.place(), 3).register(poll.registry(), Token(100)).unwrap();
     let player = thread::spawn(move || {
         let mut connections = service.open_slots(3);
         for round in 0..ROUNDS {
@@ -109,8 +108,7 @@ fn tokens_are_the_slots_and_the_waker_and_all_others_are_refused() {
     let service = Service::start();
     let mut poll = Poll::new().unwrap();
     let (before, behind) = (own_socket(&poll, Token(99)), own_socket(&poll, Token(104)));
-    let mut slots =
-        runtime(service.place(), 3).register(poll.registry(), Token(100), Instant::now()).unwrap();
+    let mut slots = runtime(service.place(), 3).register(poll.registry(), Token(100)).unwrap();
     assert_eq!(slots.tokens(), 100..104);
     send_datagram(before.local_addr().unwrap());
     send_datagram(behind.local_addr().unwrap());
@@ -130,8 +128,7 @@ fn tokens_are_the_slots_and_the_waker_and_all_others_are_refused() {
 fn the_last_token_is_that_of_the_waker() {
     let service = Service::start();
     let mut poll = Poll::new().unwrap();
-    let mut slots =
-        runtime(service.place(), 2).register(poll.registry(), Token(10), Instant::now()).unwrap();
+    let mut slots = runtime(service.place(), 2).register(poll.registry(), Token(10)).unwrap();
     assert!(slots.next_event(Instant::now()).is_none());
     // From another thread, so that nothing but the waker gets the loop to look.
     let stop = slots.stop_handle();
@@ -156,9 +153,8 @@ fn two_runtimes_share_one_poll_and_one_waker() {
     let mut poll = Poll::new().unwrap();
     let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
     let [mut one, mut other] = [(0, 10), (1, 20)].map(|(number, first)| {
-        let now = Instant::now();
         runtime(services[number].place(), 2)
-            .register_with_waker(poll.registry(), Token(first), waker.clone(), now)
+            .register_with_waker(poll.registry(), Token(first), waker.clone())
             .unwrap()
     });
     assert_eq!((one.tokens(), other.tokens()), (10..12, 20..22), "the waker is the host's");
@@ -217,7 +213,7 @@ fn a_host_with_a_waker_of_its_own_hears_of_replies_by_it() {
     let mut poll = Poll::new().unwrap();
     let waker = Arc::new(Waker::new(poll.registry(), Token(5)).unwrap());
     let mut slots = runtime(service.place(), 1)
-        .register_with_waker(poll.registry(), Token(0), waker.clone(), Instant::now())
+        .register_with_waker(poll.registry(), Token(0), waker.clone())
         .unwrap();
     assert_eq!(slots.tokens(), 0..1);
     let until = Instant::now() + PATIENCE;

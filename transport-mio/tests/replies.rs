@@ -162,7 +162,7 @@ fn failures_are_told_of_with_their_type_and_message() {
     let (service, host, mut connections) = start(2);
     connections[0].send(Incoming::new("id-1", "").bytes());
     let (_, responder) = host.invocation();
-    responder.fail(&Failure::new("Function.Sad", "no luck"));
+    responder.fail(Failure::new("Function.Sad", "no luck"));
     let request = connections[0].request();
     request.assert_error("id-1", "Function.Sad");
     assert_eq!(request.json()["errorMessage"], "no luck");
@@ -329,7 +329,7 @@ fn an_old_hold_does_not_concern_the_next_invocation() {
 fn json_comes_in_and_goes_out() {
     let outcome = outcome_of(|invocation, responder| {
         let event: Value = invocation.json().unwrap();
-        responder.json(&json!({ "twice": event["n"].as_i64().unwrap() * 2 }))
+        responder.json(json!({ "twice": event["n"].as_i64().unwrap() * 2 }))
     });
     outcome.request.assert_response("id-1");
     assert_eq!(outcome.request.header("Content-Type"), Some("application/json"));
@@ -366,9 +366,8 @@ fn an_event_that_nests_without_end_is_a_failure_and_the_next_one_is_answered() {
 
 #[test]
 fn what_cannot_be_json_fails_its_invocation() {
-    let outcome = outcome_of(|_, responder| {
-        responder.json(&std::collections::BTreeMap::from([(vec![1], 2)]))
-    });
+    let outcome =
+        outcome_of(|_, responder| responder.json(std::collections::BTreeMap::from([(vec![1], 2)])));
     outcome.request.assert_error("id-1", "Runtime.MarshalError");
 }
 

@@ -324,7 +324,7 @@ fn a_connection_that_is_lost_in_mid_stream_ends_it_for_the_writer() {
     let mut connection = service.connection();
     connection.invoke(Incoming::new("id-2", ""));
     let (_, responder) = host.invocation();
-    stream.fail(&Failure::new("Too.Late", ""));
+    stream.fail(Failure::new("Too.Late", ""));
     connection.expect_silence();
     let mut other = responder.stream(BYTES);
     other.try_write(b"mine").unwrap();
@@ -357,7 +357,7 @@ fn a_stream_that_fails_ends_with_error_trailers_behind_all_that_was_written() {
     let writer = thread::spawn(move || {
         let mut stream = stream;
         stream.write_all(&whole).unwrap();
-        stream.fail(&Failure::new("Function.Sad", "no luck"));
+        stream.fail(Failure::new("Function.Sad", "no luck"));
     });
     let request = connection.request();
     assert!(request.body == expected);

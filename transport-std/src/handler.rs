@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use lambda_proto::api::{ContentType, HttpPrelude, InvocationHead};
 use lambda_proto::client::{Receipt, VecStorage};
-use lambda_proto::driver::{self, Response};
+use lambda_proto::driver;
 use lambda_proto_host::lifecycle::clock;
-use lambda_proto_host::{ErrorTypes, Failure, Tasks};
+use lambda_proto_host::{ErrorTypes, Failure, Response, Tasks};
 
 use crate::connector::SlotConnector;
 
@@ -65,6 +65,7 @@ impl<'i> Deref for Invocation<'i> {
 /// The right to answer one invocation, once.
 ///
 /// Dropped without an answer, it makes the runtime report an error for the invocation.
+#[must_use = "an invocation whose responder is dropped is reported as failed"]
 pub struct Responder<'i> {
     pub(crate) inner: driver::Responder<'i, SlotConnector, VecStorage>,
     /// The worker's lasting memory, for bodies that have to be put together.
@@ -95,7 +96,8 @@ impl<'i> Responder<'i> {
     /// The environment still runs then: post-response work belongs between this call and the return
     /// of the handler. A refusal by the service is logged, and the invocation is over.
     pub fn send<'r>(self, response: impl Into<Response<'r>>) -> Sent<'i> {
-        Sent(self.inner.send(response))
+        let (body, content_type) = response.into().into_parts();
+        Sent(self.inner.send(lend(&body, content_type)))
     }
 
     /// Sends the response and asks for the next invocation in the same write. This saves two system
@@ -108,21 +110,22 @@ impl<'i> Responder<'i> {
         if has_work(self.tasks) {
             return self.send(response);
         }
-        Sent(self.inner.send_and_next(response))
+        let (body, content_type) = response.into().into_parts();
+        Sent(self.inner.send_and_next(lend(&body, content_type)))
     }
 
-    /// Sends a value as a JSON response.
+    /// Sends a value, given away or lent, as a JSON response.
     ///
     /// # Errors
     ///
     /// A [`Failure`] of type `Runtime.MarshalError` if the value cannot be written as JSON. Nothing
     /// has been sent then; if the handler returns the failure, the caller gets it.
     #[cfg(feature = "json")]
-    pub fn json<T: serde::Serialize + ?Sized>(self, value: &T) -> Result<Sent<'i>, Failure> {
+    pub fn json<T: serde::Serialize>(self, value: T) -> Result<Sent<'i>, Failure> {
         let Self { inner, scratch, .. } = self;
         scratch.clear();
-        serde_json::to_writer(&mut *scratch, value).map_err(Failure::marshal)?;
-        Ok(Sent(inner.send(Response::new(scratch).content_type(ContentType::JSON))))
+        serde_json::to_writer(&mut *scratch, &value).map_err(Failure::marshal)?;
+        Ok(Sent(inner.send(lend(scratch, Some(ContentType::JSON)))))
     }
 
     /// Streams the response: the caller gets each piece as it is written.
@@ -148,8 +151,9 @@ impl<'i> Responder<'i> {
     }
 
     /// Reports that the invocation failed, like returning the failure, and lets the handler go on.
-    pub fn fail(self, failure: &Failure) -> Sent<'i> {
-        Sent(self.inner.fail(&self.error_types.report(failure)))
+    /// It takes an error, a [`Failure`], or a failure by reference.
+    pub fn fail(self, failure: impl Into<Failure>) -> Sent<'i> {
+        Sent(self.inner.fail(&self.error_types.report(&failure.into())))
     }
 }
 
@@ -193,9 +197,9 @@ impl<'i> ResponseStream<'i> {
         Sent(self.inner.finish_and_next())
     }
 
-    /// Ends the stream with a failure.
-    pub fn fail(self, failure: &Failure) -> Sent<'i> {
-        Sent(self.inner.fail(&self.error_types.report(failure)))
+    /// Ends the stream with a failure; what was sent stays sent.
+    pub fn fail(self, failure: impl Into<Failure>) -> Sent<'i> {
+        Sent(self.inner.fail(&self.error_types.report(&failure.into())))
     }
 }
 
@@ -215,6 +219,17 @@ impl io::Write for ResponseStream<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// The response as the driver takes it.
+fn lend<'r>(body: &'r [u8], content_type: Option<ContentType<'r>>) -> driver::Response<'r> {
+    driver::Response::new(body).content_type(content_type)
+}
+
+impl std::fmt::Debug for Responder<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Responder").finish_non_exhaustive()
     }
 }
 

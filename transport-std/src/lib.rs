@@ -61,7 +61,7 @@
 //!         if order.is_empty() {
 //!             return Err("there is no order in the event")?;
 //!         }
-//!         Ok(responder.send(&find(order)?))
+//!         Ok(responder.send(find(order)?))
 //!     })
 //! }
 //! ```
@@ -102,7 +102,6 @@ pub use lambda_proto::api::{
     InvalidContentType, InvalidSlots, InvalidUserAgent, InvocationHead, Outcome, PreludeError,
 };
 pub use lambda_proto::client::{Receipt, StreamOver};
-pub use lambda_proto::driver::Response;
 pub use lambda_proto::json::{JsonError, JsonStr};
 pub use lambda_proto::lifecycle::{IdleGap, TimeLimit};
 pub use lambda_proto::machine::{CommandError, ReceiveError};
@@ -117,7 +116,7 @@ pub use lambda_proto_host::lifecycle::{
 pub use lambda_proto_host::policy::{InvalidOption, Options, Policy};
 pub use lambda_proto_host::{
     Error, ErrorType, Failure, Fields, Format, InvalidValue, LeftBehind, Level, Log, Metadata,
-    MetadataError, NoLevel, Record, Task,
+    MetadataError, NoLevel, Record, Response, Task,
 };
 pub use lifecycle::Context;
 pub use runtime::Runtime;

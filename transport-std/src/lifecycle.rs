@@ -113,7 +113,7 @@ where
         let responder = responder.with_tasks(&active.tasks);
         let result = catch(|| handler(invocation, responder, context).map(drop));
         if let Err(failure) = result {
-            worker.fail(&failure);
+            worker.fail(failure);
         }
     }
 }

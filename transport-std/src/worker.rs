@@ -1,12 +1,12 @@
 use lambda_proto::api::ErrorReport;
 use lambda_proto::client::{Receipt, VecStorage};
-use lambda_proto::driver::{Driver, DriverError, Response};
+use lambda_proto::driver::{self, Driver, DriverError};
 use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_REQUEST_HEAD, MAX_XRAY_CAUSE};
 use lambda_proto::machine::{Machine, Phase};
 #[cfg(any(feature = "log", feature = "tracing"))]
 use lambda_proto_host::current;
 use lambda_proto_host::{
-    Error, ErrorTypes, Failure, InFlight, NO_RESPONSE, PANIC, Settings, catch,
+    Error, ErrorTypes, Failure, InFlight, NO_RESPONSE, PANIC, Response, Settings, catch,
 };
 
 use crate::connector::{NoConnection, SlotConnector, error_of};
@@ -119,13 +119,14 @@ impl Worker {
     /// }
     /// ```
     pub fn send<'r>(&mut self, response: impl Into<Response<'r>>) -> Option<Receipt> {
-        self.driver.send_in_flight(response)
+        let (body, content_type) = response.into().into_parts();
+        self.driver.send_in_flight(driver::Response::new(&body).content_type(content_type))
     }
 
     /// Fails the invocation of the last [`next`](Self::next), when its responder is used up, as by
     /// [`Responder::json`] with a value that cannot be written. If it was answered, that is logged.
-    pub fn fail(&mut self, failure: &Failure) {
-        self.driver.fail_in_flight(&self.error_types.report(failure));
+    pub fn fail(&mut self, failure: impl Into<Failure>) {
+        self.driver.fail_in_flight(&self.error_types.report(&failure.into()));
     }
 
     /// Calls `handler` for every invocation until the runtime is stopped.
@@ -136,7 +137,7 @@ impl Worker {
         while let Some((invocation, responder)) = self.next()? {
             let result = catch(|| handler(invocation, responder).map(drop));
             if let Err(failure) = result {
-                self.fail(&failure);
+                self.fail(failure);
             }
         }
         Ok(())

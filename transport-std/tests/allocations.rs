@@ -184,7 +184,7 @@ fn assert_allocates_nothing(size: usize, chunk: Option<usize>) {
 #[test]
 fn the_meter_sees_an_allocation() {
     let count = count_allocations(&[event(1)], 10, |invocation, responder| {
-        Ok(responder.send(&std::hint::black_box(invocation.body().to_vec())))
+        Ok(responder.send(std::hint::black_box(invocation.body().to_vec())))
     });
     assert_eq!(count, Count { allocations: 10, bytes: 0 });
 }
@@ -236,7 +236,7 @@ fn an_error_report_of_ordinary_size_allocates_nothing() {
 #[cfg(feature = "json")]
 #[test]
 fn json_that_is_written_allocates_nothing() {
-    let count = count_allocations(&[event(128)], 50, |_, responder| responder.json(&[1, 2, 3]));
+    let count = count_allocations(&[event(128)], 50, |_, responder| responder.json([1, 2, 3]));
     assert_eq!(count, Count::default());
 }
 

@@ -46,7 +46,7 @@ fn panic_once(panic: impl Fn() + Send + Sync + 'static) -> Outcome {
 fn any_std_error_becomes_a_function_error_with_its_message() {
     let outcome = invoke_once(Event::new("id-1", "x"), |invocation, responder| {
         let number: u32 = std::str::from_utf8(invocation.body())?.parse()?;
-        Ok(responder.send(&number.to_string()))
+        Ok(responder.send(number.to_string()))
     });
     outcome.request.assert_error("id-1", "Function.Error");
     let expected =
@@ -84,7 +84,7 @@ fn no_rust_type_name_leaks() {
 #[test]
 fn reply_fail_reports_from_inside_the_handler() {
     let outcome = invoke_once(Event::new("id-1", ""), |_, responder| {
-        Ok(responder.fail(&Failure::new("Function.Late", "too late for that")))
+        Ok(responder.fail(Failure::new("Function.Late", "too late for that")))
     });
     outcome.request.assert_error("id-1", "Function.Late");
     assert_eq!(outcome.request.json()["errorMessage"], "too late for that");

@@ -33,7 +33,7 @@ fn a_handler_that_changes_what_it_holds_runs_with_run_mut() {
     let run = service.run_loop(stop, move || {
         runtime.run_mut(move |_, responder| {
             count += 1;
-            Ok(responder.send(&format!("{count}")))
+            Ok(responder.send(format!("{count}")))
         })
     });
     let mut connection = service.connection();

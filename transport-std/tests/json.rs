@@ -69,7 +69,7 @@ fn an_event_that_nests_without_end_is_an_unmarshal_error_and_the_next_one_is_ans
 fn a_result_that_does_not_serialise_is_a_marshal_error_and_nothing_is_sent_as_response() {
     let service = Service::start();
     let run =
-        service.run(|_, responder| responder.json(&BTreeMap::from([((1, 2), "a pair is no key")])));
+        service.run(|_, responder| responder.json(BTreeMap::from([((1, 2), "a pair is no key")])));
     let mut connection = service.connection();
     connection.invoke(Event::new("id-1", "{}"));
     let first = connection.request();

@@ -46,7 +46,7 @@ fn a_worker_reports_failures_by_its_reply() {
     let service = Service::start();
     let run = pull(&service, |mut worker| {
         while let Some((_, responder)) = worker.next()? {
-            responder.fail(&Failure::new("Function.Script", "line 3: no such name"));
+            responder.fail(Failure::new("Function.Script", "line 3: no such name"));
         }
         Ok(())
     });

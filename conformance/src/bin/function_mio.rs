@@ -19,7 +19,7 @@ fn main() -> Result<(), Error> {
 fn handle(invocation: &Invocation, responder: Responder) -> Result<Sent, Failure> {
     match Act::of(invocation.body()) {
         Act::Echo => Ok(responder.send(invocation.body())),
-        Act::Describe => responder.json(&describe(&invocation.head())),
+        Act::Describe => responder.json(describe(&invocation.head())),
         Act::Answer { bytes, content_type } => {
             let content_type = content_type.as_deref().map(ContentType::new).transpose()?;
             Ok(responder.send(Response::from(b"a".repeat(bytes)).content_type(content_type)))
@@ -49,8 +49,8 @@ fn write(mut stream: ResponseStream, chunks: Vec<String>, fail: Option<Fail>) {
         let mut write = || chunks.iter().try_for_each(|chunk| stream.write_all(chunk.as_bytes()));
         match (write(), fail) {
             (Ok(()), None) => stream.finish(),
-            (Ok(()), Some(fail)) => stream.fail(&fail.into()),
-            (Err(error), _) => stream.fail(&error.into()),
+            (Ok(()), Some(fail)) => stream.fail(fail),
+            (Err(error), _) => stream.fail(error),
         }
     });
 }

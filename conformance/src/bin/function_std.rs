@@ -18,7 +18,7 @@ fn main() -> Result<(), Error> {
 fn handle<'i>(invocation: Invocation<'i>, responder: Responder<'i>) -> Result<Sent<'i>, Failure> {
     match Act::of(invocation.body()) {
         Act::Echo => Ok(responder.send(invocation.body())),
-        Act::Describe => responder.json(&describe(&invocation)),
+        Act::Describe => responder.json(describe(&invocation)),
         Act::Answer { bytes, content_type } => {
             let content_type = content_type.as_deref().map(ContentType::new).transpose()?;
             let body = b"a".repeat(bytes);

@@ -48,7 +48,7 @@ const ECHOES: [Way; 3] = [("slice", echo_slice), ("vec", echo_vec), ("and next",
 
 fn fail(_: Invocation, responder: Responder) {
     responder.fail(
-        &Failure::new("Function.NoSuchTable", "there is no table \"users\"")
+        Failure::new("Function.NoSuchTable", "there is no table \"users\"")
             .stack_trace("users::load\nusers::handler\nmain"),
     );
 }
@@ -59,7 +59,7 @@ fn drop_reply(_: Invocation, responder: Responder) {
 
 #[cfg(feature = "json")]
 fn json(_: Invocation, responder: Responder) {
-    responder.json(&[1, 2, 3]).expect("numbers can be written");
+    responder.json([1, 2, 3]).expect("numbers can be written");
 }
 
 /// As much as is taken without the loop.

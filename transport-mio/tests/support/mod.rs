@@ -169,7 +169,7 @@ pub struct Turner {
 
 impl Turner {
     pub fn new(runtime: Runtime) -> Self {
-        Self::of(|registry| runtime.register(registry, Token(0), Instant::now()))
+        Self::of(|registry| runtime.register(registry, Token(0)))
     }
 
     pub fn of(register: impl FnOnce(&Registry) -> Result<Slots, Error>) -> Self {

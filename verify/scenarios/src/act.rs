@@ -119,6 +119,11 @@ impl Response {
         Ok(content_type.map(ContentType::from_bytes).transpose()?)
     }
 
+    pub(crate) fn lent(&self) -> Result<lambda_proto_host::Response<'_>, Failure> {
+        let response = lambda_proto_host::Response::new(&self.body);
+        Ok(response.content_type(self.checked_type()?))
+    }
+
     pub(crate) fn for_driver(&self) -> Result<driver::Response<'_>, Failure> {
         Ok(driver::Response::new(&self.body).content_type(self.checked_type()?))
     }

@@ -66,10 +66,7 @@ fn ask(handler: &Handler, invocation: &Invocation) -> Act {
 fn perform(act: Act, responder: Responder) -> Result<Sent, Failure> {
     Ok(match act {
         // One lends the body, and the other gives it away.
-        Act::Send(response) => {
-            let body = mio::Response::from(response.body());
-            responder.send(body.content_type(response.checked_type()?))
-        }
+        Act::Send(response) => responder.send(response.lent()?),
         Act::SendAndNext(response) => {
             let body = mio::Response::from(response.body().to_vec());
             responder.send_and_next(body.content_type(response.checked_type()?))

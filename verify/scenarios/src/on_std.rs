@@ -62,8 +62,8 @@ fn pull(runtime: Runtime, handler: &Handler) -> Result<(), Error> {
 /// Answers, but not if the responder is to be dropped.
 fn perform<'i>(act: Act, responder: Responder<'i>) -> Result<Option<Sent<'i>>, Failure> {
     Ok(Some(match act {
-        Act::Send(response) => responder.send(response.for_driver()?),
-        Act::SendAndNext(response) => responder.send_and_next(response.for_driver()?),
+        Act::Send(response) => responder.send(response.lent()?),
+        Act::SendAndNext(response) => responder.send_and_next(response.lent()?),
         Act::Stream(streamed) => return stream(streamed, responder),
         Act::Fail(failure) => return Err(failure),
         Act::Drop => return Ok(None),

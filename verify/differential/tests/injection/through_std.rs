@@ -147,7 +147,7 @@ fn no_message_of_an_error_or_of_a_panic_breaks_out() {
         |served, text| report(served)["errorMessage"] == text,
     );
     check(
-        |_, responder, text| Ok(responder.fail(&Failure::from_panic(&text.to_owned()))),
+        |_, responder, text| Ok(responder.fail(Failure::from_panic(&text.to_owned()))),
         |served, text| report(served)["errorMessage"] == text,
     );
 }
@@ -158,7 +158,7 @@ fn no_failure_in_the_trailers_of_a_stream_breaks_out() {
         |_, responder, text| {
             let mut stream = responder.stream(ContentType::TEXT);
             stream.write_all(b"begun")?;
-            Ok(stream.fail(&Failure::new(text.to_owned(), text.to_owned())))
+            Ok(stream.fail(Failure::new(text.to_owned(), text.to_owned())))
         },
         |served, text| {
             let message = report(served)["errorMessage"].as_str().expect("text").to_owned();

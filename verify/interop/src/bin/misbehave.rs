@@ -123,9 +123,7 @@ fn handle<'i>(invocation: Invocation<'i>, responder: Responder<'i>) -> Result<Se
             stream.write_all(b"half")?;
             panic!("{message}")
         }
-        Event::Unserialisable => {
-            responder.json(&BTreeMap::from([((1, 2), "a key of two numbers")]))
-        }
+        Event::Unserialisable => responder.json(BTreeMap::from([((1, 2), "a key of two numbers")])),
         Event::AnswerThenPanic { message } => {
             let _sent = responder.send("sent");
             panic!("{message}")
@@ -134,7 +132,7 @@ fn handle<'i>(invocation: Invocation<'i>, responder: Responder<'i>) -> Result<Se
         Event::Abort => std::process::abort(),
         Event::Describe => {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            responder.json(&json!({
+            responder.json(json!({
                 "process": std::process::id(),
                 "request_id": invocation.request_id(),
                 "attempt_id": invocation.attempt_id().map(text),
@@ -145,11 +143,10 @@ fn handle<'i>(invocation: Invocation<'i>, responder: Responder<'i>) -> Result<Se
                 "tenant_id": invocation.tenant_id(),
             }))
         }
-        Event::Variables => responder.json(&std::env::vars().collect::<BTreeMap<_, _>>()),
+        Event::Variables => responder.json(std::env::vars().collect::<BTreeMap<_, _>>()),
         Event::Meet { count, tag } => {
             let met = meet(count);
-            responder
-                .json(&json!({ "tag": tag, "met": met, "request_id": invocation.request_id() }))
+            responder.json(json!({ "tag": tag, "met": met, "request_id": invocation.request_id() }))
         }
     }
 }
