@@ -73,7 +73,8 @@ impl Pool {
     }
 }
 
-/// A buffer that is taken from the pool while it has contents.
+/// A buffer that is taken from the pool while it has contents. If the allocator refuses, it does not
+/// grow.
 #[derive(Debug)]
 pub(crate) struct Pooled {
     bytes: Vec<u8>,
@@ -102,8 +103,9 @@ impl Storage for Pooled {
             self.bytes = self.pool.take(self.purpose);
         }
         let length = length.max(self.purpose.first()).min(self.most);
-        if let Some(more) = length.checked_sub(self.bytes.len()) {
-            self.bytes.reserve_exact(more);
+        if let Some(more) = length.checked_sub(self.bytes.len())
+            && self.bytes.try_reserve_exact(more).is_ok()
+        {
             self.bytes.resize(length, 0);
         }
     }

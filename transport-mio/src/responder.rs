@@ -32,8 +32,9 @@ impl Responder {
 
     /// Sends the response. When the service has taken it, the slot asks for its next invocation.
     ///
-    /// A body that is lent is copied into memory of the pool. One that is given away is taken as it
-    /// is, and its memory goes to the pool afterwards.
+    /// A body that is lent is copied into memory of the pool; if there is none for it, the invocation
+    /// fails with the type `Runtime.OutOfMemory`. One that is given away is taken as it is, and its
+    /// memory goes to the pool afterwards.
     pub fn send<'r>(self, response: impl Into<Response<'r>>) -> Sent {
         self.respond(response.into(), Next::AfterReply)
     }
@@ -140,6 +141,12 @@ impl Responder {
             Cow::Owned(body) => body,
             Cow::Borrowed(borrowed) => {
                 let mut body = self.buffer();
+                if body.try_reserve(borrowed.len()).is_err() {
+                    return self.give(Command::Fail(Failure::new(
+                        "Runtime.OutOfMemory",
+                        format!("no memory to copy a response of {} bytes", borrowed.len()),
+                    )));
+                }
                 body.extend_from_slice(borrowed);
                 body
             }

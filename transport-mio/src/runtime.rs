@@ -143,8 +143,9 @@ impl<L> Runtime<L> {
         self
     }
 
-    /// The largest event in bytes; 16 MiB unless set. A larger one is reported as an error of its
-    /// invocation. Memory is allocated only for events that arrive.
+    /// The largest event in bytes; 16 MiB unless set. A larger one, or one for which there is no
+    /// memory, is reported as an error of its invocation. Memory is allocated only for events that
+    /// arrive.
     #[must_use]
     pub fn max_event(mut self, bytes: usize) -> Self {
         self.plan.settings.max_event = bytes;

@@ -6,7 +6,8 @@ pub trait Storage {
     /// All of it, for writing.
     fn bytes_mut(&mut self) -> &mut [u8];
 
-    /// Grows to `length` bytes, or as far as it can; the contents stay.
+    /// Grows to `length` bytes, or as far as it can; the contents stay. It must not panic or abort
+    /// where there is no memory: an event that does not fit is reported as an error of its invocation.
     ///
     /// `length` is at most twice what has arrived, so that an announced length costs nothing.
     fn grow(&mut self, length: usize);
@@ -29,7 +30,8 @@ impl Storage for &mut [u8] {
     fn grow(&mut self, _length: usize) {}
 }
 
-/// Heap memory that grows as needed, up to a cap, and never shrinks.
+/// Heap memory that grows as needed, up to a cap, and never shrinks. If the allocator refuses, it does
+/// not grow.
 #[cfg(feature = "alloc")]
 #[derive(Debug)]
 pub struct VecStorage {
@@ -57,7 +59,11 @@ impl Storage for VecStorage {
 
     fn grow(&mut self, length: usize) {
         let length = length.min(self.most);
-        if length > self.bytes.len() {
+        let Some(more) = length.checked_sub(self.bytes.len()) else { return };
+        // The growth of a Vec asks for more than is needed, which may be refused where this is not.
+        let is_reserved =
+            self.bytes.try_reserve(more).is_ok() || self.bytes.try_reserve_exact(more).is_ok();
+        if is_reserved {
             self.bytes.resize(length, 0);
         }
     }

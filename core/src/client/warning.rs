@@ -36,7 +36,8 @@ pub enum WarningKind<'a> {
     Unsent,
     /// The connection was lost in the middle of the event; an error is reported for its invocation.
     EventLost,
-    /// The event did not fit its buffer; an error is reported for its invocation.
+    /// The event did not fit its buffer, because of the limit for events or for lack of memory; an
+    /// error is reported for its invocation.
     EventTooLarge,
     /// The handler gave no answer; an error is reported for its invocation.
     Unanswered,

@@ -56,7 +56,7 @@ const EVENT_LOST: ErrorReport<'static> = ErrorReport::new(
     "the connection to the Runtime API ended in the middle of the event",
 );
 const EVENT_TOO_LARGE: ErrorReport<'static> =
-    ErrorReport::new("Runtime.EventTooLarge", "the event is larger than the buffer for events");
+    ErrorReport::new("Runtime.EventTooLarge", "the event does not fit the memory for events");
 
 impl<S: Storage> Channel<S> {
     pub(super) fn new(machine: Machine, requests: S) -> Self {

@@ -1,0 +1,19 @@
+//! What memory that is refused means for a runtime; alone in its process, for the allocator.
+
+use lambda_proto_mio as transport;
+
+use lambda_proto_service::{Event, Outcome, Service};
+use refused_memory::{echo, limit};
+
+#[path = "../../verify/refused_memory.rs"]
+mod refused_memory;
+
+#[test]
+fn a_lent_response_that_cannot_be_copied_fails_its_invocation_and_not_the_process() {
+    let service = Service::start();
+    let run = echo(&service, limit());
+    let outcome = Outcome::of(&service, run, Event::new("id-1", ""));
+    outcome.request.assert_error("id-1", "Runtime.OutOfMemory");
+    let message = "no memory to copy a response of 1000000 bytes";
+    assert_eq!(outcome.request.json()["errorMessage"], message);
+}

@@ -1,0 +1,18 @@
+//! What memory that is refused means for a runtime; alone in its process, for the allocator.
+
+use lambda_proto_std as transport;
+
+use lambda_proto_service::{Event, Outcome, Service};
+use refused_memory::{MANY, echo, limit};
+
+#[path = "../../verify/refused_memory.rs"]
+mod refused_memory;
+
+#[test]
+fn a_large_response_that_is_lent_needs_no_memory() {
+    let service = Service::start();
+    let run = echo(&service, limit());
+    let outcome = Outcome::of(&service, run, Event::new("id-1", ""));
+    outcome.request.assert_response("id-1");
+    assert_eq!(outcome.request.body.len(), MANY);
+}
