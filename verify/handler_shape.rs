@@ -343,3 +343,29 @@ fn a_lifecycle_adds_a_context() {
     assert_eq!(outcome.request.json(), "hello");
     assert_eq!(outcome.lines, [""; 0]);
 }
+
+#[test]
+fn a_hook_sees_each_invocation_before_its_handler_and_a_panic_of_it_fails_nothing() {
+    let service = Service::start();
+    let (sender, seen) = std::sync::mpsc::channel();
+    let lifecycle = Lifecycle::new()
+        .signals(false)
+        .before_invocation("broken", |_| panic!("no luck"))
+        .before_invocation("trace id", move |invocation| {
+            sender.send(invocation.request_id().to_owned()).expect("the handler listens");
+        });
+    let runtime = runtime(&service).lifecycle(lifecycle);
+    let stop = runtime.stop_handle();
+    let seen = std::sync::Mutex::new(seen);
+    let run = move || {
+        runtime.run(|invocation, responder, _| {
+            let seen = seen.lock().expect("no handler panics").try_recv()?;
+            responder.json(&(seen == invocation.request_id()))
+        })
+    };
+    let run = Running::new(service.lines(), move || stop.stop(), run);
+    let outcome = Outcome::of(&service, run, Event::new("id-1", ""));
+    assert_eq!(outcome.request.json(), true);
+    let line = "invocation id-1: hook \"broken\" before the invocation: Function.Panic: no luck";
+    assert_eq!(outcome.lines, [line]);
+}

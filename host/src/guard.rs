@@ -27,7 +27,8 @@ pub fn start<T>(
         let failure = settings.error_types.named(failure);
         // Text has the line that `main` prints with the error.
         if settings.log.format() == Format::Json {
-            settings.log.failure(format_args!("the function could not start: {failure}"), &failure);
+            let line = format_args!("the function could not start: {failure}");
+            settings.log.failure("", line, &failure);
         }
         if let Err(error) = report(&failure) {
             settings.log.error(format_args!("the failed start could not be reported: {error}"));

@@ -9,12 +9,12 @@ use lambda_proto::lifecycle::{Clocks, IdleGap, TimeLimit};
 
 use crate::environment::{Environment, InitializationType};
 use crate::lifecycle::{
-    Cancellation, Lifecycle, Resources, Shutdown, clock, run_after_restore, run_before_snapshot,
-    run_init,
+    Cancellation, InvocationHook, Lifecycle, Named, Resources, Shutdown, clock, run_after_restore,
+    run_before_snapshot, run_init,
 };
 use crate::policy::{InvocationNumber, Options};
 use crate::termination::Termination;
-use crate::{Error, Failure, InternalExtension, Settings, Task, Tasks, start};
+use crate::{Error, Failure, InternalExtension, Log, Settings, Task, Tasks, catch, start};
 
 /// The calls before the first `next` that a start needs from its transport. Each of them blocks.
 pub trait Starting {
@@ -53,11 +53,28 @@ pub struct Started {
 /// The state that the invocations of a runtime share.
 pub struct Active {
     options: Options,
+    before_invocation: Vec<InvocationHook>,
+    log: Log,
     resources: Resources,
     shutdown: Shutdown,
     /// Post-response work.
     pub tasks: Tasks,
     numbers: AtomicU64,
+}
+
+impl Active {
+    fn before_invocation(&self, invocation: &InvocationHead<'_>) {
+        for Named { name, run } in &self.before_invocation {
+            let called = catch(|| {
+                run(invocation);
+                Ok(())
+            });
+            if let Err(failure) = called {
+                let line = format_args!("hook {name:?} before the invocation: {failure}");
+                self.log.failure(invocation.request_id(), line, &failure);
+            }
+        }
+    }
 }
 
 impl Started {
@@ -133,6 +150,8 @@ impl Started {
         }
         let active = Active {
             options: parts.options,
+            before_invocation: parts.before_invocation,
+            log: log.clone(),
             resources,
             shutdown,
             tasks,
@@ -151,17 +170,25 @@ impl Started {
 /// The name of the extension; no file in `/opt/extensions` has it, so it is an internal one.
 const NAME: &str = "lambda-proto-sigterm";
 
-/// The context of an invocation: what a handler may use besides the event.
-pub struct Context<A = Arc<Active>> {
-    active: A,
+/// The context of an invocation: the values of init hooks, a cancellation token, the environment,
+/// and the registration of post-response work. It may go to another thread.
+pub struct Context {
+    active: Arc<Active>,
     number: InvocationNumber,
     limit: TimeLimit,
     idle: Option<IdleGap>,
 }
 
-impl<A: std::ops::Deref<Target = Active>> Context<A> {
+impl Context {
     /// The context of an invocation that has just arrived; `asked` was read before asking for it.
-    pub fn new(active: A, invocation: &InvocationHead<'_>, asked: Option<Clocks>) -> Self {
+    ///
+    /// It calls the hooks that the lifecycle has [for this moment](Lifecycle::before_invocation).
+    pub fn new(
+        active: Arc<Active>,
+        invocation: &InvocationHead<'_>,
+        asked: Option<Clocks>,
+    ) -> Self {
+        active.before_invocation(invocation);
         let now = clock::now();
         Self {
             number: InvocationNumber(active.numbers.fetch_add(1, Ordering::Relaxed)),

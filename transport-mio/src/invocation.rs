@@ -7,9 +7,9 @@ use lambda_proto::client::HeldEvent;
 use lambda_proto_host::Failure;
 use lambda_proto_host::lifecycle::clock;
 
-use crate::Context;
 use crate::command_queue::Key;
 use crate::pool::Pooled;
+use lambda_proto_host::Context;
 
 /// An invocation in flight. It owns its event and may go to another thread; dropping it returns the
 /// memory to the pool.

@@ -119,10 +119,9 @@ pub use lambda_proto_host::lifecycle::{
 };
 pub use lambda_proto_host::policy::{InvalidOption, Options, Policy};
 pub use lambda_proto_host::{
-    Error, ErrorType, Failure, Fields, Format, InvalidValue, LeftBehind, Level, Log, Metadata,
-    MetadataError, NoLevel, Record, Response, Task,
+    Context, Error, ErrorType, Failure, Fields, Format, InvalidValue, LeftBehind, Level, Log,
+    Metadata, MetadataError, NoLevel, Record, Response, Task,
 };
-pub use lifecycle::Context;
 pub use responder::{Hold, Responder};
 pub use runtime::Runtime;
 pub use sent::Sent;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lambda_proto::client::Receipt;
 use lambda_proto_host::lifecycle::Lifecycle;
-use lambda_proto_host::{Error, Failure, Started, Starting};
+use lambda_proto_host::{Context, Error, Failure, Started, Starting};
 use mio::{Registry, Token, Waker};
 
 use crate::invocation::Invocation;
@@ -13,10 +13,6 @@ use crate::responder::Responder;
 use crate::runtime::Runtime;
 use crate::sent::Sent;
 use crate::slots::{Plan, Slots};
-
-/// The context of an invocation: the values of init hooks, a cancellation token, the environment,
-/// and the registration of post-response work. It may go to another thread.
-pub type Context = lambda_proto_host::Context;
 
 impl Runtime {
     /// The same runtime with hooks around its invocations and a context for each of them.

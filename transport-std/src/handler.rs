@@ -87,10 +87,6 @@ impl Sent<'_> {
 }
 
 impl<'i> Responder<'i> {
-    pub(crate) fn with_tasks(self, tasks: &'i Tasks) -> Self {
-        Self { tasks: Some(tasks), ..self }
-    }
-
     /// Sends the response, and returns when the service has taken it.
     ///
     /// The environment still runs then: post-response work belongs between this call and the return

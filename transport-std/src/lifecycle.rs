@@ -1,18 +1,16 @@
 //! A runtime with a lifecycle before, between and after its invocations.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use lambda_proto::client::Receipt;
-use lambda_proto::lifecycle::TimeLimit;
+use lambda_proto::lifecycle::{Clocks, TimeLimit};
 use lambda_proto_host::lifecycle::{Lifecycle, NoLifecycle, clock};
-use lambda_proto_host::{Active, Error, Failure, Started, Starting, catch};
+use lambda_proto_host::{Active, Context, Error, Failure, Started, Starting, Tasks, catch};
 
 use crate::handler::{Invocation, Responder, Sent};
 use crate::runtime::Runtime;
 use crate::stop::StopHandle;
 use crate::worker::Worker;
-
-/// The context of an invocation: the values of init hooks, a cancellation token, the environment,
-/// and the registration of post-response work.
-pub type Context<'i> = lambda_proto_host::Context<&'i Active>;
 
 impl Runtime {
     /// The same runtime with hooks around its invocations and a context for its handler.
@@ -66,55 +64,145 @@ impl Runtime<Lifecycle> {
     /// code. The shutdown hooks run unless the start has failed.
     pub fn run<F>(self, handler: F) -> Result<(), Error>
     where
-        F: for<'i> Fn(Invocation<'i>, Responder<'i>, Context<'i>) -> Result<Sent<'i>, Failure>
-            + Sync,
+        F: for<'i> Fn(Invocation<'i>, Responder<'i>, Context) -> Result<Sent<'i>, Failure> + Sync,
     {
+        let Some(running) = self.start()? else { return Ok(()) };
+        running.runtime.run_slots(&|| running.worker(), &|mut worker| {
+            while let Some((invocation, responder, context)) = worker.next()? {
+                let result = catch(|| handler(invocation, responder, context).map(drop));
+                if let Err(failure) = result {
+                    worker.fail(failure);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Runs the init hooks, and gives one worker to take invocations from without a handler, however
+    /// many slots there are; `None` if the runtime was stopped before the first invocation.
+    ///
+    /// Signals are handled from here on: one that comes while the worker waits makes its
+    /// [`next`](Worker::next) return `None`. When the worker is dropped, the shutdown hooks run;
+    /// drop it before `main` returns.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Init`] if a hook fails, which has been reported then.
+    pub fn into_worker(self) -> Result<Option<Worker<Lifecycle>>, Error> {
+        Ok(self.start()?.map(|running| running.worker()))
+    }
+
+    /// As [`into_worker`](Self::into_worker), with a worker for each slot; each may go to its own
+    /// thread. The shutdown hooks run when the last of them is dropped. There are none if the
+    /// runtime was stopped before the first invocation.
+    ///
+    /// # Errors
+    ///
+    /// As [`into_worker`](Self::into_worker).
+    pub fn into_workers(self) -> Result<Vec<Worker<Lifecycle>>, Error> {
+        let Some(running) = self.start()? else { return Ok(Vec::new()) };
+        Ok((0..running.runtime.settings.slots).map(|_| running.worker()).collect())
+    }
+
+    /// Does what comes before the first invocation; `None` if the runtime was stopped during it.
+    fn start(self) -> Result<Option<Running>, Error> {
         let Self { settings, stop, lifecycle } = self;
         let runtime = Runtime { settings, stop, lifecycle: NoLifecycle };
         let stop = runtime.stop_handle();
         let mut first = First { runtime: &runtime, worker: None };
         let started = Started::new(lifecycle, &runtime.settings, move || stop.stop(), &mut first)?;
-        let Some(started) = started else { return Ok(()) };
-        let active = &*started.active;
+        let restored = Mutex::new(first.worker);
+        let Some(started) = started else { return Ok(None) };
         // From here on a stop wakes a worker that waits for work; an earlier stop is seen.
-        runtime.stop_handle().set_tasks(&active.tasks);
-        let result = match first.worker {
-            // This worker has been restored, and asks for the invocations.
-            Some(worker) => run_worker(worker, &handler, active, &runtime.stop_handle()),
-            None => runtime.run_slots(&|| runtime.tracked_worker(), &|worker| {
-                run_worker(worker, &handler, active, &runtime.stop_handle())
-            }),
-        };
-        started.finish();
-        result
+        runtime.stop.set_tasks(&started.active.tasks);
+        let active = started.active.clone();
+        let ending = Arc::new(Ending(Some(started)));
+        Ok(Some(Running { runtime, restored, active, ending }))
     }
 }
 
-/// Takes invocations one by one, and waits for the work after each before asking for the next.
-fn run_worker<F>(
-    mut worker: Worker,
-    handler: &F,
-    active: &Active,
-    stop: &StopHandle,
-) -> Result<(), Error>
-where
-    F: for<'i> Fn(Invocation<'i>, Responder<'i>, Context<'i>) -> Result<Sent<'i>, Failure>,
-{
-    let mut behind: Option<TimeLimit> = None;
-    loop {
-        if let Some(limit) = behind {
-            let crossed = active.tasks.cross(|| limit, &|| stop.is_stopping());
-            crossed.map_err(Error::LeftBehind)?;
+/// A runtime that has been started.
+struct Running {
+    runtime: Runtime,
+    /// The worker that has been restored, which asks for the invocations of the first slot.
+    restored: Mutex<Option<Worker>>,
+    active: Arc<Active>,
+    ending: Arc<Ending>,
+}
+
+impl Running {
+    /// A worker for one more slot.
+    fn worker(&self) -> Worker<Lifecycle> {
+        let restored = self.restored.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let worker = restored.unwrap_or_else(|| self.runtime.tracked_worker());
+        worker.with_work(Work {
+            active: self.active.clone(),
+            stop: self.runtime.stop_handle(),
+            behind: None,
+            _ending: self.ending.clone(),
+        })
+    }
+}
+
+/// Ends the runtime when the last of its workers is gone.
+struct Ending(Option<Started>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Some(started) = self.0.take() {
+            started.finish();
         }
-        let asked = behind.map(|_| clock::now());
-        let Some((invocation, responder)) = worker.next()? else { return Ok(()) };
-        let context = Context::new(active, &invocation, asked);
-        behind = Some(context.time_limit());
-        let responder = responder.with_tasks(&active.tasks);
-        let result = catch(|| handler(invocation, responder, context).map(drop));
-        if let Err(failure) = result {
-            worker.fail(failure);
-        }
+    }
+}
+
+/// What a worker with a lifecycle has besides.
+pub(crate) struct Work {
+    active: Arc<Active>,
+    stop: StopHandle,
+    /// The limit of the latest invocation.
+    behind: Option<TimeLimit>,
+    _ending: Arc<Ending>,
+}
+
+impl Work {
+    /// Post-response work.
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.active.tasks
+    }
+
+    /// Waits for the work after the latest invocation, and reads the clocks then.
+    fn cross(&self) -> Result<Option<Clocks>, Error> {
+        let Some(limit) = self.behind else { return Ok(None) };
+        let crossed = self.active.tasks.cross(|| limit, &|| self.stop.is_stopping());
+        crossed.map_err(Error::LeftBehind)?;
+        Ok(Some(clock::now()))
+    }
+}
+
+impl Worker<Lifecycle> {
+    /// Waits for the [work](Context::begin_work) after the latest invocation, as the
+    /// [policy](Lifecycle::work) says, then for the next invocation, however long that takes;
+    /// `None` once the runtime is [stopped](StopHandle), also by a signal.
+    ///
+    /// If the last responder was dropped unused, its invocation is reported as failed first. Panics
+    /// are not caught here; dropping the worker reports an invocation that they leave in flight.
+    ///
+    /// # Errors
+    ///
+    /// As without a lifecycle; [`Error::LeftBehind`] if the policy treats remaining work as an
+    /// error.
+    #[expect(clippy::should_implement_trait, reason = "what it returns borrows from the worker")]
+    pub fn next(&mut self) -> Result<Option<(Invocation<'_>, Responder<'_>, Context)>, Error> {
+        let (core, work) = self.parts();
+        let work = work.expect("only a start makes workers with a lifecycle, and gives them this");
+        let asked = work.cross()?;
+        let Work { active, behind, .. } = work;
+        let Some((invocation, responder)) = core.next(Some(&active.tasks))? else {
+            return Ok(None);
+        };
+        let context = Context::new(active.clone(), &invocation, asked);
+        *behind = Some(context.time_limit());
+        Ok(Some((invocation, responder, context)))
     }
 }
 

@@ -84,10 +84,10 @@ impl Runtime {
     }
 
     /// Runs a worker in each slot, on threads of their own if there are several.
-    pub(crate) fn run_slots(
+    pub(crate) fn run_slots<W>(
         &self,
-        new_worker: &(dyn Fn() -> Worker + Sync),
-        run: &(dyn Fn(Worker) -> Result<(), Error> + Sync),
+        new_worker: &(dyn Fn() -> W + Sync),
+        run: &(dyn Fn(W) -> Result<(), Error> + Sync),
     ) -> Result<(), Error> {
         if self.settings.slots == 1 {
             return run(new_worker());

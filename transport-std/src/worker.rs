@@ -1,16 +1,20 @@
-use lambda_proto::api::ErrorReport;
-use lambda_proto::client::{Receipt, VecStorage};
-use lambda_proto::driver::{self, Driver, DriverError};
+use std::marker::PhantomData;
+
+use lambda_proto::api::{ContentType, ErrorReport};
+use lambda_proto::client::{Receipt, StreamOver, VecStorage};
+use lambda_proto::driver::{Driver, DriverError};
 use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_REQUEST_HEAD, MAX_XRAY_CAUSE};
 use lambda_proto::machine::{Machine, Phase};
 #[cfg(any(feature = "log", feature = "tracing"))]
 use lambda_proto_host::current;
+use lambda_proto_host::lifecycle::NoLifecycle;
 use lambda_proto_host::{
-    Error, ErrorTypes, Failure, InFlight, NO_RESPONSE, PANIC, Response, Settings, catch,
+    Error, ErrorTypes, Failure, InFlight, NO_RESPONSE, PANIC, Response, Settings, Tasks, catch,
 };
 
 use crate::connector::{NoConnection, SlotConnector, error_of};
 use crate::handler::{Invocation, Responder, Sent};
+use crate::lifecycle::Work;
 use crate::stop::StopHandle;
 
 /// One connection and its memory, which takes invocations one by one.
@@ -27,14 +31,56 @@ use crate::stop::StopHandle;
 /// }
 /// # Ok::<(), lambda_proto_std::Error>(())
 /// ```
-pub struct Worker {
+///
+/// A worker of a runtime with a [lifecycle](crate::Runtime::lifecycle) comes from
+/// [`Runtime::into_worker`](crate::Runtime::into_worker), too, and gives each invocation its
+/// context.
+///
+/// A program that cannot keep the responder answers by the worker itself. Such are languages whose
+/// scripts ask for events and answer them by separate functions, which the program can keep as
+/// `'static` closures around a shared worker:
+///
+/// ```no_run
+/// use std::cell::RefCell;
+/// use std::rc::Rc;
+///
+/// use lambda_proto_std::{ContentType, Runtime};
+///
+/// let worker = Rc::new(RefCell::new(Runtime::from_env()?.into_worker()));
+/// let on = worker.clone();
+/// let stream = move |content_type: &str| -> Result<bool, Box<dyn std::error::Error>> {
+///     Ok(on.borrow_mut().stream(ContentType::new(content_type)?))
+/// };
+/// let on = worker.clone();
+/// let write = move |text: &str| on.borrow_mut().write(text.as_bytes());
+/// let on = worker.clone();
+/// let finish = move || on.borrow_mut().finish().is_some();
+///
+/// while worker.borrow_mut().next()?.is_some() {
+///     // Here a script would call these.
+///     stream("text/plain")?;
+///     write("one")?;
+///     finish();
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Dropping a worker reports an invocation that is in flight as failed.
+pub struct Worker<L = NoLifecycle> {
+    core: Core,
+    /// Only with a lifecycle; it ends after the core.
+    pub(crate) work: Option<Work>,
+    lifecycle: PhantomData<L>,
+}
+
+/// A worker, whatever comes around its invocations.
+pub(crate) struct Core {
     driver: Driver<SlotConnector, VecStorage>,
     scratch: Vec<u8>,
     error_types: ErrorTypes,
 }
 
-/// Reports an invocation that is still in flight as failed.
-impl Drop for Worker {
+impl Drop for Core {
     fn drop(&mut self) {
         if self.driver.machine().phase() == Phase::Invoking {
             let (error_type, message) = if std::thread::panicking() {
@@ -67,11 +113,12 @@ impl Worker {
         let most = MAX_REQUEST_HEAD + MAX_XRAY_CAUSE + MAX_ERROR_BODY;
         let requests = VecStorage::new(2 * MAX_REQUEST_HEAD, most);
         let driver = Driver::new(machine, connector, events, requests);
-        Self {
+        let core = Core {
             driver: driver.with_max_event(settings.max_event),
             scratch: Vec::new(),
             error_types: settings.error_types.clone(),
-        }
+        };
+        Self { core, work: None, lifecycle: PhantomData }
     }
 
     /// Waits for the next invocation, however long that takes; `None` once the runtime is
@@ -85,48 +132,7 @@ impl Worker {
     /// An [`Error`] when the session cannot go on; the process should end with a non-zero code.
     #[expect(clippy::should_implement_trait, reason = "what it returns borrows from the worker")]
     pub fn next(&mut self) -> Result<Option<(Invocation<'_>, Responder<'_>)>, Error> {
-        #[cfg(any(feature = "log", feature = "tracing"))]
-        current::set("");
-        let next = unless_stopped(self.driver.next())?;
-        Ok(next.map(|(invocation, inner)| {
-            let invocation = Invocation(invocation);
-            #[cfg(any(feature = "log", feature = "tracing"))]
-            current::set(invocation.request_id());
-            let Self { scratch, error_types, .. } = self;
-            (invocation, Responder { inner, scratch, tasks: None, error_types })
-        }))
-    }
-
-    /// Sends the response to the invocation of the last [`next`](Self::next), for programs that
-    /// cannot keep its [`Responder`] until then; `None` if there is none to answer.
-    ///
-    /// Such are languages whose scripts ask for events and answer them with separate functions:
-    ///
-    /// ```no_run
-    /// # use lambda_proto_std::{Error, Runtime, Worker};
-    /// /// What a script sees.
-    /// struct Lambda(Worker);
-    ///
-    /// impl Lambda {
-    ///     fn next(&mut self) -> Result<Option<String>, Error> {
-    ///         let next = self.0.next()?;
-    ///         Ok(next.map(|(invocation, _)| String::from_utf8_lossy(invocation.body()).into_owned()))
-    ///     }
-    ///
-    ///     fn answer(&mut self, answer: &str) -> bool {
-    ///         self.0.send(answer).is_some()
-    ///     }
-    /// }
-    /// ```
-    pub fn send<'r>(&mut self, response: impl Into<Response<'r>>) -> Option<Receipt> {
-        let (body, content_type) = response.into().into_parts();
-        self.driver.send_in_flight(driver::Response::new(&body).content_type(content_type))
-    }
-
-    /// Fails the invocation of the last [`next`](Self::next), when its responder is used up, as by
-    /// [`Responder::json`] with a value that cannot be written. If it was answered, that is logged.
-    pub fn fail(&mut self, failure: impl Into<Failure>) {
-        self.driver.fail_in_flight(&self.error_types.report(&failure.into()));
+        self.core.next(None)
     }
 
     /// Calls `handler` for every invocation until the runtime is stopped.
@@ -144,16 +150,95 @@ impl Worker {
     }
 
     pub(crate) fn fail_init(mut self, failure: &Failure) -> Result<(), Error> {
-        unless_stopped(self.driver.fail_init(&failure.as_error_report()))
+        unless_stopped(self.core.driver.fail_init(&failure.as_error_report()))
     }
 
     /// Waits for the restore of a snapshot; `None` if the runtime is stopped before it.
     pub(crate) fn restore_next(&mut self) -> Result<Option<Receipt>, Error> {
-        unless_stopped(self.driver.restore_next())
+        unless_stopped(self.core.driver.restore_next())
     }
 
     pub(crate) fn fail_restore(mut self, failure: &Failure) -> Result<(), Error> {
-        unless_stopped(self.driver.fail_restore(&failure.as_error_report()))
+        unless_stopped(self.core.driver.fail_restore(&failure.as_error_report()))
+    }
+}
+
+impl<L> Worker<L> {
+    /// The same worker with a lifecycle around its invocations.
+    pub(crate) fn with_work<M>(self, work: Work) -> Worker<M> {
+        Worker { core: self.core, work: Some(work), lifecycle: PhantomData }
+    }
+
+    /// The core, and what a worker with a lifecycle has besides.
+    pub(crate) fn parts(&mut self) -> (&mut Core, Option<&mut Work>) {
+        (&mut self.core, self.work.as_mut())
+    }
+
+    /// The invocation of the last `next`, until it is answered.
+    pub fn invocation(&self) -> Option<Invocation<'_>> {
+        self.core.driver.invocation().map(Invocation)
+    }
+
+    /// The responder of the last `next` once more; `None` if there is nothing to answer, or if a
+    /// stream has begun.
+    pub fn responder(&mut self) -> Option<Responder<'_>> {
+        let Core { driver, scratch, error_types } = &mut self.core;
+        let tasks = self.work.as_ref().map(Work::tasks);
+        Some(Responder { inner: driver.responder()?, scratch, tasks, error_types })
+    }
+
+    /// Sends the response to the invocation of the last `next`; `None` if there is none to answer.
+    pub fn send<'r>(&mut self, response: impl Into<Response<'r>>) -> Option<Receipt> {
+        Some(self.responder()?.send(response).receipt())
+    }
+
+    /// Begins to stream the response to the invocation of the last `next`; `false` if there is none
+    /// to answer.
+    pub fn stream(&mut self, content_type: ContentType<'_>) -> bool {
+        self.responder().is_some_and(|responder| {
+            // What it has begun stays begun.
+            let _stream = responder.stream(content_type);
+            true
+        })
+    }
+
+    /// Sends a piece of the stream, and blocks while the service does not take it.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamOver`] if no stream has begun, the service has ended it, or the connection was lost:
+    /// further pieces are useless.
+    pub fn write(&mut self, piece: &[u8]) -> Result<(), StreamOver> {
+        self.core.driver.stream().ok_or(StreamOver)?.write(piece)
+    }
+
+    /// Ends the stream, and returns when the service has taken it; `None` if there is none.
+    pub fn finish(&mut self) -> Option<Receipt> {
+        Some(self.core.driver.stream()?.finish().receipt())
+    }
+
+    /// Fails the invocation of the last `next`, at the end of its stream if that has begun. If it
+    /// was answered, that is logged.
+    pub fn fail(&mut self, failure: impl Into<Failure>) {
+        self.core.driver.fail_in_flight(&self.core.error_types.report(&failure.into()));
+    }
+}
+
+impl Core {
+    pub(crate) fn next<'w>(
+        &'w mut self,
+        tasks: Option<&'w Tasks>,
+    ) -> Result<Option<(Invocation<'w>, Responder<'w>)>, Error> {
+        #[cfg(any(feature = "log", feature = "tracing"))]
+        current::set("");
+        let Self { driver, scratch, error_types } = self;
+        let next = unless_stopped(driver.next())?;
+        Ok(next.map(|(invocation, inner)| {
+            let invocation = Invocation(invocation);
+            #[cfg(any(feature = "log", feature = "tracing"))]
+            current::set(invocation.request_id());
+            (invocation, Responder { inner, scratch, tasks, error_types })
+        }))
     }
 }
 

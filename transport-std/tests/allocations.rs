@@ -106,7 +106,7 @@ where
 /// something about it.
 fn count_with_lifecycle<F>(events: &[Event], counted: usize, handler: F) -> Count
 where
-    F: for<'i> Fn(Invocation<'i>, Responder<'i>, Context<'i>) -> Result<Sent<'i>, Failure>,
+    F: for<'i> Fn(Invocation<'i>, Responder<'i>, Context) -> Result<Sent<'i>, Failure>,
     F: Send + Sync + 'static,
 {
     count_in(events, counted, move |runtime, meter| {
@@ -260,7 +260,7 @@ fn event_with_deadline(size: usize) -> Event {
 }
 
 /// Asks for all that the context has, short of registering work.
-fn ask(context: &Context<'_>) {
+fn ask(context: &Context) {
     let cancellation = context.cancellation();
     assert!(context.deadline().is_some());
     std::hint::black_box((cancellation.is_cancelled(), cancellation.remaining()));

@@ -22,7 +22,7 @@ fn event(away: Duration, is_late: bool) -> Event {
 fn ask<T: Send + 'static>(
     lifecycle: Lifecycle,
     events: impl IntoIterator<Item = Event>,
-    ask: impl Fn(Context<'_>) -> T + Send + Sync + 'static,
+    ask: impl Fn(Context) -> T + Send + Sync + 'static,
 ) -> Vec<T> {
     let service = Service::start();
     let (sender, found) = channel();

@@ -83,7 +83,7 @@ fn handle<'i>(
     behaviour: &str,
     invocation: Invocation<'i>,
     responder: Responder<'i>,
-    context: &Context<'i>,
+    context: &Context,
 ) -> Result<Sent<'i>, Failure> {
     match behaviour {
         "answers when told" | "is patient" => {

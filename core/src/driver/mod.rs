@@ -124,16 +124,31 @@ impl<C: Connector, S: Storage> Driver<C, S> {
         responder::fail(&mut self.client.exchange(), &mut self.io, report);
     }
 
-    /// Answers the invocation of the last [`next`](Self::next), for programs that cannot keep its
-    /// [`Responder`] until there is an answer; `None` if there is nothing to answer.
+    /// The responder of the invocation of the last [`next`](Self::next) once more, for programs that
+    /// cannot keep it until there is an answer; `None` if there is nothing to answer, or if a stream
+    /// has begun.
     ///
-    /// For a [`Responder`], the compiler checks this; here it is checked at run time.
-    pub fn send_in_flight<'r>(&mut self, response: impl Into<Response<'r>>) -> Option<Receipt> {
+    /// That an invocation is answered once is checked at run time here.
+    pub fn responder(&mut self) -> Option<Responder<'_, C, S>> {
         let machine = self.client.machine();
         if machine.phase() != Phase::Invoking || machine.is_streaming() {
             return None;
         }
-        Some(Responder::new(self.client.exchange(), &mut self.io).send(response).receipt())
+        Some(Responder::new(self.client.exchange(), &mut self.io))
+    }
+
+    /// The stream that a [responder](Self::responder) has begun, for the next piece or the end;
+    /// `None` if there is none, or if the service has ended it.
+    pub fn stream(&mut self) -> Option<Stream<'_, C, S>> {
+        if !self.client.machine().is_streaming() {
+            return None;
+        }
+        Some(Stream::new(self.client.exchange(), &mut self.io))
+    }
+
+    /// The invocation that [`next`](Self::next) has returned last, until it is answered.
+    pub fn invocation(&self) -> Option<Invocation<'_>> {
+        self.client.invocation()
     }
 
     /// Asks for the next invocation and waits for it, however long that takes; `None` when the

@@ -81,7 +81,7 @@ impl<'i, C: Connector, S: Storage> Responder<'i, C, S> {
                 Err(error) => io.error = Some(error.into()),
             }
         }
-        Stream { exchange, io, invocation: PhantomData }
+        Stream::new(exchange, io)
     }
 
     fn respond(mut self, response: Response<'_>, is_pipelined: bool) -> Sent<'i> {
@@ -136,6 +136,10 @@ pub struct Stream<'i, C: Connector, S: Storage> {
 }
 
 impl<'i, C: Connector, S: Storage> Stream<'i, C, S> {
+    pub(super) fn new(exchange: Exchange<'i, S>, io: &'i mut Io<C>) -> Self {
+        Self { exchange, io, invocation: PhantomData }
+    }
+
     /// Sends the whole next piece, and blocks while the service does not take it.
     ///
     /// # Errors

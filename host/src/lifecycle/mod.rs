@@ -9,6 +9,7 @@
 //! | before the first invocation | [init](run_init) | concurrently, one time limit for all | `Runtime.InitError`, and two more |
 //! | then, with SnapStart | [before the snapshot](run_before_snapshot) | the last registered first | `Runtime.BeforeSnapshotError` |
 //! | when the snapshot is restored | [after the restore](run_after_restore) | as registered | `Runtime.AfterRestoreError` |
+//! | before each invocation | [for the invocation](Lifecycle::before_invocation) | as registered | a line in the log |
 //! | when the process is to end | [shutdown](run_shutdown) | concurrently, until a moment | a line in the log |
 //!
 //! In programs that abort on panics, a hook that panics ends the process, like any other panic.
@@ -26,7 +27,7 @@ pub use cancellation::{Cancellation, Shutdown};
 pub use init::{
     INIT_ABORTED, INIT_ERROR, INIT_TIMEOUT, InitContext, InitHook, InitResult, run_init,
 };
-pub use registered::{Lifecycle, Named, NoLifecycle, Parts};
+pub use registered::{InvocationHook, Lifecycle, Named, NoLifecycle, Parts};
 pub use resources::Resources;
 pub use shutdown::{ShutdownContext, ShutdownHook, run_shutdown};
 pub use snapshot::{

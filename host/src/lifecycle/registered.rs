@@ -1,6 +1,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use lambda_proto::api::InvocationHead;
+
 use super::{
     InitContext, InitHook, InitResult, Resources, ShutdownContext, ShutdownHook, SnapshotHook,
 };
@@ -32,6 +34,7 @@ pub struct Lifecycle {
     init: Vec<InitHook>,
     before_snapshot: Vec<SnapshotHook>,
     after_restore: Vec<SnapshotHook>,
+    before_invocation: Vec<InvocationHook>,
     shutdown: Vec<ShutdownHook>,
     work: Policy,
     signals: Option<bool>,
@@ -87,6 +90,32 @@ impl Lifecycle {
         self
     }
 
+    /// Adds a hook that is called with the head of each invocation before the handler gets it, on
+    /// the thread that hands it out. A panic in it is logged, and fails nothing.
+    ///
+    /// It is the place where a program may write the trace id into its environment, for libraries
+    /// that look for it there. Changing the environment is sound only while no other thread reads
+    /// it, so this is for a runtime of one slot, in a program whose other threads do not. The
+    /// threads of these crates read no environment after the start.
+    ///
+    /// ```
+    /// use lambda_proto_host::lifecycle::Lifecycle;
+    ///
+    /// let lifecycle = Lifecycle::new().before_invocation("trace id", |invocation| {
+    ///     let trace_id = invocation.trace_id().unwrap_or_default();
+    ///     // SAFETY: this program has one slot, and no thread of its own.
+    ///     unsafe { std::env::set_var("_X_AMZN_TRACE_ID", trace_id) };
+    /// });
+    /// ```
+    pub fn before_invocation(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        hook: impl Fn(&InvocationHead<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        self.before_invocation.push(Named { name: name.into(), run: Box::new(hook) });
+        self
+    }
+
     /// Adds a shutdown hook. It runs before the process ends, concurrently with the others; see
     /// [`run_shutdown`](super::run_shutdown).
     pub fn on_shutdown(
@@ -118,6 +147,7 @@ impl Lifecycle {
             init: self.init,
             before_snapshot: self.before_snapshot,
             after_restore: self.after_restore,
+            before_invocation: self.before_invocation,
             shutdown: self.shutdown,
             work: self.work,
         }
@@ -135,6 +165,8 @@ pub struct Parts {
     pub before_snapshot: Vec<SnapshotHook>,
     /// For [`run_after_restore`](super::run_after_restore).
     pub after_restore: Vec<SnapshotHook>,
+    /// Called before each invocation is handed out.
+    pub before_invocation: Vec<InvocationHook>,
     /// For [`run_shutdown`](super::run_shutdown).
     pub shutdown: Vec<ShutdownHook>,
     /// What to do about work that still runs when the next invocation is to be asked for.
@@ -173,10 +205,13 @@ fn named<F: ?Sized>(hooks: Vec<Named<F>>, wrap: impl Fn(Box<F>) -> Box<F>) -> Ve
     hooks.into_iter().map(|Named { name, run }| Named { name, run: wrap(run) }).collect()
 }
 
+/// A hook that is called before each invocation.
+pub type InvocationHook = Named<dyn Fn(&InvocationHead<'_>) + Send + Sync>;
+
 /// A hook and its name.
 pub struct Named<F: ?Sized> {
-    pub(super) name: Cow<'static, str>,
-    pub(super) run: Box<F>,
+    pub(crate) name: Cow<'static, str>,
+    pub(crate) run: Box<F>,
 }
 
 impl<F: ?Sized> fmt::Debug for Named<F> {

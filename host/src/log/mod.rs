@@ -232,10 +232,14 @@ impl Log {
     }
 
     /// Writes a line of the runtime itself about a failure, which the line shows with its causes.
-    pub(crate) fn failure(&self, line: fmt::Arguments<'_>, failure: &Failure) {
+    pub(crate) fn failure(&self, request_id: &str, line: fmt::Arguments<'_>, failure: &Failure) {
         let error = failure.as_logged();
         let add = |fields: &mut Fields<'_>| error.add_to(fields);
-        self.write(&Record::new(Level::Error, line).logger(OWN).fields(&add));
+        let record = Record::new(Level::Error, line).logger(OWN).request_id(request_id);
+        match self.format() {
+            Format::Json => self.write(&record.fields(&add)),
+            Format::Text => self.write(&record),
+        }
     }
 
     /// Writes a line of the runtime itself about an error: its causes and its stack trace follow the

@@ -54,7 +54,7 @@ impl Service {
     /// Runs a runtime with one slot and a lifecycle.
     pub(crate) fn run_lifecycle<F>(&self, lifecycle: Lifecycle, handler: F) -> Running<Error>
     where
-        F: for<'i> Fn(Invocation<'i>, Responder<'i>, Context<'i>) -> Result<Sent<'i>, Failure>,
+        F: for<'i> Fn(Invocation<'i>, Responder<'i>, Context) -> Result<Sent<'i>, Failure>,
         F: Send + Sync + 'static,
     {
         self.run_lifecycle_as(self.runtime(), lifecycle, handler)
@@ -68,7 +68,7 @@ impl Service {
         handler: F,
     ) -> Running<Error>
     where
-        F: for<'i> Fn(Invocation<'i>, Responder<'i>, Context<'i>) -> Result<Sent<'i>, Failure>,
+        F: for<'i> Fn(Invocation<'i>, Responder<'i>, Context) -> Result<Sent<'i>, Failure>,
         F: Send + Sync + 'static,
     {
         let runtime = runtime.lifecycle(lifecycle);

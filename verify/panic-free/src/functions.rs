@@ -254,7 +254,13 @@ fn any_handler(driver: &mut driver::Driver<Service, Memory>, handler: Handler) {
 }
 
 fn answers_in_flight(driver: &mut driver::Driver<Service, Memory>, response: driver::Response<'_>) {
-    black_box(driver::Driver::<Service, Memory>::send_in_flight(driver, response));
+    black_box(driver::Driver::<Service, Memory>::invocation(driver).is_some());
+    if let Some(responder) = driver::Driver::<Service, Memory>::responder(driver) {
+        black_box(responder.send(response).receipt());
+    }
+    if let Some(stream) = driver::Driver::<Service, Memory>::stream(driver) {
+        black_box(stream.finish().receipt());
+    }
 }
 
 fn answers(
