@@ -360,7 +360,7 @@ fn a_hook_sees_each_invocation_before_its_handler_and_a_panic_of_it_fails_nothin
     let run = move || {
         runtime.run(|invocation, responder, _| {
             let seen = seen.lock().expect("no handler panics").try_recv()?;
-            responder.json(&(seen == invocation.request_id()))
+            responder.json(seen == invocation.request_id())
         })
     };
     let run = Running::new(service.lines(), move || stop.stop(), run);
