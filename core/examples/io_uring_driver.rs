@@ -24,24 +24,24 @@ const REMEDY: &str =
 
 #[cfg(target_os = "linux")]
 pub(crate) mod linux {
+    use std::cell::Cell;
     use std::convert::Infallible;
     use std::error::Error;
     use std::hash::{BuildHasher, RandomState};
     use std::io;
     use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
     use std::os::fd::{AsRawFd, FromRawFd};
+    use std::rc::Rc;
     use std::time::{Duration, Instant};
 
     use heapless::Vec as FixedVec;
     use io_uring::types::{Fd, Timespec};
     use io_uring::{IoUring, opcode, squeue};
     use lambda_proto::api::{Concurrency, Endpoint};
-    use lambda_proto::client::{Client, Step, VecStorage, backoff};
+    use lambda_proto::client::{Client, Outage, Step, VecStorage, backoff};
     use lambda_proto::limits;
     use lambda_proto::machine::Machine;
 
-    /// How long to try without any connection before giving up.
-    const PATIENCE: Duration = Duration::from_secs(60);
     /// How long one attempt may take.
     static MAX_ATTEMPT: Timespec = Timespec::new().sec(2);
 
@@ -59,8 +59,10 @@ pub(crate) mod linux {
     }
 
     pub(super) fn run() -> Result<Infallible, Box<dyn Error>> {
-        let slots = std::env::var("AWS_LAMBDA_MAX_CONCURRENCY").ok().and_then(|it| it.parse().ok());
-        let count: u32 = slots.unwrap_or(1).max(1);
+        let slots = std::env::var("AWS_LAMBDA_MAX_CONCURRENCY").unwrap_or_default();
+        let count = Concurrency::slots(&slots)
+            .map_err(|error| format!("AWS_LAMBDA_MAX_CONCURRENCY is {slots:?}: {error}"))?;
+        let count = u32::try_from(count)?;
         // First of all, as this is what may not be there.
         let ring = ring_for(count)?;
         let address = std::env::var("AWS_LAMBDA_RUNTIME_API").map_err(|error| {
@@ -81,9 +83,10 @@ pub(crate) mod linux {
         endpoint: &Endpoint,
         count: u32,
     ) -> Result<Infallible, Box<dyn Error>> {
-        let concurrency = if count == 1 { Concurrency::Single } else { Concurrency::Multi };
-
-        let slots = (0..u64::from(count)).map(|number| Slot::new(number, endpoint, concurrency));
+        let concurrency = Concurrency::of_slots(count as usize);
+        let reach = Rc::new(Reach { origin: Instant::now(), outage: Cell::default() });
+        let slots = (0..u64::from(count))
+            .map(|number| Slot::new(number, endpoint, concurrency, reach.clone()));
         // Neither moved nor freed from now on: the kernel may use them even when this function returns.
         let slots = slots.collect::<Vec<_>>().leak();
         for slot in &mut *slots {
@@ -149,6 +152,21 @@ pub(crate) mod linux {
     /// A slot has one operation at a time, and perhaps a time limit for it.
     type Entries = FixedVec<squeue::Entry, 2>;
 
+    /// How long no slot has had a connection.
+    struct Reach {
+        origin: Instant,
+        outage: Cell<Outage>,
+    }
+
+    impl Reach {
+        /// Notes what has happened at this time since the origin.
+        fn note(&self, what: impl FnOnce(&mut Outage, Duration)) {
+            let mut outage = self.outage.get();
+            what(&mut outage, self.origin.elapsed());
+            self.outage.set(outage);
+        }
+    }
+
     /// A client with its connection, and what the kernel is given pointers to.
     struct Slot {
         number: u64,
@@ -160,8 +178,11 @@ pub(crate) mod linux {
         is_full: bool,
         is_stopping: bool,
         concurrency: Concurrency,
-        /// When the slot began to try to connect, and how often in a row it has failed.
-        began: Instant,
+        /// Whether the slot is counted among those with a connection.
+        is_connected: bool,
+        reach: Rc<Reach>,
+        /// When the latest attempt to connect began, and how many in a row have failed.
+        began: Duration,
         failed: u32,
         pause: Timespec,
         address: libc::sockaddr_in,
@@ -169,7 +190,12 @@ pub(crate) mod linux {
     }
 
     impl Slot {
-        fn new(number: u64, endpoint: &Endpoint, concurrency: Concurrency) -> Self {
+        fn new(
+            number: u64,
+            endpoint: &Endpoint,
+            concurrency: Concurrency,
+            reach: Rc<Reach>,
+        ) -> Self {
             let machine = Machine::with_concurrency(endpoint.clone(), concurrency);
             let memory = || VecStorage::new(0, usize::MAX);
             let client = Client::new(machine, memory(), memory());
@@ -181,7 +207,9 @@ pub(crate) mod linux {
                 is_full: false,
                 is_stopping: false,
                 concurrency,
-                began: Instant::now(),
+                is_connected: false,
+                reach,
+                began: Duration::ZERO,
                 failed: 0,
                 pause: Timespec::new(),
                 address: ipv4([0; 4], 0),
@@ -195,11 +223,10 @@ pub(crate) mod linux {
                 let step =
                     self.client.exchange().step(|warning| eprintln!("io_uring_driver: {warning}"));
                 if !self.client.is_connected() {
-                    self.socket = None;
+                    self.disconnected();
                 }
                 match step {
                     Step::Connect { losses } => {
-                        self.began = Instant::now();
                         // The first loss is an ordinary one, of a connection that went stale.
                         self.failed = losses.saturating_sub(1);
                         return self.wait(back_off(self.failed));
@@ -237,7 +264,8 @@ pub(crate) mod linux {
                     Step::End(end) if end.begins_anew(self.concurrency) => {
                         eprintln!("io_uring_driver: a slot begins anew: {end}");
                         self.client.begin_anew();
-                        (self.socket, self.began, self.failed) = (None, Instant::now(), 0);
+                        self.disconnected();
+                        self.failed = 0;
                         return self.wait(Duration::from_secs(1));
                     }
                     Step::End(end) => return Err(end.into()),
@@ -251,7 +279,11 @@ pub(crate) mod linux {
             match (op, done) {
                 (TIME_LIMIT, _) => return Ok(Entries::new()),
                 (PAUSE, _) => return self.connect().or_else(|error| self.not_connected(&error)),
-                (CONNECT, Ok(_)) => self.client.exchange().connected(),
+                (CONNECT, Ok(_)) => {
+                    self.is_connected = true;
+                    self.reach.note(|outage, _| outage.connected());
+                    self.client.exchange().connected();
+                }
                 // By its time limit.
                 (CONNECT, _) if result == -libc::ECANCELED => {
                     return self.not_connected(&io::ErrorKind::TimedOut.into());
@@ -287,6 +319,7 @@ pub(crate) mod linux {
 
         /// Connects by IPv4, which Lambda's address is. A name is looked up here, and all slots wait.
         fn connect(&mut self) -> io::Result<Entries> {
+            self.began = self.reach.origin.elapsed();
             let endpoint = self.client.machine().endpoint();
             let mut found = (endpoint.host(), endpoint.port()).to_socket_addrs()?;
             let Some(SocketAddr::V4(address)) = found.find(SocketAddr::is_ipv4) else {
@@ -309,11 +342,21 @@ pub(crate) mod linux {
             Ok(Entries::from_array([self.tag(CONNECT, connect), self.tag(TIME_LIMIT, limit)]))
         }
 
+        fn disconnected(&mut self) {
+            self.socket = None;
+            if std::mem::take(&mut self.is_connected) {
+                self.reach.note(Outage::lost);
+            }
+        }
+
         fn not_connected(&mut self, error: &io::Error) -> Operations {
             self.socket = None;
             let address = self.client.machine().endpoint().authority();
-            if self.began.elapsed() >= PATIENCE {
-                let waited = format!("no connection to {address} for {PATIENCE:?}");
+            self.reach.note(|outage, _| outage.failed(self.began));
+            // While another slot has a connection, the service counts on this one.
+            let lasted = self.reach.outage.get().lasted(self.reach.origin.elapsed());
+            if let Some(lasted) = lasted.filter(|lasted| *lasted >= limits::PATIENCE) {
+                let waited = format!("no connection to {address} for {lasted:?}");
                 return Err(format!("{waited}, giving up: {error}").into());
             }
             eprintln!("io_uring_driver: no connection to {address}, trying again: {error}");

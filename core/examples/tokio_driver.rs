@@ -4,14 +4,16 @@
 //! Try it with `cargo run -p lambda-lab -- run --event '{}' target/debug/examples/tokio_driver`.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::error::Error;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{ErrorKind, IoSlice};
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::Duration;
 
 use lambda_proto::api::{Concurrency, Endpoint, ErrorReport};
-use lambda_proto::client::{Client, End, Exchange, Step, VecStorage, Warning, backoff};
+use lambda_proto::client::{Client, End, Exchange, Outage, Step, VecStorage, Warning, backoff};
 use lambda_proto::limits;
 use lambda_proto::machine::Machine;
 use tokio::io::Interest;
@@ -20,8 +22,6 @@ use tokio::sync::watch;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{Instant, sleep, timeout};
 
-/// How long to try without any connection before giving up.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// How long one attempt may take.
 const MAX_ATTEMPT: Duration = Duration::from_secs(2);
 
@@ -43,20 +43,29 @@ fn run() -> Result<(), Box<dyn Error>> {
         format!("AWS_LAMBDA_RUNTIME_API: {error}; it says where the service is")
     })?;
     let endpoint = Endpoint::parse(&address)?;
-    let slots = std::env::var("AWS_LAMBDA_MAX_CONCURRENCY").ok().and_then(|it| it.parse().ok());
-    run_at(endpoint, slots.unwrap_or(1).max(1))
+    let slots = std::env::var("AWS_LAMBDA_MAX_CONCURRENCY").unwrap_or_default();
+    let slots = Concurrency::slots(&slots)
+        .map_err(|error| format!("AWS_LAMBDA_MAX_CONCURRENCY is {slots:?}: {error}"))?;
+    run_at(endpoint, slots)
 }
 
 /// Serves invocations, until the session is over.
 pub(crate) fn run_at(endpoint: Endpoint, slots: usize) -> Result<(), Box<dyn Error>> {
-    let concurrency = if slots == 1 { Concurrency::Single } else { Concurrency::Multi };
+    let concurrency = Concurrency::of_slots(slots);
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
         let (stop, is_stopping) = watch::channel(false);
+        let reach = Rc::new(Reach { origin: Instant::now(), outage: Cell::default() });
         let mut tasks = JoinSet::new();
         for _ in 0..slots {
-            tasks.spawn_local(serve(endpoint.clone(), concurrency, is_stopping.clone()));
+            let wire = Wire {
+                endpoint: endpoint.clone(),
+                connection: None,
+                reach: reach.clone(),
+                is_stopping: is_stopping.clone(),
+            };
+            tasks.spawn_local(serve(wire, concurrency));
         }
         let mut result = Ok(());
         while let Some(ended) = tasks.join_next().await {
@@ -70,15 +79,10 @@ pub(crate) fn run_at(endpoint: Endpoint, slots: usize) -> Result<(), Box<dyn Err
 }
 
 /// Takes invocations and answers them, until the client ends.
-async fn serve(
-    endpoint: Endpoint,
-    concurrency: Concurrency,
-    is_stopping: watch::Receiver<bool>,
-) -> Result<(), Box<dyn Error>> {
+async fn serve(mut wire: Wire, concurrency: Concurrency) -> Result<(), Box<dyn Error>> {
     let memory = || VecStorage::new(0, usize::MAX);
-    let machine = Machine::with_concurrency(endpoint.clone(), concurrency);
+    let machine = Machine::with_concurrency(wire.endpoint.clone(), concurrency);
     let mut client = Client::new(machine, memory(), memory()).with_max_event(limits::MAX_PAYLOAD);
-    let mut wire = Wire { endpoint, connection: None, is_stopping };
     loop {
         match wire.pump(&mut client.exchange(), &[]).await? {
             Step::Idle if *wire.is_stopping.borrow() => client.exchange().shut_down(),
@@ -110,10 +114,26 @@ async fn serve(
     }
 }
 
+/// How long no slot has had a connection.
+struct Reach {
+    origin: Instant,
+    outage: Cell<Outage>,
+}
+
+impl Reach {
+    /// Notes what has happened at this time since the origin.
+    fn note(&self, what: impl FnOnce(&mut Outage, Duration)) {
+        let mut outage = self.outage.get();
+        what(&mut outage, self.origin.elapsed());
+        self.outage.set(outage);
+    }
+}
+
 /// The connection of a client, and when to stop.
 struct Wire {
     endpoint: Endpoint,
     connection: Option<TcpStream>,
+    reach: Rc<Reach>,
     is_stopping: watch::Receiver<bool>,
 }
 
@@ -126,14 +146,15 @@ impl Wire {
     ) -> Result<Step, Box<dyn Error>> {
         loop {
             let step = exchange.step(tell);
-            if !exchange.is_connected() {
-                self.connection = None;
+            if !exchange.is_connected() && self.connection.take().is_some() {
+                self.reach.note(Outage::lost);
             }
             let may_stop = exchange.may_stop();
             match (step, &self.connection) {
                 (Step::Connect { losses }, _) => tokio::select! {
-                    connected = connect(&self.endpoint, losses) => {
+                    connected = connect(&self.endpoint, losses, &self.reach) => {
                         self.connection = Some(connected?);
+                        self.reach.note(|outage, _| outage.connected());
                         exchange.connected();
                     }
                     _ = self.is_stopping.wait_for(|it| *it), if may_stop => exchange.shut_down(),
@@ -180,21 +201,25 @@ async fn transfer(
 }
 
 /// Tries until there is a connection, less and less often.
-async fn connect(endpoint: &Endpoint, losses: u32) -> Result<TcpStream, String> {
-    let (began, address) = (Instant::now(), endpoint.authority());
+async fn connect(endpoint: &Endpoint, losses: u32, reach: &Reach) -> Result<TcpStream, String> {
+    let address = endpoint.authority();
     // The first loss is an ordinary one, of a connection that went stale.
     let mut failed = losses.saturating_sub(1);
     loop {
         // The keys of a new `RandomState` are random, so that slots do not call in step.
         sleep(backoff(failed, RandomState::new().hash_one(()) as u32)).await;
+        let began = reach.origin.elapsed();
         let attempt = TcpStream::connect((endpoint.host(), endpoint.port()));
         let attempt = timeout(MAX_ATTEMPT, attempt).await.unwrap_or_else(|late| Err(late.into()));
         let error = match attempt.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
             Ok(stream) => return Ok(stream),
             Err(error) => error,
         };
-        if began.elapsed() >= PATIENCE {
-            return Err(format!("no connection to {address} for {PATIENCE:?}, giving up: {error}"));
+        reach.note(|outage, _| outage.failed(began));
+        // While another slot has a connection, the service counts on this one.
+        let lasted = reach.outage.get().lasted(reach.origin.elapsed());
+        if let Some(lasted) = lasted.filter(|lasted| *lasted >= limits::PATIENCE) {
+            return Err(format!("no connection to {address} for {lasted:?}, giving up: {error}"));
         }
         eprintln!("tokio_driver: no connection to {address}, trying again: {error}");
         failed = failed.saturating_add(1);
