@@ -403,4 +403,11 @@ mod tests {
         assert!(message.contains("127.0.0.1:port"), "{message}");
         assert!(message.contains("the port is not a number"), "{message}");
     }
+
+    #[test]
+    fn a_wrong_value_is_printed_once_where_sources_are_printed_too() {
+        let error = parse_endpoint(Some("127.0.0.1:port".into())).unwrap_err();
+        let printed = format!("{:?}", anyhow::Error::from(error));
+        assert_eq!(printed.matches("the port is not a number").count(), 1, "{printed}");
+    }
 }
