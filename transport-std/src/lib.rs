@@ -118,6 +118,7 @@ pub use lambda_proto_host::{
     Context, Error, ErrorType, Failure, Fields, Format, InvalidValue, LeftBehind, Level, Log,
     Metadata, MetadataError, NoLevel, Record, Response, Task,
 };
+pub use lifecycle::InLifecycle;
 pub use runtime::Runtime;
 pub use stop::StopHandle;
 pub use worker::Worker;

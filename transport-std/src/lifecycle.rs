@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use lambda_proto::client::Receipt;
 use lambda_proto::lifecycle::{Clocks, TimeLimit};
 use lambda_proto_host::lifecycle::{Lifecycle, NoLifecycle, clock};
-use lambda_proto_host::{Active, Context, Error, Failure, Started, Starting, Tasks, catch};
+use lambda_proto_host::{Active, Context, Error, Failure, Started, Starting, catch};
 
 use crate::handler::{Invocation, Responder, Sent};
 use crate::runtime::Runtime;
@@ -88,7 +88,7 @@ impl Runtime<Lifecycle> {
     /// # Errors
     ///
     /// [`Error::Init`] if a hook fails, which has been reported then.
-    pub fn into_worker(self) -> Result<Option<Worker<Lifecycle>>, Error> {
+    pub fn into_worker(self) -> Result<Option<Worker<InLifecycle>>, Error> {
         Ok(self.start()?.map(|running| running.worker()))
     }
 
@@ -99,7 +99,7 @@ impl Runtime<Lifecycle> {
     /// # Errors
     ///
     /// As [`into_worker`](Self::into_worker).
-    pub fn into_workers(self) -> Result<Vec<Worker<Lifecycle>>, Error> {
+    pub fn into_workers(self) -> Result<Vec<Worker<InLifecycle>>, Error> {
         let Some(running) = self.start()? else { return Ok(Vec::new()) };
         Ok((0..running.runtime.settings.slots).map(|_| running.worker()).collect())
     }
@@ -132,15 +132,16 @@ struct Running {
 
 impl Running {
     /// A worker for one more slot.
-    fn worker(&self) -> Worker<Lifecycle> {
+    fn worker(&self) -> Worker<InLifecycle> {
         let restored = self.restored.lock().unwrap_or_else(PoisonError::into_inner).take();
         let worker = restored.unwrap_or_else(|| self.runtime.tracked_worker());
-        worker.with_work(Work {
+        let lifecycle = InLifecycle {
             active: self.active.clone(),
             stop: self.runtime.stop_handle(),
             behind: None,
             _ending: self.ending.clone(),
-        })
+        };
+        Worker { core: worker.core, lifecycle }
     }
 }
 
@@ -155,8 +156,8 @@ impl Drop for Ending {
     }
 }
 
-/// What a worker with a lifecycle has besides.
-pub(crate) struct Work {
+/// The lifecycle around a [`Worker`], which ends with the last worker of its runtime.
+pub struct InLifecycle {
     active: Arc<Active>,
     stop: StopHandle,
     /// The limit of the latest invocation.
@@ -164,12 +165,7 @@ pub(crate) struct Work {
     _ending: Arc<Ending>,
 }
 
-impl Work {
-    /// Post-response work.
-    pub(crate) fn tasks(&self) -> &Tasks {
-        &self.active.tasks
-    }
-
+impl InLifecycle {
     /// Waits for the work after the latest invocation, and reads the clocks then.
     fn cross(&self) -> Result<Option<Clocks>, Error> {
         let Some(limit) = self.behind else { return Ok(None) };
@@ -179,7 +175,7 @@ impl Work {
     }
 }
 
-impl Worker<Lifecycle> {
+impl Worker<InLifecycle> {
     /// Waits for the [work](Context::begin_work) after the latest invocation, as the
     /// [policy](Lifecycle::work) says, then for the next invocation, however long that takes;
     /// `None` once the runtime is [stopped](StopHandle), also by a signal.
@@ -193,16 +189,21 @@ impl Worker<Lifecycle> {
     /// error.
     #[expect(clippy::should_implement_trait, reason = "what it returns borrows from the worker")]
     pub fn next(&mut self) -> Result<Option<(Invocation<'_>, Responder<'_>, Context)>, Error> {
-        let (core, work) = self.parts();
-        let work = work.expect("only a start makes workers with a lifecycle, and gives them this");
-        let asked = work.cross()?;
-        let Work { active, behind, .. } = work;
+        let Self { core, lifecycle } = self;
+        let asked = lifecycle.cross()?;
+        let InLifecycle { active, behind, .. } = lifecycle;
         let Some((invocation, responder)) = core.next(Some(&active.tasks))? else {
             return Ok(None);
         };
         let context = Context::new(active.clone(), &invocation, asked);
         *behind = Some(context.time_limit());
         Ok(Some((invocation, responder, context)))
+    }
+
+    /// The responder of the last [`next`](Self::next) once more; `None` if there is nothing to
+    /// answer, or if a stream has begun.
+    pub fn responder(&mut self) -> Option<Responder<'_>> {
+        self.core.responder(Some(&self.lifecycle.active.tasks))
     }
 }
 

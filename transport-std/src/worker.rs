@@ -1,5 +1,3 @@
-use std::marker::PhantomData;
-
 use lambda_proto::api::{ContentType, ErrorReport};
 use lambda_proto::client::{Receipt, StreamOver, VecStorage};
 use lambda_proto::driver::{Driver, DriverError};
@@ -14,7 +12,6 @@ use lambda_proto_host::{
 
 use crate::connector::{NoConnection, SlotConnector, error_of};
 use crate::handler::{Invocation, Responder, Sent};
-use crate::lifecycle::Work;
 use crate::stop::StopHandle;
 
 /// One connection and its memory, which takes invocations one by one.
@@ -32,9 +29,8 @@ use crate::stop::StopHandle;
 /// # Ok::<(), lambda_proto_std::Error>(())
 /// ```
 ///
-/// A worker of a runtime with a [lifecycle](crate::Runtime::lifecycle) comes from
-/// [`Runtime::into_worker`](crate::Runtime::into_worker), too, and gives each invocation its
-/// context.
+/// A worker of a runtime with a [lifecycle](crate::Runtime::lifecycle) is a
+/// `Worker<InLifecycle>`, and gives each invocation its context.
 ///
 /// A program that cannot keep the responder answers by the worker itself. Such are languages whose
 /// scripts ask for events and answer them by separate functions, which the program can keep as
@@ -67,10 +63,9 @@ use crate::stop::StopHandle;
 ///
 /// Dropping a worker reports an invocation that is in flight as failed.
 pub struct Worker<L = NoLifecycle> {
-    core: Core,
-    /// Only with a lifecycle; it ends after the core.
-    pub(crate) work: Option<Work>,
-    lifecycle: PhantomData<L>,
+    pub(crate) core: Core,
+    /// It ends after the core.
+    pub(crate) lifecycle: L,
 }
 
 /// A worker, whatever comes around its invocations.
@@ -118,7 +113,7 @@ impl Worker {
             scratch: Vec::new(),
             error_types: settings.error_types.clone(),
         };
-        Self { core, work: None, lifecycle: PhantomData }
+        Self { core, lifecycle: NoLifecycle }
     }
 
     /// Waits for the next invocation, however long that takes; `None` once the runtime is
@@ -133,6 +128,12 @@ impl Worker {
     #[expect(clippy::should_implement_trait, reason = "what it returns borrows from the worker")]
     pub fn next(&mut self) -> Result<Option<(Invocation<'_>, Responder<'_>)>, Error> {
         self.core.next(None)
+    }
+
+    /// The responder of the last [`next`](Self::next) once more; `None` if there is nothing to
+    /// answer, or if a stream has begun.
+    pub fn responder(&mut self) -> Option<Responder<'_>> {
+        self.core.responder(None)
     }
 
     /// Calls `handler` for every invocation until the runtime is stopped.
@@ -164,38 +165,20 @@ impl Worker {
 }
 
 impl<L> Worker<L> {
-    /// The same worker with a lifecycle around its invocations.
-    pub(crate) fn with_work<M>(self, work: Work) -> Worker<M> {
-        Worker { core: self.core, work: Some(work), lifecycle: PhantomData }
-    }
-
-    /// The core, and what a worker with a lifecycle has besides.
-    pub(crate) fn parts(&mut self) -> (&mut Core, Option<&mut Work>) {
-        (&mut self.core, self.work.as_mut())
-    }
-
     /// The invocation of the last `next`, until it is answered.
     pub fn invocation(&self) -> Option<Invocation<'_>> {
         self.core.driver.invocation().map(Invocation)
     }
 
-    /// The responder of the last `next` once more; `None` if there is nothing to answer, or if a
-    /// stream has begun.
-    pub fn responder(&mut self) -> Option<Responder<'_>> {
-        let Core { driver, scratch, error_types } = &mut self.core;
-        let tasks = self.work.as_ref().map(Work::tasks);
-        Some(Responder { inner: driver.responder()?, scratch, tasks, error_types })
-    }
-
     /// Sends the response to the invocation of the last `next`; `None` if there is none to answer.
     pub fn send<'r>(&mut self, response: impl Into<Response<'r>>) -> Option<Receipt> {
-        Some(self.responder()?.send(response).receipt())
+        Some(self.core.responder(None)?.send(response).receipt())
     }
 
     /// Begins to stream the response to the invocation of the last `next`; `false` if there is none
     /// to answer.
     pub fn stream(&mut self, content_type: ContentType<'_>) -> bool {
-        self.responder().is_some_and(|responder| {
+        self.core.responder(None).is_some_and(|responder| {
             // What it has begun stays begun.
             let _stream = responder.stream(content_type);
             true
@@ -239,6 +222,11 @@ impl Core {
             current::set(invocation.request_id());
             (invocation, Responder { inner, scratch, tasks, error_types })
         }))
+    }
+
+    pub(crate) fn responder<'w>(&'w mut self, tasks: Option<&'w Tasks>) -> Option<Responder<'w>> {
+        let Self { driver, scratch, error_types } = self;
+        Some(Responder { inner: driver.responder()?, scratch, tasks, error_types })
     }
 }
 

@@ -12,8 +12,8 @@ use std::sync::mpsc::channel;
 
 use lambda_proto_service::Running;
 use lambda_proto_std::{
-    ContentType, Error, Failure, HttpPrelude, Lifecycle, Policy, Receipt, Runtime, StreamOver,
-    Worker,
+    ContentType, Error, Failure, HttpPrelude, InLifecycle, Lifecycle, Policy, Receipt, Runtime,
+    StreamOver, Worker,
 };
 use rustix::process::Signal;
 
@@ -126,7 +126,7 @@ fn a_pulling_program_is_snapshotted_and_restored_on_its_worker() {
 fn pull(
     service: &Service,
     lifecycle: Lifecycle,
-    run: impl FnOnce(Worker<Lifecycle>) -> Result<(), Error> + Send + 'static,
+    run: impl FnOnce(Worker<InLifecycle>) -> Result<(), Error> + Send + 'static,
 ) -> Running<Error> {
     let runtime = service.runtime().lifecycle(lifecycle.signals(false));
     let stop = runtime.stop_handle();
@@ -208,7 +208,7 @@ fn workers_of_several_slots_share_one_lifecycle_which_ends_with_the_last() {
 
 /// A worker behind functions that an interpreter could keep.
 #[derive(Clone)]
-struct Lambda(Rc<RefCell<Worker<Lifecycle>>>);
+struct Lambda(Rc<RefCell<Worker<InLifecycle>>>);
 
 impl Lambda {
     fn next(&self) -> Result<Option<String>, Error> {
@@ -220,7 +220,7 @@ impl Lambda {
 /// Calls what interpreters would keep, once for each invocation, and then waits for the end.
 fn script(
     service: &Service,
-    script: impl Fn(&mut Worker<Lifecycle>) + Send + 'static,
+    script: impl Fn(&mut Worker<InLifecycle>) + Send + 'static,
 ) -> Running<Error> {
     pull(service, Lifecycle::new(), move |worker| {
         let lambda = Lambda(Rc::new(RefCell::new(worker)));
