@@ -1,5 +1,5 @@
-//! A runtime whose thread gets no large blocks of memory. A test of each transport includes this file
-//! and names its crate `transport`.
+//! A runtime whose thread gets no large blocks of memory. A test of each transport includes this
+//! file and names its crate `transport`.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -51,8 +51,8 @@ const FEW: usize = 100_000;
 pub(crate) const MANY: usize = 1_000_000;
 static LARGE: [u8; MANY] = [b'y'; MANY];
 
-/// Runs an echo on a thread that gets blocks of this size at most. For an empty event it lends a large
-/// response.
+/// Runs an echo on a thread that gets blocks of this size at most. For an empty event it lends a
+/// large response.
 pub(crate) fn echo(service: &Service, most: &'static AtomicUsize) -> Running<Error> {
     let lines = service.lines().clone();
     let endpoint = Endpoint::parse(&service.address()).expect("the test's address is one");

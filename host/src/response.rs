@@ -4,9 +4,9 @@ use lambda_proto::api::ContentType;
 
 /// The body of a response and its content type.
 ///
-/// Text and bytes become one by [`From`], lent or given away: `&str`, `&[u8]`, `&String`, `&Vec<u8>`,
-/// arrays by reference, `String`, `Vec<u8>`, `Cow<str>` and `Cow<[u8]>`. What takes a response takes
-/// each of these.
+/// Text and bytes become one by [`From`], lent or given away: `&str`, `&[u8]`, `&String`,
+/// `&Vec<u8>`, arrays by reference, `String`, `Vec<u8>`, `Cow<str>` and `Cow<[u8]>`. What takes a
+/// response takes each of these.
 ///
 /// ```
 /// use lambda_proto_host::Response;

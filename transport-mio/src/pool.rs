@@ -73,8 +73,8 @@ impl Pool {
     }
 }
 
-/// A buffer that is taken from the pool while it has contents. If the allocator refuses, it does not
-/// grow.
+/// A buffer that is taken from the pool while it has contents. If the allocator refuses, it does
+/// not grow.
 #[derive(Debug)]
 pub(crate) struct Pooled {
     bytes: Vec<u8>,

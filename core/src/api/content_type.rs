@@ -5,8 +5,8 @@ use crate::limits::MAX_CONTENT_TYPE;
 
 /// The content type of a response, checked so that it cannot leave its header.
 ///
-/// The service passes it on to the caller of the function. Text becomes one by [`new`](Self::new) or
-/// [`TryFrom`], and is read by [`as_str`](Self::as_str).
+/// The service passes it on to the caller of the function. Text becomes one by [`new`](Self::new)
+/// or [`TryFrom`], and is read by [`as_str`](Self::as_str).
 ///
 /// ```
 /// use lambda_proto::api::ContentType;

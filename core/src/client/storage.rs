@@ -7,7 +7,8 @@ pub trait Storage {
     fn bytes_mut(&mut self) -> &mut [u8];
 
     /// Grows to `length` bytes, or as far as it can; the contents stay. It must not panic or abort
-    /// where there is no memory: an event that does not fit is reported as an error of its invocation.
+    /// where there is no memory: an event that does not fit is reported as an error of its
+    /// invocation.
     ///
     /// `length` is at most twice what has arrived, so that an announced length costs nothing.
     fn grow(&mut self, length: usize);
@@ -30,8 +31,8 @@ impl Storage for &mut [u8] {
     fn grow(&mut self, _length: usize) {}
 }
 
-/// Heap memory that grows as needed, up to a cap, and never shrinks. If the allocator refuses, it does
-/// not grow.
+/// Heap memory that grows as needed, up to a cap, and never shrinks. If the allocator refuses, it
+/// does not grow.
 #[cfg(feature = "alloc")]
 #[derive(Debug)]
 pub struct VecStorage {
