@@ -65,10 +65,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn work(invocation: &Invocation, context: &Context) -> Result<String, Failure> {
     let text = std::str::from_utf8(invocation.body()).unwrap_or_default();
     let Ok(millis) = text.trim().parse() else {
-        return Err(Failure::new("Own.NoNumber", "the event is to be a number"));
+        return Err(Failure::new("Function.NoNumber", "the event is to be a number"));
     };
     if context.cancellation().wait(Duration::from_millis(millis)) {
-        return Err(Failure::new("Own.Cancelled", "there was no time for it"));
+        return Err(Failure::new("Function.Cancelled", "there was no time for it"));
     }
     let unit = context.get().map_or("", |Unit(unit)| unit);
     Ok(format!("{millis} {unit}"))
