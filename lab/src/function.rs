@@ -26,6 +26,31 @@ impl Function {
     /// `AWS_LAMBDA_RUNTIME_API`: a debugger, or a thread of this program.
     ///
     /// A timeout ends the invocation and not the runtime, and the end of the runtime is not noticed.
+    ///
+    /// So a handler is tested as the service calls it, in the process of its test:
+    ///
+    /// ```
+    /// use lambda_lab::Function;
+    /// use lambda_proto_std::{Endpoint, Failure, Invocation, Responder, Runtime, Sent};
+    ///
+    /// fn shout<'i>(event: Invocation<'i>, responder: Responder<'i>) -> Result<Sent<'i>, Failure> {
+    ///     Ok(responder.send(std::str::from_utf8(event.body())?.to_uppercase()))
+    /// }
+    ///
+    /// let lab = Function::external().start()?;
+    /// let runtime = Runtime::new(Endpoint::parse(&lab.runtime_api())?);
+    /// let stop = runtime.stop_handle();
+    /// let running = std::thread::spawn(|| runtime.run(shout));
+    /// assert_eq!(lab.invoke("hello")?.text(), "HELLO");
+    ///
+    /// // What it fails with is there, too.
+    /// let failure = lab.invoke(b"\xff".to_vec()).unwrap_err();
+    /// assert!(failure.to_string().contains("invalid utf-8"), "{failure}");
+    ///
+    /// stop.stop();
+    /// running.join().expect("it does not panic")?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn external() -> Self {
         Self::with(None)
     }

@@ -13,6 +13,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! The runtime can be a thread of the same program instead, so that a test invokes its handler in five
+//! lines: [`Function::external`] has the example.
+//!
 //! | module | what it knows |
 //! |---|---|
 //! | `machine` | the order in which a runtime may call |
