@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::process::Command;
 
 use lambda_proto_service::{Event, Outcome, Request, Running, Service};
 use serde_json::{Value, json};
@@ -95,6 +96,12 @@ fn run(service: &Service) -> Running<Error> {
                     Ok(number) => responder.json(number),
                     Err(error) => Ok(responder.fail(error)),
                 },
+                "pass the trace id to a child" => {
+                    let trace_id = invocation.trace_id().map(|id| ("_X_AMZN_TRACE_ID", id));
+                    let mut child = Command::new("sh");
+                    child.args(["-c", "printf %s \"[$_X_AMZN_TRACE_ID]\""]).envs(trace_id);
+                    Ok(responder.send(child.output()?.stdout))
+                }
                 "return" => Err(Failure::new("Function.Sad", "no luck")),
                 "panic" => panic!("no luck"),
                 "send, then return" => {
@@ -226,6 +233,23 @@ fn answers_are_sent() {
     let parsed = outcome_of(json!({ "do": "parse", "text": "7" })).request;
     assert_eq!(parsed.header("Content-Type"), Some("application/json"));
     assert_eq!(parsed.body, b"7");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_child_process_is_given_the_trace_id_of_its_invocation() {
+    let trace_id = "Root=1-5e724476-c67b46bf2d130f10d11a427d;Parent=2981f7c8188419dc;Sampled=1";
+    for (trace_id, seen) in [(Some(trace_id), format!("[{trace_id}]")), (None, "[]".to_owned())] {
+        let service = Service::start();
+        let run = run(&service);
+        let mut event = Event::new("id-1", r#"{"do":"pass the trace id to a child"}"#);
+        if let Some(trace_id) = trace_id {
+            event = event.header("Lambda-Runtime-Trace-Id", trace_id);
+        }
+        let outcome = Outcome::of(&service, run, event);
+        outcome.request.assert_response("id-1");
+        assert_eq!(String::from_utf8_lossy(&outcome.request.body), seen);
+    }
 }
 
 #[test]

@@ -110,6 +110,11 @@ impl Responder {
     }
 
     /// Streams the response: the caller gets each piece as it is written.
+    ///
+    /// A handler that writes it before it returns can write 64 KiB more than the socket takes; past
+    /// that, a write fails with [`WouldBlock`](std::io::ErrorKind::WouldBlock), as the loop cannot
+    /// wait for itself. For more, [`defer`](Self::defer) and write on another thread:
+    /// [`ResponseStream`] has an example.
     pub fn stream(mut self, content_type: ContentType<'_>) -> ResponseStream {
         let stream = ResponseStream::open(self.queue().clone(), self.key);
         self.give(Command::Stream(own(content_type)));

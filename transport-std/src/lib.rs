@@ -84,6 +84,62 @@
 //! The runtime logs as the function's logging configuration says ([`Log`]). With the features `log`
 //! and `tracing`, so does the function.
 //!
+//! # Tests
+//!
+//! A test invokes a handler as the service does, in its own process, by `lambda-lab` as a
+//! dev-dependency. The documentation of its `Function::external` has this as a whole program:
+//!
+//! ```text
+//! let lab = Function::external().start()?;
+//! let runtime = Runtime::new(Endpoint::parse(&lab.runtime_api())?);
+//! let stop = runtime.stop_handle();
+//! std::thread::spawn(|| runtime.run(handle));
+//! assert_eq!(lab.invoke("hello")?.text(), "HELLO");
+//! stop.stop();
+//! ```
+//!
+//! # `_X_AMZN_TRACE_ID`
+//!
+//! Some libraries read the trace id of the invocation from this environment variable. The runtime
+//! does not set it: several slots have several trace ids, and changing the environment of a process
+//! with threads is unsound. The trace id is in the [`Invocation`]; pass it on to
+//!
+//! - child processes, as a variable of their own:
+//!
+//!   ```no_run
+//!   # use lambda_proto_std::{Error, Runtime};
+//!   # fn main() -> Result<(), Error> {
+//!   # Runtime::from_env()?.run(|invocation, responder| {
+//!   let trace_id = invocation.trace_id().map(|id| ("_X_AMZN_TRACE_ID", id));
+//!   let output = std::process::Command::new("./report").envs(trace_id).output()?;
+//!   # Ok(responder.send(output.stdout))
+//!   # })
+//!   # }
+//!   ```
+//!
+//! - `tracing`, as a field of a span around the handler's work:
+//!
+//!   ```no_run
+//!   # use lambda_proto_std::{Error, Runtime};
+//!   # fn main() -> Result<(), Error> {
+//!   # Runtime::from_env()?.run(|invocation, responder| {
+//!   let _span = tracing::info_span!("invocation", trace_id = invocation.trace_id()).entered();
+//!   # Ok(responder.send(invocation.body()))
+//!   # })
+//!   # }
+//!   ```
+//!
+//! - requests of an AWS SDK, as the header `X-Amzn-Trace-Id`. The SDKs take it from the variable,
+//!   unless the request has it already.
+//! - other languages, in the table of environment variables that the embedder gives to its
+//!   interpreter, such as `process.env` of an embedded JavaScript engine. (Writing to `os.environ`
+//!   of CPython changes the environment of the process.)
+//!
+//! A program with one slot whose other threads do not read the environment may call `set_var`
+//! itself, in the hook `Lifecycle::before_invocation`.
+//!
+//! # Layers
+//!
 //! The protocol itself is in [`lambda_proto`]; this crate adds the socket, the memory, threads for
 //! several invocations at once, and the environment.
 #![forbid(unsafe_code)]
