@@ -128,7 +128,7 @@
 //!   of CPython changes the environment of the process.)
 //!
 //! A program with one slot whose other threads do not read the environment may call `set_var`
-//! itself, in the hook `Lifecycle::before_invocation`.
+//! itself, in the hook [`Lifecycle::before_invocation`].
 //!
 //! # Layers
 //!
