@@ -1,0 +1,112 @@
+//! The worker, shared with the functions that scripts call.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lambda_proto_std::{ContentType, Context, Error, Failure, InLifecycle, Response, Worker};
+use rhai::{Dynamic, Engine, EvalAltResult};
+
+use crate::json;
+use crate::script::Script;
+
+/// What scripts reach of the runtime; clones share it.
+///
+/// The engine keeps its functions for good, so they cannot hold a responder, which lives as long as
+/// its invocation. They answer by the worker.
+///
+/// There is no worker before the first invocation and after the last.
+#[derive(Clone, Default)]
+pub(crate) struct Lambda(Arc<Mutex<Option<Worker<InLifecycle>>>>);
+
+impl Lambda {
+    /// Serves invocations until the runtime is stopped.
+    pub(crate) fn serve(&self, worker: Worker<InLifecycle>) -> Result<(), Error> {
+        *self.lock() = Some(worker);
+        let result = self.serve_all();
+        // Outside of the lock: the last worker runs the shutdown hook, which calls the script.
+        let worker = self.lock().take();
+        drop(worker);
+        result
+    }
+
+    fn serve_all(&self) -> Result<(), Error> {
+        while let Some((event, context)) = self.next()? {
+            let Some(script) = context.get::<Script>() else { continue };
+            let called = json::read(&event).and_then(|event| {
+                let result = script.call_handler(event.clone())?;
+                Ok((event, result))
+            });
+            let answered = called.and_then(|(event, result)| {
+                self.answer(&result)?;
+                script.call_if_there("after", vec![event])
+            });
+            if let Err(failure) = answered {
+                // After the answer, this is only logged.
+                self.with_worker(|worker| worker.fail(failure));
+            }
+        }
+        Ok(())
+    }
+
+    /// The next event, and what came with it. The lock is held while nothing else runs.
+    fn next(&self) -> Result<Option<(Vec<u8>, Context)>, Error> {
+        let mut worker = self.lock();
+        let Some(worker) = &mut *worker else { return Ok(None) };
+        let next = worker.next()?;
+        Ok(next.map(|(invocation, _, context)| (invocation.body().to_vec(), context)))
+    }
+
+    /// Ends the stream, or sends the result if the script has streamed nothing.
+    fn answer(&self, result: &Dynamic) -> Result<(), Failure> {
+        let is_streamed = self.with_worker(|worker| worker.finish().is_some());
+        if is_streamed == Some(true) {
+            return Ok(());
+        }
+        let body = json::write(result)?;
+        self.with_worker(|worker| {
+            worker.send(Response::new(body).content_type(ContentType::JSON));
+        });
+        Ok(())
+    }
+
+    /// Registers the functions that scripts call.
+    pub(crate) fn register(&self, engine: &mut Engine) {
+        let lambda = self.clone();
+        engine.register_fn("stream", move |content_type: &str| -> Result<(), Box<EvalAltResult>> {
+            let content_type = ContentType::new(content_type).map_err(|error| error.to_string())?;
+            match lambda.with_worker(|worker| worker.stream(content_type)) {
+                Some(true) => Ok(()),
+                _ => Err("there is nothing to answer".into()),
+            }
+        });
+        let lambda = self.clone();
+        engine.register_fn("write", move |text: &str| -> Result<(), Box<EvalAltResult>> {
+            match lambda.with_worker(|worker| worker.write(text.as_bytes())) {
+                Some(Ok(())) => Ok(()),
+                Some(Err(over)) => Err(over.to_string().into()),
+                None => Err("there is nothing to answer".into()),
+            }
+        });
+        let lambda = self.clone();
+        engine.register_fn("request_id", move || -> String {
+            let id = lambda.with_worker(|worker| {
+                worker.invocation().map(|invocation| invocation.request_id().to_owned())
+            });
+            id.flatten().unwrap_or_default()
+        });
+        let lambda = self.clone();
+        engine.register_fn("remaining_ms", move || -> i64 {
+            let left = lambda.with_worker(|worker| worker.invocation()?.time_left());
+            left.flatten().map_or(i64::MAX, |left| left.as_millis().try_into().unwrap_or(i64::MAX))
+        });
+    }
+
+    /// Does something with the worker, if there is one.
+    fn with_worker<T>(&self, work: impl FnOnce(&mut Worker<InLifecycle>) -> T) -> Option<T> {
+        self.lock().as_mut().map(work)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Worker<InLifecycle>>> {
+        // Consistent at every moment.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,49 @@
+//! A Lambda runtime for scripts in [rhai](https://rhai.rs): a whole language runtime on
+//! `lambda-proto-std`.
+//!
+//! `_HANDLER` is `file.function`, below `LAMBDA_TASK_ROOT`. The function gets the event as a value
+//! and returns the response as one; both are JSON for the caller.
+//!
+//! | in a script | what it does |
+//! |---|---|
+//! | `throw #{ type: "Function.NotFound", message: "…" }` | fails the invocation with this type |
+//! | `stream("text/plain")`, `write("…")` | streams the response; what the function returns does not count then |
+//! | `request_id()`, `remaining_ms()` | tell of the invocation |
+//! | `print("…")` | writes a line to the log |
+//! | `fn after(event)` | is called when the caller has the response, before the next event |
+//! | `fn shutdown()` | is called before the process ends |
+//!
+//! Statements outside of functions run once, before the first invocation, and again after a
+//! snapshot has been restored.
+
+mod json;
+mod lambda;
+mod script;
+
+use lambda_proto_std::{Environment, Error, Lifecycle, Runtime};
+
+use crate::lambda::Lambda;
+use crate::script::{LoadError, Script};
+
+fn main() -> Result<(), Error> {
+    let lambda = Lambda::default();
+    let functions = lambda.clone();
+    let lifecycle = Lifecycle::new()
+        .on_init("script", move |init| {
+            let script = Script::load(Environment::of_process(), &functions)?;
+            script.run_statements()?;
+            init.put(script);
+            Ok(())
+        })
+        .after_restore("script", |resources| match resources.get::<Script>() {
+            Some(script) => script.run_statements(),
+            None => Ok(()),
+        })
+        .on_shutdown("script", |shutdown| match shutdown.get::<Script>() {
+            Some(script) => script.call_if_there("shutdown", vec![]),
+            None => Ok(()),
+        });
+    let runtime = Runtime::from_env()?.error_type::<LoadError>().lifecycle(lifecycle);
+    let Some(worker) = runtime.into_worker()? else { return Ok(()) };
+    lambda.serve(worker)
+}
