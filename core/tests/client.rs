@@ -5,12 +5,12 @@ mod event_loop;
 use core::time::Duration;
 
 use event_loop::{
-    ACCEPTED, ALL, After, Early, How, Interjection, Loop, Memory, Pace, Plan, REPORT, Stop, event,
-    refusal, whole,
+    ACCEPTED, ALL, After, Early, How, Interjection, Loop, Memory, Pace, Plan, REPORT, Stop,
+    client_of, event, feed, refusal, whole,
 };
-use lambda_proto::api::{Call, Concurrency, ContentType, Endpoint, Outcome};
-use lambda_proto::client::{Client, End, Receipt, Step, Warning, backoff};
-use lambda_proto::machine::{CommandError, Machine, Phase};
+use lambda_proto::api::{Call, Concurrency, ContentType, Outcome};
+use lambda_proto::client::{End, Receipt, Step, Warning, backoff};
+use lambda_proto::machine::{CommandError, Phase};
 
 const SIZES: [usize; 6] = [1, 2, 3, 7, 64, usize::MAX];
 
@@ -53,24 +53,6 @@ fn in_flight(pace: Pace, events: &[(&str, Vec<u8>)]) -> Loop {
     let mut host = Loop::new(pace, events, &[Plan::Hold]);
     assert_eq!(host.run(), Stop::InFlight);
     host
-}
-
-fn client_of(events: usize, requests: usize) -> Client<Memory> {
-    let machine = Machine::new(Endpoint::parse("127.0.0.1:9001").unwrap());
-    Client::new(machine, Memory::new(events), Memory::new(requests))
-}
-
-/// Gives the client all of these bytes to read.
-fn feed(client: &mut Client<Memory>, bytes: &[u8]) {
-    let mut left = bytes;
-    while !left.is_empty() {
-        let mut exchange = client.exchange();
-        let room = exchange.room().expect("memory grows");
-        let length = room.len().min(left.len());
-        room[..length].copy_from_slice(&left[..length]);
-        exchange.received(length);
-        left = &left[length..];
-    }
 }
 
 #[test]
@@ -260,13 +242,16 @@ fn a_piece_of_a_stream_that_blocks_half_way_goes_on_where_it_stopped() {
 fn no_piece_is_taken_while_the_one_before_is_half_written() {
     let mut host = in_flight(ALL, &[("a", event("a", b"1", 0))]);
     host.client.exchange().stream(ContentType::TEXT).unwrap();
+    host.client.exchange().chunk(3).unwrap();
     assert_eq!(host.step(), Step::Write);
     assert!(matches!(host.client.exchange().chunk(1), Err(CommandError::Unsent { .. })));
     assert!(matches!(host.client.exchange().finish(true), Err(CommandError::Unsent { .. })));
     let head = host.client.machine().unsent_len();
     host.client.exchange().sent(head);
-    assert_eq!(host.step(), Step::Answer);
-    host.client.exchange().chunk(3).unwrap();
+    // Neither before the client has gone on to the piece, nor after that.
+    assert!(matches!(host.client.exchange().chunk(1), Err(CommandError::Unsent { length: 6 })));
+    assert_eq!(host.step(), Step::Write);
+    assert!(matches!(host.client.exchange().chunk(1), Err(CommandError::Unsent { length: 6 })));
     host.client.exchange().sent(2);
     assert!(matches!(host.client.exchange().chunk(1), Err(CommandError::Unsent { .. })));
     assert_eq!(host.client.exchange().unsent(b"abc").concat(), b"\nabc");
@@ -277,8 +262,9 @@ fn an_early_reply_to_a_stream_is_known_before_its_end_and_no_piece_is_taken_once
     let reply = refusal(413);
     for begun in 1..reply.len() {
         let mut host = in_flight(ALL, &[("a", event("a", b"1", 0)), ("b", event("b", b"2", 0))]);
-        host.answer(&stream(&[b"never sent"], false));
-        assert_eq!(host.turn(), None); // the head is written
+        host.answer(&stream(&[b"sent", b"never sent"], false));
+        // The first piece is given, its head written, and then it.
+        assert_eq!([host.turn(), host.turn(), host.turn()], [None; 3]);
         assert_eq!(host.step(), Step::Answer);
         host.say(&reply[..begun]);
         host.read();

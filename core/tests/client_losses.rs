@@ -63,6 +63,9 @@ fn assert_exactly_once(host: &Loop, answer_to: impl Fn(&str) -> Plan) {
             Plan::Stream(pieces, _) => {
                 assert_eq!((&taken.body, taken.failed), (&pieces.concat(), false));
             }
+            Plan::StreamThenFail(pieces) if pieces.iter().all(Vec::is_empty) => {
+                assert_eq!((&*taken.call, taken.failed), ("error", false));
+            }
             Plan::StreamThenFail(pieces) => {
                 assert_eq!((&taken.body, taken.failed), (&pieces.concat(), true));
             }
@@ -71,7 +74,7 @@ fn assert_exactly_once(host: &Loop, answer_to: impl Fn(&str) -> Plan) {
     }
 }
 
-fn plans() -> [Plan; 6] {
+fn plans() -> [Plan; 8] {
     let pieces = || vec![b"hello".to_vec(), vec![b'x'; 20]];
     [
         Plan::Respond(vec![b'x'; 30], false),
@@ -80,6 +83,8 @@ fn plans() -> [Plan; 6] {
         Plan::Stream(pieces(), false),
         Plan::Stream(pieces(), true),
         Plan::StreamThenFail(pieces()),
+        Plan::Stream(Vec::new(), true),
+        Plan::StreamThenFail(Vec::new()),
     ]
 }
 

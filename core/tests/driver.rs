@@ -267,6 +267,26 @@ fn a_stream_that_is_given_up_ends_with_the_error_in_trailers() {
 }
 
 #[test]
+fn a_stream_that_is_dropped_or_fails_before_its_first_piece_is_reported_as_an_error() {
+    for fails in [false, true] {
+        let script = Script::new(&[&[&event("a", b"1"), ACCEPTED]]);
+        let seen = script.seen.clone();
+        let mut driver = script.driver();
+        let (_, responder) = driver.next().unwrap().unwrap();
+        let mut stream = responder.stream(ContentType::TEXT);
+        stream.write(b"").unwrap();
+        assert_eq!(seen.borrow().requests(0), ["GET /invocation/next"]);
+        if fails {
+            let receipt = stream.fail(&ErrorReport::new("Function.Half", "at once")).receipt();
+            assert!(matches!(receipt, Receipt::Known(_)));
+        }
+        assert!(driver.next().is_err());
+        let requests = ["GET /invocation/next", "POST /invocation/a/error", "GET /invocation/next"];
+        assert_eq!(seen.borrow().requests(0), requests);
+    }
+}
+
+#[test]
 fn a_failed_start_is_reported_and_ends_the_session() {
     let script = Script::new(&[&[ACCEPTED]]);
     let seen = script.seen.clone();

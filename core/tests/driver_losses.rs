@@ -264,6 +264,31 @@ fn a_stream_of_which_nothing_could_be_sent_begins_on_a_new_connection() {
 }
 
 #[test]
+fn a_connector_that_gives_up_in_a_stream_is_what_the_driver_ends_with() {
+    let mut probe = Script::new(&[&[&event("a", b"1")]]).driver();
+    probe.next().unwrap();
+    let asked = probe.connector().seen.borrow().written[0].len();
+    for is_finished in [false, true] {
+        let mut script = Script::new(&[&[&event("a", b"1")]]);
+        script.connection(0).breaks_after = asked;
+        let mut driver = script.driver();
+        let seen = driver.connector().seen.clone();
+        let (_, responder) = driver.next().unwrap().unwrap();
+        let mut stream = responder.stream(ContentType::TEXT);
+        assert_eq!([stream.write(b"one"), stream.write(b"two")], [Err(StreamOver); 2]);
+        let mut unsent = 0;
+        if is_finished {
+            assert_eq!(stream.finish().receipt(), Receipt::FateUnknown);
+            unsent = 1;
+        }
+        let ended = driver.next().map(|_| ());
+        assert_eq!(ended, Err(DriverError::Connect("the script is over")));
+        // Nothing is said of a report that could not be sent either.
+        assert_eq!(seen.borrow().warnings.len(), unsent, "{:?}", seen.borrow().warnings);
+    }
+}
+
+#[test]
 fn a_report_of_a_failed_start_is_sent_again_if_nothing_of_it_got_out() {
     let mut script = Script::new(&[&[], &[ACCEPTED]]);
     script.connection(0).breaks_after = 0;

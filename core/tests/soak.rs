@@ -190,7 +190,7 @@ impl Host<'_> {
     }
 
     fn in_flight(&mut self) {
-        if self.client.machine().is_streaming() {
+        if self.client.is_streaming() {
             return self.go_on_streaming();
         }
         if self.is_connected && self.chance.one_in(200) {

@@ -16,6 +16,8 @@ use crate::sent::Sent;
 ///
 /// Wrap it in a [`BufWriter`](io::BufWriter) if pieces are small. Returning an error from the
 /// handler, or dropping the stream, ends it with an error that the caller sees after the data.
+/// Nothing is sent before the first piece or the end, so a stream that fails before that is an
+/// error and no stream.
 ///
 /// It may go to another thread, where a write waits for room. The loop's own thread, on which the
 /// invocation came out, cannot wait for itself: past 64 KiB that the socket has not taken, a write

@@ -350,6 +350,27 @@ fn a_stream_that_is_dropped_ends_with_error_trailers() {
 }
 
 #[test]
+fn a_stream_that_is_dropped_or_fails_before_its_first_piece_is_an_error() {
+    for fails in [false, true] {
+        let (_service, host, mut connection, mut stream) = one_in_flight();
+        let key = stream.key();
+        assert_eq!(stream.try_write(b""), Ok(0));
+        let error_type = if fails {
+            stream.fail(Failure::new("Function.Sad", "no luck"));
+            "Function.Sad"
+        } else {
+            thread::spawn(move || drop(stream)).join().unwrap();
+            "Runtime.NoResponse"
+        };
+        connection.request().assert_error("id-1", error_type);
+        connection.take_answer();
+        assert_eq!(host.status(key), 202);
+        connection.expect_next();
+        host.stop();
+    }
+}
+
+#[test]
 fn a_stream_that_fails_ends_with_error_trailers_behind_all_that_was_written() {
     let (_service, host, mut connection, stream) = one_in_flight();
     let whole = content(1_000_000, 9);

@@ -157,6 +157,8 @@ impl<'i> Responder<'i> {
 ///
 /// Wrap it in a [`BufWriter`](io::BufWriter) if pieces are small. Returning an error from the
 /// handler, or dropping the stream, ends it with an error that the caller sees after the data.
+/// Nothing is sent before the first piece or the end, so a stream that fails before that is an
+/// error and no stream.
 ///
 /// ```no_run
 /// # use std::io::{BufWriter, Write};

@@ -1,5 +1,7 @@
 use core::fmt;
 
+use heapless::Vec;
+
 use crate::http::{is_field_byte, is_field_value};
 use crate::limits::MAX_CONTENT_TYPE;
 
@@ -97,6 +99,23 @@ impl<'a> TryFrom<&'a [u8]> for ContentType<'a> {
 
     fn try_from(value: &'a [u8]) -> Result<Self, InvalidContentType> {
         Self::from_bytes(value)
+    }
+}
+
+/// A copy of a content type, for a request that is encoded later.
+#[derive(Clone)]
+pub(crate) struct OwnedContentType(Vec<u8, MAX_CONTENT_TYPE>);
+
+impl OwnedContentType {
+    pub(crate) fn content_type(&self) -> ContentType<'_> {
+        ContentType(&self.0)
+    }
+}
+
+impl From<ContentType<'_>> for OwnedContentType {
+    fn from(content_type: ContentType<'_>) -> Self {
+        // A content type is never longer than this.
+        Self(Vec::from_slice(content_type.0).unwrap_or_default())
     }
 }
 

@@ -35,6 +35,7 @@ mod request;
 mod writer;
 
 pub use concurrency::{Concurrency, InvalidSlots};
+pub(crate) use content_type::OwnedContentType;
 pub use content_type::{ContentType, InvalidContentType};
 pub use deadline::Deadline;
 pub use documents::{ClientApplication, ClientContext, CognitoIdentity, ServiceError};

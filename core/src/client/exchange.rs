@@ -97,6 +97,12 @@ impl<S: Storage> Exchange<'_, S> {
         self.channel.may_stop()
     }
 
+    /// Whether the embedder has begun to [stream](Self::stream) the response and not ended it. What
+    /// the service has of it, the [machine](Machine::is_streaming) knows.
+    pub fn is_streaming(&self) -> bool {
+        self.channel.is_streaming()
+    }
+
     /// The machine.
     pub fn machine(&self) -> &Machine {
         self.channel.machine()
@@ -123,7 +129,7 @@ impl<S: Storage> Exchange<'_, S> {
         self.channel.respond(content_type, body_length, pipelined)
     }
 
-    /// Reports that the invocation failed, at the end of its stream if that has begun, and warns
+    /// Reports that the invocation failed, at the end of its stream if that has a piece, and warns
     /// `tell`.
     ///
     /// # Errors
@@ -142,14 +148,20 @@ impl<S: Storage> Exchange<'_, S> {
     /// [`finish`](Self::finish) or [`fail`](Self::fail). If [`Step::Settled`] comes before that,
     /// the service takes no more of it.
     ///
+    /// Nothing is sent before the first piece or the end. Until then nothing is lost with a
+    /// connection, and a stream that fails is an error, as without a stream.
+    ///
     /// # Errors
     ///
-    /// Any [`CommandError`]; nothing has changed then.
+    /// Any [`CommandError`] but [`BufferTooSmall`](CommandError::BufferTooSmall), which the first
+    /// piece or the end returns; nothing has changed then.
     pub fn stream(&mut self, content_type: ContentType<'_>) -> Result<(), CommandError> {
         self.channel.stream(content_type)
     }
 
-    /// Sends the next piece of the stream, which [`unsent`](Self::unsent) takes as body.
+    /// Sends the next piece of the stream, which [`unsent`](Self::unsent) takes as body until the
+    /// next [`Step::Answer`] or [`Step::Settled`]. A piece of no bytes is nothing to send. The
+    /// first piece follows the head of the request, in a write of its own.
     ///
     /// # Errors
     ///

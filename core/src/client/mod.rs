@@ -249,7 +249,7 @@ impl<S: Storage> Client<S> {
     }
 
     /// Reports that the invocation in flight will get no answer, and warns `tell`. If there is
-    /// none, or it has been answered, nothing happens; a stream that has begun ends with the error.
+    /// none, or it has been answered, nothing happens; a stream that has a piece ends with the error.
     ///
     /// # Errors
     ///
@@ -307,6 +307,11 @@ impl<S: Storage> Client<S> {
     /// Why the session is over, if it is.
     pub fn end(&self) -> Option<End> {
         self.channel.end()
+    }
+
+    /// Whether a stream has begun and not ended, as [`Exchange::is_streaming`].
+    pub fn is_streaming(&self) -> bool {
+        self.channel.is_streaming()
     }
 
     /// Whether there is a connection, as [`Exchange::is_connected`].

@@ -98,9 +98,9 @@ impl<C: Connector, S: Storage> Driver<C, S> {
 
     /// Calls `handler` for every invocation, until the [connector](Connector::begin_wait) stops.
     ///
-    /// An error that the handler returns before it has answered is reported to the service; in the
-    /// middle of a stream, it ends the stream. After the answer it is too late for either, and the
-    /// connector is [warned](Connector::warn).
+    /// An error that the handler returns before it has answered is reported to the service; after
+    /// the first piece of a stream, it ends the stream. After the answer it is too late for either,
+    /// and the connector is [warned](Connector::warn).
     ///
     /// # Errors
     ///
@@ -119,7 +119,7 @@ impl<C: Connector, S: Storage> Driver<C, S> {
     }
 
     /// Fails the invocation of the last [`next`](Self::next), unless it has been answered, and
-    /// [warns](Connector::warn) the connector. A stream ends with the error.
+    /// [warns](Connector::warn) the connector. A stream that has a piece ends with the error.
     pub fn fail_in_flight(&mut self, report: &ErrorReport<'_>) {
         responder::fail(&mut self.client.exchange(), &mut self.io, report);
     }
@@ -130,8 +130,7 @@ impl<C: Connector, S: Storage> Driver<C, S> {
     ///
     /// That an invocation is answered once is checked at run time here.
     pub fn responder(&mut self) -> Option<Responder<'_, C, S>> {
-        let machine = self.client.machine();
-        if machine.phase() != Phase::Invoking || machine.is_streaming() {
+        if self.machine().phase() != Phase::Invoking || self.client.is_streaming() {
             return None;
         }
         Some(Responder::new(self.client.exchange(), &mut self.io))
@@ -140,7 +139,7 @@ impl<C: Connector, S: Storage> Driver<C, S> {
     /// The stream that a [responder](Self::responder) has begun, for the next piece or the end;
     /// `None` if there is none, or if the service has ended it.
     pub fn stream(&mut self) -> Option<Stream<'_, C, S>> {
-        if !self.client.machine().is_streaming() {
+        if !self.client.is_streaming() {
             return None;
         }
         Some(Stream::new(self.client.exchange(), &mut self.io))
@@ -235,7 +234,10 @@ impl<C: Connector, S: Storage> Driver<C, S> {
     fn await_invocation(&mut self) -> Result<bool, DriverError<C::Error>> {
         let Self { client, io } = self;
         // A responder may have been dropped or leaked; its invocation must not stay unanswered.
-        client.give_up(io.tell())?;
+        // After an error nothing is sent any more.
+        if io.error.is_none() {
+            client.give_up(io.tell())?;
+        }
         loop {
             // An error that an answer could not return. Checked before `take` because moving an
             // error costs more than looking.

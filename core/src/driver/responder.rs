@@ -72,14 +72,14 @@ impl<'i, C: Connector, S: Storage> Responder<'i, C, S> {
         Sent::new(fail(&mut self.exchange, self.io, report))
     }
 
-    /// Begins to stream the response; see [`Machine::stream`](crate::machine::Machine::stream).
+    /// Begins to stream the response; see [`Exchange::stream`]. Nothing is sent yet.
     pub fn stream(self, content_type: ContentType<'_>) -> Stream<'i, C, S> {
         let Self { mut exchange, io, .. } = self;
-        if io.error.is_none() && exchange.end().is_none() {
-            match exchange.stream(content_type) {
-                Ok(()) => drop(io.send_part(&mut exchange, &[])),
-                Err(error) => io.error = Some(error.into()),
-            }
+        if io.error.is_none()
+            && exchange.end().is_none()
+            && let Err(error) = exchange.stream(content_type)
+        {
+            io.error = Some(error.into());
         }
         Stream::new(exchange, io)
     }
@@ -92,7 +92,7 @@ impl<'i, C: Connector, S: Storage> Responder<'i, C, S> {
     }
 }
 
-/// Fails the invocation in flight, at the end of its stream if that has begun.
+/// Fails the invocation in flight, at the end of its stream if that has a piece.
 pub(super) fn fail<C: Connector, S: Storage>(
     exchange: &mut Exchange<'_, S>,
     io: &mut Io<C>,
@@ -128,7 +128,8 @@ impl Sent<'_> {
 
 /// A response that is sent piece by piece, each as a chunk of its own.
 ///
-/// If it is dropped unfinished, the driver ends the stream with an error.
+/// If it is dropped unfinished, the driver ends the stream with an error. Nothing is sent before the
+/// first piece or the end, so a stream that fails before that is a plain error.
 pub struct Stream<'i, C: Connector, S: Storage> {
     exchange: Exchange<'i, S>,
     io: &'i mut Io<C>,
@@ -147,7 +148,8 @@ impl<'i, C: Connector, S: Storage> Stream<'i, C, S> {
     /// [`StreamOver`] if the service has ended the stream or the connection was lost: further
     /// pieces are useless.
     pub fn write(&mut self, piece: &[u8]) -> Result<(), StreamOver> {
-        if !self.exchange.machine().is_streaming() {
+        // An earlier piece may have ended the driver.
+        if !self.exchange.is_streaming() || self.io.error.is_some() {
             return Err(StreamOver);
         }
         if let Err(error) = self.exchange.chunk(piece.len()) {
@@ -168,13 +170,14 @@ impl<'i, C: Connector, S: Storage> Stream<'i, C, S> {
         self.end(true)
     }
 
-    /// Ends the stream with an error; the pieces sent before stay sent.
+    /// Ends the stream with an error; the pieces sent before stay sent. Without a piece, the
+    /// invocation fails as by [`Responder::fail`].
     pub fn fail(mut self, report: &ErrorReport<'_>) -> Sent<'i> {
         Sent::new(fail(&mut self.exchange, self.io, report))
     }
 
     fn end(mut self, is_pipelined: bool) -> Sent<'i> {
-        if !self.exchange.machine().is_streaming() {
+        if !self.exchange.is_streaming() {
             return Sent::new(Receipt::FateUnknown);
         }
         Sent::new(self.io.answer(&mut self.exchange, &[], |exchange, connector| {

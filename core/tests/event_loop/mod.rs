@@ -50,6 +50,24 @@ impl Storage for Memory {
     }
 }
 
+pub(crate) fn client_of(events: usize, requests: usize) -> Client<Memory> {
+    let machine = Machine::new(Endpoint::parse("127.0.0.1:9001").unwrap());
+    Client::new(machine, Memory::new(events), Memory::new(requests))
+}
+
+/// Gives the client all of these bytes to read.
+pub(crate) fn feed(client: &mut Client<Memory>, bytes: &[u8]) {
+    let mut left = bytes;
+    while !left.is_empty() {
+        let mut exchange = client.exchange();
+        let room = exchange.room().expect("memory grows");
+        let length = room.len().min(left.len());
+        room[..length].copy_from_slice(&left[..length]);
+        exchange.received(length);
+        left = &left[length..];
+    }
+}
+
 /// How much the sockets do at once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {

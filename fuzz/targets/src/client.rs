@@ -255,7 +255,7 @@ impl Host<'_> {
     /// Says something to the service; whether the session can go on.
     fn speak(&mut self) -> bool {
         let phase = self.client.machine().phase();
-        let is_streaming = self.client.machine().is_streaming();
+        let is_streaming = self.client.is_streaming();
         let decision = self.decisions.byte();
         let tell = |warning: &Warning<'_>| wire::check_line(warning);
         let client = &mut self.client;

@@ -206,9 +206,7 @@ impl Slot {
             (_, Command::Release) => {}
             (Doing::InFlight, command) => {
                 if let Err(error) = self.begin_answer(command, scheduler) {
-                    // The request memory grows, and an invocation is in flight, so it can be sent.
-                    scheduler.settings.log.error(format_args!("an answer cannot be sent: {error}"));
-                    self.client.exchange().shut_down();
+                    self.cannot_answer(error, scheduler);
                 }
             }
             (Doing::Streaming { finish: finish @ None, .. }, command) => {
@@ -230,6 +228,13 @@ impl Slot {
             (_, command) => refuse(key, command, scheduler),
         }
         self.drive(scheduler);
+    }
+
+    /// Ends the slot because of a command that the client has refused. It does not happen: the
+    /// memory for requests grows, and an invocation is in flight.
+    fn cannot_answer(&mut self, error: CommandError, scheduler: &Scheduler) {
+        scheduler.settings.log.error(format_args!("an answer cannot be sent: {error}"));
+        self.client.exchange().shut_down();
     }
 
     fn begin_answer(
@@ -408,7 +413,8 @@ impl Slot {
         loop {
             *piece = self.pieces.advance().unwrap_or_default();
             if *piece > 0 {
-                return self.client.exchange().chunk(*piece).is_ok();
+                let said = self.client.exchange().chunk(*piece);
+                return self.continued(said, scheduler);
             }
             let taken = scheduler.queue.piece_queues[self.number].take(&mut self.pieces);
             if taken.is_told {
@@ -432,7 +438,20 @@ impl Slot {
                 .fail(&scheduler.settings.error_types.report(&failure), scheduler.tell()),
             Finish::GivenUp => self.client.give_up(scheduler.tell()),
         };
-        ended.is_ok()
+        self.continued(ended, scheduler)
+    }
+
+    /// Whether the stream can go on with what it has told the client.
+    fn continued(&mut self, said: Result<(), CommandError>, scheduler: &Scheduler) -> bool {
+        match said {
+            Ok(()) => true,
+            // The service has begun to reply.
+            Err(CommandError::MustReconnect) => false,
+            Err(error) => {
+                self.cannot_answer(error, scheduler);
+                true
+            }
+        }
     }
 
     fn close_stream(&mut self, scheduler: &Scheduler) {

@@ -1,6 +1,6 @@
 //! Commands of the embedder: each encodes a request.
 
-use super::{Channel, Wire};
+use super::{Channel, Pending, Wire};
 use crate::api::{ContentType, ErrorReport};
 use crate::client::receive::ReceiveBuffer;
 use crate::client::{Storage, Warning, WarningKind};
@@ -23,7 +23,7 @@ impl<S: Storage> Channel<S> {
         &mut self,
         events: &mut ReceiveBuffer<S>,
     ) -> Result<(), CommandError> {
-        let phase = self.machine.phase();
+        let phase = self.phase();
         if phase == Phase::Reporting {
             // The machine would accept it as pipelined, and its bytes would overwrite the answer.
             return Err(CommandError::WrongPhase(phase));
@@ -39,6 +39,7 @@ impl<S: Storage> Channel<S> {
         body_length: usize,
         is_pipelined: bool,
     ) -> Result<(), CommandError> {
+        self.check_answer_may_begin()?;
         self.encode(&mut |machine, out| machine.respond(content_type, body_length, out))?;
         self.expect_receipt(is_pipelined);
         Ok(())
@@ -52,7 +53,7 @@ impl<S: Storage> Channel<S> {
         tell: &mut dyn FnMut(&Warning<'_>),
     ) -> Result<(), CommandError> {
         let (error_type, message, stack_trace) = report.parts();
-        let phase = self.machine.phase();
+        let phase = self.phase();
         if phase != Phase::Invoking {
             self.note(WarningKind::FailedAfterAnswer { error_type, message, stack_trace }, tell);
             return Err(CommandError::WrongPhase(phase));
@@ -68,7 +69,7 @@ impl<S: Storage> Channel<S> {
         &mut self,
         tell: &mut dyn FnMut(&Warning<'_>),
     ) -> Result<(), CommandError> {
-        if self.machine.phase() != Phase::Invoking {
+        if self.phase() != Phase::Invoking {
             return Ok(());
         }
         self.note(WarningKind::Unanswered, tell);
@@ -81,19 +82,88 @@ impl<S: Storage> Channel<S> {
         &mut self,
         content_type: ContentType<'_>,
     ) -> Result<(), CommandError> {
-        self.encode(&mut |machine, out| machine.stream(content_type, out))?;
+        self.check_answer_may_begin()?;
+        let phase = self.machine.phase();
+        if phase != Phase::Invoking || self.machine.is_streaming() {
+            return Err(CommandError::WrongPhase(phase));
+        }
+        if self.machine.must_reconnect() {
+            return Err(CommandError::MustReconnect);
+        }
+        // Nothing is sent before there is a piece or an end, so that a stream that fails at once is
+        // an error and not a response.
+        self.pending = Pending::Head(content_type.into());
         self.expect_receipt(false);
         Ok(())
     }
 
     pub(in crate::client) fn chunk(&mut self, length: usize) -> Result<(), CommandError> {
+        self.check_streaming()?;
+        if length == 0 && matches!(self.pending, Pending::Head(_)) {
+            return Ok(());
+        }
+        if self.open(Pending::Piece(length))? {
+            return Ok(());
+        }
+        self.follow_head()?;
         self.encode(&mut |machine, out| machine.chunk(length, out))
     }
 
     pub(in crate::client) fn finish(&mut self, is_pipelined: bool) -> Result<(), CommandError> {
+        self.check_streaming()?;
+        if self.open(Pending::End { is_pipelined })? {
+            return Ok(());
+        }
+        self.follow_head()?;
         self.encode(&mut Machine::finish)?;
         self.expect_receipt(is_pipelined);
         Ok(())
+    }
+
+    /// Refuses an answer if a stream has begun, or if the client has an error to report.
+    fn check_answer_may_begin(&self) -> Result<(), CommandError> {
+        match self.pending {
+            Pending::Nothing => Ok(()),
+            _ => Err(CommandError::WrongPhase(self.phase())),
+        }
+    }
+
+    fn check_streaming(&self) -> Result<(), CommandError> {
+        if self.is_streaming() { Ok(()) } else { Err(CommandError::WrongPhase(self.phase())) }
+    }
+
+    /// Encodes the head of a stream that is held back; what is to follow it is then pending.
+    /// `false` if no head is held back.
+    fn open(&mut self, follows: Pending) -> Result<bool, CommandError> {
+        let Pending::Head(content_type) = &self.pending else { return Ok(false) };
+        let content_type = content_type.clone();
+        self.encode(&mut |machine, out| machine.stream(content_type.content_type(), out))?;
+        self.pending = follows;
+        Ok(true)
+    }
+
+    /// Encodes what follows the head of a stream, which must have been sent.
+    fn follow_head(&mut self) -> Result<(), CommandError> {
+        match self.pending {
+            Pending::Piece(length) => {
+                self.encode(&mut |machine, out| machine.chunk(length, out))?;
+            }
+            Pending::End { is_pipelined } => {
+                self.encode(&mut Machine::finish)?;
+                self.expect_receipt(is_pipelined);
+            }
+            Pending::Nothing | Pending::Report(_) | Pending::Head(_) => return Ok(()),
+        }
+        self.pending = Pending::Nothing;
+        Ok(())
+    }
+
+    /// Encodes what can be sent without the embedder.
+    pub(super) fn encode_pending(&mut self) -> Result<(), CommandError> {
+        match self.pending {
+            Pending::Report(report) => self.report(report),
+            _ => self.follow_head(),
+        }
     }
 
     pub(in crate::client) fn fail_init(
@@ -130,13 +200,16 @@ impl<S: Storage> Channel<S> {
         }
     }
 
-    /// Fails the invocation: by a report, or at the end of its stream.
-    pub(super) fn report(&mut self, report: &ErrorReport<'_>) -> Result<(), CommandError> {
+    /// Fails the invocation: by a report, or at the end of its stream if anything of that is sent.
+    fn report(&mut self, report: &ErrorReport<'_>) -> Result<(), CommandError> {
+        self.follow_head()?;
         if self.machine.is_streaming() {
-            self.encode_report(report, Machine::finish_with_error)
+            self.encode_report(report, Machine::finish_with_error)?;
         } else {
-            self.encode_report(report, Machine::fail)
+            self.encode_report(report, Machine::fail)?;
         }
+        self.pending = Pending::Nothing;
+        Ok(())
     }
 
     /// Encodes a request at the start of the buffer, which grows if it can.

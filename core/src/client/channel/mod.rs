@@ -6,7 +6,7 @@ use heapless::Vec;
 
 use super::receive::{Found, ReceiveBuffer};
 use super::{End, Receipt, Step, Storage, Warning, WarningKind};
-use crate::api::{Action, Call, ErrorReport, Outcome};
+use crate::api::{Action, Call, ErrorReport, Outcome, OwnedContentType};
 use crate::machine::{Event, Machine, Phase, ReceiveError, Recovery};
 
 /// A client without the memory of its event, which may be borrowed while the answer is sent.
@@ -28,11 +28,28 @@ pub(super) struct Channel<S> {
     is_answer_due: bool,
     /// The receipt that the next step returns.
     settled: Option<Receipt>,
-    /// An error to report as soon as it can be sent.
-    to_report: Option<&'static ErrorReport<'static>>,
+    pending: Pending,
     end: Option<End>,
     /// The error of unsolicited bytes that a command found.
     surplus: Option<ReceiveError>,
+}
+
+/// What is yet to be encoded for the invocation in flight. Except for a report, a receipt is due
+/// then, and nothing is pending once that is settled.
+#[expect(clippy::large_enum_variant, reason = "one in each client, which has no other memory")]
+enum Pending {
+    Nothing,
+    /// The error of an event that was lost or did not fit.
+    Report(&'static ErrorReport<'static>),
+    /// The head of a stream that has no piece and no end yet. If the stream fails, an error is
+    /// reported instead.
+    Head(OwnedContentType),
+    /// The first piece of a stream, of this length, after the head.
+    Piece(usize),
+    /// The end of a stream without a piece, after the head.
+    End {
+        is_pipelined: bool,
+    },
 }
 
 /// The state of the connection, as far as it is known.
@@ -71,7 +88,7 @@ impl<S: Storage> Channel<S> {
             is_event_room: false,
             is_answer_due: false,
             settled: None,
-            to_report: None,
+            pending: Pending::Nothing,
             end: None,
             surplus: None,
         }
@@ -115,6 +132,26 @@ impl<S: Storage> Channel<S> {
             Phase::Invoking => true,
             Phase::Reporting => self.is_answer_due,
             Phase::Init | Phase::Ready | Phase::ShuttingDown => false,
+        }
+    }
+
+    /// Whether the embedder has begun a stream and not ended it.
+    pub(super) fn is_streaming(&self) -> bool {
+        match self.pending {
+            Pending::Head(_) => true,
+            Pending::End { .. } => false,
+            Pending::Nothing | Pending::Report(_) | Pending::Piece(_) => {
+                self.machine.is_streaming()
+            }
+        }
+    }
+
+    /// The phase that the commands of the embedder lead to: that of the machine, unless the end of
+    /// a stream waits for its head to be sent.
+    fn phase(&self) -> Phase {
+        match self.pending {
+            Pending::End { .. } => Phase::Reporting,
+            _ => self.machine.phase(),
         }
     }
 
@@ -252,10 +289,10 @@ impl<S: Storage> Channel<S> {
             // 9. Nothing is left to write: it is the turn of the embedder, or of the service.
             match phase {
                 Phase::Invoking if !self.is_stream_broken() => {
-                    // A lost or too large event never reaches the embedder; its error is reported
-                    // at once.
-                    let Some(report) = self.to_report.take() else { return Step::Answer };
-                    if let Err(error) = self.report(report) {
+                    if matches!(self.pending, Pending::Nothing | Pending::Head(_)) {
+                        return Step::Answer;
+                    }
+                    if let Err(error) = self.encode_pending() {
                         self.end = Some(End::Command(error));
                     }
                 }
@@ -352,7 +389,7 @@ impl<S: Storage> Channel<S> {
     fn arrived(&mut self, is_too_large: bool, tell: &mut dyn FnMut(&Warning<'_>)) {
         if is_too_large {
             self.note(WarningKind::EventTooLarge, tell);
-            self.to_report = Some(&EVENT_TOO_LARGE);
+            self.pending = Pending::Report(&EVENT_TOO_LARGE);
         }
     }
 
@@ -369,6 +406,7 @@ impl<S: Storage> Channel<S> {
     fn settle(&mut self, receipt: Receipt) {
         if core::mem::take(&mut self.is_answer_due) {
             self.settled = Some(receipt);
+            self.pending = Pending::Nothing;
         }
     }
 
@@ -400,7 +438,7 @@ impl<S: Storage> Channel<S> {
             Recovery::Reconnect | Recovery::AskAgain => {}
             Recovery::FailInvocation => {
                 self.note(WarningKind::EventLost, tell);
-                self.to_report = Some(&EVENT_LOST);
+                self.pending = Pending::Report(&EVENT_LOST);
             }
             // No byte of the stream was sent, so there is nothing to warn of. The request is still
             // in front of what was read, here and in the next arm.
@@ -421,6 +459,7 @@ impl<S: Storage> Channel<S> {
     pub(super) fn abandon(&mut self, tell: &mut dyn FnMut(&Warning<'_>)) -> Receipt {
         self.note(WarningKind::Unsent, tell);
         self.is_answer_due = false;
+        self.pending = Pending::Nothing;
         Receipt::FateUnknown
     }
 
@@ -430,6 +469,7 @@ impl<S: Storage> Channel<S> {
 
     pub(super) fn shut_down(&mut self) {
         self.machine.shut_down();
+        self.pending = Pending::Nothing;
         self.wire = Wire::Down;
         self.end.get_or_insert(End::Done);
     }
@@ -441,7 +481,7 @@ impl<S: Storage> Channel<S> {
         self.request = 0;
         (self.wire, self.has_news, self.is_answer_due) = (Wire::Down, false, false);
         (self.ending, self.end, self.surplus) = (None, None, None);
-        (self.settled, self.to_report) = (None, None);
+        (self.settled, self.pending) = (None, Pending::Nothing);
     }
 
     /// Releases memory that holds nothing.

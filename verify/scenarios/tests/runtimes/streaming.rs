@@ -16,7 +16,9 @@ scenarios! {
         the_service_has_a_piece_before_the_next_one_is_written,
         finish_and_next_puts_the_end_of_the_stream_and_next_into_one_write,
         an_error_in_the_middle_ends_the_stream_with_trailers,
-        an_error_before_the_first_write_ends_the_stream_with_trailers,
+        an_error_before_the_first_write_is_an_error_and_no_stream,
+        a_stream_that_fails_on_purpose_before_the_first_write_is_an_error,
+        a_stream_that_is_dropped_before_the_first_write_is_an_error,
         a_stream_that_fails_on_purpose_ends_with_trailers,
         a_stream_that_is_dropped_ends_with_trailers,
         a_long_error_in_the_middle_fits_what_the_service_reads_of_trailers,
@@ -182,13 +184,31 @@ fn an_error_in_the_middle_ends_the_stream_with_trailers(on: &dyn Transport) {
     assert_eq!(outcome.lines, [format!("{line}\n    a\n    b")]);
 }
 
-fn an_error_before_the_first_write_ends_the_stream_with_trailers(on: &dyn Transport) {
+fn an_error_before_the_first_write_is_an_error_and_no_stream(on: &dyn Transport) {
     let outcome = on.invoke_once(Event::new("id-1", ""), |_| {
         text().fail_by_returning(Failure::new("Function.GaveUp", "at once"))
     });
-    outcome.request.assert_response("id-1");
-    assert_eq!(outcome.request.chunks, [[0; 0]; 0]);
-    assert_eq!(outcome.request.trailer_error()["errorMessage"], "at once");
+    outcome.request.assert_error("id-1", "Function.GaveUp");
+    assert_eq!(outcome.request.json()["errorMessage"], "at once");
+    assert_eq!(outcome.lines, ["invocation id-1: failed: Function.GaveUp: at once"]);
+}
+
+fn a_stream_that_fails_on_purpose_before_the_first_write_is_an_error(on: &dyn Transport) {
+    let outcome = on.invoke_once(Event::new("id-1", ""), |_| {
+        // A write of nothing is none.
+        text().pieces(["", ""]).fail(Failure::new("Function.Chosen", "on purpose"))
+    });
+    outcome.request.assert_error("id-1", "Function.Chosen");
+    assert_eq!(outcome.request.json()["errorMessage"], "on purpose");
+}
+
+fn a_stream_that_is_dropped_before_the_first_write_is_an_error(on: &dyn Transport) {
+    let service = on.service();
+    let pulling = Settings { is_pulling: true, ..Settings::default() };
+    let run = on.run_with(pulling, service.place(), |_| text().give_up());
+    let Outcome { request, lines } = Outcome::of(&service, run, Event::new("id-1", ""));
+    request.assert_error("id-1", "Runtime.NoResponse");
+    assert_eq!(lines, ["invocation id-1: the handler gave no answer"]);
 }
 
 fn a_stream_that_fails_on_purpose_ends_with_trailers(on: &dyn Transport) {
@@ -213,7 +233,8 @@ fn a_stream_that_is_dropped_ends_with_trailers(on: &dyn Transport) {
 
 fn a_long_error_in_the_middle_fits_what_the_service_reads_of_trailers(on: &dyn Transport) {
     let outcome = on.invoke_once(Event::new("id-1", ""), |_| {
-        text().fail_by_returning(Failure::new("Function.Long", "\u{1f980}".repeat(100_000)))
+        let failure = Failure::new("Function.Long", "\u{1f980}".repeat(100_000));
+        text().pieces(["half"]).fail_by_returning(failure)
     });
     let length: usize =
         outcome.request.trailers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
