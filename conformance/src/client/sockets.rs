@@ -72,9 +72,11 @@ impl Report {
         self.deviation.is_none()
     }
 
-    /// Whether it has panicked, as Rust's programs say it.
+    /// Whether it has panicked, as Rust's programs say it: by Rust's own hook, or in the log of a
+    /// runtime.
     pub fn has_panicked(&self) -> bool {
-        self.output.contains("panicked at")
+        let words = ["panicked at", " panicked: ", "Function.Panic"];
+        words.iter().any(|word| self.output.contains(word))
     }
 }
 

@@ -13,17 +13,24 @@ use crate::script::Script;
 /// The engine keeps its functions for good, so they cannot hold a responder, which lives as long as
 /// its invocation. They answer by the worker.
 ///
-/// There is no worker before the first invocation and after the last.
 #[derive(Clone, Default)]
-pub(crate) struct Lambda(Arc<Mutex<Option<Worker<InLifecycle>>>>);
+pub(crate) struct Lambda(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    /// `None` before the first invocation and after the last.
+    worker: Option<Worker<InLifecycle>>,
+    /// That of the latest invocation, which the worker knows until it is answered.
+    request_id: String,
+}
 
 impl Lambda {
     /// Serves invocations until the runtime is stopped.
     pub(crate) fn serve(&self, worker: Worker<InLifecycle>) -> Result<(), Error> {
-        *self.lock() = Some(worker);
+        self.lock().worker = Some(worker);
         let result = self.serve_all();
         // Outside of the lock: the last worker runs the shutdown hook, which calls the script.
-        let worker = self.lock().take();
+        let worker = self.lock().worker.take();
         drop(worker);
         result
     }
@@ -49,10 +56,13 @@ impl Lambda {
 
     /// The next event, and what came with it. The lock is held while nothing else runs.
     fn next(&self) -> Result<Option<(Vec<u8>, Context)>, Error> {
-        let mut worker = self.lock();
-        let Some(worker) = &mut *worker else { return Ok(None) };
+        let mut state = self.lock();
+        let State { worker: Some(worker), request_id } = &mut *state else { return Ok(None) };
         let next = worker.next()?;
-        Ok(next.map(|(invocation, _, context)| (invocation.body().to_vec(), context)))
+        Ok(next.map(|(invocation, _, context)| {
+            invocation.request_id().clone_into(request_id);
+            (invocation.body().to_vec(), context)
+        }))
     }
 
     /// Ends the stream, or sends the result if the script has streamed nothing.
@@ -87,12 +97,7 @@ impl Lambda {
             }
         });
         let lambda = self.clone();
-        engine.register_fn("request_id", move || -> String {
-            let id = lambda.with_worker(|worker| {
-                worker.invocation().map(|invocation| invocation.request_id().to_owned())
-            });
-            id.flatten().unwrap_or_default()
-        });
+        engine.register_fn("request_id", move || -> String { lambda.lock().request_id.clone() });
         let lambda = self.clone();
         engine.register_fn("remaining_ms", move || -> i64 {
             let left = lambda.with_worker(|worker| worker.invocation()?.time_left());
@@ -102,10 +107,10 @@ impl Lambda {
 
     /// Does something with the worker, if there is one.
     fn with_worker<T>(&self, work: impl FnOnce(&mut Worker<InLifecycle>) -> T) -> Option<T> {
-        self.lock().as_mut().map(work)
+        self.lock().worker.as_mut().map(work)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Worker<InLifecycle>>> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         // Consistent at every moment.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -162,7 +162,7 @@ fn sigterm_ends_the_program_after_the_functions_of_the_script() {
     let status = run.program.end();
     let lines = run.program.lines.all().join("\n");
     assert_eq!(status.code(), Some(0), "{lines}");
-    let said: Vec<_> = ["statements run once", "after echo", "too late", "the script ends"]
+    let said: Vec<_> = ["statements run once", "after echo of id-1", "too late", "the script ends"]
         .iter()
         .map(|part| lines.find(part).unwrap_or_else(|| panic!("no {part:?} in {lines}")))
         .collect();
