@@ -5,8 +5,9 @@ use crate::{Error, Failure, Format, InFlight, Settings, panics};
 /// # Errors
 ///
 /// The handler's failure, or that of its panic.
+#[inline]
 pub fn catch<T>(handler: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-    panics::catch(handler).unwrap_or_else(Err)
+    panics::catch(handler)
 }
 
 /// Runs the code before the first invocation, and has its failure or panic reported.

@@ -39,7 +39,7 @@ pub use lambda_proto_extension::{InternalExtension, NotAvailable};
 #[cfg(feature = "tracing")]
 pub use log::TracingLayer;
 pub use log::{Fields, Format, Level, Log, NoLevel, Record};
-pub use panics::unwinding;
+pub use panics::{settle_panics, unwinding};
 pub use response::Response;
 pub use settings::Settings;
 pub use start::{Active, Context, Started, Starting};

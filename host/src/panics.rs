@@ -1,5 +1,6 @@
 //! The panic hook of a runtime that the environment configures: a panic is one record of the log.
 
+use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
 use std::fmt::Write;
@@ -20,12 +21,22 @@ struct Panicked {
 }
 
 thread_local! {
-    /// How many calls of [`catch`](crate::catch) this thread is in.
-    static CATCHING: Cell<usize> = const { Cell::new(0) };
-    /// Whether there is a latest panic, which costs less to look at.
-    static HAS_LATEST: Cell<bool> = const { Cell::new(false) };
+    static STATE: Cell<State> = const { Cell::new(State::START) };
     /// The latest panic on this thread that nobody has claimed.
     static LATEST: RefCell<Option<Panicked>> = const { RefCell::new(None) };
+}
+
+/// What every call of [`catch`] looks at, in one place since each look has its price.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct State {
+    /// How many calls this thread is in.
+    depth: u32,
+    /// Whether there is a latest panic.
+    has_latest: bool,
+}
+
+impl State {
+    const START: Self = Self { depth: 0, has_latest: false };
 }
 
 /// Where panics go that are no failures.
@@ -59,34 +70,54 @@ pub(crate) fn install(log: &Log) {
     }));
 }
 
-/// Calls `work`, whose panic becomes a failure.
-///
-/// # Errors
-///
-/// The payload of a panic, and what the hook has seen of it.
-pub(crate) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
-    let depth = CATCHING.get();
-    if depth == 0 {
-        // Was logged when it came.
-        drop(take());
+/// Calls the code of the function, whose panic becomes a failure.
+#[inline]
+pub(crate) fn catch<T>(code: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    let state = STATE.get();
+    if state.has_latest {
+        begin_anew(state);
     }
-    CATCHING.set(depth + 1);
-    // A handler that panicked may have left its own data half changed, and will see it again. It
-    // holds nothing of ours that could be.
-    let result = catch_unwind(AssertUnwindSafe(work));
-    let result = result.map_err(|payload| {
-        let mut failure = Failure::from_panic(&*payload);
-        // It is another panic if a value panicked and was caught while it was dropped.
-        if let Some(panicked) = take_if(|panicked| panicked.message == failure.message()) {
-            failure = failure.stack_trace(panicked.stack_trace);
-        }
-        // Dropping the payload may panic again.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
-        failure
-    });
-    log_unclaimed();
-    CATCHING.set(depth);
+    let inside = State { depth: state.depth + 1, has_latest: false };
+    STATE.set(inside);
+    // Code that panicked may have left its own data half changed, and will see it again. It holds
+    // nothing of ours that could be.
+    let result = match catch_unwind(AssertUnwindSafe(code)) {
+        Ok(result) => result,
+        Err(payload) => Err(failure_of(payload)),
+    };
+    if STATE.get() != inside {
+        log_unclaimed();
+    }
+    STATE.set(State { depth: state.depth, has_latest: false });
     result
+}
+
+/// Logs a panic that a handler has caught by itself, which [`catch`](crate::catch) does when it
+/// returns. For loops that call several handlers within one `catch`.
+#[inline]
+pub fn settle_panics() {
+    if STATE.get().has_latest {
+        log_unclaimed();
+    }
+}
+
+/// Handles the panics before a call: outside of all calls they were logged when they came.
+#[cold]
+fn begin_anew(state: State) {
+    if state.depth == 0 { drop(take()) } else { log_unclaimed() }
+}
+
+/// The failure of a panic that was caught.
+#[cold]
+fn failure_of(payload: Box<dyn Any + Send>) -> Failure {
+    let mut failure = Failure::from_panic(&*payload);
+    // It is another panic if a value panicked and was caught while it was dropped.
+    if let Some(panicked) = take_if(|panicked| panicked.message == failure.message()) {
+        failure = failure.stack_trace(panicked.stack_trace);
+    }
+    // Dropping the payload may panic again.
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+    failure
 }
 
 /// The failure of an invocation whose responder is dropped; `None` unless that is by a panic.
@@ -106,10 +137,11 @@ pub fn unwinding() -> Option<Failure> {
 
 /// Whether a panic of this thread becomes a failure. In programs that abort none does.
 fn is_catching() -> bool {
-    cfg!(panic = "unwind") && CATCHING.get() > 0
+    cfg!(panic = "unwind") && STATE.get().depth > 0
 }
 
 /// Logs a panic that the handler itself has caught.
+#[cold]
 fn log_unclaimed() {
     if is_catching()
         && let Some(unclaimed) = take()
@@ -121,7 +153,11 @@ fn log_unclaimed() {
 /// Keeps a panic as the latest of this thread.
 fn keep(panicked: Panicked) {
     let kept = LATEST.try_with(|latest| latest.replace(Some(panicked)));
-    HAS_LATEST.set(kept.is_ok());
+    set_latest(kept.is_ok());
+}
+
+fn set_latest(has_latest: bool) {
+    STATE.set(State { has_latest, ..STATE.get() });
 }
 
 /// Takes the latest panic of this thread.
@@ -130,12 +166,12 @@ fn take() -> Option<Panicked> {
 }
 
 fn take_if(is_wanted: impl FnOnce(&Panicked) -> bool) -> Option<Panicked> {
-    if !HAS_LATEST.get() {
+    if !STATE.get().has_latest {
         return None;
     }
     let take = |latest: &RefCell<Option<Panicked>>| {
         let taken = latest.borrow_mut().take_if(|panicked| is_wanted(panicked));
-        HAS_LATEST.set(taken.is_none());
+        set_latest(taken.is_none());
         taken
     };
     LATEST.try_with(take).ok().flatten()

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use lambda_proto::client::Receipt;
 use lambda_proto::lifecycle::{Clocks, TimeLimit};
 use lambda_proto_host::lifecycle::{Lifecycle, NoLifecycle, clock};
-use lambda_proto_host::{Active, Context, Error, Failure, Started, Starting, catch};
+use lambda_proto_host::{Active, Context, Error, Failure, Started, Starting};
 
 use crate::handler::{Invocation, Responder, Sent};
 use crate::runtime::Runtime;
@@ -68,13 +68,15 @@ impl Runtime<Lifecycle> {
     {
         let Some(running) = self.start()? else { return Ok(()) };
         running.runtime.run_slots(&|| running.worker(), &|mut worker| {
-            while let Some((invocation, responder, context)) = worker.next()? {
-                let result = catch(|| handler(invocation, responder, context).map(drop));
-                if let Err(failure) = result {
-                    worker.fail(failure);
+            worker.catching(|worker, is_handling| {
+                while let Some((invocation, responder, context)) = worker.next()? {
+                    is_handling.set(true);
+                    let result = handler(invocation, responder, context).map(drop);
+                    is_handling.set(false);
+                    worker.handled(result);
                 }
-            }
-            Ok(())
+                Ok(())
+            })
         })
     }
 

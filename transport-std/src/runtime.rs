@@ -153,7 +153,7 @@ impl Runtime {
     /// Runs one slot of several for as long as its errors concern only itself.
     fn run_slot(&self, slot: usize, run: &dyn Fn() -> Result<(), Error>) -> Result<(), Error> {
         loop {
-            // A panic that gets here is not a handler's.
+            // A panic outside of the worker's own loop.
             let result = catch(|| Ok(run())).unwrap_or_else(|failure| {
                 Err(Error::Panicked { message: failure.message().to_owned() })
             });

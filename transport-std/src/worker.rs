@@ -1,3 +1,5 @@
+use std::cell::Cell;
+
 use lambda_proto::api::{ContentType, ErrorReport};
 use lambda_proto::client::{Receipt, StreamOver, VecStorage};
 use lambda_proto::driver::{Driver, DriverError};
@@ -8,6 +10,7 @@ use lambda_proto_host::current;
 use lambda_proto_host::lifecycle::NoLifecycle;
 use lambda_proto_host::{
     Error, ErrorTypes, Failure, InFlight, NO_RESPONSE, PANIC, Response, Settings, Tasks, catch,
+    settle_panics,
 };
 
 use crate::connector::{NoConnection, SlotConnector, error_of};
@@ -141,13 +144,15 @@ impl Worker {
     where
         F: for<'i> FnMut(Invocation<'i>, Responder<'i>) -> Result<Sent<'i>, Failure>,
     {
-        while let Some((invocation, responder)) = self.next()? {
-            let result = catch(|| handler(invocation, responder).map(drop));
-            if let Err(failure) = result {
-                self.fail(failure);
+        self.catching(|worker, is_handling| {
+            while let Some((invocation, responder)) = worker.next()? {
+                is_handling.set(true);
+                let result = handler(invocation, responder).map(drop);
+                is_handling.set(false);
+                worker.handled(result);
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     pub(crate) fn fail_init(mut self, failure: &Failure) -> Result<(), Error> {
@@ -165,6 +170,34 @@ impl Worker {
 }
 
 impl<L> Worker<L> {
+    /// Calls `serve` until it returns. A panic while it says that it calls the handler fails the
+    /// invocation in flight, and it is called again.
+    ///
+    /// To catch panics around each call of the handler would cost a hundred instructions more.
+    pub(crate) fn catching(
+        &mut self,
+        mut serve: impl FnMut(&mut Self, &Cell<bool>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let is_handling = Cell::new(false);
+        loop {
+            match catch(|| Ok(serve(self, &is_handling))) {
+                Ok(ended) => return ended,
+                Err(failure) if is_handling.replace(false) => self.fail(failure),
+                Err(failure) => {
+                    return Err(Error::Panicked { message: failure.message().to_owned() });
+                }
+            }
+        }
+    }
+
+    /// Takes what the handler has returned.
+    pub(crate) fn handled(&mut self, result: Result<(), Failure>) {
+        settle_panics();
+        if let Err(failure) = result {
+            self.fail(failure);
+        }
+    }
+
     /// The invocation of the last `next`, until it is answered.
     pub fn invocation(&self) -> Option<Invocation<'_>> {
         self.core.driver.invocation().map(Invocation)

@@ -214,10 +214,12 @@ mod tests {
     use super::*;
     use crate::Format;
 
-    fn start() -> (&'static Queue, Destination, PipeReader) {
+    /// Nothing of it ends, since frames that are refused go to standard error.
+    fn start() -> (&'static Queue, Destination, &'static mut PipeReader) {
         let (reader, writer) = io::pipe().unwrap();
         let file = File::from(OwnedFd::from(writer));
-        (Box::leak(Box::new(Queue::new())), Destination::Frames(Arc::new(file)), reader)
+        let queue = Box::leak(Box::new(Queue::new()));
+        (queue, Destination::Frames(Arc::new(file)), Box::leak(Box::new(reader)))
     }
 
     fn write(queue: &'static Queue, to: &Destination, text: &str) {
@@ -246,44 +248,44 @@ mod tests {
 
     #[test]
     fn a_line_is_out_when_it_has_been_written() {
-        let (queue, to, mut reader) = start();
+        let (queue, to, reader) = start();
         for number in 0..100 {
             write(queue, &to, &number.to_string());
             assert!(queue.lock().done > number || queue.lock().is_stuck);
-            assert_eq!(read(&mut reader), format!("INFO {number}"));
+            assert_eq!(read(reader), format!("INFO {number}"));
         }
     }
 
     #[test]
     fn lines_that_nobody_reads_stop_nobody_and_are_dropped_and_counted() {
-        let (queue, to, mut reader) = start();
+        let (queue, to, reader) = start();
         write(queue, &to, &long());
         assert!(queue.lock().is_stuck);
         // With the one that is being written, four are less than a mebibyte.
         (1..=10).for_each(|_| write(queue, &to, &long()));
-        assert_eq!(read(&mut reader).len(), long().len() + 5);
+        assert_eq!(read(reader).len(), long().len() + 5);
         for _ in 0..3 {
-            assert_eq!(read(&mut reader).len(), long().len() + 5);
+            assert_eq!(read(reader).len(), long().len() + 5);
         }
-        let line = read(&mut reader);
+        let line = read(reader);
         assert_eq!(
             line,
             "WARN lambda-proto: nobody read the log in time: 7 lines are missing here"
         );
         queue.flush(Duration::from_secs(10));
         write(queue, &to, "read again");
-        assert_eq!(read(&mut reader), "INFO read again");
+        assert_eq!(read(reader), "INFO read again");
     }
 
     #[test]
     fn many_short_lines_are_bounded_as_well() {
-        let (queue, to, mut reader) = start();
+        let (queue, to, reader) = start();
         write(queue, &to, &long());
         (0..MOST_LINES + 5).for_each(|_| write(queue, &to, "short"));
         assert_eq!(queue.lock().lines.len(), MOST_LINES);
-        read(&mut reader);
-        (0..MOST_LINES).for_each(|_| assert_eq!(read(&mut reader), "INFO short"));
-        assert!(read(&mut reader).contains(" 5 lines are missing"));
+        read(reader);
+        (0..MOST_LINES).for_each(|_| assert_eq!(read(reader), "INFO short"));
+        assert!(read(reader).contains(" 5 lines are missing"));
     }
 
     #[test]
@@ -297,15 +299,15 @@ mod tests {
 
     #[test]
     fn that_lines_are_missing_is_said_in_the_format_of_those_lines() {
-        let (queue, to, mut reader) = start();
+        let (queue, to, reader) = start();
         write(queue, &to, &long());
         let long = "x".repeat(MOST_BYTES + 1);
         for _ in 0..2 {
             write_as(queue, &to, Format::Json, &long);
         }
-        read(&mut reader);
-        let _alone = read(&mut reader);
-        let line = read(&mut reader);
+        read(reader);
+        let _alone = read(reader);
+        let line = read(reader);
         assert!(
             line.starts_with("{\"timestamp\":") && line.contains("1 lines are missing"),
             "{line}"

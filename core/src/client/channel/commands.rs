@@ -159,6 +159,7 @@ impl<S: Storage> Channel<S> {
     }
 
     /// Encodes what can be sent without the embedder.
+    #[cold]
     pub(super) fn encode_pending(&mut self) -> Result<(), CommandError> {
         match self.pending {
             Pending::Report(report) => self.report(report),

@@ -370,6 +370,7 @@ impl<S: Storage> Channel<S> {
     }
 
     /// Handles an orderly end of the stream, which may complete a body without length.
+    #[cold]
     fn end_in_order(
         &mut self,
         events: Option<&mut ReceiveBuffer<S>>,
@@ -411,6 +412,7 @@ impl<S: Storage> Channel<S> {
     }
 
     /// Handles an invalid reply, which may end the session.
+    #[cold]
     fn survive(&mut self, error: ReceiveError, tell: &mut dyn FnMut(&Warning<'_>)) {
         if self.machine.phase() == Phase::ShuttingDown {
             self.end = Some(End::Protocol(error));
@@ -420,6 +422,7 @@ impl<S: Storage> Channel<S> {
     }
 
     /// Gives up the connection and carries out the recovery.
+    #[cold]
     fn recover(
         &mut self,
         events: Option<&mut ReceiveBuffer<S>>,
