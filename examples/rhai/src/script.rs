@@ -97,6 +97,7 @@ impl Script {
 }
 
 /// The failure of an error of a script, with the calls that led to it as stack trace.
+#[expect(clippy::boxed_local, reason = "the engine returns it so")]
 fn failure(mut error: Box<EvalAltResult>) -> Failure {
     let mut frames = String::new();
     while let EvalAltResult::ErrorInFunctionCall(name, _, inner, position) = *error {
