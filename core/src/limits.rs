@@ -2,6 +2,12 @@
 //!
 //! A limit on received bytes protects the caller's memory; a limit on sent bytes keeps a request
 //! within what the service reads.
+//!
+//! The body of a reply that is no event has no limit. It takes no memory, as its bytes are dropped
+//! when they arrive, but a service that never ends it keeps the client reading. An embedder that
+//! does not trust its service ends the connection by [`Exchange::lost`].
+//!
+//! [`Exchange::lost`]: crate::client::Exchange::lost
 
 use core::time::Duration;
 
@@ -22,6 +28,13 @@ pub const MAX_HEAD: usize = 64 * 1024;
 /// The service sends about ten. More fields are
 /// [`HeadError::TooManyFields`](crate::http::HeadError::TooManyFields).
 pub const MAX_FIELDS: usize = 128;
+
+/// Interim replies (1xx) before one reply.
+///
+/// The service sends none, as no request expects one. Without a limit, a service that sends
+/// nothing else would keep a core busy for ever: more are
+/// [`ReplyError::TooManyInterimReplies`](crate::http::ReplyError::TooManyInterimReplies).
+pub const MAX_INTERIM_REPLIES: usize = 100;
 
 /// Bytes of the line that starts a chunk: its size and its extensions, without the line end.
 pub const MAX_CHUNK_LINE: usize = 4 * 1024;

@@ -3,12 +3,13 @@
 mod support;
 
 use lambda_proto::api::{Action, Call, Concurrency, Endpoint, Meaning, ServiceError};
-use lambda_proto::limits::MAX_ID;
+use lambda_proto::limits::{MAX_ID, MAX_INTERIM_REPLIES};
 use lambda_proto::machine::{CommandError, Machine, Phase, ReceiveError, Recovery};
 use support::Command::{Fail, FailInit, FailRestore, Next, Respond, RestoreNext, Stream};
 use support::Step::{self, Bytes, Do, Lost, Say};
 use support::{
-    ACCEPTED, BODY, Command, Seen, answer, event, halves, machine, receive, send, text, walk,
+    ACCEPTED, BODY, Command, Seen, answer, event, halves, machine, receive, receive_cut, send,
+    text, walk,
 };
 
 const STATE_403: &str = "{\"errorMessage\":\"State transition from Ready to Ready failed\",\"errorType\":\"InvalidStateTransition\"}\n";
@@ -18,6 +19,8 @@ const TIMEOUT_410: &str = "{\"errorMessage\":\"Invoke timeout\",\"errorType\":\"
 const SIZE_413: &str = "{\"errorMessage\":\"Exceeded maximum allowed payload size (6291556 bytes).\",\"errorType\":\"RequestEntityTooLarge\"}\n";
 const BROKEN_500: &str =
     "{\"errorMessage\":\"Internal Server Error\",\"errorType\":\"InternalServerError\"}\n";
+
+const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// A machine with an invocation in flight.
 fn invoking() -> Machine {
@@ -268,6 +271,26 @@ fn interim_answers_before_the_answer_are_passed_over() {
     let seen = receive(&mut machine, ACCEPTED);
     assert_eq!(seen, Ok(vec![Seen::reply(Call::Response, 202)]));
     assert!(!machine.must_reconnect());
+}
+
+#[test]
+fn interim_replies_are_passed_over_up_to_a_limit_that_counts_anew_for_each_reply() {
+    let most = INTERIM.repeat(MAX_INTERIM_REPLIES);
+    let replies = [&most[..], &event("1", "", "{}")].concat();
+    let cut = |machine: &mut Machine, bytes: &[u8], step: usize| {
+        receive_cut(machine, bytes, (step..bytes.len()).step_by(step))
+    };
+    for step in [1, 7, INTERIM.len(), usize::MAX] {
+        let mut machine = walk(Concurrency::Single, &[Do(Next)]);
+        let (seen, error) = cut(&mut machine, &replies, step);
+        assert!(matches!(seen[..], [Seen::Invocation(_), ..]), "{seen:?}");
+        assert_eq!((machine.phase(), error), (Phase::Invoking, None));
+        send(&mut machine, Respond);
+        assert_eq!(cut(&mut machine, &most, step), (vec![], None));
+        let one_too_many = Some(ReceiveError::TooManyInterimReplies);
+        assert_eq!(cut(&mut machine, INTERIM, step), (vec![], one_too_many));
+        assert_eq!(machine.phase(), Phase::ShuttingDown);
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use core::fmt;
 
 use super::body::BodyDecoder;
 use super::{BodyError, HeadError, HeadParser, ResponseHead};
+use crate::limits::MAX_INTERIM_REPLIES;
 
 /// Splits the bytes of a connection into replies and their parts, in whatever pieces they arrive.
 ///
@@ -34,9 +35,11 @@ use super::{BodyError, HeadError, HeadParser, ResponseHead};
 pub struct ReplyReader {
     head: HeadParser,
     body: Option<BodyDecoder>,
+    /// The number of interim replies before this reply.
+    interims: usize,
 }
 
-/// A part of a reply: any number of [`Interim`](Self::Interim), one [`Head`](Self::Head), any
+/// A part of a reply: up to [`MAX_INTERIM_REPLIES`] of [`Interim`](Self::Interim), one [`Head`](Self::Head), any
 /// number of [`Body`](Self::Body), one [`End`](Self::End).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplyPart<'b> {
@@ -85,7 +88,8 @@ impl ReplyReader {
     ///   [`HeadError::Malformed`] for bytes that do not start like HTTP/1, come as soon as the
     ///   bytes show it; the other errors of a head come when it is complete.
     /// - A [`BodyError`] comes at the byte that is wrong, after the pieces before it.
-    /// - [`ReplyError::SwitchedProtocols`] comes when a head with status 101 is complete.
+    /// - [`ReplyError::SwitchedProtocols`] comes when a head with status 101 is complete, and
+    ///   [`ReplyError::TooManyInterimReplies`] when the head of one interim reply too many is.
     pub fn read<'b>(
         &mut self,
         input: &mut &'b [u8],
@@ -113,8 +117,13 @@ impl ReplyReader {
             // No request has an `Upgrade` field, and whatever follows this head is not HTTP.
             101 => Err(ReplyError::SwitchedProtocols),
             // The final reply follows in the same exchange (RFC 9110 section 15.2).
-            100..=199 => Ok(Some(ReplyPart::Interim)),
+            100..=199 if self.interims < MAX_INTERIM_REPLIES => {
+                self.interims += 1;
+                Ok(Some(ReplyPart::Interim))
+            }
+            100..=199 => Err(ReplyError::TooManyInterimReplies),
             _ => {
+                self.interims = 0;
                 self.body = Some(BodyDecoder::new(head.body));
                 Ok(Some(ReplyPart::Head(head)))
             }
@@ -157,6 +166,8 @@ pub enum ReplyError {
     Body(BodyError),
     /// The service switched to another protocol without being asked.
     SwitchedProtocols,
+    /// More than [`MAX_INTERIM_REPLIES`] interim replies came before a reply.
+    TooManyInterimReplies,
 }
 
 impl From<HeadError> for ReplyError {
@@ -177,6 +188,9 @@ impl fmt::Display for ReplyError {
             Self::Head(error) => error.fmt(f),
             Self::Body(error) => error.fmt(f),
             Self::SwitchedProtocols => f.write_str("it switched protocols unasked"),
+            Self::TooManyInterimReplies => {
+                write!(f, "more than {MAX_INTERIM_REPLIES} interim replies before a reply")
+            }
         }
     }
 }

@@ -2,7 +2,7 @@ use core::fmt;
 
 use super::Phase;
 use crate::http::{BodyError, BufferTooSmall, HeadError, ReplyError};
-use crate::limits::MAX_ID;
+use crate::limits::{MAX_ID, MAX_INTERIM_REPLIES};
 
 /// Why a command was refused: the caller's fault. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,8 @@ pub enum ReceiveError {
     UnusableRequestId,
     /// The service switched to another protocol without being asked.
     SwitchedProtocols,
+    /// More than [`MAX_INTERIM_REPLIES`] interim replies came before a reply.
+    TooManyInterimReplies,
 }
 
 impl From<ReplyError> for ReceiveError {
@@ -66,6 +68,7 @@ impl From<ReplyError> for ReceiveError {
             ReplyError::Head(error) => Self::Head(error),
             ReplyError::Body(error) => Self::Body(error),
             ReplyError::SwitchedProtocols => Self::SwitchedProtocols,
+            ReplyError::TooManyInterimReplies => Self::TooManyInterimReplies,
         }
     }
 }
@@ -81,6 +84,9 @@ impl fmt::Display for ReceiveError {
                 write!(f, "an event without a request id of 1 to {MAX_ID} bytes of UTF-8")
             }
             Self::SwitchedProtocols => f.write_str("it switched protocols unasked"),
+            Self::TooManyInterimReplies => {
+                write!(f, "more than {MAX_INTERIM_REPLIES} interim replies before a reply")
+            }
         }
     }
 }

@@ -115,6 +115,7 @@ fn what_is_no_reply_ends_the_extension() {
         ("SSH-2.0-x\r\n", ReplyError::Head(HeadError::Malformed)),
         ("\r\nHTTP/1.1 200 OK\r\n\r\n", ReplyError::Head(HeadError::LeadingBlankLine)),
         ("HTTP/1.1 101 Switching Protocols\r\n\r\n", ReplyError::SwitchedProtocols),
+        (&"HTTP/1.1 100 Continue\r\n\r\n".repeat(101), ReplyError::TooManyInterimReplies),
     ] {
         let mut extension = in_phase(Phase::Asking);
         let result = extension.receive(&mut bytes.as_bytes());

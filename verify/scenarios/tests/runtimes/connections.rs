@@ -22,6 +22,7 @@ scenarios! {
         bytes_behind_an_event_are_logged_and_the_answer_goes_out_on_a_new_connection,
         garbage_instead_of_an_answer_ends_the_runtime_with_an_error,
         garbage_instead_of_a_reply_ends_the_runtime_with_an_error,
+        interim_replies_without_end_end_the_runtime_with_an_error,
         the_banner_of_another_protocol_is_seen_without_waiting_for_more,
         a_service_that_wants_tls_is_told_of,
         a_head_beyond_64_kib_ends_the_runtime_with_an_error,
@@ -272,6 +273,23 @@ fn garbage_instead_of_a_reply_ends_the_runtime_with_an_error(on: &dyn Transport)
     connection.send("220 mail.example.com ESMTP\r\n\r\n");
     let error = run.error();
     assert!(error.contains("does not speak its protocol"), "{error}");
+}
+
+fn interim_replies_without_end_end_the_runtime_with_an_error(on: &dyn Transport) {
+    for is_answer in [false, true] {
+        let service = on.service();
+        let run = echo(on, &service);
+        let mut connection = service.connection();
+        if is_answer {
+            connection.invoke(Event::new("id-1", "x"));
+            connection.request();
+        } else {
+            connection.expect_next();
+        }
+        connection.send("HTTP/1.1 100 Continue\r\n\r\n".repeat(1_000));
+        let error = run.error();
+        assert!(error.contains("more than 100 interim replies"), "{error}");
+    }
 }
 
 fn the_banner_of_another_protocol_is_seen_without_waiting_for_more(on: &dyn Transport) {
