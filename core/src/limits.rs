@@ -85,7 +85,8 @@ pub const MAX_ERROR_TRAILERS: usize = 4 * 1024;
 /// Bytes of the largest event and of the largest buffered response, as the service counts them:
 /// 6 MiB and 100 bytes (emulator: `interop.MaxPayloadSize`).
 ///
-/// This crate refuses nothing larger; transports size their buffers by it.
+/// This crate refuses nothing larger by itself; transports size their buffers by it, and pass it to
+/// [`Client::with_max_event`](crate::client::Client::with_max_event).
 pub const MAX_PAYLOAD: usize = 6 * 1024 * 1024 + 100;
 
 /// Bytes that hold the head of any request without a cause for X-Ray, for buffers of a fixed size.

@@ -319,6 +319,22 @@ fn a_service_that_hangs_up_at_once_is_called_after_ever_more_losses() {
 }
 
 #[test]
+fn an_attempt_to_connect_that_fails_changes_nothing() {
+    let mut host = Loop::new(ALL, &[("a", event("a", b"1", 0))], &[Plan::Fail]);
+    host.client.ask().unwrap();
+    for losses in [0, 1, 2] {
+        // Each time the step is asked for, one attempt more has failed.
+        for _ in 0..3 {
+            assert_eq!(host.step(), Step::Connect { losses });
+        }
+        host.client.exchange().connected();
+        host.client.exchange().lost();
+    }
+    assert_eq!(host.run(), Stop::Waiting);
+    assert_eq!(host.service.accepted.len(), 1);
+}
+
+#[test]
 fn a_report_of_a_failed_start_that_is_cut_ends_the_slot_with_its_fate_unknown() {
     let endpoint = Endpoint::parse("127.0.0.1:9001").unwrap();
     for sent in [0, 1, 100, usize::MAX] {

@@ -3,12 +3,29 @@ use core::time::Duration;
 /// Returns how long to wait after `failed` failures in a row: 50 ms, doubling to 3.2 s, of which up
 /// to half is taken off at random so that slots and environments do not retry in step.
 ///
-/// `random` is any number, a new one each time. After lost connections, `failed` is
-/// [`losses`](crate::machine::Machine::losses) less one, as the first loss is an ordinary one.
+/// `failed` counts two things. The client counts lost connections: those are the
+/// [`losses`](super::Step::Connect) of its step, less one, as the first is an ordinary loss of a
+/// connection that went stale. To them come the attempts to connect that have failed since that
+/// step, which the embedder counts, because it tells the client of none.
+///
+/// `random` is any number, a new one each time.
 ///
 /// ```
 /// use core::time::Duration;
 /// use lambda_proto::client::backoff;
+///
+/// # let (losses, random, sleep) = (1_u32, || 0, |_| {});
+/// # let mut attempts = [Err("refused"), Ok("connected")].into_iter();
+/// # let mut connect = || attempts.next().unwrap();
+/// let mut failed = losses.saturating_sub(1);
+/// let connection = loop {
+///     sleep(backoff(failed, random()));
+///     match connect() {
+///         Ok(connection) => break connection,
+///         Err(_) => failed = failed.saturating_add(1),
+///     }
+/// };
+/// # assert_eq!((connection, failed), ("connected", 1));
 ///
 /// assert_eq!(backoff(0, 7), Duration::ZERO);
 /// assert_eq!(backoff(1, 0), Duration::from_millis(25));

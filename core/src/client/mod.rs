@@ -7,17 +7,28 @@
 //!
 //! | step | the embedder |
 //! |---|---|
-//! | [`Connect`](Step::Connect) | drops any connection it has, waits for [`backoff`], connects, calls [`connected`](Exchange::connected) |
+//! | [`Connect`](Step::Connect) | drops any connection it has, waits for [`backoff`], connects, calls [`connected`](Exchange::connected); [after a failed attempt](self#connecting) nothing |
 //! | [`Write`](Step::Write) | writes [`unsent`](Exchange::unsent), calls [`sent`](Exchange::sent) or [`write_failed`](Exchange::write_failed) |
 //! | [`Read`](Step::Read) | reads into [`room`](Exchange::room), calls [`received`](Exchange::received) or [`lost`](Exchange::lost) |
 //! | [`Idle`](Step::Idle) | calls [`ask`](Client::ask), or stops; at the start perhaps [`restore_next`](Client::restore_next) or [`fail_init`](Client::fail_init) |
 //! | [`Answer`](Step::Answer) | calls [`respond`](Exchange::respond), [`fail`](Exchange::fail) or [`stream`](Exchange::stream), now or later; within a stream [`chunk`](Exchange::chunk), [`finish`](Exchange::finish) or [`fail`](Exchange::fail) |
 //! | [`Settled`](Step::Settled) | may free the body of the answer |
-//! | [`End`](Step::End) | ends |
+//! | [`End`](Step::End) | ends; if the end [allows it](End::begins_anew), drops the connection instead, waits about a second, calls [`begin_anew`](Client::begin_anew) and goes on |
 //!
 //! A step that would block can wait: ask for it again later. No call has to follow at once. The
 //! embedder may read at any time, even with bytes left to write, and should do so while a write
 //! would block: a service may refuse a large answer before it has read all of it.
+//!
+//! # Connecting
+//!
+//! An attempt to connect that fails changes nothing, and no method is called for it. Wait, and ask
+//! for the step again: it is the same, with the same number of losses. So the embedder counts its
+//! failed attempts itself, for [`backoff`], by which it waits before each attempt. For how long it
+//! tries is its decision; [`Outage`] measures the time without any connection.
+//!
+//! A runtime has as many clients as [`Concurrency::slots`] reads from the environment.
+//!
+//! # Example
 //!
 //! ```
 //! use lambda_proto::client::{Client, End, Exchange, Step};
@@ -121,7 +132,7 @@ pub enum Step {
     /// Make a connection in place of the previous one.
     Connect {
         /// [`Machine::losses`]: from 2 on, wait before connecting, longer each time; see
-        /// [`backoff`].
+        /// [`backoff`]. Attempts that failed are not among them.
         losses: u32,
     },
     /// Write some of [`Exchange::unsent`].
@@ -158,8 +169,9 @@ pub enum End {
 }
 
 impl End {
-    /// Whether the client starts over after a [`backoff`], because only its connection failed. If
-    /// not, every slot ends after its invocation in flight, and then the process.
+    /// Whether the client [begins anew](Client::begin_anew) after a pause, because only its
+    /// connection failed. If not, every slot ends after its invocation in flight, and then the
+    /// process.
     ///
     /// A 500 ends all slots, as the service would still count on a client that ended alone. An
     /// invalid reply on one connection of several concerns only the client of that connection.
@@ -201,6 +213,11 @@ impl<S: Storage> Client<S> {
 
     /// Limits events to `bytes` bytes, however much room there is. Memory that grows then grows to
     /// little more than that and a head.
+    ///
+    /// The value for Lambda is [`MAX_PAYLOAD`](crate::limits::MAX_PAYLOAD), as the service sends no
+    /// larger event. A smaller one saves memory where the function knows its callers. An event that
+    /// is larger is reported as an error of its invocation. Without a limit, only the memory for
+    /// events bounds one.
     #[must_use]
     pub fn with_max_event(mut self, bytes: usize) -> Self {
         self.events.set_max_event(bytes);

@@ -89,7 +89,7 @@ impl<C: Connector, S: Storage> Driver<C, S> {
         Self { client: Client::new(machine, events, requests), io: Io::new(connector) }
     }
 
-    /// Limits events to `bytes` bytes, however much room there is.
+    /// Limits events to `bytes` bytes, as [`Client::with_max_event`].
     #[must_use]
     pub fn with_max_event(mut self, bytes: usize) -> Self {
         self.client = self.client.with_max_event(bytes);
