@@ -3,7 +3,8 @@
 //! post-response work, the end of the process, pauses with jitter.
 //!
 //! With the features `log` and `tracing` (off by default), a [`Log`] takes what a function logs
-//! through the crates of these names.
+//! through the crates of these names. With the feature `anyhow`, the type of an error is found inside
+//! of every `anyhow::Error`.
 //!
 //! Functions use one of the transports, `lambda-proto-std` or `lambda-proto-mio`, which re-export
 //! what functions need. This crate is for authors of another transport.

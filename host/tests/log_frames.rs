@@ -35,14 +35,29 @@ fn program() {
             }
         }
         "many writers" => many_writers(),
+        "one thread" => {
+            log.with_level(Level::Error).warn(format_args!("below what is wanted"));
+            assert!(!has_thread(), "there is nothing to write");
+            Log::default().warn(format_args!("the first line"));
+            assert!(has_thread(), "it writes the line");
+        }
         _ => panic!("nobody does {task}"),
     }
-    Log::default().flush();
+    // Each waits for a second, and the reader may be slower.
+    (0..30).for_each(|_| Log::default().flush());
     exit(0);
 }
 
-const WRITERS: usize = 6;
-const LINES: usize = 60;
+/// Whether there is the thread that writes lines.
+fn has_thread() -> bool {
+    let threads = fs::read_dir("/proc/self/task").unwrap();
+    let names = threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("comm")));
+    names.map_while(Result::ok).any(|name| name == "lambda-log\n")
+}
+
+/// Less than a mebibyte in all, so that none is dropped however slow the reader is.
+const WRITERS: usize = 3;
+const LINES: usize = 30;
 
 /// Every thread has a log of its own, as a runtime and a function have.
 fn many_writers() {
@@ -61,7 +76,7 @@ fn many_writers() {
 
 /// A message that is more than a pipe takes at once, now and then more than it holds.
 fn filled(writer: usize, line: usize) -> String {
-    let length = if line.is_multiple_of(20) { 100_000 } else { 5_000 };
+    let length = if line.is_multiple_of(20) { 70_000 } else { 5_000 };
     let letter = char::from(b'a' + writer as u8);
     format!("{line} {}", letter.to_string().repeat(length))
 }
@@ -124,6 +139,11 @@ fn frames_of(mut bytes: &[u8]) -> Vec<Frame> {
 
 fn micros_now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros() as u64
+}
+
+#[test]
+fn the_thread_that_writes_lines_starts_with_the_first() {
+    assert_eq!(run("one thread", &[], Stdio::null()), "WARN lambda-proto: the first line\n");
 }
 
 #[test]

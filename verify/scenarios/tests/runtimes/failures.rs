@@ -1,5 +1,8 @@
 //! Failures of handlers are reported, and the loop goes on.
 
+use ::std::error::Error;
+use ::std::{fmt, io};
+
 use serde_json::{Value, json};
 
 use lambda_proto_scenarios::{Act, Event, Failure, Transport, scenarios};
@@ -7,6 +10,7 @@ use lambda_proto_scenarios::{Act, Event, Failure, Transport, scenarios};
 scenarios! {
     on_every_runtime {
         a_failure_gives_type_and_message_in_header_and_body,
+        the_causes_of_an_error_reach_the_caller_and_the_log,
         an_xray_cause_is_sent_as_a_header,
         an_xray_cause_above_1_mib_is_left_out_and_the_rest_is_sent,
         a_handler_that_always_fails_keeps_the_loop_going,
@@ -30,6 +34,36 @@ fn a_failure_gives_type_and_message_in_header_and_body(on: &dyn Transport) {
         outcome.request.header("Content-Type"),
         Some("application/vnd.aws.lambda.error+json")
     );
+}
+
+fn the_causes_of_an_error_reach_the_caller_and_the_log(on: &dyn Transport) {
+    let outcome = on.invoke_once(Event::new("id-1", ""), |_| {
+        let refused = io::Error::other("connection\nrefused");
+        Act::Fail(Failure::from(Layer("no order can be read", Layer("no table", refused))))
+    });
+    outcome.request.assert_error("id-1", "Function.Error");
+    let body = outcome.request.json();
+    assert_eq!(body["errorMessage"], "no order can be read");
+    assert_eq!(body["stackTrace"][0], "caused by: no table");
+    assert_eq!(body["stackTrace"][1], "caused by: connection refused");
+    let line = "invocation id-1: failed: Function.Error: no order can be read: no table: ";
+    assert_eq!(outcome.lines, [format!("{line}connection refused")]);
+}
+
+/// An error with a cause.
+#[derive(Debug)]
+struct Layer<E>(&'static str, E);
+
+impl<E> fmt::Display for Layer<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl<E: Error + 'static> Error for Layer<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.1)
+    }
 }
 
 fn an_xray_cause_is_sent_as_a_header(on: &dyn Transport) {
