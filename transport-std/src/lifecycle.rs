@@ -85,7 +85,9 @@ impl Runtime<Lifecycle> {
     ///
     /// Signals are handled from here on: one that comes while the worker waits makes its
     /// [`next`](Worker::next) return `None`. When the worker is dropped, the shutdown hooks run;
-    /// drop it before `main` returns.
+    /// drop it soon after that, and before `main` returns. If it is still there when the time of the
+    /// invocations in flight is over, the hooks run on another thread, which ends the process. So
+    /// what a program has to do at its end belongs into a hook.
     ///
     /// # Errors
     ///
