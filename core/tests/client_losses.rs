@@ -329,6 +329,8 @@ fn an_attempt_to_connect_that_fails_changes_nothing() {
         }
         host.client.exchange().connected();
         host.client.exchange().lost();
+        assert_eq!(host.step(), Step::Idle);
+        host.client.ask().unwrap();
     }
     assert_eq!(host.run(), Stop::Waiting);
     assert_eq!(host.service.accepted.len(), 1);
