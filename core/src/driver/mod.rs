@@ -233,19 +233,16 @@ impl<C: Connector, S: Storage> Driver<C, S> {
     /// Waits for an invocation; `false` if the session ended or the connector stops first.
     fn await_invocation(&mut self) -> Result<bool, DriverError<C::Error>> {
         let Self { client, io } = self;
-        // A responder may have been dropped or leaked; its invocation must not stay unanswered.
-        // After an error nothing is sent any more.
-        if io.error.is_none() {
-            client.give_up(io.tell())?;
+        // An error that an answer could not return; nothing more is sent then. Checked before `take`
+        // because moving an error costs more than looking.
+        if io.error.is_some()
+            && let Some(error) = io.error.take()
+        {
+            return Err(error);
         }
+        // A responder may have been dropped or leaked; its invocation must not stay unanswered.
+        client.give_up(io.tell())?;
         loop {
-            // An error that an answer could not return. Checked before `take` because moving an
-            // error costs more than looking.
-            if io.error.is_some()
-                && let Some(error) = io.error.take()
-            {
-                return Err(error);
-            }
             let mut exchange = client.exchange();
             match io.pump(&mut exchange, &[])? {
                 // The connection of this invocation was cut; it is answered on a new one.

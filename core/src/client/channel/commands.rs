@@ -23,7 +23,7 @@ impl<S: Storage> Channel<S> {
         &mut self,
         events: &mut ReceiveBuffer<S>,
     ) -> Result<(), CommandError> {
-        let phase = self.phase();
+        let phase = self.machine.phase();
         if phase == Phase::Reporting {
             // The machine would accept it as pipelined, and its bytes would overwrite the answer.
             return Err(CommandError::WrongPhase(phase));
@@ -69,7 +69,7 @@ impl<S: Storage> Channel<S> {
         &mut self,
         tell: &mut dyn FnMut(&Warning<'_>),
     ) -> Result<(), CommandError> {
-        if self.phase() != Phase::Invoking {
+        if self.machine.phase() != Phase::Invoking || self.phase() != Phase::Invoking {
             return Ok(());
         }
         self.note(WarningKind::Unanswered, tell);
