@@ -106,8 +106,10 @@ impl Queue {
         state.lines.push_back(line);
         state.taken += 1;
         let number = state.taken;
+        drop(state);
+        // The thread would wake only to wait for the lock.
         self.filled.notify_one();
-        state = self.wait(state, WAIT, |state| state.done < number);
+        state = self.wait(self.lock(), WAIT, |state| state.done < number);
         state.is_stuck |= state.done < number;
     }
 
@@ -139,7 +141,9 @@ impl Queue {
                 state = self.lock();
                 state.bytes -= line.bytes.len();
                 state.done += 1;
+                drop(state);
                 self.written.notify_all();
+                state = self.lock();
             }
             state.is_stuck = false;
             state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
