@@ -147,7 +147,9 @@ impl fmt::Display for InvalidValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Endpoint(reason) => reason.fmt(f),
-            Self::Slots { value, reason } => write!(f, "{value:?} is no number of slots: {reason}"),
+            Self::Slots { value, reason } => {
+                write!(f, "{value:?} is not a valid number of slots: {reason}")
+            }
             Self::TooManySlots { slots } => write!(f, "there is no memory for {slots} slots"),
         }
     }

@@ -10,7 +10,7 @@ use crate::Failure;
 ///
 /// A runtime that knows it (`Runtime::error_type`) asks it for the type of every [`Failure`] that
 /// was made of it, also where it is the cause of another error, such as inside of `anyhow::Error`.
-/// For an `anyhow::Error` without context this takes the feature `anyhow`.
+/// Where it is all of an `anyhow::Error`, or a context, this takes the feature `anyhow`.
 ///
 /// ```
 /// use lambda_proto_host::{ErrorType, ErrorTypes, Failure};
@@ -46,7 +46,7 @@ use crate::Failure;
 /// let failure = Failure::from(TableError::Full);
 /// assert_eq!(types.named(failure).to_string(), "Function.TableFull: the table is full");
 /// ```
-pub trait ErrorType: Error + 'static {
+pub trait ErrorType: Error + Send + Sync + 'static {
     /// The type: `Function.` and a word that begins with a capital.
     fn error_type(&self) -> &str;
 }
@@ -55,13 +55,13 @@ pub trait ErrorType: Error + 'static {
 #[derive(Clone, Default)]
 pub struct ErrorTypes(Vec<TypeOf>);
 
-/// Returns the type of an error, if it is one of those that this knows.
-type TypeOf = for<'e> fn(&'e (dyn Error + 'static)) -> Option<&'e str>;
+/// Returns the type that the error of a failure names, if it is the one that this knows.
+type TypeOf = for<'f> fn(&'f Failure) -> Option<&'f str>;
 
 impl ErrorTypes {
     /// Adds an error. Of several that an error and its causes match, the first one added counts.
     pub fn add<E: ErrorType>(&mut self) {
-        self.0.push(|error| error.downcast_ref::<E>().map(E::error_type));
+        self.0.push(|failure| failure.downcast_ref::<E>().map(E::error_type));
     }
 
     /// The report of a failure, with the type that its error names, unless the failure has one.
@@ -86,7 +86,7 @@ impl ErrorTypes {
             return None;
         }
         // This is code of the function, which may panic.
-        let find = || self.0.iter().find_map(|type_of| failure.chain().find_map(type_of));
+        let find = || self.0.iter().find_map(|type_of| type_of(failure));
         catch_unwind(AssertUnwindSafe(find)).unwrap_or_default()
     }
 }

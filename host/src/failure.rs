@@ -42,7 +42,10 @@ pub struct Failure {
     /// `None` until it is known.
     error_type: Option<Cow<'static, str>>,
     message: Cow<'static, str>,
+    /// The causes of the error, then the frames, a line each.
     stack_trace: Cow<'static, str>,
+    /// How long the causes are.
+    causes: usize,
     xray_cause: Option<String>,
     origin: Option<Arc<Origin>>,
 }
@@ -87,10 +90,14 @@ impl Failure {
         self
     }
 
-    /// The same failure with a stack trace, one frame per line.
+    /// The same failure with a stack trace, one frame per line, after the causes of its error.
     #[must_use]
     pub fn stack_trace(mut self, frames: impl Into<Cow<'static, str>>) -> Self {
-        self.stack_trace = frames.into();
+        let frames = frames.into();
+        self.stack_trace = match self.stack_trace.get(..self.causes).unwrap_or_default() {
+            "" => frames,
+            causes => format!("{causes}{frames}").into(),
+        };
         self
     }
 
@@ -113,7 +120,13 @@ impl Failure {
     }
 
     /// The error that this was made of, or the first of its causes, that has this type.
-    pub fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
+    pub fn downcast_ref<E: Error + Send + Sync + 'static>(&self) -> Option<&E> {
+        #[cfg(feature = "anyhow")]
+        if let Some(Origin::Anyhow(Some(error))) = self.origin.as_deref()
+            && let Some(error) = error.downcast_ref()
+        {
+            return Some(error);
+        }
         self.chain().find_map(|error| error.downcast_ref())
     }
 
@@ -135,6 +148,11 @@ impl Failure {
     pub(crate) fn as_logged(&self) -> LoggedError<'_> {
         let Self { error_type, message, stack_trace, .. } = self;
         LoggedError { error_type: error_type.as_deref().unwrap_or(UNNAMED), message, stack_trace }
+    }
+
+    /// Whether it has frames besides its causes.
+    pub(crate) fn has_frames(&self) -> bool {
+        frames(&self.stack_trace).next().is_some()
     }
 
     /// Whether its type is to be asked of its error.
@@ -159,7 +177,7 @@ impl Failure {
 
     fn from_message(message: Cow<'static, str>) -> Self {
         let stack_trace = Cow::Borrowed("");
-        Self { error_type: None, message, stack_trace, xray_cause: None, origin: None }
+        Self { error_type: None, message, stack_trace, causes: 0, xray_cause: None, origin: None }
     }
 
     fn from_origin(origin: Origin) -> Self {
@@ -171,7 +189,9 @@ impl Failure {
             let cause = cause.to_string().replace(['\n', '\r'], " ");
             let _infallible = writeln!(causes, "{CAUSED_BY}{cause}");
         }
-        failure.stack_trace(causes)
+        failure.causes = causes.len();
+        failure.stack_trace = causes.into();
+        failure
     }
 }
 

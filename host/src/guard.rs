@@ -1,4 +1,4 @@
-use crate::{Error, Failure, Format, InFlight, Settings, panics};
+use crate::{Error, Failure, Format, InFlight, Level, Settings, panics};
 
 /// Calls a handler, and turns a panic into a failure.
 ///
@@ -26,10 +26,10 @@ pub fn start<T>(
     in_flight.has_started();
     result.map_err(|failure| {
         let failure = settings.error_types.named(failure);
-        // Text has the line that `main` prints with the error.
-        if settings.log.format() == Format::Json {
-            let line = format_args!("the function could not start: {failure}");
-            settings.log.failure("", line, &failure);
+        // Text has the line that `main` prints with the error, but not the place of a panic.
+        if settings.log.format() == Format::Json || failure.has_frames() {
+            let what = format_args!("the function could not start");
+            settings.log.failure(Level::Error, "", what, &failure);
         }
         if let Err(error) = report(&failure) {
             settings.log.error(format_args!("the failed start could not be reported: {error}"));

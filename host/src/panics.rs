@@ -16,7 +16,7 @@ use crate::{Failure, Level, Log};
 #[derive(Clone)]
 struct Panicked {
     message: String,
-    /// Where it happened, and the backtrace if it is wanted.
+    /// Where it happened, and the backtrace if it is wanted. Empty once it has been logged.
     stack_trace: String,
 }
 
@@ -60,11 +60,13 @@ pub(crate) fn install(log: &Log) {
         if is_of_program {
             before(info);
         }
-        let panicked = Panicked::new(info);
+        let mut panicked = Panicked::new(info);
         // A handler may have caught the one before by itself.
         log_unclaimed();
         if !is_catching() {
             panicked.log();
+            // A record of what follows from it need not say this again.
+            panicked.stack_trace.clear();
         }
         keep(panicked);
     }));

@@ -43,8 +43,8 @@ impl Settings {
     ///
     /// It installs a panic hook, by which a panic is one record of that log, with its place and, if
     /// `RUST_BACKTRACE` asks for it, the backtrace. A panic of a handler is part of the record that
-    /// says that the invocation has failed. A hook that the program installs afterwards replaces
-    /// this one.
+    /// says that the invocation has failed; one that the handler itself catches is logged when the
+    /// handler returns. A hook that the program installs afterwards replaces this one.
     ///
     /// # Errors
     ///

@@ -14,7 +14,7 @@ use crate::lifecycle::{
 };
 use crate::policy::{InvocationNumber, Options};
 use crate::termination::Termination;
-use crate::{Error, Failure, InternalExtension, Log, Settings, Task, Tasks, catch, start};
+use crate::{Error, Failure, InternalExtension, Level, Log, Settings, Task, Tasks, catch, start};
 
 /// The calls before the first `next` that a start needs from its transport. Each of them blocks.
 pub trait Starting {
@@ -70,8 +70,8 @@ impl Active {
                 Ok(())
             });
             if let Err(failure) = called {
-                let line = format_args!("hook {name:?} before the invocation: {failure}");
-                self.log.failure(invocation.request_id(), line, &failure);
+                let what = format_args!("hook {name:?} before the invocation");
+                self.log.failure(Level::Error, invocation.request_id(), what, &failure);
             }
         }
     }
@@ -164,6 +164,8 @@ impl Started {
     pub fn finish(self) {
         self.active.tasks.report_at_shutdown();
         self.termination.finish();
+        // The process may end now.
+        self.active.log.flush();
     }
 }
 

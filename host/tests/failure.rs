@@ -95,6 +95,27 @@ fn an_error_that_is_all_of_an_anyhow_error_names_the_type() {
     assert!(failure.downcast_ref::<TableError>().is_some());
 }
 
+#[cfg(feature = "anyhow")]
+#[test]
+fn an_error_that_is_the_context_of_another_names_the_type() {
+    let result: Result<(), io::Error> = Err(io::Error::other("the disk is full"));
+    let context = TableError::NotFound("a".into());
+    let error = anyhow::Context::context(result, context).unwrap_err();
+    let failure = table_types().named(error.into());
+    let line = "Function.TableNotFound: there is no table \"a\": the disk is full";
+    assert_eq!(failure.to_string(), line);
+}
+
+#[test]
+fn a_stack_trace_follows_the_causes_and_replaces_an_earlier_one() {
+    let failure = Failure::from(TableError::from(io::Error::other("the disk is full")));
+    let failure = failure.stack_trace("one").stack_trace("two\nthree");
+    let line = "Function.Error: the table cannot be read: the disk is full";
+    assert_eq!(failure.to_string(), line);
+    let printed = format!("{failure:?}");
+    assert!(printed.contains("caused by: the disk is full\\ntwo\\nthree\""), "{printed}");
+}
+
 #[test]
 fn no_backtrace_lands_in_the_message() {
     let failure = Failure::from(anyhow::anyhow!("first").context("second"));

@@ -26,8 +26,9 @@ impl Runtime {
     /// A runtime that Lambda configures: at the address in `AWS_LAMBDA_RUNTIME_API`, with as many
     /// slots as `AWS_LAMBDA_MAX_CONCURRENCY` says.
     ///
-    /// It installs a panic hook, by which a panic is one record of the log. Install a hook of your
-    /// own afterwards.
+    /// It installs a panic hook, by which a panic is one record. The panic of a handler goes to the
+    /// log of the runtime; others go to the log that the environment configures, whatever
+    /// [`log`](Self::log) sets. Install a hook of your own afterwards.
     ///
     /// # Errors
     ///

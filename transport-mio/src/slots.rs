@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lambda_proto::api::ErrorReport;
-use lambda_proto_host::{Active, Error, Failure, NO_RESPONSE, Settings, Started};
+use lambda_proto_host::{Active, Error, Failure, Level, NO_RESPONSE, Settings, Started};
 use mio::{Registry, Token, Waker, event};
 
 use crate::command_queue::{Command, CommandQueue, Key, Taken};
@@ -267,7 +267,8 @@ impl Slots {
         };
         if let Err(failure) = self.scheduler.queue.fail(key, failure) {
             let failure = self.scheduler.settings.error_types.named(failure);
-            log.warn(format_args!("a handler failed after its invocation was answered: {failure}"));
+            let what = format_args!("a handler failed after its invocation was answered");
+            log.failure(Level::Warn, "", what, &failure);
         }
     }
 

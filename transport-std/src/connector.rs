@@ -19,6 +19,8 @@ pub(crate) struct SlotConnector {
     pub(crate) in_flight: InFlight,
     /// Whether this slot is counted among those with a connection.
     pub(crate) is_connected: bool,
+    /// Whether the log says that this slot has no connection.
+    pub(crate) has_told: bool,
 }
 
 /// Why a slot has no connection.
@@ -45,7 +47,8 @@ impl Connector for SlotConnector {
             let reason = match self.try_connect(self.stop.left(patience)) {
                 Ok(socket) => {
                     self.is_connected = true;
-                    if self.stop.connected() {
+                    self.stop.connected();
+                    if self.end_told() {
                         self.settings.log_reachable(began.elapsed());
                     }
                     return Ok(socket);
@@ -53,6 +56,7 @@ impl Connector for SlotConnector {
                 Err(reason) => reason,
             };
             let is_news = self.stop.failed_to_connect(tried);
+            self.has_told |= is_news;
             if self.stop.is_stopping() {
                 return Err(NoConnection::Stopped);
             }
@@ -102,6 +106,15 @@ impl SlotConnector {
         }
     }
 
+    /// Ends what the log says of this slot; `false` if it says nothing of it.
+    fn end_told(&mut self) -> bool {
+        let has_told = std::mem::take(&mut self.has_told);
+        if has_told {
+            self.stop.end_told();
+        }
+        has_told
+    }
+
     fn try_connect(&self, patience: Duration) -> io::Result<Socket> {
         let stream = connect(&self.settings.endpoint, patience)?;
         self.waiter.set_socket(Some(stream.try_clone()?));
@@ -112,6 +125,7 @@ impl SlotConnector {
 impl Drop for SlotConnector {
     fn drop(&mut self) {
         self.disconnected();
+        self.end_told();
         self.stop.remove(&self.waiter);
     }
 }

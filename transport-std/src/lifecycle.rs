@@ -97,15 +97,17 @@ impl Runtime<Lifecycle> {
     }
 
     /// As [`into_worker`](Self::into_worker), with a worker for each slot; each may go to its own
-    /// thread. The shutdown hooks run when the last of them is dropped. There are none if the
-    /// runtime was stopped before the first invocation.
+    /// thread. The shutdown hooks run when the last of them is dropped. An error or a panic stops the
+    /// others, as [without a lifecycle](Runtime::into_workers).
+    ///
+    /// Returns an empty vector if the runtime was stopped before the first invocation.
     ///
     /// # Errors
     ///
     /// As [`into_worker`](Self::into_worker).
     pub fn into_workers(self) -> Result<Vec<Worker<InLifecycle>>, Error> {
         let Some(running) = self.start()? else { return Ok(Vec::new()) };
-        Ok((0..running.runtime.settings.slots).map(|_| running.worker()).collect())
+        Ok((0..running.runtime.settings.slots).map(|_| running.pulled_worker()).collect())
     }
 
     /// Does what comes before the first invocation; `None` if the runtime was stopped during it.
@@ -137,8 +139,20 @@ struct Running {
 impl Running {
     /// A worker for one more slot.
     fn worker(&self) -> Worker<InLifecycle> {
+        self.in_lifecycle(self.worker_alone())
+    }
+
+    /// The same, for a program that pulls from several.
+    fn pulled_worker(&self) -> Worker<InLifecycle> {
+        self.in_lifecycle(self.runtime.pulled(self.worker_alone()))
+    }
+
+    fn worker_alone(&self) -> Worker {
         let restored = self.restored.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let worker = restored.unwrap_or_else(|| self.runtime.tracked_worker());
+        restored.unwrap_or_else(|| self.runtime.tracked_worker())
+    }
+
+    fn in_lifecycle(&self, worker: Worker) -> Worker<InLifecycle> {
         let lifecycle = InLifecycle {
             active: self.active.clone(),
             stop: self.runtime.stop_handle(),

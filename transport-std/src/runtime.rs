@@ -3,7 +3,9 @@ use std::time::Duration;
 
 use lambda_proto::api::Endpoint;
 use lambda_proto_host::lifecycle::NoLifecycle;
-use lambda_proto_host::{Error, ErrorType, Failure, InFlight, Record, Settings, catch, start};
+use lambda_proto_host::{
+    Error, ErrorType, Failure, InFlight, Level, Record, Settings, catch, start,
+};
 
 use crate::handler::{Invocation, Responder, Sent};
 use crate::stop::StopHandle;
@@ -23,8 +25,9 @@ impl Runtime {
     /// A runtime that Lambda configures: at the address in `AWS_LAMBDA_RUNTIME_API`, with as many
     /// slots as `AWS_LAMBDA_MAX_CONCURRENCY` says.
     ///
-    /// It installs a panic hook, by which a panic is one record of the log. Install a hook of your
-    /// own afterwards.
+    /// It installs a panic hook, by which a panic is one record. The panic of a handler goes to the
+    /// log of the runtime; others go to the log that the environment configures, whatever
+    /// [`log`](Self::log) sets. Install a hook of your own afterwards.
     ///
     /// # Errors
     ///
@@ -137,8 +140,16 @@ impl Runtime {
 
     /// A worker for each slot, to take invocations from without a handler; each may go to its own
     /// thread.
+    ///
+    /// The service counts on all of them. So an error of one, or a panic that drops it, stops the
+    /// others, whose [`next`](Worker::next) returns `None` then; end the process with the error.
     pub fn into_workers(self) -> Vec<Worker> {
-        (0..self.settings.slots).map(|_| self.worker()).collect()
+        (0..self.settings.slots).map(|_| self.pulled(self.worker())).collect()
+    }
+
+    /// The same worker as one that a program pulls from.
+    pub(crate) fn pulled(&self, worker: Worker) -> Worker {
+        if self.settings.slots > 1 { worker.among_others() } else { worker }
     }
 
     fn worker(&self) -> Worker {
@@ -155,6 +166,8 @@ impl Runtime {
         loop {
             // A panic outside of the worker's own loop.
             let result = catch(|| Ok(run())).unwrap_or_else(|failure| {
+                let what = format_args!("slot {slot} panicked");
+                self.settings.log.failure(Level::Error, "", what, &failure);
                 Err(Error::Panicked { message: failure.message().to_owned() })
             });
             let Err(error) = result else { return Ok(()) };

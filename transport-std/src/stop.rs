@@ -32,7 +32,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Reach {
     outage: Outage,
-    /// The log says that the service is away.
+    /// The log says of a slot that it has no connection.
     is_told: bool,
 }
 
@@ -87,11 +87,14 @@ impl StopHandle {
         lock(&self.shared.waiters).retain(|other| !Arc::ptr_eq(other, waiter));
     }
 
-    /// Notes that a slot has a connection; `true` if the log said that there is none.
-    pub(crate) fn connected(&self) -> bool {
-        let mut reach = lock(&self.shared.reach);
-        reach.outage.connected();
-        std::mem::take(&mut reach.is_told)
+    /// Notes that a slot has a connection.
+    pub(crate) fn connected(&self) {
+        lock(&self.shared.reach).outage.connected();
+    }
+
+    /// Notes that the slot that the log speaks of has a connection, or has ended.
+    pub(crate) fn end_told(&self) {
+        lock(&self.shared.reach).is_told = false;
     }
 
     /// Notes that a slot has a connection no more.
@@ -100,7 +103,7 @@ impl StopHandle {
     }
 
     /// Notes that an attempt to connect, which began at `began`, has failed; `true` if the log does
-    /// not say so yet.
+    /// not speak of a slot without a connection yet.
     pub(crate) fn failed_to_connect(&self, began: Instant) -> bool {
         let mut reach = lock(&self.shared.reach);
         reach.outage.failed(clock::monotonic(began));

@@ -1,4 +1,5 @@
 use std::cell::Cell;
+use std::fmt;
 
 use lambda_proto::api::{ContentType, ErrorReport};
 use lambda_proto::client::{Receipt, StreamOver, VecStorage};
@@ -9,8 +10,8 @@ use lambda_proto::machine::{Machine, Phase};
 use lambda_proto_host::current;
 use lambda_proto_host::lifecycle::NoLifecycle;
 use lambda_proto_host::{
-    Error, ErrorTypes, Failure, InFlight, NO_RESPONSE, PANIC, Response, Settings, Tasks, catch,
-    settle_panics,
+    Error, ErrorTypes, Failure, InFlight, Level, Log, NO_RESPONSE, Response, Settings, Tasks,
+    catch, settle_panics, unwinding,
 };
 
 use crate::connector::{NoConnection, SlotConnector, error_of};
@@ -76,17 +77,39 @@ pub(crate) struct Core {
     driver: Driver<SlotConnector, VecStorage>,
     scratch: Vec<u8>,
     error_types: ErrorTypes,
+    /// Only if a program pulls from several workers.
+    others: Option<Others>,
+}
+
+/// The other workers that a program pulls from.
+struct Others {
+    stop: StopHandle,
+    log: Log,
+}
+
+impl Others {
+    /// Ends them, since the service would go on to count on the worker that is lost.
+    fn end(&self, why: fmt::Arguments<'_>) {
+        self.log.error(format_args!("a slot has ended: {why}"));
+        self.stop.stop();
+    }
 }
 
 impl Drop for Core {
     fn drop(&mut self) {
+        let unwinding = unwinding();
         if self.driver.machine().phase() == Phase::Invoking {
-            let (error_type, message) = if std::thread::panicking() {
-                (PANIC, "the program panicked with the invocation in flight")
-            } else {
-                (NO_RESPONSE, "the function ended with the invocation in flight")
-            };
-            self.driver.fail_in_flight(&ErrorReport::new(error_type, message));
+            let message = "the function ended with the invocation in flight";
+            let failure = unwinding.as_ref().map_or_else(
+                || ErrorReport::new(NO_RESPONSE, message),
+                |failure| failure.as_error_report(),
+            );
+            self.driver.fail_in_flight(&failure);
+        }
+        if let Some(failure) = &unwinding
+            && let Some(others) = &self.others
+        {
+            others.end(format_args!("{failure}"));
         }
         // The process may end now.
         self.driver.connector().settings.log.flush();
@@ -106,6 +129,7 @@ impl Worker {
             waiter: stop.new_waiter(),
             in_flight,
             is_connected: false,
+            has_told: false,
         };
         let events = VecStorage::new(FIRST_EVENT, settings.max_event.saturating_add(MAX_HEAD));
         let most = MAX_REQUEST_HEAD + MAX_XRAY_CAUSE + MAX_ERROR_BODY;
@@ -115,8 +139,17 @@ impl Worker {
             driver: driver.with_max_event(settings.max_event),
             scratch: Vec::new(),
             error_types: settings.error_types.clone(),
+            others: None,
         };
         Self { core, lifecycle: NoLifecycle }
+    }
+
+    /// The same worker as one of several that a program pulls from.
+    pub(crate) fn among_others(mut self) -> Self {
+        let connector = self.core.driver.connector();
+        let (stop, log) = (connector.stop.clone(), connector.settings.log.clone());
+        self.core.others = Some(Others { stop, log });
+        self
     }
 
     /// Waits for the next invocation, however long that takes; `None` once the runtime is
@@ -183,7 +216,10 @@ impl<L> Worker<L> {
             match catch(|| Ok(serve(self, &is_handling))) {
                 Ok(ended) => return ended,
                 Err(failure) if is_handling.replace(false) => self.fail(failure),
+                // It is a bug of this crate.
                 Err(failure) => {
+                    let log = self.core.driver.connector().settings.log.clone();
+                    log.failure(Level::Error, "", format_args!("a slot panicked"), &failure);
                     return Err(Error::Panicked { message: failure.message().to_owned() });
                 }
             }
@@ -247,8 +283,16 @@ impl Core {
     ) -> Result<Option<(Invocation<'w>, Responder<'w>)>, Error> {
         #[cfg(any(feature = "log", feature = "tracing"))]
         current::set("");
-        let Self { driver, scratch, error_types } = self;
-        let next = unless_stopped(driver.next())?;
+        let Self { driver, scratch, error_types, others } = self;
+        let next = match unless_stopped(driver.next()) {
+            Ok(next) => next,
+            Err(error) => {
+                if let Some(others) = others {
+                    others.end(format_args!("{error}"));
+                }
+                return Err(error);
+            }
+        };
         Ok(next.map(|(invocation, inner)| {
             let invocation = Invocation(invocation);
             #[cfg(any(feature = "log", feature = "tracing"))]
@@ -258,7 +302,7 @@ impl Core {
     }
 
     pub(crate) fn responder<'w>(&'w mut self, tasks: Option<&'w Tasks>) -> Option<Responder<'w>> {
-        let Self { driver, scratch, error_types } = self;
+        let Self { driver, scratch, error_types, .. } = self;
         Some(Responder { inner: driver.responder()?, scratch, tasks, error_types })
     }
 }

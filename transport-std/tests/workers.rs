@@ -191,3 +191,44 @@ fn workers_of_one_runtime_take_invocations_at_the_same_time() {
     }
     assert_eq!(run.stop(), [""; 0]);
 }
+
+#[test]
+fn an_error_of_one_worker_ends_the_others_on_which_the_service_counts() {
+    let service = Service::start();
+    let mut workers = service.runtime().slots(2).into_workers();
+    let mut second = workers.pop().unwrap();
+    let mut first = workers.pop().unwrap();
+    let second = thread::spawn(move || second.next().map(|next| next.is_none()));
+    let first = thread::spawn(move || first.next().map(|next| next.is_none()));
+    let mut connections = service.open_slots(2);
+    connections[0].refuse(500, "InternalServerError", "no");
+    let ended = [first, second].map(|worker| worker.join().unwrap());
+    assert!(ended.iter().any(|ended| matches!(ended, Err(Error::Service(_)))), "{ended:?}");
+    assert!(ended.iter().any(|ended| matches!(ended, Ok(true))), "{ended:?}");
+    service.lines().wait_for("a slot has ended: the Runtime API ends this runtime");
+}
+
+#[test]
+fn a_panic_that_drops_one_worker_ends_the_others() {
+    let service = Service::start();
+    let mut workers = service.runtime().slots(2).into_workers();
+    let mut second = workers.pop().unwrap();
+    let mut first = workers.pop().unwrap();
+    let second = thread::spawn(move || second.next().map(|next| next.is_none()));
+    let first = thread::spawn(move || {
+        let _in_flight = first.next().map(|next| next.is_some());
+        panic!("the loop of the test panics");
+    });
+    let mut connections = service.open_slots(2);
+    for connection in &mut connections {
+        connection.send(Event::new("id-1", "").bytes());
+    }
+    // Both are dropped with their invocation in flight.
+    for connection in &mut connections {
+        assert!(connection.request().path.ends_with("/id-1/error"));
+        connection.take_answer();
+    }
+    assert!(first.join().is_err());
+    assert!(matches!(second.join().unwrap(), Ok(false)));
+    service.lines().wait_for("a slot has ended: Function.Panic");
+}

@@ -34,7 +34,7 @@ impl Concurrency {
         if value.is_empty() {
             return Ok(1);
         }
-        // `parse` takes a sign, too.
+        // `parse` also takes a sign.
         let is_decimal = value.bytes().all(|byte| byte.is_ascii_digit());
         let slots = value.parse().ok().filter(|_| is_decimal);
         slots.map(|slots: usize| slots.max(1)).ok_or(InvalidSlots)
@@ -52,7 +52,7 @@ pub struct InvalidSlots;
 
 impl fmt::Display for InvalidSlots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a number of slots is decimal and at most {}", usize::MAX)
+        write!(f, "expected a decimal number, at most {}", usize::MAX)
     }
 }
 

@@ -5,8 +5,8 @@ use core::time::Duration;
 ///
 /// `failed` counts two things. The client counts lost connections: those are the
 /// [`losses`](super::Step::Connect) of its step, less one, as the first is an ordinary loss of a
-/// connection that went stale. To them come the attempts to connect that have failed since that
-/// step, which the embedder counts, because it tells the client of none.
+/// connection that went stale. The embedder adds its attempts to connect that have failed since that
+/// step, of which the client does not know.
 ///
 /// `random` is any number, a new one each time.
 ///

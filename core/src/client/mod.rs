@@ -266,7 +266,8 @@ impl<S: Storage> Client<S> {
     }
 
     /// Reports that the invocation in flight will get no answer, and warns `tell`. If there is
-    /// none, or it has been answered, nothing happens; a stream that has a piece ends with the error.
+    /// none, or it has been answered, nothing happens; a stream that has a piece ends with the
+    /// error.
     ///
     /// # Errors
     ///

@@ -3,9 +3,9 @@ use core::time::Duration;
 /// How long no slot of a runtime has had a connection, so that the runtime can give up.
 ///
 /// A runtime has one, which all its slots share. It gives up when [`lasted`](Self::lasted) reaches
-/// its patience, which is [`limits::PATIENCE`](crate::limits::PATIENCE) unless it knows better. A
-/// slot that finds no connection while another slot has one tries for as long as that lasts: if it
-/// ended alone, the service would still count on it.
+/// its patience (by default [`limits::PATIENCE`](crate::limits::PATIENCE)). A slot that finds no
+/// connection while another slot has one tries for as long as that lasts: if it ended alone, the
+/// service would still count on it.
 ///
 /// `now` and `began` are readings of one monotonic clock, as the time since any fixed moment.
 ///
@@ -44,7 +44,7 @@ impl Outage {
     /// By itself this begins no outage, since the next connection may not be needed for hours.
     pub fn lost(&mut self, now: Duration) {
         self.connections = self.connections.saturating_sub(1);
-        // The slots that fail already have had the company of this one until now.
+        // Until now another slot was connected, so patience starts here.
         if self.connections == 0 && self.since.is_some() {
             self.since = Some(now);
         }

@@ -39,8 +39,8 @@ pub struct ReplyReader {
     interims: usize,
 }
 
-/// A part of a reply: up to [`MAX_INTERIM_REPLIES`] of [`Interim`](Self::Interim), one [`Head`](Self::Head), any
-/// number of [`Body`](Self::Body), one [`End`](Self::End).
+/// A part of a reply: up to [`MAX_INTERIM_REPLIES`] of [`Interim`](Self::Interim), one
+/// [`Head`](Self::Head), any number of [`Body`](Self::Body), one [`End`](Self::End).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplyPart<'b> {
     /// The head of an interim reply, with a status below 200. Discard its fields.

@@ -1,8 +1,11 @@
 //! The worker, shared with the functions that scripts call.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use lambda_proto_std::{ContentType, Context, Error, Failure, InLifecycle, Response, Worker};
+use lambda_proto_std::{
+    ContentType, Context, Deadline, Error, Failure, InLifecycle, Response, Worker,
+};
 use rhai::{Dynamic, Engine, EvalAltResult};
 
 use crate::json;
@@ -20,8 +23,9 @@ pub(crate) struct Lambda(Arc<Mutex<State>>);
 struct State {
     /// `None` before the first invocation and after the last.
     worker: Option<Worker<InLifecycle>>,
-    /// That of the latest invocation, which the worker knows until it is answered.
+    /// Those of the latest invocation, which the worker knows until it is answered.
     request_id: String,
+    deadline: Option<Deadline>,
 }
 
 impl Lambda {
@@ -57,10 +61,13 @@ impl Lambda {
     /// The next event, and what came with it. The lock is held while nothing else runs.
     fn next(&self) -> Result<Option<(Vec<u8>, Context)>, Error> {
         let mut state = self.lock();
-        let State { worker: Some(worker), request_id } = &mut *state else { return Ok(None) };
+        let State { worker: Some(worker), request_id, deadline } = &mut *state else {
+            return Ok(None);
+        };
         let next = worker.next()?;
         Ok(next.map(|(invocation, _, context)| {
             invocation.request_id().clone_into(request_id);
+            *deadline = invocation.deadline();
             (invocation.body().to_vec(), context)
         }))
     }
@@ -100,8 +107,9 @@ impl Lambda {
         engine.register_fn("request_id", move || -> String { lambda.lock().request_id.clone() });
         let lambda = self.clone();
         engine.register_fn("remaining_ms", move || -> i64 {
-            let left = lambda.with_worker(|worker| worker.invocation()?.time_left());
-            left.flatten().map_or(i64::MAX, |left| left.as_millis().try_into().unwrap_or(i64::MAX))
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let left = lambda.lock().deadline.map(|deadline| deadline.remaining(now).as_millis());
+            left.and_then(|left| left.try_into().ok()).unwrap_or(i64::MAX)
         });
     }
 

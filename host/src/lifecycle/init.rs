@@ -8,7 +8,7 @@ use super::hook_threads::HookThreads;
 use super::resources::Making;
 use super::{Cancellation, Named, Resources, Shutdown, clock};
 use crate::policy::{Hook, HookResult, InitOutcome, InitTracker, Options};
-use crate::{Failure, Log};
+use crate::{Failure, Level, Log};
 
 /// The error type if an init hook failed: the one that AWS's Rust client has for an init that fails
 /// (`lambda_runtime_api_client`).
@@ -59,9 +59,8 @@ pub fn run_init(hooks: Vec<InitHook>, options: &Options, log: &Log) -> Result<Re
                 Err(failure) => {
                     if crew.is_running() {
                         let name = &ended.name;
-                        log.error(format_args!(
-                            "init hook {name:?} failed: {failure}; waiting for the other hooks"
-                        ));
+                        let what = format_args!("init hook {name:?} failed");
+                        log.failure(Level::Error, "", what, &failure);
                     }
                     failed.begin();
                     troubles.failed.push((ended.name, failure));

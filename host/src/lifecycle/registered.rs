@@ -96,7 +96,8 @@ impl Lifecycle {
     /// It is the place where a program may write the trace id into its environment, for libraries
     /// that look for it there. Changing the environment is sound only while no other thread reads
     /// it, so this is for a runtime of one slot, in a program whose other threads do not. The
-    /// threads of these crates read no environment after the start.
+    /// threads of these crates read no environment after the start, except that a runtime whose
+    /// address is a name looks it up for each connection.
     ///
     /// ```
     /// use lambda_proto_host::lifecycle::Lifecycle;

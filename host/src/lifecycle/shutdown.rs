@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use super::hook_threads::HookThreads;
 use super::{Cancellation, Named, Resources, Shutdown, clock};
-use crate::{Failure, Log};
+use crate::{Failure, Level, Log};
 
 /// A shutdown hook.
 pub type ShutdownHook = Named<dyn FnOnce(&ShutdownContext) -> Result<(), Failure> + Send>;
@@ -32,7 +32,8 @@ pub fn run_shutdown(hooks: Vec<ShutdownHook>, until: Instant, resources: &Resour
     }
     while let Some(ended) = crew.next(clock::monotonic(until)) {
         if let Err(failure) = ended.result {
-            log.error(format_args!("shutdown hook {:?} failed: {failure}", ended.name));
+            let what = format_args!("shutdown hook {:?} failed", ended.name);
+            log.failure(Level::Error, "", what, &failure);
         }
     }
     if crew.is_running() {

@@ -40,12 +40,12 @@ pub use tracing_layer::TracingLayer;
 /// names a descriptor for logs it writes frames to that, which keep several lines together. A line
 /// or frame is written in one piece, so those of several threads never mix.
 ///
-/// A thread writes the lines; the first line starts it. A line is out when [`write`](Self::write)
-/// returns, and so before the environment is frozen and before the process ends. Only while nobody
-/// reads does `write` give up waiting, after 100 ms, and later calls do not wait at all: up to 1 MiB
-/// or 4,096 lines are kept, what comes on top is dropped, and a line says how many those were. So a
-/// log that nobody reads stops neither a loop nor a slot. A [writer of the program](Self::to) is
-/// called directly, and may block its caller. If it panics, the record goes to standard error.
+/// A thread writes the lines; the first line starts it. [`write`](Self::write) returns when its line
+/// is out, and so before the environment is frozen and before the process ends, but after 100 ms at
+/// the latest. After such a timeout, calls do not wait until the queue has drained. It keeps up to
+/// 1 MiB or 4,096 lines; what comes on top is dropped, and a line says how many those were. So a log
+/// that nobody reads stops neither a loop nor a slot. A [writer of the program](Self::to) is called
+/// directly, and may block its caller. If it panics, the record goes to standard error.
 ///
 /// A record below the [level](Self::level) costs a comparison. Writing one allocates its line.
 ///
@@ -196,7 +196,7 @@ impl Log {
     }
 
     /// Waits until every line that was written is out, but not longer than a second. It returns at
-    /// once unless lines are not read.
+    /// once if there is none to wait for, or if nothing was read since it has waited in vain.
     pub fn flush(&self) {
         QUEUE.flush(Duration::from_secs(1));
     }
@@ -231,15 +231,21 @@ impl Log {
         }
     }
 
-    /// Writes a line of the runtime itself about a failure, which the line shows with its causes.
-    pub(crate) fn failure(&self, request_id: &str, line: fmt::Arguments<'_>, failure: &Failure) {
+    /// Writes a line of the runtime itself about a failure: what has happened, then type, message and
+    /// causes, then the frames of its stack trace.
+    pub fn failure(
+        &self,
+        level: Level,
+        request_id: &str,
+        what: fmt::Arguments<'_>,
+        failure: &Failure,
+    ) {
         let error = failure.as_logged();
-        let add = |fields: &mut Fields<'_>| error.add_to(fields);
-        let record = Record::new(Level::Error, line).logger(OWN).request_id(request_id);
-        match self.format() {
-            Format::Json => self.write(&record.fields(&add)),
-            Format::Text => self.write(&record),
-        }
+        let LoggedError { error_type, message, .. } = error;
+        // The frames follow the line.
+        let message = message.replace(['\n', '\r'], " ");
+        let line = format_args!("{what}: {error_type}: {message}");
+        self.write_error(level, request_id, line, error);
     }
 
     /// Writes a line of the runtime itself about an error: its causes and its stack trace follow the

@@ -1,4 +1,4 @@
-//! The thread that writes log lines, so that a line that nobody reads stops nobody.
+//! Writes log lines on a thread, so that a full pipe does not block the caller.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -21,7 +21,7 @@ const WAIT: Duration = Duration::from_millis(100);
 /// The most bytes that wait for a reader.
 const MOST_BYTES: usize = 1024 * 1024;
 
-/// The most lines that do.
+/// The most lines that wait for a reader.
 const MOST_LINES: usize = 4096;
 
 /// Lines on their way, and the thread that writes them, which the first line starts.
@@ -45,6 +45,8 @@ struct State {
     taken: u64,
     /// Lines written so far.
     done: u64,
+    /// How many were written when a flush has given up.
+    given_up_at: Option<u64>,
     has_thread: bool,
     is_stuck: bool,
     /// Lines dropped since the log has last said so, and how to say it.
@@ -74,6 +76,7 @@ impl Queue {
             bytes: 0,
             taken: 0,
             done: 0,
+            given_up_at: None,
             has_thread: false,
             is_stuck: false,
             dropped: None,
@@ -102,9 +105,8 @@ impl Queue {
                 return;
             }
         }
-        state.bytes += line.bytes.len();
-        state.lines.push_back(line);
-        state.taken += 1;
+        state.push_dropped();
+        state.push(line);
         let number = state.taken;
         drop(state);
         // The thread would wake only to wait for the lock.
@@ -116,8 +118,14 @@ impl Queue {
     /// Waits until all lines are out, but not longer than `patience`.
     pub(super) fn flush(&self, patience: Duration) {
         let state = self.lock();
-        let number = state.taken;
-        drop(self.written.wait_timeout_while(state, patience, |state| state.done < number));
+        let (number, done) = (state.taken, state.done);
+        if state.given_up_at == Some(done) {
+            return;
+        }
+        let is_behind = |state: &mut State| state.is_behind(number);
+        let waited = self.written.wait_timeout_while(state, patience, is_behind);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.given_up_at = state.is_behind(number).then_some(state.done);
     }
 
     /// Waits while there is hope and `is_waiting`.
@@ -163,19 +171,30 @@ impl State {
         is_short && self.lines.len() < MOST_LINES
     }
 
-    /// The next line to write. That lines are missing is said where they are.
-    fn next(&mut self) -> Option<Line> {
-        let next = self.lines.pop_front();
-        if next.is_some() {
-            return next;
-        }
-        let (count, form, destination) = self.dropped.take()?;
-        let text = format_args!("nobody read the log in time: {count} lines are missing here");
-        let record = Record::new(Level::Warn, text).logger(OWN).form(form);
-        let line = Line::new(destination, &record);
+    fn push(&mut self, line: Line) {
         self.bytes += line.bytes.len();
+        self.lines.push_back(line);
         self.taken += 1;
-        Some(line)
+    }
+
+    /// Puts a line where lines were dropped, if any were.
+    fn push_dropped(&mut self) {
+        let Some((count, form, destination)) = self.dropped.take() else { return };
+        let text = format_args!("log output was blocked: dropped {count} lines");
+        let record = Record::new(Level::Warn, text).logger(OWN).form(form);
+        self.push(Line::new(destination, &record));
+    }
+
+    fn next(&mut self) -> Option<Line> {
+        if self.lines.is_empty() {
+            self.push_dropped();
+        }
+        self.lines.pop_front()
+    }
+
+    /// Whether lines are on their way, or to be told of, of the first `number`.
+    fn is_behind(&self, number: u64) -> bool {
+        self.done < number || self.dropped.is_some()
     }
 }
 
@@ -272,10 +291,7 @@ mod tests {
             assert_eq!(read(reader).len(), long().len() + 5);
         }
         let line = read(reader);
-        assert_eq!(
-            line,
-            "WARN lambda-proto: nobody read the log in time: 7 lines are missing here"
-        );
+        assert_eq!(line, "WARN lambda-proto: log output was blocked: dropped 7 lines");
         queue.flush(Duration::from_secs(10));
         write(queue, &to, "read again");
         assert_eq!(read(reader), "INFO read again");
@@ -289,7 +305,34 @@ mod tests {
         assert_eq!(queue.lock().lines.len(), MOST_LINES);
         read(reader);
         (0..MOST_LINES).for_each(|_| assert_eq!(read(reader), "INFO short"));
-        assert!(read(reader).contains(" 5 lines are missing"));
+        assert!(read(reader).contains(" dropped 5 lines"));
+    }
+
+    #[test]
+    fn dropped_lines_are_told_of_where_they_are_missing() {
+        let (queue, to, reader) = start();
+        // One is being written; three wait, and two have no room.
+        (0..6).for_each(|_| write(queue, &to, &long()));
+        write(queue, &to, "short");
+        (0..4).for_each(|_| assert_eq!(read(reader).len(), long().len() + 5));
+        assert!(read(reader).contains("dropped 2 lines"));
+        assert_eq!(read(reader), "INFO short");
+    }
+
+    #[test]
+    fn a_flush_that_was_in_vain_is_not_waited_for_again() {
+        let (queue, to, reader) = start();
+        write(queue, &to, &long());
+        queue.flush(Duration::from_millis(10));
+        let began = Instant::now();
+        queue.flush(Duration::from_secs(60));
+        assert!(began.elapsed() < Duration::from_secs(30));
+        read(reader);
+        // The thread notes soon that it has written it.
+        while queue.lock().is_behind(1) {
+            assert!(began.elapsed() < Duration::from_secs(60));
+            queue.flush(Duration::from_secs(1));
+        }
     }
 
     #[test]
@@ -312,9 +355,6 @@ mod tests {
         read(reader);
         let _alone = read(reader);
         let line = read(reader);
-        assert!(
-            line.starts_with("{\"timestamp\":") && line.contains("1 lines are missing"),
-            "{line}"
-        );
+        assert!(line.starts_with("{\"timestamp\":") && line.contains("dropped 1 lines"), "{line}");
     }
 }
