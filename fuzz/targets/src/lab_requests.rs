@@ -15,6 +15,7 @@ use crate::input::Input;
 /// The first byte says whether an invocation is in flight, whose id stands in for `{id}` then; two more where
 /// to cut.
 pub fn lab_requests(data: &[u8]) {
+    let_broken_pipes_be_errors();
     let mut input = Input::new(data);
     let is_in_flight = !input.flag();
     let cut = input.number();
@@ -42,6 +43,22 @@ pub fn lab_requests(data: &[u8]) {
         assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n") && answer.ends_with(b"\r\n\r\npong"));
         lab.stop();
     });
+}
+
+/// The lab writes to clients that have hung up. In a Rust program that is an error; where libFuzzer brings
+/// `main`, it is a signal, which ends the process.
+fn let_broken_pipes_be_errors() {
+    #[cfg(unix)]
+    {
+        use std::sync::{Arc, Once};
+
+        use signal_hook::{consts::SIGPIPE, flag};
+
+        static DONE: Once = Once::new();
+        DONE.call_once(|| {
+            flag::register(SIGPIPE, Arc::default()).expect("the signal can be handled");
+        });
+    }
 }
 
 struct Client(TcpStream);
