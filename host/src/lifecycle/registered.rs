@@ -181,29 +181,28 @@ impl Parts {
     #[must_use]
     pub fn name_errors(self, types: &ErrorTypes) -> Self {
         Self {
-            init: named(self.init, |run| {
-                let types = types.clone();
-                Box::new(move |context| run(context).map_err(|failure| types.named(failure)))
-            }),
-            before_snapshot: named(self.before_snapshot, |run| {
-                let types = types.clone();
-                Box::new(move |resources| run(resources).map_err(|failure| types.named(failure)))
-            }),
-            after_restore: named(self.after_restore, |run| {
-                let types = types.clone();
-                Box::new(move |resources| run(resources).map_err(|failure| types.named(failure)))
-            }),
-            shutdown: named(self.shutdown, |run| {
-                let types = types.clone();
-                Box::new(move |context| run(context).map_err(|failure| types.named(failure)))
-            }),
+            init: named(self.init, types),
+            before_snapshot: named(self.before_snapshot, types),
+            after_restore: named(self.after_restore, types),
+            shutdown: named(self.shutdown, types),
             ..self
         }
     }
 }
 
-fn named<F: ?Sized>(hooks: Vec<Named<F>>, wrap: impl Fn(Box<F>) -> Box<F>) -> Vec<Named<F>> {
-    hooks.into_iter().map(|Named { name, run }| Named { name, run: wrap(run) }).collect()
+/// A hook that may fail.
+type Failing<C, R> = Named<dyn FnOnce(&C) -> Result<R, Failure> + Send>;
+
+fn named<C: 'static, R: 'static>(
+    hooks: Vec<Failing<C, R>>,
+    types: &ErrorTypes,
+) -> Vec<Failing<C, R>> {
+    let name_errors = |Named { name, run }: Failing<C, R>| {
+        let types = types.clone();
+        let run = move |context: &C| run(context).map_err(|failure| types.named(failure));
+        Named { name, run: Box::new(run) as _ }
+    };
+    hooks.into_iter().map(name_errors).collect()
 }
 
 /// A hook that is called before each invocation.
