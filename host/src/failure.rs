@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use lambda_proto::api::ErrorReport;
 
-use crate::log::LoggedError;
+use crate::log::{LoggedError, one_line};
 
 /// Why a handler or the init of the function failed, as the service and the caller are told.
 ///
@@ -185,8 +185,7 @@ impl Failure {
         failure.origin = Some(Arc::new(origin));
         let mut causes = String::new();
         for cause in failure.chain().skip(1) {
-            // One line each, whatever they display.
-            let cause = cause.to_string().replace(['\n', '\r'], " ");
+            let cause = one_line(&cause.to_string());
             let _infallible = writeln!(causes, "{CAUSED_BY}{cause}");
         }
         failure.causes = causes.len();

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::thread;
 
 use crate::failure::{PANIC, panic_message};
-use crate::log::LoggedError;
+use crate::log::{LoggedError, one_line};
 use crate::{Failure, Level, Log};
 
 /// A panic, until it is a failure or a record.
@@ -202,8 +202,7 @@ impl Panicked {
         let thread = thread::current();
         let name = thread.name().unwrap_or("without a name");
         let error = LoggedError { error_type: PANIC, message, stack_trace };
-        // The frames follow the line.
-        let line = message.replace('\n', " ");
-        log.write_error(Level::Error, "", format_args!("thread {name} panicked: {line}"), error);
+        let line = format_args!("thread {name} panicked: {}", one_line(message));
+        log.write_error(Level::Error, "", line, error);
     }
 }

@@ -156,7 +156,7 @@ impl Running {
         let lifecycle = InLifecycle {
             active: self.active.clone(),
             stop: self.runtime.stop_handle(),
-            behind: None,
+            limit: None,
             _ending: self.ending.clone(),
         };
         Worker { core: worker.core, lifecycle }
@@ -179,14 +179,14 @@ pub struct InLifecycle {
     active: Arc<Active>,
     stop: StopHandle,
     /// The limit of the latest invocation.
-    behind: Option<TimeLimit>,
+    limit: Option<TimeLimit>,
     _ending: Arc<Ending>,
 }
 
 impl InLifecycle {
     /// Waits for the work after the latest invocation, and reads the clocks then.
     fn cross(&self) -> Result<Option<Clocks>, Error> {
-        let Some(limit) = self.behind else { return Ok(None) };
+        let Some(limit) = self.limit else { return Ok(None) };
         let crossed = self.active.tasks.cross(|| limit, &|| self.stop.is_stopping());
         crossed.map_err(Error::LeftBehind)?;
         Ok(Some(clock::now()))
@@ -209,12 +209,12 @@ impl Worker<InLifecycle> {
     pub fn next(&mut self) -> Result<Option<(Invocation<'_>, Responder<'_>, Context)>, Error> {
         let Self { core, lifecycle } = self;
         let asked = lifecycle.cross()?;
-        let InLifecycle { active, behind, .. } = lifecycle;
+        let InLifecycle { active, limit, .. } = lifecycle;
         let Some((invocation, responder)) = core.next(Some(&active.tasks))? else {
             return Ok(None);
         };
         let context = Context::new(active.clone(), &invocation, asked);
-        *behind = Some(context.time_limit());
+        *limit = Some(context.time_limit());
         Ok(Some((invocation, responder, context)))
     }
 

@@ -206,7 +206,7 @@ fn workers_of_several_slots_share_one_lifecycle_which_ends_with_the_last() {
     ended.try_recv().unwrap();
 }
 
-/// A worker behind functions that an interpreter could keep.
+/// A worker that the functions of an interpreter share.
 #[derive(Clone)]
 struct Lambda(Rc<RefCell<Worker<InLifecycle>>>);
 

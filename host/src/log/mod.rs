@@ -242,9 +242,7 @@ impl Log {
     ) {
         let error = failure.as_logged();
         let LoggedError { error_type, message, .. } = error;
-        // The frames follow the line.
-        let message = message.replace(['\n', '\r'], " ");
-        let line = format_args!("{what}: {error_type}: {message}");
+        let line = format_args!("{what}: {error_type}: {}", one_line(message));
         self.write_error(level, request_id, line, error);
     }
 
@@ -269,6 +267,11 @@ impl Log {
     fn write_own(&self, level: Level, request_id: &str, line: fmt::Arguments<'_>) {
         self.write(&Record::new(level, line).logger(OWN).request_id(request_id));
     }
+}
+
+/// A message in a line that frames or causes follow, a line each.
+pub(crate) fn one_line(message: &str) -> String {
+    message.replace(['\n', '\r'], " ")
 }
 
 /// An error, as a record shows it.

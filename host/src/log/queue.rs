@@ -14,8 +14,8 @@ use super::{Level, OWN, Record};
 /// The queue of this process, which has one standard error.
 pub(super) static QUEUE: Queue = Queue::new();
 
-/// How long the writer of a line waits until it is out. Whoever reads standard error has had time
-/// then.
+/// How long the caller waits until its line is out: time enough for a process that reads standard
+/// error.
 const WAIT: Duration = Duration::from_millis(100);
 
 /// The most bytes that wait for a reader.

@@ -46,7 +46,7 @@ impl Lines {
         assert!(!self.1.load(Relaxed), "the log is broken");
     }
 
-    /// Makes every further line a panic of whoever logs it.
+    /// Makes [`push`](Self::push) panic from now on.
     pub fn break_off(&self) {
         self.1.store(true, Relaxed);
     }
