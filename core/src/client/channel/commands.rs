@@ -16,7 +16,8 @@ const UNANSWERED: ErrorReport<'static> =
     ErrorReport::new("Runtime.NoResponse", "the handler gave up the invocation without an answer");
 
 /// A command of the machine, which encodes into the given buffer.
-type Encode<'e> = &'e mut dyn FnMut(&mut Machine, &mut [u8]) -> Result<usize, CommandError>;
+pub(super) type Encode<'e> =
+    &'e mut dyn FnMut(&mut Machine, &mut [u8]) -> Result<usize, CommandError>;
 
 impl<S: Storage> Channel<S> {
     pub(in crate::client) fn ask(
@@ -78,95 +79,6 @@ impl<S: Storage> Channel<S> {
         Ok(())
     }
 
-    pub(in crate::client) fn stream(
-        &mut self,
-        content_type: ContentType<'_>,
-    ) -> Result<(), CommandError> {
-        self.check_answer_may_begin()?;
-        let phase = self.machine.phase();
-        if phase != Phase::Invoking || self.machine.is_streaming() {
-            return Err(CommandError::WrongPhase(phase));
-        }
-        if self.machine.must_reconnect() {
-            return Err(CommandError::MustReconnect);
-        }
-        // Nothing is sent before there is a piece or an end, so that a stream that fails at once is
-        // an error and not a response.
-        self.pending = Pending::Head(content_type.into());
-        self.expect_receipt(false);
-        Ok(())
-    }
-
-    pub(in crate::client) fn chunk(&mut self, length: usize) -> Result<(), CommandError> {
-        self.check_streaming()?;
-        if length == 0 && matches!(self.pending, Pending::Head(_)) {
-            return Ok(());
-        }
-        if self.open(Pending::Piece(length))? {
-            return Ok(());
-        }
-        self.follow_head()?;
-        self.encode(&mut |machine, out| machine.chunk(length, out))
-    }
-
-    pub(in crate::client) fn finish(&mut self, is_pipelined: bool) -> Result<(), CommandError> {
-        self.check_streaming()?;
-        if self.open(Pending::End { is_pipelined })? {
-            return Ok(());
-        }
-        self.follow_head()?;
-        self.encode(&mut Machine::finish)?;
-        self.expect_receipt(is_pipelined);
-        Ok(())
-    }
-
-    /// Refuses an answer if a stream has begun, or if the client has an error to report.
-    fn check_answer_may_begin(&self) -> Result<(), CommandError> {
-        match self.pending {
-            Pending::Nothing => Ok(()),
-            _ => Err(CommandError::WrongPhase(self.phase())),
-        }
-    }
-
-    fn check_streaming(&self) -> Result<(), CommandError> {
-        if self.is_streaming() { Ok(()) } else { Err(CommandError::WrongPhase(self.phase())) }
-    }
-
-    /// Encodes the head of a stream that is held back; what is to follow it is then pending.
-    /// `false` if no head is held back.
-    fn open(&mut self, follows: Pending) -> Result<bool, CommandError> {
-        let Pending::Head(content_type) = &self.pending else { return Ok(false) };
-        let content_type = content_type.clone();
-        self.encode(&mut |machine, out| machine.stream(content_type.content_type(), out))?;
-        self.pending = follows;
-        Ok(true)
-    }
-
-    /// Encodes what follows the head of a stream, which must have been sent.
-    fn follow_head(&mut self) -> Result<(), CommandError> {
-        match self.pending {
-            Pending::Piece(length) => {
-                self.encode(&mut |machine, out| machine.chunk(length, out))?;
-            }
-            Pending::End { is_pipelined } => {
-                self.encode(&mut Machine::finish)?;
-                self.expect_receipt(is_pipelined);
-            }
-            Pending::Nothing | Pending::Report(_) | Pending::Head(_) => return Ok(()),
-        }
-        self.pending = Pending::Nothing;
-        Ok(())
-    }
-
-    /// Encodes what can be sent without the embedder.
-    #[cold]
-    pub(super) fn encode_pending(&mut self) -> Result<(), CommandError> {
-        match self.pending {
-            Pending::Report(report) => self.report(report),
-            _ => self.follow_head(),
-        }
-    }
-
     pub(in crate::client) fn fail_init(
         &mut self,
         report: &ErrorReport<'_>,
@@ -193,7 +105,7 @@ impl<S: Storage> Channel<S> {
 
     /// Records that a receipt is due, and asks for the next invocation after the answer if
     /// pipelined.
-    fn expect_receipt(&mut self, is_pipelined: bool) {
+    pub(super) fn expect_receipt(&mut self, is_pipelined: bool) {
         self.is_answer_due = true;
         if is_pipelined {
             // Without memory for both, the embedder asks after the receipt.
@@ -202,7 +114,7 @@ impl<S: Storage> Channel<S> {
     }
 
     /// Fails the invocation: by a report, or at the end of its stream if anything of that is sent.
-    fn report(&mut self, report: &ErrorReport<'_>) -> Result<(), CommandError> {
+    pub(super) fn report(&mut self, report: &ErrorReport<'_>) -> Result<(), CommandError> {
         self.follow_head()?;
         if self.machine.is_streaming() {
             self.encode_report(report, Machine::finish_with_error)?;
@@ -214,7 +126,7 @@ impl<S: Storage> Channel<S> {
     }
 
     /// Encodes a request at the start of the buffer, which grows if it can.
-    fn encode(&mut self, command: Encode<'_>) -> Result<(), CommandError> {
+    pub(super) fn encode(&mut self, command: Encode<'_>) -> Result<(), CommandError> {
         if self.is_stream_broken() {
             return Err(CommandError::MustReconnect);
         }

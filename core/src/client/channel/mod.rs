@@ -1,12 +1,14 @@
 //! One connection: what is sent on it, what is read from it, and what follows when it ends.
 
 mod commands;
+mod stream;
 
 use heapless::Vec;
+use stream::Pending;
 
 use super::receive::{Found, ReceiveBuffer};
 use super::{End, Receipt, Step, Storage, Warning, WarningKind};
-use crate::api::{Action, Call, ErrorReport, Outcome, OwnedContentType};
+use crate::api::{Action, Call, ErrorReport, Outcome};
 use crate::machine::{Event, Machine, Phase, ReceiveError, Recovery};
 
 /// A client without the memory of its event, which may be borrowed while the answer is sent.
@@ -32,24 +34,6 @@ pub(super) struct Channel<S> {
     end: Option<End>,
     /// The error of unsolicited bytes that a command found.
     surplus: Option<ReceiveError>,
-}
-
-/// What is yet to be encoded for the invocation in flight. Except for a report, a receipt is due
-/// then, and nothing is pending once that is settled.
-#[expect(clippy::large_enum_variant, reason = "one in each client, which has no other memory")]
-enum Pending {
-    Nothing,
-    /// The error of an event that was lost or did not fit.
-    Report(&'static ErrorReport<'static>),
-    /// The head of a stream that has no piece and no end yet. If the stream fails, an error is
-    /// reported instead.
-    Head(OwnedContentType),
-    /// The first piece of a stream, of this length, after the head.
-    Piece(usize),
-    /// The end of a stream without a piece, after the head.
-    End {
-        is_pipelined: bool,
-    },
 }
 
 /// The state of the connection, as far as it is known.
@@ -132,26 +116,6 @@ impl<S: Storage> Channel<S> {
             Phase::Invoking => true,
             Phase::Reporting => self.is_answer_due,
             Phase::Init | Phase::Ready | Phase::ShuttingDown => false,
-        }
-    }
-
-    /// Whether the embedder has begun a stream and not ended it.
-    pub(super) fn is_streaming(&self) -> bool {
-        match self.pending {
-            Pending::Head(_) => true,
-            Pending::End { .. } => false,
-            Pending::Nothing | Pending::Report(_) | Pending::Piece(_) => {
-                self.machine.is_streaming()
-            }
-        }
-    }
-
-    /// The phase that the commands of the embedder lead to: that of the machine, unless the end of
-    /// a stream waits for its head to be sent.
-    fn phase(&self) -> Phase {
-        match self.pending {
-            Pending::End { .. } => Phase::Reporting,
-            _ => self.machine.phase(),
         }
     }
 
