@@ -22,6 +22,7 @@ mod processes;
 pub mod programs;
 mod proxy;
 mod scripted;
+pub mod system_calls;
 
 pub use answer::{Answer, Caller, FunctionError};
 pub use emulator::{Emulator, Function};

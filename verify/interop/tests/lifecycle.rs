@@ -1,14 +1,13 @@
 //! The lifecycle of the examples and of a program of these tests under the lab, with processes that are
 //! really stopped and really told to end; and what an invocation costs in system calls.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use lambda_interop::system_calls::{EachCosts, SystemCalls, Trace};
 use lambda_interop::{Pace, Process, ScriptedService, programs};
 use lambda_lab::{Function, InvokeError, Lab, Output};
 use lambda_proto_std::{Failure, Lifecycle, Runtime};
@@ -332,13 +331,12 @@ fn a_start_that_fails_is_told_to_the_caller() {
     assert!(!running.log().contains("shutdown hook"), "{}", running.log());
 }
 
-/// The system calls of a function with a lifecycle from its start to its end, counted by strace.
-fn trace(behaviour: &str, events: usize, pace: Pace) -> BTreeMap<String, usize> {
+/// The system calls of a function with a lifecycle from its start to its end.
+fn trace(behaviour: &str, events: usize, pace: Pace) -> SystemCalls {
     let service = ScriptedService::start(events, 128, pace).unwrap();
     let name = format!("lifecycle-calls-{}.txt", service.address().port());
-    let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let mut command = Command::new("strace");
-    command.args(["-f", "-o"]).arg(&log).arg(std::env::current_exe().unwrap());
+    let trace = Trace::new(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name));
+    let mut command = trace.command(&std::env::current_exe().unwrap());
     command.args(["--exact", "bootstrap", "--ignored", "--nocapture"]).env(BEHAVIOUR, behaviour);
     command.env("AWS_LAMBDA_RUNTIME_API", service.address().to_string());
     let mut process = Process::start(&mut command).unwrap_or_else(|error| {
@@ -347,42 +345,23 @@ fn trace(behaviour: &str, events: usize, pace: Pace) -> BTreeMap<String, usize> 
     let right = service.finish();
     assert_eq!(right.unwrap_or_else(|error| panic!("{error}: {}", process.output())), events);
     process.wait().unwrap();
-    let text = fs::read_to_string(&log).unwrap();
-    fs::remove_file(&log).unwrap();
-    // Signals and exits have lines of their own, and the second half of an interrupted line is none.
-    let is_call = |line: &&str| {
-        !line.contains("+++ ") && !line.contains("--- ") && !line.contains(" resumed>")
-    };
-    let mut calls = BTreeMap::new();
-    for line in text.lines().filter(is_call) {
-        let call = line.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == ' ');
-        *calls.entry(call.split('(').next().unwrap_or_default().to_owned()).or_default() += 1;
-    }
-    calls
+    trace.calls().unwrap()
 }
 
-/// Runs K and 2 K invocations: what comes on top is K times what one costs, and a few of how the threads of
-/// start and end meet, which varies.
-#[track_caller]
-fn assert_each_costs(expected: &[(&str, usize)], behaviour: &str, pace: Pace) {
+/// What one invocation costs.
+fn cost(behaviour: &str, pace: Pace) -> EachCosts {
     const EVENTS: usize = 200;
     let once = trace(behaviour, EVENTS, pace);
-    let twice = trace(behaviour, 2 * EVENTS, pace);
-    for (name, count) in &twice {
-        let on_top = count.saturating_sub(once.get(name).copied().unwrap_or_default());
-        let each = expected.iter().find(|(other, _)| other == name).map_or(0, |(_, each)| *each);
-        let is_so = on_top.abs_diff(each * EVENTS) < EVENTS / 10;
-        assert!(is_so, "{name}: {on_top} for {EVENTS} more events, not {each} each");
-    }
-    assert!(expected.iter().all(|(name, _)| twice.contains_key(*name)), "{twice:?}");
+    trace(behaviour, 2 * EVENTS, pace).each_beyond(&once, EVENTS)
 }
 
 #[test]
 fn an_invocation_with_a_lifecycle_costs_four_system_calls() {
-    assert_each_costs(&[("writev", 2), ("recvfrom", 2)], "echo", Pace::OneByOne);
+    cost("echo", Pace::OneByOne).assert_are(&[("writev", 2.0), ("recvfrom", 2.0)]);
 }
 
 #[test]
 fn a_pipelined_invocation_with_a_lifecycle_costs_two_system_calls() {
-    assert_each_costs(&[("writev", 1), ("recvfrom", 1)], "echo pipelined", Pace::NextIsWaiting);
+    let cost = cost("echo pipelined", Pace::NextIsWaiting);
+    cost.assert_are(&[("writev", 1.0), ("recvfrom", 1.0)]);
 }
