@@ -105,27 +105,11 @@ fn count(lines: &[String], part: &str) -> usize {
     lines.iter().filter(|line| line.contains(part)).count()
 }
 
-/// Registers the extension by which Lambda sends SIGTERM; its `next` is open then.
-#[track_caller]
-fn extension(service: &Service) -> Connection {
-    let mut connection = service.connection();
-    let request = connection.request();
-    assert_eq!(request.path, "/2020-01-01/extension/register");
-    connection.answer(200, "Lambda-Extension-Identifier: 7b\r\n", "{}");
-    expect_extension_next(&mut connection);
-    connection
-}
-
-#[track_caller]
-fn expect_extension_next(connection: &mut Connection) {
-    assert_eq!(connection.request().path, "/2020-01-01/extension/event/next");
-}
-
 /// A program with an invocation in flight; the connections are the extension's and the slot's.
 #[track_caller]
 fn invoked(service: &Service, does: &str) -> (Program, Connection, Connection) {
     let program = Program::start(service.place(), does);
-    let extension = extension(service);
+    let extension = service.register_extension();
     let mut connection = service.connection();
     connection.invoke(Incoming::new("id-1", ""));
     (program, extension, connection)
@@ -281,7 +265,7 @@ fn a_signal_ends_a_runtime_that_waits() {
     for (signal, does) in [("TERM", "echo"), ("INT", "echo"), ("TERM", "own loop")] {
         let service = Service::start();
         let program = Program::start(service.place(), does);
-        let mut extension = extension(&service);
+        let mut extension = service.register_extension();
         let mut connection = service.connection();
         connection.expect_next();
         program.signal(signal);
@@ -335,7 +319,7 @@ fn every_slot_that_has_something_in_flight_reports_it() {
     let service = Service::start();
     let variables = [("AWS_LAMBDA_MAX_CONCURRENCY", "3")];
     let program = Program::start_with(service.place(), "answer never", &variables);
-    let _extension = extension(&service);
+    let _extension = service.register_extension();
     let mut connections = service.open_slots(3);
     for (connection, id) in connections.iter_mut().zip(["id-1", "id-2"]) {
         connection.send(Incoming::new(id, "").bytes());
@@ -392,7 +376,7 @@ fn a_signal_ends_a_runtime_that_cannot_reach_its_service() {
     let place = Place::deserted();
     let service = Service::start_on(&place);
     let program = Program::start(&place, "echo");
-    let extension = extension(&service);
+    let extension = service.register_extension();
     let mut connection = service.connection();
     connection.expect_next();
     drop((service, connection, extension));
@@ -422,7 +406,7 @@ fn a_signal_ends_a_runtime_that_waits_for_work() {
 fn restoring(service: &Service, does: &str) -> (Program, Connection, Connection) {
     let variables = [("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")];
     let program = Program::start_with(service.place(), does, &variables);
-    let extension = extension(service);
+    let extension = service.register_extension();
     let mut connection = service.connection();
     let request = connection.request();
     assert_eq!(request.path, "/2018-06-01/runtime/restore/next");
@@ -449,7 +433,7 @@ fn a_snapshot_stands_between_its_hooks_and_the_invocations_behind_it_on_a_new_co
             connection.close();
         }
         let mut extension = service.connection();
-        expect_extension_next(&mut extension);
+        extension.expect_extension_next();
         old.expect_end();
         let mut connection = service.connection();
         connection.invoke(Incoming::new("id-1", ""));
@@ -467,7 +451,7 @@ fn a_hook_that_fails_before_the_snapshot_is_a_failed_start() {
     let service = Service::start();
     let variables = [("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")];
     let program = Program::start_with(service.place(), "fail before b", &variables);
-    let _extension = extension(&service);
+    let _extension = service.register_extension();
     let mut connection = service.connection();
     connection.request().assert_init_error("Runtime.BeforeSnapshotError");
     connection.take_answer();
@@ -488,7 +472,7 @@ fn a_hook_that_fails_after_the_restore_is_reported_as_that() {
             connection.close();
         }
         let mut extension = service.connection();
-        expect_extension_next(&mut extension);
+        extension.expect_extension_next();
         let mut connection = service.connection();
         let request = connection.request();
         assert_eq!(request.path, "/2018-06-01/runtime/restore/error");

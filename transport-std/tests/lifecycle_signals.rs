@@ -1,8 +1,6 @@
 //! SIGTERM and SIGINT, sent to a runtime in a process of its own at every step of its life.
 #![cfg(unix)]
 
-#[path = "support/program.rs"]
-mod program;
 mod support;
 
 use std::process::ExitCode;
@@ -11,9 +9,8 @@ use std::time::{Duration, Instant};
 use lambda_proto_std::{
     Context, Failure, Invocation, Lifecycle, Options, Responder, Runtime, Sent,
 };
-use rustix::process::Signal;
 
-use program::{Program, behaviour, say, wait_for_test};
+use lambda_proto_service::program::{Program, Signal, behaviour, say, wait_for_test};
 use support::{Connection, Event, PATIENCE, Service};
 
 struct Table;

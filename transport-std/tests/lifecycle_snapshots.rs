@@ -1,16 +1,13 @@
 //! What stands around a snapshot, in processes whose environment says that they are snapshotted.
 #![cfg(unix)]
 
-#[path = "support/program.rs"]
-mod program;
 mod support;
 
 use std::process::{ExitCode, Termination};
 
 use lambda_proto_std::{Failure, Lifecycle, Resources, Runtime};
-use rustix::process::Signal;
 
-use program::{Program, behaviour, say};
+use lambda_proto_service::program::{Program, Signal, behaviour, say};
 use support::{Connection, Event, Request, Service};
 
 struct Table(&'static str);

@@ -2,8 +2,6 @@
 //! cannot keep a responder.
 #![cfg(unix)]
 
-#[path = "support/program.rs"]
-mod program;
 mod support;
 
 use std::cell::RefCell;
@@ -15,9 +13,8 @@ use lambda_proto_std::{
     ContentType, Error, Failure, HttpPrelude, InLifecycle, Lifecycle, Policy, Receipt, Runtime,
     StreamOver, Worker,
 };
-use rustix::process::Signal;
 
-use program::{Program, behaviour, say, wait_for_test};
+use lambda_proto_service::program::{Program, Signal, behaviour, say, wait_for_test};
 use support::{Event, PATIENCE, Service};
 
 struct Table;

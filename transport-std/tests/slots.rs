@@ -1,9 +1,9 @@
 //! Several invocations at once: a thread for each slot.
 
 #[cfg(target_os = "linux")]
-#[path = "support/program.rs"]
-mod program;
 mod support;
+
+use lambda_proto_service::program::{Program, behaviour};
 
 use support::{Event, Service};
 
@@ -36,7 +36,7 @@ fn a_panic_on_one_slot_leaves_the_others_alone() {
 fn program() -> Result<(), lambda_proto_std::Error> {
     use rustix::process::{Resource, Rlimit, setrlimit};
 
-    if program::behaviour().is_none() {
+    if behaviour().is_none() {
         return Ok(());
     }
     let runtime = lambda_proto_std::Runtime::from_env()?;
@@ -53,7 +53,7 @@ fn program() -> Result<(), lambda_proto_std::Error> {
 fn a_slot_that_gets_no_thread_ends_the_others_and_the_process_with_an_error() {
     let service = Service::start();
     let concurrency = [("AWS_LAMBDA_MAX_CONCURRENCY", "64")];
-    let mut program = program::Program::start(&service.address(), "run", &concurrency);
+    let mut program = Program::start(&service.address(), "run", &concurrency);
     let status = program.end();
     assert!(!status.success(), "{status}");
     let lines = program.lines().all();

@@ -75,21 +75,6 @@ impl Service {
         self.run_loop(runtime.stop_handle(), move || runtime.run(handler))
     }
 
-    /// Registers the extension without events that a runtime has in order to get SIGTERM, and gives the
-    /// connection on which its `next` is open.
-    pub(crate) fn register_extension(&self) -> Connection {
-        let mut connection = self.connection();
-        let request = connection.request();
-        let path = "/2020-01-01/extension/register";
-        assert_eq!((&*request.method, &*request.path), ("POST", path), "{request:?}");
-        assert_eq!(request.json(), serde_json::json!({"events": []}));
-        connection.answer(200, "Lambda-Extension-Identifier: c7d2\r\n", "{}");
-        let request = connection.request();
-        let path = "/2020-01-01/extension/event/next";
-        assert_eq!((&*request.method, &*request.path), ("GET", path), "{request:?}");
-        connection
-    }
-
     /// Runs the test's own loop around a runtime with this handle.
     pub(crate) fn run_loop(
         &self,

@@ -93,6 +93,14 @@ impl Connection {
         request
     }
 
+    /// Reads an extension's request for its next event.
+    #[track_caller]
+    pub fn expect_extension_next(&mut self) {
+        let request = self.request();
+        let path = "/2020-01-01/extension/event/next";
+        assert_eq!((&*request.method, &*request.path), ("GET", path), "{request:?}");
+    }
+
     /// Answers the next `next` with an event.
     #[track_caller]
     pub fn invoke(&mut self, event: Event) {

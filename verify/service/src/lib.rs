@@ -10,6 +10,8 @@
 mod connection;
 mod event;
 mod pipe;
+#[cfg(unix)]
+pub mod program;
 mod request;
 mod running;
 mod sync;
@@ -184,6 +186,20 @@ impl Service {
             connection.expect_next();
         }
         connections
+    }
+
+    /// Registers the extension without events that a runtime has in order to get SIGTERM, and gives the
+    /// connection on which its `next` is open.
+    #[track_caller]
+    pub fn register_extension(&self) -> Connection {
+        let mut connection = self.connection();
+        let request = connection.request();
+        let path = "/2020-01-01/extension/register";
+        assert_eq!((&*request.method, &*request.path), ("POST", path), "{request:?}");
+        assert_eq!(request.json(), serde_json::json!({"events": []}));
+        connection.answer(200, "Lambda-Extension-Identifier: c7d2\r\n", "{}");
+        connection.expect_extension_next();
+        connection
     }
 
     /// Sees to it that no connection comes for a moment.

@@ -1,35 +1,36 @@
 //! A runtime in a process of its own: a test binary that runs itself.
-#![allow(dead_code, reason = "every test binary uses its part of it")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-use lambda_proto_service::{Lines, PATIENCE};
-use rustix::process::{Pid, Signal, kill_process};
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
+
+use crate::{Lines, PATIENCE};
 
 /// The variable that says what the program does; where it is missing, there is nothing to do.
 const BEHAVIOUR: &str = "TEST_BEHAVIOUR";
 
 /// What this process is to do, if it is a program.
-pub(crate) fn behaviour() -> Option<String> {
+pub fn behaviour() -> Option<String> {
     std::env::var(BEHAVIOUR).ok()
 }
 
 /// Tells the test something, from inside of the program.
-pub(crate) fn say(line: &str) {
+pub fn say(line: &str) {
     eprintln!("{line}");
 }
 
 /// Waits for [`Program::go_on`], from inside of the program.
-pub(crate) fn wait_for_test() {
+pub fn wait_for_test() {
     let read = std::io::stdin().read_line(&mut String::new());
     assert!(read.expect("a standard input") > 0, "the test has ended");
 }
 
 /// The child process, which is killed on drop.
-pub(crate) struct Program {
+pub struct Program {
     child: Child,
     lines: Lines,
     end: Receiver<()>,
@@ -38,9 +39,19 @@ pub(crate) struct Program {
 impl Program {
     /// Starts the (ignored) test `program` of this binary as a bootstrap of a service at this address, with
     /// nothing of this process's environment.
-    pub(crate) fn start(address: &str, behaviour: &str, variables: &[(&str, &str)]) -> Self {
+    pub fn start(address: &str, behaviour: &str, variables: &[(&str, &str)]) -> Self {
+        Self::start_test("program", address, behaviour, variables)
+    }
+
+    /// The same with an (ignored) test of this name.
+    pub fn start_test(
+        test: &str,
+        address: &str,
+        behaviour: &str,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let mut child = Command::new(std::env::current_exe().expect("a test binary"))
-            .args(["--exact", "program", "--ignored", "--nocapture"])
+            .args(["--exact", test, "--ignored", "--nocapture"])
             .env_clear()
             .env(BEHAVIOUR, behaviour)
             .env("AWS_LAMBDA_RUNTIME_API", address)
@@ -65,30 +76,30 @@ impl Program {
     }
 
     /// What it says, with the runtime's own lines.
-    pub(crate) fn lines(&self) -> &Lines {
+    pub fn lines(&self) -> &Lines {
         &self.lines
     }
 
     /// Whether it has said this line.
-    pub(crate) fn has_said(&self, line: &str) -> bool {
+    pub fn has_said(&self, line: &str) -> bool {
         self.lines.all().iter().any(|other| other == line)
     }
 
     /// Lets it go on that waits for the test.
-    pub(crate) fn go_on(&mut self) {
+    pub fn go_on(&mut self) {
         let stdin = self.child.stdin.as_mut().expect("it is piped");
         stdin.write_all(b"go on\n").expect("the program reads");
     }
 
     /// Sends it a signal.
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process");
         kill_process(pid, signal).expect("it has not been waited for");
     }
 
     /// Waits until it ends by itself.
     #[track_caller]
-    pub(crate) fn end(&mut self) -> ExitStatus {
+    pub fn end(&mut self) -> ExitStatus {
         // Its standard error ends with it.
         let ended = self.end.recv_timeout(PATIENCE);
         assert!(
@@ -101,9 +112,15 @@ impl Program {
 
     /// Waits until it ends by itself, with code 0.
     #[track_caller]
-    pub(crate) fn expect_end(&mut self) {
+    pub fn expect_end(&mut self) {
+        self.expect_code(0);
+    }
+
+    /// Waits until it ends by itself, with this code.
+    #[track_caller]
+    pub fn expect_code(&mut self, code: i32) {
         let status = self.end();
-        assert_eq!(status.code(), Some(0), "{status}: {:?}", self.lines.all());
+        assert_eq!(status.code(), Some(code), "{status}: {:?}", self.lines.all());
     }
 }
 
