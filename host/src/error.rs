@@ -47,6 +47,11 @@ pub enum Error {
         /// The reason, as it was reported.
         message: String,
     },
+    /// The runtime has ended well, but its shutdown hooks have not. The log has the details.
+    Shutdown {
+        /// What has become of which hook.
+        message: String,
+    },
     /// Work goes on after an answer, and the runtime's policy treats that as an error.
     LeftBehind(LeftBehind),
     /// A thread for a slot could not be started.
@@ -93,6 +98,7 @@ impl fmt::Display for Error {
             Self::Protocol(error) => error.fmt(f),
             Self::Service(outcome) => write!(f, "the Runtime API ends this runtime: {outcome}"),
             Self::Init { message } => write!(f, "the function could not start: {message}"),
+            Self::Shutdown { message } => f.write_str(message),
             Self::LeftBehind(left_behind) => left_behind.fmt(f),
             Self::Thread(error) => write!(f, "no thread for a slot: {error}"),
             Self::Panicked { message } => write!(f, "a slot panicked: {message}"),

@@ -168,6 +168,11 @@ pub(crate) fn is_anything_in_flight() -> bool {
     is_any(|stage| matches!(stage, Stage::Invocation | Stage::Answer))
 }
 
+/// Whether there is anything that [`report_in_flight`] would report.
+pub(crate) fn is_anything_to_report() -> bool {
+    is_any(|stage| matches!(stage, Stage::Start | Stage::Invocation))
+}
+
 fn is_any(is: impl Fn(Stage) -> bool) -> bool {
     let workers: Vec<_> = lock(&WORKERS).iter().filter_map(Weak::upgrade).collect();
     workers.iter().any(|worker| is(lock(&worker.doing).stage))

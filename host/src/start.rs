@@ -1,7 +1,7 @@
 //! The start of a runtime with a [`Lifecycle`], and its end, the same for all transports.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use lambda_proto::api::{Deadline, InvocationHead};
 use lambda_proto::client::Receipt;
@@ -9,8 +9,8 @@ use lambda_proto::lifecycle::{Clocks, IdleGap, TimeLimit};
 
 use crate::environment::{Environment, InitializationType};
 use crate::lifecycle::{
-    Cancellation, InvocationHook, Lifecycle, Named, Resources, Shutdown, clock, run_after_restore,
-    run_before_snapshot, run_init,
+    Cancellation, InitEnd, InvocationHook, Lifecycle, Named, Resources, Shutdown, Store, clock,
+    run_after_restore, run_before_snapshot, run_init,
 };
 use crate::policy::{InvocationNumber, Options};
 use crate::termination::Termination;
@@ -18,6 +18,9 @@ use crate::{Error, Failure, InternalExtension, Level, Log, Settings, Task, Tasks
 
 /// The calls before the first `next` that a start needs from its transport. Each of them blocks.
 pub trait Starting {
+    /// Begins this shutdown when the runtime is stopped, at once if it has been stopped already.
+    fn on_stop(&self, stopping: &Shutdown);
+
     /// Reports that the function could not start. The process ends then.
     ///
     /// # Errors
@@ -55,7 +58,7 @@ pub struct Active {
     options: Options,
     before_invocation: Vec<InvocationHook>,
     log: Log,
-    resources: Resources,
+    store: Store,
     shutdown: Shutdown,
     /// Post-response work.
     pub tasks: Tasks,
@@ -94,10 +97,18 @@ impl Started {
         let parts = lifecycle.into_parts().name_errors(&settings.error_types);
         let log = &settings.log;
         let shutdown = Shutdown::new();
-        let window = parts.options.shutdown_window();
+        let store = Store::default();
         let tasks = Tasks::new(settings.concurrency(), parts.work, log.clone());
-        let mut termination =
-            Termination::new(window, parts.shutdown, shutdown.clone(), tasks.clone(), log.clone());
+        let mut termination = Termination::new(
+            &parts.options,
+            parts.shutdown,
+            store.clone(),
+            shutdown.clone(),
+            tasks.clone(),
+            log.clone(),
+        );
+        let stopping = Shutdown::new();
+        transport.on_stop(&stopping);
         let mut extension = None;
         if parts.signals {
             if let Err(error) = termination.watch(stop) {
@@ -112,18 +123,20 @@ impl Started {
                 }
             };
         }
-        let resources = start(
+        let ended = start(
             settings,
-            || run_init(parts.init, &parts.options, log),
+            || run_init(parts.init, &parts.options, &store, &stopping, log),
             |failure| transport.fail_init(failure),
         )?;
-        termination.set_resources(resources.clone());
+        if ended == InitEnd::Cancelled {
+            return termination.finish().map(|()| None);
+        }
         let is_snapshotted =
             Environment::of_process().initialization_type() == Some(InitializationType::SnapStart);
         if is_snapshotted {
             start(
                 settings,
-                || run_before_snapshot(parts.before_snapshot, &resources),
+                || run_before_snapshot(parts.before_snapshot, &store.values()),
                 |failure| transport.fail_init(failure),
             )?;
             let receipt = match transport.restore_next() {
@@ -134,8 +147,8 @@ impl Started {
                 other => other,
             };
             if !matches!(receipt, Ok(Some(_))) {
-                termination.finish();
-                return receipt.map(|_| None);
+                let ended = termination.finish();
+                return receipt.and(ended).map(|()| None);
             }
             if let Some(extension) = &mut extension
                 && let Err(reason) = extension.ask_again()
@@ -144,15 +157,16 @@ impl Started {
             }
             start(
                 settings,
-                || run_after_restore(parts.after_restore, &resources),
+                || run_after_restore(parts.after_restore, &store.values()),
                 |failure| transport.fail_restore(failure),
             )?;
         }
+        termination.has_started();
         let active = Active {
             options: parts.options,
             before_invocation: parts.before_invocation,
             log: log.clone(),
-            resources,
+            store,
             shutdown,
             tasks,
             numbers: AtomicU64::new(1),
@@ -160,12 +174,18 @@ impl Started {
         Ok(Some(Self { active: Arc::new(active), termination, _extension: extension }))
     }
 
-    /// Ends the runtime: reports the work that is left and runs the shutdown hooks.
-    pub fn finish(self) {
-        self.active.tasks.report_at_shutdown();
-        self.termination.finish();
+    /// Ends the runtime: runs the shutdown hooks, lets registered work end beside them, reports what
+    /// is open then, and drops the values of the init hooks.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shutdown`] if hooks have failed or not ended.
+    pub fn finish(self) -> Result<(), Error> {
+        let Self { active, termination, .. } = self;
+        let result = termination.finish();
         // The process may end now.
-        self.active.log.flush();
+        active.log.flush();
+        result
     }
 }
 
@@ -179,6 +199,8 @@ pub struct Context {
     number: InvocationNumber,
     limit: TimeLimit,
     idle: Option<IdleGap>,
+    /// The values, once it has asked for one.
+    used: OnceLock<Resources>,
 }
 
 impl Context {
@@ -196,13 +218,27 @@ impl Context {
             number: InvocationNumber(active.numbers.fetch_add(1, Ordering::Relaxed)),
             limit: TimeLimit::on_arrival(invocation.deadline(), now),
             idle: asked.map(|asked| now.since(asked)),
+            used: OnceLock::new(),
             active,
         }
     }
 
-    /// The value of this type, if an init hook has put one.
+    /// The value of this type without a name, if an init hook has put one.
+    ///
+    /// The values are dropped before the process ends, unless a context has asked for one before;
+    /// from then on there are none.
     pub fn get<T: Send + Sync + 'static>(&self) -> Option<&T> {
-        self.active.resources.get()
+        self.values().get()
+    }
+
+    /// The value of this type and name, if an init hook has put one; otherwise as
+    /// [`get`](Self::get).
+    pub fn get_named<T: Send + Sync + 'static>(&self, name: &str) -> Option<&T> {
+        self.values().get_named(name)
+    }
+
+    fn values(&self) -> &Resources {
+        self.used.get_or_init(|| self.active.store.values())
     }
 
     /// The environment variables of the function.

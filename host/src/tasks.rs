@@ -28,8 +28,10 @@ use crate::{Fields, Level, Log, Record};
 /// counted, waited for and reported, but not named.
 ///
 /// Under [`Concurrency::Multi`] nothing is frozen, and there is no freeze point: crossing does
-/// nothing, and [`report_at_shutdown`](Self::report_at_shutdown) reports what was still open
-/// [Lambda Developer Guide: Lambda Managed Instances].
+/// nothing [Lambda Developer Guide: Lambda Managed Instances].
+///
+/// At the end of the runtime, open tasks are [waited for](Self::drain), if the policy drains, and
+/// what is open then is [reported](Self::report_at_shutdown).
 ///
 /// The log writer and the waker are called without a lock, on the thread that crosses or that ends
 /// a task; they must not panic.
@@ -115,6 +117,8 @@ struct State {
     freeze_point: Option<FreezePoint>,
     /// Whether the last task that it waits for has ended since, and the waker was called.
     has_woken: bool,
+    /// Somebody waits for the end of all tasks.
+    is_draining: bool,
     /// Counts the reasons for waiters to look again.
     changes: u64,
     waker: Option<Arc<dyn Fn() + Send + Sync>>,
@@ -131,6 +135,7 @@ impl Tasks {
             names: [""; TASKS],
             freeze_point: None,
             has_woken: false,
+            is_draining: false,
             changes: 0,
             waker: None,
         };
@@ -257,6 +262,20 @@ impl Tasks {
         }
     }
 
+    /// Waits at the end of the runtime until no task is open, but not beyond `until`, and only under
+    /// [`Policy::Drain`].
+    pub fn drain(&self, until: Instant) {
+        if self.outstanding() == 0 || !matches!(self.shared.policy, Policy::Drain { .. }) {
+            return;
+        }
+        let mut state = self.shared.lock();
+        state.is_draining = true;
+        let at_most = until.saturating_duration_since(Instant::now());
+        let is_going_on = |state: &mut State| state.ledger.outstanding() > 0;
+        let waited = self.shared.changed.wait_timeout_while(state, at_most, is_going_on);
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_draining = false;
+    }
+
     /// Makes those that wait in [`cross`](Self::cross) check whether to stop. It takes a lock, so
     /// it is not for signal handlers.
     pub fn wake(&self) {
@@ -311,6 +330,8 @@ impl Drop for Task {
             if let Some(waker) = waker {
                 waker();
             }
+        } else if state.is_draining && state.ledger.outstanding() == 0 {
+            shared.wake(state);
         } else {
             drop(state);
         }

@@ -4,15 +4,16 @@ use std::io;
 #[cfg(unix)]
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lambda_proto::api::ErrorReport;
 use lambda_proto::lifecycle::{Clocks, ShutdownWindow};
 
 #[cfg(unix)]
-use crate::in_flight::{is_answering, is_anything_in_flight};
-use crate::lifecycle::{Resources, Shutdown, ShutdownHook, clock, run_shutdown};
-use crate::{Log, Tasks, report_in_flight};
+use crate::in_flight::{is_answering, is_anything_in_flight, is_anything_to_report};
+use crate::lifecycle::{Shutdown, ShutdownHook, Store, clock, drop_values, run_shutdown};
+use crate::policy::Options;
+use crate::{Error, Log, Tasks, report_in_flight};
 
 /// The report for invocations that are unanswered when the process must end.
 const ENDED: ErrorReport<'static> = ErrorReport::new(
@@ -20,15 +21,16 @@ const ENDED: ErrorReport<'static> = ErrorReport::new(
     "the process was told to end, and the invocation was not answered in the time that was left",
 );
 
-/// Ends the process in order: first the invocations in flight, then the shutdown hooks, each within
-/// its share of the [window](ShutdownWindow).
+/// Ends the process in order: first the invocations in flight, then the shutdown hooks and the
+/// registered work beside them, each within its share of the [window](ShutdownWindow). At last the
+/// values of the init hooks are dropped.
 ///
 /// While it is [watching](Self::watch), SIGTERM and SIGINT make the transport stop taking
 /// invocations. When the runtime has ended, its caller calls [`finish`](Self::finish), which runs
 /// the hooks. An invocation that is still in flight when its part of the window is over is
-/// cancelled, and the hooks run beside it. What is unanswered when their time is over is reported,
-/// and the process exits with code 0. A second signal exits at once. After the drop of this,
-/// signals have their default effect.
+/// cancelled, and so is a start; the hooks run beside it. What is unanswered when their time is
+/// over is reported, and the process exits with code 0, or 1 if a hook has failed. A second signal
+/// exits at once. After the drop of this, signals have their default effect.
 pub(crate) struct Termination {
     shared: Arc<Shared>,
     #[cfg(unix)]
@@ -46,9 +48,13 @@ static WATCHES: Mutex<(usize, Option<Arc<AtomicBool>>)> = Mutex::new((0, None));
 
 struct Shared {
     window: ShutdownWindow,
+    /// How long the hooks may take if there was no signal.
+    stop_timeout: Duration,
     /// Cancels the invocations.
     cancelled: Shutdown,
     tasks: Tasks,
+    /// What the hooks may use.
+    store: Store,
     log: Log,
     state: Mutex<State>,
     changed: Condvar,
@@ -59,19 +65,20 @@ struct State {
     signal: Option<Clocks>,
     /// The signal has been logged.
     is_told: bool,
+    /// The first invocation has not been asked for.
+    is_starting: bool,
     /// The runtime has ended.
     is_over: bool,
     /// `None` once somebody runs them.
     hooks: Option<Vec<ShutdownHook>>,
-    /// What the hooks may use.
-    resources: Resources,
 }
 
 impl Termination {
     /// A termination that watches for no signals yet.
     pub(crate) fn new(
-        window: ShutdownWindow,
+        options: &Options,
         hooks: Vec<ShutdownHook>,
+        store: Store,
         cancelled: Shutdown,
         tasks: Tasks,
         log: Log,
@@ -79,14 +86,16 @@ impl Termination {
         let state = State {
             signal: None,
             is_told: false,
+            is_starting: true,
             is_over: false,
             hooks: Some(hooks),
-            resources: Resources::default(),
         };
         let shared = Shared {
-            window,
+            window: options.shutdown_window(),
+            stop_timeout: Duration::from_secs(2),
             cancelled,
             tasks,
+            store,
             log,
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -130,14 +139,18 @@ impl Termination {
         Ok(())
     }
 
-    /// Sets what the init hooks have put, for the shutdown hooks.
-    pub(crate) fn set_resources(&self, resources: Resources) {
-        self.shared.lock().resources = resources;
+    /// Notes that the start is over.
+    pub(crate) fn has_started(&self) {
+        self.shared.lock().is_starting = false;
     }
 
     /// Ends the runtime: runs the hooks. If they run already because its time was over, waits for
     /// the end of the process.
-    pub(crate) fn finish(self) {
+    ///
+    /// # Errors
+    ///
+    /// As [`run_shutdown`].
+    pub(crate) fn finish(self) -> Result<(), Error> {
         let shared = &self.shared;
         let mut state = shared.lock();
         state.is_over = true;
@@ -149,14 +162,26 @@ impl Termination {
         let Some(hooks) = state.hooks.take() else {
             // Another thread is about to exit the process.
             drop(shared.changed.wait_while(state, |_| true));
-            return;
+            return Ok(());
         };
-        let now = clock::now();
-        let signal = state.signal.unwrap_or(now);
-        let resources = state.resources.clone();
+        let (signal, now) = (state.signal, clock::now());
         drop(state);
-        let until = clock::moment(shared.window.hooks_until(signal, now));
-        run_shutdown(hooks, until, &resources, &shared.log);
+        let until = clock::moment(match signal {
+            Some(signal) => shared.window.hooks_until(signal, now),
+            None => now.monotonic.saturating_add(shared.stop_timeout),
+        });
+        let result = run_shutdown(hooks, until, &shared.store, &shared.log);
+        shared.end_work(until);
+        drop_values(&shared.store, until.max(Instant::now() + LAST_WORDS), &shared.log);
+        result
+    }
+}
+
+/// A start that has failed runs no shutdown hooks, but its values are dropped.
+impl Drop for Termination {
+    fn drop(&mut self) {
+        let until = Instant::now() + self.shared.stop_timeout;
+        drop_values(&self.shared.store, until, &self.shared.log);
     }
 }
 
@@ -196,6 +221,12 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Lets registered work end, and reports what is open then.
+    fn end_work(&self, until: Instant) {
+        self.tasks.drain(until);
+        self.tasks.report_at_shutdown();
+    }
+
     /// Handles the first signal.
     #[cfg(unix)]
     fn end(&self, signal: i32, stop: impl Fn()) {
@@ -215,15 +246,16 @@ impl Shared {
             return;
         }
         let Some(hooks) = state.hooks.take() else { return };
-        let resources = state.resources.clone();
+        let what = if state.is_starting { "the start" } else { "what is in flight" };
         drop(state);
-        self.log.warn(format_args!("what is in flight is cancelled, as the process has to end"));
+        self.log.warn(format_args!("{what} is cancelled, as the process has to end"));
         self.cancelled.begin();
-        let now = clock::now();
-        let until = clock::moment(self.window.hooks_until(came, now));
-        // The reports need some time, too.
-        let hooks_until = until.checked_sub(REPORTING).unwrap_or(until);
-        run_shutdown(hooks, hooks_until, &resources, &self.log);
+        let until = clock::moment(self.window.hooks_until(came, clock::now()));
+        let hooks_until = match is_anything_to_report() {
+            true => until.checked_sub(LAST_WORDS).unwrap_or(until),
+            false => until,
+        };
+        let result = run_shutdown(hooks, hooks_until, &self.store, &self.log);
         // A cancelled invocation may still be answered for as long as the hooks might have run.
         if is_anything_in_flight() {
             drop(self.wait_until_over(hooks_until));
@@ -236,8 +268,10 @@ impl Shared {
             // Only SIGKILL cuts off an answer that is being sent.
             drop(self.wait_until_over(until));
         }
+        self.end_work(until);
+        drop_values(&self.store, until.max(Instant::now() + LAST_WORDS), &self.log);
         self.log.flush();
-        std::process::exit(0);
+        std::process::exit(if result.is_ok() { 0 } else { 1 });
     }
 
     /// Waits until the runtime has ended, or until that moment.
@@ -250,6 +284,6 @@ impl Shared {
     }
 }
 
-/// The part of the window that is kept for reports of unanswered invocations.
-#[cfg(unix)]
-const REPORTING: std::time::Duration = std::time::Duration::from_millis(50);
+/// The part of the window that is kept for reports of unanswered invocations, if there are any, and
+/// the least that the drop of values gets.
+const LAST_WORDS: Duration = Duration::from_millis(50);

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lambda_proto_host::lifecycle::{
-    AFTER_RESTORE_ERROR, BEFORE_SNAPSHOT_ERROR, Lifecycle, Resources, run_after_restore,
+    AFTER_RESTORE_ERROR, BEFORE_SNAPSHOT_ERROR, Lifecycle, Resources, Store, run_after_restore,
     run_before_snapshot, run_shutdown,
 };
 use lambda_proto_host::{Failure, Format, Log};
@@ -104,20 +104,21 @@ fn the_stack_trace_of_a_failed_snapshot_hook_is_kept() {
 
 /// Runs the shutdown hooks for so long, and returns the lines that were logged, each an error.
 fn shut_down(lifecycle: Lifecycle, time: Duration) -> Vec<String> {
+    shut_down_with(lifecycle, time).1
+}
+
+/// The same with the error that tells of all of them.
+fn shut_down_with(lifecycle: Lifecycle, time: Duration) -> (Option<String>, Vec<String>) {
     let (log, lines) = log();
-    run_shutdown(
-        lifecycle.into_parts().shutdown,
-        Instant::now() + time,
-        &Resources::default(),
-        &log,
-    );
+    let until = Instant::now() + time;
+    let result = run_shutdown(lifecycle.into_parts().shutdown, until, &Store::default(), &log);
     drop(log);
     let message = |line: String| {
         let line: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(line["level"], "ERROR");
         line["message"].as_str().unwrap().to_owned()
     };
-    lines.iter().map(message).collect()
+    (result.err().map(|error| error.to_string()), lines.iter().map(message).collect())
 }
 
 fn log() -> (Log, Receiver<String>) {
@@ -129,8 +130,8 @@ fn log() -> (Log, Receiver<String>) {
 #[test]
 fn without_shutdown_hooks_it_returns_at_once_and_says_nothing() {
     let start = Instant::now();
-    assert!(shut_down(Lifecycle::new(), LONG).is_empty());
-    assert!(shut_down(Lifecycle::new(), Duration::ZERO).is_empty());
+    assert_eq!(shut_down_with(Lifecycle::new(), LONG), (None, vec![]));
+    assert_eq!(shut_down_with(Lifecycle::new(), Duration::ZERO), (None, vec![]));
     assert!(start.elapsed() < SOON);
 }
 
@@ -161,7 +162,12 @@ fn every_failure_and_panic_at_the_end_is_logged_by_its_name_and_stops_no_other()
         .on_shutdown("panics", |_| panic!("boom"))
         .on_shutdown("fine", move |_| Ok(ran.send(thread::current().name().map(str::to_owned))?))
         .on_shutdown("fails too\n", |_| Err(Failure::from_display("d")));
-    let mut lines = shut_down(lifecycle, LONG);
+    let (error, mut lines) = shut_down_with(lifecycle, LONG);
+    let error = error.expect("hooks have failed");
+    for line in &lines {
+        assert!(error.contains(line), "{line}: {error}");
+    }
+    assert_eq!(error.matches("; ").count(), 2, "{error}");
     lines.sort();
     assert_eq!(
         lines,
@@ -186,12 +192,9 @@ fn a_failure_at_the_end_is_logged_before_the_other_hooks_have_ended() {
             assert!(lines.recv_timeout(Duration::ZERO).is_err());
             Ok(())
         });
-    run_shutdown(
-        lifecycle.into_parts().shutdown,
-        Instant::now() + LONG,
-        &Resources::default(),
-        &log,
-    );
+    let until = Instant::now() + LONG;
+    let hooks = lifecycle.into_parts().shutdown;
+    run_shutdown(hooks, until, &Store::default(), &log).unwrap_err();
 }
 
 #[test]
@@ -211,12 +214,17 @@ fn shutdown_hooks_that_do_not_end_are_named_in_one_line_when_the_moment_has_come
             assert!(end.cancellation().wait(LONG));
             Err(Failure::new("Function.Cancelled", "too late"))
         });
+    let (error, lines) = shut_down_with(lifecycle, time);
     assert_eq!(
-        shut_down(lifecycle, time),
+        lines,
         [
             r#"shutdown hook "fails" failed: A.B: c"#,
             r#"shutdown hooks had not ended when their time was over: "deaf", "obedient""#,
         ]
+    );
+    assert_eq!(
+        error.unwrap(),
+        r#"shutdown hook "fails" failed: A.B: c; shutdown hook "deaf" had not ended when its time was over; shutdown hook "obedient" had not ended when its time was over"#
     );
     assert!(start.elapsed() >= time && start.elapsed() < SOON);
     drop(end_of_test);
@@ -259,7 +267,9 @@ fn when_the_moment_has_come_already_no_shutdown_hook_begins_and_all_are_named() 
     let lifecycle = Lifecycle::new()
         .on_shutdown("a", move |_| Ok(begun.send(())?))
         .on_shutdown("b", |_| Ok(()));
-    let lines = shut_down(lifecycle, Duration::ZERO);
+    let (error, lines) = shut_down_with(lifecycle, Duration::ZERO);
+    let told = r#"shutdown hook "a" had no time to run; shutdown hook "b" had no time to run"#;
+    assert_eq!(error.unwrap(), told);
     assert_eq!(lines, [r#"no time was left for shutdown hooks: "a", "b""#]);
     // The hook is gone, and has not run.
     assert_eq!(begins.recv_timeout(LONG), Err(mpsc::RecvTimeoutError::Disconnected));

@@ -1,14 +1,13 @@
-//! Init hooks: at the same time, one time limit, one outcome that names them all, and what they made.
+//! Init hooks: at the same time, one time limit, one outcome that names them all, and their cancellation.
 
 use std::panic::panic_any;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use lambda_proto_host::lifecycle::{
-    INIT_ABORTED, INIT_ERROR, INIT_TIMEOUT, Lifecycle, Resources, run_init,
+    INIT_ABORTED, INIT_ERROR, INIT_TIMEOUT, InitEnd, Lifecycle, Shutdown, Store, run_init,
 };
 use lambda_proto_host::policy::{Options, Policy};
 use lambda_proto_host::{Failure, Format, Log};
@@ -24,9 +23,19 @@ fn timeout(time: Duration) -> Options {
 }
 
 /// Runs the init hooks with time enough, or as much as the lifecycle says itself.
-fn run(lifecycle: Lifecycle) -> Result<Resources, Failure> {
+fn run(lifecycle: Lifecycle) -> Result<(), Failure> {
+    let end = run_until_stopped(lifecycle, &Shutdown::new(), &Log::to(|_| {}))?;
+    assert_eq!(end, InitEnd::Done);
+    Ok(())
+}
+
+fn run_until_stopped(
+    lifecycle: Lifecycle,
+    stopping: &Shutdown,
+    log: &Log,
+) -> Result<InitEnd, Failure> {
     let parts = lifecycle.into_parts();
-    run_init(parts.init, &parts.options, &Log::to(|_| {}))
+    run_init(parts.init, &parts.options, &Store::default(), stopping, log)
 }
 
 fn patient() -> Lifecycle {
@@ -54,10 +63,10 @@ fn meeting() -> (Sender<()>, Receiver<()>) {
 }
 
 #[test]
-fn without_hooks_it_succeeds_with_nothing_made_and_nothing_logged() {
+fn without_hooks_it_succeeds_and_logs_nothing() {
     let log = Log::to(|record| panic!("{record}"));
-    let resources = run_init(Vec::new(), &Options::new(), &log).unwrap();
-    assert!(resources.get::<String>().is_none());
+    let end = run_until_stopped(Lifecycle::new(), &Shutdown::new(), &log).unwrap();
+    assert_eq!(end, InitEnd::Done);
 }
 
 #[test]
@@ -108,11 +117,12 @@ fn what_a_hook_may_return() {
             .on_init("ok", |_| Ok(()))
             .on_init("ok true", |_| Ok(true))
             .on_init("?", |init| {
-                init.put("17".parse::<u32>()?);
+                assert_eq!("17".parse::<u32>()?, 17);
+                assert!(init.get::<u32>().is_none());
                 Ok(())
             })
     };
-    assert_eq!(run(good()).unwrap().get(), Some(&17_u32));
+    run(good()).unwrap();
     let aborted = r#"init hook "no" aborted the start"#;
     assert_fails(good().on_init("no", |_| false), INIT_ABORTED, aborted);
     assert_fails(good().on_init("no", |_| Ok(false)), INIT_ABORTED, aborted);
@@ -322,16 +332,16 @@ fn a_failure_that_others_are_waited_for_is_logged_at_once_and_any_other_is_not()
     let log =
         Log::to(move |record| lines.send(record.to_string()).unwrap()).with_format(Format::Json);
     let (fails, failed) = meeting();
-    let parts = patient()
-        .on_init("fails", |_| Err::<(), _>(Failure::new("A.B", "c")))
-        .on_init("last", move |init| {
+    let lifecycle = patient().on_init("fails", |_| Err::<(), _>(Failure::new("A.B", "c"))).on_init(
+        "last",
+        move |init| {
             // The token fires only behind the line.
             assert!(init.cancellation().wait(LONG));
             drop(fails);
             Err::<(), _>(Failure::new("D.E", "f"))
-        })
-        .into_parts();
-    run_init(parts.init, &parts.options, &log).unwrap_err();
+        },
+    );
+    run_until_stopped(lifecycle, &Shutdown::new(), &log).unwrap_err();
     assert!(failed.recv_timeout(LONG).is_err());
     drop(log);
     let lines: Vec<String> = logged.iter().collect();
@@ -347,101 +357,88 @@ fn names_cannot_break_the_message_into_more_than_it_is() {
     assert_fails(lifecycle, INIT_ABORTED, r#"init hook "a\"; b\n" aborted the start"#);
 }
 
-struct Pool(&'static str);
-
-#[test]
-fn what_hooks_put_is_found_by_its_type_from_any_thread_and_any_clone() {
-    let lifecycle = patient()
-        .on_init("pool", |init| init.put(Pool("one")))
-        .on_init("number", |init| init.put(7_u8))
-        .on_init("counter", |init| init.put(AtomicUsize::new(0)));
-    let resources = run(lifecycle).unwrap();
-    assert_eq!(resources.get::<Pool>().unwrap().0, "one");
-    assert_eq!(resources.get(), Some(&7_u8));
-    assert_eq!(resources.get::<u16>(), None);
-    assert!(resources.get::<Arc<Pool>>().is_none());
-    thread::scope(|scope| {
-        for _ in 0..4 {
-            let resources = resources.clone();
-            scope.spawn(move || {
-                resources.get::<AtomicUsize>().unwrap().fetch_add(1, Ordering::Relaxed)
-            });
-        }
-    });
-    assert_eq!(resources.get::<AtomicUsize>().unwrap().load(Ordering::Relaxed), 4);
-}
-
-#[test]
-fn a_second_value_of_a_type_replaces_the_first_which_is_dropped_with_its_last_user() {
-    let dropped = Arc::new(AtomicUsize::new(0));
-    struct Noted(&'static str, Arc<AtomicUsize>);
-    impl Drop for Noted {
-        fn drop(&mut self) {
-            self.1.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-    let count = Arc::clone(&dropped);
-    let lifecycle = patient().on_init("twice", move |init| {
-        assert!(init.get::<Noted>().is_none());
-        init.put(Noted("first", Arc::clone(&count)));
-        let first = init.get::<Noted>().unwrap();
-        init.put(Noted("second", Arc::clone(&count)));
-        assert_eq!((first.0, init.get::<Noted>().unwrap().0), ("first", "second"));
-        assert_eq!(count.load(Ordering::Relaxed), 0);
-        drop(first);
-        count.load(Ordering::Relaxed) == 1
-    });
-    let resources = run(lifecycle).unwrap();
-    assert_eq!(resources.get::<Noted>().unwrap().0, "second");
-    drop(resources);
-    assert_eq!(dropped.load(Ordering::Relaxed), 2);
-}
-
-#[test]
-fn what_one_hook_has_put_another_finds() {
-    let (put, is_put) = meeting();
-    let lifecycle = patient()
-        .on_init("puts", move |init| {
-            init.put(Pool("shared"));
-            put.send(()).unwrap();
-        })
-        .on_init("finds", move |init| {
-            is_put.recv_timeout(SOON).unwrap();
-            init.get::<Pool>().unwrap().0 == "shared"
+/// Runs the hooks and stops them when the test says so; returns the end and what was logged.
+fn stopped(lifecycle: Lifecycle, is_due: Receiver<()>) -> (Result<InitEnd, Failure>, Vec<String>) {
+    let (lines, logged) = mpsc::channel();
+    let log = Log::to(move |record| lines.send(record.to_string()).unwrap());
+    let stopping = Shutdown::new();
+    let end = thread::scope(|scope| {
+        let stopping = &stopping;
+        scope.spawn(move || {
+            is_due.recv_timeout(SOON).unwrap();
+            stopping.begin();
         });
-    run(lifecycle).unwrap();
+        run_until_stopped(lifecycle, stopping, &log)
+    });
+    drop(log);
+    (end, logged.iter().collect())
 }
 
 #[test]
-fn a_value_that_goes_slowly_when_it_is_replaced_holds_no_other_hook() {
-    struct Slow(Sender<()>, Mutex<Receiver<()>>, Arc<AtomicUsize>);
-    impl Drop for Slow {
-        fn drop(&mut self) {
-            // The second one goes at the end of the test.
-            let _ = self.0.send(());
-            if self.1.get_mut().unwrap().recv_timeout(SOON).is_ok() {
-                self.2.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    }
-    let (goes, is_going) = meeting();
-    let (found, is_found) = meeting();
-    let gone = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&gone);
+fn a_stop_cancels_the_hooks_and_the_start_ends_as_soon_as_they_do() {
+    let start = Instant::now();
+    let (stop, is_due) = meeting();
     let lifecycle = patient()
-        .on_init("replaces", move |init| {
-            init.put(Slow(goes.clone(), Mutex::new(is_found), Arc::clone(&count)));
-            init.put(Slow(goes, Mutex::new(mpsc::channel().1), count));
+        .on_init("waits", move |init| {
+            stop.send(()).unwrap();
+            assert!(init.cancellation().wait(LONG));
         })
-        .on_init("finds", move |init| {
-            is_going.recv_timeout(SOON).unwrap();
-            let is_there = init.get::<Slow>().is_some();
-            found.send(()).unwrap();
-            is_there
+        .on_init("fails when cancelled", |init| -> Result<(), Failure> {
+            assert!(init.cancellation().wait(LONG));
+            Err(Failure::new("Function.Cancelled", "no table"))
+        })
+        .on_init("aborts when cancelled", |init| !init.cancellation().wait(LONG));
+    let (end, lines) = stopped(lifecycle, is_due);
+    assert_eq!(end.unwrap(), InitEnd::Cancelled);
+    assert!(start.elapsed() < SOON);
+    let last = lines.last().unwrap();
+    assert!(last.contains("the start was cancelled, as the runtime was stopped"), "{lines:?}");
+    let failed = r#"init hook "fails when cancelled" failed: Function.Cancelled: no table"#;
+    assert!(last.contains(failed), "{lines:?}");
+    assert!(last.contains(r#"init hook "aborts when cancelled" aborted the start"#), "{lines:?}");
+}
+
+#[test]
+fn a_hook_that_ignores_the_stop_is_waited_for_within_the_time_and_named() {
+    let (stop, is_due) = meeting();
+    let (end_of_test, ends) = meeting();
+    let lifecycle =
+        Lifecycle::new().options(timeout(Duration::from_millis(500))).on_init("deaf", move |_| {
+            stop.send(()).unwrap();
+            let _end_of_test = ends.recv_timeout(LONG);
         });
-    let resources = run(lifecycle).unwrap();
-    assert_eq!(gone.load(Ordering::Relaxed), 1);
-    drop(resources);
+    let (end, lines) = stopped(lifecycle, is_due);
+    assert_eq!(end.unwrap(), InitEnd::Cancelled);
+    assert!(lines[0].contains(r#"init hook "deaf" had not ended after 500ms"#), "{lines:?}");
+    drop(end_of_test);
+}
+
+#[test]
+fn a_failure_before_the_stop_stays_a_failure() {
+    let (failed, has_failed) = meeting();
+    let (stop, is_due) = meeting();
+    let lifecycle = patient()
+        .on_init("fails", move |_| -> Result<(), Failure> {
+            let _sent = failed.send(());
+            Err(Failure::new("Function.NoTable", "gone"))
+        })
+        .on_init("stops", move |init| {
+            has_failed.recv_timeout(SOON).unwrap();
+            // By the failure; the stop comes later.
+            assert!(init.cancellation().wait(LONG));
+            stop.send(()).unwrap();
+        });
+    let (end, _) = stopped(lifecycle, is_due);
+    assert_eq!(told(&end.unwrap_err()).0, INIT_ERROR);
+}
+
+#[test]
+fn after_a_stop_no_hook_begins() {
+    let stopping = Shutdown::new();
+    stopping.begin();
+    let lifecycle = patient().on_init("never", |_| -> bool { panic!("it has begun") });
+    let end = run_until_stopped(lifecycle, &stopping, &Log::to(|_| {})).unwrap();
+    assert_eq!(end, InitEnd::Cancelled);
 }
 
 #[test]

@@ -40,10 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                         Err(failure) => responder.fail(failure),
                     });
                 }
-                Event::Ended(result) => {
-                    slots.finish();
-                    return Ok(result?);
-                }
+                Event::Ended(result) => return Ok(result.and(slots.finish())?),
                 _ => {}
             }
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lambda_proto::client::Receipt;
-use lambda_proto_host::lifecycle::Lifecycle;
+use lambda_proto_host::lifecycle::{Lifecycle, Shutdown};
 use lambda_proto_host::{Context, Error, Failure, Started, Starting};
 use mio::{Registry, Token, Waker};
 
@@ -66,7 +66,8 @@ impl Runtime<Lifecycle> {
     /// As without a lifecycle; [`Error::Init`] if a hook before the first invocation fails, which
     /// has been reported then; [`Error::LeftBehind`] if the [policy](Lifecycle::work) treats
     /// remaining work as an error. Return it from `main`, so that the process exits with a non-zero
-    /// code. The shutdown hooks run unless the start has failed.
+    /// code. The shutdown hooks run unless the start has failed; if everything else has gone well,
+    /// [`Error::Shutdown`] says which of them have failed or not ended.
     pub fn run<F>(self, mut handler: F) -> Result<(), Error>
     where
         F: FnMut(Invocation, Responder, Context) -> Result<Sent, Failure>,
@@ -80,8 +81,8 @@ impl Runtime<Lifecycle> {
             handler(invocation, responder, context)
         };
         let result = Loop::new(plan).and_then(|own| own.run(handler));
-        started.finish();
-        result
+        let ended = started.finish();
+        result.and(ended)
     }
 
     /// Runs the init hooks, then registers all slots in the program's loop, as without a lifecycle.
@@ -132,7 +133,8 @@ impl Runtime<Lifecycle> {
             }
             Err(error) => {
                 if let Some(started) = started {
-                    started.finish();
+                    // Failures of the hooks are in the log.
+                    let _logged = started.finish();
                 }
                 Err(error)
             }
@@ -159,6 +161,10 @@ struct First<'p> {
 }
 
 impl Starting for First<'_> {
+    fn on_stop(&self, stopping: &Shutdown) {
+        self.plan.stop.set_stopping(stopping);
+    }
+
     fn fail_init(&mut self, failure: &Failure) -> Result<(), Error> {
         Loop::of_start(self.plan)?.fail_init(failure)
     }

@@ -231,19 +231,23 @@ impl Slots {
         self.scheduler.pop()
     }
 
-    /// Ends the [lifecycle](crate::Runtime::lifecycle) of the slots, if they have one: reports the
-    /// work that is left and runs the shutdown hooks. Call it after [`Event::Ended`], before `main`
-    /// returns; slots that have not ended end at once, as when they are dropped.
+    /// Ends the [lifecycle](crate::Runtime::lifecycle) of the slots, if they have one: runs the
+    /// shutdown hooks, lets registered work end beside them, and reports what is left of it. Call it
+    /// after [`Event::Ended`], before `main` returns; slots that have not ended end at once, as when
+    /// they are dropped.
     ///
-    /// It blocks until the hooks have ended, and not longer than [`Options`](crate::Options) leave
-    /// them. If a signal has come and the time for the invocations in flight was over before this
+    /// It blocks until the hooks and the work have ended, and not longer than
+    /// [`Options`](crate::Options) leave them. Work that the program's loop does itself has to end
+    /// before. If a signal has come and the time for the invocations in flight was over before this
     /// call, the hooks run on another thread, which exits the process; this does not return then.
-    pub fn finish(mut self) {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shutdown`] if hooks have failed or not ended, which has been logged.
+    pub fn finish(mut self) -> Result<(), Error> {
         let started = self.started.take();
         drop(self);
-        if let Some(started) = started {
-            started.finish();
-        }
+        started.map_or(Ok(()), Started::finish)
     }
 
     /// A handle that stops the slots, from any thread.

@@ -1,6 +1,8 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use lambda_proto_host::lifecycle::Shutdown;
+
 use crate::command_queue::CommandQueue;
 
 /// Stops a runtime, from any thread.
@@ -15,6 +17,8 @@ pub struct StopHandle(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     is_stopping: bool,
+    /// Begins with the stop, for what waits before the first invocation.
+    stopping: Option<Shutdown>,
     loops: Vec<Weak<CommandQueue>>,
 }
 
@@ -23,9 +27,21 @@ impl StopHandle {
     pub fn stop(&self) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.is_stopping = true;
+        if let Some(stopping) = &state.stopping {
+            stopping.begin();
+        }
         for queue in state.loops.drain(..).filter_map(|queue| queue.upgrade()) {
             queue.stop();
         }
+    }
+
+    /// Lets a stop also begin this shutdown, at once if it came before; call it once.
+    pub(crate) fn set_stopping(&self, stopping: &Shutdown) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.is_stopping {
+            stopping.begin();
+        }
+        state.stopping = Some(stopping.clone());
     }
 
     /// Makes the handle stop this loop as well.

@@ -235,7 +235,7 @@ fn run_in_own_loop(runtime: Runtime<Lifecycle>) -> Result<(), Error> {
                     give.send((invocation, responder, context)).unwrap();
                 }
                 Event::Ended(result) => {
-                    slots.finish();
+                    let result = result.and(slots.finish());
                     say("behind the hooks");
                     return result;
                 }

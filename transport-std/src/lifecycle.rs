@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lambda_proto::client::Receipt;
 use lambda_proto::lifecycle::{Clocks, TimeLimit};
-use lambda_proto_host::lifecycle::{Lifecycle, NoLifecycle, clock};
+use lambda_proto_host::lifecycle::{Lifecycle, NoLifecycle, Shutdown, clock};
 use lambda_proto_host::{Active, Context, Error, Failure, Started, Starting};
 
 use crate::handler::{Invocation, Responder, Sent};
@@ -61,13 +61,14 @@ impl Runtime<Lifecycle> {
     /// As without a lifecycle; [`Error::Init`] if a hook before the first invocation fails, which
     /// has been reported then; [`Error::LeftBehind`] if the [policy](Lifecycle::work) treats
     /// remaining work as an error. Return it from `main`, so that the process exits with a non-zero
-    /// code. The shutdown hooks run unless the start has failed.
+    /// code. The shutdown hooks run unless the start has failed; if everything else has gone well,
+    /// [`Error::Shutdown`] says which of them have failed or not ended.
     pub fn run<F>(self, handler: F) -> Result<(), Error>
     where
         F: for<'i> Fn(Invocation<'i>, Responder<'i>, Context) -> Result<Sent<'i>, Failure> + Sync,
     {
         let Some(running) = self.start()? else { return Ok(()) };
-        running.runtime.run_slots(&|| running.worker(), &|mut worker| {
+        let result = running.runtime.run_slots(&|| running.worker(), &|mut worker| {
             worker.catching(|worker, is_handling| {
                 while let Some((invocation, responder, context)) = worker.next()? {
                     is_handling.set(true);
@@ -77,7 +78,9 @@ impl Runtime<Lifecycle> {
                 }
                 Ok(())
             })
-        })
+        });
+        let ended = running.ending.finish();
+        result.and(ended)
     }
 
     /// Runs the init hooks, and gives one worker to take invocations from without a handler, however
@@ -87,7 +90,8 @@ impl Runtime<Lifecycle> {
     /// [`next`](Worker::next) return `None`. When the worker is dropped, the shutdown hooks run;
     /// drop it soon after that, and before `main` returns. If it is still there when the time of the
     /// invocations in flight is over, the hooks run on another thread, which ends the process. So
-    /// what a program has to do at its end belongs into a hook.
+    /// what a program has to do at its end belongs into a hook. [`Worker::end`] drops it and says how
+    /// the hooks have ended.
     ///
     /// # Errors
     ///
@@ -122,7 +126,7 @@ impl Runtime<Lifecycle> {
         // From here on a stop wakes a worker that waits for work; an earlier stop is seen.
         runtime.stop.set_tasks(&started.active.tasks);
         let active = started.active.clone();
-        let ending = Arc::new(Ending(Some(started)));
+        let ending = Arc::new(Ending(Mutex::new(Some(started))));
         Ok(Some(Running { runtime, restored, active, ending }))
     }
 }
@@ -157,20 +161,26 @@ impl Running {
             active: self.active.clone(),
             stop: self.runtime.stop_handle(),
             limit: None,
-            _ending: self.ending.clone(),
+            ending: self.ending.clone(),
         };
         Worker { core: worker.core, lifecycle }
     }
 }
 
 /// Ends the runtime when the last of its workers is gone.
-struct Ending(Option<Started>);
+struct Ending(Mutex<Option<Started>>);
+
+impl Ending {
+    fn finish(&self) -> Result<(), Error> {
+        let started = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        started.map_or(Ok(()), Started::finish)
+    }
+}
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        if let Some(started) = self.0.take() {
-            started.finish();
-        }
+        // Failures of the hooks are in the log.
+        let _logged = self.finish();
     }
 }
 
@@ -180,7 +190,7 @@ pub struct InLifecycle {
     stop: StopHandle,
     /// The limit of the latest invocation.
     limit: Option<TimeLimit>,
-    _ending: Arc<Ending>,
+    ending: Arc<Ending>,
 }
 
 impl InLifecycle {
@@ -223,6 +233,19 @@ impl Worker<InLifecycle> {
     pub fn responder(&mut self) -> Option<Responder<'_>> {
         self.core.responder(Some(&self.lifecycle.active.tasks))
     }
+
+    /// Drops the worker, and tells how the shutdown hooks have ended if it was the last of its
+    /// runtime, whose drop runs them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shutdown`] if hooks have failed or not ended, which has been logged.
+    pub fn end(self) -> Result<(), Error> {
+        let Self { core, lifecycle } = self;
+        // It may have an invocation to report.
+        drop(core);
+        Arc::into_inner(lifecycle.ending).map_or(Ok(()), |ending| ending.finish())
+    }
 }
 
 /// The worker for the calls before the first invocation, if there are any.
@@ -238,6 +261,10 @@ impl First<'_> {
 }
 
 impl Starting for First<'_> {
+    fn on_stop(&self, stopping: &Shutdown) {
+        self.runtime.stop.set_stopping(stopping);
+    }
+
     fn fail_init(&mut self, failure: &Failure) -> Result<(), Error> {
         self.take().fail_init(failure)
     }

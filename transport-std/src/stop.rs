@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use lambda_proto::client::Outage;
 use lambda_proto_host::Tasks;
-use lambda_proto_host::lifecycle::clock;
+use lambda_proto_host::lifecycle::{Shutdown as Stopping, clock};
 
 /// Ends [`Runtime::run`](crate::Runtime::run) from another thread, between invocations.
 ///
@@ -24,6 +24,8 @@ struct Shared {
     reach: Mutex<Reach>,
     waiters: Mutex<Vec<Arc<Waiter>>>,
     changed: Condvar,
+    /// Begins with the stop, for what waits before the first invocation.
+    stopping: OnceLock<Stopping>,
     /// Post-response work, which a worker may wait for.
     tasks: OnceLock<Tasks>,
 }
@@ -62,6 +64,9 @@ impl StopHandle {
             waiter.cut();
         }
         self.shared.changed.notify_all();
+        if let Some(stopping) = self.shared.stopping.get() {
+            stopping.begin();
+        }
         if let Some(tasks) = self.shared.tasks.get() {
             tasks.wake();
         }
@@ -76,6 +81,14 @@ impl StopHandle {
         let waiter = Arc::new(Waiter::default());
         lock(&self.shared.waiters).push(waiter.clone());
         waiter
+    }
+
+    /// Lets a stop also begin this shutdown, at once if it came before; call it once.
+    pub(crate) fn set_stopping(&self, stopping: &Stopping) {
+        let _of_this_runtime = self.shared.stopping.set(stopping.clone());
+        if self.is_stopping() {
+            stopping.begin();
+        }
     }
 
     /// Lets a stop also wake those that wait for post-response work; call it once.

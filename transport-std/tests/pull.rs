@@ -203,6 +203,19 @@ fn workers_of_several_slots_share_one_lifecycle_which_ends_with_the_last() {
     ended.try_recv().unwrap();
 }
 
+#[test]
+fn the_end_of_the_last_worker_tells_how_the_shutdown_hooks_have_ended() {
+    let service = Service::start();
+    let lifecycle = Lifecycle::new()
+        .signals(false)
+        .on_shutdown("flush", |_| Err(Failure::new("Function.Flush", "no space")));
+    let mut workers = service.runtime().slots(2).lifecycle(lifecycle).into_workers().unwrap();
+    workers.pop().unwrap().end().unwrap();
+    let error = workers.pop().unwrap().end().unwrap_err();
+    assert!(matches!(error, Error::Shutdown { .. }));
+    assert_eq!(error.to_string(), "shutdown hook \"flush\" failed: Function.Flush: no space");
+}
+
 /// A worker that the functions of an interpreter share.
 #[derive(Clone)]
 struct Lambda(Rc<RefCell<Worker<InLifecycle>>>);

@@ -35,8 +35,7 @@ impl Lambda {
         let result = self.serve_all();
         // Outside of the lock: the last worker runs the shutdown hook, which calls the script.
         let worker = self.lock().worker.take();
-        drop(worker);
-        result
+        result.and(worker.map_or(Ok(()), Worker::end))
     }
 
     fn serve_all(&self) -> Result<(), Error> {

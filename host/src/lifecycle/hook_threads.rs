@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::fmt::{self, Write};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
@@ -85,4 +86,10 @@ impl<T: Send + 'static> HookThreads<T> {
     pub(super) fn unfinished(&self) -> impl Iterator<Item = &str> {
         self.running.iter().flatten().map(|name| &**name)
     }
+}
+
+/// Adds what is to be said of a hook to a list of such sentences.
+pub(super) fn add(list: &mut String, kind: &str, name: &str, what: fmt::Arguments<'_>) {
+    let between = if list.is_empty() { "" } else { "; " };
+    let _infallible = write!(list, "{between}{kind} hook {name:?} {what}");
 }

@@ -1,12 +1,11 @@
 use std::any::Any;
 use std::borrow::Cow;
-use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::hook_threads::HookThreads;
-use super::resources::Making;
-use super::{Cancellation, Named, Resources, Shutdown, clock};
+use super::hook_threads::{HookThreads, add};
+use super::resources::Replaces;
+use super::{Cancellation, Named, Shutdown, Store, clock};
 use crate::policy::{Hook, HookResult, InitOutcome, InitTracker, Options};
 use crate::{Failure, Level, Log};
 
@@ -22,12 +21,26 @@ pub const INIT_TIMEOUT: &str = "Runtime.InitTimeout";
 /// An init hook; `false` keeps the function from starting.
 pub type InitHook = Named<dyn FnOnce(&InitContext) -> Result<bool, Failure> + Send>;
 
-/// Runs the init hooks, each on its own thread, within the init timeout; returns what they put.
+/// How the init hooks ended, if none has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum InitEnd {
+    /// All have ended well.
+    Done,
+    /// The program was stopped first.
+    Cancelled,
+}
+
+/// Runs the init hooks, each on its own thread, within the init timeout. They put their values into
+/// the store.
 ///
 /// The first failure decides the outcome, so it cancels the other hooks. An abort does not, since a
 /// failure would say more. All are waited for until they have ended or the time is over. A hook
 /// that goes on regardless is left running, on a thread that ends with the process. A failure is
 /// logged at once if other hooks are still waited for.
+///
+/// When `stopping` begins, the hooks are cancelled, and no outcome of theirs counts any more: that
+/// the start was cancelled is logged, with what has become of its hooks. A failure begins it.
 ///
 /// Without hooks it returns at once.
 ///
@@ -37,15 +50,31 @@ pub type InitHook = Named<dyn FnOnce(&InitContext) -> Result<bool, Failure> + Se
 /// Its type is [`INIT_ERROR`] if a hook failed, panicked or got no thread, otherwise
 /// [`INIT_ABORTED`] if one aborted, otherwise [`INIT_TIMEOUT`]. Stack trace and cause are those of
 /// the hook that failed first.
-pub fn run_init(hooks: Vec<InitHook>, options: &Options, log: &Log) -> Result<Resources, Failure> {
+pub fn run_init(
+    hooks: Vec<InitHook>,
+    options: &Options,
+    store: &Store,
+    stopping: &Shutdown,
+    log: &Log,
+) -> Result<InitEnd, Failure> {
+    if hooks.is_empty() {
+        return Ok(InitEnd::Done);
+    }
+    if stopping.is_begun() {
+        log_cancelled(log, "");
+        return Ok(InitEnd::Cancelled);
+    }
     let mut tracker = InitTracker::new(vec![Hook::Pending; hooks.len()], options, clock::now());
     let expires_at = tracker.expires_at();
-    let (failed, made) = (Shutdown::new(), Arc::new(Making::default()));
-    let mut crew = HookThreads::new("init");
+    let mut crew = HookThreads::new(KIND);
     for Named { name, run } in hooks {
-        let cancellation = Cancellation::at(clock::instant(expires_at), &failed);
-        let context = InitContext { cancellation, made: Arc::clone(&made) };
-        crew.start(name, move || run(&context));
+        let context = InitContext {
+            hook: name.clone(),
+            cancellation: Cancellation::at(clock::instant(expires_at), stopping),
+            store: store.clone(),
+            conflicts: Mutex::default(),
+        };
+        crew.start(name, move || context.judge(run(&context)));
     }
     let mut troubles = Troubles::default();
     let outcome = loop {
@@ -62,7 +91,11 @@ pub fn run_init(hooks: Vec<InitHook>, options: &Options, log: &Log) -> Result<Re
                         let what = format_args!("init hook {name:?} failed");
                         log.failure(Level::Error, "", what, &failure);
                     }
-                    failed.begin();
+                    // What fails after the stop has been cancelled.
+                    troubles.is_failed |= !stopping.is_begun();
+                    if troubles.is_failed {
+                        stopping.begin();
+                    }
                     troubles.failed.push((ended.name, failure));
                     HookResult::Failed
                 }
@@ -73,34 +106,83 @@ pub fn run_init(hooks: Vec<InitHook>, options: &Options, log: &Log) -> Result<Re
             break outcome;
         }
     };
+    let what = troubles.told(crew.unfinished(), options.init_timeout());
+    if stopping.is_begun() && !troubles.is_failed {
+        log_cancelled(log, &what);
+        return Ok(InitEnd::Cancelled);
+    }
     let error_type = match outcome {
-        InitOutcome::Ready => return Ok(made.freeze()),
+        InitOutcome::Ready => return Ok(InitEnd::Done),
         InitOutcome::TimedOut => INIT_TIMEOUT,
         InitOutcome::Aborted => INIT_ABORTED,
         InitOutcome::Failed => INIT_ERROR,
     };
-    Err(troubles.into_failure(error_type, crew.unfinished(), options.init_timeout()))
+    Err(troubles.into_failure(error_type, what))
+}
+
+const KIND: &str = "init";
+
+/// Logs that the program was stopped before the end of its init, and what has become of its hooks.
+fn log_cancelled(log: &Log, hooks: &str) {
+    let between = if hooks.is_empty() { "" } else { ": " };
+    log.info(format_args!("the start was cancelled, as the runtime was stopped{between}{hooks}"));
 }
 
 /// The context of an init hook.
 pub struct InitContext {
+    hook: Cow<'static, str>,
     cancellation: Cancellation,
-    made: Arc<Making>,
+    store: Store,
+    /// What it has put in vain.
+    conflicts: Mutex<Vec<String>>,
 }
 
 impl InitContext {
-    /// Puts a value where invocations and other hooks find it by its type; it replaces one of the
-    /// same type.
+    /// Puts a value where invocations and other hooks find it by its type.
+    ///
+    /// If a hook has put one of this type before, that one stays, and this hook fails with an error
+    /// that names both. See [`Resources`](super::Resources) for two values of one type.
     pub fn put<T: Any + Send + Sync>(&self, value: T) {
-        self.made.put(value);
+        self.put_as("".into(), value, Replaces::No);
     }
 
-    /// The value of this type, if a hook has put one so far.
+    /// Puts a value where it is found by its type and this name; otherwise as [`put`](Self::put).
+    pub fn put_named<T: Any + Send + Sync>(&self, name: impl Into<Cow<'static, str>>, value: T) {
+        self.put_as(name.into(), value, Replaces::No);
+    }
+
+    /// Puts a value, also in the place of another of the same type.
+    pub fn replace<T: Any + Send + Sync>(&self, value: T) {
+        self.put_as("".into(), value, Replaces::Yes);
+    }
+
+    /// Puts a value, also in the place of another of the same type and name.
+    pub fn replace_named<T: Any + Send + Sync>(
+        &self,
+        name: impl Into<Cow<'static, str>>,
+        value: T,
+    ) {
+        self.put_as(name.into(), value, Replaces::Yes);
+    }
+
+    fn put_as<T: Any + Send + Sync>(&self, name: Cow<'static, str>, value: T, replaces: Replaces) {
+        if let Err(conflict) = self.store.put(self.hook.clone(), name, value, replaces) {
+            self.conflicts.lock().unwrap_or_else(PoisonError::into_inner).push(conflict);
+        }
+    }
+
+    /// The value of this type without a name, if a hook has put one so far.
     pub fn get<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        self.made.get()
+        self.store.get("")
     }
 
-    /// A token that fires when the init time is over, and when another hook has failed.
+    /// The value of this type and name, if a hook has put one so far.
+    pub fn get_named<T: Any + Send + Sync>(&self, name: &str) -> Option<Arc<T>> {
+        self.store.get(name)
+    }
+
+    /// A token that fires when the init time is over, when another hook has failed, and when the
+    /// program stops: by a signal, or by the stop handle of its runtime.
     pub fn cancellation(&self) -> &Cancellation {
         &self.cancellation
     }
@@ -108,6 +190,19 @@ impl InitContext {
     /// The time left for all hooks; zero once they are cancelled.
     pub fn remaining(&self) -> Duration {
         self.cancellation.remaining().unwrap_or(Duration::MAX)
+    }
+
+    /// What the hook has come to: it has failed if it has put a value in vain.
+    fn judge(&self, result: Result<bool, Failure>) -> Result<bool, Failure> {
+        let conflicts = self.conflicts.lock().unwrap_or_else(PoisonError::into_inner).join("; ");
+        match result {
+            result if conflicts.is_empty() => result,
+            Ok(_) => Err(Failure::new(INIT_ERROR, conflicts)),
+            Err(failure) => {
+                let message = format!("{}; {conflicts}", failure.message());
+                Err(failure.with_message(message))
+            }
+        }
     }
 }
 
@@ -163,29 +258,27 @@ impl InitResult for Result<bool, Failure> {
 struct Troubles {
     failed: Vec<(Cow<'static, str>, Failure)>,
     aborted: Vec<Cow<'static, str>>,
+    /// One has failed by itself.
+    is_failed: bool,
 }
 
 impl Troubles {
-    fn into_failure<'a>(
-        self,
-        error_type: &'static str,
-        unfinished: impl Iterator<Item = &'a str>,
-        timeout: Duration,
-    ) -> Failure {
-        let mut message = String::new();
-        let mut tell = |line: std::fmt::Arguments<'_>| {
-            let between = if message.is_empty() { "" } else { "; " };
-            let _infallible = write!(message, "{between}init hook {line}");
-        };
+    /// What has become of them, and of those that have not ended.
+    fn told<'a>(&self, unfinished: impl Iterator<Item = &'a str>, timeout: Duration) -> String {
+        let mut told = String::new();
         for (name, failure) in &self.failed {
-            tell(format_args!("{name:?} failed: {failure}"));
+            add(&mut told, KIND, name, format_args!("failed: {failure}"));
         }
         for name in &self.aborted {
-            tell(format_args!("{name:?} aborted the start"));
+            add(&mut told, KIND, name, format_args!("aborted the start"));
         }
         for name in unfinished {
-            tell(format_args!("{name:?} had not ended after {timeout:?}"));
+            add(&mut told, KIND, name, format_args!("had not ended after {timeout:?}"));
         }
+        told
+    }
+
+    fn into_failure(self, error_type: &'static str, message: String) -> Failure {
         match self.failed.into_iter().next() {
             Some((_, first)) => first.error_type(error_type).with_message(message),
             None => Failure::new(error_type, message),

@@ -10,7 +10,7 @@
 //! | then, with SnapStart | [before the snapshot](run_before_snapshot) | the last registered first | `Runtime.BeforeSnapshotError` |
 //! | when the snapshot is restored | [after the restore](run_after_restore) | as registered | `Runtime.AfterRestoreError` |
 //! | before each invocation | [for the invocation](Lifecycle::before_invocation) | as registered | a line in the log |
-//! | when the process is to end | [shutdown](run_shutdown) | concurrently, until a moment | a line in the log |
+//! | when the process is to end | [shutdown](run_shutdown) | concurrently, until a moment | [`Error::Shutdown`](crate::Error::Shutdown) |
 //!
 //! In programs that abort on panics, a hook that panics ends the process, like any other panic.
 
@@ -25,10 +25,11 @@ mod snapshot;
 
 pub use cancellation::{Cancellation, Shutdown};
 pub use init::{
-    INIT_ABORTED, INIT_ERROR, INIT_TIMEOUT, InitContext, InitHook, InitResult, run_init,
+    INIT_ABORTED, INIT_ERROR, INIT_TIMEOUT, InitContext, InitEnd, InitHook, InitResult, run_init,
 };
 pub use registered::{InvocationHook, Lifecycle, Named, NoLifecycle, Parts};
-pub use resources::Resources;
+pub use resources::{Resources, Store};
+pub(crate) use shutdown::drop_values;
 pub use shutdown::{ShutdownContext, ShutdownHook, run_shutdown};
 pub use snapshot::{
     AFTER_RESTORE_ERROR, BEFORE_SNAPSHOT_ERROR, SnapshotHook, run_after_restore,

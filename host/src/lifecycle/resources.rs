@@ -1,33 +1,69 @@
-use std::any::Any;
+use std::any::{Any, type_name};
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The values that the init hooks have put, by type; clones share them.
+/// The values that init hooks have put, as they were at one moment; clones share them.
 ///
-/// No value is added any more, so reading takes no lock.
+/// A value is found by its type, and by its name if it has one. Two values of one type need names,
+/// or a type of their own each:
 ///
 /// ```
-/// use lambda_proto_host::Log;
-/// use lambda_proto_host::lifecycle::{Lifecycle, run_init};
+/// use lambda_proto_host::lifecycle::{Lifecycle, Shutdown, Store, run_init};
 /// use lambda_proto_host::policy::Options;
+/// use lambda_proto_host::Log;
 ///
-/// struct Table(Vec<u32>);
+/// struct Orders(String);
+/// struct Invoices(String);
 ///
-/// let lifecycle = Lifecycle::new().on_init("table", |init| init.put(Table(vec![1, 2])));
-/// let resources = run_init(lifecycle.into_parts().init, &Options::new(), &Log::default()).unwrap();
-/// assert_eq!(resources.get::<Table>().unwrap().0, [1, 2]);
-/// assert!(resources.get::<String>().is_none());
+/// let lifecycle = Lifecycle::new()
+///     .on_init("tables", |init| {
+///         init.put(Orders("orders-eu".to_owned()));
+///         init.put(Invoices("invoices-eu".to_owned()));
+///     })
+///     .on_init("limits", |init| {
+///         init.put_named("pages", 17_u32);
+///         init.put_named("rows", 1_000_u32);
+///     });
+/// let store = Store::default();
+/// let hooks = lifecycle.into_parts().init;
+/// run_init(hooks, &Options::new(), &store, &Shutdown::new(), &Log::default()).unwrap();
+///
+/// let values = store.values();
+/// assert_eq!(values.get::<Invoices>().unwrap().0, "invoices-eu");
+/// assert_eq!(values.get_named::<u32>("rows"), Some(&1_000));
+/// assert_eq!(values.get::<u32>(), None);
 /// ```
 #[derive(Clone, Default)]
-pub struct Resources(Arc<[Resource]>);
+pub struct Resources(Arc<[Entry]>);
 
-type Resource = Arc<dyn Any + Send + Sync>;
+#[derive(Clone)]
+struct Entry {
+    /// Empty if it has none.
+    name: Cow<'static, str>,
+    value: Arc<dyn Any + Send + Sync>,
+    /// The hook that has put it.
+    hook: Cow<'static, str>,
+}
 
 impl Resources {
-    /// The value of this type, if a hook has put one.
+    /// The value of this type without a name, if a hook has put one.
     pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.get_named("")
+    }
+
+    /// The value of this type and name, if a hook has put one.
+    pub fn get_named<T: Any + Send + Sync>(&self, name: &str) -> Option<&T> {
+        self.0.get(self.place::<T>(name)?)?.value.downcast_ref()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn place<T: Any + Send + Sync>(&self, name: &str) -> Option<usize> {
         // There are few values: a map would not find them faster.
-        self.0.iter().find_map(|resource| resource.downcast_ref())
+        self.0.iter().position(|entry| entry.value.is::<T>() && entry.name == name)
     }
 }
 
@@ -37,37 +73,94 @@ impl fmt::Debug for Resources {
     }
 }
 
-/// The values while hooks still add to them.
+/// The place where init hooks put their values, and where everything else finds them; clones are
+/// the same place.
+#[derive(Clone, Default)]
+pub struct Store(Arc<Mutex<Stored>>);
+
 #[derive(Default)]
-pub(super) struct Making(Mutex<Vec<Resource>>);
+struct Stored {
+    values: Resources,
+    is_closed: bool,
+}
 
-impl Making {
-    pub(super) fn put<T: Any + Send + Sync>(&self, value: T) {
-        let value: Resource = Arc::new(value);
-        let mut resources = self.lock();
-        let before = match resources.iter_mut().find(|resource| resource.is::<T>()) {
-            Some(place) => Some(std::mem::replace(place, value)),
-            None => {
-                resources.push(value);
-                None
-            }
-        };
-        // Unlocked first: dropping the old value may take long, and other hooks want to put theirs.
-        drop(resources);
+/// Whether a value may replace another of the same type and name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Replaces {
+    No,
+    Yes,
+}
+
+impl Store {
+    /// The values that have been put so far.
+    pub fn values(&self) -> Resources {
+        self.lock().values.clone()
+    }
+
+    /// Puts a value for this hook. If there is one already that it may not replace, returns what is
+    /// wrong. Once the store is closed, the value is dropped.
+    pub(super) fn put<T: Any + Send + Sync>(
+        &self,
+        hook: Cow<'static, str>,
+        name: Cow<'static, str>,
+        value: T,
+        replaces: Replaces,
+    ) -> Result<(), String> {
+        let value = Arc::new(value);
+        let mut stored = self.lock();
+        if stored.is_closed {
+            // Unlocked first, here and below: dropping a value may take long or use the store.
+            drop(stored);
+            return Ok(());
+        }
+        let place = stored.values.place::<T>(&name);
+        let other = place.and_then(|place| stored.values.0.get(place));
+        if let (Replaces::No, Some(other)) = (replaces, other) {
+            let message = already_put(type_name::<T>(), &name, &hook, &other.hook);
+            drop(stored);
+            return Err(message);
+        }
+        let entry = Entry { name, value, hook };
+        let mut entries = stored.values.0.to_vec();
+        match place.and_then(|place| entries.get_mut(place)) {
+            Some(place) => *place = entry,
+            None => entries.push(entry),
+        }
+        let before = std::mem::replace(&mut stored.values, Resources(entries.into()));
+        drop(stored);
         drop(before);
+        Ok(())
     }
 
-    pub(super) fn get<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        let found = self.lock().iter().find(|resource| resource.is::<T>()).cloned();
-        found?.downcast().ok()
+    pub(super) fn get<T: Any + Send + Sync>(&self, name: &str) -> Option<Arc<T>> {
+        let values = self.values();
+        let entry = values.0.get(values.place::<T>(name)?)?;
+        Arc::clone(&entry.value).downcast().ok()
     }
 
-    /// Takes the values put so far.
-    pub(super) fn freeze(&self) -> Resources {
-        Resources(std::mem::take(&mut *self.lock()).into())
+    /// Takes the values out, so that they are dropped when nobody uses them any more. From here on
+    /// it stays empty.
+    pub(super) fn close(&self) -> Resources {
+        let mut stored = self.lock();
+        stored.is_closed = true;
+        std::mem::take(&mut stored.values)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Resource>> {
+    fn lock(&self) -> MutexGuard<'_, Stored> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Store").field(&self.values()).finish()
+    }
+}
+
+fn already_put(type_name: &str, name: &str, hook: &str, other: &str) -> String {
+    let named = if name.is_empty() { String::new() } else { format!(" named {name:?}") };
+    format!(
+        "init hooks {other:?} and {hook:?} both put a {type_name}{named}: give each a name \
+         (put_named) or a type of its own, or replace the other on purpose (replace)"
+    )
 }

@@ -1,9 +1,10 @@
 use std::any::Any;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use super::hook_threads::HookThreads;
-use super::{Cancellation, Named, Resources, Shutdown, clock};
-use crate::{Failure, Level, Log};
+use super::hook_threads::{HookThreads, add};
+use super::{Cancellation, Named, Resources, Shutdown, Store, clock};
+use crate::{Error, Failure, Level, Log};
 
 /// A shutdown hook.
 pub type ShutdownHook = Named<dyn FnOnce(&ShutdownContext) -> Result<(), Failure> + Send>;
@@ -15,43 +16,97 @@ pub type ShutdownHook = Named<dyn FnOnce(&ShutdownContext) -> Result<(), Failure
 /// already, no hook begins, since it could be cut off anywhere, and the line says so.
 ///
 /// Without hooks it returns at once.
-pub fn run_shutdown(hooks: Vec<ShutdownHook>, until: Instant, resources: &Resources, log: &Log) {
-    if hooks.is_empty() {
-        return;
-    }
+///
+/// # Errors
+///
+/// [`Error::Shutdown`], which names every hook that failed, and why, and every one that had not
+/// ended, or had no time to begin. All of that has been logged.
+pub fn run_shutdown(
+    hooks: Vec<ShutdownHook>,
+    until: Instant,
+    store: &Store,
+    log: &Log,
+) -> Result<(), Error> {
+    let mut crew = HookThreads::new(KIND);
+    let mut told = String::new();
     if until <= Instant::now() {
-        let names = listed(hooks.iter().map(|hook| &*hook.name));
-        return log.error(format_args!("no time was left for shutdown hooks: {names}"));
+        for hook in &hooks {
+            add(&mut told, KIND, &hook.name, format_args!("had no time to run"));
+        }
+        if !hooks.is_empty() {
+            let names = listed(hooks.iter().map(|hook| &*hook.name));
+            log.error(format_args!("no time was left for shutdown hooks: {names}"));
+        }
+        return told_as_error(told);
     }
-    let mut crew = HookThreads::new("shutdown");
     for Named { name, run } in hooks {
         // Not the token of the invocations, which has fired by now.
         let cancellation = Cancellation::at(Some(until), &Shutdown::new());
-        let context = ShutdownContext { cancellation, resources: resources.clone() };
+        let context = ShutdownContext { cancellation, store: store.clone(), used: OnceLock::new() };
         crew.start(name, move || run(&context));
     }
     while let Some(ended) = crew.next(clock::monotonic(until)) {
         if let Err(failure) = ended.result {
             let what = format_args!("shutdown hook {:?} failed", ended.name);
             log.failure(Level::Error, "", what, &failure);
+            add(&mut told, KIND, &ended.name, format_args!("failed: {failure}"));
         }
     }
     if crew.is_running() {
         let names = listed(crew.unfinished());
         log.error(format_args!("shutdown hooks had not ended when their time was over: {names}"));
+        for name in crew.unfinished() {
+            add(&mut told, KIND, name, format_args!("had not ended when its time was over"));
+        }
+    }
+    told_as_error(told)
+}
+
+/// Drops the values that init hooks have put, on a thread of its own, and waits for that until this
+/// moment: the drop of a value is the function's code. A value that something still uses is dropped
+/// when that ends.
+pub(crate) fn drop_values(store: &Store, until: Instant, log: &Log) {
+    let values = store.close();
+    if values.is_empty() {
+        return;
+    }
+    let mut crew = HookThreads::new("values");
+    crew.start("values".into(), move || {
+        drop(values);
+        Ok(())
+    });
+    let what = format_args!("the drop of the values of init hooks");
+    match crew.next(clock::monotonic(until)).map(|ended| ended.result) {
+        Some(Ok(())) => {}
+        Some(Err(failure)) => log.failure(Level::Error, "", what, &failure),
+        None => log.error(format_args!("{what} had not ended when its time was over")),
     }
 }
+
+const KIND: &str = "shutdown";
 
 /// The context of a shutdown hook.
 pub struct ShutdownContext {
     cancellation: Cancellation,
-    resources: Resources,
+    store: Store,
+    /// The values, once it has asked for one.
+    used: OnceLock<Resources>,
 }
 
 impl ShutdownContext {
-    /// The value of this type, if an init hook has put one and all init hooks have run.
+    /// The value of this type without a name, if an init hook has put one. A start that was cut off
+    /// has put what its hooks had put by then.
     pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {
-        self.resources.get()
+        self.values().get()
+    }
+
+    /// The value of this type and name, if an init hook has put one.
+    pub fn get_named<T: Any + Send + Sync>(&self, name: &str) -> Option<&T> {
+        self.values().get_named(name)
+    }
+
+    fn values(&self) -> &Resources {
+        self.used.get_or_init(|| self.store.values())
     }
 
     /// A token that fires when the time of the hooks is over. It is this hook's own.
@@ -68,4 +123,8 @@ impl ShutdownContext {
 fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<_> = names.map(|name| format!("{name:?}")).collect();
     names.join(", ")
+}
+
+fn told_as_error(told: String) -> Result<(), Error> {
+    if told.is_empty() { Ok(()) } else { Err(Error::Shutdown { message: told }) }
 }

@@ -1,0 +1,7 @@
+//! The end of a runtime with a lifecycle, on this transport.
+#![cfg(unix)]
+
+use lambda_proto_std as transport;
+
+#[path = "../../verify/lifecycle_end.rs"]
+mod lifecycle_end;

@@ -1,0 +1,399 @@
+//! The end of a runtime with a lifecycle, by itself, by its stop handle and by real signals. A test
+//! of each transport includes this file and names its crate `transport`.
+
+use std::process::{ExitCode, Termination};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lambda_proto_service::program::{Program, Signal, behaviour, say, wait_for_test};
+use lambda_proto_service::{Connection, Event, PATIENCE, Running, Service};
+
+use crate::transport::{Endpoint, Error, Failure, Lifecycle, Options, Policy, Runtime};
+
+/// A connection that says when it is closed, and does more then if it is told to.
+struct Table(fn());
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        (self.0)();
+        say("the table is closed");
+    }
+}
+
+/// The runtime of the tests below, which run it in a process of its own.
+#[test]
+#[ignore = "is no test but the program of others"]
+fn program() {
+    let Some(behaviour) = behaviour() else { return };
+    let runtime = Runtime::from_env().expect("an address");
+    let behaves = behaviour.clone();
+    let result =
+        runtime.lifecycle(lifecycle(&behaviour)).run(move |invocation, responder, context| {
+            match &*behaves {
+                "never answers" => {
+                    say("in flight");
+                    thread::sleep(PATIENCE);
+                    Ok(responder.send(""))
+                }
+                "works" => {
+                    let work = context.begin_work(&invocation, "the books");
+                    thread::spawn(move || {
+                        wait_for_test();
+                        say("the work is done");
+                        drop(work);
+                    });
+                    Ok(responder.send(""))
+                }
+                "works for ever" | "works for ever, reports" => {
+                    std::mem::forget(context.begin_work(&invocation, "the books"));
+                    Ok(responder.send(""))
+                }
+                _ => Ok(responder.send("")),
+            }
+        });
+    say("the end of main");
+    let code = Termination::report(result);
+    std::process::exit(if code == ExitCode::SUCCESS { 0 } else { 1 });
+}
+
+fn lifecycle(behaviour: &str) -> Lifecycle {
+    let (duration, buffer) = match behaviour {
+        // Time enough for what the test does beside the hooks.
+        "works" | "works for ever, reports" | "answers slowly" => (2_000, 50),
+        "has no window" => (0, 0),
+        "has a buffer that eats it" => (500, 500),
+        // Twice of what is usual, for machines that are busy.
+        _ => (1_000, 50),
+    };
+    let options = Options::new()
+        .with_shutdown_duration(Duration::from_millis(duration))
+        .and_then(|options| options.with_shutdown_buffer(Duration::from_millis(buffer)))
+        .expect("options that make sense");
+    let table = Table(match behaviour {
+        "closes never" => || thread::sleep(PATIENCE),
+        "panics when it closes" => || panic!("boom"),
+        _ => || {},
+    });
+    let lifecycle = Lifecycle::new().options(options).on_init("table", |init| init.put(table));
+    let lifecycle = match behaviour {
+        "starts until cancelled" => lifecycle.on_init("slow", |init| {
+            say("init hook");
+            assert!(init.cancellation().wait(PATIENCE), "it fires");
+            // What is put now is there for the shutdown hooks, too.
+            init.put_named("late", 17_u8);
+        }),
+        "never starts" => lifecycle.on_init("deaf", |_| {
+            say("init hook");
+            thread::sleep(PATIENCE);
+        }),
+        "cannot start" => lifecycle.on_init("fails", |_| -> Result<(), Failure> {
+            Err(Failure::new("Function.NoTable", "there is no table"))
+        }),
+        _ => lifecycle,
+    };
+    let lifecycle = match behaviour {
+        "works for ever, reports" => lifecycle.work(Policy::Report),
+        _ => lifecycle,
+    };
+    let lifecycle = match behaviour {
+        "hooks fail" => lifecycle
+            .on_shutdown("flush", |_| Err(Failure::new("Function.Flush", "no space")))
+            .on_shutdown("panic", |_| panic!("boom")),
+        "answers slowly" => lifecycle.on_shutdown("deaf", |_| {
+            thread::sleep(PATIENCE);
+            Ok(())
+        }),
+        _ => lifecycle,
+    };
+    lifecycle.on_shutdown("hook", |shutdown| {
+        let table = if shutdown.get::<Table>().is_some() { "with" } else { "without" };
+        let late = shutdown.get_named::<u8>("late").map_or("", |_| " and more");
+        say(&format!("shutdown hook, {table} the table{late}"));
+        Ok(())
+    })
+}
+
+const HOOK: &str = "shutdown hook, with the table";
+const CLOSED: &str = "the table is closed";
+
+/// The program, its extension registered.
+fn start(service: &Service, behaviour: &str, slots: usize) -> (Program, Connection) {
+    let slots = slots.to_string();
+    let variables = [("AWS_LAMBDA_MAX_CONCURRENCY", &*slots)];
+    let address = service.address();
+    let program = Program::start_test("lifecycle_end::program", &address, behaviour, &variables);
+    (program, service.register_extension())
+}
+
+/// The same, with an invocation that has been sent to its first slot.
+fn invoked(service: &Service, behaviour: &str, slots: usize) -> (Program, Connections) {
+    let (program, extension) = start(service, behaviour, slots);
+    let mut others = service.open_slots(slots);
+    let mut first = others.remove(0);
+    first.send(Event::new("id-1", "").bytes());
+    others.push(extension);
+    (program, Connections { first, _others: others })
+}
+
+/// The connections of a program, open as long as the test goes on.
+struct Connections {
+    /// The one with the invocation.
+    first: Connection,
+    _others: Vec<Connection>,
+}
+
+/// The same, with its answer taken.
+fn answered(service: &Service, behaviour: &str, slots: usize) -> (Program, Connections) {
+    let (program, mut connections) = invoked(service, behaviour, slots);
+    connections.first.request().assert_response("id-1");
+    connections.first.take_answer();
+    (program, connections)
+}
+
+/// Sends the signal, and waits until the program has heard of it.
+fn signal(program: &Program, signal: Signal) {
+    program.signal(signal);
+    program.lines().wait_for("no more invocations are taken");
+}
+
+#[track_caller]
+fn assert_said(program: &Program, lines: &[&str]) {
+    for line in lines {
+        assert!(program.has_said(line), "not said: {line}: {:?}", program.lines().all());
+    }
+}
+
+#[track_caller]
+fn assert_logged(program: &Program, part: &str) {
+    let lines = program.lines().all();
+    assert!(lines.iter().any(|line| line.contains(part)), "not logged: {part}: {lines:?}");
+}
+
+#[track_caller]
+fn assert_not_logged(program: &Program, part: &str) {
+    let lines = program.lines().all();
+    assert!(!lines.iter().any(|line| line.contains(part)), "logged: {part}: {lines:?}");
+}
+
+#[test]
+fn a_signal_cancels_the_init_hooks_whose_values_the_shutdown_hooks_see() {
+    for kind in [Signal::TERM, Signal::INT] {
+        let service = Service::start();
+        let (mut program, mut extension) = start(&service, "starts until cancelled", 1);
+        program.lines().wait_for("init hook");
+        signal(&program, kind);
+        program.expect_end();
+        assert_said(&program, &["shutdown hook, with the table and more", CLOSED]);
+        assert_logged(&program, "the start was cancelled");
+        assert_said(&program, &["the end of main"]);
+        extension.expect_end();
+        service.expect_no_connection();
+    }
+}
+
+#[test]
+fn a_start_that_is_cut_off_shows_its_values_to_the_shutdown_hooks_and_drops_them() {
+    let service = Service::start();
+    let (mut program, _extension) = start(&service, "never starts", 1);
+    program.lines().wait_for("init hook");
+    signal(&program, Signal::TERM);
+    program.expect_end();
+    assert_said(&program, &[HOOK, CLOSED]);
+    assert_logged(&program, "the start is cancelled");
+    service.expect_no_connection();
+}
+
+#[test]
+fn the_stop_handle_cancels_the_init_hooks() {
+    let service = Service::start();
+    let (begun, has_begun) = channel();
+    let (stopped, has_stopped) = channel();
+    let lifecycle = Lifecycle::new()
+        .options(Options::new().with_init_timeout(Duration::from_secs(60)).expect("it is one"))
+        .on_init("slow", move |init| {
+            begun.send(()).expect("the test waits");
+            assert!(init.cancellation().wait(PATIENCE), "it fires");
+        })
+        .on_shutdown("flush", move |_| Ok(stopped.send(())?));
+    let endpoint = Endpoint::parse(&service.address()).expect("the test's address is one");
+    let lines = service.lines().clone();
+    let runtime = Runtime::new(endpoint).log(move |line| lines.push(line.to_string()));
+    let runtime = runtime.lifecycle(lifecycle.signals(false));
+    let stop = runtime.stop_handle();
+    let run = move || runtime.run(|_, responder, _| Ok(responder.send("")));
+    let running: Running<Error> = Running::new(service.lines(), move || stop.stop(), run);
+    has_begun.recv_timeout(PATIENCE).expect("the hook begins");
+    running.stop();
+    has_stopped.recv_timeout(PATIENCE).expect("the shutdown hooks run");
+    service.lines().wait_for("the start was cancelled");
+    service.expect_no_connection();
+}
+
+#[test]
+fn the_values_are_dropped_before_the_process_ends() {
+    let service = Service::start();
+    let (mut program, mut connections) = answered(&service, "", 1);
+    connections.first.expect_next();
+    signal(&program, Signal::TERM);
+    program.expect_end();
+    let lines = program.lines().all();
+    let place = |line| lines.iter().position(|other| other == line);
+    assert!(place(HOOK).expect("it has run") < place(CLOSED).expect("it is dropped"), "{lines:?}");
+}
+
+#[test]
+fn values_that_a_handler_without_end_has_not_asked_for_are_dropped() {
+    let service = Service::start();
+    let (mut program, _connections) = invoked(&service, "never answers", 1);
+    program.lines().wait_for("in flight");
+    signal(&program, Signal::TERM);
+    let mut report = service.connection();
+    report.request().assert_error("id-1", "Runtime.ShutDown");
+    report.take_answer();
+    program.expect_end();
+    assert_said(&program, &[HOOK, CLOSED]);
+}
+
+#[test]
+fn a_value_whose_drop_hangs_or_panics_does_not_hold_the_process() {
+    for (behaviour, told) in [
+        (
+            "closes never",
+            "the drop of the values of init hooks had not ended when its time was over",
+        ),
+        ("panics when it closes", "the drop of the values of init hooks: Function.Panic: boom"),
+    ] {
+        let service = Service::start();
+        let (mut program, mut connections) = answered(&service, behaviour, 1);
+        connections.first.expect_next();
+        signal(&program, Signal::TERM);
+        program.expect_end();
+        assert_logged(&program, told);
+        assert_said(&program, &[HOOK, "the end of main"]);
+    }
+}
+
+#[test]
+fn the_values_of_a_start_that_fails_are_dropped() {
+    let service = Service::start();
+    let (mut program, _extension) = start(&service, "cannot start", 1);
+    let mut connection = service.connection();
+    connection.request().assert_init_error("Runtime.InitError");
+    connection.take_answer();
+    program.expect_code(1);
+    assert_said(&program, &[CLOSED]);
+    assert_not_logged(&program, "shutdown hook");
+}
+
+#[test]
+fn registered_work_goes_on_beside_the_shutdown_hooks() {
+    // With several slots nothing else waits for it.
+    for slots in [1, 2] {
+        let service = Service::start();
+        let (mut program, _connections) = answered(&service, "works", slots);
+        signal(&program, Signal::TERM);
+        program.lines().wait_for(HOOK);
+        program.go_on();
+        program.expect_end();
+        assert_said(&program, &["the work is done", "the end of main", CLOSED]);
+        assert_not_logged(&program, "still runs");
+    }
+}
+
+#[test]
+fn work_that_does_not_end_is_reported_at_the_end_of_the_window() {
+    for slots in [1, 2] {
+        let service = Service::start();
+        let (mut program, _connections) = answered(&service, "works for ever", slots);
+        let signalled = Instant::now();
+        program.signal(Signal::TERM);
+        program.expect_end();
+        // A drain without a deadline takes 3 s between invocations, and an end has a second.
+        let elapsed = signalled.elapsed();
+        assert!(elapsed >= Duration::from_millis(950), "{elapsed:?}");
+        assert!(elapsed < Duration::from_millis(2_900), "{elapsed:?}");
+        assert_said(&program, &[HOOK, "the end of main"]);
+        let line = "a task of an answered invocation still runs when the process is to end";
+        assert_logged(&program, line);
+    }
+}
+
+#[test]
+fn work_is_not_waited_for_under_a_policy_that_only_reports() {
+    let service = Service::start();
+    let (mut program, mut connections) = answered(&service, "works for ever, reports", 1);
+    connections.first.expect_next();
+    let signalled = Instant::now();
+    program.signal(Signal::TERM);
+    program.expect_end();
+    assert!(signalled.elapsed() < Duration::from_millis(1_900), "{:?}", signalled.elapsed());
+    assert_logged(&program, "still runs when the process is to end");
+}
+
+const TOLD: [&str; 2] = [
+    "shutdown hook \"flush\" failed: Function.Flush: no space",
+    "shutdown hook \"panic\" failed: Function.Panic: boom",
+];
+
+#[test]
+fn hooks_that_fail_are_told_in_one_error_and_by_the_exit_status() {
+    let service = Service::start();
+    let (mut program, mut connections) = answered(&service, "hooks fail", 1);
+    connections.first.expect_next();
+    signal(&program, Signal::TERM);
+    program.expect_code(1);
+    let lines = program.lines().all();
+    let error = lines.iter().find(|line| line.starts_with("Error: ")).expect("main has an error");
+    assert!(TOLD.iter().all(|told| error.contains(told)), "{error}");
+    // Each of them has a line of its own, too.
+    for told in TOLD {
+        let of_its_own = |line: &&String| line.contains(told) && !line.starts_with("Error: ");
+        assert_eq!(lines.iter().filter(of_its_own).count(), 1, "{lines:?}");
+    }
+    assert_said(&program, &[HOOK, CLOSED]);
+}
+
+#[test]
+fn the_error_of_the_runtime_comes_before_that_of_its_hooks() {
+    let service = Service::start();
+    let (mut program, mut connections) = answered(&service, "hooks fail", 1);
+    connections.first.expect_next();
+    connections.first.refuse(500, "InternalServerError", "no");
+    program.expect_code(1);
+    let lines = program.lines().all();
+    let error = lines.iter().find(|line| line.starts_with("Error: ")).expect("main has an error");
+    assert!(error.contains("500"), "{error}");
+    assert!(TOLD.iter().all(|told| lines.iter().any(|line| line.contains(told))), "{lines:?}");
+}
+
+#[test]
+fn without_a_window_hooks_run_when_the_runtime_ends_by_itself_and_not_after_a_signal() {
+    for behaviour in ["has no window", "has a buffer that eats it"] {
+        let service = Service::start();
+        let (mut program, mut connections) = answered(&service, behaviour, 1);
+        connections.first.expect_next();
+        connections.first.refuse(500, "InternalServerError", "no");
+        program.expect_code(1);
+        assert_said(&program, &[HOOK, CLOSED]);
+    }
+    let service = Service::start();
+    let (mut program, mut connections) = answered(&service, "has no window", 1);
+    connections.first.expect_next();
+    program.signal(Signal::TERM);
+    program.expect_code(1);
+    assert_logged(&program, "no time was left for shutdown hooks: \"hook\"");
+}
+
+#[test]
+fn hooks_get_the_whole_window_if_there_is_nothing_to_report() {
+    let service = Service::start();
+    let (mut program, mut connections) = invoked(&service, "answers slowly", 1);
+    connections.first.request().assert_response("id-1");
+    let signalled = Instant::now();
+    program.signal(Signal::TERM);
+    // The answer is on its way, so it is not to be reported; nobody takes it.
+    program.lines().wait_for("shutdown hooks had not ended when their time was over: \"deaf\"");
+    assert!(signalled.elapsed() >= Duration::from_millis(2_000), "{:?}", signalled.elapsed());
+    program.expect_code(1);
+}
