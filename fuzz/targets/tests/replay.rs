@@ -1,8 +1,9 @@
-//! Every file of the corpora, and everything that has ever broken a target, once more.
+//! Every input of the corpora, and everything that has ever broken a target, once more.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::panic;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use lambda_proto_fuzz_targets::TARGETS;
@@ -19,6 +20,27 @@ fn files(folder: &PathBuf) -> Vec<PathBuf> {
     files
 }
 
+/// The inputs of a target's corpus, with their names.
+fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
+    let path = folder("corpus", target).with_extension("tar");
+    let file = File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut archive = tar::Archive::new(file);
+    let input = |entry: std::io::Result<tar::Entry<'_, File>>| {
+        let mut entry = entry.expect("an entry");
+        let name = format!("{}: {}", path.display(), entry.path().expect("a path").display());
+        let mut data = Vec::new();
+        entry.read_to_end(&mut data).expect("the data of an entry");
+        (name, data)
+    };
+    archive.entries().expect("an archive").map(input).collect()
+}
+
+/// The inputs that have broken a target.
+fn regressions(target: &str) -> Vec<(String, Vec<u8>)> {
+    let input = |path: &PathBuf| (path.display().to_string(), fs::read(path).expect("a file"));
+    files(&folder("regressions", target)).iter().map(input).collect()
+}
+
 /// Panics in whatever thread, some of which nobody waits for.
 static PANICS: AtomicUsize = AtomicUsize::new(0);
 
@@ -30,12 +52,11 @@ fn every_input_that_is_kept_holds() {
         print(info);
     }));
     for (name, target) in TARGETS {
-        let corpus = files(&folder("corpus", name));
+        let corpus = corpus(name);
         assert!(!corpus.is_empty(), "{name} has no corpus");
-        for file in corpus.iter().chain(&files(&folder("regressions", name))) {
-            let data = fs::read(file).expect("a file");
-            let held = panic::catch_unwind(|| target(&data)).is_ok();
-            assert!(held && PANICS.load(Relaxed) == 0, "{name}: {}", file.display());
+        for (input, data) in corpus.iter().chain(&regressions(name)) {
+            let held = panic::catch_unwind(|| target(data)).is_ok();
+            assert!(held && PANICS.load(Relaxed) == 0, "{name}: {input}");
         }
     }
 }
@@ -51,17 +72,12 @@ fn no_target_minds_an_empty_input_or_any_single_byte() {
 }
 
 #[test]
-fn every_folder_and_every_program_belongs_to_a_target() {
+fn every_target_has_a_program_and_a_corpus_and_nothing_else_has() {
     let names: Vec<_> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
-    for kind in ["corpus", "regressions"] {
-        for folder in files(&folder(kind, "")) {
-            let name = folder.file_name().expect("a name").to_string_lossy().into_owned();
-            assert!(names.contains(&name), "{kind}/{name}");
-        }
-    }
-    let programs: Vec<_> = files(&folder("fuzz_targets", ""))
-        .iter()
-        .map(|file| file.file_stem().expect("a name").to_string_lossy().into_owned())
-        .collect();
-    assert_eq!(programs, names);
+    let stem = |path: &Path| path.file_stem().expect("a name").to_string_lossy().into_owned();
+    let stems =
+        |kind| -> Vec<_> { files(&folder(kind, "")).iter().map(|path| stem(path)).collect() };
+    assert_eq!(stems("fuzz_targets"), names);
+    assert_eq!(stems("corpus"), names);
+    assert!(stems("regressions").iter().all(|name| names.contains(name)));
 }
