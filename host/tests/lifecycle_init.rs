@@ -458,7 +458,8 @@ fn a_lifecycle_has_what_was_registered_and_the_defaults_otherwise() {
         .after_restore("d", |_| Ok(()))
         .on_shutdown("e", |_| Ok(()))
         .into_parts();
-    assert_eq!((parts.options, parts.work), (options, Policy::Strict));
+    assert_eq!(parts.options, options.with_work(Policy::Strict).unwrap());
+    assert_eq!(parts.work, Policy::Strict);
     assert_eq!(format!("{:?}", parts.init), r#"["a", "b"]"#);
     assert_eq!(format!("{:?}{:?}", parts.before_snapshot, parts.after_restore), r#"["c"]["d"]"#);
     assert_eq!(format!("{:?}", parts.shutdown), r#"["e"]"#);

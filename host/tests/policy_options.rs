@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use lambda_proto_host::policy::{InvalidOption, Options};
+use lambda_proto_host::lifecycle::Lifecycle;
+use lambda_proto_host::policy::{InvalidOption, Options, Policy};
 
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -19,6 +20,8 @@ fn the_defaults_are_those_of_the_model() {
         (window.duration(), window.hooks(), window.invocation()),
         (ms(500), ms(450), ms(50))
     );
+    assert_eq!(options.stop_timeout(), Duration::from_secs(2));
+    assert_eq!((options.work(), options.signals()), (Policy::default(), None));
 }
 
 #[test]
@@ -31,6 +34,17 @@ fn what_makes_sense_is_taken_up_to_its_bounds() {
     for buffer in [Duration::ZERO, ms(1), quarter] {
         let options = Options::new().with_cancellation_buffer(buffer).unwrap();
         assert_eq!(options.cancellation_buffer(), buffer);
+    }
+    for timeout in [Duration::from_nanos(1), Duration::from_secs(3), quarter] {
+        let options = Options::new().with_stop_timeout(timeout).unwrap();
+        assert_eq!(options.stop_timeout(), timeout);
+    }
+    let drain = |reserve| Policy::Drain { reserve };
+    for policy in [drain(Duration::ZERO), drain(quarter), Policy::Report, Policy::Strict] {
+        assert_eq!(Options::new().with_work(policy).unwrap().work(), policy);
+    }
+    for are_handled in [true, false] {
+        assert_eq!(Options::new().with_signals(are_handled).signals(), Some(are_handled));
     }
     for (duration, buffer, hooks) in
         [(0, 50, 0), (300, 50, 250), (500, 0, 500), (2000, 2000, 0), (300, 400, 0), (600, 100, 500)]
@@ -78,9 +92,69 @@ fn nonsense_is_refused_and_the_error_says_what_to_do() {
             InvalidOption::ShutdownBufferTooLong,
             "give less than the shutdown duration",
         ),
+        (options.with_stop_timeout(Duration::ZERO), InvalidOption::NoStopTimeout, "give more"),
+        (
+            options.with_stop_timeout(over_quarter),
+            InvalidOption::StopTimeoutTooLong,
+            "give 15 min or less",
+        ),
+        (
+            options.with_work(Policy::Drain { reserve: over_quarter }),
+            InvalidOption::DrainReserveTooLong,
+            "give less than the timeout of the function",
+        ),
     ];
     for (result, error, words) in cases {
         assert_eq!(result, Err(error));
         assert!(error.to_string().contains(words), "{error}");
     }
+}
+
+/// Options that set everything, each to a value of its own.
+fn all(millis: u64, work: Policy, signals: bool) -> Options {
+    Options::new()
+        .with_init_timeout(ms(millis))
+        .and_then(|options| options.with_cancellation_buffer(ms(millis + 1)))
+        .and_then(|options| options.with_shutdown_duration(ms(millis + 2)))
+        .and_then(|options| options.with_shutdown_buffer(ms(millis + 3)))
+        .and_then(|options| options.with_stop_timeout(ms(millis + 4)))
+        .and_then(|options| options.with_work(work))
+        .unwrap()
+        .with_signals(signals)
+}
+
+#[test]
+fn what_is_not_set_is_taken_from_the_others() {
+    let one = all(100, Policy::Strict, false);
+    let other = all(200, Policy::Report, true);
+    assert_eq!(one.or(other), one);
+    assert_eq!(one.or(Options::new()), one);
+    assert_eq!(Options::new().or(other), other);
+
+    let some = Options::new().with_stop_timeout(ms(7)).unwrap().with_signals(false).or(other);
+    let expected = other.with_stop_timeout(ms(7)).unwrap().with_signals(false);
+    assert_eq!(some, expected);
+}
+
+#[test]
+fn a_default_that_is_set_is_not_taken_from_the_others() {
+    let five = Options::new().with_init_timeout(Duration::from_secs(5)).unwrap();
+    assert_ne!(five, Options::new());
+    assert_eq!(five.or(all(200, Policy::Report, true)).init_timeout(), Duration::from_secs(5));
+}
+
+#[test]
+fn a_lifecycle_keeps_what_was_set_before_unless_it_is_set_again() {
+    let parts = Lifecycle::new()
+        .work(Policy::Strict)
+        .signals(true)
+        .options(Options::new().with_init_timeout(ms(7)).unwrap())
+        .options(Options::new().with_stop_timeout(ms(8)).unwrap())
+        .into_parts();
+    assert_eq!((parts.work, parts.signals), (Policy::Strict, true));
+    assert_eq!((parts.options.init_timeout(), parts.options.stop_timeout()), (ms(7), ms(8)));
+
+    let all = all(100, Policy::Report, false);
+    let parts = Lifecycle::new().work(Policy::Strict).signals(true).options(all).into_parts();
+    assert_eq!((parts.options, parts.work, parts.signals), (all, Policy::Report, false));
 }

@@ -36,8 +36,6 @@ pub struct Lifecycle {
     after_restore: Vec<SnapshotHook>,
     before_invocation: Vec<InvocationHook>,
     shutdown: Vec<ShutdownHook>,
-    work: Policy,
-    signals: Option<bool>,
 }
 
 /// Stands for a [`Lifecycle`] in the type of a runtime that has none.
@@ -45,14 +43,14 @@ pub struct Lifecycle {
 pub struct NoLifecycle;
 
 impl Lifecycle {
-    /// No hooks, and the defaults of [`Options`] and [`Policy`].
+    /// No hooks, and all [`Options`] left open.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets the options.
+    /// Sets the options that are set in `options`; the others stay as they are.
     pub fn options(mut self, options: Options) -> Self {
-        self.options = options;
+        self.options = options.or(self.options);
         self
     }
 
@@ -129,28 +127,31 @@ impl Lifecycle {
     }
 
     /// Sets the policy for work that still runs when the next invocation is to be asked for.
-    pub fn work(mut self, policy: Policy) -> Self {
-        self.work = policy;
-        self
+    ///
+    /// This is the option that [`Options::with_work`] sets; here a drain reserve may be of any
+    /// length.
+    pub fn work(self, policy: Policy) -> Self {
+        self.options(Options::of_work(policy))
     }
 
     /// Sets whether signals are handled. By default they are if there are shutdown hooks.
-    pub fn signals(mut self, are_heard: bool) -> Self {
-        self.signals = Some(are_heard);
-        self
+    ///
+    /// This is the option that [`Options::with_signals`] sets.
+    pub fn signals(self, are_handled: bool) -> Self {
+        self.options(Options::new().with_signals(are_handled))
     }
 
     /// Takes the lifecycle apart, for the transport that runs it.
     pub fn into_parts(self) -> Parts {
         Parts {
-            signals: self.signals.unwrap_or(!self.shutdown.is_empty()),
+            signals: self.options.signals().unwrap_or(!self.shutdown.is_empty()),
+            work: self.options.work(),
             options: self.options,
             init: self.init,
             before_snapshot: self.before_snapshot,
             after_restore: self.after_restore,
             before_invocation: self.before_invocation,
             shutdown: self.shutdown,
-            work: self.work,
         }
     }
 }

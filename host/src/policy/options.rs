@@ -3,7 +3,12 @@ use std::time::Duration;
 
 use lambda_proto::lifecycle::ShutdownWindow;
 
-/// How long the phases of a function's life may take.
+use super::Policy;
+
+/// The options of a [`Lifecycle`](crate::lifecycle::Lifecycle): how long each phase may take, what
+/// happens to remaining work, and whether signals are handled.
+///
+/// Each option is set or left open; one that is left open has its default.
 ///
 /// ```
 /// use std::time::Duration;
@@ -19,12 +24,15 @@ use lambda_proto::lifecycle::ShutdownWindow;
 /// );
 /// # Ok::<(), lambda_proto_host::policy::InvalidOption>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    init_timeout: Duration,
-    cancellation_buffer: Duration,
-    shutdown_duration: Duration,
-    shutdown_buffer: Duration,
+    pub(super) init_timeout: Option<Duration>,
+    pub(super) cancellation_buffer: Option<Duration>,
+    pub(super) shutdown_duration: Option<Duration>,
+    pub(super) shutdown_buffer: Option<Duration>,
+    pub(super) stop_timeout: Option<Duration>,
+    pub(super) work: Option<Policy>,
+    pub(super) signals: Option<bool>,
 }
 
 impl Options {
@@ -43,14 +51,47 @@ impl Options {
     /// The longest init and the longest timeout of a function [Lambda Developer Guide: quotas].
     pub const MAX_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
-    /// An init timeout of 5 s, a cancellation buffer of 500 ms, a shutdown duration of 500 ms and a
-    /// shutdown buffer of 50 ms.
+    /// Leaves every option open.
     pub const fn new() -> Self {
         Self {
-            init_timeout: Duration::from_secs(5),
-            cancellation_buffer: Duration::from_millis(500),
-            shutdown_duration: Self::SHUTDOWN_WITH_INTERNAL_EXTENSION,
-            shutdown_buffer: Duration::from_millis(50),
+            init_timeout: None,
+            cancellation_buffer: None,
+            shutdown_duration: None,
+            shutdown_buffer: None,
+            stop_timeout: None,
+            work: None,
+            signals: None,
+        }
+    }
+
+    /// Sets nothing but this policy, with a reserve of any length.
+    pub(crate) const fn of_work(policy: Policy) -> Self {
+        Self { work: Some(policy), ..Self::new() }
+    }
+
+    /// Takes what is not set here from `other`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use lambda_proto_host::policy::Options;
+    ///
+    /// let second = Duration::from_secs(1);
+    /// let code = Options::new().with_init_timeout(8 * second)?;
+    /// let file = Options::new().with_init_timeout(2 * second)?.with_stop_timeout(3 * second)?;
+    /// let options = code.or(file);
+    /// assert_eq!((options.init_timeout(), options.stop_timeout()), (8 * second, 3 * second));
+    /// # Ok::<(), lambda_proto_host::policy::InvalidOption>(())
+    /// ```
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            init_timeout: self.init_timeout.or(other.init_timeout),
+            cancellation_buffer: self.cancellation_buffer.or(other.cancellation_buffer),
+            shutdown_duration: self.shutdown_duration.or(other.shutdown_duration),
+            shutdown_buffer: self.shutdown_buffer.or(other.shutdown_buffer),
+            stop_timeout: self.stop_timeout.or(other.stop_timeout),
+            work: self.work.or(other.work),
+            signals: self.signals.or(other.signals),
         }
     }
 
@@ -66,7 +107,7 @@ impl Options {
         if is_longer(timeout, Self::MAX_TIMEOUT) {
             return Err(InvalidOption::InitTimeoutTooLong);
         }
-        self.init_timeout = timeout;
+        self.init_timeout = Some(timeout);
         Ok(self)
     }
 
@@ -83,7 +124,7 @@ impl Options {
         if is_longer(buffer, Self::MAX_TIMEOUT) {
             return Err(InvalidOption::CancellationBufferTooLong);
         }
-        self.cancellation_buffer = buffer;
+        self.cancellation_buffer = Some(buffer);
         Ok(self)
     }
 
@@ -100,7 +141,7 @@ impl Options {
         if is_longer(duration, Self::MAX_SHUTDOWN) {
             return Err(InvalidOption::ShutdownTooLong);
         }
-        self.shutdown_duration = duration;
+        self.shutdown_duration = Some(duration);
         Ok(self)
     }
 
@@ -114,29 +155,93 @@ impl Options {
         if is_longer(buffer, Self::MAX_SHUTDOWN) {
             return Err(InvalidOption::ShutdownBufferTooLong);
         }
-        self.shutdown_buffer = buffer;
+        self.shutdown_buffer = Some(buffer);
         Ok(self)
     }
 
-    /// The time that all init hooks share.
-    pub const fn init_timeout(&self) -> Duration {
-        self.init_timeout
+    /// Sets the time that shutdown hooks and registered work get when the program stops by itself,
+    /// without a signal.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidOption::NoStopTimeout`] and [`InvalidOption::StopTimeoutTooLong`].
+    pub const fn with_stop_timeout(mut self, timeout: Duration) -> Result<Self, InvalidOption> {
+        if timeout.is_zero() {
+            return Err(InvalidOption::NoStopTimeout);
+        }
+        if is_longer(timeout, Self::MAX_TIMEOUT) {
+            return Err(InvalidOption::StopTimeoutTooLong);
+        }
+        self.stop_timeout = Some(timeout);
+        Ok(self)
     }
 
-    /// The time between the cancellation of an invocation and its deadline.
+    /// Sets the policy for work that still runs when the next invocation is to be asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidOption::DrainReserveTooLong`].
+    pub const fn with_work(mut self, policy: Policy) -> Result<Self, InvalidOption> {
+        if let Policy::Drain { reserve } = policy
+            && is_longer(reserve, Self::MAX_TIMEOUT)
+        {
+            return Err(InvalidOption::DrainReserveTooLong);
+        }
+        self.work = Some(policy);
+        Ok(self)
+    }
+
+    /// Sets whether the runtime handles SIGTERM and SIGINT.
+    #[must_use]
+    pub const fn with_signals(mut self, are_handled: bool) -> Self {
+        self.signals = Some(are_handled);
+        self
+    }
+
+    /// The time that all init hooks share; 5 s by default.
+    pub const fn init_timeout(&self) -> Duration {
+        or_default(self.init_timeout, Duration::from_secs(5))
+    }
+
+    /// The time between the cancellation of an invocation and its deadline; 500 ms by default.
     pub const fn cancellation_buffer(&self) -> Duration {
-        self.cancellation_buffer
+        or_default(self.cancellation_buffer, Duration::from_millis(500))
     }
 
     /// How the time between SIGTERM and SIGKILL is divided.
+    ///
+    /// By default the duration is [`SHUTDOWN_WITH_INTERNAL_EXTENSION`], and the buffer is 50 ms.
+    ///
+    /// [`SHUTDOWN_WITH_INTERNAL_EXTENSION`]: Self::SHUTDOWN_WITH_INTERNAL_EXTENSION
     pub const fn shutdown_window(&self) -> ShutdownWindow {
-        ShutdownWindow::new(self.shutdown_duration, self.shutdown_buffer)
+        let duration = or_default(self.shutdown_duration, Self::SHUTDOWN_WITH_INTERNAL_EXTENSION);
+        ShutdownWindow::new(duration, or_default(self.shutdown_buffer, Duration::from_millis(50)))
+    }
+
+    /// The time that shutdown hooks and registered work get when the program stops by itself,
+    /// without a signal; 2 s by default.
+    pub const fn stop_timeout(&self) -> Duration {
+        or_default(self.stop_timeout, Duration::from_secs(2))
+    }
+
+    /// The policy for work that still runs when the next invocation is to be asked for; by default
+    /// that of [`Policy`].
+    pub fn work(&self) -> Policy {
+        self.work.unwrap_or_default()
+    }
+
+    /// Whether signals are handled; `None` leaves it open, and then they are if there are shutdown
+    /// hooks.
+    pub const fn signals(&self) -> Option<bool> {
+        self.signals
     }
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        Self::new()
+/// `unwrap_or` is not `const`.
+const fn or_default(set: Option<Duration>, default: Duration) -> Duration {
+    match set {
+        Some(set) => set,
+        None => default,
     }
 }
 
@@ -159,6 +264,12 @@ pub enum InvalidOption {
     ShutdownTooLong,
     /// A shutdown buffer longer than [`Options::MAX_SHUTDOWN`].
     ShutdownBufferTooLong,
+    /// A stop timeout of zero.
+    NoStopTimeout,
+    /// A stop timeout longer than [`Options::MAX_TIMEOUT`].
+    StopTimeoutTooLong,
+    /// A drain reserve longer than [`Options::MAX_TIMEOUT`].
+    DrainReserveTooLong,
 }
 
 impl fmt::Display for InvalidOption {
@@ -180,6 +291,16 @@ impl fmt::Display for InvalidOption {
             Self::ShutdownBufferTooLong => {
                 "a shutdown buffer of more than 2 s: no shutdown is longer, so give less than the \
                  shutdown duration"
+            }
+            Self::NoStopTimeout => {
+                "a stop timeout of zero: no shutdown hook could end in time, so give more, or no hooks"
+            }
+            Self::StopTimeoutTooLong => {
+                "a stop timeout of more than 15 min: no function runs longer, so give 15 min or less"
+            }
+            Self::DrainReserveTooLong => {
+                "a drain reserve of more than 15 min: no work would be waited for, so give less than the \
+                 timeout of the function"
             }
         })
     }
