@@ -1,7 +1,8 @@
 //! The environment variables of a runtime, read once at the start; no other module names them.
 //!
-//! [`endpoint`] and [`concurrency`] are for the runtime itself, [`Environment`] is for functions.
-//! The Lambda Developer Guide lists the variables in "Defined runtime environment variables".
+//! [`endpoint`], [`concurrency`] and [`options`] are for the runtime itself, [`Environment`] is for
+//! functions. The Lambda Developer Guide lists the variables in "Defined runtime environment
+//! variables"; those of [`options`] are not Lambda's, and stand in the documentation of [`Options`].
 //!
 //! Credentials are not read here. They change while the process runs (under SnapStart an endpoint
 //! hands them out), and the SDKs look for them themselves.
@@ -15,7 +16,8 @@ use lambda_proto::api::{Concurrency, Endpoint};
 use lambda_proto_extension::metadata::{API_VARIABLE, Metadata, MetadataError, TOKEN_VARIABLE};
 
 use crate::lifecycle::clock;
-use crate::{Error, Format, InvalidValue, Level};
+use crate::policy::{Options, Setting, WrittenOptions};
+use crate::{Error, Failure, Format, InvalidValue, Level, external_extensions};
 
 const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
 const MAX_CONCURRENCY: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
@@ -63,6 +65,80 @@ fn parse_concurrency(value: Option<OsString>) -> Result<usize, Error> {
         Ok(()) => Ok(slots),
         Err(_) => Err(invalid(InvalidValue::TooManySlots { slots })),
     }
+}
+
+/// The error type if a variable of [`options`] is invalid. AWS names none; its service recognises
+/// `Runtime.` and a word (emulator: `fatalerror/fatalerror.go`).
+pub const INVALID_CONFIGURATION: &str = "Runtime.InvalidConfiguration";
+
+/// What the variables of [`options`] begin with. The rest is the name of the setting in capitals.
+const OPTION_PREFIX: &str = "LAMBDA_PROTO_";
+
+/// The lifecycle options that this environment sets: those of the variables that [`Options`] lists,
+/// and the shutdown duration if there are external extensions. Every entry of `/opt/extensions` that
+/// is not a directory is one.
+///
+/// # Errors
+///
+/// As [`options_from_lookup`].
+pub fn options() -> Result<Options, Failure> {
+    let options = options_from_lookup(&|name| env::var_os(name))?;
+    Ok(options.or(external_extensions::options()))
+}
+
+/// The options that the variables set, read through `lookup`, which is called once for each.
+///
+/// ```
+/// use std::time::Duration;
+/// use lambda_proto_host::environment::options_from_lookup;
+///
+/// let options = options_from_lookup(&|name| match name {
+///     "LAMBDA_PROTO_INIT_TIMEOUT_MS" => Some("8000".into()),
+///     _ => None,
+/// });
+/// assert_eq!(options?.init_timeout(), Duration::from_secs(8));
+///
+/// let failure = options_from_lookup(&|name| match name {
+///     "LAMBDA_PROTO_SIGNALS" => Some("yes".into()),
+///     _ => None,
+/// });
+/// assert_eq!(
+///     failure.unwrap_err().message(),
+///     "LAMBDA_PROTO_SIGNALS is \"yes\": neither true nor false: write one of these",
+/// );
+/// # Ok::<(), lambda_proto_host::Failure>(())
+/// ```
+///
+/// # Errors
+///
+/// One failure of type [`INVALID_CONFIGURATION`], which names every invalid variable with its value
+/// and what is wrong with it.
+pub fn options_from_lookup(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Options, Failure> {
+    let mut written = WrittenOptions::default();
+    let mut invalid: Vec<(Setting, String)> = Vec::new();
+    let variable = |setting: Setting| format!("{OPTION_PREFIX}{}", setting.name().to_uppercase());
+    let values = Setting::ALL.map(|setting| lookup(&variable(setting)).unwrap_or_default());
+    for (setting, value) in Setting::ALL.into_iter().zip(&values) {
+        if value.is_empty() {
+            continue;
+        }
+        let set = value.to_str().ok_or("not UTF-8").and_then(|text| written.set(setting, text));
+        if let Err(reason) = set {
+            invalid.push((setting, reason.to_owned()));
+        }
+    }
+    let options = written.into_options(|setting, reason| {
+        invalid.push((setting, reason.to_string()));
+    });
+    if invalid.is_empty() {
+        return Ok(options);
+    }
+    invalid.sort_by_key(|(setting, _)| *setting as usize);
+    let lines = invalid.iter().map(|(setting, reason)| {
+        let value = &values[*setting as usize];
+        format!("{} is {value:?}: {reason}", variable(*setting))
+    });
+    Err(Failure::new(INVALID_CONFIGURATION, lines.collect::<Vec<_>>().join("; ")))
 }
 
 /// The environment variables that Lambda sets for a function, read once.

@@ -4,7 +4,8 @@
 //!
 //! With the features `log` and `tracing` (off by default), a [`Log`] takes what a function logs
 //! through the crates of these names. With the feature `anyhow`, the type of an error is found inside
-//! of every `anyhow::Error`.
+//! of every `anyhow::Error`. With the feature `serde`, [`policy::Options`] can be read from a
+//! configuration file.
 //!
 //! Functions use one of the transports, `lambda-proto-std` or `lambda-proto-mio`, which re-export
 //! what functions need. This crate is for authors of another transport.
@@ -16,6 +17,7 @@ pub mod current;
 pub mod environment;
 mod error;
 mod error_type;
+mod external_extensions;
 mod failure;
 mod guard;
 mod in_flight;

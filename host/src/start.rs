@@ -7,7 +7,7 @@ use lambda_proto::api::{Deadline, InvocationHead};
 use lambda_proto::client::Receipt;
 use lambda_proto::lifecycle::{Clocks, IdleGap, TimeLimit};
 
-use crate::environment::{Environment, InitializationType};
+use crate::environment::{self, Environment, InitializationType};
 use crate::lifecycle::{
     Cancellation, InitEnd, InvocationHook, Lifecycle, Named, Resources, Shutdown, Store, clock,
     run_after_restore, run_before_snapshot, run_init,
@@ -81,19 +81,25 @@ impl Active {
 }
 
 impl Started {
-    /// Begins to watch for signals and registers the extension that makes Lambda send one (if there
-    /// are shutdown hooks, or the lifecycle says so). Then runs the init hooks and, if there is to
-    /// be a snapshot, the snapshot hooks. `None` if the runtime was stopped before the end.
+    /// Reads the [options of the environment](crate::environment::options), which set what the
+    /// lifecycle leaves open. Begins to watch for signals and registers the extension that makes
+    /// Lambda send one (if there are shutdown hooks, or the options say so). Then runs the init
+    /// hooks and, if there is to be a snapshot, the snapshot hooks. `None` if the runtime was
+    /// stopped before the end.
     ///
     /// # Errors
     ///
-    /// [`Error::Init`] if a hook fails, which has been reported then; or the transport's error.
+    /// [`Error::Init`] if a variable is invalid or a hook fails, which has been reported then; or the
+    /// transport's error.
     pub fn new(
         lifecycle: Lifecycle,
         settings: &Settings,
         stop: impl Fn() + Send + 'static,
         transport: &mut dyn Starting,
     ) -> Result<Option<Self>, Error> {
+        let environment =
+            start(settings, environment::options, |failure| transport.fail_init(failure))?;
+        let lifecycle = lifecycle.or_options(environment);
         let parts = lifecycle.into_parts().name_errors(&settings.error_types);
         let log = &settings.log;
         let shutdown = Shutdown::new();

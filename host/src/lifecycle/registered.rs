@@ -49,8 +49,16 @@ impl Lifecycle {
     }
 
     /// Sets the options that are set in `options`; the others stay as they are.
+    ///
+    /// The environment sets those that are still open when the runtime starts: see [`Options`].
     pub fn options(mut self, options: Options) -> Self {
         self.options = options.or(self.options);
+        self
+    }
+
+    /// Sets the options that are still open.
+    pub(crate) fn or_options(mut self, options: Options) -> Self {
+        self.options = self.options.or(options);
         self
     }
 

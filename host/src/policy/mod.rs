@@ -8,7 +8,7 @@
 //!
 //! | when | what |
 //! |---|---|
-//! | the function starts | [`Options`] say how long each phase may take; an [`InitTracker`] collects the results of its init hooks |
+//! | the function starts | [`Options`] say how long each phase may take, and have the table of environment variables; an [`InitTracker`] collects the results of its init hooks |
 //! | an invocation has been answered | a [`Ledger`] knows the work that still runs, a [`FreezePoint`] what to do about it before `next` |
 //!
 //! ```
@@ -42,6 +42,7 @@ mod freeze_point;
 mod init_tracker;
 mod ledger;
 mod options;
+mod written_options;
 
 pub use freeze_point::{FreezeDecision, FreezePoint, Policy};
 pub use init_tracker::{Hook, HookResult, InitOutcome, InitTracker, SettleError};
@@ -49,3 +50,4 @@ pub use ledger::{
     EndError, EndedTask, InvocationNumber, Ledger, LedgerReport, OpenTask, TaskToken,
 };
 pub use options::{InvalidOption, Options};
+pub(crate) use written_options::{Setting, WrittenOptions};

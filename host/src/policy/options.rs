@@ -4,11 +4,42 @@ use std::time::Duration;
 use lambda_proto::lifecycle::ShutdownWindow;
 
 use super::Policy;
+#[cfg(feature = "serde")]
+use super::written_options::WrittenOptions;
 
 /// The options of a [`Lifecycle`](crate::lifecycle::Lifecycle): how long each phase may take, what
 /// happens to remaining work, and whether signals are handled.
 ///
-/// Each option is set or left open; one that is left open has its default.
+/// Each option is set or left open. A runtime takes an option from the first of these that sets it:
+///
+/// 1. the code of the function;
+/// 2. the environment variable in this table;
+/// 3. the default.
+///
+/// | variable | value | default |
+/// |---|---|---|
+/// | `LAMBDA_PROTO_INIT_TIMEOUT_MS` | [the time that all init hooks share](Self::with_init_timeout): 1 to 900000 | 5000 |
+/// | `LAMBDA_PROTO_CANCELLATION_BUFFER_MS` | [the time between the cancellation of an invocation and its deadline](Self::with_cancellation_buffer): 0 to 900000 | 500 |
+/// | `LAMBDA_PROTO_SHUTDOWN_DURATION_MS` | [the time between SIGTERM and SIGKILL](Self::with_shutdown_duration): 0 to 2000 | 300 with external extensions, otherwise 500 |
+/// | `LAMBDA_PROTO_SHUTDOWN_BUFFER_MS` | [the part of it that shutdown hooks may not use](Self::with_shutdown_buffer): 0 to 2000 | 50 |
+/// | `LAMBDA_PROTO_STOP_TIMEOUT_MS` | [the time for shutdown hooks and registered work when there is no signal](Self::with_stop_timeout): 1 to 900000 | 2000 |
+/// | `LAMBDA_PROTO_WORK` | [the policy for work that still runs before the next invocation](Self::with_work): `drain`, `report`, `strict` or `abandon` | `drain` |
+/// | `LAMBDA_PROTO_DRAIN_RESERVE_MS` | the [reserve](Policy::Drain) of a drain: 0 to 900000 | 500 |
+/// | `LAMBDA_PROTO_SIGNALS` | [whether signals are handled](Self::with_signals): `true` or `false` | `true` if there are shutdown hooks |
+///
+/// Durations are decimal milliseconds. An empty variable counts as unset. The variables are read
+/// once, when a runtime with a lifecycle starts; a runtime without one does not read them.
+///
+/// The start fails if a value is invalid, also where the code sets that option. The failure has the
+/// type [`INVALID_CONFIGURATION`](crate::environment::INVALID_CONFIGURATION) and names every
+/// invalid variable with its value.
+///
+/// The policy and its reserve are one option: if the code sets the policy, it also sets the reserve.
+/// A reserve without a policy means a drain; with a policy other than a drain it is invalid.
+///
+/// With the feature `serde`, this type is serialized as a map. Its keys are the names of the
+/// variables in lower case without the prefix, such as `init_timeout_ms`; all are optional, and
+/// unknown keys are refused. Durations are whole milliseconds, rounded up.
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,6 +56,11 @@ use super::Policy;
 /// # Ok::<(), lambda_proto_host::policy::InvalidOption>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(try_from = "WrittenOptions", into = "WrittenOptions")
+)]
 pub struct Options {
     pub(super) init_timeout: Option<Duration>,
     pub(super) cancellation_buffer: Option<Duration>,
@@ -50,6 +86,10 @@ impl Options {
     pub const MAX_SHUTDOWN: Duration = Duration::from_secs(2);
     /// The longest init and the longest timeout of a function [Lambda Developer Guide: quotas].
     pub const MAX_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+
+    /// Sets nothing but the shutdown duration, to what Lambda grants with external extensions.
+    pub(crate) const WITH_EXTERNAL_EXTENSIONS: Self =
+        Self { shutdown_duration: Some(Self::SHUTDOWN_WITH_EXTERNAL_EXTENSIONS), ..Self::new() };
 
     /// Leaves every option open.
     pub const fn new() -> Self {
@@ -210,9 +250,12 @@ impl Options {
 
     /// How the time between SIGTERM and SIGKILL is divided.
     ///
-    /// By default the duration is [`SHUTDOWN_WITH_INTERNAL_EXTENSION`], and the buffer is 50 ms.
+    /// By default the duration is [`SHUTDOWN_WITH_INTERNAL_EXTENSION`], and the buffer is 50 ms. A
+    /// runtime that finds external extensions sets the duration to
+    /// [`SHUTDOWN_WITH_EXTERNAL_EXTENSIONS`] if it is open.
     ///
     /// [`SHUTDOWN_WITH_INTERNAL_EXTENSION`]: Self::SHUTDOWN_WITH_INTERNAL_EXTENSION
+    /// [`SHUTDOWN_WITH_EXTERNAL_EXTENSIONS`]: Self::SHUTDOWN_WITH_EXTERNAL_EXTENSIONS
     pub const fn shutdown_window(&self) -> ShutdownWindow {
         let duration = or_default(self.shutdown_duration, Self::SHUTDOWN_WITH_INTERNAL_EXTENSION);
         ShutdownWindow::new(duration, or_default(self.shutdown_buffer, Duration::from_millis(50)))
@@ -270,6 +313,8 @@ pub enum InvalidOption {
     StopTimeoutTooLong,
     /// A drain reserve longer than [`Options::MAX_TIMEOUT`].
     DrainReserveTooLong,
+    /// A drain reserve with a policy that is not [`Policy::Drain`].
+    ReserveWithoutDrain,
 }
 
 impl fmt::Display for InvalidOption {
@@ -301,6 +346,10 @@ impl fmt::Display for InvalidOption {
             Self::DrainReserveTooLong => {
                 "a drain reserve of more than 15 min: no work would be waited for, so give less than the \
                  timeout of the function"
+            }
+            Self::ReserveWithoutDrain => {
+                "a drain reserve with a work policy that does not drain: set the policy to drain, or do not \
+                 set the reserve"
             }
         })
     }
