@@ -92,7 +92,7 @@ impl Termination {
         };
         let shared = Shared {
             window: options.shutdown_window(),
-            stop_timeout: Duration::from_secs(2),
+            stop_timeout: options.stop_timeout(),
             cancelled,
             tasks,
             store,

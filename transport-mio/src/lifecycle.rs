@@ -48,6 +48,9 @@ impl Runtime {
     /// With one slot, the next invocation is not asked for while [work](Context::begin_work) goes
     /// on after the answer, for as long as the [policy](Lifecycle::work) waits; the loop does not
     /// block. With several slots nothing is frozen, and nothing waits.
+    ///
+    /// Environment variables set the options that the lifecycle leaves open: see
+    /// [`Options`](crate::Options).
     pub fn lifecycle(self, lifecycle: Lifecycle) -> Runtime<Lifecycle> {
         Runtime { plan: self.plan, lifecycle }
     }
@@ -63,10 +66,11 @@ impl Runtime<Lifecycle> {
     ///
     /// # Errors
     ///
-    /// As without a lifecycle; [`Error::Init`] if a hook before the first invocation fails, which
-    /// has been reported then; [`Error::LeftBehind`] if the [policy](Lifecycle::work) treats
-    /// remaining work as an error. Return it from `main`, so that the process exits with a non-zero
-    /// code. The shutdown hooks run unless the start has failed; if everything else has gone well,
+    /// As without a lifecycle; [`Error::Init`] if an environment variable of an
+    /// [option](crate::Options) is invalid or a hook before the first invocation fails, which has
+    /// been reported then; [`Error::LeftBehind`] if the [policy](Lifecycle::work) treats remaining
+    /// work as an error. Return it from `main`, so that the process exits with a non-zero code. The
+    /// shutdown hooks run unless the start has failed; if everything else has gone well,
     /// [`Error::Shutdown`] says which of them have failed or not ended.
     pub fn run<F>(self, mut handler: F) -> Result<(), Error>
     where
@@ -95,8 +99,8 @@ impl Runtime<Lifecycle> {
     ///
     /// # Errors
     ///
-    /// As without a lifecycle; [`Error::Init`] if a hook fails, which has been reported then. After
-    /// another error that follows the start, the shutdown hooks have run.
+    /// As without a lifecycle; [`Error::Init`] as for [`run`](Self::run). After another error that
+    /// follows the start, the shutdown hooks have run.
     pub fn register(self, registry: &Registry, first: Token) -> Result<Slots, Error> {
         let token = Token(first.0 + self.plan.settings.slots);
         let waker = Waker::new(registry, token).map_err(Error::Poll)?;

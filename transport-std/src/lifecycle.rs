@@ -42,6 +42,9 @@ impl Runtime {
     ///     })
     /// }
     /// ```
+    ///
+    /// Environment variables set the options that the lifecycle leaves open: see
+    /// [`Options`](crate::Options).
     pub fn lifecycle(self, lifecycle: Lifecycle) -> Runtime<Lifecycle> {
         let Self { settings, stop, .. } = self;
         Runtime { settings, stop, lifecycle }
@@ -58,10 +61,11 @@ impl Runtime<Lifecycle> {
     ///
     /// # Errors
     ///
-    /// As without a lifecycle; [`Error::Init`] if a hook before the first invocation fails, which
-    /// has been reported then; [`Error::LeftBehind`] if the [policy](Lifecycle::work) treats
-    /// remaining work as an error. Return it from `main`, so that the process exits with a non-zero
-    /// code. The shutdown hooks run unless the start has failed; if everything else has gone well,
+    /// As without a lifecycle; [`Error::Init`] if an environment variable of an
+    /// [option](crate::Options) is invalid or a hook before the first invocation fails, which has
+    /// been reported then; [`Error::LeftBehind`] if the [policy](Lifecycle::work) treats remaining
+    /// work as an error. Return it from `main`, so that the process exits with a non-zero code. The
+    /// shutdown hooks run unless the start has failed; if everything else has gone well,
     /// [`Error::Shutdown`] says which of them have failed or not ended.
     pub fn run<F>(self, handler: F) -> Result<(), Error>
     where
@@ -95,7 +99,7 @@ impl Runtime<Lifecycle> {
     ///
     /// # Errors
     ///
-    /// [`Error::Init`] if a hook fails, which has been reported then.
+    /// [`Error::Init`] as for [`run`](Self::run).
     pub fn into_worker(self) -> Result<Option<Worker<InLifecycle>>, Error> {
         Ok(self.start()?.map(|running| running.worker()))
     }

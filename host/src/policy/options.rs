@@ -188,6 +188,12 @@ impl Options {
     /// Sets the part of the shutdown that its hooks may not use. A buffer as long as the shutdown
     /// leaves them nothing.
     ///
+    /// They get the duration less this buffer, and 50 ms less than that if an invocation or the start
+    /// has to be reported as unanswered after them.
+    ///
+    /// Duration and buffer bind after a signal. If the program stops by itself, nobody ends the
+    /// process, and the hooks have the [stop timeout](Self::with_stop_timeout).
+    ///
     /// # Errors
     ///
     /// [`InvalidOption::ShutdownBufferTooLong`].
