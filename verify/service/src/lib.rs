@@ -18,7 +18,7 @@ mod sync;
 
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -77,13 +77,12 @@ impl Place {
 
     /// An address of this machine where nobody listens, and where no other test listens either.
     pub fn deserted() -> Self {
-        static CALLS: AtomicU8 = AtomicU8::new(1);
-        // On Linux all of 127.0.0.0/8 is loopback, so that each process and each call has its own.
-        let process = std::process::id();
-        let [.., high, low] = process.to_be_bytes();
-        let host = Ipv4Addr::new(127, high.wrapping_add(1), low, CALLS.fetch_add(1, Relaxed));
-        let listener = TcpListener::bind((host, 0)).expect("loopback addresses can be bound");
-        Self::at(listener.local_addr().expect("a bound socket has an address"))
+        static CALLS: AtomicU16 = AtomicU16::new(0);
+        // On Linux all of 127.0.0.0/8 is loopback, so that each process has an address of its own; its id has
+        // 22 bits at most. Systems give none of these ports to a socket that asks for any.
+        let [_, high, middle, low] = std::process::id().to_be_bytes();
+        let host = Ipv4Addr::new(127, high.wrapping_add(1), middle, low);
+        Self::at(SocketAddr::from((host, 20_000 + CALLS.fetch_add(1, Relaxed))))
     }
 
     /// In the form of `AWS_LAMBDA_RUNTIME_API`.
