@@ -153,6 +153,7 @@ mod slots;
 mod socket;
 mod stop;
 mod stream;
+mod timers;
 
 pub use command_queue::Key;
 pub use event::Event;

@@ -14,6 +14,7 @@ use mio::{Registry, Token};
 use crate::command_queue::{CommandQueue, Next};
 use crate::dialer::{AfterFailure, Dialer};
 use crate::event::Event;
+use crate::timers::Timers;
 
 pub(crate) struct Scheduler {
     pub(crate) settings: Settings,
@@ -26,8 +27,8 @@ pub(crate) struct Scheduler {
     pub(crate) dialer: Dialer,
     /// The time, as the program passed it last.
     pub(crate) now: Instant,
-    /// Slots with a timer, and some that had one.
-    pub(crate) armed: Vec<usize>,
+    /// When each slot must be looked at, whatever happens.
+    pub(crate) timers: Timers,
     /// Slots with more work than fits one turn.
     pub(crate) unfinished: VecDeque<usize>,
     outage: Outage,
@@ -82,7 +83,7 @@ impl Scheduler {
             queue,
             dialer,
             now,
-            armed: Vec::with_capacity(slots),
+            timers: Timers::new(slots),
             unfinished: VecDeque::with_capacity(slots),
             outage: Outage::default(),
             live: slots,

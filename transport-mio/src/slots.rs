@@ -182,7 +182,7 @@ impl Slots {
         if self.budget == 0 || !self.scheduler.unfinished.is_empty() {
             return Some(self.scheduler.now);
         }
-        self.scheduler.armed.iter().filter_map(|slot| self.slots[*slot].timer()).min()
+        self.scheduler.timers.earliest()
     }
 
     /// Does what is due at time `now`. Call it in every turn, since a turn begins here; extra calls
@@ -190,16 +190,10 @@ impl Slots {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.scheduler.now = now;
         self.budget = budget(self.slots.len());
-        let mut at = 0;
-        while let Some(number) = self.scheduler.armed.get(at).copied() {
-            let slot = &mut self.slots[number];
-            if slot.timer().is_some_and(|due| due > now) {
-                at += 1;
-            } else {
-                self.scheduler.armed.swap_remove(at);
-                slot.disarm();
-                slot.handle_timer(&mut self.scheduler);
-            }
+        // A timer that is set again and due at once has its turn in the next one.
+        for _ in 0..self.slots.len() {
+            let Some(number) = self.scheduler.timers.due(now) else { break };
+            self.slots[number].handle_timer(&mut self.scheduler);
         }
         for _ in 0..self.scheduler.unfinished.len() {
             if let Some(number) = self.scheduler.unfinished.pop_front() {

@@ -1,38 +1,18 @@
 //! How a slot gets its connection, and what it does until then.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use lambda_proto_host::MAX_ATTEMPT;
-
+use super::Slot;
 use super::link::Link;
-use super::{Held, Slot};
 use crate::dialer::AfterFailure;
 use crate::scheduler::Scheduler;
 use crate::socket::Socket;
 
 impl Slot {
-    /// When the slot must look at its link again, whatever happens.
-    pub(crate) fn timer(&self) -> Option<Instant> {
-        if let Held::ByWork { until } = self.held {
-            // No request is open, so there is nothing to connect for.
-            return Some(until);
-        }
-        match self.link {
-            Link::Paused { until } => Some(until),
-            Link::Connecting { began, .. } => Some(began + MAX_ATTEMPT),
-            Link::Down | Link::Waiting | Link::Up(_) | Link::Over => None,
-        }
-    }
-
     /// Whether the slot has ended.
     pub(super) fn is_over(&self) -> bool {
         matches!(self.link, Link::Over)
-    }
-
-    /// Notes that it is off the list of slots with a timer.
-    pub(crate) fn disarm(&mut self) {
-        self.is_armed = false;
     }
 
     /// The service has been found, or this slot must look for it.
@@ -61,7 +41,7 @@ impl Slot {
 
     pub(super) fn dial(&mut self, scheduler: &mut Scheduler) {
         if scheduler.dialer.is_left_to_another(self.number) {
-            self.link = Link::Waiting;
+            self.put_link(Link::Waiting, scheduler);
             return;
         }
         let token = scheduler.token(self.number);
@@ -71,17 +51,16 @@ impl Slot {
             .and_then(|stream| Socket::register(stream, &scheduler.registry, token));
         match socket {
             Ok(socket) => {
-                self.link = Link::Connecting { socket, began: scheduler.now };
-                self.arm(scheduler);
+                self.put_link(Link::Connecting { socket, began: scheduler.now }, scheduler);
             }
             Err(reason) => self.attempt_failed(reason, scheduler),
         }
     }
 
     pub(super) fn connected(&mut self, scheduler: &mut Scheduler) {
-        let link = std::mem::replace(&mut self.link, Link::Down);
+        let link = self.put_link(Link::Down, scheduler);
         let Link::Connecting { socket, .. } = link else { return };
-        self.link = Link::Up(socket);
+        self.put_link(Link::Up(socket), scheduler);
         if let Some(waited) = scheduler.connected() {
             scheduler.settings.log_reachable(waited);
         }
@@ -98,7 +77,9 @@ impl Slot {
             AfterFailure::TryNow => self.dial(scheduler),
             // Stopping wins over reconnecting.
             _ if scheduler.is_stopping() => self.client.exchange().shut_down(),
-            AfterFailure::Wait => self.link = Link::Waiting,
+            AfterFailure::Wait => {
+                self.put_link(Link::Waiting, scheduler);
+            }
             AfterFailure::Pause(_) if scheduler.gives_up() => {}
             AfterFailure::Pause(pause) => {
                 if let Some(reason) = scheduler.dialer.take_news() {
@@ -110,7 +91,7 @@ impl Slot {
     }
 
     pub(super) fn hang_up(&mut self, scheduler: &mut Scheduler) {
-        match std::mem::replace(&mut self.link, Link::Down) {
+        match self.put_link(Link::Down, scheduler) {
             Link::Up(socket) => {
                 socket.close(&scheduler.registry);
                 scheduler.lost_connection();
@@ -121,14 +102,6 @@ impl Slot {
     }
 
     pub(super) fn pause(&mut self, pause: Duration, scheduler: &mut Scheduler) {
-        self.link = Link::Paused { until: scheduler.now + pause };
-        self.arm(scheduler);
-    }
-
-    /// Puts the slot on the list of slots with a timer.
-    pub(super) fn arm(&mut self, scheduler: &mut Scheduler) {
-        if !std::mem::replace(&mut self.is_armed, true) {
-            scheduler.armed.push(self.number);
-        }
+        self.put_link(Link::Paused { until: scheduler.now + pause }, scheduler);
     }
 }

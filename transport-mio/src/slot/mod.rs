@@ -3,6 +3,7 @@
 mod answering;
 mod connecting;
 mod link;
+mod timer;
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -31,8 +32,6 @@ pub(crate) struct Slot {
     number: usize,
     client: Client<Pooled>,
     link: Link,
-    /// It is on the list of slots with a timer.
-    is_armed: bool,
     /// It is on the list of slots that go on in the next turn.
     is_unfinished: bool,
     /// Counts the invocations, so that no responder is taken for another's.
@@ -100,7 +99,6 @@ impl Slot {
             number,
             client: client.with_max_event(settings.max_event),
             link: Link::Down,
-            is_armed: false,
             is_unfinished: false,
             generation: 0,
             doing: Doing::Nothing,
@@ -136,14 +134,11 @@ impl Slot {
         self.drive(scheduler);
     }
 
-    /// Does what the timer is for, if it is due.
+    /// Does what the timer is for, which is due.
     pub(crate) fn handle_timer(&mut self, scheduler: &mut Scheduler) {
-        if self.timer().is_none_or(|at| at > scheduler.now) {
-            return;
-        }
         match self.link {
             // The slot asks now.
-            _ if self.is_held_by_work() => self.held = Held::Not,
+            _ if self.is_held_by_work() => self.hold(Held::Not, scheduler),
             Link::Connecting { .. } => {
                 self.attempt_failed(io::ErrorKind::TimedOut.into(), scheduler)
             }
@@ -251,10 +246,12 @@ impl Slot {
         // Before the first invocation there is no such work.
         if let (Some(active), Some(limit)) = (&scheduler.active, self.limit) {
             match active.tasks.try_cross(|| limit) {
-                Ok(Crossed::GoOn) => self.note_asking(),
+                Ok(Crossed::GoOn) => {
+                    self.hold(Held::Not, scheduler);
+                    self.note_asking();
+                }
                 Ok(Crossed::Wait { until }) => {
-                    self.held = Held::ByWork { until };
-                    self.arm(scheduler);
+                    self.hold(Held::ByWork { until }, scheduler);
                     return self.read();
                 }
                 Err(left_behind) => {
@@ -279,7 +276,6 @@ impl Slot {
 
     /// Reads the clocks before the next invocation is asked for.
     fn note_asking(&mut self) {
-        self.held = Held::Not;
         // When asking a second time, the wait goes on.
         self.asked.get_or_insert_with(clock::now);
     }
@@ -341,7 +337,7 @@ impl Slot {
     fn ended(&mut self, end: End, scheduler: &mut Scheduler) -> bool {
         self.hang_up(scheduler);
         self.settled(Receipt::FateUnknown, scheduler);
-        self.held = Held::Not;
+        self.hold(Held::Not, scheduler);
         // A responder that still exists belongs to no invocation now.
         self.generation += 1;
         if end.begins_anew(scheduler.settings.concurrency()) && !scheduler.is_stopping() {
@@ -351,7 +347,7 @@ impl Slot {
             self.pause(Duration::from_secs(1), scheduler);
             return false;
         }
-        self.link = Link::Over;
+        self.put_link(Link::Over, scheduler);
         // Whatever it has ended with, nothing is reported for it any more.
         self.client.exchange().shut_down();
         self.in_flight.note(self.client.machine());

@@ -1,0 +1,40 @@
+//! When a slot must be looked at, whatever happens.
+
+use std::time::Instant;
+
+use lambda_proto_host::MAX_ATTEMPT;
+
+use super::link::Link;
+use super::{Held, Slot};
+use crate::scheduler::Scheduler;
+
+impl Slot {
+    /// Changes the link, and with it the timer; returns what it was.
+    pub(super) fn put_link(&mut self, link: Link, scheduler: &mut Scheduler) -> Link {
+        let before = std::mem::replace(&mut self.link, link);
+        self.set_timer(scheduler);
+        before
+    }
+
+    /// Changes what holds back the request for the next invocation, and with it the timer.
+    pub(super) fn hold(&mut self, held: Held, scheduler: &mut Scheduler) {
+        self.held = held;
+        self.set_timer(scheduler);
+    }
+
+    fn set_timer(&self, scheduler: &mut Scheduler) {
+        scheduler.timers.set(self.number, self.timer());
+    }
+
+    fn timer(&self) -> Option<Instant> {
+        if let Held::ByWork { until } = self.held {
+            // No request is open, so there is nothing to connect for.
+            return Some(until);
+        }
+        match self.link {
+            Link::Paused { until } => Some(until),
+            Link::Connecting { began, .. } => Some(began + MAX_ATTEMPT),
+            Link::Down | Link::Waiting | Link::Up(_) | Link::Over => None,
+        }
+    }
+}
