@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use lambda_proto::api::{Deadline, InvocationHead};
 use lambda_proto::client::Receipt;
@@ -66,6 +67,17 @@ pub struct Active {
 }
 
 impl Active {
+    /// When an invocation with this limit is to be cancelled, if its deadline is known.
+    pub fn cancel_at(&self, limit: TimeLimit) -> Option<Instant> {
+        limit.cancel_at(self.options.cancellation_buffer()).and_then(clock::instant)
+    }
+
+    /// Sets what to call, once, when the invocations are cancelled because the process must end;
+    /// see [`Shutdown::set_waker`].
+    pub fn on_cancel(&self, wake: impl Fn() + Send + Sync + 'static) {
+        self.shutdown.set_waker(wake);
+    }
+
     fn before_invocation(&self, invocation: &InvocationHead<'_>) {
         for Named { name, run } in &self.before_invocation {
             let called = catch(|| {
@@ -272,8 +284,7 @@ impl Context {
     ///
     /// It has no timer: its holder checks it or waits on it.
     pub fn cancellation(&self) -> Cancellation {
-        let at = self.limit.cancel_at(self.active.options.cancellation_buffer());
-        Cancellation::at(at.and_then(clock::instant), &self.active.shutdown)
+        Cancellation::at(self.active.cancel_at(self.limit), &self.active.shutdown)
     }
 
     /// How long the runtime waited for this invocation, by both clocks; `None` for the first, and

@@ -85,6 +85,43 @@ fn a_shutdown_fires_all_of_its_cancellations_also_those_made_later() {
 }
 
 #[test]
+fn the_waker_is_called_once_when_the_shutdown_begins_or_at_once_if_it_has_begun() {
+    let shutdown = Shutdown::new();
+    let (tell, called) = mpsc::channel();
+    let waker = |name| {
+        let (tell, shutdown) = (tell.clone(), shutdown.clone());
+        move || {
+            // It may ask, as it is called without the lock.
+            assert!(Cancellation::at(None, &shutdown).wait(LONG));
+            tell.send(name).unwrap();
+        }
+    };
+    shutdown.set_waker(waker("replaced"));
+    shutdown.set_waker(waker("before"));
+    Cancellation::at(None, &shutdown).cancel();
+    assert!(called.try_recv().is_err(), "one invocation is cancelled, and not all of them");
+    shutdown.begin();
+    shutdown.begin();
+    assert_eq!(called.try_iter().collect::<Vec<_>>(), ["before"]);
+    shutdown.set_waker(waker("behind"));
+    shutdown.begin();
+    assert_eq!(called.try_iter().collect::<Vec<_>>(), ["behind"]);
+}
+
+#[test]
+fn a_waker_that_is_set_while_the_shutdown_begins_is_called_once() {
+    for _ in 0..1_000 {
+        let shutdown = Shutdown::new();
+        let (tell, called) = mpsc::channel();
+        thread::scope(|scope| {
+            scope.spawn(|| shutdown.begin());
+            shutdown.set_waker(move || tell.send(()).unwrap());
+        });
+        assert_eq!(called.try_iter().count(), 1);
+    }
+}
+
+#[test]
 fn waiting_ends_after_so_long_and_says_that_nothing_fired() {
     let start = Instant::now();
     let cancellation = Cancellation::at(Some(start + LONG), &Shutdown::new());

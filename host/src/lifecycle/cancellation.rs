@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -110,9 +111,19 @@ pub struct Shutdown(Arc<Flag>);
 #[derive(Debug, Default)]
 struct Flag {
     is_begun: AtomicBool,
-    /// Held while a flag is set, so that nobody begins to wait between looking and waiting.
-    lock: Mutex<()>,
+    /// Held while a flag is set, so that nobody begins to wait between looking and waiting. Has the
+    /// waker until it is called.
+    waker: Mutex<Option<Waker>>,
     changed: Condvar,
+}
+
+/// What to call when the shutdown begins.
+struct Waker(Box<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for Waker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Waker")
+    }
 }
 
 impl Shutdown {
@@ -121,9 +132,28 @@ impl Shutdown {
         Self::default()
     }
 
-    /// Begins the shutdown, for ever; all that wait on a cancellation of it wake at once.
+    /// Begins the shutdown, for ever; all that wait on a cancellation of it wake at once, and the
+    /// [waker](Self::set_waker) is called.
     pub fn begin(&self) {
         self.set(&self.0.is_begun);
+        let waker = self.lock().take();
+        if let Some(Waker(wake)) = waker {
+            wake();
+        }
+    }
+
+    /// Sets what to call, once, when it begins, for an event loop that cannot wait on a
+    /// cancellation. If it has begun already, the waker is called at once.
+    ///
+    /// There is one; setting another replaces it. It is called without a lock, on the thread that
+    /// begins the shutdown or sets the waker, and must not panic.
+    pub fn set_waker(&self, wake: impl Fn() + Send + Sync + 'static) {
+        let mut waker = self.lock();
+        if self.is_begun() {
+            drop(waker);
+            return wake();
+        }
+        *waker = Some(Waker(Box::new(wake)));
     }
 
     /// Whether it has begun.
@@ -139,7 +169,7 @@ impl Shutdown {
         self.0.changed.notify_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, ()> {
-        self.0.lock.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.0.waker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
