@@ -4,106 +4,16 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, ErrorKind, Write};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::io::ErrorKind;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use lambda_proto_mio::{
     Context, Error, Event, Failure, Invocation, Lifecycle, Options, Responder, Runtime,
 };
-use lambda_proto_service::{
-    Connection, Event as Incoming, Lines, MOMENT, PATIENCE, Place, Service,
-};
+use lambda_proto_service::{Connection, Event as Incoming, MOMENT, PATIENCE, Place, Service};
 use mio::{Events, Poll, Token};
-
-/// A program under a service, ended with the test.
-struct Program {
-    child: Child,
-    input: ChildStdin,
-    /// What it says.
-    lines: Lines,
-}
-
-impl Program {
-    fn start(place: &Place, does: &str) -> Self {
-        Self::start_with(place, does, &[])
-    }
-
-    fn start_with(place: &Place, does: &str, variables: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "program", "--ignored", "--nocapture"])
-            .env("DOES", does)
-            .env("AWS_LAMBDA_RUNTIME_API", place.address())
-            .envs(variables.iter().copied())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (lines, said) = (Lines::default(), BufReader::new(child.stderr.take().unwrap()));
-        let written = lines.clone();
-        thread::spawn(move || {
-            said.lines().map_while(Result::ok).for_each(|line| written.push(line));
-            written.push(END.to_owned());
-        });
-        Self { input: child.stdin.take().unwrap(), child, lines }
-    }
-
-    /// Lets it go on where it waits for a word.
-    fn go_on(&mut self) {
-        self.input.write_all(b"\n").unwrap();
-    }
-
-    fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
-    }
-
-    /// Sends SIGTERM and waits until the program has heard of it.
-    fn terminate(&self) {
-        self.signal("TERM");
-        self.lines.wait_for("SIGTERM: no more invocations are taken");
-    }
-
-    /// Waits until it ends by itself.
-    #[track_caller]
-    fn end(mut self) -> (ExitStatus, Vec<String>) {
-        self.lines.wait_for(END);
-        (self.child.wait().unwrap(), self.lines.all())
-    }
-
-    /// The same for one that ends with code 0, behind its shutdown hook.
-    #[track_caller]
-    fn ends_well(self) -> Vec<String> {
-        let (status, lines) = self.end();
-        assert_eq!(status.code(), Some(0), "{lines:?}");
-        assert_eq!(count(&lines, "the shutdown hook"), 1, "{lines:?}");
-        lines
-    }
-
-    /// The same for one that ends with an error.
-    #[track_caller]
-    fn fails(self) -> Vec<String> {
-        let (status, lines) = self.end();
-        assert_eq!(status.code(), Some(1), "{lines:?}");
-        lines
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // One that has ended by itself is not there any more.
-        let _may_be_gone = self.child.kill();
-        let _may_be_gone = self.child.wait();
-    }
-}
-
-const END: &str = "(the end of what it says)";
-
-fn count(lines: &[String], part: &str) -> usize {
-    lines.iter().filter(|line| line.contains(part)).count()
-}
+use support::program::{Program, count, say};
 
 /// A program with an invocation in flight; the connections are the extension's and the slot's.
 #[track_caller]
@@ -253,11 +163,6 @@ fn run_in_own_loop(runtime: Runtime<Lifecycle>) -> Result<(), Error> {
         }
         slots.handle_timeout(Instant::now());
     }
-}
-
-/// One line, in one write.
-fn say(line: &str) {
-    std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap();
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Loops for the tests: one on a thread of its own, and one that the test turns by hand.
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
+#[cfg(unix)]
+pub mod program;
+
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
