@@ -1,4 +1,5 @@
-//! A lifecycle in a loop of the program's own: each context goes to another thread with its responder, and the
+//! A lifecycle in a loop of the program's own. Each invocation waits for as many milliseconds as its
+//! event says, by a timer of the loop. When its cancellation is due, it answers with what it has. The
 //! shutdown hooks run when the slots have ended.
 //!
 //! ```sh
@@ -9,42 +10,44 @@
 
 use std::error::Error;
 use std::io::ErrorKind;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use lambda_proto_mio::{Context, Event, Failure, Invocation, Lifecycle, Runtime};
+use lambda_proto_mio::{
+    Context, Event, Failure, Invocation, Key, Lifecycle, Options, Responder, Runtime,
+};
 use mio::{Events, Poll, Token};
 
 /// What an init hook makes.
 struct Unit(&'static str);
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let lifecycle = Lifecycle::new().on_init("unit", |init| init.put(Unit("ms"))).on_shutdown(
-        "goodbye",
-        |_| {
+    let lifecycle = Lifecycle::new()
+        // Enough to send what there is.
+        .options(Options::new().with_cancellation_buffer(Duration::from_millis(200))?)
+        .on_init("unit", |init| init.put(Unit("ms")))
+        .on_shutdown("goodbye", |_| {
             eprintln!("lifecycle_loop: the shutdown hook");
             Ok(())
-        },
-    );
+        });
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(64);
     let runtime = Runtime::from_env()?.lifecycle(lifecycle);
     let mut slots = runtime.register(poll.registry(), Token(0))?;
+    let mut jobs = Jobs::default();
     loop {
         while let Some(event) = slots.next_event(Instant::now()) {
             match event {
                 Event::Invocation(mut invocation, responder) => {
                     let context = invocation.take_context().ok_or("there is a lifecycle")?;
-                    thread::spawn(move || match work(&invocation, &context) {
-                        Ok(answer) => responder.send(answer),
-                        Err(failure) => responder.fail(failure),
-                    });
+                    jobs.begin(&invocation, responder, context);
                 }
+                Event::CancellationDue { key } => jobs.cancel(key),
                 Event::Ended(result) => return Ok(result.and(slots.finish())?),
                 _ => {}
             }
         }
-        let timeout = slots.next_timeout().map(|at| at.saturating_duration_since(Instant::now()));
+        let next = slots.next_timeout().into_iter().chain(jobs.next_timeout()).min();
+        let timeout = next.map(|at| at.saturating_duration_since(Instant::now()));
         match poll.poll(&mut events, timeout) {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error.into()),
             _ => {}
@@ -54,19 +57,65 @@ fn main() -> Result<(), Box<dyn Error>> {
             slots.handle_event(event, now);
         }
         slots.handle_timeout(now);
+        jobs.handle_timeout(now);
     }
 }
 
-/// Waits for as many milliseconds as the event says, and less if the deadline or the end of the process is
-/// near.
-fn work(invocation: &Invocation, context: &Context) -> Result<String, Failure> {
-    let text = std::str::from_utf8(invocation.body()).unwrap_or_default();
-    let Ok(millis) = text.trim().parse() else {
-        return Err(Failure::new("Function.NoNumber", "the event is to be a number"));
-    };
-    if context.cancellation().wait(Duration::from_millis(millis)) {
-        return Err(Failure::new("Function.Cancelled", "there was no time for it"));
+/// The invocations that wait for their time.
+#[derive(Default)]
+struct Jobs(Vec<Job>);
+
+struct Job {
+    responder: Responder,
+    context: Context,
+    began: Instant,
+    ends: Instant,
+}
+
+impl Jobs {
+    fn begin(&mut self, invocation: &Invocation, responder: Responder, context: Context) {
+        let text = std::str::from_utf8(invocation.body()).unwrap_or_default();
+        let began = Instant::now();
+        let time = text.trim().parse().map(Duration::from_millis);
+        let Some(ends) = time.ok().and_then(|time| began.checked_add(time)) else {
+            responder.fail(Failure::new("Function.NoNumber", "the event is to be a number"));
+            return;
+        };
+        self.0.push(Job { responder, context, began, ends });
     }
-    let unit = context.get().map_or("", |Unit(unit)| unit);
-    Ok(format!("{millis} {unit}"))
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.0.iter().map(|job| job.ends).min()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        for job in self.0.extract_if(.., |job| job.ends <= now) {
+            job.finish();
+        }
+    }
+
+    /// Ends early what there is no more time for.
+    fn cancel(&mut self, key: Key) {
+        for job in self.0.extract_if(.., |job| job.responder.key() == key) {
+            if job.waited() > 0 {
+                job.finish();
+            } else {
+                let failure = Failure::new("Function.TooLate", "there was no time for the event");
+                job.responder.fail(failure);
+            }
+        }
+    }
+}
+
+impl Job {
+    fn waited(&self) -> u128 {
+        self.began.elapsed().as_millis()
+    }
+
+    /// Answers with the time that it has waited.
+    fn finish(self) {
+        let unit = self.context.get().map_or("", |Unit(unit)| unit);
+        let answer = format!("{} {unit}", self.waited());
+        self.responder.send(answer);
+    }
 }

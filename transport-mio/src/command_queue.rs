@@ -85,8 +85,15 @@ struct Queue {
     commands: VecDeque<(Key, Command)>,
     /// The loop has looked and found nothing, so it must be woken.
     is_asleep: bool,
+    calls: Calls,
+}
+
+/// What concerns all slots.
+#[derive(Debug, Default)]
+struct Calls {
     is_stopping: bool,
     is_work_over: bool,
+    is_cancelled: bool,
 }
 
 /// What the loop finds in the queue.
@@ -97,12 +104,14 @@ pub(crate) enum Taken {
     Stop,
     /// The post-response work that a slot waits for is over; reported once.
     WorkOver,
+    /// What is in flight is cancelled, since the process must end; reported once.
+    Cancelled,
 }
 
 impl CommandQueue {
     pub(crate) fn new(slots: usize, waker: Arc<Waker>, pool: Arc<Pool>) -> Self {
         let commands = VecDeque::with_capacity(2 * slots);
-        let queue = Queue { commands, is_asleep: false, is_stopping: false, is_work_over: false };
+        let queue = Queue { commands, is_asleep: false, calls: Calls::default() };
         let queue = Mutex::new(queue);
         Self {
             queue,
@@ -120,13 +129,19 @@ impl CommandQueue {
 
     pub(crate) fn stop(&self) {
         let mut queue = self.lock();
-        queue.is_stopping = true;
+        queue.calls.is_stopping = true;
         self.wake(queue);
     }
 
     pub(crate) fn work_is_over(&self) {
         let mut queue = self.lock();
-        queue.is_work_over = true;
+        queue.calls.is_work_over = true;
+        self.wake(queue);
+    }
+
+    pub(crate) fn cancel(&self) {
+        let mut queue = self.lock();
+        queue.calls.is_cancelled = true;
         self.wake(queue);
     }
 
@@ -144,15 +159,22 @@ impl CommandQueue {
     pub(crate) fn take(&self, into: &mut VecDeque<(Key, Command)>, may_sleep: bool) -> Taken {
         let mut queue = self.lock();
         // First, so that no later answer asks for more.
-        if std::mem::take(&mut queue.is_stopping) {
+        if queue.calls.is_stopping {
+            queue.calls.is_stopping = false;
             return Taken::Stop;
         }
         if !queue.commands.is_empty() {
             std::mem::swap(&mut queue.commands, into);
             return Taken::Commands;
         }
-        if std::mem::take(&mut queue.is_work_over) {
+        if queue.calls.is_work_over {
+            queue.calls.is_work_over = false;
             return Taken::WorkOver;
+        }
+        // After the commands, since what they answer is not cancelled.
+        if queue.calls.is_cancelled {
+            queue.calls.is_cancelled = false;
+            return Taken::Cancelled;
         }
         queue.is_asleep = may_sleep;
         Taken::Nothing

@@ -24,6 +24,24 @@ pub enum Event {
         /// Whose response is streamed.
         key: Key,
     },
+    /// The invocation is to be cancelled: its deadline is near
+    /// ([`Options::with_cancellation_buffer`](crate::Options::with_cancellation_buffer)), or the
+    /// process must end before the invocation has been answered. It is the moment at which
+    /// [`Context::cancellation`](crate::Context::cancellation) fires.
+    ///
+    /// It decides nothing: the program may still answer, and what it has not answered by the
+    /// deadline times out. Only slots with a [lifecycle](crate::Runtime::lifecycle) give it, at
+    /// most once for each invocation. An invocation that arrives with less time left than the
+    /// buffer gets it directly after its [`Invocation`](Self::Invocation). One without a known
+    /// deadline gets it only at the end of the process.
+    ///
+    /// None comes after the program has answered or has ended the stream. An answer that the loop
+    /// has yet to take up, such as one from another thread, may cross it: the key tells which
+    /// invocation is meant.
+    CancellationDue {
+        /// Whose cancellation is due.
+        key: Key,
+    },
     /// All slots have ended: because they were stopped, or for this reason. The last event; the
     /// process should then end, with a non-zero code if there is an error.
     Ended(Result<(), Error>),

@@ -64,6 +64,9 @@ impl Runtime<Lifecycle> {
     /// In an environment that is snapshotted (`AWS_LAMBDA_INITIALIZATION_TYPE` is `snap-start`) it
     /// also runs the snapshot hooks.
     ///
+    /// This loop has no use for [`Event::CancellationDue`](crate::Event::CancellationDue): a handler
+    /// asks or waits on [`Context::cancellation`].
+    ///
     /// # Errors
     ///
     /// As without a lifecycle; [`Error::Init`] if an environment variable of an
@@ -94,8 +97,9 @@ impl Runtime<Lifecycle> {
     /// This blocks until the hooks have run, within their [time limit](crate::Options), and in an
     /// environment that is snapshotted until it is restored. Signals are handled from here on.
     ///
-    /// Each invocation has its context: [`Invocation::take_context`]. When the slots have ended,
-    /// [`Slots::finish`] runs the shutdown hooks.
+    /// Each invocation has its context: [`Invocation::take_context`]. When its cancellation is due,
+    /// the loop wakes with an [`Event::CancellationDue`](crate::Event::CancellationDue). When the
+    /// slots have ended, [`Slots::finish`] runs the shutdown hooks.
     ///
     /// # Errors
     ///

@@ -55,7 +55,7 @@ impl Loop {
                     self.slots.handled(key, handled);
                 }
                 Event::Ended(result) => return result,
-                Event::Settled { .. } | Event::Writable { .. } => {}
+                Event::Settled { .. } | Event::Writable { .. } | Event::CancellationDue { .. } => {}
             }
         }
     }
@@ -74,7 +74,7 @@ impl Loop {
             match self.event()? {
                 Event::Settled { receipt, .. } => return Ok(Some(receipt)),
                 Event::Ended(result) => return result.map(|()| None),
-                Event::Invocation(..) | Event::Writable { .. } => {}
+                Event::Invocation(..) | Event::Writable { .. } | Event::CancellationDue { .. } => {}
             }
         }
     }

@@ -40,6 +40,7 @@ pub(crate) struct Scheduler {
     /// Slots that wait for the service may look for it themselves.
     pub(crate) look_again: bool,
     pub(crate) is_told_of_losses: bool,
+    pub(crate) cancelling: Cancelling,
     result: Result<(), Error>,
     out: VecDeque<Event>,
 }
@@ -52,6 +53,17 @@ enum Life {
     Stopping,
     /// There is no service: everything ends now.
     Over,
+}
+
+/// What the program is told of cancellations.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cancelling {
+    /// Nothing: there is no lifecycle, or nobody takes the events.
+    Untold,
+    /// That of an invocation, when it is due.
+    Each,
+    /// That of every invocation at once, since the process must end.
+    All,
 }
 
 /// What one slot has found and all of them must know.
@@ -91,6 +103,7 @@ impl Scheduler {
             known: Life::Running,
             look_again: false,
             is_told_of_losses: false,
+            cancelling: Cancelling::Untold,
             result: Ok(()),
             // For each slot, an invocation and the receipt of the one before.
             out: VecDeque::with_capacity(2 * slots + 1),
@@ -107,6 +120,10 @@ impl Scheduler {
 
     pub(crate) fn pop(&mut self) -> Option<Event> {
         self.out.pop_front()
+    }
+
+    pub(crate) fn peek(&self) -> Option<&Event> {
+        self.out.front()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

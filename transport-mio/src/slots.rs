@@ -12,7 +12,7 @@ use crate::command_queue::{Command, CommandQueue, Key, Taken};
 use crate::dialer::Dialer;
 use crate::event::Event;
 use crate::pool::Pool;
-use crate::scheduler::{News, Scheduler};
+use crate::scheduler::{Cancelling, News, Scheduler};
 use crate::sent::Sent;
 use crate::slot::{Slot, refuse};
 use crate::stop::StopHandle;
@@ -22,7 +22,8 @@ use crate::stop::StopHandle;
 /// In each turn the program polls with [`next_timeout`](Self::next_timeout), passes every event of
 /// the [tokens](Self::tokens) to [`handle_event`](Self::handle_event), calls
 /// [`handle_timeout`](Self::handle_timeout), and then takes events from
-/// [`next_event`](Self::next_event) until there are no more. Nothing here blocks or reads a clock.
+/// [`next_event`](Self::next_event) until there are no more. Nothing here blocks, and only slots
+/// with a lifecycle read the clocks, when an invocation arrives.
 ///
 /// ```no_run
 /// use std::io::ErrorKind;
@@ -63,8 +64,8 @@ use crate::stop::StopHandle;
 /// Any other loop watches the file descriptor of a `mio::Poll` that holds the slots: when that is
 /// readable, or at `next_timeout`, it does such a turn with a timeout of zero.
 ///
-/// Slots with a [lifecycle](crate::Runtime::lifecycle) are [finished](Self::finish) after
-/// [`Event::Ended`].
+/// Slots with a [lifecycle](crate::Runtime::lifecycle) give an [`Event::CancellationDue`] when the
+/// time of an invocation is nearly over, and are [finished](Self::finish) after [`Event::Ended`].
 ///
 /// If they are dropped before [`Event::Ended`], the slots end at once, with what is in flight;
 /// responders that still exist do nothing then.
@@ -127,8 +128,17 @@ impl Slots {
         })
     }
 
-    /// The same slots, which end this lifecycle.
+    /// The same slots, which end this lifecycle and tell the program of cancellations.
     pub(crate) fn with_started(mut self, started: Option<Started>) -> Self {
+        if let Some(Started { active, .. }) = &started {
+            self.scheduler.cancelling = Cancelling::Each;
+            let queue = Arc::downgrade(&self.scheduler.queue);
+            active.on_cancel(move || {
+                if let Some(queue) = queue.upgrade() {
+                    queue.cancel();
+                }
+            });
+        }
         self.started = started;
         self
     }
@@ -190,8 +200,9 @@ impl Slots {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.scheduler.now = now;
         self.budget = budget(self.slots.len());
-        // A timer that is set again and due at once has its turn in the next one.
-        for _ in 0..self.slots.len() {
+        // A slot has two timers at most. One that is set again and due at once waits for the next
+        // turn.
+        for _ in 0..2 * self.slots.len() {
             let Some(number) = self.scheduler.timers.due(now) else { break };
             self.slots[number].handle_timer(&mut self.scheduler);
         }
@@ -206,23 +217,39 @@ impl Slots {
     /// The next event at time `now`; on `None` the program may poll.
     pub fn next_event(&mut self, now: Instant) -> Option<Event> {
         self.scheduler.now = now;
-        while self.budget > 0 {
-            match self.scheduler.queue.take(&mut self.taken, self.scheduler.is_empty()) {
-                Taken::Commands => {
-                    self.budget = self.budget.saturating_sub(self.taken.len());
-                    while let Some((key, command)) = self.taken.pop_front() {
-                        self.slots[key.slot].apply(key, command, &mut self.scheduler);
+        loop {
+            while self.budget > 0 {
+                match self.scheduler.queue.take(&mut self.taken, self.scheduler.is_empty()) {
+                    Taken::Commands => {
+                        self.budget = self.budget.saturating_sub(self.taken.len());
+                        while let Some((key, command)) = self.taken.pop_front() {
+                            self.slots[key.slot].apply(key, command, &mut self.scheduler);
+                        }
                     }
+                    Taken::Stop => self.scheduler.stop(),
+                    Taken::WorkOver => {
+                        self.slots
+                            .iter_mut()
+                            .for_each(|slot| slot.work_is_over(&mut self.scheduler));
+                    }
+                    Taken::Cancelled => {
+                        self.scheduler.cancelling = Cancelling::All;
+                        self.slots.iter_mut().for_each(|slot| slot.cancel(&mut self.scheduler));
+                    }
+                    Taken::Nothing => break,
                 }
-                Taken::Stop => self.scheduler.stop(),
-                Taken::WorkOver => {
-                    self.slots.iter_mut().for_each(|slot| slot.work_is_over(&mut self.scheduler));
-                }
-                Taken::Nothing => break,
+                self.settle();
             }
-            self.settle();
+            match self.scheduler.peek() {
+                // It has been answered since.
+                Some(Event::CancellationDue { key })
+                    if !self.slots[key.slot].is_unanswered(*key) =>
+                {
+                    self.scheduler.pop();
+                }
+                _ => return self.scheduler.pop(),
+            }
         }
-        self.scheduler.pop()
     }
 
     /// Ends the [lifecycle](crate::Runtime::lifecycle) of the slots, if they have one: runs the

@@ -27,7 +27,7 @@ impl Timers {
     pub(crate) fn set(&mut self, slot: usize, timer: Option<Instant>) {
         let mut at = self.nodes.len() / 2 + slot;
         let mut earlier = timer;
-        // Above a node that does not change nothing does.
+        // If a node does not change, none above it does.
         while self.nodes[at] != earlier {
             self.nodes[at] = earlier;
             if at == ROOT {

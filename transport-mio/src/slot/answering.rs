@@ -43,6 +43,7 @@ impl Slot {
             }
             (_, command) => refuse(key, command, scheduler),
         }
+        self.forget_cancellation_if_answered(scheduler);
         self.drive(scheduler);
     }
 
@@ -137,7 +138,9 @@ impl Slot {
 
     /// Notes the receipt of the answer.
     pub(super) fn settled(&mut self, receipt: Receipt, scheduler: &mut Scheduler) {
-        match std::mem::replace(&mut self.doing, Doing::Nothing) {
+        let done = std::mem::replace(&mut self.doing, Doing::Nothing);
+        self.forget_cancellation_if_answered(scheduler);
+        match done {
             Doing::Nothing if self.client.end().is_some() => return,
             // It is the receipt of a start, which belongs to no invocation.
             Doing::Nothing | Doing::InFlight => {}

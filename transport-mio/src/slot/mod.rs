@@ -1,6 +1,7 @@
 //! One slot in the loop: does what the core's client asks for, as far as the socket allows.
 
 mod answering;
+mod cancelling;
 mod connecting;
 mod link;
 mod timer;
@@ -9,6 +10,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 pub(crate) use answering::refuse;
+use cancelling::Notice;
 use lambda_proto::api::ErrorReport;
 use lambda_proto::client::{Client, End, Receipt, Step};
 use lambda_proto::lifecycle::{Clocks, TimeLimit};
@@ -41,6 +43,7 @@ pub(crate) struct Slot {
     /// The pieces that are being sent.
     pieces: Pieces,
     held: Held,
+    notice: Notice,
     /// The limit of the latest invocation; only with a lifecycle, like `asked`.
     limit: Option<TimeLimit>,
     /// The clock reading before the next invocation was asked for.
@@ -108,6 +111,7 @@ impl Slot {
             },
             pieces: Pieces::default(),
             held: Held::Not,
+            notice: Notice::Never,
             limit: None,
             asked: None,
         }
@@ -137,6 +141,7 @@ impl Slot {
     /// Does what the timer is for, which is due.
     pub(crate) fn handle_timer(&mut self, scheduler: &mut Scheduler) {
         match self.link {
+            _ if self.is_cancellation_due(scheduler.now) => return self.cancel(scheduler),
             // The slot asks now.
             _ if self.is_held_by_work() => self.hold(Held::Not, scheduler),
             Link::Connecting { .. } => {
@@ -331,6 +336,7 @@ impl Slot {
         let key = self.key();
         let responder = Responder::new(scheduler.queue.clone(), key);
         scheduler.push(Event::Invocation(Invocation::new(event, key, context), responder));
+        self.expect_cancellation(scheduler);
     }
 
     /// The session is over; `true` if the slot begins another one.

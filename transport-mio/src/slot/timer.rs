@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use lambda_proto_host::MAX_ATTEMPT;
 
+use super::cancelling::Notice;
 use super::link::Link;
 use super::{Held, Slot};
 use crate::scheduler::Scheduler;
@@ -22,11 +23,23 @@ impl Slot {
         self.set_timer(scheduler);
     }
 
+    /// Changes when the program is told of the cancellation, and with it the timer.
+    pub(super) fn put_notice(&mut self, notice: Notice, scheduler: &mut Scheduler) {
+        self.notice = notice;
+        self.set_timer(scheduler);
+    }
+
     fn set_timer(&self, scheduler: &mut Scheduler) {
         scheduler.timers.set(self.number, self.timer());
     }
 
     fn timer(&self) -> Option<Instant> {
+        let link = self.link_timer();
+        let Notice::At(notice) = self.notice else { return link };
+        Some(link.map_or(notice, |link| link.min(notice)))
+    }
+
+    fn link_timer(&self) -> Option<Instant> {
         if let Held::ByWork { until } = self.held {
             // No request is open, so there is nothing to connect for.
             return Some(until);
