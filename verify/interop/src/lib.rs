@@ -23,6 +23,7 @@ pub mod programs;
 mod proxy;
 mod scripted;
 pub mod system_calls;
+pub mod under_lab;
 
 pub use answer::{Answer, Caller, FunctionError};
 pub use emulator::{Emulator, Function};

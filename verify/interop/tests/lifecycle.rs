@@ -1,19 +1,15 @@
 //! The lifecycle of the examples and of a program of these tests under the lab, with processes that are
 //! really stopped and really told to end; and what an invocation costs in system calls.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lambda_interop::system_calls::{EachCosts, SystemCalls, Trace};
-use lambda_interop::{Pace, Process, ScriptedService, programs};
-use lambda_lab::{Function, InvokeError, Lab, Output};
+use lambda_interop::under_lab::{Logged, PATIENCE, wait_until};
+use lambda_interop::{Pace, Process, ScriptedService};
+use lambda_lab::{Function, InvokeError};
 use lambda_proto_std::{Failure, Lifecycle, Runtime};
-
-/// Nothing in these tests takes longer, unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Says what [`bootstrap`] does; where it is missing, there is nothing to do.
 const BEHAVIOUR: &str = "TEST_BEHAVIOUR";
@@ -53,128 +49,11 @@ fn bootstrap() {
     std::process::exit(0);
 }
 
-/// A lab's function, and the file that its output goes to.
-struct Logged {
-    function: Function,
-    log: PathBuf,
-}
-
-struct Running {
-    lab: Lab,
-    log: PathBuf,
-}
-
-fn example(name: &str, arguments: &[&str]) -> Logged {
-    logged(&programs::example(name).unwrap(), arguments)
-}
-
 /// The function of these tests.
 fn behaving(behaviour: &str) -> Logged {
     let program = std::env::current_exe().unwrap();
     let arguments = ["--exact", "bootstrap", "--ignored", "--nocapture"];
-    let Logged { function, log } = logged(&program, &arguments);
-    Logged { function: function.variable(BEHAVIOUR, behaviour), log }
-}
-
-fn logged(program: &Path, arguments: &[&str]) -> Logged {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let name =
-        format!("lifecycle-{}-{}.txt", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-    let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    // The lab shows what a function writes, and does not keep it.
-    let shell = Function::new("/bin/sh").argument("-c").argument("exec \"$@\" 2>>\"$0\"");
-    let function = shell.argument(&log).argument(program);
-    let function = arguments.iter().fold(function, |function, it| function.argument(it));
-    Logged { function: function.output(Output::Discarded), log }
-}
-
-impl Logged {
-    fn with(self, change: impl FnOnce(Function) -> Function) -> Self {
-        Self { function: change(self.function), log: self.log }
-    }
-
-    fn start(self) -> Running {
-        Running { lab: self.function.start().unwrap(), log: self.log }
-    }
-}
-
-impl Running {
-    /// Invokes it, and waits until it has asked for the next invocation; gives the request id.
-    fn invoke(&self) -> String {
-        self.lab.invoke_to_the_end("{}", |_| ()).unwrap().request_id
-    }
-
-    /// Invokes it until there is such a line: an invocation may be over, and all be frozen again, before
-    /// a thread that is due has run. Gives the id of the first invocation.
-    fn invoke_until(&self, parts: &[&str]) -> String {
-        let first = self.invoke();
-        wait_until(&format!("{parts:?}"), || {
-            self.invoke();
-            self.find(parts).is_some()
-        });
-        first
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    /// The number of the first line with all of this in it.
-    #[track_caller]
-    fn line_with(&self, parts: &[&str]) -> usize {
-        self.find(parts).unwrap_or_else(|| panic!("no line with {parts:?}:\n{}", self.log()))
-    }
-
-    fn find(&self, parts: &[&str]) -> Option<usize> {
-        self.log().lines().position(|line| parts.iter().all(|part| line.contains(part)))
-    }
-
-    /// Waits for such a line.
-    #[track_caller]
-    fn wait_for(&self, parts: &[&str]) {
-        wait_until(&format!("{parts:?}"), || self.find(parts).is_some());
-    }
-
-    /// The id of its process.
-    fn pid(&self) -> u32 {
-        let mark = format!("AWS_LAMBDA_RUNTIME_API={}", self.lab.runtime_api());
-        let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-        let mut pids = processes.filter_map(|it| it.file_name().to_str()?.parse::<u32>().ok());
-        let is_marked = |pid: &u32| {
-            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
-        };
-        pids.find(is_marked).expect("it runs")
-    }
-
-    /// Waits until its process is stopped.
-    #[track_caller]
-    fn wait_for_freeze(&self) {
-        let pid = self.pid();
-        wait_until("it is stopped", || state(pid) == Some('T'));
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.lab.stop();
-        let _best_effort = fs::remove_file(&self.log);
-    }
-}
-
-/// The state of a process, as in `proc(5)`.
-fn state(pid: u32) -> Option<char> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.chars().next()
-}
-
-#[track_caller]
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < PATIENCE, "not so after {PATIENCE:?}: {what}");
-        thread::yield_now();
-    }
+    Logged::program(&program, &arguments).with(|it| it.variable(BEHAVIOUR, behaviour))
 }
 
 const LEFT_BEHIND: &str = "a task of an answered invocation still runs";
@@ -182,7 +61,8 @@ const ENDS_LATE: &str = "a task that was left behind at the end of its invocatio
 
 #[test]
 fn a_drain_ends_the_work_before_the_environment_is_frozen() {
-    let running = example("post_response", &["drain", "200"]).with(Function::freeze).start();
+    let running =
+        Logged::example("post_response", &["drain", "200"]).with(Function::freeze).start();
     for _ in 0..2 {
         let id = running.invoke();
         // It has been asked for the next invocation now, and the work has ended before.
@@ -195,7 +75,8 @@ fn a_drain_ends_the_work_before_the_environment_is_frozen() {
 
 #[test]
 fn work_that_is_left_behind_stands_still_and_ends_behind_the_thaw_in_its_own_name() {
-    let running = example("post_response", &["report", "300"]).with(Function::freeze).start();
+    let running =
+        Logged::example("post_response", &["report", "300"]).with(Function::freeze).start();
     let first = running.invoke();
     running.line_with(&[LEFT_BEHIND, &first, "write the books"]);
     running.wait_for_freeze();
@@ -212,7 +93,8 @@ fn work_that_is_left_behind_stands_still_and_ends_behind_the_thaw_in_its_own_nam
 
 #[test]
 fn abandoned_work_ends_behind_the_thaw_and_nothing_is_said_of_it() {
-    let running = example("post_response", &["abandon", "300"]).with(Function::freeze).start();
+    let running =
+        Logged::example("post_response", &["abandon", "300"]).with(Function::freeze).start();
     let first = running.invoke();
     running.wait_for_freeze();
     running.invoke_until(&[&format!("{first}: the work ends")]);
@@ -222,7 +104,7 @@ fn abandoned_work_ends_behind_the_thaw_and_nothing_is_said_of_it() {
 
 #[test]
 fn under_the_strict_policy_work_that_is_left_behind_ends_the_process() {
-    let running = example("post_response", &["strict", "10000"]).start();
+    let running = Logged::example("post_response", &["strict", "10000"]).start();
     let first = running.lab.invoke("{}").unwrap().request_id;
     running.wait_for(&["post_response: a task of an answered invocation still runs"]);
     running.line_with(&[LEFT_BEHIND, &first]);
@@ -233,7 +115,7 @@ fn under_the_strict_policy_work_that_is_left_behind_ends_the_process() {
 
 #[test]
 fn a_thawed_function_knows_how_long_it_was_frozen() {
-    let running = example("lifecycle", &[]).with(Function::freeze).start();
+    let running = Logged::example("lifecycle", &[]).with(Function::freeze).start();
     running.invoke();
     running.wait_for_freeze();
     // That is what it is to find out.
@@ -248,7 +130,7 @@ fn a_thawed_function_knows_how_long_it_was_frozen() {
 #[test]
 fn the_deadline_behind_a_pretended_freeze_is_that_much_further_away() {
     let minutes = Duration::from_secs(600);
-    let running = example("lifecycle", &[]).with(|it| it.freeze_for(minutes)).start();
+    let running = Logged::example("lifecycle", &[]).with(|it| it.freeze_for(minutes)).start();
     running.invoke();
     running.wait_for_freeze();
     running.invoke();
@@ -258,7 +140,7 @@ fn the_deadline_behind_a_pretended_freeze_is_that_much_further_away() {
 
 #[test]
 fn a_function_is_snapshotted_between_its_hooks() {
-    let running = example("lifecycle", &[]).with(Function::snapstart).start();
+    let running = Logged::example("lifecycle", &[]).with(Function::snapstart).start();
     running.wait_for(&["before the snapshot: connections are closed"]);
     running.wait_for_freeze();
     assert!(!running.log().contains("after the restore"), "{}", running.log());
@@ -280,7 +162,7 @@ fn a_function_is_snapshotted_between_its_hooks() {
 #[test]
 fn a_function_that_is_no_longer_needed_runs_its_shutdown_hooks() {
     for freeze in [false, true] {
-        let function = example("lifecycle", &[]);
+        let function = Logged::example("lifecycle", &[]);
         let function = if freeze { function.with(Function::freeze) } else { function };
         let running = function.start();
         running.invoke();
@@ -297,7 +179,7 @@ fn a_function_that_is_no_longer_needed_runs_its_shutdown_hooks() {
 
 #[test]
 fn a_function_without_shutdown_hooks_is_killed_without_a_word() {
-    let running = example("post_response", &["drain", "0"]).start();
+    let running = Logged::example("post_response", &["drain", "0"]).start();
     running.invoke();
     let before = running.log();
     running.lab.stop();
