@@ -1,13 +1,16 @@
-//! Answers at once, and finishes its work behind the answer: the caller does not wait for it.
+//! Answers at once, and finishes its work after the answer: the caller does not wait for it.
 //!
-//! Between the answer and the next `next` the environment still runs; then it is frozen, and work that goes
-//! on stands still until some later invocation thaws it. The policy decides what becomes of such work:
+//! The environment runs until the runtime asks for the next invocation. Then it is frozen, and work
+//! that is not done is stopped until a later invocation thaws it. The policy decides what happens
+//! to such work:
 //!
 //! ```sh
 //! cargo build --release --examples
 //! cargo run -p lambda-lab -- run --freeze --event 1 --event 2 target/release/examples/post_response drain
 //! cargo run -p lambda-lab -- run --freeze --event 1 --event 2 target/release/examples/post_response report
 //! ```
+//!
+//! `first` is the alternative: the work is done before the answer, and the caller waits.
 
 use std::process::ExitCode;
 use std::thread;
@@ -15,12 +18,14 @@ use std::time::{Duration, Instant};
 
 use lambda_proto_std::{Lifecycle, Policy, Runtime};
 
-const USAGE: &str = "post_response [drain|report|strict|abandon] [MILLISECONDS OF WORK]";
+const USAGE: &str = "post_response [first|drain|report|strict|abandon] [MILLISECONDS OF WORK]";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let policy = match arguments.next().as_deref() {
-        None | Some("drain") => Policy::default(),
+    let mode = arguments.next();
+    let is_first = mode.as_deref() == Some("first");
+    let policy = match mode.as_deref() {
+        None | Some("first" | "drain") => Policy::default(),
         Some("report") => Policy::Report,
         Some("strict") => Policy::Strict,
         Some("abandon") => Policy::Abandon,
@@ -41,13 +46,18 @@ fn main() -> ExitCode {
     let result = Runtime::from_env().and_then(|runtime| {
         runtime.lifecycle(lifecycle).run(|invocation, responder, context| {
             let id = invocation.request_id().to_owned();
+            if is_first {
+                thread::sleep(work);
+                eprintln!("post_response: {id}: the work ends before the answer");
+                return Ok(responder.send("done"));
+            }
             let task = context.begin_work(&invocation, "write the books");
             let sent = responder.send("done, as far as you are concerned");
             let answered = Instant::now();
             thread::spawn(move || {
                 thread::sleep(work);
-                let behind = answered.elapsed().as_millis();
-                eprintln!("post_response: {id}: the work ends {behind} ms behind its answer");
+                let after = answered.elapsed().as_millis();
+                eprintln!("post_response: {id}: the work ends {after} ms after its answer");
                 drop(task);
             });
             Ok(sent)
