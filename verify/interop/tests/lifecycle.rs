@@ -174,6 +174,7 @@ fn a_function_that_is_no_longer_needed_runs_its_shutdown_hooks() {
         running.line_with(&["shutdown hook \"flush\" has"]);
         running.line_with(&["shutdown hook \"forget\" failed: Function.Forgotten"]);
         running.line_with(&["the end of main"]);
+        running.line_with(&["Error: shutdown hook \"forget\" failed: Function.Forgotten"]);
     }
 }
 
