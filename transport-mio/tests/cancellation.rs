@@ -29,14 +29,18 @@ fn connected(service: &Service, slots: usize) -> (Turner, Vec<Connection>) {
 
 /// An event that is cancelled so long after now.
 fn cancelled_in(id: &str, left: Duration) -> Incoming {
-    let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + BUFFER + left;
-    Incoming::new(id, "").header("Lambda-Runtime-Deadline-Ms", deadline.as_millis().to_string())
+    due_in(id, "", BUFFER + left)
 }
 
 /// One whose deadline has passed when it arrives.
 fn late(id: &str) -> Incoming {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    Incoming::new(id, "").header("Lambda-Runtime-Deadline-Ms", now.as_millis().to_string())
+    due_in(id, "", Duration::ZERO)
+}
+
+/// One with its deadline so long after now.
+fn due_in(id: &str, body: &str, left: Duration) -> Incoming {
+    let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + left;
+    Incoming::new(id, body).header("Lambda-Runtime-Deadline-Ms", deadline.as_millis().to_string())
 }
 
 /// A loop with one invocation in flight.
@@ -440,9 +444,7 @@ mod at_the_end_of_the_process {
         connections[0].send(Incoming::new("id-1", "").bytes());
         connections[1].send(cancelled_in("id-2", PATIENCE).bytes());
         // This one is told at once, and must not be told again.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
-        let late = Incoming::new("id-3", "keep");
-        connections[2].send(late.header("Lambda-Runtime-Deadline-Ms", now.to_string()).bytes());
+        connections[2].send(due_in("id-3", "keep", Duration::ZERO).bytes());
         program.lines.wait_for("in flight: id-1");
         program.lines.wait_for("in flight: id-2");
         program.lines.wait_for("due: id-3");
