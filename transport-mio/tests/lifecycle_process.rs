@@ -22,8 +22,12 @@ fn invoked(service: &Service, does: &str) -> (Program, Connection, Connection) {
     let extension = service.register_extension();
     let mut connection = service.connection();
     connection.invoke(Incoming::new("id-1", ""));
+    // A signal that comes before loses it.
+    program.lines.wait_for(ARRIVED);
     (program, extension, connection)
 }
+
+const ARRIVED: &str = "an invocation has arrived";
 
 /// What is started; it does what the variable says.
 #[test]
@@ -118,6 +122,7 @@ fn lifecycle(does: &str) -> Lifecycle {
         .before_snapshot(before_b.0, before_b.1)
         .after_restore(after_a.0, after_a.1)
         .after_restore(after_b.0, after_b.1)
+        .before_invocation("arrival", |_| say(ARRIVED))
         .on_shutdown("flush", |_| {
             say("the shutdown hook");
             Ok(())
