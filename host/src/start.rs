@@ -216,7 +216,8 @@ pub struct Context {
     active: Arc<Active>,
     number: InvocationNumber,
     limit: TimeLimit,
-    idle: Option<IdleGap>,
+    /// The clocks before it was asked for.
+    asked: Option<Clocks>,
     /// The values, once it has asked for one.
     used: OnceLock<Resources>,
 }
@@ -235,7 +236,7 @@ impl Context {
         Self {
             number: InvocationNumber(active.numbers.fetch_add(1, Ordering::Relaxed)),
             limit: TimeLimit::on_arrival(invocation.deadline(), now),
-            idle: asked.map(|asked| now.since(asked)),
+            asked,
             used: OnceLock::new(),
             active,
         }
@@ -293,7 +294,7 @@ impl Context {
     /// [`IdleGap::thawed_after`] says whether the environment was frozen long enough that pooled
     /// connections should be dropped.
     pub fn idle_gap(&self) -> Option<IdleGap> {
-        self.idle
+        Some(self.limit.arrival().since(self.asked?))
     }
 
     /// Registers work that goes on after the answer; it is over when the returned value is dropped,

@@ -30,23 +30,36 @@ use crate::api::Deadline;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeLimit {
-    deadline: Option<Deadline>,
+    /// In milliseconds since the Unix epoch, or [`UNKNOWN`]. Contexts of invocations have a limit and
+    /// are moved about; an option would make them larger.
+    deadline: u64,
     arrival: Clocks,
 }
+
+/// No deadline is so far away and plausible.
+const UNKNOWN: u64 = u64::MAX;
 
 impl TimeLimit {
     /// The limit of an invocation that arrives now.
     pub const fn on_arrival(deadline: Option<Deadline>, arrival: Clocks) -> Self {
         let deadline = match deadline {
-            Some(deadline) if is_plausible(deadline, arrival.wall) => Some(deadline),
-            _ => None,
+            Some(deadline) if is_plausible(deadline, arrival.wall) => deadline.as_unix_millis(),
+            _ => UNKNOWN,
         };
         Self { deadline, arrival }
     }
 
     /// The deadline, if it is known.
     pub const fn deadline(&self) -> Option<Deadline> {
-        self.deadline
+        match self.deadline {
+            UNKNOWN => None,
+            millis => Some(Deadline::from_unix_millis(millis)),
+        }
+    }
+
+    /// The clocks when the invocation arrived.
+    pub const fn arrival(&self) -> Clocks {
+        self.arrival
     }
 
     /// The time left: zero once the deadline has passed, `None` if there is no known deadline.
@@ -54,7 +67,7 @@ impl TimeLimit {
     /// The smaller of what both clocks say: the wall clock may have been set back since the
     /// invocation arrived, and the monotonic one may have stood still.
     pub const fn remaining(&self, now: Clocks) -> Option<Duration> {
-        let Some(deadline) = self.deadline else { return None };
+        let Some(deadline) = self.deadline() else { return None };
         // Two clocks, and the cautious one counts: cancelling early costs one invocation a little
         // time, cancelling late costs all of it. On arrival both say the same.
         let by_wall = deadline.remaining(now.wall);

@@ -35,7 +35,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// assert_eq!(values.get::<u32>(), None);
 /// ```
 #[derive(Clone, Default)]
-pub struct Resources(Arc<[Entry]>);
+pub struct Resources(Arc<Vec<Entry>>);
 
 #[derive(Clone)]
 struct Entry {
@@ -121,7 +121,7 @@ impl Store {
             return Err(message);
         }
         let entry = Entry { name, value, hook };
-        let mut entries = stored.values.0.to_vec();
+        let mut entries = Vec::clone(&stored.values.0);
         match place.and_then(|place| entries.get_mut(place)) {
             Some(place) => *place = entry,
             None => entries.push(entry),
