@@ -30,3 +30,8 @@ pub use emulator::{Emulator, Function};
 pub use error::{Error, Result};
 pub use processes::Process;
 pub use scripted::{Pace, ScriptedService};
+
+/// Compiles the code of the first page.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+pub struct FirstPage;
