@@ -138,7 +138,7 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(40);
 
     #[test]
-    fn a_silent_peer_is_waited_for_until_the_moment() {
+    fn receiving_from_a_silent_peer_times_out_at_the_deadline() {
         let begun = Instant::now();
         let (mut connection, _peer) = connected(SHORT);
         let error = nothing_is_enough(&mut connection).unwrap_err();
@@ -147,9 +147,8 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_never_stops_does_not_put_the_moment_off() {
+    fn a_peer_that_never_stops_sending_does_not_extend_the_deadline() {
         let (mut connection, mut peer) = connected(SHORT);
-        // It ends when the connection is closed.
         let talker = thread::spawn(move || while peer.write_all(b"x").is_ok() {});
         let error = nothing_is_enough(&mut connection).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -158,14 +157,14 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_does_not_read_is_waited_for_until_the_moment() {
+    fn sending_to_a_peer_that_does_not_read_times_out_at_the_deadline() {
         let (mut connection, _peer) = connected(SHORT);
         let error = connection.send(&vec![0; 64 * 1024 * 1024]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]
-    fn what_is_not_taken_is_presented_again_with_more_behind_it() {
+    fn bytes_that_are_left_are_presented_again_with_more_after_them() {
         let (mut connection, mut peer) = connected(Duration::from_secs(10));
         peer.write_all(b"ab").unwrap();
         let mut seen = Vec::new();
@@ -186,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_the_stream_is_no_error() {
+    fn the_end_of_the_stream_is_not_an_error() {
         let (mut connection, peer) = connected(Duration::from_secs(10));
         drop(peer);
         assert_eq!(nothing_is_enough(&mut connection).unwrap(), None);

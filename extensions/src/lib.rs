@@ -5,18 +5,19 @@
 //!   reports failures.
 //! - [`metadata`] names the availability zone.
 //!
-//! They complement the Runtime API of the crate [`lambda_proto`], on connections of their own. Its
-//! `http` layer reads the replies here too.
+//! They complement the Runtime API, which the crate [`lambda_proto`] implements, and use separate
+//! connections. Replies are read with the `http` layer of that crate.
 //!
 //! The feature `std` adds blocking I/O for both over `std::net`: `InternalExtension` and
 //! `metadata::Metadata`.
 //!
 //! # An extension
 //!
-//! An extension may live in the runtime's own process. Even one without events is useful: the
-//! runtime gets SIGTERM only while an extension is registered [Lambda Developer Guide: Extensions
-//! API]. It registers before the runtime's first `next`, and asks for an event once, because init
-//! completes only when every extension has asked. That request stays open until the end:
+//! An extension may live in the runtime's own process. Even one that subscribes to no events is
+//! useful: the runtime gets SIGTERM only while an extension is registered [Lambda Developer Guide:
+//! Extensions API]. It registers before the runtime's first `next`, and asks for an event once,
+//! because init completes only when every extension has asked. That request stays open until the
+//! environment ends:
 //!
 //! ```
 //! use lambda_proto::api::Endpoint;
@@ -42,7 +43,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! It needs its own connection, because an open `next` would block that of the runtime.
+//! It needs its own connection, because its open `next` would block the runtime's connection.
 //!
 //! # Phases of an extension
 //!

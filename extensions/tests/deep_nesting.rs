@@ -1,4 +1,4 @@
-//! Brackets without end in a document need no more stack than none do.
+//! Endlessly nested brackets in a document need no more stack than a document without brackets.
 
 use std::thread;
 
@@ -10,10 +10,10 @@ use lambda_proto_extension::{EnvironmentEvent, Event, Extension, ExtensionName, 
 
 const LEVELS: usize = 100_000;
 
-/// A reader that calls itself for each level needs megabytes. Without optimization frames are larger.
+/// A recursive reader would need megabytes. Without optimization, stack frames are larger.
 const STACK: usize = if cfg!(debug_assertions) { 256 * 1024 } else { 64 * 1024 };
 
-/// What each reader has against a document.
+/// The error of each reader for this document.
 fn read(document: &[u8]) -> [Option<JsonError>; 3] {
     [
         Registration::parse(document).err(),
@@ -22,7 +22,7 @@ fn read(document: &[u8]) -> [Option<JsonError>; 3] {
     ]
 }
 
-/// Runs on a thread with little stack, whose overflow ends the process.
+/// Runs the test on a thread with a small stack; an overflow ends the process.
 fn on_a_small_stack<T: Send>(test: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let thread = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, test);
@@ -30,13 +30,13 @@ fn on_a_small_stack<T: Send>(test: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// An answer with these fields and this body.
+/// A reply with these fields and this body.
 fn answer(status: u16, fields: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!("HTTP/1.1 {status} X\r\n{fields}Content-Length: {length}\r\n\r\n{body}").into_bytes()
 }
 
-/// Documents that nest so deep, in brackets of each kind: alone, and as a member, known or not.
+/// Documents nested this deep in brackets of each kind: alone, and as a known or unknown member.
 fn nested(levels: usize) -> [String; 6] {
     let (arrays, objects) = ("[".repeat(levels), "{\"a\":".repeat(levels));
     [
@@ -50,7 +50,7 @@ fn nested(levels: usize) -> [String; 6] {
 }
 
 #[test]
-fn documents_that_nest_without_end_are_too_deep_for_every_reader() {
+fn every_reader_refuses_endless_nesting_as_too_deep() {
     for document in nested(LEVELS) {
         let said = on_a_small_stack(|| read(document.as_bytes()));
         assert_eq!(said, [Some(JsonError::TooDeep); 3], "{:.20}", document);
@@ -58,7 +58,7 @@ fn documents_that_nest_without_end_are_too_deep_for_every_reader() {
 }
 
 #[test]
-fn documents_as_deep_as_the_limit_are_read_on_the_same_stack() {
+fn nesting_up_to_the_limit_is_read_on_the_same_stack() {
     let levels = MAX_JSON_DEPTH - 1;
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
         let document = format!("{{\"x\":{}0{}}}", open.repeat(levels), close.repeat(levels));
@@ -67,7 +67,7 @@ fn documents_as_deep_as_the_limit_are_read_on_the_same_stack() {
 }
 
 #[test]
-fn an_event_for_an_extension_that_nests_without_end_is_a_document_that_is_too_deep() {
+fn an_extension_receives_an_endlessly_nested_event_which_is_too_deep_to_parse() {
     let brackets = "[".repeat(LEVELS);
     let registered = answer(200, "Lambda-Extension-Identifier: c7d2\r\n", "{}");
     let event = answer(200, "", &format!("{{\"eventType\":{brackets}"));

@@ -21,7 +21,7 @@ fn registered() -> Vec<u8> {
     reply(200, "Lambda-Extension-Identifier: c7d2\r\n", document)
 }
 
-/// What becomes of a registration with a service that does this.
+/// Registers with a service that `serve` plays; returns both results.
 fn register<T>(serve: impl FnOnce(&Service) -> T) -> (Result<InternalExtension, NotAvailable>, T) {
     let service = Service::start();
     let endpoint = Endpoint::parse(service.address()).unwrap();
@@ -32,7 +32,7 @@ fn register<T>(serve: impl FnOnce(&Service) -> T) -> (Result<InternalExtension, 
     })
 }
 
-/// The same with a service that answers and hangs up.
+/// The error of a registration with a service that sends this reply and closes the connection.
 fn register_refused(reply: &[u8]) -> NotAvailable {
     register(|service| service.answer(reply)).0.unwrap_err()
 }
@@ -54,8 +54,8 @@ fn it_registers_without_events_and_leaves_its_next_open() {
         peer
     });
     let extension = extension.unwrap();
-    assert!(peer.is_quiet(), "it waits for ever");
-    // Who owns it may move it to another thread; dropping it hangs up.
+    assert!(peer.is_quiet(), "it waits forever");
+    // It can be moved to another thread; dropping it closes the connection.
     thread::spawn(move || drop(extension)).join().unwrap();
     peer.is_closed();
 }
@@ -77,15 +77,15 @@ fn a_registration_may_arrive_in_pieces() {
 }
 
 #[test]
-fn a_service_that_closes_behind_its_reply_is_asked_on_a_new_connection() {
+fn next_uses_a_new_connection_if_the_service_closes_after_its_reply() {
     let whole = registered();
     let replies: [&[u8]; 4] = [
         b"HTTP/1.1 200 OK\r\nConnection: close\r\nLambda-Extension-Identifier: c7d2\r\n\
             Content-Length: 2\r\n\r\n{}",
         b"HTTP/1.0 200 OK\r\nLambda-Extension-Identifier: c7d2\r\nContent-Length: 2\r\n\r\n{}",
-        // Its last byte is missing, but not what matters.
+        // Only the last byte is missing, which nothing needs.
         &whole[..whole.len() - 1],
-        // The end of the connection is that of the document.
+        // The end of the connection ends the document.
         b"HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: c7d2\r\n\r\n{}",
     ];
     for reply in replies {
@@ -103,7 +103,7 @@ fn a_service_that_closes_behind_its_reply_is_asked_on_a_new_connection() {
 }
 
 #[test]
-fn a_service_without_the_extensions_api_is_not_available() {
+fn a_service_without_the_extensions_api_refuses_to_register() {
     for reply in [
         &b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 19\r\n\r\n404 page not found\n"[..],
         b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
@@ -129,31 +129,31 @@ fn a_refusal_says_why() {
 }
 
 #[test]
-fn a_refusal_may_be_as_long_as_it_likes() {
+fn a_refusal_of_any_length_is_read() {
     let document = format!("{{\"errorType\":\"{}\"}}", "x".repeat(1_000_000));
     let error = register_refused(&reply(403, "", &document));
     let NotAvailable::Refused { reason, .. } = &error else { panic!("{error:?}") };
-    assert_eq!(reason, "", "it is cut, and nothing to be read any more");
+    assert_eq!(reason, "", "it was cut, and no longer parses");
 }
 
 #[test]
-fn a_service_that_hangs_up_is_not_available() {
+fn a_service_that_closes_early_is_a_connection_error() {
     let refused = reply(403, "", "{}");
     for reply in [&b""[..], b"HTTP/1.1 200", &refused[..refused.len() - 1]] {
         let error = register_refused(reply);
         let NotAvailable::Connection(reason) = &error else { panic!("{error:?}") };
         assert_eq!(reason.kind(), ErrorKind::UnexpectedEof);
-        // What prints sources would say it twice.
+        // A printer that follows sources would print it twice.
         assert!(error.to_string().contains(&reason.to_string()) && error.source().is_none());
     }
 }
 
 #[test]
-fn a_service_that_speaks_something_else_is_not_available() {
+fn a_service_that_speaks_another_protocol_is_a_protocol_error() {
     for reply in [
         &b"220 mail.example.com ESMTP\r\n"[..],
         b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
-        // Without an identifier nothing can be asked for.
+        // Without an identifier the extension cannot ask for events.
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
         b"HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: a b\r\nContent-Length: 2\r\n\r\n{}",
     ] {
@@ -163,7 +163,7 @@ fn a_service_that_speaks_something_else_is_not_available() {
 }
 
 #[test]
-fn a_service_that_is_not_there_is_not_available() {
+fn a_missing_service_is_a_connection_error() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let endpoint = Endpoint::parse(&address.to_string()).unwrap();
     let error = InternalExtension::register(&endpoint, "my-runtime").unwrap_err();
@@ -172,7 +172,7 @@ fn a_service_that_is_not_there_is_not_available() {
 }
 
 #[test]
-fn a_service_that_says_nothing_costs_two_seconds() {
+fn a_silent_service_times_out_after_two_seconds() {
     let begun = Instant::now();
     let (result, _silent) = register(Service::accept);
     let error = result.unwrap_err();
@@ -183,7 +183,7 @@ fn a_service_that_says_nothing_costs_two_seconds() {
 }
 
 #[test]
-fn a_name_that_cannot_be_sent_reaches_nobody() {
+fn an_invalid_name_is_refused_before_connecting() {
     let service = Service::start();
     let endpoint = Endpoint::parse(service.address()).unwrap();
     for name in ["", " x", "a\r\nHost: b", &"x".repeat(256)] {
@@ -223,11 +223,11 @@ proptest! {
     })]
 
     #[test]
-    fn no_reply_makes_it_panic_or_wait_for_what_will_not_come(
+    fn no_reply_makes_it_panic_or_wait_in_vain(
         start in prop::sample::select(vec![&b""[..], b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 403 \r\n\r\n"]),
         rest in prop::collection::vec(any::<u8>(), 0..200),
     ) {
-        // It has no identifier, and cannot be accepted.
+        // Without an identifier, no reply is accepted.
         let error = register_refused(&[start, &rest].concat());
         if let NotAvailable::Connection(reason) = error {
             prop_assert_eq!(reason.kind(), ErrorKind::UnexpectedEof);

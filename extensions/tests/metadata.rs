@@ -23,7 +23,7 @@ fn reply(status: u16, fields: &str, document: &str) -> Vec<u8> {
         .into_bytes()
 }
 
-/// The reply in bytes that arrive in pieces which end at `cuts`, and its document.
+/// Reads bytes that arrive in pieces ending at `cuts`; returns the reply and its document.
 fn read(
     bytes: &[u8],
     cuts: impl IntoIterator<Item = usize>,
@@ -66,7 +66,7 @@ fn the_request_carries_the_token() {
 }
 
 #[test]
-fn tokens_that_could_leave_their_header_are_refused() {
+fn tokens_that_could_break_out_of_their_header_field_are_refused() {
     for bad in ["", " ", "a b", "a\r\nX: y", "a\n", "a\r", "a\0", "\u{e9}", "a\u{7f}"] {
         assert!(MetadataToken::new(bad).is_err(), "{bad:?}");
     }
@@ -79,7 +79,7 @@ fn a_token_is_not_shown() {
 }
 
 #[test]
-fn the_zone_and_how_long_it_holds_are_read_cut_at_every_byte() {
+fn the_zone_and_its_age_are_read_wherever_the_bytes_are_cut() {
     let fields =
         "Content-Type: application/json\r\nCache-Control: private, max-age=43200, immutable\r\n";
     let bytes = reply(200, fields, DOCUMENT);
@@ -112,7 +112,7 @@ fn each_status_has_its_meaning() {
 }
 
 #[test]
-fn the_age_is_read_in_every_form_and_nothing_is_kept_that_may_not_be() {
+fn the_age_is_read_in_every_form_and_is_none_if_keeping_is_forbidden() {
     for (fields, seconds) in [
         ("Cache-Control: max-age=7\r\n", Some(7)),
         ("cache-control: private,MAX-AGE=7,immutable\r\n", Some(7)),
@@ -137,14 +137,14 @@ fn the_age_is_read_in_every_form_and_nothing_is_kept_that_may_not_be() {
 }
 
 #[test]
-fn an_interim_reply_says_nothing_of_the_age() {
+fn cache_control_of_an_interim_reply_is_ignored() {
     let mut bytes = b"HTTP/1.1 103 Early Hints\r\nCache-Control: max-age=7\r\n\r\n".to_vec();
     bytes.extend(reply(200, "", DOCUMENT));
     assert_eq!(read_whole(&bytes).max_age(), None);
 }
 
 #[test]
-fn a_document_in_chunks_or_to_the_end_of_the_stream_is_read() {
+fn a_document_in_chunks_or_up_to_the_end_of_the_stream_is_read() {
     let chunked =
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n";
     let (found, document) = read(chunked.as_bytes(), 1..chunked.len()).expect("a reply");
@@ -173,7 +173,7 @@ fn a_stream_that_ends_early_gives_no_reply() {
 }
 
 #[test]
-fn behind_the_reply_nothing_is_consumed() {
+fn nothing_is_consumed_after_the_reply() {
     let more = reply(200, "", DOCUMENT);
     let bytes = [reply(401, "", ""), more.clone()].concat();
     let mut reader = MetadataReader::default();
@@ -183,7 +183,7 @@ fn behind_the_reply_nothing_is_consumed() {
 }
 
 #[test]
-fn what_is_no_reply_is_an_error_once() {
+fn bytes_that_are_not_a_reply_are_an_error_once() {
     let mut reader = MetadataReader::default();
     let mut input: &[u8] = b"220 smtp\r\n";
     assert_eq!(reader.receive(&mut input), Err(ReplyError::Head(HeadError::Malformed)));
@@ -191,7 +191,7 @@ fn what_is_no_reply_is_an_error_once() {
 }
 
 #[test]
-fn fields_that_are_unknown_are_passed_over_and_those_that_are_absent_empty() {
+fn unknown_fields_are_ignored_and_absent_fields_are_empty() {
     let parse = |document: &'static str| {
         ExecutionEnvironment::parse(document.as_bytes())
             .map(|environment| environment.availability_zone_id.to_string())
@@ -211,7 +211,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_bytes_make_it_panic_or_run_in_a_circle(
+    fn no_bytes_make_it_panic_or_loop(
         bytes in prop::collection::vec(any::<u8>(), 0..200), has_start: bool, cut: prop::sample::Index,
     ) {
         let start: &[u8] = if has_start { b"HTTP/1.1 200 OK\r\nCache-Control: " } else { b"" };

@@ -1,7 +1,7 @@
 //! The metadata endpoint: protocol.md 2.5.
 
 #[path = "support/service.rs"]
-#[allow(dead_code, reason = "it is shared, and not every test plays every part")]
+#[allow(dead_code, reason = "it is shared, and not every test uses all of it")]
 mod service;
 
 use std::error::Error;
@@ -28,7 +28,7 @@ fn metadata_at(address: &str) -> Metadata {
     Metadata::new(address, TOKEN, clocks).unwrap()
 }
 
-/// The zone as this service has it.
+/// Asks for the zone while `serve` plays the service; returns both results.
 fn ask<T>(
     metadata: &mut Metadata,
     serve: impl FnOnce() -> T,
@@ -45,7 +45,7 @@ fn zone(zone: &str, fields: &str) -> Vec<u8> {
     reply(200, fields, &document)
 }
 
-/// What a service makes of it that answers this and hangs up.
+/// Asks a service that sends this reply and closes the connection.
 fn ask_one(reply: &[u8]) -> Result<String, MetadataError> {
     let service = Service::start();
     ask(&mut metadata_at(service.address()), || service.answer(reply)).0
@@ -64,7 +64,7 @@ fn the_zone_is_asked_for_with_the_token() {
 }
 
 #[test]
-fn nothing_is_asked_before_somebody_wants_to_know() {
+fn nothing_is_sent_before_the_zone_is_asked_for() {
     let service = Service::start();
     let _metadata = metadata_at(service.address());
     assert!(!service.has_connections());
@@ -95,7 +95,7 @@ fn a_zone_that_may_not_be_kept_is_asked_for_again() {
 }
 
 #[test]
-fn an_answer_may_arrive_in_pieces_and_without_a_length() {
+fn a_reply_may_arrive_in_pieces_and_without_a_length() {
     let reply = zone("use1-az1", "Cache-Control: max-age=60\r\n");
     let endless = b"HTTP/1.1 200 OK\r\n\r\n{\"AvailabilityZoneID\":\"use1-az1\"}";
     let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
@@ -115,7 +115,7 @@ fn an_answer_may_arrive_in_pieces_and_without_a_length() {
 }
 
 #[test]
-fn what_the_endpoint_refuses_has_its_meaning() {
+fn every_refusal_has_its_error() {
     let refuse = |status| ask_one(&reply(status, "", "{}"));
     assert!(matches!(refuse(401), Err(MetadataError::WrongToken)));
     for status in [500, 503] {
@@ -130,7 +130,7 @@ fn what_the_endpoint_refuses_has_its_meaning() {
 }
 
 #[test]
-fn a_document_without_a_zone_is_told_from_one_that_is_none() {
+fn a_document_without_a_zone_and_an_unreadable_one_are_different_errors() {
     let ask_with = |document| ask_one(&reply(200, "", document)).unwrap_err();
     for document in ["{}", r#"{"AvailabilityZoneID":""}"#, r#"{"AvailabilityZoneID":null}"#] {
         assert!(matches!(ask_with(document), MetadataError::NoZone), "{document}");
@@ -154,12 +154,12 @@ fn an_error_is_not_kept() {
 }
 
 #[test]
-fn an_endpoint_that_hangs_up_or_speaks_something_else_is_an_error() {
+fn an_endpoint_that_closes_early_or_speaks_another_protocol_is_an_error() {
     for reply in [&b""[..], b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}"] {
         let error = ask_one(reply).unwrap_err();
         let MetadataError::Connection(reason) = &error else { panic!("{error:?}") };
         assert_eq!(reason.kind(), ErrorKind::UnexpectedEof);
-        // What prints sources would say it twice.
+        // A printer that follows sources would print it twice.
         assert!(error.to_string().contains(&reason.to_string()) && error.source().is_none());
     }
     for reply in [&b"220 mail.example.com ESMTP\r\n"[..], b"HTTP/1.1 101 Switching\r\n\r\n"] {
@@ -168,14 +168,14 @@ fn an_endpoint_that_hangs_up_or_speaks_something_else_is_an_error() {
 }
 
 #[test]
-fn an_endpoint_that_is_not_there_is_an_error() {
+fn a_missing_endpoint_is_an_error() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let error = metadata_at(&address.to_string()).availability_zone().unwrap_err().to_string();
     assert!(error.starts_with("no metadata of the execution environment: "), "{error}");
 }
 
 #[test]
-fn an_endpoint_that_says_nothing_costs_two_seconds() {
+fn a_silent_endpoint_times_out_after_two_seconds() {
     let service = Service::start();
     let begun = Instant::now();
     let (answer, _silent): (_, Peer) =
@@ -202,7 +202,7 @@ proptest! {
     })]
 
     #[test]
-    fn no_answer_makes_it_panic_or_wait_for_what_will_not_come(
+    fn no_reply_makes_it_panic_or_wait_in_vain(
         start in prop::sample::select(vec![&b""[..], b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 \r\n\r\n"]),
         rest in prop::collection::vec(any::<u8>(), 0..200),
     ) {

@@ -1,4 +1,4 @@
-//! The documents in the replies.
+//! The JSON documents in the replies.
 
 use core::fmt;
 
@@ -134,8 +134,9 @@ impl<'a> ShutdownReason<'a> {
         self.0
     }
 
-    /// The documented cause that it names, in any case: the documentation writes them in capitals,
-    /// the service in lower case. AWS's emulator has others besides (`SandboxTerminated`).
+    /// The documented cause that it names, or `None`. Letter case does not matter: the
+    /// documentation uses upper case, the service lower case. AWS's emulator also sends
+    /// undocumented reasons (`SandboxTerminated`).
     pub fn cause(&self) -> Option<ShutdownCause> {
         let is = |word: &str| {
             self.0.chars().map(|character| character.to_ascii_lowercase()).eq(word.chars())

@@ -16,8 +16,8 @@ use crate::bounded::{Bounded, cut_off, keep};
 /// gets SIGTERM before it is killed [Lambda Developer Guide: Extensions API].
 ///
 /// It has sent its `next`, because init completes only when every extension has asked. The reply
-/// never comes: an extension without events waits until the end. So nothing reads this connection;
-/// it costs a descriptor, but no thread and no time. Dropping the extension closes it.
+/// never comes, since the extension has subscribed to no events. So nothing reads this connection;
+/// it costs a file descriptor, but no thread and no time. Dropping the extension closes it.
 ///
 /// Register before the runtime asks for its first invocation; afterwards the service refuses
 /// internal extensions.
@@ -41,16 +41,18 @@ pub struct InternalExtension {
     asking: TcpStream,
 }
 
-/// Why there is no extension. The runtime can go on; it is then killed without SIGTERM.
+/// Why the extension could not be registered. The runtime can continue without it; it is then
+/// killed without SIGTERM.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum NotAvailable {
     /// The name cannot be sent.
     Name(InvalidExtensionName),
-    /// The service cannot be reached, hangs up, or takes too long. If it had registered the
-    /// extension before, it may wait in vain for the `next`, and init may time out.
+    /// The service cannot be reached, closes the connection, or takes too long. If it has
+    /// registered the extension nevertheless, it may wait for a `next` that never comes, and init
+    /// may time out.
     Connection(io::Error),
-    /// The service refuses: it is a local one without the Extensions API, the runtime has already
+    /// The service refused: it is a local one without the Extensions API, the runtime has already
     /// asked for an invocation, the name is taken, or there are too many extensions.
     Refused {
         /// The reply.
@@ -62,14 +64,14 @@ pub enum NotAvailable {
     Protocol(ReceiveError),
 }
 
-/// Limit for the whole registration, which takes about 1 ms on Lambda; all of init has 10 s.
+/// The limit for the whole registration, which takes about 1 ms on Lambda; all of init has 10 s.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Bytes kept of the reason for a refusal: a few words.
+/// The most bytes kept of the document of a refusal, which has a few words.
 const MAX_DOCUMENT: usize = 4096;
 
 impl InternalExtension {
-    /// Registers the extension and asks for its event, which never comes. Blocks for at most 2 s,
-    /// even in an event loop: it is part of init, when there is nothing else to do.
+    /// Registers the extension and asks for its event, which never comes. Blocks for at most 2 s.
+    /// Programs with an event loop may call it too: init has nothing else to do then.
     ///
     /// The name must not be that of another extension, in particular of a file in
     /// `/opt/extensions`.
@@ -77,7 +79,7 @@ impl InternalExtension {
     /// # Errors
     ///
     /// [`NotAvailable`], which is worth a log line. Registration is not retried: the service may
-    /// have accepted the request whose reply is missing, and refuses a name that it knows.
+    /// have accepted the request although its reply was lost, and would refuse the same name again.
     pub fn register(endpoint: &Endpoint, name: &str) -> Result<Self, NotAvailable> {
         let name = ExtensionName::new(name).map_err(NotAvailable::Name)?;
         let until = Instant::now() + PATIENCE;
@@ -151,7 +153,7 @@ fn receive_registration(
     if reply.is_accepted() {
         return Ok(true);
     }
-    // Services without the API refuse in formats of their own.
+    // Services without the Extensions API refuse in other formats.
     let reason = ServiceError::parse(&document).map_or_else(
         |_| String::new(),
         |error| format!("{}: {}", error.error_type, error.error_message),
@@ -178,5 +180,5 @@ impl fmt::Display for NotAvailable {
     }
 }
 
-/// The message says the cause, which is therefore no `source`.
+/// `Display` includes the cause, so `source` does not return it.
 impl std::error::Error for NotAvailable {}

@@ -8,7 +8,7 @@ use super::request::Request;
 use super::{CommandError, EventKind, ExtensionName, ReceiveError, names};
 use crate::limits::MAX_EXTENSION_ID;
 
-/// One extension, from registration to end. It holds no buffer, no socket and no clock.
+/// One extension, from its registration to its end. It holds no buffer, no socket and no clock.
 ///
 /// The crate documents its [phases](crate#phases-of-an-extension).
 #[derive(Clone, Debug)]
@@ -62,7 +62,8 @@ impl fmt::Display for Phase {
     }
 }
 
-/// Something received. Slices end at the cursor of [`Extension::receive`].
+/// An event from [`Extension::receive`]. Its slice borrows from the input and ends
+/// at the cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'b> {
     /// A piece of the document of a reply, never empty; the reply follows.
@@ -139,8 +140,8 @@ impl fmt::Display for Reply {
 pub enum Recovery {
     /// Connect when there is something to send.
     Reconnect,
-    /// Connect and register. If the service refuses, it may have accepted the lost request; then
-    /// the identifier is lost, and init can no longer complete.
+    /// Connect and register. If the service refuses, it may have accepted the earlier request whose
+    /// reply was lost; then the identifier is lost too, and init can no longer complete.
     RegisterAgain,
     /// Connect and ask for an event.
     AskAgain,
@@ -228,7 +229,7 @@ impl Extension {
         Ok(self.commit(Phase::Reporting { call: Call::ExitError }, length))
     }
 
-    /// Ends the extension, in any phase. Nothing is left to send.
+    /// Ends the extension, in any phase. Unsent bytes are discarded.
     pub fn shut_down(&mut self) {
         self.phase = Phase::Over;
         self.forget_connection();
@@ -258,8 +259,8 @@ impl Extension {
 
     /// Records that the service closed the connection in order, which ends a body without length.
     ///
-    /// Returns the event that this completes, if any. Call [`on_disconnect`](Self::on_disconnect)
-    /// next in any case.
+    /// Returns the event that this completes, if any. In any case, call
+    /// [`on_disconnect`](Self::on_disconnect) next.
     pub fn end_of_stream(&mut self) -> Option<Event<'static>> {
         if !self.reader.end_of_stream() {
             return None;
@@ -306,8 +307,8 @@ impl Extension {
         &self.identifier
     }
 
-    /// The identifier of the last event (`Lambda-Extension-Event-Identifier`, in the documentation
-    /// `Lambda-Extension-Identifier`); empty if there was none, as for a shutdown.
+    /// The identifier of the last event (`Lambda-Extension-Event-Identifier`; the documentation
+    /// calls it `Lambda-Extension-Identifier`). It is empty if the event had none, like a shutdown.
     pub fn event_identifier(&self) -> &str {
         &self.event_identifier
     }
@@ -317,7 +318,7 @@ impl Extension {
         out.get(self.sent..self.length).unwrap_or_default()
     }
 
-    /// Whether this connection can carry no further request. If so, drop it and call
+    /// Whether this connection cannot carry another request. If so, drop it and call
     /// [`on_disconnect`](Self::on_disconnect); commands are refused until then.
     pub fn must_reconnect(&self) -> bool {
         self.must_reconnect && !self.reader.is_inside()
@@ -354,8 +355,8 @@ impl Extension {
                 Some(ReplyPart::Body(piece)) => return Ok(Some(Event::Document(piece))),
                 Some(ReplyPart::End) => {
                     let Some(reply) = self.reply.take() else { continue };
-                    // The reply came before the whole request was sent: the rest must not be sent
-                    // any more.
+                    // If the reply came before the whole request was sent, the rest must not be
+                    // sent.
                     self.must_reconnect |= self.sent < self.length;
                     self.length = self.sent;
                     self.phase = self.phase.after(reply);
@@ -431,7 +432,7 @@ impl Phase {
     }
 }
 
-/// The fields of a reply that matter; of a repeated field, the first value that is not empty.
+/// The header fields that an extension needs; of a repeated field, the first non-empty value.
 #[derive(Default)]
 struct Fields<'b> {
     identifier: Option<&'b [u8]>,

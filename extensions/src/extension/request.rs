@@ -6,10 +6,10 @@ use lambda_proto::http::BufferTooSmall;
 use super::names;
 use crate::limits::MAX_EXTENSION_NAME;
 
-/// The name of an extension, checked so that it cannot leave its header.
+/// The name of an extension, checked so that it cannot break out of its header field.
 ///
-/// The name of a file in `/opt/extensions` stands for that external extension, any other name for
-/// an internal one (emulator: `rapi/handler/agentregister.go`).
+/// The service takes a name for that of an external extension if `/opt/extensions` has a file of
+/// that name, otherwise for that of an internal one (emulator: `rapi/handler/agentregister.go`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExtensionName<'a>(&'a str);
 
@@ -18,8 +18,8 @@ impl<'a> ExtensionName<'a> {
     ///
     /// # Errors
     ///
-    /// [`InvalidExtensionName`] unless it has 1 to [`MAX_EXTENSION_NAME`] bytes, no control characters,
-    /// and no space at either end.
+    /// [`InvalidExtensionName`] unless it has 1 to [`MAX_EXTENSION_NAME`] bytes, no control
+    /// characters, and no space at either end.
     pub fn new(name: &'a str) -> Result<Self, InvalidExtensionName> {
         let is_length = (1..=MAX_EXTENSION_NAME).contains(&name.len());
         let is_control = |byte: u8| byte.is_ascii_control() && byte != b'\t';
@@ -119,7 +119,7 @@ impl fmt::Display for InvalidExtensionName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "the name of an extension has 1 to {MAX_EXTENSION_NAME} bytes, no control characters, and no \
+            "an extension name must have 1 to {MAX_EXTENSION_NAME} bytes, no control characters, and no \
              space at either end"
         )
     }

@@ -22,11 +22,11 @@ pub const API_VARIABLE: &str = "AWS_LAMBDA_METADATA_API";
 /// The environment variable with its token.
 pub const TOKEN_VARIABLE: &str = "AWS_LAMBDA_METADATA_TOKEN";
 
-/// A client of the metadata endpoint, which asks on demand and caches the reply.
+/// A client of the metadata endpoint that asks on demand and caches the reply.
 ///
-/// A reply is kept for as long as it allows (`Cache-Control: max-age`), with the time of freezes
-/// included. It is dropped when the monotonic clock shows that a snapshot was restored, possibly in
-/// another zone.
+/// A reply is kept for as long as it allows (`Cache-Control: max-age`); the time that the
+/// environment is frozen counts. It is dropped when the monotonic clock shows that a snapshot was
+/// restored, possibly in another zone.
 ///
 /// ```no_run
 /// use lambda_proto::lifecycle::Clocks;
@@ -60,9 +60,9 @@ pub enum MetadataError {
     Address(EndpointError),
     /// The token cannot be sent.
     Token(InvalidToken),
-    /// The endpoint cannot be reached, hangs up, or takes too long.
+    /// The endpoint cannot be reached, closes the connection, or takes too long.
     Connection(io::Error),
-    /// The endpoint refuses the token.
+    /// The endpoint refused the token.
     WrongToken,
     /// The endpoint has no data yet; ask later.
     NotYet,
@@ -79,9 +79,10 @@ pub enum MetadataError {
     NoZone,
 }
 
-/// Limit for the whole request, which does not leave the environment.
+/// The limit for the whole exchange, which does not leave the environment.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Bytes of the document, which has a few dozen; a longer one is cut and then unreadable.
+/// The most bytes of the document, which has a few dozen; a longer one is cut, and then does not
+/// parse.
 const MAX_DOCUMENT: usize = 64 * 1024;
 
 impl Metadata {
@@ -191,10 +192,10 @@ impl fmt::Display for MetadataError {
             Self::Address(error) => write!(f, "{API_VARIABLE}: {error}"),
             Self::Token(error) => write!(f, "{TOKEN_VARIABLE}: {error}"),
             Self::Connection(error) => error.fmt(f),
-            Self::WrongToken => f.write_str("the endpoint takes the token for a wrong one"),
+            Self::WrongToken => f.write_str("the endpoint refused the token"),
             Self::NotYet => f.write_str("the endpoint has no data yet"),
             Self::Unavailable { reply } => {
-                write!(f, "the endpoint answers with status {}", reply.status())
+                write!(f, "the endpoint replied with status {}", reply.status())
             }
             Self::Protocol(error) => error.fmt(f),
             Self::Document(error) => error.fmt(f),
@@ -203,7 +204,7 @@ impl fmt::Display for MetadataError {
     }
 }
 
-/// The message says the cause, which is therefore no `source`.
+/// `Display` includes the cause, so `source` does not return it.
 impl std::error::Error for MetadataError {}
 
 #[cfg(test)]
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_gets_stale_by_either_clock() {
+    fn a_kept_zone_becomes_stale_by_either_clock() {
         let metadata = kept(at(HOUR, 9 * HOUR), HOUR);
         assert!(metadata.is_fresh(at(HOUR, 9 * HOUR)));
         let almost = HOUR - Duration::from_nanos(1);
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_over_the_restore_of_a_snapshot() {
+    fn a_kept_zone_is_stale_after_the_restore_of_a_snapshot() {
         let metadata = kept(at(HOUR, 9 * HOUR), HOUR);
         assert!(!metadata.is_fresh(at(Duration::ZERO, 9 * HOUR)));
     }

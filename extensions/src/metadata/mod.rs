@@ -39,7 +39,7 @@ use serde::Deserialize;
 #[cfg(feature = "std")]
 pub use client::{API_VARIABLE, Metadata, MetadataError, TOKEN_VARIABLE};
 
-/// The token of the metadata endpoint, checked so that it cannot leave its header.
+/// The token of the metadata endpoint, checked so that it cannot break out of its header field.
 ///
 /// It is a secret, so `Debug` does not show it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub fn encode_request(
 
 const PATH: &str = "/2026-01-15/metadata/execution-environment";
 
-/// Reads one reply, in whatever pieces it arrives.
+/// Reads one reply, which may arrive in any number of pieces.
 #[derive(Clone, Debug, Default)]
 pub struct MetadataReader {
     reader: ReplyReader,
@@ -91,7 +91,8 @@ pub struct MetadataReader {
     is_over: bool,
 }
 
-/// Something received. Slices end at the cursor of [`MetadataReader::receive`].
+/// An event from [`MetadataReader::receive`]. Its slice borrows from the input and
+/// ends at the cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetadataEvent<'b> {
     /// A piece of the document, never empty; the reply follows.
@@ -116,8 +117,8 @@ pub enum MetadataMeaning {
     Available,
     /// 401: the token is wrong.
     WrongToken,
-    /// 500 or 503: there is no data yet. The documentation has one of them; AWS's emulator sends
-    /// the other before the data is set.
+    /// 500 or 503: there is no data yet. One of them is documented; AWS's emulator sends the other
+    /// before the data is set.
     NotYet,
     /// Any other status: there is no such endpoint here.
     Unavailable,
@@ -224,11 +225,10 @@ impl Caching {
             self.is_forbidden |= name.eq_ignore_ascii_case(b"no-cache");
             if name.eq_ignore_ascii_case(b"max-age") && self.max_age.is_none() {
                 let value = parts.next().unwrap_or_default().trim_ascii();
-                // The grammar of this directive has no quotes, but they are understood all the
-                // same.
+                // The grammar of this directive has no quotes, but they are accepted.
                 let quoted = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
                 let seconds = decimal(quoted.unwrap_or(value));
-                // An unreadable value is stale at once (section 4.2.1).
+                // With an unreadable value, the reply is stale immediately (section 4.2.1).
                 self.max_age = Some(seconds.unwrap_or(0));
             }
         }
@@ -278,7 +278,7 @@ pub struct InvalidToken;
 
 impl fmt::Display for InvalidToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the token of the metadata endpoint has visible ASCII characters, one or more")
+        f.write_str("the metadata token must be one or more visible ASCII characters")
     }
 }
 

@@ -1,4 +1,4 @@
-//! Requests, and the phases that they belong to.
+//! Requests, and the phases that allow them.
 
 use lambda_proto::api::Endpoint;
 use lambda_proto::http::BufferTooSmall;
@@ -46,9 +46,9 @@ fn a_path_in_front_of_the_api_is_kept() {
     assert!(register(&mut extension).starts_with("POST /.rt/2020-01-01/extension/register HTTP"));
 }
 
-/// Every command in every phase, and what follows it.
+/// Every command in every phase, and the phase after it.
 #[test]
-fn each_command_has_its_phases_and_is_refused_in_every_other_without_a_trace() {
+fn each_command_is_refused_in_other_phases_and_changes_nothing_then() {
     type Give = fn(&mut Extension, &mut [u8]) -> Result<usize, CommandError>;
     let commands: [(Give, &[Phase], Phase); 4] = [
         (
@@ -85,7 +85,7 @@ fn each_command_has_its_phases_and_is_refused_in_every_other_without_a_trace() {
 }
 
 #[test]
-fn a_buffer_that_is_too_small_is_told_the_exact_size_and_nothing_changes() {
+fn a_buffer_that_is_too_small_gets_the_exact_size_and_nothing_changes() {
     type Give = fn(&mut Extension, &mut [u8]) -> Result<usize, CommandError>;
     let commands: [(Phase, Give); 4] = [
         (Phase::Unregistered, |extension, out| {
@@ -161,7 +161,7 @@ proptest! {
                 Step::Sent(length) => extension.sent(length),
                 Step::Receive(bytes) => {
                     let mut input = &bytes[..];
-                    // Each event takes bytes, but for the end of a reply.
+                    // Each event except the end of a reply consumes bytes.
                     for _ in 0..=2 * bytes.len() {
                         match extension.receive(&mut input) {
                             Ok(Some(_)) => {}

@@ -1,4 +1,4 @@
-//! Names and documents.
+//! Extension names, and the documents in replies.
 
 use lambda_proto::api::Deadline;
 use lambda_proto_extension::{EnvironmentEvent, ExtensionName, Registration, ShutdownCause};
@@ -6,8 +6,8 @@ use lambda_proto_extension::{EnvironmentEvent, ExtensionName, Registration, Shut
 use super::name;
 
 #[test]
-fn what_registers_in_the_recorded_shutdowns_is_read() {
-    // As the bootstraps logged them that AWS's emulator ended by SIGTERM (20b and 20c of the recordings).
+fn the_documents_of_the_recorded_shutdowns_are_read() {
+    // As logged by the bootstraps that AWS's emulator ended by SIGTERM (recordings 20b and 20c).
     let document =
         b"{\"functionName\":\"test_function\",\"functionVersion\":\"$LATEST\",\"handler\":\"\"}\n";
     assert_eq!(Registration::parse(document).expect("the document").function_name, "test_function");
@@ -17,7 +17,7 @@ fn what_registers_in_the_recorded_shutdowns_is_read() {
 }
 
 #[test]
-fn names_that_could_leave_their_header_are_refused() {
+fn names_that_could_break_out_of_their_header_field_are_refused() {
     for bad in ["", " ", "a\r\nX: y", "a\n", "a\0", " a", "a ", &"x".repeat(256)] {
         assert!(ExtensionName::new(bad).is_err(), "{bad:?}");
     }
@@ -27,7 +27,7 @@ fn names_that_could_leave_their_header_are_refused() {
 }
 
 #[test]
-fn a_shutdown_has_its_reason_as_text_and_as_what_it_means_in_any_case() {
+fn a_shutdown_has_its_reason_as_text_and_its_cause_in_any_letter_case() {
     let parse = |reason: &str| {
         let document =
             format!("{{\"eventType\":\"SHUTDOWN\",\"deadlineMs\":7,\"shutdownReason\":{reason}}}");
@@ -69,7 +69,7 @@ fn an_invoke_has_its_trace_and_unknown_events_their_type() {
 }
 
 #[test]
-fn hostile_documents_are_errors_and_nothing_worse() {
+fn hostile_documents_are_errors() {
     let deep = format!("{{\"tracing\":{}1{}}}", "[".repeat(70), "]".repeat(70));
     for document in [
         "",

@@ -1,4 +1,4 @@
-//! Lost connections and bytes that are none of the protocol.
+//! Lost connections, and bytes that do not belong to the protocol.
 
 use lambda_proto::http::{HeadError, ReplyError};
 use lambda_proto_extension::{Call, CommandError, Event, Phase, ReceiveError, Recovery};
@@ -6,7 +6,7 @@ use lambda_proto_extension::{Call, CommandError, Event, Phase, ReceiveError, Rec
 use super::{ACCEPTED, EVENT, REFUSED, REGISTERED, answer, fresh, in_phase, name, next, register};
 
 #[test]
-fn a_next_without_events_stays_open_and_loses_nothing_but_the_connection() {
+fn a_next_that_gets_no_event_survives_the_loss_of_its_connection() {
     let mut extension = in_phase(Phase::Asking);
     assert_eq!(extension.receive(&mut &[][..]), Ok(None));
     assert_eq!(extension.end_of_stream(), None);
@@ -16,7 +16,7 @@ fn a_next_without_events_stays_open_and_loses_nothing_but_the_connection() {
 }
 
 #[test]
-fn what_follows_a_lost_connection_stands_in_the_table() {
+fn each_phase_recovers_from_a_lost_connection_as_the_table_says() {
     for (phase, recovery, after) in [
         (Phase::Unregistered, Recovery::Reconnect, Phase::Unregistered),
         (Phase::Registering, Recovery::RegisterAgain, Phase::Unregistered),
@@ -35,7 +35,7 @@ fn what_follows_a_lost_connection_stands_in_the_table() {
 }
 
 #[test]
-fn a_reply_whose_rest_is_lost_counts_as_far_as_its_status_goes() {
+fn the_status_of_a_reply_counts_even_if_the_rest_is_lost() {
     let head_of = |reply: &'static str| &reply[..reply.find("\r\n\r\n").expect("a head") + 5];
     for (phase, reply, recovery, after) in [
         (Phase::Registering, REGISTERED, Recovery::Reconnect, Phase::Registered),
@@ -53,7 +53,7 @@ fn a_reply_whose_rest_is_lost_counts_as_far_as_its_status_goes() {
 }
 
 #[test]
-fn bytes_that_answer_nothing_are_an_error_that_costs_the_connection_only() {
+fn unsolicited_bytes_are_an_error_that_costs_only_the_connection() {
     for phase in [Phase::Unregistered, Phase::Registered, Phase::Ready] {
         let mut extension = in_phase(phase);
         let mut input: &[u8] = b"HTTP/1.1 408 Request Timeout\r\n\r\n";
@@ -67,7 +67,7 @@ fn bytes_that_answer_nothing_are_an_error_that_costs_the_connection_only() {
         assert_eq!(extension.on_disconnect(), Recovery::Reconnect);
         assert!(!extension.must_reconnect());
     }
-    // Nor is it an answer if nothing has been sent.
+    // Bytes that arrive before any of the request was sent are unsolicited too.
     let mut extension = fresh();
     extension.register(name("inproc"), &[], &mut [0; 512]).expect("room");
     let result = extension.receive(&mut REGISTERED.as_bytes());
@@ -76,7 +76,7 @@ fn bytes_that_answer_nothing_are_an_error_that_costs_the_connection_only() {
 }
 
 #[test]
-fn an_answer_to_half_a_request_is_taken_and_costs_the_connection() {
+fn a_reply_to_a_partly_sent_request_is_taken_and_costs_the_connection() {
     let mut extension = fresh();
     let mut out = [0; 512];
     let length = extension.register(name("inproc"), &[], &mut out).expect("room");
@@ -110,7 +110,7 @@ fn a_connection_that_the_service_closes_is_replaced_before_the_next_request() {
 }
 
 #[test]
-fn what_is_no_reply_ends_the_extension() {
+fn bytes_that_are_not_a_reply_end_the_extension() {
     for (bytes, error) in [
         ("SSH-2.0-x\r\n", ReplyError::Head(HeadError::Malformed)),
         ("\r\nHTTP/1.1 200 OK\r\n\r\n", ReplyError::Head(HeadError::LeadingBlankLine)),

@@ -30,7 +30,7 @@ fn fresh() -> Extension {
     Extension::new(endpoint.with_user_agent("test").expect("a visible word"))
 }
 
-/// Gives a command, sends all of it, and returns its bytes.
+/// Gives a command, sends the whole request, and returns its text.
 fn send(
     extension: &mut Extension,
     command: impl FnOnce(&mut Extension, &mut [u8]) -> Result<usize, CommandError>,
@@ -51,7 +51,7 @@ fn next(extension: &mut Extension) -> String {
     send(extension, Extension::next)
 }
 
-/// An extension in each phase.
+/// An extension in this phase.
 fn in_phase(phase: Phase) -> Extension {
     let mut extension = fresh();
     if phase == Phase::Unregistered {
@@ -92,7 +92,7 @@ const PHASES: [Phase; 8] = [
     Phase::Over,
 ];
 
-/// The replies in bytes that arrive in pieces which end at `cuts`: call, status, document.
+/// Receives bytes in pieces ending at `cuts`; returns the call, status and document of each reply.
 fn replies(
     extension: &mut Extension,
     bytes: &[u8],

@@ -1,4 +1,4 @@
-//! What AWS's emulator said in a recording.
+//! A recorded conversation with AWS's emulator.
 
 use lambda_proto::api::{Deadline, ServiceError};
 use lambda_proto_extension::{Call, EnvironmentEvent, EventKind, Phase, Registration};
@@ -10,7 +10,7 @@ fn recorded(name: &str) -> Vec<u8> {
     std::fs::read(format!("{folder}/14_internal_extension.{name}.bin")).expect("a recording")
 }
 
-/// The messages of one side, each with its body: none of them is chunked.
+/// The messages of one side, each with its body; none is chunked.
 fn messages(bytes: &[u8]) -> Vec<String> {
     let mut rest = std::str::from_utf8(bytes).expect("text");
     let mut messages = Vec::new();
@@ -26,7 +26,7 @@ fn messages(bytes: &[u8]) -> Vec<String> {
 }
 
 #[test]
-fn requests_are_the_recorded_ones_but_for_what_names_the_client() {
+fn requests_equal_the_recorded_ones_except_for_the_client_name() {
     let client = messages(&recorded("conn2.c2s"));
     let fields = |request: &str| -> Vec<String> {
         let is_the_clients = |line: &&str| {
@@ -44,7 +44,7 @@ fn requests_are_the_recorded_ones_but_for_what_names_the_client() {
 }
 
 #[test]
-fn the_recorded_extension_says_the_same_cut_at_every_byte() {
+fn the_recorded_replies_are_read_the_same_wherever_they_are_cut() {
     let service = messages(&recorded("conn2.s2c"));
     let [registration, _, _, event] = &service[..] else { panic!("four replies") };
     let converse = |cut: usize| {
@@ -82,7 +82,7 @@ fn the_recorded_extension_says_the_same_cut_at_every_byte() {
 }
 
 #[test]
-fn the_recorded_refusals_say_why() {
+fn the_recorded_refusals_have_an_error_type() {
     let service = messages(&recorded("conn3.s2c"));
     let cases = [
         (Phase::Asking, Call::Next, "Extension.MissingExtensionIdentifier", Phase::Ready),

@@ -1,4 +1,4 @@
-//! Replies in every form, and what they lead to.
+//! Replies in every form, and the phases after them.
 
 use lambda_proto_extension::{Call, Event, Phase, ReceiveError, Registration};
 
@@ -71,12 +71,12 @@ fn an_event_has_whichever_identifier_the_service_sends_or_none() {
         assert_eq!(extension.event_identifier(), identifier, "{fields}");
         assert_eq!(extension.identifier(), "c7d2", "its own stays");
         next(&mut extension);
-        assert_eq!(extension.event_identifier(), "", "that of the event before is gone");
+        assert_eq!(extension.event_identifier(), "", "the identifier of the event before is gone");
     }
 }
 
 #[test]
-fn a_registration_without_an_identifier_that_can_be_sent_back_is_none() {
+fn a_registration_without_a_usable_identifier_is_an_error() {
     let long = "x".repeat(65);
     for value in ["", " ", "with space", "\u{e9}", "a\u{1}b", &long] {
         let mut extension = in_phase(Phase::Registering);

@@ -1,4 +1,4 @@
-//! A service on loopback whose part the test plays.
+//! A service on loopback that the test plays.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-/// Longer than anything takes.
+/// Longer than anything in these tests takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Service {
@@ -24,7 +24,7 @@ impl Service {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (accepted, connections) = channel();
-        // It ends with the process, if not before.
+        // The thread ends with the process at the latest.
         thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
                 if accepted.send(stream).is_err() {
@@ -47,7 +47,7 @@ impl Service {
         Peer { stream }
     }
 
-    /// Takes a request on a connection of its own, answers it, and closes.
+    /// Accepts a connection, takes one request, sends this reply, and closes.
     #[track_caller]
     pub(crate) fn answer(&self, reply: &[u8]) -> String {
         let mut peer = self.accept();
@@ -56,7 +56,7 @@ impl Service {
         request
     }
 
-    /// Whether somebody has connected since the last connection was taken.
+    /// Whether a client has connected since the last connection was accepted.
     pub(crate) fn has_connections(&self) -> bool {
         self.connections.try_recv().is_ok()
     }
@@ -75,7 +75,7 @@ impl Peer {
         String::from_utf8(request).unwrap()
     }
 
-    /// Sends a reply; who has gone does not hear it.
+    /// Sends a reply; the client may be gone already.
     pub(crate) fn reply(&mut self, reply: &[u8]) {
         let _may_be_gone = self.stream.write_all(reply);
     }
@@ -88,7 +88,7 @@ impl Peer {
         assert_eq!(rest, b"");
     }
 
-    /// Whether nothing has arrived, and the connection is open.
+    /// Whether the connection is open and nothing has arrived.
     pub(crate) fn is_quiet(&mut self) -> bool {
         self.stream.set_nonblocking(true).unwrap();
         let result = self.stream.read(&mut [0]);
@@ -97,7 +97,7 @@ impl Peer {
     }
 }
 
-/// A reply with further fields, each with its line end, and a document.
+/// A reply with more fields, each with its line end, and a document.
 pub(crate) fn reply(status: u16, fields: &str, document: &str) -> Vec<u8> {
     let length = document.len();
     format!("HTTP/1.1 {status} x\r\n{fields}Content-Length: {length}\r\n\r\n{document}")
