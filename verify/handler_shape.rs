@@ -390,6 +390,6 @@ fn a_hook_sees_each_invocation_before_its_handler_and_a_panic_of_it_fails_nothin
     let run = Running::new(service.lines(), move || stop.stop(), run);
     let outcome = Outcome::of(&service, run, Event::new("id-1", ""));
     assert_eq!(outcome.request.json(), true);
-    let line = "invocation id-1: hook \"broken\" before the invocation: Function.Panic: no luck";
+    let line = "invocation id-1: before-invocation hook \"broken\" failed: Function.Panic: no luck";
     assert_eq!(outcome.lines, [line]);
 }

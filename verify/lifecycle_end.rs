@@ -258,11 +258,8 @@ fn values_that_a_handler_without_end_has_not_asked_for_are_dropped() {
 #[test]
 fn a_value_whose_drop_hangs_or_panics_does_not_hold_the_process() {
     for (behaviour, told) in [
-        (
-            "closes never",
-            "the drop of the values of init hooks had not ended when its time was over",
-        ),
-        ("panics when it closes", "the drop of the values of init hooks: Function.Panic: boom"),
+        ("closes never", "dropping the values of init hooks did not finish in time"),
+        ("panics when it closes", "dropping the values of init hooks failed: Function.Panic: boom"),
     ] {
         let service = Service::start();
         let (mut program, mut connections) = answered(&service, behaviour, 1);
@@ -314,7 +311,7 @@ fn work_that_does_not_end_is_reported_at_the_end_of_the_window() {
         assert!(elapsed >= Duration::from_millis(950), "{elapsed:?}");
         assert!(elapsed < Duration::from_millis(2_900), "{elapsed:?}");
         assert_said(&program, &[HOOK, "the end of main"]);
-        let line = "a task of an answered invocation still runs when the process is to end";
+        let line = "a task of an answered invocation still runs at the end of the process";
         assert_logged(&program, line);
     }
 }
@@ -328,7 +325,7 @@ fn work_is_not_waited_for_under_a_policy_that_only_reports() {
     program.signal(Signal::TERM);
     program.expect_end();
     assert!(signalled.elapsed() < Duration::from_millis(1_900), "{:?}", signalled.elapsed());
-    assert_logged(&program, "still runs when the process is to end");
+    assert_logged(&program, "still runs at the end of the process");
 }
 
 const TOLD: [&str; 2] = [

@@ -78,7 +78,7 @@ fn invalid_variables_are_reported_before_any_hook_runs_and_end_the_runtime() {
         let expected = "LAMBDA_PROTO_INIT_TIMEOUT_MS is \"8 s\": not a number of milliseconds: \
             write decimal digits only, such as 500; \
             LAMBDA_PROTO_SHUTDOWN_DURATION_MS is \"3000\": a shutdown of more than 2 s: \
-            Lambda ends the process before, so give 2 s or less; \
+            Lambda kills the process earlier, so set 2 s or less; \
             LAMBDA_PROTO_WORK is \"wait\": not a work policy: \
             write drain, report, strict or abandon";
         assert_eq!(message, expected);

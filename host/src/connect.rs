@@ -6,15 +6,16 @@ use std::time::Duration;
 use lambda_proto::api::Endpoint;
 use lambda_proto::client;
 
-/// The longest time that one attempt to connect may take, so that no address uses up the patience
-/// that the others need.
+/// The timeout of one attempt to connect, so that one address does not use up the time for the
+/// others.
 pub const MAX_ATTEMPT: Duration = Duration::from_secs(2);
 
-/// Connects to the first address of the endpoint that accepts; blocks until then.
+/// Connects to the first address of the endpoint that accepts a connection. Blocks for up to
+/// `patience` per address, and no longer than [`MAX_ATTEMPT`].
 ///
 /// # Errors
 ///
-/// The error of the resolver, or of the last address.
+/// The error of the name lookup, or of the last address.
 pub fn connect(endpoint: &Endpoint, patience: Duration) -> io::Result<TcpStream> {
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     // The standard library refuses a timeout of zero.

@@ -1,9 +1,9 @@
-//! The invocation that a thread works on, for the function's log lines (features `log`, `tracing`).
+//! The current invocation of each thread, for the function's log lines (features `log`, `tracing`).
 //!
 //! `lambda-proto-std` sets it on each thread that runs handlers, from the moment an invocation is
-//! handed out until the next is asked for. `lambda-proto-mio` sets it while it calls its handler.
-//! Threads that a function starts have none until they set it. Futures change threads, so use a
-//! `tracing` span with a field `request_id` for them.
+//! handed out until the next is asked for. `lambda-proto-mio` sets it while it calls the handler.
+//! Threads that the function starts have none until they set it. Futures move between threads, so
+//! wrap them in a `tracing` span with a field `request_id` instead.
 
 use std::cell::Cell;
 use std::ops::Deref;
@@ -37,7 +37,7 @@ pub fn during<T>(request_id: impl Into<RequestId>, work: impl FnOnce() -> T) -> 
 
 /// Sets the request id of this thread until the returned guard is dropped, which restores the
 /// previous one.
-#[must_use = "it lasts as long as what this returns"]
+#[must_use = "dropping the guard restores the previous request id"]
 pub fn begin(request_id: impl Into<RequestId>) -> Current {
     Current(CURRENT.replace(request_id.into()))
 }
@@ -47,7 +47,7 @@ pub fn request_id() -> RequestId {
     CURRENT.get()
 }
 
-/// A copy of a request id; it dereferences to its text.
+/// A copy of a request id, which dereferences to its text.
 #[derive(Clone, Copy)]
 pub struct RequestId {
     length: usize,
@@ -58,7 +58,7 @@ impl RequestId {
     const NONE: Self = Self { length: 0, bytes: [0; MAX_ID] };
 }
 
-/// Copies an id. One longer than [`MAX_ID`] bytes, which no invocation has, becomes the empty one.
+/// Copies an id. An id longer than [`MAX_ID`] bytes, which no invocation has, becomes the empty id.
 impl From<&str> for RequestId {
     fn from(text: &str) -> Self {
         let mut id = Self::NONE;
@@ -79,7 +79,7 @@ impl Deref for RequestId {
     }
 }
 
-/// The guard of a request id; dropping it, also in a panic, restores the previous one.
+/// The guard of a request id. Dropping it, even during a panic, restores the previous one.
 pub struct Current(RequestId);
 
 impl Drop for Current {
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_thread_has_its_own_and_begins_with_none() {
+    fn every_thread_has_its_own_request_id_and_begins_without() {
         set("here");
         let there = thread::spawn(|| {
             let at_first = request_id().to_string();
@@ -108,15 +108,15 @@ mod tests {
     }
 
     #[test]
-    fn what_was_before_is_back_after_a_panic() {
+    fn the_previous_request_id_is_restored_after_a_panic() {
         set("before");
-        let panicked = catch_unwind(|| during("meanwhile", || panic!("{}", &*request_id())));
-        assert_eq!(panicked.unwrap_err().downcast_ref::<String>().unwrap(), "meanwhile");
+        let panicked = catch_unwind(|| during("inner", || panic!("{}", &*request_id())));
+        assert_eq!(panicked.unwrap_err().downcast_ref::<String>().unwrap(), "inner");
         assert_eq!(&*request_id(), "before");
     }
 
     #[test]
-    fn an_id_as_long_as_ids_may_be_is_whole_and_a_longer_one_is_none() {
+    fn the_longest_id_is_kept_and_a_longer_one_becomes_empty() {
         let longest = "x".repeat(MAX_ID);
         set(&*longest);
         assert_eq!(&*request_id(), longest);

@@ -1,11 +1,11 @@
-//! The environment variables of a runtime, read once at the start; no other module names them.
+//! The environment variables of a runtime, read once at the start. No other module names them.
 //!
 //! [`endpoint`], [`concurrency`] and [`options`] are for the runtime itself, [`Environment`] is for
 //! functions. The Lambda Developer Guide lists the variables in "Defined runtime environment
-//! variables"; those of [`options`] are not Lambda's, and stand in the documentation of [`Options`].
+//! variables". The variables of [`options`] belong to these crates; [`Options`] documents them.
 //!
-//! Credentials are not read here. They change while the process runs (under SnapStart an endpoint
-//! hands them out), and the SDKs look for them themselves.
+//! Credentials are not read here. They change while the process runs (under SnapStart they come
+//! from an endpoint), and the SDKs find them without help.
 
 use std::env;
 use std::ffi::OsString;
@@ -31,13 +31,13 @@ pub fn endpoint() -> Result<Endpoint, Error> {
     parse_endpoint(env::var_os(RUNTIME_API))
 }
 
-/// How many invocations this environment runs at once, from `AWS_LAMBDA_MAX_CONCURRENCY`, as
-/// [`Concurrency::slots`] reads it.
+/// How many invocations this environment runs at the same time, from `AWS_LAMBDA_MAX_CONCURRENCY`,
+/// as [`Concurrency::slots`] reads it.
 ///
 /// # Errors
 ///
-/// [`Error::InvalidVariable`] if it is not a decimal number, or if there is no memory for so many
-/// slots.
+/// [`Error::InvalidVariable`] if it is not a decimal number, or if there is not enough memory for
+/// that many slots.
 pub fn concurrency() -> Result<usize, Error> {
     parse_concurrency(env::var_os(MAX_CONCURRENCY))
 }
@@ -50,7 +50,7 @@ fn parse_endpoint(value: Option<OsString>) -> Result<Endpoint, Error> {
     })
 }
 
-/// The least that a slot takes on any transport: its client and its first buffers.
+/// The least memory in bytes that a slot takes on any transport, for its client and first buffers.
 const SLOT: usize = 1024;
 
 fn parse_concurrency(value: Option<OsString>) -> Result<usize, Error> {
@@ -60,23 +60,24 @@ fn parse_concurrency(value: Option<OsString>) -> Result<usize, Error> {
     let slots = Concurrency::slots(&value).map_err(|reason| {
         invalid(InvalidValue::Slots { value: value.clone().into_owned(), reason })
     })?;
-    // Asked for here, where the variable is known; a `Vec` that cannot grow ends the process.
+    // Checked here, where the error can name the variable. Later, a `Vec` that cannot grow would
+    // abort the process.
     match Vec::<[u8; SLOT]>::new().try_reserve_exact(slots) {
         Ok(()) => Ok(slots),
         Err(_) => Err(invalid(InvalidValue::TooManySlots { slots })),
     }
 }
 
-/// The error type if a variable of [`options`] is invalid. AWS names none; its service recognises
-/// `Runtime.` and a word (emulator: `fatalerror/fatalerror.go`).
+/// The error type if a variable of [`options`] is invalid. AWS defines none for this; its service
+/// recognises types of the form `Runtime.` and a word (emulator: `fatalerror/fatalerror.go`).
 pub const INVALID_CONFIGURATION: &str = "Runtime.InvalidConfiguration";
 
-/// What the variables of [`options`] begin with. The rest is the name of the setting in capitals.
+/// The prefix of the variables of [`options`]; the name of the setting in capitals follows.
 const OPTION_PREFIX: &str = "LAMBDA_PROTO_";
 
 /// The lifecycle options that this environment sets: those of the variables that [`Options`] lists,
-/// and the shutdown duration if there are external extensions. Every entry of `/opt/extensions` that
-/// is not a directory is one.
+/// and the shutdown duration if there are external extensions. Every entry of `/opt/extensions`
+/// that is not a directory counts as an extension.
 ///
 /// # Errors
 ///
@@ -104,7 +105,7 @@ pub fn options() -> Result<Options, Failure> {
 /// });
 /// assert_eq!(
 ///     failure.unwrap_err().message(),
-///     "LAMBDA_PROTO_SIGNALS is \"yes\": neither true nor false: write one of these",
+///     "LAMBDA_PROTO_SIGNALS is \"yes\": not a boolean: write true or false",
 /// );
 /// # Ok::<(), lambda_proto_host::Failure>(())
 /// ```
@@ -112,7 +113,7 @@ pub fn options() -> Result<Options, Failure> {
 /// # Errors
 ///
 /// One failure of type [`INVALID_CONFIGURATION`], which names every invalid variable with its value
-/// and what is wrong with it.
+/// and the reason.
 pub fn options_from_lookup(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Options, Failure> {
     let mut written = WrittenOptions::default();
     let mut invalid: Vec<(Setting, String)> = Vec::new();
@@ -144,8 +145,8 @@ pub fn options_from_lookup(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<
 /// The environment variables that Lambda sets for a function, read once.
 ///
 /// A variable that is unset, empty or not UTF-8 is absent, and so is a number that does not parse;
-/// the caller decides whether that matters. The values never change; under SnapStart they may date
-/// from when the snapshot was made.
+/// the caller decides whether that matters. The values never change; under SnapStart they may be
+/// those of the time when the snapshot was made.
 ///
 /// ```
 /// use lambda_proto_host::environment::Environment;
@@ -219,12 +220,12 @@ const NAMES: [&str; VARIABLES] = [
 ];
 
 impl Variable {
-    /// Its name.
+    /// The name of the variable.
     pub(crate) const fn name(self) -> &'static str {
         NAMES[self as usize]
     }
 
-    /// Its value, read by `lookup`; `None` if it is empty or not UTF-8.
+    /// The value, read through `lookup`; `None` if it is unset, empty or not UTF-8.
     pub(crate) fn text(self, lookup: &dyn Fn(&str) -> Option<OsString>) -> Option<String> {
         read_text(self.name(), lookup)
     }
@@ -307,13 +308,13 @@ impl Environment {
         self.text(Variable::LogGroup)
     }
 
-    /// The log stream of this environment, from `AWS_LAMBDA_LOG_STREAM_NAME`; not with SnapStart.
+    /// The CloudWatch log stream, from `AWS_LAMBDA_LOG_STREAM_NAME`; absent under SnapStart.
     pub fn log_stream(&self) -> Option<&str> {
         self.text(Variable::LogStream)
     }
 
-    /// The format of log lines, from `AWS_LAMBDA_LOG_FORMAT`: JSON if it says so in any letter
-    /// case, and always on managed instances, which know no other; otherwise text.
+    /// The format of log lines, from `AWS_LAMBDA_LOG_FORMAT`: JSON if the variable is `JSON` in any
+    /// letter case, and always on managed instances, which support no other; otherwise text.
     pub fn log_format(&self) -> Format {
         log_format(self.text(Variable::InitializationType), self.text(Variable::LogFormat))
     }
@@ -324,7 +325,7 @@ impl Environment {
         self.text(Variable::LogLevel)?.parse().ok()
     }
 
-    /// The region, from `AWS_REGION`, otherwise from `AWS_DEFAULT_REGION`.
+    /// The region, from `AWS_REGION`, or else from `AWS_DEFAULT_REGION`.
     pub fn region(&self) -> Option<&str> {
         self.text(Variable::Region).or_else(|| self.text(Variable::DefaultRegion))
     }
@@ -366,7 +367,8 @@ impl Environment {
         self.text(Variable::AccountId)
     }
 
-    /// What a tracer does without a context, from `AWS_XRAY_CONTEXT_MISSING` (Lambda: `LOG_ERROR`).
+    /// What a tracer does without a trace context, from `AWS_XRAY_CONTEXT_MISSING`; Lambda sets
+    /// `LOG_ERROR`.
     pub fn xray_context_missing(&self) -> Option<&str> {
         self.text(Variable::XrayContextMissing)
     }
@@ -376,8 +378,8 @@ impl Environment {
         self.text(Variable::XrayDaemonAddress)
     }
 
-    /// The descriptor that takes log lines in [frames](crate::Log), from
-    /// `_LAMBDA_TELEMETRY_LOG_FD`; managed runtimes have it.
+    /// The file descriptor that takes log lines in [frames](crate::Log), from
+    /// `_LAMBDA_TELEMETRY_LOG_FD`; set for managed runtimes.
     pub fn telemetry_log_fd(&self) -> Option<u32> {
         self.text(Variable::TelemetryLogFd)?.parse().ok()
     }
@@ -418,13 +420,13 @@ impl fmt::Debug for Environment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InitializationType<'a> {
-    /// For an invocation that waits for it.
+    /// For an invocation that is waiting.
     OnDemand,
-    /// For invocations to come.
+    /// In advance, for later invocations.
     ProvisionedConcurrency,
-    /// For a snapshot, which is restored later.
+    /// To take a snapshot, which is restored later.
     SnapStart,
-    /// For many invocations at once, on Lambda Managed Instances.
+    /// For concurrent invocations, on Lambda Managed Instances.
     ManagedInstances,
     /// A type that is newer than this crate.
     Other(&'a str),
@@ -435,7 +437,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unset_empty_zero_and_one_are_one_slot() {
+    fn unset_empty_zero_and_one_mean_one_slot() {
         let cases = [(None, 1), (Some(""), 1), (Some("0"), 1), (Some("1"), 1), (Some("008"), 8)];
         for (value, slots) in cases {
             assert_eq!(parse_concurrency(value.map(OsString::from)).unwrap(), slots, "{value:?}");
@@ -444,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn slots_that_are_no_decimal_number_or_too_many_are_refused_with_variable_and_value() {
+    fn invalid_and_excessive_slots_are_refused_with_variable_and_value() {
         let most = usize::MAX.to_string();
         let values = [
             "abc",
@@ -466,14 +468,14 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_address_names_the_variable_and_what_to_do() {
+    fn the_error_for_a_missing_address_says_what_to_do() {
         let message = parse_endpoint(None).unwrap_err().to_string();
         assert!(message.contains("AWS_LAMBDA_RUNTIME_API is not set"), "{message}");
         assert!(message.contains("lambda-lab run PROGRAM"), "{message}");
     }
 
     #[test]
-    fn a_wrong_address_shows_the_variable_the_value_and_the_reason() {
+    fn the_error_for_a_wrong_address_shows_variable_value_and_reason() {
         let message = parse_endpoint(Some("127.0.0.1:port".into())).unwrap_err().to_string();
         assert!(message.contains("AWS_LAMBDA_RUNTIME_API"), "{message}");
         assert!(message.contains("127.0.0.1:port"), "{message}");
@@ -481,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_is_printed_once_where_sources_are_printed_too() {
+    fn the_reason_is_printed_once_even_if_sources_are_printed() {
         let error = parse_endpoint(Some("127.0.0.1:port".into())).unwrap_err();
         let printed = format!("{:?}", anyhow::Error::from(error));
         assert_eq!(printed.matches("the port is not a number").count(), 1, "{printed}");

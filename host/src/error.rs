@@ -11,8 +11,9 @@ use crate::LeftBehind;
 /// Why a runtime ended, or could not start.
 ///
 /// `Debug` prints the same line as `Display`, so a `main` that returns the error prints a readable
-/// line; the process then exits with code 1. That line says the cause, which is therefore no
-/// [`source`](std::error::Error::source): what prints sources would say it twice.
+/// line; the process then exits with code 1. The line includes the cause, so
+/// [`source`](std::error::Error::source) does not return it: code that prints sources would print
+/// it twice.
 #[non_exhaustive]
 pub enum Error {
     /// An environment variable that Lambda sets is missing.
@@ -29,7 +30,7 @@ pub enum Error {
     },
     /// The user agent cannot be sent.
     UserAgent(InvalidUserAgent),
-    /// There was no connection to the Runtime API for longer than the runtime's patience.
+    /// The Runtime API was unreachable for longer than the runtime's patience.
     Unreachable {
         /// The address of the Runtime API.
         address: String,
@@ -40,19 +41,21 @@ pub enum Error {
     },
     /// The service does not speak the protocol.
     Protocol(ReceiveError),
-    /// The service refused `next`, or wants the process to end.
+    /// The service refused `next`, or demands that the process exit.
     Service(lambda_proto::api::Outcome),
-    /// The function could not start. The service has the report, or the log says why it has not.
+    /// The function could not start. The service has the report, or the log says why not.
     Init {
         /// The reason, as it was reported.
         message: String,
     },
-    /// The runtime has ended well, but its shutdown hooks have not. The log has the details.
+    /// The runtime ended normally, but shutdown hooks failed or did not finish in time. The log has
+    /// the details.
     Shutdown {
-        /// What has become of which hook.
+        /// Each hook that failed, did not finish or could not begin, with the reason.
         message: String,
     },
-    /// Work goes on after an answer, and the runtime's policy treats that as an error.
+    /// Work was still running after an answer, and the policy of the runtime treats that as an
+    /// error.
     LeftBehind(LeftBehind),
     /// A thread for a slot could not be started.
     Thread(io::Error),
@@ -61,7 +64,7 @@ pub enum Error {
         /// The message of the panic.
         message: String,
     },
-    /// The operating system refused what an event loop needs.
+    /// A system call of the event loop failed.
     Poll(io::Error),
     /// A request or the head of a reply does not fit its buffer.
     Buffer(Option<CommandError>),
@@ -85,8 +88,8 @@ impl fmt::Display for Error {
         match self {
             Self::MissingVariable { name } => write!(
                 f,
-                "{name} is not set: this program is a Lambda runtime, to be started by Lambda or by a \
-                 local one, as in: lambda-lab run PROGRAM"
+                "{name} is not set: this program is a Lambda runtime; deploy it to Lambda, or run it \
+                 locally with: lambda-lab run PROGRAM"
             ),
             Self::InvalidVariable { name, reason } => write!(f, "{name}: {reason}"),
             Self::UserAgent(reason) => reason.fmt(f),
@@ -100,9 +103,9 @@ impl fmt::Display for Error {
             Self::Init { message } => write!(f, "the function could not start: {message}"),
             Self::Shutdown { message } => f.write_str(message),
             Self::LeftBehind(left_behind) => left_behind.fmt(f),
-            Self::Thread(error) => write!(f, "no thread for a slot: {error}"),
+            Self::Thread(error) => write!(f, "could not start a thread for a slot: {error}"),
             Self::Panicked { message } => write!(f, "a slot panicked: {message}"),
-            Self::Poll(error) => write!(f, "the event loop fails: {error}"),
+            Self::Poll(error) => write!(f, "the event loop failed: {error}"),
             Self::Buffer(Some(error)) => error.fmt(f),
             Self::Buffer(None) => {
                 f.write_str("a head from the Runtime API does not fit the buffer")
@@ -111,8 +114,8 @@ impl fmt::Display for Error {
     }
 }
 
-/// A duration in seconds and tenths, as log lines show it. It needs no floating point, whose
-/// formatting would be part of every small program.
+/// A duration in seconds and tenths, as log lines show it. It uses no floating point, whose
+/// formatting code would grow every program.
 pub(crate) struct Seconds(pub(crate) Duration);
 
 impl fmt::Display for Seconds {
@@ -139,10 +142,10 @@ pub enum InvalidValue {
     Slots {
         /// The value.
         value: String,
-        /// What a number of slots is.
+        /// Why it is not a number of slots.
         reason: InvalidSlots,
     },
-    /// There is no memory for so many slots.
+    /// There is not enough memory for that many slots.
     TooManySlots {
         /// The value.
         slots: usize,
@@ -156,7 +159,7 @@ impl fmt::Display for InvalidValue {
             Self::Slots { value, reason } => {
                 write!(f, "{value:?} is not a valid number of slots: {reason}")
             }
-            Self::TooManySlots { slots } => write!(f, "there is no memory for {slots} slots"),
+            Self::TooManySlots { slots } => write!(f, "not enough memory for {slots} slots"),
         }
     }
 }

@@ -6,11 +6,12 @@ use lambda_proto::api::ErrorReport;
 
 use crate::Failure;
 
-/// An error of a function that names its type in reports.
+/// An error of the function that chooses the error type in its reports.
 ///
-/// A runtime that knows it (`Runtime::error_type`) asks it for the type of every [`Failure`] that
-/// was made of it, also where it is the cause of another error, such as inside of `anyhow::Error`.
-/// Where it is all of an `anyhow::Error`, or a context, this takes the feature `anyhow`.
+/// Register it with the runtime (`Runtime::error_type`). The runtime then asks it for the type of
+/// every [`Failure`] made from it, even if it is the cause of another error, for example inside an
+/// `anyhow::Error`. If an `anyhow::Error` consists of this error alone, or has it as a
+/// context, this requires the feature `anyhow`.
 ///
 /// ```
 /// use lambda_proto_host::{ErrorType, ErrorTypes, Failure};
@@ -47,24 +48,24 @@ use crate::Failure;
 /// assert_eq!(types.named(failure).to_string(), "Function.TableFull: the table is full");
 /// ```
 pub trait ErrorType: Error + Send + Sync + 'static {
-    /// The type: `Function.` and a word that begins with a capital.
+    /// The error type: `Function.` and a word that begins with a capital letter.
     fn error_type(&self) -> &str;
 }
 
-/// The errors whose types a runtime asks for.
+/// The errors that a runtime asks for the types of its reports.
 #[derive(Clone, Default)]
 pub struct ErrorTypes(Vec<TypeOf>);
 
-/// Returns the type that the error of a failure names, if it is the one that this knows.
+/// Returns the error type of a failure if it was made from one particular type of error.
 type TypeOf = for<'f> fn(&'f Failure) -> Option<&'f str>;
 
 impl ErrorTypes {
-    /// Adds an error. Of several that an error and its causes match, the first one added counts.
+    /// Adds a type of error. If an error and its causes match several, the first one added wins.
     pub fn add<E: ErrorType>(&mut self) {
         self.0.push(|failure| failure.downcast_ref::<E>().map(E::error_type));
     }
 
-    /// The report of a failure, with the type that its error names, unless the failure has one.
+    /// The report of a failure. If the failure has no type, its error names it.
     pub fn report<'f>(&self, failure: &'f Failure) -> ErrorReport<'f> {
         match self.find(failure) {
             Some(error_type) => failure.report_as(error_type),
@@ -72,7 +73,7 @@ impl ErrorTypes {
         }
     }
 
-    /// The same failure with the type that its error names, unless it has one.
+    /// The same failure. If it has no type, it gets the one that its error names.
     #[must_use]
     pub fn named(&self, failure: Failure) -> Failure {
         match self.find(&failure).map(str::to_owned) {
@@ -85,7 +86,7 @@ impl ErrorTypes {
         if self.0.is_empty() || !failure.is_unnamed() {
             return None;
         }
-        // This is code of the function, which may panic.
+        // The function's code runs here, and may panic.
         let find = || self.0.iter().find_map(|type_of| type_of(failure));
         catch_unwind(AssertUnwindSafe(find)).unwrap_or_default()
     }

@@ -10,7 +10,7 @@ use crate::policy::Options;
 /// Extensions API].
 const FOLDER: &str = "/opt/extensions";
 
-/// The options that follow from them: the shutdown duration, if there are any.
+/// The options that follow from external extensions: the shutdown duration, if there are any.
 pub(crate) fn options() -> Options {
     options_with(Path::new(FOLDER))
 }
@@ -19,8 +19,8 @@ fn options_with(folder: &Path) -> Options {
     if has_extensions_in(folder) { Options::WITH_EXTERNAL_EXTENSIONS } else { Options::new() }
 }
 
-/// Whether there is an entry that is not a directory (emulator: `agents/agent.go`). If that cannot
-/// be read, there may be one, and the shorter shutdown is the safe one.
+/// Whether there is an entry that is not a directory (emulator: `agents/agent.go`). If the folder
+/// cannot be read, there may be one, and the shorter shutdown is the safe choice.
 fn has_extensions_in(folder: &Path) -> bool {
     let mut entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -28,7 +28,7 @@ fn has_extensions_in(folder: &Path) -> bool {
             return !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
         }
     };
-    // The type of a link to a directory is that of the link, which Lambda starts.
+    // A link to a directory counts as a link, not as a directory: Lambda starts it.
     entries
         .any(|entry| entry.and_then(|entry| entry.file_type()).map_or(true, |kind| !kind.is_dir()))
 }
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_is_no_extension_and_any_other_entry_is_one() {
+    fn any_entry_except_a_directory_is_an_extension() {
         let folder = Folder::new("some");
         fs::create_dir(folder.0.join("directory")).unwrap();
         assert!(!has_extensions_in(&folder.0));
@@ -101,7 +101,8 @@ mod tests {
     #[test]
     fn a_folder_that_cannot_be_read_may_have_extensions() {
         let folder = Folder::new("unreadable");
-        // Nobody can follow it; a folder without permissions root can read.
+        // A link to itself cannot be followed. A folder without permissions would not do: root can
+        // read it.
         let circle = folder.0.join("circle");
         std::os::unix::fs::symlink(&circle, &circle).unwrap();
         assert!(has_extensions_in(&circle));

@@ -9,14 +9,16 @@ use lambda_proto::api::ErrorReport;
 
 use crate::log::{LoggedError, one_line};
 
-/// Why a handler or the init of the function failed, as the service and the caller are told.
+/// Why a handler or the init of the function failed, as reported to the service and the caller.
 ///
-/// `?` makes one of any error that can be boxed: an enum of `thiserror`, `anyhow::Error`, a boxed
-/// error, a text. Its message is that of the error, and the causes of the error are the first lines
-/// of the stack trace. The error itself is kept: [`downcast_ref`](Self::downcast_ref) finds it.
+/// The `?` operator converts any error that can be boxed: a `thiserror` enum, an `anyhow::Error`, a
+/// boxed error, a string. The failure has the message of the error, and the causes of the error are
+/// the first lines of the stack trace. The error itself is kept, for
+/// [`downcast_ref`](Self::downcast_ref).
 ///
-/// Its type is `Function.Error`, unless the error [names it](crate::ErrorType). Set another type
-/// with [`Failure::new`] or [`Failure::error_type`]. The name of a Rust type is never reported.
+/// Its error type is `Function.Error`, unless the error [names another](crate::ErrorType). Set
+/// another type with [`Failure::new`] or [`Failure::error_type`]. The name of a Rust type is never
+/// reported.
 ///
 /// ```
 /// use lambda_proto_host::Failure;
@@ -44,7 +46,7 @@ pub struct Failure {
     message: Cow<'static, str>,
     /// The causes of the error, then the frames, a line each.
     stack_trace: Cow<'static, str>,
-    /// How long the causes are.
+    /// The length of the causes in bytes.
     causes: usize,
     xray_cause: Option<String>,
     origin: Option<Arc<Origin>>,
@@ -53,12 +55,12 @@ pub struct Failure {
 /// The type of a failure whose error has no name.
 const UNNAMED: &str = "Function.Error";
 
-/// What a line of the stack trace begins with if it is a cause.
+/// The prefix of the lines of a stack trace that are causes.
 const CAUSED_BY: &str = "caused by: ";
 
 impl Failure {
-    /// A failure with a message and a type of the form `Category.Reason` (best `Function.` and a
-    /// word that begins with a capital).
+    /// A failure with a message and a type of the form `Category.Reason`, preferably `Function.`
+    /// and a word that begins with a capital letter.
     pub fn new(
         error_type: impl Into<Cow<'static, str>>,
         message: impl Into<Cow<'static, str>>,
@@ -119,7 +121,7 @@ impl Failure {
         &self.message
     }
 
-    /// The error that this was made of, or the first of its causes, that has this type.
+    /// The first error of this type among the error that the failure was made from and its causes.
     pub fn downcast_ref<E: Error + Send + Sync + 'static>(&self) -> Option<&E> {
         #[cfg(feature = "anyhow")]
         if let Some(Origin::Anyhow(Some(error))) = self.origin.as_deref()
@@ -130,8 +132,8 @@ impl Failure {
         self.chain().find_map(|error| error.downcast_ref())
     }
 
-    /// The error report that is sent to the service. Runtimes send the one of
-    /// [`ErrorTypes::report`](crate::ErrorTypes::report).
+    /// The error report for the service. It does not ask the error for its type; runtimes use
+    /// [`ErrorTypes::report`](crate::ErrorTypes::report), which does.
     pub fn as_error_report(&self) -> ErrorReport<'_> {
         self.report_as(self.error_type.as_deref().unwrap_or(UNNAMED))
     }
@@ -155,12 +157,12 @@ impl Failure {
         frames(&self.stack_trace).next().is_some()
     }
 
-    /// Whether its type is to be asked of its error.
+    /// Whether it has no type yet, so that its error may name it.
     pub(crate) fn is_unnamed(&self) -> bool {
         self.error_type.is_none()
     }
 
-    /// The error that this was made of, and its causes.
+    /// The error that this was made from, then its causes.
     pub(crate) fn chain(&self) -> impl Iterator<Item = &(dyn Error + 'static)> {
         let mut next = self.origin.as_deref().map(Origin::error);
         std::iter::from_fn(move || {
@@ -199,12 +201,12 @@ pub(crate) fn causes(stack_trace: &str) -> impl Iterator<Item = &str> {
     stack_trace.lines().map_while(|line| line.strip_prefix(CAUSED_BY))
 }
 
-/// The lines of a stack trace that are no causes.
+/// The frames in a stack trace, which are the lines after the causes.
 pub(crate) fn frames(stack_trace: &str) -> impl Iterator<Item = &str> {
     stack_trace.lines().skip_while(|line| line.starts_with(CAUSED_BY))
 }
 
-/// The error that a failure was made of.
+/// The error that a failure was made from.
 enum Origin {
     Boxed(Option<Box<dyn Error + Send + Sync>>),
     #[cfg(feature = "anyhow")]
@@ -217,7 +219,8 @@ impl Origin {
         Self::Boxed(Some(error.into()))
     }
 
-    /// `anyhow::Error` hides the type of its error where it is converted into a box.
+    /// Keeps an `anyhow::Error` as it is, since converting it into a box hides the type of its
+    /// error.
     #[cfg(feature = "anyhow")]
     fn new<E: Into<Box<dyn Error + Send + Sync>> + 'static>(error: E) -> Self {
         let mut error = Some(error);
@@ -232,13 +235,13 @@ impl Origin {
             Self::Boxed(Some(error)) => &**error,
             #[cfg(feature = "anyhow")]
             Self::Anyhow(Some(error)) => &**error,
-            // Only while it is dropped.
+            // The error is missing only during the drop.
             _ => &fmt::Error,
         }
     }
 }
 
-/// An error of the function may panic when it is dropped, which is after its handler has returned.
+/// Dropping an error of the function may panic, and happens after its handler has returned.
 impl Drop for Origin {
     fn drop(&mut self) {
         let _has_panicked = catch_unwind(AssertUnwindSafe(|| match self {
@@ -269,15 +272,16 @@ impl<'f> From<&'f Failure> for ErrorReport<'f> {
     }
 }
 
-/// A copy, so that a failure that is still needed can be reported by reference.
+/// Clones the failure, so that one that is still needed can be reported by reference.
 impl From<&Failure> for Failure {
     fn from(failure: &Failure) -> Self {
         failure.clone()
     }
 }
 
-/// The error must be `'static`, as every boxed error is. A second conversion, from an error of the
-/// function, would conflict with this one: [`ErrorType`](crate::ErrorType) names types instead.
+/// The error must be `'static`, like every boxed error. A function cannot implement another
+/// conversion for its own error, which would conflict with this one; it implements
+/// [`ErrorType`](crate::ErrorType) to name the type.
 impl<E: Into<Box<dyn Error + Send + Sync>> + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::from_origin(Origin::new(error))

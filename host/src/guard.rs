@@ -10,7 +10,7 @@ pub fn catch<T>(handler: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failu
     panics::catch(handler)
 }
 
-/// Runs the code before the first invocation, and has its failure or panic reported.
+/// Runs the code before the first invocation, and reports its failure or panic through `report`.
 ///
 /// # Errors
 ///
@@ -26,7 +26,8 @@ pub fn start<T>(
     in_flight.has_started();
     result.map_err(|failure| {
         let failure = settings.error_types.named(failure);
-        // Text has the line that `main` prints with the error, but not the place of a panic.
+        // In text, the line that `main` prints for the error is enough, unless there are frames,
+        // such as the place of a panic.
         if settings.log.format() == Format::Json || failure.has_frames() {
             let what = format_args!("the function could not start");
             settings.log.failure(Level::Error, "", what, &failure);

@@ -1,7 +1,8 @@
 //! Registry of in-flight invocations, for the code that terminates the process: the panic hook of a
-//! program that aborts, or the signal thread when its window is over. Both report them.
+//! program that aborts on panics, or the signal thread when its shutdown window ends. Both report
+//! the invocations that are still in flight.
 //!
-//! It does nothing in programs that unwind and have no [lifecycle](crate::lifecycle).
+//! In programs that unwind and have no [lifecycle](crate::lifecycle), it does nothing.
 
 use std::io::{Read, Write};
 #[cfg(panic = "abort")]
@@ -16,11 +17,11 @@ use crate::connect;
 #[cfg(panic = "abort")]
 use crate::failure::{PANIC, panic_message};
 
-/// How long a dying process waits for the service in total.
+/// How long an aborting process waits for the service in total.
 #[cfg(panic = "abort")]
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// All workers; they end with the process.
+/// The workers whose entries exist.
 static WORKERS: Mutex<Vec<Weak<Worker>>> = Mutex::new(Vec::new());
 
 struct Worker {
@@ -40,9 +41,9 @@ enum Stage {
     Nothing,
     Start,
     Invocation,
-    /// The answer is being sent, or has been sent and the handler still works.
+    /// The answer is being sent, or has been sent while the handler still runs.
     Answer,
-    /// The code that ends the process has reported it.
+    /// The code that terminates the process has reported it.
     Reported,
 }
 
@@ -51,12 +52,12 @@ pub struct InFlight(Option<Entry>);
 
 struct Entry {
     worker: Arc<Worker>,
-    /// The stage noted last: compared without the lock, and never [`Stage::Reported`].
+    /// The stage noted last, for a comparison without the lock; never [`Stage::Reported`].
     noted: Stage,
 }
 
 impl InFlight {
-    /// An entry with nothing in flight; only programs that abort on panics keep it.
+    /// An entry with nothing in flight, which is tracked only in programs that abort on panics.
     pub fn new(endpoint: &Endpoint) -> Self {
         if !cfg!(panic = "abort") {
             return Self(None);
@@ -66,7 +67,8 @@ impl InFlight {
         Self::tracked(endpoint)
     }
 
-    /// An entry with nothing in flight that every program keeps, for [`report_in_flight`] to find.
+    /// An entry with nothing in flight, which is tracked in every program, for
+    /// [`report_in_flight`].
     pub fn tracked(endpoint: &Endpoint) -> Self {
         let doing = Doing { stage: Stage::Nothing, ids: InvocationIds::default() };
         let worker = Arc::new(Worker { endpoint: endpoint.clone(), doing: Mutex::new(doing) });
@@ -80,7 +82,7 @@ impl InFlight {
     /// Notes what the worker has in flight. Call it after each step of the machine, before the
     /// transport does what the step asks for.
     ///
-    /// It blocks while [`report_in_flight`] reports this invocation, so that no answer to it leaves
+    /// It blocks while [`report_in_flight`] reports this invocation, so that its answer is not sent
     /// at the same time.
     #[inline]
     pub fn note(&mut self, machine: &Machine) {
@@ -89,7 +91,7 @@ impl InFlight {
         }
     }
 
-    /// Notes that init begins, which no machine knows.
+    /// Notes that init begins, which the machine does not know.
     pub(crate) fn starts(&mut self) {
         if let Some(entry) = &mut self.0 {
             entry.set(Stage::Start, None);
@@ -110,12 +112,12 @@ impl Entry {
         let stage = match machine.phase() {
             Phase::Invoking if !machine.is_streaming() => Stage::Invocation,
             Phase::Invoking | Phase::Reporting => Stage::Answer,
-            // A handler may still work after its answer.
+            // A handler may still run after its answer.
             Phase::Ready if !machine.is_asked() => return,
             Phase::Init | Phase::Ready | Phase::ShuttingDown => Stage::Nothing,
         };
-        // There is an answer between two invocations, so the same stage means the same invocation.
-        // If that was reported, it stays so.
+        // There is an answer between two invocations, so an unchanged stage means the same
+        // invocation. If that was reported, it stays reported.
         if stage != self.noted {
             self.set(stage, machine.invocation().filter(|_| stage == Stage::Invocation));
         }
@@ -136,15 +138,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Reports what any worker has in flight, each on a connection of its own, until the given moment;
-/// returns how many reports it tried to send.
+/// Reports what each worker has in flight, each on a new connection, until the given moment.
+/// Returns how many reports it tried to send.
 ///
-/// Only for the end of the process: the service refuses a worker that answers later.
+/// Call it only when the process ends: the service refuses later answers of these workers.
 pub fn report_in_flight(report: ErrorReport<'_>, until: Instant) -> usize {
     let workers: Vec<_> = lock(&WORKERS).iter().filter_map(Weak::upgrade).collect();
     let mut reported = 0;
     for worker in workers {
-        // Held while posting, so that the worker cannot begin to answer.
+        // Locked while posting, so that the worker cannot begin to answer.
         let mut doing = lock(&worker.doing);
         let request = match doing.stage {
             Stage::Nothing | Stage::Answer | Stage::Reported => continue,
@@ -178,7 +180,7 @@ fn is_any(is: impl Fn(Stage) -> bool) -> bool {
     workers.iter().any(|worker| is(lock(&worker.doing).stage))
 }
 
-/// Posts on a connection of its own, since the worker's may be in any state.
+/// Posts on a new connection, since the worker's connection may be in any state.
 fn post(endpoint: &Endpoint, request: Request<'_>, until: Instant) {
     let mut bytes = vec![0; 1024];
     let length = request.encode(endpoint, &mut bytes).or_else(|too_small| {
@@ -189,7 +191,7 @@ fn post(endpoint: &Endpoint, request: Request<'_>, until: Instant) {
     let (Ok(length), Ok(mut stream)) = (length, connect(endpoint, left())) else {
         return;
     };
-    // The process must not end before the service has read the report, which its reply shows.
+    // The reply shows that the service has read the report; the process must not end before that.
     let _best_effort = stream
         .set_write_timeout(Some(left()))
         .and_then(|()| stream.write_all(&bytes[..length]))
@@ -229,10 +231,10 @@ mod tests {
         Content-Length: 2\r\n\r\nhi";
     const ACCEPTED: &[u8] = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n";
 
-    /// The registry belongs to the process: one test at a time.
+    /// The registry is shared by the whole process, so one test runs at a time.
     static ALONE: Mutex<()> = Mutex::new(());
 
-    /// A worker whose steps are noted.
+    /// A worker that notes its steps.
     struct Noted {
         _alone: MutexGuard<'static, ()>,
         machine: Machine,
@@ -275,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_follows_its_machine_and_a_handler_after_its_answer_still_answers() {
+    fn an_entry_follows_its_machine_and_answers_until_the_handler_asks_again() {
         let mut worker = Noted::new();
         worker.is_invoked();
         let respond =
@@ -292,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invocation_is_reported_once_and_neither_before_it_comes_nor_after_its_answer() {
+    fn an_invocation_is_reported_once_and_only_while_it_is_in_flight() {
         const REPORT: ErrorReport<'static> = ErrorReport::new("Test.Error", "the end");
         let report = |worker: &Noted| {
             let reported = report_in_flight(REPORT, Instant::now());
@@ -302,7 +304,7 @@ mod tests {
         assert!(report(&worker) == (0, Stage::Nothing));
         worker.is_invoked();
         assert!(report(&worker) == (1, Stage::Reported));
-        // Its handler goes on, and it stays reported until there is an answer.
+        // Its handler continues, and it stays reported until there is an answer.
         assert!(worker.hears(b"") == Stage::Reported);
         assert!(report(&worker) == (0, Stage::Reported));
         let fail = |machine: &mut Machine, out: &mut [u8]| machine.fail(&REPORT, out).unwrap();

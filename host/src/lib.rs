@@ -1,14 +1,16 @@
-//! What every transport of [`lambda_proto`] needs on an operating system: the environment,
-//! settings, errors and their reports, panics, log lines, hooks around the invocations,
-//! post-response work, the end of the process, pauses with jitter.
+//! The parts that every transport of [`lambda_proto`] needs on an operating system: environment
+//! variables, settings, errors and their reports, panics, log lines, lifecycle hooks, post-response
+//! work, termination, and backoff with jitter.
 //!
-//! With the features `log` and `tracing` (off by default), a [`Log`] takes what a function logs
-//! through the crates of these names. With the feature `anyhow`, the type of an error is found inside
-//! of every `anyhow::Error`. With the feature `serde`, [`policy::Options`] can be read from a
-//! configuration file.
+//! These features are off by default:
+//!
+//! - `log` and `tracing`: a [`Log`] takes what the function logs through the crates of these names.
+//! - `anyhow`: the type of an error is found inside every `anyhow::Error`.
+//! - `serde`: [`policy::Options`] can be read from a configuration file.
+//! - `log-config`: the runtime's own log lines follow the function's logging configuration.
 //!
 //! Functions use one of the transports, `lambda-proto-std` or `lambda-proto-mio`, which re-export
-//! what functions need. This crate is for authors of another transport.
+//! what functions need. This crate is for authors of other transports.
 #![forbid(unsafe_code)]
 
 mod connect;

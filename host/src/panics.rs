@@ -1,4 +1,4 @@
-//! The panic hook of a runtime that the environment configures: a panic is one record of the log.
+//! The panic hook of a runtime configured from the environment: it logs a panic as one record.
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -12,26 +12,26 @@ use crate::failure::{PANIC, panic_message};
 use crate::log::{LoggedError, one_line};
 use crate::{Failure, Level, Log};
 
-/// A panic, until it is a failure or a record.
+/// A panic that has not yet become a failure or a log record.
 #[derive(Clone)]
 struct Panicked {
     message: String,
-    /// Where it happened, and the backtrace if it is wanted. Empty once it has been logged.
+    /// Where it happened, and the backtrace if one was requested. Empty once it has been logged.
     stack_trace: String,
 }
 
 thread_local! {
     static STATE: Cell<State> = const { Cell::new(State::START) };
-    /// The latest panic on this thread that nobody has claimed.
+    /// The latest panic on this thread that has not become a failure.
     static LATEST: RefCell<Option<Panicked>> = const { RefCell::new(None) };
 }
 
-/// What every call of [`catch`] looks at, in one place since each look has its price.
+/// The state that every call of [`catch`] reads, in one cell because each access costs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct State {
-    /// How many calls this thread is in.
+    /// How many calls of [`catch`] this thread is inside.
     depth: u32,
-    /// Whether there is a latest panic.
+    /// Whether [`LATEST`] has a panic.
     has_latest: bool,
 }
 
@@ -39,40 +39,40 @@ impl State {
     const START: Self = Self { depth: 0, has_latest: false };
 }
 
-/// Where panics go that are no failures.
+/// The log for panics that do not become failures.
 static LOG: OnceLock<Log> = OnceLock::new();
 
 /// Installs the hook, once per process.
 ///
-/// The default hook writes lines of its own to standard error, which block while nobody reads them
-/// and are no JSON. This one keeps the panic of a handler for the failure that it becomes, and logs
-/// any other as a record. A hook with values of its own that the program has installed before is
-/// called first; one without any cannot be told from the default hook. A hook that the program
-/// installs later replaces this one.
+/// The default hook writes plain lines to standard error, which are not JSON and block if nobody
+/// reads them. This hook keeps the panic of a handler for the failure that it becomes, and logs any
+/// other panic as a record. If the program has installed a hook that captures values, it is called
+/// first; a hook without captures cannot be distinguished from the default hook. A hook that the
+/// program installs later replaces this one.
 pub(crate) fn install(log: &Log) {
     if LOG.set(log.clone()).is_err() {
         return;
     }
     let before = panic::take_hook();
-    // The default hook is a function, which has no size.
+    // The default hook is a plain function, whose size is zero.
     let is_of_program = size_of_val(&*before) > 0;
     panic::set_hook(Box::new(move |info| {
         if is_of_program {
             before(info);
         }
         let mut panicked = Panicked::new(info);
-        // A handler may have caught the one before by itself.
+        // The handler may have caught the previous panic itself.
         log_unclaimed();
         if !is_catching() {
             panicked.log();
-            // A record of what follows from it need not say this again.
+            // Records that follow from this panic need not repeat it.
             panicked.stack_trace.clear();
         }
         keep(panicked);
     }));
 }
 
-/// Calls the code of the function, whose panic becomes a failure.
+/// Calls the function's code; a panic in it becomes a failure.
 #[inline]
 pub(crate) fn catch<T>(code: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     let state = STATE.get();
@@ -81,8 +81,8 @@ pub(crate) fn catch<T>(code: impl FnOnce() -> Result<T, Failure>) -> Result<T, F
     }
     let inside = State { depth: state.depth + 1, has_latest: false };
     STATE.set(inside);
-    // Code that panicked may have left its own data half changed, and will see it again. It holds
-    // nothing of ours that could be.
+    // Code that panicked may have left its own data half changed, and will see that data again. It
+    // cannot do so to data of these crates, since it holds none that it could change.
     let result = match catch_unwind(AssertUnwindSafe(code)) {
         Ok(result) => result,
         Err(payload) => Err(failure_of(payload)),
@@ -94,8 +94,8 @@ pub(crate) fn catch<T>(code: impl FnOnce() -> Result<T, Failure>) -> Result<T, F
     result
 }
 
-/// Logs a panic that a handler has caught by itself, which [`catch`](crate::catch) does when it
-/// returns. For loops that call several handlers within one `catch`.
+/// Logs a panic that the handler itself has caught. [`catch`](crate::catch) does this when it
+/// returns; a loop that calls several handlers within one `catch` calls it after each.
 #[inline]
 pub fn settle_panics() {
     if STATE.get().has_latest {
@@ -103,7 +103,7 @@ pub fn settle_panics() {
     }
 }
 
-/// Handles the panics before a call: outside of all calls they were logged when they came.
+/// Settles the latest panic before a new call. Outside all calls, it was logged when it happened.
 #[cold]
 fn begin_anew(state: State) {
     if state.depth == 0 { drop(take()) } else { log_unclaimed() }
@@ -113,7 +113,7 @@ fn begin_anew(state: State) {
 #[cold]
 fn failure_of(payload: Box<dyn Any + Send>) -> Failure {
     let mut failure = Failure::from_panic(&*payload);
-    // It is another panic if a value panicked and was caught while it was dropped.
+    // The latest panic may be another: one that was caught while the first was unwinding.
     if let Some(panicked) = take_if(|panicked| panicked.message == failure.message()) {
         failure = failure.stack_trace(panicked.stack_trace);
     }
@@ -122,12 +122,13 @@ fn failure_of(payload: Box<dyn Any + Send>) -> Failure {
     failure
 }
 
-/// The failure of an invocation whose responder is dropped; `None` unless that is by a panic.
+/// The failure of an invocation whose responder is being dropped, if a panic is the reason;
+/// otherwise `None`.
 pub fn unwinding() -> Option<Failure> {
     if !thread::panicking() {
         return None;
     }
-    // It stays the latest, for those who catch it.
+    // It stays the latest, for the code that catches it.
     let latest = LATEST.try_with(|latest| latest.borrow().clone()).ok().flatten();
     Some(match latest {
         Some(Panicked { message, stack_trace }) => {
@@ -137,7 +138,7 @@ pub fn unwinding() -> Option<Failure> {
     })
 }
 
-/// Whether a panic of this thread becomes a failure. In programs that abort none does.
+/// Whether a panic of this thread becomes a failure. In programs that abort on panics, none does.
 fn is_catching() -> bool {
     cfg!(panic = "unwind") && STATE.get().depth > 0
 }

@@ -4,9 +4,9 @@ use lambda_proto::api::ContentType;
 
 /// The body of a response and its content type.
 ///
-/// Text and bytes become one by [`From`], lent or given away: `&str`, `&[u8]`, `&String`,
-/// `&Vec<u8>`, arrays by reference, `String`, `Vec<u8>`, `Cow<str>` and `Cow<[u8]>`. What takes a
-/// response takes each of these.
+/// [`From`] converts text and bytes, borrowed or owned: `&str`, `&[u8]`, `&String`, `&Vec<u8>`,
+/// arrays by reference, `String`, `Vec<u8>`, `Cow<str>` and `Cow<[u8]>`. Functions that take a
+/// response accept each of these.
 ///
 /// ```
 /// use lambda_proto_host::Response;
@@ -23,12 +23,12 @@ pub struct Response<'a> {
 }
 
 impl<'a> Response<'a> {
-    /// A body of any bytes, without a content type.
+    /// A response with this body, without a content type.
     pub fn new(body: impl Into<Self>) -> Self {
         body.into()
     }
 
-    /// The same body with a content type, or none.
+    /// The same body with this content type, or with none.
     #[must_use]
     pub fn content_type(mut self, content_type: impl Into<Option<ContentType<'a>>>) -> Self {
         self.content_type = content_type.into();

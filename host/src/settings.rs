@@ -7,26 +7,26 @@ use lambda_proto::limits::PATIENCE;
 use crate::error::Seconds;
 use crate::{Error, ErrorTypes, Log, Record, environment, panics};
 
-/// The settings of every slot of a runtime, with defaults that all transports share.
+/// The settings of a runtime, with the defaults that all transports share.
 #[derive(Clone)]
 pub struct Settings {
     /// The address of the Runtime API, and the user agent.
     pub endpoint: Endpoint,
-    /// How many invocations run at once; never 0.
+    /// How many invocations run concurrently; never 0.
     pub slots: usize,
     /// The largest event in bytes.
     pub max_event: usize,
-    /// How long to try without any connection before giving up.
+    /// How long to keep trying to connect before giving up.
     pub patience: Duration,
     /// Where log lines go.
     pub log: Log,
-    /// The errors of the function that name their types.
+    /// The errors of the function that name the types of their reports.
     pub error_types: ErrorTypes,
 }
 
 impl Settings {
-    /// Settings for a runtime at this address: one slot, events of up to 16 MiB, 60 s of patience,
-    /// and a log in text on standard error.
+    /// Settings for a Runtime API at this address: one slot, events of up to 16 MiB, 60 s of
+    /// patience, and a text log on standard error.
     pub fn new(endpoint: Endpoint) -> Self {
         Self {
             endpoint,
@@ -38,13 +38,14 @@ impl Settings {
         }
     }
 
-    /// The same with address and slots from the [environment](crate::environment) and, with the
-    /// feature `log-config`, [its log](Log::from_env).
+    /// The same settings, with the address and the number of slots from the
+    /// [environment](crate::environment) and, with the feature `log-config`, the
+    /// [log of the environment](Log::from_env).
     ///
-    /// It installs a panic hook, by which a panic is one record of that log, with its place and, if
-    /// `RUST_BACKTRACE` asks for it, the backtrace. A panic of a handler is part of the record that
-    /// says that the invocation has failed; one that the handler itself catches is logged when the
-    /// handler returns. A hook that the program installs afterwards replaces this one.
+    /// It installs a panic hook that writes a panic as one record of that log, with its place and,
+    /// if `RUST_BACKTRACE` asks for it, the backtrace. A panic of a handler is part of the record
+    /// of the failed invocation; a panic that the handler itself catches is logged when the handler
+    /// returns. A hook that the program installs afterwards replaces this one.
     ///
     /// # Errors
     ///
@@ -65,7 +66,7 @@ impl Settings {
         Concurrency::of_slots(self.slots)
     }
 
-    /// Sets the `User-Agent`, best one token of the form `name/version`.
+    /// Sets the `User-Agent`, preferably one token of the form `name/version`.
     ///
     /// # Errors
     ///
@@ -76,12 +77,13 @@ impl Settings {
         Ok(())
     }
 
-    /// Sets how many invocations run at once; 0 is 1.
+    /// Sets how many invocations run concurrently; 0 means 1.
     pub fn set_slots(&mut self, slots: usize) {
         self.slots = slots.max(1);
     }
 
-    /// Sets where log lines go, one call per line without the newline. Format and level stay.
+    /// Sets the writer of log lines: one call per line, without the newline. The format and the
+    /// level stay as they are.
     pub fn set_log(&mut self, write: impl Fn(&Record<'_>) + Send + Sync + 'static) {
         self.log = self.log.clone().with_writer(write);
     }
@@ -100,8 +102,8 @@ impl Settings {
         self.log.info(format_args!("connected to the Runtime API at {address} after {waited}"));
     }
 
-    /// Logs that the service takes connections and closes them, if `losses` in a row is the number
-    /// at which to log that; returns whether it is.
+    /// Logs that the service accepts connections and closes them, if the number of consecutive
+    /// `losses` is the one at which to log that. Returns whether it is.
     pub fn log_losses(&self, losses: u32) -> bool {
         let is_said = losses == 3;
         if is_said {

@@ -1,4 +1,4 @@
-//! The start of a runtime with a [`Lifecycle`], and its end, the same for all transports.
+//! The start and the end of a runtime with a [`Lifecycle`], which all transports share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,27 +17,29 @@ use crate::policy::{InvocationNumber, Options};
 use crate::termination::Termination;
 use crate::{Error, Failure, InternalExtension, Level, Log, Settings, Task, Tasks, catch, start};
 
-/// The calls before the first `next` that a start needs from its transport. Each of them blocks.
+/// The calls to the service before the first `next`, which a start needs from its transport. They
+/// block, except for `on_stop`.
 pub trait Starting {
-    /// Begins this shutdown when the runtime is stopped, at once if it has been stopped already.
+    /// Arranges that `stopping` begins when the runtime is stopped, or immediately if it is already
+    /// stopped.
     fn on_stop(&self, stopping: &Shutdown);
 
-    /// Reports that the function could not start. The process ends then.
+    /// Reports that the function could not start. The process ends afterwards.
     ///
     /// # Errors
     ///
     /// If the report cannot be delivered.
     fn fail_init(&mut self, failure: &Failure) -> Result<(), Error>;
 
-    /// Says that the environment may be snapshotted, and waits for the restore; `None` if the
-    /// runtime is stopped before it. A refusal is a receipt like any other.
+    /// Tells the service that a snapshot may be taken, and waits for the restore. Returns `None` if
+    /// the runtime is stopped first. A refusal is a receipt like any other.
     ///
     /// # Errors
     ///
-    /// If the session cannot go on.
+    /// If the runtime cannot continue.
     fn restore_next(&mut self) -> Result<Option<Receipt>, Error>;
 
-    /// Reports that the function could not resume. The process ends then.
+    /// Reports that the function could not resume after a restore. The process ends afterwards.
     ///
     /// # Errors
     ///
@@ -50,7 +52,7 @@ pub struct Started {
     /// The state that its invocations share.
     pub active: Arc<Active>,
     termination: Termination,
-    /// Its `next` stays open while it is held.
+    /// Held, because its `next` must stay open.
     _extension: Option<InternalExtension>,
 }
 
@@ -67,13 +69,13 @@ pub struct Active {
 }
 
 impl Active {
-    /// When an invocation with this limit is to be cancelled, if its deadline is known.
+    /// When to cancel an invocation with this limit; `None` if its deadline is unknown.
     pub fn cancel_at(&self, limit: TimeLimit) -> Option<Instant> {
         limit.cancel_at(self.options.cancellation_buffer()).and_then(clock::instant)
     }
 
-    /// Sets what to call, once, when the invocations are cancelled because the process must end;
-    /// see [`Shutdown::set_waker`].
+    /// Sets a function to call, once, when the invocations are cancelled because the process must
+    /// end; see [`Shutdown::set_waker`].
     pub fn on_cancel(&self, wake: impl Fn() + Send + Sync + 'static) {
         self.shutdown.set_waker(wake);
     }
@@ -85,7 +87,7 @@ impl Active {
                 Ok(())
             });
             if let Err(failure) = called {
-                let what = format_args!("hook {name:?} before the invocation");
+                let what = format_args!("before-invocation hook {name:?} failed");
                 self.log.failure(Level::Error, invocation.request_id(), what, &failure);
             }
         }
@@ -93,16 +95,21 @@ impl Active {
 }
 
 impl Started {
-    /// Reads the [options of the environment](crate::environment::options), which set what the
-    /// lifecycle leaves open. Begins to watch for signals and registers the extension that makes
-    /// Lambda send one (if there are shutdown hooks, or the options say so). Then runs the init
-    /// hooks and, if there is to be a snapshot, the snapshot hooks. `None` if the runtime was
-    /// stopped before the end.
+    /// Starts the runtime:
+    ///
+    /// 1. reads the [options of the environment](crate::environment::options), which apply where the
+    ///    lifecycle sets none;
+    /// 2. if there are shutdown hooks, or the options say so, begins to watch for signals, and
+    ///    registers the extension that makes Lambda send SIGTERM;
+    /// 3. runs the init hooks;
+    /// 4. under SnapStart, runs the snapshot hooks around the snapshot.
+    ///
+    /// Returns `None` if the runtime was stopped before that was done.
     ///
     /// # Errors
     ///
-    /// [`Error::Init`] if a variable is invalid or a hook fails, which has been reported then; or the
-    /// transport's error.
+    /// [`Error::Init`] if a variable is invalid or a hook fails, after that has been reported; or
+    /// the error of the transport.
     pub fn new(
         lifecycle: Lifecycle,
         settings: &Settings,
@@ -130,11 +137,14 @@ impl Started {
         let mut extension = None;
         if parts.signals {
             if let Err(error) = termination.watch(stop) {
-                log.warn(format_args!("signals end this process at once: {error}"));
+                log.warn(format_args!(
+                    "cannot handle signals, so SIGTERM will end this process immediately: {error}"
+                ));
             }
             extension = match InternalExtension::register(&settings.endpoint, NAME) {
                 Ok(extension) => Some(extension),
-                // Most local services have no extensions, and are ended by hand.
+                // Not a warning: most local services have no Extensions API, and are stopped by
+                // hand.
                 Err(reason) => {
                     log.info(format_args!("Lambda would not send SIGTERM: {reason}"));
                     None
@@ -158,7 +168,7 @@ impl Started {
                 |failure| transport.fail_init(failure),
             )?;
             let receipt = match transport.restore_next() {
-                // A lost connection means a restore, too.
+                // A lost connection means that a restore happened, too.
                 Ok(Some(Receipt::Known(outcome))) if !outcome.is_accepted() => {
                     Err(Error::Service(outcome))
                 }
@@ -171,7 +181,7 @@ impl Started {
             if let Some(extension) = &mut extension
                 && let Err(reason) = extension.ask_again()
             {
-                log.warn(format_args!("Lambda would not send SIGTERM any more: {reason}"));
+                log.warn(format_args!("Lambda would no longer send SIGTERM: {reason}"));
             }
             start(
                 settings,
@@ -192,22 +202,23 @@ impl Started {
         Ok(Some(Self { active: Arc::new(active), termination, _extension: extension }))
     }
 
-    /// Ends the runtime: runs the shutdown hooks, lets registered work end beside them, reports what
-    /// is open then, and drops the values of the init hooks.
+    /// Ends the runtime: runs the shutdown hooks while registered work finishes, reports the work
+    /// that is still open, and drops the values of the init hooks.
     ///
     /// # Errors
     ///
-    /// [`Error::Shutdown`] if hooks have failed or not ended.
+    /// [`Error::Shutdown`] if hooks failed or did not end in time.
     pub fn finish(self) -> Result<(), Error> {
         let Self { active, termination, .. } = self;
         let result = termination.finish();
-        // The process may end now.
+        // The process may end after this.
         active.log.flush();
         result
     }
 }
 
-/// The name of the extension; no file in `/opt/extensions` has it, so it is an internal one.
+/// The name of the extension. No file in `/opt/extensions` has this name, so the service takes it
+/// for an internal extension.
 const NAME: &str = "lambda-proto-sigterm";
 
 /// The context of an invocation: the values of init hooks, a cancellation token, the environment,
@@ -216,16 +227,17 @@ pub struct Context {
     active: Arc<Active>,
     number: InvocationNumber,
     limit: TimeLimit,
-    /// The clocks before it was asked for.
+    /// The clocks before the runtime asked for it.
     asked: Option<Clocks>,
-    /// The values, once it has asked for one.
+    /// The values, once the handler has asked for one.
     used: OnceLock<Resources>,
 }
 
 impl Context {
-    /// The context of an invocation that has just arrived; `asked` was read before asking for it.
+    /// The context of an invocation that has just arrived. `asked` is the reading of the clocks
+    /// before the runtime asked for it.
     ///
-    /// It calls the hooks that the lifecycle has [for this moment](Lifecycle::before_invocation).
+    /// Calls the [before-invocation hooks](Lifecycle::before_invocation) of the lifecycle.
     pub fn new(
         active: Arc<Active>,
         invocation: &InvocationHead<'_>,
@@ -244,14 +256,13 @@ impl Context {
 
     /// The value of this type without a name, if an init hook has put one.
     ///
-    /// The values are dropped before the process ends, unless a context has asked for one before;
-    /// from then on there are none.
+    /// The values are dropped before the process ends, and are gone from then on. A context that
+    /// has asked for a value before keeps them alive.
     pub fn get<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.values().get()
     }
 
-    /// The value of this type and name, if an init hook has put one; otherwise as
-    /// [`get`](Self::get).
+    /// The value of this type and name, if an init hook has put one; see also [`get`](Self::get).
     pub fn get_named<T: Send + Sync + 'static>(&self, name: &str) -> Option<&T> {
         self.values().get_named(name)
     }
@@ -275,7 +286,7 @@ impl Context {
         self.limit
     }
 
-    /// The time left, by whichever clock says less; `None` if the deadline is unknown.
+    /// The time left, by the clock that shows less; `None` if the deadline is unknown.
     pub fn remaining(&self) -> Option<std::time::Duration> {
         self.limit.remaining(clock::now())
     }
@@ -283,13 +294,13 @@ impl Context {
     /// A token that fires when the deadline is near ([`Options::cancellation_buffer`]), or when the
     /// process must end before the invocation has been answered.
     ///
-    /// It has no timer: its holder checks it or waits on it.
+    /// It has no timer: the code that holds it checks it or waits on it.
     pub fn cancellation(&self) -> Cancellation {
         Cancellation::at(self.active.cancel_at(self.limit), &self.active.shutdown)
     }
 
-    /// How long the runtime waited for this invocation, by both clocks; `None` for the first, and
-    /// the first after a restore.
+    /// How long the runtime waited for this invocation, by both clocks; `None` for the first
+    /// invocation and for the first one after a restore.
     ///
     /// [`IdleGap::thawed_after`] says whether the environment was frozen long enough that pooled
     /// connections should be dropped.
@@ -297,11 +308,11 @@ impl Context {
         Some(self.limit.arrival().since(self.asked?))
     }
 
-    /// Registers work that goes on after the answer; it is over when the returned value is dropped,
-    /// on any thread.
+    /// Registers work that continues after the answer. The work ends when the returned value is
+    /// dropped, on any thread.
     ///
     /// Asking for the next invocation freezes the environment. Before that, the
-    /// [policy](Lifecycle::work) decides about work that is not over. `invocation` is the
+    /// [policy](Lifecycle::work) decides about work that has not ended. `invocation` is the
     /// transport's `&Invocation`, or its head.
     pub fn begin_work<'i>(
         &self,

@@ -1,4 +1,4 @@
-//! Post-response work: what goes on after the answer.
+//! Post-response work: work that continues after the answer.
 
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,26 +15,27 @@ use crate::{Fields, Level, Log, Record};
 
 /// The post-response work of a runtime's invocations; clones share it.
 ///
-/// After the answer the environment runs until `next` is asked for; then it is frozen, with all
-/// work in it. Each piece of known work has a [`Task`]. Before `next` a runtime crosses the freeze
-/// point, and its [`Policy`] decides about open tasks: they are waited for, reported in a log line,
-/// treated as an error, or left alone. Each is decided about at one freeze point, its own. Begin a
-/// task before the answer is sent, or in another task: a later one may miss the freeze point.
+/// After the answer, the environment runs until `next` is sent; then it is frozen, with all work in
+/// it. Each piece of registered work has a [`Task`]. Before `next`, a runtime crosses the freeze
+/// point, and its [`Policy`] drains open tasks, reports them in a log line, treats them as an
+/// error, or abandons them. The policy decides about each task only once, at the first freeze point
+/// after it began. Begin a task before the answer is sent, or within another task: one that begins
+/// later may miss the freeze point.
 ///
 /// An invocation without tasks costs one relaxed atomic load at its freeze point, and no lock,
 /// clock reading or allocation.
 ///
-/// 64 tasks are told apart, with the request ids of 16 invocations, in 8 KB; further ones are
-/// counted, waited for and reported, but not named.
+/// Up to 64 tasks are tracked one by one, with the request ids of up to 16 invocations, in 8 KB.
+/// Further tasks are counted, drained and reported, but not named.
 ///
 /// Under [`Concurrency::Multi`] nothing is frozen, and there is no freeze point: crossing does
 /// nothing [Lambda Developer Guide: Lambda Managed Instances].
 ///
-/// At the end of the runtime, open tasks are [waited for](Self::drain), if the policy drains, and
-/// what is open then is [reported](Self::report_at_shutdown).
+/// At the end of the runtime, open tasks are [drained](Self::drain) if that is the policy, and
+/// tasks that are still open are [reported](Self::report_at_shutdown).
 ///
-/// The log writer and the waker are called without a lock, on the thread that crosses or that ends
-/// a task; they must not panic.
+/// The log writer and the waker are called without a lock held, on the thread that crosses the
+/// freeze point or ends a task. They must not panic.
 ///
 /// ```
 /// use lambda_proto::api::Concurrency;
@@ -54,32 +55,32 @@ pub struct Tasks {
     shared: Arc<Shared>,
 }
 
-/// A task, which ends when this is dropped, on any thread, also in a panic.
+/// A task. It ends when this is dropped, on any thread, even during a panic.
 ///
 /// If a freeze point left it behind, its end is logged at level INFO with the request id of the
 /// invocation that began it, its name and its age, unless the policy is [`Policy::Abandon`].
-#[must_use = "a task that is dropped at once has ended at once"]
+#[must_use = "a task ends when it is dropped"]
 pub struct Task {
     shared: Arc<Shared>,
     token: TaskToken,
     name: &'static str,
 }
 
-/// What an event loop does now at a freeze point.
+/// What an event loop has to do now at a freeze point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Crossed {
     /// Ask for the next invocation.
     GoOn,
     /// Try again when the [waker](Tasks::set_waker) has been called, or at `until`.
     Wait {
-        /// The moment.
+        /// When to try again at the latest.
         until: Instant,
     },
 }
 
-/// The tasks that were open at one moment: the error of [`Policy::Strict`].
+/// The tasks that were open at a freeze point or at shutdown: the error of [`Policy::Strict`].
 ///
-/// `Display` is the logged line, without its fields.
+/// `Display` writes the logged line, without its fields.
 #[derive(Clone)]
 pub struct LeftBehind {
     outstanding: usize,
@@ -99,8 +100,8 @@ enum Point {
 struct Shared {
     /// How many tasks are open.
     outstanding: AtomicUsize,
-    /// Whether the freeze point needs more than going on. Like `outstanding`, it is written under
-    /// the lock; readers that need only this value do not take it.
+    /// Whether the freeze point needs any work. Like `outstanding`, it is written under the lock;
+    /// readers that need only this value do not take the lock.
     has_freeze_point: AtomicBool,
     concurrency: Concurrency,
     policy: Policy,
@@ -111,15 +112,16 @@ struct Shared {
 
 struct State {
     ledger: Ledger<TASKS, INVOCATIONS>,
-    /// By place in the ledger.
+    /// The names of tasks, by their place in the ledger.
     names: [&'static str; TASKS],
     /// The freeze point that the last attempt did not cross.
     freeze_point: Option<FreezePoint>,
-    /// Whether the last task that it waits for has ended since, and the waker was called.
+    /// Whether the last task that the freeze point waits for has ended since the last attempt, so
+    /// that the waker was called.
     has_woken: bool,
-    /// Somebody waits for the end of all tasks.
+    /// Whether a thread waits in `drain` for the end of all tasks.
     is_draining: bool,
-    /// Counts the reasons for waiters to look again.
+    /// Counts the changes after which waiters must check again.
     changes: u64,
     waker: Option<Arc<dyn Fn() + Send + Sync>>,
 }
@@ -128,7 +130,7 @@ const TASKS: usize = 64;
 const INVOCATIONS: usize = 16;
 
 impl Tasks {
-    /// No tasks yet.
+    /// A set without tasks.
     pub fn new(concurrency: Concurrency, policy: Policy, log: Log) -> Self {
         let state = State {
             ledger: Ledger::new(concurrency),
@@ -174,28 +176,29 @@ impl Tasks {
         Task { shared, token, name }
     }
 
-    /// How many tasks are open, including those that freeze points have left behind.
+    /// How many tasks are open, including those that were left behind at freeze points.
     pub fn outstanding(&self) -> usize {
         self.shared.outstanding.load(Ordering::Relaxed)
     }
 
-    /// Tries to cross the freeze point after the invocation with this limit, without blocking: for
-    /// event loops, before `next` is asked for.
+    /// Tries to cross the freeze point after the invocation with this limit, without blocking.
+    /// Event loops call it before `next`.
     ///
-    /// `limit` is called once per freeze point, if there is something to wait for; its clock
-    /// readings are those of this process. When this goes on, work left behind has been logged.
+    /// `limit` is called once per freeze point, and only if there are tasks to decide about; it
+    /// must be based on the clock readings of this process. When this returns [`Crossed::GoOn`],
+    /// the tasks left behind have been logged if the policy reports them.
     ///
     /// # Errors
     ///
-    /// [`LeftBehind`] if the policy treats that as an error; it has been logged too. Do not ask for
-    /// the next invocation then: the process must end.
+    /// [`LeftBehind`] if there are open tasks and the policy treats them as an error, which has
+    /// been logged. Do not ask for the next invocation then: the process must end.
     pub fn try_cross(&self, limit: impl FnOnce() -> TimeLimit) -> Result<Crossed, LeftBehind> {
         let shared = &*self.shared;
         if !shared.has_freeze_point.load(Ordering::Relaxed) {
             return Ok(Crossed::GoOn);
         }
         let mut state = shared.lock();
-        // `limit` is the caller's code, which may want the lock.
+        // Unlocked before calling `limit`, which is the caller's code and may need the lock.
         let freeze_point = match state.freeze_point {
             Some(freeze_point) => freeze_point,
             None => {
@@ -230,11 +233,12 @@ impl Tasks {
     }
 
     /// Crosses the freeze point after the invocation with this limit, and blocks while the policy
-    /// waits: for blocking runtimes, before `next` is asked for.
+    /// waits. Blocking runtimes call it before `next`.
     ///
-    /// It returns when the last task that it waits for has ended, when the policy's time is over,
-    /// or, soon after a [`wake`](Self::wake), when `is_stopping` says so. In that last case nothing
-    /// is crossed or reported; open tasks are for [`report_at_shutdown`](Self::report_at_shutdown).
+    /// It returns when the last task that it waits for has ended, when the time of the policy is
+    /// over, or, soon after a [`wake`](Self::wake), when `is_stopping` returns `true`. In that last
+    /// case the freeze point is not crossed, and nothing is reported; call
+    /// [`report_at_shutdown`](Self::report_at_shutdown) for the open tasks.
     ///
     /// # Errors
     ///
@@ -249,7 +253,7 @@ impl Tasks {
             return Ok(());
         }
         loop {
-            // Any change after this reading is noticed before the wait.
+            // Any change after this reading prevents the wait below.
             let seen = shared.lock().changes;
             if is_stopping() {
                 return Ok(());
@@ -262,8 +266,8 @@ impl Tasks {
         }
     }
 
-    /// Waits at the end of the runtime until no task is open, but not beyond `until`, and only under
-    /// [`Policy::Drain`].
+    /// Waits until no task is open, at the end of the runtime, but not beyond `until`. It waits
+    /// only under [`Policy::Drain`].
     pub fn drain(&self, until: Instant) {
         if self.outstanding() == 0 || !matches!(self.shared.policy, Policy::Drain { .. }) {
             return;
@@ -276,18 +280,19 @@ impl Tasks {
         waited.unwrap_or_else(PoisonError::into_inner).0.is_draining = false;
     }
 
-    /// Makes those that wait in [`cross`](Self::cross) check whether to stop. It takes a lock, so
-    /// it is not for signal handlers.
+    /// Makes threads that wait in [`cross`](Self::cross) check whether to stop. It takes a lock, so
+    /// signal handlers must not call it.
     pub fn wake(&self) {
         self.shared.wake(self.shared.lock());
     }
 
-    /// Sets what wakes the loop when the last task that a freeze point [waits](Crossed::Wait) for
-    /// has ended, on the thread that ends it. It is not called again until the loop has tried.
+    /// Sets the function that wakes the event loop when the last task that a freeze point
+    /// [waits](Crossed::Wait) for has ended, on the thread that ends it. It is not called again
+    /// until the loop has called [`try_cross`](Self::try_cross).
     pub fn set_waker(&self, waker: impl Fn() + Send + Sync + 'static) {
         let waker: Arc<dyn Fn() + Send + Sync> = Arc::new(waker);
         let old = self.shared.lock().waker.replace(waker);
-        // Dropped outside the lock, which what it holds may want.
+        // Dropped outside the lock, which the drop of captured values may need.
         drop(old);
     }
 
@@ -298,7 +303,7 @@ impl Tasks {
             return;
         }
         let left_behind = self.shared.lock().left_behind(Point::Shutdown, clock::now());
-        // They may have ended since.
+        // The tasks may have ended since.
         if left_behind.outstanding > 0 {
             left_behind.log(&self.shared.log, Level::Warn);
         }
@@ -317,7 +322,7 @@ impl Drop for Task {
         let shared = &*self.shared;
         let now = clock::now();
         let mut state = shared.lock();
-        // It cannot fail: the token is this ledger's, and ends only here.
+        // It cannot fail: the token belongs to this ledger, and is used only here.
         let Ok(ended) = state.ledger.end(self.token, now) else { return };
         let is_told = ended.is_late && shared.policy != Policy::Abandon;
         let late = is_told.then(|| (ended.request_id.unwrap_or_default().to_owned(), ended.age));
@@ -349,15 +354,15 @@ impl fmt::Debug for Task {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing under the lock can panic half-way.
+        // Nothing panics in the middle of a change under this lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Publishes the values that are read without the lock.
     fn publish(&self, state: &State) {
         let has_undecided = self.concurrency == Concurrency::Single && state.ledger.undecided() > 0;
-        // A freeze point that was not crossed must be looked at once more, so that it is not taken
-        // for the next one.
+        // A freeze point that was not crossed needs another attempt, or else it would be taken for
+        // the next freeze point.
         let has_freeze_point = has_undecided || state.freeze_point.is_some();
         self.outstanding.store(state.ledger.outstanding(), Ordering::Relaxed);
         self.has_freeze_point.store(has_freeze_point, Ordering::Relaxed);
@@ -422,14 +427,12 @@ impl LeftBehind {
 impl fmt::Display for LeftBehind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.outstanding {
-            1 => f.write_str("a task of an answered invocation still runs ")?,
-            more => write!(f, "{more} tasks of answered invocations still run ")?,
+            1 => f.write_str("a task of an answered invocation still runs")?,
+            more => write!(f, "{more} tasks of answered invocations still run")?,
         }
         f.write_str(match self.at {
-            Point::FreezePoint => {
-                "when the next one is to be asked for, which freezes the environment"
-            }
-            Point::Shutdown => "when the process is to end",
+            Point::FreezePoint => ", and asking for the next invocation freezes the environment",
+            Point::Shutdown => " at the end of the process",
         })
     }
 }
@@ -453,5 +456,5 @@ fn log_late(log: &Log, request_id: &str, name: &str, age: Duration) {
     log.write(&Record::new(Level::Info, line).logger(OWN).request_id(request_id).fields(&add));
 }
 
-// The documentation states this size.
+// The documentation of `Tasks` states this size.
 const _: () = assert!(size_of::<Shared>() <= 8 * 1024);

@@ -1,4 +1,4 @@
-//! The end of the process, by a signal or because its runtime has ended.
+//! The end of the process, after a signal or after the end of the runtime.
 
 use std::io;
 #[cfg(unix)]
@@ -15,22 +15,25 @@ use crate::lifecycle::{Shutdown, ShutdownHook, Store, clock, drop_values, run_sh
 use crate::policy::Options;
 use crate::{Error, Log, Tasks, report_in_flight};
 
-/// The report for invocations that are unanswered when the process must end.
+/// The report for invocations that are unanswered when the process ends.
 const ENDED: ErrorReport<'static> = ErrorReport::new(
     "Runtime.ShutDown",
-    "the process was told to end, and the invocation was not answered in the time that was left",
+    "the process was told to end, and the invocation was not answered in time",
 );
 
-/// Ends the process in order: first the invocations in flight, then the shutdown hooks and the
-/// registered work beside them, each within its share of the [window](ShutdownWindow). At last the
-/// values of the init hooks are dropped.
+/// Ends the process in order: first the invocations in flight end, then the shutdown hooks run
+/// while registered work finishes, each within its share of the [window](ShutdownWindow). Finally
+/// the values of the init hooks are dropped.
 ///
 /// While it is [watching](Self::watch), SIGTERM and SIGINT make the transport stop taking
 /// invocations. When the runtime has ended, its caller calls [`finish`](Self::finish), which runs
-/// the hooks. An invocation that is still in flight when its part of the window is over is
-/// cancelled, and so is a start; the hooks run beside it. What is unanswered when their time is
-/// over is reported, and the process exits with code 0, or 1 if a hook has failed. A second signal
-/// exits at once. After the drop of this, signals have their default effect.
+/// the hooks.
+///
+/// If an invocation or the start has not ended when its part of the window is over, it is
+/// cancelled, and the hooks run at the same time. Invocations that are unanswered when the time of
+/// the hooks is over are reported, and the process exits with code 0, or 1 if a hook has failed. A
+/// second signal ends the process immediately. After this is dropped, signals have their default
+/// effect.
 pub(crate) struct Termination {
     shared: Arc<Shared>,
     #[cfg(unix)]
@@ -41,19 +44,19 @@ pub(crate) struct Termination {
 #[cfg(unix)]
 struct Watch(signal_hook::iterator::Handle);
 
-/// The number of watches, and the flag that asks for the default effect: `signal_hook` never takes
-/// back what it told the operating system, so it is done by hand.
+/// The number of watches, and the flag that restores the default effect of signals. `signal_hook`
+/// never uninstalls its signal handlers, so the flag makes them emulate the default.
 #[cfg(unix)]
 static WATCHES: Mutex<(usize, Option<Arc<AtomicBool>>)> = Mutex::new((0, None));
 
 struct Shared {
     window: ShutdownWindow,
-    /// How long the hooks may take if there was no signal.
+    /// How long the hooks may take without a signal.
     stop_timeout: Duration,
     /// Cancels the invocations.
     cancelled: Shutdown,
     tasks: Tasks,
-    /// What the hooks may use.
+    /// The values of the init hooks, for the shutdown hooks.
     store: Store,
     log: Log,
     state: Mutex<State>,
@@ -63,18 +66,18 @@ struct Shared {
 struct State {
     /// When the signal came.
     signal: Option<Clocks>,
-    /// The signal has been logged.
+    /// Whether the signal has been logged.
     is_told: bool,
-    /// The first invocation has not been asked for.
+    /// Whether the start is not over, so that no invocation has been asked for.
     is_starting: bool,
-    /// The runtime has ended.
+    /// Whether the runtime has ended.
     is_over: bool,
-    /// `None` once somebody runs them.
+    /// `None` once a thread runs them.
     hooks: Option<Vec<ShutdownHook>>,
 }
 
 impl Termination {
-    /// A termination that watches for no signals yet.
+    /// A termination that does not watch for signals yet.
     pub(crate) fn new(
         options: &Options,
         hooks: Vec<ShutdownHook>,
@@ -107,12 +110,13 @@ impl Termination {
         }
     }
 
-    /// Watches for SIGTERM and SIGINT on its own thread until dropped. `stop` makes the transport
-    /// take no more invocations; those in flight are answered. Off Unix it does nothing.
+    /// Watches for SIGTERM and SIGINT on a new thread, until this is dropped. `stop` makes the
+    /// transport take no more invocations; those in flight are answered. On systems other than
+    /// Unix, it does nothing.
     ///
     /// # Errors
     ///
-    /// If the operating system refuses the thread or the signals.
+    /// If the thread cannot be started or the signal handlers cannot be installed.
     #[cfg_attr(not(unix), expect(unused_variables, reason = "there are no such signals"))]
     pub(crate) fn watch(&mut self, stop: impl Fn() + Send + 'static) -> io::Result<()> {
         #[cfg(unix)]
@@ -124,7 +128,7 @@ impl Termination {
             let shared = self.shared.clone();
             let watching = move || {
                 let Some(signal) = arriving.forever().next() else { return };
-                // A second signal means not to wait.
+                // A second signal ends the process without waiting.
                 let second = std::thread::Builder::new().name("lambda-signals-2".to_owned());
                 let _not_needed = second.spawn(move || {
                     if let Some(signal) = arriving.forever().next() {
@@ -144,8 +148,8 @@ impl Termination {
         self.shared.lock().is_starting = false;
     }
 
-    /// Ends the runtime: runs the hooks. If they run already because its time was over, waits for
-    /// the end of the process.
+    /// Ends the runtime: runs the hooks. If they already run, because the time of the invocations
+    /// was over, waits for the end of the process.
     ///
     /// # Errors
     ///
@@ -155,7 +159,7 @@ impl Termination {
         let mut state = shared.lock();
         state.is_over = true;
         shared.changed.notify_all();
-        // The process must not end in the middle of the log line that says why.
+        // The process must not end while the signal is being logged.
         let is_telling = |state: &mut State| state.signal.is_some() && !state.is_told;
         let waited = shared.changed.wait_while(state, is_telling);
         state = waited.unwrap_or_else(PoisonError::into_inner);
@@ -177,7 +181,7 @@ impl Termination {
     }
 }
 
-/// A start that has failed runs no shutdown hooks, but its values are dropped.
+/// After a failed start no shutdown hooks run, but the values of init hooks are dropped.
 impl Drop for Termination {
     fn drop(&mut self) {
         let until = Instant::now() + self.shared.stop_timeout;
@@ -217,11 +221,11 @@ impl Drop for Watch {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Consistent at every moment.
+        // The state is consistent at every moment.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets registered work end, and reports what is open then.
+    /// Waits for registered work, and reports what is still open at `until`.
     fn end_work(&self, until: Instant) {
         self.tasks.drain(until);
         self.tasks.report_at_shutdown();
@@ -234,21 +238,21 @@ impl Shared {
         let name = signal_hook::low_level::signal_name(signal).unwrap_or("a signal");
         self.lock().signal = Some(came);
         stop();
-        // Those that wait for post-response work stop waiting.
+        // Wakes threads that wait for post-response work, which then stop waiting.
         self.tasks.wake();
         // Logged last, since the writer may be slow.
         self.log.info(format_args!("{name}: no more invocations are taken"));
         self.lock().is_told = true;
         self.changed.notify_all();
         let mut state = self.wait_until_over(clock::moment(self.window.cancel_at(came)));
-        // The caller of the runtime has called `finish`.
+        // The runtime has ended in time, and its caller runs the hooks in `finish`.
         if state.is_over {
             return;
         }
         let Some(hooks) = state.hooks.take() else { return };
-        let what = if state.is_starting { "the start" } else { "what is in flight" };
+        let what = if state.is_starting { "the start" } else { "the invocations in flight" };
         drop(state);
-        self.log.warn(format_args!("{what} is cancelled, as the process has to end"));
+        self.log.warn(format_args!("cancelling {what}: the process must end"));
         self.cancelled.begin();
         let until = clock::moment(self.window.hooks_until(came, clock::now()));
         let hooks_until = match is_anything_to_report() {
@@ -256,7 +260,8 @@ impl Shared {
             false => until,
         };
         let result = run_shutdown(hooks, hooks_until, &self.store, &self.log);
-        // A cancelled invocation may still be answered for as long as the hooks might have run.
+        // Cancelled invocations may be answered until the time of the hooks is over, even if the
+        // hooks have ended before.
         if is_anything_in_flight() {
             drop(self.wait_until_over(hooks_until));
         }
@@ -265,7 +270,7 @@ impl Shared {
             self.log.error(format_args!("unanswered at the end of the process: {reported}"));
         }
         if is_answering() {
-            // Only SIGKILL cuts off an answer that is being sent.
+            // An answer that is being sent gets the rest of the window.
             drop(self.wait_until_over(until));
         }
         self.end_work(until);
@@ -274,7 +279,7 @@ impl Shared {
         std::process::exit(if result.is_ok() { 0 } else { 1 });
     }
 
-    /// Waits until the runtime has ended, or until that moment.
+    /// Waits until the runtime has ended, but not beyond `moment`.
     #[cfg(unix)]
     fn wait_until_over(&self, moment: Instant) -> MutexGuard<'_, State> {
         let left = moment.saturating_duration_since(Instant::now());
@@ -284,6 +289,6 @@ impl Shared {
     }
 }
 
-/// The part of the window that is kept for reports of unanswered invocations, if there are any, and
-/// the least that the drop of values gets.
+/// The part of the window that is reserved for reports of unanswered invocations, if there are any,
+/// and the least time for dropping the values.
 const LAST_WORDS: Duration = Duration::from_millis(50);

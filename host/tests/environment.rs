@@ -1,4 +1,4 @@
-//! What the environment says, from a lookup in place of that of the process.
+//! The environment variables, read through a lookup instead of from the process.
 
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -35,19 +35,19 @@ const TEXTS: [(&str, Text); 16] = [
 ];
 
 #[test]
-fn every_text_is_that_of_its_variable_and_of_no_other() {
+fn every_text_comes_from_its_own_variable() {
     for (name, own) in TEXTS {
         let environment = with(&[(name, "a value")]);
         assert_eq!(own(&environment), Some("a value"), "{name}");
         let read = TEXTS.into_iter().filter(|(_, text)| text(&environment).is_some());
-        // Two variables say the region.
+        // The region comes from one of two variables.
         let expected = if name.ends_with("REGION") { 2 } else { 1 };
         assert_eq!(read.count(), expected, "{name}");
     }
 }
 
 #[test]
-fn an_empty_environment_has_nothing_and_asks_for_text() {
+fn an_empty_environment_has_no_values_and_the_text_format() {
     for environment in [with(&[]), Environment::default()] {
         for (name, text) in TEXTS {
             assert_eq!(text(&environment), None, "{name}");
@@ -61,7 +61,7 @@ fn an_empty_environment_has_nothing_and_asks_for_text() {
 }
 
 #[test]
-fn what_is_set_but_empty_is_absent() {
+fn a_variable_that_is_empty_is_absent() {
     let environment = Environment::from_lookup(&|_| Some(OsString::new()));
     for (name, text) in TEXTS {
         assert_eq!(text(&environment), None, "{name}");
@@ -86,7 +86,7 @@ fn what_is_not_utf_8_is_absent() {
 }
 
 #[test]
-fn numbers_that_are_none_are_absent() {
+fn a_number_that_does_not_parse_is_absent() {
     let cases = [
         ("128", Some(128)),
         ("10240", Some(10_240)),
@@ -108,7 +108,7 @@ fn numbers_that_are_none_are_absent() {
 }
 
 #[test]
-fn initialization_types_are_known_and_a_new_one_is_kept() {
+fn known_initialization_types_are_recognised_and_unknown_ones_kept() {
     let cases = [
         ("on-demand", InitializationType::OnDemand),
         ("provisioned-concurrency", InitializationType::ProvisionedConcurrency),
@@ -124,7 +124,7 @@ fn initialization_types_are_known_and_a_new_one_is_kept() {
 }
 
 #[test]
-fn the_region_is_the_default_one_only_where_there_is_no_other() {
+fn the_default_region_counts_only_without_a_region() {
     let both = [("AWS_REGION", "eu-west-1"), ("AWS_DEFAULT_REGION", "us-east-1")];
     assert_eq!(with(&both).region(), Some("eu-west-1"));
     assert_eq!(with(&both[1..]).region(), Some("us-east-1"));
@@ -132,7 +132,7 @@ fn the_region_is_the_default_one_only_where_there_is_no_other() {
 }
 
 #[test]
-fn format_and_level_are_read_in_any_case_of_letters() {
+fn format_and_level_are_read_in_any_letter_case() {
     for text in ["JSON", "json", "Json", "jSoN"] {
         assert_eq!(with(&[("AWS_LAMBDA_LOG_FORMAT", text)]).log_format(), Format::Json, "{text}");
     }
@@ -168,7 +168,7 @@ fn every_variable_is_looked_up_once_and_credentials_never() {
 }
 
 #[test]
-fn debug_shows_what_there_is_but_no_secret() {
+fn debug_shows_the_variables_that_are_set_but_no_secret() {
     let environment =
         with(&[("AWS_LAMBDA_METADATA_TOKEN", "hush"), ("AWS_LAMBDA_FUNCTION_NAME", "orders")]);
     let shown = format!("{environment:?}");

@@ -1,4 +1,4 @@
-//! What a function logs through the crates `log` and `tracing`.
+//! Log lines of a function through the crates `log` and `tracing`.
 #![cfg(all(feature = "log", feature = "tracing"))]
 
 use std::sync::{Arc, Mutex};
@@ -21,7 +21,7 @@ impl Lines {
         log.with_format(Format::Json).with_level(level)
     }
 
-    /// What has been written, without the times.
+    /// The lines that were written, without the times.
     fn take(&self) -> Vec<Value> {
         let mut lines = std::mem::take(&mut *self.0.lock().unwrap());
         for line in &mut lines {
@@ -31,7 +31,7 @@ impl Lines {
     }
 }
 
-/// Runs with a layer that writes from this level on.
+/// Runs with a layer that writes this level and above.
 fn traced(level: Level, work: impl FnOnce()) -> Vec<Value> {
     let lines = Lines::default();
     let subscriber = registry().with(lines.log(level).tracing_layer());
@@ -56,7 +56,7 @@ fn an_event_has_message_target_and_typed_fields() {
 }
 
 #[test]
-fn levels_are_filtered_as_asked_for() {
+fn levels_are_filtered() {
     let expected = [
         (Level::Trace, 5),
         (Level::Debug, 4),
@@ -79,7 +79,7 @@ fn levels_are_filtered_as_asked_for() {
 }
 
 #[test]
-fn the_level_is_this_layers_alone() {
+fn the_level_filters_only_this_layer() {
     let (few, many) = (Lines::default(), Lines::default());
     let subscriber = registry()
         .with(few.log(Level::Error).tracing_layer())
@@ -103,7 +103,7 @@ fn fields_of_spans_are_inherited_and_the_innermost_wins() {
 }
 
 #[test]
-fn the_request_id_is_of_event_then_span_then_thread() {
+fn the_request_id_comes_from_the_event_or_else_the_span_or_else_the_thread() {
     let lines = traced(Level::Info, || {
         tracing::info!("none");
         current::during("thread", || {
@@ -125,7 +125,7 @@ fn the_request_id_is_of_event_then_span_then_thread() {
 }
 
 #[test]
-fn a_hostile_field_is_a_value_and_nothing_else() {
+fn a_hostile_field_stays_a_value() {
     let lines = traced(Level::Info, || {
         tracing::info!(level = "FATAL", logger = "x\"},{", rows = %"1,\"a\":2\n", "a\n{}", '\u{2028}');
     });
@@ -148,7 +148,7 @@ fn logged(level: Level, logged: log::Level, message: &str) -> Vec<Value> {
 }
 
 #[test]
-fn every_level_of_the_crate_log_passes_where_it_should() {
+fn every_level_of_the_crate_log_is_filtered() {
     let levels = [
         (log::Level::Trace, Level::Trace),
         (log::Level::Debug, Level::Debug),
@@ -170,7 +170,7 @@ fn every_level_of_the_crate_log_passes_where_it_should() {
 }
 
 #[test]
-fn what_is_logged_has_the_request_id_of_its_thread() {
+fn a_record_has_the_request_id_of_its_thread() {
     let id = |lines: Vec<Value>| lines[0]["requestId"].clone();
     let log = || logged(Level::Info, log::Level::Info, "x");
     let other = current::during("mine", || {

@@ -1,4 +1,4 @@
-//! Errors that become failures, and the types that they are reported with.
+//! Errors that become failures, and the error types of their reports.
 
 use std::error::Error;
 use std::fmt;
@@ -29,13 +29,13 @@ fn table_types() -> ErrorTypes {
     types
 }
 
-/// The failure of a handler that returns by `?`, in a closure as handlers are.
+/// The failure of a handler that returns with `?`; a closure, like most handlers.
 fn fail<T: 'static>(fail: impl FnOnce() -> Result<T, Failure>) -> Failure {
     fail().map(drop).unwrap_err()
 }
 
 #[test]
-fn errors_of_every_kind_become_failures_by_the_question_mark() {
+fn the_question_mark_operator_turns_any_error_into_a_failure() {
     let boxed: Box<dyn Error + Send + Sync> = "boxed".into();
     let cases = [
         (fail(|| Ok("x".parse::<u32>()?)), "invalid digit found in string"),
@@ -57,13 +57,13 @@ fn an_error_that_names_its_type_is_reported_with_it() {
     assert_eq!(failure.to_string(), "Function.Error: there is no table \"a\"");
     let named = table_types().named(failure.clone()).to_string();
     assert_eq!(named, "Function.TableNotFound: there is no table \"a\"");
-    // What the function says itself counts more.
+    // A type that the function sets takes precedence.
     let own = table_types().named(failure.error_type("Function.Own")).to_string();
     assert_eq!(own, "Function.Own: there is no table \"a\"");
 }
 
 #[test]
-fn the_causes_of_an_error_follow_it() {
+fn the_causes_of_an_error_follow_its_message() {
     let failure = Failure::from(TableError::from(io::Error::other("first\nsecond")));
     let failure = table_types().named(failure);
     assert_eq!(
@@ -73,13 +73,13 @@ fn the_causes_of_an_error_follow_it() {
 }
 
 #[test]
-fn a_cause_inside_of_anyhow_names_the_type() {
+fn a_cause_inside_an_anyhow_error_names_the_type() {
     let error = || anyhow::Error::from(TableError::NotFound("a".into()));
     let failure = table_types().named(error().context("no order").context("no answer").into());
     let line = "Function.TableNotFound: no answer: no order: there is no table \"a\"";
     assert_eq!(failure.to_string(), line);
     assert!(matches!(failure.downcast_ref(), Some(TableError::NotFound(_))));
-    // Around an error that is no `anyhow::Error` yet.
+    // Context around an error that is not an `anyhow::Error` yet.
     let result: Result<(), TableError> = Err(TableError::NotFound("a".into()));
     let error = anyhow::Context::context(result, "no answer").unwrap_err();
     let failure = table_types().named(error.into());
@@ -88,7 +88,7 @@ fn a_cause_inside_of_anyhow_names_the_type() {
 
 #[cfg(feature = "anyhow")]
 #[test]
-fn an_error_that_is_all_of_an_anyhow_error_names_the_type() {
+fn an_anyhow_error_that_is_only_this_error_has_its_type() {
     let error = anyhow::Error::from(TableError::NotFound("a".into()));
     let failure = table_types().named(error.into());
     assert_eq!(failure.to_string(), "Function.TableNotFound: there is no table \"a\"");
@@ -97,7 +97,7 @@ fn an_error_that_is_all_of_an_anyhow_error_names_the_type() {
 
 #[cfg(feature = "anyhow")]
 #[test]
-fn an_error_that_is_the_context_of_another_names_the_type() {
+fn an_error_that_is_context_in_an_anyhow_error_names_the_type() {
     let result: Result<(), io::Error> = Err(io::Error::other("the disk is full"));
     let context = TableError::NotFound("a".into());
     let error = anyhow::Context::context(result, context).unwrap_err();
@@ -117,13 +117,13 @@ fn a_stack_trace_follows_the_causes_and_replaces_an_earlier_one() {
 }
 
 #[test]
-fn no_backtrace_lands_in_the_message() {
+fn a_backtrace_does_not_get_into_the_message() {
     let failure = Failure::from(anyhow::anyhow!("first").context("second"));
     assert_eq!(failure.message(), "second");
     assert_eq!(failure.to_string(), "Function.Error: second: first");
 }
 
-/// An error that is broken in every way.
+/// An error that panics when it is asked for its type, and when it is dropped.
 #[derive(Debug)]
 struct Broken;
 
@@ -148,7 +148,7 @@ impl Drop for Broken {
 }
 
 #[test]
-fn an_error_that_panics_when_it_is_asked_or_dropped_ends_nothing() {
+fn a_panic_when_an_error_is_asked_or_dropped_is_contained() {
     let mut types = ErrorTypes::default();
     types.add::<Broken>();
     let failure = types.named(Failure::from(Broken));

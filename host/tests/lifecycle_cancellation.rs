@@ -1,4 +1,4 @@
-//! Cancellations: what fires them, for whom, who wakes, and what they cost.
+//! Cancellations: what fires them, which threads they wake, and what they cost.
 
 #[path = "support/allocations.rs"]
 mod allocations;
@@ -11,9 +11,9 @@ use allocations::allocations;
 use lambda_proto_host::lifecycle::{Cancellation, Shutdown, clock};
 use proptest::prelude::*;
 
-/// Longer than any test, and a bound where something is broken.
+/// Longer than any test takes, unless something is broken.
 const LONG: Duration = Duration::from_secs(60);
-/// What is far below [`LONG`], for machines with much to do.
+/// Far below [`LONG`], but enough for a busy machine.
 const SOON: Duration = Duration::from_secs(20);
 
 fn never() -> Cancellation {
@@ -21,7 +21,7 @@ fn never() -> Cancellation {
 }
 
 #[test]
-fn without_a_moment_it_fires_only_when_somebody_says_so() {
+fn without_a_moment_it_fires_only_when_cancelled() {
     let cancellation = never();
     assert!(!cancellation.is_cancelled());
     assert_eq!(cancellation.remaining(), None);
@@ -31,7 +31,7 @@ fn without_a_moment_it_fires_only_when_somebody_says_so() {
 }
 
 #[test]
-fn a_moment_that_has_come_fires_and_one_to_come_does_not() {
+fn it_fires_when_its_moment_has_come_and_not_before() {
     let shutdown = Shutdown::new();
     let due = Cancellation::at(Some(Instant::now()), &shutdown);
     assert!(due.is_cancelled() && due.wait(Duration::ZERO));
@@ -46,7 +46,7 @@ fn a_moment_that_has_come_fires_and_one_to_come_does_not() {
 }
 
 #[test]
-fn a_clone_fires_when_the_first_does_and_the_other_way_round() {
+fn a_clone_fires_when_the_original_does_and_vice_versa() {
     for cancels_clone in [false, true] {
         let first = never();
         let clone = first.clone();
@@ -57,12 +57,12 @@ fn a_clone_fires_when_the_first_does_and_the_other_way_round() {
             first.cancel()
         }
         assert!(first.is_cancelled() && clone.is_cancelled() && later.is_cancelled());
-        assert!(first.clone().is_cancelled(), "a clone of what has fired");
+        assert!(first.clone().is_cancelled(), "a clone made later has fired");
     }
 }
 
 #[test]
-fn one_that_is_cancelled_leaves_others_of_the_same_shutdown_alone() {
+fn cancelling_one_leaves_others_of_the_same_shutdown_alone() {
     let shutdown = Shutdown::new();
     let (one, other) = (Cancellation::at(None, &shutdown), Cancellation::at(None, &shutdown));
     one.cancel();
@@ -70,7 +70,7 @@ fn one_that_is_cancelled_leaves_others_of_the_same_shutdown_alone() {
 }
 
 #[test]
-fn a_shutdown_fires_all_of_its_cancellations_also_those_made_later() {
+fn a_shutdown_fires_all_of_its_cancellations_including_later_ones() {
     let shutdown = Shutdown::new();
     let before = Cancellation::at(None, &shutdown);
     let clone = before.clone();
@@ -81,17 +81,17 @@ fn a_shutdown_fires_all_of_its_cancellations_also_those_made_later() {
     for cancellation in [before, clone, behind] {
         assert!(cancellation.is_cancelled() && cancellation.wait(LONG));
     }
-    assert!(!never().is_cancelled(), "another shutdown's");
+    assert!(!never().is_cancelled(), "it belongs to another shutdown");
 }
 
 #[test]
-fn the_waker_is_called_once_when_the_shutdown_begins_or_at_once_if_it_has_begun() {
+fn the_waker_is_called_once_when_the_shutdown_begins_or_immediately_if_it_has_begun() {
     let shutdown = Shutdown::new();
     let (tell, called) = mpsc::channel();
     let waker = |name| {
         let (tell, shutdown) = (tell.clone(), shutdown.clone());
         move || {
-            // It may ask, as it is called without the lock.
+            // It may use the shutdown, since it is called without the lock.
             assert!(Cancellation::at(None, &shutdown).wait(LONG));
             tell.send(name).unwrap();
         }
@@ -99,7 +99,7 @@ fn the_waker_is_called_once_when_the_shutdown_begins_or_at_once_if_it_has_begun(
     shutdown.set_waker(waker("replaced"));
     shutdown.set_waker(waker("before"));
     Cancellation::at(None, &shutdown).cancel();
-    assert!(called.try_recv().is_err(), "one invocation is cancelled, and not all of them");
+    assert!(called.try_recv().is_err(), "only one cancellation was cancelled, not the shutdown");
     shutdown.begin();
     shutdown.begin();
     assert_eq!(called.try_iter().collect::<Vec<_>>(), ["before"]);
@@ -122,7 +122,7 @@ fn a_waker_that_is_set_while_the_shutdown_begins_is_called_once() {
 }
 
 #[test]
-fn waiting_ends_after_so_long_and_says_that_nothing_fired() {
+fn waiting_times_out_and_returns_false() {
     let start = Instant::now();
     let cancellation = Cancellation::at(Some(start + LONG), &Shutdown::new());
     for most in [Duration::ZERO, Duration::from_millis(5)] {
@@ -134,7 +134,7 @@ fn waiting_ends_after_so_long_and_says_that_nothing_fired() {
 }
 
 #[test]
-fn waiting_ends_at_the_moment_and_says_that_it_fired() {
+fn waiting_ends_at_the_moment_and_returns_true() {
     for most in [LONG, Duration::MAX] {
         let at = Instant::now() + Duration::from_millis(5);
         assert!(Cancellation::at(Some(at), &Shutdown::new()).wait(most));
@@ -142,10 +142,10 @@ fn waiting_ends_at_the_moment_and_says_that_it_fired() {
     }
 }
 
-/// Has several threads wait, and wakes them once they are about to.
+/// Starts several waiting threads, and calls `wake` once they are about to wait.
 fn wakes(cancellation: &Cancellation, wake: impl FnOnce()) {
     let (tell, told) = mpsc::channel();
-    // With and without an end of its own: both kinds of waiting.
+    // With and without a timeout: both kinds of waiting.
     let times = [LONG, Duration::MAX, LONG, Duration::MAX];
     for most in times {
         let (tell, cancellation) = (tell.clone(), cancellation.clone());
@@ -164,8 +164,8 @@ fn wakes(cancellation: &Cancellation, wake: impl FnOnce()) {
 }
 
 #[test]
-fn whoever_waits_is_woken_at_once_by_a_cancel_and_by_a_shutdown() {
-    // Often, so that it comes before, while and after they fall asleep.
+fn waiting_threads_are_woken_immediately_by_a_cancel_and_by_a_shutdown() {
+    // Repeated, so that it happens before, while and after the threads begin to wait.
     for _ in 0..100 {
         let cancellation = never();
         wakes(&cancellation, || cancellation.cancel());
@@ -175,7 +175,7 @@ fn whoever_waits_is_woken_at_once_by_a_cancel_and_by_a_shutdown() {
 }
 
 #[test]
-fn who_waits_for_something_else_sleeps_on_when_another_is_cancelled() {
+fn a_thread_keeps_waiting_when_another_cancellation_is_cancelled() {
     let shutdown = Shutdown::new();
     let (mine, other) = (Cancellation::at(None, &shutdown), Cancellation::at(None, &shutdown));
     let (waits, waiting) = mpsc::channel();
@@ -191,7 +191,7 @@ fn who_waits_for_something_else_sleeps_on_when_another_is_cancelled() {
 }
 
 #[test]
-fn one_for_each_invocation_allocates_nothing_until_it_is_cloned() {
+fn a_cancellation_allocates_nothing_until_it_is_cloned() {
     let shutdown = Shutdown::new();
     let made = allocations(|| {
         for _ in 0..100 {
@@ -203,17 +203,17 @@ fn one_for_each_invocation_allocates_nothing_until_it_is_cloned() {
     assert_eq!(made, 0);
     let cancellation = Cancellation::at(None, &shutdown);
     let cloned = allocations(|| drop(cancellation.clone()));
-    assert!(cloned > 0, "the meter sees what is allocated");
+    assert!(cloned > 0, "the counter sees allocations");
 }
 
 #[test]
-fn readings_are_of_one_origin_and_of_the_time_of_day() {
+fn readings_share_one_origin_and_have_the_wall_clock_time() {
     let before = clock::now();
     let elsewhere = thread::spawn(clock::now).join().unwrap();
     let behind = clock::now();
     assert!(before.monotonic <= elsewhere.monotonic && elsewhere.monotonic <= behind.monotonic);
     assert!(behind.monotonic - before.monotonic < SOON);
-    // 2020 to 2200.
+    // Between the years 2020 and 2200.
     assert!((1_577_836_800..7_258_118_400).contains(&behind.wall.as_secs()));
 }
 
@@ -235,7 +235,7 @@ proptest! {
     }
 
     #[test]
-    fn no_duration_makes_waiting_or_the_way_back_panic(secs: u64, nanos in 0u32..1_000_000_000) {
+    fn no_duration_makes_waiting_or_its_conversion_panic(secs: u64, nanos in 0u32..1_000_000_000) {
         let time = Duration::new(secs, nanos);
         let cancellation = Cancellation::at(clock::instant(time), &Shutdown::new());
         cancellation.cancel();

@@ -1,4 +1,5 @@
-//! Hooks of snapshots, in order and up to the first failure, and of the end, all at once and up to a moment.
+//! Hooks of snapshots, in order and up to the first failure, and of the end, all at once and up to
+//! a moment.
 
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
@@ -12,15 +13,15 @@ use lambda_proto_host::lifecycle::{
 use lambda_proto_host::{Failure, Format, Log};
 use serde_json::Value;
 
-/// A bound where something is broken.
+/// A time limit that only a broken test reaches.
 const LONG: Duration = Duration::from_secs(60);
-/// What is far below [`LONG`], for machines with much to do.
+/// Far below [`LONG`], but enough for a busy machine.
 const SOON: Duration = Duration::from_secs(20);
 
 type Hook = fn() -> Result<(), Failure>;
 
-/// Runs snapshot hooks, of which one may fail, before the snapshot and after the restore; returns which
-/// ran, and what came of it.
+/// Runs snapshot hooks, of which one may fail, before the snapshot and after the restore; returns
+/// which ran, and what came of it.
 fn snapshot_hooks(fails: Option<(usize, Hook)>) -> [(Vec<usize>, Result<(), Failure>); 2] {
     let mut lifecycle = Lifecycle::new();
     let (before, after) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
@@ -51,7 +52,7 @@ fn snapshot_hooks(fails: Option<(usize, Hook)>) -> [(Vec<usize>, Result<(), Fail
 }
 
 #[test]
-fn before_a_snapshot_the_last_runs_first_and_after_the_restore_the_first() {
+fn before_snapshot_hooks_run_in_reverse_and_after_restore_hooks_in_order() {
     let [(before, first), (after, second)] = snapshot_hooks(None);
     assert_eq!((before, after), (vec![3, 2, 1, 0], vec![0, 1, 2, 3]));
     first.unwrap();
@@ -59,13 +60,13 @@ fn before_a_snapshot_the_last_runs_first_and_after_the_restore_the_first() {
 }
 
 #[test]
-fn without_snapshot_hooks_nothing_fails() {
+fn without_snapshot_hooks_it_succeeds() {
     run_before_snapshot(Vec::new(), &Resources::default()).unwrap();
     run_after_restore(Vec::new(), &Resources::default()).unwrap();
 }
 
 #[test]
-fn the_first_failure_or_panic_ends_the_hooks_of_a_snapshot_and_names_its_own() {
+fn the_first_failure_or_panic_stops_the_snapshot_hooks_and_names_its_hook() {
     let fails: [(Hook, &str); 2] = [
         (|| Err(Failure::new("A.B", "c").stack_trace("frame")), "A.B: c"),
         (|| panic!("boom"), "Function.Panic: boom"),
@@ -85,7 +86,7 @@ fn the_first_failure_or_panic_ends_the_hooks_of_a_snapshot_and_names_its_own() {
 }
 
 #[test]
-fn the_types_are_those_that_are_documented() {
+fn the_error_types_are_the_documented_ones() {
     assert_eq!(BEFORE_SNAPSHOT_ERROR, "Runtime.BeforeSnapshotError");
     assert_eq!(AFTER_RESTORE_ERROR, "Runtime.AfterRestoreError");
 }
@@ -102,12 +103,12 @@ fn the_stack_trace_of_a_failed_snapshot_hook_is_kept() {
     assert_eq!(json["stackTrace"], serde_json::json!(["x", "y"]));
 }
 
-/// Runs the shutdown hooks for so long, and returns the lines that were logged, each an error.
+/// Runs the shutdown hooks with this time limit; returns the logged lines, which are all errors.
 fn shut_down(lifecycle: Lifecycle, time: Duration) -> Vec<String> {
     shut_down_with(lifecycle, time).1
 }
 
-/// The same with the error that tells of all of them.
+/// The same, with the error that names all hooks.
 fn shut_down_with(lifecycle: Lifecycle, time: Duration) -> (Option<String>, Vec<String>) {
     let (log, lines) = log();
     let until = Instant::now() + time;
@@ -128,7 +129,7 @@ fn log() -> (Log, Receiver<String>) {
 }
 
 #[test]
-fn without_shutdown_hooks_it_returns_at_once_and_says_nothing() {
+fn without_shutdown_hooks_it_returns_immediately_and_logs_nothing() {
     let start = Instant::now();
     assert_eq!(shut_down_with(Lifecycle::new(), LONG), (None, vec![]));
     assert_eq!(shut_down_with(Lifecycle::new(), Duration::ZERO), (None, vec![]));
@@ -136,7 +137,7 @@ fn without_shutdown_hooks_it_returns_at_once_and_says_nothing() {
 }
 
 #[test]
-fn shutdown_hooks_run_at_the_same_time_and_are_not_waited_for_longer_than_they_take() {
+fn shutdown_hooks_run_concurrently_and_are_waited_for_only_while_they_run() {
     let start = Instant::now();
     let (one, from_one) = mpsc::channel();
     let (two, from_two) = mpsc::channel();
@@ -155,7 +156,7 @@ fn shutdown_hooks_run_at_the_same_time_and_are_not_waited_for_longer_than_they_t
 }
 
 #[test]
-fn every_failure_and_panic_at_the_end_is_logged_by_its_name_and_stops_no_other() {
+fn every_failed_shutdown_hook_is_logged_by_name_and_stops_no_other() {
     let (ran, runs) = mpsc::channel();
     let lifecycle = Lifecycle::new()
         .on_shutdown("fails", |_| Err(Failure::new("A.B", "c")))
@@ -181,14 +182,14 @@ fn every_failure_and_panic_at_the_end_is_logged_by_its_name_and_stops_no_other()
 }
 
 #[test]
-fn a_failure_at_the_end_is_logged_before_the_other_hooks_have_ended() {
+fn a_failed_shutdown_hook_is_logged_before_the_others_have_ended() {
     let (log, lines) = log();
     let lifecycle = Lifecycle::new()
         .on_shutdown("fails", |_| Err(Failure::new("A.B", "c")))
         .on_shutdown("reads the log", move |_| {
             let line = lines.recv_timeout(SOON)?;
             assert!(line.contains("A.B: c"), "{line}");
-            // A second line would have no reader, and panic.
+            // A second line would find the receiver gone, and panic.
             assert!(lines.recv_timeout(Duration::ZERO).is_err());
             Ok(())
         });
@@ -198,7 +199,7 @@ fn a_failure_at_the_end_is_logged_before_the_other_hooks_have_ended() {
 }
 
 #[test]
-fn shutdown_hooks_that_do_not_end_are_named_in_one_line_when_the_moment_has_come() {
+fn unfinished_shutdown_hooks_are_named_in_one_line_when_time_is_over() {
     let start = Instant::now();
     let time = Duration::from_millis(500);
     let (end_of_test, ends) = mpsc::channel::<()>();
@@ -209,7 +210,7 @@ fn shutdown_hooks_that_do_not_end_are_named_in_one_line_when_the_moment_has_come
         })
         .on_shutdown("fine", |_| Ok(()))
         .on_shutdown("fails", |_| Err(Failure::new("A.B", "c")))
-        // Ends when its time is over, so not before.
+        // It ends when its time is over, so not in time.
         .on_shutdown("obedient", |end| {
             assert!(end.cancellation().wait(LONG));
             Err(Failure::new("Function.Cancelled", "too late"))
@@ -231,7 +232,7 @@ fn shutdown_hooks_that_do_not_end_are_named_in_one_line_when_the_moment_has_come
 }
 
 #[test]
-fn every_shutdown_hook_has_an_unspent_token_of_its_own_that_fires_at_the_moment() {
+fn every_shutdown_hook_has_its_own_token_which_fires_when_time_is_over() {
     let (tell, told) = mpsc::channel();
     let mut lifecycle = Lifecycle::new();
     for name in ["a", "b", "c"] {
@@ -240,7 +241,7 @@ fn every_shutdown_hook_has_an_unspent_token_of_its_own_that_fires_at_the_moment(
             let (token, remaining) = (end.cancellation(), end.remaining());
             assert!(!token.is_cancelled() && !remaining.is_zero());
             if name == "a" {
-                // Its own matter.
+                // Affects only this hook.
                 token.cancel();
                 assert!(end.remaining().is_zero());
             }
@@ -262,7 +263,7 @@ fn every_shutdown_hook_has_an_unspent_token_of_its_own_that_fires_at_the_moment(
 }
 
 #[test]
-fn when_the_moment_has_come_already_no_shutdown_hook_begins_and_all_are_named() {
+fn without_time_left_no_shutdown_hook_begins_and_all_are_named() {
     let (begun, begins) = mpsc::channel();
     let lifecycle = Lifecycle::new()
         .on_shutdown("a", move |_| Ok(begun.send(())?))
@@ -271,6 +272,6 @@ fn when_the_moment_has_come_already_no_shutdown_hook_begins_and_all_are_named() 
     let told = r#"shutdown hook "a" had no time to run; shutdown hook "b" had no time to run"#;
     assert_eq!(error.unwrap(), told);
     assert_eq!(lines, [r#"no time was left for shutdown hooks: "a", "b""#]);
-    // The hook is gone, and has not run.
+    // The hook was dropped without running.
     assert_eq!(begins.recv_timeout(LONG), Err(mpsc::RecvTimeoutError::Disconnected));
 }

@@ -1,4 +1,5 @@
-//! Init hooks: at the same time, one time limit, one outcome that names them all, and their cancellation.
+//! Init hooks: at the same time, one time limit, one outcome that names them all, and their
+//! cancellation.
 
 use std::panic::panic_any;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -13,16 +14,16 @@ use lambda_proto_host::policy::{Options, Policy};
 use lambda_proto_host::{Failure, Format, Log};
 use serde_json::Value;
 
-/// A bound where something is broken.
+/// A time limit that only a broken test reaches.
 const LONG: Duration = Duration::from_secs(60);
-/// What is far below [`LONG`], for machines with much to do.
+/// Far below [`LONG`], but enough for a busy machine.
 const SOON: Duration = Duration::from_secs(20);
 
 fn timeout(time: Duration) -> Options {
     Options::new().with_init_timeout(time).unwrap()
 }
 
-/// Runs the init hooks with time enough, or as much as the lifecycle says itself.
+/// Runs the init hooks with ample time, unless the lifecycle sets the timeout.
 fn run(lifecycle: Lifecycle) -> Result<(), Failure> {
     let end = run_until_stopped(lifecycle, &Shutdown::new(), &Log::to(|_| {}))?;
     assert_eq!(end, InitEnd::Done);
@@ -42,7 +43,7 @@ fn patient() -> Lifecycle {
     Lifecycle::new().options(timeout(LONG))
 }
 
-/// The type, the message and the stack trace that the service is told.
+/// The type, the message and the stack trace in the report to the service.
 fn told(failure: &Failure) -> (String, String, Value) {
     let mut json = [0; 4096];
     let length = failure.as_error_report().encode_json(&mut json).unwrap();
@@ -57,7 +58,7 @@ fn assert_fails(lifecycle: Lifecycle, error_type: &str, message: &str) {
     assert_eq!((&*actual_type, &*actual_message), (error_type, message));
 }
 
-/// Two ends that meet: a hook waits on one until another has come to it, for a long time at most.
+/// Two ends with which two hooks wait for each other, with a long timeout.
 fn meeting() -> (Sender<()>, Receiver<()>) {
     mpsc::channel()
 }
@@ -70,7 +71,7 @@ fn without_hooks_it_succeeds_and_logs_nothing() {
 }
 
 #[test]
-fn hooks_run_at_the_same_time() {
+fn hooks_run_concurrently() {
     let (one, from_one) = meeting();
     let (two, from_two) = meeting();
     // Neither ends before the other has begun.
@@ -87,7 +88,7 @@ fn hooks_run_at_the_same_time() {
 }
 
 #[test]
-fn each_hook_runs_once_on_a_thread_of_its_own_with_its_name() {
+fn each_hook_runs_once_on_its_own_thread_named_after_it() {
     let threads = Arc::new(Mutex::new(Vec::new()));
     let mut lifecycle = patient();
     for name in ["db", "cache", "db", "ze\0ro"] {
@@ -109,7 +110,7 @@ fn each_hook_runs_once_on_a_thread_of_its_own_with_its_name() {
 }
 
 #[test]
-fn what_a_hook_may_return() {
+fn a_hook_may_return_nothing_a_bool_or_a_result() {
     let good = || {
         patient()
             .on_init("nothing", |_| {})
@@ -144,7 +145,7 @@ fn a_panic_is_the_failure_of_its_hook() {
         patient().on_init("fine", |_| {}).on_init("boom", |_| -> bool { panic!("no {}", "table") });
     let message = r#"init hook "boom" failed: Function.Panic: no table"#;
     assert_fails(lifecycle, INIT_ERROR, message);
-    // What is thrown is no text and throws again when it is dropped.
+    // The payload is not text, and panics again when it is dropped.
     struct Bomb;
     impl Drop for Bomb {
         fn drop(&mut self) {
@@ -156,12 +157,12 @@ fn a_panic_is_the_failure_of_its_hook() {
 }
 
 #[test]
-fn the_trace_and_the_cause_of_the_first_failure_are_kept() {
+fn the_stack_trace_and_the_cause_of_the_first_failure_are_kept() {
     let cause = r#"{"working_directory":"/","exceptions":[],"paths":[]}"#;
     let first = Failure::new("Function.NoTable", "gone").stack_trace("a\nb").xray_cause(cause);
     let lifecycle = patient()
         .on_init("second", |init| {
-            // Begins to fail when the other has.
+            // Fails after the other has failed.
             assert!(init.cancellation().wait(LONG));
             Err::<(), _>(Failure::new("Function.Late", "cancelled").stack_trace("c"))
         })
@@ -176,10 +177,10 @@ fn the_trace_and_the_cause_of_the_first_failure_are_kept() {
     assert_eq!(trace, serde_json::json!(["a", "b"]));
 }
 
-/// Of the start, if a hook is late; what the other one does takes much less.
+/// The init timeout if a hook is late; the other hooks take much less.
 const LATE: Duration = Duration::from_secs(3);
 
-/// How a hook ends, and how its end is told behind its name. In the order of precedence.
+/// How a hook ends, and the text after its name in the message, in the order of precedence.
 const ENDS: [(&str, &str); 5] = [
     ("done", ""),
     ("late", " had not ended after 3s"),
@@ -189,11 +190,11 @@ const ENDS: [(&str, &str); 5] = [
 ];
 
 #[test]
-fn of_all_combinations_failure_counts_over_abort_over_timeout_and_all_are_named() {
-    // Hooks that are late go on until the test has ended.
+fn a_failure_outranks_an_abort_which_outranks_a_timeout_and_all_are_named() {
+    // Late hooks run until the end of the test.
     let (end_of_test, ends) = mpsc::channel::<()>();
     let ends = Arc::new(Mutex::new(ends));
-    // At the same time, so that not every one with a late hook takes as long as that.
+    // Concurrently, since each case with a late hook takes that long.
     thread::scope(|scope| {
         for one in 0..ENDS.len() {
             for two in one..ENDS.len() {
@@ -215,7 +216,7 @@ fn assert_combination(one: usize, two: usize, ends: &Arc<Mutex<Receiver<()>>>) {
                 Ok(true)
             }
             "aborts" => Ok(false),
-            // Without the hook that prints a trace, for which a machine may take longer than `LATE`.
+            // Bypasses the panic hook, whose backtrace may take longer than `LATE`.
             "panics" => std::panic::resume_unwind(Box::new("boom")),
             "fails" => Err(Failure::from_display("broken")),
             _ => Ok(true),
@@ -241,7 +242,7 @@ fn assert_combination(one: usize, two: usize, ends: &Arc<Mutex<Receiver<()>>>) {
 }
 
 #[test]
-fn hooks_that_ignore_their_token_do_not_hold_the_caller() {
+fn hooks_that_ignore_their_token_do_not_block_the_caller() {
     let start = Instant::now();
     let (end_of_test, ends) = mpsc::channel::<()>();
     let lifecycle =
@@ -255,7 +256,7 @@ fn hooks_that_ignore_their_token_do_not_hold_the_caller() {
 }
 
 #[test]
-fn all_hooks_have_the_same_deadline_which_fires_their_tokens() {
+fn all_hooks_share_one_deadline_at_which_their_tokens_fire() {
     let (tell, told) = mpsc::channel();
     let time = Duration::from_millis(50);
     let mut lifecycle = Lifecycle::new().options(timeout(time));
@@ -270,7 +271,7 @@ fn all_hooks_have_the_same_deadline_which_fires_their_tokens() {
     let start = Instant::now();
     let message = "init hook \"a\" had not ended after 50ms; init hook \"b\" had not ended after 50ms; \
                    init hook \"c\" had not ended after 50ms";
-    // Those that end because their time is over have not ended in time, however soon they are.
+    // Hooks that end because their time is over count as late, however quick they are.
     assert_fails(lifecycle, INIT_TIMEOUT, message);
     for _ in 0..3 {
         let (first, has_fired, last, ended) = told.recv_timeout(LONG).unwrap();
@@ -280,7 +281,7 @@ fn all_hooks_have_the_same_deadline_which_fires_their_tokens() {
 }
 
 #[test]
-fn a_failure_cancels_the_others_at_once() {
+fn a_failure_cancels_the_others_immediately() {
     let start = Instant::now();
     let lifecycle = patient()
         .on_init("waits", |init| {
@@ -293,7 +294,7 @@ fn a_failure_cancels_the_others_at_once() {
 }
 
 #[test]
-fn an_abort_does_not_cancel_the_others_for_a_failure_would_say_more() {
+fn an_abort_does_not_cancel_the_others_since_a_failure_would_outrank_it() {
     let lifecycle = || {
         let (aborts, aborted) = meeting();
         patient()
@@ -304,7 +305,7 @@ fn an_abort_does_not_cancel_the_others_for_a_failure_would_say_more() {
             })
             .on_init("goes on", move |init| {
                 assert!(aborted.recv_timeout(SOON).is_err());
-                // Time enough to be cancelled.
+                // Long enough to be cancelled.
                 init.cancellation().wait(Duration::from_millis(10))
             })
     };
@@ -316,7 +317,7 @@ fn an_abort_does_not_cancel_the_others_for_a_failure_would_say_more() {
 }
 
 #[test]
-fn a_hook_may_cancel_its_own_token_without_the_others() {
+fn a_hook_that_cancels_its_own_token_does_not_cancel_the_others() {
     let lifecycle = patient()
         .on_init("own", |init| {
             init.cancellation().cancel();
@@ -327,7 +328,7 @@ fn a_hook_may_cancel_its_own_token_without_the_others() {
 }
 
 #[test]
-fn a_failure_that_others_are_waited_for_is_logged_at_once_and_any_other_is_not() {
+fn a_failure_is_logged_immediately_only_while_other_hooks_run() {
     let (lines, logged) = mpsc::channel();
     let log =
         Log::to(move |record| lines.send(record.to_string()).unwrap()).with_format(Format::Json);
@@ -335,7 +336,7 @@ fn a_failure_that_others_are_waited_for_is_logged_at_once_and_any_other_is_not()
     let lifecycle = patient().on_init("fails", |_| Err::<(), _>(Failure::new("A.B", "c"))).on_init(
         "last",
         move |init| {
-            // The token fires only behind the line.
+            // The token fires only after the line was logged.
             assert!(init.cancellation().wait(LONG));
             drop(fails);
             Err::<(), _>(Failure::new("D.E", "f"))
@@ -352,12 +353,12 @@ fn a_failure_that_others_are_waited_for_is_logged_at_once_and_any_other_is_not()
 }
 
 #[test]
-fn names_cannot_break_the_message_into_more_than_it_is() {
+fn hook_names_cannot_break_the_message_into_lines() {
     let lifecycle = patient().on_init("a\"; b\n", |_| false);
     assert_fails(lifecycle, INIT_ABORTED, r#"init hook "a\"; b\n" aborted the start"#);
 }
 
-/// Runs the hooks and stops them when the test says so; returns the end and what was logged.
+/// Runs the hooks and stops them when `is_due` says so; returns the result and the logged lines.
 fn stopped(lifecycle: Lifecycle, is_due: Receiver<()>) -> (Result<InitEnd, Failure>, Vec<String>) {
     let (lines, logged) = mpsc::channel();
     let log = Log::to(move |record| lines.send(record.to_string()).unwrap());
@@ -399,7 +400,7 @@ fn a_stop_cancels_the_hooks_and_the_start_ends_as_soon_as_they_do() {
 }
 
 #[test]
-fn a_hook_that_ignores_the_stop_is_waited_for_within_the_time_and_named() {
+fn a_hook_that_ignores_the_stop_is_waited_for_until_the_timeout_and_named() {
     let (stop, is_due) = meeting();
     let (end_of_test, ends) = meeting();
     let lifecycle =
@@ -424,7 +425,7 @@ fn a_failure_before_the_stop_stays_a_failure() {
         })
         .on_init("stops", move |init| {
             has_failed.recv_timeout(SOON).unwrap();
-            // By the failure; the stop comes later.
+            // Cancelled by the failure; the stop comes later.
             assert!(init.cancellation().wait(LONG));
             stop.send(()).unwrap();
         });
@@ -442,7 +443,7 @@ fn after_a_stop_no_hook_begins() {
 }
 
 #[test]
-fn a_lifecycle_has_what_was_registered_and_the_defaults_otherwise() {
+fn a_lifecycle_has_its_hooks_and_the_default_options() {
     let parts = Lifecycle::new().into_parts();
     assert_eq!((parts.options, parts.work), (Options::new(), Policy::default()));
     assert!(parts.init.is_empty() && parts.shutdown.is_empty());
@@ -466,7 +467,7 @@ fn a_lifecycle_has_what_was_registered_and_the_defaults_otherwise() {
 }
 
 #[test]
-fn signals_are_heard_if_there_are_shutdown_hooks_or_the_function_says_so() {
+fn signals_are_handled_if_there_are_shutdown_hooks_or_the_function_says_so() {
     let without = || Lifecycle::new().on_init("a", |_| {}).before_snapshot("b", |_| Ok(()));
     let with = || without().on_shutdown("c", |_| Ok(()));
     for (lifecycle, are_heard) in [

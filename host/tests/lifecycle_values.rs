@@ -12,7 +12,7 @@ use lambda_proto_host::lifecycle::{
 use lambda_proto_host::policy::Options;
 use lambda_proto_host::{Failure, Log};
 
-/// A bound where something is broken.
+/// A time limit that only a broken test reaches.
 const SOON: Duration = Duration::from_secs(20);
 
 fn run(lifecycle: Lifecycle) -> Result<Resources, Failure> {
@@ -23,7 +23,7 @@ fn run(lifecycle: Lifecycle) -> Result<Resources, Failure> {
     Ok(store.values())
 }
 
-/// What is wrong with the start.
+/// The message of the failed start.
 #[track_caller]
 fn failed(lifecycle: Lifecycle) -> String {
     let text = run(lifecycle).unwrap_err().to_string();
@@ -32,7 +32,7 @@ fn failed(lifecycle: Lifecycle) -> String {
 
 struct Pool(&'static str);
 
-/// Counts how many are gone.
+/// Counts its drops.
 struct Noted(&'static str, Arc<AtomicUsize>);
 
 impl Drop for Noted {
@@ -42,7 +42,7 @@ impl Drop for Noted {
 }
 
 #[test]
-fn what_hooks_put_is_found_by_its_type_from_any_thread_and_any_clone() {
+fn a_value_is_found_by_its_type_from_any_thread_and_any_clone() {
     let lifecycle = Lifecycle::new()
         .on_init("pool", |init| init.put(Pool("one")))
         .on_init("number", |init| init.put(7_u8))
@@ -64,7 +64,7 @@ fn what_hooks_put_is_found_by_its_type_from_any_thread_and_any_clone() {
 }
 
 #[test]
-fn values_of_one_type_have_names_which_a_value_without_a_name_does_not_have() {
+fn values_of_one_type_are_told_apart_by_their_names() {
     let lifecycle = Lifecycle::new()
         .on_init("primary", |init| init.put_named("primary", Pool("p")))
         .on_init("replica", |init| init.put_named(String::from("replica"), Pool("r")))
@@ -81,7 +81,7 @@ fn values_of_one_type_have_names_which_a_value_without_a_name_does_not_have() {
 
 #[test]
 fn a_second_value_of_one_type_fails_the_start_and_names_both_hooks() {
-    // The second comes when the first is there.
+    // The second hook puts its value after the first.
     let (put, is_put) = mpsc::channel();
     let text = failed(
         Lifecycle::new()
@@ -100,7 +100,7 @@ fn a_second_value_of_one_type_fails_the_start_and_names_both_hooks() {
 }
 
 #[test]
-fn a_second_value_of_one_type_and_name_fails_the_start_also_in_one_hook() {
+fn a_second_value_of_one_type_and_name_fails_the_start_even_in_one_hook() {
     let text = failed(Lifecycle::new().on_init("twice", |init| {
         init.put_named("a", 1_u8);
         init.put_named("b", 2_u8);
@@ -111,7 +111,7 @@ fn a_second_value_of_one_type_and_name_fails_the_start_also_in_one_hook() {
 }
 
 #[test]
-fn a_hook_that_fails_by_itself_and_puts_in_vain_is_told_with_both() {
+fn a_hook_that_fails_and_has_a_conflict_is_reported_with_both() {
     let text = failed(Lifecycle::new().on_init("twice", |init| -> Result<(), Failure> {
         init.put(1_u8);
         init.put(2_u8);
@@ -143,7 +143,7 @@ fn a_value_is_replaced_on_purpose_and_dropped_with_its_last_user() {
 }
 
 #[test]
-fn what_one_hook_has_put_another_finds() {
+fn a_hook_finds_the_value_of_another_hook() {
     let (put, is_put) = mpsc::channel();
     let lifecycle = Lifecycle::new()
         .on_init("puts", move |init| {
@@ -158,11 +158,11 @@ fn what_one_hook_has_put_another_finds() {
 }
 
 #[test]
-fn a_value_that_goes_slowly_when_it_is_replaced_holds_no_other_hook() {
+fn a_replaced_value_that_drops_slowly_does_not_block_other_hooks() {
     struct Slow(Sender<()>, Mutex<Receiver<()>>, Arc<AtomicUsize>);
     impl Drop for Slow {
         fn drop(&mut self) {
-            // The second one goes at the end of the test.
+            // The second one is dropped at the end of the test.
             let _ = self.0.send(());
             if self.1.get_mut().unwrap().recv_timeout(SOON).is_ok() {
                 self.2.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! What is not written costs no memory, and neither does the note of which invocation is in flight.
+//! Neither filtered records nor changes of the current request id allocate memory.
 #![cfg(all(feature = "log", feature = "tracing"))]
 
 #[path = "support/allocations.rs"]
@@ -16,7 +16,7 @@ fn write(log: &Log) {
 }
 
 #[test]
-fn a_record_below_the_level_allocates_nothing_and_the_meter_sees_one_that_is_not() {
+fn a_record_below_the_level_allocates_nothing_and_a_written_one_does() {
     let log = Log::to(|record| assert!(!record.to_string().is_empty()));
     assert!(allocations(|| write(&log)) > 0);
     let log = log.with_level(Level::Warn);
@@ -25,12 +25,12 @@ fn a_record_below_the_level_allocates_nothing_and_the_meter_sees_one_that_is_not
 }
 
 #[test]
-fn nor_does_what_is_logged_through_others() {
+fn a_filtered_record_of_log_and_tracing_allocates_nothing() {
     let log = Log::to(|_| {}).with_level(Level::Warn);
     let subscriber = registry().with(log.tracing_layer());
     tracing::subscriber::with_default(subscriber, || {
         let event = || tracing::info!(value = 1, "value {}", 1);
-        // The first time, `tracing` gets to know the place.
+        // The first time, `tracing` registers the call site.
         event();
         assert_eq!(allocations(event), 0);
     });
@@ -41,7 +41,7 @@ fn nor_does_what_is_logged_through_others() {
 }
 
 #[test]
-fn the_note_of_the_invocation_in_flight_allocates_nothing() {
+fn setting_the_current_request_id_allocates_nothing() {
     let count = allocations(|| {
         for _ in 0..100 {
             current::set("8476a536-e9f4-11e8-9739-2dfe598c3fcd");

@@ -1,5 +1,5 @@
-//! Where lines go: standard error, and frames to a descriptor that the environment names, in programs of
-//! their own.
+//! Where lines go: standard error, and frames to a descriptor that the environment names, in
+//! programs of their own.
 #![cfg(target_os = "linux")]
 
 use std::fs::{self, File};
@@ -13,16 +13,16 @@ use std::time::{Duration, SystemTime};
 
 use lambda_proto_host::{Format, Level, Log, Record};
 
-/// Set to what [`program`] is to do.
+/// The variable that names the task of [`program`].
 const TASK: &str = "TEST_TASK";
 const FORMAT: (&str, &str) = ("AWS_LAMBDA_LOG_FORMAT", "JSON");
-/// The child's standard input, which may be anything, so that the test can choose what it is.
+/// The child's standard input, since a test can set it to any file, pipe or socket.
 const DESCRIPTOR: (&str, &str) = ("_LAMBDA_TELEMETRY_LOG_FD", "0");
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What tests below run in a process of its own.
+/// The program that the tests below run as a child process.
 #[test]
-#[ignore = "is no test but the program of others"]
+#[ignore = "is not a test but the child process of others"]
 fn program() {
     let Ok(task) = std::env::var(TASK) else { return };
     let log = Log::from_env();
@@ -37,29 +37,29 @@ fn program() {
         "many writers" => many_writers(),
         "one thread" => {
             log.with_level(Level::Error).warn(format_args!("below what is wanted"));
-            assert!(!has_thread(), "there is nothing to write");
+            assert!(!has_thread(), "there is no line to write yet");
             Log::default().warn(format_args!("the first line"));
             assert!(has_thread(), "it writes the line");
         }
         _ => panic!("nobody does {task}"),
     }
-    // Each waits for a second, and the reader may be slower.
+    // Each flush waits for a second, and the reader may be slower.
     (0..30).for_each(|_| Log::default().flush());
     exit(0);
 }
 
-/// Whether there is the thread that writes lines.
+/// Whether the thread that writes lines exists.
 fn has_thread() -> bool {
     let threads = fs::read_dir("/proc/self/task").unwrap();
     let names = threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("comm")));
     names.map_while(Result::ok).any(|name| name == "lambda-log\n")
 }
 
-/// Less than a mebibyte in all, so that none is dropped however slow the reader is.
+/// In total less than a mebibyte, so that no line is dropped however slow the reader is.
 const WRITERS: usize = 3;
 const LINES: usize = 30;
 
-/// Every thread has a log of its own, as a runtime and a function have.
+/// Every thread has its own log, like a runtime and its function.
 fn many_writers() {
     thread::scope(|scope| {
         for writer in 0..WRITERS {
@@ -74,14 +74,14 @@ fn many_writers() {
     });
 }
 
-/// A message that is more than a pipe takes at once, now and then more than it holds.
+/// A message that is longer than a pipe takes in one write, and sometimes longer than it holds.
 fn filled(writer: usize, line: usize) -> String {
     let length = if line.is_multiple_of(20) { 70_000 } else { 5_000 };
     let letter = char::from(b'a' + writer as u8);
     format!("{line} {}", letter.to_string().repeat(length))
 }
 
-/// Runs [`program`] with this as its standard input; returns what it writes to standard error.
+/// Runs [`program`] with this standard input; returns its standard error.
 fn run(task: &str, variables: &[(&str, &str)], standard_input: impl Into<Stdio>) -> String {
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "program", "--ignored", "--nocapture"])
@@ -101,7 +101,7 @@ fn run(task: &str, variables: &[(&str, &str)], standard_input: impl Into<Stdio>)
     stderr
 }
 
-/// As [`run`], with a pipe whose frames are returned as well.
+/// Like [`run`], with a pipe, whose frames it returns too.
 fn run_on_a_pipe(task: &str, variables: &[(&str, &str)]) -> (Vec<Frame>, String) {
     let (mut reader, writer) = pipe().unwrap();
     let frames = thread::spawn(move || {
@@ -142,7 +142,7 @@ fn micros_now() -> u64 {
 }
 
 #[test]
-fn the_thread_that_writes_lines_starts_with_the_first() {
+fn the_first_line_starts_the_thread_that_writes() {
     assert_eq!(run("one thread", &[], Stdio::null()), "WARN lambda-proto: the first line\n");
 }
 
@@ -156,7 +156,7 @@ fn without_a_descriptor_lines_go_to_standard_error() {
 }
 
 #[test]
-fn a_line_is_one_frame_even_where_it_is_several() {
+fn a_record_of_several_lines_is_one_frame() {
     let earliest = micros_now();
     let (frames, stderr) = run_on_a_pipe("one line", &[DESCRIPTOR]);
     let latest = micros_now();
@@ -203,7 +203,7 @@ fn assert_whole<'m>(messages: impl Iterator<Item = &'m str>) {
     let mut messages: Vec<_> = messages.collect();
     messages.sort_unstable();
     expected.sort_unstable();
-    // Not by `assert_eq`, which would show megabytes.
+    // Not with `assert_eq`, which would print megabytes.
     assert!(messages == expected, "lines are lost or mixed");
 }
 
@@ -233,17 +233,17 @@ fn frames_are_appended_to_a_file() {
 }
 
 #[test]
-fn a_descriptor_that_cannot_be_opened_is_told_once_and_lines_go_to_standard_error() {
+fn a_descriptor_that_cannot_be_opened_is_logged_once_and_lines_go_to_standard_error() {
     let closed = ("_LAMBDA_TELEMETRY_LOG_FD", "4000000000");
     let stderr = run("one line", &[closed], Stdio::null());
     let (told, line) = stderr.split_once('\n').unwrap();
     assert!(told.starts_with("WARN lambda-proto: descriptor 4000000000"), "{told}");
-    assert!(told.ends_with("they go to standard error"), "{told}");
+    assert!(told.ends_with("log lines go to standard error"), "{told}");
     assert_eq!(line, "WARN lambda-proto: first\nsecond é\n");
 }
 
 #[test]
-fn a_socket_cannot_be_opened_and_is_told_in_the_format_of_lines() {
+fn a_socket_cannot_be_opened_and_the_warning_has_the_format_of_the_log() {
     let (_other_end, socket) = UnixStream::pair().unwrap();
     let stderr = run("one line", &[DESCRIPTOR, FORMAT], OwnedFd::from(socket));
     let lines: Vec<serde_json::Value> =
@@ -255,7 +255,7 @@ fn a_socket_cannot_be_opened_and_is_told_in_the_format_of_lines() {
 }
 
 #[test]
-fn a_descriptor_that_is_no_number_is_none() {
+fn a_descriptor_that_is_not_a_number_is_ignored() {
     for number in ["-1", "three", "1e3", ""] {
         let stderr = run("one line", &[("_LAMBDA_TELEMETRY_LOG_FD", number)], Stdio::null());
         assert_eq!(stderr, "WARN lambda-proto: first\nsecond é\n");
@@ -263,7 +263,7 @@ fn a_descriptor_that_is_no_number_is_none() {
 }
 
 #[test]
-fn when_nobody_reads_the_frames_any_more_lines_go_to_standard_error() {
+fn lines_go_to_standard_error_when_the_frame_pipe_is_closed() {
     let (reader, writer) = pipe().unwrap();
     drop(reader);
     let stderr = run("one line", &[DESCRIPTOR], writer);
@@ -271,9 +271,9 @@ fn when_nobody_reads_the_frames_any_more_lines_go_to_standard_error() {
 }
 
 #[test]
-fn a_program_that_has_a_socket_for_frames_may_use_it() {
+fn a_program_may_pass_a_socket_for_frames() {
     let (mut other_end, socket) = UnixStream::pair().unwrap();
-    // Larger than its buffer, so it goes in pieces.
+    // Larger than the buffer of the socket, so it is written in pieces.
     let message = "x".repeat(3_000_000);
     let expected = format!("INFO {message}");
     let writing = thread::spawn(move || {
@@ -289,7 +289,7 @@ fn a_program_that_has_a_socket_for_frames_may_use_it() {
 }
 
 #[test]
-fn where_nobody_reads_standard_error_a_line_is_dropped() {
+fn a_line_is_dropped_when_standard_error_is_closed() {
     let (reader, writer) = pipe().unwrap();
     drop(reader);
     let mut child = Command::new(std::env::current_exe().unwrap())

@@ -1,4 +1,4 @@
-//! Lines: how they look, which are written, and that nothing in them can break them.
+//! Log lines: their format, which of them are written, and that no content can break them.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -11,7 +11,7 @@ use lambda_proto_host::{Fields, Format, Level, Log, Record};
 use proptest::prelude::*;
 use serde_json::Value;
 
-/// A log as the environment wants it, and what it has written.
+/// A log configured by the environment, and the lines that it has written.
 fn log_of(variables: &[(&str, &str)]) -> (Log, Lines) {
     let log = Log::from_lookup(&|name| {
         let found = variables.iter().find(|(known, _)| *known == name);
@@ -60,7 +60,7 @@ fn written(log: &Log, lines: &Lines) -> Vec<Level> {
 }
 
 #[test]
-fn in_json_every_level_lets_through_itself_and_what_is_above() {
+fn in_json_every_level_passes_itself_and_higher_levels() {
     for (at, level) in Level::ALL.into_iter().enumerate() {
         for name in [level.to_string(), level.to_string().to_lowercase()] {
             let (log, lines) = log_of(&[(FORMAT, "JSON"), (LEVEL, &name)]);
@@ -71,7 +71,7 @@ fn in_json_every_level_lets_through_itself_and_what_is_above() {
 }
 
 #[test]
-fn in_text_the_level_of_the_environment_does_not_count() {
+fn in_text_the_level_of_the_environment_is_ignored() {
     for format in ["Text", "text", "anything", ""] {
         for level in Level::ALL {
             let (log, lines) = log_of(&[(FORMAT, format), (LEVEL, level.as_str())]);
@@ -82,7 +82,7 @@ fn in_text_the_level_of_the_environment_does_not_count() {
 }
 
 #[test]
-fn without_a_level_or_with_one_that_is_none_it_is_info() {
+fn without_a_valid_level_it_is_info() {
     for variables in [&[(FORMAT, "JSON")][..], &[(FORMAT, "JSON"), (LEVEL, "LOUD")], &[]] {
         let (log, lines) = log_of(variables);
         assert_eq!(written(&log, &lines), Level::ALL[2..], "{variables:?}");
@@ -90,7 +90,7 @@ fn without_a_level_or_with_one_that_is_none_it_is_info() {
 }
 
 #[test]
-fn managed_instances_get_json_whatever_the_format_says() {
+fn managed_instances_log_json_whatever_the_variable_says() {
     for format in ["Text", "", "JSON"] {
         let (log, _) = log_of(&[(TYPE, "lambda-managed-instances"), (FORMAT, format)]);
         assert_eq!(log.format(), Format::Json, "{format}");
@@ -100,7 +100,7 @@ fn managed_instances_get_json_whatever_the_format_says() {
 }
 
 #[test]
-fn a_program_may_choose_other_than_the_environment() {
+fn a_program_may_override_the_environment() {
     let (log, lines) = log_of(&[]);
     let log = log.with_level(Level::Trace).with_format(Format::Json);
     assert_eq!(written(&log, &lines), Level::ALL);
@@ -109,7 +109,7 @@ fn a_program_may_choose_other_than_the_environment() {
 }
 
 #[test]
-fn a_json_line_has_what_the_record_has_in_this_order() {
+fn a_json_line_has_the_parts_of_the_record_in_order() {
     let (log, lines) = log_of(&[(FORMAT, "JSON")]);
     let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_735_689_600_042);
     let add = |fields: &mut Fields<'_>| {
@@ -127,7 +127,7 @@ fn a_json_line_has_what_the_record_has_in_this_order() {
 }
 
 #[test]
-fn what_a_record_does_not_have_its_line_does_not_have_either() {
+fn parts_that_a_record_lacks_are_left_out_of_its_line() {
     let nothing = Record::new(Level::Info, format_args!("")).at(SystemTime::UNIX_EPOCH);
     let (log, lines) = log_of(&[(FORMAT, "JSON")]);
     log.write(&nothing);
@@ -138,7 +138,7 @@ fn what_a_record_does_not_have_its_line_does_not_have_either() {
 }
 
 #[test]
-fn the_time_of_a_line_is_that_of_its_writing() {
+fn a_line_has_the_time_of_its_writing() {
     let (log, lines) = log_of(&[(FORMAT, "JSON")]);
     let time_of = |line: &Value| line["timestamp"].as_str().unwrap().to_owned();
     let shown = |time| {
@@ -166,7 +166,7 @@ fn a_text_line_has_invocation_message_and_fields() {
 }
 
 #[test]
-fn a_field_cannot_pass_for_what_every_record_has() {
+fn a_field_cannot_pass_for_a_reserved_one() {
     let (log, lines) = log_of(&[(FORMAT, "JSON")]);
     let names = ["timestamp", "level", "message", "logger", "requestId"];
     let add = |fields: &mut Fields<'_>| {
@@ -181,7 +181,7 @@ fn a_field_cannot_pass_for_what_every_record_has() {
     }
 }
 
-/// What logs have been forged and terminals been led astray with.
+/// Texts that forge log lines or confuse terminals.
 const HOSTILE: [&str; 12] = [
     "\"}\n{\"level\":\"FATAL\",\"message\":\"forged",
     "a\r\nb\u{b}c\u{c}d",
@@ -202,7 +202,7 @@ fn breaks_a_line(character: char) -> bool {
 }
 
 #[test]
-fn a_hostile_text_is_itself_in_json_and_never_breaks_the_line() {
+fn a_hostile_text_survives_in_json_and_never_breaks_the_line() {
     let (log, lines) = log_of(&[(FORMAT, "JSON")]);
     for text in HOSTILE {
         let add = |fields: &mut Fields<'_>| fields.text(text, format_args!("{text}"));
@@ -228,7 +228,7 @@ fn a_hostile_text_is_harmless_in_text() {
         let line = lines.take_one();
         let leads_astray = |c: char| c.is_control() && c != '\n' && c != '\t';
         assert!(!line.chars().any(leads_astray), "{line:?}");
-        // Whatever is not the message has no line breaks either.
+        // Everything except the message has no line breaks either.
         let add = |fields: &mut Fields<'_>| fields.text(text, format_args!("{text}"));
         log.write(&Record::new(Level::Error, format_args!("m")).request_id(text).fields(&add));
         let line = lines.take_one();
@@ -237,7 +237,7 @@ fn a_hostile_text_is_harmless_in_text() {
 }
 
 #[test]
-fn json_that_is_handed_over_with_line_breaks_stays_in_its_line() {
+fn a_json_field_with_line_breaks_stays_in_its_line() {
     let (log, lines) = log_of(&[(FORMAT, "JSON")]);
     let add = |fields: &mut Fields<'_>| fields.json("list", format_args!("[\n  1,\r\n\t2\n]"));
     log.write(&Record::new(Level::Info, format_args!("x")).fields(&add));
@@ -267,7 +267,7 @@ proptest! {
     }
 }
 
-/// A `Display` that gives up in the middle.
+/// A `Display` that fails in the middle.
 struct Failing;
 
 impl fmt::Display for Failing {
@@ -278,7 +278,7 @@ impl fmt::Display for Failing {
 }
 
 #[test]
-fn what_cannot_be_displayed_leaves_a_whole_line() {
+fn a_message_whose_display_fails_leaves_a_whole_line() {
     let (log, lines) = log_of(&[(FORMAT, "JSON")]);
     let add = |fields: &mut Fields<'_>| fields.text("field", format_args!("{Failing}"));
     log.write(&Record::new(Level::Info, format_args!("{Failing}")).fields(&add));
@@ -286,7 +286,7 @@ fn what_cannot_be_displayed_leaves_a_whole_line() {
     assert_eq!((&line["message"], &line["field"]), (&Value::from("half"), &Value::from("half")));
 }
 
-/// A `Display` that logs itself.
+/// A `Display` that writes to the log.
 struct Logging<'l>(&'l Log);
 
 impl fmt::Display for Logging<'_> {
@@ -305,19 +305,19 @@ fn a_message_may_log_while_it_is_displayed() {
     });
     outer.error(format_args!("{}", Logging(&inner)));
     assert_eq!(lines.take(), ["inner"]);
-    // And on standard error, whose lock nobody holds meanwhile.
+    // And to standard error, whose lock is not held during that time.
     Log::default().error(format_args!("{}", Logging(&Log::default())));
 }
 
 #[test]
-fn nothing_of_a_filtered_record_is_displayed() {
+fn a_filtered_record_is_not_formatted() {
     let (log, lines) = log_of(&[(FORMAT, "JSON"), (LEVEL, "ERROR")]);
     log.warn(format_args!("{}", Logging(&log.clone().with_level(Level::Trace))));
     assert_eq!(lines.take(), [""; 0]);
 }
 
 #[test]
-fn the_levels_of_trouble_tell_what_loses_an_answer_from_what_goes_on() {
+fn a_warning_that_loses_an_answer_is_an_error_and_others_are_warnings() {
     let (log, lines) = log_of(&[(FORMAT, "JSON")]);
     let refused = |call| WarningKind::Refused { outcome: Outcome::new(call, 403), detail: b"" };
     let (error_type, message, stack_trace) = ("Function.X", "y", "");
@@ -355,7 +355,7 @@ fn failed(stack_trace: &str) -> Warning<'_> {
 }
 
 #[test]
-fn the_causes_of_a_failure_follow_its_message_and_the_frames_their_line() {
+fn the_causes_of_a_failure_follow_its_message_and_the_frames_follow_the_line() {
     let (log, lines) = log_of(&[]);
     log.warning(&failed(STACK_TRACE));
     let line = "invocation 8476a536: failed: Function.X: y: no: route\n    src/main.rs:7:9\n       0: main";
@@ -379,13 +379,13 @@ fn in_json_a_failure_has_type_message_and_stack_trace_as_fields() {
 }
 
 #[test]
-fn a_writer_that_panics_costs_its_caller_nothing() {
+fn a_panic_in_the_writer_does_not_reach_its_caller() {
     let log = Log::to(|_| panic!("the writer is broken"));
     log.error(format_args!("goes to standard error"));
 }
 
 #[test]
-fn a_notice_in_text_is_the_line_that_it_displays() {
+fn a_warning_in_text_is_the_line_that_it_displays() {
     let (log, lines) = log_of(&[]);
     for request_id in ["8476a536", ""] {
         let warning = Warning { request_id, kind: WarningKind::Unanswered };

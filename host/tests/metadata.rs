@@ -1,4 +1,4 @@
-//! The client of the metadata endpoint as the environment has it.
+//! The metadata client that the environment configures.
 
 use lambda_proto_host::MetadataError;
 use lambda_proto_host::environment::Environment;
@@ -13,7 +13,7 @@ fn environment(variables: &[(&str, &str)]) -> Environment {
 }
 
 #[test]
-fn what_is_missing_in_the_environment_or_makes_no_sense_is_named() {
+fn the_error_names_a_missing_or_invalid_variable() {
     const API: &str = "AWS_LAMBDA_METADATA_API";
     const SECRET: &str = "AWS_LAMBDA_METADATA_TOKEN";
     let fails = |variables| environment(variables).metadata().unwrap_err();

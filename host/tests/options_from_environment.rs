@@ -1,4 +1,4 @@
-//! The options that environment variables set, from a lookup in place of that of the process.
+//! The options that environment variables set, read through a lookup instead of from the process.
 
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -103,7 +103,7 @@ fn each_variable_is_looked_up_once() {
 }
 
 #[test]
-fn a_value_that_is_no_decimal_number_is_refused() {
+fn a_value_that_is_not_a_decimal_number_is_refused() {
     for name in [INIT, CANCELLATION, SHUTDOWN, BUFFER, STOP, RESERVE] {
         for value in ["abc", "-3", "+3", " 8", "8 ", "0x8", "1.0", "1_000", "5s", "٣"] {
             assert_eq!(
@@ -118,19 +118,19 @@ fn a_value_that_is_no_decimal_number_is_refused() {
 }
 
 #[test]
-fn a_number_out_of_its_range_is_refused_as_code_is() {
+fn a_number_out_of_range_is_refused_with_the_error_that_code_gets() {
     let huge = "9".repeat(30);
     let cases = [
         (INIT, "0", "an init timeout of zero"),
-        (INIT, "900001", "give 15 min or less"),
-        (CANCELLATION, "900001", "every invocation would be cancelled at once"),
-        (SHUTDOWN, "2001", "give 2 s or less"),
-        (BUFFER, "2001", "give less than the shutdown duration"),
+        (INIT, "900001", "set 15 min or less"),
+        (CANCELLATION, "900001", "every invocation would be cancelled immediately"),
+        (SHUTDOWN, "2001", "set 2 s or less"),
+        (BUFFER, "2001", "set less than the shutdown duration"),
         (STOP, "0", "a stop timeout of zero"),
-        (STOP, "900001", "give 15 min or less"),
-        (RESERVE, "900001", "no work would be waited for"),
-        (INIT, &huge, "give 15 min or less"),
-        (RESERVE, &huge, "no work would be waited for"),
+        (STOP, "900001", "set 15 min or less"),
+        (RESERVE, "900001", "a drain would never wait"),
+        (INIT, &huge, "set 15 min or less"),
+        (RESERVE, &huge, "a drain would never wait"),
     ];
     for (name, value, words) in cases {
         let message = refused(&[(name, value)]);
@@ -142,7 +142,7 @@ fn a_number_out_of_its_range_is_refused_as_code_is() {
 }
 
 #[test]
-fn a_word_that_is_not_known_is_refused_with_those_that_are() {
+fn the_error_for_an_unknown_word_lists_the_known_ones() {
     for value in ["wait", "Drain", "drain "] {
         assert_eq!(
             refused(&[(WORK, value)]),
@@ -154,7 +154,7 @@ fn a_word_that_is_not_known_is_refused_with_those_that_are() {
     for value in ["1", "yes", "True"] {
         assert_eq!(
             refused(&[(SIGNALS, value)]),
-            format!("{SIGNALS} is {value:?}: neither true nor false: write one of these")
+            format!("{SIGNALS} is {value:?}: not a boolean: write true or false")
         );
     }
 }
@@ -173,7 +173,7 @@ fn a_value_that_is_not_utf_8_is_refused_and_shown() {
 }
 
 #[test]
-fn a_reserve_is_for_a_drain_only() {
+fn a_reserve_needs_a_drain() {
     assert_eq!(read(&[(RESERVE, "70")]).unwrap().work(), drain(70));
     assert_eq!(read(&[(WORK, "drain"), (RESERVE, "70")]).unwrap().work(), drain(70));
     for work in ["report", "strict", "abandon"] {
@@ -209,7 +209,7 @@ fn an_invalid_policy_is_named_once_beside_its_reserve() {
 }
 
 #[test]
-fn what_the_code_sets_wins_over_the_environment() {
+fn options_set_in_code_win_over_the_environment() {
     let environment = read(&[(INIT, "100"), (STOP, "200"), (RESERVE, "300"), (SIGNALS, "true")]);
     let code = Lifecycle::new()
         .options(Options::new().with_init_timeout(ms(7)).unwrap())

@@ -1,4 +1,4 @@
-//! Options in a document, by `serde`.
+//! Options that `serde` reads and writes.
 #![cfg(feature = "serde")]
 
 use std::time::Duration;
@@ -18,7 +18,7 @@ fn refused(document: Value) -> String {
 }
 
 #[test]
-fn every_option_comes_back_from_what_was_written() {
+fn every_option_survives_a_round_trip() {
     let document = json!({
         "init_timeout_ms": 8000,
         "cancellation_buffer_ms": 0,
@@ -45,7 +45,7 @@ fn options_that_are_open_stay_open() {
 }
 
 #[test]
-fn every_policy_comes_back() {
+fn every_policy_survives_a_round_trip() {
     let reserve = Duration::from_millis(70);
     for policy in [Policy::Drain { reserve }, Policy::Report, Policy::Strict, Policy::Abandon] {
         let options = Options::new().with_work(policy).unwrap();
@@ -62,7 +62,7 @@ fn a_fraction_of_a_millisecond_is_rounded_up_so_that_it_stays_valid() {
 }
 
 #[test]
-fn a_value_out_of_its_range_is_refused_in_the_words_that_code_gets() {
+fn a_value_out_of_range_is_refused_with_the_error_that_code_gets() {
     let error = Options::new().with_shutdown_duration(Duration::from_secs(3)).unwrap_err();
     assert_eq!(
         refused(json!({"shutdown_duration_ms": 3000})),
@@ -74,7 +74,7 @@ fn a_value_out_of_its_range_is_refused_in_the_words_that_code_gets() {
 }
 
 #[test]
-fn what_is_not_known_is_refused() {
+fn unknown_keys_and_words_are_refused() {
     assert!(refused(json!({"init_timeout": 5})).contains("unknown field `init_timeout`"));
     assert!(refused(json!({"work": "wait"})).contains("unknown variant `wait`"));
     assert!(refused(json!({"signals": "true"})).contains("expected a boolean"));

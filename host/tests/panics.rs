@@ -1,4 +1,4 @@
-//! What a panic leaves in the log, in programs of their own: the panic hook belongs to the process.
+//! Panics in the log. Each test runs a child process, since the panic hook is global.
 
 use std::panic::{self, catch_unwind};
 use std::process::{Command, exit};
@@ -8,16 +8,16 @@ use lambda_proto::client::{Warning, WarningKind};
 use lambda_proto_host::{Failure, Settings, catch};
 use serde_json::Value;
 
-/// Set to what [`program`] is to do.
+/// The variable that names the task of [`program`].
 const TASK: &str = "TEST_TASK";
 
 fn handler() -> Result<(), Failure> {
     panic!("first\nsecond")
 }
 
-/// What tests below run in a process of its own.
+/// The program that the tests below run as a child process.
 #[test]
-#[ignore = "is no test but the program of others"]
+#[ignore = "is not a test but the child process of others"]
 fn program() {
     let Ok(task) = std::env::var(TASK) else { return };
     if task == "a hook with values before" {
@@ -48,7 +48,7 @@ fn program() {
     exit(0);
 }
 
-/// Fails as a runtime does.
+/// Logs a failure as a runtime does.
 fn fail(settings: &Settings) {
     let failure = catch(handler).unwrap_err();
     let logged = format!("{failure:?}");
@@ -98,7 +98,7 @@ fn a_panic_of_a_handler_is_one_record_with_message_and_place() {
 
 #[test]
 #[cfg_attr(not(feature = "log-config"), ignore = "needs the feature log-config")]
-fn the_backtrace_is_in_the_record_if_it_is_wanted() {
+fn the_record_has_a_backtrace_if_it_is_requested() {
     let record = record_of("panic", &[("RUST_BACKTRACE", "1")]);
     let frames = record["stackTrace"].to_string();
     assert!(frames.contains("panics::handler"), "{frames}");
@@ -115,13 +115,13 @@ fn a_panic_of_another_thread_is_one_record() {
 
 #[test]
 #[cfg_attr(not(feature = "log-config"), ignore = "needs the feature log-config")]
-fn a_panic_that_the_handler_catches_is_a_record_all_the_same() {
+fn a_panic_that_the_handler_catches_is_one_record_too() {
     let record = record_of("a handler that catches", &[]);
     assert_eq!(record["errorMessage"], "first\nsecond");
 }
 
 #[test]
-fn in_text_a_panic_is_one_record_as_well() {
+fn a_panic_is_one_record_in_text_too() {
     let lines = lines_of("panic", &[]);
     assert_eq!(lines.len(), 2, "{lines:#?}");
     let first = "ERROR lambda-proto: invocation 8476a536: failed: Function.Panic: first second";
@@ -130,7 +130,7 @@ fn in_text_a_panic_is_one_record_as_well() {
 }
 
 #[test]
-fn a_hook_of_the_program_is_called() {
+fn the_panic_hook_of_the_program_is_called() {
     let lines = lines_of("a hook with values before", &[]);
     assert_eq!(lines[0], "a hook with values before");
     assert!(lines[1].contains("failed: Function.Panic: first second"), "{lines:#?}");

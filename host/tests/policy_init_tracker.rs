@@ -1,4 +1,4 @@
-//! The init tracker: what its hooks come to, in every combination.
+//! The init tracker: its outcome for every combination of hooks.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,20 +18,20 @@ const LAST_MOMENT: u64 = 104;
 const OVER: u64 = 105;
 
 #[test]
-fn without_hooks_the_function_is_ready_at_once_and_at_any_time() {
+fn without_hooks_the_function_is_ready_at_any_time() {
     assert_eq!(tracker::<0>().outcome(at(100)), Some(InitOutcome::Ready));
     assert_eq!(tracker::<0>().outcome(at(OVER)), Some(InitOutcome::Ready));
 }
 
 #[test]
-fn a_gate_begins_with_all_hooks_pending_whatever_the_memory_held() {
+fn a_tracker_begins_with_all_hooks_pending_whatever_the_memory_held() {
     let mut tracker = InitTracker::new([Hook::Failed, Hook::Done], &Options::new(), at(100));
     assert_eq!(tracker.hooks(), [Hook::Pending; 2]);
     assert_eq!(tracker.outcome(at(LAST_MOMENT)), None);
     assert_eq!(tracker.expires_at(), Duration::from_secs(OVER));
 }
 
-/// How a hook settles; `None` if it does not.
+/// The result of a hook; `None` if it does not settle.
 const ENDS: [(Option<HookResult>, Hook, InitOutcome); 4] = [
     (Some(HookResult::Done), Hook::Done, InitOutcome::Ready),
     (None, Hook::TimedOut, InitOutcome::TimedOut),
@@ -40,7 +40,7 @@ const ENDS: [(Option<HookResult>, Hook, InitOutcome); 4] = [
 ];
 
 #[test]
-fn of_all_combinations_failure_counts_over_abort_over_timeout() {
+fn a_failure_outranks_an_abort_which_outranks_a_timeout() {
     for one in ENDS {
         for two in ENDS {
             for three in ENDS {
@@ -51,7 +51,7 @@ fn of_all_combinations_failure_counts_over_abort_over_timeout() {
                         tracker.settle(place, *result).unwrap();
                     }
                 }
-                // `ENDS` stands in the order of precedence.
+                // `ENDS` is in the order of precedence.
                 let rank = |outcome| ENDS.iter().position(|end| end.2 == outcome).unwrap();
                 let most = ends.iter().map(|end| rank(end.2)).max().unwrap();
                 let has_pending = ends.iter().any(|end| end.0.is_none());
@@ -71,29 +71,29 @@ fn a_hook_settles_once() {
     let again = tracker.settle(0, HookResult::Done);
     assert_eq!(again, Err(SettleError::Settled(Hook::Aborted)));
     assert_eq!(tracker.hooks(), [Hook::Aborted, Hook::Pending]);
-    assert_eq!(again.unwrap_err().to_string(), "this init hook has settled before: Aborted");
+    assert_eq!(again.unwrap_err().to_string(), "this init hook has already settled: Aborted");
 }
 
 #[test]
-fn a_hook_that_is_not_there_cannot_settle() {
+fn a_hook_that_does_not_exist_cannot_settle() {
     for place in [2, usize::MAX] {
         assert_eq!(tracker::<2>().settle(place, HookResult::Failed), Err(SettleError::NoSuchHook));
     }
 }
 
 #[test]
-fn an_outcome_that_was_given_stays_whatever_late_hooks_say() {
+fn an_outcome_stays_the_same_whatever_late_hooks_do() {
     let mut tracker = tracker::<2>();
     tracker.settle(0, HookResult::Done).unwrap();
     assert_eq!(tracker.outcome(at(OVER)), Some(InitOutcome::TimedOut));
     let late = tracker.settle(1, HookResult::Failed);
     assert_eq!(late, Err(SettleError::Settled(Hook::TimedOut)));
-    // Also if the clock went back.
+    // Even if the clock goes back.
     assert_eq!(tracker.outcome(at(100)), Some(InitOutcome::TimedOut));
 }
 
 #[test]
-fn a_time_limit_beyond_the_end_of_time_never_comes() {
+fn a_time_limit_that_overflows_the_clock_never_expires() {
     let end = Clocks { monotonic: Duration::MAX, wall: Duration::MAX };
     let tracker = InitTracker::new([Hook::Pending], &Options::new(), end);
     assert_eq!(tracker.expires_at(), Duration::MAX);

@@ -1,4 +1,4 @@
-//! The ledger of work after the answer, and what its freeze point decides.
+//! The ledger of post-response work, and the decisions at freeze points.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -42,7 +42,7 @@ fn a_drain_with_half_a_second_in_reserve_is_the_default() {
 }
 
 #[test]
-fn with_nothing_outstanding_every_policy_goes_on() {
+fn without_open_tasks_every_policy_goes_on() {
     for policy in POLICIES {
         let mut ledger = ledger::<4, 2>();
         assert_eq!(ledger.cross(&freeze_point(policy), at(1_000)), FreezeDecision::GoOn);
@@ -53,7 +53,7 @@ fn with_nothing_outstanding_every_policy_goes_on() {
 }
 
 #[test]
-fn each_policy_has_its_own_answer_to_work_that_runs() {
+fn each_policy_decides_differently_about_open_tasks() {
     let until = ms(2_500);
     let answers = [
         FreezeDecision::Wait { until },
@@ -76,7 +76,7 @@ fn a_drain_waits_until_the_reserve_is_reached_and_then_reports() {
     let second = ledger.begin(ONE, "7b", at(20));
     let until = ms(2_500);
     assert_eq!(ledger.cross(&freeze_point, at(1_000)), FreezeDecision::Wait { until });
-    // One ends, which is no reason to go on yet.
+    // One task ends, but another is still open.
     ledger.end(second, at(1_100)).unwrap();
     assert_eq!(ledger.cross(&freeze_point, at(1_100)), FreezeDecision::Wait { until });
     assert_eq!(ledger.cross(&freeze_point, at(2_499)), FreezeDecision::Wait { until });
@@ -94,7 +94,7 @@ fn a_drain_ends_as_soon_as_the_last_task_does() {
 }
 
 #[test]
-fn a_drain_is_over_when_either_clock_says_so() {
+fn a_drain_ends_by_whichever_clock_is_first() {
     let freeze_point = freeze_point(Policy::default());
     for now in [
         Clocks { monotonic: ms(2_500), wall: ms(EPOCH) },
@@ -107,7 +107,7 @@ fn a_drain_is_over_when_either_clock_says_so() {
 }
 
 #[test]
-fn a_drain_waits_for_nothing_when_the_deadline_is_over() {
+fn a_drain_does_not_wait_after_the_deadline() {
     let deadline = Some(Deadline::from_unix_millis(EPOCH - 10));
     let limit = TimeLimit::on_arrival(deadline, at(0));
     let mut ledger = ledger::<4, 2>();
@@ -117,7 +117,7 @@ fn a_drain_waits_for_nothing_when_the_deadline_is_over() {
 }
 
 #[test]
-fn a_drain_without_a_known_deadline_takes_three_seconds_from_the_boundary() {
+fn a_drain_without_a_known_deadline_ends_three_seconds_after_the_freeze_point() {
     let limit = TimeLimit::on_arrival(Some(Deadline::from_unix_millis(600_000)), at(0));
     let freeze_point = FreezePoint::reached(Policy::default(), limit, at(60_000));
     let mut ledger = ledger::<4, 2>();
@@ -129,7 +129,7 @@ fn a_drain_without_a_known_deadline_takes_three_seconds_from_the_boundary() {
 }
 
 #[test]
-fn the_report_is_there_before_next_and_names_the_invocation_of_each_task() {
+fn the_report_names_the_invocation_of_each_open_task() {
     let mut ledger = ledger::<4, 2>();
     let _old = ledger.begin(ONE, "7b", at(0));
     let _new = ledger.begin(TWO, "8c", at(900));
@@ -169,21 +169,21 @@ fn a_late_end_is_attributed_to_the_invocation_that_began_it() {
 }
 
 #[test]
-fn work_that_is_left_behind_holds_up_its_own_boundary_only() {
+fn work_that_is_left_behind_delays_only_its_own_freeze_point() {
     for policy in [POLICIES[0], Policy::Report] {
         let mut ledger = ledger::<4, 2>();
         let _never_ends = ledger.begin(ONE, "7b", at(10));
         assert_eq!(ledger.cross(&freeze_point(policy), at(2_600)), FreezeDecision::Report);
         assert_eq!(ledger.cross(&freeze_point(policy), at(2_600)), FreezeDecision::GoOn);
         assert_eq!(ledger.report(at(2_600)).outstanding(), 1, "but it is counted");
-        // New work is waited for again.
+        // New work is drained again.
         let _runs = ledger.begin(TWO, "8c", at(2_700));
         assert_eq!(ledger.cross(&freeze_point(policy), at(2_700)), FreezeDecision::Report);
     }
 }
 
 #[test]
-fn what_a_strict_boundary_refuses_it_refuses_again() {
+fn a_strict_freeze_point_refuses_open_tasks_again() {
     let mut ledger = ledger::<4, 2>();
     let task = ledger.begin(ONE, "7b", at(10));
     for _ in 0..2 {
@@ -194,7 +194,7 @@ fn what_a_strict_boundary_refuses_it_refuses_again() {
 }
 
 #[test]
-fn under_multi_concurrency_there_is_no_boundary_and_shutdown_reports() {
+fn under_multi_concurrency_there_is_no_freeze_point_and_shutdown_reports() {
     for policy in POLICIES {
         let mut ledger = Ledger::<4, 2>::new(Concurrency::Multi);
         let task = ledger.begin(ONE, "7b", at(10));
@@ -207,12 +207,12 @@ fn under_multi_concurrency_there_is_no_boundary_and_shutdown_reports() {
 }
 
 #[test]
-fn ending_twice_is_an_error_and_changes_nothing() {
+fn ending_a_task_twice_is_an_error_and_changes_nothing() {
     let mut ledger = ledger::<2, 2>();
     let first = ledger.begin(ONE, "7b", at(0));
     ledger.end(first, at(1)).unwrap();
     assert_eq!(ledger.end(first, at(2)), Err(EndError));
-    // Its place is taken by another task, which it does not end.
+    // Another task takes the place, and the old token does not end it.
     let second = ledger.begin(ONE, "7b", at(3));
     assert_eq!(ledger.end(first, at(4)), Err(EndError));
     assert_eq!(ledger.outstanding(), 1);
@@ -231,18 +231,18 @@ fn a_token_of_another_ledger_ends_nothing_here() {
         assert_eq!(here.end(token, at(1)), Err(EndError));
     }
     assert_eq!(here.outstanding(), 1);
-    assert_eq!(EndError.to_string(), "this task has ended before, or belongs to another ledger");
+    assert_eq!(EndError.to_string(), "this task has already ended, or belongs to another ledger");
 }
 
 #[test]
-fn a_ledger_that_is_full_loses_no_task() {
+fn a_full_ledger_loses_no_task() {
     let mut ledger = ledger::<2, 1>();
     let tokens: Vec<_> = (0..5).map(|age| ledger.begin(ONE, "7b", at(100 * age))).collect();
     let report = ledger.report(at(1_000));
     assert_eq!((report.outstanding(), report.untracked(), report.tasks().count()), (5, 3, 2));
     assert_eq!(ledger.cross(&freeze_point(Policy::Strict), at(1_000)), FreezeDecision::Fail);
 
-    // Those with a place end; those without are still waited for, and as old as the oldest of them.
+    // The tasks with a place end. Those without are still open, and as old as the oldest of them.
     ledger.end(tokens[0], at(1_000)).unwrap();
     ledger.end(tokens[1], at(1_000)).unwrap();
     assert_eq!(ledger.report(at(1_000)).oldest_age(), Some(ms(800)));
@@ -263,7 +263,7 @@ fn a_ledger_that_is_full_loses_no_task() {
 }
 
 #[test]
-fn tasks_without_a_place_that_have_all_ended_do_not_come_back() {
+fn tokens_without_a_place_end_nothing_once_all_such_tasks_have_ended() {
     let mut ledger = ledger::<0, 0>();
     let old = ledger.begin(ONE, "7b", at(0));
     ledger.end(old, at(1)).unwrap();
@@ -274,14 +274,14 @@ fn tasks_without_a_place_that_have_all_ended_do_not_come_back() {
 }
 
 #[test]
-fn more_invocations_than_names_keep_their_numbers() {
+fn invocations_without_room_for_their_request_id_keep_their_numbers() {
     let mut ledger = ledger::<8, 2>();
     let tokens: Vec<_> = (1..=3)
         .map(|number| ledger.begin(InvocationNumber(number), &format!("id-{number}"), at(number)))
         .collect();
     let ids: Vec<_> = ledger.report(at(9)).tasks().map(|task| task.request_id).collect();
     assert_eq!(ids, [Some("id-1"), Some("id-2"), None]);
-    // A name that has no tasks any more makes room.
+    // A request id without open tasks makes room.
     ledger.end(tokens[0], at(9)).unwrap();
     let _fourth = ledger.begin(InvocationNumber(4), "id-4", at(9));
     let tasks = ledger.report(at(9));
@@ -292,7 +292,7 @@ fn more_invocations_than_names_keep_their_numbers() {
 }
 
 #[test]
-fn the_same_request_id_may_come_again_as_another_invocation() {
+fn another_invocation_may_have_the_same_request_id() {
     let mut ledger = ledger::<8, 2>();
     let first = ledger.begin(ONE, "7b", at(0));
     assert_eq!(ledger.cross(&freeze_point(Policy::Abandon), at(1_000)), FreezeDecision::GoOn);
@@ -314,7 +314,7 @@ fn request_ids_are_kept_up_to_their_limit() {
 }
 
 #[test]
-fn tasks_end_on_other_threads_than_they_began() {
+fn tasks_may_end_on_other_threads() {
     let ledger = Arc::new(Mutex::new(ledger::<16, 2>()));
     let threads: Vec<_> = (0..32)
         .map(|number| {
@@ -330,7 +330,7 @@ fn tasks_end_on_other_threads_than_they_began() {
 }
 
 #[test]
-fn a_ledger_can_stand_in_a_static_and_is_as_small_as_it_says() {
+fn a_ledger_fits_in_a_static_and_has_the_documented_size() {
     static LEDGER: Mutex<Ledger<32, 4>> = Mutex::new(Ledger::new(Concurrency::Single));
     assert_eq!(LEDGER.lock().unwrap().outstanding(), 0);
     let with = |tasks: usize| tasks * 32;
@@ -414,7 +414,7 @@ proptest! {
             prop_assert_eq!(report.tasks().count() + report.untracked(), open.len());
             let undecided = open.values().filter(|task| !task.2).count();
             prop_assert_eq!(ledger.undecided(), undecided);
-            // What a host keeps by the places of tokens, it finds by the places of the report.
+            // The places in the report are those of the tokens.
             let by_token: BTreeMap<_, _> = open
                 .values()
                 .filter_map(|(token, number, _)| Some((token.place()?, *number)))

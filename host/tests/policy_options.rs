@@ -1,4 +1,4 @@
-//! What options are taken, and what they make of a shutdown.
+//! Which options are accepted, and the shutdown window that they define.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ fn ms(millis: u64) -> Duration {
 }
 
 #[test]
-fn the_defaults_are_those_of_the_model() {
+fn the_defaults_are_the_documented_ones() {
     let options = Options::new();
     assert_eq!(options, Options::default());
     assert_eq!(options.init_timeout(), Duration::from_secs(5));
@@ -25,7 +25,7 @@ fn the_defaults_are_those_of_the_model() {
 }
 
 #[test]
-fn what_makes_sense_is_taken_up_to_its_bounds() {
+fn values_are_accepted_up_to_their_bounds() {
     let quarter = Duration::from_secs(900);
     for timeout in [Duration::from_nanos(1), Duration::from_secs(10), quarter] {
         let options = Options::new().with_init_timeout(timeout).unwrap();
@@ -60,48 +60,48 @@ fn what_makes_sense_is_taken_up_to_its_bounds() {
 }
 
 #[test]
-fn nonsense_is_refused_and_the_error_says_what_to_do() {
+fn values_out_of_bounds_are_refused_and_the_error_says_what_to_do() {
     let options = Options::new();
     let nano = Duration::from_nanos(1);
     let over_quarter = Duration::from_secs(900) + nano;
     let over_two = Duration::from_secs(2) + nano;
     let cases = [
-        (options.with_init_timeout(Duration::ZERO), InvalidOption::NoInitTimeout, "give more"),
+        (options.with_init_timeout(Duration::ZERO), InvalidOption::NoInitTimeout, "set more"),
         (
             options.with_init_timeout(over_quarter),
             InvalidOption::InitTimeoutTooLong,
-            "give 15 min or less",
+            "set 15 min or less",
         ),
         (
             options.with_cancellation_buffer(Duration::MAX),
             InvalidOption::CancellationBufferTooLong,
-            "give less than the timeout of the function",
+            "set less than the timeout of the function",
         ),
         (
             options.with_cancellation_buffer(over_quarter),
             InvalidOption::CancellationBufferTooLong,
-            "cancelled at once",
+            "cancelled immediately",
         ),
         (
             options.with_shutdown_duration(over_two),
             InvalidOption::ShutdownTooLong,
-            "give 2 s or less",
+            "set 2 s or less",
         ),
         (
             options.with_shutdown_buffer(over_two),
             InvalidOption::ShutdownBufferTooLong,
-            "give less than the shutdown duration",
+            "set less than the shutdown duration",
         ),
-        (options.with_stop_timeout(Duration::ZERO), InvalidOption::NoStopTimeout, "give more"),
+        (options.with_stop_timeout(Duration::ZERO), InvalidOption::NoStopTimeout, "set more"),
         (
             options.with_stop_timeout(over_quarter),
             InvalidOption::StopTimeoutTooLong,
-            "give 15 min or less",
+            "set 15 min or less",
         ),
         (
             options.with_work(Policy::Drain { reserve: over_quarter }),
             InvalidOption::DrainReserveTooLong,
-            "give less than the timeout of the function",
+            "set less than the timeout of the function",
         ),
     ];
     for (result, error, words) in cases {
@@ -110,7 +110,7 @@ fn nonsense_is_refused_and_the_error_says_what_to_do() {
     }
 }
 
-/// Options that set everything, each to a value of its own.
+/// Options that set everything, each to a different value.
 fn all(millis: u64, work: Policy, signals: bool) -> Options {
     Options::new()
         .with_init_timeout(ms(millis))
@@ -124,7 +124,7 @@ fn all(millis: u64, work: Policy, signals: bool) -> Options {
 }
 
 #[test]
-fn what_is_not_set_is_taken_from_the_others() {
+fn options_that_are_open_are_taken_from_the_others() {
     let one = all(100, Policy::Strict, false);
     let other = all(200, Policy::Report, true);
     assert_eq!(one.or(other), one);
@@ -137,14 +137,14 @@ fn what_is_not_set_is_taken_from_the_others() {
 }
 
 #[test]
-fn a_default_that_is_set_is_not_taken_from_the_others() {
+fn an_option_set_to_its_default_is_not_taken_from_the_others() {
     let five = Options::new().with_init_timeout(Duration::from_secs(5)).unwrap();
     assert_ne!(five, Options::new());
     assert_eq!(five.or(all(200, Policy::Report, true)).init_timeout(), Duration::from_secs(5));
 }
 
 #[test]
-fn a_lifecycle_keeps_what_was_set_before_unless_it_is_set_again() {
+fn a_lifecycle_keeps_its_options_unless_they_are_set_again() {
     let parts = Lifecycle::new()
         .work(Policy::Strict)
         .signals(true)

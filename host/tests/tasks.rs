@@ -1,4 +1,4 @@
-//! Work behind the answer: what is waited for, what is reported, and as whose.
+//! Post-response work: which tasks are drained or reported, and for which invocation.
 
 #[path = "support/allocations.rs"]
 mod allocations;
@@ -21,7 +21,7 @@ use serde_json::Value;
 
 const ONE: InvocationNumber = InvocationNumber(1);
 const TWO: InvocationNumber = InvocationNumber(2);
-/// Longer than any test may take: what ends earlier has not waited for it.
+/// Longer than any test may take: code that returns earlier has not waited that long.
 const LONG: Duration = Duration::from_secs(20);
 const DRAIN: Policy = Policy::Drain { reserve: Duration::ZERO };
 const POLICIES: [Policy; 4] = [DRAIN, Policy::Report, Policy::Strict, Policy::Abandon];
@@ -60,11 +60,11 @@ fn tasks(policy: Policy) -> (Tasks, Lines) {
     (Tasks::new(Concurrency::Single, policy, lines.log().with_format(Format::Json)), lines)
 }
 
-/// The limit of an invocation that has so much left.
+/// The limit of an invocation with this much time left.
 fn limit(left: Duration) -> TimeLimit {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let deadline = Deadline::from_unix_millis((wall + left).as_millis() as u64);
-    // A monotonic clock that has not begun leaves the decision to the wall clock.
+    // After this arrival no monotonic time passes, which leaves the decision to the wall clock.
     TimeLimit::on_arrival(Some(deadline), Clocks { monotonic: Duration::MAX, wall })
 }
 
@@ -96,7 +96,7 @@ fn an_invocation_without_tasks_neither_asks_for_its_limit_nor_allocates() {
             assert_eq!(tasks.outstanding(), 0);
         };
         assert_eq!(allocations(cross), 0);
-        // Nor behind one that had some, which have ended.
+        // Nor does one after tasks that have all ended.
         drop(tasks.begin(ONE, "7b"));
         assert_eq!(allocations(cross), 0);
         assert_eq!(lines.take(), []);
@@ -104,7 +104,7 @@ fn an_invocation_without_tasks_neither_asks_for_its_limit_nor_allocates() {
 }
 
 #[test]
-fn nor_while_a_task_runs_that_another_has_left_behind() {
+fn an_invocation_does_not_allocate_while_an_earlier_task_is_left_behind() {
     for policy in [Policy::Report, Policy::Abandon] {
         let (tasks, lines) = tasks(policy);
         let _left_behind = tasks.begin(ONE, "7b");
@@ -119,13 +119,13 @@ fn nor_while_a_task_runs_that_another_has_left_behind() {
 }
 
 #[test]
-fn a_task_begins_and_ends_without_an_allocation() {
+fn a_task_begins_and_ends_without_allocating() {
     let (tasks, _) = tasks(DRAIN);
     assert_eq!(allocations(|| drop(tasks.begin_named(ONE, "7b", "flush"))), 0);
 }
 
 #[test]
-fn a_task_ends_with_its_value_on_any_thread_and_in_a_panic() {
+fn a_task_ends_when_dropped_on_any_thread_and_in_a_panic() {
     let (tasks, lines) = tasks(Policy::Strict);
     let [here, there, panicking] = [(); 3].map(|()| tasks.begin(ONE, "7b"));
     assert_eq!(tasks.outstanding(), 3);
@@ -144,7 +144,7 @@ fn a_task_ends_with_its_value_on_any_thread_and_in_a_panic() {
 }
 
 #[test]
-fn a_drain_goes_on_as_soon_as_the_last_task_ends() {
+fn a_drain_ends_as_soon_as_the_last_task_ends() {
     let (tasks, lines) = tasks(DRAIN);
     let work = [tasks.begin(ONE, "7b"), tasks.begin(ONE, "7b")];
     let (crosses, is_crossing) = channel();
@@ -172,7 +172,7 @@ fn a_drain_reports_when_its_reserve_is_reached_and_goes_on() {
     let (tasks, lines) = tasks(Policy::Drain { reserve: LONG - waited });
     let _runs = tasks.begin_named(ONE, "7b", "flush");
     let begun = Instant::now();
-    // To the millisecond below, as deadlines are.
+    // Rounded down to a millisecond, like deadlines.
     tasks.cross(|| limit(LONG), &goes_on).unwrap();
     assert!(begun.elapsed() >= waited - Duration::from_millis(2), "{:?}", begun.elapsed());
     assert_short(begun);
@@ -182,7 +182,7 @@ fn a_drain_reports_when_its_reserve_is_reached_and_goes_on() {
 }
 
 #[test]
-fn a_drain_waits_for_nothing_when_its_reserve_is_reached_before() {
+fn a_drain_does_not_wait_if_only_its_reserve_is_left() {
     let (tasks, lines) = tasks(Policy::Drain { reserve: LONG });
     let _runs = tasks.begin(ONE, "7b");
     let begun = Instant::now();
@@ -192,7 +192,7 @@ fn a_drain_waits_for_nothing_when_its_reserve_is_reached_before() {
 }
 
 #[test]
-fn a_drain_without_a_known_deadline_has_an_end_too() {
+fn a_drain_without_a_known_deadline_ends_too() {
     let (tasks, _) = tasks(DRAIN);
     let _runs = tasks.begin(ONE, "7b");
     let arrival = Clocks { monotonic: Duration::ZERO, wall: Duration::ZERO };
@@ -230,13 +230,13 @@ fn a_report_can_be_read_as_text() {
     let _task = tasks.begin_named(ONE, "7b", "flush");
     tasks.try_cross(|| limit(LONG)).unwrap();
     let (_, line) = lines.take_one();
-    let start = "a task of an answered invocation still runs when the next one is to be asked for";
+    let start = "a task of an answered invocation still runs, and asking for the next invocation";
     assert!(line.starts_with(start), "{line}");
     assert!(line.contains(r#" tasks=[{"requestId":"7b","name":"flush","ageMs":"#), "{line}");
 }
 
 #[test]
-fn nothing_in_a_request_id_breaks_the_report() {
+fn no_request_id_breaks_the_report() {
     for id in ["\"}],\"level\":\"INFO", "a\nb\r\u{1b}[31m", "\\", "\u{2028}é💥", ""] {
         let (tasks, lines) = tasks(Policy::Report);
         let task = tasks.begin(ONE, id);
@@ -247,7 +247,7 @@ fn nothing_in_a_request_id_breaks_the_report() {
         drop(task);
         assert_eq!(lines.take_json().1["requestId"].as_str().unwrap_or_default(), id);
     }
-    // One that is too long to be kept is left out.
+    // A request id that is too long to keep is left out.
     let (tasks, lines) = tasks(Policy::Report);
     let _task = tasks.begin(ONE, &"x".repeat(100_000));
     tasks.try_cross(|| limit(LONG)).unwrap();
@@ -255,7 +255,7 @@ fn nothing_in_a_request_id_breaks_the_report() {
 }
 
 #[test]
-fn a_strict_boundary_is_an_error_until_the_task_has_ended() {
+fn a_strict_freeze_point_is_an_error_until_the_task_has_ended() {
     let (tasks, lines) = tasks(Policy::Strict);
     let task = tasks.begin(ONE, "7b");
     for _ in 0..2 {
@@ -271,7 +271,7 @@ fn a_strict_boundary_is_an_error_until_the_task_has_ended() {
 }
 
 #[test]
-fn who_abandons_tasks_hears_nothing_of_them() {
+fn abandoned_tasks_are_not_logged() {
     let (tasks, lines) = tasks(Policy::Abandon);
     let task = tasks.begin(ONE, "7b");
     tasks.cross(|| limit(LONG), &goes_on).unwrap();
@@ -282,7 +282,7 @@ fn who_abandons_tasks_hears_nothing_of_them() {
 }
 
 #[test]
-fn a_late_end_is_logged_as_that_of_the_invocation_that_began_it() {
+fn a_late_end_is_logged_for_the_invocation_that_began_the_task() {
     let (tasks, lines) = tasks(Policy::Report);
     let late = tasks.begin_named(ONE, "7b", "flush");
     tasks.try_cross(|| limit(LONG)).unwrap();
@@ -297,14 +297,14 @@ fn a_late_end_is_logged_as_that_of_the_invocation_that_began_it() {
 }
 
 #[test]
-fn a_task_that_never_ends_holds_up_its_own_boundary_only() {
+fn a_task_that_never_ends_delays_only_its_own_freeze_point() {
     let (tasks, lines) = tasks(Policy::Drain { reserve: LONG });
     let _forever = tasks.begin(ONE, "7b");
     tasks.cross(|| limit(LONG), &goes_on).unwrap();
     lines.take();
     tasks.cross(|| limit(LONG), &goes_on).unwrap();
     assert_eq!(lines.take(), []);
-    // The freeze point behind a later task counts it.
+    // The freeze point after a later task counts it.
     let _later = tasks.begin(TWO, "8c");
     tasks.cross(|| limit(LONG), &goes_on).unwrap();
     assert_eq!(lines.take_json().1["outstanding"], 2);
@@ -323,15 +323,15 @@ fn under_multi_concurrency_only_shutdown_reports() {
         tasks.report_at_shutdown();
         let (level, line) = lines.take_json();
         assert_eq!((level, &line["tasks"][0]["name"]), (Level::Warn, &"flush".into()));
-        assert!(line["message"].as_str().unwrap().contains("the process is to end"), "{line}");
+        assert!(line["message"].as_str().unwrap().contains("the end of the process"), "{line}");
         drop(task);
         tasks.report_at_shutdown();
-        assert_eq!(lines.take(), [], "nothing was frozen, and nothing is open any more");
+        assert_eq!(lines.take(), [], "nothing was frozen, and no task is open");
     }
 }
 
 #[test]
-fn a_stop_ends_the_waiting_and_leaves_the_report_to_shutdown() {
+fn a_stop_ends_the_wait_and_leaves_the_report_to_shutdown() {
     let (tasks, lines) = tasks(DRAIN);
     let _runs = tasks.begin(ONE, "7b");
     let is_stopping = Arc::new(AtomicBool::new(false));
@@ -359,7 +359,7 @@ fn a_stop_ends_the_waiting_and_leaves_the_report_to_shutdown() {
 }
 
 #[test]
-fn a_wake_without_a_stop_does_not_end_the_waiting() {
+fn a_wake_without_a_stop_does_not_end_the_wait() {
     let (tasks, _) = tasks(DRAIN);
     let task = Cell::new(Some(tasks.begin(ONE, "7b")));
     let asked = Cell::new(0);
@@ -409,7 +409,7 @@ fn an_event_loop_is_woken_when_the_last_task_ends_and_not_before() {
     tasks.set_waker(move || {
         count.fetch_add(1, Ordering::SeqCst);
     });
-    // Nobody waits for this one.
+    // The event loop does not wait for this task.
     drop(tasks.begin(ONE, "7b"));
     let [first, last] = [(); 2].map(|()| tasks.begin(ONE, "7b"));
     let Crossed::Wait { until } = tasks.try_cross(|| limit(LONG)).unwrap() else { panic!() };
@@ -419,8 +419,8 @@ fn an_event_loop_is_woken_when_the_last_task_ends_and_not_before() {
     thread::spawn(move || drop(last)).join().unwrap();
     assert_eq!(woken.load(Ordering::SeqCst), 1);
     drop(tasks.begin(ONE, "7b"));
-    assert_eq!(woken.load(Ordering::SeqCst), 1, "it has been told before");
-    let again = tasks.try_cross(|| panic!("it is the same boundary")).unwrap();
+    assert_eq!(woken.load(Ordering::SeqCst), 1, "the loop has already been woken");
+    let again = tasks.try_cross(|| panic!("it is the same freeze point")).unwrap();
     assert_eq!((again, lines.take()), (Crossed::GoOn, vec![]));
     // The freeze point is crossed.
     drop(tasks.begin(TWO, "8c"));
@@ -438,13 +438,13 @@ fn an_event_loop_that_has_to_wait_again_is_woken_again() {
         assert!(woken.try_recv().is_err());
         drop(task);
         assert!(woken.try_recv().is_ok());
-        // Another one begins before the loop has looked.
+        // Another task begins before the loop has tried again.
         task = tasks.begin(ONE, "7b");
     }
 }
 
 #[test]
-fn tasks_that_begin_others_do_not_put_the_boundary_off() {
+fn tasks_that_begin_others_do_not_extend_the_drain() {
     let (tasks, _) = tasks(DRAIN);
     let task = tasks.begin(ONE, "7b");
     let arrival = Clocks { monotonic: Duration::ZERO, wall: Duration::ZERO };
@@ -452,13 +452,13 @@ fn tasks_that_begin_others_do_not_put_the_boundary_off() {
     let Crossed::Wait { until } = tasks.try_cross(unknown).unwrap() else { panic!() };
     drop(task);
     let _next = tasks.begin(ONE, "7b");
-    let again = tasks.try_cross(|| panic!("it is the same boundary")).unwrap();
+    let again = tasks.try_cross(|| panic!("it is the same freeze point")).unwrap();
     let Crossed::Wait { until: later } = again else { panic!("{again:?}") };
     assert_eq!(later, until);
 }
 
 #[test]
-fn a_boundary_that_waited_is_not_taken_for_the_next_one() {
+fn a_freeze_point_that_waited_is_not_taken_for_the_next_one() {
     let (tasks, _) = tasks(DRAIN);
     let task = tasks.begin(ONE, "7b");
     assert!(matches!(tasks.try_cross(|| limit(LONG / 2)).unwrap(), Crossed::Wait { .. }));
@@ -491,7 +491,7 @@ fn the_log_and_the_waker_may_use_tasks_themselves() {
         let tasks = Tasks::new(Concurrency::Single, Policy::Drain { reserve: LONG / 2 }, log);
         own.set(tasks.clone()).unwrap();
         tasks.set_waker(use_it);
-        // A report, a late end, a task that is waited for.
+        // A report, a late end, and a task that is drained.
         let late = tasks.begin(ONE, "7b");
         tasks.try_cross(|| limit(LONG / 4)).unwrap();
         drop(late);
@@ -505,7 +505,7 @@ fn the_log_and_the_waker_may_use_tasks_themselves() {
 }
 
 #[test]
-fn more_tasks_than_places_are_counted_waited_for_and_reported() {
+fn tasks_without_a_place_are_counted_drained_and_reported() {
     let (tasks, lines) = tasks(Policy::Report);
     let many: Vec<_> = (0..100).map(|_| tasks.begin_named(ONE, "7b", "many")).collect();
     tasks.try_cross(|| limit(LONG)).unwrap();
@@ -526,7 +526,7 @@ fn more_tasks_than_places_are_counted_waited_for_and_reported() {
 }
 
 #[test]
-fn a_place_that_is_used_again_has_the_name_of_its_new_task() {
+fn a_reused_place_has_the_name_of_its_new_task() {
     let (tasks, lines) = tasks(Policy::Report);
     drop(tasks.begin_named(ONE, "7b", "old"));
     let _unnamed = tasks.begin(TWO, "8c");
@@ -558,7 +558,7 @@ fn many_threads_lose_no_task() {
 }
 
 #[test]
-fn a_panic_in_the_hosts_code_leaves_the_tasks_usable() {
+fn a_panic_in_the_callers_code_leaves_the_tasks_usable() {
     let (tasks, _) = tasks(Policy::Report);
     let task = tasks.begin(ONE, "7b");
     let limit_panics = || tasks.try_cross(|| std::panic::resume_unwind(Box::new("on purpose")));

@@ -1,4 +1,4 @@
-//! The end of a runtime with open tasks: a drain waits for them, and no longer than it may.
+//! The end of a runtime with open tasks: a drain waits for them, but not beyond its time.
 
 use std::sync::mpsc::channel;
 use std::thread;
@@ -8,9 +8,9 @@ use lambda_proto::api::Concurrency;
 use lambda_proto_host::policy::{InvocationNumber, Policy};
 use lambda_proto_host::{Log, Task, Tasks};
 
-/// A bound where something is broken.
+/// A time limit that only a broken test reaches.
 const LONG: Duration = Duration::from_secs(60);
-/// What is far below [`LONG`], for machines with much to do.
+/// Far below [`LONG`], but enough for a busy machine.
 const SOON: Duration = Duration::from_secs(20);
 
 fn tasks(concurrency: Concurrency, policy: Policy) -> Tasks {
@@ -22,7 +22,7 @@ fn begin(tasks: &Tasks) -> Task {
 }
 
 #[test]
-fn a_drain_waits_for_the_last_task_also_where_nothing_is_frozen() {
+fn a_drain_waits_for_the_last_task_even_under_multi_concurrency() {
     for concurrency in [Concurrency::Single, Concurrency::Multi] {
         let start = Instant::now();
         let tasks = tasks(concurrency, Policy::default());
@@ -45,13 +45,13 @@ fn a_drain_waits_for_the_last_task_also_where_nothing_is_frozen() {
 }
 
 #[test]
-fn a_drain_also_waits_for_what_a_freeze_point_has_left_behind() {
+fn a_drain_waits_for_tasks_left_behind_at_a_freeze_point_too() {
     let tasks = tasks(Concurrency::Single, Policy::Drain { reserve: LONG });
     let task = begin(&tasks);
     let now = lambda_proto_host::lifecycle::clock::now();
     let deadline = lambda_proto::api::Deadline::from_unix_millis(now.wall.as_millis() as u64);
     let limit = lambda_proto::lifecycle::TimeLimit::on_arrival(Some(deadline), now);
-    // Nothing is left of this invocation, so the task is left behind.
+    // The time of this invocation is over, so the task is left behind.
     assert_eq!(tasks.try_cross(|| limit).unwrap(), lambda_proto_host::Crossed::GoOn);
     let end = thread::spawn(move || drop(task));
     tasks.drain(Instant::now() + LONG);
@@ -60,20 +60,20 @@ fn a_drain_also_waits_for_what_a_freeze_point_has_left_behind() {
 }
 
 #[test]
-fn a_drain_ends_at_its_moment() {
+fn a_drain_ends_when_its_time_is_over() {
     let tasks = tasks(Concurrency::Single, Policy::default());
     let _open = begin(&tasks);
     let until = Instant::now() + Duration::from_millis(100);
     tasks.drain(until);
     assert!(Instant::now() >= until && until.elapsed() < SOON);
     assert_eq!(tasks.outstanding(), 1);
-    // One that has passed is none to wait for.
+    // It does not wait for a moment that has passed.
     tasks.drain(until);
     assert!(until.elapsed() < SOON);
 }
 
 #[test]
-fn without_tasks_and_under_other_policies_a_drain_waits_for_nothing() {
+fn without_tasks_or_under_another_policy_it_does_not_wait() {
     let start = Instant::now();
     tasks(Concurrency::Single, Policy::default()).drain(start + LONG);
     for policy in [Policy::Report, Policy::Strict, Policy::Abandon] {

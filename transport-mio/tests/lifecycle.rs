@@ -419,7 +419,7 @@ fn with_several_slots_there_is_no_boundary_and_work_is_reported_at_the_end() {
         connections[0].take_answer();
         connections[0].expect_next();
         run.stop();
-        service.lines().wait_for("when the process is to end");
+        service.lines().wait_for("still runs at the end of the process");
     }
 }
 
@@ -435,7 +435,7 @@ fn a_runtime_that_waits_for_work_is_stopped_at_once() {
     assert_eq!(turner.slots.next_timeout(), None);
     connection.expect_end();
     turner.slots.finish().unwrap();
-    service.lines().wait_for("when the process is to end");
+    service.lines().wait_for("still runs at the end of the process");
     // It ends behind its runtime, which nobody has to be told of.
     drop(work);
 }

@@ -308,7 +308,7 @@ fn a_signal_ends_a_runtime_that_waits_for_work() {
     program.terminate();
     connection.expect_end();
     let lines = program.ends_well();
-    assert_eq!(count(&lines, "still runs when the process is to end"), 1, "{lines:?}");
+    assert_eq!(count(&lines, "still runs at the end of the process"), 1, "{lines:?}");
 }
 
 /// A program that is to be snapshotted, up to its `restore/next`.

@@ -177,8 +177,8 @@ fn assert_fails_with(output: Output, line: &str) {
 fn without_an_address_the_program_says_so_in_one_line_and_fails() {
     assert_fails_with(
         start_program(&[])(),
-        "AWS_LAMBDA_RUNTIME_API is not set: this program is a Lambda runtime, to be started by \
-         Lambda or by a local one, as in: lambda-lab run PROGRAM",
+        "AWS_LAMBDA_RUNTIME_API is not set: this program is a Lambda runtime; deploy it to Lambda, or \
+         run it locally with: lambda-lab run PROGRAM",
     );
 }
 

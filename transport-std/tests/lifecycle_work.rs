@@ -181,7 +181,7 @@ fn several_slots_have_no_boundary_and_report_at_the_end_what_is_left() {
     assert_eq!(host.service.lines().all(), [""; 0]);
     let lines = host.run.stop();
     assert_eq!(lines.len(), 1, "{lines:?}");
-    let line = "2 tasks of answered invocations still run when the process is to end";
+    let line = "2 tasks of answered invocations still run at the end of the process";
     assert!(lines[0].contains(line), "{lines:?}");
     for id in ["id-1", "id-2"] {
         assert!(lines[0].contains(&format!("\"requestId\":\"{id}\"")), "{lines:?}");

@@ -58,5 +58,5 @@ fn a_slot_that_gets_no_thread_ends_the_others_and_the_process_with_an_error() {
     assert!(!status.success(), "{status}");
     let lines = program.lines().all();
     let said = |part: &str| lines.iter().any(|line| line.contains(part));
-    assert!(said(" has ended: no thread for a slot: "), "{lines:?}");
+    assert!(said(" has ended: could not start a thread for a slot: "), "{lines:?}");
 }

@@ -3,11 +3,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A token that tells work to end: at a moment, when a [`Shutdown`] begins, or when it is
+/// A token that tells work to end. It fires at a moment, when a [`Shutdown`] begins, or when it is
 /// [cancelled](Self::cancel).
 ///
-/// It stops nothing: work checks it or waits on it. It has no thread and no timer. Making one only
-/// counts a reference; the state that clones share is allocated with the first clone.
+/// It stops nothing itself: the work checks the token or waits on it. It has no thread and no
+/// timer. Making one only counts a reference; the state that clones share is allocated with the
+/// first clone.
 ///
 /// ```
 /// use std::time::Duration;
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 /// let cancellation = Cancellation::at(None, &shutdown);
 /// let poller = std::thread::spawn({
 ///     let cancellation = cancellation.clone();
-///     // Does something every minute, and ends at once when it is told to.
+///     // Does something every minute, and ends immediately when it is cancelled.
 ///     move || while !cancellation.wait(Duration::from_secs(60)) {}
 /// });
 /// assert!(!cancellation.is_cancelled());
@@ -39,12 +40,12 @@ impl Cancellation {
         Self { at: moment, shutdown: shutdown.clone(), own: OnceLock::new() }
     }
 
-    /// Fires this token and every clone. Those that [wait](Self::wait) wake at once.
+    /// Fires this token and every clone. Threads that [wait](Self::wait) on them wake immediately.
     pub fn cancel(&self) {
         self.shutdown.set(self.own());
     }
 
-    /// Waits until it has fired, but not longer than `at_most`; returns whether it has fired.
+    /// Waits until the token fires, but not longer than `at_most`. Returns whether it has fired.
     pub fn wait(&self, at_most: Duration) -> bool {
         let asked = Instant::now().checked_add(at_most);
         let until = match (asked, self.at) {
@@ -53,7 +54,7 @@ impl Cancellation {
         };
         let mut guard = self.shutdown.lock();
         loop {
-            // Read before the check, for which that moment has then come as well.
+            // Computed before the check: if no time is left, the moment has come for the check too.
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             if self.is_cancelled() {
                 return true;
@@ -69,10 +70,10 @@ impl Cancellation {
         }
     }
 
-    /// Whether it has fired. Once fired, it stays so.
+    /// Whether the token has fired. Once fired, it stays fired.
     ///
-    /// Until then it reads the clock, if there is a moment. It orders no memory accesses: what a
-    /// thread wrote before it cancelled needs synchronization of its own.
+    /// If the token has a moment and has not fired, this reads the clock. It does not order memory
+    /// accesses: data that a thread wrote before it cancelled needs other synchronization.
     #[inline]
     pub fn is_cancelled(&self) -> bool {
         self.shutdown.is_begun()
@@ -80,7 +81,7 @@ impl Cancellation {
             || self.at.is_some_and(|at| at <= Instant::now())
     }
 
-    /// The time until it fires by itself: zero if it has fired, `None` if it has no moment.
+    /// The time until the token's moment: zero if it has fired, `None` if it has no moment.
     pub fn remaining(&self) -> Option<Duration> {
         if self.is_cancelled() {
             return Some(Duration::ZERO);
@@ -103,21 +104,21 @@ impl Clone for Cancellation {
 
 /// A switch that fires every [`Cancellation`] made with it; clones are the same switch.
 ///
-/// A runtime has one for all of its invocations. Threads use it, such as one that waits for
-/// signals; a signal handler must not, since it takes a lock.
+/// A runtime has one for all of its invocations. Any thread may use it, for example one that waits
+/// for signals, but a signal handler must not, since it takes a lock.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown(Arc<Flag>);
 
 #[derive(Debug, Default)]
 struct Flag {
     is_begun: AtomicBool,
-    /// Held while a flag is set, so that nobody begins to wait between looking and waiting. Has the
-    /// waker until it is called.
+    /// Locked while a flag is set, so that no thread misses the change between its check and its
+    /// wait. Holds the waker until it is called.
     waker: Mutex<Option<Waker>>,
     changed: Condvar,
 }
 
-/// What to call when the shutdown begins.
+/// The function to call when the shutdown begins.
 struct Waker(Box<dyn Fn() + Send + Sync>);
 
 impl fmt::Debug for Waker {
@@ -132,8 +133,8 @@ impl Shutdown {
         Self::default()
     }
 
-    /// Begins the shutdown, for ever; all that wait on a cancellation of it wake at once, and the
-    /// [waker](Self::set_waker) is called.
+    /// Begins the shutdown, for good. Threads that wait on one of its cancellations wake
+    /// immediately, and the [waker](Self::set_waker) is called.
     pub fn begin(&self) {
         self.set(&self.0.is_begun);
         let waker = self.lock().take();
@@ -142,11 +143,11 @@ impl Shutdown {
         }
     }
 
-    /// Sets what to call, once, when it begins, for an event loop that cannot wait on a
-    /// cancellation. If it has begun already, the waker is called at once.
+    /// Sets a waker to call, once, when the shutdown begins, for an event loop that cannot wait on
+    /// a cancellation. If the shutdown has already begun, the waker is called immediately.
     ///
-    /// There is one; setting another replaces it. It is called without a lock, on the thread that
-    /// begins the shutdown or sets the waker, and must not panic.
+    /// There is only one waker; setting another replaces it. It is called without a lock held, on
+    /// the thread that begins the shutdown or sets the waker, and must not panic.
     pub fn set_waker(&self, wake: impl Fn() + Send + Sync + 'static) {
         let mut waker = self.lock();
         if self.is_begun() {

@@ -1,4 +1,4 @@
-//! Readings of both clocks, as the lifecycle's arithmetic takes them, and the conversion back.
+//! Readings of both clocks, in the form that the lifecycle functions use, and the conversion back.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -6,11 +6,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use lambda_proto::api::Deadline;
 use lambda_proto::lifecycle::Clocks;
 
-/// How far the origin lies before the first reading. A monotonic clock may have gone back after a
-/// restore, and must not be before the origin then.
+/// How far the origin lies before the first reading. After a restore the monotonic clock may have
+/// gone back, but must not be before the origin.
 const HEAD_START: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Reads both clocks. The monotonic one has the same origin in the whole process.
+/// Reads both clocks. The origin of the monotonic clock is the same in the whole process.
 ///
 /// A wall clock before the Unix epoch reads as zero.
 pub fn now() -> Clocks {
@@ -31,8 +31,8 @@ pub fn monotonic(moment: Instant) -> Duration {
     moment.saturating_duration_since(origin())
 }
 
-/// The moment of a monotonic time that [`now`] has read, or that was computed from one; `None` if
-/// it is too far away ever to come.
+/// The moment of a monotonic time that [`now`] returned, or that was computed from such a time;
+/// `None` if it is too far in the future.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -46,7 +46,7 @@ pub fn instant(monotonic: Duration) -> Option<Instant> {
     origin().checked_add(monotonic)
 }
 
-/// The same for those who wait: a moment that never comes is a day away.
+/// The same, for a thread that waits: a moment too far in the future becomes a day from now.
 pub(crate) fn moment(monotonic: Duration) -> Instant {
     instant(monotonic).unwrap_or_else(|| Instant::now() + HEAD_START)
 }
@@ -55,7 +55,7 @@ fn origin() -> Instant {
     static ORIGIN: OnceLock<Instant> = OnceLock::new();
     *ORIGIN.get_or_init(|| {
         let now = Instant::now();
-        // Some systems have no moments before their own start.
+        // Some systems cannot represent moments before their start.
         now.checked_sub(HEAD_START).unwrap_or(now)
     })
 }

@@ -11,15 +11,15 @@ use crate::{Failure, catch};
 /// does not end is left running.
 pub(super) struct HookThreads<T> {
     kind: &'static str,
-    /// The names of the hooks that have not ended, by place.
+    /// The names of the hooks by place; `None` for those that have ended.
     running: Vec<Option<Cow<'static, str>>>,
-    // Both ends, so that the channel outlives the hooks.
+    // The sender is kept too, so that the channel stays open when all hooks have ended.
     ends: (Sender<End<T>>, Receiver<End<T>>),
 }
 
 struct End<T> {
     place: usize,
-    /// When, on the monotonic clock.
+    /// When the hook ended, on the monotonic clock.
     at: Duration,
     result: Result<T, Failure>,
 }
@@ -32,19 +32,19 @@ pub(super) struct Ended<T> {
 }
 
 impl<T: Send + 'static> HookThreads<T> {
-    /// No hooks yet; those that start are of this kind.
+    /// A set without hooks. `kind` is part of the names of their threads.
     pub(super) fn new(kind: &'static str) -> Self {
         Self { kind, running: Vec::new(), ends: mpsc::channel() }
     }
 
-    /// Starts a hook in the next place. If there is no thread for it, it has failed.
+    /// Starts a hook in the next place. If its thread cannot be started, the hook has failed.
     pub(super) fn start(
         &mut self,
         name: Cow<'static, str>,
         hook: impl FnOnce() -> Result<T, Failure> + Send + 'static,
     ) {
         let place = self.running.len();
-        // A thread name must not contain zeros.
+        // A thread name must not contain NUL characters.
         let thread = format!("lambda-{}-{name}", self.kind).replace('\0', " ");
         self.running.push(Some(name));
         let ends = self.ends.0.clone();
@@ -54,18 +54,20 @@ impl<T: Send + 'static> HookThreads<T> {
             let _ = ends.send(End { place, at: clock::now().monotonic, result });
         });
         if let Err(error) = started {
-            let result = Err(Failure::from_display(format_args!("no thread for it: {error}")));
-            // The receiver is held here.
+            let result = Err(Failure::from_display(format_args!(
+                "could not start a thread for it: {error}"
+            )));
+            // Cannot fail: `self` holds the receiver.
             let _ = self.ends.0.send(End { place, at: clock::now().monotonic, result });
         }
     }
 
-    /// The next hook that ends, or has ended already; `None` if none runs, or once the monotonic
-    /// clock is at `until`.
+    /// Waits for the next hook to end. Returns `None` if none is running, or once the monotonic
+    /// clock reaches `until`.
     ///
-    /// A hook that ended before `until` is returned even if the caller comes late. One that ended
-    /// at `until` or later has not ended: hooks that check their cancellation end just then, and
-    /// the outcome must not depend on chance.
+    /// A hook that ended before `until` is returned even if this is called later. A hook that ended
+    /// at `until` or later counts as unfinished: hooks that check their cancellation end at just
+    /// that time, and the outcome must not depend on chance.
     pub(super) fn next(&mut self, until: Duration) -> Option<Ended<T>> {
         while self.is_running() {
             let left = until.saturating_sub(clock::now().monotonic);
@@ -88,7 +90,7 @@ impl<T: Send + 'static> HookThreads<T> {
     }
 }
 
-/// Adds what is to be said of a hook to a list of such sentences.
+/// Adds a sentence about a hook to a list of sentences.
 pub(super) fn add(list: &mut String, kind: &str, name: &str, what: fmt::Arguments<'_>) {
     let between = if list.is_empty() { "" } else { "; " };
     let _infallible = write!(list, "{between}{kind} hook {name:?} {what}");

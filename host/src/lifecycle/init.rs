@@ -9,47 +9,47 @@ use super::{Cancellation, Named, Shutdown, Store, clock};
 use crate::policy::{Hook, HookResult, InitOutcome, InitTracker, Options};
 use crate::{Failure, Level, Log};
 
-/// The error type if an init hook failed: the one that AWS's Rust client has for an init that fails
+/// The error type if an init hook failed: the one that AWS's Rust client uses for a failed init
 /// (`lambda_runtime_api_client`).
 pub const INIT_ERROR: &str = "Runtime.InitError";
-/// The error type if an init hook aborted. AWS names none; its service recognises `Runtime.` and a
-/// word (emulator: `fatalerror/fatalerror.go`).
+/// The error type if an init hook aborted. AWS defines none for this; its service recognises types
+/// of the form `Runtime.` and a word (emulator: `fatalerror/fatalerror.go`).
 pub const INIT_ABORTED: &str = "Runtime.InitAborted";
 /// The error type if init took too long, chosen like [`INIT_ABORTED`].
 pub const INIT_TIMEOUT: &str = "Runtime.InitTimeout";
 
-/// An init hook; `false` keeps the function from starting.
+/// An init hook. If it returns `false`, the function does not start.
 pub type InitHook = Named<dyn FnOnce(&InitContext) -> Result<bool, Failure> + Send>;
 
-/// How the init hooks ended, if none has failed.
+/// How init ended, if it did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum InitEnd {
-    /// All have ended well.
+    /// All hooks succeeded.
     Done,
-    /// The program was stopped first.
+    /// The runtime was stopped before the end of init.
     Cancelled,
 }
 
 /// Runs the init hooks, each on its own thread, within the init timeout. They put their values into
 /// the store.
 ///
-/// The first failure decides the outcome, so it cancels the other hooks. An abort does not, since a
-/// failure would say more. All are waited for until they have ended or the time is over. A hook
-/// that goes on regardless is left running, on a thread that ends with the process. A failure is
-/// logged at once if other hooks are still waited for.
+/// The first failure decides the outcome, so it cancels the other hooks. An abort does not cancel
+/// them, since a failure would take precedence. This waits until all hooks have ended or the time
+/// is over. A hook that has not ended by then is left running, on a thread that ends with the
+/// process. A failure is logged immediately if other hooks are still running.
 ///
-/// When `stopping` begins, the hooks are cancelled, and no outcome of theirs counts any more: that
-/// the start was cancelled is logged, with what has become of its hooks. A failure begins it.
+/// When `stopping` begins, the hooks are cancelled, and their results no longer count: a log line
+/// reports that the start was cancelled, and how its hooks ended. A failure begins `stopping`, too.
 ///
-/// Without hooks it returns at once.
+/// Without hooks it returns immediately.
 ///
 /// # Errors
 ///
-/// One failure, which names every hook that failed, and why; that aborted; or that had not ended.
+/// One failure, which names every hook that failed (with the reason), aborted, or had not ended.
 /// Its type is [`INIT_ERROR`] if a hook failed, panicked or got no thread, otherwise
-/// [`INIT_ABORTED`] if one aborted, otherwise [`INIT_TIMEOUT`]. Stack trace and cause are those of
-/// the hook that failed first.
+/// [`INIT_ABORTED`] if one aborted, otherwise [`INIT_TIMEOUT`]. The stack trace and the X-Ray cause
+/// are those of the hook that failed first.
 pub fn run_init(
     hooks: Vec<InitHook>,
     options: &Options,
@@ -91,7 +91,7 @@ pub fn run_init(
                         let what = format_args!("init hook {name:?} failed");
                         log.failure(Level::Error, "", what, &failure);
                     }
-                    // What fails after the stop has been cancelled.
+                    // A failure after the stop is a consequence of the cancellation.
                     troubles.is_failed |= !stopping.is_begun();
                     if troubles.is_failed {
                         stopping.begin();
@@ -100,7 +100,7 @@ pub fn run_init(
                     HookResult::Failed
                 }
             };
-            // A place ends once, and none times out before there is an outcome.
+            // Cannot fail: each place ends once, and none times out before there is an outcome.
             let _ = tracker.settle(ended.place, result);
         } else if let Some(outcome) = tracker.outcome(clock::now()) {
             break outcome;
@@ -122,7 +122,7 @@ pub fn run_init(
 
 const KIND: &str = "init";
 
-/// Logs that the program was stopped before the end of its init, and what has become of its hooks.
+/// Logs that the runtime was stopped before the end of init, and how its hooks ended.
 fn log_cancelled(log: &Log, hooks: &str) {
     let between = if hooks.is_empty() { "" } else { ": " };
     log.info(format_args!("the start was cancelled, as the runtime was stopped{between}{hooks}"));
@@ -133,30 +133,32 @@ pub struct InitContext {
     hook: Cow<'static, str>,
     cancellation: Cancellation,
     store: Store,
-    /// What it has put in vain.
+    /// The conflicts with values that other hooks have put.
     conflicts: Mutex<Vec<String>>,
 }
 
 impl InitContext {
     /// Puts a value where invocations and other hooks find it by its type.
     ///
-    /// If a hook has put one of this type before, that one stays, and this hook fails with an error
-    /// that names both. See [`Resources`](super::Resources) for two values of one type.
+    /// If a hook has already put a value of this type, that value stays, and this hook fails with
+    /// an error that names both hooks. See [`Resources`](super::Resources) for two values of one
+    /// type.
     pub fn put<T: Any + Send + Sync>(&self, value: T) {
         self.put_as("".into(), value, Replaces::No);
     }
 
-    /// Puts a value where it is found by its type and this name; otherwise as [`put`](Self::put).
+    /// Puts a value where invocations and other hooks find it by its type and this name; otherwise
+    /// like [`put`](Self::put).
     pub fn put_named<T: Any + Send + Sync>(&self, name: impl Into<Cow<'static, str>>, value: T) {
         self.put_as(name.into(), value, Replaces::No);
     }
 
-    /// Puts a value, also in the place of another of the same type.
+    /// Puts a value, replacing any other of the same type.
     pub fn replace<T: Any + Send + Sync>(&self, value: T) {
         self.put_as("".into(), value, Replaces::Yes);
     }
 
-    /// Puts a value, also in the place of another of the same type and name.
+    /// Puts a value, replacing any other of the same type and name.
     pub fn replace_named<T: Any + Send + Sync>(
         &self,
         name: impl Into<Cow<'static, str>>,
@@ -192,7 +194,7 @@ impl InitContext {
         self.cancellation.remaining().unwrap_or(Duration::MAX)
     }
 
-    /// What the hook has come to: it has failed if it has put a value in vain.
+    /// The result of the hook; a failure if one of its values was in conflict with another.
     fn judge(&self, result: Result<bool, Failure>) -> Result<bool, Failure> {
         let conflicts = self.conflicts.lock().unwrap_or_else(PoisonError::into_inner).join("; ");
         match result {
@@ -206,8 +208,8 @@ impl InitContext {
     }
 }
 
-/// What an init hook may return: nothing, or whether the function is to start, or a failure instead
-/// of either.
+/// A value that an init hook may return: nothing, whether the function may start, or a [`Result`]
+/// of either with a [`Failure`].
 ///
 /// ```
 /// use lambda_proto_host::lifecycle::Lifecycle;
@@ -221,11 +223,11 @@ impl InitContext {
 ///     });
 /// ```
 pub trait InitResult {
-    /// Whether the function is to start.
+    /// Whether the function may start.
     ///
     /// # Errors
     ///
-    /// The failure, if it is one.
+    /// The failure of the hook.
     fn into_result(self) -> Result<bool, Failure>;
 }
 
@@ -258,12 +260,12 @@ impl InitResult for Result<bool, Failure> {
 struct Troubles {
     failed: Vec<(Cow<'static, str>, Failure)>,
     aborted: Vec<Cow<'static, str>>,
-    /// One has failed by itself.
+    /// Whether a hook failed before it was cancelled.
     is_failed: bool,
 }
 
 impl Troubles {
-    /// What has become of them, and of those that have not ended.
+    /// A sentence for each of these hooks, and for each that has not ended.
     fn told<'a>(&self, unfinished: impl Iterator<Item = &'a str>, timeout: Duration) -> String {
         let mut told = String::new();
         for (name, failure) in &self.failed {

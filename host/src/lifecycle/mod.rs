@@ -1,16 +1,17 @@
-//! Hooks around a function's invocations: at its init, at a snapshot and at its end.
+//! Hooks around a function's invocations: at init, at a snapshot, before each invocation and at
+//! shutdown.
 //!
 //! A function registers them with a [`Lifecycle`]. A transport takes it
 //! [apart](Lifecycle::into_parts) and runs each kind at its time. [`lambda_proto::lifecycle`] and
-//! [`policy`](crate::policy) compute what follows from the time, using readings of [`clock`].
+//! [`policy`](crate::policy) compute deadlines and decisions from readings of the [`clock`].
 //!
-//! | when | which hooks run | how | what a failure is |
+//! | when | which hooks run | how | what a failure becomes |
 //! |---|---|---|---|
 //! | before the first invocation | [init](run_init) | concurrently, one time limit for all | `Runtime.InitError`, and two more |
 //! | then, with SnapStart | [before the snapshot](run_before_snapshot) | the last registered first | `Runtime.BeforeSnapshotError` |
 //! | when the snapshot is restored | [after the restore](run_after_restore) | as registered | `Runtime.AfterRestoreError` |
 //! | before each invocation | [for the invocation](Lifecycle::before_invocation) | as registered | a line in the log |
-//! | when the process is to end | [shutdown](run_shutdown) | concurrently, until a moment | [`Error::Shutdown`](crate::Error::Shutdown) |
+//! | before the process ends | [shutdown](run_shutdown) | concurrently, until a moment | [`Error::Shutdown`](crate::Error::Shutdown) |
 //!
 //! In programs that abort on panics, a hook that panics ends the process, like any other panic.
 

@@ -9,9 +9,9 @@ use super::{
 use crate::policy::{Options, Policy};
 use crate::{ErrorTypes, Failure};
 
-/// The hooks and options for what a function does around its invocations.
+/// The hooks that a function runs around its invocations, and their options.
 ///
-/// Hooks have names, which appear in logs and reports; two may have the same.
+/// Each hook has a name, which appears in logs and reports. Names need not be unique.
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,7 +28,7 @@ use crate::{ErrorTypes, Failure};
 /// # Ok::<(), lambda_proto_host::policy::InvalidOption>(())
 /// ```
 #[derive(Debug, Default)]
-#[must_use = "it is to be given to a runtime"]
+#[must_use = "a lifecycle does nothing until a runtime gets it"]
 pub struct Lifecycle {
     options: Options,
     init: Vec<InitHook>,
@@ -50,7 +50,7 @@ impl Lifecycle {
 
     /// Sets the options that are set in `options`; the others stay as they are.
     ///
-    /// The environment sets those that are still open when the runtime starts: see [`Options`].
+    /// When the runtime starts, the environment sets those that are still open; see [`Options`].
     pub fn options(mut self, options: Options) -> Self {
         self.options = options.or(self.options);
         self
@@ -74,7 +74,7 @@ impl Lifecycle {
         self
     }
 
-    /// Adds a hook that runs before a snapshot is taken, with SnapStart only; see
+    /// Adds a hook that runs before a snapshot is taken, only under SnapStart; see
     /// [`run_before_snapshot`](super::run_before_snapshot).
     pub fn before_snapshot(
         mut self,
@@ -97,20 +97,20 @@ impl Lifecycle {
     }
 
     /// Adds a hook that is called with the head of each invocation before the handler gets it, on
-    /// the thread that hands it out. A panic in it is logged, and fails nothing.
+    /// the thread that hands it out. A panic in it is logged, and the invocation continues.
     ///
-    /// It is the place where a program may write the trace id into its environment, for libraries
-    /// that look for it there. Changing the environment is sound only while no other thread reads
-    /// it, so this is for a runtime of one slot, in a program whose other threads do not. The
-    /// threads of these crates read no environment after the start, except that a runtime whose
-    /// address is a name looks it up for each connection.
+    /// A program may use it to write the trace id into its environment, for libraries that read it
+    /// there. Changing the environment is sound only while no other thread reads it, so do this
+    /// only in a runtime of one slot, in a program whose other threads do not read the environment.
+    /// The threads of these crates do not read it after the start, with one exception: if the
+    /// address of the Runtime API is a host name, it is looked up for each connection.
     ///
     /// ```
     /// use lambda_proto_host::lifecycle::Lifecycle;
     ///
     /// let lifecycle = Lifecycle::new().before_invocation("trace id", |invocation| {
     ///     let trace_id = invocation.trace_id().unwrap_or_default();
-    ///     // SAFETY: this program has one slot, and no thread of its own.
+    ///     // SAFETY: this program has one slot, and starts no threads.
     ///     unsafe { std::env::set_var("_X_AMZN_TRACE_ID", trace_id) };
     /// });
     /// ```
@@ -134,15 +134,15 @@ impl Lifecycle {
         self
     }
 
-    /// Sets the policy for work that still runs when the next invocation is to be asked for.
+    /// Sets the policy for work that still runs before the next invocation is asked for.
     ///
-    /// This is the option that [`Options::with_work`] sets; here a drain reserve may be of any
+    /// This is the option that [`Options::with_work`] sets, but the drain reserve may have any
     /// length.
     pub fn work(self, policy: Policy) -> Self {
         self.options(Options::of_work(policy))
     }
 
-    /// Sets whether signals are handled. By default they are if there are shutdown hooks.
+    /// Sets whether signals are handled. By default, they are handled if there are shutdown hooks.
     ///
     /// This is the option that [`Options::with_signals`] sets.
     pub fn signals(self, are_handled: bool) -> Self {
@@ -164,10 +164,10 @@ impl Lifecycle {
     }
 }
 
-/// The parts of a [`Lifecycle`]. Hooks are in the order of their registration.
+/// The parts of a [`Lifecycle`]. Hooks are in the order in which they were registered.
 #[derive(Debug)]
 pub struct Parts {
-    /// How long each phase may take.
+    /// The options, for how long each phase may take.
     pub options: Options,
     /// For [`run_init`](super::run_init).
     pub init: Vec<InitHook>,
@@ -179,14 +179,15 @@ pub struct Parts {
     pub before_invocation: Vec<InvocationHook>,
     /// For [`run_shutdown`](super::run_shutdown).
     pub shutdown: Vec<ShutdownHook>,
-    /// What to do about work that still runs when the next invocation is to be asked for.
+    /// The policy for work that still runs before the next invocation is asked for.
     pub work: Policy,
-    /// Whether the runtime handles SIGTERM, for which it registers an extension on Lambda.
+    /// Whether the runtime handles signals. If so, it registers an extension, since otherwise
+    /// Lambda does not send SIGTERM.
     pub signals: bool,
 }
 
 impl Parts {
-    /// The same hooks, with failures that are named by their errors.
+    /// The same hooks; the types of their failures are those that [`ErrorTypes`] finds.
     #[must_use]
     pub fn name_errors(self, types: &ErrorTypes) -> Self {
         Self {

@@ -3,10 +3,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The values that init hooks have put, as they were at one moment; clones share them.
+/// The values that init hooks have put, as they were at one moment. Clones share the values.
 ///
-/// A value is found by its type, and by its name if it has one. Two values of one type need names,
-/// or a type of their own each:
+/// A value is found by its type, and by its name if it has one. Two values of one type need
+/// different names, or each its own wrapper type:
 ///
 /// ```
 /// use lambda_proto_host::lifecycle::{Lifecycle, Shutdown, Store, run_init};
@@ -39,10 +39,10 @@ pub struct Resources(Arc<Vec<Entry>>);
 
 #[derive(Clone)]
 struct Entry {
-    /// Empty if it has none.
+    /// The name of the value; empty if it has none.
     name: Cow<'static, str>,
     value: Arc<dyn Any + Send + Sync>,
-    /// The hook that has put it.
+    /// The hook that put it.
     hook: Cow<'static, str>,
 }
 
@@ -73,8 +73,7 @@ impl fmt::Debug for Resources {
     }
 }
 
-/// The place where init hooks put their values, and where everything else finds them; clones are
-/// the same place.
+/// The shared store of the values of init hooks. Clones refer to the same store.
 #[derive(Clone, Default)]
 pub struct Store(Arc<Mutex<Stored>>);
 
@@ -97,8 +96,8 @@ impl Store {
         self.lock().values.clone()
     }
 
-    /// Puts a value for this hook. If there is one already that it may not replace, returns what is
-    /// wrong. Once the store is closed, the value is dropped.
+    /// Puts a value for this hook. Returns an error message if there already is one that it may not
+    /// replace. If the store is closed, the value is dropped.
     pub(super) fn put<T: Any + Send + Sync>(
         &self,
         hook: Cow<'static, str>,
@@ -109,7 +108,7 @@ impl Store {
         let value = Arc::new(value);
         let mut stored = self.lock();
         if stored.is_closed {
-            // Unlocked first, here and below: dropping a value may take long or use the store.
+            // Unlocked first, here and below: dropping a value may take long, or use the store.
             drop(stored);
             return Ok(());
         }
@@ -138,8 +137,8 @@ impl Store {
         Arc::clone(&entry.value).downcast().ok()
     }
 
-    /// Takes the values out, so that they are dropped when nobody uses them any more. From here on
-    /// it stays empty.
+    /// Takes the values out of the store, which stays empty from then on. Each value is dropped
+    /// when its last user is gone.
     pub(super) fn close(&self) -> Resources {
         let mut stored = self.lock();
         stored.is_closed = true;

@@ -12,15 +12,15 @@ pub type ShutdownHook = Named<dyn FnOnce(&ShutdownContext) -> Result<(), Failure
 /// Runs the shutdown hooks, each on its own thread, and returns when all have ended or at `until`.
 ///
 /// Each failure and panic is logged with the name of its hook. One line names the hooks that had
-/// not ended; these are left running, on threads that end with the process. If `until` has passed
-/// already, no hook begins, since it could be cut off anywhere, and the line says so.
+/// not ended; these are left running, on threads that end with the process. If `until` has already
+/// passed, no hook begins, since it could be cut off anywhere, and a line names the hooks.
 ///
-/// Without hooks it returns at once.
+/// Without hooks it returns immediately.
 ///
 /// # Errors
 ///
-/// [`Error::Shutdown`], which names every hook that failed, and why, and every one that had not
-/// ended, or had no time to begin. All of that has been logged.
+/// [`Error::Shutdown`], which names every hook that failed (with the reason), had not ended, or had
+/// no time to begin. All of that has been logged.
 pub fn run_shutdown(
     hooks: Vec<ShutdownHook>,
     until: Instant,
@@ -40,7 +40,7 @@ pub fn run_shutdown(
         return told_as_error(told);
     }
     for Named { name, run } in hooks {
-        // Not the token of the invocations, which has fired by now.
+        // With a new `Shutdown`: that of the invocations has begun by now.
         let cancellation = Cancellation::at(Some(until), &Shutdown::new());
         let context = ShutdownContext { cancellation, store: store.clone(), used: OnceLock::new() };
         crew.start(name, move || run(&context));
@@ -62,9 +62,9 @@ pub fn run_shutdown(
     told_as_error(told)
 }
 
-/// Drops the values that init hooks have put, on a thread of its own, and waits for that until this
-/// moment: the drop of a value is the function's code. A value that something still uses is dropped
-/// when that ends.
+/// Drops the values that init hooks have put, on a new thread, since dropping a value runs the
+/// function's code. Waits for that, but not beyond `until`. A value that is still in use is dropped
+/// when its last user is gone.
 pub(crate) fn drop_values(store: &Store, until: Instant, log: &Log) {
     let values = store.close();
     if values.is_empty() {
@@ -75,11 +75,13 @@ pub(crate) fn drop_values(store: &Store, until: Instant, log: &Log) {
         drop(values);
         Ok(())
     });
-    let what = format_args!("the drop of the values of init hooks");
+    let what = format_args!("dropping the values of init hooks");
     match crew.next(clock::monotonic(until)).map(|ended| ended.result) {
         Some(Ok(())) => {}
-        Some(Err(failure)) => log.failure(Level::Error, "", what, &failure),
-        None => log.error(format_args!("{what} had not ended when its time was over")),
+        Some(Err(failure)) => {
+            log.failure(Level::Error, "", format_args!("{what} failed"), &failure);
+        }
+        None => log.error(format_args!("{what} did not finish in time")),
     }
 }
 
@@ -89,13 +91,13 @@ const KIND: &str = "shutdown";
 pub struct ShutdownContext {
     cancellation: Cancellation,
     store: Store,
-    /// The values, once it has asked for one.
+    /// The values, once the hook has asked for one.
     used: OnceLock<Resources>,
 }
 
 impl ShutdownContext {
-    /// The value of this type without a name, if an init hook has put one. A start that was cut off
-    /// has put what its hooks had put by then.
+    /// The value of this type without a name, if an init hook has put one. If the start was
+    /// cancelled, there are only the values that its hooks had put by then.
     pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {
         self.values().get()
     }
@@ -109,7 +111,7 @@ impl ShutdownContext {
         self.used.get_or_init(|| self.store.values())
     }
 
-    /// A token that fires when the time of the hooks is over. It is this hook's own.
+    /// A token that fires when the time of the hooks is over. No other hook shares it.
     pub fn cancellation(&self) -> &Cancellation {
         &self.cancellation
     }

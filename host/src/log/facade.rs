@@ -15,7 +15,7 @@ impl From<::log::Level> for Level {
     }
 }
 
-/// For `log::set_max_level`: the filter of the crate `log` for this level and above.
+/// The filter of the crate `log` for this level and above; pass it to `log::set_max_level`.
 impl From<Level> for ::log::LevelFilter {
     fn from(level: Level) -> Self {
         match level {
@@ -30,7 +30,7 @@ impl From<Level> for ::log::LevelFilter {
 }
 
 /// Takes what a program logs with the macros of the crate `log`. The request id is that of the
-/// [thread](crate::current).
+/// [current invocation](crate::current) of the thread.
 ///
 /// ```
 /// use lambda_proto_host::Log;

@@ -1,4 +1,4 @@
-//! Frames of the telemetry descriptor: one log event each, whatever it contains.
+//! Frames of the telemetry descriptor. A frame is one log event, even if it has several lines.
 
 use super::time::since_epoch;
 use super::{Format, Level, Record};
@@ -18,14 +18,14 @@ use super::{Format, Level, Record};
 /// ```
 pub(super) fn frame(record: &Record<'_>, message: &str) -> Vec<u8> {
     let micros = since_epoch(record.time()).as_micros();
-    // No line has 4 GiB, and no time lies half a million years ahead.
+    // No message reaches 4 GiB, and no time lies half a million years ahead.
     let (length, micros) = (message.len() as u32, micros as u64);
     let frame_type = frame_type(record.level(), record.form.format);
     let header = u128::from(frame_type) << 96 | u128::from(length) << 64 | u128::from(micros);
     [&header.to_be_bytes(), message.as_bytes()].concat()
 }
 
-/// Bytes of the header of a frame.
+/// The length of a frame's header in bytes.
 pub(super) const HEADER: usize = 16;
 
 fn frame_type(level: Level, format: Format) -> u32 {
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_types_are_those_that_the_service_knows() {
+    fn frame_types_are_those_of_the_aws_runtimes() {
         let cases = [
             (Level::Trace, 0xa55a_0007, 0xa55a_0006),
             (Level::Debug, 0xa55a_000b, 0xa55a_000a),
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_is_a_header_in_network_order_and_the_message() {
+    fn a_frame_is_a_header_in_network_byte_order_and_the_message() {
         let time = SystemTime::UNIX_EPOCH + Duration::from_micros(0x0006_0304_0506_0708);
         let record = Record::new(Level::Warn, format_args!("its line is what is given")).at(time);
         let expected =
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_without_a_message_is_its_header() {
+    fn a_frame_of_an_empty_message_is_a_header() {
         let record = Record::new(Level::Info, format_args!("")).at(SystemTime::UNIX_EPOCH);
         let frame = frame(&record.format(Format::Json), "");
         assert_eq!(frame, b"\xa5\x5a\x00\x0e\0\0\0\0\0\0\0\0\0\0\0\0");

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// How important a log line is, in the words of `AWS_LAMBDA_LOG_LEVEL`.
+/// The level of a log line, one of those that `AWS_LAMBDA_LOG_LEVEL` can name.
 ///
 /// ```
 /// use lambda_proto_host::Level;
@@ -21,18 +21,18 @@ pub enum Level {
     Info,
     /// A problem that the runtime survives.
     Warn,
-    /// The loss of an answer, or the end of the process.
+    /// The loss of an answer, or the end of a slot or of the process.
     Error,
     /// The end of the function.
     Fatal,
 }
 
 impl Level {
-    /// Every level, the lowest first.
+    /// Every level, from the lowest to the highest.
     pub const ALL: [Self; 6] =
         [Self::Trace, Self::Debug, Self::Info, Self::Warn, Self::Error, Self::Fatal];
 
-    /// Its name in capitals.
+    /// The name in capitals.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Trace => "TRACE",
@@ -54,7 +54,7 @@ impl fmt::Display for Level {
 impl FromStr for Level {
     type Err = NoLevel;
 
-    /// Parses a name in any letter case.
+    /// Parses the name of a level in any letter case.
     fn from_str(text: &str) -> Result<Self, NoLevel> {
         let mut levels = Self::ALL.into_iter();
         levels.find(|level| level.as_str().eq_ignore_ascii_case(text)).ok_or(NoLevel)
@@ -67,7 +67,7 @@ pub struct NoLevel;
 
 impl fmt::Display for NoLevel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no log level; there are TRACE, DEBUG, INFO, WARN, ERROR and FATAL")
+        f.write_str("not a log level: use TRACE, DEBUG, INFO, WARN, ERROR or FATAL")
     }
 }
 

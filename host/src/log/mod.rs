@@ -32,22 +32,25 @@ pub use record::{Fields, Record};
 #[cfg(feature = "tracing")]
 pub use tracing_layer::TracingLayer;
 
-/// The log of the runtime itself and of functions that want it; clones write to the same place.
+/// The log of the runtime, which functions may use too. Clones write to the same place.
 ///
 /// [`from_env`](Self::from_env) makes one that follows the function's logging configuration (Lambda
 /// Developer Guide, "Log and monitor Lambda functions"). It writes JSON lines, or text such as
-/// `WARN lambda-proto: …`, to standard error, which Lambda reads like standard output. Where Lambda
-/// names a descriptor for logs it writes frames to that, which keep several lines together. A line
-/// or frame is written in one piece, so those of several threads never mix.
+/// `WARN lambda-proto: …`, to standard error, which Lambda reads like standard output. If Lambda
+/// names a file descriptor for logs, it writes frames to that descriptor instead; a frame keeps the
+/// lines of one record together. Each line or frame is written in one piece, so those of several
+/// threads never mix.
 ///
-/// A thread writes the lines; the first line starts it. [`write`](Self::write) returns when its line
-/// is out, and so before the environment is frozen and before the process ends, but after 100 ms at
-/// the latest. After such a timeout, calls do not wait until the queue has drained. It keeps up to
-/// 1 MiB or 4,096 lines; what comes on top is dropped, and a line says how many those were. So a log
-/// that nobody reads stops neither a loop nor a slot. A [writer of the program](Self::to) is called
-/// directly, and may block its caller. If it panics, the record goes to standard error.
+/// A background thread writes the lines; the first line starts it. [`write`](Self::write) returns
+/// once its line has been written, so before the environment is frozen and before the process ends,
+/// but after 100 ms at the latest. After such a timeout, calls return without waiting until the
+/// queue has drained. The queue holds up to 1 MiB or 4,096 lines; further lines are dropped, and a
+/// line says how many. So a log that nobody reads blocks neither an event loop nor a slot. A
+/// [custom writer](Self::to) is called directly, and may block its caller. If it panics, the record
+/// goes to standard error.
 ///
-/// A record below the [level](Self::level) costs a comparison. Writing one allocates its line.
+/// A record below the [level](Self::level) costs one comparison. A record that is written allocates
+/// its line.
 ///
 /// ```
 /// use lambda_proto_host::{Format, Level, Log, Record};
@@ -65,8 +68,8 @@ pub use tracing_layer::TracingLayer;
 /// assert!(lines[0].starts_with(r#"{"timestamp":"20"#) && lines[0].ends_with(rest), "{}", lines[0]);
 /// ```
 ///
-/// With the feature `log` it is a `log::Log`; with the feature `tracing` it makes a layer for
-/// `tracing_subscriber`, `Log::tracing_layer`. Both take the request id from
+/// With the feature `log`, it implements `log::Log`; with the feature `tracing`,
+/// `Log::tracing_layer` makes a layer for `tracing_subscriber`. Both take the request id from
 /// [`current`](crate::current) if the record has none.
 #[derive(Clone, Default)]
 pub struct Log {
@@ -75,7 +78,7 @@ pub struct Log {
     sink: Sink,
 }
 
-/// What takes records.
+/// Where records go.
 #[derive(Clone)]
 enum Sink {
     Queue(Destination),
@@ -99,15 +102,16 @@ impl Log {
 
     /// A log configured by the environment variables that `lookup` returns.
     ///
-    /// The format is JSON if `AWS_LAMBDA_LOG_FORMAT` says so in any letter case, and always on
-    /// managed instances; otherwise text. The level is that of `AWS_LAMBDA_LOG_LEVEL`. Text ignores
-    /// it, as in AWS's own runtimes. Without a level that counts it is INFO.
+    /// The format is JSON if `AWS_LAMBDA_LOG_FORMAT` is `JSON` in any letter case, and always on
+    /// managed instances; otherwise it is text. The level of a JSON log is that of
+    /// `AWS_LAMBDA_LOG_LEVEL`, or INFO if the variable names none. A text log ignores the variable,
+    /// as in AWS's own runtimes, and its level is INFO.
     ///
     /// If `_LAMBDA_TELEMETRY_LOG_FD` names a descriptor for frames, it is opened a second time
-    /// through `/proc/self/fd`, since using the first one needs unsafe code. That works for pipes
-    /// and files, but not for sockets, nor for files of another user. If it fails, the first line
-    /// of the log says so, and the log stays on standard error; a program that has the descriptor
-    /// passes it to [`framed`](Self::framed).
+    /// through `/proc/self/fd`, since using the descriptor itself needs unsafe code. That works for
+    /// pipes and files, but not for sockets, nor for files of another user. If it fails, the first
+    /// line of the log says so, and lines go to standard error; a program that owns the descriptor
+    /// can pass it to [`framed`](Self::framed).
     pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<OsString>) -> Self {
         let mut log = Self::default();
         let initialization_type = Variable::InitializationType.text(lookup);
@@ -121,30 +125,31 @@ impl Log {
         if let Some(descriptor) = Variable::TelemetryLogFd.text(lookup)
             && let Ok(descriptor) = descriptor.parse::<u32>()
         {
-            // Append, in case it is a file.
+            // A file must be appended to.
             match OpenOptions::new().append(true).open(format!("/proc/self/fd/{descriptor}")) {
                 Ok(file) => return log.framed(file),
                 Err(error) => log.warn(format_args!(
-                    "descriptor {descriptor} for log frames cannot be opened ({error}): they go to standard error"
+                    "descriptor {descriptor} for log frames cannot be opened ({error}): log lines go to standard error"
                 )),
             }
         }
         log
     }
 
-    /// A text log whose records go to `write`, which displays them: one call per line, no newline.
+    /// A text log that calls `write` for each record. The record displays as its line, without the
+    /// newline.
     pub fn to(write: impl Fn(&Record<'_>) + Send + Sync + 'static) -> Self {
         Self::default().with_writer(write)
     }
 
-    /// The same log in frames to a file, pipe or socket, one write per frame. Frames that it
-    /// refuses go to standard error.
+    /// The same log, writing frames to a file, pipe or socket, one write per frame. If a frame
+    /// cannot be written, its line goes to standard error.
     #[must_use]
     pub fn framed(self, file: File) -> Self {
         Self { sink: Sink::Queue(Destination::Frames(Arc::new(file))), ..self }
     }
 
-    /// The same log with another destination.
+    /// The same log with another writer; see [`to`](Self::to).
     #[must_use]
     pub fn with_writer(self, write: impl Fn(&Record<'_>) + Send + Sync + 'static) -> Self {
         Self { sink: Sink::Program(Arc::new(write)), ..self }
@@ -178,7 +183,8 @@ impl Log {
         level >= self.level
     }
 
-    /// Writes a record if its level is [enabled](Self::is_enabled), with the time now by default.
+    /// Writes a record if its level is [enabled](Self::is_enabled). A record without a time gets
+    /// the current time.
     pub fn write(&self, record: &Record<'_>) {
         if !self.is_enabled(record.level()) {
             return;
@@ -186,7 +192,8 @@ impl Log {
         let record = record.form(self.form);
         let destination = match &self.sink {
             Sink::Queue(destination) => destination.clone(),
-            // A panic of it would end whatever logs, which may be ending because of a panic.
+            // A panic in the writer would unwind into the code that logs, which may be unwinding
+            // already.
             Sink::Program(write) => match catch_unwind(AssertUnwindSafe(|| write(&record))) {
                 Ok(()) => return,
                 Err(_) => Destination::StandardError,
@@ -195,28 +202,30 @@ impl Log {
         QUEUE.write(Line::new(destination, &record));
     }
 
-    /// Waits until every line that was written is out, but not longer than a second. It returns at
-    /// once if there is none to wait for, or if nothing was read since it has waited in vain.
+    /// Waits until every queued line has been written, but not longer than a second. It returns
+    /// immediately if the queue is empty, or if no line was written since an earlier call timed
+    /// out.
     pub fn flush(&self) {
         QUEUE.flush(Duration::from_secs(1));
     }
 
-    /// Writes a line of the runtime itself: a problem is over.
+    /// Writes a line of the runtime itself at level INFO, such as that a problem is over.
     pub fn info(&self, line: fmt::Arguments<'_>) {
         self.write_own(Level::Info, "", line);
     }
 
-    /// Writes a line of the runtime itself: a problem that it survives.
+    /// Writes a line of the runtime itself at level WARN: a problem that the runtime survives.
     pub fn warn(&self, line: fmt::Arguments<'_>) {
         self.write_own(Level::Warn, "", line);
     }
 
-    /// Writes a line of the runtime itself: an answer is lost, or a slot or the process ends.
+    /// Writes a line of the runtime itself at level ERROR: an answer is lost, or a slot or the
+    /// process ends.
     pub fn error(&self, line: fmt::Arguments<'_>) {
         self.write_own(Level::Error, "", line);
     }
 
-    /// Writes a warning of a slot.
+    /// Writes a client's warning, at the level that fits its kind.
     pub fn warning(&self, warning: &Warning<'_>) {
         let (level, request_id) = (level_of(&warning.kind), warning.request_id);
         // The record has its own field for the id.
@@ -231,8 +240,8 @@ impl Log {
         }
     }
 
-    /// Writes a line of the runtime itself about a failure: what has happened, then type, message and
-    /// causes, then the frames of its stack trace.
+    /// Writes a line of the runtime itself about a failure: what happened, then the type, message
+    /// and causes of the failure, then the frames of its stack trace.
     pub fn failure(
         &self,
         level: Level,
@@ -246,8 +255,8 @@ impl Log {
         self.write_error(level, request_id, line, error);
     }
 
-    /// Writes a line of the runtime itself about an error: its causes and its stack trace follow the
-    /// line, and in JSON are fields, as AWS's own runtimes write them
+    /// Writes a line of the runtime itself about an error. In text, the causes and the stack trace
+    /// follow the line; in JSON they are fields, as AWS's own runtimes write them
     /// (aws-lambda-nodejs-runtime-interface-client, `LogPatch.js`).
     pub(crate) fn write_error(
         &self,
@@ -269,7 +278,7 @@ impl Log {
     }
 }
 
-/// A message in a line that frames or causes follow, a line each.
+/// A message as one line, because the lines after it are its causes or frames.
 pub(crate) fn one_line(message: &str) -> String {
     message.replace(['\n', '\r'], " ")
 }
@@ -292,7 +301,7 @@ impl LoggedError<'_> {
     }
 }
 
-/// What follows the type and the message: the causes on the same line, and the frames below.
+/// The part after the type and the message: the causes on the same line, and the frames below.
 impl fmt::Display for LoggedError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         causes(self.stack_trace).try_for_each(|cause| write!(f, ": {cause}"))?;

@@ -11,61 +11,61 @@ use super::frame::HEADER;
 use super::record::Form;
 use super::{Level, OWN, Record};
 
-/// The queue of this process, which has one standard error.
+/// The queue of this process: one, because there is one standard error.
 pub(super) static QUEUE: Queue = Queue::new();
 
-/// How long the caller waits until its line is out: time enough for a process that reads standard
+/// How long a caller waits for its line to be written: enough for a process that reads standard
 /// error.
 const WAIT: Duration = Duration::from_millis(100);
 
-/// The most bytes that wait for a reader.
+/// The most bytes in the queue.
 const MOST_BYTES: usize = 1024 * 1024;
 
-/// The most lines that wait for a reader.
+/// The most lines in the queue.
 const MOST_LINES: usize = 4096;
 
-/// Lines on their way, and the thread that writes them, which the first line starts.
+/// Queued lines, and the thread that writes them, which the first line starts.
 ///
-/// While lines are read, each is out when [`write`](Self::write) returns: before the environment is
-/// frozen, and before the process ends. If one is not out after [`WAIT`], the queue is stuck: later
-/// lines wait for nothing, and those for which there is no room are dropped and counted, until all
-/// that are in the queue have been written.
+/// Normally a line has been written when [`write`](Self::write) returns: before the environment is
+/// frozen, and before the process ends. If a line has not been written after [`WAIT`], the queue is
+/// stuck: later calls do not wait, and lines that do not fit are dropped and counted. It stays
+/// stuck until all queued lines have been written.
 pub(super) struct Queue {
     state: Mutex<State>,
-    /// There are lines to write.
+    /// Notified when a line is queued.
     filled: Condvar,
-    /// Some have been written.
+    /// Notified when a line has been written.
     written: Condvar,
 }
 
 struct State {
     lines: VecDeque<Line>,
     bytes: usize,
-    /// Lines taken so far.
+    /// Lines queued so far.
     taken: u64,
     /// Lines written so far.
     done: u64,
-    /// How many were written when a flush has given up.
+    /// The value of `done` when the last flush timed out.
     given_up_at: Option<u64>,
     has_thread: bool,
     is_stuck: bool,
-    /// Lines dropped since the log has last said so, and how to say it.
+    /// The lines dropped since the last notice of dropped lines, and how to write the next.
     dropped: Option<(u64, Form, Destination)>,
 }
 
-/// A line and where it goes.
+/// A line and its destination.
 pub(super) struct Line {
     pub(super) destination: Destination,
     pub(super) form: Form,
-    /// A line with its end, or a frame.
+    /// A line with its newline, or a frame.
     pub(super) bytes: Vec<u8>,
 }
 
-/// Where lines go.
+/// The destination of lines.
 #[derive(Clone)]
 pub(super) enum Destination {
     StandardError,
-    /// A file that takes frames.
+    /// A file, pipe or socket that takes frames.
     Frames(Arc<File>),
 }
 
@@ -84,14 +84,15 @@ impl Queue {
         Self { state: Mutex::new(state), filled: Condvar::new(), written: Condvar::new() }
     }
 
-    /// Writes a line; blocks until it is out, but not for long.
+    /// Queues a line and blocks until it has been written, but not for long.
     pub(super) fn write(&'static self, line: Line) {
         let mut state = self.lock();
         if !state.has_thread {
             let thread = thread::Builder::new().name("lambda-log".to_owned());
             state.has_thread = thread.spawn(|| self.write_lines()).is_ok();
             if !state.has_thread {
-                // There may be one later. Until then, a line that blocks is better than none.
+                // Starting a thread may succeed later. Until then, a line that blocks is better
+                // than none.
                 drop(state);
                 line.write();
                 return;
@@ -109,13 +110,13 @@ impl Queue {
         state.push(line);
         let number = state.taken;
         drop(state);
-        // The thread would wake only to wait for the lock.
+        // Unlocked first, or the thread would wake only to wait for the lock.
         self.filled.notify_one();
         state = self.wait(self.lock(), WAIT, |state| state.done < number);
         state.is_stuck |= state.done < number;
     }
 
-    /// Waits until all lines are out, but not longer than `patience`.
+    /// Waits until all queued lines have been written, but not longer than `patience`.
     pub(super) fn flush(&self, patience: Duration) {
         let state = self.lock();
         let (number, done) = (state.taken, state.done);
@@ -128,7 +129,7 @@ impl Queue {
         state.given_up_at = state.is_behind(number).then_some(state.done);
     }
 
-    /// Waits while there is hope and `is_waiting`.
+    /// Waits while `is_waiting`, unless the queue is stuck.
     fn wait<'q>(
         &self,
         state: MutexGuard<'q, State>,
@@ -159,14 +160,14 @@ impl Queue {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Consistent at every moment, and nothing panics under this lock.
+        // The state is consistent at every moment, and nothing panics under this lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
     fn has_room(&self, line: &Line) -> bool {
-        // A line that is longer than the queue goes alone.
+        // A line that is larger than the queue is accepted when the queue is empty.
         let is_short = self.bytes + line.bytes.len() <= MOST_BYTES || self.lines.is_empty();
         is_short && self.lines.len() < MOST_LINES
     }
@@ -177,7 +178,7 @@ impl State {
         self.taken += 1;
     }
 
-    /// Puts a line where lines were dropped, if any were.
+    /// Queues a notice in the place of dropped lines, if there are any.
     fn push_dropped(&mut self) {
         let Some((count, form, destination)) = self.dropped.take() else { return };
         let text = format_args!("log output was blocked: dropped {count} lines");
@@ -192,7 +193,8 @@ impl State {
         self.lines.pop_front()
     }
 
-    /// Whether lines are on their way, or to be told of, of the first `number`.
+    /// Whether any of the first `number` lines has not been written, or a notice of dropped lines
+    /// is due.
     fn is_behind(&self, number: u64) -> bool {
         self.done < number || self.dropped.is_some()
     }
@@ -207,7 +209,7 @@ impl Line {
                 line.into_bytes()
             }
             Destination::Frames(_) => {
-                // The header and the line show the same time.
+                // The header and the line must show the same time.
                 let record = record.at(record.time());
                 super::frame::frame(&record, &record.line())
             }
@@ -216,7 +218,7 @@ impl Line {
     }
 
     /// Writes it in one piece, since others write there too. It does not use `eprintln!`, which
-    /// panics when nobody reads standard error any more.
+    /// panics if standard error is closed.
     fn write(&self) {
         let _nobody_reads = match &self.destination {
             Destination::StandardError => io::stderr().write_all(&self.bytes),
@@ -237,7 +239,8 @@ mod tests {
     use super::*;
     use crate::Format;
 
-    /// Nothing of it ends, since frames that are refused go to standard error.
+    /// A queue and a pipe that both live forever: a closed pipe would send frames to standard
+    /// error.
     fn start() -> (&'static Queue, Destination, &'static mut PipeReader) {
         let (reader, writer) = io::pipe().unwrap();
         let file = File::from(OwnedFd::from(writer));
@@ -264,13 +267,13 @@ mod tests {
         String::from_utf8(text).unwrap()
     }
 
-    /// More than a pipe holds.
+    /// A text that is longer than a pipe holds.
     fn long() -> String {
         "x".repeat(250 * 1024)
     }
 
     #[test]
-    fn a_line_is_out_when_it_has_been_written() {
+    fn a_line_has_been_written_when_write_returns() {
         let (queue, to, reader) = start();
         for number in 0..100 {
             write(queue, &to, &number.to_string());
@@ -280,11 +283,11 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_nobody_reads_stop_nobody_and_are_dropped_and_counted() {
+    fn unread_lines_do_not_block_and_are_dropped_and_counted() {
         let (queue, to, reader) = start();
         write(queue, &to, &long());
         assert!(queue.lock().is_stuck);
-        // With the one that is being written, four are less than a mebibyte.
+        // Four, with the one that is being written, take less than a mebibyte.
         (1..=10).for_each(|_| write(queue, &to, &long()));
         assert_eq!(read(reader).len(), long().len() + 5);
         for _ in 0..3 {
@@ -298,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn many_short_lines_are_bounded_as_well() {
+    fn the_number_of_short_lines_is_bounded_too() {
         let (queue, to, reader) = start();
         write(queue, &to, &long());
         (0..MOST_LINES + 5).for_each(|_| write(queue, &to, "short"));
@@ -309,9 +312,9 @@ mod tests {
     }
 
     #[test]
-    fn dropped_lines_are_told_of_where_they_are_missing() {
+    fn the_notice_of_dropped_lines_is_where_they_are_missing() {
         let (queue, to, reader) = start();
-        // One is being written; three wait, and two have no room.
+        // One is being written, three wait, and two are dropped.
         (0..6).for_each(|_| write(queue, &to, &long()));
         write(queue, &to, "short");
         (0..4).for_each(|_| assert_eq!(read(reader).len(), long().len() + 5));
@@ -320,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_that_was_in_vain_is_not_waited_for_again() {
+    fn a_flush_does_not_wait_again_after_a_timeout() {
         let (queue, to, reader) = start();
         write(queue, &to, &long());
         queue.flush(Duration::from_millis(10));
@@ -328,7 +331,7 @@ mod tests {
         queue.flush(Duration::from_secs(60));
         assert!(began.elapsed() < Duration::from_secs(30));
         read(reader);
-        // The thread notes soon that it has written it.
+        // The thread notes the write a little later.
         while queue.lock().is_behind(1) {
             assert!(began.elapsed() < Duration::from_secs(60));
             queue.flush(Duration::from_secs(1));
@@ -336,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stuck_queue_waits_once() {
+    fn a_stuck_queue_makes_only_one_caller_wait() {
         let (queue, to, _reader) = start();
         write(queue, &to, &long());
         let began = Instant::now();
@@ -345,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn that_lines_are_missing_is_said_in_the_format_of_those_lines() {
+    fn the_notice_of_dropped_lines_has_their_format() {
         let (queue, to, reader) = start();
         write(queue, &to, &long());
         let long = "x".repeat(MOST_BYTES + 1);

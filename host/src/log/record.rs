@@ -6,15 +6,16 @@ use super::{Format, Level};
 
 /// One log event, as a [`Log`](super::Log) takes it.
 ///
-/// `Display` is its line without the newline, in the [format](super::Log::format) of the log that
-/// passed it on, otherwise in text. A JSON line has the fields that AWS's own runtimes write:
-/// `timestamp` (RFC 3339, UTC, milliseconds), `level`, and where they are not empty `message`,
-/// `logger` and `requestId`; then further ones. A text line has the invocation, the message and
-/// further fields; the writer adds time, level and logger.
+/// `Display` writes its line without the newline, in the [format](super::Log::format) of the log
+/// that passes it to a writer, otherwise in text. A JSON line has the fields that AWS's own
+/// runtimes write: `timestamp` (RFC 3339, UTC, milliseconds) and `level`; `message`, `logger` and
+/// `requestId` unless they are empty; then any additional fields. A text line has the request id,
+/// the message and the additional fields; adding the time, the level and the logger is up to the
+/// writer.
 ///
-/// Nothing in a record can break its line, or the terminal that shows it. JSON escapes control
-/// characters and the line separators of Unicode. In text, control characters become spaces; only
-/// the line breaks and tabs of the message stay as they are.
+/// Nothing in a record can break out of its line, or control the terminal that shows it. JSON
+/// escapes control characters and the line separators of Unicode. In text, control characters
+/// become spaces; only the line breaks and tabs of the message stay as they are.
 ///
 /// ```
 /// use lambda_proto_host::{Fields, Level, Record};
@@ -50,7 +51,7 @@ impl<'a> Record<'a> {
         Self { message, ..self }
     }
 
-    /// Sets the part of the program that logs, in plain words; empty means none.
+    /// Sets the name of the logger, the part of the program that logs; empty means none.
     #[must_use]
     pub fn logger(self, logger: &'a str) -> Self {
         Self { logger, ..self }
@@ -84,7 +85,7 @@ impl<'a> Record<'a> {
         Self { form, ..self }
     }
 
-    /// Its level.
+    /// The level.
     pub fn level(&self) -> Level {
         self.level
     }
@@ -94,12 +95,13 @@ impl<'a> Record<'a> {
         self.message
     }
 
-    /// Its time: now, unless it has one.
+    /// The time; the current time unless one was set.
     pub(super) fn time(&self) -> SystemTime {
         self.time.unwrap_or_else(SystemTime::now)
     }
 
-    /// The whole line, without the newline: that of `Display`, in text after level and logger.
+    /// The whole line, without the newline: that of `Display`; in text, the level and the logger
+    /// come first.
     pub(super) fn line(&self) -> String {
         let mut line = String::new();
         if self.form.format == Format::Text {
@@ -177,9 +179,9 @@ impl fmt::Debug for Record<'_> {
     }
 }
 
-/// Adds further fields to a record.
+/// Adds fields to a record.
 ///
-/// A field named like one that every record has gets an underscore before its name.
+/// A field with a name that every record uses, such as `level`, gets an underscore before its name.
 pub struct Fields<'l> {
     line: &'l mut String,
     format: Format,
@@ -202,7 +204,7 @@ impl Fields<'_> {
         put_plain(self.line, &shown(value), false);
     }
 
-    /// Adds a list of texts.
+    /// Adds a list of text values.
     pub(super) fn texts(&mut self, name: &str, values: &mut dyn Iterator<Item = &str>) {
         self.put_name(name);
         self.line.push('[');
@@ -248,15 +250,15 @@ impl Fields<'_> {
     }
 }
 
-/// The displayed text of a value. If displaying fails, it is the text up to then.
+/// The displayed text of a value; if its `Display` fails, the text up to there.
 fn shown(value: fmt::Arguments<'_>) -> String {
     let mut text = String::new();
     let _has_said_what_it_could = text.write_fmt(value);
     text
 }
 
-/// Writes a text for people to read: control characters become spaces, except line breaks and tabs
-/// if they are kept.
+/// Writes a text with control characters replaced by spaces, except line breaks and tabs if they
+/// are kept.
 fn put_plain(line: &mut String, text: &str, keeps_breaks: bool) {
     for character in text.chars() {
         match character {
@@ -267,7 +269,7 @@ fn put_plain(line: &mut String, text: &str, keeps_breaks: bool) {
     }
 }
 
-/// Writes a text as the inside of a JSON string.
+/// Writes a text as the content of a JSON string, without the quotes.
 pub(crate) fn put_escaped(line: &mut String, text: &str) {
     for character in text.chars() {
         match character {

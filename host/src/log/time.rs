@@ -1,9 +1,10 @@
-//! Timestamps of log lines, without a calendar library: every program contains them.
+//! Timestamps of log lines. They use no calendar library, which would grow every program.
 
 use std::time::{Duration, SystemTime};
 
-/// A time in RFC 3339 format, in UTC, to the millisecond. Times before 1970 become its beginning,
-/// times after 9999 its end, since the format has no years for them.
+/// A time in RFC 3339 format, in UTC, to the millisecond. Times before 1970 are shown as its first
+/// millisecond, times after the year 9999 as its last, since the format has only four digits for
+/// the year.
 pub(super) fn timestamp(time: SystemTime) -> String {
     let since = since_epoch(time).min(LAST);
     let seconds = since.as_secs();
@@ -20,7 +21,8 @@ pub(super) fn timestamp(time: SystemTime) -> String {
     text
 }
 
-/// Writes as many digits as `first` has, the unit of the first digit; then writes `after`.
+/// Writes `value` with as many digits as `first` has, then `after`. `first` is the unit of the
+/// first digit, such as 1000.
 fn put(text: &mut String, value: u32, mut first: u32, after: &str) {
     while first > 0 {
         text.push(char::from(b'0' + (value / first % 10) as u8));
@@ -29,7 +31,7 @@ fn put(text: &mut String, value: u32, mut first: u32, after: &str) {
     text.push_str(after);
 }
 
-/// Seconds.
+/// The seconds of a day.
 const DAY: u64 = 86_400;
 
 /// The last millisecond of the year 9999.
@@ -66,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn known_times_are_shown_as_everybody_shows_them() {
+    fn timestamps_equal_those_of_the_date_command() {
         // From `date -u -d @…`.
         let cases = [
             (0, 0, "1970-01-01T00:00:00.000Z"),
@@ -93,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn every_day_of_800_years_follows_the_one_before() {
+    fn every_day_of_800_years_follows_the_previous_day() {
         let is_leap = |year| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
         let (mut year, mut month, mut day) = (1970, 1, 1);
         for days in 0..292_194 {
@@ -115,11 +117,11 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_the_format_cannot_show_is_the_nearest_that_it_can() {
+    fn a_time_out_of_range_becomes_the_nearest_in_range() {
         let before = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
         assert_eq!(timestamp(before), "1970-01-01T00:00:00.000Z");
         let far = Duration::from_secs(i64::MAX as u64);
-        let far = SystemTime::UNIX_EPOCH.checked_add(far).expect("the clock of Unix goes so far");
+        let far = SystemTime::UNIX_EPOCH.checked_add(far).expect("Unix clocks reach that far");
         assert_eq!(timestamp(far), "9999-12-31T23:59:59.999Z");
     }
 }

@@ -16,11 +16,13 @@ use crate::current;
 impl Log {
     /// A layer for `tracing_subscriber` that writes events to this log.
     ///
-    /// A line has the fields of the event and of the spans around it; of several with one name it
-    /// has the innermost. A field `request_id` or `requestId` is the request id, for futures and
-    /// other work that changes threads; otherwise it is that of the [thread](crate::current).
+    /// A line has the fields of the event and of the spans around it; of several fields with the
+    /// same name, the innermost. A field `request_id` or `requestId` sets the request id, for
+    /// futures and other work that changes threads; otherwise it is that of the
+    /// [thread](crate::current).
     ///
-    /// The [level](Log::level) filters this layer alone. `tracing` has no level as high as FATAL.
+    /// The [level](Log::level) filters only this layer. At FATAL it passes nothing, since `tracing`
+    /// has no level that high.
     ///
     /// ```
     /// use lambda_proto_host::Log;
@@ -72,7 +74,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TracingLayer {
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut all = Kept::default();
         event.record(&mut all);
-        // From the event outwards: inner fields hide outer ones.
+        // From the innermost span outwards: inner fields hide outer ones.
         for span in context.event_scope(event).into_iter().flatten() {
             if let Some(kept) = span.extensions().get::<Kept>() {
                 all.inherit(kept);
@@ -100,7 +102,7 @@ fn level_of(level: tracing_core::Level) -> Level {
     }
 }
 
-/// The fields of a span or of an event, as they are shown.
+/// The fields of a span or an event, with their displayed values.
 #[derive(Default)]
 struct Kept(Vec<KeptField>);
 
@@ -120,7 +122,7 @@ impl Kept {
         self.0.push(KeptField { name, value: text, is_json });
     }
 
-    /// Adds the outer fields that have other names, except the message of a span.
+    /// Adds the fields of an outer span whose names are not taken, except its message.
     fn inherit(&mut self, outer: &Self) {
         let own = self.0.len();
         for field in outer.0.iter().filter(|field| field.name != "message") {
@@ -130,7 +132,7 @@ impl Kept {
         }
     }
 
-    /// Takes the first field with one of these names.
+    /// Removes all fields with one of these names, and returns the first.
     fn take(&mut self, names: &[&str]) -> Option<String> {
         let at = self.0.iter().position(|kept| names.contains(&kept.name))?;
         let first = self.0.remove(at);

@@ -2,20 +2,23 @@ use std::time::Duration;
 
 use lambda_proto::lifecycle::{Clocks, TimeLimit};
 
-/// The policy for work that still runs before the next invocation is asked for, which freezes it.
+/// The policy for work that still runs after the answer. Asking for the next invocation would
+/// freeze it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Policy {
-    /// Wait for it until only `reserve` is left before the deadline, then report what still runs.
+    /// Wait for the work until only `reserve` is left before the deadline, then report what still
+    /// runs.
     Drain {
-        /// The time of the invocation that is kept for the report and for asking.
+        /// The time before the deadline that is kept for the report and for asking for the next
+        /// invocation.
         reserve: Duration,
     },
-    /// Report it and go on.
+    /// Report the work, and ask for the next invocation.
     Report,
-    /// Treat it as an error.
+    /// Treat the work as an error.
     Strict,
-    /// Go on silently.
+    /// Ask for the next invocation, without a report.
     Abandon,
 }
 
@@ -34,9 +37,10 @@ impl Default for Policy {
     }
 }
 
-/// The point between an answered invocation and the next: one value for each time it is reached.
+/// The point between an answered invocation and the next, where the environment may freeze.
 ///
-/// Pass it to [`Ledger::cross`](super::Ledger::cross) until it is crossed.
+/// Make one each time that point is reached, and pass it to [`Ledger::cross`](super::Ledger::cross)
+/// until it is crossed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FreezePoint {
     policy: Policy,
@@ -50,7 +54,7 @@ impl FreezePoint {
         Self { policy, limit, reached: now }
     }
 
-    /// What to do now about running work that has not been waited for before.
+    /// What to do now about running work that no freeze point has decided about.
     pub(super) fn decide(&self, now: Clocks) -> FreezeDecision {
         match self.policy {
             Policy::Drain { reserve } => match self.drain_left(reserve, now) {
@@ -86,8 +90,8 @@ pub enum FreezeDecision {
     },
     /// Log the [report](super::Ledger::report), then ask for the next invocation.
     Report,
-    /// Log the [report](super::Ledger::report), and do not ask: the policy treats work that is left
-    /// behind as an error. An invocation that has been answered can no longer fail, so the process
-    /// must end.
+    /// Log the [report](super::Ledger::report), and do not ask for the next invocation: the policy
+    /// treats work that is left behind as an error. An invocation that has been answered can no
+    /// longer fail, so the process must end.
     Fail,
 }

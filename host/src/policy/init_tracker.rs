@@ -5,10 +5,11 @@ use lambda_proto::lifecycle::Clocks;
 
 use super::Options;
 
-/// The states of the init hooks, in the caller's memory: an array, a vector, a slice.
+/// The states of the init hooks, in memory of the caller: an array, a vector or a slice.
 ///
 /// All hooks share one time limit and one [outcome](InitOutcome). An outcome that has been returned
-/// is final: hooks that end later get an error. Hooks on threads settle under a lock.
+/// is final: hooks that end later get an error. If hooks run on several threads, put the tracker
+/// into a lock.
 ///
 /// ```
 /// use std::time::Duration;
@@ -21,7 +22,7 @@ use super::Options;
 /// tracker.settle(1, HookResult::Failed)?;
 /// assert_eq!(tracker.outcome(at(4)), None);
 ///
-/// // The third is late. That is a timeout, but the failure says more.
+/// // The third hook is late. That is a timeout, but the failure takes precedence.
 /// assert_eq!(tracker.outcome(at(5)), Some(InitOutcome::Failed));
 /// assert_eq!(tracker.hooks(), [Hook::Done, Hook::Failed, Hook::TimedOut]);
 /// assert!(tracker.settle(2, HookResult::Done).is_err());
@@ -34,13 +35,13 @@ pub struct InitTracker<S> {
 }
 
 impl<S: AsRef<[Hook]> + AsMut<[Hook]>> InitTracker<S> {
-    /// A tracker for as many pending hooks as `hooks` is long; their time begins now.
+    /// A tracker with one pending hook per element of `hooks`. Their time begins now.
     pub fn new(mut hooks: S, options: &Options, now: Clocks) -> Self {
         hooks.as_mut().fill(Hook::Pending);
         Self { hooks, expires_at: now.monotonic.saturating_add(options.init_timeout()) }
     }
 
-    /// Records how the hook in this place has ended.
+    /// Records the result of the hook in this place.
     ///
     /// # Errors
     ///
@@ -58,9 +59,9 @@ impl<S: AsRef<[Hook]> + AsMut<[Hook]>> InitTracker<S> {
         Ok(())
     }
 
-    /// The outcome, once every hook has settled or the time is over; at once without hooks.
+    /// The outcome, once every hook has settled or the time is over; without hooks, immediately.
     ///
-    /// When the time is over, it settles the pending hooks as timed out.
+    /// When the time is over, this settles the pending hooks as timed out.
     pub fn outcome(&mut self, now: Clocks) -> Option<InitOutcome> {
         if now.monotonic >= self.expires_at {
             let pending = self.hooks.as_mut().iter_mut().filter(|hook| **hook == Hook::Pending);
@@ -84,7 +85,7 @@ impl<S: AsRef<[Hook]> + AsMut<[Hook]>> InitTracker<S> {
         self.expires_at
     }
 
-    /// The state of every hook, by place.
+    /// The states of the hooks, by place.
     pub fn hooks(&self) -> &[Hook] {
         self.hooks.as_ref()
     }
@@ -93,12 +94,12 @@ impl<S: AsRef<[Hook]> + AsMut<[Hook]>> InitTracker<S> {
 /// The state of an init hook.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Hook {
-    /// It runs.
+    /// It is running.
     #[default]
     Pending,
-    /// It has succeeded.
+    /// It succeeded.
     Done,
-    /// It wants the function not to start.
+    /// It decided that the function must not start.
     Aborted,
     /// It failed.
     Failed,
@@ -106,12 +107,12 @@ pub enum Hook {
     TimedOut,
 }
 
-/// How an init hook has ended.
+/// The result of an init hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HookResult {
-    /// It has succeeded.
+    /// It succeeded.
     Done,
-    /// It wants the function not to start.
+    /// It decided that the function must not start.
     Aborted,
     /// It failed.
     Failed,
@@ -120,14 +121,15 @@ pub enum HookResult {
 /// The outcome of all init hooks. The greatest wins: a failure over an abort, an abort over a
 /// timeout.
 ///
-/// A failure has a reason to show. An abort was meant. A timeout is what remains otherwise.
+/// A failure comes first because it has a message; an abort comes before a timeout because it was
+/// intended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InitOutcome {
-    /// Every hook has succeeded.
+    /// Every hook succeeded.
     Ready,
     /// A hook had not ended when the time was over.
     TimedOut,
-    /// A hook wants the function not to start.
+    /// A hook decided that the function must not start.
     Aborted,
     /// A hook failed.
     Failed,
@@ -139,15 +141,15 @@ pub enum InitOutcome {
 pub enum SettleError {
     /// There is no hook in this place.
     NoSuchHook,
-    /// The hook has settled before, in this state, or its time was over.
+    /// The hook has already settled, in this state, or its time was over.
     Settled(Hook),
 }
 
 impl fmt::Display for SettleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoSuchHook => f.write_str("there are fewer init hooks"),
-            Self::Settled(hook) => write!(f, "this init hook has settled before: {hook:?}"),
+            Self::NoSuchHook => f.write_str("there is no init hook in this place"),
+            Self::Settled(hook) => write!(f, "this init hook has already settled: {hook:?}"),
         }
     }
 }

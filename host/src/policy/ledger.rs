@@ -10,14 +10,14 @@ use super::{FreezeDecision, FreezePoint};
 
 /// The open tasks of all invocations, so that no work is frozen unnoticed.
 ///
-/// A task begins for an invocation and ends with the token that it began with, on any thread (the
-/// ledger is under a lock then) and at any time. It may end after the freeze point, in the middle
-/// of a later invocation, and is still attributed to its own.
+/// A task belongs to the invocation that it began for. The token from its beginning ends it, at any
+/// time and on any thread (put the ledger into a lock then). A task that ends after the freeze
+/// point, in the middle of a later invocation, is still attributed to its own invocation.
 ///
-/// It has places for `TASKS` tasks, of 32 bytes each. A request id may be long and must outlive its
-/// invocation, so the ledger keeps one copy for all tasks of an invocation, for `INVOCATIONS` of
-/// them; a task holds only a number. Nothing is lost when places run out: the ledger counts tasks
-/// without a place, and tasks whose request id had no room.
+/// The ledger has places for `TASKS` tasks, of 32 bytes each. Request ids may be long and must
+/// outlive their invocations, so the ledger keeps one copy per invocation, for up to `INVOCATIONS`
+/// invocations; a task holds only a number. No task is lost when places run out: tasks without a
+/// place are counted, and a task whose request id found no room has no request id in reports.
 ///
 /// ```
 /// use std::time::Duration;
@@ -45,14 +45,14 @@ pub struct Ledger<const TASKS: usize, const INVOCATIONS: usize> {
     next: u64,
     /// Tasks below this number were open at the last freeze point.
     left_behind_below: u64,
-    /// Open tasks that have not been at a freeze point.
+    /// Open tasks that no freeze point has decided about.
     news: usize,
     /// Open tasks that have a place.
     open: usize,
     excess: Excess,
 }
 
-/// A place; number 0 means free.
+/// A place for a task; number 0 means that it is free.
 #[derive(Clone, Copy, Debug)]
 struct Task {
     number: u64,
@@ -67,7 +67,7 @@ struct Name {
     request_id: String<MAX_ID>,
 }
 
-/// Tasks without a place: how many are open, and which they may be.
+/// Tasks without a place: how many are open, and the range of their numbers.
 #[derive(Clone, Copy, Debug)]
 struct Excess {
     open: usize,
@@ -76,14 +76,14 @@ struct Excess {
     since: Stamp,
 }
 
-/// An invocation in the ledger: any number that no other invocation of this process has.
+/// The number of an invocation in the ledger, unique within the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InvocationNumber(
-    /// The number. A counter will do; several workers share one.
+    /// The number, for example from a counter that all workers share.
     pub u64,
 );
 
-/// The token that ends a task. It is good for one end, in the ledger that gave it.
+/// The token that ends a task, once, in the ledger that returned it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[must_use = "a task without its token never ends"]
 pub struct TaskToken {
@@ -93,8 +93,8 @@ pub struct TaskToken {
 }
 
 impl TaskToken {
-    /// The place of the task in its ledger, below `TASKS` and its own while it is open, as an index
-    /// for the caller's data beside the ledger; `None` if it has none.
+    /// The place of the task in its ledger, or `None` if it has none. It is below `TASKS`, and no
+    /// other open task has it, so the caller can use it as an index for data beside the ledger.
     pub const fn place(&self) -> Option<usize> {
         self.place
     }
@@ -142,12 +142,13 @@ impl<const TASKS: usize, const INVOCATIONS: usize> Ledger<TASKS, INVOCATIONS> {
         TaskToken { number, invocation, place }
     }
 
-    /// Ends a task, and returns which one it was.
+    /// Ends a task, and describes it.
     ///
     /// # Errors
     ///
     /// [`EndError`] if the token has no open task here; nothing changes then. Tasks without a place
-    /// cannot be told apart: ending one of them twice is noticed once none is open.
+    /// cannot be distinguished, so ending one of them twice is an error only once none of them is
+    /// open.
     pub fn end(&mut self, token: TaskToken, now: Clocks) -> Result<EndedTask<'_>, EndError> {
         let TaskToken { number, invocation, place } = token;
         let begun = match place {
@@ -184,12 +185,12 @@ impl<const TASKS: usize, const INVOCATIONS: usize> Ledger<TASKS, INVOCATIONS> {
 
     /// Decides what to do at a freeze point, and marks the tasks that it leaves behind.
     ///
-    /// A task is waited for, reported or treated as an error at one freeze point, its own. Later
-    /// ones only count it, so that a task that never ends does not hold up every invocation.
+    /// The policy applies to a task at only one freeze point, the first after it began. Later ones
+    /// only count it, so a task that never ends does not delay every invocation.
     ///
     /// Under [`Concurrency::Multi`] nothing is frozen [Lambda Developer Guide: Lambda Managed
     /// Instances], so there is no freeze point, and the decision is always
-    /// [`FreezeDecision::GoOn`]. At shutdown the [report](Self::report) has what is open.
+    /// [`FreezeDecision::GoOn`]. At shutdown, the [report](Self::report) has the open tasks.
     pub fn cross(&mut self, freeze_point: &FreezePoint, now: Clocks) -> FreezeDecision {
         if self.concurrency == Concurrency::Multi {
             return FreezeDecision::GoOn;
@@ -210,8 +211,9 @@ impl<const TASKS: usize, const INVOCATIONS: usize> Ledger<TASKS, INVOCATIONS> {
         self.open.saturating_add(self.excess.open)
     }
 
-    /// How many tasks the next freeze point decides about: those that none has left behind. If it
-    /// is 0, [`cross`](Self::cross) changes nothing and returns [`FreezeDecision::GoOn`].
+    /// How many tasks the next freeze point decides about: those that were not left behind at an
+    /// earlier one. If it is 0, [`cross`](Self::cross) changes nothing and returns
+    /// [`FreezeDecision::GoOn`].
     pub fn undecided(&self) -> usize {
         self.news
     }
@@ -221,7 +223,7 @@ impl<const TASKS: usize, const INVOCATIONS: usize> Ledger<TASKS, INVOCATIONS> {
         LedgerReport { tasks: &self.tasks, names: &self.names, excess: self.excess, now }
     }
 
-    /// Keeps the request id, if it is new, in place of one that has no tasks any more.
+    /// Keeps the request id, if it is new, in place of one whose invocation has no open tasks.
     fn name(&mut self, invocation: InvocationNumber, request_id: &str) {
         if self.names.iter().any(|name| name.invocation == Some(invocation)) {
             return;
@@ -250,14 +252,15 @@ pub struct EndedTask<'l> {
     pub invocation: InvocationNumber,
     /// The request id of that invocation; `None` if the ledger had no room for it.
     pub request_id: Option<&'l str>,
-    /// How long ago it began, at most: a task without a place is as old as the oldest such task.
+    /// How long ago it began. For a task without a place, this is the age of the oldest such task,
+    /// an upper bound.
     pub age: Duration,
     /// Whether a freeze point had left it behind: it may have been frozen, and may have acted in
     /// the middle of another invocation.
     pub is_late: bool,
 }
 
-/// The tasks that are open at one moment.
+/// The tasks that are open at a moment.
 #[derive(Clone, Copy, Debug)]
 pub struct LedgerReport<'l> {
     tasks: &'l [Task],
@@ -272,12 +275,12 @@ impl<'l> LedgerReport<'l> {
         self.tasks().count().saturating_add(self.excess.open)
     }
 
-    /// How many have no place in the ledger, and so are not among the [`tasks`](Self::tasks).
+    /// How many tasks have no place in the ledger, and so are not among the [`tasks`](Self::tasks).
     pub fn untracked(&self) -> usize {
         self.excess.open
     }
 
-    /// How long ago the oldest began.
+    /// How long ago the oldest task began.
     pub fn oldest_age(&self) -> Option<Duration> {
         let excess = (self.excess.open > 0).then(|| self.age(self.excess.since));
         self.tasks().map(|task| task.age).chain(excess).max()
@@ -312,19 +315,19 @@ pub struct OpenTask<'l> {
     pub age: Duration,
 }
 
-/// The token has no open task in this ledger: it was used before, or is another ledger's.
+/// The token has no open task in this ledger: it was used before, or belongs to another ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EndError;
 
 impl fmt::Display for EndError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("this task has ended before, or belongs to another ledger")
+        f.write_str("this task has already ended, or belongs to another ledger")
     }
 }
 
 impl std::error::Error for EndError {}
 
-/// A clock reading in 16 bytes, for tables: whole microseconds, which fit for 584,000 years.
+/// A reading of both clocks in 16 bytes, in whole microseconds, which overflow after 584,000 years.
 #[derive(Clone, Copy, Debug)]
 struct Stamp {
     monotonic: u64,

@@ -1,15 +1,15 @@
-//! Policy about the function's own work: how long each phase may take, how init ended, what a
-//! freeze may leave behind.
+//! Policies for the function's own work: how long each phase may take, how init ended, and which
+//! work may still run when the environment freezes.
 //!
 //! Everything here is computed from values that the caller passes in, mainly readings of both
-//! [`Clocks`](lambda_proto::lifecycle::Clocks). There is no timer and no thread:
-//! [hooks](crate::lifecycle) and [`Tasks`](crate::Tasks) wait. Lambda's own times:
-//! [`lambda_proto::lifecycle`].
+//! [`Clocks`](lambda_proto::lifecycle::Clocks). There is no timer and no thread here: the waiting
+//! is done by [hooks](crate::lifecycle) and [`Tasks`](crate::Tasks). [`lambda_proto::lifecycle`]
+//! has the times that Lambda sets.
 //!
 //! | when | what |
 //! |---|---|
-//! | the function starts | [`Options`] say how long each phase may take, and have the table of environment variables; an [`InitTracker`] collects the results of its init hooks |
-//! | an invocation has been answered | a [`Ledger`] knows the work that still runs, a [`FreezePoint`] what to do about it before `next` |
+//! | the function starts | [`Options`] define how long each phase may take, and document the environment variables; an [`InitTracker`] collects the results of the init hooks |
+//! | an invocation has been answered | a [`Ledger`] tracks the work that still runs, a [`FreezePoint`] decides what to do about it before `next` |
 //!
 //! ```
 //! use std::time::Duration;
@@ -27,7 +27,7 @@
 //! let limit = TimeLimit::on_arrival(Some(Deadline::from_unix_millis(1_795_252_822_000)), at(0));
 //! assert_eq!(limit.cancel_at(options.cancellation_buffer()), Some(Duration::from_millis(2_500)));
 //!
-//! // It is answered and leaves a task behind, which is waited for before `next` is asked for.
+//! // It is answered while a task still runs, which is drained before `next`.
 //! let mut ledger = Ledger::<32, 4>::new(Concurrency::Single);
 //! let task = ledger.begin(InvocationNumber(1), "7b", at(100));
 //! let freeze_point = FreezePoint::reached(Policy::default(), limit, at(150));

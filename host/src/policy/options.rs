@@ -8,9 +8,10 @@ use super::Policy;
 use super::written_options::WrittenOptions;
 
 /// The options of a [`Lifecycle`](crate::lifecycle::Lifecycle): how long each phase may take, what
-/// happens to remaining work, and whether signals are handled.
+/// happens to work that still runs after an answer, and whether signals are handled.
 ///
-/// Each option is set or left open. A runtime takes an option from the first of these that sets it:
+/// Each option is either set or left open. A runtime takes an option from the first of these that
+/// sets it:
 ///
 /// 1. the code of the function;
 /// 2. the environment variable in this table;
@@ -30,12 +31,13 @@ use super::written_options::WrittenOptions;
 /// Durations are decimal milliseconds. An empty variable counts as unset. The variables are read
 /// once, when a runtime with a lifecycle starts; a runtime without one does not read them.
 ///
-/// The start fails if a value is invalid, also where the code sets that option. The failure has the
+/// The start fails if a value is invalid, even if the code sets that option. The failure has the
 /// type [`INVALID_CONFIGURATION`](crate::environment::INVALID_CONFIGURATION) and names every
 /// invalid variable with its value.
 ///
-/// The policy and its reserve are one option: if the code sets the policy, it also sets the reserve.
-/// A reserve without a policy means a drain; with a policy other than a drain it is invalid.
+/// The policy and its reserve are one option: if the code sets the policy, it also sets the
+/// reserve. A reserve without a policy means a drain; with a policy other than a drain it is
+/// invalid.
 ///
 /// With the feature `serde`, this type is serialized as a map. Its keys are the names of the
 /// variables in lower case without the prefix, such as `init_timeout_ms`; all are optional, and
@@ -51,7 +53,7 @@ use super::written_options::WrittenOptions;
 /// let error = options.with_shutdown_duration(Duration::from_secs(3)).unwrap_err();
 /// assert_eq!(
 ///     error.to_string(),
-///     "a shutdown of more than 2 s: Lambda ends the process before, so give 2 s or less",
+///     "a shutdown of more than 2 s: Lambda kills the process earlier, so set 2 s or less",
 /// );
 /// # Ok::<(), lambda_proto_host::policy::InvalidOption>(())
 /// ```
@@ -72,14 +74,14 @@ pub struct Options {
 }
 
 impl Options {
-    /// The shutdown time of a function without extensions: SIGKILL comes at once [Lambda Developer
-    /// Guide: Extensions API].
+    /// The shutdown time of a function without extensions: SIGKILL comes immediately [Lambda
+    /// Developer Guide: Extensions API].
     pub const SHUTDOWN_WITHOUT_EXTENSIONS: Duration = Duration::ZERO;
-    /// The runtime's share of a shutdown when there are external extensions [Lambda Developer
-    /// Guide: Extensions API].
+    /// The runtime's share of a shutdown with external extensions [Lambda Developer Guide:
+    /// Extensions API].
     pub const SHUTDOWN_WITH_EXTERNAL_EXTENSIONS: Duration = Duration::from_millis(300);
-    /// The runtime's share of a shutdown when there are internal extensions only [Lambda Developer
-    /// Guide: Extensions API].
+    /// The runtime's share of a shutdown with only internal extensions [Lambda Developer Guide:
+    /// Extensions API].
     pub const SHUTDOWN_WITH_INTERNAL_EXTENSION: Duration = Duration::from_millis(500);
 
     /// The longest shutdown that Lambda grants [Lambda Developer Guide: Extensions API].
@@ -87,7 +89,7 @@ impl Options {
     /// The longest init and the longest timeout of a function [Lambda Developer Guide: quotas].
     pub const MAX_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
-    /// Sets nothing but the shutdown duration, to what Lambda grants with external extensions.
+    /// Sets only the shutdown duration, to what Lambda grants with external extensions.
     pub(crate) const WITH_EXTERNAL_EXTENSIONS: Self =
         Self { shutdown_duration: Some(Self::SHUTDOWN_WITH_EXTERNAL_EXTENSIONS), ..Self::new() };
 
@@ -104,12 +106,12 @@ impl Options {
         }
     }
 
-    /// Sets nothing but this policy, with a reserve of any length.
+    /// Sets only this policy, with a reserve of any length.
     pub(crate) const fn of_work(policy: Policy) -> Self {
         Self { work: Some(policy), ..Self::new() }
     }
 
-    /// Takes what is not set here from `other`.
+    /// Takes the options that are not set here from `other`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -168,8 +170,8 @@ impl Options {
         Ok(self)
     }
 
-    /// Sets the time between SIGTERM and SIGKILL. Three constants have what Lambda grants; zero
-    /// means that there is no time for a shutdown.
+    /// Sets the time between SIGTERM and SIGKILL. The constants `SHUTDOWN_…` have the times that
+    /// Lambda grants; zero means that there is no time for a shutdown.
     ///
     /// # Errors
     ///
@@ -186,13 +188,13 @@ impl Options {
     }
 
     /// Sets the part of the shutdown that its hooks may not use. A buffer as long as the shutdown
-    /// leaves them nothing.
+    /// leaves them no time.
     ///
-    /// They get the duration less this buffer, and 50 ms less than that if an invocation or the start
-    /// has to be reported as unanswered after them.
+    /// The hooks get the shutdown duration less this buffer, and 50 ms less than that if an
+    /// invocation or the start has to be reported as unanswered afterwards.
     ///
-    /// Duration and buffer bind after a signal. If the program stops by itself, nobody ends the
-    /// process, and the hooks have the [stop timeout](Self::with_stop_timeout).
+    /// The duration and the buffer apply after a signal. If the program stops by itself, nothing
+    /// kills the process, and the hooks get the [stop timeout](Self::with_stop_timeout).
     ///
     /// # Errors
     ///
@@ -222,7 +224,7 @@ impl Options {
         Ok(self)
     }
 
-    /// Sets the policy for work that still runs when the next invocation is to be asked for.
+    /// Sets the policy for work that still runs before the next invocation is asked for.
     ///
     /// # Errors
     ///
@@ -273,14 +275,14 @@ impl Options {
         or_default(self.stop_timeout, Duration::from_secs(2))
     }
 
-    /// The policy for work that still runs when the next invocation is to be asked for; by default
-    /// that of [`Policy`].
+    /// The policy for work that still runs before the next invocation is asked for; by default that
+    /// of [`Policy`].
     pub fn work(&self) -> Policy {
         self.work.unwrap_or_default()
     }
 
-    /// Whether signals are handled; `None` leaves it open, and then they are if there are shutdown
-    /// hooks.
+    /// Whether signals are handled. `None` leaves it open: then they are handled if there are
+    /// shutdown hooks.
     pub const fn signals(&self) -> Option<bool> {
         self.signals
     }
@@ -327,31 +329,31 @@ impl fmt::Display for InvalidOption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoInitTimeout => {
-                "an init timeout of zero: no hook could end in time, so give more, or no hooks"
+                "an init timeout of zero: no hook could end in time, so set more, or register no init hooks"
             }
             Self::InitTimeoutTooLong => {
-                "an init timeout of more than 15 min: Lambda grants no longer init, so give 15 min or less"
+                "an init timeout of more than 15 min: no init on Lambda takes longer, so set 15 min or less"
             }
             Self::CancellationBufferTooLong => {
-                "a cancellation buffer of more than 15 min: every invocation would be cancelled at once, \
-                 so give less than the timeout of the function"
+                "a cancellation buffer of more than 15 min: every invocation would be cancelled \
+                 immediately, so set less than the timeout of the function"
             }
             Self::ShutdownTooLong => {
-                "a shutdown of more than 2 s: Lambda ends the process before, so give 2 s or less"
+                "a shutdown of more than 2 s: Lambda kills the process earlier, so set 2 s or less"
             }
             Self::ShutdownBufferTooLong => {
-                "a shutdown buffer of more than 2 s: no shutdown is longer, so give less than the \
+                "a shutdown buffer of more than 2 s: no shutdown is longer, so set less than the \
                  shutdown duration"
             }
             Self::NoStopTimeout => {
-                "a stop timeout of zero: no shutdown hook could end in time, so give more, or no hooks"
+                "a stop timeout of zero: no shutdown hook could end in time, so set more, or register none"
             }
             Self::StopTimeoutTooLong => {
-                "a stop timeout of more than 15 min: no function runs longer, so give 15 min or less"
+                "a stop timeout of more than 15 min: no function runs longer, so set 15 min or less"
             }
             Self::DrainReserveTooLong => {
-                "a drain reserve of more than 15 min: no work would be waited for, so give less than the \
-                 timeout of the function"
+                "a drain reserve of more than 15 min: a drain would never wait, so set less than the timeout \
+                 of the function"
             }
             Self::ReserveWithoutDrain => {
                 "a drain reserve with a work policy that does not drain: set the policy to drain, or do not \

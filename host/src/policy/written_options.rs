@@ -1,11 +1,11 @@
-//! Options as the environment and `serde` write them.
+//! The form of the options in environment variables and `serde` documents.
 
 use std::time::Duration;
 
 use super::{InvalidOption, Options, Policy};
 
-/// The options in the form in which they are written: durations in milliseconds, the policy as a
-/// word, its reserve apart.
+/// The options in written form: durations in milliseconds, the policy as a word, and its reserve as
+/// a separate number.
 #[derive(Clone, Copy, Debug, Default)]
 #[cfg_attr(
     feature = "serde",
@@ -78,11 +78,11 @@ impl Setting {
 }
 
 impl WrittenOptions {
-    /// Sets a field to the value that this text says.
+    /// Sets a field to the value in `text`.
     ///
     /// # Errors
     ///
-    /// What the text should say.
+    /// What is wrong with the text, and what to write instead.
     pub(crate) fn set(&mut self, setting: Setting, text: &str) -> Result<(), &'static str> {
         let field = match setting {
             Setting::InitTimeout => &mut self.init_timeout_ms,
@@ -104,8 +104,8 @@ impl WrittenOptions {
         Ok(())
     }
 
-    /// The options, checked by their setters. `refuse` is told of each value that is out of its
-    /// range; that option is left open.
+    /// The options, checked by their setters. For each value that is out of its range, this calls
+    /// `refuse` and leaves the option open.
     pub(crate) fn into_options(self, mut refuse: impl FnMut(Setting, InvalidOption)) -> Options {
         type With = fn(Options, Duration) -> Result<Options, InvalidOption>;
         let durations: [(Setting, Option<u64>, With); 5] = [
@@ -156,11 +156,11 @@ impl WrittenOptions {
 }
 
 fn parse_millis(text: &str) -> Result<u64, &'static str> {
-    // `parse` would take a sign.
+    // `parse` would accept a sign.
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err("not a number of milliseconds: write decimal digits only, such as 500");
     }
-    // A larger number is out of every range, too.
+    // A number that does not fit is out of every range, like the maximum.
     Ok(text.parse().unwrap_or(u64::MAX))
 }
 
@@ -178,7 +178,7 @@ fn parse_bool(text: &str) -> Result<bool, &'static str> {
     match text {
         "true" => Ok(true),
         "false" => Ok(false),
-        _ => Err("neither true nor false: write one of these"),
+        _ => Err("not a boolean: write true or false"),
     }
 }
 
@@ -198,7 +198,8 @@ impl TryFrom<WrittenOptions> for Options {
 #[cfg(feature = "serde")]
 impl From<Options> for WrittenOptions {
     fn from(options: Options) -> Self {
-        // Rounded up, so that what is not zero stays so. Every maximum is whole milliseconds.
+        // Rounded up, so that a duration above zero stays above zero. Every maximum is in whole
+        // milliseconds, so none is exceeded.
         let millis = |duration: Duration| {
             let millis = duration.as_nanos().div_ceil(1_000_000);
             u64::try_from(millis).unwrap_or(u64::MAX)
