@@ -172,7 +172,7 @@ impl Runtime {
             });
             let Err(error) = result else { return Ok(()) };
             if let Error::Protocol(_) = error {
-                self.settings.log.warn(format_args!("slot {slot} begins anew: {error}"));
+                self.settings.log.warn(format_args!("slot {slot} starts over: {error}"));
                 self.stop.pause(Duration::from_secs(1));
                 continue;
             }

@@ -348,7 +348,7 @@ impl Slot {
         self.generation += 1;
         if end.begins_anew(scheduler.settings.concurrency()) && !scheduler.is_stopping() {
             let number = self.number;
-            scheduler.settings.log.warn(format_args!("slot {number} begins anew: {end}"));
+            scheduler.settings.log.warn(format_args!("slot {number} starts over: {end}"));
             self.client.begin_anew();
             self.pause(Duration::from_secs(1), scheduler);
             return false;

@@ -136,7 +136,7 @@ fn a_slot_whose_connection_speaks_nonsense_begins_anew_and_leaves_the_others_alo
     connections[1].expect_next();
     service.connection().expect_next();
     let lines = run.stop();
-    assert!(lines.len() == 1 && lines[0].contains("begins anew: "), "{lines:?}");
+    assert!(lines.len() == 1 && lines[0].contains("starts over: "), "{lines:?}");
 }
 
 fn an_error_of_one_slot_is_returned_although_the_others_were_stopped(on: &dyn Transport) {
