@@ -11,7 +11,7 @@ fn main() -> ExitCode {
         None => false,
         Some("--pipelined") => true,
         Some(other) => {
-            eprintln!("echo: \"{other}\" is no option; there is only --pipelined");
+            eprintln!("echo: \"{other}\" is not an option; the only one is --pipelined");
             return ExitCode::from(2);
         }
     };

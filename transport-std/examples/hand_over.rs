@@ -1,10 +1,10 @@
-//! Hands its work to another function by an asynchronous invocation, and answers once it is
+//! Hands its work to another function in an asynchronous invocation, and answers once that is
 //! accepted.
 //!
 //! Two functions in one program. `front` posts its event to the Invoke API at ADDRESS; `worker`
 //! does the work. An accepted event may be delivered twice, and a caller of `front` may try again.
-//! So `worker` does each event once: the event is the key. It keeps the keys in memory; a function
-//! on Lambda keeps them where all its environments find them, in a table for instance.
+//! So `worker` remembers the events that it has done, and does each of them once. It remembers them
+//! in memory; a function on Lambda needs a place that all its environments share, such as a table.
 //!
 //! ```sh
 //! cargo build --release --examples
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
             }
         },
         _ => {
-            eprintln!("hand_over: say which function this is to be; {USAGE}");
+            eprintln!("hand_over: say which function to run; {USAGE}");
             return ExitCode::from(2);
         }
     };
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
 
 fn front(address: &str) -> Result<(), Error> {
     Runtime::from_env()?.run(|invocation, responder| {
-        // An answer before this would promise what may never be done.
+        // An earlier answer would promise work that may never be done.
         hand_over(address, invocation.body())?;
         Ok(responder.send("accepted"))
     })
@@ -79,7 +79,7 @@ fn hand_over(address: &str, event: &[u8]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Gives the status line.
+/// Posts the event, and returns the status line of the reply.
 fn post(address: &str, event: &[u8]) -> io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -105,7 +105,7 @@ fn worker(work: Duration) -> Result<(), Error> {
         let key = String::from_utf8_lossy(invocation.body()).into_owned();
         let mut done = done.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if done.contains(&key) {
-            eprintln!("hand_over: {key} was done before, and is not done again");
+            eprintln!("hand_over: {key} was done before and is skipped");
         } else {
             thread::sleep(work);
             eprintln!("hand_over: {key} is done");

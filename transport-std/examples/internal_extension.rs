@@ -1,18 +1,18 @@
-//! Answers at once, and leaves its work to an internal extension: a thread that subscribes to
+//! Answers immediately, and leaves its work to an internal extension: a thread that subscribes to
 //! INVOKE.
 //!
 //! The environment is frozen when the runtime has asked for its next invocation and the extension
 //! for its next event. So the extension does the work first, and asks afterwards.
 //!
-//! If the extension's connection is lost, as by a snapshot, the process ends. Otherwise the
-//! extension would not ask, and the invocation would last until its timeout.
+//! If the extension's connection is lost, for example by a snapshot, the process ends. Otherwise
+//! the extension would never ask, and the invocation would last until its timeout.
 //!
 //! ```sh
 //! cargo build --release --examples
 //! cargo run -p lambda-lab -- run --freeze --event 1 --event 2 target/release/examples/internal_extension
 //! ```
 //!
-//! The event `fail` makes the handler fail. The extension is told of that, too.
+//! The event `fail` makes the handler fail. The extension learns of that, too.
 
 use std::error::Error;
 use std::io::{ErrorKind, Read, Write};
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         }
     };
     let result = Runtime::from_env().and_then(|runtime| {
-        // Once the runtime has asked for an invocation, no extension is registered any more.
+        // Once the runtime has asked for an invocation, no extension can register.
         let subscription = runtime.init(|| Ok(Subscription::register()?))?;
         let (extension, ended) = mpsc::channel();
         thread::spawn(move || {
@@ -75,7 +75,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Goes to the extension when the handler ends: by its answer, an error or a panic.
+/// Sent to the extension when the handler ends: with an answer, an error or a panic.
 struct End<'s> {
     id: String,
     work: Vec<Work>,
@@ -85,12 +85,12 @@ struct End<'s> {
 impl Drop for End<'_> {
     fn drop(&mut self) {
         let end = (std::mem::take(&mut self.id), std::mem::take(&mut self.work));
-        // Without the extension there is soon no process.
+        // If the extension is gone, the process is about to end.
         let _ = self.extension.send(end);
     }
 }
 
-/// For each invocation, does the work that its handler has left.
+/// For each invocation, does the work that its handler has left to the extension.
 fn work_after_answers(
     mut subscription: Subscription,
     ended: &Receiver<(String, Vec<Work>)>,
@@ -128,8 +128,8 @@ impl Subscription {
         Ok(this)
     }
 
-    /// Asks for the next invocation and returns its request id. The environment may be frozen in
-    /// here for any time, so the connection has no timeout.
+    /// Asks for the next invocation and returns its request id. The environment may be frozen for
+    /// any length of time during this call, so the connection has no timeout.
     fn next(&mut self) -> Result<String, Unexpected> {
         loop {
             let mut out = [0; 1024];

@@ -1,4 +1,4 @@
-//! Says what happens when: every hook of a [`Lifecycle`], and what a handler learns from its context.
+//! Prints when each hook of a [`Lifecycle`] runs, and what a handler learns from its context.
 //!
 //! ```sh
 //! cargo build --release --examples
@@ -23,7 +23,7 @@ fn main() -> Result<(), Error> {
             init.put(Greeting("hello"));
         })
         .on_init("slow", |init| {
-            // Until somebody does not want it any more, or it is done.
+            // Until it is cancelled or done.
             let is_cancelled = init.cancellation().wait(Duration::from_millis(20));
             say("init hook \"slow\" is done");
             !is_cancelled
@@ -60,7 +60,7 @@ fn main() -> Result<(), Error> {
         Ok(responder.send(*text))
     });
     say("the end of main");
-    // It tells of the hook that fails.
+    // It is the error of the shutdown hook that fails.
     result
 }
 

@@ -1,8 +1,8 @@
-//! Answers at once, and finishes its work after the answer: the caller does not wait for it.
+//! Answers immediately, and finishes its work after the answer: the caller does not wait for it.
 //!
-//! The environment runs until the runtime asks for the next invocation. Then it is frozen, and work
-//! that is not done is stopped until a later invocation thaws it. The policy decides what happens
-//! to such work:
+//! The environment runs until the runtime asks for the next invocation. Then it is frozen, and
+//! unfinished work is stopped until a later invocation thaws it. The policy decides what happens to
+//! such work:
 //!
 //! ```sh
 //! cargo build --release --examples
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         Some("strict") => Policy::Strict,
         Some("abandon") => Policy::Abandon,
         Some(other) => {
-            eprintln!("post_response: \"{other}\" is no policy; {USAGE}");
+            eprintln!("post_response: \"{other}\" is not a policy; {USAGE}");
             return ExitCode::from(2);
         }
     };
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
         None => Duration::from_millis(300),
         Some(Ok(millis)) => Duration::from_millis(millis),
         Some(Err(error)) => {
-            eprintln!("post_response: the milliseconds of work are no number: {error}; {USAGE}");
+            eprintln!("post_response: the milliseconds of work are not a number: {error}; {USAGE}");
             return ExitCode::from(2);
         }
     };

@@ -1,6 +1,7 @@
-//! Streams an HTTP response, one line a second: the event says how many, 3 if it is no number.
+//! Streams an HTTP response, one line a second. The event is the number of lines; any other event
+//! means 3.
 //!
-//! The event `fail` ends the stream with an error behind the first line.
+//! The event `fail` ends the stream with an error after the first line.
 
 use std::io::Write;
 use std::thread::sleep;
@@ -16,7 +17,7 @@ fn main() -> Result<(), Error> {
 
         let mut stream = responder.stream_http(&prelude);
         for line in 1..=lines {
-            // One write is one chunk, on its way to the caller at once.
+            // One write is one chunk, which the caller gets immediately.
             stream.write_all(format!("line {line}\n").as_bytes())?;
             if event.contains("fail") {
                 return Err(Failure::new("Function.GaveUp", "one line is enough"));

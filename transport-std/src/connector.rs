@@ -19,7 +19,7 @@ pub(crate) struct SlotConnector {
     pub(crate) in_flight: InFlight,
     /// Whether this slot is counted among those with a connection.
     pub(crate) is_connected: bool,
-    /// Whether the log says that this slot has no connection.
+    /// Whether the log has reported that this slot has no connection.
     pub(crate) has_told: bool,
 }
 
@@ -60,7 +60,8 @@ impl Connector for SlotConnector {
             if self.stop.is_stopping() {
                 return Err(NoConnection::Stopped);
             }
-            // While another slot has a connection, this one goes on: the service counts on it.
+            // While another slot has a connection, this one keeps trying: the service counts on
+            // every slot.
             if let Some(waited) = self.stop.outage().filter(|waited| *waited >= patience) {
                 return Err(NoConnection::Unreachable(self.settings.unreachable(waited, reason)));
             }
@@ -106,7 +107,7 @@ impl SlotConnector {
         }
     }
 
-    /// Ends what the log says of this slot; `false` if it says nothing of it.
+    /// Notes that the outage of this slot is over; `false` if the log has not reported it.
     fn end_told(&mut self) -> bool {
         let has_told = std::mem::take(&mut self.has_told);
         if has_told {

@@ -12,12 +12,12 @@ use lambda_proto_host::{ErrorTypes, Failure, Response, Tasks};
 
 use crate::connector::SlotConnector;
 
-/// An invocation in flight: its event, and its head by [`Deref`] to [`InvocationHead`].
+/// An invocation in flight: its event, and its head through [`Deref`] to [`InvocationHead`].
 #[derive(Clone, Copy, Debug)]
 pub struct Invocation<'i>(pub(crate) lambda_proto::client::Invocation<'i>);
 
 impl<'i> Invocation<'i> {
-    /// The event, as the caller sent it: any bytes, mostly JSON.
+    /// The event, as the caller sent it: any bytes, usually JSON.
     pub fn body(&self) -> &'i [u8] {
         self.0.body()
     }
@@ -68,7 +68,7 @@ impl<'i> Deref for Invocation<'i> {
 #[must_use = "an invocation whose responder is dropped is reported as failed"]
 pub struct Responder<'i> {
     pub(crate) inner: driver::Responder<'i, SlotConnector, VecStorage>,
-    /// The worker's lasting memory, for bodies that have to be put together.
+    /// The worker's reusable buffer, for bodies that have to be assembled.
     pub(crate) scratch: &'i mut Vec<u8>,
     /// Post-response work, if it is tracked.
     pub(crate) tasks: Option<&'i Tasks>,
@@ -89,19 +89,21 @@ impl Sent<'_> {
 impl<'i> Responder<'i> {
     /// Sends the response, and returns when the service has taken it.
     ///
-    /// The environment still runs then: post-response work belongs between this call and the return
-    /// of the handler. A refusal by the service is logged, and the invocation is over.
+    /// The environment keeps running until the handler returns, so post-response work belongs
+    /// between this call and the return. If the service refuses the response, that is logged, and
+    /// the invocation is over.
     pub fn send<'r>(self, response: impl Into<Response<'r>>) -> Sent<'i> {
         let (body, content_type) = response.into().into_parts();
         Sent(self.inner.send(lend(&body, content_type)))
     }
 
     /// Sends the response and asks for the next invocation in the same write. This saves two system
-    /// calls, and the environment may be frozen from here on.
+    /// calls, but the environment may be frozen from here on.
     ///
-    /// If the connection is lost, the response is not sent again, as nobody waits for the reply to
-    /// it. While [work](crate::Context::begin_work) goes on after this answer or an earlier one,
-    /// this is [`send`](Self::send), as the freeze would stop that work.
+    /// If the connection is lost, the response is not sent again, because nothing waits for the
+    /// reply to it. While registered [work](crate::Context::begin_work) of this or an earlier
+    /// invocation is running, this does the same as [`send`](Self::send), because the freeze would
+    /// stop that work.
     pub fn send_and_next<'r>(self, response: impl Into<Response<'r>>) -> Sent<'i> {
         if has_work(self.tasks) {
             return self.send(response);
@@ -110,12 +112,12 @@ impl<'i> Responder<'i> {
         Sent(self.inner.send_and_next(lend(&body, content_type)))
     }
 
-    /// Sends a value, given away or lent, as a JSON response.
+    /// Sends a value, owned or borrowed, as a JSON response.
     ///
     /// # Errors
     ///
-    /// A [`Failure`] of type `Runtime.MarshalError` if the value cannot be written as JSON. Nothing
-    /// has been sent then; if the handler returns the failure, the caller gets it.
+    /// A [`Failure`] of type `Runtime.MarshalError` if the value cannot be written as JSON. In that
+    /// case nothing has been sent; if the handler returns the failure, the caller gets it.
     #[cfg(feature = "json")]
     pub fn json<T: serde::Serialize>(self, value: T) -> Result<Sent<'i>, Failure> {
         let Self { inner, scratch, .. } = self;
@@ -139,15 +141,15 @@ impl<'i> Responder<'i> {
         }
         let length = prelude.encode(scratch).expect("the buffer was made as long as was needed");
         let mut stream = inner.stream(ContentType::HTTP_INTEGRATION);
-        // In two chunks: cargo-lambda takes the first for the JSON and the second for what ends it.
-        // If the stream is over already, the next write says so.
+        // In two chunks, since cargo-lambda expects the JSON in the first and its terminator in the
+        // second. If the stream is over already, the next write returns the error.
         let (json, end) = scratch[..length].split_at(length - HttpPrelude::END_LEN);
         let _ = stream.write(json).and_then(|()| stream.write(end));
         ResponseStream { inner: stream, tasks, error_types }
     }
 
-    /// Reports that the invocation failed, like returning the failure, and lets the handler go on.
-    /// It takes an error, a [`Failure`], or a failure by reference.
+    /// Reports that the invocation failed, as returning the failure does, and lets the handler
+    /// continue. It takes an error, a [`Failure`], or a failure by reference.
     pub fn fail(self, failure: impl Into<Failure>) -> Sent<'i> {
         Sent(self.inner.fail(&self.error_types.report(&failure.into())))
     }
@@ -157,8 +159,8 @@ impl<'i> Responder<'i> {
 ///
 /// Wrap it in a [`BufWriter`](io::BufWriter) if pieces are small. Returning an error from the
 /// handler, or dropping the stream, ends it with an error that the caller sees after the data.
-/// Nothing is sent before the first piece or the end, so a stream that fails before that is an
-/// error and no stream.
+/// Nothing is sent before the first piece or the end, so if the stream fails earlier, an error is
+/// sent instead of a stream.
 ///
 /// ```no_run
 /// # use std::io::{BufWriter, Write};
@@ -220,7 +222,7 @@ impl io::Write for ResponseStream<'_> {
     }
 }
 
-/// The response as the driver takes it.
+/// The driver's form of a response, which borrows its body.
 fn lend<'r>(body: &'r [u8], content_type: Option<ContentType<'r>>) -> driver::Response<'r> {
     driver::Response::new(body).content_type(content_type)
 }
@@ -231,7 +233,7 @@ impl std::fmt::Debug for Responder<'_> {
     }
 }
 
-/// Whether work goes on that a freeze would stop.
+/// Whether registered work is running, which a freeze would stop.
 fn has_work(tasks: Option<&Tasks>) -> bool {
     tasks.is_some_and(|tasks| tasks.outstanding() > 0)
 }

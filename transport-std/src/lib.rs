@@ -1,5 +1,5 @@
-//! An AWS Lambda runtime on `std`: plain functions, blocking, one lasting connection, no allocation
-//! per invocation once it is warm.
+//! An AWS Lambda runtime on `std`: plain functions, blocking, one persistent connection, and no
+//! allocation per invocation once it is warm.
 //!
 //! ```no_run
 //! use lambda_proto_std::{Error, Runtime};
@@ -10,8 +10,8 @@
 //! ```
 //!
 //! The handler gets an [`Invocation`] and a [`Responder`]. Answering consumes the responder and
-//! gives a [`Sent`], which the handler returns; so the compiler ensures that every invocation is
-//! answered once. Code after the answer runs while the caller has its answer already:
+//! returns a [`Sent`], which the handler returns in turn, so the compiler ensures that every
+//! invocation is answered once. Code after the answer runs when the caller already has it:
 //!
 //! ```no_run
 //! # use lambda_proto_std::{Error, Runtime};
@@ -25,9 +25,10 @@
 //! # }
 //! ```
 //!
-//! `?` makes a [`Failure`] of any error, which is reported for its invocation and logged with its
-//! causes; the loop goes on. A panic is a failure, too. An error of the function names the type that is
-//! reported by [`ErrorType`], also from inside of `anyhow::Error` (with the feature `anyhow`):
+//! `?` turns any error into a [`Failure`], which is reported for its invocation and logged with its
+//! causes; the loop continues. A panic is a failure, too. The function's own errors choose the type
+//! that is reported by implementing [`ErrorType`], which also works inside an `anyhow::Error` (with
+//! the feature `anyhow`):
 //!
 //! ```no_run
 //! use lambda_proto_std::{Error, ErrorType, Runtime};
@@ -66,8 +67,9 @@
 //! }
 //! ```
 //!
-//! A handler outside the parentheses of `run` is a function, since a closure in a variable does not
-//! get the lifetimes that it needs. The function names the lifetime of its invocation:
+//! A handler that is not written as an argument of `run` has to be a function, because the compiler
+//! does not infer the lifetimes that a closure in a variable needs. The function names the lifetime
+//! of its invocation:
 //!
 //! ```no_run
 //! use lambda_proto_std::{Error, Failure, Invocation, Responder, Runtime, Sent};
@@ -81,13 +83,13 @@
 //! }
 //! ```
 //!
-//! The runtime logs as the function's logging configuration says ([`Log`]). With the features `log`
-//! and `tracing`, so does the function.
+//! The runtime's log follows the function's logging configuration ([`Log`]). With the features
+//! `log` and `tracing`, the function's own log does, too.
 //!
 //! # Tests
 //!
-//! A test invokes a handler as the service does, in its own process, by `lambda-lab` as a
-//! dev-dependency. The documentation of its `Function::external` has this as a whole program:
+//! With `lambda-lab` as a dev-dependency, a test invokes a handler in the process of the test, as
+//! the service does. The documentation of `lambda_lab::Function::external` has the whole program:
 //!
 //! ```text
 //! let lab = Function::external().start()?;
@@ -104,7 +106,7 @@
 //! does not set it: several slots have several trace ids, and changing the environment of a process
 //! with threads is unsound. The trace id is in the [`Invocation`]; pass it on to
 //!
-//! - child processes, as a variable of their own:
+//! - child processes, as a variable in their environment:
 //!
 //!   ```no_run
 //!   # use lambda_proto_std::{Error, Runtime};
@@ -131,7 +133,7 @@
 //!
 //! - requests of an AWS SDK, as the header `X-Amzn-Trace-Id`. The SDKs take it from the variable,
 //!   unless the request has it already.
-//! - other languages, in the table of environment variables that the embedder gives to its
+//! - other languages, in the table of environment variables that the embedder gives to the
 //!   interpreter, such as `process.env` of an embedded JavaScript engine. (Writing to `os.environ`
 //!   of CPython changes the environment of the process.)
 //!

@@ -27,15 +27,15 @@ impl Runtime {
     ///             Ok(())
     ///         })
     ///         .on_shutdown("metrics", |_| {
-    ///             eprintln!("the last words");
+    ///             eprintln!("sending the last metrics");
     ///             Ok(())
     ///         });
     ///     Runtime::from_env()?.lifecycle(lifecycle).run(|invocation, responder, context| {
-    ///         let Table(text) = context.get().expect("the hook has put it");
+    ///         let Table(text) = context.get().expect("the init hook has put it there");
     ///         let work = context.begin_work(&invocation, "count");
     ///         let sent = responder.send(text);
     ///         std::thread::spawn(move || {
-    ///             // Counted behind the answer; the next invocation is asked for when it is done.
+    ///             // Count after the answer; the next invocation is asked for when this is done.
     ///             drop(work);
     ///         });
     ///         Ok(sent)
@@ -61,12 +61,15 @@ impl Runtime<Lifecycle> {
     ///
     /// # Errors
     ///
-    /// As without a lifecycle; [`Error::Init`] if an environment variable of an
-    /// [option](crate::Options) is invalid or a hook before the first invocation fails, which has
-    /// been reported then; [`Error::LeftBehind`] if the [policy](Lifecycle::work) treats remaining
-    /// work as an error. Return it from `main`, so that the process exits with a non-zero code. The
-    /// shutdown hooks run unless the start has failed; if everything else has gone well,
-    /// [`Error::Shutdown`] says which of them have failed or not ended.
+    /// The errors of a runtime without a lifecycle, and
+    ///
+    /// - [`Error::Init`] if an environment variable of an [option](crate::Options) is invalid or a
+    ///   hook before the first invocation fails; the failure has been reported to the service;
+    /// - [`Error::LeftBehind`] if the [policy](Lifecycle::work) treats remaining work as an error;
+    /// - [`Error::Shutdown`], if nothing else has failed, with the shutdown hooks that failed or
+    ///   did not end. The shutdown hooks run unless the start has failed.
+    ///
+    /// Return the error from `main`, so that the process exits with a non-zero code.
     pub fn run<F>(self, handler: F) -> Result<(), Error>
     where
         F: for<'i> Fn(Invocation<'i>, Responder<'i>, Context) -> Result<Sent<'i>, Failure> + Sync,
@@ -87,15 +90,16 @@ impl Runtime<Lifecycle> {
         result.and(ended)
     }
 
-    /// Runs the init hooks, and gives one worker to take invocations from without a handler, however
-    /// many slots there are; `None` if the runtime was stopped before the first invocation.
+    /// Runs the init hooks and returns one worker, however many slots there are, from which the
+    /// program takes invocations without a handler; `None` if the runtime was stopped before the
+    /// first invocation.
     ///
-    /// Signals are handled from here on: one that comes while the worker waits makes its
-    /// [`next`](Worker::next) return `None`. When the worker is dropped, the shutdown hooks run;
-    /// drop it soon after that, and before `main` returns. If it is still there when the time of the
+    /// Signals are handled from here on: a signal that arrives while the worker waits makes its
+    /// [`next`](Worker::next) return `None`. Drop the worker soon after that, and before `main`
+    /// returns: this runs the shutdown hooks. If the worker still exists when the time for the
     /// invocations in flight is over, the hooks run on another thread, which ends the process. So
-    /// what a program has to do at its end belongs into a hook. [`Worker::end`] drops it and says how
-    /// the hooks have ended.
+    /// put the program's own cleanup into a hook. [`Worker::end`] drops the worker and returns the
+    /// result of the hooks.
     ///
     /// # Errors
     ///
@@ -104,9 +108,9 @@ impl Runtime<Lifecycle> {
         Ok(self.start()?.map(|running| running.worker()))
     }
 
-    /// As [`into_worker`](Self::into_worker), with a worker for each slot; each may go to its own
-    /// thread. The shutdown hooks run when the last of them is dropped. An error or a panic stops the
-    /// others, as [without a lifecycle](Runtime::into_workers).
+    /// Like [`into_worker`](Self::into_worker), with a worker for each slot; each may move to its
+    /// own thread. The shutdown hooks run when the last worker is dropped. An error or a panic in
+    /// one worker stops the others, as [without a lifecycle](Runtime::into_workers).
     ///
     /// Returns an empty vector if the runtime was stopped before the first invocation.
     ///
@@ -118,7 +122,7 @@ impl Runtime<Lifecycle> {
         Ok((0..running.runtime.settings.slots).map(|_| running.pulled_worker()).collect())
     }
 
-    /// Does what comes before the first invocation; `None` if the runtime was stopped during it.
+    /// Runs everything before the first invocation; `None` if the runtime was stopped during it.
     fn start(self) -> Result<Option<Running>, Error> {
         let Self { settings, stop, lifecycle } = self;
         let runtime = Runtime { settings, stop, lifecycle: NoLifecycle };
@@ -127,7 +131,8 @@ impl Runtime<Lifecycle> {
         let started = Started::new(lifecycle, &runtime.settings, move || stop.stop(), &mut first)?;
         let restored = Mutex::new(first.worker);
         let Some(started) = started else { return Ok(None) };
-        // From here on a stop wakes a worker that waits for work; an earlier stop is seen.
+        // From here on a stop wakes a worker that waits for registered work. Such a worker looks
+        // for an earlier stop itself.
         runtime.stop.set_tasks(&started.active.tasks);
         let active = started.active.clone();
         let ending = Arc::new(Ending(Mutex::new(Some(started))));
@@ -138,7 +143,7 @@ impl Runtime<Lifecycle> {
 /// A runtime that has been started.
 struct Running {
     runtime: Runtime,
-    /// The worker that has been restored, which asks for the invocations of the first slot.
+    /// The worker that waited for the restore; it becomes the worker of the first slot.
     restored: Mutex<Option<Worker>>,
     active: Arc<Active>,
     ending: Arc<Ending>,
@@ -150,7 +155,7 @@ impl Running {
         self.in_lifecycle(self.worker_alone())
     }
 
-    /// The same, for a program that pulls from several.
+    /// The same, for a program that pulls from several workers.
     fn pulled_worker(&self) -> Worker<InLifecycle> {
         self.in_lifecycle(self.runtime.pulled(self.worker_alone()))
     }
@@ -198,7 +203,7 @@ pub struct InLifecycle {
 }
 
 impl InLifecycle {
-    /// Waits for the work after the latest invocation, and reads the clocks then.
+    /// Waits for the registered work of the latest invocation, then reads the clocks.
     fn cross(&self) -> Result<Option<Clocks>, Error> {
         let Some(limit) = self.limit else { return Ok(None) };
         let crossed = self.active.tasks.cross(|| limit, &|| self.stop.is_stopping());
@@ -232,21 +237,21 @@ impl Worker<InLifecycle> {
         Ok(Some((invocation, responder, context)))
     }
 
-    /// The responder of the last [`next`](Self::next) once more; `None` if there is nothing to
-    /// answer, or if a stream has begun.
+    /// Returns the responder of the last [`next`](Self::next) again; `None` if no invocation waits
+    /// for an answer, or if its stream has begun.
     pub fn responder(&mut self) -> Option<Responder<'_>> {
         self.core.responder(Some(&self.lifecycle.active.tasks))
     }
 
-    /// Drops the worker, and tells how the shutdown hooks have ended if it was the last of its
-    /// runtime, whose drop runs them.
+    /// Drops the worker. If it was the last of its runtime, this runs the shutdown hooks and
+    /// returns their result.
     ///
     /// # Errors
     ///
-    /// [`Error::Shutdown`] if hooks have failed or not ended, which has been logged.
+    /// [`Error::Shutdown`] if hooks failed or did not end, which has been logged.
     pub fn end(self) -> Result<(), Error> {
         let Self { core, lifecycle } = self;
-        // It may have an invocation to report.
+        // This reports an invocation in flight, before the hooks run.
         drop(core);
         Arc::into_inner(lifecycle.ending).map_or(Ok(()), |ending| ending.finish())
     }

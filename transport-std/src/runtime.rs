@@ -25,13 +25,14 @@ impl Runtime {
     /// A runtime that Lambda configures: at the address in `AWS_LAMBDA_RUNTIME_API`, with as many
     /// slots as `AWS_LAMBDA_MAX_CONCURRENCY` says.
     ///
-    /// It installs a panic hook, by which a panic is one record. The panic of a handler goes to the
-    /// log of the runtime; others go to the log that the environment configures, whatever
-    /// [`log`](Self::log) sets. Install a hook of your own afterwards.
+    /// It installs a panic hook that logs each panic as one record. A panic in a handler goes to
+    /// the log of the runtime; other panics go to the log that the environment configures, whatever
+    /// [`log`](Self::log) sets. To use a panic hook of your own, install it afterwards.
     ///
     /// # Errors
     ///
-    /// [`Error::MissingVariable`] for the address, [`Error::InvalidVariable`] for either.
+    /// [`Error::MissingVariable`] if there is no address, [`Error::InvalidVariable`] if either
+    /// variable has an invalid value.
     pub fn from_env() -> Result<Self, Error> {
         Ok(Self::with(Settings::from_env()?))
     }
@@ -62,20 +63,22 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// [`Error::Init`]. If the report cannot be delivered, that is logged.
+    /// [`Error::Init`] if `start_up` fails or panics. If the report cannot be delivered, that is
+    /// logged.
     pub fn init<T>(&self, start_up: impl FnOnce() -> Result<T, Failure>) -> Result<T, Error> {
         start(&self.settings, start_up, |failure| self.worker().fail_init(failure))
     }
 
-    /// Calls `handler` for every invocation, on as many threads as there are slots, until it is
-    /// [stopped](Self::stop_handle).
+    /// Calls `handler` for every invocation, on as many threads as there are slots, until the
+    /// runtime is [stopped](Self::stop_handle).
     ///
     /// # Errors
     ///
-    /// An [`Error`] when the session cannot go on. With several slots, one whose connection breaks
-    /// the protocol begins anew after a pause, and the others do not notice. A slot that is lost for
-    /// another reason ends all of them, when they have answered what is in flight: if the service
-    /// wants the process to end (500), or if the slot gets no thread.
+    /// An [`Error`] when the session cannot continue. With several slots, a slot on whose
+    /// connection the protocol is broken starts over after a pause, and the others are not
+    /// affected. If a slot is lost for another reason, all slots end when they have answered their
+    /// invocations in flight. Such reasons are a reply by which the service ends the process (500),
+    /// and a thread that cannot be started.
     pub fn run<F>(self, handler: F) -> Result<(), Error>
     where
         F: for<'i> Fn(Invocation<'i>, Responder<'i>) -> Result<Sent<'i>, Failure> + Sync,
@@ -112,7 +115,7 @@ impl Runtime {
                 }
             }
             for thread in threads {
-                // Its panics were caught.
+                // Panics of the slot were caught.
                 let ended = thread.join().unwrap_or(Ok(()));
                 result = result.and(ended);
             }
@@ -120,7 +123,7 @@ impl Runtime {
         })
     }
 
-    /// As [`run`](Self::run), on this thread and with one slot, for handlers that change their
+    /// Like [`run`](Self::run), on this thread and with one slot, for handlers that modify their
     /// captures.
     ///
     /// # Errors
@@ -133,16 +136,18 @@ impl Runtime {
         self.into_worker().run(handler)
     }
 
-    /// One worker to take invocations from without a handler, however many slots there are.
+    /// Returns one worker, however many slots there are, from which the program takes invocations
+    /// without a handler.
     pub fn into_worker(self) -> Worker {
         self.worker()
     }
 
-    /// A worker for each slot, to take invocations from without a handler; each may go to its own
-    /// thread.
+    /// Returns a worker for each slot, from which the program takes invocations without a handler;
+    /// each may move to its own thread.
     ///
-    /// The service counts on all of them. So an error of one, or a panic that drops it, stops the
-    /// others, whose [`next`](Worker::next) returns `None` then; end the process with the error.
+    /// The service counts on all of them. So an error of one worker, or a panic that drops it,
+    /// stops the others: their [`next`](Worker::next) returns `None`. End the process with the
+    /// error.
     pub fn into_workers(self) -> Vec<Worker> {
         (0..self.settings.slots).map(|_| self.pulled(self.worker())).collect()
     }
@@ -156,7 +161,7 @@ impl Runtime {
         Worker::new(&self.settings, &self.stop, InFlight::new(&self.settings.endpoint))
     }
 
-    /// A worker whose invocation in flight is known at the end of the process.
+    /// A worker whose invocation in flight can be reported at the end of the process.
     pub(crate) fn tracked_worker(&self) -> Worker {
         Worker::new(&self.settings, &self.stop, InFlight::tracked(&self.settings.endpoint))
     }
@@ -181,7 +186,7 @@ impl Runtime {
         }
     }
 
-    /// Ends all slots, since the service would go on to count on the one that is lost.
+    /// Stops all slots, since the service would still count on the one that is lost.
     fn slot_is_lost(&self, slot: usize, error: &Error) {
         self.settings.log.error(format_args!("slot {slot} has ended: {error}"));
         self.stop.stop();
@@ -189,11 +194,11 @@ impl Runtime {
 }
 
 impl<L> Runtime<L> {
-    /// How many invocations run at once, each on its own thread and connection; 0 means 1.
+    /// How many invocations run at the same time, each on its own thread and connection; 0 means 1.
     ///
-    /// [`from_env`](Self::from_env) sets it. More than one is for a service that hands out several
-    /// at once, as it says in `AWS_LAMBDA_MAX_CONCURRENCY`; others may give all slots the same
-    /// event.
+    /// [`from_env`](Self::from_env) sets it. Use more than one only if the service hands out
+    /// several invocations at the same time, which it announces in `AWS_LAMBDA_MAX_CONCURRENCY`;
+    /// another service may give all slots the same event.
     #[must_use]
     pub fn slots(mut self, slots: usize) -> Self {
         self.settings.set_slots(slots);
@@ -209,15 +214,15 @@ impl<L> Runtime<L> {
         self
     }
 
-    /// How long to try without any connection before giving up; 60 s unless set. A slot without one
-    /// tries for as long as another slot has one.
+    /// How long to keep trying without any connection before giving up; 60 s unless set. A slot
+    /// without a connection keeps trying for as long as another slot has one.
     #[must_use]
     pub fn give_up_after(mut self, patience: Duration) -> Self {
         self.settings.patience = patience;
         self
     }
 
-    /// The `User-Agent`, best one token of the form `name/version`.
+    /// The `User-Agent`, preferably one token of the form `name/version`.
     ///
     /// # Errors
     ///
@@ -227,8 +232,8 @@ impl<L> Runtime<L> {
         Ok(self)
     }
 
-    /// Asks errors of this type, and failures that were made of one, for the type to report; see
-    /// [`ErrorType`]. Call it once for each error type of the function.
+    /// Reports errors of this type, and failures made from one, with the error type that they name;
+    /// see [`ErrorType`]. Call it once for each error type of the function.
     ///
     /// ```no_run
     /// use lambda_proto_std::{Error, ErrorType, Runtime};
@@ -260,8 +265,8 @@ impl<L> Runtime<L> {
         self
     }
 
-    /// Where log lines go, one call per line without the newline; as [`Log`](crate::Log) says
-    /// unless set.
+    /// Where log lines go: one call per line, without the newline. [`Log`](crate::Log) describes
+    /// the default.
     #[must_use]
     pub fn log(mut self, write: impl Fn(&Record<'_>) + Send + Sync + 'static) -> Self {
         self.settings.set_log(write);

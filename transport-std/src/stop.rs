@@ -9,10 +9,10 @@ use lambda_proto_host::lifecycle::{Shutdown as Stopping, clock};
 
 /// Ends [`Runtime::run`](crate::Runtime::run) from another thread, between invocations.
 ///
-/// A worker that waits for an invocation, or for post-response work, stops at once; one that runs a
-/// handler stops when the answer has been sent. An invocation that the service hands out just as a
-/// worker stops waiting is lost to it, or reported as failed if a part of its event has arrived;
-/// the same happens when Lambda ends the environment.
+/// A worker that waits for an invocation, or for post-response work, stops immediately; one that
+/// runs a handler stops when the answer has been sent. An invocation that the service hands out
+/// just as a worker stops waiting is lost, or reported as failed if a part of its event has
+/// arrived; the same happens when Lambda ends the environment.
 #[derive(Clone, Debug, Default)]
 pub struct StopHandle {
     shared: Arc<Shared>,
@@ -24,7 +24,7 @@ struct Shared {
     reach: Mutex<Reach>,
     waiters: Mutex<Vec<Arc<Waiter>>>,
     changed: Condvar,
-    /// Begins with the stop, for what waits before the first invocation.
+    /// The shutdown that a stop begins, for code that waits before the first invocation.
     stopping: OnceLock<Stopping>,
     /// Post-response work, which a worker may wait for.
     tasks: OnceLock<Tasks>,
@@ -34,15 +34,15 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Reach {
     outage: Outage,
-    /// The log says of a slot that it has no connection.
+    /// The log has reported that a slot has no connection.
     is_told: bool,
 }
 
 /// The state of one worker, as the handle knows it.
 ///
-/// The order of the two flags makes a lost wake-up impossible. The worker says that it waits and
-/// then looks whether to stop; the handle says to stop and then looks who waits. The second to look
-/// sees the other.
+/// The order of the two flags makes a lost wake-up impossible. The worker sets its flag and then
+/// checks whether to stop; the handle sets the stop flag and then checks who waits. Whichever
+/// checks last sees the other's flag.
 #[derive(Debug, Default)]
 pub(crate) struct Waiter {
     activity: AtomicU8,
@@ -57,7 +57,7 @@ const WAITING: u8 = 1;
 const CUT: u8 = 2;
 
 impl StopHandle {
-    /// Stops every worker, for ever. May be called repeatedly.
+    /// Stops every worker, for good. May be called repeatedly.
     pub fn stop(&self) {
         self.shared.is_stopping.store(true, SeqCst);
         for waiter in lock(&self.shared.waiters).iter() {
@@ -83,7 +83,7 @@ impl StopHandle {
         waiter
     }
 
-    /// Lets a stop also begin this shutdown, at once if it came before; call it once.
+    /// Makes a stop also begin this shutdown, immediately if the stop came first; call it once.
     pub(crate) fn set_stopping(&self, stopping: &Stopping) {
         let _of_this_runtime = self.shared.stopping.set(stopping.clone());
         if self.is_stopping() {
@@ -91,7 +91,7 @@ impl StopHandle {
         }
     }
 
-    /// Lets a stop also wake those that wait for post-response work; call it once.
+    /// Makes a stop also wake workers that wait for post-response work; call it once.
     pub(crate) fn set_tasks(&self, tasks: &Tasks) {
         let _of_this_runtime = self.shared.tasks.set(tasks.clone());
     }
@@ -105,18 +105,18 @@ impl StopHandle {
         lock(&self.shared.reach).outage.connected();
     }
 
-    /// Notes that the slot that the log speaks of has a connection, or has ended.
+    /// Notes that the slot whose outage was logged has a connection, or has ended.
     pub(crate) fn end_told(&self) {
         lock(&self.shared.reach).is_told = false;
     }
 
-    /// Notes that a slot has a connection no more.
+    /// Notes that a slot no longer has a connection.
     pub(crate) fn disconnected(&self) {
         lock(&self.shared.reach).outage.lost(clock::monotonic(Instant::now()));
     }
 
-    /// Notes that an attempt to connect, which began at `began`, has failed; `true` if the log does
-    /// not speak of a slot without a connection yet.
+    /// Notes that an attempt to connect, which began at `began`, has failed; `true` if the log has
+    /// not yet reported a slot without a connection.
     pub(crate) fn failed_to_connect(&self, began: Instant) -> bool {
         let mut reach = lock(&self.shared.reach);
         reach.outage.failed(clock::monotonic(began));
@@ -128,7 +128,7 @@ impl StopHandle {
         lock(&self.shared.reach).outage.lasted(clock::monotonic(Instant::now()))
     }
 
-    /// How much of the patience is left; no end to it while a slot has a connection.
+    /// How much of the patience is left; unlimited while a slot has a connection.
     pub(crate) fn left(&self, patience: Duration) -> Duration {
         let outage = lock(&self.shared.reach).outage;
         if outage.connections() > 0 {
@@ -167,7 +167,7 @@ impl Waiter {
         }
     }
 
-    /// Notes that the worker waits no more; `false` if its connection has been shut down.
+    /// Notes that the worker no longer waits; `false` if its connection has been shut down.
     pub(crate) fn end_wait(&self) -> bool {
         self.activity.swap(BUSY, SeqCst) != CUT
     }
@@ -177,7 +177,7 @@ impl Waiter {
     }
 }
 
-/// The data under these locks is always consistent, so a panic elsewhere does not spoil it.
+/// The data under these locks is always consistent, so a poisoned lock is harmless.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

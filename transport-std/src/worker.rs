@@ -18,9 +18,9 @@ use crate::connector::{NoConnection, SlotConnector, error_of};
 use crate::handler::{Invocation, Responder, Sent};
 use crate::stop::StopHandle;
 
-/// One connection and its memory, which takes invocations one by one.
+/// One connection and its memory. It takes invocations one by one.
 ///
-/// [`Runtime::run`](crate::Runtime::run) is a loop around it; programs with a loop of their own,
+/// [`Runtime::run`](crate::Runtime::run) is a loop around a worker; programs with their own loop,
 /// such as language runtimes, use it directly.
 ///
 /// ```no_run
@@ -36,9 +36,9 @@ use crate::stop::StopHandle;
 /// A worker of a runtime with a [lifecycle](crate::Runtime::lifecycle) is a
 /// `Worker<InLifecycle>`, and gives each invocation its context.
 ///
-/// A program that cannot keep the responder answers by the worker itself. Such are languages whose
-/// scripts ask for events and answer them by separate functions, which the program can keep as
-/// `'static` closures around a shared worker:
+/// A program that cannot keep the responder answers through the worker itself. An example is an
+/// interpreter whose scripts ask for events and answer them by calling separate functions. The
+/// program can keep these functions as `'static` closures around a shared worker:
 ///
 /// ```no_run
 /// use std::cell::RefCell;
@@ -68,16 +68,16 @@ use crate::stop::StopHandle;
 /// Dropping a worker reports an invocation that is in flight as failed.
 pub struct Worker<L = NoLifecycle> {
     pub(crate) core: Core,
-    /// It ends after the core.
+    /// Declared after the core, so that it ends later.
     pub(crate) lifecycle: L,
 }
 
-/// A worker, whatever comes around its invocations.
+/// The part of a worker that is the same with and without a lifecycle.
 pub(crate) struct Core {
     driver: Driver<SlotConnector, VecStorage>,
     scratch: Vec<u8>,
     error_types: ErrorTypes,
-    /// Only if a program pulls from several workers.
+    /// Present only if a program pulls from several workers.
     others: Option<Others>,
 }
 
@@ -88,7 +88,7 @@ struct Others {
 }
 
 impl Others {
-    /// Ends them, since the service would go on to count on the worker that is lost.
+    /// Stops them, since the service would still count on the worker that is lost.
     fn end(&self, why: fmt::Arguments<'_>) {
         self.log.error(format_args!("a slot has ended: {why}"));
         self.stop.stop();
@@ -111,7 +111,7 @@ impl Drop for Core {
         {
             others.end(format_args!("{failure}"));
         }
-        // The process may end now.
+        // The process may end after this.
         self.driver.connector().settings.log.flush();
     }
 }
@@ -144,7 +144,7 @@ impl Worker {
         Self { core, lifecycle: NoLifecycle }
     }
 
-    /// The same worker as one of several that a program pulls from.
+    /// Makes this worker one of several that a program pulls from.
     pub(crate) fn among_others(mut self) -> Self {
         let connector = self.core.driver.connector();
         let (stop, log) = (connector.stop.clone(), connector.settings.log.clone());
@@ -160,14 +160,14 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// An [`Error`] when the session cannot go on; the process should end with a non-zero code.
+    /// An [`Error`] when the session cannot continue; the process should end with a non-zero code.
     #[expect(clippy::should_implement_trait, reason = "what it returns borrows from the worker")]
     pub fn next(&mut self) -> Result<Option<(Invocation<'_>, Responder<'_>)>, Error> {
         self.core.next(None)
     }
 
-    /// The responder of the last [`next`](Self::next) once more; `None` if there is nothing to
-    /// answer, or if a stream has begun.
+    /// Returns the responder of the last [`next`](Self::next) again; `None` if no invocation waits
+    /// for an answer, or if its stream has begun.
     pub fn responder(&mut self) -> Option<Responder<'_>> {
         self.core.responder(None)
     }
@@ -203,10 +203,11 @@ impl Worker {
 }
 
 impl<L> Worker<L> {
-    /// Calls `serve` until it returns. A panic while it says that it calls the handler fails the
-    /// invocation in flight, and it is called again.
+    /// Calls `serve` until it returns. If `serve` panics while its flag says that it runs the
+    /// handler, the invocation in flight fails, and `serve` is called again.
     ///
-    /// To catch panics around each call of the handler would cost a hundred instructions more.
+    /// Catching panics around each call of the handler would cost about a hundred instructions
+    /// more.
     pub(crate) fn catching(
         &mut self,
         mut serve: impl FnMut(&mut Self, &Cell<bool>) -> Result<(), Error>,
@@ -216,7 +217,7 @@ impl<L> Worker<L> {
             match catch(|| Ok(serve(self, &is_handling))) {
                 Ok(ended) => return ended,
                 Err(failure) if is_handling.replace(false) => self.fail(failure),
-                // It is a bug of this crate.
+                // A bug in this crate.
                 Err(failure) => {
                     let log = self.core.driver.connector().settings.log.clone();
                     log.failure(Level::Error, "", format_args!("a slot panicked"), &failure);
@@ -226,7 +227,7 @@ impl<L> Worker<L> {
         }
     }
 
-    /// Takes what the handler has returned.
+    /// Handles the result of the handler: reports a failure.
     pub(crate) fn handled(&mut self, result: Result<(), Failure>) {
         settle_panics();
         if let Err(failure) = result {
@@ -248,18 +249,18 @@ impl<L> Worker<L> {
     /// to answer.
     pub fn stream(&mut self, content_type: ContentType<'_>) -> bool {
         self.core.responder(None).is_some_and(|responder| {
-            // What it has begun stays begun.
+            // The driver keeps the stream open when this is dropped.
             let _stream = responder.stream(content_type);
             true
         })
     }
 
-    /// Sends a piece of the stream, and blocks while the service does not take it.
+    /// Sends a piece of the stream; blocks until the connection has taken it.
     ///
     /// # Errors
     ///
-    /// [`StreamOver`] if no stream has begun, the service has ended it, or the connection was lost:
-    /// further pieces are useless.
+    /// [`StreamOver`] if no stream has begun, the service has ended it, or the connection was lost.
+    /// Further pieces fail, too.
     pub fn write(&mut self, piece: &[u8]) -> Result<(), StreamOver> {
         self.core.driver.stream().ok_or(StreamOver)?.write(piece)
     }
@@ -269,8 +270,8 @@ impl<L> Worker<L> {
         Some(self.core.driver.stream()?.finish().receipt())
     }
 
-    /// Fails the invocation of the last `next`, at the end of its stream if that has begun. If it
-    /// was answered, that is logged.
+    /// Fails the invocation of the last `next`, at the end of its stream if one has begun. If the
+    /// invocation was answered already, the failure is only logged.
     pub fn fail(&mut self, failure: impl Into<Failure>) {
         self.core.driver.fail_in_flight(&self.core.error_types.report(&failure.into()));
     }

@@ -1,6 +1,6 @@
 //! Once it is warm, the runtime allocates nothing for an invocation.
 //!
-//! Only allocations on the runtime's own thread count; the service is another one.
+//! Only allocations on the runtime's own thread count; the service runs on another thread.
 
 mod support;
 
@@ -21,11 +21,11 @@ struct Counting;
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// Allocations of one thread since it began to count.
+/// The allocations of one thread since counting began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Count {
     allocations: usize,
-    /// What is allocated less what is freed.
+    /// Bytes allocated minus bytes freed.
     bytes: isize,
 }
 
@@ -34,7 +34,7 @@ thread_local! {
 }
 
 fn count(allocations: usize, bytes: isize) {
-    // While a thread ends there is nothing to count any more.
+    // While a thread ends, its counter is gone.
     let _ = COUNT.try_with(|count| {
         if let Some(mut so_far) = count.get() {
             so_far.allocations += allocations;
@@ -89,7 +89,7 @@ impl Meter {
     }
 }
 
-/// Serves events in turn to a handler, and returns what their invocations have allocated.
+/// Serves events in turn to a handler, and counts the allocations of their invocations.
 fn count_allocations<F>(events: &[Event], counted: usize, mut handler: F) -> Count
 where
     F: for<'i> FnMut(Invocation<'i>, Responder<'i>) -> Result<Sent<'i>, Failure> + Send + 'static,
@@ -102,8 +102,7 @@ where
     })
 }
 
-/// The same for a runtime with a lifecycle, which has all that can be done without its invocations doing
-/// something about it.
+/// The same for a runtime with a lifecycle. It has hooks, but none that runs for each invocation.
 fn count_with_lifecycle<F>(events: &[Event], counted: usize, handler: F) -> Count
 where
     F: for<'i> Fn(Invocation<'i>, Responder<'i>, Context) -> Result<Sent<'i>, Failure>,
@@ -128,7 +127,7 @@ fn count_in(
     run: impl FnOnce(Runtime, Meter) -> Result<(), Error> + Send + 'static,
 ) -> Count {
     let service = Service::start();
-    // What the program does with its log is its own affair; what leads there is counted.
+    // The program's log function is not counted; the runtime's calls of it are.
     let runtime = service.runtime().log(|_| {});
     let (result, count) = channel();
     let meter = Meter { invocations: 0, counted, result };
@@ -252,14 +251,14 @@ fn a_stream_allocates_nothing() {
     assert_eq!(count, Count::default());
 }
 
-/// An event whose deadline is a day away at most, so that it counts.
+/// An event with a deadline that is less than a day away, so that it counts as known.
 fn event_with_deadline(size: usize) -> Event {
     let at = SystemTime::now() + Duration::from_secs(3600);
     let at = at.duration_since(UNIX_EPOCH).expect("the clock is right").as_millis();
     Event::new("id-1", vec![b'x'; size]).header("Lambda-Runtime-Deadline-Ms", at.to_string())
 }
 
-/// Asks for all that the context has, short of registering work.
+/// Reads everything that the context offers, without registering work.
 fn ask(context: &Context) {
     let cancellation = context.cancellation();
     assert!(context.deadline().is_some());

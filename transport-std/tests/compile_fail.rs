@@ -1,6 +1,6 @@
 //! Programs that answer an invocation wrongly do not compile.
 //!
-//! The expected messages are those of the toolchain in use: `TRYBUILD=overwrite` writes them anew.
+//! The expected messages are those of the toolchain in use; `TRYBUILD=overwrite` regenerates them.
 
 #[test]
 fn a_wrong_number_of_answers_does_not_compile() {

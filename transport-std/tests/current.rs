@@ -1,4 +1,4 @@
-//! What a thread works on, for what the function logs.
+//! The request id that a thread works on, for the log lines of the function.
 #![cfg(any(feature = "log", feature = "tracing"))]
 
 mod support;
@@ -9,7 +9,7 @@ use lambda_proto_std::current;
 use support::{Event, PATIENCE, Service};
 
 #[test]
-fn the_thread_of_a_handler_knows_which_invocation_it_is_for_until_the_next_is_asked_for() {
+fn the_thread_of_a_handler_knows_its_request_id_until_the_next_invocation_is_asked_for() {
     let service = Service::start();
     let (sender, behind_answers) = channel();
     let runtime = service.runtime();
@@ -20,7 +20,7 @@ fn the_thread_of_a_handler_knows_which_invocation_it_is_for_until_the_next_is_as
             sender.send(current::request_id().to_string()).unwrap();
             Ok(sent)
         });
-        assert_eq!(&*current::request_id(), "", "nothing is in flight any more");
+        assert_eq!(&*current::request_id(), "", "nothing is in flight");
         result
     });
     let mut connection = service.connection();

@@ -1,4 +1,4 @@
-//! What errors and panics of Rust are reported as.
+//! How Rust errors and panics are reported.
 
 mod support;
 
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use support::{Event, Outcome, Service, invoke_once};
 
-/// An error with causes behind it.
+/// An error with a chain of causes.
 #[derive(Debug)]
 struct LayeredError(&'static str, Option<Box<LayeredError>>);
 
@@ -82,7 +82,7 @@ fn no_rust_type_name_leaks() {
 }
 
 #[test]
-fn reply_fail_reports_from_inside_the_handler() {
+fn responder_fail_reports_from_inside_the_handler() {
     let outcome = invoke_once(Event::new("id-1", ""), |_, responder| {
         Ok(responder.fail(Failure::new("Function.Late", "too late for that")))
     });
@@ -107,7 +107,7 @@ fn a_panic_with_a_formatted_message_is_reported_with_it() {
 }
 
 #[test]
-fn a_panic_with_any_other_payload_is_reported_as_one() {
+fn a_panic_with_any_other_payload_is_reported_as_a_panic() {
     let outcome = panic_once(|| panic_any(42));
     outcome.request.assert_error("id-1", "Function.Panic");
     assert_eq!(outcome.request.json()["errorMessage"], "the handler panicked");
@@ -144,7 +144,7 @@ fn a_panic_after_send_is_logged_and_never_posted() {
 }
 
 #[test]
-fn a_panic_in_the_middle_ends_the_stream_with_trailers() {
+fn a_panic_in_the_middle_of_a_stream_ends_it_with_trailers() {
     let outcome = invoke_once(Event::new("id-1", ""), |_, responder| {
         let mut stream = responder.stream(ContentType::TEXT);
         stream.write_all(b"half")?;

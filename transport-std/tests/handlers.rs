@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use support::{Event, Service};
 
 #[test]
-fn a_user_agent_of_ones_own_takes_its_place() {
+fn a_custom_user_agent_replaces_the_default() {
     let service = Service::start();
     let runtime = service.runtime().user_agent("my-language/1.2").unwrap();
     let run = service.run_as(runtime, |_, responder| Ok(responder.send("")));
@@ -25,7 +25,7 @@ fn a_user_agent_that_would_break_its_header_is_refused() {
 }
 
 #[test]
-fn a_handler_that_changes_what_it_holds_runs_with_run_mut() {
+fn a_handler_that_modifies_its_captures_runs_with_run_mut() {
     let service = Service::start();
     let runtime = service.runtime();
     let mut count = 0;
@@ -46,7 +46,7 @@ fn a_handler_that_changes_what_it_holds_runs_with_run_mut() {
 }
 
 #[test]
-fn a_handler_may_keep_what_it_was_given_in_places_of_its_own() {
+fn a_handler_may_keep_copies_of_its_events() {
     let service = Service::start();
     let seen = std::sync::Arc::new(Mutex::new(Vec::new()));
     let kept = seen.clone();

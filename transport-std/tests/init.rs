@@ -1,4 +1,4 @@
-//! The start: what has to be done before the first invocation, and what the environment says.
+//! The start: the function's init before the first invocation, and the environment variables.
 
 mod support;
 
@@ -12,7 +12,7 @@ use lambda_proto_std::{Endpoint, Error, Failure, Runtime};
 use lambda_proto_service::Place;
 use support::{Connection, Event, Request, Service};
 
-/// Runs a start that fails, for which the service is asked with `answer`.
+/// Runs a start that fails; the service replies to the report with `answer`.
 fn fail_start(
     service: &Service,
     start: impl FnOnce() -> Result<(), Failure> + Send + 'static,
@@ -31,7 +31,7 @@ fn fail_start(
 }
 
 #[test]
-fn a_start_that_succeeds_hands_its_value_over_and_says_nothing() {
+fn a_start_that_succeeds_returns_its_value_and_reports_nothing() {
     let service = Service::start();
     let runtime = service.runtime();
     assert_eq!(runtime.init(|| Ok(7)).unwrap(), 7);
@@ -39,7 +39,7 @@ fn a_start_that_succeeds_hands_its_value_over_and_says_nothing() {
 }
 
 #[test]
-fn a_start_that_fails_is_reported_and_nothing_is_asked_for() {
+fn a_start_that_fails_is_reported_and_no_invocation_is_asked_for() {
     let service = Service::start();
     let start = || Err(Failure::new("Function.NoTable", "there is no \"users\""));
     let (request, error) = fail_start(&service, start, Connection::take_answer);
@@ -86,7 +86,7 @@ fn a_report_of_a_failed_start_never_carries_an_attempt_id() {
 }
 
 #[test]
-fn a_refusal_of_the_report_is_logged_and_the_start_has_failed_all_the_same() {
+fn a_refusal_of_the_report_is_logged_and_the_start_still_fails() {
     for status in [403, 500] {
         let service = Service::start();
         let start = || Err(Failure::new("Function.A", "b"));
@@ -109,7 +109,7 @@ fn a_start_that_fails_while_the_service_is_away_says_why_it_failed() {
 }
 
 #[test]
-fn an_address_that_makes_no_sense_is_refused_with_the_value() {
+fn an_invalid_address_is_refused_and_shown() {
     let wrong = [
         ("", "host is missing"),
         (":9001", "host is missing"),
@@ -127,14 +127,14 @@ fn an_address_that_makes_no_sense_is_refused_with_the_value() {
     }
 }
 
-/// Set where [`program`] is to be one.
+/// Set in the environment of a process that is to run [`program`].
 const MARKER: &str = "TEST_IS_A_PROGRAM";
 
-/// What a `main` that is nothing but a runtime does, with the environment that a test gives it.
+/// A `main` that does nothing but run a runtime, with the environment that a test gives it.
 ///
-/// The tests below run it in a process of its own.
+/// The tests below run it in its own process.
 #[test]
-#[ignore = "is no test but the program of others"]
+#[ignore = "not a test: other tests run it as a program"]
 fn program() {
     if std::env::var_os(MARKER).is_none() {
         return;
@@ -151,7 +151,7 @@ fn program() {
     std::process::exit(if is_well { 0 } else { 1 });
 }
 
-/// Starts [`program`] in a process of its own, without a trace of this one's environment.
+/// Starts [`program`] in its own process, which inherits no environment variables.
 fn start_program(variables: &[(&str, &str)]) -> impl FnOnce() -> Output + use<> {
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "program", "--ignored", "--nocapture"])
@@ -192,7 +192,7 @@ fn with_a_wrong_address_the_program_shows_it_in_one_line_and_fails() {
 }
 
 #[test]
-fn with_an_address_of_several_lines_the_program_still_says_one() {
+fn with_an_address_of_several_lines_the_program_still_prints_one_line() {
     let output = start_program(&[("AWS_LAMBDA_RUNTIME_API", "a\r\nb:1")])();
     assert_eq!(output.status.code(), Some(1));
     let lines = String::from_utf8(output.stderr).unwrap();
@@ -227,7 +227,7 @@ fn address_and_slots_are_taken_from_the_environment() {
     );
 }
 
-/// What [`program`] says with these variables when the service ends it.
+/// The lines that [`program`] prints with these variables when the service ends it.
 fn lines_of_a_refusal(variables: &[(&str, &str)]) -> Vec<String> {
     let service = Service::start();
     let address = service.address();
@@ -254,7 +254,7 @@ fn lines_are_json_where_the_function_is_configured_so() {
         assert_eq!((&line["level"], &line["requestId"]), (&"ERROR".into(), &"id-1".into()));
         let message = line["message"].as_str().unwrap();
         assert!(message.ends_with("(InternalServerError: no)"), "{message}");
-        // That of `main`, which knows no format.
+        // The line of `main`, which knows no format.
         assert!(lines[1].starts_with("Error: "), "{lines:?}");
     }
     let text = lines_of_a_refusal(&[("AWS_LAMBDA_LOG_FORMAT", "Text")]);
@@ -262,7 +262,7 @@ fn lines_are_json_where_the_function_is_configured_so() {
 }
 
 #[test]
-fn lines_below_the_level_that_is_asked_for_are_left_out() {
+fn lines_below_the_configured_level_are_left_out() {
     let json = ("AWS_LAMBDA_LOG_FORMAT", "JSON");
     let lines = lines_of_a_refusal(&[json, ("AWS_LAMBDA_LOG_LEVEL", "FATAL")]);
     assert!(lines.len() == 1 && lines[0].starts_with("Error: "), "{lines:?}");

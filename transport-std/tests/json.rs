@@ -1,4 +1,4 @@
-//! JSON in, JSON out, and what is no JSON.
+//! JSON in, JSON out, and invalid JSON.
 #![cfg(feature = "json")]
 
 mod support;
@@ -81,7 +81,7 @@ fn a_result_that_does_not_serialise_is_a_marshal_error_and_nothing_is_sent_as_re
 }
 
 #[test]
-fn an_answer_after_one_that_did_not_serialise_has_nothing_left_of_it() {
+fn an_answer_contains_nothing_of_an_earlier_one_that_did_not_serialise() {
     let service = Service::start();
     let run = service.run(|invocation, responder| match invocation.body() {
         b"fail" => responder.json(&(vec!["left over"; 1000], BTreeMap::from([((1, 2), 3)]))),

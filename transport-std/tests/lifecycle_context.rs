@@ -11,7 +11,7 @@ use support::{Event, PATIENCE, Service};
 
 const DEADLINE: &str = "Lambda-Runtime-Deadline-Ms";
 
-/// An event whose deadline is so far away; before now if `is_late`.
+/// An event whose deadline is `away` from now; in the past if `is_late`.
 fn event(away: Duration, is_late: bool) -> Event {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let at = if is_late { now - away } else { now + away };
@@ -43,14 +43,14 @@ fn ask<T: Send + 'static>(
     Receiver::into_iter(found).collect()
 }
 
-/// A lifecycle that cancels so long before the deadline.
+/// A lifecycle that cancels this long before the deadline.
 fn buffer(millis: u64) -> Lifecycle {
     let options = Options::new().with_cancellation_buffer(Duration::from_millis(millis));
     Lifecycle::new().options(options.unwrap())
 }
 
 #[test]
-fn the_remaining_time_is_that_to_the_deadline() {
+fn the_remaining_time_is_the_time_to_the_deadline() {
     let minute = Duration::from_secs(60);
     let left = ask(Lifecycle::new(), [event(minute, false)], |context| context.remaining());
     let left = left[0].expect("the deadline is known");
@@ -58,8 +58,8 @@ fn the_remaining_time_is_that_to_the_deadline() {
 }
 
 #[test]
-fn the_cancellation_fires_at_the_deadline_less_the_buffer() {
-    // In 50 ms, which a deadline in a minute less nothing would not be.
+fn the_cancellation_fires_one_buffer_before_the_deadline() {
+    // It fires in 50 ms; without the buffer it would fire in a minute.
     let minute = Duration::from_secs(60);
     let waited = ask(buffer(60_000 - 50), [event(minute, false)], |context| {
         let cancellation = context.cancellation();
@@ -70,7 +70,7 @@ fn the_cancellation_fires_at_the_deadline_less_the_buffer() {
     let (has_fired, left, waited, remaining) = waited[0];
     assert!(has_fired, "after {waited:?}");
     assert!(left.is_some_and(|left| left <= Duration::from_millis(51)), "{left:?}");
-    // No earlier than it said; the deadline itself is still to come.
+    // No earlier than announced, and before the deadline itself.
     assert!(waited >= left.unwrap_or_default(), "{waited:?} {left:?}");
     assert!(remaining > Some(minute - PATIENCE), "{remaining:?}");
 }
@@ -78,7 +78,7 @@ fn the_cancellation_fires_at_the_deadline_less_the_buffer() {
 #[test]
 fn an_invocation_that_arrives_late_runs_with_its_cancellation_due() {
     let later = [
-        // Less time than the buffer, none at all, and none for an hour.
+        // Less time left than the buffer, none left, and an hour past the deadline.
         event(Duration::from_millis(100), false),
         event(Duration::from_millis(5), true),
         event(Duration::from_secs(3600), true),
@@ -103,7 +103,7 @@ fn a_deadline_in_1970_is_unknown_and_never_cancels() {
 }
 
 #[test]
-fn the_idle_gap_is_absent_for_the_first_invocation_and_there_for_the_others() {
+fn the_idle_gap_is_absent_for_the_first_invocation_and_present_for_the_others() {
     let events = || Event::new("id-1", "");
     let gaps = ask(Lifecycle::new(), [events(), events(), events()], |context| {
         let long = Duration::from_secs(3600);
@@ -113,7 +113,7 @@ fn the_idle_gap_is_absent_for_the_first_invocation_and_there_for_the_others() {
 }
 
 #[test]
-fn the_idle_gap_is_the_time_between_the_question_and_the_event() {
+fn the_idle_gap_is_the_time_between_asking_for_next_and_the_event() {
     let service = Service::start();
     let (sender, gaps) = channel();
     let run = service.run_lifecycle(Lifecycle::new(), move |_, responder, context| {
@@ -127,7 +127,7 @@ fn the_idle_gap_is_the_time_between_the_question_and_the_event() {
     connection.request();
     connection.take_answer();
     connection.expect_next();
-    // That is waiting, here: for `support::MOMENT`.
+    // This waits for `support::MOMENT`.
     connection.expect_silence();
     connection.send(Event::new("id-2", "").bytes());
     connection.request().assert_response("id-2");

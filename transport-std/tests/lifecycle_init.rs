@@ -1,4 +1,4 @@
-//! Hooks before the first invocation and behind the last, in a runtime.
+//! Hooks before the first and after the last invocation of a runtime.
 
 mod support;
 
@@ -11,7 +11,7 @@ use support::{Event, Gate, PATIENCE, Request, Service};
 
 struct Table(&'static str);
 
-/// Runs a start that fails; gives the report and the error.
+/// Runs a start that fails; returns the report, the error and the service.
 fn fail_start(lifecycle: Lifecycle) -> (Request, Error, Service) {
     let service = Service::start();
     let run = service.run_lifecycle(lifecycle, |_, _, _| unreachable!("nothing was asked for"));
@@ -19,7 +19,7 @@ fn fail_start(lifecycle: Lifecycle) -> (Request, Error, Service) {
     let request = connection.request();
     connection.take_answer();
     let error = run.end().expect_err("the start has failed");
-    // No `next` behind it, there or elsewhere.
+    // No `next` follows, on this connection or another.
     connection.expect_end();
     service.expect_no_connection();
     (request, error, service)
@@ -63,7 +63,7 @@ fn an_init_hook_that_aborts_is_reported_as_such() {
 }
 
 #[test]
-fn init_hooks_that_ignore_their_cancellation_time_out_and_do_not_hold_the_runtime() {
+fn init_hooks_that_ignore_their_cancellation_time_out_and_do_not_block_the_runtime() {
     let never = Gate::default();
     let (first, second) = (never.clone(), never.clone());
     let options = Options::new().with_init_timeout(Duration::from_millis(200)).unwrap();
@@ -83,7 +83,7 @@ fn init_hooks_that_ignore_their_cancellation_time_out_and_do_not_hold_the_runtim
 }
 
 #[test]
-fn shutdown_hooks_do_not_run_behind_a_start_that_failed() {
+fn shutdown_hooks_do_not_run_after_a_start_that_failed() {
     let is_shut_down = Gate::default();
     let opens = is_shut_down.clone();
     let lifecycle =
@@ -96,7 +96,7 @@ fn shutdown_hooks_do_not_run_behind_a_start_that_failed() {
 }
 
 #[test]
-fn nothing_is_asked_for_before_the_last_init_hook_has_ended() {
+fn no_invocation_is_asked_for_before_the_last_init_hook_has_ended() {
     let service = Service::start();
     let may_end = Gate::default();
     let waits = may_end.clone();
@@ -109,7 +109,7 @@ fn nothing_is_asked_for_before_the_last_init_hook_has_ended() {
 }
 
 #[test]
-fn what_init_hooks_make_is_there_for_invocations_and_shutdown_hooks() {
+fn values_of_init_hooks_are_available_to_invocations_and_shutdown_hooks() {
     let service = Service::start();
     let (sender, told) = channel();
     let lifecycle = Lifecycle::new()
@@ -162,7 +162,7 @@ fn a_runtime_that_ends_with_an_error_runs_its_shutdown_hooks_and_logs_those_that
 }
 
 #[test]
-fn a_lifecycle_that_hears_no_signals_registers_no_extension() {
+fn a_lifecycle_that_handles_no_signals_registers_no_extension() {
     let service = Service::start();
     let run = service.run_lifecycle(Lifecycle::new(), |_, responder, _| Ok(responder.send("")));
     let mut connection = service.connection();
@@ -172,7 +172,7 @@ fn a_lifecycle_that_hears_no_signals_registers_no_extension() {
 }
 
 #[test]
-fn an_extension_that_is_refused_is_logged_and_the_runtime_goes_on() {
+fn an_extension_that_is_refused_is_logged_and_the_runtime_continues() {
     let service = Service::start();
     let lifecycle = Lifecycle::new().signals(true);
     let run = service.run_lifecycle(lifecycle, |_, responder, _| Ok(responder.send("fine")));

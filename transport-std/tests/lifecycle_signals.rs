@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT, sent to a runtime in a process of its own at every step of its life.
+//! SIGTERM and SIGINT, sent to a runtime in its own process at every step of its life.
 #![cfg(unix)]
 
 mod support;
@@ -15,9 +15,9 @@ use support::{Connection, Event, PATIENCE, Service};
 
 struct Table;
 
-/// The runtime of the tests below, which run it in a process of its own.
+/// The runtime of the tests below, which run it in its own process.
 #[test]
-#[ignore = "is no test but the program of others"]
+#[ignore = "not a test: other tests run it as a program"]
 fn program() {
     let Some(behaviour) = behaviour() else { return };
     let runtime = Runtime::from_env().expect("an address");
@@ -25,7 +25,7 @@ fn program() {
     let result = runtime
         .lifecycle(lifecycle(&behaviour))
         .run(|invocation, responder, context| handle(&behaviour, invocation, responder, &context));
-    if behaviour == "goes on behind its runtime" {
+    if behaviour == "outlives its runtime" {
         assert!(stop.is_stopping() || result.is_err());
         say("goes on");
         wait_for_test();
@@ -38,11 +38,11 @@ fn program() {
 fn lifecycle(behaviour: &str) -> Lifecycle {
     let millis = Duration::from_millis;
     let (duration, buffer) = match behaviour {
-        // What is in flight has half of the window, or the whole.
+        // The buffer is the time for invocations in flight: half of the shutdown, or all of it.
         "answers when told" | "starts when told" => (2_000, 1_000),
         "is patient" => (2_000, 2_000),
         "answers slowly" | "ends when cancelled" => (2_000, 50),
-        // Twice of what is usual, for machines that are busy.
+        // Twice the default, for busy machines.
         _ => (1_000, 50),
     };
     let options = Options::new()
@@ -59,8 +59,8 @@ fn lifecycle(behaviour: &str) -> Lifecycle {
     };
     match behaviour {
         "has no hooks" => lifecycle,
-        "has no hooks and hears signals" => lifecycle.signals(true),
-        "has hooks and hears no signals" => {
+        "has no hooks and handles signals" => lifecycle.signals(true),
+        "has hooks and handles no signals" => {
             lifecycle.signals(false).on_shutdown("hook", |_| Ok(()))
         }
         _ => lifecycle
@@ -105,13 +105,13 @@ fn handle<'i>(
     }
 }
 
-/// The program, its extension registered.
+/// The program, after it has registered its extension.
 fn start(service: &Service, behaviour: &str) -> (Program, Connection) {
     let program = Program::start(&service.address(), behaviour, &[]);
     (program, service.register_extension())
 }
 
-/// The same, with `next` open.
+/// The same, after it has asked for an invocation.
 fn start_waiting(service: &Service, behaviour: &str) -> (Program, Connection, Connection) {
     let (program, extension) = start(service, behaviour);
     let mut connection = service.connection();
@@ -133,13 +133,13 @@ fn assert_hooks_ran(program: &Program) {
     program.lines().wait_for("second hook");
 }
 
-/// The runtime has heard of the signal.
+/// Waits until the runtime has received the signal.
 fn wait_for_signal(program: &Program) {
     program.lines().wait_for("no more invocations are taken");
 }
 
 #[test]
-fn the_end_of_a_process_that_waits_for_an_invocation_is_its_hooks_and_code_0() {
+fn a_process_that_waits_for_an_invocation_runs_its_hooks_and_exits_with_0() {
     for (signal, name) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT")] {
         let service = Service::start();
         let (mut program, mut extension, mut connection) = start_waiting(&service, "");
@@ -181,7 +181,7 @@ fn a_handler_that_ignores_everything_is_cancelled_and_its_invocation_is_reported
     let service = Service::start();
     let (mut program, _extension, mut connection) = start_invoked(&service, "never answers");
     program.signal(Signal::TERM);
-    // On a connection of its own, as the worker's is its handler's.
+    // On a separate connection, since the handler holds that of the worker.
     let mut reporting = service.connection();
     let report = reporting.request();
     report.assert_error("id-1", "Runtime.ShutDown");
@@ -195,7 +195,7 @@ fn a_handler_that_ignores_everything_is_cancelled_and_its_invocation_is_reported
 }
 
 #[test]
-fn a_report_that_nobody_takes_does_not_hold_the_process_beyond_its_window() {
+fn a_report_without_a_reply_does_not_keep_the_process_beyond_its_window() {
     let service = Service::start();
     let (mut program, _extension, _connection) = start_invoked(&service, "never answers");
     let signalled = Instant::now();
@@ -203,12 +203,12 @@ fn a_report_that_nobody_takes_does_not_hold_the_process_beyond_its_window() {
     let mut reporting = service.connection();
     reporting.request().assert_error("id-1", "Runtime.ShutDown");
     program.expect_end();
-    // A second, and what a busy machine adds; less than anything else here waits for.
+    // The window of a second and some time for a busy machine; every other limit here is longer.
     assert!(signalled.elapsed() < Duration::from_millis(2_500), "{:?}", signalled.elapsed());
 }
 
 #[test]
-fn a_handler_that_ends_when_it_is_cancelled_gets_its_failure_through() {
+fn the_failure_of_a_handler_that_ends_when_it_is_cancelled_is_sent() {
     let service = Service::start();
     let (mut program, _extension, mut connection) = start_invoked(&service, "ends when cancelled");
     program.signal(Signal::TERM);
@@ -227,19 +227,19 @@ fn an_answer_on_its_way_is_not_killed_before_its_reply() {
     connection.send(Event::new("id-1", "").bytes());
     connection.request().assert_response("id-1");
     program.signal(Signal::TERM);
-    // The time of the invocation is over, and everything else is done.
+    // The time for the invocation is over, and everything else has ended.
     program.lines().wait_for("what is in flight is cancelled");
     program.lines().wait_for("second hook");
     connection.expect_silence();
     connection.take_answer();
     program.expect_end();
     connection.expect_end();
-    // It has been answered, so it is not reported.
+    // The invocation has been answered, so it is not reported.
     service.expect_no_connection();
 }
 
 #[test]
-fn an_answer_whose_reply_never_comes_holds_the_process_to_the_end_of_its_window() {
+fn an_answer_whose_reply_never_comes_keeps_the_process_to_the_end_of_its_window() {
     let service = Service::start();
     let (mut program, _extension, mut connection) = start_waiting(&service, "");
     connection.send(Event::new("id-1", "").bytes());
@@ -253,19 +253,19 @@ fn an_answer_whose_reply_never_comes_holds_the_process_to_the_end_of_its_window(
 }
 
 #[test]
-fn a_runtime_that_looks_for_a_service_that_is_away_ends_at_once() {
+fn a_runtime_that_tries_to_reach_an_absent_service_ends_immediately() {
     let service = Service::start();
     let (mut program, extension, connection) = start_waiting(&service, "");
     drop((service, extension, connection));
     program.lines().wait_for("trying again");
     program.signal(Signal::TERM);
-    // It would try for a minute.
+    // Otherwise it would try for a minute.
     program.expect_end();
     assert_hooks_ran(&program);
 }
 
 #[test]
-fn an_answer_that_has_lost_its_service_does_not_hold_the_process() {
+fn an_answer_whose_service_is_gone_does_not_keep_the_process() {
     let service = Service::start();
     let (mut program, extension, connection) = start_invoked(&service, "answers when told");
     drop((service, extension, connection));
@@ -277,7 +277,7 @@ fn an_answer_that_has_lost_its_service_does_not_hold_the_process() {
 }
 
 #[test]
-fn a_start_that_ends_in_time_ends_in_order_and_asks_for_nothing() {
+fn a_start_that_ends_in_time_runs_the_hooks_and_asks_for_no_invocation() {
     let service = Service::start();
     let (mut program, mut extension) = start(&service, "starts when told");
     program.lines().wait_for("init hook");
@@ -291,7 +291,7 @@ fn a_start_that_ends_in_time_ends_in_order_and_asks_for_nothing() {
 }
 
 #[test]
-fn a_second_signal_ends_the_process_at_once() {
+fn a_second_signal_ends_the_process_immediately() {
     for (second, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
         let service = Service::start();
         let (mut program, _extension, mut connection) = start_invoked(&service, "is patient");
@@ -305,9 +305,9 @@ fn a_second_signal_ends_the_process_at_once() {
 }
 
 #[test]
-fn signals_are_heard_of_without_hooks_if_that_is_asked_for() {
+fn signals_are_handled_without_hooks_if_the_lifecycle_says_so() {
     let service = Service::start();
-    let behaviour = "has no hooks and hears signals";
+    let behaviour = "has no hooks and handles signals";
     let (mut program, _extension, mut connection) = start_waiting(&service, behaviour);
     program.signal(Signal::TERM);
     program.expect_end();
@@ -316,8 +316,8 @@ fn signals_are_heard_of_without_hooks_if_that_is_asked_for() {
 }
 
 #[test]
-fn without_hooks_a_signal_ends_the_process_as_ever() {
-    for behaviour in ["has no hooks", "has hooks and hears no signals"] {
+fn without_hooks_a_signal_kills_the_process_as_usual() {
+    for behaviour in ["has no hooks", "has hooks and handles no signals"] {
         for signal in [Signal::TERM, Signal::INT].into_iter().filter(|it| !is_ignored_here(*it)) {
             let service = Service::start();
             // No extension is registered: the first connection is the runtime's.
@@ -331,8 +331,8 @@ fn without_hooks_a_signal_ends_the_process_as_ever() {
     }
 }
 
-/// Whether this process ignores the signal, and so every program that it starts, as shells have it with
-/// SIGINT for what they run in the background.
+/// Whether this process ignores the signal, which the programs that it starts inherit. Shells set
+/// this for SIGINT in background jobs.
 fn is_ignored_here(signal: Signal) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -341,11 +341,11 @@ fn is_ignored_here(signal: Signal) -> bool {
 }
 
 #[test]
-fn behind_the_end_of_its_runtime_a_signal_ends_the_process_as_ever() {
+fn after_its_runtime_has_ended_a_signal_kills_the_process_as_usual() {
     for signal in [Signal::TERM, Signal::INT] {
         let service = Service::start();
         let (mut program, _extension, mut connection) =
-            start_waiting(&service, "goes on behind its runtime");
+            start_waiting(&service, "outlives its runtime");
         connection.refuse(500, "InternalServerError", "no");
         program.lines().wait_for("goes on");
         program.signal(signal);

@@ -1,4 +1,4 @@
-//! What stands around a snapshot, in processes whose environment says that they are snapshotted.
+//! The hooks around a snapshot, in processes whose environment says that they are snapshotted.
 #![cfg(unix)]
 
 mod support;
@@ -12,16 +12,16 @@ use support::{Connection, Event, Request, Service};
 
 struct Table(&'static str);
 
-/// The runtime of the tests below, which run it in a process of its own.
+/// The runtime of the tests below, which run it in its own process.
 #[test]
-#[ignore = "is no test but the program of others"]
+#[ignore = "not a test: other tests run it as a program"]
 fn program() {
     let Some(behaviour) = behaviour() else { return };
     let hook = |name: &'static str| {
         let fails = behaviour == format!("fails {name}");
         let panics = behaviour == format!("panics {name}");
         move |resources: &Resources| {
-            let Table(table) = resources.get().expect("the init hook has put it");
+            let Table(table) = resources.get().expect("the init hook has put it there");
             say(&format!("{name}, with the {table}"));
             assert!(!panics, "no room");
             if fails { Err(Failure::new("Function.NoSnapshot", "no room")) } else { Ok(()) }
@@ -44,7 +44,7 @@ fn program() {
     let result = Runtime::from_env().and_then(|runtime| {
         runtime.lifecycle(lifecycle).run(|_, responder, context| {
             say(if context.idle_gap().is_none() { "no idle gap" } else { "an idle gap" });
-            let Table(table) = context.get().expect("the init hook has put it");
+            let Table(table) = context.get().expect("the init hook has put it there");
             Ok(responder.send(*table))
         })
     });
@@ -53,7 +53,7 @@ fn program() {
 
 const SNAPSHOT: &[(&str, &str)] = &[("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")];
 
-/// What the hooks have said up to this line, without the runtime's own lines.
+/// The lines of the hooks up to this one, without the runtime's own lines.
 #[track_caller]
 fn said_until(program: &Program, last: &str) -> Vec<String> {
     program.lines().wait_for(last);
@@ -71,7 +71,7 @@ fn assert_restore_next(request: &Request) {
     assert_eq!((&*request.method, &*request.path), expected, "{request:?}");
 }
 
-/// Answers the wait for the restore. What the runtime says next it says on a new connection.
+/// Replies to the wait for the restore. The runtime sends its next request on a new connection.
 #[track_caller]
 fn restore(connection: &mut Connection) {
     connection.answer(200, "", "");
@@ -94,7 +94,7 @@ fn hooks_run_in_reverse_before_the_snapshot_and_in_order_after_the_restore() {
     assert_restore_next(&connection.request());
     let before = ["init", "before b, with the table", "before a, with the table"];
     assert_eq!(said_until(&program, before[2]), before);
-    // Nothing else is asked for before the restore.
+    // No other request comes before the restore.
     connection.expect_silence();
     service.expect_no_connection();
     restore(&mut connection);
@@ -119,7 +119,7 @@ fn hooks_run_in_reverse_before_the_snapshot_and_in_order_after_the_restore() {
 }
 
 #[test]
-fn a_connection_that_the_snapshot_has_cut_is_a_restore_and_a_new_one_asks_for_next() {
+fn a_connection_that_the_snapshot_has_cut_means_a_restore_and_next_uses_a_new_one() {
     let service = Service::start();
     let program = Program::start(&service.address(), "", SNAPSHOT);
     let mut connection = service.connection();
@@ -132,7 +132,7 @@ fn a_connection_that_the_snapshot_has_cut_is_a_restore_and_a_new_one_asks_for_ne
 }
 
 #[test]
-fn without_the_variable_there_is_no_snapshot_and_no_hook_of_one() {
+fn without_the_variable_there_is_no_snapshot_and_no_snapshot_hook_runs() {
     let others = [None, Some("on-demand"), Some("provisioned-concurrency"), Some("SNAP-START")];
     for value in others {
         let service = Service::start();
@@ -146,7 +146,7 @@ fn without_the_variable_there_is_no_snapshot_and_no_hook_of_one() {
 }
 
 #[test]
-fn a_hook_that_fails_before_the_snapshot_is_an_error_of_the_start() {
+fn a_hook_that_fails_before_the_snapshot_is_reported_as_an_init_error() {
     for (behaviour, reason) in [
         ("fails before b", "Function.NoSnapshot: no room"),
         ("panics before b", "Function.Panic: no room"),
@@ -160,7 +160,7 @@ fn a_hook_that_fails_before_the_snapshot_is_an_error_of_the_start() {
         assert_eq!(report.json()["errorMessage"], *message);
         connection.take_answer();
         assert_fails(&mut program, &message);
-        // No hook behind it, and nothing is asked for.
+        // No later hook runs, and no invocation is asked for.
         let hooks: Vec<_> = said(&program);
         assert!(!hooks.iter().any(|line| line.starts_with("before a")), "{hooks:?}");
         assert!(!program.has_said("shutdown"));
@@ -170,7 +170,7 @@ fn a_hook_that_fails_before_the_snapshot_is_an_error_of_the_start() {
 }
 
 #[test]
-fn a_hook_that_fails_after_the_restore_is_an_error_of_the_restore() {
+fn a_hook_that_fails_after_the_restore_is_reported_as_a_restore_error() {
     for (behaviour, reason) in [
         ("fails after a", "Function.NoSnapshot: no room"),
         ("panics after a", "Function.Panic: no room"),
@@ -198,7 +198,7 @@ fn a_hook_that_fails_after_the_restore_is_an_error_of_the_restore() {
 }
 
 #[test]
-fn a_service_that_refuses_the_restore_ends_the_process_in_order() {
+fn a_service_that_refuses_the_restore_ends_the_process_in_an_orderly_way() {
     let service = Service::start();
     let mut program = Program::start(&service.address(), "", SNAPSHOT);
     let mut connection = service.connection();
@@ -211,7 +211,7 @@ fn a_service_that_refuses_the_restore_ends_the_process_in_order() {
 }
 
 #[test]
-fn sigterm_while_the_snapshot_is_kept_ends_the_process_in_order() {
+fn sigterm_while_waiting_for_the_restore_ends_the_process_in_an_orderly_way() {
     let service = Service::start();
     let mut program = Program::start(&service.address(), "hears signals", SNAPSHOT);
     let mut extension = service.register_extension();
@@ -227,13 +227,13 @@ fn sigterm_while_the_snapshot_is_kept_ends_the_process_in_order() {
 }
 
 #[test]
-fn the_extension_asks_again_on_a_new_connection_when_it_has_been_restored() {
+fn the_extension_asks_again_on_a_new_connection_after_the_restore() {
     let service = Service::start();
     let mut program = Program::start(&service.address(), "hears signals", SNAPSHOT);
     let extension = service.register_extension();
     let mut connection = service.connection();
     assert_restore_next(&connection.request());
-    // As a snapshot does with every connection.
+    // A snapshot does this to every connection.
     extension.close();
     restore(&mut connection);
     let mut extension = service.connection();

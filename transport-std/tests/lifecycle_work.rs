@@ -1,4 +1,4 @@
-//! Work behind the answer: what happens to it before the next invocation is asked for.
+//! Work after the answer: what happens to it before the next invocation is asked for.
 
 mod support;
 
@@ -10,7 +10,7 @@ use lambda_proto_std::{Error, Failure, Lifecycle, Policy, Task};
 
 use support::{Connection, Event, PATIENCE, Service};
 
-/// A runtime whose handler begins a task for each invocation, and gives it to the test.
+/// A runtime whose handler begins a task for each invocation and passes it to the test.
 struct Host {
     service: Service,
     run: Running<Error>,
@@ -24,7 +24,7 @@ impl Host {
         Self::start_with(policy, false, 1)
     }
 
-    /// `is_pipelined`: the handler would rather send its answer together with `next`.
+    /// `is_pipelined`: the handler wants to send its answer together with `next`.
     fn start_with(policy: Policy, is_pipelined: bool, slots: usize) -> Self {
         let service = Service::start();
         let (sender, tasks): (Sender<Task>, _) = channel();
@@ -38,7 +38,7 @@ impl Host {
         Self { service, run, tasks }
     }
 
-    /// Serves one invocation up to its answer, and gives its task.
+    /// Serves one invocation up to its answer, and returns its task.
     fn invoke(&self, connection: &mut Connection, id: &str) -> Task {
         connection.invoke(Event::new(id, ""));
         self.answer(connection, id)
@@ -52,7 +52,7 @@ impl Host {
     }
 }
 
-/// What is said of a task that is left behind, and of one that ends late.
+/// The log lines about a task that is left behind, and about one that ends late.
 const LEFT_BEHIND: &str = "a task of an answered invocation still runs";
 const ENDS_LATE: &str = "a task that was left behind at the end of its invocation has ended";
 
@@ -61,7 +61,7 @@ fn drain(reserve: Duration) -> Policy {
 }
 
 #[test]
-fn next_is_not_asked_for_before_the_work_behind_the_answer_has_ended() {
+fn next_is_not_asked_for_before_the_work_after_the_answer_has_ended() {
     let host = Host::start(Policy::default());
     let mut connection = host.service.connection();
     for id in ["id-1", "id-2"] {
@@ -74,8 +74,8 @@ fn next_is_not_asked_for_before_the_work_behind_the_answer_has_ended() {
 }
 
 #[test]
-fn a_drain_ends_at_the_deadline_less_its_reserve_and_reports_what_is_left() {
-    // A deadline in an hour, of which all but some milliseconds are kept.
+fn a_drain_ends_one_reserve_before_the_deadline_and_reports_remaining_work() {
+    // A deadline in an hour, of which the reserve takes all but some milliseconds.
     let host = Host::start(drain(Duration::from_secs(3600)));
     let mut connection = host.service.connection();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
@@ -90,7 +90,7 @@ fn a_drain_ends_at_the_deadline_less_its_reserve_and_reports_what_is_left() {
 }
 
 #[test]
-fn a_report_names_the_invocation_and_the_work_and_next_is_asked_for_at_once() {
+fn a_report_names_the_invocation_and_the_work_and_next_is_asked_for_immediately() {
     let host = Host::start(Policy::Report);
     let mut connection = host.service.connection();
     let task = host.invoke(&mut connection, "id-1");
@@ -123,7 +123,7 @@ fn work_that_ends_late_is_attributed_to_the_invocation_that_began_it() {
 }
 
 #[test]
-fn under_the_strict_policy_the_runtime_ends_with_an_error_and_asks_for_nothing() {
+fn under_the_strict_policy_the_runtime_ends_with_an_error_and_asks_for_no_invocation() {
     let host = Host::start(Policy::Strict);
     let mut connection = host.service.connection();
     let _task = host.invoke(&mut connection, "id-1");
@@ -136,7 +136,7 @@ fn under_the_strict_policy_the_runtime_ends_with_an_error_and_asks_for_nothing()
 }
 
 #[test]
-fn abandoned_work_is_neither_waited_for_nor_reported() {
+fn abandoned_work_is_neither_awaited_nor_reported() {
     let host = Host::start(Policy::Abandon);
     let mut connection = host.service.connection();
     let task = host.invoke(&mut connection, "id-1");
@@ -146,12 +146,12 @@ fn abandoned_work_is_neither_waited_for_nor_reported() {
 }
 
 #[test]
-fn an_answer_is_sent_without_next_while_work_goes_on_and_with_it_otherwise() {
+fn an_answer_is_sent_without_next_while_work_is_running_and_with_it_otherwise() {
     let host = Host::start_with(Policy::default(), true, 1);
     let mut connection = host.service.connection();
     connection.invoke(Event::new("id-1", ""));
     connection.request().assert_response("id-1");
-    // It came without `next`, and none comes behind it.
+    // It came without `next`, and none follows.
     connection.expect_silence();
     let task = host.tasks.recv_timeout(PATIENCE).expect("a task");
     connection.take_answer();
@@ -173,7 +173,7 @@ fn an_answer_is_sent_without_next_while_work_goes_on_and_with_it_otherwise() {
 }
 
 #[test]
-fn several_slots_have_no_boundary_and_report_at_the_end_what_is_left() {
+fn several_slots_have_no_boundary_and_report_remaining_work_at_the_end() {
     let host = Host::start_with(Policy::Strict, false, 2);
     let mut connection = host.service.connection();
     let tasks = ["id-1", "id-2"].map(|id| host.invoke(&mut connection, id));
@@ -202,7 +202,7 @@ fn a_runtime_that_is_stopped_does_not_wait_for_work_and_reports_it() {
 }
 
 #[test]
-fn a_handler_that_fails_is_reported_before_its_work_is_waited_for() {
+fn the_failure_of_a_handler_is_reported_before_its_work_is_awaited() {
     let service = Service::start();
     let (sender, tasks) = channel();
     let run = service.run_lifecycle(Lifecycle::new(), move |invocation, _, context| {

@@ -1,5 +1,4 @@
-//! Programs that pull their invocations, with everything that a lifecycle puts around them, and that
-//! cannot keep a responder.
+//! Programs that pull their invocations, with a lifecycle around them or without a responder.
 #![cfg(unix)]
 
 mod support;
@@ -26,9 +25,9 @@ fn lifecycle() -> Lifecycle {
     })
 }
 
-/// The program of the tests below, which run it in a process of its own.
+/// The program of the tests below, which run it in its own process.
 #[test]
-#[ignore = "is no test but the program of others"]
+#[ignore = "not a test: other tests run it as a program"]
 fn program() -> Result<(), Error> {
     let Some(behaviour) = behaviour() else { return Ok(()) };
     let lifecycle = lifecycle()
@@ -61,7 +60,7 @@ fn start(behaviour: &str, service: &Service) -> (Program, support::Connection) {
     (program, service.register_extension())
 }
 
-/// What the program has said, in this order, and nothing else.
+/// Checks that the program has printed exactly these lines, in this order.
 #[track_caller]
 fn assert_said(program: &Program, expected: &[&str]) {
     let lines = program.lines().all();
@@ -84,7 +83,7 @@ fn sigterm_ends_the_wait_of_a_pulling_program_and_its_hooks_run_when_the_worker_
 }
 
 #[test]
-fn sigterm_lets_a_pulling_program_answer_what_is_in_flight() {
+fn sigterm_lets_a_pulling_program_answer_its_invocation_in_flight() {
     let service = Service::start();
     let (mut program, _extension) = start("answers when told", &service);
     let mut connection = service.connection();
@@ -156,7 +155,7 @@ fn a_pulling_program_waits_for_the_work_after_an_answer_before_it_asks() {
 }
 
 #[test]
-fn work_that_is_left_behind_ends_a_pulling_program_if_the_policy_says_so() {
+fn remaining_work_ends_a_pulling_program_if_the_policy_says_so() {
     let service = Service::start();
     let run = pull(&service, Lifecycle::new().work(Policy::Strict), |mut worker| {
         while let Some((invocation, responder, context)) = worker.next()? {
@@ -174,7 +173,7 @@ fn work_that_is_left_behind_ends_a_pulling_program_if_the_policy_says_so() {
 }
 
 #[test]
-fn a_failed_init_hook_is_reported_and_gives_no_worker() {
+fn a_failed_init_hook_is_reported_and_no_worker_is_returned() {
     let service = Service::start();
     let lifecycle = Lifecycle::new()
         .on_init("table", |_| Err::<(), _>(Failure::new("Function.NoTable", "none")));
@@ -204,7 +203,7 @@ fn workers_of_several_slots_share_one_lifecycle_which_ends_with_the_last() {
 }
 
 #[test]
-fn the_end_of_the_last_worker_tells_how_the_shutdown_hooks_have_ended() {
+fn the_end_of_the_last_worker_returns_the_result_of_the_shutdown_hooks() {
     let service = Service::start();
     let lifecycle = Lifecycle::new()
         .signals(false)
@@ -227,7 +226,7 @@ impl Lambda {
     }
 }
 
-/// Calls what interpreters would keep, once for each invocation, and then waits for the end.
+/// Calls the functions that an interpreter would keep, once for each invocation, until the end.
 fn script(
     service: &Service,
     script: impl Fn(&mut Worker<InLifecycle>) + Send + 'static,
@@ -290,7 +289,7 @@ fn a_stream_of_a_worker_ends_with_its_failure() {
 }
 
 #[test]
-fn a_stream_of_a_worker_whose_service_hangs_up_is_over_and_the_worker_goes_on() {
+fn when_the_service_closes_the_connection_a_stream_is_over_and_the_worker_continues() {
     let service = Service::start();
     let run = script(&service, |worker| {
         assert!(worker.stream(ContentType::TEXT));
@@ -307,7 +306,7 @@ fn a_stream_of_a_worker_whose_service_hangs_up_is_over_and_the_worker_goes_on() 
 }
 
 #[test]
-fn the_invocation_and_its_responder_can_be_had_again_until_it_is_answered() {
+fn the_invocation_and_its_responder_are_available_again_until_it_is_answered() {
     let service = Service::start();
     let run = script(&service, |worker| {
         assert_eq!(worker.invocation().expect("it is in flight").body(), b"event");

@@ -1,4 +1,4 @@
-//! What memory that is refused means for a runtime; alone in its process, for the allocator.
+//! How a runtime behaves when memory is refused; the only test of its process, which it limits.
 
 use lambda_proto_std as transport;
 
@@ -9,7 +9,7 @@ use refused_memory::{MANY, echo, limit};
 mod refused_memory;
 
 #[test]
-fn a_large_response_that_is_lent_needs_no_memory() {
+fn a_large_borrowed_response_needs_no_memory() {
     let service = Service::start();
     let run = echo(&service, limit());
     let outcome = Outcome::of(&service, run, Event::new("id-1", ""));

@@ -1,4 +1,4 @@
-//! Several invocations at once: a thread for each slot.
+//! Several invocations at the same time: a thread for each slot.
 
 #[cfg(target_os = "linux")]
 mod support;
@@ -29,10 +29,10 @@ fn a_panic_on_one_slot_leaves_the_others_alone() {
     assert!(lines.iter().all(|line| line.contains("id-1: failed: ")), "{lines:?}");
 }
 
-/// What a test below runs in a process of its own.
+/// The program that a test below runs in its own process.
 #[cfg(target_os = "linux")]
 #[test]
-#[ignore = "is no test but the program of others"]
+#[ignore = "not a test: other tests run it as a program"]
 fn program() -> Result<(), lambda_proto_std::Error> {
     use rustix::process::{Resource, Rlimit, setrlimit};
 

@@ -5,7 +5,7 @@ mod support;
 use support::{Event, Gate, Service};
 
 #[test]
-fn a_panic_is_reported_although_the_runtime_stops() {
+fn a_panic_is_reported_even_while_the_runtime_stops() {
     let service = Service::start();
     let (has_begun, may_answer) = (Gate::default(), Gate::default());
     let (begins, waits) = (has_begun.clone(), may_answer.clone());
@@ -37,7 +37,7 @@ fn a_runtime_that_was_stopped_before_it_ran_asks_for_nothing() {
 }
 
 #[test]
-fn stopping_twice_is_stopping_once() {
+fn stopping_twice_is_the_same_as_stopping_once() {
     let service = Service::start();
     let runtime = service.runtime();
     let handle = runtime.stop_handle();

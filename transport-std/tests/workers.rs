@@ -1,4 +1,4 @@
-//! Workers are pulled from by programs with a loop of their own.
+//! Programs with their own loop pull invocations from workers.
 
 mod support;
 
@@ -28,7 +28,7 @@ fn a_worker_hands_out_invocations_one_by_one_until_it_is_stopped() {
         while let Some((invocation, responder)) = worker.next()? {
             responder.send(invocation.body());
         }
-        assert!(worker.next()?.is_none(), "stopped for ever");
+        assert!(worker.next()?.is_none(), "stopped for good");
         Ok(())
     });
     let mut connection = service.connection();
@@ -42,7 +42,7 @@ fn a_worker_hands_out_invocations_one_by_one_until_it_is_stopped() {
 }
 
 #[test]
-fn a_worker_reports_failures_by_its_reply() {
+fn a_worker_reports_failures_through_its_responder() {
     let service = Service::start();
     let run = pull(&service, |mut worker| {
         while let Some((_, responder)) = worker.next()? {
@@ -60,7 +60,7 @@ fn a_worker_reports_failures_by_its_reply() {
 }
 
 #[test]
-fn a_panic_with_an_invocation_in_flight_is_reported_as_one() {
+fn a_panic_with_an_invocation_in_flight_is_reported_as_a_panic() {
     let service = Service::start();
     let run = pull(&service, |mut worker| {
         let panicking = std::panic::AssertUnwindSafe(move || {
@@ -78,7 +78,7 @@ fn a_panic_with_an_invocation_in_flight_is_reported_as_one() {
 }
 
 #[test]
-fn a_worker_answers_without_the_reply_and_only_once() {
+fn a_worker_answers_without_the_responder_and_only_once() {
     let service = Service::start();
     let run = pull(&service, |mut worker| {
         assert!(worker.send("before the first").is_none());
@@ -106,7 +106,7 @@ fn a_worker_answers_without_the_reply_and_only_once() {
 }
 
 #[test]
-fn a_worker_does_not_answer_behind_a_stream_that_was_begun() {
+fn a_worker_does_not_send_another_answer_after_a_stream_has_begun() {
     let service = Service::start();
     let run = pull(&service, |mut worker| {
         while let Some((_, responder)) = worker.next()? {

@@ -1,4 +1,4 @@
-//! The proof of one answer is none for another invocation.
+//! The proof of one answer is not accepted for another invocation.
 
 use lambda_proto_std::{Error, Runtime};
 

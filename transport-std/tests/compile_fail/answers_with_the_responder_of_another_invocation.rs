@@ -1,4 +1,4 @@
-//! The answer to one invocation is none to another, of another worker.
+//! The answer to an invocation of one worker is not accepted for an invocation of another.
 
 use lambda_proto_std::{Endpoint, Error, Runtime};
 

@@ -1,4 +1,4 @@
-//! A reply is of no use when its handler has returned.
+//! A responder cannot outlive the call of its handler.
 
 use lambda_proto_std::{Error, Failure, Runtime};
 

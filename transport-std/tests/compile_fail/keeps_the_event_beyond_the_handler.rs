@@ -1,4 +1,4 @@
-//! The event is in memory that the next one uses.
+//! An event cannot outlive the call of its handler, since the next event reuses its memory.
 
 use lambda_proto_std::{Error, Runtime};
 

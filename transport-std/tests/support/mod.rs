@@ -1,4 +1,4 @@
-//! A runtime of this crate under a service whose script is the test itself.
+//! A runtime of this crate under a service that the test itself scripts.
 #![allow(dead_code, unused_imports, reason = "every test binary uses its part of it")]
 
 use std::ops::Deref;
@@ -12,7 +12,7 @@ pub(crate) use lambda_proto_service::{
     Connection, Event, Gate, MOMENT, Outcome, PATIENCE, Request,
 };
 
-/// A service, and what starts runtimes that talk to it.
+/// A service, with methods that start runtimes that talk to it.
 pub(crate) struct Service(lambda_proto_service::Service);
 
 impl Deref for Service {
@@ -91,7 +91,7 @@ pub(crate) fn runtime_at(place: &Place) -> Runtime {
     Runtime::new(endpoint).log(move |line| lines.push(line.to_string()))
 }
 
-/// Runs one invocation whose service takes every answer, and sees to it that the loop goes on.
+/// Runs one invocation whose answer the service accepts, and checks that the loop continues.
 pub(crate) fn invoke_once<F>(event: Event, handler: F) -> Outcome
 where
     F: for<'i> Fn(Invocation<'i>, Responder<'i>) -> Result<Sent<'i>, Failure>,

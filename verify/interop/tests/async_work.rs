@@ -151,7 +151,7 @@ fn work_that_is_handed_over_twice_is_done_once() {
     for _ in 0..2 {
         assert_eq!(front.lab.invoke("order 1").unwrap().text(), "accepted");
     }
-    worker.wait_for(&["order 1 was done before, and is not done again"]);
+    worker.wait_for(&["order 1 was done before and is skipped"]);
     assert_eq!(worker.log().matches("order 1 is done").count(), 1, "{}", worker.log());
     assert_eq!(front.log(), "");
     front.wait_for_freeze();

@@ -1,4 +1,4 @@
-//! A handler that returns has answered.
+//! A handler cannot return without an answer.
 
 use lambda_proto_std::{Error, Runtime};
 
