@@ -1,6 +1,6 @@
-//! A lifecycle in a loop of the program's own. Each invocation waits for as many milliseconds as its
-//! event says, by a timer of the loop. When its cancellation is due, it answers with what it has. The
-//! shutdown hooks run when the slots have ended.
+//! A lifecycle in the program's own loop. Each invocation waits for as many milliseconds as its
+//! event says, with a timer of the loop. When its cancellation is due, it is answered with the time
+//! that it has waited. The shutdown hooks run when the slots have ended.
 //!
 //! ```sh
 //! cargo build --release --examples
@@ -22,7 +22,7 @@ struct Unit(&'static str);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let lifecycle = Lifecycle::new()
-        // Enough to send what there is.
+        // Enough time to send the answer.
         .options(Options::new().with_cancellation_buffer(Duration::from_millis(200))?)
         .on_init("unit", |init| init.put(Unit("ms")))
         .on_shutdown("goodbye", |_| {
@@ -78,7 +78,7 @@ impl Jobs {
         let began = Instant::now();
         let time = text.trim().parse().map(Duration::from_millis);
         let Some(ends) = time.ok().and_then(|time| began.checked_add(time)) else {
-            responder.fail(Failure::new("Function.NoNumber", "the event is to be a number"));
+            responder.fail(Failure::new("Function.NoNumber", "the event is not a number"));
             return;
         };
         self.0.push(Job { responder, context, began, ends });
@@ -94,7 +94,7 @@ impl Jobs {
         }
     }
 
-    /// Ends early what there is no more time for.
+    /// Ends a job early when its invocation is cancelled.
     fn cancel(&mut self, key: Key) {
         for job in self.0.extract_if(.., |job| job.responder.key() == key) {
             if job.waited() > 0 {

@@ -1,7 +1,7 @@
-//! The slots in a loop of the program's own, beside a timer and another socket.
+//! The slots in the program's own loop, together with a timer and another socket.
 //!
-//! Events wait for the next tick, ten times a second, and are answered together then; whoever sends a
-//! datagram to the socket is told how many invocations there were.
+//! Invocations wait for the next tick, ten times a second, and are answered together. Whoever sends
+//! a datagram to the socket gets the number of invocations so far.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     waiting.push((invocation, responder));
                 }
                 Event::Ended(result) => return Ok(result?),
-                // What became of an answer, and so on.
+                // Receipts, for example.
                 _ => {}
             }
         }
@@ -66,7 +66,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Answers every datagram that is there with the count.
+/// Answers every waiting datagram with the count.
 fn tell(socket: &UdpSocket, count: u64) -> io::Result<()> {
     loop {
         match socket.recv_from(&mut [0; 16]) {

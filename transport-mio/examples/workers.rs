@@ -1,4 +1,4 @@
-//! Slots on one thread, handlers on a few others: the loop goes on while handlers block.
+//! Slots on one thread, handlers on a few others: the loop continues while handlers block.
 
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! The command queue: what responders tell the loop, from any thread.
+//! The command queue: how responders on any thread pass their commands to the loop.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,10 +10,10 @@ use mio::Waker;
 use crate::pieces::PieceQueue;
 use crate::pool::Pool;
 
-/// The key of an invocation, which no other of the same [`Slots`](crate::Slots) has.
+/// The key of an invocation, unique within its [`Slots`](crate::Slots).
 ///
-/// A program keeps it if it must know which answer an [`Event`](crate::Event) is about. To keep
-/// responders, an array with a place for each slot is enough.
+/// A program keeps the key if it must know which answer an [`Event`](crate::Event) is about. To
+/// store responders, an array with one place per slot is enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     pub(crate) slot: usize,
@@ -30,7 +30,7 @@ impl Key {
 /// A content type that outlives its origin.
 pub(crate) type OwnContentType = heapless::Vec<u8, MAX_CONTENT_TYPE>;
 
-/// What a responder, a stream or a hold tells the loop.
+/// A command of a responder, a stream or a hold to the loop.
 #[derive(Debug)]
 pub(crate) enum Command {
     Respond {
@@ -42,7 +42,7 @@ pub(crate) enum Command {
     /// The responder was dropped, perhaps for a known reason.
     GiveUp(Option<Failure>),
     Stream(OwnContentType),
-    /// The piece queue of the slot has news.
+    /// The piece queue of the slot has new pieces.
     Flow,
     Finish {
         next: Next,
@@ -88,7 +88,7 @@ struct Queue {
     calls: Calls,
 }
 
-/// What concerns all slots.
+/// Calls that concern all slots.
 #[derive(Debug, Default)]
 struct Calls {
     is_stopping: bool,
@@ -104,7 +104,7 @@ pub(crate) enum Taken {
     Stop,
     /// The post-response work that a slot waits for is over; reported once.
     WorkOver,
-    /// What is in flight is cancelled, since the process must end; reported once.
+    /// The invocations in flight are cancelled, since the process must end; reported once.
     Cancelled,
 }
 
@@ -149,7 +149,7 @@ impl CommandQueue {
         let is_asleep = std::mem::take(&mut queue.is_asleep);
         drop(queue);
         if is_asleep {
-            // It fails when the loop is gone, and then nobody has to be woken.
+            // It fails when the loop is gone, and then there is nothing to wake.
             let _loop_is_gone = self.waker.wake();
         }
     }
@@ -158,7 +158,7 @@ impl CommandQueue {
     /// woken when one arrives.
     pub(crate) fn take(&self, into: &mut VecDeque<(Key, Command)>, may_sleep: bool) -> Taken {
         let mut queue = self.lock();
-        // First, so that no later answer asks for more.
+        // First, so that no answer in the queue asks for another invocation.
         if queue.calls.is_stopping {
             queue.calls.is_stopping = false;
             return Taken::Stop;
@@ -171,7 +171,7 @@ impl CommandQueue {
             queue.calls.is_work_over = false;
             return Taken::WorkOver;
         }
-        // After the commands, since what they answer is not cancelled.
+        // After the commands, since an invocation that they answer is not cancelled.
         if queue.calls.is_cancelled {
             queue.calls.is_cancelled = false;
             return Taken::Cancelled;
@@ -182,15 +182,15 @@ impl CommandQueue {
 
     /// Fails an invocation whose handler has just returned; returns the failure if it was answered.
     ///
-    /// Only on the thread of the loop and before the next [`take`](Self::take): until then the
-    /// queue has every command for the invocation since it was handed out.
+    /// Call it only on the thread of the loop and before the next [`take`](Self::take): until then
+    /// the queue holds every command for the invocation since it was handed out.
     pub(crate) fn fail(&self, key: Key, failure: Failure) -> Result<(), Failure> {
         let mut queue = self.lock();
         let mut commands = queue.commands.iter_mut().filter(|(other, _)| *other == key);
         match commands.find_map(|(_, command)| command.is_last().then_some(command)) {
             Some(given_up @ Command::GiveUp(_)) => *given_up = Command::Fail(failure),
             Some(_) => return Err(failure),
-            // A responder that still exists comes too late.
+            // If a responder still exists, its answer will be too late.
             None => queue.commands.push_back((key, Command::Fail(failure))),
         }
         self.wake(queue);

@@ -8,8 +8,8 @@ use lambda_proto::api::Endpoint;
 use lambda_proto_host::backoff;
 use mio::net::TcpStream;
 
-/// What all slots know of the service: while it is away, one of them looks for it and the others
-/// wait for the result.
+/// What all slots know about the service: while it is unreachable, one of them tries to connect and
+/// the others wait for the result.
 #[derive(Debug)]
 pub(crate) struct Dialer {
     /// Never empty.
@@ -22,7 +22,7 @@ pub(crate) struct Dialer {
 struct Outage {
     since: Instant,
     reason: io::Error,
-    /// The slot that looks for the service.
+    /// The slot that tries to reach the service.
     scout: usize,
     /// Addresses tried since the last pause.
     tried: usize,
@@ -34,15 +34,15 @@ struct Outage {
 /// What follows a failed attempt.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum AfterFailure {
-    /// Another address may be tried at once.
+    /// Another address may be tried immediately.
     TryNow,
     Pause(Duration),
-    /// Another slot looks for the service.
+    /// Another slot tries to reach the service.
     Wait,
 }
 
 impl Dialer {
-    /// Looks the address up, which may block if it is a name.
+    /// Resolves the address, which may block if it is a name.
     pub(crate) fn new(endpoint: &Endpoint) -> io::Result<Self> {
         let addresses: Vec<_> = (endpoint.host(), endpoint.port()).to_socket_addrs()?.collect();
         if addresses.is_empty() {
@@ -60,13 +60,13 @@ impl Dialer {
         self.outage.as_ref().is_some_and(|outage| outage.scout != slot)
     }
 
-    /// Notes that the service is there; returns how long it was away, if that was logged.
+    /// Notes that the service was reached; returns the length of the outage, if that was logged.
     pub(crate) fn reached(&mut self, now: Instant) -> Option<Duration> {
         let outage = self.outage.take()?;
         outage.is_told.then(|| now.saturating_duration_since(outage.since))
     }
 
-    /// Notes that an attempt that began at `began` has failed, with so much patience left.
+    /// Notes that an attempt that began at `began` has failed; `left` is the patience left.
     pub(crate) fn failed(
         &mut self,
         slot: usize,
@@ -96,23 +96,23 @@ impl Dialer {
         AfterFailure::Pause(backoff(outage.failed).min(left))
     }
 
-    /// Whether the service is away.
+    /// Whether the service is unreachable.
     pub(crate) fn is_down(&self) -> bool {
         self.outage.is_some()
     }
 
-    /// Ends this slot's search for the service; returns whether it searched, so that another must.
+    /// Ends this slot's search for the service; `true` if it did search, so that another slot must.
     pub(crate) fn stops_looking(&mut self, slot: usize) -> bool {
         self.outage.take_if(|outage| outage.scout == slot).is_some()
     }
 
-    /// The reason of the outage, if it is to be logged now.
+    /// The reason for the outage, if it has not been logged yet.
     pub(crate) fn take_news(&mut self) -> Option<&io::Error> {
         let outage = self.outage.as_mut()?;
         (!std::mem::replace(&mut outage.is_told, true)).then_some(&outage.reason)
     }
 
-    /// Ends the search; returns the reason of the last failure.
+    /// Ends the search; returns the reason for the last failure.
     pub(crate) fn give_up(&mut self) -> Option<io::Error> {
         self.outage.take().map(|outage| outage.reason)
     }

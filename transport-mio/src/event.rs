@@ -5,44 +5,45 @@ use crate::command_queue::Key;
 use crate::invocation::Invocation;
 use crate::responder::Responder;
 
-/// What comes out of the slots.
+/// An event of the slots, for the program.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
     /// An invocation, and the right to answer it, now or later.
     Invocation(Invocation, Responder),
-    /// The receipt of an answer: what became of it. A refusal by the service is one of the
-    /// outcomes, and has been logged.
+    /// The receipt of an answer: what became of it. If the service has refused the answer, the
+    /// receipt says so, and the refusal has been logged.
     Settled {
-        /// Whose receipt it is.
+        /// The invocation that was answered.
         key: Key,
         /// The receipt.
         receipt: Receipt,
     },
     /// There is room again in a stream that had none.
     Writable {
-        /// Whose response is streamed.
+        /// The invocation whose response is streamed.
         key: Key,
     },
-    /// The invocation is to be cancelled: its deadline is near
+    /// The cancellation of an invocation is due: its deadline is near
     /// ([`Options::with_cancellation_buffer`](crate::Options::with_cancellation_buffer)), or the
-    /// process must end before the invocation has been answered. It is the moment at which
+    /// process must end before the invocation has been answered. At this moment
     /// [`Context::cancellation`](crate::Context::cancellation) fires.
     ///
-    /// It decides nothing: the program may still answer, and what it has not answered by the
-    /// deadline times out. Only slots with a [lifecycle](crate::Runtime::lifecycle) give it, at
-    /// most once for each invocation. An invocation that arrives with less time left than the
-    /// buffer gets it directly after its [`Invocation`](Self::Invocation). One without a known
-    /// deadline gets it only at the end of the process.
+    /// The event is only a notice: the program may still answer, and an invocation that is not
+    /// answered by its deadline times out. Only slots with a
+    /// [lifecycle](crate::Runtime::lifecycle) emit it, at most once for each invocation. If an
+    /// invocation arrives with less time left than the buffer, the event follows its
+    /// [`Invocation`](Self::Invocation) directly. Without a known deadline, it comes only at the
+    /// end of the process.
     ///
-    /// None comes after the program has answered or has ended the stream. An answer that the loop
-    /// has yet to take up, such as one from another thread, may cross it: the key tells which
+    /// It does not come after the program has answered or ended the stream. It may cross an answer
+    /// that the loop has not taken up yet, such as one from another thread; the key says which
     /// invocation is meant.
     CancellationDue {
-        /// Whose cancellation is due.
+        /// The invocation whose cancellation is due.
         key: Key,
     },
-    /// All slots have ended: because they were stopped, or for this reason. The last event; the
-    /// process should then end, with a non-zero code if there is an error.
+    /// All slots have ended, because they were stopped or with this error. This is the last event;
+    /// the process should then exit, with a non-zero code if there is an error.
     Ended(Result<(), Error>),
 }

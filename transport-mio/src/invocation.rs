@@ -11,8 +11,8 @@ use crate::command_queue::Key;
 use crate::pool::Pooled;
 use lambda_proto_host::Context;
 
-/// An invocation in flight. It owns its event and may go to another thread; dropping it returns the
-/// memory to the pool.
+/// An invocation in flight. It owns its event and may move to another thread; dropping it returns
+/// the memory to the pool.
 pub struct Invocation {
     event: HeldEvent<Pooled>,
     key: Key,
@@ -24,9 +24,9 @@ impl Invocation {
         Self { event, key, context }
     }
 
-    /// Takes its context, which may go to another thread with the responder. `None` if the runtime
-    /// has no [lifecycle](crate::Runtime::lifecycle), or if it has been taken, as it has for the
-    /// handler of a `Runtime<Lifecycle>`.
+    /// Takes the context of the invocation, which may move to another thread with the responder.
+    /// `None` if the runtime has no [lifecycle](crate::Runtime::lifecycle), or if the context has
+    /// been taken. The handler of a `Runtime<Lifecycle>` gets it as an argument.
     pub fn take_context(&mut self) -> Option<Context> {
         self.context.take()
     }
@@ -36,7 +36,7 @@ impl Invocation {
         *self.event.invocation()
     }
 
-    /// The event, as the caller sent it: any bytes, mostly JSON.
+    /// The event, as the caller sent it: any bytes, usually JSON.
     pub fn body(&self) -> &[u8] {
         self.event.invocation().body()
     }

@@ -1,5 +1,6 @@
-//! AWS Lambda invocations on an event loop: many at once on one thread, in your own [`mio`] loop or
-//! the one included here. No async stack, and no allocation per invocation once it is warm.
+//! AWS Lambda invocations on an event loop: many at the same time on one thread, in your own
+//! [`mio`] loop or the one included here. No async stack, and no allocation per invocation once it
+//! is warm.
 //!
 //! ```no_run
 //! use lambda_proto_mio::{Error, Runtime};
@@ -10,9 +11,9 @@
 //! ```
 //!
 //! The handler owns its [`Invocation`] and [`Responder`]. Answering consumes the responder and
-//! gives a [`Sent`], which the handler returns; so a handler for `lambda-proto-std` works here,
-//! too. One that answers later, or from another thread, [defers](Responder::defer): it keeps the
-//! responder, and the loop goes on with the other slots. Answers may come in any order.
+//! returns a [`Sent`], which the handler returns in turn, so a handler for `lambda-proto-std` works
+//! here, too. A handler that answers later, or from another thread, [defers](Responder::defer): it
+//! keeps the responder, and the loop continues with the other slots. Answers may come in any order.
 //!
 //! ```no_run
 //! use lambda_proto_mio::{Error, Runtime};
@@ -26,10 +27,10 @@
 //! }
 //! ```
 //!
-//! `?` makes a [`Failure`] of any error, which is reported for its invocation and logged with its
-//! causes; the loop goes on. A panic is a failure, too, and so is a responder that is
-//! dropped without an answer. An error of the function names the type that is
-//! reported by [`ErrorType`], also from inside of `anyhow::Error` (with the feature `anyhow`):
+//! `?` turns any error into a [`Failure`], which is reported for its invocation and logged with its
+//! causes; the loop continues. A panic is a failure, too, and so is a responder that is dropped
+//! without an answer. The function's own errors choose the type that is reported by implementing
+//! [`ErrorType`], which also works inside an `anyhow::Error` (with the feature `anyhow`):
 //!
 //! ```no_run
 //! use lambda_proto_mio::{Error, ErrorType, Runtime};
@@ -70,16 +71,16 @@
 //!
 //! Programs with their own loop [register](Runtime::register) the slots in it: see [`Slots`].
 //!
-//! A [lifecycle](Runtime::lifecycle) adds what belongs around the invocations, from init hooks to
-//! the end by SIGTERM, and gives each a context beside its event.
+//! A [lifecycle](Runtime::lifecycle) adds hooks around the invocations, from init to the shutdown
+//! after SIGTERM, and gives each invocation a context.
 //!
 //! Memory for events and answers comes from a pool that all slots share. A waiting slot holds none
-//! of it, and what the pool keeps is [capped](Runtime::max_pooled).
+//! of it, and the unused memory in the pool is [capped](Runtime::max_pooled).
 //!
 //! # Tests
 //!
-//! A test invokes a handler as the service does, in its own process, by `lambda-lab` as a
-//! dev-dependency. The documentation of its `Function::external` has this as a whole program:
+//! With `lambda-lab` as a dev-dependency, a test invokes a handler in the process of the test, as
+//! the service does. The documentation of `lambda_lab::Function::external` has the whole program:
 //!
 //! ```text
 //! let lab = Function::external().start()?;
@@ -96,7 +97,7 @@
 //! does not set it: several slots have several trace ids, and changing the environment of a process
 //! with threads is unsound. The trace id is in the [`Invocation`]; pass it on to
 //!
-//! - child processes, as a variable of their own:
+//! - child processes, as a variable in their environment:
 //!
 //!   ```no_run
 //!   # use lambda_proto_mio::{Error, Runtime};
@@ -123,7 +124,7 @@
 //!
 //! - requests of an AWS SDK, as the header `X-Amzn-Trace-Id`. The SDKs take it from the variable,
 //!   unless the request has it already.
-//! - other languages, in the table of environment variables that the embedder gives to its
+//! - other languages, in the table of environment variables that the embedder gives to the
 //!   interpreter, such as `process.env` of an embedded JavaScript engine. (Writing to `os.environ`
 //!   of CPython changes the environment of the process.)
 //!
@@ -133,7 +134,7 @@
 //! # Layers
 //!
 //! The protocol itself is in [`lambda_proto`]; this crate adds non-blocking sockets, the pool, and
-//! the way back from other threads.
+//! the queue through which other threads answer.
 #![forbid(unsafe_code)]
 
 mod command_queue;

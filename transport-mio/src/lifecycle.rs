@@ -29,15 +29,15 @@ impl Runtime {
     ///             Ok(())
     ///         })
     ///         .on_shutdown("metrics", |_| {
-    ///             eprintln!("the last words");
+    ///             eprintln!("sending the last metrics");
     ///             Ok(())
     ///         });
     ///     Runtime::from_env()?.lifecycle(lifecycle).run(|invocation, responder, context| {
-    ///         let Table(text) = context.get().expect("the hook has put it");
+    ///         let Table(text) = context.get().expect("the init hook has put it there");
     ///         let work = context.begin_work(&invocation, "count");
     ///         let sent = responder.send(text);
     ///         std::thread::spawn(move || {
-    ///             // Counted behind the answer; the next invocation is asked for when it is done.
+    ///             // Count after the answer; the next invocation is asked for when this is done.
     ///             drop(work);
     ///         });
     ///         Ok(sent)
@@ -45,9 +45,10 @@ impl Runtime {
     /// }
     /// ```
     ///
-    /// With one slot, the next invocation is not asked for while [work](Context::begin_work) goes
-    /// on after the answer, for as long as the [policy](Lifecycle::work) waits; the loop does not
-    /// block. With several slots nothing is frozen, and nothing waits.
+    /// With one slot, the runtime does not ask for the next invocation while registered
+    /// [work](Context::begin_work) is running after the answer, for as long as the
+    /// [policy](Lifecycle::work) waits; the loop does not block. With several slots the environment
+    /// is not frozen between invocations, so no slot waits.
     ///
     /// Environment variables set the options that the lifecycle leaves open: see
     /// [`Options`](crate::Options).
@@ -57,24 +58,27 @@ impl Runtime {
 }
 
 impl Runtime<Lifecycle> {
-    /// Runs the init hooks, then `handler` for every invocation, in a loop on this thread, until
-    /// [stopped](Self::stop_handle) or until a signal ends the process; then runs the shutdown
-    /// hooks.
+    /// Runs the init hooks, then calls `handler` for every invocation, in a loop on this thread,
+    /// until the runtime is [stopped](Self::stop_handle) or a signal ends the process; then runs
+    /// the shutdown hooks.
     ///
     /// In an environment that is snapshotted (`AWS_LAMBDA_INITIALIZATION_TYPE` is `snap-start`) it
     /// also runs the snapshot hooks.
     ///
-    /// This loop has no use for [`Event::CancellationDue`](crate::Event::CancellationDue): a handler
-    /// asks or waits on [`Context::cancellation`].
+    /// This loop ignores [`Event::CancellationDue`](crate::Event::CancellationDue): a handler
+    /// checks [`Context::cancellation`] or waits for it.
     ///
     /// # Errors
     ///
-    /// As without a lifecycle; [`Error::Init`] if an environment variable of an
-    /// [option](crate::Options) is invalid or a hook before the first invocation fails, which has
-    /// been reported then; [`Error::LeftBehind`] if the [policy](Lifecycle::work) treats remaining
-    /// work as an error. Return it from `main`, so that the process exits with a non-zero code. The
-    /// shutdown hooks run unless the start has failed; if everything else has gone well,
-    /// [`Error::Shutdown`] says which of them have failed or not ended.
+    /// The errors of a runtime without a lifecycle, and
+    ///
+    /// - [`Error::Init`] if an environment variable of an [option](crate::Options) is invalid or a
+    ///   hook before the first invocation fails; the failure has been reported to the service;
+    /// - [`Error::LeftBehind`] if the [policy](Lifecycle::work) treats remaining work as an error;
+    /// - [`Error::Shutdown`], if nothing else has failed, with the shutdown hooks that failed or
+    ///   did not end. The shutdown hooks run unless the start has failed.
+    ///
+    /// Return the error from `main`, so that the process exits with a non-zero code.
     pub fn run<F>(self, mut handler: F) -> Result<(), Error>
     where
         F: FnMut(Invocation, Responder, Context) -> Result<Sent, Failure>,
@@ -97,21 +101,22 @@ impl Runtime<Lifecycle> {
     /// This blocks until the hooks have run, within their [time limit](crate::Options), and in an
     /// environment that is snapshotted until it is restored. Signals are handled from here on.
     ///
-    /// Each invocation has its context: [`Invocation::take_context`]. When its cancellation is due,
-    /// the loop wakes with an [`Event::CancellationDue`](crate::Event::CancellationDue). When the
-    /// slots have ended, [`Slots::finish`] runs the shutdown hooks.
+    /// Each invocation has a context: see [`Invocation::take_context`]. When the cancellation of an
+    /// invocation is due, the loop wakes with an
+    /// [`Event::CancellationDue`](crate::Event::CancellationDue). When the slots have ended,
+    /// [`Slots::finish`] runs the shutdown hooks.
     ///
     /// # Errors
     ///
-    /// As without a lifecycle; [`Error::Init`] as for [`run`](Self::run). After another error that
-    /// follows the start, the shutdown hooks have run.
+    /// The errors of a runtime without a lifecycle, and [`Error::Init`] as for [`run`](Self::run).
+    /// If the start has succeeded and an error follows, the shutdown hooks have run.
     pub fn register(self, registry: &Registry, first: Token) -> Result<Slots, Error> {
         let token = Token(first.0 + self.plan.settings.slots);
         let waker = Waker::new(registry, token).map_err(Error::Poll)?;
         self.begin(registry, first, Arc::new(waker), true)
     }
 
-    /// As [`register`](Self::register), with the waker of the program's loop.
+    /// Like [`register`](Self::register), with the waker of the program's loop.
     ///
     /// # Errors
     ///
@@ -149,8 +154,7 @@ impl Runtime<Lifecycle> {
         }
     }
 
-    /// Does what comes before the first invocation; starts nothing if the runtime was stopped
-    /// during it.
+    /// Runs everything before the first invocation; `None` if the runtime was stopped during it.
     fn start(self) -> Result<(Plan, Option<Started>), Error> {
         let Self { mut plan, lifecycle } = self;
         let stop = plan.stop.clone();
@@ -161,8 +165,8 @@ impl Runtime<Lifecycle> {
     }
 }
 
-/// The calls before the first invocation, each in a loop of its own. The loop of a restore is kept,
-/// as only that one can say that the restore has failed.
+/// The calls before the first invocation, each in its own loop. The loop of a restore is kept,
+/// since only that loop can report that the restore has failed.
 struct First<'p> {
     plan: &'p Plan,
     restored: Option<Loop>,
@@ -187,7 +191,7 @@ impl Starting for First<'_> {
     fn fail_restore(&mut self, failure: &Failure) -> Result<(), Error> {
         match self.restored.take() {
             Some(own) => own.fail_restore(failure),
-            // It follows a restore.
+            // Unreachable: a failed restore follows a restore.
             None => Ok(()),
         }
     }

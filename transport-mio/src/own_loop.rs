@@ -66,8 +66,8 @@ impl Loop {
         self.end()
     }
 
-    /// Says that the environment may be snapshotted, and waits for the restore; `None` if the slot
-    /// was stopped before it.
+    /// Tells the service that it may take the snapshot, and waits for the restore; `None` if the
+    /// slot was stopped before it.
     pub(crate) fn restore_next(&mut self) -> Result<Option<Receipt>, Error> {
         self.slots.restore_next();
         loop {
@@ -93,7 +93,7 @@ impl Loop {
         }
     }
 
-    /// Waits for what comes out next.
+    /// Waits for the next event of the slots.
     fn event(&mut self) -> Result<Event, Error> {
         loop {
             if let Some(event) = self.slots.next_event(Instant::now()) {

@@ -8,7 +8,7 @@ use lambda_proto::client::StreamOver;
 
 use crate::pool::{Pool, Use};
 
-/// The most bytes that wait for the loop; the same number may be on its way into the socket.
+/// The most bytes that wait for the loop; as many again may be on their way into the socket.
 pub(crate) const MOST_BYTES: usize = 64 * 1024;
 /// The most pieces that wait for the loop.
 const MOST_PIECES: usize = 256;
@@ -23,7 +23,7 @@ pub(crate) struct Pieces {
 }
 
 impl Pieces {
-    /// Takes as much of a piece as fits while no more than `most` bytes wait.
+    /// Takes as much of a piece as fits if at most `most` bytes may wait.
     fn push(&mut self, piece: &[u8], most: usize, pool: &Pool) -> usize {
         if self.lengths.len() == MOST_PIECES {
             return 0;
@@ -77,31 +77,31 @@ impl Pieces {
 pub(crate) struct PieceQueue {
     state: Mutex<State>,
     has_room: Condvar,
-    /// Tells the thread of the loop from others, by an address in its own memory.
+    /// Identifies the thread of the loop, by the address of one of its thread-locals.
     loop_thread: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whose stream it is; no stream has generation 0.
+    /// The generation of the invocation that streams; 0 means that none does.
     generation: u64,
     pieces: Pieces,
     /// Who is told when there is room.
     told: Told,
-    /// The loop has looked and found nothing, so it must be told of the next piece.
+    /// The loop has looked and found nothing, so the next piece must wake it.
     is_idle: bool,
-    /// No stream will be opened here any more.
+    /// No further stream can be opened here.
     is_over: bool,
 }
 
-/// Who is told when there is room again, after a writer has found none.
+/// Who is told when there is room again after a writer has found none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Told {
     #[default]
     Nobody,
-    /// Writers that wait for it.
+    /// Writers that block until then.
     Writers,
-    /// The program, too: a writer does not wait by itself.
+    /// The program, too: one of its writers does not block.
     Program,
 }
 
@@ -109,7 +109,7 @@ enum Told {
 pub(crate) struct Written {
     /// The number of bytes taken.
     pub(crate) length: usize,
-    /// The loop has to be told.
+    /// The loop must be woken.
     pub(crate) is_news: bool,
 }
 
@@ -122,12 +122,13 @@ pub(crate) struct Taken {
 }
 
 impl PieceQueue {
-    /// Notes that this is the thread of the loop.
+    /// Notes that the current thread is the thread of the loop.
     pub(crate) fn belongs_here(&self) {
         self.loop_thread.store(here(), Relaxed);
     }
 
-    /// Closes it if it is this invocation's: its writer learns that the stream is over.
+    /// Closes the queue if it belongs to this invocation: its writer learns that the stream is
+    /// over.
     pub(crate) fn close(&self, generation: u64, pool: &Pool) {
         let mut state = self.lock();
         if state.generation != generation {
@@ -139,7 +140,7 @@ impl PieceQueue {
         self.has_room.notify_all();
     }
 
-    /// Exchanges the new pieces for `pieces`, which are used up.
+    /// Replaces `pieces`, which have been sent, with the new pieces.
     pub(crate) fn take(&self, pieces: &mut Pieces) -> Taken {
         let mut state = self.lock();
         pieces.clear();
@@ -153,19 +154,20 @@ impl PieceQueue {
         Taken { is_filled: !pieces.is_empty(), is_told: told == Told::Program }
     }
 
-    /// Opens it for the stream of an invocation.
+    /// Opens the queue for the stream of an invocation.
     ///
-    /// Call it before telling the loop of the stream, which may be too late and be closed.
+    /// Call it before the command that announces the stream: if the stream is too late, the loop
+    /// closes the queue when it finds that command.
     pub(crate) fn open(&self, generation: u64) {
         let mut state = self.lock();
         state.generation = if state.is_over { 0 } else { generation };
         state.told = Told::Nobody;
-        // The loop looks when it is told of the stream.
+        // The command that announces the stream wakes the loop.
         state.is_idle = false;
     }
 
-    /// Takes as much of a piece as fits while no more than `most` bytes wait. If that is not all,
-    /// the loop tells the program when there is room, if `is_to_tell`.
+    /// Takes as much of a piece as fits if at most `most` bytes may wait. If that is not all of it
+    /// and `is_to_tell` is set, the loop tells the program when there is room.
     pub(crate) fn write(
         &self,
         generation: u64,
@@ -197,7 +199,7 @@ impl PieceQueue {
         true
     }
 
-    /// Closes it for ever, since its slot has ended.
+    /// Closes the queue for good, since its slot has ended.
     pub(crate) fn end(&self, pool: &Pool) {
         let mut state = self.lock();
         state.is_over = true;

@@ -1,10 +1,10 @@
-//! Memory that slots share; an idle slot holds none of it.
+//! The memory that all slots share; an idle slot holds none of it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lambda_proto::client::Storage;
 
-/// The use of a buffer. Each has a list of its own, so that small uses do not take large buffers.
+/// The use of a buffer. Each use has its own list, so that small uses do not take large buffers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Use {
     Event,
@@ -40,13 +40,14 @@ struct Free {
 }
 
 impl Pool {
-    /// A pool that keeps `most` bytes, and a few buffers of each use per slot. The number is capped
-    /// since answers bring memory of the program, which nobody takes out again.
+    /// A pool that keeps up to `most` bytes, in a few buffers of each use per slot. The number of
+    /// buffers is capped because each owned answer adds one to the pool, and perhaps nothing ever
+    /// takes it out.
     pub(crate) fn new(most: usize, slots: usize) -> Self {
         Self { most, most_buffers: 4 * slots, free: Mutex::default() }
     }
 
-    /// A buffer that was used before, with its old contents, or an empty one.
+    /// Takes a used buffer, with its old contents, or an empty one.
     pub(crate) fn take(&self, purpose: Use) -> Vec<u8> {
         let mut free = self.lock();
         let buffer = free.lists[purpose as usize].pop().unwrap_or_default();
@@ -73,8 +74,8 @@ impl Pool {
     }
 }
 
-/// A buffer that is taken from the pool while it has contents. If the allocator refuses, it does
-/// not grow.
+/// A buffer that holds memory of the pool only while it has contents. If the allocator refuses, it
+/// does not grow.
 #[derive(Debug)]
 pub(crate) struct Pooled {
     bytes: Vec<u8>,
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pool_keeps_a_few_buffers_for_each_slot_and_no_more() {
+    fn the_pool_keeps_only_a_few_buffers_for_each_slot() {
         let pool = Pool::new(1 << 20, 2);
         (0..100).for_each(|_| pool.give(Use::Body, vec![0; 10]));
         assert_eq!(pool.lock().lists[Use::Body as usize].len(), 8);

@@ -10,7 +10,7 @@ use crate::pool::Use;
 use crate::sent::Sent;
 use crate::stream::ResponseStream;
 
-/// The right to answer one invocation, once; it may go to another thread.
+/// The right to answer one invocation, once; it may move to another thread.
 ///
 /// Dropped without an answer, it reports an error for its invocation.
 #[must_use = "an invocation whose responder is dropped is reported as failed"]
@@ -25,15 +25,15 @@ impl Responder {
         Self { queue: Some(queue), key }
     }
 
-    /// Whose answer it is.
+    /// The key of the invocation that it answers.
     pub fn key(&self) -> Key {
         self.key
     }
 
     /// Sends the response. When the service has taken it, the slot asks for its next invocation.
     ///
-    /// A body that is lent is copied into memory of the pool; if there is none for it, the invocation
-    /// fails with the type `Runtime.OutOfMemory`. One that is given away is taken as it is, and its
+    /// A borrowed body is copied into memory of the pool; if there is not enough memory, the
+    /// invocation fails with the type `Runtime.OutOfMemory`. An owned body is not copied, and its
     /// memory goes to the pool afterwards.
     pub fn send<'r>(self, response: impl Into<Response<'r>>) -> Sent {
         self.respond(response.into(), Next::AfterReply)
@@ -41,30 +41,32 @@ impl Responder {
 
     /// Sends the response and asks for the next invocation in the same write.
     ///
-    /// If the connection is lost, the response is not sent again, as nobody waits for the reply to
-    /// it. While [work](crate::Context::begin_work) goes on after an answer, and there is one slot,
-    /// this is [`send`](Self::send), as the freeze would stop that work.
+    /// If the connection is lost, the response is not sent again, because nothing waits for the
+    /// reply to it. With one slot, while registered [work](crate::Context::begin_work) is running
+    /// after an answer, this does the same as [`send`](Self::send), because the freeze would stop
+    /// that work.
     pub fn send_and_next<'r>(self, response: impl Into<Response<'r>>) -> Sent {
         self.respond(response.into(), Next::Pipelined)
     }
 
     /// Sends the response, and asks for the next invocation only when the [`Hold`] is dropped.
     ///
-    /// It is for post-response work: as long as nothing is asked for, the environment is not
-    /// frozen. [`Event::Settled`](crate::Event::Settled) says when the caller has the response.
+    /// It is for post-response work: the environment is not frozen until the runtime asks for the
+    /// next invocation. [`Event::Settled`](crate::Event::Settled) says when the caller has the
+    /// response.
     pub fn send_and_hold<'r>(self, response: impl Into<Response<'r>>) -> Hold {
         let hold = Hold { queue: self.queue().clone(), key: self.key };
         self.respond(response.into(), Next::Held);
         hold
     }
 
-    /// Sends a value, given away or lent, as a JSON response.
+    /// Sends a value, owned or borrowed, as a JSON response.
     ///
     /// # Errors
     ///
-    /// A [`Failure`] of type `Runtime.MarshalError` if the value cannot be written as JSON. No
-    /// response has been sent then. The failure is reported for the invocation, in an embedder's
-    /// own loop too; a handler may return another one instead.
+    /// A [`Failure`] of type `Runtime.MarshalError` if the value cannot be written as JSON. In that
+    /// case no response has been sent, and the failure is reported for the invocation, also in an
+    /// embedder's own loop. A handler may return another failure instead.
     #[cfg(feature = "json")]
     pub fn json<T: serde::Serialize>(mut self, value: T) -> Result<Sent, Failure> {
         let mut body = self.buffer();
@@ -96,14 +98,14 @@ impl Responder {
         (self, sent)
     }
 
-    /// An empty buffer from the pool, to put a body together in.
+    /// An empty buffer from the pool, in which to assemble a body.
     pub fn buffer(&self) -> Vec<u8> {
         let mut buffer = self.queue().pool.take(Use::Body);
         buffer.clear();
         buffer
     }
 
-    /// Reports that the invocation failed, like returning the failure. It takes an error, a
+    /// Reports that the invocation failed, as returning the failure does. It takes an error, a
     /// [`Failure`], or a failure by reference.
     pub fn fail(mut self, failure: impl Into<Failure>) -> Sent {
         self.give(Command::Fail(failure.into()))
@@ -111,9 +113,9 @@ impl Responder {
 
     /// Streams the response: the caller gets each piece as it is written.
     ///
-    /// A handler that writes it before it returns can write 64 KiB more than the socket takes; past
-    /// that, a write fails with [`WouldBlock`](std::io::ErrorKind::WouldBlock), as the loop cannot
-    /// wait for itself. For more, [`defer`](Self::defer) and write on another thread:
+    /// A handler that writes before it returns can write 64 KiB more than the socket takes. Past
+    /// that, a write fails with [`WouldBlock`](std::io::ErrorKind::WouldBlock), because the loop
+    /// cannot wait for itself. To write more, [`defer`](Self::defer) and write on another thread:
     /// [`ResponseStream`] has an example.
     pub fn stream(mut self, content_type: ContentType<'_>) -> ResponseStream {
         let stream = ResponseStream::open(self.queue().clone(), self.key);
@@ -131,8 +133,8 @@ impl Responder {
         }
         let length = prelude.encode(&mut bytes).expect("the buffer was made as long as was needed");
         let mut stream = self.stream(ContentType::HTTP_INTEGRATION);
-        // In two chunks: cargo-lambda takes the first for the JSON and the second for what ends it.
-        // If the stream is over already, the next write says so.
+        // In two chunks, since cargo-lambda expects the JSON in the first and its terminator in the
+        // second. If the stream is over already, the next write returns the error.
         let (json, end) = bytes[..length].split_at(length - HttpPrelude::END_LEN);
         let _ = stream.write_whole(json).and_then(|()| stream.write_whole(end));
         pool.give(Use::Body, bytes);
@@ -183,7 +185,7 @@ impl fmt::Debug for Responder {
     }
 }
 
-/// Copies a content type, which fits since its length was checked.
+/// Copies a content type. It fits, since its length was checked.
 fn own(content_type: ContentType<'_>) -> OwnContentType {
     OwnContentType::from_slice(content_type.as_bytes()).unwrap_or_default()
 }

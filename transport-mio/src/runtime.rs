@@ -16,7 +16,8 @@ use crate::stop::StopHandle;
 /// A Lambda runtime for event loops, configured but not connected.
 ///
 /// [`register`](Runtime::register) puts it into a program's own loop; [`run`](Runtime::run) brings
-/// one. [`lifecycle`](Runtime::lifecycle) adds hooks, which makes it a `Runtime<Lifecycle>`.
+/// its own loop. [`lifecycle`](Runtime::lifecycle) adds hooks, which makes it a
+/// `Runtime<Lifecycle>`.
 pub struct Runtime<L = NoLifecycle> {
     pub(crate) plan: Plan,
     pub(crate) lifecycle: L,
@@ -26,13 +27,14 @@ impl Runtime {
     /// A runtime that Lambda configures: at the address in `AWS_LAMBDA_RUNTIME_API`, with as many
     /// slots as `AWS_LAMBDA_MAX_CONCURRENCY` says.
     ///
-    /// It installs a panic hook, by which a panic is one record. The panic of a handler goes to the
-    /// log of the runtime; others go to the log that the environment configures, whatever
-    /// [`log`](Self::log) sets. Install a hook of your own afterwards.
+    /// It installs a panic hook that logs each panic as one record. A panic in a handler goes to
+    /// the log of the runtime; other panics go to the log that the environment configures, whatever
+    /// [`log`](Self::log) sets. To use a panic hook of your own, install it afterwards.
     ///
     /// # Errors
     ///
-    /// [`Error::MissingVariable`] for the address, [`Error::InvalidVariable`] for either.
+    /// [`Error::MissingVariable`] if there is no address, [`Error::InvalidVariable`] if either
+    /// variable has an invalid value.
     pub fn from_env() -> Result<Self, Error> {
         Ok(Self::with(Settings::from_env()?))
     }
@@ -50,13 +52,14 @@ impl Runtime {
 
     /// Runs the function's init, before the first invocation.
     ///
-    /// Its failure or panic is reported to the service; this blocks until it is. Return the error
-    /// from `main`, so that the process exits with a non-zero code, as the service expects [Lambda
-    /// Developer Guide: custom runtimes].
+    /// Its failure or panic is reported to the service; this blocks until it has been reported.
+    /// Return the error from `main`, so that the process exits with a non-zero code, as the service
+    /// expects [Lambda Developer Guide: custom runtimes].
     ///
     /// # Errors
     ///
-    /// [`Error::Init`]. If the report cannot be delivered, that is logged.
+    /// [`Error::Init`] if `start_up` fails or panics. If the report cannot be delivered, that is
+    /// logged.
     pub fn init<T>(&self, start_up: impl FnOnce() -> Result<T, Failure>) -> Result<T, Error> {
         start(&self.plan.settings, start_up, |failure| {
             Loop::of_start(&self.plan)?.fail_init(failure)
@@ -65,25 +68,25 @@ impl Runtime {
 
     /// Registers all slots in the program's loop, and begins to ask for invocations.
     ///
-    /// The slots take one token each, from `first` on, and one more for a waker of their own, with
-    /// which responders on other threads wake the loop. mio wants one waker per loop and may panic
-    /// otherwise: a program that has one, or registers two runtimes, passes it to
-    /// [`register_with_waker`](Self::register_with_waker).
+    /// The slots take one token each, from `first` on, and one more for their own waker, with which
+    /// responders on other threads wake the loop. mio requires that a loop has only one waker and
+    /// may panic otherwise: a program that has a waker, or registers two runtimes, passes the waker
+    /// to [`register_with_waker`](Self::register_with_waker).
     ///
-    /// An address that is a name is looked up here, once, which may block.
+    /// If the address is a name, it is resolved here, once, which may block.
     ///
     /// # Errors
     ///
-    /// [`Error::Unreachable`] if the name of the service is not known, [`Error::Poll`] if the loop
-    /// cannot take more.
+    /// [`Error::Unreachable`] if the name of the service cannot be resolved, [`Error::Poll`] if
+    /// registering in the loop fails.
     pub fn register(self, registry: &Registry, first: Token) -> Result<Slots, Error> {
         let token = Token(first.0 + self.plan.settings.slots);
         let waker = Waker::new(registry, token).map_err(Error::Poll)?;
         self.begin(registry, first, Arc::new(waker), true)
     }
 
-    /// As [`register`](Self::register), with the waker of the program's loop. Whenever the loop
-    /// wakes, the program takes what [`Slots::next_event`] gives.
+    /// Like [`register`](Self::register), with the waker of the program's loop. Whenever the loop
+    /// wakes, the program takes the events of [`Slots::next_event`].
     ///
     /// # Errors
     ///
@@ -112,18 +115,19 @@ impl Runtime {
     /// Calls `handler` for every invocation, in a loop on this thread, until the runtime is
     /// [stopped](Self::stop_handle).
     ///
-    /// The handler returns the [`Sent`] of its invocation, which answering gives. To answer later,
-    /// or from another thread, it [defers](Responder::defer) the responder. If it returns a failure
-    /// or panics, the invocation fails unless it has been answered. So it does if the handler
-    /// returns the `Sent` of another invocation, which is logged, too.
+    /// The handler returns the [`Sent`] that it got by answering. To answer later, or from another
+    /// thread, it [defers](Responder::defer) the responder. If the handler returns a failure or
+    /// panics, the invocation fails unless it has been answered. The same happens, and is logged,
+    /// if it returns the `Sent` of another invocation.
     ///
-    /// Receipts are not reported here: to see them, [bring a loop](Self::register).
+    /// This loop does not report receipts; to see them, use [a loop of your own](Self::register).
     ///
     /// # Errors
     ///
-    /// An [`Error`] when the session cannot go on. With several slots, one whose connection breaks
-    /// the protocol begins anew after a pause, and the others do not notice. If the service wants
-    /// the process to end (500), all slots end when they have answered what is in flight.
+    /// An [`Error`] when the session cannot continue. With several slots, a slot on whose
+    /// connection the protocol is broken starts over after a pause, and the others are not
+    /// affected. If the service ends the process with a reply of 500, all slots end when they have
+    /// answered their invocations in flight.
     pub fn run<F>(self, handler: F) -> Result<(), Error>
     where
         F: FnMut(Invocation, Responder) -> Result<Sent, Failure>,
@@ -133,11 +137,11 @@ impl Runtime {
 }
 
 impl<L> Runtime<L> {
-    /// How many invocations run at once, each on its own connection; 0 means 1.
+    /// How many invocations run at the same time, each on its own connection; 0 means 1.
     ///
-    /// [`from_env`](Self::from_env) sets it. More than one is for a service that hands out several
-    /// at once, as it says in `AWS_LAMBDA_MAX_CONCURRENCY`; others may give all slots the same
-    /// event.
+    /// [`from_env`](Self::from_env) sets it. Use more than one only if the service hands out
+    /// several invocations at the same time, which it announces in `AWS_LAMBDA_MAX_CONCURRENCY`;
+    /// another service may give all slots the same event.
     #[must_use]
     pub fn slots(mut self, slots: usize) -> Self {
         self.plan.settings.set_slots(slots);
@@ -153,25 +157,26 @@ impl<L> Runtime<L> {
         self
     }
 
-    /// How many bytes of unused memory are kept for later events and answers; 64 MiB unless set.
-    /// Slots that wait hold none besides.
+    /// How many bytes of unused memory the pool keeps for later events and answers; 64 MiB unless
+    /// set. A waiting slot holds no other memory.
     ///
-    /// Memory past that goes back to the allocator. glibc's keeps some of it, below large buffers
-    /// that are still in use, unless `MALLOC_MMAP_THRESHOLD_=1048576` is set for the process.
+    /// Memory past that goes back to the allocator. The allocator of glibc keeps some of it, below
+    /// large buffers that are still in use, unless `MALLOC_MMAP_THRESHOLD_=1048576` is set for the
+    /// process.
     #[must_use]
     pub fn max_pooled(mut self, bytes: usize) -> Self {
         self.plan.max_pooled = bytes;
         self
     }
 
-    /// How long to try without any connection before giving up; 60 s unless set.
+    /// How long to keep trying without any connection before giving up; 60 s unless set.
     #[must_use]
     pub fn give_up_after(mut self, patience: Duration) -> Self {
         self.plan.settings.patience = patience;
         self
     }
 
-    /// The `User-Agent`, best one token of the form `name/version`.
+    /// The `User-Agent`, preferably one token of the form `name/version`.
     ///
     /// # Errors
     ///
@@ -181,8 +186,8 @@ impl<L> Runtime<L> {
         Ok(self)
     }
 
-    /// Asks errors of this type, and failures that were made of one, for the type to report; see
-    /// [`ErrorType`]. Call it once for each error type of the function.
+    /// Reports errors of this type, and failures made from one, with the error type that they name;
+    /// see [`ErrorType`]. Call it once for each error type of the function.
     ///
     /// ```no_run
     /// use lambda_proto_mio::{Error, ErrorType, Runtime};
@@ -214,8 +219,8 @@ impl<L> Runtime<L> {
         self
     }
 
-    /// Where log lines go, one call per line without the newline; as [`Log`](crate::Log) says
-    /// unless set.
+    /// Where log lines go: one call per line, without the newline. [`Log`](crate::Log) describes
+    /// the default.
     #[must_use]
     pub fn log(mut self, write: impl Fn(&Record<'_>) + Send + Sync + 'static) -> Self {
         self.plan.settings.set_log(write);

@@ -1,4 +1,4 @@
-//! The scheduler: what the slots of one loop have in common.
+//! The scheduler: the state that the slots of one loop share.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,26 +18,26 @@ use crate::timers::Timers;
 
 pub(crate) struct Scheduler {
     pub(crate) settings: Settings,
-    /// What the invocations of a runtime with a lifecycle share.
+    /// The state that the invocations share; only with a lifecycle.
     pub(crate) active: Option<Arc<Active>>,
     pub(crate) registry: Registry,
     /// One for each slot, and one for the waker if the slots have their own.
     pub(crate) tokens: Range<usize>,
     pub(crate) queue: Arc<CommandQueue>,
     pub(crate) dialer: Dialer,
-    /// The time, as the program passed it last.
+    /// The time that the program passed last.
     pub(crate) now: Instant,
-    /// When each slot must be looked at, whatever happens.
+    /// When each slot must be driven, even without an event.
     pub(crate) timers: Timers,
-    /// Slots with more work than fits one turn.
+    /// Slots with more work than fits into one turn.
     pub(crate) unfinished: VecDeque<usize>,
     outage: Outage,
     /// Slots that have not ended.
     pub(crate) live: usize,
     life: Life,
-    /// The state that all slots know of.
+    /// The state that all slots have been told.
     known: Life,
-    /// Slots that wait for the service may look for it themselves.
+    /// Slots that wait for the result of another slot may connect themselves.
     pub(crate) look_again: bool,
     pub(crate) is_told_of_losses: bool,
     pub(crate) cancelling: Cancelling,
@@ -45,34 +45,34 @@ pub(crate) struct Scheduler {
     out: VecDeque<Event>,
 }
 
-/// How close the slots are to their end. It never goes back.
+/// How close the slots are to their end. It only advances.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Life {
     Running,
-    /// The slots ask for nothing more.
+    /// The slots ask for no more invocations.
     Stopping,
     /// There is no service: everything ends now.
     Over,
 }
 
-/// What the program is told of cancellations.
+/// Which cancellations the program is told.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cancelling {
-    /// Nothing: there is no lifecycle, or nobody takes the events.
+    /// None: there is no lifecycle, or the loop ignores the events.
     Untold,
-    /// That of an invocation, when it is due.
+    /// The cancellation of each invocation, when it is due.
     Each,
-    /// That of every invocation at once, since the process must end.
+    /// The cancellation of every invocation immediately, since the process must end.
     All,
 }
 
-/// What one slot has found and all of them must know.
+/// News that one slot has found and all slots must know.
 pub(crate) enum News {
     /// There is no service: everything ends now.
     Over,
-    /// The slots ask for nothing more.
+    /// The slots ask for no more invocations.
     Stop,
-    /// Slots that wait for the service may look for it.
+    /// Slots that wait for the result of another slot may connect.
     LookAgain,
 }
 
@@ -105,7 +105,7 @@ impl Scheduler {
             is_told_of_losses: false,
             cancelling: Cancelling::Untold,
             result: Ok(()),
-            // For each slot, an invocation and the receipt of the one before.
+            // For each slot, an invocation and the receipt of the previous answer.
             out: VecDeque::with_capacity(2 * slots + 1),
         }
     }
@@ -135,8 +135,7 @@ impl Scheduler {
         |warning| self.settings.log.warning(warning)
     }
 
-    /// Notes that a slot has a connection; returns how long the service was away, if the log said
-    /// that it is.
+    /// Notes that a slot has a connection; returns the length of the outage, if that was logged.
     pub(crate) fn connected(&mut self) -> Option<Duration> {
         self.outage.connected();
         self.look_again |= self.dialer.is_down();
@@ -156,14 +155,14 @@ impl Scheduler {
     ) -> AfterFailure {
         self.outage.failed(clock::monotonic(began));
         let lasted = self.outage.lasted(clock::monotonic(self.now));
-        // There is no end to it while another slot has a connection.
+        // Unlimited while another slot has a connection.
         let left =
             lasted.map_or(Duration::MAX, |lasted| self.settings.patience.saturating_sub(lasted));
         self.dialer.failed(slot, began, left, reason)
     }
 
-    /// Whether the next invocation may be asked for together with an answer; it may not while there
-    /// is work that the freeze would stop.
+    /// Whether the next invocation may be asked for together with an answer; not while registered
+    /// work is running, which the freeze would stop.
     pub(crate) fn may_pipeline(&self, next: Next) -> bool {
         next == Next::Pipelined && !self.is_stopping() && !self.has_work()
     }
@@ -195,7 +194,7 @@ impl Scheduler {
         }
     }
 
-    /// What every slot must know, if anything.
+    /// Takes the next news that every slot must know, if there is any.
     pub(crate) fn take_news(&mut self) -> Option<News> {
         if std::mem::replace(&mut self.known, self.life) < self.life {
             return Some(if self.life == Life::Over { News::Over } else { News::Stop });
@@ -203,7 +202,7 @@ impl Scheduler {
         std::mem::take(&mut self.look_again).then_some(News::LookAgain)
     }
 
-    /// Whether there was no connection for longer than the patience: everything ends then.
+    /// Ends everything and returns `true` if there was no connection for longer than the patience.
     pub(crate) fn gives_up(&mut self) -> bool {
         let lasted = self.outage.lasted(clock::monotonic(self.now));
         let Some(waited) = lasted.filter(|lasted| *lasted >= self.settings.patience) else {
@@ -215,7 +214,7 @@ impl Scheduler {
         true
     }
 
-    /// Sets what all slots end with, unless there was an error before.
+    /// Sets the error with which all slots end, unless there was an error before.
     pub(crate) fn fail(&mut self, error: Error) {
         if self.result.is_ok() {
             self.result = Err(error);

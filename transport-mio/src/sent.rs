@@ -15,7 +15,7 @@ impl Sent {
         Self { key }
     }
 
-    /// Whose answer it is.
+    /// The key of the invocation that was answered.
     pub fn key(&self) -> Key {
         self.key
     }

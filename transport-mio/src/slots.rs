@@ -22,7 +22,7 @@ use crate::stop::StopHandle;
 /// In each turn the program polls with [`next_timeout`](Self::next_timeout), passes every event of
 /// the [tokens](Self::tokens) to [`handle_event`](Self::handle_event), calls
 /// [`handle_timeout`](Self::handle_timeout), and then takes events from
-/// [`next_event`](Self::next_event) until there are no more. Nothing here blocks, and only slots
+/// [`next_event`](Self::next_event) until there are no more. None of these calls blocks. Only slots
 /// with a lifecycle read the clocks, when an invocation arrives.
 ///
 /// ```no_run
@@ -61,14 +61,14 @@ use crate::stop::StopHandle;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Any other loop watches the file descriptor of a `mio::Poll` that holds the slots: when that is
-/// readable, or at `next_timeout`, it does such a turn with a timeout of zero.
+/// A loop of another library watches the file descriptor of a `mio::Poll` that holds the slots:
+/// when that is readable, or at `next_timeout`, it does such a turn with a timeout of zero.
 ///
-/// Slots with a [lifecycle](crate::Runtime::lifecycle) give an [`Event::CancellationDue`] when the
+/// Slots with a [lifecycle](crate::Runtime::lifecycle) emit an [`Event::CancellationDue`] when the
 /// time of an invocation is nearly over, and are [finished](Self::finish) after [`Event::Ended`].
 ///
-/// If they are dropped before [`Event::Ended`], the slots end at once, with what is in flight;
-/// responders that still exist do nothing then.
+/// If the slots are dropped before [`Event::Ended`], they end immediately, and so do their
+/// invocations in flight; responders that still exist then do nothing.
 pub struct Slots {
     slots: Vec<Slot>,
     scheduler: Scheduler,
@@ -80,7 +80,7 @@ pub struct Slots {
     started: Option<Started>,
 }
 
-/// What slots are made from.
+/// The settings from which slots are made.
 pub(crate) struct Plan {
     pub(crate) settings: Settings,
     /// Bytes that the pool keeps for later.
@@ -116,7 +116,7 @@ impl Slots {
             });
         }
         let tokens = first.0..first.0 + slots + usize::from(own_waker);
-        // The lookup of the address may have taken long.
+        // Read here, because resolving the address may have taken long.
         let now = Instant::now();
         let scheduler = Scheduler::new(settings, active, registry, tokens, queue, dialer, now);
         Ok(Self {
@@ -128,7 +128,7 @@ impl Slots {
         })
     }
 
-    /// The same slots, which end this lifecycle and tell the program of cancellations.
+    /// The same slots with a lifecycle, which they end, and with events for cancellations.
     pub(crate) fn with_started(mut self, started: Option<Started>) -> Self {
         if let Some(Started { active, .. }) = &started {
             self.scheduler.cancelling = Cancelling::Each;
@@ -154,8 +154,8 @@ impl Slots {
         self.settle();
     }
 
-    /// Says on the first slot that the environment may be snapshotted, and asks for nothing after
-    /// the restore, which [`Event::Settled`] reports.
+    /// Tells the service on the first slot that it may take the snapshot. [`Event::Settled`]
+    /// reports the restore; no invocation is asked for after it.
     pub(crate) fn restore_next(&mut self) {
         self.slots[0].restore_next(&mut self.scheduler);
         self.settle();
@@ -172,7 +172,8 @@ impl Slots {
         self.scheduler.tokens.clone()
     }
 
-    /// Takes an event of the poll at time `now`; `false` if its token is not one of theirs.
+    /// Handles an event of the poll at time `now`; `false` if its token does not belong to the
+    /// slots.
     pub fn handle_event(&mut self, event: &event::Event, now: Instant) -> bool {
         let token = event.token().0;
         if !self.scheduler.tokens.contains(&token) {
@@ -187,7 +188,7 @@ impl Slots {
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) at the latest, if at all. Ask before
-    /// every poll: it may be at once, if there was more to do than fits one turn.
+    /// every poll: the time may be now, if there was more to do than fits into one turn.
     pub fn next_timeout(&self) -> Option<Instant> {
         if self.budget == 0 || !self.scheduler.unfinished.is_empty() {
             return Some(self.scheduler.now);
@@ -200,8 +201,8 @@ impl Slots {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.scheduler.now = now;
         self.budget = budget(self.slots.len());
-        // A slot has two timers at most. One that is set again and due at once waits for the next
-        // turn.
+        // A slot has two timers at most. A timer that is set again and due immediately waits for
+        // the next turn.
         for _ in 0..2 * self.slots.len() {
             let Some(number) = self.scheduler.timers.due(now) else { break };
             self.slots[number].handle_timer(&mut self.scheduler);
@@ -241,7 +242,7 @@ impl Slots {
                 self.settle();
             }
             match self.scheduler.peek() {
-                // It has been answered since.
+                // The invocation has been answered since.
                 Some(Event::CancellationDue { key })
                     if !self.slots[key.slot].is_unanswered(*key) =>
                 {
@@ -253,18 +254,19 @@ impl Slots {
     }
 
     /// Ends the [lifecycle](crate::Runtime::lifecycle) of the slots, if they have one: runs the
-    /// shutdown hooks, lets registered work end beside them, and reports what is left of it. Call it
-    /// after [`Event::Ended`], before `main` returns; slots that have not ended end at once, as when
-    /// they are dropped.
+    /// shutdown hooks, lets registered work end at the same time, and reports the work that is
+    /// left. Call it after [`Event::Ended`] and before `main` returns. Slots that have not ended
+    /// end immediately, as when they are dropped.
     ///
-    /// It blocks until the hooks and the work have ended, and not longer than
-    /// [`Options`](crate::Options) leave them. Work that the program's loop does itself has to end
-    /// before. If a signal has come and the time for the invocations in flight was over before this
-    /// call, the hooks run on another thread, which exits the process; this does not return then.
+    /// It blocks until the hooks and the work have ended, but no longer than the
+    /// [`Options`](crate::Options) allow. Work that the program's loop does itself has to end
+    /// before the call. If a signal has arrived and the time for the invocations in flight was over
+    /// before this call, the hooks run on another thread, which exits the process; then this call
+    /// does not return.
     ///
     /// # Errors
     ///
-    /// [`Error::Shutdown`] if hooks have failed or not ended, which has been logged.
+    /// [`Error::Shutdown`] if hooks failed or did not end, which has been logged.
     pub fn finish(mut self) -> Result<(), Error> {
         let started = self.started.take();
         drop(self);
@@ -278,7 +280,7 @@ impl Slots {
         stop
     }
 
-    /// Takes what the handler of an invocation has returned, before the next event is taken.
+    /// Handles the result of a handler, before the next event is taken.
     pub(crate) fn handled(&self, key: Key, result: Result<Sent, Failure>) {
         let log = &self.scheduler.settings.log;
         let failure = match result {
@@ -302,7 +304,7 @@ impl Slots {
         self.settle();
     }
 
-    /// Lets the other slots do what follows from what one has found.
+    /// Passes the news that one slot has found to all slots.
     fn settle(&mut self) {
         while let Some(news) = self.scheduler.take_news() {
             let act = match news {
@@ -315,8 +317,8 @@ impl Slots {
     }
 }
 
-/// Commands taken in one turn: a few for each slot, so that writers of streams cannot keep the
-/// program from its other business.
+/// The most commands taken in one turn: a few for each slot, so that writers of streams cannot
+/// starve the rest of the program.
 fn budget(slots: usize) -> usize {
     4 * slots + 64
 }
@@ -324,12 +326,12 @@ fn budget(slots: usize) -> usize {
 impl Drop for Slots {
     fn drop(&mut self) {
         self.scheduler.stop();
-        // Writers that wait for room must not wait for ever.
+        // Writers that wait for room must not wait forever.
         self.each_slot(Slot::shut_down);
         while !matches!(self.scheduler.queue.take(&mut self.taken, false), Taken::Nothing) {
             self.taken.drain(..).for_each(|(key, command)| refuse(key, command, &self.scheduler));
         }
-        // The process may end now.
+        // The process may end after this.
         self.scheduler.settings.log.flush();
     }
 }

@@ -1,4 +1,4 @@
-//! One connection in an edge-triggered loop: what may be tried, and what would only block.
+//! One connection in an edge-triggered loop. It remembers whether reads and writes would block.
 
 use std::io::{self, IoSlice, Read, Write};
 
@@ -10,12 +10,13 @@ pub(crate) struct Socket {
     stream: TcpStream,
     is_readable: bool,
     is_writable: bool,
-    /// The peer sends no more: read until the end, as no further edge comes.
+    /// The peer sends nothing more: read until the end, since no further edge comes.
     is_ending: bool,
 }
 
-/// Whether only a call that would block brings the next edge. mio says so of all systems, but epoll
-/// and kqueue bring one for whatever arrives after a call (epoll(7), questions and answers).
+/// Whether the next edge comes only after a call that would block. mio documents this for all
+/// systems, but epoll and kqueue report an edge for whatever arrives after a call [epoll(7):
+/// questions and answers].
 const TO_THE_END: bool = cfg!(windows);
 
 /// The result of an attempt to read or write.
@@ -43,7 +44,7 @@ impl Socket {
         self.is_ending |= is_over;
     }
 
-    /// Whether the connection is made; an error if it cannot be.
+    /// Whether the connection is established; an error if it cannot be.
     pub(crate) fn is_connected(&mut self) -> io::Result<bool> {
         if !self.is_writable {
             return Ok(false);
@@ -72,7 +73,7 @@ impl Socket {
     pub(crate) fn read(&mut self, room: &mut [u8]) -> Io {
         loop {
             return match self.stream.read(room) {
-                // A short read took all there is, unless the end of the stream follows.
+                // A short read took all bytes, unless the end of the stream follows.
                 Ok(length) => {
                     self.is_readable = length == room.len() || self.is_ending || TO_THE_END;
                     Io::Done(length)
@@ -93,7 +94,7 @@ impl Socket {
         loop {
             return match self.stream.write_vectored(&parts.map(IoSlice::new)) {
                 Ok(0) => Io::Failed,
-                // A short write took all that fits.
+                // A short write filled the send buffer.
                 Ok(length) => {
                     self.is_writable = length == whole || TO_THE_END;
                     Io::Done(length)

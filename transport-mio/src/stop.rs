@@ -7,23 +7,23 @@ use crate::command_queue::CommandQueue;
 
 /// Stops a runtime, from any thread.
 ///
-/// Slots that wait for an invocation stop at once, and so do slots that are only held. One with an
-/// invocation in flight stops when the answer has been sent, or when the first attempt to send it
-/// fails because the service is away. An invocation that the service hands out just then is lost to
-/// it; the same happens when Lambda ends the environment.
+/// Slots that wait for an invocation stop immediately, and so do slots that are only held. A slot
+/// with an invocation in flight stops when the answer has been sent, or when the first attempt to
+/// send it fails because the service is unreachable. An invocation that the service hands out just
+/// as a slot stops is lost; the same happens when Lambda ends the environment.
 #[derive(Clone, Default)]
 pub struct StopHandle(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
     is_stopping: bool,
-    /// Begins with the stop, for what waits before the first invocation.
+    /// The shutdown that a stop begins, for code that waits before the first invocation.
     stopping: Option<Shutdown>,
     loops: Vec<Weak<CommandQueue>>,
 }
 
 impl StopHandle {
-    /// Stops every slot, for ever. May be called repeatedly.
+    /// Stops every slot, for good. May be called repeatedly.
     pub fn stop(&self) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.is_stopping = true;
@@ -35,7 +35,7 @@ impl StopHandle {
         }
     }
 
-    /// Lets a stop also begin this shutdown, at once if it came before; call it once.
+    /// Makes a stop also begin this shutdown, immediately if the stop came first; call it once.
     pub(crate) fn set_stopping(&self, stopping: &Shutdown) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.is_stopping {

@@ -11,18 +11,18 @@ use crate::command_queue::{Command, CommandQueue, Key, Next};
 use crate::pieces::{MOST_BYTES, PieceQueue};
 use crate::sent::Sent;
 
-/// A response that is sent piece by piece: every write is a chunk of its own, unless it is cut for
-/// lack of room.
+/// A response that is sent piece by piece: every write is a chunk of its own, unless it is split
+/// for lack of room.
 ///
 /// Wrap it in a [`BufWriter`](io::BufWriter) if pieces are small. Returning an error from the
 /// handler, or dropping the stream, ends it with an error that the caller sees after the data.
-/// Nothing is sent before the first piece or the end, so a stream that fails before that is an
-/// error and no stream.
+/// Nothing is sent before the first piece or the end, so if the stream fails earlier, an error is
+/// sent instead of a stream.
 ///
-/// It may go to another thread, where a write waits for room. The loop's own thread, on which the
-/// invocation came out, cannot wait for itself: past 64 KiB that the socket has not taken, a write
-/// fails there with [`WouldBlock`](io::ErrorKind::WouldBlock). For more, use
-/// [`try_write`](Self::try_write) there, or give the stream to another thread:
+/// The stream may move to another thread, where a write waits for room. The thread of the loop,
+/// which handed out the invocation, cannot wait for itself: past 64 KiB that the socket has not
+/// taken, a write on that thread fails with [`WouldBlock`](io::ErrorKind::WouldBlock). To write
+/// more, use [`try_write`](Self::try_write) there, or move the stream to another thread:
 ///
 /// ```no_run
 /// # use std::io::Write;
@@ -53,25 +53,25 @@ impl ResponseStream {
         Self { queue: Some(queue), key }
     }
 
-    /// Whose response it is.
+    /// The key of the invocation whose response it is.
     pub fn key(&self) -> Key {
         self.key
     }
 
     /// Takes as many bytes of the piece as there is room for, and returns how many; never blocks.
     ///
-    /// If it takes fewer than there are, an [`Event::Writable`](crate::Event::Writable) comes when
-    /// there is room again.
+    /// If it takes fewer bytes than the piece has, an [`Event::Writable`](crate::Event::Writable)
+    /// comes when there is room again.
     ///
     /// # Errors
     ///
-    /// [`StreamOver`] if the service has ended the stream or the connection was lost: do not write
-    /// more pieces.
+    /// [`StreamOver`] if the service has ended the stream or the connection was lost. Further
+    /// pieces fail, too.
     pub fn try_write(&mut self, piece: &[u8]) -> Result<usize, StreamOver> {
         self.write_some(piece, MOST_BYTES, true)
     }
 
-    /// Takes the whole of a piece, whatever room there is, at the beginning of a stream.
+    /// Takes a whole piece at the beginning of a stream, even if there is no room for it.
     pub(crate) fn write_whole(&mut self, piece: &[u8]) -> Result<(), StreamOver> {
         self.write_some(piece, usize::MAX, false).map(drop)
     }

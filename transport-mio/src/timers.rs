@@ -1,12 +1,12 @@
-//! The timers of the slots: when each of them must be looked at.
+//! The timers of the slots: when each slot must be driven.
 
 use std::time::Instant;
 
-/// One timer for each slot, of which the earliest is known at once.
+/// One timer for each slot; the earliest is found in constant time.
 ///
-/// It is a tournament: a binary tree in an array, in which a node holds the earlier timer of its
-/// two children, the nodes `2 * at` and `2 * at + 1`. The root is node 1, and the last half are the
-/// slots:
+/// It is a tournament tree: a binary tree in an array, in which a node holds the earlier timer of
+/// its two children, the nodes `2 * at` and `2 * at + 1`. The root is node 1, and the second half
+/// are the slots:
 ///
 /// ```text
 /// node     1          2          3          4        5        6        7
@@ -27,7 +27,7 @@ impl Timers {
     pub(crate) fn set(&mut self, slot: usize, timer: Option<Instant>) {
         let mut at = self.nodes.len() / 2 + slot;
         let mut earlier = timer;
-        // If a node does not change, none above it does.
+        // If a node does not change, no node above it changes.
         while self.nodes[at] != earlier {
             self.nodes[at] = earlier;
             if at == ROOT {
@@ -74,7 +74,7 @@ mod tests {
 
     use super::*;
 
-    /// Compares the timers with a plain list of the same.
+    /// Compares the timers with the same timers in a plain list.
     fn assert_like(timers: &Timers, model: &[Option<Instant>], times: &[Instant]) {
         let earliest = model.iter().flatten().min().copied();
         assert_eq!(timers.earliest(), earliest, "{model:?}");
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn every_short_sequence_leaves_what_a_list_has() {
+    fn every_short_sequence_of_changes_gives_the_same_timers_as_a_list() {
         let start = Instant::now();
         let times = [0, 1, 2].map(|millis| start + Duration::from_millis(millis));
         let settings = [None, Some(times[0]), Some(times[1]), Some(times[2])];

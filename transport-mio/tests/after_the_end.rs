@@ -13,7 +13,7 @@ use support::{Door, Turner, runtime};
 
 const EACH: usize = 8;
 
-/// Does something on another thread, which must not take long.
+/// Runs something on another thread; fails if it takes long.
 #[track_caller]
 fn at_once<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, done) = channel();
@@ -21,7 +21,7 @@ fn at_once<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
     done.recv_timeout(PATIENCE).expect("it hangs, or has panicked")
 }
 
-/// Uses replies in every way there is.
+/// Uses responders in every possible way.
 #[track_caller]
 fn use_up(mut all: Vec<(Invocation, Responder)>) {
     let mut next = || all.pop().expect("there is one for each use");
@@ -40,10 +40,10 @@ fn use_up(mut all: Vec<(Invocation, Responder)>) {
     let (_, responder) = next();
     let written = at_once(move || {
         let mut stream = responder.stream(ContentType::OCTET_STREAM);
-        // A moment may pass before a stream knows.
+        // It may take a moment until the stream learns that it is over.
         (0..1000).try_for_each(|_| stream.try_write(&[0; 1000]).map(drop))
     });
-    // Room is all that it may want for.
+    // At most, it may have run out of room.
     assert!(matches!(written, Ok(()) | Err(StreamOver)));
     let (_, responder) = next();
     let error = at_once(move || {
@@ -68,7 +68,7 @@ fn in_flight() -> (Service, Turner, Vec<Connection>, Vec<(Invocation, Responder)
 }
 
 #[test]
-fn replies_of_slots_that_were_dropped_do_nothing() {
+fn responders_of_slots_that_were_dropped_do_nothing() {
     let (_service, turner, connections, all) = in_flight();
     drop(turner);
     connections.into_iter().for_each(|mut connection| connection.expect_end());
@@ -76,7 +76,7 @@ fn replies_of_slots_that_were_dropped_do_nothing() {
 }
 
 #[test]
-fn replies_of_slots_whose_poll_was_dropped_first_do_nothing() {
+fn responders_of_slots_whose_poll_was_dropped_first_do_nothing() {
     let (_service, turner, _connections, all) = in_flight();
     let Turner { poll, slots, .. } = turner;
     drop(poll);
@@ -85,7 +85,7 @@ fn replies_of_slots_whose_poll_was_dropped_first_do_nothing() {
 }
 
 #[test]
-fn replies_of_slots_that_have_given_up_do_nothing() {
+fn responders_of_slots_that_have_given_up_do_nothing() {
     for is_dropped in [false, true] {
         let door = Door::open();
         let patience = Duration::from_millis(300);
@@ -97,7 +97,7 @@ fn replies_of_slots_that_have_given_up_do_nothing() {
         }
         let all: Vec<_> = (0..EACH).map(|_| turner.invocation()).collect();
         drop((door, peers));
-        // The slot that was idle looks for the service, and does not find it.
+        // The slot that was idle tries to reach the service, in vain.
         for _ in 0..EACH {
             assert!(matches!(turner.event(), Event::Settled { .. }));
         }
@@ -108,19 +108,16 @@ fn replies_of_slots_that_have_given_up_do_nothing() {
             use_up(all);
         } else {
             use_up(all);
-            assert!(
-                turner.slots.next_event(Instant::now()).is_none(),
-                "nothing comes behind the end"
-            );
+            assert!(turner.slots.next_event(Instant::now()).is_none(), "no event follows the end");
         }
     }
 }
 
 #[test]
-fn a_stream_whose_beginning_nobody_has_seen_ends_with_the_slots() {
+fn a_stream_that_the_loop_has_not_seen_begin_ends_with_the_slots() {
     let (_service, turner, _connections, mut all) = in_flight();
     let (_, responder) = all.pop().unwrap();
-    // The loop does not look any more between this and its end.
+    // From here to its end, the loop does not look at the queue.
     let mut stream = responder.stream(ContentType::OCTET_STREAM);
     let (sender, begun) = channel();
     let writer = thread::spawn(move || {
@@ -139,7 +136,7 @@ fn a_writer_that_waits_learns_that_the_slots_were_dropped() {
     let (_service, mut turner, _connections, mut all) = in_flight();
     let (_, responder) = all.pop().unwrap();
     let mut stream = responder.stream(ContentType::OCTET_STREAM);
-    // Nobody reads at the other end.
+    // The service does not read.
     let writer = thread::spawn(move || stream.write_all(&vec![0; 50_000_000]));
     for _ in 0..20 {
         while turner.slots.next_event(Instant::now()).is_some() {}
@@ -152,7 +149,7 @@ fn a_writer_that_waits_learns_that_the_slots_were_dropped() {
 }
 
 #[test]
-fn replies_of_slots_that_were_not_looked_at_do_nothing() {
+fn responders_in_events_that_were_not_taken_do_nothing() {
     let service = Service::start();
     let mut turner = Turner::new(runtime(service.place(), 2));
     turner.until(|slots| slots.next_timeout().is_none());

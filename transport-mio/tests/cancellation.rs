@@ -1,4 +1,4 @@
-//! The event of a due cancellation, in a loop of the program's own.
+//! `Event::CancellationDue`, in the program's own loop.
 
 mod support;
 
@@ -12,7 +12,7 @@ use lambda_proto_service::{Connection, Event as Incoming, MOMENT, PATIENCE, Serv
 use mio::Token;
 use support::{Turner, runtime};
 
-/// So long that a slow machine does not come near the deadline.
+/// Long enough that even a slow machine does not come near the deadline.
 const BUFFER: Duration = Duration::from_secs(60);
 const NANOSECOND: Duration = Duration::from_nanos(1);
 
@@ -27,17 +27,17 @@ fn connected(service: &Service, slots: usize) -> (Turner, Vec<Connection>) {
     (turner, connections)
 }
 
-/// An event that is cancelled so long after now.
+/// An event whose cancellation is due this long after now.
 fn cancelled_in(id: &str, left: Duration) -> Incoming {
     due_in(id, "", BUFFER + left)
 }
 
-/// One whose deadline has passed when it arrives.
+/// An event whose deadline has passed when it arrives.
 fn late(id: &str) -> Incoming {
     due_in(id, "", Duration::ZERO)
 }
 
-/// One with its deadline so long after now.
+/// An event whose deadline is this long after now.
 fn due_in(id: &str, body: &str, left: Duration) -> Incoming {
     let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + left;
     Incoming::new(id, body).header("Lambda-Runtime-Deadline-Ms", deadline.as_millis().to_string())
@@ -52,7 +52,7 @@ fn in_flight(service: &Service, event: &Incoming) -> (Turner, Connection, Invoca
     (turner, connection, invocation, responder)
 }
 
-/// Takes what comes out at this moment, without any I/O.
+/// Takes the next event without any I/O.
 fn next_event(turner: &mut Turner) -> Option<Event> {
     turner.slots.next_event(Instant::now())
 }
@@ -61,18 +61,18 @@ fn next_event(turner: &mut Turner) -> Option<Event> {
 fn assert_due(event: Option<Event>, expected: Key) {
     match event {
         Some(Event::CancellationDue { key }) => assert_eq!(key, expected),
-        other => panic!("this is no cancellation: {other:?}"),
+        other => panic!("not a cancellation: {other:?}"),
     }
 }
 
 #[track_caller]
 fn assert_nothing(turner: &mut Turner) {
     if let Some(event) = next_event(turner) {
-        panic!("this should not come: {event:?}");
+        panic!("unexpected event: {event:?}");
     }
 }
 
-/// When the loop must look at the slots again, which is to be the cancellation of this event.
+/// The next timeout of the slots, which is that of the cancellation.
 #[track_caller]
 fn moment(turner: &mut Turner) -> Instant {
     assert_nothing(turner);
@@ -87,12 +87,12 @@ fn settle(turner: &mut Turner, connection: &mut Connection, id: &str) {
     connection.take_answer();
     match turner.event() {
         Event::Settled { receipt: Receipt::Known(outcome), .. } => assert!(outcome.is_accepted()),
-        other => panic!("this is no receipt: {other:?}"),
+        other => panic!("not a receipt: {other:?}"),
     }
 }
 
 #[test]
-fn a_sleeping_loop_is_woken_at_the_deadline_less_the_buffer() {
+fn a_sleeping_loop_is_woken_one_buffer_before_the_deadline() {
     let service = Service::start();
     let began = Instant::now();
     let left = Duration::from_secs(1);
@@ -101,17 +101,17 @@ fn a_sleeping_loop_is_woken_at_the_deadline_less_the_buffer() {
     let context = invocation.take_context().unwrap();
     let at = moment(&mut turner);
     assert!(at <= began + left + BUFFER / 2, "not at the deadline: {:?}", at - began);
-    // What had come before is looked at once more.
+    // Handles the events that arrived before.
     while turner.turn(Duration::ZERO) > 0 {}
     let event = loop {
         if let Some(event) = next_event(&mut turner) {
             break event;
         }
-        assert!(began.elapsed() < PATIENCE, "it sleeps through it");
-        assert_eq!(turner.turn(PATIENCE), 0, "nobody else wakes it");
+        assert!(began.elapsed() < PATIENCE, "the loop did not wake");
+        assert_eq!(turner.turn(PATIENCE), 0, "nothing else wakes the loop");
     };
     let woken = began.elapsed();
-    // Less, for the deadline is in whole milliseconds, and the two clocks are not read at once.
+    // Half, since the deadline is in whole milliseconds and the two clocks are read one by one.
     assert!(woken >= left / 2, "{woken:?}");
     assert_due(Some(event), invocation.key());
     assert!(context.cancellation().is_cancelled());
@@ -121,7 +121,7 @@ fn a_sleeping_loop_is_woken_at_the_deadline_less_the_buffer() {
 }
 
 #[test]
-fn it_is_due_at_its_moment_and_not_before() {
+fn a_cancellation_is_due_at_its_moment_and_not_before() {
     let service = Service::start();
     let event = cancelled_in("id-1", Duration::from_secs(60));
     let (mut turner, _connection, invocation, _responder) = in_flight(&service, &event);
@@ -134,7 +134,7 @@ fn it_is_due_at_its_moment_and_not_before() {
 }
 
 #[test]
-fn it_comes_once_and_the_invocation_may_still_be_answered() {
+fn a_cancellation_comes_once_and_the_invocation_may_still_be_answered() {
     let service = Service::start();
     let event = cancelled_in("id-1", Duration::from_secs(60));
     let (mut turner, mut connection, invocation, responder) = in_flight(&service, &event);
@@ -146,7 +146,7 @@ fn it_comes_once_and_the_invocation_may_still_be_answered() {
     turner.idle(MOMENT);
     responder.send("");
     settle(&mut turner, &mut connection, "id-1");
-    // The next invocation has its own.
+    // The next invocation has its own cancellation.
     connection.expect_next();
     connection.send(cancelled_in("id-2", Duration::from_secs(60)).bytes());
     let (invocation, _responder) = turner.invocation();
@@ -156,7 +156,7 @@ fn it_comes_once_and_the_invocation_may_still_be_answered() {
 }
 
 #[test]
-fn nothing_is_due_after_an_answer_and_the_loop_sleeps() {
+fn no_cancellation_is_due_after_an_answer_and_the_loop_sleeps() {
     let service = Service::start();
     let event = cancelled_in("id-1", Duration::from_secs(60));
     let (mut turner, mut connection, _invocation, responder) = in_flight(&service, &event);
@@ -191,7 +191,7 @@ fn a_failure_or_a_dropped_responder_is_an_answer_as_well() {
 }
 
 #[test]
-fn an_answer_that_the_loop_finds_first_takes_the_place_of_the_event() {
+fn an_answer_that_the_loop_finds_first_suppresses_the_cancellation() {
     let service = Service::start();
     let (mut turner, mut connections) = connected(&service, 2);
     connections[0].send(cancelled_in("id-1", Duration::from_secs(60)).bytes());
@@ -200,11 +200,11 @@ fn an_answer_that_the_loop_finds_first_takes_the_place_of_the_event() {
     let (_second, second) = turner.invocation();
     let at = moment(&mut turner);
     turner.slots.handle_timeout(at);
-    // The event is on its way.
+    // The event is in the queue.
     first.send("");
     assert_nothing(&mut turner);
     connections[0].request().assert_response("id-1");
-    // The loop is woken by the next answer, too.
+    // The next answer still wakes the loop.
     while turner.turn(Duration::ZERO) > 0 {}
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -220,7 +220,7 @@ fn an_answer_that_the_loop_finds_first_takes_the_place_of_the_event() {
 }
 
 #[test]
-fn it_comes_in_the_middle_of_a_stream_and_not_after_its_end() {
+fn a_cancellation_comes_in_the_middle_of_a_stream_and_not_after_its_end() {
     for is_ended in [false, true] {
         let service = Service::start();
         let event = cancelled_in("id-1", Duration::from_secs(60));
@@ -249,13 +249,13 @@ fn it_comes_in_the_middle_of_a_stream_and_not_after_its_end() {
 }
 
 #[test]
-fn none_follows_the_end_of_a_stream_of_which_the_service_has_not_taken_everything() {
+fn no_cancellation_comes_after_the_end_of_a_stream_that_the_service_has_not_fully_read() {
     let service = Service::start();
     let event = cancelled_in("id-1", Duration::from_secs(60));
     let (mut turner, _connection, _invocation, responder) = in_flight(&service, &event);
     let at = moment(&mut turner);
     let mut stream = responder.stream(ContentType::OCTET_STREAM);
-    // As much as the sockets take, and a piece more.
+    // As much as the sockets take, and one piece more.
     while stream.try_write(&[b'x'; 64 * 1024]).unwrap() > 0 {
         while let Some(event) = next_event(&mut turner) {
             assert!(matches!(event, Event::Writable { .. }), "{event:?}");
@@ -270,7 +270,7 @@ fn none_follows_the_end_of_a_stream_of_which_the_service_has_not_taken_everythin
 }
 
 #[test]
-fn none_follows_when_the_service_has_ended_a_stream() {
+fn no_cancellation_comes_after_the_service_has_ended_a_stream() {
     let service = Service::start();
     let event = cancelled_in("id-1", Duration::from_secs(60));
     let (mut turner, mut connection, _invocation, responder) = in_flight(&service, &event);
@@ -281,14 +281,14 @@ fn none_follows_when_the_service_has_ended_a_stream() {
     connection.head();
     connection.refuse(413, "RequestEntityTooLarge", "too much");
     assert!(matches!(turner.event(), Event::Settled { .. }));
-    // But for a new connection.
+    // First the slot connects again.
     turner.until(|slots| slots.next_timeout().is_none());
     turner.slots.handle_timeout(at);
     assert_nothing(&mut turner);
 }
 
 #[test]
-fn an_invocation_that_arrives_late_is_followed_by_it() {
+fn a_cancellation_follows_an_invocation_that_arrives_late() {
     let service = Service::start();
     let little = cancelled_in("id-1", Duration::ZERO);
     for event in [late("id-1"), little] {
@@ -302,7 +302,7 @@ fn an_invocation_that_arrives_late_is_followed_by_it() {
 }
 
 #[test]
-fn a_late_invocation_that_is_answered_at_once_is_not_followed_by_it() {
+fn no_cancellation_follows_a_late_invocation_that_is_answered_immediately() {
     let service = Service::start();
     let (mut turner, mut connection, _invocation, responder) = in_flight(&service, &late("id-1"));
     responder.send("");
@@ -311,7 +311,7 @@ fn a_late_invocation_that_is_answered_at_once_is_not_followed_by_it() {
 }
 
 #[test]
-fn without_a_known_deadline_there_is_none() {
+fn without_a_known_deadline_there_is_no_cancellation() {
     let service = Service::start();
     let year_1970 = Incoming::new("id-1", "").header("Lambda-Runtime-Deadline-Ms", "600000");
     for event in [Incoming::new("id-1", ""), year_1970] {
@@ -323,7 +323,7 @@ fn without_a_known_deadline_there_is_none() {
 }
 
 #[test]
-fn without_a_lifecycle_there_is_none() {
+fn without_a_lifecycle_there_is_no_cancellation() {
     let service = Service::start();
     let mut turner = Turner::new(runtime(service.place(), 1));
     turner.until(|slots| slots.next_timeout().is_none());
@@ -334,7 +334,7 @@ fn without_a_lifecycle_there_is_none() {
 }
 
 #[test]
-fn each_slot_has_its_own_and_they_come_in_the_order_of_their_moments() {
+fn the_cancellations_of_several_slots_come_in_the_order_of_their_moments() {
     let service = Service::start();
     let (mut turner, mut connections) = connected(&service, 5);
     let mut keys = Vec::new();
@@ -346,11 +346,11 @@ fn each_slot_has_its_own_and_they_come_in_the_order_of_their_moments() {
         keys.push((seconds, invocation.key()));
         responders.push(Some(responder));
     }
-    // The one that would be the second.
+    // Its cancellation would be the second.
     responders[3].take().unwrap().send("");
     keys.remove(3);
     keys.sort_by_key(|(seconds, _)| *seconds);
-    // One by one, and then the last two in one turn.
+    // The first two one by one, then the last two in one turn.
     for (_, key) in &keys[..2] {
         let at = moment(&mut turner);
         turner.slots.handle_timeout(at);
@@ -365,7 +365,7 @@ fn each_slot_has_its_own_and_they_come_in_the_order_of_their_moments() {
 }
 
 #[test]
-fn it_comes_also_when_the_connection_is_lost() {
+fn a_cancellation_comes_even_when_the_connection_is_lost() {
     let service = Service::start();
     let event = cancelled_in("id-1", Duration::from_secs(60));
     let (mut turner, connection, invocation, _responder) = in_flight(&service, &event);
@@ -388,7 +388,7 @@ mod at_the_end_of_the_process {
     use super::support::program::{Program, count, say};
     use super::*;
 
-    /// What is started: it answers when the cancellation is due, unless the event says otherwise.
+    /// The program: it answers when the cancellation is due, unless the event says otherwise.
     fn run() -> Result<(), Error> {
         // Time for the answers.
         let options = Options::new().with_shutdown_duration(Duration::from_secs(2)).unwrap();
@@ -443,7 +443,7 @@ mod at_the_end_of_the_process {
         let mut connections = service.open_slots(4);
         connections[0].send(Incoming::new("id-1", "").bytes());
         connections[1].send(cancelled_in("id-2", PATIENCE).bytes());
-        // This one is told at once, and must not be told again.
+        // Its cancellation is due immediately, and must not come again.
         connections[2].send(due_in("id-3", "keep", Duration::ZERO).bytes());
         program.lines.wait_for("in flight: id-1");
         program.lines.wait_for("in flight: id-2");
@@ -468,7 +468,7 @@ mod at_the_end_of_the_process {
     }
 
     #[test]
-    fn nothing_that_has_been_answered_is_cancelled() {
+    fn no_answered_invocation_is_cancelled() {
         let service = Service::start();
         let program = Program::start(service.place(), "loop");
         let _extension = service.register_extension();
@@ -476,7 +476,7 @@ mod at_the_end_of_the_process {
         connection.invoke(late("id-1"));
         connection.request().assert_response("id-1");
         program.terminate();
-        // The time for what is in flight is over.
+        // The time for invocations in flight is over.
         program.lines.wait_for("what is in flight is cancelled");
         connection.expect_silence();
         connection.take_answer();
@@ -485,7 +485,7 @@ mod at_the_end_of_the_process {
         assert_eq!(count(&lines, "due: id-1"), 1, "{lines:?}");
     }
 
-    /// The program is started by its name, which is that of a test of this file.
+    /// The tests start the program by its name, which is the name of a test in this file.
     pub(super) fn program() {
         if std::env::var_os("DOES").is_some() {
             std::process::exit(i32::from(
@@ -495,10 +495,10 @@ mod at_the_end_of_the_process {
     }
 }
 
-/// What is started by the tests of signals.
+/// The program that the tests of signals start.
 #[cfg(unix)]
 #[test]
-#[ignore = "it is the program that the other tests start"]
+#[ignore = "not a test: other tests run it as a program"]
 fn program() {
     at_the_end_of_the_process::program();
 }

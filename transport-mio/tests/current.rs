@@ -1,4 +1,4 @@
-//! What a thread works on, for what the function logs.
+//! The request id that a thread works on, for the log lines of the function.
 #![cfg(any(feature = "log", feature = "tracing"))]
 
 mod support;
@@ -10,13 +10,13 @@ use lambda_proto_service::{Event as Incoming, PATIENCE, Service};
 use support::run;
 
 #[test]
-fn the_thread_knows_which_invocation_its_handler_is_called_for() {
+fn the_thread_knows_the_request_id_for_which_its_handler_is_called() {
     let service = Service::start();
     let (sender, is_kept) = channel();
     let mut kept: Vec<Responder> = Vec::new();
     let run = run(service.place(), 2, move |invocation, responder| {
         if invocation.body() == b"keep" {
-            // It is in flight while the other is handled.
+            // It stays in flight while the other invocation is handled.
             let (responder, sent) = responder.defer();
             kept.push(responder);
             sender.send(())?;

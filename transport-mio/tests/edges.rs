@@ -1,4 +1,4 @@
-//! Edges that come once: whatever the peer does with its segments, none is missed.
+//! Each edge is reported once: however the peer splits its segments, the loop misses none.
 
 mod support;
 
@@ -9,7 +9,7 @@ use lambda_proto_mio::Receipt;
 use lambda_proto_service::{Event as Incoming, Gate, MOMENT, Service, TAKEN};
 use support::{Door, Host, Peer, runtime};
 
-/// Sends it one byte a write, with a pause now and then, so that most bytes come by themselves.
+/// Sends one byte per write, with occasional pauses, so that most bytes arrive separately.
 fn drip(peer: &mut Peer, bytes: &[u8], pause: Duration) {
     for byte in bytes {
         peer.send([*byte]);
@@ -26,7 +26,7 @@ fn start(slots: usize) -> (Door, Host, Vec<Peer>) {
     (door, host, peers)
 }
 
-/// Lets a peer be invoked and answered as it should.
+/// Checks that a peer can still send an invocation and get its answer.
 #[track_caller]
 fn assert_goes_on(host: &Host, peer: &mut Peer) {
     peer.send(Incoming::new("id-last", "last").bytes());
@@ -66,22 +66,22 @@ fn bytes_by_themselves(is_nodelay: bool, pause: Duration) {
 }
 
 #[test]
-fn bytes_that_come_one_by_one_are_put_together() {
+fn bytes_that_arrive_one_by_one_are_joined() {
     bytes_by_themselves(true, Duration::ZERO);
 }
 
 #[test]
-fn bytes_that_come_one_by_one_with_pauses_are_put_together() {
+fn bytes_that_arrive_one_by_one_with_pauses_are_joined() {
     bytes_by_themselves(true, Duration::from_micros(200));
 }
 
 #[test]
-fn bytes_that_are_joined_to_segments_of_any_length_are_put_together() {
+fn bytes_that_arrive_in_segments_of_any_length_are_joined() {
     bytes_by_themselves(false, Duration::ZERO);
 }
 
 #[test]
-fn the_replies_of_all_slots_may_drip_at_the_same_time() {
+fn the_replies_for_all_slots_may_arrive_byte_by_byte_at_the_same_time() {
     const SLOTS: usize = 8;
     let (_door, host, mut peers) = start(SLOTS);
     let event = Incoming::new("id", "x".repeat(100)).bytes();
@@ -105,11 +105,11 @@ fn the_replies_of_all_slots_may_drip_at_the_same_time() {
 }
 
 #[test]
-fn an_end_right_behind_the_event_in_one_segment_is_seen() {
+fn an_end_in_the_same_segment_as_the_event_is_seen() {
     let (door, host, mut peers) = start(2);
     for round in 0..30 {
         let mut peer = peers.remove(0);
-        // Half of the times the loop may find both at once.
+        // In every second round the loop may find both at the same time.
         peer.send(Incoming::new("id-1", format!("round {round}")).bytes());
         if round % 2 == 0 {
             thread::sleep(Duration::from_millis(2));
@@ -117,7 +117,7 @@ fn an_end_right_behind_the_event_in_one_segment_is_seen() {
         peer.shut_down();
         let (invocation, responder) = host.invocation();
         assert_eq!(invocation.body(), format!("round {round}").as_bytes());
-        // The end is seen while the invocation is in flight, and nothing is to be sent yet.
+        // The loop sees the end while the invocation is in flight, with nothing to send yet.
         peer.expect_end();
         assert!(door.accept_within(Duration::from_millis(2)).is_none());
         let key = responder.key();
@@ -157,8 +157,8 @@ fn an_event_and_a_close_in_one_segment_are_both_seen() {
 }
 
 #[test]
-fn an_event_as_long_as_the_room_for_it_does_not_hide_the_end_behind_it() {
-    // Reads that fill their room say nothing of what stands behind them.
+fn an_event_that_exactly_fills_its_room_does_not_hide_the_end_after_it() {
+    // A read that fills its room does not show whether anything follows.
     let (door, host, mut peers) = start(1);
     let head = Incoming::new("id-1", "").bytes().len() + 4;
     for length in [4096, 8192, 16_384, 32_768, 65_536, 131_072] {
@@ -182,7 +182,7 @@ fn an_event_as_long_as_the_room_for_it_does_not_hide_the_end_behind_it() {
 }
 
 #[test]
-fn an_end_right_behind_the_reply_is_seen() {
+fn an_end_right_after_the_reply_is_seen() {
     let (door, host, mut peers) = start(1);
     for round in 0..30 {
         let mut peer = peers.remove(0);
@@ -193,7 +193,7 @@ fn an_end_right_behind_the_reply_is_seen() {
         peer.request();
         peer.send(TAKEN);
         if round % 2 == 0 {
-            // It has asked on this connection, in vain.
+            // The slot has asked on this connection, in vain.
             peer.expect_next();
         }
         peer.shut_down();
@@ -228,7 +228,7 @@ fn an_end_in_the_middle_of_an_event_is_an_error_of_its_invocation() {
 }
 
 #[test]
-fn an_end_in_the_middle_of_a_head_is_no_invocation() {
+fn an_end_in_the_middle_of_a_head_hands_out_no_invocation() {
     let (door, host, mut peers) = start(1);
     let event = Incoming::new("id-1", "").bytes();
     peers[0].send(&event[..event.len() - 1]);
@@ -241,11 +241,11 @@ fn an_end_in_the_middle_of_a_head_is_no_invocation() {
 }
 
 #[test]
-fn a_big_answer_to_a_service_that_does_not_read_holds_up_nobody_else() {
+fn a_big_answer_to_a_service_that_does_not_read_does_not_block_other_slots() {
     let service = Service::start();
     let host = Host::start(runtime(service.place(), 3));
     let mut connections = service.open_slots(3);
-    // The largest answer of all, and one that is more than any socket takes.
+    // The largest answer that is allowed, and one that is larger than any socket buffer.
     let bodies = [6 * 1024 * 1024, 24 * 1024 * 1024].map(|length| {
         let body: Vec<u8> = (0..length as u32 / 4).flat_map(u32::to_le_bytes).collect();
         body
@@ -269,7 +269,7 @@ fn a_big_answer_to_a_service_that_does_not_read_holds_up_nobody_else() {
     }
     let before = host.turns();
     thread::sleep(MOMENT);
-    assert_eq!(host.turns(), before, "it waits for room, and does not try in a circle");
+    assert_eq!(host.turns(), before, "it waits for room instead of trying in a tight loop");
     for (connection, body) in connections.iter_mut().zip(&bodies) {
         let request = connection.request();
         request.assert_response("big");
@@ -282,7 +282,7 @@ fn a_big_answer_to_a_service_that_does_not_read_holds_up_nobody_else() {
 }
 
 #[test]
-fn a_reply_to_half_of_an_answer_is_heard_although_nobody_reads() {
+fn a_reply_to_half_of_an_answer_is_read_even_if_the_service_does_not_read() {
     let service = Service::start();
     let host = Host::start(runtime(service.place(), 2));
     let mut connections = service.open_slots(2);
@@ -299,7 +299,7 @@ fn a_reply_to_half_of_an_answer_is_heard_although_nobody_reads() {
 }
 
 #[test]
-fn a_big_event_that_comes_slowly_holds_up_nobody_else() {
+fn a_big_event_that_arrives_slowly_does_not_block_other_slots() {
     let (_door, host, mut peers) = start(2);
     let event = Incoming::new("big", vec![b'x'; 6 * 1024 * 1024]).bytes();
     let mut slow = peers.remove(0);

@@ -1,4 +1,4 @@
-//! The slots in a loop that is somebody else's.
+//! The slots in the loop of a host program.
 
 mod support;
 
@@ -13,7 +13,7 @@ use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token, Waker};
 use support::{Host, Turner, runtime};
 
-/// A socket of the host's own in its loop.
+/// A socket of the host, in its loop.
 fn own_socket(poll: &Poll, token: Token) -> UdpSocket {
     let mut socket = UdpSocket::bind(([127, 0, 0, 1], 0).into()).unwrap();
     poll.registry().register(&mut socket, token, Interest::READABLE).unwrap();
@@ -24,13 +24,14 @@ fn send_datagram(to: SocketAddr) {
     Datagrams::bind(("127.0.0.1", 0)).unwrap().send_to(b"x", to).unwrap();
 }
 
-/// Turns until the slots pause, as nobody is there; an attempt may take longer than a first pause.
+/// Turns until the slots pause because the service is absent; an attempt may take longer than the
+/// first pause.
 fn pausing(turner: &mut Turner) {
     let is_soon = |at| at < Instant::now() + Duration::from_secs(1);
     turner.until(|slots| slots.next_timeout().is_some_and(is_soon));
 }
 
-/// Polls until the deadline and returns the tokens that were not the slots'.
+/// Polls until the deadline and returns the tokens that do not belong to the slots.
 fn turn(poll: &mut Poll, all: &mut [&mut Slots], until: Instant) -> Vec<Token> {
     let due = all.iter().filter_map(|slots| slots.next_timeout()).min();
     let until = due.map_or(until, |at| at.min(until));
@@ -50,7 +51,7 @@ fn turn(poll: &mut Poll, all: &mut [&mut Slots], until: Instant) -> Vec<Token> {
 }
 
 #[test]
-fn the_slots_live_beside_a_socket_and_a_timer_of_the_host() {
+fn the_slots_share_a_loop_with_a_socket_and_a_timer_of_the_host() {
     const ROUNDS: usize = 5;
     let service = Service::start();
     let mut poll = Poll::new().unwrap();
@@ -125,12 +126,12 @@ fn tokens_are_the_slots_and_the_waker_and_all_others_are_refused() {
 }
 
 #[test]
-fn the_last_token_is_that_of_the_waker() {
+fn the_last_token_belongs_to_the_waker() {
     let service = Service::start();
     let mut poll = Poll::new().unwrap();
     let mut slots = runtime(service.place(), 2).register(poll.registry(), Token(10)).unwrap();
     assert!(slots.next_event(Instant::now()).is_none());
-    // From another thread, so that nothing but the waker gets the loop to look.
+    // From another thread, so that only the waker can wake the loop.
     let stop = slots.stop_handle();
     thread::spawn(move || stop.stop()).join().unwrap();
     let mut events = Events::with_capacity(8);
@@ -157,7 +158,7 @@ fn two_runtimes_share_one_poll_and_one_waker() {
             .register_with_waker(poll.registry(), Token(first), waker.clone())
             .unwrap()
     });
-    assert_eq!((one.tokens(), other.tokens()), (10..12, 20..22), "the waker is the host's");
+    assert_eq!((one.tokens(), other.tokens()), (10..12, 20..22), "the waker belongs to the host");
     let player = thread::spawn(move || {
         let mut all = services.each_ref().map(|service| service.open_slots(2));
         for (runtime, connections) in all.iter_mut().enumerate() {
@@ -196,11 +197,11 @@ fn two_runtimes_share_one_poll_and_one_waker() {
         }
         let soon = Instant::now() + MOMENT;
         for token in turn(&mut poll, &mut [&mut one, &mut other], soon) {
-            assert_eq!(token, Token(0), "the waker is the host's");
+            assert_eq!(token, Token(0), "the waker belongs to the host");
         }
     }
     let kept = player.join().unwrap();
-    // The end of one is not that of the other.
+    // The end of one runtime does not end the other.
     one.stop_handle().stop();
     assert!(matches!(one.next_event(Instant::now()), Some(Event::Ended(Ok(())))));
     assert!(other.next_event(Instant::now()).is_none());
@@ -208,7 +209,7 @@ fn two_runtimes_share_one_poll_and_one_waker() {
 }
 
 #[test]
-fn a_host_with_a_waker_of_its_own_hears_of_replies_by_it() {
+fn answers_of_responders_wake_a_host_through_its_own_waker() {
     let service = Service::start();
     let mut poll = Poll::new().unwrap();
     let waker = Arc::new(Waker::new(poll.registry(), Token(5)).unwrap());
@@ -232,7 +233,7 @@ fn a_host_with_a_waker_of_its_own_hears_of_replies_by_it() {
             }
         };
     }
-    // The host wakes itself, which is nothing to the slots.
+    // The host wakes itself, which does not concern the slots.
     assert!(slots.next_event(Instant::now()).is_none());
     waker.wake().unwrap();
     assert_eq!(turn(&mut poll, &mut [&mut slots], until), [Token(5)]);
@@ -244,7 +245,7 @@ fn a_host_with_a_waker_of_its_own_hears_of_replies_by_it() {
 }
 
 #[test]
-fn idle_slots_want_no_timer_and_the_loop_sleeps() {
+fn idle_slots_set_no_timer_and_the_loop_sleeps() {
     let service = Service::start();
     let mut turner = Turner::new(runtime(service.place(), 8));
     assert!(turner.slots.next_timeout().is_some(), "it connects");
@@ -256,7 +257,7 @@ fn idle_slots_want_no_timer_and_the_loop_sleeps() {
         assert!(turner.slots.next_event(Instant::now()).is_none());
         assert_eq!(turner.slots.next_timeout(), None);
     }
-    // Nor with an invocation in flight, nor while its answer is on its way.
+    // The same holds with an invocation in flight, and while its answer is on its way.
     connections[3].send(Incoming::new("id-1", "{}").bytes());
     let (_, responder) = turner.invocation();
     assert_eq!(turner.slots.next_timeout(), None);
@@ -275,11 +276,11 @@ fn idle_slots_want_no_timer_and_the_loop_sleeps() {
 }
 
 #[test]
-fn a_timer_is_wanted_while_connecting_and_pausing_only() {
+fn a_timer_is_set_only_while_connecting_and_pausing() {
     let place = Place::deserted();
     let mut turner = Turner::new(runtime(&place, 4));
     let now = Instant::now();
-    let due = turner.slots.next_timeout().expect("an attempt ends sometime");
+    let due = turner.slots.next_timeout().expect("an attempt has a timeout");
     assert!(due <= now + Duration::from_secs(2), "{:?}", due - now);
     pausing(&mut turner);
     turner.idle(Duration::from_millis(300));
@@ -322,7 +323,7 @@ fn timeouts_may_be_handled_late() {
     let mut turner = Turner::new(runtime(&place, 4));
     pausing(&mut turner);
     let service = Service::start_on(&place);
-    // A host that is busy with something else.
+    // The host is busy with something else.
     thread::sleep(Duration::from_millis(700));
     service.expect_no_connection();
     assert!(turner.slots.next_timeout().is_some_and(|at| at < Instant::now()));
@@ -348,7 +349,7 @@ fn a_host_that_sleeps_through_an_invocation_finds_it_when_it_looks() {
 }
 
 #[test]
-fn a_host_on_a_thread_of_its_own_is_woken_once_for_a_reply() {
+fn a_host_on_its_own_thread_is_woken_once_for_an_answer() {
     let service = Service::start();
     let host = Host::start(runtime(service.place(), 1));
     let mut connection = service.connection();
@@ -360,7 +361,7 @@ fn a_host_on_a_thread_of_its_own_is_woken_once_for_a_reply() {
         connection.request().assert_response("id-1");
         connection.take_answer();
         host.answered();
-        // Woken by the reply, and by what the service says.
+        // Woken by the answer, and by the bytes of the service.
         assert!(host.turns() - before <= 3, "{} turns", host.turns() - before);
     }
     connection.expect_next();

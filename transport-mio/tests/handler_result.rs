@@ -1,4 +1,4 @@
-//! What a handler returns, and what that means for its invocation.
+//! The effect of a handler's result on its invocation.
 
 mod support;
 
@@ -15,7 +15,7 @@ fn sad() -> Failure {
 }
 
 #[test]
-fn a_deferred_reply_answers_when_the_handler_has_returned() {
+fn a_deferred_responder_answers_after_the_handler_has_returned() {
     let service = Service::start();
     let (sender, replies) = channel();
     let run = run(service.place(), 1, move |_, responder| {
@@ -36,7 +36,7 @@ fn a_deferred_reply_answers_when_the_handler_has_returned() {
 
 #[test]
 fn the_proof_of_an_earlier_invocation_is_refused_and_logged() {
-    // With the right to answer kept, and with an answer given.
+    // The handler keeps the responder, or has answered.
     for is_answered in [false, true] {
         let service = Service::start();
         let mut earlier: Option<Sent> = None;
@@ -73,7 +73,7 @@ fn the_proof_of_an_earlier_invocation_is_refused_and_logged() {
 }
 
 #[test]
-fn a_failure_is_reported_although_another_still_has_the_reply_who_comes_too_late() {
+fn a_failure_is_reported_even_if_another_thread_has_the_responder_which_is_too_late() {
     let service = Service::start();
     let (sender, replies) = channel();
     let run = run(service.place(), 1, move |_, responder| {
@@ -103,7 +103,7 @@ fn a_failure_is_reported_although_another_still_has_the_reply_who_comes_too_late
 }
 
 #[test]
-fn a_failure_ends_a_stream_that_another_still_writes() {
+fn a_failure_ends_a_stream_that_another_thread_still_writes() {
     let service = Service::start();
     let (sender, streams) = channel();
     let run = run(service.place(), 1, move |_, responder| {

@@ -1,4 +1,4 @@
-//! The handler that every transport runs, on this one.
+//! The handler that every transport has to run, on this transport.
 #![cfg(feature = "json")]
 
 use lambda_proto_mio as transport;

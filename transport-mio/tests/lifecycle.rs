@@ -1,4 +1,4 @@
-//! What stands around invocations: hooks, contexts, and work behind answers.
+//! The lifecycle around invocations: hooks, contexts, and work after answers.
 
 mod support;
 
@@ -18,15 +18,15 @@ use lambda_proto_service::{
 use mio::Token;
 use support::{Turner, runtime};
 
-/// What an init hook makes.
+/// A value that an init hook makes.
 struct Table(&'static str);
 
-/// One without signals: there is no extension then, and none of them ends the process of the tests.
+/// A lifecycle without signals: it registers no extension, and no signal ends the test process.
 fn lifecycle() -> Lifecycle {
     Lifecycle::new().signals(false)
 }
 
-/// Runs it with a handler on a thread of its own.
+/// Runs a runtime with this lifecycle and a handler on its own thread.
 fn run(
     place: &Place,
     slots: usize,
@@ -55,23 +55,23 @@ fn invocation(turner: &mut Turner) -> (Invocation, Responder, Context) {
 /// Turns the loop until the service has taken an answer.
 #[track_caller]
 fn answered(turner: &mut Turner, connection: &mut Connection) -> Receipt {
-    // The answer leaves in the turn that finds it.
+    // The answer is sent in the turn that finds it.
     assert!(turner.slots.next_event(Instant::now()).is_none());
     connection.request().assert_response("id-1");
     connection.take_answer();
     match turner.event() {
         Event::Settled { receipt, .. } => receipt,
-        other => panic!("this is no fate of an answer: {other:?}"),
+        other => panic!("not a receipt: {other:?}"),
     }
 }
 
-/// An event whose deadline is so far away.
+/// An event whose deadline is this far away.
 fn due_in(left: Duration) -> Incoming {
     let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + left;
     Incoming::new("id-1", "").header("Lambda-Runtime-Deadline-Ms", deadline.as_millis().to_string())
 }
 
-/// A loop with an invocation that is answered, and work that goes on behind the answer.
+/// A loop with an invocation that is answered, and work that is still running.
 fn working(service: &Service, policy: Policy, event: Incoming) -> (Turner, Connection, Task) {
     let mut turner = turner(service, 1, lifecycle().work(policy));
     turner.until(|slots| slots.next_timeout().is_none());
@@ -85,7 +85,7 @@ fn working(service: &Service, policy: Policy, event: Incoming) -> (Turner, Conne
 }
 
 #[test]
-fn the_context_goes_to_another_thread_with_the_reply() {
+fn the_context_moves_to_another_thread_with_the_responder() {
     let service = Service::start();
     let lifecycle = lifecycle().on_init("table", |init| init.put(Table("from the hook")));
     let run = run(service.place(), 1, lifecycle, |mut invocation, responder, context| {
@@ -121,7 +121,7 @@ fn without_a_lifecycle_there_is_no_context() {
 }
 
 #[test]
-fn the_init_hooks_have_run_before_anything_is_asked_for() {
+fn the_init_hooks_have_run_before_an_invocation_is_asked_for() {
     let service = Service::start();
     let (begun, go_on) = (Gate::default(), Gate::default());
     let (tell, wait) = (begun.clone(), go_on.clone());
@@ -138,7 +138,7 @@ fn the_init_hooks_have_run_before_anything_is_asked_for() {
 }
 
 #[test]
-fn a_failed_init_hook_is_reported_in_place_of_everything_else() {
+fn a_failed_init_hook_is_reported_and_nothing_else_is_sent() {
     let gone = || Err::<(), _>(Failure::new("Function.NoTable", "gone"));
     for is_own_loop in [false, true] {
         let service = Service::start();
@@ -165,12 +165,12 @@ fn a_failed_init_hook_is_reported_in_place_of_everything_else() {
         let error = run.error();
         assert!(error.contains("table") && error.contains("gone"), "{error}");
         service.expect_no_connection();
-        assert!(hooks.try_recv().is_err(), "nothing had begun that would have to be shut down");
+        assert!(hooks.try_recv().is_err(), "no shutdown hook runs after a failed start");
     }
 }
 
 #[test]
-fn the_shutdown_hooks_run_behind_the_last_answer() {
+fn the_shutdown_hooks_run_after_the_last_answer() {
     let service = Service::start();
     let said = Arc::new(Mutex::new(Vec::new()));
     let (by_hook, by_handler) = (said.clone(), said.clone());
@@ -190,7 +190,7 @@ fn the_shutdown_hooks_run_behind_the_last_answer() {
     let mut connection = service.connection();
     connection.invoke(Incoming::new("id-1", ""));
     connection.request();
-    // As long as the fate of the answer is not known, the runtime has not ended.
+    // The runtime does not end before the outcome of the answer is known.
     connection.expect_silence();
     assert_eq!(*said.lock().unwrap(), ["answered"]);
     connection.take_answer();
@@ -199,7 +199,7 @@ fn the_shutdown_hooks_run_behind_the_last_answer() {
 }
 
 #[test]
-fn an_own_loop_finishes_its_slots_when_they_have_ended() {
+fn the_programs_own_loop_finishes_its_slots_when_they_have_ended() {
     let service = Service::start();
     let count = Arc::new(AtomicUsize::new(0));
     let counted = count.clone();
@@ -214,20 +214,20 @@ fn an_own_loop_finishes_its_slots_when_they_have_ended() {
     turner.slots.stop_handle().stop();
     assert!(matches!(turner.event(), Event::Ended(Ok(()))));
     connections.iter_mut().for_each(Connection::expect_end);
-    assert_eq!(count.load(SeqCst), 0, "the host says when");
+    assert_eq!(count.load(SeqCst), 0, "the hooks run in `finish`");
     turner.slots.finish().unwrap();
     assert_eq!(count.load(SeqCst), 1);
 }
 
 #[test]
-fn slots_without_a_lifecycle_are_finished_at_once() {
+fn finishing_slots_without_a_lifecycle_returns_immediately() {
     let service = Service::start();
     let turner = Turner::new(runtime(service.place(), 1));
     turner.slots.finish().unwrap();
 }
 
 #[test]
-fn a_runtime_that_was_stopped_before_it_starts_runs_its_hooks_and_asks_for_nothing() {
+fn a_runtime_that_was_stopped_before_it_starts_runs_its_hooks_and_asks_for_no_invocation() {
     let service = Service::start();
     let (sender, hooks) = channel();
     let lifecycle = lifecycle().on_shutdown("flush", move |_| {
@@ -251,14 +251,14 @@ fn the_next_invocation_is_asked_for_when_the_work_is_over() {
         working(&service, Policy::default(), Incoming::new("id-1", ""));
     turner.idle(MOMENT);
     connection.expect_silence();
-    // The task ends on another thread, and wakes the loop out of its poll.
+    // The task ends on another thread, which wakes the loop.
     let ended = thread::spawn(move || drop(work));
     let began = Instant::now();
     turner.turn(PATIENCE);
     ended.join().unwrap();
     turner.until(|slots| slots.next_timeout().is_none());
     connection.expect_next();
-    assert!(began.elapsed() < Duration::from_secs(2), "by the waker, not by the timer");
+    assert!(began.elapsed() < Duration::from_secs(2), "the waker woke it, not the timer");
     assert_eq!(service.lines().all(), [""; 0]);
 }
 
@@ -267,7 +267,7 @@ fn a_loop_that_waits_for_work_sleeps() {
     let service = Service::start();
     let (mut turner, _connection, _work) =
         working(&service, Policy::default(), Incoming::new("id-1", ""));
-    // What had come before is looked at once more.
+    // Handles the events that arrived before.
     while turner.turn(Duration::ZERO) > 0 {}
     assert_eq!(turner.turn(MOMENT), 0);
     let left = turner.slots.next_timeout().unwrap().saturating_duration_since(Instant::now());
@@ -275,21 +275,21 @@ fn a_loop_that_waits_for_work_sleeps() {
 }
 
 #[test]
-fn work_that_does_not_end_is_waited_for_until_the_deadline_less_the_reserve() {
+fn work_that_does_not_end_is_awaited_until_one_reserve_before_the_deadline() {
     let service = Service::start();
     let reserve = Duration::from_secs(30);
     let left = reserve + Duration::from_millis(400);
     let began = Instant::now();
     let (mut turner, mut connection, work) =
         working(&service, Policy::Drain { reserve }, due_in(left));
-    let due = turner.slots.next_timeout().expect("it does not wait for ever");
+    let due = turner.slots.next_timeout().expect("it does not wait forever");
     assert!(due <= began + Duration::from_millis(400));
     turner.until(|slots| slots.next_timeout().is_none());
-    // A millisecond less, for the deadline is in whole ones.
+    // A little less, since the deadline is in whole milliseconds.
     assert!(began.elapsed() >= Duration::from_millis(398), "{:?}", began.elapsed());
     connection.expect_next();
     service.lines().wait_for("still runs");
-    // It was waited for once, and is only blamed from now on.
+    // The runtime has waited for this task once; from now on it only blames the task.
     connection.send(Incoming::new("id-1", "").bytes());
     let (_, responder, _) = invocation(&mut turner);
     responder.send("");
@@ -312,7 +312,7 @@ fn work_is_reported_before_the_next_invocation_is_asked_for() {
 }
 
 #[test]
-fn work_that_goes_on_ends_a_strict_runtime_with_an_error() {
+fn remaining_work_ends_a_strict_runtime_with_an_error() {
     let service = Service::start();
     let (sender, hooks) = channel();
     let lifecycle = lifecycle().work(Policy::Strict).on_shutdown("flush", move |_| {
@@ -365,7 +365,7 @@ const PIPELINED: [fn(Responder) -> Sent; 2] = [
 ];
 
 #[test]
-fn an_answer_goes_alone_while_work_goes_on_and_with_next_when_it_does_not() {
+fn an_answer_is_sent_without_next_while_work_is_running_and_with_it_otherwise() {
     for answer in PIPELINED {
         let service = Service::start();
         let mut turner = turner(&service, 1, lifecycle());
@@ -424,7 +424,7 @@ fn with_several_slots_there_is_no_boundary_and_work_is_reported_at_the_end() {
 }
 
 #[test]
-fn a_runtime_that_waits_for_work_is_stopped_at_once() {
+fn a_runtime_that_waits_for_work_can_be_stopped_immediately() {
     let service = Service::start();
     let (mut turner, mut connection, work) =
         working(&service, Policy::default(), Incoming::new("id-1", ""));
@@ -436,12 +436,12 @@ fn a_runtime_that_waits_for_work_is_stopped_at_once() {
     connection.expect_end();
     turner.slots.finish().unwrap();
     service.lines().wait_for("still runs at the end of the process");
-    // It ends behind its runtime, which nobody has to be told of.
+    // The task ends after its runtime, which is not reported.
     drop(work);
 }
 
 #[test]
-fn a_connection_that_is_lost_while_work_goes_on_is_replaced_when_it_is_over() {
+fn a_connection_that_is_lost_while_work_is_running_is_replaced_when_the_work_is_over() {
     let service = Service::start();
     let (mut turner, connection, work) =
         working(&service, Policy::default(), Incoming::new("id-1", ""));
@@ -473,14 +473,14 @@ fn a_held_slot_waits_for_both_the_hold_and_the_work() {
 }
 
 #[test]
-fn the_idle_gap_is_that_between_asking_and_the_event() {
+fn the_idle_gap_is_the_time_between_asking_for_next_and_the_event() {
     let service = Service::start();
     let mut turner = turner(&service, 1, lifecycle());
     turner.until(|slots| slots.next_timeout().is_none());
     let mut connection = service.connection();
     connection.invoke(Incoming::new("id-1", ""));
     let (_, responder, context) = invocation(&mut turner);
-    assert!(context.idle_gap().is_none(), "there was nothing before the first");
+    assert!(context.idle_gap().is_none(), "the first invocation has no idle gap");
     responder.send("");
     answered(&mut turner, &mut connection);
     turner.until(|slots| slots.next_timeout().is_none());
@@ -494,7 +494,7 @@ fn the_idle_gap_is_that_between_asking_and_the_event() {
 }
 
 #[test]
-fn an_event_without_time_left_comes_with_its_cancellation_due() {
+fn an_event_without_time_left_arrives_with_its_cancellation_due() {
     let service = Service::start();
     let mut turner = turner(&service, 1, lifecycle());
     turner.until(|slots| slots.next_timeout().is_none());

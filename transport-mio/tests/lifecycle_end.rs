@@ -1,4 +1,4 @@
-//! The end of a runtime with a lifecycle, on this transport.
+//! How a runtime with a lifecycle ends, on this transport.
 #![cfg(unix)]
 
 use lambda_proto_mio as transport;

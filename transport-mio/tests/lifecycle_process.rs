@@ -1,5 +1,5 @@
-//! The end of a whole process by a real signal, and its snapshot: programs that this one starts, which are
-//! itself.
+//! Signals that end a whole process, and snapshots of it. The test binary starts itself as the
+//! program under test.
 #![cfg(unix)]
 
 mod support;
@@ -22,16 +22,16 @@ fn invoked(service: &Service, does: &str) -> (Program, Connection, Connection) {
     let extension = service.register_extension();
     let mut connection = service.connection();
     connection.invoke(Incoming::new("id-1", ""));
-    // A signal that comes before loses it.
+    // An earlier signal would lose the invocation.
     program.lines.wait_for(ARRIVED);
     (program, extension, connection)
 }
 
 const ARRIVED: &str = "an invocation has arrived";
 
-/// What is started; it does what the variable says.
+/// The program that the tests start; it does what the variable says.
 #[test]
-#[ignore = "it is the program that the other tests start"]
+#[ignore = "not a test: other tests run it as a program"]
 fn program() {
     let Ok(does) = std::env::var("DOES") else { return };
     let code = match run(&does) {
@@ -84,7 +84,7 @@ fn run(does: &str) -> Result<(), Error> {
             })
         }
         "block" => runtime.run(|_, responder, context| {
-            // The loop hears of nothing meanwhile.
+            // The loop does not run until then.
             assert!(context.cancellation().wait(PATIENCE));
             say("cancelled");
             thread::sleep(PATIENCE);
@@ -106,11 +106,11 @@ fn lifecycle(does: &str) -> Lifecycle {
     let (before_a, before_b) = (hook("before a"), hook("before b"));
     let (after_a, after_b) = (hook("after a"), hook("after b"));
     let options = match does {
-        // Time for what is in flight.
+        // Time for invocations in flight.
         "answer late" | "own loop" => Options::new()
             .with_shutdown_duration(Duration::from_secs(2))
             .and_then(|options| options.with_shutdown_buffer(Duration::from_millis(1_500))),
-        // More time for what has been cancelled, or is on its way.
+        // More time for invocations that were cancelled, and for answers on their way.
         "echo" | "answer when cancelled" => {
             Options::new().with_shutdown_duration(Duration::from_secs(2))
         }
@@ -129,7 +129,7 @@ fn lifecycle(does: &str) -> Lifecycle {
         })
 }
 
-/// Its invocations are answered by another thread.
+/// Another thread answers the invocations of this loop.
 fn run_in_own_loop(runtime: Runtime<Lifecycle>) -> Result<(), Error> {
     let mut poll = Poll::new().unwrap();
     let mut events = Events::with_capacity(16);
@@ -151,7 +151,7 @@ fn run_in_own_loop(runtime: Runtime<Lifecycle>) -> Result<(), Error> {
                 }
                 Event::Ended(result) => {
                     let result = result.and(slots.finish());
-                    say("behind the hooks");
+                    say("after the hooks");
                     return result;
                 }
                 _ => {}
@@ -159,7 +159,7 @@ fn run_in_own_loop(runtime: Runtime<Lifecycle>) -> Result<(), Error> {
         }
         let timeout = slots.next_timeout().map(|at| at.saturating_duration_since(Instant::now()));
         match poll.poll(&mut events, timeout) {
-            // As by a signal.
+            // A signal does this.
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             other => other.unwrap(),
         }
@@ -202,14 +202,14 @@ fn an_invocation_in_flight_is_answered_before_the_hooks_run() {
         extension.expect_end();
         let lines = program.ends_well();
         assert_eq!(count(&lines, "cancelled"), 0, "{lines:?}");
-        assert_eq!(count(&lines, "behind the hooks"), usize::from(does == "own loop"));
+        assert_eq!(count(&lines, "after the hooks"), usize::from(does == "own loop"));
         service.expect_no_connection();
     }
 }
 
 #[test]
-fn what_nobody_answers_is_cancelled_and_then_reported() {
-    // The second does not even let the loop turn.
+fn an_unanswered_invocation_is_cancelled_and_then_reported() {
+    // The second handler does not even return to the loop.
     for does in ["answer never", "block"] {
         let service = Service::start();
         let (program, _extension, mut connection) = invoked(&service, does);
@@ -225,7 +225,7 @@ fn what_nobody_answers_is_cancelled_and_then_reported() {
 }
 
 #[test]
-fn every_slot_that_has_something_in_flight_reports_it() {
+fn every_slot_reports_its_invocation_in_flight() {
     let service = Service::start();
     let variables = [("AWS_LAMBDA_MAX_CONCURRENCY", "3")];
     let program = Program::start_with(service.place(), "answer never", &variables);
@@ -271,7 +271,7 @@ fn an_answer_on_its_way_is_neither_killed_nor_reported() {
     let (program, _extension, mut connection) = invoked(&service, "echo");
     connection.request().assert_response("id-1");
     program.terminate();
-    // The time for what is in flight is over.
+    // The time for invocations in flight is over.
     program.lines.wait_for("the shutdown hook");
     connection.expect_silence();
     connection.take_answer();
@@ -303,7 +303,7 @@ fn a_signal_ends_a_runtime_that_waits_for_work() {
     let (program, _extension, mut connection) = invoked(&service, "work");
     connection.request().assert_response("id-1");
     connection.take_answer();
-    // For 3 s it would wait.
+    // Otherwise it would wait for 3 s.
     connection.expect_silence();
     program.terminate();
     connection.expect_end();
@@ -311,7 +311,7 @@ fn a_signal_ends_a_runtime_that_waits_for_work() {
     assert_eq!(count(&lines, "still runs at the end of the process"), 1, "{lines:?}");
 }
 
-/// A program that is to be snapshotted, up to its `restore/next`.
+/// A program that waits for a snapshot: it has sent its `restore/next`.
 #[track_caller]
 fn restoring(service: &Service, does: &str) -> (Program, Connection, Connection) {
     let variables = [("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")];
@@ -324,8 +324,8 @@ fn restoring(service: &Service, does: &str) -> (Program, Connection, Connection)
 }
 
 #[test]
-fn a_snapshot_stands_between_its_hooks_and_the_invocations_behind_it_on_a_new_connection() {
-    // Whether the service answers, or the connection is not there any more.
+fn a_snapshot_runs_its_hooks_and_the_invocations_after_it_use_a_new_connection() {
+    // The service replies, or the snapshot has cut the connection.
     for is_answered in [true, false] {
         let service = Service::start();
         let (program, mut old, mut connection) = restoring(&service, "echo");
@@ -357,7 +357,7 @@ fn a_snapshot_stands_between_its_hooks_and_the_invocations_behind_it_on_a_new_co
 }
 
 #[test]
-fn a_hook_that_fails_before_the_snapshot_is_a_failed_start() {
+fn a_hook_that_fails_before_the_snapshot_fails_the_start() {
     let service = Service::start();
     let variables = [("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")];
     let program = Program::start_with(service.place(), "fail before b", &variables);
@@ -371,7 +371,7 @@ fn a_hook_that_fails_before_the_snapshot_is_a_failed_start() {
 }
 
 #[test]
-fn a_hook_that_fails_after_the_restore_is_reported_as_that() {
+fn a_hook_that_fails_after_the_restore_is_reported_as_a_restore_error() {
     for is_answered in [true, false] {
         let service = Service::start();
         let (program, _old, mut connection) = restoring(&service, "fail after a");

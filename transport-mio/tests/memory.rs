@@ -1,4 +1,4 @@
-//! How much memory a stream takes; alone in its process, so that nobody else's is counted.
+//! How much memory a stream takes; the only test of its process, whose whole memory it measures.
 
 mod support;
 
@@ -19,7 +19,7 @@ fn status(name: &str) -> u64 {
 }
 
 #[test]
-fn a_stream_of_200_megabytes_through_a_slow_reader_takes_no_memory() {
+fn a_stream_of_200_megabytes_to_a_slow_reader_takes_no_memory() {
     const PIECE: usize = 100_000;
     let service = Service::start();
     let host = Host::start(runtime(service.place(), 2));

@@ -1,4 +1,4 @@
-//! A service that is away, and comes back.
+//! A service that is unreachable for a time.
 
 mod support;
 
@@ -15,7 +15,7 @@ use support::{Door, Host, Turner, run, runtime};
 const MANY: usize = 64;
 
 #[test]
-fn a_service_that_is_there_later_is_found_by_all_slots() {
+fn all_slots_find_a_service_that_starts_later() {
     let place = Place::deserted();
     let host = Host::start(runtime(&place, MANY));
     place.lines().wait_for("no connection to the Runtime API");
@@ -30,7 +30,7 @@ fn a_service_that_is_there_later_is_found_by_all_slots() {
 }
 
 #[test]
-fn a_service_that_is_away_for_seconds_costs_next_to_nothing_and_loses_no_answer() {
+fn an_outage_of_seconds_costs_little_processor_time_and_loses_no_answer() {
     const IN_HAND: usize = 5;
     let place = Place::deserted();
     let door = Door::open_on(&place);
@@ -43,7 +43,7 @@ fn a_service_that_is_away_for_seconds_costs_next_to_nothing_and_loses_no_answer(
     thread::sleep(MOMENT);
     let (cpu, turns) = (host.cpu(), host.turns());
     drop((door, peers));
-    // Every slot has lost its connection and tries once, and then one tries for all.
+    // Every slot has lost its connection and tries once; then one slot tries for all.
     thread::sleep(Duration::from_millis(500));
     let later = host.cpu();
     let answer = |(invocation, responder): (Invocation, Responder)| {
@@ -80,7 +80,7 @@ fn a_service_that_is_away_for_seconds_costs_next_to_nothing_and_loses_no_answer(
     host.stop();
 }
 
-/// Takes the first request on a connection; behind an answer follows `next`.
+/// Takes the first request on a connection; if it is an answer, `next` follows.
 #[track_caller]
 fn take_answer_or_next(connection: &mut Connection, answers: &mut Vec<String>) {
     let request = connection.request();
@@ -100,7 +100,7 @@ fn known((key, answer): (Key, Receipt)) -> Key {
 }
 
 #[test]
-fn answers_that_are_given_in_an_outage_wait_for_the_slot_that_looks() {
+fn answers_given_in_an_outage_wait_for_the_slot_that_tries_to_reach_the_service() {
     let place = Place::deserted();
     let door = Door::open_on(&place);
     let mut turner = Turner::new(runtime(&place, 9));
@@ -121,7 +121,7 @@ fn answers_that_are_given_in_an_outage_wait_for_the_slot_that_looks() {
         responder.send("");
     });
     assert!(turner.slots.next_event(Instant::now()).is_none());
-    // Of events there is that of the waker only: none of them tries to connect.
+    // The only event is that of the waker: none of the slots tries to connect.
     let events: usize = (0..5).map(|_| turner.turn(Duration::from_millis(10))).sum();
     assert!(events <= 1, "{events} events");
     assert_eq!(turner.slots.next_timeout(), due);
@@ -154,7 +154,7 @@ fn a_service_that_comes_and_goes_is_found_each_time() {
 }
 
 #[test]
-fn a_runtime_that_finds_nobody_for_too_long_gives_up_once_for_all_slots() {
+fn a_runtime_that_finds_no_service_for_too_long_gives_up_once_for_all_slots() {
     let place = Place::deserted();
     let patience = Duration::from_millis(700);
     let began = Instant::now();
@@ -171,7 +171,7 @@ fn a_runtime_gives_up_only_when_no_slot_has_a_connection() {
     let door = Door::open_on(&place);
     let host = Host::start(runtime(&place, 2).give_up_after(Duration::from_millis(200)));
     let mut peers = door.open_slots(2);
-    // No new connection can be made, but one of the slots has one.
+    // No new connection can be made, but one of the slots still has one.
     drop((door, peers.pop()));
     thread::sleep(Duration::from_millis(800));
     host.expect_nothing();
@@ -185,7 +185,7 @@ fn a_runtime_gives_up_only_when_no_slot_has_a_connection() {
 }
 
 #[test]
-fn time_that_a_handler_takes_in_the_loop_is_no_outage() {
+fn time_that_a_handler_takes_in_the_loop_does_not_count_as_an_outage() {
     let place = Place::deserted();
     let door = Door::open_on(&place);
     let (has_begun, may_end) = (Gate::default(), Gate::default());
@@ -209,10 +209,10 @@ fn time_that_a_handler_takes_in_the_loop_is_no_outage() {
     peer.send(Incoming::new("id-1", "").bytes());
     has_begun.wait();
     drop((door, peer));
-    // The handler takes longer than anybody would look for the service.
+    // The handler takes longer than the runtime would try to reach the service.
     thread::sleep(patience + MOMENT);
     may_end.open();
-    // The service is away for a moment only.
+    // The service is unreachable only for a moment.
     place.lines().wait_for("no connection");
     let service = Service::start_on(&place);
     let mut connection = service.connection();
@@ -223,7 +223,7 @@ fn time_that_a_handler_takes_in_the_loop_is_no_outage() {
 }
 
 #[test]
-fn a_connection_that_is_reset_concerns_its_slot_only() {
+fn a_connection_that_is_reset_concerns_only_its_slot() {
     let service = Service::start();
     let host = Host::start(runtime(service.place(), 4));
     let mut connections: Vec<_> = (0..4).map(|_| service.connection()).collect();
@@ -260,7 +260,7 @@ fn a_connection_that_is_reset_concerns_its_slot_only() {
     host.stop();
 }
 
-/// Takes connections and hangs up on each behind its `next`, for so long; says when each came.
+/// Accepts connections for this time and closes each after its `next`; returns when each arrived.
 fn hang_up_on_all(door: &Door, time: Duration) -> Vec<Duration> {
     let began = Instant::now();
     let mut came = Vec::new();
@@ -274,12 +274,13 @@ fn hang_up_on_all(door: &Door, time: Duration) -> Vec<Duration> {
 }
 
 #[test]
-fn a_service_that_hangs_up_at_once_is_asked_less_and_less_often() {
+fn a_service_that_closes_each_connection_is_asked_with_growing_pauses() {
     let door = Door::open();
     let place = door.place();
     let host = Host::start(runtime(&place, 1));
     let came = hang_up_on_all(&door, Duration::from_millis(1600));
-    // At once, at once again, then with pauses of 25, 50, 100, 200, 400 and 800 ms at least.
+    // The first two come immediately, the others after pauses of at least 25, 50, 100, 200, 400 and
+    // 800 ms.
     assert!((5..=8).contains(&came.len()), "{came:?}");
     for (number, pair) in came.windows(2).enumerate().skip(1) {
         let least = Duration::from_millis(25 << (number - 1));
@@ -290,14 +291,15 @@ fn a_service_that_hangs_up_at_once_is_asked_less_and_less_often() {
 }
 
 #[test]
-fn slots_that_are_hung_up_on_do_not_come_back_in_step() {
+fn slots_whose_connections_are_closed_do_not_return_in_step() {
     const SLOTS: usize = 16;
     let door = Door::open();
     let place = door.place();
     let host = Host::start(runtime(&place, SLOTS));
     let came = hang_up_on_all(&door, Duration::from_millis(1600));
     assert!((5 * SLOTS..=8 * SLOTS).contains(&came.len()), "{}", came.len());
-    // The fifth time for each lies behind pauses of 25, 50 and 100 ms at least and twice that at most.
+    // The fifth connection of each slot comes after pauses of at least 25, 50 and 100 ms, and at
+    // most twice that.
     let fifth = &came[4 * SLOTS..5 * SLOTS];
     assert!(fifth[SLOTS - 1] - fifth[0] > Duration::from_millis(20), "{fifth:?}");
     assert!(host.turns() < 6 * came.len(), "{} turns", host.turns());
@@ -308,7 +310,7 @@ fn slots_that_are_hung_up_on_do_not_come_back_in_step() {
 }
 
 #[test]
-fn runtimes_that_look_for_the_service_do_not_look_in_step() {
+fn runtimes_that_try_to_reach_the_service_do_not_try_in_step() {
     let mut pauses = Vec::new();
     for _ in 0..12 {
         let mut turner = Turner::new(runtime(&Place::deserted(), 3));
@@ -322,8 +324,8 @@ fn runtimes_that_look_for_the_service_do_not_look_in_step() {
 }
 
 #[test]
-fn an_attempt_that_nobody_answers_ends_and_another_follows() {
-    // A listener whose queue is full drops whoever wants to connect.
+fn an_attempt_to_connect_without_a_reply_times_out_and_another_follows() {
+    // A listener whose queue is full drops new connections.
     let door = Door::open();
     let place = door.place();
     let address = place.address().parse().unwrap();
@@ -337,12 +339,12 @@ fn an_attempt_that_nobody_answers_ends_and_another_follows() {
     turner.until(|_| place.lines().all().iter().any(|line| line.contains("timed out")));
     let took = began.elapsed();
     assert!(took >= Duration::from_secs(2) && took < Duration::from_secs(4), "{took:?}");
-    // There is room now.
+    // Now the queue has room.
     let queued = queue.len();
     let taken: Vec<_> = (0..queued).map(|_| door.accept()).collect();
     drop((taken, queue));
     turner.until(|slots| slots.next_timeout().is_none());
-    // What was given up may still have got into the queue.
+    // Attempts that were given up may still have got into the queue.
     let until = Instant::now() + PATIENCE;
     let mut asked = 0;
     let mut kept = Vec::new();
@@ -366,7 +368,7 @@ fn a_handler_in_the_loop_outlives_the_connection() {
         Ok(responder.send(invocation.body()))
     });
     let mut peers = door.open_slots(2);
-    // With an id of its own, so that the service can tell a second copy of its answer.
+    // With an attempt id, so that the service can recognise a second copy of the answer.
     let event = Incoming::new("slow", "slow").header("Lambda-Runtime-Invocation-Id", "attempt");
     peers[0].send(event.bytes());
     thread::sleep(MOMENT);

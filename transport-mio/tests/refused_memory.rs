@@ -1,4 +1,4 @@
-//! What memory that is refused means for a runtime; alone in its process, for the allocator.
+//! How a runtime behaves when memory is refused; the only test of its process, which it limits.
 
 use lambda_proto_mio as transport;
 
@@ -9,7 +9,7 @@ use refused_memory::{echo, limit};
 mod refused_memory;
 
 #[test]
-fn a_lent_response_that_cannot_be_copied_fails_its_invocation_and_not_the_process() {
+fn a_borrowed_response_that_cannot_be_copied_fails_its_invocation_and_not_the_process() {
     let service = Service::start();
     let run = echo(&service, limit());
     let outcome = Outcome::of(&service, run, Event::new("id-1", ""));

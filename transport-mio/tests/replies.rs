@@ -1,4 +1,4 @@
-//! What becomes of replies, whoever has them.
+//! Responders, in handlers and on other threads, and the receipts of their answers.
 
 mod support;
 
@@ -18,7 +18,7 @@ fn start(slots: usize) -> (Service, Host, Vec<Connection>) {
     (service, host, connections)
 }
 
-/// Serves an event to a handler in the loop that is brought along.
+/// Serves an event to a handler in the runtime's own loop.
 fn outcome_of(
     handler: impl FnMut(Invocation, Responder) -> Result<Sent, Failure> + Send + 'static,
 ) -> Outcome {
@@ -28,7 +28,7 @@ fn outcome_of(
 }
 
 #[test]
-fn a_dropped_reply_is_an_error_of_its_own_invocation() {
+fn a_dropped_responder_is_an_error_of_its_invocation() {
     let (_service, host, mut connections) = start(3);
     connections[1].send(Incoming::new("id-1", "").bytes());
     connections[2].send(Incoming::new("id-2", "").bytes());
@@ -46,7 +46,7 @@ fn a_dropped_reply_is_an_error_of_its_own_invocation() {
 }
 
 #[test]
-fn a_reply_dropped_on_another_thread_is_an_error_of_its_invocation() {
+fn a_responder_dropped_on_another_thread_is_an_error_of_its_invocation() {
     let (service, host, mut connections) = start(1);
     connections[0].send(Incoming::new("id-1", "").bytes());
     let (invocation, responder) = host.invocation();
@@ -61,7 +61,7 @@ fn a_reply_dropped_on_another_thread_is_an_error_of_its_invocation() {
 }
 
 #[test]
-fn a_handler_that_drops_its_reply_fails_its_invocation() {
+fn a_handler_that_drops_its_responder_fails_its_invocation() {
     let outcome = outcome_of(|_, responder| Ok(responder.defer().1));
     outcome.request.assert_error("id-1", "Runtime.NoResponse");
 }
@@ -81,7 +81,7 @@ fn a_handler_that_panics_fails_its_invocation_with_its_message() {
 }
 
 #[test]
-fn the_loop_goes_on_behind_panics_of_every_kind() {
+fn the_loop_continues_after_panics_of_every_kind() {
     let service = Service::start();
     let run = run(service.place(), 2, |invocation, responder| match invocation.body() {
         b"text" => panic!("text"),
@@ -116,7 +116,7 @@ fn the_loop_goes_on_behind_panics_of_every_kind() {
 }
 
 #[test]
-fn a_handler_that_panics_behind_its_answer_changes_nothing_for_the_caller() {
+fn a_handler_that_panics_after_its_answer_changes_nothing_for_the_caller() {
     let outcome = outcome_of(|_, responder| {
         responder.send("sent");
         panic!("too late");
@@ -128,7 +128,7 @@ fn a_handler_that_panics_behind_its_answer_changes_nothing_for_the_caller() {
 }
 
 #[test]
-fn a_worker_that_panics_with_the_reply_fails_its_invocation() {
+fn a_worker_that_panics_with_the_responder_fails_its_invocation() {
     let (_service, host, mut connections) = start(2);
     for is_streaming in [false, true] {
         connections[0].send(Incoming::new("id-1", "").bytes());
@@ -158,7 +158,7 @@ fn a_worker_that_panics_with_the_reply_fails_its_invocation() {
 }
 
 #[test]
-fn failures_are_told_of_with_their_type_and_message() {
+fn failures_are_reported_with_their_type_and_message() {
     let (service, host, mut connections) = start(2);
     connections[0].send(Incoming::new("id-1", "").bytes());
     let (_, responder) = host.invocation();
@@ -170,7 +170,7 @@ fn failures_are_told_of_with_their_type_and_message() {
 }
 
 #[test]
-fn what_became_of_an_answer_is_told_once_with_its_key() {
+fn the_receipt_of_an_answer_comes_once_with_its_key() {
     let (service, host, mut connections) = start(4);
     for (number, connection) in connections.iter_mut().enumerate() {
         connection.send(Incoming::new(&format!("id-{number}"), "").bytes());
@@ -200,7 +200,7 @@ fn what_became_of_an_answer_is_told_once_with_its_key() {
 
     replies.next().unwrap().send("lost");
     connections.pop().unwrap().reset_behind_request();
-    // The service tells no copies apart without an id of the attempt, so it is not sent again.
+    // Without an attempt id the service cannot recognise a copy, so the answer is not sent again.
     assert_eq!(host.answered(), (keys[3], Receipt::FateUnknown));
     service.connection().expect_next();
     host.expect_nothing();
@@ -208,7 +208,7 @@ fn what_became_of_an_answer_is_told_once_with_its_key() {
 }
 
 #[test]
-fn an_answer_that_is_sent_again_is_told_of_once() {
+fn an_answer_that_is_sent_again_has_one_receipt() {
     let (service, host, mut connections) = start(1);
     connections[0].send(Incoming::new("id-1", "").bytes());
     let (_, responder) = host.invocation();
@@ -227,7 +227,7 @@ fn an_answer_that_is_sent_again_is_told_of_once() {
 }
 
 #[test]
-fn keys_tell_the_invocations_of_one_slot_apart() {
+fn keys_distinguish_the_invocations_of_one_slot() {
     let (_service, host, mut connections) = start(1);
     let mut keys = Vec::new();
     for _ in 0..5 {
@@ -258,7 +258,7 @@ fn a_hold_keeps_the_slot_from_asking_until_it_is_dropped() {
         connections[0].take_answer();
         assert_eq!(host.status(key), 202, "the caller has its answer");
         connections[0].expect_silence();
-        // The other slot goes on.
+        // The other slot continues.
         connections[1].send(Incoming::new("id-2", "").bytes());
         host.invocation().1.send("");
         connections[1].request();
@@ -277,7 +277,7 @@ fn a_hold_keeps_the_slot_from_asking_until_it_is_dropped() {
 }
 
 #[test]
-fn a_hold_that_is_dropped_at_once_holds_nothing() {
+fn a_hold_that_is_dropped_immediately_holds_nothing() {
     let (_service, host, mut connections) = start(1);
     connections[0].send(Incoming::new("id-1", "").bytes());
     drop(host.invocation().1.send_and_hold("held"));
@@ -339,7 +339,7 @@ fn json_comes_in_and_goes_out() {
 #[test]
 fn an_event_of_another_shape_is_a_failure_that_says_where() {
     let outcome = outcome_of(|invocation, responder| match invocation.json::<Vec<u8>>() {
-        Ok(_) => panic!("an object is no list"),
+        Ok(_) => panic!("an object is not a list"),
         Err(failure) => Ok(responder.fail(&failure)),
     });
     outcome.request.assert_error("id-1", "Runtime.UnmarshalError");
@@ -365,14 +365,14 @@ fn an_event_that_nests_without_end_is_a_failure_and_the_next_one_is_answered() {
 }
 
 #[test]
-fn what_cannot_be_json_fails_its_invocation() {
+fn a_value_that_cannot_be_json_fails_its_invocation() {
     let outcome =
         outcome_of(|_, responder| responder.json(std::collections::BTreeMap::from([(vec![1], 2)])));
     outcome.request.assert_error("id-1", "Runtime.MarshalError");
 }
 
 #[test]
-fn a_buffer_out_of_the_pool_is_empty_and_goes_back_behind_the_answer() {
+fn a_buffer_from_the_pool_is_empty_and_goes_back_after_the_answer() {
     let (_service, host, mut connections) = start(1);
     let connection = &mut connections[0];
     let mut was = None;
@@ -430,7 +430,7 @@ fn a_failed_start_is_reported_by_the_first_of_many_slots() {
 }
 
 #[test]
-fn events_come_out_in_the_order_in_which_things_happen() {
+fn events_come_in_the_order_in_which_things_happen() {
     let service = Service::start();
     let mut turner = Turner::new(runtime(service.place(), 1));
     turner.until(|slots| slots.next_timeout().is_none());
@@ -438,7 +438,7 @@ fn events_come_out_in_the_order_in_which_things_happen() {
     connection.invoke(Incoming::new("id-1", ""));
     let (_, responder) = turner.invocation();
     responder.send_and_next("");
-    // The reply and the next event arrive in one piece.
+    // The reply and the next event arrive in one segment.
     turner.turn(MOMENT);
     assert!(matches!(
         turner.slots.next_event(std::time::Instant::now()),

@@ -1,4 +1,4 @@
-//! Many slots on one thread: what belongs to which.
+//! Many slots on one thread: each answer belongs to its slot.
 
 mod support;
 
@@ -26,7 +26,7 @@ fn id(number: usize) -> String {
     format!("id-{number:02}")
 }
 
-/// Each connection brings the answer to its own event.
+/// Checks that each connection carries the answer to its own event.
 #[track_caller]
 fn take_all(connections: &mut [Connection], round: usize) {
     for (number, connection) in connections.iter_mut().enumerate() {
@@ -67,13 +67,13 @@ fn answers_in_any_order_go_out_each_on_its_own_connection() {
         }
         take_all(&mut connections, round);
         let keys: BTreeSet<_> = (0..SLOTS).map(|_| host.answered().0.slot()).collect();
-        assert_eq!(keys.len(), SLOTS, "each is told once");
+        assert_eq!(keys.len(), SLOTS, "one receipt for each");
     }
     host.stop();
 }
 
 #[test]
-fn answers_from_many_threads_at_once_go_out_each_on_its_own_connection() {
+fn answers_from_many_threads_at_the_same_time_go_out_each_on_its_own_connection() {
     let service = Service::start();
     let host = Host::start(runtime(service.place(), SLOTS));
     let mut connections = service.open_slots(SLOTS);
@@ -99,7 +99,7 @@ fn answers_from_many_threads_at_once_go_out_each_on_its_own_connection() {
 }
 
 #[test]
-fn a_handler_may_keep_replies_and_use_them_in_a_later_call() {
+fn a_handler_may_keep_responders_and_use_them_in_a_later_call() {
     let service = Service::start();
     let mut kept = Vec::new();
     let run = run(service.place(), SLOTS, move |invocation, responder| {
@@ -139,7 +139,7 @@ fn a_handler_may_give_everything_to_workers() {
 }
 
 #[test]
-fn one_slot_goes_round_while_the_others_are_in_flight() {
+fn one_slot_serves_invocations_while_the_others_are_in_flight() {
     let service = Service::start();
     let host = Host::start(runtime(service.place(), 3));
     let mut connections = service.open_slots(3);
@@ -203,7 +203,7 @@ fn the_trace_id_stays_in_the_invocation() {
     for (number, (invocation, responder)) in host.invocations(2).into_iter().enumerate() {
         let expected = format!("Root=1-{number};Sampled=1");
         assert_eq!(invocation.head().trace_id(), Some(expected.as_str()));
-        // One variable cannot hold what differs from slot to slot.
+        // One variable cannot hold a value that differs from slot to slot.
         assert_eq!(std::env::var_os("_X_AMZN_TRACE_ID"), None);
         responder.send("");
     }

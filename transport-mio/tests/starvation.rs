@@ -1,4 +1,4 @@
-//! No slot keeps the loop to itself.
+//! No slot starves the others.
 
 mod support;
 
@@ -12,7 +12,7 @@ use lambda_proto_mio::{ContentType, Event, Responder};
 use lambda_proto_service::{Event as Incoming, PATIENCE, TAKEN};
 use support::{Door, Host, runtime};
 
-/// The next invocation, whatever room there is in streams meanwhile.
+/// The next invocation; skips receipts and events of streams.
 #[track_caller]
 fn invocation(host: &Host) -> Responder {
     loop {
@@ -24,7 +24,7 @@ fn invocation(host: &Host) -> Responder {
     }
 }
 
-/// Streams without end in all slots but one, which has to be served meanwhile.
+/// Streams without end in all slots but one, which has to be served all the same.
 fn serve_beside_streams(streams: usize, piece: usize) {
     let door = Door::open();
     let host = Host::start(runtime(&door.place(), streams + 1));
@@ -40,7 +40,7 @@ fn serve_beside_streams(streams: usize, piece: usize) {
             let piece = vec![b'x'; piece];
             while !over.load(Relaxed) && stream.write_all(&piece).is_ok() {}
         }));
-        // Reads as fast as it can, whatever it is.
+        // Reads and discards everything, as fast as it can.
         readers.push(thread::spawn(move || {
             let mut room = vec![0; 1 << 20];
             while peer.stream.read(&mut room).is_ok_and(|length| length > 0) {}
@@ -59,7 +59,7 @@ fn serve_beside_streams(streams: usize, piece: usize) {
         slowest = slowest.max(asked.elapsed());
         rounds += 1;
     }
-    // The processors are as busy as they can be.
+    // A generous limit, since the processors are fully loaded.
     assert!(slowest < PATIENCE / 2, "{slowest:?} for one of {rounds} rounds");
     is_over.store(true, Relaxed);
     writers.into_iter().for_each(|writer| writer.join().unwrap());

@@ -1,4 +1,4 @@
-//! The end that the host wants.
+//! The host stops the runtime.
 
 mod support;
 
@@ -11,14 +11,14 @@ use lambda_proto_service::{
 };
 use support::{Door, Host, Turner, run, runtime};
 
-/// Nobody is asked for anything any more.
+/// Checks that all connections are closed, without another request.
 #[track_caller]
 fn assert_all_ended(connections: &mut [Connection]) {
     connections.iter_mut().for_each(Connection::expect_end);
 }
 
 #[test]
-fn a_runtime_that_was_stopped_before_it_is_registered_ends_at_once() {
+fn a_runtime_that_was_stopped_before_it_is_registered_ends_immediately() {
     let service = Service::start();
     let runtime = runtime(service.place(), 8);
     runtime.stop_handle().stop();
@@ -33,7 +33,7 @@ fn a_runtime_that_was_stopped_before_it_is_registered_ends_at_once() {
 }
 
 #[test]
-fn a_runtime_that_was_stopped_before_it_runs_ends_at_once() {
+fn a_runtime_that_was_stopped_before_it_runs_ends_immediately() {
     for place in [Service::start().place().clone(), Place::deserted()] {
         let runtime = runtime(&place, 8);
         let stop = runtime.stop_handle();
@@ -45,7 +45,7 @@ fn a_runtime_that_was_stopped_before_it_runs_ends_at_once() {
 }
 
 #[test]
-fn idle_slots_end_at_once_and_the_end_comes_once_and_last() {
+fn idle_slots_end_immediately_and_the_end_is_reported_once_and_last() {
     let service = Service::start();
     let host = Host::start(runtime(service.place(), 64));
     let mut connections = service.open_slots(64);
@@ -58,7 +58,7 @@ fn idle_slots_end_at_once_and_the_end_comes_once_and_last() {
 }
 
 #[test]
-fn many_threads_may_stop_it_at_once() {
+fn many_threads_may_stop_a_runtime_at_the_same_time() {
     for _ in 0..20 {
         let service = Service::start();
         let runtime = runtime(service.place(), 4);
@@ -125,7 +125,7 @@ fn an_invocation_that_is_in_the_handler_is_answered_first() {
     let mut connections = service.open_slots(2);
     connections[0].send(Incoming::new("id-1", "").bytes());
     assert_eq!(connections[0].request().body, b"still");
-    // Nothing more is asked for, although the handler wanted that.
+    // No invocation is asked for, although the handler asked for the next one.
     connections[0].expect_silence();
     connections[0].take_answer();
     run.expect_end();
@@ -154,7 +154,7 @@ fn a_stream_is_finished_first() {
 }
 
 #[test]
-fn a_pipelined_next_that_is_out_already_is_given_up() {
+fn a_pipelined_next_that_was_already_sent_is_given_up() {
     let service = Service::start();
     let host = Host::start(runtime(service.place(), 2));
     let mut connections = service.open_slots(2);
@@ -197,7 +197,7 @@ fn an_outage_ends_with_the_runtime() {
 }
 
 #[test]
-fn an_answer_in_flight_in_an_outage_is_tried_once_more() {
+fn in_an_outage_an_invocation_in_flight_gets_one_more_attempt_to_answer() {
     for is_back in [true, false] {
         let place = Place::deserted();
         let door = Door::open_on(&place);
@@ -232,7 +232,7 @@ fn an_answer_in_flight_in_an_outage_is_tried_once_more() {
 }
 
 #[test]
-fn an_answer_that_waits_in_an_outage_does_not_keep_the_end() {
+fn an_answer_that_waits_in_an_outage_does_not_delay_the_end() {
     let place = Place::deserted();
     let door = Door::open_on(&place);
     let host = Host::start(runtime(&place, 3));
@@ -244,13 +244,13 @@ fn an_answer_that_waits_in_an_outage_does_not_keep_the_end() {
     responder.send("");
     host.expect_nothing();
     host.tell_to_stop();
-    // The pause before the next attempt may be as long as that.
+    // The receipt comes after the pause before the next attempt, at the latest.
     assert_eq!(host.answered().1, Receipt::FateUnknown);
     host.end().unwrap();
 }
 
 #[test]
-fn a_service_that_wants_the_end_gets_the_answers_in_flight_first() {
+fn a_service_that_ends_the_process_gets_the_answers_in_flight_first() {
     let service = Service::start();
     let host = Host::start(runtime(service.place(), 4));
     let mut connections = service.open_slots(4);
@@ -277,7 +277,7 @@ fn a_service_that_wants_the_end_gets_the_answers_in_flight_first() {
 }
 
 #[test]
-fn a_runtime_that_runs_ends_from_another_thread() {
+fn a_running_runtime_can_be_stopped_from_another_thread() {
     let service = Service::start();
     let run = run(service.place(), 16, |_, responder| Ok(responder.send("")));
     let mut connections = service.open_slots(16);

@@ -1,4 +1,4 @@
-//! Answers that are streamed by a loop.
+//! Streamed responses in a loop.
 
 mod support;
 
@@ -18,12 +18,12 @@ use support::{Host, Turner, run, runtime};
 
 const BYTES: ContentType<'_> = ContentType::OCTET_STREAM;
 
-/// Bytes of which every stretch is different.
+/// Bytes without repetition, so that the test notices lost or swapped pieces.
 fn content(length: usize, seed: usize) -> Vec<u8> {
     (0..length.div_ceil(8)).flat_map(|at| (at * 8 + seed).to_le_bytes()).take(length).collect()
 }
 
-/// One slot with an invocation in flight, on a loop of its own.
+/// One slot with an invocation in flight, in its own loop.
 fn one_in_flight() -> (Service, Host, Connection, ResponseStream) {
     let service = Service::start();
     let host = Host::start(runtime(service.place(), 1));
@@ -33,7 +33,7 @@ fn one_in_flight() -> (Service, Host, Connection, ResponseStream) {
     (service, host, connection, stream)
 }
 
-/// Takes what becomes of the answer, whatever room there was before that.
+/// Takes the receipt of the answer; skips events about room.
 #[track_caller]
 fn fate(host: &Host) -> Receipt {
     loop {
@@ -45,7 +45,7 @@ fn fate(host: &Host) -> Receipt {
     }
 }
 
-/// Reads a streamed answer, with a pause now and then.
+/// Reads a streamed answer, with occasional pauses.
 fn read_slowly(connection: &mut Connection, every: usize, pause: Duration) -> Request {
     let mut request = connection.head();
     let mut read = 0;
@@ -84,7 +84,7 @@ fn every_write_is_a_chunk_of_its_own() {
 }
 
 #[test]
-fn megabytes_through_a_slow_reader_stay_whole_and_in_order_and_block_nothing() {
+fn megabytes_to_a_slow_reader_arrive_whole_and_in_order_and_block_nothing() {
     let whole = content(8_000_000, 1);
     let service = Service::start();
     let full = Gate::default();
@@ -111,7 +111,7 @@ fn megabytes_through_a_slow_reader_stay_whole_and_in_order_and_block_nothing() {
             assert!(began.elapsed() < Duration::from_secs(1), "a write never blocks");
             is_full = length < piece.len();
             written += length;
-            // More than the socket takes while nobody reads.
+            // More than the socket takes while the service does not read.
             if is_full {
                 is_told.open();
             }
@@ -133,12 +133,12 @@ fn megabytes_through_a_slow_reader_stay_whole_and_in_order_and_block_nothing() {
 }
 
 #[test]
-fn no_room_is_told_of_once_and_so_is_room() {
+fn a_full_stream_reports_room_exactly_once() {
     let (_service, host, mut connection, mut stream) = one_in_flight();
     let key = stream.key();
     let piece = vec![b'x'; 50_000];
     let mut written = 0;
-    // Until the queue is full, and the socket, which may take a little more now and then.
+    // Until both the queue and the socket are full; the socket may take a little more at times.
     loop {
         match stream.try_write(&piece).unwrap() {
             0 if host.event_within(3 * MOMENT).is_none() => break,
@@ -162,7 +162,7 @@ fn no_room_is_told_of_once_and_so_is_room() {
 }
 
 #[test]
-fn a_write_that_has_to_wait_on_the_thread_of_the_loop_would_block() {
+fn a_write_on_the_thread_of_the_loop_fails_instead_of_waiting() {
     let service = Service::start();
     let (sender, tried) = channel();
     let run = run(service.place(), 1, move |_, responder| {
@@ -188,7 +188,7 @@ fn a_write_that_has_to_wait_on_the_thread_of_the_loop_would_block() {
 }
 
 #[test]
-fn a_write_elsewhere_waits_for_a_slow_reader() {
+fn a_write_on_another_thread_waits_for_a_slow_reader() {
     let (_service, host, mut connection, stream) = one_in_flight();
     let whole = content(3_000_000, 3);
     let expected = whole.clone();
@@ -203,7 +203,7 @@ fn a_write_elsewhere_waits_for_a_slow_reader() {
     let request = read_slowly(&mut connection, 100_000, Duration::from_millis(5));
     assert!(request.body == expected);
     connection.take_answer();
-    // Of room nothing was said, as the writer has waited for it by itself.
+    // There was no event about room, since the writer waited for it itself.
     assert!(matches!(host.answered().1, Receipt::Known(_)));
     writer.join().unwrap();
 }
@@ -261,7 +261,7 @@ fn blocked_writer(stream: ResponseStream) -> thread::JoinHandle<std::io::Error> 
 fn assert_broken(writer: thread::JoinHandle<std::io::Error>) {
     let (sender, ended) = channel();
     thread::spawn(move || sender.send(writer.join().unwrap()));
-    let error = ended.recv_timeout(PATIENCE).expect("nobody wakes the writer");
+    let error = ended.recv_timeout(PATIENCE).expect("the writer is not woken");
     assert_eq!(error.kind(), ErrorKind::BrokenPipe);
     assert!(error.get_ref().is_some_and(|inner| inner.is::<StreamOver>()));
 }
@@ -290,7 +290,7 @@ fn a_connection_that_is_lost_in_mid_stream_wakes_a_blocked_writer() {
 }
 
 #[test]
-fn a_service_that_talks_nonsense_in_mid_stream_wakes_a_blocked_writer_and_its_slot_begins_anew() {
+fn an_invalid_reply_in_mid_stream_wakes_a_blocked_writer_and_its_slot_starts_over() {
     let service = Service::start();
     let host = Host::start(runtime(service.place(), 2));
     let mut connections = service.open_slots(2);
@@ -298,7 +298,7 @@ fn a_service_that_talks_nonsense_in_mid_stream_wakes_a_blocked_writer_and_its_sl
     let stream = host.invocation().1.stream(BYTES);
     let key = stream.key();
     let writer = blocked_writer(stream);
-    connections[0].send("this is no HTTP\r\n\r\n");
+    connections[0].send("this is not HTTP\r\n\r\n");
     assert_eq!(fate(&host), Receipt::FateUnknown);
     assert_broken(writer);
     let mut connection = service.connection();
@@ -320,7 +320,7 @@ fn a_connection_that_is_lost_in_mid_stream_ends_it_for_the_writer() {
     connection.close();
     assert_eq!(host.answered(), (key, Receipt::FateUnknown));
     assert_eq!(stream.try_write(b"more"), Err(StreamOver));
-    // A stream of old ends without a trace, whatever is in the slot now.
+    // The old stream ends without effect on the invocation that is in the slot now.
     let mut connection = service.connection();
     connection.invoke(Incoming::new("id-2", ""));
     let (_, responder) = host.invocation();
@@ -371,7 +371,7 @@ fn a_stream_that_is_dropped_or_fails_before_its_first_piece_is_an_error() {
 }
 
 #[test]
-fn a_stream_that_fails_ends_with_error_trailers_behind_all_that_was_written() {
+fn a_stream_that_fails_ends_with_error_trailers_after_everything_that_was_written() {
     let (_service, host, mut connection, stream) = one_in_flight();
     let whole = content(1_000_000, 9);
     let expected = whole.clone();

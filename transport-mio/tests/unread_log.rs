@@ -1,4 +1,4 @@
-//! A log that nobody reads stops nobody.
+//! A log that nobody reads does not block a runtime.
 
 use lambda_proto_mio as transport;
 

@@ -1,4 +1,4 @@
-//! How a slot carries out what responders and streams tell it.
+//! How a slot carries out the commands of responders and streams.
 
 use lambda_proto::api::ContentType;
 use lambda_proto::client::Receipt;
@@ -34,7 +34,7 @@ impl Slot {
                     _ => Finish::GivenUp,
                 });
             }
-            // The service has ended the stream before this.
+            // The service has ended the stream, so the failure is only logged.
             (Doing::Nothing | Doing::Answering { .. }, Command::Fail(failure)) => {
                 let _told = self
                     .client
@@ -47,8 +47,8 @@ impl Slot {
         self.drive(scheduler);
     }
 
-    /// Ends the slot because of a command that the client has refused. It does not happen: the
-    /// memory for requests grows, and an invocation is in flight.
+    /// Ends the slot because the client has refused a command. This does not happen: the memory for
+    /// requests grows, and an invocation is in flight.
     fn cannot_answer(&mut self, error: CommandError, scheduler: &Scheduler) {
         scheduler.settings.log.error(format_args!("an answer cannot be sent: {error}"));
         self.client.exchange().shut_down();
@@ -118,7 +118,7 @@ impl Slot {
         self.continued(ended, scheduler)
     }
 
-    /// Whether the stream can go on with what it has told the client.
+    /// Whether the slot can continue after a command of the stream.
     fn continued(&mut self, said: Result<(), CommandError>, scheduler: &Scheduler) -> bool {
         match said {
             Ok(()) => true,
@@ -142,7 +142,7 @@ impl Slot {
         self.forget_cancellation_if_answered(scheduler);
         match done {
             Doing::Nothing if self.client.end().is_some() => return,
-            // It is the receipt of a start, which belongs to no invocation.
+            // The receipt of a request before the first invocation belongs to no invocation.
             Doing::Nothing | Doing::InFlight => {}
             Doing::Streaming { .. } => self.close_stream(scheduler),
             Doing::Answering { body } => scheduler.queue.pool.give(Use::Body, body),
@@ -151,11 +151,11 @@ impl Slot {
     }
 }
 
-/// Drops a command that comes too late: its slot has ended or begun anew.
+/// Drops a command that comes too late: its slot has ended or started over.
 pub(crate) fn refuse(key: Key, command: Command, scheduler: &Scheduler) {
     match command {
         Command::Respond { body, .. } => scheduler.queue.pool.give(Use::Body, body),
-        // Its writer may wait for room that never comes.
+        // Its writer may wait for room, which never comes.
         Command::Stream(_) => {
             scheduler.queue.piece_queues[key.slot].close(key.generation, &scheduler.queue.pool);
         }

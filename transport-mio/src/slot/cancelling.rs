@@ -7,19 +7,19 @@ use crate::command_queue::Key;
 use crate::event::Event;
 use crate::scheduler::{Cancelling, Scheduler};
 
-/// When the program is told of the cancellation of an invocation.
+/// When the program gets notice of the cancellation of an invocation.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Notice {
-    /// There is no invocation, or it has been answered, or the program knows already.
+    /// There is no invocation, it has been answered, or the notice was given.
     Never,
     /// At this moment, and at the end of the process.
     At(Instant),
-    /// At the end of the process, as the deadline is not known.
+    /// Only at the end of the process, since the deadline is not known.
     AtTheEnd,
 }
 
 impl Slot {
-    /// Tells the program that the cancellation is due, unless it knows or has answered.
+    /// Tells the program that the cancellation is due, unless it was told or has answered.
     pub(crate) fn cancel(&mut self, scheduler: &mut Scheduler) {
         if !matches!(self.notice, Notice::Never) {
             self.put_notice(Notice::Never, scheduler);
@@ -40,14 +40,14 @@ impl Slot {
         let (Some(active), Some(limit)) = (&scheduler.active, self.limit) else { return };
         let at = active.cancel_at(limit);
         self.put_notice(at.map_or(Notice::AtTheEnd, Notice::At), scheduler);
-        // The time of an invocation that arrives late is over since it was handed out, which is
-        // later than the turn began.
+        // Compared with the clock, not with the time of the turn: a late invocation is due since it
+        // was handed out, which is later than the beginning of the turn.
         if scheduler.cancelling == Cancelling::All || at.is_some_and(|at| at <= Instant::now()) {
             self.cancel(scheduler);
         }
     }
 
-    /// Expects no cancellation of an invocation that has been answered.
+    /// Drops the notice of an invocation that has been answered.
     pub(super) fn forget_cancellation_if_answered(&mut self, scheduler: &mut Scheduler) {
         if !matches!(self.notice, Notice::Never) && !self.is_answer_owed() {
             self.put_notice(Notice::Never, scheduler);

@@ -15,7 +15,7 @@ impl Slot {
         matches!(self.link, Link::Over)
     }
 
-    /// The service has been found, or this slot must look for it.
+    /// Another slot has reached the service or has stopped trying, so this one connects.
     pub(crate) fn look_again(&mut self, scheduler: &mut Scheduler) {
         if let Link::Waiting = self.link {
             self.dial(scheduler);
@@ -32,7 +32,7 @@ impl Slot {
         if pause.is_zero() {
             return self.dial(scheduler);
         }
-        // Once for all slots, until an invocation arrives.
+        // Logged once for all slots, until an invocation arrives.
         if !scheduler.is_told_of_losses {
             scheduler.is_told_of_losses = scheduler.settings.log_losses(losses);
         }

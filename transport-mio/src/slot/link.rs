@@ -6,11 +6,11 @@ use crate::socket::Socket;
 #[derive(Debug)]
 pub(super) enum Link {
     Down,
-    /// A pause before connecting, or before beginning anew.
+    /// A pause before connecting, or before starting over.
     Paused {
         until: Instant,
     },
-    /// Another slot looks for the service.
+    /// Another slot tries to reach the service.
     Waiting,
     Connecting {
         socket: Socket,

@@ -1,4 +1,4 @@
-//! One slot in the loop: does what the core's client asks for, as far as the socket allows.
+//! One slot in the loop: it performs the steps of the core's client, as far as the socket allows.
 
 mod answering;
 mod cancelling;
@@ -34,9 +34,9 @@ pub(crate) struct Slot {
     number: usize,
     client: Client<Pooled>,
     link: Link,
-    /// It is on the list of slots that go on in the next turn.
+    /// It is on the list of slots that continue in the next turn.
     is_unfinished: bool,
-    /// Counts the invocations, so that no responder is taken for another's.
+    /// Counts the invocations, so that a responder matches only its own invocation.
     generation: u64,
     doing: Doing,
     in_flight: InFlight,
@@ -46,7 +46,7 @@ pub(crate) struct Slot {
     notice: Notice,
     /// The limit of the latest invocation; only with a lifecycle, like `asked`.
     limit: Option<TimeLimit>,
-    /// The clock reading before the next invocation was asked for.
+    /// The clocks, read before the next invocation was asked for.
     asked: Option<Clocks>,
 }
 
@@ -54,26 +54,27 @@ pub(crate) struct Slot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Held {
     Not,
-    /// The program, until it says so.
+    /// The program, until it drops its hold.
     ByProgram,
-    /// Work after the answer, until it is over, and no longer than `until`.
+    /// Work after the answer, until it is over, but no later than `until`.
     ByWork {
         until: Instant,
     },
 }
 
-/// What the loop knows of the invocation in flight.
+/// The state of the invocation in flight.
 #[derive(Debug)]
 enum Doing {
     Nothing,
     /// Its responder has not been used.
     InFlight,
-    /// A piece of `piece` bytes is being sent; the writer may have said how the stream ends.
+    /// A piece of `piece` bytes is being sent; `finish` is set when the writer has ended the
+    /// stream.
     Streaming {
         piece: usize,
         finish: Option<Finish>,
     },
-    /// The receipt of the answer is awaited, and its body kept until then.
+    /// The answer is being sent, or its receipt is awaited; the body is kept until then.
     Answering {
         body: Vec<u8>,
     },
@@ -86,7 +87,7 @@ enum Finish {
     GivenUp,
 }
 
-/// Steps in one turn of the loop; then the other slots and the program have their turn.
+/// The most steps in one turn of the loop; then it is the turn of other slots and the program.
 const STEPS: usize = 64;
 
 impl Slot {
@@ -138,11 +139,11 @@ impl Slot {
         self.drive(scheduler);
     }
 
-    /// Does what the timer is for, which is due.
+    /// Does what the timer, which is due, was set for.
     pub(crate) fn handle_timer(&mut self, scheduler: &mut Scheduler) {
         match self.link {
             _ if self.is_cancellation_due(scheduler.now) => return self.cancel(scheduler),
-            // The slot asks now.
+            // The wait for work is over: the slot asks now.
             _ if self.is_held_by_work() => self.hold(Held::Not, scheduler),
             Link::Connecting { .. } => {
                 self.attempt_failed(io::ErrorKind::TimedOut.into(), scheduler)
@@ -169,13 +170,13 @@ impl Slot {
         self.drive(scheduler);
     }
 
-    /// Reports that the function could not start, instead of everything else.
+    /// Reports that the function could not start; no invocation is asked for.
     pub(crate) fn fail_init(&mut self, report: &ErrorReport<'_>, scheduler: &mut Scheduler) {
         let said = self.client.fail_init(report);
         self.begin_with(said, scheduler);
     }
 
-    /// Says that the environment may be snapshotted, and asks for nothing after the restore.
+    /// Tells the service that it may take the snapshot; asks for no invocation after the restore.
     pub(crate) fn restore_next(&mut self, scheduler: &mut Scheduler) {
         self.held = Held::ByProgram;
         let said = self.client.restore_next();
@@ -191,13 +192,16 @@ impl Slot {
     /// Continues with a request that replaces the one for an invocation.
     fn begin_with(&mut self, said: Result<(), CommandError>, scheduler: &mut Scheduler) {
         if let Err(error) = said {
-            scheduler.settings.log.error(format_args!("the start cannot be told of: {error}"));
+            scheduler
+                .settings
+                .log
+                .error(format_args!("a request of the start cannot be sent: {error}"));
             self.client.exchange().shut_down();
         }
         self.drive(scheduler);
     }
 
-    /// Goes on until the socket would block or another slot has its turn.
+    /// Performs steps until the socket would block or it is another slot's turn.
     pub(crate) fn drive(&mut self, scheduler: &mut Scheduler) {
         for _ in 0..STEPS {
             if self.is_over() {
@@ -246,7 +250,7 @@ impl Slot {
         }
     }
 
-    /// Asks for the next invocation, unless work after the previous answer must be waited for.
+    /// Asks for the next invocation, unless the slot must wait for work after the previous answer.
     fn ask(&mut self, scheduler: &mut Scheduler) -> bool {
         // Before the first invocation there is no such work.
         if let (Some(active), Some(limit)) = (&scheduler.active, self.limit) {
@@ -281,7 +285,7 @@ impl Slot {
 
     /// Reads the clocks before the next invocation is asked for.
     fn note_asking(&mut self) {
-        // When asking a second time, the wait goes on.
+        // When the slot asks again after a loss, the idle gap continues.
         self.asked.get_or_insert_with(clock::now);
     }
 
@@ -308,12 +312,12 @@ impl Slot {
         if !socket.is_readable() {
             return false;
         }
-        // Without room the next step is the end.
+        // Without room, the next step ends the session.
         let mut exchange = self.client.exchange();
         let Some(room) = exchange.room() else { return true };
         match socket.read(room) {
             Io::Done(length) => self.client.exchange().received(length),
-            // The next step returns the memory, which is empty.
+            // The next step returns the unused memory to the pool.
             Io::Blocked => {}
             Io::Failed => self.client.exchange().lost(),
         }
@@ -339,12 +343,12 @@ impl Slot {
         self.expect_cancellation(scheduler);
     }
 
-    /// The session is over; `true` if the slot begins another one.
+    /// Handles the end of the session: the slot starts over after a pause, or ends.
     fn ended(&mut self, end: End, scheduler: &mut Scheduler) -> bool {
         self.hang_up(scheduler);
         self.settled(Receipt::FateUnknown, scheduler);
         self.hold(Held::Not, scheduler);
-        // A responder that still exists belongs to no invocation now.
+        // Invalidates a responder that still exists.
         self.generation += 1;
         if end.begins_anew(scheduler.settings.concurrency()) && !scheduler.is_stopping() {
             let number = self.number;
@@ -354,7 +358,7 @@ impl Slot {
             return false;
         }
         self.put_link(Link::Over, scheduler);
-        // Whatever it has ended with, nothing is reported for it any more.
+        // After this, nothing is reported for the slot, whatever the end was.
         self.client.exchange().shut_down();
         self.in_flight.note(self.client.machine());
         scheduler.queue.piece_queues[self.number].end(&scheduler.queue.pool);

@@ -1,4 +1,4 @@
-//! When a slot must be looked at, whatever happens.
+//! When a slot must be driven, even without an event.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use super::{Held, Slot};
 use crate::scheduler::Scheduler;
 
 impl Slot {
-    /// Changes the link, and with it the timer; returns what it was.
+    /// Changes the link, and with it the timer; returns the previous link.
     pub(super) fn put_link(&mut self, link: Link, scheduler: &mut Scheduler) -> Link {
         let before = std::mem::replace(&mut self.link, link);
         self.set_timer(scheduler);
@@ -23,7 +23,7 @@ impl Slot {
         self.set_timer(scheduler);
     }
 
-    /// Changes when the program is told of the cancellation, and with it the timer.
+    /// Changes when the program gets notice of the cancellation, and with it the timer.
     pub(super) fn put_notice(&mut self, notice: Notice, scheduler: &mut Scheduler) {
         self.notice = notice;
         self.set_timer(scheduler);
@@ -41,7 +41,7 @@ impl Slot {
 
     fn link_timer(&self) -> Option<Instant> {
         if let Held::ByWork { until } = self.held {
-            // No request is open, so there is nothing to connect for.
+            // No request is open, so no connection is needed.
             return Some(until);
         }
         match self.link {

@@ -1,4 +1,4 @@
-//! A runtime under a service in lock-step, so that every round needs the same memory.
+//! A runtime and a service in lock-step, so that every round needs the same memory.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -27,7 +27,7 @@ pub(crate) struct Bench {
     has_lifecycle: bool,
 }
 
-/// Rounds before the count begins, at each of which all slots have the largest event.
+/// Rounds before the count begins; in each of them all slots have the largest event.
 const WARM_UP: usize = 8;
 
 impl Bench {
@@ -40,15 +40,14 @@ impl Bench {
         self
     }
 
-    /// The slots have an invocation one after the other, and not all at once. For answers that the
-    /// service has to read while they are given.
+    /// Serves the slots one after the other instead of all at the same time. For answers that the
+    /// service has to read while they are being written.
     pub(crate) fn one_by_one(mut self) -> Self {
         self.is_one_by_one = true;
         self
     }
 
-    /// The first answers are given so: for ways to answer that need more memory at one time than at
-    /// another.
+    /// Gives the first answers this way. For ways of answering whose need for memory varies.
     pub(crate) fn warm_up(mut self, answer: fn(Invocation, Responder)) -> Self {
         self.warm_up = Some(answer);
         self
@@ -60,8 +59,8 @@ impl Bench {
         self
     }
 
-    /// Serves the events in turn, so many rounds of one for each slot, and returns what the threads of
-    /// the runtime and the worker have allocated meanwhile.
+    /// Serves the events in turn for a number of rounds, one event per slot and round, and returns
+    /// the allocations of the threads of the runtime and the worker.
     pub(crate) fn run(
         &self,
         events: &[Event],
@@ -147,7 +146,7 @@ impl Bench {
 
     fn runtime(&self, service: &Service) -> (Runtime, StopHandle) {
         let endpoint = Endpoint::parse(&service.address()).expect("it is an address");
-        // What the program does with its log is its own affair; what leads there is counted.
+        // The program's log function is not counted; the runtime's calls of it are.
         let mut runtime = Runtime::new(endpoint).slots(self.slots).log(|_| {});
         if let Some(bytes) = self.max_pooled {
             runtime = runtime.max_pooled(bytes);
@@ -156,7 +155,7 @@ impl Bench {
         (runtime, stop)
     }
 
-    /// Memory that is not kept is freed behind the last byte that the service sees.
+    /// Waits for memory that is freed only after the last byte that the service sees.
     fn settle(&self) {
         if self.max_pooled.is_some() {
             thread::sleep(MOMENT);
@@ -164,17 +163,17 @@ impl Bench {
     }
 }
 
-/// What plays the service.
+/// Plays the service.
 struct Driver {
-    /// Each with its `next` open.
+    /// The connections, each with its `next` open.
     connections: Vec<Connection>,
-    /// How many invocations are answered, and their events dropped.
+    /// How many invocations have been answered and their events dropped.
     handled: Arc<AtomicUsize>,
     given: usize,
 }
 
 impl Driver {
-    /// Has one in flight in every slot at once.
+    /// Puts an invocation in flight in every slot at the same time.
     fn invoke_all<'e>(&mut self, event: impl Fn(usize) -> &'e Event) {
         for (slot, connection) in self.connections.iter_mut().enumerate() {
             connection.send(event(slot).bytes());
@@ -202,7 +201,7 @@ impl Driver {
     fn wait_until_handled(&self) {
         let began = Instant::now();
         while self.handled.load(SeqCst) < self.given {
-            assert!(began.elapsed() < PATIENCE, "the answers are not given");
+            assert!(began.elapsed() < PATIENCE, "the answers do not come");
             thread::yield_now();
         }
     }
@@ -226,7 +225,7 @@ struct State {
 impl Worker {
     fn start(mut handle: impl FnMut(Invocation, Responder) + Send + 'static) -> Self {
         let queue = Arc::new(Queue::default());
-        // How many wait for the worker is a matter of time.
+        // How many invocations wait for the worker depends on timing.
         queue.state.lock().unwrap().work.reserve(64);
         let worker = Self(queue.clone());
         thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! An allocator that counts for those threads that want it.
+//! An allocator that counts the allocations of the threads that ask for it.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -9,11 +9,11 @@ struct Counting;
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// What several threads together have allocated.
+/// The allocations of several threads together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Count {
     pub(crate) allocations: usize,
-    /// What is allocated less what is freed.
+    /// Bytes allocated minus bytes freed.
     pub(crate) bytes: isize,
 }
 
@@ -30,12 +30,12 @@ thread_local! {
 }
 
 impl Counter {
-    /// A new one, for as long as threads may count.
+    /// A new counter; it is never freed, since threads may count at any time.
     pub(crate) fn new() -> &'static Self {
         Box::leak(Box::default())
     }
 
-    /// Lets this thread count from now on.
+    /// Counts the allocations of this thread from now on.
     pub(crate) fn enter(&'static self) {
         COUNTER.set(Some(self));
     }
@@ -51,7 +51,7 @@ impl Counter {
 }
 
 fn count(allocations: usize, bytes: isize) {
-    // While a thread ends there is nothing to count any more.
+    // While a thread ends, its counter is gone.
     if let Ok(Some(counter)) = COUNTER.try_with(Cell::get)
         && counter.is_running.load(SeqCst)
     {

@@ -1,7 +1,7 @@
-//! Once it is warm, the runtime allocates nothing for an invocation: not on the thread of the loop, nor
-//! on one that gives the answers.
+//! Once it is warm, the runtime allocates nothing for an invocation, neither on the thread of the
+//! loop nor on a thread that gives the answers.
 //!
-//! The service is on the thread of the test, which does not count.
+//! The service runs on the thread of the test, whose allocations are not counted.
 
 mod bench;
 mod counting;
@@ -41,7 +41,7 @@ fn echo_and_next(invocation: Invocation, responder: Responder) {
     responder.send_and_next(body);
 }
 
-/// How an invocation is answered, and what that is called.
+/// The name of a way of answering, and the function that answers.
 type Way = (&'static str, fn(Invocation, Responder));
 
 const ECHOES: [Way; 3] = [("slice", echo_slice), ("vec", echo_vec), ("and next", echo_and_next)];
@@ -62,7 +62,7 @@ fn json(_: Invocation, responder: Responder) {
     responder.json([1, 2, 3]).expect("numbers can be written");
 }
 
-/// As much as is taken without the loop.
+/// Streams as much as the queue takes while the loop does not run.
 fn stream_small(_: Invocation, responder: Responder) {
     let mut stream = responder.stream(ContentType::TEXT);
     let taken = stream.try_write(&[b'x'; 10_000]).and_then(|_| stream.try_write(b"end"));
@@ -70,7 +70,7 @@ fn stream_small(_: Invocation, responder: Responder) {
     stream.finish();
 }
 
-/// More than waits for the loop, in pieces large and small.
+/// Streams more than the queue takes, in small and large pieces.
 fn stream_large(_: Invocation, responder: Responder) {
     let mut stream = responder.stream(ContentType::TEXT);
     for _ in 0..1_000 {
@@ -89,8 +89,8 @@ fn assert_allocates_nothing(events: &[Event], rounds: usize, answers: &[Way]) {
         for (place, slots) in
             [(Place::Loop, 1), (Place::Loop, 8), (Place::Worker, 1), (Place::Worker, 8)]
         {
-            // A pipelined answer is done with once it is written, be that soon or late; one that waits
-            // for its reply shows what all slots need at once.
+            // The memory of a pipelined answer is free as soon as it is written, which depends on
+            // timing. Answers that wait for their replies need the memory of all slots together.
             let bench = Bench::new(slots).warm_up(echo_vec);
             let count = bench.run(events, rounds, place, *answer);
             assert_eq!(count, Count::default(), "{name}, {place:?}, {slots} slots");
@@ -178,7 +178,7 @@ fn json_that_is_written_allocates_nothing() {
 }
 
 #[test]
-fn a_stream_from_the_loops_own_thread_allocates_nothing() {
+fn a_stream_from_the_thread_of_the_loop_allocates_nothing() {
     for slots in [1, 8] {
         let count = Bench::new(slots).run(&[event(128)], 50, Place::Loop, stream_small);
         assert_eq!(count, Count::default(), "{slots} slots");
@@ -206,7 +206,7 @@ fn memory_is_steady_over_thousands_of_invocations_of_every_size() {
 }
 
 #[test]
-fn what_is_beyond_the_cap_is_given_back_whole() {
+fn all_memory_beyond_the_cap_is_given_back() {
     for place in [Place::Loop, Place::Worker] {
         let count = Bench::new(8).max_pooled(0).run(&[event(6_000)], 150, place, echo_slice);
         assert!(count.allocations >= 150 * 8 * 3, "{count:?}");

@@ -1,4 +1,4 @@
-//! Loops for the tests: one on a thread of its own, and one that the test turns by hand.
+//! Loops for the tests: one on its own thread, and one that the test turns by hand.
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
 #[cfg(unix)]
@@ -20,7 +20,7 @@ use lambda_proto_mio::{
 use lambda_proto_service::{MOMENT, PATIENCE, Place, Request, Running};
 use mio::{Events, Poll, Registry, Token};
 
-/// A runtime for the service of this place, which logs there.
+/// A runtime for the service at this place, which logs to the lines of the place.
 pub fn runtime(place: &Place, slots: usize) -> Runtime {
     let lines = place.lines().clone();
     Runtime::new(Endpoint::parse(place.address()).unwrap())
@@ -28,7 +28,7 @@ pub fn runtime(place: &Place, slots: usize) -> Runtime {
         .log(move |line| lines.push(line.to_string()))
 }
 
-/// Runs it with a handler on a thread of its own.
+/// Runs a runtime with a handler on its own thread.
 pub fn run(
     place: &Place,
     slots: usize,
@@ -39,7 +39,7 @@ pub fn run(
     Running::new(place.lines(), move || stop.stop(), move || runtime.run(handler))
 }
 
-/// A loop on a thread of its own, which hands everything that comes out to the test.
+/// A loop on its own thread, which passes every event to the test.
 pub struct Host {
     events: Receiver<Event>,
     stop: StopHandle,
@@ -63,12 +63,12 @@ impl Host {
             loop {
                 while let Some(event) = turner.slots.next_event(Instant::now()) {
                     let is_end = matches!(event, Event::Ended(_));
-                    // A test that has seen enough does not listen any more.
+                    // A test that has seen enough no longer listens.
                     let is_heard = sender.send(event).is_ok();
                     if is_end || !is_heard {
                         turner.turn(Duration::from_millis(20));
                         let more = turner.slots.next_event(Instant::now());
-                        assert!(!is_end || more.is_none(), "{more:?} behind the end");
+                        assert!(!is_end || more.is_none(), "{more:?} after the end");
                         return;
                     }
                 }
@@ -82,18 +82,18 @@ impl Host {
 
     #[track_caller]
     pub fn event(&self) -> Event {
-        self.events.recv_timeout(PATIENCE).expect("nothing comes out of the loop")
+        self.events.recv_timeout(PATIENCE).expect("the loop emits no event")
     }
 
     #[track_caller]
     pub fn invocation(&self) -> (Invocation, Responder) {
         match self.event() {
             Event::Invocation(invocation, responder) => (invocation, responder),
-            other => panic!("this is no invocation: {other:?}"),
+            other => panic!("not an invocation: {other:?}"),
         }
     }
 
-    /// Takes so many invocations, in the order of their ids.
+    /// Takes `count` invocations, in the order of their ids.
     #[track_caller]
     pub fn invocations(&self, count: usize) -> Vec<(Invocation, Responder)> {
         let mut all: Vec<_> = (0..count).map(|_| self.invocation()).collect();
@@ -105,16 +105,16 @@ impl Host {
     pub fn answered(&self) -> (Key, Receipt) {
         match self.event() {
             Event::Settled { key, receipt } => (key, receipt),
-            other => panic!("this is no fate of an answer: {other:?}"),
+            other => panic!("not a receipt: {other:?}"),
         }
     }
 
-    /// The status that an answer was given.
+    /// The status of the reply to an answer.
     #[track_caller]
     pub fn status(&self, key: Key) -> u16 {
         match self.answered() {
             (of, Receipt::Known(outcome)) if of == key => outcome.status(),
-            other => panic!("this is no reply to the answer of {key:?}: {other:?}"),
+            other => panic!("not the status of the answer of {key:?}: {other:?}"),
         }
     }
 
@@ -125,7 +125,7 @@ impl Host {
     #[track_caller]
     pub fn expect_nothing(&self) {
         if let Some(event) = self.event_within(MOMENT) {
-            panic!("this should not come: {event:?}");
+            panic!("unexpected event: {event:?}");
         }
     }
 
@@ -138,9 +138,9 @@ impl Host {
     pub fn end(mut self) -> Result<(), Error> {
         let result = match self.event() {
             Event::Ended(result) => result,
-            other => panic!("this is no end: {other:?}"),
+            other => panic!("not the end: {other:?}"),
         };
-        self.thread.take().unwrap().join().expect("nothing comes behind the end");
+        self.thread.take().unwrap().join().expect("no event follows the end");
         result
     }
 
@@ -163,7 +163,7 @@ impl Host {
     }
 }
 
-/// A loop that goes on only when the test turns it.
+/// A loop that runs only when the test turns it.
 pub struct Turner {
     pub poll: Poll,
     pub slots: Slots,
@@ -181,7 +181,7 @@ impl Turner {
         Self { poll, slots, events: Events::with_capacity(256) }
     }
 
-    /// Sleeps until something happens, or so long, and returns how many events there were.
+    /// Sleeps until something happens, for `most` at most, and returns the number of poll events.
     pub fn turn(&mut self, most: Duration) -> usize {
         let due = self.slots.next_timeout();
         let timeout = due.map(|at| at.saturating_duration_since(Instant::now()));
@@ -192,13 +192,13 @@ impl Turner {
         }
         let now = Instant::now();
         for event in &self.events {
-            assert!(self.slots.handle_event(event, now), "there is nobody else in this loop");
+            assert!(self.slots.handle_event(event, now), "only the slots are in this loop");
         }
         self.slots.handle_timeout(now);
         self.events.iter().count()
     }
 
-    /// Turns until something comes out.
+    /// Turns until there is an event.
     #[track_caller]
     pub fn event(&mut self) -> Event {
         let until = Instant::now() + PATIENCE;
@@ -206,7 +206,7 @@ impl Turner {
             if let Some(event) = self.slots.next_event(Instant::now()) {
                 return event;
             }
-            assert!(Instant::now() < until, "nothing comes out of the loop");
+            assert!(Instant::now() < until, "the loop emits no event");
             self.turn(MOMENT);
         }
     }
@@ -215,28 +215,28 @@ impl Turner {
     pub fn invocation(&mut self) -> (Invocation, Responder) {
         match self.event() {
             Event::Invocation(invocation, responder) => (invocation, responder),
-            other => panic!("this is no invocation: {other:?}"),
+            other => panic!("not an invocation: {other:?}"),
         }
     }
 
-    /// Turns for so long, in which nothing may come out.
+    /// Turns for this time; fails if there is an event.
     #[track_caller]
     pub fn idle(&mut self, time: Duration) {
         let until = Instant::now() + time;
         while let Some(left) = until.checked_duration_since(Instant::now()) {
             if let Some(event) = self.slots.next_event(Instant::now()) {
-                panic!("this should not come: {event:?}");
+                panic!("unexpected event: {event:?}");
             }
             self.turn(left);
         }
     }
 
-    /// Turns until this holds; nothing may come out meanwhile.
+    /// Turns until the condition holds; fails if there is an event before.
     #[track_caller]
     pub fn until(&mut self, condition: impl Fn(&Slots) -> bool) {
         let until = Instant::now() + PATIENCE;
         while !condition(&self.slots) {
-            assert!(Instant::now() < until, "it never holds");
+            assert!(Instant::now() < until, "the condition never holds");
             self.idle(Duration::from_millis(1));
         }
     }
@@ -254,7 +254,7 @@ impl Door {
         Self(TcpListener::bind(address).expect("loopback addresses can be bound"))
     }
 
-    /// A door at an address that no other test uses, so that nobody takes it when it is closed.
+    /// A door at an address that no other test uses, so that nothing takes it when it is closed.
     pub fn open_on(place: &Place) -> Self {
         Self::open_at(place.address().parse().unwrap())
     }
@@ -285,7 +285,7 @@ impl Door {
         self.accept_within(PATIENCE).expect("no connection came")
     }
 
-    /// The connections of so many slots, each with its `next` open.
+    /// The connections of `slots` slots, each with its `next` open.
     #[track_caller]
     pub fn open_slots(&self, slots: usize) -> Vec<Peer> {
         let mut peers: Vec<_> = (0..slots).map(|_| self.accept()).collect();
@@ -301,7 +301,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Reads a request with a length, whole.
+    /// Reads a whole request with a content length.
     #[track_caller]
     pub fn request(&mut self) -> Request {
         let (mut request, head) = loop {
@@ -322,10 +322,10 @@ impl Peer {
     #[track_caller]
     pub fn expect_next(&mut self) {
         let request = self.request();
-        assert!(request.is_next(), "this is no next: {request:?}");
+        assert!(request.is_next(), "not a `next`: {request:?}");
     }
 
-    /// Whether it asks for an invocation; `false` if it hangs up instead.
+    /// Whether the runtime asks for an invocation; `false` if it closes the connection instead.
     pub fn try_next(&mut self) -> bool {
         let is_alive = !matches!(self.stream.peek(&mut [0]), Ok(0) | Err(_));
         if is_alive {
@@ -338,12 +338,12 @@ impl Peer {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
 
-    /// Sends no more, and goes on reading.
+    /// Stops sending, but continues to read.
     pub fn shut_down(&mut self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
-    /// Waits until the runtime has closed the connection, which sends nothing more.
+    /// Waits until the runtime has closed the connection; fails if it sends anything.
     #[track_caller]
     pub fn expect_end(mut self) {
         assert!(self.unread.is_empty(), "{}", self.unread.escape_ascii());
@@ -359,7 +359,7 @@ impl Peer {
     fn fill(&mut self) {
         let mut room = [0; 64 * 1024];
         let length = self.stream.read(&mut room).expect("the runtime sends");
-        assert!(length > 0, "the runtime has hung up");
+        assert!(length > 0, "the runtime has closed the connection");
         self.unread.extend_from_slice(&room[..length]);
     }
 }

@@ -1,4 +1,4 @@
-//! Programs that tests start, which are these tests again: to end them by a signal.
+//! Programs that tests start and end by a signal. Each runs the binary of the test itself.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -6,11 +6,11 @@ use std::thread;
 
 use lambda_proto_service::{Lines, Place};
 
-/// A program under a service, ended with the test.
+/// A program under a service; it ends with the test.
 pub struct Program {
     child: Child,
     input: ChildStdin,
-    /// What it says.
+    /// The lines that it prints.
     pub lines: Lines,
 }
 
@@ -39,7 +39,7 @@ impl Program {
         Self { input: child.stdin.take().unwrap(), child, lines }
     }
 
-    /// Lets it go on where it waits for a word.
+    /// Lets the program continue where it waits for the test.
     pub fn go_on(&mut self) {
         self.input.write_all(b"\n").unwrap();
     }
@@ -49,7 +49,7 @@ impl Program {
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
 
-    /// Sends SIGTERM and waits until the program has heard of it.
+    /// Sends SIGTERM and waits until the program has received it.
     pub fn terminate(&self) {
         self.signal("TERM");
         self.lines.wait_for("SIGTERM: no more invocations are taken");
@@ -62,7 +62,7 @@ impl Program {
         (self.child.wait().unwrap(), self.lines.all())
     }
 
-    /// The same for one that ends with code 0, behind its shutdown hook.
+    /// The same for a program that ends with code 0, after its shutdown hook.
     #[track_caller]
     pub fn ends_well(self) -> Vec<String> {
         let (status, lines) = self.end();
@@ -71,7 +71,7 @@ impl Program {
         lines
     }
 
-    /// The same for one that ends with an error.
+    /// The same for a program that ends with an error.
     #[track_caller]
     pub fn fails(self) -> Vec<String> {
         let (status, lines) = self.end();
@@ -82,13 +82,13 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // One that has ended by itself is not there any more.
+        // It may have ended by itself.
         let _may_be_gone = self.child.kill();
         let _may_be_gone = self.child.wait();
     }
 }
 
-const END: &str = "(the end of what it says)";
+const END: &str = "(end of output)";
 
 pub fn count(lines: &[String], part: &str) -> usize {
     lines.iter().filter(|line| line.contains(part)).count()
