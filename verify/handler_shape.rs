@@ -20,7 +20,7 @@ fn runtime(service: &Service) -> Runtime {
     Runtime::new(endpoint).log(move |line| lines.push(line.to_string()))
 }
 
-/// Does what its event says, by every method that the handlers of all transports have.
+/// Runs a handler that does what its event says, with every method that all transports share.
 fn run(service: &Service) -> Running<Error> {
     let runtime = runtime(service);
     let stop = runtime.stop_handle();
@@ -28,7 +28,7 @@ fn run(service: &Service) -> Running<Error> {
         runtime.run(|invocation, responder| {
             let event: Value = invocation.json()?;
             let task = event["do"].as_str();
-            match task.ok_or_else(|| Failure::new("Function.NoTask", "there is nothing to do"))? {
+            match task.ok_or_else(|| Failure::new("Function.NoTask", "the event has no task"))? {
                 "describe" => responder.json(json!({
                     "request_id": invocation.request_id(),
                     "attempt_id": invocation.attempt_id().map(String::from_utf8_lossy),
@@ -149,26 +149,26 @@ fn run(service: &Service) -> Running<Error> {
                     stream.write_all(b"one")?;
                     Err(Failure::new("Function.Sad", "no luck"))
                 }
-                other => Err(Failure::new("Function.NoTask", format!("{other} is no task"))),
+                other => Err(Failure::new("Function.NoTask", format!("{other} is not a task"))),
             }
         })
     };
     Running::new(service.lines(), move || stop.stop(), run)
 }
 
-/// What functions do that take only the head of an invocation.
+/// An example of a function that takes only the head of an invocation.
 fn head_of<'i>(head: impl Into<InvocationHead<'i>>) -> &'i str {
     head.into().request_id()
 }
 
-/// Has the handler do this once.
+/// Sends the handler one event.
 fn outcome_of(event: Value) -> Outcome {
     let service = Service::start();
     let run = run(&service);
     Outcome::of(&service, run, Event::new("id-1", event.to_string()))
 }
 
-/// Has it do this once, and fail in this way.
+/// Sends the handler one task, and checks that it fails in this way.
 #[track_caller]
 fn assert_fails(task: &str, error_type: &str, message: &str) {
     let Outcome { request, lines } = outcome_of(json!({ "do": task, "text": "x" }));
@@ -178,7 +178,7 @@ fn assert_fails(task: &str, error_type: &str, message: &str) {
     assert_eq!(lines, [format!("invocation id-1: failed: {error_type}: {said}")]);
 }
 
-/// Has it stream an answer.
+/// Sends the handler one task, and checks that it streams its answer.
 #[track_caller]
 fn streamed(task: &str, content_type: &str) -> Request {
     let request = outcome_of(json!({ "do": task })).request;
@@ -188,7 +188,7 @@ fn streamed(task: &str, content_type: &str) -> Request {
 }
 
 #[test]
-fn an_invocation_tells_what_came_with_it() {
+fn an_invocation_gives_access_to_its_whole_head() {
     let service = Service::start();
     let event = Event::new("id-1", r#"{"do":"describe"}"#)
         .header("Lambda-Runtime-Invocation-Id", "attempt-1")
@@ -237,7 +237,7 @@ fn answers_are_sent() {
 
 #[cfg(unix)]
 #[test]
-fn a_child_process_is_given_the_trace_id_of_its_invocation() {
+fn a_child_process_gets_the_trace_id_of_its_invocation() {
     let trace_id = "Root=1-5e724476-c67b46bf2d130f10d11a427d;Parent=2981f7c8188419dc;Sampled=1";
     for (trace_id, seen) in [(Some(trace_id), format!("[{trace_id}]")), (None, "[]".to_owned())] {
         let service = Service::start();
@@ -253,7 +253,7 @@ fn a_child_process_is_given_the_trace_id_of_its_invocation() {
 }
 
 #[test]
-fn text_and_bytes_are_sent_lent_or_given_away() {
+fn text_and_bytes_are_sent_owned_or_borrowed() {
     for kind in [
         "&str",
         "&String",
@@ -285,7 +285,7 @@ fn a_content_type_is_taken_from_text_and_checked() {
 }
 
 #[test]
-fn values_are_sent_as_json_lent_or_given_away() {
+fn values_are_sent_as_json_owned_or_borrowed() {
     for (task, body) in [
         ("json of a value", json!({ "of": "id-1" })),
         ("json of a reference", json!({ "do": "json of a reference" })),
@@ -300,13 +300,13 @@ fn values_are_sent_as_json_lent_or_given_away() {
 }
 
 #[test]
-fn failures_are_reported_however_they_come_about() {
+fn failures_of_every_kind_are_reported() {
     assert_fails("fail", "Function.Sad", "no luck");
     assert_fails("fail by reference", "Function.Sad", "no luck");
     assert_fails("fail by an error", "Function.Error", "invalid digit");
     assert_fails("return", "Function.Sad", "no luck");
     assert_fails("parse", "Function.Error", "invalid digit");
-    assert_fails("unknown", "Function.NoTask", "unknown is no task");
+    assert_fails("unknown", "Function.NoTask", "unknown is not a task");
     assert_fails("panic", "Function.Panic", "no luck");
     assert_fails("unwritable", "Runtime.MarshalError", "as JSON");
     assert_fails("unwritable, in its own words", "Function.Own", "as JSON");
@@ -350,7 +350,7 @@ fn a_lifecycle_adds_a_context() {
     let service = Service::start();
     let lifecycle =
         Lifecycle::new().signals(false).on_init("greeting", |init| init.put(Greeting("hello")));
-    // What configures a runtime does so with a lifecycle, too.
+    // The methods that configure a runtime also work with a lifecycle.
     let runtime = runtime(&service).lifecycle(lifecycle).slots(1).max_event(1_000);
     let stop = runtime.stop_handle();
     let run = || {
@@ -369,7 +369,7 @@ fn a_lifecycle_adds_a_context() {
 }
 
 #[test]
-fn a_hook_sees_each_invocation_before_its_handler_and_a_panic_of_it_fails_nothing() {
+fn a_hook_sees_each_invocation_before_its_handler_and_its_panic_fails_nothing() {
     let service = Service::start();
     let (sender, seen) = std::sync::mpsc::channel();
     let lifecycle = Lifecycle::new()

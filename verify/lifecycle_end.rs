@@ -1,4 +1,4 @@
-//! The end of a runtime with a lifecycle, by itself, by its stop handle and by real signals. A test
+//! How a runtime with a lifecycle ends: by itself, by its stop handle and by real signals. A test
 //! of each transport includes this file and names its crate `transport`.
 
 use std::process::{ExitCode, Termination};
@@ -11,7 +11,7 @@ use lambda_proto_service::{Connection, Event, PATIENCE, Running, Service};
 
 use crate::transport::{Endpoint, Error, Failure, Lifecycle, Options, Policy, Runtime};
 
-/// A connection that says when it is closed, and does more then if it is told to.
+/// A value that prints a line when it is dropped, after it has called its function.
 struct Table(fn());
 
 impl Drop for Table {
@@ -21,9 +21,9 @@ impl Drop for Table {
     }
 }
 
-/// The runtime of the tests below, which run it in a process of its own.
+/// The runtime of the tests below, which run it in its own process.
 #[test]
-#[ignore = "is no test but the program of others"]
+#[ignore = "not a test: other tests run it as a program"]
 fn program() {
     let Some(behaviour) = behaviour() else { return };
     let runtime = Runtime::from_env().expect("an address");
@@ -45,7 +45,7 @@ fn program() {
                     });
                     Ok(responder.send(""))
                 }
-                "works for ever" | "works for ever, reports" => {
+                "works forever" | "works forever, reports" => {
                     std::mem::forget(context.begin_work(&invocation, "the books"));
                     Ok(responder.send(""))
                 }
@@ -59,11 +59,11 @@ fn program() {
 
 fn lifecycle(behaviour: &str) -> Lifecycle {
     let (duration, buffer) = match behaviour {
-        // Time enough for what the test does beside the hooks.
-        "works" | "works for ever, reports" | "answers slowly" => (2_000, 50),
+        // Enough time for the steps of the test while the hooks run.
+        "works" | "works forever, reports" | "answers slowly" => (2_000, 50),
         "has no window" => (0, 0),
-        "has a buffer that eats it" => (500, 500),
-        // Twice of what is usual, for machines that are busy.
+        "has a buffer as long as its window" => (500, 500),
+        // Twice the default, for busy machines.
         _ => (1_000, 50),
     };
     let options = Options::new()
@@ -80,7 +80,7 @@ fn lifecycle(behaviour: &str) -> Lifecycle {
         "starts until cancelled" => lifecycle.on_init("slow", |init| {
             say("init hook");
             assert!(init.cancellation().wait(PATIENCE), "it fires");
-            // What is put now is there for the shutdown hooks, too.
+            // The shutdown hooks also get a value that is put here.
             init.put_named("late", 17_u8);
         }),
         "never starts" => lifecycle.on_init("deaf", |_| {
@@ -93,7 +93,7 @@ fn lifecycle(behaviour: &str) -> Lifecycle {
         _ => lifecycle,
     };
     let lifecycle = match behaviour {
-        "works for ever, reports" => lifecycle.work(Policy::Report),
+        "works forever, reports" => lifecycle.work(Policy::Report),
         _ => lifecycle,
     };
     let lifecycle = match behaviour {
@@ -117,7 +117,7 @@ fn lifecycle(behaviour: &str) -> Lifecycle {
 const HOOK: &str = "shutdown hook, with the table";
 const CLOSED: &str = "the table is closed";
 
-/// The program, its extension registered.
+/// The program, after it has registered its extension.
 fn start(service: &Service, behaviour: &str, slots: usize) -> (Program, Connection) {
     let slots = slots.to_string();
     let variables = [("AWS_LAMBDA_MAX_CONCURRENCY", &*slots)];
@@ -136,14 +136,14 @@ fn invoked(service: &Service, behaviour: &str, slots: usize) -> (Program, Connec
     (program, Connections { first, _others: others })
 }
 
-/// The connections of a program, open as long as the test goes on.
+/// The connections of a program, which stay open while the test runs.
 struct Connections {
-    /// The one with the invocation.
+    /// The connection with the invocation.
     first: Connection,
     _others: Vec<Connection>,
 }
 
-/// The same, with its answer taken.
+/// The same, after the service has taken the answer.
 fn answered(service: &Service, behaviour: &str, slots: usize) -> (Program, Connections) {
     let (program, mut connections) = invoked(service, behaviour, slots);
     connections.first.request().assert_response("id-1");
@@ -151,7 +151,7 @@ fn answered(service: &Service, behaviour: &str, slots: usize) -> (Program, Conne
     (program, connections)
 }
 
-/// Sends the signal, and waits until the program has heard of it.
+/// Sends the signal, and waits until the program has received it.
 fn signal(program: &Program, signal: Signal) {
     program.signal(signal);
     program.lines().wait_for("no more invocations are taken");
@@ -177,7 +177,7 @@ fn assert_not_logged(program: &Program, part: &str) {
 }
 
 #[test]
-fn a_signal_cancels_the_init_hooks_whose_values_the_shutdown_hooks_see() {
+fn a_signal_cancels_the_init_hooks_and_the_shutdown_hooks_see_their_values() {
     for kind in [Signal::TERM, Signal::INT] {
         let service = Service::start();
         let (mut program, mut extension) = start(&service, "starts until cancelled", 1);
@@ -243,7 +243,7 @@ fn the_values_are_dropped_before_the_process_ends() {
 }
 
 #[test]
-fn values_that_a_handler_without_end_has_not_asked_for_are_dropped() {
+fn values_that_a_never_ending_handler_does_not_use_are_dropped() {
     let service = Service::start();
     let (mut program, _connections) = invoked(&service, "never answers", 1);
     program.lines().wait_for("in flight");
@@ -256,7 +256,7 @@ fn values_that_a_handler_without_end_has_not_asked_for_are_dropped() {
 }
 
 #[test]
-fn a_value_whose_drop_hangs_or_panics_does_not_hold_the_process() {
+fn a_value_whose_drop_hangs_or_panics_does_not_keep_the_process() {
     for (behaviour, told) in [
         ("closes never", "dropping the values of init hooks did not finish in time"),
         ("panics when it closes", "dropping the values of init hooks failed: Function.Panic: boom"),
@@ -284,8 +284,8 @@ fn the_values_of_a_start_that_fails_are_dropped() {
 }
 
 #[test]
-fn registered_work_goes_on_beside_the_shutdown_hooks() {
-    // With several slots nothing else waits for it.
+fn registered_work_continues_while_the_shutdown_hooks_run() {
+    // With several slots nothing else waits for registered work.
     for slots in [1, 2] {
         let service = Service::start();
         let (mut program, _connections) = answered(&service, "works", slots);
@@ -302,11 +302,11 @@ fn registered_work_goes_on_beside_the_shutdown_hooks() {
 fn work_that_does_not_end_is_reported_at_the_end_of_the_window() {
     for slots in [1, 2] {
         let service = Service::start();
-        let (mut program, _connections) = answered(&service, "works for ever", slots);
+        let (mut program, _connections) = answered(&service, "works forever", slots);
         let signalled = Instant::now();
         program.signal(Signal::TERM);
         program.expect_end();
-        // A drain without a deadline takes 3 s between invocations, and an end has a second.
+        // Without a deadline a drain takes 3 s between invocations, but the shutdown has 1 s.
         let elapsed = signalled.elapsed();
         assert!(elapsed >= Duration::from_millis(950), "{elapsed:?}");
         assert!(elapsed < Duration::from_millis(2_900), "{elapsed:?}");
@@ -317,9 +317,9 @@ fn work_that_does_not_end_is_reported_at_the_end_of_the_window() {
 }
 
 #[test]
-fn work_is_not_waited_for_under_a_policy_that_only_reports() {
+fn work_is_not_awaited_under_a_policy_that_only_reports() {
     let service = Service::start();
-    let (mut program, mut connections) = answered(&service, "works for ever, reports", 1);
+    let (mut program, mut connections) = answered(&service, "works forever, reports", 1);
     connections.first.expect_next();
     let signalled = Instant::now();
     program.signal(Signal::TERM);
@@ -334,7 +334,7 @@ const TOLD: [&str; 2] = [
 ];
 
 #[test]
-fn hooks_that_fail_are_told_in_one_error_and_by_the_exit_status() {
+fn hooks_that_fail_are_reported_in_one_error_and_by_the_exit_status() {
     let service = Service::start();
     let (mut program, mut connections) = answered(&service, "hooks fail", 1);
     connections.first.expect_next();
@@ -343,7 +343,7 @@ fn hooks_that_fail_are_told_in_one_error_and_by_the_exit_status() {
     let lines = program.lines().all();
     let error = lines.iter().find(|line| line.starts_with("Error: ")).expect("main has an error");
     assert!(TOLD.iter().all(|told| error.contains(told)), "{error}");
-    // Each of them has a line of its own, too.
+    // Each failure also has its own line.
     for told in TOLD {
         let of_its_own = |line: &&String| line.contains(told) && !line.starts_with("Error: ");
         assert_eq!(lines.iter().filter(of_its_own).count(), 1, "{lines:?}");
@@ -352,7 +352,7 @@ fn hooks_that_fail_are_told_in_one_error_and_by_the_exit_status() {
 }
 
 #[test]
-fn the_error_of_the_runtime_comes_before_that_of_its_hooks() {
+fn the_error_of_the_runtime_takes_precedence_over_that_of_its_hooks() {
     let service = Service::start();
     let (mut program, mut connections) = answered(&service, "hooks fail", 1);
     connections.first.expect_next();
@@ -366,7 +366,7 @@ fn the_error_of_the_runtime_comes_before_that_of_its_hooks() {
 
 #[test]
 fn without_a_window_hooks_run_when_the_runtime_ends_by_itself_and_not_after_a_signal() {
-    for behaviour in ["has no window", "has a buffer that eats it"] {
+    for behaviour in ["has no window", "has a buffer as long as its window"] {
         let service = Service::start();
         let (mut program, mut connections) = answered(&service, behaviour, 1);
         connections.first.expect_next();
@@ -389,7 +389,7 @@ fn hooks_get_the_whole_window_if_there_is_nothing_to_report() {
     connections.first.request().assert_response("id-1");
     let signalled = Instant::now();
     program.signal(Signal::TERM);
-    // The answer is on its way, so it is not to be reported; nobody takes it.
+    // The answer is on its way, so it is not reported; the service never replies to it.
     program.lines().wait_for("shutdown hooks had not ended when their time was over: \"deaf\"");
     assert!(signalled.elapsed() >= Duration::from_millis(2_000), "{:?}", signalled.elapsed());
     program.expect_code(1);

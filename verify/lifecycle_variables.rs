@@ -1,5 +1,5 @@
-//! The environment variables of a lifecycle's options, in a process of its own that has them. A test
-//! of each transport includes this file and names its crate `transport`.
+//! The environment variables of a lifecycle's options, set for separate processes. A test of each
+//! transport includes this file and names its crate `transport`.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use lambda_proto_service::{Connection, Event, PATIENCE, Service};
 
 use crate::transport::{Error, Lifecycle, Options, Runtime};
 
-/// The runtime of the tests below, which run it in a process of its own.
+/// The runtime of the tests below, which run it in its own process.
 #[test]
-#[ignore = "is no test but the program of others"]
+#[ignore = "not a test: other tests run it as a program"]
 fn program() {
     let Some(behaviour) = behaviour() else { return };
     let code = match run(&behaviour) {
@@ -53,7 +53,7 @@ fn start(service: &Service, does: &str, variables: &[(&str, &str)]) -> (Program,
     (Program::start_test(test, &service.address(), does, variables), service.connection())
 }
 
-/// Takes the report of a failed start; gives its message.
+/// Takes the report of a failed start, and returns its message.
 #[track_caller]
 fn take_report(connection: &mut Connection, error_type: &str) -> String {
     let request = connection.request();
@@ -71,7 +71,7 @@ fn invalid_variables_are_reported_before_any_hook_runs_and_end_the_runtime() {
         ("LAMBDA_PROTO_SHUTDOWN_DURATION_MS", "3000"),
         ("LAMBDA_PROTO_WORK", "wait"),
     ];
-    // Code that sets an option does not hide its invalid variable.
+    // An option that is set in code does not hide its invalid variable.
     for does in ["has hooks", "has hooks and sets options"] {
         let (mut program, mut connection) = start(&service, does, &variables);
         let message = take_report(&mut connection, "Runtime.InvalidConfiguration");
@@ -94,7 +94,7 @@ fn invalid_variables_are_reported_before_any_hook_runs_and_end_the_runtime() {
 fn a_valid_variable_sets_an_option_that_the_code_leaves_open() {
     let service = Service::start();
     let variables = [("LAMBDA_PROTO_INIT_TIMEOUT_MS", "150"), ("LAMBDA_PROTO_SIGNALS", "false")];
-    // Without signals, no extension comes first.
+    // Without signals, no extension is registered first.
     let (mut program, mut connection) = start(&service, "has hooks", &variables);
     let message = take_report(&mut connection, "Runtime.InitTimeout");
     assert_eq!(message, "init hook \"slow\" had not ended after 150ms");

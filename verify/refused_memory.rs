@@ -21,7 +21,7 @@ thread_local! {
 }
 
 fn is_refused(size: usize) -> bool {
-    // While a thread ends there is no limit any more.
+    // While a thread ends, its limit is gone.
     let most = MOST.try_with(Cell::get).ok().flatten();
     most.is_some_and(|most| size > most.load(Relaxed))
 }
@@ -45,14 +45,14 @@ unsafe impl GlobalAlloc for Refusing {
     }
 }
 
-/// The largest block at first.
+/// The largest block at the beginning.
 const FEW: usize = 100_000;
-/// More than one block may have.
+/// The size of events and responses that do not fit into one block.
 pub(crate) const MANY: usize = 1_000_000;
 static LARGE: [u8; MANY] = [b'y'; MANY];
 
-/// Runs an echo on a thread that gets blocks of this size at most. For an empty event it lends a
-/// large response.
+/// Runs an echo on a thread that gets blocks of this size at most. The response to an empty event
+/// is a large borrowed one.
 pub(crate) fn echo(service: &Service, most: &'static AtomicUsize) -> Running<Error> {
     let lines = service.lines().clone();
     let endpoint = Endpoint::parse(&service.address()).expect("the test's address is one");
@@ -92,7 +92,7 @@ fn an_event_for_which_there_is_no_memory_fails_its_invocation_and_not_the_proces
         request.assert_response("id-2");
         assert_eq!(request.body, b"small");
         connection.take_answer();
-        // Memory that is there again is used.
+        // When memory is available again, it is used.
         most.store(usize::MAX, Relaxed);
         connection.invoke(large);
         let request = connection.request();

@@ -7,12 +7,12 @@ use lambda_proto_service::{Connection, Event, Service};
 
 use crate::transport::{Error, Failure, Runtime};
 
-/// Says that this process is the program of the test below.
+/// Set in a process that runs the program of the test below.
 const IS_PROGRAM: &str = "TEST_IS_PROGRAM";
 
-/// What the test below runs in a process of its own.
+/// The program that the test below runs in its own process.
 #[test]
-#[ignore = "is no test but the program of another"]
+#[ignore = "not a test: another test runs it as a program"]
 fn program() -> Result<(), Error> {
     if std::env::var_os(IS_PROGRAM).is_none() {
         return Ok(());
@@ -42,7 +42,7 @@ fn invoke(connection: &mut Connection, event: &str, error_type: &str) {
 }
 
 #[test]
-fn a_log_that_nobody_reads_stops_no_slot() {
+fn a_log_that_nobody_reads_does_not_block_a_slot() {
     let service = Service::start();
     let program = Command::new(std::env::current_exe().expect("a test binary"))
         .args(["--exact", "unread_log::program", "--ignored", "--nocapture"])

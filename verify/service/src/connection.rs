@@ -9,9 +9,9 @@ use super::{Duplex, Event, MOMENT, PATIENCE, Request, request};
 /// A connection of a runtime. Dropping it closes it.
 pub struct Connection {
     stream: Box<dyn Duplex>,
-    /// What has been read and not been used.
+    /// Bytes that have been read from the stream and not yet used.
     unread: Vec<u8>,
-    /// What is read into.
+    /// The buffer for reads.
     room: Box<[u8]>,
     is_inside_chunks: bool,
 }
@@ -23,7 +23,7 @@ impl Connection {
         Self { stream, unread: Vec::new(), room, is_inside_chunks: false }
     }
 
-    /// Reads a request whole.
+    /// Reads a whole request.
     pub fn request(&mut self) -> Request {
         let mut request = self.head();
         if request.header("Transfer-Encoding") == Some("chunked") {
@@ -51,9 +51,9 @@ impl Connection {
         }
     }
 
-    /// Reads the next chunk; `None` at the last one, behind which the trailers stand.
+    /// Reads the next chunk; `None` at the last chunk, which the trailers follow.
     ///
-    /// The line end behind a chunk may come together with the next one.
+    /// The line end of a chunk may arrive together with the next chunk.
     pub fn chunk(&mut self) -> Option<Vec<u8>> {
         if self.is_inside_chunks {
             assert_eq!(self.exactly(2), b"\r\n", "what ends a chunk");
@@ -64,7 +64,7 @@ impl Connection {
         (size > 0).then(|| self.exactly(size))
     }
 
-    /// Reads the trailers, which may be none.
+    /// Reads the trailers, of which there may be none.
     pub fn trailers(&mut self) -> Vec<(String, Vec<u8>)> {
         loop {
             let mut fields = [httparse::EMPTY_HEADER; 8];
@@ -78,7 +78,7 @@ impl Connection {
         }
     }
 
-    /// What one read gives, with nothing used of it.
+    /// Returns the bytes of one read, without using them.
     pub fn read_once(&mut self) -> &[u8] {
         assert!(self.unread.is_empty(), "{}", self.unread.escape_ascii());
         self.fill();
@@ -89,7 +89,7 @@ impl Connection {
     #[track_caller]
     pub fn expect_next(&mut self) -> Request {
         let request = self.request();
-        assert!(request.is_next(), "this is no next: {request:?}");
+        assert!(request.is_next(), "not a `next`: {request:?}");
         request
     }
 
@@ -101,16 +101,16 @@ impl Connection {
         assert_eq!((&*request.method, &*request.path), ("GET", path), "{request:?}");
     }
 
-    /// Answers the next `next` with an event.
+    /// Replies to the following `next` with an event.
     #[track_caller]
     pub fn invoke(&mut self, event: Event) {
         self.expect_next();
         self.send(event.bytes());
     }
 
-    /// Sends all of it.
+    /// Sends all bytes.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        // A runtime that has hung up is seen when reading.
+        // If the runtime has closed the connection, the next read shows it.
         match self.stream.write_all(bytes.as_ref()) {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 panic!("the runtime does not read: {error}")
@@ -119,26 +119,26 @@ impl Connection {
         }
     }
 
-    /// Sends it one byte at a time.
+    /// Sends the bytes one at a time.
     pub fn send_byte_by_byte(&mut self, bytes: impl AsRef<[u8]>) {
         for byte in bytes.as_ref() {
             self.send([*byte]);
         }
     }
 
-    /// Answers as the service does when it takes an answer.
+    /// Replies as the service does when it takes an answer.
     pub fn take_answer(&mut self) {
         self.send(TAKEN);
     }
 
-    /// Answers as the service does when it refuses.
+    /// Replies as the service does when it refuses a request.
     pub fn refuse(&mut self, status: u16, error_type: &str, message: &str) {
         let document =
             format!("{{\"errorMessage\":\"{message}\",\"errorType\":\"{error_type}\"}}\n");
         self.answer(status, "Content-Type: application/json\r\n", &document);
     }
 
-    /// Answers with a status, header lines and a body.
+    /// Replies with a status, header lines and a body.
     pub fn answer(&mut self, status: u16, headers: &str, body: &str) {
         let length = body.len();
         self.send(format!(
@@ -149,9 +149,9 @@ impl Connection {
     /// Closes it.
     pub fn close(self) {}
 
-    /// Waits for a whole request, and resets the connection instead of answering it.
+    /// Waits for a whole request, and resets the connection instead of replying.
     ///
-    /// What is closed with unread bytes is reset.
+    /// Closing a connection with unread bytes resets it.
     pub fn reset_behind_request(self) {
         assert!(self.unread.is_empty());
         let began = Instant::now();
@@ -169,7 +169,7 @@ impl Connection {
         }
     }
 
-    /// Waits until the runtime has closed the connection, which sends nothing more.
+    /// Waits until the runtime has closed the connection; fails if it sends anything.
     #[track_caller]
     pub fn expect_end(&mut self) {
         let mut more = [0; 512];
@@ -182,7 +182,7 @@ impl Connection {
         assert!(self.unread.is_empty(), "{}", self.unread.escape_ascii());
     }
 
-    /// Sees to it that the runtime sends nothing for a moment.
+    /// Checks that the runtime sends nothing for a moment.
     #[track_caller]
     pub fn expect_silence(&mut self) {
         assert!(self.unread.is_empty(), "{}", self.unread.escape_ascii());
@@ -195,8 +195,8 @@ impl Connection {
         self.stream.set_timeouts(PATIENCE, PATIENCE);
     }
 
-    /// Brings an event for the first `next` and takes every answer, until the runtime hangs up;
-    /// returns whether the event was answered.
+    /// Sends an event for the first `next` and takes every answer, until the runtime closes the
+    /// connection; returns whether the event was answered.
     pub fn serve_until_it_ends(&mut self) -> bool {
         let (mut is_served, mut is_invoked) = (false, false);
         loop {
@@ -240,10 +240,14 @@ impl Connection {
         let length = self.stream.read(&mut self.room).expect("the runtime sends");
         self.unread.extend_from_slice(&self.room[..length]);
         let so_far = &self.unread[..self.unread.len().min(256)];
-        assert!(length > 0, "the runtime has hung up behind \"{}\"", so_far.escape_ascii());
+        assert!(
+            length > 0,
+            "the runtime has closed the connection after \"{}\"",
+            so_far.escape_ascii()
+        );
     }
 }
 
-/// The service's own answer when it takes something.
+/// The reply of the service when it takes an answer.
 pub const TAKEN: &str = "HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\n\
     Date: Sat, 21 Nov 2026 12:00:00 GMT\r\nContent-Length: 16\r\n\r\n{\"status\":\"OK\"}\n";

@@ -1,4 +1,4 @@
-//! Answers to `next` that bring an event.
+//! Replies to `next` that carry an event.
 
 /// An event with its headers and its framing.
 #[derive(Clone)]
@@ -9,25 +9,25 @@ pub struct Event {
 }
 
 impl Event {
-    /// An event of this request id and body.
+    /// An event with this request id and body.
     pub fn new(id: &str, body: impl Into<Vec<u8>>) -> Self {
         let event = Self { head: b"HTTP/1.1 200 OK\r\n".to_vec(), body: body.into(), chunk: None };
         event.header("Lambda-Runtime-Aws-Request-Id", id)
     }
 
-    /// The same with a header field more.
+    /// The same event with another header field.
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.head.extend([name.as_bytes(), b": ", value.as_ref(), b"\r\n"].concat());
         self
     }
 
-    /// Sent in chunks of this size instead of with a length.
+    /// The same event, sent in chunks of this size instead of with a length.
     pub fn chunked(mut self, chunk: usize) -> Self {
         self.chunk = Some(chunk);
         self
     }
 
-    /// The whole answer.
+    /// The whole reply.
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.head.clone();
         match self.chunk {

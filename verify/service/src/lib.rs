@@ -1,10 +1,10 @@
-//! A Runtime API service whose script is the test itself, over sockets or in memory.
+//! A Runtime API service that a test scripts itself, over sockets or in memory.
 //!
-//! The runtime runs on a thread of its own, and the test plays the service: it takes connections,
-//! reads requests whole, and answers as it likes. Every wait is bounded: what does not come within
-//! [`PATIENCE`] fails the test.
+//! The runtime runs on its own thread, and the test plays the service: it takes connections, reads
+//! whole requests, and replies as it likes. Every wait is bounded: if something does not come
+//! within [`PATIENCE`], the test fails.
 //!
-//! It reads HTTP by itself, so that it does not share a misreading of what it tests.
+//! It has its own HTTP reader, so that it does not share the errors of the code under test.
 #![forbid(unsafe_code)]
 
 mod connection;
@@ -30,21 +30,21 @@ pub use request::Request;
 pub use running::Running;
 pub use sync::{Gate, Lines};
 
-/// How long anything may take that has to happen.
+/// How long something that has to happen may take.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long is waited for something that must not happen.
+/// How long a test waits for something that must not happen.
 pub const MOMENT: Duration = Duration::from_millis(100);
 
-/// What takes connections.
+/// A service, which accepts connections.
 pub struct Service {
     place: Place,
     incoming: Receiver<Box<dyn Duplex>>,
-    /// Behind the receiver, which must be gone when this goes.
+    /// Declared after the receiver, which must be dropped first.
     _listening: Option<Listening>,
 }
 
-/// A thread that accepts connections here until nobody takes them.
+/// A thread that accepts connections at this address until their receiver is gone.
 struct Listening {
     address: SocketAddr,
     thread: Option<JoinHandle<()>>,
@@ -52,7 +52,8 @@ struct Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        // One more connection, so that it sees that; without, every test would leave its sockets open.
+        // One more connection wakes the thread, which then ends. Otherwise every test would leave
+        // its sockets open.
         let is_seen = TcpStream::connect_timeout(&self.address, PATIENCE).is_ok();
         // Another service may listen at this address from now on.
         if let Some(thread) = self.thread.take().filter(|_| is_seen) {
@@ -70,22 +71,23 @@ pub struct Place {
 }
 
 impl Place {
-    /// An address, whoever is there.
+    /// An address, whether or not a service is there.
     pub fn at(address: impl ToString) -> Self {
         Self { address: address.to_string(), lines: Lines::default(), dial: None }
     }
 
-    /// An address of this machine where nobody listens, and where no other test listens either.
+    /// An address of this machine where nothing listens, and which no other test uses.
     pub fn deserted() -> Self {
         static CALLS: AtomicU16 = AtomicU16::new(0);
-        // On Linux all of 127.0.0.0/8 is loopback, so that each process has an address of its own; its id has
-        // 22 bits at most. Systems give none of these ports to a socket that asks for any.
+        // On Linux all of 127.0.0.0/8 is loopback, so each process has its own address; a process
+        // id has at most 22 bits. Systems do not assign these ports to a socket that asks for any
+        // port.
         let [_, high, middle, low] = std::process::id().to_be_bytes();
         let host = Ipv4Addr::new(127, high.wrapping_add(1), middle, low);
         Self::at(SocketAddr::from((host, 20_000 + CALLS.fetch_add(1, Relaxed))))
     }
 
-    /// In the form of `AWS_LAMBDA_RUNTIME_API`.
+    /// The address in the form of `AWS_LAMBDA_RUNTIME_API`.
     pub fn address(&self) -> &str {
         &self.address
     }
@@ -114,7 +116,7 @@ impl Service {
         Self::start_at(([127, 0, 0, 1], 0).into())
     }
 
-    /// A service on this address, with the log of whoever looked for it there.
+    /// A service at this place, with the log of the runtime that tries to reach it there.
     pub fn start_on(place: &Place) -> Self {
         let address = place.address.parse().expect("an address of a socket");
         let mut service = Self::start_at(address);
@@ -122,7 +124,7 @@ impl Service {
         service
     }
 
-    /// A service on this address.
+    /// A service at this address.
     pub fn start_at(address: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).expect("loopback addresses can be bound");
         let address = listener.local_addr().expect("a bound socket has an address");
@@ -140,19 +142,19 @@ impl Service {
         Self { place: Place::at(address), incoming, _listening: Some(listening) }
     }
 
-    /// A service that is reached by [`Place::dial`] only.
+    /// A service that is reached only through [`Place::dial`].
     pub fn in_memory() -> Self {
         let (sender, incoming) = channel();
         let place = Place { dial: Some(sender), ..Place::at("memory:1") };
         Self { place, incoming, _listening: None }
     }
 
-    /// Where it is.
+    /// The place of the service.
     pub fn place(&self) -> &Place {
         &self.place
     }
 
-    /// In the form of `AWS_LAMBDA_RUNTIME_API`.
+    /// The address in the form of `AWS_LAMBDA_RUNTIME_API`.
     pub fn address(&self) -> String {
         self.place.address.clone()
     }
@@ -168,7 +170,7 @@ impl Service {
         self.connection_within(PATIENCE).expect("no connection came")
     }
 
-    /// Takes the next connection if it comes so soon.
+    /// Takes the next connection if it comes in this time.
     pub fn connection_within(&self, patience: Duration) -> Option<Connection> {
         match self.incoming.recv_timeout(patience) {
             Ok(stream) => Some(Connection::new(stream)),
@@ -177,7 +179,7 @@ impl Service {
         }
     }
 
-    /// Takes the connections of so many slots, each with its `next` open.
+    /// Takes the connections of `slots` slots, each with its `next` open.
     #[track_caller]
     pub fn open_slots(&self, slots: usize) -> Vec<Connection> {
         let mut connections: Vec<_> = (0..slots).map(|_| self.connection()).collect();
@@ -187,8 +189,8 @@ impl Service {
         connections
     }
 
-    /// Registers the extension without events that a runtime has in order to get SIGTERM, and gives the
-    /// connection on which its `next` is open.
+    /// Registers the extension without events that a runtime has in order to get SIGTERM, and
+    /// returns the connection on which its `next` is open.
     #[track_caller]
     pub fn register_extension(&self) -> Connection {
         let mut connection = self.connection();
@@ -201,24 +203,24 @@ impl Service {
         connection
     }
 
-    /// Sees to it that no connection comes for a moment.
+    /// Checks that no connection comes for a moment.
     #[track_caller]
     pub fn expect_no_connection(&self) {
         assert!(self.connection_within(MOMENT).is_none(), "a connection came that should not");
     }
 }
 
-/// What one invocation led to.
+/// The outcome of one invocation.
 pub struct Outcome {
-    /// What the service was sent for it.
+    /// The request that answered it.
     pub request: Request,
     /// What the runtime has logged.
     pub lines: Vec<String>,
 }
 
 impl Outcome {
-    /// Serves this event to a runtime and takes its answer, sees to it that the loop goes on, and stops
-    /// it.
+    /// Serves this event to a runtime and takes its answer, checks that the runtime continues, and
+    /// stops it.
     #[track_caller]
     pub fn of<E: std::fmt::Display>(service: &Service, run: Running<E>, event: Event) -> Self {
         let mut connection = service.connection();

@@ -6,17 +6,17 @@ use std::net::TcpStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// A stream of bytes in both directions. Dropping it closes it; dropped with bytes that nobody has
-/// read, it is reset, as a socket is.
+/// A stream of bytes in both directions. Dropping it closes it; dropping it with unread bytes
+/// resets it, as with a socket.
 pub trait Duplex: Read + Write + Send {
-    /// Bounds how long reads and writes block; they fail with [`ErrorKind::WouldBlock`] then.
+    /// Bounds how long reads and writes block; after that they fail with [`ErrorKind::WouldBlock`].
     fn set_timeouts(&mut self, read: Duration, write: Duration);
 
-    /// Reads what is there, or waits for it, and leaves it there.
+    /// Waits for bytes and reads them without removing them.
     ///
     /// # Errors
     ///
-    /// As reading.
+    /// The errors of reading.
     fn peek(&self, room: &mut [u8]) -> io::Result<usize>;
 }
 
@@ -31,7 +31,7 @@ impl Duplex for TcpStream {
     }
 }
 
-/// Bytes that a pipe holds in each direction; who writes more waits until some were read.
+/// Bytes that a pipe holds in each direction; a writer of more waits until some have been read.
 pub const CAPACITY: usize = 64 * 1024;
 
 /// One end of a connection in memory.
@@ -52,7 +52,7 @@ struct Way {
 #[derive(Default)]
 struct State {
     bytes: VecDeque<u8>,
-    /// What a read finds behind the bytes.
+    /// What a read finds after the bytes.
     end: Option<End>,
     has_no_reader: bool,
 }
@@ -76,12 +76,12 @@ impl Pipe {
         (end(&one, &other), end(&other, &one))
     }
 
-    /// What ends the reads of this end from another thread.
+    /// A handle that ends the reads of this end from another thread.
     pub fn read_end(&self) -> ReadEnd {
         ReadEnd(self.incoming.clone())
     }
 
-    /// Waits until there is something to read, and hands it over with how it ends.
+    /// Waits until there are bytes to read or the stream has ended, and returns the state.
     fn readable(&self) -> io::Result<MutexGuard<'_, State>> {
         let is_silent = |state: &State| state.bytes.is_empty() && state.end.is_none();
         let state = self.incoming.wait_while(self.read_timeout, is_silent)?;
@@ -92,12 +92,12 @@ impl Pipe {
     }
 }
 
-/// What ends the reads of a [`Pipe`] from another thread, as a socket that is shut down for reading.
+/// Ends the reads of a [`Pipe`] from another thread, as shutting a socket down for reading does.
 #[derive(Clone)]
 pub struct ReadEnd(Arc<Way>);
 
 impl ReadEnd {
-    /// Ends them.
+    /// Ends the reads.
     pub fn end(&self) {
         self.0.change(|state| state.end = Some(End::Closed));
     }
@@ -155,7 +155,7 @@ impl Write for Pipe {
         self.write_vectored(&[IoSlice::new(bytes)])
     }
 
-    /// Takes as much as there is room for, all of it at once.
+    /// Takes as much as there is room for, in one step.
     fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         let is_full = |state: &State| state.bytes.len() >= CAPACITY && !state.has_no_reader;
         let mut state = self.outgoing.wait_while(self.write_timeout, is_full)?;
@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_is_read_and_then_the_end() {
+    fn a_reader_gets_all_bytes_and_then_the_end() {
         let (mut one, mut other) = Pipe::pair();
         one.write_all(b"hello").unwrap();
         drop(one);
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_waits_while_nobody_reads() {
+    fn a_writer_waits_while_the_other_end_does_not_read() {
         let (mut one, mut other) = Pipe::pair();
         one.set_timeouts(Duration::from_millis(20), Duration::from_millis(20));
         assert_eq!(one.write(&vec![b'x'; 2 * CAPACITY]).unwrap(), CAPACITY);
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_that_is_dropped_with_unread_bytes_resets_the_connection_behind_what_it_wrote() {
+    fn dropping_an_end_with_unread_bytes_resets_the_connection_after_its_written_bytes() {
         let (mut one, mut other) = Pipe::pair();
         one.write_all(b"unread").unwrap();
         other.write_all(b"x").unwrap();
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_are_ended_from_another_thread_and_writes_are_not() {
+    fn another_thread_ends_reads_but_not_writes() {
         let (mut one, mut other) = Pipe::pair();
         let end = one.read_end();
         let reader = thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! A runtime in a process of its own: a test binary that runs itself.
+//! A runtime in its own process: a test binary that runs itself.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -10,20 +10,20 @@ use rustix::process::{Pid, kill_process};
 
 use crate::{Lines, PATIENCE};
 
-/// The variable that says what the program does; where it is missing, there is nothing to do.
+/// The variable that says what the program does; without it, the program does nothing.
 const BEHAVIOUR: &str = "TEST_BEHAVIOUR";
 
-/// What this process is to do, if it is a program.
+/// What this process should do, if it is a program.
 pub fn behaviour() -> Option<String> {
     std::env::var(BEHAVIOUR).ok()
 }
 
-/// Tells the test something, from inside of the program.
+/// Prints a line for the test. Called in the program.
 pub fn say(line: &str) {
     eprintln!("{line}");
 }
 
-/// Waits for [`Program::go_on`], from inside of the program.
+/// Waits for [`Program::go_on`]. Called in the program.
 pub fn wait_for_test() {
     let read = std::io::stdin().read_line(&mut String::new());
     assert!(read.expect("a standard input") > 0, "the test has ended");
@@ -37,13 +37,13 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts the (ignored) test `program` of this binary as a bootstrap of a service at this address, with
-    /// nothing of this process's environment.
+    /// Starts the (ignored) test `program` of this binary as the bootstrap of a service at this
+    /// address. It inherits no environment variables.
     pub fn start(address: &str, behaviour: &str, variables: &[(&str, &str)]) -> Self {
         Self::start_test("program", address, behaviour, variables)
     }
 
-    /// The same with an (ignored) test of this name.
+    /// The same, with an (ignored) test of this name.
     pub fn start_test(
         test: &str,
         address: &str,
@@ -66,7 +66,7 @@ impl Program {
         let (ended, end) = channel();
         let pushed = lines.clone();
         thread::spawn(move || {
-            // Lines of several threads, which may not be whole.
+            // Lines of several threads, which may be mixed up.
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 pushed.push(line);
             }
@@ -75,17 +75,17 @@ impl Program {
         Self { child, lines, end }
     }
 
-    /// What it says, with the runtime's own lines.
+    /// The lines that it prints, including the runtime's own lines.
     pub fn lines(&self) -> &Lines {
         &self.lines
     }
 
-    /// Whether it has said this line.
+    /// Whether it has printed this line.
     pub fn has_said(&self, line: &str) -> bool {
         self.lines.all().iter().any(|other| other == line)
     }
 
-    /// Lets it go on that waits for the test.
+    /// Lets a program continue that waits for the test.
     pub fn go_on(&mut self) {
         let stdin = self.child.stdin.as_mut().expect("it is piped");
         stdin.write_all(b"go on\n").expect("the program reads");
@@ -100,7 +100,7 @@ impl Program {
     /// Waits until it ends by itself.
     #[track_caller]
     pub fn end(&mut self) -> ExitStatus {
-        // Its standard error ends with it.
+        // Its standard error ends when the process ends.
         let ended = self.end.recv_timeout(PATIENCE);
         assert!(
             matches!(ended, Err(std::sync::mpsc::RecvTimeoutError::Disconnected)),

@@ -1,4 +1,4 @@
-//! A request as it arrived.
+//! A request, as it has arrived.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ pub struct Request {
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body, without its framing.
     pub body: Vec<u8>,
-    /// The chunks that the body came in; none for a body with a length.
+    /// The chunks of the body; empty for a body with a length.
     pub chunks: Vec<Vec<u8>>,
     /// The trailers, in order.
     pub trailers: Vec<(String, Vec<u8>)>,
@@ -54,7 +54,7 @@ impl Request {
         Some((request, length))
     }
 
-    /// The value of a header field, which must not be there twice.
+    /// The value of a header field, which must not appear twice.
     pub fn header(&self, name: &str) -> Option<&str> {
         single(&self.headers, name).map(|value| std::str::from_utf8(value).expect("UTF-8"))
     }
@@ -78,12 +78,12 @@ impl Request {
         names
     }
 
-    /// The value of a trailer, which must not be there twice.
+    /// The value of a trailer, which must not appear twice.
     pub fn trailer(&self, name: &str) -> Option<&str> {
         single(&self.trailers, name).map(|value| std::str::from_utf8(value).expect("UTF-8"))
     }
 
-    /// The error that the trailers of a failed stream tell of.
+    /// The error in the trailers of a failed stream.
     #[track_caller]
     pub fn trailer_error(&self) -> Value {
         let body = self.trailer("Lambda-Runtime-Function-Error-Body").expect("an error trailer");

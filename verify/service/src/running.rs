@@ -4,7 +4,7 @@ use std::thread;
 
 use super::{Lines, PATIENCE};
 
-/// A runtime on a thread of its own.
+/// A runtime on its own thread.
 pub struct Running<E> {
     stop: Box<dyn Fn() + Send>,
     result: Receiver<Result<(), E>>,
@@ -12,7 +12,7 @@ pub struct Running<E> {
 }
 
 impl<E: Display> Running<E> {
-    /// Runs it. `lines` is where it logs, and `stop` makes it stop.
+    /// Runs the runtime. `lines` is where it logs, and `stop` makes it stop.
     pub fn new(
         lines: &Lines,
         stop: impl Fn() + Send + 'static,
@@ -26,12 +26,12 @@ impl<E: Display> Running<E> {
         Self { stop: Box::new(stop), result, lines: lines.clone() }
     }
 
-    /// Makes it stop and waits for nothing.
+    /// Makes the runtime stop, without waiting for its end.
     pub fn tell_to_stop(&self) {
         (self.stop)();
     }
 
-    /// Stops the runtime, which must end well; returns what it has logged.
+    /// Stops the runtime, which must end without an error; returns what it has logged.
     #[track_caller]
     pub fn stop(self) -> Vec<String> {
         self.tell_to_stop();
@@ -40,11 +40,11 @@ impl<E: Display> Running<E> {
         lines.all()
     }
 
-    /// Waits until the runtime ends by itself, and well.
+    /// Waits until the runtime ends by itself, without an error.
     #[track_caller]
     pub fn expect_end(self) {
         if let Err(error) = self.end() {
-            panic!("a runtime that is stopped ends well, and not with: {error}");
+            panic!("the runtime must end without an error, but ended with: {error}");
         }
     }
 
@@ -52,7 +52,7 @@ impl<E: Display> Running<E> {
     ///
     /// # Errors
     ///
-    /// The runtime's own.
+    /// The error of the runtime.
     #[track_caller]
     pub fn end(self) -> Result<(), E> {
         self.result.recv_timeout(PATIENCE).expect("the runtime has not ended, or has panicked")

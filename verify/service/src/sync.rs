@@ -10,7 +10,7 @@ use super::PATIENCE;
 pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
 impl Gate {
-    /// Opens it for ever.
+    /// Opens it for good.
     pub fn open(&self) {
         *self.0.0.lock().unwrap() = true;
         self.0.1.notify_all();
