@@ -1,4 +1,4 @@
-//! What a handler sees and what it does, as data.
+//! The input and the actions of a handler, as data.
 
 use std::ops::Deref;
 
@@ -8,7 +8,7 @@ use lambda_proto::driver;
 use lambda_proto_host::Failure;
 use lambda_proto_service::Gate;
 
-/// What a handler sees: the event, and by [`Deref`] what came with it.
+/// What a handler sees: the event, and its head through [`Deref`].
 pub struct Seen<'e> {
     head: InvocationHead<'e>,
     body: &'e [u8],
@@ -33,7 +33,7 @@ impl<'e> Deref for Seen<'e> {
     }
 }
 
-/// What a handler does.
+/// The action of a handler.
 pub enum Act {
     /// Sends a response.
     Send(Response),
@@ -43,13 +43,13 @@ pub enum Act {
     Stream(Streamed),
     /// Fails.
     Fail(Failure),
-    /// Gives up the reply.
+    /// Drops the responder.
     Drop,
-    /// Answers, learns what became of that, and goes on; where answering blocks.
+    /// Answers, gets the receipt, and continues; only where answering blocks.
     Then(Box<Act>, After),
 }
 
-/// What a handler does when it has answered. A failure is too late then.
+/// What a handler does after it has answered, when a failure is too late.
 pub type After = Box<dyn FnOnce(Receipt) -> Result<(), Failure> + Send>;
 
 impl Act {
@@ -79,18 +79,18 @@ impl Act {
         Streamed::new(Head::Http(status, name.to_owned(), value.to_owned(), cookie.to_owned()))
     }
 
-    /// Does this and then that.
+    /// Does this, and then calls `after`.
     pub fn then(self, after: impl FnOnce(Receipt) -> Result<(), Failure> + Send + 'static) -> Self {
         Self::Then(Box::new(self), Box::new(after))
     }
 
-    /// Does this and then fails.
+    /// Does this, and then fails.
     pub fn then_fail(self, error_type: &'static str, message: &'static str) -> Self {
         self.then(move |_| Err(Failure::new(error_type, message)))
     }
 }
 
-/// A body, and what it is.
+/// A body and its content type.
 pub struct Response {
     body: Vec<u8>,
     content_type: Option<Vec<u8>>,
@@ -103,7 +103,7 @@ impl<T: Into<Vec<u8>>> From<T> for Response {
 }
 
 impl Response {
-    /// The same with a content type, of any bytes.
+    /// The same response with a content type, which may be any bytes.
     #[must_use]
     pub fn content_type(mut self, content_type: impl Into<Vec<u8>>) -> Self {
         self.content_type = Some(content_type.into());
@@ -137,7 +137,7 @@ pub struct Streamed {
     ending: Ending,
 }
 
-/// What a stream begins with.
+/// The beginning of a stream.
 pub enum Head {
     /// A content type.
     Plain(ContentType<'static>),
@@ -159,15 +159,15 @@ impl Head {
 
 /// How a stream ends.
 pub enum Ending {
-    /// As it should.
+    /// Normally.
     Finish,
-    /// As it should, and asks for the next invocation.
+    /// Normally, and asks for the next invocation.
     FinishAndNext,
-    /// With a failure that the stream is told.
+    /// With a failure that is passed to the stream.
     Fail(Failure),
-    /// With a failure that the handler returns, where it returns something.
+    /// With a failure that the handler returns, where handlers return a result.
     Return(Failure),
-    /// It is given up.
+    /// It is dropped.
     Drop,
 }
 
@@ -176,7 +176,7 @@ impl Streamed {
         Self { head, pieces: Box::new(std::iter::empty()), broke: None, ending: Ending::Drop }
     }
 
-    /// The same with these pieces. Between them the iterator may block.
+    /// The same stream with these pieces. Between them the iterator may block.
     #[must_use]
     pub fn pieces<I>(mut self, pieces: I) -> Self
     where
@@ -186,34 +186,34 @@ impl Streamed {
         self
     }
 
-    /// Opens the gate when a piece is not taken. The stream ends with that failure then.
+    /// Opens the gate when a piece is not taken; then the stream ends with that failure.
     #[must_use]
     pub fn on_break(mut self, gate: Gate) -> Self {
         self.broke = Some(gate);
         self
     }
 
-    /// Ends as it should.
+    /// Ends normally.
     pub fn finish(self) -> Act {
         self.end(Ending::Finish)
     }
 
-    /// Ends as it should and asks for the next invocation.
+    /// Ends normally and asks for the next invocation.
     pub fn finish_and_next(self) -> Act {
         self.end(Ending::FinishAndNext)
     }
 
-    /// Ends with a failure that the stream is told.
+    /// Ends with a failure that is passed to the stream.
     pub fn fail(self, failure: Failure) -> Act {
         self.end(Ending::Fail(failure))
     }
 
-    /// Ends with a failure that the handler returns, where it returns something.
+    /// Ends with a failure that the handler returns, where handlers return a result.
     pub fn fail_by_returning(self, failure: Failure) -> Act {
         self.end(Ending::Return(failure))
     }
 
-    /// Is given up.
+    /// Is dropped.
     pub fn give_up(self) -> Act {
         self.end(Ending::Drop)
     }

@@ -1,7 +1,9 @@
-//! What a runtime does when its service does this: written once, run over every transport.
+//! How a runtime reacts to its service: scenarios that are written once and run over every
+//! transport.
 //!
-//! A scenario plays the service ([`Service`]) for a [`Transport`], and says as data what the handler does
-//! ([`Act`]). The suite is `tests/runtimes`; what is about the API of one transport is tested there.
+//! A scenario plays the service ([`Service`]) for a [`Transport`], and gives the actions of the
+//! handler as data ([`Act`]). The suite is `tests/runtimes`. Tests of the API of one transport are
+//! in the crate of that transport.
 #![forbid(unsafe_code)]
 
 mod act;
@@ -23,37 +25,37 @@ pub use on_memory::Memory;
 pub use on_mio::Mio;
 pub use on_std::Std;
 
-/// A runtime on a thread of its own.
+/// A runtime on its own thread.
 pub type Running = lambda_proto_service::Running<Error>;
 
-/// What is called for every invocation. It may block; with several slots it runs on several threads.
+/// Called for every invocation. It may block; with several slots it runs on several threads.
 pub type Handler = Arc<dyn Fn(&Seen<'_>) -> Act + Send + Sync>;
 
-/// What a runtime is told; `None` leaves it at its own default.
+/// The settings of a runtime; `None` leaves the default.
 #[derive(Clone, Copy, Default)]
 pub struct Settings {
-    /// How many invocations run at once.
+    /// How many invocations run at the same time.
     pub slots: Option<usize>,
     /// The largest event in bytes.
     pub max_event: Option<usize>,
-    /// How long to try without any connection.
+    /// How long to keep trying without any connection.
     pub patience: Option<Duration>,
-    /// Whether invocations are pulled, where handlers that are called must answer. Only then may the
-    /// handler [drop](Act::Drop) its responder.
+    /// Whether invocations are pulled, on transports whose handlers have to answer. On those, only
+    /// a handler that pulls may [drop](Act::Drop) its responder.
     pub is_pulling: bool,
 }
 
-/// A runtime that the scenarios run over.
+/// A kind of runtime on which the scenarios run.
 pub trait Transport {
-    /// A service of the kind that it connects to.
+    /// Starts a service of the kind to which it connects.
     fn service(&self) -> Service;
 
-    /// Starts it.
+    /// Starts a runtime.
     fn start(&self, place: &Place, settings: Settings, handler: Handler) -> Running;
 }
 
 impl dyn Transport + '_ {
-    /// Runs it with one slot.
+    /// Runs a runtime with one slot.
     pub fn run<F>(&self, service: &Service, handler: F) -> Running
     where
         F: Fn(&Seen<'_>) -> Act + Send + Sync + 'static,
@@ -61,7 +63,7 @@ impl dyn Transport + '_ {
         self.run_with(Settings::default(), service.place(), handler)
     }
 
-    /// Runs it with so many slots.
+    /// Runs a runtime with this number of slots.
     pub fn run_slots<F>(&self, slots: usize, service: &Service, handler: F) -> Running
     where
         F: Fn(&Seen<'_>) -> Act + Send + Sync + 'static,
@@ -70,7 +72,7 @@ impl dyn Transport + '_ {
         self.run_with(settings, service.place(), handler)
     }
 
-    /// Runs it with these settings.
+    /// Runs a runtime with these settings.
     pub fn run_with<F>(&self, settings: Settings, place: &Place, handler: F) -> Running
     where
         F: Fn(&Seen<'_>) -> Act + Send + Sync + 'static,
@@ -78,7 +80,7 @@ impl dyn Transport + '_ {
         self.start(place, settings, Arc::new(handler))
     }
 
-    /// Runs one invocation whose service takes every answer, and sees to it that the loop goes on.
+    /// Runs one invocation whose answer the service accepts, and checks that the loop continues.
     #[track_caller]
     pub fn invoke_once<F>(&self, event: Event, handler: F) -> Outcome
     where
@@ -92,14 +94,15 @@ impl dyn Transport + '_ {
 
 /// Makes a test of each scenario and runtime, in modules that are named after the runtimes.
 ///
-/// A scenario is a function of the same name that takes a `&dyn Transport`. One that is in no list is
-/// dead code, which the compiler tells. Files that use this say `::std` for the standard library.
+/// A scenario is a function of the same name that takes a `&dyn Transport`. The compiler warns
+/// about a scenario that is in no list, since it is dead code. Files that use this macro write
+/// `::std` for the standard library.
 ///
 /// | list | runtimes |
 /// |---|---|
 /// | `on_every_runtime` | all |
 /// | `on_sockets` | those that connect by an address |
-/// | `where_answering_blocks` | those whose handlers learn what became of an answer, and then return |
+/// | `where_answering_blocks` | those whose handlers get the receipt before they return |
 #[macro_export]
 macro_rules! scenarios {
     (

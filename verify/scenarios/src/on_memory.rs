@@ -55,7 +55,7 @@ fn driver(host: Slot) -> Driver<Slot, VecStorage> {
     Driver::new(machine, host, events, requests).with_max_event(max_event)
 }
 
-/// Runs every slot; the first that ends with an error stops all.
+/// Runs every slot; the first slot that ends with an error stops all.
 fn run(
     drivers: Vec<Driver<Slot, VecStorage>>,
     is_pulling: bool,
@@ -95,7 +95,7 @@ fn call(driver: &mut Driver<Slot, VecStorage>, handler: &Handler) -> Ended {
     driver.run(|invocation, responder| {
         let act = handler(&Seen::new(*invocation, invocation.body()));
         let sent = perform(act, responder)?;
-        Ok::<_, Failure>(sent.expect("a responder is dropped by those who pull"))
+        Ok::<_, Failure>(sent.expect("only a handler that pulls drops its responder"))
     })
 }
 
@@ -109,7 +109,7 @@ fn pull(driver: &mut Driver<Slot, VecStorage>, handler: &Handler) -> Ended {
     Ok(())
 }
 
-/// Answers, but not if the responder is to be dropped.
+/// Answers, unless the action is to drop the responder.
 fn perform<'i>(
     act: Act,
     responder: Responder<'i, Slot, VecStorage>,
@@ -123,7 +123,7 @@ fn perform<'i>(
         Act::Then(first, after) => {
             let sent = match *first {
                 Act::Fail(failure) => responder.fail(&failure.as_error_report()),
-                first => perform(first, responder)?.expect("this is for those who answer"),
+                first => perform(first, responder)?.expect("the first action is an answer"),
             };
             after(sent.receipt())?;
             sent
@@ -135,7 +135,9 @@ fn stream<'i>(
     streamed: Streamed,
     responder: Responder<'i, Slot, VecStorage>,
 ) -> Result<Option<Sent<'i>>, Failure> {
-    let Head::Plain(content_type) = streamed.head else { panic!("preludes are the transports'") };
+    let Head::Plain(content_type) = streamed.head else {
+        panic!("only the transports have preludes")
+    };
     let mut stream = responder.stream(content_type);
     Ok(Some(match streamed.write(|piece| Ok(stream.write(piece)?)) {
         Ending::Finish => stream.finish(),
@@ -183,7 +185,7 @@ impl Connector for Slot {
     }
 }
 
-/// What makes slots stop that may wait for an invocation.
+/// Stops the slots, also while they wait for an invocation.
 struct Stop {
     state: Mutex<State>,
     changed: Condvar,
@@ -212,7 +214,7 @@ impl Stop {
         state.is_stopping = true;
         for slot in state.slots.iter_mut().filter(|slot| slot.is_waiting) {
             slot.is_cut = true;
-            slot.connection.as_ref().expect("there it waits").end();
+            slot.connection.as_ref().expect("the slot waits on its connection").end();
         }
         self.changed.notify_all();
     }
@@ -243,7 +245,7 @@ impl Stop {
     }
 }
 
-/// A pipe, in the words of `embedded_io`.
+/// A pipe, with the traits of `embedded_io`.
 struct Socket(Pipe);
 
 #[derive(Debug)]

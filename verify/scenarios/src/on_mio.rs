@@ -14,8 +14,8 @@ use crate::{Act, Ending, Handler, Head, Running, Seen, Settings, Streamed, Trans
 
 /// `lambda-proto-mio`: one loop for all slots.
 ///
-/// With one slot the handler runs in the loop, with several on a thread for each invocation. Streams are
-/// written by threads.
+/// With one slot the handler runs in the loop, with several on a thread for each invocation.
+/// Streams are written by threads.
 pub struct Mio;
 
 impl Transport for Mio {
@@ -65,7 +65,7 @@ fn ask(handler: &Handler, invocation: &Invocation) -> Act {
 
 fn perform(act: Act, responder: Responder) -> Result<Sent, Failure> {
     Ok(match act {
-        // One lends the body, and the other gives it away.
+        // `Send` borrows the body, `SendAndNext` gives it away.
         Act::Send(response) => responder.send(response.lent()?),
         Act::SendAndNext(response) => {
             let body = mio::Response::from(response.body().to_vec());
@@ -74,7 +74,7 @@ fn perform(act: Act, responder: Responder) -> Result<Sent, Failure> {
         Act::Stream(streamed) => stream(streamed, responder)?,
         Act::Fail(failure) => return Err(failure),
         Act::Drop => responder.defer().1,
-        Act::Then(..) => panic!("handlers of this runtime do not learn what became of an answer"),
+        Act::Then(..) => panic!("handlers of this runtime do not get the receipt of an answer"),
     })
 }
 

@@ -44,7 +44,7 @@ impl Transport for Std {
 fn call(runtime: Runtime, handler: &Handler) -> Result<(), Error> {
     runtime.run(|invocation, responder| {
         let act = handler(&Seen::new(*invocation, invocation.body()));
-        Ok(perform(act, responder)?.expect("a responder is dropped by those who pull"))
+        Ok(perform(act, responder)?.expect("only a handler that pulls drops its responder"))
     })
 }
 
@@ -59,7 +59,7 @@ fn pull(runtime: Runtime, handler: &Handler) -> Result<(), Error> {
     Ok(())
 }
 
-/// Answers, but not if the responder is to be dropped.
+/// Answers, unless the action is to drop the responder.
 fn perform<'i>(act: Act, responder: Responder<'i>) -> Result<Option<Sent<'i>>, Failure> {
     Ok(Some(match act {
         Act::Send(response) => responder.send(response.lent()?),
@@ -70,7 +70,7 @@ fn perform<'i>(act: Act, responder: Responder<'i>) -> Result<Option<Sent<'i>>, F
         Act::Then(first, after) => {
             let sent = match *first {
                 Act::Fail(failure) => responder.fail(&failure),
-                first => perform(first, responder)?.expect("this is for those who answer"),
+                first => perform(first, responder)?.expect("the first action is an answer"),
             };
             after(sent.receipt())?;
             sent
@@ -96,7 +96,7 @@ fn stream<'i>(streamed: Streamed, responder: Responder<'i>) -> Result<Option<Sen
     }))
 }
 
-/// Writes a piece, which is taken whole or not at all.
+/// Writes a piece, which is taken completely or not at all.
 fn write(stream: &mut ResponseStream<'_>, piece: &[u8]) -> Result<(), Failure> {
     match stream.write(piece) {
         Ok(length) => assert_eq!(length, piece.len()),

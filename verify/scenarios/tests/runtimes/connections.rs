@@ -1,4 +1,4 @@
-//! One connection for ever, and a new one when the service has given the old one up.
+//! One persistent connection, and a new one when the service has closed it.
 
 use ::std::time::{Duration, Instant};
 
@@ -14,17 +14,17 @@ scenarios! {
         a_connection_that_ends_inside_the_head_of_an_event_is_replaced_and_next_asked_again,
         a_connection_that_ends_inside_an_event_is_an_error_of_that_event,
         chunks_that_break_in_the_middle_of_an_event_are_an_error_of_that_event,
-        behind_an_answer_that_says_close_a_new_connection_is_used_at_once,
-        behind_an_event_that_says_close_the_answer_goes_out_on_a_new_connection,
+        after_a_reply_that_says_close_a_new_connection_is_used_immediately,
+        after_an_event_that_says_close_the_answer_goes_out_on_a_new_connection,
         behind_a_pipelined_answer_that_says_close_next_is_asked_again_on_a_new_connection,
-        an_answer_of_http_1_0_ends_its_connection,
-        behind_an_unsolicited_408_the_answer_goes_out_on_a_new_connection,
+        a_reply_of_http_1_0_ends_its_connection,
+        after_an_unsolicited_408_the_answer_goes_out_on_a_new_connection,
         bytes_behind_an_event_are_logged_and_the_answer_goes_out_on_a_new_connection,
-        garbage_instead_of_an_answer_ends_the_runtime_with_an_error,
+        garbage_instead_of_an_event_ends_the_runtime_with_an_error,
         garbage_instead_of_a_reply_ends_the_runtime_with_an_error,
         interim_replies_without_end_end_the_runtime_with_an_error,
         the_banner_of_another_protocol_is_seen_without_waiting_for_more,
-        a_service_that_wants_tls_is_told_of,
+        a_service_that_speaks_tls_is_reported,
         a_head_beyond_64_kib_ends_the_runtime_with_an_error,
     }
 }
@@ -33,7 +33,7 @@ fn echo(on: &dyn Transport, service: &Service) -> Running {
     on.run(service, |seen| Act::send(seen.body()))
 }
 
-/// One invocation on this connection, answered and taken.
+/// Serves one invocation on this connection and takes its answer.
 #[track_caller]
 fn serve(connection: &mut Connection, id: &str) {
     connection.invoke(Event::new(id, "x"));
@@ -141,7 +141,7 @@ fn chunks_that_break_in_the_middle_of_an_event_are_an_error_of_that_event(on: &d
     run.stop();
 }
 
-fn behind_an_answer_that_says_close_a_new_connection_is_used_at_once(on: &dyn Transport) {
+fn after_a_reply_that_says_close_a_new_connection_is_used_immediately(on: &dyn Transport) {
     let service = on.service();
     let run = echo(on, &service);
     let began = Instant::now();
@@ -158,7 +158,7 @@ fn behind_an_answer_that_says_close_a_new_connection_is_used_at_once(on: &dyn Tr
     assert_eq!(run.stop(), [""; 0]);
 }
 
-fn behind_an_event_that_says_close_the_answer_goes_out_on_a_new_connection(on: &dyn Transport) {
+fn after_an_event_that_says_close_the_answer_goes_out_on_a_new_connection(on: &dyn Transport) {
     let service = on.service();
     let run = echo(on, &service);
     let mut connection = service.connection();
@@ -186,7 +186,7 @@ fn behind_a_pipelined_answer_that_says_close_next_is_asked_again_on_a_new_connec
     assert_eq!(run.stop(), [""; 0]);
 }
 
-fn an_answer_of_http_1_0_ends_its_connection(on: &dyn Transport) {
+fn a_reply_of_http_1_0_ends_its_connection(on: &dyn Transport) {
     let service = on.service();
     let run = echo(on, &service);
     let mut connection = service.connection();
@@ -198,7 +198,7 @@ fn an_answer_of_http_1_0_ends_its_connection(on: &dyn Transport) {
     assert_eq!(run.stop(), [""; 0]);
 }
 
-fn behind_an_unsolicited_408_the_answer_goes_out_on_a_new_connection(on: &dyn Transport) {
+fn after_an_unsolicited_408_the_answer_goes_out_on_a_new_connection(on: &dyn Transport) {
     let service = on.service();
     let (has_begun, may_answer) = (Gate::default(), Gate::default());
     let (begins, waits) = (has_begun.clone(), may_answer.clone());
@@ -241,7 +241,7 @@ fn bytes_behind_an_event_are_logged_and_the_answer_goes_out_on_a_new_connection(
     );
 }
 
-fn garbage_instead_of_an_answer_ends_the_runtime_with_an_error(on: &dyn Transport) {
+fn garbage_instead_of_an_event_ends_the_runtime_with_an_error(on: &dyn Transport) {
     let garbage = [
         "\0\x01\x02\x03\r\n\r\n",
         "SSH-2.0-OpenSSH_9.2\r\n\r\n",
@@ -302,12 +302,12 @@ fn the_banner_of_another_protocol_is_seen_without_waiting_for_more(on: &dyn Tran
     assert!(error.contains("does not speak its protocol"), "{error}");
 }
 
-fn a_service_that_wants_tls_is_told_of(on: &dyn Transport) {
+fn a_service_that_speaks_tls_is_reported(on: &dyn Transport) {
     let service = on.service();
     let run = echo(on, &service);
     let mut connection = service.connection();
     connection.expect_next();
-    // The alert "protocol_version" (RFC 8446 section 6), which is how TLS servers answer a GET.
+    // The alert "protocol_version" [RFC 8446 section 6], with which TLS servers answer a GET.
     connection.send(b"\x15\x03\x01\x00\x02\x02\x46");
     connection.close();
     let error = run.error();

@@ -1,4 +1,4 @@
-//! Failures of handlers are reported, and the loop goes on.
+//! Failures of handlers are reported, and the loop continues.
 
 use ::std::error::Error;
 use ::std::{fmt, io};
@@ -9,7 +9,7 @@ use lambda_proto_scenarios::{Act, Event, Failure, Transport, scenarios};
 
 scenarios! {
     on_every_runtime {
-        a_failure_gives_type_and_message_in_header_and_body,
+        a_failure_is_sent_with_type_and_message_in_header_and_body,
         the_causes_of_an_error_reach_the_caller_and_the_log,
         an_xray_cause_is_sent_as_a_header,
         an_xray_cause_above_1_mib_is_left_out_and_the_rest_is_sent,
@@ -18,11 +18,11 @@ scenarios! {
     where_answering_blocks {
         an_error_after_send_is_logged_and_never_posted,
         an_error_after_send_and_next_is_logged_for_its_own_invocation,
-        an_error_after_reply_fail_is_logged_and_the_first_one_counts,
+        an_error_after_responder_fail_is_logged_and_the_first_one_counts,
     }
 }
 
-fn a_failure_gives_type_and_message_in_header_and_body(on: &dyn Transport) {
+fn a_failure_is_sent_with_type_and_message_in_header_and_body(on: &dyn Transport) {
     let outcome = on.invoke_once(Event::new("id-1", ""), |_| {
         let failure = Failure::new("Function.NoSuchTable", "there is no table \"users\"");
         Act::Fail(failure.stack_trace("users::load\nmain"))
@@ -116,7 +116,7 @@ fn an_error_after_send_and_next_is_logged_for_its_own_invocation(on: &dyn Transp
     assert_eq!(run.stop(), [expected]);
 }
 
-fn an_error_after_reply_fail_is_logged_and_the_first_one_counts(on: &dyn Transport) {
+fn an_error_after_responder_fail_is_logged_and_the_first_one_counts(on: &dyn Transport) {
     let outcome = on.invoke_once(Event::new("id-1", ""), |_| {
         Act::fail("Function.First", "one").then_fail("Function.Second", "two")
     });

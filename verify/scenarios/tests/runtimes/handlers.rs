@@ -1,4 +1,4 @@
-//! What a handler answers is what the service gets.
+//! The service gets the answer of the handler.
 
 use lambda_proto_scenarios::{
     Act, Event, Gate, Outcome, Receipt, Response, Settings, Transport, scenarios,
@@ -6,12 +6,12 @@ use lambda_proto_scenarios::{
 
 scenarios! {
     on_every_runtime {
-        the_event_comes_back_as_the_handler_answers_it,
+        the_service_gets_the_answer_of_the_handler,
         a_response_states_its_content_type,
         a_response_without_a_content_type_states_none,
         the_content_type_of_the_event_can_be_sent_back,
         an_empty_answer_has_a_length_of_zero,
-        the_handler_sees_what_came_with_the_event,
+        the_handler_sees_the_headers_of_the_event,
         send_and_next_puts_both_requests_into_one_write,
         pipelined_answers_go_out_in_the_order_of_their_events,
         a_reply_and_the_next_event_may_arrive_in_one_piece,
@@ -19,7 +19,7 @@ scenarios! {
         the_attempt_id_is_echoed_with_the_error,
         the_attempt_id_of_one_invocation_is_not_sent_with_the_following_one,
         every_request_names_this_crate_as_user_agent,
-        a_reply_that_is_dropped_is_reported_as_no_response,
+        a_responder_that_is_dropped_is_reported_as_no_response,
     }
     where_answering_blocks {
         the_handler_learns_that_its_answer_was_taken,
@@ -27,7 +27,7 @@ scenarios! {
     }
 }
 
-fn the_event_comes_back_as_the_handler_answers_it(on: &dyn Transport) {
+fn the_service_gets_the_answer_of_the_handler(on: &dyn Transport) {
     let outcome = on.invoke_once(Event::new("id-1", "\"Ada\""), |seen| Act::send(seen.body()));
     outcome.request.assert_response("id-1");
     assert_eq!(outcome.request.body, b"\"Ada\"");
@@ -65,7 +65,7 @@ fn an_empty_answer_has_a_length_of_zero(on: &dyn Transport) {
     assert_eq!(outcome.request.body, b"");
 }
 
-fn the_handler_sees_what_came_with_the_event(on: &dyn Transport) {
+fn the_handler_sees_the_headers_of_the_event(on: &dyn Transport) {
     let event = Event::new("id-1", "{}")
         .header("lambda-runtime-deadline-ms", "1795252820229")
         .header("LAMBDA-RUNTIME-INVOKED-FUNCTION-ARN", "arn:aws:lambda:eu-west-1:1:function:f")
@@ -234,7 +234,7 @@ fn every_request_names_this_crate_as_user_agent(on: &dyn Transport) {
     run.stop();
 }
 
-fn a_reply_that_is_dropped_is_reported_as_no_response(on: &dyn Transport) {
+fn a_responder_that_is_dropped_is_reported_as_no_response(on: &dyn Transport) {
     let service = on.service();
     let pulling = Settings { is_pulling: true, ..Settings::default() };
     let run = on.run_with(pulling, service.place(), |_| Act::Drop);

@@ -151,7 +151,7 @@ fn long_and_odd_headers_of_an_event_reach_the_handler(on: &dyn Transport) {
 }
 
 fn control_characters_of_a_caller_reach_the_handler_and_end_nothing(on: &dyn Transport) {
-    // What `X-Amz-Client-Context: ewF9` makes of the header at AWS's emulator, and worse.
+    // The first is what AWS's emulator puts into the header for `X-Amz-Client-Context: ewF9`.
     for hostile in ["{\u{1}}", "\0", "a\u{7f}b", "\u{1b}[31m"] {
         let event = Event::new("id-1", "")
             .header("Lambda-Runtime-Client-Context", hostile)

@@ -1,4 +1,5 @@
-//! Every scenario over every runtime: `cargo test -p lambda-proto-scenarios recovery::memory`.
+//! Every scenario over every runtime. To run a part: `cargo test -p lambda-proto-scenarios
+//! recovery::memory`.
 
 mod connections;
 mod failures;

@@ -11,19 +11,19 @@ scenarios! {
         an_event_in_chunks_of_one_byte_comes_back_whole,
         an_event_without_a_length_ends_with_its_connection,
         a_service_that_sends_one_byte_at_a_time_is_understood,
-        an_interim_answer_is_passed_over,
+        an_interim_reply_is_skipped,
         the_largest_event_that_is_allowed_is_handed_over,
         an_event_one_byte_beyond_the_largest_is_an_error,
         an_event_far_beyond_the_largest_is_an_error_and_the_next_one_works,
         an_announced_length_without_bytes_takes_no_memory,
-        a_large_answer_of_the_service_to_a_post_is_read_to_its_end,
+        a_large_reply_of_the_service_to_a_post_is_read_to_its_end,
     }
 }
 
-/// As large as the service sends them: 6 MiB and 100 bytes.
+/// The largest event that the service sends: 6 MiB and 100 bytes.
 const MAX_PAYLOAD: usize = 6 * 1024 * 1024 + 100;
 
-/// Bytes that show when a piece is lost, doubled or moved.
+/// Bytes that reveal when a piece is lost, doubled or moved.
 fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at % 251) as u8 ^ (at / 65_536) as u8).collect()
 }
@@ -32,7 +32,7 @@ fn echo(on: &dyn Transport, service: &Service) -> Running {
     on.run(service, |seen| Act::send(seen.body()))
 }
 
-/// An echo of events of at most so many bytes.
+/// An echo of events of at most `max_event` bytes.
 fn echo_at_most(on: &dyn Transport, max_event: usize, service: &Service) -> Running {
     let settings = Settings { max_event: Some(max_event), ..Settings::default() };
     on.run_with(settings, service.place(), |seen| Act::send(seen.body()))
@@ -117,7 +117,7 @@ fn a_service_that_sends_one_byte_at_a_time_is_understood(on: &dyn Transport) {
     }
 }
 
-fn an_interim_answer_is_passed_over(on: &dyn Transport) {
+fn an_interim_reply_is_skipped(on: &dyn Transport) {
     let service = on.service();
     let run = echo(on, &service);
     let mut connection = service.connection();
@@ -187,7 +187,7 @@ fn an_announced_length_without_bytes_takes_no_memory(on: &dyn Transport) {
     run.stop();
 }
 
-fn a_large_answer_of_the_service_to_a_post_is_read_to_its_end(on: &dyn Transport) {
+fn a_large_reply_of_the_service_to_a_post_is_read_to_its_end(on: &dyn Transport) {
     let service = on.service();
     let run = echo(on, &service);
     let mut connection = service.connection();

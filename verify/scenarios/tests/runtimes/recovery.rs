@@ -1,4 +1,4 @@
-//! What becomes of an answer whose connection is lost.
+//! Answers whose connection is lost.
 
 use lambda_proto_scenarios::{
     Act, Connection, Event, Gate, Receipt, Running, Service, Transport, scenarios,
@@ -10,9 +10,9 @@ scenarios! {
         an_answer_whose_connection_is_reset_is_sent_once_more,
         a_refusal_of_the_second_copy_means_that_the_first_was_taken,
         any_other_refusal_of_the_second_copy_is_logged,
-        an_answer_that_is_cut_twice_has_an_unknown_fate_and_the_loop_goes_on,
+        an_answer_that_is_cut_twice_has_an_unknown_fate_and_the_loop_continues,
         an_error_without_a_reply_is_sent_once_more,
-        a_reply_that_is_cut_behind_its_head_counts,
+        a_reply_that_is_cut_after_its_head_counts,
         a_reply_that_is_cut_inside_its_head_leaves_the_fate_unknown,
         a_connection_that_closed_while_the_handler_ran_costs_no_answer,
         a_large_answer_that_is_cut_in_the_middle_is_sent_again_whole,
@@ -32,7 +32,7 @@ const SENT_AGAIN: &str =
 const FATE_UNKNOWN: &str =
     "invocation id-1: connection lost before the reply; whether the answer arrived is unknown";
 
-/// Runs an invocation up to its answer, whose connection is cut without a reply.
+/// Runs an invocation up to its answer, and cuts the connection without a reply.
 fn cut_answer(on: &dyn Transport, service: &Service) -> Running {
     let run = on.run(service, |seen| Act::send(seen.body()));
     let mut connection = service.connection();
@@ -92,7 +92,7 @@ fn any_other_refusal_of_the_second_copy_is_logged(on: &dyn Transport) {
     assert!(lines.len() == 2 && lines[1].contains("response was answered with 413"), "{lines:?}");
 }
 
-fn an_answer_that_is_cut_twice_has_an_unknown_fate_and_the_loop_goes_on(on: &dyn Transport) {
+fn an_answer_that_is_cut_twice_has_an_unknown_fate_and_the_loop_continues(on: &dyn Transport) {
     let service = on.service();
     let run = cut_answer(on, &service);
     expect_answer_again(&service).close();
@@ -118,7 +118,7 @@ fn an_error_without_a_reply_is_sent_once_more(on: &dyn Transport) {
     assert_eq!(run.stop(), ["invocation id-1: failed: Function.A: b", SENT_AGAIN]);
 }
 
-fn a_reply_that_is_cut_behind_its_head_counts(on: &dyn Transport) {
+fn a_reply_that_is_cut_after_its_head_counts(on: &dyn Transport) {
     let service = on.service();
     let run = on.run(&service, |seen| Act::send(seen.body()));
     let mut connection = service.connection();
@@ -173,7 +173,7 @@ fn a_large_answer_that_is_cut_in_the_middle_is_sent_again_whole(on: &dyn Transpo
     let again = connection.request();
     again.assert_response("id-1");
     assert!(again.body == body);
-    // The first copy cannot have been taken, so this is a refusal like any other.
+    // The service cannot have taken the first copy, so this is a refusal like any other.
     connection.refuse(403, "InvalidStateTransition", "odd");
     connection.expect_next();
     let lines = run.stop();
@@ -247,8 +247,8 @@ fn with_several_slots_an_answer_with_an_attempt_id_is_sent_once_more(on: &dyn Tr
     assert_eq!(run.stop(), [SENT_AGAIN]);
 }
 
-/// Runs an invocation on one of two slots, whose service does this while the handler runs; the answer
-/// comes on another connection.
+/// Runs an invocation on one of two slots. The service ends the connection in this way while the
+/// handler runs; the answer comes on another connection.
 fn end_connection_under_handler(on: &dyn Transport, end: impl FnOnce(Connection)) {
     let service = on.service();
     let (has_begun, may_answer) = (Gate::default(), Gate::default());
@@ -264,7 +264,7 @@ fn end_connection_under_handler(on: &dyn Transport, end: impl FnOnce(Connection)
     connection.send(event.bytes());
     has_begun.wait();
     end(connection);
-    // Meanwhile a runtime that looks sees it.
+    // In this time, a runtime that checks its connection notices the end.
     service.expect_no_connection();
     may_answer.open();
     let mut connection = expect_answer_again(&service);

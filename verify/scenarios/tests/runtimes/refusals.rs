@@ -1,4 +1,4 @@
-//! What the service refuses is logged or ends the runtime, as its status says.
+//! A refusal by the service is logged or ends the runtime, depending on its status.
 
 use ::std::time::{Duration, Instant};
 
@@ -15,28 +15,28 @@ scenarios! {
         a_413_on_a_response_ends_the_invocation_only,
         a_503_on_a_response_ends_the_invocation_only,
         a_refused_error_is_not_posted_again,
-        a_refusal_of_a_pipelined_answer_is_logged_and_the_event_behind_it_handled,
-        a_refusal_that_is_no_json_is_logged_as_it_is,
+        a_refusal_of_a_pipelined_answer_is_logged_and_the_next_event_handled,
+        a_refusal_that_is_not_json_is_logged_as_it_is,
         a_refusal_without_a_body_is_logged_without_one,
         a_long_refusal_is_logged_in_part,
-        a_refusal_that_nests_without_end_is_logged_in_part_and_the_loop_goes_on,
+        a_refusal_that_nests_without_end_is_logged_in_part_and_the_loop_continues,
         a_500_on_a_response_ends_the_runtime_with_an_error_that_names_it,
         a_500_on_an_error_ends_the_runtime_with_an_error_that_names_it,
         a_500_on_a_pipelined_answer_ends_the_runtime_with_an_error,
         a_refused_next_ends_the_runtime_with_an_error_that_names_it,
         a_refused_next_is_not_blamed_on_the_invocation_before,
         after_a_204_the_next_is_asked_for_again,
-        a_service_that_answers_204_at_once_is_not_asked_in_a_busy_loop,
+        a_service_that_replies_204_immediately_is_not_asked_in_a_tight_loop,
         after_a_503_the_next_is_asked_for_again_with_growing_pauses,
         after_a_503_that_closes_the_connection_the_pauses_grow_as_well,
-        an_early_413_whose_sender_reads_no_further_is_logged_and_the_loop_goes_on,
+        an_early_413_whose_sender_stops_reading_is_logged_and_the_loop_continues,
     }
     where_answering_blocks {
         a_handler_that_fails_after_its_answer_was_refused_posts_nothing,
     }
 }
 
-/// Runs one invocation that is answered well or failed, up to where the service has read that.
+/// Runs one invocation whose handler responds or fails, until the service has read the answer.
 fn answer(on: &dyn Transport, service: &Service, is_failing: bool) -> (Running, Connection) {
     let run = on.run(service, move |_| match is_failing {
         true => Act::fail("Function.A", "b"),
@@ -51,8 +51,8 @@ fn answer(on: &dyn Transport, service: &Service, is_failing: bool) -> (Running, 
     (run, connection)
 }
 
-/// A refusal is logged with the service's words, and the next request on the same connection is
-/// `next`: nothing else is posted.
+/// Checks that a refusal is logged with the words of the service, and that the next request on the
+/// same connection is `next`: nothing else is posted.
 #[track_caller]
 fn assert_logged_and_over(on: &dyn Transport, is_failing: bool, status: u16, meaning: &str) {
     let service = on.service();
@@ -117,7 +117,7 @@ fn a_handler_that_fails_after_its_answer_was_refused_posts_nothing(on: &dyn Tran
     assert_eq!(run.stop().len(), 2);
 }
 
-fn a_refusal_of_a_pipelined_answer_is_logged_and_the_event_behind_it_handled(on: &dyn Transport) {
+fn a_refusal_of_a_pipelined_answer_is_logged_and_the_next_event_handled(on: &dyn Transport) {
     let service = on.service();
     let run = on.run(&service, |_| Act::send_and_next("x"));
     let mut connection = service.connection();
@@ -133,7 +133,7 @@ fn a_refusal_of_a_pipelined_answer_is_logged_and_the_event_behind_it_handled(on:
     assert_eq!(run.stop(), [expected]);
 }
 
-fn a_refusal_that_is_no_json_is_logged_as_it_is(on: &dyn Transport) {
+fn a_refusal_that_is_not_json_is_logged_as_it_is(on: &dyn Transport) {
     let service = on.service();
     let (run, mut connection) = answer(on, &service, false);
     connection.answer(404, "Content-Type: text/plain\r\n", "404 page \0not\x1b found\n");
@@ -161,7 +161,7 @@ fn a_long_refusal_is_logged_in_part(on: &dyn Transport) {
     assert!(lines.len() == 1 && lines[0].len() < 1_000, "{lines:?}");
 }
 
-fn a_refusal_that_nests_without_end_is_logged_in_part_and_the_loop_goes_on(on: &dyn Transport) {
+fn a_refusal_that_nests_without_end_is_logged_in_part_and_the_loop_continues(on: &dyn Transport) {
     let service = on.service();
     let (run, mut connection) = answer(on, &service, false);
     connection.answer(400, "", &"[".repeat(100_000));
@@ -244,7 +244,7 @@ fn after_a_204_the_next_is_asked_for_again(on: &dyn Transport) {
     assert_eq!(run.stop(), [""; 0]);
 }
 
-fn a_service_that_answers_204_at_once_is_not_asked_in_a_busy_loop(on: &dyn Transport) {
+fn a_service_that_replies_204_immediately_is_not_asked_in_a_tight_loop(on: &dyn Transport) {
     let service = on.service();
     let run = on.run(&service, |_| Act::send("x"));
     let began = Instant::now();
@@ -255,12 +255,13 @@ fn a_service_that_answers_204_at_once_is_not_asked_in_a_busy_loop(on: &dyn Trans
         connection.send("HTTP/1.1 204 No Content\r\n\r\n");
         asked += 1;
     }
-    // Pauses of at least 25 ms follow the second answer.
+    // Pauses of at least 25 ms follow the second reply.
     assert!((3..=22).contains(&asked), "asked {asked} times in half a second");
     run.stop();
 }
 
-/// Answers `next` four times with 503; the pauses grow, so they take at least 25 + 50 + 100 + 200 ms.
+/// Replies to `next` four times with 503; the pauses grow, so they take at least 25 + 50 + 100 +
+/// 200 ms.
 fn assert_pauses_behind_503(on: &dyn Transport, headers: &str) {
     let service = on.service();
     let run = on.run(&service, |_| Act::send("x"));
@@ -287,7 +288,7 @@ fn after_a_503_that_closes_the_connection_the_pauses_grow_as_well(on: &dyn Trans
     assert_pauses_behind_503(on, "Connection: close\r\n");
 }
 
-fn an_early_413_whose_sender_reads_no_further_is_logged_and_the_loop_goes_on(on: &dyn Transport) {
+fn an_early_413_whose_sender_stops_reading_is_logged_and_the_loop_continues(on: &dyn Transport) {
     let service = on.service();
     let run = on.run(&service, |seen| match seen.body() {
         b"large" => Act::send(vec![b'x'; 32 * 1024 * 1024]),

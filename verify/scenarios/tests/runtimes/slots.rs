@@ -1,4 +1,4 @@
-//! Several invocations at once, each on a connection of its own.
+//! Several invocations at the same time, each on its own connection.
 
 use ::std::sync::{Arc, Barrier};
 use ::std::time::{Duration, Instant};
@@ -9,25 +9,25 @@ use lambda_proto_scenarios::{
 
 scenarios! {
     on_every_runtime {
-        each_slot_has_a_next_open_on_a_connection_of_its_own,
-        no_slots_are_one_slot,
+        each_slot_has_a_next_open_on_its_own_connection,
+        zero_slots_mean_one_slot,
         handlers_run_at_the_same_time,
         a_failing_handler_leaves_the_other_slots_alone,
         a_lost_connection_of_one_slot_leaves_the_others_alone,
         a_log_that_panics_costs_neither_a_slot_nor_an_answer,
     }
     on_sockets {
-        a_500_ends_the_run_when_what_is_in_flight_has_been_answered,
+        a_500_ends_the_run_when_the_invocations_in_flight_have_been_answered,
         a_slot_whose_connection_speaks_nonsense_begins_anew_and_leaves_the_others_alone,
-        an_error_of_one_slot_is_returned_although_the_others_were_stopped,
+        an_error_of_one_slot_is_returned_even_if_the_others_were_stopped,
         with_several_slots_a_403_on_next_is_asked_again_with_pauses,
-        all_slots_together_give_up_a_service_that_is_gone,
+        all_slots_give_up_together_when_the_service_is_gone,
         a_slot_without_a_connection_tries_for_as_long_as_another_has_one,
         patience_counts_from_the_loss_of_the_last_connection,
     }
 }
 
-fn each_slot_has_a_next_open_on_a_connection_of_its_own(on: &dyn Transport) {
+fn each_slot_has_a_next_open_on_its_own_connection(on: &dyn Transport) {
     let service = on.service();
     let run = on.run_slots(8, &service, |_| Act::send(""));
     let _connections = service.open_slots(8);
@@ -35,7 +35,7 @@ fn each_slot_has_a_next_open_on_a_connection_of_its_own(on: &dyn Transport) {
     assert_eq!(run.stop(), [""; 0]);
 }
 
-fn no_slots_are_one_slot(on: &dyn Transport) {
+fn zero_slots_mean_one_slot(on: &dyn Transport) {
     let service = on.service();
     let run = on.run_slots(0, &service, |_| Act::send(""));
     let _connections = service.open_slots(1);
@@ -99,7 +99,7 @@ fn a_lost_connection_of_one_slot_leaves_the_others_alone(on: &dyn Transport) {
     run.stop();
 }
 
-fn a_500_ends_the_run_when_what_is_in_flight_has_been_answered(on: &dyn Transport) {
+fn a_500_ends_the_run_when_the_invocations_in_flight_have_been_answered(on: &dyn Transport) {
     let service = on.service();
     let (has_begun, may_answer) = (Gate::default(), Gate::default());
     let (begins, waits) = (has_begun.clone(), may_answer.clone());
@@ -139,7 +139,7 @@ fn a_slot_whose_connection_speaks_nonsense_begins_anew_and_leaves_the_others_alo
     assert!(lines.len() == 1 && lines[0].contains("starts over: "), "{lines:?}");
 }
 
-fn an_error_of_one_slot_is_returned_although_the_others_were_stopped(on: &dyn Transport) {
+fn an_error_of_one_slot_is_returned_even_if_the_others_were_stopped(on: &dyn Transport) {
     let service = on.service();
     let run = on.run_slots(2, &service, |_| Act::send(""));
     let mut connections = service.open_slots(2);
@@ -168,7 +168,7 @@ fn with_several_slots_a_403_on_next_is_asked_again_with_pauses(on: &dyn Transpor
     run.stop();
 }
 
-fn all_slots_together_give_up_a_service_that_is_gone(on: &dyn Transport) {
+fn all_slots_give_up_together_when_the_service_is_gone(on: &dyn Transport) {
     let place = Place::deserted();
     let settings = Settings {
         slots: Some(3),
@@ -179,10 +179,10 @@ fn all_slots_together_give_up_a_service_that_is_gone(on: &dyn Transport) {
     assert!(error.contains("giving up"), "{error}");
 }
 
-/// The patience of a runtime whose service comes back later than that.
+/// The patience of a runtime whose service comes back only after that.
 const IMPATIENT: Duration = Duration::from_millis(200);
 
-/// A runtime of two slots, one of which has lost its connection, and finds nobody to connect to.
+/// A runtime with two slots, one of which has lost its connection and cannot connect again.
 fn half_connected(on: &dyn Transport, place: &Place) -> (Running, Connection) {
     let settings = Settings { slots: Some(2), patience: Some(IMPATIENT), ..Settings::default() };
     let service = Service::start_on(place);

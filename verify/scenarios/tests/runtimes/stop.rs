@@ -9,14 +9,14 @@ use lambda_proto_scenarios::{
 
 scenarios! {
     on_every_runtime {
-        a_runtime_that_waits_for_an_event_stops_at_once,
+        a_runtime_that_waits_for_an_event_stops_immediately,
         a_runtime_whose_handler_runs_stops_when_its_answer_was_sent,
-        a_pipelined_answer_asks_for_nothing_once_the_runtime_stops,
-        an_answer_is_sent_again_although_the_runtime_stops,
-        a_failing_handler_is_reported_although_the_runtime_stops,
-        a_runtime_that_stops_during_a_pause_asks_for_nothing_more,
-        an_event_that_has_begun_to_arrive_is_handled_although_the_runtime_stops,
-        a_pipelined_end_of_a_stream_asks_for_nothing_once_the_runtime_stops,
+        a_pipelined_answer_asks_for_no_invocation_once_the_runtime_stops,
+        an_answer_is_sent_again_even_while_the_runtime_stops,
+        a_failing_handler_is_reported_even_while_the_runtime_stops,
+        a_runtime_that_stops_during_a_pause_asks_for_no_invocation,
+        an_event_that_has_begun_to_arrive_is_handled_even_while_the_runtime_stops,
+        a_pipelined_end_of_a_stream_asks_for_no_invocation_once_the_runtime_stops,
         every_slot_stops,
         one_slot_that_is_busy_sends_its_answer_while_the_others_stop,
         a_stop_at_any_moment_ends_the_run,
@@ -27,7 +27,7 @@ scenarios! {
     }
 }
 
-fn a_runtime_that_waits_for_an_event_stops_at_once(on: &dyn Transport) {
+fn a_runtime_that_waits_for_an_event_stops_immediately(on: &dyn Transport) {
     let service = on.service();
     let run = on.run(&service, |_| Act::send(""));
     let mut connection = service.connection();
@@ -61,7 +61,7 @@ fn a_runtime_whose_handler_runs_stops_when_its_answer_was_sent(on: &dyn Transpor
     connection.expect_end();
 }
 
-fn a_pipelined_answer_asks_for_nothing_once_the_runtime_stops(on: &dyn Transport) {
+fn a_pipelined_answer_asks_for_no_invocation_once_the_runtime_stops(on: &dyn Transport) {
     let service = on.service();
     let (has_begun, may_answer) = (Gate::default(), Gate::default());
     let (begins, waits) = (has_begun.clone(), may_answer.clone());
@@ -81,7 +81,7 @@ fn a_pipelined_answer_asks_for_nothing_once_the_runtime_stops(on: &dyn Transport
     connection.expect_end();
 }
 
-fn an_answer_is_sent_again_although_the_runtime_stops(on: &dyn Transport) {
+fn an_answer_is_sent_again_even_while_the_runtime_stops(on: &dyn Transport) {
     let service = on.service();
     let (has_begun, may_answer) = (Gate::default(), Gate::default());
     let (begins, waits) = (has_begun.clone(), may_answer.clone());
@@ -103,7 +103,7 @@ fn an_answer_is_sent_again_although_the_runtime_stops(on: &dyn Transport) {
     connection.expect_end();
 }
 
-fn a_failing_handler_is_reported_although_the_runtime_stops(on: &dyn Transport) {
+fn a_failing_handler_is_reported_even_while_the_runtime_stops(on: &dyn Transport) {
     let service = on.service();
     let (has_begun, may_answer) = (Gate::default(), Gate::default());
     let (begins, waits) = (has_begun.clone(), may_answer.clone());
@@ -129,13 +129,13 @@ fn a_runtime_without_a_connection_stops_during_its_pause(on: &dyn Transport) {
     run.stop();
 }
 
-fn a_runtime_that_stops_during_a_pause_asks_for_nothing_more(on: &dyn Transport) {
+fn a_runtime_that_stops_during_a_pause_asks_for_no_invocation(on: &dyn Transport) {
     let service = on.service();
     let run = on.run(&service, |_| Act::send(""));
     for _ in 0..6 {
         service.connection().close();
     }
-    // The pause now is at least 400 ms long, and this waits until it has begun.
+    // By now a pause takes at least 400 ms, and this waits until one has begun.
     service.expect_no_connection();
     run.stop();
     if let Some(mut connection) = service.connection_within(MOMENT) {
@@ -179,8 +179,8 @@ fn one_slot_that_is_busy_sends_its_answer_while_the_others_stop(on: &dyn Transpo
     run.expect_end();
 }
 
-/// Stops runtimes, each a little later in the life of its first invocation, and returns what they
-/// have logged.
+/// Stops runtimes, each a little later in the life of its first invocation, and returns their log
+/// lines.
 fn stop_at_many_moments(on: &dyn Transport) -> Vec<String> {
     let mut lines = Vec::new();
     for round in 0..200 {
@@ -215,7 +215,7 @@ fn a_stop_at_any_moment_leaves_the_connection_of_an_answer_alone(on: &dyn Transp
     assert_eq!(stop_at_many_moments(on), [""; 0]);
 }
 
-fn an_event_that_has_begun_to_arrive_is_handled_although_the_runtime_stops(on: &dyn Transport) {
+fn an_event_that_has_begun_to_arrive_is_handled_even_while_the_runtime_stops(on: &dyn Transport) {
     let service = on.service();
     let run = on.run(&service, |seen| Act::send(seen.body()));
     let mut connection = service.connection();
@@ -223,7 +223,7 @@ fn an_event_that_has_begun_to_arrive_is_handled_although_the_runtime_stops(on: &
     let event = Event::new("id-1", "whole").bytes();
     let (begin, rest) = event.split_at(event.len() - 3);
     connection.send(begin);
-    // Meanwhile it is read.
+    // In this time, the runtime reads the beginning.
     connection.expect_silence();
     run.tell_to_stop();
     connection.expect_silence();
@@ -236,7 +236,7 @@ fn an_event_that_has_begun_to_arrive_is_handled_although_the_runtime_stops(on: &
     connection.expect_end();
 }
 
-fn a_pipelined_end_of_a_stream_asks_for_nothing_once_the_runtime_stops(on: &dyn Transport) {
+fn a_pipelined_end_of_a_stream_asks_for_no_invocation_once_the_runtime_stops(on: &dyn Transport) {
     let service = on.service();
     let may_end = Gate::default();
     let gate = may_end.clone();

@@ -1,4 +1,4 @@
-//! Answers that are streamed: chunks, trailers, and what happens when either side stops early.
+//! Streamed responses: chunks, trailers, and what happens when either side stops early.
 
 use serde_json::json;
 
@@ -10,20 +10,20 @@ use lambda_proto_scenarios::{
 scenarios! {
     on_every_runtime {
         every_write_is_a_chunk_of_its_own,
-        the_head_of_a_stream_says_that_it_is_one_and_declares_both_trailers,
+        the_head_of_a_stream_says_that_it_is_streamed_and_declares_both_trailers,
         a_stream_without_a_write_is_an_empty_body,
-        a_write_of_nothing_is_no_chunk,
+        an_empty_write_sends_no_chunk,
         the_service_has_a_piece_before_the_next_one_is_written,
         finish_and_next_puts_the_end_of_the_stream_and_next_into_one_write,
-        an_error_in_the_middle_ends_the_stream_with_trailers,
-        an_error_before_the_first_write_is_an_error_and_no_stream,
+        an_error_in_the_middle_of_a_stream_ends_it_with_trailers,
+        an_error_before_the_first_write_is_sent_instead_of_a_stream,
         a_stream_that_fails_on_purpose_before_the_first_write_is_an_error,
         a_stream_that_is_dropped_before_the_first_write_is_an_error,
         a_stream_that_fails_on_purpose_ends_with_trailers,
         a_stream_that_is_dropped_ends_with_trailers,
-        a_long_error_in_the_middle_fits_what_the_service_reads_of_trailers,
+        a_long_error_in_the_middle_fits_the_trailers_that_the_service_reads,
         seven_mebibytes_are_streamed_whole,
-        a_service_that_hangs_up_breaks_the_pipe_and_the_loop_goes_on_elsewhere,
+        a_service_that_closes_the_connection_breaks_the_pipe_and_the_loop_uses_a_new_one,
         a_refusal_in_the_middle_of_a_stream_is_logged_and_the_loop_goes_on_elsewhere,
         a_connection_that_ends_between_two_pieces_leaves_the_fate_unknown,
     }
@@ -34,7 +34,7 @@ scenarios! {
     where_answering_blocks {
         finish_returns_when_the_service_has_taken_the_stream,
         an_error_after_finish_is_logged_and_never_posted,
-        however_large_a_write_is_it_is_a_chunk_of_its_own,
+        a_write_of_any_size_is_a_chunk_of_its_own,
         the_error_of_a_broken_pipe_that_the_handler_returns_is_logged,
     }
 }
@@ -62,7 +62,7 @@ fn every_write_is_a_chunk_of_its_own(on: &dyn Transport) {
     assert_eq!(outcome.lines, [""; 0]);
 }
 
-fn the_head_of_a_stream_says_that_it_is_one_and_declares_both_trailers(on: &dyn Transport) {
+fn the_head_of_a_stream_says_that_it_is_streamed_and_declares_both_trailers(on: &dyn Transport) {
     let outcome =
         on.invoke_once(Event::new("id-1", ""), |_| Act::stream(ContentType::OCTET_STREAM).finish());
     let request = outcome.request;
@@ -77,14 +77,14 @@ fn a_stream_without_a_write_is_an_empty_body(on: &dyn Transport) {
     assert_whole(&outcome.request, &[]);
 }
 
-fn a_write_of_nothing_is_no_chunk(on: &dyn Transport) {
+fn an_empty_write_sends_no_chunk(on: &dyn Transport) {
     let outcome = on.invoke_once(Event::new("id-1", ""), |_| {
         text().pieces(["", "", "a", "", "", "b", ""]).finish()
     });
     assert_whole(&outcome.request, &["a", "b"]);
 }
 
-/// Pieces of which the second one waits for a gate.
+/// A piece, and perhaps a second one that waits for a gate.
 fn first_and_later(
     first: &'static str,
     gate: &Gate,
@@ -165,7 +165,7 @@ fn finish_and_next_puts_the_end_of_the_stream_and_next_into_one_write(on: &dyn T
     run.stop();
 }
 
-fn an_error_in_the_middle_ends_the_stream_with_trailers(on: &dyn Transport) {
+fn an_error_in_the_middle_of_a_stream_ends_it_with_trailers(on: &dyn Transport) {
     let outcome = on.invoke_once(Event::new("id-1", ""), |_| {
         let failure = Failure::new("Function.GaveUp", "caf\u{e9} \"closed\"\r\n");
         text().pieces(["half"]).fail_by_returning(failure.stack_trace("a\nb"))
@@ -179,12 +179,12 @@ fn an_error_in_the_middle_ends_the_stream_with_trailers(on: &dyn Transport) {
     });
     assert_eq!(outcome.request.trailer_error(), expected);
     assert_eq!(outcome.request.trailers.len(), 2);
-    // One line, whatever the message holds, and one for each frame.
+    // One line for the message, whatever it contains, and one for each frame.
     let line = "invocation id-1: failed: Function.GaveUp: caf\u{e9} \"closed\"  ";
     assert_eq!(outcome.lines, [format!("{line}\n    a\n    b")]);
 }
 
-fn an_error_before_the_first_write_is_an_error_and_no_stream(on: &dyn Transport) {
+fn an_error_before_the_first_write_is_sent_instead_of_a_stream(on: &dyn Transport) {
     let outcome = on.invoke_once(Event::new("id-1", ""), |_| {
         text().fail_by_returning(Failure::new("Function.GaveUp", "at once"))
     });
@@ -195,7 +195,7 @@ fn an_error_before_the_first_write_is_an_error_and_no_stream(on: &dyn Transport)
 
 fn a_stream_that_fails_on_purpose_before_the_first_write_is_an_error(on: &dyn Transport) {
     let outcome = on.invoke_once(Event::new("id-1", ""), |_| {
-        // A write of nothing is none.
+        // Empty writes do not begin the stream.
         text().pieces(["", ""]).fail(Failure::new("Function.Chosen", "on purpose"))
     });
     outcome.request.assert_error("id-1", "Function.Chosen");
@@ -231,7 +231,7 @@ fn a_stream_that_is_dropped_ends_with_trailers(on: &dyn Transport) {
     assert_eq!(lines, ["invocation id-1: the handler gave no answer"]);
 }
 
-fn a_long_error_in_the_middle_fits_what_the_service_reads_of_trailers(on: &dyn Transport) {
+fn a_long_error_in_the_middle_fits_the_trailers_that_the_service_reads(on: &dyn Transport) {
     let outcome = on.invoke_once(Event::new("id-1", ""), |_| {
         let failure = Failure::new("Function.Long", "\u{1f980}".repeat(100_000));
         text().pieces(["half"]).fail_by_returning(failure)
@@ -301,7 +301,7 @@ fn seven_mebibytes_are_streamed_whole(on: &dyn Transport) {
     }
 }
 
-fn however_large_a_write_is_it_is_a_chunk_of_its_own(on: &dyn Transport) {
+fn a_write_of_any_size_is_a_chunk_of_its_own(on: &dyn Transport) {
     let request = stream_seven_mebibytes(on);
     assert_eq!(request.chunks.len(), 7);
     for (round, chunk) in request.chunks.iter().enumerate() {
@@ -309,14 +309,14 @@ fn however_large_a_write_is_it_is_a_chunk_of_its_own(on: &dyn Transport) {
     }
 }
 
-/// A stream that is written to until it breaks, and passes that error on.
+/// A stream to which the handler writes until it breaks; the handler passes that error on.
 fn until_it_breaks(broke: &Gate) -> Act {
     let pieces = ::std::iter::repeat_with(|| [b'x'; 64 * 1024]);
     text().pieces(pieces).on_break(broke.clone()).finish()
 }
 
 /// Runs a stream that the service ends in the middle, and another invocation on the connection that
-/// comes then; returns what was logged.
+/// follows; returns the log lines.
 fn break_a_stream(on: &dyn Transport, break_it: impl FnOnce(Connection)) -> Vec<String> {
     let service = on.service();
     let broke = Gate::default();
@@ -350,7 +350,9 @@ const REFUSED: &str = "invocation id-1: response was answered with 413: the body
 const TOO_LATE: &str = "invocation id-1: failed after it was answered: Function.Error: \
      the Runtime API takes no more of this response";
 
-fn a_service_that_hangs_up_breaks_the_pipe_and_the_loop_goes_on_elsewhere(on: &dyn Transport) {
+fn a_service_that_closes_the_connection_breaks_the_pipe_and_the_loop_uses_a_new_one(
+    on: &dyn Transport,
+) {
     let lines = break_a_stream(on, Connection::close);
     assert_eq!(lines[0], FATE_UNKNOWN, "{lines:?}");
 }

@@ -1,4 +1,4 @@
-//! A service that is not there, not there yet, or hangs up at once.
+//! A service that is absent, not started yet, or closes its connections immediately.
 
 use ::std::net::TcpListener;
 use ::std::time::{Duration, Instant};
@@ -9,16 +9,16 @@ use lambda_proto_scenarios::{
 
 scenarios! {
     on_every_runtime {
-        a_service_that_accepts_and_hangs_up_is_not_called_in_a_busy_loop,
-        a_service_that_accepts_and_hangs_up_for_a_while_is_told_of,
-        after_an_invocation_pauses_begin_anew,
+        a_service_that_closes_each_connection_is_not_called_in_a_tight_loop,
+        a_service_that_closes_each_connection_for_a_while_is_logged,
+        after_an_invocation_pauses_start_from_the_beginning,
     }
     on_sockets {
-        a_service_that_comes_late_is_found_with_one_line_for_each_change,
-        a_service_that_never_comes_is_given_up_with_address_and_time,
+        a_service_that_starts_late_is_found_with_one_line_for_each_change,
+        a_service_that_never_starts_is_given_up_with_address_and_time,
         without_patience_one_attempt_is_made,
         a_service_that_goes_away_is_given_up_with_an_error,
-        a_host_that_no_resolver_knows_is_given_up_with_its_name,
+        a_host_that_cannot_be_resolved_is_given_up_with_its_name,
         addresses_of_every_form_reach_the_service,
     }
 }
@@ -32,7 +32,7 @@ fn run_with_patience(on: &dyn Transport, patience: Duration, place: &Place) -> R
     on.run_with(settings, place, |_| Act::send("x"))
 }
 
-fn a_service_that_comes_late_is_found_with_one_line_for_each_change(on: &dyn Transport) {
+fn a_service_that_starts_late_is_found_with_one_line_for_each_change(on: &dyn Transport) {
     let place = Place::deserted();
     let run = run(on, &place);
     place.lines().wait_for("no connection");
@@ -47,7 +47,7 @@ fn a_service_that_comes_late_is_found_with_one_line_for_each_change(on: &dyn Tra
     assert!(lines[1].starts_with(&format!("connected to the Runtime API at {address} after")));
 }
 
-fn a_service_that_never_comes_is_given_up_with_address_and_time(on: &dyn Transport) {
+fn a_service_that_never_starts_is_given_up_with_address_and_time(on: &dyn Transport) {
     let place = Place::deserted();
     let patience = Duration::from_millis(300);
     let began = Instant::now();
@@ -79,7 +79,7 @@ fn a_service_that_goes_away_is_given_up_with_an_error(on: &dyn Transport) {
     assert!(error.contains("giving up"), "{error}");
 }
 
-fn a_service_that_accepts_and_hangs_up_is_not_called_in_a_busy_loop(on: &dyn Transport) {
+fn a_service_that_closes_each_connection_is_not_called_in_a_tight_loop(on: &dyn Transport) {
     let service = on.service();
     let run = run(on, service.place());
     let began = Instant::now();
@@ -92,17 +92,17 @@ fn a_service_that_accepts_and_hangs_up_is_not_called_in_a_busy_loop(on: &dyn Tra
     run.stop();
 }
 
-fn a_service_that_accepts_and_hangs_up_for_a_while_is_told_of(on: &dyn Transport) {
+fn a_service_that_closes_each_connection_for_a_while_is_logged(on: &dyn Transport) {
     let service = on.service();
     let run = run(on, service.place());
     for _ in 0..6 {
         service.connection().close();
     }
     service.connection().expect_next();
-    assert_ne!(run.stop(), [""; 0], "somebody should know");
+    assert_ne!(run.stop(), [""; 0], "the closed connections must be logged");
 }
 
-fn after_an_invocation_pauses_begin_anew(on: &dyn Transport) {
+fn after_an_invocation_pauses_start_from_the_beginning(on: &dyn Transport) {
     let service = on.service();
     let run = run(on, service.place());
     for _ in 0..6 {
@@ -122,8 +122,8 @@ fn after_an_invocation_pauses_begin_anew(on: &dyn Transport) {
     run.stop();
 }
 
-fn a_host_that_no_resolver_knows_is_given_up_with_its_name(on: &dyn Transport) {
-    // An empty label is refused before any server is asked.
+fn a_host_that_cannot_be_resolved_is_given_up_with_its_name(on: &dyn Transport) {
+    // A name with an empty label is refused without a DNS query.
     let place = Place::at("no..host:9001");
     let error = run_with_patience(on, Duration::from_millis(10), &place).error();
     assert!(error.contains("at no..host:9001"), "{error}");
