@@ -200,7 +200,7 @@ fn a_start_that_is_cut_off_shows_its_values_to_the_shutdown_hooks_and_drops_them
     signal(&program, Signal::TERM);
     program.expect_end();
     assert_said(&program, &[HOOK, CLOSED]);
-    assert_logged(&program, "the start is cancelled");
+    assert_logged(&program, "cancelling the start");
     service.expect_no_connection();
 }
 

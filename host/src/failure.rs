@@ -16,8 +16,8 @@ use crate::log::{LoggedError, one_line};
 /// the first lines of the stack trace. The error itself is kept, for
 /// [`downcast_ref`](Self::downcast_ref).
 ///
-/// Its error type is `Function.Error`, unless the error [names another](crate::ErrorType). Set
-/// another type with [`Failure::new`] or [`Failure::error_type`]. The name of a Rust type is never
+/// Its error type is `Function.Error`, unless the error [names its type](crate::ErrorType).
+/// [`Failure::new`] and [`Failure::error_type`] set any other type. The name of a Rust type is never
 /// reported.
 ///
 /// ```

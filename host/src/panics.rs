@@ -82,7 +82,7 @@ pub(crate) fn catch<T>(code: impl FnOnce() -> Result<T, Failure>) -> Result<T, F
     let inside = State { depth: state.depth + 1, has_latest: false };
     STATE.set(inside);
     // Code that panicked may have left its own data half changed, and will see that data again. It
-    // cannot do so to data of these crates, since it holds none that it could change.
+    // holds no data of these crates that could be half changed.
     let result = match catch_unwind(AssertUnwindSafe(code)) {
         Ok(result) => result,
         Err(payload) => Err(failure_of(payload)),

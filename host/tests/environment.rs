@@ -72,7 +72,7 @@ fn a_variable_that_is_empty_is_absent() {
 
 #[cfg(unix)]
 #[test]
-fn what_is_not_utf_8_is_absent() {
+fn a_value_that_is_not_utf_8_is_absent() {
     use std::os::unix::ffi::OsStringExt;
     let wrong = |_: &str| Some(OsString::from_vec(b"JSON\xff".to_vec()));
     let environment = Environment::from_lookup(&wrong);

@@ -1,5 +1,5 @@
-//! Hooks of snapshots, in order and up to the first failure, and of the end, all at once and up to
-//! a moment.
+//! Snapshot hooks, which run in order until the first failure, and shutdown hooks, which run
+//! concurrently until their time is over.
 
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
@@ -20,8 +20,8 @@ const SOON: Duration = Duration::from_secs(20);
 
 type Hook = fn() -> Result<(), Failure>;
 
-/// Runs snapshot hooks, of which one may fail, before the snapshot and after the restore; returns
-/// which ran, and what came of it.
+/// Runs before-snapshot and after-restore hooks, of which one may fail; returns which ran, and the
+/// results.
 fn snapshot_hooks(fails: Option<(usize, Hook)>) -> [(Vec<usize>, Result<(), Failure>); 2] {
     let mut lifecycle = Lifecycle::new();
     let (before, after) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));

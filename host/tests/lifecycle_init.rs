@@ -1,5 +1,5 @@
-//! Init hooks: at the same time, one time limit, one outcome that names them all, and their
-//! cancellation.
+//! Init hooks: they run concurrently under one time limit, have one outcome that names all of them,
+//! and can be cancelled.
 
 use std::panic::panic_any;
 use std::sync::mpsc::{self, Receiver, Sender};

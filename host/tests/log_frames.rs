@@ -1,5 +1,5 @@
-//! Where lines go: standard error, and frames to a descriptor that the environment names, in
-//! programs of their own.
+//! The destinations of log lines: standard error, and frames to a descriptor that the environment
+//! names. Each test runs a child process.
 #![cfg(target_os = "linux")]
 
 use std::fs::{self, File};

@@ -356,7 +356,7 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Against a plain map that never runs out of room.
+    /// Compares the ledger with a map, which never runs out of room.
     #[test]
     fn whatever_happens_no_task_is_lost_and_each_keeps_its_invocation(
         steps in prop::collection::vec(step(), 0..80)

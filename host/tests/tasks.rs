@@ -585,7 +585,7 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Against a list that knows which tasks a freeze point has left behind.
+    /// Compares it with a list of the tasks that a freeze point has left behind.
     #[test]
     fn every_task_is_reported_once_and_its_late_end_is_logged(
         steps in prop::collection::vec(step(), 0..60)

@@ -464,7 +464,7 @@ mod at_the_end_of_the_process {
             assert_eq!(count(&lines, &format!("due: {id}")), 1, "{lines:?}");
         }
         let is = |part| lines.iter().position(|line| line.contains(part)).unwrap();
-        assert!(is("due: id-1") > is("what is in flight is cancelled"), "{lines:?}");
+        assert!(is("due: id-1") > is("cancelling the invocations in flight"), "{lines:?}");
     }
 
     #[test]
@@ -477,7 +477,7 @@ mod at_the_end_of_the_process {
         connection.request().assert_response("id-1");
         program.terminate();
         // The time for invocations in flight is over.
-        program.lines.wait_for("what is in flight is cancelled");
+        program.lines.wait_for("cancelling the invocations in flight");
         connection.expect_silence();
         connection.take_answer();
         connection.expect_end();

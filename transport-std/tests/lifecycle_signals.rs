@@ -228,7 +228,7 @@ fn an_answer_on_its_way_is_not_killed_before_its_reply() {
     connection.request().assert_response("id-1");
     program.signal(Signal::TERM);
     // The time for the invocation is over, and everything else has ended.
-    program.lines().wait_for("what is in flight is cancelled");
+    program.lines().wait_for("cancelling the invocations in flight");
     program.lines().wait_for("second hook");
     connection.expect_silence();
     connection.take_answer();
