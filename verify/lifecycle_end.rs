@@ -27,31 +27,28 @@ impl Drop for Table {
 fn program() {
     let Some(behaviour) = behaviour() else { return };
     let runtime = Runtime::from_env().expect("an address");
-    let behaves = behaviour.clone();
-    let result =
-        runtime.lifecycle(lifecycle(&behaviour)).run(move |invocation, responder, context| {
-            match &*behaves {
-                "never answers" => {
-                    say("in flight");
-                    thread::sleep(PATIENCE);
-                    Ok(responder.send(""))
-                }
-                "works" => {
-                    let work = context.begin_work(&invocation, "the books");
-                    thread::spawn(move || {
-                        wait_for_test();
-                        say("the work is done");
-                        drop(work);
-                    });
-                    Ok(responder.send(""))
-                }
-                "works forever" | "works forever, reports" => {
-                    std::mem::forget(context.begin_work(&invocation, "the books"));
-                    Ok(responder.send(""))
-                }
-                _ => Ok(responder.send("")),
-            }
-        });
+    let runtime = runtime.lifecycle(lifecycle(&behaviour));
+    let result = runtime.run(move |invocation, responder, context| match invocation.body() {
+        b"hang" => {
+            say("in flight");
+            thread::sleep(PATIENCE);
+            Ok(responder.send(""))
+        }
+        b"work" => {
+            let work = context.begin_work(&invocation, "the books");
+            thread::spawn(move || {
+                wait_for_test();
+                say("the work is done");
+                drop(work);
+            });
+            Ok(responder.send(""))
+        }
+        b"work forever" => {
+            std::mem::forget(context.begin_work(&invocation, "the books"));
+            Ok(responder.send(""))
+        }
+        _ => Ok(responder.send("")),
+    });
     say("the end of main");
     let code = Termination::report(result);
     std::process::exit(if code == ExitCode::SUCCESS { 0 } else { 1 });
@@ -59,29 +56,40 @@ fn program() {
 
 fn lifecycle(behaviour: &str) -> Lifecycle {
     let (duration, buffer) = match behaviour {
-        // Enough time for the steps of the test while the hooks run.
-        "works" | "works forever, reports" | "answers slowly" => (2_000, 50),
         "has no window" => (0, 0),
         "has a buffer as long as its window" => (500, 500),
-        // Twice the default, for busy machines.
-        _ => (1_000, 50),
+        // Where the process takes all of it.
+        "is short" | "never starts" | "has a deaf hook" => (1_000, 50),
+        // Time enough for machines that are busy.
+        _ => (2_000, 50),
     };
     let options = Options::new()
-        .with_shutdown_duration(Duration::from_millis(duration))
+        .with_stop_timeout(STOP_TIMEOUT)
+        .and_then(|options| options.with_shutdown_duration(Duration::from_millis(duration)))
         .and_then(|options| options.with_shutdown_buffer(Duration::from_millis(buffer)))
         .expect("options that make sense");
-    let table = Table(match behaviour {
-        "closes never" => || thread::sleep(PATIENCE),
-        "panics when it closes" => || panic!("boom"),
-        _ => || {},
+    let tables = match behaviour {
+        "closes never" => [Table(|| thread::sleep(PATIENCE)), Table(|| {})],
+        "panics when it closes" => [Table(|| panic("boom")), Table(|| panic("bang"))],
+        _ => [Table(|| {}), Table(|| {})],
+    };
+    let lifecycle = Lifecycle::new().options(options).on_init("table", |init| {
+        let [first, second] = tables;
+        init.put(first);
+        init.put_named("second", second);
     });
-    let lifecycle = Lifecycle::new().options(options).on_init("table", |init| init.put(table));
     let lifecycle = match behaviour {
         "starts until cancelled" => lifecycle.on_init("slow", |init| {
             say("init hook");
             assert!(init.cancellation().wait(PATIENCE), "it fires");
-            // The shutdown hooks also get a value that is put here.
+            // The shutdown hooks see this value, too.
             init.put_named("late", 17_u8);
+        }),
+        "ends slowly when cancelled" => lifecycle.on_init("slow", |init| {
+            say("init hook");
+            assert!(init.cancellation().wait(PATIENCE), "it fires");
+            thread::sleep(Duration::from_millis(300));
+            say("the init hook has ended");
         }),
         "never starts" => lifecycle.on_init("deaf", |_| {
             say("init hook");
@@ -90,28 +98,39 @@ fn lifecycle(behaviour: &str) -> Lifecycle {
         "cannot start" => lifecycle.on_init("fails", |_| -> Result<(), Failure> {
             Err(Failure::new("Function.NoTable", "there is no table"))
         }),
-        _ => lifecycle,
-    };
-    let lifecycle = match behaviour {
-        "works forever, reports" => lifecycle.work(Policy::Report),
-        _ => lifecycle,
-    };
-    let lifecycle = match behaviour {
-        "hooks fail" => lifecycle
-            .on_shutdown("flush", |_| Err(Failure::new("Function.Flush", "no space")))
-            .on_shutdown("panic", |_| panic!("boom")),
-        "answers slowly" => lifecycle.on_shutdown("deaf", |_| {
+        "only reports work" => lifecycle.work(Policy::Report),
+        "has a deaf hook" => lifecycle.on_shutdown("deaf", |_| {
+            say("deaf hook");
             thread::sleep(PATIENCE);
             Ok(())
         }),
+        "has an obedient hook" => lifecycle.on_shutdown("obedient", |shutdown| {
+            say("obedient hook");
+            assert!(shutdown.cancellation().wait(PATIENCE), "it fires");
+            Ok(())
+        }),
+        "hooks fail" => lifecycle
+            .on_shutdown("flush", |_| Err(Failure::new("Function.Flush", "no space")))
+            .on_shutdown("panic", |_| panic("boom")),
         _ => lifecycle,
     };
     lifecycle.on_shutdown("hook", |shutdown| {
         let table = if shutdown.get::<Table>().is_some() { "with" } else { "without" };
         let late = shutdown.get_named::<u8>("late").map_or("", |_| " and more");
         say(&format!("shutdown hook, {table} the table{late}"));
+        if shutdown.remaining() > Duration::from_secs(3) {
+            say("shutdown hook, in the stop timeout");
+        }
         Ok(())
     })
+}
+
+/// Longer than any window.
+const STOP_TIMEOUT: Duration = Duration::from_secs(9);
+
+/// Panics without a backtrace, which takes long to print.
+fn panic<T>(message: &'static str) -> T {
+    std::panic::resume_unwind(Box::new(message))
 }
 
 const HOOK: &str = "shutdown hook, with the table";
@@ -126,26 +145,36 @@ fn start(service: &Service, behaviour: &str, slots: usize) -> (Program, Connecti
     (program, service.register_extension())
 }
 
-/// The same, with an invocation that has been sent to its first slot.
-fn invoked(service: &Service, behaviour: &str, slots: usize) -> (Program, Connections) {
+/// The same, with this event sent to its first slot.
+fn invoked(
+    service: &Service,
+    behaviour: &str,
+    slots: usize,
+    event: &str,
+) -> (Program, Connections) {
     let (program, extension) = start(service, behaviour, slots);
     let mut others = service.open_slots(slots);
     let mut first = others.remove(0);
-    first.send(Event::new("id-1", "").bytes());
+    first.send(Event::new("id-1", event).bytes());
     others.push(extension);
-    (program, Connections { first, _others: others })
+    (program, Connections { first, others })
 }
 
 /// The connections of a program, which stay open while the test runs.
 struct Connections {
     /// The connection with the invocation.
     first: Connection,
-    _others: Vec<Connection>,
+    others: Vec<Connection>,
 }
 
 /// The same, after the service has taken the answer.
-fn answered(service: &Service, behaviour: &str, slots: usize) -> (Program, Connections) {
-    let (program, mut connections) = invoked(service, behaviour, slots);
+fn answered(
+    service: &Service,
+    behaviour: &str,
+    slots: usize,
+    event: &str,
+) -> (Program, Connections) {
+    let (program, mut connections) = invoked(service, behaviour, slots, event);
     connections.first.request().assert_response("id-1");
     connections.first.take_answer();
     (program, connections)
@@ -233,7 +262,7 @@ fn the_stop_handle_cancels_the_init_hooks() {
 #[test]
 fn the_values_are_dropped_before_the_process_ends() {
     let service = Service::start();
-    let (mut program, mut connections) = answered(&service, "", 1);
+    let (mut program, mut connections) = answered(&service, "", 1, "");
     connections.first.expect_next();
     signal(&program, Signal::TERM);
     program.expect_end();
@@ -245,7 +274,7 @@ fn the_values_are_dropped_before_the_process_ends() {
 #[test]
 fn values_that_a_never_ending_handler_does_not_use_are_dropped() {
     let service = Service::start();
-    let (mut program, _connections) = invoked(&service, "never answers", 1);
+    let (mut program, _connections) = invoked(&service, "is short", 1, "hang");
     program.lines().wait_for("in flight");
     signal(&program, Signal::TERM);
     let mut report = service.connection();
@@ -258,11 +287,15 @@ fn values_that_a_never_ending_handler_does_not_use_are_dropped() {
 #[test]
 fn a_value_whose_drop_hangs_or_panics_does_not_keep_the_process() {
     for (behaviour, told) in [
-        ("closes never", "dropping the values of init hooks did not finish in time"),
-        ("panics when it closes", "dropping the values of init hooks failed: Function.Panic: boom"),
+        ("closes never", "Table of init hook \"table\" did not finish in time"),
+        ("panics when it closes", "Table of init hook \"table\" failed: Function.Panic: boom"),
+        (
+            "panics when it closes",
+            "Table named \"second\" of init hook \"table\" failed: Function.Panic: bang",
+        ),
     ] {
         let service = Service::start();
-        let (mut program, mut connections) = answered(&service, behaviour, 1);
+        let (mut program, mut connections) = answered(&service, behaviour, 1, "");
         connections.first.expect_next();
         signal(&program, Signal::TERM);
         program.expect_end();
@@ -288,7 +321,7 @@ fn registered_work_continues_while_the_shutdown_hooks_run() {
     // With several slots nothing else waits for registered work.
     for slots in [1, 2] {
         let service = Service::start();
-        let (mut program, _connections) = answered(&service, "works", slots);
+        let (mut program, _connections) = answered(&service, "", slots, "work");
         signal(&program, Signal::TERM);
         program.lines().wait_for(HOOK);
         program.go_on();
@@ -302,7 +335,7 @@ fn registered_work_continues_while_the_shutdown_hooks_run() {
 fn work_that_does_not_end_is_reported_at_the_end_of_the_window() {
     for slots in [1, 2] {
         let service = Service::start();
-        let (mut program, _connections) = answered(&service, "works forever", slots);
+        let (mut program, _connections) = answered(&service, "is short", slots, "work forever");
         let signalled = Instant::now();
         program.signal(Signal::TERM);
         program.expect_end();
@@ -319,7 +352,7 @@ fn work_that_does_not_end_is_reported_at_the_end_of_the_window() {
 #[test]
 fn work_is_not_awaited_under_a_policy_that_only_reports() {
     let service = Service::start();
-    let (mut program, mut connections) = answered(&service, "works forever, reports", 1);
+    let (mut program, mut connections) = answered(&service, "only reports work", 1, "work forever");
     connections.first.expect_next();
     let signalled = Instant::now();
     program.signal(Signal::TERM);
@@ -336,7 +369,7 @@ const TOLD: [&str; 2] = [
 #[test]
 fn hooks_that_fail_are_reported_in_one_error_and_by_the_exit_status() {
     let service = Service::start();
-    let (mut program, mut connections) = answered(&service, "hooks fail", 1);
+    let (mut program, mut connections) = answered(&service, "hooks fail", 1, "");
     connections.first.expect_next();
     signal(&program, Signal::TERM);
     program.expect_code(1);
@@ -354,7 +387,7 @@ fn hooks_that_fail_are_reported_in_one_error_and_by_the_exit_status() {
 #[test]
 fn the_error_of_the_runtime_takes_precedence_over_that_of_its_hooks() {
     let service = Service::start();
-    let (mut program, mut connections) = answered(&service, "hooks fail", 1);
+    let (mut program, mut connections) = answered(&service, "hooks fail", 1, "");
     connections.first.expect_next();
     connections.first.refuse(500, "InternalServerError", "no");
     program.expect_code(1);
@@ -368,14 +401,14 @@ fn the_error_of_the_runtime_takes_precedence_over_that_of_its_hooks() {
 fn without_a_window_hooks_run_when_the_runtime_ends_by_itself_and_not_after_a_signal() {
     for behaviour in ["has no window", "has a buffer as long as its window"] {
         let service = Service::start();
-        let (mut program, mut connections) = answered(&service, behaviour, 1);
+        let (mut program, mut connections) = answered(&service, behaviour, 1, "");
         connections.first.expect_next();
         connections.first.refuse(500, "InternalServerError", "no");
         program.expect_code(1);
-        assert_said(&program, &[HOOK, CLOSED]);
+        assert_said(&program, &[HOOK, "shutdown hook, in the stop timeout", CLOSED]);
     }
     let service = Service::start();
-    let (mut program, mut connections) = answered(&service, "has no window", 1);
+    let (mut program, mut connections) = answered(&service, "has no window", 1, "");
     connections.first.expect_next();
     program.signal(Signal::TERM);
     program.expect_code(1);
@@ -385,12 +418,103 @@ fn without_a_window_hooks_run_when_the_runtime_ends_by_itself_and_not_after_a_si
 #[test]
 fn hooks_get_the_whole_window_if_there_is_nothing_to_report() {
     let service = Service::start();
-    let (mut program, mut connections) = invoked(&service, "answers slowly", 1);
+    let (mut program, mut connections) = invoked(&service, "has a deaf hook", 1, "");
     connections.first.request().assert_response("id-1");
     let signalled = Instant::now();
     program.signal(Signal::TERM);
     // The answer is on its way, so it is not reported; the service never replies to it.
     program.lines().wait_for("shutdown hooks had not ended when their time was over: \"deaf\"");
-    assert!(signalled.elapsed() >= Duration::from_millis(2_000), "{:?}", signalled.elapsed());
+    assert!(signalled.elapsed() >= Duration::from_millis(1_000), "{:?}", signalled.elapsed());
     program.expect_code(1);
+}
+
+#[test]
+fn an_invocation_is_reported_while_a_shutdown_hook_hangs() {
+    let service = Service::start();
+    let (mut program, _connections) = invoked(&service, "has a deaf hook", 1, "hang");
+    program.lines().wait_for("in flight");
+    signal(&program, Signal::TERM);
+    let mut report = service.connection();
+    report.request().assert_error("id-1", "Runtime.ShutDown");
+    report.take_answer();
+    program.expect_code(1);
+    assert_logged(&program, "unanswered at the end of the process: 1");
+}
+
+#[test]
+fn registered_work_continues_while_another_slot_is_cancelled() {
+    let service = Service::start();
+    let (mut program, mut connections) = answered(&service, "", 2, "work");
+    connections.others[0].send(Event::new("id-2", "hang").bytes());
+    program.lines().wait_for("in flight");
+    signal(&program, Signal::TERM);
+    program.lines().wait_for("cancelling the invocations in flight");
+    program.go_on();
+    let mut report = service.connection();
+    report.request().assert_error("id-2", "Runtime.ShutDown");
+    report.take_answer();
+    program.expect_end();
+    assert_said(&program, &["the work is done", HOOK]);
+    assert_not_logged(&program, "still runs");
+}
+
+#[test]
+fn a_cancelled_start_has_the_time_of_the_shutdown_hooks_to_end() {
+    let service = Service::start();
+    let (mut program, _extension) = start(&service, "ends slowly when cancelled", 1);
+    program.lines().wait_for("init hook");
+    signal(&program, Signal::TERM);
+    program.expect_end();
+    assert_said(&program, &["the init hook has ended", HOOK, CLOSED]);
+    service.expect_no_connection();
+}
+
+#[test]
+fn a_start_that_is_cut_off_names_its_init_hooks() {
+    let service = Service::start();
+    let (mut program, _extension) = start(&service, "never starts", 1);
+    program.lines().wait_for("init hook");
+    signal(&program, Signal::TERM);
+    program.expect_end();
+    assert_logged(&program, "init hook \"deaf\" had not ended when the process ended");
+}
+
+#[test]
+fn after_a_failed_start_a_signal_runs_no_hooks_and_the_exit_status_is_that_of_the_failure() {
+    let service = Service::start();
+    let (mut program, _extension) = start(&service, "cannot start", 1);
+    let mut connection = service.connection();
+    connection.request().assert_init_error("Runtime.InitError");
+    // The service does not reply, so the program waits.
+    signal(&program, Signal::TERM);
+    program.expect_code(1);
+    assert_not_logged(&program, "shutdown hook");
+}
+
+#[test]
+fn a_signal_cancels_the_hooks_of_a_runtime_that_ends_by_itself() {
+    let service = Service::start();
+    let (mut program, mut connections) = answered(&service, "has an obedient hook", 1, "");
+    connections.first.expect_next();
+    connections.first.refuse(500, "InternalServerError", "no");
+    program.lines().wait_for("obedient hook");
+    let signalled = Instant::now();
+    program.signal(Signal::TERM);
+    program.expect_code(1);
+    assert!(signalled.elapsed() < STOP_TIMEOUT / 2, "{:?}", signalled.elapsed());
+    assert_said(&program, &["the end of main", CLOSED]);
+}
+
+#[test]
+fn a_signal_ends_a_runtime_that_ends_by_itself_and_has_a_deaf_hook() {
+    let service = Service::start();
+    let (mut program, mut connections) = answered(&service, "has a deaf hook", 1, "");
+    connections.first.expect_next();
+    connections.first.refuse(500, "InternalServerError", "no");
+    program.lines().wait_for("deaf hook");
+    let signalled = Instant::now();
+    program.signal(Signal::TERM);
+    program.expect_code(1);
+    assert!(signalled.elapsed() < STOP_TIMEOUT / 2, "{:?}", signalled.elapsed());
+    assert_logged(&program, "the runtime did not end in time after the signal: exiting");
 }

@@ -154,7 +154,10 @@ impl Started {
         let ended = start(
             settings,
             || run_init(parts.init, &parts.options, &store, &stopping, log),
-            |failure| transport.fail_init(failure),
+            |failure| {
+                termination.start_has_failed();
+                transport.fail_init(failure)
+            },
         )?;
         if ended == InitEnd::Cancelled {
             return termination.finish().map(|()| None);
@@ -165,7 +168,10 @@ impl Started {
             start(
                 settings,
                 || run_before_snapshot(parts.before_snapshot, &store.values()),
-                |failure| transport.fail_init(failure),
+                |failure| {
+                    termination.start_has_failed();
+                    transport.fail_init(failure)
+                },
             )?;
             let receipt = match transport.restore_next() {
                 // A lost connection means that a restore happened, too.
@@ -186,7 +192,10 @@ impl Started {
             start(
                 settings,
                 || run_after_restore(parts.after_restore, &store.values()),
-                |failure| transport.fail_restore(failure),
+                |failure| {
+                    termination.start_has_failed();
+                    transport.fail_restore(failure)
+                },
             )?;
         }
         termination.has_started();

@@ -11,9 +11,11 @@ use lambda_proto::lifecycle::{Clocks, ShutdownWindow};
 
 #[cfg(unix)]
 use crate::in_flight::{is_answering, is_anything_in_flight, is_anything_to_report};
-use crate::lifecycle::{Shutdown, ShutdownHook, Store, clock, drop_values, run_shutdown};
+use crate::lifecycle::{
+    Shutdown, ShutdownHook, Store, clock, drop_unrun, drop_values, run_shutdown,
+};
 use crate::policy::Options;
-use crate::{Error, Log, Tasks, report_in_flight};
+use crate::{Error, Log, Tasks, catch, report_in_flight};
 
 /// The report for invocations that are unanswered when the process ends.
 const ENDED: ErrorReport<'static> = ErrorReport::new(
@@ -55,6 +57,8 @@ struct Shared {
     stop_timeout: Duration,
     /// Cancels the invocations.
     cancelled: Shutdown,
+    /// Cancels the shutdown hooks before their time is over.
+    ending: Shutdown,
     tasks: Tasks,
     /// The values of the init hooks, for the shutdown hooks.
     store: Store,
@@ -68,12 +72,22 @@ struct State {
     signal: Option<Clocks>,
     /// Whether the signal has been logged.
     is_told: bool,
-    /// Whether the start is not over, so that no invocation has been asked for.
-    is_starting: bool,
-    /// Whether the runtime has ended.
-    is_over: bool,
+    stage: Stage,
     /// `None` once a thread runs them.
     hooks: Option<Vec<ShutdownHook>>,
+}
+
+/// The stage of the runtime, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    /// No invocation has been asked for.
+    Starting,
+    Running,
+    /// The start has failed, which is being reported. No shutdown hooks run.
+    Failed,
+    /// The runtime has ended, and its caller ends the lifecycle.
+    Ending,
+    Ended,
 }
 
 impl Termination {
@@ -86,17 +100,13 @@ impl Termination {
         tasks: Tasks,
         log: Log,
     ) -> Self {
-        let state = State {
-            signal: None,
-            is_told: false,
-            is_starting: true,
-            is_over: false,
-            hooks: Some(hooks),
-        };
+        let state =
+            State { signal: None, is_told: false, stage: Stage::Starting, hooks: Some(hooks) };
         let shared = Shared {
             window: options.shutdown_window(),
             stop_timeout: options.stop_timeout(),
             cancelled,
+            ending: Shutdown::new(),
             tasks,
             store,
             log,
@@ -123,8 +133,9 @@ impl Termination {
         {
             use signal_hook::consts::{SIGINT, SIGTERM};
             let signals = [SIGTERM, SIGINT];
+            Watch::register_default(signals)?;
             let mut arriving = signal_hook::iterator::Signals::new(signals)?;
-            let watch = Watch::new(signals, arriving.handle())?;
+            let watch = Watch::new(arriving.handle());
             let shared = self.shared.clone();
             let watching = move || {
                 let Some(signal) = arriving.forever().next() else { return };
@@ -135,7 +146,14 @@ impl Termination {
                         std::process::exit(128 + signal);
                     }
                 });
-                shared.end(signal, stop);
+                // Others wait for the exit, which must not depend on code of the function.
+                let ended = catch(|| {
+                    shared.end(signal, stop);
+                    Ok(())
+                });
+                if ended.is_err() {
+                    std::process::exit(1);
+                }
             };
             std::thread::Builder::new().name("lambda-signals".to_owned()).spawn(watching)?;
             self.watch = Some(watch);
@@ -145,7 +163,13 @@ impl Termination {
 
     /// Notes that the start is over.
     pub(crate) fn has_started(&self) {
-        self.shared.lock().is_starting = false;
+        drop(self.shared.enter(Stage::Running));
+    }
+
+    /// Notes that the start has failed, which the caller is about to report.
+    pub(crate) fn start_has_failed(&self) {
+        let hooks = self.shared.enter(Stage::Failed).hooks.take();
+        drop_unrun(hooks.unwrap_or_default());
     }
 
     /// Ends the runtime: runs the hooks. If they already run, because the time of the invocations
@@ -156,13 +180,11 @@ impl Termination {
     /// As [`run_shutdown`].
     pub(crate) fn finish(self) -> Result<(), Error> {
         let shared = &self.shared;
-        let mut state = shared.lock();
-        state.is_over = true;
-        shared.changed.notify_all();
+        let state = shared.enter(Stage::Ending);
         // The process must not end while the signal is being logged.
         let is_telling = |state: &mut State| state.signal.is_some() && !state.is_told;
         let waited = shared.changed.wait_while(state, is_telling);
-        state = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
         let Some(hooks) = state.hooks.take() else {
             // Another thread is about to exit the process.
             drop(shared.changed.wait_while(state, |_| true));
@@ -174,9 +196,13 @@ impl Termination {
             Some(signal) => shared.window.hooks_until(signal, now),
             None => now.monotonic.saturating_add(shared.stop_timeout),
         });
-        let result = run_shutdown(hooks, until, &shared.store, &shared.log);
+        let result = run_shutdown(hooks, until, &shared.ending, &shared.store, &shared.log);
         shared.end_work(until);
-        drop_values(&shared.store, until.max(Instant::now() + LAST_WORDS), &shared.log);
+        let drop_until = match signal {
+            Some(_) => until,
+            None => until.max(Instant::now() + LAST_WORDS),
+        };
+        drop_values(&shared.store, drop_until, &shared.log);
         result
     }
 }
@@ -184,34 +210,48 @@ impl Termination {
 /// After a failed start no shutdown hooks run, but the values of init hooks are dropped.
 impl Drop for Termination {
     fn drop(&mut self) {
-        let until = Instant::now() + self.shared.stop_timeout;
-        drop_values(&self.shared.store, until, &self.shared.log);
+        let Shared { store, log, .. } = &*self.shared;
+        // After `finish` there are none.
+        drop_values(store, Instant::now() + self.shared.stop_timeout, log);
+        // The process may end now.
+        log.flush();
+        drop(self.shared.enter(Stage::Ended));
     }
 }
 
 #[cfg(unix)]
 impl Watch {
-    fn new(signals: [i32; 2], handle: signal_hook::iterator::Handle) -> io::Result<Self> {
-        let mut watches = WATCHES.lock().unwrap_or_else(PoisonError::into_inner);
-        let (count, is_default) = &mut *watches;
+    /// Registers the default effect of the signals, for when nothing watches. It comes before what
+    /// wakes the thread of a watch: actions run in this order, and the watch may be gone before the
+    /// next one runs.
+    fn register_default(signals: [i32; 2]) -> io::Result<()> {
+        let (count, is_default) = &mut *Self::watches();
         if is_default.is_none() {
-            let flag = Arc::<AtomicBool>::default();
+            let flag = Arc::new(AtomicBool::new(*count == 0));
             for signal in signals {
                 signal_hook::flag::register_conditional_default(signal, flag.clone())?;
             }
             *is_default = Some(flag);
         }
+        Ok(())
+    }
+
+    fn new(handle: signal_hook::iterator::Handle) -> Self {
+        let (count, is_default) = &mut *Self::watches();
         *count += 1;
         is_default.iter().for_each(|flag| flag.store(false, Ordering::SeqCst));
-        Ok(Self(handle))
+        Self(handle)
+    }
+
+    fn watches() -> MutexGuard<'static, (usize, Option<Arc<AtomicBool>>)> {
+        WATCHES.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(unix)]
 impl Drop for Watch {
     fn drop(&mut self) {
-        let mut watches = WATCHES.lock().unwrap_or_else(PoisonError::into_inner);
-        let (count, is_default) = &mut *watches;
+        let (count, is_default) = &mut *Self::watches();
         *count -= 1;
         let is_last = *count == 0;
         is_default.iter().for_each(|flag| flag.store(is_last, Ordering::SeqCst));
@@ -223,6 +263,14 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // The state is consistent at every moment.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters the next stage.
+    fn enter(&self, stage: Stage) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        state.stage = stage;
+        self.changed.notify_all();
+        state
     }
 
     /// Waits for registered work, and reports what is still open at `until`.
@@ -244,26 +292,36 @@ impl Shared {
         self.log.info(format_args!("{name}: no more invocations are taken"));
         self.lock().is_told = true;
         self.changed.notify_all();
-        let mut state = self.wait_until_over(clock::moment(self.window.cancel_at(came)));
-        // The runtime has ended in time, and its caller runs the hooks in `finish`.
-        if state.is_over {
-            return;
+        let mut state = self.wait_for(Stage::Failed, clock::moment(self.window.cancel_at(came)));
+        if state.stage == Stage::Running && !is_anything_in_flight() {
+            // Its thread has only to return, and a busy machine may delay that.
+            drop(state);
+            let grace = self.window.invocation() + self.window.hooks() / 2;
+            state =
+                self.wait_for(Stage::Failed, clock::moment(came.monotonic.saturating_add(grace)));
+        }
+        if state.stage >= Stage::Failed {
+            drop(state);
+            return self.limit(came);
         }
         let Some(hooks) = state.hooks.take() else { return };
-        let what = if state.is_starting { "the start" } else { "the invocations in flight" };
+        let is_starting = state.stage == Stage::Starting;
         drop(state);
-        self.log.warn(format_args!("cancelling {what}: the process must end"));
+        self.log.warn(format_args!(
+            "cancelling {}: the process must end",
+            if is_starting { "the start" } else { "the invocations in flight" }
+        ));
         self.cancelled.begin();
         let until = clock::moment(self.window.hooks_until(came, clock::now()));
         let hooks_until = match is_anything_to_report() {
             true => until.checked_sub(LAST_WORDS).unwrap_or(until),
             false => until,
         };
-        let result = run_shutdown(hooks, hooks_until, &self.store, &self.log);
+        let result = run_shutdown(hooks, hooks_until, &self.ending, &self.store, &self.log);
         // Cancelled invocations may be answered until the time of the hooks is over, even if the
-        // hooks have ended before.
-        if is_anything_in_flight() {
-            drop(self.wait_until_over(hooks_until));
+        // hooks have ended before; and init hooks may end.
+        if is_starting || is_anything_in_flight() {
+            drop(self.wait_for(Stage::Ending, hooks_until));
         }
         let reported = report_in_flight(ENDED, until);
         if reported > 0 {
@@ -271,24 +329,49 @@ impl Shared {
         }
         if is_answering() {
             // An answer that is being sent gets the rest of the window.
-            drop(self.wait_until_over(until));
+            drop(self.wait_for(Stage::Ending, until));
+            if is_answering() {
+                self.log.warn(format_args!("the process ends before the reply to an answer"));
+            }
+        }
+        for hook in self.store.running_hooks() {
+            self.log.warn(format_args!("init hook {hook:?} had not ended when the process ended"));
         }
         self.end_work(until);
-        drop_values(&self.store, until.max(Instant::now() + LAST_WORDS), &self.log);
+        drop_values(&self.store, until, &self.log);
         self.log.flush();
         std::process::exit(if result.is_ok() { 0 } else { 1 });
     }
 
-    /// Waits until the runtime has ended, but not beyond `moment`.
+    /// Limits an end that another thread carries out to the window. That thread may have begun
+    /// before the signal, with a longer limit.
     #[cfg(unix)]
-    fn wait_until_over(&self, moment: Instant) -> MutexGuard<'_, State> {
+    fn limit(&self, came: Clocks) {
+        let hooks = came.monotonic.saturating_add(self.window.hooks());
+        if self.wait_for(Stage::Ended, clock::moment(hooks)).stage < Stage::Ended {
+            self.ending.begin();
+        }
+        let kill = came.monotonic.saturating_add(self.window.duration());
+        let until = clock::moment(kill) + LAST_WORDS;
+        if self.wait_for(Stage::Ended, until).stage < Stage::Ended {
+            self.log
+                .error(format_args!("the runtime did not end in time after the signal: exiting"));
+            self.log.flush();
+            std::process::exit(1);
+        }
+    }
+
+    /// Waits until the runtime is in this stage or a later one, but not beyond `moment`.
+    #[cfg(unix)]
+    fn wait_for(&self, stage: Stage, moment: Instant) -> MutexGuard<'_, State> {
         let left = moment.saturating_duration_since(Instant::now());
-        let is_going_on = |state: &mut State| !state.is_over;
-        let waited = self.changed.wait_timeout_while(self.lock(), left, is_going_on);
+        let is_before = |state: &mut State| state.stage < stage;
+        let waited = self.changed.wait_timeout_while(self.lock(), left, is_before);
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }
 
-/// The part of the window that is reserved for reports of unanswered invocations, if there are any,
-/// and the least time for dropping the values.
+/// The part of the window that is reserved for reports of unanswered invocations, if there are any;
+/// the least time for dropping values without a signal; and what the end may take beyond the window
+/// before the signal thread exits.
 const LAST_WORDS: Duration = Duration::from_millis(50);

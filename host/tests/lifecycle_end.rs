@@ -7,8 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lambda_proto_host::lifecycle::{
-    AFTER_RESTORE_ERROR, BEFORE_SNAPSHOT_ERROR, Lifecycle, Resources, Store, run_after_restore,
-    run_before_snapshot, run_shutdown,
+    AFTER_RESTORE_ERROR, BEFORE_SNAPSHOT_ERROR, Lifecycle, Resources, Shutdown, Store,
+    run_after_restore, run_before_snapshot, run_shutdown,
 };
 use lambda_proto_host::{Failure, Format, Log};
 use serde_json::Value;
@@ -112,7 +112,13 @@ fn shut_down(lifecycle: Lifecycle, time: Duration) -> Vec<String> {
 fn shut_down_with(lifecycle: Lifecycle, time: Duration) -> (Option<String>, Vec<String>) {
     let (log, lines) = log();
     let until = Instant::now() + time;
-    let result = run_shutdown(lifecycle.into_parts().shutdown, until, &Store::default(), &log);
+    let result = run_shutdown(
+        lifecycle.into_parts().shutdown,
+        until,
+        &Shutdown::new(),
+        &Store::default(),
+        &log,
+    );
     drop(log);
     let message = |line: String| {
         let line: Value = serde_json::from_str(&line).unwrap();
@@ -195,7 +201,7 @@ fn a_failed_shutdown_hook_is_logged_before_the_others_have_ended() {
         });
     let until = Instant::now() + LONG;
     let hooks = lifecycle.into_parts().shutdown;
-    run_shutdown(hooks, until, &Store::default(), &log).unwrap_err();
+    run_shutdown(hooks, until, &Shutdown::new(), &Store::default(), &log).unwrap_err();
 }
 
 #[test]
@@ -274,4 +280,54 @@ fn without_time_left_no_shutdown_hook_begins_and_all_are_named() {
     assert_eq!(lines, [r#"no time was left for shutdown hooks: "a", "b""#]);
     // The hook was dropped without running.
     assert_eq!(begins.recv_timeout(LONG), Err(mpsc::RecvTimeoutError::Disconnected));
+}
+
+#[test]
+fn the_end_of_the_process_cancels_shutdown_hooks_before_their_time_is_over() {
+    let start = Instant::now();
+    let ending = Shutdown::new();
+    let ends = ending.clone();
+    let hooks = Lifecycle::new()
+        .on_shutdown("obedient", |end| {
+            assert!(end.cancellation().wait(LONG));
+            Ok(())
+        })
+        .on_shutdown("ends all", move |_| {
+            ends.begin();
+            Ok(())
+        })
+        .into_parts()
+        .shutdown;
+    run_shutdown(hooks, start + LONG, &ending, &Store::default(), &Log::to(|_| {})).unwrap();
+    assert!(start.elapsed() < SOON);
+}
+
+#[test]
+fn a_hook_without_time_whose_values_hang_or_panic_when_dropped_holds_nobody() {
+    struct Guard(Option<Receiver<()>>);
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            match &self.0 {
+                Some(end_of_test) => drop(end_of_test.recv_timeout(LONG)),
+                None => std::panic::resume_unwind(Box::new("on purpose")),
+            }
+        }
+    }
+    let (end_of_test, ends) = mpsc::channel();
+    let (hangs, panics) = (Guard(Some(ends)), Guard(None));
+    let hooks = Lifecycle::new()
+        .on_shutdown("hangs", move |_| {
+            let _held = &hangs;
+            Ok(())
+        })
+        .on_shutdown("panics", move |_| {
+            let _held = &panics;
+            Ok(())
+        })
+        .into_parts()
+        .shutdown;
+    let start = Instant::now();
+    run_shutdown(hooks, start, &Shutdown::new(), &Store::default(), &Log::to(|_| {})).unwrap_err();
+    assert!(start.elapsed() < SOON);
+    drop(end_of_test);
 }

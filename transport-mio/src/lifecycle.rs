@@ -108,8 +108,9 @@ impl Runtime<Lifecycle> {
     ///
     /// # Errors
     ///
-    /// The errors of a runtime without a lifecycle, and [`Error::Init`] as for [`run`](Self::run).
-    /// If the start has succeeded and an error follows, the shutdown hooks have run.
+    /// The errors of a runtime without a lifecycle; [`Error::Init`] as for [`run`](Self::run);
+    /// [`Error::Shutdown`] if the runtime was stopped during the start, and shutdown hooks failed. If
+    /// the start has succeeded and an error follows, the shutdown hooks have run.
     pub fn register(self, registry: &Registry, first: Token) -> Result<Slots, Error> {
         let token = Token(first.0 + self.plan.settings.slots);
         let waker = Waker::new(registry, token).map_err(Error::Poll)?;

@@ -68,7 +68,8 @@ use crate::stop::StopHandle;
 /// time of an invocation is nearly over, and are [finished](Self::finish) after [`Event::Ended`].
 ///
 /// If the slots are dropped before [`Event::Ended`], they end immediately, and so do their
-/// invocations in flight; responders that still exist then do nothing.
+/// invocations in flight; responders that still exist then do nothing. Dropping slots that have not
+/// been finished runs the shutdown hooks, whose failures are only logged then.
 pub struct Slots {
     slots: Vec<Slot>,
     scheduler: Scheduler,
@@ -333,6 +334,10 @@ impl Drop for Slots {
         }
         // The process may end after this.
         self.scheduler.settings.log.flush();
+        if let Some(started) = self.started.take() {
+            // Failures of the hooks are in the log.
+            let _logged = started.finish();
+        }
     }
 }
 

@@ -220,6 +220,29 @@ fn the_programs_own_loop_finishes_its_slots_when_they_have_ended() {
 }
 
 #[test]
+fn finishing_the_slots_returns_the_failures_of_the_shutdown_hooks() {
+    let service = Service::start();
+    let lifecycle =
+        lifecycle().on_shutdown("flush", |_| Err(Failure::new("Function.Flush", "no space")));
+    let error = turner(&service, 1, lifecycle).slots.finish().unwrap_err();
+    assert!(matches!(error, Error::Shutdown { .. }));
+    assert_eq!(error.to_string(), "shutdown hook \"flush\" failed: Function.Flush: no space");
+}
+
+#[test]
+fn dropping_the_slots_runs_the_shutdown_hooks() {
+    let service = Service::start();
+    let (sender, hooks) = channel();
+    let lifecycle = lifecycle().on_init("value", |init| init.put(17_u8));
+    let lifecycle = lifecycle.on_shutdown("flush", move |shutdown| {
+        sender.send(shutdown.get::<u8>().copied())?;
+        Ok(())
+    });
+    drop(turner(&service, 1, lifecycle));
+    assert_eq!(hooks.recv_timeout(PATIENCE).unwrap(), Some(17));
+}
+
+#[test]
 fn finishing_slots_without_a_lifecycle_returns_immediately() {
     let service = Service::start();
     let turner = Turner::new(runtime(service.place(), 1));

@@ -103,7 +103,8 @@ impl Runtime<Lifecycle> {
     ///
     /// # Errors
     ///
-    /// [`Error::Init`] as for [`run`](Self::run).
+    /// [`Error::Init`] as for [`run`](Self::run); [`Error::Shutdown`] if the runtime was stopped
+    /// during the start, and shutdown hooks failed.
     pub fn into_worker(self) -> Result<Option<Worker<InLifecycle>>, Error> {
         Ok(self.start()?.map(|running| running.worker()))
     }

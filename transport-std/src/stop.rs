@@ -1,6 +1,6 @@
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::SeqCst};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lambda_proto::client::Outage;
@@ -24,10 +24,16 @@ struct Shared {
     reach: Mutex<Reach>,
     waiters: Mutex<Vec<Arc<Waiter>>>,
     changed: Condvar,
+    lifecycle: Mutex<Followers>,
+}
+
+/// What else a stop reaches, in a runtime with a lifecycle.
+#[derive(Debug, Default)]
+struct Followers {
     /// The shutdown that a stop begins, for code that waits before the first invocation.
-    stopping: OnceLock<Stopping>,
+    stopping: Option<Stopping>,
     /// Post-response work, which a worker may wait for.
-    tasks: OnceLock<Tasks>,
+    tasks: Option<Tasks>,
 }
 
 /// Whether the slots reach the service.
@@ -64,10 +70,11 @@ impl StopHandle {
             waiter.cut();
         }
         self.shared.changed.notify_all();
-        if let Some(stopping) = self.shared.stopping.get() {
+        let followers = lock(&self.shared.lifecycle);
+        if let Some(stopping) = &followers.stopping {
             stopping.begin();
         }
-        if let Some(tasks) = self.shared.tasks.get() {
+        if let Some(tasks) = &followers.tasks {
             tasks.wake();
         }
     }
@@ -85,7 +92,8 @@ impl StopHandle {
 
     /// Makes a stop also begin this shutdown, immediately if the stop came first; call it once.
     pub(crate) fn set_stopping(&self, stopping: &Stopping) {
-        let _of_this_runtime = self.shared.stopping.set(stopping.clone());
+        // If the stop does not find it, it came before.
+        lock(&self.shared.lifecycle).stopping = Some(stopping.clone());
         if self.is_stopping() {
             stopping.begin();
         }
@@ -93,7 +101,7 @@ impl StopHandle {
 
     /// Makes a stop also wake workers that wait for post-response work; call it once.
     pub(crate) fn set_tasks(&self, tasks: &Tasks) {
-        let _of_this_runtime = self.shared.tasks.set(tasks.clone());
+        lock(&self.shared.lifecycle).tasks = Some(tasks.clone());
     }
 
     pub(crate) fn remove(&self, waiter: &Arc<Waiter>) {

@@ -1,8 +1,8 @@
 //! Several invocations at the same time: a thread for each slot.
 
-#[cfg(target_os = "linux")]
 mod support;
 
+#[cfg(target_os = "linux")]
 use lambda_proto_service::program::{Program, behaviour};
 
 use support::{Event, Service};

@@ -90,6 +90,25 @@ impl<T: Send + 'static> HookThreads<T> {
     }
 }
 
+/// Drops hooks that never run, on a thread that nobody waits for: what they hold is dropped by the
+/// function's code, which may panic or take long.
+pub(crate) fn drop_unrun<F: Send + 'static>(hooks: Vec<F>) {
+    if hooks.is_empty() {
+        return;
+    }
+    let dropping = move || {
+        let _logged_by_the_panic_hook = catch(move || {
+            drop(hooks);
+            Ok(())
+        });
+    };
+    // Without a thread they are dropped here.
+    let _caught = catch(move || {
+        let _no_thread = thread::Builder::new().name("lambda-unrun".to_owned()).spawn(dropping);
+        Ok(())
+    });
+}
+
 /// Adds a sentence about a hook to a list of sentences.
 pub(super) fn add(list: &mut String, kind: &str, name: &str, what: fmt::Arguments<'_>) {
     let between = if list.is_empty() { "" } else { "; " };

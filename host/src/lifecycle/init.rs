@@ -3,11 +3,11 @@ use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::hook_threads::{HookThreads, add};
+use super::hook_threads::{HookThreads, add, drop_unrun};
 use super::resources::Replaces;
 use super::{Cancellation, Named, Shutdown, Store, clock};
 use crate::policy::{Hook, HookResult, InitOutcome, InitTracker, Options};
-use crate::{Failure, Level, Log};
+use crate::{Failure, Level, Log, catch};
 
 /// The error type if an init hook failed: the one that AWS's Rust client uses for a failed init
 /// (`lambda_runtime_api_client`).
@@ -62,6 +62,7 @@ pub fn run_init(
     }
     if stopping.is_begun() {
         log_cancelled(log, "");
+        drop_unrun(hooks);
         return Ok(InitEnd::Cancelled);
     }
     let mut tracker = InitTracker::new(vec![Hook::Pending; hooks.len()], options, clock::now());
@@ -74,11 +75,13 @@ pub fn run_init(
             store: store.clone(),
             conflicts: Mutex::default(),
         };
-        crew.start(name, move || context.judge(run(&context)));
+        store.hook_begins(name.clone());
+        crew.start(name, move || context.judge(catch(|| run(&context))));
     }
     let mut troubles = Troubles::default();
     let outcome = loop {
         if let Some(ended) = crew.next(expires_at) {
+            store.hook_has_ended(&ended.name);
             let result = match ended.result {
                 Ok(true) => HookResult::Done,
                 Ok(false) => {

@@ -25,6 +25,7 @@ mod shutdown;
 mod snapshot;
 
 pub use cancellation::{Cancellation, Shutdown};
+pub(crate) use hook_threads::drop_unrun;
 pub use init::{
     INIT_ABORTED, INIT_ERROR, INIT_TIMEOUT, InitContext, InitEnd, InitHook, InitResult, run_init,
 };

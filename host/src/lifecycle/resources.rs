@@ -41,10 +41,13 @@ pub struct Resources(Arc<Vec<Entry>>);
 struct Entry {
     /// The name of the value; empty if it has none.
     name: Cow<'static, str>,
-    value: Arc<dyn Any + Send + Sync>,
+    value: Value,
+    type_name: &'static str,
     /// The hook that put it.
     hook: Cow<'static, str>,
 }
+
+type Value = Arc<dyn Any + Send + Sync>;
 
 impl Resources {
     /// The value of this type without a name, if a hook has put one.
@@ -57,8 +60,14 @@ impl Resources {
         self.0.get(self.place::<T>(name)?)?.value.downcast_ref()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// The values, each with a description; `None` if something else still uses them.
+    pub(super) fn into_values(self) -> Option<Vec<(String, Value)>> {
+        let entries = Arc::into_inner(self.0)?;
+        let described = |Entry { name, value, type_name, hook }: Entry| {
+            let named = named(&name);
+            (format!("the {type_name}{named} of init hook {hook:?}"), value)
+        };
+        Some(entries.into_iter().map(described).collect())
     }
 
     fn place<T: Any + Send + Sync>(&self, name: &str) -> Option<usize> {
@@ -81,6 +90,8 @@ pub struct Store(Arc<Mutex<Stored>>);
 struct Stored {
     values: Resources,
     is_closed: bool,
+    /// The names of the init hooks that run.
+    running: Vec<Cow<'static, str>>,
 }
 
 /// Whether a value may replace another of the same type and name.
@@ -119,7 +130,7 @@ impl Store {
             drop(stored);
             return Err(message);
         }
-        let entry = Entry { name, value, hook };
+        let entry = Entry { name, value, type_name: type_name::<T>(), hook };
         let mut entries = Vec::clone(&stored.values.0);
         match place.and_then(|place| entries.get_mut(place)) {
             Some(place) => *place = entry,
@@ -135,6 +146,24 @@ impl Store {
         let values = self.values();
         let entry = values.0.get(values.place::<T>(name)?)?;
         Arc::clone(&entry.value).downcast().ok()
+    }
+
+    /// Notes that a hook begins to put its values.
+    pub(super) fn hook_begins(&self, name: Cow<'static, str>) {
+        self.lock().running.push(name);
+    }
+
+    /// Notes that a hook has ended.
+    pub(super) fn hook_has_ended(&self, name: &str) {
+        let running = &mut self.lock().running;
+        if let Some(at) = running.iter().position(|other| other == name) {
+            running.swap_remove(at);
+        }
+    }
+
+    /// The names of the init hooks that run.
+    pub(crate) fn running_hooks(&self) -> Vec<Cow<'static, str>> {
+        self.lock().running.clone()
     }
 
     /// Takes the values out of the store, which stays empty from then on. Each value is dropped
@@ -157,9 +186,13 @@ impl fmt::Debug for Store {
 }
 
 fn already_put(type_name: &str, name: &str, hook: &str, other: &str) -> String {
-    let named = if name.is_empty() { String::new() } else { format!(" named {name:?}") };
+    let named = named(name);
     format!(
         "init hooks {other:?} and {hook:?} both put a {type_name}{named}: give each a name \
          (put_named) or a type of its own, or replace the other on purpose (replace)"
     )
+}
+
+fn named(name: &str) -> String {
+    if name.is_empty() { String::new() } else { format!(" named {name:?}") }
 }

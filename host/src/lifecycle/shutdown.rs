@@ -2,7 +2,7 @@ use std::any::Any;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use super::hook_threads::{HookThreads, add};
+use super::hook_threads::{HookThreads, add, drop_unrun};
 use super::{Cancellation, Named, Resources, Shutdown, Store, clock};
 use crate::{Error, Failure, Level, Log};
 
@@ -15,6 +15,8 @@ pub type ShutdownHook = Named<dyn FnOnce(&ShutdownContext) -> Result<(), Failure
 /// not ended; these are left running, on threads that end with the process. If `until` has already
 /// passed, no hook begins, since it could be cut off anywhere, and a line names the hooks.
 ///
+/// The hooks are cancelled at `until`, or earlier when `ending` begins.
+///
 /// Without hooks it returns immediately.
 ///
 /// # Errors
@@ -24,6 +26,7 @@ pub type ShutdownHook = Named<dyn FnOnce(&ShutdownContext) -> Result<(), Failure
 pub fn run_shutdown(
     hooks: Vec<ShutdownHook>,
     until: Instant,
+    ending: &Shutdown,
     store: &Store,
     log: &Log,
 ) -> Result<(), Error> {
@@ -37,11 +40,11 @@ pub fn run_shutdown(
             let names = listed(hooks.iter().map(|hook| &*hook.name));
             log.error(format_args!("no time was left for shutdown hooks: {names}"));
         }
+        drop_unrun(hooks);
         return told_as_error(told);
     }
     for Named { name, run } in hooks {
-        // With a new `Shutdown`: that of the invocations has begun by now.
-        let cancellation = Cancellation::at(Some(until), &Shutdown::new());
+        let cancellation = Cancellation::at(Some(until), ending);
         let context = ShutdownContext { cancellation, store: store.clone(), used: OnceLock::new() };
         crew.start(name, move || run(&context));
     }
@@ -62,26 +65,30 @@ pub fn run_shutdown(
     told_as_error(told)
 }
 
-/// Drops the values that init hooks have put, on a new thread, since dropping a value runs the
-/// function's code. Waits for that, but not beyond `until`. A value that is still in use is dropped
-/// when its last user is gone.
+/// Drops the values that init hooks have put, each on a new thread, since dropping a value runs the
+/// function's code. Waits for that, but not beyond `until`. Values that a context still uses are
+/// dropped when their last user is gone.
 pub(crate) fn drop_values(store: &Store, until: Instant, log: &Log) {
-    let values = store.close();
-    if values.is_empty() {
-        return;
+    let Some(values) = store.close().into_values() else {
+        return log.warn(format_args!(
+            "values of init hooks are not dropped: a handler or a hook still uses them"
+        ));
+    };
+    let mut crew = HookThreads::new("value");
+    for (name, value) in values {
+        crew.start(name.into(), move || {
+            drop(value);
+            Ok(())
+        });
     }
-    let mut crew = HookThreads::new("values");
-    crew.start("values".into(), move || {
-        drop(values);
-        Ok(())
-    });
-    let what = format_args!("dropping the values of init hooks");
-    match crew.next(clock::monotonic(until)).map(|ended| ended.result) {
-        Some(Ok(())) => {}
-        Some(Err(failure)) => {
-            log.failure(Level::Error, "", format_args!("{what} failed"), &failure);
+    while let Some(ended) = crew.next(clock::monotonic(until)) {
+        if let Err(failure) = ended.result {
+            let what = format_args!("dropping {} failed", ended.name);
+            log.failure(Level::Error, "", what, &failure);
         }
-        None => log.error(format_args!("{what} did not finish in time")),
+    }
+    for name in crew.unfinished() {
+        log.error(format_args!("dropping {name} did not finish in time"));
     }
 }
 

@@ -1,6 +1,6 @@
 //! One connection, seen from the service.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::thread;
 use std::time::Instant;
 
@@ -173,7 +173,7 @@ impl Connection {
     #[track_caller]
     pub fn expect_end(&mut self) {
         let mut more = [0; 512];
-        match self.stream.read(&mut more) {
+        match read(&mut self.stream, &mut more) {
             Ok(0) => {}
             Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
             Ok(length) => panic!("more came: {}", more[..length].escape_ascii()),
@@ -188,7 +188,7 @@ impl Connection {
         assert!(self.unread.is_empty(), "{}", self.unread.escape_ascii());
         self.stream.set_timeouts(MOMENT, PATIENCE);
         let mut more = [0; 512];
-        match self.stream.read(&mut more) {
+        match read(&mut self.stream, &mut more) {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
             other => panic!("{other:?}: {}", more.escape_ascii()),
         }
@@ -211,7 +211,7 @@ impl Connection {
                 }
             }
             let mut more = [0; 1024];
-            match self.stream.read(&mut more) {
+            match read(&mut self.stream, &mut more) {
                 Ok(length @ 1..) => self.unread.extend(&more[..length]),
                 _ => return is_served,
             }
@@ -237,7 +237,7 @@ impl Connection {
     }
 
     fn fill(&mut self) {
-        let length = self.stream.read(&mut self.room).expect("the runtime sends");
+        let length = read(&mut self.stream, &mut self.room).expect("the runtime sends");
         self.unread.extend_from_slice(&self.room[..length]);
         let so_far = &self.unread[..self.unread.len().min(256)];
         assert!(
@@ -245,6 +245,17 @@ impl Connection {
             "the runtime has closed the connection after \"{}\"",
             so_far.escape_ascii()
         );
+    }
+}
+
+/// Reads once. A read with a timeout ends when the process is stopped and continued, and on some
+/// systems by other signals, too.
+fn read(stream: &mut impl Read, room: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(room) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            other => return other,
+        }
     }
 }
 
