@@ -214,10 +214,7 @@ fn install() {
 
 #[cfg(panic = "abort")]
 fn report_panic(info: &PanicHookInfo<'_>) {
-    let message = match info.payload_as_str() {
-        Some(message) => message.to_owned(),
-        None => panic_message(&()),
-    };
+    let message = panic_message(info.payload());
     let place = info.location().map(|place| format!("{place}")).unwrap_or_default();
     let report = ErrorReport::new(PANIC, &message).stack_trace(&place);
     report_in_flight(report, Instant::now() + PATIENCE);

@@ -182,10 +182,7 @@ fn take_if(is_wanted: impl FnOnce(&Panicked) -> bool) -> Option<Panicked> {
 
 impl Panicked {
     fn new(info: &PanicHookInfo<'_>) -> Self {
-        let message = match info.payload_as_str() {
-            Some(message) => message.to_owned(),
-            None => panic_message(&()),
-        };
+        let message = panic_message(info.payload());
         let mut stack_trace = String::new();
         if let Some(place) = info.location() {
             let _infallible = writeln!(stack_trace, "{place}");

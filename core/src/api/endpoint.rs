@@ -257,7 +257,7 @@ pub enum EndpointProblem {
 
 impl EndpointError {
     fn new(value: &str, problem: EndpointProblem) -> Self {
-        let shown = value.get(..value.floor_char_boundary(SHOWN)).unwrap_or_default();
+        let shown = (0..=SHOWN).rev().find_map(|end| value.get(..end)).unwrap_or_default();
         let is_cut = shown.len() < value.len();
         Self { problem, value: String::try_from(shown).unwrap_or_default(), is_cut }
     }
