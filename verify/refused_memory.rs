@@ -1,5 +1,6 @@
 //! A runtime whose thread gets no large blocks of memory. A test of each transport includes this
 //! file and names its crate `transport`.
+#![expect(unsafe_code, reason = "a global allocator is unsafe to implement")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

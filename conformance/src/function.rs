@@ -140,7 +140,7 @@ pub fn describe(head: &InvocationHead<'_>) -> Value {
 impl From<Fail> for Failure {
     fn from(fail: Fail) -> Self {
         let message = fail.message();
-        Failure::new(fail.error_type, message).stack_trace(fail.stack_trace)
+        Self::new(fail.error_type, message).stack_trace(fail.stack_trace)
     }
 }
 

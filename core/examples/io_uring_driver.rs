@@ -23,6 +23,7 @@ const REMEDY: &str =
     "use the crate lambda-proto-mio or lambda-proto-std, or the example tokio_driver";
 
 #[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "the kernel gets pointers to memory that must stay valid")]
 pub(crate) mod linux {
     use std::cell::Cell;
     use std::convert::Infallible;

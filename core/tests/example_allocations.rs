@@ -1,5 +1,6 @@
 //! The examples that drive a client by its public API echo out of the memory that the event arrived in:
 //! once they are warm, an invocation allocates nothing, however large its event is.
+#![expect(unsafe_code, reason = "a global allocator is unsafe to implement")]
 
 #[allow(dead_code, reason = "the test has no use for its main")]
 #[path = "../examples/tokio_driver.rs"]

@@ -2,6 +2,7 @@
 //! exactly one of the outcomes that an embedder is told, and the books of the service agree with what was told.
 //!
 //! `SOAK_SEED` repeats a run, `SOAK_INVOCATIONS` makes it shorter or longer.
+#![expect(unsafe_code, reason = "a global allocator is unsafe to implement")]
 
 mod soak_service;
 

@@ -53,7 +53,7 @@ fn nested(levels: usize) -> [String; 6] {
 fn every_reader_refuses_endless_nesting_as_too_deep() {
     for document in nested(LEVELS) {
         let said = on_a_small_stack(|| read(document.as_bytes()));
-        assert_eq!(said, [Some(JsonError::TooDeep); 3], "{:.20}", document);
+        assert_eq!(said, [Some(JsonError::TooDeep); 3], "{document:.20}");
     }
 }
 

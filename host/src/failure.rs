@@ -273,8 +273,8 @@ impl<'f> From<&'f Failure> for ErrorReport<'f> {
 }
 
 /// Clones the failure, so that one that is still needed can be reported by reference.
-impl From<&Failure> for Failure {
-    fn from(failure: &Failure) -> Self {
+impl From<&Self> for Failure {
+    fn from(failure: &Self) -> Self {
         failure.clone()
     }
 }

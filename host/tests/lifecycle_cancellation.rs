@@ -52,9 +52,9 @@ fn a_clone_fires_when_the_original_does_and_vice_versa() {
         let clone = first.clone();
         let later = clone.clone();
         if cancels_clone {
-            clone.cancel()
+            clone.cancel();
         } else {
-            first.cancel()
+            first.cancel();
         }
         assert!(first.is_cancelled() && clone.is_cancelled() && later.is_cancelled());
         assert!(first.clone().is_cancelled(), "a clone made later has fired");

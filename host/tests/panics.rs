@@ -27,7 +27,7 @@ fn program() {
     let settings = Settings::from_env().unwrap();
     match &*task {
         "a thread" => {
-            drop(thread::Builder::new().name("own".into()).spawn(handler).unwrap().join())
+            drop(thread::Builder::new().name("own".into()).spawn(handler).unwrap().join());
         }
         "a handler that catches" => catch(|| {
             drop(catch_unwind(handler));

@@ -176,7 +176,7 @@ impl fmt::Display for InvokeError {
         match self {
             Self::Function(failure) => write!(f, "the function has failed: {failure}"),
             Self::EventTooLarge(length) => {
-                write!(f, "the event has {length} bytes, and Lambda takes at most {}", MAX_PAYLOAD)
+                write!(f, "the event has {length} bytes, and Lambda takes at most {MAX_PAYLOAD}")
             }
             Self::InvalidEvent(part) => {
                 write!(f, "the {part} holds a control character, which no header can")

@@ -28,6 +28,7 @@
 //! | `pool` | several environments, and the queue for them |
 //! | `invoke_api` | callers over HTTP |
 //! | `lab`, `function`, `command` | callers from a program, and from a shell |
+#![forbid(unsafe_code)]
 
 mod answer;
 mod broker;

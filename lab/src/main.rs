@@ -1,4 +1,5 @@
 //! The program `lambda-lab`.
+#![forbid(unsafe_code)]
 
 use std::ffi::OsString;
 use std::io::Read;

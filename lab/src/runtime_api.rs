@@ -146,7 +146,7 @@ impl Line {
         // It fails if the broker is gone, and then there is nobody to answer.
         let _ = self.cuts.clone().wait_for(|cuts| *cuts != self.born).await;
         if self.is_restoring.load(Relaxed) {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -86,7 +86,7 @@ fn answers_from_many_threads_at_the_same_time_go_out_each_on_its_own_connection(
             for _ in 0..8 {
                 let mine = all.split_off(all.len() - SLOTS / 8);
                 scope.spawn(move || {
-                    mine.into_iter().for_each(|(i, responder)| answer(&i, responder))
+                    mine.into_iter().for_each(|(i, responder)| answer(&i, responder));
                 });
             }
         });

@@ -1,6 +1,7 @@
 //! Once it is warm, the runtime allocates nothing for an invocation.
 //!
 //! Only allocations on the runtime's own thread count; the service runs on another thread.
+#![expect(unsafe_code, reason = "a global allocator is unsafe to implement")]
 
 mod support;
 

@@ -14,7 +14,7 @@ use support::{Event, Outcome, Service, invoke_once};
 
 /// An error with a chain of causes.
 #[derive(Debug)]
-struct LayeredError(&'static str, Option<Box<LayeredError>>);
+struct LayeredError(&'static str, Option<Box<Self>>);
 
 impl fmt::Display for LayeredError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -69,7 +69,7 @@ pub enum Step {
     /// The service is away for so many milliseconds: its connections break, and it takes none.
     Away(u64),
     /// The client does what one of these begins with, and then the rest of that.
-    Either(Vec<Vec<Step>>),
+    Either(Vec<Vec<Self>>),
     /// The client's process ends so.
     Exits(Exit),
     /// The client sends nothing more, hangs up nothing, and is alive.

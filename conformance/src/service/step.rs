@@ -111,7 +111,7 @@ impl TryFrom<Notation> for Step {
             steps.push(Self::Send(need(on.clone(), "on")?, bytes));
         }
         if let Some(expected) = notation.receive {
-            steps.push(Self::Receive(need(on.clone(), "on")?, Box::new(expected), name));
+            steps.push(Self::Receive(need(on, "on")?, Box::new(expected), name));
         }
         if let Some(expected) = notation.answered {
             steps.push(Self::Answered(need(to, "to")?, Box::new(expected)));

@@ -140,15 +140,15 @@ impl Script {
         &mut self.connections[number]
     }
 
-    pub(crate) fn driver(self) -> Driver<Script, Memory> {
+    pub(crate) fn driver(self) -> Driver<Self, Memory> {
         self.driver_with(Machine::new(endpoint()))
     }
 
-    pub(crate) fn driver_of_several(self) -> Driver<Script, Memory> {
+    pub(crate) fn driver_of_several(self) -> Driver<Self, Memory> {
         self.driver_with(Machine::with_concurrency(endpoint(), Concurrency::Multi))
     }
 
-    fn driver_with(self, machine: Machine) -> Driver<Script, Memory> {
+    fn driver_with(self, machine: Machine) -> Driver<Self, Memory> {
         Driver::new(machine, self, Memory::new(64, 8 << 20), Memory::new(64, 8 << 20))
     }
 }

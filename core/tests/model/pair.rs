@@ -135,7 +135,7 @@ impl Pair {
                 let mut seen = Vec::new();
                 match self.machine.end_of_stream() {
                     Some(lambda_proto::machine::Event::InvocationEnd) => {
-                        seen.push(Seen::InvocationEnd)
+                        seen.push(Seen::InvocationEnd);
                     }
                     Some(lambda_proto::machine::Event::Outcome(outcome)) => {
                         seen.push(Seen::Outcome(outcome));

@@ -54,6 +54,6 @@ impl ::log::Log for Log {
     }
 
     fn flush(&self) {
-        Log::flush(self);
+        Self::flush(self);
     }
 }

@@ -243,7 +243,7 @@ fn serve_without_a_bootstrap_waits_for_one_that_is_started_by_hand() {
     let stop = runtime.stop_handle();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            runtime.run(|invocation, responder| Ok(responder.send(invocation.body()))).unwrap()
+            runtime.run(|invocation, responder| Ok(responder.send(invocation.body()))).unwrap();
         });
         let url = seen.split_once("http://").unwrap().1;
         let mut caller = Connection::open(url.split('/').next().unwrap());

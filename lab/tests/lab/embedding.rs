@@ -29,7 +29,7 @@ fn a_runtime_in_a_thread_of_the_same_program_is_invoked() {
     let stop = runtime.stop_handle();
     thread::scope(|scope| {
         scope.spawn(|| {
-            runtime.run(|invocation, responder| Ok(responder.send(invocation.body()))).unwrap()
+            runtime.run(|invocation, responder| Ok(responder.send(invocation.body()))).unwrap();
         });
         for event in ["1", "2"] {
             assert_eq!(lab.invoke(event).unwrap().body, event.as_bytes());

@@ -146,7 +146,7 @@ impl Slot {
             // The wait for work is over: the slot asks now.
             _ if self.is_held_by_work() => self.hold(Held::Not, scheduler),
             Link::Connecting { .. } => {
-                self.attempt_failed(io::ErrorKind::TimedOut.into(), scheduler)
+                self.attempt_failed(io::ErrorKind::TimedOut.into(), scheduler);
             }
             _ => self.dial(scheduler),
         }

@@ -1,4 +1,5 @@
 //! An allocator that counts the allocations of the threads that ask for it.
+#![expect(unsafe_code, reason = "a global allocator is unsafe to implement")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

@@ -222,7 +222,7 @@ fn mutated(recorded: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
                 Mutation::Replace(byte) => bytes[at] = byte,
                 Mutation::Insert(text) => drop(bytes.splice(at..at, text.bytes())),
                 Mutation::Remove(length) if length < bytes.len() => {
-                    drop(bytes.drain(at..end(length)))
+                    drop(bytes.drain(at..end(length)));
                 }
                 Mutation::Remove(_) => {}
                 Mutation::Repeat(length) => {

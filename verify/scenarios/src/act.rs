@@ -46,7 +46,7 @@ pub enum Act {
     /// Drops the responder.
     Drop,
     /// Answers, gets the receipt, and continues; only where answering blocks.
-    Then(Box<Act>, After),
+    Then(Box<Self>, After),
 }
 
 /// What a handler does after it has answered, when a failure is too late.

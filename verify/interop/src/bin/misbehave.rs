@@ -65,7 +65,7 @@ struct Fail {
 impl From<Fail> for Failure {
     fn from(fail: Fail) -> Self {
         let message = fail.message.repeat(fail.times.unwrap_or(1));
-        Failure::new(fail.error_type, message).stack_trace(fail.stack_trace)
+        Self::new(fail.error_type, message).stack_trace(fail.stack_trace)
     }
 }
 
