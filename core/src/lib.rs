@@ -152,6 +152,7 @@
 //! what it [means](api::Outcome::meaning) and what to do [next](api::Outcome::action). No input
 //! makes this crate panic.
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "alloc")]
@@ -169,3 +170,7 @@ pub mod json;
 pub mod lifecycle;
 pub mod limits;
 pub mod machine;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -71,6 +71,7 @@
 //! | `next` outstanding | `AskAgain` | Ready |
 //! | a report outstanding, or over | `Exit` | Over |
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "std")]
@@ -89,3 +90,7 @@ pub use extension::{
 };
 #[cfg(feature = "std")]
 pub use extension::{InternalExtension, NotAvailable};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

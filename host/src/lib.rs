@@ -11,6 +11,7 @@
 //!
 //! Functions use one of the transports, `lambda-proto-std` or `lambda-proto-mio`, which re-export
 //! what functions need. This crate is for authors of other transports.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod connect;
@@ -49,3 +50,7 @@ pub use response::Response;
 pub use settings::Settings;
 pub use start::{Active, Context, Started, Starting};
 pub use tasks::{Crossed, LeftBehind, Task, Tasks};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

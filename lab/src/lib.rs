@@ -28,6 +28,7 @@
 //! | `pool` | several environments, and the queue for them |
 //! | `invoke_api` | callers over HTTP |
 //! | `lab`, `function`, `command` | callers from a program, and from a shell |
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod answer;

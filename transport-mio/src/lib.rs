@@ -135,6 +135,7 @@
 //!
 //! The protocol itself is in [`lambda_proto`]; this crate adds non-blocking sockets, the pool, and
 //! the queue through which other threads answer.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod command_queue;
@@ -186,3 +187,7 @@ pub use sent::Sent;
 pub use slots::Slots;
 pub use stop::StopHandle;
 pub use stream::ResponseStream;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

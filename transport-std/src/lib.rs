@@ -144,6 +144,7 @@
 //!
 //! The protocol itself is in [`lambda_proto`]; this crate adds the socket, the memory, threads for
 //! several invocations at once, and the environment.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod connector;
@@ -180,3 +181,7 @@ pub use lifecycle::InLifecycle;
 pub use runtime::Runtime;
 pub use stop::StopHandle;
 pub use worker::Worker;
+
+#[cfg(all(doctest, feature = "json"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
