@@ -161,20 +161,24 @@ pub fn report_in_flight(report: ErrorReport<'_>, until: Instant) -> usize {
 }
 
 /// Whether any worker is answering.
+#[cfg(unix)]
 pub(crate) fn is_answering() -> bool {
     is_any(|stage| stage == Stage::Answer)
 }
 
 /// Whether any worker has an invocation in flight, or is answering one.
+#[cfg(unix)]
 pub(crate) fn is_anything_in_flight() -> bool {
     is_any(|stage| matches!(stage, Stage::Invocation | Stage::Answer))
 }
 
 /// Whether there is anything that [`report_in_flight`] would report.
+#[cfg(unix)]
 pub(crate) fn is_anything_to_report() -> bool {
     is_any(|stage| matches!(stage, Stage::Start | Stage::Invocation))
 }
 
+#[cfg(unix)]
 fn is_any(is: impl Fn(Stage) -> bool) -> bool {
     let workers: Vec<_> = lock(&WORKERS).iter().filter_map(Weak::upgrade).collect();
     workers.iter().any(|worker| is(lock(&worker.doing).stage))

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+#[cfg(unix)]
 use lambda_proto::api::ErrorReport;
 use lambda_proto::lifecycle::{Clocks, ShutdownWindow};
 
@@ -15,9 +16,12 @@ use crate::lifecycle::{
     Shutdown, ShutdownHook, Store, clock, drop_unrun, drop_values, run_shutdown,
 };
 use crate::policy::Options;
-use crate::{Error, Log, Tasks, catch, report_in_flight};
+use crate::{Error, Log, Tasks};
+#[cfg(unix)]
+use crate::{catch, report_in_flight};
 
 /// The report for invocations that are unanswered when the process ends.
+#[cfg(unix)]
 const ENDED: ErrorReport<'static> = ErrorReport::new(
     "Runtime.ShutDown",
     "the process was told to end, and the invocation was not answered in time",
@@ -56,6 +60,7 @@ struct Shared {
     /// How long the hooks may take without a signal.
     stop_timeout: Duration,
     /// Cancels the invocations.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "only a signal cancels them"))]
     cancelled: Shutdown,
     /// Cancels the shutdown hooks before their time is over.
     ending: Shutdown,

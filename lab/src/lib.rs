@@ -31,6 +31,11 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+#[cfg(not(unix))]
+compile_error!(
+    "lambda-lab starts, stops and signals processes as Unix does, and runs on Unix only"
+);
+
 mod answer;
 mod broker;
 mod clock;

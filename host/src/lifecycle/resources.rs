@@ -162,6 +162,7 @@ impl Store {
     }
 
     /// The names of the init hooks that run.
+    #[cfg(unix)]
     pub(crate) fn running_hooks(&self) -> Vec<Cow<'static, str>> {
         self.lock().running.clone()
     }
