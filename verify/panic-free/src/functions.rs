@@ -145,6 +145,7 @@ pub(crate) fn keep() {
         lifecycle::ShutdownWindow::hooks_until,
         lifecycle::ShutdownWindow::invocation,
         lifecycle::ShutdownWindow::new,
+        lifecycle::TimeLimit::arrival,
         lifecycle::TimeLimit::cancel_at,
         lifecycle::TimeLimit::deadline,
         lifecycle::TimeLimit::is_cancellation_due,
