@@ -1,7 +1,7 @@
-//! What the machine costs without a socket: `cargo bench -p lambda-proto`, about a minute.
+//! The cost of the machine without a socket: `cargo bench -p lambda-proto`, about a minute.
 //!
-//! Heads are what AWS's emulator writes (`core/tests/captures`), and stand beside what httparse alone
-//! spends on the same bytes; bodies stand beside a copy of them.
+//! The heads are those that AWS's emulator writes (`core/tests/captures`). Heads are compared with
+//! httparse alone on the same bytes, bodies with a copy of them.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -16,7 +16,7 @@ use lambda_proto::machine::{Event, Machine};
 
 type Group<'g> = BenchmarkGroup<'g, WallTime>;
 
-/// A typical one.
+/// The head of a typical event.
 const EVENT: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
     Lambda-Runtime-Aws-Request-Id: 34021ee5-fc1d-4ece-8ea8-10b2215e8d63\r\n\
     Lambda-Runtime-Deadline-Ms: 1795253038551\r\n\
@@ -25,7 +25,7 @@ const EVENT: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
 
 const EVENT_BODY: &str = "{\"k\":1}";
 
-/// With all that may come, as Lambda and managed instances write it.
+/// The head of an event with every field that Lambda and managed instances send.
 const EVENT_WITH_EVERY_FIELD: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
     Lambda-Runtime-Aws-Request-Id: 34021ee5-fc1d-4ece-8ea8-10b2215e8d63\r\n\
     Lambda-Runtime-Invocation-Id: 422cc8b2-82a8-4d80-a043-fed80f00f4dd\r\n\
@@ -83,7 +83,7 @@ fn invoking() -> Machine {
     machine
 }
 
-/// A machine that has answered.
+/// A machine that has answered and awaits the reply.
 fn answering() -> Machine {
     let mut machine = invoking();
     let length = machine.respond(Some(ContentType::JSON), 7, &mut [0; 512]).unwrap();
@@ -91,7 +91,7 @@ fn answering() -> Machine {
     machine
 }
 
-/// Measures something that a machine can do once, with copies of it that all stay in the cache.
+/// Measures something that a machine can do once, on clones that all stay in the cache.
 fn once<T>(
     group: &mut Group<'_>,
     id: impl Into<BenchmarkId>,
@@ -182,7 +182,7 @@ fn chunked_event(group: &mut Group<'_>) {
     });
 }
 
-/// The time for each byte is to be the same, however long the head is.
+/// The time for each byte must be the same, however long the head is.
 fn head_byte_by_byte(group: &mut Group<'_>) {
     for length in [1024, 8 * 1024, MAX_HEAD] {
         let head = padded(EVENT, length);
@@ -197,11 +197,11 @@ fn head_byte_by_byte(group: &mut Group<'_>) {
     }
 }
 
-/// The time for each header is to be the same, however many there are.
+/// The time for each header must be the same, however many there are.
 fn head_with_many_headers(group: &mut Group<'_>) {
     for count in [8, 32, MAX_FIELDS] {
         let mut head = EVENT.strip_suffix("\r\n").unwrap().to_owned();
-        // It has 6.
+        // The head already has 6 fields.
         for number in 6..count {
             write!(head, "X-Some-Header-{number:03}: a value, as long as such a value is\r\n")
                 .unwrap();
@@ -218,7 +218,7 @@ fn head_with_many_headers(group: &mut Group<'_>) {
     }
 }
 
-/// The time for each invocation is to be the same, however many there were.
+/// The time for each invocation must be the same, however many there were.
 fn long_run(group: &mut Group<'_>) {
     let event = [EVENT, EVENT_BODY].concat();
     for count in [1, 100, 10_000] {
@@ -241,7 +241,7 @@ fn long_run(group: &mut Group<'_>) {
     }
 }
 
-/// As core asks for it.
+/// Parses a head with httparse, with room for as many fields as core accepts.
 fn httparse_alone(head: &[u8]) -> usize {
     let mut storage = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut response = httparse::Response::new(&mut []);
@@ -264,7 +264,7 @@ fn read_fields(head: &InvocationHead<'_>) {
     ));
 }
 
-/// A head with one more field, so that it has this length.
+/// A head that one more field pads to this length.
 fn padded(head: &str, length: usize) -> Vec<u8> {
     let head = head.strip_suffix("\r\n").unwrap();
     let value = "x".repeat(length - head.len() - "Padding: \r\n\r\n".len());

@@ -1,7 +1,7 @@
-//! The core driven by hand over a `TcpStream`: an echo without any transport crate.
+//! An echo function that drives the core by hand over a `TcpStream`, without a transport crate.
 //!
-//! It shows every step and keeps to the ordinary path: when the connection or the service fails, it
-//! ends. `lambda_proto::driver` is what goes on.
+//! It shows every step and handles only the ordinary path: when the connection or the service
+//! fails, it exits. `lambda_proto::driver` recovers from failures.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<Infallible, Box<dyn Error>> {
     let address = std::env::var("AWS_LAMBDA_RUNTIME_API").map_err(|error| {
-        format!("AWS_LAMBDA_RUNTIME_API: {error}; it says where the service is")
+        format!("AWS_LAMBDA_RUNTIME_API: {error}; set it to the address of the Runtime API")
     })?;
     let endpoint = Endpoint::parse(&address)?;
     let mut stream = TcpStream::connect((endpoint.host(), endpoint.port()))?;
@@ -32,7 +32,7 @@ fn run() -> Result<Infallible, Box<dyn Error>> {
     let mut input = Vec::new();
     let mut event = Vec::new();
     loop {
-        // Say what is to be said.
+        // Send the next request, if there is one to send.
         let length = match machine.phase() {
             Phase::Init | Phase::Ready if machine.awaits().is_none() => machine.next(&mut out)?,
             Phase::Invoking => machine.respond(None, event.len(), &mut out)?,
@@ -45,7 +45,7 @@ fn run() -> Result<Infallible, Box<dyn Error>> {
         }
         machine.sent(machine.unsent_len());
 
-        // Take what has arrived.
+        // Process the bytes that have arrived.
         let mut cursor = &input[..];
         while let Some(arrived) = machine.receive(&mut cursor)? {
             match arrived {
@@ -58,7 +58,7 @@ fn run() -> Result<Infallible, Box<dyn Error>> {
         let used = input.len() - cursor.len();
         input.drain(..used);
 
-        // Wait for more, if an answer is outstanding.
+        // Wait for more, if a reply is outstanding.
         if machine.awaits().is_some() {
             let length = match stream.read(&mut room) {
                 Ok(0) => return Err("the service has closed the connection".into()),
@@ -68,7 +68,7 @@ fn run() -> Result<Infallible, Box<dyn Error>> {
             };
             input.extend_from_slice(&room[..length]);
         } else if machine.phase() == Phase::ShuttingDown {
-            return Err("the service wants this process to end".into());
+            return Err("the service ended the session".into());
         }
     }
 }

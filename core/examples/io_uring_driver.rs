@@ -1,6 +1,6 @@
-//! A Lambda runtime on completions: io_uring, one thread, one ring, and for each client one connection and
-//! one operation at a time. No transport crate: `Client` says what to do next, and this file has the
-//! kernel do it.
+//! A Lambda runtime on a completion queue: io_uring, one thread, one ring, and for each client one
+//! connection and one operation at a time. It uses no transport crate: `Client` says what to do
+//! next, and this file submits it to the kernel.
 //!
 //! Try it with `cargo run -p lambda-lab -- run --event '{}' target/debug/examples/io_uring_driver`.
 
@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 #[cfg(not(target_os = "linux"))]
 fn main() -> ExitCode {
-    eprintln!("io_uring_driver: no io_uring here: only Linux has it; {REMEDY}");
+    eprintln!("io_uring_driver: io_uring is available only on Linux; {REMEDY}");
     ExitCode::FAILURE
 }
 
@@ -43,10 +43,10 @@ pub(crate) mod linux {
     use lambda_proto::limits;
     use lambda_proto::machine::Machine;
 
-    /// How long one attempt may take.
+    /// How long one attempt to connect may take.
     static MAX_ATTEMPT: Timespec = Timespec::new().sec(2);
 
-    // Operations; with the number of the slot they are the user data.
+    // Operations. The user data of an entry holds one of them and the number of its slot.
     const PAUSE: u64 = 0;
     const CONNECT: u64 = 1;
     const TIME_LIMIT: u64 = 2;
@@ -54,7 +54,7 @@ pub(crate) mod linux {
     const POLL: u64 = 4;
     const READ: u64 = 5;
 
-    /// What the function does: `None` gives the event back, out of the memory that it arrived in.
+    /// The function: `None` returns the event itself, from the memory that it arrived in.
     fn handle(_event: &[u8]) -> Option<Vec<u8>> {
         None
     }
@@ -64,17 +64,17 @@ pub(crate) mod linux {
         let count = Concurrency::slots(&slots)
             .map_err(|error| format!("AWS_LAMBDA_MAX_CONCURRENCY is {slots:?}: {error}"))?;
         let count = u32::try_from(count)?;
-        // First of all, as this is what may not be there.
+        // This comes first because io_uring may not be available.
         let ring = ring_for(count)?;
         let address = std::env::var("AWS_LAMBDA_RUNTIME_API").map_err(|error| {
-            format!("AWS_LAMBDA_RUNTIME_API: {error}; it says where the service is")
+            format!("AWS_LAMBDA_RUNTIME_API: {error}; set it to the address of the Runtime API")
         })?;
         serve(ring, &Endpoint::parse(&address)?, count)
     }
 
-    /// A ring for as many slots.
+    /// A ring for `count` slots.
     pub(crate) fn ring_for(count: u32) -> Result<IoUring, String> {
-        // A slot that connects has two operations, one of them its time limit.
+        // A slot that connects has two operations: the connect and its time limit.
         IoUring::builder().setup_clamp().build(count.saturating_mul(2)).map_err(refused)
     }
 
@@ -88,7 +88,8 @@ pub(crate) mod linux {
         let reach = Rc::new(Reach { origin: Instant::now(), outage: Cell::default() });
         let slots = (0..u64::from(count))
             .map(|number| Slot::new(number, endpoint, concurrency, reach.clone()));
-        // Neither moved nor freed from now on: the kernel may use them even when this function returns.
+        // From now on the slots are neither moved nor freed: the kernel may use them even after
+        // this function returns.
         let slots = slots.collect::<Vec<_>>().leak();
         for slot in &mut *slots {
             submit(&mut ring, &slot.advance()?)?;
@@ -110,7 +111,7 @@ pub(crate) mod linux {
                     Ok(operations) => submit(&mut ring, &operations)?,
                     Err(error) => {
                         slot.client.exchange().shut_down();
-                        // The others end when they have answered what they have in flight.
+                        // Each of the others stops once its invocation in flight is answered.
                         slots.iter_mut().for_each(|slot| slot.is_stopping = true);
                         end.get_or_insert(error);
                     }
@@ -122,10 +123,10 @@ pub(crate) mod linux {
         }
     }
 
-    /// Says why there is no io_uring, and what there is instead.
+    /// Says why io_uring is not available, and what to use instead.
     fn refused(error: io::Error) -> String {
         let cause = match error.raw_os_error() {
-            Some(libc::ENOSYS) => "the kernel has none, or a seccomp filter hides it",
+            Some(libc::ENOSYS) => "the kernel does not have it, or a seccomp filter hides it",
             Some(libc::EPERM | libc::EACCES) => {
                 "a container's seccomp filter or the sysctl kernel.io_uring_disabled forbids it"
             }
@@ -136,31 +137,32 @@ pub(crate) mod linux {
     }
 
     fn submit(ring: &mut IoUring, operations: &[squeue::Entry]) -> io::Result<()> {
-        // SAFETY: operations point to a static, into a slot, and to the memory of its client and answer.
-        // Slots are never moved or freed. A slot has one operation at a time, besides a time limit,
-        // which points to a static; and what it points to is not touched before it is completed, as
-        // only `completed` and `advance` change it, and both give the next operation.
+        // SAFETY: operations point to a static, into a slot, and to the memory of its client and
+        // answer. Slots are never moved or freed. A slot has one operation at a time, besides a
+        // time limit, which points to a static. The memory that an operation points to is not
+        // touched before the operation completes: only `completed` and `advance` change it, and
+        // both return the next operation.
         while unsafe { ring.submission().push_multiple(operations) }.is_err() {
-            // The queue is full.
+            // The submission queue is full.
             ring.submit()?;
         }
         Ok(())
     }
 
-    /// What to ask the kernel for next.
+    /// The operations to submit next.
     type Operations = Result<Entries, Box<dyn Error>>;
 
     /// A slot has one operation at a time, and perhaps a time limit for it.
     type Entries = FixedVec<squeue::Entry, 2>;
 
-    /// How long no slot has had a connection.
+    /// Whether the service can be reached: how long no slot has had a connection.
     struct Reach {
         origin: Instant,
         outage: Cell<Outage>,
     }
 
     impl Reach {
-        /// Notes what has happened at this time since the origin.
+        /// Records an event in the outage, with the time since the origin.
         fn note(&self, what: impl FnOnce(&mut Outage, Duration)) {
             let mut outage = self.outage.get();
             what(&mut outage, self.origin.elapsed());
@@ -168,22 +170,23 @@ pub(crate) mod linux {
         }
     }
 
-    /// A client with its connection, and what the kernel is given pointers to.
+    /// A client with its connection, and the memory that operations point to.
     struct Slot {
         number: u64,
         client: Client<VecStorage>,
         /// The answer, unless it is the event itself.
         answer: Option<Vec<u8>>,
         socket: Option<TcpStream>,
-        /// The socket took less than it was given.
+        /// Whether the socket took less than it was given.
         is_full: bool,
         is_stopping: bool,
         concurrency: Concurrency,
         /// Whether the slot is counted among those with a connection.
         is_connected: bool,
         reach: Rc<Reach>,
-        /// When the latest attempt to connect began, and how many in a row have failed.
+        /// When the latest attempt to connect began.
         began: Duration,
+        /// How many attempts in a row have failed.
         failed: u32,
         pause: Timespec,
         address: libc::sockaddr_in,
@@ -218,7 +221,7 @@ pub(crate) mod linux {
             }
         }
 
-        /// Does what the client asks for, as far as that goes without the kernel.
+        /// Does what the client asks for, until it needs an operation of the kernel.
         fn advance(&mut self) -> Operations {
             loop {
                 let step =
@@ -232,7 +235,8 @@ pub(crate) mod linux {
                         self.failed = losses.saturating_sub(1);
                         return self.wait(back_off(self.failed));
                     }
-                    // A service may reply before it has read everything, and read no more.
+                    // A service may reply before it has read everything and then stop reading, so
+                    // wait for both.
                     Step::Write if self.is_full => {
                         let events = (libc::POLLIN | libc::POLLOUT) as u32;
                         return self.ask(POLL, opcode::PollAdd::new(self.fd(), events).build());
@@ -263,7 +267,7 @@ pub(crate) mod linux {
                     }
                     Step::Settled(_) => self.answer = None,
                     Step::End(end) if end.begins_anew(self.concurrency) => {
-                        eprintln!("io_uring_driver: a slot begins anew: {end}");
+                        eprintln!("io_uring_driver: restarting a slot in 1 s: {end}");
                         self.client.begin_anew();
                         self.disconnected();
                         self.failed = 0;
@@ -274,7 +278,7 @@ pub(crate) mod linux {
             }
         }
 
-        /// Goes on behind an operation.
+        /// Handles the result of an operation and returns the next operations.
         fn completed(&mut self, op: u64, result: i32) -> Operations {
             let done = usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result));
             match (op, done) {
@@ -285,7 +289,7 @@ pub(crate) mod linux {
                     self.reach.note(|outage, _| outage.connected());
                     self.client.exchange().connected();
                 }
-                // By its time limit.
+                // The time limit cancelled it.
                 (CONNECT, _) if result == -libc::ECANCELED => {
                     return self.not_connected(&io::ErrorKind::TimedOut.into());
                 }
@@ -305,7 +309,7 @@ pub(crate) mod linux {
 
         fn read(&mut self) -> Operations {
             let fd = self.fd();
-            // Without room the client ends, and its next step says so.
+            // Without room, the next step ends the client.
             let mut exchange = self.client.exchange();
             let Some(room) = exchange.room() else { return self.advance() };
             let length = u32::try_from(room.len()).unwrap_or(u32::MAX);
@@ -318,7 +322,7 @@ pub(crate) mod linux {
             self.ask(PAUSE, opcode::Timeout::new(&self.pause).build())
         }
 
-        /// Connects by IPv4, which Lambda's address is. A name is looked up here, and all slots wait.
+        /// Connects over IPv4, as Lambda's address is. Resolving a name blocks all slots.
         fn connect(&mut self) -> io::Result<Entries> {
             self.began = self.reach.origin.elapsed();
             let endpoint = self.client.machine().endpoint();
@@ -327,7 +331,7 @@ pub(crate) mod linux {
                 return Err(io::ErrorKind::AddrNotAvailable.into());
             };
             self.address = ipv4(address.ip().octets(), address.port());
-            // SAFETY: the call takes no pointers, and nobody else has the descriptor that it makes.
+            // SAFETY: the call takes no pointers, and nothing else owns the new descriptor.
             let socket = unsafe {
                 match libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) {
                     -1 => return Err(io::Error::last_os_error()),
@@ -354,13 +358,13 @@ pub(crate) mod linux {
             self.socket = None;
             let address = self.client.machine().endpoint().authority();
             self.reach.note(|outage, _| outage.failed(self.began));
-            // While another slot has a connection, the service counts on this one.
+            // Do not give up while another slot has a connection: the service counts on this slot.
             let lasted = self.reach.outage.get().lasted(self.reach.origin.elapsed());
             if let Some(lasted) = lasted.filter(|lasted| *lasted >= limits::PATIENCE) {
                 let waited = format!("no connection to {address} for {lasted:?}");
-                return Err(format!("{waited}, giving up: {error}").into());
+                return Err(format!("{waited}; giving up: {error}").into());
             }
-            eprintln!("io_uring_driver: no connection to {address}, trying again: {error}");
+            eprintln!("io_uring_driver: no connection to {address}, retrying: {error}");
             self.failed = self.failed.saturating_add(1);
             self.wait(back_off(self.failed))
         }
@@ -373,14 +377,14 @@ pub(crate) mod linux {
             operation.user_data(self.number << 8 | op)
         }
 
-        /// The connection. Where there is none, the kernel has an error for -1.
+        /// The connection. Without one, this is -1, for which the kernel returns an error.
         fn fd(&self) -> Fd {
             Fd(self.socket.as_ref().map_or(-1, AsRawFd::as_raw_fd))
         }
     }
 
     fn back_off(failed: u32) -> Duration {
-        // The keys of a new `RandomState` are random, so that slots do not call in step.
+        // The keys of a new `RandomState` are random, so slots do not retry in step.
         backoff(failed, RandomState::new().hash_one(()) as u32)
     }
 

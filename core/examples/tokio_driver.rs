@@ -1,5 +1,6 @@
-//! A Lambda runtime on an event loop of its own: tokio, one thread, a task and a connection for each
-//! client, async handlers. No transport crate: `Client` says what to do next, and this file does it.
+//! A Lambda runtime on its own event loop: tokio, one thread, a task and a connection for each
+//! client, async handlers. It uses no transport crate: `Client` says what to do next, and this file
+//! does it.
 //!
 //! Try it with `cargo run -p lambda-lab -- run --event '{}' target/debug/examples/tokio_driver`.
 
@@ -22,12 +23,12 @@ use tokio::sync::watch;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{Instant, sleep, timeout};
 
-/// How long one attempt may take.
+/// How long one attempt to connect may take.
 const MAX_ATTEMPT: Duration = Duration::from_secs(2);
 
-/// What the function does: it gives the event back, out of the memory that it arrived in.
+/// The function: it returns the event, from the memory that it arrived in.
 async fn handle(event: &[u8]) -> Result<Cow<'_, [u8]>, String> {
-    // In place of what a handler waits for; the other slots go on meanwhile.
+    // Stands for the work of a handler; the other slots run while it waits.
     tokio::task::yield_now().await;
     Ok(event.into())
 }
@@ -40,7 +41,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Box<dyn Error>> {
     let address = std::env::var("AWS_LAMBDA_RUNTIME_API").map_err(|error| {
-        format!("AWS_LAMBDA_RUNTIME_API: {error}; it says where the service is")
+        format!("AWS_LAMBDA_RUNTIME_API: {error}; set it to the address of the Runtime API")
     })?;
     let endpoint = Endpoint::parse(&address)?;
     let slots = std::env::var("AWS_LAMBDA_MAX_CONCURRENCY").unwrap_or_default();
@@ -69,8 +70,8 @@ pub(crate) fn run_at(endpoint: Endpoint, slots: usize) -> Result<(), Box<dyn Err
         }
         let mut result = Ok(());
         while let Some(ended) = tasks.join_next().await {
-            // When one client ends, the others do when they have answered what they have in flight. A task
-            // that cannot be joined has panicked.
+            // When one client ends, each of the others ends once its invocation in flight is
+            // answered. A task that cannot be joined has panicked.
             stop.send_replace(true);
             result = result.and(ended.unwrap_or_else(|panic| Err(panic.into())));
         }
@@ -104,7 +105,7 @@ async fn serve(mut wire: Wire, concurrency: Concurrency) -> Result<(), Box<dyn E
             }
             Step::End(End::Done) => return Ok(()),
             Step::End(end) if end.begins_anew(concurrency) => {
-                eprintln!("tokio_driver: a slot begins anew: {end}");
+                eprintln!("tokio_driver: restarting a slot in 1 s: {end}");
                 client.begin_anew();
                 sleep(Duration::from_secs(1)).await;
             }
@@ -114,14 +115,14 @@ async fn serve(mut wire: Wire, concurrency: Concurrency) -> Result<(), Box<dyn E
     }
 }
 
-/// How long no slot has had a connection.
+/// Whether the service can be reached: how long no slot has had a connection.
 struct Reach {
     origin: Instant,
     outage: Cell<Outage>,
 }
 
 impl Reach {
-    /// Notes what has happened at this time since the origin.
+    /// Records an event in the outage, with the time since the origin.
     fn note(&self, what: impl FnOnce(&mut Outage, Duration)) {
         let mut outage = self.outage.get();
         what(&mut outage, self.origin.elapsed());
@@ -138,7 +139,8 @@ struct Wire {
 }
 
 impl Wire {
-    /// Does what a client asks for, until it is the turn of `serve`. A client with nothing in flight is stopped.
+    /// Does what a client asks for, until `serve` has to act. While stopping, shuts down a client
+    /// that has nothing in flight.
     async fn pump(
         &mut self,
         exchange: &mut Exchange<'_, VecStorage>,
@@ -171,8 +173,8 @@ impl Wire {
     }
 }
 
-/// Writes, or reads when there is nothing to write or no room for it: a service may reply before it has
-/// read everything, and read no more.
+/// Writes, or reads if there is nothing to write or a write would block: a service may reply before
+/// it has read everything and then stop reading.
 async fn transfer(
     exchange: &mut Exchange<'_, VecStorage>,
     stream: &TcpStream,
@@ -183,7 +185,8 @@ async fn transfer(
     if step == Step::Write {
         interest |= Interest::WRITABLE;
     }
-    // Nothing is lost if this wait is cancelled: bytes are moved after it, and without another.
+    // Nothing is lost if this wait is cancelled: no bytes are transferred before it, and there is
+    // no other wait.
     let Ok(ready) = stream.ready(interest).await else { return exchange.lost() };
     if step == Step::Write && ready.is_writable() {
         match stream.try_write_vectored(&exchange.unsent(body).map(IoSlice::new)) {
@@ -200,13 +203,13 @@ async fn transfer(
     }
 }
 
-/// Tries until there is a connection, less and less often.
+/// Tries to connect until it succeeds, with growing pauses.
 async fn connect(endpoint: &Endpoint, losses: u32, reach: &Reach) -> Result<TcpStream, String> {
     let address = endpoint.authority();
     // The first loss is an ordinary one, of a connection that went stale.
     let mut failed = losses.saturating_sub(1);
     loop {
-        // The keys of a new `RandomState` are random, so that slots do not call in step.
+        // The keys of a new `RandomState` are random, so slots do not retry in step.
         sleep(backoff(failed, RandomState::new().hash_one(()) as u32)).await;
         let began = reach.origin.elapsed();
         let attempt = TcpStream::connect((endpoint.host(), endpoint.port()));
@@ -216,12 +219,12 @@ async fn connect(endpoint: &Endpoint, losses: u32, reach: &Reach) -> Result<TcpS
             Err(error) => error,
         };
         reach.note(|outage, _| outage.failed(began));
-        // While another slot has a connection, the service counts on this one.
+        // Do not give up while another slot has a connection: the service counts on this slot.
         let lasted = reach.outage.get().lasted(reach.origin.elapsed());
         if let Some(lasted) = lasted.filter(|lasted| *lasted >= limits::PATIENCE) {
-            return Err(format!("no connection to {address} for {lasted:?}, giving up: {error}"));
+            return Err(format!("no connection to {address} for {lasted:?}; giving up: {error}"));
         }
-        eprintln!("tokio_driver: no connection to {address}, trying again: {error}");
+        eprintln!("tokio_driver: no connection to {address}, retrying: {error}");
         failed = failed.saturating_add(1);
     }
 }

@@ -187,7 +187,7 @@ fn unescape(rest: &mut core::str::Chars<'_>) -> char {
         Some(same @ ('"' | '\\' | '/')) => same,
         Some('u') => {
             let Some(first) = code_unit(rest) else { return char::REPLACEMENT_CHARACTER };
-            // Of 16-bit numbers only surrogates are no characters.
+            // All 16-bit numbers but the surrogates are characters.
             if let Some(character) = char::from_u32(first.into()) {
                 return character;
             }
@@ -258,7 +258,7 @@ fn check_depth(document: &[u8]) -> Result<(), JsonError> {
             b':' if before != b'"' => return Err(JsonError::NotTheDocument),
             b'"' => skip_string(&mut bytes),
             b'{' | b'[' => depth += 1,
-            // Surplus closing brackets must not buy depth for later.
+            // Surplus closing brackets must not allow more depth later.
             b'}' | b']' => depth = depth.saturating_sub(1),
             _ => {}
         }

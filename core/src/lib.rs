@@ -98,7 +98,7 @@
 //! let Some(Event::Outcome(outcome)) = machine.receive(&mut input)? else { panic!() };
 //! assert_eq!(outcome.action(), Action::Exit);
 //!
-//! // ShuttingDown: the service cannot go on. Commands are refused; the process should exit.
+//! // ShuttingDown: the service cannot continue. Commands are refused; the process should exit.
 //! assert_eq!(machine.phase(), Phase::ShuttingDown);
 //! let error = CommandError::WrongPhase(Phase::ShuttingDown);
 //! assert_eq!(machine.next(&mut out), Err(error));
@@ -131,7 +131,7 @@
 //! [`client`], or the crate `lambda-proto-mio`. A program that blocks uses `driver`, or the crate
 //! `lambda-proto-std`.
 //!
-//! Beside the layers, [`lifecycle`] computes from the caller's clock readings how much time there
+//! Next to the layers, [`lifecycle`] computes from the caller's clock readings how much time there
 //! is to run and to stop, and how long the environment was frozen. The Extensions API and the
 //! metadata endpoint are in the crate `lambda-proto-extension`, which builds on
 //! [`http::ReplyReader`], [`api::RequestWriter`] and [`json`].
@@ -141,8 +141,9 @@
 //! The *service* hands out *events*. An *invocation* is an event with its request id and deadline,
 //! and the function's *answer* to it is a *response* or an *error*. A *reply* is what the service
 //! sends back; its *outcome* is what the reply means. A *receipt* says what became of an answer. A
-//! *loss* is a connection that ended, and *recovery* is what follows it. The *session* is all
-//! that a client and the service say, up to `ShuttingDown`. The *embedder* is the program that drives a machine or a client.
+//! *loss* is a connection that ended, and *recovery* is what follows it. The *session* is
+//! everything that a client and the service exchange, up to `ShuttingDown`. The *embedder* is the
+//! program that drives a machine or a client.
 //!
 //! # Whose fault is it
 //!

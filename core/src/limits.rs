@@ -3,9 +3,9 @@
 //! A limit on received bytes protects the caller's memory; a limit on sent bytes keeps a request
 //! within what the service reads.
 //!
-//! The body of a reply that is no event has no limit. It takes no memory, as its bytes are dropped
-//! when they arrive, but a service that never ends it keeps the client reading. An embedder that
-//! does not trust its service ends the connection by [`Exchange::lost`].
+//! The body of a reply that is not an event has no limit. It takes no memory, as its bytes are
+//! dropped when they arrive, but a service that never ends it keeps the client reading. An embedder
+//! that does not trust its service ends the connection with [`Exchange::lost`].
 //!
 //! [`Exchange::lost`]: crate::client::Exchange::lost
 
@@ -14,84 +14,87 @@ use core::time::Duration;
 /// How long a runtime tries without any connection before it gives up; see
 /// [`Outage`](crate::client::Outage).
 ///
-/// The service is on the same machine: one that is away for so long does not come back, and a
-/// process that ends is replaced.
+/// The service is on the same machine: if it has been unreachable for this long, it does not come
+/// back, and Lambda replaces a process that exits.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Bytes of one response head, from the status line to the blank line that ends it.
+/// Maximum size in bytes of a response head, from the status line to the blank line that ends it.
 ///
 /// A longer head is [`HeadError::TooLarge`](crate::http::HeadError::TooLarge).
 pub const MAX_HEAD: usize = 64 * 1024;
 
-/// Header fields of one response head.
+/// Maximum number of header fields in a response head.
 ///
 /// The service sends about ten. More fields are
 /// [`HeadError::TooManyFields`](crate::http::HeadError::TooManyFields).
 pub const MAX_FIELDS: usize = 128;
 
-/// Interim replies (1xx) before one reply.
+/// Maximum number of interim replies (1xx) before a reply.
 ///
 /// The service sends none, as no request expects one. Without a limit, a service that sends
-/// nothing else would keep a core busy for ever: more are
+/// nothing else would keep a core busy forever: more are
 /// [`ReplyError::TooManyInterimReplies`](crate::http::ReplyError::TooManyInterimReplies).
 pub const MAX_INTERIM_REPLIES: usize = 100;
 
-/// Bytes of the line that starts a chunk: its size and its extensions, without the line end.
+/// Maximum size in bytes of the line that starts a chunk: the chunk size and its extensions,
+/// without the line end.
 pub const MAX_CHUNK_LINE: usize = 4 * 1024;
 
-/// Bytes of the trailer section that may follow the last chunk of a response.
+/// Maximum size in bytes of the trailer section that may follow the last chunk of a response.
 pub const MAX_RESPONSE_TRAILERS: usize = 64 * 1024;
 
-/// Bytes of a request id or of an attempt id.
+/// Maximum size in bytes of a request id or an attempt id.
 ///
-/// The service's ids are UUIDs of 36 bytes. An event with a longer request id cannot be answered and
-/// is a [`ReceiveError`](crate::machine::ReceiveError); a longer attempt id is not echoed.
+/// The service's ids are UUIDs of 36 bytes. An event with a longer request id cannot be answered
+/// and is a [`ReceiveError`](crate::machine::ReceiveError); a longer attempt id is not echoed.
 pub const MAX_ID: usize = 256;
 
-/// Nesting of the JSON documents that this crate reads.
+/// Maximum nesting depth of the JSON documents that this crate reads.
 pub const MAX_JSON_DEPTH: usize = 64;
 
-/// Bytes of `host:port` in the address of the Runtime API: a DNS name of 253 bytes, brackets, a
-/// colon and five digits (RFC 1035 section 2.3.4).
+/// Maximum size in bytes of `host:port` in the address of the Runtime API: a DNS name of 253 bytes,
+/// brackets, a colon and five digits (RFC 1035 section 2.3.4).
 pub const MAX_AUTHORITY: usize = 261;
 
-/// Bytes of the path prefix in the address of the Runtime API.
+/// Maximum size in bytes of the path prefix in the address of the Runtime API.
 pub const MAX_PATH_PREFIX: usize = 128;
 
-/// Bytes of the `User-Agent` value; the service keeps no more (emulator: `appctx/appctxutil.go`).
+/// Maximum size in bytes of the `User-Agent` value; the service keeps no more (emulator:
+/// `appctx/appctxutil.go`).
 pub const MAX_USER_AGENT: usize = 128;
 
-/// Bytes of a content type to send.
+/// Maximum size in bytes of a content type to send.
 pub const MAX_CONTENT_TYPE: usize = 256;
 
-/// Bytes of an error type, in the header and in the body.
+/// Maximum size in bytes of an error type, in the header and in the body.
 pub const MAX_ERROR_TYPE: usize = 128;
 
-/// Bytes of the body of an error report; longer reports are cut.
+/// Maximum size in bytes of the body of an error report; longer reports are cut.
 ///
 /// Managed instances refuse more with 413 (emulator: `lambda-managed-instances/rapi/router.go`).
 pub const MAX_ERROR_BODY: usize = 1024 * 1024;
 
-/// Bytes of the X-Ray cause header; a longer cause is left out.
+/// Maximum size in bytes of the X-Ray cause header; a longer cause is left out.
 pub const MAX_XRAY_CAUSE: usize = 1024 * 1024;
 
-/// Bytes of the error trailers of a streamed response, their last blank line included.
+/// Maximum size in bytes of the error trailers of a streamed response, including their last blank
+/// line.
 ///
 /// The service is a Go program, and Go's server looks for the end of the trailers only in the 4,096
 /// bytes of its read buffer (`net/http/transfer.go`, `seeUpcomingDoubleCRLF`). The JSON of a
 /// mid-stream error is cut so that its base64 fits.
 pub const MAX_ERROR_TRAILERS: usize = 4 * 1024;
 
-/// Bytes of the largest event and of the largest buffered response, as the service counts them:
-/// 6 MiB and 100 bytes (emulator: `interop.MaxPayloadSize`).
+/// Size in bytes of the largest event and of the largest buffered response, as the service counts
+/// them: 6 MiB and 100 bytes (emulator: `interop.MaxPayloadSize`).
 ///
-/// This crate refuses nothing larger by itself; transports size their buffers by it, and pass it to
+/// This crate does not enforce it by itself; transports size their buffers by it, and pass it to
 /// [`Client::with_max_event`](crate::client::Client::with_max_event).
 pub const MAX_PAYLOAD: usize = 6 * 1024 * 1024 + 100;
 
-/// Bytes that hold the head of any request without a cause for X-Ray, for buffers of a fixed size.
+/// Size in bytes of a buffer that holds the head of any request without a cause for X-Ray.
 ///
-/// The longest is that of a response: the path prefix, a request id of [`MAX_ID`] bytes, all
+/// The longest head is that of a response: the path prefix, a request id of [`MAX_ID`] bytes, all
 /// percent-encoded, and every optional header at its limit. Add room for the body of an error
 /// report, for the head of a pipelined `next`, and, for a stream that ends with an error,
 /// [`MAX_ERROR_TRAILERS`] and 7 bytes.

@@ -54,7 +54,7 @@ fn assert_exactly_once(host: &Loop, answer_to: impl Fn(&str) -> Plan) {
                 taken.len() == 1 || said(UNKNOWN) || said("was answered with"),
                 "{id} is lost without a word"
             ),
-            Receipt::FateUnknown => assert!(said(UNKNOWN) || said("the runtime ends"), "{id}"),
+            Receipt::FateUnknown => assert!(said(UNKNOWN) || said("the session is over"), "{id}"),
         }
         let Some(taken) = taken.first() else { continue };
         let plan = answer_to(id);

@@ -397,7 +397,7 @@ fn a_stream_whose_client_is_shut_down_is_told_of_and_takes_nothing_more() {
         assert_eq!(client.exchange().finish(true), gone);
         let (step, warnings) = take_step(&mut client);
         assert_eq!(step, Step::Settled(Receipt::FateUnknown));
-        assert_eq!(warnings, ["invocation a: the answer could not be sent: the runtime ends"]);
+        assert_eq!(warnings, ["invocation a: the answer was not sent: the session is over"]);
         assert_eq!(client.exchange().step(quiet), Step::End(End::Done));
     }
 }

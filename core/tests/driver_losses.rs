@@ -315,6 +315,6 @@ fn an_answer_that_the_end_of_the_driver_leaves_unsent_is_told_of() {
     let (_, responder) = driver.next().unwrap().unwrap();
     assert_eq!(responder.send(b"x").receipt(), Receipt::FateUnknown);
     assert!(driver.next().is_err());
-    let unsent = "invocation a: the answer could not be sent: the runtime ends";
+    let unsent = "invocation a: the answer was not sent: the session is over";
     assert_eq!(seen.borrow().warnings, [SENT_AGAIN, unsent]);
 }

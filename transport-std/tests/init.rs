@@ -186,7 +186,7 @@ fn without_an_address_the_program_says_so_in_one_line_and_fails() {
 fn with_a_wrong_address_the_program_shows_it_in_one_line_and_fails() {
     assert_fails_with(
         start_program(&[("AWS_LAMBDA_RUNTIME_API", "https://127.0.0.1:9001")])(),
-        "AWS_LAMBDA_RUNTIME_API: \"https://127.0.0.1:9001\" is no address of a Runtime API: \
+        "AWS_LAMBDA_RUNTIME_API: \"https://127.0.0.1:9001\" is not the address of a Runtime API: \
          it speaks plain HTTP, so use http:// or no scheme",
     );
 }

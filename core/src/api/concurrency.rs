@@ -12,11 +12,11 @@ pub enum Concurrency {
 }
 
 impl Concurrency {
-    /// Reads how many slots a runtime has from the value of `AWS_LAMBDA_MAX_CONCURRENCY`; an unset
-    /// variable is the empty value.
+    /// Reads how many slots a runtime has from the value of `AWS_LAMBDA_MAX_CONCURRENCY`. Pass an
+    /// empty string if the variable is not set.
     ///
-    /// Empty, 0 and 1 are one slot. There is no upper bound, as in AWS's own clients of 2026
-    /// (aws-lambda-java-libs 2.8.7 removed its own).
+    /// Empty, 0 and 1 mean one slot. There is no upper bound, as in AWS's own clients of 2026
+    /// (aws-lambda-java-libs 2.8.7 removed the one that it had).
     ///
     /// ```
     /// use lambda_proto::api::Concurrency;
@@ -29,7 +29,7 @@ impl Concurrency {
     ///
     /// # Errors
     ///
-    /// [`InvalidSlots`] if the value is not a decimal number, or one that no `usize` holds.
+    /// [`InvalidSlots`] if the value is not a decimal number, or too large for a `usize`.
     pub fn slots(value: &str) -> Result<usize, InvalidSlots> {
         if value.is_empty() {
             return Ok(1);
@@ -46,7 +46,7 @@ impl Concurrency {
     }
 }
 
-/// A value that is no number of slots.
+/// The value is not a number of slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidSlots;
 

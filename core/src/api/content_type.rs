@@ -7,8 +7,8 @@ use crate::limits::MAX_CONTENT_TYPE;
 
 /// The content type of a response, checked so that it cannot leave its header.
 ///
-/// The service passes it on to the caller of the function. Text becomes one by [`new`](Self::new)
-/// or [`TryFrom`], and is read by [`as_str`](Self::as_str).
+/// The service passes it on to the caller of the function. [`new`](Self::new) and [`TryFrom`] make
+/// one from text, and [`as_str`](Self::as_str) returns the text.
 ///
 /// ```
 /// use lambda_proto::api::ContentType;
@@ -77,7 +77,7 @@ impl<'a> ContentType<'a> {
         self.0
     }
 
-    /// The value as text; `None` if it is not UTF-8, as that of an event need not be.
+    /// The value as text; `None` if it is not UTF-8. The content type of an event need not be.
     pub const fn as_str(&self) -> Option<&'a str> {
         match core::str::from_utf8(self.0) {
             Ok(text) => Some(text),

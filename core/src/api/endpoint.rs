@@ -20,14 +20,13 @@ use crate::limits::{MAX_AUTHORITY, MAX_PATH_PREFIX, MAX_USER_AGENT};
 /// assert_eq!(local.path_prefix(), "/.rt/hello");
 ///
 /// let wrong = Endpoint::parse("https://example.com").unwrap_err();
-/// assert!(wrong.to_string().starts_with("\"https://example.com\" is no address"), "{wrong}");
+/// assert!(wrong.to_string().starts_with("\"https://example.com\" is not the address"), "{wrong}");
 /// # Ok::<(), lambda_proto::api::EndpointError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     path_prefix: String<MAX_PATH_PREFIX>,
-    /// The end of every request line, and the fields that all requests share.
-    /// [`line_end`].
+    /// The end of every request line, and the fields that all requests share: see [`line_end`].
     line_end: String<LINE_END>,
     authority_len: usize,
     port: u16,
@@ -80,7 +79,7 @@ impl Endpoint {
         if !is_path(path) {
             return Err(EndpointProblem::BadPath);
         }
-        // Bounds the parts of `line_end`, whose capacity is their sum.
+        // `line_end` has the capacity for parts within their limits.
         if authority.len() > MAX_AUTHORITY {
             return Err(EndpointProblem::TooLong);
         }
@@ -108,7 +107,7 @@ impl Endpoint {
 
     /// The host and port as given: the value of the `Host` header.
     pub fn authority(&self) -> &str {
-        // Kept once, inside the bytes of every request; the constants around it give its place.
+        // Stored only as a part of `line_end`; the constants around it give its place.
         let authority = self.line_end.get(BEFORE_AUTHORITY.len()..).unwrap_or_default();
         authority.get(..self.authority_len).unwrap_or_default()
     }
@@ -174,16 +173,16 @@ fn split_before(text: &str, character: char) -> (&str, &str) {
 fn split_authority(authority: &str) -> Result<(&str, u16), EndpointProblem> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
-            // Without brackets, the colons of an IPv6 address could not be told from that of the
-            // port.
+            // Without brackets, the colons of an IPv6 address could not be told from the one before
+            // the port.
             let (address, port) = rest.split_once(']').ok_or(EndpointProblem::BadHost)?;
             address.parse::<core::net::Ipv6Addr>().map_err(|_| EndpointProblem::BadHost)?;
             (address, port)
         }
         None => {
             let (host, port) = split_before(authority, ':');
-            // Wider than RFC 1123 by the underscore, which container names have. No `@`, so no user
-            // name; no `%`, so nothing to decode.
+            // RFC 1123, and the underscore, which container names have. There is no `@`, so no user
+            // name, and no `%`, so nothing to decode.
             let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
             if host.is_empty() || !host.bytes().all(is_name) {
                 return Err(EndpointProblem::BadHost);
@@ -226,7 +225,8 @@ fn is_path(path: &str) -> bool {
 /// let error = lambda_proto::api::Endpoint::parse("127.0.0.1:port").unwrap_err();
 /// assert_eq!(
 ///     error.to_string(),
-///     "\"127.0.0.1:port\" is no address of a Runtime API: the port is not a number from 1 to 65535",
+///     "\"127.0.0.1:port\" is not the address of a Runtime API: \
+///      the port is not a number from 1 to 65535",
 /// );
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -271,7 +271,7 @@ impl EndpointError {
 impl fmt::Display for EndpointError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let more = if self.is_cut { "…" } else { "" };
-        write!(f, "\"{}{more}\" is no address of a Runtime API: ", self.value.escape_debug())?;
+        write!(f, "\"{}{more}\" is not the address of a Runtime API: ", self.value.escape_debug())?;
         match self.problem {
             EndpointProblem::NotPlainHttp => {
                 f.write_str("it speaks plain HTTP, so use http:// or no scheme")
@@ -281,7 +281,7 @@ impl fmt::Display for EndpointError {
             }
             EndpointProblem::BadPort => f.write_str("the port is not a number from 1 to 65535"),
             EndpointProblem::BadPath => {
-                f.write_str("the path has a character that no path can have")
+                f.write_str("the path has a character that a path may not hold")
             }
             EndpointProblem::TooLong => write!(
                 f,

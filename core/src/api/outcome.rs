@@ -46,7 +46,7 @@ impl fmt::Display for Call {
 pub struct Outcome {
     call: Call,
     status: u16,
-    /// The request was an answer sent again after its first copy was written whole.
+    /// Whether the request was an answer sent again after its first copy was written whole.
     follows_whole_attempt: bool,
     concurrency: Concurrency,
 }
@@ -90,7 +90,7 @@ pub enum Action {
 }
 
 impl Outcome {
-    /// The outcome of a reply to `call` with this status, for a single worker.
+    /// The outcome of a reply to `call` with this status, for a runtime with one slot.
     pub const fn new(call: Call, status: u16) -> Self {
         Self { call, status, follows_whole_attempt: false, concurrency: Concurrency::Single }
     }
@@ -130,7 +130,7 @@ impl Outcome {
         match self.status {
             204 if matches!(self.call, Call::Next) => Meaning::NoInvocation,
             200..=299 => Meaning::Accepted,
-            // The service refuses the second copy because it has the first: the answer has arrived.
+            // The service refuses the second copy because it has the first one.
             400 | 403 if self.follows_whole_attempt => Meaning::AcceptedBefore,
             400 => Meaning::BadRequest,
             403 => Meaning::OutOfOrder,
@@ -144,9 +144,9 @@ impl Outcome {
 
     /// What to do next.
     ///
-    /// A refused answer ends its invocation and nothing else. A 500 always ends the process. A
-    /// refused `next` ends it too, except for statuses of an overloaded service or proxy (408, 429,
-    /// 502, 503, 504), and for a 403 while other workers run. The caller decides about a refused
+    /// A refused answer ends only its invocation. A 500 always ends the process. A refused `next`
+    /// ends it too, except for the statuses of an overloaded service or proxy (408, 429, 502, 503,
+    /// 504), and for a 403 while other slots run. The caller decides about a refused
     /// `restore/next`: without SnapStart there is no such call, and `next` works [Lambda Developer
     /// Guide: custom runtimes with SnapStart].
     pub const fn action(&self) -> Action {
@@ -169,16 +169,16 @@ impl fmt::Display for Outcome {
         let Self { call, status, .. } = self;
         write!(f, "{call} was answered with {status}: ")?;
         f.write_str(match self.meaning() {
-            Meaning::Accepted => "taken",
+            Meaning::Accepted => "accepted",
             Meaning::NoInvocation => "no invocation yet",
-            Meaning::AcceptedBefore => "its first copy had been taken",
+            Meaning::AcceptedBefore => "the first copy had been accepted",
             Meaning::BadRequest => "not the current request id, or a malformed request",
             Meaning::OutOfOrder => "not allowed in this order",
             Meaning::NoSuchCall => "this service has no such call",
             Meaning::TooLate => "the invocation is over",
             Meaning::TooLarge => "the body is too large",
             Meaning::ServiceFailed => "the service cannot go on with this runtime",
-            Meaning::Unexpected => "no status of the Runtime API",
+            Meaning::Unexpected => "not a status of the Runtime API",
         })
     }
 }

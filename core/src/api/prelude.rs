@@ -120,7 +120,7 @@ impl fmt::Display for PreludeError {
             Self::Header { index } => {
                 write!(
                     f,
-                    "header {index}: the name is no token or comes twice, or the value has a control character"
+                    "header {index}: the name is not a token or occurs twice, or the value has a control character"
                 )
             }
             Self::Cookie { index } => write!(f, "cookie {index} has a control character"),

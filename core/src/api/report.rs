@@ -48,7 +48,7 @@ impl<'a> ErrorReport<'a> {
     /// and `Runtime.` followed by a capitalised word and counts everything else as unknown
     /// (emulator: `fatalerror/fatalerror.go`). It is cut to [`MAX_ERROR_TYPE`] bytes.
     pub const fn new(error_type: &'a str, message: &'a str) -> Self {
-        // Where nobody gave a type, the service's own word for that says more than nothing.
+        // Without a type, send the one that the service itself uses for unknown errors.
         let error_type = if error_type.is_empty() { "Runtime.Unknown" } else { error_type };
         Self { error_type, message, stack_trace: "", xray_cause: None, limit: MAX_ERROR_BODY }
     }
@@ -138,8 +138,8 @@ impl<'a> ErrorReport<'a> {
 
     /// Writes the frames that fit, each of them whole.
     fn put_stack_trace(&self, sink: &mut dyn Sink, most: usize) {
-        // Reserves the key and both brackets. They are written with the first frame, so a trace of
-        // which nothing fits leaves no empty array.
+        // Reserve room for the key and both brackets. They are written with the first frame, so
+        // that there is no empty array if no frame fits.
         let mut left = most.saturating_sub(STACK_TRACE.len() + 1);
         let mut is_first = true;
         for frame in self.stack_trace.lines().filter(|frame| !frame.is_empty()) {

@@ -70,8 +70,8 @@ impl Request<'_> {
                 match length {
                     ResponseLength::Buffered(length) => put_content_length(sink, *length),
                     ResponseLength::Streamed => {
-                        // Chunks instead of a length: nobody knows it yet. The trailers are
-                        // announced because the head is sent before it is known whether they are
+                        // Chunks instead of a length, which is not known yet. The trailers are
+                        // always announced, as the head is sent before it is known whether they are
                         // needed (RFC 9110 section 6.6.2).
                         put_field(sink, names::RESPONSE_MODE, b"streaming");
                         put_field(sink, "Transfer-Encoding", b"chunked");
@@ -127,7 +127,7 @@ fn put_report(sink: &mut Writer<'_>, report: &ErrorReport<'_>) {
     report.put_type_field(sink);
     if let Some(cause) = report.xray_cause_json() {
         // Measured first: half a JSON document is useless, so the cause is sent whole or not at
-        // all. Optional, it must never cost the report itself.
+        // all. It is optional and must never prevent the report itself.
         let mut counter = Counter::default();
         json::put_header_safe(&mut counter, cause);
         if counter.length <= MAX_XRAY_CAUSE {
@@ -156,8 +156,8 @@ fn put_field(sink: &mut Writer<'_>, name: &str, value: &[u8]) {
     sink.put(b"\r\n");
 }
 
-/// Percent-encodes everything that a path segment may not hold, and `!'()*`: Go's router decodes a
-/// path only if these are escaped too, as Go itself does.
+/// Percent-encodes everything that a path segment may not hold, and `!'()*`: Go escapes these too,
+/// and its router decodes a path only if they are escaped.
 fn put_path_segment(sink: &mut Writer<'_>, segment: &str) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let segment = segment.as_bytes();

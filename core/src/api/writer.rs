@@ -4,7 +4,7 @@ use crate::http::{BufferTooSmall, Sink, Writer, is_field_byte, is_field_value};
 
 /// Writes one request of a Lambda API into the caller's memory.
 ///
-/// [`Request`](super::Request) writes those of the Runtime API. `RequestWriter` serves the other
+/// [`Request`](super::Request) writes those of the Runtime API. `RequestWriter` is for the other
 /// APIs at the same address; their crates supply the paths and field names.
 ///
 /// ```
@@ -53,7 +53,7 @@ impl<'o> RequestWriter<'o> {
         self.writer.put(name.as_bytes());
         self.writer.put(b": ");
         for piece in value {
-            // True of nearly all pieces; only the others go byte by byte.
+            // True of nearly all pieces; only the others are checked byte by byte.
             if is_field_value(piece) {
                 self.writer.put(piece);
                 continue;

@@ -3,12 +3,11 @@ use core::time::Duration;
 /// Returns how long to wait after `failed` failures in a row: 50 ms, doubling to 3.2 s, of which up
 /// to half is taken off at random so that slots and environments do not retry in step.
 ///
-/// `failed` counts two things. The client counts lost connections: those are the
-/// [`losses`](super::Step::Connect) of its step, less one, as the first is an ordinary loss of a
-/// connection that went stale. The embedder adds its attempts to connect that have failed since that
-/// step, of which the client does not know.
+/// `failed` is the sum of two counts: the [`losses`](super::Step::Connect) of the step, less one,
+/// as the first is an ordinary loss of a connection that went stale; and the attempts to connect
+/// that have failed since that step, which only the embedder knows.
 ///
-/// `random` is any number, a new one each time.
+/// `random` is any number, a new one for each call.
 ///
 /// ```
 /// use core::time::Duration;

@@ -7,12 +7,12 @@ use crate::machine::{CommandError, Machine};
 /// The handle for all I/O of a client and for the answer to its invocation in flight.
 ///
 /// [`Client::exchange`](super::Client::exchange) returns one that serves every step.
-/// [`Client::in_flight`](super::Client::in_flight) returns one beside the borrowed event, so that
-/// an answer can be sent from the memory of its event; it serves every step up to
-/// [`Step::Settled`]. One loop serves both.
+/// [`Client::in_flight`](super::Client::in_flight) returns one together with the borrowed event, so
+/// that an answer can be sent from the memory of its event; it serves every step up to
+/// [`Step::Settled`]. The same loop can drive both.
 ///
-/// It holds no state: dropped at any moment, it leaves a client that goes on where it was, with the
-/// next `Exchange`. Until [`Step::Settled`], each of them needs the body of the answer.
+/// It holds no state: it may be dropped at any moment, and the next `Exchange` continues where it
+/// stopped. Until [`Step::Settled`], each of them needs the body of the answer.
 pub struct Exchange<'s, S> {
     pub(super) channel: &'s mut Channel<S>,
     /// `None` while the event is borrowed.
@@ -20,12 +20,13 @@ pub struct Exchange<'s, S> {
 }
 
 impl<S: Storage> Exchange<'_, S> {
-    /// Returns what to do now. Passes to `tell` each warning, which ends nothing.
+    /// Returns what to do now. Passes each warning to `tell`; a warning does not end the session.
     pub fn step(&mut self, mut tell: impl FnMut(&Warning<'_>)) -> Step {
         let step = self.channel.step(self.events.as_deref_mut(), &mut tell);
         if matches!(step, Step::Read) {
             match &mut self.events {
-                // What comes next belongs to the next event, whose memory this handle has not.
+                // The next bytes belong to the next event, and this handle does not have the memory
+                // for it.
                 None if self.channel.reads_events() => return Step::Settled(Receipt::Pipelined),
                 Some(events) if self.channel.is_waiting() => {
                     self.channel.release();
@@ -56,16 +57,16 @@ impl<S: Storage> Exchange<'_, S> {
     }
 
     /// Records that the connection takes no more bytes. A reply that the service sent before it
-    /// hung up is still read.
+    /// stopped reading is still read.
     pub fn write_failed(&mut self) {
         self.channel.write_failed();
     }
 
-    /// Returns room to read into, never empty. If it is `None`, the next step says what follows:
-    /// the end of the session, if a head fills the memory.
+    /// Returns room to read into, never empty. If it is `None`, take the next step; if a head fills
+    /// the memory, that is the end of the session.
     ///
     /// The bytes of [`unsent`](Self::unsent) may move: an embedder with a write in progress, as in
-    /// a completion queue, reads after that write.
+    /// a completion queue, must not read before that write has completed.
     pub fn room(&mut self) -> Option<&mut [u8]> {
         self.channel.room(self.events.as_deref_mut())
     }
@@ -97,8 +98,8 @@ impl<S: Storage> Exchange<'_, S> {
         self.channel.may_stop()
     }
 
-    /// Whether the embedder has begun to [stream](Self::stream) the response and not ended it. What
-    /// the service has of it, the [machine](Machine::is_streaming) knows.
+    /// Whether the embedder has begun to [stream](Self::stream) the response and not ended it.
+    /// [`Machine::is_streaming`] is true only once the head of the stream has been encoded.
     pub fn is_streaming(&self) -> bool {
         self.channel.is_streaming()
     }
@@ -146,10 +147,10 @@ impl<S: Storage> Exchange<'_, S> {
 
     /// Begins to stream the response: call [`chunk`](Self::chunk) at each [`Step::Answer`], then
     /// [`finish`](Self::finish) or [`fail`](Self::fail). If [`Step::Settled`] comes before that,
-    /// the service takes no more of it.
+    /// the service accepts no more of the stream.
     ///
-    /// Nothing is sent before the first piece or the end. Until then nothing is lost with a
-    /// connection, and a stream that fails is an error, as without a stream.
+    /// Nothing is sent before the first piece or the end. Until then a lost connection costs
+    /// nothing, and a stream that fails is reported as an error, as without a stream.
     ///
     /// # Errors
     ///
@@ -159,9 +160,9 @@ impl<S: Storage> Exchange<'_, S> {
         self.channel.stream(content_type)
     }
 
-    /// Sends the next piece of the stream, which [`unsent`](Self::unsent) takes as body until the
-    /// next [`Step::Answer`] or [`Step::Settled`]. A piece of no bytes is nothing to send. The
-    /// first piece follows the head of the request, in a write of its own.
+    /// Sends the next piece of the stream, which [`unsent`](Self::unsent) takes as its `body` until
+    /// the next [`Step::Answer`] or [`Step::Settled`]. An empty piece sends nothing. The first
+    /// piece is not written together with the head of the request but after it.
     ///
     /// # Errors
     ///

@@ -7,26 +7,27 @@
 //!
 //! | step | the embedder |
 //! |---|---|
-//! | [`Connect`](Step::Connect) | drops any connection it has, waits for [`backoff`], connects, calls [`connected`](Exchange::connected); [after a failed attempt](self#connecting) nothing |
+//! | [`Connect`](Step::Connect) | drops any connection it has, waits for [`backoff`], connects, calls [`connected`](Exchange::connected); calls nothing [after a failed attempt](self#connecting) |
 //! | [`Write`](Step::Write) | writes [`unsent`](Exchange::unsent), calls [`sent`](Exchange::sent) or [`write_failed`](Exchange::write_failed) |
 //! | [`Read`](Step::Read) | reads into [`room`](Exchange::room), calls [`received`](Exchange::received) or [`lost`](Exchange::lost) |
 //! | [`Idle`](Step::Idle) | calls [`ask`](Client::ask), or stops; at the start perhaps [`restore_next`](Client::restore_next) or [`fail_init`](Client::fail_init) |
 //! | [`Answer`](Step::Answer) | calls [`respond`](Exchange::respond), [`fail`](Exchange::fail) or [`stream`](Exchange::stream), now or later; within a stream [`chunk`](Exchange::chunk), [`finish`](Exchange::finish) or [`fail`](Exchange::fail) |
 //! | [`Settled`](Step::Settled) | may free the body of the answer |
-//! | [`End`](Step::End) | ends; if the end [allows it](End::begins_anew), drops the connection instead, waits about a second, calls [`begin_anew`](Client::begin_anew) and goes on |
+//! | [`End`](Step::End) | ends; if the end [allows it](End::begins_anew), drops the connection instead, waits about a second, calls [`begin_anew`](Client::begin_anew) and continues |
 //!
-//! A step that would block can wait: ask for it again later. No call has to follow at once. The
+//! A step that would block can wait: ask for it again later. No call has to follow immediately. The
 //! embedder may read at any time, even with bytes left to write, and should do so while a write
 //! would block: a service may refuse a large answer before it has read all of it.
 //!
 //! # Connecting
 //!
-//! An attempt to connect that fails changes nothing, and no method is called for it. Wait, and ask
-//! for the step again: it is the same, with the same number of losses. So the embedder counts its
-//! failed attempts itself, for [`backoff`], by which it waits before each attempt. For how long it
-//! tries is its decision; [`Outage`] measures the time without any connection.
+//! A failed attempt to connect changes nothing, and there is no method to report it. Wait, and ask
+//! for the step again: it is the same, with the same number of losses. The embedder counts its
+//! failed attempts itself and passes the count to [`backoff`], which says how long to wait before
+//! each attempt. The embedder decides how long to keep trying; [`Outage`] measures the time without
+//! any connection.
 //!
-//! A runtime has as many clients as [`Concurrency::slots`] reads from the environment.
+//! A runtime has one client for each of the [`Concurrency::slots`].
 //!
 //! # Example
 //!
@@ -53,7 +54,7 @@
 //! #     }
 //! # }
 //!
-//! /// Does what a client asks for, until it is the turn of the program.
+//! /// Does what a client asks for, until the program has to act.
 //! fn pump(exchange: &mut Exchange<'_, &mut [u8]>, socket: &mut Option<Socket>, body: &[u8]) -> Step {
 //!     loop {
 //!         match (exchange.step(|warning| eprintln!("{warning}")), socket.as_mut()) {
@@ -132,7 +133,7 @@ pub enum Step {
     /// Make a connection in place of the previous one.
     Connect {
         /// [`Machine::losses`]: from 2 on, wait before connecting, longer each time; see
-        /// [`backoff`]. Attempts that failed are not among them.
+        /// [`backoff`]. Failed attempts to connect are not included.
         losses: u32,
     },
     /// Write some of [`Exchange::unsent`].
@@ -154,27 +155,27 @@ pub enum Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum End {
-    /// A failed start has been reported, or the embedder has [shut the client
+    /// A failed init or restore has been reported, or the embedder has [shut the client
     /// down](Exchange::shut_down).
     Done,
-    /// The service does not speak the protocol.
+    /// The service violated the protocol.
     Protocol(ReceiveError),
     /// The service wants the process to end.
     Service(Outcome),
-    /// A request that the client makes by itself does not fit the memory for requests; or a command that
-    /// the driver passes on was refused.
+    /// A request that the client makes by itself does not fit the memory for requests, or a command
+    /// that the driver passed on was refused.
     Command(CommandError),
     /// A head from the service does not fit the memory for it.
     NoRoom,
 }
 
 impl End {
-    /// Whether the client [begins anew](Client::begin_anew) after a pause, because only its
+    /// Whether the client [starts over](Client::begin_anew) after a pause, because only its
     /// connection failed. If not, every slot ends after its invocation in flight, and then the
-    /// process.
+    /// process exits.
     ///
-    /// A 500 ends all slots, as the service would still count on a client that ended alone. An
-    /// invalid reply on one connection of several concerns only the client of that connection.
+    /// A 500 ends all slots: if only one client ended, the service would still count on it. An
+    /// invalid reply on one of several connections concerns only the client of that connection.
     pub const fn begins_anew(&self, concurrency: Concurrency) -> bool {
         matches!((self, concurrency), (Self::Protocol(_), Concurrency::Multi))
     }
@@ -205,19 +206,19 @@ impl<S: Storage> Client<S> {
     ///
     /// `events` holds one event with its head; an event that does not fit is reported as an error
     /// of its invocation. `requests` holds the head of a request, followed by the reply: 512 bytes
-    /// more than [`MAX_REQUEST_HEAD`](crate::limits::MAX_REQUEST_HEAD) serve every request, and
-    /// error reports are cut to fit.
+    /// more than [`MAX_REQUEST_HEAD`](crate::limits::MAX_REQUEST_HEAD) are enough for every
+    /// request, and error reports are cut to fit.
     pub fn new(machine: Machine, events: S, requests: S) -> Self {
         Self { channel: Channel::new(machine, requests), events: ReceiveBuffer::new(events) }
     }
 
-    /// Limits events to `bytes` bytes, however much room there is. Memory that grows then grows to
-    /// little more than that and a head.
+    /// Limits events to `bytes` bytes, however much room there is. Growing memory then grows to
+    /// little more than the limit plus a head.
     ///
     /// The value for Lambda is [`MAX_PAYLOAD`](crate::limits::MAX_PAYLOAD), as the service sends no
-    /// larger event. A smaller one saves memory where the function knows its callers. An event that
-    /// is larger is reported as an error of its invocation. Without a limit, only the memory for
-    /// events bounds one.
+    /// larger event. A smaller limit saves memory if the function knows its callers. A larger event
+    /// is reported as an error of its invocation. Without a limit, only the memory for events
+    /// bounds their size.
     #[must_use]
     pub fn with_max_event(mut self, bytes: usize) -> Self {
         self.events.set_max_event(bytes);
@@ -229,12 +230,13 @@ impl<S: Storage> Client<S> {
         Exchange { channel: &mut self.channel, events: Some(&mut self.events) }
     }
 
-    /// Returns the invocation in flight and the handle to answer it while its event is borrowed.
-    /// `None` if there is none, it is settled, or its event was [taken out](Self::take_event).
+    /// Returns the invocation in flight and the handle to answer it while its event is borrowed;
+    /// `None` if there is no invocation, its answer is settled, or its event was [taken
+    /// out](Self::take_event).
     ///
-    /// This handle never takes the next invocation: after [`Step::Settled`], go on with
-    /// [`exchange`](Self::exchange). Where it is asked for a further step while the next invocation is
-    /// awaited, it returns `Settled` again.
+    /// This handle never takes the next invocation: after [`Step::Settled`], continue with
+    /// [`exchange`](Self::exchange). If the handle is asked for a further step while the next
+    /// invocation is awaited, it returns `Settled` again.
     pub fn in_flight(&mut self) -> Option<(Invocation<'_>, Exchange<'_, S>)> {
         let invocation = self.events.invocation().filter(|_| self.channel.is_in_flight())?;
         Some((invocation, Exchange { channel: &mut self.channel, events: None }))
@@ -246,8 +248,8 @@ impl<S: Storage> Client<S> {
     }
 
     /// Takes the event of the invocation in flight out of the client, for embedders that answer
-    /// later or elsewhere. The client goes on with `other` as its memory for events. `None` if no
-    /// invocation is in flight, or its answer has begun.
+    /// later or elsewhere. From then on, the client uses `other` as its memory for events. `None`
+    /// if no invocation is in flight, or its answer has begun.
     pub fn take_event(&mut self, other: S) -> Option<HeldEvent<S>> {
         if self.machine().phase() != Phase::Invoking {
             return None;
@@ -265,9 +267,9 @@ impl<S: Storage> Client<S> {
         self.channel.ask(&mut self.events)
     }
 
-    /// Reports that the invocation in flight will get no answer, and warns `tell`. If there is
-    /// none, or it has been answered, nothing happens; a stream that has a piece ends with the
-    /// error.
+    /// Reports that the handler gave no answer to the invocation in flight, and warns `tell`. Does
+    /// nothing if there is no invocation or it has been answered; a stream that has a piece ends
+    /// with the error.
     ///
     /// # Errors
     ///
@@ -286,8 +288,8 @@ impl<S: Storage> Client<S> {
     }
 
     /// Tells the service that the environment may be snapshotted. [`Step::Settled`] comes after the
-    /// restore, at any later time. [`Receipt::FateUnknown`] says that the connection is gone, as is
-    /// likely after a snapshot, and means the same. Call [`ask`](Self::ask) or
+    /// restore, at any later time. If its receipt is [`Receipt::FateUnknown`], the connection is
+    /// gone, as is likely after a snapshot; treat it as a restore. Call [`ask`](Self::ask) or
     /// [`fail_restore`](Self::fail_restore) next, on a new connection.
     ///
     /// Only for `AWS_LAMBDA_INITIALIZATION_TYPE=snap-start`. A service without snapshots refuses

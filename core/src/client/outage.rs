@@ -2,10 +2,10 @@ use core::time::Duration;
 
 /// How long no slot of a runtime has had a connection, so that the runtime can give up.
 ///
-/// A runtime has one, which all its slots share. It gives up when [`lasted`](Self::lasted) reaches
-/// its patience (by default [`limits::PATIENCE`](crate::limits::PATIENCE)). A slot that finds no
-/// connection while another slot has one tries for as long as that lasts: if it ended alone, the
-/// service would still count on it.
+/// All slots of a runtime share one `Outage`. The runtime gives up when [`lasted`](Self::lasted)
+/// reaches its patience (by default [`limits::PATIENCE`](crate::limits::PATIENCE)). A slot that
+/// cannot connect while another slot has a connection keeps trying: if it ended alone, the service
+/// would still count on it.
 ///
 /// `now` and `began` are readings of one monotonic clock, as the time since any fixed moment.
 ///
@@ -39,12 +39,12 @@ impl Outage {
         self.since = None;
     }
 
-    /// Records that a slot has lost its connection, or ends with it.
+    /// Records that a slot has lost its connection, or has ended and dropped it.
     ///
-    /// By itself this begins no outage, since the next connection may not be needed for hours.
+    /// This alone does not begin an outage, since the next connection may not be needed for hours.
     pub fn lost(&mut self, now: Duration) {
         self.connections = self.connections.saturating_sub(1);
-        // Until now another slot was connected, so patience starts here.
+        // A slot was connected until now, so the outage starts here.
         if self.connections == 0 && self.since.is_some() {
             self.since = Some(now);
         }

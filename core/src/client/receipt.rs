@@ -11,13 +11,13 @@ pub enum Receipt {
     FateUnknown,
 }
 
-/// The error of a stream that ended before its writer ended it.
+/// The service or a lost connection ended the stream before its writer did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamOver;
 
 impl fmt::Display for StreamOver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the Runtime API takes no more of this response")
+        f.write_str("the Runtime API accepts no more of this response")
     }
 }
 

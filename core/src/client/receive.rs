@@ -16,8 +16,8 @@ use crate::machine::{Event, Machine, ReceiveError};
 ///
 /// While an event is kept, `reserved <= head <= body <= body_end <= start <= end <= storage.len()`;
 /// otherwise, `reserved <= start <= end`. Raw bytes are those that the machine has not consumed.
-/// The pieces of a body are joined by removing the framing between them. Bytes that are read while
-/// none are raw land in their final place, so a large body is moved only where chunks begin.
+/// The pieces of a body are joined by removing the framing between them. While there are no raw
+/// bytes, a body is read into its final place, so a large body is moved only where chunks begin.
 pub(super) struct ReceiveBuffer<S> {
     storage: S,
     index: HeadIndex,
@@ -28,7 +28,7 @@ pub(super) struct ReceiveBuffer<S> {
     end: usize,
     keeping: Keeping,
     max_event: usize,
-    /// Bytes at the start that hold the request, and not what was received.
+    /// The number of bytes at the start that hold the request, not received bytes.
     reserved: usize,
 }
 
@@ -76,7 +76,7 @@ impl<S: Storage> ReceiveBuffer<S> {
         self.clear_after(0);
     }
 
-    /// Forgets everything, and leaves `reserved` bytes at the start of the storage alone.
+    /// Forgets everything but the `reserved` bytes at the start of the storage.
     pub(super) fn clear_after(&mut self, reserved: usize) {
         self.reserved = reserved;
         (self.start, self.end) = (reserved, reserved);
@@ -118,7 +118,7 @@ impl<S: Storage> ReceiveBuffer<S> {
         }
     }
 
-    /// Takes out the event with its memory, and goes on with `other`; `None` if there is no event.
+    /// Takes out the event with its memory, which `other` replaces; `None` if there is no event.
     pub(super) fn take_event(&mut self, other: S) -> Option<HeldEvent<S>> {
         if self.keeping != Keeping::Event {
             return None;
@@ -239,8 +239,8 @@ impl<S: Storage> ReceiveBuffer<S> {
     /// completed.
     #[inline]
     pub(super) fn room(&mut self, machine: &Machine) -> Option<&mut [u8]> {
-        // With no raw bytes left, reading goes on right after the body, its final place, or at the
-        // start.
+        // With no raw bytes left, the next read goes right after the body, its final place, or to
+        // the start.
         if self.start == self.end {
             let to = if self.keeping == Keeping::Event { self.body_end } else { self.reserved };
             (self.start, self.end) = (to, to);
@@ -263,8 +263,8 @@ impl<S: Storage> ReceiveBuffer<S> {
             let length = self.storage.bytes().len();
             // Closing the gaps may have made enough room.
             if self.end == length || announced > length - self.end {
-                // Grow to twice what has arrived at most: an announced length alone reserves
-                // nothing.
+                // Grow to at most twice what has arrived: an announced length alone must not
+                // reserve memory.
                 let wanted = self.end.saturating_add(announced.max(STEP));
                 self.storage.grow(wanted.min(self.end.saturating_mul(2).max(STEP)).max(length));
             }
@@ -279,7 +279,7 @@ impl<S: Storage> ReceiveBuffer<S> {
         true
     }
 
-    /// Discards the event, and from now on every piece of it. The machine knows its id.
+    /// Discards the event, and from now on every piece of it. The machine keeps its request id.
     fn give_up_event(&mut self) {
         self.keeping = Keeping::TooLarge;
     }

@@ -7,14 +7,13 @@ pub trait Storage {
     fn bytes_mut(&mut self) -> &mut [u8];
 
     /// Grows to `length` bytes, or as far as it can; the contents stay. It must not panic or abort
-    /// where there is no memory: an event that does not fit is reported as an error of its
-    /// invocation.
+    /// if there is no memory: an event that does not fit is reported as an error of its invocation.
     ///
-    /// `length` is at most twice what has arrived, so that an announced length costs nothing.
+    /// `length` is at most twice what has arrived, so an announced length alone costs no memory.
     fn grow(&mut self, length: usize);
 
-    /// Releases memory that is shared with other slots; [`grow`](Self::grow) takes it again.
-    /// Nothing is stored here until then, which may be hours.
+    /// Releases memory that is shared with other slots; [`grow`](Self::grow) takes it again, perhaps
+    /// hours later. Nothing is stored here until then.
     fn release(&mut self) {}
 }
 
@@ -61,7 +60,7 @@ impl Storage for VecStorage {
     fn grow(&mut self, length: usize) {
         let length = length.min(self.most);
         let Some(more) = length.checked_sub(self.bytes.len()) else { return };
-        // The growth of a Vec asks for more than is needed, which may be refused where this is not.
+        // `try_reserve` asks for more than is needed; if that is refused, the exact size may not be.
         let is_reserved =
             self.bytes.try_reserve(more).is_ok() || self.bytes.try_reserve_exact(more).is_ok();
         if is_reserved {

@@ -32,12 +32,12 @@ pub enum WarningKind<'a> {
     /// The connection was lost and the answer cannot be sent again: it is unknown whether it
     /// arrived.
     FateUnknown,
-    /// The session ends, and the answer has not been sent.
+    /// The session ended before the answer was sent.
     Unsent,
     /// The connection was lost in the middle of the event; an error is reported for its invocation.
     EventLost,
-    /// The event did not fit its buffer, because of the limit for events or for lack of memory; an
-    /// error is reported for its invocation.
+    /// The event exceeded the limit for events or the memory for them; an error is reported for its
+    /// invocation.
     EventTooLarge,
     /// The handler gave no answer; an error is reported for its invocation.
     Unanswered,
@@ -91,7 +91,7 @@ impl fmt::Display for Warning<'_> {
             WarningKind::FateUnknown => f.write_str(
                 "connection lost before the reply; whether the answer arrived is unknown",
             ),
-            WarningKind::Unsent => f.write_str("the answer could not be sent: the runtime ends"),
+            WarningKind::Unsent => f.write_str("the answer was not sent: the session is over"),
             WarningKind::EventLost => f.write_str("connection lost in the middle of the event"),
             WarningKind::EventTooLarge => f.write_str("the event does not fit the buffer"),
             WarningKind::Unanswered => f.write_str("the handler gave no answer"),
@@ -108,7 +108,7 @@ impl fmt::Display for Warning<'_> {
     }
 }
 
-/// Foreign text, made fit for a log: no line breaks, and a limited length.
+/// Untrusted text, made fit for a log: no line breaks, and a limited length.
 struct OneLine<I>(I);
 
 impl<I: Iterator<Item = char> + Clone> fmt::Display for OneLine<I> {

@@ -34,8 +34,8 @@ pub trait Connector {
     /// Connects, waiting as long as it sees fit.
     ///
     /// `losses` is [`Machine::losses`](crate::machine::Machine::losses): 0 for the first
-    /// connection, 1 after an ordinary loss, more when the service accepts and hangs up. From 2 on,
-    /// wait before connecting, longer each time, or this becomes a busy loop.
+    /// connection, 1 after an ordinary loss, more when the service keeps closing new connections.
+    /// From 2 on, wait before connecting, longer each time, or this becomes a busy loop.
     ///
     /// # Errors
     ///
@@ -48,8 +48,8 @@ pub trait Connector {
     /// Called after the driver has taken a [step](crate::client::Step) and before it acts on it.
     ///
     /// A connector learns here what is in flight, from the [phase](Machine::phase). An answer is
-    /// encoded before the step after which its first byte is written, so no answer leaves before
-    /// the connector has seen [`Phase::Reporting`](crate::machine::Phase::Reporting), or a
+    /// encoded before the step that writes its first byte, so no answer is sent before the
+    /// connector has seen [`Phase::Reporting`](crate::machine::Phase::Reporting), or a
     /// [stream](Machine::is_streaming).
     fn stepped(&mut self, _machine: &Machine) {}
 
@@ -58,7 +58,8 @@ pub trait Connector {
         false
     }
 
-    /// Called before the driver blocks until an invocation, or a restore, comes; `false` stops it.
+    /// Called before the driver blocks until an invocation or a restore arrives; `false` stops the
+    /// driver.
     ///
     /// From here to [`end_wait`](Self::end_wait) nothing is in flight that could be lost, so
     /// another thread may end the stream to stop the driver.
@@ -66,8 +67,8 @@ pub trait Connector {
         !self.is_stopping()
     }
 
-    /// Called when the driver no longer blocks. `false` if another thread has ended the stream: an
-    /// invocation that came all the same is then answered on a new connection.
+    /// Called when the driver no longer blocks. Returns `false` if another thread has ended the
+    /// stream: an invocation that arrived nevertheless is then answered on a new connection.
     fn end_wait(&mut self) -> bool {
         true
     }

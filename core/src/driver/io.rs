@@ -48,7 +48,7 @@ impl<C: Connector> Io<C> {
                 Step::Read => {
                     let is_waiting = exchange.is_waiting();
                     // Between `begin_wait` and `end_wait` another thread may end the stream. If an
-                    // event has arrived all the same, its connection is cut, and it is answered on
+                    // event has arrived nevertheless, its connection is gone, and it is answered on
                     // a new one.
                     if is_waiting && !self.connector.begin_wait() {
                         return Ok(self.close(exchange));

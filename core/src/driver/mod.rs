@@ -42,7 +42,7 @@
 //! }
 //! # assert!(posted.borrow().ends_with(b"\r\n\r\nhi"));
 //!
-//! // Or let a handler be called for each of them, until the connector stops.
+//! // Or pass a handler, which is called for each invocation until the connector stops.
 //! let ended = driver.run(|invocation, responder| -> Result<_, ErrorReport<'_>> {
 //!     Ok(responder.send(invocation.body()))
 //! });
@@ -54,7 +54,8 @@
 //!
 //! Answering consumes the [`Responder`] and returns a [`Sent`], which the handler of
 //! [`Driver::run`] must return. Both carry the lifetime of their invocation, so the `Sent` of an
-//! earlier one does not fit. A dropped `Responder` is reported as an error of its invocation.
+//! earlier invocation does not compile. A dropped `Responder` is reported as an error of its
+//! invocation.
 
 mod connector;
 mod io;
@@ -83,8 +84,8 @@ impl<C: Connector, S: Storage> Driver<C, S> {
     ///
     /// `events` holds one event with its head; an event that does not fit is reported as an error
     /// of its invocation. `requests` holds the head of a request, followed by the reply: 512 bytes
-    /// more than [`MAX_REQUEST_HEAD`](crate::limits::MAX_REQUEST_HEAD) serve every request, and
-    /// error reports are cut to fit.
+    /// more than [`MAX_REQUEST_HEAD`](crate::limits::MAX_REQUEST_HEAD) are enough for every
+    /// request, and error reports are cut to fit.
     pub fn new(machine: Machine, connector: C, events: S, requests: S) -> Self {
         Self { client: Client::new(machine, events, requests), io: Io::new(connector) }
     }
@@ -124,11 +125,12 @@ impl<C: Connector, S: Storage> Driver<C, S> {
         responder::fail(&mut self.client.exchange(), &mut self.io, report);
     }
 
-    /// The responder of the invocation of the last [`next`](Self::next) once more, for programs that
-    /// cannot keep it until there is an answer; `None` if there is nothing to answer, or if a stream
-    /// has begun.
+    /// Returns the responder of the last [`next`](Self::next) once more, for programs that cannot
+    /// keep it until there is an answer; `None` if there is nothing to answer, or if a stream has
+    /// begun.
     ///
-    /// That an invocation is answered once is checked at run time here.
+    /// Unlike with the `Responder` from `next`, it is only checked at run time that an invocation
+    /// is answered once.
     pub fn responder(&mut self) -> Option<Responder<'_, C, S>> {
         if self.machine().phase() != Phase::Invoking || self.client.is_streaming() {
             return None;
@@ -145,7 +147,7 @@ impl<C: Connector, S: Storage> Driver<C, S> {
         Some(Stream::new(self.client.exchange(), &mut self.io))
     }
 
-    /// The invocation that [`next`](Self::next) has returned last, until it is answered.
+    /// The invocation that [`next`](Self::next) returned last, until it is answered.
     pub fn invocation(&self) -> Option<Invocation<'_>> {
         self.client.invocation()
     }
@@ -153,12 +155,12 @@ impl<C: Connector, S: Storage> Driver<C, S> {
     /// Asks for the next invocation and waits for it, however long that takes; `None` when the
     /// connector stops.
     ///
-    /// If the previous invocation was left unanswered, that is reported first.
+    /// If the previous invocation was left unanswered, an error is reported for it first.
     ///
     /// # Errors
     ///
-    /// A [`DriverError`] if the session cannot go on; the process should then exit with a non-zero
-    /// code.
+    /// A [`DriverError`] if the session cannot continue; the process should then exit with a
+    /// non-zero code.
     #[expect(clippy::type_complexity, reason = "a pair, named where it is taken apart")]
     #[expect(clippy::should_implement_trait, reason = "what it returns borrows from the driver")]
     pub fn next(
@@ -190,14 +192,14 @@ impl<C: Connector, S: Storage> Driver<C, S> {
     ///
     /// # Errors
     ///
-    /// A [`DriverError`] if the session cannot go on.
+    /// A [`DriverError`] if the session cannot continue.
     pub fn restore_next(&mut self) -> Result<Option<Receipt>, DriverError<C::Error>> {
         let Self { client, io } = self;
         client.restore_next()?;
         let step = io.pump(&mut client.exchange(), &[])?;
         match (client.end(), step) {
             (Some(end), _) if end != End::Done => Err(DriverError::Ended(end)),
-            // The connector may have ended the wait, and not a restore.
+            // The wait may have ended because the connector stopped, not because of a restore.
             (None, Step::Settled(receipt)) if !io.connector.is_stopping() => Ok(Some(receipt)),
             _ => Ok(None),
         }
@@ -233,8 +235,8 @@ impl<C: Connector, S: Storage> Driver<C, S> {
     /// Waits for an invocation; `false` if the session ended or the connector stops first.
     fn await_invocation(&mut self) -> Result<bool, DriverError<C::Error>> {
         let Self { client, io } = self;
-        // An error that an answer could not return; nothing more is sent then. Checked before `take`
-        // because moving an error costs more than looking.
+        // Answering returns no error, so one may be kept here; then nothing more is sent. The check
+        // comes before `take` because moving an error costs more than looking.
         if io.error.is_some()
             && let Some(error) = io.error.take()
         {
@@ -258,7 +260,7 @@ impl<C: Connector, S: Storage> Driver<C, S> {
     }
 }
 
-/// Why a driver cannot go on.
+/// Why a driver cannot continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DriverError<E> {
     /// The connector could not connect and has given up.

@@ -52,8 +52,8 @@ impl<'i, C: Connector, S: Storage> Responder<'i, C, S> {
 
     /// Sends the response and waits for the reply.
     ///
-    /// By then, the caller of the function has its answer and the environment still runs: do
-    /// further work between this call and the return of the handler.
+    /// When this returns, the caller of the function has its answer and the environment still runs:
+    /// do further work between this call and the return of the handler.
     pub fn send<'r>(self, response: impl Into<Response<'r>>) -> Sent<'i> {
         self.respond(response.into(), false)
     }
@@ -141,7 +141,7 @@ impl<'i, C: Connector, S: Storage> Stream<'i, C, S> {
         Self { exchange, io, invocation: PhantomData }
     }
 
-    /// Sends the whole next piece, and blocks while the service does not take it.
+    /// Sends the whole next piece, and blocks until it is written.
     ///
     /// # Errors
     ///

@@ -49,7 +49,7 @@ enum State {
 }
 
 impl BodyDecoder {
-    /// A decoder for one body; an empty body is complete at once.
+    /// A decoder for one body; an empty body is complete from the start.
     pub(super) fn new(length: BodyLength) -> Self {
         let state = match length {
             // Keeps `left` above 0.
@@ -76,7 +76,7 @@ impl BodyDecoder {
     ) -> Result<Option<&'b [u8]>, BodyError> {
         match self.state {
             State::Complete => Ok(None),
-            // Nearly all bodies have a length; that case is inlined, the others are kept apart.
+            // Nearly all bodies have a length; that case is inlined, the others are not.
             State::Fixed { left } => {
                 let piece = take(input, left);
                 let left = left - piece.len() as u64;
@@ -106,7 +106,7 @@ impl BodyDecoder {
                 }
                 State::Complete => return Ok(None),
                 _ => {
-                    // Framing goes byte by byte: there are a few bytes per chunk, and each may be
+                    // Framing is read byte by byte: it is a few bytes per chunk, and each may be
                     // the last one that has arrived. On an error the cursor stays at the wrong
                     // byte.
                     let Some((&byte, rest)) = input.split_first() else { return Ok(None) };

@@ -1,7 +1,7 @@
 //! Chunks of a request body (RFC 9112 section 7.1).
 //!
-//! The prefix of a chunk starts with the line end of the chunk before it, so a chunk is one prefix
-//! and one slice of the caller's:
+//! The prefix of a chunk starts with the line end of the chunk before it, so that a chunk is one
+//! prefix and one slice of the caller:
 //!
 //! ```text
 //!  1st prefix   data      2nd prefix     data      last chunk
@@ -11,7 +11,7 @@
 use super::write::put_hexadecimal;
 use super::{Sink, Writer};
 
-/// Whether a chunk follows another, whose line end is then written with it.
+/// Whether a chunk follows another one, whose line end is then written with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ChunkPosition {
     /// The first chunk of its body.

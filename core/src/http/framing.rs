@@ -61,7 +61,7 @@ impl Framing {
                 }
                 self.is_chunked = true;
             }
-            // Every service sends it. A known name saves the check of its characters.
+            // Every service sends `Date`, and known names are not checked for valid characters.
             4 => return Ok(is_name(name, "Date")),
             _ => return Ok(false),
         }

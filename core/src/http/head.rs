@@ -52,10 +52,11 @@ impl HeadParser {
                 return Ok(Some(parsed));
             }
         }
-        // An error of the attempt above does not count yet. `find_end` goes first, so that errors
+        // An error of the attempt above does not count yet. `find_end` comes first, so that errors
         // of line ends and sizes come in the same order however the bytes were split.
         let Some(end) = self.find_end(input)? else { return Ok(None) };
-        // `None` means that the last line has no colon. One in the middle makes a name with CR LF.
+        // `None` means that the last line has no colon. If a line in the middle has none, the next
+        // colon ends a name that holds CR LF.
         parse_lines(input.get(..end).unwrap_or(input), field)?.ok_or(HeadError::Malformed).map(Some)
     }
 
@@ -69,7 +70,7 @@ impl HeadParser {
         if let Some(b'\r' | b'\n') = input.first() {
             return Err(HeadError::LeadingBlankLine);
         }
-        // Refuse other protocols at once: some greet and then wait, without ever sending a blank
+        // Refuse other protocols early: some greet and then wait, without ever sending a blank
         // line.
         let start = &input[..input.len().min(START.len())];
         if !START.starts_with(start) {
@@ -83,8 +84,8 @@ impl HeadParser {
             // counts.
             let Some(line) = before(window, rest) else { break };
             let line_feed = line.len();
-            // `skip_to_ascii` also stops at 0x8a, which is no line feed; the search goes on after
-            // it.
+            // `skip_to_ascii` also stops at 0x8a, which is not a line feed; the search continues
+            // after it.
             let is_line_feed = rest.starts_with(b"\n");
             if is_line_feed && !line.ends_with(b"\r") {
                 return Err(HeadError::BareLineFeed);
@@ -129,8 +130,8 @@ fn parse_lines<'b>(
             return Ok(Some((length, framing.conclude(is_http_1_1, status)?)));
         }
         // The name ends at the first colon, even if a line end comes before it: such a name holds
-        // CR LF and is refused as no token below. Folded lines (RFC 9112 section 5.2) and white
-        // space before the colon (section 5.1) fail the same way.
+        // CR LF and is refused below because it is not a token. Folded lines (RFC 9112 section 5.2)
+        // and white space before the colon (section 5.1) fail the same way.
         let Some(behind) = skip_to_ascii(rest, b':') else { return Ok(None) };
         let Some(name) = before(rest, behind) else { return Ok(None) };
         let Some((value, behind)) = split_line(behind)? else { return Ok(None) };
@@ -141,9 +142,9 @@ fn parse_lines<'b>(
             return Err(HeadError::TooManyFields);
         }
         let value = trim(value);
-        // Whoever knows `Content-Length`, too, must not hide it; so a known field is done with only if no
-        // framing field has a name of its length. A known name equals a constant that is a token, so
-        // checking it again would be wasted.
+        // `field` may know framing fields, such as `Content-Length`, and must not hide them: so
+        // reading stops at a known field only if no framing field has a name of that length. A
+        // known name equals a constant that is a token, so it need not be checked.
         let is_known = (field(name, value) && !Framing::has_names_of(name.len()))
             || framing.read(name, value)?;
         if !is_known && !is_token(name) {
@@ -169,7 +170,7 @@ fn split_line(bytes: &[u8]) -> Result<Option<Line<'_>>, HeadError> {
             [b'\r'] => return Ok(None),
             [b'\r', ..] => return Err(HeadError::Malformed),
             [b'\n', ..] => return Err(HeadError::BareLineFeed),
-            // Another control character, or a byte from 128 to 143: part of the line.
+            // Another control character, or a byte from 128 to 143, is part of the line.
             [_, behind @ ..] => rest = behind,
             [] => break,
         }
@@ -191,7 +192,7 @@ fn parse_status_line(line: &[u8]) -> Option<(bool, u16)> {
 /// Trims spaces and tabs from a value (RFC 9110 section 5.6.3).
 #[inline]
 fn trim(value: &[u8]) -> &[u8] {
-    // Nearly always it is one space.
+    // Nearly always the white space is one leading space.
     let mut value = value.strip_prefix(b" ").unwrap_or(value);
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
         value = rest;

@@ -19,7 +19,7 @@
 //! assert_eq!((head.status, head.body), (200, BodyLength::Chunked));
 //! assert_eq!(reader.read(&mut input, &mut no_field)?, Some(ReplyPart::Body(b"hel")));
 //!
-//! // A body is consumed as it arrives, and the next reply may follow it at once.
+//! // A body is consumed as it arrives, and the next reply may follow it immediately.
 //! assert_eq!(reader.read(&mut input, &mut no_field)?, None);
 //! assert!(input.is_empty());
 //! let mut input: &[u8] = b"lo\r\n0\r\n\r\nHTTP/1.1 202 Accepted\r\n";

@@ -74,10 +74,10 @@ impl ReplyReader {
     /// that arrives in pieces may show its fields several times: discard them unless this call
     /// returns [`ReplyPart::Head`].
     ///
-    /// `note` returns whether it knows the name. Any other name is checked after `note` saw it: it
-    /// must be a token (RFC 9110 section 5.6.2), or else the head is
+    /// `note` returns whether it knows the name. An unknown name is checked after `note` has seen
+    /// it: it must be a token (RFC 9110 section 5.6.2), or else the head is
     /// [malformed](HeadError::Malformed). So `note` must compare the whole name, without case, with
-    /// tokens that it knows. Framing fields count whether it knows them or not.
+    /// tokens that it knows. Framing fields take effect whether it knows them or not.
     ///
     /// # Errors
     ///
@@ -130,9 +130,9 @@ impl ReplyReader {
         }
     }
 
-    /// Records that the service closed the connection in order, which ends a body without length.
-    /// Returns whether that completes a reply; [`read`](Self::read) then returns its
-    /// [end](ReplyPart::End) without input.
+    /// Records an orderly end of the stream, which ends a body without length. Returns whether that
+    /// completes a reply; [`read`](Self::read) then returns its [end](ReplyPart::End) without
+    /// input.
     pub fn end_of_stream(&mut self) -> bool {
         self.body.as_mut().is_some_and(BodyDecoder::end_of_stream)
     }
@@ -145,7 +145,7 @@ impl ReplyReader {
     /// The number of bytes that belong to the body before any framing follows; 0 outside a body.
     ///
     /// The service announces it, so it says how much could be read into place. Do not reserve that
-    /// much memory.
+    /// much memory: the service may announce more than it sends.
     pub fn announced(&self) -> u64 {
         self.body.as_ref().map_or(0, BodyDecoder::announced)
     }
@@ -187,7 +187,7 @@ impl fmt::Display for ReplyError {
         match self {
             Self::Head(error) => error.fmt(f),
             Self::Body(error) => error.fmt(f),
-            Self::SwitchedProtocols => f.write_str("it switched protocols unasked"),
+            Self::SwitchedProtocols => f.write_str("switched protocols without being asked"),
             Self::TooManyInterimReplies => {
                 write!(f, "more than {MAX_INTERIM_REPLIES} interim replies before a reply")
             }

@@ -17,7 +17,7 @@ impl Clocks {
     /// The time since an earlier reading, such as the one taken before `next` was sent.
     pub const fn since(self, earlier: Self) -> IdleGap {
         IdleGap {
-            // A clock that went backwards counts as standing still, so the other one decides.
+            // A clock that went backwards counts as stopped, so the other one decides.
             monotonic: self.monotonic.saturating_sub(earlier.monotonic),
             wall: self.wall.saturating_sub(earlier.wall),
             is_restarted: !earlier.monotonic.saturating_sub(self.monotonic).is_zero(),
@@ -33,8 +33,8 @@ impl Clocks {
 ///
 /// // Frozen for ten minutes: the monotonic clock stood still.
 /// let before = Clocks { monotonic: Duration::from_secs(7), wall: Duration::from_secs(1_795_252_819) };
-/// let behind = Clocks { monotonic: Duration::from_secs(8), wall: Duration::from_secs(1_795_253_419) };
-/// let gap = behind.since(before);
+/// let after = Clocks { monotonic: Duration::from_secs(8), wall: Duration::from_secs(1_795_253_419) };
+/// let gap = after.since(before);
 /// assert_eq!(gap.length(), Duration::from_secs(600));
 /// assert_eq!(gap.thawed_after(Duration::from_secs(30)), Some(Duration::from_secs(600)));
 /// ```
@@ -58,7 +58,7 @@ impl IdleGap {
     /// The length, if the environment was away so long that pooled connections or credentials may
     /// be gone.
     ///
-    /// That is so if the length is at least `least`, and always if the monotonic clock went
+    /// That is the case if the length is at least `least`, and always if the monotonic clock went
     /// backwards, which happens only when another machine resumes from a snapshot. If the wall
     /// clock went backwards too, the length is unknown and given as zero.
     ///

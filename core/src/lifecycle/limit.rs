@@ -30,13 +30,13 @@ use crate::api::Deadline;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeLimit {
-    /// In milliseconds since the Unix epoch, or [`UNKNOWN`]. Contexts of invocations have a limit and
-    /// are moved about; an option would make them larger.
+    /// In milliseconds since the Unix epoch, or [`UNKNOWN`]. The context of an invocation holds its
+    /// limit and is often moved; an `Option` would make it larger.
     deadline: u64,
     arrival: Clocks,
 }
 
-/// No deadline is so far away and plausible.
+/// Stands for an unknown deadline; no plausible one is that far away.
 const UNKNOWN: u64 = u64::MAX;
 
 impl TimeLimit {
@@ -68,8 +68,8 @@ impl TimeLimit {
     /// invocation arrived, and the monotonic one may have stood still.
     pub const fn remaining(&self, now: Clocks) -> Option<Duration> {
         let Some(deadline) = self.deadline() else { return None };
-        // Two clocks, and the cautious one counts: cancelling early costs one invocation a little
-        // time, cancelling late costs all of it. On arrival both say the same.
+        // The clock that leaves less time counts: cancelling early costs an invocation a little
+        // time, cancelling late costs all of it. On arrival both clocks agree.
         let by_wall = deadline.remaining(now.wall);
         let passed = now.monotonic.saturating_sub(self.arrival.monotonic);
         let by_monotonic = deadline.remaining(self.arrival.wall).saturating_sub(passed);
@@ -81,7 +81,7 @@ impl TimeLimit {
     /// deadline, but not before the arrival.
     pub const fn cancel_at(&self, buffer: Duration) -> Option<Duration> {
         match self.remaining(self.arrival) {
-            // `total` is 0 for a deadline that had passed on arrival: cancel at once.
+            // `total` is 0 for a deadline that had passed on arrival: cancel immediately.
             Some(total) => {
                 Some(self.arrival.monotonic.saturating_add(total.saturating_sub(buffer)))
             }

@@ -1,5 +1,5 @@
-//! Lambda's rules of time: how long an invocation may run, how long the environment was away, how a
-//! shutdown is divided.
+//! Lambda's rules of time: how long an invocation may run, how long the environment was away, how
+//! the time for a shutdown is divided.
 //!
 //! Everything here is computed from values that the caller passes in, above all readings of both
 //! [`Clocks`]. There is no timer and no thread; the embedder waits.

@@ -11,8 +11,8 @@ use super::Clocks;
 /// ```
 ///
 /// The hooks get the duration less the buffer. An invocation in flight may use the rest; then it is
-/// cancelled, and the hooks begin. Without one they begin at once, and the buffer is left for the
-/// end of the process.
+/// cancelled, and the hooks begin. Without an invocation they begin immediately, and the buffer is
+/// left for the end of the process.
 ///
 /// Moments are times of the monotonic clock: the wall clock is often set just after a thaw, and a
 /// shutdown often begins with one.
@@ -50,8 +50,8 @@ impl ShutdownWindow {
         signal.monotonic.saturating_add(self.invocation())
     }
 
-    /// When hooks that begin at `now` must end, if the signal came at `signal`: they get no more
-    /// than their share, and nothing beyond SIGKILL.
+    /// When hooks that begin at `now` must end, if the signal came at `signal`: they get at most
+    /// their share, and no time beyond SIGKILL.
     pub const fn hooks_until(&self, signal: Clocks, now: Clocks) -> Duration {
         // An invocation that ends early does not lengthen the share of the hooks; one that ends
         // late shortens it.

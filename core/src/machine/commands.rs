@@ -17,7 +17,7 @@ impl Machine {
     ///
     /// Any [`CommandError`]; nothing has changed then.
     pub fn next(&mut self, out: &mut [u8]) -> Result<usize, CommandError> {
-        // `encode` comes before any change, so that a buffer that is too small changes nothing.
+        // Encode before changing anything, so that a buffer that is too small leaves no trace.
         if self.phase() != Phase::Reporting {
             let state = self.state_for(Input::Next)?;
             let length = Request::Next.encode(&self.endpoint, out)?;

@@ -32,7 +32,7 @@ impl fmt::Display for CommandError {
         match self {
             Self::WrongPhase(phase) => write!(f, "command not allowed in phase {phase}"),
             Self::Unsent { length } => {
-                write!(f, "{length} bytes of the command before have not been sent")
+                write!(f, "{length} bytes of the previous command have not been sent")
             }
             Self::MustReconnect => f.write_str("this connection takes no further request"),
             Self::BufferTooSmall(error) => error.fmt(f),
@@ -52,7 +52,7 @@ pub enum ReceiveError {
     Head(HeadError),
     /// The framing of a body is not HTTP/1.1, or exceeds a limit.
     Body(BodyError),
-    /// Bytes arrived that answer nothing, such as a 408 on an idle connection.
+    /// Bytes arrived that answer no request, such as a 408 on an idle connection.
     Unsolicited,
     /// An event has no request id of 1 to [`MAX_ID`] bytes of UTF-8, so it could not be answered.
     UnusableRequestId,
@@ -75,15 +75,15 @@ impl From<ReplyError> for ReceiveError {
 
 impl fmt::Display for ReceiveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the Runtime API does not speak its protocol: ")?;
+        f.write_str("the Runtime API violated the protocol: ")?;
         match self {
             Self::Head(error) => error.fmt(f),
             Self::Body(error) => error.fmt(f),
-            Self::Unsolicited => f.write_str("bytes arrived that answer nothing"),
+            Self::Unsolicited => f.write_str("received bytes that answer no request"),
             Self::UnusableRequestId => {
                 write!(f, "an event without a request id of 1 to {MAX_ID} bytes of UTF-8")
             }
-            Self::SwitchedProtocols => f.write_str("it switched protocols unasked"),
+            Self::SwitchedProtocols => f.write_str("switched protocols without being asked"),
             Self::TooManyInterimReplies => {
                 write!(f, "more than {MAX_INTERIM_REPLIES} interim replies before a reply")
             }

@@ -20,11 +20,11 @@
 //! A reply of 408 to a response or error counts as a connection lost without a reply: the service
 //! had stopped waiting for a request before this one came (RFC 9110 section 15.5.9).
 //!
-//! The service recognises duplicates if it runs one invocation at a time, or gave the attempt an id
-//! of its own. An interim reply (1xx) counts as a part of the reply. A chunk continues the request
-//! that `stream` began, so even a chunk of which no byte was sent counts as a part of an answer
-//! that was sent. A response or error is not sent again once a pipelined `next` after it was sent
-//! whole: by then, the embedder may have freed its body.
+//! The service recognises duplicates if it runs one invocation at a time, or if the attempt has its
+//! own id. An interim reply (1xx) counts as a part of the reply. A chunk continues the request that
+//! `stream` began, so the answer counts as partly sent even if no byte of the chunk was sent. A
+//! response or error is not sent again once all of a pipelined `next` after it was sent: by then,
+//! the embedder may have freed the body.
 
 mod commands;
 mod errors;
@@ -40,7 +40,7 @@ use send_progress::SendProgress;
 use crate::api::{Call, Concurrency, Endpoint, InvocationHead, InvocationIds, Outcome};
 use crate::http::ReplyReader;
 
-/// What [`Machine::receive`] returns. Slices end where its cursor is.
+/// What [`Machine::receive`] returns. Each slice ends at the cursor.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'b> {
     /// The head of an invocation. Its body follows.
@@ -92,10 +92,11 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A machine that has not asked for anything yet, the only one of its environment.
+    /// A new machine, the only one of its environment.
     ///
-    /// For one of several, use [`with_concurrency`](Self::with_concurrency): it must not send an
-    /// answer twice where the service could take it for another invocation's.
+    /// For one of several, use [`with_concurrency`](Self::with_concurrency): such a machine must
+    /// not send an answer again where the service could take the second copy for the answer to
+    /// another invocation.
     pub fn new(endpoint: Endpoint) -> Self {
         Self::with_concurrency(endpoint, Concurrency::Single)
     }
@@ -162,7 +163,7 @@ impl Machine {
     ///
     /// `head` is the buffer that the commands have written to, from its beginning; bytes after
     /// theirs are ignored. `body` is the whole body of the answer or the chunk. Slices that are too
-    /// short give less, never a panic: if all three parts are empty while
+    /// short yield less and never panic: if all three parts are empty while
     /// [`unsent_len`](Self::unsent_len) is not 0, these are not the slices of the command.
     pub fn unsent<'a>(&self, head: &'a [u8], body: &'a [u8]) -> [&'a [u8]; 3] {
         self.sending.unsent(head, body)
@@ -184,18 +185,19 @@ impl Machine {
     }
 
     /// How often in a row a connection was lost without a whole reply, or the service was too busy
-    /// to give an invocation
-    /// ([`Action::ContinueAfterBackoff`](crate::api::Action::ContinueAfterBackoff), which counts double
-    /// at first, so that a pause is due at once). A second 204 in a row makes it 2.
+    /// to hand out an invocation
+    /// ([`Action::ContinueAfterBackoff`](crate::api::Action::ContinueAfterBackoff)). The first such
+    /// reply counts twice, so that it already causes a pause. A second 204 in a row sets the count
+    /// to 2.
     ///
-    /// From 2 on, wait before connecting, longer each time: some services accept and hang up at
-    /// once (AWS's emulator does, before it is first invoked).
+    /// From 2 on, wait before connecting, longer each time: some services accept a connection and
+    /// close it immediately (AWS's emulator does, before it is first invoked).
     pub fn losses(&self) -> u32 {
         self.losses
     }
 
     /// The number of announced bytes of the event that follow without framing between them. Use it
-    /// to read a large event into place, not to reserve so much at once.
+    /// to read a large event into place, not to reserve that much memory in advance.
     pub fn announced(&self) -> u64 {
         if self.outcome.is_none() { self.reader.announced() } else { 0 }
     }

@@ -10,18 +10,18 @@ impl Machine {
     /// Takes received bytes and returns one event at a time. Call it until it returns `None`; it
     /// may return an event although `input` is empty.
     ///
-    /// The cursor moves over what is consumed. Only a part of a head is left, and must be passed
-    /// again with more bytes after it. Everything else is consumed as it arrives, so slices may end
-    /// anywhere, and a large body may be read straight into its final place.
+    /// The cursor moves over the consumed bytes. Only an incomplete head is left in the input; pass
+    /// it again with more bytes after it. Everything else is consumed as it arrives, so slices may
+    /// end anywhere, and a large body may be read straight into its final place.
     ///
     /// In [`Phase::ShuttingDown`], with no reply outstanding, everything is consumed and ignored.
     ///
     /// # Errors
     ///
     /// A [`ReceiveError`] if the bytes are not a valid reply to an outstanding request. The
-    /// connection is then useless, and the rest of `input` is void. Mostly the session is over too,
-    /// and the phase is [`Phase::ShuttingDown`]; in any other phase it goes on as after a lost
-    /// connection: [`must_reconnect`](Self::must_reconnect) holds.
+    /// connection is then useless, and the rest of `input` is void. Usually the session is over
+    /// too, and the phase is [`Phase::ShuttingDown`]; in any other phase the session continues on a
+    /// new connection: [`must_reconnect`](Self::must_reconnect) is then true.
     pub fn receive<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<Event<'b>>, ReceiveError> {
         let result = self.receive_one(input);
         if let Err(error) = result {
@@ -35,12 +35,11 @@ impl Machine {
         result
     }
 
-    /// Records that the service has closed the connection in order, which ends a body without
-    /// length.
+    /// Records an orderly end of the stream, which ends a body without length.
     ///
-    /// Returns the event that this completes, if it does. In either case,
-    /// [`on_disconnect`](Self::on_disconnect) is due next. Do not call it if the connection broke
-    /// with an error.
+    /// Returns the event that this completes, if any. In either case, call
+    /// [`on_disconnect`](Self::on_disconnect) next. Do not call `end_of_stream` if the connection
+    /// broke with an error.
     pub fn end_of_stream(&mut self) -> Option<Event<'static>> {
         if !self.reader.end_of_stream() {
             return None;
@@ -74,7 +73,7 @@ impl Machine {
             outcome: self.outcome,
             is_told_apart,
         };
-        // A connection that the service gave up after a whole reply is no loss.
+        // A connection that the service closes after a whole reply does not count as a loss.
         if !self.must_reconnect() {
             self.losses = self.losses.saturating_add(1);
         }
@@ -93,12 +92,12 @@ impl Machine {
 
     fn receive_one<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<Event<'b>>, ReceiveError> {
         loop {
-            // After the last reply of a connection nothing counts (RFC 9112 section 9.6).
+            // Ignore everything after the last reply of a connection (RFC 9112 section 9.6).
             if self.must_reconnect() || self.state.is_over() {
                 *input = &[];
                 return Ok(None);
             }
-            // A reply needs an outstanding request. Inside a body, this was checked at its head.
+            // A reply needs an outstanding request. For a body, this was checked at its head.
             if !self.reader.is_in_body() {
                 if input.is_empty() {
                     return Ok(None);
@@ -117,7 +116,7 @@ impl Machine {
             else {
                 return Ok(None);
             };
-            // `outcome` tells the two kinds of bodies apart: an event's has none.
+            // `outcome` tells the two kinds of bodies apart: an event has none.
             match (part, self.outcome) {
                 (ReplyPart::Interim, _) => {}
                 (ReplyPart::Head(response), _) => {
@@ -153,8 +152,8 @@ impl Machine {
         response: ResponseHead,
     ) -> Result<Option<InvocationHead<'b>>, ReceiveError> {
         let Some(call) = self.state.awaits() else { return Err(ReceiveError::Unsolicited) };
-        // The service had stopped waiting before the request came, as if it had just hung up
-        // (RFC 9110 section 15.5.9).
+        // The service had stopped waiting before the request came, as if it had just closed the
+        // connection (RFC 9110 section 15.5.9).
         if response.status == 408 && self.phase() == Phase::Reporting {
             self.forget_reply();
             self.must_reconnect = true;
@@ -180,11 +179,11 @@ impl Machine {
     fn count_losses(&mut self, outcome: Outcome) {
         let is_empty_again = self.is_empty_again(outcome);
         if outcome.action() == Action::ContinueAfterBackoff {
-            // The embedder knows how to delay a reconnect.
+            // Ask for a new connection, because the embedder already pauses before connecting.
             self.must_reconnect = true;
             self.losses = self.losses.max(1).saturating_add(1);
         } else if is_empty_again {
-            // Some services reply so at once: a short pause, always the same.
+            // Some services reply 204 without waiting: make a short pause that does not grow.
             self.must_reconnect = true;
             self.losses = 2;
         } else {
@@ -200,7 +199,7 @@ impl Machine {
     }
 
     fn end_of_reply(&mut self, input: Input) {
-        // `AllButNext` is no cut: the answer is whole, and `next` after it goes on.
+        // `AllButNext` is not a cut: the answer is whole, and sending `next` continues.
         let is_cut = matches!(self.sending.written(), Written::Nothing | Written::Part);
         if is_cut || self.is_streaming() {
             // The reply came before the whole request was sent: the rest must not follow it.

@@ -16,7 +16,7 @@ pub enum Phase {
     Invoking,
     /// The invocation has been answered; the reply is outstanding.
     Reporting,
-    /// The session is over, except for the reply to a report of a failed start.
+    /// The session is over, except for the reply to the report of a failed init or restore.
     ShuttingDown,
 }
 
@@ -28,8 +28,9 @@ impl core::fmt::Display for Phase {
 
 /// What follows a lost connection. The table is [here](crate::machine#lost-connections).
 ///
-/// In every case, bytes read from the lost connection are void. Connect at once after the first
-/// loss; wait before every further one while [`losses`](crate::machine::Machine::losses) grows.
+/// In every case, bytes read from the lost connection are void. Connect immediately after the first
+/// loss; while [`losses`](crate::machine::Machine::losses) grows, wait before every further
+/// attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recovery {
     /// Connect when there is something to send.
@@ -41,8 +42,8 @@ pub enum Recovery {
     /// Connect and send again everything that [`unsent`](crate::machine::Machine::unsent) returns,
     /// from the same buffers. This excludes a pipelined `next`; ask again after the outcome.
     SendAgain,
-    /// The invocation is over, and it is unknown whether the service took the answer: say so, then
-    /// connect and call `next`. After `restore_next`, go on as after a restore.
+    /// The invocation is over, and it is unknown whether the service took the answer: warn, then
+    /// connect and call `next`. After `restore_next`, continue as after a restore.
     FateUnknown,
     /// The outcome of the reply is known, as if it had arrived whole.
     Answered(Outcome),
@@ -151,7 +152,7 @@ impl State {
         }
     }
 
-    /// Whether nothing is awaited any more.
+    /// Whether the session is over and no reply is outstanding.
     pub(super) fn is_over(self) -> bool {
         self == Self::ShuttingDown { awaits: None }
     }

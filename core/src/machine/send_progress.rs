@@ -16,7 +16,7 @@ pub(super) struct SendProgress {
     body: usize,
     next: usize,
     sent: usize,
-    /// Whether it continues a request whose beginning has been sent.
+    /// Whether these bytes continue a request whose beginning has been sent.
     is_continued: bool,
     /// Whether the reply to the answer has arrived, so that `next` is the current request.
     is_answered: bool,

@@ -58,10 +58,10 @@ impl From<ReplyError> for ReceiveError {
 
 impl fmt::Display for ReceiveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the Extensions API does not speak its protocol: ")?;
+        f.write_str("the Extensions API violated the protocol: ")?;
         match self {
             Self::Reply(error) => error.fmt(f),
-            Self::Unsolicited => f.write_str("bytes arrived that answer nothing"),
+            Self::Unsolicited => f.write_str("received bytes that answer no request"),
             Self::UnusableIdentifier => write!(
                 f,
                 "a registration without an identifier of 1 to {MAX_EXTENSION_ID} visible characters"

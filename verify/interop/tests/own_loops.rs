@@ -468,7 +468,7 @@ fn nonsense_in_one_of_several_slots_makes_that_one_begin_anew(driver: &Path) {
     assert!(began.elapsed() > Duration::from_millis(900), "{:?}", began.elapsed());
     third.serve("b");
     second.serve("c");
-    process.wait_for_output("a slot begins anew").unwrap();
+    process.wait_for_output("restarting a slot").unwrap();
     assert_is_idle(&process);
 }
 
@@ -510,7 +510,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 ";
     let driver = example("io_uring_driver");
     for (errno, cause) in
-        [(1, "kernel.io_uring_disabled"), (12, "ulimit -l"), (38, "the kernel has none")]
+        [(1, "kernel.io_uring_disabled"), (12, "ulimit -l"), (38, "the kernel does not have it")]
     {
         let mut command = Command::new("python3");
         command.args(["-c", FILTER, &errno.to_string()]).arg(&driver);

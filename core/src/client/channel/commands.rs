@@ -13,7 +13,7 @@ const REPLY: usize = 512;
 const FIRST: usize = 1024;
 
 const UNANSWERED: ErrorReport<'static> =
-    ErrorReport::new("Runtime.NoResponse", "the handler gave up the invocation without an answer");
+    ErrorReport::new("Runtime.NoResponse", "the handler ended without answering the invocation");
 
 /// A command of the machine, which encodes into the given buffer.
 pub(super) type Encode<'e> =
@@ -108,12 +108,13 @@ impl<S: Storage> Channel<S> {
     pub(super) fn expect_receipt(&mut self, is_pipelined: bool) {
         self.is_answer_due = true;
         if is_pipelined {
-            // Without memory for both, the embedder asks after the receipt.
+            // If the memory does not hold both, the embedder asks after the receipt.
             let _fits = self.encode_after(self.request, &mut Machine::next);
         }
     }
 
-    /// Fails the invocation: by a report, or at the end of its stream if anything of that is sent.
+    /// Fails the invocation: with a report, or at the end of its stream if its head has been
+    /// encoded.
     pub(super) fn report(&mut self, report: &ErrorReport<'_>) -> Result<(), CommandError> {
         self.follow_head()?;
         if self.machine.is_streaming() {
@@ -130,7 +131,7 @@ impl<S: Storage> Channel<S> {
         if self.is_stream_broken() {
             return Err(CommandError::MustReconnect);
         }
-        // A pooled storage is empty after it was released.
+        // A pooled storage is empty after it has been released.
         self.drop_surplus();
         let storage = self.requests.storage();
         if storage.bytes().is_empty() {
@@ -153,7 +154,7 @@ impl<S: Storage> Channel<S> {
         Ok(())
     }
 
-    /// Gives up a connection on which unsolicited bytes have arrived, so that the rest of them is
+    /// Gives up a connection on which unsolicited bytes have arrived, so that the rest of them are
     /// not taken for the reply to this request. The next step warns of it.
     fn drop_surplus(&mut self) {
         if self.machine.awaits().is_some() || !self.requests.is_raw() {

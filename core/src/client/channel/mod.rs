@@ -41,7 +41,7 @@ pub(super) struct Channel<S> {
 enum Wire {
     Down,
     Up,
-    /// The service takes no more of the request, but may have said why.
+    /// The service reads no more of the request, but may have replied.
     ReadOnly,
 }
 
@@ -196,7 +196,7 @@ impl<S: Storage> Channel<S> {
         // The order of the checks is the contract. Received bytes come before the end of their
         // connection, as it may end after its last reply. A receipt comes before the end of the
         // session and before new work, so that none is lost when the loop stops. Writing comes
-        // before reading, and reading before the turn of the embedder.
+        // before reading, and reading before steps that the embedder decides.
         loop {
             // 1. Warn of unsolicited bytes that a command found.
             if let Some(error) = self.surplus.take() {
@@ -230,8 +230,8 @@ impl<S: Storage> Channel<S> {
             if let Some(end) = self.end {
                 return Step::End(end);
             }
-            // 7. Bytes to write. While the wire is read-only, read the reply instead: the service
-            //    may have said why it takes no more.
+            // 7. Bytes to write. While the wire is read-only, read the reply instead: it may say
+            //    why the service reads no more of the request.
             if self.machine.unsent_len() > 0 {
                 match self.wire {
                     Wire::Down => return Step::Connect { losses: self.machine.losses() },
@@ -250,7 +250,7 @@ impl<S: Storage> Channel<S> {
                 self.is_answer_due = false;
                 return Step::Settled(Receipt::Pipelined);
             }
-            // 9. Nothing is left to write: it is the turn of the embedder, or of the service.
+            // 9. Nothing is left to write: the embedder or the service has to act.
             match phase {
                 Phase::Invoking if !self.is_stream_broken() => {
                     if matches!(self.pending, Pending::Nothing | Pending::Head(_)) {
@@ -270,7 +270,7 @@ impl<S: Storage> Channel<S> {
         }
     }
 
-    /// Whether the service takes no more of an unfinished stream, or has begun to reply to it.
+    /// Whether the service reads no more of an unfinished stream, or has begun to reply to it.
     fn is_stream_broken(&self) -> bool {
         self.machine.is_streaming()
             && (self.wire == Wire::ReadOnly
@@ -291,7 +291,7 @@ impl<S: Storage> Channel<S> {
         loop {
             let mut has_moved = false;
             let buffer = match &mut events {
-                // The next event has no place here: that is for a handle with the memory of events.
+                // The next event needs the memory for events: leave it for a handle that has it.
                 None if is_event => {
                     self.has_news = true;
                     return;
@@ -307,7 +307,7 @@ impl<S: Storage> Channel<S> {
                 _ => &mut self.requests,
             };
             match buffer.take(&mut self.machine) {
-                // Perhaps only a part of it had room.
+                // There may have been room for only a part of the moved bytes.
                 Ok(None) if has_moved => {}
                 Ok(None) => return,
                 Ok(Some(Found::Detail(piece))) => keep(&mut self.detail, piece),
@@ -394,7 +394,7 @@ impl<S: Storage> Channel<S> {
     ) {
         self.wire = Wire::Down;
         // Keep the request, which may have to be sent again, and the event, whose invocation may be
-        // in flight. Only unread bytes of the lost connection go.
+        // in flight. Drop only the unread bytes of the lost connection.
         self.requests.clear_after(self.request);
         if let Some(events) = events {
             events.forget_raw();

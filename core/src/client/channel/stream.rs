@@ -5,8 +5,8 @@ use crate::api::{ContentType, ErrorReport, OwnedContentType};
 use crate::client::Storage;
 use crate::machine::{CommandError, Machine, Phase};
 
-/// What is yet to be encoded for the invocation in flight. Except for a report, a receipt is due
-/// then, and nothing is pending once that is settled.
+/// What is yet to be encoded for the invocation in flight. While anything but a report is pending,
+/// a receipt is due; once that is settled, nothing is pending.
 #[expect(clippy::large_enum_variant, reason = "one in each client, which has no other memory")]
 pub(super) enum Pending {
     Nothing,
@@ -36,8 +36,8 @@ impl<S: Storage> Channel<S> {
         if self.machine.must_reconnect() {
             return Err(CommandError::MustReconnect);
         }
-        // Nothing is sent before there is a piece or an end, so that a stream that fails at once is
-        // an error and not a response.
+        // Nothing is sent before there is a piece or an end, so that a stream that fails before its
+        // first piece is an error and not a response.
         self.pending = Pending::Head(content_type.into());
         self.expect_receipt(false);
         Ok(())
@@ -66,7 +66,7 @@ impl<S: Storage> Channel<S> {
         Ok(())
     }
 
-    /// Encodes what can be sent without the embedder.
+    /// Encodes whatever is pending and needs nothing more from the embedder.
     #[cold]
     pub(super) fn encode_pending(&mut self) -> Result<(), CommandError> {
         match self.pending {
@@ -107,8 +107,8 @@ impl<S: Storage> Channel<S> {
         if self.is_streaming() { Ok(()) } else { Err(CommandError::WrongPhase(self.phase())) }
     }
 
-    /// Encodes the head of a stream that is held back; what is to follow it is then pending.
-    /// `false` if no head is held back.
+    /// Encodes the head of a stream that is held back; `follows` is pending then. Returns `false`
+    /// if no head is held back.
     fn open(&mut self, follows: Pending) -> Result<bool, CommandError> {
         let Pending::Head(content_type) = &self.pending else { return Ok(false) };
         let content_type = content_type.clone();

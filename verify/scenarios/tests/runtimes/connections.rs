@@ -236,7 +236,7 @@ fn bytes_behind_an_event_are_logged_and_the_answer_goes_out_on_a_new_connection(
     connection.expect_next();
     let lines = run.stop();
     assert!(
-        lines.len() == 1 && lines[0].contains("bytes arrived that answer nothing"),
+        lines.len() == 1 && lines[0].contains("received bytes that answer no request"),
         "{lines:?}"
     );
 }
@@ -260,7 +260,7 @@ fn garbage_instead_of_an_event_ends_the_runtime_with_an_error(on: &dyn Transport
         connection.expect_next();
         connection.send(garbage);
         let error = run.error();
-        assert!(error.contains("does not speak its protocol"), "{garbage:?}: {error}");
+        assert!(error.contains("violated the protocol"), "{garbage:?}: {error}");
     }
 }
 
@@ -272,7 +272,7 @@ fn garbage_instead_of_a_reply_ends_the_runtime_with_an_error(on: &dyn Transport)
     connection.request();
     connection.send("220 mail.example.com ESMTP\r\n\r\n");
     let error = run.error();
-    assert!(error.contains("does not speak its protocol"), "{error}");
+    assert!(error.contains("violated the protocol"), "{error}");
 }
 
 fn interim_replies_without_end_end_the_runtime_with_an_error(on: &dyn Transport) {
@@ -299,7 +299,7 @@ fn the_banner_of_another_protocol_is_seen_without_waiting_for_more(on: &dyn Tran
     connection.expect_next();
     connection.send("SSH-2.0-OpenSSH_9.2\r\n");
     let error = run.error();
-    assert!(error.contains("does not speak its protocol"), "{error}");
+    assert!(error.contains("violated the protocol"), "{error}");
 }
 
 fn a_service_that_speaks_tls_is_reported(on: &dyn Transport) {
@@ -311,7 +311,7 @@ fn a_service_that_speaks_tls_is_reported(on: &dyn Transport) {
     connection.send(b"\x15\x03\x01\x00\x02\x02\x46");
     connection.close();
     let error = run.error();
-    assert!(error.contains("does not speak its protocol"), "{error}");
+    assert!(error.contains("violated the protocol"), "{error}");
 }
 
 fn a_head_beyond_64_kib_ends_the_runtime_with_an_error(on: &dyn Transport) {

@@ -172,6 +172,6 @@ fn an_event_with_a_line_break_in_a_header_ends_the_runtime_with_an_error(on: &dy
         let mut connection = service.connection();
         connection.invoke(Event::new("id-1", "").header("Lambda-Runtime-Trace-Id", hostile));
         let error = run.error();
-        assert!(error.contains("does not speak its protocol"), "{hostile:?}: {error}");
+        assert!(error.contains("violated the protocol"), "{hostile:?}: {error}");
     }
 }

@@ -91,7 +91,7 @@ fn a_413_on_a_response_ends_the_invocation_only(on: &dyn Transport) {
 }
 
 fn a_503_on_a_response_ends_the_invocation_only(on: &dyn Transport) {
-    assert_logged_and_over(on, false, 503, "no status of the Runtime API");
+    assert_logged_and_over(on, false, 503, "not a status of the Runtime API");
 }
 
 fn a_refused_error_is_not_posted_again(on: &dyn Transport) {

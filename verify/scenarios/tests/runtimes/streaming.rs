@@ -348,7 +348,7 @@ const FATE_UNKNOWN: &str =
 const REFUSED: &str = "invocation id-1: response was answered with 413: the body is too large \
      (RequestEntityTooLarge: Exceeded maximum)";
 const TOO_LATE: &str = "invocation id-1: failed after it was answered: Function.Error: \
-     the Runtime API takes no more of this response";
+     the Runtime API accepts no more of this response";
 
 fn a_service_that_closes_the_connection_breaks_the_pipe_and_the_loop_uses_a_new_one(
     on: &dyn Transport,
