@@ -39,7 +39,7 @@ impl<'s> Base64<'s> {
 impl Sink for Base64<'_> {
     fn put(&mut self, bytes: &[u8]) {
         for &byte in bytes {
-            // A group that is full has been put.
+            // There is always a place: a full group is written below.
             if let Some(place) = self.group.get_mut(self.filled) {
                 *place = byte;
             }

@@ -1,5 +1,5 @@
-//! The recordings of `captures/`, delivered whole, byte by byte, as they were recorded,
-//! cut at every single position and at random ones.
+//! The recordings in `captures/`, delivered whole, byte by byte, in the recorded pieces, cut at
+//! every single position and cut at random positions.
 
 mod support;
 
@@ -15,11 +15,11 @@ use support::facts::{FACTS, MISUSE};
 use support::recording::Recording;
 use support::{Command, Seen, machine, receive, send, text};
 
-/// Those that a machine can have.
+/// The recordings whose requests a machine can make.
 static DRIVEN: LazyLock<Vec<Recording>> =
     LazyLock::new(|| FACTS.iter().map(|(name, ..)| load(name)).collect());
 
-/// All of them.
+/// All recordings.
 static ALL: LazyLock<Vec<Recording>> = LazyLock::new(|| names().into_iter().map(load).collect());
 
 fn names() -> BTreeSet<&'static str> {
@@ -54,7 +54,7 @@ fn every_recording_is_replayed() {
 }
 
 #[test]
-fn every_recording_says_what_it_said() {
+fn every_recording_means_what_its_facts_say() {
     for (name, facts, end) in FACTS {
         let (seen, machine) = replay(name);
         assert_eq!(in_words(&seen), *facts, "{name}");
@@ -70,7 +70,7 @@ fn every_recording_says_what_it_said() {
     }
 }
 
-/// Checks that every recording means the same, cut in each of these ways, to the machine and to the
+/// Checks that every recording, cut in each of these ways, means the same to the machine and to the
 /// layer below it.
 fn check_cut(ways: impl Fn(&Recording) -> Vec<Vec<usize>>) {
     for recording in DRIVEN.iter() {
@@ -108,7 +108,7 @@ fn a_cut_at_any_single_position_changes_nothing() {
 }
 
 proptest! {
-    // Integration tests have no place for regression files; a counterexample belongs in a test.
+    // Proptest cannot persist failures of integration tests; turn a counterexample into a test.
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
@@ -136,7 +136,7 @@ fn events_of_every_size_are_those_that_the_client_echoed() {
 }
 
 #[test]
-fn all_that_the_service_tells_of_an_invocation_is_there() {
+fn every_field_of_a_recorded_invocation_is_read() {
     let (seen, _) = replay("01_basic_keepalive");
     let Seen::Invocation(bytes) = &seen[0] else { panic!("an event comes first") };
     let (head, _) = InvocationHead::parse(bytes).expect("a whole head");
@@ -151,7 +151,7 @@ fn all_that_the_service_tells_of_an_invocation_is_there() {
 }
 
 #[test]
-fn a_stream_is_framed_like_the_recorded_one_byte_for_byte() {
+fn a_stream_is_framed_byte_for_byte_like_the_recorded_one() {
     let recording = load("13b_streaming_mode");
     let mut machine = machine();
     send(&mut machine, Command::Next);
@@ -182,21 +182,21 @@ fn a_stream_is_framed_like_the_recorded_one_byte_for_byte() {
 }
 
 #[test]
-fn a_next_before_any_invocation_is_asked_again_when_the_service_hangs_up() {
+fn a_next_before_any_invocation_is_sent_again_when_the_service_closes_the_connection() {
     let (_, mut machine) = replay("12c_next_before_any_invoke");
     assert_eq!(machine.end_of_stream(), None);
     assert_eq!(machine.on_disconnect(), Recovery::AskAgain);
 }
 
 #[test]
-fn an_answer_with_next_behind_it_that_the_service_crashed_on_has_an_unknown_fate() {
+fn a_pipelined_answer_that_crashed_the_service_has_an_unknown_fate() {
     let (_, mut machine) = replay("18_concurrent_invokes_0");
     assert_eq!(machine.end_of_stream(), None);
     assert_eq!(machine.on_disconnect(), Recovery::FateUnknown);
 }
 
 #[test]
-fn a_recorded_init_error_is_taken_and_ends_the_session() {
+fn a_recorded_init_error_is_accepted_and_ends_the_session() {
     let recording = load("10_init_error");
     let mut machine = machine();
     send(&mut machine, Command::FailInit);
@@ -207,7 +207,8 @@ fn a_recorded_init_error_is_taken_and_ends_the_session() {
 
 #[test]
 fn the_largest_event_arrives_in_pieces_that_are_never_copied() {
-    // As 04_next_payload_6291556 was recorded: one chunk; here without its 6 MB.
+    // The recording 04_next_payload_6291556 was one chunk; it is rebuilt here, as its 6 MB are not
+    // kept.
     let small = load("04_next_payload_65536").service;
     let head = text(&small).find("\r\n\r\n").expect("a head") + 4;
     let size_line = format!("{MAX_PAYLOAD:x}\r\n");
@@ -219,7 +220,7 @@ fn the_largest_event_arrives_in_pieces_that_are_never_copied() {
     for arrived in 1..head {
         let mut input = &bytes[..arrived];
         assert_eq!(machine.receive(&mut input), Ok(None));
-        assert_eq!(input.len(), arrived, "a part of a head is presented again");
+        assert_eq!(input.len(), arrived, "an incomplete head is left in the input");
     }
     let mut input = &bytes[..head];
     let Ok(Some(Event::Invocation(invocation))) = machine.receive(&mut input) else {
@@ -243,14 +244,14 @@ fn the_largest_event_arrives_in_pieces_that_are_never_copied() {
             received += piece.len();
             assert_eq!(machine.announced(), (MAX_PAYLOAD - received) as u64);
         }
-        assert!(input.is_empty(), "everything behind the head is consumed as it comes");
+        assert!(input.is_empty(), "everything after the head is consumed as it arrives");
     }
     assert_eq!((received, slices), (6_291_556, 97));
     assert_eq!((machine.phase(), machine.must_reconnect()), (Phase::Invoking, false));
     assert_eq!(machine.awaits(), None::<Call>);
 }
 
-/// A recording in words, an event or a reply each.
+/// A recording in words, one string for each event or reply.
 fn in_words(seen: &[Seen]) -> Vec<String> {
     let mut words = Vec::new();
     let mut body = &[][..];
@@ -280,14 +281,15 @@ fn in_words(seen: &[Seen]) -> Vec<String> {
     words
 }
 
-/// The message in the service's document, or the document if it is none of its own.
+/// The message in an error document of the service, or any other document as it is.
 fn message(document: &[u8]) -> String {
     let json = serde_json::from_slice::<serde_json::Value>(document).ok();
     let message = json.and_then(|json| Some(json.get("errorMessage")?.as_str()?.to_owned()));
     message.unwrap_or_else(|| text(document).trim_end().to_owned())
 }
 
-/// What the lower layer alone makes of one side of a recording: status and body of each answer.
+/// What the lower layer alone reads in the service's side of a recording: the status and the body
+/// of each reply.
 fn answers(bytes: &[u8], cuts: impl IntoIterator<Item = usize>) -> Vec<(u16, Vec<u8>)> {
     let mut answers: Vec<(u16, Vec<u8>)> = Vec::new();
     let mut reader = ReplyReader::default();

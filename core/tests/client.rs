@@ -1,4 +1,4 @@
-//! The client under an event loop whose sockets take and give as much as they like.
+//! The client in an event loop whose sockets read, write and block in every way.
 
 mod event_loop;
 
@@ -14,7 +14,7 @@ use lambda_proto::machine::{CommandError, Phase};
 
 const SIZES: [usize; 6] = [1, 2, 3, 7, 64, usize::MAX];
 
-/// Never; between any two operations; now and then; almost always.
+/// When operations would block: never, every other time, now and then, almost always.
 const BLOCKS: [u64; 4] = [0, 0xaaaa_aaaa_aaaa_aaaa, 0x1248_0102_4810_0c07, !0x0001_0000_0100_0001];
 
 fn paces() -> impl Iterator<Item = Pace> {
@@ -48,7 +48,7 @@ fn known(call: Call, status: u16) -> Receipt {
     Receipt::Known(Outcome::new(call, status))
 }
 
-/// A loop that has its first invocation in flight.
+/// A loop whose first invocation is in flight.
 fn in_flight(pace: Pace, events: &[(&str, Vec<u8>)]) -> Loop {
     let mut host = Loop::new(pace, events, &[Plan::Hold]);
     assert_eq!(host.run(), Stop::InFlight);
@@ -56,7 +56,7 @@ fn in_flight(pace: Pace, events: &[(&str, Vec<u8>)]) -> Loop {
 }
 
 #[test]
-fn an_exchange_that_is_dropped_at_any_byte_leaves_a_client_that_goes_on() {
+fn an_exchange_may_be_dropped_at_any_byte_and_the_next_one_continues() {
     let quiet = |warning: &Warning<'_>| panic!("{warning}");
     let mut cut = 0;
     loop {
@@ -74,7 +74,7 @@ fn an_exchange_that_is_dropped_at_any_byte_leaves_a_client_that_goes_on() {
         let request = exchange.unsent(invocation.body()).concat();
         assert!(request.ends_with(b"\r\n\r\nthe event"));
         exchange.sent(cut);
-        // Another one goes on where this one was.
+        // A new handle continues where the dropped one stopped.
         let (invocation, mut exchange) = client.in_flight().unwrap();
         assert_eq!(exchange.unsent(invocation.body()).concat(), request[cut..]);
         exchange.sent(request.len() - cut);
@@ -112,7 +112,7 @@ fn a_handle_beside_a_borrowed_event_never_takes_the_next_invocation() {
     exchange.sent(length);
     let settled = Step::Settled(Receipt::Pipelined);
     assert_eq!(exchange.step(quiet), settled);
-    // An embedder that goes on with it all the same, up to the next event.
+    // An embedder may keep using the handle until the next event arrives.
     let replies = [ACCEPTED, &event("b", b"second", 0)].concat();
     for byte in &replies {
         exchange.room().unwrap()[0] = *byte;
@@ -127,7 +127,7 @@ fn a_handle_beside_a_borrowed_event_never_takes_the_next_invocation() {
 }
 
 #[test]
-fn sessions_are_the_same_whatever_sockets_take_and_give_and_whenever_they_block() {
+fn sessions_are_the_same_at_every_pace_of_reads_and_writes() {
     let body: Vec<u8> = (0..=255).collect();
     for is_pipelined in [false, true] {
         let plans = [
@@ -162,7 +162,7 @@ fn sessions_are_the_same_whatever_sockets_take_and_give_and_whenever_they_block(
 }
 
 #[test]
-fn a_reply_that_begins_before_a_pipelined_answer_is_written_is_read_with_the_event_behind_it() {
+fn a_reply_that_begins_before_a_pipelined_answer_is_written_is_read_with_the_event_after_it() {
     let body = vec![b'x'; 40];
     let event_b = event("b", &vec![b'y'; 3000], 999);
     let events = [("a", event("a", b"1", 0)), ("b", event_b)];
@@ -175,14 +175,14 @@ fn a_reply_that_begins_before_a_pipelined_answer_is_written_is_read_with_the_eve
             for reads in [1, 5, usize::MAX] {
                 let pace = Pace { writes: 50, reads, blocks: 0, early: Early::BetweenSteps };
                 let mut host = Loop::new(pace, &events, &[respond(&body, true), Plan::Hold]);
-                // While all of `next` is missing, the service would finish its reply as soon as it
-                // has the answer, so the rest may come with the event, or long before it.
+                // While no byte of `next` has been written, the service finishes its reply as soon
+                // as it has the answer, so the rest may come with the event, or long before it.
                 let bytes = ACCEPTED[..begun].to_vec();
                 let what = Interjection { at, bytes, then: After::ReplyBegun };
                 if at < all - next {
                     host.service.interjections.push_back(what);
                 } else {
-                    // The answer is whole, its reply comes in two pieces.
+                    // The answer is whole; its reply comes in two pieces.
                     host.service.accepts = Some(ACCEPTED.to_vec());
                     host.pace.writes = 1;
                     host.pace.reads = begun;
@@ -197,7 +197,7 @@ fn a_reply_that_begins_before_a_pipelined_answer_is_written_is_read_with_the_eve
 }
 
 #[test]
-fn a_refusal_of_a_large_body_in_the_middle_of_it_is_known_and_the_next_exchange_fine() {
+fn a_refusal_in_the_middle_of_a_large_body_is_reported_and_the_next_exchange_works() {
     let large = vec![b'x'; 100_000];
     let events = [("a", event("a", b"1", 0)), ("b", event("b", b"2", 0))];
     for is_pipelined in [false, true] {
@@ -209,7 +209,8 @@ fn a_refusal_of_a_large_body_in_the_middle_of_it_is_known_and_the_next_exchange_
                     let mut host = Loop::new(pace, &events, &plans);
                     let mut bytes = refusal(413);
                     if then == After::Discard {
-                        // Perhaps all is written before it is read, and the connection still of no use.
+                        // Even if all is written before the refusal is read, the connection must
+                        // not be used again.
                         bytes.splice(17..17, *b"Connection: close\r\n");
                     }
                     host.service.interjections.push_back(Interjection { at, bytes, then });
@@ -227,10 +228,10 @@ fn a_refusal_of_a_large_body_in_the_middle_of_it_is_known_and_the_next_exchange_
 }
 
 #[test]
-fn a_piece_of_a_stream_that_blocks_half_way_goes_on_where_it_stopped() {
+fn a_piece_of_a_stream_that_blocks_half_way_continues_where_it_stopped() {
     let mut host = in_flight(ALL, &[("a", event("a", b"1", 0))]);
     host.answer(&stream(&[&[b'x'; 300], &[b'y'; 5]], false));
-    // Almost everything blocks, a write takes seven bytes.
+    // Almost every operation blocks, and a write takes at most seven bytes.
     host.pace = Pace { writes: 7, reads: 1, blocks: BLOCKS[3], early: Early::Never };
     assert_eq!(host.run(), Stop::Waiting);
     let expected = [[b'x'; 300].to_vec(), b"yyyyy".to_vec()].concat();
@@ -239,7 +240,7 @@ fn a_piece_of_a_stream_that_blocks_half_way_goes_on_where_it_stopped() {
 }
 
 #[test]
-fn no_piece_is_taken_while_the_one_before_is_half_written() {
+fn no_piece_is_accepted_while_the_previous_one_is_half_written() {
     let mut host = in_flight(ALL, &[("a", event("a", b"1", 0))]);
     host.client.exchange().stream(ContentType::TEXT).unwrap();
     host.client.exchange().chunk(3).unwrap();
@@ -248,7 +249,7 @@ fn no_piece_is_taken_while_the_one_before_is_half_written() {
     assert!(matches!(host.client.exchange().finish(true), Err(CommandError::Unsent { .. })));
     let head = host.client.machine().unsent_len();
     host.client.exchange().sent(head);
-    // Neither before the client has gone on to the piece, nor after that.
+    // Neither before the client has encoded the first piece, nor after that.
     assert!(matches!(host.client.exchange().chunk(1), Err(CommandError::Unsent { length: 6 })));
     assert_eq!(host.step(), Step::Write);
     assert!(matches!(host.client.exchange().chunk(1), Err(CommandError::Unsent { length: 6 })));
@@ -258,17 +259,17 @@ fn no_piece_is_taken_while_the_one_before_is_half_written() {
 }
 
 #[test]
-fn an_early_reply_to_a_stream_is_known_before_its_end_and_no_piece_is_taken_once_it_has_begun() {
+fn an_early_reply_to_a_stream_settles_it_and_no_piece_is_accepted_once_it_has_begun() {
     let reply = refusal(413);
     for begun in 1..reply.len() {
         let mut host = in_flight(ALL, &[("a", event("a", b"1", 0)), ("b", event("b", b"2", 0))]);
         host.answer(&stream(&[b"sent", b"never sent"], false));
-        // The first piece is given, its head written, and then it.
+        // The first piece is passed in, then the head is written, then the piece.
         assert_eq!([host.turn(), host.turn(), host.turn()], [None; 3]);
         assert_eq!(host.step(), Step::Answer);
         host.say(&reply[..begun]);
         host.read();
-        // Before the client has looked at it, and after that.
+        // Before the client has processed the bytes, and after that.
         for _ in 0..2 {
             assert_eq!(
                 host.client.exchange().chunk(5),
@@ -291,7 +292,7 @@ fn an_early_reply_to_a_stream_is_known_before_its_end_and_no_piece_is_taken_once
 }
 
 #[test]
-fn a_stream_that_is_answered_in_mid_piece_is_over_though_its_piece_is_never_taken() {
+fn a_stream_refused_in_the_middle_of_a_piece_is_over_though_the_piece_is_never_read() {
     let events = [("a", event("a", b"1", 0)), ("b", event("b", b"2", 0))];
     for reads in SIZES {
         let mut host =
@@ -312,10 +313,10 @@ fn an_interim_reply_changes_nothing_wherever_it_comes() {
     assert_eq!(probe.run(), Stop::Waiting);
     let sent = &probe.service.connections[0];
     let asked = whole(sent).unwrap().1;
-    // From the first byte of the answer on: before it, nothing is awaited.
+    // Start at the first byte of the answer: before it, no reply is awaited.
     for at in asked + 1..sent.len() - asked {
         if sent[at..].starts_with(b"GET ") || sent[at..].starts_with(b"POST ") {
-            continue; // all has been replied to, so nothing is awaited
+            continue; // every request has had its reply, so none is awaited
         }
         for (writes, reads) in [(1, 1), (1, 4), (usize::MAX, 3), (usize::MAX, usize::MAX)] {
             let pace = Pace { writes, reads, blocks: 0, early: Early::BetweenSteps };
@@ -330,7 +331,7 @@ fn an_interim_reply_changes_nothing_wherever_it_comes() {
 }
 
 #[test]
-fn a_pipelined_answer_is_answered_when_all_is_written_and_its_body_is_not_needed_any_more() {
+fn a_pipelined_answer_is_settled_once_written_and_its_body_is_no_longer_needed() {
     for plan in [respond(b"x", true), stream(&[b"x", b"y"], true)] {
         let mut host = in_flight(slow(3, 2), &[("a", event("a", b"1", 0))]);
         host.pace.early = Early::Never;
@@ -345,7 +346,7 @@ fn a_pipelined_answer_is_answered_when_all_is_written_and_its_body_is_not_needed
 }
 
 #[test]
-fn an_event_that_is_taken_out_keeps_its_memory_while_the_slot_goes_on_with_other() {
+fn an_event_that_is_taken_out_keeps_its_memory_while_the_client_uses_other_memory() {
     let mut host =
         in_flight(slow(9, 5), &[("a", event("a", b"first", 2)), ("b", event("b", b"second", 0))]);
     let held = host.client.take_event(Memory::new(1 << 20)).unwrap();
@@ -356,7 +357,7 @@ fn an_event_that_is_taken_out_keeps_its_memory_while_the_slot_goes_on_with_other
     let (head, body) = (*invocation, invocation.body());
     assert_eq!((head.request_id(), body), ("b", &b"second"[..]));
     assert_eq!((held.invocation().request_id(), held.invocation().body()), ("a", &b"first"[..]));
-    // The memory can be used again.
+    // The memory of the first event can be used again.
     let second = host.client.take_event(held.into_storage()).unwrap();
     host.answer(&respond(second.invocation().body(), false));
     assert_eq!(host.run(), Stop::Waiting);
@@ -379,7 +380,7 @@ fn an_event_that_was_taken_out_survives_a_reconnect() {
 }
 
 #[test]
-fn nothing_is_held_while_a_slot_waits_also_after_a_large_event() {
+fn no_memory_is_held_while_a_slot_waits_even_after_a_large_event() {
     let large = vec![b'x'; 300_000];
     for reads in [5, 999, usize::MAX] {
         let pace = Pace { reads, ..ALL };
@@ -427,9 +428,9 @@ fn an_event_that_is_too_large_is_reported_and_the_next_one_served() {
 }
 
 #[test]
-fn the_end_is_what_the_service_said_last_and_is_said_again() {
+fn the_end_is_the_last_reply_of_the_service_and_every_further_step_returns_it() {
     for pace in [ALL, slow(1, 1)] {
-        // 500, to `next` and to an answer.
+        // A 500, to `next` and to an answer.
         let mut host = Loop::new(pace, &[("", refusal(500))], &[]);
         assert_eq!(host.run(), Stop::Ended(End::Service(Outcome::new(Call::Next, 500))));
         for plan in [respond(b"x", false), stream(&[b"x"], false), Plan::Fail] {
@@ -440,7 +441,7 @@ fn the_end_is_what_the_service_said_last_and_is_said_again() {
             assert_eq!(host.run(), Stop::Ended(End::Service(Outcome::new(call, 500))));
             assert_eq!(host.told, [("a".into(), known(call, 500))]);
         }
-        // A pipelined answer has been told of before, or is now.
+        // A pipelined answer has been settled before, or is settled now.
         let mut host = Loop::new(pace, &[("a", event("a", b"1", 0))], &[respond(b"x", true)]);
         host.service.refuses = Some(("a".into(), refusal(500)));
         assert!(matches!(host.run(), Stop::Ended(End::Service(_))));
@@ -463,7 +464,7 @@ fn the_end_is_what_the_service_said_last_and_is_said_again() {
 }
 
 #[test]
-fn the_end_of_one_slot_ends_all_but_for_nonsense_to_one_of_several() {
+fn an_end_stops_all_slots_unless_it_is_an_invalid_reply_to_one_of_several() {
     use lambda_proto::machine::ReceiveError::Unsolicited;
     let outcome = Outcome::new(Call::Next, 500);
     let too_soon = CommandError::MustReconnect;
@@ -477,7 +478,7 @@ fn the_end_of_one_slot_ends_all_but_for_nonsense_to_one_of_several() {
 }
 
 #[test]
-fn a_failed_start_is_answered_once_and_ends_the_slot() {
+fn the_report_of_a_failed_start_is_settled_once_and_ends_the_slot() {
     for status in [202, 403, 500] {
         let mut host = Loop::new(slow(5, 2), &[], &[]);
         host.handed.push((String::new(), Vec::new()));
@@ -500,7 +501,7 @@ fn a_failed_start_is_answered_once_and_ends_the_slot() {
 }
 
 #[test]
-fn a_slot_that_is_shut_down_tells_of_the_answer_under_way_and_ends() {
+fn a_slot_that_is_shut_down_settles_its_unsent_answer_and_ends() {
     for turns in 0..6 {
         let mut host = in_flight(slow(100, 9), &[("a", event("a", b"1", 0))]);
         host.answer(&respond(&[b'x'; 100], false));
@@ -528,7 +529,7 @@ fn a_pause_doubles_within_bounds_and_is_never_less_than_half() {
 }
 
 #[test]
-fn asking_before_what_became_of_the_answer_is_told_is_refused_and_changes_nothing() {
+fn asking_before_the_answer_is_settled_is_refused_and_changes_nothing() {
     for sent in [0, 10, usize::MAX] {
         let mut host = in_flight(ALL, &[("a", event("a", b"1", 0))]);
         host.client.exchange().respond(None, 3, false).unwrap();

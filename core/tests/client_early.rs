@@ -1,4 +1,4 @@
-//! The client under hosts that call it in any order that its documentation allows.
+//! The client with embedders that call it in any order that its documentation allows.
 
 mod event_loop;
 
@@ -22,7 +22,7 @@ fn client_of(events: usize, requests: usize) -> Client<Memory> {
 }
 
 #[test]
-fn a_read_right_behind_the_write_of_a_pipelined_answer_brings_its_reply_and_the_event_behind_it() {
+fn a_read_right_after_the_write_of_a_pipelined_answer_brings_its_reply_and_the_next_event() {
     let second = event("b", b"second", 0);
     let replies = [ACCEPTED, &second].concat();
     for read in 1..=replies.len() {
@@ -31,7 +31,7 @@ fn a_read_right_behind_the_write_of_a_pipelined_answer_brings_its_reply_and_the_
         assert_eq!(host.step(), Step::Write);
         let length = host.client.machine().unsent_len();
         host.client.exchange().sent(length);
-        // What is there is read before the next step.
+        // Read the available bytes before the next step.
         let mut exchange = host.client.exchange();
         let room = exchange.room().unwrap();
         room[..read].copy_from_slice(&replies[..read]);
@@ -52,7 +52,7 @@ fn a_read_right_behind_the_write_of_a_pipelined_answer_brings_its_reply_and_the_
 }
 
 #[test]
-fn sessions_are_the_same_when_bytes_are_read_as_soon_as_they_are_there() {
+fn sessions_are_the_same_when_bytes_are_read_as_soon_as_they_arrive() {
     let events: Vec<_> =
         ["a", "b", "c", "d"].map(|id| (id, event(id, id.repeat(50).as_bytes(), 0))).into();
     for is_pipelined in [false, true] {
@@ -78,7 +78,7 @@ fn sessions_are_the_same_when_bytes_are_read_as_soon_as_they_are_there() {
 }
 
 #[test]
-fn bytes_that_answer_nothing_and_are_read_right_before_the_answer_cost_only_the_connection() {
+fn unsolicited_bytes_read_right_before_the_answer_cost_only_the_connection() {
     let surplus = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n";
     for first in [1, 10, surplus.len()] {
         let mut host = in_flight(&[("a", event("a", b"1", 0)), ("b", event("b", b"2", 0))]);
@@ -98,7 +98,7 @@ fn bytes_that_answer_nothing_and_are_read_right_before_the_answer_cost_only_the_
 }
 
 #[test]
-fn bytes_that_answer_nothing_and_are_read_right_before_the_slot_asks_cost_only_the_connection() {
+fn unsolicited_bytes_read_right_before_the_client_asks_cost_only_the_connection() {
     let surplus = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n";
     for first in [1, 10, surplus.len()] {
         let mut host = in_flight(&[("a", event("a", b"1", 0)), ("b", event("b", b"2", 0))]);
@@ -116,7 +116,7 @@ fn bytes_that_answer_nothing_and_are_read_right_before_the_slot_asks_cost_only_t
 }
 
 #[test]
-fn a_host_may_read_until_there_is_nothing_more_before_it_asks_for_the_next_step() {
+fn an_embedder_may_read_everything_available_before_the_next_step() {
     let bytes = event("a", &[b'x'; 3000], 0);
     for head in [0, 50, bytes.len() - 3000] {
         let mut client = client_of(bytes.len(), 2000);
@@ -135,7 +135,7 @@ fn a_host_may_read_until_there_is_nothing_more_before_it_asks_for_the_next_step(
                 client.exchange().received(length);
                 read += length;
             }
-            // Now a read would block, for which there must be room.
+            // A further read would block, and needs room all the same.
             let _would_block = client.exchange().room();
         }
         assert_eq!(
@@ -148,7 +148,7 @@ fn a_host_may_read_until_there_is_nothing_more_before_it_asks_for_the_next_step(
 }
 
 #[test]
-fn nothing_is_held_while_a_slot_waits_behind_an_answer_that_was_told_as_pipelined() {
+fn no_memory_is_held_while_a_slot_waits_after_a_pipelined_answer_was_settled() {
     let plan = Plan::Respond(b"x".to_vec(), true);
     let mut host = Loop::new(ALL, &[("a", event("a", b"1", 0))], &[plan]);
     assert_eq!(host.run(), Stop::Waiting);
@@ -160,7 +160,7 @@ fn nothing_is_held_while_a_slot_waits_behind_an_answer_that_was_told_as_pipeline
 fn an_answer_may_be_sent_from_the_event_itself_while_its_reply_begins() {
     let bytes = event("a", &[b'x'; 200], 0);
     let mut host = Loop::new(ALL, &[("a", bytes.clone())], &[Plan::Hold]);
-    // The event fills the memory, so that whatever is read into it costs the event.
+    // The event fills the memory, so anything read into it would overwrite the event.
     host.client = client_of(bytes.len(), 2000);
     assert_eq!(host.run(), Stop::InFlight);
     host.client.exchange().respond(None, 200, true).unwrap();
@@ -180,7 +180,7 @@ fn an_answer_may_be_sent_from_the_event_itself_while_its_reply_begins() {
 }
 
 #[test]
-fn what_the_service_said_before_it_hung_up_is_read_though_writing_fails() {
+fn a_reply_sent_before_the_service_closed_is_read_though_writing_fails() {
     for plan in [
         Plan::Respond(vec![b'x'; 10_000], false),
         Plan::Respond(vec![b'x'; 10_000], true),
@@ -199,7 +199,7 @@ fn what_the_service_said_before_it_hung_up_is_read_though_writing_fails() {
 }
 
 #[test]
-fn nothing_is_held_while_a_slot_waits_behind_a_pipelined_answer() {
+fn no_memory_is_held_while_a_slot_waits_after_a_pipelined_answer() {
     for early in [Early::Never, Early::BetweenSteps] {
         let pace = Pace { writes: 50, early, ..ALL };
         let plan = Plan::Respond(b"x".to_vec(), true);
@@ -210,7 +210,7 @@ fn nothing_is_held_while_a_slot_waits_behind_a_pipelined_answer() {
 }
 
 #[test]
-fn a_pipelined_answer_that_has_no_room_for_next_goes_out_without_it() {
+fn a_pipelined_answer_without_room_for_next_is_sent_without_it() {
     let mut alone = 0;
     for room in 620..1000 {
         let mut host = Loop::new(ALL, &[("a", event("a", b"1", 0))], &[Plan::Hold]);
@@ -231,7 +231,7 @@ fn a_pipelined_answer_that_has_no_room_for_next_goes_out_without_it() {
 }
 
 #[test]
-fn there_is_no_invocation_to_see_when_none_is_in_flight() {
+fn there_is_no_invocation_unless_one_is_in_flight() {
     let mut host = in_flight(&[("a", event("a", b"secret", 0))]);
     host.answer(&Plan::Respond(b"x".to_vec(), false));
     host.stops = true;
@@ -253,7 +253,7 @@ fn an_event_can_be_taken_out_once() {
 }
 
 #[test]
-fn a_slot_that_has_ended_says_why_whatever_ended_it() {
+fn a_client_that_has_ended_says_why_whatever_ended_it() {
     let mut host = Loop::new(ALL, &[], &[]);
     host.service.refuses = Some((String::new(), refusal(403)));
     host.handed.push((String::new(), Vec::new()));
@@ -269,9 +269,10 @@ fn a_slot_that_has_ended_says_why_whatever_ended_it() {
     assert_eq!(host.client.end(), Some(End::Done));
 }
 
-/// A client whose second event is read right behind the write of the first answer, into the memory of
-/// requests, so that it has to move: memory for events of `events` bytes, an event of `body`, and `surplus`
-/// bytes behind it. Returns the id and the event that come to hand, what was told, and the last step.
+/// Runs a client whose second event is read right after the write of the first answer, into the
+/// memory for requests, so that it has to move. The memory for events has `events` bytes, the event
+/// has `body` bytes, and `surplus` bytes follow it. Returns the id and the body of the second
+/// invocation, the warnings, and the last step.
 fn moved(events: usize, body: usize, surplus: usize) -> (String, Vec<u8>, Vec<String>, Step) {
     let mut client = client_of(events, 4096);
     let mut told = Vec::new();
@@ -312,7 +313,7 @@ fn moved(events: usize, body: usize, surplus: usize) -> (String, Vec<u8>, Vec<St
 }
 
 #[test]
-fn an_event_that_has_to_move_arrives_whole_or_is_told_to_be_too_large_whatever_fits() {
+fn an_event_that_has_to_move_arrives_whole_or_is_reported_as_too_large() {
     let smallest = event("b", b"", 0).len();
     let mut whole = 0;
     for events in smallest + 4..smallest + 140 {
@@ -325,7 +326,7 @@ fn an_event_that_has_to_move_arrives_whole_or_is_told_to_be_too_large_whatever_f
                         assert_eq!((&*id, got), ("b", vec![b'y'; body]), "{case}");
                         whole += 1;
                     }
-                    // It is reported.
+                    // The client reports an error for the event.
                     Step::Write | Step::Connect { .. } => {
                         assert!(told.iter().any(|it| it.contains("does not fit")), "{case}");
                     }

@@ -1,4 +1,4 @@
-//! What a client does when connections are lost: at every byte, and by chance.
+//! What a client does when connections are lost: at every byte, and at random.
 
 mod event_loop;
 
@@ -16,7 +16,7 @@ use proptest::prelude::*;
 const HOWS: [How; 3] = [How::Reset, How::Closed, How::Broken];
 const UNKNOWN: &str = "whether the answer arrived is unknown";
 
-/// No two attempts at an answer differ, but in how far they came.
+/// All copies of an answer are the same, as far as each was sent.
 fn assert_one_answer_each(host: &Loop) {
     let mut answers: HashMap<String, &[u8]> = HashMap::new();
     for connection in &host.service.connections {
@@ -34,12 +34,12 @@ fn assert_one_answer_each(host: &Loop) {
     }
 }
 
-/// Whatever happened, each invocation that was handed out was answered as it should be, once.
+/// Whatever happened, each invocation that was handed out was answered as planned, once.
 fn assert_exactly_once(host: &Loop, answer_to: impl Fn(&str) -> Plan) {
     assert_one_answer_each(host);
     let handed: Vec<_> = host.handed.iter().map(|(id, _)| id).collect();
     let told: Vec<_> = host.told.iter().map(|(id, _)| id).collect();
-    assert_eq!(handed, told, "one word for each invocation, in order");
+    assert_eq!(handed, told, "one receipt for each invocation, in order");
     for (id, answer) in &host.told {
         let taken: Vec<_> =
             host.service.accepted.iter().filter(|answer| answer.id == *id).collect();
@@ -52,7 +52,7 @@ fn assert_exactly_once(host: &Loop, answer_to: impl Fn(&str) -> Plan) {
             Receipt::Known(outcome) => assert!(said("was answered with"), "{id}: {outcome}"),
             Receipt::Pipelined => assert!(
                 taken.len() == 1 || said(UNKNOWN) || said("was answered with"),
-                "{id} is lost without a word"
+                "{id} is lost without a warning"
             ),
             Receipt::FateUnknown => assert!(said(UNKNOWN) || said("the session is over"), "{id}"),
         }
@@ -89,7 +89,7 @@ fn plans() -> [Plan; 8] {
 }
 
 #[test]
-fn a_connection_that_is_lost_at_any_byte_costs_no_answer_twice_and_none_without_a_word() {
+fn after_a_loss_at_any_byte_no_answer_counts_twice_and_none_is_lost_without_a_warning() {
     let events = ["a", "b", "c"].map(|id| (id, event(id, id.repeat(9).as_bytes(), 4)));
     let run = |plan: &Plan, (concurrency, early), cut| {
         let mut host = Loop::with_concurrency(
@@ -105,7 +105,7 @@ fn a_connection_that_is_lost_at_any_byte_costs_no_answer_twice_and_none_without_
     };
     for plan in plans() {
         let probe = run(&plan, (Concurrency::Single, Early::Never), None);
-        // Two exchanges are as good as three.
+        // Losses in the first two exchanges are enough; the third brings nothing new.
         let second = whole(&probe.service.connections[0]).unwrap().1;
         let sent = probe.service.connections[0].len() * 2 / 3 + second;
         let received = 2 * (events[0].1.len() + ACCEPTED.len());
@@ -119,7 +119,7 @@ fn a_connection_that_is_lost_at_any_byte_costs_no_answer_twice_and_none_without_
             for cut in cuts.chain((0..received).map(|at| Cut::Received(at, how))) {
                 let host = run(&plan, host, Some(cut));
                 assert_exactly_once(&host, |_| plan.clone());
-                // At most one event and one answer were on the connection that is lost.
+                // At most one event and one answer were on the lost connection.
                 assert!(host.handed.len() >= 2, "{plan:?}, {cut:?}");
                 for (id, body) in &host.handed {
                     assert_eq!(*body, id.repeat(9).as_bytes(), "{plan:?}, {cut:?}");
@@ -129,7 +129,7 @@ fn a_connection_that_is_lost_at_any_byte_costs_no_answer_twice_and_none_without_
     }
 }
 
-/// What is written on a first connection: the length of `next`, and of that with the answer.
+/// What is written on a first connection: the length of `next`, and of `next` and the answer.
 fn lengths(plan: &Plan) -> (usize, usize) {
     let mut probe = Loop::new(ALL, &[("a", event("a", b"1", 0))], std::slice::from_ref(plan));
     assert_eq!(probe.run(), Stop::Waiting);
@@ -138,7 +138,8 @@ fn lengths(plan: &Plan) -> (usize, usize) {
     (next, next + whole(&sent[next..]).unwrap().1)
 }
 
-/// The fate of the first of two invocations, the requests of the second connection, and the warnings.
+/// The fate of the first of two invocations, the requests of the second connection, and the
+/// warnings.
 fn fate(concurrency: Concurrency, plan: &Plan, cut: Cut) -> (Receipt, Vec<String>, Vec<String>) {
     let events = [("a", event("a", b"1", 0)), ("b", event("b", b"2", 0))];
     let mut host = Loop::with_concurrency(concurrency, ALL, &events, std::slice::from_ref(plan));
@@ -154,7 +155,7 @@ fn fate(concurrency: Concurrency, plan: &Plan, cut: Cut) -> (Receipt, Vec<String
 }
 
 #[test]
-fn the_rows_of_the_table_of_lost_connections() {
+fn lost_connections_have_the_outcome_that_the_table_says() {
     use Concurrency::{Multi, Single};
     let plan = Plan::Respond(b"the answer".to_vec(), false);
     let (next, answer) = lengths(&plan);
@@ -166,18 +167,18 @@ fn the_rows_of_the_table_of_lost_connections() {
         let (told, requests, warnings) = fate(Single, &plan, Cut::Received(event_length, how));
         assert!(is_taken(told));
         assert_eq!((&*requests[0], warnings.len()), ("response", 1), "{how:?}");
-        // A part sent: the rest makes a second copy, where the service can tell it.
+        // A part sent: the answer is sent again, if the service recognises duplicates.
         let (told, requests, warnings) = fate(Single, &plan, Cut::Sent(next + 9, how));
         assert!(is_taken(told));
         assert_eq!((&*requests[0], warnings.len()), ("response", 1), "{how:?}");
         let (told, requests, _) = fate(Multi, &plan, Cut::Sent(next + 9, how));
         assert_eq!((told, &*requests[0]), (Receipt::FateUnknown, "next"), "{how:?}");
-        // The status of the reply known, its rest missing.
+        // The status of the reply received, its rest missing.
         let at = event_length + ACCEPTED.len() - 3;
         let (told, requests, warnings) = fate(Multi, &plan, Cut::Received(at, how));
         assert!(is_taken(told));
         assert_eq!((&*requests[0], warnings.len()), ("next", 0), "{how:?}");
-        // Some bytes of it, and not the status.
+        // A part of the reply received, but not its status.
         let (told, requests, _) = fate(Single, &plan, Cut::Received(event_length + 5, how));
         assert_eq!((told, &*requests[0]), (Receipt::FateUnknown, "next"), "{how:?}");
         // A stream.
@@ -187,7 +188,8 @@ fn the_rows_of_the_table_of_lost_connections() {
             assert_eq!((told, &*requests[0]), (Receipt::FateUnknown, "next"), "{how:?} at {at}");
         }
     }
-    // All sent, and no byte of a reply: the second copy is refused, as the first was taken.
+    // All sent, no byte of the reply received: the second copy is refused, as the first one was
+    // accepted.
     for how in [How::Reset, How::Closed] {
         let (told, requests, warnings) = fate(Single, &plan, Cut::Sent(answer, how));
         assert!(matches!(told, Receipt::Known(outcome) if outcome.status() == 403));
@@ -200,7 +202,7 @@ fn the_rows_of_the_table_of_lost_connections() {
 }
 
 #[test]
-fn an_event_that_is_cut_behind_its_head_is_reported_and_never_handed_out() {
+fn an_event_that_is_cut_after_its_head_is_reported_and_never_handed_out() {
     let cut = event("a", b"0123456789", 0);
     for how in HOWS {
         for at in cut.len() - 10..cut.len() {
@@ -217,7 +219,7 @@ fn an_event_that_is_cut_behind_its_head_is_reported_and_never_handed_out() {
 }
 
 #[test]
-fn an_event_to_the_end_of_the_stream_is_whole_when_that_ends_and_cut_when_it_breaks() {
+fn an_event_to_the_end_of_the_stream_is_whole_if_the_stream_ends_and_cut_if_it_breaks() {
     let to_end = b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: a\r\n\r\nhello".to_vec();
     for how in HOWS {
         let mut host = Loop::new(ALL, &[("a", to_end.clone())], &[Plan::Fail]);
@@ -237,7 +239,7 @@ fn an_event_to_the_end_of_the_stream_is_whole_when_that_ends_and_cut_when_it_bre
 }
 
 #[test]
-fn an_invocation_in_flight_outlives_its_connection_as_often_as_it_is_lost() {
+fn an_invocation_in_flight_survives_any_number_of_lost_connections() {
     for (is_noise, how) in [false, true].into_iter().flat_map(|is| HOWS.map(|how| (is, how))) {
         let mut host = Loop::new(ALL, &[("a", event("a", b"1", 0))], &[Plan::Hold]);
         assert_eq!(host.run(), Stop::InFlight);
@@ -253,11 +255,11 @@ fn an_invocation_in_flight_outlives_its_connection_as_often_as_it_is_lost() {
         host.answer(&Plan::Respond(b"x".to_vec(), false));
         for lost in 1..5 {
             let Step::Connect { losses } = host.step() else {
-                panic!("no connection is asked for")
+                panic!("the client asks for no connection")
             };
-            // A service that spoke unasked had not hung up.
+            // A connection given up because of unsolicited bytes does not count as a loss.
             assert_eq!(losses, lost - u32::from(is_noise));
-            host.client.exchange().lost(); // there was none to be had
+            host.client.exchange().lost(); // the attempt to connect failed
         }
         assert_eq!(host.run(), Stop::Waiting);
         assert!(matches!(host.told[0].1, Receipt::Known(outcome) if outcome.is_accepted()));
@@ -266,7 +268,7 @@ fn an_invocation_in_flight_outlives_its_connection_as_often_as_it_is_lost() {
 }
 
 #[test]
-fn a_connection_that_ends_or_speaks_while_the_slot_is_idle_costs_nothing_but_itself() {
+fn a_close_or_unsolicited_bytes_while_the_slot_is_idle_cost_only_the_connection() {
     for noise in [&b""[..], b"x", b"HTTP/1.1 408 Request Timeout\r\n\r\n", ACCEPTED] {
         for how in [None, Some(How::Reset), Some(How::Closed), Some(How::Broken)] {
             let events = [("a", event("a", b"1", 0)), ("b", event("b", b"2", 0))];
@@ -293,7 +295,7 @@ fn a_connection_that_ends_or_speaks_while_the_slot_is_idle_costs_nothing_but_its
 }
 
 #[test]
-fn a_service_that_hangs_up_at_once_is_called_after_ever_more_losses() {
+fn losses_grow_while_the_service_closes_each_connection_immediately() {
     let mut host = Loop::new(ALL, &[], &[]);
     for expected in 0..20 {
         loop {
@@ -323,7 +325,7 @@ fn an_attempt_to_connect_that_fails_changes_nothing() {
     let mut host = Loop::new(ALL, &[("a", event("a", b"1", 0))], &[Plan::Fail]);
     host.client.ask().unwrap();
     for losses in [0, 1, 2] {
-        // Each time the step is asked for, one attempt more has failed.
+        // Before each further step, one more attempt has failed.
         for _ in 0..3 {
             assert_eq!(host.step(), Step::Connect { losses });
         }
@@ -337,7 +339,7 @@ fn an_attempt_to_connect_that_fails_changes_nothing() {
 }
 
 #[test]
-fn a_report_of_a_failed_start_that_is_cut_ends_the_slot_with_its_fate_unknown() {
+fn a_report_of_a_failed_start_that_is_cut_off_has_an_unknown_fate_and_ends_the_client() {
     let endpoint = Endpoint::parse("127.0.0.1:9001").unwrap();
     for sent in [0, 1, 100, usize::MAX] {
         let memory = || event_loop::Memory::new(4096);
@@ -372,7 +374,7 @@ fn any_plan() -> impl Strategy<Value = Plan> {
 
 fn any_pace() -> impl Strategy<Value = Pace> {
     let size = || prop_oneof![1..10usize, 10..3000usize, Just(usize::MAX)];
-    // A bit that is never set lets everything go on in the end.
+    // At least one operation in 64 does not block, so that every run ends.
     let blocks = prop_oneof![Just(0), any::<u64>().prop_map(|bits| bits & !1)];
     let early = prop_oneof![Just(Early::Never), Just(Early::BetweenSteps)];
     (size(), size(), blocks, early).prop_map(|(writes, reads, blocks, early)| Pace {
@@ -397,8 +399,9 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) })]
 
     #[test]
-    // The service refuses with neither 400 nor 403, which to a second copy mean that the first was taken.
-    fn whatever_happens_each_invocation_is_answered_once_or_its_fate_is_told(
+    // The service does not refuse with 400 or 403: as replies to a second copy, these mean that the
+    // first copy was accepted.
+    fn whatever_happens_each_invocation_is_answered_once_or_its_fate_is_reported(
         plans in prop::collection::vec(any_plan(), 8),
         sizes in prop::collection::vec((0..4000usize, 0..900usize), 8),
         pace in any_pace(),
@@ -419,7 +422,7 @@ proptest! {
         host.cut = cut;
         host.service.refuses = refused.map(|(at, status)| (ids[at].clone(), refusal(status)));
         if let Some(at) = interim {
-            // Where nothing is awaited, this is a connection that speaks unasked.
+            // If no reply is awaited, these bytes are unsolicited.
             let bytes = b"HTTP/1.1 100 Continue\r\n\r\n".to_vec();
             host.service.interjections.push_back(Interjection { at, bytes, then: After::GoOn });
         }

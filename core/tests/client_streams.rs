@@ -21,7 +21,7 @@ fn take_step(client: &mut Client<Memory>) -> (Step, Vec<String>) {
     (step, warnings)
 }
 
-/// Writes everything, up to the next step that is none of writing.
+/// Writes everything, up to the next step that is not a write.
 fn write(client: &mut Client<Memory>, body: &[u8]) -> (Vec<u8>, Step) {
     let mut written = Vec::new();
     loop {
@@ -29,7 +29,7 @@ fn write(client: &mut Client<Memory>, body: &[u8]) -> (Vec<u8>, Step) {
             Step::Connect { .. } => client.exchange().connected(),
             Step::Write => {
                 let unsent = client.exchange().unsent(body).concat();
-                assert_eq!(unsent.len(), client.machine().unsent_len(), "the piece is gone");
+                assert_eq!(unsent.len(), client.machine().unsent_len(), "bytes are missing");
                 client.exchange().sent(unsent.len());
                 written.extend(unsent);
             }
@@ -71,7 +71,7 @@ fn head(id: &str) -> Vec<u8> {
     head
 }
 
-/// The client answers this invocation as if nothing had been before it.
+/// The client answers this invocation as if it were the first.
 #[track_caller]
 fn assert_clean(client: &mut Client<Memory>, id: &str) {
     invoke(client, id);
@@ -94,7 +94,7 @@ fn nothing_of_a_stream_is_sent_before_its_first_piece() {
         assert_eq!(client.exchange().unsent(b"").concat(), b"");
         assert!(client.is_streaming() && !client.machine().is_streaming());
         assert_eq!(client.invocation().unwrap().request_id(), "a");
-        // A piece of nothing is none.
+        // An empty piece does not count.
         client.exchange().chunk(0).unwrap();
     }
     client.exchange().chunk(PIECE.len()).unwrap();
@@ -128,7 +128,7 @@ fn the_head_and_the_first_piece_are_two_writes_and_so_are_the_head_and_the_end()
 }
 
 #[test]
-fn a_stream_that_ends_without_a_piece_is_an_empty_body() {
+fn a_stream_that_ends_without_a_piece_has_an_empty_body() {
     for is_pipelined in [false, true] {
         let mut client = held();
         client.exchange().finish(is_pipelined).unwrap();
@@ -151,7 +151,7 @@ fn a_stream_that_ends_without_a_piece_is_an_empty_body() {
 }
 
 #[test]
-fn a_stream_that_fails_before_its_first_piece_is_an_error() {
+fn a_stream_that_fails_before_its_first_piece_is_reported_as_an_error() {
     type Fails = fn(&mut Client<Memory>) -> Result<(), CommandError>;
     let fails: [(Fails, &str); 2] = [
         (|client| client.exchange().fail(&REPORT, |_| {}), "Function.Broken"),
@@ -216,8 +216,8 @@ fn a_connection_that_is_lost_before_the_first_piece_costs_nothing() {
     assert_eq!(step, Step::Answer);
 }
 
-/// What a client that has sent `cut` bytes of the head and loses its connection does: whether it
-/// sends all of the stream on the next one. If not, the fate of the answer is unknown.
+/// Loses the connection of a client that has sent `cut` bytes of the head. Returns whether the
+/// client sends the whole stream on the next connection. If not, the fate of the answer is unknown.
 #[track_caller]
 fn goes_on_after(cut: usize, end: fn(&mut Client<Memory>), follows: &[u8]) -> bool {
     let mut client = held();
@@ -235,7 +235,7 @@ fn goes_on_after(cut: usize, end: fn(&mut Client<Memory>), follows: &[u8]) -> bo
     assert_eq!(step, Step::Settled(Receipt::FateUnknown), "after {cut} bytes");
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("whether the answer arrived is unknown"), "{warnings:?}");
-    // What was to follow the head follows nothing else.
+    // The bytes that were to follow the head are not sent after anything else.
     assert!(!client.is_streaming());
     assert_eq!(client.exchange().step(quiet), Step::Idle);
     assert_clean(&mut client, "b");
@@ -243,7 +243,7 @@ fn goes_on_after(cut: usize, end: fn(&mut Client<Memory>), follows: &[u8]) -> bo
 }
 
 #[test]
-fn a_head_of_which_nothing_was_sent_is_sent_again_with_what_follows_it_and_no_other_is() {
+fn after_a_loss_a_stream_is_sent_again_only_if_no_byte_of_its_head_was_sent() {
     for cut in 0..=head("a").len() {
         let piece = |client: &mut Client<Memory>| {
             client.exchange().chunk(PIECE.len()).unwrap();
@@ -255,7 +255,7 @@ fn a_head_of_which_nothing_was_sent_is_sent_again_with_what_follows_it_and_no_ot
 }
 
 #[test]
-fn a_write_that_fails_at_any_byte_of_the_head_is_a_loss_or_leaves_the_reply_to_be_read() {
+fn a_failed_write_of_the_head_is_a_loss_at_its_first_byte_and_later_leaves_the_reply_to_read() {
     for cut in 0..=head("a").len() {
         let mut client = held();
         client.exchange().chunk(PIECE.len()).unwrap();
@@ -278,7 +278,7 @@ fn a_write_that_fails_at_any_byte_of_the_head_is_a_loss_or_leaves_the_reply_to_b
 }
 
 #[test]
-fn a_piece_is_not_sent_after_a_head_that_has_been_answered() {
+fn a_piece_is_not_sent_after_a_head_that_has_been_replied_to() {
     let reply = refusal(413);
     for begun in 1..=reply.len() {
         let mut client = held();
@@ -309,7 +309,7 @@ fn an_interim_reply_to_the_head_lets_the_piece_follow() {
 }
 
 #[test]
-fn a_stream_that_has_begun_takes_no_other_answer() {
+fn a_stream_that_has_begun_allows_no_other_answer() {
     let wrong = Err(CommandError::WrongPhase(Phase::Invoking));
     let mut client = held();
     assert_eq!(client.exchange().stream(ContentType::JSON), wrong);
@@ -324,11 +324,11 @@ fn a_stream_that_has_begun_takes_no_other_answer() {
 }
 
 #[test]
-fn a_stream_that_has_ended_takes_nothing_more_though_its_head_is_not_sent() {
+fn a_stream_that_has_ended_refuses_commands_even_before_its_head_is_sent() {
     let wrong = Err(CommandError::WrongPhase(Phase::Reporting));
     let mut client = held();
     client.exchange().finish(false).unwrap();
-    // Before the head is sent, and before the client has gone on to the end.
+    // Before the head is sent, and after that but before the end is encoded.
     for sent in [0, head("a").len()] {
         client.exchange().sent(sent);
         assert_eq!(client.exchange().chunk(1), wrong);
@@ -349,7 +349,7 @@ fn a_stream_that_has_ended_takes_nothing_more_though_its_head_is_not_sent() {
 }
 
 #[test]
-fn nothing_begins_where_no_invocation_is_in_flight() {
+fn no_stream_begins_unless_an_invocation_is_in_flight() {
     let mut client = client_of(4096, 4096);
     let wrong = |phase| Err(CommandError::WrongPhase(phase));
     assert_eq!(client.exchange().stream(ContentType::TEXT), wrong(Phase::Init));
@@ -364,7 +364,7 @@ fn nothing_begins_where_no_invocation_is_in_flight() {
     assert!(!client.is_streaming());
 }
 
-/// What a stream may be in the middle of: nothing, its first piece, its end.
+/// Clients with a stream in every state before its end has been sent.
 fn beginnings() -> [Client<Memory>; 4] {
     [0, 1, 2, 3].map(|what| {
         let mut client = held();
@@ -379,7 +379,7 @@ fn beginnings() -> [Client<Memory>; 4] {
 }
 
 #[test]
-fn a_client_that_begins_anew_forgets_its_stream() {
+fn a_client_that_starts_over_forgets_its_stream() {
     for mut client in beginnings() {
         client.begin_anew();
         assert!(!client.is_streaming());
@@ -388,7 +388,7 @@ fn a_client_that_begins_anew_forgets_its_stream() {
 }
 
 #[test]
-fn a_stream_whose_client_is_shut_down_is_told_of_and_takes_nothing_more() {
+fn a_stream_whose_client_is_shut_down_is_warned_of_and_refuses_commands() {
     for mut client in beginnings() {
         client.exchange().shut_down();
         assert!(!client.is_streaming());
@@ -403,7 +403,7 @@ fn a_stream_whose_client_is_shut_down_is_told_of_and_takes_nothing_more() {
 }
 
 #[test]
-fn a_stream_that_is_abandoned_sends_nothing_that_was_to_follow_its_head() {
+fn an_abandoned_stream_sends_nothing_after_its_head() {
     for mut client in beginnings() {
         let mut warnings = 0;
         assert_eq!(client.exchange().abandon(|_| warnings += 1), Receipt::FateUnknown);
@@ -414,10 +414,10 @@ fn a_stream_that_is_abandoned_sends_nothing_that_was_to_follow_its_head() {
 }
 
 #[test]
-fn memory_that_does_not_hold_the_head_refuses_the_first_piece_and_the_end_but_no_error() {
+fn if_the_head_does_not_fit_the_first_piece_and_the_end_are_refused_but_not_an_error() {
     let content_type = "t".repeat(MAX_CONTENT_TYPE);
     let content_type = ContentType::new(&content_type).unwrap();
-    // Small enough for the head of an error and 512 bytes of its reply.
+    // Enough for the head of an error and 512 bytes of its reply, but not for the head of a stream.
     let (mut events, mut requests) = ([0; 1024], [0; 900]);
     let machine = Machine::new(Endpoint::parse("127.0.0.1:9001").unwrap());
     let mut client = Client::new(machine, &mut events[..], &mut requests[..]);

@@ -1,4 +1,4 @@
-//! Brackets without end, wherever the service or a caller can put them, need no more stack than none do.
+//! Deeply nested brackets, wherever the service or a caller can put them, must not use more stack.
 
 use std::thread;
 
@@ -14,10 +14,10 @@ use lambda_proto::machine::{Event, Machine, ReceiveError};
 
 const LEVELS: usize = 100_000;
 
-/// A reader that calls itself for each level needs megabytes. Without optimization frames are larger.
+/// A reader that recurses for each level needs megabytes. Frames are larger without optimisation.
 const STACK: usize = if cfg!(debug_assertions) { 256 * 1024 } else { 64 * 1024 };
 
-/// What a reader has against a document.
+/// Returns the error of a reader for a document.
 type Reader = fn(&[u8]) -> Option<JsonError>;
 
 /// The readers of all documents.
@@ -39,7 +39,7 @@ fn machine() -> Machine {
     Machine::new(Endpoint::parse("127.0.0.1:9001").unwrap())
 }
 
-/// An answer with these fields and this body.
+/// A reply with these fields and this body.
 fn answer(status: u16, fields: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!("HTTP/1.1 {status} X\r\n{fields}Content-Length: {length}\r\n\r\n{body}").into_bytes()
@@ -49,7 +49,8 @@ fn event(fields: &str, body: &str) -> Vec<u8> {
     answer(200, &format!("Lambda-Runtime-Aws-Request-Id: 7b\r\n{fields}"), body)
 }
 
-/// Documents that nest so deep: in brackets of each kind, closed or not, alone or as a known or unknown member.
+/// Documents that nest `levels` deep: in each kind of bracket, closed or not, alone or as a known
+/// or unknown member.
 fn nested(levels: usize) -> Vec<String> {
     let pairs = [("[", "]"), ("{\"a\":", "}"), ("[{\"client\":", "}]"), (" [\n", "\t] ")];
     let of_pair = |(open, close): (&str, &str)| {
@@ -61,21 +62,21 @@ fn nested(levels: usize) -> Vec<String> {
             format!("{{\"client\":{{\"app_title\":{opened}0{closed}}}}}"),
             format!("{{\"errorType\":{opened}0{closed}}}"),
             format!("{{\"errorType\":\"T\",\"x\":{opened}"),
-            // The string is over before the brackets.
+            // The string ends before the brackets.
             format!("{{\"errorType\":\"\\\\\\\"\",\"x\":{opened}"),
         ]
     };
     pairs.into_iter().flat_map(of_pair).collect()
 }
 
-/// What all readers say of these documents.
+/// The results of all readers for these documents.
 fn read_on_a_small_stack(documents: &[String]) -> Vec<Option<JsonError>> {
     let read = |document: &String| READERS.map(|reader| reader(document.as_bytes()));
     on_a_small_stack(|| documents.iter().flat_map(read).collect())
 }
 
 #[test]
-fn documents_that_nest_without_end_are_too_deep_for_every_reader() {
+fn deeply_nested_documents_are_too_deep_for_every_reader() {
     let documents = nested(LEVELS);
     let said = read_on_a_small_stack(&documents);
     assert_eq!(said, vec![Some(JsonError::TooDeep); documents.len() * READERS.len()]);
@@ -90,8 +91,7 @@ fn documents_as_deep_as_the_limit_are_read_on_the_same_stack() {
 }
 
 #[test]
-fn a_header_with_as_many_brackets_as_a_head_has_room_for_is_an_invocation_whose_header_is_too_deep()
-{
+fn a_head_full_of_brackets_is_an_invocation_whose_headers_are_too_deep() {
     let brackets = "[".repeat(MAX_HEAD / 2 - 200);
     let fields = format!(
         "Lambda-Runtime-Client-Context: {brackets}\r\nLambda-Runtime-Cognito-Identity: {brackets}\r\n"
@@ -108,7 +108,7 @@ fn a_header_with_as_many_brackets_as_a_head_has_room_for_is_an_invocation_whose_
 }
 
 #[test]
-fn a_header_with_more_brackets_than_a_head_may_have_is_a_head_that_is_too_large() {
+fn a_header_with_too_many_brackets_makes_the_head_too_large() {
     let brackets = "[".repeat(LEVELS);
     let bytes = event(&format!("Lambda-Runtime-Client-Context: {brackets}\r\n"), "");
     on_a_small_stack(|| {
@@ -121,7 +121,7 @@ fn a_header_with_more_brackets_than_a_head_may_have_is_a_head_that_is_too_large(
 }
 
 #[test]
-fn an_event_of_brackets_is_handed_on_as_it_is() {
+fn an_event_of_brackets_is_passed_on_unchanged() {
     let brackets = "[{".repeat(LEVELS);
     let bytes = event("", &brackets);
     on_a_small_stack(|| {
@@ -136,7 +136,7 @@ fn an_event_of_brackets_is_handed_on_as_it_is() {
 }
 
 #[test]
-fn an_error_body_of_brackets_is_told_of_as_it_came_and_the_slot_goes_on() {
+fn an_error_document_of_brackets_is_part_of_the_warning_and_the_slot_continues() {
     let script = [event("", "1"), answer(400, "", &"[".repeat(LEVELS)), event("", "2")];
     let mut events = vec![0; 4096];
     let mut requests = vec![0; 4096];
@@ -176,7 +176,7 @@ fn an_error_body_of_brackets_is_told_of_as_it_came_and_the_slot_goes_on() {
 }
 
 #[test]
-fn a_notice_with_a_detail_of_any_length_is_one_line() {
+fn a_warning_with_a_detail_of_any_length_is_one_line() {
     let detail = "[".repeat(LEVELS);
     let outcome = lambda_proto::api::Outcome::new(lambda_proto::api::Call::Response, 400);
     let line = on_a_small_stack(|| {
@@ -188,7 +188,7 @@ fn a_notice_with_a_detail_of_any_length_is_one_line() {
 }
 
 #[test]
-fn a_prelude_with_brackets_is_written_as_it_is() {
+fn a_prelude_with_brackets_is_written_unchanged() {
     let brackets = "[{".repeat(LEVELS / 2);
     let mut out = vec![0; 4 * LEVELS];
     let length = on_a_small_stack(|| {
@@ -203,7 +203,7 @@ fn a_prelude_with_brackets_is_written_as_it_is() {
 }
 
 #[test]
-fn a_report_with_brackets_is_written_as_it_is() {
+fn a_report_with_brackets_is_written_unchanged() {
     let brackets = "[{".repeat(LEVELS / 2);
     let mut out = vec![0; MAX_ERROR_BODY];
     let length = on_a_small_stack(|| {

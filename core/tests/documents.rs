@@ -5,13 +5,13 @@ use lambda_proto::json::JsonError;
 use lambda_proto::limits::MAX_JSON_DEPTH;
 use proptest::prelude::*;
 
-/// Decodes what stands between the quotes of a JSON string.
+/// Decodes the text between the quotes of a JSON string.
 fn decode(escaped: &str) -> String {
     let document = format!("{{\"errorMessage\":\"{escaped}\"}}");
     ServiceError::parse(document.as_bytes()).unwrap().error_message.to_string()
 }
 
-/// A document whose unknown member nests so deep that the whole has this depth.
+/// A document with an unknown member that gives the document this depth.
 fn nested(open: &str, close: &str, depth: usize) -> String {
     let levels = depth - 1;
     let inside = format!("{}0{}", open.repeat(levels), close.repeat(levels));
@@ -32,13 +32,13 @@ fn a_service_error_is_read_as_the_service_writes_it() {
 }
 
 #[test]
-fn members_that_are_unknown_are_passed_over() {
+fn unknown_members_are_skipped() {
     let document = r#" { "stackTrace" : [ "a" , {"b":[-1.5e3,true,null]} ] , "errorType" : "T" , "x" : { } } "#;
     assert_eq!(error_type(document).as_deref(), Ok("T"));
 }
 
 #[test]
-fn members_that_are_absent_are_empty() {
+fn absent_members_are_empty() {
     let error = ServiceError::parse(b"{}").unwrap();
     assert!(error.error_type.is_empty() && error.error_message.is_empty());
     assert_eq!(error, ServiceError::default());
@@ -55,7 +55,7 @@ fn a_cognito_identity_is_read() {
 }
 
 #[test]
-fn a_client_context_is_read_and_its_free_maps_are_passed_over() {
+fn a_client_context_is_read_and_its_free_form_maps_are_skipped() {
     let context = ClientContext::parse(
         br#"{"client":{"installation_id":"i","app_title":"t","app_version_name":"n","app_version_code":"c",
             "app_package_name":"p"},"custom":{"k":{"l":[1]}},"env":{"locale":"de"},"services":{}}"#,
@@ -69,7 +69,7 @@ fn a_client_context_is_read_and_its_free_maps_are_passed_over() {
 }
 
 #[test]
-fn what_is_no_document_of_the_service_is_an_error() {
+fn anything_but_a_document_of_the_service_is_an_error() {
     for document in [
         "",
         " ",
@@ -145,9 +145,9 @@ fn brackets_side_by_side_do_not_nest() {
 
 #[test]
 fn a_quote_out_of_place_hides_no_nesting() {
-    // A reader that passes over `x"` as if it were a number sees a key next, where one that counts
-    // quotes sees the end of a string; so brackets could be in a string for one of them only.
-    // The key may look like what stands before a string.
+    // A reader that skips `x"` as if it were a number sees a key next, while one that counts quotes
+    // sees the end of a string. So brackets could be inside a string for only one of them. The key
+    // may consist of characters that can precede a string.
     let levels = MAX_JSON_DEPTH + 1;
     let nested = format!("{}0{}", "[".repeat(levels), "]".repeat(levels));
     for junk in ["x\"", "1\"", "x:\"", "x \"", "x{\"", "x[\"", "-\"\"\"", ":\"", ": \""] {
@@ -249,7 +249,7 @@ proptest! {
 
     #[test]
     fn any_backslashes_decode_to_something(escaped in "([a-z0-9é]|\\\\[u\\\\/\"bdx]){0,20}") {
-        // No escape makes more characters than it has.
+        // An escape never decodes to more characters than it has.
         prop_assert!(decode(&escaped).chars().count() <= escaped.chars().count());
     }
 
@@ -264,7 +264,7 @@ proptest! {
         let service = ServiceError::parse(&garbage).map(|error| error.error_type.to_string());
         let identity = CognitoIdentity::parse(&garbage).map(|identity| identity.identity_id.to_string());
         let context = ClientContext::parse(&garbage).map(|context| context.client.app_title.to_string());
-        // Each of them is a document that begins with a brace, or none.
+        // Only an object can be one of the documents.
         let is_object = garbage.trim_ascii_start().first() == Some(&b'{');
         prop_assert!(is_object || (service.is_err() && identity.is_err() && context.is_err()));
     }

@@ -10,7 +10,7 @@ use memory::{ACCEPTED, Memory, Script, chunked_event, endpoint, event, refusal};
 
 type Failed = ErrorReport<'static>;
 
-/// Runs an echo to the end of the script and gives what the service saw.
+/// Runs an echo to the end of the script and returns what the service saw.
 fn echo(script: Script) -> std::rc::Rc<std::cell::RefCell<memory::Seen>> {
     let seen = script.seen.clone();
     let ended = script.driver().run(|invocation, responder| -> Result<_, Failed> {
@@ -20,7 +20,7 @@ fn echo(script: Script) -> std::rc::Rc<std::cell::RefCell<memory::Seen>> {
     seen
 }
 
-/// A driver whose memory need not grow first.
+/// A driver whose memory is large enough from the start.
 fn roomy(script: Script) -> Driver<Script, Memory> {
     let machine = Machine::new(endpoint());
     Driver::new(machine, script, Memory::new(4096, 4096), Memory::new(4096, 4096))
@@ -42,7 +42,7 @@ fn a_buffered_invocation_is_two_writes_and_two_reads() {
 }
 
 #[test]
-fn a_pipelined_invocation_is_one_write_and_one_read_when_the_next_event_waits() {
+fn a_pipelined_invocation_is_one_write_and_one_read_if_the_next_event_is_waiting() {
     let second = [ACCEPTED, &event("b", b"2")].concat();
     let third = [ACCEPTED, &event("c", b"3")].concat();
     let mut driver = roomy(Script::new(&[&[&event("a", b"1"), &second, &third]]));
@@ -71,7 +71,7 @@ fn a_pipelined_invocation_is_one_write_and_one_read_when_the_next_event_waits() 
 }
 
 #[test]
-fn the_same_is_sent_however_little_a_write_takes_and_a_read_gives() {
+fn the_requests_are_the_same_however_small_the_writes_and_reads_are() {
     let body: Vec<u8> = (0..=255).collect();
     let answers = [
         event("a", &body),
@@ -190,7 +190,7 @@ fn a_report_is_cut_to_a_buffer_that_does_not_grow() {
 }
 
 #[test]
-fn an_error_of_the_handler_is_reported_and_the_loop_goes_on() {
+fn an_error_of_the_handler_is_reported_and_the_loop_continues() {
     let script = Script::new(&[&[&event("a", b"1"), ACCEPTED, &event("b", b"2"), ACCEPTED]]);
     let seen = script.seen.clone();
     let _ended = script.driver().run(|invocation, responder| {
@@ -210,7 +210,7 @@ fn an_error_of_the_handler_is_reported_and_the_loop_goes_on() {
 }
 
 #[test]
-fn an_error_after_the_answer_is_told_and_never_posted() {
+fn an_error_after_the_answer_is_only_a_warning() {
     let script = Script::new(&[&[&event("a", b"1"), ACCEPTED]]);
     let seen = script.seen.clone();
     let _ended = script.driver().run(|_, responder| {
@@ -223,7 +223,7 @@ fn an_error_after_the_answer_is_told_and_never_posted() {
 }
 
 #[test]
-fn a_reply_that_is_dropped_is_reported() {
+fn a_dropped_responder_is_reported_as_an_error() {
     let script = Script::new(&[&[&event("a", b"1"), ACCEPTED]]);
     let seen = script.seen.clone();
     let mut driver = script.driver();
@@ -252,7 +252,7 @@ fn a_stream_is_sent_chunk_by_chunk_and_ends_with_the_next_request_if_asked() {
 }
 
 #[test]
-fn a_stream_that_is_given_up_ends_with_the_error_in_trailers() {
+fn a_stream_that_fails_ends_with_the_error_in_trailers() {
     let script = Script::new(&[&[&event("a", b"1"), ACCEPTED]]);
     let seen = script.seen.clone();
     let _ended = script.driver().run(|_, responder| {
@@ -297,7 +297,7 @@ fn a_failed_start_is_reported_and_ends_the_session() {
 }
 
 #[test]
-fn a_host_that_stops_is_asked_before_the_next_request() {
+fn a_stopping_connector_is_noticed_before_the_next_request() {
     let script = Script::new(&[&[&event("a", b"1"), ACCEPTED]]);
     let seen = script.seen.clone();
     let mut driver = script.driver();
@@ -309,7 +309,7 @@ fn a_host_that_stops_is_asked_before_the_next_request() {
 }
 
 #[test]
-fn a_host_that_stops_while_the_handler_runs_does_not_ask_for_another_invocation() {
+fn a_connector_that_stops_while_the_handler_runs_gets_no_further_invocation() {
     let script = Script::new(&[&[&event("a", b"1"), ACCEPTED]]);
     let (seen, is_stopping) = (script.seen.clone(), script.is_stopping.clone());
     let mut driver = script.driver();
@@ -321,7 +321,7 @@ fn a_host_that_stops_while_the_handler_runs_does_not_ask_for_another_invocation(
 }
 
 #[test]
-fn a_500_ends_the_driver_whatever_it_answers() {
+fn a_500_to_any_request_ends_the_driver() {
     let fatal = refusal(500, "InternalServerError");
     let scripts: [&[&[u8]]; 2] = [&[&fatal], &[&event("a", b"1"), &fatal]];
     for answers in scripts {
@@ -334,7 +334,7 @@ fn a_500_ends_the_driver_whatever_it_answers() {
 }
 
 #[test]
-fn a_head_that_fills_the_buffer_leaves_its_event_too_large() {
+fn a_head_that_fills_the_buffer_makes_its_event_too_large() {
     let large = event("a", b"12345");
     let script = Script::new(&[&[&large, ACCEPTED, &event("b", b"")]]);
     let seen = script.seen.clone();

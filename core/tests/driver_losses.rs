@@ -1,4 +1,4 @@
-//! What the driver does when connections are lost, row by row.
+//! What the driver does when connections are lost, for each row of the phase table.
 
 mod memory;
 
@@ -17,7 +17,7 @@ fn known(receipt: Receipt) -> Outcome {
 }
 
 #[test]
-fn a_next_that_gets_nothing_is_asked_again() {
+fn a_next_without_a_reply_is_sent_again() {
     let mut driver = Script::new(&[&[], &[b"HTTP/1.1 200"], &[&event("a", b"1")]]).driver();
     let seen = driver.connector().seen.clone();
     let (invocation, _) = driver.next().unwrap().unwrap();
@@ -40,7 +40,7 @@ fn a_204_is_asked_again_on_the_same_connection_and_a_second_one_after_a_pause() 
 }
 
 #[test]
-fn a_503_is_asked_again_on_a_connection_that_the_host_may_put_off() {
+fn after_a_503_next_is_sent_again_on_a_connection_that_the_connector_may_delay() {
     let busy = refusal(503, "Busy");
     let mut driver = Script::new(&[&[&busy], &[&busy], &[&event("a", b"1")]]).driver();
     let seen = driver.connector().seen.clone();
@@ -74,7 +74,7 @@ fn an_event_with_broken_framing_is_reported_for_its_invocation() {
 }
 
 #[test]
-fn an_answer_without_a_reply_is_sent_again_once_and_403_then_means_taken() {
+fn an_answer_without_a_reply_is_sent_again_once_and_403_then_means_accepted() {
     for end in ["closed", "reset"] {
         let refused = refusal(403, "InvalidStateTransition");
         let mut script = Script::new(&[&[&event("a", b"1")], &[&refused]]);
@@ -104,7 +104,7 @@ fn a_second_loss_leaves_the_fate_of_the_answer_unknown() {
 }
 
 #[test]
-fn one_of_several_workers_sends_again_only_with_an_attempt_id() {
+fn one_of_several_slots_sends_again_only_with_an_attempt_id() {
     let mut driver = Script::new(&[&[&event("a", b"1")]]).driver_of_several();
     let seen = driver.connector().seen.clone();
     let (_, responder) = driver.next().unwrap().unwrap();
@@ -121,7 +121,7 @@ fn one_of_several_workers_sends_again_only_with_an_attempt_id() {
 }
 
 #[test]
-fn an_answer_of_which_nothing_could_be_sent_goes_out_on_a_new_connection() {
+fn an_answer_of_which_nothing_was_sent_is_sent_on_a_new_connection() {
     let first = event("a", b"1");
     let asked = {
         let mut driver = Script::new(&[&[&first]]).driver();
@@ -149,13 +149,13 @@ fn a_refusal_that_comes_before_the_body_is_sent_is_read() {
     let seen = driver.connector().seen.clone();
     let (_, responder) = driver.next().unwrap().unwrap();
     assert_eq!(known(responder.send(&large).receipt()).status(), 413);
-    // What is left of the body must not stand before the next request.
+    // The rest of the body must not be sent before the next request.
     assert_eq!(driver.next().unwrap().unwrap().0.request_id(), "b");
     assert_eq!(seen.borrow().requests(1), ["GET /invocation/next"]);
 }
 
 #[test]
-fn a_pipelined_answer_is_not_sent_again_once_it_is_out() {
+fn a_pipelined_answer_is_not_sent_again_once_it_is_sent() {
     let mut driver = Script::new(&[&[&event("a", b"1")], &[&event("b", b"2")]]).driver();
     let seen = driver.connector().seen.clone();
     let (_, responder) = driver.next().unwrap().unwrap();
@@ -166,7 +166,7 @@ fn a_pipelined_answer_is_not_sent_again_once_it_is_out() {
 }
 
 #[test]
-fn a_pipelined_answer_that_breaks_off_is_sent_again_without_what_follows_it() {
+fn a_pipelined_answer_that_is_cut_off_is_sent_again_without_next() {
     let large = vec![b'x'; 10_000];
     let mut script = Script::new(&[&[&event("a", b"1")], &[ACCEPTED, &event("b", b"2")]]);
     script.connection(0).breaks_after = 5_000;
@@ -199,7 +199,7 @@ fn a_reply_that_closes_the_connection_is_no_loss() {
 }
 
 #[test]
-fn an_event_to_the_end_of_the_stream_is_whole_when_it_is_closed_and_cut_when_it_is_reset() {
+fn an_event_to_the_end_of_the_stream_is_whole_after_a_close_and_cut_after_a_reset() {
     let to_end = b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: a\r\n\r\nhello";
     let mut driver = Script::new(&[&[to_end], &[ACCEPTED]]).driver();
     let (invocation, responder) = driver.next().unwrap().unwrap();
@@ -213,7 +213,7 @@ fn an_event_to_the_end_of_the_stream_is_whole_when_it_is_closed_and_cut_when_it_
 }
 
 #[test]
-fn bytes_that_answer_nothing_cost_the_connection_and_not_the_invocation() {
+fn unsolicited_bytes_cost_the_connection_and_not_the_invocation() {
     let idle = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n";
     let surplus = [&event("a", b"1"), &idle[..]].concat();
     let mut driver = Script::new(&[&[&surplus], &[ACCEPTED]]).driver();
@@ -222,17 +222,17 @@ fn bytes_that_answer_nothing_cost_the_connection_and_not_the_invocation() {
     assert_eq!(invocation.body(), b"1");
     assert!(known(responder.send(b"x").receipt()).is_accepted());
     assert_eq!(seen.borrow().requests(1), ["POST /invocation/a/response"]);
-    assert!(seen.borrow().warnings[0].contains("answer nothing"));
+    assert!(seen.borrow().warnings[0].contains("answer no request"));
 }
 
 #[test]
-fn what_is_no_http_ends_the_driver() {
+fn bytes_that_are_not_http_end_the_driver() {
     let ended = Script::new(&[&[b"SSH-2.0-OpenSSH_9.2\r\n\r\n"]]).driver().next().map(|_| ());
     assert!(matches!(ended, Err(DriverError::Ended(End::Protocol(_)))), "{ended:?}");
 }
 
 #[test]
-fn a_stream_that_loses_its_connection_is_over_and_said_to_be() {
+fn a_stream_that_loses_its_connection_is_over_and_write_says_so() {
     let first = event("a", b"1");
     let mut script = Script::new(&[&[&first], &[&event("b", b"2")]]);
     script.connection(0).breaks_after = 1_000;
@@ -248,7 +248,7 @@ fn a_stream_that_loses_its_connection_is_over_and_said_to_be() {
 }
 
 #[test]
-fn a_stream_of_which_nothing_could_be_sent_begins_on_a_new_connection() {
+fn a_stream_of_which_nothing_was_sent_begins_on_a_new_connection() {
     let first = event("a", b"1");
     let mut script = Script::new(&[&[&first], &[ACCEPTED]]);
     let mut probe = Script::new(&[&[&first]]).driver();
@@ -264,7 +264,7 @@ fn a_stream_of_which_nothing_could_be_sent_begins_on_a_new_connection() {
 }
 
 #[test]
-fn a_connector_that_gives_up_in_a_stream_is_what_the_driver_ends_with() {
+fn a_connector_that_gives_up_in_a_stream_ends_the_driver_with_its_error() {
     let mut probe = Script::new(&[&[&event("a", b"1")]]).driver();
     probe.next().unwrap();
     let asked = probe.connector().seen.borrow().written[0].len();
@@ -283,13 +283,13 @@ fn a_connector_that_gives_up_in_a_stream_is_what_the_driver_ends_with() {
         }
         let ended = driver.next().map(|_| ());
         assert_eq!(ended, Err(DriverError::Connect("the script is over")));
-        // Nothing is said of a report that could not be sent either.
+        // There is no further warning for a report that could not be sent either.
         assert_eq!(seen.borrow().warnings.len(), unsent, "{:?}", seen.borrow().warnings);
     }
 }
 
 #[test]
-fn a_report_of_a_failed_start_is_sent_again_if_nothing_of_it_got_out() {
+fn a_report_of_a_failed_start_is_sent_again_if_nothing_of_it_was_sent() {
     let mut script = Script::new(&[&[], &[ACCEPTED]]);
     script.connection(0).breaks_after = 0;
     let mut driver = script.driver();
@@ -299,7 +299,7 @@ fn a_report_of_a_failed_start_is_sent_again_if_nothing_of_it_got_out() {
 }
 
 #[test]
-fn what_a_lost_connection_has_left_behind_is_not_read_as_an_answer_on_the_next() {
+fn unread_bytes_of_a_lost_connection_are_not_taken_for_a_reply_on_the_next() {
     let surplus = [&event("a", b"1")[..], b"HTTP/1.1 400 Bad\r\n\r\n"].concat();
     let second = [ACCEPTED, &event("b", b"2")].concat();
     let mut driver = Script::new(&[&[&surplus], &[&second]]).driver();
@@ -309,7 +309,7 @@ fn what_a_lost_connection_has_left_behind_is_not_read_as_an_answer_on_the_next()
 }
 
 #[test]
-fn an_answer_that_the_end_of_the_driver_leaves_unsent_is_told_of() {
+fn an_answer_left_unsent_when_the_driver_ends_is_warned_of() {
     let mut driver = Script::new(&[&[&event("a", b"1")]]).driver();
     let seen = driver.connector().seen.clone();
     let (_, responder) = driver.next().unwrap().unwrap();

@@ -1,4 +1,5 @@
-//! Snapshots: the driver says that it may be frozen for good, and goes on after the restore.
+//! Snapshots: the driver tells the service that it is ready for one, and continues after the
+//! restore.
 
 mod memory;
 
@@ -19,7 +20,7 @@ fn known(answer: Option<Receipt>) -> Outcome {
 }
 
 #[test]
-fn after_a_restore_the_first_event_comes_on_a_connection_of_its_own() {
+fn after_a_restore_the_first_event_comes_on_a_new_connection() {
     let script = Script::new(&[&[RESTORED], &[&event("a", b"1"), ACCEPTED]]);
     let seen = script.seen.clone();
     let mut driver = script.driver();
@@ -34,7 +35,7 @@ fn after_a_restore_the_first_event_comes_on_a_connection_of_its_own() {
 }
 
 #[test]
-fn a_reply_to_a_restore_that_is_cut_anywhere_is_a_restore() {
+fn a_reply_to_restore_next_that_is_cut_anywhere_counts_as_a_restore() {
     for cut in 0..=RESTORED.len() {
         let (first, second) = RESTORED.split_at(cut);
         let pieces: Vec<&[u8]> =
@@ -47,7 +48,7 @@ fn a_reply_to_a_restore_that_is_cut_anywhere_is_a_restore() {
 }
 
 #[test]
-fn a_connection_that_is_gone_after_the_restore_means_the_same_and_is_no_trouble() {
+fn a_connection_that_is_gone_after_the_restore_means_the_same_and_causes_no_warning() {
     for is_reset in [false, true] {
         let mut script = Script::new(&[&[], &[&event("a", b"1")]]);
         if is_reset {
@@ -62,7 +63,7 @@ fn a_connection_that_is_gone_after_the_restore_means_the_same_and_is_no_trouble(
 }
 
 #[test]
-fn a_restore_that_nothing_of_was_sent_is_asked_for_again() {
+fn restore_next_is_sent_again_if_no_byte_of_it_was_sent() {
     let mut script = Script::new(&[&[], &[RESTORED]]);
     script.connection(0).breaks_after = 0;
     let seen = script.seen.clone();
@@ -72,7 +73,7 @@ fn a_restore_that_nothing_of_was_sent_is_asked_for_again() {
 }
 
 #[test]
-fn a_service_without_snapshots_refuses_and_invocations_can_still_be_asked_for() {
+fn after_a_refusal_by_a_service_without_snapshots_invocations_can_still_be_asked_for() {
     let refused = refusal(404, "NotFound");
     let script = Script::new(&[&[&refused], &[&event("a", b"1")]]);
     let mut driver = script.driver();
@@ -102,16 +103,16 @@ fn a_function_that_cannot_resume_reports_that_and_the_session_is_over() {
 }
 
 #[test]
-fn a_restore_can_only_fail_behind_a_restore() {
+fn fail_restore_is_refused_before_a_restore() {
     let mut driver = Script::new(&[&[]]).driver();
     assert!(matches!(driver.fail_restore(&REPORT), Err(DriverError::Ended(End::Command(_)))));
 }
 
 #[test]
-fn a_host_that_stops_is_not_taken_for_a_restore() {
+fn a_stopping_connector_is_not_taken_for_a_restore() {
     let script = Script::new(&[&[]]);
     script.is_stopping.set(true);
     let mut driver = script.driver();
-    // The stream ends because the embedder has shut it down.
+    // The stream ends because the connector has shut it down.
     assert_eq!(driver.restore_next(), Ok(None));
 }

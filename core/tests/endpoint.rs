@@ -102,7 +102,7 @@ fn a_port_that_is_not_1_to_65535_is_refused() {
 }
 
 #[test]
-fn a_path_with_characters_that_no_path_has_is_refused() {
+fn a_path_with_characters_that_a_path_may_not_hold_is_refused() {
     for path in [
         "/a b",
         "/?query",
@@ -121,20 +121,20 @@ fn a_path_with_characters_that_no_path_has_is_refused() {
 }
 
 #[test]
-fn an_authority_as_long_as_the_limit_is_taken() {
+fn an_authority_as_long_as_the_limit_is_accepted() {
     let authority = format!("{}:65535", "a".repeat(MAX_AUTHORITY - 6));
     let endpoint = Endpoint::parse(&authority).unwrap();
     assert_eq!((endpoint.authority(), endpoint.port()), (&authority[..], 65535));
 }
 
 #[test]
-fn an_authority_of_one_byte_more_is_too_long() {
+fn an_authority_one_byte_over_the_limit_is_too_long() {
     let authority = format!("{}:65535", "a".repeat(MAX_AUTHORITY - 5));
     assert_eq!(problem(&authority), EndpointProblem::TooLong);
 }
 
 #[test]
-fn a_path_prefix_as_long_as_the_limit_is_taken() {
+fn a_path_prefix_as_long_as_the_limit_is_accepted() {
     let path = format!("/{}", "p".repeat(MAX_PATH_PREFIX - 1));
     assert_eq!(Endpoint::parse(&format!("a{path}")).unwrap().path_prefix(), path);
     // The slash at the end is dropped first.
@@ -142,12 +142,12 @@ fn a_path_prefix_as_long_as_the_limit_is_taken() {
 }
 
 #[test]
-fn a_path_prefix_of_one_byte_more_is_too_long() {
+fn a_path_prefix_one_byte_over_the_limit_is_too_long() {
     assert_eq!(problem(&format!("a/{}", "p".repeat(MAX_PATH_PREFIX))), EndpointProblem::TooLong);
 }
 
 #[test]
-fn the_user_agent_is_that_of_this_crate_unless_another_is_set() {
+fn the_user_agent_names_this_crate_unless_another_is_set() {
     let endpoint = Endpoint::parse("localhost").unwrap();
     assert_eq!(endpoint.user_agent(), Endpoint::DEFAULT_USER_AGENT);
     assert!(Endpoint::DEFAULT_USER_AGENT.starts_with("lambda-proto/0"));
@@ -156,7 +156,7 @@ fn the_user_agent_is_that_of_this_crate_unless_another_is_set() {
 }
 
 #[test]
-fn a_user_agent_as_long_as_the_limit_is_taken() {
+fn a_user_agent_as_long_as_the_limit_is_accepted() {
     let user_agent = "u".repeat(MAX_USER_AGENT);
     let endpoint = Endpoint::parse("a").unwrap().with_user_agent(&user_agent).unwrap();
     assert_eq!(endpoint.user_agent(), user_agent);
@@ -235,13 +235,13 @@ proptest! {
 }
 
 #[test]
-fn a_scheme_is_looked_for_only_before_the_path() {
+fn a_scheme_is_recognised_only_before_the_path() {
     let endpoint = Endpoint::parse("127.0.0.1:9001/a://b").unwrap();
     assert_eq!(endpoint.path_prefix(), "/a://b");
 }
 
 #[test]
-fn a_percent_sign_in_the_path_begins_a_whole_escape() {
+fn a_percent_sign_in_the_path_must_begin_a_whole_escape() {
     assert_eq!(Endpoint::parse("h:1/%2F%c3").unwrap().path_prefix(), "/%2F%c3");
     for value in ["h:1/%", "h:1/%2", "h:1/%zz", "h:1/%2g/x"] {
         assert!(Endpoint::parse(value).is_err(), "{value}");

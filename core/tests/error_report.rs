@@ -69,7 +69,7 @@ fn xray_header(cause: &str) -> Option<String> {
     )
 }
 
-/// A machine whose answer is a stream without chunks so far.
+/// A machine whose answer is a stream that has no chunk yet.
 fn streaming() -> Machine {
     let mut machine = Machine::new(Endpoint::parse("a").unwrap());
     let mut out = [0; 1024];
@@ -83,7 +83,7 @@ fn streaming() -> Machine {
     machine
 }
 
-/// The trailers that a report is sent in, their last blank line included.
+/// The trailers in which a report is sent, including their last blank line.
 fn trailers(report: &ErrorReport<'_>) -> Vec<u8> {
     let mut out = vec![0; 8192];
     let length = streaming().finish_with_error(report, &mut out).unwrap();
@@ -128,7 +128,7 @@ fn quotes_backslashes_and_controls_are_escaped() {
 }
 
 #[test]
-fn a_buffer_that_is_too_small_is_told_the_exact_length() {
+fn a_buffer_that_is_too_small_yields_the_exact_length_needed() {
     let report = ErrorReport::new("A.B", "\u{e9}\n").stack_trace("f\ng");
     let needed = encode(&report).len();
     for size in 0..needed {
@@ -144,7 +144,7 @@ fn an_error_type_as_long_as_the_limit_is_whole() {
 }
 
 #[test]
-fn an_error_type_of_one_byte_more_is_cut() {
+fn an_error_type_one_byte_over_the_limit_is_cut() {
     let kind = "E".repeat(MAX_ERROR_TYPE + 1);
     assert_eq!(read(&encode(&ErrorReport::new(&kind, "m"))).0, kind[1..]);
     assert_eq!(type_header(&kind), kind[1..]);
@@ -163,7 +163,7 @@ fn the_type_header_is_visible_ascii() {
 }
 
 #[test]
-fn an_empty_type_is_unknown_in_header_and_body() {
+fn an_empty_type_is_sent_as_unknown_in_header_and_body() {
     assert_eq!(type_header(""), "Runtime.Unknown");
     assert_eq!(read(&encode(&ErrorReport::new("", "m"))).0, "Runtime.Unknown");
 }
@@ -177,7 +177,7 @@ fn a_body_as_long_as_the_limit_is_whole() {
 }
 
 #[test]
-fn a_body_of_one_byte_more_is_cut() {
+fn a_body_one_byte_over_the_limit_is_cut() {
     let message = "m".repeat(MAX_ERROR_BODY - SKELETON.len() - 2);
     let json = encode(&ErrorReport::new("A.B", &message).limit(usize::MAX));
     assert_eq!(json.len(), MAX_ERROR_BODY);
@@ -185,7 +185,7 @@ fn a_body_of_one_byte_more_is_cut() {
 }
 
 #[test]
-fn a_stack_trace_gives_way_before_the_message() {
+fn a_stack_trace_is_cut_before_the_message() {
     let message = "m".repeat(MAX_ERROR_BODY - SKELETON.len());
     let (_, cut, frames) = read(&encode(&ErrorReport::new("A.B", &message).stack_trace("frame")));
     assert_eq!((&cut[..], frames.len()), (&message[3..], 0));
@@ -245,19 +245,19 @@ fn an_xray_cause_as_long_as_the_limit_is_sent() {
 }
 
 #[test]
-fn an_xray_cause_of_one_byte_more_is_left_out() {
+fn an_xray_cause_one_byte_over_the_limit_is_left_out() {
     assert_eq!(xray_header(&format!("\"{}\"", "x".repeat(MAX_XRAY_CAUSE - 1))), None);
     assert_eq!(xray_header(&"\u{7ff}".repeat(MAX_XRAY_CAUSE / 6 + 1)), None);
 }
 
 #[test]
-fn a_report_may_go_without_its_xray_cause() {
+fn a_report_may_be_sent_without_its_xray_cause() {
     let report = ErrorReport::new("A.B", "m").xray_cause("{}").without_xray_cause();
     assert_eq!(header(report, "Lambda-Runtime-Function-XRay-Error-Cause"), None);
 }
 
 #[test]
-fn error_trailers_have_these_bytes() {
+fn error_trailers_have_exactly_these_bytes() {
     assert_eq!(
         String::from_utf8(trailers(&ErrorReport::new("A.B", "c"))).unwrap(),
         "Lambda-Runtime-Function-Error-Type: A.B\r\n\
@@ -320,7 +320,7 @@ fn error_trailers_without_a_machine_are_those_of_a_machine() {
 }
 
 #[test]
-fn error_trailers_behind_a_chunk_begin_with_its_line_end() {
+fn error_trailers_after_a_chunk_begin_with_its_line_end() {
     let mut machine = streaming();
     let mut out = [0; 512];
     let length = machine.chunk(3, &mut out).unwrap();
@@ -356,7 +356,7 @@ proptest! {
     }
 
     #[test]
-    fn any_strings_cut_anywhere_are_json(kind: String, message: String, stack_trace: String, limit in 0..300usize) {
+    fn a_report_of_any_strings_cut_anywhere_is_json(kind: String, message: String, stack_trace: String, limit in 0..300usize) {
         let json = encode(&ErrorReport::new(&kind, &message).stack_trace(&stack_trace).limit(limit));
         prop_assert!(json.len() <= limit.max(SKELETON.len()));
         let (kind_read, message_read, frames_read) = read(&json);
@@ -366,7 +366,7 @@ proptest! {
     }
 
     #[test]
-    fn any_strings_in_trailers_stay_in_their_place(kind: String, message: String, stack_trace: String) {
+    fn any_strings_in_trailers_cannot_break_out_of_them(kind: String, message: String, stack_trace: String) {
         let trailers = trailers(&ErrorReport::new(&kind, &message).stack_trace(&stack_trace));
         prop_assert!(trailers.len() <= MAX_ERROR_TRAILERS);
         let (kind_read, json) = read_trailers(&trailers);

@@ -1,13 +1,13 @@
-//! The examples that drive a client by its public API echo out of the memory that the event arrived in:
-//! once they are warm, an invocation allocates nothing, however large its event is.
+//! The examples that drive a client through its public API echo an event from the memory that it
+//! arrived in: once warmed up, they allocate nothing for an invocation, however large its event is.
 #![expect(unsafe_code, reason = "a global allocator is unsafe to implement")]
 
-#[allow(dead_code, reason = "the test has no use for its main")]
+#[allow(dead_code, reason = "the test does not call its main")]
 #[path = "../examples/tokio_driver.rs"]
 mod tokio_driver;
 
 #[cfg(target_os = "linux")]
-#[allow(dead_code, reason = "the test has no use for its main")]
+#[allow(dead_code, reason = "the test does not call its main")]
 #[path = "../examples/io_uring_driver.rs"]
 mod io_uring_driver;
 
@@ -25,7 +25,7 @@ struct Counting;
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// Allocations of the threads that are counted.
+/// The number of allocations of the counted threads.
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local!(static IS_COUNTED: Cell<bool> = const { Cell::new(false) });
@@ -36,7 +36,7 @@ fn count() {
     }
 }
 
-// SAFETY: everything is left to the system's allocator; counting allocates nothing.
+// SAFETY: every call is passed to the system's allocator; counting does not allocate.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
@@ -60,7 +60,7 @@ unsafe impl GlobalAlloc for Counting {
 
 const SIZES: [usize; 3] = [128, 6_000, 1_000_000];
 
-/// Invocations after which everything has its size.
+/// The number of invocations after which no buffer grows any further.
 const WARM_UP: usize = 20;
 
 const COUNTED: usize = 50;
@@ -74,10 +74,11 @@ fn echo(connection: &mut Connection, size: usize) {
     connection.take_answer();
 }
 
-/// One at a time: they share the counter.
+/// The tests run one at a time, because they share the counter.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// What the program allocates for invocations of each size; `None` if it ends before the first.
+/// The number of allocations of the program for invocations of each size; `None` if it ends before
+/// the first invocation.
 fn allocations(
     run: impl FnOnce(Endpoint) -> String + Send + 'static,
 ) -> Option<[usize; SIZES.len()]> {
@@ -138,7 +139,7 @@ fn io_uring_driver_allocates_nothing_for_an_echo() {
 }
 
 #[test]
-fn the_counter_sees_an_allocation() {
+fn the_counter_counts_an_allocation() {
     let _turn = TURN.lock();
     thread::spawn(|| {
         IS_COUNTED.set(true);

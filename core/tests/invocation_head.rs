@@ -1,4 +1,4 @@
-//! What comes with an event: every header of protocol.md 1.3, present, empty, twice, malformed.
+//! The headers of an event (protocol.md 1.3): present, empty, repeated, malformed.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 const REQUEST_ID: &str = "Lambda-Runtime-Aws-Request-Id";
 
-/// The optional headers, each with a value and a reader that gives its bytes back.
+/// Reads an optional header and returns its bytes.
 type Reader = for<'b> fn(&InvocationHead<'b>) -> Option<Vec<u8>>;
 const OPTIONAL: [(&str, &str, Reader); 8] = [
     ("Lambda-Runtime-Invocation-Id", "9f2c", |head| head.attempt_id().map(<[u8]>::to_vec)),
@@ -94,7 +94,7 @@ fn every_header_is_read_whatever_its_case() {
 }
 
 #[test]
-fn all_headers_together_are_told_apart() {
+fn all_headers_in_one_head_are_told_apart() {
     let bytes = answerable(OPTIONAL.map(|(name, value, _)| (name, value.as_bytes())));
     let head = parse(&bytes);
     for (name, value, read) in OPTIONAL {
@@ -111,7 +111,7 @@ fn every_header_but_the_request_id_may_be_absent() {
 }
 
 #[test]
-fn a_header_that_is_empty_counts_as_absent() {
+fn an_empty_header_counts_as_absent() {
     for (name, _, read) in OPTIONAL {
         for empty in ["", "   ", "\t"] {
             let bytes = answerable([(name, empty.as_bytes())]);
@@ -158,7 +158,7 @@ fn a_request_id_as_long_as_the_limit_is_read() {
 }
 
 #[test]
-fn a_request_id_of_one_byte_more_is_unusable() {
+fn a_request_id_one_byte_over_the_limit_is_unusable() {
     let id = "i".repeat(MAX_ID + 1);
     assert_eq!(parse_request_id(id.as_bytes()), None);
 }
@@ -171,7 +171,7 @@ fn an_attempt_id_as_long_as_the_limit_is_kept() {
 }
 
 #[test]
-fn an_attempt_id_of_one_byte_more_is_left_out_of_the_ids() {
+fn an_attempt_id_one_byte_over_the_limit_is_left_out_of_the_ids() {
     let id = vec![b'a'; MAX_ID + 1];
     let bytes = answerable([("Lambda-Runtime-Invocation-Id", &id[..])]);
     let ids = InvocationIds::of(&parse(&bytes)).unwrap();
@@ -186,7 +186,7 @@ fn a_content_type_as_long_as_the_limit_is_read() {
 }
 
 #[test]
-fn a_content_type_of_one_byte_more_is_only_a_header() {
+fn a_content_type_one_byte_over_the_limit_is_only_found_by_header_name() {
     let value = vec![b'c'; MAX_CONTENT_TYPE + 1];
     let bytes = answerable([("Content-Type", &value[..])]);
     assert_eq!(parse(&bytes).content_type(), None);
@@ -212,7 +212,7 @@ fn malformed_deadlines_count_as_absent() {
 }
 
 #[test]
-fn a_deadline_in_1970_is_over_and_nothing_else() {
+fn a_deadline_in_1970_has_passed_and_has_no_other_effect() {
     let deadline = deadline("3000").unwrap();
     assert_eq!(deadline.remaining(Duration::from_secs(1_795_252_820)), Duration::ZERO);
     assert_eq!(deadline.remaining(Duration::ZERO), Duration::from_secs(3));
@@ -243,7 +243,7 @@ fn text_that_is_not_utf_8_counts_as_absent() {
 }
 
 #[test]
-fn bytes_that_are_not_utf_8_are_handed_over_as_they_are() {
+fn bytes_that_are_not_utf_8_are_returned_unchanged() {
     for (name, _, read) in [OPTIONAL[0], OPTIONAL[4], OPTIONAL[5], OPTIONAL[7]] {
         let bytes = answerable([(name, &b"a\xff\tb"[..])]);
         assert_eq!(read(&parse(&bytes)).as_deref(), Some(&b"a\xff\tb"[..]), "{name}");
@@ -261,7 +261,7 @@ fn any_other_header_is_found_by_name_in_any_case() {
 }
 
 #[test]
-fn a_head_keeps_its_bytes_and_says_how_long_the_body_is() {
+fn a_head_keeps_its_bytes_and_parsing_returns_the_length_of_the_body() {
     let bytes = answerable([]);
     let (head, response) = InvocationHead::parse(&bytes).unwrap();
     assert_eq!(head.as_bytes(), bytes);
@@ -269,13 +269,13 @@ fn a_head_keeps_its_bytes_and_says_how_long_the_body_is() {
 }
 
 #[test]
-fn bytes_that_are_no_head_are_an_error_of_the_head() {
+fn bytes_that_are_not_a_head_are_a_head_error() {
     let invalid = InvocationHead::parse(b"HTTP/1.1 200 OK\r\n").unwrap_err();
     assert_eq!(invalid, HeadError::Malformed);
 }
 
 #[test]
-fn an_index_gives_the_same_head_after_the_bytes_have_moved() {
+fn an_index_finds_the_same_values_after_the_bytes_have_moved() {
     let bytes = answerable(OPTIONAL.map(|(name, value, _)| (name, value.as_bytes())));
     let index = parse(&bytes).index();
     let moved = bytes.clone();
@@ -288,7 +288,7 @@ fn an_index_gives_the_same_head_after_the_bytes_have_moved() {
 }
 
 #[test]
-fn an_index_that_was_made_from_nothing_finds_nothing() {
+fn a_default_index_finds_nothing() {
     let bytes = answerable(OPTIONAL.map(|(name, value, _)| (name, value.as_bytes())));
     let head = HeadIndex::default().on(&bytes);
     assert_eq!(head.request_id(), "");
@@ -304,7 +304,7 @@ fn ids_of_a_head_whose_index_finds_no_request_id_are_unusable() {
 }
 
 #[test]
-fn an_index_of_an_answer_without_invocation_finds_nothing() {
+fn an_index_of_a_reply_without_an_invocation_finds_nothing() {
     let bytes = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
     let (index, response) = HeadIndex::parse(bytes).unwrap();
     assert_eq!((index, response.status), (HeadIndex::default(), 403));

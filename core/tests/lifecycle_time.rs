@@ -1,4 +1,4 @@
-//! The arithmetic of the lifecycle: time limits, gaps between readings, the shutdown.
+//! The arithmetic of the lifecycle: time limits, gaps between clock readings, the shutdown.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use lambda_proto::api::Deadline;
 use lambda_proto::lifecycle::{Clocks, ShutdownWindow, TimeLimit};
 use proptest::prelude::*;
 
-/// Milliseconds since the epoch when the tests begin.
+/// The wall clock when the tests begin, in milliseconds since the Unix epoch.
 const EPOCH: u64 = 1_795_252_819_000;
 const DAY: u64 = 24 * 60 * 60 * 1000;
 const BUFFER: Duration = Duration::from_millis(500);
@@ -15,19 +15,20 @@ fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// Both clocks, so many milliseconds behind where the test began.
+/// Both clocks, each this number of milliseconds after the beginning of the test.
 fn at(monotonic: u64, wall: u64) -> Clocks {
     Clocks { monotonic: ms(1_000_000 + monotonic), wall: ms(EPOCH + wall) }
 }
 
-/// The limit of an invocation that arrives at the beginning, so many milliseconds before its deadline.
+/// The limit of an invocation that arrives at the beginning, `until` milliseconds before its
+/// deadline.
 fn limit(until: i64) -> TimeLimit {
     let deadline = Deadline::from_unix_millis(EPOCH.saturating_add_signed(until));
     TimeLimit::on_arrival(Some(deadline), at(0, 0))
 }
 
 #[test]
-fn an_invocation_is_cancelled_the_buffer_before_its_deadline() {
+fn an_invocation_is_cancelled_by_the_buffer_before_its_deadline() {
     let limit = limit(3_000);
     assert_eq!(limit.deadline(), Some(Deadline::from_unix_millis(EPOCH + 3_000)));
     assert_eq!(limit.remaining(at(0, 0)), Some(ms(3_000)));
@@ -39,7 +40,7 @@ fn an_invocation_is_cancelled_the_buffer_before_its_deadline() {
 }
 
 #[test]
-fn an_invocation_that_arrives_late_is_cancelled_at_once_and_not_refused() {
+fn an_invocation_that_arrives_late_is_cancelled_immediately_and_not_refused() {
     for until in [500, 499, 1, 0, -1, -3_000, -(DAY as i64)] {
         let limit = limit(until);
         assert!(limit.deadline().is_some(), "{until}");
@@ -60,7 +61,7 @@ fn a_deadline_more_than_a_day_away_is_unknown() {
         assert!(!limit.is_cancellation_due(BUFFER, at(u64::MAX / 4, u64::MAX / 4)), "{until}");
     }
     assert_eq!(limit(day).deadline().map(Deadline::as_unix_millis), Some(EPOCH + DAY));
-    // What local services send.
+    // Deadlines that local services send.
     for millis in [0, 5_000, 600_000, u64::MAX] {
         let limit = TimeLimit::on_arrival(Some(Deadline::from_unix_millis(millis)), at(0, 0));
         assert_eq!(limit.deadline(), None, "{millis}");
@@ -69,7 +70,7 @@ fn a_deadline_more_than_a_day_away_is_unknown() {
 }
 
 #[test]
-fn of_two_clocks_the_one_that_leaves_less_counts() {
+fn the_clock_that_leaves_less_time_counts() {
     let limit = limit(3_000);
     for (now, left, why) in [
         (at(1_000, 1_000), 2_000, "both agree"),
@@ -77,7 +78,11 @@ fn of_two_clocks_the_one_that_leaves_less_counts() {
         (at(1_000, 0), 2_000, "the wall clock stood still"),
         (at(1_000, 2_900), 100, "the wall clock was set forward"),
         (Clocks { wall: Duration::ZERO, ..at(1_000, 0) }, 2_000, "the wall clock was set back"),
-        (Clocks { monotonic: Duration::ZERO, ..at(0, 1_000) }, 2_000, "the monotonic began anew"),
+        (
+            Clocks { monotonic: Duration::ZERO, ..at(0, 1_000) },
+            2_000,
+            "the monotonic clock restarted",
+        ),
         (Clocks { monotonic: Duration::ZERO, wall: Duration::ZERO }, 3_000, "both went back"),
     ] {
         assert_eq!(limit.remaining(now), Some(ms(left)), "{why}");
@@ -85,7 +90,7 @@ fn of_two_clocks_the_one_that_leaves_less_counts() {
 }
 
 #[test]
-fn the_gap_is_what_the_clock_says_that_counted_more() {
+fn the_gap_is_the_larger_of_what_both_clocks_say() {
     let hour = 3_600_000;
     for (now, length, why) in [
         (at(250, 250), 250, "both agree"),
@@ -93,7 +98,7 @@ fn the_gap_is_what_the_clock_says_that_counted_more() {
         (at(hour, hour), hour, "it did not stand still"),
         (at(250, 0), 250, "the wall clock was set back to where it was"),
         (Clocks { wall: ms(EPOCH - hour), ..at(250, 0) }, 250, "it was set back further"),
-        (Clocks { monotonic: ms(5), ..at(0, hour) }, hour, "the monotonic clock began anew"),
+        (Clocks { monotonic: ms(5), ..at(0, hour) }, hour, "the monotonic clock restarted"),
         (Clocks { monotonic: ms(5), wall: ms(5) }, 0, "both went backwards"),
     ] {
         assert_eq!(now.since(at(0, 0)).length(), ms(length), "{why}");
@@ -101,15 +106,15 @@ fn the_gap_is_what_the_clock_says_that_counted_more() {
 }
 
 #[test]
-fn a_thaw_is_noticed_by_its_length_or_by_a_monotonic_clock_that_went_backwards() {
+fn a_thaw_is_detected_by_its_length_or_by_a_monotonic_clock_that_went_backwards() {
     let least = ms(1_000);
     let thawed = |now: Clocks| now.since(at(0, 0)).thawed_after(least);
     assert_eq!(thawed(at(999, 999)), None);
     assert_eq!(thawed(at(1_000, 999)), Some(ms(1_000)));
     assert_eq!(thawed(at(2, 600_000)), Some(ms(600_000)));
-    // Set back by hand: no thaw.
+    // The wall clock was set back: no thaw.
     assert_eq!(thawed(Clocks { wall: Duration::ZERO, ..at(20, 0) }), None);
-    // Restored on another machine.
+    // The environment was restored on another machine.
     let monotonic = Duration::from_secs(999);
     assert_eq!(thawed(Clocks { monotonic, ..at(0, 40) }), Some(ms(40)));
     assert_eq!(thawed(Clocks { monotonic, wall: Duration::ZERO }), Some(Duration::ZERO));
@@ -117,20 +122,20 @@ fn a_thaw_is_noticed_by_its_length_or_by_a_monotonic_clock_that_went_backwards()
 }
 
 #[test]
-fn an_invocation_under_shutdown_has_what_the_hooks_leave() {
+fn an_invocation_in_flight_at_shutdown_has_the_time_that_the_hooks_leave() {
     let window = ShutdownWindow::new(ms(500), ms(50));
     let signal = at(0, 0);
     assert_eq!(window.cancel_at(signal), at(50, 0).monotonic);
-    // With nothing to wait for the buffer is left behind the hooks.
+    // Without an invocation, the buffer is left after the hooks.
     assert_eq!(window.hooks_until(signal, signal), at(450, 0).monotonic);
     assert_eq!(window.hooks_until(signal, at(50, 0)), at(500, 0).monotonic);
-    // Whoever is late has less, and nothing beyond SIGKILL.
+    // Hooks that begin late have less time, and none beyond SIGKILL.
     assert_eq!(window.hooks_until(signal, at(200, 0)), at(500, 0).monotonic);
     assert_eq!(window.hooks_until(signal, at(700, 0)), at(500, 0).monotonic);
 }
 
 #[test]
-fn without_a_shutdown_everything_is_due_when_the_signal_comes() {
+fn with_an_empty_window_everything_is_due_when_the_signal_comes() {
     let window = ShutdownWindow::new(Duration::ZERO, ms(50));
     assert_eq!(window.cancel_at(at(7, 0)), at(7, 0).monotonic);
     assert_eq!(window.hooks_until(at(7, 0), at(7, 0)), at(7, 0).monotonic);
@@ -158,7 +163,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_readings_and_no_deadline_break_the_arithmetic(
+    fn the_arithmetic_holds_for_all_readings_and_deadlines(
         arrival in any_clocks(), now in any_clocks(), buffer in any_time(),
         millis in prop_oneof![any::<u64>(), EPOCH - 2 * DAY..EPOCH + 2 * DAY],
     ) {
@@ -190,7 +195,7 @@ proptest! {
     }
 
     #[test]
-    fn a_shutdown_is_divided_without_rest(window in any_window(), signal in any_clocks(), late in 0..3_000u64) {
+    fn a_shutdown_window_is_divided_completely(window in any_window(), signal in any_clocks(), late in 0..3_000u64) {
         prop_assert_eq!(window.invocation() + window.hooks(), window.duration());
         let kill = signal.monotonic.saturating_add(window.duration());
         prop_assert!(window.cancel_at(signal) <= kill);

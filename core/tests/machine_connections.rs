@@ -1,4 +1,4 @@
-//! When a connection can be used on, and when it must be replaced.
+//! When a connection can be reused, and when it must be replaced.
 
 mod support;
 
@@ -23,7 +23,7 @@ fn reporting() -> Machine {
 
 #[test]
 fn replies_may_last_to_the_end_of_the_stream() {
-    // Go's server answers syntax errors so.
+    // Go's server replies to syntax errors like this.
     let mut machine = reporting();
     let seen = receive(&mut machine, b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n400 B");
     assert_eq!(seen, Ok(vec![Seen::Detail(b"400 B".to_vec())]));
@@ -38,7 +38,7 @@ fn replies_may_last_to_the_end_of_the_stream() {
 
 #[test]
 fn events_may_last_to_the_end_of_the_stream() {
-    // As on managed instances.
+    // Managed instances send such events.
     let mut machine = walk(Concurrency::Single, &[Do(Next)]);
     let head = b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 1\r\n\r\n";
     receive(&mut machine, head).expect("a head");
@@ -50,11 +50,11 @@ fn events_may_last_to_the_end_of_the_stream() {
 }
 
 #[test]
-fn a_connection_that_the_service_closes_is_to_be_replaced_once_the_answer_is_in() {
+fn a_connection_that_the_service_closes_must_be_replaced_once_the_reply_has_arrived() {
     let mut machine = walk(Concurrency::Single, &[Do(Next)]);
     let arriving = event("1", "connection: Close\r\n", "{}");
     receive(&mut machine, &arriving[..arriving.len() - 1]).expect("most of an event");
-    assert!(!machine.must_reconnect(), "the rest of the event still comes over it");
+    assert!(!machine.must_reconnect(), "the rest of the event still arrives on it");
     receive(&mut machine, &arriving[arriving.len() - 1..]).expect("the rest");
     assert!(machine.must_reconnect());
     assert_eq!(machine.on_disconnect(), Recovery::Reconnect);
@@ -64,7 +64,7 @@ fn a_connection_that_the_service_closes_is_to_be_replaced_once_the_answer_is_in(
 }
 
 #[test]
-fn a_next_behind_an_answer_is_asked_again_if_the_connection_closes_between_them() {
+fn a_pipelined_next_is_sent_again_if_the_connection_closes_after_the_reply_to_the_answer() {
     let mut machine = reporting();
     Do(Next).take(&mut machine);
     let closing = b"HTTP/1.1 202 X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
@@ -82,17 +82,18 @@ fn a_refusal_before_the_body_is_sent_ends_the_answer_and_the_connection() {
     let seen = receive(&mut machine, &answer(413, SIZE_413)).expect("an answer");
     assert_eq!(seen.last(), Some(&Seen::reply(Call::Response, 413)));
     assert_eq!(machine.phase(), Phase::Ready);
-    // The rest of the body is not wanted, and where a next request starts is not known any more.
+    // The service does not want the rest of the body, and would not know where the next request
+    // starts.
     assert_eq!(machine.unsent_len(), 0);
     assert!(machine.must_reconnect());
-    machine.sent(4096); // A write that was under way returns.
+    machine.sent(4096); // A write that was in progress returns.
     assert_eq!(machine.on_disconnect(), Recovery::Reconnect);
     send(&mut machine, Next);
 }
 
 #[test]
 fn a_reply_that_comes_while_only_next_is_unsent_keeps_the_connection() {
-    // The service has had all of the request that it answers, so nothing is wrong with the stream.
+    // The service has read the whole request that it replies to, so the connection is still usable.
     for is_next_added_late in [false, true] {
         for next_sent in [0, 1, 50] {
             let mut machine = invoking();
@@ -143,7 +144,7 @@ fn an_event_that_comes_before_any_of_next_is_sent_is_unsolicited() {
 }
 
 #[test]
-fn an_event_that_comes_before_any_of_next_is_sent_is_unsolicited_behind_a_stream_too() {
+fn an_event_that_comes_before_any_of_next_is_sent_is_unsolicited_after_a_stream_too() {
     let mut machine = invoking();
     send(&mut machine, Stream);
     Say(Finish).take(&mut machine);
@@ -157,7 +158,7 @@ fn an_event_that_comes_before_any_of_next_is_sent_is_unsolicited_behind_a_stream
 }
 
 #[test]
-fn bytes_behind_the_last_answer_are_unsolicited_and_cost_the_connection() {
+fn bytes_after_the_last_reply_are_unsolicited_and_cost_the_connection() {
     let mut machine = reporting();
     let twice = [ACCEPTED, ACCEPTED].concat();
     let (seen, error) = support::receive_cut(&mut machine, &twice, []);
@@ -169,7 +170,7 @@ fn bytes_behind_the_last_answer_are_unsolicited_and_cost_the_connection() {
 }
 
 #[test]
-fn broken_framing_is_told_with_its_cause() {
+fn broken_framing_is_reported_with_its_cause() {
     let rows: [(&[u8], ReceiveError); 5] = [
         (b"\r\nHTTP/1.1 200 OK\r\n\r\n", ReceiveError::Head(HeadError::LeadingBlankLine)),
         (b"HTTP/1.1 200 OK\n", ReceiveError::Head(HeadError::BareLineFeed)),
@@ -205,7 +206,7 @@ fn an_event_whose_framing_breaks_is_reported_for_its_id() {
 }
 
 #[test]
-fn bytes_that_come_before_anything_was_asked_are_unsolicited() {
+fn bytes_that_arrive_before_any_request_are_unsolicited() {
     for way in [&[Say(Next)][..], &[Say(RestoreNext)], &[Say(FailInit)]] {
         let mut machine = walk(Concurrency::Single, way);
         let result = receive(&mut machine, ACCEPTED);
@@ -219,7 +220,7 @@ fn a_connection_that_takes_no_further_request_refuses_every_command() {
     const CLOSING: &[u8] = b"HTTP/1.1 202 X\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     const CLOSING_EVENT: &[u8] = b"HTTP/1.1 200 X\r\nConnection: close\r\nContent-Length: 0\r\nLambda-Runtime-Aws-Request-Id: 1\r\n\r\n";
     let rows: [(&[Step], &[Command]); 5] = [
-        // The service has been thawed on another host since [protocol.md 1.8].
+        // The environment has been restored on another machine since [protocol.md 1.8].
         (&[Do(RestoreNext), Status(200)], &[Next, FailRestore]),
         (&[Do(RestoreNext), Status(404)], &[Next, RestoreNext, FailInit]),
         (&[Do(Next), Bytes(CLOSING_EVENT)], &[Respond, Fail, Stream]),
@@ -241,7 +242,7 @@ fn a_connection_that_takes_no_further_request_refuses_every_command() {
 }
 
 #[test]
-fn what_follows_on_a_connection_that_is_over_is_ignored() {
+fn further_bytes_on_a_connection_that_is_over_are_ignored() {
     const CLOSING: &[u8] = b"HTTP/1.1 202 X\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     let way = [Do(Next), Step::Event, Do(Respond), Do(Next), Bytes(CLOSING)];
     let mut machine = walk(Concurrency::Single, &way);

@@ -1,4 +1,4 @@
-//! Scripted exchanges, with every byte that goes either way.
+//! Scripted exchanges, with every byte in both directions.
 
 mod support;
 
@@ -83,8 +83,8 @@ fn every_call_has_its_own_request_line() {
 }
 
 #[test]
-fn a_failed_start_is_reported_and_ends_the_process_whatever_the_answer_is() {
-    // A second worker that fails gets 403; some services have no such call.
+fn a_failed_start_is_reported_and_ends_the_process_whatever_the_reply_is() {
+    // A second slot that fails gets 403; some services have no such call.
     for (status, document) in [(202, ""), (403, STATE_403), (404, "404 page not found\n")] {
         let mut machine = machine();
         let wire = send(&mut machine, FailInit);
@@ -108,7 +108,7 @@ fn a_snapshot_is_announced_restored_and_followed_by_the_first_event() {
     let seen = receive(&mut machine, &answer(200, ""));
     assert_eq!(seen, Ok(vec![Seen::reply(Call::RestoreNext, 200)]));
 
-    // Restored on another machine: the connection is gone [protocol.md 1.8].
+    // The environment was restored on another machine, so the connection is gone [protocol.md 1.8].
     assert!(machine.must_reconnect());
     assert_eq!(machine.on_disconnect(), Recovery::Reconnect);
     assert_eq!(machine.phase(), Phase::Init);
@@ -132,7 +132,7 @@ fn a_failed_restore_is_reported_and_ends_the_process() {
 }
 
 #[test]
-fn without_snapshots_the_start_goes_on_as_if_nothing_had_been_asked() {
+fn without_snapshots_the_start_continues_as_if_nothing_had_been_asked() {
     let mut machine = machine();
     send(&mut machine, RestoreNext);
     let seen = receive(&mut machine, &answer(404, "404 page not found\n"));
@@ -165,7 +165,8 @@ fn a_refused_next_shows_why_and_what_to_do() {
 
 #[test]
 fn no_content_on_next_means_ask_again() {
-    // cargo lambda watch; a length would be a lie, as a 204 has no body (RFC 9112 section 6.3).
+    // `cargo lambda watch` sends this. A length must be ignored, as a 204 has no body (RFC 9112
+    // section 6.3).
     for head in [&b"HTTP/1.1 204 X\r\n\r\n"[..], b"HTTP/1.1 204 X\r\nContent-Length: 5\r\n\r\n"] {
         let mut machine = walk(Concurrency::Single, &[Do(Next)]);
         let seen = receive(&mut machine, head).expect("an answer");
@@ -177,7 +178,7 @@ fn no_content_on_next_means_ask_again() {
 }
 
 #[test]
-fn no_content_again_and_again_means_a_pause_that_does_not_grow() {
+fn repeated_no_content_means_a_pause_that_does_not_grow() {
     let mut machine = walk(Concurrency::Single, &[Do(Next)]);
     receive(&mut machine, b"HTTP/1.1 204 X\r\n\r\n").expect("an answer");
     for _ in 0..3 {
@@ -190,10 +191,10 @@ fn no_content_again_and_again_means_a_pause_that_does_not_grow() {
 }
 
 #[test]
-fn no_content_is_not_again_if_the_service_said_something_else_in_between() {
+fn no_content_does_not_count_as_repeated_if_another_reply_came_in_between() {
     const EMPTY: &[u8] = b"HTTP/1.1 204 X\r\n\r\n";
     let ways: [&[Step]; 2] = [
-        // The answer to the event is lost, so that no reply comes in between.
+        // The answer to the event is lost, so no reply comes in between.
         &[Step::Event, Do(Stream), Lost(Recovery::FateUnknown)],
         &[Step::Status(503), Lost(Recovery::Reconnect)],
     ];
@@ -207,8 +208,8 @@ fn no_content_is_not_again_if_the_service_said_something_else_in_between() {
 }
 
 #[test]
-fn a_refused_answer_shows_why_and_the_loop_goes_on() {
-    // The service's own documents [protocol.md 1.4].
+fn a_refused_answer_shows_why_and_the_session_continues() {
+    // The service's documents [protocol.md 1.4].
     let rows = [
         (400, ID_400, Meaning::BadRequest, "InvalidRequestID"),
         (403, STATE_403, Meaning::OutOfOrder, "InvalidStateTransition"),
@@ -227,7 +228,7 @@ fn a_refused_answer_shows_why_and_the_loop_goes_on() {
             assert_eq!(error.error_type, error_type);
             assert_eq!((reply.meaning(), reply.action()), (meaning, Action::Continue));
             assert!(!reply.is_accepted());
-            // No second answer may follow: 413, then an error, then 403.
+            // No second answer may follow: after a 413, the service would refuse an error with 403.
             let error = Fail.give(&mut machine, &mut [0; 512]);
             assert_eq!(error, Err(CommandError::WrongPhase(Phase::Ready)));
             send(&mut machine, Next);
@@ -246,8 +247,8 @@ fn a_service_that_failed_ends_the_process() {
 }
 
 #[test]
-fn any_success_accepts_an_answer_and_its_body_is_of_no_interest() {
-    // 202 from AWS, 200 without a body from cargo-lambda, 204 from nobody yet.
+fn any_success_accepts_an_answer_and_the_body_of_the_reply_is_ignored() {
+    // AWS sends 202, cargo-lambda 200 without a body, and no known service 204.
     let ok = answer(200, "");
     let chatty = answer(200, "thank you very much");
     for bytes in [ACCEPTED, &ok, &chatty, b"HTTP/1.1 204 No Content\r\n\r\n"] {
@@ -260,7 +261,7 @@ fn any_success_accepts_an_answer_and_its_body_is_of_no_interest() {
 }
 
 #[test]
-fn interim_answers_before_the_answer_are_passed_over() {
+fn interim_replies_before_the_reply_are_skipped() {
     let interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
     let mut machine = walk(Concurrency::Single, &[Do(Next)]);
     let arriving = [&interim[..], &event("1", "", "{}")].concat();
@@ -274,7 +275,7 @@ fn interim_answers_before_the_answer_are_passed_over() {
 }
 
 #[test]
-fn interim_replies_are_passed_over_up_to_a_limit_that_counts_anew_for_each_reply() {
+fn interim_replies_are_skipped_up_to_a_limit_for_each_reply() {
     let most = INTERIM.repeat(MAX_INTERIM_REPLIES);
     let replies = [&most[..], &event("1", "", "{}")].concat();
     let cut = |machine: &mut Machine, bytes: &[u8], step: usize| {
@@ -316,7 +317,7 @@ fn replies_may_come_in_chunks() {
 }
 
 #[test]
-fn answers_and_next_in_one_write_are_answered_one_after_the_other() {
+fn an_answer_and_next_in_one_write_get_their_replies_one_after_the_other() {
     for command in [Respond, Fail] {
         let mut machine = invoking();
         let mut out = [0; 1024];
@@ -336,8 +337,8 @@ fn answers_and_next_in_one_write_are_answered_one_after_the_other() {
 }
 
 #[test]
-fn a_refused_answer_does_not_stop_the_next_behind_it() {
-    // The emulator answers 413 and then with the next event.
+fn a_refused_answer_does_not_stop_the_next_after_it() {
+    // The emulator replies with 413 and then with the next event.
     let mut machine = walk(Concurrency::Single, &[Do(Next), Step::Event, Say(Respond)]);
     Do(Next).take(&mut machine);
     let both = [answer(413, SIZE_413), event("2", "", "{}")].concat();
@@ -347,7 +348,7 @@ fn a_refused_answer_does_not_stop_the_next_behind_it() {
 }
 
 #[test]
-fn one_of_several_workers_that_is_refused_an_event_leaves_the_others_alone() {
+fn a_refused_next_of_one_of_several_slots_does_not_end_the_process() {
     let mut machine = walk(Concurrency::Multi, &[Do(Next)]);
     let seen = receive(&mut machine, &answer(403, STATE_403)).expect("an answer");
     let Some(Seen::Outcome(reply)) = seen.last() else { panic!("{seen:?}") };
@@ -356,7 +357,7 @@ fn one_of_several_workers_that_is_refused_an_event_leaves_the_others_alone() {
 }
 
 #[test]
-fn an_event_that_could_not_be_answered_is_a_violation() {
+fn an_event_that_cannot_be_answered_is_a_violation() {
     let longest = "i".repeat(MAX_ID);
     let mut machine = walk(Concurrency::Single, &[Do(Next)]);
     receive(&mut machine, &event(&longest, "", "")).expect("an event");

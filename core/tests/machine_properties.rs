@@ -1,4 +1,4 @@
-//! What holds for the machine whatever happens to it.
+//! Properties that hold for the machine whatever happens to it.
 
 mod support;
 
@@ -18,7 +18,7 @@ fn a_machine_can_be_stored_shared_and_sent() {
 }
 
 #[test]
-fn a_clone_goes_its_own_way_and_the_same_one() {
+fn a_clone_is_independent_and_behaves_the_same() {
     let mut machine = walk(Concurrency::Single, &[Do(Next), Step::Attempt]);
     let mut clone = machine.clone();
     let one = support::send(&mut machine, Respond);
@@ -29,7 +29,7 @@ fn a_clone_goes_its_own_way_and_the_same_one() {
     assert_eq!(format!("{machine:?}"), format!("{clone:?}"));
 }
 
-/// Ways to an outstanding answer.
+/// Ways to an outstanding reply.
 const WAYS: [&[Step]; 8] = [
     &[Do(Next)],
     &[Do(RestoreNext)],
@@ -41,7 +41,7 @@ const WAYS: [&[Step]; 8] = [
     &[Do(Next), Step::Event, Do(Stream), Do(Finish), Do(Next)],
 ];
 
-/// Bytes made of what answers are made of, in any order, so that many get far.
+/// Fragments of replies in any order, so that many are nearly valid replies.
 fn near_answers() -> impl Strategy<Value = Vec<u8>> {
     let fragments: Vec<&[u8]> = vec![
         b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 1\r\n",
@@ -123,7 +123,7 @@ proptest! {
     }
 
     #[test]
-    fn a_clone_made_in_the_middle_of_an_answer_reads_on_alike(
+    fn a_clone_made_in_the_middle_of_a_reply_reads_the_rest_the_same(
         way in prop::sample::select(&WAYS[..]),
         bytes in any_bytes(),
         at in any::<prop::sample::Index>(),
@@ -210,7 +210,7 @@ impl Operation {
                 let was_over = machine.phase() == Phase::ShuttingDown;
                 let recovery = machine.on_disconnect();
                 let is_over = machine.phase() == Phase::ShuttingDown;
-                assert!(is_over || !was_over, "nothing comes back: {recovery:?}");
+                assert!(is_over || !was_over, "the session is over for good: {recovery:?}");
                 assert!(is_over || recovery != Recovery::Exit);
                 let is_to_send = recovery == Recovery::SendAgain;
                 assert_eq!(machine.unsent_len() > 0, is_to_send);

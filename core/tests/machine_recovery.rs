@@ -22,9 +22,9 @@ use support::Command::{
 use support::Step::{self, Attempt, Bytes, Do, Event, Lost, Say, Sent, SentBut, ShutDown, Status};
 use support::{BODY, CUT_EVENT, Seen, answer, flush, receive, walk};
 
-/// Fewer bytes than any head has.
+/// Sends fewer bytes than any head has.
 const A_FEW: Step = Sent(10);
-/// As many as there are.
+/// Sends all unsent bytes.
 const ALL: Step = Sent(usize::MAX);
 const HALF_A_HEAD: Step = Bytes(b"HTTP/1.1 202 Acc");
 const INTERIM: Step = Bytes(b"HTTP/1.1 100 X\r\n\r\n");
@@ -35,11 +35,11 @@ const CUT_413: Step = Bytes(b"HTTP/1.1 413 X\r\nContent-Length: 9\r\n\r\n{");
 const CUT_500: Step = Bytes(b"HTTP/1.1 500 X\r\nContent-Length: 9\r\n\r\n{");
 const CUT_503: Step = Bytes(b"HTTP/1.1 503 X\r\nContent-Length: 9\r\n\r\n{");
 
-/// A way into a stage, and what is known when the connection is lost then.
+/// A way into a stage, and what is known when the connection is lost there.
 struct Way {
     stage: Stage,
     loss: Loss,
-    /// Of the reply whose rest is missing.
+    /// The status of the reply whose rest is missing.
     status: Option<u16>,
     steps: &'static [Step],
 }
@@ -80,13 +80,13 @@ const SINGLE: &[Way] = &[
         Loss::Sent,
         &[Do(Next), Event, Do(Respond), Do(Next), Status(202), Bytes(CUT_EVENT)],
     ),
-    // No byte of the answer sent, of whatever copy.
+    // No byte of the answer sent, in any copy.
     way(Reporting, Unsent, &[Do(Next), Event, Do(Respond), Lost(SendAgain)]),
     way(Streaming, Unsent, &[Do(Next), Event, Say(Stream)]),
     way(Reporting, Unsent, &[Do(Next), Event, Say(Respond)]),
     way(Reporting, Unsent, &[Do(Next), Event, Say(Fail)]),
     way(ReportingAsked, Unsent, &[Do(Next), Event, Say(Respond), Say(Next)]),
-    // Some bytes, or all, and none of the reply.
+    // Some or all bytes of the answer sent, and none of the reply received.
     way(Reporting, Repeatable, &[Do(Next), Event, Say(Respond), A_FEW]),
     way(Reporting, Repeatable, &[Do(Next), Event, Say(Respond), SentBut(1)]),
     way(Reporting, Repeatable, &[Do(Next), Event, Do(Respond)]),
@@ -98,7 +98,7 @@ const SINGLE: &[Way] = &[
     way(ReportingAsked, Loss::Sent, &[Do(Next), Event, Say(Respond), Do(Next)]),
     way(ReportingAsked, Loss::Sent, &[Do(Next), Event, Do(Respond), Do(Next)]),
     way(ReportingAsked, Loss::Sent, &[Do(Next), Event, Say(Fail), Do(Next)]),
-    // A part of the reply, but not its status.
+    // A part of the reply received, but not its status.
     way(Reporting, Loss::Sent, &[Do(Next), Event, Do(Respond), HALF_A_HEAD]),
     way(Reporting, Loss::Sent, &[Do(Next), Event, Do(Respond), INTERIM]),
     way(Reporting, Loss::Sent, &[Do(Next), Event, Do(Fail), HALF_A_HEAD]),
@@ -135,7 +135,7 @@ const SINGLE: &[Way] = &[
     way(ShuttingDown, Idle, &[Do(Next), Event, Do(Respond), ShutDown]),
     way(ShuttingDown, Idle, &[Do(Next), Event, Do(Respond), CUT_202, ShutDown]),
     way(ShuttingDown, Idle, &[Do(Next), Event, Do(Respond), Status(500)]),
-    // The status known, the rest missing.
+    // The status of the reply received, its rest missing.
     known(Restoring, Accepted, 200, &[Do(RestoreNext), CUT_200]),
     known(Restoring, Refused, 403, &[Do(RestoreNext), CUT_403]),
     known(Asked, Refused, 503, &[Do(Next), CUT_503]),
@@ -193,7 +193,7 @@ fn every_lost_connection_leads_where_the_table_says() {
             }
             assert_stage(&machine, to, steps, &label);
 
-            // Of the old connection nothing is left but what is to be sent again.
+            // Nothing is left of the old connection but the bytes to send again.
             let is_to_send = recovery == SendAgain;
             assert_eq!(
                 (machine.unsent_len() > 0, awaited(to, steps).is_some()),
@@ -204,7 +204,7 @@ fn every_lost_connection_leads_where_the_table_says() {
             for command in Command::ALL {
                 let is_accepted = command.give(&mut machine.clone(), &mut [0; 1024]).is_ok();
                 let has_row = !follow_command(to, command).0.is_refused();
-                // Nothing but what may go in the same write as what is to be sent again.
+                // Only a command that may share the write of the bytes to send again is accepted.
                 let has_room = !is_to_send || (to == Reporting && command == Next);
                 assert_eq!(is_accepted, has_row && has_room, "{label}: {command:?}");
             }
@@ -214,7 +214,7 @@ fn every_lost_connection_leads_where_the_table_says() {
 }
 
 #[test]
-fn a_connection_that_is_lost_before_anything_was_sent_over_it_changes_nothing_more() {
+fn a_further_loss_before_anything_is_sent_on_the_new_connection_changes_nothing() {
     for Way { stage, loss, steps, .. } in SINGLE {
         let mut machine = walk(Concurrency::Single, steps);
         let first = machine.on_disconnect();
@@ -230,7 +230,7 @@ fn a_connection_that_is_lost_before_anything_was_sent_over_it_changes_nothing_mo
 }
 
 #[test]
-fn an_answer_is_sent_twice_at_most_and_the_second_copy_is_a_copy() {
+fn an_answer_is_sent_at_most_twice_and_the_second_copy_is_identical() {
     for (command, ways) in [(Respond, [ALL, SentBut(1)]), (Fail, [ALL, A_FEW])] {
         for sent in ways {
             let mut machine = walk(Concurrency::Single, &[Do(Next), Attempt]);
@@ -278,7 +278,7 @@ fn copies_of_which_no_byte_was_sent_do_not_count() {
 }
 
 #[test]
-fn a_refusal_of_the_second_copy_means_that_the_first_was_taken() {
+fn a_refusal_of_the_second_copy_means_that_the_first_was_accepted() {
     let meanings = [
         (202, Meaning::Accepted),
         (400, Meaning::AcceptedBefore),
@@ -297,7 +297,7 @@ fn a_refusal_of_the_second_copy_means_that_the_first_was_taken() {
 }
 
 #[test]
-fn a_refusal_of_the_second_copy_counts_although_its_body_is_lost_too() {
+fn a_refusal_of_the_second_copy_counts_even_if_its_body_is_lost() {
     let way = [Do(Next), Event, Do(Respond), Lost(SendAgain), ALL, CUT_403];
     let mut machine = walk(Concurrency::Single, &way);
     let Recovery::Answered(reply) = machine.on_disconnect() else { panic!("the status is known") };
@@ -305,7 +305,7 @@ fn a_refusal_of_the_second_copy_counts_although_its_body_is_lost_too() {
 }
 
 #[test]
-fn a_refusal_is_one_if_the_service_cannot_have_taken_the_copy_before() {
+fn a_refusal_is_a_refusal_if_the_service_cannot_have_accepted_the_first_copy() {
     for sent in [Sent(0), A_FEW, SentBut(1)] {
         let way = [Do(Next), Event, Say(Respond), sent, Lost(SendAgain), ALL];
         for (status, meaning) in [(400, Meaning::BadRequest), (403, Meaning::OutOfOrder)] {
@@ -316,14 +316,14 @@ fn a_refusal_is_one_if_the_service_cannot_have_taken_the_copy_before() {
 }
 
 #[test]
-fn an_answer_that_was_whole_before_next_was_cut_off_may_have_been_taken() {
+fn an_answer_that_was_whole_before_next_was_cut_off_may_have_been_accepted() {
     let way = [Do(Next), Event, Say(Respond), Say(Next), SentBut(1), Lost(SendAgain), ALL];
     let mut machine = walk(Concurrency::Single, &way);
     assert_eq!(reply_to(&mut machine, 403).meaning(), Meaning::AcceptedBefore);
 }
 
 #[test]
-fn the_invocation_after_a_second_copy_starts_afresh() {
+fn the_invocation_after_a_second_copy_is_not_affected_by_it() {
     let way = [Do(Next), Event, Do(Respond), Lost(SendAgain), ALL, Status(202)];
     let mut machine = walk(Concurrency::Single, &way);
     [Do(Next), Event, Do(Respond)].iter().for_each(|step| step.take(&mut machine));
@@ -332,7 +332,7 @@ fn the_invocation_after_a_second_copy_starts_afresh() {
 }
 
 #[test]
-fn losses_count_connections_that_brought_no_answer() {
+fn losses_count_connections_that_brought_no_whole_reply() {
     let mut machine = walk(Concurrency::Single, &[Do(Next)]);
     for losses in 1..4 {
         machine.on_disconnect();
@@ -341,18 +341,18 @@ fn losses_count_connections_that_brought_no_answer() {
     }
     HALF_A_HEAD.take(&mut machine);
     machine.on_disconnect();
-    assert_eq!(machine.losses(), 4, "a part of an answer is none");
+    assert_eq!(machine.losses(), 4, "a part of a reply does not count");
 
     [Do(Next), Event].iter().for_each(|step| step.take(&mut machine));
     assert_eq!(machine.losses(), 0);
     machine.on_disconnect();
     assert_eq!(machine.losses(), 1);
     [Do(Respond), Status(202)].iter().for_each(|step| step.take(&mut machine));
-    assert_eq!(machine.losses(), 0, "an answer to a post is one, too");
+    assert_eq!(machine.losses(), 0, "a reply to a POST counts too");
 }
 
 #[test]
-fn a_connection_that_the_service_gave_up_in_order_is_no_loss() {
+fn a_connection_that_the_service_closed_after_a_reply_is_not_a_loss() {
     const CLOSING: Step = Bytes(b"HTTP/1.1 204 X\r\nConnection: close\r\n\r\n");
     let mut machine = walk(Concurrency::Single, &[Do(Next), CLOSING, Lost(Reconnect)]);
     assert_eq!(machine.losses(), 0);

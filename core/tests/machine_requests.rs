@@ -27,7 +27,7 @@ fn answers_to(fields: &str) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn the_attempt_id_of_an_event_goes_with_every_answer_to_it_and_with_nothing_else() {
+fn the_attempt_id_of_an_event_is_sent_with_every_answer_to_it_and_with_nothing_else() {
     for wire in answers_to("lambda-runtime-invocation-id: attempt-1\r\n") {
         let head = halves(&wire).0;
         assert_eq!(head.matches("\r\nLambda-Runtime-Invocation-Id: attempt-1\r\n").count(), 1);
@@ -76,7 +76,7 @@ fn a_request_id_cannot_leave_its_place_in_the_path() {
         ("a b%20\"<>", "a%20b%2520%22%3C%3E"),
         ("é", "%C3%A9"),
         ("-._~$&+,;=:@", "-._~$&+,;=:@"),
-        // As Go's own `EscapedPath` does, so that its router decodes the path.
+        // Escaped as by Go's `EscapedPath`, so that Go's router decodes the path.
         ("!'()*", "%21%27%28%29%2A"),
     ];
     for (id, segment) in rows {
@@ -104,7 +104,7 @@ fn the_endpoint_decides_host_prefix_and_user_agent_of_every_request() {
 }
 
 #[test]
-fn a_raw_stream_is_chunks_behind_a_head_that_declares_the_trailers() {
+fn a_raw_stream_is_chunks_after_a_head_that_declares_the_trailers() {
     let mut machine = invoking();
     let wire = [Stream, Chunk, Chunk, Finish].map(|command| send(&mut machine, command)).concat();
     assert_eq!(machine.phase(), Phase::Reporting);
@@ -125,7 +125,7 @@ fn a_raw_stream_is_chunks_behind_a_head_that_declares_the_trailers() {
 }
 
 #[test]
-fn a_stream_of_nothing_is_the_last_chunk_alone() {
+fn an_empty_stream_is_the_last_chunk_alone() {
     let mut machine = invoking();
     let wire = [Stream, Command::EmptyChunk, Finish].map(|command| send(&mut machine, command));
     assert_eq!(halves(&wire.concat()).1, "0\r\n\r\n");
@@ -158,7 +158,7 @@ fn an_http_stream_begins_with_its_prelude() {
 }
 
 #[test]
-fn an_error_in_mid_stream_goes_into_trailers_and_not_into_the_body() {
+fn a_mid_stream_error_is_sent_in_trailers_and_not_in_the_body() {
     let mut machine = invoking();
     let wire = [Stream, Chunk, FinishWithError].map(|command| send(&mut machine, command)).concat();
     let (head, body) = halves(&wire);
@@ -176,7 +176,7 @@ fn an_error_in_mid_stream_goes_into_trailers_and_not_into_the_body() {
 
 #[test]
 fn a_stream_that_is_refused_between_two_chunks_needs_another_connection() {
-    // The request is not complete, so the service would take `next` for a chunk.
+    // The request is incomplete, so the service would take `next` for a chunk.
     for way in [
         &[Do(Stream)][..],
         &[Do(Stream), Do(Chunk)],
@@ -221,7 +221,7 @@ fn a_finished_stream_and_next_go_in_one_write() {
     assert_eq!(machine.phase(), Phase::Invoking);
 }
 
-/// Where each command is possible, with everything before it sent.
+/// A way to a state that allows each command, with everything before it sent.
 const PLACES: &[(Command, &[Step])] = &[
     (Next, &[]),
     (Next, &[Do(Next), Event, Do(Respond)]),
@@ -265,7 +265,7 @@ fn a_long_report_needs_exactly_the_room_that_it_asks_for() {
     let report = ErrorReport::new("Function.Broken", &message).stack_trace("one\ntwo");
     let mut machine = invoking();
     let Err(CommandError::BufferTooSmall(error)) = machine.fail(&report, &mut []) else {
-        panic!("there is no room")
+        panic!("the buffer is too small")
     };
     let mut exact = vec![0; error.needed];
     assert_eq!(machine.fail(&report, &mut exact), Ok(error.needed));
@@ -274,7 +274,7 @@ fn a_long_report_needs_exactly_the_room_that_it_asks_for() {
     assert_eq!(json["stackTrace"], serde_json::json!(["one", "two"]));
 }
 
-/// Sends what is unsent in writes of the given sizes, the last of which is repeated.
+/// Sends the unsent bytes in writes of the given sizes, the last of which is repeated.
 fn written(machine: &mut Machine, head: &[u8], body: &[u8], sizes: &[usize]) -> Vec<u8> {
     let mut wire = Vec::new();
     let mut sizes = sizes.iter().copied();
@@ -311,7 +311,7 @@ fn every_split_into_short_writes_sends_head_body_and_next_in_order() {
 }
 
 #[test]
-fn next_may_be_added_when_a_part_of_the_answer_is_sent() {
+fn next_may_be_added_after_a_part_of_the_answer_has_been_sent() {
     let mut out = [0; 512];
     let mut answered = invoking();
     let head = answered.respond(Some(ContentType::JSON), BODY.len(), &mut out).expect("room");
@@ -326,7 +326,7 @@ fn next_may_be_added_when_a_part_of_the_answer_is_sent() {
 }
 
 #[test]
-fn slices_that_are_too_short_give_what_they_have() {
+fn slices_that_are_too_short_yield_only_the_bytes_they_have() {
     let mut out = [0; 512];
     let mut machine = invoking();
     let head = machine.respond(None, 10, &mut out).expect("room");
@@ -339,7 +339,7 @@ fn slices_that_are_too_short_give_what_they_have() {
 }
 
 #[test]
-fn more_bytes_sent_than_there_were_are_not_counted() {
+fn sent_never_counts_more_bytes_than_there_are() {
     let mut machine = walk(Concurrency::Single, &[Say(Next)]);
     machine.sent(usize::MAX);
     machine.sent(usize::MAX);
@@ -347,5 +347,5 @@ fn more_bytes_sent_than_there_were_are_not_counted() {
     receive(&mut machine, &event("1", "", "")).expect("an event");
     let mut out = [0; 512];
     machine.respond(None, usize::MAX, &mut out).expect("room");
-    assert_eq!(machine.unsent_len(), usize::MAX, "a length beyond memory stops at its end");
+    assert_eq!(machine.unsent_len(), usize::MAX, "a length over usize::MAX saturates");
 }

@@ -1,4 +1,4 @@
-//! Every command, every reply and everything else that arrives, in every stage of the phase table.
+//! Every command, every reply and any other input, in every stage of the phase table.
 
 #[path = "phase_table/mod.rs"]
 mod phase_table;
@@ -94,7 +94,7 @@ const WAYS: &[Way] = &[
     way(ShuttingDown, "shut down", &[Step::ShutDown]),
 ];
 
-/// Ways on which nothing has been sent of the request whose reply is outstanding.
+/// Ways to an outstanding request of which no byte has been sent.
 const UNSENT: &[Way] = &[
     way(Restoring, "restoring, unsent", &[Say(RestoreNext)]),
     way(Asked, "asked, unsent", &[Say(Next)]),
@@ -115,7 +115,7 @@ fn the_documentation_shows_the_table() {
 }
 
 #[test]
-fn a_stage_and_an_input_have_one_row_at_most() {
+fn a_stage_and_an_input_have_at_most_one_row() {
     for rows in [COMMANDS, phase_table::LOSSES] {
         for (at, row) in rows.iter().enumerate() {
             assert!(!row.from.is_empty() && !row.inputs.is_empty(), "{row:?}");
@@ -157,7 +157,7 @@ fn every_command_in_every_stage_does_what_the_table_says_or_changes_nothing() {
 }
 
 #[test]
-fn the_end_can_be_declared_in_every_stage() {
+fn shut_down_is_allowed_in_every_stage() {
     let mut reached = Reached::default();
     for Way { stage, label, steps } in WAYS {
         let mut machine = walk(Concurrency::Single, steps);
@@ -181,7 +181,7 @@ fn an_empty_slice_is_harmless_in_every_stage() {
 }
 
 #[test]
-fn an_end_of_stream_completes_nothing_but_a_body_without_length() {
+fn the_end_of_the_stream_completes_only_a_body_without_length() {
     for Way { label, steps, .. } in WAYS {
         let mut machine = walk(Concurrency::Single, steps);
         let before = everything_in(&machine);
@@ -191,7 +191,7 @@ fn an_end_of_stream_completes_nothing_but_a_body_without_length() {
 }
 
 #[test]
-fn bytes_that_answer_nothing_cost_the_connection_and_nothing_else() {
+fn unsolicited_bytes_cost_only_the_connection() {
     let mut reached = Reached::default();
     let idle = WAYS.iter().filter(|way| awaited(way.stage, way.steps).is_none());
     for Way { stage, label, steps } in idle.chain(UNSENT) {
@@ -243,7 +243,7 @@ fn bytes_that_are_not_a_valid_reply_end_the_session() {
 }
 
 #[test]
-fn whatever_else_arrives_leads_where_the_table_says() {
+fn any_other_input_leads_where_the_table_says() {
     const CHUNKED_EVENT: &[u8] = b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7b3c\r\n\
         Transfer-Encoding: chunked\r\n\r\n";
     let arrivals: [(Stage, &[Step], &[u8], Input); 5] = [
@@ -296,7 +296,7 @@ const REPLIES: &[(Stage, &[Step], &[u16])] = &[
 ];
 
 #[test]
-fn every_status_is_an_event_that_leads_where_the_table_says() {
+fn every_status_leads_where_the_table_says() {
     let mut reached = Reached::default();
     for (stage, steps, exits) in REPLIES {
         for status in STATUSES {
@@ -323,7 +323,7 @@ fn every_status_is_an_event_that_leads_where_the_table_says() {
 
 #[test]
 fn unsent_bytes_stop_every_command_but_a_pipelined_next() {
-    // The command before, and what would be allowed if its bytes were sent.
+    // The steps, and the commands that would be allowed if all bytes were sent.
     let rows: [(&[Step], &[Command]); 4] = [
         (&[Do(Next), Event, Say(Stream)], &[Chunk, EmptyChunk, Finish, FinishWithError]),
         (&[Do(Next), Event, Do(Stream), Say(Chunk)], &[Chunk, Finish, FinishWithError]),
@@ -351,18 +351,18 @@ fn unsent_bytes_stop_every_command_but_a_pipelined_next() {
 }
 
 #[test]
-fn a_wrong_phase_is_told_before_unsent_bytes_are() {
+fn a_wrong_phase_is_reported_before_unsent_bytes() {
     let mut machine = walk(Concurrency::Single, &[Say(Next)]);
     let result = Respond.give(&mut machine, &mut [0; 1024]);
     assert_eq!(result, Err(CommandError::WrongPhase(Phase::Ready)));
 }
 
-/// Every field of a machine, so that "nothing has changed" can be said of all of them.
+/// Every field of a machine, to check that nothing has changed.
 fn everything_in(machine: &Machine) -> String {
     format!("{machine:?}")
 }
 
-/// Where the table says that an input leads.
+/// The stage that an input leads to, as the table says.
 fn expect(reached: &mut Reached, from: Stage, input: Input) -> Stage {
     let (row, to) =
         follow(from, input).unwrap_or_else(|| panic!("no row for {input:?} in {from:?}"));

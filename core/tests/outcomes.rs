@@ -1,4 +1,4 @@
-//! What each status means for each call, and what follows: protocol.md 1.7.
+//! What each status means for each call, and what to do then: protocol.md 1.7.
 
 use lambda_proto::api::{
     Action, Call, Concurrency, ContentType, Endpoint, ErrorReport, Meaning, Outcome,
@@ -16,8 +16,9 @@ const CALLS: [Call; 6] = [
     Call::RestoreError,
 ];
 
-/// Status, its meaning (204 for `next` has one of its own), and what follows for `next`, for `response` and `error`, for `restore/next`.
-/// After `init/error` and `restore/error` the process ends in any case.
+/// The status, its meaning (204 for `next` has a different one), and the action for `next`, for
+/// `response` and `error`, and for `restore/next`. After `init/error` and `restore/error` the
+/// process always ends.
 const TABLE: [(u16, Meaning, Action, Action, Action); 27] = [
     (200, Meaning::Accepted, Continue, Continue, Continue),
     (201, Meaning::Accepted, Continue, Continue, Continue),
@@ -60,7 +61,7 @@ fn invoking() -> Machine {
     machine
 }
 
-/// Gives an answer and tells that it was sent.
+/// Answers with this call and sends the whole request.
 fn answer(machine: &mut Machine, call: Call) {
     let mut out = [0; 512];
     let length = match call {
@@ -101,7 +102,7 @@ fn every_status_has_its_meaning_for_every_call() {
 }
 
 #[test]
-fn every_status_says_what_follows_for_every_call() {
+fn every_status_has_its_action_for_every_call() {
     for (status, _, next, answer, restore_next) in TABLE {
         for call in CALLS {
             let action = match call {
@@ -116,7 +117,7 @@ fn every_status_says_what_follows_for_every_call() {
 }
 
 #[test]
-fn several_workers_go_on_where_one_of_them_has_asked_out_of_order() {
+fn a_403_to_next_does_not_end_the_process_if_there_are_several_slots() {
     for (status, ..) in TABLE {
         for call in CALLS {
             let (one, several) =
@@ -143,7 +144,7 @@ fn exactly_the_2xx_are_accepted() {
 }
 
 #[test]
-fn a_reply_keeps_its_call_and_its_status() {
+fn an_outcome_keeps_its_call_and_its_status() {
     for call in CALLS {
         let reply = Outcome::new(call, 418);
         assert_eq!((reply.call(), reply.status()), (call, 418));
@@ -151,7 +152,7 @@ fn a_reply_keeps_its_call_and_its_status() {
 }
 
 #[test]
-fn a_408_to_an_answer_is_a_lost_connection() {
+fn a_408_to_an_answer_counts_as_a_lost_connection() {
     for call in [Call::Response, Call::Error] {
         let mut machine = invoking();
         answer(&mut machine, call);
@@ -163,7 +164,7 @@ fn a_408_to_an_answer_is_a_lost_connection() {
 }
 
 #[test]
-fn a_machine_gives_the_replies_of_the_table() {
+fn a_machine_returns_the_outcomes_of_the_table() {
     for (status, meaning, _, action, _) in TABLE.into_iter().filter(|row| row.0 != 408) {
         for call in [Call::Response, Call::Error] {
             let mut machine = invoking();
@@ -178,7 +179,7 @@ fn a_machine_gives_the_replies_of_the_table() {
 }
 
 #[test]
-fn a_second_copy_that_is_refused_as_a_copy_means_that_the_first_was_taken() {
+fn a_400_or_403_to_a_second_copy_means_that_the_first_was_accepted() {
     for call in [Call::Response, Call::Error] {
         for status in [400, 403] {
             let reply = reply_to_second_copy(call, status);
@@ -190,7 +191,7 @@ fn a_second_copy_that_is_refused_as_a_copy_means_that_the_first_was_taken() {
 }
 
 #[test]
-fn any_other_reply_to_a_second_copy_means_what_it_means_to_a_first() {
+fn any_other_reply_to_a_second_copy_means_the_same_as_to_the_first() {
     for (status, meaning, _, action, _) in TABLE {
         if !matches!(status, 400 | 403 | 408) {
             let reply = reply_to_second_copy(Call::Response, status);
@@ -200,7 +201,7 @@ fn any_other_reply_to_a_second_copy_means_what_it_means_to_a_first() {
 }
 
 #[test]
-fn a_reply_tells_people_the_call_the_status_and_the_meaning() {
+fn display_shows_the_call_the_status_and_the_meaning() {
     let reply = Outcome::new(Call::Response, 413);
     assert_eq!(reply.to_string(), "response was answered with 413: the body is too large");
 }

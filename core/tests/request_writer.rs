@@ -1,4 +1,4 @@
-//! Requests of other APIs, by the writer that their crates use.
+//! The writer that other crates use for the requests of their APIs.
 
 use lambda_proto::api::{Endpoint, ErrorReport, RequestWriter};
 use lambda_proto::http::BufferTooSmall;
@@ -9,7 +9,8 @@ fn endpoint() -> Endpoint {
     endpoint.with_user_agent("test").expect("a visible word")
 }
 
-/// The request, which is also asked for its length, and refused in every smaller buffer.
+/// Returns the request, and checks that its length is exact and that every smaller buffer is
+/// refused.
 fn written(write: impl Fn(&mut [u8]) -> Result<usize, BufferTooSmall>) -> String {
     let needed = write(&mut []).expect_err("there is no request without a byte").needed;
     for size in 0..needed {
@@ -17,7 +18,7 @@ fn written(write: impl Fn(&mut [u8]) -> Result<usize, BufferTooSmall>) -> String
     }
     let mut out = vec![0; needed + 1];
     assert_eq!(write(&mut out), Ok(needed));
-    assert_eq!(out.pop(), Some(0), "beyond the request nothing is written");
+    assert_eq!(out.pop(), Some(0), "nothing is written beyond the request");
     String::from_utf8(out).expect("text")
 }
 
@@ -63,7 +64,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_value_leaves_its_field(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 0..4)) {
+    fn no_value_can_end_its_field(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 0..4)) {
         let pieces: Vec<_> = pieces.iter().map(Vec::as_slice).collect();
         let mut out = [0; 256];
         let mut writer = RequestWriter::get(&endpoint(), "/", &mut out);

@@ -1,4 +1,4 @@
-//! Requests: their exact bytes, and that nothing a caller says can leave its place in them.
+//! Requests: their exact bytes, and that no input of a caller can break out of its place in them.
 
 use lambda_proto::api::{
     ContentType, Endpoint, ErrorReport, InvocationHead, InvocationIds, Request, ResponseLength,
@@ -40,7 +40,7 @@ fn ids(request_id: &str, attempt_id: Option<&[u8]>) -> InvocationIds {
     InvocationIds::of(&InvocationHead::parse(&head).unwrap().0).unwrap()
 }
 
-/// Encodes into a buffer of exactly the size that was asked for.
+/// Encodes into a buffer of exactly the size that the first call asks for.
 fn encode(request: &Request<'_>, endpoint: &Endpoint) -> Vec<u8> {
     let BufferTooSmall { needed } = request.encode(endpoint, &mut []).unwrap_err();
     let mut out = vec![0; needed];
@@ -91,7 +91,7 @@ fn all_requests<'a>(ids: &'a InvocationIds, report: ErrorReport<'a>) -> [Request
 }
 
 #[test]
-fn next_has_these_bytes() {
+fn next_has_exactly_these_bytes() {
     assert_eq!(
         text(&Request::Next),
         "GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\n\
@@ -100,7 +100,7 @@ fn next_has_these_bytes() {
 }
 
 #[test]
-fn restore_next_has_these_bytes() {
+fn restore_next_has_exactly_these_bytes() {
     assert_eq!(
         text(&Request::RestoreNext),
         "GET /2018-06-01/runtime/restore/next HTTP/1.1\r\n\
@@ -109,7 +109,7 @@ fn restore_next_has_these_bytes() {
 }
 
 #[test]
-fn a_buffered_response_has_these_bytes() {
+fn a_buffered_response_has_exactly_these_bytes() {
     let (ids, content_type) = (ids("7b", Some(b"9f")), Some(ContentType::JSON));
     let length = ResponseLength::Buffered(6_291_556);
     assert_eq!(
@@ -129,7 +129,7 @@ fn a_response_without_content_type_and_attempt_id_has_no_header_for_them() {
 }
 
 #[test]
-fn a_streamed_response_has_these_bytes() {
+fn a_streamed_response_has_exactly_these_bytes() {
     let (ids, content_type) = (ids("7b", None), Some(ContentType::OCTET_STREAM));
     assert_eq!(
         text(&Request::Response { ids: &ids, content_type, length: ResponseLength::Streamed }),
@@ -142,7 +142,7 @@ fn a_streamed_response_has_these_bytes() {
 }
 
 #[test]
-fn an_error_has_these_bytes() {
+fn an_error_has_exactly_these_bytes() {
     let report =
         ErrorReport::new("Function.Bad", "no").stack_trace("f\ng").xray_cause("{\"paths\":[]}");
     assert_eq!(
@@ -157,7 +157,7 @@ fn an_error_has_these_bytes() {
 }
 
 #[test]
-fn an_init_error_and_a_restore_error_differ_in_the_path_only() {
+fn an_init_error_and_a_restore_error_differ_only_in_the_path() {
     let report = ErrorReport::new("Runtime.Init", "no");
     let rest = "HTTP/1.1\r\nHost: 127.0.0.1:9001\r\nUser-Agent: test/1\r\n\
                 Content-Type: application/vnd.aws.lambda.error+json\r\n\
@@ -170,7 +170,7 @@ fn an_init_error_and_a_restore_error_differ_in_the_path_only() {
 }
 
 #[test]
-fn every_path_is_behind_the_path_prefix() {
+fn every_path_follows_the_path_prefix() {
     let ids = ids("7b", None);
     let prefixed = Endpoint::parse("http://[::1]:9000/.rt/hello").unwrap();
     for request in all_requests(&ids, ErrorReport::new("A.B", "")) {
@@ -182,7 +182,7 @@ fn every_path_is_behind_the_path_prefix() {
 }
 
 #[test]
-fn a_buffer_that_is_too_small_is_told_the_exact_length() {
+fn a_buffer_that_is_too_small_yields_the_exact_length_needed() {
     let ids = ids("7b", Some(b"9f"));
     for request in all_requests(&ids, ErrorReport::new("A.B", "c").xray_cause("{}")) {
         let whole = encode(&request, &endpoint());
@@ -197,10 +197,10 @@ fn a_buffer_that_is_too_small_is_told_the_exact_length() {
 }
 
 #[test]
-fn a_request_id_is_percent_encoded_beyond_what_a_path_segment_holds() {
+fn characters_of_a_request_id_that_a_path_segment_may_not_hold_are_percent_encoded() {
     let table = [
         ("8476a536-e9f4-11e8-9739-2dfe598c3fcd", "8476a536-e9f4-11e8-9739-2dfe598c3fcd"),
-        // RFC 3986 section 3.3: a pchar stands for itself, but for five that Go escapes as well.
+        // RFC 3986 section 3.3: a pchar stands for itself, except for five that Go escapes too.
         ("AZaz09-._~$&+,;=:@", "AZaz09-._~$&+,;=:@"),
         ("!'()*", "%21%27%28%29%2A"),
         ("a/b?c#d%e f", "a%2Fb%3Fc%23d%25e%20f"),
@@ -220,7 +220,7 @@ fn a_request_id_is_percent_encoded_beyond_what_a_path_segment_holds() {
 
 #[test]
 fn an_attempt_id_is_echoed_byte_for_byte() {
-    // Every byte that a field value can hold (RFC 9110 section 5.5).
+    // Every byte that a field value may hold (RFC 9110 section 5.5).
     let attempt_id: Vec<u8> = (0x21..=0x7e).chain(0x80..=0xff).chain(*b"\t a").collect();
     let ids = ids("7b", Some(&attempt_id));
     let report = ErrorReport::new("A.B", "");
@@ -234,7 +234,7 @@ fn an_attempt_id_is_echoed_byte_for_byte() {
 }
 
 #[test]
-fn ids_that_are_read_from_other_bytes_add_no_header_line() {
+fn ids_read_from_other_bytes_add_no_header_line() {
     let bytes = b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7b\r\n\
                   Lambda-Runtime-Invocation-Id: 0123456789\r\n\r\n";
     let index = InvocationHead::parse(bytes).unwrap().0.index();
@@ -249,7 +249,7 @@ fn ids_that_are_read_from_other_bytes_add_no_header_line() {
 }
 
 #[test]
-fn the_longest_head_fits_the_size_that_is_said_to_hold_it() {
+fn the_longest_head_fits_max_request_head() {
     let authority = format!("{}:65535", "a".repeat(MAX_AUTHORITY - 6));
     let endpoint = Endpoint::parse(&format!("{authority}/{}", "p".repeat(MAX_PATH_PREFIX - 1)))
         .unwrap()
@@ -271,12 +271,12 @@ fn the_longest_head_fits_the_size_that_is_said_to_hold_it() {
         .collect::<Vec<_>>();
     lengths.sort_unstable();
     let longest = *lengths.last().unwrap();
-    // An upper bound that is no more than some hundred bytes off.
+    // The bound is at most 300 bytes too high.
     assert!((MAX_REQUEST_HEAD - 300..=MAX_REQUEST_HEAD).contains(&longest), "{longest}");
 }
 
 #[test]
-fn a_content_type_as_long_as_the_limit_is_taken() {
+fn a_content_type_as_long_as_the_limit_is_accepted() {
     assert!(ContentType::from_bytes(&[b'c'; MAX_CONTENT_TYPE]).is_ok());
     assert!(ContentType::from_bytes(b"a").is_ok());
 }
@@ -296,7 +296,7 @@ fn a_content_type_with_a_control_character_is_refused() {
 }
 
 #[test]
-fn a_content_type_is_made_of_text_and_read_as_text() {
+fn a_content_type_is_made_from_text_and_read_as_text() {
     let csv = ContentType::try_from("text/csv").unwrap();
     assert_eq!(csv.as_str(), Some("text/csv"));
     assert_eq!(ContentType::try_from(&b"text/csv"[..]), Ok(csv));
@@ -310,7 +310,7 @@ fn a_content_type_is_made_of_text_and_read_as_text() {
 }
 
 #[test]
-fn any_content_type_that_is_taken_stays_in_its_header() {
+fn any_accepted_content_type_stays_in_its_header() {
     let value: Vec<u8> = (0x20..0x7f).chain(0x80..=0xff).chain(*b"\t.").collect();
     let content_type = Some(ContentType::from_bytes(&value).unwrap());
     let length = ResponseLength::Buffered(0);
@@ -339,7 +339,7 @@ fn hostile() -> Vec<String> {
     texts
 }
 
-/// Checks that a report has these headers and nothing else, and a body of its length that is JSON.
+/// Checks that a report has exactly these headers, and a JSON body of the announced length.
 fn check_report(request: &Parsed, has_cause: bool) {
     let mut names =
         vec!["Host", "User-Agent", "Content-Type", "Lambda-Runtime-Function-Error-Type"];
@@ -380,7 +380,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 500, ..Default::default() })]
 
     #[test]
-    fn any_text_in_a_report_stays_in_its_place(kind: String, message: String, stack: String, cause: String) {
+    fn any_text_in_a_report_cannot_break_out_of_its_place(kind: String, message: String, stack: String, cause: String) {
         let report = ErrorReport::new(&kind, &message).stack_trace(&stack).xray_cause(&cause);
         check_report(&reported(report), true);
     }

@@ -1,5 +1,5 @@
-//! Ten million invocations through a client and a service in memory, under faults by chance: each ends in
-//! exactly one of the outcomes that an embedder is told, and the books of the service agree with what was told.
+//! Ten million invocations through a client and a service in memory, with random faults: the
+//! embedder learns exactly one fate for each invocation, and it agrees with the service's records.
 //!
 //! `SOAK_SEED` repeats a run, `SOAK_INVOCATIONS` makes it shorter or longer.
 #![expect(unsafe_code, reason = "a global allocator is unsafe to implement")]
@@ -15,21 +15,21 @@ use lambda_proto::client::{Client, End, Receipt, Step, Warning, WarningKind};
 use lambda_proto::machine::{Machine, Phase};
 use soak_service::{Chance, Service};
 
-/// Counts what is allocated: nothing may be, once the run has begun.
+/// Counts allocations: there must be none once the run has begun.
 struct Counting;
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
-// SAFETY: everything is done by the system's allocator.
+// SAFETY: every call is passed to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promises are passed on.
+        // SAFETY: the caller upholds the same contract.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are passed on.
+        // SAFETY: the caller upholds the same contract.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -39,7 +39,7 @@ static ALLOCATOR: Counting = Counting;
 
 const REPORT: ErrorReport<'static> = ErrorReport::new("Function.Broken", "it broke");
 
-/// What the embedder was told of an answer in the end.
+/// The fate of an answer, as the embedder finally learns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Taken,
@@ -53,7 +53,7 @@ enum Fate {
 struct Known {
     number: u64,
     is_handed: bool,
-    /// The client reports it by itself: the event was lost in the middle, or did not fit.
+    /// The client reported an error by itself: the event was cut off, or did not fit.
     is_reported: bool,
     is_pipelined: bool,
     fate: Option<Fate>,
@@ -66,14 +66,14 @@ struct Totals {
     taken_before: u64,
     refused: u64,
     unknown: u64,
-    /// Their events were lost in the middle or too large: the client reported them.
+    /// Their events were cut off or too large, and the client reported an error.
     reported: u64,
     /// Their events were lost before the runtime knew of them.
     unseen: u64,
-    /// Of those told as taken before, the ones that the service had refused instead: the one thing that may
-    /// be told wrongly (`DESIGN.md`: "Why is an answer sent twice, and when?").
+    /// Of those in `taken_before`, the ones that the service had refused instead: the only fate
+    /// that may be wrong (`DESIGN.md`: "Why is an answer sent twice, and when?").
     mistaken: u64,
-    /// Of all, those whose answer or report took effect.
+    /// Of all invocations, those whose answer or report took effect.
     effective: u64,
 }
 
@@ -83,7 +83,7 @@ impl Totals {
     }
 }
 
-/// The last few invocations: no word of an older one can come.
+/// How many of the latest invocations are kept: nothing more can be learnt about older ones.
 const RING: usize = 8;
 
 struct Host<'m> {
@@ -92,9 +92,9 @@ struct Host<'m> {
     chance: Chance,
     known: [Known; RING],
     totals: Totals,
-    /// The invocation whose answer is due.
+    /// The invocation whose receipt is due.
     due: Option<u64>,
-    /// The bytes of every answer, with its number before them.
+    /// The body of every answer; it begins with the number of the invocation.
     body: Vec<u8>,
     body_length: usize,
     pieces: u32,
@@ -104,7 +104,7 @@ struct Host<'m> {
 }
 
 impl Host<'_> {
-    /// Turns until the service has no more events and the client waits for one.
+    /// Runs until the service has no more events and the client waits for one.
     fn run(&mut self) {
         loop {
             let Self { client, known, .. } = self;
@@ -142,7 +142,7 @@ impl Host<'_> {
         let exchange = self.client.exchange();
         let parts = exchange.unsent(&self.body[..self.body_length]);
         let all: usize = parts.iter().map(|part| part.len()).sum();
-        assert_eq!(all, unsent, "bytes of the answer are gone");
+        assert_eq!(all, unsent, "bytes of the answer are missing");
         let most = if self.chance.one_in(8) { 1 + self.chance.below(all) } else { all };
         let mut left = most;
         for part in parts {
@@ -151,7 +151,7 @@ impl Host<'_> {
             left -= length;
         }
         self.client.exchange().sent(most);
-        // What has come may be read before all is written.
+        // Bytes that have arrived may be read before everything is written.
         self.service.serve();
         if self.chance.one_in(4) && self.service.has_said() {
             self.read();
@@ -169,7 +169,7 @@ impl Host<'_> {
         }
         assert!(
             self.service.has_said() || self.service.is_closing(),
-            "it waits for what will never come: {:?}",
+            "the client waits for something that will never arrive: {:?}",
             self.client.machine().phase()
         );
         let mut exchange = self.client.exchange();
@@ -182,7 +182,7 @@ impl Host<'_> {
     fn lose(&mut self) {
         self.losses += 1;
         if self.chance.one_in(3) {
-            // What the service has said can still be read.
+            // What the service has sent can still be read.
             self.service.hang_up();
         } else {
             self.service.connect();
@@ -195,7 +195,7 @@ impl Host<'_> {
             return self.go_on_streaming();
         }
         if self.is_connected && self.chance.one_in(200) {
-            // A proxy has lost its patience.
+            // A proxy times out.
             self.service.say(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n");
             self.service.hang_up();
             return self.read();
@@ -203,11 +203,11 @@ impl Host<'_> {
         let invocation = self.client.invocation().unwrap();
         let (head, body) = (*invocation, invocation.body());
         let number = number(head.request_id());
-        assert!(body.starts_with(head.request_id().as_bytes()), "an event with another's id");
+        assert!(body.starts_with(head.request_id().as_bytes()), "an event with a wrong id");
         let known = known(&mut self.known, number);
         assert!(!known.is_reported && known.fate.is_none(), "{known:?} is handed out again");
         known.is_handed = true;
-        // Its number stands before each answer.
+        // Each answer begins with the number of its invocation.
         self.body_length = head.request_id().len() + self.chance.length();
         self.body[..head.request_id().len()].copy_from_slice(head.request_id().as_bytes());
         assert_eq!(self.due.replace(number), None);
@@ -238,11 +238,11 @@ impl Host<'_> {
                 self.client.exchange().chunk(self.body_length)
             }
         };
-        result.expect("the step says that the next piece may come");
+        result.expect("the step allows the next piece");
     }
 
     fn answered(&mut self, receipt: Receipt) {
-        let number = self.due.take().expect("an answer is told of twice");
+        let number = self.due.take().expect("one receipt for each answer");
         let known = known(&mut self.known, number);
         match receipt {
             Receipt::Pipelined => known.is_pipelined = true,
@@ -255,8 +255,8 @@ impl Host<'_> {
         }
     }
 
-    /// The reply to a pipelined answer is in if another invocation is awaited, or has come: nothing was
-    /// said against it.
+    /// The reply to a pipelined answer has arrived if another invocation is awaited or has arrived.
+    /// Without a warning, the answer was accepted.
     fn settle_pipelined(&mut self) {
         let is_in =
             !matches!(self.client.machine().phase(), Phase::Reporting | Phase::ShuttingDown);
@@ -268,10 +268,10 @@ impl Host<'_> {
         }
     }
 
-    /// The process ends, and another one begins.
+    /// The process ends, and a new one begins.
     fn end(&mut self, end: End) {
         assert!(matches!(end, End::Protocol(_) | End::Service(_)), "{end}");
-        assert_eq!(self.due, None, "it ends without a word about the answer");
+        assert_eq!(self.due, None, "the session ended without a receipt for the answer");
         for known in self.known.iter_mut().filter(|known| known.is_pipelined) {
             known.is_pipelined = false;
             known.tell(Fate::Unknown);
@@ -281,7 +281,7 @@ impl Host<'_> {
         self.is_connected = false;
     }
 
-    /// Compares what is known of invocations with the books of the service, but for the latest few.
+    /// Compares the known fates with the service's records, except for the `latest` invocations.
     fn close_books(&mut self, latest: u64) {
         while let Some((number, entry)) = self.service.close_next(latest) {
             let known = known(&mut self.known, number);
@@ -289,17 +289,20 @@ impl Host<'_> {
             *effective += u64::from(entry.is_taken);
             let total = match (known.is_handed, known.is_reported, known.fate) {
                 (true, false, Some(Fate::Taken)) => {
-                    assert!(entry.is_taken, "{number} was told as taken");
+                    assert!(entry.is_taken, "{number} was reported as accepted");
                     &mut self.totals.taken
                 }
                 (true, false, Some(Fate::TakenBefore)) => {
                     let is_refused = matches!(entry.refusal, Some(400 | 403));
-                    assert!(entry.is_taken != is_refused, "{number} was told as taken before");
+                    assert!(
+                        entry.is_taken != is_refused,
+                        "{number} was reported as accepted before"
+                    );
                     *mistaken += u64::from(is_refused);
                     &mut self.totals.taken_before
                 }
                 (true, false, Some(Fate::Refused)) => {
-                    assert!(!entry.is_taken, "{number} was told as refused");
+                    assert!(!entry.is_taken, "{number} was reported as refused");
                     &mut self.totals.refused
                 }
                 (true, false, Some(Fate::Unknown)) => &mut self.totals.unknown,
@@ -308,7 +311,7 @@ impl Host<'_> {
                     assert!(!entry.is_taken, "{number} was never seen");
                     &mut self.totals.unseen
                 }
-                other => panic!("{number} has not exactly one outcome: {other:?}"),
+                other => panic!("{number} does not have exactly one fate: {other:?}"),
             };
             *total += 1;
         }
@@ -317,11 +320,11 @@ impl Host<'_> {
 
 impl Known {
     fn tell(&mut self, fate: Fate) {
-        assert_eq!(self.fate.replace(fate), None, "invocation {} is told of twice", self.number);
+        assert_eq!(self.fate.replace(fate), None, "invocation {} has two fates", self.number);
     }
 }
 
-/// What is known of an invocation; it takes the place of an older one.
+/// The entry of an invocation; it replaces that of an older one.
 fn known(known: &mut [Known; RING], number: u64) -> &mut Known {
     let known = &mut known[number as usize % RING];
     if known.number != number {
@@ -347,7 +350,7 @@ fn hear(all: &mut [Known; RING], warning: &Warning<'_>) {
         WarningKind::FateUnknown => Fate::Unknown,
         _ => return,
     };
-    // Of others it is told by the step.
+    // For answers that are not pipelined, the receipt tells the fate.
     let known = known(all, number(warning.request_id));
     if known.is_pipelined {
         known.is_pipelined = false;
@@ -360,7 +363,7 @@ fn setting(name: &str) -> Option<u64> {
 }
 
 #[test]
-fn every_invocation_ends_in_one_outcome_and_the_books_agree() {
+fn every_invocation_has_one_fate_and_it_agrees_with_the_service() {
     let seed = setting("SOAK_SEED").unwrap_or(0x5eed);
     let default = if cfg!(debug_assertions) { 100_000 } else { 10_000_000 };
     let invocations = setting("SOAK_INVOCATIONS").unwrap_or(default);
@@ -395,7 +398,7 @@ fn every_invocation_ends_in_one_outcome_and_the_books_agree() {
     let totals = &host.totals;
     assert_eq!(totals.of_all(), invocations);
     assert_eq!(totals.effective, host.service.taken());
-    // The harness of the tests may allocate a little at its own time.
+    // The test harness may allocate a little in the meantime.
     assert!(allocations < 100, "{allocations} allocations");
     let each = [
         totals.taken,

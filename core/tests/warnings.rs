@@ -1,4 +1,4 @@
-//! What a warning says, in one line.
+//! The one line that a warning displays.
 
 use lambda_proto::api::{Call, Outcome};
 use lambda_proto::client::{Warning, WarningKind};
@@ -7,12 +7,12 @@ fn refused_with(detail: &[u8]) -> String {
     let outcome = Outcome::new(Call::Response, 413);
     let said =
         Warning { request_id: "", kind: WarningKind::Refused { outcome, detail } }.to_string();
-    let behind = said.strip_prefix("response was answered with 413: the body is too large");
-    behind.expect("what the status means").to_owned()
+    let rest = said.strip_prefix("response was answered with 413: the body is too large");
+    rest.expect("what the status means").to_owned()
 }
 
 #[test]
-fn a_refusal_says_type_and_message_of_its_document() {
+fn a_refusal_shows_the_type_and_message_of_its_document() {
     let document = br#"{"errorMessage":"Exceeded","errorType":"RequestEntityTooLarge"}"#;
     assert_eq!(refused_with(document), " (RequestEntityTooLarge: Exceeded)");
     assert_eq!(refused_with(br#"{"errorType":"A"}"#), " (A: )");
@@ -20,7 +20,7 @@ fn a_refusal_says_type_and_message_of_its_document() {
 }
 
 #[test]
-fn a_refusal_without_type_and_message_says_what_its_document_is() {
+fn a_refusal_without_type_and_message_shows_the_whole_document() {
     assert_eq!(refused_with(b""), "");
     assert_eq!(refused_with(b" {}\n"), " ({})");
     assert_eq!(refused_with(br#"{"message":"busy"}"#), r#" ({\"message\":\"busy\"})"#);
@@ -29,6 +29,6 @@ fn a_refusal_without_type_and_message_says_what_its_document_is() {
 }
 
 #[test]
-fn a_refusal_with_a_deep_document_says_how_it_begins() {
+fn a_refusal_with_a_deep_document_shows_its_beginning() {
     assert_eq!(refused_with(&[b'['; 512]), format!(" ({})", "[".repeat(512)));
 }

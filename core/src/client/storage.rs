@@ -12,8 +12,8 @@ pub trait Storage {
     /// `length` is at most twice what has arrived, so an announced length alone costs no memory.
     fn grow(&mut self, length: usize);
 
-    /// Releases memory that is shared with other slots; [`grow`](Self::grow) takes it again, perhaps
-    /// hours later. Nothing is stored here until then.
+    /// Releases memory that is shared with other slots; [`grow`](Self::grow) takes it again,
+    /// perhaps hours later. Nothing is stored here until then.
     fn release(&mut self) {}
 }
 
@@ -60,7 +60,8 @@ impl Storage for VecStorage {
     fn grow(&mut self, length: usize) {
         let length = length.min(self.most);
         let Some(more) = length.checked_sub(self.bytes.len()) else { return };
-        // `try_reserve` asks for more than is needed; if that is refused, the exact size may not be.
+        // `try_reserve` asks the allocator for more than is needed; if that fails, the exact size
+        // may still succeed.
         let is_reserved =
             self.bytes.try_reserve(more).is_ok() || self.bytes.try_reserve_exact(more).is_ok();
         if is_reserved {

@@ -126,10 +126,10 @@ impl Sent<'_> {
     }
 }
 
-/// A response that is sent piece by piece, each as a chunk of its own.
+/// A response that is sent piece by piece, one chunk per piece.
 ///
-/// If it is dropped unfinished, the driver ends the stream with an error. Nothing is sent before the
-/// first piece or the end, so a stream that fails before that is a plain error.
+/// If it is dropped unfinished, the driver ends the stream with an error. Nothing is sent before
+/// the first piece or the end, so a stream that fails before that is a plain error.
 pub struct Stream<'i, C: Connector, S: Storage> {
     exchange: Exchange<'i, S>,
     io: &'i mut Io<C>,

@@ -1,7 +1,7 @@
 //! Chunks of a request body (RFC 9112 section 7.1).
 //!
-//! The prefix of a chunk starts with the line end of the chunk before it, so that a chunk is one
-//! prefix and one slice of the caller:
+//! The prefix of a chunk starts with the line end of the chunk before it, so that a chunk consists
+//! of one prefix and one slice of the caller's data:
 //!
 //! ```text
 //!  1st prefix   data      2nd prefix     data      last chunk

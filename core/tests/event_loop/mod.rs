@@ -1,4 +1,5 @@
-//! An embedder whose sockets never block, and a service that answers as it should, both in memory.
+//! An embedder with an event loop and non-blocking sockets, and a well-behaved service, both in
+//! memory.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 mod service;
@@ -14,7 +15,7 @@ pub(crate) use service::*;
 
 pub(crate) const REPORT: ErrorReport<'static> = ErrorReport::new("Function.Broken", "it broke");
 
-/// Memory that is gone when it is given back.
+/// Memory that loses its contents when it is released.
 pub(crate) struct Memory {
     bytes: Vec<u8>,
     most: usize,
@@ -55,7 +56,7 @@ pub(crate) fn client_of(events: usize, requests: usize) -> Client<Memory> {
     Client::new(machine, Memory::new(events), Memory::new(requests))
 }
 
-/// Gives the client all of these bytes to read.
+/// Lets the client read all of these bytes.
 pub(crate) fn feed(client: &mut Client<Memory>, bytes: &[u8]) {
     let mut left = bytes;
     while !left.is_empty() {
@@ -68,23 +69,23 @@ pub(crate) fn feed(client: &mut Client<Memory>, bytes: &[u8]) {
     }
 }
 
-/// How much the sockets do at once.
+/// How much the sockets read and write at a time, and when they block.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
     pub(crate) writes: usize,
     pub(crate) reads: usize,
-    /// Each bit is an operation that would block, the lowest one first, again and again.
+    /// Each bit says whether an operation would block, from the lowest bit on and repeatedly.
     pub(crate) blocks: u64,
     pub(crate) early: Early,
 }
 
-/// When bytes are read that no step has asked for.
+/// When the embedder reads bytes although no step asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Early {
     Never,
-    /// Whenever they are there, with a step before and after each read.
+    /// Whenever there are bytes, with a step before and after each read.
     BetweenSteps,
-    /// As soon as they are there, also right behind a write and right before a command.
+    /// As soon as there are bytes, even right after a write and right before a command.
     AtOnce,
 }
 
@@ -93,7 +94,7 @@ pub(crate) const ALL: Pace =
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Plan {
-    /// The test answers itself.
+    /// Do nothing: the test answers itself.
     Hold,
     Respond(Vec<u8>, bool),
     Fail,
@@ -105,9 +106,9 @@ pub(crate) enum Plan {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// An invocation is in flight that the test holds.
+    /// An invocation is in flight that the test answers.
     InFlight,
-    /// Nothing is asked for, and the test wants it so.
+    /// Nothing is outstanding, and the loop asks for no further invocation.
     Idle,
     /// The service has no more events, and the client waits for one.
     Waiting,
@@ -119,18 +120,18 @@ pub(crate) struct Loop {
     pub(crate) service: Service,
     pub(crate) pace: Pace,
     pub(crate) cut: Option<Cut>,
-    /// The first is for the first invocation; the last one goes on for all others.
+    /// One plan for each invocation; the last one applies to all further ones.
     pub(crate) plans: VecDeque<Plan>,
     /// Whether events are taken out of the client.
     pub(crate) takes_events: bool,
-    /// Whether it asks for no more invocations.
+    /// Whether the loop asks for no more invocations.
     pub(crate) stops: bool,
     pub(crate) handed: Vec<(String, Vec<u8>)>,
     pub(crate) told: Vec<(String, Receipt)>,
     pub(crate) warnings: Vec<String>,
     pub(crate) losses: Vec<u32>,
     pub(crate) turns: usize,
-    /// Memory of the client's events.
+    /// The size of the client's memory for events.
     pub(crate) held: Rc<Cell<usize>>,
     pub(crate) releases: Rc<Cell<usize>>,
     wire: Option<Wire>,
@@ -140,7 +141,7 @@ pub(crate) struct Loop {
     stream: Option<(VecDeque<Vec<u8>>, Plan)>,
 }
 
-/// Steps after which a loop is said to turn for ever.
+/// The number of steps after which a loop is considered endless.
 const MOST_TURNS: usize = 300_000;
 
 impl Loop {
@@ -182,7 +183,7 @@ impl Loop {
         }
     }
 
-    /// Turns until there is nothing more to do.
+    /// Runs until there is nothing more to do.
     pub(crate) fn run(&mut self) -> Stop {
         loop {
             if let Some(stop) = self.turn() {
@@ -201,7 +202,7 @@ impl Loop {
 
     pub(crate) fn turn(&mut self) -> Option<Stop> {
         self.turns += 1;
-        assert!(self.turns < MOST_TURNS, "it turns for ever");
+        assert!(self.turns < MOST_TURNS, "the loop does not end");
         if self.pace.early == Early::AtOnce && self.is_readable() && !self.would_block() {
             self.read();
         }
@@ -228,22 +229,25 @@ impl Loop {
                 }
             }
             Step::Read => {
-                assert!(self.client.is_waiting(), "it waits for what will never come");
-                assert!(self.service.events.is_empty(), "it waits, but has not asked");
+                assert!(
+                    self.client.is_waiting(),
+                    "the client waits for something that will never arrive"
+                );
+                assert!(self.service.events.is_empty(), "the client waits without having asked");
                 return Some(Stop::Waiting);
             }
             Step::Idle if self.stops => return Some(Stop::Idle),
             Step::Idle => self.client.ask().unwrap(),
             Step::Answer => return self.in_flight(),
             Step::Settled(answer) => {
-                let id = self.due.take().expect("an answer's fate is told, but none is due");
+                let id = self.due.take().expect("a receipt without an answer");
                 self.told.push((id, answer));
-                // Nothing of it may be needed any more.
+                // The client must not need the body any longer.
                 self.body.clear();
                 self.stream = None;
             }
             Step::End(end) => {
-                assert_eq!(self.due, None, "it ends without a word about the answer");
+                assert_eq!(self.due, None, "the session ended without a receipt for the answer");
                 assert_eq!(self.step(), Step::End(end));
                 return Some(Stop::Ended(end));
             }
@@ -267,7 +271,7 @@ impl Loop {
             let taken = event.invocation();
             assert_eq!((taken.request_id(), taken.body()), (&*id, &*body));
         }
-        // A connection that is lost while the test holds it brings it here once more.
+        // If the connection is lost while the test holds the invocation, this is called again.
         if self.handed.last().is_none_or(|last| last.0 != id) {
             self.handed.push((id, body));
         }
@@ -329,12 +333,12 @@ impl Loop {
         self.wire.as_ref().is_some_and(|wire| !wire.out.is_empty() || wire.cut.is_some())
     }
 
-    /// The service says something unasked.
+    /// The service sends unsolicited bytes.
     pub(crate) fn say(&mut self, bytes: &[u8]) {
         self.wire.as_mut().expect("no connection").out.extend(bytes);
     }
 
-    /// The connection is lost, which the embedder has not noticed yet.
+    /// The connection is lost, but the embedder has not noticed yet.
     pub(crate) fn cut(&mut self, how: How) {
         let wire = self.wire.as_mut().expect("no connection");
         wire.cut = Some(how);
@@ -359,7 +363,7 @@ impl Loop {
         }
     }
 
-    /// Reads once, which does not block.
+    /// Reads once, without blocking.
     pub(crate) fn read(&mut self) {
         let Some(wire) = &mut self.wire else { return };
         if wire.out.is_empty() && wire.cut == Some(How::Reset) {
@@ -383,11 +387,11 @@ impl Loop {
 
     fn write(&mut self) {
         let bytes = self.client.exchange().unsent(&self.body).concat();
-        assert_eq!(bytes.len(), self.client.machine().unsent_len(), "bytes of the answer are gone");
+        assert_eq!(bytes.len(), self.client.machine().unsent_len(), "bytes are missing");
         let is_blocked = self.would_block();
         let wire = self.wire.as_mut().expect("a write without a connection");
         if is_blocked || wire.deaf == Some(After::Block) {
-            // Whoever cannot write reads what is there.
+            // An embedder that cannot write reads what is available.
             if !wire.out.is_empty() {
                 self.read();
             }
@@ -401,7 +405,7 @@ impl Loop {
         }
         let mut most = self.pace.writes;
         if wire.is_first {
-            // Nothing is taken beyond the places where something happens.
+            // Stop writing at each position where the service is to do something.
             let cut = match self.cut {
                 Some(Cut::Sent(at, _)) => Some(at),
                 _ => None,

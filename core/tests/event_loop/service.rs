@@ -1,11 +1,11 @@
-//! A service that answers as it should, on connections that are lost where a test wants it.
+//! A well-behaved service, on connections that are lost where a test wants it.
 
 use std::collections::VecDeque;
 
 pub(crate) const ACCEPTED: &[u8] =
     b"HTTP/1.1 202 Accepted\r\nContent-Length: 16\r\n\r\n{\"status\":\"OK\"}\n";
 
-/// An event that is framed by its length, or in chunks of so many bytes.
+/// An event in chunks of `chunk` bytes, or with a length if `chunk` is 0.
 pub(crate) fn event(id: &str, body: &[u8], chunk: usize) -> Vec<u8> {
     let head = format!("HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: {id}\r\n");
     let mut bytes = head.into_bytes();
@@ -36,16 +36,16 @@ pub(crate) struct Request {
     pub(crate) call: String,
     pub(crate) id: String,
     pub(crate) body: Vec<u8>,
-    /// The error type in the trailers of a stream.
+    /// Whether the trailers of a stream hold an error.
     pub(crate) failed: bool,
 }
 
-/// Right where only ASCII stands before it, as it does in heads.
+/// The offset of `what`; it is right only after ASCII, as in heads.
 fn find(bytes: &[u8], what: &str) -> Option<usize> {
     String::from_utf8_lossy(bytes).find(what)
 }
 
-/// Call and id of the request whose head begins here, as far as it is there.
+/// The call and the request id of the request that begins here, if its request line is whole.
 pub(crate) fn named(bytes: &[u8]) -> Option<(String, String)> {
     let line = String::from_utf8_lossy(&bytes[..find(bytes, " HTTP/1.1\r\n")?]).into_owned();
     let path = line.split_once("/2018-06-01/runtime/").unwrap_or_else(|| panic!("{line}")).1;
@@ -79,7 +79,7 @@ pub(crate) fn whole(bytes: &[u8]) -> Option<(Request, usize)> {
             assert_eq!(bytes.get(at + size..at + size + 2)?, b"\r\n");
             at += size + 2;
         }
-        // Trailers, to the first empty line.
+        // Trailers, up to the first empty line.
         loop {
             let line = at + find(&bytes[at..], "\r\n")? + 2;
             if line == at + 2 {
@@ -93,7 +93,7 @@ pub(crate) fn whole(bytes: &[u8]) -> Option<(Request, usize)> {
     Some((request, at))
 }
 
-/// Something that the service says when it has got so many bytes of its first connection.
+/// Bytes that the service sends once it has received `at` bytes of its first connection.
 #[derive(Clone)]
 pub(crate) struct Interjection {
     pub(crate) at: usize,
@@ -103,24 +103,24 @@ pub(crate) struct Interjection {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum After {
-    /// It goes on as if nothing had been.
+    /// It continues as if nothing had happened.
     GoOn,
     /// The bytes were the beginning of its next reply.
     ReplyBegun,
-    /// It takes what comes and throws it away.
+    /// It reads further bytes and discards them.
     Discard,
-    /// It takes nothing more.
+    /// It reads no more.
     Block,
 }
 
 /// How a connection is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum How {
-    /// Reading and writing fail; what has not been read is gone.
+    /// Reads and writes fail; unread bytes are lost.
     Reset,
-    /// The stream ends; what has not been read is gone, what is written disappears.
+    /// The stream ends; unread bytes are lost, and written bytes are discarded.
     Closed,
-    /// Writing fails; what the service has said can be read, then the stream ends.
+    /// Writes fail; what the service has sent can still be read, then the stream ends.
     Broken,
 }
 
@@ -135,12 +135,12 @@ pub(crate) enum Cut {
 #[derive(Default)]
 pub(crate) struct Wire {
     pub(super) is_first: bool,
-    /// Written and not parsed yet.
+    /// Received bytes that have not been parsed.
     pub(super) inbox: Vec<u8>,
     pub(super) taken: usize,
     pub(super) out: VecDeque<u8>,
     pub(super) given: usize,
-    /// So many bytes of the next reply have been said.
+    /// The number of bytes of the next reply that have been sent early.
     pub(super) begun: usize,
     pub(super) deaf: Option<After>,
     pub(super) cut: Option<How>,
@@ -148,15 +148,15 @@ pub(crate) struct Wire {
 
 #[derive(Default)]
 pub(crate) struct Service {
-    /// Ids and events as they are sent.
+    /// The events to hand out: the id and the bytes of each.
     pub(crate) events: VecDeque<(String, Vec<u8>)>,
-    /// What is said to an answer instead of taking it.
+    /// The invocation whose answer is refused, and the reply.
     pub(crate) refuses: Option<(String, Vec<u8>)>,
-    /// What stands in for [`ACCEPTED`].
+    /// A reply in place of [`ACCEPTED`].
     pub(crate) accepts: Option<Vec<u8>>,
     pub(crate) interjections: VecDeque<Interjection>,
     pub(crate) requests: Vec<Request>,
-    /// Answers that were taken.
+    /// Answers that were accepted.
     pub(crate) accepted: Vec<Request>,
     /// What was written on each connection.
     pub(crate) connections: Vec<Vec<u8>>,

@@ -1,4 +1,4 @@
-//! A service in memory: connections that give what a script says and remember what was written.
+//! A service in memory: connections whose reads follow a script, and which record what was written.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::cell::{Cell, RefCell};
@@ -11,7 +11,7 @@ use lambda_proto::client::{Storage, Warning};
 use lambda_proto::driver::{self, Connector, Driver};
 use lambda_proto::machine::Machine;
 
-/// What one read of a connection gives; behind the last one the stream has ended.
+/// What one read of a connection returns; after the last one the stream has ended.
 pub(crate) enum Give {
     Bytes(Vec<u8>),
     Reset,
@@ -20,9 +20,9 @@ pub(crate) enum Give {
 /// One connection of the script.
 pub(crate) struct Connection {
     reads: VecDeque<Give>,
-    /// Bytes that one write takes.
+    /// The number of bytes that one write takes.
     pub(crate) takes: usize,
-    /// Bytes after which writing fails.
+    /// The number of bytes after which writes fail.
     pub(crate) breaks_after: usize,
     written: usize,
     seen: Rc<RefCell<Seen>>,
@@ -37,7 +37,7 @@ pub(crate) struct Seen {
     pub(crate) reads: usize,
     pub(crate) writes: usize,
     pub(crate) warnings: Vec<String>,
-    /// What the driver said of losses at each connect.
+    /// The `losses` that the driver passed to each connect.
     pub(crate) losses: Vec<u32>,
 }
 
@@ -50,7 +50,7 @@ impl Seen {
     pub(crate) fn requests(&self, connection: usize) -> Vec<String> {
         let text = self.text(connection);
         let lines = text.split("\r\n").filter_map(|line| line.strip_suffix(" HTTP/1.1"));
-        // A body without a line end stands before the next request line.
+        // A body without a line end is joined to the next request line.
         lines
             .map(|line| {
                 let start = line.rfind("GET /").or_else(|| line.rfind("POST /")).unwrap_or(0);
@@ -110,7 +110,7 @@ impl driver::Connection for Connection {
     }
 }
 
-/// An embedder that hands out the connections of a script, then has no more.
+/// A connector that hands out the connections of a script, and then gives up.
 pub(crate) struct Script {
     connections: VecDeque<Connection>,
     pub(crate) seen: Rc<RefCell<Seen>>,
@@ -118,7 +118,7 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    /// A script of one list of answers for each connection; each answer is one read.
+    /// A script with a list of replies for each connection; each reply is one read.
     pub(crate) fn new(connections: &[&[&[u8]]]) -> Self {
         let seen = Rc::new(RefCell::new(Seen::default()));
         let connections = connections
@@ -180,7 +180,7 @@ impl Connection {
     }
 }
 
-/// Memory that grows and remembers the largest wish.
+/// Memory that grows and records the largest size that was asked for.
 pub(crate) struct Memory {
     bytes: Vec<u8>,
     most: usize,

@@ -1,4 +1,4 @@
-//! Every sequence of steps, by going on from everything that differs.
+//! Every sequence of steps: each step is tried in each distinct state.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -9,23 +9,24 @@ use super::pair::{Pair, Step};
 use super::phase_table::{COMMANDS, LOSSES, Reached};
 use super::reference::Reference;
 
-/// Losses above this number are all the same: nothing depends on it but itself, and it is compared at every
-/// step.
+/// States that differ only in a number of losses above this are the same: nothing else depends on
+/// that number, and it is compared after every step.
 const MANY_LOSSES: u32 = 0;
 
-/// No way is gone further than this: without optimisation all of them take minutes, with it seconds.
+/// The largest depth to explore: the whole space takes seconds with optimisation, minutes without.
 const DEEPEST: usize = if cfg!(debug_assertions) { 9 } else { usize::MAX };
 
 #[derive(Debug, PartialEq, Eq)]
 struct Space {
     states: usize,
     edges: usize,
-    /// Steps on the longest of the shortest ways.
+    /// The largest number of steps that a state is away from the start.
     depth: usize,
 }
 
-/// Takes every step in every state until nothing new comes of it. States are told apart by every field of
-/// the machine and every field of the reference, so what one of them forgets, the other keeps apart.
+/// Takes every step in every state until there are no new states. States are told apart by every
+/// field of the machine and of the reference, so a distinction that one of them lacks is kept by
+/// the other.
 fn explore(concurrency: Concurrency, reached: &mut Reached) -> Space {
     let steps = Step::all();
     let mut references: HashMap<Reference, usize> = HashMap::new();
@@ -69,7 +70,7 @@ fn explore(concurrency: Concurrency, reached: &mut Reached) -> Space {
     space
 }
 
-/// How a state was come to.
+/// The steps that led to a state.
 fn way(ways: &[(usize, Step)], mut number: usize) -> Vec<Step> {
     let mut steps = Vec::new();
     while number != 0 {
@@ -81,7 +82,7 @@ fn way(ways: &[(usize, Step)], mut number: usize) -> Vec<Step> {
     steps
 }
 
-/// Takes every sequence of so many steps, whether or not anything new comes of them.
+/// Takes every sequence of `depth` steps, whether or not it leads to a new state.
 fn every_sequence(pair: &Pair, steps: &[Step], depth: usize, taken: &mut Vec<Step>) -> u64 {
     if depth == 0 {
         return 1;
@@ -108,10 +109,9 @@ fn the_machine_does_what_the_tables_say_after_any_sequence_of_steps() {
     let multi = explore(Concurrency::Multi, &mut reached);
     reached.check(COMMANDS.iter().chain(LOSSES));
     println!("\nSingle: {single:?}\nMulti: {multi:?}");
-    // The state space under an alphabet of 47 steps: all states that a sequence of any length leads to, told
-    // apart by all fields of both sides. Depth is the length of the longest of the shortest ways; what is
-    // said comes whole here, and cut in `random`. Whoever changes the machine or the alphabet writes down
-    // what it has become.
+    // The size of the state space with 47 kinds of steps: all states that any sequence leads to,
+    // told apart by all fields of both sides. Input arrives whole here, and cut in `random`. After
+    // a change of the machine or of the steps, update these numbers.
     let expected = if cfg!(debug_assertions) {
         [(5_246, 126_700, 9), (4_652, 117_176, 9)]
     } else {
@@ -122,10 +122,10 @@ fn the_machine_does_what_the_tables_say_after_any_sequence_of_steps() {
 }
 
 #[test]
-fn sequences_that_lead_back_are_followed_all_the_same() {
+fn sequences_that_return_to_a_known_state_are_followed_too() {
     let steps = Step::all();
     let start = Pair::new(Concurrency::Single);
-    // The fourth step takes too long for a build without optimisation.
+    // Four steps take too long in a build without optimisation.
     let expected: &[u64] = &[42, 1_773, 74_928, 3_167_346];
     let depths = if cfg!(debug_assertions) { 3 } else { 4 };
     let sequences: Vec<_> =

@@ -1,4 +1,4 @@
-//! The machine against a small model of it, and the runtime against a model of the service.
+//! The machine compared with a small model of it, and the runtime with a model of the service.
 
 mod composed;
 mod exhaustive;

@@ -1,4 +1,4 @@
-//! The machine beside its reference: each step is taken by both, and everything that can be seen compared.
+//! The machine and its reference: both take each step, and everything observable is compared.
 
 use core::fmt::Write;
 
@@ -19,7 +19,7 @@ pub(crate) enum Step {
     ShutDown,
     Send(Amount),
     Hear(Said),
-    /// The connection is closed in order, and lost.
+    /// The stream ends in order, and the connection is lost.
     Close,
     Lose,
 }
@@ -28,10 +28,10 @@ pub(crate) enum Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Amount {
     Byte,
-    /// All of the answer but a byte.
+    /// All but the last byte of the answer.
     AnswerButByte,
     Answer,
-    /// All but a byte, with `next` behind the answer.
+    /// All but the last byte of an answer with a pipelined `next`.
     AllButByte,
     All,
 }
@@ -48,18 +48,18 @@ impl Step {
     }
 }
 
-/// Room for every request here, and for `next` behind it.
+/// Room for every request here, and for `next` after it.
 const OUT: usize = 1024;
 
 #[derive(Clone)]
 pub(crate) struct Pair {
     machine: Machine,
     reference: Reference,
-    /// Heads that commands have written, and how long the first of them is.
+    /// The heads that commands have written, and the length of the first one.
     out: [u8; OUT],
     head: usize,
     body: &'static [u8],
-    /// Arrived and not consumed: a part of a head.
+    /// Bytes that have arrived and are not consumed: a part of a head.
     raw: Vec<u8>,
 }
 
@@ -85,8 +85,8 @@ impl Pair {
         &self.reference
     }
 
-    /// Every field of the machine, but for the number of losses above `most`: nothing depends on it but
-    /// itself. Nothing depends on the number of interim replies up to its limit, which other tests reach.
+    /// Every field of the machine, except for numbers that nothing else depends on: losses above
+    /// `most`, and interim replies up to their limit, which other tests reach.
     pub(crate) fn write_machine(&self, most: u32, to: &mut String) {
         to.clear();
         write!(to, "{:?}", self.machine).expect("a string takes everything");
@@ -102,8 +102,8 @@ impl Pair {
         to.replace_range(at..at + length, "any");
     }
 
-    /// Whether a step is worth taking: nothing to send is none, and a head that is never ended may grow
-    /// for ever without anything new.
+    /// Whether a step is worth taking: it is not if there is nothing to send, or if it makes a head
+    /// grow that never ends, which could continue forever without a new state.
     pub(crate) fn has(&self, step: Step) -> bool {
         match step {
             Step::Send(amount) => self.amount(amount) > 0,
@@ -114,7 +114,7 @@ impl Pair {
         }
     }
 
-    /// Takes a step. `cuts` are the places where what is said is cut.
+    /// Takes a step. Input is cut at `cuts`.
     pub(crate) fn take(&mut self, step: Step, cuts: &[usize]) -> Vec<Reach> {
         let from = self.stage();
         let rows = match step {
@@ -162,7 +162,7 @@ impl Pair {
         let (answer, all) = (self.reference.unsent_of_answer(), self.reference.unsent_len());
         let has_next = all > answer;
         match amount {
-            // The first of the answer, or of `next`; others make no difference.
+            // The first byte of the answer or of `next`; other bytes make no difference.
             Amount::Byte if self.reference.is_within_request() => 0,
             Amount::Byte => all.min(1),
             Amount::AnswerButByte => answer.saturating_sub(1),
@@ -183,7 +183,7 @@ impl Pair {
             let mut small = self.machine.clone();
             let result = command.give(&mut small, &mut room[..needed - 1]);
             let too_small = CommandError::BufferTooSmall(BufferTooSmall { needed });
-            assert_eq!(result, Err(too_small), "one byte too little");
+            assert_eq!(result, Err(too_small), "one byte too few");
             assert_eq!(small.unsent_len(), self.machine.unsent_len());
             assert_eq!(small.phase(), self.machine.phase());
         }
@@ -225,7 +225,7 @@ impl Pair {
             }
             let consumed = self.raw.len() - input.len();
             self.raw.drain(..consumed);
-            // What is left of a fault is void, however it was cut.
+            // After an error the rest of the input is void, however it was cut.
             if fault.is_some() {
                 assert!(self.raw.is_empty());
                 break;
@@ -249,7 +249,7 @@ impl Pair {
         assert_eq!((Some(RecoveryKind::of(recovery)), known), expected);
     }
 
-    /// Compares all that can be seen of the machine with what the reference says.
+    /// Compares everything observable of the machine with the reference.
     fn compare(&self) {
         let Self { machine, reference, .. } = self;
         assert_eq!(machine.phase(), reference.stage().phase());
@@ -269,13 +269,13 @@ impl Pair {
         assert_eq!(parts.iter().map(|part| part.len()).sum::<usize>(), unsent.len());
         let mut rest = &unsent[..];
         for part in parts {
-            let (same, behind) = rest.split_at(part.len());
+            let (same, after) = rest.split_at(part.len());
             assert!(
                 same == part,
-                "it wants to send other bytes: {}",
+                "the machine sends other bytes: {}",
                 String::from_utf8_lossy(part)
             );
-            rest = behind;
+            rest = after;
         }
     }
 }
@@ -303,6 +303,6 @@ fn fault_of(error: ReceiveError) -> Fault {
         ReceiveError::Unsolicited => Fault::Unsolicited,
         ReceiveError::UnusableRequestId => Fault::UnusableRequestId,
         ReceiveError::SwitchedProtocols => Fault::SwitchedProtocols,
-        other => panic!("the reference knows of no {other:?}"),
+        other => panic!("the reference does not know {other:?}"),
     }
 }

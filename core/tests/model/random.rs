@@ -1,4 +1,4 @@
-//! Programs far longer than the exhaustive search goes, with what is said cut anywhere.
+//! Random sequences, far longer than those of the exhaustive search, with input cut anywhere.
 
 use lambda_proto::api::Concurrency;
 use proptest::prelude::*;
@@ -8,10 +8,10 @@ use super::phase_table::Stage;
 use super::wire::Said;
 use crate::support::Command;
 
-/// A step, and where it is cut if it says something.
+/// A step, and where its input is cut if it has any.
 fn any_step() -> impl Strategy<Value = (Step, Vec<usize>)> {
     use super::pair::Amount::All;
-    // What leads on, and then everything.
+    // The steps of ordinary exchanges, preferred over all others.
     let common = vec![
         Step::Do(Command::Next),
         Step::Do(Command::Respond),
@@ -61,7 +61,7 @@ proptest! {
             if pair.has(step) {
                 pair.take(step, &cuts);
             }
-            // Nothing comes back from there.
+            // No step leads out of this stage, so start again.
             if pair.stage() == Stage::ShuttingDown {
                 pair = Pair::new(concurrency);
             }

@@ -1,4 +1,5 @@
-//! The bytes of every request and of every kind of answer, written down from the documentation of the API.
+//! The bytes of every request and of every kind of reply, written from the documentation of the
+//! API.
 
 use crate::support::{ATTEMPT_ID, BODY, Command, REQUEST_ID};
 use base64::Engine;
@@ -7,7 +8,7 @@ pub(crate) const ADDRESS: &str = "127.0.0.1:9001";
 pub(crate) const USER_AGENT: &str = "model/1";
 const REPORT: &str = "{\"errorType\":\"Function.Broken\",\"errorMessage\":\"it broke\"}";
 
-/// What a command makes the machine want to send.
+/// The bytes that the machine must send after a command.
 pub(crate) fn request(command: Command, has_attempt: bool, is_behind_chunk: bool) -> Vec<u8> {
     let common = format!("HTTP/1.1\r\nHost: {ADDRESS}\r\nUser-Agent: {USER_AGENT}\r\n");
     let attempt = match has_attempt {
@@ -59,40 +60,40 @@ pub(crate) fn request(command: Command, has_attempt: bool, is_behind_chunk: bool
     text.into_bytes()
 }
 
-/// What the service says at once, with what it means by it.
+/// Input that arrives in one piece, by its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Said {
-    /// An event; with an id of the attempt, or without.
+    /// An event, with or without an attempt id.
     Event { has_attempt: bool },
     /// An event of 9 bytes of which [`TAIL`] is missing.
     CutEvent,
     /// An event that lasts until the connection ends.
     EndlessEvent,
-    /// An event whose chunks are none.
+    /// An event with invalid chunks.
     BrokenEvent,
-    /// An event that nobody could answer.
+    /// An event that cannot be answered.
     NamelessEvent,
-    /// A whole answer of this status.
+    /// A whole reply with this status.
     Answer(u16),
-    /// A whole answer, behind which the service closes the connection.
+    /// A whole reply, after which the service closes the connection.
     LastAnswer(u16),
-    /// An answer of 9 bytes of which [`TAIL`] is missing.
+    /// A reply of 9 bytes of which [`TAIL`] is missing.
     CutAnswer(u16),
-    /// What a cut event or answer lacks.
+    /// The missing bytes of a cut event or reply.
     Tail,
     /// The beginning of a head.
     HalfHead,
-    /// What that lacks to be an answer of 202.
+    /// The bytes that complete a half head to a reply with status 202.
     HeadTail,
-    /// 100: an answer will follow.
+    /// 100: the final reply follows.
     Interim,
-    /// 101: another protocol will follow.
+    /// 101: another protocol follows.
     Switch,
-    /// Another protocol.
+    /// Bytes of another protocol.
     Nonsense,
 }
 
-/// How many bytes a cut event or answer lacks.
+/// The number of missing bytes of a cut event or reply.
 pub(crate) const TAIL: usize = 7;
 pub(crate) const EVENT: &[u8] = b"\"Ada\"";
 pub(crate) const CUT: &[u8] = b"{ ";
@@ -161,7 +162,7 @@ impl Said {
         }
     }
 
-    /// Whether an empty line is in it, behind which a head is judged.
+    /// Whether it holds an empty line, which ends a head.
     pub(crate) fn ends_a_head(self) -> bool {
         !matches!(self, Self::Tail | Self::HalfHead)
     }

@@ -1,7 +1,7 @@
 //! The phase table: every stage of the machine and every transition between them, as data.
 //!
 //! `core/src/machine/phase.md` is rendered from it, the tests of the machine compare the code with
-//! it, and the reference model looks its transitions up in it. The code has no access to it.
+//! it, and the reference model looks up its transitions in it. The code has no access to it.
 
 // Each test binary uses a part of this.
 #![allow(dead_code)]
@@ -121,7 +121,7 @@ enum Target {
     Refused,
 }
 
-/// The row of an input, and the stage that it leads to; `None` where there is no transition.
+/// The row of an input, and the stage that it leads to; `None` if there is no transition.
 pub(crate) fn follow(from: Stage, input: Input) -> Option<(&'static Row, Stage)> {
     let applies = |row: &&Row| row.from.contains(&from) && row.inputs.contains(&input);
     let row = COMMANDS.iter().chain(LOSSES).find(applies)?;
@@ -136,7 +136,7 @@ pub(crate) fn follow(from: Stage, input: Input) -> Option<(&'static Row, Stage)>
     Some((row, to))
 }
 
-/// The same for a command, which has a row even where it is refused.
+/// The same for a command, which has a row even if it is refused.
 pub(crate) fn follow_command(from: Stage, command: Command) -> (&'static Row, Stage) {
     follow(from, Do(command))
         .or_else(|| follow(from, AnyOtherCommand))
@@ -153,11 +153,12 @@ impl Row {
     }
 }
 
-/// The stages in which a reply is outstanding of which no head has arrived.
+/// The stages in which a reply is outstanding and its head has not arrived.
 const AWAITING_REPLY: &[Stage] =
     &[Restoring, Asked, Streaming, Reporting, ReportingAsked, ReportingFailure];
 
-/// The stages in which bytes may arrive too early: all but those in which every byte has its place.
+/// The stages in which bytes may be unsolicited: all but those in which every byte is expected or
+/// ignored.
 const OPEN: &[Stage] = &[
     Init,
     Restoring,
@@ -173,7 +174,7 @@ const OPEN: &[Stage] = &[
 
 const WITHOUT_EXIT: &[Input] = &[Replied(Reply::Accepted), Replied(Reply::Refused)];
 
-/// Commands, and what arrives.
+/// Commands and input.
 pub(crate) static COMMANDS: &[Row] = &[
     row(&[Init, Restored], &[Do(Next)], "`next`", To(Asked)),
     row(&[Init], &[Do(RestoreNext)], "`restore_next`", To(Restoring)),

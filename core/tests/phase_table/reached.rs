@@ -15,8 +15,8 @@ impl Reached {
         *self.0.entry(reach).or_default() += 1;
     }
 
-    /// Prints these rows, and fails unless each was reached from each of its stages, and nothing
-    /// else was.
+    /// Prints these rows, and fails unless each was reached from each of its stages and no other
+    /// row was reached.
     pub(crate) fn check(&self, rows: impl IntoIterator<Item = &'static Row>) {
         let mut expected = Vec::new();
         println!("how often each row was reached, from each stage:");
@@ -32,6 +32,6 @@ impl Reached {
             expected.iter().filter(|reach| !self.0.contains_key(*reach)).collect();
         let surplus: Vec<_> = self.0.keys().filter(|reach| !expected.contains(reach)).collect();
         assert!(missing.is_empty(), "not reached: {missing:#?}");
-        assert!(surplus.is_empty(), "reached, but not to be shown here: {surplus:#?}");
+        assert!(surplus.is_empty(), "other rows were reached: {surplus:#?}");
     }
 }

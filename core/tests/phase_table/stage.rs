@@ -27,13 +27,13 @@ use Stage::{
     Restoring, ShuttingDown, Streaming,
 };
 
-/// What is known of a stage.
+/// The properties of a stage.
 pub(super) struct Facts {
     stage: Stage,
     pub(super) name: &'static str,
     pub(super) meaning: &'static str,
     phase: Phase,
-    /// The calls of which one is outstanding.
+    /// The calls that may be outstanding, of which one is.
     pub(super) awaits: &'static [Call],
     pub(super) has_invocation: bool,
 }
@@ -176,7 +176,7 @@ impl Stage {
     }
 }
 
-/// The call that a command makes, or is a part of.
+/// The call that a command makes or continues.
 pub(crate) fn call_of(command: Command) -> Call {
     match command {
         Command::Next => Call::Next,
@@ -203,7 +203,7 @@ pub(crate) fn awaited(stage: Stage, steps: &[Step]) -> Option<Call> {
     stage.awaits(answered_by)
 }
 
-/// Checks everything that tells stages apart, for a machine that has taken these steps.
+/// Checks everything observable that tells stages apart, for a machine that has taken these steps.
 pub(crate) fn assert_stage(machine: &Machine, stage: Stage, steps: &[Step], label: &str) {
     assert_eq!(machine.phase(), stage.phase(), "{label}");
     assert_eq!(machine.awaits(), awaited(stage, steps), "{label}");

@@ -1,8 +1,8 @@
-//! A service in memory that goes wrong by chance, and keeps books.
+//! A service in memory that fails at random, and records what became of each invocation.
 
 use std::io::Write;
 
-/// Numbers by chance, the same ones for the same seed (splitmix64).
+/// Pseudo-random numbers, the same for the same seed (splitmix64).
 pub(crate) struct Chance(u64);
 
 impl Chance {
@@ -26,7 +26,7 @@ impl Chance {
         self.below(times) == 0
     }
 
-    /// The length of a body: mostly short, now and then more than a buffer holds.
+    /// The length of a body: usually short, sometimes more than a buffer holds.
     pub(crate) fn length(&mut self) -> usize {
         if self.one_in(100) { self.below(9000) } else { self.below(120) }
     }
@@ -36,7 +36,7 @@ impl Chance {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Entry {
     pub(crate) is_taken: bool,
-    /// With what status its answer was refused.
+    /// The status with which its answer was refused.
     pub(crate) refusal: Option<u16>,
 }
 
@@ -53,14 +53,14 @@ pub(crate) struct Service {
     up: Vec<u8>,
     down: Vec<u8>,
     given: usize,
-    /// It reads nothing more from this connection.
+    /// Whether it reads nothing more from this connection.
     is_deaf: bool,
-    /// It has closed it, behind what it has said.
+    /// Whether the stream ends after what it has sent.
     is_closing: bool,
     is_over: bool,
 }
 
-/// Room for what stands in a connection at once, so that no memory is asked for.
+/// Room for all bytes in transit on a connection, so that the buffers never grow.
 const ROOM: usize = 64 * 1024;
 
 impl Service {
@@ -81,7 +81,7 @@ impl Service {
         }
     }
 
-    /// A new connection; nothing is left of the one before.
+    /// Begins a new connection; nothing is left of the previous one.
     pub(crate) fn connect(&mut self) {
         self.up.clear();
         self.down.clear();
@@ -101,7 +101,7 @@ impl Service {
         self.is_closing
     }
 
-    /// Whether there are no more events, and one is asked for.
+    /// Whether there are no more events and the client is asking for one.
     pub(crate) fn is_over(&self) -> bool {
         self.is_over && !self.has_said() && !self.is_closing
     }
@@ -111,7 +111,7 @@ impl Service {
         self.taken
     }
 
-    /// The next invocation of which nothing more can come: the latest few are left out.
+    /// Returns the next invocation to check, but none of the `latest`, which may still change.
     pub(crate) fn close_next(&mut self, latest: u64) -> Option<(u64, Entry)> {
         if self.closed + latest >= self.handed {
             return None;
@@ -124,7 +124,7 @@ impl Service {
         self.given < self.down.len()
     }
 
-    /// Gives what fits of what was said; nothing at the end of the stream.
+    /// Fills `room` with what was sent; returns 0 at the end of the stream.
     pub(crate) fn give(&mut self, room: &mut [u8]) -> usize {
         let said = &self.down[self.given..];
         let length = said.len().min(room.len());
@@ -147,16 +147,16 @@ impl Service {
         self.down.extend_from_slice(bytes);
     }
 
-    /// Answers every whole request that has come.
+    /// Replies to every whole request that has arrived.
     pub(crate) fn serve(&mut self) {
         while let Some(request) = whole(&self.up) {
             match request.answers {
                 None => self.next(),
                 Some(number) => {
                     let body = &self.up[request.body..];
-                    // Behind the number of an answer no digit stands.
+                    // The number at the start of an answer is not followed by a digit.
                     let is_own = request.is_error || decimal(body) == number;
-                    assert!(is_own, "invocation {number} was answered with another's result");
+                    assert!(is_own, "{number} was answered with the result of another invocation");
                     self.answer(number);
                 }
             }
@@ -168,7 +168,7 @@ impl Service {
         self.refuse_early();
     }
 
-    /// It may have had enough of an answer before that is whole.
+    /// Sometimes refuses an answer before it has arrived whole.
     fn refuse_early(&mut self) {
         let Some(Request { answers: Some(number), .. }) = begun(&self.up) else { return };
         let entry = &mut self.entries[number as usize % RING];
@@ -213,7 +213,8 @@ impl Service {
         let mut put = |text: std::fmt::Arguments<'_>| down.write_fmt(text).expect("memory");
         put(format_args!("HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: {number}\r\n"));
         match fault {
-            // Broken chunks, whole ones, a length that the connection has, one that is too much.
+            // Broken chunks, valid chunks, a body to the end of the stream, a length that is too
+            // large.
             1 => put(format_args!("Transfer-Encoding: chunked\r\n\r\n2\r\nxyz")),
             2 | 3 => {
                 put(format_args!("Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{number}"));
@@ -238,10 +239,10 @@ impl Service {
     }
 
     fn answer(&mut self, number: u64) {
-        assert!(number <= self.handed, "an answer to what was never asked");
+        assert!(number <= self.handed, "an answer to an unknown invocation");
         let is_current = number == self.handed;
         let entry = &mut self.entries[number as usize % RING];
-        // The id is looked at first, then the state.
+        // The service checks the id first, then the state.
         if !is_current {
             return self.status(400, "");
         }
@@ -301,17 +302,17 @@ impl Service {
     }
 }
 
-/// A request that is whole.
+/// A request.
 struct Request {
     /// The invocation that it answers, if it is an answer.
     answers: Option<u64>,
     is_error: bool,
-    /// Where its body begins: of a stream, the first piece.
+    /// The offset of its body, or of the first piece of a stream.
     body: usize,
     length: usize,
 }
 
-/// The request whose head stands here, as long as that.
+/// The request that begins here, if its head is whole; `length` is that of the head.
 fn begun(bytes: &[u8]) -> Option<Request> {
     let head = find(bytes, b"\r\n\r\n")? + 4;
     let line = &bytes[..find(bytes, b"\r\n")?];
@@ -320,13 +321,13 @@ fn begun(bytes: &[u8]) -> Option<Request> {
     if path == b"next" {
         return Some(Request { answers: None, is_error: false, body: head, length: head });
     }
-    let slash = find(path, b"/").expect("a call behind the id");
+    let slash = find(path, b"/").expect("a call after the id");
     let (id, call) = path.split_at(slash);
     let is_error = call == b"/error";
     Some(Request { answers: Some(decimal(id)), is_error, body: head, length: head })
 }
 
-/// The request that stands here, if it is whole.
+/// The request that begins here, if it is whole.
 fn whole(bytes: &[u8]) -> Option<Request> {
     let mut request = begun(bytes)?;
     if request.answers.is_none() {
@@ -338,7 +339,7 @@ fn whole(bytes: &[u8]) -> Option<Request> {
         request.length += decimal(&bytes[at + LENGTH.len()..]) as usize;
         return (request.length <= bytes.len()).then_some(request);
     }
-    // Chunks: each has its size in a line before it.
+    // Chunks: each follows a line with its size.
     let mut is_first = true;
     loop {
         let line = find(&bytes[request.length..], b"\r\n")?;
@@ -347,11 +348,11 @@ fn whole(bytes: &[u8]) -> Option<Request> {
         let size = size.expect("a size");
         request.length += line + 2;
         if size == 0 {
-            // Trailers, to the first empty line.
+            // Trailers, up to the first empty line.
             let last = &bytes[request.length..];
             let end = if last.starts_with(b"\r\n") { 2 } else { find(last, b"\r\n\r\n")? + 4 };
             request.length += end;
-            // A stream of nothing is nobody else's.
+            // An empty stream has no number to check, like an error.
             request.is_error |= is_first;
             return Some(request);
         }

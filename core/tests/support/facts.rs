@@ -1,9 +1,9 @@
-//! What the recordings say, read by people in the bytes of the service.
+//! What the recordings mean, as read by people from the bytes of the service.
 
 use lambda_proto::api::Call;
 use lambda_proto::machine::Phase;
 
-/// What each recording says, and the state in which it leaves the machine.
+/// The name of a recording, what it means, and the state in which it leaves the machine.
 pub(crate) type Facts = (&'static str, &'static [&'static str], (Phase, Option<Call>));
 
 const ASKED: (Phase, Option<Call>) = (Phase::Ready, Some(Call::Next));
@@ -248,7 +248,7 @@ pub(crate) const FACTS: &[Facts] = &[
     ),
 ];
 
-/// Recordings that no machine would have: for the lower layer.
+/// Recordings of requests that no machine makes, for the lower layer.
 pub(crate) const MISUSE: &[(&str, &[(u16, &str)])] = &[
     (
         "05_double_response",

@@ -1,4 +1,4 @@
-//! What the tests of the machine share: commands and situations as data, and events that own their
+//! Shared by the tests of the machine: commands and situations as data, and events that own their
 //! bytes.
 
 // Each test binary uses a part of this.
@@ -14,7 +14,7 @@ pub(crate) const REQUEST_ID: &str = "7b3c";
 pub(crate) const ATTEMPT_ID: &str = "attempt-1";
 pub(crate) const ACCEPTED: &[u8] =
     b"HTTP/1.1 202 Accepted\r\nContent-Length: 16\r\n\r\n{\"status\":\"OK\"}\n";
-/// A head that announces more than follows.
+/// An event whose head announces more bytes than follow.
 pub(crate) const CUT_EVENT: &[u8] =
     b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7b3c\r\nContent-Length: 9\r\n\r\n\"A";
 
@@ -31,7 +31,7 @@ pub(crate) fn report() -> ErrorReport<'static> {
     ErrorReport::new("Function.Broken", "it broke")
 }
 
-/// An event in one piece, with further header lines if wanted.
+/// A whole event, with further header lines.
 pub(crate) fn event(request_id: &str, more_fields: &str, body: &str) -> Vec<u8> {
     format!(
         "HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: {request_id}\r\n{more_fields}\
@@ -41,7 +41,7 @@ pub(crate) fn event(request_id: &str, more_fields: &str, body: &str) -> Vec<u8> 
     .into_bytes()
 }
 
-/// An answer that is no event, with a document of the service's.
+/// A reply that is not an event, with a document of the service.
 pub(crate) fn answer(status: u16, document: &str) -> Vec<u8> {
     format!(
         "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{document}",
@@ -50,7 +50,7 @@ pub(crate) fn answer(status: u16, document: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Everything that can be asked of a machine, without what it is asked with.
+/// The commands of a machine, without their arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Command {
     Next,
@@ -99,7 +99,7 @@ impl Command {
         }
     }
 
-    /// What the caller has to send behind the head that the command writes.
+    /// The body to send after the head that the command writes.
     pub(crate) fn body(self) -> &'static [u8] {
         if matches!(self, Self::Respond | Self::Chunk) { BODY } else { b"" }
     }
@@ -112,9 +112,9 @@ pub(crate) enum Step {
     Do(Command),
     /// A command, nothing of which is sent.
     Say(Command),
-    /// So many of the unsent bytes are sent.
+    /// This number of the unsent bytes is sent.
     Sent(usize),
-    /// All of the unsent bytes but so many are sent.
+    /// All unsent bytes but this number are sent.
     SentBut(usize),
     /// A whole event arrives.
     Event,
@@ -122,7 +122,7 @@ pub(crate) enum Step {
     Attempt,
     /// These bytes arrive.
     Bytes(&'static [u8]),
-    /// A whole answer of this status arrives.
+    /// A whole reply with this status arrives.
     Status(u16),
     /// The connection ends.
     Lost(Recovery),
@@ -154,7 +154,7 @@ impl Step {
                 receive(machine, bytes).expect("these bytes are awaited");
             }
             Self::Status(status) => {
-                receive(machine, &answer(status, "")).expect("an answer is awaited");
+                receive(machine, &answer(status, "")).expect("a reply is awaited");
             }
             Self::Lost(recovery) => assert_eq!(machine.on_disconnect(), recovery),
             Self::ShutDown => machine.shut_down(),
@@ -182,7 +182,7 @@ pub(crate) fn send(machine: &mut Machine, command: Command) -> Vec<u8> {
 /// Sends everything that is unsent, in one vectored write.
 pub(crate) fn flush(machine: &mut Machine, head: &[u8], body: &[u8]) -> Vec<u8> {
     let wire = machine.unsent(head, body).concat();
-    assert_eq!(wire.len(), machine.unsent_len(), "the slices give what is announced");
+    assert_eq!(wire.len(), machine.unsent_len(), "the slices hold all unsent bytes");
     machine.sent(wire.len());
     assert_eq!(machine.unsent_len(), 0);
     wire
@@ -224,7 +224,7 @@ pub(crate) fn receive_one(
     let ends_at_cursor = |slice: &[u8]| slice.as_ptr_range().end == input.as_ptr();
     match event {
         Event::Invocation(head) => {
-            assert!(ends_at_cursor(head.as_bytes()), "the cursor stands behind the head");
+            assert!(ends_at_cursor(head.as_bytes()), "the head ends at the cursor");
             seen.push(Seen::Invocation(head.as_bytes().to_vec()));
         }
         Event::Body(piece) => {
@@ -247,18 +247,19 @@ pub(crate) fn receive_one(
     Ok(true)
 }
 
-/// Takes all events of bytes that are consumed whole, or the error.
+/// Returns all events of these bytes, or the error.
 pub(crate) fn receive(machine: &mut Machine, bytes: &[u8]) -> Result<Vec<Seen>, ReceiveError> {
     let mut input = bytes;
     let mut seen = Vec::new();
     while receive_one(machine, &mut input, &mut seen)? {}
-    // A part of a head stays, and is to be presented again; the machine has no copy of it.
+    // An incomplete head stays in the input and must be passed again; the machine has no copy of
+    // it.
     assert!(input.is_empty() || bytes.ends_with(input), "the cursor only moves forward");
     Ok(seen)
 }
 
-/// What a machine makes of bytes that arrive cut at `cuts`: the events, and the error if it comes to
-/// one. What is not consumed is presented again with what arrives next.
+/// The events of bytes that arrive cut at `cuts`, and the error if there is one. Bytes that are not
+/// consumed are passed again together with the next piece.
 pub(crate) fn receive_cut(
     machine: &mut Machine,
     bytes: &[u8],

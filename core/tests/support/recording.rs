@@ -1,4 +1,4 @@
-//! Recordings: the files in `tests/captures`, and what the client asked in them.
+//! Recordings: the files in `tests/captures`, and the client's requests in them.
 
 use lambda_proto::api::ContentType;
 use lambda_proto::machine::{Machine, ReceiveError};
@@ -13,7 +13,7 @@ pub(crate) struct Recording {
     /// Where the reads of the recording ended.
     pub(crate) reads: Vec<usize>,
     pub(crate) requests: Vec<Request>,
-    /// Whether any `next` but the first went in a write of its own.
+    /// Whether any `next` but the first was sent in a separate write.
     has_lone_next: bool,
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct Request {
     pub(crate) line: String,
     pub(crate) body_length: usize,
     pub(crate) is_streamed: bool,
-    /// Whether it was sent before the request in front of it had its answer.
+    /// Whether it was sent before the reply to the previous request.
     pub(crate) is_pipelined: bool,
 }
 
@@ -59,7 +59,7 @@ impl Recording {
         Self { name, client, service, reads, requests, has_lone_next }
     }
 
-    /// The same with answers of these lengths, where their bytes are too many to be kept.
+    /// Adds answers of these lengths, for recordings whose client side is too large to keep.
     pub(crate) fn answering(mut self, body_lengths: &[usize]) -> Self {
         let service = String::from_utf8_lossy(&self.service).into_owned();
         let ids = service.split("Lambda-Runtime-Aws-Request-Id: ").skip(1);
@@ -80,7 +80,7 @@ impl Recording {
         self
     }
 
-    /// Has a machine make the same requests, and feeds it what the service said, cut at `cuts`.
+    /// Makes the same requests with a machine, and feeds it the service's bytes, cut at `cuts`.
     pub(crate) fn replay(
         &self,
         cuts: impl IntoIterator<Item = usize>,
@@ -107,14 +107,14 @@ impl Recording {
                 arrived = end;
             }
         }
-        assert_eq!(consumed, self.service.len(), "{}: all of it is read", self.name);
-        assert_eq!(requests.next(), None, "{}: all of it is asked", self.name);
+        assert_eq!(consumed, self.service.len(), "{}: all bytes are read", self.name);
+        assert_eq!(requests.next(), None, "{}: all requests are made", self.name);
         Ok((seen, machine))
     }
 }
 
 impl Request {
-    /// Gives the command for the request and checks that it asks for the same.
+    /// Gives the command for the request and checks that it writes the same request.
     fn make(&self, machine: &mut Machine) {
         let mut out = [0; 1024];
         let path = self.line.split_once("/2018-06-01/runtime/").expect("a path of the API").1;
@@ -143,7 +143,7 @@ fn read(name: &str, kind: &str) -> Option<Vec<u8>> {
     std::fs::read(format!("{}/tests/captures/{name}.{kind}", env!("CARGO_MANIFEST_DIR"))).ok()
 }
 
-/// Takes the requests of a client apart, with another parser than ours.
+/// Parses the requests of a client, with a parser other than ours.
 fn requests(bytes: &[u8], turn_at: impl Fn(usize) -> usize) -> Vec<Request> {
     let mut requests = Vec::new();
     let (mut at, mut earlier_turn) = (0, None);
@@ -186,7 +186,7 @@ fn chunked(bytes: &[u8]) -> (usize, usize) {
         let httparse::Status::Complete((line, size)) = parsed else { panic!("a whole chunk line") };
         let size = size as usize;
         if size == 0 {
-            // The line end of the last chunk counts as half of an empty line.
+            // Without trailers, the line end of the last chunk is the first half of `\r\n\r\n`.
             let trailers = bytes[at + line - 2..].windows(4).position(|end| end == b"\r\n\r\n");
             return (body, at + line - 2 + trailers.expect("an empty line") + 4);
         }

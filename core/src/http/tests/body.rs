@@ -1,4 +1,5 @@
-//! Response bodies: however they are cut, the same bytes come out and nothing behind them is taken.
+//! Response bodies: however the input is cut, the same bytes come out and nothing after the body is
+//! consumed.
 
 use std::string::String;
 use std::vec::Vec;
@@ -37,7 +38,7 @@ fn decode_chunked(input: &[u8]) -> Result<(Vec<u8>, bool, usize), BodyError> {
     decode(BodyLength::Chunked, input)
 }
 
-/// The error of a chunked body, which is to be the same byte by byte.
+/// The error of a chunked body, which must be the same byte by byte.
 fn error(input: &[u8]) -> BodyError {
     let error = decode_chunked(input).unwrap_err();
     assert_eq!(decode_pieces(BodyLength::Chunked, input.chunks(1)), Err(error));
@@ -66,7 +67,7 @@ const FRAMED: [(BodyLength, &[u8], &[u8]); 12] = [
 const BEHIND: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
 
 #[test]
-fn a_whole_body_is_decoded_and_what_is_behind_it_stays() {
+fn a_whole_body_is_decoded_and_bytes_after_it_are_left() {
     for (length, framed, body) in FRAMED {
         let input = [framed, BEHIND].concat();
         assert_eq!(decode(length, &input), Ok((body.to_vec(), true, framed.len())), "{length:?}");
@@ -74,7 +75,7 @@ fn a_whole_body_is_decoded_and_what_is_behind_it_stays() {
 }
 
 #[test]
-fn a_body_byte_by_byte_is_the_same_and_what_is_behind_it_stays() {
+fn a_body_fed_byte_by_byte_is_the_same_and_bytes_after_it_are_left() {
     for (length, framed, body) in FRAMED {
         let input = [framed, BEHIND].concat();
         let decoded = decode_pieces(length, input.chunks(1));
@@ -83,7 +84,7 @@ fn a_body_byte_by_byte_is_the_same_and_what_is_behind_it_stays() {
 }
 
 #[test]
-fn a_body_cut_at_any_position_is_the_same_and_what_is_behind_it_stays() {
+fn a_body_cut_at_any_position_is_the_same_and_bytes_after_it_are_left() {
     for (length, framed, body) in FRAMED {
         let input = [framed, BEHIND].concat();
         for cut in 0..=input.len() {
@@ -168,7 +169,7 @@ fn the_largest_event_in_one_chunk_is_the_same_in_reads_of_any_size() {
 }
 
 #[test]
-fn what_is_announced_is_what_is_left_before_any_framing() {
+fn announced_is_the_number_of_bytes_before_the_next_framing() {
     let mut fixed = BodyDecoder::new(BodyLength::Fixed(5));
     assert_eq!(fixed.announced(), 5);
     fixed.decode(&mut &b"ab"[..]).unwrap();
@@ -216,7 +217,7 @@ fn a_chunk_size_line_without_cr_lf_is_bad() {
 }
 
 #[test]
-fn data_without_cr_lf_behind_them_are_bad() {
+fn chunk_data_without_cr_lf_after_it_is_bad() {
     for input in ["1\r\nxy", "1\r\nx\n0\r\n\r\n", "1\r\nx\r0\r\n\r\n", "1\r\nx0\r\n\r\n"] {
         assert_eq!(error(input.as_bytes()), BodyError::BadChunkEnd, "{input:?}");
     }
@@ -242,7 +243,7 @@ fn a_chunk_line_as_long_as_the_limit_is_read() {
 }
 
 #[test]
-fn a_chunk_line_of_one_byte_more_is_too_long() {
+fn a_chunk_line_one_byte_over_the_limit_is_too_long() {
     for line in [
         format!("{:0>1$}", "1", MAX_CHUNK_LINE + 1),
         format!("1;{}", "e".repeat(MAX_CHUNK_LINE - 1)),
@@ -252,8 +253,8 @@ fn a_chunk_line_of_one_byte_more_is_too_long() {
     }
 }
 
-/// Trailers of `length` bytes, their line ends included and without the empty line, in lines of
-/// `line` bytes.
+/// Trailers of `length` bytes, including their line ends but not the empty line, in lines of `line`
+/// bytes.
 fn trailers(length: usize, line: usize) -> String {
     let mut section = format!("{}\r\n", "t".repeat(line - 2)).repeat(length / line - 1);
     section.push_str(&format!("{}\r\n", "t".repeat(length - section.len() - 2)));
@@ -262,7 +263,7 @@ fn trailers(length: usize, line: usize) -> String {
 }
 
 #[test]
-fn trailers_as_long_as_the_limit_are_passed_over() {
+fn trailers_as_long_as_the_limit_are_skipped() {
     for line in [3, 80, MAX_RESPONSE_TRAILERS] {
         let section = trailers(MAX_RESPONSE_TRAILERS, line);
         let decoded = decode_chunked(format!("1\r\nx\r\n0\r\n{section}\r\n").as_bytes());
@@ -271,7 +272,7 @@ fn trailers_as_long_as_the_limit_are_passed_over() {
 }
 
 #[test]
-fn trailers_of_one_byte_more_are_too_large() {
+fn trailers_one_byte_over_the_limit_are_too_large() {
     for line in [3, 80, MAX_RESPONSE_TRAILERS] {
         let section = trailers(MAX_RESPONSE_TRAILERS + 1, line);
         let decoded = decode_chunked(format!("0\r\n{section}\r\n").as_bytes());
@@ -290,7 +291,7 @@ fn trailers_without_end_are_too_large() {
     }
 }
 
-/// A chunked body as this crate writes it; no data are no chunk.
+/// A chunked body as this crate writes it; empty data make no chunk.
 fn encode_chunked(chunks: &[Vec<u8>]) -> Vec<u8> {
     let mut framed = Vec::new();
     let mut out = [0; 32];
@@ -322,7 +323,7 @@ fn encode_last(position: ChunkPosition, out: &mut [u8]) -> Result<usize, BufferT
 }
 
 #[test]
-fn chunks_are_written_with_these_bytes() {
+fn chunks_are_written_with_exactly_these_bytes() {
     let chunks = [b"hello".to_vec(), vec![], vec![b'x'; 31]];
     let expected = format!("5\r\nhello\r\n1f\r\n{}\r\n0\r\n\r\n", "x".repeat(31));
     assert_eq!(encode_chunked(&chunks), expected.as_bytes());
@@ -330,7 +331,7 @@ fn chunks_are_written_with_these_bytes() {
 }
 
 #[test]
-fn a_buffer_that_is_too_small_for_a_chunk_is_told_the_exact_length() {
+fn a_buffer_too_small_for_a_chunk_yields_the_exact_length_needed() {
     let needed = "\r\nffffffff\r\n".len();
     for size in 0..needed {
         let refused = encode_prefix(ChunkPosition::Later, 0xffff_ffff, &mut vec![0; size]);
@@ -340,7 +341,7 @@ fn a_buffer_that_is_too_small_for_a_chunk_is_told_the_exact_length() {
     assert_eq!(refused, Err(BufferTooSmall { needed: 5 }));
 }
 
-/// Decodes a chunked body that is known to be whole and right, as a reader of the RFC would by hand.
+/// Decodes a chunked body that is known to be whole and valid, step by step as the RFC says.
 fn decode_naively(mut input: &[u8]) -> (Vec<u8>, usize) {
     let whole = input.len();
     let mut body = Vec::new();
@@ -393,7 +394,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 1_000, ..Default::default() })]
 
     #[test]
-    fn chunked_bodies_decode_as_by_hand(framed in chunked_body(), size in 1..50usize) {
+    fn chunked_bodies_decode_like_the_naive_decoder(framed in chunked_body(), size in 1..50usize) {
         let input = [&framed[..], BEHIND].concat();
         let (body, consumed) = decode_naively(&input);
         prop_assert_eq!(consumed, framed.len());
@@ -425,7 +426,7 @@ proptest! {
 }
 
 #[test]
-fn behind_white_space_only_an_extension_or_the_line_end_may_follow_a_size() {
+fn only_an_extension_or_the_line_end_may_follow_white_space_after_a_size() {
     for line in ["1 ", "1\t ", "1 ;x", "1\t;x=\"y\""] {
         let decoded = decode_chunked(format!("{line}\r\nx\r\n0\r\n\r\n").as_bytes());
         assert!(matches!(decoded, Ok((body, true, _)) if body == b"x"), "{line:?}");

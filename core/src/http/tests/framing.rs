@@ -56,7 +56,7 @@ fn any_other_content_length_is_bad() {
 }
 
 #[test]
-fn a_content_length_that_comes_twice_counts_if_both_are_equal() {
+fn a_content_length_may_occur_twice_if_both_are_equal() {
     assert_eq!(body("Content-Length: 5\r\nContent-Length: 5\r\n"), Ok(BodyLength::Fixed(5)));
 }
 
@@ -88,7 +88,7 @@ fn any_other_transfer_encoding_is_unknown() {
 }
 
 #[test]
-fn a_length_together_with_chunks_is_ambiguous() {
+fn a_length_together_with_chunks_is_refused_as_ambiguous() {
     let (length, chunked) = ("Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n");
     for fields in [format!("{length}{chunked}"), format!("{chunked}{length}")] {
         assert_eq!(body(&fields), Err(HeadError::LengthWithChunked));
@@ -103,7 +103,7 @@ fn a_body_without_length_goes_to_the_end_of_the_stream_and_ends_the_connection()
 }
 
 #[test]
-fn interim_answers_204_and_304_have_no_body_whatever_they_say() {
+fn interim_replies_204_and_304_have_no_body_whatever_they_say() {
     for status in [100, 101, 103, 199, 204, 304] {
         for fields in ["", "Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n"] {
             let response = read(&format!("HTTP/1.1 {status} X"), fields).unwrap();
@@ -114,7 +114,7 @@ fn interim_answers_204_and_304_have_no_body_whatever_they_say() {
 }
 
 #[test]
-fn answers_next_to_them_have_a_body() {
+fn neighbouring_statuses_have_a_body() {
     for status in [200, 203, 205, 303, 305] {
         let response = read(&format!("HTTP/1.1 {status} X"), "Content-Length: 5\r\n").unwrap();
         assert_eq!(response.body, BodyLength::Fixed(5), "{status}");
@@ -122,7 +122,7 @@ fn answers_next_to_them_have_a_body() {
 }
 
 #[test]
-fn a_connection_persists_in_http_1_1_unless_it_says_close() {
+fn a_connection_persists_in_http_1_1_unless_the_head_says_close() {
     assert!(is_persistent("HTTP/1.1", ""));
     assert!(is_persistent("HTTP/1.1", "Connection: keep-alive\r\n"));
     assert!(is_persistent("HTTP/1.1", "Connection: closed\r\nX: close\r\n"));
@@ -135,7 +135,7 @@ fn a_connection_persists_in_http_1_1_unless_it_says_close() {
 }
 
 #[test]
-fn a_connection_persists_in_http_1_0_only_if_it_says_keep_alive() {
+fn a_connection_persists_in_http_1_0_only_if_the_head_says_keep_alive() {
     assert!(!is_persistent("HTTP/1.0", ""));
     assert!(!is_persistent("HTTP/1.0", "Connection: close\r\n"));
     for value in ["keep-alive", "Keep-Alive", "x, keep-alive"] {
@@ -144,8 +144,8 @@ fn a_connection_persists_in_http_1_0_only_if_it_says_keep_alive() {
 }
 
 #[test]
-fn close_counts_before_keep_alive_in_whatever_order() {
-    // RFC 9112 section 9.3: the first rule that applies is that of `close`.
+fn close_wins_over_keep_alive_in_any_order() {
+    // RFC 9112 section 9.3: `close` is the first rule.
     for version in ["HTTP/1.0", "HTTP/1.1"] {
         for value in ["keep-alive, close", "close, keep-alive", "close\r\nConnection: keep-alive"] {
             assert!(
@@ -158,13 +158,13 @@ fn close_counts_before_keep_alive_in_whatever_order() {
 
 #[test]
 fn chunks_in_http_1_0_are_unknown() {
-    // RFC 9112 section 6.1: the framing is to be treated as faulty.
+    // RFC 9112 section 6.1: such framing must be treated as faulty.
     let response = read("HTTP/1.0 200 OK", "Transfer-Encoding: chunked\r\n");
     assert_eq!(response, Err(HeadError::UnknownTransferEncoding));
 }
 
 #[test]
-fn framing_counts_also_where_the_caller_knows_the_fields() {
+fn framing_fields_take_effect_even_if_the_caller_knows_them() {
     for (fields, length) in [
         ("Content-Length: 5\r\nConnection: close\r\n", BodyLength::Fixed(5)),
         ("Transfer-Encoding: chunked\r\nConnection: close\r\n", BodyLength::Chunked),

@@ -19,7 +19,7 @@ const BEHIND: &[u8] = b"\r\n\r\nHTTP/1.1 500 Later\r\n\r\n";
 /// A head of exactly `length` bytes.
 fn head_of(length: usize) -> Vec<u8> {
     let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
-    // Several lines, so that line ends stand everywhere.
+    // Several lines, so that there are line ends throughout the head.
     while length - head.len() > 2_000 {
         head.extend_from_slice(format!("X-Filler: {}\r\n", "a".repeat(988)).as_bytes());
     }
@@ -30,12 +30,12 @@ fn head_of(length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_head_ends_behind_its_first_empty_line() {
+fn a_head_ends_after_its_first_empty_line() {
     assert_eq!(find_end(&[HEAD, BEHIND].concat()), Ok(Some(HEAD.len())));
 }
 
 #[test]
-fn a_head_without_fields_ends_behind_its_status_line() {
+fn a_head_without_fields_ends_after_its_status_line() {
     assert_eq!(find_end(b"HTTP/1.1 200 OK\r\n\r\nX"), Ok(Some(19)));
 }
 
@@ -49,7 +49,7 @@ fn a_head_shows_its_fields_in_order_without_surrounding_space() {
 }
 
 #[test]
-fn a_head_byte_by_byte_ends_where_it_does_as_a_whole() {
+fn a_head_fed_byte_by_byte_ends_at_the_same_place() {
     let input = [HEAD, BEHIND].concat();
     let mut parser = HeadParser::default();
     for length in 0..HEAD.len() {
@@ -61,7 +61,7 @@ fn a_head_byte_by_byte_ends_where_it_does_as_a_whole() {
 }
 
 #[test]
-fn a_head_cut_at_any_position_ends_where_it_does_as_a_whole() {
+fn a_head_cut_at_any_position_ends_at_the_same_place() {
     let input = [HEAD, BEHIND].concat();
     for cut in 0..HEAD.len() {
         let mut parser = HeadParser::default();
@@ -80,24 +80,25 @@ fn a_scanner_finds_one_head_after_another() {
 }
 
 #[test]
-fn what_has_been_scanned_is_not_looked_at_again() {
+fn scanned_bytes_are_not_scanned_again() {
     let mut input = head_of(MAX_HEAD);
     let end = input.len();
     let mut parser = HeadParser::default();
     for length in 1..end {
         assert_eq!(end_by(&mut parser, &input[..length]), Ok(None), "at {length}");
-        // A bare line feed far behind is an error to a scanner that starts over, so that none here
-        // means that the cost of the whole is linear. The first seven may be looked at each time.
+        // A scanner that starts over would fail on a bare line feed in the scanned part. So no
+        // error here means that the total cost is linear. The first seven bytes may be checked each
+        // time.
         if length > 22 {
             input[length - 16] = b'\n';
         }
     }
-    // It is parsed once, when its end is there, so it is made whole again.
+    // The head is parsed once its end is there, so undo the damage first.
     assert_eq!(end_by(&mut parser, &head_of(MAX_HEAD)), Ok(Some(end)));
 }
 
 #[test]
-fn an_error_is_found_again_where_it_was_found_before() {
+fn the_same_input_gives_the_same_error_again() {
     for bad in ["HTTP/1.1 200 OK\nA: b\r\n\r\n", "HTTP/1.1 200 OK\r\nA: b\nC: d\r\n\r\n"] {
         let mut parser = HeadParser::default();
         for _ in 0..3 {
@@ -111,7 +112,7 @@ fn an_error_is_found_again_where_it_was_found_before() {
 }
 
 #[test]
-fn what_is_no_name_is_not_shown() {
+fn a_field_whose_name_is_not_a_token_is_not_shown() {
     let mut shown = Vec::new();
     let head = b"HTTP/1.1 200 OK\r\nA: 1\r\nno colon\r\nB: 2\r\n\r\n";
     let read = HeadParser::default().parse(head, |name, _| shown.push(name.to_vec()));
@@ -127,12 +128,12 @@ fn a_head_of_64_kib_is_read() {
 }
 
 #[test]
-fn a_head_of_one_byte_more_is_too_large() {
+fn a_head_one_byte_over_the_limit_is_too_large() {
     assert_eq!(find_end(&head_of(MAX_HEAD + 1)), Err(HeadError::TooLarge));
 }
 
 #[test]
-fn a_head_is_too_large_as_soon_as_its_end_cannot_come_in_time() {
+fn a_head_is_too_large_as_soon_as_its_end_cannot_be_within_the_limit() {
     let head = head_of(MAX_HEAD + 1);
     let mut parser = HeadParser::default();
     assert_eq!(end_by(&mut parser, &head[..MAX_HEAD - 1]), Ok(None));
@@ -140,7 +141,7 @@ fn a_head_is_too_large_as_soon_as_its_end_cannot_come_in_time() {
 }
 
 #[test]
-fn bytes_behind_a_head_do_not_count_towards_its_limit() {
+fn bytes_after_a_head_do_not_count_towards_its_limit() {
     let input = [HEAD, &vec![b'a'; 2 * MAX_HEAD]].concat();
     assert_eq!(find_end(&input), Ok(Some(HEAD.len())));
 }
@@ -168,7 +169,7 @@ fn fielded(count: usize, value: &str) -> Vec<u8> {
 fn a_blank_line_before_the_status_line_is_refused() {
     for blank in ["\r\n", "\n", "\r\n\r\n"] {
         let input = format!("{blank}HTTP/1.1 200 OK\r\n\r\n");
-        // The premise: httparse alone would take it.
+        // The premise: httparse alone accepts it.
         assert!(httparse::Response::new(&mut []).parse(input.as_bytes()).unwrap().is_complete());
         assert_eq!(find_end(input.as_bytes()), Err(HeadError::LeadingBlankLine));
         assert_eq!(find_end(&input.as_bytes()[..1]), Err(HeadError::LeadingBlankLine));
@@ -185,7 +186,7 @@ fn a_line_that_ends_with_a_line_feed_alone_is_refused() {
         "HTTP/1.1 200 OK\r\nA: b\r\n\n",
         "HTTP/1.1 200 OK\n\n",
     ] {
-        // The premise: httparse alone would take it.
+        // The premise: httparse alone accepts it.
         let mut fields = [httparse::EMPTY_HEADER; 4];
         let alone = httparse::Response::new(&mut fields).parse(input.as_bytes());
         assert!(alone.unwrap().is_complete(), "{input:?}");
@@ -196,7 +197,7 @@ fn a_line_that_ends_with_a_line_feed_alone_is_refused() {
 
 #[test]
 fn a_bare_line_feed_is_refused_at_every_distance_from_the_start() {
-    // The scanner looks at eight bytes at a time.
+    // The scanner reads eight bytes at a time.
     for before in 1..40 {
         let input = format!("HTTP/1.{}\nrest", "a".repeat(before));
         assert_eq!(find_end(input.as_bytes()), Err(HeadError::BareLineFeed), "{before}");
@@ -204,7 +205,7 @@ fn a_bare_line_feed_is_refused_at_every_distance_from_the_start() {
 }
 
 #[test]
-fn what_does_not_start_as_http_is_refused_at_its_first_wrong_byte() {
+fn input_that_does_not_start_like_http_is_refused_at_its_first_wrong_byte() {
     let greetings: [(&[u8], usize); 4] = [
         (b"SSH-2.0-OpenSSH_9.2", 1),
         (b"\x15\x03\x01\x00\x02\x02\x46", 1),
@@ -218,7 +219,7 @@ fn what_does_not_start_as_http_is_refused_at_its_first_wrong_byte() {
 }
 
 #[test]
-fn bytes_behind_the_empty_line_are_no_part_of_a_head() {
+fn bytes_after_the_empty_line_are_not_part_of_the_head() {
     assert_eq!(parse(&[HEAD, b"x"].concat()), Err(HeadError::Malformed));
     assert_eq!(parse(&HEAD[..HEAD.len() - 1]), Err(HeadError::Malformed));
 }
@@ -240,7 +241,7 @@ fn statuses_from_100_to_999_are_read() {
 }
 
 #[test]
-fn the_reason_behind_a_status_may_be_anything() {
+fn the_reason_after_a_status_may_be_anything() {
     // RFC 9112 section 4: a client ignores it.
     for reason in ["", " ", "  ", " O\0K", " \u{7f}\t", " HTTP/1.1 500 A: b"] {
         assert_eq!(read(&format!("HTTP/1.1 202{reason}"), "").unwrap().status, 202, "{reason:?}");
@@ -250,7 +251,7 @@ fn the_reason_behind_a_status_may_be_anything() {
 #[test]
 fn field_lines_that_are_not_fields_are_malformed() {
     for line in " A: b|A : b|A: b\r\n folded|A|: b|A: b\rc|A: b\r|A\u{e9}: b|A\0: b".split('|') {
-        // Alone, and where a value with a control character has been seen before or is seen later.
+        // Alone, and before or after a field whose value has a control character.
         for others in [["", ""], ["B: \0\r\n", ""], ["", "B: \u{1}\r\n"]] {
             let fields = format!("{}{line}\r\n{}", others[0], others[1]);
             assert_eq!(read("HTTP/1.1 200 OK", &fields), Err(HeadError::Malformed), "{fields:?}");
@@ -259,7 +260,7 @@ fn field_lines_that_are_not_fields_are_malformed() {
 }
 
 #[test]
-fn control_characters_in_a_value_are_shown_as_they_came_and_change_nothing_else() {
+fn control_characters_in_a_value_are_shown_unchanged_and_have_no_other_effect() {
     let heads = [
         "HTTP/1.1 200 OK\r\nA: xbx\r\nContent-Length: 7\r\nConnection: close\r\n\r\n",
         "HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\nA:\t x \r\nB:\r\nC: \t\r\n\r\n",
@@ -269,7 +270,7 @@ fn control_characters_in_a_value_are_shown_as_they_came_and_change_nothing_else(
     for head in heads {
         let (plain, fields) = parse(head.as_bytes()).unwrap();
         for control in (0..32).filter(|byte| !b"\t\r\n".contains(byte)).chain([127]) {
-            // Every `x` of these heads stands in a value.
+            // Every `x` in these heads is part of a value.
             let replace = |byte: &u8| if *byte == b'x' { control } else { *byte };
             let head: Vec<u8> = head.bytes().map(|byte| replace(&byte)).collect();
             let expected: Fields = fields
@@ -281,7 +282,7 @@ fn control_characters_in_a_value_are_shown_as_they_came_and_change_nothing_else(
     }
 }
 
-/// Lines that are near a head, most of them right.
+/// Input that is nearly a head; most of its lines are valid.
 fn near_a_head() -> impl Strategy<Value = Vec<u8>> {
     let blank = prop_oneof![12 => Just(""), 1 => Just("\r\n"), 1 => Just("\n")];
     let line_end =
@@ -310,7 +311,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 4_000, ..Default::default() })]
 
     #[test]
-    fn what_is_read_is_what_httparse_reads(input in near_a_head()) {
+    fn heads_are_read_as_httparse_reads_them(input in near_a_head()) {
         let mut headers = [httparse::EMPTY_HEADER; 16];
         let mut theirs = httparse::Response::new(&mut headers);
         let parsed = theirs.parse(&input);
@@ -332,11 +333,11 @@ proptest! {
                 prop_assert_eq!(theirs, fields);
             }
             (Ok(Some((end, _))), Err(_)) => {
-                // Ours is told control characters of callers and looks at no reason.
+                // Our parser accepts control characters in values and ignores the reason.
                 let is_control = |byte: &u8| byte.is_ascii_control() && !b"\r\n\t".contains(byte);
                 prop_assert!(input[..end].iter().any(is_control));
             }
-            // It takes liberties with blank lines and line ends, and knows nothing of framing.
+            // httparse accepts blank lines and bare line feeds, and does not check the framing.
             (Err(error), Ok(httparse::Status::Complete(end))) => {
                 let is_bare = |pair: &[u8]| pair[1] == b'\n' && pair[0] != b'\r';
                 let is_strict =
@@ -344,13 +345,13 @@ proptest! {
                 prop_assert!(is_framing(error) || !is_strict, "{error}");
             }
             (Ok(None), Ok(parsed)) => prop_assert_eq!(parsed, httparse::Status::Partial),
-            // A line that is wrong is found when the head is whole, unless its end shows it.
+            // We report an invalid line once the head is whole, unless its line end is invalid.
             (Ok(None) | Err(_), _) => {}
         }
     }
 
     #[test]
-    fn a_scanner_that_is_fed_byte_by_byte_agrees_with_one_that_is_fed_at_once(input in near_a_head()) {
+    fn scanning_byte_by_byte_agrees_with_scanning_the_whole(input in near_a_head()) {
         let mut parser = HeadParser::default();
         let slow = (0..=input.len()).map(|length| end_by(&mut parser, &input[..length]));
         let slow = slow.into_iter().find(|found| *found != Ok(None)).unwrap_or(Ok(None));
@@ -369,8 +370,8 @@ proptest! {
 }
 
 #[test]
-fn most_of_what_is_near_a_head_is_scanned_and_parsed() {
-    // Or else the properties above would say little.
+fn most_generated_input_is_scanned_and_parsed() {
+    // Otherwise the properties above would prove little.
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let heads = (0..400).filter(|_| {
         let input = near_a_head().new_tree(&mut runner).unwrap().current();

@@ -20,7 +20,7 @@ fn find_end(input: &[u8]) -> Result<Option<usize>, HeadError> {
     end_by(&mut HeadParser::default(), input)
 }
 
-/// Parses what is exactly one head.
+/// Parses input that is exactly one head.
 fn parse(head: &[u8]) -> Result<(ResponseHead, Fields), HeadError> {
     let mut fields = Fields::new();
     let parsed = HeadParser::default().parse(head, |name, value| {

@@ -1,18 +1,18 @@
-//! What the embedder was told.
+//! What the embedder has learnt from receipts and warnings.
 
 use lambda_proto::api::{Meaning, Outcome};
 use lambda_proto::client::{Warning, WarningKind};
 
-/// What the embedder knows of an invocation, from what it was told.
+/// The fate of an answer, as far as the embedder knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Fate {
     Taken,
     TakenBefore,
     Refused,
-    /// 410: the invocation is over, which says nothing of an earlier copy.
+    /// 410: the invocation is over, which says nothing about an earlier copy.
     Over,
     Unknown,
-    /// Asked for the next one behind the answer: its fate comes with that.
+    /// The answer was pipelined, and its fate becomes known with the next invocation.
     Pipelined,
 }
 
@@ -29,9 +29,9 @@ impl Fate {
 
 #[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Host {
-    /// Bodies of the answers given, each with its fate.
+    /// The answers given: the invocation, the body and the fate of each.
     pub(crate) answers: Vec<(usize, String, Option<Fate>)>,
-    /// Whether the last of them is waited for.
+    /// Whether the receipt of the last answer is due.
     pub(crate) is_due: bool,
     pub(crate) events_lost: Vec<usize>,
     /// Reports of lost events whose fate is unknown.
@@ -45,7 +45,7 @@ impl Host {
         let last = self.answers.last_mut();
         let of_answer = last.filter(|answer| answer.2 == Some(Fate::Pipelined));
         match warning.kind {
-            // Which one it is says the machine, by the attempt.
+            // `World::settle` fills in which invocation it is.
             WarningKind::EventLost => self.events_lost.push(usize::MAX),
             WarningKind::FateUnknown => match of_answer {
                 Some(answer) => answer.2 = Some(Fate::Unknown),

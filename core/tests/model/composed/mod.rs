@@ -1,17 +1,23 @@
-//! The runtime and the service, composed: every interleaving of what they do, with connections lost at any
-//! place.
+//! The runtime and the service together: every interleaving of their moves, with connections lost
+//! at every point.
 //!
-//! The runtime is a [`Client`](lambda_proto::client::Client), driven as every loop here drives it: it connects,
-//! writes a byte of a request, all of it, a byte of the `next` behind it, or all; it reads a part of a head,
-//! a head with a part of a body, a message, or several. The service reads a request, hands out an event, and
-//! notices that a connection is gone. A loss takes away all that the runtime has not read; what the service
-//! has not read it may still read, at any later time, or never: so an answer of a lost connection may come
-//! to it behind the second copy of it, and a `next` long after the runtime has asked again.
+//! The runtime is a [`Client`](lambda_proto::client::Client) in an ordinary loop. It connects. It
+//! writes a byte of a request, all of it, a byte of the `next` after it, or all. It reads a part of
+//! a head, a head with a part of a body, a message, or several. The service reads a request, hands
+//! out an event, and notices that a connection is gone. A loss discards everything that the runtime
+//! has not read. What the service has not read, it may read at any later time, or never. So an
+//! answer from a lost connection may reach the service after the second copy of it, and a `next`
+//! long after the runtime has asked again.
 //!
-//! Checked in every state: nobody waits for something that will not come, and nothing goes in a circle; no
-//! answer takes effect twice, or for another invocation; what an embedder is told is true, or "unknown". At every
-//! end: each event was answered, or the embedder was told what became of it, or it was lost before the runtime
-//! had its id. That is the service's way: a `next` on a connection that drops loses the event.
+//! Checked in every state:
+//!
+//! - neither side waits for something that will not arrive, and there is no endless cycle;
+//! - no answer takes effect twice, or for another invocation;
+//! - the fate that the embedder learns is true, or "unknown".
+//!
+//! Checked at every end: each event was answered, or the embedder learnt what became of it, or it
+//! was lost before the runtime had its id. The service allows that: a `next` on a connection that
+//! drops loses the event.
 
 mod host;
 mod service;
@@ -22,11 +28,11 @@ use std::collections::HashSet;
 use service::Kind;
 use world::{Mistaken, Move, Settings, World};
 
-/// Goes depth first through everything that can happen. A client cannot be cloned, so a state is come to by
-/// taking all moves from the start again.
+/// Explores everything that can happen, depth first. A client cannot be cloned, so a state is
+/// reached again by taking all moves from the start.
 struct Explorer {
     settings: Settings,
-    /// Whether what follows a state that is known is left out.
+    /// Whether known states are not explored again.
     is_pruning: bool,
     known: HashSet<(u64, u64)>,
     on_the_way: HashSet<(u64, u64)>,
@@ -40,7 +46,7 @@ struct Found {
     states: u64,
     edges: u64,
     ends: usize,
-    /// Moves on the longest way.
+    /// The number of moves on the longest way.
     depth: usize,
     mistaken: Mistaken,
 }
@@ -64,7 +70,7 @@ impl Explorer {
     fn visit(&mut self, mut world: World) {
         let key = world.key();
         let _shows_the_way = OnPanic(&self.way);
-        assert!(!self.on_the_way.contains(&key), "it goes in a circle: {:?}", self.way);
+        assert!(!self.on_the_way.contains(&key), "endless cycle: {:?}", self.way);
         if !self.known.insert(key) && self.is_pruning {
             return;
         }
@@ -75,14 +81,14 @@ impl Explorer {
             world.check_end();
             self.ends.insert(key);
         } else {
-            // Nobody may need a loss to go on.
+            // Progress must not depend on a lost connection.
             assert!(moves.iter().any(|it| *it != Move::Lose), "deadlock after {:?}", self.way);
         }
         drop(_shows_the_way);
         self.on_the_way.insert(key);
         let mut world = Some(world);
         for (at, next) in moves.iter().copied().enumerate() {
-            // The last one goes on from here, and needs no way from the start.
+            // The last move continues from this world; for the others it is built again.
             let here = if at + 1 == moves.len() { world.take() } else { None };
             let mut there = here.unwrap_or_else(|| self.again());
             self.way.push(next);
@@ -108,7 +114,7 @@ impl Explorer {
     }
 }
 
-/// Prints how something was come to if it panics there.
+/// Prints the moves that led to a state, if a check panics there.
 struct OnPanic<'a>(&'a [Move]);
 
 impl Drop for OnPanic<'_> {
@@ -119,16 +125,17 @@ impl Drop for OnPanic<'_> {
     }
 }
 
-/// The state space, for two invocations, one row for each service, each way of asking and each number of
-/// losses and timeouts: states, moves, ends, moves on the longest way; and how often something was said that
-/// may mislead.
+/// The state space for two invocations. There is a row for each kind of service, with and without
+/// pipelining, and for each number of losses and timeouts. Its numbers are the states, the moves,
+/// the ends, the moves on the longest way, and how often a reported fate is misleading.
 ///
-/// "Its first copy had been taken" is said when the second copy of an answer is refused by 400 or 403
-/// (`DESIGN.md`: "Why is an answer sent twice, and when?"). The service refuses so, too, if it has given the
-/// invocation up meanwhile (the fifth number), or if an answer to an earlier delivery of the same event came
-/// to it late and was taken (the sixth; what was told of that one is that its fate is unknown). And "the
-/// invocation is over" (410), which is true, may be said of an answer whose first copy had been taken, if its
-/// request id has come again meanwhile (the seventh). Nothing else that is told to an embedder is ever wrong.
+/// "The first copy had been accepted" is reported when the service refuses the second copy of an
+/// answer with 400 or 403 (`DESIGN.md`: "Why is an answer sent twice, and when?"). The service also
+/// refuses it in this way if it has given up the invocation in the meantime (the fifth number), or
+/// if an answer to an earlier delivery of the same event arrived late and was accepted (the sixth
+/// number; the fate of that answer is reported as unknown). "The invocation is over" (410) is true,
+/// but it may be reported for an answer whose first copy had been accepted, if the request id has
+/// been used again in the meantime (the seventh number). No other reported fate is ever wrong.
 type Row = (Kind, bool, usize, usize, [u64; 7]);
 
 const ROWS: &[Row] = &[
@@ -172,7 +179,7 @@ const ROWS: &[Row] = &[
     (Kind::Reused, true, 2, 0, [7136, 23095, 57, 47, 0, 0, 0]),
 ];
 
-/// Whether a row takes too long for a build without optimisation.
+/// Whether a row takes too long in a build without optimisation.
 fn is_long((_, _, losses, timeouts, _): &Row) -> bool {
     losses + timeouts > 1
 }
@@ -187,17 +194,18 @@ fn whatever_the_runtime_and_the_service_do_no_invocation_is_lost_or_answered_twi
         let found = [states, edges, ends as u64, depth as u64, timed_out, earlier, over];
         println!("    (Kind::{kind:?}, {is_pipelined}, {losses}, {timeouts}, {found:?}),");
         assert_eq!(found, expected, "{settings:?}");
-        // Where nothing times out and no event is given up, nothing is wrong.
+        // Unless an invocation times out or is given up, the fate is not misleading.
         assert!(timed_out == 0 || timeouts > 0 || kind == Kind::Losing);
         assert!(earlier == 0 || kind == Kind::Redelivering);
         assert!(over == 0 || kind == Kind::Attempts);
     }
 }
 
-/// That two states with the same key are the same, so that what follows the second can be left out.
+/// Proves that states with the same key behave the same, so that each is explored only once.
 #[test]
-fn without_leaving_anything_out_the_same_states_are_found() {
-    // All 697,116 ways of one invocation and one loss, or, without optimisation, those of no loss.
+fn exploring_without_pruning_finds_the_same_states() {
+    // All 697,116 ways with one invocation and one loss or, without optimisation, all ways with two
+    // invocations and no loss.
     let (invocations, losses) = if cfg!(debug_assertions) { (2, 0) } else { (1, 1) };
     let kind = Kind::Redelivering;
     let settings = Settings { kind, is_pipelined: false, invocations, losses, timeouts: 0 };

@@ -1,23 +1,25 @@
-//! A model of the service's own machine, from the tables of its emulator: the id of an answer is looked at
-//! before the state is (`rapi/middleware`, `core/states.go`).
+//! A model of the service's state machine, from the tables of its emulator: the id of an answer is
+//! checked before the state (`rapi/middleware`, `core/states.go`).
 
 use std::collections::VecDeque;
 
-/// Which service it is, where they differ.
+/// The kind of service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     /// One invocation at a time; a `next` while one runs gets the same event again.
     Redelivering,
-    /// One invocation at a time; a `next` while one runs means that its event was lost with a connection, and
-    /// the invocation is given up. This is what a runtime that died in the middle would see, too.
+    /// One invocation at a time; a `next` while one runs means that its event was lost with a
+    /// connection, and the service gives up the invocation. A runtime that was restarted in the
+    /// middle would see the same.
     Losing,
-    /// Several at a time, each with an id of the attempt, and all with the same request id: the second event
-    /// is a retry of the first.
+    /// Several invocations at a time, each with an attempt id, and all with the same request id:
+    /// the second event is a retry of the first.
     Attempts,
-    /// Several at a time, without ids of attempts.
+    /// Several invocations at a time, without attempt ids.
     Several,
-    /// The same, and all with the same request id: nothing tells a second copy of the first answer from an
-    /// answer to the second invocation. So it must not read a lost connection late, which nobody could mend.
+    /// Like `Several`, but all with the same request id: a second copy of the first answer cannot
+    /// be told from an answer to the second invocation. So this service must not read from a lost
+    /// connection later, as no runtime could make up for that.
     Reused,
 }
 
@@ -35,21 +37,22 @@ pub(crate) struct Entry {
     pub(crate) is_running: bool,
     /// The body of the answer that took effect.
     pub(crate) taken: Option<String>,
-    /// It was given up: by a timeout, or because its event was lost.
+    /// Whether it was given up, because of a timeout or a lost event.
     pub(crate) is_given_up: bool,
 }
 
 /// One connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Line {
-    /// Written by the runtime, and not read.
+    /// Bytes from the runtime that the service has not read.
     pub(crate) up: Vec<u8>,
-    /// Said by the service and not read: whole messages, of the first of which so many bytes are read.
+    /// Messages from the service that the runtime has not read; `offset` bytes of the first one
+    /// have been read.
     pub(crate) down: VecDeque<Vec<u8>>,
     pub(crate) offset: usize,
-    /// The runtime has lost it, which the service has not noticed.
+    /// Whether the runtime has lost it and the service has not noticed.
     pub(crate) is_lost: bool,
-    /// A `next` waits on it.
+    /// Whether a `next` waits on it.
     pub(crate) is_asking: bool,
 }
 
@@ -57,10 +60,10 @@ pub(crate) struct Line {
 pub(crate) struct Service {
     kind: Kind,
     state: State,
-    /// The invocation that ids are compared with, of those that run one at a time.
+    /// The invocation that ids are compared with, if one runs at a time.
     current: Option<usize>,
     pub(crate) entries: Vec<Entry>,
-    /// How many invocations are wanted.
+    /// How many events to hand out in total.
     wanted: usize,
     pub(crate) lines: Vec<Line>,
 }
@@ -105,19 +108,19 @@ impl Service {
         matches!(self.kind, Kind::Redelivering | Kind::Losing)
     }
 
-    /// Whether it waits for nothing but an event to hand out.
+    /// Whether the service only waits for an event to hand out.
     pub(crate) fn is_ready(&self) -> bool {
         !self.is_one_at_a_time() || self.state == State::Ready
     }
 
-    /// Whether a whole request waits on a connection that is not busy with one.
+    /// Whether a whole request waits on a connection without an unanswered `next`.
     pub(crate) fn has_request(&self, line: usize) -> bool {
         let line = &self.lines[line];
         let is_late = line.is_lost && self.kind == Kind::Reused;
         !line.is_asking && !is_late && whole(&line.up).is_some()
     }
 
-    /// Reads one request and answers it, or lets it wait.
+    /// Reads one request and replies to it, or lets it wait.
     pub(crate) fn read(&mut self, line: usize) {
         let (path, body, length) = whole(&self.lines[line].up).expect("a request is there");
         self.lines[line].up.drain(..length);
@@ -143,7 +146,7 @@ impl Service {
 
     /// The status of the reply to a response or an error.
     fn answer(&mut self, path: &str, body: String) -> u16 {
-        // What stands behind the path of a call is the id of the attempt.
+        // The path of a call is followed by the attempt id.
         let (path, attempt) = path.split_once(' ').expect("a path and an attempt");
         let id = path.split('/').rev().nth(1).expect("an id");
         let is_named = |number: &usize| request_id(self.kind, *number) == id;
@@ -181,14 +184,14 @@ impl Service {
     pub(crate) fn has_event(&self, line: usize) -> bool {
         let is_free = match self.kind {
             Kind::Several => true,
-            // A retry comes when the attempt before it is over.
+            // A retry follows when the previous attempt is over.
             Kind::Attempts | Kind::Reused => self.entries.iter().all(|entry| !entry.is_running),
             Kind::Redelivering | Kind::Losing => self.state == State::Ready,
         };
         self.lines[line].is_asking && is_free && self.entries.len() < self.wanted
     }
 
-    /// Hands out an event: to all that ask, if one invocation runs at a time.
+    /// Hands out an event; if one invocation runs at a time, on all connections that ask for one.
     pub(crate) fn invoke(&mut self, line: usize) {
         let number = self.entries.len();
         self.entries.push(Entry { is_running: true, ..Entry::default() });
@@ -213,7 +216,8 @@ impl Service {
     }
 }
 
-/// Path with the id of the attempt, body and length of the request that stands here, if it is whole.
+/// The path with the attempt id, the body and the length of the request that begins here, if it is
+/// whole.
 fn whole(bytes: &[u8]) -> Option<(String, String, usize)> {
     let text = core::str::from_utf8(bytes).expect("requests are text here");
     let (head, behind) = text.split_once("\r\n\r\n")?;

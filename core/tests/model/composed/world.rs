@@ -1,4 +1,4 @@
-//! A runtime, driven as every loop of this project drives it, and the service: what either can do next.
+//! A runtime in an ordinary loop, and the service: the moves that each can make next.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -9,7 +9,7 @@ use lambda_proto::machine::{Machine, Phase};
 use super::host::{Fate, Host};
 use super::service::{Kind, Line, Service, request_id};
 
-/// What is explored.
+/// What to explore.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) kind: Kind,
@@ -20,33 +20,34 @@ pub(crate) struct Settings {
     pub(crate) timeouts: usize,
 }
 
-/// One thing that somebody does.
+/// One move of either side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Move {
-    /// The runtime does what its client asks for, where nothing goes over the wire.
+    /// The runtime does what its client asks for, other than I/O.
     Go,
     Write(usize),
     Read(usize),
-    /// The runtime loses its connection, or makes none.
+    /// The runtime loses its connection, or fails to make one.
     Lose,
     /// The service reads a request.
     Serve(usize),
     /// The service hands out an event.
     Invoke(usize),
-    /// The service notices that a connection is gone, and what it has not read with it.
+    /// The service notices that a connection is gone, and loses what it has not read from it.
     Notice(usize),
-    /// The service gives an invocation up.
+    /// The service gives up an invocation.
     TimeOut(usize),
 }
 
-/// What came of the one weakness that is known.
+/// How often a reported fate was misleading; see [`Row`](super::Row).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Mistaken {
-    /// "Its first copy had been taken" was said of an answer whose invocation had timed out.
+    /// "The first copy had been accepted", but the invocation had timed out.
     pub(crate) timed_out: u64,
-    /// It was said of an answer in whose place one to an earlier delivery of the event had been taken.
+    /// "The first copy had been accepted", but an answer to an earlier delivery of the event had
+    /// been accepted instead.
     pub(crate) earlier: u64,
-    /// "The invocation is over" was said of an answer that had been taken before.
+    /// "The invocation is over", but the answer had been accepted before.
     pub(crate) over: u64,
 }
 
@@ -57,9 +58,9 @@ pub(crate) struct World {
     host: Host,
     body: String,
     pub(crate) service: Service,
-    /// Where the runtime is connected.
+    /// The connection of the runtime.
     line: Option<usize>,
-    /// The fate that was compared last with what the service knows, and of which answer it is.
+    /// The answer whose fate was last compared with what the service knows, and that fate.
     checked: Option<(usize, Fate)>,
     pub(crate) mistaken: Mistaken,
 }
@@ -91,7 +92,7 @@ impl World {
         world
     }
 
-    /// Everything that somebody can do now; losses last.
+    /// All moves that are possible now; losses come last.
     pub(crate) fn moves(&mut self) -> Vec<Move> {
         let mut moves = Vec::new();
         match self.step {
@@ -116,7 +117,8 @@ impl World {
             }
         }
         for (number, entry) in self.service.entries.iter().enumerate() {
-            // A timeout ends what nobody else can end; others are counted.
+            // A timeout that alone can resolve a stuck state is always possible; other timeouts
+            // are limited.
             if entry.is_running && (self.is_stuck() || self.host.timeouts < self.settings.timeouts)
             {
                 moves.push(Move::TimeOut(number));
@@ -129,7 +131,7 @@ impl World {
         moves
     }
 
-    /// Nothing goes on until an invocation is over whose event, or answer, went nowhere.
+    /// Whether there is no progress until an invocation whose event or answer was lost times out.
     fn is_stuck(&self) -> bool {
         let waits = |line: &Line| !line.is_lost && line.is_asking;
         self.service.lines.iter().all(waits)
@@ -180,12 +182,12 @@ impl World {
             self.service.entries.iter().enumerate().all(|(number, entry)| {
                 entry.taken.as_ref().is_none_or(|taken| is_result_of(taken, number))
             }),
-            "an invocation was answered with another's result: {:?}",
+            "an invocation was answered with the result of another one: {:?}",
             self.service.entries
         );
     }
 
-    /// What is said on a connection that is lost goes nowhere.
+    /// Discards what the service has sent on lost connections.
     fn forget_lost(&mut self) {
         for line in self.service.lines.iter_mut().filter(|line| line.is_lost) {
             line.down.clear();
@@ -207,11 +209,7 @@ impl World {
                 let number: usize =
                     body.strip_prefix("event").and_then(|it| it.parse().ok()).expect("an event");
                 let kind = self.settings.kind;
-                assert_eq!(
-                    head.request_id(),
-                    request_id(kind, number),
-                    "an event with another's id"
-                );
+                assert_eq!(head.request_id(), request_id(kind, number), "an event with a wrong id");
                 if kind == Kind::Attempts {
                     let attempt = head.attempt_id().expect("an attempt");
                     assert_eq!(attempt, number.to_string().as_bytes());
@@ -227,12 +225,12 @@ impl World {
                 self.host.answers.push((number, self.body.clone(), None));
                 self.host.is_due = true;
             }
-            _ => unreachable!("not to be gone through"),
+            _ => unreachable!("these steps are other moves"),
         }
         self.settle();
     }
 
-    /// How much can be written: a byte of the answer, all of it, a byte of `next`, all.
+    /// How much can be written: one byte, the whole answer, a byte of `next` too, or everything.
     fn writes(&mut self) -> Vec<usize> {
         let exchange = self.client.exchange();
         let [head, body, next] = exchange.unsent(self.body.as_bytes());
@@ -252,8 +250,8 @@ impl World {
         lengths
     }
 
-    /// How much can be read: a part of a head, a head and a byte behind it, all of a message, and of what
-    /// stands behind that.
+    /// How much can be read: a part of a head, a head and a byte after it, a whole message, and the
+    /// same of the messages after it.
     fn reads(&self) -> Vec<usize> {
         let Some(line) = self.line.map(|at| &self.service.lines[at]) else { return Vec::new() };
         let mut lengths = Vec::new();
@@ -276,7 +274,7 @@ impl World {
         let line = &mut self.service.lines[self.line.expect("connected")];
         let mut bytes = Vec::new();
         while bytes.len() < length {
-            let message = line.down.front().expect("so much is there");
+            let message = line.down.front().expect("the move reads only available bytes");
             let end = message.len().min(line.offset + length - bytes.len());
             bytes.extend_from_slice(&message[line.offset..end]);
             line.offset = end;
@@ -292,7 +290,7 @@ impl World {
         self.settle();
     }
 
-    /// Takes note of all that the client tells, up to the next step that is the embedder's.
+    /// Records the receipts and warnings of the client, up to the next step that needs a move.
     fn settle(&mut self) {
         loop {
             let Self { client, host, .. } = self;
@@ -300,14 +298,14 @@ impl World {
             self.step = client.exchange().step(|warning| host.hear(warning));
             if host.events_lost.len() > lost_before {
                 host.events_lost[lost_before] = match self.settings.kind {
-                    // The one that was handed out last: nothing else is said of it.
+                    // The one that was handed out last: its ids do not identify it.
                     Kind::Reused => self.service.entries.len() - 1,
                     kind => number_of(kind, client.machine()),
                 };
             }
             match self.step {
                 Step::Settled(answer) => {
-                    assert!(self.host.is_due, "an answer is told of twice");
+                    assert!(self.host.is_due, "two receipts for an answer");
                     self.host.is_due = false;
                     self.tell(match answer {
                         Receipt::Pipelined => Fate::Pipelined,
@@ -319,7 +317,7 @@ impl World {
                 _ => break,
             }
         }
-        // The reply to a pipelined answer is in, and nothing was said against it.
+        // The reply to a pipelined answer has arrived, and there was no warning.
         let last = self.host.answers.last().map(|answer| answer.2);
         if last == Some(Some(Fate::Pipelined)) && self.client.machine().phase() != Phase::Reporting
         {
@@ -333,7 +331,7 @@ impl World {
         answer.2 = Some(fate);
     }
 
-    /// What the embedder was told of its last answer is true.
+    /// Checks that the reported fate of the last answer is true.
     fn check_last(&mut self) {
         let Some((number, body, Some(fate))) = self.host.answers.last() else { return };
         let told = Some((self.host.answers.len(), *fate));
@@ -343,22 +341,22 @@ impl World {
         let entry = &self.service.entries[*number];
         let is_taken = entry.taken.as_ref() == Some(body);
         match fate {
-            Fate::Taken => assert!(is_taken, "told as taken, but was not"),
+            Fate::Taken => assert!(is_taken, "reported as accepted, but was not"),
             Fate::TakenBefore if is_taken => {}
-            // The two ways in which a refusal of the second copy can mean something else.
+            // The two cases in which a refusal of the second copy means something else.
             Fate::TakenBefore if entry.is_given_up => self.mistaken.timed_out += 1,
             Fate::TakenBefore if entry.taken.is_some() => self.mistaken.earlier += 1,
-            Fate::TakenBefore => panic!("told as taken before, and nothing was"),
-            Fate::Refused => assert!(!is_taken, "told as refused, but was taken"),
+            Fate::TakenBefore => panic!("reported as accepted before, but no answer was"),
+            Fate::Refused => assert!(!is_taken, "reported as refused, but was accepted"),
             Fate::Over => {
-                assert!(!entry.is_running, "told as over, but it runs");
+                assert!(!entry.is_running, "reported as over, but it runs");
                 self.mistaken.over += u64::from(is_taken);
             }
             Fate::Unknown | Fate::Pipelined => {}
         }
     }
 
-    /// Whether all is over as agreed: no event is left, and a `next` waits.
+    /// Whether the scenario is complete: no event is left, and a `next` waits.
     pub(crate) fn is_at_the_end(&self) -> bool {
         let lines = &self.service.lines;
         self.step == Step::Read
@@ -369,14 +367,14 @@ impl World {
             && self.service.is_ready()
     }
 
-    /// At the end every invocation is answered, or somebody was told what happened to it, or its event was
-    /// lost before the runtime knew of it, which is the service's way (its emulator: a `next` on a connection
-    /// that drops loses the event).
+    /// At the end every invocation is answered, or the embedder has learnt what happened to it, or
+    /// its event was lost before the runtime knew of it. The service allows that (emulator: a
+    /// `next` on a connection that drops loses the event).
     pub(crate) fn check_end(&self) {
         for (number, entry) in self.service.entries.iter().enumerate() {
             let told: Vec<_> =
                 self.host.answers.iter().filter(|answer| answer.0 == number).collect();
-            assert!(told.iter().all(|answer| answer.2.is_some()), "an answer without a word");
+            assert!(told.iter().all(|answer| answer.2.is_some()), "an answer without a fate");
             let is_reported = self.host.events_lost.contains(&number);
             let is_unknown = told.iter().any(|answer| answer.2 == Some(Fate::Unknown))
                 || self.host.reports_unknown.contains(&number);
@@ -386,23 +384,23 @@ impl World {
                 Some(taken) if taken.starts_with("result") => {
                     assert!(told.iter().any(|answer| answer.1 == *taken));
                 }
-                Some(_) => assert!(is_reported, "a failure that nobody was told of"),
+                Some(_) => assert!(is_reported, "a report without a warning"),
                 None => {
                     let is_known = !told.is_empty() || is_reported;
                     let is_weak = told.iter().any(|answer| answer.2 == Some(Fate::TakenBefore));
-                    assert!(entry.is_given_up, "an invocation is left over");
+                    assert!(entry.is_given_up, "an invocation is neither answered nor given up");
                     assert!(
                         !is_known || is_unknown || is_refused || is_reported || is_weak,
-                        "invocation {number} is lost without a word: {told:?}"
+                        "invocation {number} is lost without a warning: {told:?}"
                     );
                 }
             }
         }
     }
 
-    /// What makes this state what it is. Of the client that is everything but bytes whose content follows
-    /// from the rest: all calls to it are determined by the machine, the step, what is said on the line and
-    /// what the embedder knows.
+    /// Identifies this state. Of the client, it includes everything but bytes whose content follows
+    /// from the rest: the machine, the step, the bytes on the connection and what the embedder
+    /// knows determine all further calls.
     pub(crate) fn key(&mut self) -> (u64, u64) {
         let machine = format!("{:?}", self.client.machine());
         let losses = format!("losses: {},", self.client.machine().losses());
@@ -428,7 +426,7 @@ impl World {
     }
 }
 
-/// Which invocation is in flight.
+/// The number of the invocation in flight.
 fn number_of(kind: Kind, machine: &Machine) -> usize {
     let ids = machine.invocation().expect("one is in flight");
     let text = match kind {

@@ -1,5 +1,5 @@
-//! The reference: a machine that follows the phase table. What else it must know, how much is sent
-//! and what is being read, is written once more without looking at how the machine does it.
+//! The reference: a machine that follows the phase table. The rest of its state (how much has been
+//! sent, and what is being read) is implemented independently of the machine.
 
 mod network;
 
@@ -13,27 +13,27 @@ use crate::support::Command;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum CopyOf {
     First,
-    /// The copy before it was cut off.
+    /// A second copy, after the first one was cut off.
     Cut,
-    /// The copy before it was sent whole.
+    /// A second copy, after the first one was sent whole.
     Whole,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Reading {
     Nothing,
-    /// [`Said::HalfHead`], and nothing else so far if it `is_sound`.
+    /// A head that began with [`Said::HalfHead`]; if it `is_sound`, nothing else has arrived.
     Head {
         is_sound: bool,
     },
-    /// An event that lacks its tail, or everything up to the end of the stream.
+    /// An event that lacks its tail, or lasts to the end of the stream.
     Event {
         is_endless: bool,
     },
-    /// The same for any other answer.
+    /// The same for any other reply.
     Reply {
         status: u16,
-        /// It answers a copy whose first copy was sent whole.
+        /// Whether it replies to a second copy after the first one was sent whole.
         is_to_second: bool,
         is_endless: bool,
     },
@@ -47,7 +47,7 @@ pub(crate) enum Refusal {
     Unsent,
 }
 
-/// Why what was said cannot be used.
+/// Why the input cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     Head,
@@ -57,7 +57,7 @@ pub(crate) enum Fault {
     SwitchedProtocols,
 }
 
-/// What the machine has to hand out.
+/// What the machine must return.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
     Invocation,
@@ -67,7 +67,7 @@ pub(crate) enum Told {
     Outcome(Call, u16, Meaning, Action),
 }
 
-/// What follows a lost connection, and the reply that is known by then.
+/// The recovery from a lost connection, and the reply if its status is known.
 pub(crate) type Recovers = (Option<RecoveryKind>, Option<(Call, u16, Meaning)>);
 
 /// How much of what was encoded has been sent.
@@ -80,31 +80,28 @@ enum Sent {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent facts, told apart from the machine's"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub(crate) struct Reference {
     is_multi: bool,
     stage: Stage,
-    /// Of the invocation that arrived last.
+    /// Whether the latest invocation has an attempt id.
     has_attempt: bool,
-    /// The answer under way: its call, whether it is a stream, and which copy it is.
+    /// The latest answer: its call, whether it is a stream, and which copy it is.
     call: Option<Call>,
     is_stream: bool,
     copy: CopyOf,
     has_chunk: bool,
-    /// Encoded and not forgotten: bytes of the request, and of `next` behind it.
+    /// The encoded bytes of the request, and of a pipelined `next`.
     wanted: Vec<u8>,
     next: Vec<u8>,
     sent: usize,
-    /// It goes on with a request of which something was sent.
+    /// Whether the bytes continue a request whose beginning has been sent.
     is_continued: bool,
-    /// The reply to what was encoded is in, so only `next` behind it is still a request.
+    /// Whether the reply to the answer has arrived, so that `next` is the current request.
     is_replied: bool,
     reading: Reading,
     is_spent: bool,
-    /// Something of an answer has arrived since the last command.
+    /// Whether a part of a reply has arrived since the last command.
     has_heard: bool,
     losses: u32,
     was_empty: bool,
@@ -133,7 +130,7 @@ impl Reference {
         }
     }
 
-    // What can be seen.
+    // Queries.
 
     pub(crate) fn stage(&self) -> Stage {
         self.stage
@@ -152,7 +149,7 @@ impl Reference {
         self.wanted.len() + self.next.len() - self.sent
     }
 
-    /// How many more bytes are the answer, without `next` behind it.
+    /// The number of unsent bytes of the answer, without a pipelined `next`.
     pub(crate) fn unsent_of_answer(&self) -> usize {
         self.wanted.len().saturating_sub(self.sent)
     }
@@ -169,7 +166,7 @@ impl Reference {
         self.reading != Reading::Nothing
     }
 
-    /// Whether a part of a head waits to be completed, which the caller keeps.
+    /// Whether a part of a head has arrived, which the caller keeps until the rest arrives.
     pub(crate) fn is_inside_head(&self) -> bool {
         matches!(self.reading, Reading::Head { .. })
     }
@@ -182,17 +179,17 @@ impl Reference {
         self.losses
     }
 
-    /// Bytes of the event that must follow.
+    /// The number of bytes of the event that must follow.
     pub(crate) fn announced(&self) -> u64 {
         if self.reading == (Reading::Event { is_endless: false }) { TAIL as u64 } else { 0 }
     }
 
-    /// The same, for which it makes no difference how many losses there were, if many.
+    /// A copy whose number of losses is at most `most`.
     pub(crate) fn without_many_losses(&self, most: u32) -> Self {
         Self { losses: self.losses.min(most), ..self.clone() }
     }
 
-    // What the application says.
+    // Commands.
 
     pub(crate) fn command(&mut self, command: Command) -> (&'static Row, Result<usize, Refusal>) {
         use Command as C;
@@ -256,7 +253,7 @@ impl Reference {
         (self.is_continued, self.is_replied) = (false, false);
     }
 
-    /// How much was sent of the request whose answer is awaited, and of what stands behind it.
+    /// How much was sent of the request whose reply is awaited, and of what follows it.
     fn progress(&self) -> Sent {
         let whole = self.wanted.len();
         let all = whole + self.next.len();
@@ -270,8 +267,8 @@ impl Reference {
         }
     }
 
-    /// The reply that is being read: the words of the Lambda Developer Guide for its statuses, and for
-    /// those of its emulator.
+    /// The reply that is being read, with the meaning that the Lambda Developer Guide or the
+    /// emulator gives to its status.
     fn known_reply(&self) -> Option<(Call, u16, Meaning)> {
         let Reading::Reply { status, is_to_second, .. } = self.reading else { return None };
         let call = self.awaits()?;

@@ -1,4 +1,4 @@
-//! What the network says.
+//! Input from the network.
 
 use lambda_proto::api::{Action, Call, Meaning};
 
@@ -65,7 +65,7 @@ impl Reference {
         Ok(())
     }
 
-    /// What stands behind a tail is never the beginning of a head here.
+    /// Bytes after a tail are never the beginning of a head here.
     fn take_surplus(&mut self, rest: &[u8], rows: &mut Vec<Reach>) -> Result<(), Fault> {
         if rest.is_empty() || self.must_reconnect() || self.stage == ShuttingDown {
             return Ok(());
@@ -75,7 +75,7 @@ impl Reference {
         Err(Fault::Head)
     }
 
-    /// Bytes answer something only if it was asked for, and if something of that was sent.
+    /// Bytes can be a reply only if a request is outstanding and a part of it has been sent.
     fn expect_answer(&mut self, rows: &mut Vec<Reach>) -> Result<Call, Fault> {
         match self.awaits() {
             Some(call) if self.progress() != Sent::Nothing => {
@@ -114,7 +114,7 @@ impl Reference {
             _ => 200,
         };
         if status == 408 && matches!(self.stage, Reporting | ReportingAsked) {
-            // As if the connection had been lost without a reply.
+            // Counts as a connection lost without a reply.
             self.reach(Input::TimedOut, rows);
             (self.is_spent, self.has_heard) = (true, false);
             return Ok(());
@@ -128,13 +128,13 @@ impl Reference {
         let is_to_second =
             matches!(self.stage, Reporting | ReportingAsked) && self.copy == CopyOf::Whole;
         self.reading = Reading::Reply { status, is_to_second, is_endless };
-        // Bytes of a body that is no event.
+        // The body of a reply that is not an event.
         let body = match said {
             Said::CutAnswer(_) | Said::CutEvent => CUT,
             Said::EndlessEvent => ENDLESS,
             Said::Event { .. } => EVENT,
             Said::BrokenEvent => {
-                // Its framing breaks in the body of what is no event.
+                // The broken framing is in the body of a reply that is not an event.
                 self.reach(Input::Violation, rows);
                 return Err(Fault::Body);
             }
@@ -212,7 +212,7 @@ impl Reference {
         told.push(Told::Outcome(call, status, meaning, then));
     }
 
-    /// A whole answer is in. What was not sent of its request will never be.
+    /// A whole reply has arrived. Unsent bytes of its request are never sent.
     fn end_answer(&mut self) {
         let is_whole = matches!(self.progress(), Sent::All | Sent::AllButNext);
         if is_whole && self.stage != Streaming {
@@ -232,7 +232,7 @@ impl Reference {
         }
     }
 
-    /// The connection is closed in order, which may be the end of what was being said, and lost.
+    /// The stream ends in order, which may complete a reply, and the connection is lost.
     pub(crate) fn close(&mut self) -> (Vec<Reach>, Vec<Told>, Recovers) {
         let (mut rows, mut told) = (Vec::new(), Vec::new());
         match self.reading {
@@ -264,7 +264,7 @@ impl Reference {
         (row, (row.recovery, known))
     }
 
-    /// What is known now that the connection is lost.
+    /// What is known when the connection is lost.
     fn loss(&mut self) -> Loss {
         if let Some((call, status, meaning)) = self.known_reply() {
             return Loss::Known(self.kind(call, status, meaning));
