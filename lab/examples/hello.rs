@@ -1,7 +1,7 @@
 //! JSON in, a greeting out: `{"name":"Ada"}` gives `{"greeting":"Hello, Ada!"}`.
 //!
-//! `cargo run --release --example hello -- '{"name":"Ada"}'` invokes it once, and without an argument it
-//! stays and says how to invoke it. The same program is a bootstrap for Lambda.
+//! `cargo run --release --example hello -- '{"name":"Ada"}'` invokes it once. Without an argument
+//! it keeps running and prints how to invoke it. The same program is a bootstrap for Lambda.
 
 use lambda_proto_std::{Error, Runtime};
 use serde::{Deserialize, Serialize};

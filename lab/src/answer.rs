@@ -8,15 +8,15 @@ use tokio::sync::mpsc;
 
 use crate::event::MAX_PAYLOAD;
 
-/// What a function answered.
+/// The answer of a function.
 #[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Answer {
     /// The id of the invocation.
     pub request_id: String,
-    /// The content type that the runtime sent with it.
+    /// The content type that the runtime sent with the answer.
     pub content_type: Option<String>,
-    /// The answer.
+    /// The answer itself.
     pub body: Vec<u8>,
 }
 
@@ -26,17 +26,18 @@ pub struct Answer {
 pub enum InvokeError {
     /// The function failed.
     Function(FunctionFailure),
-    /// The event is longer than [`MAX_PAYLOAD`](crate::MAX_PAYLOAD), by its length in bytes.
+    /// The event, whose length in bytes is given, is longer than
+    /// [`MAX_PAYLOAD`](crate::MAX_PAYLOAD).
     EventTooLarge(usize),
-    /// A part of the event, which is named, cannot stand in a header: a control character is in it.
+    /// The named part of the event contains a control character and cannot be sent in a header.
     InvalidEvent(&'static str),
     /// The lab has been stopped.
     Stopped,
-    /// The lab cannot run another environment.
+    /// The lab cannot open another environment.
     Environment(String),
 }
 
-/// How a function failed, and what its caller is told.
+/// How a function failed, and what its caller receives.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FunctionFailure {
@@ -44,8 +45,8 @@ pub struct FunctionFailure {
     pub request_id: String,
     /// What happened.
     pub kind: FailureKind,
-    /// What a caller of Lambda gets: mostly JSON with `errorType` and `errorMessage`, or whatever the
-    /// runtime reported.
+    /// What a caller of Lambda receives: usually JSON with `errorType` and `errorMessage`, or
+    /// whatever the runtime reported.
     pub body: Vec<u8>,
     pub(crate) error_type: Option<String>,
 }
@@ -56,17 +57,17 @@ pub struct FunctionFailure {
 pub enum FailureKind {
     /// The runtime reported an error.
     Reported,
-    /// The runtime could not start, and said so.
+    /// The runtime reported that it could not start.
     Init,
     /// The runtime's process ended, or could not be started.
     Exit,
     /// The function's timeout passed.
     Timeout,
-    /// The answer was longer than the service takes.
+    /// The answer was longer than the service accepts.
     AnswerTooLarge,
     /// The answer was cut off.
     Truncated,
-    /// The runtime asked for a response mode that there is not.
+    /// The runtime asked for a response mode that does not exist.
     InvalidResponseMode,
 }
 
@@ -83,12 +84,12 @@ impl FunctionFailure {
         Self { request_id: request_id.into(), kind, body: body.into(), error_type: None }
     }
 
-    /// The same with the type that was told beside the body.
+    /// Adds the error type that the runtime sent outside of the body.
     pub(crate) fn with_type(self, error_type: impl Into<String>) -> Self {
         Self { error_type: Some(error_type.into()).filter(|it: &String| !it.is_empty()), ..self }
     }
 
-    /// A failure that the service describes itself.
+    /// A failure whose body the service writes.
     pub(crate) fn of_service(
         request_id: &str,
         kind: FailureKind,
@@ -103,7 +104,8 @@ impl FunctionFailure {
         Self::new(request_id, kind, body)
     }
 
-    /// The type of the error: the `errorType` of the body, else what the runtime said beside it.
+    /// The type of the error: the `errorType` of the body, or else the type that the runtime sent
+    /// outside of it.
     pub fn error_type(&self) -> Option<String> {
         self.document().error_type.or_else(|| self.error_type.clone())
     }
@@ -119,7 +121,7 @@ impl FunctionFailure {
 }
 
 impl Answer {
-    /// The answer as text; what is no UTF-8 is replaced.
+    /// The answer as text; invalid UTF-8 is replaced.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
@@ -149,7 +151,7 @@ impl fmt::Debug for FunctionFailure {
 }
 
 impl InvokeError {
-    /// How the function failed, if it is that.
+    /// How the function failed, if that is the error.
     pub fn function(&self) -> Option<&FunctionFailure> {
         match self {
             Self::Function(failure) => Some(failure),
@@ -176,21 +178,23 @@ impl fmt::Display for InvokeError {
         match self {
             Self::Function(failure) => write!(f, "the function has failed: {failure}"),
             Self::EventTooLarge(length) => {
-                write!(f, "the event has {length} bytes, and Lambda takes at most {MAX_PAYLOAD}")
+                write!(f, "the event has {length} bytes; Lambda accepts at most {MAX_PAYLOAD}")
             }
             Self::InvalidEvent(part) => {
-                write!(f, "the {part} holds a control character, which no header can")
+                write!(f, "the {part} contains a control character, which headers cannot hold")
             }
             Self::Stopped => f.write_str("the lab has been stopped"),
-            Self::Environment(reason) => write!(f, "no environment for the function: {reason}"),
+            Self::Environment(reason) => {
+                write!(f, "cannot open an environment for the function: {reason}")
+            }
         }
     }
 }
 
-/// The message says the cause, which is therefore no `source`.
+/// The message includes the cause, so there is no `source`.
 impl std::error::Error for InvokeError {}
 
-/// The beginning of an answer, for whoever has invoked.
+/// The beginning of an answer, for the caller.
 #[derive(Debug)]
 pub(crate) struct Answered {
     pub(crate) request_id: String,
@@ -198,21 +202,21 @@ pub(crate) struct Answered {
     pub(crate) body: AnswerBody,
 }
 
-/// What an answer consists of.
+/// The body of an answer.
 #[derive(Debug)]
 pub(crate) enum AnswerBody {
     Whole(Bytes),
     Stream(Pieces),
 }
 
-/// An answer that is still on its way.
+/// An answer that is still being streamed.
 #[derive(Debug)]
 pub(crate) struct Pieces {
     request_id: String,
     pieces: mpsc::Receiver<Piece>,
 }
 
-/// A part of an answer that is streamed.
+/// A part of a streamed answer.
 #[derive(Debug)]
 pub(crate) enum Piece {
     Data(Bytes),
@@ -221,13 +225,14 @@ pub(crate) enum Piece {
 }
 
 impl Pieces {
-    /// The pieces, and where they are put in; a few may wait for a slow caller.
+    /// A bounded channel of pieces: a few may wait for a slow caller.
     pub(crate) fn new(request_id: &str) -> (mpsc::Sender<Piece>, Self) {
         let (sender, pieces) = mpsc::channel(16);
         (sender, Self { request_id: request_id.to_owned(), pieces })
     }
 
-    /// The next piece; whoever puts them in and goes away without a word has cut the answer off.
+    /// The next piece. If the sender is dropped without [`Piece::End`] or [`Piece::Failed`], the
+    /// answer was cut off.
     pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Piece> {
         self.pieces
             .poll_recv(context)
@@ -235,7 +240,7 @@ impl Pieces {
     }
 }
 
-/// The type of an error of which nothing is known.
+/// The type of an error that the runtime did not describe.
 ///
 /// Source: emulator, `fatalerror`.
 pub(crate) const UNKNOWN: &str = "Runtime.Unknown";

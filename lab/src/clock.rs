@@ -2,8 +2,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// What time it is for the functions of a lab and for its callers: that of the system, and what
-/// pretended freezes have added to it.
+/// The time for the functions of a lab and for its callers: the system's, plus what pretended
+/// freezes have added to it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Clock {
     /// In milliseconds.
@@ -14,7 +14,7 @@ pub(crate) struct Clock {
 const MOST: u64 = 1000 * 365 * 24 * 60 * 60 * 1000;
 
 impl Clock {
-    /// The time passes, at once.
+    /// Moves the clock forward, for all clones of it.
     pub(crate) fn advance(&self, by: Duration) {
         let by = u64::try_from(by.as_millis()).unwrap_or(MOST);
         let _ = self
@@ -26,12 +26,12 @@ impl Clock {
         SystemTime::now() + self.ahead()
     }
 
-    /// Since the Unix epoch.
+    /// The time since the Unix epoch.
     pub(crate) fn unix(&self) -> Duration {
         self.now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO)
     }
 
-    /// How far it is ahead of the system's.
+    /// How far this clock is ahead of the system's.
     pub(crate) fn ahead(&self) -> Duration {
         Duration::from_millis(self.ahead.load(Relaxed))
     }
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_see_the_time_that_has_passed_at_once() {
+    fn clones_share_the_time_that_was_added() {
         let clock = Clock::default();
         let other = clock.clone();
         assert_eq!(other.ahead(), Duration::ZERO);
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn it_never_goes_so_far_that_a_date_cannot_be_written() {
+    fn the_clock_stays_within_what_an_http_date_can_express() {
         let clock = Clock::default();
         for _ in 0..3 {
             clock.advance(Duration::MAX);

@@ -1,4 +1,4 @@
-//! Runs a function as the program `lambda-lab` does, for programs that bring their own function.
+//! Runs a function as the program `lambda-lab` does, for programs that are their own function.
 
 use std::io::{self, IsTerminal, StdoutLock, Write};
 use std::process::ExitCode;
@@ -14,18 +14,19 @@ use crate::function::Function;
 use crate::lab::{Lab, StartError};
 use crate::settings::{Output, RUNTIME_API};
 
-/// Invokes the function once. Its answer goes to standard output, everything else to standard error.
+/// Invokes the function once. Its answer goes to standard output, everything else to standard
+/// error.
 ///
-/// The exit code is 0 if the function answered, 1 if it failed, and 2 if a setting is wrong. A signal
-/// that ends the program ends the function's processes first. What the function does behind its answer
-/// is waited for, within its timeout.
+/// The exit code is 0 if the function answered, 1 if it failed, and 2 if a setting is invalid. A
+/// signal that ends the program ends the function's processes first. This waits, within the
+/// function's timeout, for work that the function does after its answer.
 pub fn run(function: Function, event: impl Into<Event>) -> ExitCode {
     run_all(function, [event.into()])
 }
 
-/// The same with several events, one after the other, each when what the function does behind the answer
-/// before it is done. Every answer of several ends its line. The function is invoked with all of them,
-/// whatever comes of those before.
+/// Like [`run`] with several events, one after the other. Each invocation starts when the function
+/// has done the work that follows its previous answer. With more than one event, each answer ends
+/// with a newline. A failed invocation does not stop those after it.
 pub fn run_all(function: Function, events: impl IntoIterator<Item = Event>) -> ExitCode {
     let (lab, is_signalled) = match start(function.output(Output::Stderr)) {
         Ok(started) => started,
@@ -38,7 +39,7 @@ pub fn run_all(function: Function, events: impl IntoIterator<Item = Event>) -> E
         answers.are_several |= events.peek().is_some();
         let result = lab.invoke_to_the_end(event, |piece| answers.write(piece));
         if matches!(result, Err(InvokeError::Stopped)) {
-            // By a signal, which ends the program.
+            // A signal has stopped the lab; its thread ends the program.
             park();
         }
         if events.peek().is_none() {
@@ -50,7 +51,8 @@ pub fn run_all(function: Function, events: impl IntoIterator<Item = Event>) -> E
         }
     }
     if is_signalled.load(Relaxed) {
-        // The answer came in the time that the function has to end.
+        // The function answered between the signal and its end; the signal's thread ends the
+        // program.
         park();
     }
     match answers.written {
@@ -59,8 +61,9 @@ pub fn run_all(function: Function, events: impl IntoIterator<Item = Event>) -> E
     }
 }
 
-/// Standard output: exactly the answer where a program reads a single one, whole lines where a person reads
-/// it, for those of the lab come to the same place, or where there are several.
+/// Writes answers to standard output. A single answer that a program reads is written as it is.
+/// If there are several answers, or if a person reads them on a terminal together with the lines of
+/// the lab, only whole lines are written.
 struct Answers {
     out: StdoutLock<'static>,
     is_read_by_a_person: bool,
@@ -103,10 +106,10 @@ impl Answers {
     }
 }
 
-/// Stays, and invokes the function for everyone who posts an event; ends with Ctrl-C or SIGTERM.
+/// Invokes the function with each event that is posted, until Ctrl-C, SIGTERM or SIGHUP.
 ///
-/// It prints what to type: how to invoke, and for an [external](Function::external) runtime how to
-/// start it.
+/// It prints the command that invokes the function and, for an [external](Function::external)
+/// runtime, the command that starts it.
 pub fn serve(function: Function) -> ExitCode {
     let is_external = function.is_external();
     let (lab, _) = match start(function.output(Output::Inherited)) {
@@ -121,7 +124,8 @@ pub fn serve(function: Function) -> ExitCode {
     park()
 }
 
-/// In one piece, for the function may write there as well, and nobody need listen.
+/// Writes all lines at once, as the function may write to standard error too. Errors are ignored,
+/// as standard error may be closed.
 fn say(lines: String) {
     let _ = io::stderr().write_all(lines.as_bytes());
 }
@@ -132,15 +136,16 @@ fn park() -> ! {
     }
 }
 
-/// Makes a function its own lab when it is started by hand: without `AWS_LAMBDA_RUNTIME_API`, this
-/// program is started once more with it, as the bootstrap, and this call does not return.
+/// Makes a function its own lab when it is started by hand. If `AWS_LAMBDA_RUNTIME_API` is not set,
+/// the lab starts this program a second time, as the bootstrap, with that variable set. The call
+/// does not return then.
 ///
-/// With an argument, that is the event, and the function is invoked once, as by [`run`]; without one it
-/// stays, as by [`serve`]. Then the program ends. With `AWS_LAMBDA_RUNTIME_API` this does nothing, so the same
-/// program can be deployed.
+/// An argument of the program is the event: the function is invoked once, as by [`run`]. Without an
+/// argument the lab serves, as by [`serve`]. Then the program ends. If `AWS_LAMBDA_RUNTIME_API` is
+/// set, this does nothing, so the same program can be deployed.
 ///
-/// The function needs this crate as an ordinary dependency for it, best an optional one: hyper and tokio
-/// need not be deployed.
+/// This needs `lambda-lab` as an ordinary dependency of the function. Make it optional, so that
+/// hyper and tokio are not deployed.
 ///
 /// ```no_run
 /// fn main() -> Result<(), lambda_proto_std::Error> {
@@ -163,14 +168,14 @@ pub fn local() {
             ExitCode::from(2)
         }
     };
-    // An `ExitCode` does not tell its number; these are those that there are.
+    // An `ExitCode` does not give its number; only these three are in use.
     let number = (0..=2).find(|number| code == ExitCode::from(*number));
     std::process::exit(number.map_or(1, i32::from));
 }
 
-/// Starts a lab that ends with this program's signals.
+/// Starts a lab that the signals of this program stop.
 ///
-/// Beside the lab, whether a signal has come.
+/// Returns the lab, and a flag that is set when a signal arrives.
 fn start(function: Function) -> Result<(Arc<Lab>, Arc<AtomicBool>), ExitCode> {
     let started = function.start().map(Arc::new).and_then(|lab| {
         let is_signalled = end_with_signals(Arc::clone(&lab))?;
@@ -182,8 +187,8 @@ fn start(function: Function) -> Result<(Arc<Lab>, Arc<AtomicBool>), ExitCode> {
     })
 }
 
-/// Waits for the signals that end a program, on a thread of its own, which then ends it. Gives what
-/// tells that one has come.
+/// Starts a thread that waits for the signals that end a program, stops the lab, and ends the
+/// program. Returns a flag that is set when a signal arrives.
 fn end_with_signals(lab: Arc<Lab>) -> Result<Arc<AtomicBool>, StartError> {
     let no_signals = |error| StartError::System(format!("cannot wait for signals: {error}"));
     let runtime =
@@ -208,7 +213,7 @@ fn end_with_signals(lab: Arc<Lab>) -> Result<Arc<AtomicBool>, StartError> {
         });
         tell.store(true, Relaxed);
         lab.stop();
-        // What a shell reports for a program that a signal has ended.
+        // The exit code that a shell reports for a program that a signal ended.
         std::process::exit(128 + number.as_raw_value());
     };
     thread::Builder::new().name("signals".into()).spawn(wait).map_err(no_signals)?;

@@ -25,15 +25,15 @@ pub(crate) struct Environment {
     address: SocketAddr,
     broker: Arc<Broker>,
     life: Lifecycle,
-    /// Held while a process is being started or ended, or the last words of one are heard.
+    /// Held while a process is being started or ended, or while its last requests are read.
     changing: tokio::sync::Mutex<()>,
 }
 
-/// How an invocation came to its end.
+/// How an invocation ended.
 enum End {
-    /// The runtime has asked for the next one, or will not come back.
+    /// The runtime has asked for the next one, or will not ask again.
     Over,
-    /// There is no runtime, for this reason.
+    /// The runtime could not be started.
     NoStart(StartFailure),
     Exit(ExitStatus),
     Timeout,
@@ -41,7 +41,7 @@ enum End {
     Stopped,
 }
 
-/// An invocation on its way, as far as time is concerned.
+/// The process and the times of an invocation in flight.
 struct Run {
     process: Option<Arc<Process>>,
     phase: Phase,
@@ -74,8 +74,8 @@ impl Run {
 }
 
 impl Environment {
-    /// Opens the Runtime API on a free port of loopback; the runtime starts with the first invocation,
-    /// or by [`prepare`](Self::prepare).
+    /// Opens the Runtime API on a free loopback port. The runtime starts with the first invocation,
+    /// or in [`prepare`](Self::prepare).
     pub(crate) async fn new(settings: Arc<Settings>, clock: Clock) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -90,7 +90,7 @@ impl Environment {
         Ok(Self { settings, address, broker, life, changing: tokio::sync::Mutex::new(()) })
     }
 
-    /// Where the Runtime API is.
+    /// The address of the Runtime API.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -99,16 +99,16 @@ impl Environment {
     pub(crate) async fn prepare(&self) {
         if self.settings.snapstart.is_some() {
             let _changing = self.changing.lock().await;
-            // An invocation may have been faster.
+            // An invocation may have started the process before this task ran.
             if matches!(self.life.running(), Running::Not) {
                 self.life.prepare_snapshot().await;
             }
         }
     }
 
-    /// Runs one invocation until the runtime has asked for the next one, or its time is up.
+    /// Runs one invocation until the runtime has asked for the next one, or the timeout has passed.
     ///
-    /// The caller is answered as soon as there is an answer.
+    /// The caller gets the answer as soon as there is one.
     pub(crate) async fn invoke(&self, invocation: Arc<Invocation>, caller: Caller) {
         let log = &self.settings.log;
         let id = invocation.request_id.as_str();
@@ -137,7 +137,7 @@ impl Environment {
             }
         }
         if self.settings.program.is_none() && self.broker.is_terminal() {
-            // Whoever starts the runtime may start it again.
+            // An external runtime may be started again.
             self.broker.start_anew();
         }
         log.end(&Report {
@@ -156,7 +156,7 @@ impl Environment {
         }
     }
 
-    /// Gives the invocation to the runtime, which is started, thawed or restored for it.
+    /// Gives the invocation to the runtime, after starting, thawing or restoring it.
     async fn hand_over(
         &self,
         invocation: &Arc<Invocation>,
@@ -165,7 +165,8 @@ impl Environment {
     ) -> Result<(), StartFailure> {
         let _changing = self.changing.lock().await;
         if self.settings.concurrency.is_some() || self.settings.program.is_none() {
-            // Waiting for a slot counts, and when a start is done nobody can tell here.
+            // The time that the invocation waits for a slot counts. So does init, whose end is not
+            // known here.
             invocation.begin();
         }
         let mut is_snapshot = false;
@@ -180,7 +181,7 @@ impl Environment {
                 Some(Err(StartFailure::Failed(failure))) => {
                     let request_id = invocation.request_id.clone();
                     let failure = FunctionFailure { request_id, ..failure };
-                    // The caller may have hung up.
+                    // The caller may have disconnected.
                     let _ = caller.send(Err(failure.clone()));
                     return Err(StartFailure::Failed(failure));
                 }
@@ -205,7 +206,7 @@ impl Environment {
                 run.process = Some(process);
             }
             Running::Not => {
-                // What is left of an earlier one must not be taken for the new one.
+                // Nothing that an earlier process left behind may be mistaken for the new one's.
                 self.life.end(Reason::Failure).await;
                 self.broker.hand_over_anew(Arc::clone(invocation), caller);
                 run.process = Some(self.start(&invocation.request_id)?);
@@ -231,7 +232,7 @@ impl Environment {
         let is_managed = self.settings.concurrency.is_some();
         loop {
             let limit = match run.phase {
-                // The start counts.
+                // Init counts against the timeout.
                 Phase::Invoke | Phase::Init if is_managed => {
                     self.settings.timeout.saturating_sub(run.init.unwrap_or_default())
                 }
@@ -241,7 +242,8 @@ impl Environment {
             };
             tokio::select! {
                 biased;
-                // Before the end, so that it is known when the phase was over.
+                // Checked before the end of the invocation, so that the end of the phase is
+                // recorded.
                 () = self.broker.delivered(invocation), if run.phase != Phase::Invoke => {
                     run.enter_invoke(invocation);
                     continue;
@@ -263,7 +265,8 @@ impl Environment {
         }
     }
 
-    /// Ends a start that takes too long, and starts once more, within the time of the invocation.
+    /// Ends a process whose init takes too long, and starts another within the invocation's
+    /// timeout.
     ///
     /// Source: Lambda Developer Guide, "Understanding the Lambda execution environment lifecycle".
     async fn init_again(&self, invocation: &Invocation, run: &mut Run) -> Result<(), StartFailure> {
@@ -279,7 +282,7 @@ impl Environment {
         Ok(())
     }
 
-    /// The runtime has no more to do with it, nor have extensions.
+    /// Waits until the runtime and its extensions are done with the invocation.
     async fn over(&self, invocation: &Invocation) {
         invocation.over().await;
         if self.settings.concurrency.is_none() && invocation.dead_end.get().is_none() {
@@ -287,7 +290,7 @@ impl Environment {
         }
     }
 
-    /// Tells the caller what there is to tell, and ends what has to end.
+    /// Gives the caller a failure, if it has no answer yet, and ends the process if necessary.
     async fn conclude(
         &self,
         end: End,
@@ -298,7 +301,7 @@ impl Environment {
         match end {
             End::Over => invocation.dead_end.get().cloned().map_or(Status::Success, Status::Error),
             End::NoStart(StartFailure::Stopped) | End::Stopped => {
-                // The caller sees that nobody is left to answer.
+                // Drops the caller's channel, which becomes `InvokeError::Stopped`.
                 self.broker.start_anew();
                 Status::Success
             }
@@ -339,11 +342,11 @@ impl Environment {
         }
     }
 
-    /// Tells the caller that the time is up, and ends the process.
+    /// Gives the caller the timeout as a failure, and ends the process.
     async fn end_late(&self, failure: FunctionFailure, process: Option<&Arc<Process>>) {
         let _changing = self.changing.lock().await;
         if self.broker.has_extensions() {
-            // Or else what the process says in the time that it has to end would be the answer.
+            // Otherwise an answer that the process gives before it ends would reach the caller.
             self.broker.tell(failure.clone());
         }
         if process.is_some_and(|process| self.life.is_current(process)) {
@@ -352,7 +355,7 @@ impl Environment {
         self.broker.give_up(failure);
     }
 
-    /// Tells the caller a failure of the process, unless there is an answer.
+    /// Logs a failure of the process, and gives it to the caller unless it has an answer.
     fn fail(&self, failure: FunctionFailure) -> Status {
         let error_type = failure.error_type().unwrap_or_default();
         let reason = failure.error_message().unwrap_or_default();
@@ -361,8 +364,8 @@ impl Environment {
         Status::Error(error_type)
     }
 
-    /// Waits until everything has been heard that this process said before it ended, unless another one
-    /// has been started meanwhile.
+    /// Waits until everything that this process sent before it ended has been read, unless another
+    /// process has been started since.
     async fn hear_last_words(&self, process: Option<&Arc<Process>>) {
         let _changing = self.changing.lock().await;
         if process.is_some_and(|process| self.life.is_current(process)) {
@@ -370,8 +373,8 @@ impl Environment {
         }
     }
 
-    /// Ends the runtime, and starts none again. An invocation that it has in flight may still be answered
-    /// in the time that it has to end.
+    /// Ends the runtime for good. Until its process ends, it may still answer the invocation that
+    /// it has in flight.
     pub(crate) async fn stop(&self) {
         self.life.begin_to_stop();
         {

@@ -7,9 +7,9 @@ use bytes::Bytes;
 /// Source: emulator, `interop`, `MaxPayloadSize`.
 pub const MAX_PAYLOAD: usize = 6 * 1024 * 1024 + 100;
 
-/// What a function is invoked with.
+/// An event to invoke a function with.
 ///
-/// Bytes and text become events by themselves: `lab.invoke("{}")`.
+/// Bytes and text convert into events: `lab.invoke("{}")`.
 #[derive(Clone, Debug, Default)]
 pub struct Event {
     pub(crate) body: Bytes,
@@ -20,40 +20,40 @@ pub struct Event {
 }
 
 impl Event {
-    /// An event of these bytes, at most [`MAX_PAYLOAD`]; mostly JSON, which is not checked.
+    /// An event of at most [`MAX_PAYLOAD`] bytes; usually JSON, which is not checked.
     pub fn new(body: impl Into<Vec<u8>>) -> Self {
         Self { body: Bytes::from(body.into()), ..Self::default() }
     }
 
-    /// The same with a trace id, as `Root=…;Parent=…;Sampled=1`.
+    /// Sets the trace id, for instance `Root=…;Parent=…;Sampled=1`.
     #[must_use]
     pub fn trace_id(mut self, trace_id: impl Into<String>) -> Self {
         self.trace_id = Some(trace_id.into());
         self
     }
 
-    /// The same with a client context, the JSON text that mobile SDKs send.
+    /// Sets the client context, the JSON text that mobile SDKs send.
     #[must_use]
     pub fn client_context(mut self, json: impl Into<String>) -> Self {
         self.client_context = Some(json.into());
         self
     }
 
-    /// The same with a Cognito identity: JSON with `cognitoIdentityId` and `cognitoIdentityPoolId`.
+    /// Sets the Cognito identity: JSON with `cognitoIdentityId` and `cognitoIdentityPoolId`.
     #[must_use]
     pub fn cognito_identity(mut self, json: impl Into<String>) -> Self {
         self.cognito_identity = Some(json.into());
         self
     }
 
-    /// The same with a tenant id.
+    /// Sets the tenant id.
     #[must_use]
     pub fn tenant_id(mut self, tenant_id: impl Into<String>) -> Self {
         self.tenant_id = Some(tenant_id.into());
         self
     }
 
-    /// What of the event cannot stand in a header of `next`, if anything.
+    /// The part of the event that cannot be a header of the reply to `next`, if there is one.
     pub(crate) fn invalid_part(&self) -> Option<&'static str> {
         let parts = [
             ("trace id", &self.trace_id),
@@ -98,8 +98,8 @@ impl From<Vec<u8>> for Event {
     }
 }
 
-/// Text as a header holds it: line breaks become spaces, as Go writes them; `None` if another control
-/// character is in it.
+/// Text as a header value: line breaks become spaces, as in Go; `None` if the text contains another
+/// control character.
 pub(crate) fn header_text(text: &str) -> Option<hyper::header::HeaderValue> {
     let text: Cow<'_, str> = if text.contains(['\r', '\n']) {
         Cow::Owned(text.replace(['\r', '\n'], " "))

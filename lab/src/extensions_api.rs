@@ -16,7 +16,7 @@ use crate::log::VERSION;
 use crate::refusal::ExtensionRefusal;
 use crate::settings::{ACCOUNT, Settings};
 
-/// What all its paths begin with.
+/// The prefix of all its paths.
 pub(crate) const PATH: &str = "/2020-01-01/extension/";
 
 const IDENTIFIER: &str = "lambda-extension-identifier";
@@ -48,7 +48,7 @@ impl Route {
     }
 }
 
-/// Answers an extension.
+/// Handles a request of an extension.
 pub(crate) async fn handle(
     request: Request<Incoming>,
     broker: &Broker,
@@ -115,7 +115,7 @@ async fn register(
     Ok(response)
 }
 
-/// What an extension wants to know of.
+/// The events that an extension registers for.
 fn events(body: &[u8]) -> Result<Vec<String>, ExtensionRefusal> {
     #[derive(Default, Deserialize)]
     #[serde(rename_all = "camelCase", default)]
@@ -175,7 +175,7 @@ async fn fail(
         return Err(ExtensionRefusal::NoErrorType);
     }
     broker.fail_extension(id, failing)?;
-    // What it tells more is for the service's own records.
+    // The service uses the body for its own records only, so it is read and ignored.
     while let Some(Ok(_)) = body.frame().await {}
     Ok(http::json(StatusCode::ACCEPTED, "{\"status\":\"OK\"}\n"))
 }
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_those_of_the_extensions_api_and_no_others() {
+    fn only_the_paths_of_the_extensions_api_are_known() {
         for (path, route) in [
             ("/2020-01-01/extension/register", Some(Route::Register)),
             ("/2020-01-01/extension/event/next", Some(Route::Next)),
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registration_is_a_document_whose_parts_may_all_be_missing() {
+    fn a_registration_is_a_json_object_or_null_without_required_fields() {
         for (body, expected) in [
             ("{}", Ok(0)),
             (" null ", Ok(0)),

@@ -6,7 +6,7 @@ use crate::lab::{Lab, StartError};
 use crate::log::Log;
 use crate::settings::{Output, RUNTIME_API, Settings};
 
-/// A function and how it is to run, for a [`Lab`].
+/// A function and the settings with which a [`Lab`] runs it.
 #[derive(Clone, Debug)]
 pub struct Function {
     settings: Settings,
@@ -16,18 +16,19 @@ impl Function {
     /// A function whose bootstrap is this program: a path, or a name that is looked up in `PATH`.
     /// It must exist when the lab [starts](Self::start).
     ///
-    /// Without further words it has what AWS's emulator gives to it: a timeout of 300 s, 3,008 MB, the
-    /// name `test_function`, and one environment; and 10 s for its start, as on Lambda.
+    /// The defaults are those of AWS's emulator: a timeout of 300 s, 3,008 MB, the name
+    /// `test_function`, and one environment. Init has 10 s, as on Lambda.
     pub fn new(program: impl Into<OsString>) -> Self {
         Self::with(Some(program.into()))
     }
 
-    /// A function whose runtime somebody else starts, with [`Lab::runtime_api`] as the
-    /// `AWS_LAMBDA_RUNTIME_API`: a debugger, or a thread of this program.
+    /// A function whose runtime you start yourself, in a debugger or on a thread of this program,
+    /// with [`Lab::runtime_api`] as `AWS_LAMBDA_RUNTIME_API`.
     ///
-    /// A timeout ends the invocation and not the runtime, and the end of the runtime is not noticed.
+    /// A timeout ends the invocation but not the runtime. The lab does not notice when the runtime
+    /// ends.
     ///
-    /// So a handler is tested as the service calls it, in the process of its test:
+    /// This lets a test call its handler through the Runtime API, within one process:
     ///
     /// ```
     /// use lambda_lab::Function;
@@ -43,7 +44,7 @@ impl Function {
     /// let running = std::thread::spawn(|| runtime.run(shout));
     /// assert_eq!(lab.invoke("hello")?.text(), "HELLO");
     ///
-    /// // What it fails with is there, too.
+    /// // A failure of the handler is an error of `invoke`.
     /// let failure = lab.invoke(b"\xff".to_vec()).unwrap_err();
     /// assert!(failure.to_string().contains("invalid utf-8"), "{failure}");
     ///
@@ -78,147 +79,150 @@ impl Function {
         }
     }
 
-    /// The same with one more argument of the bootstrap.
+    /// Adds an argument of the bootstrap.
     #[must_use]
     pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
         self.settings.arguments.push(argument.into());
         self
     }
 
-    /// The same with one more environment variable.
+    /// Adds an environment variable.
     #[must_use]
     pub fn variable(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.settings.variables.push((name.into(), value.into()));
         self
     }
 
-    /// The same with another timeout, of a millisecond at least and a day at most. The start of the
-    /// runtime does not count, but for one that is done again, see [`init_timeout`](Self::init_timeout).
+    /// Sets the timeout, from a millisecond to a day. Init does not count, except for a second one
+    /// after [`init_timeout`](Self::init_timeout).
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeout = timeout;
         self
     }
 
-    /// The same with another limit for its start than 10 s: a millisecond at least and a day at most.
+    /// Sets the limit for init, from a millisecond to a day. The default is 10 s.
     ///
-    /// A start that takes longer is ended, and done again within the invocation and its timeout. With
-    /// [`snapstart`](Self::snapstart) it fails; its limit there is the timeout, or 130 s if that is
-    /// less, or 900 s if that is more. With [`concurrency`](Self::concurrency) there is no such limit:
-    /// invocations that wait for the start time out.
+    /// If init takes longer, the process is ended and started again, now within the timeout of the
+    /// invocation. With [`snapstart`](Self::snapstart), an init that takes longer fails, and the
+    /// default is the timeout, but at least 130 s and at most 900 s. With
+    /// [`concurrency`](Self::concurrency) there is no such limit: invocations that wait for init
+    /// time out.
     #[must_use]
     pub fn init_timeout(mut self, timeout: Duration) -> Self {
         self.settings.init_timeout = Some(timeout);
         self
     }
 
-    /// The same with another time between SIGTERM and SIGKILL: a minute at most.
+    /// Sets the time between SIGTERM and SIGKILL, at most a minute.
     ///
-    /// Without this it is 500 ms, or 600 ms with [`concurrency`](Self::concurrency). Only a function
-    /// that has registered an extension is sent SIGTERM; others are killed at once.
+    /// The default is 500 ms, or 600 ms with [`concurrency`](Self::concurrency). Only a function
+    /// that has registered an extension gets SIGTERM; others are killed immediately.
     #[must_use]
     pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
         self.settings.shutdown_timeout = Some(timeout);
         self
     }
 
-    /// The same with SnapStart: it starts together with the lab, up to its `restore/next`, and is
-    /// stopped there, as a snapshot is. The next invocation restores it: it is continued, all its
-    /// connections to the Runtime API are dead, and its `restore/next` is answered.
+    /// Enables SnapStart. The function starts together with the lab. When it calls `restore/next`,
+    /// the lab takes a snapshot: it stops the process and cuts its connections to the Runtime API.
+    /// The next invocation restores the function: the lab continues the process and replies to
+    /// `restore/next`, on a connection that takes no further request.
     ///
-    /// A runtime that asks for `next` instead takes no part: it is stopped and continued there.
+    /// A runtime that calls `next` instead has no restore hooks: it is stopped and continued there.
     #[must_use]
     pub fn snapstart(mut self) -> Self {
         self.settings.snapstart.get_or_insert_default();
         self
     }
 
-    /// The same with [`snapstart`](Self::snapstart), and so much time at least between the snapshot and
-    /// the restore: a day at most.
+    /// Enables [`snapstart`](Self::snapstart), and sets the least time between the snapshot and the
+    /// restore, at most a day.
     #[must_use]
     pub fn snapshot_pause(mut self, pause: Duration) -> Self {
         self.settings.snapstart.get_or_insert_default().pause = pause;
         self
     }
 
-    /// The same with [`snapstart`](Self::snapstart), and another limit than 10 s for a restore up to
-    /// the `next` behind it: a millisecond at least and a day at most.
+    /// Enables [`snapstart`](Self::snapstart), and sets the limit for a restore, from a millisecond
+    /// to a day. A restore lasts until the `next` that follows it. The default is 10 s.
     #[must_use]
     pub fn restore_timeout(mut self, timeout: Duration) -> Self {
         self.settings.snapstart.get_or_insert_default().restore_timeout = timeout;
         self
     }
 
-    /// The same, stopped between its invocations: when the runtime, and each extension that gets
-    /// invocations, has asked for the next event, SIGSTOP goes to its process group, and SIGCONT before
-    /// the next event.
+    /// Freezes the function between its invocations. When the runtime, and each extension that gets
+    /// invocations, has asked for the next event, the lab sends SIGSTOP to the process group, and
+    /// SIGCONT before the next event.
     #[must_use]
     pub fn freeze(mut self) -> Self {
         self.settings.freeze.get_or_insert_default();
         self
     }
 
-    /// The same with [`freeze`](Self::freeze), as if each freeze had lasted so much longer than it did:
-    /// 366 days at most.
+    /// Enables [`freeze`](Self::freeze), and pretends that each freeze lasted `duration` longer
+    /// than it did, at most 366 days.
     ///
-    /// Nothing waits for it. [`Lab::now`] is moved on by so much at every thaw, and with it what the
-    /// function and its callers are told of the time: the deadlines of events, and the `Date` of every
-    /// answer. The function's own clocks are not, so it sees a deadline that is that much further away;
-    /// nor are timeouts and the durations of reports.
+    /// Nothing waits for it. At every thaw [`Lab::now`] moves forward by `duration`, and with it
+    /// the deadlines of events and the `Date` of every reply. The function's own clocks do not
+    /// move, so a deadline seems that much further away to it. Timeouts keep their length, and so
+    /// do the durations in reports.
     #[must_use]
     pub fn freeze_for(mut self, duration: Duration) -> Self {
         self.settings.freeze = Some(duration);
         self
     }
 
-    /// The same with another memory size in MB, which is told to the function and not enforced.
+    /// Sets the memory size in MB. The function sees it, but it is not enforced.
     #[must_use]
     pub fn memory(mut self, megabytes: u32) -> Self {
         self.settings.memory = megabytes;
         self
     }
 
-    /// The same with another name, which the function and the ARN get.
+    /// Sets the name of the function, which is also part of its ARN.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.settings.name = name.into();
         self
     }
 
-    /// The same with a handler: the `_HANDLER` of runtimes that run several functions.
+    /// Sets the handler: the `_HANDLER` variable, for runtimes that can run several functions.
     #[must_use]
     pub fn handler(mut self, handler: impl Into<String>) -> Self {
         self.settings.handler = handler.into();
         self
     }
 
-    /// The same with up to so many environments, each with a process of its own, which are started
-    /// when all others are busy; further callers queue.
+    /// Sets how many environments may run at most, each with its own process. Another one starts
+    /// when all others are busy. Further callers queue.
     #[must_use]
     pub fn environments(mut self, most: usize) -> Self {
         self.settings.environments = most;
         self
     }
 
-    /// The same as a function of Lambda Managed Instances: each environment has up to so many
+    /// Runs the function as on Lambda Managed Instances: each environment takes up to `most`
     /// invocations at a time, and its runtime asks for them in parallel.
     ///
-    /// The runtime is told by `AWS_LAMBDA_MAX_CONCURRENCY`. A timeout ends the invocation and not the
-    /// process.
+    /// The runtime finds the number in `AWS_LAMBDA_MAX_CONCURRENCY`. A timeout ends the invocation
+    /// but not the process.
     #[must_use]
     pub fn concurrency(mut self, most: usize) -> Self {
         self.settings.concurrency = Some(most);
         self
     }
 
-    /// The same, invoked at another address than a free port of 127.0.0.1.
+    /// Sets the address at which callers invoke the function. The default is a free port of
+    /// 127.0.0.1.
     #[must_use]
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.settings.listen = address;
         self
     }
 
-    /// The same with its output going elsewhere than to standard error.
+    /// Sets where the output of the function goes. The default is standard error.
     #[must_use]
     pub fn output(mut self, output: Output) -> Self {
         self.settings.output = output;
@@ -229,18 +233,19 @@ impl Function {
         self.settings.program.is_none()
     }
 
-    /// Starts a lab for it. The function itself starts with the first invocation, or now with
+    /// Starts a lab. The function itself starts with the first invocation, or immediately with
     /// [`snapstart`](Self::snapstart).
     ///
     /// # Errors
     ///
-    /// A [`StartError`] if the lab cannot listen, a setting is out of its range, or there is no such
-    /// program.
+    /// A [`StartError`] if the lab cannot listen, a setting is out of range, or the program does
+    /// not exist.
     pub fn start(mut self) -> Result<Lab, StartError> {
         self.check()?;
         if self.settings.output != Output::Discarded {
-            self.settings.log = Log::stderr()
-                .map_err(|error| StartError::System(format!("no thread for the log: {error}")))?;
+            self.settings.log = Log::stderr().map_err(|error| {
+                StartError::System(format!("cannot start the log thread: {error}"))
+            })?;
         }
         Lab::start(self.settings)
     }
@@ -252,7 +257,7 @@ impl Function {
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
         if !is_named {
             return Err(StartError::Setting(format!(
-                "the name {name:?}: it must consist of letters, digits, - and _"
+                "invalid function name {name:?}: use letters, digits, - and _"
             )));
         }
         let most = 10_000;
@@ -261,23 +266,23 @@ impl Function {
         {
             if count == 0 || count > most {
                 return Err(StartError::Setting(format!(
-                    "{count} {what}: it must be 1 at least and {most} at most"
+                    "{count} {what}: use a number from 1 to {most}"
                 )));
             }
         }
         if program.is_none() && *environments > 1 {
             return Err(StartError::Setting(
-                "several environments: a runtime that somebody else starts has just one".into(),
+                "several environments need a runtime that the lab starts: give the program".into(),
             ));
         }
         let lifecycle = [
             (self.settings.snapstart.is_some(), "SnapStart"),
             (self.settings.freeze.is_some(), "freezing"),
-            (self.settings.init_timeout.is_some(), "a timeout for the start"),
+            (self.settings.init_timeout.is_some(), "an init timeout"),
         ];
         let why_not = match (program, concurrency) {
-            (None, _) => Some("for a runtime that somebody else starts: give the lab its program"),
-            (_, Some(_)) => Some("together with managed instances, which have no such thing"),
+            (None, _) => Some("needs a runtime that the lab starts: give the program"),
+            (_, Some(_)) => Some("is not available with managed instances"),
             _ => None,
         };
         let set = lifecycle.iter().find(|(is_set, _)| *is_set);
@@ -287,7 +292,7 @@ impl Function {
         if let Some(program) = program.as_deref().filter(|it| which::which(it).is_err()) {
             let program = program.display().to_string();
             let remedy = if program.contains('/') {
-                "give the path of a file that is executable, and build it first".to_owned()
+                "give the path of an executable file, and build it first".to_owned()
             } else {
                 format!("it is not in PATH; write ./{program} if it is in this folder")
             };
@@ -299,11 +304,13 @@ impl Function {
                 || variable.as_encoded_bytes().contains(&0)
                 || value.as_encoded_bytes().contains(&0);
             if is_invalid {
-                return Err(StartError::Setting(format!("{variable:?} cannot name a variable")));
+                return Err(StartError::Setting(format!(
+                    "invalid environment variable {variable:?}: NUL is not allowed, nor = in the name"
+                )));
             }
             if variable == RUNTIME_API {
                 return Err(StartError::Setting(format!(
-                    "the variable {RUNTIME_API} is the lab's own"
+                    "the lab itself sets {RUNTIME_API}: remove the variable"
                 )));
             }
         }
@@ -317,15 +324,15 @@ impl Function {
         let (minute, day) = (Duration::from_secs(60), Duration::from_secs(24 * 60 * 60));
         for (what, time, least, most) in [
             ("a timeout", Some(timeout), least, day),
-            ("a timeout for the start", init_timeout, least, day),
-            ("a timeout for the shutdown", shutdown_timeout, Duration::ZERO, minute),
-            ("a timeout for the restore", snapstart.map(|it| it.restore_timeout), least, day),
-            ("a pause behind the snapshot", snapstart.map(|it| it.pause), Duration::ZERO, day),
+            ("an init timeout", init_timeout, least, day),
+            ("a shutdown timeout", shutdown_timeout, Duration::ZERO, minute),
+            ("a restore timeout", snapstart.map(|it| it.restore_timeout), least, day),
+            ("a pause after the snapshot", snapstart.map(|it| it.pause), Duration::ZERO, day),
             ("a freeze", freeze, Duration::ZERO, 366 * day),
         ] {
             if let Some(time) = time.filter(|time| !(least..=most).contains(time)) {
                 return Err(StartError::Setting(format!(
-                    "{what} of {time:?}: it must be {} at most{}",
+                    "{what} of {time:?} is out of range: use {} at most{}",
                     if most == day { "a day".to_owned() } else { format!("{most:?}") },
                     if least.is_zero() { "" } else { ", and 1 ms at least" },
                 )));

@@ -26,7 +26,7 @@ use crate::answer::{FunctionFailure, Piece, Pieces, UNKNOWN};
 use crate::clock::Clock;
 use crate::event::header_text;
 
-/// The body of everything that the lab answers.
+/// The body of every reply of the lab.
 #[derive(Debug)]
 pub(crate) enum Answering {
     Whole(Full<Bytes>),
@@ -34,14 +34,14 @@ pub(crate) enum Answering {
     Chunk(Option<Bytes>),
     /// What a runtime streams.
     Pieces(PiecesBody),
-    /// None: the connection is dead.
+    /// No reply: the connection is closed without one.
     HangUp,
 }
 
 #[derive(Debug)]
 pub(crate) struct PiecesBody {
     pieces: Pieces,
-    /// Whether the caller has said that it reads trailers.
+    /// Whether the caller has announced that it reads trailers.
     takes_trailers: bool,
     stage: Stage,
 }
@@ -49,39 +49,40 @@ pub(crate) struct PiecesBody {
 #[derive(Debug, PartialEq, Eq)]
 enum Stage {
     Open,
-    /// The caller has been sent what came before, and is hung up on.
+    /// The earlier pieces have been sent to the caller, and the connection is about to be closed.
     Failing,
     Over,
 }
 
-/// The answer that is being streamed has failed, and the caller cannot be told but by hanging up.
+/// A streamed answer failed, and closing the connection is the only way to tell the caller.
 #[derive(Debug)]
 pub(crate) struct CutOff;
 
-/// Room for a head: an X-Ray cause has up to 1 MiB, and other headers want some too.
+/// The largest head: an X-Ray cause has up to 1 MiB, and the other headers need room too.
 const MAX_HEAD: usize = 4 * 1024 * 1024;
 
-/// More than anybody sends; Go, in which the service is written, has no such limit.
+/// More headers than any runtime sends. The service is written in Go, which has no such limit.
 const MAX_HEADERS: usize = 1000;
 
-/// What is read of a body that is too long, so that the connection can be used again.
+/// How many bytes of a body that is too long are read, so that the connection can be used again.
 const MAX_DRAINED: usize = 64 * 1024 * 1024;
 
-/// The names of the trailers in which a mid-stream error is told.
+/// The names of the trailers that report a mid-stream error.
 ///
 /// Source: Lambda Developer Guide, "Building a custom runtime", "Response streaming".
 pub(crate) const ERROR_TYPE_TRAILER: &str = "lambda-runtime-function-error-type";
 pub(crate) const ERROR_BODY_TRAILER: &str = "lambda-runtime-function-error-body";
 
-/// Tells a server to end: no further connections, and no further requests on those that there are.
+/// Tells a server to accept no further connections, and no further requests on open ones.
 pub(crate) type Closing = watch::Receiver<bool>;
 
-/// Serves every connection on a task of its own, until it is told to end; no connection can end
+/// Serves each connection on its own task until `closing` is set, so that no connection can end
 /// another.
 ///
-/// There is no timeout for anything: a runtime waits for its event as long as that takes.
+/// There are no timeouts, as a runtime may wait for its event for any time.
 ///
-/// What `connected` gives for a connection answers its requests, and says when it is cut, at once.
+/// `connected` returns, for each connection, the handler of its requests, and a future that
+/// completes when the connection is to be cut immediately.
 pub(crate) async fn serve<C, H, F, U>(
     listener: TcpListener,
     mut closing: Closing,
@@ -95,14 +96,14 @@ pub(crate) async fn serve<C, H, F, U>(
 {
     let mut connections = JoinSet::new();
     loop {
-        // Forgets the connections that have ended.
+        // Removes the connections that have ended.
         while connections.try_join_next().is_some() {}
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = closing.wait_for(|closing| *closing) => break,
         };
         let Ok((stream, _)) = accepted else {
-            // Out of file descriptors, most likely: some will be free again.
+            // Probably out of file descriptors, so try again when some may be free.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
@@ -111,7 +112,7 @@ pub(crate) async fn serve<C, H, F, U>(
         connections.spawn(converse(stream, closing.clone(), clock.clone(), handler, cut));
     }
     drop(listener);
-    // Those who wait for an answer get what there is.
+    // Open requests may still get their replies.
     let ended = async { while connections.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(LAST_WORDS, ended).await;
 }
@@ -137,7 +138,7 @@ async fn converse<H, F, U>(
                 Some(answer) => answer.await,
                 None => bad_request(),
             };
-            // Else the date that hyper writes is right.
+            // Otherwise the date that hyper writes is right.
             if !clock.ahead().is_zero()
                 && let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(clock.now()))
             {
@@ -148,8 +149,8 @@ async fn converse<H, F, U>(
     });
     let mut server = http1::Builder::new();
     server
-        // A peer that says it has said everything, as netcat does, gets its answer; and what a process
-        // said before it died is heard.
+        // A peer that shuts down its sending side, as netcat does, still gets its reply. And what a
+        // process sent before it died is still read.
         .half_close(true)
         .max_buf_size(MAX_HEAD)
         .max_header_size(MAX_HEAD)
@@ -157,7 +158,7 @@ async fn converse<H, F, U>(
         .title_case_headers(true);
     let connection = server.serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
-    // Its errors are those of the peer, which knows.
+    // Errors are ignored: they are the peer's, which sees the connection end.
     tokio::select! {
         _ = &mut connection => return,
         () = cut => return,
@@ -166,7 +167,7 @@ async fn converse<H, F, U>(
     let _ = connection.await;
 }
 
-/// RFC 9112, section 3.2: one host is named, and HTTP/1.0 may do without.
+/// RFC 9112, section 3.2: a request has exactly one `Host`, which HTTP/1.0 may omit.
 fn is_for_one_host(request: &Request<Incoming>) -> bool {
     match request.headers().get_all(HOST).iter().count() {
         0 => request.version() < Version::HTTP_11,
@@ -174,7 +175,7 @@ fn is_for_one_host(request: &Request<Incoming>) -> bool {
     }
 }
 
-/// A body, whole.
+/// The result of reading a whole body.
 #[derive(Debug)]
 pub(crate) enum Collected {
     Whole { body: Bytes, trailers: Option<HeaderMap> },
@@ -182,7 +183,7 @@ pub(crate) enum Collected {
     CutOff,
 }
 
-/// Reads a body of at most so many bytes; of a longer one the rest is read and thrown away.
+/// Reads a body of at most `most` bytes. The rest of a longer one is read and thrown away.
 pub(crate) async fn collect(body: &mut Incoming, most: usize) -> Collected {
     let announced = body.size_hint().lower() as usize;
     let mut collected = BytesMut::with_capacity(announced.min(most));
@@ -208,8 +209,8 @@ pub(crate) async fn collect(body: &mut Incoming, most: usize) -> Collected {
     Collected::Whole { body: collected.freeze(), trailers }
 }
 
-/// Reads what a peer is sending with a request that is refused, if that is not much, so that the
-/// connection can be used again; it may also be waiting for its answer.
+/// Reads the body of a refused request, if it is short, so that the connection can be used again.
+/// Gives up after a second, as the peer may be waiting for the reply before it sends the body.
 ///
 /// Source: Go, `net/http`, `maxPostHandlerReadBytes`.
 pub(crate) async fn drain(body: &mut Incoming) {
@@ -244,12 +245,12 @@ pub(crate) fn json(status: StatusCode, document: impl Into<Bytes>) -> Response<A
     response
 }
 
-/// No answer at all: the connection ends.
+/// Closes the connection without a reply.
 pub(crate) fn hang_up() -> Response<Answering> {
     Response::new(Answering::HangUp)
 }
 
-/// For a path that there is not, as the emulator answers.
+/// The emulator's reply for a path that does not exist.
 pub(crate) fn not_found() -> Response<Answering> {
     let mut response = text(StatusCode::NOT_FOUND, "404 page not found\n");
     let nosniff = HeaderValue::from_static("nosniff");
@@ -257,7 +258,7 @@ pub(crate) fn not_found() -> Response<Answering> {
     response
 }
 
-/// For what is no request; the connection ends, as its next one may be none either.
+/// The reply to an invalid request. It closes the connection, as what follows cannot be trusted.
 fn bad_request() -> Response<Answering> {
     let mut response = text(StatusCode::BAD_REQUEST, "400 Bad Request");
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -286,7 +287,7 @@ impl Body for Answering {
             }
             Self::Chunk(chunk) => Poll::Ready(chunk.take().map(|chunk| Ok(Frame::data(chunk)))),
             Self::Pieces(body) => body.poll_frame(context),
-            // Hyper throws away what it has not sent yet, which is all.
+            // On an error hyper drops what it has not sent, which here is the whole reply.
             Self::HangUp => Poll::Ready(Some(Err(CutOff))),
         }
     }
@@ -336,7 +337,7 @@ impl PiecesBody {
                 Some(Ok(Frame::trailers(error_trailers(&failure))))
             }
             Piece::Failed(_) => {
-                // Hyper sends what it has when it must wait, and throws it away with an error.
+                // On an error hyper drops what it has not sent. `Pending` makes it flush first.
                 self.stage = Stage::Failing;
                 context.waker().wake_by_ref();
                 return Poll::Pending;
@@ -345,7 +346,7 @@ impl PiecesBody {
     }
 }
 
-/// What is told behind a streamed answer that failed.
+/// The trailers after a streamed answer that failed.
 fn error_trailers(failure: &FunctionFailure) -> HeaderMap {
     let mut trailers = HeaderMap::new();
     let error_type = failure.error_type().unwrap_or_else(|| UNKNOWN.into());
@@ -354,12 +355,12 @@ fn error_trailers(failure: &FunctionFailure) -> HeaderMap {
     trailers
 }
 
-/// The value of a header, or nothing if there is none, or none that is text.
+/// The value of a header, or an empty text if it is missing or not text.
 pub(crate) fn header<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-/// Sets a header, unless the value cannot stand in one.
+/// Sets a header, unless the value contains a control character.
 pub(crate) fn set_header(headers: &mut HeaderMap, name: &'static str, value: &str) {
     if let Some(value) = header_text(value) {
         headers.insert(HeaderName::from_static(name), value);

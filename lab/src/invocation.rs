@@ -8,23 +8,23 @@ use crate::clock::Clock;
 use crate::event::Event;
 use crate::settings::Settings;
 
-/// An event on its way to a runtime.
+/// One invocation of the function: its event, its ids, and its deadline.
 #[derive(Debug)]
 pub(crate) struct Invocation {
     pub(crate) request_id: String,
-    /// Of this attempt, and never again.
+    /// Unique to this attempt.
     pub(crate) attempt_id: String,
-    /// Milliseconds since the Unix epoch; from when its time has begun.
+    /// In milliseconds since the Unix epoch; set when the time of the invocation begins.
     deadline: OnceLock<u128>,
     clock: Clock,
     timeout: Duration,
     pub(crate) function_arn: String,
     pub(crate) event: Event,
-    /// When the runtime got it first.
+    /// When the runtime first got it.
     pub(crate) delivered: OnceLock<Instant>,
-    /// Why its runtime cannot go on, by the type of the error.
+    /// The type of the error after which its runtime cannot continue.
     pub(crate) dead_end: OnceLock<String>,
-    /// Whether nothing more comes of it.
+    /// Whether the invocation is over.
     pub(crate) over: watch::Sender<bool>,
 }
 
@@ -44,7 +44,7 @@ impl Invocation {
         }
     }
 
-    /// Its time begins, unless it has.
+    /// Begins the time of the invocation, unless it has begun.
     pub(crate) fn begin(&self) {
         self.deadline();
     }
@@ -54,9 +54,9 @@ impl Invocation {
         *self.deadline.get_or_init(|| (self.clock.unix() + self.timeout).as_millis())
     }
 
-    /// Waits until nothing more comes of it.
+    /// Waits until the invocation is over.
     pub(crate) async fn over(&self) {
-        // It fails if the sender is gone, which is `self`.
+        // Cannot fail: the sender is a field of `self`.
         let _ = self.over.subscribe().wait_for(|is_over| *is_over).await;
     }
 }

@@ -18,20 +18,20 @@ use crate::http::{
 use crate::log::VERSION;
 use crate::pool::Pool;
 
-/// The name in the emulator's path, whatever the function is called.
+/// The name in the emulator's path, whatever the name of the function.
 const EMULATOR: &str = "function";
 
-/// The service whose failures a caller expects.
+/// Whose form of failures a caller expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Dialect {
     Emulator,
     Lambda,
 }
 
-/// The path at which the emulator is invoked, and the lab too.
+/// The path at which callers invoke the emulator, and the lab.
 pub(crate) const PATH: &str = "/2015-03-31/functions/function/invocations";
 
-/// Serves those who invoke.
+/// Serves the callers.
 pub(crate) async fn serve(listener: TcpListener, pool: Arc<Pool>, closing: Closing) {
     let clock = pool.clock().clone();
     let connected = move |_: &TcpStream| {
@@ -62,7 +62,7 @@ async fn handle(request: Request<Incoming>, pool: Arc<Pool>) -> Response<Answeri
             return http::answer(StatusCode::ACCEPTED, "");
         }
         Some(_) => {
-            let message = "X-Amz-Invocation-Type is none of RequestResponse, Event, DryRun";
+            let message = "X-Amz-Invocation-Type must be RequestResponse, Event or DryRun";
             return exception("InvalidParameterValueException", StatusCode::BAD_REQUEST, message);
         }
     }
@@ -79,7 +79,9 @@ async fn handle(request: Request<Incoming>, pool: Arc<Pool>) -> Response<Answeri
     response
 }
 
-/// Source: Lambda API Reference, "Invoke"; an ARN is a name too.
+/// The function name in a path; it may be an ARN.
+///
+/// Source: Lambda API Reference, "Invoke".
 fn function_name(path: &str) -> Option<&str> {
     let name = path.strip_prefix("/2015-03-31/functions/")?.strip_suffix("/invocations")?;
     (!name.is_empty() && !name.contains('/')).then_some(name)
@@ -107,7 +109,7 @@ async fn read_event(
     let client_context = text("x-amz-client-context").map(|it| {
         let json = STANDARD.decode(it).ok().and_then(|json| String::from_utf8(json).ok());
         json.ok_or_else(|| {
-            let message = "X-Amz-Client-Context is not text in base64";
+            let message = "X-Amz-Client-Context is not base64-encoded text";
             let exception_type = "InvalidRequestContentException";
             Box::new(exception(exception_type, StatusCode::BAD_REQUEST, message))
         })
@@ -126,7 +128,8 @@ fn success(answered: Answered, asked: &HeaderMap) -> Response<Answering> {
     let body = match answered.body {
         AnswerBody::Whole(body) => Answering::Whole(body.into()),
         AnswerBody::Stream(pieces) => {
-            // RFC 9110 section 6.5.1: only a peer that says so may be sent trailers.
+            // RFC 9110, section 6.5.1: trailers are only for a peer that announces that it takes
+            // them.
             let takes_trailers = asked.get_all(TE).iter().any(|value| {
                 value.to_str().is_ok_and(|value| {
                     value.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
@@ -168,7 +171,7 @@ fn failed(failure: &FunctionFailure, dialect: Dialect) -> Response<Answering> {
         }
         _ => http::json(StatusCode::OK, failure.body.clone()),
     };
-    // What Lambda says whatever has happened.
+    // Lambda sends this value for every failure.
     set_header(response.headers_mut(), "x-amz-function-error", "Unhandled");
     set_header(response.headers_mut(), REQUEST_ID, id);
     response

@@ -19,10 +19,10 @@ use crate::settings::Settings;
 
 /// A local Lambda that runs one [`Function`](crate::Function).
 ///
-/// It listens for callers over HTTP at [`url`](Self::url), and can be [invoked](Self::invoke) by any
-/// number of threads. Its methods block, and may be called from anywhere. When it is dropped, or
-/// [stopped](Self::stop), the function's processes are ended; even if this program is killed, they
-/// are.
+/// It listens for callers over HTTP at [`url`](Self::url), and can be [invoked](Self::invoke) by
+/// any number of threads. Its methods block, and may be called on any thread. The function's
+/// processes end when the lab is dropped or [stopped](Self::stop), and also if this program is
+/// killed.
 #[derive(Debug)]
 pub struct Lab {
     pool: Arc<Pool>,
@@ -36,7 +36,7 @@ pub struct Lab {
 #[derive(Debug)]
 struct InvokeApi {
     close: watch::Sender<bool>,
-    /// Until it has ended.
+    /// `None` once it has ended.
     server: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -44,9 +44,9 @@ struct InvokeApi {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StartError {
-    /// A setting is out of its range, or there is no such program; the text says which.
+    /// A setting is out of range, or the program does not exist; the text says which.
     Setting(String),
-    /// The system does not give what is needed, a port for instance; the text says what.
+    /// The system refused a resource, for instance a port; the text says which.
     System(String),
 }
 
@@ -57,7 +57,9 @@ impl Lab {
             .thread_name("lambda-lab")
             .enable_all()
             .build()
-            .map_err(|error| StartError::System(format!("no threads for the lab: {error}")))?;
+            .map_err(|error| {
+                StartError::System(format!("cannot start the threads of the lab: {error}"))
+            })?;
         let (listen, log) = (settings.listen, settings.log.clone());
         let starting = async move {
             let listener = TcpListener::bind(listen).await.map_err(|error| {
@@ -73,7 +75,8 @@ impl Lab {
             let server = Mutex::new(Some(invoke_api));
             Ok::<_, StartError>((pool, address, InvokeApi { close, server }))
         };
-        // Waited for by hand, as this may be called on a thread of another tokio runtime.
+        // `Runtime::block_on` panics on a thread of another tokio runtime, which may be the
+        // caller's.
         let started = pollster::block_on(runtime.spawn(starting));
         let result = started.unwrap_or_else(|error| Err(StartError::System(error.to_string())));
         match result {
@@ -88,7 +91,7 @@ impl Lab {
         }
     }
 
-    /// Where it listens for callers.
+    /// The address at which the lab listens for callers.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -98,23 +101,23 @@ impl Lab {
         format!("http://{}{}", self.address, invoke_api::PATH)
     }
 
-    /// Where the Runtime API of the first environment is, as `host:port`.
+    /// The address of the first environment's Runtime API, as `host:port`.
     pub fn runtime_api(&self) -> String {
         self.runtime_api.to_string()
     }
 
-    /// What time it is, as functions and callers are told it: that of the system, but for
-    /// [pretended freezes](crate::Function::freeze_for).
+    /// The time that functions and callers see: the system's, plus all
+    /// [pretended freezes](crate::Function::freeze_for) so far.
     pub fn now(&self) -> SystemTime {
         self.pool.clock().now()
     }
 
-    /// Invokes the function and waits for its answer, whole.
+    /// Invokes the function and waits for its whole answer.
     ///
     /// # Errors
     ///
-    /// An [`InvokeError`] if the function failed, also in the middle of a streamed answer, or could not
-    /// be invoked.
+    /// An [`InvokeError`] if the function failed, even in the middle of a streamed answer, or could
+    /// not be invoked.
     pub fn invoke(&self, event: impl Into<Event>) -> Result<Answer, InvokeError> {
         let mut body = Vec::new();
         let mut answer = self.invoke_streaming(event, |piece| body.extend_from_slice(piece))?;
@@ -122,8 +125,9 @@ impl Lab {
         Ok(answer)
     }
 
-    /// As [`invoke`](Self::invoke), with the answer in pieces as they come; the one that it returns has
-    /// no body. An answer that is not streamed is one piece.
+    /// Like [`invoke`](Self::invoke), but passes the pieces of the answer to `on_piece` as they
+    /// arrive. The returned [`Answer`] has an empty body. An answer that is not streamed is one
+    /// piece.
     ///
     /// # Errors
     ///
@@ -136,8 +140,8 @@ impl Lab {
         pollster::block_on(invoke(&self.pool, event.into(), on_piece, Until::Answer))
     }
 
-    /// As [`invoke_streaming`](Self::invoke_streaming); returns when the function has ended its work
-    /// behind the answer as well.
+    /// Like [`invoke_streaming`](Self::invoke_streaming), but returns only when the function has
+    /// also done the work that follows its answer.
     ///
     /// # Errors
     ///
@@ -150,19 +154,20 @@ impl Lab {
         pollster::block_on(invoke(&self.pool, event.into(), on_piece, Until::End))
     }
 
-    /// Ends the function's processes, and returns when they have ended and the lab listens no more.
-    /// Whoever waits for an answer is told that it has stopped.
+    /// Ends the function's processes, and returns when they have ended and the lab no longer
+    /// listens. Callers that still wait for an answer get [`InvokeError::Stopped`].
     ///
-    /// A process that has registered an extension gets SIGTERM, and may answer the invocation that it
-    /// has in flight; if it does not end within the
-    /// [time for that](crate::Function::shutdown_timeout), it is killed. Others are killed at once.
+    /// A process that has registered an extension gets SIGTERM, and may still answer the invocation
+    /// that it has in flight. If it does not end within the [shutdown
+    /// timeout](crate::Function::shutdown_timeout), it is killed. Other processes are killed
+    /// immediately.
     pub fn stop(&self) {
         self.pool.stop();
         self.invoke_api.close.send_replace(true);
         let mut server = self.invoke_api.server.lock().unwrap_or_else(|it| it.into_inner());
         if let (Some(server), Some(runtime)) = (server.take(), &self.runtime) {
             let log = self.log.clone();
-            // It fails if a task panics, which would be a bug.
+            // Fails only if a task panicked, which would be a bug.
             let _ = pollster::block_on(server);
             let _ = pollster::block_on(runtime.spawn(async move { log.written().await }));
         }
@@ -206,7 +211,7 @@ async fn invoke(
         }
     };
     if until == Until::End {
-        // It fails if the lab was stopped, and then there is an end as well.
+        // Fails if the lab was stopped, which ends the invocation too.
         let _ = invoked.end.await;
     }
     result.map_err(InvokeError::Function)
@@ -220,7 +225,8 @@ impl Drop for Lab {
     fn drop(&mut self) {
         self.stop();
         if let Some(runtime) = self.runtime.take() {
-            // Waiting would panic on a thread of another tokio runtime; the processes have ended.
+            // Waiting would panic on a thread of another tokio runtime, and is not needed: the
+            // processes have ended.
             runtime.shutdown_background();
         }
     }

@@ -13,21 +13,22 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The runtime can be a thread of the same program instead, so that a test invokes its handler in five
-//! lines: [`Function::external`] has the example.
+//! The runtime can also be a thread of the same program, so that a test can invoke its handler in
+//! five lines: see the example at [`Function::external`].
 //!
-//! | module | what it knows |
+//! | module | responsible for |
 //! |---|---|
-//! | `machine` | the order in which a runtime may call |
+//! | `machine` | the order in which a runtime may make its calls |
 //! | `broker` | the state of one runtime, its extensions, and its invocations in flight |
 //! | `runtime_api`, `report`, `extensions_api`, `refusal` | the calls and replies of both APIs |
 //! | `process` | the bootstrap, its signals and its exit |
 //! | `lifecycle` | how, why and when a process starts, freezes, is restored, and ends |
-//! | `environment` | one of each, and one invocation at a time |
+//! | `environment` | one execution environment: its broker, its process, its invocations |
 //! | `clock` | the time that functions and callers see |
 //! | `pool` | several environments, and the queue for them |
 //! | `invoke_api` | callers over HTTP |
-//! | `lab`, `function`, `command` | callers from a program, and from a shell |
+//! | `lab`, `function` | callers in a program |
+//! | `command` | callers in a shell |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 

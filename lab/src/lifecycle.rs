@@ -21,22 +21,22 @@ use crate::settings::Settings;
 pub(crate) struct Lifecycle {
     settings: Arc<Settings>,
     clock: Clock,
-    /// Where the process finds the Runtime API.
+    /// The address of the Runtime API.
     address: SocketAddr,
     broker: Arc<Broker>,
     process: Mutex<Option<Arc<Process>>>,
-    /// What came of the last start for a snapshot, until an invocation takes it.
+    /// The result of the last start for a snapshot, until an invocation takes it.
     snapshot: Mutex<Option<Result<(), StartFailure>>>,
-    /// No process is started any more.
+    /// No further process is started.
     is_stopping: watch::Sender<bool>,
-    /// None runs any more.
+    /// The last process has ended.
     is_stopped: watch::Sender<bool>,
 }
 
 /// Where the runtime is.
 pub(crate) enum Running {
     Here(Arc<Process>),
-    /// Somebody else starts it.
+    /// The lab does not start the runtime.
     Elsewhere,
     Not,
 }
@@ -46,7 +46,7 @@ pub(crate) enum Running {
 /// Source: Lambda Developer Guide, "Using the Lambda Extensions API to create extensions".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
-    /// Nobody needs it any more.
+    /// The lab stops.
     Spindown,
     Timeout,
     Failure,
@@ -59,7 +59,7 @@ pub(crate) enum StartFailure {
     Failed(FunctionFailure),
 }
 
-/// The type of the failure of a start that takes too long.
+/// The error type of an init that takes too long.
 const INIT_TIMEOUT: &str = "Sandbox.Timedout";
 
 impl Lifecycle {
@@ -87,7 +87,7 @@ impl Lifecycle {
         }
     }
 
-    /// Starts the process; the one before it must have been [ended](Self::end).
+    /// Starts the process. An earlier process must have been [ended](Self::end).
     pub(crate) fn start(&self) -> io::Result<Arc<Process>> {
         let Some(program) = &self.settings.program else {
             return Err(io::Error::other("the runtime is started elsewhere"));
@@ -103,9 +103,9 @@ impl Lifecycle {
         Ok(Arc::clone(process.insert(Arc::new(started))))
     }
 
-    /// Starts the process and has it come as far as its snapshot, where it is stopped.
+    /// Starts the process, waits until it is ready for its snapshot, and stops it there.
     ///
-    /// What comes of it is kept for the next invocation, which [takes](Self::take_snapshot) it.
+    /// The result is kept for the next invocation, which [takes](Self::take_snapshot) it.
     pub(crate) async fn prepare_snapshot(&self) {
         let began = Instant::now();
         self.broker.start_anew();
@@ -131,7 +131,7 @@ impl Lifecycle {
                     error_type => Status::Error(error_type),
                 };
                 log.line(InitReport { duration: began.elapsed(), status: &status });
-                log.line(format_args!("lambda-lab: no snapshot: {failure}"));
+                log.line(format_args!("lambda-lab: cannot take a snapshot: {failure}"));
             }
         }
         *self.snapshot.lock().unwrap_or_else(|it| it.into_inner()) = Some(result);
@@ -174,12 +174,12 @@ impl Lifecycle {
         Err(StartFailure::Failed(failure))
     }
 
-    /// What came of the start for a snapshot, once.
+    /// Takes the result of the start for a snapshot, if there is one.
     pub(crate) fn take_snapshot(&self) -> Option<Result<(), StartFailure>> {
         self.snapshot.lock().unwrap_or_else(|it| it.into_inner()).take()
     }
 
-    /// Stops the process between two invocations, if that is wanted.
+    /// Stops the process between two invocations, if the settings ask for it.
     pub(crate) fn freeze(&self) {
         if self.settings.freeze.is_some()
             && let Running::Here(process) = self.running()
@@ -198,21 +198,21 @@ impl Lifecycle {
             self.log().line(format_args!("lambda-lab: thawed after {millis:.2} ms"));
         } else {
             self.log().line(format_args!(
-                "lambda-lab: thawed after {millis:.2} ms, and {} s more for the clock",
+                "lambda-lab: thawed after {millis:.2} ms; moved the clock forward by {} s",
                 pretended.as_secs_f64()
             ));
         }
     }
 
-    /// Restores the process from its snapshot, if it takes part in that.
+    /// Continues the process after its snapshot. Returns whether it had called `restore/next`.
     pub(crate) fn restore(&self, process: &Process) -> bool {
         let is_restored = self.broker.restore();
         process.thaw();
         is_restored
     }
 
-    /// Ends the process, if there is one: with SIGTERM and some time if it has registered an extension,
-    /// with SIGKILL otherwise.
+    /// Ends the process, if there is one: with SIGTERM and the shutdown timeout if it has
+    /// registered an extension, otherwise with SIGKILL.
     pub(crate) async fn end(&self, reason: Reason) {
         let process = self.lock().take();
         if let Some(process) = process {
@@ -249,24 +249,25 @@ impl Lifecycle {
         ));
     }
 
-    /// Waits until everything has been heard that a process said before it ended.
+    /// Waits until everything that a process sent before it ended has been read.
     ///
-    /// Not for ever, for its address is known to others too.
+    /// The wait is limited, as other processes can connect to the same address.
     pub(crate) async fn hear_last_words(&self) {
         let _ = timeout(Duration::from_millis(100), self.broker.hear_last_words()).await;
     }
 
-    /// Waits a little for a process that has said that it cannot go on: it may say more before it ends.
+    /// Waits a moment for a process that reported that it cannot continue: it may send more before
+    /// it ends.
     pub(crate) async fn await_exit(&self, process: &Process) {
         let _ = timeout(Duration::from_millis(300), process.wait()).await;
     }
 
-    /// Whether this is the process that runs, or has run last.
+    /// Whether this is the current process, which runs or ran last.
     pub(crate) fn is_current(&self, process: &Arc<Process>) -> bool {
         self.lock().as_ref().is_some_and(|current| Arc::ptr_eq(process, current))
     }
 
-    /// What the caller of an invocation, if there is one, is told of a process that has ended.
+    /// The failure for the caller when a process has ended; `id` is `None` without an invocation.
     pub(crate) fn exit(&self, id: Option<&str>, status: ExitStatus) -> FunctionFailure {
         let error_type = self.broker.failed_extension().unwrap_or("Runtime.ExitError");
         let reason = describe_exit(status);
@@ -275,36 +276,36 @@ impl Lifecycle {
         FunctionFailure::of_service(id, FailureKind::Exit, error_type, &reason)
     }
 
-    /// Whether the lab ends, and no process is started any more.
+    /// Whether the lab is stopping, and no further process is started.
     pub(crate) fn is_stopping(&self) -> bool {
         *self.is_stopping.borrow()
     }
 
     async fn stopping(&self) {
-        // It fails if the sender is gone, which is `self`.
+        // Cannot fail: the sender is a field of `self`.
         let _ = self.is_stopping.subscribe().wait_for(|is_stopping| *is_stopping).await;
     }
 
-    /// Has no process started any more; the one that runs is ended by [`end`](Self::end).
+    /// Prevents further starts. [`end`](Self::end) ends the process that runs.
     pub(crate) fn begin_to_stop(&self) {
-        // Under the lock, so that none is being started.
+        // Under the lock, so that no process is being started at the same time.
         let _process = self.lock();
         self.is_stopping.send_replace(true);
     }
 
-    /// None runs any more.
+    /// Records that the last process has ended.
     pub(crate) fn has_stopped(&self) {
         self.is_stopped.send_replace(true);
     }
 
-    /// Tells whether none runs any more.
+    /// A channel that says whether the last process has ended.
     pub(crate) fn is_stopped(&self) -> watch::Receiver<bool> {
         self.is_stopped.subscribe()
     }
 
-    /// Waits until none runs any more.
+    /// Waits until the last process has ended.
     pub(crate) async fn stopped(&self) {
-        // It fails if the sender is gone, which is `self`.
+        // Cannot fail: the sender is a field of `self`.
         let _ = self.is_stopped.subscribe().wait_for(|is_stopped| *is_stopped).await;
     }
 

@@ -14,8 +14,8 @@ pub(crate) const VERSION: &str = "$LATEST";
 
 /// The lab's own lines, on standard error.
 ///
-/// They are written by a thread of their own, for who reads them may stop doing so, and the lab must
-/// not stop with them; then lines are lost, and counted.
+/// A separate thread writes them, so that a reader that stops reading does not block the lab. Lines
+/// that do not fit the queue are lost and counted.
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
     lines: Option<SyncSender<Message>>,
@@ -25,36 +25,36 @@ pub(crate) struct Log {
 #[derive(Debug)]
 enum Message {
     Line(String),
-    /// Everything before this has been written.
+    /// Asks for a reply when everything before this has been written.
     Written(oneshot::Sender<()>),
 }
 
-/// What the last line of an invocation tells.
+/// The REPORT line, the last line of an invocation.
 #[derive(Debug)]
 pub(crate) struct Report<'a> {
     pub(crate) request_id: &'a str,
     pub(crate) trace_id: Option<&'a str>,
-    /// From the event to the runtime's next `next`.
+    /// From the event to the runtime's following `next`.
     pub(crate) duration: Duration,
     /// From the start of the process to its first `next`, if it was started for this invocation.
     pub(crate) init: Option<Duration>,
     /// From the restore of the process to its first `next`, if it was restored for this invocation.
     pub(crate) restore: Option<Duration>,
-    /// In MB, which means MiB.
+    /// The configured size, in MB as Lambda has it, that is, MiB.
     pub(crate) memory: u32,
     pub(crate) memory_used: Option<u64>,
     pub(crate) status: Status,
 }
 
-/// What is told of a start that came to nothing.
+/// The INIT_REPORT line of a failed init.
 #[derive(Debug)]
 pub(crate) struct InitReport<'a> {
     pub(crate) duration: Duration,
     pub(crate) status: &'a Status,
 }
 
-/// How an invocation ended, as far as the service is concerned: an error that the runtime reported is
-/// a success.
+/// How an invocation ended, as far as the service is concerned: an error that the runtime reported
+/// is a success.
 #[derive(Debug)]
 pub(crate) enum Status {
     Success,
@@ -86,7 +86,7 @@ impl Log {
         }
     }
 
-    /// Waits until everything has been written, but not for ever.
+    /// Waits until everything has been written, for 200 ms at most.
     pub(crate) async fn written(&self) {
         let Some(lines) = &self.lines else { return };
         let (tell, told) = oneshot::channel();
@@ -107,17 +107,17 @@ impl Log {
     }
 }
 
-/// Ends with the last log.
+/// Writes the lines until every [`Log`] has been dropped.
 fn write(messages: &Receiver<Message>, lost: &AtomicUsize) {
     for message in messages {
         match message {
             Message::Line(line) => {
                 let mut stderr = io::stderr();
                 let lost = lost.swap(0, Relaxed);
-                // In one piece, for the runtime writes there as well; and nobody is told that nobody
-                // can be told.
+                // All at once, as the runtime writes to standard error too. Errors are ignored, as
+                // there is no other place to report them.
                 if lost > 0 {
-                    let _ = writeln!(stderr, "lambda-lab: {lost} lines were lost");
+                    let _ = writeln!(stderr, "lambda-lab: lost {lost} log lines");
                 }
                 let _ = stderr.write_all(line.as_bytes());
             }

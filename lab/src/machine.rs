@@ -1,8 +1,8 @@
-//! The order in which a runtime may call, as a table.
+//! The order in which a runtime may make its calls, as a table.
 
 use std::fmt;
 
-/// Where a runtime is, as the service sees it; the names are those that its error texts show.
+/// The state of a runtime, as the service sees it. The names appear in the service's error texts.
 ///
 /// Source: emulator, `core/states.go` and `core/runtime_state_names.go`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(crate) enum State {
     RuntimeRestoreErrorState,
 }
 
-/// A call whose place in the order is checked.
+/// A call whose order is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
     Next,
@@ -39,7 +39,7 @@ pub(crate) struct Forbidden {
 }
 
 impl State {
-    /// The state after a call; [`State::Running`] stays so on `next`, which gets the same event again.
+    /// The state after a call. `next` in [`State::Running`] returns the same event again.
     pub(crate) fn after(self, call: Call) -> Result<Self, Forbidden> {
         use State::*;
         match (self, call) {
@@ -50,7 +50,7 @@ impl State {
             (Started, Call::InitError) => Ok(InitError),
             (Started, Call::RestoreNext) => Ok(RestoreReady),
             (Restoring, Call::RestoreError | Call::InitError) => Ok(RuntimeRestoreErrorState),
-            // The service names the same state for both.
+            // The service's error text names the same state for both calls.
             (from, Call::Next | Call::RestoreNext) => Err(Forbidden { from, to: Ready }),
             (from, Call::Response) => Err(Forbidden { from, to: InvocationResponse }),
             (from, Call::Error) => Err(Forbidden { from, to: InvocationErrorResponse }),
@@ -59,7 +59,7 @@ impl State {
         }
     }
 
-    /// Whether no call is allowed any more, until the runtime is started again.
+    /// Whether no further call is allowed until the runtime is started again.
     pub(crate) fn is_terminal(self) -> bool {
         matches!(
             self,
@@ -87,7 +87,7 @@ mod tests {
     use super::{Call, State};
 
     #[test]
-    fn every_call_in_every_state_is_as_in_the_table() {
+    fn every_call_in_every_state_follows_the_table() {
         use State::*;
         let states = [
             Started,
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forbidden_call_is_told_in_the_words_of_the_service() {
+    fn a_forbidden_call_has_the_error_text_of_the_service() {
         let error = State::RuntimeResponseSentState.after(Call::Response).unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -22,11 +22,11 @@ struct Cli {
 enum Command {
     /// Start a function, invoke it, print its answer
     ///
-    /// The answer goes to standard output, everything else to standard error. The exit code is 0 when
-    /// the function has answered, 1 when it has failed, and 2 for a wrong command line.
+    /// The answer goes to standard output, everything else to standard error. The exit code is 0 if
+    /// the function answered, 1 if it failed, and 2 if the command line is invalid.
     Run {
-        /// What to invoke it with: JSON, @FILE, or - for standard input; may be given several times, for one
-        /// invocation after the other
+        /// The event: JSON, @FILE, or - for standard input; repeat the option for several
+        /// invocations, one after the other
         #[arg(long, value_name = "JSON|@FILE|-", default_value = "{}", allow_hyphen_values = true)]
         event: Vec<String>,
         #[command(flatten)]
@@ -40,23 +40,23 @@ enum Command {
         )]
         bootstrap: Vec<OsString>,
     },
-    /// Stay, and invoke a function for everyone who posts an event
+    /// Keep running, and invoke a function with each event that is posted
     Serve {
-        /// The port to listen on; 0 for any that is free
+        /// The port to listen on; 0 for any free port
         #[arg(long, default_value_t = 9000)]
         port: u16,
         /// The address to listen on
         #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
         host: IpAddr,
-        /// How many environments to start at most, when callers come at the same time
+        /// How many environments to start at most for concurrent callers
         #[arg(long, value_name = "N", default_value_t = 1)]
         environments: usize,
-        /// Managed instances: how many invocations an environment has at a time
+        /// Managed instances: how many concurrent invocations each environment takes
         #[arg(long, value_name = "N")]
         concurrency: Option<usize>,
         #[command(flatten)]
         how: How,
-        /// The program to start, and its arguments; without it, start one by hand
+        /// The program to start, and its arguments; if omitted, start the runtime yourself
         #[arg(value_name = "BOOTSTRAP", trailing_var_arg = true, allow_hyphen_values = true)]
         bootstrap: Vec<OsString>,
     },
@@ -64,40 +64,40 @@ enum Command {
 
 #[derive(Args)]
 struct How {
-    /// How long an invocation may take, as 3, 0.5, 500ms or 10m; plain numbers are seconds
+    /// How long an invocation may take: 3, 0.5, 500ms or 10m; plain numbers are seconds
     #[arg(long, value_name = "TIME", default_value = "300", value_parser = time_above_zero)]
     timeout: Duration,
-    /// How long the start of the function may take, before it is done again within the invocation; it
-    /// fails with --snapstart [default: 10; with --snapstart the timeout, from 130 to 900]
+    /// How long init may take; a longer one is repeated within the invocation, or fails with
+    /// --snapstart [default: 10; with --snapstart the timeout, but from 130 to 900]
     #[arg(long, value_name = "TIME", value_parser = time_above_zero)]
     init_timeout: Option<Duration>,
-    /// How long the function may take to end, from SIGTERM to SIGKILL, if it has registered an
-    /// extension [default: 500ms; with --concurrency 600ms]
+    /// How long the function has from SIGTERM to SIGKILL if it registered an extension
+    /// [default: 500ms; with --concurrency 600ms]
     #[arg(long, value_name = "TIME", value_parser = time)]
     shutdown_timeout: Option<Duration>,
     /// Start the function now, stop it as in a snapshot, and restore it for the first invocation
     #[arg(long)]
     snapstart: bool,
-    /// How long at least from the snapshot to the restore
+    /// The least time from the snapshot to the restore
     #[arg(long, value_name = "TIME", value_parser = time, requires = "snapstart")]
     snapshot_pause: Option<Duration>,
-    /// How long a restore may take, with the function's hooks [default: 10]
+    /// How long a restore may take, including the function's hooks [default: 10]
     #[arg(long, value_name = "TIME", value_parser = time_above_zero, requires = "snapstart")]
     restore_timeout: Option<Duration>,
     /// Stop the function's processes between invocations
     #[arg(long)]
     freeze: bool,
-    /// Stop them, and pretend that it was for so much longer: deadlines and the dates of answers are
-    /// moved on, nothing waits
+    /// Stop them, and pretend that each freeze lasted this much longer: deadlines and the dates of
+    /// replies move forward, without waiting
     #[arg(long, value_name = "TIME", value_parser = time)]
     freeze_for: Option<Duration>,
-    /// An environment variable for the function; may be given several times
+    /// An environment variable for the function; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = variable)]
     env: Vec<(String, String)>,
     /// The handler, for runtimes that ask for one
     #[arg(long, default_value = "")]
     handler: String,
-    /// The memory size in MB, which is told to the function and not enforced
+    /// The memory size in MB; the function sees it, but it is not enforced
     #[arg(long, value_name = "MB", default_value_t = 3008)]
     memory: u32,
     /// The name of the function
@@ -138,7 +138,7 @@ impl How {
             program.as_deref().filter(|it| it.as_encoded_bytes().starts_with(b"-"))
         {
             return Err(format!(
-                "there is no option {}: see --help; a program of that name needs its path",
+                "unknown option {}: see --help; to start a program of that name, give its path",
                 option.display()
             ));
         }
@@ -175,7 +175,7 @@ fn read_event(event: String) -> Result<Vec<u8>, String> {
     match event.strip_prefix('@') {
         Some(file) => std::fs::read(file).map_err(|error| {
             format!(
-                "cannot read the event from the file \"{file}\": {error}; give its path behind @"
+                "cannot read the event from the file \"{file}\": {error}; give its path after @"
             )
         }),
         None => Ok(event.into_bytes()),
@@ -183,12 +183,12 @@ fn read_event(event: String) -> Result<Vec<u8>, String> {
 }
 
 fn time_above_zero(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("\"{text}\" is no time above 0: write 3, 0.5, 500ms, 3s, 10m or 1h");
+    let wrong = || format!("\"{text}\" is not a time above 0: write 3, 0.5, 500ms, 3s, 10m or 1h");
     time(text).ok().filter(|it| !it.is_zero()).ok_or_else(wrong)
 }
 
 fn time(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("\"{text}\" is no time: write 3, 0.5, 500ms, 3s, 10m or 1h");
+    let wrong = || format!("\"{text}\" is not a time: write 3, 0.5, 500ms, 3s, 10m or 1h");
     let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("", 1.0)];
     let found = units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)));
     let (number, seconds) = found.ok_or_else(wrong)?;
@@ -199,7 +199,7 @@ fn time(text: &str) -> Result<Duration, String> {
 fn variable(text: &str) -> Result<(String, String), String> {
     let (name, value) =
         text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
-            format!("\"{text}\" is no KEY=VALUE: write an equals sign behind the name")
+            format!("\"{text}\" is not KEY=VALUE: write an equals sign after the name")
         })?;
     Ok((name.to_owned(), value.to_owned()))
 }

@@ -15,7 +15,7 @@ use crate::event::{Event, MAX_PAYLOAD};
 use crate::invocation::Invocation;
 use crate::settings::Settings;
 
-/// Gives every event an environment of its own, in the order in which they come.
+/// Gives each event a free place in an environment, in the order of arrival.
 #[derive(Debug)]
 pub(crate) struct Pool {
     settings: Arc<Settings>,
@@ -25,7 +25,7 @@ pub(crate) struct Pool {
     environments: Mutex<Environments>,
     /// Held while another environment is opened.
     opening: tokio::sync::Mutex<()>,
-    /// Invocations run here, wherever they are asked for.
+    /// Runs the invocations, whichever thread calls [`Pool::invoke`].
     handle: Handle,
 }
 
@@ -33,15 +33,15 @@ pub(crate) struct Pool {
 #[derive(Debug)]
 pub(crate) struct Invoked {
     pub(crate) answer: Result<Answered, FunctionFailure>,
-    /// Ends when the environment is free again, which may be later.
+    /// Ends when the environment is free again, which may be after the answer.
     pub(crate) end: JoinHandle<()>,
 }
 
 #[derive(Debug, Default)]
 struct Environments {
     all: Vec<Arc<Environment>>,
-    /// Once for each invocation that it can take. The one that was used last comes first, as the
-    /// others may never be needed again.
+    /// Holds each environment once for each further invocation that it can take. The one that was
+    /// used last is taken first, as the others may not be needed again.
     idle: Vec<Arc<Environment>>,
     is_stopped: bool,
 }
@@ -51,7 +51,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// An error if no port of loopback is free.
+    /// An error if no loopback port is free.
     pub(crate) async fn new(settings: Arc<Settings>) -> io::Result<Arc<Self>> {
         let clock = Clock::default();
         let first = Environment::new(Arc::clone(&settings), clock.clone()).await?;
@@ -70,19 +70,19 @@ impl Pool {
         Ok(Arc::new(Self { settings, clock, runtime_api, places, environments, opening, handle }))
     }
 
-    /// The time as callers and functions are told it.
+    /// The time that callers and functions see.
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock
     }
 
-    /// Where the Runtime API of the first environment is.
+    /// The address of the first environment's Runtime API.
     pub(crate) fn runtime_api(&self) -> SocketAddr {
         self.runtime_api
     }
 
-    /// Waits for an environment, and there for the answer or its beginning.
+    /// Waits for an environment, and then for the answer, or for the beginning of a streamed one.
     ///
-    /// The invocation goes on if this is given up, once it has an environment.
+    /// If this future is dropped, an invocation that has an environment continues.
     pub(crate) async fn invoke(self: &Arc<Self>, event: Event) -> Result<Invoked, InvokeError> {
         if event.body.len() > MAX_PAYLOAD {
             return Err(InvokeError::EventTooLarge(event.body.len()));
@@ -111,7 +111,7 @@ impl Pool {
         if let Some(environment) = self.idle()? {
             return Ok(environment);
         }
-        // Who waits here may find room in the one that somebody else has opened.
+        // While this waits, another task may open an environment that has room.
         let _opening = self.opening.lock().await;
         if let Some(environment) = self.idle()? {
             return Ok(environment);
@@ -140,8 +140,8 @@ impl Pool {
         Ok(environments.idle.pop())
     }
 
-    /// Ends every runtime, and returns when they have ended; who waits is told that the lab has
-    /// stopped. Runtimes that are given time for it may still answer.
+    /// Ends every runtime, and returns when all have ended. Waiting callers get
+    /// [`InvokeError::Stopped`]. A runtime that gets SIGTERM may still answer until it ends.
     pub(crate) fn stop(&self) {
         self.places.close();
         let environments = {
@@ -152,9 +152,9 @@ impl Pool {
         let all = environments
             .into_iter()
             .map(|environment| self.handle.spawn(async move { environment.stop().await }));
-        // All begin before one is waited for.
+        // Collected first, so that all environments stop at the same time.
         for stopping in all.collect::<Vec<_>>() {
-            // It fails if the task panics, which would be a bug.
+            // Fails only if the task panicked, which would be a bug.
             let _ = pollster::block_on(stopping);
         }
     }

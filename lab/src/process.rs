@@ -12,10 +12,10 @@ use rustix::process::{
 };
 use tokio::sync::watch;
 
-/// A runtime's process and all that it has started, as one process group.
+/// A runtime's process and all processes that it started, as one process group.
 ///
-/// When the first process ends, or when this is dropped, the whole group is killed. Should the lab
-/// itself be killed, its [`Guard`] does it.
+/// When the first process ends, or when this is dropped, the whole group is killed. If the lab
+/// itself is killed, the [`Guard`] kills the group.
 #[derive(Debug)]
 pub(crate) struct Process {
     pid: Pid,
@@ -26,8 +26,8 @@ pub(crate) struct Process {
 
 #[derive(Debug)]
 struct Group {
-    /// The id of the guard and of its group, which are ours to signal until the guard is reaped;
-    /// afterwards they may be somebody else's.
+    /// The id of the guard and of its group. It may be signalled until the guard is reaped; after
+    /// that the system may reuse it.
     id: Pid,
     members: Mutex<Option<Members>>,
 }
@@ -36,25 +36,26 @@ struct Group {
 struct Members {
     child: Child,
     guard: Guard,
-    /// Since when the group is stopped.
+    /// When the group was stopped, while it is.
     frozen: Option<Instant>,
-    /// It has been told to end, and is not stopped any more.
+    /// The group has been asked to end, and is never stopped again.
     is_ending: bool,
 }
 
-/// A shell that leads the group. It waits for the end of the lab, which it sees as the end of its
-/// input, and then kills the group.
+/// A shell that leads the group. It waits for the end of its input, which means that the lab has
+/// ended, and then kills the group.
 ///
-/// The input is open in this process, and between fork and exec in the process that is started; by
-/// then that one is in the group, so it cannot be missed.
+/// The write end of the input is open in this process and, between fork and exec, also in the
+/// process that is being started. That process has joined the group by the time its copy is closed,
+/// so the kill reaches it.
 #[derive(Debug)]
 struct Guard(Child);
 
-/// The signals that a runtime may send to its own group are not meant for the guard.
+/// The guard ignores the signals that a runtime may send to its own group.
 const GUARD: &str = "trap '' HUP INT TERM; read -r _; kill -s KILL 0";
 
 impl Process {
-    /// Starts the command in a process group of its own, without an input.
+    /// Starts the command in its own process group, with no input.
     pub(crate) fn start(command: &mut Command) -> io::Result<Self> {
         let guard = Guard::start()?;
         let id = Pid::from_child(&guard.0);
@@ -67,7 +68,7 @@ impl Process {
         let reaper = thread::Builder::new().name("lambda-lab-reaper".into()).spawn({
             let group = Arc::clone(&group);
             move || {
-                // Nobody may be interested any more.
+                // Fails if no one waits for the exit any longer.
                 let _ = tell_exit.send(Some(group.wait(pid)));
             }
         });
@@ -81,12 +82,12 @@ impl Process {
         }
     }
 
-    /// How the first process has ended; `None` while it runs.
+    /// The exit status of the first process; `None` while it runs.
     pub(crate) fn exit_status(&self) -> Option<ExitStatus> {
         *self.exit.borrow()
     }
 
-    /// Waits until the first process has ended, and everything that it started has been killed.
+    /// Waits until the first process has ended and the rest of the group has been killed.
     pub(crate) async fn wait(&self) -> ExitStatus {
         let mut exit = self.exit.clone();
         match exit.wait_for(Option::is_some).await {
@@ -96,31 +97,32 @@ impl Process {
         }
     }
 
-    /// Kills the group, also one that is stopped; [`wait`](Self::wait) says when it is gone.
+    /// Kills the group, even if it is stopped. [`wait`](Self::wait) returns when it is gone.
     pub(crate) fn kill(&self) {
         self.group.kill();
     }
 
-    /// Asks the group to end: SIGTERM, and SIGCONT if it is stopped. It is not stopped again.
+    /// Asks the group to end: SIGTERM, and SIGCONT if it is stopped. It cannot be stopped again.
     pub(crate) fn terminate(&self) {
         self.group.terminate();
     }
 
-    /// Stops the group, as Lambda freezes an environment. Not one that has been asked to end.
+    /// Stops the group, as Lambda freezes an environment. Does nothing if the group has been asked
+    /// to end.
     pub(crate) fn freeze(&self) {
         self.group.freeze();
     }
 
-    /// Continues the group; says how long it was stopped, if it was.
+    /// Continues the group. Returns how long it was stopped, if it was.
     pub(crate) fn thaw(&self) -> Option<Duration> {
         self.group.thaw()
     }
 
-    /// The most memory that the first process has used at once, in MiB, where the system tells it and
-    /// while it runs.
+    /// The peak memory of the first process, in MiB. `None` if the process has ended, or if the
+    /// system does not report it.
     pub(crate) fn peak_memory(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid.as_raw_nonzero()));
-        // What was read is of this process only if it has not been reaped meanwhile.
+        // If the process has been reaped by now, the file may have been another process's.
         let status = status.ok().filter(|_| self.exit_status().is_none())?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
         let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
@@ -140,7 +142,7 @@ impl Drop for Process {
 impl Group {
     fn kill(&self) {
         if self.lock().is_some() {
-            // A group that has just ended is no error.
+            // Fails if the group has just ended, which is not an error here.
             let _ = kill_process_group(self.id, Signal::KILL);
         }
     }
@@ -149,8 +151,8 @@ impl Group {
         let mut members = self.lock();
         let Some(members) = members.as_mut() else { return };
         members.is_ending = true;
-        // The guard does not listen to it. In this order, so that the signal is the first thing that
-        // the process sees.
+        // The guard ignores SIGTERM. It is sent before SIGCONT, so that a stopped process handles
+        // it before anything else.
         let _ = kill_process_group(self.id, Signal::TERM);
         if members.frozen.take().is_some() {
             let _ = kill_process_group(self.id, Signal::CONT);
@@ -164,8 +166,8 @@ impl Group {
             return;
         };
         let _ = kill_process_group(self.id, Signal::STOP);
-        // The guard goes on: it must see the end of the lab. Should the lab be killed between the two,
-        // the kernel continues the group, which then has nobody left outside of it.
+        // The guard must keep running to see the end of the lab. If the lab is killed between these
+        // two calls, the group becomes orphaned, and the kernel continues it.
         let _ = kill_process(Pid::from_child(&members.guard.0), Signal::CONT);
         members.frozen = Some(Instant::now());
     }
@@ -178,7 +180,7 @@ impl Group {
 
     /// Waits for the end of the first process, kills the rest of the group, and reaps.
     fn wait(&self, first: Pid) -> ExitStatus {
-        // Without reaping, for the lock is free for `kill` meanwhile.
+        // `NOWAIT` leaves the process unreaped, so that `kill` can take the lock while this waits.
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(first), options) {}
         let mut members = self.lock();
@@ -198,7 +200,7 @@ impl Guard {
         command.args(["-c", GUARD]).stdin(Stdio::piped()).stdout(Stdio::null());
         command.stderr(Stdio::null()).env_clear().process_group(0);
         let guard = command.spawn().map_err(|error| {
-            io::Error::new(error.kind(), format!("the guard of the process, /bin/sh: {error}"))
+            io::Error::new(error.kind(), format!("cannot start the guard process /bin/sh: {error}"))
         })?;
         Ok(Self(guard))
     }
@@ -211,7 +213,7 @@ impl Drop for Guard {
     }
 }
 
-/// How a process has ended, in the words of Go, in which the service tells it.
+/// How a process ended, in the words of the service, which are those of Go.
 pub(crate) fn describe_exit(status: ExitStatus) -> String {
     const SIGNALS: [(i32, &str); 10] = [
         (1, "hangup"),
@@ -246,7 +248,7 @@ mod tests {
         Process::start(Command::new("/bin/sh").args(["-c", script]).stdout(Stdio::null())).unwrap()
     }
 
-    /// Waits until no process of the group runs; dead ones that nobody has reaped do not count.
+    /// Waits until no process of the group runs. Zombies do not count.
     fn assert_ends(group: Pid) {
         let began = Instant::now();
         while lives(group) {
@@ -259,14 +261,14 @@ mod tests {
         let group = group.as_raw_nonzero().to_string();
         let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
         let stats = processes.filter_map(|it| std::fs::read_to_string(it.path().join("stat")).ok());
-        // Behind the name, which may hold anything: the state, the parent, the group.
+        // After the name, which may contain anything: the state, the parent, the group.
         stats.filter_map(|stat| Some(stat.rsplit_once(") ")?.1.to_owned())).any(|stat| {
             let mut fields = stat.split(' ');
             fields.next() != Some("Z") && fields.nth(1) == Some(&group)
         })
     }
 
-    /// Waits until the first process is in this state: `T` is stopped, `S` asleep.
+    /// Waits until the first process is in this state: `T` for stopped, `S` for sleeping.
     fn assert_gets(process: &Process, state: char) {
         let file = format!("/proc/{}/stat", process.pid.as_raw_nonzero());
         let began = Instant::now();
@@ -281,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_stopped_and_continued_and_says_for_how_long() {
+    fn thaw_continues_a_stopped_process_and_returns_for_how_long_it_was_stopped() {
         let process = shell("exec sleep 1000");
         assert_eq!(process.thaw(), None);
         for _ in 0..3 {
@@ -295,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stopped_process_is_ended_by_a_kill_a_request_to_end_and_a_drop() {
+    fn kill_terminate_and_drop_end_a_stopped_process() {
         for (end, signal) in [(Process::kill as fn(&Process), 9), (Process::terminate, 15)] {
             let process = shell("sleep 1000 & exec sleep 1000");
             process.freeze();
@@ -316,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_was_asked_to_end_is_not_stopped_any_more() {
+    fn a_process_that_was_asked_to_end_is_not_stopped_again() {
         let process = shell("trap '' TERM; while :; do sleep 0.01; done");
         process.terminate();
         process.freeze();
@@ -324,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn the_guard_of_a_stopped_group_goes_on_and_kills_it_when_its_input_ends() {
+    fn the_guard_of_a_stopped_group_runs_and_kills_it_when_its_input_ends() {
         let process = shell("sleep 1000 & exec sleep 1000");
         process.freeze();
         assert_gets(&process, 'T');
@@ -335,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_process_is_told_in_the_words_of_the_service() {
+    fn an_exit_is_described_in_the_words_of_the_service() {
         for (script, words) in [
             ("exit 0", "Runtime exited without providing a reason"),
             ("exit 3", "Runtime exited with error: exit status 3"),
@@ -349,14 +351,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_process_has_started_ends_with_it() {
+    fn the_children_of_a_process_end_with_it() {
         let process = shell("sleep 1000 & sleep 1000 & exit 0");
         pollster::block_on(process.wait());
         assert_ends(process.group.id);
     }
 
     #[test]
-    fn a_process_and_what_it_started_end_when_they_are_killed_or_dropped() {
+    fn kill_and_drop_end_a_process_and_its_children() {
         let process = shell("sleep 1000 & sleep 1000");
         process.kill();
         let status = pollster::block_on(process.wait());
@@ -382,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn the_guard_outlives_signals_to_the_group() {
+    fn the_guard_survives_signals_to_the_group() {
         let process = shell("trap '' INT; kill -s INT 0; kill -s TERM 0; sleep 1000");
         let status = pollster::block_on(process.wait());
         assert_eq!(status.signal(), Some(15));

@@ -1,4 +1,4 @@
-//! The refusals of the Runtime API. Their texts are here and nowhere else.
+//! The refusals of the Runtime API and of the Extensions API. All their texts are here.
 
 use hyper::StatusCode;
 use serde_json::Value;
@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::event::MAX_PAYLOAD;
 use crate::machine::Forbidden;
 
-/// An answer of the Runtime API that is no success.
+/// An error reply of the Runtime API.
 ///
 /// Source: emulator, `rapi/rendering` and `rapi/handler`; Lambda Developer Guide, "Using the Lambda
 /// runtime API".
@@ -63,20 +63,20 @@ impl Refusal {
     }
 }
 
-/// An answer of the Extensions API that is no success.
+/// An error reply of the Extensions API.
 ///
-/// Source: emulator, `rapi/handler/agent*.go`, `rapi/handler/constants.go` and `rapi/middleware`; the
-/// documentation has 400 where the emulator has 403.
+/// Source: emulator, `rapi/handler/agent*.go`, `rapi/handler/constants.go` and `rapi/middleware`.
+/// The documentation says 400 where the emulator sends 403.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ExtensionRefusal {
     NoName,
-    /// Why the body is no registration.
+    /// The body is not a valid registration, for this reason.
     Format(String),
-    /// An event that there is not.
+    /// The event does not exist.
     UnknownEvent(String),
-    /// `SHUTDOWN`, which is for processes of their own.
+    /// `SHUTDOWN` is for external extensions only.
     Shutdown,
-    /// Any, under managed instances.
+    /// Managed instances allow no events at all.
     NoEvents,
     Closed,
     TooMany,
@@ -84,10 +84,10 @@ pub(crate) enum ExtensionRefusal {
     NoIdentifier,
     InvalidIdentifier,
     UnknownExtension(Uuid),
-    /// The same where errors are reported, in other words.
+    /// An unknown extension reports an init error: the service has another text for this case.
     UnknownIdentifier,
     NoErrorType,
-    /// Out of order: from this state to that one.
+    /// The call is out of order: it would lead from one state to the other.
     Order {
         id: Uuid,
         from: &'static str,

@@ -1,4 +1,4 @@
-//! The errors that runtimes report.
+//! Errors that runtimes report.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,7 +14,8 @@ use crate::http::{Collected, ERROR_BODY_TRAILER, ERROR_TYPE_TRAILER, collect, he
 use crate::machine::Call;
 use crate::refusal::Refusal;
 
-/// The body of an error that holds the X-Ray cause too, which is not for the caller.
+/// The content type of an error body that also contains the X-Ray cause, which is not for the
+/// caller.
 const ERROR_WITH_CAUSE: &str = "application/vnd.aws.lambda.error.cause+json";
 
 /// `error`: the invocation has failed.
@@ -74,7 +75,7 @@ async fn report(
     let kind = FailureKind::Reported;
     let error_type = header(headers, "lambda-runtime-function-error-type");
     let failure = if body.is_empty() {
-        // The documentation: without a body the service describes the error by its type.
+        // According to the documentation, the service then describes the error by its type.
         let error_type = if error_type.is_empty() { UNKNOWN } else { error_type };
         FunctionFailure::of_service(id, kind, error_type, "")
     } else if header(headers, "content-type") == ERROR_WITH_CAUSE {
@@ -114,7 +115,7 @@ fn without_cause(body: &[u8]) -> Vec<u8> {
     document.into_bytes()
 }
 
-/// The error that a runtime tells behind an answer, by its type, its document, or both.
+/// The error that a runtime reports in the trailers of a response: its type, its document, or both.
 pub(crate) fn reported(id: &str, trailers: &HeaderMap) -> Option<FunctionFailure> {
     let error_type = trailers.get(ERROR_TYPE_TRAILER).map(HeaderValue::as_bytes);
     let document = trailers.get(ERROR_BODY_TRAILER);
@@ -134,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cause_is_taken_out_of_a_report() {
+    fn the_cause_is_removed_from_a_report() {
         let cases: [(&str, &str); 4] = [
             (
                 r#"{"errorMessage":"bad2","errorType":"E2","errorCause":{"x":1},"stackTrace":[]}"#,

@@ -30,7 +30,7 @@ use crate::settings::Settings;
 /// Source: Lambda Developer Guide, "Lambda quotas".
 const MAX_STREAM: usize = 200 * 1024 * 1024;
 
-/// Longer events come without a length, as one chunk, which is how Go's server writes them.
+/// Longer events are sent without a length, as one chunk, as Go's server does.
 const MAX_WITH_LENGTH: usize = 2048;
 
 /// What a request asks for.
@@ -46,7 +46,8 @@ enum Route<'p> {
 }
 
 impl<'p> Route<'p> {
-    /// Source: Lambda Developer Guide, "Using the Lambda runtime API"; `ping` is the emulator's own.
+    /// Source: Lambda Developer Guide, "Using the Lambda runtime API"; `ping` is the emulator's
+    /// own.
     fn of(path: &'p str) -> Option<Self> {
         Some(match path.strip_prefix("/2018-06-01/")? {
             "ping" => Self::Ping,
@@ -74,7 +75,7 @@ impl<'p> Route<'p> {
         }
     }
 
-    /// Whether it is there with SnapStart only.
+    /// Whether the route exists with SnapStart only.
     fn is_of_snapstart(&self) -> bool {
         matches!(self, Self::RestoreNext | Self::RestoreError)
     }
@@ -105,14 +106,14 @@ pub(crate) async fn serve(
     http::serve(listener, closing, clock, connected).await;
 }
 
-/// A connection.
+/// A connection of the runtime.
 #[derive(Debug)]
 struct Line {
     peer: Option<OwnedFd>,
     cuts: watch::Receiver<u64>,
-    /// How often all connections had been cut when this one came.
+    /// How often all connections had been cut when this one was opened.
     born: u64,
-    /// Whoever waits on it is told by its answer that it is restored.
+    /// A `restore/next` is open on it, whose reply is sent even if the connection is cut.
     is_restoring: AtomicBool,
 }
 
@@ -122,10 +123,10 @@ impl Line {
         Self { peer, cuts, born, is_restoring: AtomicBool::new(false) }
     }
 
-    /// Whether the other side has not hung up, as far as is known.
+    /// Whether the peer has not closed the connection, as far as is known.
     ///
-    /// Hyper does not look while a request is being answered, and an event must not be lost on those
-    /// who have gone.
+    /// Hyper does not check this while a request waits for its reply, and an event must not be lost
+    /// on a closed connection.
     fn is_there(&self) -> bool {
         let Some(stream) = &self.peer else { return true };
         let mut byte = [0];
@@ -136,14 +137,14 @@ impl Line {
         }
     }
 
-    /// Whether it has been cut, and takes nothing more.
+    /// Whether the connection has been cut, and takes no further request.
     fn is_dead(&self) -> bool {
         *self.cuts.borrow() != self.born
     }
 
-    /// Waits until it is cut at once.
+    /// Waits until the connection has to be cut without waiting for a reply.
     async fn cut(&self) {
-        // It fails if the broker is gone, and then there is nobody to answer.
+        // Fails if the broker is gone, and then no request can be handled.
         let _ = self.cuts.clone().wait_for(|cuts| *cuts != self.born).await;
         if self.is_restoring.load(Relaxed) {
             std::future::pending::<()>().await;
@@ -182,12 +183,12 @@ async fn handle(
                 Err(refusal) => refused(refusal),
             }
         }
-        // What a runtime has begun to say is heard to the end, even if it hangs up in the middle.
+        // A task of its own reads the request to its end even if the runtime disconnects.
         Route::Response(_) | Route::Error(_) | Route::InitError | Route::RestoreError => {
             match tokio::spawn(post(request, broker)).await {
                 Ok(Ok(())) => http::json(StatusCode::ACCEPTED, "{\"status\":\"OK\"}\n"),
                 Ok(Err(refusal)) => refused(refusal),
-                // A panic, which would be a bug of the lab.
+                // The task panicked, which would be a bug of the lab.
                 Err(_) => refused(Refusal::Internal),
             }
         }
@@ -218,7 +219,7 @@ fn refused(refusal: Refusal) -> Response<Answering> {
     http::json(refusal.status(), refusal.document())
 }
 
-/// The answer to `next`; the headers in the order of the emulator.
+/// The reply to `next`, with its headers in the order of the emulator.
 fn event(invocation: &Invocation) -> Response<Answering> {
     let event = &invocation.event;
     let body = if event.body.len() > MAX_WITH_LENGTH {
@@ -314,7 +315,7 @@ async fn streamed(
     let body_of_answer = AnswerBody::Stream(pieces);
     let mut given_up = broker.stream(Answered { request_id, content_type, body: body_of_answer });
     let (mut last, result) = tokio::select! {
-        // That the invocation was given up is the reason why a connection ends, not the other way.
+        // Polled first: if the invocation was given up, that is why the connection ends.
         biased;
         Ok(failure) = &mut given_up => (Piece::Failed(failure), Err(Refusal::Truncated)),
         passed_on = pass_on(id, body, &sender) => {
@@ -328,12 +329,14 @@ async fn streamed(
         last = Piece::Failed(failure);
     }
     broker.finish(id);
-    // A caller may be slow, and need not hold up the runtime; or nobody may listen any more.
+    // On its own task, so that a slow caller does not block the runtime. Fails if the caller has
+    // gone.
     tokio::spawn(async move { sender.send(last).await });
     result
 }
 
-/// Gives the pieces to the caller as they come; what is said last, to the caller and the runtime.
+/// Gives the pieces to the caller as they arrive. Returns the last piece for the caller, and the
+/// result for the runtime.
 async fn pass_on(
     id: &str,
     body: &mut Incoming,
@@ -351,7 +354,7 @@ async fn pass_on(
                     return (Piece::Failed(too_large(id, MAX_STREAM)), Err(Refusal::TooLarge));
                 }
                 if !data.is_empty() {
-                    // Nobody may listen any more; the runtime need not know.
+                    // Fails if the caller has gone, which does not matter to the runtime.
                     let _ = sender.send(Piece::Data(data)).await;
                 }
             }
@@ -377,7 +380,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_those_of_the_runtime_api_and_no_others() {
+    fn only_the_paths_of_the_runtime_api_are_known() {
         let invocation = "/2018-06-01/runtime/invocation";
         for (path, route) in [
             ("/2018-06-01/ping".into(), Some(Route::Ping)),

@@ -5,21 +5,21 @@ use std::time::Duration;
 
 use crate::log::{Log, VERSION};
 
-/// What the output of a runtime's process becomes.
+/// Where the output of a runtime's process goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Its standard output and standard error are those of this program.
     Inherited,
     /// Both go to the standard error of this program.
     Stderr,
-    /// It is thrown away, and so are the lab's own lines.
+    /// It is discarded, and so are the lab's own lines.
     Discarded,
 }
 
-/// Everything that was asked for, for all environments.
+/// The settings of a function, for all its environments.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// `None`: somebody else starts the runtime.
+    /// `None` for an external runtime, which the lab does not start.
     pub(crate) program: Option<OsString>,
     pub(crate) arguments: Vec<OsString>,
     pub(crate) variables: Vec<(OsString, OsString)>,
@@ -28,24 +28,24 @@ pub(crate) struct Settings {
     pub(crate) init_timeout: Option<Duration>,
     pub(crate) shutdown_timeout: Option<Duration>,
     pub(crate) snapstart: Option<SnapStart>,
-    /// How long each freeze is said to have lasted; `None` without freezing.
+    /// The time that each freeze adds to the clock; `None` without freezing.
     pub(crate) freeze: Option<Duration>,
     pub(crate) memory: u32,
     pub(crate) name: String,
     pub(crate) handler: String,
     pub(crate) environments: usize,
-    /// How many invocations an environment has at a time: `None` for one, without managed instances.
+    /// How many invocations an environment of managed instances takes at a time; `None` on demand.
     pub(crate) concurrency: Option<usize>,
     pub(crate) output: Output,
     pub(crate) log: Log,
 }
 
-/// How a function is restored from a snapshot of its start.
+/// How a function is restored from its snapshot.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SnapStart {
-    /// How long a snapshot is kept at least, before it is restored.
+    /// The least time between the snapshot and the restore.
     pub(crate) pause: Duration,
-    /// How long a restore may take, with the function's hooks.
+    /// How long a restore may take, including the function's hooks.
     pub(crate) restore_timeout: Duration,
 }
 
@@ -65,7 +65,7 @@ pub(crate) const ACCOUNT: &str = "012345678912";
 pub(crate) const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
 
 impl Settings {
-    /// How long a start may take.
+    /// How long init may take.
     ///
     /// Source: Lambda Developer Guide, "Understanding the Lambda execution environment lifecycle".
     pub(crate) fn init_timeout(&self) -> Duration {
@@ -75,10 +75,11 @@ impl Settings {
         })
     }
 
-    /// How long a process has to end by itself when it is asked to.
+    /// How long a process has from SIGTERM to SIGKILL.
     ///
-    /// Source: Lambda Developer Guide, "Using the Lambda Extensions API to create extensions", for one
-    /// with internal extensions; emulator, `lambda-managed-instances/rapid/shutdown.go`.
+    /// Source: Lambda Developer Guide, "Using the Lambda Extensions API to create extensions", for
+    /// internal extensions; emulator, `lambda-managed-instances/rapid/shutdown.go`, for managed
+    /// instances.
     pub(crate) fn shutdown_timeout(&self) -> Duration {
         self.shutdown_timeout.unwrap_or(match self.concurrency {
             None => Duration::from_millis(500),
@@ -86,16 +87,15 @@ impl Settings {
         })
     }
 
-    /// Source: emulator, `rie/handlers.go`, for the region.
+    /// The ARN of the function. Source of the region: emulator, `rie/handlers.go`.
     pub(crate) fn arn(&self) -> String {
         format!("arn:aws:lambda:us-east-1:{ACCOUNT}:function:{}", self.name)
     }
 
-    /// The command that starts a runtime which finds the service at this address.
+    /// The command that starts a runtime with the Runtime API at this address.
     ///
-    /// The variables are those of Lambda Developer Guide, "Using Lambda environment variables". All
-    /// else comes from this program's environment, but for what would tell a runtime about another
-    /// Lambda than this one.
+    /// The variables are those of the Lambda Developer Guide, "Using Lambda environment variables".
+    /// The process inherits all others of this program, except those that describe another Lambda.
     pub(crate) fn command(&self, program: &OsString, runtime_api: SocketAddr) -> Command {
         let mut command = Command::new(program);
         command.args(&self.arguments);

@@ -1,4 +1,4 @@
-//! The internal extensions, as the service sees them.
+//! Internal extensions, as the service sees them.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use uuid::Uuid;
 use crate::invocation::Invocation;
 use crate::refusal::{ExtensionRefusal, MAX_EXTENSIONS};
 
-/// Those of one process.
+/// The extensions of one process.
 #[derive(Debug, Default)]
 pub(crate) struct Extensions {
     all: Vec<Extension>,
-    /// The runtime has asked for its first event: nobody registers any more.
+    /// Registration ends when the runtime asks for its first event.
     is_closed: bool,
-    /// The type of the failure that the first of them has reported.
+    /// The type of the failure that was reported first.
     failure: Option<&'static str>,
 }
 
@@ -23,9 +23,9 @@ struct Extension {
     name: String,
     has_invocations: bool,
     state: State,
-    /// What it gets with its `next`.
+    /// The event that its `next` will return.
     event: Option<Arc<Invocation>>,
-    /// Somebody waits for it.
+    /// A `next` of this extension is open.
     is_waiting: bool,
 }
 
@@ -41,7 +41,7 @@ enum State {
     ExitError,
 }
 
-/// Where an extension fails.
+/// The call by which an extension reports that it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failing {
     Init,
@@ -49,7 +49,7 @@ pub(crate) enum Failing {
 }
 
 impl Extensions {
-    /// A new one; the order of checks is that of the emulator.
+    /// Adds an extension. The order of checks is that of the emulator.
     pub(crate) fn register(
         &mut self,
         name: &str,
@@ -76,12 +76,12 @@ impl Extensions {
         Ok(id)
     }
 
-    /// Nobody registers any more.
+    /// Ends registration.
     pub(crate) fn close(&mut self) {
         self.is_closed = true;
     }
 
-    /// One asks for its next event. One whose connection was lost in the meantime asks again.
+    /// An extension asks for its next event, or asks again because it lost its connection.
     pub(crate) fn ask(&mut self, id: Uuid) -> Result<(), ExtensionRefusal> {
         let extension = self.find(id).ok_or(ExtensionRefusal::UnknownExtension(id))?;
         match extension.state {
@@ -89,7 +89,7 @@ impl Extensions {
                 return Err(extension.refuse(State::Ready));
             }
             State::Registered | State::Ready => extension.state = State::Ready,
-            // It may not have got its event.
+            // The extension may not have received its event.
             State::Running if extension.event.is_some() => {}
             State::Running => extension.state = State::Ready,
             State::InitError | State::ExitError => return Err(extension.refuse(State::Ready)),
@@ -98,24 +98,24 @@ impl Extensions {
         Ok(())
     }
 
-    /// What one who has asked gets now.
+    /// Takes the event for an extension that has asked, if there is one.
     pub(crate) fn take(&mut self, id: Uuid) -> Option<Arc<Invocation>> {
         self.find(id)?.event.take()
     }
 
-    /// One who has asked got an event, or has gone.
+    /// An extension that had asked got its event, or closed its connection.
     pub(crate) fn leave(&mut self, id: Uuid) {
         if let Some(extension) = self.find(id) {
             extension.is_waiting = false;
         }
     }
 
-    /// Whether there is something for this one.
+    /// Whether there is an event for this extension.
     pub(crate) fn has_event(&self, id: Uuid) -> bool {
         self.all.iter().any(|it| it.id == id && it.event.is_some())
     }
 
-    /// One reports that it cannot go on. The first type that is told of one counts.
+    /// An extension reports that it failed. The failure that was reported first counts.
     pub(crate) fn fail(&mut self, id: Uuid, failing: Failing) -> Result<(), ExtensionRefusal> {
         let unknown = match failing {
             Failing::Init => ExtensionRefusal::UnknownIdentifier,
@@ -141,7 +141,7 @@ impl Extensions {
         Ok(())
     }
 
-    /// The runtime gets an invocation, and with it those that want to know.
+    /// The runtime gets an invocation, and so do the extensions that registered for invocations.
     pub(crate) fn invoke(&mut self, invocation: &Arc<Invocation>) {
         for extension in self.all.iter_mut().filter(|it| it.has_invocations) {
             extension.event = Some(Arc::clone(invocation));
@@ -149,17 +149,17 @@ impl Extensions {
         }
     }
 
-    /// Whether the environment may get an event: each has asked for one.
+    /// Whether the environment may get an event: every extension has asked for one.
     pub(crate) fn are_ready(&self) -> bool {
         self.all.iter().all(|it| it.state == State::Ready)
     }
 
-    /// Whether there is one at all.
+    /// Whether an extension is registered.
     pub(crate) fn is_any(&self) -> bool {
         !self.all.is_empty()
     }
 
-    /// The type of the failure that the first of them has reported.
+    /// The type of the failure that was reported first.
     pub(crate) fn failure(&self) -> Option<&'static str> {
         self.failure
     }
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_extension_fails_in_the_states_of_the_table_and_in_no_others() {
+    fn an_extension_may_fail_only_in_the_states_of_the_table() {
         use Failing::{Exit, Init};
         use State::*;
         for (state, failing, then) in [
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_has_failed_asks_for_nothing_and_holds_up_the_rest() {
+    fn a_failed_extension_may_not_ask_and_blocks_further_events() {
         for failing in [Failing::Init, Failing::Exit] {
             let mut extensions = Extensions::default();
             let id = extensions.register("x", false).unwrap();

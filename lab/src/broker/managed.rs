@@ -1,5 +1,5 @@
 //! The rules for Lambda Managed Instances: many concurrent invocations, each with its own order of
-//! calls. Each open `next` takes one.
+//! calls. Each open `next` takes one invocation.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use crate::refusal::Refusal;
 /// Source: emulator, `lambda-managed-instances`: `rapi/handler`, `invoke` and `core/states.go`.
 #[derive(Debug)]
 pub(super) struct Managed {
-    /// Its state is one of these: `Started`, `Ready` or `InitError`.
+    /// Its state is `Started`, `Ready` or `InitError`.
     start: Start,
     in_flight: HashMap<String, InFlight>,
-    /// The ids of those that no `next` has taken yet.
+    /// The ids of the invocations that no `next` has taken yet.
     waiting: VecDeque<String>,
-    /// How many have asked for an event.
+    /// The number of open `next`s.
     idle: usize,
-    /// One of the workers has reported that it could not start, behind the start of another.
+    /// A worker reported that it could not start, after another had started.
     has_failed_worker: bool,
-    /// The ids of those that took too long: the first answer to one is told so.
+    /// The ids of invocations that timed out. The first answer to each is refused with 410.
     late: VecDeque<String>,
 }
 
@@ -61,8 +61,8 @@ impl Rules for Managed {
         self.in_flight.insert(id, in_flight);
     }
 
-    /// What an earlier runtime had in flight is given up by those who wait for its end; a new one gets
-    /// none of it.
+    /// A new runtime gets nothing that an earlier one had in flight. The tasks that wait for those
+    /// invocations give them up.
     fn start_anew(&mut self) {
         self.start.anew();
         self.waiting.clear();
@@ -79,7 +79,7 @@ impl Rules for Managed {
         Ok(())
     }
 
-    /// One gets it.
+    /// Only one `next` gets the event.
     fn wake(&self, asked: &Notify) {
         asked.notify_one();
     }
@@ -104,8 +104,8 @@ impl Rules for Managed {
         self.idle -= 1;
     }
 
-    /// A response is checked for a first one before the attempt, an error the other way round. An
-    /// error may come while its own response is still being streamed.
+    /// For a response, the order is checked before the attempt id; for an error, after it. An error
+    /// may come while the response to the same invocation is still being streamed.
     fn begin(
         &mut self,
         post: Post,
@@ -142,12 +142,12 @@ impl Rules for Managed {
         self.in_flight.remove(request_id);
     }
 
-    /// A start that has come out stays so: the workers that have asked for events go on without the one
-    /// that reports.
+    /// After a successful init, an error of one worker changes nothing for the workers that have
+    /// asked for events.
     fn start_error(&mut self, call: Call) -> Result<Vec<String>, Refusal> {
         if self.start.state == State::Ready {
             if self.has_failed_worker {
-                // Nothing follows a failed start: this is its refusal.
+                // No call is allowed after a failed init, so this always returns the refusal.
                 State::InitError.after(call)?;
             }
             self.has_failed_worker = true;
@@ -172,7 +172,6 @@ impl Rules for Managed {
         Some(in_flight)
     }
 
-    /// 1 MiB.
     fn max_error(&self) -> usize {
         1024 * 1024
     }
@@ -183,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ten_thousand_may_ask_and_one_more_is_refused_until_one_has_left() {
+    fn ten_thousand_may_ask_and_the_next_is_refused_until_one_leaves() {
         let mut rules = Managed::new();
         for _ in 0..MAX_IDLE {
             rules.ask().unwrap();

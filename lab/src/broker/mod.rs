@@ -29,51 +29,51 @@ pub(crate) use start::Started;
 
 /// One environment's runtime as the service sees it, and the invocations that it has in flight.
 ///
-/// The Runtime API changes it by what the runtime says, the environment by what happens to the
-/// process and to time; each sees what the other did.
+/// The Runtime API reports what the runtime calls; the environment reports exits and timeouts. Each
+/// can wait for what the other reports.
 #[derive(Debug)]
 pub(crate) struct Broker {
     rules: Mutex<Box<dyn Rules>>,
-    /// Wakes those who have asked for an event.
+    /// Wakes the open `next`s of the runtime.
     asked: Notify,
-    /// Wakes those who wait for anything else.
+    /// Wakes tasks that wait for any other change.
     changes: Notify,
     /// How often all connections have been cut.
     cuts: watch::Sender<u64>,
-    /// How many connections are open, and how much that they brought is still being read.
+    /// The number of open connections, plus the number of requests that are still being read.
     visits: watch::Sender<usize>,
 }
 
-/// What a runtime may say when, and what it is given.
+/// Which calls a runtime may make when, and which events it gets.
 trait Rules: Debug + Send {
-    /// The start of the runtime.
+    /// The current start of the runtime.
     fn start(&mut self) -> &mut Start;
 
-    /// What is in flight, by the id.
+    /// The invocations in flight, by request id.
     fn in_flight(&mut self) -> &mut HashMap<String, InFlight>;
 
-    /// An invocation is there for the runtime.
+    /// Adds an invocation for the runtime.
     fn hand_over(&mut self, in_flight: InFlight);
 
-    /// A new runtime may start; what an earlier one had asked for is void.
+    /// Prepares for a new runtime; requests of an earlier one are void.
     fn start_anew(&mut self);
 
-    /// An invocation that waited for something else than the runtime may wait no more.
+    /// Delivers an invocation that was only waiting for an extension.
     fn deliver(&mut self) {}
 
-    /// `next` is asked.
+    /// The runtime calls `next`.
     fn ask(&mut self) -> Result<(), Refusal>;
 
-    /// Wakes who may get the event that has been handed over.
+    /// Wakes the open `next`s that may get the invocation that has been handed over.
     fn wake(&self, asked: &Notify);
 
-    /// Whether one who has asked would get something now.
+    /// Whether an open `next` would get an event now.
     fn has_event(&mut self) -> bool;
 
-    /// The event for one who has asked, if there is one.
+    /// The event for an open `next`, if there is one.
     fn take(&mut self) -> Option<Arc<Invocation>>;
 
-    /// One who has asked got an event, or has gone.
+    /// A `next` has returned, or its connection was closed.
     fn leave(&mut self) {}
 
     /// The runtime is about to answer.
@@ -87,20 +87,20 @@ trait Rules: Debug + Send {
     /// The runtime has answered, and may ask for the next invocation.
     fn finish(&mut self, request_id: &str);
 
-    /// The runtime cannot start. Gives the ids of the invocations that it was started for.
+    /// The runtime cannot start. Returns the ids of the invocations that it was started for.
     fn start_error(&mut self, call: Call) -> Result<Vec<String>, Refusal>;
 
-    /// Nothing more comes of this invocation, as the runtime has no way on.
+    /// This invocation is over because the runtime cannot continue.
     fn end(&mut self, request_id: &str);
 
-    /// Nothing more comes of this invocation, whatever the runtime says.
+    /// This invocation is over, whatever the runtime still sends.
     fn give_up(&mut self, request_id: &str) -> Option<InFlight>;
 
     /// The largest report of an error, in bytes.
     fn max_error(&self) -> usize;
 }
 
-/// Where the one who invoked waits.
+/// The channel on which a caller waits for its answer.
 pub(crate) type Caller = oneshot::Sender<Result<Answered, FunctionFailure>>;
 
 /// What a runtime posts for an invocation.
@@ -110,13 +110,13 @@ pub(crate) enum Post {
     Error,
 }
 
-/// An invocation on its way through a runtime.
+/// An invocation that the runtime has, or is to get.
 #[derive(Debug)]
 struct InFlight {
     invocation: Arc<Invocation>,
-    /// Until there is an answer.
+    /// `None` once the caller has its answer.
     caller: Option<Caller>,
-    /// While the answer is streamed: how the stream learns that it has failed.
+    /// While the answer is streamed: tells the stream that the invocation failed.
     stream: Option<oneshot::Sender<FunctionFailure>>,
     stage: Stage,
 }
@@ -127,24 +127,24 @@ enum Stage {
     Waiting,
     Running,
     Answering,
-    /// Nothing more comes of it, though its id is still the current one.
+    /// The invocation is over, though its id is still the current one.
     Over,
 }
 
-/// Something of a runtime that has not been heard to its end.
+/// A connection that is open, or a request that is still being read.
 #[derive(Debug)]
 pub(crate) struct Visit(Arc<Broker>);
 
-/// How long after its connections a process ends, at most, that ends with them.
+/// How long a process may outlive its connections and still count as the reason why they ended.
 const EXIT: Duration = Duration::from_millis(500);
 
 impl Broker {
-    /// For one invocation at a time; a runtime that somebody else starts may come at any time.
+    /// For one invocation at a time. An external runtime may connect at any time.
     pub(crate) fn on_demand(is_external: bool) -> Self {
         Self::new(Box::new(OnDemand::new(is_external)))
     }
 
-    /// For as many invocations as there are open requests for one.
+    /// For managed instances: as many invocations as there are open `next`s.
     pub(crate) fn managed() -> Self {
         Self::new(Box::new(Managed::new()))
     }
@@ -161,13 +161,13 @@ impl Broker {
 
     // What the environment does.
 
-    /// A new runtime may start; what an earlier one had asked for is void.
+    /// Prepares for a new runtime; requests of an earlier one are void.
     pub(crate) fn start_anew(&self) {
         self.lock().start_anew();
         self.changed();
     }
 
-    /// Gives the runtime an invocation, which it gets with its `next`.
+    /// Adds an invocation, which the runtime gets with its `next`.
     pub(crate) fn hand_over(&self, invocation: Arc<Invocation>, caller: Caller) {
         let mut rules = self.lock();
         rules.hand_over(InFlight::new(invocation, caller));
@@ -175,9 +175,9 @@ impl Broker {
         self.changes.notify_waiters();
     }
 
-    /// As [`hand_over`](Self::hand_over), to a runtime that is going to be started for it.
+    /// Like [`hand_over`](Self::hand_over), for a runtime that is about to be started.
     ///
-    /// In one step, so that nothing which that runtime says can come before its invocation.
+    /// Both happen under one lock, so no call of that runtime can come before its invocation.
     pub(crate) fn hand_over_anew(&self, invocation: Arc<Invocation>, caller: Caller) {
         let mut rules = self.lock();
         rules.start_anew();
@@ -185,14 +185,15 @@ impl Broker {
         self.changed();
     }
 
-    /// Tells the caller a failure, unless there is an answer. The invocation goes on for the runtime.
+    /// Sends the caller a failure, unless it has an answer. The invocation continues for the
+    /// runtime.
     pub(crate) fn tell(&self, failure: FunctionFailure) {
         if let Some(in_flight) = self.lock().in_flight().get_mut(&failure.request_id) {
             in_flight.fail(failure);
         }
     }
 
-    /// Ends the invocation; its caller is told the failure, unless there is an answer.
+    /// Ends the invocation. Its caller gets the failure, unless it has an answer.
     pub(crate) fn give_up(&self, failure: FunctionFailure) {
         let in_flight = self.lock().give_up(&failure.request_id);
         self.changed();
@@ -203,7 +204,7 @@ impl Broker {
 
     // What the runtime does.
 
-    /// `next`: waits for an invocation. One who has gone meanwhile gets none.
+    /// `next`: waits for an invocation. A connection that has been closed gets none.
     pub(crate) async fn next(
         &self,
         is_there: impl Fn() -> bool,
@@ -217,7 +218,7 @@ impl Broker {
         self.changes.notify_waiters();
         loop {
             let mut woken = pin!(self.asked.notified());
-            // From here on: what comes behind the look must not be missed.
+            // Registered before the check below, so that no change after it is missed.
             woken.as_mut().enable();
             {
                 let mut rules = self.lock();
@@ -246,8 +247,8 @@ impl Broker {
         self.lock().start().extensions.register(name, has_invocations)
     }
 
-    /// `event/next`: waits for what this extension wants to know. One who has gone meanwhile gets
-    /// nothing.
+    /// `event/next`: waits for an event for this extension. A connection that has been closed gets
+    /// none.
     pub(crate) async fn extension_next(
         &self,
         id: Uuid,
@@ -259,7 +260,7 @@ impl Broker {
                 return Err(ExtensionRefusal::Internal);
             }
             rules.start().extensions.ask(id)?;
-            // It may be the last that an invocation waited for.
+            // An invocation may have waited for this extension only.
             rules.deliver();
             rules.start().number
         };
@@ -285,7 +286,7 @@ impl Broker {
         self.lock().start().extensions.fail(id, failing)
     }
 
-    /// Something that a runtime says is going to be read.
+    /// Begins to read a connection, or a request, of the runtime.
     pub(crate) fn visit(self: &Arc<Self>) -> Visit {
         self.visits.send_modify(|visits| *visits += 1);
         Visit(Arc::clone(self))
@@ -301,13 +302,13 @@ impl Broker {
         self.lock().begin(post, request_id, attempt_id)
     }
 
-    /// The invocation of this id, while it is the runtime's.
+    /// The invocation with this id, while it is in flight.
     pub(crate) fn invocation(&self, request_id: &str) -> Option<Arc<Invocation>> {
         self.lock().in_flight().get(request_id).map(|in_flight| Arc::clone(&in_flight.invocation))
     }
 
-    /// Waits for the end of a process whose connection has ended: if that is the reason, the caller is told
-    /// so by the environment, which has been waiting for the end of the visit.
+    /// Called when a connection breaks: waits a moment for the process to end. If it ends, the
+    /// environment, which waits for the end of this visit, gives the caller the exit as the reason.
     pub(crate) async fn await_reason(&self, request_id: &str, visit: Visit) {
         drop(visit);
         if let Some(invocation) = self.invocation(request_id) {
@@ -315,7 +316,7 @@ impl Broker {
         }
     }
 
-    /// Gives the caller what the runtime answered.
+    /// Gives the caller the runtime's answer.
     pub(crate) fn answer(&self, request_id: &str, answer: Result<Answered, FunctionFailure>) {
         let mut rules = self.lock();
         let Some(in_flight) = rules.in_flight().get_mut(request_id) else { return };
@@ -325,8 +326,8 @@ impl Broker {
         }
     }
 
-    /// Gives the caller an answer that is going to be streamed; what this returns tells when the
-    /// invocation fails before its end.
+    /// Gives the caller the beginning of a streamed answer. The returned channel reports if the
+    /// invocation fails before the stream ends.
     pub(crate) fn stream(&self, answer: Answered) -> oneshot::Receiver<FunctionFailure> {
         let (failed, has_failed) = oneshot::channel();
         if let Some(in_flight) = self.lock().in_flight().get_mut(&answer.request_id) {
@@ -341,13 +342,13 @@ impl Broker {
         self.lock().finish(request_id);
     }
 
-    /// The runtime has answered in a way that leaves it without a way on, until it is started again.
+    /// The runtime made a call after which it cannot continue until it is started again.
     pub(crate) fn end(&self, failure: FunctionFailure) {
         let mut rules = self.lock();
         let id = failure.request_id.clone();
         let Some(in_flight) = rules.in_flight().get_mut(&id) else { return };
         let error_type = failure.error_type().unwrap_or_else(|| UNKNOWN.into());
-        // It fails if it has ended before, which then is the reason.
+        // Fails if an earlier call ended the invocation; the first reason counts.
         let _ = in_flight.invocation.dead_end.set(error_type);
         in_flight.fail(failure);
         in_flight.end();
@@ -377,7 +378,7 @@ impl InFlight {
         Arc::clone(&self.invocation)
     }
 
-    /// Nothing more comes of it, though its id may still be the current one.
+    /// The invocation is over, though its id may still be the current one.
     fn end(&mut self) {
         self.stage = Stage::Over;
         self.invocation.over.send_replace(true);
@@ -387,19 +388,19 @@ impl InFlight {
         attempt_id.is_some_and(|it| it != self.invocation.attempt_id.as_bytes())
     }
 
-    /// Tells the caller, unless that has been done.
+    /// Gives the caller this answer, unless it has one.
     fn tell(&mut self, answer: Result<Answered, FunctionFailure>) {
         if let Some(caller) = self.caller.take() {
-            // It may have hung up.
+            // The caller may have disconnected.
             let _ = caller.send(answer);
         }
     }
 
-    /// Tells the caller, or the stream on its way there.
+    /// Gives the failure to the caller, or to the stream that the caller is reading.
     fn fail(&mut self, failure: FunctionFailure) {
         match self.stream.take() {
             Some(stream) => {
-                // It may have ended.
+                // The stream may have ended.
                 let _ = stream.send(failure);
             }
             None => self.tell(Err(failure)),
@@ -407,7 +408,7 @@ impl InFlight {
     }
 }
 
-/// One who has asked for an event, until it is there.
+/// An open `next` of the runtime.
 struct Asking<'d>(&'d Broker);
 
 impl Drop for Asking<'_> {
@@ -416,7 +417,7 @@ impl Drop for Asking<'_> {
     }
 }
 
-/// An extension that has asked for an event, until it is there.
+/// An open `event/next` of an extension.
 struct ExtensionAsking<'d> {
     broker: &'d Broker,
     id: Uuid,
@@ -432,7 +433,7 @@ impl Drop for ExtensionAsking<'_> {
     }
 }
 
-/// Ends what is not in flight any more.
+/// An invocation that is no longer in flight is over.
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.end();

@@ -1,5 +1,5 @@
-//! The rules for functions on demand: one invocation at a time. The order of calls is checked, and
-//! the following `next` ends an invocation.
+//! The rules for on-demand functions: one invocation at a time. The order of calls is checked, and
+//! an invocation ends with the `next` that follows it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,9 +16,9 @@ use crate::refusal::Refusal;
 #[derive(Debug)]
 pub(super) struct OnDemand {
     start: Start,
-    /// One at most.
+    /// At most one invocation.
     in_flight: HashMap<String, InFlight>,
-    /// Somebody else starts the runtime, and may do so at any time.
+    /// The lab does not start the runtime, which may connect at any time.
     is_external: bool,
 }
 
@@ -43,7 +43,8 @@ impl Rules for OnDemand {
         self.deliver();
     }
 
-    /// A runtime that asks gets the invocation that is there, and so do its extensions.
+    /// If the runtime has asked for an invocation and there is one, the runtime and its extensions
+    /// get it.
     fn deliver(&mut self) {
         let Some(in_flight) = self.in_flight.values_mut().next() else { return };
         if self.start.state == State::Ready
@@ -70,7 +71,7 @@ impl Rules for OnDemand {
         Ok(())
     }
 
-    /// All get it.
+    /// Every open `next` gets the same event.
     fn wake(&self, asked: &Notify) {
         asked.notify_waiters();
     }
@@ -79,13 +80,14 @@ impl Rules for OnDemand {
         self.start.state == State::Running
     }
 
-    /// One that has an invocation in flight gets the same again.
+    /// A runtime that has an invocation in flight gets the same one again.
     fn take(&mut self) -> Option<Arc<Invocation>> {
         let in_flight = self.in_flight.values().next()?;
         (self.start.state == State::Running).then(|| Arc::clone(&in_flight.invocation))
     }
 
-    /// The id is checked before the order, and with an error the attempt before the order too.
+    /// The request id is checked before the order. The attempt id is checked after the order for a
+    /// response, and before it for an error.
     fn begin(
         &mut self,
         post: Post,
@@ -112,7 +114,7 @@ impl Rules for OnDemand {
         }
     }
 
-    /// One that somebody else starts may come again if nobody has invoked yet.
+    /// An external runtime may start again if no invocation is waiting for it.
     fn start_error(&mut self, call: Call) -> Result<Vec<String>, Refusal> {
         self.start.call(call)?;
         let ids: Vec<_> = self.in_flight.keys().cloned().collect();
@@ -122,10 +124,10 @@ impl Rules for OnDemand {
         Ok(ids)
     }
 
-    /// Its id stays the current one.
+    /// The id of the invocation stays the current one.
     fn end(&mut self, _request_id: &str) {}
 
-    /// It is forgotten together with its runtime.
+    /// The state of the runtime is reset together with the invocation.
     fn give_up(&mut self, request_id: &str) -> Option<InFlight> {
         let in_flight = self.in_flight.remove(request_id);
         self.start_anew();

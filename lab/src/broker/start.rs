@@ -12,18 +12,18 @@ use crate::invocation::Invocation;
 use crate::machine::{Call, State};
 use crate::refusal::Refusal;
 
-/// A start of a runtime, and how far that one is.
+/// One start of a runtime, and its state since then.
 #[derive(Debug)]
 pub(super) struct Start {
     pub(super) state: State,
-    /// One for each start.
+    /// Counts the starts.
     pub(super) number: u64,
     pub(super) extensions: Extensions,
-    /// The process is being ended: it is given nothing more, but may still say something.
+    /// The process is being ended: it gets no new event, but may still answer.
     is_ending: bool,
-    /// The process has ended, and nobody waits for anything any more.
+    /// The process has ended, and so has everything that waited for it.
     has_ended: bool,
-    /// Why it could not start, if it said so before there was an invocation to tell it to.
+    /// The error that the runtime reported in init, if no invocation was there to receive it.
     failure: Option<FunctionFailure>,
 }
 
@@ -39,12 +39,12 @@ impl Start {
         }
     }
 
-    /// The next one.
+    /// Replaces this start by the next one.
     pub(super) fn anew(&mut self) {
         *self = Self { number: self.number + 1, ..Self::new() };
     }
 
-    /// A call, if it is in order; with the first event that is asked for, registration is closed.
+    /// Makes a call, if it is allowed now. Asking for an event closes registration.
     pub(super) fn call(&mut self, call: Call) -> Result<(), Refusal> {
         let state = self.state.after(call)?;
         if matches!(call, Call::Next | Call::RestoreNext) {
@@ -57,12 +57,13 @@ impl Start {
         Ok(())
     }
 
-    /// Whether those who asked in this start may still wait.
+    /// Whether a call that was made in the start with this number may still wait.
     pub(super) fn is_current(&self, number: u64) -> bool {
         self.number == number && !self.has_ended
     }
 
-    /// Whether an event may be given out: everyone has asked for one.
+    /// Whether an event may be given out: the process is not being ended, and every extension has
+    /// asked for an event.
     pub(super) fn takes_events(&self) -> bool {
         !self.is_ending && self.extensions.are_ready()
     }
@@ -72,7 +73,7 @@ impl Start {
     }
 }
 
-/// How a start came out, as far as the runtime said.
+/// The result of a start, as the runtime reported it.
 #[derive(Debug)]
 pub(crate) enum Started {
     /// The runtime, and its extensions, have asked for an event or to be restored.
@@ -81,22 +82,22 @@ pub(crate) enum Started {
 }
 
 impl Broker {
-    /// The process is being ended: it is given no event any more.
+    /// The process is being ended: it gets no new event.
     pub(crate) fn is_ending(&self) {
         self.lock().start().is_ending = true;
     }
 
-    /// The start is done once more, for the invocation that is there.
+    /// The runtime is started again for the same invocation.
     pub(crate) fn retry(&self) {
         self.lock().start().anew();
         self.changed();
     }
 
-    /// Waits until everything has been heard that the runtime said before it ended.
+    /// Waits until everything that the runtime sent before it ended has been read.
     pub(crate) async fn hear_last_words(&self) {
         self.lock().start().has_ended = true;
         self.changed();
-        // It fails if the sender is gone, which is `self`.
+        // Cannot fail: the sender is a field of `self`.
         let _ = self.visits.subscribe().wait_for(|visits| *visits == 0).await;
     }
 
@@ -105,17 +106,18 @@ impl Broker {
         self.lock().start().state.is_terminal()
     }
 
-    /// Whether the process has registered an extension, which is what it gets SIGTERM for.
+    /// Whether the process has registered an extension, and therefore gets SIGTERM when it is
+    /// ended.
     pub(crate) fn has_extensions(&self) -> bool {
         self.lock().start().extensions.is_any()
     }
 
-    /// What an extension has reported that cannot go on.
+    /// The error type of the first extension that reported a failure.
     pub(crate) fn failed_extension(&self) -> Option<&'static str> {
         self.lock().start().extensions.failure()
     }
 
-    /// Waits until a start has come out, for which there is no invocation yet.
+    /// Waits for the result of a start that is not made for an invocation.
     pub(crate) async fn started(&self) -> Started {
         self.until(|rules| {
             let start = rules.start();
@@ -130,7 +132,7 @@ impl Broker {
         .await
     }
 
-    /// What the runtime said of a start that has failed, if it said something.
+    /// The error that the runtime reported when it could not start, if it reported one.
     pub(crate) fn start_failure(&self) -> Option<FunctionFailure> {
         self.lock().start().failure.clone()
     }
@@ -140,7 +142,7 @@ impl Broker {
         self.until(|_| invocation.delivered.get().map(drop)).await;
     }
 
-    /// Waits until each extension that gets invocations has asked for the next.
+    /// Waits until each extension has asked for its next event.
     pub(crate) async fn settled(&self) {
         self.until(|rules| rules.start().extensions.are_ready().then_some(())).await;
     }
@@ -160,7 +162,7 @@ impl Broker {
         .await
     }
 
-    /// Restores the runtime, if it waits for that. Gives whether it does.
+    /// Restores the runtime, if it waits for that. Returns whether it does.
     pub(crate) fn restore(&self) -> bool {
         let mut rules = self.lock();
         let start = rules.start();
@@ -173,19 +175,20 @@ impl Broker {
         waits
     }
 
-    /// `init/error` or `restore/error`: the runtime cannot start. Gives the ids of the invocations that
-    /// it was started for, or restored.
+    /// `init/error` or `restore/error`: the runtime cannot start. Returns the ids of the
+    /// invocations that it was started or restored for.
     pub(crate) fn start_error(&self, call: Call) -> Result<Vec<String>, Refusal> {
         self.lock().start_error(call)
     }
 
-    /// What it reported, with no invocation to tell it to.
+    /// Keeps an error that the runtime reported when there was no invocation to receive it.
     pub(crate) fn keep_failure(&self, failure: FunctionFailure) {
         self.lock().start().failure.get_or_insert(failure);
         self.changed();
     }
 
-    /// All connections that there are now are dead, but for those that are told so by their answer.
+    /// Cuts all connections that are open now. A connection that waits for the reply to
+    /// `restore/next` still gets that reply.
     pub(crate) fn cut_connections(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);
     }
@@ -195,17 +198,17 @@ impl Broker {
         self.cuts.subscribe()
     }
 
-    /// Tells all who wait for something to look again.
+    /// Makes every waiting task check its condition again.
     pub(super) fn changed(&self) {
         self.asked.notify_waiters();
         self.changes.notify_waiters();
     }
 
-    /// Waits until there is something to give.
+    /// Waits until `look` returns a value.
     pub(super) async fn until<T>(&self, mut look: impl FnMut(&mut dyn Rules) -> Option<T>) -> T {
         loop {
             let mut changed = pin!(self.changes.notified());
-            // From here on: what comes behind the look must not be missed.
+            // Registered before the check below, so that no change after it is missed.
             changed.as_mut().enable();
             if let Some(found) = look(&mut **self.lock()) {
                 return found;

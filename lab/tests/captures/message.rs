@@ -1,19 +1,19 @@
-//! HTTP messages as they stand on the wire, taken apart as far as they are compared.
+//! HTTP messages, parsed as far as the replays compare them.
 
-/// A request or an answer.
+/// A request or a reply.
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
     /// The request line, or the status line.
     pub(crate) line: String,
-    /// As they came, with their names as they were spelled.
+    /// In the order of the wire, with names as they were spelled.
     pub(crate) fields: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
-    /// The sizes of the chunks; `None` if the body does not come in chunks.
+    /// The sizes of the chunks; `None` if the body is not chunked.
     pub(crate) chunks: Option<Vec<usize>>,
 }
 
 impl Message {
-    /// The first message and how long it is on the wire; `None` while a part of it is missing.
+    /// The first message, and its length on the wire; `None` if it is incomplete.
     pub(crate) fn parse(bytes: &[u8]) -> Option<(Self, usize)> {
         let mut at = 0;
         let line = take_line(bytes, &mut at)?;
@@ -42,7 +42,7 @@ impl Message {
         Some((message, at))
     }
 
-    /// All of them, one behind the other, each with its length.
+    /// All messages in order, each with its length on the wire.
     pub(crate) fn parse_all(bytes: &[u8]) -> Vec<(Self, usize)> {
         let mut messages = Vec::new();
         let mut at = 0;
@@ -54,7 +54,7 @@ impl Message {
         messages
     }
 
-    /// The value of a field, whichever way its name is spelled.
+    /// The value of a field, whose name is matched without case.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let field = self.fields.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         field.map(|(_, value)| value.as_str())
@@ -64,7 +64,7 @@ impl Message {
         self.field(REQUEST_ID)
     }
 
-    /// The status of an answer.
+    /// The status of a reply.
     pub(crate) fn status(&self) -> u16 {
         self.line.split(' ').nth(1).and_then(|it| it.parse().ok()).expect("a status")
     }

@@ -1,4 +1,4 @@
-//! The recordings: what was said on the wire, and what else happened meanwhile.
+//! The recordings: the bytes on the wire, and the events that go with them.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -9,23 +9,23 @@ use crate::message::Message;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../core/tests/captures");
 
-/// One recording, and what its bytes do not tell: who invoked, and when.
+/// One recording, and what its bytes do not contain: which event a caller posted when.
 pub(crate) struct Recording {
     name: &'static str,
     pub(crate) connections: Vec<Vec<Turn>>,
-    /// The function's timeout, where the recording is about it.
+    /// The function's timeout, if the recording is about it.
     pub(crate) timeout: Option<Duration>,
     /// An event that no runtime asked for.
     pub(crate) unasked: Option<&'static str>,
-    /// The turn that began when the caller of the first event had been told what came of it.
+    /// The turn that began after the caller of the first event had its result.
     pub(crate) told_before: Option<usize>,
     /// An event that came while another one was in flight, before the last turn.
     pub(crate) at_once: Option<&'static str>,
-    /// The service hung up at the end.
+    /// The service closed the connection at the end.
     pub(crate) hung_up: bool,
 }
 
-/// What a client sent without waiting, and what it was answered before it went on.
+/// What a client sent without waiting, and the replies that it read before it sent more.
 #[derive(Default)]
 pub(crate) struct Turn {
     pub(crate) writes: Vec<Write>,
@@ -40,13 +40,13 @@ pub(crate) struct Write {
 }
 
 pub(crate) struct Request {
-    /// What a difference calls it: `next`, or method and path.
+    /// The name in a difference: `next`, or method and path.
     pub(crate) name: String,
-    /// Where the request id stands in the write.
+    /// The position of the request id in the write.
     pub(crate) id: Option<Range<usize>>,
 }
 
-/// One direction after the other, and how the sends (`true`) and receives alternated.
+/// All bytes of each direction, and the lengths of sends (`true`) and receives in their order.
 struct Wire {
     client: Vec<u8>,
     service: Vec<u8>,
@@ -62,14 +62,14 @@ impl Recording {
                 Wire::answering(name, &[text(b'z', 1_048_576), b"\"2\"".to_vec()])
             }
             (_, Some(length), _) => Wire::answering(name, &[text(b'y', length)]),
-            // The emulator cuts off what is too much.
+            // The emulator truncates a longer event.
             (.., Some(length)) => Wire::echoing(&document(length)[..length.min(MAX_PAYLOAD)]),
             _ => Wire::read(name).expect("a recording"),
         };
         let mut connections = vec![wire.turns()];
         let mut told_before = (name == "15_timeout").then_some(1);
         if let Some(second) = Wire::read(&format!("{name}.conn2")) {
-            // In 12b it was opened together with the first one.
+            // In 12b the second connection was opened together with the first.
             let mut turns = Vec::new();
             if name == "05_double_response" {
                 turns.resize_with(connections[0].len(), Turn::default);
@@ -90,7 +90,7 @@ impl Recording {
         }
     }
 
-    /// The event that a caller posted, of which the runtime got this body.
+    /// The event that a caller posted, given the body that the runtime got.
     pub(crate) fn posted(&self, body: &[u8]) -> Event {
         match self.name {
             "01_basic_keepalive" if body.starts_with(b"{") => Event::new(body)
@@ -115,7 +115,7 @@ impl Wire {
         let chunks: Vec<(String, usize)> =
             serde_json::from_slice(&read("chunks.json")?).expect("JSON");
         Some(Self {
-            // One side may have said nothing, or be left out for its length.
+            // A side may have sent nothing, or may be left out for its length.
             client: read("c2s.bin").unwrap_or_default(),
             service: read("s2c.bin").unwrap_or_default(),
             chunks: chunks
@@ -125,14 +125,16 @@ impl Wire {
         })
     }
 
-    /// A recording of which only the service's side is kept, with answers of these bodies.
+    /// A recording of which only the service's side is kept, completed with responses of these
+    /// bodies.
     fn answering(name: &str, bodies: &[Vec<u8>]) -> Self {
         let mut wire = Self::read(name).expect("a recording");
         wire.client = requests(&wire.service, bodies);
         wire
     }
 
-    /// The recording with 64 KiB, with an event of another size: those above were the same.
+    /// The recording with 64 KiB, with an event of another size. The recordings of longer events
+    /// differed only in that.
     fn echoing(body: &[u8]) -> Self {
         let mut wire = Self::read("04_next_payload_65536").expect("a recording");
         let accepted = wire.service.len() - wire.chunks[3].1;
@@ -176,7 +178,7 @@ impl Wire {
         turns
     }
 
-    /// The requests and where each begins.
+    /// The requests, each with its position.
     fn requests(&self) -> Vec<(usize, Message)> {
         let mut at = 0;
         let with_place = |(message, length)| {
@@ -205,13 +207,13 @@ impl Request {
 
 const INVOCATION: &str = "/2018-06-01/runtime/invocation/";
 
-/// Of a UUID.
+/// The length of a UUID.
 pub(crate) const ID_LENGTH: usize = 36;
 
 pub(crate) const NEXT: &str =
     "GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 
-/// A `next`, and one more behind each answer to what it gave.
+/// A `next`, then for each event a response and another `next`.
 fn requests(service: &[u8], bodies: &[Vec<u8>]) -> Vec<u8> {
     let answers = Message::parse_all(service);
     let ids = answers.iter().filter_map(|(answer, _)| answer.request_id());

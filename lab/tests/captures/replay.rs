@@ -1,4 +1,4 @@
-//! A client that says what a recorded one said, and compares what it is answered.
+//! A client that sends what a recorded one sent, and compares the replies.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{Read, Write};
@@ -12,21 +12,22 @@ use lambda_lab::{Answer, Event, FailureKind, Function, InvokeError, Lab, Output}
 use crate::message::{Message, REQUEST_ID};
 use crate::recording::{self, ID_LENGTH, NEXT, Recording};
 
-/// Nothing here takes longer, unless it hangs.
+/// Longer than anything here takes, unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What came of a replay.
+/// The result of a replay.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
-    /// In words, each once.
+    /// Each difference once, as text.
     pub(crate) differences: BTreeSet<String>,
     /// How many events were compared with recorded ones.
     pub(crate) events: usize,
 }
 
-/// Replays a recording against a lab of its own.
+/// Replays a recording against a new lab.
 pub(crate) fn replay(recording: &Recording) -> Outcome {
-    // As in the recordings: it keeps running and never calls, and the test plays the runtime.
+    // As in the recordings, the process keeps running and makes no calls; the test plays the
+    // runtime.
     let lab = Function::new("/bin/sleep")
         .argument("3600")
         .timeout(recording.timeout.unwrap_or(PATIENCE))
@@ -34,7 +35,7 @@ pub(crate) fn replay(recording: &Recording) -> Outcome {
         .start()
         .expect("a lab");
     thread::scope(|scope| {
-        // Whatever happens, callers that still wait must end for the scope to end.
+        // The scope only ends when all callers have, so the lab is stopped even after a panic.
         let _stopped_at_the_end = Stop(&lab);
         let (tell, results) = mpsc::channel();
         let callers = [(), ()].map(|()| {
@@ -42,7 +43,8 @@ pub(crate) fn replay(recording: &Recording) -> Outcome {
             let (tell, lab) = (tell.clone(), &lab);
             scope.spawn(move || {
                 for event in events {
-                    // Until `next` is taken, as the emulator has them wait.
+                    // Waits until the runtime asks for its next event, as callers of the emulator
+                    // do.
                     let _ = tell.send(lab.invoke_to_the_end(event, |_| {}));
                 }
             });
@@ -82,13 +84,13 @@ struct Replay<'r> {
     results: mpsc::Receiver<Result<Answer, InvokeError>>,
     connections: Vec<Connection>,
     is_started: bool,
-    /// What stands for a recorded id or deadline: by the name of the field, and the recorded value.
+    /// The lab's value for each recorded id or deadline, by field name and recorded value.
     actual: BTreeMap<(String, String), String>,
     outcome: Outcome,
 }
 
 impl Replay<'_> {
-    /// The error is a difference that leaves no way on.
+    /// An error is a difference after which the replay cannot continue.
     fn play(&mut self) -> Result<(), String> {
         if let Some(event) = self.recording.unasked {
             self.post(event.into())?;
@@ -125,7 +127,7 @@ impl Replay<'_> {
         self.end()
     }
 
-    /// Has an event posted; with the first one the function starts, and forgets what was said before.
+    /// Posts an event. The first one starts the function, which voids all earlier calls.
     fn post(&mut self, event: Event) -> Result<(), String> {
         self.callers[0].send(event).expect("it listens");
         let began = Instant::now();
@@ -133,7 +135,7 @@ impl Replay<'_> {
             if let Ok(Err(error)) = self.results.try_recv() {
                 return Err(format!("not invoked: {error:?}"));
             }
-            // A process is started when its event has been handed over.
+            // The process starts after its event has been handed over, so this is late enough.
             self.is_started = runs(&self.lab.runtime_api());
             assert!(began.elapsed() < PATIENCE, "the function does not start");
             thread::yield_now();
@@ -142,7 +144,7 @@ impl Replay<'_> {
     }
 
     fn await_caller(&mut self) -> Result<(), String> {
-        let result = self.results.recv_timeout(PATIENCE).expect("callers are told in the end");
+        let result = self.results.recv_timeout(PATIENCE).expect("every caller gets a result");
         match (result, self.recording.timeout) {
             (Ok(_), None) => Ok(()),
             (Err(InvokeError::Function(failure)), Some(_))
@@ -151,11 +153,11 @@ impl Replay<'_> {
                 self.is_started = false;
                 Ok(())
             }
-            (other, _) => Err(format!("the caller is told {other:?}")),
+            (other, _) => Err(format!("the caller gets {other:?}")),
         }
     }
 
-    /// Sends what was sent, with the ids of this lab.
+    /// Sends a recorded write, with the ids of this lab.
     fn send(&mut self, at: usize, write: &recording::Write) {
         let mut bytes = write.bytes.clone();
         for request in &write.requests {
@@ -197,9 +199,10 @@ impl Replay<'_> {
                 continue;
             };
             let expected = match name {
-                // Whenever that is.
+                // Only has to be present.
                 "Date" => continue,
-                // Others, but the same again where they were the same, and ids only there.
+                // May have another value, but the same one wherever the recorded values are equal.
+                // Different recorded ids must have different values.
                 REQUEST_ID | DEADLINE => {
                     let key = (name.to_owned(), recorded[0].to_owned());
                     let is_taken = self.actual.values().any(|known| known == values[0]);
@@ -220,8 +223,8 @@ impl Replay<'_> {
         Ok(())
     }
 
-    /// What was left without an answer: proves that it is not answered here either, without waiting
-    /// for nothing, by what comes as its answer in the end.
+    /// Checks that requests without a recorded reply have had none here either: posts a last event,
+    /// which must be the first reply that they get. This needs no waiting for silence.
     fn end(&mut self) -> Result<(), String> {
         for at in 0..self.connections.len() {
             let Some(first) = self.connections[at].pending.front().cloned() else { continue };
@@ -240,7 +243,7 @@ impl Replay<'_> {
         Ok(())
     }
 
-    /// The recorded service crashed: the same would be no answer, and any answer is a difference.
+    /// The recorded service crashed without a reply, so every reply here is a difference.
     fn instead_of_hanging_up(&mut self, at: usize) -> Result<(), String> {
         let mut may_ask_again = false;
         if self.recording.at_once.is_none() {
@@ -250,8 +253,8 @@ impl Replay<'_> {
         while !self.connections[at].pending.is_empty() {
             let Ok((request, answer)) = self.connections[at].receive() else { return Ok(()) };
             if may_ask_again && answer.status() == 500 {
-                // It was asked for before the function started, which voids it. Whether the lab took
-                // it before or after that cannot be seen.
+                // This `next` was sent before the function started, which voids it if the lab had
+                // read it by then. Whether it had cannot be seen from here.
                 may_ask_again = false;
                 self.connections[at].send(NEXT.as_bytes());
                 self.connections[at].pending.push_back(request);
@@ -266,7 +269,7 @@ impl Replay<'_> {
 
 const DEADLINE: &str = "Lambda-Runtime-Deadline-Ms";
 
-/// The event for a `next` that no recorded event is for.
+/// The event for a `next` that has no recorded event.
 const LAST: &str = "the last";
 
 fn by_name(message: &Message) -> BTreeMap<&str, Vec<&str>> {
@@ -286,11 +289,11 @@ fn show(body: &[u8]) -> String {
     format!("{beginning:?} ({} bytes)", body.len())
 }
 
-/// Whether the function runs whose service is at this address.
+/// Whether the function runs whose Runtime API is at this address.
 fn runs(runtime_api: &str) -> bool {
     let variable = format!("AWS_LAMBDA_RUNTIME_API={runtime_api}");
     let processes = std::fs::read_dir("/proc").expect("a Linux").filter_map(Result::ok);
-    // Those of others cannot be read.
+    // The environments of other users' processes cannot be read.
     let mut environments =
         processes.filter_map(|process| std::fs::read(process.path().join("environ")).ok());
     environments.any(|it| it.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes()))
@@ -299,7 +302,7 @@ fn runs(runtime_api: &str) -> bool {
 struct Connection {
     stream: TcpStream,
     received: Vec<u8>,
-    /// The requests without an answer.
+    /// The requests that have no reply yet.
     pending: VecDeque<String>,
 }
 
@@ -313,11 +316,11 @@ impl Connection {
     }
 
     fn send(&mut self, bytes: &[u8]) {
-        // Should the lab have hung up, the missing answer tells.
+        // If the lab has closed the connection, the missing reply shows it.
         let _ = self.stream.write_all(bytes);
     }
 
-    /// The next answer, and the request that it is for.
+    /// The next reply, and the name of its request.
     fn receive(&mut self) -> Result<(String, Message), String> {
         let request = self.pending.front().expect("answers are for requests").clone();
         let mut buffer = vec![0; 256 * 1024];
@@ -332,7 +335,7 @@ impl Connection {
             match self.stream.read(&mut buffer) {
                 Ok(0) => return Err(format!("{request}: the connection ends")),
                 Ok(length) => self.received.extend_from_slice(&buffer[..length]),
-                Err(error) => return Err(format!("{request}: no answer, {}", error.kind())),
+                Err(error) => return Err(format!("{request}: no reply, {}", error.kind())),
             }
         }
     }

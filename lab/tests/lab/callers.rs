@@ -1,4 +1,4 @@
-//! Who invokes over HTTP: statuses, headers, and callers that behave badly.
+//! Callers over HTTP: statuses, headers, and callers that misbehave.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ fn a_connection_serves_many_invocations() {
 }
 
 #[test]
-fn a_failed_function_is_told_as_its_caller_expects_it() {
+fn a_failure_is_reported_in_the_form_that_its_caller_expects() {
     let id = "00000000-0000-0000-0000-000000000000";
     let exit = format!(
         "{{\"errorType\":\"Runtime.ExitError\",\"errorMessage\":\
@@ -70,7 +70,7 @@ fn a_failed_function_is_told_as_its_caller_expects_it() {
 }
 
 #[test]
-fn an_event_at_the_limit_is_taken_and_one_byte_more_is_refused() {
+fn an_event_at_the_limit_is_accepted_and_one_byte_more_is_refused() {
     let lab = function().start().unwrap();
     let event = "x".repeat(MAX_PAYLOAD);
     let mut caller = Connection::open(lab.address());
@@ -79,7 +79,7 @@ fn an_event_at_the_limit_is_taken_and_one_byte_more_is_refused() {
     assert_eq!(refused.status, 413);
     assert_eq!(refused.header("x-amzn-errortype"), Some("RequestTooLargeException"));
     assert!(refused.text().contains("6291557 bytes"), "{}", refused.text());
-    // The connection goes on.
+    // The connection can still be used.
     assert_eq!(caller.post(INVOKE_API, "small").text(), "small");
 }
 
@@ -108,13 +108,13 @@ fn a_dry_run_runs_nothing_and_an_unknown_type_is_refused() {
 }
 
 #[test]
-fn a_client_context_that_no_header_can_hold_is_refused() {
+fn a_client_context_that_cannot_be_a_header_is_refused() {
     let lab = script("exit 1").start().unwrap();
     let mut caller = Connection::open(lab.address());
     for (context, what) in [
-        ("!!!", "not text in base64"),
-        ("/w==", "not text in base64"),
-        ("AA==", "client context holds a control character"),
+        ("!!!", "not base64-encoded text"),
+        ("/w==", "not base64-encoded text"),
+        ("AA==", "client context contains a control character"),
     ] {
         let header = [("X-Amz-Client-Context", context)];
         let refused = caller.request(&format!("POST {INVOKE_API}"), &header, "{}");
@@ -139,7 +139,7 @@ fn other_paths_and_methods_are_refused() {
 }
 
 #[test]
-fn what_a_caller_says_badly_or_by_halves_disturbs_nobody() {
+fn malformed_and_incomplete_requests_do_not_affect_other_callers() {
     let lab = function().start().unwrap();
     let head = format!("POST {EMULATOR} HTTP/1.1\r\nHost: lab\r\n");
     let long = format!("{head}X: {}\r\n\r\n", "x".repeat(8 << 20));
@@ -176,7 +176,7 @@ fn a_caller_that_ends_writing_gets_its_answer() {
 }
 
 #[test]
-fn a_caller_that_hangs_up_at_any_stage_disturbs_nobody() {
+fn a_caller_that_disconnects_at_any_stage_does_not_affect_others() {
     let lab = function().start().unwrap();
     let bytes = request(&format!("POST {EMULATOR}"), &[], "answer-and-sleep 1");
     for length in 0..=bytes.len() {
@@ -186,7 +186,7 @@ fn a_caller_that_hangs_up_at_any_stage_disturbs_nobody() {
 }
 
 #[test]
-fn a_request_names_one_host_or_is_refused_on_both_sides() {
+fn both_servers_refuse_a_request_without_exactly_one_host() {
     let lab = external();
     for address in [lab.address().to_string(), lab.runtime_api()] {
         for hosts in ["", "Host: a\r\nHost: a\r\n"] {

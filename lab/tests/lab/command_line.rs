@@ -1,4 +1,4 @@
-//! The program `lambda-lab`: what it prints where, its exit codes, and its end.
+//! The program `lambda-lab`: its output, its exit codes, and how it ends.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Output, Stdio};
@@ -25,13 +25,13 @@ fn stderr(output: &Output) -> String {
 }
 
 #[test]
-fn run_prints_the_answer_alone_and_the_lines_of_lambda_elsewhere() {
+fn run_prints_only_the_answer_to_stdout_and_the_log_to_stderr() {
     let output = run(&["--event", "{\"name\":\"Ada\"}"]);
     assert_eq!(stdout(&output), "{\"name\":\"Ada\"}");
     assert_eq!(output.status.code(), Some(0));
     let lines = stderr(&output);
     for line in ["START RequestId: ", "END RequestId: ", "REPORT RequestId: "] {
-        // The test harness of the bootstrap may not have ended its own line.
+        // The test harness of the bootstrap may have written before it on the same line.
         assert!(lines.lines().any(|it| it.contains(line)), "{line}: {lines}");
     }
     let report = lines.lines().find(|line| line.contains("REPORT RequestId: ")).unwrap();
@@ -54,7 +54,7 @@ fn run_without_an_event_sends_an_empty_object() {
 }
 
 #[test]
-fn run_with_several_events_gives_a_line_for_each_from_the_same_process() {
+fn run_with_several_events_prints_a_line_for_each_from_the_same_process() {
     let output = run(&["--event", "env PATH", "--event", "pid", "--event", "pid"]);
     let answers = stdout(&output);
     let lines: Vec<&str> = answers.lines().collect();
@@ -65,7 +65,7 @@ fn run_with_several_events_gives_a_line_for_each_from_the_same_process() {
 }
 
 #[test]
-fn run_goes_on_behind_an_event_that_fails_and_fails_in_the_end() {
+fn run_continues_after_an_event_that_fails_and_exits_with_1() {
     let output = run(&["--event", "fail me", "--event", "1"]);
     assert_eq!(stdout(&output), "1\n");
     assert!(stderr(&output).contains("the function has failed: Function.Told: me"));
@@ -89,7 +89,7 @@ fn run_takes_the_event_from_a_file_or_from_standard_input() {
 }
 
 #[test]
-fn run_ends_with_1_and_the_reason_when_the_function_failed() {
+fn run_prints_the_reason_and_exits_with_1_if_the_function_failed() {
     for (options, reason) in [
         (&["--event", "fail me"][..], "the function has failed: Function.Told: me"),
         (&["--event", "exit 3"], "Runtime exited with error: exit status 3"),
@@ -102,7 +102,7 @@ fn run_ends_with_1_and_the_reason_when_the_function_failed() {
 }
 
 #[test]
-fn run_gives_the_function_what_the_options_say() {
+fn run_passes_the_options_to_the_function() {
     for (option, name, value) in [
         (["--env", "MINE=my=value"], "MINE", "my=value"),
         (["--handler", "app.main"], "_HANDLER", "app.main"),
@@ -115,14 +115,14 @@ fn run_gives_the_function_what_the_options_say() {
 }
 
 #[test]
-fn a_wrong_command_line_ends_with_2_and_names_the_value() {
+fn an_invalid_command_line_exits_with_2_and_names_the_value() {
     for (arguments, reason) in [
         (&["run"][..], "BOOTSTRAP"),
         (&["run", "--timeout", "soon", "true"], "soon"),
         (&["run", "--timeout", "0", "true"], "above 0"),
         (&["run", "--timeout", "-1", "true"], "-1"),
         (&["run", "--timeout", "1d", "true"], "500ms"),
-        (&["run", "--timeout", "ms", "true"], "\"ms\" is no time"),
+        (&["run", "--timeout", "ms", "true"], "\"ms\" is not a time"),
         (&["run", "--timeout", "1e400", "true"], "1e400"),
         (&["run", "--init-timeout", "0", "true"], "above 0"),
         (&["run", "--shutdown-timeout", "-1", "true"], "-1"),
@@ -130,15 +130,15 @@ fn a_wrong_command_line_ends_with_2_and_names_the_value() {
         (&["run", "--snapshot-pause", "1", "true"], "--snapstart"),
         (&["run", "--restore-timeout", "1", "true"], "--snapstart"),
         (&["run", "--freeze-for", "NaN", "true"], "NaN"),
-        (&["serve", "--freeze", "--concurrency", "2", "true"], "freezing together with managed"),
-        (&["serve", "--snapstart"], "SnapStart for a runtime that somebody else starts"),
-        (&["run", "--env", "X", "true"], "\"X\" is no KEY=VALUE"),
+        (&["serve", "--freeze", "--concurrency", "2", "true"], "freezing is not available with"),
+        (&["serve", "--snapstart"], "SnapStart needs a runtime that the lab starts"),
+        (&["run", "--env", "X", "true"], "\"X\" is not KEY=VALUE"),
         (&["run", "--event", "@/nonexistent/event", "true"], "\"/nonexistent/event\""),
-        (&["run", "--name", "a b", "true"], "the name \"a b\""),
+        (&["run", "--name", "a b", "true"], "invalid function name \"a b\""),
         (&["run", "--timeout", "1e-9", "true"], "1ns"),
-        (&["run", "--env", "AWS_LAMBDA_RUNTIME_API=x", "true"], "the lab's own"),
+        (&["run", "--env", "AWS_LAMBDA_RUNTIME_API=x", "true"], "the lab itself sets"),
         (&["run", "/nonexistent/bootstrap"], "no program /nonexistent/bootstrap"),
-        (&["run", "-e", "1", "true"], "no option -e"),
+        (&["run", "-e", "1", "true"], "unknown option -e"),
         (&["serve", "--environments", "0", "true"], "0 environments"),
         (&["serve", "--port", "70000", "true"], "70000"),
         (&["invoke"], "invoke"),
@@ -151,7 +151,7 @@ fn a_wrong_command_line_ends_with_2_and_names_the_value() {
 }
 
 #[test]
-fn nothing_of_the_function_stays_when_the_lab_is_ended_by_any_signal() {
+fn no_process_survives_when_a_signal_ends_the_lab() {
     for (signal, code) in
         [("INT", Some(130)), ("TERM", Some(143)), ("HUP", Some(129)), ("KILL", None)]
     {
@@ -173,7 +173,7 @@ fn nothing_of_the_function_stays_when_the_lab_is_ended_by_any_signal() {
 }
 
 #[test]
-fn nothing_stays_of_a_function_that_is_just_being_started_when_the_lab_is_killed() {
+fn no_process_survives_when_the_lab_is_killed_during_a_start() {
     for step in 0..40 {
         let mark = format!("LAB_TEST_MARK={}-{step}", std::process::id());
         let mut served = Served::start(&["--env", &mark], "sleep 1000 & sleep 1000");
@@ -186,7 +186,7 @@ fn nothing_stays_of_a_function_that_is_just_being_started_when_the_lab_is_killed
 }
 
 #[test]
-fn run_ends_with_the_signal_that_ended_it() {
+fn run_exits_with_the_code_of_the_signal_that_ended_it() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         for _ in 0..5 {
             let mut command = lab();
@@ -205,8 +205,8 @@ fn run_ends_with_the_signal_that_ended_it() {
 }
 
 #[test]
-fn a_lab_whose_output_nobody_reads_goes_on() {
-    // `stderr` of the program is a pipe, and nobody reads it behind the address.
+fn a_lab_whose_output_is_not_read_keeps_running() {
+    // The `stderr` of the program is a pipe that is not read after the address.
     let mut served = Served::start(&["--timeout", "1", "--init-timeout", "0.1"], "yes >&2");
     for _ in 0..2 {
         let answer = served.invoke_in_background().response();
@@ -217,7 +217,7 @@ fn a_lab_whose_output_nobody_reads_goes_on() {
 }
 
 #[test]
-fn serve_passes_the_output_of_the_function_through_untouched() {
+fn serve_passes_on_the_output_of_the_function_unchanged() {
     let mut served = Served::start(&[], "printf 'out\\001'; printf 'err\\002\\n' >&2; exit 1");
     assert_eq!(served.invoke_in_background().response().status, 502);
     served.signal("TERM");
@@ -256,7 +256,7 @@ fn serve_without_a_bootstrap_waits_for_one_that_is_started_by_hand() {
 }
 
 #[test]
-fn a_port_that_is_taken_ends_serve_with_1_and_its_number() {
+fn serve_exits_with_1_and_names_a_port_that_is_taken() {
     let served = Served::start(&[], "exit 1");
     let port = served.address.rsplit(':').next().unwrap().to_owned();
     let output = lab().args(["serve", "--port", &port, "true"]).output().unwrap();

@@ -10,7 +10,7 @@ use lambda_proto_std::Endpoint;
 use crate::support::{external, function};
 
 #[test]
-fn a_lab_is_started_invoked_and_ended_in_a_few_lines() {
+fn a_lab_starts_answers_and_stops_listening_when_dropped() {
     let lab = function().start().unwrap();
     assert_eq!(lab.invoke("in").unwrap().body, b"in");
     let address = lab.address();
@@ -22,7 +22,7 @@ fn a_lab_is_started_invoked_and_ended_in_a_few_lines() {
 }
 
 #[test]
-fn a_runtime_in_a_thread_of_the_same_program_is_invoked() {
+fn a_runtime_can_run_on_a_thread_of_the_same_program() {
     let lab = external();
     let endpoint = Endpoint::parse(&lab.runtime_api()).unwrap();
     let runtime = lambda_proto_std::Runtime::new(endpoint);
@@ -58,28 +58,31 @@ fn a_port_that_is_taken_is_named() {
 }
 
 #[test]
-fn settings_out_of_their_range_are_refused_by_their_values() {
+fn the_error_for_an_invalid_setting_names_its_value() {
     let function = || Function::new("/bin/true").output(Output::Discarded);
     for (function, reason) in [
         (function().timeout(Duration::ZERO), "a timeout of 0ns"),
         (function().timeout(Duration::MAX), "a day at most"),
-        (function().name(""), "the name \"\""),
-        (function().name("a b"), "the name \"a b\""),
+        (function().name(""), "invalid function name \"\""),
+        (function().name("a b"), "invalid function name \"a b\""),
         (function().environments(0), "0 environments"),
         (function().environments(usize::MAX), "environments"),
         (function().concurrency(0), "0 invocations at a time"),
         (function().concurrency(10_001), "10001 invocations at a time"),
-        (Function::external().environments(2), "just one"),
-        (function().init_timeout(Duration::ZERO), "a timeout for the start of 0ns"),
+        (Function::external().environments(2), "several environments need"),
+        (function().init_timeout(Duration::ZERO), "an init timeout of 0ns"),
         (function().init_timeout(Duration::MAX), "a day at most"),
         (function().shutdown_timeout(Duration::from_secs(61)), "60s at most"),
-        (function().restore_timeout(Duration::ZERO), "a timeout for the restore of 0ns"),
-        (function().snapshot_pause(Duration::MAX), "a pause behind the snapshot"),
+        (function().restore_timeout(Duration::ZERO), "a restore timeout of 0ns"),
+        (function().snapshot_pause(Duration::MAX), "a pause after the snapshot"),
         (function().freeze_for(Duration::MAX), "31622400s at most"),
-        (Function::external().freeze(), "freezing for a runtime that somebody else starts"),
-        (Function::external().snapstart(), "give the lab its program"),
+        (Function::external().freeze(), "freezing needs a runtime that the lab starts"),
+        (Function::external().snapstart(), "give the program"),
         (function().concurrency(2).freeze_for(Duration::ZERO), "managed instances"),
-        (function().concurrency(2).snapstart(), "SnapStart together with managed instances"),
+        (
+            function().concurrency(2).snapstart(),
+            "SnapStart is not available with managed instances",
+        ),
         (function().concurrency(2).init_timeout(Duration::MAX), "a day at most"),
         (function().concurrency(2).init_timeout(Duration::from_secs(1)), "managed instances"),
         (Function::new("/nonexistent/bootstrap"), "no program /nonexistent/bootstrap"),
@@ -87,7 +90,7 @@ fn settings_out_of_their_range_are_refused_by_their_values() {
         (function().variable("", "x"), "\"\""),
         (function().variable("A=B", "x"), "\"A=B\""),
         (function().variable("A", "x\0y"), "\"A\""),
-        (function().variable("AWS_LAMBDA_RUNTIME_API", "x"), "the lab's own"),
+        (function().variable("AWS_LAMBDA_RUNTIME_API", "x"), "the lab itself sets"),
     ] {
         let error = function.start().unwrap_err();
         assert!(matches!(error, StartError::Setting(_)), "{error:?}");
@@ -97,7 +100,7 @@ fn settings_out_of_their_range_are_refused_by_their_values() {
 
 #[test]
 fn a_port_is_free_again_when_the_lab_has_ended() {
-    // One that no client gets as its own, as those of the other tests do.
+    // Below the ephemeral ports, so that no connection of another test takes it.
     let own = 20_000 + (std::process::id() % 10_000) as u16;
     let is_free = |address: &SocketAddr| TcpListener::bind(address).is_ok();
     let mut addresses = (own..32_000).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
@@ -110,7 +113,7 @@ fn a_port_is_free_again_when_the_lab_has_ended() {
 }
 
 #[test]
-fn an_event_that_no_function_can_get_is_refused() {
+fn an_event_that_cannot_be_delivered_is_refused() {
     let lab = external();
     let error = lab.invoke(vec![b'x'; MAX_PAYLOAD + 1]).unwrap_err();
     assert_eq!(error, InvokeError::EventTooLarge(MAX_PAYLOAD + 1));

@@ -1,4 +1,4 @@
-//! Callers at the same time, and one environment or several.
+//! Concurrent callers, with one environment or several.
 
 use std::collections::HashSet;
 use std::sync::Barrier;
@@ -10,7 +10,7 @@ use lambda_lab::InvokeError;
 use crate::support::{Connection, NEXT, external, function, of, script};
 
 #[test]
-fn callers_queue_for_the_one_environment_and_nothing_is_lost_or_crossed() {
+fn callers_queue_for_one_environment_and_each_gets_its_own_answer() {
     let lab = function().start().unwrap();
     let pid = lab.invoke("pid").unwrap().body;
     thread::scope(|scope| {
@@ -28,7 +28,7 @@ fn callers_queue_for_the_one_environment_and_nothing_is_lost_or_crossed() {
 }
 
 #[test]
-fn environments_are_started_for_callers_at_the_same_time_up_to_their_number() {
+fn concurrent_callers_start_environments_up_to_the_limit() {
     let lab = function().environments(3).start().unwrap();
     let start = Barrier::new(6);
     thread::scope(|scope| {
@@ -69,7 +69,7 @@ fn one_environment_serves_callers_that_come_one_after_the_other() {
 }
 
 #[test]
-fn the_trouble_of_one_environment_is_not_that_of_the_others() {
+fn a_failing_environment_does_not_affect_the_others() {
     let lab = function().environments(2).timeout(Duration::from_secs(2)).start().unwrap();
     thread::scope(|scope| {
         let slow = scope.spawn(|| lab.invoke("sleep 60000"));
@@ -85,14 +85,14 @@ fn the_trouble_of_one_environment_is_not_that_of_the_others() {
 }
 
 #[test]
-fn a_caller_that_gives_up_in_the_queue_leaves_its_place() {
+fn a_caller_that_disconnects_in_the_queue_does_not_block_it() {
     let lab = external();
     let mut runtime = Connection::open(lab.runtime_api());
     let path = "/2015-03-31/functions/function/invocations";
     thread::scope(|scope| {
         let first = scope.spawn(|| lab.invoke("first"));
         let next = runtime.request(NEXT, &[], "");
-        // Both are answered or not before the first is: this one is in the queue, or on its way there.
+        // The first invocation is unanswered, so this one is in the queue, or on its way there.
         let mut gone = Connection::open(lab.address());
         gone.send(crate::support::request(&format!("POST {path}"), &[], "gone"));
         drop(gone);
@@ -106,7 +106,8 @@ fn a_caller_that_gives_up_in_the_queue_leaves_its_place() {
             if event == "last" {
                 break;
             }
-            // A caller that had its place already is invoked for, as Lambda does.
+            // An event that was queued before its caller disconnected is still invoked, as on
+            // Lambda.
             assert_eq!(event, "gone");
         }
         assert_eq!(last.join().unwrap().unwrap().body, b"last");
@@ -114,11 +115,11 @@ fn a_caller_that_gives_up_in_the_queue_leaves_its_place() {
 }
 
 #[test]
-fn those_who_wait_are_told_that_the_lab_has_stopped() {
+fn waiting_callers_get_an_error_when_the_lab_stops() {
     for lab in [script("sleep 1000").start().unwrap(), external()] {
         thread::scope(|scope| {
             let callers = [(); 3].map(|()| scope.spawn(|| lab.invoke("in")));
-            // Wherever they are by now.
+            // The callers may be at any stage by then.
             thread::sleep(Duration::from_millis(20));
             lab.stop();
             lab.stop();

@@ -1,4 +1,4 @@
-//! Extensions inside of the function's process: what they say and are answered.
+//! Internal extensions: their calls, and the replies.
 
 use std::thread;
 use std::time::Duration;
@@ -26,14 +26,14 @@ fn registered(lab: &Lab, body: &str) -> String {
     response.header("lambda-extension-identifier").unwrap().to_owned()
 }
 
-/// An extension that has asked for its next event, on a connection of its own.
+/// A new connection on which the extension asks for its next event.
 fn asked(lab: &Lab, id: &str) -> Connection {
     let mut connection = Connection::open(lab.runtime_api());
     connection.send(request(EVENT_NEXT, &[(ID, id)], ""));
     connection
 }
 
-/// When this is answered, what was sent before it on other connections has mostly been read.
+/// Waits for a reply. By then, the lab has most likely read what other connections sent before.
 fn ping(lab: &Lab) {
     let mut connection = Connection::open(lab.runtime_api());
     assert_eq!(connection.request("GET /2018-06-01/ping", &[], "").text(), "pong");
@@ -44,7 +44,7 @@ fn respond(runtime: &mut Connection, event: &Response) {
 }
 
 #[test]
-fn a_registration_is_answered_with_what_the_function_is() {
+fn the_reply_to_a_registration_describes_the_function() {
     let lab = Function::external().name("my-function").handler("app.\"main\"");
     let lab = lab.output(Output::Discarded).start().unwrap();
     let mut ids = Vec::new();
@@ -113,7 +113,7 @@ fn a_registration_is_refused_in_the_order_of_the_services_checks() {
 }
 
 #[test]
-fn whoever_is_not_registered_is_told_what_is_wrong_with_its_identifier() {
+fn calls_without_a_valid_identifier_are_refused_with_the_reason() {
     let lab = external();
     let mut connection = Connection::open(lab.runtime_api());
     let nobody = "00000000-0000-0000-0000-000000000000";
@@ -203,7 +203,7 @@ fn an_extension_without_events_waits_through_all_invocations_to_the_end() {
 }
 
 #[test]
-fn nothing_is_given_out_before_every_extension_has_asked() {
+fn no_event_is_delivered_before_every_extension_has_asked() {
     for body in ["{}", r#"{"events":["INVOKE"]}"#] {
         let lab = external();
         let id = registered(&lab, body);
@@ -212,7 +212,7 @@ fn nothing_is_given_out_before_every_extension_has_asked() {
             let mut runtime = Connection::open(lab.runtime_api());
             runtime.send(request(NEXT, &[], ""));
             wait_until("registration is closed", || {
-                // The name is taken, so that nothing else comes of it.
+                // The name is taken, so this never registers anything.
                 register(&lab, "mine", "{}").text().contains("closed")
             });
             ping(&lab);
@@ -251,7 +251,7 @@ fn an_invocation_is_over_when_its_extension_has_asked_again() {
 }
 
 #[test]
-fn an_extension_that_does_not_ask_again_uses_up_the_time_of_its_invocation() {
+fn an_extension_that_does_not_ask_again_uses_up_the_timeout() {
     let lab = Function::external().timeout(Duration::from_millis(300));
     let lab = lab.output(Output::Discarded).start().unwrap();
     let id = registered(&lab, r#"{"events":["INVOKE"]}"#);
@@ -263,14 +263,14 @@ fn an_extension_that_does_not_ask_again_uses_up_the_time_of_its_invocation() {
         let next = runtime.request(NEXT, &[], "");
         respond(&mut runtime, &next);
         runtime.send(request(NEXT, &[], ""));
-        // The caller has had its answer all the same.
+        // The caller has its answer nevertheless.
         caller.join().unwrap().unwrap();
         assert!(began.elapsed() >= Duration::from_millis(300));
     });
 }
 
 #[test]
-fn an_extension_that_asks_twice_at_once_is_refused_and_one_that_was_cut_off_may_ask_again() {
+fn a_second_open_next_is_refused_and_a_disconnected_extension_may_ask_again() {
     let lab = external();
     let id = registered(&lab, r#"{"events":["INVOKE"]}"#);
     let mut first = asked(&lab, &id);
@@ -282,7 +282,7 @@ fn an_extension_that_asks_twice_at_once_is_refused_and_one_that_was_cut_off_may_
         runtime.send(request(NEXT, &[], ""));
         assert!(first.response().text().contains(&next.id()));
         first.send(request(EVENT_NEXT, &[(ID, &id)], ""));
-        // It is over when the extension has asked again, and that has been read.
+        // The invocation is over when the lab has read the second request of the extension.
         caller.join().unwrap().unwrap();
     });
     let mut second = Connection::open(lab.runtime_api());
@@ -293,7 +293,7 @@ fn an_extension_that_asks_twice_at_once_is_refused_and_one_that_was_cut_off_may_
     let refused = second.request(EVENT_NEXT, &[(ID, &id)], "");
     refused.assert_refused(403, "Extension.InvalidExtensionState", &message);
     drop(first);
-    // The end of a connection takes its time, too, and until then it may still get the event.
+    // The lab may need a moment to see that the connection ended; until then it may get the event.
     for _ in 0..20 {
         ping(&lab);
     }
@@ -310,7 +310,7 @@ fn an_extension_that_asks_twice_at_once_is_refused_and_one_that_was_cut_off_may_
 }
 
 #[test]
-fn a_failure_that_an_extension_reports_is_why_its_process_ended() {
+fn an_error_of_an_extension_becomes_the_reason_of_the_exit() {
     for (line, error_type) in
         [(INIT_ERROR, "Extension.InitError"), (EXIT_ERROR, "Extension.ExitError")]
     {
@@ -338,7 +338,7 @@ fn a_failure_that_an_extension_reports_is_why_its_process_ended() {
 }
 
 #[test]
-fn a_new_process_has_no_extensions_of_the_one_before_it() {
+fn a_new_process_starts_without_the_extensions_of_the_previous_one() {
     let lab = script("exec sleep 1000").start().unwrap();
     for _ in 0..2 {
         thread::scope(|scope| {
@@ -353,7 +353,7 @@ fn a_new_process_has_no_extensions_of_the_one_before_it() {
 }
 
 #[test]
-fn under_managed_instances_an_extension_gets_no_events_and_holds_up_the_first_ones() {
+fn on_managed_instances_extensions_get_no_events_but_delay_the_first_invocations() {
     let lab = Function::external().concurrency(2).timeout(PATIENCE);
     let lab = lab.output(Output::Discarded).start().unwrap();
     for body in [r#"{"events":["INVOKE"]}"#, r#"{"events":["SHUTDOWN"]}"#] {

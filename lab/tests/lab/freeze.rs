@@ -15,7 +15,7 @@ fn pid(lab: &Lab) -> u32 {
     lab.invoke("pid").unwrap().text().parse().unwrap()
 }
 
-/// Plays the runtime for one invocation, up to its next `next`; gives the event.
+/// Plays the runtime for one invocation, up to its following `next`. Returns the event.
 fn respond(runtime: &mut Connection) -> crate::support::Response {
     let next = runtime.response();
     let answer = request(&format!("POST {}", of(&next.id(), "response")), &[], &next.body);
@@ -25,7 +25,7 @@ fn respond(runtime: &mut Connection) -> crate::support::Response {
 }
 
 #[test]
-fn a_process_is_stopped_behind_each_invocation_and_goes_on_with_the_next() {
+fn a_process_is_stopped_after_each_invocation_and_continued_for_the_next() {
     let lab = function().freeze().start().unwrap();
     let first = pid(&lab);
     for _ in 0..5 {
@@ -36,7 +36,7 @@ fn a_process_is_stopped_behind_each_invocation_and_goes_on_with_the_next() {
 }
 
 #[test]
-fn without_freezing_a_process_runs_on() {
+fn without_freezing_a_process_keeps_running() {
     let lab = function().start().unwrap();
     let first = pid(&lab);
     lab.invoke_to_the_end("in", |_| ()).unwrap();
@@ -62,7 +62,7 @@ fn all_processes_of_the_function_are_stopped_and_continued() {
         wait_until("all are stopped", || all.iter().all(|pid| is_stopped(*pid)));
         let caller = scope.spawn(|| lab.invoke("again"));
         let next = runtime.response();
-        wait_until("all go on", || all.iter().all(|pid| !is_stopped(*pid)));
+        wait_until("all are continued", || all.iter().all(|pid| !is_stopped(*pid)));
         runtime.post(&of(&next.id(), "response"), "out").assert_accepted();
         caller.join().unwrap().unwrap();
         assert!(all.iter().all(|pid| !is_stopped(*pid)));
@@ -70,7 +70,7 @@ fn all_processes_of_the_function_are_stopped_and_continued() {
 }
 
 #[test]
-fn a_process_is_not_stopped_before_it_and_its_extension_have_asked() {
+fn a_process_is_not_stopped_before_runtime_and_extension_have_asked() {
     let lab = script("exec sleep 1000").freeze().start().unwrap();
     let mut runtime = Connection::open(lab.runtime_api());
     let mut extension = Connection::open(lab.runtime_api());
@@ -100,17 +100,17 @@ fn a_process_is_not_stopped_before_it_and_its_extension_have_asked() {
 }
 
 #[test]
-fn work_behind_the_answer_is_done_before_the_process_is_stopped() {
+fn work_after_the_answer_is_done_before_the_process_is_stopped() {
     let lab = function().freeze().start().unwrap();
     let first = pid(&lab);
     lab.invoke("answer-and-sleep 300").unwrap();
-    // It was continued for the invocation, and sleeps in its handler.
+    // The process was continued for the invocation, and sleeps in its handler.
     assert!(!is_stopped(first));
     wait_until("it is stopped", || is_stopped(first));
 }
 
 #[test]
-fn a_pretended_freeze_moves_deadlines_and_dates_and_nothing_else() {
+fn a_pretended_freeze_moves_only_deadlines_and_dates() {
     let away = Duration::from_secs(600);
     let timeout = Duration::from_secs(20);
     let lab = script("exec sleep 1000").freeze_for(away).timeout(timeout).start().unwrap();
@@ -137,7 +137,7 @@ fn a_pretended_freeze_moves_deadlines_and_dates_and_nothing_else() {
         assert_eq!(answer.text(), "in");
         for date in [next.header("date"), answer.header("date")] {
             let date = httpdate::parse_http_date(date.unwrap()).unwrap();
-            // Of whole seconds, and hyper's own may be one older.
+            // Dates have whole seconds, and hyper's may be a second old.
             assert!(date >= before - Duration::from_secs(2) && date <= after, "{thaws}: {date:?}");
         }
         wait_until("it is stopped", || is_stopped(pid));
@@ -145,7 +145,7 @@ fn a_pretended_freeze_moves_deadlines_and_dates_and_nothing_else() {
 }
 
 #[test]
-fn timeouts_are_not_moved_by_a_pretended_freeze() {
+fn a_pretended_freeze_does_not_change_timeouts() {
     let lab = function().freeze_for(Duration::from_secs(3600)).timeout(Duration::from_secs(1));
     let lab = lab.start().unwrap();
     let first = pid(&lab);
@@ -161,10 +161,10 @@ fn timeouts_are_not_moved_by_a_pretended_freeze() {
 }
 
 #[test]
-fn a_thaw_is_shown_with_the_time_that_it_took_and_that_it_is_said_to_have_taken() {
+fn a_thaw_is_logged_with_its_real_and_its_pretended_time() {
     for (option, text) in [
         (&["--freeze"][..], " ms"),
-        (&["--freeze-for", "10m"], " ms, and 600 s more for the clock"),
+        (&["--freeze-for", "10m"], " ms; moved the clock forward by 600 s"),
     ] {
         let bootstrap = std::env::current_exe().unwrap();
         let script = format!("exec {} --exact bootstrap --nocapture", bootstrap.display());
@@ -178,12 +178,12 @@ fn a_thaw_is_shown_with_the_time_that_it_took_and_that_it_is_said_to_have_taken(
 }
 
 #[test]
-fn a_stopped_process_is_ended_with_the_lab_by_any_signal() {
+fn a_signal_that_ends_the_lab_also_ends_a_stopped_process() {
     for (signal, code) in
         [("INT", Some(130)), ("TERM", Some(143)), ("HUP", Some(129)), ("KILL", None)]
     {
         let bootstrap = std::env::current_exe().unwrap();
-        // With a child, so that there is more than one to forget.
+        // A child too, so that there is more than one process to end.
         let script = format!(
             "sleep 1000 & echo child $! >&2; exec {} --exact bootstrap --nocapture",
             bootstrap.display()
@@ -199,9 +199,9 @@ fn a_stopped_process_is_ended_with_the_lab_by_any_signal() {
 }
 
 #[test]
-fn a_stopped_process_with_an_extension_goes_on_to_end_by_itself() {
-    // It waits without starting anything: a shell that waits for what it has just started to be something
-    // else is not stopped but in the kernel, when that is stopped.
+fn a_stopped_process_with_an_extension_is_continued_and_ends_by_itself() {
+    // The shell waits without starting further processes: with `vfork`, a shell whose child is
+    // stopped before its exec hangs in the kernel, and is not stopped itself.
     let script =
         format!("trap 'echo politely >&2; exit 7' TERM; sleep 1000 & {TELL}while :; do wait; done");
     let mut served = Served::start(&["--freeze"], &script);
@@ -228,7 +228,7 @@ fn a_stopped_process_with_an_extension_goes_on_to_end_by_itself() {
 }
 
 #[test]
-fn run_leaves_no_stopped_process_behind() {
+fn run_leaves_no_stopped_process() {
     let bootstrap = std::env::current_exe().unwrap();
     let mut command = crate::served::lab();
     command.args(["run", "--freeze", "--event", "pid"]).arg(bootstrap);

@@ -1,4 +1,4 @@
-//! The time that a start may take.
+//! The limit for init.
 
 use std::time::{Duration, Instant};
 
@@ -7,12 +7,13 @@ use lambda_lab::{FailureKind, InvokeError};
 use crate::served::Served;
 use crate::support::{PATIENCE, script};
 
-/// The bootstrap of these tests, as a word of a shell.
+/// The shell command for the bootstrap of these tests.
 fn bootstrap() -> String {
     format!("{} --exact bootstrap --nocapture", std::env::current_exe().unwrap().display())
 }
 
-/// A script that hangs when it is started first, and is a bootstrap then; and its file.
+/// A script that hangs at its first start and is a bootstrap at the second, and the file by which
+/// it knows.
 fn slow_once(name: &str) -> (String, std::path::PathBuf) {
     let file = std::env::temp_dir().join(format!("lambda-lab-{name}-{}", std::process::id()));
     let file_name = file.display();
@@ -24,7 +25,7 @@ fn slow_once(name: &str) -> (String, std::path::PathBuf) {
 }
 
 #[test]
-fn a_start_that_takes_too_long_is_done_again_for_its_invocation() {
+fn an_init_that_takes_too_long_is_repeated_within_the_invocation() {
     let (function, file) = slow_once("slow-start");
     let mut served = Served::start(&["--init-timeout", "300ms"], &function);
     let mut caller = served.invoke("in");
@@ -34,13 +35,13 @@ fn a_start_that_takes_too_long_is_done_again_for_its_invocation() {
     assert!(report.ends_with(" ms\tPhase: init\tStatus: timeout\t"), "{report}");
     served.line_with("shutdown (timeout): ");
     let report = served.line_with("REPORT RequestId: ");
-    // The second start is a part of the invocation.
+    // The second init is part of the invocation.
     assert!(!report.contains("Init Duration"), "{report}");
     std::fs::remove_file(file).unwrap();
 }
 
 #[test]
-fn the_time_of_the_invocation_begins_with_the_second_start() {
+fn the_timeout_begins_with_the_second_init() {
     let (function, file) = slow_once("deadline");
     let timeout = Duration::from_secs(5);
     let function = script(&function).timeout(timeout).init_timeout(Duration::from_millis(300));
@@ -56,7 +57,7 @@ fn the_time_of_the_invocation_begins_with_the_second_start() {
 }
 
 #[test]
-fn a_second_start_that_takes_too_long_is_the_timeout_of_the_invocation() {
+fn a_second_init_that_takes_too_long_times_the_invocation_out() {
     let lab = script("sleep 1000")
         .init_timeout(Duration::from_millis(150))
         .timeout(Duration::from_millis(250))
@@ -72,14 +73,14 @@ fn a_second_start_that_takes_too_long_is_the_timeout_of_the_invocation() {
 }
 
 #[test]
-fn a_start_has_its_own_time_and_takes_none_from_the_invocation() {
+fn init_does_not_count_against_the_timeout() {
     let function = format!("sleep 0.4; exec {}", bootstrap());
     let lab = script(&function).timeout(Duration::from_millis(300)).start().unwrap();
     assert_eq!(lab.invoke("in").unwrap().body, b"in");
 }
 
 #[test]
-fn an_end_in_the_second_start_is_told_as_one_in_the_first() {
+fn an_exit_during_the_second_init_is_reported_like_one_during_the_first() {
     let (function, file) = slow_once("exit-start");
     let function = function.replace(&format!("exec {}", bootstrap()), "exit 9");
     let lab = script(&function)

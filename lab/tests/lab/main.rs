@@ -1,4 +1,4 @@
-//! The lab from outside: by its Runtime API, its Invoke API, its processes and its command line.
+//! The lab from outside: its Runtime API, Invoke API, processes and command line.
 
 mod callers;
 mod command_line;
@@ -16,9 +16,9 @@ mod snapstart;
 mod streams;
 mod support;
 
-/// A bootstrap: this program, started by a lab as the function.
+/// A bootstrap: a lab starts this test program, with this test, as the function.
 ///
-/// Of itself it does nothing, for without a lab there is nothing to do.
+/// Without a lab the test does nothing.
 #[test]
 fn bootstrap() {
     if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_some() {

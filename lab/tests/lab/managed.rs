@@ -1,4 +1,4 @@
-//! Many invocations at a time in one environment, as Lambda Managed Instances have them.
+//! Many concurrent invocations in one environment, as on Lambda Managed Instances.
 
 use std::collections::HashSet;
 use std::sync::Barrier;
@@ -9,7 +9,7 @@ use lambda_lab::{FailureKind, Function, FunctionFailure, InvokeError, Lab, Outpu
 
 use crate::support::{Connection, NEXT, PATIENCE, Response, function, of, request};
 
-/// A lab whose runtime is played by the test, with so many slots.
+/// A lab with this number of slots, whose runtime is played by the test.
 fn external(slots: usize) -> Lab {
     let function = Function::external().concurrency(slots);
     function.timeout(PATIENCE).output(Output::Discarded).start().unwrap()
@@ -33,7 +33,7 @@ fn assert_late(response: &Response) {
 }
 
 #[test]
-fn each_open_request_takes_one_invocation_and_each_answer_finds_its_caller() {
+fn each_open_next_takes_one_invocation_and_each_caller_gets_its_answer() {
     const SLOTS: usize = 8;
     let lab = external(SLOTS);
     for _ in 0..5 {
@@ -51,7 +51,7 @@ fn each_open_request_takes_one_invocation_and_each_answer_finds_its_caller() {
             let events: Vec<_> = slots.iter_mut().map(Connection::response).collect();
             let ids: HashSet<_> = events.iter().map(Response::id).collect();
             assert_eq!(ids.len(), SLOTS);
-            // Answered in another order, and over other connections than they came.
+            // Answered in another order, and on other connections.
             for (slot, event) in slots.iter_mut().zip(events.iter().rev()) {
                 let answer = event.text().replace("event", "answer");
                 slot.post(&of(&event.id(), "response"), answer).assert_accepted();
@@ -78,7 +78,7 @@ fn the_slots_of_a_runtime_work_at_the_same_time() {
 }
 
 #[test]
-fn many_callers_of_many_slots_lose_nothing_and_cross_nothing() {
+fn with_many_callers_and_slots_each_caller_gets_its_own_answer() {
     let lab = function().concurrency(16).start().unwrap();
     let pids = thread::scope(|scope| {
         let callers = [(); 24].map(|()| {
@@ -96,7 +96,7 @@ fn many_callers_of_many_slots_lose_nothing_and_cross_nothing() {
 }
 
 #[test]
-fn more_callers_than_slots_start_further_environments_up_to_their_number() {
+fn more_callers_than_slots_start_environments_up_to_the_limit() {
     let lab = function().concurrency(2).environments(2).start().unwrap();
     let together = Barrier::new(4);
     let pids: HashSet<_> = thread::scope(|scope| {
@@ -114,7 +114,7 @@ fn more_callers_than_slots_start_further_environments_up_to_their_number() {
 }
 
 #[test]
-fn a_second_answer_is_one_to_an_unknown_invocation() {
+fn a_second_answer_is_refused_as_one_to_an_unknown_id() {
     let lab = external(2);
     let mut slot = Connection::open(lab.runtime_api());
     for what in ["response", "error"] {
@@ -131,7 +131,7 @@ fn a_second_answer_is_one_to_an_unknown_invocation() {
 }
 
 #[test]
-fn an_answer_of_another_attempt_is_discarded_and_the_right_one_is_taken() {
+fn an_answer_of_another_attempt_is_refused_and_the_right_one_is_accepted() {
     let lab = external(2);
     let mut slot = Connection::open(lab.runtime_api());
     for what in ["response", "error"] {
@@ -154,7 +154,7 @@ fn an_answer_of_another_attempt_is_discarded_and_the_right_one_is_taken() {
 }
 
 #[test]
-fn a_late_answer_is_told_so_once_and_is_unknown_afterwards() {
+fn a_late_answer_is_refused_once_with_410_and_then_as_unknown() {
     for what in ["response", "error"] {
         let lab = Function::external().concurrency(2).timeout(Duration::from_millis(200));
         let lab = lab.output(Output::Discarded).start().unwrap();
@@ -165,7 +165,7 @@ fn a_late_answer_is_told_so_once_and_is_unknown_afterwards() {
             assert_eq!(failure(caller.join().unwrap()).kind, FailureKind::Timeout);
             assert_late(&slot.post(&of(&id, what), "late"));
             assert_unknown(&slot.post(&of(&id, what), "later"));
-            // The slot goes on.
+            // The slot takes further invocations.
             let caller = scope.spawn(|| lab.invoke("again"));
             let next = slot.request(NEXT, &[], "");
             slot.post(&of(&next.id(), "response"), &next.body).assert_accepted();
@@ -187,7 +187,7 @@ fn an_invocation_that_no_slot_takes_times_out() {
     let lab = Function::external().concurrency(1).timeout(Duration::from_millis(100));
     let lab = lab.output(Output::Discarded).start().unwrap();
     assert_eq!(failure(lab.invoke("in")).kind, FailureKind::Timeout);
-    // And is not what the next one that asks gets.
+    // A slot that asks later does not get it.
     let mut slot = Connection::open(lab.runtime_api());
     slot.send(request(NEXT, &[], ""));
     thread::scope(|scope| {
@@ -203,7 +203,7 @@ fn an_event_is_not_lost_with_the_connection_that_asked_for_it() {
         let mut gone = Connection::open(lab.runtime_api());
         gone.send(request(NEXT, &[], ""));
         drop(gone);
-        // When this is answered, the end of the other has arrived as well.
+        // When this has its reply, the lab has also seen the end of the other connection.
         let mut ping = Connection::open(lab.runtime_api());
         assert_eq!(ping.request("GET /2018-06-01/ping", &[], "").text(), "pong");
     }
@@ -238,7 +238,7 @@ fn an_error_may_come_while_its_own_response_is_streamed() {
         let mut response = Response::default();
         crate::support::wait_until("the stream has begun", || {
             response = other.post(&of(&id, "error"), report);
-            // Until then it would be the only answer.
+            // Before the stream has begun, the lab would take the error as the answer.
             response.status == 202
         });
         response.assert_accepted();
@@ -253,7 +253,7 @@ fn an_error_may_come_while_its_own_response_is_streamed() {
 }
 
 #[test]
-fn a_report_of_1_mib_is_taken_and_one_byte_more_is_refused() {
+fn an_error_of_1_mib_is_accepted_and_one_byte_more_is_refused() {
     let lab = external(1);
     let mut slot = Connection::open(lab.runtime_api());
     for (length, status) in [(1 << 20, 202), ((1 << 20) + 1, 413)] {
@@ -267,7 +267,7 @@ fn a_report_of_1_mib_is_taken_and_one_byte_more_is_refused() {
 }
 
 #[test]
-fn of_two_reports_that_the_start_failed_one_is_taken() {
+fn a_second_init_error_is_forbidden() {
     let lab = function().variable("LAB_TEST", "init-error-and-go-on").concurrency(2);
     let lab = lab.start().unwrap();
     let failure = failure(lab.invoke("in"));
@@ -282,7 +282,7 @@ fn of_two_reports_that_the_start_failed_one_is_taken() {
 }
 
 #[test]
-fn a_worker_that_cannot_start_is_heard_once_and_the_others_go_on() {
+fn one_init_error_after_init_is_accepted_and_the_other_workers_continue() {
     let lab = external(2);
     let mut slot = Connection::open(lab.runtime_api());
     let mut other = Connection::open(lab.runtime_api());
@@ -303,12 +303,12 @@ fn a_worker_that_cannot_start_is_heard_once_and_the_others_go_on() {
 }
 
 #[test]
-fn the_end_of_the_process_fails_all_that_it_had_in_flight_and_the_next_caller_starts_another() {
+fn an_exit_fails_all_invocations_in_flight_and_the_next_caller_starts_a_process() {
     let lab = function().concurrency(3).start().unwrap();
     let pid = lab.invoke("pid").unwrap().body;
     thread::scope(|scope| {
         let slow = [(); 2].map(|()| scope.spawn(|| lab.invoke("sleep 60000")));
-        // Both are taken, as is this one, whichever of them comes first.
+        // There is a slot for each of the three, in whatever order they come.
         thread::sleep(Duration::from_millis(100));
         assert!(failure(lab.invoke("exit 3")).to_string().contains("exit status 3"));
         for slow in slow {
@@ -321,7 +321,7 @@ fn the_end_of_the_process_fails_all_that_it_had_in_flight_and_the_next_caller_st
 }
 
 #[test]
-fn callers_while_the_process_keeps_ending_are_all_answered() {
+fn every_caller_gets_an_answer_while_the_process_keeps_exiting() {
     let lab = function().concurrency(4).start().unwrap();
     thread::scope(|scope| {
         for caller in 0..6 {
@@ -345,7 +345,7 @@ fn callers_while_the_process_keeps_ending_are_all_answered() {
 }
 
 #[test]
-fn a_function_is_told_how_many_invocations_it_may_have() {
+fn the_environment_of_the_function_contains_its_concurrency() {
     let lab = function().concurrency(3).start().unwrap();
     for (name, value) in [
         ("AWS_LAMBDA_MAX_CONCURRENCY", "3"),

@@ -1,4 +1,4 @@
-//! Bootstraps that end, hang, or do not start; and that nothing of them stays.
+//! Bootstraps that exit, hang, or do not start, and that none of their processes survives.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ fn a_function_starts_with_its_first_invocation_and_stays() {
 }
 
 #[test]
-fn a_function_that_ends_is_told_and_started_again() {
+fn an_exit_is_reported_and_the_function_is_started_again() {
     let lab = function().start().unwrap();
     let first = pid(&lab);
     let failure = failure(&lab, "exit 7");
@@ -39,7 +39,7 @@ fn a_function_that_ends_is_told_and_started_again() {
 }
 
 #[test]
-fn a_function_that_ends_behind_its_answer_has_answered_and_is_started_again() {
+fn a_function_that_exits_after_its_answer_is_started_again() {
     let lab = function().start().unwrap();
     let first = pid(&lab);
     assert_eq!(lab.invoke("answer-and-exit").unwrap().body, b"answered");
@@ -58,7 +58,7 @@ fn a_function_that_takes_too_long_is_killed_and_started_again() {
 }
 
 #[test]
-fn work_behind_the_answer_holds_up_the_next_caller_and_not_this_one() {
+fn work_after_the_answer_delays_only_the_next_caller() {
     let lab = function().start().unwrap();
     pid(&lab);
     let began = Instant::now();
@@ -70,7 +70,7 @@ fn work_behind_the_answer_holds_up_the_next_caller_and_not_this_one() {
 }
 
 #[test]
-fn whoever_wants_to_waits_for_the_work_behind_the_answer() {
+fn invoke_to_the_end_waits_for_the_work_after_the_answer() {
     let lab = function().start().unwrap();
     let began = Instant::now();
     lab.invoke_to_the_end("answer-and-sleep 300", |_| ()).unwrap();
@@ -78,7 +78,7 @@ fn whoever_wants_to_waits_for_the_work_behind_the_answer() {
 }
 
 #[test]
-fn work_behind_the_answer_ends_with_the_timeout() {
+fn the_timeout_ends_the_work_after_the_answer() {
     let lab = function().timeout(Duration::from_millis(500)).start().unwrap();
     let first = pid(&lab);
     assert_eq!(lab.invoke("answer-and-sleep 60000").unwrap().body, b"answered");
@@ -95,7 +95,7 @@ fn a_function_that_never_asks_for_an_event_times_out() {
 }
 
 #[test]
-fn a_function_that_ends_at_once_is_told_every_time() {
+fn a_function_that_exits_immediately_is_reported_every_time() {
     for (code, message) in [(0, "without providing a reason"), (9, "with error: exit status 9")] {
         let lab = script(&format!("exit {code}")).start().unwrap();
         for _ in 0..3 {
@@ -106,14 +106,14 @@ fn a_function_that_ends_at_once_is_told_every_time() {
 }
 
 #[test]
-fn a_function_that_floods_its_output_is_not_held_up() {
+fn a_function_that_floods_its_output_is_not_blocked() {
     let lab = script("yes | head -c 100000000; yes >&2").timeout(Duration::from_secs(1));
     let lab = lab.init_timeout(Duration::from_millis(100)).start().unwrap();
     assert_eq!(failure(&lab, "in").kind, FailureKind::Timeout);
 }
 
 #[test]
-fn a_program_that_cannot_be_started_is_told_by_its_name() {
+fn the_error_for_a_program_that_cannot_start_names_it() {
     let file = std::env::temp_dir().join(format!("lambda-lab-gone-{}", std::process::id()));
     std::fs::write(&file, "#!/bin/sh\n").unwrap();
     std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
@@ -129,7 +129,7 @@ fn a_program_that_cannot_be_started_is_told_by_its_name() {
 }
 
 #[test]
-fn what_a_function_said_before_it_died_is_heard() {
+fn an_answer_that_was_sent_before_the_process_died_is_delivered() {
     for (what, size) in [
         ("answer-and-die", 5),
         ("answer-and-die", 2_000_000),
@@ -148,7 +148,7 @@ fn what_a_function_said_before_it_died_is_heard() {
 }
 
 #[test]
-fn half_an_answer_is_told_by_the_reason_for_its_end() {
+fn half_an_answer_fails_with_the_reason_why_it_ended() {
     let lab = raw("half-an-answer-and-die").start().unwrap();
     for _ in 0..10 {
         let failure = failure(&lab, "in");
@@ -161,7 +161,7 @@ fn half_an_answer_is_told_by_the_reason_for_its_end() {
 }
 
 #[test]
-fn a_runtime_that_goes_on_after_its_init_error_is_not_taken_for_the_next_one() {
+fn a_runtime_that_continues_after_its_init_error_is_not_mistaken_for_the_next_one() {
     let lab = raw("init-error-and-go-on").start().unwrap();
     let mut seen = std::collections::HashSet::new();
     for _ in 0..8 {
@@ -173,7 +173,7 @@ fn a_runtime_that_goes_on_after_its_init_error_is_not_taken_for_the_next_one() {
 }
 
 #[test]
-fn nothing_of_a_function_stays_when_the_lab_ends() {
+fn no_process_survives_the_lab() {
     let file = std::env::temp_dir().join(format!("lambda-lab-pids-{}", std::process::id()));
     let started = format!("sleep 1000 & echo $! > {0}; echo $$ >> {0}; wait", file.display());
     let lab = script(&started).start().unwrap();
@@ -192,7 +192,7 @@ fn nothing_of_a_function_stays_when_the_lab_ends() {
 }
 
 #[test]
-fn a_function_finds_its_settings_in_its_environment() {
+fn the_environment_of_the_function_contains_its_settings() {
     let lab = function()
         .name("my-function")
         .handler("app.main")

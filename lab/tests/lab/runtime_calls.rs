@@ -1,4 +1,4 @@
-//! What runtimes say and are answered, in order and out of order.
+//! The calls of runtimes and the replies to them, in order and out of order.
 
 use std::thread;
 
@@ -8,7 +8,7 @@ use crate::support::{Connection, NEXT, external, of, request};
 
 const INIT_ERROR: &str = "/2018-06-01/runtime/init/error";
 
-/// Invokes, and plays the runtime meanwhile: gives what the caller got.
+/// Invokes the function while `runtime` plays the runtime. Returns the results of both.
 fn invoked<T: Send>(
     event: impl Into<Event> + Send,
     runtime: impl FnOnce(&mut Connection) -> T,
@@ -29,7 +29,7 @@ fn failure(result: Result<lambda_lab::Answer, InvokeError>) -> lambda_lab::Funct
 }
 
 #[test]
-fn an_event_is_answered_and_the_answer_has_its_content_type() {
+fn the_caller_gets_the_answer_and_its_content_type() {
     let (answer, ()) = invoked("in", |runtime| {
         let next = runtime.request(NEXT, &[], "");
         assert_eq!((next.status, next.text().as_str()), (200, "in"));
@@ -58,7 +58,7 @@ fn the_caller_has_its_answer_before_the_runtime_asks_again() {
 }
 
 #[test]
-fn next_has_the_documented_headers_and_only_those_that_there_are() {
+fn next_has_the_documented_headers_and_omits_empty_ones() {
     let event = Event::new("{}")
         .trace_id("Root=1-2-3")
         .client_context("{\"client\":{},\n\"custom\":{}}")
@@ -89,7 +89,7 @@ fn next_has_the_documented_headers_and_only_those_that_there_are() {
 }
 
 #[test]
-fn an_event_of_more_than_2048_bytes_comes_chunked() {
+fn an_event_of_more_than_2048_bytes_is_chunked() {
     for (length, is_chunked) in [(0, false), (2048, false), (2049, true), (MAX_PAYLOAD, true)] {
         let (answer, ()) = invoked("x".repeat(length), |runtime| {
             let next = runtime.request(NEXT, &[], "");
@@ -113,7 +113,7 @@ fn a_runtime_that_asks_twice_gets_the_same_event_again() {
 }
 
 #[test]
-fn two_that_ask_at_once_both_get_the_event() {
+fn two_open_nexts_both_get_the_event() {
     let lab = external();
     let mut runtimes = [(); 2].map(|()| Connection::open(lab.runtime_api()));
     for runtime in &mut runtimes {
@@ -166,7 +166,7 @@ fn a_second_answer_is_forbidden_while_the_invocation_is_current_and_unknown_afte
             let result = caller.join().unwrap();
             assert_eq!(result.is_ok(), what == "response", "{to}");
         });
-        // It is the next `next` that ends an invocation.
+        // The invocation ends with the following `next`.
         let mut other = Connection::open(lab.runtime_api());
         other.send(request(NEXT, &[], ""));
         crate::support::wait_until("the invocation is over", || {
@@ -203,7 +203,7 @@ fn an_unknown_id_is_refused_in_every_state_and_changes_nothing() {
 }
 
 #[test]
-fn an_answer_of_another_attempt_is_discarded_and_the_right_one_is_taken() {
+fn an_answer_of_another_attempt_is_refused_and_the_right_one_is_accepted() {
     for what in ["response", "error"] {
         let (answer, ()) = invoked("in", |runtime| {
             let next = runtime.request(NEXT, &[], "");
@@ -216,7 +216,8 @@ fn an_answer_of_another_attempt_is_discarded_and_the_right_one_is_taken() {
             let attempt = next.header("lambda-runtime-invocation-id").unwrap();
             let attempt = [("lambda-runtime-invocation-id", attempt)];
             runtime.request(&path, &attempt, "right").assert_accepted();
-            // Order and attempt are both wrong: with an error the attempt counts, else the order.
+            // Order and attempt are both wrong: the attempt is checked first for an error, the
+            // order first for a response.
             let both = runtime.request(&path, &[("Lambda-Runtime-Invocation-Id", "x")], "");
             assert_eq!(both.status, if what == "error" { 410 } else { 403 });
         });
@@ -279,7 +280,7 @@ fn a_request_may_have_hundreds_of_headers() {
 }
 
 #[test]
-fn a_connection_goes_on_behind_a_refused_body_of_any_framing() {
+fn a_connection_can_be_used_after_a_refused_body_of_any_framing() {
     let lab = external();
     let mut runtime = Connection::open(lab.runtime_api());
     let line = format!("POST {}", of("x-y-z", "response"));
@@ -298,7 +299,7 @@ fn a_connection_goes_on_behind_a_refused_body_of_any_framing() {
 }
 
 #[test]
-fn an_answer_at_the_limit_is_taken_and_one_byte_more_is_refused_and_told_to_the_caller() {
+fn an_answer_at_the_limit_is_accepted_and_one_byte_more_fails_the_invocation() {
     for (length, is_chunked) in [
         (MAX_PAYLOAD, false),
         (MAX_PAYLOAD, true),
@@ -334,7 +335,7 @@ fn an_answer_at_the_limit_is_taken_and_one_byte_more_is_refused_and_told_to_the_
                 assert_eq!(failure.error_message().unwrap(), message);
             }
         });
-        // The runtime may go on, over the same connection.
+        // The runtime may continue on the same connection.
         thread::scope(|scope| {
             let caller = scope.spawn(|| lab.invoke("again"));
             let next = runtime.request(NEXT, &[], "");
@@ -345,7 +346,7 @@ fn an_answer_at_the_limit_is_taken_and_one_byte_more_is_refused_and_told_to_the_
 }
 
 #[test]
-fn a_response_mode_that_there_is_not_fails_the_invocation_and_ends_the_session() {
+fn an_unknown_response_mode_is_refused_and_fails_the_invocation() {
     for mode in ["bogus", "Streaming", "buffered", "streaming "] {
         let header = [("Lambda-Runtime-Function-Response-Mode", mode)];
         let (answer, ()) = invoked("in", |runtime| {
@@ -353,7 +354,7 @@ fn a_response_mode_that_there_is_not_fails_the_invocation_and_ends_the_session()
             let line = format!("POST {}", of(&next.id(), "response"));
             let response = runtime.request(&line, &header, "1");
             if mode == "streaming " {
-                // White space around a value is not part of it (RFC 9110 section 5.5).
+                // White space around a value is not part of it (RFC 9110, section 5.5).
                 return response.assert_accepted();
             }
             let message = "Invalid function response mode";
@@ -370,7 +371,7 @@ fn a_response_mode_that_there_is_not_fails_the_invocation_and_ends_the_session()
 }
 
 #[test]
-fn an_empty_response_mode_means_a_whole_answer() {
+fn an_empty_response_mode_means_a_buffered_response() {
     let (answer, ()) = invoked("in", |runtime| {
         let next = runtime.request(NEXT, &[], "");
         let line = format!("POST {}", of(&next.id(), "response"));
@@ -381,7 +382,7 @@ fn an_empty_response_mode_means_a_whole_answer() {
 }
 
 #[test]
-fn an_answer_that_is_cut_off_is_told_to_the_caller_at_once_and_the_runtime_may_go_on() {
+fn a_truncated_answer_fails_immediately_and_the_runtime_may_continue() {
     let lab = external();
     for cut_off in [
         "Content-Length: 10\r\n\r\nhalf",
@@ -410,8 +411,8 @@ fn an_answer_that_is_cut_off_is_told_to_the_caller_at_once_and_the_runtime_may_g
 }
 
 #[test]
-fn trailers_of_an_error_behind_a_whole_answer_make_it_a_failure() {
-    // As the Go client sends everything.
+fn error_trailers_make_a_buffered_response_a_failure() {
+    // The Go client sends all its responses in this form.
     let (answer, ()) = invoked("in", |runtime| {
         let next = runtime.request(NEXT, &[], "");
         let line = format!("POST {}", of(&next.id(), "response"));
@@ -427,13 +428,13 @@ fn trailers_of_an_error_behind_a_whole_answer_make_it_a_failure() {
 }
 
 #[test]
-fn an_init_error_is_told_to_the_caller_and_a_second_one_is_forbidden() {
+fn an_init_error_reaches_the_caller_and_a_second_one_is_forbidden() {
     let lab = crate::support::script("sleep 1000").start().unwrap();
     thread::scope(|scope| {
         let caller = scope.spawn(|| lab.invoke("in"));
         let mut runtime = Connection::open(lab.runtime_api());
-        // Until the invocation is there, nobody has started: the report is one of no invocation, and
-        // the start that comes later takes none of it.
+        // Before the invocation arrives, the function has not started. A report that is sent by
+        // then belongs to no invocation, and the later start discards it.
         crate::support::wait_until("the report of the runtime that was started", || {
             runtime.post(INIT_ERROR, r#"{"errorType":"T"}"#);
             caller.is_finished()
@@ -457,7 +458,7 @@ fn an_init_error_after_the_first_next_is_forbidden() {
 }
 
 #[test]
-fn a_runtime_that_is_started_by_hand_may_come_again_after_it_failed_to_start() {
+fn an_external_runtime_may_start_again_after_an_init_error() {
     let lab = external();
     let mut runtime = Connection::open(lab.runtime_api());
     runtime.post(INIT_ERROR, "{}").assert_accepted();
@@ -471,7 +472,7 @@ fn a_runtime_that_is_started_by_hand_may_come_again_after_it_failed_to_start() {
 }
 
 #[test]
-fn paths_and_methods_that_there_are_not_are_refused_as_the_emulator_does() {
+fn unknown_paths_and_methods_are_refused_as_by_the_emulator() {
     let lab = external();
     let mut runtime = Connection::open(lab.runtime_api());
     for line in ["GET /", "GET /2018-06-01", "GET /2018-06-01/runtime/restore/next", "POST /x"] {
@@ -495,7 +496,7 @@ fn paths_and_methods_that_there_are_not_are_refused_as_the_emulator_does() {
 }
 
 #[test]
-fn a_body_that_waits_to_be_wanted_is_asked_for() {
+fn expect_100_continue_is_honoured() {
     let (answer, ()) = invoked("in", |runtime| {
         let next = runtime.request(NEXT, &[], "");
         let path = of(&next.id(), "response");
@@ -510,7 +511,7 @@ fn a_body_that_waits_to_be_wanted_is_asked_for() {
 }
 
 #[test]
-fn an_answer_and_next_in_one_write_are_answered_in_order() {
+fn an_answer_and_next_in_one_write_get_their_replies_in_order() {
     let lab = external();
     let mut runtime = Connection::open(lab.runtime_api());
     runtime.send(request(NEXT, &[], ""));

@@ -1,4 +1,4 @@
-//! The program `lambda-lab`, which stays, as a process of a test.
+//! `lambda-lab serve` as a child process of a test.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
@@ -15,10 +15,10 @@ pub(crate) fn lab() -> Command {
 pub(crate) struct Served {
     pub(crate) child: Child,
     pub(crate) address: String,
-    /// Where the Runtime API is, when it has been [told](Self::told).
+    /// The address of the Runtime API, once [`told`](Self::told) has read it.
     pub(crate) api: String,
     pub(crate) stderr: BufReader<std::process::ChildStderr>,
-    /// What was printed before the address.
+    /// The lines that were printed before the address.
     before: Vec<String>,
 }
 
@@ -46,7 +46,7 @@ impl Served {
         self.invoke("{}")
     }
 
-    /// Posts an event, and does not wait for the answer.
+    /// Posts an event without waiting for the answer.
     pub(crate) fn invoke(&self, event: &str) -> Connection {
         let mut caller = Connection::open(&self.address);
         let line = "POST /2015-03-31/functions/function/invocations";
@@ -54,7 +54,7 @@ impl Served {
         caller
     }
 
-    /// The rest of the next line in which this stands.
+    /// Waits for a line that contains this text, and returns what follows the text.
     pub(crate) fn line_with(&mut self, text: &str) -> String {
         let mut seen = String::new();
         let mut before = std::mem::take(&mut self.before).into_iter();
@@ -72,8 +72,8 @@ impl Served {
         }
     }
 
-    /// A connection to the Runtime API of the function, which has printed its address as [`TELL`]
-    /// does; and the id of its process.
+    /// A connection to the Runtime API of the function, and the id of its process, both from the
+    /// line that [`TELL`] prints.
     pub(crate) fn told(&mut self) -> (Connection, u32) {
         let told = self.line_with("told ");
         let (address, pid) = told.split_once(' ').unwrap();
@@ -81,7 +81,7 @@ impl Served {
         (Connection::open(address), pid.parse().unwrap())
     }
 
-    /// Everything that is printed until it has ended.
+    /// Everything that the program still prints until it ends.
     pub(crate) fn rest(mut self) -> String {
         let mut rest = String::new();
         self.stderr.read_to_string(&mut rest).unwrap();
@@ -95,10 +95,10 @@ impl Served {
     }
 }
 
-/// What a script does to be [told](Served::told) of.
+/// The part of a script that prints what [`Served::told`] reads.
 pub(crate) const TELL: &str = "echo told $AWS_LAMBDA_RUNTIME_API $$ >&2; ";
 
-/// Nothing of a test that fails stays.
+/// Ends the program even if the test fails.
 impl Drop for Served {
     fn drop(&mut self) {
         let _ = self.child.kill();

@@ -1,4 +1,4 @@
-//! How the function's process is told to end, and how it ends.
+//! How the lab ends the function's process.
 
 use std::path::PathBuf;
 use std::thread;
@@ -11,20 +11,20 @@ use crate::support::{Connection, NEXT, lives, of, request, script, wait_until};
 
 const REGISTER: &str = "POST /2020-01-01/extension/register";
 
-/// Ends when it is told to, and says so.
+/// Prints a line on SIGTERM, and exits.
 const POLITE: &str = "trap 'echo politely >&2; exit 7' TERM";
 
-/// Does not end when it is told to.
+/// Ignores SIGTERM.
 const DEAF: &str = "trap '' TERM";
 
-/// What a script does when it listens.
+/// Waits for signals.
 const WAIT: &str = "while :; do sleep 0.01; done";
 
 fn register(api: &mut Connection) {
     assert_eq!(api.request(REGISTER, &[("Lambda-Extension-Name", "mine")], "{}").status, 200);
 }
 
-/// A lab whose function listens so, and does; and its Runtime API, and its process.
+/// A lab whose function runs with this trap; its Runtime API, the id of its process, and a caller.
 fn served(options: &[&str], trap: &str) -> (Served, Connection, u32, Connection) {
     let mut served = Served::start(options, &format!("{trap}; {TELL}{WAIT}"));
     let caller = served.invoke_in_background();
@@ -39,7 +39,7 @@ fn took(line: &str) -> f64 {
 }
 
 #[test]
-fn a_process_without_extensions_is_killed_at_once_when_the_lab_ends() {
+fn a_process_without_extensions_is_killed_immediately_when_the_lab_ends() {
     let (mut served, _api, pid, _caller) = served(&[], POLITE);
     served.signal("TERM");
     let line = served.line_with("shutdown (spindown): ");
@@ -50,7 +50,7 @@ fn a_process_without_extensions_is_killed_at_once_when_the_lab_ends() {
 }
 
 #[test]
-fn a_process_with_an_extension_is_told_to_end_when_the_lab_ends_by_any_signal() {
+fn a_process_with_an_extension_gets_sigterm_when_a_signal_ends_the_lab() {
     for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
         let (mut served, mut api, pid, _caller) = served(&[], POLITE);
         register(&mut api);
@@ -65,7 +65,7 @@ fn a_process_with_an_extension_is_told_to_end_when_the_lab_ends_by_any_signal() 
 }
 
 #[test]
-fn a_process_that_does_not_listen_is_killed_when_its_time_is_up() {
+fn a_process_that_ignores_sigterm_is_killed_after_the_shutdown_timeout() {
     for (options, time) in [
         (&[][..], 500),
         (&["--shutdown-timeout", "120ms"], 120),
@@ -85,7 +85,7 @@ fn a_process_that_does_not_listen_is_killed_when_its_time_is_up() {
 }
 
 #[test]
-fn a_process_that_takes_too_long_is_told_to_end_if_it_has_an_extension() {
+fn on_a_timeout_a_process_gets_sigterm_only_if_it_has_an_extension() {
     for (has_extension, how) in [(true, "SIGTERM; ended"), (false, "SIGKILL, as no extension")] {
         let (mut served, mut api, pid, mut caller) = served(&["--timeout", "0.2"], POLITE);
         let _extension = has_extension.then(|| with_extension(&served.api));
@@ -98,7 +98,7 @@ fn a_process_that_takes_too_long_is_told_to_end_if_it_has_an_extension() {
 }
 
 #[test]
-fn what_a_process_says_when_its_time_was_up_is_no_answer() {
+fn an_answer_after_the_timeout_does_not_reach_the_caller() {
     let files = Files::new("late");
     let lab = script(&files.script())
         .timeout(Duration::from_millis(200))
@@ -111,8 +111,8 @@ fn what_a_process_says_when_its_time_was_up_is_no_answer() {
         let mut runtime = Connection::open(lab.runtime_api());
         let mut extension = with_extension(&lab.runtime_api());
         let next = runtime.request(NEXT, &[], "");
-        wait_until("it has been told to end", || files.told.exists());
-        // The caller is told when the time is up, and not when the process has ended.
+        wait_until("it has got SIGTERM", || files.told.exists());
+        // The caller gets the failure at the timeout, not when the process has ended.
         let Err(InvokeError::Function(failure)) = caller.join().unwrap() else {
             panic!("it has timed out")
         };
@@ -125,7 +125,7 @@ fn what_a_process_says_when_its_time_was_up_is_no_answer() {
 }
 
 #[test]
-fn a_runtime_that_cannot_start_is_ended_with_the_reason() {
+fn a_process_that_reports_an_init_error_is_ended_with_the_reason_failure() {
     let (mut served, mut api, pid, mut caller) = served(&[], POLITE);
     register(&mut api);
     api.post("/2018-06-01/runtime/init/error", r#"{"errorType":"T"}"#).assert_accepted();
@@ -133,14 +133,14 @@ fn a_runtime_that_cannot_start_is_ended_with_the_reason() {
     let line = served.line_with("shutdown (failure): ");
     assert!(line.starts_with("SIGTERM; ended after "), "{line}");
     assert!(!lives(pid));
-    // The lab goes on.
+    // The lab starts another process for the next caller.
     let _caller = served.invoke_in_background();
     let (_, again) = served.told();
     assert_ne!(again, pid);
 }
 
 #[test]
-fn an_answer_that_comes_in_the_time_to_end_reaches_its_caller() {
+fn an_answer_between_sigterm_and_the_end_reaches_its_caller() {
     let files = Files::new("answer");
     let lab = script(&files.script()).shutdown_timeout(Duration::from_secs(20)).start().unwrap();
     thread::scope(|scope| {
@@ -152,11 +152,11 @@ fn an_answer_that_comes_in_the_time_to_end_reaches_its_caller() {
         let queued = scope.spawn(|| lab.invoke("queued"));
         let began = Instant::now();
         let stop = scope.spawn(|| lab.stop());
-        wait_until("it has been told to end", || files.told.exists());
+        wait_until("it has got SIGTERM", || files.told.exists());
         assert_eq!(queued.join().unwrap().unwrap_err(), InvokeError::Stopped);
         runtime.post(&of(&next.id(), "response"), "out").assert_accepted();
         assert_eq!(caller.join().unwrap().unwrap().body, b"out");
-        // There is no next event any more, and no answer to this while the process runs.
+        // There is no further event, and no reply to this while the process runs.
         runtime.send(request(NEXT, &[], ""));
         let mut other = Connection::open(lab.runtime_api());
         assert_eq!(other.request("GET /2018-06-01/ping", &[], "").text(), "pong");
@@ -170,7 +170,7 @@ fn an_answer_that_comes_in_the_time_to_end_reaches_its_caller() {
 }
 
 #[test]
-fn run_prints_an_answer_that_comes_in_the_time_to_end_and_ends_by_the_signal() {
+fn run_prints_an_answer_that_was_given_before_a_signal_and_exits_with_its_code() {
     let mut command = crate::served::lab();
     let script = format!("{POLITE}; {TELL}{WAIT}");
     let mut child = command.args(["run", "sh", "-c", &script]).spawn().unwrap();
@@ -202,7 +202,7 @@ fn with_extension(address: &str) -> Connection {
     extension
 }
 
-/// By which a process and its test tell each other what has happened.
+/// Files by which a process and its test signal each other.
 struct Files {
     pid: PathBuf,
     told: PathBuf,
@@ -217,17 +217,18 @@ impl Files {
         Self { pid: file("pid"), told: file("told"), may_end: file("may-end") }
     }
 
-    /// Tells that it listens, then that it is told to end, and ends when it may.
+    /// Writes its process id when it handles SIGTERM, creates `told` when it gets it, and exits
+    /// when `may_end` exists.
     fn script(&self) -> String {
         let [pid, told, may_end] = [&self.pid, &self.told, &self.may_end].map(|it| it.display());
         let end = format!("touch {told}; while [ ! -e {may_end} ]; do sleep 0.01; done; exit 0");
         format!("trap '{end}' TERM; echo $$ > {pid}; {WAIT}")
     }
 
-    /// Of the process, when it listens.
+    /// Waits until the process handles SIGTERM, and returns its id.
     fn pid(&self) -> u32 {
         let mut pid = None;
-        wait_until("it listens", || {
+        wait_until("it handles SIGTERM", || {
             let read = std::fs::read_to_string(&self.pid).unwrap_or_default();
             pid = read.strip_suffix('\n').and_then(|it| it.parse().ok());
             pid.is_some()

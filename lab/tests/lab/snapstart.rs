@@ -1,4 +1,4 @@
-//! Snapshots of a start, and restores from them.
+//! Snapshots, and restores from them.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ fn sleeping() -> (Lab, u32) {
     started(script("exec sleep 1000"))
 }
 
-/// A runtime that has asked to be restored, whose process is stopped.
+/// Calls `restore/next`, and waits until the process is stopped.
 fn snapshot(lab: &Lab, pid: u32) -> Connection {
     let mut runtime = Connection::open(lab.runtime_api());
     runtime.send(request(RESTORE_NEXT, &[], ""));
@@ -55,7 +55,7 @@ fn a_function_starts_with_the_lab_and_is_stopped_until_an_invocation_restores_it
         let caller = scope.spawn(|| lab.invoke("in"));
         let restored = runtime.response();
         assert_eq!((restored.status, restored.text().as_str()), (200, ""));
-        wait_until("the process goes on", || !is_stopped(pid));
+        wait_until("the process is continued", || !is_stopped(pid));
         assert!(!caller.is_finished());
         respond(&lab);
         assert_eq!(caller.join().unwrap().unwrap().body, b"in");
@@ -84,7 +84,7 @@ fn all_connections_are_dead_after_a_restore() {
     assert!(idle.is_closed() && extension.is_closed());
     thread::scope(|scope| {
         let caller = scope.spawn(|| lab.invoke("in"));
-        // What it waits for comes on the old connection, and nothing behind it.
+        // The reply to `restore/next` comes on the old connection, which is closed after it.
         let restored = runtime.response();
         assert_eq!((restored.status, restored.header("connection")), (200, None));
         runtime.send(request(NEXT, &[], ""));
@@ -115,7 +115,7 @@ fn a_snapshot_is_not_restored_before_its_pause_is_over() {
 }
 
 #[test]
-fn a_runtime_that_does_not_ask_to_be_restored_is_stopped_as_well() {
+fn a_runtime_that_does_not_call_restore_next_is_stopped_as_well() {
     let lab = function().snapstart().start().unwrap();
     let pids = [(); 3].map(|()| lab.invoke("pid").unwrap().text());
     assert!(pids.iter().all(|pid| *pid == pids[0]), "{pids:?}");
@@ -133,7 +133,7 @@ fn a_runtime_that_does_not_ask_to_be_restored_is_stopped_as_well() {
 }
 
 #[test]
-fn a_function_finds_in_its_environment_how_it_is_started() {
+fn the_environment_of_the_function_says_snap_start() {
     let lab = function().snapstart().start().unwrap();
     for (name, value) in [
         ("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start"),
@@ -170,7 +170,7 @@ fn calls_out_of_order_are_refused_in_the_words_of_the_service() {
 }
 
 #[test]
-fn without_snapstart_there_are_no_such_calls() {
+fn without_snapstart_the_restore_paths_do_not_exist() {
     for lab in [crate::support::external(), script("exec sleep 1000").freeze().start().unwrap()] {
         let mut runtime = Connection::open(lab.runtime_api());
         for line in [RESTORE_NEXT, &format!("POST {RESTORE_ERROR}")] {
@@ -187,7 +187,7 @@ fn without_snapstart_there_are_no_such_calls() {
 }
 
 #[test]
-fn a_failure_before_the_snapshot_is_told_to_the_next_caller_and_the_start_is_done_again() {
+fn the_next_caller_gets_a_failure_before_the_snapshot_and_the_process_is_restarted() {
     let (lab, pid) = sleeping();
     let report = r#"{"errorType":"Runtime.BeforeSnapshotError","errorMessage":"m"}"#;
     Connection::open(lab.runtime_api()).post(INIT_ERROR, report).assert_accepted();
@@ -197,7 +197,7 @@ fn a_failure_before_the_snapshot_is_told_to_the_next_caller_and_the_start_is_don
     thread::scope(|scope| {
         let caller = scope.spawn(|| lab.invoke("in"));
         assert_ne!(await_process(&lab), pid);
-        // It is restored at once, for the caller is there.
+        // It is restored immediately, as a caller is waiting.
         let mut runtime = Connection::open(lab.runtime_api());
         assert_eq!(runtime.request(RESTORE_NEXT, &[], "").status, 200);
         respond(&lab);
@@ -206,7 +206,7 @@ fn a_failure_before_the_snapshot_is_told_to_the_next_caller_and_the_start_is_don
 }
 
 #[test]
-fn a_start_that_ends_or_takes_too_long_before_the_snapshot_is_told_to_the_next_caller() {
+fn the_next_caller_gets_an_exit_or_a_timeout_before_the_snapshot() {
     let lab = script("exit 9").snapstart().start().unwrap();
     for _ in 0..2 {
         let failure = failure(lab.invoke("in"));
@@ -226,7 +226,7 @@ fn a_start_that_ends_or_takes_too_long_before_the_snapshot_is_told_to_the_next_c
 }
 
 #[test]
-fn a_failure_after_the_restore_is_told_to_the_caller_by_either_name() {
+fn the_caller_gets_a_restore_error_or_init_error_after_the_restore() {
     for path in [RESTORE_ERROR, INIT_ERROR] {
         let (lab, pid) = sleeping();
         let mut runtime = snapshot(&lab, pid);
@@ -246,7 +246,7 @@ fn a_failure_after_the_restore_is_told_to_the_caller_by_either_name() {
 }
 
 #[test]
-fn an_end_after_the_restore_is_told_to_the_caller() {
+fn the_caller_gets_an_exit_after_the_restore() {
     let (lab, pid) = sleeping();
     let mut runtime = snapshot(&lab, pid);
     thread::scope(|scope| {
@@ -260,7 +260,7 @@ fn an_end_after_the_restore_is_told_to_the_caller() {
 }
 
 #[test]
-fn a_restore_that_takes_too_long_is_told_to_the_caller_and_ended() {
+fn a_restore_that_takes_too_long_fails_and_its_process_is_ended() {
     let (lab, pid) = started(script("exec sleep 1000").restore_timeout(Duration::from_millis(150)));
     let mut runtime = snapshot(&lab, pid);
     thread::scope(|scope| {
@@ -276,13 +276,13 @@ fn a_restore_that_takes_too_long_is_told_to_the_caller_and_ended() {
 }
 
 #[test]
-fn the_time_of_the_invocation_begins_behind_the_restore() {
+fn the_timeout_begins_after_the_restore() {
     let (lab, pid) = started(script("exec sleep 1000").timeout(Duration::from_millis(300)));
     let mut runtime = snapshot(&lab, pid);
     thread::scope(|scope| {
         let caller = scope.spawn(|| lab.invoke("in"));
         assert_eq!(runtime.response().status, 200);
-        // Hooks of longer than the timeout.
+        // The restore hooks take longer than the timeout.
         thread::sleep(Duration::from_millis(400));
         let now = lab.now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let mut runtime = Connection::open(lab.runtime_api());
@@ -295,7 +295,7 @@ fn the_time_of_the_invocation_begins_behind_the_restore() {
 }
 
 #[test]
-fn what_becomes_of_a_snapshot_is_shown() {
+fn snapshots_restores_and_failed_inits_are_logged() {
     let script = format!("{TELL}exec sleep 1000");
     let mut served = Served::start(&["--snapstart", "--snapshot-pause", "1ms"], &script);
     let (mut runtime, pid) = served.told();
@@ -320,13 +320,13 @@ fn what_becomes_of_a_snapshot_is_shown() {
         runtime.post(INIT_ERROR, r#"{"errorType":"Mine.X","errorMessage":"m"}"#).assert_accepted();
         let report = served.line_with("INIT_REPORT ");
         assert!(report.ends_with("Phase: init\tStatus: error\tError Type: Mine.X\t"), "{report}");
-        assert_eq!(served.line_with("no snapshot: "), "Mine.X: m");
+        assert_eq!(served.line_with("cannot take a snapshot: "), "Mine.X: m");
     };
     failed(served);
 }
 
 #[test]
-fn a_stopped_snapshot_is_ended_with_the_lab_by_any_signal() {
+fn a_signal_that_ends_the_lab_also_ends_a_stopped_snapshot() {
     for signal in ["INT", "TERM", "HUP", "KILL"] {
         let script = format!("{TELL}sleep 1000 & exec sleep 1000");
         let mut served = Served::start(&["--snapstart"], &script);
@@ -340,7 +340,7 @@ fn a_stopped_snapshot_is_ended_with_the_lab_by_any_signal() {
 }
 
 #[test]
-fn a_lab_ends_while_it_waits_for_a_snapshot_or_its_pause() {
+fn a_lab_can_stop_while_it_waits_for_a_snapshot_or_its_pause() {
     for has_asked in [false, true] {
         let (lab, pid) = started(script("exec sleep 1000").snapshot_pause(Duration::from_secs(60)));
         let _runtime = has_asked.then(|| snapshot(&lab, pid));

@@ -1,4 +1,4 @@
-//! Answers that come in pieces, and what callers see of their failures.
+//! Streamed answers, and how their failures reach callers.
 
 use std::thread;
 
@@ -14,7 +14,7 @@ const MODE: [(&str, &str); 3] = [
     ("Transfer-Encoding", "chunked"),
 ];
 
-/// Begins to stream the answer to the event that is there, on a connection of its own.
+/// Takes the next event on a new connection, and begins to stream the answer.
 fn begin(lab: &Lab) -> Connection {
     let mut runtime = Connection::open(lab.runtime_api());
     let next = runtime.request(NEXT, &[], "");
@@ -32,14 +32,14 @@ fn posted(headers: &[(&str, &str)], runtime: impl FnOnce(&mut Connection)) -> Re
 }
 
 #[test]
-fn pieces_reach_the_caller_as_they_come() {
+fn pieces_reach_the_caller_as_they_arrive() {
     let lab = external();
     let mut caller = Connection::open(lab.address());
     caller.send(request(&format!("POST {PATH}"), &[], "in"));
     let mut runtime = begin(&lab);
     for piece in ["one", "two", "three"] {
         runtime.send(format!("{:x}\r\n{piece}\r\n", piece.len()));
-        // The runtime says nothing more until this has arrived.
+        // The runtime sends nothing more until this has arrived.
         let mut seen = String::new();
         while !seen.ends_with(&format!("{piece}\r\n")) {
             seen.push_str(&String::from_utf8(caller.some()).unwrap());
@@ -65,7 +65,7 @@ const TRAILERS: &str = "0\r\nLambda-Runtime-Function-Error-Type: Function.Midway
      Lambda-Runtime-Function-Error-Body: eyJlcnJvclR5cGUiOiJGdW5jdGlvbi5NaWR3YXkifQ==\r\n\r\n";
 
 #[test]
-fn a_caller_that_takes_trailers_is_told_an_error_in_mid_stream() {
+fn a_caller_that_takes_trailers_gets_a_mid_stream_error() {
     let response = posted(&[("TE", "trailers")], |runtime| {
         runtime.send(format!("4\r\nhalf\r\n{TRAILERS}"));
         runtime.response().assert_accepted();
@@ -78,7 +78,7 @@ fn a_caller_that_takes_trailers_is_told_an_error_in_mid_stream() {
 }
 
 #[test]
-fn the_type_of_an_error_in_mid_stream_is_that_which_the_runtime_said() {
+fn a_mid_stream_error_keeps_the_type_that_the_runtime_sent() {
     // {"errorMessage":"boom"}
     let body = "Lambda-Runtime-Function-Error-Body: eyJlcnJvck1lc3NhZ2UiOiJib29tIn0=\r\n";
     let long = format!("Lambda-Runtime-Function-Error-Body: {}\r\n", "QUFB".repeat(10_000));
@@ -98,7 +98,7 @@ fn the_type_of_an_error_in_mid_stream_is_that_which_the_runtime_said() {
 }
 
 #[test]
-fn for_other_callers_an_answer_that_fails_in_mid_stream_is_cut_off() {
+fn for_other_callers_a_mid_stream_error_breaks_the_connection() {
     let response = posted(&[], |runtime| {
         runtime.send(format!("4\r\nhalf\r\n{TRAILERS}"));
         runtime.response().assert_accepted();
@@ -107,7 +107,7 @@ fn for_other_callers_an_answer_that_fails_in_mid_stream_is_cut_off() {
 }
 
 #[test]
-fn a_runtime_that_hangs_up_in_mid_stream_has_cut_off_its_answer() {
+fn a_runtime_that_disconnects_in_mid_stream_truncates_its_answer() {
     for rest in ["", "4\r\nha", "nonsense\r\n"] {
         let response = posted(&[], |runtime| {
             runtime.send(format!("4\r\nhalf\r\n{rest}"));
@@ -119,7 +119,7 @@ fn a_runtime_that_hangs_up_in_mid_stream_has_cut_off_its_answer() {
 }
 
 #[test]
-fn a_caller_that_hangs_up_disturbs_neither_the_runtime_nor_the_next_caller() {
+fn a_caller_that_disconnects_affects_neither_the_runtime_nor_the_next_caller() {
     let lab = external();
     let mut caller = Connection::open(lab.address());
     caller.send(request(&format!("POST {PATH}"), &[], "in"));
@@ -143,7 +143,7 @@ fn a_caller_that_hangs_up_disturbs_neither_the_runtime_nor_the_next_caller() {
 }
 
 #[test]
-fn a_streamed_answer_may_be_longer_than_a_whole_one() {
+fn a_streamed_answer_may_be_longer_than_a_buffered_one() {
     let piece = vec![b'x'; 1 << 20];
     let lab = external();
     thread::scope(|scope| {
@@ -161,7 +161,7 @@ fn a_streamed_answer_may_be_longer_than_a_whole_one() {
 }
 
 #[test]
-fn a_program_that_invokes_gets_the_pieces_and_then_the_failure() {
+fn invoke_streaming_gives_the_pieces_and_then_the_failure() {
     let lab = external();
     thread::scope(|scope| {
         let caller = scope.spawn(|| {
@@ -180,7 +180,7 @@ fn a_program_that_invokes_gets_the_pieces_and_then_the_failure() {
 }
 
 #[test]
-fn the_end_of_the_process_ends_its_stream_with_the_reason() {
+fn an_exit_ends_the_stream_with_the_reason() {
     let lab = function().start().unwrap();
     let Err(InvokeError::Function(failure)) = lab.invoke("stream-and-exit") else {
         panic!("it has ended in the middle")

@@ -1,4 +1,4 @@
-//! A client that says exactly what it is told, and functions to run.
+//! A client that sends exactly the given bytes, and functions to run.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use lambda_lab::{Function, Lab, Output};
 use lambda_proto_std::{ContentType, Failure, Runtime};
 
-/// Nothing in these tests takes longer, unless it hangs.
+/// Longer than anything in these tests takes, unless it hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// This program as a bootstrap; its event says what it does, see [`behave`].
+/// This program as a bootstrap that does what its event says; see [`behave`].
 pub(crate) fn function() -> Function {
     Function::new(std::env::current_exe().unwrap())
         .argument("--exact")
@@ -34,16 +34,16 @@ pub(crate) fn external() -> Lab {
     Function::external().timeout(PATIENCE).output(Output::Discarded).start().unwrap()
 }
 
-/// A bootstrap that speaks for itself; [`misbehave`] says what it does.
+/// This program as a bootstrap that writes its own bytes; see [`misbehave`].
 pub(crate) fn raw(what: &str) -> Function {
     function().variable("LAB_TEST", what)
 }
 
-/// What a bootstrap may do that no client of the Runtime API does.
+/// Behaves as a bootstrap can, but no client of the Runtime API does.
 fn misbehave(what: &str) -> ! {
     let mut api = Connection::open(std::env::var("AWS_LAMBDA_RUNTIME_API").unwrap());
     let die = || -> ! {
-        // At once: nothing that was sent is waited for.
+        // Dies without waiting for any reply.
         let _ =
             rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         unreachable!("it has been killed")
@@ -79,7 +79,7 @@ fn misbehave(what: &str) -> ! {
                 of(&id, "response")
             ));
         }
-        what => panic!("nobody can {what}"),
+        what => panic!("unknown behaviour: {what}"),
     }
     if what.ends_with("die") {
         die();
@@ -141,7 +141,7 @@ pub(crate) fn behave() {
     result.unwrap();
 }
 
-/// One connection, on which every byte is as the test wants it.
+/// A connection on which the test controls every byte.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: BufReader<TcpStream>,
@@ -171,7 +171,7 @@ impl Connection {
         self.stream.get_mut().write_all(bytes.as_ref()).unwrap();
     }
 
-    /// Sends what the other side may not want to read any more.
+    /// Sends bytes that the peer may no longer read.
     pub(crate) fn send_if_it_reads(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream.get_mut().write_all(bytes.as_ref());
     }
@@ -190,7 +190,7 @@ impl Connection {
         self.request(&format!("POST {path}"), &[], body)
     }
 
-    /// A part of the body, as soon as it is there.
+    /// A part of the body, as soon as it arrives.
     pub(crate) fn some(&mut self) -> Vec<u8> {
         let some = self.stream.fill_buf().unwrap().to_vec();
         self.stream.consume(some.len());
@@ -198,12 +198,12 @@ impl Connection {
     }
 
     pub(crate) fn end_writing(&self) {
-        // The other side may have hung up already.
+        // Fails if the peer has closed the connection.
         let _ = self.stream.get_ref().shutdown(std::net::Shutdown::Write);
     }
 
-    /// Whether nothing has come, as far as is known; whoever asks has waited for something that comes
-    /// behind it.
+    /// Whether nothing has arrived so far. The caller must first wait for something that would
+    /// arrive later.
     pub(crate) fn has_nothing(&mut self) -> bool {
         let stream = self.stream.get_ref();
         stream.set_nonblocking(true).unwrap();
@@ -213,14 +213,14 @@ impl Connection {
             && peeked.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
     }
 
-    /// Whether the other side has hung up, and nothing stands before that.
+    /// Waits for the next byte. Whether the peer closed the connection instead.
     pub(crate) fn is_closed(&mut self) -> bool {
         self.stream.fill_buf().map_or(true, <[u8]>::is_empty)
     }
 
     pub(crate) fn response(&mut self) -> Response {
         let mut response = Response::default();
-        let first = self.line().expect("an answer");
+        let first = self.line().expect("a reply");
         response.status = first.split(' ').nth(1).and_then(|it| it.parse().ok()).expect("a status");
         response.headers = self.fields();
         if let Some(length) = response.header("content-length") {
@@ -310,7 +310,7 @@ impl Response {
 
 pub(crate) const NEXT: &str = "GET /2018-06-01/runtime/invocation/next";
 
-/// A path below `invocation`.
+/// A path under `invocation`.
 pub(crate) fn of(id: &str, what: &str) -> String {
     format!("/2018-06-01/runtime/invocation/{id}/{what}")
 }
@@ -339,7 +339,7 @@ pub(crate) fn await_process(lab: &Lab) -> u32 {
     pid.unwrap()
 }
 
-/// The processes whose environment has this in it.
+/// The processes with this entry in their environment.
 pub(crate) fn marked(mark: &str) -> Vec<u32> {
     let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
     let pids = processes.filter_map(|it| it.file_name().to_str()?.parse::<u32>().ok());
@@ -350,7 +350,7 @@ pub(crate) fn marked(mark: &str) -> Vec<u32> {
     pids.filter(is_marked).collect()
 }
 
-/// Waits until it is so.
+/// Waits until the condition holds.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
@@ -360,7 +360,7 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Whether a process runs; one that is dead and not reaped does not.
+/// Whether a process runs. A zombie does not.
 pub(crate) fn lives(pid: u32) -> bool {
     state(pid).is_some_and(|state| state != 'Z')
 }

@@ -54,7 +54,7 @@ pub(crate) const WANTED: &[Difference] = &[
             (
                 "body",
                 "6291556 bytes: aaaaaaaaaaaaaaaaaaaa…",
-                r#"{"Type":"User","Message":"the event has 6291557 bytes, and Lambda takes at most 6291556"}"#,
+                r#"{"Type":"User","Message":"the event has 6291557 bytes; Lambda accepts at most 6291556"}"#,
             ),
         ],
     },
@@ -206,7 +206,7 @@ pub(crate) const WANTED: &[Difference] = &[
             (
                 "body",
                 "",
-                r#"{"Type":"User","Message":"X-Amz-Client-Context is not text in base64"}"#,
+                r#"{"Type":"User","Message":"X-Amz-Client-Context is not base64-encoded text"}"#,
             ),
         ],
     },
@@ -220,7 +220,7 @@ pub(crate) const WANTED: &[Difference] = &[
             (
                 "body",
                 "*",
-                r#"{"Type":"User","Message":"X-Amz-Client-Context is not text in base64"}"#,
+                r#"{"Type":"User","Message":"X-Amz-Client-Context is not base64-encoded text"}"#,
             ),
         ],
     },
@@ -237,7 +237,7 @@ pub(crate) const WANTED: &[Difference] = &[
             (
                 "body",
                 "*",
-                r#"{"Type":"User","Message":"the client context holds a control character, which no header can"}"#,
+                r#"{"Type":"User","Message":"the client context contains a control character, which headers cannot hold"}"#,
             ),
         ],
     },
@@ -279,7 +279,7 @@ pub(crate) const WANTED: &[Difference] = &[
             (
                 "body",
                 "*",
-                r#"{"Type":"User","Message":"X-Amz-Invocation-Type is none of RequestResponse, Event, DryRun"}"#,
+                r#"{"Type":"User","Message":"X-Amz-Invocation-Type must be RequestResponse, Event or DryRun"}"#,
             ),
         ],
     },
