@@ -1,7 +1,7 @@
 use serde::Deserialize;
 
-/// Bytes as the vectors write them: a string each of whose characters, U+0000 to U+00FF, is one byte; or
-/// a list of such strings and of repetitions, `{"repeat": "ab", "times": 3}`.
+/// Bytes in the notation of the vectors: a string whose characters, U+0000 to U+00FF, are one byte
+/// each; or a list of such strings and of repetitions, `{"repeat": "ab", "times": 3}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Notation")]
 pub struct Bytes(Vec<u8>);
@@ -49,7 +49,7 @@ impl TryFrom<Notation> for Bytes {
 fn bytes_of(text: &str) -> Result<Vec<u8>, String> {
     let byte = |character| {
         u8::try_from(character).map_err(|_| {
-            format!("{character:?} is no byte: write bytes beyond 0x7F as U+0080 to U+00FF")
+            format!("{character:?} is not a byte: write bytes beyond 0x7F as U+0080 to U+00FF")
         })
     };
     text.chars().map(byte).collect()
@@ -75,12 +75,12 @@ mod tests {
     }
 
     #[test]
-    fn a_repetition_with_a_field_that_nobody_knows_is_refused() {
+    fn a_repetition_with_an_unknown_field_is_refused() {
         assert!(read(r#"[{"repeat": "a", "times": 3, "time": 4}]"#).is_err());
     }
 
     #[test]
-    fn a_character_that_is_no_byte_is_refused() {
+    fn a_character_beyond_a_byte_is_refused() {
         let error = read(r#""€""#).unwrap_err().to_string();
         assert!(error.contains("U+0080"), "{error}");
     }

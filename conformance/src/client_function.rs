@@ -11,12 +11,12 @@ use lambda_proto::machine::{CommandError, Machine};
 
 use crate::function::{Act, Fail, describe, with_prelude};
 
-/// A client and the function, in one: its host owns the socket.
+/// A client together with the test function. The embedder owns the socket.
 pub struct ClientFunction {
     client: Client<VecStorage>,
-    /// The answer, or the piece of it that is on its way.
+    /// The body of the response, or the piece of it that is being sent.
     body: Vec<u8>,
-    /// What is being streamed.
+    /// The rest of a streamed response.
     stream: Option<Stream>,
     is_pipelined: bool,
     seen: Vec<Seen>,
@@ -27,20 +27,20 @@ struct Stream {
     fail: Option<Fail>,
 }
 
-/// What a [`ClientFunction`] was told.
+/// What a [`ClientFunction`] has seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// An invocation: what came with it, and the event.
+    /// An invocation: its [description](describe), and the event.
     Invocation(String, Vec<u8>),
-    /// What became of an answer.
+    /// The receipt of an answer.
     Settled(Receipt),
     /// A warning.
     Notice(String),
 }
 
 impl ClientFunction {
-    /// A client that is not connected yet. If it is pipelined, it asks for the next event in the same write
-    /// with each answer.
+    /// A client that is not connected yet. If it is pipelined, it sends `next` in the same write as
+    /// each answer.
     pub fn new(endpoint: Endpoint, concurrency: Concurrency, is_pipelined: bool) -> Self {
         let machine = Machine::with_concurrency(endpoint, concurrency);
         let memory = || VecStorage::new(0, usize::MAX);
@@ -54,7 +54,7 @@ impl ClientFunction {
         }
     }
 
-    /// Reports that the start has failed, in place of asking for events.
+    /// Reports an init error instead of asking for events.
     ///
     /// # Errors
     ///
@@ -63,27 +63,27 @@ impl ClientFunction {
         self.client.fail_init(&ErrorReport::new("Function.NoStart", "it was to fail"))
     }
 
-    /// Begins a new session, as the client's end wants it.
+    /// Begins a new session after an end that allows it.
     pub fn begin_anew(&mut self) {
         self.client.begin_anew();
     }
 
-    /// The handle for all I/O, and the body of what is being sent.
+    /// The handle for all I/O, and the body that is being sent.
     pub fn exchange(&mut self) -> (Exchange<'_, VecStorage>, &[u8]) {
         (self.client.exchange(), &self.body)
     }
 
-    /// Everything that it was told.
+    /// Everything that the function has seen so far.
     pub fn seen(&self) -> &[Seen] {
         &self.seen
     }
 
-    /// What the embedder is to do: one of [`Step::Connect`], [`Step::Write`], [`Step::Read`] and
+    /// What the embedder has to do next: [`Step::Connect`], [`Step::Write`], [`Step::Read`] or
     /// [`Step::End`].
     ///
     /// # Errors
     ///
-    /// A command that the client refuses, which is a mistake of this function.
+    /// The client refused a command, which is a bug of this function.
     pub fn step(&mut self) -> Result<Step, CommandError> {
         loop {
             let seen = &mut self.seen;
@@ -100,7 +100,7 @@ impl ClientFunction {
         }
     }
 
-    /// Answers what is in flight, or streams the next piece.
+    /// Answers the invocation in flight, or streams the next piece.
     fn go_on(&mut self) -> Result<(), CommandError> {
         if let Some(mut stream) = self.stream.take() {
             let Some(piece) = stream.pieces.pop_front() else {
@@ -112,7 +112,7 @@ impl ClientFunction {
             self.body = piece;
             self.stream = Some(stream);
             return match self.client.exchange().chunk(self.body.len()) {
-                // The service has replied: what follows is the next step.
+                // The service has replied early; `Client::step` handles that.
                 Err(CommandError::MustReconnect) => Ok(()),
                 result => result,
             };
@@ -177,7 +177,7 @@ impl Seen {
     }
 }
 
-/// The prelude, as it stands before the body.
+/// The encoded prelude, which goes before the body.
 fn encoded(prelude: Result<HttpPrelude<'_>, PreludeError>) -> Result<Vec<u8>, String> {
     let prelude = prelude.map_err(|error| error.to_string())?;
     let mut room = vec![0; limits::MAX_REQUEST_HEAD];

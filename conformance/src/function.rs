@@ -6,28 +6,28 @@ use lambda_proto_host::lifecycle::Lifecycle;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
-/// What an event asks for: an object of JSON that says so in its field `do`. Any other event is given back
-/// as it is.
+/// What an event asks the function to do: a JSON object says so in its field `do`. Any other event
+/// is returned unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Act {
-    /// Give the event back.
+    /// Return the event.
     #[serde(skip)]
     Echo,
-    /// Tell what came with the event, as JSON.
+    /// Return the headers of the event, as JSON.
     Describe,
     /// Fail.
     Fail(Fail),
-    /// Panic, or throw what nobody catches.
+    /// Panic, or throw an uncaught exception.
     Panic {
         /// The panic's message.
         message: String,
     },
-    /// Answer with so many times the letter `a`.
+    /// Answer with the letter `a`, repeated.
     Answer {
         /// The length of the answer.
         bytes: usize,
-        /// The content type, if it is given one.
+        /// The content type, if the event gives one.
         #[serde(default)]
         content_type: Option<String>,
     },
@@ -38,7 +38,7 @@ pub enum Act {
         /// The pieces.
         #[serde(deserialize_with = "pieces")]
         chunks: Vec<String>,
-        /// How it fails behind them.
+        /// The failure that follows the pieces.
         #[serde(default)]
         fail: Option<Fail>,
     },
@@ -58,7 +58,7 @@ pub enum Act {
     },
 }
 
-/// Pieces, of which each is a text or says what it repeats.
+/// Pieces, each of which is a text or a repetition.
 fn pieces<'d, D: Deserializer<'d>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -85,7 +85,7 @@ pub struct Fail {
     /// Its stack trace, a line for each frame.
     #[serde(default)]
     pub stack_trace: String,
-    /// The message is so many times as long.
+    /// How often the message is repeated.
     #[serde(default = "once")]
     pub times: usize,
 }
@@ -95,7 +95,7 @@ fn once() -> usize {
 }
 
 impl Fail {
-    /// The message, as long as it shall be.
+    /// The message, repeated [`times`](Self::times) times.
     pub fn message(&self) -> String {
         self.message.repeat(self.times)
     }
@@ -107,7 +107,7 @@ impl Act {
         serde_json::from_slice(event).unwrap_or(Self::Echo)
     }
 
-    /// What a vector calls it, among what it [needs](crate::client::Vector::needs).
+    /// Its name in the [needs](crate::client::Vector::needs) of a vector.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Echo => "echo",
@@ -121,7 +121,7 @@ impl Act {
     }
 }
 
-/// What a function tells that [describes](Act::Describe): what came with the event, `null` where nothing did.
+/// The answer to [`Act::Describe`]: the headers of the event, `null` for each that is missing.
 pub fn describe(head: &InvocationHead<'_>) -> Value {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     json!({
@@ -144,7 +144,8 @@ impl From<Fail> for Failure {
     }
 }
 
-/// Calls `answer` with the prelude of an [HTTP response](Act::Http), or with what no prelude can hold.
+/// Calls `answer` with the prelude of an [HTTP response](Act::Http), or with the reason why there
+/// can be no such prelude.
 pub fn with_prelude<T>(
     status: u16,
     headers: &[(String, String)],
@@ -156,11 +157,11 @@ pub fn with_prelude<T>(
     answer(HttpPrelude::new(status, &headers, &cookies))
 }
 
-/// What the function does before its first event.
+/// The init of the function.
 ///
 /// # Errors
 ///
-/// That it was to fail: the environment says `CONFORMANCE_START=fail`.
+/// A failure if the environment contains `CONFORMANCE_START=fail`.
 pub fn start() -> Result<(), Failure> {
     fail_if_asked("CONFORMANCE_START", "Function.NoStart")
 }
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_asks_for_nothing_known_is_given_back() {
+    fn an_event_without_a_known_act_is_returned() {
         for event in ["", "{}", "[1]", r#"{"do":"fly"}"#, r#"{"do":"stream","chunks":[1]}"#] {
             assert_eq!(Act::of(event.as_bytes()), Act::Echo, "{event}");
         }

@@ -19,10 +19,8 @@ fn main() -> ExitCode {
             );
             Ok(true)
         }
-        Ok(Some(other)) => {
-            Err(format!("{}; it is client, or service, or --help", other.unexpected()))
-        }
-        Ok(None) => Err("what is to be played: client, or service? --help says more".to_owned()),
+        Ok(Some(other)) => Err(format!("{}; use client, service or --help", other.unexpected())),
+        Ok(None) => Err("no command given; use client, service or --help".to_owned()),
         Err(error) => Err(error.to_string()),
     };
     match result {

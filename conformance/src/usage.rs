@@ -2,29 +2,29 @@
 
 use std::time::Duration;
 
-/// What a process has used until now.
+/// What a process has used so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// Its time on processors.
+    /// Its processor time.
     pub cpu: Duration,
-    /// The most memory that it has had, in bytes.
+    /// Its peak memory, in bytes.
     pub peak_memory: u64,
 }
 
-/// What a process uses that has not been waited for, as Linux tells it in `/proc`; `None` elsewhere, and
-/// if it is gone.
+/// The usage of a process that has not been reaped, from `/proc` on Linux. `None` on other systems,
+/// and if the process is gone.
 pub(crate) fn usage(id: u32) -> Option<Usage> {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    // The name of the program, in parentheses, may hold blanks.
+    // The name of the program, in parentheses, may contain spaces.
     let (_, behind) = stat.rsplit_once(')')?;
     let fields: Vec<_> = behind.split_whitespace().collect();
     let ticks = |field: usize| fields.get(field)?.parse::<u64>().ok();
     let ticks = ticks(11)? + ticks(12)?;
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    // Of a process that has ended and was not waited for there is no memory any more.
+    // A zombie has no memory.
     let kibibytes = peak.and_then(|it| it.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
     let peak_memory = kibibytes.unwrap_or(0) * 1024;
-    // A hundredth of a second on every Linux that Rust runs on.
+    // A tick is 10 ms on every Linux that Rust supports.
     Some(Usage { cpu: Duration::from_millis(ticks * 10), peak_memory })
 }

@@ -1,5 +1,4 @@
-//! The service's side of vectors: what it takes for what the client must do, and what not; and how files
-//! are read.
+//! The player of vectors for clients: which actions of a client it accepts, and how it reads files.
 
 use std::path::PathBuf;
 
@@ -23,7 +22,7 @@ fn file(name: &str, parts: &str, steps: &str) -> Result<File, String> {
 }
 
 #[test]
-fn a_connection_on_which_nothing_was_said_is_one_and_is_new() {
+fn a_connection_without_a_request_counts_as_a_connection_and_as_new() {
     let vector = vector(
         r#"[{"connects": {}}, {"close": {}}, {"connects": {}},
             {"read": {"call": "next", "connection": "new"}}]"#,
@@ -39,14 +38,14 @@ fn a_connection_on_which_nothing_was_said_is_one_and_is_new() {
 }
 
 #[test]
-fn a_client_that_does_not_connect_is_told() {
+fn a_client_that_does_not_connect_deviates() {
     let vector = vector(r#"[{"connects": {}}]"#);
     let deviation = Player::new(&vector, "a:1").is_late().unwrap_err();
-    assert_eq!(deviation.to_string(), "step 1: it has not connected");
+    assert_eq!(deviation.to_string(), "step 1: the client has not connected");
 }
 
 #[test]
-fn all_ways_that_were_open_are_told_if_none_is_taken() {
+fn the_deviation_names_all_alternatives_if_none_is_chosen() {
     let vector = vector(
         r#"[{"read": {"call": "next"}},
             {"either": [[{"exits": "non_zero"}], [{"hung_up": {}}], [{"waits": {}}, {"exits": "zero"}],
@@ -59,13 +58,14 @@ fn all_ways_that_were_open_are_told_if_none_is_taken() {
     player.received(connection, HALF);
     assert_eq!(player.step(), Ok(Todo::Input));
     let told = player.is_late().unwrap_err().to_string();
-    let ways = "step 2: the end of the process with an error, or the end of the connection, or nothing, or \
-                POST /2018-06-01/runtime/invocation/1/error on a new connection was to come; it has said";
+    let ways = "step 2: expected the end of the process with an error, or the end of the connection, \
+                or nothing, or POST /2018-06-01/runtime/invocation/1/error on a new connection; \
+                the client sent";
     assert!(told.starts_with(ways), "{told}");
 }
 
 #[test]
-fn the_rest_of_a_request_whose_head_was_wanted_is_not_looked_at() {
+fn the_rest_of_a_request_after_read_head_is_not_checked() {
     let vector = vector(
         r#"[{"read_head": {"call": "response", "id": "1"}}, {"waits": {}},
             {"either": [[{"exits": "any"}], [{"read": {"call": "next", "connection": "same"}}]]}]"#,
@@ -74,7 +74,7 @@ fn the_rest_of_a_request_whose_head_was_wanted_is_not_looked_at() {
     let connection = player.opened();
     player.received(connection, HALF);
     assert_eq!(player.step(), Ok(Todo::Quiet));
-    assert_eq!(player.is_late(), Ok(()), "half of a body is nothing that was said");
+    assert_eq!(player.is_late(), Ok(()), "half of a body does not count as a request");
     player.received(connection, b"cd");
     assert_eq!(player.step(), Ok(Todo::Input));
     player.received(connection, NEXT);
@@ -82,7 +82,7 @@ fn the_rest_of_a_request_whose_head_was_wanted_is_not_looked_at() {
 }
 
 #[test]
-fn what_is_said_behind_that_rest_is_something() {
+fn a_request_after_that_rest_is_noticed() {
     let vector = vector(r#"[{"read_head": {"call": "response", "id": "1"}}, {"waits": {}}]"#);
     let mut player = Player::new(&vector, "a:1");
     let connection = player.opened();
@@ -94,7 +94,7 @@ fn what_is_said_behind_that_rest_is_something() {
 }
 
 #[test]
-fn what_comes_on_a_connection_that_the_service_has_ended_is_lost() {
+fn bytes_on_a_connection_that_the_service_closed_are_lost() {
     for end in [r#"{"close": {}}"#, r#"{"reset": {}}"#, r#"{"away": 1}"#] {
         let vector = vector(&format!(
             r#"[{{"read_head": {{"call": "response", "id": "1"}}}}, {end},
@@ -114,7 +114,7 @@ fn what_comes_on_a_connection_that_the_service_has_ended_is_lost() {
 }
 
 #[test]
-fn a_way_that_needs_another_connection_is_not_begun() {
+fn an_alternative_on_another_connection_is_not_chosen() {
     let vector = vector(
         r#"[{"read": {"call": "next"}},
             {"either": [[{"read": {"call": "next", "connection": "new"}}, {"exits": "any"}],
@@ -128,7 +128,7 @@ fn a_way_that_needs_another_connection_is_not_begun() {
 }
 
 #[test]
-fn a_part_stands_for_its_steps_wherever_steps_are() {
+fn a_part_stands_for_its_steps_wherever_steps_may_be() {
     let parts = r#"{"asks": [{"read": {"call": "next"}}], "asks twice": [{"part": "asks"}, {"part": "asks"}]}"#;
     let steps = r#"[{"part": "asks"}, {"either": [[{"exits": "any"}], [{"part": "asks twice"}]]}]"#;
     let file = file("parts.json", parts, steps).unwrap();
@@ -142,7 +142,7 @@ fn a_part_stands_for_its_steps_wherever_steps_are() {
 }
 
 #[test]
-fn a_part_that_is_missing_or_names_itself_is_told_with_its_vector() {
+fn the_error_for_a_missing_or_recursive_part_names_the_vector() {
     for (name, parts) in [("missing.json", "{}"), ("itself.json", r#"{"a": [{"part": "a"}]}"#)] {
         let error = file(name, parts, r#"[{"part": "a"}]"#).unwrap_err();
         assert_eq!(error, r#""it": there is no part "a""#);
@@ -150,7 +150,7 @@ fn a_part_that_is_missing_or_names_itself_is_told_with_its_vector() {
 }
 
 #[test]
-fn two_vectors_of_one_name_are_told() {
+fn two_vectors_of_one_name_are_refused() {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("twice.json");
     let vector = r#"{"name": "it", "source": [], "steps": []}"#;
     let text = format!(r#"{{"about": "a test", "vectors": [{vector}, {vector}]}}"#);
@@ -159,7 +159,7 @@ fn two_vectors_of_one_name_are_told() {
 }
 
 #[test]
-fn a_step_that_nobody_knows_is_told_with_its_vector() {
+fn the_error_for_an_unknown_step_names_the_vector() {
     let error = file("unknown.json", "{}", r#"[{"sings": {}}]"#).unwrap_err();
     assert!(error.starts_with(r#""it": unknown variant `sings`"#), "{error}");
     let error = file("more.json", "{}", r#"[{"connects": {"on": "a"}}]"#).unwrap_err();
@@ -176,7 +176,7 @@ fn a_step_that_nobody_knows_is_told_with_its_vector() {
 }
 
 #[test]
-fn what_was_on_its_way_when_the_service_broke_the_connection_is_not_looked_at() {
+fn bytes_in_flight_when_the_service_resets_the_connection_are_not_checked() {
     let vector: Vector = serde_json::from_value(serde_json::json!({
         "name": "", "source": [], "steps": [
             {"read_head": {"call": "response", "id": "a1"}},

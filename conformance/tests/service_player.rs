@@ -1,4 +1,4 @@
-//! How vectors for services are played, with a service that answers by the path it is asked for.
+//! The player of vectors for services, with a service whose reply depends on the path.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use lambda_conformance::service::{Cut, Failure, Player, Service, Vector};
 
-/// `/ok` is answered with an id, `/silent` with nothing, `/end` with the end of the connection, `/half`
-/// with half an answer, and all else with 404. Callers get their events back; those who say `wait`, nothing.
+/// A service that replies to `/ok` with an id, to `/silent` with nothing, to `/half` with half a
+/// reply, and to `/end` by closing the connection. Other paths get 404. Callers get their events
+/// back, except for the event `wait`, which gets no reply.
 struct Fake {
     runtime_api: SocketAddr,
     invoke_api: SocketAddr,
@@ -58,7 +59,7 @@ impl Fake {
             r#"{{"name": "n", "source": ["s"], "service": {settings}, "steps": [{steps}]}}"#
         );
         let vector: Vector = serde_json::from_str(&vector).unwrap();
-        // Short enough for what never comes, and long enough for what does on a busy machine.
+        // Short where nothing ever comes, and long enough for a busy machine elsewhere.
         let is_silent = steps.contains("/silent");
         let patience = Duration::from_secs(if is_silent { 1 } else { 30 });
         let moment = if is_silent { Duration::from_millis(50) } else { patience };
@@ -66,7 +67,7 @@ impl Fake {
     }
 }
 
-/// Serves each connection on a thread of its own, until the answer is that it has to end.
+/// Serves each connection on its own thread, until `answer` returns `false`.
 fn serve(answer: fn(&TcpStream, &str) -> bool) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -120,7 +121,7 @@ fn send(path: &str) -> String {
 }
 
 #[test]
-fn every_step_that_is_met_leads_to_the_next() {
+fn a_vector_that_is_met_is_played_to_its_end() {
     let steps = [
         r#"{"invoke": {"body": ["ev", {"repeat": "e", "times": 2}]}, "as": "a"}"#,
         &send("/ok"),
@@ -140,7 +141,7 @@ fn every_step_that_is_met_leads_to_the_next() {
     .join(",");
     let fake = Fake::start();
     let said = fake.play("{}", &steps).unwrap();
-    // Two lines each time, the path, and the ids in place of their names.
+    // Five requests, their paths, and the ids in place of the references.
     assert_eq!(said, 5 * "GET / HTTP/1.1\r\nHost: h\r\n\r\n".len() + 2 + 36 + 36 + 3 + 2);
     for cut in [Cut::EveryByte, Cut::After(1), Cut::After(40), Cut::After(1000)] {
         assert_eq!(fake.play_cut("{}", &steps, cut), Ok(said), "{cut:?}");
@@ -148,18 +149,18 @@ fn every_step_that_is_met_leads_to_the_next() {
 }
 
 #[test]
-fn the_first_step_that_is_not_met_is_told_with_what_came() {
+fn a_failure_names_the_first_step_that_is_not_met_and_what_came() {
     let fake = Fake::start();
     let receive = r#"{"receive": {"status": 200}, "on": "1"}"#;
     let invoke = r#"{"invoke": {"body": "wait"}, "as": "a"}"#;
     for (steps, step, came) in [
         (format!("{}, {receive}", send("/no")), 2, "status 404; body \"/no\""),
         (format!("{}, {receive}", send("/end")), 2, "the end of the connection"),
-        (format!("{}, {receive}", send("/half")), 2, "an answer without its end"),
-        (format!("{}, {receive}", send("/silent")), 2, "no answer in time"),
-        (format!("{}, {}", send("/${x.id}"), send("/ok")), 1, "nothing is known as ${x.id}"),
+        (format!("{}, {receive}", send("/half")), 2, "a truncated reply"),
+        (format!("{}, {receive}", send("/silent")), 2, "no reply in time"),
+        (format!("{}, {}", send("/${x.id}"), send("/ok")), 1, "unknown reference ${x.id}"),
         (format!(r#"{}, {{"hangs": "1"}}"#, send("/end")), 2, "the end of the connection"),
-        (format!(r#"{}, {{"closed": "1"}}"#, send("/silent")), 2, "no answer in time"),
+        (format!(r#"{}, {{"closed": "1"}}"#, send("/silent")), 2, "no reply in time"),
         (
             format!(
                 r#"{}, {}, {{"answered": {{"status": 200}}, "to": "a"}}"#,
@@ -167,7 +168,7 @@ fn the_first_step_that_is_not_met_is_told_with_what_came() {
                 send("/silent")
             ),
             3,
-            "no answer in time",
+            "no reply in time",
         ),
     ] {
         let failure = fake.play("{}", &steps).unwrap_err();
@@ -181,7 +182,7 @@ fn the_first_step_that_is_not_met_is_told_with_what_came() {
 }
 
 #[test]
-fn nothing_for_a_moment_is_waited_for_on_connections_and_for_callers() {
+fn hangs_is_met_by_silent_connections_and_callers() {
     let steps = [
         r#"{"invoke": {"body": "wait"}, "as": "a"}"#,
         &send("/silent"),
@@ -192,7 +193,7 @@ fn nothing_for_a_moment_is_waited_for_on_connections_and_for_callers() {
 }
 
 #[test]
-fn a_start_is_waited_for_before_the_first_word_and_behind_a_restart() {
+fn the_player_awaits_a_start_before_its_first_request_and_after_a_restart() {
     let ok = [&send("/ok"), r#"{"receive": {"status": 200}, "on": "1"}"#].join(",");
     let invoke = |name: &str, restarts: bool| {
         format!(r#"{{"invoke": {{"restarts": {restarts}}}, "as": "{name}"}}"#)

@@ -1,5 +1,6 @@
-//! Every vector for clients against core, in memory: whole, and with what the service writes cut at every
-//! byte, so that nothing depends on how bytes arrive, or on how many of them a write takes.
+//! Every vector for clients against core, in memory: in one piece, and with the bytes of the
+//! service split at every position. The result must not depend on how bytes arrive, or on how many
+//! a write takes.
 
 use std::path::Path;
 
@@ -10,8 +11,8 @@ use lambda_conformance::client::{
 /// How many random deliveries of each kind.
 const RANDOM: usize = 32;
 
-/// How many bytes all deliveries of one vector may move, about. Those of a few kilobytes are cut at every
-/// position, those of megabytes, whose heads are no other, at some.
+/// About how many bytes all deliveries of one vector may move. Vectors of a few kilobytes are split
+/// at every position; vectors of megabytes, whose heads are the same, at some.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 
 fn files() -> Vec<File> {
@@ -19,8 +20,8 @@ fn files() -> Vec<File> {
     load(&folder).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Calls `check` with each vector that core can be tried with, and with whether its service is hostile; fails
-/// with the troubles of all of them, one for each vector.
+/// Calls `check` with each vector that can be played against core, and with whether its service is
+/// hostile. Panics with all failures, one for each vector.
 fn each(mut check: impl FnMut(&Vector, bool) -> Result<(), String>) {
     let mut troubles = Vec::new();
     for file in files() {
@@ -39,35 +40,35 @@ fn play(vector: &Vector, delivery: &Delivery) -> Result<Transcript, String> {
     played.map_err(|deviation| format!("{deviation}\n  {delivery:?}"))
 }
 
-/// Whether the vector leaves it to the client what it does, which may depend on what it has read by then.
+/// Whether the vector leaves the client a choice, which may depend on what it has read by then.
 fn leaves_a_choice(steps: &[Step]) -> bool {
     steps.iter().any(|step| matches!(step, Step::Either(_) | Step::ReadHead(_)))
 }
 
-/// Plays a vector so, and compares what happened with what happens otherwise.
+/// Plays a vector with this delivery, and compares the result with that of one in one piece.
 fn compare(vector: &Vector, delivery: &Delivery, whole: &Transcript) -> Result<(), String> {
     let other = play(vector, delivery)?;
-    // Which of several slots is served first depends on what has come by then.
+    // Which of several slots is served first depends on what has arrived by then.
     if leaves_a_choice(&vector.steps) || whole.seen.len() > 1 {
         return Ok(());
     }
     let difference = if other.seen != whole.seen {
         format!("seen: {:?}\n  {:?}", other.seen, whole.seen)
     } else if other.sent != whole.sent || other.end != whole.end {
-        "it says something else, or ends otherwise".to_owned()
+        "it sends something else, or ends differently".to_owned()
     } else {
         return Ok(());
     };
     Err(format!("{difference}\n  {delivery:?}"))
 }
 
-/// How often a vector like this one may be played.
+/// How often a vector of this size may be played.
 fn times(whole: &Transcript) -> usize {
     let moved = whole.read + whole.sent.iter().map(Vec::len).sum::<usize>();
     (MOST_BYTES / moved.max(1)).max(4)
 }
 
-/// Where to cut what the service writes.
+/// The positions at which to split what the service writes.
 fn positions(whole: &Transcript, random: &mut Random) -> Vec<usize> {
     let times = times(whole);
     if whole.read <= times {
@@ -88,17 +89,17 @@ fn core_does_what_every_vector_says() {
 }
 
 #[test]
-fn bytes_that_come_one_by_one_change_nothing() {
+fn delivery_byte_by_byte_changes_nothing() {
     each(|vector, _| {
         let whole = play(vector, &Delivery::default())?;
-        // Megabytes would take minutes, and are the same as kilobytes.
+        // Megabytes would take minutes, and test nothing more than kilobytes.
         let most_read = if whole.read <= 256 * 1024 { 1 } else { 1021 };
         compare(vector, &Delivery { most_read: Some(most_read), ..Delivery::default() }, &whole)
     });
 }
 
 #[test]
-fn a_cut_at_any_position_changes_nothing() {
+fn a_split_at_any_position_changes_nothing() {
     let (mut random, mut count) = (Random(1), 0);
     each(|vector, _| {
         let whole = play(vector, &Delivery::default())?;
@@ -111,16 +112,16 @@ fn a_cut_at_any_position_changes_nothing() {
 }
 
 #[test]
-fn cuts_at_any_two_positions_and_short_writes_change_nothing() {
+fn splits_at_two_positions_and_short_writes_change_nothing() {
     let mut random = Random(2);
     each(|vector, _| {
         let whole = play(vector, &Delivery::default())?;
-        // A write that is short has the whole request looked at again.
+        // After each short write the player parses the whole request again, which is slow.
         (0..(times(&whole) / 16).clamp(1, RANDOM)).try_for_each(|_| {
             let mut cuts = vec![random.below(whole.read + 1), random.below(whole.read + 1)];
             cuts.sort_unstable();
             compare(vector, &Delivery { cuts, ..Delivery::default() }, &whole)?;
-            // Short enough to end in every part of a request, and not so short that megabytes take long.
+            // Short enough to end in every part of a request, and long enough for megabytes.
             let most = 1 + whole.sent.iter().map(Vec::len).max().unwrap_or(0) / 16;
             let writes = (0..7).map(|_| 1 + random.below(most)).collect();
             compare(vector, &Delivery { writes, ..Delivery::default() }, &whole)
@@ -129,16 +130,16 @@ fn cuts_at_any_two_positions_and_short_writes_change_nothing() {
 }
 
 #[test]
-fn answers_that_come_together_are_told_apart_wherever_they_are_cut() {
+fn replies_to_pipelined_requests_are_matched_wherever_they_are_split() {
     let (mut random, mut count, mut all) = (Random(3), 0, 0);
     each(|vector, is_hostile| {
-        // What nobody asked for answers what has been asked for already.
+        // An unsolicited reply would be taken as the reply to the pipelined request.
         if is_hostile {
             return Ok(());
         }
         all += 1;
         let together = Delivery { is_pipelined: true, ..Delivery::default() };
-        // What follows a lost connection is not the same if `next` was on its way too.
+        // After a lost connection, a client behaves differently if `next` had been sent too.
         let Ok(whole) = play_in_memory(vector, &together) else { return Ok(()) };
         count += 1;
         for cut in positions(&whole, &mut random) {
@@ -147,13 +148,13 @@ fn answers_that_come_together_are_told_apart_wherever_they_are_cut() {
         compare(vector, &Delivery { most_read: Some(1021), ..together }, &whole)
     });
     println!("{count} of {all} vectors");
-    assert!(count * 2 > all, "{count} of {all} vectors hold when `next` is sent with the answer");
+    assert!(count * 2 > all, "{count} of {all} vectors hold if `next` is sent with the answer");
 }
 
 #[test]
-fn a_client_that_says_something_else_is_told() {
+fn a_client_that_sends_something_else_deviates() {
     let vector = &files().into_iter().flat_map(|file| file.vectors).next().unwrap();
-    // As if its requests began with a byte more than they should.
+    // A request that begins with an extra byte.
     let mut player = lambda_conformance::client::Player::new(vector, "127.0.0.1:9001");
     let connection = player.opened();
     player.received(connection, b"XGET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -162,7 +163,7 @@ fn a_client_that_says_something_else_is_told() {
     assert!(deviation.what.contains("XGET"), "{deviation}");
 }
 
-/// Numbers that look random, the same in each run.
+/// Pseudo-random numbers, the same in each run.
 struct Random(u64);
 
 impl Random {

@@ -1,4 +1,4 @@
-//! What a player takes for right and what not, step by step, without a client.
+//! What the player of vectors for clients accepts and refuses, step by step, without a client.
 
 use lambda_conformance::client::{Deviation, Player, Todo, Vector};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ fn vector(steps: Value) -> Vector {
     serde_json::from_value(vector).expect("the test's vector is one")
 }
 
-/// What one request is taken for.
+/// Whether the player accepts this request, and otherwise why not.
 fn reads(wanted: &Value, request: &[u8]) -> Result<(), String> {
     let vector = vector(json!([{ "read": wanted }]));
     let mut player = Player::new(&vector, "here:1");
@@ -35,7 +35,7 @@ fn response(rest: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_call_is_known_by_its_method_and_its_path() {
+fn a_call_is_recognised_by_its_method_and_its_path() {
     let length = "Content-Length: 0\r\n\r\n";
     for (call, request) in [
         (json!({ "call": "next" }), NEXT.to_vec()),
@@ -47,12 +47,12 @@ fn a_call_is_known_by_its_method_and_its_path() {
         assert_eq!(reads(&call, &request), Ok(()));
         let other = json!({ "call": "response", "id": "8" });
         let what = reads(&other, &request).unwrap_err();
-        assert!(what.contains("/8/response was to come"), "{what}");
+        assert!(what.contains("/8/response, got "), "{what}");
     }
 }
 
 #[test]
-fn the_path_begins_with_what_stands_behind_the_address() {
+fn the_path_begins_with_the_prefix_after_the_address() {
     let mut vector = vector(json!([{ "read": { "call": "next" } }]));
     vector.api = "http://{address}/.rt".to_owned();
     let mut player = Player::new(&vector, "here:1");
@@ -73,7 +73,7 @@ fn headers_are_compared_by_name_in_any_case_and_by_value_byte_by_byte() {
     };
     assert_eq!(with(json!({ "x-a": "b", "host": "{address}", "x-none": null })), Ok(()));
     assert_eq!(with(json!({ "x-a": "*" })), Ok(()));
-    // UTF-8 of the test's source: two bytes, so two characters.
+    // The request is UTF-8, so this is two bytes, which a vector writes as two characters.
     assert_eq!(with(json!({ "x-e": "\u{c3}\u{a9}" })), Ok(()));
     for wrong in [
         json!({ "x-a": "B" }),
@@ -110,7 +110,7 @@ fn a_body_is_compared_without_its_framing() {
         &json!({ "call": "response", "id": "7", "json": {} }),
         &response("Content-Length: 1\r\n\r\n{"),
     );
-    assert!(what.unwrap_err().contains("no JSON"));
+    assert!(what.unwrap_err().contains("not JSON"));
 }
 
 #[test]
@@ -125,16 +125,16 @@ fn trailers_are_compared() {
 }
 
 #[test]
-fn a_request_that_breaks_http_is_no_request() {
+fn a_request_that_violates_http_is_refused() {
     let wanted = json!({ "call": "response", "id": "7" });
     for (rest, reason) in [
         ("Content-Length: 1\r\nContent-Length: 1\r\n\r\na", "length"),
         ("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\na", "length"),
-        ("Content-Length: one\r\n\r\na", "no number"),
+        ("Content-Length: one\r\n\r\na", "not a number"),
         ("Host: b\r\nContent-Length: 0\r\n\r\n", "Host"),
-        ("A: b\0c\r\nContent-Length: 0\r\n\r\n", "no HTTP request"),
-        ("Transfer-Encoding: chunked\r\n\r\nx\r\n", "no chunk"),
-        ("Transfer-Encoding: chunked\r\n\r\n1\r\nabc", "behind a chunk"),
+        ("A: b\0c\r\nContent-Length: 0\r\n\r\n", "not an HTTP request"),
+        ("Transfer-Encoding: chunked\r\n\r\nx\r\n", "not a chunk"),
+        ("Transfer-Encoding: chunked\r\n\r\n1\r\nabc", "after a chunk"),
     ] {
         let what = reads(&wanted, &response(rest)).unwrap_err();
         assert!(what.contains(reason), "{rest:?}: {what}");
@@ -144,7 +144,7 @@ fn a_request_that_breaks_http_is_no_request() {
 }
 
 #[test]
-fn a_request_that_is_not_whole_is_waited_for_wherever_it_is_cut() {
+fn the_player_waits_for_the_rest_of_a_request_wherever_it_is_split() {
     let wanted = json!({ "call": "response", "id": "7", "body": "abc", "trailers": { "t": "u" } });
     let whole = response("Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nT: u\r\n\r\n");
     let vector = vector(json!([{ "read": wanted }]));
@@ -159,7 +159,7 @@ fn a_request_that_is_not_whole_is_waited_for_wherever_it_is_cut() {
 }
 
 #[test]
-fn of_a_head_the_rest_is_left_out_whenever_it_comes() {
+fn after_read_head_the_rest_is_skipped_whenever_it_comes() {
     let vector = vector(json!([
         { "read_head": { "call": "response", "id": "7" } },
         { "write": "early" },
@@ -177,7 +177,7 @@ fn of_a_head_the_rest_is_left_out_whenever_it_comes() {
 }
 
 #[test]
-fn requests_come_on_the_connection_that_is_wanted() {
+fn a_request_must_come_on_the_demanded_connection() {
     let steps = |connection: &str| {
         vector(json!([
             { "read": { "call": "next", "connection": "new" } },
@@ -199,7 +199,7 @@ fn requests_come_on_the_connection_that_is_wanted() {
 }
 
 #[test]
-fn a_connection_that_a_request_has_named_is_found_again() {
+fn a_step_can_name_the_connection_of_an_earlier_request() {
     let vector = vector(json!([
         { "read": { "call": "next", "as": "a" } },
         { "read": { "call": "next", "as": "b" } },
@@ -231,7 +231,7 @@ fn a_connection_that_a_request_has_named_is_found_again() {
 }
 
 #[test]
-fn one_of_several_ways_is_taken_by_what_the_client_does() {
+fn the_client_chooses_the_alternative_by_what_it_does() {
     let vector = vector(json!([
         { "read": { "call": "next" } },
         { "either": [
@@ -268,11 +268,11 @@ fn one_of_several_ways_is_taken_by_what_the_client_does() {
     player.received(connection, NEXT);
     assert_eq!(player.step(), Ok(Todo::Input));
     player.exited(Some(0));
-    assert!(player.step().is_err(), "no way begins so");
+    assert!(player.step().is_err(), "no alternative begins with this");
 }
 
 #[test]
-fn who_is_to_wait_says_nothing_and_stays() {
+fn a_client_that_has_to_wait_must_stay_alive_and_silent() {
     let vector = vector(json!([{ "read": { "call": "next" } }, { "waits": {} }]));
     let start = || {
         let mut player = Player::new(&vector, "here:1");
@@ -296,7 +296,7 @@ fn who_is_to_wait_says_nothing_and_stays() {
 }
 
 #[test]
-fn the_end_of_a_process_is_as_it_must_be() {
+fn exits_checks_the_exit_code() {
     for (exit, code, is_right) in [
         ("zero", Some(0), true),
         ("zero", Some(1), false),
@@ -316,11 +316,11 @@ fn the_end_of_a_process_is_as_it_must_be() {
 }
 
 #[test]
-fn whoever_does_nothing_is_told_what_was_to_come() {
+fn the_deviation_of_an_idle_client_says_what_was_expected() {
     for (step, text) in [
-        (json!({ "read": { "call": "init/error" } }), "init/error was to come"),
-        (json!({ "hung_up": {} }), "not hung up"),
-        (json!({ "exits": "any" }), "goes on"),
+        (json!({ "read": { "call": "init/error" } }), "/init/error; "),
+        (json!({ "hung_up": {} }), "not closed"),
+        (json!({ "exits": "any" }), "still running"),
     ] {
         let vector = vector(json!([step]));
         let mut player = Player::new(&vector, "here:1");

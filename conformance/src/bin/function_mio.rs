@@ -43,7 +43,7 @@ fn handle(invocation: &Invocation, responder: Responder) -> Result<Sent, Failure
     }
 }
 
-/// Writes on a thread, since the loop has other things to do while a piece waits to be taken.
+/// Writes on a thread, so that the event loop can continue while a write blocks.
 fn write(mut stream: ResponseStream, chunks: Vec<String>, fail: Option<Fail>) {
     thread::spawn(move || {
         let mut write = || chunks.iter().try_for_each(|chunk| stream.write_all(chunk.as_bytes()));

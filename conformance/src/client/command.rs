@@ -9,33 +9,36 @@ use lexopt::prelude::*;
 
 use super::{File, Patience, Vector, load, load_file, play};
 
-/// How it is called.
+/// The help text of `lambda-conformance client`.
 pub const USAGE: &str = "\
-Plays the Runtime API to a client, and says what it does otherwise than it should.
+Plays the Runtime API to a client, and reports how the client deviates from the vectors.
 
 Usage: lambda-conformance client [OPTION]… PROGRAM [ARGUMENT]…
 
-PROGRAM is started once for each vector, with AWS_LAMBDA_RUNTIME_API in its environment. It is a bootstrap
-whose function gives its event back; what else it can do is said by --can.
+PROGRAM is started once for each vector, with AWS_LAMBDA_RUNTIME_API in its environment. It is a
+bootstrap whose function returns its event. Declare with --can what else the function can do.
 
-  --can WHAT          describe, fail, panic, answer, stream, http, start, snapshot, concurrency, as
-                      conformance/README.md says it, or all; as often as there is something to say
-  --only TEXT         only the vectors with this text in \"FILE: NAME\"
-  --patience SECONDS  how long to wait for what must come; 20 without it
-  --vectors PATH      a file of vectors, or a folder; without it, all that there are
+  --can WHAT          describe, fail, panic, answer, stream, http, start, snapshot, concurrency,
+                      all of them described in conformance/README.md, or all; may be repeated
+  --only TEXT         play only the vectors with this text in \"FILE: NAME\"
+  --patience SECONDS  how long to wait for each expected action [default: 20]
+  --vectors PATH      a file or folder of vectors [default: all]
 
-Ends with 0 if all that were played conform, with 1 if not, with 2 if none was played.
+Exits with 0 if the client conforms to all vectors that were played, with 1 if it does not, and with 2
+if none was played.
 ";
 
-/// What a function can be asked to do besides giving its event back, as vectors [need](Vector::needs) it.
+/// What a function may be able to do besides returning its event, as vectors [need](Vector::needs)
+/// it.
 pub const CAN: [&str; 9] =
     ["describe", "fail", "panic", "answer", "stream", "http", "start", "snapshot", "concurrency"];
 
-/// Plays vectors against a program, and prints what it makes of them; whether it did everything right.
+/// Plays vectors against a program, and prints the results. Returns whether the program conforms to
+/// all of them.
 ///
 /// # Errors
 ///
-/// What is wrong with the arguments or the vectors, or that none was played.
+/// A text, if the arguments or the vectors are invalid, or if no vector was played.
 pub fn command(arguments: lexopt::Parser) -> Result<bool, String> {
     let Some(request) = read(arguments)? else {
         print!("{USAGE}");
@@ -50,9 +53,8 @@ pub fn command(arguments: lexopt::Parser) -> Result<bool, String> {
         }
         let mut command = Command::new(program);
         command.args(arguments);
-        let report = play(vector, command, *patience).map_err(|error| {
-            format!("{} cannot be started: {error}", Path::new(program).display())
-        })?;
+        let report = play(vector, command, *patience)
+            .map_err(|error| format!("cannot start {}: {error}", Path::new(program).display()))?;
         let Some(deviation) = &report.deviation else {
             conform += 1;
             println!("ok      {title}");
@@ -65,25 +67,25 @@ pub fn command(arguments: lexopt::Parser) -> Result<bool, String> {
     }
     println!("{conform} conform, {others} do not, {} not played", vectors.len() - conform - others);
     match conform + others {
-        0 => Err("none was played: each needs what --can has not said".to_owned()),
+        0 => Err("no vector was played: each needs something that --can does not list".to_owned()),
         _ => Ok(others == 0),
     }
 }
 
-/// What is asked for.
+/// The parsed command line.
 #[derive(Debug)]
 struct Request {
     program: OsString,
     arguments: Vec<OsString>,
     patience: Patience,
     can: Vec<String>,
-    /// The vectors that are chosen, by their files and names.
+    /// The chosen vectors, with their titles, `FILE: NAME`.
     vectors: Vec<(String, Vector)>,
 }
 
-/// None if help is asked for.
+/// Parses the command line. `None` if it asks for help.
 fn read(mut parser: lexopt::Parser) -> Result<Option<Request>, String> {
-    let text = |error: lexopt::Error| format!("{error}; --help says more");
+    let text = |error: lexopt::Error| format!("{error}; see --help");
     let mut path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/client"));
     let (mut only, mut can) = (String::new(), Vec::new());
     let mut patience = Patience::default();
@@ -99,7 +101,7 @@ fn read(mut parser: lexopt::Parser) -> Result<Option<Request>, String> {
             Some(Long("help") | Short('h')) => return Ok(None),
             Some(Value(program)) => break program,
             Some(other) => return Err(text(other.unexpected())),
-            None => return Err("which program? --help says more".to_owned()),
+            None => return Err("no PROGRAM given; see --help".to_owned()),
         }
     };
     let arguments = parser.raw_args().map_err(text)?.collect();
@@ -113,7 +115,7 @@ fn read(mut parser: lexopt::Parser) -> Result<Option<Request>, String> {
     };
     let mut vectors: Vec<_> = files.into_iter().flat_map(named).collect();
     if vectors.is_empty() {
-        return Err(format!("{}: there are no vectors", path.display()));
+        return Err(format!("{}: no vectors found", path.display()));
     }
     for what in std::mem::take(&mut can) {
         let is_needed = || vectors.iter().any(|(_, vector)| vector.needs.contains(&what));
@@ -122,7 +124,7 @@ fn read(mut parser: lexopt::Parser) -> Result<Option<Request>, String> {
         } else if CAN.contains(&what.as_str()) || is_needed() {
             can.push(what);
         } else {
-            return Err(format!("nothing needs --can {what}; there is {}, all", CAN.join(", ")));
+            return Err(format!("unknown --can {what}; use one of {}, all", CAN.join(", ")));
         }
     }
     vectors.retain(|(title, _)| title.contains(&only));
@@ -140,7 +142,7 @@ mod tests {
         read(lexopt::Parser::from_args(line.iter().map(OsString::from)))
     }
 
-    /// A folder that goes with the test.
+    /// A folder that is removed at the end of the test.
     struct Folder(PathBuf);
 
     impl Folder {
@@ -151,7 +153,7 @@ mod tests {
             folder
         }
 
-        /// The path of a file in it, in which this stands.
+        /// Writes a file with this text, and returns its path.
         fn file(&self, name: &str, text: &str) -> String {
             std::fs::write(self.0.join(name), text).unwrap();
             self.0.join(name).to_string_lossy().into_owned()
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_behind_the_program_is_the_programs() {
+    fn arguments_after_the_program_belong_to_the_program() {
         let request = arguments(&["--can", "fail", "p", "--only", "x"]).unwrap().unwrap();
         assert_eq!(
             (request.program, request.arguments),
@@ -186,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_vectors_need_is_what_can_be_said() {
+    fn can_lists_exactly_the_needs_of_the_vectors() {
         let all = arguments(&["--can", "all", "p"]).unwrap().unwrap();
         for (title, vector) in &all.vectors {
             for need in &vector.needs {
@@ -196,12 +198,12 @@ mod tests {
         }
         for what in CAN {
             assert!(USAGE.contains(what), "{what}");
-            assert!(all.can.iter().any(|it| it == what), "nothing needs {what} any more");
+            assert!(all.can.iter().any(|it| it == what), "no vector needs {what}");
         }
     }
 
     #[test]
-    fn a_wrong_command_line_is_told() {
+    fn an_invalid_command_line_is_refused_with_the_reason() {
         let folder = Folder::new("wrong");
         std::fs::create_dir(folder.0.join("nothing")).unwrap();
         let nothing = folder.0.join("nothing").to_string_lossy().into_owned();
@@ -209,17 +211,17 @@ mod tests {
         let empty = folder.file("empty.json", "{\"about\": \"\", \"vectors\": []}");
         assert!(arguments(&["--help"]).unwrap().is_none());
         for (line, reason) in [
-            (&[][..], "which program?"),
-            (&["--only", "next"], "which program?"),
+            (&[][..], "no PROGRAM"),
+            (&["--only", "next"], "no PROGRAM"),
             (&["--all", "p"], "invalid option '--all'"),
             (&["--only"], "missing argument"),
             (&["--patience", "long", "p"], "\"long\""),
-            (&["--can", "sing", "p"], "nothing needs --can sing; there is describe, "),
+            (&["--can", "sing", "p"], "unknown --can sing; use one of describe, "),
             (&["--only", "no such name", "p"], "no vector has \"no such name\" in its name"),
             (&["--vectors", "/nonexistent", "p"], "/nonexistent: No such file"),
             (&["--vectors", &broken, "p"], "broken.json: EOF while parsing"),
-            (&["--vectors", &empty, "p"], "empty.json: there are no vectors"),
-            (&["--vectors", &nothing, "p"], "nothing: there are no vectors"),
+            (&["--vectors", &empty, "p"], "empty.json: no vectors found"),
+            (&["--vectors", &nothing, "p"], "nothing: no vectors found"),
         ] {
             let error = arguments(line).unwrap_err();
             assert!(error.contains(reason), "{line:?}: {error}");
@@ -227,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn that_none_was_played_is_no_success() {
+    fn playing_no_vector_is_an_error() {
         let played = |line: &[&str]| command(lexopt::Parser::from_args(line));
         let folder = Folder::new("needs");
         let path = folder.file(
@@ -235,10 +237,12 @@ mod tests {
             r#"{"about": "", "vectors": [
                 {"name": "n", "source": [], "needs": ["panic"], "steps": [{"exits": "zero"}]}]}"#,
         );
-        assert!(played(&["--vectors", &path, "true"]).unwrap_err().starts_with("none was played"));
+        assert!(
+            played(&["--vectors", &path, "true"]).unwrap_err().starts_with("no vector was played")
+        );
         assert_eq!(played(&["--vectors", &path, "--can", "panic", "true"]), Ok(true));
         assert_eq!(played(&["--vectors", &path, "--can", "all", "false"]), Ok(false));
         let none = played(&["--vectors", &path, "--can", "all", "/nonexistent"]).unwrap_err();
-        assert!(none.starts_with("/nonexistent cannot be started: "), "{none}");
+        assert!(none.starts_with("cannot start /nonexistent: "), "{none}");
     }
 }

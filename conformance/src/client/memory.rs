@@ -1,5 +1,5 @@
-//! Plays a vector in memory against the function on `lambda_proto::client::Slot`, with full control
-//! over how its bytes are delivered.
+//! Plays a vector in memory against the test function on `lambda_proto::client::Client`, with full
+//! control over how its bytes are delivered.
 
 use lambda_proto::api::{Concurrency, Endpoint};
 use lambda_proto::client::{End, Step};
@@ -8,30 +8,30 @@ use super::player::{Deviation, Player, Todo};
 use super::vector::Vector;
 use crate::client_function::{ClientFunction, Seen};
 
-/// In which pieces bytes arrive, and are sent.
+/// The pieces in which bytes arrive and are sent.
 #[derive(Clone, Debug, Default)]
 pub struct Delivery {
-    /// Behind which bytes of all that the service writes a read ends, ascending.
+    /// Positions, in all that the service writes, at which a read ends; ascending.
     pub cuts: Vec<usize>,
-    /// Each read takes at most so many bytes.
+    /// The most bytes that one read takes.
     pub most_read: Option<usize>,
-    /// Each write takes as many bytes as the next of these says, over and over; all of them if this is
-    /// empty.
+    /// Each write takes as many bytes as the next of these says, over and over; all of them if this
+    /// is empty.
     pub writes: Vec<usize>,
-    /// The function asks for the next event in the same write with each answer.
+    /// The function sends `next` in the same write as each answer.
     pub is_pipelined: bool,
 }
 
-/// What happened when a vector was played.
+/// What happened while a vector was played.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Transcript {
-    /// What was sent on each connection.
+    /// What the client sent on each connection.
     pub sent: Vec<Vec<u8>>,
     /// What each slot has seen.
     pub seen: Vec<Vec<Seen>>,
-    /// How it ended.
+    /// How the session ended, if it did.
     pub end: Option<End>,
-    /// How many bytes have been read.
+    /// How many bytes the client read.
     pub read: usize,
 }
 
@@ -45,20 +45,20 @@ pub fn not_for_core(vector: &Vector) -> Option<&'static str> {
         }
     }
     if !vector.api.contains("{address}") {
-        return Some("core is told where the service is");
+        return Some("core gets the address of the service from its embedder");
     }
     let needs = |what| vector.needs.iter().any(|need| need == what);
     if needs("start") && needs("concurrency") {
-        return Some("what starts before all slots is the host's");
+        return Some("the init that precedes all slots is the task of the host");
     }
-    needs("snapshot").then_some("hooks around a snapshot are the transports'")
+    needs("snapshot").then_some("snapshot hooks are the task of the transports")
 }
 
 /// Plays a vector in memory.
 ///
 /// # Errors
 ///
-/// What the slot does otherwise than it should.
+/// The first deviation of the client.
 pub fn play_in_memory(vector: &Vector, delivery: &Delivery) -> Result<Transcript, Deviation> {
     const ADDRESS: &str = "127.0.0.1:9001";
     let mut player = Player::new(vector, ADDRESS);
@@ -90,7 +90,7 @@ pub fn play_in_memory(vector: &Vector, delivery: &Delivery) -> Result<Transcript
     Ok(client.into_transcript())
 }
 
-/// The function with all its slots.
+/// The function with all its slots and connections.
 struct Client<'d> {
     delivery: &'d Delivery,
     slots: Vec<Slot>,
@@ -108,11 +108,11 @@ struct Slot {
     link: Option<usize>,
 }
 
-/// One connection, from the client's end.
+/// The client's end of one connection.
 #[derive(Default)]
 struct Link {
     arriving: Vec<u8>,
-    /// How much of that has been read.
+    /// How many of those bytes have been read.
     taken: usize,
     is_ending: bool,
     is_reset: bool,
@@ -132,7 +132,7 @@ impl<'d> Client<'d> {
                 ClientFunction::new(endpoint.clone(), concurrency, delivery.is_pipelined);
             Slot { function, link: None }
         };
-        // What has not started asks for nothing.
+        // A function whose init fails needs only one slot, which reports the error.
         let starts = !vector.environment.contains_key("CONFORMANCE_START");
         let slots = if starts { slots } else { 1 };
         let mut slots: Vec<_> = (0..slots).map(|_| slot()).collect();
@@ -149,7 +149,7 @@ impl<'d> Client<'d> {
         }
     }
 
-    /// Lets each slot do one thing; whether any had something to do.
+    /// Lets each slot do one step. Returns whether any made progress.
     fn go_on(&mut self, player: &mut Player<'_>) -> Result<bool, Deviation> {
         let mut is_moving = false;
         for number in 0..self.slots.len() {
@@ -164,7 +164,7 @@ impl<'d> Client<'d> {
         let Self { delivery, slots, links, .. } = self;
         let Slot { function, link } = &mut slots[number];
         let step = function.step().map_err(|error| {
-            let what = format!("the slot refuses what its function does: {error}");
+            let what = format!("the slot refused a command of its function: {error}");
             Deviation { step: 0, what }
         })?;
         if !function.exchange().0.is_connected()
@@ -224,12 +224,12 @@ impl<'d> Client<'d> {
                     function.begin_anew();
                 } else {
                     self.end = Some(end);
-                    // Every end of the session is one of the process, as an error.
+                    // Every other end of the session ends the process with an error.
                     player.exited(Some(1));
                 }
             }
             (step, _) => {
-                let what = format!("the slot wants {step:?} without a connection");
+                let what = format!("the slot asks for {step:?} without a connection");
                 return Err(Deviation { step: 0, what });
             }
         }

@@ -8,20 +8,20 @@ use super::vector::{Connection, Exit, Place, Request, Step, Vector};
 
 /// Plays the service of one vector, and checks the client.
 ///
-/// Its host owns the connections and the client. It tells what happens by [`opened`](Self::opened),
-/// [`received`](Self::received), [`ended`](Self::ended) and [`exited`](Self::exited), and does what
-/// [`step`](Self::step) says.
+/// The embedder owns the connections and the client. It reports what happens with
+/// [`opened`](Self::opened), [`received`](Self::received), [`ended`](Self::ended) and
+/// [`exited`](Self::exited), and does what [`step`](Self::step) returns.
 pub struct Player<'v> {
-    /// What is still to come, the next one last.
+    /// The remaining steps, the next one last.
     steps: Vec<&'v Step>,
     /// How many steps are done.
     done: usize,
-    /// What stands before the paths, and where the service listens.
+    /// The prefix of all paths, and the address of the service.
     prefix: String,
     address: String,
     connections: Vec<Line>,
     names: HashMap<&'v str, usize>,
-    /// The connection that was spoken of last.
+    /// The current connection: the one that was used or named last.
     last: usize,
     exit: Option<Option<i32>>,
 }
@@ -31,13 +31,13 @@ pub struct Player<'v> {
 struct Line {
     unread: Vec<u8>,
     awaits: Awaits,
-    /// The request that is awaited is not whole with fewer bytes than this, so nobody need look before: a
-    /// body of megabytes comes in many pieces.
+    /// The awaited request cannot be complete with fewer bytes than this. It is not parsed before,
+    /// as a body of megabytes comes in many pieces.
     least: usize,
-    /// A step has spoken of it.
+    /// A step has used this connection.
     is_known: bool,
     requests: usize,
-    /// The client has ended it.
+    /// The client has closed it.
     is_ended: bool,
 }
 
@@ -48,14 +48,14 @@ enum Awaits {
     Request,
     /// The rest of a request whose head has been read.
     Rest,
-    /// It has ended the connection.
+    /// Nothing more: the service has closed the connection.
     Nothing,
 }
 
-/// What the embedder of a [`Player`] is to do.
+/// What the embedder of a [`Player`] has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Todo<'v> {
-    /// Write this on that connection, one byte after `every` if that is given.
+    /// Write these bytes on this connection; with `every`, one byte at a time.
     Write {
         /// The connection.
         connection: usize,
@@ -64,22 +64,23 @@ pub enum Todo<'v> {
         /// How long to wait before each byte.
         every: Option<Duration>,
     },
-    /// End this connection in order.
+    /// Close this connection normally.
     Close(usize),
-    /// End what goes to the client on this connection.
+    /// Close the direction to the client on this connection.
     HalfClose(usize),
-    /// Break this connection.
+    /// Reset this connection.
     Reset(usize),
-    /// Let this time pass.
+    /// Wait for this time.
     Pause(Duration),
-    /// Break all connections, and take none for this time.
+    /// Reset all connections, and accept none for this time.
     Away(Duration),
-    /// Wait for the client to do something; if it does nothing for long, call
+    /// Wait for the client to do something. If it does nothing for too long, call
     /// [`is_late`](Player::is_late).
     Input,
-    /// See that the client does nothing for a moment, and is alive.
+    /// Check for a moment that the client is alive and does nothing, then call
+    /// [`is_late`](Player::is_late).
     Quiet,
-    /// Wait for the end of the client's process.
+    /// Wait for the client's process to exit.
     Exit,
     /// The vector has been played to its end.
     Done,
@@ -90,7 +91,7 @@ pub enum Todo<'v> {
 pub struct Deviation {
     /// The number of the step, from 1.
     pub step: usize,
-    /// What was to come, and what came.
+    /// What was expected, and what came.
     pub what: String,
 }
 
@@ -116,36 +117,36 @@ impl<'v> Player<'v> {
         }
     }
 
-    /// There is a new connection; its number is what is returned.
+    /// The client has opened a connection. Returns its number.
     pub fn opened(&mut self) -> usize {
         self.connections.push(Line::default());
         self.connections.len() - 1
     }
 
-    /// The client has sent something.
+    /// The client has sent these bytes.
     pub fn received(&mut self, connection: usize, bytes: &[u8]) {
         let line = &mut self.connections[connection];
-        // What is on its way to a connection that the service has ended is lost.
+        // Bytes for a connection that the service has closed are lost.
         if line.awaits != Awaits::Nothing {
             line.unread.extend_from_slice(bytes);
         }
     }
 
-    /// The client has ended a connection.
+    /// The client has closed a connection.
     pub fn ended(&mut self, connection: usize) {
         self.connections[connection].is_ended = true;
     }
 
-    /// The client's process has ended, with a code or by a signal.
+    /// The client's process has exited with this code, or was ended by a signal (`None`).
     pub fn exited(&mut self, code: Option<i32>) {
         self.exit = Some(code);
     }
 
-    /// What comes next.
+    /// What the embedder has to do next.
     ///
     /// # Errors
     ///
-    /// What the client has done wrong.
+    /// The deviation of the client.
     pub fn step(&mut self) -> Result<Todo<'v>, Deviation> {
         let Some(&step) = self.steps.last() else { return Ok(Todo::Done) };
         let todo = match step {
@@ -169,7 +170,7 @@ impl<'v> Player<'v> {
             Step::Exits(exit) => match self.exit {
                 Some(code) if is_so(*exit, code) => return self.go_on(),
                 Some(code) => {
-                    return Err(self.deviation(format!("its process has ended {}", with(code))));
+                    return Err(self.deviation(format!("the client {}", with(code))));
                 }
                 None if self.has_unread() => return Err(self.deviation(self.said_instead())),
                 None => return Ok(Todo::Exit),
@@ -200,11 +201,12 @@ impl<'v> Player<'v> {
         Ok(todo)
     }
 
-    /// Nothing has come for long, or for a moment behind [`Todo::Quiet`].
+    /// Nothing has come for too long after [`Todo::Input`] or [`Todo::Exit`], or for a moment after
+    /// [`Todo::Quiet`].
     ///
     /// # Errors
     ///
-    /// What was to come.
+    /// What was expected instead.
     pub fn is_late(&mut self) -> Result<(), Deviation> {
         match self.steps.last() {
             Some(Step::Waits(_)) => {
@@ -222,9 +224,13 @@ impl<'v> Player<'v> {
                     _ => Err(self.missing()),
                 }
             }
-            Some(Step::HungUp {}) => Err(self.deviation("it has not hung up".to_owned())),
-            Some(Step::Connects {}) => Err(self.deviation("it has not connected".to_owned())),
-            Some(Step::Exits(_)) => Err(self.deviation("its process goes on".to_owned())),
+            Some(Step::HungUp {}) => {
+                Err(self.deviation("the client has not closed the connection".to_owned()))
+            }
+            Some(Step::Connects {}) => {
+                Err(self.deviation("the client has not connected".to_owned()))
+            }
+            Some(Step::Exits(_)) => Err(self.deviation("the client is still running".to_owned())),
             _ => Err(self.missing()),
         }
     }
@@ -244,7 +250,7 @@ impl<'v> Player<'v> {
         self.steps.extend(way.iter().rev());
     }
 
-    /// The client is still to do something, if it can.
+    /// Waits for the client to do something, if it is alive.
     fn awaited(&self) -> Result<Todo<'v>, Deviation> {
         match self.exit {
             Some(_) => Err(self.missing()),
@@ -252,7 +258,7 @@ impl<'v> Player<'v> {
         }
     }
 
-    /// Whether the client has begun what this begins with.
+    /// Whether the client has done the first step of this list.
     fn begins(&self, way: &[Step]) -> bool {
         match way.first() {
             Some(Step::Read(wanted) | Step::ReadHead(wanted)) => {
@@ -270,12 +276,12 @@ impl<'v> Player<'v> {
         }
     }
 
-    /// Whether the client has ended the connection that was spoken of last.
+    /// Whether the client has closed the current connection.
     fn has_hung_up(&self) -> bool {
         self.connections.get(self.last).is_some_and(|line| line.is_ended)
     }
 
-    /// Takes a connection that no step has spoken of, if there is one.
+    /// Takes a connection that no step has used, if there is one.
     fn connect(&mut self) -> bool {
         let new = self.connections.iter().position(|line| !line.is_known);
         if let Some(place) = new {
@@ -285,7 +291,7 @@ impl<'v> Player<'v> {
         new.is_some()
     }
 
-    /// Takes this request, if it is there.
+    /// Takes this request, if it has arrived.
     fn read(&mut self, wanted: &'v Request, is_whole: bool) -> Result<bool, Deviation> {
         let mut other = None;
         for place in 0..self.connections.len() {
@@ -298,7 +304,7 @@ impl<'v> Player<'v> {
                 continue;
             };
             if let Err(what) = came.check_line(wanted, &self.prefix) {
-                // What a client has said before it hung up may be heard late.
+                // Bytes that a client sent before it closed the connection may arrive late.
                 if !self.connections[place].is_over() {
                     other = Some(what);
                 }
@@ -328,7 +334,7 @@ impl<'v> Player<'v> {
             }
             return Ok(true);
         }
-        // With several connections open, what is wanted may still come on another one.
+        // With several open connections, the expected request may still come on another one.
         let is_only_one = self.connections.iter().filter(|line| !line.is_over()).count() <= 1;
         match other {
             Some(what) if is_only_one => Err(self.deviation(what)),
@@ -341,9 +347,9 @@ impl<'v> Player<'v> {
         let is_new = self.connections[place].requests == 0;
         match wanted.connection {
             Some(Connection::Same) if is_new || place != self.last => {
-                Err("it comes on another connection")
+                Err("the request came on another connection")
             }
-            Some(Connection::New) if !is_new => Err("it comes on a connection that was used"),
+            Some(Connection::New) if !is_new => Err("the request came on a used connection"),
             _ => Ok(()),
         }
     }
@@ -362,7 +368,7 @@ impl<'v> Player<'v> {
         Ok(self.last)
     }
 
-    /// Whether the client has said something that no step has read yet.
+    /// Whether the client has sent something that no step has read yet.
     fn has_unread(&self) -> bool {
         self.connections.iter().any(Line::has_unread)
     }
@@ -370,7 +376,9 @@ impl<'v> Player<'v> {
     fn check_quiet(&self) -> Result<(), Deviation> {
         let is_ended = self.connections.get(self.last).is_none_or(Line::is_over);
         if self.has_unread() || is_ended || self.exit.is_some() {
-            return Err(self.deviation(format!("it was to wait; {}", self.said_instead())));
+            return Err(
+                self.deviation(format!("expected the client to wait; {}", self.said_instead()))
+            );
         }
         Ok(())
     }
@@ -378,25 +386,25 @@ impl<'v> Player<'v> {
     fn said_instead(&self) -> String {
         let unread = self.connections.iter().find(|line| line.has_unread());
         match (unread, self.exit) {
-            (Some(line), _) => format!("it has said {}", shown(&line.unread)),
-            (None, Some(code)) => format!("its process has ended {}", with(code)),
+            (Some(line), _) => format!("the client sent {}", shown(&line.unread)),
+            (None, Some(code)) => format!("the client {}", with(code)),
             (None, None) if self.connections.iter().all(Line::is_over) => {
-                "it has hung up, or not called at all".to_owned()
+                "no connection is open".to_owned()
             }
             (None, None) => "nothing came".to_owned(),
         }
     }
 
-    /// What was to come has not.
+    /// The deviation for an expected action that did not come.
     fn missing(&self) -> Deviation {
         let instead = self.said_instead();
         match self.steps.last().and_then(|step| self.wanted(step)) {
-            Some(wanted) => self.deviation(format!("{wanted} was to come; {instead}")),
+            Some(wanted) => self.deviation(format!("expected {wanted}; {instead}")),
             None => self.deviation(instead),
         }
     }
 
-    /// What the client is to do, if this is something that it does.
+    /// What the client has to do in this step, if it is a step of the client.
     fn wanted(&self, step: &Step) -> Option<String> {
         Some(match step {
             Step::Read(request) | Step::ReadHead(request) => {
@@ -434,7 +442,7 @@ impl Line {
         self.least = 0;
     }
 
-    /// The request that has arrived, if its head has.
+    /// The next request, once its head has arrived.
     fn request(&self) -> Result<Option<(Arrived, usize)>, String> {
         if self.awaits != Awaits::Request || self.unread.is_empty() {
             return Ok(None);
@@ -442,9 +450,9 @@ impl Line {
         Arrived::parse(&self.unread)
     }
 
-    /// Drops what is left of a request of which only the head was wanted, once that is whole.
+    /// Drops the rest of a request of which only the head was read, once it is complete.
     fn skip_rest(&mut self) -> Result<(), String> {
-        // Of a request on a connection that the service has ended the rest may be anything.
+        // On a connection that the service has closed, the rest of a request may be anything.
         if self.awaits == Awaits::Rest
             && let Some((came, length)) = Arrived::parse(&self.unread)?
             && came.is_whole()
@@ -455,7 +463,8 @@ impl Line {
         Ok(())
     }
 
-    /// Whether something has arrived that is not the rest of a request of which only the head was wanted.
+    /// Whether unread bytes have arrived, other than the rest of a request of which only the head
+    /// was read.
     fn has_unread(&self) -> bool {
         match self.awaits {
             Awaits::Request => !self.unread.is_empty(),
@@ -472,9 +481,9 @@ impl Line {
     }
 }
 
-/// How a process has ended, in words.
+/// How a process ended, as text.
 fn with(code: Option<i32>) -> String {
-    code.map_or("by a signal".to_owned(), |code| format!("with code {code}"))
+    code.map_or("was ended by a signal".to_owned(), |code| format!("exited with code {code}"))
 }
 
 fn is_so(exit: Exit, code: Option<i32>) -> bool {

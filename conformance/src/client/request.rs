@@ -1,4 +1,4 @@
-//! A strict reader of the requests that clients send.
+//! A strict parser for the requests that clients send.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::vector::{self, Field};
 
-/// A request that has arrived, perhaps not yet whole.
+/// A request whose head has arrived, but perhaps not all of its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Arrived {
     method: String,
@@ -16,29 +16,30 @@ pub(super) struct Arrived {
     trailers: Vec<(String, Vec<u8>)>,
     body: Vec<u8>,
     is_whole: bool,
-    /// With fewer bytes than this it cannot be whole.
+    /// The request cannot be complete with fewer bytes than this.
     least: usize,
 }
 
-/// Most fields of a request's head.
+/// The most fields that a request's head may have.
 const MOST_FIELDS: usize = 64;
 
-/// What stands between the prelude of a streamed HTTP response and its body.
+/// The separator between the prelude of a streamed HTTP response and its body.
 const PRELUDE_END: &[u8] = &[0; 8];
 
 impl Arrived {
-    /// What the bytes begin with, and how many bytes that is; `None` as long as its head is not whole.
+    /// Parses the first request, and returns it with its length so far; `None` until its head is
+    /// complete.
     ///
     /// # Errors
     ///
-    /// How it is no request of HTTP/1.1.
+    /// Why the bytes are not a valid HTTP/1.1 request.
     pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, String> {
         let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
         let mut request = httparse::Request::new(&mut fields);
         let head = match request.parse(bytes) {
             Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) => return Ok(None),
-            Err(error) => return Err(format!("no HTTP request ({error}): {}", shown(bytes))),
+            Err(error) => return Err(format!("not an HTTP request ({error}): {}", shown(bytes))),
         };
         if request.version != Some(1) {
             return Err(format!("not HTTP/1.1: {}", shown(bytes)));
@@ -57,11 +58,11 @@ impl Arrived {
         Ok(Some((arrived, head + length)))
     }
 
-    /// Reads as much of the body as there is, and says how many bytes that took.
+    /// Reads as much of the body as has arrived, and returns how many bytes that took.
     fn read_body(&mut self, bytes: &[u8]) -> Result<usize, String> {
         let values = |name: &'static str| self.headers.iter().filter(move |field| field.0 == name);
         if values("host").count() != 1 {
-            return Err("not one Host field (RFC 9112 section 3.2)".to_owned());
+            return Err("not exactly one Host field (RFC 9112, section 3.2)".to_owned());
         }
         let encodings: Vec<_> = values("transfer-encoding").collect();
         let lengths: Vec<_> = values("content-length").collect();
@@ -72,7 +73,7 @@ impl Arrived {
             }
             ([(_, length)], []) => {
                 let length = std::str::from_utf8(length).ok().and_then(|text| text.parse().ok());
-                let length: usize = length.ok_or("Content-Length is no number")?;
+                let length: usize = length.ok_or("Content-Length is not a number")?;
                 self.least = self.least.saturating_add(length);
                 let body = &bytes[..length.min(bytes.len())];
                 self.body = body.to_vec();
@@ -82,7 +83,10 @@ impl Arrived {
             ([], [(_, encoding)]) if encoding.eq_ignore_ascii_case(b"chunked") => {
                 self.read_chunks(bytes)
             }
-            _ => Err("the length of the body is not said in one way (RFC 9112 section 6.3)".into()),
+            _ => {
+                Err("more than one body length, or an unknown coding (RFC 9112, section 6.3)"
+                    .into())
+            }
         }
     }
 
@@ -92,17 +96,19 @@ impl Arrived {
             let (line, size) = match httparse::parse_chunk_size(&bytes[at..]) {
                 Ok(httparse::Status::Complete(chunk)) => chunk,
                 Ok(httparse::Status::Partial) => return Ok(at),
-                Err(_) => return Err(format!("no chunk: {}", shown(&bytes[at..]))),
+                Err(_) => return Err(format!("not a chunk: {}", shown(&bytes[at..]))),
             };
             let start = at + line;
             if size == 0 {
                 return self.read_trailers(bytes, at, start);
             }
             let end = usize::try_from(size).ok().and_then(|size| start.checked_add(size));
-            let end = end.ok_or("a chunk that no memory holds")?;
+            let end = end.ok_or("a chunk that does not fit in memory")?;
             match bytes.get(end..end + 2) {
                 Some(b"\r\n") => self.body.extend_from_slice(&bytes[start..end]),
-                Some(other) => return Err(format!("behind a chunk stands {}", shown(other))),
+                Some(other) => {
+                    return Err(format!("expected CRLF after a chunk, got {}", shown(other)));
+                }
                 None => return Ok(at),
             }
             at = end + 2;
@@ -118,39 +124,39 @@ impl Arrived {
                 Ok(start + length)
             }
             Ok(httparse::Status::Partial) => Ok(at),
-            Err(error) => Err(format!("no trailers ({error}): {}", shown(&bytes[start..]))),
+            Err(error) => Err(format!("invalid trailers ({error}): {}", shown(&bytes[start..]))),
         }
     }
 
-    /// With fewer bytes than this it cannot be whole.
+    /// The request cannot be complete with fewer bytes than this.
     pub(super) fn least(&self) -> usize {
         self.least
     }
 
-    /// Whether its body has arrived, and its trailers.
+    /// Whether its body and its trailers have arrived.
     pub(super) fn is_whole(&self) -> bool {
         self.is_whole
     }
 
-    /// Whether this call is made.
+    /// Checks that the request is this call.
     ///
     /// # Errors
     ///
-    /// What is called instead.
+    /// The expected and the actual request line.
     pub(super) fn check_line(&self, wanted: &vector::Request, prefix: &str) -> Result<(), String> {
         let (method, path) = wanted.call.line(wanted.id.as_deref());
         let path = format!("{prefix}{path}");
         if self.method == method && self.path == path {
             return Ok(());
         }
-        Err(format!("{method} {path} was to come, and came {} {}", self.method, self.path))
+        Err(format!("expected {method} {path}, got {} {}", self.method, self.path))
     }
 
-    /// Whether its head is as it must be.
+    /// Checks the headers.
     ///
     /// # Errors
     ///
-    /// What is not.
+    /// The first difference.
     pub(super) fn check_head(&self, wanted: &vector::Request, host: &str) -> Result<(), String> {
         for (name, value) in &wanted.headers {
             check_field("header", name, value.as_ref(), host, &self.headers)?;
@@ -158,18 +164,18 @@ impl Arrived {
         Ok(())
     }
 
-    /// Whether the rest of it is as it must be.
+    /// Checks the trailers and the body.
     ///
     /// # Errors
     ///
-    /// What is not.
+    /// The first difference.
     pub(super) fn check_rest(&self, wanted: &vector::Request, host: &str) -> Result<(), String> {
         for (name, value) in &wanted.trailers {
             check_field("trailer", name, value.as_ref(), host, &self.trailers)?;
         }
         let mut came = &*self.body;
         if let Some(wanted) = &wanted.prelude {
-            // JSON has no NUL, so the first of them ends it.
+            // JSON contains no NUL, so the first eight NULs are the separator.
             let end = came.windows(PRELUDE_END.len()).position(|window| window == PRELUDE_END);
             let end = end.ok_or_else(|| format!("the body has no prelude: {}", shown(came)))?;
             check_json("prelude", wanted, &came[..end])?;
@@ -179,7 +185,7 @@ impl Arrived {
             && body.as_slice() != came
         {
             let (wanted, came) = (shown(body.as_slice()), shown(came));
-            return Err(format!("the body was to be {wanted}, and is {came}"));
+            return Err(format!("expected the body {wanted}, got {came}"));
         }
         if let Some(wanted) = &wanted.json {
             check_json("body", wanted, came)?;
@@ -203,7 +209,7 @@ fn check_field(
     let Some(wanted) = wanted else {
         return match values.next() {
             None => Ok(()),
-            Some(value) => Err(format!("there is a {kind} {name}: {}", shown(value))),
+            Some(value) => Err(format!("unexpected {kind} {name}: {}", shown(value))),
         };
     };
     if let Field::Members(wanted) = wanted {
@@ -218,23 +224,23 @@ fn check_field(
     }
     let value = values.next().ok_or_else(|| format!("the {kind} {name} is missing"))?;
     if values.next().is_some() {
-        return Err(format!("there are several {kind}s {name}"));
+        return Err(format!("several {kind}s are named {name}"));
     }
     match wanted {
         Field::Base64 { base64 } => {
             let decoded = BASE64_STANDARD.decode(value);
             let decoded = decoded.map_err(|error| {
-                format!("the {kind} {name} is no base64 ({error}): {}", shown(value))
+                format!("the {kind} {name} is not base64 ({error}): {}", shown(value))
             })?;
             check_json(&format!("{kind} {name}"), base64, &decoded)
         }
         Field::Value(wanted) if wanted != "*" => {
-            // As in bodies, each character is a byte.
+            // As in bodies, each character stands for one byte.
             let wanted = wanted.replace("{address}", host);
             if value.iter().map(|byte| char::from(*byte)).eq(wanted.chars()) {
                 return Ok(());
             }
-            Err(format!("the {kind} {name} was to be {wanted:?}, and is {}", shown(value)))
+            Err(format!("expected the {kind} {name} {wanted:?}, got {}", shown(value)))
         }
         Field::Value(_) | Field::Members(_) => Ok(()),
     }
@@ -242,19 +248,19 @@ fn check_field(
 
 fn check_json(what: &str, wanted: &Value, came: &[u8]) -> Result<(), String> {
     let json = serde_json::from_slice(came)
-        .map_err(|error| format!("the {what} is no JSON ({error}): {}", shown(came)))?;
+        .map_err(|error| format!("the {what} is not JSON ({error}): {}", shown(came)))?;
     if matches(wanted, &json) {
         return Ok(());
     }
-    Err(format!("the {what} was to be {wanted}, and is {}", shown(came)))
+    Err(format!("expected the {what} {wanted}, got {}", shown(came)))
 }
 
-/// Whether what came has all that is wanted.
+/// Whether the JSON has all members that are wanted.
 fn matches(wanted: &Value, came: &Value) -> bool {
     match (wanted, came) {
         (Value::String(any), _) if any == "*" => true,
         (Value::Object(wanted), Value::Object(came)) => wanted.iter().all(|(name, value)| {
-            // A field that is null may as well not be there.
+            // A member that is null may also be missing.
             came.get(name).map_or(value.is_null(), |came| matches(value, came))
         }),
         (Value::Array(wanted), Value::Array(came)) => {
@@ -264,7 +270,7 @@ fn matches(wanted: &Value, came: &Value) -> bool {
     }
 }
 
-/// The beginning of it, as text.
+/// Bytes as text. Long ones are shortened.
 pub(super) fn shown(bytes: &[u8]) -> String {
     const MOST: usize = 200;
     let text = bytes[..bytes.len().min(MOST)].escape_ascii();
@@ -287,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_that_of_the_only_field_of_its_name() {
+    fn a_value_matches_only_a_single_field_of_its_name() {
         check("X: b\r\n", "b".into()).unwrap();
         check("x:\tb \r\n", "b".into()).unwrap();
         check("X: a:1/\r\n", "{address}/".into()).unwrap();
@@ -301,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_one_in_however_many_lines_it_stands() {
+    fn a_list_may_be_spread_over_several_fields() {
         let wanted = || serde_json::json!(["one", "two"]);
         check("X: one, two\r\n", wanted()).unwrap();
         check("X: Two\r\nX: three ,ONE\r\n", wanted()).unwrap();
@@ -311,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_what_stands_behind_the_prelude() {
+    fn the_body_follows_the_prelude() {
         let check = |body: &str, wanted: Value| {
             let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ";
             let bytes = format!("{head}{}\r\n\r\n{body}", body.len());
@@ -328,11 +334,11 @@ mod tests {
     }
 
     #[test]
-    fn base64_is_looked_into() {
+    fn base64_is_decoded_and_compared() {
         let wanted = || serde_json::json!({"base64": {"a": 1}});
         check("X: eyJhIjoxLCJiIjoyfQ==\r\n", wanted()).unwrap();
-        assert!(check("X: eyJhIjoyfQ==\r\n", wanted()).unwrap_err().contains("was to be"));
-        assert!(check("X: {\"a\":1}\r\n", wanted()).unwrap_err().contains("no base64"));
-        assert!(check("X: YQ==\r\n", wanted()).unwrap_err().contains("no JSON"));
+        assert!(check("X: eyJhIjoyfQ==\r\n", wanted()).unwrap_err().contains("expected"));
+        assert!(check("X: {\"a\":1}\r\n", wanted()).unwrap_err().contains("not base64"));
+        assert!(check("X: YQ==\r\n", wanted()).unwrap_err().contains("not JSON"));
     }
 }

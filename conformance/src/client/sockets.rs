@@ -18,9 +18,9 @@ use crate::usage::{Usage, usage};
 /// How long to wait.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// For what the client has to do.
+    /// How long to wait for what the client must do.
     pub long: Duration,
-    /// For what it must not do.
+    /// How long to watch for what the client must not do.
     pub moment: Duration,
 }
 
@@ -30,29 +30,29 @@ impl Default for Patience {
     }
 }
 
-/// What a client made of a vector.
+/// The result of a vector with a client.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// What it did wrong, if it did.
+    /// The deviation of the client, if there was one.
     pub deviation: Option<Deviation>,
-    /// Its process, when the vector was over.
+    /// The state of its process at the end of the vector.
     pub end: End,
-    /// What it has written to standard output and standard error, the end of it.
+    /// The end of what it wrote to standard output and standard error.
     pub output: String,
-    /// What its process has used when it was last seen alive; `None` where that cannot be told.
+    /// The usage of its process when it was last seen alive; `None` where that is not known.
     pub usage: Option<Usage>,
-    /// How many bytes went over its connections, to it and from it.
+    /// How many bytes went over its connections, in both directions.
     pub bytes: u64,
     /// How long the vector took.
     pub elapsed: Duration,
 }
 
-/// What became of a process.
+/// The state of a process at the end of a vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// It was alive, and has been ended.
+    /// It was alive, and has been killed.
     Running,
-    /// It had ended by itself, with a code or by a signal.
+    /// It had exited with this code, or was ended by a signal (`None`).
     Exited(Option<i32>),
 }
 
@@ -60,38 +60,38 @@ impl std::fmt::Display for End {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Running => f.write_str("was alive"),
-            Self::Exited(Some(code)) => write!(f, "has ended with code {code}"),
+            Self::Exited(Some(code)) => write!(f, "exited with code {code}"),
             Self::Exited(None) => f.write_str("was ended by a signal"),
         }
     }
 }
 
 impl Report {
-    /// Whether the client did all that the vector says.
+    /// Whether the client did everything that the vector demands.
     pub fn conforms(&self) -> bool {
         self.deviation.is_none()
     }
 
-    /// Whether it has panicked, as Rust's programs say it: by Rust's own hook, or in the log of a
-    /// runtime.
+    /// Whether a Rust client panicked, according to its output: the message of the default panic
+    /// hook, or the log of a runtime.
     pub fn has_panicked(&self) -> bool {
         let words = ["panicked at", " panicked: ", "Function.Panic"];
         words.iter().any(|word| self.output.contains(word))
     }
 }
 
-/// Plays a vector against a program, which is started for it and ended behind it.
+/// Plays a vector against a program, which is started for the vector and ended after it.
 ///
-/// The program finds `AWS_LAMBDA_RUNTIME_API` and what else the vector wants in its environment.
+/// The program has `AWS_LAMBDA_RUNTIME_API` and the variables of the vector in its environment.
 ///
 /// # Errors
 ///
-/// That of a program that cannot be started, or of an address that cannot be listened at.
+/// An error if the program cannot be started, or if the player cannot listen.
 pub fn play(vector: &Vector, mut command: Command, patience: Patience) -> io::Result<Report> {
     let (tell, happenings) = channel();
     let mut service = Service::start(tell)?;
     let address = service.address.to_string();
-    // What whoever plays has in his own environment is none of the vector's.
+    // The client must not inherit variables that only the vector may set.
     let is_ours =
         |name: &str| ["AWS_LAMBDA_", "CONFORMANCE_"].iter().any(|it| name.starts_with(it));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_ours)) {
@@ -121,8 +121,9 @@ pub fn play(vector: &Vector, mut command: Command, patience: Patience) -> io::Re
     })
 }
 
-/// What every function finds in its environment (Lambda Developer Guide, configuration-envvars), and clients
-/// count on.
+/// The environment of every function, on which clients rely.
+///
+/// Source: Lambda Developer Guide, configuration-envvars.
 const ENVIRONMENT: [(&str, &str); 9] = [
     ("AWS_REGION", "us-east-1"),
     ("AWS_LAMBDA_FUNCTION_NAME", "conformance"),
@@ -135,10 +136,10 @@ const ENVIRONMENT: [(&str, &str); 9] = [
     ("TZ", ":UTC"),
 ];
 
-/// How long a write waits for a client that does not read.
+/// How long a write may block if the client does not read.
 const MOST_STUCK: Duration = Duration::from_secs(20);
 
-/// How often is looked whether the process has ended.
+/// The interval at which the process is checked.
 const GLANCE: Duration = Duration::from_millis(5);
 
 fn conduct(
@@ -182,11 +183,11 @@ fn conduct(
                     continue;
                 }
                 match happenings.recv_timeout((until - now).min(GLANCE)) {
-                    // That something happens is not what has to happen: who connects again and again
-                    // does not come in time by that.
+                    // This does not extend the deadline: a client that keeps connecting without
+                    // sending a request is late all the same.
                     Ok(happening) => tell(player, service, happening),
                     Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                        // What it has said before its end is heard first.
+                        // Bytes that the process sent before it ended come first.
                         if let Some(code) = process.ended() {
                             while let Ok(happening) = happenings.recv_timeout(GLANCE) {
                                 tell(player, service, happening);
@@ -216,8 +217,8 @@ fn tell(player: &mut Player<'_>, service: &mut Service, happening: Happening) {
     }
 }
 
-/// Writes as much of it as the client takes, and returns how much that is: a client that has hung up is told
-/// of by its end.
+/// Writes as much as the client takes, and returns how many bytes that is. An error is ignored: if
+/// the client has closed the connection, its reader reports that.
 fn write(mut stream: &TcpStream, bytes: &[u8], every: Option<Duration>) -> u64 {
     let mut written = 0;
     let piece = if every.is_some() { 1 } else { 64 * 1024 };
@@ -231,14 +232,14 @@ fn write(mut stream: &TcpStream, bytes: &[u8], every: Option<Duration>) -> u64 {
     written
 }
 
-/// What happens at the service.
+/// An event at the service.
 enum Happening {
     Opened(TcpStream),
     Received(usize, Vec<u8>),
     Ended(usize),
 }
 
-/// A listening socket, and the connections that it has taken.
+/// A listening socket, and its accepted connections.
 struct Service {
     address: SocketAddr,
     tell: Sender<Happening>,
@@ -282,19 +283,19 @@ impl Service {
         }
     }
 
-    /// Ends a connection by a reset.
+    /// Resets a connection.
     fn reset(&mut self, connection: usize) {
         if let Some(stream) = self.stream(connection) {
-            // Closing then discards what was not sent, and says so (RFC 9293 section 3.9.1.4, ABORT).
+            // Closing then discards unsent bytes and sends RST (RFC 9293, section 3.9.1.4, ABORT).
             let _may_be_gone =
                 rustix::net::sockopt::set_socket_linger(&*stream, Some(Duration::ZERO));
-            // The thread that reads lets go of it too.
+            // Ends the thread that reads, so that it releases the socket too.
             let _ = stream.shutdown(Shutdown::Read);
             self.streams[connection] = None;
         }
     }
 
-    /// Breaks all connections, and takes no others for this time.
+    /// Resets all connections, and accepts no others for this time.
     fn go_away(&mut self, time: Duration) {
         self.listening = None;
         for connection in 0..self.streams.len() {
@@ -303,7 +304,7 @@ impl Service {
         thread::sleep(time);
         let began = Instant::now();
         while self.listening.is_none() && began.elapsed() < Duration::from_secs(5) {
-            // Its own old connections may hold the port for a moment.
+            // The old connections may keep the port in use for a moment.
             let again = TcpListener::bind(self.address)
                 .and_then(|listener| Listening::start(listener, self.tell.clone()));
             self.listening = again.ok();
@@ -322,7 +323,7 @@ impl Drop for Service {
     }
 }
 
-/// A thread that takes connections, until this is dropped.
+/// A thread that accepts connections until this is dropped.
 struct Listening {
     address: SocketAddr,
     is_over: Arc<Mutex<bool>>,
@@ -341,7 +342,7 @@ impl Listening {
                 }
                 let Ok(stream) = stream else { continue };
                 let _best_effort = stream.set_nodelay(true);
-                // A client that reads nothing must not stop the service.
+                // A client that does not read must not block the service forever.
                 let _ = stream.set_write_timeout(Some(MOST_STUCK));
                 if tell.send(Happening::Opened(stream)).is_err() {
                     return;
@@ -355,7 +356,7 @@ impl Listening {
 impl Drop for Listening {
     fn drop(&mut self) {
         *self.is_over.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = true;
-        // One more connection, so that it sees that.
+        // Another connection wakes the thread, which then sees that it is over.
         drop(TcpStream::connect(self.address));
         if let Some(thread) = self.thread.take() {
             let _it_does_not_panic = thread.join();
@@ -363,7 +364,7 @@ impl Drop for Listening {
     }
 }
 
-/// The client.
+/// The process of the client.
 struct Process {
     child: Child,
     output: Arc<Mutex<Vec<u8>>>,
@@ -386,7 +387,7 @@ impl Process {
         Ok(Self { child, output, readers, usage: None, is_waited_for: false })
     }
 
-    /// Takes note of what it has used: nobody can tell of the memory of a process that has ended.
+    /// Records the usage so far, as the memory of a process is not known once it has ended.
     fn look(&mut self) {
         if let Some(now) = usage(self.child.id()) {
             let before = self.usage.map_or(0, |usage| usage.peak_memory);
@@ -394,15 +395,16 @@ impl Process {
         }
     }
 
-    /// With which code it has ended, or none if by a signal; `None` while it runs.
+    /// The exit code, or `Some(None)` if a signal ended the process; `None` while it runs.
     fn ended(&self) -> Option<Option<i32>> {
-        // It stays as it is, so that its id, and that of its group, is nobody else's yet.
+        // `NOWAIT` leaves the process unreaped, so that its id, which is also that of its group, is
+        // not reused.
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         let status = waitid(WaitId::Pid(Pid::from_child(&self.child)), options).ok().flatten()?;
         Some(status.exit_status())
     }
 
-    /// Ends it, if it has not ended by itself, with everything that it has started.
+    /// Kills the process, if it still runs, and everything that it has started.
     fn end(&mut self) -> io::Result<End> {
         let end = self.ended().map_or(End::Running, End::Exited);
         self.kill();
@@ -434,7 +436,7 @@ impl Drop for Process {
     }
 }
 
-/// Keeps the last of what comes.
+/// Reads the output on a thread, and keeps the end of it.
 fn collect(
     mut pipe: impl Read + Send + 'static,
     output: &Arc<Mutex<Vec<u8>>>,

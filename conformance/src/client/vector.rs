@@ -10,7 +10,7 @@ use crate::Bytes;
 /// A file of vectors about one subject.
 #[derive(Debug)]
 pub struct File {
-    /// The name of the file without its ending.
+    /// The name of the file without its extension.
     pub name: String,
     /// What the vectors have in common.
     pub about: String,
@@ -24,13 +24,13 @@ pub struct File {
 pub struct Vector {
     /// What must be true, as a sentence.
     pub name: String,
-    /// Where that is said: a page of the Lambda Developer Guide, a section of an RFC, a file of AWS's
+    /// The sources: a page of the Lambda Developer Guide, a section of an RFC, a file of AWS's
     /// emulator, an issue of a client.
     pub source: Vec<String>,
-    /// What the function must be able to do besides giving its event back.
+    /// What the function must be able to do besides returning its event.
     #[serde(default)]
     pub needs: Vec<String>,
-    /// The value of `AWS_LAMBDA_RUNTIME_API`; `{address}` is where the service listens.
+    /// The value of `AWS_LAMBDA_RUNTIME_API`; `{address}` stands for the address of the service.
     #[serde(default = "address")]
     pub api: String,
     /// Other environment variables.
@@ -44,70 +44,70 @@ fn address() -> String {
     "{address}".to_owned()
 }
 
-/// One thing that the service does, or that the client must do.
+/// One step: something that the service does, or that the client must do.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Step {
-    /// The client sends this request, whole.
+    /// The client sends this whole request.
     Read(Request),
-    /// The client sends this request, of which the body may still be on its way, and may never come whole.
+    /// The client sends the head of this request. The rest may come later or never.
     ReadHead(Request),
-    /// The client makes a connection, or has done so, whatever it says on it.
+    /// The client opens a connection, or has done so, whether or not it sends anything on it.
     Connects {},
-    /// The client hangs up, or has done so.
+    /// The client closes the connection, or has done so.
     HungUp {},
     /// The service writes.
     Write(Write),
-    /// The service ends the connection in order.
+    /// The service closes the connection normally.
     Close(Place),
-    /// The service writes no more, and reads on.
+    /// The service writes no more, and still reads.
     HalfClose(Place),
-    /// The service breaks the connection.
+    /// The service resets the connection.
     Reset(Place),
-    /// The service does nothing for so many milliseconds.
+    /// The service does nothing for this many milliseconds.
     Pause(u64),
-    /// The service is away for so many milliseconds: its connections break, and it takes none.
+    /// For this many milliseconds, the service resets its connections and accepts none.
     Away(u64),
-    /// The client does what one of these begins with, and then the rest of that.
-    Either(Vec<Vec<Self>>),
-    /// The client's process ends so.
+    /// The client does the first step of one of these lists, and then the rest of that list.
+    Either(Vec<Vec<Step>>),
+    /// The client's process exits in this way.
     Exits(Exit),
-    /// The client sends nothing more, hangs up nothing, and is alive.
+    /// The client sends nothing more, keeps the connection open, and is alive.
     Waits(Place),
 }
 
-/// A connection: the one that was spoken of last, or one by its name.
+/// A connection: the one that was used or named last, or one by its name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Place {
-    /// The name that a [`Request`] has given to its connection.
+    /// The name that a [`Request`] gave to its connection.
     #[serde(default)]
     pub on: Option<String>,
 }
 
-/// A request as it must be.
+/// An expected request.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
-    /// What is called.
+    /// The call.
     pub call: Call,
     /// The request id in the path, as it is written there.
     #[serde(default)]
     pub id: Option<String>,
-    /// Header fields by their names in lower case; `null` is one that must not be there.
+    /// Header fields by their names in lower case. A field that is `null` must be absent.
     #[serde(default)]
     pub headers: BTreeMap<String, Option<Field>>,
-    /// Trailer fields, as header fields.
+    /// Trailer fields, in the same notation.
     #[serde(default)]
     pub trailers: BTreeMap<String, Option<Field>>,
     /// The body.
     #[serde(default)]
     pub body: Option<Bytes>,
-    /// The body, which is JSON. Fields of objects may be left out; `"*"` is any value.
+    /// The body as JSON. Members that are not named are allowed; `"*"` is any value.
     #[serde(default)]
     pub json: Option<Value>,
-    /// The JSON that the body of a streamed HTTP response begins with, as in [`json`](Self::json); then
-    /// come eight NUL bytes, and [`body`](Self::body).
+    /// The JSON at the beginning of the body of a streamed HTTP response, as in
+    /// [`json`](Self::json). Eight NUL bytes follow it, and then [`body`](Self::body).
     #[serde(default)]
     pub prelude: Option<Value>,
     /// Whether it comes on the connection of the request before, or on a new one.
@@ -118,16 +118,16 @@ pub struct Request {
     pub name: Option<String>,
 }
 
-/// What a header field or a trailer field must say.
+/// The expected value of a header field or a trailer field.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 pub enum Field {
-    /// There is one such field, of this value; `"*"` is any.
+    /// There is exactly one such field, with this value; `"*"` is any value.
     Value(String),
-    /// The field is a list, perhaps in several lines, and has these members, in any case of letters
-    /// (RFC 9110 section 5.6.1).
+    /// The field is a list, perhaps in several lines, that contains these members in any case
+    /// (RFC 9110, section 5.6.1).
     Members(Vec<String>),
-    /// There is one such field, whose value is this JSON in base64.
+    /// There is exactly one such field, whose value is this JSON in base64.
     Base64 {
         /// The JSON, as in [`Request::json`].
         base64: Value,
@@ -158,7 +158,7 @@ pub enum Call {
 }
 
 impl Call {
-    /// Method and path, behind what [`Vector::api`] may have before it.
+    /// Method and path, without the prefix that [`Vector::api`] may have.
     pub fn line(self, id: Option<&str>) -> (&'static str, String) {
         let id = id.unwrap_or_default();
         let (method, path) = match self {
@@ -177,13 +177,13 @@ impl Call {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Connection {
-    /// That of the request before.
+    /// The connection of the previous request.
     Same,
-    /// One that has not been used.
+    /// An unused connection.
     New,
 }
 
-/// What the service writes: bytes, on the connection that was spoken of last, or more than that.
+/// What the service writes. The short notation is only the bytes, for the current connection.
 #[derive(Debug, Deserialize)]
 #[serde(from = "WriteNotation")]
 pub struct Write {
@@ -191,7 +191,7 @@ pub struct Write {
     pub place: Place,
     /// The bytes.
     pub bytes: Bytes,
-    /// One byte after so many milliseconds.
+    /// Write one byte at a time, at this interval in milliseconds.
     pub every_ms: Option<u64>,
 }
 
@@ -235,7 +235,7 @@ pub enum Exit {
 ///
 /// # Errors
 ///
-/// What is wrong, with the file and the place in it.
+/// A text that says what is wrong, with the file and the position in it.
 pub fn load(folder: &Path) -> Result<Vec<File>, String> {
     let cannot =
         |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
@@ -251,7 +251,7 @@ pub fn load(folder: &Path) -> Result<Vec<File>, String> {
 ///
 /// # Errors
 ///
-/// What is wrong, with the place in the file or the name of the vector.
+/// A text that says what is wrong, with the position in the file or the name of the vector.
 pub fn load_file(path: &Path) -> Result<File, String> {
     let text = fs::read(path).map_err(|error| error.to_string())?;
     let mut file: Written = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
@@ -272,7 +272,7 @@ pub fn load_file(path: &Path) -> Result<File, String> {
     Ok(File { name, about: file.about, vectors })
 }
 
-/// A file as it is written, with names for steps that come again and again.
+/// The notation of a file, with its named parts.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -282,7 +282,7 @@ struct Written {
     vectors: Vec<Value>,
 }
 
-/// Puts the steps of a part in the place of each step that names it, `{"part": NAME}`.
+/// Replaces each step `{"part": NAME}` by the steps of that part.
 fn put_parts(
     steps: &mut Value,
     parts: &BTreeMap<String, Vec<Value>>,

@@ -5,26 +5,27 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The bootstrap that a service starts as its runtime: it says that it has been started and does nothing
-/// more, for the player speaks in its place.
+/// The bootstrap that a service starts as its runtime. It only reports that it has been started;
+/// the player acts as the runtime.
 #[derive(Debug)]
 pub struct Bootstrap {
     told: PathBuf,
 }
 
-/// How long a service may take to start it.
+/// How long a service may take to start the bootstrap.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Bootstrap {
-    /// The program, which wants the [`VARIABLE`](Self::VARIABLE).
+    /// The program, which needs the [`VARIABLE`](Self::VARIABLE).
     pub fn program() -> PathBuf {
         PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/service/bootstrap"))
     }
 
-    /// The environment variable that names the file to which it writes `AWS_LAMBDA_RUNTIME_API`.
+    /// The environment variable with the path of the file to which it writes
+    /// `AWS_LAMBDA_RUNTIME_API`.
     pub const VARIABLE: &'static str = "CONFORMANCE_STARTED";
 
-    /// One with a file of its own.
+    /// A bootstrap with its own file.
     pub fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -39,22 +40,22 @@ impl Bootstrap {
         &self.told
     }
 
-    /// Waits until it has been started since the last time, 30 s at most, and gives the address of the
-    /// Runtime API that it was told.
+    /// Waits, for at most 30 s, until the bootstrap has been started since the last call. Returns
+    /// the address of the Runtime API that it was given.
     ///
     /// # Errors
     ///
-    /// Why it does not come to that, in words.
+    /// The reason as text.
     pub fn await_start(&self) -> Result<SocketAddr, String> {
         let began = Instant::now();
         loop {
             let told = fs::read_to_string(&self.told).unwrap_or_default();
             if let Some(address) = told.strip_suffix('\n') {
                 fs::remove_file(&self.told).map_err(|error| error.to_string())?;
-                return address.parse().map_err(|_| format!("{address:?} is no address"));
+                return address.parse().map_err(|_| format!("{address:?} is not an address"));
             }
             if began.elapsed() > PATIENCE {
-                return Err(format!("nothing is written to {}", self.told.display()));
+                return Err(format!("nothing was written to {} within 30 s", self.told.display()));
             }
             thread::sleep(Duration::from_millis(1));
         }
@@ -79,7 +80,7 @@ mod tests {
     use std::process::Command;
 
     #[test]
-    fn each_start_is_told_once_with_the_address() {
+    fn each_start_is_reported_once_with_the_address() {
         let bootstrap = Bootstrap::new();
         for port in [1, 2] {
             let mut child = Command::new(Bootstrap::program())

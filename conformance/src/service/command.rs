@@ -17,34 +17,35 @@ use crate::service::bootstrap::Bootstrap;
 use crate::service::player::{Player, Service};
 use crate::service::step::{Settings, Vector, VectorFile, all};
 
-/// What `lambda-conformance service` takes.
+/// The help text of `lambda-conformance service`.
 pub const USAGE: &str = "\
-Plays the vectors for services, each with a service that is started for it.
+Plays the vectors for services, each against a newly started service.
 
 Usage: lambda-conformance service --start COMMAND [OPTION]… [FILE]…
 
-  --start COMMAND  what a shell starts the service with, in these variables:
-                     CONFORMANCE_INVOKE_API   where callers invoke, as host:port
-                     CONFORMANCE_RUNTIME_API  where its Runtime API is, or may be
-                     CONFORMANCE_CONCURRENCY  how many invocations at a time; unset for one
+  --start COMMAND  the shell command that starts the service; it gets these variables:
+                     CONFORMANCE_INVOKE_API   where to listen for callers, as host:port
+                     CONFORMANCE_RUNTIME_API  a free address for the Runtime API
+                     CONFORMANCE_CONCURRENCY  the number of concurrent invocations; unset for one
                      CONFORMANCE_SNAPSTART    set for a function with SnapStart
                      CONFORMANCE_TIMEOUT      the function's timeout in seconds
                      CONFORMANCE_STARTED      for its bootstrap, conformance/service/bootstrap
-                   One that ends with 77 says that it has no such kind of function.
-  --vector TEXT    only those with this text in their names
+                   If it exits with 77, the service lacks this kind of function.
+  --vector TEXT    play only the vectors with this text in their names
   --patience SECONDS
-                   how long to wait for what must come; 30 without it
-  FILE             vectors; without any, all that there are
+                   how long to wait for each expected event [default: 30]
+  FILE             files of vectors [default: all]
 
-Ends with 0 if the service does what all that were played say, with 1 if not, with 2 if none was played.
+Exits with 0 if the service conforms to all vectors that were played, with 1 if it does not, and with 2
+if none was played.
 ";
 
-/// Runs `lambda-conformance service` with the arguments that are left, and prints what came of each
-/// vector. Gives whether the service does what they say.
+/// Runs `lambda-conformance service` with the remaining arguments, and prints the result of each
+/// vector. Returns whether the service conforms to all of them.
 ///
 /// # Errors
 ///
-/// What is wrong with the command line, or a file, or that no vector was played, in words.
+/// A text, if the command line or a file is invalid, or if no vector was played.
 pub fn command(arguments: lexopt::Parser) -> Result<bool, String> {
     match read(arguments)? {
         Some(request) => play(&request),
@@ -55,7 +56,7 @@ pub fn command(arguments: lexopt::Parser) -> Result<bool, String> {
     }
 }
 
-/// What is asked for.
+/// The parsed command line.
 struct Request {
     start: OsString,
     player: Player,
@@ -66,7 +67,7 @@ struct Request {
 fn read(mut parser: lexopt::Parser) -> Result<Option<Request>, String> {
     let (mut start, mut part, mut paths) = (None, String::new(), Vec::new());
     let mut player = Player::default();
-    let words = |error: lexopt::Error| format!("{error}; --help says more");
+    let words = |error: lexopt::Error| format!("{error}; see --help");
     while let Some(argument) = parser.next().map_err(words)? {
         match argument {
             Long("start") => start = Some(parser.value().map_err(words)?),
@@ -80,7 +81,7 @@ fn read(mut parser: lexopt::Parser) -> Result<Option<Request>, String> {
             other => return Err(words(other.unexpected())),
         }
     }
-    let start = start.ok_or("--start is missing; --help says more")?;
+    let start = start.ok_or("--start is missing; see --help")?;
     let mut files: Vec<_> = match paths.as_slice() {
         [] => all()?.into_iter().map(|(name, file)| (name, file.vectors)).collect(),
         paths => paths
@@ -120,14 +121,14 @@ fn play(Request { start, player, files }: &Request) -> Result<bool, String> {
             },
         }
     }
-    println!("{conform} as the vectors say, {others} otherwise, {left_out} not played");
+    println!("{conform} conform, {others} do not, {left_out} not played");
     match conform + others {
-        0 => Err("none was played: the command has ended with 77 for each".to_owned()),
+        0 => Err("no vector was played: the command exited with 77 for each".to_owned()),
         _ => Ok(others == 0),
     }
 }
 
-/// A service that was started by a command; it ends on drop.
+/// A service that was started by a command. It is ended on drop.
 struct Started {
     child: Child,
     invoke_api: SocketAddr,
@@ -135,14 +136,15 @@ struct Started {
     bootstrap: Bootstrap,
 }
 
-/// How long anything may take that is not part of a vector.
+/// How long the service may take to listen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The exit status of what has no such kind of function, as Automake has it for tests.
+/// The exit code of a command whose service lacks this kind of function, as for skipped tests in
+/// Automake.
 const SKIPPED: i32 = 77;
 
 impl Started {
-    /// None if it has no such kind of function.
+    /// Starts the service. `None` if it lacks this kind of function.
     fn new(start: &OsString, settings: &Settings) -> Result<Option<Self>, String> {
         let words = |error: std::io::Error| error.to_string();
         let [invoke_api, runtime_api] = free_addresses()?;
@@ -169,10 +171,10 @@ impl Started {
             let is_listening = is_listening(invoke_api);
             match this.child.try_wait().map_err(words)? {
                 Some(status) if status.code() == Some(SKIPPED) => return Ok(None),
-                Some(status) => return Err(format!("it has ended: {status}")),
+                Some(status) => return Err(format!("the service exited: {status}")),
                 None if is_listening => return Ok(Some(this)),
                 None if began.elapsed() > PATIENCE => {
-                    return Err(format!("it does not listen on {invoke_api}"));
+                    return Err(format!("the service does not listen on {invoke_api}"));
                 }
                 None => thread::sleep(Duration::from_millis(5)),
             }
@@ -196,7 +198,7 @@ impl Service for Started {
 }
 
 impl Drop for Started {
-    /// First it is asked to end, so that it can end what it has started.
+    /// Sends SIGTERM first, so that the service can end the processes that it has started.
     fn drop(&mut self) {
         let group = Pid::from_child(&self.child);
         let _has_ended = kill_process_group(group, Signal::TERM);
@@ -211,22 +213,23 @@ impl Drop for Started {
 
 const END: Duration = Duration::from_secs(3);
 
-/// Whether somebody listens there. A connection to a port of its own host that nobody has may be one with
-/// itself (RFC 9293 section 3.5, simultaneous open), if its own end was given just that port.
+/// Whether a process listens at this address. A connection to a local port on which none listens
+/// may connect to itself (RFC 9293, section 3.5, simultaneous open), if the system gives its own
+/// end just that port.
 fn is_listening(address: SocketAddr) -> bool {
     TcpStream::connect(address)
         .and_then(|stream| stream.local_addr())
         .is_ok_and(|own| own != address)
 }
 
-/// Addresses of loopback on which nobody listens, and which nobody is given who asks for any: the service
-/// takes some time until it has taken them.
+/// Two free loopback addresses whose ports the system does not give to others on request, as the
+/// service takes some time until it listens.
 fn free_addresses() -> Result<[SocketAddr; 2], String> {
-    // Below those that Linux, and all that keep to RFC 6335, give to who asks for any.
+    // Below the ephemeral ports of Linux and of RFC 6335.
     const PORTS: std::ops::Range<u16> = 20_000..32_000;
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let mut free = PORTS.filter_map(|_| {
-        // Another process begins elsewhere.
+        // Each process begins at another port.
         let number =
             std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
         let port = PORTS.start + u16::try_from(number % PORTS.len() as u32).unwrap_or_default();
@@ -235,7 +238,7 @@ fn free_addresses() -> Result<[SocketAddr; 2], String> {
     });
     match (free.next(), free.next()) {
         (Some(one), Some(other)) => Ok([one, other]),
-        _ => Err("no port is free".to_owned()),
+        _ => Err("no free port".to_owned()),
     }
 }
 
@@ -248,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn vectors_are_chosen_by_their_names_and_a_wrong_command_line_is_told() {
+    fn vectors_are_chosen_by_name_and_an_invalid_command_line_is_refused() {
         let all = arguments(&["--start", "x"]).unwrap().unwrap().files;
         let some = arguments(&["--start", "x", "--vector", "next"]).unwrap().unwrap().files;
         let count = |files: &[(String, Vec<Vector>)]| -> usize {
@@ -270,21 +273,21 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_ends_is_told_apart_from_one_that_has_no_such_function() {
+    fn a_command_that_exits_is_distinguished_from_one_that_skips() {
         let start = |command: &str| Started::new(&command.into(), &Settings::default());
         assert!(start("exit 3").is_err_and(|reason| reason.contains("3")));
         assert!(start("exit 77").is_ok_and(|it| it.is_none()));
     }
 
     #[test]
-    fn that_none_was_played_is_no_success() {
+    fn playing_no_vector_is_an_error() {
         let line = ["--start", "exit 77", "--vector", "a response may be empty"];
         let played = command(lexopt::Parser::from_args(line));
-        assert!(played.is_err_and(|reason| reason.contains("none was played")));
+        assert!(played.is_err_and(|reason| reason.contains("no vector was played")));
     }
 
     #[test]
-    fn what_a_service_is_to_listen_on_is_free_and_not_given_to_others() {
+    fn the_addresses_for_a_service_are_free_and_distinct() {
         let [one, other] = free_addresses().unwrap();
         assert_ne!(one, other);
         for address in [one, other] {
@@ -297,7 +300,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn a_connection_with_itself_is_nobody_who_listens() {
+    fn a_connection_to_itself_does_not_count_as_listening() {
         use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
         let [address, _] = free_addresses().unwrap();
         let own = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();

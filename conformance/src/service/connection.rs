@@ -3,37 +3,37 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A connection to a service, as a client has it that reads everything.
+/// A connection to a service, as a client that reads everything sees it.
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
-    /// What has come and has not been read as an answer yet.
+    /// Bytes that have arrived and are not part of a parsed reply.
     unread: Vec<u8>,
 }
 
-/// An answer of a service.
+/// A reply of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) status: u16,
-    /// Names as they came.
+    /// Names as they were spelled.
     pub(super) headers: Vec<(String, Vec<u8>)>,
     pub(super) body: Vec<u8>,
 }
 
-/// Why there is no answer.
+/// Why there is no valid reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum InvalidReply {
-    /// Nothing, or not all of it, has come in time.
+    /// The reply was not complete in time.
     InTime,
-    /// The connection has ended before it.
+    /// The connection ended before the reply.
     Closed,
-    /// The connection has ended in the middle of it.
+    /// The connection ended in the middle of the reply.
     CutOff,
-    /// What has come is no HTTP, for this reason.
+    /// The bytes are not valid HTTP, for this reason.
     Malformed(String),
 }
 
-/// Whether more may come.
+/// Whether more bytes may come.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum More {
     Came,
@@ -60,12 +60,12 @@ impl Connection {
         Ok(Self { stream, unread: Vec::new() })
     }
 
-    /// Another handle of the same connection, to end it with.
+    /// Another handle of the same connection, with which to end it.
     pub(super) fn handle(&self) -> std::io::Result<TcpStream> {
         self.stream.try_clone()
     }
 
-    /// Sends; whether the service takes it shows in what it answers.
+    /// Sends bytes. Errors are ignored, as they show in the reply.
     pub(super) fn send(&mut self, bytes: &[u8]) {
         let _shows_in_the_answer = self.stream.write_all(bytes);
     }
@@ -74,7 +74,7 @@ impl Connection {
         let _may_have_ended = self.stream.shutdown(Shutdown::Write);
     }
 
-    /// The next answer, which is there by then.
+    /// The next reply, which has to arrive before `until`.
     pub(super) fn answer(&mut self, until: Instant) -> Result<Answer, InvalidReply> {
         let head = loop {
             if let Some(end) = find(&self.unread, b"\r\n\r\n") {
@@ -96,7 +96,7 @@ impl Connection {
             (None, Some(length)) => {
                 let length = std::str::from_utf8(&length).ok().and_then(|it| it.parse().ok());
                 let length =
-                    length.ok_or(InvalidReply::Malformed("the length is no number".into()))?;
+                    length.ok_or(InvalidReply::Malformed("the length is not a number".into()))?;
                 self.take(length, until)?
             }
             (None, None) => {
@@ -107,7 +107,7 @@ impl Connection {
         Ok(answer)
     }
 
-    /// Waits for the end of the connection, before which nothing comes.
+    /// Waits for the end of the connection. Any byte before it is an error.
     pub(super) fn end(&mut self, until: Instant) -> Result<(), InvalidReply> {
         loop {
             if !self.unread.is_empty() {
@@ -119,12 +119,12 @@ impl Connection {
         }
     }
 
-    /// Whether anything comes by then, be it the end.
+    /// Whether nothing arrives before `until`, not even the end of the connection.
     pub(super) fn is_silent(&mut self, until: Instant) -> bool {
         self.unread.is_empty() && self.read(until) == Err(InvalidReply::InTime)
     }
 
-    /// What has come and was not read.
+    /// Bytes that have arrived and are not part of a parsed reply.
     pub(super) fn unread(&self) -> &[u8] {
         &self.unread
     }
@@ -136,9 +136,9 @@ impl Connection {
             let size = size.split(|byte| *byte == b';').next().unwrap_or_default();
             let size = std::str::from_utf8(size.trim_ascii()).unwrap_or_default();
             let size = usize::from_str_radix(size, 16)
-                .map_err(|_| InvalidReply::Malformed(format!("{size:?} is no size of a chunk")))?;
+                .map_err(|_| InvalidReply::Malformed(format!("{size:?} is not a chunk size")))?;
             if size == 0 {
-                // Trailers, which nothing here has, and the empty line.
+                // Skips trailers, and the empty line.
                 while !self.line(until)?.is_empty() {}
                 return Ok(body);
             }
@@ -175,7 +175,7 @@ impl Connection {
         let mut bytes = [0; 65_536];
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            // Zero would be for ever.
+            // A timeout of zero is not allowed.
             if left.is_zero() || self.stream.set_read_timeout(Some(left)).is_err() {
                 return Err(InvalidReply::InTime);
             }
@@ -195,7 +195,7 @@ impl Connection {
 }
 
 impl Answer {
-    /// The values of a header, in one.
+    /// The values of a header, joined into one.
     pub(super) fn header(&self, name: &str) -> Option<Vec<u8>> {
         let values = self.headers.iter().filter(|(it, _)| it.eq_ignore_ascii_case(name));
         let values: Vec<_> = values.map(|(_, value)| value.as_slice()).collect();
@@ -221,7 +221,7 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
-/// Bytes as text, the beginning of many.
+/// Bytes as text. Long ones are shortened.
 pub(super) fn show(bytes: &[u8]) -> String {
     const MOST: usize = 400;
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MOST)]);
@@ -234,10 +234,10 @@ pub(super) fn show(bytes: &[u8]) -> String {
 impl std::fmt::Display for InvalidReply {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::InTime => f.write_str("no answer in time"),
+            Self::InTime => f.write_str("no reply in time"),
             Self::Closed => f.write_str("the end of the connection"),
-            Self::CutOff => f.write_str("an answer without its end"),
-            Self::Malformed(what) => write!(f, "no HTTP: {what}"),
+            Self::CutOff => f.write_str("a truncated reply"),
+            Self::Malformed(what) => write!(f, "invalid HTTP: {what}"),
         }
     }
 }
@@ -249,7 +249,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// What is read of these bytes, and of what is left behind the answer.
+    /// The reply in these bytes, and the bytes that are left after it.
     fn read(bytes: &str) -> (Result<Answer, InvalidReply>, Vec<u8>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_read_in_every_framing_or_known_as_cut_off() {
+    fn a_reply_is_read_in_every_framing_and_recognised_if_truncated() {
         let head = "HTTP/1.1 200 OK\r\nX-A: 1\r\nx-a: 2\r\n";
         let chunked = "Transfer-Encoding: chunked\r\n\r\n";
         for (rest, body, left) in [
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_told_apart() {
+    fn invalid_replies_are_distinguished() {
         assert_eq!(read("").0, Err(InvalidReply::Closed));
         assert_eq!(read("HTTP/1.1 200 OK\r\n").0, Err(InvalidReply::CutOff));
         assert!(matches!(read("nonsense\r\n\r\n").0, Err(InvalidReply::Malformed(_))));
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_on_which_nothing_comes_is_silent_and_gives_no_answer_in_time() {
+    fn a_connection_without_bytes_is_silent_and_gives_no_reply_in_time() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut connection = Connection::open(listener.local_addr().unwrap(), PATIENCE).unwrap();
         let (mut peer, _) = listener.accept().unwrap();

@@ -6,22 +6,22 @@ use serde::Deserialize;
 use crate::service::player::Failure;
 use crate::service::step::all;
 
-/// Where a service is known to do otherwise than a vector says, and why.
+/// A known deviation of a service from a vector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     /// The name of the file of the vector.
     pub file: String,
     /// The name of the vector.
     pub vector: String,
-    /// The first step at which it does otherwise; none if the vector cannot be played with it.
+    /// The first step that fails; `None` if the vector cannot be played against the service.
     pub step: Option<usize>,
-    /// What comes there instead.
+    /// What comes instead.
     pub came: String,
-    /// Why that is so, or why it cannot be played.
+    /// Why the service deviates, or why the vector cannot be played.
     pub why: String,
 }
 
-/// Differences of one kind, as they are written.
+/// Differences with the same reason, as the file has them.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Notation {
@@ -33,22 +33,22 @@ struct Notation {
     why: String,
 }
 
-/// What came of a vector with a service.
+/// The result of a vector with a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The service does what the vector says.
     Conforms,
-    /// It does not, which is known, and why.
+    /// A known deviation, with its reason.
     Differs(Failure, String),
-    /// It does not, which is not known.
+    /// An unknown deviation.
     Fails(Failure),
-    /// It is known to do otherwise, and does not.
+    /// A known deviation no longer occurs.
     NoLonger(String),
-    /// The vector cannot be played with it, for this reason.
+    /// The vector cannot be played against this service, for this reason.
     NotApplicable(String),
 }
 
-/// What came of a vector with each service.
+/// The results of a vector with each service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// The name of the file.
@@ -61,11 +61,11 @@ pub struct Row {
     pub emulator: Outcome,
 }
 
-/// The differences that are known of this service, from `conformance/service/known/`.
+/// The known differences of this service, from `conformance/service/known/`.
 ///
 /// # Errors
 ///
-/// What is wrong with the file, in words.
+/// A text that says what is wrong with the file.
 pub fn differences(service: &str) -> Result<Vec<Difference>, String> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("service/known");
     let path = folder.join(service).with_extension("json");
@@ -90,7 +90,7 @@ pub fn differences(service: &str) -> Result<Vec<Difference>, String> {
         let is_double = differences[..index].iter().any(|it| it.is_of(file, vector));
         if !is_there || is_double || why.is_empty() {
             return Err(at(&format!(
-                "\"{vector}\" of {file}: no such, twice, or without a reason"
+                "\"{vector}\" of {file}: no such vector, listed twice, or without a reason"
             )));
         }
     }
@@ -104,7 +104,7 @@ impl Difference {
     }
 }
 
-/// What came of a vector, in the light of what is known of it.
+/// The outcome of a vector, given the known difference.
 pub fn outcome(played: Result<(), Failure>, known: Option<&Difference>) -> Outcome {
     match (played, known) {
         (Ok(()), None) => Outcome::Conforms,
@@ -118,7 +118,7 @@ pub fn outcome(played: Result<(), Failure>, known: Option<&Difference>) -> Outco
     }
 }
 
-/// What nobody has decided about: differences that are not known, and known ones that are no more.
+/// The outcomes that need attention: unknown deviations, and known ones that no longer occur.
 pub fn complaints<'o>(
     outcomes: impl IntoIterator<Item = (&'o str, &'o str, &'o Outcome)>,
 ) -> Vec<String> {
@@ -126,7 +126,7 @@ pub fn complaints<'o>(
     let complaints = outcomes.filter_map(|(file, vector, outcome)| {
         let what = match outcome {
             Outcome::Fails(failure) => failure.to_string(),
-            Outcome::NoLonger(came) => format!("there comes no longer {came}"),
+            Outcome::NoLonger(came) => format!("no longer occurs: {came}"),
             Outcome::Conforms | Outcome::Differs(..) | Outcome::NotApplicable(_) => return None,
         };
         Some(format!("{file}: \"{vector}\": {what}"))
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_not_known_and_what_is_no_more_is_complained_of() {
+    fn complaints_are_unknown_deviations_and_known_ones_that_no_longer_occur() {
         let failure = |step, came: &str| Failure { step, expected: "e".into(), came: came.into() };
         let known = Difference {
             file: "f".into(),
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn every_known_difference_is_of_a_vector_and_has_a_reason() {
+    fn every_known_difference_names_a_vector_and_a_reason() {
         for service in ["lab", "emulator"] {
             differences(service).unwrap();
         }

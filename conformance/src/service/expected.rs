@@ -8,13 +8,13 @@ use crate::Bytes;
 use crate::service::connection::{Answer, show};
 use crate::service::known::Known;
 
-/// The answer that a vector wants. What it does not name is free.
+/// The reply that a vector expects. Fields that it omits are not compared.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expected {
     /// The status code.
     pub(super) status: u16,
-    /// Header fields by their names, in any case; one that is null is absent.
+    /// Header fields by their names, in any case. A field that is `null` must be absent.
     #[serde(default)]
     headers: BTreeMap<String, Option<Pattern>>,
     /// The body, byte for byte.
@@ -25,17 +25,17 @@ pub struct Expected {
     json: Option<Value>,
 }
 
-/// What the value of a header field is to be.
+/// The expected value of a header field.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 enum Pattern {
-    /// These bytes.
+    /// Exactly these bytes.
     Bytes(Bytes),
-    /// Of this kind.
+    /// A value of this kind.
     Kind(IsA),
 }
 
-/// A kind, in place of a value.
+/// A kind, instead of a literal value.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct IsA {
@@ -53,23 +53,23 @@ enum Kind {
     Text,
     /// A UUID: 32 hexadecimal digits in groups of 8, 4, 4, 4 and 12.
     Uuid,
-    /// A number of milliseconds since 1970 that lies ahead, by a day at most; in JSON a number.
+    /// A time in milliseconds since 1970, at most a day ahead; in JSON a number.
     Deadline,
 }
 
 impl Expected {
-    /// Compares.
+    /// Compares a reply with this.
     ///
     /// # Errors
     ///
-    /// What differs: as it was expected, and as it came.
+    /// The differences: what was expected, and what came.
     pub(super) fn compare(&self, answer: &Answer, known: &Known) -> Result<(), (String, String)> {
         let mut differ = Vec::new();
         if self.status != answer.status {
             let came = format!("status {}", answer.status);
             differ.push((format!("status {}", self.status), came));
         }
-        let unusable = |reason: String| (format!("a vector that can be used: {reason}"), "".into());
+        let unusable = |reason: String| (format!("a valid vector: {reason}"), "".into());
         for (name, pattern) in &self.headers {
             let value = answer.header(name);
             let is_met = match (pattern, &value) {
@@ -109,7 +109,7 @@ impl Expected {
             return Ok(());
         }
         if self.status != answer.status && self.body.is_none() && self.json.is_none() {
-            // Which is the reason for it.
+            // The body probably says why the status differs.
             differ.push((String::new(), body_of(answer)));
         }
         let (expected, came): (Vec<_>, Vec<_>) = differ.into_iter().unzip();
@@ -207,7 +207,7 @@ mod tests {
         Answer { status: 200, headers, body: body.into() }
     }
 
-    /// What differs from the answer; nothing if none does.
+    /// The differences from the reply; empty if there are none.
     fn difference(expected: &str) -> String {
         let mut known = Known::default();
         known.keep("k", answer());
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_named_is_free_and_what_is_named_is_compared() {
+    fn only_the_fields_of_the_vector_are_compared() {
         for expected in [
             r#"{"status": 200}"#,
             r#"{"status": 200, "headers": {"x-id": {"is": "uuid"}, "x-empty": {"is": "any"}}}"#,
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn each_difference_is_told_with_what_came() {
+    fn each_difference_shows_what_came() {
         for (expected, told) in [
             (r#"{"status": 202}"#, "status 202 | status 200; body "),
             (r#"{"status": 200, "headers": {"x-id": null}}"#, "x-id: absent | x-id: \"01"),
@@ -250,7 +250,7 @@ mod tests {
                 r#"{"status": 200, "json": {"id": {"is": "uuid"}, "list": [2], "text": "t"}}"#,
                 "JSON",
             ),
-            (r#"{"status": 200, "body": "${x.y}"}"#, "nothing is known as ${x.y}"),
+            (r#"{"status": 200, "body": "${x.y}"}"#, "unknown reference ${x.y}"),
             (r#"{"status": 404, "body": ""}"#, "status 404; body \"\" | status 200; body "),
         ] {
             let difference = difference(expected);
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn deadlines_lie_ahead_and_not_too_far() {
+    fn a_deadline_is_at_most_a_day_ahead() {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
         for (value, is_met) in [
             ((now + 60_000).to_string(), true),

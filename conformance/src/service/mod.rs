@@ -1,13 +1,13 @@
 //! Vectors for services: what a runtime and a caller send, and what the service must reply.
 //!
-//! | module | what it knows |
+//! | module | responsible for |
 //! |---|---|
 //! | `step` | the format of the files, as `conformance/service/README.md` describes it |
-//! | `expected` | when a responder matches a vector |
-//! | `connection` | HTTP from the side of a client that reads everything |
+//! | `expected` | when a reply matches a vector |
+//! | `connection` | HTTP as a client that reads everything |
 //! | `known` | the replies so far, and how later steps refer to them |
 //! | `bootstrap` | the bootstrap that a service starts as its runtime |
-//! | `player` | how a vector is played |
+//! | `player` | playing a vector |
 //! | `differences` | the known deviations of a service, and their reasons |
 //! | `command` | the command line |
 

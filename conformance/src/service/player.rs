@@ -12,55 +12,55 @@ use crate::service::step::{Invoke, Step, Vector};
 
 /// A service that has been started for one vector.
 pub trait Service {
-    /// Where its Runtime API is.
+    /// The address of its Runtime API.
     fn runtime_api(&self) -> SocketAddr;
 
-    /// Where callers invoke.
+    /// The address for callers.
     fn invoke_api(&self) -> SocketAddr;
 
-    /// Waits until it has started what it takes for its runtime, so that the player may speak as one.
+    /// Waits until the service has started its runtime, in whose place the player sends requests.
     ///
-    /// This is called before the player says the first word, and the first one behind an invocation that
-    /// makes the service start its runtime once more.
+    /// The player calls this before it sends the first request, and before it sends the first
+    /// request after an invocation that makes the service start its runtime again.
     ///
     /// # Errors
     ///
-    /// Why it does not, in words.
+    /// The reason as text.
     fn await_start(&self) -> Result<(), String> {
         Ok(())
     }
 }
 
-/// How what a runtime says is cut into writes.
+/// How the bytes of the runtime are split into writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
-    /// Not at all.
+    /// One write for each `send` of the vector.
     Whole,
-    /// Into single bytes.
+    /// One write for each byte.
     EveryByte,
-    /// Once: behind so many bytes of all that it says.
+    /// One split, after this many bytes of all that the runtime sends.
     After(usize),
 }
 
 /// Plays vectors.
 #[derive(Clone, Copy, Debug)]
 pub struct Player {
-    /// How long anything may take.
+    /// How long to wait for what is expected.
     pub patience: Duration,
-    /// How long nothing comes where nothing should.
+    /// How long to watch for bytes where none are expected.
     pub moment: Duration,
-    /// How it speaks.
+    /// How to split what the runtime sends.
     pub cut: Cut,
 }
 
-/// Where a service does otherwise than a vector says.
+/// A step of a vector at which a service deviates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// The number of the step, from 1 on.
+    /// The number of the step, from 1.
     pub step: usize,
     /// What was expected there.
     pub expected: String,
-    /// What came instead; ids are written `<id>`.
+    /// What came instead, with `<id>` for ids and `<time>` for times.
     pub came: String,
 }
 
@@ -72,9 +72,9 @@ impl Default for Player {
 }
 
 impl Player {
-    /// Plays a vector with a service that has just been started, and that is of no use afterwards.
+    /// Plays a vector against a newly started service, which cannot be used for another vector.
     ///
-    /// Gives how many bytes it has said as a runtime.
+    /// Returns how many bytes were sent as the runtime.
     ///
     /// # Errors
     ///
@@ -107,11 +107,11 @@ struct Stage<'p> {
     /// The service is about to start its runtime.
     starts: bool,
     has_started: bool,
-    /// How many bytes were sent as a runtime.
+    /// How many bytes were sent as the runtime.
     said: usize,
 }
 
-/// One who waits for an answer; hangs up on drop.
+/// A caller that waits for its reply. It disconnects on drop.
 struct Caller {
     handle: TcpStream,
     answer: mpsc::Receiver<Result<Answer, InvalidReply>>,
@@ -141,11 +141,11 @@ impl Stage<'_> {
             }
             Step::Send(on, bytes) => {
                 let bytes = self.known.fill_in(bytes.as_slice());
-                let bytes = bytes.map_err(|it| expect("a vector that can be used", &it))?;
+                let bytes = bytes.map_err(|it| expect("a valid vector", &it))?;
                 if self.starts {
                     self.service
                         .await_start()
-                        .map_err(|it| expect("a runtime that starts", &it))?;
+                        .map_err(|it| expect("the start of the runtime", &it))?;
                     (self.starts, self.has_started) = (false, true);
                 }
                 if !self.connections.contains_key(on) {
@@ -218,7 +218,7 @@ impl Stage<'_> {
         self.connections.get_mut(name).ok_or_else(none)
     }
 
-    /// Sends, in the writes that are asked for.
+    /// Sends bytes, split as [`Player::cut`] says.
     fn say(&mut self, on: &str, bytes: &[u8]) {
         let Some(connection) = self.connections.get_mut(on) else { return };
         let before = self.said;
@@ -233,7 +233,8 @@ impl Stage<'_> {
             Cut::After(cut) if (before + 1..self.said).contains(&cut) => {
                 let (one, other) = bytes.split_at(cut - before);
                 connection.send(one);
-                // What a peer has read cannot be seen; it mostly has, after so long.
+                // Whether the peer has read the first part cannot be seen; by now it most likely
+                // has.
                 thread::sleep(Duration::from_micros(200));
                 connection.send(other);
             }
@@ -259,7 +260,7 @@ impl Stage<'_> {
         let (tell, answer) = mpsc::channel();
         thread::spawn(move || {
             connection.send(&request);
-            // Nobody may wait for it any more.
+            // Fails if the vector has ended.
             let _ = tell.send(connection.answer(until));
         });
         Ok(Caller { handle, answer })
@@ -279,7 +280,7 @@ impl Stage<'_> {
     }
 }
 
-/// Where functions are invoked at AWS's emulator.
+/// The path at which callers invoke AWS's emulator.
 const INVOKE_PATH: &str = "/2015-03-31/functions/function/invocations";
 
 impl Drop for Caller {
@@ -288,7 +289,7 @@ impl Drop for Caller {
     }
 }
 
-/// The text with what is another one each time left out.
+/// Replaces ids and times, which differ in each run.
 fn without_ids(text: &str) -> String {
     let mut normal = String::with_capacity(text.len());
     let mut rest = text;
@@ -311,7 +312,7 @@ fn without_ids(text: &str) -> String {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { step, expected, came } = self;
-        write!(f, "step {step}: expected {expected}, but there came {came}")
+        write!(f, "step {step}: expected {expected}, got {came}")
     }
 }
 
@@ -320,7 +321,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_and_times_are_left_out_of_what_came() {
+    fn ids_and_times_are_replaced() {
         for (text, normal) in [
             ("é 01234567-89ab-cdef-0123-456789abcdef.", "é <id>."),
             ("01234567-89ab-cdef-0123-456789abcde", "01234567-89ab-cdef-0123-456789abcde"),

@@ -7,63 +7,63 @@ use serde::Deserialize;
 use crate::Bytes;
 use crate::service::expected::Expected;
 
-/// Vectors that belong together.
+/// A file of vectors about one subject.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VectorFile {
-    /// What they are about.
+    /// What the vectors are about.
     pub about: String,
-    /// They, in their order.
+    /// The vectors, in the order of the file.
     pub vectors: Vec<Vector>,
 }
 
-/// One vector: steps for a service that has just been started.
+/// One vector: steps for a newly started service.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Vector {
-    /// What it shows, unlike all others of its file.
+    /// What it shows; unique in its file.
     pub name: String,
-    /// Where the facts come from: public documents.
+    /// The public documents from which its facts come.
     pub source: Vec<String>,
-    /// How the service is to run.
+    /// The settings of the service.
     #[serde(default)]
     pub service: Settings,
     /// What happens, in this order.
     pub steps: Vec<Step>,
 }
 
-/// How a service is to run for a vector.
+/// The settings of a service for a vector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// How many invocations it has at a time; none for a function that has one at a time, in an
-    /// environment on demand.
+    /// The number of concurrent invocations; `None` for an on-demand function, which has one at a
+    /// time.
     pub concurrency: Option<u32>,
-    /// The timeout of the function, in seconds; none if any will do from 20 s on.
+    /// The timeout of the function, in seconds; `None` for any timeout of at least 20 s.
     pub timeout: Option<u32>,
-    /// With SnapStart.
+    /// Whether the function has SnapStart.
     pub snapstart: bool,
 }
 
-/// One thing that happens.
+/// One step of a vector.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "Notation")]
 pub enum Step {
-    /// A caller invokes, and waits for its answer behind what follows.
+    /// A caller of this name invokes the function, and waits while the vector continues.
     Invoke(String, Invoke),
-    /// These bytes are sent on this connection, which is opened if there is none of this name.
+    /// The runtime sends these bytes on this connection, and opens it if needed.
     Send(String, Bytes),
-    /// An answer comes on this connection; its headers are known by this name from then on.
+    /// A matching reply comes on this connection. Later steps may refer to its headers by the name.
     Receive(String, Box<Expected>, Option<String>),
-    /// The caller who has invoked by this name is answered.
+    /// The caller of this name gets a matching reply.
     Answered(String, Box<Expected>),
-    /// Nothing comes on this connection, or to this caller, for a moment.
+    /// Nothing comes on this connection, or for this caller, for a moment.
     Hangs(String),
-    /// The service ends this connection without another word.
+    /// The service closes this connection without another byte.
     Closed(String),
-    /// This connection is closed.
+    /// The runtime closes this connection.
     Close(String),
-    /// Nothing more is sent on this connection, and what comes is still read.
+    /// The runtime sends no more on this connection, and still reads.
     HalfClose(String),
 }
 
@@ -71,15 +71,15 @@ pub enum Step {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Invoke {
-    /// Header fields beside those that every request has.
+    /// Header fields in addition to those that every request has.
     pub headers: BTreeMap<String, Bytes>,
     /// The event.
     pub body: Bytes,
-    /// The service has ended the runtime before, and starts it again for this event.
+    /// The service has ended the runtime, and starts it again for this event.
     pub restarts: bool,
 }
 
-/// A step as it is written: one of the verbs, and what belongs to it.
+/// A step as the file has it: exactly one verb, and the fields that belong to it.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct Notation {
@@ -121,7 +121,10 @@ impl TryFrom<Notation> for Step {
         steps.extend(notation.close.map(Self::Close));
         steps.extend(notation.half_close.map(Self::HalfClose));
         let count = steps.len();
-        steps.pop().filter(|_| count == 1).ok_or(format!("a step has one verb, and this {count}"))
+        steps
+            .pop()
+            .filter(|_| count == 1)
+            .ok_or(format!("a step has exactly one verb, this one has {count}"))
     }
 }
 
@@ -130,7 +133,7 @@ impl VectorFile {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, in words.
+    /// A text that says what is wrong with the file.
     pub fn read(path: &Path) -> Result<Self, String> {
         let at = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
         let text = fs::read_to_string(path).map_err(|error| at(&error))?;
@@ -148,10 +151,10 @@ impl VectorFile {
 }
 
 impl Vector {
-    /// What is used is there, and each name is that of one thing.
+    /// Checks that each step uses only names that are defined, and defines only new ones.
     fn check(&self) -> Result<(), String> {
         if self.source.is_empty() || self.steps.is_empty() {
-            return Err("it has no source, or no steps".into());
+            return Err("no source, or no steps".into());
         }
         let (mut invocations, mut connections) = (BTreeSet::new(), BTreeSet::new());
         for (index, step) in self.steps.iter().enumerate() {
@@ -169,18 +172,18 @@ impl Vector {
                 }
             };
             if !is_in_order {
-                return Err(format!("step {} names what is not there, or is there", index + 1));
+                return Err(format!("step {}: undefined name, or name in use", index + 1));
             }
         }
         Ok(())
     }
 }
 
-/// All vectors of this repository, by the names of their files.
+/// All vectors for services in this repository, by the names of their files.
 ///
 /// # Errors
 ///
-/// What is wrong with a file, in words.
+/// A text that says what is wrong with a file.
 pub fn all() -> Result<BTreeMap<String, VectorFile>, String> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("service");
     let at = |error: std::io::Error| format!("{}: {error}", folder.display());
@@ -204,14 +207,14 @@ mod tests {
     }
 
     #[test]
-    fn a_step_has_one_verb_and_what_belongs_to_it() {
+    fn a_step_has_one_verb_and_its_fields() {
         assert!(matches!(step(r#"{"send": "x", "on": "1"}"#), Ok(Step::Send(on, _)) if on == "1"));
         assert!(matches!(step(r#"{"hangs": "1"}"#), Ok(Step::Hangs(on)) if on == "1"));
         for (json, reason) in [
             (r#"{"send": "x"}"#, "\"on\" is missing"),
             (r#"{"invoke": {}}"#, "\"as\" is missing"),
-            (r#"{"on": "1"}"#, "one verb, and this 0"),
-            (r#"{"hangs": "1", "close": "1"}"#, "one verb, and this 2"),
+            (r#"{"on": "1"}"#, "one verb, this one has 0"),
+            (r#"{"hangs": "1", "close": "1"}"#, "one verb, this one has 2"),
             (r#"{"sends": "x", "on": "1"}"#, "unknown field `sends`"),
             (r#"{"receive": {"statu": 1}, "on": "1"}"#, "unknown field `statu`"),
         ] {
@@ -221,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vector_that_uses_what_is_not_there_is_refused() {
+    fn a_vector_with_an_undefined_name_is_refused() {
         for (steps, is_in_order) in [
             (r#"[{"send": "x", "on": "1"}, {"hangs": "1"}]"#, true),
             (r#"[{"send": "x", "on": "1"}, {"hangs": "2"}]"#, false),

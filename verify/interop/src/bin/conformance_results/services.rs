@@ -33,7 +33,7 @@ fn outcome(outcome: service::Outcome) -> Outcome {
         }
         service::Outcome::Fails(failure) => Outcome::Deviates("fails", failure.to_string()),
         service::Outcome::NoLonger(came) => {
-            Outcome::Deviates("fails", format!("there comes no longer {came}"))
+            Outcome::Deviates("fails", format!("no longer occurs: {came}"))
         }
         service::Outcome::NotApplicable(why) => Outcome::NotApplicable(why),
     }
