@@ -124,8 +124,8 @@ pub fn serve(function: Function) -> ExitCode {
     park()
 }
 
-/// Writes all lines at once, as the function may write to standard error too. Errors are ignored,
-/// as standard error may be closed.
+/// Writes all lines in one write, as the function may write to standard error too. Errors are
+/// ignored, as standard error may be closed.
 fn say(lines: String) {
     let _ = io::stderr().write_all(lines.as_bytes());
 }

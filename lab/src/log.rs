@@ -114,7 +114,7 @@ fn write(messages: &Receiver<Message>, lost: &AtomicUsize) {
             Message::Line(line) => {
                 let mut stderr = io::stderr();
                 let lost = lost.swap(0, Relaxed);
-                // All at once, as the runtime writes to standard error too. Errors are ignored, as
+                // In one write, as the runtime writes to standard error too. Errors are ignored, as
                 // there is no other place to report them.
                 if lost > 0 {
                     let _ = writeln!(stderr, "lambda-lab: lost {lost} log lines");

@@ -217,8 +217,8 @@ impl Files {
         Self { pid: file("pid"), told: file("told"), may_end: file("may-end") }
     }
 
-    /// Writes its process id when it handles SIGTERM, creates `told` when it gets it, and exits
-    /// when `may_end` exists.
+    /// Installs a handler for SIGTERM, and then writes its process id. The handler creates `told`,
+    /// waits for `may_end`, and exits.
     fn script(&self) -> String {
         let [pid, told, may_end] = [&self.pid, &self.told, &self.may_end].map(|it| it.display());
         let end = format!("touch {told}; while [ ! -e {may_end} ]; do sleep 0.01; done; exit 0");
