@@ -20,13 +20,13 @@ fn the_lab_does_what_the_vectors_say_but_for_the_known_differences() {
 
 /// Vectors in which much of what a runtime can say is said, and nobody waits for nothing to come.
 const CUT: [(&str, &str); 7] = [
-    ("http", "requests that come in one write are answered in order"),
-    ("next", "next behind next gives the same event again"),
-    ("responses", "a response in chunks is put together"),
-    ("responses", "a response with next in the same write is taken, and the next event comes"),
-    ("errors", "the cause is taken out of an error that holds it"),
-    ("streaming", "a description of an HTTP response goes to the caller as it is"),
-    ("managed", "an error of another attempt is discarded, and the right one is taken"),
+    ("http", "requests in one write get their replies in order"),
+    ("next", "next after next returns the same event again"),
+    ("responses", "the chunks of a response are joined"),
+    ("responses", "a response with next in the same write is accepted, and the next event comes"),
+    ("errors", "the X-Ray cause is removed from an error that contains it"),
+    ("streaming", "the prelude of an HTTP response reaches the caller unchanged"),
+    ("managed", "an error with another attempt id is refused, and the right one is accepted"),
 ];
 
 /// A lab whose runtime nobody starts, of which there can be thousands.
