@@ -1,15 +1,16 @@
-//! `cargo build --release --manifest-path examples/nolibc/Cargo.toml`: a whole bootstrap, without libc, `std` or an
-//! allocator, for Linux on x86_64.
+//! A whole bootstrap without libc, `std` or an allocator, for Linux on x86_64:
+//! `cargo build --release --manifest-path examples/nolibc/Cargo.toml`.
 //!
-//! It echoes events that fit 16 KiB with their heads; larger ones are reported as errors. All that it needs
-//! of the operating system, and all that is `unsafe`, is in [`system`]. What it says it puts together from
-//! text, as `core::fmt`, and with it the service's error documents, would double its size.
+//! It echoes events of up to 16 KiB, reply head included, and reports larger ones as errors. All
+//! system calls, and all `unsafe` code, are in [`system`]. Log lines are joined from pieces of text
+//! and leave out the service's error documents: both would need `core::fmt`, which would double the
+//! size of the program.
 #![no_std]
 #![no_main]
 #![deny(unsafe_code)]
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-compile_error!("its system calls are those of Linux on x86_64");
+compile_error!("nolibc makes the system calls of Linux on x86_64: build it for that target");
 
 mod system;
 
@@ -24,24 +25,24 @@ use lambda_proto::limits::MAX_REQUEST_HEAD;
 use lambda_proto::machine::Machine;
 use system::{Environment, Errno, Socket};
 
-/// Bytes of an event with its head.
+/// Size of the buffer for an event with the head of its reply, in bytes.
 const EVENTS: usize = 16 * 1024;
 
-/// Bytes of any request, and of the reply to it.
+/// Size of the buffer for a request and the reply to it, in bytes.
 const REQUESTS: usize = MAX_REQUEST_HEAD + 512;
 
-/// How often in a row the service may be away: some 20 s.
+/// How many attempts to connect may fail in a row, which takes about 20 s.
 const ATTEMPTS: u32 = 12;
 
 const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
 
-/// Answers events until that cannot go on, and returns the exit code.
+/// Answers events until the service or an error ends the loop, and returns the exit code.
 fn main(environment: Environment) -> i32 {
     let Some(address) = environment.variable(RUNTIME_API) else {
         return fail(&[RUNTIME_API, " is not set: start this by Lambda, or by lambda-lab"]);
     };
     let Ok(endpoint) = Endpoint::parse(address) else {
-        return fail(&[RUNTIME_API, " is not the address of a Runtime API: ", address]);
+        return fail(&[RUNTIME_API, " is not an address of a Runtime API: ", address]);
     };
     let Ok(ip) = endpoint.host().parse::<Ipv4Addr>() else {
         return fail(&[RUNTIME_API, " must be an IPv4 address with a port here, not ", address]);
@@ -58,7 +59,7 @@ fn main(environment: Environment) -> i32 {
         Err(error) => fail(&[match error {
             DriverError::Connect(_) => "no connection to the Runtime API, giving up",
             DriverError::Ended(End::Service(_)) => "the Runtime API ends this runtime",
-            DriverError::Ended(End::Protocol(_)) => "what the Runtime API says is not understood",
+            DriverError::Ended(End::Protocol(_)) => "the Runtime API sent an invalid reply",
             DriverError::Ended(_) => "the buffers are too small",
         }]),
     }
@@ -73,7 +74,7 @@ impl Connector for Service {
     type Error = Errno;
 
     fn connect(&mut self, losses: u32) -> Result<Socket, Errno> {
-        // The first loss is an ordinary one, of a connection that went stale.
+        // The first loss is not a failure: idle connections go stale.
         let failed = losses.saturating_sub(1);
         let mut attempt = 0;
         loop {
@@ -93,7 +94,7 @@ impl Connector for Service {
                 status = [code / 100, code / 10, code].map(|digits| b'0' + (digits % 10) as u8);
                 "refused with "
             }
-            WarningKind::InvalidReply(_) => "something that answers nothing has arrived",
+            WarningKind::InvalidReply(_) => "invalid reply",
             WarningKind::SentAgain => "connection lost before the reply; sending the answer again",
             WarningKind::FateUnknown => "connection lost; whether the answer arrived is unknown",
             WarningKind::EventLost => "connection lost in the middle of the event",
@@ -151,7 +152,7 @@ impl core::error::Error for Errno {}
 
 impl core::fmt::Display for Errno {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("a system call has failed")
+        f.write_str("a system call failed")
     }
 }
 
@@ -160,7 +161,7 @@ fn fail(reason: &[&str]) -> i32 {
     1
 }
 
-/// Writes one line to standard error, in one write unless it is a long one.
+/// Writes one line to standard error, in one system call if it fits the buffer.
 fn say(parts: &[&str]) {
     let (mut line, mut length) = ([0; 256], 0);
     for part in [&["nolibc: "], parts, &["\n"]].into_iter().flatten() {

@@ -1,4 +1,5 @@
-//! Linux on x86_64: how a process starts, system calls, and what the compiler expects of a C library.
+//! Linux on x86_64: process entry, system calls, and the C library functions that the compiler
+//! needs.
 #![allow(unsafe_code, reason = "the only module with system calls")]
 
 use core::arch::{asm, naked_asm};
@@ -7,11 +8,12 @@ use core::net::SocketAddrV4;
 use core::ptr;
 use core::time::Duration;
 
-/// Where the kernel starts the process: with the arguments and the environment on the stack.
+/// The entry point of the process. The kernel has put the arguments and the environment on the
+/// stack.
 ///
 /// # Safety
 ///
-/// For the kernel only.
+/// Only the kernel may call it.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _start() -> ! {
@@ -22,8 +24,9 @@ unsafe extern "C" fn _start() -> ! {
 ///
 /// `stack` is the stack pointer with which the process was started.
 unsafe extern "C" fn start(stack: *const usize) -> ! {
-    // SAFETY: the stack holds the number of arguments, so many pointers, a null pointer, and then the
-    // environment, a pointer each, up to another null pointer (System V ABI for AMD64, section 3.4.1).
+    // SAFETY: the stack holds the number of arguments, a pointer to each, a null pointer, and then
+    // a pointer to each environment variable and another null pointer (System V ABI for AMD64,
+    // section 3.4.1).
     let environment = unsafe { Environment(stack.add(*stack + 2).cast()) };
     exit(crate::main(environment))
 }
@@ -36,24 +39,25 @@ impl Environment {
     pub(crate) fn variable(&self, name: &str) -> Option<&'static str> {
         let mut entry = self.0;
         loop {
-            // SAFETY: a null pointer ends the block, and nothing behind it is read.
+            // SAFETY: a null pointer ends the block, and nothing past it is read.
             let text = unsafe { *entry };
             if text.is_null() {
                 return None;
             }
-            // SAFETY: the kernel has ended each variable with a zero byte, and nobody writes to them.
+            // SAFETY: the kernel has ended each variable with a zero byte, and nothing writes to
+            // them.
             let text = unsafe { CStr::from_ptr(text) }.to_bytes();
             let value = text.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="));
             if let Some(value) = value {
                 return Some(core::str::from_utf8(value).unwrap_or_default());
             }
-            // SAFETY: the block goes on, as this was not its null pointer.
+            // SAFETY: this was not the null pointer, so another entry follows.
             entry = unsafe { entry.add(1) };
         }
     }
 }
 
-/// Why a system call has failed.
+/// The error code of a system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Errno(pub(crate) i32);
 
@@ -110,19 +114,21 @@ impl Socket {
         let (port, ip) = (address.port().to_be_bytes(), address.ip().octets());
         let address = Address { family: AF_INET as u16, port, ip, zero: [0; 8] };
         let [at, length] = [(&raw const address).addr(), size_of_val(&address)];
-        // SAFETY: it reads one address, of this length.
+        // SAFETY: it reads `length` bytes of `address`, which outlives the call.
         unsafe { call(CONNECT, [file, at, length, 0, 0]) }?;
         Ok(socket)
     }
 
     pub(crate) fn receive(&mut self, room: &mut [u8]) -> Result<usize, Errno> {
-        // SAFETY: it writes into the room, which is borrowed until it returns, and not behind its end.
+        // SAFETY: it writes at most `room.len()` bytes into `room`, which is borrowed until it
+        // returns.
         unsafe { call(READ, [self.0, room.as_mut_ptr().addr(), room.len(), 0, 0]) }
     }
 
     /// Sends some of the parts, in order.
     pub(crate) fn send(&mut self, parts: [&[u8]; 3]) -> Result<usize, Errno> {
-        // Without it a connection that is gone would end the process.
+        // Without this flag, writing to a closed connection would raise SIGPIPE and end the
+        // process.
         const MSG_NOSIGNAL: usize = 0x4000;
         let parts = parts.map(|part| Part { base: part.as_ptr(), length: part.len() });
         let message = Message {
@@ -141,7 +147,7 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // SAFETY: the file is this socket's own, and not used again.
+        // SAFETY: the file descriptor belongs to this socket and is not used again.
         let _is_closed_in_any_case = unsafe { call(CLOSE, [self.0, 0, 0, 0, 0]) };
     }
 }
@@ -156,15 +162,15 @@ pub(crate) fn sleep(time: Duration) {
         return;
     }
     let time = [time.as_secs(), time.subsec_nanos().into()];
-    // SAFETY: it reads a `struct timespec`, which is two numbers of 64 bits.
+    // SAFETY: it reads a `struct timespec`, which is two 64-bit numbers.
     let _may_be_short = unsafe { call(NANOSLEEP, [time.as_ptr().addr(), 0, 0, 0, 0]) };
 }
 
-/// A number that nobody can foresee, or 0 if the kernel has none.
+/// An unpredictable number, or 0 if the kernel has none.
 pub(crate) fn random() -> u32 {
     let mut number = 0u32;
     let [at, length] = [(&raw mut number).addr(), size_of::<u32>()];
-    // SAFETY: it writes so many bytes, of any value, into the number.
+    // SAFETY: it writes at most `length` bytes into the number, for which every value is valid.
     let _or_zero = unsafe { call(GETRANDOM, [at, length, 0, 0, 0]) };
     number
 }
@@ -192,12 +198,12 @@ const GETRANDOM: usize = 318;
 ///
 /// # Safety
 ///
-/// Pointers must be good for what this call does with them.
+/// Pointers among the arguments must be valid for what this system call does with them.
 unsafe fn call(number: usize, arguments: [usize; 5]) -> Result<usize, Errno> {
     let [first, second, third, fourth, fifth] = arguments;
     let result: isize;
-    // SAFETY: the kernel changes these registers only, and no stack; memory it may read and write as the
-    // caller has promised.
+    // SAFETY: the kernel changes only these registers and not the stack. The caller has promised
+    // that it may read and write the memory that the arguments point to.
     unsafe {
         asm!(
             "syscall",
@@ -215,8 +221,8 @@ unsafe fn call(number: usize, arguments: [usize; 5]) -> Result<usize, Errno> {
     usize::try_from(result).map_err(|_| Errno(-result as i32))
 }
 
-/// What compiled code calls by name, and a C library would have. In assembly, as the compiler would make
-/// calls of the same functions out of plain loops.
+/// The functions that compiled code expects from a C library. They are written in assembly, because
+/// the compiler would turn plain loops into calls of the same functions.
 mod called_by_the_compiler {
     use core::arch::asm;
     use core::ffi::c_int;
@@ -226,7 +232,8 @@ mod called_by_the_compiler {
     /// As in C.
     #[unsafe(no_mangle)]
     unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, length: usize) -> *mut u8 {
-        // SAFETY: the caller says that so many bytes may be read there, and written here.
+        // SAFETY: the caller promises that `length` bytes may be read at `from` and written at
+        // `to`.
         unsafe {
             asm!(
                 "rep movsb",
@@ -245,11 +252,11 @@ mod called_by_the_compiler {
     #[unsafe(no_mangle)]
     unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, length: usize) -> *mut u8 {
         if to.addr().wrapping_sub(from.addr()) >= length {
-            // SAFETY: as the caller says; what is read has not been written to before.
+            // SAFETY: as the caller promises; every byte is read before it is overwritten.
             return unsafe { memcpy(to, from, length) };
         }
-        // SAFETY: as the caller says. It goes from the last byte to the first, as the end of what is read
-        // lies in what is written; the direction flag is cleared again.
+        // SAFETY: as the caller promises. It copies from the last byte to the first, because the
+        // end of the source overlaps the destination; the direction flag is cleared again.
         unsafe {
             asm!(
                 "std",
@@ -269,7 +276,7 @@ mod called_by_the_compiler {
     /// As in C.
     #[unsafe(no_mangle)]
     unsafe extern "C" fn memset(to: *mut u8, byte: c_int, length: usize) -> *mut u8 {
-        // SAFETY: the caller says that so many bytes may be written there.
+        // SAFETY: the caller promises that `length` bytes may be written at `to`.
         unsafe {
             asm!(
                 "rep stosb",
@@ -288,7 +295,7 @@ mod called_by_the_compiler {
     #[unsafe(no_mangle)]
     unsafe extern "C" fn memcmp(one: *const u8, two: *const u8, length: usize) -> c_int {
         for at in 0..length {
-            // SAFETY: the caller says that so many bytes may be read of both.
+            // SAFETY: the caller promises that `length` bytes of both may be read.
             let (one, two) = unsafe { (*one.add(at), *two.add(at)) };
             if one != two {
                 return c_int::from(one) - c_int::from(two);
@@ -302,7 +309,7 @@ mod called_by_the_compiler {
     /// As in C.
     #[unsafe(no_mangle)]
     unsafe extern "C" fn bcmp(one: *const u8, two: *const u8, length: usize) -> c_int {
-        // SAFETY: as the caller says.
+        // SAFETY: as the caller promises.
         unsafe { memcmp(one, two, length) }
     }
 
@@ -312,7 +319,7 @@ mod called_by_the_compiler {
     #[unsafe(no_mangle)]
     unsafe extern "C" fn strlen(text: *const u8) -> usize {
         let length: usize;
-        // SAFETY: the caller says that a zero byte ends the text; nothing behind it is read.
+        // SAFETY: the caller promises that a zero byte ends the text; nothing past it is read.
         unsafe {
             asm!(
                 "repne scasb",
@@ -322,7 +329,7 @@ mod called_by_the_compiler {
                 options(nostack, readonly),
             );
         }
-        // It has counted down to -(length + 2).
+        // `rcx` has counted down to -(length + 2).
         !length - 1
     }
 }

@@ -1,12 +1,12 @@
-//! Values of scripts as JSON. A number that one of them does not have is an error, not another
-//! number.
+//! Conversion between JSON and the values of scripts. A number that the other side cannot represent
+//! is an error; it is never changed into another number.
 
 use lambda_proto_std::Failure;
 use rhai::Dynamic;
 use rhai::serde::{from_dynamic, to_dynamic};
 use serde_json::Value;
 
-/// The value of an event.
+/// Converts an event to a value.
 pub(crate) fn read(event: &[u8]) -> Result<Dynamic, Failure> {
     let value: Value = serde_json::from_slice(event).map_err(Failure::unmarshal)?;
     if let Some(number) = find(&value, &|value| value.is_u64() && !value.is_i64()) {
@@ -15,14 +15,14 @@ pub(crate) fn read(event: &[u8]) -> Result<Dynamic, Failure> {
     to_dynamic(value).map_err(Failure::unmarshal)
 }
 
-/// The JSON of a result.
+/// Converts a result to JSON.
 pub(crate) fn write(result: &Dynamic) -> Result<Vec<u8>, Failure> {
     check(result)?;
     let value: Value = from_dynamic(result).map_err(Failure::marshal)?;
     serde_json::to_vec(&value).map_err(Failure::marshal)
 }
 
-/// The first value that is wanted, in a value or inside of it.
+/// Finds the first matching value: this one, or one nested in it.
 fn find<'v>(value: &'v Value, is_wanted: &dyn Fn(&Value) -> bool) -> Option<&'v Value> {
     match value {
         Value::Array(values) => values.iter().find_map(|value| find(value, is_wanted)),
@@ -41,7 +41,7 @@ fn check(value: &Dynamic) -> Result<(), Failure> {
     }
     match value.as_float() {
         Ok(number) if !number.is_finite() => {
-            Err(Failure::marshal(format_args!("it holds {number}")))
+            Err(Failure::marshal(format_args!("JSON has no number {number}")))
         }
         _ => Ok(()),
     }

@@ -11,11 +11,10 @@ use rhai::{Dynamic, Engine, EvalAltResult};
 use crate::json;
 use crate::script::Script;
 
-/// What scripts reach of the runtime; clones share it.
+/// The part of the runtime that scripts can use; clones share it.
 ///
-/// The engine keeps its functions for good, so they cannot hold a responder, which lives as long as
-/// its invocation. They answer by the worker.
-///
+/// The engine keeps its functions until the process ends, so they cannot hold a responder, which
+/// lives only as long as its invocation. They answer through the worker instead.
 #[derive(Clone, Default)]
 pub(crate) struct Lambda(Arc<Mutex<State>>);
 
@@ -23,7 +22,8 @@ pub(crate) struct Lambda(Arc<Mutex<State>>);
 struct State {
     /// `None` before the first invocation and after the last.
     worker: Option<Worker<InLifecycle>>,
-    /// Those of the latest invocation, which the worker knows until it is answered.
+    /// The request id and deadline of the latest invocation. The worker forgets them once it is
+    /// answered.
     request_id: String,
     deadline: Option<Deadline>,
 }
@@ -33,7 +33,7 @@ impl Lambda {
     pub(crate) fn serve(&self, worker: Worker<InLifecycle>) -> Result<(), Error> {
         self.lock().worker = Some(worker);
         let result = self.serve_all();
-        // Outside of the lock: the last worker runs the shutdown hook, which calls the script.
+        // Outside the lock: ending the last worker runs the shutdown hook, which calls the script.
         let worker = self.lock().worker.take();
         result.and(worker.map_or(Ok(()), Worker::end))
     }
@@ -50,14 +50,15 @@ impl Lambda {
                 script.call_if_there("after", vec![event])
             });
             if let Err(failure) = answered {
-                // After the answer, this is only logged.
+                // If the response has been sent, this only logs the failure.
                 self.with_worker(|worker| worker.fail(failure));
             }
         }
         Ok(())
     }
 
-    /// The next event, and what came with it. The lock is held while nothing else runs.
+    /// The next event and its context. Waits with the lock held, which is fine: no script runs
+    /// then.
     fn next(&self) -> Result<Option<(Vec<u8>, Context)>, Error> {
         let mut state = self.lock();
         let State { worker: Some(worker), request_id, deadline } = &mut *state else {
@@ -112,13 +113,13 @@ impl Lambda {
         });
     }
 
-    /// Does something with the worker, if there is one.
+    /// Calls `work` with the worker, if there is one.
     fn with_worker<T>(&self, work: impl FnOnce(&mut Worker<InLifecycle>) -> T) -> Option<T> {
         self.lock().worker.as_mut().map(work)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Consistent at every moment.
+        // The state is consistent at every moment, so a poisoned lock does no harm.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

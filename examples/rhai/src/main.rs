@@ -1,20 +1,20 @@
 //! A Lambda runtime for scripts in [rhai](https://rhai.rs): a whole language runtime on
 //! `lambda-proto-std`.
 //!
-//! `_HANDLER` is `file.function`, below `LAMBDA_TASK_ROOT`. The function gets the event as a value
-//! and returns the response as one; both are JSON for the caller.
+//! `_HANDLER` is `file.function`; the file is looked up in `LAMBDA_TASK_ROOT`. The function takes
+//! the event as a value and returns the response as one; the caller sees both as JSON.
 //!
-//! | in a script | what it does |
+//! | in a script | effect |
 //! |---|---|
 //! | `throw #{ type: "Function.NotFound", message: "…" }` | fails the invocation with this type |
-//! | `stream("text/plain")`, `write("…")` | streams the response; what the function returns does not count then |
-//! | `request_id()`, `remaining_ms()` | tell of the invocation |
+//! | `stream("text/plain")`, `write("…")` | streams the response; the returned value is ignored |
+//! | `request_id()`, `remaining_ms()` | the request id of the invocation, and the time it has left |
 //! | `print("…")` | writes a line to the log |
-//! | `fn after(event)` | is called when the caller has the response, before the next event |
-//! | `fn shutdown()` | is called before the process ends |
+//! | `fn after(event)` | called after the response has been sent, before the next event |
+//! | `fn shutdown()` | called before the process ends |
 //!
-//! Statements outside of functions run once, before the first invocation, and again after a
-//! snapshot has been restored.
+//! Statements outside functions run once before the first invocation, and again after a snapshot
+//! has been restored.
 
 mod json;
 mod lambda;

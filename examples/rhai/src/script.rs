@@ -14,10 +14,10 @@ pub(crate) struct Script {
     handler: String,
 }
 
-/// Why there is no script.
+/// Why a script could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
-    #[error("the handler is {0:?}, which is not of the form file.function, as in hello.handle")]
+    #[error("the handler {0:?} is not of the form file.function, as in hello.handle")]
     Handler(String),
     #[error("{} cannot be read", .0.display())]
     Unreadable(PathBuf, #[source] std::io::Error),
@@ -64,7 +64,7 @@ impl Script {
         Ok(script)
     }
 
-    /// Runs the statements outside of functions.
+    /// Runs the statements outside functions.
     pub(crate) fn run_statements(&self) -> Result<(), Failure> {
         self.engine.run_ast(&self.ast).map_err(failure)
     }
@@ -74,7 +74,7 @@ impl Script {
         self.call(&self.handler, vec![event])
     }
 
-    /// Calls a function that scripts need not have.
+    /// Calls a function if the script has it.
     pub(crate) fn call_if_there(&self, name: &str, arguments: Vec<Dynamic>) -> Result<(), Failure> {
         if !self.has(name, arguments.len()) {
             return Ok(());
@@ -96,7 +96,7 @@ impl Script {
     }
 }
 
-/// The failure of an error of a script, with the calls that led to it as stack trace.
+/// Converts a script's error to a failure; the calls that led to it become the stack trace.
 #[expect(clippy::boxed_local, reason = "the engine returns it so")]
 fn failure(mut error: Box<EvalAltResult>) -> Failure {
     let mut frames = String::new();
@@ -115,7 +115,8 @@ fn failure(mut error: Box<EvalAltResult>) -> Failure {
     failure.stack_trace(frames)
 }
 
-/// The failure of a value that a script has thrown: a map with a type and a message, or any other.
+/// Converts a thrown value to a failure. A map can have a type and a message; any other value is
+/// the message.
 fn failure_of(thrown: Dynamic) -> Failure {
     let field = |name: &str| {
         let map = thrown.as_map_ref().ok()?;

@@ -1,4 +1,4 @@
-//! The program as a process, under a service whose script is the test.
+//! Runs the program as a process, under a service that each test scripts.
 #![cfg(unix)]
 
 use std::io::{BufRead, BufReader};
@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use lambda_proto_service::{Connection, Event, Lines, Request, Service};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// The program, which is killed on drop.
+/// A running program, killed on drop.
 struct Program {
     child: Child,
     lines: Lines,
@@ -35,9 +35,9 @@ impl Program {
         Self { child, lines, reader: Some(reader) }
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until the program exits.
     fn end(&mut self) -> ExitStatus {
-        // Its standard error ends with it.
+        // The reader ends when the program does.
         self.reader.take().unwrap().join().unwrap();
         self.child.wait().unwrap()
     }
@@ -50,7 +50,7 @@ impl Drop for Program {
     }
 }
 
-/// Takes the registration of the extension that gets the runtime its SIGTERM.
+/// Accepts the registration of the extension, without which Lambda sends the runtime no SIGTERM.
 fn register_extension(service: &Service) -> Connection {
     let mut connection = service.connection();
     assert_eq!(connection.request().path, "/2020-01-01/extension/register");
@@ -59,7 +59,7 @@ fn register_extension(service: &Service) -> Connection {
     connection
 }
 
-/// A program that serves the script of the tests.
+/// A program that runs `test.rhai`.
 struct Running {
     program: Program,
     connection: Connection,
@@ -107,7 +107,7 @@ fn events_and_results_are_values_of_the_script() {
 }
 
 #[test]
-fn no_number_becomes_another_one() {
+fn numbers_that_cannot_be_converted_are_errors() {
     let service = Service::start();
     let mut run = Running::start(&service);
     let request = run.invoke(r#"{"task":"echo","value":[18446744073709551615]}"#);
@@ -119,7 +119,7 @@ fn no_number_becomes_another_one() {
 }
 
 #[test]
-fn what_a_script_throws_is_the_error_of_its_invocation() {
+fn a_thrown_value_is_reported_as_the_error_of_the_invocation() {
     let service = Service::start();
     let mut run = Running::start(&service);
     run.expect_error(r#"{"task":"throw"}"#, "Function.NotFound", "there is no order 7");
@@ -151,7 +151,7 @@ fn a_script_streams_its_response() {
 }
 
 #[test]
-fn sigterm_ends_the_program_after_the_functions_of_the_script() {
+fn sigterm_runs_the_shutdown_function_and_ends_the_program() {
     let service = Service::start();
     let mut run = Running::start(&service);
     run.expect_response(r#"{"task":"echo","value":1}"#, "1");
@@ -170,7 +170,7 @@ fn sigterm_ends_the_program_after_the_functions_of_the_script() {
 }
 
 #[test]
-fn a_script_is_restored_from_a_snapshot() {
+fn statements_run_again_after_a_restore() {
     let service = Service::start();
     let snapshot = [("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")];
     let program = Program::start(&service, "test.handle", &snapshot);
@@ -186,7 +186,7 @@ fn a_script_is_restored_from_a_snapshot() {
 }
 
 #[test]
-fn a_handler_that_is_not_there_is_an_error_of_the_start() {
+fn an_unusable_handler_is_reported_as_an_init_error() {
     for (handler, error_type, part) in [
         ("", "Runtime.InvalidHandler", "not of the form file.function"),
         ("test", "Runtime.InvalidHandler", "not of the form file.function"),

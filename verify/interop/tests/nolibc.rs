@@ -162,8 +162,8 @@ fn what_it_cannot_run_with_is_told_in_one_line() {
         Process::start(Command::new(nolibc()).env_remove("AWS_LAMBDA_RUNTIME_API")).unwrap();
     assert_fails(&mut process, 1, "nolibc: AWS_LAMBDA_RUNTIME_API is not set");
     for (address, words) in [
-        ("", "is not the address of a Runtime API"),
-        ("https://127.0.0.1", "is not the address of a Runtime API: https://127.0.0.1"),
+        ("", "is not an address of a Runtime API"),
+        ("https://127.0.0.1", "is not an address of a Runtime API: https://127.0.0.1"),
         ("localhost:9001", "must be an IPv4 address with a port here, not localhost:9001"),
     ] {
         assert_fails(&mut start(address), 1, words);
@@ -175,7 +175,7 @@ fn nonsense_ends_it_with_one_line() {
     let service = Service::start();
     let mut process = start(&service.address().to_string());
     service.accept_next().send("SSH-2.0-OpenSSH_9.9\r\n\r\n");
-    assert_fails(&mut process, 1, "nolibc: what the Runtime API says is not understood");
+    assert_fails(&mut process, 1, "nolibc: the Runtime API sent an invalid reply");
 }
 
 /// A Runtime API that says what a test has it say.
