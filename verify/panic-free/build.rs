@@ -1,12 +1,12 @@
-//! How to link a program that is read and never run.
+//! Linker arguments for a program that is disassembled and never run.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     for argument in [
-        // No C library starts it. One that copies bytes is all that it lacks.
+        // It has its own `_start`, and needs a C library only for functions such as `memcpy`.
         "-nostartfiles",
         "-lc",
-        // Calls name their functions, not entries of tables.
+        // With this, calls name their functions directly instead of going through a table.
         "-no-pie",
         "-Wl,--gc-sections",
     ] {

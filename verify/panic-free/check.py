@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What .ci/panic-free looks for; it says how these are built.
+"""The checks of .ci/panic-free, which builds the files that they read.
 
-    check.py sites LIST PROGRAM...    every place in the linked programs that can panic is one of the list
-    check.py api JSON SOURCE...       every public function of a crate stands in the source of the program
+    check.py sites LIST PROGRAM...    every function in the programs that can panic is listed
+    check.py api JSON SOURCE...       every public function of a crate is named in the sources
 
-Each fails with a line for everything that is wrong. LIST is listed.toml; a PROGRAM has symbols and line
-tables; JSON is what rustdoc writes of the crate.
+Each prints a line for every violation and then fails. LIST is listed.toml; a PROGRAM has symbols and
+line tables; JSON is rustdoc's description of the crate.
 """
 
 import functools
@@ -19,7 +19,7 @@ import tomllib
 from collections import Counter, defaultdict
 from pathlib import Path
 
-# Where the source of Rust's own library is, in the line tables of the binaries that come with Rust.
+# Paths of the source of Rust's own library in the line tables.
 LIBRARY = re.compile(r"/rustc/|/library/(core|alloc|std)/src/")
 
 
@@ -28,9 +28,9 @@ def output_of(*command, stdin=None):
 
 
 class Program:
-    """A linked program: its functions, and which of them mention which others.
+    """A linked program: its functions, and which functions each of them mentions.
 
-    A mention is a call, a jump, or an address that is taken.
+    A mention is a call, a jump, or taking the address.
     """
 
     def __init__(self, path):
@@ -47,7 +47,7 @@ class Program:
                 self.mentions[mentioned].append((place, at))
 
     def frames(self, places):
-        """Of each place, the functions that it was inlined from, innermost first, with file and line."""
+        """The functions that each place was inlined from, innermost first, with file and line."""
         frames, lines = defaultdict(list), iter(
             output_of(
                 "addr2line", "-a", "-i", "-f", "-C", "-e", self.path, stdin="\n".join(map(hex, places))
@@ -61,7 +61,7 @@ class Program:
         return frames
 
     def is_in_data(self, function):
-        """Whether a table of functions, or another constant, may have this one."""
+        """Whether a table or another constant may hold the address of this function."""
         return struct.pack("<Q", function) in self.data
 
     @functools.cached_property
@@ -76,15 +76,15 @@ class Program:
 
 
 def without_closures(name):
-    """A closure's checks are those of the function that it stands in."""
+    """The name of the function around a closure: a closure's checks count as that function's."""
     return re.sub(r"(::\{+closure(#\d+)?\}+)+$", "", name)
 
 
 def sites(program, listed):
-    """Who can panic, going back from the panic handler: (function, where, by what).
+    """Walks back from the panic handler to the functions that can panic: (function, where, callee).
 
-    A mention belongs to the innermost of its frames that is listed or not of Rust's library. If there is
-    none, all of the function is the library's and can panic, so that what mentions it comes next.
+    A mention belongs to its innermost frame that is listed or outside Rust's library. If there is no
+    such frame, the whole function is the library's and can panic, so the functions that mention it come next.
     """
     handlers = [at for at, name in program.functions.items() if "rust_begin_unwind" in name]
     assert len(handlers) == 1, f"{program.path}: no panic handler"
@@ -96,7 +96,7 @@ def sites(program, listed):
         mentions = [(place, by) for place, by in program.mentions[callee] if by != callee]
         frames = program.frames([place for place, _ in mentions])
         for place, by in mentions:
-            # A function is what its symbol says, also where the line tables do not know better.
+            # The symbol names the function even if the line tables do not cover the place.
             symbol = without_closures(program.functions[by])
             owner = next(
                 (
@@ -121,15 +121,15 @@ def check_sites(list_path, *paths):
         for function, where, callee in sorted(sites(Program(path), listed)):
             unseen.discard(function)
             if function not in listed:
-                yield f"{path}: {function} can panic, at {where}, by {callee}"
+                yield f"{path}: {function} can panic at {where}, through {callee}"
     for function in sorted(unseen):
-        yield f"{list_path}: {function} is not there, or cannot panic any more"
+        yield f"{list_path}: {function} is not in the program or can no longer panic: remove it"
 
 
 def public_functions(document):
-    """Every function of the public API, as the program calls it: `module::Type::function`, or
-    `Trait::function for module::Type`, where types that are not of the crate are `_`. What stands at the root
-    has the name of the crate for its module."""
+    """Every function of the public API, named as in the program: `module::Type::function`, or
+    `Trait::function for module::Type`. Types of other crates are `_`; for an item at the root, the name
+    of the crate stands for the module."""
     items, paths = document["index"], document["paths"]
     crate, *modules = public_modules(document)
 
@@ -168,7 +168,7 @@ def public_modules(document):
 
 
 def kept_functions(source, modules):
-    """The same of what the source of the program has."""
+    """The functions in the source of the program, in the same notation."""
     source = re.sub(r"//.*", "", source)
     generics = re.compile(r"(::)?<[^<>]*>")
     of_module = rf"\b(?:{'|'.join(modules)})(?:::\w+|::<[^<>]*>)+"
@@ -186,9 +186,9 @@ def check_api(json_path, *sources):
     source = "\n".join(Path(source).read_text() for source in sources)
     kept = Counter(kept_functions(source, public_modules(document)))
     for function in sorted(api):
-        # Types of the crate have some methods more than once, by arguments of the trait.
+        # A type may have a method several times, from one trait with different type arguments.
         if kept[function] < api[function]:
-            yield f"{function} is public, and not in the program"
+            yield f"{function} is public but not in the program: add it"
 
 
 if __name__ == "__main__":

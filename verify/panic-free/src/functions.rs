@@ -1,4 +1,4 @@
-//! The functions and methods of `lambda-proto` and `lambda-proto-extension`, but for those of traits.
+//! The functions and inherent methods of `lambda-proto` and `lambda-proto-extension`.
 
 use core::hint::black_box;
 

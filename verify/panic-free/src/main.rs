@@ -1,9 +1,10 @@
-//! Every function of the public APIs of `lambda-proto` and `lambda-proto-extension` in one program, which is
+//! Every public function of `lambda-proto` and `lambda-proto-extension` in one program, which is
 //! never run.
 //!
-//! Each is there for itself, for arguments of which the compiler knows nothing. So a check that is left in
-//! the linked program is one that the compiler could not prove to be needless, and `.ci/panic-free`, which
-//! takes the program apart, finds all of them. It also compares what is kept in here with what the crates have.
+//! Each function is compiled for arguments of which the compiler knows nothing. So a check that
+//! remains in the linked program is one that the compiler could not prove redundant.
+//! `.ci/panic-free` disassembles the program and finds all such checks. It also compares the
+//! functions in here with the public APIs of the crates.
 #![no_std]
 #![no_main]
 
@@ -14,7 +15,7 @@ mod opaque;
 use core::hint::black_box;
 use core::panic::PanicInfo;
 
-/// Where the linker begins to look for what is needed.
+/// The entry point, from which the linker finds the code to keep.
 #[unsafe(no_mangle)]
 extern "C" fn _start() -> ! {
     functions::keep();
@@ -33,22 +34,22 @@ fn wait() -> ! {
     }
 }
 
-/// Makes the compiler believe that somebody calls this function, with any arguments.
+/// Makes the compiler assume that this function is called with any arguments.
 fn keep(function: *const ()) {
     black_box(function);
 }
 
-/// What the check must find: a function that can panic.
+/// A function that can panic, which the check must find.
 #[cfg(feature = "seeded")]
 fn seeded(bytes: &[u8], at: usize) -> u8 {
     bytes[at]
 }
 
-/// What the check must find, too: a table with a function of Rust's library that can.
+/// A table with a library function that can panic, which the check must find, too.
 #[cfg(feature = "seeded")]
 static SEEDED: [fn(u32, u32) -> Option<char>; 1] = [char::from_digit];
 
-/// All panics come to here, where the check begins.
+/// Every panic ends up here, so the check starts here.
 #[inline(never)]
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {

@@ -1,4 +1,5 @@
-//! The methods of traits, of `core`'s for types of `lambda-proto` and `lambda-proto-extension` and of their own.
+//! The trait methods of `lambda-proto` and `lambda-proto-extension`: those of their own traits, and
+//! those that their types implement for traits of Rust's `core`.
 
 use core::fmt::{Debug, Display};
 use core::ops::Deref;

@@ -1,4 +1,4 @@
-//! What `lambda-proto` is generic over, as of which the compiler knows nothing.
+//! Type arguments for the generic types of `lambda-proto`, about which the compiler knows nothing.
 
 use core::fmt;
 use core::hash::Hasher;
@@ -42,7 +42,7 @@ pub(crate) type Handler =
 /// Any connection.
 pub(crate) struct Wire;
 
-/// Any host, with what the trait provides.
+/// Any connector, with the provided methods of the trait.
 pub(crate) struct Service;
 
 /// Any failure.
