@@ -1,4 +1,4 @@
-"""The function of the vectors in `conformance/`, as far as awslambdaric lets it be one."""
+"""The function for the vectors in `conformance/`, with the abilities that awslambdaric has."""
 
 import os
 
@@ -11,7 +11,7 @@ def handler(event, context):
     if do == "panic":
         raise RuntimeError(event["message"])
     if do == "fail":
-        # The type of an error is the name of its class.
+        # awslambdaric reports the name of the exception's class as the error type.
         name = event["type"].rsplit(".", 1)[-1]
         raise type(name, (Exception,), {})(event["message"] * event.get("times", 1))
     return event

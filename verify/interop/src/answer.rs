@@ -4,18 +4,18 @@ use serde::Deserialize;
 
 use crate::{Error, Result};
 
-/// What a caller of a function gets.
+/// What the caller of a function receives.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The status of the answer; see [`failure`](Self::failure) for what it does not say.
+    /// The HTTP status. It does not show every failure; see [`failure`](Self::failure).
     pub status: u16,
     /// The headers, names in lower case.
     pub headers: Vec<(String, String)>,
-    /// The body: what the function answered, or what the service says of its failure.
+    /// The body: the function's response, or the service's description of its failure.
     pub body: Vec<u8>,
 }
 
-/// What a service tells the caller of a function that failed.
+/// The error document that the caller of a failed function receives.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct FunctionError {
@@ -34,10 +34,10 @@ pub struct Caller {
     url: String,
 }
 
-/// No call waits longer than this for its answer.
+/// How long a call waits for its answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// More than any function may answer.
+/// Larger than any response that a function may send.
 const LARGEST_BODY: u64 = 64 * 1024 * 1024;
 
 impl Answer {
@@ -51,18 +51,18 @@ impl Answer {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// What the body says of a failed function, where it is such a report.
+    /// The body as an error document, if it is one.
     pub fn function_error(&self) -> Option<FunctionError> {
         let error: FunctionError = serde_json::from_slice(&self.body).ok()?;
         (!error.error_type.is_empty()).then_some(error)
     }
 
-    /// Why this is no answer of a function that succeeded; `None` if it is one.
+    /// Why the function failed; `None` if it succeeded.
     ///
-    /// AWS's emulator answers 200 for a function that failed and for one that timed out, and in its
-    /// on-demand mode no header tells them from a success. So the body decides: a JSON object with an
-    /// `errorType` is a failure, and so is the emulator's own sentence for a timeout. A function that
-    /// answers with such a body on purpose cannot be told from one that failed.
+    /// AWS's emulator sends status 200 for functions that failed or timed out, and in its on-demand
+    /// mode no header distinguishes them from a success. So the body decides: a JSON object with an
+    /// `errorType` is a failure, and so is the emulator's text for a timeout. A function that sends
+    /// such a body as its response cannot be distinguished from one that failed.
     pub fn failure(&self) -> Option<String> {
         let text = self.text();
         if let Some(error) = self.function_error() {
@@ -76,7 +76,7 @@ impl Answer {
 }
 
 impl Caller {
-    /// Invokes by posting to this URL.
+    /// A caller that posts events to this URL.
     pub fn new(url: impl Into<String>) -> Self {
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(PATIENCE))
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_body_decides_whether_a_function_has_failed() {
+    fn the_body_decides_whether_a_function_failed() {
         let report = r#"{"errorType":"Function.X","errorMessage":"m"}"#;
         let cases = [
             (200, "hello", None),

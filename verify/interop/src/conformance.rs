@@ -1,4 +1,4 @@
-//! The vectors for services of `conformance/`, played with the lab and with AWS's emulator.
+//! Plays the vectors for services of `conformance/` against the lab and AWS's emulator.
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpStream};
@@ -13,23 +13,23 @@ use lambda_conformance::service::{
 
 use crate::{Emulator, Error, Function, Result};
 
-/// A service that the vectors are played with.
+/// A service to play the vectors against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// The lab of this workspace.
     Lab,
-    /// AWS's emulator; for several invocations at a time it needs root, see
+    /// AWS's emulator. Vectors with several invocations at a time need root, see
     /// [`Function::start_concurrent`].
     Emulator,
 }
 
-/// What came of vectors, by the names of their files and their own.
+/// Outcomes by the name of the file and of the vector.
 pub type Outcomes = BTreeMap<(String, String), Outcome>;
 
 /// How many vectors are played at the same time.
 const AT_ONCE: usize = 8;
 
-/// Every vector with the lab and with the emulator.
+/// Plays every vector against the lab and the emulator.
 ///
 /// # Errors
 ///
@@ -40,7 +40,8 @@ pub fn rows() -> Result<Vec<Row>> {
     let rows = lab.into_iter().map(|((file, vector), lab)| {
         let key = (file, vector);
         let emulator = emulator.remove(&key);
-        let emulator = emulator.unwrap_or(Outcome::NotApplicable("it was not played".into()));
+        let emulator =
+            emulator.unwrap_or(Outcome::NotApplicable("the vector was not played".into()));
         Row { file: key.0, vector: key.1, lab, emulator }
     });
     Ok(rows.collect())
@@ -99,7 +100,7 @@ impl Peer {
         Ok(service::outcome(played.map(drop), known))
     }
 
-    /// Plays one vector, and gives how many bytes were said as a runtime.
+    /// Plays one vector; returns how many bytes the player sent as a runtime.
     ///
     /// # Errors
     ///
@@ -127,7 +128,7 @@ impl Peer {
         })
     }
 
-    /// Its name in `conformance/service/known/`.
+    /// The name of the service in `conformance/service/known/`.
     fn name(self) -> &'static str {
         match self {
             Self::Lab => "lab",
@@ -139,11 +140,11 @@ impl Peer {
 struct Lab {
     lab: lambda_lab::Lab,
     runtime_api: SocketAddr,
-    /// None where no runtime is started.
+    /// `None` if the lab starts no runtime.
     bootstrap: Option<Bootstrap>,
 }
 
-/// Where a vector names none.
+/// The timeout in seconds if a vector names none.
 const TIMEOUT: u32 = 20;
 
 impl Lab {
@@ -186,11 +187,11 @@ impl Service for Lab {
 /// How long the emulator may take to listen.
 const START: Duration = Duration::from_secs(20);
 
-/// What it says when it cannot listen.
+/// The emulator's output if it cannot listen.
 const PORT_TAKEN: &str = "address already in use";
 
-/// What it says when it has ended for no reason that a vector gives: somebody else has taken the port of its
-/// Runtime API, or its own threads have run into each other.
+/// The emulator's output if it ended for a reason that has nothing to do with the vector: another
+/// process has taken the port of its Runtime API, or it crashed in a race of its own threads.
 const MISHAPS: [&str; 2] = [PORT_TAKEN, "panic: runtime error: invalid memory address"];
 
 struct EmulatorUnderTest {
@@ -208,7 +209,8 @@ impl EmulatorUnderTest {
             None => function.start()?,
             Some(slots) => function.start_concurrent(slots)?,
         };
-        // It listens for callers first, and forgets an invocation that comes before it listens here.
+        // The emulator listens for callers first, and loses an invocation that arrives before its
+        // Runtime API listens.
         let began = Instant::now();
         while TcpStream::connect(emulator.runtime_api()).is_err() {
             if emulator.output().contains(PORT_TAKEN) {
@@ -216,7 +218,9 @@ impl EmulatorUnderTest {
             }
             if began.elapsed() > START {
                 let output = emulator.output();
-                return Err(Error::new(format!("the emulator has no Runtime API:\n{output}")));
+                return Err(Error::new(format!(
+                    "the emulator does not listen on its Runtime API; its output:\n{output}"
+                )));
             }
             thread::sleep(Duration::from_millis(5));
         }
@@ -237,6 +241,6 @@ impl Service for EmulatorUnderTest {
         let started = self.bootstrap.await_start();
         started
             .map(drop)
-            .map_err(|error| format!("{error}; the emulator says:\n{}", self.emulator.output()))
+            .map_err(|error| format!("{error}; the emulator's output:\n{}", self.emulator.output()))
     }
 }

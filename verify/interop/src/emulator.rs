@@ -10,7 +10,7 @@ use crate::processes::{Process, free_ports};
 use crate::proxy::CountingProxy;
 use crate::{Answer, Caller, Error, Result, fetch};
 
-/// A program that is to run as a function.
+/// A program to run as a function.
 #[derive(Clone, Debug)]
 pub struct Function {
     program: PathBuf,
@@ -20,14 +20,14 @@ pub struct Function {
     is_counted: bool,
 }
 
-/// AWS's emulator with one function, on loopback; it ends, and all its processes, when it is dropped.
+/// AWS's emulator with one function, on loopback. Dropping it ends it and all its processes.
 #[derive(Debug)]
 pub struct Emulator {
     caller: Caller,
     address: SocketAddr,
     runtime_api: SocketAddr,
     proxy: Option<CountingProxy>,
-    // Dropped before the folder that it runs in.
+    // Declared before the folder that it runs in, so that it is dropped first.
     process: Process,
     _folder: Option<Folder>,
 }
@@ -39,10 +39,11 @@ struct Folder(PathBuf);
 /// How long an emulator may take to listen.
 const START: Duration = Duration::from_secs(20);
 
-/// Gives the function the address of the proxy; everything else stays.
+/// Replaces the address of the Runtime API by the proxy's and starts the function.
 const THROUGH_PROXY: &str = "export AWS_LAMBDA_RUNTIME_API=127.0.0.1:$0; exec \"$@\"";
 
-/// Shows the folder as `/var` to the emulator and nobody else, and leaves nothing behind.
+/// Mounts the folder as `/var` in a mount namespace that only the emulator has; nothing remains of
+/// it.
 const WITH_VAR: &str = "mount --bind \"$0\" /var && cd /var/task && exec \"$@\"";
 
 impl Function {
@@ -57,35 +58,36 @@ impl Function {
         }
     }
 
-    /// The same with one more argument.
+    /// Adds an argument.
     #[must_use]
     pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
         self
     }
 
-    /// The same with one more environment variable.
+    /// Adds an environment variable.
     #[must_use]
     pub fn variable(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.environment.push((name.into(), value.into()));
         self
     }
 
-    /// The same with another timeout.
+    /// Sets the timeout.
     #[must_use]
     pub fn timeout_seconds(mut self, seconds: u32) -> Self {
         self.timeout = seconds;
         self
     }
 
-    /// The same, with its [connections](Emulator::connections) counted.
+    /// Counts the function's [connections](Emulator::connections).
     #[must_use]
     pub fn count_connections(mut self) -> Self {
         self.is_counted = true;
         self
     }
 
-    /// Starts the emulator in its on-demand mode. The function itself starts at the first invocation.
+    /// Starts the emulator in its on-demand mode. The function itself starts with the first
+    /// invocation.
     ///
     /// # Errors
     ///
@@ -93,7 +95,7 @@ impl Function {
     pub fn start(&self) -> Result<Emulator> {
         self.check()?;
         let emulator = fetch::emulator()?;
-        // Somebody else may take a port before the emulator does.
+        // Another process may take a port before the emulator does.
         let mut result = Err(Error::new("never tried"));
         for _ in 0..3 {
             let [invoke, api] = free_ports()?;
@@ -111,11 +113,11 @@ impl Function {
         result
     }
 
-    /// Starts the emulator in its multi-concurrency mode (managed instances), with as many slots.
+    /// Starts the emulator in its multi-concurrency mode (managed instances), with this many slots.
     ///
-    /// In this mode it takes a bootstrap without arguments from `/var/task` and no other place, and
-    /// switches to a user of its own for it. Hence the function is put there, in a view of the file
-    /// system that only the emulator has, and root is needed.
+    /// In this mode the emulator runs a bootstrap without arguments, only from `/var/task`, and
+    /// under another user. So the function is put there in a mount namespace that only the emulator
+    /// has, and this needs root.
     ///
     /// # Errors
     ///
@@ -124,14 +126,15 @@ impl Function {
         self.check()?;
         if !rustix::process::geteuid().is_root() {
             return Err(Error::new(
-                "the emulator's multi-concurrency mode changes user (setgroups) to start the function, \
-                 which only root may: run this test as root, best in a container",
+                "the emulator's multi-concurrency mode starts the function as another user (setgroups), \
+                 which only root may do: run this test as root, best in a container",
             ));
         }
         let emulator = fetch::emulator()?;
         let folder = Folder(fetch::new_folder("var")?);
         let task = folder.0.join("task");
-        // Links, for a file that this process writes could not be executed while another thread forks.
+        // Hard links instead of copies: a file that this process has just written cannot be
+        // executed if another thread forked while it was open.
         fs::create_dir(&task)
             .and_then(|()| fs::hard_link(&self.program, task.join("bootstrap")))
             .and_then(|()| fs::hard_link(&emulator, task.join("emulator")))
@@ -149,7 +152,7 @@ impl Function {
         let started = Emulator::start(&mut command, [invoke, api], None, Some(folder));
         started.map_err(|error| {
             Error::new(format!(
-                "{error}\nit needs unshare (util-linux) and the right to mount (CAP_SYS_ADMIN)"
+                "{error}\nthe emulator needs unshare (util-linux) and CAP_SYS_ADMIN, the right to mount"
             ))
         })
     }
@@ -162,7 +165,7 @@ impl Function {
         Err(Error::new(format!("{program} is not the absolute path of a program: build it first")))
     }
 
-    /// Both addresses always: without them it listens on all interfaces.
+    /// Always passes both addresses: without them the emulator listens on all interfaces.
     fn command(&self, emulator: &Path, invoke: u16, api: u16) -> Command {
         let mut command = Command::new(emulator);
         command.args(["--log-level", "error"]);
@@ -175,8 +178,8 @@ impl Function {
     }
 }
 
-/// The emulator gives its environment to the function and takes its own settings from it: nothing of
-/// ours may be among them.
+/// Removes this process's `AWS_` variables: the emulator reads its settings from the environment
+/// and passes it on to the function.
 fn clean(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(|name| name.starts_with("AWS_")) {
@@ -198,7 +201,7 @@ impl Emulator {
             if let Some(status) = process.exit_status() {
                 let output = process.output();
                 return Err(Error::new(format!(
-                    "the emulator has ended at once ({status}):\n{output}"
+                    "the emulator ended while starting ({status}); its output:\n{output}"
                 )));
             }
             if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
@@ -207,7 +210,7 @@ impl Emulator {
             if began.elapsed() > START {
                 let output = process.output();
                 return Err(Error::new(format!(
-                    "the emulator does not listen on {port}:\n{output}"
+                    "the emulator does not listen on port {port}; its output:\n{output}"
                 )));
             }
             thread::sleep(Duration::from_millis(5));
@@ -221,43 +224,44 @@ impl Emulator {
 
     /// Invokes the function and waits for its answer, 30 s at most.
     ///
-    /// One at a time, which `&mut` sees to: in its on-demand mode two callers at once crash the
+    /// It takes `&mut self` because in its on-demand mode two concurrent callers crash the
     /// emulator.
     ///
     /// # Errors
     ///
-    /// An [`Error`] when there is no answer, with the emulator's output.
+    /// An [`Error`] with the emulator's output if there is no answer.
     pub fn invoke(&mut self, event: impl AsRef<[u8]>) -> Result<Answer> {
         let answer = self.caller.invoke(event.as_ref());
-        answer
-            .map_err(|error| Error::new(format!("{error}; the emulator says:\n{}", self.output())))
+        answer.map_err(|error| {
+            Error::new(format!("{error}; the emulator's output:\n{}", self.output()))
+        })
     }
 
-    /// A caller of its own, for invocations that run at the same time.
+    /// Another caller, for concurrent invocations.
     pub fn caller(&self) -> Caller {
         self.caller.clone()
     }
 
-    /// Where it listens for callers.
+    /// The address on which the emulator listens for callers.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where its Runtime API is.
+    /// The address of the Runtime API.
     pub fn runtime_api(&self) -> SocketAddr {
         self.runtime_api
     }
 
-    /// How often the function has connected.
+    /// How many times the function has connected.
     ///
     /// # Panics
     ///
-    /// Panics unless the function is one that [counts](Function::count_connections).
+    /// If the function was not started with [`Function::count_connections`].
     pub fn connections(&self) -> usize {
         self.proxy.as_ref().expect("count_connections was not asked for").connections()
     }
 
-    /// What the emulator and the function have written so far.
+    /// The output of the emulator and the function so far.
     pub fn output(&self) -> String {
         self.process.output()
     }
@@ -271,7 +275,7 @@ impl Emulator {
         self.process.wait_for_output(text)
     }
 
-    /// The ids of the emulator's processes and of the function's.
+    /// The process ids of the emulator and the function.
     pub fn family(&self) -> Vec<i32> {
         self.process.family()
     }

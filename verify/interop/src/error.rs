@@ -1,8 +1,8 @@
 use std::fmt;
 
-/// What went wrong and what to do about it, in one text for people.
+/// A message that says what went wrong and what to do about it.
 ///
-/// `Debug` prints the same text, so that `unwrap` in a test shows it as it is meant.
+/// `Debug` prints the same text, so that `unwrap` in a test shows it unescaped.
 #[derive(Clone)]
 pub struct Error(String);
 
@@ -10,7 +10,7 @@ pub struct Error(String);
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// An error that says this.
+    /// An error with this text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }

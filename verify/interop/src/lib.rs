@@ -1,16 +1,16 @@
-//! What runs functions of this workspace under the local services that other people use, AWS's
-//! emulator and `cargo lambda watch`, and what runs other people's clients under this workspace's lab.
+//! Runs functions of this workspace under third-party local services (AWS's emulator and
+//! `cargo lambda watch`), and third-party clients under this workspace's lab.
 //!
 //! ```text
 //!  Function ──start──> Emulator ──invoke──> Answer
 //!     │                   │ owns
-//!     │                   └─ processes: killed, with all that they have started, on drop
+//!     │                   └─ processes: killed on drop, with all their descendants
 //!     └─ a path: programs::example("echo"), programs::misbehave(Profile::Release)
 //! ```
 //!
-//! The binaries of the services come out of PyPI wheels, pinned by version and checksum, and stay
-//! below `target/interop`, as do clients in Python; see [`fetch`]. Everything listens on loopback, on
-//! ports that were free.
+//! The binaries of the services come from PyPI wheels, pinned by version and checksum, and are kept
+//! in `target/interop`, as are the clients in Python; see [`fetch`]. Everything listens on free
+//! ports of the loopback interface.
 #![cfg(feature = "harness")]
 
 mod answer;

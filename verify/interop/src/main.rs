@@ -1,4 +1,4 @@
-//! Runs one function under AWS's emulator, invokes it once, and prints what it answers:
+//! Runs a function under AWS's emulator, invokes it once, and prints its answer:
 //! `cargo run -p lambda-interop -- hello '{"name":"Ada"}'`.
 
 use std::ffi::OsString;
@@ -16,11 +16,11 @@ usage: lambda-interop FUNCTION EVENT [-- ARGUMENTS]
 
 FUNCTION   an example (bare, echo, hello, minimal, stream), which is built first, or the
            path of any bootstrap
-EVENT      what it is invoked with, mostly JSON
-ARGUMENTS  of the function
+EVENT      the event to invoke it with, usually JSON
+ARGUMENTS  passed to the function
 
 The answer goes to standard output, everything else to standard error. The exit code is
-0 when the function has answered, 1 when it has failed, and 2 for a wrong command line.
+0 if the function succeeded, 1 if it failed, and 2 for a wrong command line.
 
   cargo run -p lambda-interop -- hello '{\"name\":\"Ada\"}'
 ";
@@ -63,8 +63,8 @@ fn parse(mut parser: lexopt::Parser) -> std::result::Result<Command, lexopt::Err
         }
     }
     let function = function.ok_or("FUNCTION is missing")?;
-    let event =
-        event.ok_or("EVENT is missing: what the function is invoked with, for instance '{}'")?;
+    let event = event
+        .ok_or("EVENT is missing: give the event to invoke the function with, such as '{}'")?;
     Ok(Command::Run { function, event, arguments })
 }
 
@@ -75,9 +75,9 @@ fn run(function: OsString, event: OsString, arguments: Vec<OsString>) -> Result<
     let answer = emulator.invoke(event.as_encoded_bytes())?;
     eprint!("{}", emulator.output());
     if let Some(failure) = answer.failure() {
-        return Err(Error::new(format!("the function has failed: {failure}")));
+        return Err(Error::new(format!("the function failed: {failure}")));
     }
-    // Exactly the answer where a program reads it, whole lines where a person does.
+    // A program gets exactly the answer; on a terminal the last line is ended.
     let ends_line = !std::io::stdout().is_terminal() || answer.body.ends_with(b"\n");
     print(&answer.body).and_then(|()| if ends_line { Ok(()) } else { print(b"\n") })
 }
@@ -90,7 +90,7 @@ fn program(function: OsString) -> Result<PathBuf> {
     let path = PathBuf::from(function);
     path.canonicalize().map_err(|error| {
         Error::new(format!(
-            "{}: {error}; FUNCTION is the name of an example or a path",
+            "{}: {error}; FUNCTION must be the name of an example or a path",
             path.display()
         ))
     })

@@ -1,4 +1,4 @@
-//! Processes that do not outlive what has started them.
+//! Child processes that do not outlive their owner.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -13,12 +13,12 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{Error, Result};
 
-/// A process whose output is read into memory, and which is killed on drop with every process that it
-/// has started, and that those have.
+/// A process whose output is collected in memory. Dropping it kills it and all its descendants.
 ///
-/// Process groups would not do: the emulators give their children groups of their own, and an emulator
-/// that crashes leaves its children to init. So all of them carry a mark in their environment, by which
-/// they are found in `/proc`. They stay in the group of the test, so that Ctrl-C reaches them.
+/// Process groups are not enough: the emulators put their children into other groups, and a crashed
+/// emulator leaves its children to init. So all of them carry a mark in their environment, by which
+/// they are found in `/proc`. They stay in the process group of the test, so that Ctrl-C reaches
+/// them.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -35,7 +35,7 @@ struct Output {
 /// The variable with the mark.
 const MARK: &str = "LAMBDA_INTEROP_PROCESS";
 
-/// How long to wait for an output or for an end.
+/// How long to wait for output or for the end of a process.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Process {
@@ -63,7 +63,7 @@ impl Process {
         Ok(Self { child, mark, output })
     }
 
-    /// Whether the process has ended, and how.
+    /// The exit status, if the process has ended.
     pub fn exit_status(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
@@ -81,10 +81,10 @@ impl Process {
             }
             thread::sleep(Duration::from_millis(5));
         }
-        Err(Error::new(format!("the process has not ended; its output:\n{}", self.output())))
+        Err(Error::new(format!("the process did not end; its output:\n{}", self.output())))
     }
 
-    /// What it and its children have written so far, to standard output and error.
+    /// What the process and its descendants have written to standard output and error so far.
     pub fn output(&self) -> String {
         self.output.text.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
@@ -93,7 +93,7 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// An [`Error`] with the output if the text does not come.
+    /// An [`Error`] with the output if the text does not appear.
     pub fn wait_for_output(&self, text: &str) -> Result<()> {
         let output = self.output.text.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let lacks = |output: &mut String| !output.contains(text);
@@ -108,7 +108,7 @@ impl Process {
         Ok(())
     }
 
-    /// The ids of all processes that belong to this one.
+    /// The ids of this process and all its descendants.
     pub fn family(&self) -> Vec<i32> {
         let marked = format!("{MARK}={}", self.mark);
         let is_marked = |pid: &i32| {
@@ -127,7 +127,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _has_ended = self.child.kill();
         let _has_ended = self.child.wait();
-        // One that is being killed may have started another: look again until there is none.
+        // A process may start another while it is being killed: repeat until there is none.
         let began = Instant::now();
         loop {
             let family = self.family();
@@ -147,7 +147,7 @@ impl Drop for Process {
 }
 
 impl Output {
-    /// Reads a pipe to its end, on a thread of its own.
+    /// Reads a pipe to its end, on another thread.
     fn collect(this: &Arc<Self>, pipe: impl Read + Send + 'static) {
         let output = Arc::clone(this);
         thread::spawn(move || {
@@ -163,7 +163,7 @@ impl Output {
     }
 }
 
-/// Ports of 127.0.0.1 that nobody listens on, all different.
+/// Free ports of 127.0.0.1, all different.
 ///
 /// # Errors
 ///
@@ -171,7 +171,7 @@ impl Output {
 pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N]> {
     let no_port = |error| Error::new(format!("no free port on 127.0.0.1: {error}"));
     let mut ports = [0; N];
-    // Held together until the end, so that none is given twice.
+    // All are held until the end, so that none is returned twice.
     let mut held = Vec::new();
     for port in &mut ports {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(no_port)?;

@@ -1,4 +1,4 @@
-//! The functions that are run: release builds of the examples and of `misbehave`.
+//! Builds the functions to run: the examples, `misbehave` and the other programs of this package.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -18,17 +18,17 @@ pub enum Profile {
     Abort,
 }
 
-/// An example of this workspace, by its name, in a release build.
+/// Builds the example of this name in release mode and returns its path.
 ///
 /// # Errors
 ///
-/// An [`Error`] with what Cargo says if it does not build, and with the names that there are if there
-/// is none of this name.
+/// An [`Error`] if the build fails, or with the names of all examples if there is none of this
+/// name.
 pub fn example(name: &str) -> Result<PathBuf> {
     build(&["--release", "--workspace", "--examples"], name)
 }
 
-/// The function that does what its event says.
+/// The function that does what its event says, `misbehave`.
 ///
 /// # Errors
 ///
@@ -43,7 +43,7 @@ pub fn misbehave(profile: Profile) -> Result<PathBuf> {
     build(&arguments, "misbehave")
 }
 
-/// The function on `lambda_runtime`, which AWS publishes for Rust.
+/// The function on `lambda_runtime`, the client that AWS publishes for Rust.
 ///
 /// # Errors
 ///
@@ -61,7 +61,7 @@ pub fn peer_concurrent() -> Result<PathBuf> {
     peer("peer-concurrent")
 }
 
-/// The function of the conformance vectors on `lambda_runtime`.
+/// The function for the conformance vectors on `lambda_runtime`.
 ///
 /// # Errors
 ///
@@ -70,7 +70,7 @@ pub fn peer_vectors() -> Result<PathBuf> {
     peer("peer-vectors")
 }
 
-/// The function of the conformance vectors on a layer of this workspace: `std`, `mio` or `socket`.
+/// The function for the conformance vectors on a layer of this workspace: `std`, `mio` or `socket`.
 ///
 /// # Errors
 ///
@@ -87,11 +87,11 @@ fn peer(name: &str) -> Result<PathBuf> {
 /// Programs by their names.
 type Programs = HashMap<String, PathBuf>;
 
-/// Where Cargo builds: `target`, unless somebody wants it elsewhere.
+/// Cargo's target folder, `target` unless configured otherwise.
 ///
 /// # Errors
 ///
-/// An [`Error`] if Cargo does not say it.
+/// An [`Error`] if `cargo metadata` fails.
 pub(crate) fn target_folder() -> Result<PathBuf> {
     #[derive(Deserialize)]
     struct Metadata {
@@ -104,12 +104,12 @@ pub(crate) fn target_folder() -> Result<PathBuf> {
     }
     let metadata = cargo(&["metadata", "--no-deps", "--offline", "--format-version=1"])?;
     let metadata: Metadata = serde_json::from_slice(&metadata).map_err(|error| {
-        Error::new(format!("cargo metadata does not tell the target folder: {error}"))
+        Error::new(format!("cannot read the target folder from cargo metadata: {error}"))
     })?;
     Ok(known.insert(metadata.target_directory).clone())
 }
 
-/// Builds once for each set of arguments, and gives the path of one of the programs.
+/// Builds once for each set of arguments, and returns the path of one of the programs.
 fn build(arguments: &[&str], name: &str) -> Result<PathBuf> {
     static BUILT: Mutex<Option<HashMap<String, Result<Programs>>>> = Mutex::new(None);
     let mut built = BUILT.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -120,16 +120,16 @@ fn build(arguments: &[&str], name: &str) -> Result<PathBuf> {
         let build = ["build", "--message-format=json-render-diagnostics"];
         Ok(executables(&cargo(&[&build, arguments].concat())?))
     });
-    // A build that fails is not tried again by every test.
+    // A failed build is kept, too, so that not every test repeats it.
     let programs = programs.as_ref().map_err(Clone::clone)?;
     programs.get(name).cloned().ok_or_else(|| {
         let mut names: Vec<_> = programs.keys().map(String::as_str).collect();
         names.sort_unstable();
-        Error::new(format!("there is no program \"{name}\"; there are {}", names.join(", ")))
+        Error::new(format!("no program \"{name}\"; choose one of {}", names.join(", ")))
     })
 }
 
-/// The programs that Cargo says it has built, by their names.
+/// The programs that Cargo reports as built, by their names.
 fn executables(messages: &[u8]) -> Programs {
     #[derive(Deserialize)]
     struct Message {
@@ -158,7 +158,7 @@ fn cargo(arguments: &[&str]) -> Result<Vec<u8>> {
         .map_err(|error| Error::new(format!("cannot start {command:?}: {error}; install Rust")))?;
     if !output.status.success() {
         return Err(Error::new(format!(
-            "cargo {} has failed ({}); its reasons are above",
+            "cargo {} failed ({}); see its messages above",
             arguments.join(" "),
             output.status
         )));

@@ -1,4 +1,4 @@
-//! A copier of bytes that counts connections.
+//! A TCP proxy that counts connections.
 
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -8,9 +8,9 @@ use std::thread;
 
 use crate::{Error, Result};
 
-/// Stands between a runtime and the service, and counts how often the runtime has connected.
+/// A proxy between a runtime and the service that counts how many times the runtime connects.
 ///
-/// Its thread waits for connections until the test ends.
+/// Its thread accepts connections until the test program ends.
 #[derive(Debug)]
 pub(crate) struct CountingProxy {
     port: u16,

@@ -1,4 +1,4 @@
-//! A service that answers as a table says, in segments that are known.
+//! A service that sends a fixed script of replies, in known TCP segments.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -7,24 +7,24 @@ use std::time::Duration;
 
 use crate::{Error, Result};
 
-/// When the next event is there.
+/// When the next event is available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// Every request is answered for itself, in one segment.
+    /// Each reply is sent when its request arrives, in one segment.
     OneByOne,
-    /// The reply to an answer comes in one segment with the next event, which was waiting.
+    /// The next event is already waiting: it comes in one segment with the reply to the answer.
     NextIsWaiting,
 }
 
-/// A Runtime API that gives a number of events on one connection, then refuses `next` for good, so that
-/// the runtime ends.
+/// A Runtime API that sends a number of events on one connection and then refuses `next` with a
+/// 403, so that the runtime ends.
 #[derive(Debug)]
 pub struct ScriptedService {
     address: SocketAddr,
     thread: JoinHandle<io::Result<usize>>,
 }
 
-/// How long to wait for the runtime to say something.
+/// How long to wait for bytes of the runtime.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const ACCEPTED: &str = "HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{\"status\":\"OK\"}\n";
@@ -32,7 +32,7 @@ const ACCEPTED: &str = "HTTP/1.1 202 Accepted\r\nContent-Type: application/json\
 const NO_MORE: &str = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
 
 impl ScriptedService {
-    /// A service that gives `events` events of `size` bytes.
+    /// Starts a service that sends `events` events of `size` bytes.
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ impl ScriptedService {
         let address = listener.local_addr().map_err(cannot)?;
         let thread = thread::spawn(move || {
             let mut connection = Connection::accept(&listener)?;
-            // A runtime that wants SIGTERM has an extension, which is open for as long as it runs.
+            // A runtime that wants SIGTERM registers an extension, on a connection that stays open.
             let mut _extension = None;
             if connection.is_extension()? {
                 connection.register()?;
@@ -55,17 +55,17 @@ impl ScriptedService {
         Ok(Self { address, thread })
     }
 
-    /// Where it listens.
+    /// The address on which the service listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Waits for the end of the session, and says how many answers were right: the event itself, or
+    /// Waits for the end of the session; returns how many answers were right: the event itself, or
     /// the report of an error.
     ///
     /// # Errors
     ///
-    /// An [`Error`] with the reason why the session has ended before.
+    /// An [`Error`] with the reason if the session ended early.
     pub fn finish(self) -> Result<usize> {
         let result = self.thread.join().map_err(|_| Error::new("the scripted service panicked"))?;
         result.map_err(|error| Error::new(format!("the scripted service: {error}")))
@@ -85,14 +85,14 @@ impl Connection {
         Ok(Self { stream, bytes: Vec::new() })
     }
 
-    /// Whether it begins with another API than the runtime's.
+    /// Whether the first request is one of the Extensions API.
     fn is_extension(&self) -> io::Result<bool> {
         let mut start = [0; 4];
         let length = self.stream.peek(&mut start)?;
         Ok(start[..length] == *b"POST")
     }
 
-    /// Registers an extension, and leaves its `next` open.
+    /// Accepts the registration of an extension, and leaves its `next` unanswered.
     fn register(&mut self) -> io::Result<()> {
         self.expect("POST /2020-01-01/extension/register ")?;
         let mut responder = "HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: c7d2\r\n\
@@ -128,14 +128,14 @@ impl Connection {
         Ok(right)
     }
 
-    /// One write, which the loopback device carries as one segment.
+    /// Sends with one write, which the loopback device carries as one segment.
     fn send(&mut self, responder: &mut String) -> io::Result<()> {
         let sent = self.stream.write_all(responder.as_bytes());
         responder.clear();
         sent
     }
 
-    /// Reads one request, which must begin so, and gives its body.
+    /// Reads one request, which must begin with `start`, and returns its body.
     fn expect(&mut self, start: &str) -> io::Result<Vec<u8>> {
         let head = loop {
             if let Some(end) = self.bytes.windows(4).position(|four| four == b"\r\n\r\n") {

@@ -1,26 +1,27 @@
-//! System calls of programs, counted by strace.
+//! Counts the system calls of programs with strace.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{fs, io};
 
-/// How many calls an invocation may cost more or fewer than expected: a few calls of a whole run vary,
-/// with how its threads meet at the start and the end and with what the allocator gives back.
+/// How far the calls per invocation may be from the expected number. A few calls of a whole run
+/// vary, with the timing of its threads at the start and the end and with the memory that the
+/// allocator releases.
 const TOLERANCE: f64 = 0.1;
 
-/// A program under strace, from its start to its end, with all of its threads.
+/// A trace of a program by strace, from its start to its end, with all of its threads.
 pub struct Trace {
     log: PathBuf,
 }
 
 impl Trace {
-    /// A trace that is written to this file, which is removed when this is dropped.
+    /// A trace that is written to this file. The file is removed on drop.
     pub fn new(log: PathBuf) -> Self {
         Self { log }
     }
 
-    /// What runs the program; arguments and variables are added to it.
+    /// The command that runs the program under strace; arguments and variables can be added to it.
     pub fn command(&self, program: &Path) -> Command {
         let mut command = Command::new("strace");
         command.args(["-f", "-o"]).arg(&self.log).arg(program);
@@ -31,10 +32,10 @@ impl Trace {
     ///
     /// # Errors
     ///
-    /// If there is no trace, as where strace is not installed.
+    /// If there is no trace, for instance because strace is not installed.
     pub fn calls(&self) -> io::Result<SystemCalls> {
         let text = fs::read_to_string(&self.log)?;
-        // Signals and exits have lines of their own, and the second half of an interrupted line is none.
+        // Signals and exits are not calls, and an interrupted call has two lines but counts once.
         let is_call = |line: &&str| {
             !line.contains("+++ ") && !line.contains("--- ") && !line.contains(" resumed>")
         };
@@ -59,8 +60,8 @@ impl Drop for Trace {
 pub struct SystemCalls(BTreeMap<String, usize>);
 
 impl SystemCalls {
-    /// What one invocation costs, if this run had `more` invocations than the other: the difference,
-    /// divided by that.
+    /// The calls per invocation, if this run had `more` invocations than the other: the difference
+    /// divided by `more`.
     pub fn each_beyond(&self, fewer: &Self, more: usize) -> EachCosts {
         let on_top = |(name, count): (&String, &usize)| {
             let before = fewer.0.get(name).copied().unwrap_or_default();
@@ -75,7 +76,7 @@ impl SystemCalls {
 pub struct EachCosts(BTreeMap<String, f64>);
 
 impl EachCosts {
-    /// Panics unless each invocation costs these calls and no others.
+    /// Panics unless each invocation makes these calls and no others.
     #[track_caller]
     pub fn assert_are(&self, expected: &[(&str, f64)]) {
         self.assert_at_most(expected);
@@ -85,7 +86,7 @@ impl EachCosts {
         }
     }
 
-    /// Panics if an invocation costs more than these calls, or others.
+    /// Panics if an invocation makes more calls than these, or others.
     #[track_caller]
     pub fn assert_at_most(&self, most: &[(&str, f64)]) {
         for (name, count) in &self.0 {

@@ -1,4 +1,4 @@
-//! Functions under the lab whose output is kept, and whose processes are looked at: `/proc` tells
+//! Functions under the lab whose output is kept, and whose state is read from `/proc`, which shows
 //! whether they are stopped.
 
 use std::fs;
@@ -11,16 +11,16 @@ use lambda_lab::{Function, Lab, Output};
 
 use crate::programs;
 
-/// Longer than anything takes that does not hang.
+/// How long to wait: longer than anything takes unless it hangs.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A function for the lab, and the file that its output goes to.
+/// A function for the lab, and the file with its output.
 pub struct Logged {
     function: Function,
     log: PathBuf,
 }
 
-/// A lab with such a function. The file is removed when this is dropped.
+/// A lab that runs a [`Logged`] function. The file is removed on drop.
 pub struct Running {
     /// The lab.
     pub lab: Lab,
@@ -41,21 +41,21 @@ impl Logged {
     ///
     /// # Panics
     ///
-    /// If there is no place for its output.
+    /// If the folder for its output cannot be created.
     pub fn program(program: &Path, arguments: &[&str]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = programs::target_folder().unwrap().join("tmp");
         fs::create_dir_all(&folder).unwrap();
         let log = folder.join(format!("under-lab-{}-{number}.txt", std::process::id()));
-        // The lab shows what a function writes, and does not keep it.
+        // The lab prints what a function writes, and does not keep it.
         let shell = Function::new("/bin/sh").argument("-c").argument("exec \"$@\" 2>>\"$0\"");
         let function = shell.argument(&log).argument(program);
         let function = arguments.iter().fold(function, |function, it| function.argument(it));
         Self { function: function.output(Output::Discarded), log }
     }
 
-    /// The same with other settings.
+    /// Changes the settings of the function.
     #[must_use]
     pub fn with(self, change: impl FnOnce(Function) -> Function) -> Self {
         Self { function: change(self.function), log: self.log }
@@ -72,7 +72,8 @@ impl Logged {
 }
 
 impl Running {
-    /// Invokes it, and waits until it has asked for the next invocation; gives the request id.
+    /// Invokes the function, and waits until it has asked for the next invocation; returns the
+    /// request id.
     ///
     /// # Panics
     ///
@@ -81,12 +82,13 @@ impl Running {
         self.lab.invoke_to_the_end("{}", |_| ()).unwrap().request_id
     }
 
-    /// Invokes it until there is such a line: an invocation may be over, and all be frozen again,
-    /// before a thread that is due has run. Gives the id of the first invocation.
+    /// Invokes the function until its log has a line with all `parts`; returns the request id of
+    /// the first invocation. One invocation may not be enough: it may end, and the process be
+    /// frozen again, before a thread that is due has run.
     ///
     /// # Panics
     ///
-    /// If the line does not come.
+    /// If the line does not appear.
     #[track_caller]
     pub fn invoke_until(&self, parts: &[&str]) -> String {
         let first = self.invoke();
@@ -97,12 +99,12 @@ impl Running {
         first
     }
 
-    /// What it has written to standard error so far.
+    /// What the function has written to standard error so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// The number of the first line with all of this in it.
+    /// The number of the first line with all `parts`.
     ///
     /// # Panics
     ///
@@ -112,22 +114,22 @@ impl Running {
         self.find(parts).unwrap_or_else(|| panic!("no line with {parts:?}:\n{}", self.log()))
     }
 
-    /// The number of the first line with all of this in it, if there is one.
+    /// The number of the first line with all `parts`, if there is one.
     pub fn find(&self, parts: &[&str]) -> Option<usize> {
         self.log().lines().position(|line| parts.iter().all(|part| line.contains(part)))
     }
 
-    /// Waits for such a line.
+    /// Waits for a line with all `parts`.
     ///
     /// # Panics
     ///
-    /// If it does not come.
+    /// If it does not appear.
     #[track_caller]
     pub fn wait_for(&self, parts: &[&str]) {
         wait_until(&format!("{parts:?}"), || self.find(parts).is_some());
     }
 
-    /// The id of its process.
+    /// The id of the function's process.
     ///
     /// # Panics
     ///
@@ -143,20 +145,20 @@ impl Running {
         pids.find(is_marked).expect("it runs")
     }
 
-    /// Whether its process is stopped.
+    /// Whether the process is stopped.
     pub fn is_frozen(&self) -> bool {
         state(self.pid()) == Some('T')
     }
 
-    /// Waits until its process is stopped.
+    /// Waits until the process is stopped.
     ///
     /// # Panics
     ///
-    /// If it runs on.
+    /// If it keeps running.
     #[track_caller]
     pub fn wait_for_freeze(&self) {
         let pid = self.pid();
-        wait_until("it is stopped", || state(pid) == Some('T'));
+        wait_until("the process is stopped", || state(pid) == Some('T'));
     }
 }
 
@@ -173,16 +175,16 @@ fn state(pid: u32) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-/// Looks until it is so.
+/// Waits until the condition holds.
 ///
 /// # Panics
 ///
-/// If it is not so in time.
+/// If it does not hold in time.
 #[track_caller]
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
-        assert!(began.elapsed() < PATIENCE, "not so after {PATIENCE:?}: {what}");
+        assert!(began.elapsed() < PATIENCE, "still waiting after {PATIENCE:?}: {what}");
         thread::yield_now();
     }
 }

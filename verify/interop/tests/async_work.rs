@@ -1,7 +1,7 @@
-//! What `docs/async-work.md` says about work that outlives the answer, proven with its examples
+//! Tests the claims of `docs/async-work.md` about work that outlives the answer, with its examples
 //! under the lab, which stops their processes.
 //!
-//! Work of ten minutes stands for work that is not done yet: no test waits for it.
+//! Work of ten minutes stands for unfinished work: no test waits for its end.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
@@ -20,7 +20,7 @@ fn frozen(name: &str, arguments: &[&str]) -> Logged {
 }
 
 #[test]
-fn work_that_is_finished_first_is_done_when_the_caller_has_its_answer() {
+fn work_finished_before_the_answer_is_done_when_the_caller_has_it() {
     let running = frozen("post_response", &["first", "100"]).start();
     for _ in 0..2 {
         let answer = running.lab.invoke("{}").unwrap();
@@ -30,7 +30,7 @@ fn work_that_is_finished_first_is_done_when_the_caller_has_its_answer() {
 }
 
 #[test]
-fn a_caller_does_not_wait_for_drained_work_and_the_process_runs_on() {
+fn drained_work_keeps_the_process_running_but_not_the_caller_waiting() {
     let running = frozen("post_response", &["drain", TEN_MINUTES]).start();
     running.lab.invoke("{}").unwrap();
     assert!(!running.is_frozen());
@@ -41,13 +41,13 @@ fn a_caller_does_not_wait_for_drained_work_and_the_process_runs_on() {
 fn the_next_invocation_begins_when_drained_work_is_done() {
     let running = frozen("post_response", &["drain", "100"]).start();
     let first = running.lab.invoke("{}").unwrap().request_id;
-    // The lab gives it out when the runtime asks.
+    // The lab sends it when the runtime asks.
     running.lab.invoke("{}").unwrap();
     running.line_with(&[&first, "the work ends"]);
 }
 
 #[test]
-fn a_caller_has_the_beginning_of_a_stream_while_the_function_writes_on() {
+fn a_caller_receives_the_start_of_a_stream_while_the_function_is_writing() {
     let running = frozen("stream", &[]).start();
     let (mut text, mut was_frozen) = (String::new(), None);
     let broken = running.lab.invoke_streaming("600", |piece| {
@@ -75,14 +75,14 @@ fn an_extension_ends_its_work_before_the_process_is_frozen() {
     let running = frozen("internal_extension", &["100"]).start();
     for _ in 0..2 {
         let id = running.invoke();
-        // Now the runtime and the extension have asked.
+        // By now both the runtime and the extension have asked for the next event.
         running.line_with(&[&id, "the work ends"]);
         running.wait_for_freeze();
     }
 }
 
 #[test]
-fn a_caller_does_not_wait_for_the_work_of_an_extension_and_the_process_runs_on() {
+fn work_in_an_extension_keeps_the_process_running_but_not_the_caller_waiting() {
     let running = frozen("internal_extension", &[TEN_MINUTES]).start();
     assert_eq!(running.lab.invoke("{}").unwrap().text(), "answered");
     assert!(!running.is_frozen());
@@ -90,7 +90,7 @@ fn a_caller_does_not_wait_for_the_work_of_an_extension_and_the_process_runs_on()
 }
 
 #[test]
-fn an_extension_is_told_of_an_invocation_that_fails() {
+fn an_extension_gets_the_event_of_an_invocation_that_fails() {
     let running = frozen("internal_extension", &["100"]).start();
     let error = running.lab.invoke_to_the_end("fail", |_| ()).unwrap_err();
     assert!(error.to_string().contains("the event wants it"), "{error}");
@@ -100,7 +100,7 @@ fn an_extension_is_told_of_an_invocation_that_fails() {
 }
 
 #[test]
-fn a_timeout_ends_the_work_of_an_extension_whose_caller_has_its_answer() {
+fn a_timeout_ends_the_work_of_an_extension_after_the_answer() {
     let running = frozen("internal_extension", &[TEN_MINUTES]);
     // Long enough for an answer, however busy the machine is.
     let running = running.with(|it| it.timeout(Duration::from_secs(5))).start();
@@ -108,7 +108,7 @@ fn a_timeout_ends_the_work_of_an_extension_whose_caller_has_its_answer() {
     running.lab.invoke_to_the_end("{}", |piece| answer.extend_from_slice(piece)).unwrap();
     assert_eq!(answer, b"answered");
     assert_eq!(running.find(&["the work ends"]), None, "{}", running.log());
-    // The old process could not get this one: its extension has not asked.
+    // A new process serves this one: the old one's extension never asked for the next event.
     running.lab.invoke("{}").unwrap();
 }
 
@@ -122,13 +122,13 @@ fn managed_instances_refuse_an_internal_extension_with_events() {
 }
 
 #[test]
-fn work_that_is_handed_over_is_done_while_the_process_that_has_taken_it_is_frozen() {
+fn handed_over_work_is_done_while_the_first_process_is_frozen() {
     let other = Function::external().output(Output::Discarded).start().unwrap();
     let running = frozen("hand_over", &["front", &other.address().to_string()]).start();
     let runtime = Runtime::new(Endpoint::parse(&other.runtime_api()).unwrap()).log(|_| ());
     let (go, gone) = mpsc::channel();
     let (done, is_done) = mpsc::channel();
-    // It ends with the test program.
+    // This thread ends with the test program.
     thread::spawn(move || {
         runtime.run_mut(|invocation, responder| {
             gone.recv()?;
@@ -140,12 +140,12 @@ fn work_that_is_handed_over_is_done_while_the_process_that_has_taken_it_is_froze
     running.wait_for_freeze();
     go.send(()).unwrap();
     assert_eq!(is_done.recv_timeout(PATIENCE).unwrap(), "order 1");
-    // Nobody has invoked it since.
+    // It has not been invoked since.
     assert!(running.is_frozen());
 }
 
 #[test]
-fn work_that_is_handed_over_twice_is_done_once() {
+fn work_handed_over_twice_is_done_once() {
     let worker = frozen("hand_over", &["worker", "100"]).start();
     let front = frozen("hand_over", &["front", &worker.lab.address().to_string()]).start();
     for _ in 0..2 {
@@ -159,7 +159,7 @@ fn work_that_is_handed_over_twice_is_done_once() {
 }
 
 #[test]
-fn work_that_is_not_accepted_is_not_promised() {
+fn a_refused_handover_is_reported_to_the_caller() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let refusing = thread::spawn(move || {
@@ -182,7 +182,7 @@ fn work_that_is_not_accepted_is_not_promised() {
 }
 
 #[test]
-fn forgotten_work_is_lost_with_its_environment() {
+fn abandoned_work_is_lost_with_its_environment() {
     let running = frozen("post_response", &["abandon", TEN_MINUTES]).start();
     running.invoke();
     running.wait_for_freeze();

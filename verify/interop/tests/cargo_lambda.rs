@@ -1,5 +1,6 @@
-//! `cargo lambda watch` as the service: an address with scheme, IPv6 and a path, 200 for what AWS
-//! answers 202, a deadline in 1970, a client context in base64.
+//! `cargo lambda watch` as the service. It differs from Lambda: its address has a scheme, an IPv6
+//! host and a path, it replies 200 where Lambda replies 202, the deadline is in 1970, and the
+//! client context is in base64.
 
 use std::fs;
 use std::net::{Ipv6Addr, TcpListener};
@@ -14,13 +15,14 @@ use serde_json::{Value, json};
 /// `cargo lambda watch` for one function, and the function.
 struct Watch {
     caller: Caller,
-    // Dropped in this order.
+    // The order matters: fields are dropped in the order of declaration.
     function: Process,
     service: Process,
     _project: Project,
 }
 
-/// A Cargo project with one program that is never built: `watch` wants to see that the function is one.
+/// A Cargo project with one program, which is never built: `watch` requires that the function is a
+/// program of the project.
 struct Project(PathBuf);
 
 impl Project {
@@ -43,10 +45,10 @@ impl Drop for Project {
 }
 
 impl Watch {
-    /// Starts the service without a function, and the function by hand.
+    /// Starts the service without a function, and then the function.
     fn start(name: &str, program: &Path, arguments: &[&str]) -> Self {
         let listener = TcpListener::bind((Ipv6Addr::LOCALHOST, 0));
-        let listener = listener.expect("[::1] can be listened on: the test needs IPv6");
+        let listener = listener.expect("cannot listen on [::1]: this test needs IPv6");
         let port = listener.local_addr().unwrap().port();
         drop(listener);
         let project = Project::new(name, port);
@@ -90,31 +92,36 @@ impl Watch {
         let event: Vec<u8> = (0..size).map(|index| (index % 251) as u8).collect();
         let answer = self.caller.invoke(&event).unwrap();
         assert_eq!(answer.status, 200, "{}{}", self.service.output(), self.function.output());
-        assert!(answer.body == event, "{size} bytes came back as {} others", answer.body.len());
+        assert!(
+            answer.body == event,
+            "{size} bytes came back as {} different ones",
+            answer.body.len()
+        );
     }
 }
 
-/// The sizes of the emulator's tests; here nothing changes at 2,048 bytes.
+/// The same sizes as in the emulator's tests, although 2,048 bytes are no limit of this service.
 const SIZES: [usize; 9] = [0, 1, 2_047, 2_048, 2_049, 65_536, 1 << 20, 5 << 20, 6_291_556];
 
 #[test]
-fn echo_gives_back_events_of_every_size() {
+fn echo_returns_events_of_every_size() {
     let watch = Watch::echo(&[]);
     SIZES.iter().chain(SIZES.iter().rev()).for_each(|size| watch.assert_echoes(*size));
-    assert_eq!(watch.function.output(), "", "a post that is answered 200 is no trouble");
+    assert_eq!(watch.function.output(), "", "status 200 for an answer must not cause a warning");
 }
 
 #[test]
-fn echo_gives_back_events_of_every_size_when_pipelined() {
+fn echo_returns_events_of_every_size_when_pipelined() {
     let watch = Watch::echo(&["--pipelined"]);
     SIZES.iter().chain(SIZES.iter().rev()).for_each(|size| watch.assert_echoes(*size));
     assert_eq!(watch.function.output(), "");
 }
 
 #[test]
-fn a_deadline_in_1970_and_a_client_context_in_base64_are_handed_over_as_they_are() {
+fn a_deadline_in_1970_and_a_client_context_in_base64_are_passed_on_unchanged() {
     let watch = Watch::misbehave();
-    // `watch` takes the JSON that AWS gives to functions, and gives them its base64.
+    // `watch` takes JSON from the caller and passes it to the function in base64; Lambda passes
+    // JSON.
     let context = [("lambda-runtime-client-context", r#"{"custom":{"a":"1"}}"#)];
     let answer = watch.caller.invoke_with(br#"{"do":"describe"}"#, &context).unwrap();
     let seen: Value = serde_json::from_slice(&answer.body).unwrap();
@@ -142,10 +149,10 @@ fn a_failure_reaches_the_caller_and_the_next_invocation_works() {
     assert_eq!(describe()["process"], before["process"]);
 }
 
-/// `watch` takes the first chunk of a stream for the JSON of the prelude, and the second for its eight
-/// NULs: `create_streaming_response` in its trigger_router.rs.
+/// `watch` requires that the first chunk of a stream is the JSON of the prelude and the second its
+/// eight NULs: `create_streaming_response` in its trigger_router.rs.
 #[test]
-fn a_stream_arrives_whose_prelude_and_separator_are_chunks_of_their_own() {
+fn a_stream_arrives_if_its_prelude_and_separator_are_separate_chunks() {
     let watch = Watch::misbehave();
     let prelude = r#"{"statusCode":201,"headers":{"x-from":"misbehave"},"cookies":["a=b"]}"#;
     let pieces = [prelude, "\0\0\0\0\0\0\0\0", "line 1\n", "line 2\n"];

@@ -1,5 +1,5 @@
-//! The lab does what the vectors for services say, but for the differences that are known, which are in
-//! `conformance/service/known/lab.json`; and so it does however what it is sent is cut.
+//! Plays the vectors for services against the lab, and some of them with the bytes that are sent to
+//! it cut at every position. Known differences are listed in `conformance/service/known/lab.json`.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,14 +11,14 @@ use lambda_interop::conformance::Peer;
 use lambda_lab::{Function, Lab, Output};
 
 #[test]
-fn the_lab_does_what_the_vectors_say_but_for_the_known_differences() {
+fn the_lab_conforms_except_for_known_differences() {
     let outcomes = Peer::Lab.play_all().unwrap();
     let outcomes = outcomes.iter().map(|((file, name), it)| (file.as_str(), name.as_str(), it));
     let complaints = complaints(outcomes);
     assert!(complaints.is_empty(), "{}:\n{}", complaints.len(), complaints.join("\n"));
 }
 
-/// Vectors in which much of what a runtime can say is said, and nobody waits for nothing to come.
+/// Vectors that cover most requests of a runtime and never wait to see that nothing arrives.
 const CUT: [(&str, &str); 7] = [
     ("http", "requests in one write get their replies in order"),
     ("next", "next after next returns the same event again"),
@@ -29,7 +29,7 @@ const CUT: [(&str, &str); 7] = [
     ("managed", "an error with another attempt id is refused, and the right one is accepted"),
 ];
 
-/// A lab whose runtime nobody starts, of which there can be thousands.
+/// A lab that starts no runtime process, so that there can be thousands of them.
 struct External(Lab);
 
 impl External {
@@ -60,7 +60,7 @@ fn play(vector: &Vector, cut: Cut) -> usize {
 }
 
 #[test]
-fn the_lab_answers_the_same_however_what_it_is_sent_is_cut() {
+fn the_lab_behaves_the_same_wherever_its_input_is_cut() {
     let files = service::all().unwrap();
     for (file, name) in CUT {
         let vector = files[file].vectors.iter().find(|it| it.name == name).expect(name);

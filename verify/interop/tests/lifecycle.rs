@@ -1,5 +1,5 @@
-//! The lifecycle of the examples and of a program of these tests under the lab, with processes that are
-//! really stopped and really told to end; and what an invocation costs in system calls.
+//! Tests the lifecycle of the examples and of a function of these tests under the lab, which really
+//! stops the processes and sends them SIGTERM. Also counts the system calls of an invocation.
 
 use std::path::Path;
 use std::thread;
@@ -11,12 +11,12 @@ use lambda_interop::{Pace, Process, ScriptedService};
 use lambda_lab::{Function, InvokeError};
 use lambda_proto_std::{Failure, Lifecycle, Runtime};
 
-/// Says what [`bootstrap`] does; where it is missing, there is nothing to do.
+/// The variable that tells [`bootstrap`] what to do; without it, `bootstrap` does nothing.
 const BEHAVIOUR: &str = "TEST_BEHAVIOUR";
 
-/// A function of these tests, which run it in a process of its own.
+/// The function of the tests below, which run it as another process.
 #[test]
-#[ignore = "is no test but the function of others"]
+#[ignore = "not a test: other tests run it as their function"]
 fn bootstrap() {
     let Ok(behaviour) = std::env::var(BEHAVIOUR) else { return };
     let lifecycle = Lifecycle::new().on_shutdown("flush", |_| {
@@ -49,7 +49,7 @@ fn bootstrap() {
     std::process::exit(0);
 }
 
-/// The function of these tests.
+/// Runs [`bootstrap`] with this behaviour.
 fn behaving(behaviour: &str) -> Logged {
     let program = std::env::current_exe().unwrap();
     let arguments = ["--exact", "bootstrap", "--ignored", "--nocapture"];
@@ -65,7 +65,7 @@ fn a_drain_ends_the_work_before_the_environment_is_frozen() {
         Logged::example("post_response", &["drain", "200"]).with(Function::freeze).start();
     for _ in 0..2 {
         let id = running.invoke();
-        // It has been asked for the next invocation now, and the work has ended before.
+        // The next invocation has been asked for by now, and the work ended before that.
         running.line_with(&[&format!("{id}: the work ends")]);
         running.wait_for_freeze();
     }
@@ -74,13 +74,13 @@ fn a_drain_ends_the_work_before_the_environment_is_frozen() {
 }
 
 #[test]
-fn work_that_is_left_behind_stands_still_and_ends_behind_the_thaw_in_its_own_name() {
+fn reported_work_is_frozen_and_ends_after_the_thaw_under_its_own_request_id() {
     let running =
         Logged::example("post_response", &["report", "300"]).with(Function::freeze).start();
     let first = running.invoke();
     running.line_with(&[LEFT_BEHIND, &first, "write the books"]);
     running.wait_for_freeze();
-    // For longer than the work takes: what is frozen does nothing.
+    // Longer than the work takes: it does not progress while it is frozen.
     thread::sleep(Duration::from_millis(400));
     assert!(!running.log().contains("the work ends"), "{}", running.log());
     let second = running.invoke_until(&[ENDS_LATE, &first]);
@@ -92,7 +92,7 @@ fn work_that_is_left_behind_stands_still_and_ends_behind_the_thaw_in_its_own_nam
 }
 
 #[test]
-fn abandoned_work_ends_behind_the_thaw_and_nothing_is_said_of_it() {
+fn abandoned_work_ends_after_the_thaw_without_a_log_line() {
     let running =
         Logged::example("post_response", &["abandon", "300"]).with(Function::freeze).start();
     let first = running.invoke();
@@ -103,12 +103,12 @@ fn abandoned_work_ends_behind_the_thaw_and_nothing_is_said_of_it() {
 }
 
 #[test]
-fn under_the_strict_policy_work_that_is_left_behind_ends_the_process() {
+fn under_the_strict_policy_unfinished_work_ends_the_process() {
     let running = Logged::example("post_response", &["strict", "10000"]).start();
     let first = running.lab.invoke("{}").unwrap().request_id;
     running.wait_for(&["post_response: a task of an answered invocation still runs"]);
     running.line_with(&[LEFT_BEHIND, &first]);
-    // The next invocation finds another process.
+    // Another process serves the next invocation.
     let second = running.lab.invoke("{}").unwrap().request_id;
     running.wait_for(&[LEFT_BEHIND, &second]);
 }
@@ -118,7 +118,7 @@ fn a_thawed_function_knows_how_long_it_was_frozen() {
     let running = Logged::example("lifecycle", &[]).with(Function::freeze).start();
     running.invoke();
     running.wait_for_freeze();
-    // That is what it is to find out.
+    // The length of the freeze that the function must notice.
     thread::sleep(Duration::from_millis(1_050));
     running.invoke();
     running.line_with(&["the environment was frozen for 1 s"]);
@@ -128,18 +128,18 @@ fn a_thawed_function_knows_how_long_it_was_frozen() {
 }
 
 #[test]
-fn the_deadline_behind_a_pretended_freeze_is_that_much_further_away() {
+fn a_pretended_freeze_moves_the_next_deadline_by_its_length() {
     let minutes = Duration::from_secs(600);
     let running = Logged::example("lifecycle", &[]).with(|it| it.freeze_for(minutes)).start();
     running.invoke();
     running.wait_for_freeze();
     running.invoke();
-    // 300 s are the timeout; the function's own clock has not been set.
+    // The timeout is 300 s. The lab moves the deadline, not the function's clock.
     assert!(running.line_with(&["it has 300 s"]) < running.line_with(&["it has 900 s"]));
 }
 
 #[test]
-fn a_function_is_snapshotted_between_its_hooks() {
+fn a_snapshot_is_taken_between_its_hooks() {
     let running = Logged::example("lifecycle", &[]).with(Function::snapstart).start();
     running.wait_for(&["before the snapshot: connections are closed"]);
     running.wait_for_freeze();
@@ -155,12 +155,12 @@ fn a_function_is_snapshotted_between_its_hooks() {
     let lines: Vec<_> = order.iter().map(|part| running.line_with(&[part])).collect();
     assert!(lines.is_sorted(), "{lines:?}: {}", running.log());
     running.lab.stop();
-    // Its extension has asked again on a connection of its own.
+    // Its extension has reconnected and asked for events again, so the process gets SIGTERM.
     running.line_with(&["shutdown hook \"flush\" has"]);
 }
 
 #[test]
-fn a_function_that_is_no_longer_needed_runs_its_shutdown_hooks() {
+fn a_stopped_function_runs_its_shutdown_hooks() {
     for freeze in [false, true] {
         let function = Logged::example("lifecycle", &[]);
         let function = if freeze { function.with(Function::freeze) } else { function };
@@ -179,7 +179,7 @@ fn a_function_that_is_no_longer_needed_runs_its_shutdown_hooks() {
 }
 
 #[test]
-fn a_function_without_shutdown_hooks_is_killed_without_a_word() {
+fn a_function_without_shutdown_hooks_is_killed_without_a_log_line() {
     let running = Logged::example("post_response", &["drain", "0"]).start();
     running.invoke();
     let before = running.log();
@@ -188,13 +188,13 @@ fn a_function_without_shutdown_hooks_is_killed_without_a_word() {
 }
 
 #[test]
-fn a_handler_that_outlives_its_timeout_is_cancelled_and_the_process_ends_in_order() {
+fn a_handler_that_outlives_its_timeout_is_cancelled_and_shutdown_hooks_run() {
     let timeout = Duration::from_millis(700);
     let running = behaving("never answers").with(|it| it.timeout(timeout)).start();
     for round in 1..=2 {
         let error = running.lab.invoke("{}").unwrap_err();
         assert!(error.to_string().contains("timed out after 0.70 seconds"), "{error}");
-        // At the deadline less 500 ms; then by the end of the process.
+        // The token is cancelled 500 ms before the deadline; the hooks run when the process ends.
         wait_until("the hooks have run", || {
             running.log().matches("shutdown hook\n").count() == round
         });
@@ -203,7 +203,7 @@ fn a_handler_that_outlives_its_timeout_is_cancelled_and_the_process_ends_in_orde
 }
 
 #[test]
-fn a_start_that_fails_is_told_to_the_caller() {
+fn a_failed_init_is_reported_to_the_caller() {
     let running = behaving("cannot start").start();
     let error = running.lab.invoke("{}").unwrap_err();
     let InvokeError::Function(failure) = &error else { panic!("{error}") };
@@ -214,7 +214,7 @@ fn a_start_that_fails_is_told_to_the_caller() {
     assert!(!running.log().contains("shutdown hook"), "{}", running.log());
 }
 
-/// The system calls of a function with a lifecycle from its start to its end.
+/// The system calls of a function with a lifecycle, from its start to its end.
 fn trace(behaviour: &str, events: usize, pace: Pace) -> SystemCalls {
     let service = ScriptedService::start(events, 128, pace).unwrap();
     let name = format!("lifecycle-calls-{}.txt", service.address().port());
@@ -223,7 +223,7 @@ fn trace(behaviour: &str, events: usize, pace: Pace) -> SystemCalls {
     command.args(["--exact", "bootstrap", "--ignored", "--nocapture"]).env(BEHAVIOUR, behaviour);
     command.env("AWS_LAMBDA_RUNTIME_API", service.address().to_string());
     let mut process = Process::start(&mut command).unwrap_or_else(|error| {
-        panic!("{error}\ninstall strace (apt-get install strace): it counts the system calls")
+        panic!("{error}\nthis test counts system calls with strace: apt-get install strace")
     });
     let right = service.finish();
     assert_eq!(right.unwrap_or_else(|error| panic!("{error}: {}", process.output())), events);
@@ -231,7 +231,7 @@ fn trace(behaviour: &str, events: usize, pace: Pace) -> SystemCalls {
     trace.calls().unwrap()
 }
 
-/// What one invocation costs.
+/// The system calls per invocation.
 fn cost(behaviour: &str, pace: Pace) -> EachCosts {
     const EVENTS: usize = 200;
     let once = trace(behaviour, EVENTS, pace);

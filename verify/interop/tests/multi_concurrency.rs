@@ -1,5 +1,6 @@
-//! AWS's emulator in its multi-concurrency mode (managed instances): several invocations at once, error
-//! trailers that the caller sees. It needs root, see [`Function::start_concurrent`].
+//! Tests with AWS's emulator in its multi-concurrency mode (managed instances), which runs several
+//! invocations at once and shows error trailers to the caller. They need root, see
+//! [`Function::start_concurrent`].
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use lambda_interop::{Answer, Caller, Emulator, Function, programs};
 use serde_json::{Value, json};
 
-/// The largest answer: 6 MiB and 100 bytes.
+/// The largest response: 6 MiB and 100 bytes.
 const LARGEST: usize = 6 * 1024 * 1024 + 100;
 
 const SLOTS: u32 = 4;
@@ -17,7 +18,7 @@ fn misbehave() -> Function {
     Function::new(programs::misbehave(programs::Profile::Release).unwrap())
 }
 
-/// Invokes as soon as a slot is free: until one has asked for an event, the emulator answers 400.
+/// Invokes as soon as a slot is free. The emulator replies 400 until one has asked for an event.
 fn invoke(caller: &Caller, event: &[u8]) -> Answer {
     let began = Instant::now();
     loop {
@@ -33,14 +34,14 @@ fn tell(emulator: &Emulator, event: &Value) -> Answer {
     invoke(&emulator.caller(), event.to_string().as_bytes())
 }
 
-/// What `misbehave` tells about its process and the invocation.
+/// What `misbehave` answers about its process and the invocation.
 fn describe(emulator: &Emulator) -> Value {
     let answer = tell(emulator, &json!({ "do": "describe" }));
     assert_eq!(answer.failure(), None);
     serde_json::from_slice(&answer.body).unwrap()
 }
 
-/// Runs this in as many threads as there are slots.
+/// Runs `work` in one thread per slot.
 fn at_once(work: impl Fn(u32) + Sync) {
     thread::scope(|scope| {
         let work = &work;
@@ -48,26 +49,27 @@ fn at_once(work: impl Fn(u32) + Sync) {
     });
 }
 
-/// The runtime has a line for every answer that the service refused.
+/// The runtime logs a line for every answer that the service refuses.
 fn assert_nothing_was_refused(emulator: &Emulator) {
     let output = emulator.output();
     assert!(!output.contains("was answered with"), "{output}");
 }
 
-/// What the caller gets for an event that fails, with the process going on.
+/// Invokes with an event that fails, and checks that the process continues; returns what the caller
+/// got.
 fn fails_and_goes_on(event: &Value) -> (Answer, Emulator) {
     let emulator = misbehave().start_concurrent(SLOTS).unwrap();
     let before = describe(&emulator);
     let answer = tell(&emulator, event);
     assert_eq!(answer.status, 200);
     assert!(answer.function_error().is_some(), "{event} gave {}", answer.text());
-    // As often as there are slots, and once more.
+    // One invocation more than there are slots, so that each slot serves one.
     (0..=SLOTS).for_each(|_| assert_eq!(describe(&emulator)["process"], before["process"]));
     (answer, emulator)
 }
 
 #[test]
-fn as_many_invocations_as_slots_run_at_once_and_each_gets_its_own_answer() {
+fn every_slot_runs_an_invocation_at_the_same_time_and_gets_its_own_answer() {
     let emulator = misbehave().start_concurrent(SLOTS).unwrap();
     let caller = emulator.caller();
     let ids = std::sync::Mutex::new(BTreeSet::new());
@@ -95,7 +97,7 @@ fn the_slots_of_one_thread_echo_events_of_every_size_at_once() {
 }
 
 #[test]
-fn the_slots_in_a_loop_of_its_own_echo_events_of_every_size_at_once() {
+fn the_slots_in_the_programs_own_loop_echo_events_of_every_size_at_once() {
     echoes_events_of_every_size_at_once("own_loop");
 }
 
@@ -108,14 +110,18 @@ fn echoes_events_of_every_size_at_once(example: &str) {
             let event: Vec<u8> = (0..size).map(|index| (index % 251) as u8 ^ slot as u8).collect();
             let answer = invoke(&caller, &event);
             assert_eq!(answer.status, 200);
-            assert!(answer.body == event, "{size} bytes came back as {} others", answer.body.len());
+            assert!(
+                answer.body == event,
+                "{size} bytes came back as {} different ones",
+                answer.body.len()
+            );
         }
     });
     assert_nothing_was_refused(&emulator);
 }
 
 #[test]
-fn five_hundred_invocations_of_each_slot_of_one_thread_are_all_answered_and_none_is_crossed() {
+fn five_hundred_invocations_per_slot_of_one_thread_get_their_own_answers() {
     let pool = Function::new(programs::example("pool").unwrap());
     let emulator = pool.start_concurrent(SLOTS).unwrap();
     let caller = emulator.caller();
@@ -129,7 +135,7 @@ fn five_hundred_invocations_of_each_slot_of_one_thread_are_all_answered_and_none
 }
 
 #[test]
-fn two_hundred_invocations_of_each_slot_are_all_answered() {
+fn two_hundred_invocations_per_slot_are_all_answered() {
     let emulator = misbehave().start_concurrent(SLOTS).unwrap();
     let caller = emulator.caller();
     at_once(|slot| {
@@ -145,7 +151,7 @@ fn two_hundred_invocations_of_each_slot_are_all_answered() {
 }
 
 #[test]
-fn trouble_in_one_slot_leaves_the_others_alone() {
+fn a_failure_in_one_slot_does_not_affect_the_others() {
     let emulator = misbehave().start_concurrent(SLOTS).unwrap();
     let caller = emulator.caller();
     let before = describe(&emulator);
@@ -177,7 +183,7 @@ fn trouble_in_one_slot_leaves_the_others_alone() {
 }
 
 #[test]
-fn an_error_of_the_handler_reaches_the_caller_whole() {
+fn an_error_of_the_handler_reaches_the_caller_complete() {
     let message = "it's \"broken\": \\ \u{1} \n <é&🦀>";
     let event = json!({
         "do": "fail", "type": "Function.Broken", "message": message, "stack_trace": "in a\nin b"
@@ -194,7 +200,7 @@ fn an_error_of_the_handler_reaches_the_caller_whole() {
 }
 
 #[test]
-fn an_error_of_megabytes_is_cut_to_what_the_service_takes() {
+fn an_error_of_megabytes_is_cut_to_the_limit_of_the_service() {
     let event =
         json!({ "do": "fail", "type": "Function.Long", "message": "é\n", "times": 2_000_000 });
     let (answer, emulator) = fails_and_goes_on(&event);
@@ -205,7 +211,7 @@ fn an_error_of_megabytes_is_cut_to_what_the_service_takes() {
 }
 
 #[test]
-fn an_error_in_the_middle_of_a_stream_reaches_the_caller_by_its_trailers() {
+fn an_error_in_the_middle_of_a_stream_reaches_the_caller_through_its_trailers() {
     let fail =
         json!({ "type": "Function.Midway", "message": "half is enough", "stack_trace": "in a" });
     let event = json!({ "do": "stream", "chunks": 2, "bytes": 3, "fail": fail });
@@ -231,15 +237,15 @@ fn a_panic_in_the_middle_of_a_stream_reaches_the_caller() {
 }
 
 #[test]
-fn error_trailers_of_a_message_beyond_their_limit_reach_the_caller_cut() {
-    // Escapes and characters of several bytes, so that the cut falls into the middle of some.
+fn error_trailers_are_cut_to_their_limit_and_reach_the_caller() {
+    // Escapes and multi-byte characters, so that the cut falls into the middle of some.
     for message in ["m", "\n", "é", "\u{1}", "🦀"] {
         let fail = json!({ "type": "Function.Long", "message": message, "times": 100_000 });
         let event = json!({ "do": "stream", "chunks": 1, "bytes": 3, "fail": fail });
         let (answer, emulator) = fails_and_goes_on(&event);
         let error = answer.function_error().unwrap();
         assert_eq!(error.error_type, "Function.Long");
-        // 4,096 bytes of trailers, in base64 and with escapes of up to six bytes.
+        // The trailers have 4,096 bytes, in base64 and with escapes of up to six bytes.
         let length = error.error_message.len();
         assert!((400..4_096).contains(&length), "{length} bytes of {message:?}");
         assert!(error.error_message.starts_with(message), "{message:?}");
@@ -248,7 +254,7 @@ fn error_trailers_of_a_message_beyond_their_limit_reach_the_caller_cut() {
 }
 
 #[test]
-fn an_answer_above_the_limit_is_refused_told_and_logged() {
+fn a_response_above_the_limit_is_refused_reported_and_logged() {
     let event = json!({ "do": "answer", "bytes": LARGEST + 1 });
     let (answer, emulator) = fails_and_goes_on(&event);
     assert_eq!(answer.function_error().unwrap().error_type, "Function.ResponseSizeTooLarge");
@@ -256,7 +262,7 @@ fn an_answer_above_the_limit_is_refused_told_and_logged() {
 }
 
 #[test]
-fn an_answer_after_the_timeout_is_refused_logged_and_the_slot_serves_on() {
+fn an_answer_after_the_timeout_is_refused_and_logged_and_the_slot_continues() {
     let emulator = misbehave().timeout_seconds(1).start_concurrent(2).unwrap();
     let before = describe(&emulator);
     let answer = tell(&emulator, &json!({ "do": "sleep", "millis": 1_500 }));
@@ -267,7 +273,7 @@ fn an_answer_after_the_timeout_is_refused_logged_and_the_slot_serves_on() {
 }
 
 #[test]
-fn an_attempt_has_an_id_of_its_own() {
+fn every_attempt_has_a_different_id() {
     let emulator = misbehave().start_concurrent(SLOTS).unwrap();
     let (first, second) = (describe(&emulator), describe(&emulator));
     assert!(first["attempt_id"].is_string(), "{first}");

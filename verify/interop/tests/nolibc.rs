@@ -1,5 +1,5 @@
-//! The bootstrap of `examples/nolibc/`, which has neither libc nor `std`: under the lab, against a service that
-//! hangs up, and what it costs.
+//! Tests the bootstrap of `examples/nolibc/`, which has neither libc nor `std`: under the lab,
+//! against a service that closes connections, and its resource usage.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -11,10 +11,10 @@ use std::sync::OnceLock;
 use lambda_interop::Process;
 use lambda_lab::{FailureKind, Function, Lab, Output};
 
-/// Of resident memory, in KiB: 100 KB.
+/// The bound of resident memory, in KiB: 100 KB.
 const MAX_RESIDENT: usize = 97;
 
-/// The most bytes of the file, as the gate of sizes has it.
+/// The bound of the file in bytes, as in `.ci/sizes`.
 fn max_file() -> u64 {
     let gate = include_str!("../../../.ci/sizes");
     let line = gate.lines().find_map(|line| line.strip_prefix("nolibc_most=")).expect("its bound");
@@ -50,7 +50,7 @@ fn event(length: usize) -> Vec<u8> {
     (0..length).map(|index| (index % 251) as u8).collect()
 }
 
-/// In KiB, of the one process: all of its resident memory, its own, and pages of its file.
+/// The resident memory of the process in KiB: all of it, its anonymous part, and pages of files.
 fn resident(process: &Process) -> [usize; 3] {
     let pids = process.family();
     let [pid] = pids[..] else { panic!("not one process but {pids:?}") };
@@ -61,7 +61,7 @@ fn resident(process: &Process) -> [usize; 3] {
     })
 }
 
-/// Waits until it has ended with code 1 and, as the last of so many lines, these words.
+/// Waits until it has ended with code 1 after `lines` lines, the last of which contains `words`.
 fn assert_fails(process: &mut Process, lines: usize, words: &str) {
     assert_eq!(process.wait().unwrap().code(), Some(1));
     process.wait_for_output(words).unwrap();
@@ -71,7 +71,7 @@ fn assert_fails(process: &mut Process, lines: usize, words: &str) {
 }
 
 #[test]
-fn events_come_back_equal_and_one_that_is_too_large_is_reported_as_an_error() {
+fn events_are_echoed_and_too_large_ones_are_reported_as_errors() {
     let (lab, process) = start_under_lab();
     for length in [0, 128, 6 * 1024] {
         assert!(lab.invoke(event(length)).unwrap().body == event(length), "{length} bytes");
@@ -92,7 +92,7 @@ fn events_come_back_equal_and_one_that_is_too_large_is_reported_as_an_error() {
     assert_eq!(process.output().lines().count(), 2, "{}", process.output());
 }
 
-/// `VmRSS` counts pages of the file that are mapped as well as memory of the process's own.
+/// `VmRSS` counts both mapped pages of the file and anonymous memory.
 #[test]
 fn its_file_and_its_resident_memory_are_small() {
     let file = fs::metadata(nolibc()).unwrap().len();
@@ -104,7 +104,7 @@ fn its_file_and_its_resident_memory_are_small() {
         lab.invoke(event(128)).unwrap();
     }
     let [all, own, of_file] = resident(&process);
-    println!("file: {file} bytes; resident: {all} KiB, {own} of its own, {of_file} of the file");
+    println!("file: {file} bytes; resident: {all} KiB, {own} anonymous, {of_file} of the file");
     assert!(file <= max_file(), "{file} bytes");
     assert!((1..=MAX_RESIDENT).contains(&all), "{all} KiB");
 }
@@ -113,9 +113,9 @@ fn its_file_and_its_resident_memory_are_small() {
 fn lost_connections_are_survived() {
     let service = Service::start();
     let mut process = start(&service.address().to_string());
-    // Instead of an event.
+    // The connection is lost instead of an event.
     drop(service.accept_next());
-    // In the middle of one.
+    // In the middle of an event.
     let mut connection = service.accept_next();
     connection.send(&head("a", 100));
     connection.send("half");
@@ -123,7 +123,7 @@ fn lost_connections_are_survived() {
     let mut connection = service.accept();
     assert!(connection.expect("a/error").starts_with("{\"errorType\":\"Runtime.EventTruncated\""));
     connection.send(ACCEPTED);
-    // Behind an answer.
+    // After an answer.
     connection.expect_next();
     connection.send(&head("b", 5));
     connection.send("event");
@@ -133,7 +133,7 @@ fn lost_connections_are_survived() {
     assert_eq!(connection.expect("b/response"), "event");
     connection.send(ACCEPTED);
     connection.expect_next();
-    // While the service is away, and back at the same address.
+    // The service stops, and starts again at the same address.
     let address = service.address();
     drop((connection, service));
     std::thread::sleep(std::time::Duration::from_millis(300));
@@ -157,7 +157,7 @@ fn lost_connections_are_survived() {
 }
 
 #[test]
-fn what_it_cannot_run_with_is_told_in_one_line() {
+fn an_unusable_address_is_reported_in_one_line() {
     let mut process =
         Process::start(Command::new(nolibc()).env_remove("AWS_LAMBDA_RUNTIME_API")).unwrap();
     assert_fails(&mut process, 1, "nolibc: AWS_LAMBDA_RUNTIME_API is not set");
@@ -171,14 +171,14 @@ fn what_it_cannot_run_with_is_told_in_one_line() {
 }
 
 #[test]
-fn nonsense_ends_it_with_one_line() {
+fn an_invalid_reply_ends_the_process_with_one_line() {
     let service = Service::start();
     let mut process = start(&service.address().to_string());
     service.accept_next().send("SSH-2.0-OpenSSH_9.9\r\n\r\n");
     assert_fails(&mut process, 1, "nolibc: the Runtime API sent an invalid reply");
 }
 
-/// A Runtime API that says what a test has it say.
+/// A Runtime API that a test scripts.
 struct Service(TcpListener);
 
 impl Service {
@@ -200,7 +200,7 @@ impl Service {
         Connection(stream)
     }
 
-    /// Accepts a connection on which an event is asked for.
+    /// Accepts a connection and expects a `next` on it.
     fn accept_next(&self) -> Connection {
         let mut connection = self.accept();
         connection.expect_next();
@@ -221,14 +221,15 @@ impl Connection {
         assert_eq!(self.request().0, "GET /2018-06-01/runtime/invocation/next HTTP/1.1");
     }
 
-    /// Expects the answer to an invocation, and gives its body.
+    /// Expects the answer to an invocation, and returns its body.
     fn expect(&mut self, call: &str) -> String {
         let (line, body) = self.request();
         assert_eq!(line, format!("POST /2018-06-01/runtime/invocation/{call} HTTP/1.1"));
         body
     }
 
-    /// Reads one request, behind which none follows before it is answered: its first line and its body.
+    /// Reads one request: its first line and its body. No other request may follow before the
+    /// reply.
     fn request(&mut self) -> (String, String) {
         let (mut text, mut room) = (String::new(), [0; 4096]);
         loop {
@@ -239,7 +240,7 @@ impl Connection {
                 }
             }
             let length = self.0.read(&mut room).unwrap();
-            assert!(length > 0, "the runtime has hung up");
+            assert!(length > 0, "the runtime closed the connection");
             text.push_str(std::str::from_utf8(&room[..length]).unwrap());
         }
     }

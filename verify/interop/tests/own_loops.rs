@@ -1,7 +1,8 @@
-//! The examples of `core` that bring an event loop of their own, `tokio_driver` and `io_uring_driver`:
-//! under the lab, and against a service that hangs up, is away, talks nonsense or gives up.
+//! Tests the examples of `core` with their own event loops, `tokio_driver` and `io_uring_driver`:
+//! under the lab, and against a service that closes connections, is unreachable, sends invalid
+//! replies or ends the runtime.
 //!
-//! Where the machine refuses io_uring, what `io_uring_driver` says to that is all that is tested of it.
+//! If the machine refuses io_uring, only the error message of `io_uring_driver` is tested.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,13 +17,13 @@ use std::time::{Duration, Instant};
 use lambda_interop::{Process, programs};
 use lambda_lab::{Function, Lab, Output};
 
-/// Nothing in these tests takes longer, unless it hangs.
+/// How long to wait: nothing in these tests takes longer, unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What a process may use that has next to nothing to do, in clock ticks of 10 ms: less than 50 ms.
+/// The CPU time that an almost idle process may use, in clock ticks of 10 ms: less than 50 ms.
 const IDLE: u64 = 4;
 
-/// Makes a test of each function for each of the examples.
+/// Makes a test for each function with each of the examples.
 macro_rules! for_each_loop {
     ($($test:ident)*) => {
         mod tokio_driver {
@@ -38,30 +39,30 @@ macro_rules! for_each_loop {
 
 for_each_loop! {
     events_of_every_size_come_back_equal
-    two_thousand_invocations_of_eight_slots_are_not_crossed
+    two_thousand_invocations_in_eight_slots_get_their_own_answers
     there_are_as_many_slots_as_the_environment_says
-    a_missing_address_is_told_in_plain_words
-    the_loop_goes_on_when_the_service_hangs_up
-    the_loop_goes_on_when_the_connection_is_reset
+    a_missing_address_is_reported_in_one_line
+    the_loop_continues_when_the_service_closes_the_connection
+    the_loop_continues_when_the_connection_is_reset
     an_answer_is_sent_again_once
-    a_reply_before_the_whole_answer_was_read_is_taken
-    a_service_that_is_away_at_the_start_is_waited_for
-    a_service_that_hangs_up_at_once_is_asked_less_and_less_often
-    nonsense_ends_the_process
-    nonsense_in_one_of_several_slots_makes_that_one_begin_anew
-    the_end_that_the_service_wants_waits_for_answers_in_flight
+    a_reply_before_the_whole_answer_was_read_is_accepted
+    an_unreachable_service_is_waited_for
+    a_service_that_keeps_closing_connections_is_asked_less_and_less_often
+    an_invalid_reply_ends_the_process
+    an_invalid_reply_in_one_of_several_slots_restarts_that_slot
+    a_500_ends_the_process_after_the_answers_in_flight
 }
 
 fn example(name: &str) -> PathBuf {
     programs::example(name).unwrap()
 }
 
-/// The example with io_uring, if this machine lets it have one.
+/// The example with io_uring, if this machine allows it.
 fn allowed_io_uring_driver() -> Option<&'static Path> {
     static DRIVER: OnceLock<Option<PathBuf>> = OnceLock::new();
     let driver = DRIVER.get_or_init(|| {
         let driver = example("io_uring_driver");
-        // It looks for io_uring first, then for the service.
+        // It sets up io_uring first and looks for the service later.
         let mut process = Process::start(&mut Command::new(&driver)).unwrap();
         assert_ne!(process.wait().unwrap().code(), Some(0));
         let line = last_line(&process);
@@ -69,8 +70,8 @@ fn allowed_io_uring_driver() -> Option<&'static Path> {
             return Some(driver);
         }
         assert_names_cause_and_remedy(&line);
-        // Not by `eprintln`, which is shown for tests that fail only.
-        let _is_shown = writeln!(std::io::stderr(), "skipped for io_uring_driver: it says: {line}");
+        // Not with `eprintln`, whose output is shown only for tests that fail.
+        let _is_shown = writeln!(std::io::stderr(), "skipped for io_uring_driver: {line}");
         None
     });
     driver.as_deref()
@@ -85,7 +86,7 @@ fn lab(driver: &Path, concurrency: Option<usize>) -> Lab {
     function.start().unwrap()
 }
 
-/// The example with a service at this address; it is killed on drop.
+/// Starts the example with a service at this address; it is killed on drop.
 fn start(driver: &Path, service: SocketAddr, concurrency: Option<&str>) -> Process {
     let mut command = Command::new(driver);
     command.env("AWS_LAMBDA_RUNTIME_API", service.to_string());
@@ -96,7 +97,7 @@ fn start(driver: &Path, service: SocketAddr, concurrency: Option<&str>) -> Proce
     Process::start(&mut command).unwrap()
 }
 
-/// The ticks of the clock that the process has used so far: fields 14 and 15 of its `stat`.
+/// The clock ticks of CPU time that the process has used so far: fields 14 and 15 of its `stat`.
 fn ticks(process: &Process) -> u64 {
     let pids = process.family();
     let [pid] = pids[..] else { panic!("not one process but {pids:?}") };
@@ -111,14 +112,14 @@ fn assert_is_idle(process: &Process) {
     assert!(ticks <= IDLE, "{} ms of CPU; output: {}", ticks * 10, process.output());
 }
 
-/// The process has ended as one that failed, and this is what it said last.
+/// Asserts that the process fails, and that its last line contains `reason`.
 fn assert_fails(process: &mut Process, reason: &str) {
     let status = process.wait().unwrap();
     assert!(status.code().is_some_and(|code| code != 0), "{status}");
     assert!(last_line(process).contains(reason), "{}", process.output());
 }
 
-/// The last line of the output, which may still be on its way when the process has ended.
+/// The last line of the output, which may arrive a little after the process has ended.
 fn last_line(process: &Process) -> String {
     let began = Instant::now();
     while process.output().is_empty() && began.elapsed() < PATIENCE {
@@ -128,7 +129,7 @@ fn last_line(process: &Process) -> String {
     process.output().lines().last().unwrap_or_default().to_owned()
 }
 
-/// A Runtime API that says what a test has it say.
+/// A Runtime API that a test scripts.
 struct Service(TcpListener);
 
 impl Service {
@@ -146,7 +147,7 @@ impl Service {
         self.0.local_addr().unwrap()
     }
 
-    /// The next connection, within so long.
+    /// The next connection, if it arrives within `patience`.
     fn try_accept(&self, patience: Duration) -> Option<Connection> {
         let began = Instant::now();
         loop {
@@ -167,7 +168,7 @@ impl Service {
         self.try_accept(PATIENCE).expect("the runtime connects")
     }
 
-    /// The next connection, when it has asked for an event.
+    /// Accepts the next connection and expects a `next` on it.
     fn accept_next(&self) -> Connection {
         let mut connection = self.accept();
         connection.expect_next();
@@ -197,14 +198,14 @@ impl Connection {
         assert_eq!(line, "GET /2018-06-01/runtime/invocation/next HTTP/1.1");
     }
 
-    /// Expects the answer to an invocation, and gives its body.
+    /// Expects the answer to an invocation, and returns its body.
     fn expect(&mut self, id: &str, call: &str) -> Vec<u8> {
         let (line, body) = self.request();
         assert_eq!(line, format!("POST /2018-06-01/runtime/invocation/{id}/{call} HTTP/1.1"));
         body
     }
 
-    /// Gives an event and takes the answer to it, which is the event.
+    /// Sends an event and expects its echo.
     fn serve(&mut self, id: &str) {
         self.send_event(id, b"an event");
         assert_eq!(self.expect(id, "response"), b"an event");
@@ -238,11 +239,11 @@ impl Connection {
     fn read(&mut self) {
         let mut room = [0; 64 * 1024];
         let length = self.stream.read(&mut room).unwrap();
-        assert!(length > 0, "the runtime has hung up");
+        assert!(length > 0, "the runtime closed the connection");
         self.bytes.extend_from_slice(&room[..length]);
     }
 
-    /// Resets the connection: that is what the system makes of an end with something unread.
+    /// Resets the connection: the system does this if a socket is closed with unread bytes.
     fn reset_at_the_next_byte(self) {
         assert!(self.bytes.is_empty());
         assert_eq!(self.stream.peek(&mut [0]).unwrap(), 1);
@@ -265,11 +266,15 @@ fn events_of_every_size_come_back_equal(driver: &Path) {
     for size in [0, 6 * 1024, 1024 * 1024, 6 * 1024 * 1024, lambda_lab::MAX_PAYLOAD, 0, 1] {
         let event = bytes(size, size);
         let answer = lab.invoke(event.clone()).unwrap();
-        assert!(answer.body == event, "{size} bytes came back as {} others", answer.body.len());
+        assert!(
+            answer.body == event,
+            "{size} bytes came back as {} different ones",
+            answer.body.len()
+        );
     }
 }
 
-fn two_thousand_invocations_of_eight_slots_are_not_crossed(driver: &Path) {
+fn two_thousand_invocations_in_eight_slots_get_their_own_answers(driver: &Path) {
     let lab = lab(driver, Some(8));
     let ids = thread::scope(|scope| {
         let callers: Vec<_> = (0..16)
@@ -308,17 +313,17 @@ fn there_are_as_many_slots_as_the_environment_says(driver: &Path) {
     }
 }
 
-fn a_missing_address_is_told_in_plain_words(driver: &Path) {
+fn a_missing_address_is_reported_in_one_line(driver: &Path) {
     let mut process =
         Process::start(Command::new(driver).env_remove("AWS_LAMBDA_RUNTIME_API")).unwrap();
     assert_fails(&mut process, "AWS_LAMBDA_RUNTIME_API: environment variable not found");
     assert_eq!(process.output().lines().count(), 1);
 }
 
-fn the_loop_goes_on_when_the_service_hangs_up(driver: &Path) {
+fn the_loop_continues_when_the_service_closes_the_connection(driver: &Path) {
     let service = Service::start();
     let process = start(driver, service.address(), None);
-    // Between two invocations.
+    // The connection is lost between two invocations.
     service.accept_next().serve("a");
     service.accept_next().serve("b");
     // In the middle of an event.
@@ -329,10 +334,10 @@ fn the_loop_goes_on_when_the_service_hangs_up(driver: &Path) {
     let mut connection = service.accept();
     let report = connection.expect("c", "error");
     assert!(report.starts_with(b"{\"errorType\":\"Runtime.EventTruncated\""));
-    // In the middle of the reply, which is known as far as it matters.
+    // In the middle of the body of a reply, when its head, which is all that matters, has arrived.
     connection.send("HTTP/1.1 202 Accepted\r\nContent-Length: 16\r\n\r\n{");
     drop(connection);
-    // In the middle of the head of a reply, which says nothing yet.
+    // In the middle of the head of a reply, when its outcome is still unknown.
     let mut connection = service.accept_next();
     connection.send_event("d", b"an event");
     connection.expect("d", "response");
@@ -343,13 +348,13 @@ fn the_loop_goes_on_when_the_service_hangs_up(driver: &Path) {
     assert_is_idle(&process);
 }
 
-fn the_loop_goes_on_when_the_connection_is_reset(driver: &Path) {
+fn the_loop_continues_when_the_connection_is_reset(driver: &Path) {
     let service = Service::start();
     let process = start(driver, service.address(), None);
-    // Instead of an event.
+    // The connection is reset instead of an event.
     let connection = service.accept();
     connection.reset_at_the_next_byte();
-    // In the middle of an answer that is larger than what the system takes at once.
+    // In the middle of an answer that does not fit the buffers of the system.
     let mut connection = service.accept_next();
     let event = bytes(6 * 1024 * 1024, 1);
     connection.send_event("a", &event);
@@ -374,11 +379,11 @@ fn an_answer_is_sent_again_once(driver: &Path) {
         drop(connection);
         connection = service.accept();
     }
-    // Neither copy got a reply. The answer is given up, and the loop goes on.
+    // Neither copy got a reply. The answer is given up, and the loop continues.
     connection.expect_next();
     connection.serve("b");
     drop(connection);
-    // With a reply to the second copy it is as if nothing had happened.
+    // With a reply to the second copy, the fate of the answer is known.
     let mut connection = service.accept_next();
     connection.send_event("c", b"an event");
     connection.expect("c", "response");
@@ -394,13 +399,13 @@ fn an_answer_is_sent_again_once(driver: &Path) {
     assert!(!process.output().contains("c: connection lost before the reply; whether"));
 }
 
-fn a_reply_before_the_whole_answer_was_read_is_taken(driver: &Path) {
+fn a_reply_before_the_whole_answer_was_read_is_accepted(driver: &Path) {
     let service = Service::start();
     let process = start(driver, service.address(), None);
     let mut connection = service.accept_next();
     connection.send_event("a", &bytes(6 * 1024 * 1024, 1));
     connection.head();
-    // In two pieces, with the connection open and nothing more read.
+    // The reply comes in two pieces; the connection stays open, and nothing more is read from it.
     connection.send("HTTP/1.1 413 Payload Too Large\r\nContent-Length: 2\r\n\r\n{");
     thread::sleep(Duration::from_millis(200));
     assert_is_idle_but_for_the_event(&process);
@@ -409,27 +414,27 @@ fn a_reply_before_the_whole_answer_was_read_is_taken(driver: &Path) {
     process.wait_for_output("a: response was answered with 413").unwrap();
 }
 
-/// As idle as a process can be that has moved 6 MB.
+/// As [`assert_is_idle`], with additional time for copying 6 MB.
 fn assert_is_idle_but_for_the_event(process: &Process) {
     let ticks = ticks(process);
     assert!(ticks <= 2 * IDLE, "{} ms of CPU", ticks * 10);
 }
 
-fn a_service_that_is_away_at_the_start_is_waited_for(driver: &Path) {
+fn an_unreachable_service_is_waited_for(driver: &Path) {
     let address = Service::start().address();
     let process = start(driver, address, None);
     thread::sleep(Duration::from_secs(1));
     assert_is_idle(&process);
     let service = Service::at(address);
     let mut connection = service.accept_next();
-    // It waits for an event as long as it takes.
+    // There is no timeout for the next event.
     thread::sleep(Duration::from_secs(2));
     connection.serve("a");
     assert_is_idle(&process);
     process.wait_for_output("no connection to 127.0.0.1:").unwrap();
 }
 
-fn a_service_that_hangs_up_at_once_is_asked_less_and_less_often(driver: &Path) {
+fn a_service_that_keeps_closing_connections_is_asked_less_and_less_often(driver: &Path) {
     let service = Service::start();
     let process = start(driver, service.address(), None);
     let began = Instant::now();
@@ -437,13 +442,13 @@ fn a_service_that_hangs_up_at_once_is_asked_less_and_less_often(driver: &Path) {
     while began.elapsed() < Duration::from_secs(2) {
         connections += u32::from(service.try_accept(Duration::from_millis(20)).is_some());
     }
-    // At 0, 0, 25–50, 75–150, … ms.
+    // The runtime connects after 0, 0, 25–50, 75–150, … ms.
     assert!((4..=9).contains(&connections), "{connections} connections within 2 s");
     assert_is_idle(&process);
     service.accept_next().serve("a");
 }
 
-fn nonsense_ends_the_process(driver: &Path) {
+fn an_invalid_reply_ends_the_process(driver: &Path) {
     for nonsense in
         ["SSH-2.0-OpenSSH_9.9\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"]
     {
@@ -457,7 +462,7 @@ fn nonsense_ends_the_process(driver: &Path) {
     }
 }
 
-fn nonsense_in_one_of_several_slots_makes_that_one_begin_anew(driver: &Path) {
+fn an_invalid_reply_in_one_of_several_slots_restarts_that_slot(driver: &Path) {
     let service = Service::start();
     let process = start(driver, service.address(), Some("2"));
     let (mut first, mut second) = (service.accept_next(), service.accept_next());
@@ -472,7 +477,7 @@ fn nonsense_in_one_of_several_slots_makes_that_one_begin_anew(driver: &Path) {
     assert_is_idle(&process);
 }
 
-fn the_end_that_the_service_wants_waits_for_answers_in_flight(driver: &Path) {
+fn a_500_ends_the_process_after_the_answers_in_flight(driver: &Path) {
     let service = Service::start();
     let mut process = start(driver, service.address(), Some("3"));
     let (mut first, mut second) = (service.accept_next(), service.accept_next());
@@ -494,12 +499,12 @@ fn assert_names_cause_and_remedy(line: &str) {
     }
 }
 
-/// Runs the example as in a container that forbids io_uring: a filter has its call fail.
+/// Runs the example as in a container that forbids io_uring: a seccomp filter makes its call fail.
 #[test]
-fn a_machine_that_refuses_io_uring_is_told_of_what_there_is_instead() {
+fn the_error_on_a_machine_without_io_uring_names_the_alternatives() {
     const FILTER: &str = r"
 import ctypes, os, struct, sys
-# Load the number of the call; if it is 425, io_uring_setup, fail with the errno; else allow.
+# Load the number of the call. If it is 425, io_uring_setup, fail with the errno; otherwise allow it.
 code = [(0x20, 0, 0, 0), (0x15, 0, 1, 425), (6, 0, 0, 0x50000 | int(sys.argv[1])), (6, 0, 0, 0x7fff0000)]
 code = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *line) for line in code))
 filter = ctypes.create_string_buffer(struct.pack('HxxxxxxP', 4, ctypes.addressof(code)))

@@ -1,7 +1,8 @@
-//! `pool` beside `run_concurrent` of `lambda_runtime`, under the same lab: what an invocation costs.
+//! Compares what an invocation costs in `pool` and in `run_concurrent` of `lambda_runtime`, under
+//! the lab.
 //!
-//! It prints a table and asserts only what does not depend on the machine's speed: each program answers
-//! every caller with its own event.
+//! It prints a table. It asserts only that each program answers every caller with its own event,
+//! which does not depend on the speed of the machine.
 
 use std::fs;
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ const WARM_UP: usize = 5_000;
 const INVOCATIONS: usize = 40_000;
 const ROUNDS: usize = 3;
 
-/// What a program has used up so far.
+/// The resources that a program has used so far.
 #[derive(Clone, Copy)]
 struct Usage {
     cpu_us: f64,
@@ -28,7 +29,7 @@ struct Candidate {
     name: &'static str,
     lab: Lab,
     process: String,
-    /// CPU microseconds and context switches for an invocation, of each round.
+    /// CPU microseconds and context switches per invocation, for each round.
     costs: Vec<(f64, f64)>,
 }
 
@@ -57,7 +58,7 @@ impl Candidate {
         let tasks = fs::read_dir(format!("{}/task", self.process)).expect("the process runs");
         for task in tasks {
             let task = task.unwrap().path();
-            // A thread may end while it is looked at.
+            // A thread may end at any time.
             let read = |file: &str| fs::read_to_string(task.join(file)).unwrap_or_default();
             cpu_ns += number(read("schedstat").split(' ').next().unwrap_or_default());
             context_switches += field(&read("status"), "voluntary_ctxt_switches:");
@@ -102,7 +103,7 @@ fn field(status: &str, name: &str) -> u64 {
     number(line.trim().trim_end_matches(" kB"))
 }
 
-/// The folder of the process that has this in its environment.
+/// The folder in `/proc` of the process that has this variable.
 fn process_with(variable: &str) -> String {
     for process in fs::read_dir("/proc").unwrap() {
         let folder = process.unwrap().path().display().to_string();
@@ -129,7 +130,10 @@ fn invoke_many(lab: &Lab, invocations: usize) {
                     }
                     let event = format!("{{\"number\":{number},\"text\":\"{}\"}}", "x".repeat(100));
                     let answer = lab.invoke(event.clone()).expect("an answer");
-                    assert!(answer.body == event.as_bytes(), "invocation {number} is crossed");
+                    assert!(
+                        answer.body == event.as_bytes(),
+                        "invocation {number} got another's answer"
+                    );
                 }
             });
         }
@@ -137,14 +141,14 @@ fn invoke_many(lab: &Lab, invocations: usize) {
 }
 
 #[test]
-fn what_an_invocation_costs_with_64_slots() {
+fn cost_of_an_invocation_with_64_slots() {
     let peer = programs::peer_concurrent().unwrap();
     let mut candidates = [
         Candidate::start("pool", programs::example("pool").unwrap(), &[]),
         Candidate::start("lambda_runtime, one thread", peer.clone(), &["one-thread"]),
         Candidate::start("lambda_runtime, its default", peer, &[]),
     ];
-    // In turn, so that what the machine does besides is the same for all.
+    // The programs take turns, so that other load of the machine affects all of them alike.
     (0..ROUNDS).for_each(|_| candidates.iter_mut().for_each(Candidate::measure));
     println!(
         "\n{:<28} {:>8} {:>10} {:>12} {:>9} {:>9} {:>8}",

@@ -1,7 +1,7 @@
-//! A function that does what its event says, mostly something wrong.
+//! A function that does what its event says, which is mostly something wrong.
 //!
-//! The event is JSON: `{"do":"panic","message":"oh"}`; see [`Event`] for what there is. With
-//! `--fail-init MESSAGE` or `--panic-init MESSAGE` it does not start.
+//! The event is JSON, for instance `{"do":"panic","message":"oh"}`; see [`Event`] for all of them.
+//! With `--fail-init MESSAGE` or `--panic-init MESSAGE`, init fails.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -22,31 +22,31 @@ enum Event {
     Fail(Fail),
     /// Panic.
     Panic { message: String },
-    /// Answer with as many bytes.
+    /// Answer with this many bytes.
     Answer { bytes: usize },
     /// Answer `"done"`, later.
     Sleep { millis: u64 },
-    /// Stream an answer, and finish or fail.
+    /// Stream a response, and finish or fail.
     Stream { chunks: usize, bytes: usize, fail: Option<Fail> },
-    /// Stream a line, then what comes from there, and finish or fail.
+    /// Stream a line, then everything received from this address, and finish or fail.
     Relay { address: String, fail: Option<Fail> },
-    /// Stream an HTTP response in just these chunks.
+    /// Stream an HTTP response in exactly these chunks.
     Pieces { pieces: Vec<String> },
     /// Stream a chunk, then panic.
     StreamThenPanic { message: String },
-    /// Answer with what is no JSON: a map whose keys are no strings.
+    /// Answer with a value that JSON cannot represent: a map whose keys are not strings.
     Unserialisable,
     /// Answer `"sent"`, then panic.
     AnswerThenPanic { message: String },
-    /// End the process without a word.
+    /// End the process without an answer.
     Exit { code: i32 },
-    /// End the process by a signal that nobody has sent.
+    /// End the process by SIGABRT.
     Abort,
-    /// Tell the process id, and what came with the event.
+    /// Answer with the process id and the metadata of the invocation.
     Describe,
-    /// Tell the environment variables.
+    /// Answer with the environment variables.
     Variables,
-    /// Wait until as many invocations are here at once, then answer with the own tag and request id.
+    /// Wait until `count` invocations are in flight, then answer with the tag and the request id.
     Meet { count: usize, tag: String },
 }
 
@@ -55,7 +55,7 @@ struct Fail {
     #[serde(rename = "type")]
     error_type: String,
     message: String,
-    /// A message so many times as long.
+    /// How often the message is repeated.
     #[serde(default)]
     times: Option<usize>,
     #[serde(default)]
@@ -78,7 +78,9 @@ fn main() -> Result<(), Error> {
             Err(Failure::new("Function.NoStart", message.to_owned()).stack_trace("in misbehave"))
         }
         ["--panic-init", message] => panic!("{message}"),
-        ref other => Err(Failure::new("Function.Usage", format!("{other:?} are no arguments"))),
+        ref other => {
+            Err(Failure::new("Function.Usage", format!("unexpected arguments: {other:?}")))
+        }
     })?;
     runtime.run(handle)
 }
@@ -151,7 +153,7 @@ fn handle<'i>(invocation: Invocation<'i>, responder: Responder<'i>) -> Result<Se
     }
 }
 
-/// Waits until `count` invocations have come here, 10 s at most, and says whether they have.
+/// Waits until `count` invocations have arrived here, 10 s at most; returns whether they have.
 fn meet(count: usize) -> bool {
     static HERE: Mutex<usize> = Mutex::new(0);
     static ARRIVAL: Condvar = Condvar::new();

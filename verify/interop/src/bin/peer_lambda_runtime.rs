@@ -1,6 +1,6 @@
 //! A function on `lambda_runtime`, the client that AWS publishes for Rust, to be run under the lab.
 //!
-//! The event is JSON: `{"do":"echo","value":1}`; see [`Event`] for what there is.
+//! The event is JSON, for instance `{"do":"echo","value":1}`; see [`Event`] for all of them.
 
 use std::io::Read;
 use std::net::TcpStream;
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 enum Event {
     /// Answer with the value.
     Echo { value: Value },
-    /// Answer with text of as many bytes.
+    /// Answer with a text of this many bytes.
     Answer { bytes: usize },
     /// Fail with a type and a message.
     Fail {
@@ -26,9 +26,9 @@ enum Event {
     },
     /// Panic.
     Panic { message: String },
-    /// Tell the process id, and what came with the event.
+    /// Answer with the process id and the metadata of the invocation.
     Describe,
-    /// Stream a line, then what comes from there.
+    /// Stream a line, then everything received from this address.
     Relay { address: String },
 }
 
@@ -71,7 +71,7 @@ fn relay(address: String) -> FunctionResponse<Value, Body> {
         sender.send_data("first\n".into()).await?;
         let mut source = TcpStream::connect(address)?;
         loop {
-            // Reading blocks, and the runtime has but one thread, which must send meanwhile.
+            // Reading blocks, and the runtime's only thread must be free to send.
             let read = tokio::task::spawn_blocking(move || {
                 let mut room = vec![0; 1024];
                 let length = source.read(&mut room)?;

@@ -1,5 +1,5 @@
-//! The function of the vectors in `conformance/` on `lambda_runtime`, the client that AWS publishes for
-//! Rust: with as many invocations at once as `AWS_LAMBDA_MAX_CONCURRENCY` says.
+//! The function for the vectors in `conformance/` on `lambda_runtime`, the client that AWS
+//! publishes for Rust. It takes as many invocations at once as `AWS_LAMBDA_MAX_CONCURRENCY` says.
 
 use lambda_runtime::streaming::{Body, Response, channel};
 use lambda_runtime::{
@@ -8,7 +8,7 @@ use lambda_runtime::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// What an event may ask for, which is not to be given back then.
+/// What an event may ask for; any other event is returned as it is.
 #[derive(Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 enum Act {
@@ -52,7 +52,7 @@ async fn handle(event: LambdaEvent<Value>) -> Answer {
             error_message: fail.message.repeat(fail.times.unwrap_or(1)),
         }),
         Act::Panic { message } => panic!("{message}"),
-        // The one kind of stream that it has.
+        // This client can stream only HTTP responses.
         Act::Http { status, headers, cookies, chunks } => {
             let mut all = serde_json::Map::new();
             for (name, value) in headers {

@@ -1,8 +1,8 @@
-//! A function on `lambda-proto-mio` for tests that measure what the example `pool` does not show.
+//! Functions on `lambda-proto-mio` for measurements that the example `pool` does not cover.
 //!
-//! `--pipelined` is an echo that asks for the next invocation with its answer. `--lifecycle` is an echo that
-//! hears of signals and has a shutdown hook; it takes `--pipelined`, too. `--stream BYTES` streams an answer
-//! of so many bytes, from a thread of its own.
+//! - `--pipelined`: an echo that asks for the next invocation together with its answer
+//! - `--lifecycle`: an echo with a signal handler and a shutdown hook; `--pipelined` may follow
+//! - `--stream BYTES`: streams a response of this length, from another thread
 
 use std::io::{self, Write};
 use std::thread;
@@ -31,7 +31,7 @@ fn main() -> Result<(), Error> {
                 Ok(sent)
             })
         }
-        ref other => panic!("{other:?} are no arguments"),
+        ref other => panic!("unexpected arguments: {other:?}"),
     }
 }
 

@@ -1,14 +1,14 @@
-//! `echo` gives back what it gets, over one connection.
+//! `echo` returns each event, over one connection.
 
 use lambda_interop::{Emulator, Function};
 
 use crate::{assert_nothing_was_refused, example};
 
-/// The largest event and the largest answer: 6 MiB and 100 bytes.
+/// The largest event and the largest response: 6 MiB and 100 bytes.
 const LARGEST: usize = 6 * 1024 * 1024 + 100;
 
-/// Around what decides in the emulator (2,048 bytes: longer events come chunked), in ours (buffers) and
-/// in Lambda (the largest).
+/// Sizes around the thresholds of the emulator (it sends events above 2,048 bytes in chunks), of
+/// this project's buffers, and of Lambda (the largest).
 const SIZES: [usize; 9] = [0, 1, 2_047, 2_048, 2_049, 65_536, 1 << 20, 5 << 20, LARGEST];
 
 fn sequential() -> Function {
@@ -28,8 +28,8 @@ fn assert_echoes(emulator: &mut Emulator, size: usize) {
     let event = payload(size);
     let answer = emulator.invoke(&event).unwrap();
     assert_eq!(answer.status, 200, "{size} bytes: {}", emulator.output());
-    // No assert_eq: it would print megabytes.
-    assert!(answer.body == event, "{size} bytes came back as {} others", answer.body.len());
+    // `assert_eq` would print megabytes.
+    assert!(answer.body == event, "{size} bytes came back as {} different ones", answer.body.len());
 }
 
 #[test]

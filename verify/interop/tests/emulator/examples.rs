@@ -12,7 +12,7 @@ fn hello_greets() {
 }
 
 #[test]
-fn hello_reports_an_event_that_it_cannot_read_and_goes_on() {
+fn hello_reports_an_event_that_it_cannot_parse_and_continues() {
     let mut emulator = example("hello").count_connections().start().unwrap();
     for event in ["", "nonsense", "{}", r#"{"name":7}"#] {
         let error = emulator.invoke(event).unwrap().function_error().unwrap();
@@ -25,7 +25,7 @@ fn hello_reports_an_event_that_it_cannot_read_and_goes_on() {
 }
 
 #[test]
-fn the_core_driven_by_hand_gives_back_what_it_gets_over_one_connection() {
+fn bare_echoes_over_one_connection() {
     let mut emulator = example("bare").count_connections().start().unwrap();
     for length in [0, 1, 2_048, 2_049, 100_000, 5 << 20] {
         let event = "bare ".repeat(length / 5 + 1);
@@ -36,13 +36,13 @@ fn the_core_driven_by_hand_gives_back_what_it_gets_over_one_connection() {
 }
 
 #[test]
-fn minimal_gives_back_what_it_gets() {
+fn minimal_echoes() {
     let mut emulator = example("minimal").start().unwrap();
     assert_eq!(emulator.invoke("any bytes \u{1}").unwrap().text(), "any bytes \u{1}");
 }
 
 #[test]
-fn stream_sends_its_lines_behind_the_head_of_its_http_response() {
+fn stream_sends_its_lines_after_the_prelude_of_its_http_response() {
     let mut emulator = example("stream").start().unwrap();
     let text = emulator.invoke("2").unwrap().text();
     let (prelude, lines) = text.split_once("\0\0\0\0\0\0\0\0").expect("eight NULs end the prelude");
@@ -53,17 +53,17 @@ fn stream_sends_its_lines_behind_the_head_of_its_http_response() {
 }
 
 #[test]
-fn stream_fails_behind_its_first_line_when_told_to_and_goes_on() {
+fn stream_fails_after_its_first_line_if_the_event_says_so_and_continues() {
     let mut emulator = example("stream").start().unwrap();
     let answer = emulator.invoke(r#""fail""#).unwrap();
-    // The on-demand emulator takes the error trailers and does not show them.
+    // In on-demand mode the emulator accepts the error trailers and does not show them.
     assert!(answer.text().ends_with("\0\0\0\0\0\0\0\0line 1\n"), "{}", answer.text());
     assert!(emulator.invoke("1").unwrap().text().ends_with("\0line 1\n"));
     assert_nothing_was_refused(&emulator);
 }
 
 #[test]
-fn the_pieces_of_a_streamed_answer_arrive_joined() {
+fn the_chunks_of_a_streamed_response_arrive_joined() {
     let mut emulator = misbehave().start().unwrap();
     let event = r#"{"do":"stream","chunks":26,"bytes":10000}"#;
     let expected: String = ('a'..='z').map(|letter| letter.to_string().repeat(10_000)).collect();
@@ -73,7 +73,7 @@ fn the_pieces_of_a_streamed_answer_arrive_joined() {
 }
 
 #[test]
-fn a_stream_that_fails_midway_is_taken_with_its_error_trailers() {
+fn a_stream_that_fails_midway_is_accepted_with_its_error_trailers() {
     let mut emulator = misbehave().count_connections().start().unwrap();
     let before = describe(&mut emulator);
     let fail = r#"{"type":"Function.Midway","message":"half is enough"}"#;
@@ -86,10 +86,10 @@ fn a_stream_that_fails_midway_is_taken_with_its_error_trailers() {
 }
 
 #[test]
-fn error_trailers_of_a_message_beyond_their_limit_are_cut_and_taken() {
+fn error_trailers_are_cut_to_their_limit_and_accepted() {
     let mut emulator = misbehave().count_connections().start().unwrap();
     let before = describe(&mut emulator);
-    // Escapes and characters of several bytes, so that the cut falls into the middle of some.
+    // Escapes and multi-byte characters, so that the cut falls into the middle of some.
     for message in ["m", "\\n", "é", "\\u0001", "🦀"] {
         let fail = format!(r#"{{"type":"Function.Long","message":"{message}","times":100000}}"#);
         let event = format!(r#"{{"do":"stream","chunks":1,"bytes":3,"fail":{fail}}}"#);

@@ -1,4 +1,4 @@
-//! What goes wrong in a function is told to its caller, and the next invocation works.
+//! The failure of a function reaches its caller, and the next invocation works.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use crate::{assert_nothing_was_refused, describe, misbehave};
 
-/// The largest answer: 6 MiB and 100 bytes.
+/// The largest response: 6 MiB and 100 bytes.
 const LARGEST: usize = 6 * 1024 * 1024 + 100;
 
-/// Invokes with something that fails, and sees to it that the same process goes on, on its one
+/// Invokes with an event that fails, and checks that the same process continues, on its one
 /// connection.
 fn fails_and_goes_on(event: &Value) -> (FunctionError, Emulator) {
     let mut emulator = misbehave().count_connections().start().unwrap();
@@ -19,7 +19,7 @@ fn fails_and_goes_on(event: &Value) -> (FunctionError, Emulator) {
     let Some(error) = answer.function_error() else {
         panic!("{event} gave {}\n{}", answer.text(), emulator.output())
     };
-    assert_eq!(answer.status, 200, "the on-demand emulator answers 200 for a function that failed");
+    assert_eq!(answer.status, 200, "in on-demand mode the emulator sends 200 for failed functions");
     let after = describe(&mut emulator);
     assert_eq!(after["process"], before["process"]);
     assert_ne!(after["request_id"], before["request_id"]);
@@ -28,7 +28,7 @@ fn fails_and_goes_on(event: &Value) -> (FunctionError, Emulator) {
 }
 
 #[test]
-fn an_error_of_the_handler_reaches_the_caller_whole() {
+fn an_error_of_the_handler_reaches_the_caller_complete() {
     let message = "it's \"broken\": \\ \u{1} \n <é&🦀>";
     let event = json!({
         "do": "fail", "type": "Function.Broken", "message": message, "stack_trace": "in a\nin b"
@@ -47,7 +47,7 @@ fn an_error_of_megabytes_reaches_the_caller_cut() {
     let (error, emulator) = fails_and_goes_on(&event);
     assert_eq!(error.error_type, "Function.Long");
     assert!(error.error_message.starts_with("é\né\né"), "{}", error.error_message.len());
-    // The report has 1 MiB at most, and in JSON a line feed takes two bytes.
+    // An error report has at most 1 MiB, and in JSON a line feed takes two bytes.
     let length = error.error_message.len();
     assert!((700_000..1 << 20).contains(&length), "{length}");
     assert_nothing_was_refused(&emulator);
@@ -63,7 +63,7 @@ fn a_panic_reaches_the_caller_with_its_message() {
 }
 
 #[test]
-fn a_result_that_is_no_json_reaches_the_caller_as_such() {
+fn a_result_that_json_cannot_represent_is_a_marshal_error() {
     let (error, emulator) = fails_and_goes_on(&json!({ "do": "unserialisable" }));
     assert_eq!(error.error_type, "Runtime.MarshalError");
     assert!(error.error_message.contains("key must be a string"), "{error:?}");
@@ -71,7 +71,7 @@ fn a_result_that_is_no_json_reaches_the_caller_as_such() {
 }
 
 #[test]
-fn an_answer_above_the_limit_is_refused_told_and_logged() {
+fn a_response_above_the_limit_is_refused_reported_and_logged() {
     let (error, emulator) = fails_and_goes_on(&json!({ "do": "answer", "bytes": LARGEST + 1 }));
     assert_eq!(error.error_type, "Function.ResponseSizeTooLarge");
     assert!(error.error_message.contains("6291556 bytes"), "{error:?}");
@@ -80,7 +80,7 @@ fn an_answer_above_the_limit_is_refused_told_and_logged() {
 }
 
 #[test]
-fn an_answer_at_the_limit_is_taken() {
+fn a_response_at_the_limit_is_accepted() {
     let mut emulator = misbehave().start().unwrap();
     let answer = emulator.invoke(json!({ "do": "answer", "bytes": LARGEST }).to_string()).unwrap();
     assert_eq!(answer.body.len(), LARGEST);
@@ -119,12 +119,12 @@ fn a_panic_that_aborts_the_process_reaches_the_caller_with_its_message() {
     assert_eq!(error.error_type, "Function.Panic", "{}", emulator.output());
     assert_eq!(error.error_message, "the last words");
     assert!(error.stack_trace[0].contains("misbehave.rs:"), "{error:?}");
-    // The process is gone; the emulator starts another.
+    // The process has ended; the emulator starts another.
     assert_ne!(describe(&mut emulator)["process"], before["process"]);
 }
 
 #[test]
-fn a_process_that_ends_without_a_word_is_told_by_the_emulator_and_started_again() {
+fn a_process_that_exits_without_an_answer_is_reported_by_the_emulator_and_restarted() {
     let mut emulator = misbehave().start().unwrap();
     let answer = emulator.invoke(json!({ "do": "exit", "code": 3 }).to_string()).unwrap();
     let error = answer.function_error().unwrap();
@@ -192,6 +192,6 @@ fn the_deadline_is_the_timeout_from_now_in_unix_time() {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
     let before = now();
     let deadline = describe(&mut emulator)["deadline"].as_u64().unwrap();
-    // A second of grace, for the emulator reads its clock twice.
+    // One second of tolerance: the emulator reads its clock twice.
     assert!((before + 16_000..=now() + 18_000).contains(&deadline), "{before} {deadline}");
 }

@@ -1,4 +1,4 @@
-//! The harness keeps its own promises.
+//! Tests the harness itself.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use lambda_interop::Function;
 use crate::{describe, misbehave};
 
 #[test]
-fn nothing_that_an_emulator_has_started_outlives_it() {
+fn no_process_outlives_its_emulator() {
     let mut emulator = misbehave().start().unwrap();
     let process = describe(&mut emulator)["process"].as_i64().unwrap();
     let family = emulator.family();
@@ -15,7 +15,8 @@ fn nothing_that_an_emulator_has_started_outlives_it() {
     drop(emulator);
     let left: Vec<_> =
         family.iter().filter(|pid| Path::new(&format!("/proc/{pid}/cmdline")).exists()).collect();
-    // The emulator was ours to wait for; its child is for init, which may take its time to bury it.
+    // The harness has reaped the emulator, but init reaps its child, maybe later: a zombie counts
+    // as dead.
     let alive = |pid: &&&i32| {
         std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
     };
@@ -23,7 +24,7 @@ fn nothing_that_an_emulator_has_started_outlives_it() {
 }
 
 #[test]
-fn a_program_that_is_not_there_is_named() {
+fn the_error_for_a_missing_program_names_it() {
     let error = Function::new("target/no/such/program").start().unwrap_err().to_string();
     assert!(error.contains("target/no/such/program is not the absolute path"), "{error}");
 }

@@ -7,12 +7,12 @@ use std::time::Duration;
 use lambda_interop::Function;
 use lambda_proto_std::{Lifecycle, Runtime};
 
-/// Says what [`bootstrap`] does; where it is missing, there is nothing to do.
+/// The variable that tells [`bootstrap`] what to do; without it, `bootstrap` does nothing.
 const BEHAVIOUR: &str = "TEST_BEHAVIOUR";
 
-/// The function of the tests below, which run it in a process of its own.
+/// The function of the tests below, which run it as another process.
 #[test]
-#[ignore = "is no test but the function of others"]
+#[ignore = "not a test: other tests run it as their function"]
 fn bootstrap() {
     let Ok(behaviour) = std::env::var(BEHAVIOUR) else { return };
     let lifecycle = Lifecycle::new().on_init("word", |init| init.put("made at the start"));
@@ -44,7 +44,7 @@ fn behaving(behaviour: &str) -> Function {
 }
 
 #[test]
-fn an_extension_without_events_is_registered_and_invocations_go_on() {
+fn an_extension_without_events_is_registered_and_invocations_continue() {
     let mut emulator = behaving("answers").start().unwrap();
     for _ in 0..3 {
         assert_eq!(emulator.invoke("{}").unwrap().text(), "made at the start");
@@ -54,7 +54,7 @@ fn an_extension_without_events_is_registered_and_invocations_go_on() {
 }
 
 #[test]
-fn sigterm_comes_with_a_timeout_and_the_process_ends_in_order() {
+fn a_timeout_sends_sigterm_and_the_process_runs_its_shutdown_hook() {
     let mut emulator = behaving("never answers").timeout_seconds(1).start().unwrap();
     let answer = emulator.invoke("{}").unwrap().text();
     assert!(answer.contains("Task timed out after 1.00 seconds"), "{answer}");

@@ -1,4 +1,4 @@
-//! AWS's emulator in its on-demand mode, as one program; see the modules.
+//! Tests with AWS's emulator in its on-demand mode, in one test program.
 
 mod echo;
 mod examples;
@@ -20,14 +20,14 @@ fn example(name: &str) -> Function {
     Function::new(programs::example(name).unwrap())
 }
 
-/// What `misbehave` tells about its process and the invocation.
+/// What `misbehave` answers about its process and the invocation.
 fn describe(emulator: &mut Emulator) -> Value {
     let answer = emulator.invoke(r#"{"do":"describe"}"#).unwrap();
     assert_eq!(answer.failure(), None);
     serde_json::from_slice(&answer.body).unwrap()
 }
 
-/// The runtime has a line for every answer that the service refused.
+/// The runtime logs a line for every answer that the service refuses.
 fn assert_nothing_was_refused(emulator: &Emulator) {
     let output = emulator.output();
     assert!(!output.contains("was answered with"), "{output}");

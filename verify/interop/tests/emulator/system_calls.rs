@@ -1,11 +1,11 @@
-//! Promise 3 of the design: system calls of an invocation, counted by strace.
+//! Promise 3 of the design: the number of system calls per invocation, counted with strace.
 
 use std::path::Path;
 
 use lambda_interop::system_calls::{EachCosts, SystemCalls, Trace};
 use lambda_interop::{Pace, Process, ScriptedService, programs};
 
-/// Up to here an answer of the service comes in one segment, and an event in one read.
+/// Up to this size a reply of the service comes in one segment, and the runtime reads it at once.
 const LARGEST_SMALL_EVENT: usize = 2_048;
 
 /// The system calls of all threads of an example, from its start to its end.
@@ -18,7 +18,7 @@ fn trace(example: &str, arguments: &[&str], events: usize, size: usize, pace: Pa
     command.args(arguments).env("AWS_LAMBDA_RUNTIME_API", service.address().to_string());
     let started = Process::start(&mut command);
     let mut process = started.unwrap_or_else(|error| {
-        panic!("{error}\ninstall strace (apt-get install strace): it counts the system calls")
+        panic!("{error}\nthis test counts system calls with strace: apt-get install strace")
     });
     assert_eq!(
         service.finish().unwrap_or_else(|error| panic!("{error}: {}", process.output())),
@@ -28,7 +28,7 @@ fn trace(example: &str, arguments: &[&str], events: usize, size: usize, pace: Pa
     trace.calls().unwrap()
 }
 
-/// What one invocation costs, for events of several sizes.
+/// The system calls per invocation, for events of several sizes.
 fn costs(example: &str, arguments: &[&str], pace: Pace) -> impl Iterator<Item = EachCosts> {
     const EVENTS: usize = 200;
     [LARGEST_SMALL_EVENT, 0, 100].into_iter().map(move |size| {
@@ -52,9 +52,9 @@ fn a_pipelined_invocation_whose_next_event_waits_costs_two_system_calls() {
 }
 
 #[test]
-fn an_invocation_that_fails_costs_one_more_for_its_line_in_the_log() {
-    // The events are no JSON with a name. A line is handed to the thread that writes it, which costs up
-    // to 8 calls of `futex`, fewer where the two threads miss each other.
+fn a_failed_invocation_costs_one_more_write_for_its_log_line() {
+    // The events are not JSON with a name. Passing a log line to the thread that writes it costs up
+    // to 8 calls of `futex`, fewer if neither thread has to wait for the other.
     for cost in costs("hello", &[], Pace::OneByOne) {
         cost.assert_at_most(&[("writev", 2.0), ("recvfrom", 2.0), ("write", 1.0), ("futex", 8.0)]);
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{Folder, Source, misbehave, python, run};
 
-/// What the CLI has written: the answer of the function, and what it says of the invocation.
+/// The output of the CLI: the function's answer, and its report of the invocation.
 struct Invoked {
     code: Option<i32>,
     answer: String,
@@ -16,7 +16,7 @@ struct Invoked {
     error: String,
 }
 
-/// `aws lambda invoke` with these arguments, and with credentials that are nobody's.
+/// Runs `aws lambda invoke` with these arguments and made-up credentials.
 fn invoke(lab: &Lab, arguments: &[&str]) -> Invoked {
     let folder = Folder::new();
     let file = folder.0.join("answer");
@@ -63,7 +63,7 @@ fn the_aws_cli_gets_an_answer() {
 }
 
 #[test]
-fn the_aws_cli_tells_the_failure_of_a_function() {
+fn the_aws_cli_reports_the_failure_of_a_function() {
     let event = r#"{"do":"fail","type":"Function.Broken","message":"m"}"#;
     let invoked = invoke(&misbehave(), &["--payload", event]);
     assert_eq!(invoked.code, Some(0), "{}", invoked.error);
@@ -74,7 +74,7 @@ fn the_aws_cli_tells_the_failure_of_a_function() {
 }
 
 #[test]
-fn the_aws_cli_tells_the_end_of_a_process_as_a_failure_of_the_function() {
+fn the_aws_cli_reports_the_end_of_a_process_as_a_failure_of_the_function() {
     let lab = misbehave();
     let invoked = invoke(&lab, &["--payload", r#"{"do":"exit","code":3}"#]);
     assert_eq!(invoked.code, Some(0), "{}", invoked.error);
@@ -92,7 +92,7 @@ fn the_aws_cli_fails_when_a_stream_fails() {
 }
 
 #[test]
-fn the_aws_cli_does_not_wait_for_an_invocation_as_an_event_which_runs_nevertheless() {
+fn the_aws_cli_does_not_wait_for_an_asynchronous_invocation_which_still_runs() {
     let lab = misbehave();
     let source = Source::new();
     let event = source.event(&Value::Null);
@@ -100,12 +100,12 @@ fn the_aws_cli_does_not_wait_for_an_invocation_as_an_event_which_runs_neverthele
     assert_eq!(invoked.code, Some(0), "{}", invoked.error);
     assert_eq!(invoked.said["StatusCode"], 202);
     assert_eq!(invoked.answer, "");
-    // The function has been waiting here, while the CLI had its answer.
+    // The function is still waiting for this connection, although the CLI has its reply.
     drop(source.accept());
 }
 
 #[test]
-fn the_aws_cli_sees_that_it_may_invoke() {
+fn the_aws_cli_gets_204_for_a_dry_run() {
     let invoked = invoke(&misbehave(), &["--invocation-type", "DryRun"]);
     assert_eq!(invoked.code, Some(0), "{}", invoked.error);
     assert_eq!(invoked.said["StatusCode"], 204);
@@ -122,7 +122,7 @@ fn a_client_context_of_the_aws_cli_reaches_the_function() {
 }
 
 #[test]
-fn the_aws_cli_tells_what_is_wrong_with_a_call() {
+fn the_aws_cli_reports_the_reason_of_a_rejected_call() {
     let invoked = invoke(&misbehave(), &["--client-context", "?", "--payload", "{}"]);
     assert_ne!(invoked.code, Some(0));
     let reason = "(InvalidRequestContentException)";

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{LARGEST, ask, fails, lab, python};
 
-/// A lab with this handler of `handler.py`, and the name that a Python program has.
+/// A lab with this handler of `handler.py`.
 fn handler(name: &str) -> Lab {
     lab(function(name))
 }
@@ -20,7 +20,7 @@ fn function(name: &str) -> Function {
 }
 
 #[test]
-fn awslambdaric_gives_back_what_it_gets() {
+fn awslambdaric_echoes() {
     let lab = handler("handler");
     for value in [json!(null), json!("é🦀\n\u{1}"), json!({ "a": [1, 2.5, {}] })] {
         let event = json!({ "do": "echo", "value": value }).to_string();
@@ -29,7 +29,7 @@ fn awslambdaric_gives_back_what_it_gets() {
 }
 
 #[test]
-fn awslambdaric_takes_and_gives_six_mebibytes() {
+fn awslambdaric_receives_and_sends_six_mebibytes() {
     let lab = handler("handler");
     let frame = r#"{"do":"echo","value":""}"#;
     let text = "e".repeat(LARGEST - frame.len());
@@ -41,7 +41,7 @@ fn awslambdaric_takes_and_gives_six_mebibytes() {
 }
 
 #[test]
-fn an_answer_of_awslambdaric_that_is_too_large_is_refused_and_the_next_invocation_works() {
+fn a_response_of_awslambdaric_that_is_too_large_is_refused_and_the_next_invocation_works() {
     let lab = handler("handler");
     let failure = fails(&lab, &json!({ "do": "answer", "bytes": LARGEST - 1 }));
     assert_eq!(failure.kind, FailureKind::AnswerTooLarge);
@@ -49,7 +49,7 @@ fn an_answer_of_awslambdaric_that_is_too_large_is_refused_and_the_next_invocatio
 }
 
 #[test]
-fn an_exception_under_awslambdaric_reaches_the_caller_with_its_trace_and_the_process_goes_on() {
+fn an_exception_under_awslambdaric_reaches_the_caller_with_its_trace_and_the_process_continues() {
     let lab = handler("handler");
     let before = ask(&lab, r#"{"do":"describe"}"#);
     let failure = fails(&lab, &json!({ "do": "raise", "message": "the pump is dry" }));
@@ -63,13 +63,13 @@ fn an_exception_under_awslambdaric_reaches_the_caller_with_its_trace_and_the_pro
 }
 
 #[test]
-fn an_answer_of_awslambdaric_that_is_no_json_fails() {
+fn a_result_that_awslambdaric_cannot_marshal_fails() {
     let failure = fails(&handler("broken_by_json"), &json!({}));
     assert_eq!(failure.error_type().as_deref(), Some("Runtime.MarshalError"));
 }
 
 #[test]
-fn a_python_process_that_ends_is_told_and_started_again() {
+fn a_python_process_that_exits_is_reported_and_restarted() {
     let lab = handler("handler");
     let before = ask(&lab, r#"{"do":"describe"}"#);
     let failure = fails(&lab, &json!({ "do": "exit", "code": 3 }));
@@ -79,7 +79,7 @@ fn a_python_process_that_ends_is_told_and_started_again() {
 }
 
 #[test]
-fn a_handler_that_is_not_there_reaches_the_caller_as_an_error_in_init() {
+fn a_missing_handler_reaches_the_caller_as_an_init_error() {
     let lab = handler("nobody");
     for _ in 0..2 {
         let failure = fails(&lab, &json!({}));
@@ -89,7 +89,7 @@ fn a_handler_that_is_not_there_reaches_the_caller_as_an_error_in_init() {
 }
 
 #[test]
-fn the_context_of_a_python_handler_has_what_comes_with_the_event() {
+fn the_context_of_a_python_handler_has_the_metadata_of_the_event() {
     let lab = lab(function("handler").name("greeter").memory(512));
     let event = Event::new(r#"{"do":"describe"}"#)
         .trace_id("Root=1-5759e988-bd862e3f;Sampled=1")

@@ -1,5 +1,5 @@
 #!/bin/bash
-# The loop of a custom runtime in shell, as AWS's tutorial has it.
+# The loop of a custom runtime in shell, as in AWS's tutorial.
 set -euo pipefail
 
 source "$LAMBDA_TASK_ROOT/${_HANDLER%.*}.sh"

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{Folder, LARGEST, Source, misbehave, run};
 
-/// curl, which is told nothing of proxies and settings that this machine may have.
+/// curl without this machine's proxies and settings.
 fn curl(lab: &Lab, arguments: &[&str]) -> Command {
     let mut command = Command::new("curl");
     command.args(["--disable", "--noproxy", "*", "--silent", "--show-error"]);
@@ -18,7 +18,7 @@ fn curl(lab: &Lab, arguments: &[&str]) -> Command {
     command
 }
 
-/// curl's code for a body whose end is missing.
+/// curl's exit code for a body whose end is missing.
 const PARTIAL_FILE: Option<i32> = Some(18);
 
 #[test]
@@ -29,7 +29,7 @@ fn curl_gets_an_answer() {
 }
 
 #[test]
-fn curl_sends_and_gets_six_mebibytes() {
+fn curl_sends_and_receives_six_mebibytes() {
     let lab = misbehave();
     let folder = Folder::new();
     let event = folder.0.join("event.json");
@@ -46,7 +46,7 @@ fn curl_sends_and_gets_six_mebibytes() {
 }
 
 #[test]
-fn curl_gets_the_report_of_a_failure_and_a_header_that_tells_it() {
+fn curl_gets_the_error_document_and_a_header_for_a_failure() {
     let lab = misbehave();
     let event = r#"{"do":"fail","type":"Function.Broken","message":"m"}"#;
     let (code, answer, _) = run(&mut curl(&lab, &["-i", "-d", event]));
@@ -75,7 +75,7 @@ fn curl_shows_the_chunks_of_a_stream_while_the_function_still_runs() {
 }
 
 #[test]
-fn curl_fails_when_a_stream_fails_and_shows_what_came_before() {
+fn curl_fails_when_a_stream_fails_and_shows_the_chunks_before_that() {
     let lab = misbehave();
     let source = Source::new();
     let event = source.event(&json!({ "type": "Function.Midway", "message": "m" }));
@@ -84,14 +84,14 @@ fn curl_fails_when_a_stream_fails_and_shows_what_came_before() {
     drop(source.accept());
     assert_eq!(process.wait().unwrap().code(), PARTIAL_FILE, "{}", process.output());
 
-    // Also when nothing has gone out before the failure is known.
+    // The same if the failure is known before any byte has been sent.
     let event = r#"{"do":"stream","chunks":2,"bytes":3,"fail":{"type":"T","message":"m"}}"#;
     let (code, answer, _) = run(&mut curl(&lab, &["-d", event]));
     assert_eq!((code, answer.as_str()), (PARTIAL_FILE, "aaabbb"));
 }
 
 #[test]
-fn curl_that_says_that_it_reads_trailers_gets_the_failure_of_a_stream_in_trailers() {
+fn curl_that_accepts_trailers_gets_the_failure_of_a_stream_in_trailers() {
     let lab = misbehave();
     let event =
         r#"{"do":"stream","chunks":2,"bytes":3,"fail":{"type":"Function.Midway","message":"m"}}"#;

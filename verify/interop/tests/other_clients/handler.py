@@ -1,4 +1,4 @@
-"""A function in Python that does what its event says, to be run by awslambdaric."""
+"""A function for awslambdaric that does what its event says."""
 
 import json
 import os

@@ -1,4 +1,5 @@
-//! `lambda_runtime`, which AWS publishes for Rust, as the client of the lab's Runtime API.
+//! `lambda_runtime`, the client that AWS publishes for Rust, as the client of the lab's Runtime
+//! API.
 
 use lambda_interop::programs;
 use lambda_lab::{Event, FailureKind, Function, Lab};
@@ -15,7 +16,7 @@ fn function() -> Function {
 }
 
 #[test]
-fn lambda_runtime_gives_back_what_it_gets() {
+fn lambda_runtime_echoes() {
     let lab = peer();
     for value in [json!(null), json!("é🦀\n\u{1}"), json!({ "a": [1, 2.5, {}] })] {
         let event = json!({ "do": "echo", "value": value }).to_string();
@@ -24,7 +25,7 @@ fn lambda_runtime_gives_back_what_it_gets() {
 }
 
 #[test]
-fn lambda_runtime_takes_and_gives_six_mebibytes() {
+fn lambda_runtime_receives_and_sends_six_mebibytes() {
     let lab = peer();
     let frame = r#"{"do":"echo","value":""}"#;
     let text = "e".repeat(LARGEST - frame.len());
@@ -37,7 +38,7 @@ fn lambda_runtime_takes_and_gives_six_mebibytes() {
 }
 
 #[test]
-fn an_answer_of_lambda_runtime_that_is_too_large_is_refused_and_the_next_invocation_works() {
+fn a_response_of_lambda_runtime_that_is_too_large_is_refused_and_the_next_invocation_works() {
     let lab = peer();
     let before = ask(&lab, r#"{"do":"describe"}"#);
     let failure = fails(&lab, &json!({ "do": "answer", "bytes": LARGEST - 1 }));
@@ -47,7 +48,7 @@ fn an_answer_of_lambda_runtime_that_is_too_large_is_refused_and_the_next_invocat
 }
 
 #[test]
-fn an_error_and_a_panic_under_lambda_runtime_reach_the_caller_and_the_process_goes_on() {
+fn an_error_and_a_panic_under_lambda_runtime_reach_the_caller_and_the_process_continues() {
     let lab = peer();
     let before = ask(&lab, r#"{"do":"describe"}"#);
     let message = "it's \"broken\": é";
@@ -62,7 +63,7 @@ fn an_error_and_a_panic_under_lambda_runtime_reach_the_caller_and_the_process_go
     let message = failure.error_message().unwrap();
     assert!(message.contains("the pump is dry"), "{message}");
 
-    let failure = fails(&lab, &json!("no event of its own"));
+    let failure = fails(&lab, &json!("not an event that it can parse"));
     assert_eq!(failure.kind, FailureKind::Reported);
     assert_eq!(ask(&lab, r#"{"do":"describe"}"#)["process"], before["process"]);
 }
@@ -73,7 +74,7 @@ fn lambda_runtime_answers_two_hundred_invocations_with_one_process() {
 }
 
 #[test]
-fn lambda_runtime_understands_what_comes_with_an_event_and_its_environment() {
+fn lambda_runtime_reads_the_metadata_of_an_event_and_its_environment() {
     let lab = lab(function().name("greeter").memory(512));
     let event = Event::new(r#"{"do":"describe"}"#)
         .trace_id("Root=1-5759e988-bd862e3f;Sampled=1")
@@ -94,7 +95,7 @@ fn lambda_runtime_understands_what_comes_with_an_event_and_its_environment() {
 }
 
 #[test]
-fn a_stream_of_lambda_runtime_arrives_while_the_function_still_runs() {
+fn a_stream_of_lambda_runtime_arrives_while_the_function_is_running() {
     let (answer, body) = streams_while_it_runs(&peer());
     let content_type = answer.content_type.as_deref();
     assert_eq!(content_type, Some("application/vnd.awslambda.http-integration-response"));

@@ -1,6 +1,6 @@
-//! Other people's clients under the lab: runtimes on the one side, callers on the other.
+//! Third-party clients under the lab: runtimes on one side, callers on the other.
 //!
-//! The lab's and the functions' output is thrown away. To see it, run the function by hand with
+//! The output of the lab and the functions is discarded. To see it, run the function with
 //! `cargo run -p lambda-lab -- run …`.
 
 mod aws_cli;
@@ -24,10 +24,10 @@ use lambda_interop::{fetch, programs};
 use lambda_lab::{Answer, Event, Function, FunctionFailure, InvokeError, Lab, Output};
 use serde_json::{Value, json};
 
-/// The largest answer: 6 MiB and 100 bytes.
+/// The largest response: 6 MiB and 100 bytes.
 const LARGEST: usize = 6 * 1024 * 1024 + 100;
 
-/// No invocation here takes longer.
+/// How long to wait: no invocation here takes longer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A lab for this function.
@@ -39,26 +39,26 @@ fn misbehave() -> Lab {
     lab(Function::new(programs::misbehave(programs::Profile::Release).unwrap()))
 }
 
-/// The folder with the files that belong to these tests.
+/// The folder with the files of these tests.
 fn files() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/other_clients")
 }
 
-/// `python3` with the pinned clients, and our folder, to import from.
+/// `python3`, and variables with which it imports the pinned clients and the files of these tests.
 fn python() -> (&'static str, Vec<(&'static str, OsString)>) {
     let paths = std::env::join_paths([fetch::python_clients().unwrap(), files()]);
-    let paths = paths.expect("no colon is in the paths of this workspace");
-    // It would write its bytecode next to the sources.
+    let paths = paths.expect("the path of this workspace must not contain a colon");
+    // Otherwise Python would write bytecode next to the sources.
     ("python3", vec![("PYTHONPATH", paths), ("PYTHONDONTWRITEBYTECODE", "1".into())])
 }
 
-/// What the function answers, as JSON.
+/// The function's response, as JSON.
 fn ask(lab: &Lab, event: impl Into<Event>) -> Value {
     let answer = lab.invoke(event).unwrap();
     serde_json::from_slice(&answer.body).expect("the function answers JSON")
 }
 
-/// How the function fails.
+/// The failure of the function, which must fail.
 fn fails(lab: &Lab, event: &Value) -> FunctionFailure {
     match lab.invoke(event.to_string()) {
         Err(InvokeError::Function(failure)) => failure,
@@ -66,8 +66,8 @@ fn fails(lab: &Lab, event: &Value) -> FunctionFailure {
     }
 }
 
-/// Invokes 200 times, four at once, and sees to it that each caller gets its own answer and that one
-/// process has given them all.
+/// Invokes 200 times, four at once, and checks that each caller gets its own answer and that one
+/// process gives them all.
 fn two_hundred_invocations_are_answered_by_one_process(lab: &Lab) {
     let before = ask(lab, r#"{"do":"describe"}"#);
     let count = Mutex::new(0);
@@ -88,8 +88,8 @@ fn two_hundred_invocations_are_answered_by_one_process(lab: &Lab) {
     assert_eq!(ask(lab, r#"{"do":"describe"}"#)["process"], before["process"]);
 }
 
-/// Has the function stream a line and what a test gives it, which is a second line when the first has
-/// arrived. So the first has arrived while the function was still running.
+/// Has the function stream a first line, and sends it a second one to stream only after the first
+/// has arrived. So the first line arrives while the function is still running.
 fn streams_while_it_runs(lab: &Lab) -> (Answer, String) {
     let source = Source::new();
     let mut arrived = String::new();
@@ -107,7 +107,7 @@ fn streams_while_it_runs(lab: &Lab) -> (Answer, String) {
     (answer.unwrap(), arrived)
 }
 
-/// Where a function that relays gets what it streams.
+/// The source of the bytes that a relaying function streams.
 struct Source(TcpListener);
 
 impl Source {
@@ -115,13 +115,13 @@ impl Source {
         Self(TcpListener::bind("127.0.0.1:0").expect("a port of loopback is free"))
     }
 
-    /// The event that has the function stream a line and then what comes from here.
+    /// The event with which the function streams a line and then everything from this source.
     fn event(&self, fail: &Value) -> String {
         let address = self.0.local_addr().unwrap().to_string();
         json!({ "do": "relay", "address": address, "fail": fail }).to_string()
     }
 
-    /// Waits for the function, which may never come.
+    /// Waits for the connection of the function, up to [`PATIENCE`].
     fn accept(&self) -> TcpStream {
         self.0.set_nonblocking(true).unwrap();
         let began = Instant::now();
@@ -129,7 +129,7 @@ impl Source {
             match self.0.accept() {
                 Ok((function, _)) => return function,
                 Err(error) if began.elapsed() > PATIENCE => {
-                    panic!("the function has not connected: {error}")
+                    panic!("the function did not connect: {error}")
                 }
                 Err(_) => thread::sleep(Duration::from_millis(5)),
             }
@@ -137,7 +137,7 @@ impl Source {
     }
 }
 
-/// A folder of one test, gone with it.
+/// A temporary folder, removed on drop.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -157,7 +157,7 @@ impl Drop for Folder {
     }
 }
 
-/// Runs a command to its end: its exit code, and what it has written to either output.
+/// Runs a command; returns its exit code, its standard output and its standard error.
 fn run(command: &mut Command) -> (Option<i32>, String, String) {
     let output = command.output().unwrap_or_else(|error| {
         panic!("cannot start {command:?}: {error}; install curl and Python 3")

@@ -23,7 +23,7 @@ fn a_bootstrap_in_shell_answers_one_event_after_the_other() {
 }
 
 #[test]
-fn an_error_that_a_bootstrap_in_shell_reports_reaches_the_caller() {
+fn an_error_from_a_bootstrap_in_shell_reaches_the_caller() {
     let (lab, _folder) = shell("function.fail");
     for _ in 0..2 {
         let failure = fails(&lab, &json!({}));

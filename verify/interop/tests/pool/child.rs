@@ -1,4 +1,4 @@
-//! A program with its slots, under the [`Service`].
+//! A program with many slots, under the [`Service`].
 
 use std::fs;
 use std::path::Path;
@@ -14,12 +14,12 @@ use crate::service::Service;
 pub(crate) struct Child {
     pub(crate) service: Service,
     pub(crate) process: Process,
-    /// Of the program, or of what traces it.
+    /// The process id of the program, or of strace if that runs it.
     pid: i32,
 }
 
 impl Child {
-    /// Starts it, and waits until all slots wait for an invocation.
+    /// Starts the program, and waits until all slots wait for an invocation.
     pub(crate) fn start(program: &Path, arguments: &[&str], slots: usize) -> Self {
         let mut command = Command::new(program);
         command.args(arguments);
@@ -37,18 +37,19 @@ impl Child {
         Self { service, process, pid }
     }
 
-    /// Its resident memory in KiB.
+    /// The resident memory in KiB.
     pub(crate) fn resident(&self) -> usize {
         self.status("VmRSS:")
     }
 
-    /// The most that was ever resident, in KiB.
+    /// The peak of the resident memory, in KiB.
     pub(crate) fn peak(&self) -> usize {
         self.status("VmHWM:")
     }
 
     fn status(&self, name: &str) -> usize {
-        // Nobody tells when it has given its memory back behind the last bytes that it has sent.
+        // The program releases memory after it has sent its last bytes, and there is no signal for
+        // that.
         thread::sleep(Duration::from_millis(200));
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux has it");
@@ -56,10 +57,10 @@ impl Child {
     }
 }
 
-/// A connection of each of 1,000 slots at both ends: more than the 1,024 files that many systems allow
-/// at first. What is started has the same limit.
+/// Raises the limit of open files, which is 1,024 by default on many systems, for 1,000
+/// connections. Child processes inherit it.
 fn allow_many_files() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // Where it is refused the test fails for want of files, and says so.
+    // If the system refuses, the test fails with an error about open files.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }

@@ -1,5 +1,5 @@
-//! `lambda-proto-mio` with many slots on one thread, under the lab and many callers; what it costs is in
-//! the modules.
+//! Tests `lambda-proto-mio` with many slots on one thread, under the lab and many callers. The
+//! modules measure memory and system calls.
 
 mod child;
 mod memory;
@@ -16,22 +16,23 @@ use std::time::Duration;
 use lambda_interop::programs;
 use lambda_lab::{Function, Lab, Output};
 
-/// Tests that measure do so one after the other: they are bounded in time, and there may be few cores.
+/// A lock that runs measuring tests one after the other: their time is bounded, and there may be
+/// few cores.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A lab that runs a program with so many slots, and the file that takes what it says.
+/// Starts a lab that runs a program with `slots` slots and writes its standard error to `log`.
 fn start(program: PathBuf, slots: usize, log: &Path) -> Lab {
-    // What the runtime says is wanted whole, so it goes to a file and not through the lab's log.
+    // The lab's log would not keep the runtime's complete output, so it goes to a file.
     let shell = Function::new("/bin/sh").argument("-c").argument("exec \"$0\" 2>\"$1\"");
     let function = shell.argument(program).argument(log);
     let function = function.concurrency(slots).timeout(Duration::from_secs(60));
     function.output(Output::Discarded).start().expect("the lab starts")
 }
 
-/// Invokes so often, from as many threads as `callers`, each time with another event.
+/// Makes `invocations` invocations from `callers` threads, each with another event.
 fn invoke_many(
     lab: &Lab,
     invocations: usize,
@@ -61,7 +62,7 @@ fn log_file(name: &str) -> PathBuf {
     folder.join(format!("{name}-{}.log", std::process::id()))
 }
 
-/// The log of a program, which is removed.
+/// Reads the log of a program and removes it.
 fn take_log(file: &Path) -> String {
     let log = fs::read_to_string(file).expect("the program has a log");
     fs::remove_file(file).expect("it is ours");
@@ -74,7 +75,7 @@ fn assert_silent(file: &Path) {
 }
 
 #[test]
-fn twenty_thousand_invocations_in_1000_slots_are_neither_lost_nor_crossed_nor_answered_twice() {
+fn twenty_thousand_invocations_in_1000_slots_are_each_answered_once_and_correctly() {
     let _alone = alone();
     let log = log_file("thousand");
     let lab = start(programs::example("pool").unwrap(), 1000, &log);
@@ -84,7 +85,7 @@ fn twenty_thousand_invocations_in_1000_slots_are_neither_lost_nor_crossed_nor_an
 }
 
 #[test]
-fn two_hundred_thousand_invocations_in_64_slots_are_neither_lost_nor_crossed_nor_answered_twice() {
+fn two_hundred_thousand_invocations_in_64_slots_are_each_answered_once_and_correctly() {
     let _alone = alone();
     let log = log_file("pool");
     let lab = start(programs::example("pool").unwrap(), 64, &log);

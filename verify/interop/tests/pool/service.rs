@@ -1,7 +1,7 @@
 //! A Runtime API for many slots and many invocations, on the thread of the test.
 //!
-//! It writes what AWS's emulator writes (see `core/tests/captures`), checks every answer, and gives
-//! events only while [`Service::serve`] runs: between two calls nothing is under way.
+//! It sends the same bytes as AWS's emulator (see `core/tests/captures`) and checks every answer.
+//! It sends events only while [`Service::serve`] runs: between two calls nothing is in flight.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -19,10 +19,10 @@ const LISTENER: Token = Token(usize::MAX);
 const TAKEN: &[u8] = b"HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\n\
     Date: Sat, 21 Nov 2026 09:15:20 GMT\r\nContent-Length: 16\r\n\r\n{\"status\":\"OK\"}\n";
 
-/// All slots of a runtime end with it; behind a 403, those of one with several would ask again.
+/// A 500 ends all slots of a runtime. After a 403, a runtime with several slots would ask again.
 const NO_MORE: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n";
 
-/// This service has no extensions, and neither have some local ones.
+/// The reply to an extension: this service, like some other local ones, has no Extensions API.
 const REFUSED: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
 
 pub(crate) struct Service {
@@ -31,15 +31,15 @@ pub(crate) struct Service {
     listener: TcpListener,
     room: Box<[u8]>,
     connections: Vec<Connection>,
-    /// Those whose `next` is open, and the one that has waited longest first: slots take turns.
+    /// The connections whose `next` is open. The longest waiting is first, so slots take turns.
     waiting: VecDeque<usize>,
-    /// Those with something to send.
+    /// The connections with unsent bytes.
     due: Vec<usize>,
     given: usize,
     answered: usize,
 }
 
-/// What is to be served.
+/// The invocations to serve.
 pub(crate) struct Load<'l> {
     pub(crate) invocations: usize,
     /// How many are in flight at a time.
@@ -48,11 +48,11 @@ pub(crate) struct Load<'l> {
     pub(crate) answer: Answer,
 }
 
-/// What answer is right.
+/// The expected answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
     Echo,
-    /// So many bytes in chunks.
+    /// This many bytes in chunks.
     Stream(usize),
 }
 
@@ -78,14 +78,14 @@ impl Service {
         self.listener.local_addr().unwrap()
     }
 
-    /// Waits until so many slots wait for an invocation.
+    /// Waits until this many slots wait for an invocation.
     pub(crate) fn wait_for_slots(&mut self, slots: usize) {
         while self.waiting.len() < slots {
             self.turn(Answer::Echo);
         }
     }
 
-    /// Gives events and takes answers, until all are taken and all slots wait again.
+    /// Sends events and receives answers, until all are answered and all slots wait again.
     pub(crate) fn serve(&mut self, load: &Load<'_>) {
         let last = self.given + load.invocations;
         loop {
@@ -96,7 +96,7 @@ impl Service {
                 self.given += 1;
                 self.due.push(slot);
             }
-            // In order, so that a reply is there before the event that took its turn.
+            // In order, so that the reply to an answer is sent before the slot's next event.
             for slot in self.due.drain(..) {
                 self.connections[slot].flush();
             }
@@ -114,19 +114,20 @@ impl Service {
             self.connections[slot].outgoing.extend(NO_MORE);
             self.connections[slot].flush();
         }
-        // Closed only when the runtime has hung up, so that it reads the refusal and not a reset.
+        // The runtime must close first: otherwise it might see a reset instead of the refusal.
         while self.connections.iter().any(|connection| !connection.is_over) {
             self.turn(Answer::Echo);
         }
     }
 
-    /// Takes what has arrived. What there is to send is sent later, with the next event if there is one.
+    /// Handles what has arrived. Replies are sent later, together with the next event if there is
+    /// one.
     fn turn(&mut self, right: Answer) {
         match self.poll.poll(&mut self.events, Some(PATIENCE)) {
             Err(error) if error.kind() == ErrorKind::Interrupted => return,
             result => result.unwrap(),
         }
-        assert!(!self.events.is_empty(), "nothing has happened for {PATIENCE:?}");
+        assert!(!self.events.is_empty(), "nothing happened for {PATIENCE:?}");
         for event in &self.events {
             let slot = event.token().0;
             let Some(connection) = self.connections.get_mut(slot) else {
@@ -165,7 +166,7 @@ fn accept(listener: &TcpListener, poll: &Poll, connections: &mut Vec<Connection>
                 connections.push(Connection::new(stream));
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-            Err(error) => panic!("no connection: {error}"),
+            Err(error) => panic!("cannot accept a connection: {error}"),
         }
     }
 }
@@ -176,7 +177,7 @@ struct Connection {
     outgoing: Vec<u8>,
     sent: usize,
     in_flight: Option<(usize, Vec<u8>)>,
-    /// The bytes of a streamed answer so far.
+    /// The length of a streamed response so far.
     streamed: Option<usize>,
     is_over: bool,
 }
@@ -184,7 +185,7 @@ struct Connection {
 enum Request {
     Next,
     Answer,
-    /// It wants to be one, and is refused.
+    /// The registration of an extension, which is refused.
     Extension,
 }
 
@@ -216,20 +217,20 @@ impl Connection {
         assert!(self.in_flight.replace((number, event)).is_none(), "two invocations in one slot");
     }
 
-    /// Sends what the socket takes.
+    /// Sends as much as the socket takes.
     fn flush(&mut self) {
         while self.sent < self.outgoing.len() {
             match self.stream.write(&self.outgoing[self.sent..]) {
                 Ok(length) => self.sent += length,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) => panic!("the runtime takes no more: {error}"),
+                Err(error) => panic!("cannot send to the runtime: {error}"),
             }
         }
         self.sent = 0;
         forget(&mut self.outgoing);
     }
 
-    /// Reads what is there, until the next edge.
+    /// Reads everything that is there, because the poll is edge-triggered.
     fn fill(&mut self, room: &mut [u8]) {
         loop {
             match self.stream.read(room) {
@@ -242,13 +243,13 @@ impl Connection {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => self.is_over = true,
-                Err(error) => panic!("the runtime has hung up: {error}"),
+                Err(error) => panic!("cannot read from the runtime: {error}"),
             }
             return;
         }
     }
 
-    /// A request that has arrived whole, which must be right.
+    /// Takes a request that has arrived completely, and checks it.
     fn take_request(&mut self, right: Answer) -> Option<Request> {
         if self.streamed.is_some() {
             return self.take_chunks(right);
@@ -261,12 +262,12 @@ impl Connection {
             return Some(Request::Next);
         }
         if text.starts_with("POST /2020-01-01/extension/register ") {
-            // Its body, a few bytes, comes with the head.
+            // The body is small and arrives with the head.
             forget(&mut self.incoming);
             self.outgoing.extend(REFUSED);
             return Some(Request::Extension);
         }
-        let (number, event) = self.in_flight.as_ref().expect("an answer to nothing");
+        let (number, event) = self.in_flight.as_ref().expect("an answer without an invocation");
         let start = format!("POST /2018-06-01/runtime/invocation/{}/response ", id(*number));
         assert!(text.starts_with(&start), "not {start} but {text}");
         let Some(length) = text.lines().find_map(|line| line.strip_prefix("Content-Length: "))
@@ -283,7 +284,7 @@ impl Connection {
         Some(self.is_answered())
     }
 
-    /// Takes the chunks that are there whole.
+    /// Takes the chunks that have arrived completely.
     fn take_chunks(&mut self, right: Answer) -> Option<Request> {
         let mut at = 0;
         let so_far = self.streamed.as_mut().expect("a streamed answer has begun");
@@ -306,7 +307,10 @@ impl Connection {
         if !is_whole {
             return None;
         }
-        assert!(self.streamed.take().map(Answer::Stream) == Some(right), "not the whole stream");
+        assert!(
+            self.streamed.take().map(Answer::Stream) == Some(right),
+            "wrong length of a stream"
+        );
         Some(self.is_answered())
     }
 
@@ -325,7 +329,7 @@ impl Connection {
     }
 }
 
-/// Keeps the memory for ordinary contents, and not that of large ones in every connection.
+/// Clears a buffer and keeps its memory only up to an ordinary size.
 fn forget(bytes: &mut Vec<u8>) {
     bytes.clear();
     bytes.shrink_to(64 * 1024);

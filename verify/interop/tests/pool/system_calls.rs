@@ -1,4 +1,4 @@
-//! System calls of an invocation on mio, counted by strace.
+//! Counts the system calls per invocation on mio with strace.
 
 use std::path::{Path, PathBuf};
 
@@ -35,7 +35,7 @@ fn trace(
     trace.calls().unwrap()
 }
 
-/// What one invocation costs.
+/// The system calls per invocation.
 fn cost(
     program: &Path,
     arguments: &[&str],
@@ -60,7 +60,7 @@ fn slots_on_mio() -> &'static Path {
 
 #[test]
 fn a_sequential_invocation_costs_two_writes_two_reads_and_two_waits() {
-    // The event, and the reply to the answer, are waited for; nothing else is.
+    // The runtime waits for the event and for the reply to its answer, and for nothing else.
     let most = [("writev", 2.0), ("recvfrom", 2.0), ("epoll_wait", 2.0)];
     cost(&pool(), &[], 1, 1, 200).assert_at_most(&most);
 }
@@ -72,7 +72,7 @@ fn a_pipelined_invocation_whose_next_event_waits_costs_a_write_a_read_and_a_wait
 }
 
 #[test]
-fn a_lifecycle_costs_no_system_call() {
+fn a_lifecycle_adds_no_system_call() {
     let most = [("writev", 2.0), ("recvfrom", 2.0), ("epoll_wait", 2.0)];
     cost(slots_on_mio(), &["--lifecycle"], 1, 1, 200).assert_at_most(&most);
     let most = [("writev", 1.0), ("recvfrom", 1.0), ("epoll_wait", 1.0)];

@@ -1,4 +1,4 @@
-//! Runs a script under both services, and finds what differs.
+//! Runs a script under both services and finds the differences.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::http::{self, Response};
 use crate::script::Script;
 
-/// A part of an answer that is not the same from both services; a part that is not there is empty.
+/// A part of an answer that differs between the services; a missing part is empty.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Found {
     pub(crate) step: &'static str,
@@ -24,7 +24,7 @@ pub(crate) fn differences(script: &Script) -> BTreeSet<Found> {
     let (emulator, lab) = thread::scope(|scope| {
         let emulator = scope.spawn(|| under_the_emulator(script));
         let lab = under_the_lab(script);
-        (emulator.join().expect("the emulator takes the whole script"), lab)
+        (emulator.join().expect("the emulator plays the whole script"), lab)
     });
     let mut found = BTreeSet::new();
     for ((step, emulator), lab) in script.steps.iter().zip(emulator).zip(lab) {
@@ -68,7 +68,7 @@ fn under_the_lab(script: &Script) -> Vec<Response> {
     let function = lambda_lab::Function::new(&script.program);
     let function = script.arguments.iter().fold(function, lambda_lab::Function::argument);
     let timeout = Duration::from_secs(script.timeout_seconds.into());
-    // A start that takes too long is done again by the lab, and then takes too long again.
+    // The lab repeats a start that exceeds the init timeout, and the second one exceeds it, too.
     let function = function.timeout(timeout).init_timeout(timeout);
     let lab = function.output(lambda_lab::Output::Discarded).start().unwrap();
     run(script, lab.address())
@@ -82,7 +82,7 @@ fn run(script: &Script, address: SocketAddr) -> Vec<Response> {
             let mut response = http::send(address, &step.request);
             let fields = response.headers.iter_mut().chain(&mut response.trailers);
             fields.for_each(|(_, value)| *value = known.normalise(value));
-            // An echo of megabytes holds nothing of this run.
+            // A large echo contains nothing that varies between runs.
             if response.body.len() < 100_000 {
                 let body = String::from_utf8_lossy(&response.body);
                 response.body = known.normalise(&body).into_bytes();
@@ -92,15 +92,14 @@ fn run(script: &Script, address: SocketAddr) -> Vec<Response> {
         .collect()
 }
 
-/// What is another one in each run.
+/// Values that vary between runs.
 #[derive(Default)]
 struct Known {
     processes: BTreeMap<String, usize>,
 }
 
 impl Known {
-    /// The text with placeholders for ids, ports and folders, without times, and with processes by
-    /// their order.
+    /// Replaces ids, ports and folders by placeholders, times by 0, and process ids by their order.
     fn normalise(&mut self, text: &str) -> String {
         let here = std::env::current_dir().expect("Cargo starts tests in a folder");
         let text = text.replace(&*here.to_string_lossy(), "<here>");
@@ -146,7 +145,8 @@ fn values(fields: &[(String, String)], name: &str) -> String {
     values.collect::<Vec<_>>().join(", ")
 }
 
-/// JSON objects of one kind differ in their members, texts in their lines, other bodies as a whole.
+/// Compares two bodies: JSON objects with a common member by member, texts with common lines by
+/// line, and others as a whole.
 fn bodies(emulator: &[u8], lab: &[u8]) -> Vec<(String, String, String)> {
     let object = |body: &[u8]| serde_json::from_slice::<Map<String, Value>>(body).ok();
     if let (Some(one), Some(other)) = (object(emulator), object(lab))
@@ -175,7 +175,7 @@ fn bodies(emulator: &[u8], lab: &[u8]) -> Vec<(String, String, String)> {
     vec![("body".into(), one.into_owned(), other.into_owned())]
 }
 
-/// A long text by its length and its beginning.
+/// Replaces a long text by its length and its beginning.
 fn shorten(text: &str) -> String {
     if text.len() <= 300 {
         return text.to_owned();
@@ -185,7 +185,7 @@ fn shorten(text: &str) -> String {
 }
 
 #[test]
-fn what_is_another_one_in_each_run_is_made_the_same() {
+fn values_that_vary_between_runs_are_normalised() {
     let mut known = Known::default();
     for (text, normal) in [
         (r#"{"process":77,"x":1}"#, r#"{"process":1,"x":1}"#),
@@ -202,7 +202,7 @@ fn what_is_another_one_in_each_run_is_made_the_same() {
 }
 
 #[test]
-fn objects_differ_by_their_members_texts_by_their_lines_and_all_else_as_a_whole() {
+fn objects_are_compared_by_member_texts_by_line_and_others_as_a_whole() {
     let of = |part: &str, emulator: &str, lab: &str| {
         (part.to_owned(), emulator.to_owned(), lab.to_owned())
     };

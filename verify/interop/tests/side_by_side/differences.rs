@@ -1,23 +1,25 @@
-//! The differences that are wanted, as data, and that there are no others.
+//! Describes the intended differences as data, and checks that there are no others.
 
 use std::collections::BTreeSet;
 
 use crate::compare::{Found, differences};
 use crate::script::{End, Script};
 
-/// One reason, and all that differs for it.
+/// A reason, and all differences that it explains.
 pub(crate) struct Difference {
     pub(crate) at: At,
     pub(crate) why: &'static str,
-    /// The part of the answer, what it is from the emulator, and from the lab. `*` is anything.
+    /// The part of the answer, its value from the emulator, and its value from the lab. `*` matches
+    /// any value.
     pub(crate) parts: &'static [(&'static str, &'static str, &'static str)],
 }
 
-/// Where something differs.
+/// The steps at which something differs.
 pub(crate) enum At {
-    /// At every step of every script that ends so, unless a row of its own says otherwise.
+    /// Every step of every script that ends in one of these ways, unless a [`At::Steps`] row covers
+    /// it.
     Ends(&'static [End]),
-    /// At these steps of this script.
+    /// These steps of this script.
     Steps(&'static str, &'static [&'static str]),
 }
 
@@ -40,23 +42,23 @@ pub(crate) fn check(scripts: &[Script]) {
         wrong.extend(new.map(|it| format!("not in the table: \"{}\" {it:?}", script.name)));
         let gone = expected.iter().filter(|row| !found.iter().any(|found| row.is(found)));
         let gone = gone.filter(|row| !is_inherited(row.part));
-        wrong.extend(gone.map(|it| format!("does not differ so: \"{}\" {it:?}", script.name)));
+        wrong.extend(gone.map(|it| format!("no longer differs: \"{}\" {it:?}", script.name)));
     }
     assert!(
         wrong.is_empty(),
-        "decide for each whether it is wanted: then it is a row of table.rs; or else a fault\n{}",
+        "for each difference, add a row to table.rs if it is intended, or fix the lab\n{}",
         wrong.join("\n")
     );
 }
 
-/// What of the table concerns this script.
+/// The rows of the table for this script.
 fn expected(script: &Script) -> Vec<Expected<'_>> {
     let mut expected: Vec<Expected<'_>> = Vec::new();
     let steps: BTreeSet<_> = script.steps.iter().map(|step| step.name).collect();
     for difference in crate::table::WANTED {
         let At::Steps(name, at) = difference.at else { continue };
         for step in at.iter().copied().filter(|_| name == script.name) {
-            assert!(steps.contains(step), "table.rs: there is no step \"{step}\" in \"{name}\"");
+            assert!(steps.contains(step), "table.rs: no step \"{step}\" in \"{name}\"");
             let parts = difference.parts.iter();
             expected.extend(parts.map(|&(part, emulator, lab)| Expected {
                 step,
@@ -70,7 +72,7 @@ fn expected(script: &Script) -> Vec<Expected<'_>> {
         let At::Ends(ends) = difference.at else { continue };
         for step in script.steps.iter().filter(|step| ends.contains(&step.end)) {
             for &(part, emulator, lab) in difference.parts {
-                // A step may come several times.
+                // A script may have the same step several times.
                 if !expected.iter().any(|row| row.step == step.name && row.part == part) {
                     expected.push(Expected { step: step.name, part, emulator, lab });
                 }
@@ -90,7 +92,8 @@ impl Expected<'_> {
     }
 }
 
-/// Variables of our own environment are no service's; the harness gives the emulator fewer of them.
+/// Ignores the variables of this process: both services pass them on, but the harness removes some
+/// of them for the emulator.
 fn is_compared(found: &Found) -> bool {
     found.part != "body.LAMBDA_INTEROP_PROCESS" && !is_inherited(&found.part)
 }
@@ -100,11 +103,11 @@ fn is_inherited(part: &str) -> bool {
 }
 
 #[test]
-fn every_row_is_about_a_script_that_there_is_and_says_why() {
+fn every_row_names_an_existing_script_and_a_reason() {
     let names: BTreeSet<_> = crate::all().iter().map(|script| script.name).collect();
     for difference in crate::table::WANTED {
         if let At::Steps(name, _) = difference.at {
-            assert!(names.contains(name), "table.rs: there is no script \"{name}\"");
+            assert!(names.contains(name), "table.rs: no script \"{name}\"");
         }
         assert!(!difference.why.is_empty() && !difference.parts.is_empty());
     }

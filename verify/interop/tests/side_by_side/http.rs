@@ -1,10 +1,11 @@
-//! A caller that sees everything: statuses, headers, what came of an answer that was cut off, trailers.
+//! A caller that sees the whole reply: status, headers, trailers, and the start of a body that is
+//! cut off.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// What to ask for.
+/// A request to send.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) method: &'static str,
@@ -13,25 +14,25 @@ pub(crate) struct Request {
     pub(crate) body: Vec<u8>,
 }
 
-/// What was answered.
+/// The reply to it.
 #[derive(Debug, Default)]
 pub(crate) struct Response {
     pub(crate) status: String,
-    /// Names in lower case, in alphabetical order, without those that only frame the body.
+    /// Names in lower case, in alphabetical order, without [`NOT_COMPARED`].
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
     pub(crate) trailers: Vec<(String, String)>,
-    /// The connection ended before the answer did.
+    /// The connection ended before the reply did.
     pub(crate) is_cut_off: bool,
 }
 
-/// Longer than anything that is asked for here takes.
+/// How long to wait: no request here takes longer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The body is compared, and not how it was sent; the time is another one each time.
+/// Headers that describe only how the body is sent, and the time, which always differs.
 const NOT_COMPARED: [&str; 4] = ["connection", "content-length", "date", "transfer-encoding"];
 
-/// Sends one request on a connection of its own, and reads up to the end of the connection.
+/// Sends a request on a new connection, and reads until the connection ends.
 pub(crate) fn send(address: SocketAddr, request: &Request) -> Response {
     let Request { method, path, headers, body } = request;
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
@@ -41,13 +42,13 @@ pub(crate) fn send(address: SocketAddr, request: &Request) -> Response {
     head.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
 
     let mut stream = TcpStream::connect(address).expect("the service listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("30 s are no zero");
-    // A service that does not want all of it may hang up; it has answered then.
+    stream.set_read_timeout(Some(PATIENCE)).expect("the timeout is not zero");
+    // A service may reply and close the connection before it has read the whole request.
     let _ = stream.write_all(&[head.as_bytes(), body].concat());
     let mut bytes = Vec::new();
     if let Err(error) = stream.read_to_end(&mut bytes) {
         let is_over = error.kind() == ErrorKind::ConnectionReset;
-        assert!(is_over, "{method} {path} is not answered: {error}");
+        assert!(is_over, "no reply to {method} {path}: {error}");
     }
     parse(&bytes, *method == "HEAD")
 }
@@ -110,7 +111,7 @@ fn split<'b>(bytes: &'b [u8], at: &[u8]) -> Option<(&'b [u8], &'b [u8])> {
 }
 
 #[test]
-fn an_answer_is_read_whole_in_chunks_with_trailers_or_cut_off() {
+fn replies_with_a_length_in_chunks_with_trailers_and_cut_off_are_read() {
     let head = "HTTP/1.1 200 OK\r\nDate: now\r\nX-B: 2\r\nx-a: 1\r\n";
     let chunked = "Transfer-Encoding: chunked\r\n\r\n";
     for (rest, body, trailers, is_cut_off) in [

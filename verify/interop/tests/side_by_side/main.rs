@@ -1,6 +1,6 @@
-//! The same scripts against AWS's emulator and the lab, step by step: what a caller gets is the same,
-//! but for the differences that are wanted, which are in `table.rs`. What a runtime says byte for byte is
-//! in the vectors of `conformance/service/` instead.
+//! Runs the same scripts against AWS's emulator and the lab, and compares what a caller gets at
+//! each step. The intended differences are in `table.rs`. The exact bytes on the side of the
+//! runtime are covered by the vectors of `conformance/service/` instead.
 
 mod compare;
 mod differences;
@@ -30,42 +30,42 @@ fn all() -> Vec<Script> {
 }
 
 #[test]
-fn events_and_answers_of_every_size_are_handed_on_alike() {
+fn events_and_responses_of_every_size_are_passed_on_alike() {
     check(&scripts::sizes());
 }
 
 #[test]
-fn failures_are_told_alike_and_leave_the_process_running() {
+fn failures_are_reported_alike_and_leave_the_process_running() {
     check(&scripts::failures());
 }
 
 #[test]
-fn the_end_of_a_process_is_told_alike_and_another_one_is_started() {
+fn the_end_of_a_process_is_reported_alike_and_another_one_is_started() {
     check(&scripts::ends_of_the_process());
 }
 
 #[test]
-fn timeouts_are_told_alike_and_another_process_is_started() {
+fn timeouts_are_reported_alike_and_another_process_is_started() {
     check(&scripts::timeouts());
 }
 
 #[test]
-fn starts_that_fail_are_told_alike() {
+fn failed_starts_are_reported_alike() {
     check(&scripts::starts_that_fail());
 }
 
 #[test]
-fn streams_arrive_alike_and_only_the_lab_tells_their_failures() {
+fn streams_arrive_alike_and_only_the_lab_reports_their_failures() {
     check(&scripts::streams());
 }
 
 #[test]
-fn paths_and_methods_are_known_alike_but_for_those_of_lambda() {
+fn paths_and_methods_are_handled_alike_except_where_lambda_differs() {
     check(&scripts::paths_and_methods());
 }
 
 #[test]
-fn what_comes_with_an_event_is_handed_on_alike() {
+fn the_metadata_of_an_event_is_passed_on_alike() {
     check(&scripts::what_comes_with_an_event());
 }
 

@@ -1,4 +1,4 @@
-//! What is done to both services: a function, and a caller's requests, one behind the other.
+//! The input for both services: a function, and the requests of a caller, one after the other.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use lambda_interop::programs;
 
 use crate::http::Request;
 
-/// A function and what its caller asks for.
+/// A function and the requests of its caller.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
     pub(crate) name: &'static str,
@@ -25,14 +25,14 @@ pub(crate) struct Step {
     pub(crate) end: End,
 }
 
-/// What becomes of a request.
+/// How a request ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The function answers.
+    /// The function responds.
     Answered,
-    /// The function answers by describing its process and the invocation.
+    /// The function responds with a description of its process and the invocation.
     Described,
-    /// The function answers in a stream.
+    /// The function streams its response.
     Streamed,
     /// The function fails.
     Failed,
@@ -42,13 +42,14 @@ pub(crate) enum End {
     Refused,
 }
 
-/// Where functions are invoked.
+/// The path on which functions are invoked.
 pub(crate) const PATH: &str = "/2015-03-31/functions/function/invocations";
 
 /// The event for which `misbehave` describes its process and the invocation.
 pub(crate) const DESCRIBE: &str = r#"{"do":"describe"}"#;
 
-/// Bootstraps in shell begin so: `next` waits for an event, `post` says something about it.
+/// The beginning of bootstraps in shell: `next` waits for an event, and `post` sends an answer to
+/// it.
 const SHELL: &str = r#"
 api="http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime"
 next() {
@@ -96,13 +97,13 @@ impl Script {
         self
     }
 
-    /// The same, and then this event.
+    /// Adds an event.
     pub(crate) fn event(self, name: &'static str, end: End, event: impl Into<Vec<u8>>) -> Self {
         self.request(name, end, "POST", PATH, &[], event)
     }
 
-    /// The same, and then a question for what the function knows of itself: a process that is started
-    /// again is another one.
+    /// Adds an event for which the function describes itself, which shows whether its process was
+    /// restarted.
     pub(crate) fn describe(self) -> Self {
         self.event("describe", End::Described, DESCRIBE)
     }

@@ -1,11 +1,11 @@
-//! The scripts, in groups that are a test each.
+//! The scripts, in groups: each group is a test.
 
 use std::net::TcpListener;
 
 use crate::script::{DESCRIBE, End, PATH, Script};
 use End::{Answered, Described, Failed, Refused, Streamed, TimedOut};
 
-/// The largest event and the largest answer: 6 MiB and 100 bytes.
+/// The largest event and the largest response: 6 MiB and 100 bytes.
 const LARGEST: usize = 6 * 1024 * 1024 + 100;
 
 fn bytes(size: usize) -> Vec<u8> {
@@ -44,7 +44,7 @@ pub(crate) fn failures() -> Vec<Script> {
             .event("fail", Failed, fail)
             .event("panic", Failed, r#"{"do":"panic","message":"the pump is dry"}"#)
             .event("no JSON", Failed, "nonsense")
-            .event("panic behind the answer", Answered, after)
+            .event("panic after the answer", Answered, after)
             .describe(),
     ]
 }
@@ -64,12 +64,12 @@ pub(crate) fn ends_of_the_process() -> Vec<Script> {
             .event("killed", Failed, "{}")
             .event("killed again", Failed, "{}"),
         Script::shell(
-            "a process that ends behind its answer",
+            "a process that ends after its response",
             "next; post response -d done; exit 3",
         )
         .event("answer", Answered, "{}")
         .event("answer again", Answered, "{}"),
-        Script::shell("a process that ends behind its error", error)
+        Script::shell("a process that ends after its error", error)
             .event("error", Failed, "{}")
             .event("error again", Failed, "{}"),
     ]
@@ -119,7 +119,7 @@ pub(crate) fn starts_that_fail() -> Vec<Script> {
 }
 
 pub(crate) fn streams() -> Vec<Script> {
-    // Nobody takes the connection, so nothing ever comes of it.
+    // Nothing accepts the connection, so the function never receives anything from it.
     let silent = Box::leak(Box::new(TcpListener::bind("127.0.0.1:0").expect("a free port")));
     let address = silent.local_addr().expect("it listens");
     let relay = format!(r#"{{"do":"relay","address":"{address}"}}"#);
@@ -156,7 +156,7 @@ pub(crate) fn paths_and_methods() -> Vec<Script> {
         ("the root, GET", Refused, "GET", "/"),
         ("another name", Refused, "POST", "/2015-03-31/functions/other/invocations"),
         ("no name", Refused, "POST", "/2015-03-31/functions//invocations"),
-        ("a slash behind", Refused, "POST", "/2015-03-31/functions/function/invocations/"),
+        ("a trailing slash", Refused, "POST", "/2015-03-31/functions/function/invocations/"),
         ("a query", Described, "POST", "/2015-03-31/functions/function/invocations?Qualifier=1"),
         ("another date", Refused, "POST", "/2015-04-01/functions/function/invocations"),
         ("the Runtime API", Refused, "GET", "/2018-06-01/runtime/invocation/next"),
@@ -173,16 +173,16 @@ pub(crate) fn paths_and_methods() -> Vec<Script> {
 
 pub(crate) fn what_comes_with_an_event() -> Vec<Script> {
     const CONTEXT: &str = "X-Amz-Client-Context";
-    let mut script = Script::misbehave("what comes with an event");
+    let mut script = Script::misbehave("the metadata of an event");
     for (name, end, header, value) in [
         ("client context", Described, CONTEXT, "eyJjdXN0b20iOnsiYSI6IjEifX0="),
         ("client context beyond ASCII", Described, CONTEXT, "eyJhIjoiw6kifQ=="),
         ("client context with a line break", Described, CONTEXT, "ewp9"),
-        ("client context that is no JSON", Described, CONTEXT, "dGV4dA=="),
+        ("client context that is not JSON", Described, CONTEXT, "dGV4dA=="),
         ("empty client context", Described, CONTEXT, ""),
         ("client context without padding", Refused, CONTEXT, "dGV4dA"),
-        ("client context that is no base64", Refused, CONTEXT, "?"),
-        ("client context that is no text", Refused, CONTEXT, "/////w=="),
+        ("client context that is not base64", Refused, CONTEXT, "?"),
+        ("client context that is not text", Refused, CONTEXT, "/////w=="),
         ("tenant id", Described, "X-Amz-Tenant-Id", "blue"),
         ("trace id", Described, "X-Amzn-Trace-Id", "Root=1-5759e988-bd862e3f;Sampled=1"),
         ("content type", Described, "Content-Type", "text/csv"),
@@ -204,7 +204,7 @@ pub(crate) fn invocation_types() -> Vec<Script> {
         ("RequestResponse", Described),
         ("DryRun", Refused),
         ("Nonsense", Refused),
-        // The last one, as the lab has answered before it has invoked.
+        // This one is last: the lab replies to it before the function has been invoked.
         ("Event", Refused),
     ] {
         let header = [("X-Amz-Invocation-Type", name)];
@@ -226,7 +226,7 @@ pub(crate) fn what_a_function_sees() -> Vec<Script> {
             Answered,
             r#"{"do":"variables"}"#,
         ),
-        Script::shell("what a client gets for next", tell)
+        Script::shell("the reply to next", tell)
             .event("a small event", Answered, "{}")
             .request("an event with headers", Answered, "POST", PATH, &headers, "event")
             .event("an event in chunks", Answered, "a".repeat(2049)),

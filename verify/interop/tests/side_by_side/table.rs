@@ -1,14 +1,14 @@
-//! The differences that are wanted.
+//! The intended differences.
 
 use crate::differences::At::{Ends, Steps};
 use crate::differences::Difference;
 use crate::script::End::{Answered, Described, Failed, Streamed, TimedOut};
 
-/// Everything in which the lab is meant to be unlike the emulator.
+/// Every intended difference between the lab and the emulator.
 pub(crate) const WANTED: &[Difference] = &[
     Difference {
         at: Ends(&[Answered, Described, Streamed, Failed, TimedOut]),
-        why: "Lambda tells these of every invocation",
+        why: "Lambda sends these headers with the answer to every invocation",
         parts: &[
             ("header x-amzn-requestid", "", "<id>"),
             ("header x-amz-executed-version", "", "$LATEST"),
@@ -16,37 +16,37 @@ pub(crate) const WANTED: &[Difference] = &[
     },
     Difference {
         at: Ends(&[Failed, TimedOut]),
-        why: "it is how a caller of Lambda knows a failure, and with the emulator it cannot",
+        why: "Lambda marks failures with this header; the emulator does not mark them",
         parts: &[("header x-amz-function-error", "", "Unhandled")],
     },
     Difference {
         at: Ends(&[Answered, Described, Streamed]),
-        why: "the lab hands on the function's content type, the emulator guesses one from the body",
+        why: "the lab passes on the function's content type; the emulator guesses one from the body",
         parts: &[("header content-type", "*", "*")],
     },
     Difference {
         at: Ends(&[Failed]),
-        why: "the report of a failure is JSON; the emulator guesses a content type from the body",
+        why: "an error document is JSON; the emulator guesses a content type from the body",
         parts: &[("header content-type", "*", "application/json")],
     },
     Difference {
         at: Ends(&[Described]),
-        why: "the ids of attempts came to Lambda in 2026, after this emulator",
+        why: "Lambda has had ids of attempts since 2026; this emulator is older",
         parts: &[("body.attempt_id", "null", "<id>")],
     },
     Difference {
         at: Ends(&[Streamed]),
-        why: "the lab hands on a stream as it comes, and tells its failure at the end",
+        why: "the lab passes on a stream as it arrives, and reports its failure at the end",
         parts: &[(
             "header trailer",
             "",
             "lambda-runtime-function-error-type, lambda-runtime-function-error-body",
         )],
     },
-    // Events and answers.
+    // Events and responses.
     Difference {
         at: Steps("an event that is too large", &["one byte too many"]),
-        why: "Lambda refuses it, and the emulator cuts it without a word",
+        why: "Lambda refuses it; the emulator cuts it silently",
         parts: &[
             ("status", "200", "413"),
             ("header x-amzn-errortype", "", "RequestTooLargeException"),
@@ -60,23 +60,23 @@ pub(crate) const WANTED: &[Difference] = &[
     },
     // Processes.
     Difference {
-        at: Steps("a process that ends behind its answer", &["answer", "answer again"]),
-        why: "the caller has the answer when the process ends; the emulator waits for its next",
+        at: Steps("a process that ends after its response", &["answer", "answer again"]),
+        why: "the lab sends the response before the process ends; the emulator waits for `next`",
         parts: &[("status", "502", "200")],
     },
     Difference {
-        at: Steps("a process that ends behind its error", &["error", "error again"]),
-        why: "the caller has the report when the process ends; the emulator waits for its next",
+        at: Steps("a process that ends after its error", &["error", "error again"]),
+        why: "the lab sends the error before the process ends; the emulator waits for `next`",
         parts: &[("status", "502", "200")],
     },
     Difference {
         at: Steps("an answer and no next", &["answer", "answer again"]),
-        why: "the lab answers as soon as there is an answer; the emulator waits for the runtime's next",
+        why: "the lab sends the response when it arrives; the emulator waits for the runtime's `next`",
         parts: &[("body", "Task timed out after 1.00 seconds", "done")],
     },
     Difference {
         at: Steps("exit 0 in init", &["start"]),
-        why: "the lab says of a process that ends in init what both say of one that ends later",
+        why: "the lab reports a process that ends in init as both report one that ends later",
         parts: &[(
             "body",
             "",
@@ -85,7 +85,7 @@ pub(crate) const WANTED: &[Difference] = &[
     },
     Difference {
         at: Steps("exit 1 in init", &["start"]),
-        why: "the lab says of a process that ends in init what both say of one that ends later",
+        why: "the lab reports a process that ends in init as both report one that ends later",
         parts: &[(
             "body",
             "",
@@ -94,7 +94,7 @@ pub(crate) const WANTED: &[Difference] = &[
     },
     Difference {
         at: Steps("killed in init", &["start"]),
-        why: "the lab says of a process that ends in init what both say of one that ends later",
+        why: "the lab reports a process that ends in init as both report one that ends later",
         parts: &[(
             "body",
             "",
@@ -103,7 +103,7 @@ pub(crate) const WANTED: &[Difference] = &[
     },
     Difference {
         at: Steps("an error in init and no end", &["error", "error again"]),
-        why: "the lab tells the report at once; the emulator waits for the end of the process",
+        why: "the lab sends the error immediately; the emulator waits for the end of the process",
         parts: &[
             ("status", "200", "502"),
             ("body", "Task timed out after 1.00 seconds", r#"{"errorType":"Function.NoEnd"}"#),
@@ -111,7 +111,7 @@ pub(crate) const WANTED: &[Difference] = &[
     },
     Difference {
         at: Steps("a program without its interpreter", &["start"]),
-        why: "the lab says what is wrong with the program, the emulator nothing",
+        why: "the lab reports what is wrong with the program; the emulator does not",
         parts: &[(
             "body",
             "",
@@ -121,12 +121,12 @@ pub(crate) const WANTED: &[Difference] = &[
     // Streams.
     Difference {
         at: Steps("streams", &["a failure midway", "a panic midway"]),
-        why: "hanging up is the only way to tell it behind a status of 200; the emulator hides it",
+        why: "after a status of 200, only a cut-off body can show a failure; the emulator hides it",
         parts: &[("end", "", "cut off")],
     },
     Difference {
         at: Steps("streams", &["a failure to a reader of trailers"]),
-        why: "it is told in the trailers of the Runtime API to whoever says that it reads trailers",
+        why: "the lab sends the Runtime API's error trailers to callers that accept trailers",
         parts: &[
             ("trailer lambda-runtime-function-error-type", "", "Function.Midway"),
             (
@@ -138,7 +138,7 @@ pub(crate) const WANTED: &[Difference] = &[
     },
     Difference {
         at: Steps("streams", &["7 MB"]),
-        why: "a stream may have 200 MiB; the emulator holds it back, and then it may not",
+        why: "a stream may have 200 MiB; the emulator buffers it and applies the limit of buffered responses",
         parts: &[(
             "body",
             r#"{"errorType":"Function.ResponseSizeTooLarge","errorMessage":"Response payload size exceeded maximum allowed payload size (6291556 bytes)."}"#,
@@ -147,13 +147,13 @@ pub(crate) const WANTED: &[Difference] = &[
     },
     Difference {
         at: Steps("a stream that takes too long", &["stream"]),
-        why: "what was streamed has gone out when the time is up; the emulator has held it back",
+        why: "the lab has sent the streamed bytes before the timeout; the emulator buffers them",
         parts: &[("body", "Task timed out after 1.00 seconds", "first\n"), ("end", "", "cut off")],
     },
     // The Invoke API.
     Difference {
         at: Steps("paths and methods", &["GET", "PUT", "DELETE"]),
-        why: "only POST invokes at Lambda; the emulator takes every method there",
+        why: "Lambda invokes only for POST; the emulator invokes for every method",
         parts: &[
             ("status", "200", "405"),
             ("header allow", "", "POST"),
@@ -163,7 +163,7 @@ pub(crate) const WANTED: &[Difference] = &[
     },
     Difference {
         at: Steps("paths and methods", &["HEAD"]),
-        why: "only POST invokes at Lambda; the emulator takes every method there",
+        why: "Lambda invokes only for POST; the emulator invokes for every method",
         parts: &[
             ("status", "200", "405"),
             ("header allow", "", "POST"),
@@ -172,7 +172,7 @@ pub(crate) const WANTED: &[Difference] = &[
     },
     Difference {
         at: Steps("paths and methods", &["another name"]),
-        why: "clients of Lambda have a name of their own to call, and the lab has but one function",
+        why: "Lambda's clients call their function by name; the lab has one function, for every name",
         parts: &[
             ("status", "404", "200"),
             ("header x-content-type-options", "nosniff", ""),
@@ -184,7 +184,7 @@ pub(crate) const WANTED: &[Difference] = &[
     },
     Difference {
         at: Steps("paths and methods", &["no name"]),
-        why: "the emulator tidies paths up and sends the caller there, where nothing is",
+        why: "the emulator redirects to a normalised path, which does not exist",
         parts: &[
             ("status", "307", "404"),
             ("header location", "/2015-03-31/functions/invocations", ""),
@@ -195,10 +195,10 @@ pub(crate) const WANTED: &[Difference] = &[
     },
     Difference {
         at: Steps(
-            "what comes with an event",
-            &["client context without padding", "client context that is no base64"],
+            "the metadata of an event",
+            &["client context without padding", "client context that is not base64"],
         ),
-        why: "it is the caller's fault, which the lab tells as Lambda does; the emulator says 500",
+        why: "it is the caller's error, which the lab reports as Lambda does; the emulator sends 500",
         parts: &[
             ("status", "500", "400"),
             ("header x-amzn-errortype", "", "InvalidRequestContentException"),
@@ -211,8 +211,8 @@ pub(crate) const WANTED: &[Difference] = &[
         ],
     },
     Difference {
-        at: Steps("what comes with an event", &["client context that is no text"]),
-        why: "a client context is JSON, so text; the emulator hands on any bytes",
+        at: Steps("the metadata of an event", &["client context that is not text"]),
+        why: "a client context is JSON and therefore text; the emulator passes on any bytes",
         parts: &[
             ("status", "200", "400"),
             ("header x-amzn-errortype", "", "InvalidRequestContentException"),
@@ -229,7 +229,7 @@ pub(crate) const WANTED: &[Difference] = &[
             "client context with a control character",
             &["client context with a control character"],
         ),
-        why: "no header may hold it; the emulator sends it nevertheless",
+        why: "a header must not contain one; the emulator sends it anyway",
         parts: &[
             ("status", "200", "400"),
             ("header x-amzn-errortype", "", "InvalidRequestContentException"),
@@ -242,18 +242,18 @@ pub(crate) const WANTED: &[Difference] = &[
         ],
     },
     Difference {
-        at: Steps("what comes with an event", &["trace id"]),
-        why: "the emulator does not trace; a function under the lab is to see what it sees at Lambda",
+        at: Steps("the metadata of an event", &["trace id"]),
+        why: "the emulator does not trace; under the lab a function sees the trace id as on Lambda",
         parts: &[("body.trace_id", "null", "Root=1-5759e988-bd862e3f;Sampled=1")],
     },
     Difference {
-        at: Steps("what comes with an event", &["request id"]),
-        why: "at Lambda the id is the service's; the emulator takes one from the caller",
+        at: Steps("the metadata of an event", &["request id"]),
+        why: "on Lambda the service chooses the id; the emulator takes one from the caller",
         parts: &[("body.request_id", "mine", "<id>")],
     },
     Difference {
         at: Steps("invocation types", &["DryRun"]),
-        why: "the emulator does not know the invocation types of Lambda",
+        why: "the emulator does not know Lambda's invocation types",
         parts: &[
             ("status", "200", "204"),
             ("header content-type", "text/plain; charset=utf-8", ""),
@@ -262,7 +262,7 @@ pub(crate) const WANTED: &[Difference] = &[
     },
     Difference {
         at: Steps("invocation types", &["Event"]),
-        why: "the emulator does not know the invocation types of Lambda",
+        why: "the emulator does not know Lambda's invocation types",
         parts: &[
             ("status", "200", "202"),
             ("header content-type", "text/plain; charset=utf-8", ""),
@@ -271,7 +271,7 @@ pub(crate) const WANTED: &[Difference] = &[
     },
     Difference {
         at: Steps("invocation types", &["Nonsense"]),
-        why: "the emulator does not know the invocation types of Lambda",
+        why: "the emulator does not know Lambda's invocation types",
         parts: &[
             ("status", "200", "400"),
             ("header x-amzn-errortype", "", "InvalidParameterValueException"),
@@ -286,7 +286,7 @@ pub(crate) const WANTED: &[Difference] = &[
     // What the function sees.
     Difference {
         at: Steps("the environment of a function", &["variables"]),
-        why: "these are variables of Lambda, which the emulator does not set",
+        why: "Lambda sets these variables; the emulator does not",
         parts: &[
             ("body.AWS_DEFAULT_REGION", "", "us-east-1"),
             ("body.AWS_REGION", "", "us-east-1"),
@@ -298,7 +298,7 @@ pub(crate) const WANTED: &[Difference] = &[
     },
     Difference {
         at: Steps("the environment of a function", &["variables"]),
-        why: "a log group is called after its function",
+        why: "on Lambda a log group is named after its function",
         parts: &[(
             "body.AWS_LAMBDA_LOG_GROUP_NAME",
             "/aws/lambda/Functions",
@@ -307,7 +307,7 @@ pub(crate) const WANTED: &[Difference] = &[
     },
     Difference {
         at: Steps("the environment of a function", &["variables"]),
-        why: "this is how the emulator is told its timeout, and it hands its environment on",
+        why: "the emulator reads its timeout from this variable and passes its environment on",
         parts: &[("body.AWS_LAMBDA_FUNCTION_TIMEOUT", "20", "")],
     },
     Difference {
@@ -320,10 +320,10 @@ pub(crate) const WANTED: &[Difference] = &[
     },
     Difference {
         at: Steps(
-            "what a client gets for next",
+            "the reply to next",
             &["a small event", "an event with headers", "an event in chunks"],
         ),
-        why: "the ids of attempts came to Lambda in 2026, after this emulator",
+        why: "Lambda has had ids of attempts since 2026; this emulator is older",
         parts: &[("lines of body", "", "Lambda-Runtime-Invocation-Id: <id>")],
     },
 ];

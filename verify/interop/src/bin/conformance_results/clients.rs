@@ -1,4 +1,4 @@
-//! Vectors for clients, against each client.
+//! Plays the vectors for clients against each client.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,10 +15,10 @@ use lambda_interop::{Error, Result, fetch, programs};
 use crate::Outcome;
 use crate::page::{Row, Table};
 
-/// Processes at once. What they do is mostly to wait.
+/// How many processes run at the same time. They spend most of their time waiting.
 const AT_ONCE: usize = 6;
 
-/// A client, and what its function can do.
+/// A client, and the abilities of its function.
 struct Client {
     name: &'static str,
     about: String,
@@ -52,7 +52,7 @@ pub(crate) fn ours(files: &[File]) -> Result<Table> {
     })
 }
 
-/// Plays all vectors against clients of other people.
+/// Plays all vectors against third-party clients.
 pub(crate) fn others(files: &[File]) -> Result<Table> {
     let lambda_runtime = process(
         "lambda_runtime",
@@ -80,12 +80,13 @@ pub(crate) fn others(files: &[File]) -> Result<Table> {
     let clients = [lambda_runtime, awslambdaric];
     Ok(Table {
         title: "Other clients",
-        preface: "The same vectors, over the same sockets. A function gives its event back, and does \
-                  what else the client's interface lets it do. *Exited*: the process ended where it should \
-                  have gone on; *panicked*: by a panic, or went on behind one; *killed*: by a signal that nobody sent; *hung*: it did nothing for 20 s \
-                  where it should have done something; *spun*: the same with a processor busy; *otherwise*: \
-                  it did something else than it should. A vector may be stricter than a client's \
-                  authors meant to be: what came instead is in the notes.",
+        preface: "The same vectors, over the same sockets. The function returns its event, and does \
+                  whatever else the client's interface allows. *Exited*: the process ended when it should \
+                  have continued; *panicked*: it panicked, whether or not it continued; *killed*: a signal \
+                  that no test sent ended it; *hung*: it did nothing for 20 s when it should have done \
+                  something; *spun*: the same with a busy processor; *otherwise*: it did something else. \
+                  A vector may be stricter than a client's authors intended: the notes say what the \
+                  client did instead.",
         folder: "client",
         columns: columns(&clients),
         rows: play_all(files, &clients)?,
@@ -96,7 +97,7 @@ fn columns(clients: &[Client]) -> Vec<(String, String)> {
     clients.iter().map(|client| (client.name.to_owned(), client.about.clone())).collect()
 }
 
-/// Plays all vectors against all of these.
+/// Plays all vectors against all of these clients.
 fn play_all(files: &[File], clients: &[Client]) -> Result<Vec<Row>> {
     let vectors =
         files.iter().flat_map(|file| file.vectors.iter().map(move |vector| (file, vector)));
@@ -115,7 +116,7 @@ fn play_all(files: &[File], clients: &[Client]) -> Result<Vec<Row>> {
     thread::scope(|scope| {
         let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
         workers.into_iter().try_for_each(|worker| {
-            worker.join().unwrap_or_else(|_| Err(Error::new("a worker has panicked")))
+            worker.join().unwrap_or_else(|_| Err(Error::new("a worker thread panicked")))
         })
     })?;
     let rows = rows.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -158,10 +159,10 @@ impl Client {
     }
 }
 
-/// What a client did, in a word.
+/// Sums up what a client did in one word.
 fn outcome(report: &Report) -> Outcome {
     let Some(deviation) = &report.deviation else { return Outcome::Conforms };
-    // Half of the time on a processor is no waiting.
+    // A client that uses a processor for half of the time is not waiting.
     let has_spun = report.usage.is_some_and(|usage| {
         report.elapsed > Duration::from_secs(1) && usage.cpu * 2 > report.elapsed
     });
@@ -176,7 +177,7 @@ fn outcome(report: &Report) -> Outcome {
     Outcome::Deviates(word, without_places(&deviation.to_string()))
 }
 
-/// The same in every run, which a port is not, and the folder of this repository.
+/// Replaces ports and the path of this repository, so that every run gives the same text.
 fn without_places(text: &str) -> String {
     const HOST: &str = "127.0.0.1:";
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).and_then(Path::to_str);

@@ -1,5 +1,5 @@
-//! Plays every vector of `conformance/` and writes `conformance/RESULTS.md`, which says what each
-//! implementation makes of them.
+//! Plays every vector of `conformance/` against each implementation, and writes the outcomes to
+//! `conformance/RESULTS.md`.
 //!
 //! `cargo run --release -p lambda-interop --bin conformance-results`
 
@@ -16,7 +16,7 @@ use lambda_interop::{Error, Result};
 fn main() -> ExitCode {
     match run() {
         Ok(path) => {
-            println!("{} is written", path.display());
+            println!("wrote {}", path.display());
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -26,13 +26,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// What an implementation makes of a vector.
+/// The outcome of a vector with one implementation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Outcome {
     Conforms,
-    /// In a word, and in a sentence.
+    /// The deviation in a word, and in a sentence.
     Deviates(&'static str, String),
-    /// For this reason.
+    /// The reason why the vector does not apply.
     NotApplicable(String),
 }
 

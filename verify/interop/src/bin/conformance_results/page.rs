@@ -1,13 +1,13 @@
-//! The page.
+//! The page of results.
 
 use std::fmt::Write;
 
 use crate::Outcome;
 
-/// What some implementations make of the vectors in one folder.
+/// The outcomes of the vectors of one folder with some implementations.
 pub(crate) struct Table {
     pub(crate) title: &'static str,
-    /// What has to be known to read it.
+    /// The text above the table, which explains how to read it.
     pub(crate) preface: &'static str,
     /// The folder of the vectors.
     pub(crate) folder: &'static str,
@@ -16,11 +16,11 @@ pub(crate) struct Table {
     pub(crate) rows: Vec<Row>,
 }
 
-/// What they make of one vector.
+/// The outcomes of one vector.
 pub(crate) struct Row {
     pub(crate) file: String,
     pub(crate) vector: String,
-    /// For each column.
+    /// One for each column.
     pub(crate) outcomes: Vec<Outcome>,
 }
 
@@ -35,11 +35,11 @@ pub(crate) fn write(tables: &[Table]) -> String {
     page
 }
 
-/// What is explained below a table, by numbers.
+/// The numbered notes below a table.
 struct Notes(Vec<String>);
 
 impl Notes {
-    /// The number of a note.
+    /// Adds a note unless it is there already, and returns its number in brackets.
     fn add(&mut self, note: &str) -> String {
         let note = escaped(note);
         let number = self.0.iter().position(|other| *other == note).unwrap_or_else(|| {
@@ -96,7 +96,7 @@ impl Table {
     }
 }
 
-/// Text that no table and no list takes for its own.
+/// Escapes the characters that have a meaning in Markdown tables and lists.
 fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\")
         .replace('|', "\\|")

@@ -1,4 +1,4 @@
-//! Vectors for services, against the lab and AWS's emulator.
+//! Plays the vectors for services against the lab and AWS's emulator.
 
 use lambda_conformance::service;
 use lambda_interop::{Result, conformance};
@@ -15,7 +15,7 @@ pub(crate) fn both() -> Result<Table> {
     });
     Ok(Table {
         title: "Services",
-        preface: "*Differs*: it does otherwise, knowingly; the notes say why. *Fails*: nobody has decided so.",
+        preface: "*Differs*: a known difference; the notes give the reason. *Fails*: an unexpected difference.",
         folder: "service",
         columns: vec![
             ("lab".to_owned(), "`lambda-lab`".to_owned()),
@@ -33,7 +33,7 @@ fn outcome(outcome: service::Outcome) -> Outcome {
         }
         service::Outcome::Fails(failure) => Outcome::Deviates("fails", failure.to_string()),
         service::Outcome::NoLonger(came) => {
-            Outcome::Deviates("fails", format!("no longer occurs: {came}"))
+            Outcome::Deviates("fails", format!("the known difference no longer occurs: {came}"))
         }
         service::Outcome::NotApplicable(why) => Outcome::NotApplicable(why),
     }
