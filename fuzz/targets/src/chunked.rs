@@ -1,4 +1,4 @@
-//! Bodies, beside a reference that reads them line by line.
+//! Decodes bodies, and compares with a reference that reads them line by line.
 
 use lambda_proto::api::{ContentType, Endpoint};
 use lambda_proto::http::{BodyLength, ReplyError, ReplyPart, ReplyReader};
@@ -8,10 +8,11 @@ use lambda_proto::machine::{CommandError, Machine};
 use crate::input::{Input, cuts};
 use crate::request::encode;
 
-/// A body, whole, cut in three places, and byte by byte; and the same bytes in chunks of our own.
+/// Decodes a body as a whole, cut at three positions, and byte by byte. Then encodes the same bytes
+/// in chunks and decodes them.
 ///
-/// The first byte says how its length is known, then come the places to cut at, two bytes each, and how often
-/// its second half is repeated, by a byte.
+/// The first byte says how the length is known. Three positions to cut at follow, of two bytes
+/// each, and a byte that says how often the second half of the body is repeated.
 pub fn chunked(data: &[u8]) {
     let mut input = Input::new(data);
     let length = match input.byte() % 8 {
@@ -44,7 +45,7 @@ pub fn chunked(data: &[u8]) {
     }
 }
 
-/// Chunks as core writes them are read as what they were made of.
+/// Chunks that core encodes are decoded to the original bytes.
 fn check_written(body: &[u8], cuts: &[usize]) {
     let mut machine = streaming();
     let mut written = Vec::new();
@@ -77,14 +78,14 @@ fn streaming() -> Machine {
     machine
 }
 
-/// What a command writes, all of which is sent.
+/// Gives a command, sends everything that it writes, and returns that.
 fn write(
     machine: &mut Machine,
     command: impl Fn(&mut Machine, &mut [u8]) -> Result<usize, CommandError>,
 ) -> Vec<u8> {
     let written = encode(|out| match command(&mut machine.clone(), out) {
         Err(CommandError::BufferTooSmall(error)) => Err(error),
-        written => Ok(written.expect("it has its place")),
+        written => Ok(written.expect("the command is allowed in this phase")),
     });
     command(machine, &mut written.clone()).expect("room");
     machine.sent(machine.unsent_len());
@@ -99,7 +100,7 @@ struct Read {
 
 #[derive(Debug, PartialEq)]
 enum End {
-    /// It is whole, and so many bytes long with its framing.
+    /// The body is complete. The value is its length with its framing.
     Complete(usize),
     Missing,
     Wrong,
@@ -125,7 +126,7 @@ fn decode(length: BodyLength, bytes: &[u8], cuts: &[usize]) -> Read {
                 Err(ReplyError::Body(_)) => return Read { body, end: End::Wrong },
                 other => panic!("{other:?} in a body"),
             }
-            // What was announced came without framing.
+            // Announced bytes contain no framing.
             let length = (body.len() - before) as u64;
             assert!(announced == 0 || length == announced.min(left as u64));
         }
@@ -145,7 +146,7 @@ fn decode(length: BodyLength, bytes: &[u8], cuts: &[usize]) -> Read {
     Read { body, end }
 }
 
-/// A reader that has read the head of a reply with such a body.
+/// A reader that has read the head of a reply whose body has this length.
 fn reader_of(length: BodyLength) -> ReplyReader {
     let field = match length {
         BodyLength::Fixed(length) => format!("Content-Length: {length}\r\n"),
@@ -160,7 +161,7 @@ fn reader_of(length: BodyLength) -> ReplyReader {
     reader
 }
 
-/// RFC 9112 section 7.1, with the limits of core.
+/// Decodes chunks as in RFC 9112 section 7.1, with the limits of core.
 fn read_chunks(bytes: &[u8]) -> Read {
     let mut body = Vec::new();
     let mut rest = bytes;
@@ -190,7 +191,8 @@ fn read_chunks(bytes: &[u8]) -> Read {
     }
 }
 
-/// A line up to its end, which is taken off the bytes, or all that there is of it.
+/// Takes a line off the bytes, without its end. If its end is missing, returns all bytes and
+/// `false`.
 fn take_line<'b>(bytes: &mut &'b [u8]) -> (&'b [u8], bool) {
     match bytes.iter().position(|byte| b"\r\n".contains(byte)) {
         Some(end) if bytes[end..].starts_with(b"\r\n") => {
@@ -202,10 +204,11 @@ fn take_line<'b>(bytes: &mut &'b [u8]) -> (&'b [u8], bool) {
     }
 }
 
-/// `chunk-size [ BWS chunk-ext ]` and its line end; `None` if it can still become one.
+/// Reads `chunk-size [ BWS chunk-ext ]` and its line end; `None` if it is valid so far but
+/// incomplete.
 fn read_size(bytes: &mut &[u8]) -> Result<Option<u64>, ()> {
     let (line, is_whole) = take_line(bytes);
-    // The carriage return is no part of it, as nothing may follow it but the line feed.
+    // A final carriage return is not part of the line: only the line feed may follow it.
     let text = if is_whole { line } else { line.strip_suffix(b"\r").unwrap_or(line) };
     let has_end = is_whole || text.len() < line.len();
     let digits = text.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
@@ -225,13 +228,13 @@ fn read_size(bytes: &mut &[u8]) -> Result<Option<u64>, ()> {
     }
 }
 
-/// Without the spaces and tabs in front; ASCII white space would be more.
+/// Removes leading spaces and tabs; `trim_ascii_start` would remove more.
 fn trim_blanks(text: &[u8]) -> &[u8] {
     let blanks = text.iter().take_while(|byte| b" \t".contains(byte)).count();
     &text[blanks..]
 }
 
-/// Lines up to an empty one; whether it is there.
+/// Reads lines up to an empty one; returns whether that has arrived.
 fn read_trailers(bytes: &mut &[u8]) -> Result<bool, ()> {
     let mut length = 0;
     loop {

@@ -1,4 +1,4 @@
-//! A client under an embedder that does what the input says.
+//! A client whose embedder and service are controlled by the input.
 
 use lambda_proto::api::{Concurrency, ContentType, Endpoint, ErrorReport};
 use lambda_proto::client::{Client, HeldEvent, Step, Storage, Warning};
@@ -7,11 +7,12 @@ use lambda_proto::machine::{Machine, Phase};
 use crate::input::Input;
 use crate::wire;
 
-/// Three bytes of sizes and flags, the decisions of the embedder with their length before them, then what the
-/// service says: an answer at each read, and more of it or less if the embedder decides so.
+/// The input is three bytes of sizes and flags, the embedder's decisions after their length, and
+/// the bytes of the service. Each read delivers one reply, or more or less if the embedder decides
+/// so.
 ///
-/// Whatever happens, every step but the last changes something, every answer of the embedder is told of once,
-/// and what is sent are well-formed requests, the last of them perhaps cut off.
+/// Whatever happens, every step but the last makes progress, every answer of the embedder gets one
+/// receipt, and the client sends well-formed requests, the last of which may be cut off.
 pub fn client(data: &[u8]) {
     let mut input = Input::new(data);
     let events = Memory::new(input.choose(&[8192, 1 << 18, 0, 64, 300, 1024]));
@@ -36,14 +37,15 @@ pub fn client(data: &[u8]) {
         is_due: false,
         held: None,
     };
-    // Decisions and bytes are used up; between two of them a client has only so much to do.
+    // Decisions and bytes run out, and between two of them a client takes a bounded number of
+    // steps.
     for _ in 0..1000 + 40 * data.len() {
         if !host.do_step() {
             wire::requests(&host.wire);
             return;
         }
     }
-    panic!("it goes round in a circle");
+    panic!("the client loops without progress");
 }
 
 /// Memory that grows to a limit.
@@ -69,7 +71,7 @@ impl Storage for Memory {
 
     fn grow(&mut self, length: usize) {
         let length = length.min(self.most);
-        assert!(length >= self.bytes.len(), "what it holds stays");
+        assert!(length >= self.bytes.len(), "growing must keep the contents");
         self.bytes.resize(length, 0);
     }
 
@@ -82,19 +84,19 @@ struct Host<'a> {
     client: Client<Memory>,
     decisions: Input<'a>,
     service: &'a [u8],
-    /// What the service says before anything else.
+    /// Bytes of the service that are read before the others.
     canned: Vec<u8>,
-    /// The body of the answer, or the piece of the stream, that was told of last.
+    /// The body of the last answer, or the last chunk of its stream.
     body: &'static [u8],
     wire: Vec<u8>,
-    /// The client owes it to say what became of an answer.
+    /// The client has an answer for which it has not given a receipt.
     is_due: bool,
     held: Option<HeldEvent<Memory>>,
 }
 
 const BODY: &[u8] = b"GET /not/a/request HTTP/1.1\r\n\r\n0\r\n\r\n";
 
-/// Longer than the smaller ones of the memories.
+/// A text that does not fit the smaller memories.
 const LONG: &str = "\"Lorem ipsum dolor sit amet, consetetur sadipscing elitr, sed diam nonumy eirmod \
      tempor invidunt ut labore et dolore magna aliquyam erat, sed diam voluptua. At vero eos et accusam \
      et justo duo dolores et ea rebum. Stet clita kasd gubergren, no sea takimata sanctus est Lorem ipsum \
@@ -116,7 +118,7 @@ const CANNED: [&[u8]; 8] = [
 ];
 
 impl Host<'_> {
-    /// Does one step; whether there is another.
+    /// Does one step; returns whether another follows.
     fn do_step(&mut self) -> bool {
         let client = &mut self.client;
         let step = client.exchange().step(|warning| wire::check_line(warning));
@@ -140,13 +142,13 @@ impl Host<'_> {
                 self.speak()
             }
             Step::Settled(_) => {
-                assert!(self.is_due, "nothing was to be told of");
+                assert!(self.is_due, "a receipt without an answer");
                 self.is_due = false;
                 self.body = b"";
                 true
             }
             Step::End(end) => {
-                assert!(!self.is_due, "{end}, and an answer was not told of");
+                assert!(!self.is_due, "{end}, and an answer got no receipt");
                 wire::check_line(end);
                 let decision = self.decisions.byte();
                 if decision > 0 {
@@ -158,7 +160,7 @@ impl Host<'_> {
         }
     }
 
-    /// What is said of an answer may come when the client has ended.
+    /// Whether this is a receipt that comes after the client has ended.
     fn is_answered(&self, step: Step) -> bool {
         matches!(step, Step::Settled(_)) && self.client.end().is_some()
     }
@@ -195,7 +197,7 @@ impl Host<'_> {
         self.client.exchange().sent(length);
     }
 
-    /// Reads once; whether the session can go on.
+    /// Reads once; returns whether the session can continue.
     fn read(&mut self) -> bool {
         let decision = self.decisions.byte();
         match decision {
@@ -218,7 +220,7 @@ impl Host<'_> {
         assert!(!room.is_empty());
         let is_canned = !self.canned.is_empty();
         let given = if is_canned { &self.canned } else { self.service };
-        // One answer, unless the decision is to take so much.
+        // One reply, unless the decision is a number of bytes.
         let answer = given.get(1..).and_then(|rest| rest.windows(7).position(is_start));
         let wanted = match decision {
             1..200 => decision.into(),
@@ -232,16 +234,16 @@ impl Host<'_> {
         } else {
             self.service = &self.service[length..];
         }
-        // Behind the last byte the stream has ended.
+        // After the last byte, the length is 0: the stream has ended.
         self.client.exchange().received(length);
         if decision >= 210 && length > 0 {
-            // More, before anybody looks at it.
+            // Read more before the client looks at it.
             return self.read();
         }
         length > 0 || !self.decisions.is_empty()
     }
 
-    /// The event that is in flight is the one that the machine knows.
+    /// Checks that the event in flight is the one that the machine knows.
     fn look(&self) {
         let machine = self.client.machine();
         let ids = machine.invocation().expect("it is in flight");
@@ -252,7 +254,7 @@ impl Host<'_> {
         }
     }
 
-    /// Says something to the service; whether the session can go on.
+    /// Gives the client a command; returns whether the session can continue.
     fn speak(&mut self) -> bool {
         let phase = self.client.machine().phase();
         let is_streaming = self.client.is_streaming();
@@ -269,7 +271,7 @@ impl Host<'_> {
             (2, _) => (client.exchange().respond(None, 0, false), b"", true),
             (3, _) => (client.exchange().fail(&REPORT, tell), b"", true),
             (4, Phase::Invoking) => (client.give_up(tell), b"", true),
-            // There is nothing to give up, which changes nothing.
+            // Without an invocation to give up, this changes nothing.
             (4, _) => return client.give_up(tell).is_ok() && !self.is_over(),
             (5 | 6, _) => (client.exchange().stream(ContentType::HTTP_INTEGRATION), b"", true),
             (7..=9, _) => (client.exchange().chunk(BODY.len()), BODY, false),
@@ -283,7 +285,7 @@ impl Host<'_> {
                 self.held = client.take_event(Memory::new(8192)).or(self.held.take());
                 return true;
             }
-            // What has come is not looked at before what is said next.
+            // Read, and give a command before the client looks at the bytes.
             (19, _) => {
                 self.read();
                 return self.speak();
@@ -303,7 +305,7 @@ impl Host<'_> {
             _ => return !self.is_over(),
         };
         if given.is_err() {
-            // The ordinary thing cannot be done for want of memory, and would be tried for ever.
+            // The default command fails for lack of memory, and would be repeated forever.
             return decision > 0;
         }
         self.is_due |= is_answer;
@@ -312,7 +314,7 @@ impl Host<'_> {
     }
 }
 
-/// Whether an answer starts here.
+/// Whether a reply starts here.
 fn is_start(bytes: &[u8]) -> bool {
     bytes == b"HTTP/1."
 }

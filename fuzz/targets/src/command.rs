@@ -1,4 +1,4 @@
-//! Everything that can be asked of a machine, as data.
+//! The commands of a machine, as data.
 
 use lambda_proto::api::{ContentType, ErrorReport};
 use lambda_proto::machine::{CommandError, Machine};
@@ -22,7 +22,7 @@ pub(crate) enum Command {
 /// The body of an answer, or of a chunk.
 pub(crate) const BODY: &[u8] = b"GET /not/a/request HTTP/1.1\r\n\r\n0\r\n\r\n";
 
-/// Has what every part of a report needs to be escaped.
+/// A report in which every part needs escaping.
 const REPORT: ErrorReport<'static> =
     ErrorReport::new("Function.\r\nBroken\u{e9}", "it \"broke\"\r\n\0").stack_trace("a\n\nb\r\n");
 
@@ -59,7 +59,7 @@ impl Command {
         }
     }
 
-    /// What is sent behind the head that the command writes.
+    /// The body, which is sent after the head that the command writes.
     pub(crate) fn body(self) -> &'static [u8] {
         if matches!(self, Self::Respond | Self::Chunk) { BODY } else { b"" }
     }

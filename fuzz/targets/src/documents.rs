@@ -1,4 +1,4 @@
-//! The small JSON documents of the service, beside serde_json.
+//! Parses the small JSON documents of the service, and compares with serde_json.
 
 use lambda_proto::api::{ClientContext, CognitoIdentity, ServiceError};
 use lambda_proto::json::{JsonError, JsonStr};
@@ -10,8 +10,10 @@ use serde_json::Value;
 use crate::input::Input;
 use crate::wire;
 
-/// What is JSON for serde_json, and has the form of the document, is read alike, unless it nests too deep.
-/// The first byte says which document, the second how often its second half is repeated.
+/// A document of the right form that is JSON for serde_json is read alike, unless it nests too
+/// deep.
+///
+/// The first byte says which document it is, the second how often its second half is repeated.
 pub fn documents(data: &[u8]) {
     let mut input = Input::new(data);
     let kind = input.byte();
@@ -84,10 +86,11 @@ fn check<'a, T>(
                 let text = string.to_string();
                 assert_eq!(string.is_empty(), text.is_empty());
                 assert!(string == *text);
-                // What ours reads beyond JSON is not compared.
+                // This project also reads documents that are not valid JSON; these are not
+                // compared.
                 let Some(theirs) = &theirs else { continue };
                 let theirs = keys.iter().fold(theirs, |value, key| &value[key]);
-                // A key that is escaped is another one for ours.
+                // This project compares keys without resolving escapes.
                 if !document.contains(&b'\\') {
                     assert_eq!(theirs.as_str().unwrap_or_default(), text);
                 }
@@ -100,7 +103,7 @@ fn check<'a, T>(
         }
         Err(error) => {
             wire::check_line(error);
-            // An object of strings is always read, unless a key comes twice.
+            // An object of strings is always read, unless a key occurs twice.
             let Some(Value::Object(members)) = theirs else { return };
             let is_plain = members.values().all(|value| value.is_string());
             let quotes = document.iter().filter(|byte| **byte == b'"').count();

@@ -1,4 +1,4 @@
-//! Addresses of the Runtime API.
+//! Parses addresses of the Runtime API.
 
 use lambda_proto::api::{Endpoint, Request};
 use lambda_proto::limits::{MAX_AUTHORITY, MAX_PATH_PREFIX};
@@ -7,8 +7,10 @@ use crate::input::Input;
 use crate::request::encode;
 use crate::wire;
 
-/// What is taken as an address makes requests that another parser reads, with the same host and path; what
-/// is not is refused in one line. Behind a NUL stands a user agent.
+/// An accepted address makes requests in which another parser finds the same host and path. The
+/// error for any other is one line.
+///
+/// The input is an address, a NUL and a user agent.
 pub fn endpoint(data: &[u8]) {
     let mut input = Input::new(data);
     let value = input.text(0);

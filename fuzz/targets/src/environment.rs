@@ -1,4 +1,4 @@
-//! Environment variables of a runtime.
+//! Parses environment variables of a runtime.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -8,8 +8,9 @@ use lambda_proto_host::{Format, Level};
 
 use crate::input::Input;
 
-/// Variables of any value, as lines of `NAME=VALUE`: what they are read as is what they say, and a secret is
-/// not shown.
+/// Variables with arbitrary values are parsed correctly, and the secret one is not shown.
+///
+/// The input is lines of `NAME=VALUE`.
 pub fn environment(data: &[u8]) {
     let mut input = Input::new(data);
     let mut variables: Vec<(String, Vec<u8>)> = Vec::new();
@@ -49,7 +50,7 @@ pub fn environment(data: &[u8]) {
     assert_eq!(environment.log_format() == Format::Json, is_json);
 
     if let Some(token) = environment.metadata_token() {
-        // Else it may stand in another variable as well.
+        // Only then is the token certain not to occur in another variable.
         let is_told_apart = token.len() > 8
             && !variables.iter().any(|(name, value)| {
                 name != "AWS_LAMBDA_METADATA_TOKEN"

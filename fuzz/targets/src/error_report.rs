@@ -1,4 +1,4 @@
-//! Reports of errors, read back by serde_json.
+//! Encodes error reports, and reads them with serde_json.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,11 +10,11 @@ use crate::input::Input;
 use crate::request::{encode, header_type};
 use crate::wire;
 
-/// What a report says is what serde_json reads, cut as documented if it is long; in the trailers and in the
-/// header for X-Ray, too. The same texts make the prelude of an HTTP response.
+/// serde_json reads the same values from a report, cut as documented if it is long; also from the
+/// trailers and the header for X-Ray. The same texts are used for the prelude of an HTTP response.
 ///
-/// Two bytes say how long the report may be (0: as long as it likes), one how often the message is
-/// repeated; the texts end with NUL.
+/// Two bytes are the limit of the report (0: the default), one says how often the message is
+/// repeated. The texts follow, each up to a NUL.
 pub fn error_report(data: &[u8]) {
     let mut input = Input::new(data);
     let limit = input.number();
@@ -58,11 +58,12 @@ struct Texts<'a> {
     stack: &'a str,
 }
 
-/// What is written in any case.
+/// The length of the shortest report.
 const SKELETON: usize = br#"{"errorType":"","errorMessage":""}"#.len();
 
 impl Texts<'_> {
-    /// The JSON says this, or as much of it as has room: first the type, then the message, then frames.
+    /// Checks that the JSON has these texts, or as much of them as fits: first the type, then the
+    /// message, then frames.
     fn check(&self, json: &[u8], limit: usize) {
         assert!(json.len() <= limit.max(SKELETON));
         let document: Value = serde_json::from_slice(json).expect("JSON");
@@ -79,7 +80,7 @@ impl Texts<'_> {
         let frames: Vec<_> = self.stack.lines().filter(|line| !line.is_empty()).map(Some).collect();
         assert!(given.starts_with(error_type) && self.message.starts_with(message));
         assert!(frames.starts_with(&read));
-        // What is left out would not have fitted.
+        // Anything left out would not have fitted.
         let used = SKELETON + escaped(error_type) + escaped(message);
         if let Some(next) = given[error_type.len()..].chars().next() {
             let next = escaped(next.encode_utf8(&mut [0; 4]));
@@ -96,7 +97,7 @@ impl Texts<'_> {
     }
 }
 
-/// Bytes of a text within a JSON string.
+/// The length of a text within a JSON string.
 fn escaped(text: &str) -> usize {
     text.chars()
         .map(|character| match character {
@@ -107,7 +108,7 @@ fn escaped(text: &str) -> usize {
         .sum()
 }
 
-/// The cause stands in a header of one line, and means what it meant, if it meant something.
+/// The header for X-Ray is one line. If the cause is JSON, the header has the same value.
 fn check_cause(report: &ErrorReport<'_>, cause: &str) {
     let report = report.xray_cause(cause);
     let endpoint = Endpoint::parse("lab").expect("an address");

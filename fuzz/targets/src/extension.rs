@@ -1,4 +1,4 @@
-//! Programs of operations of an extension.
+//! An extension with arbitrary operations.
 
 use lambda_proto::api::{Endpoint, ErrorReport};
 use lambda_proto_extension::{Event, EventKind, Extension, ExtensionName, Phase, ReceiveError};
@@ -6,11 +6,11 @@ use lambda_proto_extension::{Event, EventKind, Extension, ExtensionName, Phase, 
 use crate::input::Input;
 use crate::wire;
 
-/// Commands in any order, writes of any length, answers of the service and arbitrary bytes, losses; what
-/// arrives is read whole and byte by byte.
+/// Runs commands in any order, writes of any length, replies of the service and arbitrary bytes,
+/// and lost connections. Received bytes are read as a whole and byte by byte.
 ///
-/// A refused command changes nothing, and what is sent is well-formed requests, the last of them perhaps cut
-/// off.
+/// A refused command changes nothing, and the extension sends well-formed requests, the last of
+/// which may be cut off.
 pub fn extension(data: &[u8]) {
     let mut input = Input::new(data);
     let endpoint = Endpoint::parse("lab:9001").expect("an address");
@@ -117,7 +117,7 @@ fn lose(extension: &mut Extension, wire: &mut Vec<u8>, pending: &mut Vec<u8>) {
     pending.clear();
 }
 
-/// Events with their pieces joined, and what they came to.
+/// Replies, joined documents, and the error if there was one.
 type Seen = (Vec<String>, Vec<u8>, Option<ReceiveError>);
 
 fn receive(extension: &mut Extension, pending: &mut Vec<u8>) {
@@ -130,7 +130,8 @@ fn receive(extension: &mut Extension, pending: &mut Vec<u8>) {
     pending.drain(..pending.len() - left);
 }
 
-/// What an extension makes of bytes that have arrived up to each of these; and how many are left.
+/// Receives bytes that arrive up to each of these ends; returns the events and how many bytes are
+/// left.
 fn take(
     extension: &mut Extension,
     bytes: &[u8],
@@ -149,7 +150,7 @@ fn take(
                     document.extend_from_slice(piece);
                 }
                 Ok(Some(Event::Reply(reply))) => {
-                    replies.push(format!("{reply} behind {} bytes", document.len()));
+                    replies.push(format!("{reply} after {} bytes", document.len()));
                 }
                 Err(error) => {
                     wire::check_line(error);

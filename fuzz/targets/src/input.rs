@@ -1,9 +1,9 @@
-//! The bytes of a fuzzer as decisions.
+//! Turns the bytes of a fuzzer into decisions.
 
-/// Takes decisions from the front of an input; those that are missing are 0.
+/// Takes decisions from the front of an input; missing ones are 0.
 ///
-/// So 0 is always the ordinary choice, and the bytes of a recording, with a few zeros before
-/// them, are an ordinary session.
+/// So 0 is always the ordinary choice, and a few zeros followed by the bytes of a recording are an
+/// ordinary session.
 #[derive(Clone, Debug)]
 pub(crate) struct Input<'a>(&'a [u8]);
 
@@ -26,8 +26,8 @@ impl<'a> Input<'a> {
         usize::from(u16::from_le_bytes([self.byte(), self.byte()]))
     }
 
-    /// How often something is repeated, as most limits are beyond what a fuzzer makes up: mostly never, or
-    /// up to 32,768 times, so that the whole has at most so many bytes.
+    /// How often to repeat something of this length, so that it takes at most `most` bytes: usually
+    /// not at all, at most 32,768 times. Most limits are too large for a fuzzer to reach otherwise.
     pub(crate) fn times(&mut self, length: usize, most: usize) -> usize {
         let times = match self.byte() {
             byte @ 0xf0.. => 1 << (byte & 0x0f),
@@ -36,26 +36,26 @@ impl<'a> Input<'a> {
         times.min(most / length.max(1))
     }
 
-    /// The rest behind a byte that says how [often](Self::times) its second half is repeated.
+    /// The rest after a byte that says how [often](Self::times) its second half is repeated.
     pub(crate) fn halves(mut self, most: usize) -> Vec<u8> {
         let bytes = self.0.get(1..).unwrap_or_default();
         let (once, again) = bytes.split_at(bytes.len() / 2);
         [once, again, &again.repeat(self.times(again.len(), most))].concat()
     }
 
-    /// One of these, by a byte.
+    /// Chooses one of these by a byte.
     pub(crate) fn choose<T: Copy>(&mut self, among: &[T]) -> T {
         among[usize::from(self.byte()) % among.len()]
     }
 
-    /// So many bytes, or as many as there are.
+    /// The next `length` bytes, or all that are left.
     pub(crate) fn take(&mut self, length: usize) -> &'a [u8] {
         let (piece, rest) = self.0.split_at(length.min(self.0.len()));
         self.0 = rest;
         piece
     }
 
-    /// Bytes behind their length, of one byte.
+    /// A byte with a length, and as many bytes.
     pub(crate) fn piece(&mut self) -> &'a [u8] {
         let length = self.byte();
         self.take(length.into())
@@ -83,7 +83,7 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Where to cut bytes of this length, by numbers of any size.
+/// Positions within this length, in order, from arbitrary numbers.
 pub(crate) fn cuts<const N: usize>(length: usize, numbers: [usize; N]) -> [usize; N] {
     let mut cuts = numbers.map(|number| number % (length + 1));
     cuts.sort_unstable();

@@ -1,4 +1,4 @@
-//! What runtimes may say to the lab.
+//! Sends arbitrary requests to the lab.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -9,11 +9,11 @@ use lambda_lab::{Function, Lab, Output};
 
 use crate::input::Input;
 
-/// Bytes of a client to a lab of their own, over loopback, in two pieces: no answer but well-formed ones,
-/// and whatever they were, the next client is answered.
+/// Sends bytes to a new lab, over loopback, in two pieces. All replies are well-formed, and
+/// whatever the bytes were, the lab answers the next client.
 ///
-/// The first byte says whether an invocation is in flight, whose id stands in for `{id}` then; two more where
-/// to cut.
+/// The first byte says whether an invocation is in flight; its id then replaces `{id}`. Two more
+/// bytes say where to cut.
 pub fn lab_requests(data: &[u8]) {
     let_broken_pipes_be_errors();
     let mut input = Input::new(data);
@@ -22,7 +22,7 @@ pub fn lab_requests(data: &[u8]) {
     let said = input.rest();
     let lab = Function::external().output(Output::Discarded).start().expect("a free port");
     thread::scope(|scope| {
-        // Somebody always waits for an answer, so that `next` does not wait for an event.
+        // There is always a caller with an event, so that `next` does not block.
         scope.spawn(|| (0..64).take_while(|_| lab.invoke("\"Ada\"").is_ok()).count());
         let mut client = Client::of(&lab);
         let id = if is_in_flight { client.next() } else { "none".to_owned() };
@@ -32,7 +32,7 @@ pub fn lab_requests(data: &[u8]) {
         client.say(second);
         let _it_may_have_hung_up = client.0.shutdown(Shutdown::Write);
         let heard = client.hear(SILENCE);
-        // Nobody but who has asked can tell which answers have no body.
+        // A reply to HEAD has no body, which its head does not show.
         if !said.windows(5).any(|word| word == b"HEAD ") {
             check_answers(&heard);
         }
@@ -45,8 +45,8 @@ pub fn lab_requests(data: &[u8]) {
     });
 }
 
-/// The lab writes to clients that have hung up. In a Rust program that is an error; where libFuzzer brings
-/// `main`, it is a signal, which ends the process.
+/// Ignores SIGPIPE. The lab writes to clients that have closed their connection. In a Rust program,
+/// this is an error, but with libFuzzer's `main` it raises the signal, which would end the process.
 fn let_broken_pipes_be_errors() {
     #[cfg(unix)]
     {
@@ -63,11 +63,11 @@ fn let_broken_pipes_be_errors() {
 
 struct Client(TcpStream);
 
-/// How long nothing is heard of a request that waits for something which does not happen, an extension for
-/// instance.
+/// How long to wait for a reply. Some requests wait for something that never happens, for instance
+/// for an extension.
 const SILENCE: Duration = Duration::from_millis(300);
 
-/// The next client is answered at once, even if the machine is busy.
+/// How long the next client waits: its reply comes immediately, but the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Client {
@@ -77,19 +77,19 @@ impl Client {
         Self(stream)
     }
 
-    /// Says all of it, unless the lab has hung up.
+    /// Sends all bytes, unless the lab has closed the connection.
     fn say(&mut self, bytes: &[u8]) {
         let _it_may_have_hung_up = self.0.write_all(bytes);
     }
 
-    /// Takes an invocation, and gives its id.
+    /// Takes an invocation, and returns its id.
     fn next(&mut self) -> String {
         self.say(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: lab\r\n\r\n");
         let mut answer = Vec::new();
         while !answer.ends_with(b"\r\n\r\n\"Ada\"") {
             let mut some = [0; 1024];
             let length = self.0.read(&mut some).expect("the lab answers");
-            assert!(length > 0, "the lab has hung up");
+            assert!(length > 0, "the lab closed the connection");
             answer.extend_from_slice(&some[..length]);
         }
         let answer = String::from_utf8(answer).expect("text");
@@ -97,7 +97,7 @@ impl Client {
         id.split("\r\n").next().expect("a line").to_owned()
     }
 
-    /// Everything that the lab says until it hangs up, or says nothing for so long.
+    /// Everything that the lab sends until it closes the connection or sends nothing for `bound`.
     fn hear(&mut self, bound: Duration) -> Vec<u8> {
         self.0.set_read_timeout(Some(bound)).expect("it is connected");
         let (mut heard, mut some) = (Vec::new(), [0; 4096]);
@@ -112,7 +112,7 @@ impl Client {
     }
 }
 
-/// Answers one behind the other; the last may be cut off.
+/// Checks consecutive replies, the last of which may be cut off.
 fn check_answers(bytes: &[u8]) {
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -121,7 +121,7 @@ fn check_answers(bytes: &[u8]) {
         let head = match answer.parse(rest) {
             Ok(httparse::Status::Complete(head)) => head,
             Ok(httparse::Status::Partial) => return,
-            Err(error) => panic!("no answer: {error}: {}", rest.escape_ascii()),
+            Err(error) => panic!("not a reply: {error}: {}", rest.escape_ascii()),
         };
         let status = answer.code.expect("a whole head has one");
         let known = [100, 200, 202, 400, 403, 404, 405, 410, 413, 414, 431, 500, 505];
@@ -131,7 +131,7 @@ fn check_answers(bytes: &[u8]) {
             fields.find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
         };
         let length = field("Content-Length").map_or("0", |it| str::from_utf8(it).expect("text"));
-        assert!(field("Transfer-Encoding").is_none(), "only events over 2 KiB have none");
+        assert!(field("Transfer-Encoding").is_none(), "only events over 2 KiB come in chunks");
         let length: usize = length.parse().expect("a number");
         rest = rest.get(head + length..).unwrap_or_default();
     }

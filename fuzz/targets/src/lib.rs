@@ -1,6 +1,6 @@
-//! The fuzz targets, each a function of the bytes that a fuzzer makes up; see `fuzz/README.md`.
+//! The fuzz targets: functions that take arbitrary bytes from a fuzzer; see `fuzz/README.md`.
 //!
-//! They panic if something does not hold that has to hold for every input.
+//! A target panics if an invariant is violated that must hold for every input.
 
 mod chunked;
 mod client;
@@ -35,7 +35,7 @@ pub use programs::programs;
 pub use request::request;
 pub use response_head::response_head;
 
-/// A target, by the name that its folders have.
+/// A target with its name, which is also that of its corpus and its regressions.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.

@@ -1,4 +1,4 @@
-//! The arithmetic of the lifecycle, with clocks that say anything.
+//! The arithmetic of the lifecycle, with arbitrary clock readings.
 
 use std::time::Duration;
 
@@ -12,8 +12,10 @@ use lambda_proto_host::policy::{
 
 use crate::input::Input;
 
-/// Tasks begin, end and are left behind in a ledger beside a list that knows them all; limits, windows and
-/// gaps stay within what they are parts of. The first byte has flags, then each operation has a byte.
+/// Tasks begin, end and are left behind in a ledger, which must agree with a plain list. Limits,
+/// windows and gaps never exceed the time span that contains them.
+///
+/// The first byte has flags, then each operation has a byte.
 pub fn lifecycle(data: &[u8]) {
     let mut input = Input::new(data);
     let flags = input.byte();
@@ -40,7 +42,8 @@ pub fn lifecycle(data: &[u8]) {
                 ended.push(token);
             }
             4 if !ended.is_empty() => {
-                // Without a place, tasks are told apart only as a whole.
+                // Tasks without a place are only counted, so one cannot be distinguished from
+                // another.
                 let token = ended[which % ended.len()];
                 let is_told_apart =
                     token.place().is_some() || open.iter().all(|(task, _)| task.place().is_some());
@@ -103,7 +106,7 @@ fn check_times(input: &mut Input<'_>, now: Clocks) {
     assert!(gap.thawed_after(buffer).is_none_or(|length| length == gap.length()));
 }
 
-/// Seconds of any number, mostly a few, and nanoseconds.
+/// A duration, usually of some seconds, but sometimes of any length.
 fn duration(input: &mut Input<'_>) -> Duration {
     match input.byte() {
         0xff => Duration::MAX,
@@ -130,7 +133,7 @@ fn freeze_point(input: &mut Input<'_>) -> FreezePoint {
     FreezePoint::reached(policy, limit(input, arrival), reached)
 }
 
-/// Options of any kind; those that are out of their range are left as they were.
+/// Options with arbitrary values; those out of range keep their defaults.
 fn options(input: &mut Input<'_>) -> Options {
     let options = Options::new();
     let options = options.with_init_timeout(duration(input)).unwrap_or(options);

@@ -1,4 +1,4 @@
-//! Arbitrary bytes, arbitrarily cut, in every phase.
+//! A machine that receives arbitrary bytes, arbitrarily cut, in every phase.
 
 use lambda_proto::api::{Concurrency, Endpoint, Outcome};
 use lambda_proto::machine::{Event, Machine, Phase, ReceiveError, Recovery};
@@ -10,11 +10,11 @@ use crate::command::Command::{
 use crate::input::{Input, cuts};
 use crate::wire;
 
-/// What the service says on one connection, and on the one behind it: whole, cut at three places and byte
-/// by byte, it must mean the same.
+/// Receives bytes on one connection and then on another: as a whole, cut at three positions, and
+/// byte by byte. The events must be the same.
 ///
-/// The first byte is the way into a phase, the second has flags, then come three places to cut at
-/// and where the second connection begins; two bytes each.
+/// The first byte chooses how the machine gets into a phase, and the second has flags. Three
+/// positions to cut at follow, and the start of the second connection, of two bytes each.
 pub fn machine(data: &[u8]) {
     let mut input = Input::new(data);
     let way = input.choose(WAYS);
@@ -43,7 +43,7 @@ pub fn machine(data: &[u8]) {
     assert_eq!(run(&|bytes| (1..bytes.len()).collect()), whole);
 }
 
-/// Room for every request here, whatever id the service makes up.
+/// Enough for every request here, with any id.
 const ROOM: usize = 4096;
 
 /// One thing that happens to a machine on its way.
@@ -51,7 +51,7 @@ const ROOM: usize = 4096;
 enum Step {
     /// A command, all of which is sent.
     Do(Command),
-    /// A command, of which so many bytes are sent.
+    /// A command, of which only this many bytes are sent.
     Say(Command, usize),
     /// These bytes arrive.
     Hear(&'static [u8]),
@@ -65,7 +65,7 @@ use Step::{Do, Hear, Lose, Say, SendAgain, ShutDown};
 const EVENT: Step = Hear(
     b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7b3c\r\nContent-Length: 5\r\n\r\n\"Ada\"",
 );
-/// The service can tell a second copy of the answer to it by the attempt.
+/// An event with an attempt id, by which the service recognises a second copy of the answer.
 const ATTEMPT: Step = Hear(
     b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7b3c\r\nLambda-Runtime-Invocation-Id: 1\r\n\
       Content-Length: 5\r\n\r\n\"Ada\"",
@@ -76,7 +76,8 @@ const ACCEPTED: Step =
     Hear(b"HTTP/1.1 202 Accepted\r\nContent-Length: 16\r\n\r\n{\"status\":\"OK\"}\n");
 const RESTORED: Step = Hear(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
 
-/// Ways into every phase, with and without a loss on the way. The first is the ordinary one.
+/// Steps that lead to every phase, with and without a lost connection. The first is the ordinary
+/// one.
 const WAYS: &[&[Step]] = &[
     &[Do(Next)],
     &[Do(Next), EVENT, Do(Respond)],
@@ -121,7 +122,8 @@ fn walk(concurrency: Concurrency, steps: &[Step]) -> Machine {
     let mut machine = Machine::with_concurrency(endpoint, concurrency);
     for step in steps {
         match *step {
-            // What a way cannot do without an attempt id, or with others beside, is left out.
+            // Some commands are refused without an attempt id, or with several slots; they are
+            // skipped.
             Do(command) => {
                 if command.give(&mut machine, &mut [0; ROOM]).is_ok() {
                     machine.sent(machine.unsent_len());
@@ -143,7 +145,7 @@ fn walk(concurrency: Concurrency, steps: &[Step]) -> Machine {
     machine
 }
 
-/// Does what has to follow a lost connection.
+/// Does what the recovery from a lost connection requires.
 fn go_on(machine: &mut Machine, recovery: Recovery) {
     match recovery {
         Recovery::SendAgain => {}
@@ -162,7 +164,7 @@ fn go_on(machine: &mut Machine, recovery: Recovery) {
     machine.sent(machine.unsent_len());
 }
 
-/// An event that owns its bytes; pieces of one body are joined.
+/// An owned event; consecutive pieces of a body are joined.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Seen {
     Invocation(Vec<u8>),
@@ -186,7 +188,7 @@ impl Seen {
     }
 }
 
-/// Takes one event, or an error, and adds it; whether there was one that others may follow.
+/// Receives one event or error and appends it; returns whether others may follow.
 pub(crate) fn receive_one(machine: &mut Machine, input: &mut &[u8], seen: &mut Vec<Seen>) -> bool {
     let before = *input;
     let event = match machine.receive(input) {
@@ -221,7 +223,8 @@ pub(crate) fn receive_one(machine: &mut Machine, input: &mut &[u8], seen: &mut V
     true
 }
 
-/// What a machine makes of bytes that arrive in pieces; what is not consumed is presented again.
+/// Receives bytes in pieces, and returns the events; bytes that are not consumed are presented
+/// again.
 fn receive_cut(machine: &mut Machine, bytes: &[u8], cuts: &[usize]) -> Vec<Seen> {
     let mut seen = Vec::new();
     let mut consumed = 0;

@@ -1,4 +1,4 @@
-//! Replies of the metadata endpoint, and the token that it wants.
+//! Replies of the metadata endpoint, and its token.
 
 use lambda_proto::api::Endpoint;
 use lambda_proto::http::ReplyError;
@@ -11,8 +11,10 @@ use crate::input::{Input, cuts};
 use crate::request::encode;
 use crate::wire;
 
-/// A token, then NUL, three places to cut at and a reply, which means the same whole, cut there and byte by
-/// byte. What is taken as a token stands in its header as it is.
+/// A reply has the same meaning when read as a whole, cut at three positions, and byte by byte. An
+/// accepted token appears unchanged in its header.
+///
+/// The input is a token, a NUL, three positions of two bytes each, and a reply.
 pub fn metadata(data: &[u8]) {
     let mut input = Input::new(data);
     let token = input.text(0);
@@ -47,7 +49,7 @@ struct Seen {
     error: Option<ReplyError>,
 }
 
-/// What arrives cut at these places, and then ends.
+/// Reads a stream that arrives cut at these positions and then ends.
 fn read(bytes: &[u8], cuts: &[usize]) -> Seen {
     let mut reader = MetadataReader::default();
     let mut seen = Seen::default();

@@ -1,4 +1,4 @@
-//! Programs of operations.
+//! A machine with arbitrary operations.
 
 use std::collections::HashMap;
 
@@ -10,11 +10,13 @@ use crate::input::Input;
 use crate::machine::{Seen, receive_one};
 use crate::wire;
 
-/// Commands in any order, writes and reads of any length, answers of several kinds, losses.
+/// Runs commands in any order, writes and reads of any length, several kinds of replies, and lost
+/// connections.
 ///
-/// A refused command changes nothing; what is sent is well-formed requests, the last of them perhaps cut
-/// off; they answer invocations that are in flight, each once, or again if the machine says so; each event is
-/// delivered whole and once.
+/// - A refused command changes nothing.
+/// - The machine sends well-formed requests, the last of which may be cut off.
+/// - They answer invocations in flight, each once, or again if the machine says so.
+/// - Each event is delivered completely and once.
 pub fn programs(data: &[u8]) {
     let mut input = Input::new(data);
     let concurrency = if input.flag() { Concurrency::Multi } else { Concurrency::Single };
@@ -40,20 +42,21 @@ pub fn programs(data: &[u8]) {
 
 struct Program {
     machine: Machine,
-    /// What the commands have written.
+    /// The bytes that commands have written.
     head: Vec<u8>,
     body: &'static [u8],
-    /// What was sent on this connection.
+    /// The bytes that were sent on this connection.
     wire: Vec<u8>,
-    /// What has arrived and was not consumed, and what is still on its way.
+    /// Bytes of the service that are not consumed: first those that have arrived, then those in
+    /// transit.
     arriving: Vec<u8>,
-    /// Bytes of it that have arrived.
+    /// How many of them have arrived.
     arrived: usize,
     events: usize,
     seen: Vec<Seen>,
-    /// How often the machine has handed out an invocation, by the id.
+    /// How often the machine has delivered each request id.
     given: HashMap<String, usize>,
-    /// How often an invocation may be answered on the wire, by the id.
+    /// How many more answers may be on the wire for each request id.
     answers: HashMap<String, usize>,
 }
 
@@ -104,7 +107,7 @@ impl Program {
                     self.disconnect();
                 }
                 14 => self.machine.shut_down(),
-                // A copy goes on like the one that it was made of.
+                // A clone behaves like the original.
                 _ => self.machine = self.machine.clone(),
             },
         }
@@ -119,7 +122,7 @@ impl Program {
                 wire::check_line(error);
                 assert_eq!(format!("{:?}", self.machine), before);
             }
-            // An empty chunk is none.
+            // For an empty chunk nothing is written.
             Ok(0) => assert_eq!(command, Command::EmptyChunk),
             Ok(length) if is_behind => self.head.extend_from_slice(&out[..length]),
             Ok(length) => {
@@ -144,7 +147,7 @@ impl Program {
         assert_eq!(self.machine.unsent_len(), unsent.len() - length);
     }
 
-    /// The service says something.
+    /// Queues a reply of the service.
     fn say(&mut self, kind: usize, body: &[u8]) {
         let answer: &[u8] = match kind {
             0 | 2 | 16 => {
@@ -189,7 +192,7 @@ impl Program {
         self.arriving.extend_from_slice(answer);
     }
 
-    /// So many more of the bytes that are on their way arrive.
+    /// Lets up to `most` more bytes arrive, and reads them.
     fn receive(&mut self, most: usize) {
         self.arrived = self.arrived.saturating_add(most).min(self.arriving.len());
         let mut input = &self.arriving[..self.arrived];
@@ -232,11 +235,11 @@ impl Program {
         let has_invocation = matches!(machine.phase(), Phase::Invoking | Phase::Reporting);
         assert!(!has_invocation || machine.invocation().is_some());
         for number in 1..=self.events {
-            assert!(self.given.get(&id(number)).is_none_or(|given| *given <= 1), "given twice");
+            assert!(self.given.get(&id(number)).is_none_or(|given| *given <= 1), "delivered twice");
         }
     }
 
-    /// Takes what has been sent on this connection apart.
+    /// Parses and checks the requests on this connection.
     fn check_wire(&mut self) {
         for request in wire::requests(&self.wire) {
             let path = request.path.strip_prefix("/a/b/2018-06-01/runtime/").expect("the API");
@@ -247,14 +250,14 @@ impl Program {
                 continue;
             };
             let id = String::from_utf8(wire::decode_segment(id.0)).expect("the id is text");
-            assert!(self.given.contains_key(&id), "nobody was given {id}");
+            assert!(self.given.contains_key(&id), "{id} was never delivered");
             let left = self.answers.get_mut(&id).filter(|left| **left > 0);
-            *left.expect("an answer that no command has made") -= 1;
+            *left.expect("an answer without a command") -= 1;
         }
     }
 }
 
-/// The id of an event, which the bytes of the fuzzer hardly have.
+/// The id of an event. The fuzzer is unlikely to generate it.
 fn id(number: usize) -> String {
     format!("(8f3 \u{e9} d1c-{number})")
 }

@@ -1,4 +1,4 @@
-//! Requests, read back by httparse.
+//! Encodes requests, and reads them with httparse.
 
 use lambda_proto::api::{
     ContentType, Endpoint, ErrorReport, InvocationIds, Request, ResponseLength,
@@ -12,11 +12,11 @@ use crate::wire;
 const PREFIX: &str = "/.rt/a%20b";
 const AUTHORITY: &str = "[::1]:9001";
 
-/// Whatever ids, content types and texts there are, another parser reads the same request, and nothing of
-/// them leaves its place.
+/// Another parser reads the same request, with every value in its place, for all ids, content types
+/// and texts.
 ///
-/// Two bytes say which request and whether it is streamed, eight how long its body is; the texts end with
-/// NUL, and the last is the attempt id.
+/// Two bytes say which request it is and whether it is streamed, eight are the length of its body.
+/// The texts follow, each up to a NUL; the last is the attempt id.
 pub fn request(data: &[u8]) {
     let mut input = Input::new(data);
     let kind = input.byte() % 6;
@@ -111,12 +111,12 @@ pub fn request(data: &[u8]) {
         assert!(head <= MAX_REQUEST_HEAD);
     }
     expected.extend(length.as_ref().map(|length| ("Content-Length", length.as_bytes())));
-    // White space around a value is no part of it.
+    // White space around a value is not part of it.
     let expected = expected.iter().map(|(name, value)| (*name, trim(value)));
     assert!(expected.eq(read.fields.iter().copied()), "{:?}", read.fields);
 }
 
-/// Encodes into a buffer of exactly the length that is asked for.
+/// Encodes into a buffer of exactly the needed length. One byte less must be refused.
 pub(crate) fn encode(write: impl Fn(&mut [u8]) -> Result<usize, BufferTooSmall>) -> Vec<u8> {
     let needed = match write(&mut []) {
         Ok(length) => length,
@@ -133,7 +133,7 @@ pub(crate) fn encode(write: impl Fn(&mut [u8]) -> Result<usize, BufferTooSmall>)
     out
 }
 
-/// The length of the head, and the request as far as that says it.
+/// Parses a head, and returns it with its length.
 fn read_head(bytes: &[u8]) -> (usize, Head<'_>) {
     let mut fields = [httparse::EMPTY_HEADER; 32];
     let mut request = httparse::Request::new(&mut fields);
@@ -154,7 +154,7 @@ struct Head<'b> {
     fields: Vec<(&'b str, &'b [u8])>,
 }
 
-/// The type of an error as it stands in a header.
+/// The type of an error as it appears in a header.
 pub(crate) fn header_type(error_type: &str) -> String {
     let error_type = if error_type.is_empty() { "Runtime.Unknown" } else { error_type };
     let visible = |character: char| if character.is_ascii_graphic() { character } else { '_' };

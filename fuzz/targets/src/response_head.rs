@@ -1,4 +1,4 @@
-//! Heads of answers, beside httparse.
+//! Parses heads of replies, and compares with httparse.
 
 use lambda_proto::api::{ContentType, HeadIndex, InvocationHead, InvocationIds};
 use lambda_proto::http::{HeadError, ReplyError, ReplyPart, ReplyReader, ResponseHead};
@@ -7,13 +7,13 @@ use lambda_proto::limits::{MAX_FIELDS, MAX_HEAD, MAX_ID};
 use crate::input::Input;
 use crate::wire;
 
-/// The head that the bytes start with: measured and parsed as httparse does, but for the liberties that
-/// either of them takes, and the same however it is cut.
+/// The head at the start of the bytes is parsed as by httparse, except for known differences, and
+/// the same wherever it is cut.
 ///
-/// A byte before it says how often its second half is repeated.
+/// The first byte says how often the second half of the head is repeated.
 pub fn response_head(data: &[u8]) {
     let bytes = data.get(1..).unwrap_or_default();
-    // From a line in the middle to the empty one, as far as there are any.
+    // Repeat from a line in the middle up to the empty line, if there are these lines.
     let line = bytes.windows(2).take(bytes.len() / 2).rposition(|pair| pair == b"\r\n");
     let (once, again) = bytes.split_at(line.map_or(bytes.len() / 2, |at| at + 2));
     let end = again.windows(4).rposition(|end| end == b"\r\n\r\n").map(|at| at + 2);
@@ -36,7 +36,7 @@ fn end_by(reader: &mut ReplyReader, bytes: &[u8]) -> Found {
     Ok(part.map(|_| bytes.len() - rest.len()))
 }
 
-/// The reader finds the same, however the bytes arrive.
+/// The result is the same, however the bytes arrive.
 fn check_cuts(bytes: &[u8], whole: Found) {
     let step = if bytes.len() < 512 { 1 } else { bytes.len() / 16 };
     let mut slow = ReplyReader::default();
@@ -60,7 +60,8 @@ fn check_cuts(bytes: &[u8], whole: Found) {
     assert_eq!(slowly.unwrap_or_else(|| end_by(&mut slow, bytes)), whole);
 }
 
-/// The values of an event are the first ones of their names that are not empty, wherever the bytes are.
+/// Each value of an event is the first non-empty field of its name, also after the bytes have
+/// moved.
 fn check_invocation(head: &[u8], fields: &[(&[u8], &[u8])]) {
     let value = |name: &str| {
         let is_it = |(known, value): &&(&[u8], &[u8])| {
@@ -91,14 +92,14 @@ fn check_invocation(head: &[u8], fields: &[(&[u8], &[u8])]) {
     let (parsed, _) = InvocationHead::parse(head).expect("it has been parsed");
     assert_eq!(parsed.index(), index);
     assert_eq!(InvocationIds::of(&parsed).is_some(), is_usable);
-    // With other bytes the values are wrong, and nothing worse.
+    // With other bytes the values are wrong, but nothing panics.
     let _wrong = index.on(&head[head.len() / 2..]).request_id();
 }
 
 /// A head with its fields.
 type Read<'b> = (usize, ResponseHead, Vec<(&'b [u8], &'b [u8])>);
 
-/// Reads the head that the bytes start with, and the index of it says the same.
+/// Reads the head at the start of the bytes, and checks that its index agrees.
 fn read(bytes: &[u8]) -> Result<Option<Read<'_>>, HeadError> {
     let (mut rest, mut fields) = (bytes, Vec::new());
     let part = ReplyReader::default().read(&mut rest, &mut |name, value| {
@@ -109,7 +110,7 @@ fn read(bytes: &[u8]) -> Result<Option<Read<'_>>, HeadError> {
         Ok(None) => return Ok(None),
         Err(ReplyError::Head(error)) => return Err(error),
         Ok(Some(_)) => bytes.len() - rest.len(),
-        // Such a head is read, and not consumed.
+        // This head is parsed but not consumed.
         Err(ReplyError::SwitchedProtocols) => bytes
             .windows(4)
             .position(|end| end == b"\r\n\r\n")
@@ -130,7 +131,7 @@ fn read(bytes: &[u8]) -> Result<Option<Read<'_>>, HeadError> {
 fn check_beside_httparse(bytes: &[u8]) {
     let ours = read(bytes);
     if !matches!(ours, Ok(Some((end, ..))) if end == bytes.len()) {
-        assert!(HeadIndex::parse(bytes).is_err(), "it has another end");
+        assert!(HeadIndex::parse(bytes).is_err(), "the head does not end with the bytes");
     }
     let mut headers = [httparse::EMPTY_HEADER; MAX_FIELDS + 1];
     let mut theirs = httparse::Response::new(&mut headers);
@@ -143,12 +144,14 @@ fn check_beside_httparse(bytes: &[u8]) {
             assert!(theirs.eq(fields.iter().copied()));
             check_invocation(&bytes[..end], &fields);
         }
-        // Ours is told control characters of callers, and looks at no reason.
+        // This project accepts control characters in values, which can come from callers, and
+        // ignores the reason phrase.
         (Ok(Some((end, ..))), Err(error)) => {
             let is_control = |byte: &u8| byte.is_ascii_control() && !b"\r\n\t".contains(byte);
             assert!(bytes[..end].iter().any(is_control), "{error}");
         }
-        // Theirs takes liberties with blank lines and line ends, and knows nothing of framing and limits.
+        // httparse is lenient about blank lines and line ends, and checks neither framing nor
+        // limits.
         (Err(error), Ok(httparse::Status::Complete(end))) => {
             let is_strict = !bytes[..end].starts_with(b"\r") && !bytes[..end].starts_with(b"\n");
             let is_bare = |pair: &[u8]| pair[1] == b'\n' && pair[0] != b'\r';
@@ -166,7 +169,8 @@ fn check_beside_httparse(bytes: &[u8]) {
             }
         }
         (Ok(None), Ok(parsed)) => assert_eq!(parsed, httparse::Status::Partial),
-        // A line that is wrong is found when the head is whole, unless its end shows it.
+        // This project finds a malformed line when the head is complete, unless the end of the line
+        // shows it earlier.
         (Ok(None) | Err(_), _) => {}
     }
 }

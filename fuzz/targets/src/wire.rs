@@ -1,8 +1,8 @@
-//! What was sent, read by another parser than ours.
+//! Reads sent requests with an independent parser.
 
 use httparse::Status;
 
-/// What an error or a warning says is one line for a log, and not endless.
+/// Checks that an error or a warning is one line of limited length.
 pub(crate) fn check_line(said: impl std::fmt::Display) {
     let line = said.to_string();
     assert!(!line.is_empty() && line.len() < 16 * 1024);
@@ -15,10 +15,10 @@ pub(crate) struct Request<'w> {
     pub(crate) method: &'w str,
     pub(crate) path: &'w str,
     pub(crate) fields: Vec<(&'w str, &'w [u8])>,
-    /// Without the framing of chunks.
+    /// The body, without the framing of chunks.
     pub(crate) body: Vec<u8>,
     pub(crate) trailers: Vec<(&'w str, &'w [u8])>,
-    /// Nothing of it is missing.
+    /// Whether nothing of the request is missing.
     pub(crate) is_whole: bool,
 }
 
@@ -27,16 +27,16 @@ impl Request<'_> {
     pub(crate) fn field(&self, name: &str) -> Option<&[u8]> {
         let mut values = self.fields.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
         let value = values.next().map(|(_, value)| *value);
-        assert!(values.next().is_none(), "{name} comes twice");
+        assert!(values.next().is_none(), "{name} occurs twice");
         value
     }
 }
 
-/// The requests of one connection; the last may be a part of one.
+/// The requests of one connection; the last may be cut off.
 ///
 /// # Panics
 ///
-/// If they are anything but well-formed requests, the last of them perhaps cut off.
+/// If the bytes are anything else than well-formed requests.
 pub(crate) fn requests(wire: &[u8]) -> Vec<Request<'_>> {
     let mut requests = Vec::new();
     let mut rest = wire;
@@ -52,14 +52,15 @@ pub(crate) fn requests(wire: &[u8]) -> Vec<Request<'_>> {
     requests
 }
 
-/// The request at the start of the bytes and its length, as far as it is there; `None` in its head.
+/// The request at the start of the bytes, which may be cut off, and its length; `None` if its head
+/// is cut off.
 fn request(wire: &[u8]) -> Option<(Request<'_>, usize)> {
     let mut fields = [httparse::EMPTY_HEADER; 32];
     let mut parsed = httparse::Request::new(&mut fields);
     let head = match parsed.parse(wire) {
         Ok(Status::Complete(head)) => head,
         Ok(Status::Partial) => return None,
-        Err(error) => panic!("no request: {error}: {}", wire.escape_ascii()),
+        Err(error) => panic!("not a request: {error}: {}", wire.escape_ascii()),
     };
     assert_eq!(parsed.version, Some(1));
     let mut request = Request {
@@ -90,14 +91,14 @@ fn request(wire: &[u8]) -> Option<(Request<'_>, usize)> {
     Some((request, length))
 }
 
-/// Reads chunks and trailers, and returns their length, as far as they are there.
+/// Reads chunks and trailers, which may be cut off, and returns their length.
 fn read_chunks<'w>(request: &mut Request<'w>, wire: &'w [u8]) -> usize {
     let mut at = 0;
     loop {
         let (line, size) = match httparse::parse_chunk_size(&wire[at..]) {
             Ok(Status::Complete(line)) => line,
             Ok(Status::Partial) => return wire.len(),
-            Err(error) => panic!("no chunk: {error}: {}", wire[at..].escape_ascii()),
+            Err(error) => panic!("not a chunk: {error}: {}", wire[at..].escape_ascii()),
         };
         at += line;
         if size == 0 {
@@ -122,11 +123,11 @@ fn read_chunks<'w>(request: &mut Request<'w>, wire: &'w [u8]) -> usize {
             at + length
         }
         Ok(Status::Partial) => wire.len(),
-        Err(error) => panic!("no trailers: {error}: {}", wire[at..].escape_ascii()),
+        Err(error) => panic!("not trailers: {error}: {}", wire[at..].escape_ascii()),
     }
 }
 
-/// A path segment without its percent escapes.
+/// Decodes the percent escapes of a path segment.
 pub(crate) fn decode_segment(segment: &str) -> Vec<u8> {
     let mut decoded = Vec::new();
     let mut bytes = segment.bytes();

@@ -1,4 +1,4 @@
-//! Every input of the corpora, and everything that has ever broken a target, once more.
+//! Replays every input of the corpora, and every input that has broken a target.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -12,7 +12,7 @@ fn folder(kind: &str, target: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(kind).join(target)
 }
 
-/// The files of a folder, if it is there, in order.
+/// The files of a folder, in order; none if there is no such folder.
 fn files(folder: &PathBuf) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut files: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
@@ -41,11 +41,11 @@ fn regressions(target: &str) -> Vec<(String, Vec<u8>)> {
     files(&folder("regressions", target)).iter().map(input).collect()
 }
 
-/// Panics in whatever thread, some of which nobody waits for.
+/// The number of panics in all threads, some of which are never joined.
 static PANICS: AtomicUsize = AtomicUsize::new(0);
 
 #[test]
-fn every_input_that_is_kept_holds() {
+fn all_stored_inputs_pass() {
     let print = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         PANICS.fetch_add(1, Relaxed);
@@ -62,7 +62,7 @@ fn every_input_that_is_kept_holds() {
 }
 
 #[test]
-fn no_target_minds_an_empty_input_or_any_single_byte() {
+fn empty_and_one_byte_inputs_pass() {
     for (name, target) in TARGETS.iter().filter(|(name, _)| *name != "lab_requests") {
         target(&[]);
         for byte in 0..=255 {
@@ -72,7 +72,7 @@ fn no_target_minds_an_empty_input_or_any_single_byte() {
 }
 
 #[test]
-fn every_target_has_a_program_and_a_corpus_and_nothing_else_has() {
+fn targets_programs_and_corpora_correspond() {
     let names: Vec<_> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
     let stem = |path: &Path| path.file_stem().expect("a name").to_string_lossy().into_owned();
     let stems =

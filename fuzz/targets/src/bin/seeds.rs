@@ -1,7 +1,7 @@
-//! Writes what the fuzzer begins with: `seeds FOLDER` makes a folder in it for each target.
+//! Writes the seeds of the fuzz targets: `seeds FOLDER` makes a folder in it for each target.
 //!
-//! It takes the recordings of `core` and `extensions` and the vectors of `conformance`, and puts
-//! the bytes that each target wants for its decisions before them; see `fuzz/README.md`.
+//! It takes the recordings of `core` and `extensions` and the vectors of `conformance`, and
+//! prepends the bytes from which each target takes its decisions; see `fuzz/README.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 fn main() -> io::Result<()> {
     let Some(to) = std::env::args_os().nth(1).map(PathBuf::from) else {
-        eprintln!("seeds: give the folder to write to");
+        eprintln!("usage: seeds FOLDER");
         std::process::exit(2);
     };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -24,7 +24,7 @@ fn main() -> io::Result<()> {
     for (target, seeds) in said.seeds() {
         let folder = to.join(target);
         fs::create_dir_all(&folder)?;
-        // libFuzzer makes nothing longer, and so do we.
+        // libFuzzer makes no longer inputs by default.
         let seeds: BTreeSet<_> = seeds.into_iter().filter(|seed| seed.len() <= 4096).collect();
         for (number, seed) in seeds.iter().enumerate() {
             fs::write(folder.join(format!("{number:04}")), seed)?;
@@ -34,7 +34,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// What services and clients have said, session by session.
+/// The bytes that services and clients sent, session by session.
 #[derive(Default)]
 struct Said {
     by_services: Vec<Vec<u8>>,
@@ -77,11 +77,11 @@ impl Said {
             seeds.entry(target).or_default().push(parts.concat());
         };
         for session in &self.by_services {
-            // An ordinary host, and one whose memory grows.
+            // An ordinary embedder, and one with growing memory.
             add("client", &[&[0, 0, 0, 0], session]);
             add("client", &[&[1, 1, 1, 0], session]);
             for answer in split(session, b"HTTP/1.") {
-                // As the answer to `next`, to a response, to an error and to `restore/next`.
+                // As the reply to `next`, to a response, to an error and to `restore/next`.
                 for way in [0, 1, 3, 9] {
                     add("machine", &[&[way, 0], &[0; 8], answer]);
                 }
@@ -129,7 +129,7 @@ impl Said {
     }
 }
 
-/// For what no session shows.
+/// Seeds for behaviour that occurs in no session.
 const WRITTEN_BY_HAND: &[(&str, &[u8])] = &[
     ("endpoint", b"127.0.0.1:9001\0name/1.0 (a b)"),
     ("endpoint", b"http://[::1]:9000/.rt/a%20b/"),
@@ -159,14 +159,14 @@ const WRITTEN_BY_HAND: &[(&str, &[u8])] = &[
     ("error_report", b"\x40\0\0Function.\xf0\x9f\x8d\xb5\0\"\\\x01\n\r\t\0a\n\nb\r\n\0{\"a\":\"\xc3\xa9\"}\0a"),
     ("error_report", b"\xc8\0\xffFunction.Broken\0message \0frame\nframe\0[]\0a=b"),
     ("error_report", b"\xc8\0\0x-name\0value\0x-other\0other\0a=b"),
-    // All commands, with the answers that belong to them; then a stream that fails; then losses.
+    // All commands with their replies; then a stream that fails; then lost connections.
     ("programs", &[0, 0x00, 0x80, 0x01, 0x81, 0x00, 0x82, 0x03, 0x04, 0x05, 0x81, 0x00, 0xd3, b'a', b'b', b'c']),
     ("programs", &[1, 0x0a, 0x8e, 0x00, 0x83, 0x03, 0x04, 0x06, 0x00, 0x81, 0x80, 0x02, 0x85]),
     ("programs", &[0, 0x00, 0x80, 0x01, 0xf0, 0x71, 0x7f, 0x81, 0x00, 0xf0, 0x00, 0x9c, 0xfa]),
-    // An embedder that takes its time, answers in every way, and loses connections.
+    // A slow embedder that answers in every way and loses connections.
     ("client", &[0, 0, 0, 16, 0, 0, 20, 3, 200, 0, 5, 0, 7, 0, 12, 0, 204, 0, 0, 235]),
     ("client", &[0, 0, 0, 16, 14, 0, 0, 206, 0, 0, 200, 1, 30, 203, 0, 201, 18, 0, 0, 230]),
-    // A reply and an event behind it that fills its memory only when that has moved to the front.
+    // A reply, and then an event that fits its memory only after it has been moved to the front.
     (
         "client",
         b"\x04\0\0\x06\0\0\xc8\x01\0\xc7HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n\
@@ -191,7 +191,7 @@ fn files(folder: &Path, ending: &str) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The bytes of every step of this name, one behind the other.
+/// Collects the bytes of every step of this name.
 fn find(steps: &Value, name: &str, found: &mut Vec<u8>) {
     match steps {
         Value::Array(steps) => steps.iter().for_each(|step| find(step, name, found)),
@@ -208,13 +208,13 @@ fn find(steps: &Value, name: &str, found: &mut Vec<u8>) {
     }
 }
 
-/// Bytes as `conformance/README.md` has them written.
+/// Decodes bytes from the notation of `conformance/README.md`.
 fn put_bytes(value: &Value, to: &mut Vec<u8>) {
     match value {
         Value::String(text) => to.extend(text.chars().filter_map(|it| u8::try_from(it).ok())),
         Value::Array(parts) => parts.iter().for_each(|part| put_bytes(part, to)),
         Value::Object(fields) => {
-            // More than this would make no seed.
+            // More would exceed the length of a seed.
             let times = fields.get("times").and_then(Value::as_u64).unwrap_or(1).min(4096);
             for value in ["bytes", "repeat"].iter().filter_map(|name| fields.get(*name)) {
                 (0..times).for_each(|_| put_bytes(value, to));
@@ -224,7 +224,7 @@ fn put_bytes(value: &Value, to: &mut Vec<u8>) {
     }
 }
 
-/// Pieces that begin like this, but for the first.
+/// Splits before each occurrence of `start`.
 fn split<'b>(bytes: &'b [u8], start: &[u8]) -> Vec<&'b [u8]> {
     let mut pieces = Vec::new();
     let mut rest = bytes;
@@ -242,7 +242,7 @@ fn body_of(message: &[u8]) -> &[u8] {
     end.map_or(message, |end| &message[end + 4..])
 }
 
-/// What a client has said with `{id}` in place of the ids in its paths, and these.
+/// The bytes of a client with `{id}` instead of the ids in its paths, and the ids.
 fn with_placeholders(said: &[u8]) -> (Vec<u8>, Vec<Vec<u8>>) {
     const BEFORE: &[u8] = b"POST /2018-06-01/runtime/invocation/";
     let (mut replaced, mut ids) = (Vec::new(), Vec::new());
