@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `throw #{ type: "Function.NotFound", message: "…" }` | fails the invocation with this type |
 //! | `stream("text/plain")`, `write("…")` | streams the response; the returned value is ignored |
-//! | `request_id()`, `remaining_ms()` | the request id of the invocation, and the time it has left |
+//! | `request_id()`, `remaining_ms()` | the request id and the remaining time of the invocation |
 //! | `print("…")` | writes a line to the log |
 //! | `fn after(event)` | called after the response has been sent, before the next event |
 //! | `fn shutdown()` | called before the process ends |

@@ -504,7 +504,7 @@ fn assert_names_cause_and_remedy(line: &str) {
 fn the_error_on_a_machine_without_io_uring_names_the_alternatives() {
     const FILTER: &str = r"
 import ctypes, os, struct, sys
-# Load the number of the call. If it is 425, io_uring_setup, fail with the errno; otherwise allow it.
+# Load the number of the call. If it is 425, io_uring_setup, fail with the errno; else allow it.
 code = [(0x20, 0, 0, 0), (0x15, 0, 1, 425), (6, 0, 0, 0x50000 | int(sys.argv[1])), (6, 0, 0, 0x7fff0000)]
 code = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *line) for line in code))
 filter = ctypes.create_string_buffer(struct.pack('HxxxxxxP', 4, ctypes.addressof(code)))

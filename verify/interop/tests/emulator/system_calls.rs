@@ -5,7 +5,8 @@ use std::path::Path;
 use lambda_interop::system_calls::{EachCosts, SystemCalls, Trace};
 use lambda_interop::{Pace, Process, ScriptedService, programs};
 
-/// Up to this size a reply of the service comes in one segment, and the runtime reads it at once.
+/// Up to this size a reply of the service comes in one segment, which the runtime gets with one
+/// read.
 const LARGEST_SMALL_EVENT: usize = 2_048;
 
 /// The system calls of all threads of an example, from its start to its end.

@@ -65,11 +65,11 @@ fn log_file(name: &str) -> PathBuf {
 /// Reads the log of a program and removes it.
 fn take_log(file: &Path) -> String {
     let log = fs::read_to_string(file).expect("the program has a log");
-    fs::remove_file(file).expect("it is ours");
+    fs::remove_file(file).expect("this test has created it");
     log
 }
 
-/// What the program says must be nothing: every refusal and every loss has a line.
+/// Asserts that the log is empty: the runtime logs every refusal and every lost connection.
 fn assert_silent(file: &Path) {
     assert_eq!(take_log(file), "");
 }

@@ -119,7 +119,7 @@ fn a_million_invocations_use_no_more_memory_than_the_first_tenth_of_them() {
     child.service.serve(&echo(900_000, 64, &event));
     let whole = child.resident();
     println!("{tenth} KiB, then {whole} KiB; {:?}", began.elapsed());
-    // One page per slot of tolerance, because not all slots may have been busy at once before. A
+    // One page per slot of tolerance, because not all slots may have been busy together before. A
     // leak of one byte in three invocations would exceed it.
     assert!(whole.abs_diff(tenth) <= 64 * 4, "{tenth} KiB, then {whole} KiB");
     assert_eq!(child.process.output(), "", "the runtime logged a refusal or a lost connection");
