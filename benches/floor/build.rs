@@ -1,4 +1,4 @@
-//! Links without libc and without its start files, at a fixed address, so that nothing has to be relocated.
+//! Links without libc and its start files, at a fixed address, so that nothing has to be relocated.
 
 fn main() {
     for argument in ["-nostartfiles", "-nostdlib", "-static", "-no-pie"] {

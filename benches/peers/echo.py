@@ -1,4 +1,4 @@
-"""The handler of awslambdaric: answers every event with itself."""
+"""An echo handler for awslambdaric."""
 
 
 def handler(event, _context):

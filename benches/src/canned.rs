@@ -1,20 +1,21 @@
-//! What the service writes: byte for byte what AWS's emulator writes (`core/tests/captures`), except that a
-//! large event has a length here, where the emulator sends chunks, as Lambda itself does not.
+//! The bytes that the service sends. They are the same as AWS's emulator sends
+//! (`core/tests/captures`), except that a large event has a length, as from Lambda; the emulator
+//! sends it in chunks.
 
 /// The reply to an answer.
 pub const TAKEN: &[u8] = b"HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\n\
     Date: Sat, 21 Nov 2026 09:18:58 GMT\r\nContent-Length: 16\r\n\r\n{\"status\":\"OK\"}\n";
 
-/// All ids begin with it; a number of [`DIGITS`] digits follows.
+/// The start of all request ids; a number of [`DIGITS`] digits follows.
 pub const ID_PREFIX: &[u8] = b"34021ee5-fc1d-4ece-8ea8-";
 
-/// How many digits of an id are its number.
+/// The length of the number in a request id.
 pub const DIGITS: usize = 12;
 
 const BEFORE_ID: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nLambda-Runtime-Aws-Request-Id: ";
 
-/// A head of `next`, with the id of invocation 0.
+/// The head of a reply to `next`, with the id of invocation 0.
 pub fn next_head(body_length: usize) -> Vec<u8> {
     let prefix = String::from_utf8_lossy(ID_PREFIX);
     format!(
@@ -27,20 +28,21 @@ pub fn next_head(body_length: usize) -> Vec<u8> {
     .into_bytes()
 }
 
-/// An event of so many bytes, 9 at least: JSON as Python writes it, so that its echo is the same bytes.
+/// An event of this many bytes, at least 9. It is JSON in Python's format, so that an echo in
+/// Python has the same bytes.
 pub fn event(length: usize) -> Vec<u8> {
     let frame = r#"{"d": ""}"#;
     format!(r#"{{"d": "{}"}}"#, "x".repeat(length.saturating_sub(frame.len()))).into_bytes()
 }
 
-/// [`TAKEN`], and behind it a reply to `next` with its event, to be sent together or each alone.
+/// [`TAKEN`] followed by a reply to `next` with its event, to be sent together or separately.
 pub struct Canned {
     bytes: Vec<u8>,
     body: usize,
 }
 
 impl Canned {
-    /// With an event of so many bytes.
+    /// Makes the replies for an event of this many bytes.
     pub fn new(body_length: usize) -> Self {
         let event = event(body_length);
         let bytes = [TAKEN, &next_head(event.len())].concat();
@@ -58,12 +60,12 @@ impl Canned {
         &self.bytes[self.body..]
     }
 
-    /// Where the event begins.
+    /// The position of the event.
     pub fn body(&self) -> usize {
         self.body
     }
 
-    /// Makes it the event of this invocation.
+    /// Puts this number into the request id of the event.
     pub fn set_number(&mut self, mut number: usize) {
         let first = TAKEN.len() + BEFORE_ID.len() + ID_PREFIX.len();
         for digit in self.bytes[first..first + DIGITS].iter_mut().rev() {
@@ -91,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_are_those_of_the_emulator() {
+    fn replies_are_the_same_as_the_emulators() {
         let (next, taken) = captured();
         assert_eq!(String::from_utf8_lossy(TAKEN), taken);
         let id = next.split("Request-Id: ").nth(1).and_then(|rest| rest.get(..36)).expect("an id");
@@ -100,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_has_the_length_that_was_asked_for_and_its_number() {
+    fn an_event_has_the_requested_length_and_its_number() {
         let mut canned = Canned::new(128);
         assert_eq!(canned.event().len(), 128);
         let _json: serde_json::Value = serde_json::from_slice(canned.event()).expect("it is JSON");

@@ -15,10 +15,10 @@ pub(crate) fn check(options: &Options) -> Result<()> {
     allow_many_files();
     if !programs::has("strace") {
         return Err(Error::new(
-            "strace is not installed, which counts system calls; apt-get install strace",
+            "strace is missing, which counts system calls: apt-get install strace",
         ));
     }
-    let cores = options.cores(Placement::Same)?.ok_or_else(|| Error::new("there is no core"))?;
+    let cores = options.cores(Placement::Same)?.ok_or_else(|| Error::new("no core to run on"))?;
     let mut programs = Programs::default();
     let mut failed = 0;
     let mut tell = |what: &str, count: f64, bound: &str, holds: bool| {
@@ -32,7 +32,7 @@ pub(crate) fn check(options: &Options) -> Result<()> {
         let calls = system_calls(&client, BODY, cores, 1_600)?;
         let count = calls.values().sum();
         let words =
-            format!("{} {}", bound.most, if bound.is_exact { "exactly" } else { "at most" });
+            format!("{} {}", if bound.is_exact { "exactly" } else { "at most" }, bound.most);
         let holds = bound.holds(count);
         tell(&format!("system calls of {}", client.label()), count, &words, holds);
         if !holds {
@@ -42,11 +42,11 @@ pub(crate) fn check(options: &Options) -> Result<()> {
     let rows = instructions::count(&mut programs, cores, false)?;
     let instructions = |name: &str| {
         let row = rows.iter().find(|row: &&Row| row.client == name);
-        row.map(|row| row.instructions).ok_or_else(|| Error::new(format!("{name} was not counted")))
+        row.map(|row| row.instructions).ok_or_else(|| Error::new(format!("no count for {name}")))
     };
     let bare = instructions(instructions::HTTPARSE)?;
     let mut at_most = |what: &str, count: f64, most: f64| {
-        tell(what, count.round(), &format!("{most} at most"), count <= most);
+        tell(what, count.round(), &format!("at most {most}"), count <= most);
     };
     at_most("instructions of bare httparse", bare, bounds::HTTPARSE);
     for (kind, most) in bounds::BEYOND_HTTPARSE {
@@ -56,6 +56,6 @@ pub(crate) fn check(options: &Options) -> Result<()> {
     at_most("instructions of pool", instructions(Kind::Pool.name())?, bounds::POOL);
     match failed {
         0 => Ok(()),
-        _ => Err(Error::new(format!("{failed} counts are beyond their bounds in src/bounds.rs"))),
+        _ => Err(Error::new(format!("{failed} counts exceed their bounds in src/bounds.rs"))),
     }
 }

@@ -1,4 +1,4 @@
-//! Who is measured.
+//! The clients that are measured.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::error::{Error, Result};
 use crate::programs::{Programs, benches};
 
-/// A program that answers events with themselves.
+/// A program that echoes events.
 #[derive(Clone)]
 pub(crate) struct Client {
     pub(crate) kind: Kind,
@@ -47,7 +47,7 @@ impl Kind {
         Self::Nolibc,
     ];
 
-    /// What it is called in options and tables.
+    /// Its name in options and tables.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Floor => "floor",
@@ -67,7 +67,7 @@ impl Kind {
     pub(crate) fn from_name(name: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
             let names = Self::ALL.map(Self::name).join(", ");
-            Error::new(format!("\"{name}\" is no client; there are {names}"))
+            Error::new(format!("\"{name}\" is not a client; choose from {names}"))
         })
     }
 
@@ -77,14 +77,15 @@ impl Kind {
         matches!(self, Pool | LambdaRuntimeConcurrent | LambdaRuntimeConcurrentThreads)
     }
 
-    /// Whether it is measured with one slot and bodies of several lengths. `nolibc` takes small ones only,
-    /// and is about its size and its start.
+    /// Whether it is measured with one slot and bodies of several lengths. `nolibc` takes only
+    /// small bodies; only its size and its start are of interest.
     pub(crate) fn has_bodies(self) -> bool {
         self == Self::Pool || self != Self::Nolibc && !self.has_slots()
     }
 
-    /// Whether it keeps to one connection, which blocking calls can serve. tokio's threads do not: every few
-    /// hundred invocations one asks before another has given the connection back, and a new one is opened.
+    /// Whether it always uses the same connection, so that blocking calls can serve it. With
+    /// tokio's threads it does not: every few hundred invocations a thread sends a request before
+    /// another has returned the connection to the pool, and opens a new one.
     pub(crate) fn keeps_its_connection(self) -> bool {
         !matches!(self, Self::LambdaRuntimeThreads | Self::LambdaRuntimeConcurrentThreads)
     }
@@ -94,7 +95,7 @@ impl Kind {
         if self == Self::EchoPipelined { Self::FloorPipelined } else { Self::Floor }
     }
 
-    /// How many times fewer invocations are enough, as each takes so much longer.
+    /// By which factor to reduce the number of invocations, because each takes longer.
     pub(crate) fn slowness(self) -> usize {
         match self {
             Self::Awslambdaric => 8,
@@ -104,12 +105,13 @@ impl Kind {
     }
 }
 
-/// How many workers tokio has where it has threads: as many as a function of up to 3 GB sees processors. Its
-/// own default would be one under a pinned process, and then not be what users get.
+/// The number of tokio's worker threads: as many as the processors of a function with up to 3 GB.
+/// tokio's default in a pinned process would be one, unlike in a real function.
 const TOKIO_WORKERS: &str = "2";
 
 impl Client {
-    /// A client, built if need be; `None`, with a line on standard error, if this machine has none.
+    /// A client, which is built if needed; `None`, with a line on standard error, if this machine
+    /// lacks it.
     pub(crate) fn find(
         kind: Kind,
         slots: usize,
@@ -130,8 +132,8 @@ impl Client {
             Kind::Awslambdaric => {
                 let Some(python) = Python::find(python) else {
                     eprintln!(
-                        "awslambdaric is left out: no python3 here imports it; \
-                         pip install awslambdaric==4.2.2, or name one with --python"
+                        "skipping awslambdaric: python3 cannot import it; \
+                         pip install awslambdaric==4.2.2, or choose another Python with --python"
                     );
                     return Ok(None);
                 };
@@ -143,7 +145,7 @@ impl Client {
         Ok(Some(Self { kind, slots, program, arguments, variables }))
     }
 
-    /// `pool, 64 slots`.
+    /// A label such as `pool, 64 slots`.
     pub(crate) fn label(&self) -> String {
         match self.slots {
             1 => self.kind.name().to_owned(),
@@ -159,14 +161,15 @@ fn peer(programs: &mut Programs) -> Result<PathBuf> {
 /// A Python that can import awslambdaric.
 pub(crate) struct Python {
     executable: PathBuf,
-    /// Where the package is, if not among its own.
+    /// The folder of the package, if it is not installed in this Python.
     folder: Option<PathBuf>,
     /// The version of the package.
     pub(crate) version: String,
 }
 
 impl Python {
-    /// The one that was asked for, or `python3` by itself, or with the packages that `interop` has fetched.
+    /// Finds awslambdaric for the requested Python or `python3`: installed, or fetched by
+    /// `interop`.
     pub(crate) fn find(wished: Option<&Path>) -> Option<Self> {
         let python = wished.unwrap_or(Path::new("python3"));
         let fetched = std::fs::read_dir(benches().join("../target/interop")).into_iter().flatten();

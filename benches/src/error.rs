@@ -20,7 +20,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Says what was tried when an operating system refuses.
+/// Adds to an error what failed.
 pub(crate) trait During<T> {
     fn during(self, what: &str) -> Result<T>;
 }

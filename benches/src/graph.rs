@@ -1,11 +1,11 @@
-//! Lines over a logarithmic axis, as SVG.
+//! Draws line graphs with a logarithmic x axis, as SVG.
 
 /// A graph of costs.
 pub(crate) struct Graph {
     pub(crate) title: String,
     pub(crate) x: String,
     pub(crate) y: String,
-    /// The other axis always is.
+    /// The x axis always is.
     pub(crate) is_y_logarithmic: bool,
     pub(crate) series: Vec<Series>,
 }
@@ -19,7 +19,7 @@ pub(crate) struct Series {
 const WIDTH: f64 = 820.0;
 const HEIGHT: f64 = 440.0;
 const LEFT: f64 = 70.0;
-/// Where the lines end; their names stand behind it.
+/// The right end of the lines; their names are drawn to the right of it.
 const RIGHT: f64 = 580.0;
 const TOP: f64 = 50.0;
 const BOTTOM: f64 = 385.0;
@@ -93,7 +93,7 @@ pub(crate) fn svg(graph: &Graph) -> String {
     text + "</svg>\n"
 }
 
-/// Numbers along a line.
+/// A scale from numbers to positions.
 struct Axis {
     is_logarithmic: bool,
     least: f64,
@@ -141,7 +141,7 @@ impl Axis {
     }
 }
 
-/// Moves names apart that would cover each other, as little as it takes.
+/// Moves overlapping names apart, as little as possible.
 fn spread(places: impl Iterator<Item = f64>) -> Vec<f64> {
     const LINE: f64 = 15.0;
     let mut order: Vec<(usize, f64)> = places.enumerate().collect();

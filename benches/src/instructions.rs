@@ -1,4 +1,5 @@
-//! User-space instructions of an invocation, counted by callgrind as the difference of two run lengths.
+//! User-space instructions per invocation, counted with callgrind from two runs of different
+//! lengths.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -21,10 +22,11 @@ pub(crate) struct Row {
     pub(crate) instructions: f64,
 }
 
-/// What bare httparse is called in the table.
+/// The name of bare httparse in the table.
 pub(crate) const HTTPARSE: &str = "bare-httparse";
 
-/// Counts for ours, the floor, bare httparse, and, as it takes its time, `lambda_runtime` if asked for.
+/// Counts instructions of this project, the floor and bare httparse, and, if requested because it
+/// is slow, of `lambda_runtime`.
 pub(crate) fn count(
     programs: &mut Programs,
     cores: Cores,
@@ -32,7 +34,7 @@ pub(crate) fn count(
 ) -> Result<Vec<Row>> {
     if !programs::has("valgrind") {
         return Err(Error::new(
-            "valgrind is not installed, which counts instructions; apt-get install valgrind",
+            "valgrind is missing, which counts instructions: apt-get install valgrind",
         ));
     }
     let bare = programs.bare_httparse()?;
@@ -45,7 +47,7 @@ pub(crate) fn count(
         (Kind::Pool, LONG),
     ];
     if with_lambda_runtime {
-        // Twenty times as many instructions: a shorter run is as exact.
+        // With twenty times as many instructions, a shorter run is as precise.
         kinds.push((Kind::LambdaRuntime, SHORT));
     }
     for (kind, lengths) in kinds {
@@ -84,14 +86,14 @@ fn parse_only(program: &Path) -> Result<f64> {
         command.args(arguments).arg(program).arg(times.to_string()).stderr(Stdio::null());
         let status = command.status().during("cannot start valgrind")?;
         if !status.success() {
-            return Err(Error::new(format!("bare-httparse fails under valgrind: {status}")));
+            return Err(Error::new(format!("bare-httparse failed under valgrind: {status}")));
         }
         file.total()
     });
     Ok((more? - once?) / (LONG[1] - LONG[0]) as f64)
 }
 
-/// What callgrind writes, gone when it is dropped.
+/// The output file of callgrind, removed on drop.
 struct OutFile(String);
 
 impl OutFile {
@@ -106,10 +108,10 @@ impl OutFile {
     }
 
     fn total(&self) -> Result<f64> {
-        let text = fs::read_to_string(&self.0).during("callgrind has written no totals")?;
+        let text = fs::read_to_string(&self.0).during("cannot read the output of callgrind")?;
         let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
         let total = total.and_then(|total| total.split(' ').next()?.parse().ok());
-        total.ok_or_else(|| Error::new("callgrind has written no totals; is it another version?"))
+        total.ok_or_else(|| Error::new("no totals in the output of callgrind: check its version"))
     }
 }
 
@@ -119,7 +121,7 @@ impl Drop for OutFile {
     }
 }
 
-/// For people.
+/// The counts as a table in Markdown.
 pub(crate) fn table(rows: &[Row]) -> String {
     let bare = rows.iter().find(|row| row.client == HTTPARSE).map_or(0.0, |row| row.instructions);
     let mut text = String::from(

@@ -1,3 +1,3 @@
-//! What the benches' commands share: the bytes of the service.
+//! The bytes of the service, which several programs of the benches use.
 
 pub mod canned;

@@ -1,4 +1,4 @@
-//! On what and with what was measured.
+//! The machine and the versions of a measurement.
 
 use std::fs;
 use std::process::Command;
@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::options::Options;
 use crate::programs::{Programs, benches};
 
-/// Names and what they are, for a table.
+/// Names and values for a table.
 pub(crate) struct Machine(pub(crate) Vec<(&'static str, String)>);
 
 impl Machine {
@@ -25,10 +25,10 @@ impl Machine {
             ("processor", model.unwrap_or("unknown").to_owned()),
             ("cores", models.count().to_string()),
             ("kernel", format!("Linux {}", read("/proc/sys/kernel/osrelease"))),
-            ("congestion control of TCP", read("/proc/sys/net/ipv4/tcp_congestion_control")),
+            ("TCP congestion control", read("/proc/sys/net/ipv4/tcp_congestion_control")),
             ("rustc", said_by("rustc", &["--version"])),
             (
-                "ours",
+                "lambda-proto",
                 said_by(
                     "git",
                     &["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty"],
@@ -56,7 +56,7 @@ impl Machine {
     }
 }
 
-/// The version of a package in a lock file of Cargo.
+/// The version of a package in a `Cargo.lock`.
 fn version_in<'l>(lock: &'l str, name: &str) -> Option<&'l str> {
     let start = lock.find(&format!("name = \"{name}\"\nversion = \""))?;
     lock[start..].split('"').nth(3)

@@ -1,4 +1,5 @@
-//! What an invocation costs over loopback: ours beside the physical floor and other people's clients.
+//! Measures the cost of an invocation over loopback: of lambda-proto, of a minimal client as the
+//! floor, and of third-party clients.
 //!
 //! `cargo run --release --manifest-path benches/Cargo.toml -- --help`
 #![forbid(unsafe_code)]
@@ -62,7 +63,7 @@ fn time_starts(options: &Options) -> Result<()> {
 }
 
 fn count_instructions(options: &Options) -> Result<()> {
-    let cores = options.cores(Placement::Same)?.ok_or_else(|| Error::new("there is no core"))?;
+    let cores = options.cores(Placement::Same)?.ok_or_else(|| Error::new("no core to run on"))?;
     let rows = instructions::count(&mut Programs::default(), cores, options.is_all)?;
     if options.is_json {
         for row in &rows {

@@ -1,4 +1,4 @@
-//! One measurement: a client, a body, a place, so many invocations.
+//! One measurement: a client with a body, on some cores, for a number of invocations.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,24 +10,24 @@ use crate::error::{During, Error, Result};
 use crate::proc::{self, Usage};
 use crate::running::{Cores, Running};
 
-/// What one run of a client has cost, per invocation where nothing else is said.
+/// The cost of one run of a client, per invocation unless stated otherwise.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sample {
     pub(crate) per_second: f64,
     pub(crate) cpu_micros: f64,
-    /// Ticks of the whole run that the program itself has used, and the kernel for it.
+    /// Clock ticks of the whole run, in user space and in the kernel.
     pub(crate) user: u64,
     pub(crate) system: u64,
     pub(crate) voluntary: f64,
     pub(crate) involuntary: f64,
-    /// Resident afterwards, and the most that ever was, in KiB.
+    /// Resident memory at the end, and its peak, in KiB.
     pub(crate) resident: u64,
     pub(crate) peak: u64,
-    /// How many connections it has opened in all.
+    /// How many connections the client has opened.
     pub(crate) connections: usize,
 }
 
-/// Starts the client, warms it up, and measures so many invocations. `may_block`: see
+/// Starts the client, warms it up, and measures a number of invocations. For `may_block`, see
 /// [`become_fast`](crate::service::Service::become_fast).
 pub(crate) fn measure(
     client: &Client,
@@ -40,7 +40,7 @@ pub(crate) fn measure(
         let mut running = Running::start(client, body, cores, &[])?;
         running.serve((invocations / 8).max(2 * client.slots).max(20))?;
         running.become_fast(may_block)?;
-        // Once more in the way that is measured.
+        // Warm up again in the mode that is measured.
         running.serve(client.slots.max(20))?;
         let before = Usage::of(running.pid())?;
         let elapsed = running.serve(invocations)?;
@@ -61,10 +61,10 @@ pub(crate) fn measure(
     })
 }
 
-/// System calls by their names, per invocation.
+/// System calls per invocation, by name.
 pub(crate) type Calls = BTreeMap<String, f64>;
 
-/// What `strace -c` counts of all threads, as the difference of two runs.
+/// Counts system calls of all threads with `strace -c`, as the difference of two runs.
 pub(crate) fn system_calls(
     client: &Client,
     body: usize,
@@ -91,19 +91,20 @@ fn trace(
     let file = std::env::temp_dir().join(format!("lambda-benches-{}.strace", std::process::id()));
     let path = file.display().to_string();
     let mut running = Running::start(client, body, cores, &["strace", "-f", "-c", "-o", &path])?;
-    // As many for each slot, so that all are warm before what counts.
+    // Several for each slot, so that all are warm before the measurement.
     running.serve(4 * client.slots)?;
     running.become_fast(true)?;
     running.serve(invocations)?;
-    // The client waits again, or is about to: so that it is in the same call at the end of every run.
+    // Give the client time to wait for an event, so that it is in the same call at the end of every
+    // run.
     thread::sleep(Duration::from_millis(50));
     running.end_traced()?;
-    let text = fs::read_to_string(&file).during(&format!("strace has not written {path}"))?;
+    let text = fs::read_to_string(&file).during(&format!("strace did not write {path}"))?;
     let _best_effort = fs::remove_file(&file);
     Ok(parse_summary(&text))
 }
 
-/// The lines of `strace -c`: share, seconds, microseconds each, calls, errors if there are any, name.
+/// Parses lines of `strace -c`: share, seconds, microseconds per call, calls, errors if any, name.
 fn parse_summary(text: &str) -> BTreeMap<String, u64> {
     let line = |line: &str| {
         let words: Vec<_> = line.split_whitespace().collect();
@@ -114,7 +115,7 @@ fn parse_summary(text: &str) -> BTreeMap<String, u64> {
     text.lines().filter_map(line).collect()
 }
 
-/// Says whose kind it is.
+/// Adds the label of the client to an error.
 fn named<T>(client: &Client, act: impl FnOnce() -> Result<T>) -> Result<T> {
     act().map_err(|error| Error::new(format!("{}: {error}", client.label())))
 }

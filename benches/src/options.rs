@@ -1,4 +1,4 @@
-//! What is asked for on the command line.
+//! The command line.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -8,28 +8,29 @@ use crate::error::{Error, Result};
 use crate::running::Cores;
 
 pub(crate) const HELP: &str = "\
-What an invocation costs over loopback: ours, the physical floor, and other people's clients.
+Measures the cost of an invocation over loopback: of lambda-proto, of a minimal client as the
+floor, and of third-party clients.
 
-Usage: lambda-benches [run] [OPTIONS]      measures, prints a table with ratios; a whole run writes
-                                           benches/RESULTS.md and benches/graphs/
-       lambda-benches instructions [OPTIONS]   user instructions per invocation, by callgrind
-       lambda-benches starts [OPTIONS]     time from the start of a process to its first `next`
-       lambda-benches check [OPTIONS]          fails if a count is beyond its bound (src/bounds.rs)
+Usage: lambda-benches [run] [OPTIONS]          measures, and prints tables with ratios; a complete
+                                               run writes benches/RESULTS.md and benches/graphs/
+       lambda-benches instructions [OPTIONS]   counts user instructions per invocation (callgrind)
+       lambda-benches starts [OPTIONS]         measures the time from process start to `next`
+       lambda-benches check [OPTIONS]          fails if a count exceeds its bound (src/bounds.rs)
 
 Options of run:
-  --quick            few rounds, few invocations: for a look, not for a comparison; of starts, too
-  --clients a,b      only these; all if not given
-  --bodies 128,6144  lengths of the event, for one slot
-  --slots 1,64       slots, with 128 B events
+  --quick            few rounds and invocations, too imprecise to compare; also for starts
+  --clients a,b      only these clients; default: all
+  --bodies 128,6144  lengths of the event, with one slot
+  --slots 1,64       numbers of slots, with events of 128 B
   --rounds N         how often each client is measured; ratios are taken within a round
   --placements a,b   same, apart: whether service and client share a core
-  --python PATH      a Python that imports awslambdaric
-  --out FOLDER       where RESULTS.md and graphs/ go, which only a whole run writes by itself
+  --python PATH      a Python that can import awslambdaric
+  --out FOLDER       where to write RESULTS.md and graphs/; default: benches/, for complete runs
 Options of instructions:
-  --json             one line for each client, for programs to read
-  --all              lambda_runtime too, which takes a minute
-Options of all:
-  --cores A,B        the core of the service and that of the client, 0 and 1 by default
+  --json             one line of JSON per client
+  --all              includes lambda_runtime, which takes a minute
+Options of all commands:
+  --cores A,B        the cores of service and client; default: the first two
 ";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +127,7 @@ impl Options {
         Ok(this)
     }
 
-    /// Whether everything is measured as often as a comparison needs.
+    /// Whether this run measures everything, often enough for comparisons.
     pub(crate) fn is_whole(&self) -> bool {
         let is_narrowed = self.clients.is_some()
             || self.bodies.is_some()
@@ -136,14 +137,14 @@ impl Options {
         !self.is_quick && !is_narrowed
     }
 
-    /// Where service and client run in this placement; `None` if there is but one core.
+    /// The cores of service and client in this placement; `None` if there are too few.
     pub(crate) fn cores(&self, placement: Placement) -> Result<Option<Cores>> {
         let cores = match &self.cores {
             Some(cores) => cores.clone(),
             None => Cores::allowed()?,
         };
         let Some(&service) = cores.first() else {
-            return Err(Error::new("--cores names none; two numbers, as 0,1"));
+            return Err(Error::new("--cores is empty; give two numbers, such as 0,1"));
         };
         let client = match placement {
             Placement::Same => Some(service),
@@ -152,10 +153,10 @@ impl Options {
         Ok(client.map(|client| Cores { service, client }))
     }
 
-    /// Where service and client run while programs are started: apart, if there are two cores.
+    /// The cores of service and client for measuring starts: different ones, if there are two.
     pub(crate) fn start_cores(&self) -> Result<Cores> {
         let cores = self.cores(Placement::Apart)?.or(self.cores(Placement::Same)?);
-        cores.ok_or_else(|| Error::new("there is no core"))
+        cores.ok_or_else(|| Error::new("no core to run on"))
     }
 }
 
@@ -166,7 +167,7 @@ fn parse_task(name: &str) -> Result<Task> {
         "starts" => Ok(Task::Starts),
         "check" => Ok(Task::Check),
         _ => Err(Error::new(format!(
-            "\"{name}\" is none of run, instructions, starts, check; see --help"
+            "\"{name}\" is not a command; choose run, instructions, starts or check; see --help"
         ))),
     }
 }
@@ -175,7 +176,7 @@ fn parse_placement(name: &str) -> Result<Placement> {
     match name {
         "same" => Ok(Placement::Same),
         "apart" => Ok(Placement::Apart),
-        _ => Err(Error::new(format!("\"{name}\" is no placement; there are same, apart"))),
+        _ => Err(Error::new(format!("\"{name}\" is not a placement; choose same or apart"))),
     }
 }
 
@@ -185,7 +186,7 @@ fn list<T>(text: &str, parse: impl FnMut(&str) -> Result<T>) -> Result<Vec<T>> {
 
 fn number(text: &str, least: usize, most: usize) -> Result<usize> {
     let number = text.parse().ok().filter(|number| (least..=most).contains(number));
-    number.ok_or_else(|| Error::new(format!("\"{text}\" is no number from {least} to {most}")))
+    number.ok_or_else(|| Error::new(format!("\"{text}\" is not a number from {least} to {most}")))
 }
 
 #[cfg(test)]
@@ -206,12 +207,12 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_is_named_with_what_there_is() {
+    fn an_error_names_the_wrong_value_and_the_valid_ones() {
         for (line, text) in [
-            ("benches --clients eccho", "\"eccho\" is no client; there are floor,"),
-            ("benches --bodies 7", "\"7\" is no number from 9 to"),
+            ("benches --clients eccho", "\"eccho\" is not a client; choose from floor,"),
+            ("benches --bodies 7", "\"7\" is not a number from 9 to"),
             ("benches --fast", "invalid option '--fast'; see --help"),
-            ("benches walk", "\"walk\" is none of run"),
+            ("benches walk", "\"walk\" is not a command; choose run,"),
         ] {
             let error = parse(line).unwrap_err().to_string();
             assert!(error.starts_with(text), "{error}");

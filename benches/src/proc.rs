@@ -1,20 +1,20 @@
-//! What Linux tells of a process.
+//! Reads the resource usage of a process from `/proc`.
 
 use std::fs;
 
 use crate::error::{Error, Result};
 
-/// What a process has used so far, all of its threads together.
+/// The resources that all threads of a process have used so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Usage {
     /// Time on a processor, in nanoseconds.
     pub(crate) cpu: u64,
-    /// The parts of it that the program and the kernel have used, in ticks: too coarse for more than a ratio.
+    /// Time in user space and in the kernel, in ticks: too coarse for more than a ratio.
     pub(crate) user: u64,
     pub(crate) system: u64,
-    /// How often it has waited.
+    /// How many times it has waited.
     pub(crate) voluntary: u64,
-    /// How often another one took its turn.
+    /// How many times it was preempted.
     pub(crate) involuntary: u64,
 }
 
@@ -27,7 +27,7 @@ impl Usage {
             let folder = thread.path().display().to_string();
             let schedstat = read(&format!("{folder}/schedstat"))?;
             sum.cpu += number(schedstat.split(' ').next());
-            // Behind the name of the program, which may hold anything, in parentheses.
+            // The fields follow the name of the program in parentheses, which may contain anything.
             let stat = read(&format!("{folder}/stat"))?;
             let mut fields =
                 stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ').skip(11);
@@ -40,7 +40,7 @@ impl Usage {
         Ok(sum)
     }
 
-    /// What came on top of an earlier one.
+    /// The usage since an earlier reading.
     pub(crate) fn since(self, earlier: Self) -> Self {
         Self {
             cpu: self.cpu.saturating_sub(earlier.cpu),
@@ -52,7 +52,7 @@ impl Usage {
     }
 }
 
-/// What is resident, and the most that ever was, in KiB.
+/// The resident memory and its peak, in KiB.
 pub(crate) fn memory(pid: u32) -> Result<(u64, u64)> {
     let status = read(&format!("/proc/{pid}/status"))?;
     Ok((number(field(&status, "VmRSS:")), number(field(&status, "VmHWM:"))))
@@ -74,7 +74,7 @@ fn read(path: &str) -> Result<String> {
 }
 
 fn cannot_read(path: &str, error: std::io::Error) -> Error {
-    Error::new(format!("cannot read {path}: {error}; it needs Linux, and a client that still runs"))
+    Error::new(format!("cannot read {path}: {error}; needs Linux, and the client must be running"))
 }
 
 fn field<'t>(status: &'t str, name: &str) -> Option<&'t str> {

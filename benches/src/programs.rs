@@ -1,5 +1,5 @@
-//! The programs that are measured: release builds of the main workspace's examples, of the floor and of the
-//! peers, each as its own users build it.
+//! Builds the programs to measure: release builds of the main workspace's examples, of the floor
+//! and of the peers, each as its users build it.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ pub(crate) fn benches() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What Cargo has built.
+/// The programs that Cargo has built, by their names.
 #[derive(Default)]
 pub(crate) struct Programs(HashMap<String, PathBuf>);
 
@@ -27,7 +27,7 @@ impl Programs {
 
     pub(crate) fn floor(&mut self) -> Result<PathBuf> {
         if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
-            return Err(Error::new("the floor is for Linux on x86_64; run the benches there"));
+            return Err(Error::new("the floor runs only on x86_64 Linux; run the benches there"));
         }
         self.build(&benches(), &["--profile", "floor", "-p", "lambda-floor"], "floor")
     }
@@ -55,12 +55,12 @@ impl Programs {
         let messages = cargo(workspace, &[&build, arguments].concat())?;
         self.0.extend(executables(&messages));
         self.0.get(name).cloned().ok_or_else(|| {
-            Error::new(format!("cargo build {} has not built \"{name}\"", arguments.join(" ")))
+            Error::new(format!("cargo build {} did not build \"{name}\"", arguments.join(" ")))
         })
     }
 }
 
-/// The programs that Cargo says it has built, by their names.
+/// The programs that Cargo reports as built, by their names.
 fn executables(messages: &[u8]) -> impl Iterator<Item = (String, PathBuf)> {
     #[derive(Deserialize)]
     struct Message {
@@ -77,7 +77,7 @@ fn executables(messages: &[u8]) -> impl Iterator<Item = (String, PathBuf)> {
         .filter_map(|message| Some((message.target?.name, message.executable?)))
 }
 
-/// Runs Cargo there; its progress and errors go to standard error.
+/// Runs Cargo in this workspace; its progress and errors go to standard error.
 fn cargo(workspace: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
@@ -85,7 +85,7 @@ fn cargo(workspace: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
     let output = command.output().during("cannot start cargo; install Rust")?;
     if !output.status.success() {
         return Err(Error::new(format!(
-            "cargo {} in {} has failed ({}); its reasons are above",
+            "cargo {} in {} failed ({}); see its messages above",
             arguments.join(" "),
             workspace.display(),
             output.status
@@ -94,7 +94,7 @@ fn cargo(workspace: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// Whether a command can be started, asked with `--version`.
+/// Whether a command can be started, tested with `--version`.
 pub(crate) fn has(command: &str) -> bool {
     let mut command = Command::new(command);
     command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

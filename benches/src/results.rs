@@ -1,24 +1,24 @@
-//! What was measured.
+//! The results of the measurements.
 
 use crate::clients::{Client, Kind};
 use crate::measure::{Calls, Sample};
 use crate::options::Placement;
 use crate::statistics::Estimate;
 
-/// Clients that are compared with each other, on the same cores.
+/// Clients to compare with each other, on the same cores.
 pub(crate) struct Group {
     pub(crate) placement: Placement,
     pub(crate) body: usize,
-    /// Whether it is about slots: then all are served by `epoll`, and only the slots differ.
+    /// Whether the slots are compared: then all clients are served with `epoll`.
     pub(crate) is_slots: bool,
     pub(crate) rows: Vec<Row>,
 }
 
 pub(crate) struct Row {
     pub(crate) client: Client,
-    /// One of each round.
+    /// One sample per round.
     pub(crate) samples: Vec<Sample>,
-    /// Nothing without `strace`.
+    /// `None` without `strace`.
     pub(crate) calls: Option<Calls>,
 }
 
@@ -27,14 +27,14 @@ impl Row {
         Estimate::of(&self.samples.iter().map(value).collect::<Vec<_>>())
     }
 
-    /// The part of its time that the program itself has used, of one.
+    /// The share of the time in user space, from 0 to 1.
     pub(crate) fn user_share(&self) -> f64 {
         let ticks = self.samples.iter().map(|it| (it.user, it.user + it.system));
         let (user, all) = ticks.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
         user as f64 / all.max(1) as f64
     }
 
-    /// The throughput as a multiple of that of another one, in the same round each time.
+    /// The ratio of the throughput to another client's in the same round.
     pub(crate) fn ratio(&self, other: &Self) -> Estimate {
         let pairs = self.samples.iter().zip(&other.samples);
         let ratios: Vec<_> = pairs.map(|(one, other)| one.per_second / other.per_second).collect();
@@ -47,7 +47,7 @@ impl Group {
         self.rows.iter().find(|row| row.client.kind == kind)
     }
 
-    /// `lambda_runtime` with one thread and as many slots, unless it is the client itself.
+    /// `lambda_runtime` with one thread and the same number of slots, unless `of` is that client.
     pub(crate) fn peer(&self, of: &Row) -> Option<&Row> {
         let kind = if self.is_slots { Kind::LambdaRuntimeConcurrent } else { Kind::LambdaRuntime };
         let is_peer = |row: &&Row| row.client.kind == kind && row.client.slots == of.client.slots;

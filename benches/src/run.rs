@@ -1,4 +1,4 @@
-//! All measurements: round by round, so that what the machine does meanwhile meets all clients alike.
+//! Runs all measurements in rounds, so that other load of the machine affects all clients alike.
 
 use crate::clients::{Client, Kind};
 use crate::error::{Error, Result};
@@ -11,13 +11,13 @@ use crate::results::{Group, Row};
 use crate::running::{Cores, allow_many_files};
 use crate::{bounds, report, starts};
 
-/// The event of those with several slots.
+/// The length of the event for clients with several slots.
 const SLOTS_BODY: usize = 128;
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     if cfg!(debug_assertions) {
         return Err(Error::new(
-            "this is a debug build, whose service is slow; run it with --release",
+            "the service is too slow in a debug build; run this with --release",
         ));
     }
     allow_many_files();
@@ -26,7 +26,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let machine = Machine::look(options, &mut programs)?;
     let can_trace = programs::has("strace");
     if !can_trace {
-        eprintln!("strace is not installed: system calls are not counted; apt-get install strace");
+        eprintln!("not counting system calls: strace is missing; apt-get install strace");
     }
     let mut done = Vec::new();
     for (mut group, cores) in groups {
@@ -50,7 +50,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     report::write(&out, &machine, &done, &starts, instructions.as_deref(), options)
 }
 
-/// What is to be measured, with everything built.
+/// Builds everything, and returns the groups to measure.
 fn groups(options: &Options, programs: &mut Programs) -> Result<Vec<(Group, Cores)>> {
     let is_quick = options.is_quick;
     let (all_bodies, all_slots): (&[usize], &[usize]) = if is_quick {
@@ -70,7 +70,7 @@ fn groups(options: &Options, programs: &mut Programs) -> Result<Vec<(Group, Core
     let mut groups = Vec::new();
     for placement in placements.iter().copied() {
         let Some(cores) = options.cores(placement)? else {
-            eprintln!("there is one core only: service and client cannot be apart");
+            eprintln!("skipping the placement \"apart\": there is only one core");
             continue;
         };
         let mut add = |body, is_slots, clients: &[&[Client]]| {
@@ -86,7 +86,7 @@ fn groups(options: &Options, programs: &mut Programs) -> Result<Vec<(Group, Core
         }
     }
     if groups.is_empty() {
-        return Err(Error::new("there is nothing to measure; see --help for the clients"));
+        return Err(Error::new("nothing to measure with these options; see --help"));
     }
     Ok(groups)
 }
@@ -109,7 +109,7 @@ fn find<'k>(
 fn fill(group: &mut Group, cores: Cores, options: &Options, can_trace: bool) -> Result<()> {
     let rounds = options.rounds.unwrap_or(if options.is_quick { 3 } else { 9 });
     let length = if options.is_quick { 5_000.0 } else { 40_000.0 };
-    // A large body takes as long as many small ones.
+    // An invocation with a large body takes as long as many with small ones.
     let length = (length / (1.0 + group.body as f64 / 16_384.0)) as usize;
     let clients = group.rows.len();
     for round in 0..rounds {
@@ -121,7 +121,7 @@ fn fill(group: &mut Group, cores: Cores, options: &Options, can_trace: bool) -> 
             round + 1
         );
         for turn in 0..clients {
-            // Another one begins each time.
+            // Each round begins with another client.
             let row = &mut group.rows[(turn + round) % clients];
             let invocations = (length / row.client.kind.slowness()).max(50);
             let sample = measure(&row.client, group.body, cores, invocations, !group.is_slots)?;

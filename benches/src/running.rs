@@ -1,4 +1,4 @@
-//! A client under the service, and the end of it.
+//! Starts a client under the service, and ends it.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -21,7 +21,7 @@ use crate::error::{During, Error, Result};
 use crate::proc;
 use crate::service::{PATIENCE, Service};
 
-/// Where service and client run.
+/// The cores of service and client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cores {
     pub(crate) service: usize,
@@ -29,32 +29,32 @@ pub(crate) struct Cores {
 }
 
 impl Cores {
-    /// Those that this process may use.
+    /// The cores that this process may use.
     pub(crate) fn allowed() -> Result<Vec<usize>> {
-        let set = sched_getaffinity(None).during("the cores cannot be asked for")?;
+        let set = sched_getaffinity(None).during("cannot get the cores of this process")?;
         Ok((0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect())
     }
 }
 
-/// A client that waits for events, killed and reaped when it is dropped.
+/// A client that waits for events. It is killed and reaped on drop.
 pub(crate) struct Running {
     pub(crate) service: Service,
     child: Child,
-    /// What it has said.
+    /// The standard error of the client.
     errors: File,
     can_block: bool,
 }
 
 impl Running {
-    /// Starts it, behind the words of a command such as `strace -o FILE` if there are any, and waits until all
-    /// its slots wait for an event.
+    /// Starts the client, and waits until all its slots wait for an event. `before` is a command
+    /// that runs it, such as `strace -o FILE`, or empty.
     pub(crate) fn start(
         client: &Client,
         body: usize,
         cores: Cores,
         before: &[&str],
     ) -> Result<Self> {
-        let ours = std::env::current_exe().during("this program does not know where it is")?;
+        let ours = std::env::current_exe().during("cannot find this program's own path")?;
         let mut command = Command::new(ours);
         command.arg(BECOME).args(before).arg(&client.program);
         let mut this = Self::spawn(command, client, body, cores)?;
@@ -64,14 +64,14 @@ impl Running {
 
     /// The time from the start of a client to its first `next`.
     pub(crate) fn time_start(client: &Client, cores: Cores) -> Result<Duration> {
-        // By itself: becoming it takes longer than what is measured here.
+        // Started directly: the detour through `become_client` takes longer than the measured time.
         let command = Command::new(&client.program);
         let began = Instant::now();
         let mut this = Self::spawn(command, client, 128, cores)?;
         this.under_watch(|service| service.wait_for_slots(client.slots).map(|()| began.elapsed()))
     }
 
-    /// Starts it by a command that lacks its arguments and variables.
+    /// Starts the client with a command to which its arguments and variables are added.
     fn spawn(mut command: Command, client: &Client, body: usize, cores: Cores) -> Result<Self> {
         let service = Service::start(body)?;
         let errors = nameless_file()?;
@@ -91,13 +91,13 @@ impl Running {
             .envs(client.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(errors.try_clone().during("no file for what the client says")?);
-        // As for ordinary functions, for which `lambda_runtime` would warn of it.
+            .stderr(errors.try_clone().during("no file for the client's standard error")?);
+        // Not set for one slot, as for ordinary functions; `lambda_runtime` would log a warning.
         command.env_remove("AWS_LAMBDA_MAX_CONCURRENCY");
         if client.slots > 1 {
             command.env("AWS_LAMBDA_MAX_CONCURRENCY", client.slots.to_string());
         }
-        // A process starts on the cores of the thread that starts it.
+        // A process inherits the cores of the thread that starts it.
         pin(cores.client)?;
         let child = command.spawn();
         pin(cores.service)?;
@@ -106,7 +106,7 @@ impl Running {
         Ok(Self { service, child, errors, can_block })
     }
 
-    /// See [`Service::become_fast`]; only where it can be.
+    /// See [`Service::become_fast`]; blocking only if the client allows it.
     pub(crate) fn become_fast(&mut self, may_block: bool) -> Result<()> {
         self.service.become_fast(may_block && self.can_block)
     }
@@ -115,13 +115,13 @@ impl Running {
         self.child.id()
     }
 
-    /// Gives so many events; see [`Service::serve`].
+    /// Serves this many events; see [`Service::serve`].
     pub(crate) fn serve(&mut self, invocations: usize) -> Result<Duration> {
         self.under_watch(|service| service.serve(invocations))
     }
 
-    /// Does something with the service that blocks for as long as the client likes: a client that likes too
-    /// long is killed, which the service sees.
+    /// Runs a blocking call of the service. If the client takes too long, it is killed, so that the
+    /// call fails.
     fn under_watch<T>(&mut self, act: impl FnOnce(&mut Service) -> Result<T>) -> Result<T> {
         let watch = Watch::start(self.child.id());
         let result = act(&mut self.service);
@@ -130,20 +130,22 @@ impl Running {
             let mut said = vec![0; 64 * 1024];
             let length = self.errors.read_at(&mut said, 0).unwrap_or_default();
             let said = String::from_utf8_lossy(&said[..length]);
-            let said =
-                said.lines().last().map_or_else(String::new, |line| format!("; it says: {line}"));
-            let killed = if was_killed { " (it was killed as it took too long)" } else { "" };
+            let said = said
+                .lines()
+                .last()
+                .map_or_else(String::new, |line| format!("; its output: {line}"));
+            let killed = if was_killed { " (killed because it took too long)" } else { "" };
             Error::new(format!("{error}{killed}{said}"))
         })
     }
 
-    /// Ends what `strace` traces, so that this writes what it has counted and ends too.
+    /// Ends the program under `strace`, so that `strace` writes its counts and ends, too.
     pub(crate) fn end_traced(self) -> Result<()> {
         let traced = proc::child_of(self.child.id());
         self.end_process(traced.ok_or_else(|| Error::new("strace has no child to end"))?)
     }
 
-    /// Ends the client as Lambda does, so that a tool that it runs under writes what it has counted.
+    /// Ends the client with SIGTERM, as Lambda does, so that a tool around it writes its counts.
     pub(crate) fn end(self) -> Result<()> {
         let pid = self.child.id();
         self.end_process(pid)
@@ -153,14 +155,14 @@ impl Running {
         kill(pid, Signal::TERM);
         let began = Instant::now();
         while began.elapsed() < PATIENCE {
-            if self.child.try_wait().during("the client cannot be waited for")?.is_some() {
+            if self.child.try_wait().during("cannot wait for the client")?.is_some() {
                 return Ok(());
             }
             thread::sleep(Duration::from_millis(2));
         }
-        // A child of `strace` would go on without it.
+        // A program under `strace` would outlive it.
         kill(pid, Signal::KILL);
-        Err(Error::new(format!("process {pid} does not end on SIGTERM")))
+        Err(Error::new(format!("process {pid} did not end on SIGTERM")))
     }
 }
 
@@ -175,23 +177,23 @@ impl Drop for Running {
     }
 }
 
-/// The first argument of this program when it shall become a client.
+/// The first argument with which this program turns into a client.
 pub(crate) const BECOME: &str = "become";
 
-/// Becomes the program of these words, so that nothing of this one is left but that the new one is killed when
-/// the thread that has started it ends, however that ends.
+/// Replaces this process by the given command, and binds it to its parent: it is killed when the
+/// thread that started it ends for any reason.
 pub(crate) fn become_client(words: &[OsString]) -> Error {
     let Some((program, arguments)) = words.split_first() else {
-        return Error::new(format!("\"{BECOME}\" is for this program itself"));
+        return Error::new(format!("\"{BECOME}\" is for internal use only; see --help"));
     };
     if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
-        return Error::new(format!("a client cannot be bound to its parent: {error}"));
+        return Error::new(format!("cannot bind a client to its parent: {error}"));
     }
     let error = Command::new(program).args(arguments).exec();
     Error::new(format!("cannot start {}: {error}", program.display()))
 }
 
-/// A file that is gone when nobody has it open.
+/// An unlinked temporary file, which exists only while it is open.
 fn nameless_file() -> Result<File> {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -210,30 +212,30 @@ fn kill(pid: u32, signal: Signal) {
     }
 }
 
-/// A connection of each of 1,024 slots at both ends is more than the 1,024 files that many systems allow at
-/// first. What is started has the same limit.
+/// Raises the limit of open files, which is 1,024 by default on many systems, for 1,024
+/// connections. Child processes inherit it.
 pub(crate) fn allow_many_files() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // Where it is refused the run fails for want of files, and says so.
+    // If the system refuses, the run fails with an error about open files.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
-/// Keeps this thread, and what it starts, on this core.
+/// Binds this thread, and the processes that it starts, to this core.
 fn pin(core: usize) -> Result<()> {
     let mut set = CpuSet::new();
     set.set(core);
     sched_setaffinity(None, &set)
-        .map_err(|error| Error::new(format!("core {core} cannot be used: {error}; see --cores")))
+        .map_err(|error| Error::new(format!("cannot use core {core}: {error}; see --cores")))
 }
 
-/// Kills a process that has not done what it shall in time. The process must not be reaped before the end.
+/// Kills a process unless it is stopped in time. The process must not be reaped before `end`.
 struct Watch {
     stop: Sender<()>,
     thread: JoinHandle<bool>,
 }
 
 impl Watch {
-    /// Under valgrind, with the largest events and on a machine with much else to do.
+    /// Enough under valgrind, with the largest events and on a busy machine.
     const PATIENCE: Duration = Duration::from_secs(180);
 
     fn start(pid: u32) -> Self {
@@ -248,7 +250,7 @@ impl Watch {
         Self { stop, thread }
     }
 
-    /// Whether it had to kill.
+    /// Stops the watch; returns whether it killed the process.
     fn end(self) -> bool {
         drop(self.stop);
         self.thread.join().unwrap_or(false)

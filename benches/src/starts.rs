@@ -1,4 +1,4 @@
-//! How long a program takes from its start to its first `next`.
+//! Measures the time from the start of a program to its first `next`.
 
 use crate::clients::{Client, Kind};
 use crate::error::Result;
@@ -6,28 +6,27 @@ use crate::programs::Programs;
 use crate::running::{Cores, Running};
 use crate::statistics::Estimate;
 
-/// Those whose start is that of somebody's function; each in turn, so that the first is what the others are
-/// compared with.
+/// The clients to measure, in turn. The others are compared with the first.
 const KINDS: [Kind; 5] =
     [Kind::Floor, Kind::Nolibc, Kind::Echo, Kind::LambdaRuntime, Kind::LambdaRuntimeThreads];
 
-/// Starts of each.
+/// How often each is started.
 const ROUNDS: usize = 201;
 
-/// What is said for each in the table.
+/// A row of the table.
 pub(crate) struct Row {
     kind: Kind,
     micros: Vec<f64>,
 }
 
-/// Starts each program so many times in turn, on another core than the service if there is one.
+/// Starts each program many times, in turn, on another core than the service if there is one.
 pub(crate) fn measure(programs: &mut Programs, cores: Cores, is_quick: bool) -> Result<Vec<Row>> {
     let mut clients = Vec::new();
     for kind in KINDS {
         clients.extend(Client::find(kind, 1, None, programs)?);
     }
     let rounds = if is_quick { ROUNDS / 10 } else { ROUNDS };
-    eprintln!("{rounds} starts of each");
+    eprintln!("starting each client {rounds} times");
     let new = |client: &Client| Row { kind: client.kind, micros: Vec::new() };
     let mut rows: Vec<_> = clients.iter().map(new).collect();
     for round in 0..rounds {
@@ -40,7 +39,7 @@ pub(crate) fn measure(programs: &mut Programs, cores: Cores, is_quick: bool) -> 
     Ok(rows)
 }
 
-/// For people.
+/// The times as a table in Markdown.
 pub(crate) fn table(rows: &[Row]) -> String {
     let mut text = String::from(
         "### from the start of the process to its first `next`\n\n| client | µs | to the floor |\n|---|--:|--:|\n",

@@ -1,8 +1,8 @@
-//! Medians, and how sure they are.
+//! Medians with confidence intervals.
 
 use std::fmt;
 
-/// A median with its interval.
+/// A median with its confidence interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Estimate {
     pub(crate) median: f64,
@@ -11,8 +11,8 @@ pub(crate) struct Estimate {
 }
 
 impl Estimate {
-    /// The median of these, and where it lies with 95 % by the bootstrap: drawn again from what was seen,
-    /// 2,000 times. With a handful of values that is their minimum and maximum.
+    /// The median of these values, and its 95 % interval by the bootstrap, which resamples the
+    /// values 2,000 times. With only a few values, this is their minimum and maximum.
     pub(crate) fn of(values: &[f64]) -> Self {
         const DRAWS: usize = 2000;
         if values.is_empty() {
@@ -28,7 +28,7 @@ impl Estimate {
     }
 }
 
-/// In Markdown: `**1.502** [1.438, 1.681]`.
+/// Markdown, such as `**1.502** [1.438, 1.681]`.
 impl fmt::Display for Estimate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { median, low, high } = self;
@@ -46,7 +46,7 @@ pub(crate) fn median(values: &mut [f64]) -> f64 {
     }
 }
 
-/// Xorshift: the same draws every time, so that a table can be made again from its samples.
+/// Xorshift with a fixed seed, so that a table can be reproduced from its samples.
 struct Random(u64);
 
 impl Random {
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_holds_its_median_and_is_no_wider_than_the_values() {
+    fn an_interval_contains_its_median_and_is_no_wider_than_the_values() {
         let estimate = Estimate::of(&[1.0, 1.1, 0.9, 1.05, 3.0]);
         assert_eq!(estimate.median, 1.05);
         assert!(0.9 <= estimate.low && estimate.low <= 1.05, "{estimate:?}");

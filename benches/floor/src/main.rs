@@ -1,10 +1,11 @@
-//! The physical floor: what an invocation costs if a runtime does nothing but its system calls.
+//! The floor: the cost of an invocation in a runtime that does little more than its system calls.
 //!
-//! No libc, no allocation, no check of anything; of what it reads it looks for lengths and the request id
-//! only. The answer is the event, sent from where it was read. It knows one service, that of the
-//! benches, on an IPv4 address, and ends when that hangs up. Not an example of how to write a runtime.
+//! It has no libc and no allocator, and checks nothing: in a reply it looks only for lengths and
+//! the request id. It echoes the event directly from the buffer that it was read into. It works
+//! only with the service of the benches, on an IPv4 address, and ends when that closes the
+//! connection. It is not an example of how to write a runtime.
 //!
-//! With the argument `pipelined` the answer and the next request are one write.
+//! With the argument `pipelined`, it sends the response and the next request in one write.
 #![no_std]
 #![no_main]
 #![deny(unsafe_code)]
@@ -20,10 +21,10 @@ const ANSWER: [&[u8]; 3] = [
     b"\r\n\r\n",
 ];
 
-/// The largest event, both heads, and the request behind its echo.
+/// Room for the largest event, both heads, and the request after its echo.
 const ROOM: usize = 6 * 1024 * 1024 + 64 * 1024;
 
-/// No head is longer; that of the answer is shorter than that of the event, whose place it takes.
+/// The largest head. The head of the response overwrites that of the event, which is longer.
 const HEAD: usize = 512;
 
 fn run(arguments: sys::Strings, environment: sys::Strings) -> ! {
@@ -34,7 +35,7 @@ fn run(arguments: sys::Strings, environment: sys::Strings) -> ! {
         fail(b"floor: AWS_LAMBDA_RUNTIME_API must be an IPv4 address and a port\n")
     };
     let Some(socket) = sys::connect(ip, port) else {
-        fail(b"floor: nobody answers at AWS_LAMBDA_RUNTIME_API; start a service there\n")
+        fail(b"floor: cannot connect to AWS_LAMBDA_RUNTIME_API; start a service there\n")
     };
     let room = sys::memory(ROOM);
     let mut head = [0; HEAD];
@@ -62,14 +63,14 @@ fn run(arguments: sys::Strings, environment: sys::Strings) -> ! {
     }
 }
 
-/// What came, and where.
+/// A received message: its request id, and the position and length of its body.
 struct Message {
     id: [u8; 36],
     body: usize,
     body_length: usize,
 }
 
-/// Reads until the message that starts there is whole.
+/// Reads until the message that begins at `start` is complete.
 fn receive(socket: usize, room: &mut [u8], start: usize, filled: &mut usize) -> Message {
     loop {
         if let Some(message) = parse(&room[start..*filled], start) {
@@ -82,7 +83,7 @@ fn receive(socket: usize, room: &mut [u8], start: usize, filled: &mut usize) -> 
     }
 }
 
-/// A head, if it is there whole.
+/// Parses a head, if it is complete.
 fn parse(bytes: &[u8], start: usize) -> Option<Message> {
     let mut message = Message { id: [0; 36], body: 0, body_length: 0 };
     let mut line = 0;
@@ -101,13 +102,14 @@ fn parse(bytes: &[u8], start: usize) -> Option<Message> {
     None
 }
 
-/// Where the first line feed is, looked for in eight bytes at a time: one by one would be a third of what
-/// the floor does in user space.
+/// Finds the first line feed, eight bytes at a time. A search byte by byte would take a third of
+/// the floor's time in user space.
 fn line_feed(bytes: &[u8]) -> Option<usize> {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     let (words, rest) = bytes.as_chunks::<8>();
     for (at, word) in words.iter().enumerate() {
-        // A line feed becomes zero, which is the one byte that borrows without having had its high bit.
+        // A line feed becomes zero. Subtracting one sets the high bit only of a zero byte, apart
+        // from bytes that already had it.
         let word = u64::from_le_bytes(*word) ^ (ONES * b'\n' as u64);
         let found = word.wrapping_sub(ONES) & !word & (ONES << 7);
         if found != 0 {
@@ -118,13 +120,13 @@ fn line_feed(bytes: &[u8]) -> Option<usize> {
     Some(words.len() * 8 + at)
 }
 
-/// The digits at the start.
+/// The number that the text starts with.
 fn number(text: &[u8]) -> usize {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
     digits.fold(0, |number, digit| number * 10 + usize::from(digit - b'0'))
 }
 
-/// Writes the head of the answer, and gives its length.
+/// Writes the head of the response, and returns its length.
 fn answer_head(head: &mut [u8; HEAD], id: &[u8], body_length: usize) -> usize {
     let mut digits = [0; 20];
     let (mut first, mut rest) = (digits.len(), body_length);
@@ -162,7 +164,7 @@ fn read(socket: usize, room: &mut [u8]) -> usize {
     }
 }
 
-/// `127.0.0.1:9001`.
+/// Parses an address such as `127.0.0.1:9001`.
 fn parse_address(text: &[u8]) -> Option<([u8; 4], u16)> {
     let mut parts = text.split(|byte| *byte == b'.' || *byte == b':').map(number);
     let mut ip = [0; 4];
@@ -179,5 +181,5 @@ fn fail(message: &[u8]) -> ! {
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    fail(b"floor: has panicked; its service has sent what it does not know\n")
+    fail(b"floor: panicked; the service has sent a reply that the floor does not support\n")
 }

@@ -1,4 +1,4 @@
-//! The system calls, the start of the process, and the four functions that a compiler expects of a libc.
+//! System calls, process entry, and the four C library functions that the compiler needs.
 //!
 //! All `unsafe` code of the floor is here.
 
@@ -14,7 +14,7 @@ const CONNECT: usize = 42;
 const SETSOCKOPT: usize = 54;
 const EXIT_GROUP: usize = 231;
 
-/// Where Linux starts the process: the stack pointer stands on the number of arguments.
+/// The entry point of the process. The stack pointer points to the number of arguments.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 extern "C" fn _start() -> ! {
@@ -23,10 +23,11 @@ extern "C" fn _start() -> ! {
 
 /// # Safety
 ///
-/// `stack` is what the stack pointer was when the process started.
+/// `stack` must be the stack pointer with which the process was started.
 unsafe extern "C" fn start(stack: *const usize) -> ! {
-    // SAFETY: the System V ABI for x86_64 puts there the number of arguments, so many pointers to
-    // strings, a null pointer, those to the environment's strings, and a null pointer; all live for ever.
+    // SAFETY: according to the System V ABI for x86_64, this points to the number of arguments, a
+    // pointer to each, a null pointer, a pointer to each environment variable, and a null pointer.
+    // All of them live as long as the process.
     let (arguments, environment) = unsafe {
         let first = stack.add(1).cast::<*const c_char>();
         (Strings(first), Strings(first.add(*stack + 1)))
@@ -34,14 +35,15 @@ unsafe extern "C" fn start(stack: *const usize) -> ! {
     crate::run(arguments, environment)
 }
 
-/// Strings that end with a null pointer.
+/// A list of C strings that ends with a null pointer.
 pub(crate) struct Strings(*const *const c_char);
 
 impl Iterator for Strings {
     type Item = &'static [u8];
 
     fn next(&mut self) -> Option<&'static [u8]> {
-        // SAFETY: `start` has made it from a list that ends with a null pointer, which is not passed.
+        // SAFETY: `start` has made it from a list that ends with a null pointer, and nothing past
+        // that is read.
         unsafe {
             let string = *self.0;
             if string.is_null() {
@@ -53,14 +55,16 @@ impl Iterator for Strings {
     }
 }
 
+/// Makes a system call.
+///
 /// # Safety
 ///
-/// As the system call has it.
+/// Pointers among the arguments must be valid for what this system call does with them.
 #[inline(always)]
 unsafe fn call(number: usize, arguments: [usize; 6]) -> isize {
     let [one, two, three, four, five, six] = arguments;
     let result: isize;
-    // SAFETY: these are the registers of Linux on x86_64; the kernel clobbers the two that are named.
+    // SAFETY: these are the registers of Linux on x86_64; the kernel clobbers `rcx` and `r11`.
     unsafe {
         asm!(
             "syscall",
@@ -73,7 +77,7 @@ unsafe fn call(number: usize, arguments: [usize; 6]) -> isize {
     result
 }
 
-/// A connection to this address that sends at once what it is given.
+/// Connects to this address, with Nagle's algorithm turned off.
 pub(crate) fn connect(ip: [u8; 4], port: u16) -> Option<usize> {
     const AF_INET: usize = 2;
     const SOCK_STREAM: usize = 1;
@@ -97,25 +101,25 @@ pub(crate) fn connect(ip: [u8; 4], port: u16) -> Option<usize> {
     }
 }
 
-/// What was read: 0 at the end, negative if that failed.
+/// The number of bytes read: 0 at the end, negative on failure.
 #[inline(always)]
 pub(crate) fn read(file: usize, room: &mut [u8]) -> isize {
-    // SAFETY: the kernel writes into `room` alone, and bytes have no invalid values.
+    // SAFETY: the kernel writes only into `room`, and bytes have no invalid values.
     unsafe { call(READ, [file, room.as_mut_ptr().expose_provenance(), room.len(), 0, 0, 0]) }
 }
 
-/// What was written; negative if that failed.
+/// The number of bytes written; negative on failure.
 #[inline(always)]
 pub(crate) fn write(file: usize, bytes: &[u8]) -> isize {
     // SAFETY: the kernel only reads `bytes`.
     unsafe { call(WRITE, [file, bytes.as_ptr().expose_provenance(), bytes.len(), 0, 0, 0]) }
 }
 
-/// Zeroed memory, of which only what is touched is resident.
+/// Zeroed memory. Only touched pages of it are resident.
 pub(crate) fn memory(length: usize) -> &'static mut [u8] {
     const READ_AND_WRITE: usize = 1 | 2;
     const PRIVATE_AND_ANONYMOUS: usize = 2 | 32;
-    // SAFETY: a new mapping is nobody else's and stays for ever.
+    // SAFETY: a new mapping has no other references, and it is never unmapped.
     unsafe {
         let flags = [0, length, READ_AND_WRITE, PRIVATE_AND_ANONYMOUS, usize::MAX, 0];
         let Ok(start @ 4096..) = usize::try_from(call(MMAP, flags)) else { exit(1) };
@@ -136,7 +140,7 @@ pub(crate) fn exit(code: usize) -> ! {
 /// As in C.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, length: usize) -> *mut u8 {
-    // SAFETY: the caller's; the direction flag is clear in every function.
+    // SAFETY: as the caller promises; the direction flag is clear on entry to every function.
     unsafe {
         asm!("rep movsb", inout("rcx") length => _, inout("rdi") to => _, inout("rsi") from => _);
     }
@@ -148,7 +152,7 @@ unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, length: usize) -> *mut
 /// As in C.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memset(to: *mut u8, value: i32, length: usize) -> *mut u8 {
-    // SAFETY: the caller's; the direction flag is clear in every function.
+    // SAFETY: as the caller promises; the direction flag is clear on entry to every function.
     unsafe {
         asm!("rep stosb", inout("rcx") length => _, inout("rdi") to => _, in("al") value as u8);
     }
@@ -160,7 +164,8 @@ unsafe extern "C" fn memset(to: *mut u8, value: i32, length: usize) -> *mut u8 {
 /// As in C.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcmp(one: *const u8, other: *const u8, length: usize) -> i32 {
-    // SAFETY: the caller's, for all that is read; volatile, so that this is not made a call of itself.
+    // SAFETY: as the caller promises, for all bytes that are read. The reads are volatile, so that
+    // the compiler does not turn this into a call of itself.
     unsafe {
         let mut at = 0;
         let word = |of: *const u8, at| of.add(at).cast::<u64>().read_unaligned();
@@ -184,7 +189,8 @@ unsafe extern "C" fn memcmp(one: *const u8, other: *const u8, length: usize) -> 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn strlen(string: *const c_char) -> usize {
     let mut length = 0;
-    // SAFETY: the caller's; volatile, so that this is not made a call of itself.
+    // SAFETY: as the caller promises. The read is volatile, so that the compiler does not turn this
+    // into a call of itself.
     while unsafe { string.add(length).read_volatile() } != 0 {
         length += 1;
     }

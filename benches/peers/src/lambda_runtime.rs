@@ -1,7 +1,8 @@
 //! An echo on `lambda_runtime`, the client that AWS publishes for Rust.
 //!
-//! Two arguments: `one-thread` or `threads` for tokio's runtime, `single` or `concurrent` for `run` or
-//! `run_concurrent`, the latter with as many at once as `AWS_LAMBDA_MAX_CONCURRENCY` says.
+//! It takes two arguments: `one-thread` or `threads` chooses tokio's runtime, `single` or
+//! `concurrent` chooses `run` or `run_concurrent`. The latter takes as many invocations at once as
+//! `AWS_LAMBDA_MAX_CONCURRENCY` says.
 
 use lambda_runtime::{Error, LambdaEvent, run, run_concurrent, service_fn};
 use serde_json::value::RawValue;
@@ -10,7 +11,7 @@ use tokio::runtime::Builder;
 fn main() -> Result<(), Error> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [threads, mode] = &arguments[..] else {
-        return Err("two arguments: one-thread or threads, single or concurrent".into());
+        return Err("usage: peer-lambda-runtime one-thread|threads single|concurrent".into());
     };
     let mut builder = match threads.as_str() {
         "one-thread" => Builder::new_current_thread(),
@@ -25,7 +26,8 @@ fn main() -> Result<(), Error> {
     }
 }
 
-/// The event is taken for JSON, as this client does, but not looked into: the least that it can do.
+/// The event is checked to be JSON but not parsed into values, which is the least that this client
+/// can do.
 async fn echo(event: LambdaEvent<Box<RawValue>>) -> Result<Box<RawValue>, Error> {
     Ok(event.payload)
 }

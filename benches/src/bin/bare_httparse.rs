@@ -1,5 +1,5 @@
-//! Parses the two heads of an invocation, that of `next` and that of a 202, so many times, with httparse
-//! alone: what reading them costs whoever reads them with it.
+//! Parses the two reply heads of an invocation, of `next` and of a 202, as often as its argument
+//! says, with httparse alone. This is the part of a runtime's cost that any user of httparse has.
 
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -9,13 +9,13 @@ use lambda_benches::canned;
 fn main() -> ExitCode {
     let argument = std::env::args().nth(1);
     let Some(times) = argument.as_deref().and_then(|times| times.parse::<usize>().ok()) else {
-        eprintln!("bare-httparse: one argument, how many times");
+        eprintln!("usage: bare-httparse TIMES");
         return ExitCode::from(2);
     };
     let next = canned::next_head(128);
     for _ in 0..times {
         for head in [&next[..], canned::TAKEN] {
-            // As many as core has room for, without initializing them, as it does.
+            // As in core: as many fields as it has room for, uninitialized.
             let mut fields = [const { std::mem::MaybeUninit::uninit() }; 128];
             let mut response = httparse::Response::new(&mut []);
             let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(

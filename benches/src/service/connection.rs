@@ -16,11 +16,11 @@ const PATH: &[u8] = b"POST /2018-06-01/runtime/invocation/";
 
 pub(super) struct Connection {
     stream: TcpStream,
-    /// The beginning of a head whose rest is still to come.
+    /// The start of an incomplete head.
     partial: Vec<u8>,
-    /// What is still to come of the body of an answer.
+    /// How many bytes of the body of an answer are missing.
     body_left: usize,
-    /// What is still to be sent of the canned bytes.
+    /// The part of the canned bytes that is not sent yet.
     unsent: Range<usize>,
     is_over: bool,
 }
@@ -39,13 +39,15 @@ impl Connection {
         self.is_over
     }
 
-    /// Leaves the `epoll`, which would cost a little on every arrival, and on one core the client's time.
+    /// Leaves the `epoll`, which would cost a little with every arrival: on a shared core, time
+    /// that the client could use.
     pub(super) fn become_blocking(&self, epoll: &OwnedFd) -> Result<()> {
-        epoll::delete(epoll, &self.stream).during("no end of epoll")?;
-        self.stream.set_nonblocking(false).during("no socket that blocks")
+        epoll::delete(epoll, &self.stream).during("cannot leave epoll")?;
+        self.stream.set_nonblocking(false).during("cannot make a socket blocking")
     }
 
-    /// Reads what is there, and answers it: all of it until the next edge, or what one blocking read gives.
+    /// Reads and answers requests: all that have arrived, because `epoll` is edge-triggered, or
+    /// those of one blocking read.
     pub(super) fn take(
         &mut self,
         state: &mut State,
@@ -56,7 +58,7 @@ impl Connection {
         let mut replies = Replies::default();
         loop {
             let length = match self.stream.read(room) {
-                // An idle one that a pool closes is nobody's trouble.
+                // Not an error: a connection pool may close idle connections.
                 Ok(0) => {
                     self.end(state);
                     return Ok(());
@@ -68,7 +70,7 @@ impl Connection {
                     self.end(state);
                     return Ok(());
                 }
-                Err(error) => return Err(error).during("the client cannot be read from"),
+                Err(error) => return Err(error).during("cannot read from the client"),
             };
             self.feed(state, &room[..length], &mut replies)?;
             if is_blocking || length < room.len() {
@@ -87,7 +89,7 @@ impl Connection {
         }
     }
 
-    /// Sends what is due, as far as the socket takes it.
+    /// Sends the replies that are due, as far as the socket takes them.
     pub(super) fn responder(
         &mut self,
         state: &mut State,
@@ -95,13 +97,14 @@ impl Connection {
         due: Replies,
     ) -> Result<()> {
         if !self.unsent.is_empty() {
-            return Err(Error::new("the client asks again before it has read its event"));
+            return Err(Error::new("the client sent a request before it had read its event"));
         }
         self.unsent = state.due(index, due);
         self.flush(&state.canned)?;
         if !self.unsent.is_empty() && self.unsent.start < state.canned.body() {
-            // The heads are shared by all connections, and would be another one's when the rest is sent.
-            return Err(Error::new("the client's socket does not even take a head"));
+            // All connections share the heads, so this one might have changed when the rest is
+            // sent.
+            return Err(Error::new("the client's socket does not take a whole head"));
         }
         Ok(())
     }
@@ -112,7 +115,7 @@ impl Connection {
                 Ok(length) => self.unsent.start += length,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error).during("the client takes no more"),
+                Err(error) => return Err(error).during("cannot write to the client"),
             }
         }
         Ok(())
@@ -127,7 +130,7 @@ impl Connection {
         self.feed_whole(state, &whole, replies)
     }
 
-    /// Takes what begins where a request or a body goes on.
+    /// Processes bytes that begin with a request, or in the middle of a body.
     fn feed_whole(
         &mut self,
         state: &mut State,
@@ -154,7 +157,7 @@ impl Connection {
             let right = state.canned.event().len();
             if self.body_left != right {
                 return Err(Error::new(format!(
-                    "the client answers {} bytes to an event of {right}, which is no echo",
+                    "the client did not echo: it sent {} bytes for an event of {right}",
                     self.body_left
                 )));
             }
@@ -162,7 +165,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Takes the part of a body that is there, and gives what is behind it.
+    /// Takes the available part of a body, and returns the bytes after it.
     fn feed_body<'b>(
         &mut self,
         state: &mut State,
@@ -174,7 +177,7 @@ impl Connection {
             let event = state.canned.event();
             let right = &event[event.len() - self.body_left..];
             if !right.starts_with(body) {
-                return Err(Error::new("the client answers other bytes than it was given"));
+                return Err(Error::new("the client did not echo: the bytes differ from the event"));
             }
         }
         self.body_left -= body.len();
@@ -196,7 +199,7 @@ fn number(head: &[u8]) -> Result<usize> {
     number().ok_or_else(|| unknown(head))
 }
 
-/// What the head says of its body; names of fields are written in either case.
+/// The length of the body according to the head, in which field names can have any case.
 fn body_length(head: &[u8]) -> Result<usize> {
     const NAME: &[u8] = b"content-length:";
     let mut rest = head;
@@ -213,5 +216,5 @@ fn body_length(head: &[u8]) -> Result<usize> {
 
 fn unknown(head: &[u8]) -> Error {
     let head = String::from_utf8_lossy(head).replace("\r\n", " | ");
-    Error::new(format!("the client sends what this service does not know: {head}"))
+    Error::new(format!("the client sent a request that this service does not support: {head}"))
 }

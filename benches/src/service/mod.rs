@@ -1,8 +1,9 @@
-//! The Runtime API that the clients are measured against: one thread, canned bytes, an answer at once.
+//! The Runtime API for the measurements: one thread that replies immediately with canned bytes.
 //!
-//! It gives events only while [`Service::serve`] runs: between two calls every slot of the client waits for
-//! one. A client with one connection is served with blocking reads and writes, as the cheapest service
-//! would, so that its own cost stands least in the way; one with several by `epoll`.
+//! It sends events only while [`Service::serve`] runs: between two calls every slot of the client
+//! waits for one. A client with one connection is served with blocking reads and writes, which are
+//! the cheapest, so that the service disturbs the measurement least; clients with several are
+//! served with `epoll`.
 
 mod connection;
 
@@ -20,12 +21,12 @@ use connection::{Connection, Request};
 /// How long to wait for a client to do something.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long a client may be without connections.
+/// How long a client may be without connections before it counts as ended.
 const GRACE: Duration = Duration::from_secs(2);
 
 const LISTENER: u64 = u64::MAX;
 
-/// More than a client has in flight at a time.
+/// More invocations than a client can have in flight.
 const IN_HAND: usize = 8192;
 
 pub(crate) struct Service {
@@ -38,15 +39,15 @@ pub(crate) struct Service {
     is_blocking: bool,
 }
 
-/// What has been given and answered, of all connections together: clients with a pool of them may answer
-/// on another one than they have asked on.
+/// The invocations of all connections: a client with a connection pool may send an answer on
+/// another connection than the one on which it got the event.
 struct State {
     canned: Canned,
     /// Connections whose `next` is open.
     waiting: Vec<usize>,
-    /// How many connections there are that have not ended.
+    /// The number of connections that have not ended.
     alive: usize,
-    /// The numbers of the invocations in flight, plus one, each in its place.
+    /// The numbers of the invocations in flight, plus one, each at its number modulo the length.
     in_flight: Box<[usize]>,
     given: usize,
     answered: usize,
@@ -56,14 +57,14 @@ struct State {
 }
 
 impl Service {
-    /// For events of so many bytes.
+    /// Starts a service with events of this many bytes.
     pub(crate) fn start(body_length: usize) -> Result<Self> {
         let listener =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).during("no port of 127.0.0.1")?;
-        listener.set_nonblocking(true).during("no socket that does not block")?;
-        let epoll = epoll::create(CreateFlags::CLOEXEC).during("no epoll")?;
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).during("cannot listen on 127.0.0.1")?;
+        listener.set_nonblocking(true).during("cannot make a socket non-blocking")?;
+        let epoll = epoll::create(CreateFlags::CLOEXEC).during("cannot create an epoll")?;
         let data = EventData::new_u64(LISTENER);
-        epoll::add(&epoll, &listener, data, EventFlags::IN).during("no epoll")?;
+        epoll::add(&epoll, &listener, data, EventFlags::IN).during("cannot add to epoll")?;
         Ok(Self {
             listener,
             epoll,
@@ -85,10 +86,10 @@ impl Service {
     }
 
     pub(crate) fn address(&self) -> Result<SocketAddr> {
-        self.listener.local_addr().during("no address")
+        self.listener.local_addr().during("cannot get the address of the service")
     }
 
-    /// Waits until so many slots wait for an event.
+    /// Waits until this many slots wait for an event.
     pub(crate) fn wait_for_slots(&mut self, slots: usize) -> Result<()> {
         while self.state.waiting.len() < slots {
             self.turn()?;
@@ -96,7 +97,8 @@ impl Service {
         Ok(())
     }
 
-    /// From now on bodies are counted only, and a single connection is served by blocking calls if wished.
+    /// From now on, bodies are only counted and not compared, and a single connection is served
+    /// with blocking calls if `may_block` is set.
     pub(crate) fn become_fast(&mut self, may_block: bool) -> Result<()> {
         self.state.checks_bodies = false;
         let mut alive = self.connections.iter().filter(|connection| !connection.is_over());
@@ -111,8 +113,8 @@ impl Service {
         self.connections.len()
     }
 
-    /// Gives so many events, each as soon as somebody asks for it, and waits until all are answered and all
-    /// slots wait again; gives the time that this took.
+    /// Sends this many events, each as soon as a slot asks for one, and waits until all are
+    /// answered and all slots wait again. Returns the time that this took.
     pub(crate) fn serve(&mut self, invocations: usize) -> Result<Duration> {
         let slots = self.state.waiting.len();
         let began = Instant::now();
@@ -130,17 +132,17 @@ impl Service {
         Ok(began.elapsed())
     }
 
-    /// Waits for the one connection.
+    /// Serves the only connection, with blocking calls.
     fn serve_only(&mut self) -> Result<()> {
         let alive = |connection: &Connection| !connection.is_over();
         let index = self.connections.iter().position(alive).ok_or_else(has_gone)?;
         self.connections[index].take(&mut self.state, index, &mut self.room, true)
     }
 
-    /// Waits for any, and does what there is to do.
+    /// Waits for any connection, and serves all that are ready.
     fn turn(&mut self) -> Result<()> {
-        // One without connections has most likely ended; but there are those that drop one before they open
-        // another.
+        // A client without connections has probably ended, but some close a connection before they
+        // open another.
         let patience =
             if self.state.alive == 0 && !self.connections.is_empty() { GRACE } else { PATIENCE };
         let patience = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: 0 };
@@ -149,7 +151,7 @@ impl Service {
         match epoll::wait(&self.epoll, room, Some(&patience)) {
             Ok(0) if self.state.alive == 0 => return Err(has_gone()),
             Ok(0) => {
-                return Err(Error::new(format!("the client has done nothing for {PATIENCE:?}")));
+                return Err(Error::new(format!("the client did nothing for {PATIENCE:?}")));
             }
             Err(rustix::io::Errno::INTR) => return Ok(()),
             result => result.during("epoll")?,
@@ -174,11 +176,11 @@ impl Service {
 
     fn accept(&mut self) -> Result<()> {
         while let Ok((stream, _)) = self.listener.accept() {
-            stream.set_nodelay(true).during("TCP_NODELAY")?;
-            stream.set_nonblocking(true).during("no socket that does not block")?;
+            stream.set_nodelay(true).during("cannot set TCP_NODELAY")?;
+            stream.set_nonblocking(true).during("cannot make a socket non-blocking")?;
             let data = EventData::new_u64(self.connections.len() as u64);
             let flags = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
-            epoll::add(&self.epoll, &stream, data, flags).during("no epoll")?;
+            epoll::add(&self.epoll, &stream, data, flags).during("cannot add to epoll")?;
             self.connections.push(Connection::new(stream));
             self.state.alive += 1;
         }
@@ -187,10 +189,10 @@ impl Service {
 }
 
 fn has_gone() -> Error {
-    Error::new("the client has hung up, or has ended")
+    Error::new("the client ended or closed its connections")
 }
 
-/// What a connection is to be sent.
+/// The replies to send on a connection.
 #[derive(Clone, Copy, Default)]
 struct Replies {
     taken: bool,
@@ -202,7 +204,7 @@ impl Replies {
 }
 
 impl State {
-    /// The part of the canned bytes that is due, behind which a `next` may be left open.
+    /// The part of the canned bytes that is due. If there are no more events, a `next` stays open.
     fn due(&mut self, index: usize, replies: Replies) -> std::ops::Range<usize> {
         let start = if replies.taken { 0 } else { TAKEN.len() };
         if !replies.next || self.given == self.last {
@@ -217,11 +219,13 @@ impl State {
         start..self.canned.bytes().len()
     }
 
-    /// An answer has begun.
+    /// Takes note of the head of an answer.
     fn begin_answer(&mut self, number: usize) -> Result<()> {
         let place = &mut self.in_flight[number % IN_HAND];
         if *place != number + 1 {
-            return Err(Error::new(format!("the client answers {number}, which it does not have")));
+            return Err(Error::new(format!(
+                "the client answered invocation {number}, which is not in flight"
+            )));
         }
         *place = 0;
         Ok(())
