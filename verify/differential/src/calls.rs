@@ -1,4 +1,4 @@
-//! Every request that `lambda-proto` writes, with whatever is put into it.
+//! Every request that `lambda-proto` writes, with any values in it.
 
 use std::fmt::Debug;
 
@@ -9,7 +9,7 @@ use lambda_proto::machine::{Event, Machine};
 use lambda_proto_extension::metadata::{self, MetadataToken};
 use lambda_proto_extension::{EventKind, Extension, ExtensionName};
 
-/// What the requests are made of; each has its part of it.
+/// The values from which the requests are made; each request uses some of them.
 #[derive(Clone, Debug)]
 pub struct Parts {
     /// The address of the service.
@@ -26,11 +26,11 @@ pub struct Parts {
     pub body: Vec<Vec<u8>>,
     /// The type of an error.
     pub error_type: String,
-    /// Its message.
+    /// The message of an error.
     pub message: String,
-    /// Its stack trace.
+    /// The stack trace of an error.
     pub stack_trace: String,
-    /// Its cause for X-Ray.
+    /// The X-Ray cause of an error.
     pub xray_cause: Option<String>,
     /// The headers of an HTTP response.
     pub headers: Vec<(String, String)>,
@@ -40,12 +40,12 @@ pub struct Parts {
     pub token: String,
     /// The name of an extension.
     pub extension: String,
-    /// What the service calls the extension.
+    /// The identifier that the service gives to the extension.
     pub identifier: Vec<u8>,
 }
 
 impl Parts {
-    /// Parts that are no kind to anybody.
+    /// Parts without special characters.
     pub fn harmless() -> Self {
         Self {
             endpoint: "127.0.0.1:9001".to_owned(),
@@ -67,30 +67,30 @@ impl Parts {
     }
 }
 
-/// A request, and on which way it is made.
+/// A request, and the way in which it is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     /// Asks for an invocation.
     Next,
     /// A response, by a machine that got the ids from the service.
     Response,
-    /// The same with the next invocation asked for behind it.
+    /// The same, followed by the request for the next invocation.
     ResponseAndNext,
-    /// A response whose ids the program has put there itself.
+    /// A response whose ids the program has set itself.
     ResponseAlone,
     /// A response that is streamed.
     Stream,
-    /// The same that ends with an error.
+    /// A streamed response that ends with an error.
     StreamWithError,
     /// A response that is streamed, with an HTTP prelude.
     HttpStream,
     /// A failed invocation.
     Error,
-    /// The same whose ids the program has put there itself.
+    /// A failed invocation whose ids the program has set itself.
     ErrorAlone,
     /// A failed start.
     InitError,
-    /// Ready for a snapshot.
+    /// Says that the environment may be snapshotted, and waits for the restore.
     RestoreNext,
     /// A failed restore.
     RestoreError,
@@ -132,7 +132,7 @@ impl Call {
     ///
     /// # Errors
     ///
-    /// Why there is none, which is a typed error of the library.
+    /// The reason why there is no request: a typed error of the library, as text.
     pub fn encode(self, parts: &Parts) -> Result<Vec<u8>, String> {
         let endpoint = Endpoint::parse(&parts.endpoint).map_err(debug)?;
         let endpoint = endpoint.with_user_agent(&parts.user_agent).map_err(debug)?;
@@ -186,7 +186,7 @@ impl Call {
     }
 }
 
-/// Bytes that hold every request: two limits of 1 MiB, and more.
+/// Room for every request: two values have limits of 1 MiB, and the others are smaller.
 const ROOM: usize = 4 * 1024 * 1024;
 
 fn debug(error: impl Debug) -> String {
@@ -231,7 +231,7 @@ fn invoked(endpoint: Endpoint, parts: &Parts) -> Result<Machine, String> {
     Err("the event has no end".to_owned())
 }
 
-/// An extension that the service calls so.
+/// An extension to which the service has given this identifier.
 fn registered(endpoint: Endpoint, parts: &Parts) -> Result<Extension, String> {
     let mut extension = Extension::new(endpoint);
     let name = ExtensionName::new(&parts.extension).map_err(debug)?;

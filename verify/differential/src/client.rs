@@ -1,4 +1,4 @@
-//! What hyper's client makes of a reply.
+//! How hyper's client reads a reply.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -11,14 +11,14 @@ use hyper::{Request, Response};
 
 use crate::memory::{Fields, Memory, fields, run};
 
-/// What somebody makes of the bytes of a reply, or of something else.
+/// How a reader reads some bytes, such as those of a reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reading<T = Reply> {
-    /// It is whole.
+    /// The bytes are a whole reply.
     Accepted(T),
-    /// It is not whole, even if the stream ends here.
+    /// The reply is not whole, even if the stream ends here.
     Incomplete,
-    /// It is none; the reason in the reader's own words.
+    /// The bytes are not a reply; with the reason in the reader's own words.
     Refused(String),
 }
 
@@ -31,17 +31,17 @@ pub struct Reply {
     pub fields: Fields,
     /// The body.
     pub body: Vec<u8>,
-    /// Whether nothing but the end of the stream ends it.
+    /// Whether only the end of the stream ends it.
     pub ends_with_stream: bool,
-    /// Bytes of the input that belong to it.
+    /// The number of bytes of the input that belong to it.
     pub length: usize,
-    /// Whether the connection can carry another request. It cannot be told where bytes follow the reply,
-    /// which end a connection in any case.
+    /// Whether the connection can carry another request. Unknown if bytes follow the reply, which
+    /// end a connection in any case.
     pub is_persistent: Option<bool>,
 }
 
 impl<T> Reading<T> {
-    /// `accepted`, `incomplete`, or the reason against it.
+    /// `accepted`, `incomplete`, or the reason for the refusal.
     pub fn verdict(&self) -> &str {
         match self {
             Self::Accepted(_) => "accepted",
@@ -51,8 +51,8 @@ impl<T> Reading<T> {
     }
 }
 
-/// Has hyper's client ask for something, and answers it with these bytes; the stream ends behind them,
-/// but not before the client has had time to do without.
+/// Lets hyper's client send a request, and replies with these bytes. The stream ends after them,
+/// but only after the client has had the chance to finish without the end.
 pub fn receive_by_hyper(input: &[u8]) -> Reading {
     let memory = Memory::of_server(input);
     let mut handshake = Box::pin(Builder::new().handshake::<_, Empty<Bytes>>(memory.clone()));
@@ -76,7 +76,7 @@ pub fn receive_by_hyper(input: &[u8]) -> Reading {
             (step().expect("a stream that has ended ends the exchange"), true)
         }
     };
-    // The sender lives until here: without it the connection would be closed for want of requests.
+    // The sender lives until here: without it, hyper would close the connection.
     let (_sender, response, body) = match result {
         Ok(exchanged) => exchanged,
         Err(_) if ends_with_stream => return Reading::Incomplete,
@@ -110,7 +110,7 @@ async fn exchange(mut sender: SendRequest<Empty<Bytes>>) -> hyper::Result<Exchan
     Ok((sender, Response::from_parts(head, ()), body))
 }
 
-/// An error with what is behind it.
+/// An error with its causes.
 pub(crate) fn reason(error: &dyn Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {}", reason(source)),

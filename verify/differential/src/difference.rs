@@ -1,4 +1,4 @@
-//! Differences that are wanted, as data.
+//! Intended differences between two readers, as data.
 
 use std::fmt::Debug;
 
@@ -9,13 +9,13 @@ use crate::client::Reading;
 pub struct Difference {
     /// The reason.
     pub why: &'static str,
-    /// What ours says, by [`Reading::verdict`].
+    /// The [verdict](Reading::verdict) of our reader.
     pub ours: &'static str,
-    /// What the other says; `*` is anything.
+    /// The verdict of the other reader; `*` is any verdict.
     pub theirs: &'static str,
-    /// What is special in the bytes.
+    /// Whether the bytes have the property that causes the difference.
     pub is: fn(&[u8]) -> bool,
-    /// Bytes for which it is so.
+    /// Bytes that the two readers read differently.
     pub example: &'static [u8],
 }
 
@@ -32,7 +32,7 @@ impl Difference {
         theirs: &Reading<T>,
     ) -> Option<&'t Self> {
         let is_whole = |reading: &Reading<T>| matches!(reading, Reading::Accepted(_));
-        // A fault may be found before the rest is there, or with it.
+        // One reader may find an error before the rest has arrived, the other only with the rest.
         if ours == theirs || (!is_whole(ours) && !is_whole(theirs)) {
             return None;
         }
@@ -43,18 +43,18 @@ impl Difference {
         let found = table.iter().find(is);
         assert!(
             found.is_some(),
-            "decide whether it is wanted: then it is a row of the table; or else a fault\n\
+            "decide whether this difference is wanted: add a row to the table, or fix the reader\n\
              input: \"{}\"\nours: {ours:?}\ntheirs: {theirs:?}",
             input[..input.len().min(2_000)].escape_ascii()
         );
         found
     }
 
-    /// Checks that every row has its reason, and that its example differs for that reason.
+    /// Checks that every row has a reason, and that its example differs for that reason.
     ///
     /// # Panics
     ///
-    /// If not.
+    /// If a row fails the check.
     pub fn check_each<T: Debug + PartialEq>(
         table: &[Self],
         ours: impl Fn(&[u8]) -> Reading<T>,

@@ -1,8 +1,8 @@
-//! What other people's programs make of the bytes that `lambda-proto` writes and reads; the comparisons
-//! are in `tests/`.
+//! How other HTTP, JSON and base64 libraries read the bytes that `lambda-proto` writes and reads.
+//! The comparisons are in `tests/`.
 //!
-//! hyper runs here without sockets, threads and clocks: it is given bytes from memory, and polled until
-//! it wants more. So every run is the same, and none can hang.
+//! hyper runs here without sockets, threads and clocks: it gets bytes from memory, and is polled
+//! until it wants more. So every run is the same, and none can hang.
 
 mod calls;
 mod client;

@@ -1,4 +1,4 @@
-//! A connection in memory, and the loop that polls whoever is at its other end.
+//! A connection in memory, and the loop that polls the reader at its other end.
 
 use std::cell::RefCell;
 use std::io;
@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use hyper::HeaderMap;
 use hyper::rt::{Read, ReadBufCursor, Write};
 
-/// Header fields by name in lower case, sorted; those of one name in their order.
+/// Header fields, with names in lower case, sorted by name; fields of the same name in their order.
 pub type Fields = Vec<(String, Vec<u8>)>;
 
 pub(crate) fn fields(map: &HeaderMap) -> Fields {
@@ -22,14 +22,14 @@ pub(crate) fn fields(map: &HeaderMap) -> Fields {
     fields
 }
 
-/// A stream that gives these bytes, and takes all that is written.
+/// A stream that supplies these bytes, and takes all bytes that are written.
 #[derive(Clone)]
 pub(crate) struct Memory(Rc<RefCell<State>>);
 
 struct State {
     input: Vec<u8>,
     read: usize,
-    /// Nothing is given before anything is written, as by a service that answers.
+    /// The stream supplies no bytes before it has been written to, like a service that replies.
     awaits_request: bool,
     has_ended: bool,
     reader: Option<Waker>,
@@ -48,12 +48,12 @@ impl Memory {
         memory
     }
 
-    /// Ends the stream in order behind the last byte.
+    /// Ends the stream in an orderly way after the last byte.
     pub(crate) fn end(&self) {
         self.0.borrow_mut().has_ended = true;
     }
 
-    /// Bytes that nobody has read.
+    /// The number of bytes that have not been read.
     pub(crate) fn unread(&self) -> usize {
         let state = self.0.borrow();
         state.input.len() - state.read
@@ -111,12 +111,12 @@ impl Wake for Flag {
     }
 }
 
-/// Polls until it is done, or until nothing can change any more without further bytes.
+/// Polls until the result is ready, or until nothing can change without further bytes.
 pub(crate) fn run<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Option<T> {
     let flag = Arc::new(Flag::default());
     let waker = Waker::from(flag.clone());
     let mut context = Context::from_waker(&waker);
-    // Bytes are used up, so this is a bound and not a guess at how long it takes.
+    // Each poll uses up bytes, so this is a bound and not a guess at how long it takes.
     for _ in 0..1_000_000 {
         if let Poll::Ready(value) = poll(&mut context) {
             return Some(value);
@@ -125,5 +125,5 @@ pub(crate) fn run<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Optio
             return None;
         }
     }
-    panic!("it is polled for ever");
+    panic!("the future is polled forever");
 }

@@ -1,4 +1,4 @@
-//! What `lambda-proto` makes of a reply.
+//! How `lambda-proto` reads a reply.
 
 use lambda_proto::http::{ReplyPart, ReplyReader};
 use lambda_proto_extension::metadata::{MetadataEvent, MetadataReader};
@@ -6,10 +6,10 @@ use lambda_proto_extension::metadata::{MetadataEvent, MetadataReader};
 use crate::client::{Reading, Reply};
 use crate::memory::Fields;
 
-/// Reads one reply that arrives in these pieces; the stream ends behind them.
+/// Reads one reply that arrives in these pieces; the stream ends after them.
 ///
-/// The reader is that of the metadata endpoint, which has no phases, and shares all that reads HTTP
-/// with those of the other APIs.
+/// The reader is that of the metadata endpoint, which has no phases and shares its HTTP code with
+/// the readers of the other APIs.
 pub fn receive_by_ours<'i>(pieces: impl IntoIterator<Item = &'i [u8]>) -> Reading {
     let mut reader = MetadataReader::default();
     let (mut input, mut length) = (Vec::new(), 0);

@@ -1,4 +1,4 @@
-//! What hyper's server makes of requests.
+//! How hyper's server reads requests.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -29,12 +29,12 @@ pub struct Request {
 }
 
 impl Request {
-    /// The value of a field that is there once.
+    /// The value of a field that appears exactly once.
     pub fn field(&self, name: &str) -> Option<&[u8]> {
         single(&self.fields, name)
     }
 
-    /// The value of a trailer that is there once.
+    /// The value of a trailer that appears exactly once.
     pub fn trailer(&self, name: &str) -> Option<&[u8]> {
         single(&self.trailers, name)
     }
@@ -44,11 +44,11 @@ impl Request {
         self.fields.iter().map(|(name, _)| name.as_str()).collect()
     }
 
-    /// Takes a request of hyper's to its end.
+    /// Reads a request of hyper to its end.
     ///
     /// # Errors
     ///
-    /// What hyper has against its body.
+    /// hyper's error for an invalid body.
     pub async fn read(request: hyper::Request<Incoming>) -> hyper::Result<Self> {
         let (head, body) = request.into_parts();
         let body = body.collect().await?;
@@ -68,14 +68,14 @@ fn single<'f>(fields: &'f Fields, name: &str) -> Option<&'f [u8]> {
     first.filter(|_| named.next().is_none()).map(|(_, value)| value.as_slice())
 }
 
-/// What has become of the bytes of a client.
+/// The result of serving the bytes of a client.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Served {
     /// The whole requests, in order.
     pub requests: Vec<Request>,
-    /// Bytes behind them that are none, or not a whole one.
+    /// The number of bytes after them that are not a whole request.
     pub left: usize,
-    /// Why the server goes no further.
+    /// Why the server stopped, if it did.
     pub error: Option<String>,
 }
 
@@ -84,7 +84,7 @@ impl Served {
     ///
     /// # Errors
     ///
-    /// What they are instead.
+    /// The result of serving, if it is anything else.
     pub fn one(self) -> Result<Request, Self> {
         match (&self.requests[..], self.left, &self.error) {
             ([one], 0, None) => Ok(one.clone()),
@@ -93,7 +93,7 @@ impl Served {
     }
 }
 
-/// Has hyper's server read these bytes of a client, whose connection stays open behind them.
+/// Lets hyper's server read these bytes of a client, whose connection stays open after them.
 pub fn serve(input: &[u8]) -> Served {
     let memory = Memory::of_client(input);
     let requests = Rc::new(RefCell::new(Vec::new()));
@@ -106,7 +106,7 @@ pub fn serve(input: &[u8]) -> Served {
         })
     });
     let mut connection = Builder::new()
-        // A cause for X-Ray may take a megabyte of a head.
+        // An X-Ray cause may take a megabyte of a head.
         .max_buf_size(8 * 1024 * 1024)
         .serve_connection(memory.clone(), service);
     let ended = run(|context| connection.poll_without_shutdown(context));

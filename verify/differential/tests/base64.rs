@@ -1,5 +1,5 @@
-//! Base64, which core writes and never reads: the body of an error in the trailers of a stream, beside
-//! the base64 crate.
+//! Base64, which core writes and never reads: the body of an error in the trailers of a stream,
+//! compared with the base64 crate.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use lambda_proto::api::ErrorReport;
 use lambda_proto::limits::MAX_ERROR_TRAILERS;
 use proptest::prelude::*;
 
-/// What stands behind the name of the trailer, and the JSON that it is to be.
+/// The value of the trailer, and the JSON that it should encode.
 fn encoded(report: &ErrorReport<'_>) -> (String, Vec<u8>) {
     let (mut trailers, mut json) = ([0; MAX_ERROR_TRAILERS], [0; MAX_ERROR_TRAILERS]);
     let length = report.encode_trailers(&mut trailers).expect("the limit is room enough");
@@ -22,11 +22,11 @@ fn encoded(report: &ErrorReport<'_>) -> (String, Vec<u8>) {
 }
 
 #[test]
-fn messages_of_every_length_are_the_same_as_by_the_base64_crate() {
+fn messages_of_every_length_are_encoded_as_by_the_base64_crate() {
     let mut seen = BTreeSet::new();
-    // Up to what the limit of the trailers leaves whole.
+    // Up to the length that the limit of the trailers does not cut.
     for length in 0..2_900 {
-        // Characters of one to four bytes, shifted against the groups of three by every length.
+        // Characters of one to four bytes, at every offset to the groups of three bytes.
         let message: String = "aé€🍵~?>".chars().cycle().take(length / 3).collect();
         let message = message + &"x".repeat(length % 3);
         let report = ErrorReport::new("A.B", &message);
@@ -39,7 +39,7 @@ fn messages_of_every_length_are_the_same_as_by_the_base64_crate() {
 }
 
 #[test]
-fn every_digit_is_the_same_as_by_the_base64_crate() {
+fn every_digit_is_encoded_as_by_the_base64_crate() {
     let mut seen = BTreeSet::new();
     for code in (0x20..=0x2fff).step_by(64) {
         let some = (code..code + 64).filter_map(char::from_u32);
@@ -57,7 +57,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 1_000, ..Default::default() })]
 
     #[test]
-    fn any_report_is_the_same_as_by_the_base64_crate(message: String, stack_trace: String) {
+    fn any_report_is_encoded_as_by_the_base64_crate(message: String, stack_trace: String) {
         let (encoded, json) = encoded(&ErrorReport::new("A.B", &message).stack_trace(&stack_trace));
         prop_assert_eq!(&encoded, &STANDARD.encode(&json));
     }

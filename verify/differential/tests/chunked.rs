@@ -1,4 +1,4 @@
-//! Chunked bodies: what a service sends, read by `lambda-proto` and by hyper's client, and what
+//! Chunked bodies: those of a service, read by `lambda-proto` and by hyper's client, and those that
 //! `lambda-proto` writes, read by hyper's server.
 
 use base64::Engine;
@@ -13,7 +13,7 @@ use proptest::test_runner::TestRunner;
 
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-/// Reads a body whole, byte by byte, and cut at every position.
+/// Reads a body in one piece, byte by byte, and cut at every position.
 fn ours(body: &[u8]) -> Reading {
     let whole = receive_by_ours([HEAD, body]);
     let slow = receive_by_ours([HEAD].into_iter().chain(body.chunks(1)));
@@ -30,29 +30,30 @@ fn hyper(body: &[u8]) -> Reading {
     receive_by_hyper(&[HEAD, body].concat())
 }
 
-/// Where they differ, and why we stay with it. Heads do not differ here: ours is one and the same.
+/// Where the readers differ, and why the difference is wanted. Heads do not differ here: all bodies
+/// have the same head.
 const WANTED: &[Difference] = &[
     Difference {
-        why: "a line feed alone ends no line, in trailers as in heads; hyper takes it there, though not \
-              behind a size",
+        why: "a bare line feed does not end a line, in trailers as in heads; hyper accepts it in \
+              trailers, but not after a chunk size",
         ours: "Body(BadTrailer)",
         theirs: "accepted",
         is: |body| body.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r'),
         example: b"0\r\nA: b\n\r\nHTTP/1.1 200 OK\r\n\r\n",
     },
     Difference {
-        why: "the trailers of a service are passed over, whatever they say, up to the empty line",
+        why: "the trailers of a service are skipped up to the empty line, whatever their names",
         ours: "accepted",
         theirs: "error reading a body from connection: invalid header name",
-        // There are no other fields in a body.
+        // A body has no fields except trailers.
         is: |_| true,
         example: b"0\r\nno field\r\n\r\n",
     },
     Difference {
-        why: "the same, for what they hold",
+        why: "the trailers of a service are skipped up to the empty line, whatever their values",
         ours: "accepted",
         theirs: "error reading a body from connection: invalid header value",
-        // There are no other fields in a body.
+        // A body has no fields except trailers.
         is: |_| true,
         example: b"0\r\nA: \x01\r\n\r\n",
     },
@@ -65,7 +66,7 @@ fn compare(body: &[u8]) -> (Reading, Option<&'static Difference>) {
 }
 
 #[test]
-fn every_wanted_difference_is_one() {
+fn every_wanted_difference_occurs() {
     Difference::check_each(WANTED, ours, hyper);
 }
 
@@ -97,7 +98,7 @@ fn compare_size(size: &str) -> (Reading, Option<&'static Difference>) {
 }
 
 #[test]
-fn what_is_too_long_is_a_limit_of_each() {
+fn each_reader_has_its_own_limits_for_lengths() {
     let chunk = |line: usize| format!("2;{}\r\nab\r\n", "a".repeat(line - 2));
     let zeros = |line: usize| format!("{}2\r\nab\r\n", "0".repeat(line - 1));
     let trailers = |length: usize| format!("0\r\nA: {}\r\n\r\n", "a".repeat(length - 5));
@@ -107,7 +108,7 @@ fn what_is_too_long_is_a_limit_of_each() {
         (chunk(MAX_CHUNK_LINE + 1) + end, "Body(ChunkLineTooLong)", "accepted"),
         (zeros(MAX_CHUNK_LINE) + end, "accepted", "accepted"),
         (zeros(MAX_CHUNK_LINE + 1) + end, "Body(ChunkLineTooLong)", "accepted"),
-        // It counts those of all chunks together, which a body of 6 MiB may exceed.
+        // hyper counts the extensions of all chunks together, which a body of 6 MiB may exceed.
         (chunk(MAX_CHUNK_LINE).repeat(5) + end, "accepted", "chunk extensions over limit"),
         (
             "0\r\n".to_owned() + &"A: b\r\n".repeat(101) + "\r\n",
@@ -158,7 +159,7 @@ fn streamed(chunks: &[Vec<u8>], report: Option<&ErrorReport<'_>>) -> Vec<u8> {
     request
 }
 
-/// That hyper's server reads them, and nothing else.
+/// Checks that hyper's server reads these chunks, and nothing else.
 fn check_streamed(chunks: &[Vec<u8>]) {
     let request = serve(&streamed(chunks, None)).one().expect("one request");
     assert_eq!((request.body, request.trailers), (chunks.concat(), vec![]));
@@ -195,7 +196,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 1_000, ..Default::default() })]
 
     #[test]
-    fn what_is_near_a_body_is_read_alike(body in near_a_body()) {
+    fn nearly_valid_bodies_are_read_alike(body in near_a_body()) {
         compare(&body);
     }
 
@@ -208,8 +209,8 @@ proptest! {
 }
 
 #[test]
-fn most_of_what_is_near_a_body_is_one() {
-    // Or else the property above would say little.
+fn many_nearly_valid_bodies_are_valid() {
+    // Otherwise the property above would prove little.
     let mut runner = TestRunner::deterministic();
     let near_a_body = near_a_body();
     let bodies = (0..400).filter(|_| {
@@ -219,7 +220,7 @@ fn most_of_what_is_near_a_body_is_one() {
     assert!(bodies.count() > 100);
 }
 
-/// Chunks that are nearly right, most of them right.
+/// Chunks that are nearly valid; most of them are valid.
 fn near_a_body() -> impl Strategy<Value = Vec<u8>> {
     let wrong_end = prop::sample::select(&["\n", "\r", "\r\r\n", ""][..]);
     let line_end = || prop_oneof![15 => Just("\r\n"), 1 => wrong_end.clone()];
@@ -270,7 +271,7 @@ fn near_a_body() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-/// A character stands for the byte of its number.
+/// Converts each character to the byte of its code point.
 fn bytes(text: &str) -> Vec<u8> {
     text.chars().map(|character| character as u32 as u8).collect()
 }

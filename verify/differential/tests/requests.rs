@@ -1,5 +1,5 @@
 //! Every request that `lambda-proto` writes, read by hyper's server and by httparse: both read the
-//! request that was meant, and nothing else.
+//! intended request, and nothing else.
 
 use std::net::Ipv6Addr;
 
@@ -9,7 +9,7 @@ use lambda_proto_differential::{Call, Fields, Parts, Request, report_of, serve};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// What is meant by a request, in the words of the documentation.
+/// The intended content of a request, as the documentation of the service defines it.
 struct Meant {
     method: &'static str,
     path: String,
@@ -113,8 +113,8 @@ fn report(parts: &Parts) -> Vec<u8> {
     out
 }
 
-/// A path segment in which only what is unreserved stands for itself (RFC 3986 section 2.3), and what
-/// else the service leaves as it is.
+/// A path segment in which all characters are escaped except the unreserved ones [RFC 3986 section
+/// 2.3] and those that the service does not escape either.
 fn percent_encoded(segment: &[u8]) -> String {
     let encode = |&byte: &u8| match byte.is_ascii_alphanumeric() || b"-._~$&+,;=:@".contains(&byte)
     {
@@ -154,7 +154,8 @@ fn check(call: Call, parts: &Parts, request: &Request) {
     }
 }
 
-/// Reads one request by httparse and takes its body by what its fields say; returns what is behind it.
+/// Reads one request with httparse and its body according to its fields; returns the bytes after
+/// it.
 fn parse(bytes: &[u8]) -> (Request, &[u8]) {
     let mut room = [httparse::EMPTY_HEADER; 32];
     let mut parsed = httparse::Request::new(&mut room);
@@ -197,7 +198,7 @@ fn fields(headers: &[httparse::Header<'_>]) -> Fields {
     fields
 }
 
-/// What these bytes are to httparse, one request after the other.
+/// The requests that httparse reads from these bytes.
 fn parse_all(mut bytes: &[u8]) -> Vec<Request> {
     let mut requests = Vec::new();
     while !bytes.is_empty() {
@@ -208,7 +209,7 @@ fn parse_all(mut bytes: &[u8]) -> Vec<Request> {
     requests
 }
 
-/// Checks all calls with these parts, each alone and with another behind it.
+/// Checks all calls with these parts, each alone and after another one.
 fn check_all(parts: &Parts) {
     let mut before: Option<(Call, Vec<u8>)> = None;
     for call in Call::ALL {
@@ -238,12 +239,12 @@ fn check_requests(calls: &[Call], parts: &Parts, bytes: &[u8]) {
 }
 
 #[test]
-fn harmless_requests_are_read_as_they_are_meant() {
+fn harmless_requests_are_read_as_intended() {
     check_all(&Parts::harmless());
 }
 
 #[test]
-fn requests_to_every_kind_of_address_are_read_as_they_are_meant() {
+fn requests_to_every_kind_of_address_are_read_as_intended() {
     for endpoint in [
         "169.254.100.1:9001",
         "localhost",
@@ -269,11 +270,11 @@ fn bodies_that_look_like_requests_are_read_as_bodies() {
 }
 
 #[test]
-fn requests_without_what_may_be_left_out_are_read_as_they_are_meant() {
+fn requests_without_their_optional_parts_are_read_as_intended() {
     check_all(&Parts { attempt_id: vec![], xray_cause: None, ..Parts::harmless() });
 }
 
-/// Bytes that may stand in a field.
+/// Bytes that are allowed in a field value.
 fn field_value(most: usize) -> impl Strategy<Value = Vec<u8>> {
     let inside = prop_oneof![4 => 0x20u8..0x7f, 1 => 0x80u8.., 1 => Just(b'\t')];
     let edge = || prop_oneof![4 => 0x21u8..0x7f, 1 => 0x80u8..];
@@ -342,7 +343,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 300, ..Default::default() })]
 
     #[test]
-    fn any_requests_are_read_as_they_are_meant(parts in parts()) {
+    fn any_requests_are_read_as_intended(parts in parts()) {
         check_all(&parts);
     }
 }

@@ -1,5 +1,5 @@
 //! Replies of a service, read by `lambda-proto` and by hyper's client: status, fields, how the body
-//! ends, and whether the connection goes on.
+//! ends, and whether the connection persists.
 //!
 //! Heads are compared with httparse in `core/src/http/tests/head.rs`, in both directions.
 
@@ -15,34 +15,34 @@ fn ours(input: &[u8]) -> Reading {
     receive_by_ours([input])
 }
 
-/// Compares both, and returns the difference if it is a wanted one.
+/// Compares both readers, and returns the difference if it is a wanted one.
 fn compare(input: &[u8]) -> (Reading, Option<&'static Difference>) {
     let (ours, theirs) = (ours(input), receive_by_hyper(input));
     let difference = Difference::of(WANTED, input, &ours, &theirs);
     (ours, difference)
 }
 
-/// Where they differ, and why we stay with it.
+/// Where the readers differ, and why the difference is wanted.
 const WANTED: &[Difference] = &[
     Difference {
-        why: "a line feed alone ends a line for some readers and not for others (RFC 9112 section 2.2 lets \
-              a recipient take it), so where the service ends a head would be a matter of opinion",
+        why: "a bare line feed ends a line for some readers and not for others (RFC 9112 section 2.2 \
+              lets a recipient accept it), so readers could disagree about where a head ends",
         ours: "Head(BareLineFeed)",
         theirs: "accepted",
         is: has_bare_line_feed,
         example: b"HTTP/1.1 200 OK\nContent-Length: 0\r\n\r\n",
     },
     Difference {
-        why: "only servers are asked to pass over blank lines before a message (RFC 9112 section 2.2); \
-              before a reply they are a part of the reply before",
+        why: "only servers should skip blank lines before a message (RFC 9112 section 2.2); before a \
+              reply they belong to the previous reply",
         ours: "Head(LeadingBlankLine)",
         theirs: "accepted",
         is: has_blank_line_before_a_head,
         example: b"\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     },
     Difference {
-        why: "a reply with a length and chunks has been tampered with (RFC 9112 section 6.1); hyper \
-              believes the chunks",
+        why: "a reply with both a length and chunks may be an attack (RFC 9112 section 6.3); hyper \
+              uses the chunks",
         ours: "Head(LengthWithChunked)",
         theirs: "accepted",
         is: |input| has(input, "content-length") && has(input, "transfer-encoding"),
@@ -50,32 +50,32 @@ const WANTED: &[Difference] = &[
             b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     },
     Difference {
-        why: "lengths that are none, or differ, are an error also where no body is expected, and where \
-              there are chunks; hyper looks at them only if it needs one",
+        why: "invalid or different lengths are an error even where no body is expected and where \
+              there are chunks; hyper reads them only if it needs a length",
         ours: "Head(BadContentLength)",
         theirs: "accepted",
         is: |input| has(input, "content-length"),
         example: b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
     },
     Difference {
-        why: "only `chunked` can be decoded, once, and not in HTTP/1.0; hyper takes other codings as the \
-              body that they leave, up to the last chunk or the end of the stream",
+        why: "only `chunked` can be decoded, once, and not in HTTP/1.0; hyper hands out the body in \
+              other codings as it is, up to the last chunk or the end of the stream",
         ours: "Head(UnknownTransferEncoding)",
         theirs: "accepted",
         is: |input| has(input, "transfer-encoding"),
         example: b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     },
     Difference {
-        why: "nobody has asked for another protocol, and there is no invocation in one; hyper leaves it to \
-              its user",
+        why: "the client has not asked for another protocol, which cannot carry an invocation; hyper \
+              leaves the decision to its user",
         ours: "SwitchedProtocols",
         theirs: "accepted",
         is: |input| has(input, " 101"),
         example: b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
     },
     Difference {
-        why: "the service writes what its callers send as it is, and a control character of theirs must not \
-              end a runtime",
+        why: "the service writes values of its callers unchanged, and a control character in them \
+              must not end a runtime",
         ours: "accepted",
         theirs: "invalid HTTP header parsed",
         is: has_control_character,
@@ -102,7 +102,7 @@ fn has_bare_line_feed(input: &[u8]) -> bool {
 fn has_blank_line_before_a_head(input: &[u8]) -> bool {
     let starts = [&b"\r\n"[..], b"\n"].into_iter();
     starts.clone().any(|blank| input.starts_with(blank))
-        // Behind an interim reply.
+        // After an interim reply.
         || has(input, "\r\n\r\n\r\n")
         || has(input, "\r\n\r\n\n")
 }
@@ -112,14 +112,14 @@ fn has_control_character(input: &[u8]) -> bool {
 }
 
 #[test]
-fn every_wanted_difference_is_one() {
+fn every_wanted_difference_occurs() {
     Difference::check_each(WANTED, ours, receive_by_hyper);
 }
 
 #[test]
-#[should_panic(expected = "decide whether it is wanted")]
-fn a_difference_that_is_not_wanted_is_told() {
-    // As if ours read one byte less.
+#[should_panic(expected = "decide whether this difference is wanted")]
+fn a_difference_that_is_not_wanted_is_reported() {
+    // As if our reader read one byte less.
     let input = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab";
     let theirs = receive_by_hyper(input);
     let mut ours = theirs.clone();
@@ -129,7 +129,7 @@ fn a_difference_that_is_not_wanted_is_told() {
 }
 
 #[test]
-fn where_a_head_is_too_large_is_a_limit_of_each() {
+fn each_reader_has_its_own_limit_for_a_head() {
     let many = |count: usize| {
         format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{}\r\n", "A: b\r\n".repeat(count - 1))
     };
@@ -151,7 +151,8 @@ fn where_a_head_is_too_large_is_a_limit_of_each() {
     }
 }
 
-/// The replies that are recorded in the tests of `core` and `extensions`, each with all that follows it.
+/// The replies that are recorded in the tests of `core` and `extensions`, each with all bytes that
+/// follow it.
 fn recorded() -> Vec<Vec<u8>> {
     let files = ["core", "extensions"].into_iter().flat_map(|of| {
         let folder = format!("{}/../../{of}/tests/captures", env!("CARGO_MANIFEST_DIR"));
@@ -182,14 +183,14 @@ fn recorded_replies_are_read_alike_alone_and_before_others() {
         let alone = &bytes[..reply.length];
         let (Reading::Accepted(reply), None) = compare(alone) else { panic!("a whole reply") };
         assert_eq!(reply.length, alone.len());
-        // Where the rest is missing, it is missing for both.
+        // If the rest is missing, it is missing for both readers.
         for cut in (0..alone.len()).rev().take(300) {
             compare(&alone[..cut]);
         }
     }
 }
 
-/// What is done to a recorded reply.
+/// A change to a recorded reply.
 #[derive(Clone, Debug)]
 enum Mutation {
     Replace(u8),
@@ -240,7 +241,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: CASES, ..Default::default() })]
 
     #[test]
-    fn what_is_near_a_reply_is_read_alike(input in near_a_reply()) {
+    fn nearly_valid_replies_are_read_alike(input in near_a_reply()) {
         compare(&input);
     }
 
@@ -250,12 +251,12 @@ proptest! {
     }
 }
 
-/// How many replies are made of each kind.
+/// How many replies of each kind are generated.
 const CASES: u32 = 3_000;
 
 #[test]
-fn most_of_what_is_near_a_reply_is_one() {
-    // Or else the properties above would say little.
+fn many_nearly_valid_replies_are_valid() {
+    // Otherwise the properties above would prove little.
     let mut runner = TestRunner::deterministic();
     let near_a_reply = near_a_reply();
     let replies = (0..400).filter(|_| {
@@ -265,7 +266,7 @@ fn most_of_what_is_near_a_reply_is_one() {
     assert!(replies.count() > 100);
 }
 
-/// Lines that are near a reply, most of them right.
+/// Lines that are nearly those of a reply; most of them are right.
 fn near_a_reply() -> impl Strategy<Value = Vec<u8>> {
     let line_end =
         || prop_oneof![60 => Just("\r\n"), 1 => Just("\n"), 1 => Just("\r"), 1 => Just("\r\r\n")];

@@ -1,9 +1,9 @@
-//! Nothing that comes from a handler or from the service can break out of its place in a request.
+//! No value of a handler or of the service can break out of its place in a request.
 //!
-//! Each value of [`values`] is put into each of the places of [`places`]. The judge is hyper's server: what
-//! is written must be exactly one request, with the method, the path and the names of the fields that a
-//! harmless value gives, and with what was meant in the place; or nothing is written, and the caller gets
-//! a typed error.
+//! Each value of [`values`] is put into each of the places of [`places`]. The judge is hyper's
+//! server. The bytes must be exactly one request with the method, the path and the field names of a
+//! request with a harmless value, and with the intended value in the place. Otherwise nothing may
+//! be written, and the caller gets a typed error.
 
 mod places;
 mod through_std;
@@ -15,12 +15,12 @@ use lambda_proto_differential::{Call, Parts, Request, Served, serve};
 use places::{PLACES, Place};
 use proptest::prelude::*;
 
-/// Checks that these are the requests that harmless values give, but for what the places hold.
+/// Checks that these are the same requests as with harmless values, except in these places.
 fn check_shape(harmless: &Served, served: &Served, places: &[&Place]) -> Result<(), String> {
     let fault = |what: &str| Err(format!("{what}: {served:.1000?}"));
     if served.left > 0 || served.error.is_some() || served.requests.len() != harmless.requests.len()
     {
-        return fault("not the requests that were meant");
+        return fault("not the intended requests");
     }
     for (wanted, request) in harmless.requests.iter().zip(&served.requests) {
         let is_left_out =
@@ -50,10 +50,10 @@ fn check_shape(harmless: &Served, served: &Served, places: &[&Place]) -> Result<
     Ok(())
 }
 
-/// A path without the id of the invocation, and without what is before the version, if these are places.
+/// A path without the request id and without the prefix before the version, if these are places.
 fn shape(target: &str, places: &[&Place]) -> Vec<String> {
     let has = |name: &str| places.iter().any(|place| place.name.contains(name));
-    // No id has a `/` that is not escaped, so this is where the path of the API begins.
+    // A `/` in an id is always escaped, so the path of the API begins here.
     let start = if has("endpoint") { target.rfind("/20").unwrap_or(0) } else { 0 };
     let mut segments: Vec<_> = target[start..].split('/').map(str::to_owned).collect();
     if has("request id")
@@ -65,12 +65,12 @@ fn shape(target: &str, places: &[&Place]) -> Vec<String> {
     segments
 }
 
-/// What became of a value.
+/// The fate of a value.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Fate {
     Sent,
     Refused,
-    /// It is not text, which the types of this place want.
+    /// It is not text, which the types of this place require.
     NoText,
 }
 
@@ -85,7 +85,7 @@ fn try_value(place: &Place, call: Call, harmless: &Served, value: &[u8]) -> Resu
     check_shape(harmless, &served, &[place])?;
     match (place.is_meant)(call, &served.requests[0], value) {
         true => Ok(Fate::Sent),
-        false => Err(format!("not what was meant: {:.1000?}", served.requests[0])),
+        false => Err(format!("not the intended value: {:.1000?}", served.requests[0])),
     }
 }
 
@@ -93,7 +93,7 @@ fn harmless(call: Call) -> Served {
     serve(&call.encode(&Parts::harmless()).expect("harmless parts are taken"))
 }
 
-/// Checks these values in all places; returns what became of them.
+/// Checks these values in all places; returns their fates.
 fn check(values: &[Vec<u8>]) -> Vec<(&'static str, BTreeSet<Fate>)> {
     let of_place = |place: &'static Place| {
         let mut fates = BTreeSet::new();
@@ -120,7 +120,7 @@ fn no_byte_breaks_out_of_any_place() {
 }
 
 #[test]
-fn no_text_that_tries_to_breaks_out_of_any_place() {
+fn no_hostile_text_breaks_out_of_any_place() {
     for (place, fates) in check(&values::attempts()) {
         assert!(fates.contains(&Fate::Sent), "{place}: {fates:?}");
     }
@@ -139,8 +139,8 @@ fn every_request_with_a_place_in_it_is_tried() {
 }
 
 #[test]
-fn what_breaks_out_is_told() {
-    // A program that writes these fields as they are.
+fn a_value_that_breaks_out_is_detected() {
+    // A program that writes these fields without any checks.
     let write = |error_type: &str| {
         format!(
             "POST /2018-06-01/runtime/init/error HTTP/1.1\r\nHost: 127.0.0.1:9001\r\nUser-Agent: test/1\r\n\
@@ -170,7 +170,7 @@ fn what_breaks_out_is_told() {
 }
 
 #[test]
-fn what_is_not_what_was_meant_is_told() {
+fn a_value_that_differs_from_the_intended_one_is_detected() {
     for place in PLACES {
         let call = place.calls[0];
         let request = &harmless(call).requests[0];

@@ -1,4 +1,4 @@
-//! The places of a request that hold what somebody else has said.
+//! The places of a request that hold values of a handler, its callers or the service.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,17 +12,17 @@ pub(crate) struct Place {
     pub(crate) name: &'static str,
     /// The requests that have it.
     pub(crate) calls: &'static [Call],
-    /// Puts a value there; `false` if it has to be text and is none.
+    /// Puts a value there; `false` if it has to be text and is not.
     pub(crate) put: fn(&mut Parts, &[u8]) -> bool,
-    /// Whether a request says with it what was meant.
+    /// Whether a request has the intended value in this place.
     pub(crate) is_meant: fn(Call, &Request, &[u8]) -> bool,
-    /// The field that is left out where a value cannot stand in it.
+    /// The field that is left out if it cannot hold the value.
     pub(crate) may_be_left_out: Option<&'static str>,
 }
 
 impl Place {
-    /// Whether two places are the same part, of which there is one, or parts of one reply of the service,
-    /// where the first value may be the end of the second.
+    /// Whether two places exclude each other: they are the same part, which exists once, or parts
+    /// of one reply of the service, where the first value may end the reply before the second.
     pub(crate) fn excludes(&self, other: &Self) -> bool {
         let part = |name: &'static str| name.split(',').next();
         let is_of_service = |it: &Self| it.name.ends_with(", of the service");
@@ -99,7 +99,7 @@ pub(crate) static PLACES: &[Place] = &[
             let json = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).ok();
             let plain =
                 |bytes: &[u8]| bytes.trim_ascii().iter().all(|it| (b' '..=b'~').contains(it));
-            // What is ASCII and no control stands there as it is.
+            // ASCII without control characters is written as it is.
             let is_same = !plain(value) || header == value.trim_ascii();
             plain(header) && is_same && (json(value).is_none() || json(header) == json(value))
         },
@@ -127,7 +127,7 @@ pub(crate) static PLACES: &[Place] = &[
         calls: OF_SERVICE,
         put: |parts, value| put_bytes(&mut parts.request_id, value),
         is_meant: |_, request, value| request_id(request).as_deref() == Some(first_line(value)),
-        // It may end the head of the event before the other id has come.
+        // The value may end the head of the event before the other id.
         may_be_left_out: Some(ATTEMPT_ID),
     },
     Place {
@@ -255,7 +255,7 @@ fn text(value: &[u8]) -> &str {
     str::from_utf8(value).expect("it was put there as text")
 }
 
-/// A field value as it arrives: without the blanks around it (RFC 9112 section 5).
+/// A field value as it arrives: without the blanks around it [RFC 9112 section 5].
 fn trimmed(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
         value = rest;
@@ -263,7 +263,7 @@ fn trimmed(mut value: &[u8]) -> &[u8] {
     value
 }
 
-/// What a service says that writes a value into a field as it is.
+/// The field value that results if a service writes a value without any checks.
 fn first_line(value: &[u8]) -> &[u8] {
     let end = value.windows(2).position(|it| it == b"\r\n").unwrap_or(value.len());
     trimmed(&value[..end])
@@ -282,7 +282,8 @@ fn request_id(request: &Request) -> Option<Vec<u8>> {
     Some(id)
 }
 
-/// It stands there as it came; what cannot stand in a header, or is longer than any id, is left out.
+/// Checks that the attempt id is echoed unchanged, or left out if it is not valid in a header or
+/// longer than any id.
 fn is_attempt_id(request: &Request, value: &[u8]) -> bool {
     let is_control = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
     let is_usable = (1..=256).contains(&value.len()) && !value.iter().any(is_control);
@@ -304,12 +305,12 @@ fn report(call: Call, request: &Request) -> Value {
     serde_json::from_slice(&json).expect("JSON")
 }
 
-/// Bytes of a report that are there for its message, at the least.
+/// The least number of bytes that a report has for its message.
 fn room(call: Call) -> usize {
     if call == Call::StreamWithError { 2_500 } else { MAX_ERROR_BODY - 1_000 }
 }
 
-/// Whether this is the value, or as much of it as may be cut for the room.
+/// Whether this is the value, or its beginning if it may be cut for lack of room.
 fn is_start(json: &Value, value: &[u8], room: usize) -> bool {
     let Some(start) = json.as_str() else { return false };
     let is_cut = start.len() < value.len();

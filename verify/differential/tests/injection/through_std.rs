@@ -1,5 +1,5 @@
-//! The same for what does not pass through `lambda-proto` unchanged: failures, content types, HTTP
-//! responses and ids, by the public API of `lambda-proto-std` and over a socket.
+//! The same through the public API of `lambda-proto-std` and over a socket, for values that this
+//! layer changes: failures, content types, HTTP responses and ids.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -16,10 +16,10 @@ use serde_json::Value;
 
 use crate::{PLACES, check_shape, values};
 
-/// How long anything may take that has to happen.
+/// How long something that has to happen may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Serves these events, one after the other, to whoever connects, and gives the answers.
+/// Serves these events, one after the other, to the runtime that connects, and returns the answers.
 fn serve_events(events: Vec<Vec<u8>>) -> (String, JoinHandle<Vec<Served>>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback");
     let address = listener.local_addr().expect("it is bound").to_string();
@@ -42,7 +42,7 @@ fn serve_events(events: Vec<Vec<u8>>) -> (String, JoinHandle<Vec<Served>>) {
     (address, service)
 }
 
-/// Reads until hyper's server has nothing but whole requests, or goes no further.
+/// Reads until hyper's server has only whole requests, or stops.
 fn read(stream: &mut TcpStream) -> Served {
     let (mut bytes, mut room) = (Vec::new(), [0; 16 * 1024]);
     loop {
@@ -70,7 +70,7 @@ fn event(request_id: &[u8], attempt_id: &[u8]) -> Vec<u8> {
 /// What a handler does with a value.
 type Handler = for<'i> fn(Invocation<'i>, Responder<'i>, &str) -> Result<Sent<'i>, Failure>;
 
-/// Has a worker answer so many invocations, each with its value, and gives what its service was sent.
+/// Lets a worker answer one invocation for each value, and returns what its service received.
 fn answers(handler: Handler, values: &[String], events: Vec<Vec<u8>>) -> Vec<Served> {
     let (address, service) = serve_events(events);
     let endpoint = Endpoint::parse(&address).expect("an address");
@@ -78,7 +78,7 @@ fn answers(handler: Handler, values: &[String], events: Vec<Vec<u8>>) -> Vec<Ser
     let mut worker = runtime.log(|_| {}).into_worker();
     for value in values {
         let (invocation, responder) =
-            worker.next().expect("the service goes on").expect("it is not stopped");
+            worker.next().expect("the service continues").expect("it is not stopped");
         if let Err(failure) = handler(invocation, responder, value) {
             worker.fail(&failure);
         }
@@ -95,7 +95,8 @@ fn texts() -> Vec<String> {
     values.into_iter().filter_map(|value| String::from_utf8(value).ok()).collect()
 }
 
-/// Checks that every text is answered as a harmless one, or as what a handler returns that was refused.
+/// Checks that the answer with every text has the shape of a harmless answer, or of the error
+/// report of a handler whose value was refused.
 fn check(handler: Handler, is_meant: fn(&Served, &str) -> bool) {
     let texts = [vec!["harmless".to_owned()], texts()].concat();
     let served = answers(handler, &texts, vec![event(b"8476a536", b"9f"); texts.len()]);
@@ -162,7 +163,7 @@ fn no_failure_in_the_trailers_of_a_stream_breaks_out() {
         },
         |served, text| {
             let message = report(served)["errorMessage"].as_str().expect("text").to_owned();
-            // What has no room in trailers is cut.
+            // A message that is too long for the trailers is cut.
             served.requests[0].body == b"begun"
                 && (message == text || (text.len() > 1_000 && text.starts_with(&message)))
         },
@@ -213,7 +214,7 @@ fn no_body_breaks_out() {
 
 #[test]
 fn no_id_of_the_service_breaks_out() {
-    // With a line end in it, or blanks around it, it is another id.
+    // With a line end in it, or with blanks around it, the service would send another id.
     let is_id = |it: &String| {
         (1..=256).contains(&it.len())
             && !it.contains(['\r', '\n'])

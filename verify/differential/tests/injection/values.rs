@@ -1,8 +1,8 @@
-//! Values that try to break out.
+//! Values that try to break out of their places.
 
 use proptest::prelude::*;
 
-/// Each byte alone and between others, and the character of its number.
+/// Each byte, alone and between others, and the character with that code point.
 pub(crate) fn bytes() -> Vec<Vec<u8>> {
     let bytes = (0..=u8::MAX).flat_map(|byte| {
         let character = char::from(byte).to_string();
@@ -19,7 +19,7 @@ pub(crate) fn bytes() -> Vec<Vec<u8>> {
     bytes
 }
 
-/// Texts, each with something that ends a place somewhere.
+/// Texts, each of which contains something that could end a place.
 const ATTEMPTS: &[&str] = &[
     "",
     "\r",
@@ -77,7 +77,7 @@ const ATTEMPTS: &[&str] = &[
     "\u{fffd}\u{ffff}\u{10ffff}",
 ];
 
-/// The texts, and bytes that are none.
+/// The texts, and bytes that are not text.
 pub(crate) fn attempts() -> Vec<Vec<u8>> {
     let no_text: [&[u8]; 6] =
         [b"\xff", b"\xc3", b"\xe9\r\nX: y", b"\xed\xa0\x80", b"\xc0\x8a", b"\xf4\x90\x80\x80"];
@@ -85,7 +85,7 @@ pub(crate) fn attempts() -> Vec<Vec<u8>> {
     attempts.chain(no_text).map(<[u8]>::to_vec).collect()
 }
 
-/// 8 KiB, 1 MiB, and just beyond the limits of the library.
+/// Values of 8 KiB, of 1 MiB, and just beyond the limits of the library.
 pub(crate) fn long() -> Vec<Vec<u8>> {
     const MIB: usize = 1024 * 1024;
     let lengths = [64, 65, 127, 128, 129, 255, 256, 257, 4_096, 8_192, MIB, MIB + 1];
@@ -98,7 +98,7 @@ pub(crate) fn long() -> Vec<Vec<u8>> {
     long
 }
 
-/// Parts of these one after the other.
+/// Concatenations of parts of these values.
 pub(crate) fn combined() -> impl Strategy<Value = Vec<u8>> {
     let part = prop_oneof![
         3 => prop::sample::select(ATTEMPTS).prop_map(|attempt| attempt.as_bytes().to_vec()),

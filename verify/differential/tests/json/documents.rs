@@ -1,4 +1,4 @@
-//! The documents of the service, by both readers.
+//! The documents of the service, and how both readers read them.
 
 use lambda_proto::api::{ClientContext, CognitoIdentity, ServiceError};
 use lambda_proto::json::JsonError;
@@ -11,7 +11,7 @@ pub(crate) type Strings = Vec<String>;
 
 /// A document of the service, as ours reads it and as serde_json does.
 pub(crate) struct Document {
-    /// Of its fields, and of those on the way to them.
+    /// The names of its fields, and of the objects that contain them.
     pub(crate) names: &'static [&'static str],
     pub(crate) ours: fn(&[u8]) -> Result<Strings, JsonError>,
     pub(crate) theirs: fn(&[u8]) -> serde_json::Result<Strings>,

@@ -1,5 +1,5 @@
-//! JSON: what `lambda-proto` and its transports write is read by serde_json, and what one reads of the
-//! service's documents the other reads, too.
+//! JSON: serde_json reads what `lambda-proto` and its transports write, and both read the documents
+//! of the service alike.
 
 mod documents;
 mod read;

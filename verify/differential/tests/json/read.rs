@@ -1,4 +1,4 @@
-//! What is read.
+//! JSON that `lambda-proto` reads.
 
 use lambda_proto::limits::MAX_JSON_DEPTH;
 use lambda_proto_differential::{Difference, Reading};
@@ -32,42 +32,42 @@ impl Document {
     }
 }
 
-/// Where they differ, and why we stay with it. The examples are service errors.
+/// Where the readers differ, and why the difference is wanted. The examples are service errors.
 const WANTED: &[Difference] = &[
     Difference {
-        why: "strings are handed out as they stand and decoded when they are looked at: what is no escape \
-              becomes U+FFFD then, and a control character stands for itself; those of unknown members \
-              are not looked at",
+        why: "strings are handed out undecoded and decoded on access: an invalid escape becomes \
+              U+FFFD, and a control character stands for itself; strings in unknown members are \
+              never decoded",
         ours: "accepted",
         theirs: "*",
         is: has_a_bad_string,
         example: br#"{"errorType":"\ud800"}"#,
     },
     Difference {
-        why: "what unknown members hold is passed over, not read: a reader without recursion or memory has \
-              no need to know which numbers and words there are, and how many commas",
+        why: "values of unknown members are skipped, not read: a reader without recursion or memory \
+              does not need to check numbers, words and commas in them",
         ours: "accepted",
         theirs: "*",
         is: has_a_bad_scalar,
         example: br#"{"unknown":nulls}"#,
     },
     Difference {
-        why: "nesting is bounded for stacks that are smaller than serde_json takes them to be",
+        why: "nesting is bounded for stacks that are smaller than serde_json assumes",
         ours: "TooDeep",
         theirs: "accepted",
         is: |document| document.iter().filter(|byte| b"[{".contains(byte)).count() > MAX_JSON_DEPTH,
         example: too_deep(),
     },
     Difference {
-        why: "serde takes the elements of an array for the fields of a struct, by their order; the service \
-              writes objects",
+        why: "serde also reads an array as a struct, with its fields in order; the service writes \
+              objects",
         ours: "NotTheDocument",
         theirs: "accepted",
         is: |document| document.contains(&b'['),
         example: br#"["T","m"]"#,
     },
     Difference {
-        why: "a name is known as the service writes it, without escapes",
+        why: "a name is recognised only as the service writes it, without escapes",
         ours: "accepted",
         theirs: "accepted",
         is: |document| strings(document).any(|it| it.contains(&b'\\')),
@@ -114,10 +114,10 @@ fn has_a_bad_string(document: &[u8]) -> bool {
     strings(document).any(|it| serde_json::from_slice::<String>(it).is_err())
 }
 
-/// Whether a scalar is none, or commas do not stand between two things.
+/// Whether a scalar is invalid, or a comma does not separate two values.
 fn has_a_bad_scalar(document: &[u8]) -> bool {
     let mut rest = document;
-    // Each string becomes a number, for it is none of these.
+    // Replaces each string by a number, so that only the scalars and commas are left to check.
     let mut plain = Vec::new();
     for string in strings(document) {
         let at = rest.windows(string.len()).position(|it| it == string).expect("it is there");
@@ -138,12 +138,12 @@ fn has_a_bad_scalar(document: &[u8]) -> bool {
 }
 
 #[test]
-fn every_wanted_difference_is_one() {
+fn every_wanted_difference_occurs() {
     let [service_error, ..] = &DOCUMENTS;
     Difference::check_each(WANTED, |it| service_error.ours(it), |it| service_error.theirs(it));
 }
 
-/// Documents with these names that are nearly JSON, most of them right.
+/// Documents with these names that are nearly JSON; most of them are valid.
 fn near_a_document(names: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
     let blank = || prop_oneof![12 => Just(String::new()), 1 => "[ \t\r\n]{1,2}"];
     let part = prop_oneof![
@@ -208,7 +208,7 @@ fn listed(
         let count = items.len();
         for (index, (item, comma)) in items.into_iter().enumerate() {
             text += &item;
-            // A comma at the end is a fault, which the others are enough of.
+            // A comma at the end would be an error, and there are enough others.
             text += if index + 1 == count && comma.contains(',') { "" } else { comma };
         }
         text + end
@@ -216,8 +216,8 @@ fn listed(
 }
 
 #[test]
-fn most_of_what_is_near_a_document_is_one() {
-    // Or else the property below would say little.
+fn many_nearly_valid_documents_are_valid() {
+    // Otherwise the property below would prove little.
     let mut runner = TestRunner::deterministic();
     for document in &DOCUMENTS {
         let near_a_document = near_a_document(document.names);
@@ -271,7 +271,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 1_000, ..Default::default() })]
 
     #[test]
-    fn what_is_near_a_document_is_read_alike(
+    fn nearly_valid_documents_are_read_alike(
         (at, bytes) in (0..DOCUMENTS.len())
             .prop_flat_map(|at| (Just(at), near_a_document(DOCUMENTS[at].names)))
     ) {
@@ -279,7 +279,7 @@ proptest! {
     }
 
     #[test]
-    fn what_serde_json_writes_is_read(error_type: String, message: String, other in any_json()) {
+    fn documents_that_serde_json_writes_are_read(error_type: String, message: String, other in any_json()) {
         let document = json!({"a": other, "errorType": error_type, "z": other, "errorMessage": message});
         let [service_error, ..] = &DOCUMENTS;
         for bytes in [serde_json::to_vec(&document), serde_json::to_vec_pretty(&document)] {

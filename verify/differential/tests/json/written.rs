@@ -1,4 +1,4 @@
-//! What is written.
+//! JSON that `lambda-proto` and its transports write.
 
 use lambda_proto::api::{ErrorReport, HttpPrelude};
 use lambda_proto::limits::MAX_ERROR_TYPE;
@@ -20,13 +20,14 @@ proptest! {
         let request = serve(&Call::InitError.encode(&parts).expect("a request")).one().expect("one request");
         let header = request.field("lambda-runtime-function-xray-error-cause").expect("it is there");
         let header: Value = serde_json::from_slice(header).expect("JSON");
-        // Not the value itself: it does not read every number as the one that it has written.
+        // Not compared with the value itself: serde_json does not read every number back as
+        // written.
         prop_assert_eq!(header, serde_json::from_str::<Value>(&text).expect("JSON"));
     }
 
     #[test]
     fn a_report_of_any_strings_is_read(
-        // As long as is never cut, should each character be an escape.
+        // So long that nothing is cut even if each character needs an escape.
         error_type in prop::collection::vec(any::<char>(), 0..MAX_ERROR_TYPE / 6),
         message: String,
         frames in prop::collection::vec("[^\r\n]{1,20}", 0..4),
@@ -49,7 +50,7 @@ fn encoded(report: &ErrorReport<'_>) -> Vec<u8> {
     json
 }
 
-/// All characters that there are, some thousands at a time.
+/// All characters, some thousands at a time.
 fn all_characters() -> Vec<String> {
     let all: Vec<char> = ('\0'..=char::MAX).collect();
     all.chunks(8_192).map(|some| some.iter().collect()).collect()
@@ -58,7 +59,7 @@ fn all_characters() -> Vec<String> {
 #[test]
 fn every_character_of_a_message_and_of_a_stack_trace_is_read() {
     for text in all_characters() {
-        // What ends a line ends a frame.
+        // A line end would end a frame.
         let frame = text.replace(['\r', '\n'], "");
         let report = encoded(&ErrorReport::new("A.B", &text).stack_trace(&frame));
         let expected = json!({"errorType": "A.B", "errorMessage": text, "stackTrace": [frame]});
