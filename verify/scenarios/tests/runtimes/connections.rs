@@ -16,10 +16,10 @@ scenarios! {
         chunks_that_break_in_the_middle_of_an_event_are_an_error_of_that_event,
         after_a_reply_that_says_close_a_new_connection_is_used_immediately,
         after_an_event_that_says_close_the_answer_goes_out_on_a_new_connection,
-        behind_a_pipelined_answer_that_says_close_next_is_asked_again_on_a_new_connection,
+        after_a_reply_to_a_pipelined_answer_that_says_close_next_is_asked_on_a_new_connection,
         a_reply_of_http_1_0_ends_its_connection,
         after_an_unsolicited_408_the_answer_goes_out_on_a_new_connection,
-        bytes_behind_an_event_are_logged_and_the_answer_goes_out_on_a_new_connection,
+        bytes_after_an_event_are_logged_and_the_answer_goes_out_on_a_new_connection,
         garbage_instead_of_an_event_ends_the_runtime_with_an_error,
         garbage_instead_of_a_reply_ends_the_runtime_with_an_error,
         interim_replies_without_end_end_the_runtime_with_an_error,
@@ -171,7 +171,7 @@ fn after_an_event_that_says_close_the_answer_goes_out_on_a_new_connection(on: &d
     assert_eq!(run.stop(), [""; 0]);
 }
 
-fn behind_a_pipelined_answer_that_says_close_next_is_asked_again_on_a_new_connection(
+fn after_a_reply_to_a_pipelined_answer_that_says_close_next_is_asked_on_a_new_connection(
     on: &dyn Transport,
 ) {
     let service = on.service();
@@ -220,9 +220,7 @@ fn after_an_unsolicited_408_the_answer_goes_out_on_a_new_connection(on: &dyn Tra
     run.stop();
 }
 
-fn bytes_behind_an_event_are_logged_and_the_answer_goes_out_on_a_new_connection(
-    on: &dyn Transport,
-) {
+fn bytes_after_an_event_are_logged_and_the_answer_goes_out_on_a_new_connection(on: &dyn Transport) {
     let service = on.service();
     let run = echo(on, &service);
     let mut connection = service.connection();

@@ -18,7 +18,7 @@ scenarios! {
     }
     on_sockets {
         a_500_ends_the_run_when_the_invocations_in_flight_have_been_answered,
-        a_slot_whose_connection_speaks_nonsense_begins_anew_and_leaves_the_others_alone,
+        a_slot_whose_connection_carries_nonsense_starts_over_and_leaves_the_others_alone,
         an_error_of_one_slot_is_returned_even_if_the_others_were_stopped,
         with_several_slots_a_403_on_next_is_asked_again_with_pauses,
         all_slots_give_up_together_when_the_service_is_gone,
@@ -122,7 +122,7 @@ fn a_500_ends_the_run_when_the_invocations_in_flight_have_been_answered(on: &dyn
     service.expect_no_connection();
 }
 
-fn a_slot_whose_connection_speaks_nonsense_begins_anew_and_leaves_the_others_alone(
+fn a_slot_whose_connection_carries_nonsense_starts_over_and_leaves_the_others_alone(
     on: &dyn Transport,
 ) {
     let service = on.service();

@@ -24,7 +24,7 @@ scenarios! {
         a_long_error_in_the_middle_fits_the_trailers_that_the_service_reads,
         seven_mebibytes_are_streamed_whole,
         a_service_that_closes_the_connection_breaks_the_pipe_and_the_loop_uses_a_new_one,
-        a_refusal_in_the_middle_of_a_stream_is_logged_and_the_loop_goes_on_elsewhere,
+        a_refusal_in_the_middle_of_a_stream_is_logged_and_the_loop_uses_a_new_connection,
         a_connection_that_ends_between_two_pieces_leaves_the_fate_unknown,
     }
     on_sockets {
@@ -357,7 +357,7 @@ fn a_service_that_closes_the_connection_breaks_the_pipe_and_the_loop_uses_a_new_
     assert_eq!(lines[0], FATE_UNKNOWN, "{lines:?}");
 }
 
-fn a_refusal_in_the_middle_of_a_stream_is_logged_and_the_loop_goes_on_elsewhere(
+fn a_refusal_in_the_middle_of_a_stream_is_logged_and_the_loop_uses_a_new_connection(
     on: &dyn Transport,
 ) {
     let lines = break_a_stream(on, refuse_and_close);
