@@ -12,7 +12,7 @@ use support::{Dice, Host, run, runtime};
 
 const SLOTS: usize = 16;
 
-/// Serves each connection an event of its own, in a random order.
+/// Sends each connection its own event, in a random order.
 fn invoke_all(connections: &mut [Connection], round: usize, dice: &mut Dice) {
     let mut order: Vec<_> = (0..connections.len()).collect();
     dice.shuffle(&mut order);
@@ -55,7 +55,7 @@ fn answers_in_any_order_go_out_each_on_its_own_connection() {
         let mut all = host.invocations(SLOTS);
         let slots: BTreeSet<_> =
             all.iter().map(|(invocation, _)| invocation.key().slot()).collect();
-        assert_eq!(slots, (0..SLOTS).collect(), "each in a slot of its own");
+        assert_eq!(slots, (0..SLOTS).collect(), "each in its own slot");
         if round == 0 {
             all.reverse();
         } else {

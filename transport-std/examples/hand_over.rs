@@ -13,7 +13,7 @@
 //! curl -d '"order 1"' http://127.0.0.1:9000/2015-03-31/functions/function/invocations
 //! ```
 //!
-//! Each `serve` needs a terminal of its own. On AWS an SDK makes the request, which must be signed.
+//! Run each `serve` in its own terminal. On AWS an SDK makes the request, which must be signed.
 
 use std::collections::HashSet;
 use std::fmt::Display;

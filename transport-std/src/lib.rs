@@ -143,8 +143,7 @@
 //! # Layers
 //!
 //! The protocol itself is in [`lambda_proto`]; this crate adds the socket, the memory, threads for
-//! several invocations at once, and the environment.
-#![cfg_attr(docsrs, feature(doc_cfg))]
+//! several simultaneous invocations, and the environment.
 #![forbid(unsafe_code)]
 
 mod connector;

@@ -89,7 +89,7 @@ impl Runtime {
         self.run_slots(&|| self.worker(), &|worker| worker.run(&handler))
     }
 
-    /// Runs a worker in each slot, on threads of their own if there are several.
+    /// Runs a worker in each slot; several slots run on separate threads.
     pub(crate) fn run_slots<W>(
         &self,
         new_worker: &(dyn Fn() -> W + Sync),

@@ -27,7 +27,7 @@ fn program() {
         .run(|invocation, responder, context| handle(&behaviour, invocation, responder, &context));
     if behaviour == "outlives its runtime" {
         assert!(stop.is_stopping() || result.is_err());
-        say("goes on");
+        say("continues");
         wait_for_test();
     }
     say("the end of main");
@@ -347,7 +347,7 @@ fn after_its_runtime_has_ended_a_signal_kills_the_process_as_usual() {
         let (mut program, _extension, mut connection) =
             start_waiting(&service, "outlives its runtime");
         connection.refuse(500, "InternalServerError", "no");
-        program.lines().wait_for("goes on");
+        program.lines().wait_for("continues");
         program.signal(signal);
         assert_killed_by(&mut program, signal);
     }

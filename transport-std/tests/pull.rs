@@ -40,7 +40,7 @@ fn program() -> Result<(), Error> {
             Ok(())
         });
     let worker = Runtime::from_env()?.lifecycle(lifecycle).into_worker()?;
-    let mut worker = worker.expect("nobody stops it before");
+    let mut worker = worker.expect("it is not stopped before");
     while let Some((invocation, responder, context)) = worker.next()? {
         assert!(context.get::<Table>().is_some());
         if behaviour == "answers when told" {
