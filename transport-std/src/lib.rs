@@ -144,6 +144,7 @@
 //!
 //! The protocol itself is in [`lambda_proto`]; this crate adds the socket, the memory, threads for
 //! several simultaneous invocations, and the environment.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod connector;

@@ -69,7 +69,7 @@ pub enum Step {
     /// For this many milliseconds, the service resets its connections and accepts none.
     Away(u64),
     /// The client does the first step of one of these lists, and then the rest of that list.
-    Either(Vec<Vec<Step>>),
+    Either(Vec<Vec<Self>>),
     /// The client's process exits in this way.
     Exits(Exit),
     /// The client sends nothing more, keeps the connection open, and is alive.

@@ -42,7 +42,7 @@ fn main(environment: Environment) -> i32 {
         return fail(&[RUNTIME_API, " is not set: start this by Lambda, or by lambda-lab"]);
     };
     let Ok(endpoint) = Endpoint::parse(address) else {
-        return fail(&[RUNTIME_API, " is not an address of a Runtime API: ", address]);
+        return fail(&[RUNTIME_API, " is not the address of a Runtime API: ", address]);
     };
     let Ok(ip) = endpoint.host().parse::<Ipv4Addr>() else {
         return fail(&[RUNTIME_API, " must be an IPv4 address with a port here, not ", address]);

@@ -162,8 +162,8 @@ fn an_unusable_address_is_reported_in_one_line() {
         Process::start(Command::new(nolibc()).env_remove("AWS_LAMBDA_RUNTIME_API")).unwrap();
     assert_fails(&mut process, 1, "nolibc: AWS_LAMBDA_RUNTIME_API is not set");
     for (address, words) in [
-        ("", "is not an address of a Runtime API"),
-        ("https://127.0.0.1", "is not an address of a Runtime API: https://127.0.0.1"),
+        ("", "is not the address of a Runtime API"),
+        ("https://127.0.0.1", "is not the address of a Runtime API: https://127.0.0.1"),
         ("localhost:9001", "must be an IPv4 address with a port here, not localhost:9001"),
     ] {
         assert_fails(&mut start(address), 1, words);
