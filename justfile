@@ -1,0 +1,165 @@
+# What people, `.ci/run` and the workflows run. `just` alone lists it; `.ci/setup` installs what it needs.
+
+tools := justfile_directory() / "target/tools"
+export PATH := tools / "bin" + ":" + tools / "cargo/bin" + ":" + env("PATH")
+
+# Other workspaces share what they can with this one; some of their Cargo commands run in their folders.
+export CARGO_TARGET_DIR := env("CARGO_TARGET_DIR", justfile_directory() / "target")
+
+published := "lambda-proto lambda-proto-extension lambda-proto-host lambda-proto-std lambda-proto-mio"
+workspaces := "Cargo.toml examples/nolibc/Cargo.toml verify/panic-free/Cargo.toml benches/Cargo.toml fuzz/Cargo.toml"
+
+[private]
+default:
+    @{{ just_executable() }} --list --unsorted
+
+# Formatting, spelling, lints, documentation
+lint: format spelling clippy doc
+
+# The tests that need nothing but Rust, and the command of the README
+test: tests features alone hello
+
+# The long proofs, whole: the model, ten million invocations, every cut, fuzzing; then what is published
+proof: (soak "10000000") cuts panic-free sizes counts emulator loops lifecycle (fuzz "600") dist
+
+# What an invocation costs, beside the floor and other clients: benches/RESULTS.md and its graphs
+bench *arguments:
+    cargo run --release --locked --manifest-path benches/Cargo.toml -- {{ arguments }}
+
+# Every fuzz target, or those that are named, for this many seconds each
+fuzz seconds="20" *targets:
+    fuzz/run {{ seconds }} {{ targets }}
+
+# What is published: packages, licences, sources, feature sets, compatibility
+dist: packages deny hack semver
+
+# Tests of processes and of time, 20 times each under load; see .ci/flaky
+flaky *arguments:
+    .ci/flaky {{ arguments }}
+
+# ---- parts of `lint`
+
+[private]
+format:
+    for manifest in {{ workspaces }}; do cargo fmt --all --check --manifest-path "$manifest" || exit 1; done
+    for script in .ci/* fuzz/run fuzz/lines fuzz/corpora; do \
+        if head -n 1 "$script" | grep -q bash; then bash -n "$script" || exit 1; fi; done
+
+[private]
+spelling:
+    typos
+
+[private]
+clippy:
+    cargo clippy --quiet --locked --workspace --all-targets --all-features -- -D warnings
+    cargo clippy --quiet --locked -p lambda-proto -p lambda-proto-extension -p lambda-proto-std -p lambda-proto-mio \
+        --no-default-features -- -D warnings
+    cargo clippy --quiet --locked --manifest-path fuzz/Cargo.toml -- -D warnings
+    cargo clippy --quiet --locked --manifest-path verify/panic-free/Cargo.toml --all-features -- -D warnings
+
+[private]
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --workspace --no-deps --all-features
+
+# ---- parts of `test`
+
+[private]
+tests:
+    cargo test --workspace --locked
+
+# What features add.
+[private]
+features:
+    cargo test --locked -p lambda-proto-host --all-features
+    cargo test --locked -p lambda-proto-std -p lambda-proto-mio --test current --features log
+
+# Core and extensions without what the workspace adds to them, and the runtime without JSON.
+[private]
+alone:
+    cargo test --quiet --locked -p lambda-proto
+    cargo test --quiet --locked -p lambda-proto-extension
+    cargo build --quiet --locked -p lambda-proto-std --no-default-features --example minimal
+    for package in {{ published }}; do \
+        if cargo tree --locked --package "$package" --edges normal,build,dev --all-features | grep lambda-lab; then \
+            echo "$package depends on the lab" >&2; exit 1; fi; done
+
+[private]
+hello:
+    test "$(cargo run --quiet --locked --release --example hello -- '{"name":"Ada"}')" = '{"greeting":"Hello, Ada!"}'
+
+# ---- parts of `proof`, of which `.ci/run` runs most, some of them smaller
+
+# The machine against its model, and this many invocations under faults.
+[private]
+soak invocations="10000000":
+    SOAK_INVOCATIONS={{ invocations }} cargo test --locked --release --workspace --test model --test soak -- --nocapture
+
+# Every vector for clients, cut at every position.
+[private]
+cuts:
+    cargo test --locked --release -p lambda-conformance --test splits -- --nocapture
+
+[private]
+bare-metal:
+    .ci/bare-metal
+
+# No function of core and extensions can panic in a release.
+[private]
+panic-free:
+    .ci/panic-free
+
+[private]
+sizes:
+    .ci/sizes
+
+# System calls and instructions of an invocation.
+[private]
+counts:
+    cargo test --quiet --locked --release --manifest-path benches/Cargo.toml
+    cargo run --quiet --locked --release --manifest-path benches/Cargo.toml -- check
+
+# Under AWS's emulator and cargo-lambda, and other people's clients under the lab.
+[private]
+emulator:
+    cargo test --locked --workspace --test emulator --test multi_concurrency --test cargo_lambda \
+        --test side_by_side --test emulator_vectors --test other_clients
+    test "$(cargo run --quiet --locked -p lambda-interop -- hello '{"name":"Ada"}')" = '{"greeting":"Hello, Ada!"}'
+
+# Event loops under the lab: nothing lost or crossed, counts, memory.
+[private]
+loops:
+    cargo test --locked --release --workspace --test pool --test own_loops --test nolibc
+
+# The lifecycle under the lab: stopped processes, signals, counts.
+[private]
+lifecycle:
+    cargo test --locked --release -p lambda-interop --test lifecycle --test async_work
+
+# ---- parts of `dist`
+
+[private]
+packages:
+    .ci/packages
+
+# Licences, sources and duplicates of dependencies; `deny.toml` has the rules.
+[private]
+deny: (tool "cargo-deny" "0.20.2")
+    for manifest in {{ workspaces }}; do cargo deny --manifest-path "$manifest" check --hide-inclusion-graph licenses bans sources || exit 1; done
+
+# Each feature alone, and all pairs of them.
+[private]
+hack: (tool "cargo-hack" "0.6.46")
+    cargo hack check --locked --feature-powerset --depth 2 {{ prepend("-p ", published) }}
+
+# Against the newest tag, if there is one.
+[private]
+semver: (tool "cargo-semver-checks" "0.51.0")
+    if tag=$(git describe --tags --abbrev=0 2>/dev/null); then \
+        cargo semver-checks --baseline-rev "$tag" {{ prepend("-p ", published) }}; \
+    else echo "semver: no tag to compare with"; fi
+
+# Compiled once, into target/tools.
+[private]
+tool name version:
+    {{ name }} --version 2>/dev/null | grep -qF {{ version }} || \
+        CARGO_TARGET_DIR={{ tools }}/build cargo install --quiet --locked --root {{ tools }}/cargo {{ name }}@{{ version }}
