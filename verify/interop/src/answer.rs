@@ -80,6 +80,8 @@ impl Caller {
     pub fn new(url: impl Into<String>) -> Self {
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(PATIENCE))
+            // The emulator closes connections when it likes, and a POST is not sent twice.
+            .max_idle_connections(0)
             .http_status_as_error(false)
             .proxy(None)
             .build();
