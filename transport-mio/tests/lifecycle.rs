@@ -271,7 +271,7 @@ fn a_runtime_that_was_stopped_before_it_starts_runs_its_hooks_and_asks_for_no_in
 fn the_next_invocation_is_asked_for_when_the_work_is_over() {
     let service = Service::start();
     let (mut turner, mut connection, work) =
-        working(&service, Policy::default(), Incoming::new("id-1", ""));
+        working(&service, Policy::default(), due_in(Duration::from_secs(60)));
     turner.idle(MOMENT);
     connection.expect_silence();
     // The task ends on another thread, which wakes the loop.
@@ -281,7 +281,7 @@ fn the_next_invocation_is_asked_for_when_the_work_is_over() {
     ended.join().unwrap();
     turner.until(|slots| slots.next_timeout().is_none());
     connection.expect_next();
-    assert!(began.elapsed() < Duration::from_secs(2), "the waker woke it, not the timer");
+    assert!(began.elapsed() < PATIENCE / 2, "by the waker, not by the timer");
     assert_eq!(service.lines().all(), [""; 0]);
 }
 
@@ -450,11 +450,9 @@ fn with_several_slots_there_is_no_boundary_and_work_is_reported_at_the_end() {
 fn a_runtime_that_waits_for_work_can_be_stopped_immediately() {
     let service = Service::start();
     let (mut turner, mut connection, work) =
-        working(&service, Policy::default(), Incoming::new("id-1", ""));
+        working(&service, Policy::default(), due_in(Duration::from_secs(60)));
     turner.slots.stop_handle().stop();
-    let began = Instant::now();
     assert!(matches!(turner.event(), Event::Ended(Ok(()))));
-    assert!(began.elapsed() < Duration::from_secs(1));
     assert_eq!(turner.slots.next_timeout(), None);
     connection.expect_end();
     turner.slots.finish().unwrap();

@@ -291,10 +291,8 @@ fn a_signal_ends_a_runtime_that_cannot_reach_its_service() {
     connection.expect_next();
     drop((service, connection, extension));
     program.lines.wait_for("no connection to the Runtime API");
-    let began = Instant::now();
     program.terminate();
     program.ends_well();
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }
 
 #[test]

@@ -161,7 +161,7 @@ fn a_runtime_that_finds_no_service_for_too_long_gives_up_once_for_all_slots() {
     let host = Host::start(runtime(&place, MANY).give_up_after(patience));
     let error = host.end().unwrap_err().to_string();
     let took = began.elapsed();
-    assert!(took >= patience && took < patience + Duration::from_secs(2), "{took:?}");
+    assert!(took >= patience && took < patience + PATIENCE, "{took:?}");
     assert!(error.contains("giving up") && error.contains(place.address()), "{error}");
 }
 
@@ -260,17 +260,16 @@ fn a_connection_that_is_reset_concerns_only_its_slot() {
     host.stop();
 }
 
-/// Accepts connections for this time and closes each after its `next`; returns when each arrived.
-fn hang_up_on_all(door: &Door, time: Duration) -> Vec<Duration> {
+/// Takes this many connections and closes each after its `next`; says when each came.
+fn hang_up_on(door: &Door, count: usize) -> Vec<Duration> {
     let began = Instant::now();
-    let mut came = Vec::new();
-    while let Some(left) = time.checked_sub(began.elapsed()) {
-        if let Some(mut peer) = door.accept_within(left) {
-            came.push(began.elapsed());
-            peer.expect_next();
-        }
-    }
-    came
+    let hang_up = |_| {
+        let mut peer = door.accept();
+        let came = began.elapsed();
+        peer.expect_next();
+        came
+    };
+    (0..count).map(hang_up).collect()
 }
 
 #[test]
@@ -278,10 +277,8 @@ fn a_service_that_closes_each_connection_is_asked_with_growing_pauses() {
     let door = Door::open();
     let place = door.place();
     let host = Host::start(runtime(&place, 1));
-    let came = hang_up_on_all(&door, Duration::from_millis(1600));
-    // The first two come immediately, the others after pauses of at least 25, 50, 100, 200, 400 and
-    // 800 ms.
-    assert!((5..=8).contains(&came.len()), "{came:?}");
+    // At once, at once again, then with pauses of 25, 50, 100, 200 and 400 ms at least.
+    let came = hang_up_on(&door, 7);
     for (number, pair) in came.windows(2).enumerate().skip(1) {
         let least = Duration::from_millis(25 << (number - 1));
         assert!(pair[1] - pair[0] >= least - Duration::from_millis(5), "{came:?}");
@@ -296,10 +293,8 @@ fn slots_whose_connections_are_closed_do_not_return_in_step() {
     let door = Door::open();
     let place = door.place();
     let host = Host::start(runtime(&place, SLOTS));
-    let came = hang_up_on_all(&door, Duration::from_millis(1600));
-    assert!((5 * SLOTS..=8 * SLOTS).contains(&came.len()), "{}", came.len());
-    // The fifth connection of each slot comes after pauses of at least 25, 50 and 100 ms, and at
-    // most twice that.
+    let came = hang_up_on(&door, 6 * SLOTS);
+    // The fifth time for each lies behind pauses of 25, 50 and 100 ms at least and twice that at most.
     let fifth = &came[4 * SLOTS..5 * SLOTS];
     assert!(fifth[SLOTS - 1] - fifth[0] > Duration::from_millis(20), "{fifth:?}");
     assert!(host.turns() < 6 * came.len(), "{} turns", host.turns());
@@ -338,8 +333,8 @@ fn an_attempt_to_connect_without_a_reply_times_out_and_another_follows() {
     let mut turner = Turner::new(runtime(&place, 2));
     turner.until(|_| place.lines().all().iter().any(|line| line.contains("timed out")));
     let took = began.elapsed();
-    assert!(took >= Duration::from_secs(2) && took < Duration::from_secs(4), "{took:?}");
-    // Now the queue has room.
+    assert!(took >= Duration::from_secs(2), "{took:?}");
+    // There is room now.
     let queued = queue.len();
     let taken: Vec<_> = (0..queued).map(|_| door.accept()).collect();
     drop((taken, queue));

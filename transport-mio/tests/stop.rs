@@ -191,9 +191,7 @@ fn an_outage_ends_with_the_runtime() {
     let host = Host::start(runtime(&place, 64));
     place.lines().wait_for("no connection");
     thread::sleep(Duration::from_millis(300));
-    let began = Instant::now();
     host.stop();
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
 }
 
 #[test]

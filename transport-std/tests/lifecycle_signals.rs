@@ -203,8 +203,8 @@ fn a_report_without_a_reply_does_not_keep_the_process_beyond_its_window() {
     let mut reporting = service.connection();
     reporting.request().assert_error("id-1", "Runtime.ShutDown");
     program.expect_end();
-    // The window of a second and some time for a busy machine; every other limit here is longer.
-    assert!(signalled.elapsed() < Duration::from_millis(2_500), "{:?}", signalled.elapsed());
+    // A second, and what a busy machine adds; nobody takes the report for longer than that.
+    assert!(signalled.elapsed() < PATIENCE / 2, "{:?}", signalled.elapsed());
 }
 
 #[test]

@@ -255,8 +255,8 @@ fn a_service_that_replies_204_immediately_is_not_asked_in_a_tight_loop(on: &dyn 
         connection.send("HTTP/1.1 204 No Content\r\n\r\n");
         asked += 1;
     }
-    // Pauses of at least 25 ms follow the second reply.
-    assert!((3..=22).contains(&asked), "asked {asked} times in half a second");
+    // Pauses of at least 25 ms follow the second answer.
+    assert!(asked <= 22, "asked {asked} times in half a second");
     run.stop();
 }
 

@@ -1,7 +1,6 @@
 //! A stop handle ends a runtime between invocations, promptly and without losing an answer.
 
 use ::std::thread;
-use ::std::time::{Duration, Instant};
 
 use lambda_proto_scenarios::{
     Act, ContentType, Event, Gate, MOMENT, Place, Settings, Transport, scenarios,
@@ -32,9 +31,7 @@ fn a_runtime_that_waits_for_an_event_stops_immediately(on: &dyn Transport) {
     let run = on.run(&service, |_| Act::send(""));
     let mut connection = service.connection();
     connection.expect_next();
-    let began = Instant::now();
     assert_eq!(run.stop(), [""; 0]);
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     connection.expect_end();
 }
 

@@ -88,7 +88,9 @@ fn a_service_that_closes_each_connection_is_not_called_in_a_tight_loop(on: &dyn 
         count += usize::from(service.connection_within(left).is_some());
     }
     // Pauses of at least 25, 50, 100, 200, 400 and 800 ms follow the second connection.
-    assert!((3..=8).contains(&count), "{count} connections in a second");
+    assert!(count <= 8, "{count} connections in a second");
+    // It goes on.
+    service.connection();
     run.stop();
 }
 
@@ -109,15 +111,20 @@ fn after_an_invocation_pauses_start_from_the_beginning(on: &dyn Transport) {
         service.connection().close();
     }
     let mut connection = service.connection();
-    connection.invoke(Event::new("id-1", ""));
-    connection.request().assert_response("id-1");
-    connection.take_answer();
-    connection.expect_next();
-    connection.close();
-    let began = Instant::now();
-    let mut connection = service.connection();
-    // The seventh pause would be at least 800 ms.
-    assert!(began.elapsed() < Duration::from_millis(700), "{:?}", began.elapsed());
+    let mut pauses = Vec::new();
+    for _ in 0..4 {
+        connection.invoke(Event::new("id-1", ""));
+        connection.request().assert_response("id-1");
+        connection.take_answer();
+        connection.expect_next();
+        connection.close();
+        let closed = Instant::now();
+        connection = service.connection();
+        pauses.push(closed.elapsed());
+    }
+    // The seventh pause, and each after it, would be at least 800 ms. A busy machine may take as
+    // long, but not every time.
+    assert!(pauses.iter().any(|pause| *pause < Duration::from_millis(700)), "{pauses:?}");
     connection.expect_next();
     run.stop();
 }
