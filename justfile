@@ -133,7 +133,7 @@ loops:
 # The lifecycle under the lab: stopped processes, signals, counts.
 [private]
 lifecycle:
-    cargo test --locked --release -p lambda-interop --test lifecycle --test async_work
+    cargo test --locked --release --workspace --test lifecycle --test async_work
 
 # ---- parts of `dist`
 
