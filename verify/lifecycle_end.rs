@@ -155,7 +155,7 @@ fn invoked(
     let (program, extension) = start(service, behaviour, slots);
     let mut others = service.open_slots(slots);
     let mut first = others.remove(0);
-    first.send(due_in_a_minute().bytes());
+    first.send(due_in_a_minute(event).bytes());
     others.push(extension);
     (program, Connections { first, others })
 }
@@ -180,14 +180,15 @@ fn answered(
     (program, connections)
 }
 
-fn due_in_a_minute() -> Event {
+/// The first invocation, which has time for any work.
+fn due_in_a_minute(event: &str) -> Event {
     let deadline = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is past 1970");
     let deadline = deadline + Duration::from_secs(60);
     let deadline = deadline.as_millis().to_string();
-    Event::new("id-1", "").header("Lambda-Runtime-Deadline-Ms", deadline)
+    Event::new("id-1", event).header("Lambda-Runtime-Deadline-Ms", deadline)
 }
 
-/// Sends the signal, and waits until the program has heard of it.
+/// Sends the signal, and waits until the program has received it.
 fn signal(program: &Program, signal: Signal) {
     program.signal(signal);
     program.lines().wait_for("no more invocations are taken");
@@ -346,7 +347,7 @@ fn work_that_does_not_end_is_reported_at_the_end_of_the_window() {
         let signalled = Instant::now();
         program.signal(Signal::TERM);
         program.expect_end();
-        // A drain may take a minute, until the deadline, and an end has a second.
+        // A drain between invocations may take a minute, until the deadline; the shutdown has 1 s.
         let elapsed = signalled.elapsed();
         assert!(elapsed >= Duration::from_millis(950), "{elapsed:?}");
         assert_said(&program, &[HOOK, "the end of main"]);
@@ -356,15 +357,16 @@ fn work_that_does_not_end_is_reported_at_the_end_of_the_window() {
 }
 
 #[test]
-fn work_is_not_waited_for_under_a_policy_that_only_reports() {
+fn work_is_not_awaited_under_a_policy_that_only_reports() {
     let end = |_| {
         let service = Service::start();
-        let (mut program, mut connections) = answered(&service, "works for ever, reports", 1);
+        let (mut program, mut connections) =
+            answered(&service, "only reports work", 1, "work forever");
         connections.first.expect_next();
         let signalled = Instant::now();
         program.signal(Signal::TERM);
         program.expect_end();
-        assert_logged(&program, "still runs when the process is to end");
+        assert_logged(&program, "still runs at the end of the process");
         signalled.elapsed()
     };
     // It would be waited for until the end of the window. A busy machine may take as long, once.
