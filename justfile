@@ -14,7 +14,7 @@ default:
     @{{ just_executable() }} --list --unsorted
 
 # Formatting, spelling, lints, documentation
-lint: format spelling clippy doc
+lint: format spelling words clippy doc
 
 # The tests that need nothing but Rust, and the command of the README
 test: tests features alone hello
@@ -31,7 +31,7 @@ fuzz seconds="20" *targets:
     fuzz/run {{ seconds }} {{ targets }}
 
 # What is published: packages, licences, sources, feature sets, compatibility
-dist: packages deny hack semver
+dist: readme packages targets deny hack semver
 
 # Tests of processes and of time, 20 times each under load; see .ci/flaky
 flaky *arguments:
@@ -48,6 +48,11 @@ format:
 [private]
 spelling:
     typos
+
+# Phrases that have a plainer form.
+[private]
+words:
+    .ci/words
 
 [private]
 clippy:
@@ -137,9 +142,19 @@ lifecycle:
 
 # ---- parts of `dist`
 
+# The function of the README, built as a new user builds it.
+[private]
+readme:
+    .ci/readme
+
 [private]
 packages:
     .ci/packages
+
+# What is published, for Arm, macOS and Windows.
+[private]
+targets:
+    .ci/targets
 
 # Licences, sources and duplicates of dependencies; `deny.toml` has the rules.
 [private]

@@ -236,7 +236,7 @@ fn the_client_chooses_the_alternative_by_what_it_does() {
         { "read": { "call": "next" } },
         { "either": [
             [{ "read": { "call": "next", "connection": "same" } }, { "write": "asked again" }],
-            [{ "hung_up": {} }, { "write": "hung up" }],
+            [{ "hung_up": {} }, { "write": "closed" }],
             [{ "exits": "non_zero" }, { "write": "ended" }],
             [{ "waits": {} }, { "write": "waited" }],
         ]},
@@ -245,7 +245,7 @@ fn the_client_chooses_the_alternative_by_what_it_does() {
     type Way = fn(&mut Player<'_>);
     let ways: [(Way, &[u8]); 4] = [
         (|player| player.received(0, NEXT), b"asked again"),
-        (|player| player.ended(0), b"hung up"),
+        (|player| player.ended(0), b"closed"),
         (|player| player.exited(Some(1)), b"ended"),
         (|player| player.is_late().expect("it may wait"), b"waited"),
     ];

@@ -64,7 +64,7 @@ impl Rules for Managed {
     /// A new runtime gets nothing that an earlier one had in flight. The tasks that wait for those
     /// invocations give them up.
     fn start_anew(&mut self) {
-        self.start.anew();
+        self.start.restart();
         self.waiting.clear();
         self.late.clear();
         self.has_failed_worker = false;

@@ -57,7 +57,7 @@ impl Rules for OnDemand {
     }
 
     fn start_anew(&mut self) {
-        self.start.anew();
+        self.start.restart();
         self.in_flight.clear();
     }
 

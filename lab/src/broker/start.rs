@@ -40,7 +40,7 @@ impl Start {
     }
 
     /// Replaces this start by the next one.
-    pub(super) fn anew(&mut self) {
+    pub(super) fn restart(&mut self) {
         *self = Self { number: self.number + 1, ..Self::new() };
     }
 
@@ -89,7 +89,7 @@ impl Broker {
 
     /// The runtime is started again for the same invocation.
     pub(crate) fn retry(&self) {
-        self.lock().start().anew();
+        self.lock().start().restart();
         self.changed();
     }
 
