@@ -96,9 +96,9 @@ impl Runtime<Lifecycle> {
     ///
     /// Signals are handled from here on: a signal that arrives while the worker waits makes its
     /// [`next`](Worker::next) return `None`. Drop the worker soon after that, and before `main`
-    /// returns: this runs the shutdown hooks. If the worker still exists when the time for the
-    /// invocations in flight is over, the hooks run on another thread, which ends the process. So
-    /// put the program's own cleanup into a hook. [`Worker::end`] drops the worker and returns the
+    /// returns: this runs the shutdown hooks. If the worker still exists when half of the shutdown
+    /// window is over, or holds an invocation when the time for those in flight is over, the hooks
+    /// run on another thread, which ends the process. So put the program's own cleanup into a hook. [`Worker::end`] drops the worker and returns the
     /// result of the hooks.
     ///
     /// # Errors

@@ -62,6 +62,9 @@ impl Resources {
 
     /// The values, each with a description; `None` if something else still uses them.
     pub(super) fn into_values(self) -> Option<Vec<(String, Value)>> {
+        if self.0.is_empty() {
+            return Some(Vec::new());
+        }
         let entries = Arc::into_inner(self.0)?;
         let described = |Entry { name, value, type_name, hook }: Entry| {
             let named = named(&name);
