@@ -78,10 +78,12 @@ features:
     cargo test --locked -p lambda-proto-host --all-features
     cargo test --locked -p lambda-proto-std -p lambda-proto-mio --test current --features log
 
-# Core and extensions without what the workspace adds to them, and the runtime without JSON.
+# Core and extensions without what the workspace adds to them, and the runtime without JSON. `tests` has run
+# most of their tests with these features already.
 [private]
 alone:
-    cargo test --quiet --locked -p lambda-proto
+    cargo check --quiet --locked -p lambda-proto --all-targets
+    cargo test --quiet --locked -p lambda-proto --lib
     cargo test --quiet --locked -p lambda-proto-extension
     cargo build --quiet --locked -p lambda-proto-std --no-default-features --example minimal
     for package in {{ published }}; do \
