@@ -30,8 +30,8 @@ bench *arguments:
 fuzz seconds="20" *targets:
     fuzz/run {{ seconds }} {{ targets }}
 
-# What is published: packages, licences, sources, feature sets, compatibility
-dist: readme packages targets deny hack semver
+# What is published: packages, the README, other targets, licences, sources, features, compatibility
+dist: packages readme targets deny hack semver
 
 # Tests of processes and of time, 20 times each under load; see .ci/flaky
 flaky *arguments:
@@ -151,7 +151,15 @@ readme:
 
 [private]
 packages:
-    .ci/packages
+    bash .ci/packages
+
+[private]
+readme:
+    bash .ci/readme
+
+[private]
+targets:
+    bash .ci/targets
 
 # What is published, for Arm, macOS and Windows.
 [private]
