@@ -151,15 +151,7 @@ readme:
 
 [private]
 packages:
-    bash .ci/packages
-
-[private]
-readme:
-    bash .ci/readme
-
-[private]
-targets:
-    bash .ci/targets
+    .ci/packages
 
 # What is published, for Arm, macOS and Windows.
 [private]
