@@ -2,10 +2,11 @@
 //! out. No I/O, no clock, no allocation, no `unsafe`, no `std`.
 //!
 //! A [`Machine`](machine::Machine) speaks the protocol for one runtime client. It is in one of five
-//! phases; a command inside a box keeps the phase:
+//! phases. A command inside a box keeps the phase: `next` in `Ready` asks for an invocation, and
+//! `next` in `Reporting` is pipelined after an answer whose reply has not arrived.
 //!
 //! ```text
-//!                                     reply to a stream
+//!                             reply before the end of a stream
 //!                           ┌───────────────────────────────────┐
 //!                           ▼                                   │
 //!  ┌──────────────┐     ┌───────┐                       ┌───────┴───────┐
@@ -138,12 +139,18 @@
 //!
 //! # Words
 //!
-//! The *service* hands out *events*. An *invocation* is an event with its request id and deadline,
-//! and the function's *answer* to it is a *response* or an *error*. A *reply* is what the service
-//! sends back; its *outcome* is what the reply means. A *receipt* says what became of an answer. A
-//! *loss* is a connection that ended, and *recovery* is what follows it. The *session* is
-//! everything that a client and the service exchange, up to `ShuttingDown`. The *embedder* is the
-//! program that drives a machine or a client.
+//! | word | meaning |
+//! |---|---|
+//! | *service* | the server of the Runtime API: Lambda, AWS's emulator, a local Lambda |
+//! | *event*, *invocation* | what the service hands out; an event with its request id and deadline |
+//! | *answer* | what the function gives for an invocation: a *response* or an *error* |
+//! | *reply*, *outcome* | what the service sends back to a request; what that means |
+//! | *receipt* | what became of an answer, retries included ([`client::Receipt`]) |
+//! | *loss*, *recovery* | a connection that ended; what follows it |
+//! | *freeze* | what Lambda does to the environment from a `next` until its event arrives |
+//! | *slot* | the n-th place of a runtime that takes several invocations at a time |
+//! | *session* | everything that a client and the service exchange, up to `ShuttingDown` |
+//! | *embedder* | the program that drives a machine or a client |
 //!
 //! # Whose fault is it
 //!
@@ -151,7 +158,7 @@
 //! [`ReceiveError`](machine::ReceiveError) the service's. Both are small `Copy` values. A refusal
 //! by the service is not an error: it is an [`Event::Outcome`](machine::Event::Outcome), which says
 //! what it [means](api::Outcome::meaning) and what to do [next](api::Outcome::action). No input
-//! makes this crate panic.
+//! makes this crate panic, which the compiled code of releases is searched for (`.ci/panic-free`).
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
