@@ -78,6 +78,8 @@ struct State {
     /// Whether the signal has been logged.
     is_told: bool,
     stage: Stage,
+    /// Whether the end of the runtime keeps to the window by itself.
+    is_limited: bool,
     /// `None` once a thread runs them.
     hooks: Option<Vec<ShutdownHook>>,
 }
@@ -105,8 +107,13 @@ impl Termination {
         tasks: Tasks,
         log: Log,
     ) -> Self {
-        let state =
-            State { signal: None, is_told: false, stage: Stage::Starting, hooks: Some(hooks) };
+        let state = State {
+            signal: None,
+            is_told: false,
+            stage: Stage::Starting,
+            is_limited: false,
+            hooks: Some(hooks),
+        };
         let shared = Shared {
             window: options.shutdown_window(),
             stop_timeout: options.stop_timeout(),
@@ -196,6 +203,7 @@ impl Termination {
             return Ok(());
         };
         let (signal, now) = (state.signal, clock::now());
+        state.is_limited = signal.is_some();
         drop(state);
         let until = clock::moment(match signal {
             Some(signal) => shared.window.hooks_until(signal, now),
@@ -353,7 +361,10 @@ impl Shared {
     #[cfg(unix)]
     fn limit(&self, came: Clocks) {
         let hooks = came.monotonic.saturating_add(self.window.hooks());
-        if self.wait_for(Stage::Ended, clock::moment(hooks)).stage < Stage::Ended {
+        let state = self.wait_for(Stage::Ended, clock::moment(hooks));
+        let is_cancelled = state.stage < Stage::Ended && !state.is_limited;
+        drop(state);
+        if is_cancelled {
             self.ending.begin();
         }
         let kill = came.monotonic.saturating_add(self.window.duration());
