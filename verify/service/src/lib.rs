@@ -31,7 +31,7 @@ pub use running::Running;
 pub use sync::{Gate, Lines};
 
 /// How long something that has to happen may take.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a test waits for something that must not happen.
 pub const MOMENT: Duration = Duration::from_millis(100);
