@@ -17,6 +17,11 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// The service's end of this connection.
+    pub fn over(stream: impl Duplex + 'static) -> Self {
+        Self::new(Box::new(stream))
+    }
+
     pub(crate) fn new(mut stream: Box<dyn Duplex>) -> Self {
         stream.set_timeouts(PATIENCE, PATIENCE);
         let room = vec![0; 256 * 1024].into();
@@ -85,12 +90,29 @@ impl Connection {
         &self.unread
     }
 
+    /// Takes the bytes of one read, for a test with its own reader.
+    pub fn take_bytes(&mut self) -> Vec<u8> {
+        self.read_once();
+        std::mem::take(&mut self.unread)
+    }
+
     /// Reads a request, which must be `next`.
     #[track_caller]
     pub fn expect_next(&mut self) -> Request {
         let request = self.request();
         assert!(request.is_next(), "not a `next`: {request:?}");
         request
+    }
+
+    /// Replies to this request, which must register an extension without events, and reads its
+    /// `next`, which stays open.
+    #[track_caller]
+    pub fn register_extension(&mut self, request: &Request) {
+        let path = "/2020-01-01/extension/register";
+        assert_eq!((&*request.method, &*request.path), ("POST", path), "{request:?}");
+        assert_eq!(request.json(), serde_json::json!({"events": []}));
+        self.answer(200, "Lambda-Extension-Identifier: c7d2\r\n", "{}");
+        self.expect_extension_next();
     }
 
     /// Reads an extension's request for its next event.
@@ -140,10 +162,7 @@ impl Connection {
 
     /// Replies with a status, header lines and a body.
     pub fn answer(&mut self, status: u16, headers: &str, body: &str) {
-        let length = body.len();
-        self.send(format!(
-            "HTTP/1.1 {status} Status\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
-        ));
+        self.send(reply(status, headers, body));
     }
 
     /// Closes it.
@@ -257,6 +276,13 @@ fn read(stream: &mut impl Read, room: &mut [u8]) -> io::Result<usize> {
             other => return other,
         }
     }
+}
+
+/// A reply with a status, header lines and a body.
+pub fn reply(status: u16, headers: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!("HTTP/1.1 {status} Status\r\n{headers}Content-Length: {length}\r\n\r\n{body}")
+        .into_bytes()
 }
 
 /// The reply of the service when it takes an answer.

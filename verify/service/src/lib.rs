@@ -23,7 +23,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-pub use connection::{Connection, TAKEN};
+pub use connection::{Connection, TAKEN, reply};
 pub use event::Event;
 pub use pipe::{CAPACITY, Duplex, Pipe, ReadEnd};
 pub use request::Request;
@@ -179,6 +179,16 @@ impl Service {
         }
     }
 
+    /// Takes the next connection, replies to its request with these bytes and closes it; returns the
+    /// request.
+    #[track_caller]
+    pub fn answer_one(&self, reply: impl AsRef<[u8]>) -> Request {
+        let mut connection = self.connection();
+        let request = connection.request();
+        connection.send(reply);
+        request
+    }
+
     /// Takes the connections of `slots` slots, each with its `next` open.
     #[track_caller]
     pub fn open_slots(&self, slots: usize) -> Vec<Connection> {
@@ -195,11 +205,7 @@ impl Service {
     pub fn register_extension(&self) -> Connection {
         let mut connection = self.connection();
         let request = connection.request();
-        let path = "/2020-01-01/extension/register";
-        assert_eq!((&*request.method, &*request.path), ("POST", path), "{request:?}");
-        assert_eq!(request.json(), serde_json::json!({"events": []}));
-        connection.answer(200, "Lambda-Extension-Identifier: c7d2\r\n", "{}");
-        connection.expect_extension_next();
+        connection.register_extension(&request);
         connection
     }
 
