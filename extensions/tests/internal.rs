@@ -1,8 +1,5 @@
 //! The internal extension without events: protocol.md 6.
 
-#[path = "support/service.rs"]
-mod service;
-
 use std::error::Error;
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -13,8 +10,11 @@ use lambda_proto::api::Endpoint;
 use lambda_proto::limits::{MAX_PATH_PREFIX, MAX_USER_AGENT};
 use lambda_proto_extension::limits::MAX_EXTENSION_ID;
 use lambda_proto_extension::{InternalExtension, NotAvailable};
+use lambda_proto_service::{Connection, Service, reply};
 use proptest::prelude::*;
-use service::{Peer, Service, reply};
+
+const REGISTER: &str = "/2020-01-01/extension/register";
+const NEXT: &str = "/2020-01-01/extension/event/next";
 
 fn registered() -> Vec<u8> {
     let document = r#"{"functionName":"f","functionVersion":"$LATEST","handler":""}"#;
@@ -24,7 +24,7 @@ fn registered() -> Vec<u8> {
 /// Registers with a service that `serve` plays; returns both results.
 fn register<T>(serve: impl FnOnce(&Service) -> T) -> (Result<InternalExtension, NotAvailable>, T) {
     let service = Service::start();
-    let endpoint = Endpoint::parse(service.address()).unwrap();
+    let endpoint = Endpoint::parse(&service.address()).unwrap();
     thread::scope(|scope| {
         let registers = scope.spawn(move || InternalExtension::register(&endpoint, "my-runtime"));
         let served = serve(&service);
@@ -34,30 +34,29 @@ fn register<T>(serve: impl FnOnce(&Service) -> T) -> (Result<InternalExtension, 
 
 /// The error of a registration with a service that sends this reply and closes the connection.
 fn register_refused(reply: &[u8]) -> NotAvailable {
-    register(|service| service.answer(reply)).0.unwrap_err()
+    register(|service| service.answer_one(reply)).0.unwrap_err()
 }
 
 #[test]
 fn it_registers_without_events_and_leaves_its_next_open() {
-    let (extension, mut peer): (_, Peer) = register(|service| {
-        let mut peer = service.accept();
-        let request = peer.request();
-        let (line, rest) = request.split_once("\r\n").unwrap();
-        assert_eq!(line, "POST /2020-01-01/extension/register HTTP/1.1");
-        assert!(rest.contains("\r\nLambda-Extension-Name: my-runtime\r\n"), "{rest}");
-        assert!(rest.ends_with("\r\n\r\n{\"events\":[]}"), "{rest}");
-        peer.reply(&registered());
-        let request = peer.request();
-        let (line, rest) = request.split_once("\r\n").unwrap();
-        assert_eq!(line, "GET /2020-01-01/extension/event/next HTTP/1.1");
-        assert!(rest.contains("\r\nLambda-Extension-Identifier: c7d2\r\n"), "{rest}");
-        peer
+    let (extension, mut connection): (_, Connection) = register(|service| {
+        let mut connection = service.connection();
+        let request = connection.request();
+        assert_eq!((&*request.method, &*request.path), ("POST", REGISTER));
+        assert_eq!(request.header("Lambda-Extension-Name"), Some("my-runtime"));
+        assert_eq!(request.body, br#"{"events":[]}"#);
+        connection.send(registered());
+        let request = connection.request();
+        assert_eq!((&*request.method, &*request.path), ("GET", NEXT));
+        assert_eq!(request.header("Lambda-Extension-Identifier"), Some("c7d2"));
+        connection
     });
     let extension = extension.unwrap();
-    assert!(peer.is_quiet(), "it waits forever");
+    // It waits forever.
+    connection.expect_silence();
     // It can be moved to another thread; dropping it closes the connection.
     thread::spawn(move || drop(extension)).join().unwrap();
-    peer.is_closed();
+    connection.expect_end();
 }
 
 #[test]
@@ -65,12 +64,12 @@ fn a_registration_may_arrive_in_pieces() {
     let reply = registered();
     for cut in 1..reply.len() {
         let (extension, ()) = register(|service| {
-            let mut peer = service.accept();
-            peer.request();
+            let mut connection = service.connection();
+            connection.request();
             let (first, second) = reply.split_at(cut);
-            peer.reply(first);
-            peer.reply(second);
-            assert!(peer.request().starts_with("GET "));
+            connection.send(first);
+            connection.send(second);
+            connection.expect_extension_next();
         });
         extension.unwrap();
     }
@@ -89,16 +88,16 @@ fn next_uses_a_new_connection_if_the_service_closes_after_its_reply() {
         b"HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: c7d2\r\n\r\n{}",
     ];
     for reply in replies {
-        let (extension, mut peer) = register(|service| {
-            service.answer(reply);
-            let mut peer = service.accept();
-            let request = peer.request();
-            assert!(request.starts_with("GET "), "{request}");
-            assert!(request.contains("\r\nLambda-Extension-Identifier: c7d2\r\n"), "{request}");
-            peer
+        let (extension, mut connection) = register(|service| {
+            service.answer_one(reply);
+            let mut connection = service.connection();
+            let request = connection.request();
+            assert_eq!((&*request.method, &*request.path), ("GET", NEXT));
+            assert_eq!(request.header("Lambda-Extension-Identifier"), Some("c7d2"));
+            connection
         });
         let _open = extension.unwrap();
-        assert!(peer.is_quiet());
+        connection.expect_silence();
     }
 }
 
@@ -174,7 +173,7 @@ fn a_missing_service_is_a_connection_error() {
 #[test]
 fn a_silent_service_times_out_after_two_seconds() {
     let begun = Instant::now();
-    let (result, _silent) = register(Service::accept);
+    let (result, _silent) = register(Service::connection);
     let error = result.unwrap_err();
     let NotAvailable::Connection(reason) = &error else { panic!("{error:?}") };
     assert_eq!(reason.kind(), ErrorKind::TimedOut);
@@ -185,12 +184,12 @@ fn a_silent_service_times_out_after_two_seconds() {
 #[test]
 fn an_invalid_name_is_refused_before_connecting() {
     let service = Service::start();
-    let endpoint = Endpoint::parse(service.address()).unwrap();
+    let endpoint = Endpoint::parse(&service.address()).unwrap();
     for name in ["", " x", "a\r\nHost: b", &"x".repeat(256)] {
         let error = InternalExtension::register(&endpoint, name).unwrap_err();
         assert!(matches!(error, NotAvailable::Name(_)), "{error:?}");
     }
-    assert!(!service.has_connections());
+    service.expect_no_connection();
 }
 
 #[test]
@@ -202,15 +201,15 @@ fn the_longest_requests_are_sent_whole() {
     let (name, identifier) = ("n".repeat(255), "i".repeat(MAX_EXTENSION_ID));
     thread::scope(|scope| {
         let registers = scope.spawn(|| InternalExtension::register(&endpoint, &name).unwrap());
-        let mut peer = service.accept();
-        let request = peer.request();
-        assert!(request.starts_with(&format!("POST {prefix}/2020-01-01/extension/register ")));
-        assert!(request.contains(&format!("\r\nLambda-Extension-Name: {name}\r\n")));
+        let mut connection = service.connection();
+        let request = connection.request();
+        assert_eq!((&*request.method, request.path.clone()), ("POST", prefix.clone() + REGISTER));
+        assert_eq!(request.header("Lambda-Extension-Name"), Some(&*name));
         let head = format!("HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: {identifier}\r\n");
-        peer.reply((head + "Content-Length: 0\r\n\r\n").as_bytes());
-        let request = peer.request();
-        assert!(request.starts_with(&format!("GET {prefix}/2020-01-01/extension/event/next ")));
-        assert!(request.contains(&format!("\r\nLambda-Extension-Identifier: {identifier}\r\n")));
+        connection.send(head + "Content-Length: 0\r\n\r\n");
+        let request = connection.request();
+        assert_eq!((&*request.method, request.path.clone()), ("GET", prefix.clone() + NEXT));
+        assert_eq!(request.header("Lambda-Extension-Identifier"), Some(&*identifier));
         drop(registers.join().unwrap());
     });
 }

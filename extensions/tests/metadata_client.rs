@@ -1,9 +1,5 @@
 //! The metadata endpoint: protocol.md 2.5.
 
-#[path = "support/service.rs"]
-#[allow(dead_code, reason = "it is shared, and not every test uses all of it")]
-mod service;
-
 use std::error::Error;
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -13,8 +9,8 @@ use std::time::Instant;
 
 use lambda_proto::lifecycle::Clocks;
 use lambda_proto_extension::metadata::{Metadata, MetadataError};
+use lambda_proto_service::{Connection, Service, reply};
 use proptest::prelude::*;
-use service::{Peer, Service, reply};
 
 const TOKEN: &str = "64875270-0bf8";
 
@@ -48,47 +44,47 @@ fn zone(zone: &str, fields: &str) -> Vec<u8> {
 /// Asks a service that sends this reply and closes the connection.
 fn ask_one(reply: &[u8]) -> Result<String, MetadataError> {
     let service = Service::start();
-    ask(&mut metadata_at(service.address()), || service.answer(reply)).0
+    ask(&mut metadata_at(&service.address()), || service.answer_one(reply)).0
 }
 
 #[test]
 fn the_zone_is_asked_for_with_the_token() {
     let service = Service::start();
-    let mut metadata = metadata_at(service.address());
-    let (answer, request) = ask(&mut metadata, || service.answer(&zone("use1-az1", "")));
+    let mut metadata = metadata_at(&service.address());
+    let (answer, request) = ask(&mut metadata, || service.answer_one(zone("use1-az1", "")));
     assert_eq!(answer.unwrap(), "use1-az1");
-    let line = "GET /2026-01-15/metadata/execution-environment HTTP/1.1\r\n";
-    assert!(request.starts_with(line), "{request}");
-    assert!(request.contains(&format!("\r\nHost: {}\r\n", service.address())), "{request}");
-    assert!(request.contains(&format!("\r\nAuthorization: Bearer {TOKEN}\r\n")), "{request}");
+    let path = "/2026-01-15/metadata/execution-environment";
+    assert_eq!((&*request.method, &*request.path), ("GET", path));
+    assert_eq!(request.header("Host"), Some(&*service.address()));
+    assert_eq!(request.header("Authorization"), Some(&*format!("Bearer {TOKEN}")));
 }
 
 #[test]
 fn nothing_is_sent_before_the_zone_is_asked_for() {
     let service = Service::start();
-    let _metadata = metadata_at(service.address());
-    assert!(!service.has_connections());
+    let _metadata = metadata_at(&service.address());
+    service.expect_no_connection();
 }
 
 #[test]
 fn the_zone_is_kept_as_long_as_it_may_be() {
     let service = Service::start();
-    let mut metadata = metadata_at(service.address());
+    let mut metadata = metadata_at(&service.address());
     let reply = zone("use1-az1", "Cache-Control: private, max-age=43200, immutable\r\n");
-    assert_eq!(ask(&mut metadata, || service.answer(&reply)).0.unwrap(), "use1-az1");
+    assert_eq!(ask(&mut metadata, || service.answer_one(&reply)).0.unwrap(), "use1-az1");
     for _ in 0..3 {
         assert_eq!(metadata.availability_zone().unwrap(), "use1-az1");
     }
-    assert!(!service.has_connections());
+    service.expect_no_connection();
 }
 
 #[test]
 fn a_zone_that_may_not_be_kept_is_asked_for_again() {
     for fields in ["", "Cache-Control: no-store, max-age=60\r\n", "Cache-Control: max-age=0\r\n"] {
         let service = Service::start();
-        let mut metadata = metadata_at(service.address());
+        let mut metadata = metadata_at(&service.address());
         for name in ["use1-az1", "use1-az2"] {
-            let (answer, _) = ask(&mut metadata, || service.answer(&zone(name, fields)));
+            let (answer, _) = ask(&mut metadata, || service.answer_one(zone(name, fields)));
             assert_eq!(answer.unwrap(), name, "{fields}");
         }
     }
@@ -103,11 +99,11 @@ fn a_reply_may_arrive_in_pieces_and_without_a_length() {
     for reply in [&reply[..], endless, chunked] {
         for cut in 0..reply.len() {
             let service = Service::start();
-            let (answer, ()) = ask(&mut metadata_at(service.address()), || {
-                let mut peer = service.accept();
-                peer.request();
-                peer.reply(&reply[..cut]);
-                peer.reply(&reply[cut..]);
+            let (answer, ()) = ask(&mut metadata_at(&service.address()), || {
+                let mut connection = service.connection();
+                connection.request();
+                connection.send(&reply[..cut]);
+                connection.send(&reply[cut..]);
             });
             assert_eq!(answer.unwrap(), "use1-az1", "{cut}");
         }
@@ -145,11 +141,11 @@ fn a_document_without_a_zone_and_an_unreadable_one_are_different_errors() {
 #[test]
 fn an_error_is_not_kept() {
     let service = Service::start();
-    let mut metadata = metadata_at(service.address());
+    let mut metadata = metadata_at(&service.address());
     let not_yet = reply(503, "Cache-Control: max-age=60\r\n", "");
-    let (answer, _) = ask(&mut metadata, || service.answer(&not_yet));
+    let (answer, _) = ask(&mut metadata, || service.answer_one(&not_yet));
     assert!(matches!(answer, Err(MetadataError::NotYet)));
-    let (answer, _) = ask(&mut metadata, || service.answer(&zone("use1-az1", "")));
+    let (answer, _) = ask(&mut metadata, || service.answer_one(zone("use1-az1", "")));
     assert_eq!(answer.unwrap(), "use1-az1");
 }
 
@@ -178,8 +174,8 @@ fn a_missing_endpoint_is_an_error() {
 fn a_silent_endpoint_times_out_after_two_seconds() {
     let service = Service::start();
     let begun = Instant::now();
-    let (answer, _silent): (_, Peer) =
-        ask(&mut metadata_at(service.address()), || service.accept());
+    let (answer, _silent): (_, Connection) =
+        ask(&mut metadata_at(&service.address()), || service.connection());
     let error = answer.unwrap_err();
     let MetadataError::Connection(reason) = &error else { panic!("{error:?}") };
     assert_eq!(reason.kind(), ErrorKind::TimedOut);
