@@ -1,14 +1,13 @@
 //! The same through the public API of `lambda-proto-std` and over a socket, for values that this
 //! layer changes: failures, content types, HTTP responses and ids.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lambda_proto_differential::{Call, Served, serve};
+use lambda_proto_service::{Connection, Service};
 use lambda_proto_std::{
     ContentType, Endpoint, Failure, HttpPrelude, Invocation, Responder, Response, Runtime, Sent,
 };
@@ -16,41 +15,33 @@ use serde_json::Value;
 
 use crate::{PLACES, check_shape, values};
 
-/// How long something that has to happen may take.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// Serves these events, one after the other, to the runtime that connects, and returns the answers.
 fn serve_events(events: Vec<Vec<u8>>) -> (String, JoinHandle<Vec<Served>>) {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback");
-    let address = listener.local_addr().expect("it is bound").to_string();
-    let service = thread::spawn(move || {
-        let (mut stream, _) = listener.accept().expect("a connection");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a socket has this option");
-        stream.set_nodelay(true).expect("a socket has this option");
+    let service = Service::start();
+    let address = service.address();
+    let answers = thread::spawn(move || {
+        let mut connection = service.connection();
         let answers = events.into_iter().map(|event| {
-            let next = read(&mut stream);
+            let next = read(&mut connection);
             assert_eq!(next.requests[0].target, "/2018-06-01/runtime/invocation/next");
-            stream.write_all(&event).expect("the runtime reads");
-            let answer = read(&mut stream);
-            stream
-                .write_all(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
-                .expect("the runtime reads");
+            connection.send(event);
+            let answer = read(&mut connection);
+            connection.take_answer();
             answer
         });
         answers.collect()
     });
-    (address, service)
+    (address, answers)
 }
 
 /// Reads until hyper's server has only whole requests, or stops.
-fn read(stream: &mut TcpStream) -> Served {
-    let (mut bytes, mut room) = (Vec::new(), [0; 16 * 1024]);
+fn read(connection: &mut Connection) -> Served {
+    let mut bytes = Vec::new();
     loop {
-        let length = stream.read(&mut room).expect("whole requests in time");
-        bytes.extend_from_slice(&room[..length]);
+        bytes.extend(connection.take_bytes());
         let served = serve(&bytes);
         let is_whole = served.left == 0 && !served.requests.is_empty();
-        if length == 0 || is_whole || served.error.is_some() {
+        if is_whole || served.error.is_some() {
             return served;
         }
     }

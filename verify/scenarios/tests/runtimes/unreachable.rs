@@ -1,6 +1,5 @@
 //! A service that is absent, not started yet, or closes its connections immediately.
 
-use ::std::net::TcpListener;
 use ::std::time::{Duration, Instant};
 
 use lambda_proto_scenarios::{
@@ -71,10 +70,9 @@ fn without_patience_one_attempt_is_made(on: &dyn Transport) {
 
 fn a_service_that_goes_away_is_given_up_with_an_error(on: &dyn Transport) {
     let place = Place::deserted();
-    let listener = TcpListener::bind(place.address()).unwrap();
+    let service = Service::start_on(&place);
     let run = run_with_patience(on, Duration::from_millis(300), &place);
-    let (stream, _) = listener.accept().unwrap();
-    drop((stream, listener));
+    drop((service.connection(), service));
     let error = run.error();
     assert!(error.contains("giving up"), "{error}");
 }
