@@ -5,8 +5,9 @@
 pub mod program;
 
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, channel};
@@ -17,7 +18,7 @@ use lambda_proto_mio::{
     Endpoint, Error, Event, Failure, Invocation, Key, Receipt, Responder, Runtime, Sent, Slots,
     StopHandle,
 };
-use lambda_proto_service::{MOMENT, PATIENCE, Place, Request, Running};
+use lambda_proto_service::{Connection, MOMENT, PATIENCE, Place, Running};
 use mio::{Events, Poll, Registry, Token};
 
 /// A runtime for the service at this place, which logs to the lines of the place.
@@ -242,7 +243,8 @@ impl Turner {
     }
 }
 
-/// A listener that can be closed, and whose connections are bare sockets.
+/// A listener that accepts only when the test does. It stands apart from `lambda-proto-service`
+/// because its queue can fill, and because tests need the sockets of its connections.
 pub struct Door(TcpListener);
 
 impl Door {
@@ -271,8 +273,8 @@ impl Door {
                 Ok((stream, _)) => {
                     stream.set_nonblocking(false).unwrap();
                     stream.set_nodelay(true).unwrap();
-                    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-                    return Some(Peer { stream, unread: Vec::new() });
+                    let connection = Connection::over(stream.try_clone().unwrap());
+                    return Some(Peer { stream, connection });
                 }
                 Err(_) if Instant::now() > until => return None,
                 Err(_) => thread::sleep(Duration::from_micros(200)),
@@ -289,42 +291,32 @@ impl Door {
     #[track_caller]
     pub fn open_slots(&self, slots: usize) -> Vec<Peer> {
         let mut peers: Vec<_> = (0..slots).map(|_| self.accept()).collect();
-        peers.iter_mut().for_each(Peer::expect_next);
+        peers.iter_mut().for_each(|peer| drop(peer.expect_next()));
         peers
     }
 }
 
-/// A connection as a bare socket.
+/// A connection with its socket.
 pub struct Peer {
     pub stream: TcpStream,
-    unread: Vec<u8>,
+    connection: Connection,
+}
+
+impl Deref for Peer {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Peer {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
 }
 
 impl Peer {
-    /// Reads a whole request with a content length.
-    #[track_caller]
-    pub fn request(&mut self) -> Request {
-        let (mut request, head) = loop {
-            if let Some(parsed) = Request::parse_head(&self.unread) {
-                break parsed;
-            }
-            self.fill();
-        };
-        let length = request.header("Content-Length").map_or(0, |text| text.parse().unwrap());
-        while self.unread.len() < head + length {
-            self.fill();
-        }
-        request.body = self.unread[head..head + length].to_vec();
-        self.unread.drain(..head + length);
-        request
-    }
-
-    #[track_caller]
-    pub fn expect_next(&mut self) {
-        let request = self.request();
-        assert!(request.is_next(), "not a `next`: {request:?}");
-    }
-
     /// Whether the runtime asks for an invocation; `false` if it closes the connection instead.
     pub fn try_next(&mut self) -> bool {
         let is_alive = !matches!(self.stream.peek(&mut [0]), Ok(0) | Err(_));
@@ -334,33 +326,9 @@ impl Peer {
         is_alive
     }
 
-    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream.write_all(bytes.as_ref()).unwrap();
-    }
-
     /// Stops sending, but continues to read.
     pub fn shut_down(&mut self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
-    }
-
-    /// Waits until the runtime has closed the connection; fails if it sends anything.
-    #[track_caller]
-    pub fn expect_end(mut self) {
-        assert!(self.unread.is_empty(), "{}", self.unread.escape_ascii());
-        let mut more = [0; 512];
-        match self.stream.read(&mut more) {
-            Ok(0) => {}
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
-            other => panic!("the connection is still open: {other:?}"),
-        }
-    }
-
-    #[track_caller]
-    fn fill(&mut self) {
-        let mut room = [0; 64 * 1024];
-        let length = self.stream.read(&mut room).expect("the runtime sends");
-        assert!(length > 0, "the runtime has closed the connection");
-        self.unread.extend_from_slice(&room[..length]);
     }
 }
 
