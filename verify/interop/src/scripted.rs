@@ -1,9 +1,8 @@
 //! A service that sends a fixed script of replies, in known TCP segments.
 
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+
+use lambda_proto_service::{Connection, Event, Service, TAKEN};
 
 use crate::{Error, Result};
 
@@ -20,44 +19,36 @@ pub enum Pace {
 /// 403, so that the runtime ends.
 #[derive(Debug)]
 pub struct ScriptedService {
-    address: SocketAddr,
-    thread: JoinHandle<io::Result<usize>>,
+    address: String,
+    thread: JoinHandle<usize>,
 }
-
-/// How long to wait for bytes of the runtime.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-const ACCEPTED: &str = "HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n{\"status\":\"OK\"}\n";
 
 const NO_MORE: &str = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
 
 impl ScriptedService {
     /// Starts a service that sends `events` events of `size` bytes.
-    ///
-    /// # Errors
-    ///
-    /// An [`Error`] if it cannot listen.
-    pub fn start(events: usize, size: usize, pace: Pace) -> Result<Self> {
-        let cannot = |error| Error::new(format!("cannot listen on 127.0.0.1: {error}"));
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(cannot)?;
-        let address = listener.local_addr().map_err(cannot)?;
+    pub fn start(events: usize, size: usize, pace: Pace) -> Self {
+        let service = Service::start();
+        let address = service.address();
         let thread = thread::spawn(move || {
-            let mut connection = Connection::accept(&listener)?;
+            let mut connection = service.connection();
+            let mut first = connection.request();
             // A runtime that wants SIGTERM registers an extension, on a connection that stays open.
             let mut _extension = None;
-            if connection.is_extension()? {
-                connection.register()?;
-                _extension =
-                    Some(std::mem::replace(&mut connection, Connection::accept(&listener)?));
+            if !first.is_next() {
+                connection.register_extension(&first);
+                _extension = Some(std::mem::replace(&mut connection, service.connection()));
+                first = connection.request();
             }
-            connection.serve(events, size, pace)
+            assert!(first.is_next(), "not a `next`: {first:?}");
+            serve(&mut connection, events, size, pace)
         });
-        Ok(Self { address, thread })
+        Self { address, thread }
     }
 
     /// The address on which the service listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// Waits for the end of the session; returns how many answers were right: the event itself, or
@@ -65,106 +56,37 @@ impl ScriptedService {
     ///
     /// # Errors
     ///
-    /// An [`Error`] with the reason if the session ended early.
+    /// An [`Error`] if the session ended early; the thread has printed the reason.
     pub fn finish(self) -> Result<usize> {
-        let result = self.thread.join().map_err(|_| Error::new("the scripted service panicked"))?;
-        result.map_err(|error| Error::new(format!("the scripted service: {error}")))
+        self.thread.join().map_err(|_| Error::new("the scripted service panicked"))
     }
 }
 
-struct Connection {
-    stream: TcpStream,
-    bytes: Vec<u8>,
-}
-
-impl Connection {
-    fn accept(listener: &TcpListener) -> io::Result<Self> {
-        let (stream, _) = listener.accept()?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self { stream, bytes: Vec::new() })
-    }
-
-    /// Whether the first request is one of the Extensions API.
-    fn is_extension(&self) -> io::Result<bool> {
-        let mut start = [0; 4];
-        let length = self.stream.peek(&mut start)?;
-        Ok(start[..length] == *b"POST")
-    }
-
-    /// Accepts the registration of an extension, and leaves its `next` unanswered.
-    fn register(&mut self) -> io::Result<()> {
-        self.expect("POST /2020-01-01/extension/register ")?;
-        let mut responder = "HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: c7d2\r\n\
-            Content-Length: 2\r\n\r\n{}"
-            .to_owned();
-        self.send(&mut responder)?;
-        self.expect("GET /2020-01-01/extension/event/next ").map(drop)
-    }
-
-    fn serve(&mut self, events: usize, size: usize, pace: Pace) -> io::Result<usize> {
-        let event = "e".repeat(size);
-        let mut right = 0;
-        let mut responder = String::new();
-        self.expect("GET ")?;
-        for number in 0..events {
-            responder.push_str(&format!(
-                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
-                 Lambda-Runtime-Aws-Request-Id: id-{number}\r\nLambda-Runtime-Deadline-Ms: 4102444800000\r\n\
-                 Content-Length: {size}\r\n\r\n{event}"
-            ));
-            self.send(&mut responder)?;
-            let body = self.expect(&format!("POST /2018-06-01/runtime/invocation/id-{number}/"))?;
-            let is_report = body.starts_with(b"{\"errorType\"");
-            right += usize::from(body == event.as_bytes() || is_report);
-            responder.push_str(ACCEPTED);
-            if pace == Pace::OneByOne {
-                self.send(&mut responder)?;
-            }
-            self.expect("GET ")?;
+/// Serves a runtime whose first `next` is open.
+fn serve(connection: &mut Connection, events: usize, size: usize, pace: Pace) -> usize {
+    let event = "e".repeat(size);
+    let mut right = 0;
+    // What one call of `send` takes is one write, which the loopback device carries as one segment.
+    let mut due = Vec::new();
+    for number in 0..events {
+        let id = format!("id-{number}");
+        let reply = Event::new(&id, event.as_str())
+            .header("Content-Type", "application/json")
+            .header("Lambda-Runtime-Deadline-Ms", "4102444800000");
+        due.extend(reply.bytes());
+        connection.send(std::mem::take(&mut due));
+        let answer = connection.request();
+        let start = format!("/2018-06-01/runtime/invocation/{id}/");
+        assert!(answer.method == "POST" && answer.path.starts_with(&start), "{answer:?}");
+        let is_report = answer.body.starts_with(b"{\"errorType\"");
+        right += usize::from(answer.body == event.as_bytes() || is_report);
+        due.extend(TAKEN.as_bytes());
+        if pace == Pace::OneByOne {
+            connection.send(std::mem::take(&mut due));
         }
-        responder.push_str(NO_MORE);
-        self.send(&mut responder)?;
-        Ok(right)
+        connection.expect_next();
     }
-
-    /// Sends with one write, which the loopback device carries as one segment.
-    fn send(&mut self, responder: &mut String) -> io::Result<()> {
-        let sent = self.stream.write_all(responder.as_bytes());
-        responder.clear();
-        sent
-    }
-
-    /// Reads one request, which must begin with `start`, and returns its body.
-    fn expect(&mut self, start: &str) -> io::Result<Vec<u8>> {
-        let head = loop {
-            if let Some(end) = self.bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-                let rest = self.bytes.split_off(end + 4);
-                break String::from_utf8_lossy(&std::mem::replace(&mut self.bytes, rest))
-                    .into_owned();
-            }
-            self.read_more()?;
-        };
-        if !head.starts_with(start) {
-            let first = head.lines().next().unwrap_or_default();
-            return Err(io::Error::other(format!("expected \"{start}\", not \"{first}\"")));
-        }
-        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
-        let length = length.and_then(|length| length.parse().ok()).unwrap_or(0);
-        while self.bytes.len() < length {
-            self.read_more()?;
-        }
-        let rest = self.bytes.split_off(length);
-        Ok(std::mem::replace(&mut self.bytes, rest))
-    }
-
-    fn read_more(&mut self) -> io::Result<()> {
-        let mut room = [0; 16 * 1024];
-        let length = self.stream.read(&mut room)?;
-        if length == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        self.bytes.extend_from_slice(&room[..length]);
-        Ok(())
-    }
+    due.extend(NO_MORE.as_bytes());
+    connection.send(due);
+    right
 }

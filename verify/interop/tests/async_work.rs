@@ -3,14 +3,13 @@
 //!
 //! Work of ten minutes stands for unfinished work: no test waits for its end.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use lambda_interop::under_lab::{Logged, PATIENCE};
 use lambda_lab::{Function, InvokeError, Output};
+use lambda_proto_service::Service;
 use lambda_proto_std::{Endpoint, Runtime};
 
 const TEN_MINUTES: &str = "600000";
@@ -160,21 +159,15 @@ fn work_handed_over_twice_is_done_once() {
 
 #[test]
 fn a_refused_handover_is_reported_to_the_caller() {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let refusing = thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut request = Vec::new();
-        while !request.ends_with(b"order 1") {
-            let mut piece = [0; 1024];
-            let length = stream.read(&mut piece).unwrap();
-            assert!(length > 0, "{}", String::from_utf8_lossy(&request));
-            request.extend_from_slice(&piece[..length]);
-        }
-        let reply = "HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n";
-        stream.write_all(reply.as_bytes()).unwrap();
-    });
+    let service = Service::start();
+    let address = service.address();
+    // Building the example may take longer than the service waits.
     let running = frozen("hand_over", &["front", &address]).start();
+    let refusing = thread::spawn(move || {
+        let mut connection = service.connection();
+        assert_eq!(connection.request().body, b"order 1");
+        connection.answer(429, "", "");
+    });
     let error = running.lab.invoke("order 1").unwrap_err().to_string();
     assert!(error.contains(&format!("the worker at {address} was not invoked")), "{error}");
     assert!(error.contains("429"), "{error}");

@@ -216,12 +216,12 @@ fn a_failed_init_is_reported_to_the_caller() {
 
 /// The system calls of a function with a lifecycle, from its start to its end.
 fn trace(behaviour: &str, events: usize, pace: Pace) -> SystemCalls {
-    let service = ScriptedService::start(events, 128, pace).unwrap();
-    let name = format!("lifecycle-calls-{}.txt", service.address().port());
+    let service = ScriptedService::start(events, 128, pace);
+    let name = format!("lifecycle-calls-{}.txt", service.address());
     let trace = Trace::new(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name));
     let mut command = trace.command(&std::env::current_exe().unwrap());
     command.args(["--exact", "bootstrap", "--ignored", "--nocapture"]).env(BEHAVIOUR, behaviour);
-    command.env("AWS_LAMBDA_RUNTIME_API", service.address().to_string());
+    command.env("AWS_LAMBDA_RUNTIME_API", service.address());
     let mut process = Process::start(&mut command).unwrap_or_else(|error| {
         panic!("{error}\nthis test counts system calls with strace: apt-get install strace")
     });

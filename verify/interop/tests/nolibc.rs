@@ -2,14 +2,13 @@
 //! against a service that closes connections, and its resource usage.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
 use lambda_interop::Process;
 use lambda_lab::{FailureKind, Function, Lab, Output};
+use lambda_proto_service::{Connection, Event, Place, Service};
 
 /// The bound of resident memory, in KiB: 100 KB.
 const MAX_RESIDENT: usize = 97;
@@ -109,41 +108,52 @@ fn its_file_and_its_resident_memory_are_small() {
     assert!((1..=MAX_RESIDENT).contains(&all), "{all} KiB");
 }
 
+/// The next connection of the program, with its `next` open.
+fn asking(service: &Service) -> Connection {
+    let mut connection = service.connection();
+    connection.expect_next();
+    connection
+}
+
 #[test]
 fn lost_connections_are_survived() {
-    let service = Service::start();
-    let mut process = start(&service.address().to_string());
+    let place = Place::deserted();
+    let service = Service::start_on(&place);
+    let mut process = start(place.address());
     // The connection is lost instead of an event.
-    drop(service.accept_next());
+    asking(&service).close();
     // In the middle of an event.
-    let mut connection = service.accept_next();
-    connection.send(&head("a", 100));
-    connection.send("half");
-    drop(connection);
-    let mut connection = service.accept();
-    assert!(connection.expect("a/error").starts_with("{\"errorType\":\"Runtime.EventTruncated\""));
-    connection.send(ACCEPTED);
+    let mut connection = asking(&service);
+    let event = Event::new("a", [b'x'; 100]).bytes();
+    connection.send(&event[..event.len() - 96]);
+    connection.close();
+    let mut connection = service.connection();
+    connection.request().assert_error("a", "Runtime.EventTruncated");
+    connection.take_answer();
     // After an answer.
-    connection.expect_next();
-    connection.send(&head("b", 5));
-    connection.send("event");
-    assert_eq!(connection.expect("b/response"), "event");
-    drop(connection);
-    let mut connection = service.accept();
-    assert_eq!(connection.expect("b/response"), "event");
-    connection.send(ACCEPTED);
+    connection.invoke(Event::new("b", "event"));
+    let answer = connection.request();
+    answer.assert_response("b");
+    assert_eq!(answer.body, b"event");
+    connection.close();
+    let mut connection = service.connection();
+    let answer = connection.request();
+    answer.assert_response("b");
+    assert_eq!(answer.body, b"event");
+    connection.take_answer();
     connection.expect_next();
     // The service stops, and starts again at the same address.
-    let address = service.address();
     drop((connection, service));
     std::thread::sleep(std::time::Duration::from_millis(300));
-    let service = Service::at(address);
-    let mut connection = service.accept_next();
-    connection.send(&head("c", 0));
-    assert_eq!(connection.expect("c/response"), "");
-    connection.send(ACCEPTED);
+    let service = Service::start_on(&place);
+    let mut connection = asking(&service);
+    connection.send(Event::new("c", "").bytes());
+    let answer = connection.request();
+    answer.assert_response("c");
+    assert_eq!(answer.body, b"");
+    connection.take_answer();
     connection.expect_next();
-    connection.send("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n");
+    connection.answer(500, "", "");
     assert_fails(&mut process, 4, "nolibc: the Runtime API ends this runtime");
     let output = process.output();
     let lines = [
@@ -173,81 +183,7 @@ fn an_unusable_address_is_reported_in_one_line() {
 #[test]
 fn an_invalid_reply_ends_the_process_with_one_line() {
     let service = Service::start();
-    let mut process = start(&service.address().to_string());
-    service.accept_next().send("SSH-2.0-OpenSSH_9.9\r\n\r\n");
+    let mut process = start(&service.address());
+    asking(&service).send("SSH-2.0-OpenSSH_9.9\r\n\r\n");
     assert_fails(&mut process, 1, "nolibc: the Runtime API sent an invalid reply");
-}
-
-/// A Runtime API that a test scripts.
-struct Service(TcpListener);
-
-impl Service {
-    fn start() -> Self {
-        Self::at(([127, 0, 0, 1], 0).into())
-    }
-
-    fn at(address: SocketAddr) -> Self {
-        Self(TcpListener::bind(address).unwrap())
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.0.local_addr().unwrap()
-    }
-
-    fn accept(&self) -> Connection {
-        let (stream, _) = self.0.accept().unwrap();
-        stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
-        Connection(stream)
-    }
-
-    /// Accepts a connection and expects a `next` on it.
-    fn accept_next(&self) -> Connection {
-        let mut connection = self.accept();
-        connection.expect_next();
-        connection
-    }
-}
-
-struct Connection(TcpStream);
-
-const ACCEPTED: &str = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n";
-
-impl Connection {
-    fn send(&mut self, text: &str) {
-        self.0.write_all(text.as_bytes()).unwrap();
-    }
-
-    fn expect_next(&mut self) {
-        assert_eq!(self.request().0, "GET /2018-06-01/runtime/invocation/next HTTP/1.1");
-    }
-
-    /// Expects the answer to an invocation, and returns its body.
-    fn expect(&mut self, call: &str) -> String {
-        let (line, body) = self.request();
-        assert_eq!(line, format!("POST /2018-06-01/runtime/invocation/{call} HTTP/1.1"));
-        body
-    }
-
-    /// Reads one request: its first line and its body. No other request may follow before the
-    /// reply.
-    fn request(&mut self) -> (String, String) {
-        let (mut text, mut room) = (String::new(), [0; 4096]);
-        loop {
-            if let Some((head, body)) = text.split_once("\r\n\r\n") {
-                let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
-                if body.len() == length.map_or(0, |length| length.parse().unwrap()) {
-                    return (head.lines().next().unwrap().to_owned(), body.to_owned());
-                }
-            }
-            let length = self.0.read(&mut room).unwrap();
-            assert!(length > 0, "the runtime closed the connection");
-            text.push_str(std::str::from_utf8(&room[..length]).unwrap());
-        }
-    }
-}
-
-fn head(id: &str, length: usize) -> String {
-    format!(
-        "HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: {id}\r\nContent-Length: {length}\r\n\r\n"
-    )
 }

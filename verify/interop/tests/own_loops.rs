@@ -6,8 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -16,9 +15,7 @@ use std::time::{Duration, Instant};
 
 use lambda_interop::{Process, programs};
 use lambda_lab::{Function, Lab, Output};
-
-/// How long to wait: nothing in these tests takes longer, unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
+use lambda_proto_service::{Connection, Event, MOMENT, PATIENCE, Place, Service};
 
 /// The CPU time that an almost idle process may use, in clock ticks of 10 ms: less than 50 ms.
 const IDLE: u64 = 4;
@@ -87,9 +84,9 @@ fn lab(driver: &Path, concurrency: Option<usize>) -> Lab {
 }
 
 /// Starts the example with a service at this address; it is killed on drop.
-fn start(driver: &Path, service: SocketAddr, concurrency: Option<&str>) -> Process {
+fn start(driver: &Path, service: &str, concurrency: Option<&str>) -> Process {
     let mut command = Command::new(driver);
-    command.env("AWS_LAMBDA_RUNTIME_API", service.to_string());
+    command.env("AWS_LAMBDA_RUNTIME_API", service);
     match concurrency {
         Some(number) => command.env("AWS_LAMBDA_MAX_CONCURRENCY", number),
         None => command.env_remove("AWS_LAMBDA_MAX_CONCURRENCY"),
@@ -129,132 +126,35 @@ fn last_line(process: &Process) -> String {
     process.output().lines().last().unwrap_or_default().to_owned()
 }
 
-/// A Runtime API that a test scripts.
-struct Service(TcpListener);
-
-impl Service {
-    fn start() -> Self {
-        Self::at(SocketAddr::from(([127, 0, 0, 1], 0)))
-    }
-
-    fn at(address: SocketAddr) -> Self {
-        let listener = TcpListener::bind(address).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        Self(listener)
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.0.local_addr().unwrap()
-    }
-
-    /// The next connection, if it arrives within `patience`.
-    fn try_accept(&self, patience: Duration) -> Option<Connection> {
-        let began = Instant::now();
-        loop {
-            if let Ok((stream, _)) = self.0.accept() {
-                stream.set_nonblocking(false).unwrap();
-                stream.set_nodelay(true).unwrap();
-                stream.set_read_timeout(Some(PATIENCE)).unwrap();
-                return Some(Connection { stream, bytes: Vec::new() });
-            }
-            if began.elapsed() >= patience {
-                return None;
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    fn accept(&self) -> Connection {
-        self.try_accept(PATIENCE).expect("the runtime connects")
-    }
-
-    /// Accepts the next connection and expects a `next` on it.
-    fn accept_next(&self) -> Connection {
-        let mut connection = self.accept();
-        connection.expect_next();
-        connection
-    }
+/// The next connection of the example, with its `next` open.
+fn asking(service: &Service) -> Connection {
+    let mut connection = service.connection();
+    connection.expect_next();
+    connection
 }
 
-struct Connection {
-    stream: TcpStream,
-    bytes: Vec<u8>,
+fn event(id: &str, body: impl Into<Vec<u8>>) -> Event {
+    Event::new(id, body).header("Lambda-Runtime-Deadline-Ms", "4102444800000")
 }
 
-const ACCEPTED: &str = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n";
-
-impl Connection {
-    fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream.write_all(bytes.as_ref()).unwrap();
-    }
-
-    fn send_event(&mut self, id: &str, body: &[u8]) {
-        self.send(event_head(id, body.len()));
-        self.send(body);
-    }
-
-    fn expect_next(&mut self) {
-        let (line, _) = self.request();
-        assert_eq!(line, "GET /2018-06-01/runtime/invocation/next HTTP/1.1");
-    }
-
-    /// Expects the answer to an invocation, and returns its body.
-    fn expect(&mut self, id: &str, call: &str) -> Vec<u8> {
-        let (line, body) = self.request();
-        assert_eq!(line, format!("POST /2018-06-01/runtime/invocation/{id}/{call} HTTP/1.1"));
-        body
-    }
-
-    /// Sends an event and expects its echo.
-    fn serve(&mut self, id: &str) {
-        self.send_event(id, b"an event");
-        assert_eq!(self.expect(id, "response"), b"an event");
-        self.send(ACCEPTED);
-        self.expect_next();
-    }
-
-    /// Reads one request: its first line and its body.
-    fn request(&mut self) -> (String, Vec<u8>) {
-        let (line, length) = self.head();
-        while self.bytes.len() < length {
-            self.read();
-        }
-        (line, self.bytes.drain(..length).collect())
-    }
-
-    /// Reads the head of a request: its first line and the length of its body.
-    fn head(&mut self) -> (String, usize) {
-        let end = loop {
-            if let Some(at) = self.bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-                break at + 4;
-            }
-            self.read();
-        };
-        let head = String::from_utf8(self.bytes.drain(..end).collect()).unwrap();
-        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
-        let length = length.map_or(0, |length| length.parse().unwrap());
-        (head.lines().next().unwrap_or_default().to_owned(), length)
-    }
-
-    fn read(&mut self) {
-        let mut room = [0; 64 * 1024];
-        let length = self.stream.read(&mut room).unwrap();
-        assert!(length > 0, "the runtime closed the connection");
-        self.bytes.extend_from_slice(&room[..length]);
-    }
-
-    /// Resets the connection: the system does this if a socket is closed with unread bytes.
-    fn reset_at_the_next_byte(self) {
-        assert!(self.bytes.is_empty());
-        assert_eq!(self.stream.peek(&mut [0]).unwrap(), 1);
-    }
+/// Sends an event whose `next` is open.
+fn give(connection: &mut Connection, id: &str, body: impl Into<Vec<u8>>) {
+    connection.send(event(id, body).bytes());
 }
 
-fn event_head(id: &str, length: usize) -> String {
-    format!(
-        "HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: {id}\r\n\
-         Lambda-Runtime-Deadline-Ms: 4102444800000\r\nContent-Length: {length}\r\n\r\n"
-    )
+/// Takes the response to an invocation, without replying, and returns its body.
+fn response(connection: &mut Connection, id: &str) -> Vec<u8> {
+    let request = connection.request();
+    request.assert_response(id);
+    request.body
+}
+
+/// Sends an event and expects its echo.
+fn serve(connection: &mut Connection, id: &str) {
+    give(connection, id, "an event");
+    assert_eq!(response(connection, id), b"an event");
+    connection.take_answer();
+    connection.expect_next();
 }
 
 fn bytes(length: usize, seed: usize) -> Vec<u8> {
@@ -302,13 +202,13 @@ fn two_thousand_invocations_in_eight_slots_get_their_own_answers(driver: &Path) 
 fn there_are_as_many_slots_as_the_environment_says(driver: &Path) {
     for (number, slots) in [(None, 1), (Some(""), 1), (Some("0"), 1), (Some("5"), 5)] {
         let service = Service::start();
-        let _process = start(driver, service.address(), number);
-        let _connections: Vec<_> = (0..slots).map(|_| service.accept_next()).collect();
-        assert!(service.try_accept(Duration::from_millis(100)).is_none(), "{number:?}");
+        let _process = start(driver, &service.address(), number);
+        let _connections: Vec<_> = service.open_slots(slots);
+        assert!(service.connection_within(MOMENT).is_none(), "{number:?}");
     }
     for number in ["-3", "x"] {
         let service = Service::start();
-        let mut process = start(driver, service.address(), Some(number));
+        let mut process = start(driver, &service.address(), Some(number));
         assert_fails(&mut process, &format!("AWS_LAMBDA_MAX_CONCURRENCY is {number:?}"));
     }
 }
@@ -322,77 +222,75 @@ fn a_missing_address_is_reported_in_one_line(driver: &Path) {
 
 fn the_loop_continues_when_the_service_closes_the_connection(driver: &Path) {
     let service = Service::start();
-    let process = start(driver, service.address(), None);
+    let process = start(driver, &service.address(), None);
     // The connection is lost between two invocations.
-    service.accept_next().serve("a");
-    service.accept_next().serve("b");
+    serve(&mut asking(&service), "a");
+    serve(&mut asking(&service), "b");
     // In the middle of an event.
-    let mut connection = service.accept_next();
-    connection.send(event_head("c", 100));
-    connection.send("half");
-    drop(connection);
-    let mut connection = service.accept();
-    let report = connection.expect("c", "error");
-    assert!(report.starts_with(b"{\"errorType\":\"Runtime.EventTruncated\""));
+    let mut connection = asking(&service);
+    let event = event("c", bytes(100, 0)).bytes();
+    connection.send(&event[..event.len() - 96]);
+    connection.close();
+    let mut connection = service.connection();
+    connection.request().assert_error("c", "Runtime.EventTruncated");
     // In the middle of the body of a reply, when its head, which is all that matters, has arrived.
     connection.send("HTTP/1.1 202 Accepted\r\nContent-Length: 16\r\n\r\n{");
-    drop(connection);
+    connection.close();
     // In the middle of the head of a reply, when its outcome is still unknown.
-    let mut connection = service.accept_next();
-    connection.send_event("d", b"an event");
-    connection.expect("d", "response");
+    let mut connection = asking(&service);
+    give(&mut connection, "d", "an event");
+    response(&mut connection, "d");
     connection.send("HTTP/1.1 202 Acc");
-    drop(connection);
-    service.accept_next().serve("e");
+    connection.close();
+    serve(&mut asking(&service), "e");
     process.wait_for_output("d: connection lost before the reply").unwrap();
     assert_is_idle(&process);
 }
 
 fn the_loop_continues_when_the_connection_is_reset(driver: &Path) {
     let service = Service::start();
-    let process = start(driver, service.address(), None);
+    let process = start(driver, &service.address(), None);
     // The connection is reset instead of an event.
-    let connection = service.accept();
-    connection.reset_at_the_next_byte();
+    service.connection().reset_behind_request();
     // In the middle of an answer that does not fit the buffers of the system.
-    let mut connection = service.accept_next();
+    let mut connection = asking(&service);
     let event = bytes(6 * 1024 * 1024, 1);
-    connection.send_event("a", &event);
+    give(&mut connection, "a", event.as_slice());
     connection.head();
-    drop(connection);
-    let mut connection = service.accept();
-    assert!(connection.expect("a", "response") == event);
-    connection.send(ACCEPTED);
+    connection.close();
+    let mut connection = service.connection();
+    assert!(response(&mut connection, "a") == event);
+    connection.take_answer();
     // Between two invocations.
-    connection.reset_at_the_next_byte();
-    service.accept_next().serve("b");
+    connection.reset_behind_request();
+    serve(&mut asking(&service), "b");
     process.wait_for_output("a: connection lost before the reply; sending").unwrap();
 }
 
 fn an_answer_is_sent_again_once(driver: &Path) {
     let service = Service::start();
-    let process = start(driver, service.address(), None);
-    let mut connection = service.accept_next();
-    connection.send_event("a", b"an event");
+    let process = start(driver, &service.address(), None);
+    let mut connection = asking(&service);
+    give(&mut connection, "a", "an event");
     for _ in 0..2 {
-        assert_eq!(connection.expect("a", "response"), b"an event");
-        drop(connection);
-        connection = service.accept();
+        assert_eq!(response(&mut connection, "a"), b"an event");
+        connection.close();
+        connection = service.connection();
     }
     // Neither copy got a reply. The answer is given up, and the loop continues.
     connection.expect_next();
-    connection.serve("b");
-    drop(connection);
+    serve(&mut connection, "b");
+    connection.close();
     // With a reply to the second copy, the fate of the answer is known.
-    let mut connection = service.accept_next();
-    connection.send_event("c", b"an event");
-    connection.expect("c", "response");
-    drop(connection);
-    let mut connection = service.accept();
-    assert_eq!(connection.expect("c", "response"), b"an event");
-    connection.send(ACCEPTED);
+    let mut connection = asking(&service);
+    give(&mut connection, "c", "an event");
+    response(&mut connection, "c");
+    connection.close();
+    let mut connection = service.connection();
+    assert_eq!(response(&mut connection, "c"), b"an event");
+    connection.take_answer();
     connection.expect_next();
-    connection.serve("d");
+    serve(&mut connection, "d");
     process.wait_for_output("a: connection lost before the reply; sending").unwrap();
     process.wait_for_output("a: connection lost before the reply; whether").unwrap();
     process.wait_for_output("c: connection lost before the reply; sending").unwrap();
@@ -401,16 +299,16 @@ fn an_answer_is_sent_again_once(driver: &Path) {
 
 fn a_reply_before_the_whole_answer_was_read_is_accepted(driver: &Path) {
     let service = Service::start();
-    let process = start(driver, service.address(), None);
-    let mut connection = service.accept_next();
-    connection.send_event("a", &bytes(6 * 1024 * 1024, 1));
+    let process = start(driver, &service.address(), None);
+    let mut connection = asking(&service);
+    give(&mut connection, "a", bytes(6 * 1024 * 1024, 1));
     connection.head();
     // The reply comes in two pieces; the connection stays open, and nothing more is read from it.
     connection.send("HTTP/1.1 413 Payload Too Large\r\nContent-Length: 2\r\n\r\n{");
     thread::sleep(Duration::from_millis(200));
     assert_is_idle_but_for_the_event(&process);
     connection.send("}");
-    service.accept_next().serve("b");
+    serve(&mut asking(&service), "b");
     process.wait_for_output("a: response was answered with 413").unwrap();
 }
 
@@ -421,31 +319,31 @@ fn assert_is_idle_but_for_the_event(process: &Process) {
 }
 
 fn an_unreachable_service_is_waited_for(driver: &Path) {
-    let address = Service::start().address();
-    let process = start(driver, address, None);
+    let place = Place::deserted();
+    let process = start(driver, place.address(), None);
     thread::sleep(Duration::from_secs(1));
     assert_is_idle(&process);
-    let service = Service::at(address);
-    let mut connection = service.accept_next();
+    let service = Service::start_on(&place);
+    let mut connection = asking(&service);
     // There is no timeout for the next event.
     thread::sleep(Duration::from_secs(2));
-    connection.serve("a");
+    serve(&mut connection, "a");
     assert_is_idle(&process);
-    process.wait_for_output("no connection to 127.0.0.1:").unwrap();
+    process.wait_for_output(&format!("no connection to {}", place.address())).unwrap();
 }
 
 fn a_service_that_keeps_closing_connections_is_asked_less_and_less_often(driver: &Path) {
     let service = Service::start();
-    let process = start(driver, service.address(), None);
+    let process = start(driver, &service.address(), None);
     let began = Instant::now();
     let mut connections = 0;
     while began.elapsed() < Duration::from_secs(2) {
-        connections += u32::from(service.try_accept(Duration::from_millis(20)).is_some());
+        connections += u32::from(service.connection_within(Duration::from_millis(20)).is_some());
     }
     // The runtime connects after 0, 0, 25–50, 75–150, … ms.
     assert!((4..=9).contains(&connections), "{connections} connections within 2 s");
     assert_is_idle(&process);
-    service.accept_next().serve("a");
+    serve(&mut asking(&service), "a");
 }
 
 fn an_invalid_reply_ends_the_process(driver: &Path) {
@@ -453,8 +351,8 @@ fn an_invalid_reply_ends_the_process(driver: &Path) {
         ["SSH-2.0-OpenSSH_9.9\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"]
     {
         let service = Service::start();
-        let mut process = start(driver, service.address(), None);
-        let mut connection = service.accept_next();
+        let mut process = start(driver, &service.address(), None);
+        let mut connection = asking(&service);
         connection.send(nonsense);
         assert_fails(&mut process, "_driver: ");
         println!("{nonsense:?} gives: {}", process.output());
@@ -464,30 +362,30 @@ fn an_invalid_reply_ends_the_process(driver: &Path) {
 
 fn an_invalid_reply_in_one_of_several_slots_restarts_that_slot(driver: &Path) {
     let service = Service::start();
-    let process = start(driver, service.address(), Some("2"));
-    let (mut first, mut second) = (service.accept_next(), service.accept_next());
+    let process = start(driver, &service.address(), Some("2"));
+    let (mut first, mut second) = (asking(&service), asking(&service));
     first.send("SSH-2.0-OpenSSH_9.9\r\n\r\n");
     let began = Instant::now();
-    second.serve("a");
-    let mut third = service.accept_next();
+    serve(&mut second, "a");
+    let mut third = asking(&service);
     assert!(began.elapsed() > Duration::from_millis(900), "{:?}", began.elapsed());
-    third.serve("b");
-    second.serve("c");
+    serve(&mut third, "b");
+    serve(&mut second, "c");
     process.wait_for_output("restarting a slot").unwrap();
     assert_is_idle(&process);
 }
 
 fn a_500_ends_the_process_after_the_answers_in_flight(driver: &Path) {
     let service = Service::start();
-    let mut process = start(driver, service.address(), Some("3"));
-    let (mut first, mut second) = (service.accept_next(), service.accept_next());
-    let _idle = service.accept_next();
-    first.send_event("a", b"an event");
-    assert_eq!(first.expect("a", "response"), b"an event");
+    let mut process = start(driver, &service.address(), Some("3"));
+    let (mut first, mut second) = (asking(&service), asking(&service));
+    let _idle = asking(&service);
+    give(&mut first, "a", "an event");
+    assert_eq!(response(&mut first, "a"), b"an event");
     second.send("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n");
     thread::sleep(Duration::from_millis(200));
     assert!(process.exit_status().is_none(), "{}", process.output());
-    first.send(ACCEPTED);
+    first.take_answer();
     assert_fails(&mut process, "500");
 }
 

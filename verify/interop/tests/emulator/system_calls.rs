@@ -12,11 +12,11 @@ const LARGEST_SMALL_EVENT: usize = 2_048;
 /// The system calls of all threads of an example, from its start to its end.
 fn trace(example: &str, arguments: &[&str], events: usize, size: usize, pace: Pace) -> SystemCalls {
     let program = programs::example(example).unwrap();
-    let service = ScriptedService::start(events, size, pace).unwrap();
-    let log = format!("system-calls-{}.txt", service.address().port());
+    let service = ScriptedService::start(events, size, pace);
+    let log = format!("system-calls-{}.txt", service.address());
     let trace = Trace::new(Path::new(env!("CARGO_TARGET_TMPDIR")).join(log));
     let mut command = trace.command(&program);
-    command.args(arguments).env("AWS_LAMBDA_RUNTIME_API", service.address().to_string());
+    command.args(arguments).env("AWS_LAMBDA_RUNTIME_API", service.address());
     let started = Process::start(&mut command);
     let mut process = started.unwrap_or_else(|error| {
         panic!("{error}\nthis test counts system calls with strace: apt-get install strace")
