@@ -1,4 +1,7 @@
 //! The player of vectors for services, with a service whose reply depends on the path.
+//!
+//! That service stands apart from `lambda-proto-service` because it serves all connections at the
+//! same time and until the test program ends, with no test on its side.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

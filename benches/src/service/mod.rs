@@ -1,5 +1,8 @@
 //! The Runtime API for the measurements: one thread that replies immediately with canned bytes.
 //!
+//! It stands apart from `lambda-proto-service` because its own cost must not show in the
+//! measurements.
+//!
 //! It sends events only while [`Service::serve`] runs: between two calls every slot of the client
 //! waits for one. A client with one connection is served with blocking reads and writes, which are
 //! the cheapest, so that the service disturbs the measurement least; clients with several are

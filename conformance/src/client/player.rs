@@ -1,4 +1,7 @@
 //! Plays the service's side of a vector, without sockets.
+//!
+//! It stands apart from `lambda-proto-service` because its script is data, and because people play
+//! vectors against their own clients with it.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,4 +1,7 @@
 //! A well-behaved service, on connections that are lost where a test wants it.
+//!
+//! It stands apart from `lambda-proto-service` because it runs on the thread of the client: a
+//! connection is lost at an exact byte, and each operation blocks when the test says so.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,7 @@
 //! A service in memory: connections whose reads follow a script, and which record what was written.
+//!
+//! It stands apart from `lambda-proto-service` because it decides what each single read and write
+//! returns, and counts them.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::cell::{Cell, RefCell};

@@ -1,4 +1,7 @@
 //! A TCP proxy that counts connections.
+//!
+//! It stands apart from `lambda-proto-service` because it is no service: it forwards bytes to AWS's
+//! emulator.
 
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};

@@ -1,5 +1,8 @@
 //! A model of the service's state machine, from the tables of its emulator: the id of an answer is
 //! checked before the state (`rapi/middleware`, `core/states.go`).
+//!
+//! It stands apart from `lambda-proto-service` because it is a model: a value, which can be copied,
+//! compared and hashed.
 
 use std::collections::VecDeque;
 

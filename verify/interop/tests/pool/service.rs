@@ -1,5 +1,8 @@
 //! A Runtime API for many slots and many invocations, on the thread of the test.
 //!
+//! It stands apart from `lambda-proto-service` because it serves a million invocations, in many
+//! slots, from one thread.
+//!
 //! It sends the same bytes as AWS's emulator (see `core/tests/captures`) and checks every answer.
 //! It sends events only while [`Service::serve`] runs: between two calls nothing is in flight.
 
