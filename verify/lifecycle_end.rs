@@ -188,6 +188,20 @@ fn due_in_a_minute(event: &str) -> Event {
     Event::new("id-1", event).header("Lambda-Runtime-Deadline-Ms", deadline)
 }
 
+/// A program with one slot, which waits for its second invocation.
+fn idle(service: &Service, behaviour: &str) -> (Program, Connections) {
+    let (program, mut connections) = answered(service, behaviour, 1, "");
+    connections.first.expect_next();
+    (program, connections)
+}
+
+/// The same, after the service has ended the session.
+fn refused(service: &Service, behaviour: &str) -> (Program, Connections) {
+    let (program, mut connections) = idle(service, behaviour);
+    connections.first.refuse(500, "InternalServerError", "no");
+    (program, connections)
+}
+
 /// Sends the signal, and waits until the program has received it.
 fn signal(program: &Program, signal: Signal) {
     program.signal(signal);
@@ -230,7 +244,7 @@ fn a_signal_cancels_the_init_hooks_and_the_shutdown_hooks_see_their_values() {
 }
 
 #[test]
-fn a_start_that_is_cut_off_shows_its_values_to_the_shutdown_hooks_and_drops_them() {
+fn a_start_that_is_cut_off_shows_its_values_to_the_shutdown_hooks_and_names_its_init_hooks() {
     let service = Service::start();
     let (mut program, _extension) = start(&service, "never starts", 1);
     program.lines().wait_for("init hook");
@@ -238,6 +252,7 @@ fn a_start_that_is_cut_off_shows_its_values_to_the_shutdown_hooks_and_drops_them
     program.expect_end();
     assert_said(&program, &[HOOK, CLOSED]);
     assert_logged(&program, "cancelling the start");
+    assert_logged(&program, "init hook \"deaf\" had not ended when the process ended");
     service.expect_no_connection();
 }
 
@@ -270,8 +285,7 @@ fn the_stop_handle_cancels_the_init_hooks() {
 #[test]
 fn the_values_are_dropped_before_the_process_ends() {
     let service = Service::start();
-    let (mut program, mut connections) = answered(&service, "", 1, "");
-    connections.first.expect_next();
+    let (mut program, _connections) = idle(&service, "");
     signal(&program, Signal::TERM);
     program.expect_end();
     let lines = program.lines().all();
@@ -303,8 +317,7 @@ fn a_value_whose_drop_hangs_or_panics_does_not_keep_the_process() {
         ),
     ] {
         let service = Service::start();
-        let (mut program, mut connections) = answered(&service, behaviour, 1, "");
-        connections.first.expect_next();
+        let (mut program, _connections) = idle(&service, behaviour);
         signal(&program, Signal::TERM);
         program.expect_end();
         assert_logged(&program, told);
@@ -381,8 +394,7 @@ const TOLD: [&str; 2] = [
 #[test]
 fn hooks_that_fail_are_reported_in_one_error_and_by_the_exit_status() {
     let service = Service::start();
-    let (mut program, mut connections) = answered(&service, "hooks fail", 1, "");
-    connections.first.expect_next();
+    let (mut program, _connections) = idle(&service, "hooks fail");
     signal(&program, Signal::TERM);
     program.expect_code(1);
     let lines = program.lines().all();
@@ -399,9 +411,7 @@ fn hooks_that_fail_are_reported_in_one_error_and_by_the_exit_status() {
 #[test]
 fn the_error_of_the_runtime_takes_precedence_over_that_of_its_hooks() {
     let service = Service::start();
-    let (mut program, mut connections) = answered(&service, "hooks fail", 1, "");
-    connections.first.expect_next();
-    connections.first.refuse(500, "InternalServerError", "no");
+    let (mut program, _connections) = refused(&service, "hooks fail");
     program.expect_code(1);
     let lines = program.lines().all();
     let error = lines.iter().find(|line| line.starts_with("Error: ")).expect("main has an error");
@@ -413,15 +423,12 @@ fn the_error_of_the_runtime_takes_precedence_over_that_of_its_hooks() {
 fn without_a_window_hooks_run_when_the_runtime_ends_by_itself_and_not_after_a_signal() {
     for behaviour in ["has no window", "has a buffer as long as its window"] {
         let service = Service::start();
-        let (mut program, mut connections) = answered(&service, behaviour, 1, "");
-        connections.first.expect_next();
-        connections.first.refuse(500, "InternalServerError", "no");
+        let (mut program, _connections) = refused(&service, behaviour);
         program.expect_code(1);
         assert_said(&program, &[HOOK, "shutdown hook, in the stop timeout", CLOSED]);
     }
     let service = Service::start();
-    let (mut program, mut connections) = answered(&service, "has no window", 1, "");
-    connections.first.expect_next();
+    let (mut program, _connections) = idle(&service, "has no window");
     program.signal(Signal::TERM);
     program.expect_code(1);
     assert_logged(&program, "no time was left for shutdown hooks: \"hook\"");
@@ -482,16 +489,6 @@ fn a_cancelled_start_has_the_time_of_the_shutdown_hooks_to_end() {
 }
 
 #[test]
-fn a_start_that_is_cut_off_names_its_init_hooks() {
-    let service = Service::start();
-    let (mut program, _extension) = start(&service, "never starts", 1);
-    program.lines().wait_for("init hook");
-    signal(&program, Signal::TERM);
-    program.expect_end();
-    assert_logged(&program, "init hook \"deaf\" had not ended when the process ended");
-}
-
-#[test]
 fn after_a_failed_start_a_signal_runs_no_hooks_and_the_exit_status_is_that_of_the_failure() {
     let service = Service::start();
     let (mut program, _extension) = start(&service, "cannot start", 1);
@@ -506,9 +503,7 @@ fn after_a_failed_start_a_signal_runs_no_hooks_and_the_exit_status_is_that_of_th
 #[test]
 fn a_signal_cancels_the_hooks_of_a_runtime_that_ends_by_itself() {
     let service = Service::start();
-    let (mut program, mut connections) = answered(&service, "has an obedient hook", 1, "");
-    connections.first.expect_next();
-    connections.first.refuse(500, "InternalServerError", "no");
+    let (mut program, _connections) = refused(&service, "has an obedient hook");
     program.lines().wait_for("obedient hook");
     let signalled = Instant::now();
     program.signal(Signal::TERM);
@@ -520,9 +515,7 @@ fn a_signal_cancels_the_hooks_of_a_runtime_that_ends_by_itself() {
 #[test]
 fn a_signal_ends_a_runtime_that_ends_by_itself_and_has_a_deaf_hook() {
     let service = Service::start();
-    let (mut program, mut connections) = answered(&service, "has a deaf hook", 1, "");
-    connections.first.expect_next();
-    connections.first.refuse(500, "InternalServerError", "no");
+    let (mut program, _connections) = refused(&service, "has a deaf hook");
     program.lines().wait_for("deaf hook");
     let signalled = Instant::now();
     program.signal(Signal::TERM);

@@ -380,10 +380,9 @@ fn a_cancellation_comes_even_when_the_connection_is_lost() {
 #[cfg(unix)]
 mod at_the_end_of_the_process {
     use std::collections::HashMap;
-    use std::io::ErrorKind;
 
     use lambda_proto_mio::{Error, Runtime};
-    use mio::{Events, Poll};
+    use lambda_proto_service::program::behaviour;
 
     use super::support::program::{Program, count, say};
     use super::*;
@@ -397,12 +396,10 @@ mod at_the_end_of_the_process {
             Ok(())
         });
         let runtime = Runtime::from_env()?.log(|line| say(&line.to_string())).lifecycle(lifecycle);
-        let mut poll = Poll::new().unwrap();
-        let mut events = Events::with_capacity(16);
-        let mut slots = runtime.register(poll.registry(), Token(0))?;
+        let mut turner = Turner::of(|registry| runtime.register(registry, Token(0)));
         let mut in_flight = HashMap::new();
         loop {
-            while let Some(event) = slots.next_event(Instant::now()) {
+            while let Some(event) = turner.slots.next_event(Instant::now()) {
                 match event {
                     Event::Invocation(invocation, responder) => {
                         say(&format!("in flight: {}", invocation.request_id()));
@@ -417,20 +414,12 @@ mod at_the_end_of_the_process {
                             responder.send("what there is");
                         }
                     }
-                    Event::Ended(result) => return result.and(slots.finish()),
+                    Event::Ended(result) => return result.and(turner.slots.finish()),
                     _ => {}
                 }
             }
-            let timeout = slots.next_timeout();
-            let timeout = timeout.map(|at| at.saturating_duration_since(Instant::now()));
-            match poll.poll(&mut events, timeout) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                other => other.unwrap(),
-            }
-            for event in &events {
-                slots.handle_event(event, Instant::now());
-            }
-            slots.handle_timeout(Instant::now());
+            // It sleeps until something wakes it.
+            turner.turn(Duration::MAX);
         }
     }
 
@@ -487,7 +476,7 @@ mod at_the_end_of_the_process {
 
     /// The tests start the program by its name, which is the name of a test in this file.
     pub(super) fn program() {
-        if std::env::var_os("DOES").is_some() {
+        if behaviour().is_some() {
             std::process::exit(i32::from(
                 run().inspect_err(|error| say(&error.to_string())).is_err(),
             ));

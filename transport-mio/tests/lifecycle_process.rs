@@ -4,15 +4,16 @@
 
 mod support;
 
-use std::io::ErrorKind;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use lambda_proto_mio::{
     Context, Error, Event, Failure, Invocation, Lifecycle, Options, Responder, Runtime,
 };
+use lambda_proto_service::program::{Signal, behaviour};
 use lambda_proto_service::{Connection, Event as Incoming, MOMENT, PATIENCE, Place, Service};
-use mio::{Events, Poll, Token};
+use mio::Token;
+use support::Turner;
 use support::program::{Program, count, say};
 
 /// A program with an invocation in flight; the connections are the extension's and the slot's.
@@ -33,7 +34,7 @@ const ARRIVED: &str = "an invocation has arrived";
 #[test]
 #[ignore = "not a test: other tests run it as a program"]
 fn program() {
-    let Ok(does) = std::env::var("DOES") else { return };
+    let Some(does) = behaviour() else { return };
     let code = match run(&does) {
         Ok(()) => 0,
         Err(error) => {
@@ -131,9 +132,7 @@ fn lifecycle(does: &str) -> Lifecycle {
 
 /// Another thread answers the invocations of this loop.
 fn run_in_own_loop(runtime: Runtime<Lifecycle>) -> Result<(), Error> {
-    let mut poll = Poll::new().unwrap();
-    let mut events = Events::with_capacity(16);
-    let mut slots = runtime.register(poll.registry(), Token(0))?;
+    let mut turner = Turner::of(|registry| runtime.register(registry, Token(0)));
     let (give, work) = std::sync::mpsc::channel::<(Invocation, Responder, Context)>();
     thread::spawn(move || {
         for (invocation, responder, context) in work {
@@ -143,36 +142,29 @@ fn run_in_own_loop(runtime: Runtime<Lifecycle>) -> Result<(), Error> {
         }
     });
     loop {
-        while let Some(event) = slots.next_event(Instant::now()) {
+        while let Some(event) = turner.slots.next_event(Instant::now()) {
             match event {
                 Event::Invocation(mut invocation, responder) => {
                     let context = invocation.take_context().unwrap();
                     give.send((invocation, responder, context)).unwrap();
                 }
                 Event::Ended(result) => {
-                    let result = result.and(slots.finish());
+                    let result = result.and(turner.slots.finish());
                     say("after the hooks");
                     return result;
                 }
                 _ => {}
             }
         }
-        let timeout = slots.next_timeout().map(|at| at.saturating_duration_since(Instant::now()));
-        match poll.poll(&mut events, timeout) {
-            // A signal does this.
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            other => other.unwrap(),
-        }
-        for event in &events {
-            slots.handle_event(event, Instant::now());
-        }
-        slots.handle_timeout(Instant::now());
+        // It sleeps until something wakes it.
+        turner.turn(Duration::MAX);
     }
 }
 
 #[test]
 fn a_signal_ends_a_runtime_that_waits() {
-    for (signal, does) in [("TERM", "echo"), ("INT", "echo"), ("TERM", "own loop")] {
+    let (term, int) = ((Signal::TERM, "TERM"), (Signal::INT, "INT"));
+    for ((signal, name), does) in [(term, "echo"), (int, "echo"), (term, "own loop")] {
         let service = Service::start();
         let program = Program::start(service.place(), does);
         let mut extension = service.register_extension();
@@ -180,7 +172,7 @@ fn a_signal_ends_a_runtime_that_waits() {
         connection.expect_next();
         program.signal(signal);
         let lines = program.ends_well();
-        assert_eq!(count(&lines, signal), 1, "{lines:?}");
+        assert_eq!(count(&lines, name), 1, "{lines:?}");
         connection.expect_end();
         extension.expect_end();
         service.expect_no_connection();
