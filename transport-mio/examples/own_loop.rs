@@ -1,7 +1,7 @@
 //! The slots in the program's own loop, together with a timer and another socket.
 //!
-//! Invocations wait for the next tick, ten times a second, and are answered together. Whoever sends
-//! a datagram to the socket gets the number of invocations so far.
+//! Invocations wait for the next tick, ten times a second, and are answered together. A
+//! datagram to the socket is answered with the number of invocations so far.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
