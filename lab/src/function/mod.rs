@@ -1,10 +1,14 @@
+//! A function and its settings.
+
+mod check;
+
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::lab::{Lab, StartError};
 use crate::log::Log;
-use crate::settings::{Output, RUNTIME_API, Settings};
+use crate::settings::{Output, Settings};
 
 /// A function and the settings with which a [`Lab`] runs it.
 #[derive(Clone, Debug)]
@@ -248,96 +252,5 @@ impl Function {
             })?;
         }
         Lab::start(self.settings)
-    }
-
-    fn check(&self) -> Result<(), StartError> {
-        let Settings { program, variables, name, environments, concurrency, .. } = &self.settings;
-        self.check_times()?;
-        let is_named = !name.is_empty()
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-        if !is_named {
-            return Err(StartError::Setting(format!(
-                "invalid function name {name:?}: use letters, digits, - and _"
-            )));
-        }
-        let most = 10_000;
-        for (count, what) in
-            [(*environments, "environments"), (concurrency.unwrap_or(1), "invocations at a time")]
-        {
-            if count == 0 || count > most {
-                return Err(StartError::Setting(format!(
-                    "{count} {what}: use a number from 1 to {most}"
-                )));
-            }
-        }
-        if program.is_none() && *environments > 1 {
-            return Err(StartError::Setting(
-                "several environments need a runtime that the lab starts: give the program".into(),
-            ));
-        }
-        let lifecycle = [
-            (self.settings.snapstart.is_some(), "SnapStart"),
-            (self.settings.freeze.is_some(), "freezing"),
-            (self.settings.init_timeout.is_some(), "an init timeout"),
-        ];
-        let why_not = match (program, concurrency) {
-            (None, _) => Some("needs a runtime that the lab starts: give the program"),
-            (_, Some(_)) => Some("is not available with managed instances"),
-            _ => None,
-        };
-        let set = lifecycle.iter().find(|(is_set, _)| *is_set);
-        if let (Some((_, what)), Some(why_not)) = (set, why_not) {
-            return Err(StartError::Setting(format!("{what} {why_not}")));
-        }
-        if let Some(program) = program.as_deref().filter(|it| which::which(it).is_err()) {
-            let program = program.display().to_string();
-            let remedy = if program.contains('/') {
-                "give the path of an executable file, and build it first".to_owned()
-            } else {
-                format!("it is not in PATH; write ./{program} if it is in this folder")
-            };
-            return Err(StartError::Setting(format!("no program {program}: {remedy}")));
-        }
-        for (variable, value) in variables {
-            let is_invalid = variable.is_empty()
-                || variable.as_encoded_bytes().contains(&b'=')
-                || variable.as_encoded_bytes().contains(&0)
-                || value.as_encoded_bytes().contains(&0);
-            if is_invalid {
-                return Err(StartError::Setting(format!(
-                    "invalid environment variable {variable:?}: NUL is not allowed, nor = in the name"
-                )));
-            }
-            if variable == RUNTIME_API {
-                return Err(StartError::Setting(format!(
-                    "the lab itself sets {RUNTIME_API}: remove the variable"
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    fn check_times(&self) -> Result<(), StartError> {
-        let Settings { timeout, init_timeout, shutdown_timeout, snapstart, freeze, .. } =
-            self.settings;
-        let least = Duration::from_millis(1);
-        let (minute, day) = (Duration::from_secs(60), Duration::from_secs(24 * 60 * 60));
-        for (what, time, least, most) in [
-            ("a timeout", Some(timeout), least, day),
-            ("an init timeout", init_timeout, least, day),
-            ("a shutdown timeout", shutdown_timeout, Duration::ZERO, minute),
-            ("a restore timeout", snapstart.map(|it| it.restore_timeout), least, day),
-            ("a pause after the snapshot", snapstart.map(|it| it.pause), Duration::ZERO, day),
-            ("a freeze", freeze, Duration::ZERO, 366 * day),
-        ] {
-            if let Some(time) = time.filter(|time| !(least..=most).contains(time)) {
-                return Err(StartError::Setting(format!(
-                    "{what} of {time:?} is out of range: use {} at most{}",
-                    if most == day { "a day".to_owned() } else { format!("{most:?}") },
-                    if least.is_zero() { "" } else { ", and 1 ms at least" },
-                )));
-            }
-        }
-        Ok(())
     }
 }
