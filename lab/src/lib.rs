@@ -21,6 +21,7 @@
 //! | `machine` | the order in which a runtime may make its calls |
 //! | `broker` | the state of one runtime, its extensions, and its invocations in flight |
 //! | `runtime_api`, `report`, `extensions_api`, `refusal` | the calls and replies of both APIs |
+//! | `go_json` | JSON by the rules of Go, in which the service is written |
 //! | `process` | the bootstrap, its signals and its exit |
 //! | `lifecycle` | how, why and when a process starts, freezes, is restored, and ends |
 //! | `environment` | one execution environment: its broker, its process, its invocations |
@@ -45,6 +46,7 @@ mod environment;
 mod event;
 mod extensions_api;
 mod function;
+mod go_json;
 mod http;
 mod invocation;
 mod invoke_api;

@@ -113,6 +113,26 @@ fn a_registration_is_refused_in_the_order_of_the_services_checks() {
 }
 
 #[test]
+fn a_registration_is_read_by_the_rules_of_go() {
+    let lab = external();
+    let format = |message: &str| ("InvalidRequestFormat", message.to_owned());
+    let event =
+        |name: &str| ("Extension.InvalidEventType", format!("{name}: ErrorInvalidEventType"));
+    let go_type = r#"struct { handler.RegisterRequest; ConfigurationKeys []string \"json:\\\"configurationKeys\\\"\" }"#;
+    for (body, (error_type, message)) in [
+        ("[]", format(&format!("json: cannot unmarshal array into Go value of type {go_type}"))),
+        ("null x", format("invalid character 'x' after top-level value")),
+        (r#"{"EVENTS":["NOPE"]}"#, event("NOPE")),
+        (r#"{"events":["A"],"Events":["B"]}"#, event("B")),
+        (r#"{"events":["<\ud800>"]}"#, event("\\u003c\u{fffd}\\u003e")),
+    ] {
+        register(&lab, "mine", body).assert_refused(403, error_type, &message);
+    }
+    assert_eq!(register(&lab, "null", "null").status, 200);
+    assert_eq!(register(&lab, "\u{e9}", r#"{"events":["INVOKE"],"events":null}"#).status, 200);
+}
+
+#[test]
 fn calls_without_a_valid_identifier_are_refused_with_the_reason() {
     let lab = external();
     let mut connection = Connection::open(lab.runtime_api());
@@ -132,8 +152,8 @@ fn calls_without_a_valid_identifier_are_refused_with_the_reason() {
         );
         let headers = [(ID, nobody), ("Lambda-Extension-Function-Error-Type", "T")];
         let message = match line {
-            INIT_ERROR => "Unknown Lambda-Extension-Identifier".to_owned(),
-            _ => format!("Unknown extension {nobody}"),
+            EVENT_NEXT => format!("Unknown extension {nobody}"),
+            _ => "Unknown Lambda-Extension-Identifier".to_owned(),
         };
         let unknown = "Extension.UnknownExtensionIdentifier";
         connection.request(line, &headers, "").assert_refused(403, unknown, &message);
