@@ -21,6 +21,7 @@
 //! | `machine` | the order in which a runtime may make its calls |
 //! | `broker` | the state of one runtime, its extensions, and its invocations in flight |
 //! | `runtime_api`, `report`, `extensions_api`, `refusal` | the calls and replies of both APIs |
+//! | `telemetry_api` | subscriptions to telemetry and logs, which are not supported |
 //! | `go_json` | JSON by the rules of Go, in which the service is written |
 //! | `process` | the bootstrap, its signals and its exit |
 //! | `lifecycle` | how, why and when a process starts, freezes, is restored, and ends |
@@ -63,6 +64,7 @@ mod settings;
 
 pub use answer::{Answer, FailureKind, FunctionFailure, InvokeError};
 pub use command::local;
+mod telemetry_api;
 pub use event::{Event, MAX_PAYLOAD};
 pub use function::Function;
 pub use lab::{Lab, StartError};

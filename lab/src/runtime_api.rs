@@ -24,6 +24,7 @@ use crate::machine::Call;
 use crate::refusal::Refusal;
 use crate::report::{error, reported, start_error};
 use crate::settings::Settings;
+use crate::telemetry_api::Subscription;
 
 /// The largest answer that is streamed: 200 MiB.
 ///
@@ -164,6 +165,9 @@ async fn handle(
     let path = request.uri().path().to_owned();
     if path.starts_with(extensions_api::PATH) {
         return extensions_api::handle(request, &broker, &settings, || line.is_there()).await;
+    }
+    if let Some(subscription) = Subscription::of(&path, &settings) {
+        return subscription.handle(request, &broker, &settings).await;
     }
     let route = Route::of(&path).filter(|it| settings.snapstart.is_some() || !it.is_of_snapstart());
     let Some(route) = route else { return http::not_found() };

@@ -277,6 +277,11 @@ impl Broker {
         .await
     }
 
+    /// Whether an extension with this id is registered.
+    pub(crate) fn has_extension(&self, id: Uuid) -> bool {
+        self.lock().start().extensions.has(id)
+    }
+
     /// `init/error` or `exit/error` of an extension.
     pub(crate) fn fail_extension(
         &self,

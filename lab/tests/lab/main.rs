@@ -15,6 +15,7 @@ mod shutdown;
 mod snapstart;
 mod streams;
 mod support;
+mod telemetry;
 
 /// A bootstrap: a lab starts this test program, with this test, as the function.
 ///
