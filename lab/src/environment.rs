@@ -125,7 +125,6 @@ impl Environment {
             Err(failure) => End::NoStart(failure),
         };
         let memory = run.process.as_ref().and_then(|process| process.peak_memory());
-        let is_over = matches!(end, End::Over);
         let status = self.conclude(end, &invocation, run.process.as_ref()).await;
         if let Some(process) = &run.process
             && self.broker.is_terminal()
@@ -150,8 +149,14 @@ impl Environment {
             memory_used: memory,
             status,
         });
-        if is_over {
-            let _changing = self.changing.lock().await;
+    }
+
+    /// Freezes the process, if the settings ask for it and nothing else changes it. No invocation
+    /// may be in flight.
+    pub(crate) fn rest(&self) {
+        if self.settings.freeze.is_some()
+            && let Ok(_changing) = self.changing.try_lock()
+        {
             self.life.freeze();
         }
     }

@@ -179,11 +179,9 @@ impl Lifecycle {
         self.snapshot.lock().unwrap_or_else(|it| it.into_inner()).take()
     }
 
-    /// Stops the process between two invocations, if the settings ask for it.
+    /// Stops the process between two invocations.
     pub(crate) fn freeze(&self) {
-        if self.settings.freeze.is_some()
-            && let Running::Here(process) = self.running()
-        {
+        if let Running::Here(process) = self.running() {
             process.freeze();
         }
     }

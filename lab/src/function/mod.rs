@@ -157,8 +157,8 @@ impl Function {
     }
 
     /// Freezes the function between its invocations. When the runtime, and each extension that gets
-    /// invocations, has asked for the next event, the lab sends SIGSTOP to the process group, and
-    /// SIGCONT before the next event.
+    /// invocations, has asked for the next event, and none waits, the lab sends SIGSTOP to the
+    /// process group, and SIGCONT before the next event.
     #[must_use]
     pub fn freeze(mut self) -> Self {
         self.settings.freeze.get_or_insert_default();
@@ -231,6 +231,11 @@ impl Function {
     pub fn output(mut self, output: Output) -> Self {
         self.settings.output = output;
         self
+    }
+
+    #[cfg(test)]
+    pub(crate) fn settings(self) -> Settings {
+        self.settings
     }
 
     pub(crate) fn is_external(&self) -> bool {
