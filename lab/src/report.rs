@@ -28,13 +28,18 @@ pub(crate) async fn error(
     visit: Visit,
 ) -> Result<(), Refusal> {
     broker.begin(Post::Error, id, attempt_id)?;
-    let (failure, result) = report(broker, id, headers, body, visit).await;
+    let has_cause = header(headers, "content-type") == ERROR_WITH_CAUSE;
+    let document = |body: Bytes| if has_cause { without_cause(&body) } else { body.into() };
+    let (failure, result) = report(broker, id, headers, body, visit, document).await;
     broker.answer(id, Err(failure));
     broker.finish(id);
     result
 }
 
-/// `init/error` and `restore/error`: the runtime cannot start.
+/// `init/error` and `restore/error`: the runtime cannot start. The report is passed on as it is, even
+/// with a cause.
+///
+/// Source: emulator, `rapi/handler/initerror.go`.
 pub(crate) async fn start_error(
     broker: &Broker,
     call: Call,
@@ -44,7 +49,7 @@ pub(crate) async fn start_error(
 ) -> Result<(), Refusal> {
     let ids = broker.start_error(call)?;
     let id = ids.first().cloned().unwrap_or_default();
-    let (mut failure, result) = report(broker, &id, headers, body, visit).await;
+    let (mut failure, result) = report(broker, &id, headers, body, visit, Vec::from).await;
     failure.kind = FailureKind::Init;
     if ids.is_empty() {
         broker.keep_failure(failure);
@@ -56,13 +61,14 @@ pub(crate) async fn start_error(
     result
 }
 
-/// Reads an error that a runtime reports, which goes to the caller as it is.
+/// Reads an error that a runtime reports. `document` is what the caller gets of its body.
 async fn report(
     broker: &Broker,
     id: &str,
     headers: &HeaderMap,
     body: &mut Incoming,
     visit: Visit,
+    document: impl FnOnce(Bytes) -> Vec<u8>,
 ) -> (FunctionFailure, Result<(), Refusal>) {
     let (body, result) = match collect(body, broker.max_error()).await {
         Collected::Whole { body, .. } => (body, Ok(())),
@@ -78,10 +84,8 @@ async fn report(
         // According to the documentation, the service then describes the error by its type.
         let error_type = if error_type.is_empty() { UNKNOWN } else { error_type };
         FunctionFailure::of_service(id, kind, error_type, "")
-    } else if header(headers, "content-type") == ERROR_WITH_CAUSE {
-        FunctionFailure::new(id, kind, without_cause(&body))
     } else {
-        FunctionFailure::new(id, kind, body)
+        FunctionFailure::new(id, kind, document(body))
     };
     (failure.with_type(error_type), result)
 }
