@@ -12,7 +12,9 @@ use crate::go_json::{Field, Texts, quoted, read_object};
 use crate::http::{self, Answering, Collected, collect, header, set_header};
 use crate::invocation::Invocation;
 use crate::log::VERSION;
+use crate::presence::Waiter;
 use crate::refusal::ExtensionRefusal;
+use crate::runtime_api::Line;
 use crate::settings::{ACCOUNT, Settings};
 
 /// The prefix of all its paths.
@@ -52,7 +54,7 @@ pub(crate) async fn handle(
     request: Request<Incoming>,
     broker: &Broker,
     settings: &Settings,
-    is_there: impl Fn() -> bool,
+    line: &Line,
 ) -> Response<Answering> {
     let Some(route) = Route::of(request.uri().path()) else { return http::not_found() };
     if request.method() != route.method() {
@@ -60,8 +62,8 @@ pub(crate) async fn handle(
     }
     let (head, mut body) = request.into_parts();
     let result = match route {
-        Route::Register => register(broker, settings, &head.headers, &mut body).await,
-        Route::Next => next(broker, &head.headers, is_there).await,
+        Route::Register => register(broker, settings, line, &head.headers, &mut body).await,
+        Route::Next => next(broker, &head.headers, line).await,
         Route::Error(failing) => fail(broker, failing, &head.headers, &mut body).await,
     };
     match result {
@@ -77,6 +79,7 @@ pub(crate) async fn handle(
 async fn register(
     broker: &Broker,
     settings: &Settings,
+    line: &Line,
     headers: &HeaderMap,
     body: &mut Incoming,
 ) -> Result<Response<Answering>, ExtensionRefusal> {
@@ -100,7 +103,11 @@ async fn register(
             other => return Err(ExtensionRefusal::UnknownEvent(other.to_owned())),
         }
     }
-    let id = broker.register(&name, !events.is_empty())?;
+    let has_invocations = !events.is_empty();
+    let id = match broker.register(&name, has_invocations) {
+        Err(_) if line.replaces(&name) => broker.register(&name, has_invocations)?,
+        result => result?,
+    };
     let mut document = format!(
         "{{\"functionName\":{},\"functionVersion\":\"{VERSION}\",\"handler\":{}",
         quoted(&settings.name),
@@ -141,9 +148,12 @@ const REGISTRATION: &str = "struct { handler.RegisterRequest; \
 async fn next(
     broker: &Broker,
     headers: &HeaderMap,
-    is_there: impl Fn() -> bool,
+    line: &Line,
 ) -> Result<Response<Answering>, ExtensionRefusal> {
-    let invocation = broker.extension_next(identifier(headers)?, is_there).await?;
+    let id = identifier(headers)?;
+    let next = broker.extension_next(id, || line.is_there());
+    let next = line.wait(Waiter::Extension(id), next).await;
+    let invocation = next.unwrap_or(Err(ExtensionRefusal::Internal))?;
     let mut response = http::json(StatusCode::OK, invoke_event(&invocation));
     let event = Uuid::new_v4().to_string();
     set_header(response.headers_mut(), "lambda-extension-event-identifier", &event);

@@ -23,6 +23,7 @@
 //! | `runtime_api`, `report`, `extensions_api`, `refusal` | the calls and replies of both APIs |
 //! | `telemetry_api` | subscriptions to telemetry and logs, which are not supported |
 //! | `go_json` | JSON by the rules of Go, in which the service is written |
+//! | `presence` | the connections of a runtime that is started by hand, and its end |
 //! | `process` | the bootstrap, its signals and its exit |
 //! | `lifecycle` | how, why and when a process starts, freezes, is restored, and ends |
 //! | `environment` | one execution environment: its broker, its process, its invocations |
@@ -56,15 +57,16 @@ mod lifecycle;
 mod log;
 mod machine;
 mod pool;
+mod presence;
 mod process;
 mod refusal;
 mod report;
 mod runtime_api;
 mod settings;
+mod telemetry_api;
 
 pub use answer::{Answer, FailureKind, FunctionFailure, InvokeError};
 pub use command::local;
-mod telemetry_api;
 pub use event::{Event, MAX_PAYLOAD};
 pub use function::Function;
 pub use lab::{Lab, StartError};

@@ -150,6 +150,11 @@ impl Extensions {
         self.all.iter().all(|it| it.state == State::Ready)
     }
 
+    /// Whether an extension of this name is registered.
+    pub(crate) fn has_name(&self, name: &str) -> bool {
+        self.all.iter().any(|it| it.name == name)
+    }
+
     /// Whether an extension with this id is registered.
     pub(crate) fn has(&self, id: Uuid) -> bool {
         self.all.iter().any(|it| it.id == id)

@@ -29,8 +29,9 @@ impl Function {
     /// A function whose runtime you start yourself, in a debugger or on a thread of this program,
     /// with [`Lab::runtime_api`] as `AWS_LAMBDA_RUNTIME_API`.
     ///
-    /// A timeout ends the invocation but not the runtime. The lab does not notice when the runtime
-    /// ends.
+    /// A timeout ends the invocation but not the runtime. If the runtime ends while it waits for an
+    /// event, an invocation that it had got fails, and another runtime may be started. If it ends
+    /// in its handler, the lab does not notice that; another runtime gets the same event.
     ///
     /// This lets a test call its handler through the Runtime API, within one process:
     ///

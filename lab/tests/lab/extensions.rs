@@ -33,10 +33,16 @@ fn asked(lab: &Lab, id: &str) -> Connection {
     connection
 }
 
-/// Waits for a reply. By then, the lab has most likely read what other connections sent before.
-fn ping(lab: &Lab) {
+/// A connection that shows the lab that the process which uses it is there.
+fn present(lab: &Lab) -> Connection {
     let mut connection = Connection::open(lab.runtime_api());
     assert_eq!(connection.request("GET /2018-06-01/ping", &[], "").text(), "pong");
+    connection
+}
+
+/// Waits for a reply. By then, the lab has most likely read what other connections sent before.
+fn ping(lab: &Lab) {
+    present(lab);
 }
 
 fn respond(runtime: &mut Connection, event: &Response) {
@@ -77,6 +83,7 @@ fn the_reply_to_a_registration_describes_the_function() {
 #[test]
 fn a_registration_is_refused_in_the_order_of_the_services_checks() {
     let lab = external();
+    let _process = present(&lab);
     let no_name = ("Extension.InvalidExtensionName", "Empty extension name");
     let end = ("InvalidRequestFormat", "unexpected end of JSON input");
     let deprecated = (
@@ -229,7 +236,7 @@ fn no_event_is_delivered_before_every_extension_has_asked() {
         let id = registered(&lab, body);
         thread::scope(|scope| {
             let caller = scope.spawn(|| lab.invoke("in"));
-            let mut runtime = Connection::open(lab.runtime_api());
+            let mut runtime = present(&lab);
             runtime.send(request(NEXT, &[], ""));
             wait_until("registration is closed", || {
                 // The name is taken, so this never registers anything.

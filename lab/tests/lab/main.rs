@@ -1,5 +1,6 @@
 //! The lab from outside: its Runtime API, Invoke API, processes and command line.
 
+mod by_hand;
 mod callers;
 mod command_line;
 mod embedding;

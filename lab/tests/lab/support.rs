@@ -59,6 +59,9 @@ fn misbehave(what: &str) -> ! {
             }
         }
     }
+    if what == "extension" {
+        serve_with_extension(api);
+    }
     let id = api.request(NEXT, &[], "").id();
     let (what, size) = what.split_once(' ').unwrap_or((what, "5"));
     let body = "x".repeat(size.parse().unwrap());
@@ -86,6 +89,29 @@ fn misbehave(what: &str) -> ! {
     }
     loop {
         std::thread::park();
+    }
+}
+
+/// A runtime with an internal extension without events. It answers with its process id, or never.
+fn serve_with_extension(mut api: Connection) -> ! {
+    let name = [("Lambda-Extension-Name", "mine")];
+    let registered = api.request("POST /2020-01-01/extension/register", &name, "{}");
+    let id = registered.header("lambda-extension-identifier").expect("an id").to_owned();
+    let mut extension = Connection::open(std::env::var("AWS_LAMBDA_RUNTIME_API").unwrap());
+    extension.send(request(
+        "GET /2020-01-01/extension/event/next",
+        &[("Lambda-Extension-Identifier", &id)],
+        "",
+    ));
+    loop {
+        let next = api.request(NEXT, &[], "");
+        if next.text() == "wait" {
+            eprintln!("waits");
+            loop {
+                std::thread::park();
+            }
+        }
+        api.post(&of(&next.id(), "response"), std::process::id().to_string());
     }
 }
 
