@@ -90,7 +90,8 @@ impl Connections {
     /// lab is out of file descriptors.
     pub(crate) fn add(self: &Arc<Self>, stream: &TcpStream) -> Option<Presence> {
         // Hyper has the stream itself, and does not look at it while a call waits.
-        let peer = std::net::TcpStream::from(rustix::io::dup(stream).ok()?);
+        let peer = rustix::io::fcntl_dupfd_cloexec(stream, 0).ok()?;
+        let peer = std::net::TcpStream::from(peer);
         let peer = Arc::new(TcpStream::from_std(peer).ok()?);
         let mut state = self.lock();
         state.count += 1;

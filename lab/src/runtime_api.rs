@@ -126,7 +126,7 @@ pub(crate) struct Line {
 
 impl Line {
     fn new(stream: &TcpStream, cuts: watch::Receiver<u64>, presence: Option<Presence>) -> Self {
-        let (peer, born) = (rustix::io::dup(stream).ok(), *cuts.borrow());
+        let (peer, born) = (rustix::io::fcntl_dupfd_cloexec(stream, 0).ok(), *cuts.borrow());
         Self { peer, cuts, born, is_restoring: AtomicBool::new(false), presence }
     }
 
