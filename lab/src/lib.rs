@@ -26,6 +26,7 @@
 //! | `presence` | the connections of a runtime that is started by hand, and its end |
 //! | `process` | the bootstrap, its signals and its exit |
 //! | `lifecycle` | how, why and when a process starts, freezes, is restored, and ends |
+//! | `output`, `log` | the output of the bootstrap, the lab's own lines, and the tail of both |
 //! | `environment` | one execution environment: its broker, its process, its invocations |
 //! | `clock` | the time that functions and callers see |
 //! | `pool` | several environments, and the queue for them |
@@ -56,6 +57,7 @@ mod lab;
 mod lifecycle;
 mod log;
 mod machine;
+mod output;
 mod pool;
 mod presence;
 mod process;
@@ -70,4 +72,5 @@ pub use command::local;
 pub use event::{Event, MAX_PAYLOAD};
 pub use function::Function;
 pub use lab::{Lab, StartError};
+pub use log::{LogFormat, LogLevel};
 pub use settings::Output;

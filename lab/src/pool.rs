@@ -33,8 +33,11 @@ pub(crate) struct Pool {
 #[derive(Debug)]
 pub(crate) struct Invoked {
     pub(crate) answer: Result<Answered, FunctionFailure>,
-    /// Ends when the environment is free again, which may be after the answer.
-    pub(crate) end: JoinHandle<()>,
+    /// Ends when the environment is free again, which may be after the answer. Returns the tail of
+    /// the log, if there is one.
+    pub(crate) end: JoinHandle<Option<Vec<u8>>>,
+    /// Whether there will be a tail of the log.
+    pub(crate) has_tail: bool,
 }
 
 #[derive(Debug, Default)]
@@ -101,15 +104,17 @@ impl Pool {
         let environment = self.environment().await?;
         drop(waiting);
         let (caller, answer) = oneshot::channel();
+        let has_tail = event.log_tail && self.settings.concurrency.is_none();
         let invocation = Arc::new(Invocation::new(event, &self.settings, self.clock.clone()));
         let pool = Arc::clone(self);
         let end = self.handle.spawn(async move {
-            environment.invoke(invocation, caller).await;
+            let tail = environment.invoke(invocation, caller).await;
             pool.lock().give_back(environment);
             drop(place);
+            tail
         });
         match answer.await {
-            Ok(answer) => Ok(Invoked { answer, end }),
+            Ok(answer) => Ok(Invoked { answer, end, has_tail }),
             Err(_) => Err(InvokeError::Stopped),
         }
     }

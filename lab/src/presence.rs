@@ -117,7 +117,7 @@ impl Connections {
     /// one of the start that ends.
     fn replace(&self, _state: &State, why: &str) {
         self.broker.replace();
-        self.log.line(format_args!("lambda-lab: the runtime has ended: {why}"));
+        self.log.lines(&[&format_args!("lambda-lab: the runtime has ended: {why}")]);
     }
 
     /// Waits until every closed connection of this start has ended, except for one.

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::lab::{Lab, StartError};
-use crate::log::Log;
+use crate::log::{Log, LogFormat, LogLevel};
 use crate::settings::{Output, Settings};
 
 /// A function and the settings with which a [`Lab`] runs it.
@@ -78,6 +78,8 @@ impl Function {
                 handler: String::new(),
                 environments: 1,
                 concurrency: None,
+                log_level: None,
+                log_format: None,
                 output: Output::Stderr,
                 log: Log::discarded(),
             },
@@ -227,6 +229,22 @@ impl Function {
         self
     }
 
+    /// Sets the lowest level that the function logs: `AWS_LAMBDA_LOG_LEVEL`. It is up to the
+    /// runtime; those of AWS filter JSON lines only.
+    #[must_use]
+    pub fn log_level(mut self, level: LogLevel) -> Self {
+        self.settings.log_level = Some(level);
+        self
+    }
+
+    /// Sets the format in which the function logs: `AWS_LAMBDA_LOG_FORMAT`. The lab's own lines
+    /// stay text. With [`concurrency`](Self::concurrency) the format is always JSON.
+    #[must_use]
+    pub fn log_format(mut self, format: LogFormat) -> Self {
+        self.settings.log_format = Some(format);
+        self
+    }
+
     /// Sets where the output of the function goes. The default is standard error.
     #[must_use]
     pub fn output(mut self, output: Output) -> Self {
@@ -252,11 +270,8 @@ impl Function {
     /// not exist.
     pub fn start(mut self) -> Result<Lab, StartError> {
         self.check()?;
-        if self.settings.output != Output::Discarded {
-            self.settings.log = Log::stderr().map_err(|error| {
-                StartError::System(format!("cannot start the log thread: {error}"))
-            })?;
-        }
+        self.settings.log = Log::new(self.settings.output)
+            .map_err(|error| StartError::System(format!("cannot start the log thread: {error}")))?;
         Lab::start(self.settings)
     }
 }

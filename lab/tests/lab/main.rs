@@ -9,6 +9,7 @@ mod extensions;
 mod freeze;
 mod init;
 mod managed;
+mod output;
 mod processes;
 mod runtime_calls;
 mod served;

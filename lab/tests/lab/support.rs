@@ -48,6 +48,11 @@ fn misbehave(what: &str) -> ! {
             rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         unreachable!("it has been killed")
     };
+    if what == "forge" {
+        let report = r#"{"errorType":"\u001b[2JT\nEND RequestId: forged","errorMessage":"\u001b]0;title\u0007\nREPORT RequestId: forged"}"#;
+        api.post("/2018-06-01/runtime/init/error", report);
+        std::process::exit(1);
+    }
     if what == "init-error-and-go-on" {
         let report =
             format!(r#"{{"errorType":"Test.Init","errorMessage":"{}"}}"#, std::process::id());
@@ -138,6 +143,18 @@ pub(crate) fn behave() {
             "sleep" => {
                 std::thread::sleep(Duration::from_millis(rest.parse().unwrap()));
                 Ok(responder.send(event.as_str()))
+            }
+            "print" => {
+                let count: usize = rest.parse().unwrap();
+                let mut out = std::io::stdout().lock();
+                for number in 0..count {
+                    writeln!(out, "line {number} of {}", std::process::id()).unwrap();
+                }
+                Ok(responder.send(std::process::id().to_string().as_str()))
+            }
+            "prompt" => {
+                eprint!("{rest}");
+                Ok(responder.send("answered"))
             }
             "fail" => Err(Failure::new("Function.Told", rest.to_owned())),
             "exit" => std::process::exit(rest.parse().unwrap()),
