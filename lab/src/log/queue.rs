@@ -89,6 +89,9 @@ const MOST_FLUSH: Duration = Duration::from_secs(10);
 /// Output waits while there are more bytes than this.
 const ROOM: usize = 256 * 1024;
 
+/// Output waits while there are more messages than this.
+const ROOM_MESSAGES: usize = 4 * 1024;
+
 /// The most bytes of output, including what a pipe holds when its process has ended.
 const MOST_OUTPUT: usize = 2 * 1024 * 1024;
 
@@ -132,7 +135,7 @@ impl Queue {
             let patience = {
                 let state = self.lock();
                 match state.patience(PATIENCE) {
-                    Some(patience) if state.bytes >= ROOM => patience,
+                    Some(patience) if state.is_full() => patience,
                     _ => return,
                 }
             };
@@ -290,10 +293,15 @@ impl State {
         most.checked_sub(waited).filter(|patience| !patience.is_zero())
     }
 
+    /// Whether output waits.
+    fn is_full(&self) -> bool {
+        self.bytes >= ROOM || self.messages.len() >= ROOM_MESSAGES
+    }
+
     fn has_room_for(&self, message: &Message) -> bool {
         let most = match message.kind {
             Kind::Own => MOST_OUTPUT + MOST_OWN,
-            Kind::Output(_) if self.bytes >= ROOM && self.patience(PATIENCE).is_none() => {
+            Kind::Output(_) if self.is_full() && self.patience(PATIENCE).is_none() => {
                 return false;
             }
             Kind::Output(_) => MOST_OUTPUT,
@@ -337,7 +345,7 @@ impl AsFd for Destination {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{PipeReader, Read};
+    use std::io::{PipeReader, Read, Write};
     use std::os::fd::OwnedFd;
 
     use super::*;
@@ -371,14 +379,27 @@ mod tests {
         }
     }
 
-    /// Pretends that the destination has taken nothing for longer than anybody waits.
-    fn lose_patience(sink: &Sink) {
+    /// A queue that is writing an empty line to a pipe that is full, and has been for longer than
+    /// anybody waits. Also returns how many bytes are in the pipe.
+    fn start_stopped() -> (Sink, PipeReader, usize) {
+        let (reader, mut writer) = io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        let mut length = 0;
+        while let Ok(count) = writer.write(&[b'.'; PIECE]) {
+            length += count;
+        }
+        rustix::io::ioctl_fionbio(&writer, false).unwrap();
+        let file = File::from(OwnedFd::from(writer));
+        let lab = Sink::of_lab(Queue::start(Destination::File(file)).unwrap());
+        lab.push_own(b"\n".to_vec());
         let began = Instant::now();
         let before = began.checked_sub(2 * PATIENCE).expect("the machine runs for longer");
-        while sink.queue.lock().waits_since.replace(before).is_none() {
+        while lab.queue.lock().waits_since.is_none() {
             assert!(began.elapsed() < Duration::from_secs(20), "nothing is being written");
             thread::yield_now();
         }
+        lab.queue.lock().waits_since = Some(before);
+        (lab, reader, length)
     }
 
     #[test]
@@ -402,38 +423,35 @@ mod tests {
 
     #[test]
     fn output_that_waits_for_room_is_not_lost() {
-        let (lab, mut reader) = start();
-        let output = lab.of(1);
-        let line = format!("{}\n", "x".repeat(9_999));
-        let count = 500;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        thread::scope(|scope| {
-            let length = line.len() * count;
-            let reading = scope.spawn(move || (read(&mut reader, length), reader));
+        for (length, count) in [(10_000, 500), (2, 5 * MOST_MESSAGES)] {
+            let (lab, mut reader) = start();
+            let output = lab.of(1);
+            let line = format!("{}\n", "x".repeat(length - 1));
+            let reading = thread::spawn(move || (read(&mut reader, length * count), reader));
             for _ in 0..count {
                 runtime.block_on(output.queue.room());
-                assert!(output.queue.lock().bytes < ROOM);
+                assert!(!output.queue.lock().is_full());
                 output.push_output(line.clone().into_bytes());
             }
             assert!(reading.join().unwrap().0 == line.repeat(count));
-        });
+        }
     }
 
     #[test]
     fn nobody_waits_for_a_reader_that_has_stopped_and_what_is_lost_is_counted() {
-        let (lab, mut reader) = start();
+        let (lab, mut reader, length) = start_stopped();
         let output = lab.of(1);
         let line = format!("{}\n", "x".repeat(99_999));
-        // More than the pipe holds, and as much as there is room for.
-        (0..4).for_each(|_| output.push_output(line.clone().into_bytes()));
-        lose_patience(&lab);
+        (0..3).for_each(|_| output.push_output(line.clone().into_bytes()));
         output.push_output(b"lost\nlost\nlost".to_vec());
         pollster::block_on(output.queue.room());
         output.queue.flush();
         // A line of the lab still fits. It follows the notice of what was lost before it.
         lab.push_own(b"END\n".to_vec());
+        read(&mut reader, length);
         let (before, lost) = read_to_the_notice(&mut reader);
-        assert!(before == line.repeat(4), "{} bytes", before.len());
+        assert!(before == format!("\n{}", line.repeat(3)), "{} bytes", before.len());
         assert_eq!(lost, 3);
         output.push_output(b"again\n".to_vec());
         output.queue.flush();
@@ -443,15 +461,12 @@ mod tests {
     #[test]
     fn lines_of_the_lab_are_bounded_in_bytes_and_in_number() {
         for (length, fits) in [(100_000, (MOST_OUTPUT + MOST_OWN) / 100_000), (2, MOST_MESSAGES)] {
-            let (lab, mut reader) = start();
+            let (lab, mut reader, before) = start_stopped();
             let line = format!("{}\n", "x".repeat(length - 1));
-            // More than the pipe holds, so that none of those that follow is written.
-            lab.push_own(vec![b'\n'; 100_000]);
-            lose_patience(&lab);
             (0..fits + 10).for_each(|_| lab.push_own(line.clone().into_bytes()));
-            let (_, lost) = read_to_the_notice(&mut reader);
-            // The first one is being written, and counts as bytes but not as a message.
-            assert!((10..=11).contains(&lost), "{lost}");
+            read(&mut reader, before);
+            let (written, lost) = read_to_the_notice(&mut reader);
+            assert_eq!((written.len(), lost), (1 + fits * length, 10));
             lab.queue.flush();
             assert_eq!(lab.queue.lock().bytes, 0);
         }
