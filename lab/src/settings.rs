@@ -8,11 +8,12 @@ use crate::log::{Log, LogFormat, LogLevel, VERSION};
 /// Where the output of a runtime's process goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Its standard output goes to that of this program, and its standard error to that.
+    /// Its standard output goes to this program's standard output, its standard error to this
+    /// program's standard error.
     Inherited,
     /// Both go to the standard error of this program.
     Stderr,
-    /// It is discarded, and so are the lab's own lines.
+    /// It is discarded, and so are the lab's own lines. A caller can still have the tail of the log.
     Discarded,
 }
 
