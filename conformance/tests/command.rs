@@ -287,11 +287,43 @@ fn a_service_in_its_own_words_conforms_with_own_words_only() {
     fs::remove_dir_all(folder).unwrap();
 }
 
+#[test]
+fn a_service_that_chooses_its_runtime_api_is_not_played_what_starts_no_runtime() {
+    if std::env::var_os(WORDS).is_some() {
+        return serve("404 elsewhere");
+    }
+    let name = "a_service_that_chooses_its_runtime_api_is_not_played_what_starts_no_runtime";
+    let folder = folder("elsewhere");
+    let ask = "GET /none HTTP/1.1\r\nHost: h\r\n\r\n";
+    let steps =
+        serde_json::json!([{"send": ask, "on": "1"}, {"receive": {"status": 404}, "on": "1"}]);
+    let mut started = steps.clone();
+    let invoke = serde_json::json!({"invoke": {"body": "in"}, "as": "a"});
+    started.as_array_mut().unwrap().insert(0, invoke);
+    let path = vectors(
+        &folder,
+        &serde_json::json!([
+            {"name": "with a start", "source": ["s"], "steps": started},
+            {"name": "without", "source": ["s"], "steps": steps},
+        ]),
+    );
+    let (code, out, err) = run(&["service", "--start", &this_test(name, "elsewhere"), &path]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(
+        out.contains(": without (the service does not listen at CONFORMANCE_RUNTIME_API)"),
+        "{out}"
+    );
+    assert!(out.ends_with("1 conform, 0 do not, 1 not played\n"), "{out}");
+    fs::remove_dir_all(folder).unwrap();
+}
+
 /// Is a service of one function that refuses unknown ids with this status and body.
 fn serve(refusal: &str) {
     let address = |name| std::env::var(name).unwrap();
-    let runtime_api = address("CONFORMANCE_RUNTIME_API");
-    let runtimes = TcpListener::bind(&runtime_api).unwrap();
+    let given = address("CONFORMANCE_RUNTIME_API");
+    let chosen = if refusal.ends_with("elsewhere") { "127.0.0.1:0" } else { &given };
+    let runtimes = TcpListener::bind(chosen).unwrap();
+    let runtime_api = runtimes.local_addr().unwrap().to_string();
     let callers = TcpListener::bind(address("CONFORMANCE_INVOKE_API")).unwrap();
     let waiting = Arc::new(Mutex::new(VecDeque::<(String, mpsc::Sender<String>)>::new()));
     let refusal = refusal.split_once(' ').unwrap();

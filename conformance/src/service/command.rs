@@ -28,7 +28,8 @@ Usage: lambda-conformance service --start COMMAND [OPTION]… [FILE]…
 
   --start COMMAND  the shell command that starts the service; it gets these variables:
                      CONFORMANCE_INVOKE_API   where to listen for callers, as host:port
-                     CONFORMANCE_RUNTIME_API  a free address for the Runtime API
+                     CONFORMANCE_RUNTIME_API  a free address for the Runtime API; a service that
+                                              listens elsewhere is not played what needs no start
                      CONFORMANCE_CONCURRENCY  the number of concurrent invocations; unset for one
                      CONFORMANCE_SNAPSTART    set for a function with SnapStart
                      CONFORMANCE_TIMEOUT      the function's timeout in seconds
@@ -101,7 +102,10 @@ fn read(mut parser: lexopt::Parser) -> Result<Option<Request>, String> {
         [] => all()?.into_iter().map(|(name, file)| (name, file.vectors)).collect(),
         paths => paths
             .iter()
-            .map(|path| Ok((path.display().to_string(), VectorFile::read(path)?.vectors)))
+            .map(|path| {
+                let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                Ok((name, VectorFile::read(path)?.vectors))
+            })
             .collect::<Result<_, String>>()?,
     };
     for (_, vectors) in &mut files {
@@ -117,13 +121,24 @@ fn play(Request { start, player, files }: &Request) -> Result<bool, String> {
     groups::end_with_this_process().map_err(|error| format!("cannot handle signals: {error}"))?;
     let vectors = || files.iter().flat_map(|(file, all)| all.iter().map(move |it| (file, it)));
     let invokes = |vector: &Vector| vector.steps.iter().any(|it| matches!(it, Step::Invoke(..)));
+    let mut is_where_told = true;
     if vectors().any(|(_, vector)| invokes(vector)) {
-        rehearse(start, player)?;
+        is_where_told = rehearse(start, player)?;
     }
+    // Without a start of its runtime, nobody says where the Runtime API is.
+    let is_lost = |vector: &Vector| {
+        let Settings { concurrency, snapstart, .. } = vector.service;
+        !is_where_told && !invokes(vector) && concurrency.is_none() && !snapstart
+    };
     let mut results = Report::new(vectors().count());
     let mut has_started = false;
     for (file, vector) in vectors() {
         results.begin(&format!("{file}: {}", vector.name));
+        if is_lost(vector) {
+            let why = "the service does not listen at CONFORMANCE_RUNTIME_API".to_owned();
+            results.add(file, &vector.name, &vector.source, Verdict::NotPlayed(why))?;
+            continue;
+        }
         let verdict = match Started::new(start, &vector.service, player.patience) {
             // Neither will the others start.
             Err(reason) if !has_started && vector.service == Settings::default() => {
@@ -151,8 +166,8 @@ fn play(Request { start, player, files }: &Request) -> Result<bool, String> {
 }
 
 /// Has the service carry out one invocation. Without it, each vector would wait in vain until its
-/// patience ends.
-fn rehearse(start: &OsString, player: &Player) -> Result<(), String> {
+/// patience ends. Returns whether the Runtime API is at the address that the service was given.
+fn rehearse(start: &OsString, player: &Player) -> Result<bool, String> {
     let next = "GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: lambda\r\n\r\n";
     let path = "/2018-06-01/runtime/invocation/${a.lambda-runtime-aws-request-id}/response";
     let answer = format!("POST {path} HTTP/1.1\r\nHost: lambda\r\nContent-Length: 4\r\n\r\n\"ok\"");
@@ -174,8 +189,10 @@ fn rehearse(start: &OsString, player: &Player) -> Result<(), String> {
     let service = Started::new(start, &vector.service, player.patience)
         .map_err(|reason| format!("the service cannot be started: {reason}; {no_vector}"))?;
     // A service that is for other kinds of functions only is not rehearsed.
-    let Some(service) = service else { return Ok(()) };
-    player.play(&vector, &service).map(drop).map_err(|failure| {
+    let Some(service) = service else { return Ok(true) };
+    let given = service.runtime_api();
+    let played = player.play(&vector, &service).map(|_| service.runtime_api() == given);
+    played.map_err(|failure| {
         let what = match failure.step {
             1 => "the service takes no invocation",
             2 => "the service does not start its runtime",
