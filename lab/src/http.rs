@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{
@@ -23,7 +23,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::answer::{FunctionFailure, Piece, Pieces, UNKNOWN};
+use crate::buffer::Buffer;
 use crate::clock::Clock;
+use crate::connection::Connection;
 use crate::event::header_text;
 
 /// The body of every reply of the lab.
@@ -156,7 +158,7 @@ async fn converse<H, F, U>(
         .max_header_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
         .title_case_headers(true);
-    let connection = server.serve_connection(TokioIo::new(stream), service);
+    let connection = server.serve_connection(TokioIo::new(Connection(stream)), service);
     let mut connection = std::pin::pin!(connection);
     // Errors are ignored: they are the peer's, which sees the connection end.
     tokio::select! {
@@ -186,7 +188,7 @@ pub(crate) enum Collected {
 /// Reads a body of at most `most` bytes. The rest of a longer one is read and thrown away.
 pub(crate) async fn collect(body: &mut Incoming, most: usize) -> Collected {
     let announced = body.size_hint().lower() as usize;
-    let mut collected = BytesMut::with_capacity(announced.min(most));
+    let mut collected = Buffer::new(announced, most);
     let mut trailers = None;
     let mut length = 0;
     while let Some(frame) = body.frame().await {
@@ -195,7 +197,7 @@ pub(crate) async fn collect(body: &mut Incoming, most: usize) -> Collected {
             Ok(data) => {
                 length += data.len();
                 if length <= most {
-                    collected.extend_from_slice(&data);
+                    collected.push(&data);
                 } else if length > MAX_DRAINED {
                     break;
                 }

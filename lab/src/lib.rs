@@ -30,6 +30,7 @@
 //! | `environment` | one execution environment: its broker, its process, its invocations |
 //! | `clock` | the time that functions and callers see |
 //! | `pool` | several environments, and the queue for them |
+//! | `http`, `connection`, `buffer` | what both servers share, and the memory of bodies |
 //! | `invoke_api` | callers over HTTP |
 //! | `lab`, `function` | callers in a program |
 //! | `command` | callers in a shell |
@@ -43,8 +44,10 @@ compile_error!(
 
 mod answer;
 mod broker;
+mod buffer;
 mod clock;
 pub mod command;
+mod connection;
 mod environment;
 mod event;
 mod extensions_api;

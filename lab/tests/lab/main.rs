@@ -10,6 +10,7 @@ mod freeze;
 mod init;
 mod managed;
 mod output;
+mod memory;
 mod processes;
 mod runtime_calls;
 mod served;
