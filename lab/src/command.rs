@@ -153,7 +153,7 @@ fn park() -> ! {
 /// the lab starts this program a second time, as the bootstrap, with that variable set. The call
 /// does not return then.
 ///
-/// An argument of the program is the event: the function is invoked once, as by [`run`]. Without an
+/// An argument of the program is the event, which has to be JSON: the function is invoked once, as by [`run`]. Without an
 /// argument the lab serves, as by [`serve`]. Then the program ends. If `AWS_LAMBDA_RUNTIME_API` is
 /// set, this does nothing, so the same program can be deployed.
 ///
@@ -172,10 +172,18 @@ pub fn local() {
         return;
     }
     let mut arguments = std::env::args_os().skip(1);
-    let code = match (std::env::current_exe(), arguments.next(), arguments.next()) {
+    let event = arguments.next().map(|event| Event::json(event.into_encoded_bytes()));
+    let code = match (std::env::current_exe(), event, arguments.next()) {
         (Err(error), _, _) => fail(format_args!("cannot find the file of this program: {error}")),
         (Ok(program), None, _) => serve(Function::new(program)),
-        (Ok(program), Some(event), None) => run(Function::new(program), event.into_encoded_bytes()),
+        (Ok(program), Some(Ok(event)), None) => run(Function::new(program), event),
+        (Ok(_), Some(Err(error)), None) => {
+            fail(format_args!(
+                "the event is not JSON: {error}; write JSON in single quotes, such as \
+                 '{{\"name\":\"Ada\"}}' or '\"text\"'"
+            ));
+            ExitCode::from(2)
+        }
         (Ok(_), Some(_), Some(_)) => {
             invalid("more than one argument: give the event as one, in quotes, or none to serve")
         }

@@ -18,6 +18,7 @@ use crate::log::{InitReport, LogStream, Report, Status};
 use crate::process::Process;
 use crate::runtime_api;
 use crate::settings::Settings;
+use crate::trace;
 
 #[derive(Debug)]
 pub(crate) struct Environment {
@@ -152,7 +153,7 @@ impl Environment {
         }
         let tail = self.log.end(&Report {
             request_id: id,
-            trace_id: invocation.event.trace_id.as_deref(),
+            trace: invocation.event.trace_id.as_deref().and_then(trace::reported),
             duration: run.since.elapsed(),
             init: run.init,
             restore: run.restore,

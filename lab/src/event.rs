@@ -1,6 +1,10 @@
 use std::borrow::Cow;
+use std::fmt;
 
 use bytes::Bytes;
+use serde::de::IgnoredAny;
+
+use crate::answer::InvokeError;
 
 /// The largest event, and the largest answer that is not streamed: 6 MiB and 100 bytes.
 ///
@@ -22,12 +26,37 @@ pub struct Event {
 }
 
 impl Event {
-    /// An event of at most [`MAX_PAYLOAD`] bytes; usually JSON, which is not checked.
+    /// An event of at most [`MAX_PAYLOAD`] bytes, which are not checked to be JSON: a test may want
+    /// to see what its function makes of other bytes.
     pub fn new(body: impl Into<Vec<u8>>) -> Self {
         Self { body: Bytes::from(body.into()), ..Self::default() }
     }
 
+    /// An event of at most [`MAX_PAYLOAD`] bytes of JSON, or `{}` for no bytes.
+    ///
+    /// This is what the lab does with events that arrive over HTTP, and what Lambda's Invoke API
+    /// does with payloads. Numbers of any size, repeated keys and any depth are allowed, as they are
+    /// JSON, but a byte order mark is not.
+    ///
+    /// # Errors
+    ///
+    /// [`NotJson`], which says where it is not.
+    pub fn json(body: impl Into<Vec<u8>>) -> Result<Self, NotJson> {
+        Self::of_payload(Bytes::from(body.into()))
+    }
+
+    pub(crate) fn of_payload(body: Bytes) -> Result<Self, NotJson> {
+        if body.is_empty() {
+            return Ok(Self::new("{}"));
+        }
+        check_json(&body)?;
+        Ok(Self { body, ..Self::default() })
+    }
+
     /// Sets the trace id, for instance `Root=…;Parent=…;Sampled=1`.
+    ///
+    /// Without it, each invocation gets a new one, which is not sampled. With an empty one it gets
+    /// none.
     #[must_use]
     pub fn trace_id(mut self, trace_id: impl Into<String>) -> Self {
         self.trace_id = Some(trace_id.into());
@@ -55,8 +84,16 @@ impl Event {
         self
     }
 
+    /// Whether the event can be sent to a function.
+    pub(crate) fn check(&self) -> Result<(), InvokeError> {
+        if self.body.len() > MAX_PAYLOAD {
+            return Err(InvokeError::EventTooLarge(self.body.len()));
+        }
+        self.invalid_part().map_or(Ok(()), |part| Err(InvokeError::InvalidEvent(part)))
+    }
+
     /// The part of the event that cannot be a header of the reply to `next`, if there is one.
-    pub(crate) fn invalid_part(&self) -> Option<&'static str> {
+    fn invalid_part(&self) -> Option<&'static str> {
         let parts = [
             ("trace id", &self.trace_id),
             ("client context", &self.client_context),
@@ -67,6 +104,31 @@ impl Event {
             let is_valid = value.as_ref().is_none_or(|value| header_text(value).is_some());
             (!is_valid).then_some(*name)
         })
+    }
+}
+
+/// Why bytes are not JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotJson(String);
+
+impl fmt::Display for NotJson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotJson {}
+
+/// Values are skipped without recursion, so that no depth is too deep.
+fn check_json(body: &[u8]) -> Result<(), NotJson> {
+    let text = std::str::from_utf8(body)
+        .map_err(|error| NotJson(format!("invalid UTF-8 at byte {}", error.valid_up_to())))?;
+    match serde_json::from_str::<IgnoredAny>(text) {
+        Ok(_) => Ok(()),
+        Err(_) if text.starts_with('\u{feff}') => {
+            Err(NotJson("it begins with a byte order mark".into()))
+        }
+        Err(error) => Err(NotJson(error.to_string())),
     }
 }
 

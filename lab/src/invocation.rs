@@ -7,6 +7,22 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::settings::Settings;
+use crate::trace;
+
+/// An event, and what is known about its invocation before an environment is free.
+#[derive(Debug)]
+pub(crate) struct InvokeRequest {
+    pub(crate) request_id: String,
+    /// The ARN that the caller invoked; that of the function, if the caller did not say.
+    pub(crate) function_arn: Option<String>,
+    pub(crate) event: Event,
+}
+
+impl From<Event> for InvokeRequest {
+    fn from(event: Event) -> Self {
+        Self { request_id: Uuid::new_v4().to_string(), function_arn: None, event }
+    }
+}
 
 /// One invocation of the function: its event, its ids, and its deadline.
 #[derive(Debug)]
@@ -29,14 +45,16 @@ pub(crate) struct Invocation {
 }
 
 impl Invocation {
-    pub(crate) fn new(event: Event, settings: &Settings, clock: Clock) -> Self {
+    pub(crate) fn new(request: InvokeRequest, settings: &Settings, clock: Clock) -> Self {
+        let InvokeRequest { request_id, function_arn, mut event } = request;
+        event.trace_id.get_or_insert_with(|| trace::generate(clock.unix()));
         Self {
-            request_id: Uuid::new_v4().to_string(),
+            request_id,
             attempt_id: Uuid::new_v4().to_string(),
             deadline: OnceLock::new(),
             clock,
             timeout: settings.timeout,
-            function_arn: settings.arn(),
+            function_arn: function_arn.unwrap_or_else(|| settings.arn()),
             event,
             delivered: OnceLock::new(),
             dead_end: OnceLock::new(),

@@ -190,7 +190,7 @@ async fn invoke(
     mut on_piece: impl FnMut(&[u8]),
     until: Until,
 ) -> Result<Answer, InvokeError> {
-    let invoked = pool.invoke(event).await?;
+    let invoked = pool.invoke(event.into()).await?;
     let result = match invoked.answer {
         Err(failure) => Err(failure),
         Ok(answered) => {

@@ -29,9 +29,11 @@
 //! | `output`, `log` | the output of the bootstrap, the lab's own lines, and the tail of both |
 //! | `environment` | one execution environment: its broker, its process, its invocations |
 //! | `clock` | the time that functions and callers see |
+//! | `event`, `invocation`, `trace`, `region` | an event, and what the function is told with it |
 //! | `pool` | several environments, and the queue for them |
 //! | `http`, `connection`, `buffer` | what both servers share, and the memory of bodies |
 //! | `invoke_api` | callers over HTTP |
+//! | `browser` | which web pages may call |
 //! | `lab`, `function` | callers in a program |
 //! | `command` | callers in a shell |
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -44,6 +46,7 @@ compile_error!(
 
 mod answer;
 mod broker;
+mod browser;
 mod buffer;
 mod clock;
 pub mod command;
@@ -65,14 +68,16 @@ mod pool;
 mod presence;
 mod process;
 mod refusal;
+mod region;
 mod report;
 mod runtime_api;
 mod settings;
 mod telemetry_api;
+mod trace;
 
 pub use answer::{Answer, FailureKind, FunctionFailure, InvokeError};
 pub use command::local;
-pub use event::{Event, MAX_PAYLOAD};
+pub use event::{Event, MAX_PAYLOAD, NotJson};
 pub use function::Function;
 pub use lab::{Lab, StartError};
 pub use log::{LogFormat, LogLevel};

@@ -11,8 +11,7 @@ use tokio::task::JoinHandle;
 use crate::answer::{Answered, FunctionFailure, InvokeError};
 use crate::clock::Clock;
 use crate::environment::Environment;
-use crate::event::{Event, MAX_PAYLOAD};
-use crate::invocation::Invocation;
+use crate::invocation::{Invocation, InvokeRequest};
 use crate::settings::Settings;
 
 /// Gives each event a free place in an environment, in the order of arrival.
@@ -78,6 +77,10 @@ impl Pool {
         Ok(Arc::new(Self { settings, clock, runtime_api, places, environments, opening, handle }))
     }
 
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// The time that callers and functions see.
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock
@@ -91,21 +94,19 @@ impl Pool {
     /// Waits for an environment, and then for the answer, or for the beginning of a streamed one.
     ///
     /// If this future is dropped, an invocation that has an environment continues.
-    pub(crate) async fn invoke(self: &Arc<Self>, event: Event) -> Result<Invoked, InvokeError> {
-        if event.body.len() > MAX_PAYLOAD {
-            return Err(InvokeError::EventTooLarge(event.body.len()));
-        }
-        if let Some(part) = event.invalid_part() {
-            return Err(InvokeError::InvalidEvent(part));
-        }
+    pub(crate) async fn invoke(
+        self: &Arc<Self>,
+        request: InvokeRequest,
+    ) -> Result<Invoked, InvokeError> {
+        request.event.check()?;
         let waiting = Waiting::new(self);
         let place = Arc::clone(&self.places).acquire_owned().await;
         let place = place.map_err(|_| InvokeError::Stopped)?;
         let environment = self.environment().await?;
         drop(waiting);
         let (caller, answer) = oneshot::channel();
-        let has_tail = event.log_tail && self.settings.concurrency.is_none();
-        let invocation = Arc::new(Invocation::new(event, &self.settings, self.clock.clone()));
+        let has_tail = request.event.log_tail && self.settings.concurrency.is_none();
+        let invocation = Arc::new(Invocation::new(request, &self.settings, self.clock.clone()));
         let pool = Arc::clone(self);
         let end = self.handle.spawn(async move {
             let tail = environment.invoke(invocation, caller).await;
@@ -216,6 +217,7 @@ mod tests {
     use lambda_proto_std::{Endpoint, Runtime};
 
     use super::*;
+    use crate::event::Event;
     use crate::{Function, Output};
 
     /// The runtime is a thread of the test, which is not frozen. The clock counts the thaws.
@@ -229,7 +231,7 @@ mod tests {
         let pool = runtime.block_on(Pool::new(Arc::new(settings))).unwrap();
         let endpoint = Endpoint::parse(&pool.runtime_api().to_string()).unwrap();
         let invoke = |event: &str| {
-            let invoked = runtime.block_on(pool.invoke(Event::from(event))).unwrap();
+            let invoked = runtime.block_on(pool.invoke(Event::from(event).into())).unwrap();
             assert!(invoked.answer.is_ok());
             invoked.end
         };

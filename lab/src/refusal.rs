@@ -165,6 +165,11 @@ impl ExtensionRefusal {
     }
 }
 
+/// The error document for a request of a web browser, to both APIs.
+pub(crate) fn of_a_browser(reason: &str) -> String {
+    document("BrowserRequest", reason)
+}
+
 /// A document with an error, as the service writes it.
 pub(crate) fn document(error_type: &str, message: &str) -> String {
     format!("{{\"errorMessage\":{},\"errorType\":\"{error_type}\"}}\n", quoted(message))

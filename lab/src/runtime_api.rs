@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::answer::{AnswerBody, Answered, FailureKind, FunctionFailure, Piece, Pieces, truncated};
 use crate::broker::{Broker, Post, Visit};
+use crate::browser;
 use crate::clock::Clock;
 use crate::event::{MAX_PAYLOAD, header_text};
 use crate::extensions_api;
@@ -20,7 +21,7 @@ use crate::http::{self, Answering, Closing, Collected, collect, header};
 use crate::invocation::Invocation;
 use crate::machine::Call;
 use crate::presence::{Connections, Presence, Waiter, is_closed};
-use crate::refusal::Refusal;
+use crate::refusal::{self, Refusal};
 use crate::report::{error, reported, start_error};
 use crate::settings::Settings;
 use crate::telemetry_api::Subscription;
@@ -122,12 +123,14 @@ pub(crate) struct Line {
     is_restoring: AtomicBool,
     /// For a runtime that the lab has not started.
     presence: Option<Presence>,
+    is_on_loopback: bool,
 }
 
 impl Line {
     fn new(stream: &TcpStream, cuts: watch::Receiver<u64>, presence: Option<Presence>) -> Self {
         let (peer, born) = (rustix::io::fcntl_dupfd_cloexec(stream, 0).ok(), *cuts.borrow());
-        Self { peer, cuts, born, is_restoring: AtomicBool::new(false), presence }
+        let is_on_loopback = browser::is_on_loopback(stream);
+        Self { peer, cuts, born, is_restoring: AtomicBool::new(false), presence, is_on_loopback }
     }
 
     /// Whether the peer has not closed the connection, as far as is known.
@@ -174,6 +177,9 @@ async fn handle(
 ) -> Response<Answering> {
     if line.is_dead() {
         return http::hang_up();
+    }
+    if let Some(reason) = browser::refused_by_runtime_api(request.headers(), line.is_on_loopback) {
+        return http::json(StatusCode::FORBIDDEN, refusal::of_a_browser(&reason));
     }
     if let Some(presence) = &line.presence {
         presence.begin().await;

@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::log::{Log, LogFormat, LogLevel, VERSION};
+use crate::region;
 
 /// Where the output of a runtime's process goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) arguments: Vec<OsString>,
     pub(crate) variables: Vec<(OsString, OsString)>,
     pub(crate) listen: SocketAddr,
+    /// Normalised by [`browser::origin`](crate::browser::origin).
+    pub(crate) allowed_origins: Vec<String>,
     pub(crate) timeout: Duration,
     pub(crate) init_timeout: Option<Duration>,
     pub(crate) shutdown_timeout: Option<Duration>,
@@ -34,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) memory: u32,
     pub(crate) name: String,
     pub(crate) handler: String,
+    /// Set by [`Function::start`](crate::Function::start), from the variables.
+    pub(crate) region: String,
     pub(crate) environments: usize,
     /// How many invocations an environment of managed instances takes at a time; `None` on demand.
     pub(crate) concurrency: Option<usize>,
@@ -90,9 +95,11 @@ impl Settings {
         })
     }
 
-    /// The ARN of the function. Source of the region: emulator, `rie/handlers.go`.
+    /// The ARN of the function.
     pub(crate) fn arn(&self) -> String {
-        format!("arn:aws:lambda:us-east-1:{ACCOUNT}:function:{}", self.name)
+        let (region, name) = (&self.region, &self.name);
+        let partition = region::partition(region);
+        format!("arn:{partition}:lambda:{region}:{ACCOUNT}:function:{name}")
     }
 
     /// The command that starts a runtime with the Runtime API at this address.
@@ -106,11 +113,6 @@ impl Settings {
             let name_text = name.to_string_lossy();
             if name_text.starts_with("AWS_LAMBDA_") || name_text.starts_with("_X_AMZN_") {
                 command.env_remove(name);
-            }
-        }
-        for (name, value) in [("AWS_REGION", "us-east-1"), ("AWS_DEFAULT_REGION", "us-east-1")] {
-            if std::env::var_os(name).is_none() {
-                command.env(name, value);
             }
         }
         if let Ok(folder) = std::env::current_dir() {
@@ -145,6 +147,7 @@ impl Settings {
             .env("TZ", ":UTC")
             .env("_HANDLER", &self.handler)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .envs(region::VARIABLES.map(|name| (name, &self.region)))
             .env(RUNTIME_API, runtime_api.to_string());
         command
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Function;
+use crate::browser;
 use crate::lab::StartError;
 use crate::log::LogFormat;
 use crate::settings::{RUNTIME_API, Settings};
@@ -14,6 +15,7 @@ impl Function {
     pub(super) fn check(&self) -> Result<(), StartError> {
         let Settings { program, variables, name, environments, concurrency, .. } = &self.settings;
         self.check_times()?;
+        self.check_origins()?;
         let is_named = !name.is_empty()
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
         if !is_named {
@@ -81,6 +83,17 @@ impl Function {
             }
         }
         Ok(())
+    }
+
+    fn check_origins(&self) -> Result<(), StartError> {
+        let mut origins = self.settings.allowed_origins.iter();
+        match origins.find(|origin| browser::origin(origin).is_none()) {
+            Some(origin) => Err(StartError::Setting(format!(
+                "invalid origin {origin:?}: write it as https://app.example or \
+                 http://localhost:3000, without a path, or * for all web pages"
+            ))),
+            None => Ok(()),
+        }
     }
 
     fn check_times(&self) -> Result<(), StartError> {

@@ -6,8 +6,10 @@ use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::browser;
 use crate::lab::{Lab, StartError};
 use crate::log::{Log, LogFormat, LogLevel};
+use crate::region;
 use crate::settings::{Output, Settings};
 
 /// A function and the settings with which a [`Lab`] runs it.
@@ -68,6 +70,7 @@ impl Function {
                 arguments: Vec::new(),
                 variables: Vec::new(),
                 listen: (Ipv4Addr::LOCALHOST, 0).into(),
+                allowed_origins: Vec::new(),
                 timeout: Duration::from_secs(300),
                 init_timeout: None,
                 shutdown_timeout: None,
@@ -76,6 +79,7 @@ impl Function {
                 memory: 3008,
                 name: "test_function".into(),
                 handler: String::new(),
+                region: String::new(),
                 environments: 1,
                 concurrency: None,
                 log_level: None,
@@ -94,6 +98,10 @@ impl Function {
     }
 
     /// Adds an environment variable.
+    ///
+    /// `AWS_REGION`, or else `AWS_DEFAULT_REGION`, sets the region; without them it is that of this
+    /// program's environment, or `us-east-1`. The function sees both variables with that region,
+    /// which is part of its ARN, too.
     #[must_use]
     pub fn variable(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.settings.variables.push((name.into(), value.into()));
@@ -245,6 +253,18 @@ impl Function {
         self
     }
 
+    /// Lets the web pages of this origin invoke the function, for instance `https://app.example`;
+    /// `*` stands for all pages, and `null` for those without an origin, such as files.
+    ///
+    /// Without it, only pages that this machine serves may: those of `http://localhost`,
+    /// `http://127.0.0.1` and `http://[::1]`, on every port, with `https` too. Programs that are
+    /// not browsers are not affected.
+    #[must_use]
+    pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
+        self.settings.allowed_origins.push(origin.into());
+        self
+    }
+
     /// Sets where the output of the function goes. The default is standard error.
     #[must_use]
     pub fn output(mut self, output: Output) -> Self {
@@ -272,6 +292,15 @@ impl Function {
         self.check()?;
         self.settings.log = Log::new(self.settings.output)
             .map_err(|error| StartError::System(format!("cannot start the log thread: {error}")))?;
+        self.settings.region = region::of(&self.settings.variables).map_err(|(name, value)| {
+            StartError::Setting(format!(
+                "{value:?} in {name} is not a region: set a region such as us-east-1"
+            ))
+        })?;
+        for origin in &mut self.settings.allowed_origins {
+            // Cannot be `None`: it has been checked.
+            *origin = browser::origin(origin).unwrap_or_default();
+        }
         Lab::start(self.settings)
     }
 }

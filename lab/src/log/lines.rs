@@ -12,7 +12,8 @@ pub(crate) const VERSION: &str = "$LATEST";
 #[derive(Debug)]
 pub(crate) struct Report<'a> {
     pub(crate) request_id: &'a str,
-    pub(crate) trace_id: Option<&'a str>,
+    /// The fields of a sampled trace.
+    pub(crate) trace: Option<String>,
     /// From the event to the runtime's following `next`.
     pub(crate) duration: Duration,
     /// From the start of the process to its first `next`, if it was started for this invocation.
@@ -62,10 +63,7 @@ impl fmt::Display for Report<'_> {
             write!(f, "Restore Duration: {:.2} ms\t", millis(restore))?;
         }
         write!(f, "{}", self.status)?;
-        if let Some(trace_id) = self.trace_id {
-            write!(f, "XRAY TraceId: {}\t", Plain(trace_id))?;
-        }
-        Ok(())
+        f.write_str(self.trace.as_deref().unwrap_or_default())
     }
 }
 
@@ -100,7 +98,7 @@ mod tests {
     fn a_report_has_the_fields_of_lambda() {
         let mut report = Report {
             request_id: "id",
-            trace_id: None,
+            trace: None,
             duration: Duration::from_micros(1234),
             init: None,
             restore: None,
@@ -116,12 +114,12 @@ mod tests {
         report.init = Some(Duration::from_millis(10));
         report.memory_used = None;
         report.status = Status::Error("Runtime.ExitError".into());
-        report.trace_id = Some("Root=1");
+        report.trace = Some("XRAY TraceId: 1\t".into());
         assert_eq!(
             report.to_string(),
             "REPORT RequestId: id\tDuration: 1.23 ms\tBilled Duration: 12 ms\tMemory Size: 128 MB\t\
              Init Duration: 10.00 ms\tStatus: error\tError Type: Runtime.ExitError\tXRAY TraceId: \
-             Root=1\t"
+             1\t"
         );
         let restore = Some(Duration::from_millis(20));
         let report = Report { restore, init: None, status: Status::Timeout, ..report };

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use lambda_lab::{Lab, MAX_PAYLOAD};
 
-use crate::support::{Connection, Response, external, function, request, script, wait_until};
+use crate::support::{Connection, Response, external, function, json, request, script, wait_until};
 
 const EMULATOR: &str = "/2015-03-31/functions/function/invocations";
 const INVOKE_API: &str = "/2015-03-31/functions/my-function/invocations";
 
+/// The event is text, which is posted as a JSON string.
 fn posted(lab: &Lab, path: &str, event: &str) -> Response {
-    Connection::open(lab.address()).post(path, event)
+    Connection::open(lab.address()).post(path, json(event))
 }
 
 #[test]
@@ -19,11 +20,11 @@ fn an_answer_comes_with_the_headers_of_the_invoke_api() {
     for path in [
         EMULATOR,
         INVOKE_API,
-        "/2015-03-31/functions/arn%3Aaws%3Alambda%3Aus-east-1%3A1%3Afunction%3Af/invocations",
+        "/2015-03-31/functions/arn%3Aaws%3Alambda%3Aus-east-1%3A123456789012%3Afunction%3Af/invocations",
         "/2015-03-31/functions/f/invocations?Qualifier=live",
     ] {
         let answer = posted(&lab, path, "in");
-        assert_eq!((answer.status, answer.text().as_str()), (200, "in"), "{path}");
+        assert_eq!((answer.status, answer.text()), (200, json("in")), "{path}");
         assert_eq!(answer.header("x-amz-executed-version"), Some("$LATEST"));
         assert_eq!(answer.header("x-amzn-requestid").map(str::len), Some(36));
         assert_eq!(answer.header("x-amz-function-error"), None);
@@ -66,21 +67,22 @@ fn a_failure_is_reported_in_the_form_that_its_caller_expects() {
         assert_eq!(answer.text().replace(request_id, id), body, "{path} {event}");
         assert_eq!(answer.status, status, "{path} {event}");
         assert_eq!(answer.header("x-amz-function-error"), Some("Unhandled"));
+        assert_eq!(answer.header("content-type"), Some("application/json"));
     }
 }
 
 #[test]
 fn an_event_at_the_limit_is_accepted_and_one_byte_more_is_refused() {
     let lab = function().start().unwrap();
-    let event = "x".repeat(MAX_PAYLOAD);
+    let event = "1".repeat(MAX_PAYLOAD);
     let mut caller = Connection::open(lab.address());
     assert!(caller.post(INVOKE_API, &event).body == event.as_bytes());
-    let refused = caller.post(INVOKE_API, format!("{event}x"));
+    let refused = caller.post(INVOKE_API, format!("{event}1"));
     assert_eq!(refused.status, 413);
     assert_eq!(refused.header("x-amzn-errortype"), Some("RequestTooLargeException"));
     assert!(refused.text().contains("6291557 bytes"), "{}", refused.text());
     // The connection can still be used.
-    assert_eq!(caller.post(INVOKE_API, "small").text(), "small");
+    assert_eq!(caller.post(INVOKE_API, "2").text(), "2");
 }
 
 #[test]
@@ -141,7 +143,7 @@ fn other_paths_and_methods_are_refused() {
 #[test]
 fn malformed_and_incomplete_requests_do_not_affect_other_callers() {
     let lab = function().start().unwrap();
-    let head = format!("POST {EMULATOR} HTTP/1.1\r\nHost: lab\r\n");
+    let head = format!("POST {EMULATOR} HTTP/1.1\r\nHost: localhost\r\n");
     let long = format!("{head}X: {}\r\n\r\n", "x".repeat(8 << 20));
     let many = format!("{head}{}\r\n", "X: y\r\n".repeat(100_000));
     let bad_chunks = format!("{head}Transfer-Encoding: chunked\r\n\r\nnonsense\r\n");
@@ -161,7 +163,7 @@ fn malformed_and_incomplete_requests_do_not_affect_other_callers() {
         let mut says_so = Connection::open(lab.address());
         says_so.send_if_it_reads(bytes);
         says_so.end_writing();
-        assert_eq!(posted(&lab, EMULATOR, "still here").text(), "still here");
+        assert_eq!(posted(&lab, EMULATOR, "still here").text(), json("still here"));
     }
 }
 
@@ -169,20 +171,20 @@ fn malformed_and_incomplete_requests_do_not_affect_other_callers() {
 fn a_caller_that_ends_writing_gets_its_answer() {
     let lab = function().start().unwrap();
     let mut caller = Connection::open(lab.address());
-    caller.send(request(&format!("POST {EMULATOR}"), &[], "in"));
+    caller.send(request(&format!("POST {EMULATOR}"), &[], "1"));
     caller.end_writing();
-    assert_eq!(caller.response().text(), "in");
+    assert_eq!(caller.response().text(), "1");
     assert!(caller.is_closed());
 }
 
 #[test]
 fn a_caller_that_disconnects_at_any_stage_does_not_affect_others() {
     let lab = function().start().unwrap();
-    let bytes = request(&format!("POST {EMULATOR}"), &[], "answer-and-sleep 1");
+    let bytes = request(&format!("POST {EMULATOR}"), &[], json("answer-and-sleep 1"));
     for length in 0..=bytes.len() {
         Connection::open(lab.address()).send(&bytes[..length]);
     }
-    assert_eq!(posted(&lab, EMULATOR, "still here").text(), "still here");
+    assert_eq!(posted(&lab, EMULATOR, "still here").text(), json("still here"));
 }
 
 #[test]

@@ -6,13 +6,22 @@ use std::process::{Command, Output, Stdio};
 use lambda_proto_std::Endpoint;
 
 use crate::served::{Served, lab};
-use crate::support::{Connection, lives, marked, wait_until};
+use crate::support::{Connection, event, lives, marked, wait_until};
 
 /// `lambda-lab` with these options and the bootstrap of the tests.
 fn run(options: &[&str]) -> Output {
     let bootstrap = std::env::current_exe().unwrap();
     let mut command = lab();
-    command.arg("run").args(options).arg(bootstrap).args(["--exact", "bootstrap", "--nocapture"]);
+    command.arg("run");
+    let mut options = options.iter();
+    while let Some(option) = options.next() {
+        command.arg(option);
+        if *option == "--event" {
+            let text = options.next().expect("an event");
+            command.arg(if text.starts_with('@') { (*text).to_owned() } else { event(text) });
+        }
+    }
+    command.arg(bootstrap).args(["--exact", "bootstrap", "--nocapture"]);
     command.output().unwrap()
 }
 
@@ -75,17 +84,17 @@ fn run_continues_after_an_event_that_fails_and_exits_with_1() {
 #[test]
 fn run_takes_the_event_from_a_file_or_from_standard_input() {
     let file = std::env::temp_dir().join(format!("lambda-lab-event-{}", std::process::id()));
-    std::fs::write(&file, b"from a file \xff").unwrap();
+    std::fs::write(&file, "\"from a file é\"").unwrap();
     let output = run(&["--event", &format!("@{}", file.display())]);
     std::fs::remove_file(file).unwrap();
-    assert_eq!(output.stdout, b"from a file \xff");
+    assert_eq!(output.stdout, "\"from a file é\"".as_bytes());
 
     let mut command = lab();
     command.args(["run", "--event", "-"]).arg(std::env::current_exe().unwrap());
     command.args(["--exact", "bootstrap", "--nocapture"]).stdin(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(b"from standard input").unwrap();
-    assert_eq!(stdout(&child.wait_with_output().unwrap()), "from standard input");
+    child.stdin.take().unwrap().write_all(b"\"from standard input\"").unwrap();
+    assert_eq!(stdout(&child.wait_with_output().unwrap()), "\"from standard input\"");
 }
 
 #[test]
@@ -134,6 +143,11 @@ fn an_invalid_command_line_exits_with_2_and_names_the_value() {
         (&["serve", "--snapstart"], "SnapStart needs a runtime that the lab starts"),
         (&["run", "--env", "X", "true"], "\"X\" is not KEY=VALUE"),
         (&["run", "--event", "@/nonexistent/event", "true"], "\"/nonexistent/event\""),
+        (&["run", "--event", "hello", "true"], r#"--event '"hello"'"#),
+        (&["run", "--event", "{'a': 1}", "true"], "is not JSON: key must be a string"),
+        (&["run", "--event", "@/proc/self/exe", "true"], "not JSON: invalid UTF-8 at byte"),
+        (&["serve", "--allow-origin", "app.example", "true"], "invalid origin \"app.example\""),
+        (&["serve", "--env", "AWS_REGION=us east", "true"], "\"us east\" in AWS_REGION"),
         (&["run", "--name", "a b", "true"], "invalid function name \"a b\""),
         (&["run", "--timeout", "1e-9", "true"], "1ns"),
         (&["run", "--env", "AWS_LAMBDA_RUNTIME_API=x", "true"], "the lab itself sets"),
@@ -247,8 +261,8 @@ fn serve_without_a_bootstrap_waits_for_one_that_is_started_by_hand() {
         });
         let url = seen.split_once("http://").unwrap().1;
         let mut caller = Connection::open(url.split('/').next().unwrap());
-        let answer = caller.post("/2015-03-31/functions/function/invocations", "by hand");
-        assert_eq!(answer.text(), "by hand");
+        let answer = caller.post("/2015-03-31/functions/function/invocations", "\"by hand\"");
+        assert_eq!(answer.text(), "\"by hand\"");
         stop.stop();
     });
     child.kill().unwrap();

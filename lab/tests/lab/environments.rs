@@ -94,7 +94,7 @@ fn a_caller_that_disconnects_in_the_queue_does_not_block_it() {
         let next = runtime.request(NEXT, &[], "");
         // The first invocation is unanswered, so this one is in the queue, or on its way there.
         let mut gone = Connection::open(lab.address());
-        gone.send(crate::support::request(&format!("POST {path}"), &[], "gone"));
+        gone.send(crate::support::request(&format!("POST {path}"), &[], "\"gone\""));
         drop(gone);
         runtime.post(&of(&next.id(), "response"), "1").assert_accepted();
         assert_eq!(first.join().unwrap().unwrap().body, b"1");
@@ -108,7 +108,7 @@ fn a_caller_that_disconnects_in_the_queue_does_not_block_it() {
             }
             // An event that was queued before its caller disconnected is still invoked, as on
             // Lambda.
-            assert_eq!(event, "gone");
+            assert_eq!(event, "\"gone\"");
         }
         assert_eq!(last.join().unwrap().unwrap().body, b"last");
     });

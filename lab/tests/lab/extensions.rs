@@ -182,9 +182,11 @@ fn an_extension_gets_each_invocation_that_the_runtime_gets() {
     let mut extension = Connection::open(lab.runtime_api());
     let mut runtime = Connection::open(lab.runtime_api());
     let mut seen = Vec::new();
-    for trace_id in [None, Some("Root=1-2-3")] {
-        let event = Event::new("in");
-        let event = trace_id.map_or(event.clone(), |it| event.trace_id(it));
+    for (event, is_traced) in [
+        (Event::new("in"), true),
+        (Event::new("in").trace_id("Root=1-2-3"), true),
+        (Event::new("in").trace_id(""), false),
+    ] {
         thread::scope(|scope| {
             let caller = scope.spawn(|| lab.invoke(event));
             extension.send(request(EVENT_NEXT, &[(ID, &id)], ""));
@@ -192,6 +194,8 @@ fn an_extension_gets_each_invocation_that_the_runtime_gets() {
             let event = extension.response();
             let deadline = next.header("lambda-runtime-deadline-ms").unwrap();
             let arn = next.header("lambda-runtime-invoked-function-arn").unwrap();
+            let trace_id = next.header("lambda-runtime-trace-id");
+            assert_eq!(trace_id.is_some(), is_traced);
             let tracing = trace_id.map_or(String::new(), |it| {
                 format!(",\"tracing\":{{\"type\":\"X-Amzn-Trace-Id\",\"value\":\"{it}\"}}")
             });

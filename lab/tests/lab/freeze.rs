@@ -120,7 +120,7 @@ fn a_pretended_freeze_moves_only_deadlines_and_dates() {
     let mut pid = None;
     for thaws in 0..3 {
         let before = SystemTime::now() + away * thaws;
-        caller.send(request(line, &[], "in"));
+        caller.send(request(line, &[], "1"));
         let pid = *pid.get_or_insert_with(|| {
             let pid = await_process(&lab);
             runtime.send(request(NEXT, &[], ""));
@@ -134,7 +134,7 @@ fn a_pretended_freeze_moves_only_deadlines_and_dates() {
         assert!(deadline >= least && deadline <= after + timeout, "{thaws}");
         assert!(lab.now() >= before && lab.now() < after + away);
         let answer = caller.response();
-        assert_eq!(answer.text(), "in");
+        assert_eq!(answer.text(), "1");
         for date in [next.header("date"), answer.header("date")] {
             let date = httpdate::parse_http_date(date.unwrap()).unwrap();
             // Dates have whole seconds, and hyper's may be a second old.
@@ -171,7 +171,7 @@ fn a_thaw_is_logged_with_its_real_and_its_pretended_time() {
         let mut served = Served::start(option, &script);
         let pid = served.invoke("pid").response().text().parse().unwrap();
         wait_until("it is stopped", || is_stopped(pid));
-        assert_eq!(served.invoke("in").response().text(), "in");
+        assert_eq!(served.invoke("1").response().text(), "1");
         let line = served.line_with("thawed after ");
         assert!(line.ends_with(text), "{line}");
     }
@@ -205,7 +205,7 @@ fn a_stopped_process_with_an_extension_is_continued_and_ends_by_itself() {
     let script =
         format!("trap 'echo politely >&2; exit 7' TERM; sleep 1000 & {TELL}while :; do wait; done");
     let mut served = Served::start(&["--freeze"], &script);
-    let mut caller = served.invoke("in");
+    let mut caller = served.invoke("1");
     let (mut runtime, pid) = served.told();
     let name = [("Lambda-Extension-Name", "mine")];
     let line = "POST /2020-01-01/extension/register";
@@ -216,7 +216,7 @@ fn a_stopped_process_with_an_extension_is_continued_and_ends_by_itself() {
     extension.send(request("GET /2020-01-01/extension/event/next", &id, ""));
     runtime.send(request(NEXT, &[], ""));
     respond(&mut runtime);
-    assert_eq!(caller.response().text(), "in");
+    assert_eq!(caller.response().text(), "1");
     wait_until("it is stopped", || is_stopped(pid));
     served.signal("TERM");
     served.line_with("politely");
@@ -231,7 +231,7 @@ fn a_stopped_process_with_an_extension_is_continued_and_ends_by_itself() {
 fn run_leaves_no_stopped_process() {
     let bootstrap = std::env::current_exe().unwrap();
     let mut command = crate::served::lab();
-    command.args(["run", "--freeze", "--event", "pid"]).arg(bootstrap);
+    command.args(["run", "--freeze", "--event", "\"pid\""]).arg(bootstrap);
     let output = command.args(["--exact", "bootstrap", "--nocapture"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     let pid = String::from_utf8(output.stdout).unwrap().parse().unwrap();

@@ -64,7 +64,7 @@ fn next_has_the_documented_headers_and_omits_empty_ones() {
         .client_context("{\"client\":{},\n\"custom\":{}}")
         .cognito_identity("{\"cognitoIdentityId\":\"i\"}")
         .tenant_id("tenant-1");
-    for (event, is_full) in [(event, true), (Event::new("{}"), false)] {
+    for (event, is_full) in [(event, true), (Event::new("{}").trace_id(""), false)] {
         let (answer, ()) = invoked(event, |runtime| {
             let next = runtime.request(NEXT, &[], "");
             assert_eq!(next.header("content-type"), Some("application/json"));

@@ -51,11 +51,11 @@ impl Served {
         self.invoke("{}")
     }
 
-    /// Posts an event without waiting for the answer.
+    /// Posts an event, as JSON, without waiting for the answer.
     pub(crate) fn invoke(&self, event: &str) -> Connection {
         let mut caller = Connection::open(&self.address);
         let line = "POST /2015-03-31/functions/function/invocations";
-        caller.send(crate::support::request(line, &[], event));
+        caller.send(crate::support::request(line, &[], crate::support::event(event)));
         caller
     }
 

@@ -26,7 +26,7 @@ fn begin(lab: &Lab) -> Connection {
 fn posted(headers: &[(&str, &str)], runtime: impl FnOnce(&mut Connection)) -> Response {
     let lab = external();
     let mut caller = Connection::open(lab.address());
-    caller.send(request(&format!("POST {PATH}"), headers, "in"));
+    caller.send(request(&format!("POST {PATH}"), headers, "1"));
     runtime(&mut begin(&lab));
     caller.response()
 }
@@ -35,7 +35,7 @@ fn posted(headers: &[(&str, &str)], runtime: impl FnOnce(&mut Connection)) -> Re
 fn pieces_reach_the_caller_as_they_arrive() {
     let lab = external();
     let mut caller = Connection::open(lab.address());
-    caller.send(request(&format!("POST {PATH}"), &[], "in"));
+    caller.send(request(&format!("POST {PATH}"), &[], "1"));
     let mut runtime = begin(&lab);
     for piece in ["one", "two", "three"] {
         runtime.send(format!("{:x}\r\n{piece}\r\n", piece.len()));
@@ -134,7 +134,7 @@ fn a_runtime_that_disconnects_in_mid_stream_truncates_its_answer() {
 fn a_caller_that_disconnects_affects_neither_the_runtime_nor_the_next_caller() {
     let lab = external();
     let mut caller = Connection::open(lab.address());
-    caller.send(request(&format!("POST {PATH}"), &[], "in"));
+    caller.send(request(&format!("POST {PATH}"), &[], "1"));
     let mut runtime = begin(&lab);
     runtime.send("4\r\nhalf\r\n");
     drop(caller);

@@ -31,7 +31,9 @@ pub(crate) fn script(script: &str) -> Function {
 
 /// A lab whose runtime is played by the test.
 pub(crate) fn external() -> Lab {
-    Function::external().timeout(PATIENCE).output(Output::Discarded).start().unwrap()
+    // Otherwise the region would be that of whoever runs the tests.
+    let function = Function::external().variable("AWS_REGION", "us-east-1");
+    function.timeout(PATIENCE).output(Output::Discarded).start().unwrap()
 }
 
 /// This program as a bootstrap that writes its own bytes; see [`misbehave`].
@@ -120,14 +122,15 @@ fn serve_with_extension(mut api: Connection) -> ! {
     }
 }
 
-/// The function that does what its event says.
+/// The function that does what its event says, as plain text or as a JSON string.
 pub(crate) fn behave() {
     if let Ok(what) = std::env::var("LAB_TEST") {
         misbehave(&what);
     }
     let runtime = Runtime::from_env().unwrap();
     let result = runtime.run(|invocation, responder| {
-        let event = String::from_utf8_lossy(invocation.body()).into_owned();
+        let event = serde_json::from_slice(invocation.body())
+            .unwrap_or_else(|_| String::from_utf8_lossy(invocation.body()).into_owned());
         let (word, rest) = event.split_once(' ').unwrap_or((&event, ""));
         match word {
             "pid" => Ok(responder.send(std::process::id().to_string().as_str())),
@@ -135,6 +138,8 @@ pub(crate) fn behave() {
                 let deadline = invocation.deadline().map(|it| it.as_unix_millis().to_string());
                 Ok(responder.send(deadline.unwrap_or_default().as_str()))
             }
+            "trace" => Ok(responder.send(invocation.trace_id().unwrap_or_default())),
+            "arn" => Ok(responder.send(invocation.invoked_function_arn().unwrap_or_default())),
             "env" => Ok(responder.send(std::env::var(rest).unwrap_or_default().as_str())),
             "arguments" => {
                 let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -358,10 +363,21 @@ pub(crate) fn of(id: &str, what: &str) -> String {
     format!("/2018-06-01/runtime/invocation/{id}/{what}")
 }
 
+/// Text as JSON, which is what callers have to post.
+pub(crate) fn json(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// An event for [`behave`] as JSON: itself if it is JSON, or else a string.
+pub(crate) fn event(text: &str) -> String {
+    let is_json = serde_json::from_str::<serde_json::Value>(text).is_ok();
+    if is_json { text.to_owned() } else { json(text) }
+}
+
 /// The bytes of a request.
 pub(crate) fn request(line: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
-    let mut head = format!("{line} HTTP/1.1\r\nHost: lab\r\n");
+    let mut head = format!("{line} HTTP/1.1\r\nHost: localhost\r\n");
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lambda_lab::{Event, command};
+use lambda_lab::{Event, Function, command};
 
 use options::Options;
 
@@ -32,6 +32,10 @@ enum Command {
         /// invocations, one after the other
         #[arg(long, value_name = "JSON|@FILE|-", default_value = "{}", allow_hyphen_values = true)]
         event: Vec<String>,
+        /// The trace id of the invocations: Root=…;Parent=…;Sampled=1; each gets a new one otherwise,
+        /// and none if this is empty
+        #[arg(long, value_name = "ID")]
+        trace_id: Option<String>,
         #[command(flatten)]
         options: Options,
         /// The program to start, and its arguments
@@ -57,6 +61,10 @@ enum Command {
         /// Managed instances: how many concurrent invocations each environment takes
         #[arg(long, value_name = "N")]
         concurrency: Option<usize>,
+        /// Let the web pages of this origin invoke the function: https://app.example, * for all
+        /// pages, null for files; may be repeated. Pages of localhost always may
+        #[arg(long, value_name = "ORIGIN")]
+        allow_origin: Vec<String>,
         #[command(flatten)]
         options: Options,
         /// The program to start, and its arguments; if omitted, start the runtime yourself
@@ -67,38 +75,63 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Run { event, options, bootstrap } => {
+        Command::Run { event, trace_id, options, bootstrap } => {
             options.function(bootstrap).and_then(|function| {
                 let events: Result<Vec<_>, _> = event.into_iter().map(read_event).collect();
-                Ok(command::run_all(function, events?.into_iter().map(Event::from)))
+                let events = events?.into_iter().map(|event| match &trace_id {
+                    Some(id) => event.trace_id(id),
+                    None => event,
+                });
+                Ok(command::run_all(function, events))
             })
         }
-        Command::Serve { port, host, environments, concurrency, options, bootstrap } => {
-            options.function(bootstrap).map(|function| {
-                let function = function.listen(SocketAddr::new(host, port));
-                let function = function.environments(environments);
-                command::serve(match concurrency {
-                    Some(most) => function.concurrency(most),
-                    None => function,
-                })
+        Command::Serve {
+            port,
+            host,
+            environments,
+            concurrency,
+            allow_origin,
+            options,
+            bootstrap,
+        } => options.function(bootstrap).map(|function| {
+            let function = function.listen(SocketAddr::new(host, port));
+            let function = function.environments(environments);
+            let function = allow_origin.into_iter().fold(function, Function::allow_origin);
+            command::serve(match concurrency {
+                Some(most) => function.concurrency(most),
+                None => function,
             })
-        }
+        }),
     };
     result.unwrap_or_else(command::invalid)
 }
 
-fn read_event(event: String) -> Result<Vec<u8>, String> {
+fn read_event(event: String) -> Result<Event, String> {
     if event == "-" {
         let mut bytes = Vec::new();
         let read = std::io::stdin().lock().read_to_end(&mut bytes);
-        return read.map(|_| bytes).map_err(|error| format!("cannot read standard input: {error}"));
+        read.map_err(|error| format!("cannot read standard input: {error}"))?;
+        return Event::json(bytes)
+            .map_err(|error| format!("the event on standard input is not JSON: {error}"));
     }
     match event.strip_prefix('@') {
-        Some(file) => std::fs::read(file).map_err(|error| {
+        Some(file) => {
+            let bytes = std::fs::read(file).map_err(|error| {
+                format!(
+                    "cannot read the event from the file {file:?}: {error}; give its path after @"
+                )
+            })?;
+            Event::json(bytes)
+                .map_err(|error| format!("the event in the file {file:?} is not JSON: {error}"))
+        }
+        None => Event::json(event.as_str()).map_err(|error| {
+            let is_word = !event.contains(['\'', '"', '\\', '{', '[']) && event.len() < 40;
+            let example = if is_word { format!("\"{event}\"") } else { r#"{"name":"Ada"}"#.into() };
             format!(
-                "cannot read the event from the file \"{file}\": {error}; give its path after @"
+                "the event {event:?} is not JSON: {error}; write JSON in single quotes, such as \
+                 --event '{}'",
+                example.escape_debug().to_string().replace("\\\"", "\"")
             )
         }),
-        None => Ok(event.into_bytes()),
     }
 }

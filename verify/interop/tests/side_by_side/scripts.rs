@@ -8,23 +8,31 @@ use End::{Answered, Described, Failed, Refused, Streamed, TimedOut};
 /// The largest event and the largest response: 6 MiB and 100 bytes.
 const LARGEST: usize = 6 * 1024 * 1024 + 100;
 
-fn bytes(size: usize) -> Vec<u8> {
-    (0..size).map(|index| (index % 251) as u8).collect()
+/// JSON of this size: a text, or a digit if there is no room for one.
+fn json(size: usize) -> Vec<u8> {
+    let letters = |size: usize| (0..size).map(|index| b'a' + (index % 26) as u8);
+    match size {
+        1 => b"1".into(),
+        _ => [b"\"", &*letters(size - 2).collect::<Vec<_>>(), b"\""].concat(),
+    }
 }
 
 pub(crate) fn sizes() -> Vec<Script> {
     vec![
         Script::echo("events of every size")
             .event("0 bytes", Answered, "")
-            .event("1 byte", Answered, bytes(1))
-            .event("2,048 bytes", Answered, bytes(2_048))
-            .event("2,049 bytes", Answered, bytes(2_049))
-            .event("64 KiB", Answered, bytes(65_536))
-            .event("1 MiB", Answered, bytes(1 << 20))
-            .event("the largest", Answered, bytes(LARGEST))
+            .event("1 byte", Answered, json(1))
+            .event("2,048 bytes", Answered, json(2_048))
+            .event("2,049 bytes", Answered, json(2_049))
+            .event("64 KiB", Answered, json(65_536))
+            .event("1 MiB", Answered, json(1 << 20))
+            .event("the largest", Answered, json(LARGEST))
             .event("0 bytes again", Answered, ""),
         Script::echo("an event that is too large")
-            .event("one byte too many", Refused, "a".repeat(LARGEST + 1))
+            .event("one byte too many", Refused, "1".repeat(LARGEST + 1))
+            .event("after it", Answered, "{}"),
+        Script::echo("an event that is not JSON")
+            .event("a word", Refused, "nonsense")
             .event("after it", Answered, "{}"),
         Script::misbehave("answers of every size")
             .event("0 bytes", Answered, r#"{"do":"answer","bytes":0}"#)
@@ -43,7 +51,7 @@ pub(crate) fn failures() -> Vec<Script> {
             .describe()
             .event("fail", Failed, fail)
             .event("panic", Failed, r#"{"do":"panic","message":"the pump is dry"}"#)
-            .event("no JSON", Failed, "nonsense")
+            .event("no JSON", Failed, "\"nonsense\"")
             .event("panic after the answer", Answered, after)
             .describe(),
     ]
@@ -228,7 +236,7 @@ pub(crate) fn what_a_function_sees() -> Vec<Script> {
         ),
         Script::shell("the reply to next", tell)
             .event("a small event", Answered, "{}")
-            .request("an event with headers", Answered, "POST", PATH, &headers, "event")
-            .event("an event in chunks", Answered, "a".repeat(2049)),
+            .request("an event with headers", Answered, "POST", PATH, &headers, "\"event\"")
+            .event("an event in chunks", Answered, "1".repeat(2049)),
     ]
 }

@@ -2,7 +2,7 @@
 
 use crate::differences::At::{Ends, Steps};
 use crate::differences::Difference;
-use crate::script::End::{Answered, Described, Failed, Streamed, TimedOut};
+use crate::script::End::{Answered, Described, Failed, Refused, Streamed, TimedOut};
 
 /// Every intended difference between the lab and the emulator.
 pub(crate) const WANTED: &[Difference] = &[
@@ -15,6 +15,11 @@ pub(crate) const WANTED: &[Difference] = &[
         ],
     },
     Difference {
+        at: Ends(&[Refused]),
+        why: "Lambda sends a request id with every response",
+        parts: &[("header x-amzn-requestid", "", "<id>")],
+    },
+    Difference {
         at: Ends(&[Failed, TimedOut]),
         why: "Lambda marks failures with this header; the emulator does not mark them",
         parts: &[("header x-amz-function-error", "", "Unhandled")],
@@ -25,14 +30,19 @@ pub(crate) const WANTED: &[Difference] = &[
         parts: &[("header content-type", "*", "*")],
     },
     Difference {
-        at: Ends(&[Failed]),
-        why: "an error document is JSON; the emulator guesses a content type from the body",
+        at: Ends(&[Failed, TimedOut]),
+        why: "every failure has the content type that it has on Lambda; the emulator guesses one from the body",
         parts: &[("header content-type", "*", "application/json")],
     },
     Difference {
         at: Ends(&[Described]),
         why: "Lambda has had ids of attempts since 2026; this emulator is older",
         parts: &[("body.attempt_id", "null", "<id>")],
+    },
+    Difference {
+        at: Ends(&[Described]),
+        why: "Lambda sends a trace id with each invocation; the emulator does not trace",
+        parts: &[("body.trace_id", "null", "<trace>")],
     },
     Difference {
         at: Ends(&[Streamed]),
@@ -45,6 +55,25 @@ pub(crate) const WANTED: &[Difference] = &[
     },
     // Events and responses.
     Difference {
+        at: Steps("events of every size", &["0 bytes", "0 bytes again"]),
+        why: "on Lambda no payload is an empty object; the emulator passes on nothing",
+        parts: &[("body", "", "{}")],
+    },
+    Difference {
+        at: Steps("an event that is not JSON", &["a word"]),
+        why: "Lambda refuses it; the emulator passes on everything",
+        parts: &[
+            ("status", "200", "400"),
+            ("header x-amzn-errortype", "", "InvalidRequestContentException"),
+            ("header content-type", "text/plain; charset=utf-8", "application/json"),
+            (
+                "body",
+                "nonsense",
+                r#"{"Type":"User","message":"Could not parse request body into json: expected ident at line 1 column 2"}"#,
+            ),
+        ],
+    },
+    Difference {
         at: Steps("an event that is too large", &["one byte too many"]),
         why: "Lambda refuses it; the emulator cuts it silently",
         parts: &[
@@ -53,8 +82,8 @@ pub(crate) const WANTED: &[Difference] = &[
             ("header content-type", "text/plain; charset=utf-8", "application/json"),
             (
                 "body",
-                "6291556 bytes: aaaaaaaaaaaaaaaaaaaa…",
-                r#"{"Type":"User","Message":"the event has 6291557 bytes; Lambda accepts at most 6291556"}"#,
+                "6291556 bytes: 11111111111111111111…",
+                r#"{"Type":"User","message":"the event has 6291557 bytes; Lambda accepts at most 6291556"}"#,
             ),
         ],
     },
@@ -186,9 +215,20 @@ pub(crate) const WANTED: &[Difference] = &[
             ("status", "404", "200"),
             ("header x-content-type-options", "nosniff", ""),
             ("header content-type", "text/plain; charset=utf-8", "application/json"),
-            ("header x-amzn-requestid", "", "<id>"),
             ("header x-amz-executed-version", "", "$LATEST"),
             ("body", "404 page not found\n", "*"),
+        ],
+    },
+    Difference {
+        at: Steps("paths and methods", &["a query"]),
+        why: "as on Lambda, the query may have a version or an alias; the emulator ignores it",
+        parts: &[
+            ("header x-amz-executed-version", "", "1"),
+            (
+                "body.function",
+                "arn:aws:lambda:us-east-1:012345678912:function:test_function",
+                "arn:aws:lambda:us-east-1:012345678912:function:test_function:1",
+            ),
         ],
     },
     Difference {
@@ -215,7 +255,7 @@ pub(crate) const WANTED: &[Difference] = &[
             (
                 "body",
                 "",
-                r#"{"Type":"User","Message":"X-Amz-Client-Context is not base64-encoded text"}"#,
+                r#"{"Type":"User","message":"X-Amz-Client-Context is not base64-encoded text"}"#,
             ),
         ],
     },
@@ -229,7 +269,7 @@ pub(crate) const WANTED: &[Difference] = &[
             (
                 "body",
                 "*",
-                r#"{"Type":"User","Message":"X-Amz-Client-Context is not base64-encoded text"}"#,
+                r#"{"Type":"User","message":"X-Amz-Client-Context is not base64-encoded text"}"#,
             ),
         ],
     },
@@ -246,7 +286,7 @@ pub(crate) const WANTED: &[Difference] = &[
             (
                 "body",
                 "*",
-                r#"{"Type":"User","Message":"the client context contains a control character, which headers cannot hold"}"#,
+                r#"{"Type":"User","message":"the client context contains a control character, which headers cannot hold"}"#,
             ),
         ],
     },
@@ -288,7 +328,7 @@ pub(crate) const WANTED: &[Difference] = &[
             (
                 "body",
                 "*",
-                r#"{"Type":"User","Message":"X-Amz-Invocation-Type must be RequestResponse, Event or DryRun"}"#,
+                r#"{"Type":"User","message":"X-Amz-Invocation-Type must be RequestResponse, Event or DryRun"}"#,
             ),
         ],
     },
@@ -332,7 +372,11 @@ pub(crate) const WANTED: &[Difference] = &[
             "the reply to next",
             &["a small event", "an event with headers", "an event in chunks"],
         ),
-        why: "Lambda has had ids of attempts since 2026; this emulator is older",
-        parts: &[("lines of body", "", "Lambda-Runtime-Invocation-Id: <id>")],
+        why: "Lambda sends a trace id, and since 2026 the id of the attempt; this emulator is older",
+        parts: &[(
+            "lines of body",
+            "",
+            "Lambda-Runtime-Invocation-Id: <id>\nLambda-Runtime-Trace-Id: <trace>",
+        )],
     },
 ];
