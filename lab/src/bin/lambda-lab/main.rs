@@ -127,8 +127,12 @@ fn read_event(event: String) -> Result<Event, String> {
         None => Event::json(event.as_str()).map_err(|error| {
             let is_word = !event.contains(['\'', '"', '\\', '{', '[']) && event.len() < 40;
             let example = if is_word { format!("\"{event}\"") } else { r#"{"name":"Ada"}"#.into() };
+            let (beginning, more) = match event.char_indices().nth(60) {
+                Some((end, _)) => (&event[..end], " …"),
+                None => (event.as_str(), ""),
+            };
             format!(
-                "the event {event:?} is not JSON: {error}; write JSON in single quotes, such as \
+                "the event {beginning:?}{more} is not JSON: {error}; write JSON in single quotes, such as \
                  --event '{}'",
                 example.escape_debug().to_string().replace("\\\"", "\"")
             )
