@@ -1,6 +1,8 @@
 //! The Invoke API as SDKs know it: payloads, function names, asynchronous events, request ids.
 
-use lambda_lab::{Event, Function, Lab, MAX_PAYLOAD};
+use std::time::Duration;
+
+use lambda_lab::{Event, Function, Lab, MAX_PAYLOAD, Output};
 
 use crate::served::{Served, lab};
 use crate::support::{
@@ -221,7 +223,9 @@ fn an_asynchronous_event_may_have_one_mebibyte() {
 
 #[test]
 fn asynchronous_events_for_which_there_is_no_room_are_refused() {
-    let lab = external();
+    // The first one must not time out, which would make room, before all have been posted.
+    let function = Function::external().timeout(Duration::from_secs(3600));
+    let lab = function.output(Output::Discarded).start().unwrap();
     let mut caller = Connection::open(lab.address());
     let line = format!("POST {}", path("f"));
     let event = "1".repeat(1 << 20);
