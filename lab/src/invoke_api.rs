@@ -33,12 +33,12 @@ pub(crate) const PATH: &str = "/2015-03-31/functions/function/invocations";
 
 /// Serves the callers.
 pub(crate) async fn serve(listener: TcpListener, pool: Arc<Pool>, closing: Closing) {
-    let clock = pool.clock().clone();
+    let (clock, log) = (pool.clock().clone(), pool.log().clone());
     let connected = move |_: &TcpStream| {
         let pool = Arc::clone(&pool);
         (move |request| handle(request, Arc::clone(&pool)), std::future::pending())
     };
-    http::serve(listener, closing, clock, connected).await;
+    http::serve(listener, closing, clock, log, connected).await;
 }
 
 async fn handle(request: Request<Incoming>, pool: Arc<Pool>) -> Response<Answering> {

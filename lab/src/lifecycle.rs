@@ -13,7 +13,7 @@ use crate::answer::{FailureKind, FunctionFailure};
 use crate::broker::{Broker, Started};
 use crate::clock::Clock;
 use crate::log::{InitReport, Log, Status};
-use crate::process::{Process, describe_exit};
+use crate::process::{Process, describe_exit, program};
 use crate::settings::Settings;
 
 /// The process of one environment.
@@ -98,7 +98,9 @@ impl Lifecycle {
         }
         let mut command = self.settings.command(program, self.address);
         let started = Process::start(&mut command).map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot start {}: {error}", program.display()))
+            let program = command.get_program();
+            let reason = program::explain(program, self.settings.path(), &error);
+            io::Error::new(error.kind(), format!("cannot start {}: {reason}", program.display()))
         })?;
         Ok(Arc::clone(process.insert(Arc::new(started))))
     }

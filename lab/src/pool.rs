@@ -13,6 +13,8 @@ use crate::clock::Clock;
 use crate::environment::Environment;
 use crate::event::{Event, MAX_PAYLOAD};
 use crate::invocation::Invocation;
+use crate::log::Log;
+use crate::process::program;
 use crate::settings::Settings;
 
 /// Gives each event a free place in an environment, in the order of arrival.
@@ -75,6 +77,10 @@ impl Pool {
         &self.clock
     }
 
+    pub(crate) fn log(&self) -> &Log {
+        &self.settings.log
+    }
+
     /// The address of the first environment's Runtime API.
     pub(crate) fn runtime_api(&self) -> SocketAddr {
         self.runtime_api
@@ -119,7 +125,10 @@ impl Pool {
         let opened = Environment::new(Arc::clone(&self.settings), self.clock.clone());
         let environment = match self.handle.spawn(opened).await {
             Ok(Ok(environment)) => Arc::new(environment),
-            Ok(Err(error)) => return Err(InvokeError::Environment(error.to_string())),
+            Ok(Err(error)) => {
+                let remedy = program::remedy(&error).unwrap_or_default();
+                return Err(InvokeError::Environment(format!("{error}{remedy}")));
+            }
             Err(_) => return Err(InvokeError::Stopped),
         };
         let mut environments = self.lock();

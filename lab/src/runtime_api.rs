@@ -89,6 +89,7 @@ pub(crate) async fn serve(
     clock: Clock,
     closing: Closing,
 ) {
+    let log = settings.log.clone();
     let connected = move |stream: &TcpStream| {
         let visit = broker.visit();
         let line = Arc::new(Line::new(stream, broker.cuts()));
@@ -103,7 +104,7 @@ pub(crate) async fn serve(
         };
         (handler, cut)
     };
-    http::serve(listener, closing, clock, connected).await;
+    http::serve(listener, closing, clock, log, connected).await;
 }
 
 /// A connection of the runtime.

@@ -13,6 +13,7 @@ mod runtime_calls;
 mod served;
 mod shutdown;
 mod snapstart;
+mod starts;
 mod streams;
 mod support;
 

@@ -29,6 +29,11 @@ impl Served {
         if !script.is_empty() {
             command.args(["sh", "-c", script]);
         }
+        Self::of(&mut command)
+    }
+
+    /// A command that becomes `lambda-lab serve`.
+    pub(crate) fn of(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let (mut before, mut line) = (Vec::new(), String::new());

@@ -1,5 +1,7 @@
 //! The processes of a runtime. None of them outlives the lab.
 
+pub(crate) mod program;
+
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -200,7 +202,9 @@ impl Guard {
         command.args(["-c", GUARD]).stdin(Stdio::piped()).stdout(Stdio::null());
         command.stderr(Stdio::null()).env_clear().process_group(0);
         let guard = command.spawn().map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot start the guard process /bin/sh: {error}"))
+            let remedy = program::remedy(&error).unwrap_or_default();
+            let text = format!("cannot start the guard process /bin/sh: {error}{remedy}");
+            io::Error::new(error.kind(), text)
         })?;
         Ok(Self(guard))
     }
