@@ -21,14 +21,14 @@
 //! | `machine` | the order in which a runtime may make its calls |
 //! | `broker` | the state of one runtime, its extensions, and its invocations in flight |
 //! | `runtime_api`, `report`, `extensions_api`, `refusal` | the calls and replies of both APIs |
-//! | `process` | the bootstrap, its signals and its exit |
+//! | `process` | the bootstrap and all processes that it starts: start, signals, memory, end |
 //! | `lifecycle` | how, why and when a process starts, freezes, is restored, and ends |
 //! | `environment` | one execution environment: its broker, its process, its invocations |
 //! | `clock` | the time that functions and callers see |
 //! | `pool` | several environments, and the queue for them |
 //! | `invoke_api` | callers over HTTP |
 //! | `lab`, `function` | callers in a program |
-//! | `command` | callers in a shell |
+//! | `command`, `signals` | callers in a shell |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
@@ -58,6 +58,7 @@ mod refusal;
 mod report;
 mod runtime_api;
 mod settings;
+mod signals;
 
 pub use answer::{Answer, FailureKind, FunctionFailure, InvokeError};
 pub use command::local;

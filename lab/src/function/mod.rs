@@ -157,7 +157,7 @@ impl Function {
     }
 
     /// Freezes the function between its invocations. When the runtime, and each extension that gets
-    /// invocations, has asked for the next event, the lab sends SIGSTOP to the process group, and
+    /// invocations, has asked for the next event, the lab sends SIGSTOP to its processes, and
     /// SIGCONT before the next event.
     #[must_use]
     pub fn freeze(mut self) -> Self {
@@ -242,13 +242,14 @@ impl Function {
     ///
     /// # Errors
     ///
-    /// A [`StartError`] if the lab cannot listen, a setting is out of range, or the program does
-    /// not exist.
+    /// A [`StartError`] if the lab cannot listen, a setting is out of range, or the program cannot
+    /// be started: it does not exist, is not executable, or its interpreter is missing.
     pub fn start(mut self) -> Result<Lab, StartError> {
         self.check()?;
         if self.settings.output != Output::Discarded {
             self.settings.log = Log::stderr().map_err(|error| {
-                StartError::System(format!("cannot start the log thread: {error}"))
+                let remedy = crate::process::program::remedy(&error).unwrap_or_default();
+                StartError::System(format!("cannot start the log thread: {error}{remedy}"))
             })?;
         }
         Lab::start(self.settings)

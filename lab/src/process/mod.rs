@@ -1,87 +1,86 @@
-//! The processes of a runtime. None of them outlives the lab.
+//! The processes of a runtime. None of them outlives the lab, as far as it can find them.
 
+pub(crate) mod children;
+mod group;
+mod guard;
+mod outsiders;
+mod proc;
 pub(crate) mod program;
 
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
 
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
-};
+use rustix::process::Pid;
 use tokio::sync::watch;
 
-/// A runtime's process and all processes that it started, as one process group.
+use crate::log::Log;
+use crate::settings::RUNTIME_API;
+use group::Group;
+use guard::Guard;
+
+/// A runtime's process and all processes that it started.
 ///
-/// When the first process ends, or when this is dropped, the whole group is killed. If the lab
-/// itself is killed, the [`Guard`] kills the group.
+/// They are one process group. The first process is also reached by its own id, and those that have
+/// left the group as long as they can be [found](outsiders).
+///
+/// When the first process ends, or when this is dropped, the others are killed. If the lab itself is
+/// killed, the [`Guard`] kills the group and the first process.
 #[derive(Debug)]
 pub(crate) struct Process {
-    pid: Pid,
     group: Arc<Group>,
     exit: watch::Receiver<Option<ExitStatus>>,
-    reaper: Option<JoinHandle<()>>,
+    /// Disconnected when the thread that waits for the process has ended.
+    reaper: Mutex<mpsc::Receiver<()>>,
 }
 
-#[derive(Debug)]
-struct Group {
-    /// The id of the guard and of its group. It may be signalled until the guard is reaped; after
-    /// that the system may reuse it.
-    id: Pid,
-    members: Mutex<Option<Members>>,
-}
-
-#[derive(Debug)]
-struct Members {
-    child: Child,
-    guard: Guard,
-    /// When the group was stopped, while it is.
-    frozen: Option<Instant>,
-    /// The group has been asked to end, and is never stopped again.
-    is_ending: bool,
-}
-
-/// A shell that leads the group. It waits for the end of its input, which means that the lab has
-/// ended, and then kills the group.
-///
-/// The write end of the input is open in this process and, between fork and exec, also in the
-/// process that is being started. That process has joined the group by the time its copy is closed,
-/// so the kill reaches it.
-#[derive(Debug)]
-struct Guard(Child);
-
-/// The guard ignores the signals that a runtime may send to its own group.
-const GUARD: &str = "trap '' HUP INT TERM; read -r _; kill -s KILL 0";
+/// How long a process has to end after SIGKILL. Only one that is in an uninterruptible call, or that
+/// belongs to another user, takes longer.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Process {
     /// Starts the command in its own process group, with no input.
-    pub(crate) fn start(command: &mut Command) -> io::Result<Self> {
-        let guard = Guard::start()?;
-        let id = Pid::from_child(&guard.0);
-        let child =
-            command.stdin(Stdio::null()).process_group(id.as_raw_nonzero().get()).spawn()?;
-        let pid = Pid::from_child(&child);
-        let members = Members { child, guard, frozen: None, is_ending: false };
-        let group = Arc::new(Group { id, members: Mutex::new(Some(members)) });
+    pub(crate) fn start(command: &mut Command, log: &Log) -> io::Result<Self> {
+        let mark = mark(command);
+        // Started first: without it, nobody would wait for the process.
+        let (give, take) = mpsc::channel::<Arc<Group>>();
         let (tell_exit, exit) = watch::channel(None);
-        let reaper = thread::Builder::new().name("lambda-lab-reaper".into()).spawn({
-            let group = Arc::clone(&group);
+        let (ending, reaper) = mpsc::channel();
+        let reap = {
+            let log = log.clone();
             move || {
-                // Fails if no one waits for the exit any longer.
-                let _ = tell_exit.send(Some(group.wait(pid)));
+                let _ending: mpsc::Sender<()> = ending;
+                // Fails if the process could not be started.
+                let Ok(group) = take.recv() else { return };
+                // Telling fails if no one waits for the exit any longer.
+                let left = group.wait(|status| {
+                    let _ = tell_exit.send(Some(status));
+                });
+                for pid in left {
+                    log.line(format_args!(
+                        "lambda-lab: process {pid}, which the function left, does not end after \
+                         SIGKILL: end it by hand"
+                    ));
+                }
             }
-        });
-        match reaper {
-            Ok(reaper) => Ok(Self { pid, group, exit, reaper: Some(reaper) }),
-            Err(error) => {
-                group.kill();
-                group.wait(pid);
-                Err(error)
-            }
-        }
+        };
+        thread::Builder::new().name("lambda-lab-reaper".into()).spawn(reap)?;
+        let guard = Guard::start()?;
+        let id = guard.id().as_raw_pid();
+        let child = children::spawn(command.stdin(Stdio::null()).process_group(id))?;
+        let group = Arc::new(Group::new(child, guard, mark));
+        let process = Self { group, exit, reaper: Mutex::new(reaper) };
+        // Cannot fail: the thread waits for it.
+        let _ = give.send(Arc::clone(&process.group));
+        Ok(process)
+    }
+
+    /// The id of the first process.
+    pub(crate) fn id(&self) -> Pid {
+        self.group.origin().first
     }
 
     /// The exit status of the first process; `None` while it runs.
@@ -89,7 +88,7 @@ impl Process {
         *self.exit.borrow()
     }
 
-    /// Waits until the first process has ended and the rest of the group has been killed.
+    /// Waits until the first process has ended and all others have been killed.
     pub(crate) async fn wait(&self) -> ExitStatus {
         let mut exit = self.exit.clone();
         match exit.wait_for(Option::is_some).await {
@@ -99,23 +98,30 @@ impl Process {
         }
     }
 
-    /// Kills the group, even if it is stopped. [`wait`](Self::wait) returns when it is gone.
+    /// Kills the processes, even if they are stopped. [`wait`](Self::wait) returns when they are
+    /// gone.
     pub(crate) fn kill(&self) {
         self.group.kill();
     }
 
-    /// Asks the group to end: SIGTERM, and SIGCONT if it is stopped. It cannot be stopped again.
+    /// Stops waiting for a process that does not end. It is killed once more when this is dropped.
+    pub(crate) fn leave(&self) {
+        self.group.leave();
+    }
+
+    /// Asks the processes to end: SIGTERM, and SIGCONT if they are stopped. They cannot be stopped
+    /// again.
     pub(crate) fn terminate(&self) {
         self.group.terminate();
     }
 
-    /// Stops the group, as Lambda freezes an environment. Does nothing if the group has been asked
+    /// Stops the processes, as Lambda freezes an environment. Does nothing if they have been asked
     /// to end.
     pub(crate) fn freeze(&self) {
         self.group.freeze();
     }
 
-    /// Continues the group. Returns how long it was stopped, if it was.
+    /// Continues the processes. Returns how long they were stopped, if they were.
     pub(crate) fn thaw(&self) -> Option<Duration> {
         self.group.thaw()
     }
@@ -123,98 +129,30 @@ impl Process {
     /// The peak memory of the first process, in MiB. `None` if the process has ended, or if the
     /// system does not report it.
     pub(crate) fn peak_memory(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid.as_raw_nonzero()));
-        // If the process has been reaped by now, the file may have been another process's.
-        let status = status.ok().filter(|_| self.exit_status().is_none())?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-        let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-        Some(kib.div_ceil(1024))
+        let peak = proc::peak_memory(self.id());
+        // If the process has been reaped by now, it may have been another process's.
+        peak.filter(|_| self.exit_status().is_none()).map(|kib| kib.div_ceil(1024))
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
-        if let Some(reaper) = self.reaper.take() {
-            let _ = reaper.join();
+        if !self.group.is_left() {
+            let reaper = self.reaper.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
+            // Fails when the thread has ended, which is what this waits for.
+            let _ = reaper.recv_timeout(PATIENCE);
         }
     }
 }
 
-impl Group {
-    fn kill(&self) {
-        if self.lock().is_some() {
-            // Fails if the group has just ended, which is not an error here.
-            let _ = kill_process_group(self.id, Signal::KILL);
-        }
-    }
-
-    fn terminate(&self) {
-        let mut members = self.lock();
-        let Some(members) = members.as_mut() else { return };
-        members.is_ending = true;
-        // The guard ignores SIGTERM. It is sent before SIGCONT, so that a stopped process handles
-        // it before anything else.
-        let _ = kill_process_group(self.id, Signal::TERM);
-        if members.frozen.take().is_some() {
-            let _ = kill_process_group(self.id, Signal::CONT);
-        }
-    }
-
-    fn freeze(&self) {
-        let mut members = self.lock();
-        let Some(members) = members.as_mut().filter(|it| !it.is_ending && it.frozen.is_none())
-        else {
-            return;
-        };
-        let _ = kill_process_group(self.id, Signal::STOP);
-        // The guard must keep running to see the end of the lab. If the lab is killed between these
-        // two calls, the group becomes orphaned, and the kernel continues it.
-        let _ = kill_process(Pid::from_child(&members.guard.0), Signal::CONT);
-        members.frozen = Some(Instant::now());
-    }
-
-    fn thaw(&self) -> Option<Duration> {
-        let since = self.lock().as_mut()?.frozen.take()?;
-        let _ = kill_process_group(self.id, Signal::CONT);
-        Some(since.elapsed())
-    }
-
-    /// Waits for the end of the first process, kills the rest of the group, and reaps.
-    fn wait(&self, first: Pid) -> ExitStatus {
-        // `NOWAIT` leaves the process unreaped, so that `kill` can take the lock while this waits.
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(first), options) {}
-        let mut members = self.lock();
-        let _ = kill_process_group(self.id, Signal::KILL);
-        let status = members.take().and_then(|mut members| members.child.wait().ok());
-        status.unwrap_or_else(|| ExitStatus::from_raw(0))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Members>> {
-        self.members.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-}
-
-impl Guard {
-    fn start() -> io::Result<Self> {
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", GUARD]).stdin(Stdio::piped()).stdout(Stdio::null());
-        command.stderr(Stdio::null()).env_clear().process_group(0);
-        let guard = command.spawn().map_err(|error| {
-            let remedy = program::remedy(&error).unwrap_or_default();
-            let text = format!("cannot start the guard process /bin/sh: {error}{remedy}");
-            io::Error::new(error.kind(), text)
-        })?;
-        Ok(Self(guard))
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// The variable that only the processes of this command have, as `NAME=value`: the address of their
+/// Runtime API.
+fn mark(command: &Command) -> Vec<u8> {
+    let variable = command.get_envs().find(|(name, _)| *name == RUNTIME_API);
+    variable.and_then(|(_, value)| value).map_or_else(Vec::new, |value| {
+        [RUNTIME_API.as_bytes(), b"=", value.as_encoded_bytes()].concat()
+    })
 }
 
 /// How a process ended, in the words of the service, which are those of Go.
@@ -246,10 +184,14 @@ pub(crate) fn describe_exit(status: ExitStatus) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     fn shell(script: &str) -> Process {
-        Process::start(Command::new("/bin/sh").args(["-c", script]).stdout(Stdio::null())).unwrap()
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]).stdout(Stdio::null());
+        Process::start(&mut command, &Log::discarded()).unwrap()
     }
 
     /// Waits until no process of the group runs. Zombies do not count.
@@ -274,7 +216,7 @@ mod tests {
 
     /// Waits until the first process is in this state: `T` for stopped, `S` for sleeping.
     fn assert_gets(process: &Process, state: char) {
-        let file = format!("/proc/{}/stat", process.pid.as_raw_nonzero());
+        let file = format!("/proc/{}/stat", process.id());
         let began = Instant::now();
         loop {
             let stat = std::fs::read_to_string(&file).unwrap();
@@ -309,14 +251,14 @@ mod tests {
             end(&process);
             let status = pollster::block_on(process.wait());
             assert_eq!(status.signal(), Some(signal));
-            assert_ends(process.group.id);
+            assert_ends(process.group.origin().group);
             process.freeze();
             assert_eq!(process.thaw(), None);
         }
         let process = shell("sleep 1000 & exec sleep 1000");
         process.freeze();
         assert_gets(&process, 'T');
-        let group = process.group.id;
+        let group = process.group.origin().group;
         drop(process);
         assert_ends(group);
     }
@@ -335,9 +277,9 @@ mod tests {
         process.freeze();
         assert_gets(&process, 'T');
         // As when the lab is killed.
-        drop(process.group.lock().as_mut().unwrap().guard.0.stdin.take());
+        process.group.end_input_of_guard();
         assert_eq!(pollster::block_on(process.wait()).signal(), Some(9));
-        assert_ends(process.group.id);
+        assert_ends(process.group.origin().group);
     }
 
     #[test]
@@ -358,7 +300,7 @@ mod tests {
     fn the_children_of_a_process_end_with_it() {
         let process = shell("sleep 1000 & sleep 1000 & exit 0");
         pollster::block_on(process.wait());
-        assert_ends(process.group.id);
+        assert_ends(process.group.origin().group);
     }
 
     #[test]
@@ -367,24 +309,14 @@ mod tests {
         process.kill();
         let status = pollster::block_on(process.wait());
         assert_eq!(status.signal(), Some(9));
-        assert_ends(process.group.id);
+        assert_ends(process.group.origin().group);
         process.kill();
 
         let process = shell("sleep 1000 & sleep 1000");
-        let pid = process.group.id;
+        let pid = process.group.origin().group;
         assert!(lives(pid));
         drop(process);
         assert_ends(pid);
-    }
-
-    #[test]
-    fn the_guard_kills_the_group_when_its_input_ends() {
-        let mut guard = Guard::start().unwrap();
-        let mut sleep = Command::new("/bin/sleep");
-        let mut child = sleep.arg("1000").process_group(guard.0.id() as i32).spawn().unwrap();
-        assert!(child.try_wait().unwrap().is_none());
-        drop(guard.0.stdin.take());
-        assert_eq!(child.wait().unwrap().signal(), Some(9));
     }
 
     #[test]
@@ -392,13 +324,14 @@ mod tests {
         let process = shell("trap '' INT; kill -s INT 0; kill -s TERM 0; sleep 1000");
         let status = pollster::block_on(process.wait());
         assert_eq!(status.signal(), Some(15));
-        assert_ends(process.group.id);
+        assert_ends(process.group.origin().group);
     }
 
     #[test]
     fn a_command_that_does_not_exist_is_an_error_and_leaves_no_guard() {
         let began = Instant::now();
-        let error = Process::start(&mut Command::new("/nonexistent")).unwrap_err();
+        let error =
+            Process::start(&mut Command::new("/nonexistent"), &Log::discarded()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
         assert!(began.elapsed() < Duration::from_secs(10));
     }

@@ -2,11 +2,13 @@
 
 mod callers;
 mod command_line;
+mod daemons;
 mod embedding;
 mod environments;
 mod extensions;
 mod freeze;
 mod init;
+mod leavers;
 mod managed;
 mod processes;
 mod runtime_calls;

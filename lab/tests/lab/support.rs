@@ -370,8 +370,13 @@ pub(crate) fn is_stopped(pid: u32) -> bool {
     state(pid) == Some('T')
 }
 
-/// The state of a process, as in `proc(5)`.
 fn state(pid: u32) -> Option<char> {
+    state_and_parent(pid).map(|it| it.0)
+}
+
+/// The state of a process, as in `proc(5)`, and its parent.
+pub(crate) fn state_and_parent(pid: u32) -> Option<(char, u32)> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.chars().next()
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
 }
