@@ -178,7 +178,8 @@ impl Function {
         self
     }
 
-    /// Sets the memory size in MB. The function sees it, but it is not enforced.
+    /// Sets the memory size in MB. The function sees it, but it is not enforced. A log line says
+    /// once when the function's processes have used more.
     #[must_use]
     pub fn memory(mut self, megabytes: u32) -> Self {
         self.settings.memory = megabytes;

@@ -3,6 +3,7 @@
 pub(crate) mod children;
 mod group;
 mod guard;
+mod memory;
 mod outsiders;
 mod proc;
 pub(crate) mod program;
@@ -21,6 +22,7 @@ use crate::log::Log;
 use crate::settings::RUNTIME_API;
 use group::Group;
 use guard::Guard;
+use memory::Meter;
 
 /// A runtime's process and all processes that it started.
 ///
@@ -33,6 +35,7 @@ use guard::Guard;
 pub(crate) struct Process {
     group: Arc<Group>,
     exit: watch::Receiver<Option<ExitStatus>>,
+    meter: Meter,
     /// Disconnected when the thread that waits for the process has ended.
     reaper: Mutex<mpsc::Receiver<()>>,
 }
@@ -72,7 +75,7 @@ impl Process {
         let id = guard.id().as_raw_pid();
         let child = children::spawn(command.stdin(Stdio::null()).process_group(id))?;
         let group = Arc::new(Group::new(child, guard, mark));
-        let process = Self { group, exit, reaper: Mutex::new(reaper) };
+        let process = Self { group, exit, meter: Meter::default(), reaper: Mutex::new(reaper) };
         // Cannot fail: the thread waits for it.
         let _ = give.send(Arc::clone(&process.group));
         Ok(process)
@@ -126,12 +129,21 @@ impl Process {
         self.group.thaw()
     }
 
-    /// The peak memory of the first process, in MiB. `None` if the process has ended, or if the
-    /// system does not report it.
+    /// Measures the memory of all processes, which takes some 50 µs.
+    pub(crate) fn sample_memory(&self) {
+        self.meter.sample(self.group.origin(), || self.exit_status().is_none());
+    }
+
+    /// The peak memory of all processes together, in MiB, rounded up. `None` if the system does not
+    /// report it.
     pub(crate) fn peak_memory(&self) -> Option<u64> {
-        let peak = proc::peak_memory(self.id());
-        // If the process has been reaped by now, it may have been another process's.
-        peak.filter(|_| self.exit_status().is_none()).map(|kib| kib.div_ceil(1024))
+        let peak = self.meter.peak(self.group.origin(), || self.exit_status().is_none());
+        peak.map(|kib| kib.div_ceil(1024))
+    }
+
+    /// Whether the peak memory is above this limit, in MiB, for the first time.
+    pub(crate) fn has_passed(&self, limit: u32) -> bool {
+        self.meter.passes(u64::from(limit) * 1024)
     }
 }
 

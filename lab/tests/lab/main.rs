@@ -10,6 +10,7 @@ mod freeze;
 mod init;
 mod leavers;
 mod managed;
+mod memory;
 mod processes;
 mod runtime_calls;
 mod served;
@@ -26,5 +27,15 @@ mod support;
 fn bootstrap() {
     if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_some() {
         support::behave();
+    }
+}
+
+/// A child of a function that takes memory until it is killed; see [`memory`].
+///
+/// Without its variable the test does nothing.
+#[test]
+fn hungry() {
+    if let Ok(megabytes) = std::env::var(memory::HUNGRY) {
+        memory::eat(megabytes.parse().unwrap());
     }
 }

@@ -114,6 +114,17 @@ pub(crate) fn behave() {
                 Ok(responder.send(event.as_str()))
             }
             "fail" => Err(Failure::new("Function.Told", rest.to_owned())),
+            "hungry" => {
+                Ok(responder.send(crate::memory::start_hungry(rest).id().to_string().as_str()))
+            }
+            "hungry-for" => {
+                let (megabytes, millis) = rest.split_once(' ').unwrap();
+                let mut child = crate::memory::start_hungry(megabytes);
+                std::thread::sleep(Duration::from_millis(millis.parse().unwrap()));
+                child.kill().unwrap();
+                child.wait().unwrap();
+                Ok(responder.send(event.as_str()))
+            }
             "exit" => std::process::exit(rest.parse().unwrap()),
             "answer-and-exit" => {
                 let _sent = responder.send("answered");
