@@ -129,7 +129,7 @@ counts:
 [private]
 emulator:
     cargo test --locked --workspace --test emulator --test multi_concurrency --test cargo_lambda \
-        --test side_by_side --test emulator_vectors --test other_clients
+        --test side_by_side --test emulator_vectors --test other_clients --test durable_functions
     test "$(cargo run --quiet --locked -p lambda-interop -- hello '{"name":"Ada"}')" = '{"greeting":"Hello, Ada!"}'
 
 # Event loops under the lab: nothing lost or crossed, counts, memory.

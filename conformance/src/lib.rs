@@ -6,6 +6,8 @@ mod bytes;
 pub mod client;
 pub mod client_function;
 pub mod function;
+mod groups;
+mod report;
 pub mod service;
 mod usage;
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use lambda_conformance::service::{Cut, Failure, Player, Service, Vector};
+use lambda_conformance::service::{Cut, Failure, Player, Service, Vector, Words};
 
 /// A service that replies to `/ok` with an id, to `/silent` with nothing, to `/half` with half a
 /// reply, and to `/end` by closing the connection. Other paths get 404. Callers get their events
@@ -66,7 +66,7 @@ impl Fake {
         let is_silent = steps.contains("/silent");
         let patience = Duration::from_secs(if is_silent { 1 } else { 30 });
         let moment = if is_silent { Duration::from_millis(50) } else { patience };
-        Player { patience, moment, cut }.play(&vector, self)
+        Player { patience, moment, cut, words: Words::Emulators }.play(&vector, self)
     }
 }
 

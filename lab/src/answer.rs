@@ -3,10 +3,10 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::header::HeaderValue;
-use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use crate::event::MAX_PAYLOAD;
+use crate::go_json::{Field, quoted, read_object};
 
 /// The answer of a function.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -72,8 +72,7 @@ pub enum FailureKind {
 }
 
 /// The document that describes an error.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Default)]
 struct ErrorDocument {
     error_type: Option<String>,
     error_message: Option<String>,
@@ -96,11 +95,8 @@ impl FunctionFailure {
         error_type: &str,
         message: &str,
     ) -> Self {
-        let body = format!(
-            "{{\"errorType\":{},\"errorMessage\":{}}}",
-            serde_json::Value::from(error_type),
-            serde_json::Value::from(message)
-        );
+        let (error_type, message) = (quoted(error_type), quoted(message));
+        let body = format!("{{\"errorType\":{error_type},\"errorMessage\":{message}}}");
         Self::new(request_id, kind, body)
     }
 
@@ -115,8 +111,23 @@ impl FunctionFailure {
         self.document().error_message
     }
 
+    /// The members of the body, as far as it has them.
     fn document(&self) -> ErrorDocument {
-        serde_json::from_slice(&self.body).unwrap_or_default()
+        const TYPE: Field = Field { path: "FunctionError.errorType", go_type: "string" };
+        const MESSAGE: Field = Field { path: "FunctionError.errorMessage", go_type: "string" };
+        let mut document = ErrorDocument::default();
+        let _is_whole = read_object(&self.body, "interop.FunctionError", |key, value| {
+            let (member, field) = match key {
+                "errortype" => (&mut document.error_type, TYPE),
+                "errormessage" => (&mut document.error_message, MESSAGE),
+                _ => return Ok(()),
+            };
+            if let Some(text) = value.text(field)? {
+                *member = Some(text);
+            }
+            Ok(())
+        });
+        document
     }
 }
 

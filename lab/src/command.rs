@@ -3,6 +3,7 @@
 //! These functions take over the process: they handle its signals and, on Linux, adopt the orphans
 //! that the function leaves, end them with it, and reap them.
 
+use std::fmt::Display;
 use std::io::{self, IsTerminal, StdoutLock, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use crate::answer::InvokeError;
 use crate::event::Event;
 use crate::function::Function;
 use crate::lab::{Lab, StartError};
+use crate::log::Log;
 use crate::process::children;
 use crate::settings::{Output, RUNTIME_API};
 use crate::signals;
@@ -37,7 +39,7 @@ pub fn run_all(function: Function, events: impl IntoIterator<Item = Event>) -> E
         Err(failed) => return failed,
     };
     let mut events = events.into_iter().peekable();
-    let mut answers = Answers::new();
+    let mut answers = Answers::new(lab.log());
     let mut code = ExitCode::SUCCESS;
     while let Some(event) = events.next() {
         answers.are_several |= events.peek().is_some();
@@ -68,7 +70,8 @@ pub fn run_all(function: Function, events: impl IntoIterator<Item = Event>) -> E
 /// Writes answers to standard output. A single answer that a program reads is written as it is.
 /// If there are several answers, or if a person reads them on a terminal together with the lines of
 /// the lab, only whole lines are written.
-struct Answers {
+struct Answers<'l> {
+    log: &'l Log,
     out: StdoutLock<'static>,
     is_read_by_a_person: bool,
     are_several: bool,
@@ -76,12 +79,12 @@ struct Answers {
     written: io::Result<()>,
 }
 
-impl Answers {
-    fn new() -> Self {
+impl<'l> Answers<'l> {
+    fn new(log: &'l Log) -> Self {
         let out = io::stdout().lock();
         let is_read_by_a_person = out.is_terminal();
         let (are_several, held_back, written) = (false, Vec::new(), Ok(()));
-        Self { out, is_read_by_a_person, are_several, held_back, written }
+        Self { log, out, is_read_by_a_person, are_several, held_back, written }
     }
 
     fn write(&mut self, piece: &[u8]) {
@@ -104,6 +107,11 @@ impl Answers {
     }
 
     fn put(&mut self, bytes: &[u8]) {
+        if self.is_read_by_a_person && !bytes.is_empty() {
+            // On a terminal the answer follows what has been logged before, on a line of its own.
+            self.log.end_line();
+            self.log.flush();
+        }
         if self.written.is_ok() {
             self.written = self.out.write_all(bytes).and_then(|()| self.out.flush());
         }
@@ -122,16 +130,21 @@ pub fn serve(function: Function) -> ExitCode {
     };
     if is_external {
         let address = lab.runtime_api();
-        say(format!("lambda-lab: start the runtime with\n  {RUNTIME_API}={address} BOOTSTRAP\n"));
+        let start = format!("  {RUNTIME_API}={address} BOOTSTRAP");
+        say(&[&"lambda-lab: start the runtime with", &start]);
     }
-    say(format!("lambda-lab: invoke the function with\n  curl -d '{{}}' {}\n", lab.url()));
+    let invoke = format!("  curl -d '{{}}' {}", lab.url());
+    say(&[&"lambda-lab: invoke the function with", &invoke]);
     park()
 }
 
-/// Writes all lines in one write, as the function may write to standard error too. Errors are
-/// ignored, as standard error may be closed.
-pub(crate) fn say(lines: String) {
-    let _ = io::stderr().write_all(lines.as_bytes());
+/// Writes these lines to standard error, in their place in the log. Control characters in them are
+/// escaped.
+pub(crate) fn say(lines: &[&dyn Display]) {
+    if let Ok(log) = Log::new(Output::Stderr) {
+        log.lines(lines);
+        log.flush();
+    }
 }
 
 fn park() -> ! {
@@ -168,8 +181,7 @@ pub fn local() {
         (Ok(program), None, _) => serve(Function::new(program)),
         (Ok(program), Some(event), None) => run(Function::new(program), event.into_encoded_bytes()),
         (Ok(_), Some(_), Some(_)) => {
-            fail("more than one argument: give the event as one, in quotes, or none to serve");
-            ExitCode::from(2)
+            invalid("more than one argument: give the event as one, in quotes, or none to serve")
         }
     };
     // An `ExitCode` does not give its number; only these three are in use.
@@ -187,13 +199,20 @@ fn start(function: Function) -> Result<(Arc<Lab>, Arc<AtomicBool>), ExitCode> {
         let is_signalled = signals::end_with_signals(Arc::clone(&lab))?;
         Ok((lab, is_signalled))
     });
-    started.map_err(|error| {
-        let code = fail(&error);
-        if matches!(error, StartError::Setting(_)) { ExitCode::from(2) } else { code }
+    started.map_err(|error| match error {
+        StartError::Setting(_) => invalid(error),
+        StartError::System(_) => fail(error),
     })
 }
 
-fn fail(reason: impl std::fmt::Display) -> ExitCode {
-    say(format!("lambda-lab: {reason}\n"));
+/// Reports an invalid command line on standard error, as one line without control characters.
+/// Returns the exit code for it, 2.
+pub fn invalid(reason: impl Display) -> ExitCode {
+    fail(reason);
+    ExitCode::from(2)
+}
+
+fn fail(reason: impl Display) -> ExitCode {
+    say(&[&format_args!("lambda-lab: {reason}")]);
     ExitCode::FAILURE
 }

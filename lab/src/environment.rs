@@ -14,7 +14,7 @@ use crate::broker::{Broker, Caller};
 use crate::clock::Clock;
 use crate::invocation::Invocation;
 use crate::lifecycle::{Lifecycle, Reason, Running, StartFailure};
-use crate::log::{InitReport, Report, Status};
+use crate::log::{InitReport, LogStream, Report, Status};
 use crate::process::Process;
 use crate::runtime_api;
 use crate::settings::Settings;
@@ -24,6 +24,7 @@ pub(crate) struct Environment {
     settings: Arc<Settings>,
     address: SocketAddr,
     broker: Arc<Broker>,
+    log: Arc<LogStream>,
     life: Lifecycle,
     /// Held while a process is being started or ended, or while its last requests are read.
     changing: tokio::sync::Mutex<()>,
@@ -88,11 +89,14 @@ impl Environment {
             None => Broker::on_demand(settings.program.is_none()),
             Some(_) => Broker::managed(),
         });
-        let life =
-            Lifecycle::new(Arc::clone(&settings), clock.clone(), address, Arc::clone(&broker));
+        let log = Arc::new(LogStream::new(&settings.log));
+        let life = {
+            let (broker, log) = (Arc::clone(&broker), Arc::clone(&log));
+            Lifecycle::new(Arc::clone(&settings), clock.clone(), address, broker, log)
+        };
         let (served, stopped) = (Arc::clone(&broker), life.is_stopped());
         tokio::spawn(runtime_api::serve(listener, served, Arc::clone(&settings), clock, stopped));
-        Ok(Self { settings, address, broker, life, changing: tokio::sync::Mutex::new(()) })
+        Ok(Self { settings, address, broker, log, life, changing: tokio::sync::Mutex::new(()) })
     }
 
     /// The address of the Runtime API.
@@ -113,11 +117,17 @@ impl Environment {
 
     /// Runs one invocation until the runtime has asked for the next one, or the timeout has passed.
     ///
-    /// The caller gets the answer as soon as there is one.
-    pub(crate) async fn invoke(&self, invocation: Arc<Invocation>, caller: Caller) {
-        let log = &self.settings.log;
+    /// The caller gets the answer as soon as there is one. Returns the tail of the log, if the
+    /// caller has asked for it.
+    pub(crate) async fn invoke(
+        &self,
+        invocation: Arc<Invocation>,
+        caller: Caller,
+    ) -> Option<Vec<u8>> {
         let id = invocation.request_id.as_str();
-        log.start(id).await;
+        // The lines of several invocations at once would be mixed.
+        let has_tail = invocation.event.log_tail && self.settings.concurrency.is_none();
+        self.log.start(id, has_tail);
         let mut run = Run {
             process: None,
             phase: Phase::Invoke,
@@ -129,8 +139,8 @@ impl Environment {
             Ok(()) => self.until_the_end(&invocation, &mut run).await,
             Err(failure) => End::NoStart(failure),
         };
+        let has_written = run.process.as_ref().is_some_and(|it| self.life.pass_output(it));
         let memory = run.process.as_ref().and_then(|process| process.peak_memory());
-        let is_over = matches!(end, End::Over);
         let status = self.conclude(end, &invocation, run.process.as_ref()).await;
         if let Some(process) = &run.process
             && self.broker.is_terminal()
@@ -146,7 +156,7 @@ impl Environment {
             self.broker.start_anew();
         }
         if run.process.as_ref().is_some_and(|it| it.has_passed(self.settings.memory)) {
-            log.line(format_args!(
+            self.log.line(format_args!(
                 "lambda-lab: RequestId: {id} used {} MB of {} MB: Lambda would have ended the \
                  function (Runtime.ExitError, signal: killed); the lab does not enforce the memory \
                  size",
@@ -154,7 +164,7 @@ impl Environment {
                 self.settings.memory
             ));
         }
-        log.end(&Report {
+        let tail = self.log.end(&Report {
             request_id: id,
             trace_id: invocation.event.trace_id.as_deref(),
             duration: run.since.elapsed(),
@@ -164,8 +174,19 @@ impl Environment {
             memory_used: memory,
             status,
         });
-        if is_over {
-            let _changing = self.changing.lock().await;
+        if has_written {
+            // Everybody has an answer by now, so that a slow reader delays only further output.
+            self.life.room_for_output().await;
+        }
+        tail
+    }
+
+    /// Freezes the process, if the settings ask for it and nothing else changes it. No invocation
+    /// may be in flight.
+    pub(crate) fn rest(&self) {
+        if self.settings.freeze.is_some()
+            && let Ok(_changing) = self.changing.try_lock()
+        {
             self.life.freeze();
         }
     }
@@ -297,7 +318,10 @@ impl Environment {
     async fn init_again(&self, invocation: &Invocation, run: &mut Run) -> Result<(), StartFailure> {
         let _changing = self.changing.lock().await;
         let duration = run.since.elapsed();
-        self.settings.log.line(InitReport { duration, status: &Status::Timeout });
+        if let Some(process) = &run.process {
+            self.life.pass_output(process);
+        }
+        self.log.line(InitReport { duration, status: &Status::Timeout });
         self.life.end(Reason::Timeout).await;
         self.broker.retry();
         invocation.begin();
@@ -342,7 +366,7 @@ impl Environment {
             End::Timeout => {
                 let seconds = self.settings.timeout.as_secs_f64();
                 let reason = format!("Task timed out after {seconds:.2} seconds");
-                self.settings.log.line(format_args!("RequestId: {id} {reason}"));
+                self.log.line(format_args!("RequestId: {id} {reason}"));
                 let failure = FunctionFailure::new(id, FailureKind::Timeout, reason);
                 let failure = failure.with_type("Sandbox.Timedout");
                 if self.settings.concurrency.is_some() {
@@ -358,7 +382,7 @@ impl Environment {
                 let reason =
                     format!("RequestId: {id} Error: Restore timed out after {seconds:.2} seconds");
                 let error_type = "Runtime.RestoreHookUserTimeout";
-                self.settings.log.line(format_args!("{reason}\n{error_type}"));
+                self.log_failure(id, &reason, error_type);
                 let kind = FailureKind::Init;
                 let failure = FunctionFailure::of_service(id, kind, error_type, &reason);
                 self.end_late(failure, process).await;
@@ -384,9 +408,22 @@ impl Environment {
     fn fail(&self, failure: FunctionFailure) -> Status {
         let error_type = failure.error_type().unwrap_or_default();
         let reason = failure.error_message().unwrap_or_default();
-        self.settings.log.line(format_args!("{reason}\n{error_type}"));
+        self.log_failure(&failure.request_id, &reason, &error_type);
         self.broker.give_up(failure);
         Status::Error(error_type)
+    }
+
+    /// Logs the reason and the type of an error in the form that Lambda has for its own: the type
+    /// on a line of its own, if it cannot be taken for another line.
+    fn log_failure(&self, id: &str, reason: &str, error_type: &str) {
+        let request = format!("RequestId: {id} ");
+        match reason.strip_prefix(&request) {
+            Some(reason) => self.log.line(format_args!("{request}{reason}")),
+            None => self.log.line(format_args!("{request}Error: {reason}")),
+        }
+        if !error_type.is_empty() && !error_type.contains(char::is_whitespace) {
+            self.log.line(error_type);
+        }
     }
 
     /// Waits until everything that this process sent before it ended has been read, unless another

@@ -17,6 +17,8 @@ pub struct Event {
     pub(crate) client_context: Option<String>,
     pub(crate) cognito_identity: Option<String>,
     pub(crate) tenant_id: Option<String>,
+    /// Whether the caller has asked for the tail of the log.
+    pub(crate) log_tail: bool,
 }
 
 impl Event {

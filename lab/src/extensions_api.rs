@@ -4,16 +4,17 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use serde::Deserialize;
-use serde_json::json;
 use uuid::Uuid;
 
 use crate::broker::{Broker, Failing};
 use crate::event::MAX_PAYLOAD;
+use crate::go_json::{Field, Texts, quoted, read_object};
 use crate::http::{self, Answering, Collected, collect, header, set_header};
 use crate::invocation::Invocation;
 use crate::log::VERSION;
+use crate::presence::Waiter;
 use crate::refusal::ExtensionRefusal;
+use crate::runtime_api::Line;
 use crate::settings::{ACCOUNT, Settings};
 
 /// The prefix of all its paths.
@@ -53,7 +54,7 @@ pub(crate) async fn handle(
     request: Request<Incoming>,
     broker: &Broker,
     settings: &Settings,
-    is_there: impl Fn() -> bool,
+    line: &Line,
 ) -> Response<Answering> {
     let Some(route) = Route::of(request.uri().path()) else { return http::not_found() };
     if request.method() != route.method() {
@@ -61,8 +62,8 @@ pub(crate) async fn handle(
     }
     let (head, mut body) = request.into_parts();
     let result = match route {
-        Route::Register => register(broker, settings, &head.headers, &mut body).await,
-        Route::Next => next(broker, &head.headers, is_there).await,
+        Route::Register => register(broker, settings, line, &head.headers, &mut body).await,
+        Route::Next => next(broker, &head.headers, line).await,
         Route::Error(failing) => fail(broker, failing, &head.headers, &mut body).await,
     };
     match result {
@@ -78,10 +79,12 @@ pub(crate) async fn handle(
 async fn register(
     broker: &Broker,
     settings: &Settings,
+    line: &Line,
     headers: &HeaderMap,
     body: &mut Incoming,
 ) -> Result<Response<Answering>, ExtensionRefusal> {
-    let name = header(headers, "lambda-extension-name");
+    let name = headers.get("lambda-extension-name").map(HeaderValue::as_bytes);
+    let name = String::from_utf8_lossy(name.unwrap_or_default());
     if name.is_empty() {
         return Err(ExtensionRefusal::NoName);
     }
@@ -89,21 +92,26 @@ async fn register(
         return Err(ExtensionRefusal::Format("unexpected EOF".into()));
     };
     let events = events(&body)?;
+    let events = events.as_slice();
     if settings.concurrency.is_some() && !events.is_empty() {
         return Err(ExtensionRefusal::NoEvents);
     }
-    for event in &events {
+    for event in events {
         match event.as_str() {
             "INVOKE" => {}
             "SHUTDOWN" => return Err(ExtensionRefusal::Shutdown),
             other => return Err(ExtensionRefusal::UnknownEvent(other.to_owned())),
         }
     }
-    let id = broker.register(name, !events.is_empty())?;
+    let has_invocations = !events.is_empty();
+    let id = match broker.register(&name, has_invocations) {
+        Err(_) if line.replaces(&name) => broker.register(&name, has_invocations)?,
+        result => result?,
+    };
     let mut document = format!(
         "{{\"functionName\":{},\"functionVersion\":\"{VERSION}\",\"handler\":{}",
-        json!(settings.name),
-        json!(settings.handler),
+        quoted(&settings.name),
+        quoted(&settings.handler),
     );
     let mut features = header(headers, "lambda-extension-accept-feature").split(',');
     if features.any(|feature| feature.trim() == "accountId") {
@@ -116,32 +124,36 @@ async fn register(
 }
 
 /// The events that an extension registers for.
-fn events(body: &[u8]) -> Result<Vec<String>, ExtensionRefusal> {
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "camelCase", default)]
-    struct Registration {
-        events: Option<Vec<String>>,
-        configuration_keys: Option<Vec<String>>,
-    }
-    if body.trim_ascii().is_empty() {
-        return Err(ExtensionRefusal::Format("unexpected end of JSON input".into()));
-    }
-    let registration: Option<Registration> = serde_json::from_slice(body)
-        .map_err(|error| ExtensionRefusal::Format(error.to_string()))?;
-    let registration = registration.unwrap_or_default();
-    if registration.configuration_keys.is_some_and(|keys| !keys.is_empty()) {
+fn events(body: &[u8]) -> Result<Texts, ExtensionRefusal> {
+    const EVENTS: Field = Field { path: ".RegisterRequest.events", go_type: "[]core.Event" };
+    const KEYS: Field = Field { path: ".configurationKeys", go_type: "[]string" };
+    let (mut events, mut configuration_keys) = (Texts::default(), Texts::default());
+    read_object(body, REGISTRATION, |key, value| match key {
+        "events" => value.read_texts(&mut events, EVENTS),
+        "configurationkeys" => value.read_texts(&mut configuration_keys, KEYS),
+        _ => Ok(()),
+    })
+    .map_err(|error| ExtensionRefusal::Format(error.to_string()))?;
+    if !configuration_keys.as_slice().is_empty() {
         let reason = "configurationKeys are deprecated; use environment variables instead";
         return Err(ExtensionRefusal::Format(reason.into()));
     }
-    Ok(registration.events.unwrap_or_default())
+    Ok(events)
 }
+
+/// The service's type of a registration, which has no name.
+const REGISTRATION: &str = "struct { handler.RegisterRequest; \
+     ConfigurationKeys []string \"json:\\\"configurationKeys\\\"\" }";
 
 async fn next(
     broker: &Broker,
     headers: &HeaderMap,
-    is_there: impl Fn() -> bool,
+    line: &Line,
 ) -> Result<Response<Answering>, ExtensionRefusal> {
-    let invocation = broker.extension_next(identifier(headers)?, is_there).await?;
+    let id = identifier(headers)?;
+    let next = broker.extension_next(id, || line.is_there());
+    let next = line.wait(Waiter::Extension(id), next).await;
+    let invocation = next.unwrap_or(Err(ExtensionRefusal::Internal))?;
     let mut response = http::json(StatusCode::OK, invoke_event(&invocation));
     let event = Uuid::new_v4().to_string();
     set_header(response.headers_mut(), "lambda-extension-event-identifier", &event);
@@ -153,12 +165,12 @@ fn invoke_event(invocation: &Invocation) -> String {
     let mut event = format!(
         "{{\"eventType\":\"INVOKE\",\"deadlineMs\":{},\"requestId\":{},\"invokedFunctionArn\":{}",
         invocation.deadline(),
-        json!(invocation.request_id),
-        json!(invocation.function_arn),
+        quoted(&invocation.request_id),
+        quoted(&invocation.function_arn),
     );
     if let Some(trace_id) = invocation.event.trace_id.as_ref().filter(|it| !it.is_empty()) {
-        let tracing = json!({"type": "X-Amzn-Trace-Id", "value": trace_id});
-        event.push_str(&format!(",\"tracing\":{tracing}"));
+        let value = quoted(trace_id);
+        event.push_str(&format!(",\"tracing\":{{\"type\":\"X-Amzn-Trace-Id\",\"value\":{value}}}"));
     }
     event.push('}');
     event
@@ -171,7 +183,7 @@ async fn fail(
     body: &mut Incoming,
 ) -> Result<Response<Answering>, ExtensionRefusal> {
     let id = identifier(headers)?;
-    if header(headers, "lambda-extension-function-error-type").is_empty() {
+    if headers.get("lambda-extension-function-error-type").is_none_or(HeaderValue::is_empty) {
         return Err(ExtensionRefusal::NoErrorType);
     }
     broker.fail_extension(id, failing)?;
@@ -180,12 +192,19 @@ async fn fail(
     Ok(http::json(StatusCode::ACCEPTED, "{\"status\":\"OK\"}\n"))
 }
 
-fn identifier(headers: &HeaderMap) -> Result<Uuid, ExtensionRefusal> {
+/// The forms of an id are those of the service.
+///
+/// Source: `github.com/google/uuid`, `Parse`, which does not look at the braces.
+pub(crate) fn identifier(headers: &HeaderMap) -> Result<Uuid, ExtensionRefusal> {
     let value = headers.get(IDENTIFIER).map(HeaderValue::as_bytes).unwrap_or_default();
-    if value.is_empty() {
-        return Err(ExtensionRefusal::NoIdentifier);
-    }
-    Uuid::try_parse_ascii(value).map_err(|_| ExtensionRefusal::InvalidIdentifier)
+    let id = match value.len() {
+        0 => return Err(ExtensionRefusal::NoIdentifier),
+        38 => &value[1..37],
+        45 if value[..9].eq_ignore_ascii_case(b"urn:uuid:") => &value[9..],
+        32 | 36 => value,
+        _ => return Err(ExtensionRefusal::InvalidIdentifier),
+    };
+    Uuid::try_parse_ascii(id).map_err(|_| ExtensionRefusal::InvalidIdentifier)
 }
 
 #[cfg(test)]
@@ -214,23 +233,64 @@ mod tests {
             (" null ", Ok(0)),
             (r#"{"events":null}"#, Ok(0)),
             (r#"{"events":[],"configurationKeys":[],"more":1}"#, Ok(0)),
-            (r#"{"events":["INVOKE","X"]}"#, Ok(2)),
-            ("", Err("unexpected end")),
-            (" \n", Err("unexpected end")),
-            ("{", Err("EOF")),
-            ("nonsense", Err("expected")),
-            ("[1]", Err("invalid type")),
-            (r#"{"events":"INVOKE"}"#, Err("invalid type")),
-            (r#"{"events":[1]}"#, Err("invalid type")),
-            (r#"{"configurationKeys":["a"]}"#, Err("deprecated")),
+            (r#"{"Events":["INVOKE","X"]}"#, Ok(2)),
+            (r#"{"events":["X","Y"],"EVENTS":["INVOKE"]}"#, Ok(1)),
+            ("", Err("unexpected end of JSON input")),
+            (" \n", Err("unexpected end of JSON input")),
+            ("{} {}", Err("invalid character '{' after top-level value")),
+            (
+                "[]",
+                Err("json: cannot unmarshal array into Go value of type struct { \
+                     handler.RegisterRequest; \
+                     ConfigurationKeys []string \"json:\\\"configurationKeys\\\"\" }"),
+            ),
+            (
+                r#"{"events":"INVOKE"}"#,
+                Err("json: cannot unmarshal string into Go struct field \
+                     .RegisterRequest.events of type []core.Event"),
+            ),
+            (
+                r#"{"events":[1],"configurationKeys":1}"#,
+                Err("json: cannot unmarshal number into Go struct field \
+                     .RegisterRequest.events of type core.Event"),
+            ),
+            (
+                r#"{"configurationKeys":["a"]}"#,
+                Err("configurationKeys are deprecated; use environment variables instead"),
+            ),
         ] {
             match (events(body.as_bytes()), expected) {
-                (Ok(events), Ok(count)) => assert_eq!(events.len(), count, "{body}"),
-                (Err(ExtensionRefusal::Format(reason)), Err(part)) => {
-                    assert!(reason.contains(part), "{body}: {reason}");
+                (Ok(events), Ok(count)) => assert_eq!(events.as_slice().len(), count, "{body}"),
+                (Err(ExtensionRefusal::Format(reason)), Err(expected)) => {
+                    assert_eq!(reason, expected, "{body}");
                 }
-                other => panic!("{body}: {other:?}"),
+                (result, _) => panic!("{body}: {result:?}"),
             }
         }
+    }
+
+    #[test]
+    fn identifiers_have_each_form_that_the_service_takes() {
+        let id = "01234567-89ab-cdef-0123-456789abcdef";
+        let known = Uuid::try_parse(id).unwrap();
+        for (text, expected) in [
+            (id.to_owned(), Ok(known)),
+            (id.to_uppercase(), Ok(known)),
+            (id.replace('-', ""), Ok(known)),
+            (format!("{{{id}}}"), Ok(known)),
+            (format!("?{id}!"), Ok(known)),
+            (format!("urn:uuid:{id}"), Ok(known)),
+            (format!("URN:UUID:{id}"), Ok(known)),
+            (format!("urn:uuie:{id}"), Err(ExtensionRefusal::InvalidIdentifier)),
+            (id[1..].to_owned(), Err(ExtensionRefusal::InvalidIdentifier)),
+            (id.replace('f', "g"), Err(ExtensionRefusal::InvalidIdentifier)),
+            (format!("{{{}}}", id.replace('-', "")), Err(ExtensionRefusal::InvalidIdentifier)),
+            (String::new(), Err(ExtensionRefusal::NoIdentifier)),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(IDENTIFIER, HeaderValue::from_str(&text).unwrap());
+            assert_eq!(identifier(&headers), expected, "{text}");
+        }
+        assert_eq!(identifier(&HeaderMap::new()), Err(ExtensionRefusal::NoIdentifier));
     }
 }

@@ -132,7 +132,7 @@ fn report_shortage(log: &Log, last: &mut Option<Instant>, error: &io::Error) {
         && last.is_none_or(|last| last.elapsed() > Duration::from_secs(60))
     {
         *last = Some(Instant::now());
-        log.line(format_args!("lambda-lab: cannot accept a connection: {error}{remedy}"));
+        log.lines(&[&format_args!("lambda-lab: cannot accept a connection: {error}{remedy}")]);
     }
 }
 

@@ -15,7 +15,7 @@ use crate::http::{
     self, Answering, Closing, Collected, ERROR_BODY_TRAILER, ERROR_TYPE_TRAILER, PiecesBody,
     collect, set_header,
 };
-use crate::log::VERSION;
+use crate::log::{LOG_RESULT, VERSION, log_result};
 use crate::pool::Pool;
 
 /// The name in the emulator's path, whatever the name of the function.
@@ -66,16 +66,20 @@ async fn handle(request: Request<Incoming>, pool: Arc<Pool>) -> Response<Answeri
             return exception("InvalidParameterValueException", StatusCode::BAD_REQUEST, message);
         }
     }
-    let answer = match pool.invoke(event).await {
-        Ok(invoked) => invoked.answer,
+    let mut invoked = match pool.invoke(event).await {
+        Ok(invoked) => invoked,
         Err(error) => return not_invoked(&error),
     };
-    let mut response = match answer {
+    let log = log_result(&mut invoked).await;
+    let mut response = match invoked.answer {
         Ok(answered) => success(answered, &head.headers),
         Err(failure) => failed(&failure, dialect),
     };
     let version = HeaderValue::from_static(VERSION);
     response.headers_mut().insert("x-amz-executed-version", version);
+    if let Some(log) = log {
+        set_header(response.headers_mut(), LOG_RESULT, &log);
+    }
     response
 }
 
@@ -120,6 +124,7 @@ async fn read_event(
         client_context: client_context.transpose()?,
         cognito_identity: None,
         tenant_id: text("x-amz-tenant-id"),
+        log_tail: headers.get("x-amz-log-type").is_some_and(|it| it == "Tail"),
     })
 }
 

@@ -119,6 +119,11 @@ impl Lab {
         self.pool.clock().now()
     }
 
+    /// Where the lab's lines go.
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
     /// Invokes the function and waits for its whole answer.
     ///
     /// # Errors
@@ -173,11 +178,10 @@ impl Lab {
         self.pool.stop();
         self.invoke_api.close.send_replace(true);
         let mut server = self.invoke_api.server.lock().unwrap_or_else(|it| it.into_inner());
-        if let (Some(server), Some(runtime)) = (server.take(), &self.runtime) {
-            let log = self.log.clone();
+        if let Some(server) = server.take() {
             // Fails only if a task panicked, which would be a bug.
             let _ = pollster::block_on(server);
-            let _ = pollster::block_on(runtime.spawn(async move { log.written().await }));
+            self.log.flush();
         }
     }
 }

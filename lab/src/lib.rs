@@ -21,8 +21,12 @@
 //! | `machine` | the order in which a runtime may make its calls |
 //! | `broker` | the state of one runtime, its extensions, and its invocations in flight |
 //! | `runtime_api`, `report`, `extensions_api`, `refusal` | the calls and replies of both APIs |
+//! | `telemetry_api` | subscriptions to telemetry and logs, which are not supported |
+//! | `go_json` | JSON by the rules of Go, in which the service is written |
+//! | `presence` | the connections of a runtime that is started by hand, and its end |
 //! | `process` | the bootstrap and all processes that it starts: start, signals, memory, end |
 //! | `lifecycle` | how, why and when a process starts, freezes, is restored, and ends |
+//! | `output`, `log` | the output of the bootstrap, the lab's own lines, and the tail of both |
 //! | `environment` | one execution environment: its broker, its process, its invocations |
 //! | `clock` | the time that functions and callers see |
 //! | `pool` | several environments, and the queue for them |
@@ -45,6 +49,7 @@ mod environment;
 mod event;
 mod extensions_api;
 mod function;
+mod go_json;
 mod http;
 mod invocation;
 mod invoke_api;
@@ -52,17 +57,21 @@ mod lab;
 mod lifecycle;
 mod log;
 mod machine;
+mod output;
 mod pool;
+mod presence;
 mod process;
 mod refusal;
 mod report;
 mod runtime_api;
 mod settings;
 mod signals;
+mod telemetry_api;
 
 pub use answer::{Answer, FailureKind, FunctionFailure, InvokeError};
 pub use command::local;
 pub use event::{Event, MAX_PAYLOAD};
 pub use function::Function;
 pub use lab::{Lab, StartError};
+pub use log::{LogFormat, LogLevel};
 pub use settings::Output;

@@ -12,7 +12,8 @@ use tokio::time::{sleep, timeout};
 use crate::answer::{FailureKind, FunctionFailure};
 use crate::broker::{Broker, Started};
 use crate::clock::Clock;
-use crate::log::{InitReport, Log, Status};
+use crate::log::{InitReport, LogStream, Status};
+use crate::output::Outputs;
 use crate::process::{PATIENCE, Process, describe_exit, program};
 use crate::settings::Settings;
 
@@ -24,6 +25,8 @@ pub(crate) struct Lifecycle {
     /// The address of the Runtime API.
     address: SocketAddr,
     broker: Arc<Broker>,
+    log: Arc<LogStream>,
+    outputs: Outputs,
     process: Mutex<Option<Arc<Process>>>,
     /// The result of the last start for a snapshot, until an invocation takes it.
     snapshot: Mutex<Option<Result<(), StartFailure>>>,
@@ -68,10 +71,23 @@ impl Lifecycle {
         clock: Clock,
         address: SocketAddr,
         broker: Arc<Broker>,
+        log: Arc<LogStream>,
     ) -> Self {
+        let outputs = Outputs::new(Arc::clone(&log), settings.concurrency.is_some());
         let (process, snapshot) = (Mutex::new(None), Mutex::new(None));
         let (is_stopping, is_stopped) = (watch::Sender::new(false), watch::Sender::new(false));
-        Self { settings, clock, address, broker, process, snapshot, is_stopping, is_stopped }
+        Self {
+            settings,
+            clock,
+            address,
+            broker,
+            log,
+            outputs,
+            process,
+            snapshot,
+            is_stopping,
+            is_stopped,
+        }
     }
 
     /// Where the runtime is.
@@ -97,7 +113,10 @@ impl Lifecycle {
             return Err(io::Error::other("the lab has been stopped"));
         }
         let mut command = self.settings.command(program, self.address);
-        let started = Process::start(&mut command, self.log()).map_err(|error| {
+        let connected = self.outputs.connect(&mut command);
+        let log = &self.settings.log;
+        let started = connected.and_then(|()| Process::start(&mut command, log));
+        let started = started.map_err(|error| {
             let program = command.get_program();
             let reason = program::explain(program, self.settings.path(), &error);
             io::Error::new(error.kind(), format!("cannot start {}: {reason}", program.display()))
@@ -120,7 +139,8 @@ impl Lifecycle {
             }
             Ok(process) => self.await_snapshot(&process).await,
         };
-        let log = &self.settings.log;
+        self.outputs.drain();
+        let log = &self.log;
         match &result {
             Ok(()) => {
                 let millis = began.elapsed().as_secs_f64() * 1000.0;
@@ -181,11 +201,9 @@ impl Lifecycle {
         self.snapshot.lock().unwrap_or_else(|it| it.into_inner()).take()
     }
 
-    /// Stops the process between two invocations, if the settings ask for it.
+    /// Stops the process between two invocations.
     pub(crate) fn freeze(&self) {
-        if self.settings.freeze.is_some()
-            && let Running::Here(process) = self.running()
-        {
+        if let Running::Here(process) = self.running() {
             process.freeze();
         }
     }
@@ -197,9 +215,9 @@ impl Lifecycle {
         let pretended = self.settings.freeze.unwrap_or_default();
         self.clock.advance(pretended);
         if pretended.is_zero() {
-            self.log().line(format_args!("lambda-lab: thawed after {millis:.2} ms"));
+            self.log.line(format_args!("lambda-lab: thawed after {millis:.2} ms"));
         } else {
-            self.log().line(format_args!(
+            self.log.line(format_args!(
                 "lambda-lab: thawed after {millis:.2} ms; moved the clock forward by {} s",
                 pretended.as_secs_f64()
             ));
@@ -221,6 +239,26 @@ impl Lifecycle {
             self.shut_down(&process, reason).await;
             self.hear_last_words().await;
         }
+        self.outputs.close();
+    }
+
+    /// Passes on what the process has written so far; if it has ended, that is all. Returns whether
+    /// there was anything.
+    pub(crate) fn pass_output(&self, process: &Arc<Process>) -> bool {
+        // Under the lock, so that no other process is being started at the same time.
+        let current = self.lock();
+        let has_written = self.outputs.drain();
+        if process.exit_status().is_some()
+            && current.as_ref().is_some_and(|current| Arc::ptr_eq(process, current))
+        {
+            self.outputs.close();
+        }
+        has_written
+    }
+
+    /// Waits until there is room for more output, unless nobody reads it.
+    pub(crate) async fn room_for_output(&self) {
+        self.outputs.room().await;
     }
 
     async fn shut_down(&self, process: &Process, reason: Reason) {
@@ -248,7 +286,9 @@ impl Lifecycle {
             Some(_) => "ended",
             None => "not ended",
         };
-        self.log().line(format_args!(
+        // Its last words come before the line that says that it has ended.
+        self.outputs.close();
+        self.log.line(format_args!(
             "lambda-lab: shutdown ({reason}): {how}; {ended} after {millis:.2} ms{status}"
         ));
     }
@@ -259,7 +299,7 @@ impl Lifecycle {
         process.kill();
         if timeout(PATIENCE, process.wait()).await.is_err() {
             process.leave();
-            self.log().line(format_args!(
+            self.log.line(format_args!(
                 "lambda-lab: process {} does not end after SIGKILL, and the lab goes on without \
                  it: end it by hand",
                 process.id()
@@ -325,10 +365,6 @@ impl Lifecycle {
     pub(crate) async fn stopped(&self) {
         // Cannot fail: the sender is a field of `self`.
         let _ = self.is_stopped.subscribe().wait_for(|is_stopped| *is_stopped).await;
-    }
-
-    fn log(&self) -> &Log {
-        &self.settings.log
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Arc<Process>>> {

@@ -35,8 +35,11 @@ pub(crate) struct Pool {
 #[derive(Debug)]
 pub(crate) struct Invoked {
     pub(crate) answer: Result<Answered, FunctionFailure>,
-    /// Ends when the environment is free again, which may be after the answer.
-    pub(crate) end: JoinHandle<()>,
+    /// Ends when the environment is free again, which may be after the answer. Returns the tail of
+    /// the log, if there is one.
+    pub(crate) end: JoinHandle<Option<Vec<u8>>>,
+    /// Whether there will be a tail of the log.
+    pub(crate) has_tail: bool,
 }
 
 #[derive(Debug, Default)]
@@ -45,8 +48,13 @@ struct Environments {
     /// Holds each environment once for each further invocation that it can take. The one that was
     /// used last is taken first, as the others may not be needed again.
     idle: Vec<Arc<Environment>>,
+    /// How many callers wait for an environment.
+    waiting: usize,
     is_stopped: bool,
 }
+
+/// A caller that waits for an environment.
+struct Waiting<'p>(&'p Pool);
 
 impl Pool {
     /// A pool with its first environment.
@@ -65,7 +73,7 @@ impl Pool {
         tokio::spawn(async move { prepared.prepare().await });
         let all = vec![Arc::clone(&first)];
         let idle = vec![first; each];
-        let environments = Environments { all, idle, is_stopped: false };
+        let environments = Environments { all, idle, waiting: 0, is_stopped: false };
         let environments = Mutex::new(environments);
         let handle = Handle::current();
         let opening = tokio::sync::Mutex::new(());
@@ -96,19 +104,23 @@ impl Pool {
         if let Some(part) = event.invalid_part() {
             return Err(InvokeError::InvalidEvent(part));
         }
+        let waiting = Waiting::new(self);
         let place = Arc::clone(&self.places).acquire_owned().await;
         let place = place.map_err(|_| InvokeError::Stopped)?;
         let environment = self.environment().await?;
+        drop(waiting);
         let (caller, answer) = oneshot::channel();
+        let has_tail = event.log_tail && self.settings.concurrency.is_none();
         let invocation = Arc::new(Invocation::new(event, &self.settings, self.clock.clone()));
         let pool = Arc::clone(self);
         let end = self.handle.spawn(async move {
-            environment.invoke(invocation, caller).await;
-            pool.lock().idle.push(environment);
+            let tail = environment.invoke(invocation, caller).await;
+            pool.lock().give_back(environment);
             drop(place);
+            tail
         });
         match answer.await {
-            Ok(answer) => Ok(Invoked { answer, end }),
+            Ok(answer) => Ok(Invoked { answer, end, has_tail }),
             Err(_) => Err(InvokeError::Stopped),
         }
     }
@@ -170,5 +182,89 @@ impl Pool {
 
     fn lock(&self) -> MutexGuard<'_, Environments> {
         self.environments.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Environments {
+    fn give_back(&mut self, environment: Arc<Environment>) {
+        self.idle.push(environment);
+        self.rest();
+    }
+
+    /// Freezes the environments that nobody waits for. As long as a caller waits, it is not known
+    /// which of them it gets, and a freeze just before an event would only delay it.
+    fn rest(&self) {
+        if self.waiting == 0 {
+            self.idle.iter().for_each(|environment| environment.rest());
+        }
+    }
+}
+
+impl<'p> Waiting<'p> {
+    fn new(pool: &'p Pool) -> Self {
+        pool.lock().waiting += 1;
+        Self(pool)
+    }
+}
+
+/// It has an environment, or has given up.
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut environments = self.0.lock();
+        environments.waiting -= 1;
+        environments.rest();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::thread;
+    use std::time::Duration;
+
+    use lambda_proto_std::{Endpoint, Runtime};
+
+    use super::*;
+    use crate::{Function, Output};
+
+    /// The runtime is a thread of the test, which is not frozen. The clock counts the thaws.
+    #[test]
+    fn an_environment_is_frozen_only_if_no_event_waits_for_it() {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let bootstrap = Function::new("/bin/sleep").argument("1000").output(Output::Discarded);
+        let mut settings = bootstrap.freeze_for(HOUR).settings();
+        settings.log = Log::discarded();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let pool = runtime.block_on(Pool::new(Arc::new(settings))).unwrap();
+        let endpoint = Endpoint::parse(&pool.runtime_api().to_string()).unwrap();
+        let invoke = |event: &str| {
+            let invoked = runtime.block_on(pool.invoke(Event::from(event))).unwrap();
+            assert!(invoked.answer.is_ok());
+            invoked.end
+        };
+        let answered = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                // `next` fails if it comes before the process is started.
+                while !pool.lock().is_stopped {
+                    let _ = Runtime::new(endpoint.clone()).run(|_, responder| {
+                        while answered.load(Relaxed) == 0 && pool.lock().waiting < 2 {
+                            thread::yield_now();
+                        }
+                        answered.fetch_add(1, Relaxed);
+                        Ok(responder.send("out"))
+                    });
+                }
+            });
+            let callers = [(); 3].map(|()| scope.spawn(|| invoke("in")));
+            for caller in callers {
+                runtime.block_on(caller.join().unwrap()).unwrap();
+            }
+            assert_eq!(pool.clock().ahead(), Duration::ZERO, "nothing was frozen before");
+            runtime.block_on(invoke("later")).unwrap();
+            assert_eq!(pool.clock().ahead(), HOUR, "it was frozen after the last of them");
+            assert_eq!(answered.load(Relaxed), 4);
+            pool.stop();
+        });
     }
 }

@@ -1,10 +1,10 @@
 //! The refusals of the Runtime API and of the Extensions API. All their texts are here.
 
 use hyper::StatusCode;
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::event::MAX_PAYLOAD;
+use crate::go_json::quoted;
 use crate::machine::Forbidden;
 
 /// An error reply of the Runtime API.
@@ -84,7 +84,7 @@ pub(crate) enum ExtensionRefusal {
     NoIdentifier,
     InvalidIdentifier,
     UnknownExtension(Uuid),
-    /// An unknown extension reports an init error: the service has another text for this case.
+    /// An unknown extension reports an error: the service has another text for this case.
     UnknownIdentifier,
     NoErrorType,
     /// The call is out of order: it would lead from one state to the other.
@@ -165,6 +165,7 @@ impl ExtensionRefusal {
     }
 }
 
-fn document(error_type: &str, message: &str) -> String {
-    format!("{{\"errorMessage\":{},\"errorType\":\"{error_type}\"}}\n", Value::from(message))
+/// A document with an error, as the service writes it.
+pub(crate) fn document(error_type: &str, message: &str) -> String {
+    format!("{{\"errorMessage\":{},\"errorType\":\"{error_type}\"}}\n", quoted(message))
 }

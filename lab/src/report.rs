@@ -1,15 +1,15 @@
 //! Errors that runtimes report.
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet::STANDARD;
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderValue};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use crate::answer::{FailureKind, FunctionFailure, UNKNOWN};
 use crate::broker::{Broker, Post, Visit};
+use crate::go_json::{self, Field, Texts, quoted};
 use crate::http::{Collected, ERROR_BODY_TRAILER, ERROR_TYPE_TRAILER, collect, header};
 use crate::machine::Call;
 use crate::refusal::Refusal;
@@ -28,13 +28,18 @@ pub(crate) async fn error(
     visit: Visit,
 ) -> Result<(), Refusal> {
     broker.begin(Post::Error, id, attempt_id)?;
-    let (failure, result) = report(broker, id, headers, body, visit).await;
+    let has_cause = header(headers, "content-type") == ERROR_WITH_CAUSE;
+    let document = |body: Bytes| if has_cause { without_cause(&body) } else { body.into() };
+    let (failure, result) = report(broker, id, headers, body, visit, document).await;
     broker.answer(id, Err(failure));
     broker.finish(id);
     result
 }
 
-/// `init/error` and `restore/error`: the runtime cannot start.
+/// `init/error` and `restore/error`: the runtime cannot start. The report is passed on as it is, even
+/// with a cause.
+///
+/// Source: emulator, `rapi/handler/initerror.go`.
 pub(crate) async fn start_error(
     broker: &Broker,
     call: Call,
@@ -44,7 +49,7 @@ pub(crate) async fn start_error(
 ) -> Result<(), Refusal> {
     let ids = broker.start_error(call)?;
     let id = ids.first().cloned().unwrap_or_default();
-    let (mut failure, result) = report(broker, &id, headers, body, visit).await;
+    let (mut failure, result) = report(broker, &id, headers, body, visit, Vec::from).await;
     failure.kind = FailureKind::Init;
     if ids.is_empty() {
         broker.keep_failure(failure);
@@ -56,13 +61,14 @@ pub(crate) async fn start_error(
     result
 }
 
-/// Reads an error that a runtime reports, which goes to the caller as it is.
+/// Reads an error that a runtime reports. `document` is what the caller gets of its body.
 async fn report(
     broker: &Broker,
     id: &str,
     headers: &HeaderMap,
     body: &mut Incoming,
     visit: Visit,
+    document: impl FnOnce(Bytes) -> Vec<u8>,
 ) -> (FunctionFailure, Result<(), Refusal>) {
     let (body, result) = match collect(body, broker.max_error()).await {
         Collected::Whole { body, .. } => (body, Ok(())),
@@ -78,57 +84,65 @@ async fn report(
         // According to the documentation, the service then describes the error by its type.
         let error_type = if error_type.is_empty() { UNKNOWN } else { error_type };
         FunctionFailure::of_service(id, kind, error_type, "")
-    } else if header(headers, "content-type") == ERROR_WITH_CAUSE {
-        FunctionFailure::new(id, kind, without_cause(&body))
     } else {
-        FunctionFailure::new(id, kind, body)
+        FunctionFailure::new(id, kind, document(body))
     };
     (failure.with_type(error_type), result)
 }
 
 /// The report without the X-Ray cause.
 ///
-/// Source: emulator, `rapi/handler/invocationerror.go`.
+/// Source: emulator, `rapi/handler/invocationerror.go` and `mime_type_error_cause_json.go`.
 fn without_cause(body: &[u8]) -> Vec<u8> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Report<'b> {
-        error_message: Option<String>,
-        error_type: Option<String>,
-        #[serde(borrow)]
-        stack_trace: Option<&'b RawValue>,
+    const MESSAGE: Field = Field { path: "errorWithCauseRequest.errorMessage", go_type: "string" };
+    const TYPE: Field = Field { path: "errorWithCauseRequest.errorType", go_type: "string" };
+    const TRACE: Field = Field { path: "errorWithCauseRequest.stackTrace", go_type: "[]string" };
+    let (mut message, mut error_type) = (String::new(), String::new());
+    let mut stack_trace = Texts::default();
+    let read =
+        go_json::read_object(body, "handler.errorWithCauseRequest", |key, value| match key {
+            "errormessage" => value.read_text(&mut message, MESSAGE),
+            "errortype" => value.read_text(&mut error_type, TYPE),
+            "stacktrace" => value.read_texts(&mut stack_trace, TRACE),
+            _ => Ok(()),
+        });
+    if read.is_err() {
+        return quoted("Invalid error body").into_bytes();
     }
-    let Ok(report) = serde_json::from_slice::<Report<'_>>(body) else {
-        return b"\"Invalid error body\"".to_vec();
-    };
-    let text = |text: Option<String>| serde_json::Value::from(text.unwrap_or_default());
-    let mut document = format!(
-        "{{\"errorMessage\":{},\"errorType\":{}",
-        text(report.error_message),
-        text(report.error_type)
-    );
-    if let Some(trace) = report.stack_trace.map(RawValue::get).filter(|trace| *trace != "[]") {
-        document.push_str(",\"stackTrace\":");
-        document.push_str(trace);
+    let mut document =
+        format!("{{\"errorMessage\":{},\"errorType\":{}", quoted(&message), quoted(&error_type));
+    let stack_trace: Vec<_> = stack_trace.as_slice().iter().map(|line| quoted(line)).collect();
+    if !stack_trace.is_empty() {
+        document.push_str(&format!(",\"stackTrace\":[{}]", stack_trace.join(",")));
     }
     document.push('}');
     document.into_bytes()
 }
 
-/// The error that a runtime reports in the trailers of a response: its type, its document, or both.
+/// The error that a runtime reports in the trailers of a response, with or without its document.
+/// Without a type there is no error.
+///
+/// Source: emulator, `lambda-managed-instances/invoke/runtime_response_request.go`.
 pub(crate) fn reported(id: &str, trailers: &HeaderMap) -> Option<FunctionFailure> {
-    let error_type = trailers.get(ERROR_TYPE_TRAILER).map(HeaderValue::as_bytes);
-    let document = trailers.get(ERROR_BODY_TRAILER);
-    if error_type.is_none() && document.is_none() {
+    let error_type = trailers.get(ERROR_TYPE_TRAILER).map_or(&b""[..], HeaderValue::as_bytes);
+    if error_type.is_empty() {
         return None;
     }
-    let error_type = error_type.map(String::from_utf8_lossy).unwrap_or_default();
-    let failure = match document.and_then(|document| STANDARD.decode(document).ok()) {
-        Some(document) => FunctionFailure::new(id, FailureKind::Reported, document),
-        None => FunctionFailure::of_service(id, FailureKind::Reported, &error_type, ""),
+    let error_type = String::from_utf8_lossy(error_type);
+    let document = trailers.get(ERROR_BODY_TRAILER).and_then(|it| BASE64.decode(it).ok());
+    let kind = FailureKind::Reported;
+    let failure = match document.filter(|document| !document.is_empty()) {
+        Some(document) => FunctionFailure::new(id, kind, document),
+        None => FunctionFailure::of_service(id, kind, &error_type, ""),
     };
     Some(failure.with_type(error_type))
 }
+
+/// Go's decoder, too, ignores the bits that the padding makes superfluous.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
 
 #[cfg(test)]
 mod tests {
@@ -136,20 +150,57 @@ mod tests {
 
     #[test]
     fn the_cause_is_removed_from_a_report() {
-        let cases: [(&str, &str); 4] = [
+        let invalid = r#""Invalid error body""#;
+        let cases: [(&str, &str); 12] = [
             (
                 r#"{"errorMessage":"bad2","errorType":"E2","errorCause":{"x":1},"stackTrace":[]}"#,
                 r#"{"errorMessage":"bad2","errorType":"E2"}"#,
             ),
             (
-                r#"{"stackTrace":["a", {"path":"b"}],"errorMessage":"\"m\""}"#,
-                r#"{"errorMessage":"\"m\"","errorType":"","stackTrace":["a", {"path":"b"}]}"#,
+                r#"{"StackTrace":["a", "<b>"],"ERRORMESSAGE":"\"m\""}"#,
+                r#"{"errorMessage":"\"m\"","errorType":"","stackTrace":["a","\u003cb\u003e"]}"#,
             ),
-            ("nonsense", r#""Invalid error body""#),
-            ("[1]", r#""Invalid error body""#),
+            (
+                r#"{"errorType":"a","errortype":"b","errorMessage":"m","errorMessage":null}"#,
+                r#"{"errorMessage":"m","errorType":"b"}"#,
+            ),
+            ("null", r#"{"errorMessage":"","errorType":""}"#),
+            (r#"{"stackTrace":null}"#, r#"{"errorMessage":"","errorType":""}"#),
+            ("nonsense", invalid),
+            ("[1]", invalid),
+            (r#"{"errorMessage":1}"#, invalid),
+            (r#"{"errorType":["E"]}"#, invalid),
+            (r#"{"stackTrace":"a"}"#, invalid),
+            (r#"{"stackTrace":[{"path":"b"}]}"#, invalid),
+            (r#"{"errorMessage":"m"} m"#, invalid),
         ];
         for (report, expected) in cases {
             assert_eq!(String::from_utf8(without_cause(report.as_bytes())).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_type_in_the_trailers_reports_an_error_and_its_document_may_be_missing() {
+        let described = r#"{"errorType":"T","errorMessage":""}"#;
+        for (trailers, expected) in [
+            (&[][..], None),
+            (&[(ERROR_TYPE_TRAILER, "")], None),
+            (&[(ERROR_BODY_TRAILER, "e30=")], None),
+            (&[(ERROR_TYPE_TRAILER, ""), (ERROR_BODY_TRAILER, "e30=")], None),
+            (&[(ERROR_TYPE_TRAILER, "T")], Some(described)),
+            (&[(ERROR_TYPE_TRAILER, "T"), (ERROR_BODY_TRAILER, "")], Some(described)),
+            (&[(ERROR_TYPE_TRAILER, "T"), (ERROR_BODY_TRAILER, "e30")], Some(described)),
+            (&[(ERROR_TYPE_TRAILER, "T"), (ERROR_BODY_TRAILER, "e30=")], Some("{}")),
+            (&[(ERROR_TYPE_TRAILER, "T"), (ERROR_BODY_TRAILER, "e31=")], Some("{}")),
+        ] {
+            let mut map = HeaderMap::new();
+            for (name, value) in trailers {
+                map.insert(*name, HeaderValue::from_static(value));
+            }
+            let failure = reported("id", &map);
+            let body = failure.as_ref().map(|it| String::from_utf8_lossy(&it.body).into_owned());
+            assert_eq!(body.as_deref(), expected, "{trailers:?}");
+            assert_eq!(failure.and_then(|it| it.error_type).is_some(), expected.is_some());
         }
     }
 }

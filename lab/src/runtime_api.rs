@@ -8,8 +8,6 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
@@ -21,9 +19,11 @@ use crate::extensions_api;
 use crate::http::{self, Answering, Closing, Collected, collect, header};
 use crate::invocation::Invocation;
 use crate::machine::Call;
+use crate::presence::{Connections, Presence, Waiter, is_closed};
 use crate::refusal::Refusal;
 use crate::report::{error, reported, start_error};
 use crate::settings::Settings;
+use crate::telemetry_api::Subscription;
 
 /// The largest answer that is streamed: 200 MiB.
 ///
@@ -90,9 +90,14 @@ pub(crate) async fn serve(
     closing: Closing,
 ) {
     let log = settings.log.clone();
+    let connections = settings
+        .program
+        .is_none()
+        .then(|| Connections::new(Arc::clone(&broker), settings.log.clone()));
     let connected = move |stream: &TcpStream| {
         let visit = broker.visit();
-        let line = Arc::new(Line::new(stream, broker.cuts()));
+        let presence = connections.as_ref().and_then(|connections| connections.add(stream));
+        let line = Arc::new(Line::new(stream, broker.cuts(), presence));
         let settings = Arc::clone(&settings);
         let cut = {
             let line = Arc::clone(&line);
@@ -109,33 +114,42 @@ pub(crate) async fn serve(
 
 /// A connection of the runtime.
 #[derive(Debug)]
-struct Line {
+pub(crate) struct Line {
     peer: Option<OwnedFd>,
     cuts: watch::Receiver<u64>,
     /// How often all connections had been cut when this one was opened.
     born: u64,
     /// A `restore/next` is open on it, whose reply is sent even if the connection is cut.
     is_restoring: AtomicBool,
+    /// For a runtime that the lab has not started.
+    presence: Option<Presence>,
 }
 
 impl Line {
-    fn new(stream: &TcpStream, cuts: watch::Receiver<u64>) -> Self {
-        let (peer, born) = (rustix::io::dup(stream).ok(), *cuts.borrow());
-        Self { peer, cuts, born, is_restoring: AtomicBool::new(false) }
+    fn new(stream: &TcpStream, cuts: watch::Receiver<u64>, presence: Option<Presence>) -> Self {
+        let (peer, born) = (rustix::io::fcntl_dupfd_cloexec(stream, 0).ok(), *cuts.borrow());
+        Self { peer, cuts, born, is_restoring: AtomicBool::new(false), presence }
     }
 
     /// Whether the peer has not closed the connection, as far as is known.
     ///
     /// Hyper does not check this while a request waits for its reply, and an event must not be lost
     /// on a closed connection.
-    fn is_there(&self) -> bool {
-        let Some(stream) = &self.peer else { return true };
-        let mut byte = [0];
-        match recv(stream, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
-            Ok((0, _)) => false,
-            Ok(_) => true,
-            Err(error) => error == Errno::AGAIN || error == Errno::INTR,
+    pub(crate) fn is_there(&self) -> bool {
+        self.peer.as_ref().is_none_or(|peer| !is_closed(peer))
+    }
+
+    /// The reply to a call that waits, or `None` if the connection is closed before.
+    pub(crate) async fn wait<T>(&self, waiter: Waiter, call: impl Future<Output = T>) -> Option<T> {
+        match &self.presence {
+            Some(presence) => presence.wait(waiter, call).await,
+            None => Some(call.await),
         }
+    }
+
+    /// Whether its runtime replaces another one, whose extension of this name it registers.
+    pub(crate) fn replaces(&self, name: &str) -> bool {
+        self.presence.as_ref().is_some_and(|presence| presence.replaces(name))
     }
 
     /// Whether the connection has been cut, and takes no further request.
@@ -162,9 +176,15 @@ async fn handle(
     if line.is_dead() {
         return http::hang_up();
     }
+    if let Some(presence) = &line.presence {
+        presence.begin().await;
+    }
     let path = request.uri().path().to_owned();
     if path.starts_with(extensions_api::PATH) {
-        return extensions_api::handle(request, &broker, &settings, || line.is_there()).await;
+        return extensions_api::handle(request, &broker, &settings, &line).await;
+    }
+    if let Some(subscription) = Subscription::of(&path, &settings) {
+        return subscription.handle(request, &broker, &settings).await;
     }
     let route = Route::of(&path).filter(|it| settings.snapstart.is_some() || !it.is_of_snapstart());
     let Some(route) = route else { return http::not_found() };
@@ -173,10 +193,14 @@ async fn handle(
     }
     match route {
         Route::Ping => http::text(StatusCode::OK, "pong"),
-        Route::Next => match broker.next(|| line.is_there()).await {
-            Ok(invocation) => event(&invocation),
-            Err(refusal) => refused(refusal),
-        },
+        Route::Next => {
+            let next = broker.next(|| line.is_there());
+            match line.wait(Waiter::Runtime, next).await {
+                Some(Ok(invocation)) => event(&invocation),
+                Some(Err(refusal)) => refused(refusal),
+                None => refused(Refusal::Internal),
+            }
+        }
         Route::RestoreNext => {
             line.is_restoring.store(true, Relaxed);
             match broker.restore_next().await {

@@ -1,14 +1,14 @@
 use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use crate::log::{Log, VERSION};
+use crate::log::{Log, LogFormat, LogLevel, VERSION};
 
 /// Where the output of a runtime's process goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Its standard output and standard error are those of this program.
+    /// Its standard output goes to that of this program, and its standard error to that.
     Inherited,
     /// Both go to the standard error of this program.
     Stderr,
@@ -36,6 +36,8 @@ pub(crate) struct Settings {
     pub(crate) environments: usize,
     /// How many invocations an environment of managed instances takes at a time; `None` on demand.
     pub(crate) concurrency: Option<usize>,
+    pub(crate) log_level: Option<LogLevel>,
+    pub(crate) log_format: Option<LogFormat>,
     pub(crate) output: Output,
     pub(crate) log: Log,
 }
@@ -124,10 +126,16 @@ impl Settings {
             (None, Some(_)) => "snap-start",
             (Some(most), _) => {
                 command.env("AWS_LAMBDA_MAX_CONCURRENCY", most.to_string());
-                command.env("AWS_LAMBDA_LOG_FORMAT", "JSON");
+                command.env("AWS_LAMBDA_LOG_FORMAT", LogFormat::Json.as_str());
                 "lambda-managed-instances"
             }
         };
+        if let Some(format) = self.log_format {
+            command.env("AWS_LAMBDA_LOG_FORMAT", format.as_str());
+        }
+        if let Some(level) = self.log_level {
+            command.env("AWS_LAMBDA_LOG_LEVEL", level.as_str());
+        }
         if self.snapstart.is_none() {
             // A snapshot is restored many times, with a log stream each.
             let group = format!("/aws/lambda/{}", self.name);
@@ -143,15 +151,6 @@ impl Settings {
             .env("_HANDLER", &self.handler)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .env(RUNTIME_API, runtime_api.to_string());
-        match self.output {
-            Output::Inherited => {}
-            Output::Stderr => {
-                command.stdout(std::io::stderr());
-            }
-            Output::Discarded => {
-                command.stdout(Stdio::null()).stderr(Stdio::null());
-            }
-        }
         command
     }
 }

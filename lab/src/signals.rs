@@ -58,10 +58,10 @@ pub(crate) fn end_with_signals(lab: Arc<Lab>) -> Result<Arc<AtomicBool>, StartEr
 pub(crate) fn stop(lab: &Lab) {
     lab.stop();
     for pid in children::end_all_orphans() {
-        crate::command::say(format!(
+        crate::command::say(&[&format_args!(
             "lambda-lab: process {pid}, which the function left, does not end after SIGKILL: end \
-             it by hand\n"
-        ));
+             it by hand"
+        )]);
     }
 }
 

@@ -1,13 +1,18 @@
 //! `lambda-conformance client`: plays vectors against a program.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use lexopt::prelude::*;
 
-use super::{File, Patience, Vector, load, load_file, play};
+use super::rehearsal::{needs_an_echo, rehearse, shown};
+use super::{File, Patience, Report, Vector, load, load_file, play};
+use crate::groups;
+use crate::report::{Counts, Report as Results, Verdict};
 
 /// The help text of `lambda-conformance client`.
 pub const USAGE: &str = "\
@@ -24,8 +29,13 @@ bootstrap whose function returns its event. Declare with --can what else the fun
   --patience SECONDS  how long to wait for each expected action [default: 20]
   --vectors PATH      a file or folder of vectors [default: all]
 
+Before the first vector, two plain events show whether the function returns them. If it does not,
+no vector is played.
+
 Exits with 0 if the client conforms to all vectors that were played, with 1 if it does not, and with 2
-if none was played.
+if there is no such result: the command line is invalid, PROGRAM cannot be started or does not return
+its event, no vector was played, or the results cannot be written. A signal that ends the run ends
+PROGRAM, too; the exit code is then 128 and the signal's number.
 ";
 
 /// What a function may be able to do besides returning its event, as vectors [need](Vector::needs)
@@ -38,37 +48,53 @@ pub const CAN: [&str; 9] =
 ///
 /// # Errors
 ///
-/// A text, if the arguments or the vectors are invalid, or if no vector was played.
+/// A text, if the arguments or the vectors are invalid, if the program cannot be started or does not
+/// return its event, if no vector was played, or if the results cannot be written.
 pub fn command(arguments: lexopt::Parser) -> Result<bool, String> {
     let Some(request) = read(arguments)? else {
-        print!("{USAGE}");
+        let _nobody_may_read = io::stdout().write_all(USAGE.as_bytes());
         return Ok(true);
     };
-    let Request { program, arguments, patience, can, vectors } = &request;
-    let (mut conform, mut others) = (0, 0);
-    for (title, vector) in vectors {
-        if let Some(need) = vector.needs.iter().find(|need| !can.contains(need)) {
-            println!("-       {title} (needs --can {need})");
-            continue;
-        }
-        let mut command = Command::new(program);
-        command.args(arguments);
-        let report = play(vector, command, *patience)
-            .map_err(|error| format!("cannot start {}: {error}", Path::new(program).display()))?;
-        let Some(deviation) = &report.deviation else {
-            conform += 1;
-            println!("ok      {title}");
-            continue;
-        };
-        others += 1;
-        println!("WRONG   {title}\n        {deviation}\n        the process {}", report.end);
-        let last: Vec<_> = report.output.lines().rev().take(5).collect();
-        last.iter().rev().for_each(|line| println!("        | {line}"));
+    let Request { patience, vectors, .. } = &request;
+    groups::end_with_this_process().map_err(|error| format!("cannot handle signals: {error}"))?;
+    let is_played = |vector: &Vector| request.lacks(vector).is_none();
+    if vectors.iter().any(|(_, vector)| is_played(vector) && needs_an_echo(&vector.steps)) {
+        rehearse(|vector| request.play(vector), *patience)?;
     }
-    println!("{conform} conform, {others} do not, {} not played", vectors.len() - conform - others);
-    match conform + others {
+    let mut results = Results::new(vectors.len());
+    let mut lacking = BTreeMap::<&str, usize>::new();
+    for (file, vector) in vectors {
+        results.begin(&format!("{file}: {}", vector.name));
+        let verdict = if let Some(need) = request.lacks(vector) {
+            *lacking.entry(need).or_default() += 1;
+            Verdict::NotPlayed(format!("needs --can {need}"))
+        } else {
+            match request.play(vector) {
+                Ok(report) => verdict(&report),
+                Err(error) => {
+                    results.finish()?;
+                    return Err(error);
+                }
+            }
+        };
+        results.add(file, &vector.name, &vector.source, verdict)?;
+    }
+    let Counts { conform, wrong, .. } = results.finish()?;
+    if !lacking.is_empty() {
+        let lacking = lacking.iter().map(|(need, count)| format!("--can {need} ({count})"));
+        let lacking = lacking.collect::<Vec<_>>().join(", ");
+        results.print(&format!("to play the others: {lacking}\n"))?;
+    }
+    match conform + wrong {
         0 => Err("no vector was played: each needs something that --can does not list".to_owned()),
-        _ => Ok(others == 0),
+        _ => Ok(wrong == 0),
+    }
+}
+
+fn verdict(report: &Report) -> Verdict {
+    match &report.deviation {
+        None => Verdict::Conforms,
+        Some(deviation) => Verdict::Wrong([vec![deviation.to_string()], shown(report)].concat()),
     }
 }
 
@@ -79,8 +105,44 @@ struct Request {
     arguments: Vec<OsString>,
     patience: Patience,
     can: Vec<String>,
-    /// The chosen vectors, with their titles, `FILE: NAME`.
+    /// The chosen vectors, with the names of their files.
     vectors: Vec<(String, Vector)>,
+}
+
+impl Request {
+    /// What the vector needs and the function is not said to be able to do.
+    fn lacks<'v>(&self, vector: &'v Vector) -> Option<&'v str> {
+        vector.needs.iter().find(|need| !self.can.contains(need)).map(String::as_str)
+    }
+
+    fn play(&self, vector: &Vector) -> Result<Report, String> {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments);
+        play(vector, command, self.patience).map_err(|error| {
+            let program = Path::new(&self.program);
+            format!("cannot start {}: {error}{}", program.display(), hint(program, &error))
+        })
+    }
+}
+
+/// What to do about a program that cannot be started.
+fn hint(program: &Path, error: &io::Error) -> &'static str {
+    let is_named_by_path = program.components().count() > 1;
+    match error.kind() {
+        _ if is_named_by_path && program.is_dir() => "; it is a folder: name the program in it",
+        io::ErrorKind::NotFound if is_named_by_path && program.exists() => {
+            "; the file is there, so its interpreter is missing: look at its first line"
+        }
+        io::ErrorKind::NotFound if !is_named_by_path && program.exists() => {
+            "; it is not in PATH: write ./ before the name of a file in this folder"
+        }
+        io::ErrorKind::PermissionDenied => "; make it executable with chmod +x",
+        // ENOEXEC has no kind.
+        _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
+            "; it has no first line with #!, or was built for another machine"
+        }
+        _ => "",
+    }
 }
 
 /// Parses the command line. `None` if it asks for help.
@@ -96,6 +158,9 @@ fn read(mut parser: lexopt::Parser) -> Result<Option<Request>, String> {
             Some(Long("can")) => can.push(parser.value().and_then(ValueExt::string).map_err(text)?),
             Some(Long("patience")) => {
                 let seconds = parser.value().and_then(|it| it.parse::<u32>()).map_err(text)?;
+                if seconds == 0 {
+                    return Err("--patience needs at least 1 second".to_owned());
+                }
                 patience.long = Duration::from_secs(seconds.into());
             }
             Some(Long("help") | Short('h')) => return Ok(None),
@@ -108,11 +173,10 @@ fn read(mut parser: lexopt::Parser) -> Result<Option<Request>, String> {
     let files = if path.is_file() {
         vec![load_file(&path).map_err(|error| format!("{}: {error}", path.display()))?]
     } else {
-        load(&path)?
+        load(&path).map_err(|error| format!("{error}; choose others with --vectors"))?
     };
-    let named = |File { name, vectors, .. }| {
-        vectors.into_iter().map(move |it: Vector| (format!("{name}: {}", it.name), it))
-    };
+    let named =
+        |File { name, vectors, .. }| vectors.into_iter().map(move |it: Vector| (name.clone(), it));
     let mut vectors: Vec<_> = files.into_iter().flat_map(named).collect();
     if vectors.is_empty() {
         return Err(format!("{}: no vectors found", path.display()));
@@ -127,7 +191,7 @@ fn read(mut parser: lexopt::Parser) -> Result<Option<Request>, String> {
             return Err(format!("unknown --can {what}; use one of {}, all", CAN.join(", ")));
         }
     }
-    vectors.retain(|(title, _)| title.contains(&only));
+    vectors.retain(|(file, vector)| format!("{file}: {}", vector.name).contains(&only));
     if vectors.is_empty() {
         return Err(format!("no vector has {only:?} in its name"));
     }
@@ -190,10 +254,11 @@ mod tests {
     #[test]
     fn can_lists_exactly_the_needs_of_the_vectors() {
         let all = arguments(&["--can", "all", "p"]).unwrap().unwrap();
-        for (title, vector) in &all.vectors {
+        for (file, vector) in &all.vectors {
             for need in &vector.needs {
-                assert!(CAN.contains(&need.as_str()), "{title} needs {need}");
-                assert!(all.can.contains(need), "{title} needs {need}");
+                let name = &vector.name;
+                assert!(CAN.contains(&need.as_str()), "{file}: {name} needs {need}");
+                assert!(all.can.contains(need), "{file}: {name} needs {need}");
             }
         }
         for what in CAN {
@@ -216,6 +281,7 @@ mod tests {
             (&["--all", "p"], "invalid option '--all'"),
             (&["--only"], "missing argument"),
             (&["--patience", "long", "p"], "\"long\""),
+            (&["--patience", "0", "p"], "at least 1 second"),
             (&["--can", "sing", "p"], "unknown --can sing; use one of describe, "),
             (&["--only", "no such name", "p"], "no vector has \"no such name\" in its name"),
             (&["--vectors", "/nonexistent", "p"], "/nonexistent: No such file"),

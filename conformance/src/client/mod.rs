@@ -3,6 +3,7 @@
 mod command;
 mod memory;
 mod player;
+mod rehearsal;
 mod request;
 mod sockets;
 mod vector;

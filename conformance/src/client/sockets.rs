@@ -2,17 +2,17 @@
 
 use std::io::{self, Read, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::Signal;
 
 use super::player::{Deviation, Player, Todo};
 use super::vector::Vector;
+use crate::groups::Group;
 use crate::usage::{Usage, usage};
 
 /// How long to wait.
@@ -138,6 +138,9 @@ const ENVIRONMENT: [(&str, &str); 9] = [
 
 /// How long a write may block if the client does not read.
 const MOST_STUCK: Duration = Duration::from_secs(20);
+
+/// How long the rest of the output of a process that has ended may take.
+const REST: Duration = Duration::from_secs(3);
 
 /// The interval at which the process is checked.
 const GLANCE: Duration = Duration::from_millis(5);
@@ -367,15 +370,16 @@ impl Drop for Listening {
 /// The process of the client.
 struct Process {
     child: Child,
+    /// `None` once the process has been waited for.
+    group: Option<Group>,
     output: Arc<Mutex<Vec<u8>>>,
     readers: Vec<thread::JoinHandle<()>>,
     usage: Option<Usage>,
-    is_waited_for: bool,
 }
 
 impl Process {
     fn start(mut command: Command) -> io::Result<Self> {
-        let mut child = command.process_group(0).spawn()?;
+        let (mut child, group) = Group::start(&mut command)?;
         let output = Arc::default();
         let mut readers = Vec::new();
         if let Some(pipe) = child.stdout.take() {
@@ -384,7 +388,7 @@ impl Process {
         if let Some(pipe) = child.stderr.take() {
             readers.push(collect(pipe, &output));
         }
-        Ok(Self { child, output, readers, usage: None, is_waited_for: false })
+        Ok(Self { child, group: Some(group), output, readers, usage: None })
     }
 
     /// Records the usage so far, as the memory of a process is not known once it has ended.
@@ -397,32 +401,32 @@ impl Process {
 
     /// The exit code, or `Some(None)` if a signal ended the process; `None` while it runs.
     fn ended(&self) -> Option<Option<i32>> {
-        // `NOWAIT` leaves the process unreaped, so that its id, which is also that of its group, is
-        // not reused.
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        let status = waitid(WaitId::Pid(Pid::from_child(&self.child)), options).ok().flatten()?;
+        let status = self.group.as_ref()?.ended()?;
         Some(status.exit_status())
     }
 
     /// Kills the process, if it still runs, and everything that it has started.
     fn end(&mut self) -> io::Result<End> {
         let end = self.ended().map_or(End::Running, End::Exited);
-        self.kill();
-        self.child.wait()?;
-        self.is_waited_for = true;
+        self.kill()?;
         Ok(end)
     }
 
-    fn kill(&self) {
-        if self.is_waited_for {
-            return;
-        }
-        let _may_have_ended = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+    fn kill(&mut self) -> io::Result<()> {
+        let Some(group) = self.group.take() else { return Ok(()) };
+        group.signal(Signal::KILL);
+        // It may have left its group.
+        let _may_have_ended = self.child.kill();
+        drop(group);
+        self.child.wait().map(drop)
     }
 
+    /// What it has written. A process that has left the group may keep a pipe open: what that one
+    /// writes is not waited for.
     fn output(&mut self) -> String {
-        for reader in self.readers.drain(..) {
-            let _it_does_not_panic = reader.join();
+        let began = Instant::now();
+        while self.readers.iter().any(|reader| !reader.is_finished()) && began.elapsed() < REST {
+            thread::sleep(GLANCE);
         }
         let output = self.output.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         String::from_utf8_lossy(&output).into_owned()
@@ -431,8 +435,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.kill();
-        let _ = self.child.wait();
+        let _best_effort = self.kill();
     }
 }
 

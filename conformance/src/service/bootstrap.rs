@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Bootstrap {
     told: PathBuf,
+    patience: Duration,
 }
 
-/// How long a service may take to start the bootstrap.
+/// How long a service may take to start the bootstrap, unless it is told otherwise.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Bootstrap {
@@ -32,7 +33,14 @@ impl Bootstrap {
         let name = format!("lambda-conformance-{}-{number}", std::process::id());
         let told = std::env::temp_dir().join(name);
         let _there_is_mostly_none = fs::remove_file(&told);
-        Self { told }
+        Self { told, patience: PATIENCE }
+    }
+
+    /// Sets how long a service may take to start the bootstrap; 30 s by default.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// The value of the [`VARIABLE`](Self::VARIABLE).
@@ -40,7 +48,7 @@ impl Bootstrap {
         &self.told
     }
 
-    /// Waits, for at most 30 s, until the bootstrap has been started since the last call. Returns
+    /// Waits, within its [`patience`](Self::patience), until the bootstrap has been started since the last call. Returns
     /// the address of the Runtime API that it was given.
     ///
     /// # Errors
@@ -54,8 +62,9 @@ impl Bootstrap {
                 fs::remove_file(&self.told).map_err(|error| error.to_string())?;
                 return address.parse().map_err(|_| format!("{address:?} is not an address"));
             }
-            if began.elapsed() > PATIENCE {
-                return Err(format!("nothing was written to {} within 30 s", self.told.display()));
+            if began.elapsed() > self.patience {
+                let (file, seconds) = (self.told.display(), self.patience.as_secs());
+                return Err(format!("nothing was written to {file} within {seconds} s"));
             }
             thread::sleep(Duration::from_millis(1));
         }

@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,11 +11,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lexopt::prelude::*;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Signal;
 
+use crate::groups::{self, END, Group};
+use crate::report::{Counts, Report, Verdict};
 use crate::service::bootstrap::Bootstrap;
+use crate::service::expected::Words;
 use crate::service::player::{Player, Service};
-use crate::service::step::{Settings, Vector, VectorFile, all};
+use crate::service::step::{Settings, Step, Vector, VectorFile, all};
 
 /// The help text of `lambda-conformance service`.
 pub const USAGE: &str = "\
@@ -31,13 +34,20 @@ Usage: lambda-conformance service --start COMMAND [OPTION]… [FILE]…
                      CONFORMANCE_TIMEOUT      the function's timeout in seconds
                      CONFORMANCE_STARTED      for its bootstrap, conformance/service/bootstrap
                    If it exits with 77, the service lacks this kind of function.
+  --own-words      the service may word its messages differently from AWS's emulator: statuses,
+                   error types and everything else are compared, the texts of messages are not
   --vector TEXT    play only the vectors with this text in their names
   --patience SECONDS
                    how long to wait for each expected event [default: 30]
   FILE             files of vectors [default: all]
 
+Before the first vector, one plain invocation shows whether the service works. If it does not, no
+vector is played.
+
 Exits with 0 if the service conforms to all vectors that were played, with 1 if it does not, and with 2
-if none was played.
+if there is no such result: the command line is invalid, the service cannot be started or does not
+carry out an invocation, no vector was played, or the results cannot be written. A signal that ends
+the run ends the service, too; the exit code is then 128 and the signal's number.
 ";
 
 /// Runs `lambda-conformance service` with the remaining arguments, and prints the result of each
@@ -45,12 +55,13 @@ if none was played.
 ///
 /// # Errors
 ///
-/// A text, if the command line or a file is invalid, or if no vector was played.
+/// A text, if the command line or a file is invalid, if the service does not work at all, if no
+/// vector was played, or if the results cannot be written.
 pub fn command(arguments: lexopt::Parser) -> Result<bool, String> {
     match read(arguments)? {
         Some(request) => play(&request),
         None => {
-            print!("{USAGE}");
+            let _nobody_may_read = std::io::stdout().write_all(USAGE.as_bytes());
             Ok(true)
         }
     }
@@ -72,8 +83,12 @@ fn read(mut parser: lexopt::Parser) -> Result<Option<Request>, String> {
         match argument {
             Long("start") => start = Some(parser.value().map_err(words)?),
             Long("vector") => part = parser.value().and_then(|it| it.parse()).map_err(words)?,
+            Long("own-words") => player.words = Words::Own,
             Long("patience") => {
                 let seconds = parser.value().and_then(|it| it.parse::<u32>()).map_err(words)?;
+                if seconds == 0 {
+                    return Err("--patience needs at least 1 second".to_owned());
+                }
                 player.patience = Duration::from_secs(seconds.into());
             }
             Long("help") | Short('h') => return Ok(None),
@@ -99,45 +114,88 @@ fn read(mut parser: lexopt::Parser) -> Result<Option<Request>, String> {
 }
 
 fn play(Request { start, player, files }: &Request) -> Result<bool, String> {
-    let (mut conform, mut others, mut left_out) = (0, 0, 0);
-    for (file, vector) in files.iter().flat_map(|(file, all)| all.iter().map(move |it| (file, it)))
-    {
-        let name = &vector.name;
-        match Started::new(start, &vector.service) {
-            Err(reason) => {
-                others += 1;
-                println!("{file}: \"{name}\": cannot be started: {reason}");
+    groups::end_with_this_process().map_err(|error| format!("cannot handle signals: {error}"))?;
+    let vectors = || files.iter().flat_map(|(file, all)| all.iter().map(move |it| (file, it)));
+    let invokes = |vector: &Vector| vector.steps.iter().any(|it| matches!(it, Step::Invoke(..)));
+    if vectors().any(|(_, vector)| invokes(vector)) {
+        rehearse(start, player)?;
+    }
+    let mut results = Report::new(vectors().count());
+    let mut has_started = false;
+    for (file, vector) in vectors() {
+        results.begin(&format!("{file}: {}", vector.name));
+        let verdict = match Started::new(start, &vector.service, player.patience) {
+            // Neither will the others start.
+            Err(reason) if !has_started && vector.service == Settings::default() => {
+                return Err(format!(
+                    "the service cannot be started: {reason}; no vector was played"
+                ));
             }
-            Ok(None) => {
-                left_out += 1;
-                println!("{file}: \"{name}\": not played");
-            }
-            Ok(Some(service)) => match player.play(vector, &service) {
-                Ok(_) => conform += 1,
-                Err(failure) => {
-                    others += 1;
-                    println!("{file}: \"{name}\": {failure}");
+            Err(reason) => Verdict::Wrong(vec![format!("cannot be started: {reason}")]),
+            Ok(None) => Verdict::NotPlayed("the command exited with 77".to_owned()),
+            Ok(Some(service)) => {
+                has_started = true;
+                match player.play(vector, &service) {
+                    Ok(_) => Verdict::Conforms,
+                    Err(failure) => Verdict::Wrong(vec![failure.to_string()]),
                 }
-            },
-        }
+            }
+        };
+        results.add(file, &vector.name, &vector.source, verdict)?;
     }
-    println!("{conform} conform, {others} do not, {left_out} not played");
-    match conform + others {
+    let Counts { conform, wrong, .. } = results.finish()?;
+    match conform + wrong {
         0 => Err("no vector was played: the command exited with 77 for each".to_owned()),
-        _ => Ok(others == 0),
+        _ => Ok(wrong == 0),
     }
+}
+
+/// Has the service carry out one invocation. Without it, each vector would wait in vain until its
+/// patience ends.
+fn rehearse(start: &OsString, player: &Player) -> Result<(), String> {
+    let next = "GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: lambda\r\n\r\n";
+    let path = "/2018-06-01/runtime/invocation/${a.lambda-runtime-aws-request-id}/response";
+    let answer = format!("POST {path} HTTP/1.1\r\nHost: lambda\r\nContent-Length: 4\r\n\r\n\"ok\"");
+    let vector = serde_json::json!({
+        "name": "the service carries out an invocation",
+        "source": ["conformance/service/README.md"],
+        "steps": [
+            {"invoke": {"body": "{}"}, "as": "a"},
+            {"send": next, "on": "1"},
+            {"receive": {"status": 200}, "on": "1", "as": "a"},
+            {"send": answer, "on": "1"},
+            {"receive": {"status": 202}, "on": "1"},
+            {"send": next, "on": "1"},
+            {"answered": {"status": 200}, "to": "a"},
+        ],
+    });
+    let vector: Vector = serde_json::from_value(vector).expect("the steps are those of a vector");
+    let no_vector = "so no vector was played";
+    let service = Started::new(start, &vector.service, player.patience)
+        .map_err(|reason| format!("the service cannot be started: {reason}; {no_vector}"))?;
+    // A service that is for other kinds of functions only is not rehearsed.
+    let Some(service) = service else { return Ok(()) };
+    player.play(&vector, &service).map(drop).map_err(|failure| {
+        let what = match failure.step {
+            1 => "the service takes no invocation",
+            2 => "the service does not start its runtime",
+            3 => "the service does not give the runtime its event",
+            4 | 5 => "the service does not accept the response",
+            _ => "the service does not answer its caller",
+        };
+        format!("{what}, {no_vector}\n  {failure}\nhow to start a service is in conformance/service/README.md")
+    })
 }
 
 /// A service that was started by a command. It is ended on drop.
 struct Started {
     child: Child,
+    /// `None` once it is being waited for.
+    group: Option<Group>,
     invoke_api: SocketAddr,
     runtime_api: Cell<SocketAddr>,
     bootstrap: Bootstrap,
 }
-
-/// How long the service may take to listen.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The exit code of a command whose service lacks this kind of function, as for skipped tests in
 /// Automake.
@@ -145,12 +203,18 @@ const SKIPPED: i32 = 77;
 
 impl Started {
     /// Starts the service. `None` if it lacks this kind of function.
-    fn new(start: &OsString, settings: &Settings) -> Result<Option<Self>, String> {
+    ///
+    /// `patience` is how long it may take to listen.
+    fn new(
+        start: &OsString,
+        settings: &Settings,
+        patience: Duration,
+    ) -> Result<Option<Self>, String> {
         let words = |error: std::io::Error| error.to_string();
         let [invoke_api, runtime_api] = free_addresses()?;
-        let bootstrap = Bootstrap::new();
+        let bootstrap = Bootstrap::new().patience(patience);
         let mut command = Command::new("/bin/sh");
-        command.arg("-c").arg(start).stdin(Stdio::null()).process_group(0);
+        command.arg("-c").arg(start).stdin(Stdio::null());
         command
             .env("CONFORMANCE_INVOKE_API", invoke_api.to_string())
             .env("CONFORMANCE_RUNTIME_API", runtime_api.to_string())
@@ -164,17 +228,26 @@ impl Started {
         if settings.snapstart {
             command.env("CONFORMANCE_SNAPSTART", "1");
         }
-        let child = command.spawn().map_err(words)?;
-        let mut this = Self { child, invoke_api, runtime_api: Cell::new(runtime_api), bootstrap };
+        let (child, group) = Group::start(&mut command).map_err(words)?;
+        let runtime_api = Cell::new(runtime_api);
+        let this = Self { child, group: Some(group), invoke_api, runtime_api, bootstrap };
         let began = Instant::now();
         loop {
             let is_listening = is_listening(invoke_api);
-            match this.child.try_wait().map_err(words)? {
-                Some(status) if status.code() == Some(SKIPPED) => return Ok(None),
-                Some(status) => return Err(format!("the service exited: {status}")),
+            match this.group.as_ref().and_then(Group::ended) {
+                Some(status) if status.exit_status() == Some(SKIPPED) => return Ok(None),
+                Some(status) => {
+                    return Err(match status.exit_status() {
+                        Some(code) => format!("the service exited with code {code}"),
+                        None => "the service was ended by a signal".to_owned(),
+                    });
+                }
                 None if is_listening => return Ok(Some(this)),
-                None if began.elapsed() > PATIENCE => {
-                    return Err(format!("the service does not listen on {invoke_api}"));
+                None if began.elapsed() > patience => {
+                    let seconds = patience.as_secs();
+                    return Err(format!(
+                        "the service does not listen on {invoke_api} after {seconds} s"
+                    ));
                 }
                 None => thread::sleep(Duration::from_millis(5)),
             }
@@ -200,18 +273,19 @@ impl Service for Started {
 impl Drop for Started {
     /// Sends SIGTERM first, so that the service can end the processes that it has started.
     fn drop(&mut self) {
-        let group = Pid::from_child(&self.child);
-        let _has_ended = kill_process_group(group, Signal::TERM);
+        let Some(group) = self.group.take() else { return };
+        group.signal(Signal::TERM);
         let began = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) && began.elapsed() < END {
+        while group.ended().is_none() && began.elapsed() < END {
             thread::sleep(Duration::from_millis(5));
         }
-        let _has_ended = kill_process_group(group, Signal::KILL);
+        group.signal(Signal::KILL);
+        // It may have left its group.
+        let _has_ended = self.child.kill();
+        drop(group);
         let _has_ended = self.child.wait();
     }
 }
-
-const END: Duration = Duration::from_secs(3);
 
 /// Whether a process listens at this address. A connection to a local port on which none listens
 /// may connect to itself (RFC 9293, section 3.5, simultaneous open), if the system gives its own
@@ -246,6 +320,9 @@ fn free_addresses() -> Result<[SocketAddr; 2], String> {
 mod tests {
     use super::*;
 
+    /// Longer than any command here takes.
+    const LONG: Duration = Duration::from_secs(30);
+
     fn arguments(line: &[&str]) -> Result<Option<Request>, String> {
         read(lexopt::Parser::from_args(line.iter().map(OsString::from)))
     }
@@ -274,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_command_that_exits_is_distinguished_from_one_that_skips() {
-        let start = |command: &str| Started::new(&command.into(), &Settings::default());
+        let start = |command: &str| Started::new(&command.into(), &Settings::default(), LONG);
         assert!(start("exit 3").is_err_and(|reason| reason.contains("3")));
         assert!(start("exit 77").is_ok_and(|it| it.is_none()));
     }

@@ -19,10 +19,38 @@ pub struct Expected {
     headers: BTreeMap<String, Option<Pattern>>,
     /// The body, byte for byte.
     #[serde(default)]
-    body: Option<Bytes>,
+    body: Option<Body>,
     /// The body as JSON: these members, in any order, and no others.
     #[serde(default)]
     json: Option<Value>,
+}
+
+/// Whose words the texts of messages are in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Words {
+    /// Those of AWS's emulator: texts that a vector marks as such are compared.
+    #[default]
+    Emulators,
+    /// The service's own: such texts are not compared.
+    Own,
+}
+
+/// A text for which only AWS's emulator is a source. A service may say the same in
+/// [its own words](Words::Own).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Marked {
+    words: Bytes,
+}
+
+/// The expected body.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum Body {
+    /// Exactly these bytes.
+    Bytes(Bytes),
+    /// The emulator's words.
+    Marked(Marked),
 }
 
 /// The expected value of a header field.
@@ -31,6 +59,8 @@ pub struct Expected {
 enum Pattern {
     /// Exactly these bytes.
     Bytes(Bytes),
+    /// A value that belongs to the emulator's words, as their length or type does.
+    Marked(Marked),
     /// A value of this kind.
     Kind(IsA),
 }
@@ -63,7 +93,12 @@ impl Expected {
     /// # Errors
     ///
     /// The differences: what was expected, and what came.
-    pub(super) fn compare(&self, answer: &Answer, known: &Known) -> Result<(), (String, String)> {
+    pub(super) fn compare(
+        &self,
+        answer: &Answer,
+        known: &Known,
+        words: Words,
+    ) -> Result<(), (String, String)> {
         let mut differ = Vec::new();
         if self.status != answer.status {
             let came = format!("status {}", answer.status);
@@ -74,23 +109,37 @@ impl Expected {
             let value = answer.header(name);
             let is_met = match (pattern, &value) {
                 (None, value) => value.is_none(),
+                (Some(Pattern::Marked(_)), _) if words == Words::Own => true,
                 (Some(_), None) => false,
-                (Some(Pattern::Bytes(bytes)), Some(value)) => {
-                    known.fill_in(bytes.as_slice()).map_err(unusable)? == *value
-                }
+                (
+                    Some(Pattern::Bytes(bytes) | Pattern::Marked(Marked { words: bytes })),
+                    Some(value),
+                ) => known.fill_in(bytes.as_slice()).map_err(unusable)? == *value,
                 (Some(Pattern::Kind(IsA { is })), Some(value)) => is.is_met(value),
             };
             if !is_met {
                 let expected = match pattern {
                     None => "absent".into(),
-                    Some(Pattern::Bytes(bytes)) => show(bytes.as_slice()),
+                    Some(Pattern::Bytes(bytes) | Pattern::Marked(Marked { words: bytes })) => {
+                        show(bytes.as_slice())
+                    }
                     Some(Pattern::Kind(IsA { is })) => format!("of kind {is:?}"),
                 };
                 let came = value.map_or("absent".into(), |value| show(&value));
                 differ.push((format!("{name}: {expected}"), format!("{name}: {came}")));
             }
         }
-        if let Some(body) = &self.body {
+        let body = match &self.body {
+            Some(Body::Marked(_)) if words == Words::Own => {
+                if answer.body.is_empty() {
+                    differ.push(("a body".to_owned(), body_of(answer)));
+                }
+                None
+            }
+            Some(Body::Bytes(bytes) | Body::Marked(Marked { words: bytes })) => Some(bytes),
+            None => None,
+        };
+        if let Some(body) = body {
             let body = known.fill_in(body.as_slice()).map_err(unusable)?;
             if body != answer.body {
                 differ.push((format!("body {}", show(&body)), body_of(answer)));
@@ -98,7 +147,7 @@ impl Expected {
         }
         if let Some(json) = &self.json {
             let is_met = match serde_json::from_slice(&answer.body) {
-                Ok(came) => is_alike(json, &came, known).map_err(unusable)?,
+                Ok(came) => is_alike(json, &came, known, words).map_err(unusable)?,
                 Err(_) => false,
             };
             if !is_met {
@@ -126,9 +175,14 @@ fn body_of(answer: &Answer) -> String {
     format!("body {}", show(&answer.body))
 }
 
-fn is_alike(expected: &Value, came: &Value, known: &Known) -> Result<bool, String> {
+fn is_alike(expected: &Value, came: &Value, known: &Known, words: Words) -> Result<bool, String> {
     Ok(match (expected, came) {
         (Value::Object(expected), came) => {
+            if let Ok(Marked { words: text }) = Marked::deserialize(expected) {
+                let Value::String(came) = came else { return Ok(false) };
+                let is_theirs = || known.fill_in(text.as_slice()).map(|it| it == came.as_bytes());
+                return if words == Words::Own { Ok(true) } else { is_theirs() };
+            }
             if let Ok(IsA { is }) = IsA::deserialize(expected) {
                 return Ok(match came {
                     Value::String(text) if is != Kind::Deadline => is.is_met(text.as_bytes()),
@@ -142,7 +196,7 @@ fn is_alike(expected: &Value, came: &Value, known: &Known) -> Result<bool, Strin
             let mut are_alike = expected.len() == came.len();
             for (name, expected) in expected {
                 are_alike &= match came.get(name) {
-                    Some(came) => is_alike(expected, came, known)?,
+                    Some(came) => is_alike(expected, came, known, words)?,
                     None => false,
                 };
             }
@@ -151,7 +205,7 @@ fn is_alike(expected: &Value, came: &Value, known: &Known) -> Result<bool, Strin
         (Value::Array(expected), Value::Array(came)) => {
             let mut are_alike = expected.len() == came.len();
             for (expected, came) in expected.iter().zip(came) {
-                are_alike &= is_alike(expected, came, known)?;
+                are_alike &= is_alike(expected, came, known, words)?;
             }
             are_alike
         }
@@ -209,10 +263,14 @@ mod tests {
 
     /// The differences from the reply; empty if there are none.
     fn difference(expected: &str) -> String {
+        difference_in(Words::Emulators, expected)
+    }
+
+    fn difference_in(words: Words, expected: &str) -> String {
         let mut known = Known::default();
         known.keep("k", answer());
         let expected: Expected = serde_json::from_str(expected).unwrap();
-        match expected.compare(&answer(), &known) {
+        match expected.compare(&answer(), &known, words) {
             Ok(()) => String::new(),
             Err((expected, came)) => format!("{expected} | {came}"),
         }
@@ -255,6 +313,49 @@ mod tests {
         ] {
             let difference = difference(expected);
             assert!(difference.contains(told), "{expected}: {difference}");
+        }
+    }
+
+    #[test]
+    fn only_marked_texts_may_differ_in_a_services_own_words() {
+        for (expected, is_met_by_theirs, is_met_by_own) in [
+            // The answer's text is "t", its body is JSON, and it has no header X-Other.
+            (r#"{"status": 200, "body": {"words": "other"}}"#, false, true),
+            (r#"{"status": 200, "body": {"words": ""}}"#, false, true),
+            (r#"{"status": 200, "headers": {"x-id": {"words": "other"}}}"#, false, true),
+            (r#"{"status": 200, "headers": {"x-other": {"words": "other"}}}"#, false, true),
+            (r#"{"status": 404, "body": {"words": "other"}}"#, false, false),
+            (r#"{"status": 200, "headers": {"x-id": "other"}}"#, false, false),
+            (r#"{"status": 200, "body": "other"}"#, false, false),
+            (r#"{"status": 200, "headers": {"x-id": {"words": "${k.x-id}"}}}"#, true, true),
+        ] {
+            let is_met = |words| difference_in(words, expected).is_empty();
+            assert_eq!(is_met(Words::Emulators), is_met_by_theirs, "{expected}");
+            assert_eq!(is_met(Words::Own), is_met_by_own, "{expected}");
+        }
+        let list = r#"[1, {"at": {"is": "deadline"}}]"#;
+        for (id, text, is_met_by_theirs, is_met_by_own) in [
+            (r#"{"is": "uuid"}"#, r#"{"words": "t"}"#, true, true),
+            (r#"{"is": "uuid"}"#, r#"{"words": "in other words"}"#, false, true),
+            (r#""other""#, r#"{"words": "t"}"#, false, false),
+            (r#"{"is": "uuid"}"#, r#""other""#, false, false),
+        ] {
+            let expected = format!(
+                r#"{{"status": 200, "json": {{"id": {id}, "list": {list}, "text": {text}}}}}"#
+            );
+            let is_met = |words| difference_in(words, &expected).is_empty();
+            assert_eq!(is_met(Words::Emulators), is_met_by_theirs, "{expected}");
+            assert_eq!(is_met(Words::Own), is_met_by_own, "{expected}");
+        }
+        // Silence says nothing, and a text is a text, in whatever words.
+        let expected: Expected =
+            serde_json::from_str(r#"{"status": 200, "body": {"words": "w"}}"#).unwrap();
+        let silent = Answer { body: Vec::new(), ..answer() };
+        assert!(expected.compare(&silent, &Known::default(), Words::Own).is_err());
+        for words in [Words::Emulators, Words::Own] {
+            let expected = r#"{"status": 200, "json": {"id": {"is": "uuid"},
+                "list": {"words": "x"}, "text": "t"}}"#;
+            assert_ne!(difference_in(words, expected), "");
         }
     }
 

@@ -23,6 +23,6 @@ mod step;
 pub use bootstrap::Bootstrap;
 pub use command::{USAGE, command};
 pub use differences::{Difference, Outcome, Row, complaints, differences, outcome};
-pub use expected::Expected;
+pub use expected::{Expected, Words};
 pub use player::{Cut, Failure, Player, Service};
 pub use step::{Invoke, Settings, Step, Vector, VectorFile, all};

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::service::connection::{Answer, Connection, InvalidReply};
-use crate::service::expected::{Expected, is_uuid};
+use crate::service::expected::{Expected, Words, is_uuid};
 use crate::service::known::Known;
 use crate::service::step::{Invoke, Step, Vector};
 
@@ -51,6 +51,8 @@ pub struct Player {
     pub moment: Duration,
     /// How to split what the runtime sends.
     pub cut: Cut,
+    /// Whether the texts of messages are compared.
+    pub words: Words,
 }
 
 /// A step of a vector at which a service deviates.
@@ -67,7 +69,7 @@ pub struct Failure {
 impl Default for Player {
     fn default() -> Self {
         let (patience, moment) = (Duration::from_secs(30), Duration::from_millis(500));
-        Self { patience, moment, cut: Cut::Whole }
+        Self { patience, moment, cut: Cut::Whole, words: Words::Emulators }
     }
 }
 
@@ -273,7 +275,7 @@ impl Stage<'_> {
     ) -> Result<Answer, Mismatch> {
         let answer = answer
             .map_err(|why| Mismatch(format!("status {}", expected.status), why.to_string()))?;
-        match expected.compare(&answer, &self.known) {
+        match expected.compare(&answer, &self.known, self.player.words) {
             Ok(()) => Ok(answer),
             Err((expected, came)) => Err(Mismatch(expected, came)),
         }

@@ -117,11 +117,7 @@ impl Extensions {
 
     /// An extension reports that it failed. The failure that was reported first counts.
     pub(crate) fn fail(&mut self, id: Uuid, failing: Failing) -> Result<(), ExtensionRefusal> {
-        let unknown = match failing {
-            Failing::Init => ExtensionRefusal::UnknownIdentifier,
-            Failing::Exit => ExtensionRefusal::UnknownExtension(id),
-        };
-        let extension = self.find(id).ok_or(unknown)?;
+        let extension = self.find(id).ok_or(ExtensionRefusal::UnknownIdentifier)?;
         let (to, failure) = match (failing, extension.state) {
             (Failing::Init, State::Registered | State::InitError) => {
                 (State::InitError, "Extension.InitError")
@@ -152,6 +148,16 @@ impl Extensions {
     /// Whether the environment may get an event: every extension has asked for one.
     pub(crate) fn are_ready(&self) -> bool {
         self.all.iter().all(|it| it.state == State::Ready)
+    }
+
+    /// Whether an extension of this name is registered.
+    pub(crate) fn has_name(&self, name: &str) -> bool {
+        self.all.iter().any(|it| it.name == name)
+    }
+
+    /// Whether an extension with this id is registered.
+    pub(crate) fn has(&self, id: Uuid) -> bool {
+        self.all.iter().any(|it| it.id == id)
     }
 
     /// Whether an extension is registered.

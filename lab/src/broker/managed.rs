@@ -70,6 +70,13 @@ impl Rules for Managed {
         self.has_failed_worker = false;
     }
 
+    fn replace(&mut self) -> Vec<InFlight> {
+        self.start.restart();
+        self.late.clear();
+        self.has_failed_worker = false;
+        self.in_flight.extract_if(|_, it| it.is_taken).map(|(_, in_flight)| in_flight).collect()
+    }
+
     fn ask(&mut self) -> Result<(), Refusal> {
         if self.idle >= MAX_IDLE {
             return Err(Refusal::Internal);
@@ -94,6 +101,7 @@ impl Rules for Managed {
         }
         while let Some(id) = self.waiting.pop_front() {
             if let Some(in_flight) = self.in_flight.get_mut(&id) {
+                in_flight.is_taken = true;
                 return Some(in_flight.deliver());
             }
         }

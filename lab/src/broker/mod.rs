@@ -15,7 +15,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::answer::{Answered, FunctionFailure, UNKNOWN};
+use crate::answer::{Answered, FailureKind, FunctionFailure, UNKNOWN};
 use crate::invocation::Invocation;
 use crate::machine::Call;
 use crate::refusal::{ExtensionRefusal, Refusal};
@@ -57,6 +57,10 @@ trait Rules: Debug + Send {
 
     /// Prepares for a new runtime; requests of an earlier one are void.
     fn start_anew(&mut self);
+
+    /// Prepares for a new runtime, as the current one has ended. Invocations that it has not got
+    /// wait for the new one; returns the others.
+    fn replace(&mut self) -> Vec<InFlight>;
 
     /// Delivers an invocation that was only waiting for an extension.
     fn deliver(&mut self) {}
@@ -119,6 +123,8 @@ struct InFlight {
     /// While the answer is streamed: tells the stream that the invocation failed.
     stream: Option<oneshot::Sender<FunctionFailure>>,
     stage: Stage,
+    /// A `next` has returned it.
+    is_taken: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,6 +208,23 @@ impl Broker {
         }
     }
 
+    /// Prepares for a new runtime, as the current one has ended by itself. Invocations that it had
+    /// got fail.
+    pub(crate) fn replace(&self) {
+        let ended = self.lock().replace();
+        self.changed();
+        for mut in_flight in ended {
+            let error_type = "Runtime.ExitError";
+            // Fails if an earlier call ended the invocation; the first reason counts.
+            let _ = in_flight.invocation.dead_end.set(error_type.into());
+            let id = &in_flight.invocation.request_id;
+            let reason =
+                format!("RequestId: {id} Error: Runtime exited without providing a reason");
+            let kind = FailureKind::Exit;
+            in_flight.fail(FunctionFailure::of_service(id, kind, error_type, &reason));
+        }
+    }
+
     // What the runtime does.
 
     /// `next`: waits for an invocation. A connection that has been closed gets none.
@@ -275,6 +298,16 @@ impl Broker {
             now.extensions.take(id).map(Ok)
         })
         .await
+    }
+
+    /// Whether an extension of this name is registered.
+    pub(crate) fn is_registered(&self, name: &str) -> bool {
+        self.lock().start().extensions.has_name(name)
+    }
+
+    /// Whether an extension with this id is registered.
+    pub(crate) fn has_extension(&self, id: Uuid) -> bool {
+        self.lock().start().extensions.has(id)
     }
 
     /// `init/error` or `exit/error` of an extension.
@@ -367,7 +400,13 @@ impl Broker {
 
 impl InFlight {
     fn new(invocation: Arc<Invocation>, caller: Caller) -> Self {
-        Self { invocation, caller: Some(caller), stream: None, stage: Stage::Waiting }
+        Self {
+            invocation,
+            caller: Some(caller),
+            stream: None,
+            stage: Stage::Waiting,
+            is_taken: false,
+        }
     }
 
     /// The event for the runtime.

@@ -61,6 +61,18 @@ impl Rules for OnDemand {
         self.in_flight.clear();
     }
 
+    fn replace(&mut self) -> Vec<InFlight> {
+        self.start.restart();
+        let in_flight = self.in_flight.drain().map(|(_, in_flight)| in_flight);
+        let (ended, waiting): (Vec<_>, Vec<_>) =
+            in_flight.partition(|it| it.is_taken || it.stage == Stage::Over);
+        for mut in_flight in waiting {
+            in_flight.stage = Stage::Waiting;
+            self.in_flight.insert(in_flight.invocation.request_id.clone(), in_flight);
+        }
+        ended
+    }
+
     fn ask(&mut self) -> Result<(), Refusal> {
         let is_answered = self.start.state == State::RuntimeResponseSentState;
         self.start.call(Call::Next)?;
@@ -82,8 +94,11 @@ impl Rules for OnDemand {
 
     /// A runtime that has an invocation in flight gets the same one again.
     fn take(&mut self) -> Option<Arc<Invocation>> {
-        let in_flight = self.in_flight.values().next()?;
-        (self.start.state == State::Running).then(|| Arc::clone(&in_flight.invocation))
+        let in_flight = self.in_flight.values_mut().next()?;
+        (self.start.state == State::Running).then(|| {
+            in_flight.is_taken = true;
+            Arc::clone(&in_flight.invocation)
+        })
     }
 
     /// The request id is checked before the order. The attempt id is checked after the order for a

@@ -117,6 +117,11 @@ impl Broker {
         self.lock().start().extensions.failure()
     }
 
+    /// The number of the current start.
+    pub(crate) fn start_number(&self) -> u64 {
+        self.lock().start().number
+    }
+
     /// Waits for the result of a start that is not made for an invocation.
     pub(crate) async fn started(&self) -> Started {
         self.until(|rules| {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Function;
 use crate::lab::StartError;
+use crate::log::LogFormat;
 use crate::process::program;
 use crate::settings::{RUNTIME_API, Settings};
 
@@ -46,6 +47,11 @@ impl Function {
             (_, Some(_)) => Some("is not available with managed instances"),
             _ => None,
         };
+        if concurrency.is_some() && self.settings.log_format == Some(LogFormat::Text) {
+            return Err(StartError::Setting(
+                "the log format Text is not available with managed instances: use JSON".into(),
+            ));
+        }
         let set = lifecycle.iter().find(|(is_set, _)| *is_set);
         if let (Some((_, what)), Some(why_not)) = (set, why_not) {
             return Err(StartError::Setting(format!("{what} {why_not}")));

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::lab::{Lab, StartError};
-use crate::log::Log;
+use crate::log::{Log, LogFormat, LogLevel};
 use crate::settings::{Output, Settings};
 
 /// A function and the settings with which a [`Lab`] runs it.
@@ -29,8 +29,9 @@ impl Function {
     /// A function whose runtime you start yourself, in a debugger or on a thread of this program,
     /// with [`Lab::runtime_api`] as `AWS_LAMBDA_RUNTIME_API`.
     ///
-    /// A timeout ends the invocation but not the runtime. The lab does not notice when the runtime
-    /// ends.
+    /// A timeout ends the invocation but not the runtime. If the runtime ends while it waits for an
+    /// event, an invocation that it had got fails, and another runtime may be started. If it ends
+    /// in its handler, the lab does not notice that; another runtime gets the same event.
     ///
     /// This lets a test call its handler through the Runtime API, within one process:
     ///
@@ -77,6 +78,8 @@ impl Function {
                 handler: String::new(),
                 environments: 1,
                 concurrency: None,
+                log_level: None,
+                log_format: None,
                 output: Output::Stderr,
                 log: Log::discarded(),
             },
@@ -157,8 +160,8 @@ impl Function {
     }
 
     /// Freezes the function between its invocations. When the runtime, and each extension that gets
-    /// invocations, has asked for the next event, the lab sends SIGSTOP to its processes, and
-    /// SIGCONT before the next event.
+    /// invocations, has asked for the next event, and none waits, the lab sends SIGSTOP to its
+    /// processes, and SIGCONT before the next event.
     #[must_use]
     pub fn freeze(mut self) -> Self {
         self.settings.freeze.get_or_insert_default();
@@ -227,11 +230,32 @@ impl Function {
         self
     }
 
+    /// Sets the lowest level that the function logs: `AWS_LAMBDA_LOG_LEVEL`. It is up to the
+    /// runtime; those of AWS filter JSON lines only.
+    #[must_use]
+    pub fn log_level(mut self, level: LogLevel) -> Self {
+        self.settings.log_level = Some(level);
+        self
+    }
+
+    /// Sets the format in which the function logs: `AWS_LAMBDA_LOG_FORMAT`. The lab's own lines
+    /// stay text. With [`concurrency`](Self::concurrency) the format is always JSON.
+    #[must_use]
+    pub fn log_format(mut self, format: LogFormat) -> Self {
+        self.settings.log_format = Some(format);
+        self
+    }
+
     /// Sets where the output of the function goes. The default is standard error.
     #[must_use]
     pub fn output(mut self, output: Output) -> Self {
         self.settings.output = output;
         self
+    }
+
+    #[cfg(test)]
+    pub(crate) fn settings(self) -> Settings {
+        self.settings
     }
 
     pub(crate) fn is_external(&self) -> bool {
@@ -247,12 +271,10 @@ impl Function {
     /// be started: it does not exist, is not executable, or its interpreter is missing.
     pub fn start(mut self) -> Result<Lab, StartError> {
         self.check()?;
-        if self.settings.output != Output::Discarded {
-            self.settings.log = Log::stderr().map_err(|error| {
-                let remedy = crate::process::program::remedy(&error).unwrap_or_default();
-                StartError::System(format!("cannot start the log thread: {error}{remedy}"))
-            })?;
-        }
+        self.settings.log = Log::new(self.settings.output).map_err(|error| {
+            let remedy = crate::process::program::remedy(&error).unwrap_or_default();
+            StartError::System(format!("cannot start the log thread: {error}{remedy}"))
+        })?;
         Lab::start(self.settings)
     }
 }

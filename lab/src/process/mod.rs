@@ -63,10 +63,10 @@ impl Process {
                     let _ = tell_exit.send(Some(status));
                 });
                 for pid in left {
-                    log.line(format_args!(
+                    log.lines(&[&format_args!(
                         "lambda-lab: process {pid}, which the function left, does not end after \
                          SIGKILL: end it by hand"
-                    ));
+                    )]);
                 }
             }
         };

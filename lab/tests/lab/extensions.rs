@@ -33,10 +33,16 @@ fn asked(lab: &Lab, id: &str) -> Connection {
     connection
 }
 
-/// Waits for a reply. By then, the lab has most likely read what other connections sent before.
-fn ping(lab: &Lab) {
+/// A connection that shows the lab that the process which uses it is there.
+fn present(lab: &Lab) -> Connection {
     let mut connection = Connection::open(lab.runtime_api());
     assert_eq!(connection.request("GET /2018-06-01/ping", &[], "").text(), "pong");
+    connection
+}
+
+/// Waits for a reply. By then, the lab has most likely read what other connections sent before.
+fn ping(lab: &Lab) {
+    present(lab);
 }
 
 fn respond(runtime: &mut Connection, event: &Response) {
@@ -77,6 +83,7 @@ fn the_reply_to_a_registration_describes_the_function() {
 #[test]
 fn a_registration_is_refused_in_the_order_of_the_services_checks() {
     let lab = external();
+    let _process = present(&lab);
     let no_name = ("Extension.InvalidExtensionName", "Empty extension name");
     let end = ("InvalidRequestFormat", "unexpected end of JSON input");
     let deprecated = (
@@ -113,6 +120,26 @@ fn a_registration_is_refused_in_the_order_of_the_services_checks() {
 }
 
 #[test]
+fn a_registration_is_read_by_the_rules_of_go() {
+    let lab = external();
+    let format = |message: &str| ("InvalidRequestFormat", message.to_owned());
+    let event =
+        |name: &str| ("Extension.InvalidEventType", format!("{name}: ErrorInvalidEventType"));
+    let go_type = r#"struct { handler.RegisterRequest; ConfigurationKeys []string \"json:\\\"configurationKeys\\\"\" }"#;
+    for (body, (error_type, message)) in [
+        ("[]", format(&format!("json: cannot unmarshal array into Go value of type {go_type}"))),
+        ("null x", format("invalid character 'x' after top-level value")),
+        (r#"{"EVENTS":["NOPE"]}"#, event("NOPE")),
+        (r#"{"events":["A"],"Events":["B"]}"#, event("B")),
+        (r#"{"events":["<\ud800>"]}"#, event("\\u003c\u{fffd}\\u003e")),
+    ] {
+        register(&lab, "mine", body).assert_refused(403, error_type, &message);
+    }
+    assert_eq!(register(&lab, "null", "null").status, 200);
+    assert_eq!(register(&lab, "\u{e9}", r#"{"events":["INVOKE"],"events":null}"#).status, 200);
+}
+
+#[test]
 fn calls_without_a_valid_identifier_are_refused_with_the_reason() {
     let lab = external();
     let mut connection = Connection::open(lab.runtime_api());
@@ -132,8 +159,8 @@ fn calls_without_a_valid_identifier_are_refused_with_the_reason() {
         );
         let headers = [(ID, nobody), ("Lambda-Extension-Function-Error-Type", "T")];
         let message = match line {
-            INIT_ERROR => "Unknown Lambda-Extension-Identifier".to_owned(),
-            _ => format!("Unknown extension {nobody}"),
+            EVENT_NEXT => format!("Unknown extension {nobody}"),
+            _ => "Unknown Lambda-Extension-Identifier".to_owned(),
         };
         let unknown = "Extension.UnknownExtensionIdentifier";
         connection.request(line, &headers, "").assert_refused(403, unknown, &message);
@@ -209,7 +236,7 @@ fn no_event_is_delivered_before_every_extension_has_asked() {
         let id = registered(&lab, body);
         thread::scope(|scope| {
             let caller = scope.spawn(|| lab.invoke("in"));
-            let mut runtime = Connection::open(lab.runtime_api());
+            let mut runtime = present(&lab);
             runtime.send(request(NEXT, &[], ""));
             wait_until("registration is closed", || {
                 // The name is taken, so this never registers anything.

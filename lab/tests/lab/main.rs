@@ -1,5 +1,6 @@
 //! The lab from outside: its Runtime API, Invoke API, processes and command line.
 
+mod by_hand;
 mod callers;
 mod command_line;
 mod daemons;
@@ -11,6 +12,7 @@ mod init;
 mod leavers;
 mod managed;
 mod memory;
+mod output;
 mod processes;
 mod runtime_calls;
 mod served;
@@ -19,6 +21,7 @@ mod snapstart;
 mod starts;
 mod streams;
 mod support;
+mod telemetry;
 
 /// A bootstrap: a lab starts this test program, with this test, as the function.
 ///

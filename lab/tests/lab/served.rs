@@ -32,7 +32,7 @@ impl Served {
         Self::of(&mut command)
     }
 
-    /// A command that becomes `lambda-lab serve`.
+    /// The `serve` that this command starts, with its standard error in a pipe.
     pub(crate) fn of(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());

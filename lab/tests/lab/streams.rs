@@ -86,7 +86,6 @@ fn a_mid_stream_error_keeps_the_type_that_the_runtime_sent() {
     for (trailers, told) in [
         (format!("{error_type}{body}"), "Function.Midway"),
         (error_type.to_owned(), "Function.Midway"),
-        (body.to_owned(), "Runtime.Unknown"),
         (format!("{error_type}{long}"), "Function.Midway"),
     ] {
         let response = posted(&[("TE", "deflate, Trailers")], |runtime| {
@@ -94,6 +93,19 @@ fn a_mid_stream_error_keeps_the_type_that_the_runtime_sent() {
             runtime.response().assert_accepted();
         });
         assert_eq!(response.trailer("lambda-runtime-function-error-type"), Some(told));
+    }
+}
+
+#[test]
+fn trailers_without_a_type_report_no_error() {
+    let body = "Lambda-Runtime-Function-Error-Body: eyJlcnJvck1lc3NhZ2UiOiJib29tIn0=\r\n";
+    let empty = "Lambda-Runtime-Function-Error-Type: \r\nLambda-Runtime-Function-Error-Body: \r\n";
+    for trailers in [body, empty] {
+        let response = posted(&[("TE", "trailers")], |runtime| {
+            runtime.send(format!("5\r\nwhole\r\n0\r\n{trailers}\r\n"));
+            runtime.response().assert_accepted();
+        });
+        assert_eq!((response.text().as_str(), response.trailers.len()), ("whole", 0));
     }
 }
 

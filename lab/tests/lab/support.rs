@@ -48,6 +48,11 @@ fn misbehave(what: &str) -> ! {
             rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         unreachable!("it has been killed")
     };
+    if what == "forge" {
+        let report = r#"{"errorType":"\u001b[2JT\nEND RequestId: forged","errorMessage":"\u001b]0;title\u0007\nREPORT RequestId: forged"}"#;
+        api.post("/2018-06-01/runtime/init/error", report);
+        std::process::exit(1);
+    }
     if what == "init-error-and-go-on" {
         let report =
             format!(r#"{{"errorType":"Test.Init","errorMessage":"{}"}}"#, std::process::id());
@@ -58,6 +63,9 @@ fn misbehave(what: &str) -> ! {
                 api.response();
             }
         }
+    }
+    if what == "extension" {
+        serve_with_extension(api);
     }
     let id = api.request(NEXT, &[], "").id();
     let (what, size) = what.split_once(' ').unwrap_or((what, "5"));
@@ -89,6 +97,29 @@ fn misbehave(what: &str) -> ! {
     }
 }
 
+/// A runtime with an internal extension without events. It answers with its process id, or never.
+fn serve_with_extension(mut api: Connection) -> ! {
+    let name = [("Lambda-Extension-Name", "mine")];
+    let registered = api.request("POST /2020-01-01/extension/register", &name, "{}");
+    let id = registered.header("lambda-extension-identifier").expect("an id").to_owned();
+    let mut extension = Connection::open(std::env::var("AWS_LAMBDA_RUNTIME_API").unwrap());
+    extension.send(request(
+        "GET /2020-01-01/extension/event/next",
+        &[("Lambda-Extension-Identifier", &id)],
+        "",
+    ));
+    loop {
+        let next = api.request(NEXT, &[], "");
+        if next.text() == "wait" {
+            eprintln!("waits");
+            loop {
+                std::thread::park();
+            }
+        }
+        api.post(&of(&next.id(), "response"), std::process::id().to_string());
+    }
+}
+
 /// The function that does what its event says.
 pub(crate) fn behave() {
     if let Ok(what) = std::env::var("LAB_TEST") {
@@ -112,6 +143,18 @@ pub(crate) fn behave() {
             "sleep" => {
                 std::thread::sleep(Duration::from_millis(rest.parse().unwrap()));
                 Ok(responder.send(event.as_str()))
+            }
+            "print" => {
+                let count: usize = rest.parse().unwrap();
+                let mut out = std::io::stdout().lock();
+                for number in 0..count {
+                    writeln!(out, "line {number} of {}", std::process::id()).unwrap();
+                }
+                Ok(responder.send(std::process::id().to_string().as_str()))
+            }
+            "prompt" => {
+                eprint!("{rest}");
+                Ok(responder.send("answered"))
             }
             "fail" => Err(Failure::new("Function.Told", rest.to_owned())),
             "hungry" => {

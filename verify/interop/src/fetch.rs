@@ -69,48 +69,82 @@ pub fn cargo_lambda() -> Result<PathBuf> {
 ///
 /// As [`emulator`].
 pub fn python_clients() -> Result<PathBuf> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    PYTHON_CLIENTS.fetch()
+}
 
-    // Some packages are compiled for one version of Python.
-    let tag = "import sys; print(sys.implementation.cache_tag)";
-    let tag = python(Command::new("python3").args(["-c", tag]))?;
-    let name =
-        format!("python-clients-{}-{}", tag.trim(), &sha256(PYTHON_CLIENTS.as_bytes())[..16]);
-    let kept = programs::target_folder()?.join("interop").join(name);
-    if kept.is_dir() {
-        return Ok(kept);
+/// The folder of AWS's SDK and local runner for durable functions, for `PYTHONPATH` before that of
+/// [`python_clients`], which it needs. They are installed if needed.
+///
+/// The runner is `python3 -m aws_durable_execution_sdk_python_testing.cli`.
+///
+/// # Errors
+///
+/// As [`emulator`].
+pub fn durable_functions() -> Result<PathBuf> {
+    DURABLE_FUNCTIONS.fetch()
+}
+
+/// Packages of Python, pinned in a file of this package.
+struct Packages {
+    name: &'static str,
+    /// The file, in the notation of `pip install --requirement`.
+    pins: &'static str,
+    supports: &'static str,
+}
+
+const PYTHON_CLIENTS: Packages = Packages {
+    name: "python-clients",
+    pins: include_str!("../python-clients.txt"),
+    supports: "CPython 3.10 to 3.14 on x86_64 Linux",
+};
+
+const DURABLE_FUNCTIONS: Packages = Packages {
+    name: "durable-functions",
+    pins: include_str!("../durable-functions.txt"),
+    supports: "Python 3.11 and newer",
+};
+
+impl Packages {
+    fn fetch(&self) -> Result<PathBuf> {
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+
+        // Some packages are compiled for one version of Python.
+        let tag = "import sys; print(sys.implementation.cache_tag)";
+        let tag = python(Command::new("python3").args(["-c", tag]))?;
+        let name = format!("{}-{}-{}", self.name, tag.trim(), &sha256(self.pins.as_bytes())[..16]);
+        let kept = programs::target_folder()?.join("interop").join(name);
+        if kept.is_dir() {
+            return Ok(kept);
+        }
+        let folder = new_folder("fetch")?;
+        let packages = folder.join("packages");
+        let result = self.install(&folder.join("pins.txt"), &packages).and_then(|()| {
+            fs::rename(&packages, &kept).or_else(|error| {
+                // Another process may have installed them at the same time.
+                if kept.is_dir() { Ok(()) } else { Err(cannot_write(&kept, &error)) }
+            })
+        });
+        let _best_effort = fs::remove_dir_all(&folder);
+        result.map(|()| kept)
     }
-    let folder = new_folder("fetch")?;
-    let packages = folder.join("packages");
-    let result = install(&folder.join("python-clients.txt"), &packages).and_then(|()| {
-        fs::rename(&packages, &kept).or_else(|error| {
-            // Another process may have installed them at the same time.
-            if kept.is_dir() { Ok(()) } else { Err(cannot_write(&kept, &error)) }
+
+    fn install(&self, pins: &Path, packages: &Path) -> Result<()> {
+        let Self { name, supports, .. } = self;
+        fs::write(pins, self.pins).map_err(|error| cannot_write(pins, &error))?;
+        eprintln!("installing the packages of verify/interop/{name}.txt");
+        let pip = ["-m", "pip", "install", "--disable-pip-version-check", "--quiet", "--no-deps"];
+        let mut command = Command::new("python3");
+        command
+            .args(pip)
+            .args(["--only-binary", ":all:", "--require-hashes", "--requirement"])
+            .arg(pins);
+        let installed = python(command.arg("--target").arg(packages));
+        installed.map(drop).map_err(|error| {
+            Error::new(format!("{error}\nverify/interop/{name}.txt supports {supports}"))
         })
-    });
-    let _best_effort = fs::remove_dir_all(&folder);
-    result.map(|()| kept)
+    }
 }
-
-fn install(pins: &Path, packages: &Path) -> Result<()> {
-    fs::write(pins, PYTHON_CLIENTS).map_err(|error| cannot_write(pins, &error))?;
-    eprintln!("installing the clients of verify/interop/python-clients.txt");
-    let pip = ["-m", "pip", "install", "--disable-pip-version-check", "--quiet", "--no-deps"];
-    let mut command = Command::new("python3");
-    command
-        .args(pip)
-        .args(["--only-binary", ":all:", "--require-hashes", "--requirement"])
-        .arg(pins);
-    let installed = python(command.arg("--target").arg(packages));
-    installed.map(drop).map_err(|error| {
-        Error::new(format!(
-            "{error}\nverify/interop/python-clients.txt supports CPython 3.10 to 3.14 on x86_64 Linux"
-        ))
-    })
-}
-
-const PYTHON_CLIENTS: &str = include_str!("../python-clients.txt");
 
 /// A new empty folder in `target/interop`.
 ///

@@ -28,7 +28,7 @@ pub mod under_lab;
 pub use answer::{Answer, Caller, FunctionError};
 pub use emulator::{Emulator, Function};
 pub use error::{Error, Result};
-pub use processes::Process;
+pub use processes::{Process, free_ports};
 pub use scripted::{Pace, ScriptedService};
 
 /// Compiles the code of the first page.

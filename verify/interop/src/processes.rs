@@ -168,7 +168,7 @@ impl Output {
 /// # Errors
 ///
 /// An [`Error`] if there is none.
-pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N]> {
+pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
     let no_port = |error| Error::new(format!("no free port on 127.0.0.1: {error}"));
     let mut ports = [0; N];
     // All are held until the end, so that none is returned twice.

@@ -43,6 +43,15 @@ pub fn misbehave(profile: Profile) -> Result<PathBuf> {
     build(&arguments, "misbehave")
 }
 
+/// The program `lambda-lab`.
+///
+/// # Errors
+///
+/// As [`example`].
+pub fn lab() -> Result<PathBuf> {
+    build(&["--workspace", "--bin", "lambda-lab"], "lambda-lab")
+}
+
 /// The function on `lambda_runtime`, the client that AWS publishes for Rust.
 ///
 /// # Errors

@@ -169,8 +169,8 @@ impl Drop for Running {
     }
 }
 
-/// The state of a process, as in `proc(5)`.
-fn state(pid: u32) -> Option<char> {
+/// The state of a process, as in `proc(5)`; `T` for a stopped one.
+pub fn state(pid: u32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()
 }

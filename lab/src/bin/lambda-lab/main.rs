@@ -84,10 +84,7 @@ fn main() -> ExitCode {
             })
         }
     };
-    result.unwrap_or_else(|error| {
-        eprintln!("lambda-lab: {error}");
-        ExitCode::from(2)
-    })
+    result.unwrap_or_else(command::invalid)
 }
 
 fn read_event(event: String) -> Result<Vec<u8>, String> {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::Args;
-use lambda_lab::Function;
+use lambda_lab::{Function, LogFormat, LogLevel};
 
 /// What describes the function and the Lambda that it runs on.
 #[derive(Args)]
@@ -45,6 +45,12 @@ pub(crate) struct Options {
     /// The memory size in MB; the function sees it, but it is not enforced
     #[arg(long, value_name = "MB", default_value_t = 3008)]
     memory: u32,
+    /// The lowest level that the function logs: TRACE, DEBUG, INFO, WARN, ERROR or FATAL
+    #[arg(long, value_name = "LEVEL", value_parser = log_level)]
+    log_level: Option<LogLevel>,
+    /// The format in which the function logs: JSON or Text [default with --concurrency: JSON]
+    #[arg(long, value_name = "FORMAT", value_parser = log_format)]
+    log_format: Option<LogFormat>,
     /// The name of the function
     #[arg(long, default_value = "test_function")]
     name: String,
@@ -77,6 +83,14 @@ impl Options {
             .fold(function, |function, (name, value)| function.variable(name, value));
         let function = function.timeout(self.timeout).handler(self.handler);
         let function = function.memory(self.memory).name(self.name);
+        let function = match self.log_level {
+            Some(level) => function.log_level(level),
+            None => function,
+        };
+        let function = match self.log_format {
+            Some(format) => function.log_format(format),
+            None => function,
+        };
         let function = if self.snapstart { function.snapstart() } else { function };
         let function = if self.freeze { function.freeze() } else { function };
         let times: [(_, Set); 5] = [
@@ -105,6 +119,17 @@ fn time(text: &str) -> Result<Duration, String> {
     let (number, seconds) = found.ok_or_else(wrong)?;
     let number: f64 = number.parse().map_err(|_| wrong())?;
     Duration::try_from_secs_f64(number * seconds).map_err(|_| wrong())
+}
+
+fn log_level(text: &str) -> Result<LogLevel, String> {
+    let found = LogLevel::ALL.into_iter().find(|level| level.as_str().eq_ignore_ascii_case(text));
+    found.ok_or_else(|| "write TRACE, DEBUG, INFO, WARN, ERROR or FATAL".to_owned())
+}
+
+fn log_format(text: &str) -> Result<LogFormat, String> {
+    let mut formats = LogFormat::ALL.into_iter();
+    let found = formats.find(|format| format.as_str().eq_ignore_ascii_case(text));
+    found.ok_or_else(|| "write JSON or Text".to_owned())
 }
 
 fn variable(text: &str) -> Result<(String, String), String> {

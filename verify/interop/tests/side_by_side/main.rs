@@ -4,6 +4,7 @@
 
 mod compare;
 mod differences;
+mod documents;
 mod http;
 mod script;
 mod scripts;
@@ -25,6 +26,7 @@ fn all() -> Vec<Script> {
         scripts::what_comes_with_an_event(),
         scripts::invocation_types(),
         scripts::what_a_function_sees(),
+        documents::documents(),
     ]
     .concat()
 }
@@ -77,4 +79,9 @@ fn only_the_lab_knows_invocation_types() {
 #[test]
 fn functions_see_the_same_environment_and_the_same_events() {
     check(&scripts::what_a_function_sees());
+}
+
+#[test]
+fn documents_are_read_alike_and_calls_of_extensions_are_replied_to_alike() {
+    check(&documents::documents());
 }

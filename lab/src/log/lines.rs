@@ -1,33 +1,12 @@
+//! The lines of the lab about an invocation.
+
 use std::fmt;
-use std::io::{self, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::thread;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-use tokio::time::timeout;
+use super::plain::Plain;
 
 /// The version of a function that was never published.
 pub(crate) const VERSION: &str = "$LATEST";
-
-/// The lab's own lines, on standard error.
-///
-/// A separate thread writes them, so that a reader that stops reading does not block the lab. Lines
-/// that do not fit the queue are lost and counted.
-#[derive(Clone, Debug)]
-pub(crate) struct Log {
-    lines: Option<SyncSender<Message>>,
-    lost: Arc<AtomicUsize>,
-}
-
-#[derive(Debug)]
-enum Message {
-    Line(String),
-    /// Asks for a reply when everything before this has been written.
-    Written(oneshot::Sender<()>),
-}
 
 /// The REPORT line, the last line of an invocation.
 #[derive(Debug)]
@@ -62,72 +41,6 @@ pub(crate) enum Status {
     Error(String),
 }
 
-impl Log {
-    pub(crate) fn discarded() -> Self {
-        Self { lines: None, lost: Arc::default() }
-    }
-
-    pub(crate) fn stderr() -> io::Result<Self> {
-        let (lines, messages) = mpsc::sync_channel(1000);
-        let lost = Arc::new(AtomicUsize::new(0));
-        let write = {
-            let lost = Arc::clone(&lost);
-            move || write(&messages, &lost)
-        };
-        thread::Builder::new().name("lambda-lab-log".into()).spawn(write)?;
-        Ok(Self { lines: Some(lines), lost })
-    }
-
-    pub(crate) fn line(&self, line: impl fmt::Display) {
-        if let Some(lines) = &self.lines
-            && lines.try_send(Message::Line(format!("{line}\n"))).is_err()
-        {
-            self.lost.fetch_add(1, Relaxed);
-        }
-    }
-
-    /// Waits until everything has been written, for 200 ms at most.
-    pub(crate) async fn written(&self) {
-        let Some(lines) = &self.lines else { return };
-        let (tell, told) = oneshot::channel();
-        if lines.try_send(Message::Written(tell)).is_ok() {
-            let _ = timeout(Duration::from_millis(200), told).await;
-        }
-    }
-
-    /// The line before those that the runtime writes for this invocation.
-    pub(crate) async fn start(&self, request_id: &str) {
-        self.line(format_args!("START RequestId: {request_id} Version: {VERSION}"));
-        self.written().await;
-    }
-
-    pub(crate) fn end(&self, report: &Report<'_>) {
-        self.line(format_args!("END RequestId: {}", report.request_id));
-        self.line(report);
-    }
-}
-
-/// Writes the lines until every [`Log`] has been dropped.
-fn write(messages: &Receiver<Message>, lost: &AtomicUsize) {
-    for message in messages {
-        match message {
-            Message::Line(line) => {
-                let mut stderr = io::stderr();
-                let lost = lost.swap(0, Relaxed);
-                // In one write, as the runtime writes to standard error too. Errors are ignored, as
-                // there is no other place to report them.
-                if lost > 0 {
-                    let _ = writeln!(stderr, "lambda-lab: lost {lost} log lines");
-                }
-                let _ = stderr.write_all(line.as_bytes());
-            }
-            Message::Written(tell) => {
-                let _ = tell.send(());
-            }
-        }
-    }
-}
-
 /// Source: Lambda Developer Guide, "Working with Lambda function logs".
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -135,7 +48,7 @@ impl fmt::Display for Report<'_> {
         write!(
             f,
             "REPORT RequestId: {}\tDuration: {:.2} ms\tBilled Duration: {billed} ms\tMemory Size: {} MB\t",
-            self.request_id,
+            Plain(self.request_id),
             millis(self.duration),
             self.memory
         )?;
@@ -150,7 +63,7 @@ impl fmt::Display for Report<'_> {
         }
         write!(f, "{}", self.status)?;
         if let Some(trace_id) = self.trace_id {
-            write!(f, "XRAY TraceId: {trace_id}\t")?;
+            write!(f, "XRAY TraceId: {}\t", Plain(trace_id))?;
         }
         Ok(())
     }
@@ -168,7 +81,9 @@ impl fmt::Display for Status {
         match self {
             Self::Success => Ok(()),
             Self::Timeout => f.write_str("Status: timeout\t"),
-            Self::Error(error_type) => write!(f, "Status: error\tError Type: {error_type}\t"),
+            Self::Error(error_type) => {
+                write!(f, "Status: error\tError Type: {}\t", Plain(error_type))
+            }
         }
     }
 }

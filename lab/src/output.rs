@@ -1,0 +1,250 @@
+//! Reads the output of the function's process from pipes.
+
+use std::io::{self, ErrorKind, PipeWriter};
+use std::os::fd::OwnedFd;
+use std::process::Command;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use rustix::io::{ioctl_fionread, read, retry_on_intr};
+use tokio::net::unix::pipe::Receiver;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+
+use crate::log::{LogStream, Route, Sink};
+
+/// The pipes from the process of one environment.
+///
+/// The process has no other output, so whoever inherits it, such as a daemon that outlives the
+/// process, does not hold the output of the lab open.
+#[derive(Debug)]
+pub(crate) struct Outputs {
+    log: Arc<LogStream>,
+    /// Whether the process has several invocations at once, and may be writing a line for one when
+    /// another ends.
+    is_shared: bool,
+    pipes: Mutex<Vec<Reading>>,
+}
+
+#[derive(Debug)]
+struct Reading {
+    pipe: Arc<Pipe>,
+    task: JoinHandle<()>,
+}
+
+/// The read end of a pipe.
+#[derive(Debug)]
+struct Pipe {
+    end: Receiver,
+    log: Arc<LogStream>,
+    sink: Option<Sink>,
+    /// Locked while bytes are read and passed on, which keeps their order.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Empty until there is something to read.
+    buffer: Vec<u8>,
+    /// What has been read of a line that has not ended.
+    unfinished: Vec<u8>,
+    /// When that is passed on all the same.
+    due: Option<Instant>,
+}
+
+/// How long the rest of a line may take before its beginning, such as a prompt, is passed on.
+const MOMENT: Duration = Duration::from_millis(100);
+
+/// The most bytes that are read at a time.
+const READ: usize = 16 * 1024;
+
+/// A longer line is passed on in parts, between which lines of other environments may come.
+const LONG: usize = 64 * 1024;
+
+impl Outputs {
+    pub(crate) fn new(log: Arc<LogStream>, is_shared: bool) -> Self {
+        Self { log, is_shared, pipes: Mutex::default() }
+    }
+
+    /// Gives the command pipes as its standard output and standard error, and begins to read them.
+    /// Those of an earlier process are [closed](Self::close).
+    ///
+    /// # Errors
+    ///
+    /// An error if the system has no pipe to give.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside of a tokio runtime.
+    pub(crate) fn connect(&self, command: &mut Command) -> io::Result<()> {
+        self.close();
+        let readings = match self.log.function() {
+            Route::Together(sink) => {
+                let (reading, writer) = self.open(sink.clone())?;
+                command.stdout(writer.try_clone()?).stderr(writer);
+                vec![reading]
+            }
+            Route::Apart { stdout, stderr } => {
+                let (out, stdout) = self.open(Some(stdout.clone()))?;
+                let (err, stderr) = self.open(Some(stderr.clone()))?;
+                command.stdout(stdout).stderr(stderr);
+                vec![out, err]
+            }
+        };
+        *self.lock() = readings;
+        Ok(())
+    }
+
+    fn open(&self, sink: Option<Sink>) -> io::Result<(Reading, PipeWriter)> {
+        let (end, writer) = io::pipe()?;
+        let end = Receiver::from_owned_fd(OwnedFd::from(end))?;
+        let (log, state) = (Arc::clone(&self.log), Mutex::default());
+        let pipe = Arc::new(Pipe { end, log, sink, state });
+        let task = tokio::spawn(Arc::clone(&pipe).read_all());
+        Ok((Reading { pipe, task }, writer))
+    }
+
+    /// Passes on what the process has written so far. Returns whether there was anything.
+    ///
+    /// This does not wait, so [`room`](Self::room) should be awaited afterwards.
+    pub(crate) fn drain(&self) -> bool {
+        let mut has_written = false;
+        if self.log.is_heard() {
+            for Reading { pipe, .. } in &*self.lock() {
+                has_written |= pipe.drain();
+                if !self.is_shared {
+                    pipe.pass_unfinished();
+                }
+            }
+        }
+        has_written
+    }
+
+    /// Waits until there is room for more output, unless nobody reads it.
+    pub(crate) async fn room(&self) {
+        let pipes: Vec<_> = self.lock().iter().map(|it| Arc::clone(&it.pipe)).collect();
+        for pipe in pipes {
+            pipe.room().await;
+        }
+    }
+
+    /// Passes on what the process had written when it ended, and closes the pipes, whoever still
+    /// has the other end.
+    pub(crate) fn close(&self) {
+        for Reading { pipe, task } in std::mem::take(&mut *self.lock()) {
+            pipe.drain();
+            pipe.pass_unfinished();
+            task.abort();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Reading>> {
+        self.pipes.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Pipe {
+    /// Passes on all output until every write end is closed.
+    async fn read_all(self: Arc<Self>) {
+        loop {
+            self.room().await;
+            let due = self.lock().due;
+            tokio::select! {
+                biased;
+                readable = self.end.readable() => {
+                    match readable.and_then(|()| self.read_some(|to| self.end.try_read(to))) {
+                        Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                        Ok(0) | Err(_) => return self.pass_unfinished(),
+                        // Others wait for this thread, too.
+                        Ok(_) => tokio::task::yield_now().await,
+                    }
+                }
+                () = until(due) => {
+                    // The rest may be in the pipe, though the runtime has not heard of it yet.
+                    if self.read_now() == usize::MAX {
+                        self.pass_unfinished();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Passes on the lines that are in the pipe now. Returns whether there was anything.
+    fn drain(&self) -> bool {
+        // Counted first, as the process may go on writing. What is not there any more, the task has
+        // read.
+        let waiting = self.waiting();
+        let mut left = waiting;
+        while left > 0 {
+            left = left.saturating_sub(self.read_now());
+        }
+        waiting > 0
+    }
+
+    /// Reads what there is, even if the runtime has not heard of it yet. Returns the number of
+    /// bytes; if there is nothing, the largest number.
+    fn read_now(&self) -> usize {
+        let read = |to: &mut [u8]| retry_on_intr(|| read(&self.end, &mut *to)).map_err(Into::into);
+        self.read_some(read).ok().filter(|count| *count > 0).unwrap_or(usize::MAX)
+    }
+
+    /// Reads once, and passes on the lines that have ended. Returns the number of bytes, which is 0
+    /// at the end.
+    fn read_some(&self, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
+        let mut state = self.lock();
+        let State { buffer, unfinished, due } = &mut *state;
+        buffer.resize(READ, 0);
+        let count = read(buffer)?;
+        let new = &buffer[..count];
+        self.log.hear(new);
+        let Some(sink) = &self.sink else { return Ok(count) };
+        let end = match new.iter().rposition(|byte| *byte == b'\n') {
+            Some(at) => at + 1,
+            None if unfinished.len() >= LONG => new.len(),
+            None => 0,
+        };
+        let (lines, rest) = new.split_at(end);
+        if !lines.is_empty() {
+            let lines = [unfinished, lines].concat();
+            unfinished.clear();
+            *due = None;
+            self.log.pass(lines, sink);
+        }
+        if !rest.is_empty() {
+            unfinished.extend_from_slice(rest);
+            due.get_or_insert_with(|| Instant::now() + MOMENT);
+        }
+        Ok(count)
+    }
+
+    /// Passes on what has been read of a line.
+    fn pass_unfinished(&self) {
+        let mut state = self.lock();
+        state.due = None;
+        if let Some(sink) = self.sink.as_ref().filter(|_| !state.unfinished.is_empty()) {
+            self.log.pass(std::mem::take(&mut state.unfinished), sink);
+        }
+    }
+
+    async fn room(&self) {
+        if let Some(sink) = &self.sink {
+            sink.queue().room().await;
+        }
+    }
+
+    /// How many bytes the pipe holds.
+    fn waiting(&self) -> usize {
+        ioctl_fionread(&self.end).map_or(0, |count| usize::try_from(count).unwrap_or(usize::MAX))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
