@@ -1,4 +1,7 @@
 //! Runs a function as the program `lambda-lab` does, for programs that are their own function.
+//!
+//! These functions take over the process: they handle its signals and, on Linux, adopt the orphans
+//! that the function leaves, end them with it, and reap them.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, StdoutLock, Write};
@@ -7,20 +10,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
-use tokio::signal::unix::{SignalKind, signal};
-
 use crate::answer::InvokeError;
 use crate::event::Event;
 use crate::function::Function;
 use crate::lab::{Lab, StartError};
 use crate::log::Log;
+use crate::process::children;
 use crate::settings::{Output, RUNTIME_API};
+use crate::signals;
 
 /// Invokes the function once. Its answer goes to standard output, everything else to standard
 /// error.
 ///
 /// The exit code is 0 if the function answered, 1 if it failed, and 2 if a setting is invalid. A
-/// signal that ends the program ends the function's processes first. This waits, within the
+/// signal that ends the program ends the function's processes first; a second one kills them
+/// immediately. This waits, within the
 /// function's timeout, for work that the function does after its answer.
 pub fn run(function: Function, event: impl Into<Event>) -> ExitCode {
     run_all(function, [event.into()])
@@ -45,7 +49,7 @@ pub fn run_all(function: Function, events: impl IntoIterator<Item = Event>) -> E
             park();
         }
         if events.peek().is_none() {
-            lab.stop();
+            signals::stop(&lab);
         }
         answers.end();
         if let Err(error) = result {
@@ -136,7 +140,7 @@ pub fn serve(function: Function) -> ExitCode {
 
 /// Writes these lines to standard error, in their place in the log. Control characters in them are
 /// escaped.
-fn say(lines: &[&dyn Display]) {
+pub(crate) fn say(lines: &[&dyn Display]) {
     if let Ok(log) = Log::new(Output::Stderr) {
         log.lines(lines);
         log.flush();
@@ -193,51 +197,20 @@ pub fn local() {
     std::process::exit(number.map_or(1, i32::from));
 }
 
-/// Starts a lab that the signals of this program stop.
+/// Starts a lab that the signals of this program stop. All processes that its function leaves
+/// become children of this program.
 ///
 /// Returns the lab, and a flag that is set when a signal arrives.
 fn start(function: Function) -> Result<(Arc<Lab>, Arc<AtomicBool>), ExitCode> {
+    children::adopt();
     let started = function.start().map(Arc::new).and_then(|lab| {
-        let is_signalled = end_with_signals(Arc::clone(&lab))?;
+        let is_signalled = signals::end_with_signals(Arc::clone(&lab))?;
         Ok((lab, is_signalled))
     });
     started.map_err(|error| match error {
         StartError::Setting(_) => invalid(error),
         StartError::System(_) => fail(error),
     })
-}
-
-/// Starts a thread that waits for the signals that end a program, stops the lab, and ends the
-/// program. Returns a flag that is set when a signal arrives.
-fn end_with_signals(lab: Arc<Lab>) -> Result<Arc<AtomicBool>, StartError> {
-    let no_signals = |error| StartError::System(format!("cannot wait for signals: {error}"));
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_signals)?;
-    let [mut hang_up, mut interrupt, mut terminate] = {
-        let _context = runtime.enter();
-        [
-            signal(SignalKind::hangup()).map_err(no_signals)?,
-            signal(SignalKind::interrupt()).map_err(no_signals)?,
-            signal(SignalKind::terminate()).map_err(no_signals)?,
-        ]
-    };
-    let is_signalled = Arc::new(AtomicBool::new(false));
-    let tell = Arc::clone(&is_signalled);
-    let wait = move || {
-        let number = runtime.block_on(async {
-            tokio::select! {
-                _ = hang_up.recv() => SignalKind::hangup(),
-                _ = interrupt.recv() => SignalKind::interrupt(),
-                _ = terminate.recv() => SignalKind::terminate(),
-            }
-        });
-        tell.store(true, Relaxed);
-        lab.stop();
-        // The exit code that a shell reports for a program that a signal ended.
-        std::process::exit(128 + number.as_raw_value());
-    };
-    thread::Builder::new().name("signals".into()).spawn(wait).map_err(no_signals)?;
-    Ok(is_signalled)
 }
 
 /// Reports an invalid command line on standard error, as one line without control characters.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
-use tokio::time::sleep_until;
+use tokio::time::{sleep, sleep_until};
 
 use crate::answer::{FailureKind, FunctionFailure};
 use crate::broker::{Broker, Caller};
@@ -52,6 +52,11 @@ struct Run {
     init: Option<Duration>,
     restore: Option<Duration>,
 }
+
+/// The pauses between two looks at the memory of an invocation that takes its time: a tenth of what
+/// it has taken, within these limits. Shorter invocations are measured at their end only.
+const SHORTEST_SAMPLING: Duration = Duration::from_millis(5);
+const LONGEST_SAMPLING: Duration = Duration::from_millis(25);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -150,6 +155,15 @@ impl Environment {
         if self.settings.program.is_none() && self.broker.is_terminal() {
             // An external runtime may be started again.
             self.broker.start_anew();
+        }
+        if run.process.as_ref().is_some_and(|it| it.has_passed(self.settings.memory)) {
+            self.log.line(format_args!(
+                "lambda-lab: RequestId: {id} used {} MB of {} MB: Lambda would have ended the \
+                 function (Runtime.ExitError, signal: killed); the lab does not enforce the memory \
+                 size",
+                memory.unwrap_or_default(),
+                self.settings.memory
+            ));
         }
         let tail = self.log.end(&Report {
             request_id: id,
@@ -252,7 +266,9 @@ impl Environment {
 
     async fn until_the_end(&self, invocation: &Invocation, run: &mut Run) -> End {
         let is_managed = self.settings.concurrency.is_some();
+        let started = Instant::now();
         loop {
+            let pause = (started.elapsed() / 10).clamp(SHORTEST_SAMPLING, LONGEST_SAMPLING);
             let limit = match run.phase {
                 // Init counts against the timeout.
                 Phase::Invoke | Phase::Init if is_managed => {
@@ -273,6 +289,15 @@ impl Environment {
                 () = self.over(invocation) => return End::Over,
                 () = self.life.stopped() => return End::Stopped,
                 status = exited(run.process.as_deref()) => return End::Exit(status),
+                () = sleep(pause), if run.process.is_some() => {
+                    if let Some(process) = &run.process {
+                        process.sample_memory();
+                    }
+                    // Not before the limit is looked at.
+                    if run.since.elapsed() < limit {
+                        continue;
+                    }
+                }
                 () = sleep_until((run.since + limit).into()) => {}
             }
             match run.phase {

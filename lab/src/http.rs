@@ -2,9 +2,10 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -27,6 +28,8 @@ use crate::buffer::Buffer;
 use crate::clock::Clock;
 use crate::connection::Connection;
 use crate::event::header_text;
+use crate::log::Log;
+use crate::process::program;
 
 /// The body of every reply of the lab.
 #[derive(Debug)]
@@ -89,6 +92,7 @@ pub(crate) async fn serve<C, H, F, U>(
     listener: TcpListener,
     mut closing: Closing,
     clock: Clock,
+    log: Log,
     connected: C,
 ) where
     C: Fn(&TcpStream) -> (H, U),
@@ -97,6 +101,7 @@ pub(crate) async fn serve<C, H, F, U>(
     U: Future<Output = ()> + Send + 'static,
 {
     let mut connections = JoinSet::new();
+    let mut shortage = None;
     loop {
         // Removes the connections that have ended.
         while connections.try_join_next().is_some() {}
@@ -104,10 +109,14 @@ pub(crate) async fn serve<C, H, F, U>(
             accepted = listener.accept() => accepted,
             _ = closing.wait_for(|closing| *closing) => break,
         };
-        let Ok((stream, _)) = accepted else {
-            // Probably out of file descriptors, so try again when some may be free.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                report_shortage(&log, &mut shortage, &error);
+                // Probably out of file descriptors, so try again when some may be free.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
         };
         let _ = stream.set_nodelay(true);
         let (handler, cut) = connected(&stream);
@@ -117,6 +126,16 @@ pub(crate) async fn serve<C, H, F, U>(
     // Open requests may still get their replies.
     let ended = async { while connections.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(LAST_WORDS, ended).await;
+}
+
+/// Logs that connections have to wait, once a minute, as it concerns every attempt to accept one.
+fn report_shortage(log: &Log, last: &mut Option<Instant>, error: &io::Error) {
+    if let Some(remedy) = program::remedy(error)
+        && last.is_none_or(|last| last.elapsed() > Duration::from_secs(60))
+    {
+        *last = Some(Instant::now());
+        log.lines(&[&format_args!("lambda-lab: cannot accept a connection: {error}{remedy}")]);
+    }
 }
 
 const LAST_WORDS: Duration = Duration::from_millis(200);

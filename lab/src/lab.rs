@@ -15,14 +15,18 @@ use crate::event::Event;
 use crate::invoke_api;
 use crate::log::Log;
 use crate::pool::Pool;
+use crate::process::program;
 use crate::settings::Settings;
 
 /// A local Lambda that runs one [`Function`](crate::Function).
 ///
 /// It listens for callers over HTTP at [`url`](Self::url), and can be [invoked](Self::invoke) by
-/// any number of threads. Its methods block, and may be called on any thread. The function's
-/// processes end when the lab is dropped or [stopped](Self::stop), and also if this program is
-/// killed.
+/// any number of threads. Its methods block, and may be called on any thread.
+///
+/// The function's processes end when the lab is dropped or [stopped](Self::stop), and also if this
+/// program is killed. Only orphans that have left the function's process group live on: daemons, as
+/// `setsid` starts them, whose parent has ended. The lab does not adopt them, as it does not own the
+/// process of this program. In the programs of [`command`](crate::command) they end, too.
 #[derive(Debug)]
 pub struct Lab {
     pool: Arc<Pool>,
@@ -58,16 +62,19 @@ impl Lab {
             .enable_all()
             .build()
             .map_err(|error| {
-                StartError::System(format!("cannot start the threads of the lab: {error}"))
+                let remedy = program::remedy(&error).unwrap_or_default();
+                StartError::System(format!("cannot start the threads of the lab: {error}{remedy}"))
             })?;
         let (listen, log) = (settings.listen, settings.log.clone());
         let starting = async move {
             let listener = TcpListener::bind(listen).await.map_err(|error| {
-                StartError::System(format!(
-                    "cannot listen on {listen}: {error}; choose another port"
-                ))
+                let remedy = program::remedy(&error).unwrap_or("; choose another port");
+                StartError::System(format!("cannot listen on {listen}: {error}{remedy}"))
             })?;
-            let no_port = |error| StartError::System(format!("no free port on 127.0.0.1: {error}"));
+            let no_port = |error| {
+                let remedy = program::remedy(&error).unwrap_or_default();
+                StartError::System(format!("no free port on 127.0.0.1: {error}{remedy}"))
+            };
             let address = listener.local_addr().map_err(no_port)?;
             let pool = Pool::new(Arc::new(settings)).await.map_err(no_port)?;
             let (close, closing) = watch::channel(false);
@@ -165,7 +172,8 @@ impl Lab {
     /// A process that has registered an extension gets SIGTERM, and may still answer the invocation
     /// that it has in flight. If it does not end within the [shutdown
     /// timeout](crate::Function::shutdown_timeout), it is killed. Other processes are killed
-    /// immediately.
+    /// immediately. If a process does not end within 2 s after SIGKILL, a log line names it, and
+    /// this returns.
     pub fn stop(&self) {
         self.pool.stop();
         self.invoke_api.close.send_replace(true);

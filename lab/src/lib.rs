@@ -24,7 +24,7 @@
 //! | `telemetry_api` | subscriptions to telemetry and logs, which are not supported |
 //! | `go_json` | JSON by the rules of Go, in which the service is written |
 //! | `presence` | the connections of a runtime that is started by hand, and its end |
-//! | `process` | the bootstrap, its signals and its exit |
+//! | `process` | the bootstrap and all processes that it starts: start, signals, memory, end |
 //! | `lifecycle` | how, why and when a process starts, freezes, is restored, and ends |
 //! | `output`, `log` | the output of the bootstrap, the lab's own lines, and the tail of both |
 //! | `environment` | one execution environment: its broker, its process, its invocations |
@@ -35,7 +35,7 @@
 //! | `invoke_api` | callers over HTTP |
 //! | `browser` | which web pages may call |
 //! | `lab`, `function` | callers in a program |
-//! | `command` | callers in a shell |
+//! | `command`, `signals` | callers in a shell |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
@@ -72,6 +72,7 @@ mod region;
 mod report;
 mod runtime_api;
 mod settings;
+mod signals;
 mod telemetry_api;
 mod trace;
 

@@ -14,7 +14,7 @@ use crate::broker::{Broker, Started};
 use crate::clock::Clock;
 use crate::log::{InitReport, LogStream, Status};
 use crate::output::Outputs;
-use crate::process::{Process, describe_exit};
+use crate::process::{PATIENCE, Process, describe_exit, program};
 use crate::settings::Settings;
 
 /// The process of one environment.
@@ -114,8 +114,12 @@ impl Lifecycle {
         }
         let mut command = self.settings.command(program, self.address);
         let connected = self.outputs.connect(&mut command);
-        let started = connected.and_then(|()| Process::start(&mut command)).map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot start {}: {error}", program.display()))
+        let log = &self.settings.log;
+        let started = connected.and_then(|()| Process::start(&mut command, log));
+        let started = started.map_err(|error| {
+            let program = command.get_program();
+            let reason = program::explain(program, self.settings.path(), &error);
+            io::Error::new(error.kind(), format!("cannot start {}: {reason}", program.display()))
         })?;
         Ok(Arc::clone(process.insert(Arc::new(started))))
     }
@@ -265,26 +269,42 @@ impl Lifecycle {
         let began = Instant::now();
         let most = self.settings.shutdown_timeout();
         let (how, status) = if !self.broker.has_extensions() {
-            process.kill();
-            process.wait().await;
+            self.kill(process).await;
             ("SIGKILL, as no extension is registered".to_owned(), String::new())
         } else {
             process.terminate();
             match timeout(most, process.wait()).await {
                 Ok(status) => ("SIGTERM".to_owned(), format!(", {status}")),
                 Err(_) => {
-                    process.kill();
-                    process.wait().await;
+                    self.kill(process).await;
                     (format!("SIGTERM, and SIGKILL after {} ms", most.as_millis()), String::new())
                 }
             }
         };
         let millis = began.elapsed().as_secs_f64() * 1000.0;
+        let ended = match process.exit_status() {
+            Some(_) => "ended",
+            None => "not ended",
+        };
         // Its last words come before the line that says that it has ended.
         self.outputs.close();
         self.log.line(format_args!(
-            "lambda-lab: shutdown ({reason}): {how}; ended after {millis:.2} ms{status}"
+            "lambda-lab: shutdown ({reason}): {how}; {ended} after {millis:.2} ms{status}"
         ));
+    }
+
+    /// Kills the process, and waits for its end for a limited time, as it may be in an
+    /// uninterruptible call, or belong to another user.
+    async fn kill(&self, process: &Process) {
+        process.kill();
+        if timeout(PATIENCE, process.wait()).await.is_err() {
+            process.leave();
+            self.log.line(format_args!(
+                "lambda-lab: process {} does not end after SIGKILL, and the lab goes on without \
+                 it: end it by hand",
+                process.id()
+            ));
+        }
     }
 
     /// Waits until everything that a process sent before it ended has been read.

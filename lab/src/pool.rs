@@ -12,6 +12,8 @@ use crate::answer::{Answered, FunctionFailure, InvokeError};
 use crate::clock::Clock;
 use crate::environment::Environment;
 use crate::invocation::{Invocation, InvokeRequest};
+use crate::log::Log;
+use crate::process::program;
 use crate::settings::Settings;
 
 /// Gives each event a free place in an environment, in the order of arrival.
@@ -86,6 +88,10 @@ impl Pool {
         &self.clock
     }
 
+    pub(crate) fn log(&self) -> &Log {
+        &self.settings.log
+    }
+
     /// The address of the first environment's Runtime API.
     pub(crate) fn runtime_api(&self) -> SocketAddr {
         self.runtime_api
@@ -132,7 +138,10 @@ impl Pool {
         let opened = Environment::new(Arc::clone(&self.settings), self.clock.clone());
         let environment = match self.handle.spawn(opened).await {
             Ok(Ok(environment)) => Arc::new(environment),
-            Ok(Err(error)) => return Err(InvokeError::Environment(error.to_string())),
+            Ok(Err(error)) => {
+                let remedy = program::remedy(&error).unwrap_or_default();
+                return Err(InvokeError::Environment(format!("{error}{remedy}")));
+            }
             Err(_) => return Err(InvokeError::Stopped),
         };
         let mut environments = self.lock();
@@ -226,7 +235,7 @@ mod tests {
         const HOUR: Duration = Duration::from_secs(3600);
         let bootstrap = Function::new("/bin/sleep").argument("1000").output(Output::Discarded);
         let mut settings = bootstrap.freeze_for(HOUR).settings();
-        settings.log = crate::log::Log::discarded();
+        settings.log = Log::discarded();
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let pool = runtime.block_on(Pool::new(Arc::new(settings))).unwrap();
         let endpoint = Endpoint::parse(&pool.runtime_api().to_string()).unwrap();

@@ -90,6 +90,7 @@ pub(crate) async fn serve(
     clock: Clock,
     closing: Closing,
 ) {
+    let log = settings.log.clone();
     let connections = settings
         .program
         .is_none()
@@ -109,7 +110,7 @@ pub(crate) async fn serve(
         };
         (handler, cut)
     };
-    http::serve(listener, closing, clock, connected).await;
+    http::serve(listener, closing, clock, log, connected).await;
 }
 
 /// A connection of the runtime.

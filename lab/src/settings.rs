@@ -1,4 +1,4 @@
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
@@ -93,6 +93,12 @@ impl Settings {
             None => Duration::from_millis(500),
             Some(_) => Duration::from_millis(600),
         })
+    }
+
+    /// The `PATH` of the function, if it is not the one of this program.
+    pub(crate) fn path(&self) -> Option<&OsStr> {
+        let is_path = |(name, _): &&(OsString, OsString)| name == "PATH";
+        self.variables.iter().rev().find(is_path).map(|(_, value)| value.as_os_str())
     }
 
     /// The ARN of the function.

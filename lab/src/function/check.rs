@@ -6,6 +6,7 @@ use super::Function;
 use crate::browser;
 use crate::lab::StartError;
 use crate::log::LogFormat;
+use crate::process::program;
 use crate::settings::{RUNTIME_API, Settings};
 
 impl Function {
@@ -57,14 +58,8 @@ impl Function {
         if let (Some((_, what)), Some(why_not)) = (set, why_not) {
             return Err(StartError::Setting(format!("{what} {why_not}")));
         }
-        if let Some(program) = program.as_deref().filter(|it| which::which(it).is_err()) {
-            let program = program.display().to_string();
-            let remedy = if program.contains('/') {
-                "give the path of an executable file, and build it first".to_owned()
-            } else {
-                format!("it is not in PATH; write ./{program} if it is in this folder")
-            };
-            return Err(StartError::Setting(format!("no program {program}: {remedy}")));
+        if let Some(program) = program {
+            program::check(program, self.settings.path()).map_err(StartError::Setting)?;
         }
         for (variable, value) in variables {
             let is_invalid = variable.is_empty()

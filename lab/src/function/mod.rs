@@ -168,8 +168,8 @@ impl Function {
     }
 
     /// Freezes the function between its invocations. When the runtime, and each extension that gets
-    /// invocations, has asked for the next event, and none waits, the lab sends SIGSTOP to the
-    /// process group, and SIGCONT before the next event.
+    /// invocations, has asked for the next event, and none waits, the lab sends SIGSTOP to its
+    /// processes, and SIGCONT before the next event.
     #[must_use]
     pub fn freeze(mut self) -> Self {
         self.settings.freeze.get_or_insert_default();
@@ -189,7 +189,8 @@ impl Function {
         self
     }
 
-    /// Sets the memory size in MB. The function sees it, but it is not enforced.
+    /// Sets the memory size in MB. The function sees it, but it is not enforced. A log line says
+    /// once when the function's processes have used more.
     #[must_use]
     pub fn memory(mut self, megabytes: u32) -> Self {
         self.settings.memory = megabytes;
@@ -286,12 +287,14 @@ impl Function {
     ///
     /// # Errors
     ///
-    /// A [`StartError`] if the lab cannot listen, a setting is out of range, or the program does
-    /// not exist.
+    /// A [`StartError`] if the lab cannot listen, a setting is out of range, or the program cannot
+    /// be started: it does not exist, is not executable, or its interpreter is missing.
     pub fn start(mut self) -> Result<Lab, StartError> {
         self.check()?;
-        self.settings.log = Log::new(self.settings.output)
-            .map_err(|error| StartError::System(format!("cannot start the log thread: {error}")))?;
+        self.settings.log = Log::new(self.settings.output).map_err(|error| {
+            let remedy = crate::process::program::remedy(&error).unwrap_or_default();
+            StartError::System(format!("cannot start the log thread: {error}{remedy}"))
+        })?;
         self.settings.region = region::of(&self.settings.variables).map_err(|(name, value)| {
             StartError::Setting(format!(
                 "{value:?} in {name} is not a region: set a region such as us-east-1"

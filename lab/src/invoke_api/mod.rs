@@ -29,7 +29,7 @@ pub(crate) const PATH: &str = "/2015-03-31/functions/function/invocations";
 
 /// Serves the callers.
 pub(crate) async fn serve(listener: TcpListener, pool: Arc<Pool>, closing: Closing) {
-    let clock = pool.clock().clone();
+    let (clock, log) = (pool.clock().clone(), pool.log().clone());
     let backlog = Backlog::default();
     let connected = move |stream: &TcpStream| {
         let (pool, backlog) = (Arc::clone(&pool), backlog.clone());
@@ -38,7 +38,7 @@ pub(crate) async fn serve(listener: TcpListener, pool: Arc<Pool>, closing: Closi
             move |request| handle(request, Arc::clone(&pool), backlog.clone(), is_on_loopback);
         (handler, std::future::pending())
     };
-    http::serve(listener, closing, clock, connected).await;
+    http::serve(listener, closing, clock, log, connected).await;
 }
 
 /// Every response has a request id: that of the invocation, if there is one.
@@ -126,7 +126,7 @@ async fn invoke(
                     && error != InvokeError::Stopped
                 {
                     let line = format_args!("RequestId: {id} not invoked: {error}");
-                    pool.settings().log.lines(&[&line]);
+                    pool.log().lines(&[&line]);
                 }
                 drop(taken);
             });

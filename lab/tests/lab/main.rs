@@ -3,21 +3,25 @@
 mod by_hand;
 mod callers;
 mod command_line;
+mod daemons;
 mod embedding;
 mod environments;
 mod extensions;
 mod freeze;
 mod init;
 mod invoke_api;
+mod leavers;
 mod managed;
 mod memory;
 mod output;
 mod pages;
+mod peak_memory;
 mod processes;
 mod runtime_calls;
 mod served;
 mod shutdown;
 mod snapstart;
+mod starts;
 mod streams;
 mod support;
 mod telemetry;
@@ -29,5 +33,15 @@ mod telemetry;
 fn bootstrap() {
     if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_some() {
         support::behave();
+    }
+}
+
+/// A child of a function that takes memory until it is killed; see [`peak_memory`].
+///
+/// Without its variable the test does nothing.
+#[test]
+fn hungry() {
+    if let Ok(megabytes) = std::env::var(peak_memory::HUNGRY) {
+        peak_memory::eat(megabytes.parse().unwrap());
     }
 }

@@ -162,6 +162,17 @@ pub(crate) fn behave() {
                 Ok(responder.send("answered"))
             }
             "fail" => Err(Failure::new("Function.Told", rest.to_owned())),
+            "hungry" => {
+                Ok(responder.send(crate::peak_memory::start_hungry(rest).id().to_string().as_str()))
+            }
+            "hungry-for" => {
+                let (megabytes, millis) = rest.split_once(' ').unwrap();
+                let mut child = crate::peak_memory::start_hungry(megabytes);
+                std::thread::sleep(Duration::from_millis(millis.parse().unwrap()));
+                child.kill().unwrap();
+                child.wait().unwrap();
+                Ok(responder.send(event.as_str()))
+            }
             "exit" => std::process::exit(rest.parse().unwrap()),
             "answer-and-exit" => {
                 let _sent = responder.send("answered");
@@ -429,8 +440,13 @@ pub(crate) fn is_stopped(pid: u32) -> bool {
     state(pid) == Some('T')
 }
 
-/// The state of a process, as in `proc(5)`.
 fn state(pid: u32) -> Option<char> {
+    state_and_parent(pid).map(|it| it.0)
+}
+
+/// The state of a process, as in `proc(5)`, and its parent.
+pub(crate) fn state_and_parent(pid: u32) -> Option<(char, u32)> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.chars().next()
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
 }

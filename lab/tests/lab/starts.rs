@@ -1,0 +1,82 @@
+//! Programs that cannot be started, and a lab without descriptors: what is said, and what to do.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::served::{Served, lab};
+use crate::support::{Connection, wait_until};
+
+/// A file that is gone after the test.
+struct Written(PathBuf);
+
+impl Written {
+    fn new(name: &str, content: &str, mode: u32) -> Self {
+        let file = std::env::temp_dir().join(format!("lambda-lab-{}-{name}", std::process::id()));
+        std::fs::write(&file, content).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        Self(file)
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn a_program_that_cannot_be_started_ends_the_lab_with_what_to_do() {
+    for (name, content, mode, words) in [
+        ("mode", "#!/bin/sh\n", 0o644, "is not executable: run chmod +x "),
+        (
+            "crlf",
+            "#!/bin/sh\r\n",
+            0o755,
+            "the interpreter \"/bin/sh\\r\" does not exist: the first",
+        ),
+        ("none", "#!/no/such/python -u\n", 0o755, "the interpreter \"/no/such/python\" of its"),
+    ] {
+        let file = Written::new(name, content, mode);
+        let output = lab().arg("run").arg(&file.0).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{name}: {said}");
+        let expected = format!("lambda-lab: cannot start {}: ", file.0.display());
+        assert!(said.starts_with(&expected) && said.contains(words), "{name}: {said}");
+        assert_eq!(said.lines().count(), 1, "{name}: {said}");
+    }
+}
+
+#[test]
+fn a_program_in_a_wrong_format_fails_the_invocation_with_what_to_do() {
+    let file = Written::new("format", "exec true\n", 0o755);
+    let output = lab().arg("run").arg(&file.0).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("the first line of a script names its interpreter"), "{said}");
+    assert!(said.contains("Runtime.InvalidEntrypoint"), "{said}");
+}
+
+#[test]
+fn a_lab_without_descriptors_says_so_and_goes_on() {
+    let bootstrap = std::env::current_exe().unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 40; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_lambda-lab")]);
+    command.args(["serve", "--port", "0"]).arg(bootstrap);
+    command.args(["--exact", "bootstrap", "--nocapture"]);
+    command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped());
+    command.stderr(std::process::Stdio::piped());
+    let mut served = Served::of(&mut command);
+    let mut first = Connection::open(&served.address);
+    // Answered, so that it has been accepted.
+    assert_eq!(first.request("GET /", &[], "").status, 404);
+    let others: Vec<_> = (0..60).map(|_| Connection::open(&served.address)).collect();
+    let said = served.line_with("cannot accept a connection: ");
+    assert!(said.contains("raise its limit with ulimit -n"), "{said}");
+    let line = "POST /2015-03-31/functions/function/invocations";
+    let failed = first.request(line, &[], "in").text();
+    assert!(failed.contains("Runtime.InvalidEntrypoint"), "{failed}");
+    assert!(failed.contains("raise its limit with ulimit -n"), "{failed}");
+    drop(others);
+    wait_until("there are descriptors again", || first.request(line, &[], "in").text() == "in");
+}
