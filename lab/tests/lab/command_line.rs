@@ -5,24 +5,12 @@ use std::process::{Command, Output, Stdio};
 
 use lambda_proto_std::Endpoint;
 
-use crate::served::{Served, lab};
-use crate::support::{Connection, event, lives, marked, wait_until};
+use crate::served::{Served, lab, with_bootstrap};
+use crate::support::{Connection, lives, marked, wait_until};
 
-/// `lambda-lab` with these options and the bootstrap of the tests.
+/// What `lambda-lab run` with these options and the bootstrap of the tests does.
 fn run(options: &[&str]) -> Output {
-    let bootstrap = std::env::current_exe().unwrap();
-    let mut command = lab();
-    command.arg("run");
-    let mut options = options.iter();
-    while let Some(option) = options.next() {
-        command.arg(option);
-        if *option == "--event" {
-            let text = options.next().expect("an event");
-            command.arg(if text.starts_with('@') { (*text).to_owned() } else { event(text) });
-        }
-    }
-    command.arg(bootstrap).args(["--exact", "bootstrap", "--nocapture"]);
-    command.output().unwrap()
+    with_bootstrap("run", options).output().unwrap()
 }
 
 fn stdout(output: &Output) -> String {

@@ -35,14 +35,14 @@ fn a_daemon_ends_with_the_lab_and_does_not_hold_its_output() {
         let daemon = daemon.replace(">&2", &format!(">{name}"));
         let script = format!("{daemon} until [ -s {name} ]; do sleep 0.01; done; {}", echo());
         let mut command = lab();
-        command.args(["run", "--event", "in", "sh", "-c", &script]);
+        command.args(["run", "--event", "1", "sh", "-c", &script]);
         let began = Instant::now();
         // Ends when nobody holds the pipes any longer.
         let output = command.output().unwrap();
         assert!(began.elapsed() < PATIENCE);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{said}");
-        assert_eq!(output.stdout, b"in");
+        assert_eq!(output.stdout, b"1");
         let pid = std::fs::read_to_string(&file).unwrap();
         std::fs::remove_file(&file).unwrap();
         let pid = pid.trim().strip_prefix("daemon ").unwrap().parse().unwrap();
@@ -55,14 +55,14 @@ fn a_daemon_ends_with_its_environment_when_the_process_ends() {
     for event in ["exit 3", "sleep 60000"] {
         let script = format!("{DAEMON}{}", echo());
         let mut served = Served::start(&["--timeout", "0.5"], &script);
-        assert_eq!(served.invoke("in").response().text(), "in");
+        assert_eq!(served.invoke("1").response().text(), "1");
         let first = daemon(&mut served);
         assert!(lives(first));
         let failed = served.invoke(event).response().text();
         assert!(failed.contains("exit status 3") || failed.contains("timed out"), "{failed}");
         wait_until("it has ended", || !lives(first));
         // The next one has its own.
-        assert_eq!(served.invoke("in").response().text(), "in");
+        assert_eq!(served.invoke("1").response().text(), "1");
         let second = daemon(&mut served);
         assert!(lives(second));
         served.signal("TERM");
@@ -92,7 +92,7 @@ fn a_daemon_of_another_environment_lives_on() {
 fn signals_that_end_the_lab_end_daemons() {
     for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
         let mut served = Served::start(&[], &format!("{DAEMON}{HIDDEN}{}", echo()));
-        assert_eq!(served.invoke("in").response().text(), "in");
+        assert_eq!(served.invoke("1").response().text(), "1");
         let both = [daemon(&mut served), daemon(&mut served)];
         served.signal(signal);
         // Ends when nobody holds the pipe any longer.
@@ -104,7 +104,7 @@ fn signals_that_end_the_lab_end_daemons() {
 #[test]
 fn a_stopped_daemon_is_continued_and_does_not_outlive_a_lab_that_is_killed() {
     let mut served = Served::start(&["--freeze"], &format!("{DAEMON}{}", echo()));
-    assert_eq!(served.invoke("in").response().text(), "in");
+    assert_eq!(served.invoke("1").response().text(), "1");
     let daemon = daemon(&mut served);
     wait_until("it is stopped", || is_stopped(daemon));
     let mut caller = served.invoke("sleep 500");
@@ -128,7 +128,7 @@ fn orphans_are_reaped_and_the_exit_status_of_the_function_is_not_lost() {
         let failed = served.invoke("exit 7").response().text();
         assert!(failed.contains("exit status 7"), "{failed}");
     }
-    assert_eq!(served.invoke("in").response().text(), "in");
+    assert_eq!(served.invoke("1").response().text(), "1");
     wait_until("the orphans have been reaped", || {
         children(lab).iter().all(|pid| state_and_parent(*pid).is_none_or(|it| it.0 != 'Z'))
     });
@@ -156,9 +156,9 @@ fn process_1_of_a_container_reaps_orphans_and_ends_them() {
         echo()
     );
     command.args(["run", "--init-timeout", "20", "--timeout", "20"]);
-    let output = command.args(["--event", "in", "sh", "-c", &script]).output().unwrap();
+    let output = command.args(["--event", "1", "sh", "-c", &script]).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!((output.status.code(), output.stdout), (Some(0), b"in".to_vec()), "{said}");
+    assert_eq!((output.status.code(), output.stdout), (Some(0), b"1".to_vec()), "{said}");
     assert!(said.contains("child of 1\nnone\n"), "{said}");
 }
 

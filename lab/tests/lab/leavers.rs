@@ -49,7 +49,7 @@ fn an_init_that_takes_too_long_ends_with_all_its_processes() {
         .init_timeout(Duration::from_millis(100))
         .start()
         .unwrap();
-    let failure = lab.invoke("in").unwrap_err().to_string();
+    let failure = lab.invoke("1").unwrap_err().to_string();
     assert!(failure.ends_with("Task timed out after 0.30 seconds"), "{failure}");
     wait_until("all have ended", || marked(&mark(&lab)).iter().all(|pid| !lives(*pid)));
 }
@@ -64,7 +64,7 @@ fn a_restore_that_takes_too_long_ends_the_process() {
     let mut runtime = Connection::open(lab.runtime_api());
     runtime.send(request("GET /2018-06-01/runtime/restore/next", &[], ""));
     wait_until("its snapshot has been taken", || is_stopped(process));
-    let failure = lab.invoke("in").unwrap_err().to_string();
+    let failure = lab.invoke("1").unwrap_err().to_string();
     assert!(failure.contains("Restore timed out after 0.20 seconds"), "{failure}");
     assert!(!lives(process));
 }
@@ -91,7 +91,7 @@ fn freezing_reaches_the_process_and_its_children() {
     let lab = script("exec setsid sh -c 'sleep 1000 & sleep 1000'").freeze().start().unwrap();
     let mut runtime = Connection::open(lab.runtime_api());
     thread::scope(|scope| {
-        let caller = scope.spawn(|| lab.invoke("in"));
+        let caller = scope.spawn(|| lab.invoke("1"));
         wait_until("all run", || marked(&mark(&lab)).len() == 3);
         let next = runtime.request(NEXT, &[], "");
         runtime.post(&of(&next.id(), "response"), "out").assert_accepted();
@@ -99,7 +99,7 @@ fn freezing_reaches_the_process_and_its_children() {
         caller.join().unwrap().unwrap();
         let all = marked(&mark(&lab));
         wait_until("all are stopped", || all.iter().all(|pid| is_stopped(*pid)));
-        let caller = scope.spawn(|| lab.invoke("in"));
+        let caller = scope.spawn(|| lab.invoke("1"));
         let next = runtime.response();
         wait_until("all are continued", || all.iter().all(|pid| !is_stopped(*pid)));
         runtime.post(&of(&next.id(), "response"), "out").assert_accepted();
@@ -138,7 +138,7 @@ fn signals_that_end_the_lab_end_the_process_and_its_children() {
             bootstrap.display()
         );
         let mut served = Served::start(&[], &script);
-        assert_eq!(served.invoke("in").response().text(), "in");
+        assert_eq!(served.invoke("1").response().text(), "1");
         let both = served.line_with("both ");
         let both: Vec<u32> = both.split(' ').map(|pid| pid.parse().unwrap()).collect();
         // Only a lab that has seen the start return has named the process to the guard.
@@ -156,7 +156,7 @@ fn children_in_groups_of_their_own_end_with_the_process_in_any_program() {
     // As a shell with job control starts them.
     let lab = script("setsid sleep 1000 & (set -m; sleep 1000 & wait) & wait").start().unwrap();
     thread::scope(|scope| {
-        let caller = scope.spawn(|| lab.invoke("in"));
+        let caller = scope.spawn(|| lab.invoke("1"));
         wait_until("all run", || marked(&mark(&lab)).len() == 4);
         let all = marked(&mark(&lab));
         lab.stop();

@@ -9,16 +9,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lambda_lab::{Function, Lab, LogFormat, LogLevel, Output, StartError};
 
-use crate::served::{Served, lab};
-use crate::support::{Connection, Response, function, lives, wait_until};
-
-/// `lambda-lab` with these options and the bootstrap of the tests.
-fn with_bootstrap(command: &str, options: &[&str]) -> Command {
-    let bootstrap = std::env::current_exe().unwrap();
-    let mut lab = lab();
-    lab.arg(command).args(options).arg(bootstrap).args(["--exact", "bootstrap", "--nocapture"]);
-    lab
-}
+use crate::served::{Served, lab, with_bootstrap};
+use crate::support::{Connection, Response, event, function, lives, wait_until};
 
 /// What `lambda-lab run` writes to standard error.
 fn log_of_run(options: &[&str]) -> String {
@@ -35,10 +27,10 @@ fn position(log: &str, line: &str) -> usize {
 }
 
 /// Invokes the function over HTTP, and asks for the tail of the log.
-fn invoke_for_tail(lab: &Lab, event: &str) -> Response {
+fn invoke_for_tail(lab: &Lab, text: &str) -> Response {
     let tail = [("X-Amz-Log-Type", "Tail")];
     let line = "POST /2015-03-31/functions/function/invocations";
-    Connection::open(lab.address()).request(line, &tail, event)
+    Connection::open(lab.address()).request(line, &tail, event(text))
 }
 
 #[track_caller]
@@ -290,7 +282,7 @@ fn descriptors_do_not_add_up_over_restarts() {
 
 #[test]
 fn an_answer_on_a_terminal_has_lines_of_its_own() {
-    for (event, answer) in [("prompt Name? ", "answered"), ("1", "1"), ("x\ny\n", "x\ny\n")] {
+    for (event, answer) in [("prompt Name? ", "answered"), ("1", "1"), ("[1,\n2]\n", "[1,\n2]\n")] {
         let terminal = Terminal::open();
         let mut command = with_bootstrap("run", &["--event", event]);
         let mut child =

@@ -3,12 +3,29 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 
-use crate::support::Connection;
+use crate::support::{Connection, event};
 
 pub(crate) fn lab() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lambda-lab"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
+}
+
+/// `lambda-lab` with these options and the bootstrap of the tests. Events that are not JSON become
+/// JSON strings.
+pub(crate) fn with_bootstrap(command: &str, options: &[&str]) -> Command {
+    let mut lab = lab();
+    lab.arg(command);
+    let mut options = options.iter();
+    while let Some(option) = options.next() {
+        lab.arg(option);
+        if *option == "--event" {
+            let text = options.next().expect("an event");
+            lab.arg(if text.starts_with('@') { (*text).to_owned() } else { event(text) });
+        }
+    }
+    lab.arg(std::env::current_exe().unwrap()).args(["--exact", "bootstrap", "--nocapture"]);
+    lab
 }
 
 /// `lambda-lab serve` with a script as the function, and the address that it prints.

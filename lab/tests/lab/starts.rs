@@ -74,9 +74,9 @@ fn a_lab_without_descriptors_says_so_and_goes_on() {
     let said = served.line_with("cannot accept a connection: ");
     assert!(said.contains("raise its limit with ulimit -n"), "{said}");
     let line = "POST /2015-03-31/functions/function/invocations";
-    let failed = first.request(line, &[], "in").text();
+    let failed = first.request(line, &[], "1").text();
     assert!(failed.contains("Runtime.InvalidEntrypoint"), "{failed}");
     assert!(failed.contains("raise its limit with ulimit -n"), "{failed}");
     drop(others);
-    wait_until("there are descriptors again", || first.request(line, &[], "in").text() == "in");
+    wait_until("there are descriptors again", || first.request(line, &[], "1").text() == "1");
 }
