@@ -92,6 +92,7 @@ alone:
 
 [private]
 hello:
+    cargo run --quiet --locked --release --example hello -- --help | grep -q 'hello EVENT'
     test "$(cargo run --quiet --locked --release --example hello -- '{"name":"Ada"}')" = '{"greeting":"Hello, Ada!"}'
 
 # ---- parts of `proof`, of which `.ci/run` runs most, some of them smaller

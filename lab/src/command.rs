@@ -3,8 +3,10 @@
 //! These functions take over the process: they handle its signals and, on Linux, adopt the orphans
 //! that the function leaves, end them with it, and reap them.
 
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, StdoutLock, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -16,8 +18,9 @@ use crate::function::Function;
 use crate::lab::{Lab, StartError};
 use crate::log::Log;
 use crate::process::children;
-use crate::settings::{Output, RUNTIME_API};
+use crate::settings::Output;
 use crate::signals;
+use crate::variables::RUNTIME_API;
 
 /// Invokes the function once. Its answer goes to standard output, everything else to standard
 /// error.
@@ -124,6 +127,7 @@ impl<'l> Answers<'l> {
 /// runtime, the command that starts it.
 pub fn serve(function: Function) -> ExitCode {
     let is_external = function.is_external();
+    let is_open = function.is_runtime_api_open();
     let (lab, _) = match start(function.output(Output::Inherited)) {
         Ok(started) => started,
         Err(failed) => return failed,
@@ -132,6 +136,10 @@ pub fn serve(function: Function) -> ExitCode {
         let address = lab.runtime_api();
         let start = format!("  {RUNTIME_API}={address} BOOTSTRAP");
         say(&[&"lambda-lab: start the runtime with", &start]);
+        if let Some(port) = address.rsplit(':').next().filter(|_| is_open) {
+            let start = format!("  {RUNTIME_API}=HOST:{port} BOOTSTRAP");
+            say(&[&"or, in a container or on another machine, with the name of this one", &start]);
+        }
     }
     let invoke = format!("  curl -d '{{}}' {}", lab.url());
     say(&[&"lambda-lab: invoke the function with", &invoke]);
@@ -157,9 +165,10 @@ fn park() -> ! {
 /// the lab starts this program a second time, as the bootstrap, with that variable set. The call
 /// does not return then.
 ///
-/// An argument of the program is the event, which has to be JSON: the function is invoked once, as by [`run`]. Without an
-/// argument the lab serves, as by [`serve`]. Then the program ends. If `AWS_LAMBDA_RUNTIME_API` is
-/// set, this does nothing, so the same program can be deployed.
+/// An argument of the program is the event, which has to be JSON: the function is invoked once, as
+/// by [`run`]. Without an argument the lab serves, as by [`serve`]. `--help` prints both forms. Then
+/// the program ends. If `AWS_LAMBDA_RUNTIME_API` is set, this does nothing, so the same program can
+/// be deployed.
 ///
 /// This needs `lambda-lab` as an ordinary dependency of the function. Make it optional, so that
 /// hyper and tokio are not deployed.
@@ -175,26 +184,73 @@ pub fn local() {
     if std::env::var_os(RUNTIME_API).is_some() {
         return;
     }
-    let mut arguments = std::env::args_os().skip(1);
-    let event = arguments.next().map(|event| Event::json(event.into_encoded_bytes()));
-    let code = match (std::env::current_exe(), event, arguments.next()) {
-        (Err(error), _, _) => fail(format_args!("cannot find the file of this program: {error}")),
-        (Ok(program), None, _) => serve(Function::new(program)),
-        (Ok(program), Some(Ok(event)), None) => run(Function::new(program), event),
-        (Ok(_), Some(Err(error)), None) => {
-            fail(format_args!(
-                "the event is not JSON: {error}; write JSON in single quotes, such as \
-                 '{{\"name\":\"Ada\"}}' or '\"text\"'"
-            ));
-            ExitCode::from(2)
-        }
-        (Ok(_), Some(_), Some(_)) => {
-            invalid("more than one argument: give the event as one, in quotes, or none to serve")
-        }
+    let code = match (std::env::current_exe(), Local::read(std::env::args_os().skip(1))) {
+        (Err(error), _) => fail(format_args!("cannot find the file of this program: {error}")),
+        (Ok(program), Ok(Local::Serve)) => serve(Function::new(program)),
+        (Ok(program), Ok(Local::Run(event))) => run(Function::new(program), event),
+        (Ok(program), Ok(Local::Help)) => help(&program),
+        (Ok(_), Err(reason)) => invalid(reason),
     };
     // An `ExitCode` does not give its number; only these three are in use.
     let number = (0..=2).find(|number| code == ExitCode::from(*number));
     std::process::exit(number.map_or(1, i32::from));
+}
+
+/// What a program that is its own lab is asked for.
+#[derive(Debug)]
+enum Local {
+    Serve,
+    Run(Event),
+    Help,
+}
+
+impl Local {
+    /// # Errors
+    ///
+    /// A text that names the word that cannot be used.
+    fn read(mut arguments: impl Iterator<Item = OsString>) -> Result<Self, String> {
+        let Some(word) = arguments.next() else { return Ok(Self::Serve) };
+        if word == "--help" || word == "-h" {
+            return Ok(Self::Help);
+        }
+        if arguments.next().is_some() {
+            return Err(
+                "more than one argument: give the event as one, in quotes, or none to serve".into(),
+            );
+        }
+        let is_option = word.as_encoded_bytes().starts_with(b"-");
+        let text = word.display().to_string();
+        match Event::json(word.into_encoded_bytes()) {
+            // A negative number is JSON, and so an event.
+            Ok(event) => Ok(Self::Run(event)),
+            Err(_) if is_option => {
+                Err(format!("unknown option {text}: give an event as JSON, or see --help"))
+            }
+            Err(error) => Err(format!(
+                "the event is not JSON: {error}; write JSON in single quotes, such as \
+                 '{{\"name\":\"Ada\"}}' or '\"text\"'"
+            )),
+        }
+    }
+}
+
+/// Prints how a program that is its own lab is used.
+fn help(program: &Path) -> ExitCode {
+    let name = program.file_name().unwrap_or(program.as_os_str()).display();
+    let text = format!(
+        "An AWS Lambda function that is started by hand, and so runs in a local Lambda\n\n\
+         Usage:\n  \
+         {name} EVENT    invokes it once with this event, which is JSON, and prints its answer\n  \
+         {name}          keeps running, and prints how to invoke it\n  \
+         {name} --help   prints this\n\n\
+         With {RUNTIME_API} in its environment, as on Lambda, it is a bootstrap.\n\
+         lambda-lab has more options: lambda-lab run --event EVENT {program}\n",
+        program = program.display()
+    );
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(format_args!("cannot write to standard output: {error}")),
+    }
 }
 
 /// Starts a lab that the signals of this program stop. All processes that its function leaves
@@ -223,4 +279,34 @@ pub fn invalid(reason: impl Display) -> ExitCode {
 fn fail(reason: impl Display) -> ExitCode {
     say(&[&format_args!("lambda-lab: {reason}")]);
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Local;
+
+    fn read(words: &[&str]) -> Result<Local, String> {
+        Local::read(words.iter().map(Into::into))
+    }
+
+    #[test]
+    fn an_argument_is_an_event_and_help_is_help() {
+        assert!(matches!(read(&[]), Ok(Local::Serve)));
+        for event in ["{}", "-1", "-0.5e3"] {
+            assert!(matches!(read(&[event]), Ok(Local::Run(_))), "{event}");
+        }
+        assert!(read(&["no JSON"]).unwrap_err().contains("the event is not JSON"));
+        for words in [&["--help"][..], &["-h"], &["--help", "--more"]] {
+            assert!(matches!(read(words), Ok(Local::Help)));
+        }
+    }
+
+    #[test]
+    fn an_unknown_option_and_a_second_argument_are_refused() {
+        for option in ["--version", "-x", "--", "-", "-1x", "--timeout"] {
+            let refused = read(&[option]).unwrap_err();
+            assert!(refused.contains(&format!("unknown option {option}: ")), "{refused}");
+        }
+        assert!(read(&["{\"name\":", "1}"]).unwrap_err().contains("in quotes"));
+    }
 }

@@ -1,32 +1,45 @@
 //! One execution environment: its Runtime API, its process, and its invocations.
 
+mod renewal;
+
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::process::ExitStatus;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::time::{sleep, sleep_until};
 
 use crate::answer::{FailureKind, FunctionFailure};
 use crate::broker::{Broker, Caller};
 use crate::clock::Clock;
 use crate::invocation::Invocation;
+use crate::lab::reachable;
 use crate::lifecycle::{Lifecycle, Reason, Running, StartFailure};
 use crate::log::{InitReport, LogStream, Report, Status};
+use crate::place::Place;
 use crate::process::Process;
 use crate::runtime_api;
 use crate::settings::Settings;
 use crate::trace;
+use crate::watch::{Look, Watch};
 
 #[derive(Debug)]
 pub(crate) struct Environment {
     settings: Arc<Settings>,
+    /// Where the Runtime API listens.
     address: SocketAddr,
     broker: Arc<Broker>,
+    place: Arc<Place>,
     log: Arc<LogStream>,
     life: Lifecycle,
+    watch: Option<Watch>,
+    /// What the files of the current process were when it was started.
+    seen: Mutex<Option<Look>>,
+    /// How many invocations the runtime has, or is to get.
+    in_flight: watch::Sender<usize>,
     /// Held while a process is being started or ended, or while its last requests are read.
     changing: tokio::sync::Mutex<()>,
 }
@@ -81,23 +94,39 @@ impl Run {
 }
 
 impl Environment {
-    /// Opens the Runtime API on a free loopback port. The runtime starts with the first invocation,
-    /// or in [`prepare`](Self::prepare).
-    pub(crate) async fn new(settings: Arc<Settings>, clock: Clock) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    /// Opens the Runtime API at this address. The runtime starts with the first invocation, or in
+    /// [`prepare`](Self::prepare).
+    ///
+    /// # Errors
+    ///
+    /// An error that says what to do.
+    pub(crate) async fn new(
+        settings: Arc<Settings>,
+        clock: Clock,
+        listen: SocketAddr,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(listen).await.map_err(|error| {
+            let reason =
+                format!("the Runtime API cannot listen on {listen}: {error}; choose another port");
+            io::Error::new(error.kind(), reason)
+        })?;
         let address = listener.local_addr()?;
+        let place = Arc::new(Place::new(&settings, reachable(address))?);
         let broker = Arc::new(match settings.concurrency {
             None => Broker::on_demand(settings.program.is_none()),
             Some(_) => Broker::managed(),
         });
         let log = Arc::new(LogStream::new(&settings.log));
         let life = {
-            let (broker, log) = (Arc::clone(&broker), Arc::clone(&log));
-            Lifecycle::new(Arc::clone(&settings), clock.clone(), address, broker, log)
+            let (place, broker, log) = (Arc::clone(&place), Arc::clone(&broker), Arc::clone(&log));
+            Lifecycle::new(Arc::clone(&settings), clock.clone(), place, broker, log)
         };
         let (served, stopped) = (Arc::clone(&broker), life.is_stopped());
         tokio::spawn(runtime_api::serve(listener, served, Arc::clone(&settings), clock, stopped));
-        Ok(Self { settings, address, broker, log, life, changing: tokio::sync::Mutex::new(()) })
+        let watch = Watch::new(&settings);
+        let (seen, in_flight) = (Mutex::new(None), watch::Sender::new(0));
+        let changing = tokio::sync::Mutex::new(());
+        Ok(Self { settings, address, broker, place, log, life, watch, seen, in_flight, changing })
     }
 
     /// The address of the Runtime API.
@@ -111,6 +140,7 @@ impl Environment {
             let _changing = self.changing.lock().await;
             // An invocation may have started the process before this task ran.
             if matches!(self.life.running(), Running::Not) {
+                self.look().await;
                 self.life.prepare_snapshot().await;
             }
         }
@@ -137,7 +167,11 @@ impl Environment {
             restore: None,
         };
         let end = match self.hand_over(&invocation, caller, &mut run).await {
-            Ok(()) => self.until_the_end(&invocation, &mut run).await,
+            Ok(()) => {
+                let end = self.until_the_end(&invocation, &mut run).await;
+                self.in_flight.send_modify(|count| *count -= 1);
+                end
+            }
             Err(failure) => End::NoStart(failure),
         };
         let has_written = run.process.as_ref().is_some_and(|it| self.life.pass_output(it));
@@ -200,6 +234,13 @@ impl Environment {
         run: &mut Run,
     ) -> Result<(), StartFailure> {
         let _changing = self.changing.lock().await;
+        if let Err(failure) = self.renew_if_rebuilt(&invocation.request_id).await {
+            if let StartFailure::Failed(failure) = &failure {
+                // The caller may have disconnected.
+                let _ = caller.send(Err(failure.clone()));
+            }
+            return Err(failure);
+        }
         if self.settings.concurrency.is_some() || self.settings.program.is_none() {
             // The time that the invocation waits for a slot counts. So does init, whose end is not
             // known here.
@@ -245,23 +286,28 @@ impl Environment {
                 // Nothing that an earlier process left behind may be mistaken for the new one's.
                 self.life.end(Reason::Failure).await;
                 self.broker.hand_over_anew(Arc::clone(invocation), caller);
-                run.process = Some(self.start(&invocation.request_id)?);
+                run.process = Some(self.start(&invocation.request_id, run).await?);
                 run.phase = Phase::Init;
             }
         }
+        self.in_flight.send_modify(|count| *count += 1);
         Ok(())
     }
 
-    fn start(&self, id: &str) -> Result<Arc<Process>, StartFailure> {
-        self.life.start().map_err(|error| {
-            if self.life.is_stopping() {
-                return StartFailure::Stopped;
-            }
-            let reason = format!("RequestId: {id} Error: {error}");
-            let error_type = "Runtime.InvalidEntrypoint";
-            let kind = FailureKind::Exit;
-            StartFailure::Failed(FunctionFailure::of_service(id, kind, error_type, &reason))
-        })
+    /// Starts the process, and begins the phase of the run.
+    async fn start(&self, id: &str, run: &mut Run) -> Result<Arc<Process>, StartFailure> {
+        let (began, started) = self.life.start_when_written().await;
+        run.since = began;
+        started.map_err(|error| self.cannot_start(id, &error.to_string()))
+    }
+
+    fn cannot_start(&self, id: &str, reason: &str) -> StartFailure {
+        if self.life.is_stopping() {
+            return StartFailure::Stopped;
+        }
+        let reason = format!("RequestId: {id} Error: {reason}");
+        let (kind, error_type) = (FailureKind::Exit, "Runtime.InvalidEntrypoint");
+        StartFailure::Failed(FunctionFailure::of_service(id, kind, error_type, &reason))
     }
 
     async fn until_the_end(&self, invocation: &Invocation, run: &mut Run) -> End {
@@ -326,9 +372,8 @@ impl Environment {
         self.life.end(Reason::Timeout).await;
         self.broker.retry();
         invocation.begin();
-        run.since = Instant::now();
         run.phase = Phase::Invoke;
-        run.process = Some(self.start(&invocation.request_id)?);
+        run.process = Some(self.start(&invocation.request_id, run).await?);
         Ok(())
     }
 
@@ -444,6 +489,9 @@ impl Environment {
             let _changing = self.changing.lock().await;
             self.life.end(Reason::Spindown).await;
         }
+        let place = Arc::clone(&self.place);
+        // Fails only if the task panicked, which would be a bug.
+        let _ = tokio::task::spawn_blocking(move || place.remove()).await;
         self.life.has_stopped();
     }
 }

@@ -29,7 +29,7 @@ use crate::clock::Clock;
 use crate::connection::Connection;
 use crate::event::header_text;
 use crate::log::Log;
-use crate::process::program;
+use crate::process::obstacle;
 
 /// The body of every reply of the lab.
 #[derive(Debug)]
@@ -130,7 +130,7 @@ pub(crate) async fn serve<C, H, F, U>(
 
 /// Logs that connections have to wait, once a minute, as it concerns every attempt to accept one.
 fn report_shortage(log: &Log, last: &mut Option<Instant>, error: &io::Error) {
-    if let Some(remedy) = program::remedy(error)
+    if let Some(remedy) = obstacle::remedy(error)
         && last.is_none_or(|last| last.elapsed() > Duration::from_secs(60))
     {
         *last = Some(Instant::now());

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
@@ -15,7 +16,7 @@ use crate::event::Event;
 use crate::invoke_api;
 use crate::log::Log;
 use crate::pool::Pool;
-use crate::process::program;
+use crate::process::obstacle;
 use crate::settings::Settings;
 
 /// A local Lambda that runs one [`Function`](crate::Function).
@@ -62,21 +63,25 @@ impl Lab {
             .enable_all()
             .build()
             .map_err(|error| {
-                let remedy = program::remedy(&error).unwrap_or_default();
+                let remedy = obstacle::remedy(&error).unwrap_or_default();
                 StartError::System(format!("cannot start the threads of the lab: {error}{remedy}"))
             })?;
         let (listen, log) = (settings.listen, settings.log.clone());
         let starting = async move {
             let listener = TcpListener::bind(listen).await.map_err(|error| {
-                let remedy = program::remedy(&error).unwrap_or("; choose another port");
+                let remedy = obstacle::remedy(&error).unwrap_or("; choose another port");
                 StartError::System(format!("cannot listen on {listen}: {error}{remedy}"))
             })?;
-            let no_port = |error| {
-                let remedy = program::remedy(&error).unwrap_or_default();
-                StartError::System(format!("no free port on 127.0.0.1: {error}{remedy}"))
+            let system = |error: io::Error| {
+                let remedy = obstacle::remedy(&error).unwrap_or_default();
+                StartError::System(format!("{error}{remedy}"))
             };
-            let address = listener.local_addr().map_err(no_port)?;
-            let pool = Pool::new(Arc::new(settings)).await.map_err(no_port)?;
+            let address = listener.local_addr().map_err(system)?;
+            let settings = Arc::new(settings);
+            let pool = Pool::new(Arc::clone(&settings)).await.map_err(system)?;
+            for notice in settings.notices(address, pool.runtime_api()) {
+                settings.log.lines(&[&format_args!("lambda-lab: {notice}")]);
+            }
             let (close, closing) = watch::channel(false);
             let invoke_api = tokio::spawn(invoke_api::serve(listener, Arc::clone(&pool), closing));
             let server = Mutex::new(Some(invoke_api));
@@ -88,7 +93,7 @@ impl Lab {
         let result = started.unwrap_or_else(|error| Err(StartError::System(error.to_string())));
         match result {
             Ok((pool, address, invoke_api)) => {
-                let runtime_api = pool.runtime_api();
+                let runtime_api = reachable(pool.runtime_api());
                 Ok(Self { pool, address, runtime_api, invoke_api, log, runtime: Some(runtime) })
             }
             Err(error) => {
@@ -103,12 +108,14 @@ impl Lab {
         self.address
     }
 
-    /// The URL to post events to.
+    /// The URL to post events to. A lab that listens on all addresses is reached at the loopback
+    /// address.
     pub fn url(&self) -> String {
-        format!("http://{}{}", self.address, invoke_api::PATH)
+        format!("http://{}{}", reachable(self.address), invoke_api::PATH)
     }
 
-    /// The address of the first environment's Runtime API, as `host:port`.
+    /// The address of the first environment's Runtime API, as `host:port`, at which it is reached
+    /// from this machine.
     pub fn runtime_api(&self) -> String {
         self.runtime_api.to_string()
     }
@@ -184,6 +191,17 @@ impl Lab {
             self.log.flush();
         }
     }
+}
+
+/// The address at which a program of this machine reaches one that listens on this address.
+pub(crate) fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -21,6 +21,11 @@
 //! | `machine` | the order in which a runtime may make its calls |
 //! | `broker` | the state of one runtime, its extensions, and its invocations in flight |
 //! | `runtime_api`, `report`, `extensions_api`, `refusal` | the calls and replies of both APIs |
+//! | `variables` | what of the environment the function sees |
+//! | `program`, `archive` | what is given as the program: a command, a folder, a zip archive |
+//! | `place` | what an environment has of its own: its folders, its Runtime API's address |
+//! | `watch` | whether the program has been built again |
+//! | `notices` | what the lab says about its settings |
 //! | `telemetry_api` | subscriptions to telemetry and logs, which are not supported |
 //! | `go_json` | JSON by the rules of Go, in which the service is written |
 //! | `presence` | the connections of a runtime that is started by hand, and its end |
@@ -45,6 +50,11 @@ compile_error!(
 );
 
 mod answer;
+#[cfg(feature = "zip")]
+mod archive;
+#[cfg(not(feature = "zip"))]
+#[path = "no_archive.rs"]
+mod archive;
 mod broker;
 mod browser;
 mod buffer;
@@ -63,10 +73,13 @@ mod lab;
 mod lifecycle;
 mod log;
 mod machine;
+mod notices;
 mod output;
+mod place;
 mod pool;
 mod presence;
 mod process;
+mod program;
 mod refusal;
 mod region;
 mod report;
@@ -75,6 +88,8 @@ mod settings;
 mod signals;
 mod telemetry_api;
 mod trace;
+mod variables;
+mod watch;
 
 pub use answer::{Answer, FailureKind, FunctionFailure, InvokeError};
 pub use command::local;

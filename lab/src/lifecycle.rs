@@ -1,7 +1,6 @@
 //! The lifecycle of the function's process: start, freeze, restore and end.
 
 use std::io;
-use std::net::SocketAddr;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -14,16 +13,17 @@ use crate::broker::{Broker, Started};
 use crate::clock::Clock;
 use crate::log::{InitReport, LogStream, Status};
 use crate::output::Outputs;
-use crate::process::{PATIENCE, Process, describe_exit, program};
+use crate::place::Place;
+use crate::process::{self, Process, describe_exit, obstacle};
 use crate::settings::Settings;
+use crate::watch::{PATIENCE, PAUSE};
 
 /// The process of one environment.
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
     settings: Arc<Settings>,
     clock: Clock,
-    /// The address of the Runtime API.
-    address: SocketAddr,
+    place: Arc<Place>,
     broker: Arc<Broker>,
     log: Arc<LogStream>,
     outputs: Outputs,
@@ -69,7 +69,7 @@ impl Lifecycle {
     pub(crate) fn new(
         settings: Arc<Settings>,
         clock: Clock,
-        address: SocketAddr,
+        place: Arc<Place>,
         broker: Arc<Broker>,
         log: Arc<LogStream>,
     ) -> Self {
@@ -79,7 +79,7 @@ impl Lifecycle {
         Self {
             settings,
             clock,
-            address,
+            place,
             broker,
             log,
             outputs,
@@ -104,24 +104,43 @@ impl Lifecycle {
     }
 
     /// Starts the process. An earlier process must have been [ended](Self::end).
-    pub(crate) fn start(&self) -> io::Result<Arc<Process>> {
-        let Some(program) = &self.settings.program else {
-            return Err(io::Error::other("the runtime is started elsewhere"));
-        };
+    fn start(&self) -> io::Result<Arc<Process>> {
         let mut process = self.lock();
         if self.is_stopping() {
             return Err(io::Error::other("the lab has been stopped"));
         }
-        let mut command = self.settings.command(program, self.address);
+        let launch = self.place.launch(&self.settings)?;
+        let mut command = self.settings.command(&launch, self.place.runtime_api);
         let connected = self.outputs.connect(&mut command);
         let log = &self.settings.log;
         let started = connected.and_then(|()| Process::start(&mut command, log));
         let started = started.map_err(|error| {
-            let program = command.get_program();
-            let reason = program::explain(program, self.settings.path(), &error);
-            io::Error::new(error.kind(), format!("cannot start {}: {reason}", program.display()))
+            let file = launch.file.as_os_str();
+            let reason = obstacle::explain(file, self.settings.path(), &error);
+            io::Error::new(error.kind(), format!("cannot start {}: {reason}", file.display()))
         })?;
         Ok(Arc::clone(process.insert(Arc::new(started))))
+    }
+
+    /// Starts the process as soon as nobody has its file open for writing, as linkers and copies do.
+    /// This is waited for, 10 s at most.
+    ///
+    /// Returns also when the start began that succeeded or failed.
+    pub(crate) async fn start_when_written(&self) -> (Instant, io::Result<Arc<Process>>) {
+        let first = Instant::now();
+        loop {
+            let began = Instant::now();
+            match self.start() {
+                Err(error)
+                    if error.kind() == io::ErrorKind::ExecutableFileBusy
+                        && first.elapsed() < PATIENCE
+                        && !self.is_stopping() =>
+                {
+                    sleep(PAUSE).await;
+                }
+                started => return (began, started),
+            }
+        }
     }
 
     /// Starts the process, waits until it is ready for its snapshot, and stops it there.
@@ -130,7 +149,7 @@ impl Lifecycle {
     pub(crate) async fn prepare_snapshot(&self) {
         let began = Instant::now();
         self.broker.start_anew();
-        let result = match self.start() {
+        let result = match self.start_when_written().await.1 {
             Err(_) if self.is_stopping() => Err(StartFailure::Stopped),
             Err(error) => {
                 let (kind, error_type) = (FailureKind::Exit, "Runtime.InvalidEntrypoint");
@@ -297,7 +316,7 @@ impl Lifecycle {
     /// uninterruptible call, or belong to another user.
     async fn kill(&self, process: &Process) {
         process.kill();
-        if timeout(PATIENCE, process.wait()).await.is_err() {
+        if timeout(process::PATIENCE, process.wait()).await.is_err() {
             process.leave();
             self.log.line(format_args!(
                 "lambda-lab: process {} does not end after SIGKILL, and the lab goes on without \
@@ -339,7 +358,8 @@ impl Lifecycle {
         *self.is_stopping.borrow()
     }
 
-    async fn stopping(&self) {
+    /// Waits until the lab stops.
+    pub(crate) async fn stopping(&self) {
         // Cannot fail: the sender is a field of `self`.
         let _ = self.is_stopping.subscribe().wait_for(|is_stopping| *is_stopping).await;
     }

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::environment::Environment;
 use crate::invocation::{Invocation, InvokeRequest};
 use crate::log::Log;
-use crate::process::program;
+use crate::process::obstacle;
 use crate::settings::Settings;
 
 /// Gives each event a free place in an environment, in the order of arrival.
@@ -60,10 +60,11 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// An error if no loopback port is free.
+    /// An error, which says what to do, if the Runtime API cannot listen, or a folder not be made.
     pub(crate) async fn new(settings: Arc<Settings>) -> io::Result<Arc<Self>> {
         let clock = Clock::default();
-        let first = Environment::new(Arc::clone(&settings), clock.clone()).await?;
+        let listen = settings.runtime_api;
+        let first = Environment::new(Arc::clone(&settings), clock.clone(), listen).await?;
         let runtime_api = first.address();
         let each = settings.concurrency.unwrap_or(1);
         let places = Arc::new(Semaphore::new(settings.environments * each));
@@ -135,11 +136,13 @@ impl Pool {
         if let Some(environment) = self.idle()? {
             return Ok(environment);
         }
-        let opened = Environment::new(Arc::clone(&self.settings), self.clock.clone());
+        let mut listen = self.settings.runtime_api;
+        listen.set_port(0);
+        let opened = Environment::new(Arc::clone(&self.settings), self.clock.clone(), listen);
         let environment = match self.handle.spawn(opened).await {
             Ok(Ok(environment)) => Arc::new(environment),
             Ok(Err(error)) => {
-                let remedy = program::remedy(&error).unwrap_or_default();
+                let remedy = obstacle::remedy(&error).unwrap_or_default();
                 return Err(InvokeError::Environment(format!("{error}{remedy}")));
             }
             Err(_) => return Err(InvokeError::Stopped),

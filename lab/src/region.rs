@@ -8,17 +8,13 @@ pub(crate) const VARIABLES: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
 /// Source: emulator, `rie/handlers.go`.
 const DEFAULT: &str = "us-east-1";
 
-/// The region in the function's own variables, or else in the environment of the lab, or else
+/// The region in the function's own variables, or else in those that it inherits, or else
 /// `us-east-1`.
 ///
 /// # Errors
 ///
 /// The name and the value of a variable that is not a region.
-pub(crate) fn of(variables: &[(OsString, OsString)]) -> Result<String, (&'static str, OsString)> {
-    of_both(variables, |name| std::env::var_os(name))
-}
-
-fn of_both(
+pub(crate) fn of(
     variables: &[(OsString, OsString)],
     inherited: impl Fn(&str) -> Option<OsString>,
 ) -> Result<String, (&'static str, OsString)> {
@@ -65,7 +61,7 @@ mod tests {
         let inherited = |name: &str| {
             inherited.iter().find(|(it, _)| *it == name).map(|(_, value)| OsString::from(value))
         };
-        of_both(&own, inherited).map_err(|(name, _)| name)
+        of(&own, inherited).map_err(|(name, _)| name)
     }
 
     #[test]

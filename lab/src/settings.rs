@@ -1,9 +1,11 @@
 use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::log::{Log, LogFormat, LogLevel, VERSION};
+use crate::log::{Log, LogFormat, LogLevel};
+use crate::place::Launch;
 use crate::region;
 
 /// Where the output of a runtime's process goes.
@@ -25,9 +27,17 @@ pub(crate) struct Settings {
     pub(crate) program: Option<OsString>,
     pub(crate) arguments: Vec<OsString>,
     pub(crate) variables: Vec<(OsString, OsString)>,
+    /// Whether the function sees none of this program's variables but `PATH`.
+    pub(crate) is_env_clean: bool,
+    /// The folder with the function's code; `None` for that of the program.
+    pub(crate) task_root: Option<PathBuf>,
+    /// Whether a program that has been built again is started for the next invocation.
+    pub(crate) is_watched: bool,
     pub(crate) listen: SocketAddr,
     /// Normalised by [`browser::origin`](crate::browser::origin).
     pub(crate) allowed_origins: Vec<String>,
+    /// Where the first environment's Runtime API listens. All others have free ports.
+    pub(crate) runtime_api: SocketAddr,
     pub(crate) timeout: Duration,
     pub(crate) init_timeout: Option<Duration>,
     pub(crate) shutdown_timeout: Option<Duration>,
@@ -35,6 +45,8 @@ pub(crate) struct Settings {
     /// The time that each freeze adds to the clock; `None` without freezing.
     pub(crate) freeze: Option<Duration>,
     pub(crate) memory: u32,
+    /// The ephemeral storage in MB, if it was set.
+    pub(crate) storage: Option<u32>,
     pub(crate) name: String,
     pub(crate) handler: String,
     /// Set by [`Function::start`](crate::Function::start), from the variables.
@@ -68,9 +80,6 @@ impl Default for SnapStart {
 ///
 /// Source: emulator, `rie/handlers.go`.
 pub(crate) const ACCOUNT: &str = "012345678912";
-
-/// The variable that tells a runtime where the service is.
-pub(crate) const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
 
 impl Settings {
     /// How long init may take.
@@ -109,52 +118,13 @@ impl Settings {
     }
 
     /// The command that starts a runtime with the Runtime API at this address.
-    ///
-    /// The variables are those of the Lambda Developer Guide, "Using Lambda environment variables".
-    /// The process inherits all others of this program, except those that describe another Lambda.
-    pub(crate) fn command(&self, program: &OsString, runtime_api: SocketAddr) -> Command {
-        let mut command = Command::new(program);
+    pub(crate) fn command(&self, launch: &Launch, runtime_api: SocketAddr) -> Command {
+        let mut command = Command::new(&launch.file);
         command.args(&self.arguments);
-        for (name, _) in std::env::vars_os() {
-            let name_text = name.to_string_lossy();
-            if name_text.starts_with("AWS_LAMBDA_") || name_text.starts_with("_X_AMZN_") {
-                command.env_remove(name);
-            }
+        command.env_clear().envs(self.variables_of(launch, runtime_api));
+        if let Some(folder) = &launch.working_folder {
+            command.current_dir(folder);
         }
-        if let Ok(folder) = std::env::current_dir() {
-            command.env("LAMBDA_TASK_ROOT", &folder).env("LAMBDA_RUNTIME_DIR", folder);
-        }
-        let initialization_type = match (self.concurrency, self.snapstart) {
-            (None, None) => "on-demand",
-            (None, Some(_)) => "snap-start",
-            (Some(most), _) => {
-                command.env("AWS_LAMBDA_MAX_CONCURRENCY", most.to_string());
-                command.env("AWS_LAMBDA_LOG_FORMAT", LogFormat::Json.as_str());
-                "lambda-managed-instances"
-            }
-        };
-        if let Some(format) = self.log_format {
-            command.env("AWS_LAMBDA_LOG_FORMAT", format.as_str());
-        }
-        if let Some(level) = self.log_level {
-            command.env("AWS_LAMBDA_LOG_LEVEL", level.as_str());
-        }
-        if self.snapstart.is_none() {
-            // A snapshot is restored many times, with a log stream each.
-            let group = format!("/aws/lambda/{}", self.name);
-            command.env("AWS_LAMBDA_LOG_GROUP_NAME", group);
-            command.env("AWS_LAMBDA_LOG_STREAM_NAME", VERSION);
-        }
-        command
-            .env("AWS_LAMBDA_FUNCTION_NAME", &self.name)
-            .env("AWS_LAMBDA_FUNCTION_VERSION", VERSION)
-            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", self.memory.to_string())
-            .env("AWS_LAMBDA_INITIALIZATION_TYPE", initialization_type)
-            .env("TZ", ":UTC")
-            .env("_HANDLER", &self.handler)
-            .envs(self.variables.iter().map(|(name, value)| (name, value)))
-            .envs(region::VARIABLES.map(|name| (name, &self.region)))
-            .env(RUNTIME_API, runtime_api.to_string());
         command
     }
 }

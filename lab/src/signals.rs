@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 
 use crate::lab::{Lab, StartError};
-use crate::process::{children, program};
+use crate::process::{children, obstacle};
 
 /// Starts a thread that waits for the signals that end a program, stops the lab, and ends the
 /// program. A second signal kills everything immediately. Returns a flag that is set when a signal
@@ -19,7 +19,7 @@ use crate::process::{children, program};
 /// The thread also reaps the orphans that this program has [adopted](children::adopt).
 pub(crate) fn end_with_signals(lab: Arc<Lab>) -> Result<Arc<AtomicBool>, StartError> {
     let no_signals = |error| {
-        let remedy = program::remedy(&error).unwrap_or_default();
+        let remedy = obstacle::remedy(&error).unwrap_or_default();
         StartError::System(format!("cannot wait for signals: {error}{remedy}"))
     };
     let runtime = Builder::new_current_thread().enable_all().build().map_err(no_signals)?;

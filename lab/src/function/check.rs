@@ -6,8 +6,9 @@ use super::Function;
 use crate::browser;
 use crate::lab::StartError;
 use crate::log::LogFormat;
-use crate::process::program;
-use crate::settings::{RUNTIME_API, Settings};
+use crate::program::Program;
+use crate::settings::Settings;
+use crate::variables::RUNTIME_API;
 
 impl Function {
     /// # Errors
@@ -58,8 +59,9 @@ impl Function {
         if let (Some((_, what)), Some(why_not)) = (set, why_not) {
             return Err(StartError::Setting(format!("{what} {why_not}")));
         }
+        self.check_place()?;
         if let Some(program) = program {
-            program::check(program, self.settings.path()).map_err(StartError::Setting)?;
+            Program::of(program).check(self.settings.path()).map_err(StartError::Setting)?;
         }
         for (variable, value) in variables {
             let is_invalid = variable.is_empty()
@@ -89,6 +91,41 @@ impl Function {
             ))),
             None => Ok(()),
         }
+    }
+
+    /// Checks the folders, and the address of the Runtime API.
+    fn check_place(&self) -> Result<(), StartError> {
+        let Settings { program, task_root, is_watched, is_env_clean, environments, .. } =
+            &self.settings;
+        let refuse = |reason: String| Err(StartError::Setting(reason));
+        if let Some(folder) = task_root.as_deref().filter(|it| !it.is_dir()) {
+            return refuse(format!(
+                "no folder {}: the task root is the folder with the function's code",
+                folder.display()
+            ));
+        }
+        let needs_program = [
+            (*is_watched, "watching the program"),
+            (*is_env_clean, "a clean environment"),
+            (task_root.is_some(), "a task root"),
+        ];
+        if let (None, Some((_, what))) = (program, needs_program.iter().find(|(is_set, _)| *is_set))
+        {
+            return refuse(format!("{what} needs a runtime that the lab starts: give the program"));
+        }
+        let address = self.settings.runtime_api;
+        if address.port() != 0 && *environments > 1 {
+            return refuse(format!(
+                "{environments} environments cannot share the Runtime API at {address}: use one \
+                 environment, or port 0 for free ports"
+            ));
+        }
+        if let Some(storage) = self.settings.storage.filter(|it| !(512..=10_240).contains(it)) {
+            return refuse(format!(
+                "an ephemeral storage of {storage} MB is out of range: use 512 to 10240"
+            ));
+        }
+        Ok(())
     }
 
     fn check_times(&self) -> Result<(), StartError> {

@@ -4,6 +4,7 @@ mod check;
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::browser;
@@ -18,9 +19,15 @@ pub struct Function {
     settings: Settings,
 }
 
+/// The default memory size in MB. Source: emulator, `rie/handlers.go`.
+pub(crate) const DEFAULT_MEMORY: u32 = 3008;
+
 impl Function {
     /// A function whose bootstrap is this program: a path, or a name that is looked up in `PATH`.
     /// It must exist when the lab [starts](Self::start).
+    ///
+    /// A folder, or a zip archive (feature `zip`), is a task root as it is deployed to Lambda. Each
+    /// environment unpacks the archive for itself, and starts `bootstrap` in the task root.
     ///
     /// The defaults are those of AWS's emulator: a timeout of 300 s, 3,008 MB, the name
     /// `test_function`, and one environment. Init has 10 s, as on Lambda.
@@ -69,14 +76,19 @@ impl Function {
                 program,
                 arguments: Vec::new(),
                 variables: Vec::new(),
+                is_env_clean: false,
+                task_root: None,
+                is_watched: false,
                 listen: (Ipv4Addr::LOCALHOST, 0).into(),
                 allowed_origins: Vec::new(),
+                runtime_api: (Ipv4Addr::LOCALHOST, 0).into(),
                 timeout: Duration::from_secs(300),
                 init_timeout: None,
                 shutdown_timeout: None,
                 snapstart: None,
                 freeze: None,
-                memory: 3008,
+                memory: DEFAULT_MEMORY,
+                storage: None,
                 name: "test_function".into(),
                 handler: String::new(),
                 region: String::new(),
@@ -97,7 +109,8 @@ impl Function {
         self
     }
 
-    /// Adds an environment variable.
+    /// Adds an environment variable, also in the place of one that the lab sets, except for
+    /// `AWS_LAMBDA_RUNTIME_API`.
     ///
     /// `AWS_REGION`, or else `AWS_DEFAULT_REGION`, sets the region; without them it is that of this
     /// program's environment, or `us-east-1`. The function sees both variables with that region,
@@ -105,6 +118,39 @@ impl Function {
     #[must_use]
     pub fn variable(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.settings.variables.push((name.into(), value.into()));
+        self
+    }
+
+    /// Starts the function without the variables of this program, except for `PATH`.
+    ///
+    /// Otherwise it inherits them, credentials included, without those that describe another
+    /// Lambda, such as `AWS_LAMBDA_…` and `AWS_EXECUTION_ENV`.
+    #[must_use]
+    pub fn clean_env(mut self) -> Self {
+        self.settings.is_env_clean = true;
+        self
+    }
+
+    /// Sets the folder with the function's code: `LAMBDA_TASK_ROOT`, and the working folder of the
+    /// process.
+    ///
+    /// Without it, `LAMBDA_TASK_ROOT` is the folder of the program, or this program's working
+    /// folder if the program was found in `PATH`, and the process has this program's working folder.
+    #[must_use]
+    pub fn task_root(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.settings.task_root = Some(folder.into());
+        self
+    }
+
+    /// Starts a new environment for the next invocation after the program has been built again, or
+    /// a file among its arguments or in its task root has changed. A program that is being written
+    /// is waited for, 10 s at most.
+    ///
+    /// Folders called `node_modules`, `__pycache__` or `target`, and those whose name begins with a
+    /// dot, are not looked into.
+    #[must_use]
+    pub fn watch(mut self) -> Self {
+        self.settings.is_watched = true;
         self
     }
 
@@ -189,6 +235,13 @@ impl Function {
         self
     }
 
+    /// Sets the size of the ephemeral storage in MB, from 512 to 10,240. It is not enforced.
+    #[must_use]
+    pub fn ephemeral_storage(mut self, megabytes: u32) -> Self {
+        self.settings.storage = Some(megabytes);
+        self
+    }
+
     /// Sets the memory size in MB. The function sees it, but it is not enforced. A log line says
     /// once when the function's processes have used more.
     #[must_use]
@@ -238,6 +291,14 @@ impl Function {
         self
     }
 
+    /// Sets the address of the Runtime API, for a runtime that is started by hand or in a container.
+    /// The default is a free port of 127.0.0.1. With several environments the port has to be 0.
+    #[must_use]
+    pub fn runtime_api(mut self, address: SocketAddr) -> Self {
+        self.settings.runtime_api = address;
+        self
+    }
+
     /// Sets the lowest level that the function logs: `AWS_LAMBDA_LOG_LEVEL`. It is up to the
     /// runtime; those of AWS filter JSON lines only.
     #[must_use]
@@ -282,6 +343,11 @@ impl Function {
         self.settings.program.is_none()
     }
 
+    /// Whether a runtime on another machine can reach the Runtime API.
+    pub(crate) fn is_runtime_api_open(&self) -> bool {
+        !self.settings.runtime_api.ip().is_loopback()
+    }
+
     /// Starts a lab. The function itself starts with the first invocation, or immediately with
     /// [`snapstart`](Self::snapstart).
     ///
@@ -292,10 +358,11 @@ impl Function {
     pub fn start(mut self) -> Result<Lab, StartError> {
         self.check()?;
         self.settings.log = Log::new(self.settings.output).map_err(|error| {
-            let remedy = crate::process::program::remedy(&error).unwrap_or_default();
+            let remedy = crate::process::obstacle::remedy(&error).unwrap_or_default();
             StartError::System(format!("cannot start the log thread: {error}{remedy}"))
         })?;
-        self.settings.region = region::of(&self.settings.variables).map_err(|(name, value)| {
+        let region = region::of(&self.settings.variables, |name| self.settings.passed_on(name));
+        self.settings.region = region.map_err(|(name, value)| {
             StartError::Setting(format!(
                 "{value:?} in {name} is not a region: set a region such as us-east-1"
             ))

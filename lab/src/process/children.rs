@@ -67,7 +67,7 @@ fn become_subreaper() -> bool {
 }
 
 /// Starts a child whose exit status nobody else takes.
-pub(super) fn spawn(command: &mut Command) -> io::Result<Child> {
+pub(crate) fn spawn(command: &mut Command) -> io::Result<Child> {
     // Under the lock, so that no other thread takes the new child for an orphan.
     let mut children = lock();
     let child = command.spawn()?;
@@ -78,7 +78,7 @@ pub(super) fn spawn(command: &mut Command) -> io::Result<Child> {
 }
 
 /// Reaps a child of [`spawn`] that has ended.
-pub(super) fn reap(child: &mut Child) -> io::Result<ExitStatus> {
+pub(crate) fn reap(child: &mut Child) -> io::Result<ExitStatus> {
     let mut children = lock();
     let status = child.wait();
     if let Some(children) = &mut children {

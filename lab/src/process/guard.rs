@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
-use super::{children, program};
+use super::{children, obstacle};
 
 /// A shell that leads the group. It waits for the end of its input, which means that the lab has
 /// ended, and then kills the group, and the processes outside of it that the lab has named.
@@ -35,7 +35,7 @@ impl Guard {
         command.args(["-c", GUARD]).stdin(Stdio::piped()).stdout(Stdio::null());
         command.stderr(Stdio::null()).env_clear().process_group(0);
         let guard = children::spawn(&mut command).map_err(|error| {
-            let remedy = program::remedy(&error).unwrap_or_default();
+            let remedy = obstacle::remedy(&error).unwrap_or_default();
             let text = format!("cannot start the guard process /bin/sh: {error}{remedy}");
             io::Error::new(error.kind(), text)
         })?;

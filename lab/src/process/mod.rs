@@ -4,9 +4,9 @@ pub(crate) mod children;
 mod group;
 mod guard;
 mod memory;
+pub(crate) mod obstacle;
 mod outsiders;
 mod proc;
-pub(crate) mod program;
 
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -19,7 +19,7 @@ use rustix::process::Pid;
 use tokio::sync::watch;
 
 use crate::log::Log;
-use crate::settings::RUNTIME_API;
+use crate::variables::RUNTIME_API;
 use group::Group;
 use guard::Guard;
 use memory::Meter;

@@ -1,5 +1,6 @@
 //! The lab from outside: its Runtime API, Invoke API, processes and command line.
 
+mod addresses;
 mod by_hand;
 mod callers;
 mod command_line;
@@ -17,6 +18,7 @@ mod output;
 mod pages;
 mod peak_memory;
 mod processes;
+mod programs;
 mod runtime_calls;
 mod served;
 mod shutdown;
@@ -25,6 +27,9 @@ mod starts;
 mod streams;
 mod support;
 mod telemetry;
+mod temporary;
+mod variables;
+mod watch;
 
 /// A bootstrap: a lab starts this test program, with this test, as the function.
 ///

@@ -202,7 +202,8 @@ fn the_environment_of_the_function_contains_its_settings() {
         .argument("--test-threads=1")
         .start()
         .unwrap();
-    let folder = std::env::current_dir().unwrap();
+    let program = std::env::current_exe().unwrap();
+    let folder = program.parent().unwrap();
     for (name, value) in [
         ("AWS_LAMBDA_RUNTIME_API", lab.runtime_api().as_str()),
         ("AWS_LAMBDA_FUNCTION_NAME", "my-function"),
@@ -214,6 +215,7 @@ fn the_environment_of_the_function_contains_its_settings() {
         ("AWS_REGION", "eu-central-1"),
         ("_HANDLER", "app.main"),
         ("LAMBDA_TASK_ROOT", folder.to_str().unwrap()),
+        ("LAMBDA_RUNTIME_DIR", folder.to_str().unwrap()),
         ("TZ", ":UTC"),
         ("MINE", "my value"),
         ("_X_AMZN_TRACE_ID", ""),

@@ -103,6 +103,11 @@ impl Served {
         (Connection::open(address), pid.parse().unwrap())
     }
 
+    /// The lines before the address that have not been read yet.
+    pub(crate) fn before(&self) -> String {
+        self.before.concat()
+    }
+
     /// Everything that the program still prints until it ends.
     pub(crate) fn rest(mut self) -> String {
         let mut rest = String::new();

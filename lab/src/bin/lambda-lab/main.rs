@@ -1,11 +1,12 @@
 //! The program `lambda-lab`.
 #![forbid(unsafe_code)]
 
+mod addresses;
 mod options;
 
 use std::ffi::OsString;
 use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -28,8 +29,9 @@ enum Command {
     /// The answer goes to standard output, everything else to standard error. The exit code is 0 if
     /// the function answered, 1 if it failed, and 2 if the command line is invalid.
     Run {
-        /// The event: JSON, @FILE, or - for standard input; repeat the option for several
-        /// invocations, one after the other
+        /// The event: JSON, @FILE, or - for standard input; may be repeated
+        ///
+        /// Several events are invoked one after the other.
         #[arg(long, value_name = "JSON|@FILE|-", default_value = "{}", allow_hyphen_values = true)]
         event: Vec<String>,
         /// The trace id of the invocations: Root=…;Parent=…;Sampled=1; each gets a new one otherwise,
@@ -38,7 +40,7 @@ enum Command {
         trace_id: Option<String>,
         #[command(flatten)]
         options: Options,
-        /// The program to start, and its arguments
+        /// The program to start, and its arguments; or a folder, or a zip archive, with a bootstrap
         #[arg(
             value_name = "BOOTSTRAP",
             required = true,
@@ -50,16 +52,42 @@ enum Command {
     /// Keep running, and invoke a function with each event that is posted
     Serve {
         /// The port to listen on; 0 for any free port
-        #[arg(long, default_value_t = 9000)]
+        #[arg(long, default_value_t = 9000, help_heading = "Addresses")]
         port: u16,
-        /// The address to listen on
-        #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+        /// The address to listen on, or a name such as localhost
+        ///
+        /// With 0.0.0.0 everybody in the network can invoke the function.
+        #[arg(
+            long,
+            value_name = "HOST",
+            default_value_t = addresses::HOST,
+            value_parser = addresses::host,
+            help_heading = "Addresses"
+        )]
         host: IpAddr,
+        /// The port of the Runtime API [default: a free port of 127.0.0.1]
+        ///
+        /// For a runtime that you start yourself, in a debugger or, with 0.0.0.0:PORT, in a
+        /// container.
+        #[arg(
+            long,
+            value_name = "[HOST:]PORT",
+            value_parser = addresses::port_or_address,
+            visible_aliases = ["runtime-api", "runtime-api-address"],
+            help_heading = "Addresses"
+        )]
+        runtime_port: Option<SocketAddr>,
+        /// Take a program that has been built again for the next invocation
+        ///
+        /// Then a new environment starts, also when a file among the arguments or in the task root
+        /// has changed.
+        #[arg(long)]
+        watch: bool,
         /// How many environments to start at most for concurrent callers
-        #[arg(long, value_name = "N", default_value_t = 1)]
+        #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Environments")]
         environments: usize,
         /// Managed instances: how many concurrent invocations each environment takes
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", help_heading = "Environments")]
         concurrency: Option<usize>,
         /// Let the web pages of this origin invoke the function: https://app.example, * for all
         /// pages, null for files; may be repeated. Pages of localhost always may
@@ -67,7 +95,9 @@ enum Command {
         allow_origin: Vec<String>,
         #[command(flatten)]
         options: Options,
-        /// The program to start, and its arguments; if omitted, start the runtime yourself
+        /// The program to start, and its arguments; or a folder, or a zip archive, with a bootstrap
+        ///
+        /// If it is omitted, start the runtime yourself.
         #[arg(value_name = "BOOTSTRAP", trailing_var_arg = true, allow_hyphen_values = true)]
         bootstrap: Vec<OsString>,
     },
@@ -88,6 +118,8 @@ fn main() -> ExitCode {
         Command::Serve {
             port,
             host,
+            runtime_port,
+            watch,
             environments,
             concurrency,
             allow_origin,
@@ -97,6 +129,11 @@ fn main() -> ExitCode {
             let function = function.listen(SocketAddr::new(host, port));
             let function = function.environments(environments);
             let function = allow_origin.into_iter().fold(function, Function::allow_origin);
+            let function = if watch { function.watch() } else { function };
+            let function = match runtime_port {
+                Some(address) => function.runtime_api(address),
+                None => function,
+            };
             command::serve(match concurrency {
                 Some(most) => function.concurrency(most),
                 None => function,

@@ -1,6 +1,7 @@
 //! The options of a function, which both commands share.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,52 +10,93 @@ use lambda_lab::{Function, LogFormat, LogLevel};
 /// What describes the function and the Lambda that it runs on.
 #[derive(Args)]
 pub(crate) struct Options {
+    /// An environment variable for the function; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = variable, help_heading = FUNCTION)]
+    env: Vec<(String, String)>,
+    /// Pass on none of this shell's variables but PATH
+    ///
+    /// Otherwise the function sees them, credentials included.
+    #[arg(long, help_heading = FUNCTION)]
+    clean_env: bool,
+    /// The handler, for runtimes that ask for one
+    #[arg(long, default_value = "", hide_default_value = true, help_heading = FUNCTION)]
+    handler: String,
+    /// The name of the function
+    #[arg(long, default_value = "test_function", help_heading = FUNCTION)]
+    name: String,
+    /// The folder with the function's code, where the program is started
+    ///
+    /// LAMBDA_TASK_ROOT names it. Without this option that is the program's folder, and the program
+    /// is started in this one.
+    #[arg(long, value_name = "FOLDER", help_heading = FUNCTION)]
+    task_root: Option<PathBuf>,
     /// How long an invocation may take: 3, 0.5, 500ms or 10m; plain numbers are seconds
-    #[arg(long, value_name = "TIME", default_value = "300", value_parser = time_above_zero)]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "300",
+        value_parser = time_above_zero,
+        help_heading = LIMITS
+    )]
     timeout: Duration,
-    /// How long init may take; a longer one is repeated within the invocation, or fails with
-    /// --snapstart [default: 10; with --snapstart the timeout, but from 130 to 900]
-    #[arg(long, value_name = "TIME", value_parser = time_above_zero)]
+    /// How long init may take [default: 10]
+    ///
+    /// An init that takes longer is repeated within the invocation. With --snapstart it fails, and
+    /// the default is the timeout, but at least 130 s and at most 900 s.
+    #[arg(long, value_name = "TIME", value_parser = time_above_zero, help_heading = LIMITS)]
     init_timeout: Option<Duration>,
-    /// How long the function has from SIGTERM to SIGKILL if it registered an extension
-    /// [default: 500ms; with --concurrency 600ms]
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    /// How long the function has from SIGTERM to SIGKILL [default: 500ms]
+    ///
+    /// Only a function that has registered an extension gets SIGTERM. With --concurrency the default
+    /// is 600ms. Lambda allows 2 s at most.
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = LIMITS)]
     shutdown_timeout: Option<Duration>,
+    /// The memory size in MB; the function sees it, but it is not enforced
+    #[arg(long, value_name = "MB", default_value_t = 3008, help_heading = LIMITS)]
+    memory: u32,
+    /// The ephemeral storage in MB, from 512 to 10240; it is not enforced
+    #[arg(long, value_name = "MB", help_heading = LIMITS)]
+    ephemeral_storage: Option<u32>,
+    /// Stop the function's processes between invocations
+    #[arg(long, help_heading = FREEZE)]
+    freeze: bool,
+    /// Stop them, and pretend that each freeze lasted this much longer
+    ///
+    /// Deadlines and the dates of replies move forward, without waiting.
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = FREEZE)]
+    freeze_for: Option<Duration>,
     /// Start the function now, stop it as in a snapshot, and restore it for the first invocation
-    #[arg(long)]
+    #[arg(long, help_heading = FREEZE)]
     snapstart: bool,
     /// The least time from the snapshot to the restore
-    #[arg(long, value_name = "TIME", value_parser = time, requires = "snapstart")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = time,
+        requires = "snapstart",
+        help_heading = FREEZE
+    )]
     snapshot_pause: Option<Duration>,
     /// How long a restore may take, including the function's hooks [default: 10]
-    #[arg(long, value_name = "TIME", value_parser = time_above_zero, requires = "snapstart")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = time_above_zero,
+        requires = "snapstart",
+        help_heading = FREEZE
+    )]
     restore_timeout: Option<Duration>,
-    /// Stop the function's processes between invocations
-    #[arg(long)]
-    freeze: bool,
-    /// Stop them, and pretend that each freeze lasted this much longer: deadlines and the dates of
-    /// replies move forward, without waiting
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    freeze_for: Option<Duration>,
-    /// An environment variable for the function; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = variable)]
-    env: Vec<(String, String)>,
-    /// The handler, for runtimes that ask for one
-    #[arg(long, default_value = "")]
-    handler: String,
-    /// The memory size in MB; the function sees it, but it is not enforced
-    #[arg(long, value_name = "MB", default_value_t = 3008)]
-    memory: u32,
     /// The lowest level that the function logs: TRACE, DEBUG, INFO, WARN, ERROR or FATAL
-    #[arg(long, value_name = "LEVEL", value_parser = log_level)]
+    #[arg(long, value_name = "LEVEL", value_parser = log_level, help_heading = FUNCTION)]
     log_level: Option<LogLevel>,
     /// The format in which the function logs: JSON or Text [default with --concurrency: JSON]
-    #[arg(long, value_name = "FORMAT", value_parser = log_format)]
+    #[arg(long, value_name = "FORMAT", value_parser = log_format, help_heading = FUNCTION)]
     log_format: Option<LogFormat>,
-    /// The name of the function
-    #[arg(long, default_value = "test_function")]
-    name: String,
 }
+
+const FUNCTION: &str = "Function";
+const LIMITS: &str = "Limits";
+const FREEZE: &str = "Freeze and snapshot";
 
 type Set = fn(Function, Duration) -> Function;
 
@@ -93,6 +135,15 @@ impl Options {
         };
         let function = if self.snapstart { function.snapstart() } else { function };
         let function = if self.freeze { function.freeze() } else { function };
+        let function = if self.clean_env { function.clean_env() } else { function };
+        let function = match self.task_root {
+            Some(folder) => function.task_root(folder),
+            None => function,
+        };
+        let function = match self.ephemeral_storage {
+            Some(size) => function.ephemeral_storage(size),
+            None => function,
+        };
         let times: [(_, Set); 5] = [
             (self.init_timeout, Function::init_timeout),
             (self.shutdown_timeout, Function::shutdown_timeout),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -77,7 +78,7 @@ fn under_the_lab(script: &Script) -> Vec<Response> {
 }
 
 fn run(script: &Script, address: SocketAddr) -> Vec<Response> {
-    let mut known = Known::default();
+    let mut known = Known::of(script);
     let steps = script.steps.iter();
     steps
         .map(|step| {
@@ -97,14 +98,25 @@ fn run(script: &Script, address: SocketAddr) -> Vec<Response> {
 /// Values that vary between runs.
 #[derive(Default)]
 struct Known {
+    /// The folder of a program that was built, which has a name of its own.
+    program_folder: Option<PathBuf>,
     processes: BTreeMap<String, usize>,
 }
 
 impl Known {
+    fn of(script: &Script) -> Self {
+        let folder = script.program.parent();
+        let folder = folder.filter(|it| it.components().count() > 2).map(Into::into);
+        Self { program_folder: folder, ..Self::default() }
+    }
+
     /// Replaces ids, ports and folders by placeholders, times by 0, and process ids by their order.
     fn normalise(&mut self, text: &str) -> String {
         let here = std::env::current_dir().expect("Cargo starts tests in a folder");
-        let text = text.replace(&*here.to_string_lossy(), "<here>");
+        let mut text = text.replace(&*here.to_string_lossy(), "<here>");
+        if let Some(folder) = &self.program_folder {
+            text = text.replace(&*folder.to_string_lossy(), "<program>");
+        }
         let mut normal = String::with_capacity(text.len());
         let mut rest = text.as_str();
         while let Some(first) = rest.chars().next() {

@@ -340,10 +340,15 @@ pub(crate) const WANTED: &[Difference] = &[
             ("body.AWS_DEFAULT_REGION", "", "us-east-1"),
             ("body.AWS_REGION", "", "us-east-1"),
             ("body.AWS_LAMBDA_INITIALIZATION_TYPE", "", "on-demand"),
-            ("body.LAMBDA_RUNTIME_DIR", "", "<here>"),
-            ("body.LAMBDA_TASK_ROOT", "", "<here>"),
+            ("body.LAMBDA_RUNTIME_DIR", "", "<program>"),
+            ("body.LAMBDA_TASK_ROOT", "", "<program>"),
             ("body.TZ", "", ":UTC"),
         ],
+    },
+    Difference {
+        at: Steps("the environment of a function", &["variables"]),
+        why: "on Lambda each environment has a /tmp of its own; the emulator has its container's",
+        parts: &[("body.TMPDIR", "*", "*")],
     },
     Difference {
         at: Steps("the environment of a function", &["variables"]),

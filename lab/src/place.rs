@@ -1,0 +1,147 @@
+//! What one environment has of its own: the address of its Runtime API, and its folders.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard};
+
+use tempfile::TempDir;
+
+use crate::process::children;
+use crate::program::Program;
+use crate::settings::Settings;
+
+/// The place where the processes of an environment run.
+///
+/// Its folder lives as long as the environment: through freezes, and when the process is replaced
+/// after a failure or a timeout.
+///
+/// Source: Lambda Developer Guide, "Understanding the Lambda execution environment lifecycle".
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// The address at which the function reaches the Runtime API.
+    pub(crate) runtime_api: SocketAddr,
+    /// `None` for an external runtime, and after the end.
+    content: Mutex<Option<Content>>,
+}
+
+#[derive(Debug)]
+struct Content {
+    folder: TempDir,
+    // Declared after the folder, so that it takes over if the lab is killed while that is removed.
+    _cleaner: Cleaner,
+    /// An archive is unpacked in the folder, and may be missing by now.
+    program: Program,
+}
+
+/// A shell that waits for the end of its input, which means that the lab has been killed, and then
+/// removes the folder.
+#[derive(Debug)]
+struct Cleaner(Child);
+
+/// It waits a moment, as the processes of the function are killed at the same time.
+const CLEANER: &str = "trap '' HUP INT TERM; read -r _; sleep 1; rm -rf -- \"$0\"";
+
+/// What a process is started with that belongs to its environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Launch {
+    /// The file to execute, or a name to be looked up in `PATH`.
+    pub(crate) file: PathBuf,
+    /// `None` for the folder of this program.
+    pub(crate) working_folder: Option<PathBuf>,
+    pub(crate) task_root: PathBuf,
+    pub(crate) runtime_folder: PathBuf,
+    /// For temporary files.
+    pub(crate) temporary: PathBuf,
+}
+
+/// The parts of the folder: temporary files, and an archive's content.
+const TEMPORARY: &str = "tmp";
+const TASK: &str = "task";
+
+impl Place {
+    /// # Errors
+    ///
+    /// An error, which says what to do, if a folder cannot be made or an archive not be unpacked.
+    pub(crate) fn new(settings: &Settings, runtime_api: SocketAddr) -> io::Result<Self> {
+        let place = Self { runtime_api, content: Mutex::new(None) };
+        place.renew(settings)?;
+        Ok(place)
+    }
+
+    /// Removes the folder, and makes another one, as in a new environment. An archive is unpacked
+    /// again.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new). The folder is kept.
+    pub(crate) fn renew(&self, settings: &Settings) -> io::Result<()> {
+        let Some(program) = &settings.program else { return Ok(()) };
+        let folder = tempfile::Builder::new().prefix("lambda-lab-").tempdir();
+        let made = folder.and_then(|folder| {
+            std::fs::create_dir(folder.path().join(TEMPORARY))?;
+            Ok((Cleaner::start(folder.path())?, folder))
+        });
+        let (cleaner, folder) = made.map_err(|error| {
+            let all = std::env::temp_dir();
+            let reason = format!(
+                "cannot make a temporary folder in {}: {error}; set TMPDIR to another one",
+                all.display()
+            );
+            io::Error::new(error.kind(), reason)
+        })?;
+        let program = Program::of(program);
+        if let Program::Archive(archive) = &program {
+            crate::archive::unpack(archive, &folder.path().join(TASK))?;
+        }
+        let earlier = self.lock().replace(Content { folder, _cleaner: cleaner, program });
+        drop(earlier);
+        Ok(())
+    }
+
+    /// What the next process is started with.
+    ///
+    /// # Errors
+    ///
+    /// An error for an external runtime, and after the end.
+    pub(crate) fn launch(&self, settings: &Settings) -> io::Result<Launch> {
+        let content = self.lock();
+        let Some(Content { folder, program, .. }) = content.as_ref() else {
+            return Err(io::Error::other("the environment has ended"));
+        };
+        program.launch(settings, folder.path().join(TASK), folder.path().join(TEMPORARY))
+    }
+
+    /// Removes the folder for good.
+    pub(crate) fn remove(&self) {
+        // Without the lock, as it may take a while.
+        let content = self.lock().take();
+        drop(content);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Content>> {
+        self.content.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Cleaner {
+    fn start(folder: &Path) -> io::Result<Self> {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", CLEANER]).arg(folder).stdin(Stdio::piped()).stdout(Stdio::null());
+        // In a group of its own, so that Ctrl-C does not reach it.
+        command.stderr(Stdio::null()).env_clear().process_group(0);
+        let cleaner = children::spawn(&mut command).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot start /bin/sh to remove it: {error}"))
+        })?;
+        Ok(Self(cleaner))
+    }
+}
+
+impl Drop for Cleaner {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = children::reap(&mut self.0);
+    }
+}

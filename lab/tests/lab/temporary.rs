@@ -1,0 +1,82 @@
+//! The folder for temporary files of each environment.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Barrier;
+use std::thread;
+
+use lambda_lab::Lab;
+
+use crate::served::Served;
+use crate::support::{function, wait_until};
+
+fn folder(lab: &Lab) -> PathBuf {
+    String::from_utf8(lab.invoke("env TMPDIR").unwrap().body).unwrap().into()
+}
+
+#[test]
+fn temporary_files_live_through_freezes_and_resets_and_end_with_the_lab() {
+    let lab = function().freeze().start().unwrap();
+    let temporary = folder(&lab);
+    let file = temporary.join("kept");
+    std::fs::write(&file, "by the first process").unwrap();
+    lab.invoke("exit 3").unwrap_err();
+    assert_eq!(folder(&lab), temporary);
+    assert_eq!(std::fs::read(&file).unwrap(), b"by the first process");
+    lab.stop();
+    assert!(!temporary.exists() && !temporary.parent().unwrap().exists());
+}
+
+#[test]
+fn each_environment_has_temporary_files_of_its_own() {
+    let lab = function().environments(3).start().unwrap();
+    let together = Barrier::new(3);
+    let seen = thread::scope(|scope| {
+        let callers = [(); 3].map(|()| {
+            scope.spawn(|| {
+                let mut seen = HashSet::new();
+                for _ in 0..10 {
+                    together.wait();
+                    let pid = lab.invoke("pid").unwrap().body;
+                    seen.insert((pid, folder(&lab)));
+                }
+                seen
+            })
+        });
+        callers.into_iter().flat_map(|caller| caller.join().unwrap()).collect::<HashSet<_>>()
+    });
+    let folders: HashSet<_> = seen.into_iter().map(|(_, folder)| folder).collect();
+    assert!(folders.iter().all(|it| it.is_dir()), "{folders:?}");
+    assert!((1..=3).contains(&folders.len()), "{folders:?}");
+    drop(lab);
+    assert!(folders.iter().all(|it| !it.exists()), "{folders:?}");
+}
+
+#[test]
+fn temporary_files_are_removed_when_a_signal_ends_the_lab() {
+    for signal in ["INT", "TERM", "KILL"] {
+        let mut served = Served::start(&[], "echo temporary $TMPDIR >&2; sleep 1000");
+        let _caller = served.invoke_in_background();
+        let temporary = served.line_with("temporary ");
+        let temporary = Path::new(&temporary);
+        assert!(temporary.is_dir());
+        std::fs::write(temporary.join("file"), "1").unwrap();
+        served.signal(signal);
+        served.child.wait().unwrap();
+        wait_until("it is removed", || !temporary.parent().unwrap().exists());
+    }
+}
+
+#[test]
+fn what_is_not_enforced_and_what_lambda_does_not_have_is_said() {
+    let options = ["--memory", "256", "--ephemeral-storage", "1024", "--shutdown-timeout", "5"];
+    let mut served = Served::start(&options, "exit 1");
+    served.line_with("lambda-lab: a shutdown timeout of 5s is beyond Lambda, which allows 2s");
+    let line = served.line_with("lambda-lab: not enforced: ");
+    assert_eq!(line, "256 MB of memory, 1024 MB of ephemeral storage");
+    served.signal("TERM");
+    let quiet = Served::start(&["--shutdown-timeout", "2"], "exit 1");
+    quiet.signal("TERM");
+    let rest = quiet.rest();
+    assert!(!rest.contains("enforced") && !rest.contains("beyond"), "{rest}");
+}
