@@ -103,7 +103,7 @@ fn open(archive: &Path) -> io::Result<ZipArchive<File>> {
 }
 
 fn unreadable(archive: &Path, error: &ZipError) -> io::Error {
-    invalid(archive, &format!("{error}; zip it again, without encryption"))
+    invalid(archive, &format!("{error}; it must be a whole zip file, without encryption"))
 }
 
 fn invalid(archive: &Path, what: &str) -> io::Error {

@@ -20,7 +20,7 @@ use crate::lab::reachable;
 use crate::lifecycle::{Lifecycle, Reason, Running, StartFailure};
 use crate::log::{InitReport, LogStream, Report, Status};
 use crate::place::Place;
-use crate::process::Process;
+use crate::process::{Process, obstacle};
 use crate::runtime_api;
 use crate::settings::Settings;
 use crate::trace;
@@ -106,8 +106,8 @@ impl Environment {
         listen: SocketAddr,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(listen).await.map_err(|error| {
-            let reason =
-                format!("the Runtime API cannot listen on {listen}: {error}; choose another port");
+            let remedy = obstacle::listening(&error);
+            let reason = format!("the Runtime API cannot listen on {listen}: {error}{remedy}");
             io::Error::new(error.kind(), reason)
         })?;
         let address = listener.local_addr()?;

@@ -69,7 +69,7 @@ impl Lab {
         let (listen, log) = (settings.listen, settings.log.clone());
         let starting = async move {
             let listener = TcpListener::bind(listen).await.map_err(|error| {
-                let remedy = obstacle::remedy(&error).unwrap_or("; choose another port");
+                let remedy = obstacle::listening(&error);
                 StartError::System(format!("cannot listen on {listen}: {error}{remedy}"))
             })?;
             let system = |error: io::Error| {

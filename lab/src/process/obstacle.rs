@@ -60,6 +60,14 @@ pub(crate) fn remedy(error: &io::Error) -> Option<&'static str> {
     })
 }
 
+/// What to do about an address at which the lab cannot listen.
+pub(crate) fn listening(error: &io::Error) -> &'static str {
+    remedy(error).unwrap_or(match error.kind() {
+        io::ErrorKind::AddrNotAvailable => "; choose an address of this machine",
+        _ => "; choose another port",
+    })
+}
+
 enum Problem {
     /// There is no such file; the text says what to do.
     Missing(String),

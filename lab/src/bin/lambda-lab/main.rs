@@ -162,6 +162,12 @@ fn read_event(event: String) -> Result<Event, String> {
                 .map_err(|error| format!("the event in the file {file:?} is not JSON: {error}"))
         }
         None => Event::json(event.as_str()).map_err(|error| {
+            if std::path::Path::new(&event).is_file() {
+                return format!(
+                    "the event {event:?} is not JSON, but a file: write --event @{}",
+                    event.escape_debug()
+                );
+            }
             let is_word = !event.contains(['\'', '"', '\\', '{', '[']) && event.len() < 40;
             let example = if is_word { format!("\"{event}\"") } else { r#"{"name":"Ada"}"#.into() };
             let (beginning, more) = match event.char_indices().nth(60) {

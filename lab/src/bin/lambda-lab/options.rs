@@ -26,8 +26,8 @@ pub(crate) struct Options {
     name: String,
     /// The folder with the function's code, where the program is started
     ///
-    /// LAMBDA_TASK_ROOT names it. Without this option that is the program's folder, and the program
-    /// is started in this one.
+    /// LAMBDA_TASK_ROOT names it. Without this option, LAMBDA_TASK_ROOT is the program's folder, and
+    /// the program is started in the current folder.
     #[arg(long, value_name = "FOLDER", help_heading = FUNCTION)]
     task_root: Option<PathBuf>,
     /// How long an invocation may take: 3, 0.5, 500ms or 10m; plain numbers are seconds
@@ -186,7 +186,7 @@ fn log_format(text: &str) -> Result<LogFormat, String> {
 fn variable(text: &str) -> Result<(String, String), String> {
     let (name, value) =
         text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
-            format!("\"{text}\" is not KEY=VALUE: write an equals sign after the name")
+            format!("\"{text}\" is not KEY=VALUE: write a name, an equals sign and the value")
         })?;
     Ok((name.to_owned(), value.to_owned()))
 }
