@@ -156,16 +156,12 @@ impl Lifecycle {
                 let failure = FunctionFailure::of_service("", kind, error_type, &error.to_string());
                 Err(StartFailure::Failed(failure))
             }
-            Ok(process) => self.await_snapshot(&process).await,
+            Ok(process) => self.await_snapshot(&process, began).await,
         };
         self.outputs.drain();
         let log = &self.log;
         match &result {
-            Ok(()) => {
-                let millis = began.elapsed().as_secs_f64() * 1000.0;
-                log.line(format_args!("lambda-lab: snapshot taken, Init Duration: {millis:.2} ms"));
-            }
-            Err(StartFailure::Stopped) => {}
+            Ok(()) | Err(StartFailure::Stopped) => {}
             Err(StartFailure::Failed(failure)) => {
                 let status = match failure.error_type().unwrap_or_default() {
                     error_type if error_type == INIT_TIMEOUT => Status::Timeout,
@@ -178,7 +174,7 @@ impl Lifecycle {
         *self.snapshot.lock().unwrap_or_else(|it| it.into_inner()) = Some(result);
     }
 
-    async fn await_snapshot(&self, process: &Process) -> Result<(), StartFailure> {
+    async fn await_snapshot(&self, process: &Process, began: Instant) -> Result<(), StartFailure> {
         let limit = self.settings.init_timeout();
         let failure = tokio::select! {
             biased;
@@ -187,6 +183,11 @@ impl Lifecycle {
                 Started::Ready => {
                     process.freeze();
                     self.broker.cut_connections();
+                    self.outputs.drain();
+                    let millis = began.elapsed().as_secs_f64() * 1000.0;
+                    self.log.line(format_args!(
+                        "lambda-lab: snapshot taken, Init Duration: {millis:.2} ms"
+                    ));
                     if let Some(snapstart) = &self.settings.snapstart {
                         tokio::select! {
                             () = self.stopping() => {}

@@ -326,6 +326,15 @@ fn snapshots_restores_and_failed_inits_are_logged() {
 }
 
 #[test]
+fn the_pause_after_a_snapshot_is_no_part_of_the_init() {
+    let script = format!("{TELL}exec sleep 1000");
+    let mut served = Served::start(&["--snapstart", "--snapshot-pause", "1h"], &script);
+    let (mut runtime, _) = served.told();
+    runtime.send(request(RESTORE_NEXT, &[], ""));
+    served.line_with("snapshot taken, ");
+}
+
+#[test]
 fn a_signal_that_ends_the_lab_also_ends_a_stopped_snapshot() {
     for signal in ["INT", "TERM", "HUP", "KILL"] {
         let script = format!("{TELL}sleep 1000 & exec sleep 1000");
