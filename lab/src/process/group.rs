@@ -51,11 +51,12 @@ impl Group {
     /// Kills all processes that can be found.
     pub(super) fn kill(&self) {
         let members = self.lock();
-        if members.is_some() {
+        if let Some(members) = &*members {
             // Those that have left the group are found as long as their parents live.
             let outsiders = Outsiders::of(&self.origin);
             self.signal(Signal::KILL);
             outsiders.signal(Signal::KILL);
+            members.kill_stopped();
         }
     }
 
@@ -131,6 +132,9 @@ impl Group {
             let mut members = self.lock();
             self.signal(Signal::KILL);
             let mut members = members.take();
+            if let Some(members) = &members {
+                members.kill_stopped();
+            }
             let status = members.as_mut().and_then(|it| children::reap(&mut it.child).ok());
             (members, status)
         };
@@ -163,5 +167,15 @@ impl Group {
     #[cfg(test)]
     pub(super) fn end_input_of_guard(&self) {
         self.lock().as_mut().unwrap().guard.end_input();
+    }
+}
+
+impl Members {
+    /// Kills the stopped processes outside of the group, also those that cannot be found any longer
+    /// because their parents have ended. Nobody would continue them.
+    fn kill_stopped(&self) {
+        if let Some((_, outsiders)) = &self.frozen {
+            outsiders.signal(Signal::KILL);
+        }
     }
 }

@@ -275,6 +275,43 @@ mod tests {
         assert_ends(group);
     }
 
+    /// A stopped process that has left the group, and whose parent ends, would be stopped forever.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn stopped_processes_outside_of_the_group_end_with_the_first_one() {
+        let end_by_itself = |process: &Process| {
+            rustix::process::kill_process(process.id(), rustix::process::Signal::KILL).unwrap();
+        };
+        let end_without_its_parent = |process: &Process| {
+            let parent = proc::children(process.id())[0];
+            rustix::process::kill_process(parent, rustix::process::Signal::KILL).unwrap();
+            while proc::stat(parent).is_some_and(|it| !it.is_zombie) {
+                thread::yield_now();
+            }
+            process.kill();
+        };
+        for end in [end_by_itself as fn(&Process), end_without_its_parent] {
+            let process = shell("(setsid sleep 1000 & wait) & wait");
+            let began = Instant::now();
+            let outsider = loop {
+                assert!(began.elapsed() < Duration::from_secs(10), "there is no outsider");
+                let leads =
+                    |pid: &Pid| proc::stat(*pid).is_some_and(|it| it.session == pid.as_raw_pid());
+                if let Some(pid) = proc::descendants(&[process.id()]).into_iter().find(leads) {
+                    break pid;
+                }
+            };
+            process.freeze();
+            assert_gets(&process, 'T');
+            end(&process);
+            pollster::block_on(process.wait());
+            while proc::stat(outsider).is_some_and(|it| !it.is_zombie) {
+                assert!(began.elapsed() < Duration::from_secs(10), "{outsider:?} is still stopped");
+                thread::yield_now();
+            }
+        }
+    }
+
     #[test]
     fn a_process_that_was_asked_to_end_is_not_stopped_again() {
         let process = shell("trap '' TERM; while :; do sleep 0.01; done");
