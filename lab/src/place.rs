@@ -132,7 +132,7 @@ impl Cleaner {
         command.args(["-c", CLEANER]).arg(folder).stdin(Stdio::piped()).stdout(Stdio::null());
         // In a group of its own, so that Ctrl-C does not reach it.
         command.stderr(Stdio::null()).env_clear().process_group(0);
-        let cleaner = children::spawn(&mut command).map_err(|error| {
+        let cleaner = children::spawn_cleaner(&mut command).map_err(|error| {
             io::Error::new(error.kind(), format!("cannot start /bin/sh to remove it: {error}"))
         })?;
         Ok(Self(cleaner))

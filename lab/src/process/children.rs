@@ -22,6 +22,8 @@ use super::proc::{self, Stat};
 struct Children {
     /// Those that the lab started and has not reaped. Their exit status belongs to whoever waits.
     own: HashSet<Pid>,
+    /// Those of them that clean up after the lab, and end by themselves when it has ended.
+    cleaners: HashSet<Pid>,
     /// Those that are none of the lab's business: they were here before it.
     foreign: HashSet<Pid>,
     /// Those that SIGKILL has not ended in time.
@@ -77,12 +79,23 @@ pub(crate) fn spawn(command: &mut Command) -> io::Result<Child> {
     Ok(child)
 }
 
+/// Like [`spawn`], for a child that cleans up after the lab: [`kill_all`] leaves it alone.
+pub(crate) fn spawn_cleaner(command: &mut Command) -> io::Result<Child> {
+    let child = spawn(command)?;
+    if let Some(children) = &mut lock() {
+        children.cleaners.insert(Pid::from_child(&child));
+    }
+    Ok(child)
+}
+
 /// Reaps a child of [`spawn`] that has ended.
 pub(crate) fn reap(child: &mut Child) -> io::Result<ExitStatus> {
     let mut children = lock();
     let status = child.wait();
     if let Some(children) = &mut children {
-        children.own.remove(&Pid::from_child(child));
+        let id = Pid::from_child(child);
+        children.own.remove(&id);
+        children.cleaners.remove(&id);
     }
     status
 }
@@ -119,7 +132,8 @@ pub(crate) fn end_all_orphans() -> Vec<Pid> {
     end(PATIENCE, |_, _| true)
 }
 
-/// Kills every process that the lab started, and what they leave, without waiting for the lab.
+/// Kills every process that the lab started, and what they leave, without waiting for the lab. Only
+/// those remain that clean up when it has ended.
 pub(crate) fn kill_all() {
     let Some(children) = CHILDREN.get() else { return };
     let began = Instant::now();
@@ -127,14 +141,15 @@ pub(crate) fn kill_all() {
     // kill what this leaves.
     while began.elapsed() < PATIENCE {
         if let Ok(children) = children.try_lock() {
-            for pid in &children.own {
+            for pid in children.own.difference(&children.cleaners) {
                 // Fails for all that do not lead a group.
                 let _ = kill_process_group(*pid, Signal::KILL);
                 let _ = kill_process(*pid, Signal::KILL);
             }
             // What they leave is ours when they have ended, and not before.
             let is_ending = |pid: &Pid| proc::stat(*pid).is_some_and(|stat| !stat.is_zombie);
-            while children.own.iter().any(is_ending) && began.elapsed() < PATIENCE {
+            let killed = || children.own.difference(&children.cleaners);
+            while killed().any(is_ending) && began.elapsed() < PATIENCE {
                 thread::sleep(Duration::from_millis(1));
             }
             drop(children);

@@ -7,7 +7,7 @@ use std::thread;
 
 use lambda_lab::Lab;
 
-use crate::served::Served;
+use crate::served::{Served, TELL};
 use crate::support::{function, wait_until};
 
 fn folder(lab: &Lab) -> PathBuf {
@@ -65,6 +65,24 @@ fn temporary_files_are_removed_when_a_signal_ends_the_lab() {
         served.child.wait().unwrap();
         wait_until("it is removed", || !temporary.parent().unwrap().exists());
     }
+}
+
+#[test]
+fn temporary_files_are_removed_when_a_second_signal_ends_the_lab() {
+    let script = format!("trap 'echo asked >&2' TERM; {TELL}while :; do sleep 0.01; done");
+    let script = format!("echo temporary $TMPDIR >&2; {script}");
+    let mut served = Served::start(&["--shutdown-timeout", "60"], &script);
+    let _caller = served.invoke_in_background();
+    let temporary = served.line_with("temporary ");
+    let temporary = Path::new(&temporary);
+    let (mut api, _) = served.told();
+    let name = [("Lambda-Extension-Name", "mine")];
+    assert_eq!(api.request("POST /2020-01-01/extension/register", &name, "{}").status, 200);
+    served.signal("INT");
+    served.line_with("asked");
+    served.signal("INT");
+    assert_eq!(served.child.wait().unwrap().code(), Some(130));
+    wait_until("it is removed", || !temporary.parent().unwrap().exists());
 }
 
 #[test]
