@@ -102,8 +102,7 @@ impl Signals {
                 }
                 // Once more, as the list of children may have had gaps.
                 () = sleep(Duration::from_millis(100)), if is_due => {
-                    children::reap_orphans();
-                    is_due = false;
+                    is_due = !children::reap_orphans();
                 }
             }
         }

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::process::{Child, Command, ExitStatus};
-use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -100,11 +100,16 @@ pub(crate) fn reap(child: &mut Child) -> io::Result<ExitStatus> {
     status
 }
 
-/// Reaps the orphans that have ended.
-pub(crate) fn reap_orphans() {
-    if let Some(children) = lock() {
-        children.orphans();
+/// Reaps the orphans that have ended. Returns whether this was possible: it does not wait for a
+/// command that is being started, which may take long on a slow file system.
+pub(crate) fn reap_orphans() -> bool {
+    match CHILDREN.get().map(Mutex::try_lock) {
+        Some(Ok(children)) => drop(children.orphans()),
+        Some(Err(TryLockError::Poisoned(children))) => drop(children.into_inner().orphans()),
+        Some(Err(TryLockError::WouldBlock)) => return false,
+        None => {}
     }
+    true
 }
 
 /// The orphans of a function. Those that start at the same time may be missing.
