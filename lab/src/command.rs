@@ -27,8 +27,8 @@ use crate::variables::RUNTIME_API;
 ///
 /// The exit code is 0 if the function answered, 1 if it failed, and 2 if a setting is invalid. A
 /// signal that ends the program ends the function's processes first; a second one kills them
-/// immediately. This waits, within the
-/// function's timeout, for work that the function does after its answer.
+/// immediately. This waits, within the function's timeout, for work that the function does after its
+/// answer.
 pub fn run(function: Function, event: impl Into<Event>) -> ExitCode {
     run_all(function, [event.into()])
 }

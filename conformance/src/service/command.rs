@@ -200,7 +200,10 @@ fn rehearse(start: &OsString, player: &Player) -> Result<bool, String> {
             4 | 5 => "the service does not accept the response",
             _ => "the service does not answer its caller",
         };
-        format!("{what}, {no_vector}\n  {failure}\nhow to start a service is in conformance/service/README.md")
+        format!(
+            "{what}, {no_vector}\n  {failure}\n\
+             how to start a service is in conformance/service/README.md"
+        )
     })
 }
 

@@ -108,6 +108,8 @@ impl Function {
             (*is_watched, "watching the program"),
             (*is_env_clean, "a clean environment"),
             (task_root.is_some(), "a task root"),
+            (self.settings.log_level.is_some(), "a log level"),
+            (self.settings.log_format.is_some(), "a log format"),
         ];
         if let (None, Some((_, what))) = (program, needs_program.iter().find(|(is_set, _)| *is_set))
         {

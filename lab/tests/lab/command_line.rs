@@ -153,6 +153,8 @@ fn an_invalid_command_line_exits_with_2_and_names_the_value() {
         (&["serve", "--watch"], "watching the program needs a runtime that the lab starts"),
         (&["serve", "--clean-env"], "a clean environment needs a runtime that the lab starts"),
         (&["serve", "--task-root", "/"], "a task root needs a runtime that the lab starts"),
+        (&["serve", "--log-level", "info"], "a log level needs a runtime that the lab starts"),
+        (&["serve", "--log-format", "json"], "a log format needs a runtime that the lab starts"),
         (&["run", "--task-root", "/nonexistent", "true"], "no folder /nonexistent"),
         (
             &["run", "--ephemeral-storage", "511", "true"],

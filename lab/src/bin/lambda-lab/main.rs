@@ -34,13 +34,16 @@ enum Command {
         /// Several events are invoked one after the other.
         #[arg(long, value_name = "JSON|@FILE|-", default_value = "{}", allow_hyphen_values = true)]
         event: Vec<String>,
-        /// The trace id of the invocations: Root=…;Parent=…;Sampled=1; each gets a new one otherwise,
-        /// and none if this is empty
+        /// The trace id of the invocations: Root=…;Parent=…;Sampled=1
+        ///
+        /// Without this option each invocation gets a new one; with an empty ID, none.
         #[arg(long, value_name = "ID")]
         trace_id: Option<String>,
         #[command(flatten)]
         options: Options,
         /// The program to start, and its arguments; or a folder, or a zip archive, with a bootstrap
+        ///
+        /// What follows it belongs to the program, so the options of the lab come before it.
         #[arg(
             value_name = "BOOTSTRAP",
             required = true,
@@ -175,8 +178,8 @@ fn read_event(event: String) -> Result<Event, String> {
                 None => (event.as_str(), ""),
             };
             format!(
-                "the event {beginning:?}{more} is not JSON: {error}; write JSON in single quotes, such as \
-                 --event '{}'",
+                "the event {beginning:?}{more} is not JSON: {error}; write JSON in single quotes, \
+                 such as --event '{}'",
                 example.escape_debug().to_string().replace("\\\"", "\"")
             )
         }),
