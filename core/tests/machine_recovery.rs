@@ -11,7 +11,7 @@ use phase_table::Loss::{self, Idle, Known, Repeatable, Unsent};
 use phase_table::Reply::{Accepted, Exit as ExitReply, Refused};
 use phase_table::Stage::{
     self, Asked, Init, Invoking, Ready, Receiving, Reporting, ReportingAsked, ReportingFailure,
-    Restored, Restoring, ShuttingDown, Streaming,
+    Restored, Restoring, ShuttingDown, Streaming, Withdrawn,
 };
 use phase_table::stage::{assert_stage, awaited};
 use phase_table::{Input, LOSSES, Reached, RecoveryKind, follow, follow_command};
@@ -19,7 +19,9 @@ use support::Command::{
     self, Chunk, Fail, FailInit, FailRestore, Finish, FinishWithError, Next, Respond, RestoreNext,
     Stream,
 };
-use support::Step::{self, Attempt, Bytes, Do, Event, Lost, Say, Sent, SentBut, ShutDown, Status};
+use support::Step::{
+    self, Attempt, Bytes, Do, Event, Lost, Say, Sent, SentBut, ShutDown, Status, Withdraw,
+};
 use support::{BODY, CUT_EVENT, Seen, answer, flush, receive, walk};
 
 /// Sends fewer bytes than any head has.
@@ -144,6 +146,10 @@ const SINGLE: &[Way] = &[
     known(Reporting, Refused, 413, &[Do(Next), Event, Do(Respond), CUT_413]),
     known(Reporting, Refused, 413, &[Do(Next), Event, Say(Respond), A_FEW, CUT_413]),
     known(Reporting, ExitReply, 500, &[Do(Next), Event, Do(Respond), CUT_500]),
+    known(Withdrawn, Refused, 413, &[Do(Next), Event, Say(Respond), A_FEW, CUT_413, Withdraw]),
+    way(Withdrawn, Loss::Sent, &[Do(Next), Event, Say(Respond), A_FEW, Withdraw]),
+    way(Reporting, Loss::Sent, &[Do(Next), Event, Do(Respond), Withdraw]),
+    way(Invoking, Idle, &[Do(Next), Event, Say(Respond), Withdraw]),
     known(ReportingAsked, Accepted, 202, &[Do(Next), Event, Do(Respond), Do(Next), CUT_202]),
     known(Reporting, Accepted, 202, &[Do(Next), Event, Do(Fail), CUT_202]),
     known(Streaming, Refused, 413, &[Do(Next), Event, Do(Stream), CUT_413]),

@@ -11,14 +11,16 @@ use lambda_proto::machine::Recovery::{
 use lambda_proto::machine::{CommandError, Machine, Phase, ReceiveError};
 use phase_table::Input::{
     self, AnyOtherCommand, BrokenEvent, EventEnd, EventHead, Replied, ShutDown, TimedOut, Unasked,
-    Violation,
+    Violation, Withdraw,
 };
 use phase_table::Stage::{
     self, Asked, Init, Invoking, Ready, Receiving, Reporting, ReportingAsked, ReportingFailure,
-    Restored, Restoring, ShuttingDown, Streaming,
+    Restored, Restoring, ShuttingDown, Streaming, Withdrawn,
 };
 use phase_table::stage::{assert_stage, awaited};
-use phase_table::{COMMANDS, Loss, Reached, RecoveryKind, Reply, Row, follow, follow_command};
+use phase_table::{
+    COMMANDS, Loss, Progress, Reached, RecoveryKind, Reply, Row, follow, follow_command,
+};
 use support::Command::{
     self, Chunk, EmptyChunk, Fail, FailInit, FailRestore, Finish, FinishWithError, Next, Respond,
     RestoreNext, Stream,
@@ -83,6 +85,24 @@ const WAYS: &[Way] = &[
         &[Do(Next), Event, Do(Stream), Do(Chunk), Do(FinishWithError)],
     ),
     way(ReportingAsked, "reporting, asked", &[Do(Next), Event, Do(Respond), Do(Next)]),
+    way(Reporting, "reporting once", &[Do(Next), Event, Do(Respond), Step::Withdraw]),
+    way(Withdrawn, "withdrawn", &[Do(Next), Event, Say(Respond), SentBut(1), Step::Withdraw]),
+    way(Withdrawn, "withdrawn in a chunk, a part of a head received", BEGUN),
+    way(
+        Invoking,
+        "invoking, the answer withdrawn",
+        &[Do(Next), Event, Say(Respond), Say(Next), Step::Withdraw],
+    ),
+    way(
+        Invoking,
+        "invoking, the stream withdrawn",
+        &[Do(Next), Event, Say(Stream), Step::Withdraw],
+    ),
+    way(
+        Streaming,
+        "streaming, the end withdrawn",
+        &[Do(Next), Event, Do(Stream), Say(Finish), Say(Next), Step::Withdraw],
+    ),
     way(Ready, "reported", &[Do(Next), Event, Do(Respond), Status(202)]),
     way(Asked, "reported, asked", &[Do(Next), Event, Do(Respond), Do(Next), Status(202)]),
     way(ReportingFailure, "reporting a failed init", &[Do(FailInit)]),
@@ -93,6 +113,10 @@ const WAYS: &[Way] = &[
     ),
     way(ShuttingDown, "shut down", &[Step::ShutDown]),
 ];
+
+/// A stream that was withdrawn in the middle of a chunk, while the head of a reply arrived.
+const BEGUN: &[Step] =
+    &[Do(Next), Event, Do(Stream), Say(Chunk), Sent(1), Bytes(b"HTTP/1.1 "), Step::Withdraw];
 
 /// Ways to an outstanding request of which no byte has been sent.
 const UNSENT: &[Way] = &[
@@ -170,6 +194,80 @@ fn shut_down_is_allowed_in_every_stage() {
     reached.check(rows_of(|input| input == ShutDown));
 }
 
+/// Ways to an answer, and how far it has come.
+const PROGRESS: &[(Stage, &[Step], Progress)] = &[
+    (Streaming, &[Do(Next), Event, Say(Stream)], Progress::Unsent),
+    (Reporting, &[Do(Next), Event, Say(Respond)], Progress::Unsent),
+    (Reporting, &[Do(Next), Event, Say(Respond), SentBut(1), Lost(SendAgain)], Progress::Unsent),
+    (ReportingAsked, &[Do(Next), Event, Say(Respond), Say(Next)], Progress::Unsent),
+    (Streaming, &[Do(Next), Event, Do(Stream), Say(Chunk)], Progress::UnsentChunk),
+    (Streaming, &[Do(Next), Event, Do(Stream), Do(Chunk), Say(Chunk)], Progress::UnsentChunk),
+    (Reporting, &[Do(Next), Event, Do(Stream), Say(Finish)], Progress::UnsentEnd),
+    (Reporting, &[Do(Next), Event, Do(Stream), Do(Chunk), Say(Finish)], Progress::UnsentEnd),
+    (
+        ReportingAsked,
+        &[Do(Next), Event, Do(Stream), Do(Chunk), Say(Finish), Say(Next)],
+        Progress::UnsentEnd,
+    ),
+    (Streaming, &[Do(Next), Event, Do(Stream), Say(Chunk), Sent(1)], Progress::Part),
+    (Streaming, &[Do(Next), Event, Do(Stream), Say(Chunk), SentBut(1)], Progress::Part),
+    (Reporting, &[Do(Next), Event, Say(Respond), Sent(1)], Progress::Part),
+    (Reporting, &[Do(Next), Event, Say(Respond), SentBut(1)], Progress::Part),
+    (Reporting, &[Do(Next), Event, Do(Respond), Lost(SendAgain)], Progress::Part),
+    (ReportingAsked, &[Do(Next), Event, Say(Respond), Sent(1), Say(Next)], Progress::Part),
+    (Reporting, &[Do(Next), Event, Do(Respond)], Progress::Whole),
+    (Reporting, &[Do(Next), Event, Do(Respond), Step::Withdraw], Progress::Whole),
+    (ReportingAsked, &[Do(Next), Event, Do(Respond), Say(Next)], Progress::Whole),
+    (ReportingAsked, &[Do(Next), Event, Do(Respond), Say(Next), Sent(1)], Progress::Whole),
+    (Init, &[], Progress::Other),
+    (Restoring, &[Say(RestoreNext)], Progress::Other),
+    (Restored, &[Do(RestoreNext), Lost(FateUnknown)], Progress::Other),
+    (Ready, &[Do(Next), Status(204)], Progress::Other),
+    (Asked, &[Say(Next)], Progress::Other),
+    (Asked, &[Do(Next), Event, Do(Respond), Say(Next), Status(202)], Progress::Other),
+    (Receiving, &[Do(Next), Bytes(CUT_EVENT)], Progress::Other),
+    (Invoking, &[Do(Next), Event], Progress::Other),
+    (Streaming, &[Do(Next), Event, Say(Stream), Sent(1)], Progress::Other),
+    (Streaming, &[Do(Next), Event, Do(Stream)], Progress::Other),
+    (Streaming, &[Do(Next), Event, Do(Stream), Do(Chunk)], Progress::Other),
+    (Reporting, &[Do(Next), Event, Say(Fail)], Progress::Other),
+    (Reporting, &[Do(Next), Event, Say(Fail), Sent(1)], Progress::Other),
+    (Reporting, &[Do(Next), Event, Do(Stream), Say(FinishWithError)], Progress::Other),
+    (Reporting, &[Do(Next), Event, Do(Stream), Say(Finish), Sent(1)], Progress::Other),
+    (ReportingAsked, &[Do(Next), Event, Say(Fail), Say(Next)], Progress::Other),
+    (Withdrawn, &[Do(Next), Event, Say(Respond), Sent(1), Step::Withdraw], Progress::Other),
+    (ReportingFailure, &[Say(FailInit)], Progress::Other),
+    (ShuttingDown, &[Step::ShutDown], Progress::Other),
+];
+
+#[test]
+fn withdraw_takes_back_what_the_table_says() {
+    let mut reached = Reached::default();
+    for (stage, steps, progress) in PROGRESS {
+        let label = format!("after {steps:?}");
+        let mut machine = walk(Concurrency::Single, steps);
+        let before = everything_in(&machine);
+        let (unsent, must_reconnect) = (machine.unsent_len(), machine.must_reconnect());
+        machine.withdraw();
+        let to = expect(&mut reached, *stage, Withdraw(*progress));
+        // Half of an answer leaves nothing that may be given or taken.
+        let is_kept = matches!(progress, Progress::Whole | Progress::Other);
+        assert_eq!(machine.unsent_len(), if is_kept { unsent } else { 0 }, "{label}");
+        let is_part = *progress == Progress::Part;
+        assert_eq!(machine.must_reconnect(), must_reconnect || is_part, "{label}");
+        if *progress == Progress::Other {
+            assert_eq!(everything_in(&machine), before, "{label}");
+        }
+        if machine.unsent_len() == 0 {
+            assert_stage(&machine, to, steps, &label);
+        }
+        if matches!(progress, Progress::Part | Progress::Whole) {
+            assert_eq!(machine.on_disconnect(), FateUnknown, "{label}");
+        }
+    }
+    reached.check(rows_of(|input| matches!(input, Withdraw(_))));
+}
+
 #[test]
 fn an_empty_slice_is_harmless_in_every_stage() {
     for Way { label, steps, .. } in WAYS {
@@ -225,12 +323,13 @@ fn unsolicited_bytes_cost_only_the_connection() {
 
 #[test]
 fn bytes_that_are_not_a_valid_reply_end_the_session() {
-    const NO_HTTP: &[u8] = b"220 ready\r\n\r\n";
+    const NO_HTTP: &[u8] = b"HTTP/1.1 ready\r\n\r\n";
     let mut reached = Reached::default();
     for Way { stage, label, steps } in WAYS {
         let mut machine = walk(Concurrency::Single, steps);
         let is_awaiting = awaited(*stage, steps).is_some();
-        if !is_awaiting || machine.is_inside_reply() || machine.unsent_len() > 0 {
+        let is_inside = machine.is_inside_reply() && *stage != Withdrawn;
+        if !is_awaiting || is_inside || machine.must_reconnect() || machine.unsent_len() > 0 {
             continue;
         }
         let result = receive(&mut machine, NO_HTTP);
@@ -246,7 +345,7 @@ fn bytes_that_are_not_a_valid_reply_end_the_session() {
 fn any_other_input_leads_where_the_table_says() {
     const CHUNKED_EVENT: &[u8] = b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7b3c\r\n\
         Transfer-Encoding: chunked\r\n\r\n";
-    let arrivals: [(Stage, &[Step], &[u8], Input); 5] = [
+    let arrivals: [(Stage, &[Step], &[u8], Input); 6] = [
         (Asked, &[Do(Next)], CUT_EVENT, EventHead),
         (Receiving, &[Do(Next), Bytes(CUT_EVENT)], b"da, 37\"", EventEnd),
         (Receiving, &[Do(Next), Bytes(CHUNKED_EVENT)], b"so\r\n", BrokenEvent),
@@ -257,6 +356,7 @@ fn any_other_input_leads_where_the_table_says() {
             b"HTTP/1.1 408 X\r\n\r\n",
             TimedOut,
         ),
+        (Withdrawn, BEGUN, b"HTTP/1.1 408 X\r\n\r\n", TimedOut),
     ];
     let mut reached = Reached::default();
     for (stage, steps, bytes, input) in arrivals {
@@ -287,6 +387,7 @@ const REPLIES: &[(Stage, &[Step], &[u16])] = &[
     (Streaming, &[Do(Next), Event, Do(Stream)], &[500]),
     (Reporting, &[Do(Next), Event, Do(Stream), Do(Chunk), Do(Finish)], &[500]),
     (ReportingAsked, &[Do(Next), Event, Do(Respond), Do(Next)], &[500]),
+    (Withdrawn, BEGUN, &[500]),
     (ReportingFailure, &[Do(FailInit)], &STATUSES),
     (
         ReportingFailure,

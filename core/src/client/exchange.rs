@@ -12,7 +12,8 @@ use crate::machine::{CommandError, Machine};
 /// [`Step::Settled`]. The same loop can drive both.
 ///
 /// It holds no state: it may be dropped at any moment, and the next `Exchange` continues where it
-/// stopped. Until [`Step::Settled`], each of them needs the body of the answer.
+/// stopped. Until [`Step::Settled`], each of them needs the body of the answer; an embedder that
+/// no longer has it [withdraws](Self::withdraw) the answer.
 pub struct Exchange<'s, S> {
     pub(super) channel: &'s mut Channel<S>,
     /// `None` while the event is borrowed.
@@ -179,6 +180,23 @@ impl<S: Storage> Exchange<'_, S> {
     /// Any [`CommandError`]; nothing has changed then.
     pub fn finish(&mut self, pipelined: bool) -> Result<(), CommandError> {
         self.channel.finish(pipelined)
+    }
+
+    /// Takes back the answer, or the piece or the end of a stream, whose body is no longer
+    /// available, as far as that is possible. [`Machine::withdraw`] has the table. Call it between
+    /// two steps, and not before the step that follows [`received`](Self::received).
+    ///
+    /// | sent | then |
+    /// |---|---|
+    /// | no byte of the response | the invocation is unanswered again: [`Step::Answer`] |
+    /// | no byte of the piece, or of the end of the stream | the stream is as it was before [`chunk`](Self::chunk) or [`finish`](Self::finish) |
+    /// | a part of the response or of the piece | the connection is given up, and nothing is sent again: [`Receipt::FateUnknown`] and a warning, unless a reply has begun to arrive |
+    /// | the whole response | [`Step::Settled`] comes as usual; if the connection is lost first, with [`Receipt::FateUnknown`] |
+    /// | anything else, such as a report | nothing changes: it is still sent, and needs no body |
+    ///
+    /// [`Client::give_up`](super::Client::give_up) reports an invocation that is then unanswered.
+    pub fn withdraw(&mut self) {
+        self.channel.withdraw();
     }
 
     /// Gives up the answer, because the embedder ends before it is sent, and warns `tell`.

@@ -170,6 +170,32 @@ impl Machine {
         self.commit(state, SendProgress::new(length, 0))
     }
 
+    /// Takes back the answer whose body is no longer available, as far as that is possible.
+    ///
+    /// | sent | then |
+    /// |---|---|
+    /// | no byte of the response, or of the head of a stream | the invocation is unanswered again: [`Phase::Invoking`] |
+    /// | no byte of the chunk, or of the end of a stream | the stream is as it was before [`chunk`](Self::chunk) or [`finish`](Self::finish) |
+    /// | a part of the response or of the chunk | nothing more is sent, and this connection [can carry nothing else](Self::must_reconnect): drop it; unless a reply has begun to arrive, the recovery is [`FateUnknown`](super::Recovery::FateUnknown) |
+    /// | a whole response | the reply is awaited; the response is not [sent again](super::Recovery::SendAgain) |
+    /// | anything else | nothing changes |
+    ///
+    /// Only bytes on this connection count, with one exception: if a first attempt was sent whole on
+    /// a lost connection, nothing takes it back, and its fate is unknown. The body of a report, the
+    /// end of a stream and a pipelined `next` are in the buffer that the commands write to, so what
+    /// has begun of them is still sent.
+    pub fn withdraw(&mut self) {
+        let Some(state) = self.state.after_withdrawal(self.sending.written_last()) else { return };
+        self.state = state;
+        match state {
+            // The rest of a pipelined `next` is still sent.
+            State::Reporting { .. } => return,
+            State::Withdrawn { .. } => self.must_reconnect = true,
+            _ => {}
+        }
+        self.sending = SendProgress::default();
+    }
+
     /// Ends the session, in any phase. Nothing is left to send.
     pub fn shut_down(&mut self) {
         self.enter(Input::ShutDown);
@@ -182,7 +208,8 @@ impl Machine {
         report: Option<&ErrorReport<'_>>,
         out: &mut [u8],
     ) -> Result<usize, CommandError> {
-        let state = self.state_for(Input::Finish)?;
+        let command = if report.is_some() { Input::FinishWithError } else { Input::Finish };
+        let state = self.state_for(command)?;
         let mut writer = Writer::new(out);
         put_last_chunk(&mut writer, self.chunk_position());
         match report {

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | queries | [`phase`](Machine::phase), [`invocation`](Machine::invocation), [`awaits`](Machine::awaits), [`unsent`](Machine::unsent), [`announced`](Machine::announced), [`must_reconnect`](Machine::must_reconnect) |
 //! | input | [`receive`](Machine::receive), [`end_of_stream`](Machine::end_of_stream), [`sent`](Machine::sent), [`on_disconnect`](Machine::on_disconnect) |
-//! | commands | [`next`](Machine::next), [`respond`](Machine::respond), [`fail`](Machine::fail), [`stream`](Machine::stream), [`chunk`](Machine::chunk), [`finish`](Machine::finish), [`finish_with_error`](Machine::finish_with_error), [`fail_init`](Machine::fail_init), [`restore_next`](Machine::restore_next), [`fail_restore`](Machine::fail_restore), [`shut_down`](Machine::shut_down) |
+//! | commands | [`next`](Machine::next), [`respond`](Machine::respond), [`fail`](Machine::fail), [`stream`](Machine::stream), [`chunk`](Machine::chunk), [`finish`](Machine::finish), [`finish_with_error`](Machine::finish_with_error), [`fail_init`](Machine::fail_init), [`restore_next`](Machine::restore_next), [`fail_restore`](Machine::fail_restore), [`withdraw`](Machine::withdraw), [`shut_down`](Machine::shut_down) |
 //!
 //! The embedder sends the bytes that a command has written, and does what [`Recovery`] and
 //! [`Outcome::action`](crate::api::Outcome::action) say.
@@ -217,6 +217,7 @@ impl Machine {
     }
 
     /// Makes the transition for `input`, if there is one.
+    #[inline(always)]
     fn enter(&mut self, input: Input) {
         if let Some(state) = self.state.after(input) {
             self.state = state;

@@ -198,6 +198,7 @@ impl Machine {
         was_empty && self.was_empty
     }
 
+    #[inline(always)]
     fn end_of_reply(&mut self, input: Input) {
         // `AllButNext` is not a cut: the answer is whole, and sending `next` continues.
         let is_cut = matches!(self.sending.written(), Written::Nothing | Written::Part);

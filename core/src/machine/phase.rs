@@ -62,9 +62,29 @@ pub(super) enum State {
     Polling,
     Receiving,
     Invoking,
-    Streaming { is_before_first_chunk: bool },
-    Reporting { answer: Answer, is_asked: bool, attempt: Attempt },
-    ShuttingDown { awaits: Option<Call> },
+    Streaming {
+        chunks: Chunks,
+    },
+    Reporting {
+        answer: Answer,
+        is_asked: bool,
+        attempt: Attempt,
+    },
+    /// A part of the answer was sent, and its body is gone.
+    Withdrawn {
+        attempt: Attempt,
+    },
+    ShuttingDown {
+        awaits: Option<Call>,
+    },
+}
+
+/// The chunks of a stream that were begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Chunks {
+    None,
+    First,
+    Several,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +92,9 @@ pub(super) enum Answer {
     Response,
     Error,
     Stream,
+    EmptyStream,
+    /// A stream that has ended with an error.
+    FailedStream,
 }
 
 /// Which attempt to send an answer this is.
@@ -82,6 +105,8 @@ pub(super) enum Attempt {
     AfterPart,
     /// The first attempt was sent whole.
     AfterWhole,
+    /// The answer was sent whole, and its body is gone.
+    Last,
 }
 
 /// Everything that can change the phase, except for a lost connection.
@@ -96,6 +121,7 @@ pub(super) enum Input {
     Stream,
     Chunk,
     Finish,
+    FinishWithError,
     ShutDown,
     EventHead,
     EventEnd,
@@ -134,7 +160,7 @@ impl State {
             Self::Init | Self::Restoring | Self::Restored => Phase::Init,
             Self::Idle | Self::Polling | Self::Receiving => Phase::Ready,
             Self::Invoking | Self::Streaming { .. } => Phase::Invoking,
-            Self::Reporting { .. } => Phase::Reporting,
+            Self::Reporting { .. } | Self::Withdrawn { .. } => Phase::Reporting,
             Self::ShuttingDown { .. } => Phase::ShuttingDown,
         }
     }
@@ -146,7 +172,7 @@ impl State {
             Self::Polling | Self::Receiving => Some(Call::Next),
             Self::Streaming { .. } => Some(Call::Response),
             Self::Reporting { answer: Answer::Error, .. } => Some(Call::Error),
-            Self::Reporting { .. } => Some(Call::Response),
+            Self::Reporting { .. } | Self::Withdrawn { .. } => Some(Call::Response),
             Self::ShuttingDown { awaits } => awaits,
             Self::Init | Self::Restored | Self::Idle | Self::Invoking => None,
         }
@@ -162,7 +188,7 @@ impl State {
     }
 
     pub(super) fn is_before_first_chunk(self) -> bool {
-        self == Self::Streaming { is_before_first_chunk: true }
+        self == Self::Streaming { chunks: Chunks::None }
     }
 
     pub(super) fn is_streaming(self) -> bool {
@@ -174,10 +200,15 @@ impl State {
     }
 
     pub(super) fn follows_whole_attempt(self) -> bool {
-        matches!(self, Self::Reporting { attempt: Attempt::AfterWhole, .. })
+        let (Self::Reporting { attempt, .. } | Self::Withdrawn { attempt }) = self else {
+            return false;
+        };
+        attempt == Attempt::AfterWhole
     }
 
     /// The table of commands and input; `None` where there is no transition.
+    // Each caller knows its input, which leaves a few comparisons of the table.
+    #[inline(always)]
     pub(super) fn after(self, input: Input) -> Option<Self> {
         let gone = Self::ShuttingDown { awaits: None };
         let reporting =
@@ -204,18 +235,59 @@ impl State {
 
             (Self::Invoking, Input::Respond) => reporting(Answer::Response),
             (Self::Invoking, Input::Fail) => reporting(Answer::Error),
-            (Self::Invoking, Input::Stream) => Self::Streaming { is_before_first_chunk: true },
-            (Self::Streaming { .. }, Input::Chunk) => {
-                Self::Streaming { is_before_first_chunk: false }
+            (Self::Invoking, Input::Stream) => Self::Streaming { chunks: Chunks::None },
+            (Self::Streaming { chunks }, Input::Chunk) => {
+                let is_first = chunks == Chunks::None;
+                Self::Streaming { chunks: if is_first { Chunks::First } else { Chunks::Several } }
+            }
+            (Self::Streaming { chunks: Chunks::None }, Input::Finish) => {
+                reporting(Answer::EmptyStream)
             }
             (Self::Streaming { .. }, Input::Finish) => reporting(Answer::Stream),
-            (Self::Streaming { .. }, Input::Replied(_)) => Self::Idle,
+            (Self::Streaming { .. }, Input::FinishWithError) => reporting(Answer::FailedStream),
+            (Self::Streaming { .. } | Self::Withdrawn { .. }, Input::Replied(_)) => Self::Idle,
 
             (Self::Reporting { answer, is_asked: false, attempt }, Input::Next) => {
                 Self::Reporting { answer, is_asked: true, attempt }
             }
             (Self::Reporting { is_asked: false, .. }, Input::Replied(_)) => Self::Idle,
             (Self::Reporting { is_asked: true, .. }, Input::Replied(_)) => Self::Polling,
+            _ => return None,
+        })
+    }
+
+    /// The table of withdrawn answers; `None` where nothing changes. `sent` counts only what the
+    /// last command encoded, even if that continues a stream.
+    pub(super) fn after_withdrawal(self, sent: Written) -> Option<Self> {
+        Some(match (self, sent) {
+            (Self::Streaming { chunks: Chunks::None }, Written::Nothing) => Self::Invoking,
+            (Self::Streaming { chunks: Chunks::First }, Written::Nothing) => {
+                Self::Streaming { chunks: Chunks::None }
+            }
+            (Self::Streaming { chunks: Chunks::Several }, Written::Nothing) => self,
+            (Self::Streaming { chunks: Chunks::First | Chunks::Several }, Written::Part) => {
+                Self::Withdrawn { attempt: Attempt::First }
+            }
+            // The end of a stream has no body, and a part of it cannot be taken back.
+            (Self::Reporting { answer: Answer::EmptyStream, .. }, Written::Nothing) => {
+                Self::Streaming { chunks: Chunks::None }
+            }
+            (Self::Reporting { answer: Answer::Stream, .. }, Written::Nothing) => {
+                Self::Streaming { chunks: Chunks::Several }
+            }
+            (Self::Reporting { answer: Answer::Response, is_asked, attempt }, _) => {
+                match (sent, attempt) {
+                    // The service cannot have taken a half of a response either.
+                    (Written::Nothing, Attempt::First | Attempt::AfterPart) => Self::Invoking,
+                    (Written::Nothing | Written::Part, _) => Self::Withdrawn { attempt },
+                    (Written::AllButNext | Written::All, Attempt::First) => Self::Reporting {
+                        answer: Answer::Response,
+                        is_asked,
+                        attempt: Attempt::Last,
+                    },
+                    (Written::AllButNext | Written::All, _) => return None,
+                }
+            }
             _ => return None,
         })
     }
@@ -235,7 +307,7 @@ impl State {
                 (self, Recovery::Reconnect)
             }
             Self::Restoring
-            | Self::Streaming { is_before_first_chunk: true }
+            | Self::Streaming { chunks: Chunks::None }
             | Self::ShuttingDown { awaits: Some(_) }
                 if is_unsent =>
             {
@@ -244,9 +316,12 @@ impl State {
             Self::Restoring => (Self::Restored, Recovery::FateUnknown),
             Self::Polling => (Self::Idle, Recovery::AskAgain),
             Self::Receiving => (Self::Invoking, Recovery::FailInvocation),
-            Self::Streaming { .. } | Self::Reporting { answer: Answer::Stream, .. } => {
-                (Self::Idle, Recovery::FateUnknown)
-            }
+            Self::Streaming { .. }
+            | Self::Withdrawn { .. }
+            | Self::Reporting {
+                answer: Answer::Stream | Answer::EmptyStream | Answer::FailedStream,
+                ..
+            } => (Self::Idle, Recovery::FateUnknown),
             Self::Reporting { answer, attempt, .. } if is_unsent => {
                 (Self::Reporting { answer, is_asked: false, attempt }, Recovery::SendAgain)
             }

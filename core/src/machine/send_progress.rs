@@ -73,6 +73,12 @@ impl SendProgress {
         }
     }
 
+    /// The same for the last command alone: its bytes may continue a request.
+    pub(super) fn written_last(&self) -> Written {
+        let is_untouched = self.sent == 0 && self.total() > 0;
+        if is_untouched { Written::Nothing } else { self.written() }
+    }
+
     pub(super) fn unsent<'a>(&self, head: &'a [u8], body: &'a [u8]) -> [&'a [u8]; 3] {
         // The three parts are laid end to end; `sent` counts from the beginning of the first. The
         // caller's buffer may be longer than what was encoded, so each part is cut to its length.

@@ -16,6 +16,8 @@ use crate::support::{ATTEMPT_ID, Command, REQUEST_ID, Seen, receive_one};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Do(Command),
+    /// The body of the answer is gone.
+    Withdraw,
     ShutDown,
     Send(Amount),
     Hear(Said),
@@ -43,7 +45,7 @@ impl Step {
         let mut steps: Vec<_> = Command::ALL.into_iter().map(Self::Do).collect();
         steps.extend([All, Byte, AnswerButByte, Answer, AllButByte].map(Self::Send));
         steps.extend(Said::ALL.map(Self::Hear));
-        steps.extend([Self::Close, Self::Lose, Self::ShutDown]);
+        steps.extend([Self::Close, Self::Lose, Self::Withdraw, Self::ShutDown]);
         steps
     }
 }
@@ -119,6 +121,10 @@ impl Pair {
         let from = self.stage();
         let rows = match step {
             Step::Do(command) => self.command(command),
+            Step::Withdraw => {
+                self.machine.withdraw();
+                vec![(self.reference.withdraw(), from)]
+            }
             Step::ShutDown => {
                 self.machine.shut_down();
                 self.raw.clear();

@@ -83,8 +83,8 @@ pub(crate) enum Said {
     Tail,
     /// The beginning of a head.
     HalfHead,
-    /// The bytes that complete a half head to a reply with status 202.
-    HeadTail,
+    /// The bytes that complete a half head to a reply with this status.
+    HeadTail(u16),
     /// 100: the final reply follows.
     Interim,
     /// 101: another protocol follows.
@@ -100,7 +100,7 @@ pub(crate) const CUT: &[u8] = b"{ ";
 pub(crate) const ENDLESS: &[u8] = b"hello";
 
 impl Said {
-    pub(crate) const ALL: [Self; 28] = [
+    pub(crate) const ALL: [Self; 29] = [
         Self::Event { has_attempt: false },
         Self::Event { has_attempt: true },
         Self::CutEvent,
@@ -125,7 +125,8 @@ impl Said {
         Self::CutAnswer(503),
         Self::Tail,
         Self::HalfHead,
-        Self::HeadTail,
+        Self::HeadTail(202),
+        Self::HeadTail(408),
         Self::Interim,
         Self::Switch,
         Self::Nonsense,
@@ -155,7 +156,7 @@ impl Said {
             Self::CutAnswer(status) => with(head(status, "Content-Length: 9\r\n"), CUT),
             Self::Tail => b"\"a\": 1}".to_vec(),
             Self::HalfHead => b"HTTP/1.".to_vec(),
-            Self::HeadTail => b"1 202 X\r\nContent-Length: 0\r\n\r\n".to_vec(),
+            Self::HeadTail(status) => format!("1 {status} X\r\nContent-Length: 0\r\n\r\n").into(),
             Self::Interim => head(100, "").into(),
             Self::Switch => head(101, "").into(),
             Self::Nonsense => b"220 ready\r\n\r\n".to_vec(),

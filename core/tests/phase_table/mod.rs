@@ -21,13 +21,13 @@ use crate::support::Command::{
 };
 use Input::{
     AnyOtherCommand, BrokenEvent, Do, EventEnd, EventHead, Lost, Replied, ShutDown, TimedOut,
-    Unasked, Violation,
+    Unasked, Violation, Withdraw,
 };
 use Stage::{
     Asked, Init, Invoking, Ready, Receiving, Reporting, ReportingAsked, ReportingFailure, Restored,
-    Restoring, ShuttingDown, Streaming,
+    Restoring, ShuttingDown, Streaming, Withdrawn,
 };
-use Target::{AfterReply, Refused, Same, SameReconnecting, To};
+use Target::{AfterReply, Refused, Same, SameOnce, SameReconnecting, To};
 
 /// A transition, or several that lead to the same stage for the same reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,6 +46,8 @@ pub(crate) struct Row {
 pub(crate) enum Input {
     Do(Command),
     AnyOtherCommand,
+    /// The body of this is gone.
+    Withdraw(Progress),
     ShutDown,
     EventHead,
     EventEnd,
@@ -59,6 +61,22 @@ pub(crate) enum Input {
     /// Bytes that answer no request.
     Unasked,
     Lost(Loss),
+}
+
+/// How far an answer had come when its body was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Progress {
+    /// No byte of the response or of the head of a stream, and the service cannot have taken an
+    /// earlier copy.
+    Unsent,
+    UnsentChunk,
+    UnsentEnd,
+    /// A part of the response or of the chunk; or nothing, after a whole first copy.
+    Part,
+    /// The whole response.
+    Whole,
+    /// There is no body, or it is not needed.
+    Other,
 }
 
 /// What a whole reply other than an event says.
@@ -116,6 +134,8 @@ enum Target {
     Same,
     /// The same stage, and the connection can carry no further request.
     SameReconnecting,
+    /// The same stage, and the answer is not sent again.
+    SameOnce,
     /// Where the reply would have led, without a pipelined `next`.
     AfterReply,
     Refused,
@@ -155,7 +175,7 @@ impl Row {
 
 /// The stages in which a reply is outstanding and its head has not arrived.
 const AWAITING_REPLY: &[Stage] =
-    &[Restoring, Asked, Streaming, Reporting, ReportingAsked, ReportingFailure];
+    &[Restoring, Asked, Streaming, Reporting, ReportingAsked, Withdrawn, ReportingFailure];
 
 /// The stages in which bytes may be unsolicited: all but those in which every byte is expected or
 /// ignored.
@@ -200,7 +220,41 @@ pub(crate) static COMMANDS: &[Row] = &[
     row(&[Reporting], WITHOUT_EXIT, "reply", To(Ready)),
     row(&[Reporting], &[Do(Next)], "`next`", To(ReportingAsked)),
     row(&[ReportingAsked], WITHOUT_EXIT, "reply", To(Asked)),
-    row(&[Reporting, ReportingAsked], &[TimedOut], "reply of 408", SameReconnecting),
+    row(&[Reporting, ReportingAsked, Withdrawn], &[TimedOut], "reply of 408", SameReconnecting),
+    row(&[Withdrawn], WITHOUT_EXIT, "reply that had begun", To(Ready)),
+    row(
+        &[Streaming, Reporting, ReportingAsked],
+        &[Withdraw(Progress::Unsent)],
+        "`withdraw`, no byte of the response or of the head of the stream sent, and no whole first \
+         copy",
+        To(Invoking),
+    ),
+    row(
+        &[Streaming],
+        &[Withdraw(Progress::UnsentChunk)],
+        "`withdraw`, no byte of the chunk sent",
+        To(Streaming),
+    ),
+    row(
+        &[Reporting, ReportingAsked],
+        &[Withdraw(Progress::UnsentEnd)],
+        "`withdraw`, no byte of the end of the stream sent",
+        To(Streaming),
+    ),
+    row(
+        &[Streaming, Reporting, ReportingAsked],
+        &[Withdraw(Progress::Part)],
+        "`withdraw`, a part of the response or of the chunk sent, or a whole first copy of the \
+         response and no whole second one",
+        To(Withdrawn),
+    ),
+    row(
+        &[Reporting, ReportingAsked],
+        &[Withdraw(Progress::Whole)],
+        "`withdraw`, a whole response sent on this connection",
+        SameOnce,
+    ),
+    row(&Stage::ALL, &[Withdraw(Progress::Other)], "`withdraw` of anything else", Same),
     row(
         AWAITING_REPLY,
         &[Replied(Reply::Exit)],
@@ -259,7 +313,7 @@ pub(crate) static LOSSES: &[Row] = &[
         To(Reporting),
     ),
     loss(
-        &[Streaming, Reporting, ReportingAsked],
+        &[Streaming, Reporting, ReportingAsked, Withdrawn],
         &[Lost(Loss::Sent)],
         "any other answer, or a part of it, sent",
         RecoveryKind::FateUnknown,

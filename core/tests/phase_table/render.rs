@@ -63,6 +63,7 @@ fn target(row: &Row) -> &'static str {
         Target::To(stage) => stage.facts().name,
         Target::Same => "as it was",
         Target::SameReconnecting => "as it was, on a new connection",
+        Target::SameOnce => "as it was; the answer is not sent again",
         Target::AfterReply => "as after the reply, without a pipelined `next`",
         Target::Refused => "as it was; the command returns `WrongPhase`",
     }

@@ -18,13 +18,14 @@ pub(crate) enum Stage {
     Streaming,
     Reporting,
     ReportingAsked,
+    Withdrawn,
     ReportingFailure,
     ShuttingDown,
 }
 
 use Stage::{
     Asked, Init, Invoking, Ready, Receiving, Reporting, ReportingAsked, ReportingFailure, Restored,
-    Restoring, ShuttingDown, Streaming,
+    Restoring, ShuttingDown, Streaming, Withdrawn,
 };
 
 /// The properties of a stage.
@@ -38,7 +39,7 @@ pub(super) struct Facts {
     pub(super) has_invocation: bool,
 }
 
-pub(super) static STAGES: [Facts; 12] = [
+pub(super) static STAGES: [Facts; 13] = [
     Facts {
         stage: Init,
         name: "Init",
@@ -120,6 +121,14 @@ pub(super) static STAGES: [Facts; 12] = [
         has_invocation: true,
     },
     Facts {
+        stage: Withdrawn,
+        name: "Reporting, withdrawn",
+        meaning: "a part of the answer was sent, and its body is gone",
+        phase: Phase::Reporting,
+        awaits: &[Call::Response],
+        has_invocation: true,
+    },
+    Facts {
         stage: ReportingFailure,
         name: "ShuttingDown, reporting",
         meaning: "the report of a failed init or restore is complete",
@@ -138,8 +147,8 @@ pub(super) static STAGES: [Facts; 12] = [
 ];
 
 impl Stage {
-    pub(crate) const ALL: [Self; 12] = {
-        let mut all = [Init; 12];
+    pub(crate) const ALL: [Self; 13] = {
+        let mut all = [Init; 13];
         let mut at = 0;
         while at < all.len() {
             all[at] = STAGES[at].stage;

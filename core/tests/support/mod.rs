@@ -126,6 +126,8 @@ pub(crate) enum Step {
     Status(u16),
     /// The connection ends.
     Lost(Recovery),
+    /// The body of the answer is gone.
+    Withdraw,
     ShutDown,
 }
 
@@ -157,6 +159,7 @@ impl Step {
                 receive(machine, &answer(status, "")).expect("a reply is awaited");
             }
             Self::Lost(recovery) => assert_eq!(machine.on_disconnect(), recovery),
+            Self::Withdraw => machine.withdraw(),
             Self::ShutDown => machine.shut_down(),
         }
     }

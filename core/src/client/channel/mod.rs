@@ -253,7 +253,7 @@ impl<S: Storage> Channel<S> {
             // 9. Nothing is left to write: the embedder or the service has to act.
             match phase {
                 Phase::Invoking if !self.is_stream_broken() => {
-                    if matches!(self.pending, Pending::Nothing | Pending::Head(_)) {
+                    if matches!(self.pending, Pending::Nothing) || self.is_head_held_back() {
                         return Step::Answer;
                     }
                     if let Err(error) = self.encode_pending() {

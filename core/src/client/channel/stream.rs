@@ -12,15 +12,22 @@ pub(super) enum Pending {
     Nothing,
     /// The error of an event that was lost or did not fit.
     Report(&'static ErrorReport<'static>),
-    /// The head of a stream that has no piece and no end yet. If the stream fails, an error is
-    /// reported instead.
-    Head(OwnedContentType),
-    /// The first piece of a stream, of this length, after the head.
-    Piece(usize),
-    /// The end of a stream without a piece, after the head.
-    End {
-        is_pipelined: bool,
+    /// The head of a stream, which is encoded when it is known what follows it, and that.
+    Stream {
+        content_type: OwnedContentType,
+        follows: Follows,
     },
+}
+
+/// What follows the head of a stream.
+#[derive(Clone, Copy)]
+pub(super) enum Follows {
+    /// There is no piece and no end yet. If the stream fails, an error is reported instead.
+    Unknown,
+    /// The first piece, of this length.
+    Piece(usize),
+    /// The end of a stream without a piece.
+    End { is_pipelined: bool },
 }
 
 impl<S: Storage> Channel<S> {
@@ -38,17 +45,18 @@ impl<S: Storage> Channel<S> {
         }
         // Nothing is sent before there is a piece or an end, so that a stream that fails before its
         // first piece is an error and not a response.
-        self.pending = Pending::Head(content_type.into());
+        self.pending =
+            Pending::Stream { content_type: content_type.into(), follows: Follows::Unknown };
         self.expect_receipt(false);
         Ok(())
     }
 
     pub(in crate::client) fn chunk(&mut self, length: usize) -> Result<(), CommandError> {
         self.check_streaming()?;
-        if length == 0 && matches!(self.pending, Pending::Head(_)) {
+        if length == 0 && self.is_head_held_back() {
             return Ok(());
         }
-        if self.open(Pending::Piece(length))? {
+        if self.open(Follows::Piece(length))? {
             return Ok(());
         }
         self.follow_head()?;
@@ -57,7 +65,7 @@ impl<S: Storage> Channel<S> {
 
     pub(in crate::client) fn finish(&mut self, is_pipelined: bool) -> Result<(), CommandError> {
         self.check_streaming()?;
-        if self.open(Pending::End { is_pipelined })? {
+        if self.open(Follows::End { is_pipelined })? {
             return Ok(());
         }
         self.follow_head()?;
@@ -77,12 +85,32 @@ impl<S: Storage> Channel<S> {
 
     /// Whether the embedder has begun a stream and not ended it.
     pub(in crate::client) fn is_streaming(&self) -> bool {
-        match self.pending {
-            Pending::Head(_) => true,
-            Pending::End { .. } => false,
-            Pending::Nothing | Pending::Report(_) | Pending::Piece(_) => {
-                self.machine.is_streaming()
-            }
+        let Pending::Stream { follows, .. } = &self.pending else {
+            return self.machine.is_streaming();
+        };
+        match follows {
+            Follows::Unknown => true,
+            Follows::Piece(_) => self.machine.is_streaming(),
+            Follows::End { .. } => false,
+        }
+    }
+
+    /// Whether a stream has begun and nothing of it has been encoded.
+    pub(super) fn is_head_held_back(&self) -> bool {
+        matches!(self.pending, Pending::Stream { follows: Follows::Unknown, .. })
+    }
+
+    /// Takes back the answer, or the part of a stream, whose body is gone.
+    pub(in crate::client) fn withdraw(&mut self) {
+        self.machine.withdraw();
+        let is_unanswered = self.machine.phase() == Phase::Invoking && !self.machine.is_streaming();
+        match &mut self.pending {
+            // If no byte of the head was sent, it is held back again. If not, what follows it has
+            // not been encoded.
+            Pending::Stream { follows, .. } if is_unanswered => *follows = Follows::Unknown,
+            Pending::Stream { .. } => self.pending = Pending::Nothing,
+            Pending::Nothing if is_unanswered => self.is_answer_due = false,
+            Pending::Nothing | Pending::Report(_) => {}
         }
     }
 
@@ -90,7 +118,7 @@ impl<S: Storage> Channel<S> {
     /// a stream waits for its head to be sent.
     pub(super) fn phase(&self) -> Phase {
         match self.pending {
-            Pending::End { .. } => Phase::Reporting,
+            Pending::Stream { follows: Follows::End { .. }, .. } => Phase::Reporting,
             _ => self.machine.phase(),
         }
     }
@@ -107,27 +135,32 @@ impl<S: Storage> Channel<S> {
         if self.is_streaming() { Ok(()) } else { Err(CommandError::WrongPhase(self.phase())) }
     }
 
-    /// Encodes the head of a stream that is held back; `follows` is pending then. Returns `false`
-    /// if no head is held back.
-    fn open(&mut self, follows: Pending) -> Result<bool, CommandError> {
-        let Pending::Head(content_type) = &self.pending else { return Ok(false) };
+    /// Encodes the head of a stream that is held back; `next` is pending then. Returns `false` if
+    /// no head is held back.
+    fn open(&mut self, next: Follows) -> Result<bool, CommandError> {
+        let Pending::Stream { content_type, follows: Follows::Unknown } = &self.pending else {
+            return Ok(false);
+        };
         let content_type = content_type.clone();
         self.encode(&mut |machine, out| machine.stream(content_type.content_type(), out))?;
-        self.pending = follows;
+        if let Pending::Stream { follows, .. } = &mut self.pending {
+            *follows = next;
+        }
         Ok(true)
     }
 
     /// Encodes what follows the head of a stream, which must have been sent.
     pub(super) fn follow_head(&mut self) -> Result<(), CommandError> {
-        match self.pending {
-            Pending::Piece(length) => {
+        let Pending::Stream { follows, .. } = &self.pending else { return Ok(()) };
+        match *follows {
+            Follows::Unknown => return Ok(()),
+            Follows::Piece(length) => {
                 self.encode(&mut |machine, out| machine.chunk(length, out))?;
             }
-            Pending::End { is_pipelined } => {
+            Follows::End { is_pipelined } => {
                 self.encode(&mut Machine::finish)?;
                 self.expect_receipt(is_pipelined);
             }
-            Pending::Nothing | Pending::Report(_) | Pending::Head(_) => return Ok(()),
         }
         self.pending = Pending::Nothing;
         Ok(())

@@ -6,7 +6,7 @@ mod network;
 use lambda_proto::api::{Action, Call, Concurrency, Meaning};
 
 use super::phase_table::stage::call_of;
-use super::phase_table::{Input, RecoveryKind, Row, Stage, follow, follow_command};
+use super::phase_table::{Input, Progress, RecoveryKind, Row, Stage, follow, follow_command};
 use super::wire::{TAIL, request};
 use crate::support::Command;
 
@@ -17,6 +17,8 @@ enum CopyOf {
     Cut,
     /// A second copy, after the first one was sent whole.
     Whole,
+    /// The first and only one, since its body is gone.
+    Only,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,6 +93,10 @@ pub(crate) struct Reference {
     is_stream: bool,
     copy: CopyOf,
     has_chunk: bool,
+    /// The same, before the last command.
+    had_chunk: bool,
+    /// The command whose bytes are `wanted`.
+    last: Option<Command>,
     /// The encoded bytes of the request, and of a pipelined `next`.
     wanted: Vec<u8>,
     next: Vec<u8>,
@@ -117,6 +123,8 @@ impl Reference {
             is_stream: false,
             copy: CopyOf::First,
             has_chunk: false,
+            had_chunk: false,
+            last: None,
             wanted: Vec::new(),
             next: Vec::new(),
             sent: 0,
@@ -215,7 +223,8 @@ impl Reference {
             return (row, Ok(length));
         }
         self.forget_request();
-        self.wanted = bytes;
+        (self.wanted, self.last) = (bytes, Some(command));
+        self.had_chunk = self.has_chunk;
         self.has_heard = false;
         self.is_continued = matches!(command, C::Chunk | C::Finish | C::FinishWithError);
         match command {
@@ -229,6 +238,48 @@ impl Reference {
             C::Next | C::RestoreNext | C::EmptyChunk => {}
         }
         (row, Ok(length))
+    }
+
+    /// The body of what was encoded last is gone.
+    pub(crate) fn withdraw(&mut self) -> &'static Row {
+        let progress = self.progress_of_body();
+        let row = self.follow(Input::Withdraw(progress));
+        match progress {
+            Progress::Unsent => self.forget_request(),
+            Progress::UnsentChunk | Progress::UnsentEnd => {
+                self.has_chunk = self.had_chunk;
+                self.forget_request();
+            }
+            Progress::Part => {
+                self.is_spent = true;
+                self.forget_request();
+            }
+            Progress::Whole if self.copy == CopyOf::First => self.copy = CopyOf::Only,
+            Progress::Whole | Progress::Other => {}
+        }
+        row
+    }
+
+    fn progress_of_body(&self) -> Progress {
+        let is_reporting = matches!(self.stage, Stage::Reporting | Stage::ReportingAsked);
+        let is_unsent = self.sent == 0;
+        let is_whole = self.sent >= self.wanted.len();
+        match self.last {
+            Some(Command::Stream) if self.stage == Stage::Streaming && is_unsent => {
+                Progress::Unsent
+            }
+            Some(Command::Chunk) if self.stage == Stage::Streaming && is_unsent => {
+                Progress::UnsentChunk
+            }
+            Some(Command::Chunk) if self.stage == Stage::Streaming && !is_whole => Progress::Part,
+            Some(Command::Finish) if is_reporting && is_unsent => Progress::UnsentEnd,
+            Some(Command::Respond) if is_reporting => match self.copy {
+                _ if is_whole => Progress::Whole,
+                CopyOf::First | CopyOf::Cut if is_unsent => Progress::Unsent,
+                _ => Progress::Part,
+            },
+            _ => Progress::Other,
+        }
     }
 
     pub(crate) fn shut_down(&mut self) -> &'static Row {
@@ -249,6 +300,7 @@ impl Reference {
     fn forget_request(&mut self) {
         self.wanted.clear();
         self.next.clear();
+        self.last = None;
         self.sent = 0;
         (self.is_continued, self.is_replied) = (false, false);
     }

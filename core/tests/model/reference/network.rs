@@ -3,7 +3,7 @@
 use lambda_proto::api::{Action, Call, Meaning};
 
 use super::{CopyOf, Fault, Reading, Recovers, Reference, Sent, Told, is_accepted};
-use crate::phase_table::Stage::{Reporting, ReportingAsked, ShuttingDown, Streaming};
+use crate::phase_table::Stage::{Reporting, ReportingAsked, ShuttingDown, Streaming, Withdrawn};
 use crate::phase_table::reached::Reach;
 use crate::phase_table::{Input, Loss, RecoveryKind, Reply, Row};
 use crate::wire::{CUT, ENDLESS, EVENT, Said, TAIL};
@@ -32,9 +32,10 @@ impl Reference {
         match self.reading {
             _ if self.must_reconnect() || self.stage == ShuttingDown => {}
             Reading::Nothing => return self.take_head(said, rows, told),
-            Reading::Head { is_sound: true } if said == Said::HeadTail => {
+            Reading::Head { is_sound: true } if matches!(said, Said::HeadTail(_)) => {
                 self.reading = Reading::Nothing;
-                return self.take_head(Said::Answer(202), rows, told);
+                let status = if said == Said::HeadTail(408) { 408 } else { 202 };
+                return self.take_head(Said::Answer(status), rows, told);
             }
             Reading::Head { .. } if said.ends_a_head() => {
                 self.reach(Input::Violation, rows);
@@ -102,7 +103,7 @@ impl Reference {
                 self.reading = Reading::Head { is_sound: true };
                 return Ok(());
             }
-            Said::Tail | Said::HeadTail | Said::Nonsense => {
+            Said::Tail | Said::HeadTail(_) | Said::Nonsense => {
                 self.reach(Input::Violation, rows);
                 return Err(Fault::Head);
             }
@@ -113,7 +114,7 @@ impl Reference {
             Said::Answer(status) | Said::LastAnswer(status) | Said::CutAnswer(status) => status,
             _ => 200,
         };
-        if status == 408 && matches!(self.stage, Reporting | ReportingAsked) {
+        if status == 408 && matches!(self.stage, Reporting | ReportingAsked | Withdrawn) {
             // Counts as a connection lost without a reply.
             self.reach(Input::TimedOut, rows);
             (self.is_spent, self.has_heard) = (true, false);
@@ -125,8 +126,8 @@ impl Reference {
         if call == Call::Next && matches!(status, 200 | 202) {
             return self.take_event(said, rows, told);
         }
-        let is_to_second =
-            matches!(self.stage, Reporting | ReportingAsked) && self.copy == CopyOf::Whole;
+        let is_to_second = matches!(self.stage, Reporting | ReportingAsked | Withdrawn)
+            && self.copy == CopyOf::Whole;
         self.reading = Reading::Reply { status, is_to_second, is_endless };
         // The body of a reply that is not an event.
         let body = match said {
