@@ -173,6 +173,8 @@ mod base64;
 pub mod client;
 #[cfg(feature = "embedded-io")]
 pub mod driver;
+#[cfg(feature = "embedded-io")]
+mod flow;
 pub mod http;
 pub mod json;
 pub mod lifecycle;

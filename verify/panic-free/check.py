@@ -132,10 +132,18 @@ def public_functions(document):
     of the crate stands for the module."""
     items, paths = document["index"], document["paths"]
     crate, *modules = public_modules(document)
+    shown = {}
+    for module in items.values():
+        for item in module["inner"].get("module", {}).get("items", []):
+            use = items[str(item)]["inner"].get("use", {}) if str(item) in items else {}
+            if "id" in use and module["name"] in modules:
+                shown.setdefault(use["id"], module["name"])
 
     def name_of(item):
         _, module, *_, name = paths[str(item)]["path"]
-        return f"{module if module in modules else crate}::{name}"
+        # An item of a private module is named after the public one that shows it.
+        module = module if module in modules else shown.get(item, crate)
+        return f"{module}::{name}"
 
     def functions_of(owner):
         return (items[str(item)] for item in owner["items"] if "function" in items[str(item)]["inner"])

@@ -61,15 +61,15 @@ mod connector;
 mod io;
 mod responder;
 
-use core::fmt;
-
 pub use connector::{Connection, Connector};
 use io::Io;
-pub use responder::{Responder, Response, Sent, Stream};
+pub use responder::{Responder, Stream};
 
 use crate::api::ErrorReport;
-use crate::client::{Client, End, Invocation, Receipt, Step, Storage};
-use crate::machine::{CommandError, Machine, Phase};
+use crate::client::{Client, Invocation, Receipt, Storage};
+pub use crate::flow::{DriverError, Response, Sent};
+use crate::flow::{is_unanswered, reported};
+use crate::machine::Machine;
 
 /// A blocking runtime client: a [client](crate::client) with its connector.
 ///
@@ -132,7 +132,7 @@ impl<C: Connector, S: Storage> Driver<C, S> {
     /// Unlike with the `Responder` from `next`, it is only checked at run time that an invocation
     /// is answered once.
     pub fn responder(&mut self) -> Option<Responder<'_, C, S>> {
-        if self.machine().phase() != Phase::Invoking || self.client.is_streaming() {
+        if !is_unanswered(&self.client) {
             return None;
         }
         Some(Responder::new(self.client.exchange(), &mut self.io))
@@ -197,12 +197,7 @@ impl<C: Connector, S: Storage> Driver<C, S> {
         let Self { client, io } = self;
         client.restore_next()?;
         let step = io.pump(&mut client.exchange(), &[])?;
-        match (client.end(), step) {
-            (Some(end), _) if end != End::Done => Err(DriverError::Ended(end)),
-            // The wait may have ended because the connector stopped, not because of a restore.
-            (None, Step::Settled(receipt)) if !io.connector.is_stopping() => Ok(Some(receipt)),
-            _ => Ok(None),
-        }
+        io.restored(client, step)
     }
 
     /// Reports that the function could not resume after a restore. The session is over then.
@@ -216,10 +211,7 @@ impl<C: Connector, S: Storage> Driver<C, S> {
     }
 
     fn finish_report(&mut self) -> Result<(), DriverError<C::Error>> {
-        match self.io.pump(&mut self.client.exchange(), &[])? {
-            Step::End(end) if end != End::Done => Err(DriverError::Ended(end)),
-            _ => Ok(()),
-        }
+        reported(self.io.pump(&mut self.client.exchange(), &[])?)
     }
 
     /// The machine.
@@ -235,53 +227,14 @@ impl<C: Connector, S: Storage> Driver<C, S> {
     /// Waits for an invocation; `false` if the session ended or the connector stops first.
     fn await_invocation(&mut self) -> Result<bool, DriverError<C::Error>> {
         let Self { client, io } = self;
-        // Answering returns no error, so one may be kept here; then nothing more is sent. The check
-        // comes before `take` because moving an error costs more than looking.
-        if io.error.is_some()
-            && let Some(error) = io.error.take()
-        {
-            return Err(error);
-        }
+        io.check()?;
         // A responder may have been dropped or leaked; its invocation must not stay unanswered.
         client.give_up(io.tell())?;
         loop {
-            let mut exchange = client.exchange();
-            match io.pump(&mut exchange, &[])? {
-                // The connection of this invocation was cut; it is answered on a new one.
-                Step::Answer if io.is_cut => exchange.lost(),
-                Step::Answer => return Ok(true),
-                Step::Idle if io.connector.is_stopping() => return Ok(false),
-                Step::Idle => client.ask()?,
-                Step::End(End::Done) => return Ok(false),
-                Step::End(end) => return Err(DriverError::Ended(end)),
-                Step::Settled(_) | Step::Connect { .. } | Step::Write | Step::Read => {}
+            let step = io.pump(&mut client.exchange(), &[])?;
+            if let Some(has_arrived) = io.arrives(client, step)? {
+                return Ok(has_arrived);
             }
         }
     }
 }
-
-/// Why a driver cannot continue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DriverError<E> {
-    /// The connector could not connect and has given up.
-    Connect(E),
-    /// The session is over; never [`End::Done`].
-    Ended(End),
-}
-
-impl<E> From<CommandError> for DriverError<E> {
-    fn from(error: CommandError) -> Self {
-        Self::Ended(End::Command(error))
-    }
-}
-
-impl<E: fmt::Display> fmt::Display for DriverError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Connect(error) => write!(f, "no connection to the Runtime API: {error}"),
-            Self::Ended(end) => end.fmt(f),
-        }
-    }
-}
-
-impl<E: fmt::Display + fmt::Debug> core::error::Error for DriverError<E> {}

@@ -1,37 +1,10 @@
 use core::marker::PhantomData;
 
-use super::Connector;
 use super::io::Io;
+use super::{Connector, Response, Sent};
 use crate::api::{ContentType, ErrorReport};
 use crate::client::{Exchange, Receipt, Storage, StreamOver};
-use crate::machine::Phase;
-
-/// A buffered response: a body and its content type.
-#[derive(Clone, Copy, Debug)]
-pub struct Response<'a> {
-    body: &'a [u8],
-    content_type: Option<ContentType<'a>>,
-}
-
-impl<'a> Response<'a> {
-    /// A response of any bytes, without a content type.
-    pub const fn new(body: &'a [u8]) -> Self {
-        Self { body, content_type: None }
-    }
-
-    /// The same body with a content type, or none.
-    #[must_use]
-    pub fn content_type(mut self, content_type: impl Into<Option<ContentType<'a>>>) -> Self {
-        self.content_type = content_type.into();
-        self
-    }
-}
-
-impl<'a, T: AsRef<[u8]> + ?Sized> From<&'a T> for Response<'a> {
-    fn from(body: &'a T) -> Self {
-        Self::new(body.as_ref())
-    }
-}
+use crate::flow::Invariant;
 
 /// The right to answer one invocation, once.
 ///
@@ -41,9 +14,6 @@ pub struct Responder<'i, C: Connector, S: Storage> {
     io: &'i mut Io<C>,
     invocation: Invariant<'i>,
 }
-
-/// Ties a value to one invocation: neither a longer nor a shorter lifetime fits.
-type Invariant<'i> = PhantomData<fn(&'i ()) -> &'i ()>;
 
 impl<'i, C: Connector, S: Storage> Responder<'i, C, S> {
     pub(super) fn new(exchange: Exchange<'i, S>, io: &'i mut Io<C>) -> Self {
@@ -75,20 +45,13 @@ impl<'i, C: Connector, S: Storage> Responder<'i, C, S> {
     /// Begins to stream the response; see [`Exchange::stream`]. Nothing is sent yet.
     pub fn stream(self, content_type: ContentType<'_>) -> Stream<'i, C, S> {
         let Self { mut exchange, io, .. } = self;
-        if io.error.is_none()
-            && exchange.end().is_none()
-            && let Err(error) = exchange.stream(content_type)
-        {
-            io.error = Some(error.into());
-        }
+        io.begin_stream(&mut exchange, content_type);
         Stream::new(exchange, io)
     }
 
     fn respond(mut self, response: Response<'_>, is_pipelined: bool) -> Sent<'i> {
-        let Response { body, content_type } = response;
-        Sent::new(self.io.answer(&mut self.exchange, body, |exchange, connector| {
-            exchange.respond(content_type, body.len(), is_pipelined && !connector.is_stopping())
-        }))
+        let begun = self.io.begin_response(&mut self.exchange, &response, is_pipelined);
+        Sent::new(self.io.settle(&mut self.exchange, response.body(), begun))
     }
 }
 
@@ -98,32 +61,8 @@ pub(super) fn fail<C: Connector, S: Storage>(
     io: &mut Io<C>,
     report: &ErrorReport<'_>,
 ) -> Receipt {
-    if exchange.machine().phase() != Phase::Invoking {
-        // Only warns that it is too late.
-        let _too_late = exchange.fail(report, io.tell());
-        return Receipt::FateUnknown;
-    }
-    io.answer(exchange, &[], |exchange, connector| {
-        exchange.fail(report, |warning| connector.warn(warning))
-    })
-}
-
-/// The proof that an invocation has been answered.
-#[derive(Debug)]
-pub struct Sent<'i> {
-    receipt: Receipt,
-    invocation: Invariant<'i>,
-}
-
-impl Sent<'_> {
-    fn new(receipt: Receipt) -> Self {
-        Self { receipt, invocation: PhantomData }
-    }
-
-    /// What became of the answer.
-    pub fn receipt(&self) -> Receipt {
-        self.receipt
-    }
+    let begun = io.begin_failure(exchange, report);
+    io.settle(exchange, &[], begun)
 }
 
 /// A response that is sent piece by piece, one chunk per piece.
@@ -148,15 +87,9 @@ impl<'i, C: Connector, S: Storage> Stream<'i, C, S> {
     /// [`StreamOver`] if the service has ended the stream or the connection was lost: further
     /// pieces are useless.
     pub fn write(&mut self, piece: &[u8]) -> Result<(), StreamOver> {
-        // An earlier piece may have ended the driver.
-        if !self.exchange.is_streaming() || self.io.error.is_some() {
-            return Err(StreamOver);
-        }
-        if let Err(error) = self.exchange.chunk(piece.len()) {
-            self.io.error = Some(error.into());
-            return Err(StreamOver);
-        }
-        if self.io.send_part(&mut self.exchange, piece) { Ok(()) } else { Err(StreamOver) }
+        self.io.begin_piece(&mut self.exchange, piece.len())?;
+        let result = self.io.pump(&mut self.exchange, piece);
+        self.io.continues(result)
     }
 
     /// Ends the stream.
@@ -177,11 +110,7 @@ impl<'i, C: Connector, S: Storage> Stream<'i, C, S> {
     }
 
     fn end(mut self, is_pipelined: bool) -> Sent<'i> {
-        if !self.exchange.is_streaming() {
-            return Sent::new(Receipt::FateUnknown);
-        }
-        Sent::new(self.io.answer(&mut self.exchange, &[], |exchange, connector| {
-            exchange.finish(is_pipelined && !connector.is_stopping())
-        }))
+        let begun = self.io.begin_end(&mut self.exchange, is_pipelined);
+        Sent::new(self.io.settle(&mut self.exchange, &[], begun))
     }
 }
