@@ -115,7 +115,9 @@
 //!  your handler / your language runtime / your event loop
 //!         │
 //!  ┌──────┴────────────────────────────────────────────────────────────┐
-//!  │ driver    (feature `embedded-io`) a blocking loop over any stream │
+//!  │ driver        (feature `embedded-io`)       a blocking loop, or   │
+//!  │ async_driver  (feature `embedded-io-async`) an async loop over    │
+//!  │               any stream                                          │
 //!  ├───────────────────────────────────────────────────────────────────┤
 //!  │ client    memory, the next step, reconnecting                     │
 //!  ├───────────────────────────────────────────────────────────────────┤
@@ -130,7 +132,7 @@
 //!
 //! Each layer is public and works without the ones above it. A program with its own event loop uses
 //! [`client`], or the crate `lambda-proto-mio`. A program that blocks uses `driver`, or the crate
-//! `lambda-proto-std`.
+//! `lambda-proto-std`; one with an async executor, `async_driver`.
 //!
 //! Next to the layers, [`lifecycle`] computes from the caller's clock readings how much time there
 //! is to run and to stop, and how long the environment was frozen. The Extensions API and the
@@ -169,11 +171,13 @@ extern crate alloc;
 extern crate std;
 
 pub mod api;
+#[cfg(feature = "embedded-io-async")]
+pub mod async_driver;
 mod base64;
 pub mod client;
 #[cfg(feature = "embedded-io")]
 pub mod driver;
-#[cfg(feature = "embedded-io")]
+#[cfg(any(feature = "embedded-io", feature = "embedded-io-async"))]
 mod flow;
 pub mod http;
 pub mod json;

@@ -8,11 +8,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use embedded_io::{ErrorKind, ErrorType, Read, Write};
+use embedded_io::ErrorKind;
 use lambda_proto::api::{Concurrency, Endpoint};
 use lambda_proto::client::{Storage, Warning};
-use lambda_proto::driver::{self, Connector, Driver};
 use lambda_proto::machine::Machine;
+
+use crate::loops::Driver;
 
 /// What one read of a connection returns; after the last one the stream has ended.
 pub(crate) enum Give {
@@ -63,12 +64,9 @@ impl Seen {
     }
 }
 
-impl ErrorType for Connection {
-    type Error = ErrorKind;
-}
-
-impl Read for Connection {
-    fn read(&mut self, room: &mut [u8]) -> Result<usize, ErrorKind> {
+impl Connection {
+    /// What one read does.
+    pub(crate) fn take_read(&mut self, room: &mut [u8]) -> Result<usize, ErrorKind> {
         assert!(!room.is_empty(), "a read without room");
         self.seen.borrow_mut().reads += 1;
         match self.reads.pop_front() {
@@ -85,20 +83,9 @@ impl Read for Connection {
             }
         }
     }
-}
 
-impl Write for Connection {
-    fn write(&mut self, bytes: &[u8]) -> Result<usize, ErrorKind> {
-        driver::Connection::write_parts(self, [bytes, b"", b""])
-    }
-
-    fn flush(&mut self) -> Result<(), ErrorKind> {
-        Ok(())
-    }
-}
-
-impl driver::Connection for Connection {
-    fn write_parts(&mut self, parts: [&[u8]; 3]) -> Result<usize, ErrorKind> {
+    /// What one write does.
+    pub(crate) fn take_write(&mut self, parts: [&[u8]; 3]) -> Result<usize, ErrorKind> {
         let bytes = parts.concat();
         let left = self.breaks_after - self.written;
         let length = bytes.len().min(self.takes).min(left);
@@ -110,6 +97,10 @@ impl driver::Connection for Connection {
         self.written += length;
         seen.written[self.number].extend_from_slice(&bytes[..length]);
         Ok(length)
+    }
+
+    pub(crate) fn then_reset(&mut self) {
+        self.reads.push_back(Give::Reset);
     }
 }
 
@@ -154,13 +145,8 @@ impl Script {
     fn driver_with(self, machine: Machine) -> Driver<Self, Memory> {
         Driver::new(machine, self, Memory::new(64, 8 << 20), Memory::new(64, 8 << 20))
     }
-}
 
-impl Connector for Script {
-    type Connection = Connection;
-    type Error = &'static str;
-
-    fn connect(&mut self, losses: u32) -> Result<Connection, &'static str> {
+    pub(crate) fn take_connection(&mut self, losses: u32) -> Result<Connection, &'static str> {
         let connection = self.connections.pop_front().ok_or("the script is over")?;
         let mut seen = self.seen.borrow_mut();
         seen.losses.push(losses);
@@ -168,18 +154,8 @@ impl Connector for Script {
         Ok(connection)
     }
 
-    fn warn(&mut self, warning: &Warning<'_>) {
+    pub(crate) fn note(&self, warning: &Warning<'_>) {
         self.seen.borrow_mut().warnings.push(warning.to_string());
-    }
-
-    fn is_stopping(&self) -> bool {
-        self.is_stopping.get()
-    }
-}
-
-impl Connection {
-    pub(crate) fn then_reset(&mut self) {
-        self.reads.push_back(Give::Reset);
     }
 }
 

@@ -1,13 +1,11 @@
 //! Snapshots: the driver tells the service that it is ready for one, and continues after the
 //! restore.
 
-mod memory;
-
+use crate::loops::DriverError;
+use crate::memory::{ACCEPTED, Script, event, refusal};
 use lambda_proto::api::{ErrorReport, Outcome};
 use lambda_proto::client::{End, Receipt};
-use lambda_proto::driver::DriverError;
 use lambda_proto::machine::Phase;
-use memory::{ACCEPTED, Script, event, refusal};
 
 const RESTORED: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 const REPORT: ErrorReport<'static> = ErrorReport::new("Runtime.AfterRestoreError", "no pool");

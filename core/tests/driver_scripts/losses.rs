@@ -1,11 +1,9 @@
 //! What the driver does when connections are lost, for each row of the phase table.
 
-mod memory;
-
+use crate::loops::DriverError;
+use crate::memory::{ACCEPTED, Script, event, refusal};
 use lambda_proto::api::{ContentType, ErrorReport, Outcome};
 use lambda_proto::client::{End, Receipt, StreamOver};
-use lambda_proto::driver::DriverError;
-use memory::{ACCEPTED, Script, event, refusal};
 
 const SENT_AGAIN: &str = "invocation a: connection lost before the reply; sending the answer again";
 const UNKNOWN: &str =
