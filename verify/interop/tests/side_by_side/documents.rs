@@ -1,18 +1,24 @@
 //! Every document that the service reads, and the calls around them: what the service replies to the
 //! function, or what the caller gets.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::script::{End, Script};
 use End::{Answered, Failed};
 
-/// Takes the document out of `event`, which ends with its head if the document is empty.
+/// Takes the document out of `event`: the body is a JSON string with the document in base64.
 const BODY: &str = r#"body() {
-    case $event in *"
+    printf '%s' "${event#*"
 
-"*) printf '%s' "${event#*"
-
-"}" ;; esac
+"}" | tr -d '"' | base64 -d
 }
 "#;
+
+/// The event that brings a document, as the lab passes on JSON only.
+fn encoded(document: impl AsRef<[u8]>) -> String {
+    format!("\"{}\"", STANDARD.encode(document))
+}
 
 /// The content type of a report with the X-Ray cause.
 const WITH_CAUSE: &str = "Content-Type: application/vnd.aws.lambda.error.cause+json";
@@ -35,7 +41,8 @@ fn registrations() -> Script {
     let register = r#"curl -sS -i -H 'Lambda-Extension-Name: mine' --data-binary @- \
         "http://$AWS_LAMBDA_RUNTIME_API/2020-01-01/extension/register" |
         tr -d '\r' | grep -v '^Date: ' | post response --data-binary @-"#;
-    let mut script = each_document("registrations", register).event("no document", Answered, "");
+    let mut script =
+        each_document("registrations", register).event("no document", Answered, encoded(""));
     for document in [
         "{}",
         " null ",
@@ -96,25 +103,28 @@ fn registrations() -> Script {
         r#"{"configurationKeys":"x"}"#,
         r#"{"RegisterRequest":{"events":["NOPE"]},"x":1e999,"":0}"#,
     ] {
-        script = script.event(document, Answered, document);
+        script = script.event(document, Answered, encoded(document));
     }
     for (name, document) in [
         ("invalid UTF-8", &b"{\"events\":[\"a\xff\xe2\x82\xed\xa0\x80b\"]}"[..]),
         ("invalid UTF-8 in another member", b"{\"events\":[\"NOPE\"],\"\xff\":\"\xff\"}"),
     ] {
-        script = script.event(name, Answered, document);
+        script = script.event(name, Answered, encoded(document));
     }
     for (name, depth) in [("the deepest nesting", 9_999), ("deeper nesting", 10_000)] {
         let document = format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
-        script = script.event(name, Answered, document);
+        script = script.event(name, Answered, encoded(document));
     }
     script
 }
 
 fn reports_with_a_cause() -> Script {
     let report = format!("post error -H '{WITH_CAUSE}' --data-binary @-");
-    let mut script =
-        each_document("error reports with a cause", &report).event("no document", Failed, "");
+    let mut script = each_document("error reports with a cause", &report).event(
+        "no document",
+        Failed,
+        encoded(""),
+    );
     for document in [
         "{}",
         "null",
@@ -141,16 +151,16 @@ fn reports_with_a_cause() -> Script {
         r#"{"errorCause":1,"errorMessage":"a/\/\"\\<&>\u2029\u0000\t"}"#,
         r#"{"errorMessage":"\ud800"}"#,
     ] {
-        script = script.event(document, Failed, document);
+        script = script.event(document, Failed, encoded(document));
     }
-    script.event("invalid UTF-8", Failed, b"{\"errorMessage\":\"a\xe2\x82b\"}")
+    script.event("invalid UTF-8", Failed, encoded(b"{\"errorMessage\":\"a\xe2\x82b\"}"))
 }
 
 /// Other reports reach the caller unchanged.
 fn reports() -> Script {
     let mut script = each_document("error reports", "post error -H Content-Type: --data-binary @-");
     for document in ["null", "[]", "nonsense", r#"{"ERRORTYPE":1,"errorMessage":null}"#] {
-        script = script.event(document, Failed, document);
+        script = script.event(document, Failed, encoded(document));
     }
     script
 }
@@ -209,7 +219,7 @@ fn calls() -> Script {
         "$extension/register -d '{}'",
         "$extension/register -d '{}' -H 'Lambda-Extension-Name: é'",
     ] {
-        script = script.event(arguments, Answered, arguments);
+        script = script.event(arguments, Answered, encoded(arguments));
     }
     script
 }

@@ -103,7 +103,6 @@ pub(crate) fn timeouts() -> Vec<Script> {
 }
 
 pub(crate) fn starts_that_fail() -> Vec<Script> {
-    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/side_by_side/no_interpreter");
     let no_end = r#"curl -sS -d '{"errorType":"Function.NoEnd"}' "$api/init/error"; sleep 60"#;
     vec![
         Script::misbehave("an error in init")
@@ -122,7 +121,6 @@ pub(crate) fn starts_that_fail() -> Vec<Script> {
             .timeout_seconds(1)
             .event("error", Failed, "{}")
             .event("error again", Failed, "{}"),
-        Script::new("a program without its interpreter", program).event("start", Failed, "{}"),
     ]
 }
 

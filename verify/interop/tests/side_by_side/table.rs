@@ -139,15 +139,6 @@ pub(crate) const WANTED: &[Difference] = &[
         ],
     },
     Difference {
-        at: Steps("a program without its interpreter", &["start"]),
-        why: "the lab reports what is wrong with the program; the emulator does not",
-        parts: &[(
-            "body",
-            "",
-            r#"{"errorType":"Runtime.InvalidEntrypoint","errorMessage":"RequestId: <id> Error: cannot start <here>/tests/side_by_side/no_interpreter: No such file or directory (os error 2)"}"#,
-        )],
-    },
-    Difference {
         at: Steps("error reports with a cause", &["no document"]),
         why: "the documentation says that the service describes an error without a body by its type",
         parts: &[(
