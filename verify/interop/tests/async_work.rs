@@ -135,10 +135,10 @@ fn handed_over_work_is_done_while_the_first_process_is_frozen() {
             Ok(responder.send("done"))
         })
     });
-    assert_eq!(running.lab.invoke("order 1").unwrap().text(), "accepted");
+    assert_eq!(running.lab.invoke("17").unwrap().text(), "accepted");
     running.wait_for_freeze();
     go.send(()).unwrap();
-    assert_eq!(is_done.recv_timeout(PATIENCE).unwrap(), "order 1");
+    assert_eq!(is_done.recv_timeout(PATIENCE).unwrap(), "17");
     // It has not been invoked since.
     assert!(running.is_frozen());
 }
@@ -148,10 +148,10 @@ fn work_handed_over_twice_is_done_once() {
     let worker = frozen("hand_over", &["worker", "100"]).start();
     let front = frozen("hand_over", &["front", &worker.lab.address().to_string()]).start();
     for _ in 0..2 {
-        assert_eq!(front.lab.invoke("order 1").unwrap().text(), "accepted");
+        assert_eq!(front.lab.invoke("17").unwrap().text(), "accepted");
     }
-    worker.wait_for(&["order 1 was done before and is skipped"]);
-    assert_eq!(worker.log().matches("order 1 is done").count(), 1, "{}", worker.log());
+    worker.wait_for(&["17 was done before and is skipped"]);
+    assert_eq!(worker.log().matches("17 is done").count(), 1, "{}", worker.log());
     assert_eq!(front.log(), "");
     front.wait_for_freeze();
     worker.wait_for_freeze();
