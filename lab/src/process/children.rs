@@ -219,9 +219,14 @@ impl Children {
 }
 
 impl Origin {
+    /// Whether a signal to the groups of the function reaches this group.
+    pub(super) fn is_signalled(&self, group: i32) -> bool {
+        [self.group, self.first].iter().any(|id| group == id.as_raw_pid())
+    }
+
     /// Whether a process belongs to the function, as far as can be seen.
     pub(super) fn is_of(&self, pid: Pid, stat: &Stat) -> bool {
-        [self.group, self.first].iter().any(|id| stat.group == id.as_raw_pid())
+        self.is_signalled(stat.group)
             || stat.session == self.first.as_raw_pid()
             || !self.mark.is_empty() && proc::has_variable(pid, &self.mark)
     }

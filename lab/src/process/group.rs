@@ -7,12 +7,13 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, getpgid, kill_process, kill_process_group, waitid,
+    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
 };
 
 use super::children::{self, Origin};
 use super::guard::Guard;
 use super::outsiders::Outsiders;
+use super::proc;
 
 #[derive(Debug)]
 pub(super) struct Group {
@@ -153,7 +154,7 @@ impl Group {
         // These fail if there is no such group, or none that may be signalled.
         let _ = kill_process_group(group, signal);
         let _ = kill_process_group(first, signal);
-        let is_reached = getpgid(Some(first)).is_ok_and(|it| it == group || it == first);
+        let is_reached = proc::group(first).is_some_and(|group| self.origin.is_signalled(group));
         if !is_reached || signal == Signal::KILL {
             let _ = kill_process(first, signal);
         }

@@ -34,9 +34,8 @@ impl Outsiders {
         found.append(&mut roots);
         let known = self.0.len();
         for id in found {
-            let is_reached = |group| [origin.group, origin.first].contains(&group);
             let is_new = self.0.iter().all(|it| it.id != id);
-            if is_new && rustix::process::getpgid(Some(id)).is_ok_and(|group| !is_reached(group)) {
+            if is_new && proc::group(id).is_some_and(|group| !origin.is_signalled(group)) {
                 self.0.extend(Outsider::open(id));
             }
         }

@@ -28,6 +28,18 @@ pub(super) fn stat(pid: Pid) -> Option<Stat> {
     Some(Stat { is_zombie, parent: number()?, group: number()?, session: number()? })
 }
 
+/// The process group of a process: 0 if a process outside of the PID namespace leads it.
+///
+/// `rustix` takes 0 for an impossible answer, and panics or worse.
+pub(super) fn group(pid: Pid) -> Option<i32> {
+    #[cfg(target_os = "linux")]
+    return Some(stat(pid)?.group);
+    // There are no PID namespaces.
+    #[cfg(not(target_os = "linux"))]
+    #[expect(clippy::disallowed_methods)]
+    return Some(rustix::process::getpgid(Some(pid)).ok()?.as_raw_pid());
+}
+
 /// The children of all threads of a process.
 ///
 /// While children end, some may be missing.

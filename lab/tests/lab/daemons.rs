@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::served::{Served, TELL, lab};
-use crate::support::{PATIENCE, is_stopped, lives, state_and_parent, wait_until};
+use crate::support::{PATIENCE, is_stopped, lives, session, state_and_parent, wait_until};
 
 /// The part of a script that starts a daemon, and prints its id.
 const DAEMON: &str = "setsid sleep 1000 & echo daemon $! >&2; ";
@@ -22,9 +22,8 @@ fn echo() -> String {
 /// The id of a daemon that has left its process group.
 fn daemon(served: &mut Served) -> u32 {
     let pid = served.line_with("daemon ").parse().unwrap();
-    let process = rustix::process::Pid::from_raw(pid).unwrap();
-    wait_until("it leads a session", || rustix::process::getsid(Some(process)) == Ok(process));
-    pid as u32
+    wait_until("it leads a session", || session(pid) == Some(pid));
+    pid
 }
 
 #[test]

@@ -446,7 +446,19 @@ fn state(pid: u32) -> Option<char> {
 
 /// The state of a process, as in `proc(5)`, and its parent.
 pub(crate) fn state_and_parent(pid: u32) -> Option<(char, u32)> {
+    stat(pid).map(|(state, [parent, _, _])| (state, parent))
+}
+
+/// The session of a process: 0 if a process outside of the PID namespace leads it.
+pub(crate) fn session(pid: u32) -> Option<u32> {
+    stat(pid).map(|(_, [_, _, session])| session)
+}
+
+/// The state of a process, its parent, its process group and its session, as in `proc(5)`.
+fn stat(pid: u32) -> Option<(char, [u32; 3])> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
-    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
+    let state = fields.next()?.chars().next()?;
+    let mut number = || fields.next()?.parse().ok();
+    Some((state, [number()?, number()?, number()?]))
 }
