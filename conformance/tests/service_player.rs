@@ -3,6 +3,7 @@
 //! That service stands apart from `lambda-proto-service` because it serves all connections at the
 //! same time and until the test program ends, with no test on its side.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Mutex;
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use lambda_conformance::service::{Cut, Failure, Player, Service, Vector, Words};
+use lambda_conformance::service::{Cut, Failure, Player, Service, Step, Vector, Words, all};
 
 /// A service that replies to `/ok` with an id, to `/silent` with nothing, to `/half` with half a
 /// reply, and to `/end` by closing the connection. Other paths get 404. Callers get their events
@@ -217,4 +218,33 @@ fn the_player_awaits_a_start_before_its_first_request_and_after_a_restart() {
     *fake.refusal.lock().unwrap() = Some("it is broken".into());
     let failure = fake.play("{}", &format!("{},{ok}", invoke("a", false))).unwrap_err();
     assert_eq!((failure.step, failure.came.as_str()), (2, "it is broken"));
+}
+
+/// With several workers a service refuses an invocation for which none waits, and only `hangs`
+/// gives a `next` the time to arrive. The first invocation waits for the start.
+#[test]
+fn no_vector_invokes_a_function_before_the_worker_that_gets_the_event_waits() {
+    let mut checked = 0;
+    for (file, vectors) in all().unwrap() {
+        let has_workers = |vector: &&Vector| vector.service.concurrency.is_some();
+        for vector in vectors.vectors.iter().filter(has_workers) {
+            let mut waiting = BTreeSet::new();
+            let mut has_started = false;
+            for steps in vector.steps.windows(2) {
+                match &steps[0] {
+                    Step::Hangs(name) => drop(waiting.insert(name)),
+                    Step::Send(connection, _) => drop(waiting.remove(connection)),
+                    Step::Invoke(..) if !std::mem::replace(&mut has_started, true) => {}
+                    Step::Invoke(..) => {
+                        if let Step::Receive(connection, ..) = &steps[1] {
+                            assert!(waiting.contains(connection), "{file}: {}", vector.name);
+                            checked += 1;
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    assert!(checked > 0);
 }
