@@ -1,11 +1,10 @@
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use lambda_proto::client::Outage;
-use lambda_proto_host::Tasks;
-use lambda_proto_host::lifecycle::{Shutdown as Stopping, clock};
+use lambda_proto_host::lifecycle::Shutdown as Stopping;
+use lambda_proto_host::{Reach, Tasks};
 
 /// Ends [`Runtime::run`](crate::Runtime::run) from another thread, between invocations.
 ///
@@ -21,7 +20,7 @@ pub struct StopHandle {
 #[derive(Debug, Default)]
 struct Shared {
     is_stopping: AtomicBool,
-    reach: Mutex<Reach>,
+    reach: Reach,
     waiters: Mutex<Vec<Arc<Waiter>>>,
     changed: Condvar,
     lifecycle: Mutex<Followers>,
@@ -34,14 +33,6 @@ struct Followers {
     stopping: Option<Stopping>,
     /// Post-response work, which a worker may wait for.
     tasks: Option<Tasks>,
-}
-
-/// Whether the slots reach the service.
-#[derive(Debug, Default)]
-struct Reach {
-    outage: Outage,
-    /// The log has reported that a slot has no connection.
-    is_told: bool,
 }
 
 /// The state of one worker, as the handle knows it.
@@ -108,42 +99,9 @@ impl StopHandle {
         lock(&self.shared.waiters).retain(|other| !Arc::ptr_eq(other, waiter));
     }
 
-    /// Notes that a slot has a connection.
-    pub(crate) fn connected(&self) {
-        lock(&self.shared.reach).outage.connected();
-    }
-
-    /// Notes that the slot whose outage was logged has a connection, or has ended.
-    pub(crate) fn end_told(&self) {
-        lock(&self.shared.reach).is_told = false;
-    }
-
-    /// Notes that a slot no longer has a connection.
-    pub(crate) fn disconnected(&self) {
-        lock(&self.shared.reach).outage.lost(clock::monotonic(Instant::now()));
-    }
-
-    /// Notes that an attempt to connect, which began at `began`, has failed; `true` if the log has
-    /// not yet reported a slot without a connection.
-    pub(crate) fn failed_to_connect(&self, began: Instant) -> bool {
-        let mut reach = lock(&self.shared.reach);
-        reach.outage.failed(clock::monotonic(began));
-        !std::mem::replace(&mut reach.is_told, true)
-    }
-
-    /// How long no slot has had a connection.
-    pub(crate) fn outage(&self) -> Option<Duration> {
-        lock(&self.shared.reach).outage.lasted(clock::monotonic(Instant::now()))
-    }
-
-    /// How much of the patience is left; unlimited while a slot has a connection.
-    pub(crate) fn left(&self, patience: Duration) -> Duration {
-        let outage = lock(&self.shared.reach).outage;
-        if outage.connections() > 0 {
-            return Duration::MAX;
-        }
-        let lasted = outage.lasted(clock::monotonic(Instant::now()));
-        patience.saturating_sub(lasted.unwrap_or_default())
+    /// Whether the slots have connections.
+    pub(crate) fn reach(&self) -> &Reach {
+        &self.shared.reach
     }
 
     /// Sleeps for `duration`, or until it is time to stop.

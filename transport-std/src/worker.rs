@@ -10,8 +10,8 @@ use lambda_proto::machine::{Machine, Phase};
 use lambda_proto_host::current;
 use lambda_proto_host::lifecycle::NoLifecycle;
 use lambda_proto_host::{
-    Error, ErrorTypes, Failure, InFlight, Level, Log, NO_RESPONSE, Response, Settings, Tasks,
-    catch, settle_panics, unwinding,
+    Dialer, Error, ErrorTypes, Failure, InFlight, Level, Log, NO_RESPONSE, Response, Settings,
+    Tasks, catch, settle_panics, unwinding,
 };
 
 use crate::connector::{NoConnection, SlotConnector, error_of};
@@ -112,7 +112,7 @@ impl Drop for Core {
             others.end(format_args!("{failure}"));
         }
         // The process may end after this.
-        self.driver.connector().settings.log.flush();
+        self.driver.connector().dialer.settings().log.flush();
     }
 }
 
@@ -124,12 +124,10 @@ impl Worker {
         let endpoint = settings.endpoint.clone();
         let machine = Machine::with_concurrency(endpoint, settings.concurrency());
         let connector = SlotConnector {
-            settings: settings.clone(),
+            dialer: Dialer::new(settings.clone(), stop.reach().clone()),
             stop: stop.clone(),
             waiter: stop.new_waiter(),
             in_flight,
-            is_connected: false,
-            has_told: false,
         };
         let events = VecStorage::new(FIRST_EVENT, settings.max_event.saturating_add(MAX_HEAD));
         let most = MAX_REQUEST_HEAD + MAX_XRAY_CAUSE + MAX_ERROR_BODY;
@@ -147,7 +145,7 @@ impl Worker {
     /// Makes this worker one of several that a program pulls from.
     pub(crate) fn among_others(mut self) -> Self {
         let connector = self.core.driver.connector();
-        let (stop, log) = (connector.stop.clone(), connector.settings.log.clone());
+        let (stop, log) = (connector.stop.clone(), connector.dialer.settings().log.clone());
         self.core.others = Some(Others { stop, log });
         self
     }
@@ -219,7 +217,7 @@ impl<L> Worker<L> {
                 Err(failure) if is_handling.replace(false) => self.fail(failure),
                 // A bug in this crate.
                 Err(failure) => {
-                    let log = self.core.driver.connector().settings.log.clone();
+                    let log = self.core.driver.connector().dialer.settings().log.clone();
                     log.failure(Level::Error, "", format_args!("a slot panicked"), &failure);
                     return Err(Error::Panicked { message: failure.message().to_owned() });
                 }
