@@ -1,6 +1,9 @@
 //! The async driver on tokio, and on smol's executor, with sockets. The test `async_driver` runs it
 //! on an executor of ten lines.
 
+use core::future::poll_fn;
+use core::pin::pin;
+use core::task::{Poll, ready};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
@@ -50,6 +53,49 @@ impl Write for OnTokio {
 }
 
 impl Connection for OnTokio {}
+
+/// Leaves the waker with the socket, where it stays when the future is dropped.
+struct Polled(tokio::net::TcpStream);
+
+impl ErrorType for Polled {
+    type Error = Failed;
+}
+
+impl Read for Polled {
+    async fn read(&mut self, room: &mut [u8]) -> Result<usize, Failed> {
+        poll_fn(|context| {
+            loop {
+                ready!(self.0.poll_read_ready(context)).map_err(|_| Failed::Other)?;
+                match self.0.try_read(room) {
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    result => return Poll::Ready(result.map_err(|_| Failed::Other)),
+                }
+            }
+        })
+        .await
+    }
+}
+
+impl Write for Polled {
+    async fn write(&mut self, bytes: &[u8]) -> Result<usize, Failed> {
+        poll_fn(|context| {
+            loop {
+                ready!(self.0.poll_write_ready(context)).map_err(|_| Failed::Other)?;
+                match self.0.try_write(bytes) {
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    result => return Poll::Ready(result.map_err(|_| Failed::Other)),
+                }
+            }
+        })
+        .await
+    }
+
+    async fn flush(&mut self) -> Result<(), Failed> {
+        Ok(())
+    }
+}
+
+impl Connection for Polled {}
 
 struct OnSmol(async_io::Async<TcpStream>);
 
@@ -202,6 +248,42 @@ fn a_task_that_may_move_between_threads_takes_invocations_itself() {
         connection.take_answer();
     }
     program.join().expect("it has not panicked");
+}
+
+#[test]
+fn a_poll_function_that_keeps_no_future_sends_pieces_and_is_woken() {
+    const PIECES: usize = 3;
+    let service = Service::start();
+    let address = service.address();
+    let program = thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let to: SocketAddr = address.parse().unwrap();
+            let mut driver = driver(&address, async move |_: u32| {
+                tokio::net::TcpStream::connect(to).await.map(Polled).map_err(|e| e.kind())
+            });
+            let (invocation, responder) = driver.next().await.unwrap().unwrap();
+            let mut stream = responder.stream(ContentType::TEXT);
+            let mut dropped = 0;
+            for _ in 0..PIECES {
+                let piece = poll_fn(|context| {
+                    let piece = pin!(stream.write_on(invocation.body())).poll(context);
+                    dropped += usize::from(piece.is_pending());
+                    piece
+                });
+                piece.await.unwrap();
+            }
+            stream.finish().await;
+            dropped
+        })
+    });
+    let mut connection = service.connection();
+    // More than the buffers of a socket hold.
+    let body = vec![b'x'; 10_000_000];
+    connection.invoke(Event::new("id", body.clone()));
+    assert!(connection.request().body == body.repeat(PIECES), "not the event, three times");
+    connection.take_answer();
+    assert!(program.join().expect("it has not panicked") > 0);
 }
 
 #[test]

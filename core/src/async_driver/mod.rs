@@ -84,11 +84,15 @@
 //! | [`next`](Driver::next), [`restore_next`](Driver::restore_next) | nothing is lost; the next call continues |
 //! | `send`, `write` or `finish` before its first byte | the response or the piece is not sent: the invocation is unanswered, or the stream is as it was before the call. If nothing else is sent, `next` reports an error of the invocation |
 //! | `send` or `write` after its first byte and before its last | the body is gone: the connection is closed and nothing is sent again, as [`Receipt::FateUnknown`] and a [warning](Connector::warn) say. `next` continues |
+//! | [`write_on`](Stream::write_on) | the next `write_on` with a piece of the same length continues; every other call finds what a dropped `write` leaves |
 //! | `send` after its last byte | the reply is still read. If the connection is lost first, the fate of the answer is unknown, as the body that would have to be sent again is gone |
 //! | `finish` after its first byte | the end of the stream, which has no body, and its reply are still waited for |
 //! | `fail`, [`fail_init`](Driver::fail_init), [`fail_restore`](Driver::fail_restore) | the report is still sent by the next call; for a stream, once its end has begun |
 //! | `send` while a connection is made for the second copy of a response | as before its first byte if the first copy was cut off; if it was sent whole, its fate is unknown |
 //! | [`run`](Driver::run) | as the future that it waits for: `next`, or that of the handler |
+//!
+//! While a future makes a connection and is dropped, the next call begins with a new attempt, as it
+//! calls [`connect`](Connector::connect) again.
 //!
 //! No bytes of two requests are ever mixed on a connection, and no invocation is left without
 //! either an answer, a report or a warning. Between calls, [`machine`](Driver::machine) still shows

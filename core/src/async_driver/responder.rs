@@ -79,12 +79,14 @@ pub(super) async fn fail<C: Connector, S: Storage>(
 pub struct Stream<'i, C: Connector, S: Storage> {
     exchange: Exchange<'i, S>,
     io: &'i mut Io<C>,
+    /// The length of the piece that a dropped future of [`write_on`](Self::write_on) has begun.
+    in_flight: Option<usize>,
     invocation: Invariant<'i>,
 }
 
 impl<'i, C: Connector, S: Storage> Stream<'i, C, S> {
     pub(super) fn new(exchange: Exchange<'i, S>, io: &'i mut Io<C>) -> Self {
-        Self { exchange, io, invocation: PhantomData }
+        Self { exchange, io, in_flight: None, invocation: PhantomData }
     }
 
     /// Sends the whole next piece, and waits until it is written.
@@ -94,10 +96,35 @@ impl<'i, C: Connector, S: Storage> Stream<'i, C, S> {
     /// [`StreamOver`] if the service has ended the stream or the connection was lost: further
     /// pieces are useless.
     pub async fn write(&mut self, piece: &[u8]) -> Result<(), StreamOver> {
-        self.io.resume(&mut self.exchange).await?;
-        self.io.begin_piece(&mut self.exchange, piece.len())?;
-        let result = self.io.pump(&mut self.exchange, piece).await;
-        self.io.continues(result)
+        self.begin_piece(piece.len()).await?;
+        self.send_piece(piece).await
+    }
+
+    /// Sends the next piece as [`write`](Self::write) does, or continues where a dropped future of
+    /// this method stopped.
+    ///
+    /// It is for writers with a poll function, which keep the piece in a buffer of their own. Each
+    /// poll calls this with the same bytes, polls the future once, and drops it if it is pending.
+    /// The piece ends with the first future that is ready; the next call begins another one. A
+    /// piece of another length takes back the one in flight, as `write` does.
+    ///
+    /// When the future is dropped, so are the futures of the connection and of the
+    /// [connector](Connector::connect). For a task to be woken after that:
+    ///
+    /// - reads and writes of the connection leave the waker of the task with the stream, as
+    ///   `poll_read` and `poll_write` of sockets do and a future like tokio's `writable` does not;
+    /// - the connector keeps an attempt to connect for its next call. An attempt that starts again
+    ///   with each call never ends.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub async fn write_on(&mut self, piece: &[u8]) -> Result<(), StreamOver> {
+        if self.in_flight != Some(piece.len()) {
+            self.begin_piece(piece.len()).await?;
+            self.in_flight = Some(piece.len());
+        }
+        self.send_piece(piece).await
     }
 
     /// Ends the stream.
@@ -115,6 +142,18 @@ impl<'i, C: Connector, S: Storage> Stream<'i, C, S> {
     /// invocation fails as by [`Responder::fail`].
     pub async fn fail(mut self, report: &ErrorReport<'_>) -> Sent<'i> {
         Sent::new(fail(&mut self.exchange, self.io, report).await)
+    }
+
+    async fn begin_piece(&mut self, length: usize) -> Result<(), StreamOver> {
+        self.in_flight = None;
+        self.io.resume(&mut self.exchange).await?;
+        self.io.begin_piece(&mut self.exchange, length)
+    }
+
+    async fn send_piece(&mut self, piece: &[u8]) -> Result<(), StreamOver> {
+        let result = self.io.pump(&mut self.exchange, piece).await;
+        self.in_flight = None;
+        self.io.continues(result)
     }
 
     async fn end(mut self, is_pipelined: bool) -> Sent<'i> {

@@ -25,11 +25,12 @@ fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Is pending once.
-async fn wait() {
-    let mut has_waited = false;
+/// Is pending at each first poll, and ready at each second one, whether or not the future of the
+/// first one was dropped in between: like a socket.
+async fn wait(is_ready: &mut bool) {
     poll_fn(|_| {
-        if core::mem::replace(&mut has_waited, true) { Poll::Ready(()) } else { Poll::Pending }
+        *is_ready = !*is_ready;
+        if *is_ready { Poll::Pending } else { Poll::Ready(()) }
     })
     .await;
 }
@@ -40,14 +41,14 @@ impl ErrorType for Connection {
 
 impl Read for Connection {
     async fn read(&mut self, room: &mut [u8]) -> Result<usize, ErrorKind> {
-        wait().await;
+        wait(&mut self.is_ready).await;
         self.take_read(room)
     }
 }
 
 impl Write for Connection {
     async fn write(&mut self, bytes: &[u8]) -> Result<usize, ErrorKind> {
-        wait().await;
+        wait(&mut self.is_ready).await;
         self.take_write([bytes, b"", b""])
     }
 
@@ -58,7 +59,7 @@ impl Write for Connection {
 
 impl async_driver::Connection for Connection {
     async fn write_parts(&mut self, parts: [&[u8]; 3]) -> Result<usize, ErrorKind> {
-        wait().await;
+        wait(&mut self.is_ready).await;
         self.take_write(parts)
     }
 }
@@ -68,7 +69,7 @@ impl Connector for Script {
     type Error = &'static str;
 
     async fn connect(&mut self, losses: u32) -> Result<Connection, &'static str> {
-        wait().await;
+        wait(&mut self.is_ready).await;
         self.take_connection(losses)
     }
 

@@ -28,6 +28,8 @@ pub(crate) struct Connection {
     pub(crate) takes: usize,
     /// The number of bytes after which writes fail.
     pub(crate) breaks_after: usize,
+    /// Whether the next read or write is ready, for loops that await.
+    pub(crate) is_ready: bool,
     written: usize,
     seen: Rc<RefCell<Seen>>,
     number: usize,
@@ -109,6 +111,8 @@ pub(crate) struct Script {
     connections: VecDeque<Connection>,
     pub(crate) seen: Rc<RefCell<Seen>>,
     pub(crate) is_stopping: Rc<Cell<bool>>,
+    /// Whether the next connection is ready, for loops that await.
+    pub(crate) is_ready: bool,
 }
 
 impl Script {
@@ -122,12 +126,13 @@ impl Script {
                 reads: answers.iter().map(|bytes| Give::Bytes(bytes.to_vec())).collect(),
                 takes: usize::MAX,
                 breaks_after: usize::MAX,
+                is_ready: false,
                 written: 0,
                 seen: seen.clone(),
                 number,
             })
             .collect();
-        Self { connections, seen, is_stopping: Rc::default() }
+        Self { connections, seen, is_stopping: Rc::default(), is_ready: false }
     }
 
     pub(crate) fn connection(&mut self, number: usize) -> &mut Connection {
