@@ -79,8 +79,8 @@ features:
     cargo test --locked -p lambda-proto-std -p lambda-proto-mio --test current --features log
     cargo test --locked -p lambda-proto --features embedded-io-async --doc
     cargo test --locked -p lambda-proto --features embedded-io-async,alloc --test async_driver \
-        --test async_driver_cancellation --test async_driver_executors --test async_driver_pieces \
-        --test client_withdraw
+        --test async_driver_cancellation --test async_driver_events --test async_driver_executors \
+        --test async_driver_pieces --test client_withdraw
 
 # Core and extensions without what the workspace adds to them, and the runtime without JSON. `tests` has run
 # most of their tests with these features already.

@@ -272,7 +272,13 @@ async fn serve(
         world.borrow_mut().restores = false;
     }
     loop {
-        let next = until_cut(world, "next", driver.next()).await?;
+        // Every second invocation is waited for without it.
+        let next = if world.borrow().handed.is_multiple_of(2) {
+            until_cut(world, "next", driver.next()).await?
+        } else {
+            let wait = until_cut(world, "wait", driver.wait()).await?;
+            wait.map(|has_arrived| driver.in_flight().filter(|_| has_arrived))
+        };
         let (_, responder) = next.expect("the session goes on").expect("nothing stops it");
         let number = world.borrow().handed - 1;
         let body = PIECES.concat();
@@ -367,7 +373,7 @@ fn ends_at_a_boundary(begun: &[u8]) -> bool {
 /// What the table says.
 fn expected(cut: &Cut) -> Fate {
     match cut.call {
-        "next" | "restore_next" | "fail" => Fate::Answered,
+        "next" | "wait" | "restore_next" | "fail" => Fate::Answered,
         _ if cut.is_taken => Fate::Answered,
         _ if cut.begun.is_empty() => Fate::Reported,
         "send" => Fate::Unknown,
@@ -433,7 +439,7 @@ fn drop_everywhere(takes: usize, loses: Loses, restores: bool, resumes: bool) {
         }
     }
     println!("takes {takes}, {loses:?}: {calls:?}");
-    let dropped = ["next", "send", "write", "finish", "fail"];
+    let dropped = ["next", "wait", "send", "write", "finish", "fail"];
     assert!(dropped.iter().all(|call| calls.contains_key(call)), "{calls:?}");
 }
 

@@ -81,7 +81,7 @@
 //!
 //! | dropped | then |
 //! |---|---|
-//! | [`next`](Driver::next), [`restore_next`](Driver::restore_next) | nothing is lost; the next call continues |
+//! | [`next`](Driver::next), [`wait`](Driver::wait), [`restore_next`](Driver::restore_next) | nothing is lost; the next call continues |
 //! | `send`, `write` or `finish` before its first byte | the response or the piece is not sent: the invocation is unanswered, or the stream is as it was before the call. If nothing else is sent, `next` reports an error of the invocation |
 //! | `send` or `write` after its first byte and before its last | the body is gone: the connection is closed and nothing is sent again, as [`Receipt::FateUnknown`] and a [warning](Connector::warn) say. `next` continues |
 //! | [`write_on`](Stream::write_on) | the next `write_on` with a piece of the same length continues; every other call finds what a dropped `write` leaves |
@@ -114,7 +114,7 @@ use io::Io;
 pub use responder::{Responder, Stream};
 
 use crate::api::{Call, ErrorReport};
-use crate::client::{Client, Invocation, Receipt, Storage};
+use crate::client::{Client, HeldEvent, Invocation, Receipt, Storage};
 pub use crate::flow::{DriverError, Response, Sent};
 use crate::flow::{is_unanswered, reported};
 use crate::machine::Machine;
@@ -214,13 +214,59 @@ impl<C: Connector, S: Storage> Driver<C, S> {
     pub async fn next(
         &mut self,
     ) -> Result<Option<(Invocation<'_>, Responder<'_, C, S>)>, DriverError<C::Error>> {
-        if !self.await_invocation().await? {
+        if !self.wait().await? {
             return Ok(None);
         }
+        Ok(self.in_flight())
+    }
+
+    /// Waits for the next invocation as [`next`](Self::next) does, without borrowing it: `false`
+    /// when the connector stops. [`in_flight`](Self::in_flight) returns the invocation then. If
+    /// this future is dropped, the next call continues.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    pub async fn wait(&mut self) -> Result<bool, DriverError<C::Error>> {
         let Self { client, io } = self;
-        Ok(client
-            .in_flight()
-            .map(|(invocation, exchange)| (invocation, Responder::new(exchange, io))))
+        io.check()?;
+        // The future of an answer may have been dropped, or a responder. Its invocation must not
+        // stay unanswered.
+        client.exchange().withdraw();
+        if client.is_streaming() {
+            let _is_over = io.resume(&mut client.exchange()).await;
+            io.check()?;
+        }
+        client.give_up(io.tell())?;
+        loop {
+            let step = io.pump(&mut client.exchange(), &[]).await?;
+            if let Some(has_arrived) = io.arrives(client, step)? {
+                return Ok(has_arrived);
+            }
+        }
+    }
+
+    /// Returns the invocation that [`wait`](Self::wait) has waited for, with its responder; `None`
+    /// if there is nothing to answer, if a stream has begun, or if the event was [taken
+    /// out](Self::take_event).
+    ///
+    /// As with [`responder`](Self::responder), it is only checked at run time that an invocation is
+    /// answered once.
+    pub fn in_flight(&mut self) -> Option<(Invocation<'_>, Responder<'_, C, S>)> {
+        let Self { client, io } = self;
+        client.exchange().withdraw();
+        if !is_unanswered(client) {
+            return None;
+        }
+        let (invocation, exchange) = client.in_flight()?;
+        Some((invocation, Responder::new(exchange, io)))
+    }
+
+    /// Takes the event of the invocation in flight out of the driver, as [`Client::take_event`].
+    /// [`responder`](Self::responder) still returns the responder.
+    pub fn take_event(&mut self, other: S) -> Option<HeldEvent<S>> {
+        self.client.exchange().withdraw();
+        self.client.take_event(other)
     }
 
     /// Reports that the function cannot start. The session is over then. If this future is dropped,
@@ -284,25 +330,5 @@ impl<C: Connector, S: Storage> Driver<C, S> {
     /// The connector.
     pub fn connector(&mut self) -> &mut C {
         &mut self.io.connector
-    }
-
-    /// Waits for an invocation; `false` if the session ended or the connector stops first.
-    async fn await_invocation(&mut self) -> Result<bool, DriverError<C::Error>> {
-        let Self { client, io } = self;
-        io.check()?;
-        // The future of an answer may have been dropped, or a responder. Its invocation must not
-        // stay unanswered.
-        client.exchange().withdraw();
-        if client.is_streaming() {
-            let _is_over = io.resume(&mut client.exchange()).await;
-            io.check()?;
-        }
-        client.give_up(io.tell())?;
-        loop {
-            let step = io.pump(&mut client.exchange(), &[]).await?;
-            if let Some(has_arrived) = io.arrives(client, step)? {
-                return Ok(has_arrived);
-            }
-        }
     }
 }
