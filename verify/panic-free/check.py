@@ -133,10 +133,12 @@ def public_functions(document):
     items, paths = document["index"], document["paths"]
     crate, *modules = public_modules(document)
     shown = {}
-    for module in items.values():
-        for item in module["inner"].get("module", {}).get("items", []):
+    public = (item for item in items.values() if "module" in item["inner"] and item["name"] in modules)
+    # What two modules show is named after the last one: `driver`, not `async_driver`.
+    for module in sorted(public, key=lambda module: module["name"], reverse=True):
+        for item in module["inner"]["module"]["items"]:
             use = items[str(item)]["inner"].get("use", {}) if str(item) in items else {}
-            if "id" in use and module["name"] in modules:
+            if "id" in use:
                 shown.setdefault(use["id"], module["name"])
 
     def name_of(item):

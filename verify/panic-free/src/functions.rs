@@ -2,10 +2,15 @@
 
 use core::hint::black_box;
 
-use lambda_proto::{api, client, driver, http, json, lifecycle, machine};
+use lambda_proto::{api, async_driver, client, driver, http, json, lifecycle, machine};
 use lambda_proto_extension::metadata;
 
-use crate::opaque::{Document, Handler, Memory, Pieces, Service, Tell};
+use crate::keep_future;
+use crate::opaque::{
+    AsyncConnect, AsyncHandler, Document, Handler, Memory, Pieces, Service, Tell, Wire,
+};
+
+type AsyncDriver = async_driver::Driver<Service, Memory>;
 
 macro_rules! keep {
     ($($function:expr),* $(,)?) => { $(crate::keep($function as *const ());)* };
@@ -95,6 +100,19 @@ pub(crate) fn keep() {
         driver::Stream::<Service, Memory>::finish,
         driver::Stream::<Service, Memory>::finish_and_next,
         driver::Stream::<Service, Memory>::write,
+    }
+    // Those that are `async` are below: their code is that of their futures.
+    keep! {
+        async_driver::Driver::<Service, Memory>::connector,
+        async_driver::Driver::<Service, Memory>::in_flight,
+        async_driver::Driver::<Service, Memory>::invocation,
+        async_driver::Driver::<Service, Memory>::machine,
+        async_driver::Driver::<Service, Memory>::new,
+        async_driver::Driver::<Service, Memory>::responder,
+        async_driver::Driver::<Service, Memory>::stream,
+        async_driver::Driver::<Service, Memory>::take_event,
+        async_driver::Driver::<Service, Memory>::with_max_event,
+        async_driver::Responder::<Service, Memory>::stream,
     }
     keep! {
         lambda_proto_extension::EnvironmentEvent::parse,
@@ -246,6 +264,9 @@ pub(crate) fn keep() {
         any_handler,
         answers_in_flight,
         answers,
+        futures_of_a_driver,
+        futures_of_answers,
+        futures_of_traits,
         any_body,
         any_document,
         any_notice,
@@ -277,6 +298,44 @@ fn answers(
     let body = driver::Response::content_type(body, content_type);
     black_box(driver::Responder::<Service, Memory>::send(one, body).receipt());
     black_box(driver::Responder::<Service, Memory>::send_and_next(other, body).receipt());
+}
+
+fn futures_of_a_driver(
+    driver: &mut AsyncDriver,
+    report: &api::ErrorReport<'_>,
+    handler: AsyncHandler,
+) {
+    keep_future(async_driver::Driver::<Service, Memory>::next(driver));
+    keep_future(async_driver::Driver::<Service, Memory>::wait(driver));
+    keep_future(async_driver::Driver::<Service, Memory>::restore_next(driver));
+    keep_future(async_driver::Driver::<Service, Memory>::fail_in_flight(driver, report));
+    keep_future(async_driver::Driver::<Service, Memory>::fail_init(driver, report));
+    keep_future(async_driver::Driver::<Service, Memory>::fail_restore(driver, report));
+    keep_future(async_driver::Driver::<Service, Memory>::run(driver, handler));
+}
+
+fn futures_of_answers(
+    replies: [async_driver::Responder<'_, Service, Memory>; 3],
+    streams: [async_driver::Stream<'_, Service, Memory>; 4],
+    response: driver::Response<'_>,
+    report: &api::ErrorReport<'_>,
+    piece: &[u8],
+) {
+    let [one, two, three] = replies;
+    keep_future(async_driver::Responder::<Service, Memory>::send(one, response));
+    keep_future(async_driver::Responder::<Service, Memory>::send_and_next(two, response));
+    keep_future(async_driver::Responder::<Service, Memory>::fail(three, report));
+    let [mut one, two, three, four] = streams;
+    keep_future(async_driver::Stream::<Service, Memory>::write(&mut one, piece));
+    keep_future(async_driver::Stream::<Service, Memory>::write_on(&mut one, piece));
+    keep_future(async_driver::Stream::<Service, Memory>::finish(two));
+    keep_future(async_driver::Stream::<Service, Memory>::finish_and_next(three));
+    keep_future(async_driver::Stream::<Service, Memory>::fail(four, report));
+}
+
+fn futures_of_traits(connect: &mut AsyncConnect, wire: &mut Wire, parts: [&[u8]; 3]) {
+    keep_future(async_driver::Connector::connect(connect, 0));
+    keep_future(async_driver::Connection::write_parts(wire, parts));
 }
 
 fn any_body(writer: api::RequestWriter<'_>, pieces: &[&[u8]]) {

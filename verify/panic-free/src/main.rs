@@ -2,7 +2,8 @@
 //! never run.
 //!
 //! Each function is compiled for arguments of which the compiler knows nothing. So a check that
-//! remains in the linked program is one that the compiler could not prove redundant.
+//! remains in the linked program is one that the compiler could not prove redundant. Futures are
+//! compiled for any state.
 //! `.ci/panic-free` disassembles the program and finds all such checks. It also compares the
 //! functions in here with the public APIs of the crates.
 #![no_std]
@@ -23,6 +24,7 @@ extern "C" fn _start() -> ! {
     #[cfg(feature = "seeded")]
     {
         keep(seeded as *const ());
+        keep_future(seeded_future(&[], 0));
         black_box(&SEEDED);
     }
     wait()
@@ -39,9 +41,21 @@ fn keep(function: *const ()) {
     black_box(function);
 }
 
+/// Makes the compiler assume that a future of this type is polled in any state.
+fn keep_future<F: Future>(_: F) {
+    keep(<F as Future>::poll as *const ());
+}
+
 /// A function that can panic, which the check must find.
 #[cfg(feature = "seeded")]
 fn seeded(bytes: &[u8], at: usize) -> u8 {
+    bytes[at]
+}
+
+/// A future that can panic after it has waited, which the check must find, too.
+#[cfg(feature = "seeded")]
+async fn seeded_future(bytes: &[u8], at: usize) -> u8 {
+    opaque::Wait.await;
     bytes[at]
 }
 

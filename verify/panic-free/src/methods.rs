@@ -6,10 +6,10 @@ use core::ops::Deref;
 
 use lambda_proto::client::Storage;
 use lambda_proto::driver::{Connection, Connector};
-use lambda_proto::{api, client, driver, http, json, lifecycle, machine};
+use lambda_proto::{api, async_driver, client, driver, http, json, lifecycle, machine};
 use lambda_proto_extension::metadata;
 
-use crate::opaque::{Connect, Failure, Hash, Memory, Service, Wire};
+use crate::opaque::{AsyncConnect, Connect, Failure, Hash, Memory, Service, Wire};
 
 macro_rules! keep {
     ($($trait:path: $method:ident for $($type:ty),+;)*) => {
@@ -263,6 +263,16 @@ pub(crate) fn keep() {
         Connector: end_wait for
             Service;
         Connection: write_parts for
+            Wire;
+        async_driver::Connector: connect for
+            AsyncConnect;
+        async_driver::Connector: warn for
+            Service;
+        async_driver::Connector: stepped for
+            Service;
+        async_driver::Connector: is_stopping for
+            Service;
+        async_driver::Connection: write_parts for
             Wire;
         Ord: cmp for
             api::Deadline;

@@ -3,8 +3,12 @@
 use core::fmt;
 use core::hash::Hasher;
 use core::hint::black_box;
+use core::marker::PhantomData;
+use core::pin::Pin;
+use core::task::{Context, Poll};
 
 use lambda_proto::api::ErrorReport;
+use lambda_proto::async_driver;
 use lambda_proto::client::{Invocation, Warning};
 use lambda_proto::driver::{Connection, Connector, Responder, Sent};
 
@@ -35,15 +39,31 @@ pub(crate) type Tell = fn(&Warning<'_>);
 /// Any closure that connects.
 pub(crate) type Connect = fn(u32) -> Result<Wire, Failure>;
 
+/// Any closure that connects and can be awaited.
+pub(crate) type AsyncConnect = fn(u32) -> Attempt;
+
 /// Any handler.
 pub(crate) type Handler =
     for<'i> fn(Invocation<'i>, Responder<'i, Service, Memory>) -> Result<Sent<'i>, Failure>;
+
+/// Any handler that is awaited.
+pub(crate) type AsyncHandler =
+    for<'i> fn(Invocation<'i>, async_driver::Responder<'i, Service, Memory>) -> Answering<'i>;
 
 /// Any connection.
 pub(crate) struct Wire;
 
 /// Any connector, with the provided methods of the trait.
 pub(crate) struct Service;
+
+/// Any wait, pending or ready at each poll.
+pub(crate) struct Wait;
+
+/// Any attempt to connect.
+pub(crate) struct Attempt;
+
+/// Any handling of an invocation.
+pub(crate) struct Answering<'i>(PhantomData<Sent<'i>>);
 
 /// Any failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +99,67 @@ impl Connector for Service {
 
     fn connect(&mut self, losses: u32) -> Result<Wire, Failure> {
         black_box(losses);
+        black_box(Ok(Wire))
+    }
+}
+
+impl Future for Wait {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        black_box(context);
+        black_box(Poll::Pending)
+    }
+}
+
+impl Future for Attempt {
+    type Output = Result<Wire, Failure>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        black_box(context);
+        black_box(Poll::Pending)
+    }
+}
+
+impl<'i> Future for Answering<'i> {
+    type Output = Result<Sent<'i>, Failure>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        black_box(context);
+        black_box(Poll::Pending)
+    }
+}
+
+impl async_driver::Connection for Wire {}
+
+impl embedded_io_async::Read for Wire {
+    async fn read(&mut self, room: &mut [u8]) -> Result<usize, Failure> {
+        black_box(room);
+        Wait.await;
+        black_box(Ok(0))
+    }
+}
+
+impl embedded_io_async::Write for Wire {
+    async fn write(&mut self, bytes: &[u8]) -> Result<usize, Failure> {
+        black_box(bytes);
+        Wait.await;
+        black_box(Ok(0))
+    }
+
+    async fn flush(&mut self) -> Result<(), Failure> {
+        Wait.await;
+        black_box(Ok(()))
+    }
+}
+
+impl async_driver::Connector for Service {
+    type Connection = Wire;
+    type Error = Failure;
+
+    async fn connect(&mut self, losses: u32) -> Result<Wire, Failure> {
+        black_box(losses);
+        Wait.await;
         black_box(Ok(Wire))
     }
 }
