@@ -38,6 +38,8 @@ pub(crate) struct Host {
     pub(crate) reports_unknown: Vec<usize>,
     pub(crate) losses: usize,
     pub(crate) timeouts: usize,
+    /// How often the body of an answer was lost before its receipt.
+    pub(crate) withdrawals: usize,
 }
 
 impl Host {

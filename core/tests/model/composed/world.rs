@@ -18,6 +18,8 @@ pub(crate) struct Settings {
     pub(crate) losses: usize,
     /// How many invocations may time out although their event arrived.
     pub(crate) timeouts: usize,
+    /// How many answers may be withdrawn.
+    pub(crate) withdrawals: usize,
 }
 
 /// One move of either side.
@@ -29,6 +31,8 @@ pub(crate) enum Move {
     Read(usize),
     /// The runtime loses its connection, or fails to make one.
     Lose,
+    /// The runtime withdraws its answer, and has its body no longer.
+    Withdraw,
     /// The service reads a request.
     Serve(usize),
     /// The service hands out an event.
@@ -92,7 +96,7 @@ impl World {
         world
     }
 
-    /// All moves that are possible now; losses come last.
+    /// All moves that are possible now; withdrawals and losses come last.
     pub(crate) fn moves(&mut self) -> Vec<Move> {
         let mut moves = Vec::new();
         match self.step {
@@ -124,6 +128,9 @@ impl World {
                 moves.push(Move::TimeOut(number));
             }
         }
+        if self.host.is_due && self.host.withdrawals < self.settings.withdrawals {
+            moves.push(Move::Withdraw);
+        }
         let is_losable = self.line.is_some() || matches!(self.step, Step::Connect { .. });
         if is_losable && self.host.losses < self.settings.losses {
             moves.push(Move::Lose);
@@ -153,14 +160,11 @@ impl World {
             Move::Read(length) => self.read(length),
             Move::Lose => {
                 self.host.losses += 1;
-                if let Some(at) = self.line.take() {
-                    let line = &mut self.service.lines[at];
-                    line.is_lost = true;
-                    (line.down, line.offset) = Default::default();
-                }
+                self.drop_line();
                 self.client.exchange().lost();
                 self.settle();
             }
+            Move::Withdraw => self.withdraw(),
             Move::Serve(line) => {
                 self.service.read(line);
                 self.forget_lost();
@@ -185,6 +189,29 @@ impl World {
             "an invocation was answered with the result of another one: {:?}",
             self.service.entries
         );
+    }
+
+    fn drop_line(&mut self) {
+        if let Some(at) = self.line.take() {
+            let line = &mut self.service.lines[at];
+            line.is_lost = true;
+            (line.down, line.offset) = Default::default();
+        }
+    }
+
+    fn withdraw(&mut self) {
+        self.host.withdrawals += 1;
+        self.body.clear();
+        self.client.exchange().withdraw();
+        if self.client.machine().phase() == Phase::Invoking {
+            // The invocation is unanswered: no byte, or only a part of a lost copy, was sent.
+            self.host.is_due = false;
+            self.host.answers.pop();
+        }
+        self.settle();
+        if !self.client.is_connected() {
+            self.drop_line();
+        }
     }
 
     /// Discards what the service has sent on lost connections.
@@ -216,7 +243,8 @@ impl World {
                 }
                 let time = self.host.answers.iter().filter(|answer| answer.0 == number).count();
                 assert!(time == 0 || kind == Kind::Redelivering, "the same event twice");
-                self.body = format!("result{number}.{time}");
+                // A withdrawn answer must not take effect, so another one has another body.
+                self.body = format!("result{number}.{}", time + self.host.withdrawals);
                 let is_pipelined = self.settings.is_pipelined;
                 self.client
                     .exchange()
