@@ -47,7 +47,8 @@ pub trait Connector {
     type Error;
 
     /// Connects, waiting as long as it sees fit. If the future is dropped, the driver calls this
-    /// again with the same number.
+    /// again with the same number. A connector whose futures are dropped at each wait, as
+    /// [`write_on`](super::Stream::write_on) allows, keeps the attempt in itself.
     ///
     /// `losses` is [`Machine::losses`](crate::machine::Machine::losses): 0 for the first
     /// connection, 1 after an ordinary loss, more when the service keeps closing new connections.
