@@ -39,7 +39,7 @@ pub use connect::{MAX_ATTEMPT, backoff, connect};
 pub use error::{Error, InvalidValue};
 pub use error_type::{ErrorType, ErrorTypes};
 pub use failure::{Failure, NO_RESPONSE, PANIC};
-pub use guard::{catch, start};
+pub use guard::{FailedStart, StartUp, catch, start};
 pub use in_flight::{InFlight, report_in_flight};
 pub use lambda_proto_extension::metadata::{Metadata, MetadataError};
 pub use lambda_proto_extension::{InternalExtension, NotAvailable};
