@@ -1,0 +1,245 @@
+//! The types that a handler uses.
+
+use std::io;
+use std::ops::Deref;
+use std::time::Duration;
+
+use lambda_proto::api::{ContentType, HttpPrelude, InvocationHead};
+use lambda_proto::async_driver;
+use lambda_proto::client::{Receipt, StreamOver, VecStorage};
+use lambda_proto_host::lifecycle::clock;
+use lambda_proto_host::{ErrorTypes, Failure, Response, Tasks};
+
+use crate::connector::SlotConnector;
+
+/// An invocation in flight: its event, and its head through [`Deref`] to [`InvocationHead`].
+#[derive(Clone, Copy, Debug)]
+pub struct Invocation<'i>(pub(crate) lambda_proto::client::Invocation<'i>);
+
+impl<'i> Invocation<'i> {
+    /// The event, as the caller sent it: any bytes, usually JSON.
+    pub fn body(&self) -> &'i [u8] {
+        self.0.body()
+    }
+
+    /// The head of the invocation: ids, deadline, trace id, content type and so on.
+    pub fn head(&self) -> InvocationHead<'i> {
+        *self.0
+    }
+
+    /// The time left until the deadline, by the clock of this machine; `None` without a deadline.
+    /// It is zero under some local services, whose deadlines lie in the past.
+    pub fn time_left(&self) -> Option<Duration> {
+        self.deadline().map(clock::time_left)
+    }
+
+    /// Reads the event as JSON.
+    ///
+    /// To borrow text, `T` uses `Cow<str>` with `#[serde(borrow)]`: a `&str` fails for text with an
+    /// escape in it.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] of type `Runtime.UnmarshalError` that says where the event does not fit `T`.
+    #[cfg(feature = "json")]
+    pub fn json<T: serde::Deserialize<'i>>(&self) -> Result<T, Failure> {
+        serde_json::from_slice(self.body()).map_err(Failure::unmarshal)
+    }
+}
+
+/// The head of the invocation, for functions that take only that.
+impl<'i> From<&Invocation<'i>> for InvocationHead<'i> {
+    fn from(invocation: &Invocation<'i>) -> Self {
+        invocation.head()
+    }
+}
+
+impl<'i> Deref for Invocation<'i> {
+    type Target = InvocationHead<'i>;
+
+    fn deref(&self) -> &InvocationHead<'i> {
+        &self.0
+    }
+}
+
+/// The right to answer one invocation, once.
+///
+/// Dropped without an answer, it makes the runtime report an error for the invocation.
+#[must_use = "an invocation whose responder is dropped is reported as failed"]
+pub struct Responder<'i> {
+    pub(crate) inner: async_driver::Responder<'i, SlotConnector, VecStorage>,
+    /// The worker's reusable buffer, for bodies that have to be assembled.
+    pub(crate) scratch: &'i mut Vec<u8>,
+    /// Post-response work, if it is tracked.
+    pub(crate) tasks: Option<&'i Tasks>,
+    pub(crate) error_types: &'i ErrorTypes,
+}
+
+/// The proof that an invocation has been answered, which its handler returns.
+#[derive(Debug)]
+pub struct Sent<'i>(async_driver::Sent<'i>);
+
+impl Sent<'_> {
+    /// The receipt of the answer.
+    pub fn receipt(&self) -> Receipt {
+        self.0.receipt()
+    }
+}
+
+impl<'i> Responder<'i> {
+    /// Sends the response, and waits until the service has taken it.
+    ///
+    /// The environment keeps running until the handler returns, so post-response work belongs
+    /// between this call and the return. If the service refuses the response, that is logged, and
+    /// the invocation is over.
+    pub async fn send<'r>(self, response: impl Into<Response<'r>>) -> Sent<'i> {
+        let (body, content_type) = response.into().into_parts();
+        Sent(self.inner.send(lend(&body, content_type)).await)
+    }
+
+    /// Sends the response and asks for the next invocation in the same write. This saves two system
+    /// calls, but the environment may be frozen from here on.
+    ///
+    /// If the connection is lost, the response is not sent again, because nothing waits for the
+    /// reply to it. While registered [work](crate::Context::begin_work) of this or an earlier
+    /// invocation is running, this does the same as [`send`](Self::send), because the freeze would
+    /// stop that work.
+    pub async fn send_and_next<'r>(self, response: impl Into<Response<'r>>) -> Sent<'i> {
+        if has_work(self.tasks) {
+            return self.send(response).await;
+        }
+        let (body, content_type) = response.into().into_parts();
+        Sent(self.inner.send_and_next(lend(&body, content_type)).await)
+    }
+
+    /// Sends a value, owned or borrowed, as a JSON response.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] of type `Runtime.MarshalError` if the value cannot be written as JSON. In that
+    /// case nothing has been sent; if the handler returns the failure, the caller gets it.
+    #[cfg(feature = "json")]
+    pub async fn json<T: serde::Serialize>(self, value: T) -> Result<Sent<'i>, Failure> {
+        let Self { inner, scratch, .. } = self;
+        scratch.clear();
+        serde_json::to_writer(&mut *scratch, &value).map_err(Failure::marshal)?;
+        // The value may hold what must not live across an await.
+        drop(value);
+        Ok(Sent(inner.send(lend(scratch, Some(ContentType::JSON))).await))
+    }
+
+    /// Streams the response: the caller gets each piece as it is written.
+    pub fn stream(self, content_type: ContentType<'_>) -> ResponseStream<'i> {
+        let Self { inner, tasks, error_types, .. } = self;
+        ResponseStream { inner: inner.stream(content_type), tasks, error_types }
+    }
+
+    /// Streams an HTTP response, for function URLs and API Gateway: status, headers and cookies,
+    /// then the body as it is written.
+    pub async fn stream_http(self, prelude: &HttpPrelude<'_>) -> ResponseStream<'i> {
+        let Self { inner, scratch, tasks, error_types } = self;
+        if let Err(too_small) = prelude.encode(scratch) {
+            scratch.resize(too_small.needed, 0);
+        }
+        let length = prelude.encode(scratch).expect("the buffer was made as long as was needed");
+        let mut stream = inner.stream(ContentType::HTTP_INTEGRATION);
+        // In two chunks, since cargo-lambda expects the JSON in the first and its terminator in the
+        // second. If the stream is over already, the next write returns the error.
+        let (json, end) = scratch[..length].split_at(length - HttpPrelude::END_LEN);
+        if stream.write(json).await.is_ok() {
+            let _is_over = stream.write(end).await;
+        }
+        ResponseStream { inner: stream, tasks, error_types }
+    }
+
+    /// Reports that the invocation failed, as returning the failure does, and lets the handler
+    /// continue. It takes an error, a [`Failure`], or a failure by reference.
+    pub async fn fail(self, failure: impl Into<Failure>) -> Sent<'i> {
+        Sent(self.inner.fail(&self.error_types.report(&failure.into())).await)
+    }
+}
+
+/// A response that is sent piece by piece: every write is a chunk of its own.
+///
+/// Returning an error from the handler, or dropping the stream, ends it with an error that the
+/// caller sees after the data. Nothing is sent before the first piece or the end, so if the stream
+/// fails earlier, an error is sent instead of a stream.
+///
+/// ```no_run
+/// # use lambda_proto_tokio::{ContentType, Error, Runtime};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// # Runtime::from_env()?.run(async |_, responder| {
+/// let mut stream = responder.stream(ContentType::TEXT);
+/// for number in 0..1000 {
+///     stream.write_all(format!("{number}\n").as_bytes()).await?;
+/// }
+/// Ok(stream.finish().await)
+/// # }).await
+/// # }
+/// ```
+#[must_use = "a stream that is dropped ends with an error; `finish` it"]
+pub struct ResponseStream<'i> {
+    inner: async_driver::Stream<'i, SlotConnector, VecStorage>,
+    tasks: Option<&'i Tasks>,
+    error_types: &'i ErrorTypes,
+}
+
+impl<'i> ResponseStream<'i> {
+    /// Sends a piece, and waits until the connection has taken it. Nothing is copied.
+    ///
+    /// If the future is dropped in the middle of the piece, the connection is closed, and the
+    /// stream is over.
+    ///
+    /// # Errors
+    ///
+    /// `BrokenPipe` if the service has ended the stream or the connection was lost. Further pieces
+    /// fail, too.
+    pub async fn write_all(&mut self, piece: &[u8]) -> io::Result<()> {
+        self.inner.write(piece).await.map_err(broken)
+    }
+
+    /// Ends the stream, and waits until the service has taken it.
+    pub async fn finish(self) -> Sent<'i> {
+        Sent(self.inner.finish().await)
+    }
+
+    /// Ends the stream and asks for the next invocation in the same write.
+    pub async fn finish_and_next(self) -> Sent<'i> {
+        if has_work(self.tasks) {
+            return self.finish().await;
+        }
+        Sent(self.inner.finish_and_next().await)
+    }
+
+    /// Ends the stream with a failure; what was sent stays sent.
+    pub async fn fail(self, failure: impl Into<Failure>) -> Sent<'i> {
+        Sent(self.inner.fail(&self.error_types.report(&failure.into())).await)
+    }
+}
+
+impl std::fmt::Debug for ResponseStream<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ResponseStream").finish_non_exhaustive()
+    }
+}
+
+fn broken(over: StreamOver) -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, over)
+}
+
+/// The driver's form of a response, which borrows its body.
+fn lend<'r>(body: &'r [u8], content_type: Option<ContentType<'r>>) -> async_driver::Response<'r> {
+    async_driver::Response::new(body).content_type(content_type)
+}
+
+impl std::fmt::Debug for Responder<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Responder").finish_non_exhaustive()
+    }
+}
+
+/// Whether registered work is running, which a freeze would stop.
+fn has_work(tasks: Option<&Tasks>) -> bool {
+    tasks.is_some_and(|tasks| tasks.outstanding() > 0)
+}

@@ -1,0 +1,257 @@
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use lambda_proto::api::Endpoint;
+use lambda_proto_host::lifecycle::NoLifecycle;
+use lambda_proto_host::{Error, ErrorType, Failure, InFlight, Record, Settings, StartUp};
+use tokio::time::sleep;
+
+use crate::catching::Catching;
+use crate::connector::unless_stopped;
+use crate::handler::{Invocation, Responder, Sent};
+use crate::stop::StopHandle;
+use crate::worker::Worker;
+
+/// A Lambda runtime, configured but not connected.
+///
+/// See the [crate](crate) for examples.
+///
+/// Its futures need a tokio runtime with I/O and time enabled, as `#[tokio::main]` has.
+pub struct Runtime<L = NoLifecycle> {
+    pub(crate) settings: Settings,
+    pub(crate) stop: StopHandle,
+    #[expect(dead_code, reason = "until there is a lifecycle")]
+    pub(crate) lifecycle: L,
+}
+
+impl Runtime {
+    /// A runtime that Lambda configures: at the address in `AWS_LAMBDA_RUNTIME_API`, with as many
+    /// slots as `AWS_LAMBDA_MAX_CONCURRENCY` says.
+    ///
+    /// It installs a panic hook that logs each panic as one record. A panic in a handler goes to
+    /// the log of the runtime; other panics go to the log that the environment configures, whatever
+    /// [`log`](Self::log) sets. To use a panic hook of your own, install it afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingVariable`] if there is no address, [`Error::InvalidVariable`] if either
+    /// variable has an invalid value.
+    pub fn from_env() -> Result<Self, Error> {
+        Ok(Self::with(Settings::from_env()?))
+    }
+
+    /// A runtime at this address, with one slot.
+    pub fn new(endpoint: Endpoint) -> Self {
+        Self::with(Settings::new(endpoint))
+    }
+
+    fn with(settings: Settings) -> Self {
+        Self { settings, stop: StopHandle::default(), lifecycle: NoLifecycle }
+    }
+
+    /// Runs the function's init, before the first invocation.
+    ///
+    /// Its failure or panic is reported to the service. Return the error from `main`, so that the
+    /// process exits with a non-zero code, as the service expects [Lambda Developer Guide: custom
+    /// runtimes].
+    ///
+    /// ```no_run
+    /// # use lambda_proto_tokio::{Error, Runtime};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// let runtime = Runtime::from_env()?;
+    /// let greeting = runtime.init(async || Ok(std::fs::read_to_string("greeting.txt")?)).await?;
+    /// runtime.run(async |_, responder| Ok(responder.send(&greeting).await)).await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Init`] if `start_up` fails or panics. If the report cannot be delivered, that is
+    /// logged.
+    pub async fn init<T>(
+        &self,
+        start_up: impl AsyncFnOnce() -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        let begun = StartUp::begin(&self.settings);
+        let result = Catching::new(pin!(start_up())).await.and_then(|result| result);
+        match begun.end(result) {
+            Ok(value) => Ok(value),
+            Err(failed) => {
+                let reported = self.worker().fail_init(failed.failure()).await;
+                Err(failed.into_error(reported))
+            }
+        }
+    }
+
+    /// Calls `handler` for every invocation until the runtime is [stopped](Self::stop_handle).
+    ///
+    /// Everything runs in the task that awaits this: with several slots, the handlers run
+    /// concurrently, not in parallel, and a handler that blocks holds up the others. Nothing has to
+    /// be `Send` or `'static`. Each slot has a waker of its own, so a slot that waits costs nothing
+    /// while others work. [`run_parallel`](Self::run_parallel) uses all threads of the tokio
+    /// runtime.
+    ///
+    /// # Errors
+    ///
+    /// An [`Error`] when the session cannot continue. With several slots, a slot on whose
+    /// connection the protocol is broken starts over after a pause, and the others are not
+    /// affected. If a slot is lost for another reason, such as a reply by which the service ends
+    /// the process (500), all slots end when they have answered their invocations in flight.
+    pub async fn run<F>(self, handler: F) -> Result<(), Error>
+    where
+        F: for<'i> AsyncFn(Invocation<'i>, Responder<'i>) -> Result<Sent<'i>, Failure>,
+    {
+        self.run_slots(&async || self.worker().run(&handler).await).await
+    }
+
+    /// Awaits `run` in each slot.
+    pub(crate) async fn run_slots<R>(&self, run: &R) -> Result<(), Error>
+    where
+        R: AsyncFn() -> Result<(), Error>,
+    {
+        if self.settings.slots == 1 {
+            return run().await;
+        }
+        let mut slots: FuturesUnordered<_> =
+            (0..self.settings.slots).map(|slot| self.run_slot(slot, run)).collect();
+        let mut result = Ok(());
+        while let Some(ended) = slots.next().await {
+            result = result.and(ended);
+        }
+        result
+    }
+
+    /// Runs one slot of several for as long as its errors concern only itself.
+    async fn run_slot<R>(&self, slot: usize, run: &R) -> Result<(), Error>
+    where
+        R: AsyncFn() -> Result<(), Error>,
+    {
+        loop {
+            let Err(error) = run().await else { return Ok(()) };
+            if let Error::Protocol(_) = error {
+                self.settings.log.warn(format_args!("slot {slot} starts over: {error}"));
+                unless_stopped(&self.stop, sleep(Duration::from_secs(1))).await;
+                continue;
+            }
+            // The service would still count on the slot that is lost.
+            self.settings.log.error(format_args!("slot {slot} has ended: {error}"));
+            self.stop.stop();
+            return Err(error);
+        }
+    }
+
+    /// Returns one worker, however many slots there are, from which the program takes invocations
+    /// without a handler.
+    pub fn into_worker(self) -> Worker {
+        self.worker()
+    }
+
+    /// Returns a worker for each slot, from which the program takes invocations without a handler;
+    /// each may move to its own task.
+    ///
+    /// The service counts on all of them. So an error of one worker, or a panic that drops it,
+    /// stops the others: their [`next`](Worker::next) returns `None`. End the process with the
+    /// error.
+    pub fn into_workers(self) -> Vec<Worker> {
+        (0..self.settings.slots).map(|_| self.pulled(self.worker())).collect()
+    }
+
+    /// The same worker as one that a program pulls from.
+    pub(crate) fn pulled(&self, worker: Worker) -> Worker {
+        if self.settings.slots > 1 { worker.among_others() } else { worker }
+    }
+
+    pub(crate) fn worker(&self) -> Worker {
+        Worker::new(&self.settings, &self.stop, InFlight::new(&self.settings.endpoint))
+    }
+}
+
+impl<L> Runtime<L> {
+    /// How many invocations run at the same time, each on its own connection; 0 means 1.
+    ///
+    /// [`from_env`](Self::from_env) sets it. Use more than one only if the service hands out
+    /// several invocations at the same time, which it announces in `AWS_LAMBDA_MAX_CONCURRENCY`;
+    /// another service may give all slots the same event.
+    #[must_use]
+    pub fn slots(mut self, slots: usize) -> Self {
+        self.settings.set_slots(slots);
+        self
+    }
+
+    /// The largest event in bytes; 16 MiB unless set. A larger one, or one for which there is no
+    /// memory, is reported as an error of its invocation. Memory is allocated only for events that
+    /// arrive.
+    #[must_use]
+    pub fn max_event(mut self, bytes: usize) -> Self {
+        self.settings.max_event = bytes;
+        self
+    }
+
+    /// How long to keep trying without any connection before giving up; 60 s unless set. A slot
+    /// without a connection keeps trying for as long as another slot has one.
+    #[must_use]
+    pub fn give_up_after(mut self, patience: Duration) -> Self {
+        self.settings.patience = patience;
+        self
+    }
+
+    /// The `User-Agent`, preferably one token of the form `name/version`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UserAgent`], as [`Endpoint::with_user_agent`].
+    pub fn user_agent(mut self, user_agent: &str) -> Result<Self, Error> {
+        self.settings.set_user_agent(user_agent)?;
+        Ok(self)
+    }
+
+    /// Reports errors of this type, and failures made from one, with the error type that they name;
+    /// see [`ErrorType`]. Call it once for each error type of the function.
+    ///
+    /// ```no_run
+    /// use lambda_proto_tokio::{Error, ErrorType, Runtime};
+    ///
+    /// #[derive(Debug)]
+    /// struct NoTable;
+    ///
+    /// impl std::fmt::Display for NoTable {
+    ///     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    ///         f.write_str("there is no table")
+    ///     }
+    /// }
+    ///
+    /// impl std::error::Error for NoTable {}
+    ///
+    /// impl ErrorType for NoTable {
+    ///     fn error_type(&self) -> &str {
+    ///         "Function.NoTable"
+    ///     }
+    /// }
+    ///
+    /// #[tokio::main(flavor = "current_thread")]
+    /// async fn main() -> Result<(), Error> {
+    ///     Runtime::from_env()?.error_type::<NoTable>().run(async |_, _| Err(NoTable)?).await
+    /// }
+    /// ```
+    #[must_use]
+    pub fn error_type<E: ErrorType>(mut self) -> Self {
+        self.settings.error_types.add::<E>();
+        self
+    }
+
+    /// Where log lines go: one call per line, without the newline. [`Log`](crate::Log) describes
+    /// the default.
+    #[must_use]
+    pub fn log(mut self, write: impl Fn(&Record<'_>) + Send + Sync + 'static) -> Self {
+        self.settings.set_log(write);
+        self
+    }
+
+    /// A handle that stops this runtime from another task or thread.
+    pub fn stop_handle(&self) -> StopHandle {
+        self.stop.clone()
+    }
+}

@@ -1,0 +1,47 @@
+//! The socket.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::ready;
+
+use lambda_proto::async_driver::Connection;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// A connection, with the traits of `embedded_io_async`.
+///
+/// Each operation transfers its bytes in the poll that ends it, so dropping one loses nothing.
+pub(crate) struct Socket(pub(crate) TcpStream);
+
+impl embedded_io::ErrorType for Socket {
+    type Error = io::Error;
+}
+
+impl embedded_io_async::Read for Socket {
+    async fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        poll_fn(|context| {
+            let mut room = ReadBuf::new(room);
+            ready!(Pin::new(&mut self.0).poll_read(context, &mut room))?;
+            Ok(room.filled().len()).into()
+        })
+        .await
+    }
+}
+
+impl embedded_io_async::Write for Socket {
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        poll_fn(|context| Pin::new(&mut self.0).poll_write(context, bytes)).await
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Connection for Socket {
+    async fn write_parts(&mut self, parts: [&[u8]; 3]) -> io::Result<usize> {
+        let parts = parts.map(IoSlice::new);
+        poll_fn(|context| Pin::new(&mut self.0).poll_write_vectored(context, &parts)).await
+    }
+}

@@ -1,0 +1,52 @@
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use lambda_proto_host::Reach;
+use tokio::sync::Notify;
+
+/// Ends [`Runtime::run`](crate::Runtime::run) between invocations, from any task or thread.
+///
+/// A slot that waits for an invocation stops immediately; one that runs a handler stops when the
+/// answer has been sent. An invocation that the service hands out just as a slot stops waiting is
+/// lost, or reported as failed if a part of its event has arrived; the same happens when Lambda
+/// ends the environment.
+#[derive(Clone, Debug, Default)]
+pub struct StopHandle {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    is_stopping: AtomicBool,
+    changed: Notify,
+    reach: Reach,
+}
+
+impl StopHandle {
+    /// Stops every slot, for good. May be called repeatedly.
+    pub fn stop(&self) {
+        self.shared.is_stopping.store(true, SeqCst);
+        self.shared.changed.notify_waiters();
+    }
+
+    /// Whether [`stop`](Self::stop) has been called.
+    pub fn is_stopping(&self) -> bool {
+        self.shared.is_stopping.load(SeqCst)
+    }
+
+    /// Waits until [`stop`](Self::stop) is called.
+    pub async fn stopped(&self) {
+        let mut changed = pin!(self.shared.changed.notified());
+        // Listens before it looks, so that no stop is missed between the two.
+        changed.as_mut().enable();
+        if !self.is_stopping() {
+            changed.await;
+        }
+    }
+
+    /// Whether the slots have connections.
+    pub(crate) fn reach(&self) -> &Reach {
+        &self.shared.reach
+    }
+}
