@@ -223,15 +223,32 @@ impl Streamed {
     }
 
     /// Writes all pieces, and returns how to end.
-    pub(crate) fn write(self, mut write: impl FnMut(&[u8]) -> Result<(), Failure>) -> Ending {
-        for piece in self.pieces {
+    pub(crate) fn write(mut self, mut write: impl FnMut(&[u8]) -> Result<(), Failure>) -> Ending {
+        while let Some(piece) = self.pieces.next() {
             if let Err(failure) = write(&piece) {
-                if let Some(broke) = self.broke {
-                    broke.open();
-                }
-                return Ending::Return(failure);
+                return self.broken(failure);
             }
         }
         self.ending
+    }
+
+    /// Writes all pieces as [`write`](Self::write) does, where writing is awaited.
+    pub(crate) async fn write_async(
+        mut self,
+        mut write: impl AsyncFnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Ending {
+        while let Some(piece) = self.pieces.next() {
+            if let Err(failure) = write(&piece).await {
+                return self.broken(failure);
+            }
+        }
+        self.ending
+    }
+
+    fn broken(self, failure: Failure) -> Ending {
+        if let Some(broke) = self.broke {
+            broke.open();
+        }
+        Ending::Return(failure)
     }
 }

@@ -10,6 +10,7 @@ mod act;
 mod on_memory;
 mod on_mio;
 mod on_std;
+mod on_tokio;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub use lambda_proto_service::{
 pub use on_memory::Memory;
 pub use on_mio::Mio;
 pub use on_std::Std;
+pub use on_tokio::Tokio;
 
 /// A runtime on its own thread.
 pub type Running = lambda_proto_service::Running<Error>;
@@ -111,6 +113,7 @@ macro_rules! scenarios {
         $(where_answering_blocks { $($blocking:ident,)* })?
     ) => {
         $crate::scenarios!(@ std, Std, $($($every)*)? $($($sockets)*)? $($($blocking)*)?);
+        $crate::scenarios!(@ tokio, Tokio, $($($every)*)? $($($sockets)*)? $($($blocking)*)?);
         $crate::scenarios!(@ mio, Mio, $($($every)*)? $($($sockets)*)?);
         $crate::scenarios!(@ memory, Memory, $($($every)*)? $($($blocking)*)?);
     };
