@@ -1,10 +1,10 @@
 //! Registry of in-flight invocations, for the code that terminates the process: the panic hook of a
 //! program that aborts on panics, or the signal thread when its shutdown window ends. Both report
-//! the invocations that are still in flight.
+//! the invocations that are still in flight. A worker that is dropped reports its own.
 //!
-//! In programs that unwind and have no [lifecycle](crate::lifecycle), it does nothing.
+//! In programs that unwind and have no [lifecycle](crate::lifecycle), nothing is registered.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 #[cfg(panic = "abort")]
 use std::panic::{self, PanicHookInfo};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -91,6 +91,30 @@ impl InFlight {
         }
     }
 
+    /// Reports an invocation of this worker on a new connection, until the given moment, for a
+    /// worker that is dropped and can no longer use its own connection. Blocks until the service
+    /// has replied. Does nothing if [`report_in_flight`] has reported the invocation.
+    ///
+    /// # Errors
+    ///
+    /// If there was no reply until then.
+    pub fn report_dropped(
+        &mut self,
+        endpoint: &Endpoint,
+        ids: &InvocationIds,
+        report: ErrorReport<'_>,
+        until: Instant,
+    ) -> io::Result<()> {
+        let mut doing = self.0.as_ref().map(|entry| lock(&entry.worker.doing));
+        if let Some(doing) = &mut doing {
+            if doing.stage == Stage::Reported {
+                return Ok(());
+            }
+            doing.stage = Stage::Reported;
+        }
+        post(endpoint, Request::Error { ids, report }, until)
+    }
+
     /// Notes that init begins, which the machine does not know.
     pub(crate) fn starts(&mut self) {
         if let Some(entry) = &mut self.0 {
@@ -153,7 +177,7 @@ pub fn report_in_flight(report: ErrorReport<'_>, until: Instant) -> usize {
             Stage::Start => Request::InitError { report },
             Stage::Invocation => Request::Error { ids: &doing.ids, report },
         };
-        post(&worker.endpoint, request, until);
+        let _best_effort = post(&worker.endpoint, request, until);
         doing.stage = Stage::Reported;
         reported += 1;
     }
@@ -185,25 +209,25 @@ fn is_any(is: impl Fn(Stage) -> bool) -> bool {
 }
 
 /// Posts on a new connection, since the worker's connection may be in any state.
-fn post(endpoint: &Endpoint, request: Request<'_>, until: Instant) {
+fn post(endpoint: &Endpoint, request: Request<'_>, until: Instant) -> io::Result<()> {
     let mut bytes = vec![0; 1024];
     let length = request.encode(endpoint, &mut bytes).or_else(|too_small| {
         bytes.resize(too_small.needed, 0);
         request.encode(endpoint, &mut bytes)
     });
+    let length = length.map_err(|_| io::ErrorKind::OutOfMemory)?;
     let left = || until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-    let (Ok(length), Ok(mut stream)) = (length, connect(endpoint, left())) else {
-        return;
-    };
+    let mut stream = connect(endpoint, left())?;
+    stream.set_write_timeout(Some(left()))?;
+    stream.write_all(&bytes[..length])?;
     // The reply shows that the service has read the report; the process must not end before that.
-    let _best_effort = stream
-        .set_write_timeout(Some(left()))
-        .and_then(|()| stream.write_all(&bytes[..length]))
-        .and_then(|()| stream.set_read_timeout(Some(left())))
-        .and_then(|()| stream.read(&mut [0; 512]));
+    stream.set_read_timeout(Some(left()))?;
+    match stream.read(&mut [0; 512])? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
+    }
 }
 
-/// Installs the panic hook that reports, once per process.
 #[cfg(panic = "abort")]
 fn install() {
     static INSTALLED: std::sync::Once = std::sync::Once::new();

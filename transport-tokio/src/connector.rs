@@ -22,6 +22,8 @@ pub(crate) struct SlotConnector {
     pub(crate) in_flight: InFlight,
     /// The attempts of a future that was dropped while it connected, for the next one.
     dialing: Option<Dialing>,
+    /// Set when the slot is dropped: it neither connects nor asks for an invocation.
+    pub(crate) is_dropped: bool,
 }
 
 /// A slot that connects.
@@ -43,7 +45,7 @@ pub(crate) enum NoConnection {
 
 impl SlotConnector {
     pub(crate) fn new(dialer: Dialer, stop: StopHandle, in_flight: InFlight) -> Self {
-        Self { dialer, stop, in_flight, dialing: None }
+        Self { dialer, stop, in_flight, dialing: None, is_dropped: false }
     }
 }
 
@@ -52,7 +54,10 @@ impl Connector for SlotConnector {
     type Error = NoConnection;
 
     async fn connect(&mut self, losses: u32) -> Result<Socket, NoConnection> {
-        let Self { dialer, stop, dialing, .. } = self;
+        let Self { dialer, stop, dialing, is_dropped, .. } = self;
+        if *is_dropped {
+            return Err(NoConnection::Stopped);
+        }
         let Dialing { attempts, attempt } = dialing
             .get_or_insert_with(|| Dialing { attempts: dialer.begin(losses), attempt: None });
         let result = loop {
@@ -94,7 +99,7 @@ impl Connector for SlotConnector {
     }
 
     fn is_stopping(&self) -> bool {
-        self.stop.is_stopping()
+        self.is_dropped || self.stop.is_stopping()
     }
 }
 

@@ -15,6 +15,7 @@
 
 mod catching;
 mod connector;
+mod dropped;
 mod handler;
 mod runtime;
 mod socket;

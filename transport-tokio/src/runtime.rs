@@ -94,6 +94,11 @@ impl Runtime {
     /// while others work. [`run_parallel`](Self::run_parallel) uses all threads of the tokio
     /// runtime.
     ///
+    /// To end the run from outside, use the [handle](Self::stop_handle), which lets invocations in
+    /// flight finish. If this future is dropped instead, for instance by a timeout, each slot is
+    /// dropped as a [`Worker`](Worker#cancellation) is: its invocation in flight is reported as
+    /// failed.
+    ///
     /// # Errors
     ///
     /// An [`Error`] when the session cannot continue. With several slots, a slot on whose

@@ -1,6 +1,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
 
 use lambda_proto_host::Reach;
 use tokio::sync::Notify;
@@ -21,6 +22,8 @@ struct Shared {
     is_stopping: AtomicBool,
     changed: Notify,
     reach: Reach,
+    /// The service has not replied to the report of a dropped slot.
+    is_silent: AtomicBool,
 }
 
 impl StopHandle {
@@ -48,5 +51,15 @@ impl StopHandle {
     /// Whether the slots have connections.
     pub(crate) fn reach(&self) -> &Reach {
         &self.shared.reach
+    }
+
+    /// How long the drop of a slot may block: not after another slot has waited in vain.
+    pub(crate) fn patience_of_drop(&self) -> Duration {
+        if self.shared.is_silent.load(SeqCst) { Duration::ZERO } else { Duration::from_secs(1) }
+    }
+
+    /// Notes that the service has not replied to the report of a dropped slot.
+    pub(crate) fn service_is_silent(&self) {
+        self.shared.is_silent.store(true, SeqCst);
     }
 }

@@ -17,6 +17,7 @@ use lambda_proto_host::{
 
 use crate::catching::Catching;
 use crate::connector::{NoConnection, SlotConnector, error_of, unless_stopped};
+use crate::dropped;
 use crate::handler::{Invocation, Responder, Sent};
 use crate::stop::StopHandle;
 
@@ -45,6 +46,11 @@ use crate::stop::StopHandle;
 /// The future of [`next`](Self::next) may be dropped; the next call continues. What the dropped
 /// future of an answer leaves is in the table of
 /// [`lambda_proto::async_driver`](lambda_proto::async_driver#cancellation).
+///
+/// Dropping a worker reports an invocation that is in flight as failed. A drop cannot await, so it
+/// reports on a connection of its own, and blocks until the service has replied, for a second at
+/// most. A stream that has begun is ended with the error on its own connection instead, if the
+/// socket has room for that.
 pub struct Worker<L = NoLifecycle> {
     pub(crate) core: Core,
     /// Declared after the core, so that it ends later.
@@ -59,6 +65,8 @@ pub(crate) struct Core {
     log: Log,
     scratch: Vec<u8>,
     error_types: ErrorTypes,
+    /// The session is over, and the error has been returned.
+    has_ended: bool,
     /// Present only if a program pulls from several workers.
     others: Option<Others>,
 }
@@ -79,7 +87,11 @@ impl Others {
 
 impl Drop for Core {
     fn drop(&mut self) {
-        if let Some(failure) = unwinding()
+        let unwinding = unwinding();
+        if !self.has_ended {
+            dropped::report(&mut self.driver, unwinding.clone());
+        }
+        if let Some(failure) = unwinding
             && let Some(others) = &self.others
         {
             others.end(format_args!("{failure}"));
@@ -108,6 +120,7 @@ impl Worker {
             log: settings.log.clone(),
             scratch: Vec::new(),
             error_types: settings.error_types.clone(),
+            has_ended: false,
             others: None,
         };
         Self { core, lifecycle: NoLifecycle }
@@ -256,13 +269,14 @@ impl Core {
     async fn wait(&mut self) -> Result<bool, Error> {
         #[cfg(any(feature = "log", feature = "tracing"))]
         current::set("");
-        let Self { driver, stop, others, .. } = self;
+        let Self { driver, stop, others, has_ended, .. } = self;
         let waited = match unless_stopped(stop, driver.wait()).await {
             Some(waited) => waited,
             // Returns immediately, unless an event is arriving.
             None => driver.wait().await,
         };
         or_stopped(waited).inspect_err(|error| {
+            *has_ended = true;
             if let Some(others) = others {
                 others.end(format_args!("{error}"));
             }
