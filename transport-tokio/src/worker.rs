@@ -41,6 +41,10 @@ use crate::stop::StopHandle;
 /// A program that cannot keep the responder answers through the worker itself, with
 /// [`send`](Self::send), [`stream`](Self::stream) and [`fail`](Self::fail).
 ///
+/// With the features `log` and `tracing`, handlers of a run have a current request id. A program
+/// that pulls sets none, since its tasks may share a thread, or move between threads: it wraps its
+/// work in a `tracing` span with a field `request_id`.
+///
 /// # Cancellation
 ///
 /// The future of [`next`](Self::next) may be dropped; the next call continues. What the dropped
@@ -65,6 +69,9 @@ pub(crate) struct Core {
     log: Log,
     scratch: Vec<u8>,
     error_types: ErrorTypes,
+    /// Whether the worker is polled where the request id that it sets concerns only itself.
+    #[cfg(any(feature = "log", feature = "tracing"))]
+    sets_current: bool,
     /// The session is over, and the error has been returned.
     has_ended: bool,
     /// Present only if a program pulls from several workers.
@@ -120,6 +127,8 @@ impl Worker {
             log: settings.log.clone(),
             scratch: Vec::new(),
             error_types: settings.error_types.clone(),
+            #[cfg(any(feature = "log", feature = "tracing"))]
+            sets_current: false,
             has_ended: false,
             others: None,
         };
@@ -182,6 +191,10 @@ impl<L> Worker<L> {
         S: AsyncFn(&mut Self, &Cell<bool>) -> Result<(), Error>,
     {
         let is_handling = Cell::new(false);
+        #[cfg(any(feature = "log", feature = "tracing"))]
+        {
+            self.core.sets_current = true;
+        }
         loop {
             let served = Catching::new(pin!(serve(self, &is_handling))).await;
             match served {
@@ -256,11 +269,15 @@ impl Core {
         if !self.wait().await? {
             return Ok(None);
         }
+        #[cfg(any(feature = "log", feature = "tracing"))]
+        let sets_current = self.sets_current;
         let Self { driver, scratch, error_types, .. } = self;
         Ok(driver.in_flight().map(|(invocation, inner)| {
             let invocation = Invocation(invocation);
             #[cfg(any(feature = "log", feature = "tracing"))]
-            current::set(invocation.request_id());
+            if sets_current {
+                current::set(invocation.request_id());
+            }
             (invocation, Responder { inner, scratch, tasks, error_types })
         }))
     }
@@ -268,7 +285,9 @@ impl Core {
     /// Waits for an invocation; `false` if the runtime is stopped first.
     async fn wait(&mut self) -> Result<bool, Error> {
         #[cfg(any(feature = "log", feature = "tracing"))]
-        current::set("");
+        if self.sets_current {
+            current::set("");
+        }
         let Self { driver, stop, others, has_ended, .. } = self;
         let waited = match unless_stopped(stop, driver.wait()).await {
             Some(waited) => waited,
