@@ -1,5 +1,5 @@
 //! A runtime whose thread gets no large blocks of memory. A test of each transport includes this
-//! file and names its crate `transport`.
+//! file, names its crate `transport`, and has a `serve` that answers with what the handler returns.
 #![expect(unsafe_code, reason = "a global allocator is unsafe to implement")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use lambda_proto_service::{Event, Running, Service};
 
+use crate::serve;
 use crate::transport::{Endpoint, Error, Runtime};
 
 struct Refusing;
@@ -61,10 +62,7 @@ pub(crate) fn echo(service: &Service, most: &'static AtomicUsize) -> Running<Err
     let stop = runtime.stop_handle();
     let run = move || {
         MOST.set(Some(most));
-        runtime.run(|invocation, responder| match invocation.body().len() {
-            0 => Ok(responder.send(&LARGE)),
-            _ => Ok(responder.send(invocation.body())),
-        })
+        serve(runtime, |event| if event.is_empty() { &LARGE } else { event })
     };
     Running::new(service.lines(), move || stop.stop(), run)
 }

@@ -1,10 +1,11 @@
-//! A log that nobody reads. A test of each transport includes this file and names its crate
-//! `transport`.
+//! A log that nobody reads. A test of each transport includes this file, names its crate `transport`,
+//! and has a `serve` that calls the handler for each invocation.
 
 use std::process::{Child, Command, Stdio};
 
 use lambda_proto_service::{Connection, Event, Service};
 
+use crate::serve;
 use crate::transport::{Error, Failure, Runtime};
 
 /// Set in a process that runs the program of the test below.
@@ -17,9 +18,9 @@ fn program() -> Result<(), Error> {
     if std::env::var_os(IS_PROGRAM).is_none() {
         return Ok(());
     }
-    Runtime::from_env()?.run(|invocation, _| match invocation.body() {
+    serve(Runtime::from_env()?, |event| match event {
         b"panic" => panic!("{}", "x".repeat(900)),
-        _ => Err(Failure::new("Function.Long", "x".repeat(900))),
+        _ => Failure::new("Function.Long", "x".repeat(900)),
     })
 }
 

@@ -2,5 +2,11 @@
 
 use lambda_proto_mio as transport;
 
+use transport::{Error, Failure, Runtime};
+
 #[path = "../../verify/unread_log.rs"]
 mod unread_log;
+
+fn serve(runtime: Runtime, fail: fn(&[u8]) -> Failure) -> Result<(), Error> {
+    runtime.run(|invocation, _| Err(fail(invocation.body())))
+}

@@ -3,5 +3,9 @@
 
 use lambda_proto_std as transport;
 
-#[path = "../../verify/handler_shape.rs"]
+#[path = "../../verify/handler_shape/blocking.rs"]
+mod handler;
+#[path = "../../verify/handler_shape/tests.rs"]
 mod handler_shape;
+#[path = "../../verify/handler_shape/lifecycle.rs"]
+mod lifecycle;

@@ -4,9 +4,14 @@ use lambda_proto_std as transport;
 
 use lambda_proto_service::{Event, Outcome, Service};
 use refused_memory::{MANY, echo, limit};
+use transport::{Error, Runtime};
 
 #[path = "../../verify/refused_memory.rs"]
 mod refused_memory;
+
+fn serve(runtime: Runtime, answer: fn(&[u8]) -> &[u8]) -> Result<(), Error> {
+    runtime.run(|invocation, responder| Ok(responder.send(answer(invocation.body()))))
+}
 
 #[test]
 fn a_large_borrowed_response_needs_no_memory() {
