@@ -1,4 +1,4 @@
-//! Every vector for clients against the functions on both transports and on a raw socket, as
+//! Every vector for clients against the functions on each transport and on a raw socket, as
 //! processes. Each does what the vector says, and none panics, is ended by a signal, spins, or
 //! allocates memory for bytes that were announced but not sent.
 
@@ -19,8 +19,14 @@ struct Function {
     lacks: &'static [&'static str],
 }
 
-const FUNCTIONS: [Function; 3] = [
+const FUNCTIONS: [Function; 4] = [
     Function { name: "std", program: env!("CARGO_BIN_EXE_function-std"), lacks: &[] },
+    Function {
+        name: "tokio",
+        program: env!("CARGO_BIN_EXE_function-tokio"),
+        // Until it has a lifecycle.
+        lacks: &["snapshot"],
+    },
     Function { name: "mio", program: env!("CARGO_BIN_EXE_function-mio"), lacks: &[] },
     Function {
         name: "socket",

@@ -79,7 +79,8 @@ pub fn peer_vectors() -> Result<PathBuf> {
     peer("peer-vectors")
 }
 
-/// The function for the conformance vectors on a layer of this workspace: `std`, `mio` or `socket`.
+/// The function for the conformance vectors on a layer of this workspace: `std`, `mio`, `tokio` or
+/// `socket`.
 ///
 /// # Errors
 ///
