@@ -82,12 +82,22 @@ fn stream<T>(
     script: Script,
     handle: impl AsyncFnOnce(Stream<'_, Script, Memory>) -> (T, Receipt),
 ) -> (T, Run) {
+    drive(script, async |driver| {
+        let (_, responder) = driver.next().await.unwrap().unwrap();
+        handle(responder.stream(ContentType::TEXT)).await
+    })
+}
+
+/// The same for a handler that takes the invocation itself.
+fn drive<T>(
+    script: Script,
+    handle: impl AsyncFnOnce(&mut Driver<Script, Memory>) -> (T, Receipt),
+) -> (T, Run) {
     let seen = script.seen.clone();
     let memory = || Memory::new(4096, 4096);
     let mut driver = Driver::new(Machine::new(endpoint()), script, memory(), memory());
     poll(async {
-        let (_, responder) = driver.next().await.unwrap().unwrap();
-        let (value, receipt) = handle(responder.stream(ContentType::TEXT)).await;
+        let (value, receipt) = handle(&mut driver).await;
         let (written, losses) = {
             let seen = seen.borrow();
             let all = 0..seen.written.len();
@@ -281,4 +291,69 @@ fn another_call_after_a_dropped_piece_takes_it_back_as_after_write() {
         }
         assert!(taken_back > 0 && given_up > 0, "{dropped:?}: {taken_back}, {given_up}");
     }
+}
+
+#[test]
+fn the_driver_continues_a_piece_whose_stream_was_dropped() {
+    let event = event("a", b"1");
+    for takes in [usize::MAX, 7, 1] {
+        let script = || service(takes, &[&[&event, ACCEPTED]]);
+        let (_, undisturbed) = pieces(script(), Drops::Never);
+        let ((), run) = drive(script(), async |driver| {
+            let (_, responder) = driver.next().await.unwrap().unwrap();
+            let mut stream = responder.stream(ContentType::TEXT);
+            let is_sent = poll_up_to(stream.write_on(PIECES[0].as_bytes()), 1).is_some();
+            assert!(!is_sent, "the connection waits at its first write");
+            for piece in PIECES {
+                while poll_up_to(driver.write_on(piece.as_bytes()), 1).is_none() {}
+            }
+            ((), driver.stream().expect("it is open").finish().await.receipt())
+        });
+        assert_eq!(run, Run { results: Vec::new(), ..undisturbed });
+    }
+}
+
+#[test]
+fn the_driver_does_not_continue_a_piece_that_was_taken_back() {
+    let event = event("a", b"1");
+    let mut taken_back = 0;
+    for polls in 1.. {
+        let script = || service(7, &[&[&event, ACCEPTED], &[ACCEPTED]]);
+        let (is_sent, run) = drive(script(), async |driver| {
+            let (_, responder) = driver.next().await.unwrap().unwrap();
+            let _stream = responder.stream(ContentType::TEXT);
+            let is_sent = poll_up_to(driver.write_on(b"piece"), polls).is_some();
+            let _takes_it_back = driver.stream().is_some();
+            let _is_over = driver.write_on(b"again").await.is_err();
+            let end = driver.stream().map(Stream::finish);
+            (
+                is_sent,
+                match end {
+                    Some(end) => end.await.receipt(),
+                    None => Receipt::FateUnknown,
+                },
+            )
+        });
+        if is_sent {
+            break;
+        }
+        let then = Then::Piece(Write, "again");
+        let (_, mut expected) = drop_and_then(script(), &[], &[Write], polls, then);
+        expected.results.clear();
+        assert_eq!(run, expected, "after {polls} polls");
+        taken_back += usize::from(run.written[0].contains("again"));
+    }
+    assert!(taken_back > 0);
+}
+
+#[test]
+fn the_driver_sends_no_piece_without_a_stream() {
+    let event = event("a", b"1");
+    drive(service(7, &[&[&event, ACCEPTED]]), async |driver| {
+        driver.next().await.map(drop).unwrap();
+        assert_eq!(driver.write_on(b"piece").await, Err(StreamOver));
+        let receipt = driver.responder().expect("it is unanswered").send("").await.receipt();
+        assert_eq!(driver.write_on(b"piece").await, Err(StreamOver));
+        ((), receipt)
+    });
 }

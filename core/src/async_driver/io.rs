@@ -84,13 +84,19 @@ impl<C: Connector> Io<C> {
         self.receipt(exchange, result)
     }
 
+    /// Takes back what a dropped future has begun.
+    pub(super) fn withdraw<S: Storage>(&mut self, exchange: &mut Exchange<'_, S>) {
+        self.piece = None;
+        exchange.withdraw();
+    }
+
     /// Takes back what a dropped future has begun in a stream, and waits until the stream can
     /// continue.
     pub(super) async fn resume<S: Storage>(
         &mut self,
         exchange: &mut Exchange<'_, S>,
     ) -> Result<(), StreamOver> {
-        exchange.withdraw();
+        self.withdraw(exchange);
         if self.error.is_some() || !exchange.is_streaming() {
             return Err(StreamOver);
         }

@@ -84,7 +84,7 @@
 //! | [`next`](Driver::next), [`wait`](Driver::wait), [`restore_next`](Driver::restore_next) | nothing is lost; the next call continues |
 //! | `send`, `write` or `finish` before its first byte | the response or the piece is not sent: the invocation is unanswered, or the stream is as it was before the call. If nothing else is sent, `next` reports an error of the invocation |
 //! | `send` or `write` after its first byte and before its last | the body is gone: the connection is closed and nothing is sent again, as [`Receipt::FateUnknown`] and a [warning](Connector::warn) say. `next` continues |
-//! | [`write_on`](Stream::write_on) | the next `write_on` with a piece of the same length continues; every other call finds what a dropped `write` leaves |
+//! | [`write_on`](Stream::write_on), and [that of the driver](Driver::write_on) | the next `write_on` of either with a piece of the same length continues; every other call finds what a dropped `write` leaves |
 //! | `send` after its last byte | the reply is still read. If the connection is lost first, the fate of the answer is unknown, as the body that would have to be sent again is gone |
 //! | `finish` after its first byte | the end of the stream, which has no body, and its reply are still waited for |
 //! | `fail`, [`fail_init`](Driver::fail_init), [`fail_restore`](Driver::fail_restore) | the report is still sent by the next call; for a stream, once its end has begun |
@@ -114,7 +114,7 @@ use io::Io;
 pub use responder::{Responder, Stream};
 
 use crate::api::{Call, ErrorReport};
-use crate::client::{Client, HeldEvent, Invocation, Receipt, Storage};
+use crate::client::{Client, HeldEvent, Invocation, Receipt, Storage, StreamOver};
 pub use crate::flow::{DriverError, Response, Sent};
 use crate::flow::{is_unanswered, reported};
 use crate::machine::Machine;
@@ -180,7 +180,7 @@ impl<C: Connector, S: Storage> Driver<C, S> {
     /// Unlike with the `Responder` from `next`, it is only checked at run time that an invocation
     /// is answered once.
     pub fn responder(&mut self) -> Option<Responder<'_, C, S>> {
-        self.client.exchange().withdraw();
+        self.io.withdraw(&mut self.client.exchange());
         if !is_unanswered(&self.client) {
             return None;
         }
@@ -190,11 +190,22 @@ impl<C: Connector, S: Storage> Driver<C, S> {
     /// The stream that a [responder](Self::responder) has begun, for the next piece or the end;
     /// `None` if there is none, or if the service has ended it.
     pub fn stream(&mut self) -> Option<Stream<'_, C, S>> {
-        self.client.exchange().withdraw();
+        self.io.withdraw(&mut self.client.exchange());
         if !self.client.is_streaming() {
             return None;
         }
         Some(Stream::new(self.client.exchange(), &mut self.io))
+    }
+
+    /// Sends a piece of the stream that a [responder](Self::responder) has begun, as
+    /// [`Stream::write_on`] does, for programs that do not keep the stream from poll to poll. It
+    /// continues a piece of a stream that was dropped, too.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stream::write`]; [`StreamOver`], too, if no stream has begun.
+    pub async fn write_on(&mut self, piece: &[u8]) -> Result<(), StreamOver> {
+        Stream::new(self.client.exchange(), &mut self.io).write_on(piece).await
     }
 
     /// The invocation that [`next`](Self::next) returned last, until it is answered.
@@ -232,7 +243,7 @@ impl<C: Connector, S: Storage> Driver<C, S> {
         io.check()?;
         // The future of an answer may have been dropped, or a responder. Its invocation must not
         // stay unanswered.
-        client.exchange().withdraw();
+        io.withdraw(&mut client.exchange());
         if client.is_streaming() {
             let _is_over = io.resume(&mut client.exchange()).await;
             io.check()?;
@@ -254,7 +265,7 @@ impl<C: Connector, S: Storage> Driver<C, S> {
     /// answered once.
     pub fn in_flight(&mut self) -> Option<(Invocation<'_>, Responder<'_, C, S>)> {
         let Self { client, io } = self;
-        client.exchange().withdraw();
+        io.withdraw(&mut client.exchange());
         if !is_unanswered(client) {
             return None;
         }

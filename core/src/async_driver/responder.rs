@@ -62,7 +62,7 @@ pub(super) async fn fail<C: Connector, S: Storage>(
     io: &mut Io<C>,
     report: &ErrorReport<'_>,
 ) -> Receipt {
-    exchange.withdraw();
+    io.withdraw(exchange);
     if exchange.is_streaming() && io.resume(exchange).await.is_err() && io.error.is_none() {
         // The service has ended the stream, which is not the failure of the handler.
         return Receipt::FateUnknown;
@@ -79,14 +79,12 @@ pub(super) async fn fail<C: Connector, S: Storage>(
 pub struct Stream<'i, C: Connector, S: Storage> {
     exchange: Exchange<'i, S>,
     io: &'i mut Io<C>,
-    /// The length of the piece that a dropped future of [`write_on`](Self::write_on) has begun.
-    in_flight: Option<usize>,
     invocation: Invariant<'i>,
 }
 
 impl<'i, C: Connector, S: Storage> Stream<'i, C, S> {
     pub(super) fn new(exchange: Exchange<'i, S>, io: &'i mut Io<C>) -> Self {
-        Self { exchange, io, in_flight: None, invocation: PhantomData }
+        Self { exchange, io, invocation: PhantomData }
     }
 
     /// Sends the whole next piece, and waits until it is written.
@@ -120,9 +118,9 @@ impl<'i, C: Connector, S: Storage> Stream<'i, C, S> {
     ///
     /// As [`write`](Self::write).
     pub async fn write_on(&mut self, piece: &[u8]) -> Result<(), StreamOver> {
-        if self.in_flight != Some(piece.len()) {
+        if self.io.piece != Some(piece.len()) {
             self.begin_piece(piece.len()).await?;
-            self.in_flight = Some(piece.len());
+            self.io.piece = Some(piece.len());
         }
         self.send_piece(piece).await
     }
@@ -145,14 +143,13 @@ impl<'i, C: Connector, S: Storage> Stream<'i, C, S> {
     }
 
     async fn begin_piece(&mut self, length: usize) -> Result<(), StreamOver> {
-        self.in_flight = None;
         self.io.resume(&mut self.exchange).await?;
         self.io.begin_piece(&mut self.exchange, length)
     }
 
     async fn send_piece(&mut self, piece: &[u8]) -> Result<(), StreamOver> {
         let result = self.io.pump(&mut self.exchange, piece).await;
-        self.in_flight = None;
+        self.io.piece = None;
         self.io.continues(result)
     }
 

@@ -33,12 +33,21 @@ pub(crate) struct Flow<K, C, L, E> {
     pub(crate) error: Option<DriverError<E>>,
     /// Whether the connector ended the stream although an invocation arrived on it.
     pub(crate) is_cut: bool,
+    /// The length of the piece that a dropped future of the async driver has begun.
+    pub(crate) piece: Option<usize>,
     kind: PhantomData<fn() -> K>,
 }
 
 impl<K, C: Host<K>, L, E> Flow<K, C, L, E> {
     pub(crate) fn new(connector: C) -> Self {
-        Self { connector, connection: None, error: None, is_cut: false, kind: PhantomData }
+        Self {
+            connector,
+            connection: None,
+            error: None,
+            is_cut: false,
+            piece: None,
+            kind: PhantomData,
+        }
     }
 
     /// Returns a function that passes warnings to the connector.
