@@ -23,6 +23,12 @@ impl<'f, F> Catching<'f, F> {
             current: RequestId::from(""),
         }
     }
+
+    /// The same with this current invocation.
+    #[cfg(any(feature = "log", feature = "tracing"))]
+    pub(crate) fn during(self, current: RequestId) -> Self {
+        Self { current, ..self }
+    }
 }
 
 impl<F: Future> Future for Catching<'_, F> {

@@ -6,16 +6,16 @@ use std::time::Instant;
 
 use lambda_proto::api::Call;
 use lambda_proto::async_driver::Driver;
-use lambda_proto::client::VecStorage;
 use lambda_proto::machine::{Machine, Phase};
 use lambda_proto_host::{Failure, Level, NO_RESPONSE};
 use tokio::task::unconstrained;
 
 use crate::connector::SlotConnector;
+use crate::memory::Memory;
 
 /// Reports the invocation that the worker leaves, if there is one: with `failure`, or as one without
 /// an answer.
-pub(crate) fn report(driver: &mut Driver<SlotConnector, VecStorage>, failure: Option<Failure>) {
+pub(crate) fn report(driver: &mut Driver<SlotConnector, Memory>, failure: Option<Failure>) {
     if driver.machine().invocation().is_none() {
         return;
     }
@@ -52,7 +52,7 @@ fn is_unreported(machine: &Machine) -> bool {
 }
 
 /// Posts the report on a connection of its own, since a drop cannot wait for the worker's.
-fn post(driver: &mut Driver<SlotConnector, VecStorage>, failure: &Failure) {
+fn post(driver: &mut Driver<SlotConnector, Memory>, failure: &Failure) {
     let Some(ids) = driver.machine().invocation().cloned() else { return };
     let SlotConnector { dialer, stop, in_flight, .. } = driver.connector();
     let settings = dialer.settings();

@@ -1,16 +1,22 @@
 //! The types that a handler uses.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::ops::Deref;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::{Stream, StreamExt};
 use lambda_proto::api::{ContentType, HttpPrelude, InvocationHead};
 use lambda_proto::async_driver;
-use lambda_proto::client::{Receipt, StreamOver, VecStorage};
+use lambda_proto::client::Receipt;
 use lambda_proto_host::lifecycle::clock;
 use lambda_proto_host::{ErrorTypes, Failure, Response, Tasks};
+use tokio::io::AsyncWrite;
 
 use crate::connector::SlotConnector;
+use crate::memory::Memory;
+use crate::scratch::{Scratch, broken};
 
 /// An invocation in flight: its event, and its head through [`Deref`] to [`InvocationHead`].
 #[derive(Clone, Copy, Debug)]
@@ -67,9 +73,8 @@ impl<'i> Deref for Invocation<'i> {
 /// Dropped without an answer, it makes the runtime report an error for the invocation.
 #[must_use = "an invocation whose responder is dropped is reported as failed"]
 pub struct Responder<'i> {
-    pub(crate) inner: async_driver::Responder<'i, SlotConnector, VecStorage>,
-    /// The worker's reusable buffer, for bodies that have to be assembled.
-    pub(crate) scratch: &'i mut Vec<u8>,
+    pub(crate) inner: async_driver::Responder<'i, SlotConnector, Memory>,
+    pub(crate) scratch: &'i mut Scratch,
     /// Post-response work, if it is tracked.
     pub(crate) tasks: Option<&'i Tasks>,
     pub(crate) error_types: &'i ErrorTypes,
@@ -121,35 +126,37 @@ impl<'i> Responder<'i> {
     #[cfg(feature = "json")]
     pub async fn json<T: serde::Serialize>(self, value: T) -> Result<Sent<'i>, Failure> {
         let Self { inner, scratch, .. } = self;
-        scratch.clear();
-        serde_json::to_writer(&mut *scratch, &value).map_err(Failure::marshal)?;
+        let body = scratch.body();
+        body.clear();
+        serde_json::to_writer(&mut *body, &value).map_err(Failure::marshal)?;
         // The value may hold what must not live across an await.
         drop(value);
-        Ok(Sent(inner.send(lend(scratch, Some(ContentType::JSON))).await))
+        Ok(Sent(inner.send(lend(body, Some(ContentType::JSON))).await))
     }
 
     /// Streams the response: the caller gets each piece as it is written.
     pub fn stream(self, content_type: ContentType<'_>) -> ResponseStream<'i> {
-        let Self { inner, tasks, error_types, .. } = self;
-        ResponseStream { inner: inner.stream(content_type), tasks, error_types }
+        let Self { inner, scratch, tasks, error_types } = self;
+        ResponseStream { inner: inner.stream(content_type), scratch, tasks, error_types }
     }
 
     /// Streams an HTTP response, for function URLs and API Gateway: status, headers and cookies,
     /// then the body as it is written.
     pub async fn stream_http(self, prelude: &HttpPrelude<'_>) -> ResponseStream<'i> {
         let Self { inner, scratch, tasks, error_types } = self;
-        if let Err(too_small) = prelude.encode(scratch) {
-            scratch.resize(too_small.needed, 0);
+        let head = scratch.body();
+        if let Err(too_small) = prelude.encode(head) {
+            head.resize(too_small.needed, 0);
         }
-        let length = prelude.encode(scratch).expect("the buffer was made as long as was needed");
+        let length = prelude.encode(head).expect("the buffer was made as long as was needed");
         let mut stream = inner.stream(ContentType::HTTP_INTEGRATION);
         // In two chunks, since cargo-lambda expects the JSON in the first and its terminator in the
         // second. If the stream is over already, the next write returns the error.
-        let (json, end) = scratch[..length].split_at(length - HttpPrelude::END_LEN);
+        let (json, end) = head[..length].split_at(length - HttpPrelude::END_LEN);
         if stream.write(json).await.is_ok() {
             let _is_over = stream.write(end).await;
         }
-        ResponseStream { inner: stream, tasks, error_types }
+        ResponseStream { inner: stream, scratch, tasks, error_types }
     }
 
     /// Reports that the invocation failed, as returning the failure does, and lets the handler
@@ -160,6 +167,11 @@ impl<'i> Responder<'i> {
 }
 
 /// A response that is sent piece by piece: every write is a chunk of its own.
+///
+/// Its own methods send without a copy. As an [`AsyncWrite`], it copies each piece into a buffer of
+/// its worker, which it keeps: up to 64 KiB at a time, so a longer piece becomes several chunks. A
+/// piece that it has taken is sent by the next call; without one, by `flush`, the end of the stream,
+/// or the runtime, when the handler has returned.
 ///
 /// Returning an error from the handler, or dropping the stream, ends it with an error that the
 /// caller sees after the data. Nothing is sent before the first piece or the end, so if the stream
@@ -180,7 +192,8 @@ impl<'i> Responder<'i> {
 /// ```
 #[must_use = "a stream that is dropped ends with an error; `finish` it"]
 pub struct ResponseStream<'i> {
-    inner: async_driver::Stream<'i, SlotConnector, VecStorage>,
+    inner: async_driver::Stream<'i, SlotConnector, Memory>,
+    scratch: &'i mut Scratch,
     tasks: Option<&'i Tasks>,
     error_types: &'i ErrorTypes,
 }
@@ -196,25 +209,105 @@ impl<'i> ResponseStream<'i> {
     /// `BrokenPipe` if the service has ended the stream or the connection was lost. Further pieces
     /// fail, too.
     pub async fn write_all(&mut self, piece: &[u8]) -> io::Result<()> {
-        self.inner.write(piece).await.map_err(broken)
+        let Self { inner, scratch, .. } = self;
+        scratch.flush(inner).await.map_err(broken)?;
+        inner.write(piece).await.map_err(broken)
+    }
+
+    /// Sends each item of a stream as a piece, as [`write_all`](Self::write_all) does, until there
+    /// are no more. The response goes on: [`finish`](Self::finish) it.
+    ///
+    /// ```no_run
+    /// # use lambda_proto_tokio::{ContentType, Error, Runtime};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # Runtime::from_env()?.run(async |_, responder| {
+    /// let lines = futures_util::stream::iter(["one\n", "two\n"].map(std::io::Result::Ok));
+    /// let mut out = responder.stream(ContentType::TEXT);
+    /// out.send_all(lines).await?;
+    /// Ok(out.finish().await)
+    /// # }).await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The first error of the stream, or that of `write_all`.
+    /// [`Failure::downcast_ref`] returns either with its type.
+    pub async fn send_all<T, E>(
+        &mut self,
+        pieces: impl Stream<Item = Result<T, E>>,
+    ) -> Result<(), Failure>
+    where
+        T: AsRef<[u8]>,
+        E: Into<Failure>,
+    {
+        let mut pieces = pin!(pieces);
+        while let Some(piece) = pieces.next().await {
+            self.write_all(piece.map_err(Into::into)?.as_ref()).await?;
+        }
+        Ok(())
     }
 
     /// Ends the stream, and waits until the service has taken it.
-    pub async fn finish(self) -> Sent<'i> {
+    pub async fn finish(mut self) -> Sent<'i> {
+        self.send_rest().await;
         Sent(self.inner.finish().await)
     }
 
     /// Ends the stream and asks for the next invocation in the same write.
-    pub async fn finish_and_next(self) -> Sent<'i> {
+    pub async fn finish_and_next(mut self) -> Sent<'i> {
         if has_work(self.tasks) {
             return self.finish().await;
         }
+        self.send_rest().await;
         Sent(self.inner.finish_and_next().await)
     }
 
     /// Ends the stream with a failure; what was sent stays sent.
-    pub async fn fail(self, failure: impl Into<Failure>) -> Sent<'i> {
-        Sent(self.inner.fail(&self.error_types.report(&failure.into())).await)
+    pub async fn fail(mut self, failure: impl Into<Failure>) -> Sent<'i> {
+        let failure = failure.into();
+        self.send_rest().await;
+        Sent(self.inner.fail(&self.error_types.report(&failure)).await)
+    }
+
+    /// Sends what is left of the last piece, before the end of the stream.
+    async fn send_rest(&mut self) {
+        // If the stream is over, its end knows the receipt.
+        let _is_over = self.scratch.flush(&mut self.inner).await;
+    }
+}
+
+impl AsyncWrite for ResponseStream<'_> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        piece: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(context, &[IoSlice::new(piece)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let Self { inner, scratch, .. } = self.get_mut();
+        scratch.poll_write(context, inner, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { inner, scratch, .. } = self.get_mut();
+        scratch.poll_flush(context, inner)
+    }
+
+    /// Flushes. Only [`finish`](ResponseStream::finish) ends the stream.
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flush(context)
     }
 }
 
@@ -222,10 +315,6 @@ impl std::fmt::Debug for ResponseStream<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ResponseStream").finish_non_exhaustive()
     }
-}
-
-fn broken(over: StreamOver) -> io::Error {
-    io::Error::new(io::ErrorKind::BrokenPipe, over)
 }
 
 /// The driver's form of a response, which borrows its body.
@@ -240,6 +329,6 @@ impl std::fmt::Debug for Responder<'_> {
 }
 
 /// Whether registered work is running, which a freeze would stop.
-fn has_work(tasks: Option<&Tasks>) -> bool {
+pub(crate) fn has_work(tasks: Option<&Tasks>) -> bool {
     tasks.is_some_and(|tasks| tasks.outstanding() > 0)
 }

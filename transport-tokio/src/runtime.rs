@@ -1,4 +1,5 @@
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -11,6 +12,7 @@ use tokio::time::sleep;
 use crate::catching::Catching;
 use crate::connector::unless_stopped;
 use crate::handler::{Invocation, Responder, Sent};
+use crate::parallel::{self, Slot};
 use crate::stop::StopHandle;
 use crate::worker::Worker;
 
@@ -112,6 +114,56 @@ impl Runtime {
         self.run_slots(&async || self.worker().run(&handler).await).await
     }
 
+    /// Calls `handler` for every invocation until the runtime is [stopped](Self::stop_handle), on
+    /// all threads of the tokio runtime.
+    ///
+    /// Each slot is a task of its own, in which it awaits its handler: there are as many handlers in
+    /// parallel as there are slots and threads. The [invocation](parallel::Invocation) and the
+    /// [responder](parallel::Responder) own what they need, and may move to other tasks. A handler
+    /// that blocks its thread tells tokio so, with `block_in_place` or `spawn_blocking`, or it may
+    /// hold up other slots.
+    ///
+    /// If this future is dropped, the runtime is stopped, and its tasks go on until they have
+    /// answered their invocations in flight.
+    ///
+    /// ```no_run
+    /// # use lambda_proto_tokio::{Error, Runtime, parallel};
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Error> {
+    /// let runtime = Runtime::from_env()?;
+    /// let handler = async |invocation: parallel::Invocation, responder: parallel::Responder| {
+    ///     Ok(responder.send(invocation.body()).await)
+    /// };
+    /// runtime.run_parallel(handler).await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub async fn run_parallel<F, A>(self, handler: F) -> Result<(), Error>
+    where
+        F: Fn(parallel::Invocation, parallel::Responder) -> A + Send + Sync + 'static,
+        A: Future<Output = Result<parallel::Sent, Failure>> + Send + 'static,
+    {
+        let slots = self.settings.slots;
+        let stop = self.stop.clone();
+        let shared = Arc::new((self, handler));
+        spawn_slots(slots, &stop, |slot| {
+            let shared = shared.clone();
+            async move {
+                let (runtime, handler) = &*shared;
+                loop {
+                    let ended = serve(Slot::new(runtime.worker().core, slot), handler).await;
+                    if let Some(ended) = runtime.ended(slot, ended).await {
+                        return ended;
+                    }
+                }
+            }
+        })
+        .await
+    }
+
     /// Awaits `run` in each slot.
     pub(crate) async fn run_slots<R>(&self, run: &R) -> Result<(), Error>
     where
@@ -129,22 +181,15 @@ impl Runtime {
         result
     }
 
-    /// Runs one slot of several for as long as its errors concern only itself.
+    /// Runs a slot for as long as its errors concern only itself.
     async fn run_slot<R>(&self, slot: usize, run: &R) -> Result<(), Error>
     where
         R: AsyncFn() -> Result<(), Error>,
     {
         loop {
-            let Err(error) = run().await else { return Ok(()) };
-            if let Error::Protocol(_) = error {
-                self.settings.log.warn(format_args!("slot {slot} starts over: {error}"));
-                unless_stopped(&self.stop, sleep(Duration::from_secs(1))).await;
-                continue;
+            if let Some(ended) = self.ended(slot, run().await).await {
+                return ended;
             }
-            // The service would still count on the slot that is lost.
-            self.settings.log.error(format_args!("slot {slot} has ended: {error}"));
-            self.stop.stop();
-            return Err(error);
         }
     }
 
@@ -175,6 +220,30 @@ impl Runtime {
 }
 
 impl<L> Runtime<L> {
+    /// Decides what follows the end of a slot. Returns `None`, after a pause, if it starts over:
+    /// one of several does, as long as its error concerns only itself.
+    pub(crate) async fn ended(
+        &self,
+        slot: usize,
+        ended: Result<(), Error>,
+    ) -> Option<Result<(), Error>> {
+        let Settings { slots, log, .. } = &self.settings;
+        match &ended {
+            Err(Error::Protocol(error)) if *slots > 1 => {
+                log.warn(format_args!("slot {slot} starts over: {error}"));
+                unless_stopped(&self.stop, sleep(Duration::from_secs(1))).await;
+                return None;
+            }
+            Err(error) if *slots > 1 => {
+                // The service would still count on the slot that is lost.
+                log.error(format_args!("slot {slot} has ended: {error}"));
+                self.stop.stop();
+            }
+            _ => {}
+        }
+        Some(ended)
+    }
+
     /// How many invocations run at the same time, each on its own connection; 0 means 1.
     ///
     /// [`from_env`](Self::from_env) sets it. Use more than one only if the service hands out
@@ -259,4 +328,47 @@ impl<L> Runtime<L> {
     pub fn stop_handle(&self) -> StopHandle {
         self.stop.clone()
     }
+}
+
+/// Spawns a task for each slot, and waits until all have ended.
+pub(crate) async fn spawn_slots<R>(
+    slots: usize,
+    stop: &StopHandle,
+    run: impl Fn(usize) -> R,
+) -> Result<(), Error>
+where
+    R: Future<Output = Result<(), Error>> + Send + 'static,
+{
+    let _when_dropped = Stopping(stop);
+    let mut tasks: FuturesUnordered<_> = (0..slots).map(|slot| tokio::spawn(run(slot))).collect();
+    let mut result = Ok(());
+    while let Some(joined) = tasks.next().await {
+        result = result.and(joined.unwrap_or_else(|error| {
+            // A bug in this crate, or the end of the tokio runtime.
+            stop.stop();
+            Err(Error::Panicked { message: error.to_string() })
+        }));
+    }
+    result
+}
+
+/// Stops the slots when it is dropped.
+struct Stopping<'s>(&'s StopHandle);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// Calls `handler` for every invocation of a slot until the runtime is stopped.
+async fn serve<F, A>(mut slot: Slot, handler: &F) -> Result<(), Error>
+where
+    F: Fn(parallel::Invocation, parallel::Responder) -> A,
+    A: Future<Output = Result<parallel::Sent, Failure>>,
+{
+    while let Some((invocation, responder)) = slot.next(None).await? {
+        slot.handle(async { handler(invocation, responder).await }).await;
+    }
+    Ok(())
 }

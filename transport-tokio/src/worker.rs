@@ -1,10 +1,13 @@
 use std::cell::Cell;
 use std::fmt;
+use std::io::{self, IoSlice};
 use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use lambda_proto::api::ContentType;
 use lambda_proto::async_driver::{Driver, DriverError};
-use lambda_proto::client::{Receipt, StreamOver, VecStorage};
+use lambda_proto::client::{HeldEvent, Receipt, StreamOver, VecStorage};
 use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_REQUEST_HEAD, MAX_XRAY_CAUSE};
 use lambda_proto::machine::Machine;
 #[cfg(any(feature = "log", feature = "tracing"))]
@@ -19,6 +22,8 @@ use crate::catching::Catching;
 use crate::connector::{NoConnection, SlotConnector, error_of, unless_stopped};
 use crate::dropped;
 use crate::handler::{Invocation, Responder, Sent};
+use crate::memory::{Memory, Spare};
+use crate::scratch::Scratch;
 use crate::stop::StopHandle;
 
 /// One connection and its memory. It takes invocations one by one.
@@ -64,10 +69,12 @@ pub struct Worker<L = NoLifecycle> {
 
 /// The part of a worker that is the same with and without a lifecycle.
 pub(crate) struct Core {
-    driver: Driver<SlotConnector, VecStorage>,
+    driver: Driver<SlotConnector, Memory>,
     stop: StopHandle,
     log: Log,
-    scratch: Vec<u8>,
+    /// Where the memory of an event goes that was taken out of the driver.
+    spare: Arc<Spare>,
+    scratch: Scratch,
     error_types: ErrorTypes,
     /// Whether the worker is polled where the request id that it sets concerns only itself.
     #[cfg(any(feature = "log", feature = "tracing"))]
@@ -108,24 +115,22 @@ impl Drop for Core {
     }
 }
 
-/// Enough for a small event with its head.
-const FIRST_EVENT: usize = 16 * 1024;
-
 impl Worker {
     pub(crate) fn new(settings: &Settings, stop: &StopHandle, in_flight: InFlight) -> Self {
         let endpoint = settings.endpoint.clone();
         let machine = Machine::with_concurrency(endpoint, settings.concurrency());
         let dialer = Dialer::new(settings.clone(), stop.reach().clone());
         let connector = SlotConnector::new(dialer, stop.clone(), in_flight);
-        let events = VecStorage::new(FIRST_EVENT, settings.max_event.saturating_add(MAX_HEAD));
+        let spare = Arc::new(Spare::new(settings.max_event.saturating_add(MAX_HEAD)));
         let most = MAX_REQUEST_HEAD + MAX_XRAY_CAUSE + MAX_ERROR_BODY;
-        let requests = VecStorage::new(2 * MAX_REQUEST_HEAD, most);
-        let driver = Driver::new(machine, connector, events, requests);
+        let requests = Memory::new(VecStorage::new(2 * MAX_REQUEST_HEAD, most));
+        let driver = Driver::new(machine, connector, Memory::of(&spare), requests);
         let core = Core {
             driver: driver.with_max_event(settings.max_event),
             stop: stop.clone(),
             log: settings.log.clone(),
-            scratch: Vec::new(),
+            spare,
+            scratch: Scratch::default(),
             error_types: settings.error_types.clone(),
             #[cfg(any(feature = "log", feature = "tracing"))]
             sets_current: false,
@@ -245,19 +250,18 @@ impl<L> Worker<L> {
     /// [`StreamOver`] if no stream has begun, the service has ended it, or the connection was lost.
     /// Further pieces fail, too.
     pub async fn write(&mut self, piece: &[u8]) -> Result<(), StreamOver> {
-        self.core.driver.stream().ok_or(StreamOver)?.write(piece).await
+        self.core.write(piece).await
     }
 
     /// Ends the stream, and waits until the service has taken it; `None` if there is none.
     pub async fn finish(&mut self) -> Option<Receipt> {
-        Some(self.core.driver.stream()?.finish().await.receipt())
+        self.core.finish(false).await
     }
 
     /// Fails the invocation of the last `next`, at the end of its stream if one has begun. If the
     /// invocation was answered already, the failure is only logged.
     pub async fn fail(&mut self, failure: impl Into<Failure>) {
-        let Core { driver, error_types, .. } = &mut self.core;
-        driver.fail_in_flight(&error_types.report(&failure.into())).await;
+        self.core.fail(&failure.into()).await;
     }
 }
 
@@ -283,11 +287,13 @@ impl Core {
     }
 
     /// Waits for an invocation; `false` if the runtime is stopped first.
-    async fn wait(&mut self) -> Result<bool, Error> {
+    pub(crate) async fn wait(&mut self) -> Result<bool, Error> {
         #[cfg(any(feature = "log", feature = "tracing"))]
         if self.sets_current {
             current::set("");
         }
+        // A stream may have been dropped after its last piece was taken.
+        let _is_over = self.flush().await;
         let Self { driver, stop, others, has_ended, .. } = self;
         let waited = match unless_stopped(stop, driver.wait()).await {
             Some(waited) => waited,
@@ -305,6 +311,62 @@ impl Core {
     pub(crate) fn responder<'w>(&'w mut self, tasks: Option<&'w Tasks>) -> Option<Responder<'w>> {
         let Self { driver, scratch, error_types, .. } = self;
         Some(Responder { inner: driver.responder()?, scratch, tasks, error_types })
+    }
+
+    /// Takes the event of the invocation in flight out of the driver.
+    pub(crate) fn take_event(&mut self) -> Option<HeldEvent<Memory>> {
+        self.driver.take_event(Memory::of(&self.spare))
+    }
+
+    /// Sends a piece of the stream that a responder has begun.
+    pub(crate) async fn write(&mut self, piece: &[u8]) -> Result<(), StreamOver> {
+        self.flush().await?;
+        self.driver.stream().ok_or(StreamOver)?.write(piece).await
+    }
+
+    /// Sends what is left of the last piece that was taken.
+    pub(crate) async fn flush(&mut self) -> Result<(), StreamOver> {
+        self.scratch.flush(&mut self.driver).await
+    }
+
+    /// Ends the stream; `None` if there is none.
+    pub(crate) async fn finish(&mut self, is_pipelined: bool) -> Option<Receipt> {
+        let _is_over = self.flush().await;
+        let stream = self.driver.stream()?;
+        let sent = match is_pipelined {
+            true => stream.finish_and_next().await,
+            false => stream.finish().await,
+        };
+        Some(sent.receipt())
+    }
+
+    /// Ends the stream with a failure; `None` if there is none.
+    pub(crate) async fn fail_stream(&mut self, failure: &Failure) -> Option<Receipt> {
+        let _is_over = self.flush().await;
+        let Self { driver, error_types, .. } = self;
+        Some(driver.stream()?.fail(&error_types.report(failure)).await.receipt())
+    }
+
+    pub(crate) fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.scratch.poll_write(context, &mut self.driver, parts)
+    }
+
+    pub(crate) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.scratch.poll_flush(context, &mut self.driver)
+    }
+
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Fails the invocation in flight, at the end of its stream if one has begun.
+    pub(crate) async fn fail(&mut self, failure: &Failure) {
+        let _is_over = self.flush().await;
+        self.driver.fail_in_flight(&self.error_types.report(failure)).await;
     }
 }
 

@@ -276,7 +276,7 @@ impl<C: Connector, S: Storage> Driver<C, S> {
     /// Takes the event of the invocation in flight out of the driver, as [`Client::take_event`].
     /// [`responder`](Self::responder) still returns the responder.
     pub fn take_event(&mut self, other: S) -> Option<HeldEvent<S>> {
-        self.client.exchange().withdraw();
+        self.io.withdraw(&mut self.client.exchange());
         self.client.take_event(other)
     }
 
