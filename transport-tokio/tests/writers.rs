@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use futures_util::future::BoxFuture;
 use lambda_proto_service::{Connection, Event, Gate, Running, Service};
 use lambda_proto_tokio::parallel::Responder;
-use lambda_proto_tokio::{ContentType, Error, Failure};
+use lambda_proto_tokio::{ContentType, Error, Failure, Worker};
 use support::{poll_once, run_parallel, runtime};
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
@@ -284,4 +284,66 @@ fn nothing_of_an_unsent_piece_gets_into_the_next_invocation() {
         connection.expect_next();
         run.stop();
     });
+}
+
+/// Runs a loop around a worker.
+fn pull(
+    service: &Service,
+    run: impl AsyncFnOnce(Worker) -> Result<(), Error> + Send + 'static,
+) -> Running<Error> {
+    let runtime = runtime(service);
+    let stop = runtime.stop_handle();
+    let run = move || {
+        let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio.block_on(run(runtime.into_worker()))
+    };
+    Running::new(service.lines(), move || stop.stop(), run)
+}
+
+#[test]
+fn a_worker_goes_on_with_the_stream_after_the_piece_that_was_taken() {
+    let service = Service::start();
+    let is_full = Gate::default();
+    let filled = is_full.clone();
+    let run = pull(&service, async move |mut worker| {
+        while let Some((_, responder)) = worker.next().await? {
+            fill(&mut responder.stream(ContentType::TEXT)).await.expect("it is taken");
+            filled.open();
+            worker.write(b"at the end").await.expect("it is taken");
+            assert!(worker.finish().await.is_some());
+        }
+        Ok(())
+    });
+    let mut connection = invoke(&service);
+    is_full.wait();
+    let request = connection.request();
+    let (taken, rest) = request.body.split_at(request.body.len() - b"at the end".len());
+    assert!(taken == numbered(taken.len()));
+    assert_eq!(rest, b"at the end");
+    connection.take_answer();
+    connection.expect_next();
+    assert_eq!(run.stop(), [""; 0]);
+}
+
+#[test]
+fn a_worker_sends_the_piece_that_was_taken_before_it_reports_that_the_stream_was_dropped() {
+    let service = Service::start();
+    let is_full = Gate::default();
+    let filled = is_full.clone();
+    let run = pull(&service, async move |mut worker| {
+        while let Some((_, responder)) = worker.next().await? {
+            fill(&mut responder.stream(ContentType::TEXT)).await.expect("it is taken");
+            filled.open();
+        }
+        Ok(())
+    });
+    let mut connection = invoke(&service);
+    is_full.wait();
+    let request = connection.request();
+    assert!(request.body == numbered(request.body.len()));
+    assert_eq!(request.body.len() % 65_536, 0);
+    assert_eq!(request.trailer_error()["errorType"], "Runtime.NoResponse");
+    connection.take_answer();
+    connection.expect_next();
+    run.stop();
 }
