@@ -77,6 +77,7 @@ tests:
 features:
     cargo test --locked -p lambda-proto-host --all-features
     cargo test --locked -p lambda-proto-std -p lambda-proto-mio -p lambda-proto-tokio --test current --features log
+    cargo test --locked -p lambda-proto-tokio --test parallel --features log
     cargo test --locked -p lambda-proto --features embedded-io-async --doc
     cargo test --locked -p lambda-proto --features embedded-io-async,alloc --test async_driver \
         --test async_driver_cancellation --test async_driver_events --test async_driver_executors \
