@@ -23,7 +23,17 @@
 //! # Exactly one answer
 //!
 //! Answering consumes the [`Responder`] and returns a [`Sent`], which the handler must return. That
-//! it is the `Sent` of this invocation is only checked when the handler returns it.
+//! it is the `Sent` of this invocation is only checked when the handler returns it. A second answer
+//! does not compile:
+//!
+//! ```compile_fail,E0382
+//! # async fn handler(
+//! #     responder: lambda_proto_tokio::parallel::Responder,
+//! # ) -> lambda_proto_tokio::parallel::Sent {
+//! responder.send("one").await;
+//! responder.send("two").await
+//! # }
+//! ```
 //!
 //! A slot asks for its next invocation when the handler has ended and the responder has been used or
 //! dropped. If the handler ends first, with a failure, the slot waits for the responder, and reports
