@@ -15,10 +15,10 @@ use crate::scratch::broken;
 /// A response that is sent piece by piece: every write is a chunk of its own. It may move to another
 /// task.
 ///
-/// Its own methods send without a copy. As an [`AsyncWrite`], it copies each piece into a buffer of
-/// its slot, which it keeps: up to 64 KiB at a time, so a longer piece becomes several chunks. A
-/// piece that it has taken is sent by the next call; without one, by `flush`, the end of the stream,
-/// or the runtime, when the handler has returned and the stream was dropped.
+/// [`write_all`](Self::write_all) and [`send_all`](Self::send_all) send without a copy. A call of
+/// [`AsyncWrite`] copies its piece into a buffer that its slot keeps, 64 KiB at most, so a longer
+/// piece becomes several chunks. It begins to send the piece; the next call, `flush` or the end of
+/// the stream sends the rest, and so does the runtime if the handler fails, once the stream is dropped.
 ///
 /// Returning an error from the handler, or dropping the stream, ends it with an error that the
 /// caller sees after the data. Nothing is sent before the first piece or the end, so if the stream
