@@ -18,7 +18,7 @@ use crate::scratch::broken;
 /// [`write_all`](Self::write_all) and [`send_all`](Self::send_all) send without a copy. A call of
 /// [`AsyncWrite`] copies its piece into a buffer that its slot keeps, 64 KiB at most, so a longer
 /// piece becomes several chunks. It begins to send the piece; the next call, `flush` or the end of
-/// the stream sends the rest, and so does the runtime if the handler fails, once the stream is dropped.
+/// the stream sends the rest, and so does the runtime after the stream was dropped.
 ///
 /// Returning an error from the handler, or dropping the stream, ends it with an error that the
 /// caller sees after the data. Nothing is sent before the first piece or the end, so if the stream
