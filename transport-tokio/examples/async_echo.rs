@@ -1,7 +1,7 @@
 //! Answers every event with itself: the same bytes, the same content type.
 //!
-//! With `--pipelined` the next event is asked for in the same write as the answer. With `--parallel`
-//! the handlers of several slots run on all threads.
+//! With `--pipelined` the next event is asked for in the same write as the answer. With
+//! `--parallel` the handlers of several slots run on all threads.
 
 use std::process::ExitCode;
 

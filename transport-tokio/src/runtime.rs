@@ -117,11 +117,10 @@ impl Runtime {
     /// Calls `handler` for every invocation until the runtime is [stopped](Self::stop_handle), on
     /// all threads of the tokio runtime.
     ///
-    /// Each slot is a task of its own, in which it awaits its handler: there are as many handlers in
-    /// parallel as there are slots and threads. The [invocation](parallel::Invocation) and the
-    /// [responder](parallel::Responder) own what they need, and may move to other tasks. A handler
-    /// that blocks its thread tells tokio so, with `block_in_place` or `spawn_blocking`, or it may
-    /// hold up other slots.
+    /// Each slot is a task of its own, in which it awaits its handler. So at most as many handlers
+    /// run in parallel as there are slots, or threads. The [invocation](parallel::Invocation) and
+    /// the [responder](parallel::Responder) own what they need, and may move to other tasks. A
+    /// handler that blocks uses `spawn_blocking` or `block_in_place`, or it may hold up other slots.
     ///
     /// If this future is dropped, the runtime is stopped, and its tasks go on until they have
     /// answered their invocations in flight.

@@ -2,8 +2,8 @@
 //! that own what they need, for [`Runtime::run_parallel`](crate::Runtime::run_parallel).
 //!
 //! They have the methods of the [borrowed](crate::Invocation) types, are `Send` and `'static`, and
-//! may move to another task. Nothing is copied for that: the invocation takes over the memory of its
-//! event, and the responder the connection of its slot.
+//! may move to another task. Nothing is copied for that: the invocation takes over the memory of
+//! its event, and the responder the connection of its slot.
 //!
 //! ```no_run
 //! use lambda_proto_tokio::{Error, Runtime};
@@ -35,10 +35,11 @@
 //! # }
 //! ```
 //!
-//! A slot asks for its next invocation when the handler has ended and the responder has been used or
-//! dropped. If the handler ends first, with a failure, the slot waits for the responder, and reports
-//! the failure unless the responder has answered. A responder that is leaked, for example by
-//! [`std::mem::forget`], holds up its slot like a handler that never ends: the invocation times out.
+//! A slot asks for its next invocation when the handler has ended and the responder has been used
+//! or dropped. If the handler ends first, with a failure, the slot waits for the responder, and
+//! reports the failure unless the responder has answered. A responder that is leaked, for example
+//! by [`std::mem::forget`], holds up its slot like a handler that never ends: the invocation times
+//! out, and a stop waits.
 
 mod invocation;
 mod responder;

@@ -12,8 +12,8 @@ use super::{Responder, Sent};
 use crate::handler::has_work;
 use crate::scratch::broken;
 
-/// A response that is sent piece by piece: every write is a chunk of its own. It may move to another
-/// task.
+/// A response that is sent piece by piece: every write is a chunk of its own. It may move to
+/// another task.
 ///
 /// [`write_all`](Self::write_all) and [`send_all`](Self::send_all) send without a copy. A call of
 /// [`AsyncWrite`] copies its piece into a buffer that its slot keeps, 64 KiB at most, so a longer
