@@ -106,7 +106,7 @@ impl<'i> Responder<'i> {
     /// calls, but the environment may be frozen from here on.
     ///
     /// If the connection is lost, the response is not sent again, because nothing waits for the
-    /// reply to it. While registered [work](crate::Context::begin_work) of this or an earlier
+    /// reply to it. While registered [work](crate::Context::spawn_work) of this or an earlier
     /// invocation is running, this does the same as [`send`](Self::send), because the freeze would
     /// stop that work.
     pub async fn send_and_next<'r>(self, response: impl Into<Response<'r>>) -> Sent<'i> {

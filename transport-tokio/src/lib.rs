@@ -15,8 +15,11 @@
 
 mod catching;
 mod connector;
+mod context;
 mod dropped;
 mod handler;
+mod hooks;
+mod lifecycle;
 mod memory;
 pub mod parallel;
 mod runtime;
@@ -25,7 +28,9 @@ mod socket;
 mod stop;
 mod worker;
 
+pub use context::Context;
 pub use handler::{Invocation, Responder, ResponseStream, Sent};
+pub use hooks::Lifecycle;
 pub use lambda_proto::api::{
     ClientContext, CognitoIdentity, ContentType, Deadline, Endpoint, EndpointError, HttpPrelude,
     InvalidContentType, InvalidSlots, InvalidUserAgent, InvocationHead, Outcome, PreludeError,
@@ -39,11 +44,15 @@ pub use lambda_proto_host::TracingLayer;
 #[cfg(any(feature = "log", feature = "tracing"))]
 pub use lambda_proto_host::current;
 pub use lambda_proto_host::environment::{Environment, InitializationType};
+pub use lambda_proto_host::lifecycle::{
+    Cancellation, InitContext, NoLifecycle, Resources, ShutdownContext,
+};
 pub use lambda_proto_host::policy::{InvalidOption, Options, Policy};
 pub use lambda_proto_host::{
-    Context, Error, ErrorType, Failure, Fields, Format, InvalidValue, LeftBehind, Level, Log,
-    Metadata, MetadataError, NoLevel, Record, Response, Task,
+    Error, ErrorType, Failure, Fields, Format, InvalidValue, LeftBehind, Level, Log, Metadata,
+    MetadataError, NoLevel, Record, Response, Task,
 };
+pub use lifecycle::InLifecycle;
 pub use runtime::Runtime;
 pub use stop::StopHandle;
 pub use worker::Worker;

@@ -18,13 +18,13 @@ use crate::worker::Worker;
 
 /// A Lambda runtime, configured but not connected.
 ///
-/// See the [crate](crate) for examples.
+/// See the [crate](crate) for examples. [`lifecycle`](Runtime::lifecycle) adds hooks, which makes
+/// it a `Runtime<Lifecycle>`.
 ///
 /// Its futures need a tokio runtime with I/O and time enabled, as `#[tokio::main]` has.
 pub struct Runtime<L = NoLifecycle> {
     pub(crate) settings: Settings,
     pub(crate) stop: StopHandle,
-    #[expect(dead_code, reason = "until there is a lifecycle")]
     pub(crate) lifecycle: L,
 }
 
@@ -215,6 +215,11 @@ impl Runtime {
 
     pub(crate) fn worker(&self) -> Worker {
         Worker::new(&self.settings, &self.stop, InFlight::new(&self.settings.endpoint))
+    }
+
+    /// A worker whose invocation in flight can be reported at the end of the process.
+    pub(crate) fn tracked_worker(&self) -> Worker {
+        Worker::new(&self.settings, &self.stop, InFlight::tracked(&self.settings.endpoint))
     }
 }
 

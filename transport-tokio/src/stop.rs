@@ -1,14 +1,15 @@
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use lambda_proto_host::Reach;
+use lambda_proto_host::lifecycle::Shutdown;
 use tokio::sync::Notify;
 
 /// Ends [`Runtime::run`](crate::Runtime::run) between invocations, from any task or thread.
 ///
-/// A slot that waits for an invocation stops immediately; one that runs a handler stops when the
+/// A slot that waits for an invocation, or for post-response work, stops immediately; one that runs a handler stops when the
 /// answer has been sent. An invocation that the service hands out just as a slot stops waiting is
 /// lost, or reported as failed if a part of its event has arrived; the same happens when Lambda
 /// ends the environment.
@@ -24,6 +25,8 @@ struct Shared {
     reach: Reach,
     /// The service has not replied to the report of a dropped slot.
     is_silent: AtomicBool,
+    /// The shutdown that a stop begins, for code that waits before the first invocation.
+    stopping: OnceLock<Shutdown>,
 }
 
 impl StopHandle {
@@ -31,6 +34,9 @@ impl StopHandle {
     pub fn stop(&self) {
         self.shared.is_stopping.store(true, SeqCst);
         self.shared.changed.notify_waiters();
+        if let Some(stopping) = self.shared.stopping.get() {
+            stopping.begin();
+        }
     }
 
     /// Whether [`stop`](Self::stop) has been called.
@@ -45,6 +51,15 @@ impl StopHandle {
         changed.as_mut().enable();
         if !self.is_stopping() {
             changed.await;
+        }
+    }
+
+    /// Makes a stop also begin this shutdown, immediately if the stop came first; call it once.
+    pub(crate) fn set_stopping(&self, stopping: &Shutdown) {
+        let stopping = self.shared.stopping.get_or_init(|| stopping.clone());
+        // If the stop does not find it, it came before.
+        if self.is_stopping() {
+            stopping.begin();
         }
     }
 

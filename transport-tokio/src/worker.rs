@@ -5,17 +5,17 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use lambda_proto::api::ContentType;
+use lambda_proto::api::{ContentType, ErrorReport};
 use lambda_proto::async_driver::{Driver, DriverError};
 use lambda_proto::client::{HeldEvent, Receipt, StreamOver, VecStorage};
 use lambda_proto::limits::{MAX_ERROR_BODY, MAX_HEAD, MAX_REQUEST_HEAD, MAX_XRAY_CAUSE};
-use lambda_proto::machine::Machine;
+use lambda_proto::machine::{Machine, Phase};
 #[cfg(any(feature = "log", feature = "tracing"))]
 use lambda_proto_host::current;
 use lambda_proto_host::lifecycle::NoLifecycle;
 use lambda_proto_host::{
-    Dialer, Error, ErrorTypes, Failure, InFlight, Level, Log, Response, Settings, Tasks,
-    settle_panics, unwinding,
+    Dialer, Error, ErrorTypes, Failure, InFlight, Level, Log, NO_RESPONSE, Response, Settings,
+    Tasks, settle_panics, unwinding,
 };
 
 use crate::catching::Catching;
@@ -63,7 +63,6 @@ use crate::stop::StopHandle;
 pub struct Worker<L = NoLifecycle> {
     pub(crate) core: Core,
     /// Declared after the core, so that it ends later.
-    #[expect(dead_code, reason = "until there is a lifecycle")]
     pub(crate) lifecycle: L,
 }
 
@@ -186,6 +185,19 @@ impl Worker {
     pub(crate) async fn fail_init(mut self, failure: &Failure) -> Result<(), Error> {
         or_stopped(self.core.driver.fail_init(&failure.as_error_report()).await)
     }
+
+    /// Waits for the restore of a snapshot; `None` if the runtime is stopped before it.
+    pub(crate) async fn restore_next(&mut self) -> Result<Option<Receipt>, Error> {
+        let Core { driver, stop, .. } = &mut self.core;
+        or_stopped(match unless_stopped(stop, driver.restore_next()).await {
+            Some(restored) => restored,
+            None => return Ok(None),
+        })
+    }
+
+    pub(crate) async fn fail_restore(mut self, failure: &Failure) -> Result<(), Error> {
+        or_stopped(self.core.driver.fail_restore(&failure.as_error_report()).await)
+    }
 }
 
 impl<L> Worker<L> {
@@ -306,6 +318,14 @@ impl Core {
                 others.end(format_args!("{error}"));
             }
         })
+    }
+
+    /// Reports an invocation in flight as failed.
+    pub(crate) async fn fail_unanswered(&mut self) {
+        if self.driver.machine().phase() == Phase::Invoking {
+            let message = "the function ended with the invocation in flight";
+            self.driver.fail_in_flight(&ErrorReport::new(NO_RESPONSE, message)).await;
+        }
     }
 
     pub(crate) fn responder<'w>(&'w mut self, tasks: Option<&'w Tasks>) -> Option<Responder<'w>> {
