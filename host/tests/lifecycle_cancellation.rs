@@ -3,7 +3,10 @@
 #[path = "support/allocations.rs"]
 mod allocations;
 
-use std::sync::mpsc;
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -188,6 +191,113 @@ fn a_thread_keeps_waiting_when_another_cancellation_is_cancelled() {
         other.cancel();
         assert!(!sleeper.join().unwrap());
     });
+}
+
+/// A waker that unparks this thread.
+fn unparks() -> Waker {
+    struct Unparks(thread::Thread);
+    impl Wake for Unparks {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    Arc::new(Unparks(thread::current())).into()
+}
+
+/// Awaits a future on this thread, which parks until it is woken.
+fn block_on<F: Future>(future: F) -> F::Output {
+    let (waker, mut future) = (unparks(), pin!(future));
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return output;
+        }
+        thread::park();
+    }
+}
+
+#[test]
+fn waiting_tasks_are_woken_by_a_cancel_and_by_a_shutdown() {
+    // Repeated, so that it happens before, while and after the tasks begin to wait.
+    for round in 0..1_000 {
+        let shutdown = Shutdown::new();
+        let cancellation = Cancellation::at(None, &shutdown);
+        let (tell, told) = mpsc::channel();
+        for _ in 0..2 {
+            let (tell, clone) = (tell.clone(), cancellation.clone());
+            thread::spawn(move || {
+                block_on(clone.fired());
+                tell.send(()).unwrap();
+            });
+        }
+        if round % 2 == 0 {
+            cancellation.cancel();
+        } else {
+            shutdown.begin();
+        }
+        for _ in 0..2 {
+            assert_eq!(told.recv_timeout(SOON), Ok(()));
+        }
+    }
+}
+
+#[test]
+fn a_task_keeps_waiting_when_another_cancellation_is_cancelled() {
+    let shutdown = Shutdown::new();
+    let (mine, other) = (Cancellation::at(None, &shutdown), Cancellation::at(None, &shutdown));
+    let mut fired = pin!(mine.fired());
+    let mut poll = || fired.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert_eq!(poll(), Poll::Pending);
+    other.cancel();
+    assert_eq!(poll(), Poll::Pending);
+    mine.cancel();
+    assert_eq!(poll(), Poll::Ready(()));
+}
+
+#[test]
+fn a_task_is_woken_by_the_waker_of_its_last_poll() {
+    let shutdown = Shutdown::new();
+    let cancellation = Cancellation::at(None, &shutdown);
+    let mut fired = pin!(cancellation.fired());
+    let first = Arc::new(Woken::default());
+    let second = Arc::new(Woken::default());
+    for woken in [&first, &second] {
+        let waker = woken.clone().into();
+        assert_eq!(fired.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Pending);
+    }
+    shutdown.begin();
+    assert_eq!((first.count(), second.count()), (0, 1));
+}
+
+/// Counts how often it was woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Woken {
+    fn count(&self) -> usize {
+        self.0.load(SeqCst)
+    }
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+#[test]
+fn a_task_that_no_longer_waits_is_forgotten() {
+    let shutdown = Shutdown::new();
+    let cancellation = Cancellation::at(None, &shutdown);
+    let woken = Arc::new(Woken::default());
+    let waker = woken.clone().into();
+    for _ in 0..10 {
+        let mut fired = pin!(cancellation.fired());
+        assert_eq!(fired.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Pending);
+    }
+    drop(waker);
+    assert_eq!(Arc::strong_count(&woken), 1, "no waker is kept");
+    shutdown.begin();
+    assert_eq!(woken.count(), 0);
 }
 
 #[test]

@@ -3,6 +3,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::fired::{Fired, Tasks};
+
 /// A token that tells work to end. It fires at a moment, when a [`Shutdown`] begins, or when it is
 /// [cancelled](Self::cancel).
 ///
@@ -70,6 +72,13 @@ impl Cancellation {
         }
     }
 
+    /// Waits until the token fires, without blocking, on any executor. Only its moment wakes
+    /// nothing, as there is no timer: await one that ends after the [remaining](Self::remaining)
+    /// time, too.
+    pub fn fired(&self) -> Fired<'_> {
+        Fired::new(self)
+    }
+
     /// Whether the token has fired. Once fired, it stays fired.
     ///
     /// If the token has a moment and has not fired, this reads the clock. It does not order memory
@@ -87,6 +96,10 @@ impl Cancellation {
             return Some(Duration::ZERO);
         }
         Some(self.at?.saturating_duration_since(Instant::now()))
+    }
+
+    pub(super) fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.shutdown.lock()
     }
 
     fn own(&self) -> &Arc<AtomicBool> {
@@ -112,10 +125,18 @@ pub struct Shutdown(Arc<Flag>);
 #[derive(Debug, Default)]
 struct Flag {
     is_begun: AtomicBool,
-    /// Locked while a flag is set, so that no thread misses the change between its check and its
-    /// wait. Holds the waker until it is called.
-    waker: Mutex<Option<Waker>>,
+    /// Locked while a flag is set, so that no thread or task misses the change between its check and
+    /// its wait.
+    waiting: Mutex<Waiting>,
     changed: Condvar,
+}
+
+/// Who waits without a thread.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// The waker of the shutdown until it is called.
+    waker: Option<Waker>,
+    pub(super) tasks: Tasks,
 }
 
 /// The function to call when the shutdown begins.
@@ -137,7 +158,7 @@ impl Shutdown {
     /// immediately, and the [waker](Self::set_waker) is called.
     pub fn begin(&self) {
         self.set(&self.0.is_begun);
-        let waker = self.lock().take();
+        let waker = self.lock().waker.take();
         if let Some(Waker(wake)) = waker {
             wake();
         }
@@ -149,12 +170,15 @@ impl Shutdown {
     /// There is only one waker; setting another replaces it. It is called without a lock held, on
     /// the thread that begins the shutdown or sets the waker, and must not panic.
     pub fn set_waker(&self, wake: impl Fn() + Send + Sync + 'static) {
-        let mut waker = self.lock();
+        let mut waiting = self.lock();
         if self.is_begun() {
-            drop(waker);
+            drop(waiting);
             return wake();
         }
-        *waker = Some(Waker(Box::new(wake)));
+        let old = waiting.waker.replace(Waker(Box::new(wake)));
+        drop(waiting);
+        // Dropped outside the lock, which the drop of captured values may need.
+        drop(old);
     }
 
     /// Whether it has begun.
@@ -164,13 +188,15 @@ impl Shutdown {
     }
 
     fn set(&self, flag: &AtomicBool) {
-        let guard = self.lock();
+        let mut waiting = self.lock();
         flag.store(true, Ordering::Relaxed);
-        drop(guard);
+        let tasks = waiting.tasks.take();
+        drop(waiting);
         self.0.changed.notify_all();
+        tasks.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Waker>> {
-        self.0.waker.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

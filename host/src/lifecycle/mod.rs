@@ -17,6 +17,7 @@
 
 mod cancellation;
 pub mod clock;
+mod fired;
 mod hook_threads;
 mod init;
 mod registered;
@@ -25,6 +26,7 @@ mod shutdown;
 mod snapshot;
 
 pub use cancellation::{Cancellation, Shutdown};
+pub use fired::Fired;
 pub(crate) use hook_threads::drop_unrun;
 pub use init::{
     INIT_ABORTED, INIT_ERROR, INIT_TIMEOUT, InitContext, InitEnd, InitHook, InitResult, run_init,
