@@ -1,10 +1,10 @@
 //! The current invocation of each thread, for the function's log lines (features `log`, `tracing`).
 //!
 //! `lambda-proto-std` sets it on each thread that runs handlers, from the moment an invocation is
-//! handed out until the next is asked for. `lambda-proto-mio` sets it while it calls the handler, and
-//! `lambda-proto-tokio` while it polls the future of the handler. Threads that the function starts
-//! have none until they set it. Futures move between threads, so wrap them in a `tracing` span with
-//! a field `request_id` instead.
+//! handed out until the next is asked for. `lambda-proto-mio` sets it while it calls the handler.
+//! `lambda-proto-tokio` sets it while it polls the future of a handler or of registered work.
+//! Threads that the function starts have none until they set it. Other futures move between threads,
+//! so wrap them in a `tracing` span with a field `request_id` instead.
 
 use std::cell::Cell;
 use std::ops::Deref;

@@ -1,4 +1,6 @@
 use std::fmt;
+#[cfg(any(feature = "log", feature = "tracing"))]
+use std::future::poll_fn;
 use std::ops::Deref;
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,6 +10,8 @@ use std::sync::OnceLock;
 use futures_util::future::select;
 use lambda_proto::api::InvocationHead;
 use lambda_proto::lifecycle::Clocks;
+#[cfg(any(feature = "log", feature = "tracing"))]
+use lambda_proto_host::current;
 use lambda_proto_host::lifecycle::Cancellation;
 use lambda_proto_host::{self as host, Active};
 use tokio::runtime::Handle;
@@ -35,22 +39,13 @@ pub struct Context {
 pub(crate) struct Shared {
     pub(crate) active: Arc<Active>,
     handle: Handle,
-    /// Notifies its waiters when the invocations are cancelled because the process must end.
-    cancelled: Notify,
     /// Notifies the one worker of a runtime whose environment is frozen between invocations.
     pub(crate) work_is_over: Notify,
 }
 
 impl Shared {
     pub(crate) fn new(active: Arc<Active>, handle: Handle) -> Arc<Self> {
-        let shared = Self { active, handle, cancelled: Notify::new(), work_is_over: Notify::new() };
-        let shared = Arc::new(shared);
-        let weak = Arc::downgrade(&shared);
-        shared.active.on_cancel(move || {
-            if let Some(shared) = weak.upgrade() {
-                shared.cancelled.notify_waiters();
-            }
-        });
+        let shared = Arc::new(Self { active, handle, work_is_over: Notify::new() });
         let weak = Arc::downgrade(&shared);
         shared.active.tasks.set_waker(move || {
             if let Some(shared) = weak.upgrade() {
@@ -59,21 +54,30 @@ impl Shared {
         });
         shared
     }
+}
 
-    async fn cancelled(self: Arc<Self>, cancellation: Cancellation) {
-        loop {
-            let mut cancelled = pin!(self.cancelled.notified());
-            // Listens before it looks, so that it misses nothing between the two.
-            cancelled.as_mut().enable();
-            if cancellation.is_cancelled() {
-                return;
+/// Waits until a cancellation fires: that of an init hook, of a shutdown hook or of an invocation.
+///
+/// ```
+/// use lambda_proto_tokio::{Lifecycle, cancelled};
+/// # async fn connect() {}
+///
+/// let lifecycle = Lifecycle::new().on_init("database", async |init| {
+///     tokio::select! {
+///         () = connect() => true,
+///         // Another hook has failed, the time is over, or the program stops.
+///         () = cancelled(init.cancellation()) => false,
+///     }
+/// });
+/// # drop(lifecycle);
+/// ```
+pub async fn cancelled(cancellation: &Cancellation) {
+    while !cancellation.is_cancelled() {
+        match cancellation.remaining() {
+            Some(left) => {
+                select(cancellation.fired(), pin!(sleep(left))).await;
             }
-            match cancellation.remaining() {
-                Some(left) => {
-                    select(cancelled, pin!(sleep(left))).await;
-                }
-                None => cancelled.await,
-            }
+            None => cancellation.fired().await,
         }
     }
 }
@@ -115,7 +119,8 @@ impl Context {
     /// [`cancellation`]: lambda_proto_host::Context::cancellation
     /// [`Options::cancellation_buffer`]: crate::Options::cancellation_buffer
     pub fn cancelled(&self) -> impl Future<Output = ()> + Send + use<> {
-        self.shared.clone().cancelled(self.host.cancellation())
+        let cancellation = self.host.cancellation();
+        async move { cancelled(&cancellation).await }
     }
 
     /// A token that is cancelled when [`cancelled`](Self::cancelled) resolves, for code that takes
@@ -134,7 +139,8 @@ impl Context {
     /// ends, panics or is aborted. `invocation` is the invocation of this context, or its head.
     ///
     /// Asking for the next invocation freezes the environment. Before that, the
-    /// [policy](crate::Lifecycle::work) decides about work that has not ended.
+    /// [policy](crate::Lifecycle::work) decides about work that has not ended. With the features
+    /// `log` and `tracing`, the log lines of the work have the request id of the invocation.
     ///
     /// ```no_run
     /// # use lambda_proto_tokio::{Error, Lifecycle, Runtime};
@@ -158,6 +164,9 @@ impl Context {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
+        let invocation = invocation.into();
+        #[cfg(any(feature = "log", feature = "tracing"))]
+        let future = with_request_id(invocation.request_id().into(), future);
         let work = self.host.begin_work(invocation, name);
         #[cfg(feature = "tokio-util")]
         let work = (work, self.token.get().cloned());
@@ -182,6 +191,13 @@ impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context").finish_non_exhaustive()
     }
+}
+
+/// Sets the current invocation of the thread during each poll.
+#[cfg(any(feature = "log", feature = "tracing"))]
+async fn with_request_id<F: Future>(id: current::RequestId, future: F) -> F::Output {
+    let mut future = pin!(future);
+    poll_fn(|context| current::during(id, || future.as_mut().poll(context))).await
 }
 
 /// A token and the task that cancels it, which ends when this is dropped.

@@ -29,6 +29,8 @@ use tokio::runtime::Handle;
 /// # Ok::<(), lambda_proto_tokio::InvalidOption>(())
 /// ```
 ///
+/// Hooks that may take long await [`cancelled`](crate::cancelled), too.
+///
 /// # Threads
 ///
 /// Each hook runs on a thread of its own, with the tokio runtime of

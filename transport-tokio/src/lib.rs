@@ -28,7 +28,7 @@ mod socket;
 mod stop;
 mod worker;
 
-pub use context::Context;
+pub use context::{Context, cancelled};
 pub use handler::{Invocation, Responder, ResponseStream, Sent};
 pub use hooks::Lifecycle;
 pub use lambda_proto::api::{
