@@ -288,19 +288,33 @@ impl Worker<InLifecycle> {
     /// # Errors
     ///
     /// As without a lifecycle; [`Error::LeftBehind`] if the policy treats remaining work as an
-    /// error.
+    /// error. If the worker is the last of its runtime, the shutdown hooks have run.
     pub async fn next(
         &mut self,
     ) -> Result<Option<(Invocation<'_>, Responder<'_>, Context)>, Error> {
-        let Self { core, lifecycle } = self;
-        lifecycle.cross().await?;
-        let InLifecycle { shared, limit, asked, .. } = lifecycle;
-        let Some((invocation, responder)) = core.next(Some(&shared.active.tasks)).await? else {
+        match self.wait().await {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(error) => {
+                if Arc::strong_count(&self.lifecycle.ending) == 1 {
+                    // The caller probably drops the worker now, which would block.
+                    let _logged = self.lifecycle.ending.finish().await;
+                }
+                return Err(error);
+            }
+        }
+        let Self { core, lifecycle: InLifecycle { shared, limit, asked, .. } } = self;
+        let Some((invocation, responder)) = core.in_flight(Some(&shared.active.tasks)) else {
             return Ok(None);
         };
         let context = Context::new(shared, &invocation, asked.take());
         *limit = Some(context.time_limit());
         Ok(Some((invocation, responder, context)))
+    }
+
+    async fn wait(&mut self) -> Result<bool, Error> {
+        self.lifecycle.cross().await?;
+        self.core.wait().await
     }
 
     /// Returns the responder of the last [`next`](Self::next) again; `None` if no invocation waits

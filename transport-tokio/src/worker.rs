@@ -282,20 +282,24 @@ impl Core {
         &'w mut self,
         tasks: Option<&'w Tasks>,
     ) -> Result<Option<(Invocation<'w>, Responder<'w>)>, Error> {
-        if !self.wait().await? {
-            return Ok(None);
-        }
+        Ok(if self.wait().await? { self.in_flight(tasks) } else { None })
+    }
+
+    /// The invocation that was waited for, and its responder.
+    pub(crate) fn in_flight<'w>(
+        &'w mut self,
+        tasks: Option<&'w Tasks>,
+    ) -> Option<(Invocation<'w>, Responder<'w>)> {
         #[cfg(any(feature = "log", feature = "tracing"))]
         let sets_current = self.sets_current;
         let Self { driver, scratch, error_types, .. } = self;
-        Ok(driver.in_flight().map(|(invocation, inner)| {
-            let invocation = Invocation(invocation);
-            #[cfg(any(feature = "log", feature = "tracing"))]
-            if sets_current {
-                current::set(invocation.request_id());
-            }
-            (invocation, Responder { inner, scratch, tasks, error_types })
-        }))
+        let (invocation, inner) = driver.in_flight()?;
+        let invocation = Invocation(invocation);
+        #[cfg(any(feature = "log", feature = "tracing"))]
+        if sets_current {
+            current::set(invocation.request_id());
+        }
+        Some((invocation, Responder { inner, scratch, tasks, error_types }))
     }
 
     /// Waits for an invocation; `false` if the runtime is stopped first.
