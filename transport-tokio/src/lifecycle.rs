@@ -343,8 +343,8 @@ impl Worker<InLifecycle> {
     /// Ends the worker. If it was the last of its runtime, this runs the shutdown hooks and returns
     /// their result. An invocation in flight is reported as failed first.
     ///
-    /// A worker that is dropped runs the hooks, too, if it was the last. That blocks its thread,
-    /// and reports no invocation.
+    /// A worker that is dropped runs the hooks, too, if it was the last, but it blocks its thread:
+    /// on a current-thread runtime the hooks cannot wait for timers and sockets.
     ///
     /// # Errors
     ///

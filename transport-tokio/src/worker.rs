@@ -43,6 +43,9 @@ use crate::stop::StopHandle;
 /// # }
 /// ```
 ///
+/// A worker of a runtime with a [lifecycle](crate::Runtime::lifecycle) is a
+/// `Worker<InLifecycle>`, and gives each invocation its context.
+///
 /// A program that cannot keep the responder answers through the worker itself, with
 /// [`send`](Self::send), [`stream`](Self::stream) and [`fail`](Self::fail).
 ///

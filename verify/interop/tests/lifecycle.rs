@@ -113,56 +113,66 @@ fn under_the_strict_policy_unfinished_work_ends_the_process() {
     running.wait_for(&[LEFT_BEHIND, &second]);
 }
 
+/// The example on each transport that has it; all behave alike.
+const LIFECYCLES: [&str; 2] = ["lifecycle", "async_lifecycle"];
+
 #[test]
 fn a_thawed_function_knows_how_long_it_was_frozen() {
-    let running = Logged::example("lifecycle", &[]).with(Function::freeze).start();
-    running.invoke();
-    running.wait_for_freeze();
-    // The length of the freeze that the function must notice.
-    thread::sleep(Duration::from_millis(1_050));
-    running.invoke();
-    running.line_with(&["the environment was frozen for 1 s"]);
-    running.wait_for_freeze();
-    running.invoke();
-    assert_eq!(running.log().matches("the environment was frozen").count(), 1, "{}", running.log());
+    for example in LIFECYCLES {
+        let running = Logged::example(example, &[]).with(Function::freeze).start();
+        running.invoke();
+        running.wait_for_freeze();
+        // The length of the freeze that the function must notice.
+        thread::sleep(Duration::from_millis(1_050));
+        running.invoke();
+        running.line_with(&["the environment was frozen for 1 s"]);
+        running.wait_for_freeze();
+        running.invoke();
+        let log = running.log();
+        assert_eq!(log.matches("the environment was frozen").count(), 1, "{log}");
+    }
 }
 
 #[test]
 fn a_pretended_freeze_moves_the_next_deadline_by_its_length() {
-    let minutes = Duration::from_secs(600);
-    let running = Logged::example("lifecycle", &[]).with(|it| it.freeze_for(minutes)).start();
-    running.invoke();
-    running.wait_for_freeze();
-    running.invoke();
-    // The timeout is 300 s. The lab moves the deadline, not the function's clock.
-    assert!(running.line_with(&["it has 300 s"]) < running.line_with(&["it has 900 s"]));
+    for example in LIFECYCLES {
+        let minutes = Duration::from_secs(600);
+        let running = Logged::example(example, &[]).with(|it| it.freeze_for(minutes)).start();
+        running.invoke();
+        running.wait_for_freeze();
+        running.invoke();
+        // The timeout is 300 s. The lab moves the deadline, not the function's clock.
+        assert!(running.line_with(&["it has 300 s"]) < running.line_with(&["it has 900 s"]));
+    }
 }
 
 #[test]
 fn a_snapshot_is_taken_between_its_hooks() {
-    let running = Logged::example("lifecycle", &[]).with(Function::snapstart).start();
-    running.wait_for(&["before the snapshot: connections are closed"]);
-    running.wait_for_freeze();
-    assert!(!running.log().contains("after the restore"), "{}", running.log());
-    running.invoke();
-    let order = [
-        "init hook \"greeting\"",
-        "init hook \"slow\" is done",
-        "before the snapshot",
-        "after the restore",
-        "is invoked",
-    ];
-    let lines: Vec<_> = order.iter().map(|part| running.line_with(&[part])).collect();
-    assert!(lines.is_sorted(), "{lines:?}: {}", running.log());
-    running.lab.stop();
-    // Its extension has reconnected and asked for events again, so the process gets SIGTERM.
-    running.line_with(&["shutdown hook \"flush\" has"]);
+    for example in LIFECYCLES {
+        let running = Logged::example(example, &[]).with(Function::snapstart).start();
+        running.wait_for(&["before the snapshot: connections are closed"]);
+        running.wait_for_freeze();
+        assert!(!running.log().contains("after the restore"), "{}", running.log());
+        running.invoke();
+        let order = [
+            "init hook \"greeting\"",
+            "init hook \"slow\" is done",
+            "before the snapshot",
+            "after the restore",
+            "is invoked",
+        ];
+        let lines: Vec<_> = order.iter().map(|part| running.line_with(&[part])).collect();
+        assert!(lines.is_sorted(), "{lines:?}: {}", running.log());
+        running.lab.stop();
+        // Its extension has reconnected and asked for events again, so the process gets SIGTERM.
+        running.line_with(&["shutdown hook \"flush\" has"]);
+    }
 }
 
 #[test]
 fn a_stopped_function_runs_its_shutdown_hooks() {
-    for freeze in [false, true] {
-        let function = Logged::example("lifecycle", &[]);
+    for (example, freeze) in LIFECYCLES.into_iter().flat_map(|it| [(it, false), (it, true)]) {
+        let function = Logged::example(example, &[]);
         let function = if freeze { function.with(Function::freeze) } else { function };
         let running = function.start();
         running.invoke();
