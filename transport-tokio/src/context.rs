@@ -13,7 +13,7 @@ use lambda_proto::lifecycle::Clocks;
 #[cfg(any(feature = "log", feature = "tracing"))]
 use lambda_proto_host::current;
 use lambda_proto_host::lifecycle::Cancellation;
-use lambda_proto_host::{self as host, Active};
+use lambda_proto_host::{self as host, Active, Task};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 #[cfg(feature = "tokio-util")]
@@ -134,9 +134,20 @@ impl Context {
         self.token.get_or_init(|| Token::new(self)).token.clone()
     }
 
+    /// Registers work that continues after the answer, as [`host::Context::begin_work`]: the work
+    /// ends when the returned value is dropped, on any thread. [`spawn_work`](Self::spawn_work) does
+    /// this for a future.
+    pub fn begin_work<'i>(
+        &self,
+        invocation: impl Into<InvocationHead<'i>>,
+        name: &'static str,
+    ) -> Task {
+        self.host.begin_work(invocation, name)
+    }
+
     /// Spawns work that continues after the answer, and registers it as
-    /// [`begin_work`](lambda_proto_host::Context::begin_work) does. The work ends when the future
-    /// ends, panics or is aborted. `invocation` is the invocation of this context, or its head.
+    /// [`begin_work`](Self::begin_work) does. The work ends when the future ends, panics or is
+    /// aborted. `invocation` is the invocation of this context, or its head.
     ///
     /// Asking for the next invocation freezes the environment. Before that, the
     /// [policy](crate::Lifecycle::work) decides about work that has not ended. With the features

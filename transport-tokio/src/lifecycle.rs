@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use futures_util::future::select;
+use lambda_proto::api::InvocationHead;
 use lambda_proto::client::Receipt;
 use lambda_proto::lifecycle::{Clocks, TimeLimit};
 use lambda_proto_host::lifecycle::{NoLifecycle, Shutdown, clock};
-use lambda_proto_host::{Crossed, Error, Failure, Started, Starting, catch};
+use lambda_proto_host::{Crossed, Error, Failure, Started, Starting, Tasks, catch};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::sleep_until;
@@ -213,8 +214,7 @@ impl Running {
         let lifecycle = InLifecycle {
             shared: self.shared.clone(),
             stop: self.runtime.stop_handle(),
-            limit: None,
-            asked: None,
+            latest: Latest::default(),
             ending: self.ending.clone(),
         };
         Worker { core: worker.core, lifecycle }
@@ -251,20 +251,39 @@ impl Drop for Ending {
 pub struct InLifecycle {
     shared: Arc<Shared>,
     stop: StopHandle,
-    /// The limit of the latest invocation.
-    limit: Option<TimeLimit>,
-    /// The clocks after the freeze point of the latest invocation, before the runtime asked for the
-    /// next; it still does if the future of `next` was dropped.
-    asked: Option<Clocks>,
+    latest: Latest,
     ending: Arc<Ending>,
 }
 
+/// The latest invocation of a worker.
+#[derive(Default)]
+struct Latest {
+    /// Its limit.
+    limit: Option<TimeLimit>,
+    /// The clocks after its freeze point, before the worker asked for the next invocation. It still
+    /// does if the future of `next` was dropped.
+    asked: Option<Clocks>,
+}
+
+impl Latest {
+    /// The context of an invocation that has just arrived.
+    fn context(&mut self, shared: &Arc<Shared>, invocation: &InvocationHead<'_>) -> Context {
+        let context = Context::new(shared, invocation, self.asked.take());
+        self.limit = Some(context.time_limit());
+        context
+    }
+}
+
 impl InLifecycle {
+    fn tasks(&self) -> &Tasks {
+        &self.shared.active.tasks
+    }
+
     /// Waits for the registered work of the latest invocation, then reads the clocks.
     async fn cross(&mut self) -> Result<(), Error> {
-        let (Some(limit), None) = (self.limit, self.asked) else { return Ok(()) };
+        let Latest { limit: Some(limit), asked: None } = self.latest else { return Ok(()) };
         while !self.stop.is_stopping() {
-            let crossed = self.shared.active.tasks.try_cross(|| limit);
+            let crossed = self.tasks().try_cross(|| limit);
             let Crossed::Wait { until } = crossed.map_err(Error::LeftBehind)? else { break };
             // The notification is kept, so none is lost in between. One that was kept from an
             // earlier freeze point only makes another attempt.
@@ -272,7 +291,7 @@ impl InLifecycle {
             let time_is_over = pin!(sleep_until(until.into()));
             unless_stopped(&self.stop, select(work_is_over, time_is_over)).await;
         }
-        self.asked = Some(clock::now());
+        self.latest.asked = Some(clock::now());
         Ok(())
     }
 }
@@ -303,13 +322,12 @@ impl Worker<InLifecycle> {
                 return Err(error);
             }
         }
-        let Self { core, lifecycle: InLifecycle { shared, limit, asked, .. } } = self;
-        let Some((invocation, responder)) = core.in_flight(Some(&shared.active.tasks)) else {
-            return Ok(None);
-        };
-        let context = Context::new(shared, &invocation, asked.take());
-        *limit = Some(context.time_limit());
-        Ok(Some((invocation, responder, context)))
+        let Self { core, lifecycle: InLifecycle { shared, latest, .. } } = self;
+        let in_flight = core.in_flight(Some(&shared.active.tasks));
+        Ok(in_flight.map(|(invocation, responder)| {
+            let context = latest.context(shared, &invocation);
+            (invocation, responder, context)
+        }))
     }
 
     async fn wait(&mut self) -> Result<bool, Error> {
@@ -320,7 +338,7 @@ impl Worker<InLifecycle> {
     /// Returns the responder of the last [`next`](Self::next) again; `None` if no invocation waits
     /// for an answer, or if its stream has begun.
     pub fn responder(&mut self) -> Option<Responder<'_>> {
-        self.core.responder(Some(&self.lifecycle.shared.active.tasks))
+        self.core.responder(Some(self.lifecycle.tasks()))
     }
 
     /// Calls `handler` for every invocation until the runtime is stopped.
