@@ -18,7 +18,8 @@ use crate::connector::unless_stopped;
 use crate::context::{Context, Shared};
 use crate::handler::{Invocation, Responder, Sent};
 use crate::hooks::Lifecycle;
-use crate::runtime::Runtime;
+use crate::parallel::{self, Slot};
+use crate::runtime::{Runtime, spawn_slots};
 use crate::stop::StopHandle;
 use crate::worker::Worker;
 
@@ -95,6 +96,41 @@ impl Runtime<Lifecycle> {
         result.and(ended)
     }
 
+    /// Runs the init hooks, then calls `handler` for every invocation, on all threads of the tokio
+    /// runtime as [without a lifecycle](Runtime::run_parallel), until the runtime is
+    /// [stopped](Self::stop_handle) or a signal ends the process; then runs the shutdown hooks.
+    ///
+    /// If this future is dropped, the runtime is stopped, and its tasks go on until they have
+    /// answered their invocations in flight and the shutdown hooks have run.
+    ///
+    /// ```no_run
+    /// # use lambda_proto_tokio::{Context, Error, Lifecycle, Runtime, parallel};
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Error> {
+    /// let runtime = Runtime::from_env()?.lifecycle(Lifecycle::new());
+    /// runtime.run_parallel(|invocation, responder, context| async move {
+    ///     context.spawn_work(&invocation, "count", async { /* Count after the answer. */ });
+    ///     Ok(responder.send(invocation.body()).await)
+    /// }).await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub async fn run_parallel<F, A>(self, handler: F) -> Result<(), Error>
+    where
+        F: Fn(parallel::Invocation, parallel::Responder, Context) -> A + Send + Sync + 'static,
+        A: Future<Output = Result<parallel::Sent, Failure>> + Send + 'static,
+    {
+        let Some(running) = self.start().await? else { return Ok(()) };
+        let stop = running.runtime.stop_handle();
+        let _when_dropped = StopOnDrop(&stop);
+        // In a task of its own, which goes on if this future is dropped.
+        let run = tokio::spawn(run_parallel(running, handler));
+        run.await.unwrap_or_else(|error| Err(Error::Panicked { message: error.to_string() }))
+    }
+
     /// Runs the init hooks and returns one worker, however many slots there are, from which the
     /// program takes invocations without a handler; `None` if the runtime was stopped before the
     /// first invocation.
@@ -147,7 +183,53 @@ impl Runtime<Lifecycle> {
     }
 }
 
-/// Stops a runtime whose future is dropped while it starts.
+/// Runs a task for each slot, then the shutdown hooks.
+async fn run_parallel<F, A>(running: Running, handler: F) -> Result<(), Error>
+where
+    F: Fn(parallel::Invocation, parallel::Responder, Context) -> A + Send + Sync + 'static,
+    A: Future<Output = Result<parallel::Sent, Failure>> + Send + 'static,
+{
+    let (slots, stop) = (running.runtime.settings.slots, running.runtime.stop_handle());
+    let ending = running.ending.clone();
+    let shared = Arc::new((running, handler));
+    let run = |slot| {
+        let shared = shared.clone();
+        async move {
+            let (running, handler) = &*shared;
+            loop {
+                let Worker { core, lifecycle } = running.worker();
+                let ended = serve(Slot::new(core, slot), lifecycle, handler).await;
+                if let Some(ended) = running.runtime.ended(slot, ended).await {
+                    return ended;
+                }
+            }
+        }
+    };
+    let result = spawn_slots(slots, &stop, run).await;
+    let ended = ending.finish().await;
+    result.and(ended)
+}
+
+/// Calls `handler` for every invocation of a slot until the runtime is stopped.
+async fn serve<F, A>(mut slot: Slot, mut lifecycle: InLifecycle, handler: &F) -> Result<(), Error>
+where
+    F: Fn(parallel::Invocation, parallel::Responder, Context) -> A,
+    A: Future<Output = Result<parallel::Sent, Failure>>,
+{
+    loop {
+        lifecycle.cross().await?;
+        let next = slot.next(Some(lifecycle.tasks())).await?;
+        let Some((invocation, responder)) = next else { return Ok(()) };
+        let InLifecycle { shared, latest, .. } = &mut lifecycle;
+        let handling = async {
+            let context = latest.context(shared, &invocation.head());
+            handler(invocation, responder, context).await
+        };
+        slot.handle(handling).await;
+    }
+}
+
+/// Stops a runtime whose future is dropped.
 struct StopOnDrop<'s>(&'s StopHandle);
 
 impl Drop for StopOnDrop<'_> {
