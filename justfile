@@ -6,7 +6,7 @@ export PATH := tools / "bin" + ":" + tools / "cargo/bin" + ":" + env("PATH")
 # Other workspaces share what they can with this one; some of their Cargo commands run in their folders.
 export CARGO_TARGET_DIR := env("CARGO_TARGET_DIR", justfile_directory() / "target")
 
-published := "lambda-proto lambda-proto-extension lambda-proto-host lambda-proto-std lambda-proto-mio"
+published := "lambda-proto lambda-proto-extension lambda-proto-host lambda-proto-std lambda-proto-tokio lambda-proto-mio"
 workspaces := "Cargo.toml examples/nolibc/Cargo.toml verify/panic-free/Cargo.toml benches/Cargo.toml fuzz/Cargo.toml"
 
 [private]
@@ -57,8 +57,8 @@ words:
 [private]
 clippy:
     cargo clippy --quiet --locked --workspace --all-targets --all-features -- -D warnings
-    cargo clippy --quiet --locked -p lambda-proto -p lambda-proto-extension -p lambda-proto-std -p lambda-proto-mio \
-        --no-default-features -- -D warnings
+    cargo clippy --quiet --locked -p lambda-proto -p lambda-proto-extension -p lambda-proto-std -p lambda-proto-tokio \
+        -p lambda-proto-mio --no-default-features -- -D warnings
     cargo clippy --quiet --locked --manifest-path fuzz/Cargo.toml -- -D warnings
     cargo clippy --quiet --locked --manifest-path verify/panic-free/Cargo.toml --all-features -- -D warnings
 
