@@ -19,8 +19,7 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-const REMEDY: &str =
-    "use the crate lambda-proto-mio or lambda-proto-std, or the example tokio_driver";
+const REMEDY: &str = "use the crate lambda-proto-std, lambda-proto-tokio or lambda-proto-mio";
 
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "the kernel gets pointers to memory that must stay valid")]

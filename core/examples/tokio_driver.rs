@@ -1,6 +1,11 @@
-//! A Lambda runtime on its own event loop: tokio, one thread, a task and a connection for each
-//! client, async handlers. It uses no transport crate: `Client` says what to do next, and this file
-//! does it.
+//! A Lambda runtime on its own event loop, here tokio's: one thread, a task and a connection for
+//! each client, async handlers. `Client` says what to do next, and this file does it.
+//!
+//! It is for programs whose loop says when a socket is ready, and that want to decide each read and
+//! write themselves. Unlike the loop of `lambda_proto::async_driver`, it waits for both directions at
+//! once while it sends an answer, so a reply to half of an answer counts although the service reads
+//! no further. `io_uring_driver` is the same for a loop that reports completed operations. To write a
+//! function on tokio, use the crate `lambda-proto-tokio`.
 //!
 //! Try it with `cargo run -p lambda-lab -- run --event '{}' target/debug/examples/tokio_driver`.
 

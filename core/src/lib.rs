@@ -132,7 +132,8 @@
 //!
 //! Each layer is public and works without the ones above it. A program with its own event loop uses
 //! [`client`], or the crate `lambda-proto-mio`. A program that blocks uses `driver`, or the crate
-//! `lambda-proto-std`; one with an async executor, `async_driver`.
+//! `lambda-proto-std`; one with an async executor, `async_driver`, or, on tokio, the crate
+//! `lambda-proto-tokio`.
 //!
 //! Next to the layers, [`lifecycle`] computes from the caller's clock readings how much time there
 //! is to run and to stop, and how long the environment was frozen. The Extensions API and the

@@ -9,8 +9,9 @@
 //! - `serde`: [`policy::Options`] can be read from a configuration file.
 //! - `log-config`: the runtime's own log lines follow the function's logging configuration.
 //!
-//! Functions use one of the transports, `lambda-proto-std` or `lambda-proto-mio`, which re-export
-//! what functions need. This crate is for authors of other transports.
+//! Functions use one of the transports, `lambda-proto-std`, `lambda-proto-tokio` or
+//! `lambda-proto-mio`, which re-export what functions need. This crate is for authors of other
+//! transports.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 

@@ -392,7 +392,7 @@ fn a_500_ends_the_process_after_the_answers_in_flight(driver: &Path) {
 fn assert_names_cause_and_remedy(line: &str) {
     let causes = ["seccomp", "kernel.io_uring_disabled", "ulimit -l", "refuses", "only Linux"];
     assert!(causes.iter().any(|cause| line.contains(cause)), "{line}");
-    for remedy in ["lambda-proto-mio", "lambda-proto-std", "tokio_driver"] {
+    for remedy in ["lambda-proto-std", "lambda-proto-tokio", "lambda-proto-mio"] {
         assert!(line.contains(remedy), "{line}");
     }
 }
