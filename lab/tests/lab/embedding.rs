@@ -38,6 +38,30 @@ fn a_runtime_can_run_on_a_thread_of_the_same_program() {
     });
 }
 
+/// The test that the first page of `lambda-proto-tokio` shows.
+#[tokio::test]
+async fn an_async_runtime_can_run_in_the_task_of_a_test() {
+    use lambda_proto_tokio::{Failure, Invocation, Responder, Runtime, Sent};
+
+    async fn handle<'i>(
+        invocation: Invocation<'i>,
+        responder: Responder<'i>,
+    ) -> Result<Sent<'i>, Failure> {
+        Ok(responder.send(std::str::from_utf8(invocation.body())?.to_uppercase()).await)
+    }
+
+    let lab = external();
+    let runtime = Runtime::new(Endpoint::parse(&lab.runtime_api()).unwrap());
+    let stop = runtime.stop_handle();
+    let calls = tokio::task::spawn_blocking(move || {
+        let answer = lab.invoke("hello");
+        stop.stop();
+        answer
+    });
+    runtime.run(handle).await.unwrap();
+    assert_eq!(calls.await.unwrap().unwrap().text(), "HELLO");
+}
+
 #[test]
 fn a_lab_can_be_used_and_dropped_on_a_thread_of_another_tokio_runtime() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
