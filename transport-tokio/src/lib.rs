@@ -146,13 +146,29 @@
 //!
 //! | method | handlers | the handler and its future |
 //! |---|---|---|
-//! | [`Runtime::run`] | take turns in the task that awaits it | borrow their event and anything else; need not be `Send` |
-//! | `Runtime::run_parallel` | each slot is a task of its own, on any thread | own their event (`parallel::Invocation`); `Send + 'static` |
+//! | [`Runtime::run`] | take turns in the task that awaits it | borrow the event and anything else; need not be `Send` |
+//! | [`Runtime::run_parallel`] | run in a task for each slot, on any thread | own the event ([`parallel::Invocation`]); are `Send + 'static` |
 //!
 //! The multi-threaded flavor (the default of `#[tokio::main]`, with tokio's feature
 //! `rt-multi-thread`) pays off where handlers compute and the function has more than one virtual
 //! CPU: with `run_parallel`, or with `run` and handlers that spawn tasks of their own. `run` alone
 //! gains nothing from more threads.
+//!
+//! ```no_run
+//! use lambda_proto_tokio::{Error, Runtime};
+//! # fn checksum(bytes: &[u8]) -> u32 { bytes.len() as u32 }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Error> {
+//!     let runtime = Runtime::from_env()?;
+//!     runtime
+//!         .run_parallel(|invocation, responder| async move {
+//!             let sum = checksum(invocation.body());
+//!             Ok(responder.send(format!("{sum:08x}")).await)
+//!         })
+//!         .await
+//! }
+//! ```
 //!
 //! # Blocking code
 //!
@@ -196,6 +212,9 @@
 //! # }
 //! ```
 //!
+//! [`ResponseStream::send_all`] sends the items of a `Stream`. A [`ResponseStream`] is also an
+//! [`AsyncWrite`](tokio::io::AsyncWrite), for `tokio::io::copy` and for encoders.
+//!
 //! # Work after the answer
 //!
 //! The caller has its answer when `send` returns, and the environment runs until the handler
@@ -215,9 +234,17 @@
 //! ```
 //!
 //! A task that the handler spawns and does not await may be frozen in the middle of its work, and
-//! continue during a later invocation or never. [Work that outlives the answer] compares the ways
-//! to avoid that. [`Responder::send_and_next`] is for handlers that have nothing left to do: it
-//! saves two system calls.
+//! continue during a later invocation or never. [`Context::spawn_work`] spawns one for which the
+//! runtime waits before it asks for the next invocation. [Work that outlives the answer] compares
+//! the ways. [`Responder::send_and_next`] is for handlers that have nothing left to do: it saves two
+//! system calls.
+//!
+//! # Hooks and a context
+//!
+//! [`Runtime::lifecycle`] adds async hooks: init hooks, which run concurrently, those of SnapStart,
+//! and shutdown hooks after SIGTERM. The handler gets a third argument, the [`Context`], with the
+//! values of the init hooks and [`cancelled`](Context::cancelled), a future that is ready shortly
+//! before the deadline.
 //!
 //! # Cancellation
 //!
@@ -229,7 +256,8 @@
 //! | the same, after its first byte | the connection may have to be closed, and the caller may get no answer; the loop continues. [`lambda_proto::async_driver`](lambda_proto::async_driver#cancellation) has every case |
 //! | [`ResponseStream`] | the stream ends with an error, which the caller sees after the data |
 //! | [`Worker::next`] | nothing is lost; the next call continues |
-//! | [`Runtime::run`] | the handlers in flight are dropped, too, and the connections are closed. The service is not told, so use the [`StopHandle`] to end a runtime |
+//! | [`Runtime::run`] | its handlers are dropped, too, and their invocations are reported as failed, which [blocks](Worker#cancellation). To end a runtime in order, use the [`StopHandle`] |
+//! | [`Runtime::run_parallel`] | the runtime is stopped; its tasks continue until they have answered |
 //!
 //! So put a time limit around the work, and not around the answer:
 //!
