@@ -236,8 +236,8 @@
 //! A task that the handler spawns and does not await may be frozen in the middle of its work, and
 //! continue during a later invocation or never. [`Context::spawn_work`] spawns one for which the
 //! runtime waits before it asks for the next invocation. [Work that outlives the answer] compares
-//! the ways. [`Responder::send_and_next`] is for handlers that have nothing left to do: it saves two
-//! system calls.
+//! the ways. [`Responder::send_and_next`] is for handlers that have nothing left to do: it saves
+//! two system calls.
 //!
 //! # Hooks and a context
 //!
