@@ -1,7 +1,7 @@
 //! Compares counts with their bounds.
 
 use crate::bounds;
-use crate::clients::{Client, Kind};
+use crate::clients::Client;
 use crate::error::{Error, Result};
 use crate::instructions::{self, Row};
 use crate::measure::system_calls;
@@ -53,7 +53,10 @@ pub(crate) fn check(options: &Options) -> Result<()> {
         let count = instructions(kind.name())? - bare;
         at_most(&format!("instructions of {} beyond httparse", kind.name()), count, most);
     }
-    at_most("instructions of pool", instructions(Kind::Pool.name())?, bounds::POOL);
+    for (kind, most) in bounds::EVENT_LOOPS {
+        let what = format!("instructions of {}", kind.name());
+        at_most(&what, instructions(kind.name())?, most);
+    }
     match failed {
         0 => Ok(()),
         _ => Err(Error::new(format!("{failed} counts exceed their bounds in src/bounds.rs"))),

@@ -24,6 +24,8 @@ pub(crate) enum Kind {
     Echo,
     EchoPipelined,
     Pool,
+    AsyncEcho,
+    AsyncEchoPipelined,
     LambdaRuntime,
     LambdaRuntimeThreads,
     LambdaRuntimeConcurrent,
@@ -33,12 +35,14 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Floor,
         Self::FloorPipelined,
         Self::Echo,
         Self::EchoPipelined,
         Self::Pool,
+        Self::AsyncEcho,
+        Self::AsyncEchoPipelined,
         Self::LambdaRuntime,
         Self::LambdaRuntimeThreads,
         Self::LambdaRuntimeConcurrent,
@@ -55,6 +59,8 @@ impl Kind {
             Self::Echo => "echo",
             Self::EchoPipelined => "echo-pipelined",
             Self::Pool => "pool",
+            Self::AsyncEcho => "async_echo",
+            Self::AsyncEchoPipelined => "async_echo-pipelined",
             Self::LambdaRuntime => "lambda_runtime",
             Self::LambdaRuntimeThreads => "lambda_runtime-threads",
             Self::LambdaRuntimeConcurrent => "lambda_runtime-concurrent",
@@ -73,14 +79,18 @@ impl Kind {
 
     /// Whether it is measured with several slots.
     pub(crate) fn has_slots(self) -> bool {
-        use Kind::{LambdaRuntimeConcurrent, LambdaRuntimeConcurrentThreads, Pool};
-        matches!(self, Pool | LambdaRuntimeConcurrent | LambdaRuntimeConcurrentThreads)
+        use Kind::{AsyncEcho, LambdaRuntimeConcurrent, LambdaRuntimeConcurrentThreads, Pool};
+        matches!(self, Pool | AsyncEcho | LambdaRuntimeConcurrent | LambdaRuntimeConcurrentThreads)
     }
 
     /// Whether it is measured with one slot and bodies of several lengths. `nolibc` takes only
     /// small bodies; only its size and its start are of interest.
     pub(crate) fn has_bodies(self) -> bool {
-        self == Self::Pool || self != Self::Nolibc && !self.has_slots()
+        match self {
+            Self::Pool | Self::AsyncEcho => true,
+            Self::Nolibc => false,
+            _ => !self.has_slots(),
+        }
     }
 
     /// Whether it always uses the same connection, so that blocking calls can serve it. With
@@ -92,7 +102,10 @@ impl Kind {
 
     /// The floor that makes the same system calls.
     pub(crate) fn floor(self) -> Self {
-        if self == Self::EchoPipelined { Self::FloorPipelined } else { Self::Floor }
+        match self {
+            Self::EchoPipelined | Self::AsyncEchoPipelined => Self::FloorPipelined,
+            _ => Self::Floor,
+        }
     }
 
     /// By which factor to reduce the number of invocations, because each takes longer.
@@ -124,6 +137,8 @@ impl Client {
             Kind::Echo => (programs.ours("lambda-proto-std", "echo")?, &[]),
             Kind::EchoPipelined => (programs.ours("lambda-proto-std", "echo")?, &["--pipelined"]),
             Kind::Pool => (programs.ours("lambda-proto-mio", "pool")?, &[]),
+            Kind::AsyncEcho => (async_echo(programs)?, &[]),
+            Kind::AsyncEchoPipelined => (async_echo(programs)?, &["--pipelined"]),
             Kind::LambdaRuntime => (peer(programs)?, &["one-thread", "single"]),
             Kind::LambdaRuntimeThreads => (peer(programs)?, &["threads", "single"]),
             Kind::LambdaRuntimeConcurrent => (peer(programs)?, &["one-thread", "concurrent"]),
@@ -152,6 +167,10 @@ impl Client {
             slots => format!("{}, {slots} slots", self.kind.name()),
         }
     }
+}
+
+fn async_echo(programs: &mut Programs) -> Result<PathBuf> {
+    programs.ours("lambda-proto-tokio", "async_echo")
 }
 
 fn peer(programs: &mut Programs) -> Result<PathBuf> {

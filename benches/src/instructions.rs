@@ -45,6 +45,8 @@ pub(crate) fn count(
         (Kind::Echo, LONG),
         (Kind::EchoPipelined, LONG),
         (Kind::Pool, LONG),
+        (Kind::AsyncEcho, LONG),
+        (Kind::AsyncEchoPipelined, LONG),
     ];
     if with_lambda_runtime {
         // With twenty times as many instructions, a shorter run is as precise.

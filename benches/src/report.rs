@@ -112,12 +112,13 @@ The tables show the median of all rounds and its 95 % confidence interval (boots
 ";
 
 /// The clients in the graphs: few enough to distinguish.
-const DRAWN: [Kind; 6] = [
+const DRAWN: [Kind; 7] = [
     Kind::Floor,
     Kind::FloorPipelined,
     Kind::Echo,
     Kind::EchoPipelined,
     Kind::Pool,
+    Kind::AsyncEcho,
     Kind::LambdaRuntime,
 ];
 
@@ -132,7 +133,8 @@ fn color(kind: Kind) -> &'static str {
         Kind::LambdaRuntime | Kind::LambdaRuntimeConcurrent => "#d55e00",
         Kind::LambdaRuntimeThreads | Kind::LambdaRuntimeConcurrentThreads => "#cc79a7",
         Kind::Awslambdaric => "#e69f00",
-        Kind::Nolibc => "#000000",
+        // `nolibc` is in no graph.
+        Kind::AsyncEcho | Kind::AsyncEchoPipelined | Kind::Nolibc => "#000000",
     }
 }
 

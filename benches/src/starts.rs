@@ -7,8 +7,14 @@ use crate::running::{Cores, Running};
 use crate::statistics::Estimate;
 
 /// The clients to measure, in turn. The others are compared with the first.
-const KINDS: [Kind; 5] =
-    [Kind::Floor, Kind::Nolibc, Kind::Echo, Kind::LambdaRuntime, Kind::LambdaRuntimeThreads];
+const KINDS: [Kind; 6] = [
+    Kind::Floor,
+    Kind::Nolibc,
+    Kind::Echo,
+    Kind::AsyncEcho,
+    Kind::LambdaRuntime,
+    Kind::LambdaRuntimeThreads,
+];
 
 /// How often each is started.
 const ROUNDS: usize = 201;
