@@ -64,6 +64,10 @@ pub(crate) const HTTPARSE: f64 = 3_100.0;
 pub(crate) const EVENT_LOOPS: [(Kind, f64); 3] =
     [(Kind::Pool, 8_600.0), (Kind::AsyncEcho, 9_900.0), (Kind::AsyncEchoPipelined, 7_700.0)];
 
+/// Allocations of an invocation, by the program and its libraries: none, once it is warm. The two
+/// runs may differ by one or two at the start and the end.
+pub(crate) const ALLOCATIONS: f64 = RARE;
+
 /// Fails unless the floor makes exactly its system calls. Checked only if each reply is one
 /// segment.
 pub(crate) fn assert_floor(kind: Kind, body: usize, calls: &Calls) -> Result<()> {

@@ -57,6 +57,10 @@ pub(crate) fn check(options: &Options) -> Result<()> {
         let what = format!("instructions of {}", kind.name());
         at_most(&what, instructions(kind.name())?, most);
     }
+    for Row { client, allocations, .. } in &rows {
+        let holds = *allocations <= bounds::ALLOCATIONS;
+        tell(&format!("allocations of {client}"), *allocations, "none", holds);
+    }
     match failed {
         0 => Ok(()),
         _ => Err(Error::new(format!("{failed} counts exceed their bounds in src/bounds.rs"))),

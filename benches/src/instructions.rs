@@ -1,5 +1,5 @@
-//! User-space instructions per invocation, counted with callgrind from two runs of different
-//! lengths.
+//! User-space instructions and heap allocations per invocation, counted with valgrind from two runs
+//! of different lengths.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -15,18 +15,20 @@ use crate::running::{Cores, Running};
 /// A typical event.
 const BODY: usize = 128;
 
-/// Instructions per invocation.
+/// Counts per invocation.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
     pub(crate) client: String,
     pub(crate) instructions: f64,
+    /// How often memory is allocated or grown.
+    pub(crate) allocations: f64,
 }
 
 /// The name of bare httparse in the table.
 pub(crate) const HTTPARSE: &str = "bare-httparse";
 
-/// Counts instructions of this project, the floor and bare httparse, and, if requested because it
-/// is slow, of `lambda_runtime`.
+/// Counts for this project, the floor and bare httparse, and, if requested because it
+/// is slow, for `lambda_runtime`.
 pub(crate) fn count(
     programs: &mut Programs,
     cores: Cores,
@@ -38,7 +40,11 @@ pub(crate) fn count(
         ));
     }
     let bare = programs.bare_httparse()?;
-    let mut rows = vec![Row { client: HTTPARSE.to_owned(), instructions: parse_only(&bare)? }];
+    let mut rows = vec![Row {
+        client: HTTPARSE.to_owned(),
+        instructions: parse_only(&bare, Counter::Instructions)?,
+        allocations: parse_only(&bare, Counter::Allocations)?,
+    }];
     let mut kinds = vec![
         (Kind::Floor, LONG),
         (Kind::FloorPipelined, LONG),
@@ -54,11 +60,12 @@ pub(crate) fn count(
     }
     for (kind, lengths) in kinds {
         let Some(client) = Client::find(kind, 1, None, programs)? else { continue };
-        eprintln!("callgrind: {}", kind.name());
-        let [once, more] = lengths;
-        let instructions = run(&client, cores, more)? - run(&client, cores, once)?;
-        let instructions = instructions / (more - once) as f64;
-        rows.push(Row { client: kind.name().to_owned(), instructions });
+        eprintln!("valgrind: {}", kind.name());
+        rows.push(Row {
+            client: kind.name().to_owned(),
+            instructions: Counter::Instructions.each(&client, cores, lengths)?,
+            allocations: Counter::Allocations.each(&client, cores, SHORT)?,
+        });
     }
     Ok(rows)
 }
@@ -67,53 +74,91 @@ pub(crate) fn count(
 const LONG: [usize; 2] = [2_000, 12_000];
 const SHORT: [usize; 2] = [500, 2_500];
 
-/// The instructions of a whole run.
-fn run(client: &Client, cores: Cores, invocations: usize) -> Result<f64> {
-    let file = OutFile::new();
-    let words = file.command();
-    let words: Vec<_> = words.iter().map(String::as_str).collect();
-    let mut running = Running::start(client, BODY, cores, &words)?;
-    running.become_fast(true)?;
-    running.serve(invocations)?;
-    running.end()?;
-    file.total()
+/// A tool of valgrind that counts.
+#[derive(Clone, Copy)]
+enum Counter {
+    /// Callgrind.
+    Instructions,
+    /// Memcheck, which counts every call of the allocator.
+    Allocations,
 }
 
-/// The instructions of bare httparse on the two heads of an invocation.
-fn parse_only(program: &Path) -> Result<f64> {
+impl Counter {
+    /// The count of one invocation, from runs of these lengths.
+    fn each(self, client: &Client, cores: Cores, lengths: [usize; 2]) -> Result<f64> {
+        let [once, more] = lengths;
+        let on_top = self.run(client, cores, more)? - self.run(client, cores, once)?;
+        Ok(on_top / (more - once) as f64)
+    }
+
+    /// The count of a whole run.
+    fn run(self, client: &Client, cores: Cores, invocations: usize) -> Result<f64> {
+        let file = OutFile::new();
+        let words = self.command(&file);
+        let words: Vec<_> = words.iter().map(String::as_str).collect();
+        let mut running = Running::start(client, BODY, cores, &words)?;
+        running.become_fast(true)?;
+        running.serve(invocations)?;
+        running.end()?;
+        self.total(&file)
+    }
+
+    fn command(self, file: &OutFile) -> Vec<String> {
+        let words = match self {
+            Self::Instructions => {
+                ["--tool=callgrind".to_owned(), format!("--callgrind-out-file={}", file.0)]
+            }
+            Self::Allocations => ["--leak-check=no".to_owned(), format!("--log-file={}", file.0)],
+        };
+        std::iter::once("valgrind".to_owned()).chain(words).collect()
+    }
+
+    fn total(self, file: &OutFile) -> Result<f64> {
+        let text = fs::read_to_string(&file.0).during("cannot read the output of valgrind")?;
+        let total = match self {
+            Self::Instructions => callgrind_total(&text),
+            Self::Allocations => memcheck_total(&text),
+        };
+        total.ok_or_else(|| Error::new("no total in the output of valgrind: check its version"))
+    }
+}
+
+/// Reads a line such as `totals: 98765`.
+fn callgrind_total(text: &str) -> Option<f64> {
+    let total = text.lines().find_map(|line| line.strip_prefix("totals: "))?;
+    total.split(' ').next()?.parse().ok()
+}
+
+/// Reads a line such as `==7==   total heap usage: 1,234 allocs, 1,200 frees, 98,765 bytes allocated`.
+fn memcheck_total(text: &str) -> Option<f64> {
+    let total = text.lines().find_map(|line| line.split_once("total heap usage: "))?.1;
+    total.split(' ').next()?.replace(',', "").parse().ok()
+}
+
+/// The count of bare httparse on the two heads of an invocation.
+fn parse_only(program: &Path, counter: Counter) -> Result<f64> {
     let [once, more] = LONG.map(|times| {
         let file = OutFile::new();
-        let [valgrind, arguments @ ..] = &file.command()[..] else { return Ok(0.0) };
+        let words = counter.command(&file);
+        let [valgrind, arguments @ ..] = &words[..] else { return Ok(0.0) };
         let mut command = Command::new(valgrind);
         command.args(arguments).arg(program).arg(times.to_string()).stderr(Stdio::null());
         let status = command.status().during("cannot start valgrind")?;
         if !status.success() {
             return Err(Error::new(format!("bare-httparse failed under valgrind: {status}")));
         }
-        file.total()
+        counter.total(&file)
     });
     Ok((more? - once?) / (LONG[1] - LONG[0]) as f64)
 }
 
-/// The output file of callgrind, removed on drop.
+/// The output file of valgrind, removed on drop.
 struct OutFile(String);
 
 impl OutFile {
     fn new() -> Self {
-        let name = format!("lambda-benches-{}.callgrind", process::id());
+        let name = format!("lambda-benches-{}.valgrind", process::id());
         Self(std::env::temp_dir().join(name).display().to_string())
-    }
-
-    fn command(&self) -> Vec<String> {
-        let out = format!("--callgrind-out-file={}", self.0);
-        ["valgrind", "--tool=callgrind", &out].map(str::to_owned).into()
-    }
-
-    fn total(&self) -> Result<f64> {
-        let text = fs::read_to_string(&self.0).during("cannot read the output of callgrind")?;
-        let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
-        let total = total.and_then(|total| total.split(' ').next()?.parse().ok());
-        total.ok_or_else(|| Error::new("no totals in the output of callgrind: check its version"))
     }
 }
 
@@ -127,11 +172,26 @@ impl Drop for OutFile {
 pub(crate) fn table(rows: &[Row]) -> String {
     let bare = rows.iter().find(|row| row.client == HTTPARSE).map_or(0.0, |row| row.instructions);
     let mut text = String::from(
-        "| client | user instructions per 128 B invocation | beyond bare httparse |\n|---|--:|--:|\n",
+        "| client | user instructions | beyond bare httparse | allocations |\n|---|--:|--:|--:|\n",
     );
-    for Row { client, instructions } in rows {
+    for Row { client, instructions, allocations } in rows {
         let beyond = instructions - bare;
-        text += &format!("| {client} | {instructions:.0} | {beyond:.0} |\n");
+        text += &format!("| {client} | {instructions:.0} | {beyond:.0} | {allocations:.2} |\n");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_of_valgrind_are_read() {
+        let callgrind = "summary: 98765\n\ntotals: 98765\n";
+        assert_eq!(callgrind_total(callgrind), Some(98_765.0));
+        let memcheck = "==7== HEAP SUMMARY:\n==7==     in use at exit: 1 bytes in 1 blocks\n\
+            ==7==   total heap usage: 1,234 allocs, 1,233 frees, 98,765 bytes allocated\n";
+        assert_eq!(memcheck_total(memcheck), Some(1_234.0));
+        assert_eq!((callgrind_total(""), memcheck_total("")), (None, None));
+    }
 }

@@ -13,7 +13,8 @@ floor, and of third-party clients.
 
 Usage: lambda-benches [run] [OPTIONS]          measures, and prints tables with ratios; a complete
                                                run writes benches/RESULTS.md and benches/graphs/
-       lambda-benches instructions [OPTIONS]   counts user instructions per invocation (callgrind)
+       lambda-benches instructions [OPTIONS]   counts user instructions and allocations of an
+                                               invocation (valgrind)
        lambda-benches starts [OPTIONS]         measures the time from process start to `next`
        lambda-benches check [OPTIONS]          fails if a count exceeds its bound (src/bounds.rs)
 

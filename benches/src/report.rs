@@ -85,7 +85,7 @@ pub(crate) fn write(
     text += &starts::table(starts);
     text.push('\n');
     if let Some(rows) = instructions {
-        text += "### user-space instructions, counted by callgrind\n\n";
+        text += "### an invocation with an event of 128 B, counted by valgrind\n\n";
         text += &instructions::table(rows);
     }
     let file = out.join("RESULTS.md");
