@@ -1,13 +1,13 @@
 //! Compares counts with their bounds.
 
-use crate::bounds;
 use crate::clients::Client;
 use crate::error::{Error, Result};
 use crate::instructions::{self, Row};
 use crate::measure::system_calls;
 use crate::options::{Options, Placement};
-use crate::programs::{self, Programs};
+use crate::programs::{self, Programs, benches};
 use crate::running::allow_many_files;
+use crate::{bounds, sizes};
 
 const BODY: usize = 128;
 
@@ -61,6 +61,10 @@ pub(crate) fn check(options: &Options) -> Result<()> {
         let holds = *allocations <= bounds::ALLOCATIONS;
         tell(&format!("allocations of {client}"), *allocations, "none", holds);
     }
+    let count = sizes::crates(&benches().join(".."), sizes::TOKIO_WITHOUT_FEATURES)?;
+    let most = bounds::TOKIO_CRATES;
+    let what = "crates of lambda-proto-tokio without features";
+    tell(what, count as f64, &format!("at most {most}"), count <= most);
     match failed {
         0 => Ok(()),
         _ => Err(Error::new(format!("{failed} counts exceed their bounds in src/bounds.rs"))),

@@ -20,6 +20,7 @@ mod results;
 mod run;
 mod running;
 mod service;
+mod sizes;
 mod starts;
 mod statistics;
 
@@ -41,6 +42,10 @@ fn main() -> ExitCode {
         Task::Run => run::run(&options),
         Task::Instructions => count_instructions(&options),
         Task::Starts => time_starts(&options),
+        Task::Sizes => {
+            print!("{}", sizes::table(&sizes::measure(&mut Programs::default())?));
+            Ok(())
+        }
         Task::Check => check::check(&options),
         Task::Help => {
             print!("{}", options::HELP);

@@ -16,6 +16,7 @@ Usage: lambda-benches [run] [OPTIONS]          measures, and prints tables with 
        lambda-benches instructions [OPTIONS]   counts user instructions and allocations of an
                                                invocation (valgrind)
        lambda-benches starts [OPTIONS]         measures the time from process start to `next`
+       lambda-benches sizes                    measures programs, and counts their crates
        lambda-benches check [OPTIONS]          fails if a count exceeds its bound (src/bounds.rs)
 
 Options of run:
@@ -39,6 +40,7 @@ pub(crate) enum Task {
     Run,
     Instructions,
     Starts,
+    Sizes,
     Check,
     Help,
 }
@@ -166,9 +168,10 @@ fn parse_task(name: &str) -> Result<Task> {
         "run" => Ok(Task::Run),
         "instructions" => Ok(Task::Instructions),
         "starts" => Ok(Task::Starts),
+        "sizes" => Ok(Task::Sizes),
         "check" => Ok(Task::Check),
         _ => Err(Error::new(format!(
-            "\"{name}\" is not a command; choose run, instructions, starts or check; see --help"
+            "\"{name}\" is not a command; choose run, instructions, starts, sizes or check; see --help"
         ))),
     }
 }

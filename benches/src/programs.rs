@@ -78,7 +78,7 @@ fn executables(messages: &[u8]) -> impl Iterator<Item = (String, PathBuf)> {
 }
 
 /// Runs Cargo in this workspace; its progress and errors go to standard error.
-fn cargo(workspace: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
+pub(crate) fn cargo(workspace: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(arguments).current_dir(workspace).stdin(Stdio::null()).stderr(Stdio::inherit());

@@ -9,7 +9,7 @@ use crate::graph::{self, Graph, Series};
 use crate::machine::Machine;
 use crate::options::{Options, Placement};
 use crate::results::{Group, Row};
-use crate::{instructions, starts};
+use crate::{instructions, sizes, starts};
 
 /// A group as a table in Markdown.
 pub(crate) fn table(group: &Group) -> String {
@@ -50,13 +50,20 @@ pub(crate) fn table(group: &Group) -> String {
     text
 }
 
+/// The tables without times.
+pub(crate) struct Counts {
+    /// `None` without valgrind.
+    pub(crate) instructions: Option<Vec<instructions::Row>>,
+    pub(crate) sizes: Vec<sizes::Row>,
+}
+
 /// Writes `RESULTS.md` and the graphs.
 pub(crate) fn write(
     out: &Path,
     machine: &Machine,
     groups: &[Group],
     starts: &[starts::Row],
-    instructions: Option<&[instructions::Row]>,
+    counts: &Counts,
     options: &Options,
 ) -> Result<()> {
     let graphs = out.join("graphs");
@@ -84,10 +91,12 @@ pub(crate) fn write(
     }
     text += &starts::table(starts);
     text.push('\n');
-    if let Some(rows) = instructions {
+    if let Some(rows) = &counts.instructions {
         text += "### an invocation with an event of 128 B, counted by valgrind\n\n";
         text += &instructions::table(rows);
+        text.push('\n');
     }
+    text += &sizes::table(&counts.sizes);
     let file = out.join("RESULTS.md");
     fs::write(&file, text).during(&format!("cannot write {}", file.display()))?;
     eprintln!("wrote {}", file.display());

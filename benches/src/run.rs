@@ -9,7 +9,7 @@ use crate::options::{Options, Placement};
 use crate::programs::{self, Programs, benches};
 use crate::results::{Group, Row};
 use crate::running::{Cores, allow_many_files};
-use crate::{bounds, report, starts};
+use crate::{bounds, report, sizes, starts};
 
 /// The length of the event for clients with several slots.
 const SLOTS_BODY: usize = 128;
@@ -47,7 +47,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         _ => None,
     };
-    report::write(&out, &machine, &done, &starts, instructions.as_deref(), options)
+    let counts = report::Counts { instructions, sizes: sizes::measure(&mut programs)? };
+    report::write(&out, &machine, &done, &starts, &counts, options)
 }
 
 /// Builds everything, and returns the groups to measure.
