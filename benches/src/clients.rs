@@ -26,6 +26,7 @@ pub(crate) enum Kind {
     Pool,
     AsyncEcho,
     AsyncEchoPipelined,
+    AsyncEchoParallel,
     LambdaRuntime,
     LambdaRuntimeThreads,
     LambdaRuntimeConcurrent,
@@ -35,7 +36,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Floor,
         Self::FloorPipelined,
         Self::Echo,
@@ -43,6 +44,7 @@ impl Kind {
         Self::Pool,
         Self::AsyncEcho,
         Self::AsyncEchoPipelined,
+        Self::AsyncEchoParallel,
         Self::LambdaRuntime,
         Self::LambdaRuntimeThreads,
         Self::LambdaRuntimeConcurrent,
@@ -61,6 +63,7 @@ impl Kind {
             Self::Pool => "pool",
             Self::AsyncEcho => "async_echo",
             Self::AsyncEchoPipelined => "async_echo-pipelined",
+            Self::AsyncEchoParallel => "async_echo-parallel",
             Self::LambdaRuntime => "lambda_runtime",
             Self::LambdaRuntimeThreads => "lambda_runtime-threads",
             Self::LambdaRuntimeConcurrent => "lambda_runtime-concurrent",
@@ -79,15 +82,18 @@ impl Kind {
 
     /// Whether it is measured with several slots.
     pub(crate) fn has_slots(self) -> bool {
-        use Kind::{AsyncEcho, LambdaRuntimeConcurrent, LambdaRuntimeConcurrentThreads, Pool};
-        matches!(self, Pool | AsyncEcho | LambdaRuntimeConcurrent | LambdaRuntimeConcurrentThreads)
+        match self {
+            Self::Pool | Self::AsyncEcho | Self::AsyncEchoParallel => true,
+            Self::LambdaRuntimeConcurrent | Self::LambdaRuntimeConcurrentThreads => true,
+            _ => false,
+        }
     }
 
     /// Whether it is measured with one slot and bodies of several lengths. `nolibc` takes only
     /// small bodies; only its size and its start are of interest.
     pub(crate) fn has_bodies(self) -> bool {
         match self {
-            Self::Pool | Self::AsyncEcho => true,
+            Self::Pool | Self::AsyncEcho | Self::AsyncEchoParallel => true,
             Self::Nolibc => false,
             _ => !self.has_slots(),
         }
@@ -112,7 +118,9 @@ impl Kind {
     pub(crate) fn slowness(self) -> usize {
         match self {
             Self::Awslambdaric => 8,
-            Self::LambdaRuntimeThreads | Self::LambdaRuntimeConcurrentThreads => 2,
+            Self::AsyncEchoParallel
+            | Self::LambdaRuntimeThreads
+            | Self::LambdaRuntimeConcurrentThreads => 2,
             _ => 1,
         }
     }
@@ -139,6 +147,7 @@ impl Client {
             Kind::Pool => (programs.ours("lambda-proto-mio", "pool")?, &[]),
             Kind::AsyncEcho => (async_echo(programs)?, &[]),
             Kind::AsyncEchoPipelined => (async_echo(programs)?, &["--pipelined"]),
+            Kind::AsyncEchoParallel => (async_echo(programs)?, &["--parallel"]),
             Kind::LambdaRuntime => (peer(programs)?, &["one-thread", "single"]),
             Kind::LambdaRuntimeThreads => (peer(programs)?, &["threads", "single"]),
             Kind::LambdaRuntimeConcurrent => (peer(programs)?, &["one-thread", "concurrent"]),

@@ -115,7 +115,7 @@ The tables show the median of all rounds and its 95 % confidence interval (boots
 - The floor (`benches/floor`) makes the same system calls without libc and checks nothing. Pipelined clients
   are compared with the pipelined floor, all others with the sequential one.
 - `lambda_runtime` takes the event as `RawValue`, the least that it can do with it; `-threads` means tokio's
-  multi-threaded runtime with two workers.
+  multi-threaded runtime with two workers, as `async_echo-parallel` uses, which is compared with that.
 - In tables about slots, the service uses `epoll` for all clients, so that only the slots differ.
 
 ";
@@ -142,6 +142,7 @@ fn color(kind: Kind) -> &'static str {
         Kind::LambdaRuntime | Kind::LambdaRuntimeConcurrent => "#d55e00",
         Kind::LambdaRuntimeThreads | Kind::LambdaRuntimeConcurrentThreads => "#cc79a7",
         Kind::Awslambdaric => "#e69f00",
+        Kind::AsyncEchoParallel => "#f0e442",
         // `nolibc` is in no graph.
         Kind::AsyncEcho | Kind::AsyncEchoPipelined | Kind::Nolibc => "#000000",
     }

@@ -47,9 +47,15 @@ impl Group {
         self.rows.iter().find(|row| row.client.kind == kind)
     }
 
-    /// `lambda_runtime` with one thread and the same number of slots, unless `of` is that client.
+    /// `lambda_runtime` with the same number of slots, unless `of` is that client: with one thread,
+    /// or with several for a client of ours that has several.
     pub(crate) fn peer(&self, of: &Row) -> Option<&Row> {
-        let kind = if self.is_slots { Kind::LambdaRuntimeConcurrent } else { Kind::LambdaRuntime };
+        let kind = match (of.client.kind, self.is_slots) {
+            (Kind::AsyncEchoParallel, false) => Kind::LambdaRuntimeThreads,
+            (Kind::AsyncEchoParallel, true) => Kind::LambdaRuntimeConcurrentThreads,
+            (_, false) => Kind::LambdaRuntime,
+            (_, true) => Kind::LambdaRuntimeConcurrent,
+        };
         let is_peer = |row: &&Row| row.client.kind == kind && row.client.slots == of.client.slots;
         self.rows.iter().find(is_peer).filter(|_| of.client.kind != kind)
     }
