@@ -6,13 +6,14 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
-use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{
-    Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, waitpid,
+    Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process, kill_process_group, waitid,
 };
 
 use super::proc::{self, Stat};
@@ -20,8 +21,12 @@ use super::proc::{self, Stat};
 /// The children of this program, once it [adopts](adopt).
 #[derive(Debug, Default)]
 struct Children {
-    /// Those that the lab started and has not reaped. Their exit status belongs to whoever waits.
+    /// Those that the lab started and has not reaped. Their exit status belongs to the thread that
+    /// waits for them.
     own: HashSet<Pid>,
+    /// The process groups of those that are being started, and are not in `own` yet; `None` for one
+    /// that leads its own group.
+    starting: Vec<Option<Pid>>,
     /// Those of them that clean up after the lab, and end by themselves when it has ended.
     cleaners: HashSet<Pid>,
     /// Those that are none of the lab's business: they were here before it.
@@ -68,12 +73,22 @@ fn become_subreaper() -> bool {
     false
 }
 
-/// Starts a child whose exit status nobody else takes.
+/// Starts a child whose exit status no other thread takes.
 pub(crate) fn spawn(command: &mut Command) -> io::Result<Child> {
-    // Under the lock, so that no other thread takes the new child for an orphan.
-    let mut children = lock();
+    start(command, None)
+}
+
+/// Like [`spawn`], in this process group.
+pub(super) fn spawn_in(group: Pid, command: &mut Command) -> io::Result<Child> {
+    start(command.process_group(group.as_raw_pid()), Some(group))
+}
+
+fn start(command: &mut Command, group: Option<Pid>) -> io::Result<Child> {
+    // Without the lock, as this takes long if the file system is slow. Until `Starting` is dropped,
+    // no other thread takes the new child for an orphan.
+    let _starting = Starting::new(group);
     let child = command.spawn()?;
-    if let Some(children) = &mut children {
+    if let Some(children) = &mut lock() {
         children.own.insert(Pid::from_child(&child));
     }
     Ok(child)
@@ -88,37 +103,35 @@ pub(crate) fn spawn_cleaner(command: &mut Command) -> io::Result<Child> {
     Ok(child)
 }
 
-/// Reaps a child of [`spawn`] that has ended.
+/// Waits for the end of a child of [`spawn`], and reaps it.
 pub(crate) fn reap(child: &mut Child) -> io::Result<ExitStatus> {
+    let id = Pid::from_child(child);
+    // `NOWAIT` leaves it unreaped, so that the lock is not needed yet.
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(id), options) {}
     let mut children = lock();
     let status = child.wait();
     if let Some(children) = &mut children {
-        let id = Pid::from_child(child);
         children.own.remove(&id);
         children.cleaners.remove(&id);
     }
     status
 }
 
-/// Reaps the orphans that have ended. Returns whether this was possible: it does not wait for a
-/// command that is being started, which may take long on a slow file system.
+/// Reaps the orphans that have ended. Returns whether this was possible: while a child is being
+/// started, it cannot be told from them.
 pub(crate) fn reap_orphans() -> bool {
-    match CHILDREN.get().map(Mutex::try_lock) {
-        Some(Ok(children)) => drop(children.orphans()),
-        Some(Err(TryLockError::Poisoned(children))) => drop(children.into_inner().orphans()),
-        Some(Err(TryLockError::WouldBlock)) => return false,
-        None => {}
-    }
-    true
+    let Some(children) = lock() else { return true };
+    drop(children.orphans());
+    children.starting.is_empty()
 }
 
 /// The orphans of a function. Those that start at the same time may be missing.
 pub(super) fn orphans(origin: &Origin) -> Vec<Pid> {
-    // Without waiting, as a command that starts from a slow file system keeps the lock.
-    let Some(Ok(children)) = CHILDREN.get().map(Mutex::try_lock) else { return Vec::new() };
+    let Some(children) = lock() else { return Vec::new() };
     let found = proc::children_of_first_thread(getpid()).into_iter();
-    let found = found.filter(|pid| !children.own.contains(pid) && !children.foreign.contains(pid));
-    found.filter(|pid| proc::stat(*pid).is_some_and(|stat| origin.is_of(*pid, &stat))).collect()
+    let found = found.filter_map(|pid| Some((pid, children.stat_of_orphan(pid)?)));
+    found.filter(|(pid, stat)| origin.is_of(*pid, stat)).map(|(pid, _)| pid).collect()
 }
 
 /// Kills the orphans of a function until none is left. Returns those that do not end.
@@ -128,39 +141,51 @@ pub(super) fn end_orphans(origin: &Origin) -> Vec<Pid> {
 
 /// Kills all orphans until none is left, when the lab ends. Returns those that do not end.
 ///
-/// If this program had children before the lab, nobody knows whose the orphans are, and they live
-/// on.
+/// If this program had children before the lab, it is not known whose the orphans are, and they
+/// live on.
 pub(crate) fn end_all_orphans() -> Vec<Pid> {
-    if lock().is_none_or(|children| !children.foreign.is_empty()) {
+    let Some(children) = when_started() else { return Vec::new() };
+    for group in children.starting.iter().flatten() {
+        let _ = kill_process_group(*group, Signal::KILL);
+    }
+    if !children.foreign.is_empty() {
         return Vec::new();
     }
+    drop(children);
     end(PATIENCE, |_, _| true)
 }
 
 /// Kills every process that the lab started, and what they leave, without waiting for the lab. Only
 /// those remain that clean up when it has ended.
 pub(crate) fn kill_all() {
-    let Some(children) = CHILDREN.get() else { return };
+    let Some(children) = when_started() else { return };
+    for pid in children.own.difference(&children.cleaners) {
+        // Fails for all that do not lead a group. A group has those that are being started, too.
+        let _ = kill_process_group(*pid, Signal::KILL);
+        let _ = kill_process(*pid, Signal::KILL);
+    }
+    // What they leave is ours when they have ended, and not before. The lock is kept, so that no
+    // other one is started.
     let began = Instant::now();
-    // Not for long, as a command that starts from a slow file system keeps the lock. The guards
-    // kill what this leaves.
-    while began.elapsed() < PATIENCE {
-        if let Ok(children) = children.try_lock() {
-            for pid in children.own.difference(&children.cleaners) {
-                // Fails for all that do not lead a group.
-                let _ = kill_process_group(*pid, Signal::KILL);
-                let _ = kill_process(*pid, Signal::KILL);
-            }
-            // What they leave is ours when they have ended, and not before.
-            let is_ending = |pid: &Pid| proc::stat(*pid).is_some_and(|stat| !stat.is_zombie);
-            let killed = || children.own.difference(&children.cleaners);
-            while killed().any(is_ending) && began.elapsed() < PATIENCE {
-                thread::sleep(Duration::from_millis(1));
-            }
-            drop(children);
-            end_all_orphans();
-            return;
+    let is_ending = |pid: &Pid| proc::stat(*pid).is_some_and(|stat| !stat.is_zombie);
+    let killed = || children.own.difference(&children.cleaners);
+    while killed().any(is_ending) && began.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(1));
+    }
+    drop(children);
+    end_all_orphans();
+}
+
+/// The children when none is being started, or when that has taken too long: the file system of its
+/// program may not answer.
+fn when_started() -> Option<MutexGuard<'static, Children>> {
+    let began = Instant::now();
+    loop {
+        let children = lock()?;
+        if children.starting.is_empty() || began.elapsed() > PATIENCE {
+            return Some(children);
         }
+        drop(children);
         thread::sleep(Duration::from_millis(1));
     }
 }
@@ -196,25 +221,66 @@ fn end(patience: Duration, is_meant: impl Fn(Pid, &Stat) -> bool) -> Vec<Pid> {
     }
 }
 
-/// `None` if this program does not adopt.
+/// `None` if this program does not adopt. The lock is never held while a program is started, nor
+/// while a process is waited for, except in [`kill_all`].
 fn lock() -> Option<MutexGuard<'static, Children>> {
     CHILDREN.get().map(|children| children.lock().unwrap_or_else(|it| it.into_inner()))
 }
 
 impl Children {
-    /// The orphans that run. Those that have ended are reaped.
+    /// The orphans that run. Those that have ended are reaped, unless a child is being started.
     ///
-    /// While the lock is held, nobody else reaps, so none of these ids is given to another process.
+    /// While the lock is held, no other thread reaps them, so none of these ids is given to another
+    /// process.
     fn orphans(&self) -> Vec<(Pid, Stat)> {
-        let is_orphan = |pid: &Pid| !self.own.contains(pid) && !self.foreign.contains(pid);
-        let found = proc::children(getpid()).into_iter().filter(is_orphan);
-        let found = found.filter_map(|pid| Some((pid, proc::stat(pid)?)));
-        // A process also looks like a zombie when only its first thread has ended.
-        let is_reaped = |pid, stat: &Stat| {
-            stat.is_zombie && !matches!(waitpid(Some(pid), WaitOptions::NOHANG), Ok(None))
-        };
-        let running = found.filter(|(pid, stat)| !is_reaped(*pid, stat));
+        let found = proc::children(getpid()).into_iter();
+        let found = found.filter_map(|pid| Some((pid, self.stat_of_orphan(pid)?)));
+        let running = found.filter(|(pid, stat)| !(stat.is_zombie && self.has_ended(*pid)));
         running.filter(|(pid, _)| !self.unyielding.contains(pid)).collect()
+    }
+
+    /// `None` if this child is no orphan, as far as can be seen: one that is being started is in its
+    /// group, except for a moment before it executes its program.
+    fn stat_of_orphan(&self, pid: Pid) -> Option<Stat> {
+        if self.own.contains(&pid) || self.foreign.contains(&pid) {
+            return None;
+        }
+        let stat = proc::stat(pid)?;
+        let groups = self.starting.iter().flatten();
+        groups.map(|it| it.as_raw_pid()).all(|group| group != stat.group).then_some(stat)
+    }
+
+    /// Whether a child that looks like a zombie has ended: it also looks so when only its first
+    /// thread has.
+    fn has_ended(&self, pid: Pid) -> bool {
+        let mut options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        if !self.starting.is_empty() {
+            // It may be one that could not be started, whose status the thread that starts it needs.
+            options |= WaitIdOptions::NOWAIT;
+        }
+        !matches!(waitid(WaitId::Pid(pid), options), Ok(None))
+    }
+}
+
+/// A child that is being started.
+struct Starting(Option<Pid>);
+
+impl Starting {
+    fn new(group: Option<Pid>) -> Self {
+        if let Some(children) = &mut lock() {
+            children.starting.push(group);
+        }
+        Self(group)
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if let Some(children) = &mut lock()
+            && let Some(at) = children.starting.iter().position(|group| *group == self.0)
+        {
+            children.starting.swap_remove(at);
+        }
     }
 }
 

@@ -9,7 +9,7 @@ mod outsiders;
 mod proc;
 
 use std::io;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -72,8 +72,7 @@ impl Process {
         };
         thread::Builder::new().name("lambda-lab-reaper".into()).spawn(reap)?;
         let guard = Guard::start()?;
-        let id = guard.id().as_raw_pid();
-        let child = children::spawn(command.stdin(Stdio::null()).process_group(id))?;
+        let child = children::spawn_in(guard.id(), command.stdin(Stdio::null()))?;
         let group = Arc::new(Group::new(child, guard, mark));
         let process = Self { group, exit, meter: Meter::default(), reaper: Mutex::new(reaper) };
         // Cannot fail: the thread waits for it.

@@ -22,6 +22,7 @@ mod programs;
 mod runtime_calls;
 mod served;
 mod shutdown;
+mod slow_starts;
 mod snapstart;
 mod starts;
 mod streams;

@@ -145,6 +145,12 @@ pub(crate) fn behave() {
                 let arguments: Vec<_> = std::env::args().skip(1).collect();
                 Ok(responder.send(arguments.join("|").as_str()))
             }
+            "until" => {
+                while !std::path::Path::new(rest).exists() {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                Ok(responder.send(event.as_str()))
+            }
             "sleep" => {
                 std::thread::sleep(Duration::from_millis(rest.parse().unwrap()));
                 Ok(responder.send(event.as_str()))
