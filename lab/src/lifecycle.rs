@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use crate::answer::{FailureKind, FunctionFailure};
@@ -104,22 +105,40 @@ impl Lifecycle {
     }
 
     /// Starts the process. An earlier process must have been [ended](Self::end).
-    fn start(&self) -> io::Result<Arc<Process>> {
-        let mut process = self.lock();
+    ///
+    /// If the program is still not being executed a moment after the lab has begun to stop, it is
+    /// left to itself, and killed when it is.
+    async fn start(&self) -> io::Result<Arc<Process>> {
+        let stopped = || io::Error::other("the lab has been stopped");
         if self.is_stopping() {
-            return Err(io::Error::other("the lab has been stopped"));
+            return Err(stopped());
         }
         let launch = self.place.launch(&self.settings)?;
         let mut command = self.settings.command(&launch, self.place.runtime_api);
-        let connected = self.outputs.connect(&mut command);
-        let log = &self.settings.log;
-        let started = connected.and_then(|()| Process::start(&mut command, log));
+        let log = self.settings.log.clone();
+        let started = match self.outputs.connect(&mut command) {
+            Err(error) => Err(error),
+            Ok(()) => {
+                // On another thread, as it takes long if the file system is slow.
+                let starting = spawn_blocking(move || Process::start(&mut command, &log));
+                let hurry = async {
+                    self.stopping().await;
+                    sleep(process::PATIENCE).await;
+                };
+                tokio::select! {
+                    biased;
+                    started = starting => started.unwrap_or_else(|error| Err(error.into())),
+                    () = hurry => return Err(stopped()),
+                }
+            }
+        };
         let started = started.map_err(|error| {
             let file = launch.file.as_os_str();
             let reason = obstacle::explain(file, self.settings.path(), &error);
             io::Error::new(error.kind(), format!("cannot start {}: {reason}", file.display()))
         })?;
-        Ok(Arc::clone(process.insert(Arc::new(started))))
+        // If the lab stops, it ends this process, too, as it waits for the start.
+        Ok(Arc::clone(self.lock().insert(Arc::new(started))))
     }
 
     /// Starts the process as soon as nobody has its file open for writing, as linkers and copies do.
@@ -130,7 +149,7 @@ impl Lifecycle {
         let first = Instant::now();
         loop {
             let began = Instant::now();
-            match self.start() {
+            match self.start().await {
                 Err(error)
                     if error.kind() == io::ErrorKind::ExecutableFileBusy
                         && first.elapsed() < PATIENCE
@@ -265,7 +284,7 @@ impl Lifecycle {
     /// Passes on what the process has written so far; if it has ended, that is all. Returns whether
     /// there was anything.
     pub(crate) fn pass_output(&self, process: &Arc<Process>) -> bool {
-        // Under the lock, so that no other process is being started at the same time.
+        // Under the lock, so that the pipes are not those of another process yet.
         let current = self.lock();
         let has_written = self.outputs.drain();
         if process.exit_status().is_some()
@@ -367,8 +386,6 @@ impl Lifecycle {
 
     /// Prevents further starts. [`end`](Self::end) ends the process that runs.
     pub(crate) fn begin_to_stop(&self) {
-        // Under the lock, so that no process is being started at the same time.
-        let _process = self.lock();
         self.is_stopping.send_replace(true);
     }
 

@@ -11,7 +11,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use tempfile::TempDir;
 
 use crate::served::{Served, lab};
-use crate::support::{Connection, is_stopped, lives, wait_until};
+use crate::support::{Connection, is_stopped, lives, marked, wait_until};
 
 /// Takes a lease, as soon as nobody has the file open, and says when somebody waits for it.
 const HOLDER: &str = "
@@ -64,6 +64,7 @@ struct Hung {
     folder: TempDir,
     served: Served,
     daemon: u32,
+    mark: String,
     /// Waits for the answer of the environment that runs.
     running: Connection,
     /// Waits for the other.
@@ -73,7 +74,7 @@ struct Hung {
 
 impl Hung {
     /// `None` if this machine has no leases.
-    fn start(options: &[&str]) -> Option<Self> {
+    fn start(name: &str, options: &[&str]) -> Option<Self> {
         let folder = TempDir::new().unwrap();
         let program = folder.path().join("slow-to-start");
         let bootstrap = std::env::current_exe().unwrap();
@@ -84,11 +85,12 @@ impl Hung {
         );
         std::fs::write(&program, script).unwrap();
         std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+        let mark = format!("LAB_TEST_HUNG={}-{name}", std::process::id());
         let path = std::env::var("PATH").unwrap();
         let mut command = lab();
         // By its name, so that the lab itself does not open it.
         command.env("PATH", format!("{}:{path}", folder.path().display()));
-        command.args(["serve", "--port", "0", "--environments", "2"]);
+        command.args(["serve", "--port", "0", "--environments", "2", "--env", &mark]);
         let mut served = Served::of(command.args(options).arg("slow-to-start"));
         let until = format!("until {}", folder.path().join("go").display());
         let running = served.invoke(&until);
@@ -99,7 +101,7 @@ impl Hung {
         };
         let hung = served.invoke("1");
         assert!(lease.says("awaited"));
-        Some(Self { folder, served, daemon, running, hung, lease })
+        Some(Self { folder, served, daemon, mark, running, hung, lease })
     }
 
     /// Ends the invocation that runs.
@@ -122,7 +124,7 @@ impl Hung {
 
 #[test]
 fn a_daemon_is_frozen_while_another_environment_starts_slowly() {
-    let Some(mut hung) = Hung::start(&["--freeze"]) else { return };
+    let Some(mut hung) = Hung::start("frozen", &["--freeze"]) else { return };
     assert!(!is_stopped(hung.daemon));
     hung.go();
     wait_until("it is stopped", || is_stopped(hung.daemon));
@@ -131,7 +133,7 @@ fn a_daemon_is_frozen_while_another_environment_starts_slowly() {
 
 #[test]
 fn a_slow_start_delays_no_caller_of_another_environment() {
-    let Some(mut hung) = Hung::start(&[]) else { return };
+    let Some(mut hung) = Hung::start("callers", &[]) else { return };
     hung.go();
     let mut pids = Vec::new();
     for _ in 0..2 {
@@ -143,4 +145,19 @@ fn a_slow_start_delays_no_caller_of_another_environment() {
     let failed = hung.served.invoke("exit 3").response().text();
     assert!(failed.contains("exit status 3"), "{failed}");
     hung.release();
+}
+
+#[test]
+fn a_signal_ends_the_lab_while_an_environment_starts_slowly() {
+    for second in [false, true] {
+        let Some(mut hung) = Hung::start("signal", &[]) else { return };
+        hung.served.signal("TERM");
+        if second {
+            hung.served.signal("TERM");
+        }
+        wait_until("the lab has ended", || hung.served.child.try_wait().unwrap().is_some());
+        assert_eq!(hung.served.child.wait().unwrap().code(), Some(143));
+        drop(hung.lease);
+        wait_until("all have ended", || marked(&hung.mark).is_empty());
+    }
 }
