@@ -30,16 +30,31 @@ impl Outsiders {
         let mut roots = children::orphans(origin);
         roots.push(origin.first);
         let mut found = proc::descendants(&roots);
-        roots.pop();
         found.append(&mut roots);
         let known = self.0.len();
-        for id in found {
-            let is_new = self.0.iter().all(|it| it.id != id);
-            if is_new && proc::group(id).is_some_and(|group| !origin.is_signalled(group)) {
-                self.0.extend(Outsider::open(id));
+        for id in &found {
+            let is_outside = proc::group(*id).is_some_and(|group| !origin.is_signalled(group));
+            if *id != origin.first && is_outside {
+                self.add(*id, origin, &found);
             }
         }
         self.0.len() > known
+    }
+
+    /// Adds a process that was found, unless its id has been given to another one since.
+    fn add(&mut self, id: Pid, origin: &Origin, found: &[Pid]) {
+        if self.0.iter().any(|it| it.id == id) {
+            return;
+        }
+        let Some(outsider) = Outsider::open(id) else { return };
+        // Looked at again: what is true of the id from now on is true of the process that is open,
+        // or that one has ended.
+        let is_found = proc::stat(id).is_some_and(|stat| {
+            found.iter().any(|it| it.as_raw_pid() == stat.parent) || origin.is_of(id, &stat)
+        });
+        if is_found {
+            self.0.push(outsider);
+        }
     }
 
     pub(super) fn signal(&self, signal: Signal) {
@@ -80,4 +95,32 @@ impl Outsider {
     }
 
     fn signal(&self, _signal: Signal) {}
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::process::{Child, Command};
+
+    use super::*;
+
+    #[test]
+    fn a_process_that_is_no_longer_the_one_that_was_found_gets_no_signal() {
+        let start = || Command::new("/bin/sleep").arg("1000").spawn().unwrap();
+        let ends = |mut child: Child| {
+            let _ = child.kill();
+            child.wait().unwrap();
+        };
+        let (first, other) = (start(), start());
+        let (first_id, id) = (Pid::from_child(&first), Pid::from_child(&other));
+        // The group and the mark of no process.
+        let origin = Origin { group: first_id, first: first_id, mark: b"LAB_TEST=none".to_vec() };
+        let mut outsiders = Outsiders::default();
+        // As if the first process had had a child of this id.
+        outsiders.add(id, &origin, &[first_id, id]);
+        assert!(outsiders.is_empty());
+        outsiders.add(id, &origin, &[rustix::process::getpid(), id]);
+        assert_eq!(outsiders.ids().collect::<Vec<_>>(), [id], "its parent has been found");
+        ends(first);
+        ends(other);
+    }
 }
