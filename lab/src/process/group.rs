@@ -4,6 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{
@@ -12,7 +13,7 @@ use rustix::process::{
 
 use super::children::{self, Origin};
 use super::guard::Guard;
-use super::outsiders::Outsiders;
+use super::outsiders::{Found, Outsiders};
 use super::proc;
 
 #[derive(Debug)]
@@ -35,6 +36,13 @@ struct Members {
     is_ending: bool,
 }
 
+/// How often processes that are being stopped are looked at, at most. Some never look stopped: the
+/// parent in a `vfork` is not before its child has executed a program.
+const ROUNDS: u32 = 10;
+
+/// The pause when some are not stopped yet.
+const PAUSE: Duration = Duration::from_micros(200);
+
 impl Group {
     /// A group that the guard leads, and a child that was started in it.
     pub(super) fn new(child: Child, mut guard: Guard, mark: Vec<u8>) -> Self {
@@ -51,10 +59,11 @@ impl Group {
 
     /// Kills all processes that can be found.
     pub(super) fn kill(&self) {
-        let members = self.lock();
-        if let Some(members) = &*members {
-            // Those that have left the group are found as long as their parents live.
-            let outsiders = Outsiders::of(&self.origin);
+        let mut members = self.lock();
+        if let Some(members) = members.as_mut() {
+            // Those that have left the group are found as long as their parents live. So none may
+            // leave it, or start another one, between the search and the kill.
+            let outsiders = self.stop(&mut members.guard);
             self.signal(Signal::KILL);
             outsiders.signal(Signal::KILL);
             members.kill_stopped();
@@ -80,21 +89,32 @@ impl Group {
         else {
             return;
         };
+        let outsiders = self.stop(&mut members.guard);
+        members.frozen = Some((Instant::now(), outsiders));
+    }
+
+    /// Stops all processes that can be found, but not the guard. Returns those outside of the group.
+    fn stop(&self, guard: &mut Guard) -> Outsiders {
         self.signal(Signal::STOP);
         // The guard must keep running to see the end of the lab. If the lab is killed between these
         // two calls, the group becomes orphaned, and the kernel continues it.
-        let _ = kill_process(members.guard.id(), Signal::CONT);
+        let _ = kill_process(guard.id(), Signal::CONT);
         let mut outsiders = Outsiders::default();
-        // Each round may find processes that others have started before they were stopped.
-        for _ in 0..10 {
-            if !outsiders.find_more(&self.origin) {
-                break;
+        // Each round may find processes that others have started, or that have left the group,
+        // before they were stopped.
+        for _ in 0..ROUNDS {
+            match outsiders.find_more(&self.origin) {
+                Found::More => {
+                    // Named before they are stopped, so that no stopped process outlives the lab.
+                    guard.names(self.origin.first, outsiders.ids());
+                    outsiders.signal(Signal::STOP);
+                }
+                // The signal takes effect at the end of a system call.
+                Found::Running => thread::sleep(PAUSE),
+                Found::Stopped => break,
             }
-            // Named before they are stopped, so that no stopped process outlives the lab.
-            members.guard.names(self.origin.first, outsiders.ids());
-            outsiders.signal(Signal::STOP);
         }
-        members.frozen = Some((Instant::now(), outsiders));
+        outsiders
     }
 
     pub(super) fn thaw(&self) -> Option<Duration> {

@@ -367,6 +367,40 @@ mod tests {
         assert_ends(pid);
     }
 
+    /// The test program is no subreaper, so an orphan would not be found.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn processes_that_leave_the_group_while_it_is_killed_end_too() {
+        let mark = format!("LAB_TEST_LEAVING={}", std::process::id());
+        let (name, value) = mark.split_once('=').unwrap();
+        let runs = |pid: &Pid| proc::stat(*pid).is_some_and(|it| !it.is_zombie);
+        let marked = || {
+            let all = proc::all().into_iter();
+            all.filter(|pid| proc::has_variable(*pid, mark.as_bytes()) && runs(pid))
+        };
+        for round in 0..40 {
+            let mut command = Command::new("/bin/sh");
+            let script = "i=0; while [ $i -lt 200 ]; do i=$((i + 1)); setsid sleep 1000 & \
+                          setsid sleep 1000 & sleep 0; done; wait";
+            command.args(["-c", script]).env(name, value).stdout(Stdio::null());
+            let process = Process::start(&mut command, &Log::discarded()).unwrap();
+            let began = Instant::now();
+            while proc::children(process.id()).len() < 2 + round % 4 {
+                assert!(began.elapsed() < Duration::from_secs(10), "it starts nothing");
+            }
+            process.kill();
+            pollster::block_on(process.wait());
+            while marked().next().is_some() && began.elapsed() < Duration::from_secs(10) {
+                thread::yield_now();
+            }
+            let left: Vec<_> = marked().collect();
+            for pid in &left {
+                let _ = rustix::process::kill_process(*pid, rustix::process::Signal::KILL);
+            }
+            assert!(left.is_empty(), "round {round}: {left:?} have left");
+        }
+    }
+
     #[test]
     fn the_guard_survives_signals_to_the_group() {
         let process = shell("trap '' INT; kill -s INT 0; kill -s TERM 0; sleep 1000");

@@ -17,28 +17,36 @@ struct Outsider {
     descriptor: std::os::fd::OwnedFd,
 }
 
-impl Outsiders {
-    /// Those that run now.
-    pub(super) fn of(origin: &Origin) -> Self {
-        let mut outsiders = Self::default();
-        outsiders.find_more(origin);
-        outsiders
-    }
+/// What a search has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Processes that were not known yet.
+    More,
+    /// None of these, but some that are not stopped.
+    Running,
+    Stopped,
+}
 
-    /// Adds those that are not known yet. Returns whether there are any.
-    pub(super) fn find_more(&mut self, origin: &Origin) -> bool {
+impl Outsiders {
+    /// Adds those that are not known yet.
+    pub(super) fn find_more(&mut self, origin: &Origin) -> Found {
         let mut roots = children::orphans(origin);
         roots.push(origin.first);
         let mut found = proc::descendants(&roots);
         found.append(&mut roots);
-        let known = self.0.len();
+        let (known, mut is_running) = (self.0.len(), false);
         for id in &found {
-            let is_outside = proc::group(*id).is_some_and(|group| !origin.is_signalled(group));
-            if *id != origin.first && is_outside {
+            let Some(stat) = proc::stat(*id) else { continue };
+            is_running |= !stat.is_stopped && !stat.is_zombie;
+            if *id != origin.first && !origin.is_signalled(stat.group) {
                 self.add(*id, origin, &found);
             }
         }
-        self.0.len() > known
+        match self.0.len() > known {
+            true => Found::More,
+            false if is_running => Found::Running,
+            false => Found::Stopped,
+        }
     }
 
     /// Adds a process that was found, unless its id has been given to another one since.

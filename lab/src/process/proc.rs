@@ -12,6 +12,7 @@ use rustix::process::Pid;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stat {
     pub(super) is_zombie: bool,
+    pub(super) is_stopped: bool,
     pub(super) parent: i32,
     pub(super) group: i32,
     pub(super) session: i32,
@@ -23,9 +24,10 @@ pub(super) fn stat(pid: Pid) -> Option<Stat> {
     // The name of the program may contain anything, so the fields begin after the last parenthesis.
     let end = line.iter().rposition(|byte| *byte == b')')?;
     let mut fields = std::str::from_utf8(&line[end + 1..]).ok()?.split_ascii_whitespace();
-    let is_zombie = matches!(fields.next()?, "Z" | "X");
+    let state = fields.next()?;
+    let (is_zombie, is_stopped) = (matches!(state, "Z" | "X"), matches!(state, "T" | "t"));
     let mut number = || fields.next()?.parse().ok();
-    Some(Stat { is_zombie, parent: number()?, group: number()?, session: number()? })
+    Some(Stat { is_zombie, is_stopped, parent: number()?, group: number()?, session: number()? })
 }
 
 /// The process group of a process: 0 if a process outside of the PID namespace leads it.
@@ -99,9 +101,14 @@ fn has_lists() -> bool {
 }
 
 fn scan(is_wanted: impl Fn(&Stat) -> bool) -> Vec<Pid> {
+    let is_wanted = |pid: &Pid| stat(*pid).is_some_and(|stat| is_wanted(&stat));
+    all().into_iter().filter(is_wanted).collect()
+}
+
+/// All processes that can be seen.
+pub(super) fn all() -> Vec<Pid> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let all = entries.filter_map(|it| pid(it.ok()?.file_name().to_str()?));
-    all.filter(|pid| stat(*pid).is_some_and(|stat| is_wanted(&stat))).collect()
+    entries.filter_map(|it| pid(it.ok()?.file_name().to_str()?)).collect()
 }
 
 fn pids(list: &str) -> Vec<Pid> {
