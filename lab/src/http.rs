@@ -188,11 +188,14 @@ async fn converse<H, F, U>(
     let _ = connection.await;
 }
 
-/// RFC 9112, section 3.2: a request has exactly one `Host`, which HTTP/1.0 may omit.
+/// RFC 9112, section 3.2: a request has exactly one `Host`, which HTTP/1.0 may omit. It is ASCII
+/// (RFC 3986, section 3.2.2), so that [`header`] reads all of it.
 fn is_for_one_host(request: &Request<Incoming>) -> bool {
-    match request.headers().get_all(HOST).iter().count() {
-        0 => request.version() < Version::HTTP_11,
-        count => count == 1,
+    let mut hosts = request.headers().get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) => request.version() < Version::HTTP_11,
+        (Some(host), None) => host.to_str().is_ok(),
+        (Some(_), Some(_)) => false,
     }
 }
 

@@ -188,7 +188,7 @@ fn a_caller_that_disconnects_at_any_stage_does_not_affect_others() {
 }
 
 #[test]
-fn both_servers_refuse_a_request_without_exactly_one_host() {
+fn both_servers_refuse_a_request_without_exactly_one_host_of_ascii() {
     let lab = external();
     for address in [lab.address().to_string(), lab.runtime_api()] {
         for hosts in ["", "Host: a\r\nHost: a\r\n"] {
@@ -197,6 +197,13 @@ fn both_servers_refuse_a_request_without_exactly_one_host() {
             assert_eq!(connection.response().status, 400, "{hosts}");
             assert!(connection.is_closed(), "{hosts}");
         }
+    }
+    for address in [lab.address().to_string(), lab.runtime_api()] {
+        let mut connection = Connection::open(&address);
+        let line = "GET /2018-06-01/ping HTTP/1.1\r\n";
+        connection.send([line.as_bytes(), b"Host: localhost\xe9.example\r\n\r\n"].concat());
+        assert_eq!(connection.response().status, 400);
+        assert!(connection.is_closed());
     }
     let mut old = Connection::open(lab.runtime_api());
     old.send("GET /2018-06-01/ping HTTP/1.0\r\n\r\n");
