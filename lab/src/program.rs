@@ -49,6 +49,14 @@ impl Program {
     /// A text that says what is missing, and what to do.
     pub(crate) fn check(&self, path: Option<&OsStr>) -> Result<(), String> {
         match self {
+            Self::Command(program) if is_named_archive(Path::new(program)) => {
+                obstacle::check(program, path).map_err(|_| {
+                    format!(
+                        "no file {}: give the path of the zip archive, and make it first",
+                        program.display()
+                    )
+                })
+            }
             Self::Command(program) => obstacle::check(program, path),
             Self::Folder(folder) => {
                 let bootstrap = folder.join(BOOTSTRAP);
@@ -125,6 +133,9 @@ fn is_archive(path: &Path) -> bool {
     }
     let mut magic = [0; 4];
     let mut read = || fs::File::open(path)?.read_exact(&mut magic);
+    is_named_archive(path) || (read().is_ok() && magic == *b"PK\x03\x04")
+}
+
+fn is_named_archive(path: &Path) -> bool {
     path.extension().is_some_and(|it| it.eq_ignore_ascii_case("zip"))
-        || (read().is_ok() && magic == *b"PK\x03\x04")
 }

@@ -93,10 +93,7 @@ fn find(program: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Problem> {
         Some(folder) if folder.is_dir() => {
             Problem::Other("it is a folder: give the path of an executable file".into())
         }
-        Some(file) => {
-            let file = file.display();
-            Problem::Other(format!("it is not executable: run chmod +x {file}"))
-        }
+        Some(file) => Problem::Other(not_executable(&file)),
         None if is_path => {
             Problem::Missing("give the path of an executable file, and build it first".into())
         }
@@ -104,6 +101,23 @@ fn find(program: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Problem> {
             Problem::Missing(format!("it is not in PATH; write ./{name} if it is in this folder"))
         }
     })
+}
+
+/// Why a file that is not executable is not started. `chmod` helps with programs and scripts only.
+fn not_executable(file: &Path) -> String {
+    let mut head = [0; 4];
+    match File::open(file).and_then(|it| it.read_at(&mut head, 0)).map(|read| &head[..read]) {
+        Ok([]) => "the file is empty: build it first".into(),
+        // The last two are those of macOS.
+        Err(_)
+        | Ok([b'#', b'!', ..] | b"\x7fELF")
+        | Ok([0xcf | 0xce, 0xfa, 0xed, 0xfe] | [0xca, 0xfe, 0xba, 0xbe]) => {
+            format!("it is not executable: run chmod +x {}", file.display())
+        }
+        Ok(_) => "it is not a program: give the path of an executable file, or of a script whose \
+                  first line names its interpreter, as #!/bin/sh does"
+            .into(),
+    }
 }
 
 /// Refuses a script whose interpreter cannot be started.
@@ -317,6 +331,9 @@ mod tests {
     fn what_the_check_refuses_is_explained_in_the_same_words_after_a_start() {
         for (name, content, mode, words) in [
             ("mode", "#!/bin/sh\n", 0o644, "not executable: run chmod +x "),
+            ("elf", "\x7fELF", 0o644, "not executable: run chmod +x "),
+            ("text", "{}\n", 0o644, "it is not a program: give the path of an executable file"),
+            ("nothing", "", 0o644, "the file is empty: build it first"),
             ("crlf", "#!/bin/sh\r\n", 0o755, "\"/bin/sh\\r\" does not exist: the first line ends"),
             ("env", "#!/usr/bin/env no-such-python\n", 0o755, "\"no-such-python\" of its first"),
             ("env-crlf", "#! /usr/bin/env\tsh\r\n", 0o755, "\"sh\\r\" is not in PATH: the first"),

@@ -163,6 +163,7 @@ fn an_invalid_command_line_exits_with_2_and_names_the_value() {
         (&["run", "--ephemeral-storage", "10241", "true"], "10241 MB"),
         (&["run", "--ephemeral-storage", "1GB", "true"], "1GB"),
         (&["run", "--memory", "-1", "true"], "-1"),
+        (&["run", "none.zip"], "no file none.zip: give the path of the zip archive"),
         (&["run", "/"], "no file /bootstrap: a folder that is given as the program"),
         (&["invoke"], "invoke"),
         (&[], "Usage"),

@@ -223,7 +223,7 @@ mod archives {
         let text = refused(lab().current_dir(&folder).args(["run", "f.zip"]));
         assert!(text.contains("cannot use the zip archive f.zip: "), "{text}");
         let text = refused(lab().current_dir(&folder).args(["run", "./missing.zip"]));
-        assert!(text.contains("no program ./missing.zip"), "{text}");
+        assert!(text.contains("no file ./missing.zip: give the path of the zip archive"), "{text}");
     }
 
     #[test]
