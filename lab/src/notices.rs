@@ -7,6 +7,11 @@ use crate::function::DEFAULT_MEMORY;
 use crate::settings::Settings;
 use crate::watch::Watch;
 
+/// The longest timeout on Lambda.
+///
+/// Source: Lambda Developer Guide, "Lambda quotas".
+const MAX_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+
 /// The longest shutdown on Lambda.
 ///
 /// Source: Lambda Developer Guide, "Understanding the Lambda execution environment lifecycle".
@@ -27,6 +32,12 @@ impl Settings {
             notices.push(format!(
                 "warning: the Runtime API at {runtime_api} is open to the network: whoever reaches \
                  it can take the function's events and answer them"
+            ));
+        }
+        if self.timeout > MAX_TIMEOUT {
+            notices.push(format!(
+                "a timeout of {:?} is beyond Lambda, which allows 15 minutes at most",
+                self.timeout
             ));
         }
         if let Some(time) = self.shutdown_timeout.filter(|time| *time > MAX_SHUTDOWN) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Function;
 use crate::browser;
+use crate::invoke_api::MAX_NAME;
 use crate::lab::StartError;
 use crate::log::LogFormat;
 use crate::program::Program;
@@ -15,16 +16,11 @@ impl Function {
     ///
     /// [`StartError::Setting`], which names the first setting that cannot be used.
     pub(super) fn check(&self) -> Result<(), StartError> {
-        let Settings { program, variables, name, environments, concurrency, .. } = &self.settings;
+        let Settings { program, variables, environments, concurrency, .. } = &self.settings;
         self.check_times()?;
         self.check_origins()?;
-        let is_named = !name.is_empty()
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-        if !is_named {
-            return Err(StartError::Setting(format!(
-                "invalid function name {name:?}: use letters, digits, - and _"
-            )));
-        }
+        self.check_name()?;
+        self.check_sizes()?;
         let most = 10_000;
         for (count, what) in
             [(*environments, "environments"), (concurrency.unwrap_or(1), "invocations at a time")]
@@ -37,7 +33,8 @@ impl Function {
         }
         if program.is_none() && *environments > 1 {
             return Err(StartError::Setting(
-                "several environments need a runtime that the lab starts: give the program".into(),
+                "several environments apply only to a program that the lab starts: give the program"
+                    .into(),
             ));
         }
         let lifecycle = [
@@ -46,7 +43,7 @@ impl Function {
             (self.settings.init_timeout.is_some(), "an init timeout"),
         ];
         let why_not = match (program, concurrency) {
-            (None, _) => Some("needs a runtime that the lab starts: give the program"),
+            (None, _) => Some("applies only to a program that the lab starts: give the program"),
             (_, Some(_)) => Some("is not available with managed instances"),
             _ => None,
         };
@@ -105,7 +102,7 @@ impl Function {
             ));
         }
         let needs_program = [
-            (*is_watched, "watching the program"),
+            (*is_watched, "watching"),
             (*is_env_clean, "a clean environment"),
             (task_root.is_some(), "a task root"),
             (self.settings.log_level.is_some(), "a log level"),
@@ -113,7 +110,9 @@ impl Function {
         ];
         if let (None, Some((_, what))) = (program, needs_program.iter().find(|(is_set, _)| *is_set))
         {
-            return refuse(format!("{what} needs a runtime that the lab starts: give the program"));
+            return refuse(format!(
+                "{what} applies only to a program that the lab starts: give the program"
+            ));
         }
         let address = self.settings.runtime_api;
         if address.port() != 0 && *environments > 1 {
@@ -122,10 +121,33 @@ impl Function {
                  environment, or port 0 for free ports"
             ));
         }
-        if let Some(storage) = self.settings.storage.filter(|it| !(512..=10_240).contains(it)) {
-            return refuse(format!(
-                "an ephemeral storage of {storage} MB is out of range: use 512 to 10240"
-            ));
+        Ok(())
+    }
+
+    /// Source: Lambda API Reference, "CreateFunction", `FunctionName`.
+    fn check_name(&self) -> Result<(), StartError> {
+        let name = &self.settings.name;
+        let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        if (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(is_of_name) {
+            return Ok(());
+        }
+        Err(StartError::Setting(format!(
+            "invalid function name {name:?}: use up to {MAX_NAME} letters, digits, - and _"
+        )))
+    }
+
+    /// Source: Lambda Developer Guide, "Lambda quotas".
+    fn check_sizes(&self) -> Result<(), StartError> {
+        let Settings { memory, storage, .. } = self.settings;
+        for (what, size, least) in
+            [("a memory size", Some(memory), 128), ("an ephemeral storage", storage, 512)]
+        {
+            let most = 10_240;
+            if let Some(size) = size.filter(|size| !(least..=most).contains(size)) {
+                return Err(StartError::Setting(format!(
+                    "{what} of {size} MB is out of range: use {least} to {most}"
+                )));
+            }
         }
         Ok(())
     }
@@ -133,21 +155,30 @@ impl Function {
     fn check_times(&self) -> Result<(), StartError> {
         let Settings { timeout, init_timeout, shutdown_timeout, snapstart, freeze, .. } =
             self.settings;
-        let least = Duration::from_millis(1);
-        let (minute, day) = (Duration::from_secs(60), Duration::from_secs(24 * 60 * 60));
-        for (what, time, least, most) in [
-            ("a timeout", Some(timeout), least, day),
-            ("an init timeout", init_timeout, least, day),
-            ("a shutdown timeout", shutdown_timeout, Duration::ZERO, minute),
-            ("a restore timeout", snapstart.map(|it| it.restore_timeout), least, day),
-            ("a pause after the snapshot", snapstart.map(|it| it.pause), Duration::ZERO, day),
-            ("a freeze", freeze, Duration::ZERO, 366 * day),
+        let (moment, minute) = (Duration::from_millis(1), Duration::from_secs(60));
+        let day = 24 * 60 * minute;
+        let long = (moment..=day, "1 ms to 1 day");
+        for (what, time, (range, words), example) in [
+            ("a timeout", Some(timeout), long.clone(), "3s"),
+            ("an init timeout", init_timeout, long.clone(), "10s"),
+            (
+                "a shutdown timeout",
+                shutdown_timeout,
+                (Duration::ZERO..=minute, "up to 1 minute"),
+                "500ms",
+            ),
+            ("a restore timeout", snapstart.map(|it| it.restore_timeout), long, "10s"),
+            (
+                "a pause after the snapshot",
+                snapstart.map(|it| it.pause),
+                (Duration::ZERO..=day, "up to 1 day"),
+                "3s",
+            ),
+            ("a freeze", freeze, (Duration::ZERO..=366 * day, "up to 366 days"), "10m"),
         ] {
-            if let Some(time) = time.filter(|time| !(least..=most).contains(time)) {
+            if let Some(time) = time.filter(|time| !range.contains(time)) {
                 return Err(StartError::Setting(format!(
-                    "{what} of {time:?} is out of range: use {} at most{}",
-                    if most == day { "a day".to_owned() } else { format!("{most:?}") },
-                    if least.is_zero() { "" } else { ", and 1 ms at least" },
+                    "{what} cannot be {time:?}: use {words}, such as {example}"
                 )));
             }
         }

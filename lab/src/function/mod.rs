@@ -154,7 +154,7 @@ impl Function {
         self
     }
 
-    /// Sets the timeout, from a millisecond to a day. Init does not count, except for a second one
+    /// Sets the timeout, from a millisecond to a day; Lambda allows 15 minutes. Init does not count, except for a second one
     /// after [`init_timeout`](Self::init_timeout).
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -242,15 +242,16 @@ impl Function {
         self
     }
 
-    /// Sets the memory size in MB. The function sees it, but it is not enforced. A log line says
-    /// once when the function's processes have used more.
+    /// Sets the memory size in MB, from 128 to 10,240. The function sees it, but it is not enforced.
+    /// A log line says once when the function's processes have used more.
     #[must_use]
     pub fn memory(mut self, megabytes: u32) -> Self {
         self.settings.memory = megabytes;
         self
     }
 
-    /// Sets the name of the function, which is also part of its ARN.
+    /// Sets the name of the function, which is also part of its ARN: up to 64 letters, digits, `-`
+    /// and `_`.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.settings.name = name.into();

@@ -22,6 +22,7 @@ use crate::pool::Pool;
 use backlog::Backlog;
 use reply::Exception;
 use request::InvocationType;
+pub(crate) use target::MAX_NAME;
 use target::Target;
 
 /// The path at which callers invoke the emulator, and the lab.

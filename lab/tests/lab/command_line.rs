@@ -113,6 +113,7 @@ fn run_passes_the_options_to_the_function() {
 
 #[test]
 fn an_invalid_command_line_exits_with_2_and_names_the_value() {
+    let long = "n".repeat(65);
     for (arguments, reason) in [
         (&["run"][..], "BOOTSTRAP"),
         (&["run", "--timeout", "soon", "true"], "soon"),
@@ -123,12 +124,12 @@ fn an_invalid_command_line_exits_with_2_and_names_the_value() {
         (&["run", "--timeout", "1e400", "true"], "1e400"),
         (&["run", "--init-timeout", "0", "true"], "above 0"),
         (&["run", "--shutdown-timeout", "-1", "true"], "-1"),
-        (&["run", "--shutdown-timeout", "61s", "true"], "60s at most"),
+        (&["run", "--shutdown-timeout", "61s", "true"], "61s: use up to 1 minute, such as 500ms"),
         (&["run", "--snapshot-pause", "1", "true"], "--snapstart"),
         (&["run", "--restore-timeout", "1", "true"], "--snapstart"),
         (&["run", "--freeze-for", "NaN", "true"], "NaN"),
         (&["serve", "--freeze", "--concurrency", "2", "true"], "freezing is not available with"),
-        (&["serve", "--snapstart"], "SnapStart needs a runtime that the lab starts"),
+        (&["serve", "--snapstart"], "SnapStart applies only to a program that the lab starts"),
         (&["run", "--env", "X", "true"], "\"X\" is not KEY=VALUE"),
         (&["run", "--event", "@/nonexistent/event", "true"], "\"/nonexistent/event\""),
         (&["run", "--event", "hello", "true"], r#"--event '"hello"'"#),
@@ -137,12 +138,12 @@ fn an_invalid_command_line_exits_with_2_and_names_the_value() {
         (&["serve", "--allow-origin", "app.example", "true"], "invalid origin \"app.example\""),
         (&["serve", "--env", "AWS_REGION=us east", "true"], "\"us east\" in AWS_REGION"),
         (&["run", "--name", "a b", "true"], "invalid function name \"a b\""),
-        (&["run", "--timeout", "1e-9", "true"], "1ns"),
+        (&["run", "--timeout", "1e-9", "true"], "1ns: use 1 ms to 1 day, such as 3s"),
+        (&["run", "--timeout", "86401", "true"], "86401s: use 1 ms to 1 day, such as 3s"),
         (&["run", "--env", "AWS_LAMBDA_RUNTIME_API=x", "true"], "the lab itself sets"),
         (&["run", "/nonexistent/bootstrap"], "no program /nonexistent/bootstrap"),
         (&["run", "-e", "1", "true"], "unknown option -e"),
         (&["serve", "--environments", "0", "true"], "0 environments"),
-        (&["serve", "--port", "70000", "true"], "70000"),
         (&["serve", "--host", "192.0.2.1:80", "true"], "\"192.0.2.1:80\" is not an address"),
         (&["serve", "--runtime-port", "70000"], "\"70000\" is not [HOST:]PORT"),
         (&["serve", "--runtime-port", "::1:9001"], "write 9001 or 0.0.0.0:9001"),
@@ -150,11 +151,11 @@ fn an_invalid_command_line_exits_with_2_and_names_the_value() {
             &["serve", "--runtime-port", "9001", "--environments", "2", "true"],
             "2 environments cannot share the Runtime API at 127.0.0.1:9001",
         ),
-        (&["serve", "--watch"], "watching the program needs a runtime that the lab starts"),
-        (&["serve", "--clean-env"], "a clean environment needs a runtime that the lab starts"),
-        (&["serve", "--task-root", "/"], "a task root needs a runtime that the lab starts"),
-        (&["serve", "--log-level", "info"], "a log level needs a runtime that the lab starts"),
-        (&["serve", "--log-format", "json"], "a log format needs a runtime that the lab starts"),
+        (&["serve", "--watch"], "watching applies only to a program that the lab starts: give"),
+        (&["serve", "--clean-env"], "a clean environment applies only to a program"),
+        (&["serve", "--task-root", "/"], "a task root applies only to a program"),
+        (&["serve", "--log-level", "info"], "a log level applies only to a program"),
+        (&["serve", "--log-format", "json"], "a log format applies only to a program"),
         (&["run", "--task-root", "/nonexistent", "true"], "no folder /nonexistent"),
         (
             &["run", "--ephemeral-storage", "511", "true"],
@@ -163,6 +164,9 @@ fn an_invalid_command_line_exits_with_2_and_names_the_value() {
         (&["run", "--ephemeral-storage", "10241", "true"], "10241 MB"),
         (&["run", "--ephemeral-storage", "1GB", "true"], "1GB"),
         (&["run", "--memory", "-1", "true"], "-1"),
+        (&["run", "--memory", "127", "true"], "127 MB is out of range: use 128 to 10240"),
+        (&["run", "--memory", "10241", "true"], "10241 MB is out of range: use 128 to 10240"),
+        (&["run", "--name", &long, "true"], "up to 64 letters, digits, - and _"),
         (&["run", "none.zip"], "no file none.zip: give the path of the zip archive"),
         (&["run", "/"], "no file /bootstrap: a folder that is given as the program"),
         (&["invoke"], "invoke"),
@@ -172,6 +176,28 @@ fn an_invalid_command_line_exits_with_2_and_names_the_value() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(stderr(&output).contains(reason), "{arguments:?}: {}", stderr(&output));
     }
+}
+
+#[test]
+fn what_lambda_accepts_at_its_limits_is_accepted() {
+    for options in [
+        &["--memory", "128"][..],
+        &["--memory", "10240"],
+        &["--name", &"n".repeat(64)],
+        &["--timeout", "900"],
+    ] {
+        let output = run(options);
+        assert_eq!(stdout(&output), "{}", "{}", stderr(&output));
+        assert!(!stderr(&output).contains("beyond Lambda"), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_timeout_that_lambda_does_not_have_is_used_and_mentioned_in_one_line() {
+    let output = run(&["--timeout", "901"]);
+    let line = "lambda-lab: a timeout of 901s is beyond Lambda, which allows 15 minutes at most\n";
+    assert!(stderr(&output).contains(line), "{}", stderr(&output));
+    assert_eq!(stdout(&output), "{}");
 }
 
 #[test]

@@ -87,18 +87,18 @@ fn a_child_is_measured_during_an_invocation_that_takes_its_time() {
 
 #[test]
 fn passing_the_memory_size_is_said_once() {
-    let mut served = served(&["--memory", "100"]);
+    let mut served = served(&["--memory", "128"]);
     let (_, _, mut said) = used(&mut served, "hungry 150");
     let began = Instant::now();
-    while !said.contains(" MB of 100 MB: ") {
+    while !said.contains(" MB of 128 MB: ") {
         assert!(began.elapsed() < PATIENCE);
         said = used(&mut served, "in").2;
     }
-    let words = " MB of 100 MB: Lambda would have ended the function (Runtime.ExitError, signal: \
+    let words = " MB of 128 MB: Lambda would have ended the function (Runtime.ExitError, signal: \
                  killed); the lab does not enforce the memory size\n";
     assert!(said.contains(words), "{said}");
     for _ in 0..3 {
         let (_, used, said) = used(&mut served, "in");
-        assert!(used >= 150 && !said.contains(" of 100 MB"), "{used} {said}");
+        assert!(used >= 150 && !said.contains(" of 128 MB"), "{used} {said}");
     }
 }
