@@ -143,7 +143,23 @@ fn an_invalid_command_line_exits_with_2_and_names_the_value() {
         (&["run", "--env", "AWS_LAMBDA_RUNTIME_API=x", "true"], "the lab itself sets"),
         (&["run", "/nonexistent/bootstrap"], "no program /nonexistent/bootstrap"),
         (&["run", "-e", "1", "true"], "unknown option -e"),
+        (
+            &["run", "--port", "9", "true"],
+            "--port is an option of lambda-lab serve, not of lambda-lab run",
+        ),
+        (&["run", "--runtime-api=9", "true"], "--runtime-api is an option of lambda-lab serve"),
+        (&["serve", "--event", "1", "true"], "--event is an option of lambda-lab run, not of"),
+        (
+            &["/bin/sh", "-c", "exit"],
+            "/bin/sh is a file, not a command: write lambda-lab run /bin/sh",
+        ),
+        (&["/bin"], "/bin is a folder, not a command: write lambda-lab run /bin"),
+        (&["/nonexistent/file"], "unrecognized subcommand '/nonexistent/file'"),
         (&["serve", "--environments", "0", "true"], "0 environments"),
+        (&["serve", "--environments", "two", "true"], "write a number from 1 to 10000, such as 4"),
+        (&["serve", "--concurrency", "1.5", "true"], "write a number from 1 to 10000, such as 4"),
+        (&["serve", "--port", "70000", "true"], "\"70000\" is not a port: write a number from 0"),
+        (&["serve", "--port", "http", "true"], "to 65535, such as 9000"),
         (&["serve", "--host", "192.0.2.1:80", "true"], "\"192.0.2.1:80\" is not an address"),
         (&["serve", "--runtime-port", "70000"], "\"70000\" is not [HOST:]PORT"),
         (&["serve", "--runtime-port", "::1:9001"], "write 9001 or 0.0.0.0:9001"),
@@ -162,8 +178,13 @@ fn an_invalid_command_line_exits_with_2_and_names_the_value() {
             "511 MB is out of range: use 512 to 10240",
         ),
         (&["run", "--ephemeral-storage", "10241", "true"], "10241 MB"),
-        (&["run", "--ephemeral-storage", "1GB", "true"], "1GB"),
+        (
+            &["run", "--ephemeral-storage", "1GB", "true"],
+            "\"1GB\" is not a size in MB: write a number from 512 to 10240, such as 1024",
+        ),
         (&["run", "--memory", "-1", "true"], "-1"),
+        (&["run", "--memory", "lots", "true"], "write a number from 128 to 10240, such as 512"),
+        (&["run", "--memory", "99999999999", "true"], "such as 512"),
         (&["run", "--memory", "127", "true"], "127 MB is out of range: use 128 to 10240"),
         (&["run", "--memory", "10241", "true"], "10241 MB is out of range: use 128 to 10240"),
         (&["run", "--name", &long, "true"], "up to 64 letters, digits, - and _"),
@@ -175,6 +196,7 @@ fn an_invalid_command_line_exits_with_2_and_names_the_value() {
         let output = lab().args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(stderr(&output).contains(reason), "{arguments:?}: {}", stderr(&output));
+        assert!(!stderr(&output).contains("invalid digit"), "{arguments:?}: {}", stderr(&output));
     }
 }
 
@@ -198,6 +220,18 @@ fn a_timeout_that_lambda_does_not_have_is_used_and_mentioned_in_one_line() {
     let line = "lambda-lab: a timeout of 901s is beyond Lambda, which allows 15 minutes at most\n";
     assert!(stderr(&output).contains(line), "{}", stderr(&output));
     assert_eq!(stdout(&output), "{}");
+}
+
+#[test]
+fn help_ends_with_examples() {
+    for command in ["run", "serve"] {
+        let output = lab().args([command, "--help"]).output().unwrap();
+        let help = stdout(&output);
+        let examples = help.split_once("\nExamples:\n").expect("examples").1;
+        assert!(examples.lines().count() >= 2, "{examples}");
+        let begin = format!("  lambda-lab {command} ");
+        assert!(examples.lines().all(|line| line.starts_with(&begin)), "{examples}");
+    }
 }
 
 #[test]

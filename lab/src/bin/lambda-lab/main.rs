@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod addresses;
+mod hints;
+mod numbers;
 mod options;
 
 use std::ffi::OsString;
@@ -28,6 +30,7 @@ enum Command {
     ///
     /// The answer goes to standard output, everything else to standard error. The exit code is 0 if
     /// the function answered, 1 if it failed, and 2 if the command line is invalid.
+    #[command(after_help = RUN_EXAMPLES)]
     Run {
         /// The event: JSON, @FILE, or - for standard input; may be repeated
         ///
@@ -53,9 +56,15 @@ enum Command {
         bootstrap: Vec<OsString>,
     },
     /// Keep running, and invoke a function with each event that is posted
+    #[command(after_help = SERVE_EXAMPLES)]
     Serve {
         /// The port to listen on; 0 for any free port
-        #[arg(long, default_value_t = 9000, help_heading = "Addresses")]
+        #[arg(
+            long,
+            default_value_t = 9000,
+            value_parser = numbers::port,
+            help_heading = "Addresses"
+        )]
         port: u16,
         /// The address to listen on, or a name such as localhost
         ///
@@ -87,10 +96,21 @@ enum Command {
         #[arg(long)]
         watch: bool,
         /// How many environments to start at most for concurrent callers
-        #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Environments")]
+        #[arg(
+            long,
+            value_name = "N",
+            default_value_t = 1,
+            value_parser = numbers::count,
+            help_heading = "Environments"
+        )]
         environments: usize,
         /// Managed instances: how many concurrent invocations each environment takes
-        #[arg(long, value_name = "N", help_heading = "Environments")]
+        #[arg(
+            long,
+            value_name = "N",
+            value_parser = numbers::count,
+            help_heading = "Environments"
+        )]
         concurrency: Option<usize>,
         /// Let the web pages of this origin invoke the function: https://app.example, * for all
         /// pages, null for files; may be repeated. Pages of localhost always may
@@ -106,10 +126,29 @@ enum Command {
     },
 }
 
+const RUN_EXAMPLES: &str = "\
+Examples:
+  lambda-lab run --event '{\"name\":\"Ada\"}' target/release/my-function
+  lambda-lab run --event @event.json --timeout 3 function.zip
+  lambda-lab run --handler app.main python3 -m awslambdaric app.main";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  lambda-lab serve --watch target/debug/my-function
+  lambda-lab serve --port 9001 --environments 4 function.zip
+  lambda-lab serve --runtime-port 9002";
+
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => match hints::program(&error) {
+            Some(hint) => return command::invalid(hint),
+            None => error.exit(),
+        },
+    };
+    let result = match cli.command {
         Command::Run { event, trace_id, options, bootstrap } => {
-            options.function(bootstrap).and_then(|function| {
+            options.function("run", bootstrap).and_then(|function| {
                 let events: Result<Vec<_>, _> = event.into_iter().map(read_event).collect();
                 let events = events?.into_iter().map(|event| match &trace_id {
                     Some(id) => event.trace_id(id),
@@ -128,7 +167,7 @@ fn main() -> ExitCode {
             allow_origin,
             options,
             bootstrap,
-        } => options.function(bootstrap).map(|function| {
+        } => options.function("serve", bootstrap).map(|function| {
             let function = function.listen(SocketAddr::new(host, port));
             let function = function.environments(environments);
             let function = allow_origin.into_iter().fold(function, Function::allow_origin);
@@ -183,5 +222,20 @@ fn read_event(event: String) -> Result<Event, String> {
                 example.escape_debug().to_string().replace("\\\"", "\"")
             )
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_examples_can_be_parsed() {
+        for example in RUN_EXAMPLES.lines().chain(SERVE_EXAMPLES.lines()) {
+            if example != "Examples:" {
+                let parsed = Cli::try_parse_from(example.split_whitespace());
+                assert!(parsed.is_ok(), "{example}: {}", parsed.err().unwrap());
+            }
+        }
     }
 }

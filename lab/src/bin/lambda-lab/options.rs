@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::Args;
 use lambda_lab::{Function, LogFormat, LogLevel};
 
+use crate::{hints, numbers};
+
 /// What describes the function and the Lambda that it runs on.
 #[derive(Args)]
 pub(crate) struct Options {
@@ -21,7 +23,7 @@ pub(crate) struct Options {
     /// The handler, for runtimes that ask for one
     #[arg(long, default_value = "", hide_default_value = true, help_heading = FUNCTION)]
     handler: String,
-    /// The name of the function
+    /// The name of the function: up to 64 letters, digits, - and _
     #[arg(long, default_value = "test_function", help_heading = FUNCTION)]
     name: String,
     /// The folder with the function's code, where the program is started
@@ -31,6 +33,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FOLDER", help_heading = FUNCTION)]
     task_root: Option<PathBuf>,
     /// How long an invocation may take: 3, 0.5, 500ms or 10m; plain numbers are seconds
+    ///
+    /// Lambda allows 15 minutes at most; longer times are for debugging.
     #[arg(
         long,
         value_name = "TIME",
@@ -51,11 +55,17 @@ pub(crate) struct Options {
     /// is 600ms. Lambda allows 2 s at most.
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = LIMITS)]
     shutdown_timeout: Option<Duration>,
-    /// The memory size in MB; the function sees it, but it is not enforced
-    #[arg(long, value_name = "MB", default_value_t = 3008, help_heading = LIMITS)]
+    /// The memory size in MB, from 128 to 10240; the function sees it, but it is not enforced
+    #[arg(
+        long,
+        value_name = "MB",
+        default_value_t = 3008,
+        value_parser = numbers::memory,
+        help_heading = LIMITS
+    )]
     memory: u32,
     /// The ephemeral storage in MB, from 512 to 10240; it is not enforced
-    #[arg(long, value_name = "MB", help_heading = LIMITS)]
+    #[arg(long, value_name = "MB", value_parser = numbers::storage, help_heading = LIMITS)]
     ephemeral_storage: Option<u32>,
     /// Stop the function's processes between invocations
     #[arg(long, help_heading = FREEZE)]
@@ -101,21 +111,20 @@ const FREEZE: &str = "Freeze and snapshot";
 type Set = fn(Function, Duration) -> Function;
 
 impl Options {
-    /// The function with these options.
+    /// The function with these options of this command.
     ///
     /// # Errors
     ///
     /// A text that names the word of the command line that is wrong.
-    pub(crate) fn function(self, bootstrap: Vec<OsString>) -> Result<Function, String> {
+    pub(crate) fn function(
+        self,
+        command: &str,
+        bootstrap: Vec<OsString>,
+    ) -> Result<Function, String> {
         let mut words = bootstrap.into_iter();
         let program = words.next();
-        if let Some(option) =
-            program.as_deref().filter(|it| it.as_encoded_bytes().starts_with(b"-"))
-        {
-            return Err(format!(
-                "unknown option {}: see --help; to start a program of that name, give its path",
-                option.display()
-            ));
+        if let Some(problem) = program.as_deref().and_then(|it| hints::option(it, command)) {
+            return Err(problem);
         }
         let function = program.map_or_else(Function::external, Function::new);
         let function = words.fold(function, Function::argument);
