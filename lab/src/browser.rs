@@ -1,4 +1,4 @@
-//! Web pages: which of them may invoke the function, and how a browser is told.
+//! Web pages: which of them may invoke the function, and the headers that tell a browser.
 //!
 //! A page that a developer visits can send requests to this machine, and the function runs with the
 //! developer's credentials. Three headers show that a request comes from a page, which cannot
@@ -33,7 +33,7 @@ const OPAQUE: &str = "null";
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
 /// Whether a connection arrived at a loopback address, so that its peer is a program on this
-/// machine, which may be a browser that shows anybody's page.
+/// machine, which may be a browser that shows any page.
 pub(crate) fn is_on_loopback(stream: &TcpStream) -> bool {
     stream.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback())
 }
@@ -96,7 +96,7 @@ pub(crate) fn caller(
 
 /// Why a request to the Runtime API or the Extensions API is refused, if it comes from a browser.
 ///
-/// Unlike [`caller`], this accepts host names without a dot. Nobody can register such a name, and
+/// Unlike [`caller`], this accepts host names without a dot. Such a name cannot be registered, and
 /// clients that write their requests by hand use them.
 pub(crate) fn refused_by_runtime_api(headers: &HeaderMap, is_on_loopback: bool) -> Option<String> {
     for name in [ORIGIN.as_str(), SEC_FETCH_SITE] {
@@ -108,8 +108,8 @@ pub(crate) fn refused_by_runtime_api(headers: &HeaderMap, is_on_loopback: bool) 
         }
     }
     let host = name_of(header(headers, HOST.as_str()));
-    let is_anybodys = is_on_loopback && !is_local(host) && host.contains('.');
-    is_anybodys.then(|| {
+    let is_rebindable = is_on_loopback && !is_local(host) && host.contains('.');
+    is_rebindable.then(|| {
         format!(
             "the host name {host} may be anybody's (DNS rebinding): use the address in \
              AWS_LAMBDA_RUNTIME_API as it is"
@@ -207,7 +207,7 @@ fn is_localhost(name: &str) -> bool {
 }
 
 /// The names that Docker and Podman give to the host. Docker Desktop connects them to a loopback
-/// address. The domain `internal` is reserved, so nobody can register names below it.
+/// address. The domain `internal` is reserved, so names below it cannot be registered.
 fn is_of_containers(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     name.ends_with(".docker.internal") || name.ends_with(".containers.internal")

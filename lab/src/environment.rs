@@ -210,7 +210,7 @@ impl Environment {
             status,
         });
         if has_written {
-            // Everybody has an answer by now, so that a slow reader delays only further output.
+            // All callers have their answers, so that a slow reader delays only further output.
             self.life.room_for_output().await;
         }
         tail
@@ -283,7 +283,7 @@ impl Environment {
                 run.process = Some(process);
             }
             Running::Not => {
-                // Nothing that an earlier process left behind may be mistaken for the new one's.
+                // The new process must not get the blame for what an earlier one has left.
                 self.life.end(Reason::Failure).await;
                 self.broker.hand_over_anew(Arc::clone(invocation), caller);
                 run.process = Some(self.start(&invocation.request_id, run).await?);

@@ -34,7 +34,7 @@
 //! | `output`, `log` | the output of the bootstrap, the lab's own lines, and the tail of both |
 //! | `environment` | one execution environment: its broker, its process, its invocations |
 //! | `clock` | the time that functions and callers see |
-//! | `event`, `invocation`, `trace`, `region` | an event, and what the function is told with it |
+//! | `event`, `invocation`, `trace`, `region` | an event, and what the function gets with it |
 //! | `pool` | several environments, and the queue for them |
 //! | `http`, `connection`, `buffer` | what both servers share, and the memory of bodies |
 //! | `invoke_api` | callers over HTTP |

@@ -141,7 +141,7 @@ impl Lifecycle {
         Ok(Arc::clone(self.lock().insert(Arc::new(started))))
     }
 
-    /// Starts the process as soon as nobody has its file open for writing, as linkers and copies do.
+    /// Starts the process as soon as its file is not open for writing, as by linkers and copies.
     /// This is waited for, 10 s at most.
     ///
     /// Returns also when the start began that succeeded or failed.
@@ -295,7 +295,7 @@ impl Lifecycle {
         has_written
     }
 
-    /// Waits until there is room for more output, unless nobody reads it.
+    /// Waits until there is room for more output, unless it is not read.
     pub(crate) async fn room_for_output(&self) {
         self.outputs.room().await;
     }

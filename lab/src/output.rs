@@ -15,8 +15,8 @@ use crate::log::{LogStream, Route, Sink};
 
 /// The pipes from the process of one environment.
 ///
-/// The process has no other output, so whoever inherits it, such as a daemon that outlives the
-/// process, does not hold the output of the lab open.
+/// The process has no other output. So a process that inherits it, such as a daemon, does not hold
+/// the output of the lab open.
 #[derive(Debug)]
 pub(crate) struct Outputs {
     log: Arc<LogStream>,
@@ -120,7 +120,7 @@ impl Outputs {
         has_written
     }
 
-    /// Waits until there is room for more output, unless nobody reads it.
+    /// Waits until there is room for more output, unless it is not read.
     pub(crate) async fn room(&self) {
         let pipes: Vec<_> = self.lock().iter().map(|it| Arc::clone(&it.pipe)).collect();
         for pipe in pipes {
@@ -128,8 +128,8 @@ impl Outputs {
         }
     }
 
-    /// Passes on what the process had written when it ended, and closes the pipes, whoever still
-    /// has the other end.
+    /// Passes on what the process had written when it ended, and closes the pipes, even if other
+    /// processes still have the other end.
     pub(crate) fn close(&self) {
         for Reading { pipe, task } in std::mem::take(&mut *self.lock()) {
             pipe.drain();

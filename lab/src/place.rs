@@ -32,7 +32,7 @@ struct Content {
     folder: TempDir,
     // Declared after the folder, so that it takes over if the lab is killed while that is removed.
     _cleaner: Cleaner,
-    /// An archive is unpacked in the folder, and may be missing by now.
+    /// An archive is unpacked in the folder, and may have been removed since.
     program: Program,
 }
 

@@ -195,7 +195,7 @@ impl Environments {
         self.rest();
     }
 
-    /// Freezes the environments that nobody waits for. As long as a caller waits, it is not known
+    /// Freezes the environments that no caller waits for. While a caller waits, it is not known
     /// which of them it gets, and a freeze just before an event would only delay it.
     fn rest(&self) {
         if self.waiting == 0 {

@@ -2,11 +2,11 @@
 //!
 //! Such a runtime has no process that the lab could wait for, only connections. One that closes says
 //! little: many runtimes open a connection for every request, and have none while they work. But
-//! nobody closes a connection on which a call is waiting: whoever made that call has ended. So the
-//! runtime has ended when
+//! no program closes a connection on which its call is waiting, unless it ends. So the runtime has
+//! ended when
 //!
 //! - a connection was closed while `next` or `event/next` waited on it,
-//! - whoever waited there has not asked again, and no other connection waits for the same, and
+//! - that call has not been made again, and no other connection waits for the same, and
 //! - no connection is open on which the runtime has made a request.
 //!
 //! It has also ended if a registration is refused although no other connection is open, and the name

@@ -85,7 +85,7 @@ impl Log {
         self.lines(&[]);
     }
 
-    /// Waits until everything has been written, unless nobody reads it.
+    /// Waits until everything has been written, unless it is not read.
     pub(crate) fn flush(&self) {
         let function = match &self.function {
             Route::Together(sink) => sink.as_ref(),

@@ -4,8 +4,8 @@ use std::fmt::{self, Display, Write};
 
 /// A line of the lab, with its newline.
 ///
-/// Whatever it quotes, it stays one line, and has no control character but the tab, which separates
-/// the fields of a report. What would break that is escaped as in Rust: `\n`, `\u{1b}`.
+/// It stays one line, including what it quotes, and has no control character but the tab, which
+/// separates the fields of a report. What would break that is escaped as in Rust: `\n`, `\u{1b}`.
 pub(super) struct Line<T>(pub(super) T);
 
 /// A part of a line that the lab has not written itself: it came from a function, a caller or the

@@ -1,4 +1,4 @@
-//! Writes on a thread, so that a reader that stops reading blocks nobody else.
+//! Writes on a thread, so that a reader that stops reading blocks no other thread.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -17,7 +17,7 @@ use tokio::time::timeout;
 /// What waits to be written to one destination, in order, and the thread that writes it.
 ///
 /// Output of functions waits for [room](Self::room), so that a slow reader loses nothing. If the
-/// destination has taken nothing for [`PATIENCE`], nobody waits any longer: what does not fit is
+/// destination has taken nothing for [`PATIENCE`], no thread waits any longer: what does not fit is
 /// lost, and counted in lines. A line of the lab never waits.
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -242,7 +242,7 @@ impl Queue {
                     let _ = poll(&mut [PollFd::from_borrowed_fd(file, PollFlags::OUT)], None);
                     continue;
                 }
-                // Nobody reads any longer, or the disk is full, which cannot be reported.
+                // The reader has ended, or the disk is full, which cannot be reported.
                 Ok(_) | Err(_) => bytes.len(),
             };
             bytes = &bytes[written..];
@@ -380,7 +380,7 @@ mod tests {
     }
 
     /// A queue that is writing an empty line to a pipe that is full, and has been for longer than
-    /// anybody waits. Also returns how many bytes are in the pipe.
+    /// any thread waits. Also returns how many bytes are in the pipe.
     fn start_stopped() -> (Sink, PipeReader, usize) {
         let (reader, mut writer) = io::pipe().unwrap();
         rustix::io::ioctl_fionbio(&writer, true).unwrap();
@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_a_reader_that_has_stopped_and_what_is_lost_is_counted() {
+    fn no_thread_waits_for_a_reader_that_has_stopped_and_what_is_lost_is_counted() {
         let (lab, mut reader, length) = start_stopped();
         let output = lab.of(1);
         let line = format!("{}\n", "x".repeat(99_999));

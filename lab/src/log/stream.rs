@@ -81,7 +81,7 @@ impl LogStream {
         Some(self.tail().take()?.into_bytes())
     }
 
-    /// Whether anybody gets this log.
+    /// Whether this log has a reader.
     pub(crate) fn is_heard(&self) -> bool {
         self.lab.is_some() || self.tail().is_some()
     }

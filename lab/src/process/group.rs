@@ -22,7 +22,7 @@ pub(super) struct Group {
     /// system may reuse their ids.
     origin: Origin,
     members: Mutex<Option<Members>>,
-    /// The process does not end, and nobody waits for it any longer.
+    /// The process does not end, and is no longer waited for.
     is_left: AtomicBool,
 }
 
@@ -159,7 +159,7 @@ impl Group {
             let status = members.as_mut().and_then(|it| children::reap(&mut it.child).ok());
             (members, status)
         };
-        // Orphans of a process that nobody waits for may be those of its successor.
+        // Orphans of a process that is no longer waited for may be those of its successor.
         let left = if self.is_left() { Vec::new() } else { children::end_orphans(&self.origin) };
         tell(status.unwrap_or_else(|| ExitStatus::from_raw(0)));
         // Reaps the guard.
@@ -168,7 +168,7 @@ impl Group {
     }
 
     /// Signals the group, and the first process wherever it is, with the group that it leads if it
-    /// has made one. Nobody else can have made a group with its id.
+    /// has made one. No other process can have made a group with its id.
     fn signal(&self, signal: Signal) {
         let Origin { group, first, .. } = self.origin;
         // These fail if there is no such group, or none that may be signalled.
@@ -193,7 +193,7 @@ impl Group {
 
 impl Members {
     /// Kills the stopped processes outside of the group, also those that cannot be found any longer
-    /// because their parents have ended. Nobody would continue them.
+    /// because their parents have ended. Otherwise they would stay stopped.
     fn kill_stopped(&self) {
         if let Some((_, outsiders)) = &self.frozen {
             outsiders.signal(Signal::KILL);

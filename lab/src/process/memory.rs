@@ -94,7 +94,7 @@ impl Samples {
     }
 
     fn add(&mut self, sum: u64, is_running: impl Fn() -> bool) {
-        // If the first process has been reaped by now, its id may have been another one's.
+        // If the first process has been reaped since, its id may have been another one's.
         if is_running() {
             self.peak = self.peak.max(sum);
         }

@@ -48,7 +48,7 @@ impl Process {
     /// Starts the command in its own process group, with no input.
     pub(crate) fn start(command: &mut Command, log: &Log) -> io::Result<Self> {
         let mark = mark(command);
-        // Started first: without it, nobody would wait for the process.
+        // Started first: without it, the process would not be waited for.
         let (give, take) = mpsc::channel::<Arc<Group>>();
         let (tell_exit, exit) = watch::channel(None);
         let (ending, reaper) = mpsc::channel();

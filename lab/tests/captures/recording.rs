@@ -55,8 +55,8 @@ struct Wire {
 
 impl Recording {
     pub(crate) fn load(name: &'static str) -> Self {
-        let answered = number_behind(name, "07_response_");
-        let echoed = number_behind(name, "04_next_payload_").filter(|length| *length > 65_536);
+        let answered = number_after(name, "07_response_");
+        let echoed = number_after(name, "04_next_payload_").filter(|length| *length > 65_536);
         let wire = match (name, answered, echoed) {
             ("02c_pipelined_1mb_response_and_next", ..) => {
                 Wire::answering(name, &[text(b'z', 1_048_576), b"\"2\"".to_vec()])
@@ -239,7 +239,7 @@ fn document(length: usize) -> Vec<u8> {
     [b"{\"d\":", &text(b'x', length - 6)[..], b"}"].concat()
 }
 
-fn number_behind(name: &str, prefix: &str) -> Option<usize> {
+fn number_after(name: &str, prefix: &str) -> Option<usize> {
     name.strip_prefix(prefix)?.parse().ok()
 }
 

@@ -36,7 +36,7 @@ fn a_daemon_ends_with_the_lab_and_does_not_hold_its_output() {
         let mut command = lab();
         command.args(["run", "--event", "1", "sh", "-c", &script]);
         let began = Instant::now();
-        // Ends when nobody holds the pipes any longer.
+        // Ends when no process holds the pipes any longer.
         let output = command.output().unwrap();
         assert!(began.elapsed() < PATIENCE);
         let said = String::from_utf8_lossy(&output.stderr);
@@ -94,7 +94,7 @@ fn signals_that_end_the_lab_end_daemons() {
         assert_eq!(served.invoke("1").response().text(), "1");
         let both = [daemon(&mut served), daemon(&mut served)];
         served.signal(signal);
-        // Ends when nobody holds the pipe any longer.
+        // Ends when no process holds the pipe any longer.
         served.rest();
         assert!(both.iter().all(|pid| !lives(*pid)), "{code}");
     }

@@ -114,11 +114,11 @@ fn lines_of_several_environments_arrive_whole_in_order_and_completely() {
 }
 
 #[test]
-fn invocations_continue_while_nobody_reads_and_lost_lines_are_counted() {
+fn invocations_continue_while_nothing_is_read_and_lost_lines_are_counted() {
     let lines = 100_000;
     let command = with_bootstrap("serve", &["--port", "0"]);
     let mut shell = Command::new("sh");
-    // One pipe for all output, which nobody reads after the address.
+    // One pipe for all output, which is not read after the address.
     shell.args(["-c", "exec \"$0\" \"$@\" >&2"]).arg(command.get_program());
     shell.args(command.get_args()).stdin(Stdio::null()).stderr(Stdio::piped());
     let mut served = Served::of(&mut shell);
@@ -233,7 +233,7 @@ fn failures_and_timeouts_have_a_tail_too() {
 }
 
 #[test]
-fn nobody_gets_a_tail_who_has_not_asked_or_cannot_have_one() {
+fn a_caller_that_has_not_asked_or_cannot_have_a_tail_gets_none() {
     let lab = function().start().unwrap();
     let answer =
         Connection::open(lab.address()).post("/2015-03-31/functions/function/invocations", "1");

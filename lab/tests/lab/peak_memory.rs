@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::served::Served;
 use crate::support::{PATIENCE, lives, wait_until};
 
-/// The variable that makes this program take so many megabytes.
+/// The variable that makes this program take this number of megabytes.
 pub(crate) const HUNGRY: &str = "LAB_TEST_HUNGRY";
 
 /// Takes memory, says so, and keeps it.

@@ -1,6 +1,7 @@
 //! A program whose file system does not answer while it is being executed.
 //!
-//! A lease on the file delays whoever opens it, and so its execution, until the lease is given back.
+//! A lease on the file delays every program that opens it, and so its execution, until the lease is
+//! given back.
 #![cfg(target_os = "linux")]
 
 use std::io::{BufRead, BufReader};
@@ -13,7 +14,7 @@ use tempfile::TempDir;
 use crate::served::{Served, lab};
 use crate::support::{Connection, is_stopped, lives, marked, wait_until};
 
-/// Takes a lease, as soon as nobody has the file open, and says when somebody waits for it.
+/// Takes a lease, as soon as the file is not open, and says when another process waits for it.
 const HOLDER: &str = "
 import fcntl, os, signal, sys, time
 file = os.open(sys.argv[1], os.O_RDONLY)

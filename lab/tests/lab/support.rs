@@ -31,7 +31,7 @@ pub(crate) fn script(script: &str) -> Function {
 
 /// A lab whose runtime is played by the test.
 pub(crate) fn external() -> Lab {
-    // Otherwise the region would be that of whoever runs the tests.
+    // Otherwise the region would be that of the environment of the tests.
     let function = Function::external().variable("AWS_REGION", "us-east-1");
     function.timeout(PATIENCE).output(Output::Discarded).start().unwrap()
 }

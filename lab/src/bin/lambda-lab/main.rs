@@ -68,7 +68,7 @@ enum Command {
         port: u16,
         /// The address to listen on, or a name such as localhost
         ///
-        /// With 0.0.0.0 everybody in the network can invoke the function.
+        /// With 0.0.0.0 every program in the network can invoke the function.
         #[arg(
             long,
             value_name = "HOST",
