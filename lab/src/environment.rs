@@ -1,16 +1,16 @@
 //! One execution environment: its Runtime API, its process, and its invocations.
 
+mod end;
 mod renewal;
+mod run;
 
 use std::io;
 use std::net::SocketAddr;
-use std::process::ExitStatus;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::{sleep, sleep_until};
 
 use crate::answer::{FailureKind, FunctionFailure};
 use crate::broker::{Broker, Caller};
@@ -18,13 +18,15 @@ use crate::clock::Clock;
 use crate::invocation::Invocation;
 use crate::lab::reachable;
 use crate::lifecycle::{Lifecycle, Reason, Running, StartFailure};
-use crate::log::{InitReport, LogStream, Report, Status};
+use crate::log::{LogStream, Report};
 use crate::place::Place;
 use crate::process::{Process, obstacle};
 use crate::runtime_api;
 use crate::settings::Settings;
 use crate::trace;
 use crate::watch::{Look, Watch};
+use end::End;
+use run::{Phase, Run};
 
 #[derive(Debug)]
 pub(crate) struct Environment {
@@ -42,55 +44,6 @@ pub(crate) struct Environment {
     in_flight: watch::Sender<usize>,
     /// Held while a process is being started or ended, or while its last requests are read.
     changing: tokio::sync::Mutex<()>,
-}
-
-/// How an invocation ended.
-enum End {
-    /// The runtime has asked for the next one, or will not ask again.
-    Over,
-    /// The runtime could not be started.
-    NoStart(StartFailure),
-    Exit(ExitStatus),
-    Timeout,
-    RestoreTimeout,
-    Stopped,
-}
-
-/// The process and the times of an invocation in flight.
-struct Run {
-    process: Option<Arc<Process>>,
-    phase: Phase,
-    /// When the phase began.
-    since: Instant,
-    init: Option<Duration>,
-    restore: Option<Duration>,
-}
-
-/// The pauses between two looks at the memory of an invocation that takes its time: a tenth of what
-/// it has taken, within these limits. Shorter invocations are measured at their end only.
-const SHORTEST_SAMPLING: Duration = Duration::from_millis(5);
-const LONGEST_SAMPLING: Duration = Duration::from_millis(25);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Until the runtime gets the invocation.
-    Init,
-    Restore,
-    Invoke,
-}
-
-impl Run {
-    /// The runtime has got the invocation.
-    fn enter_invoke(&mut self, invocation: &Invocation) {
-        let delivered = invocation.delivered.get().copied().unwrap_or_else(Instant::now);
-        let took = Some(delivered - self.since);
-        match self.phase {
-            Phase::Init => self.init = took,
-            Phase::Restore => self.restore = took,
-            Phase::Invoke => {}
-        }
-        (self.phase, self.since) = (Phase::Invoke, delivered);
-    }
 }
 
 impl Environment {
@@ -310,177 +263,6 @@ impl Environment {
         StartFailure::Failed(FunctionFailure::of_service(id, kind, error_type, &reason))
     }
 
-    async fn until_the_end(&self, invocation: &Invocation, run: &mut Run) -> End {
-        let is_managed = self.settings.concurrency.is_some();
-        let started = Instant::now();
-        loop {
-            let pause = (started.elapsed() / 10).clamp(SHORTEST_SAMPLING, LONGEST_SAMPLING);
-            let limit = match run.phase {
-                // Init counts against the timeout.
-                Phase::Invoke | Phase::Init if is_managed => {
-                    self.settings.timeout.saturating_sub(run.init.unwrap_or_default())
-                }
-                Phase::Init => self.settings.init_timeout(),
-                Phase::Restore => self.settings.snapstart.unwrap_or_default().restore_timeout,
-                Phase::Invoke => self.settings.timeout,
-            };
-            tokio::select! {
-                biased;
-                // Checked before the end of the invocation, so that the end of the phase is
-                // recorded.
-                () = self.broker.delivered(invocation), if run.phase != Phase::Invoke => {
-                    run.enter_invoke(invocation);
-                    continue;
-                }
-                () = self.over(invocation) => return End::Over,
-                () = self.life.stopped() => return End::Stopped,
-                status = exited(run.process.as_deref()) => return End::Exit(status),
-                () = sleep(pause), if run.process.is_some() => {
-                    if let Some(process) = &run.process {
-                        process.sample_memory();
-                    }
-                    // Not before the limit is looked at.
-                    if run.since.elapsed() < limit {
-                        continue;
-                    }
-                }
-                () = sleep_until((run.since + limit).into()) => {}
-            }
-            match run.phase {
-                Phase::Init if !is_managed => {
-                    if let Err(failure) = self.init_again(invocation, run).await {
-                        return End::NoStart(failure);
-                    }
-                }
-                Phase::Restore => return End::RestoreTimeout,
-                Phase::Init | Phase::Invoke => return End::Timeout,
-            }
-        }
-    }
-
-    /// Ends a process whose init takes too long, and starts another within the invocation's
-    /// timeout.
-    ///
-    /// Source: Lambda Developer Guide, "Understanding the Lambda execution environment lifecycle".
-    async fn init_again(&self, invocation: &Invocation, run: &mut Run) -> Result<(), StartFailure> {
-        let _changing = self.changing.lock().await;
-        let duration = run.since.elapsed();
-        if let Some(process) = &run.process {
-            self.life.pass_output(process);
-        }
-        self.log.line(InitReport { duration, status: &Status::Timeout });
-        self.life.end(Reason::Timeout).await;
-        self.broker.retry();
-        invocation.begin();
-        run.phase = Phase::Invoke;
-        run.process = Some(self.start(&invocation.request_id, run).await?);
-        Ok(())
-    }
-
-    /// Waits until the runtime and its extensions are done with the invocation.
-    async fn over(&self, invocation: &Invocation) {
-        invocation.over().await;
-        if self.settings.concurrency.is_none() && invocation.dead_end.get().is_none() {
-            self.broker.settled().await;
-        }
-    }
-
-    /// Gives the caller a failure, if it has no answer yet, and ends the process if necessary.
-    async fn conclude(
-        &self,
-        end: End,
-        invocation: &Invocation,
-        process: Option<&Arc<Process>>,
-    ) -> Status {
-        let id = invocation.request_id.as_str();
-        match end {
-            End::Over => invocation.dead_end.get().cloned().map_or(Status::Success, Status::Error),
-            End::NoStart(StartFailure::Stopped) | End::Stopped => {
-                // Drops the caller's channel, which becomes `InvokeError::Stopped`.
-                self.broker.start_anew();
-                Status::Success
-            }
-            End::NoStart(StartFailure::Failed(failure)) => self.fail(failure),
-            End::Exit(status) => {
-                self.hear_last_words(process).await;
-                if self.life.is_stopping() {
-                    self.broker.start_anew();
-                    return Status::Success;
-                }
-                self.fail(self.life.exit(Some(id), status))
-            }
-            End::Timeout => {
-                let seconds = self.settings.timeout.as_secs_f64();
-                let reason = format!("Task timed out after {seconds:.2} seconds");
-                self.log.line(format_args!("RequestId: {id} {reason}"));
-                let failure = FunctionFailure::new(id, FailureKind::Timeout, reason);
-                let failure = failure.with_type("Sandbox.Timedout");
-                if self.settings.concurrency.is_some() {
-                    self.broker.give_up(failure);
-                } else {
-                    self.end_late(failure, process).await;
-                }
-                Status::Timeout
-            }
-            End::RestoreTimeout => {
-                let limit = self.settings.snapstart.unwrap_or_default().restore_timeout;
-                let seconds = limit.as_secs_f64();
-                let reason =
-                    format!("RequestId: {id} Error: Restore timed out after {seconds:.2} seconds");
-                let error_type = "Runtime.RestoreHookUserTimeout";
-                self.log_failure(id, &reason, error_type);
-                let kind = FailureKind::Init;
-                let failure = FunctionFailure::of_service(id, kind, error_type, &reason);
-                self.end_late(failure, process).await;
-                Status::Error(error_type.to_owned())
-            }
-        }
-    }
-
-    /// Gives the caller the timeout as a failure, and ends the process.
-    async fn end_late(&self, failure: FunctionFailure, process: Option<&Arc<Process>>) {
-        let _changing = self.changing.lock().await;
-        if self.broker.has_extensions() {
-            // Otherwise an answer that the process gives before it ends would reach the caller.
-            self.broker.tell(failure.clone());
-        }
-        if process.is_some_and(|process| self.life.is_current(process)) {
-            self.life.end(Reason::Timeout).await;
-        }
-        self.broker.give_up(failure);
-    }
-
-    /// Logs a failure of the process, and gives it to the caller unless it has an answer.
-    fn fail(&self, failure: FunctionFailure) -> Status {
-        let error_type = failure.error_type().unwrap_or_default();
-        let reason = failure.error_message().unwrap_or_default();
-        self.log_failure(&failure.request_id, &reason, &error_type);
-        self.broker.give_up(failure);
-        Status::Error(error_type)
-    }
-
-    /// Logs the reason and the type of an error in the form that Lambda has for its own: the type
-    /// on a line of its own, if it cannot be taken for another line.
-    fn log_failure(&self, id: &str, reason: &str, error_type: &str) {
-        let request = format!("RequestId: {id} ");
-        match reason.strip_prefix(&request) {
-            Some(reason) => self.log.line(format_args!("{request}{reason}")),
-            None => self.log.line(format_args!("{request}Error: {reason}")),
-        }
-        if !error_type.is_empty() && !error_type.contains(char::is_whitespace) {
-            self.log.line(error_type);
-        }
-    }
-
-    /// Waits until everything that this process sent before it ended has been read, unless another
-    /// process has been started since.
-    async fn hear_last_words(&self, process: Option<&Arc<Process>>) {
-        let _changing = self.changing.lock().await;
-        if process.is_some_and(|process| self.life.is_current(process)) {
-            self.life.hear_last_words().await;
-        }
-    }
-
     /// Ends the runtime for good. Until its process ends, it may still answer the invocation that
     /// it has in flight.
     pub(crate) async fn stop(&self) {
@@ -493,12 +275,5 @@ impl Environment {
         // Fails only if the task panicked, which would be a bug.
         let _ = tokio::task::spawn_blocking(move || place.remove()).await;
         self.life.has_stopped();
-    }
-}
-
-async fn exited(process: Option<&Process>) -> ExitStatus {
-    match process {
-        Some(process) => process.wait().await,
-        None => std::future::pending().await,
     }
 }

@@ -1,0 +1,136 @@
+//! The phases of an invocation in flight, and their limits.
+
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::{sleep, sleep_until};
+
+use super::Environment;
+use super::end::End;
+use crate::invocation::Invocation;
+use crate::lifecycle::{Reason, StartFailure};
+use crate::log::{InitReport, Status};
+use crate::process::Process;
+
+/// The process and the times of an invocation in flight.
+pub(super) struct Run {
+    pub(super) process: Option<Arc<Process>>,
+    pub(super) phase: Phase,
+    /// When the phase began.
+    pub(super) since: Instant,
+    pub(super) init: Option<Duration>,
+    pub(super) restore: Option<Duration>,
+}
+
+/// The pauses between two looks at the memory of an invocation that takes its time: a tenth of what
+/// it has taken, within these limits. Shorter invocations are measured at their end only.
+const SHORTEST_SAMPLING: Duration = Duration::from_millis(5);
+const LONGEST_SAMPLING: Duration = Duration::from_millis(25);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Until the runtime gets the invocation.
+    Init,
+    Restore,
+    Invoke,
+}
+
+impl Run {
+    /// The runtime has got the invocation.
+    fn enter_invoke(&mut self, invocation: &Invocation) {
+        let delivered = invocation.delivered.get().copied().unwrap_or_else(Instant::now);
+        let took = Some(delivered - self.since);
+        match self.phase {
+            Phase::Init => self.init = took,
+            Phase::Restore => self.restore = took,
+            Phase::Invoke => {}
+        }
+        (self.phase, self.since) = (Phase::Invoke, delivered);
+    }
+}
+
+impl Environment {
+    /// Waits for the end of an invocation, or of its time.
+    pub(super) async fn until_the_end(&self, invocation: &Invocation, run: &mut Run) -> End {
+        let is_managed = self.settings.concurrency.is_some();
+        let started = Instant::now();
+        loop {
+            let pause = (started.elapsed() / 10).clamp(SHORTEST_SAMPLING, LONGEST_SAMPLING);
+            let limit = match run.phase {
+                // Init counts against the timeout.
+                Phase::Invoke | Phase::Init if is_managed => {
+                    self.settings.timeout.saturating_sub(run.init.unwrap_or_default())
+                }
+                Phase::Init => self.settings.init_timeout(),
+                Phase::Restore => self.settings.snapstart.unwrap_or_default().restore_timeout,
+                Phase::Invoke => self.settings.timeout,
+            };
+            tokio::select! {
+                biased;
+                // Checked before the end of the invocation, so that the end of the phase is
+                // recorded.
+                () = self.broker.delivered(invocation), if run.phase != Phase::Invoke => {
+                    run.enter_invoke(invocation);
+                    continue;
+                }
+                () = self.over(invocation) => return End::Over,
+                () = self.life.stopped() => return End::Stopped,
+                status = exited(run.process.as_deref()) => return End::Exit(status),
+                () = sleep(pause), if run.process.is_some() => {
+                    if let Some(process) = &run.process {
+                        process.sample_memory();
+                    }
+                    // Not before the limit is looked at.
+                    if run.since.elapsed() < limit {
+                        continue;
+                    }
+                }
+                () = sleep_until((run.since + limit).into()) => {}
+            }
+            match run.phase {
+                Phase::Init if !is_managed => {
+                    if let Err(failure) = self.init_again(invocation, run).await {
+                        return End::NoStart(failure);
+                    }
+                }
+                Phase::Restore => return End::RestoreTimeout,
+                Phase::Init | Phase::Invoke => return End::Timeout,
+            }
+        }
+    }
+
+    /// Ends a process whose init takes too long, and starts another within the invocation's
+    /// timeout.
+    ///
+    /// Source: Lambda Developer Guide, "Understanding the Lambda execution environment lifecycle".
+    async fn init_again(&self, invocation: &Invocation, run: &mut Run) -> Result<(), StartFailure> {
+        let _changing = self.changing.lock().await;
+        let duration = run.since.elapsed();
+        if let Some(process) = &run.process {
+            self.life.pass_output(process);
+        }
+        self.log.line(InitReport { duration, status: &Status::Timeout });
+        self.life.end(Reason::Timeout).await;
+        self.broker.retry();
+        invocation.begin();
+        run.phase = Phase::Invoke;
+        run.process = Some(self.start(&invocation.request_id, run).await?);
+        Ok(())
+    }
+
+    /// Waits until the runtime and its extensions are done with the invocation.
+    async fn over(&self, invocation: &Invocation) {
+        invocation.over().await;
+        if self.settings.concurrency.is_none() && invocation.dead_end.get().is_none() {
+            self.broker.settled().await;
+        }
+    }
+}
+
+async fn exited(process: Option<&Process>) -> ExitStatus {
+    match process {
+        Some(process) => process.wait().await,
+        None => std::future::pending().await,
+    }
+}
