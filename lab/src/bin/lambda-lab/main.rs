@@ -5,6 +5,7 @@ mod addresses;
 mod hints;
 mod numbers;
 mod options;
+mod times;
 
 use std::ffi::OsString;
 use std::io::Read;

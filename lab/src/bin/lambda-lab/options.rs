@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use lambda_lab::{Function, LogFormat, LogLevel};
 
+use crate::times::{Time, TimeAboveZero};
 use crate::{hints, numbers};
 
 /// What describes the function and the Lambda that it runs on.
@@ -35,26 +36,20 @@ pub(crate) struct Options {
     /// How long an invocation may take: 3, 0.5, 500ms or 10m; plain numbers are seconds
     ///
     /// Lambda allows 15 minutes at most; longer times are for debugging.
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "300",
-        value_parser = time_above_zero,
-        help_heading = LIMITS
-    )]
-    timeout: Duration,
+    #[arg(long, value_name = "TIME", default_value = "300", help_heading = LIMITS)]
+    timeout: TimeAboveZero,
     /// How long init may take [default: 10]
     ///
     /// An init that takes longer is repeated within the invocation. With --snapstart it fails, and
     /// the default is the timeout, but at least 130 s and at most 900 s.
-    #[arg(long, value_name = "TIME", value_parser = time_above_zero, help_heading = LIMITS)]
-    init_timeout: Option<Duration>,
+    #[arg(long, value_name = "TIME", help_heading = LIMITS)]
+    init_timeout: Option<TimeAboveZero>,
     /// How long the function has from SIGTERM to SIGKILL [default: 500ms]
     ///
     /// Only a function that has registered an extension gets SIGTERM. With --concurrency the default
     /// is 600ms. Lambda allows 2 s at most.
-    #[arg(long, value_name = "TIME", value_parser = time, help_heading = LIMITS)]
-    shutdown_timeout: Option<Duration>,
+    #[arg(long, value_name = "TIME", help_heading = LIMITS)]
+    shutdown_timeout: Option<Time>,
     /// The memory size in MB, from 128 to 10240; the function sees it, but it is not enforced
     #[arg(
         long,
@@ -73,29 +68,17 @@ pub(crate) struct Options {
     /// Stop them, and pretend that each freeze lasted this much longer
     ///
     /// Deadlines and the dates of replies move forward, without waiting.
-    #[arg(long, value_name = "TIME", value_parser = time, help_heading = FREEZE)]
-    freeze_for: Option<Duration>,
+    #[arg(long, value_name = "TIME", help_heading = FREEZE)]
+    freeze_for: Option<Time>,
     /// Start the function now, stop it as in a snapshot, and restore it for the first invocation
     #[arg(long, help_heading = FREEZE)]
     snapstart: bool,
     /// The least time from the snapshot to the restore
-    #[arg(
-        long,
-        value_name = "TIME",
-        value_parser = time,
-        requires = "snapstart",
-        help_heading = FREEZE
-    )]
-    snapshot_pause: Option<Duration>,
+    #[arg(long, value_name = "TIME", requires = "snapstart", help_heading = FREEZE)]
+    snapshot_pause: Option<Time>,
     /// How long a restore may take, including the function's hooks [default: 10]
-    #[arg(
-        long,
-        value_name = "TIME",
-        value_parser = time_above_zero,
-        requires = "snapstart",
-        help_heading = FREEZE
-    )]
-    restore_timeout: Option<Duration>,
+    #[arg(long, value_name = "TIME", requires = "snapstart", help_heading = FREEZE)]
+    restore_timeout: Option<TimeAboveZero>,
     /// The lowest level that the function logs: TRACE, DEBUG, INFO, WARN, ERROR or FATAL
     #[arg(long, value_name = "LEVEL", value_parser = log_level, help_heading = FUNCTION)]
     log_level: Option<LogLevel>,
@@ -132,7 +115,7 @@ impl Options {
             .env
             .into_iter()
             .fold(function, |function, (name, value)| function.variable(name, value));
-        let function = function.timeout(self.timeout).handler(self.handler);
+        let function = function.timeout(self.timeout.0).handler(self.handler);
         let function = function.memory(self.memory).name(self.name);
         let function = match self.log_level {
             Some(level) => function.log_level(level),
@@ -154,31 +137,17 @@ impl Options {
             None => function,
         };
         let times: [(_, Set); 5] = [
-            (self.init_timeout, Function::init_timeout),
-            (self.shutdown_timeout, Function::shutdown_timeout),
-            (self.snapshot_pause, Function::snapshot_pause),
-            (self.restore_timeout, Function::restore_timeout),
-            (self.freeze_for, Function::freeze_for),
+            (self.init_timeout.map(|it| it.0), Function::init_timeout),
+            (self.shutdown_timeout.map(|it| it.0), Function::shutdown_timeout),
+            (self.snapshot_pause.map(|it| it.0), Function::snapshot_pause),
+            (self.restore_timeout.map(|it| it.0), Function::restore_timeout),
+            (self.freeze_for.map(|it| it.0), Function::freeze_for),
         ];
         Ok(times.into_iter().fold(function, |function, (time, set)| match time {
             Some(time) => set(function, time),
             None => function,
         }))
     }
-}
-
-fn time_above_zero(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("\"{text}\" is not a time above 0: write 3, 0.5, 500ms, 3s, 10m or 1h");
-    time(text).ok().filter(|it| !it.is_zero()).ok_or_else(wrong)
-}
-
-fn time(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("\"{text}\" is not a time: write 3, 0.5, 500ms, 3s, 10m or 1h");
-    let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("", 1.0)];
-    let found = units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)));
-    let (number, seconds) = found.ok_or_else(wrong)?;
-    let number: f64 = number.parse().map_err(|_| wrong())?;
-    Duration::try_from_secs_f64(number * seconds).map_err(|_| wrong())
 }
 
 fn log_level(text: &str) -> Result<LogLevel, String> {
