@@ -36,11 +36,14 @@ struct Members {
     is_ending: bool,
 }
 
-/// How often processes that are being stopped are looked at, at most. Some never look stopped: the
-/// parent in a `vfork` is not before its child has executed a program.
+/// How often more processes are searched for, at most, while they are being stopped.
 const ROUNDS: u32 = 10;
 
-/// The pause when some are not stopped yet.
+/// How many of the rounds may follow a pause because some processes are not stopped yet. On a busy
+/// machine that takes a while, and the parent in a `vfork` is not stopped before its child has
+/// executed a program.
+const PAUSES: u32 = 3;
+
 const PAUSE: Duration = Duration::from_micros(200);
 
 impl Group {
@@ -102,6 +105,7 @@ impl Group {
         let mut outsiders = Outsiders::default();
         // Each round may find processes that others have started, or that have left the group,
         // before they were stopped.
+        let mut pauses = 0;
         for _ in 0..ROUNDS {
             match outsiders.find_more(&self.origin) {
                 Found::More => {
@@ -110,8 +114,11 @@ impl Group {
                     outsiders.signal(Signal::STOP);
                 }
                 // The signal takes effect at the end of a system call.
-                Found::Running => thread::sleep(PAUSE),
-                Found::Stopped => break,
+                Found::Running if pauses < PAUSES => {
+                    thread::sleep(PAUSE);
+                    pauses += 1;
+                }
+                Found::Running | Found::Stopped => break,
             }
         }
         outsiders
