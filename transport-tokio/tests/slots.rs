@@ -214,7 +214,7 @@ fn a_protocol_error_restarts_its_slot_and_leaves_the_other_alone() {
 }
 
 #[test]
-fn the_pause_of_a_slot_that_starts_over_ends_at_a_stop() {
+fn a_slot_that_starts_over_asks_for_nothing_after_a_stop() {
     let (service, may_answer) = (Service::start(), Gate::default());
     let (run, mut connections) = two_slots(&service, &may_answer);
     connections[0].send("220 mail.example.com ESMTP\r\n");
