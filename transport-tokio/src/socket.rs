@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::ready;
+use std::task::{Context, Poll, ready};
 
 use lambda_proto::async_driver::Connection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -31,7 +31,11 @@ impl embedded_io_async::Read for Socket {
 
 impl embedded_io_async::Write for Socket {
     async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        poll_fn(|context| Pin::new(&mut self.0).poll_write(context, bytes)).await
+        poll_fn(|context| match Pin::new(&mut self.0).poll_write(context, bytes) {
+            Poll::Pending => self.poll_early_reply(context),
+            written => written,
+        })
+        .await
     }
 
     async fn flush(&mut self) -> io::Result<()> {
@@ -42,6 +46,20 @@ impl embedded_io_async::Write for Socket {
 impl Connection for Socket {
     async fn write_parts(&mut self, parts: [&[u8]; 3]) -> io::Result<usize> {
         let parts = parts.map(IoSlice::new);
-        poll_fn(|context| Pin::new(&mut self.0).poll_write_vectored(context, &parts)).await
+        poll_fn(|context| match Pin::new(&mut self.0).poll_write_vectored(context, &parts) {
+            Poll::Pending => self.poll_early_reply(context),
+            written => written,
+        })
+        .await
+    }
+}
+
+impl Socket {
+    /// Fails a write that waits once the service replies: it has not read the whole request, and
+    /// may never do so. The driver then reads the reply.
+    fn poll_early_reply(&self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut byte = [0];
+        ready!(self.0.poll_peek(context, &mut ReadBuf::new(&mut byte)))?;
+        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
     }
 }

@@ -4,9 +4,8 @@ mod support;
 
 use std::time::Duration;
 
-use lambda_proto_service::Running;
-use lambda_proto_tokio::Error;
-use support::{Connection, Event, Service};
+use lambda_proto_tokio::ContentType;
+use support::{Event, Service};
 
 /// More than the buffers of two sockets hold.
 const HUGE: usize = 64 << 20;
@@ -71,38 +70,44 @@ fn a_slot_whose_service_always_has_something_to_read_does_not_starve_the_others(
     assert_eq!(run.stop(), [""; 0]);
 }
 
-/// A run with two slots, the first of which writes a large response that the service refuses and
-/// does not read; and how many bytes of it the service has not read.
-fn refused_and_not_read(service: &Service) -> (Running<Error>, Vec<Connection>, usize) {
-    let run = service.run_as(service.runtime().slots(2), async |invocation, responder| {
+#[test]
+fn a_service_that_refuses_a_response_and_reads_no_more_of_it_does_not_block_the_slot() {
+    let service = Service::start();
+    let run = service.run(async |invocation, responder| {
         Ok(match invocation.body() {
             b"huge" => responder.send(vec![b'x'; HUGE]).await,
             _ => responder.send("small").await,
         })
     });
-    let mut connections = service.open_slots(2);
-    connections[0].send(Event::new("id-1", "huge").bytes());
-    let begin = connections[0].take_bytes();
-    let head = begin.windows(4).position(|end| end == b"\r\n\r\n").expect("a whole head") + 4;
-    connections[0].refuse(413, "RequestEntityTooLarge", "no");
-    (run, connections, head + HUGE - begin.len())
+    // It stays open until the end, and nothing more is read from it.
+    let mut connection = service.connection();
+    connection.invoke(Event::new("id-1", "huge"));
+    connection.head().assert_response("id-1");
+    connection.refuse(413, "RequestEntityTooLarge", "no");
+    let mut next = service.connection();
+    next.invoke(Event::new("id-2", ""));
+    next.request().assert_response("id-2");
+    next.take_answer();
+    next.expect_next();
+    let lines = run.stop();
+    assert!(lines.len() == 1, "{lines:?}");
+    assert!(lines[0].contains("id-1: response was answered with 413"), "{lines:?}");
 }
 
-/// The driver reads no reply while a write waits, as the blocking one does not.
 #[test]
-fn a_refusal_of_a_response_that_is_still_being_written_is_read_once_the_service_reads_the_rest() {
+fn a_service_that_ends_a_stream_and_reads_no_more_of_it_does_not_block_the_slot() {
     let service = Service::start();
-    let (run, mut connections, mut unread) = refused_and_not_read(&service);
-    for _ in 0..10 {
-        connections[1].send(Event::new("id-2", "").bytes());
-        connections[1].request().assert_response("id-2");
-        connections[1].take_answer();
-        connections[1].expect_next();
-    }
-    assert_eq!(service.lines().all(), [""; 0]);
-    while unread > 0 {
-        unread -= connections[0].take_bytes().len();
-    }
-    service.lines().wait_for("invocation id-1: response was answered with 413");
-    run.stop();
+    let run = service.run(async |_, responder| {
+        let mut stream = responder.stream(ContentType::TEXT);
+        let error = stream.write_all(&vec![b'x'; HUGE]).await.expect_err("it is over");
+        assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
+        Ok(stream.finish().await)
+    });
+    let mut connection = service.connection();
+    connection.invoke(Event::new("id-1", ""));
+    connection.head().assert_response("id-1");
+    connection.refuse(413, "RequestEntityTooLarge", "no");
+    service.connection().expect_next();
+    let lines = run.stop();
+    assert!(lines.iter().any(|line| line.contains("was answered with 413")), "{lines:?}");
 }
