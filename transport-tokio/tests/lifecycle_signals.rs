@@ -78,8 +78,8 @@ async fn run(behaviour: &str) -> Result<(), Error> {
 
 fn lifecycle(behaviour: &str) -> Lifecycle {
     let (duration, buffer) = match behaviour {
-        // The buffer is the time for invocations in flight.
-        "answers when told" => (2_000, 1_000),
+        // The buffer is the time for invocations in flight, or for what follows the hooks.
+        "answers when told" | "has an obedient hook" | "pulls and drops" => (2_000, 1_000),
         "is patient" => (2_000, 2_000),
         _ => (2_000, 50),
     };
