@@ -169,7 +169,9 @@ impl Worker {
     }
 
     /// Calls `handler` for every invocation until the runtime is stopped.
-    pub(crate) async fn run<F>(mut self, handler: &F) -> Result<(), Error>
+    ///
+    /// It borrows the worker, because a future that owned it would have room for it twice.
+    pub(crate) async fn run<F>(&mut self, handler: &F) -> Result<(), Error>
     where
         F: for<'i> AsyncFn(Invocation<'i>, Responder<'i>) -> Result<Sent<'i>, Failure>,
     {

@@ -1,4 +1,4 @@
-//! How often the slots of one task are polled.
+//! What many slots in one task cost: how often they are polled, and their memory.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -36,7 +36,8 @@ fn start(service: &Service) -> (Running<Error>, Arc<Polls>, Vec<Connection>) {
         let begun = AtomicUsize::new(0);
         let run = async || {
             let polls = &counted.0[begun.fetch_add(1, SeqCst)];
-            let mut slot = pin!(runtime.worker().run(&echo));
+            let mut worker = runtime.worker();
+            let mut slot = pin!(worker.run(&echo));
             poll_fn(|context| {
                 polls.fetch_add(1, SeqCst);
                 slot.as_mut().poll(context)
@@ -86,4 +87,13 @@ fn an_event_polls_the_slot_that_gets_it_and_no_other() {
         assert_eq!(polls.polled_since(&before), 1, "{before:?}, then {:?}", polls.now());
     }
     running.stop();
+}
+
+#[test]
+fn the_future_of_a_slot_has_room_for_one_worker() {
+    let runtime = Runtime::new(Endpoint::parse("127.0.0.1:9001").expect("an address"));
+    let worker = size_of_val(&runtime.worker());
+    let run = async || runtime.worker().run(&echo).await;
+    let slot = size_of_val(&runtime.run_slot(0, &run));
+    assert!(slot < worker + worker * 3 / 4, "{slot} bytes for a worker of {worker}");
 }
