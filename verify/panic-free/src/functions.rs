@@ -304,7 +304,9 @@ fn futures_of_a_driver(
     driver: &mut AsyncDriver,
     report: &api::ErrorReport<'_>,
     handler: AsyncHandler,
+    piece: &[u8],
 ) {
+    keep_future(async_driver::Driver::<Service, Memory>::write_on(driver, piece));
     keep_future(async_driver::Driver::<Service, Memory>::next(driver));
     keep_future(async_driver::Driver::<Service, Memory>::wait(driver));
     keep_future(async_driver::Driver::<Service, Memory>::restore_next(driver));
