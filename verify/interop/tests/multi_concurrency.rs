@@ -97,6 +97,11 @@ fn the_slots_of_one_thread_echo_events_of_every_size_at_once() {
 }
 
 #[test]
+fn the_slots_of_one_task_echo_events_of_every_size_at_once() {
+    echoes_events_of_every_size_at_once("async_echo");
+}
+
+#[test]
 fn the_slots_in_the_programs_own_loop_echo_events_of_every_size_at_once() {
     echoes_events_of_every_size_at_once("own_loop");
 }
@@ -122,8 +127,17 @@ fn echoes_events_of_every_size_at_once(example: &str) {
 
 #[test]
 fn five_hundred_invocations_per_slot_of_one_thread_get_their_own_answers() {
-    let pool = Function::new(programs::example("pool").unwrap());
-    let emulator = pool.start_concurrent(SLOTS).unwrap();
+    get_their_own_answers("pool");
+}
+
+#[test]
+fn five_hundred_invocations_per_slot_of_one_task_get_their_own_answers() {
+    get_their_own_answers("async_echo");
+}
+
+fn get_their_own_answers(example: &str) {
+    let echo = Function::new(programs::example(example).unwrap());
+    let emulator = echo.start_concurrent(SLOTS).unwrap();
     let caller = emulator.caller();
     at_once(|slot| {
         for number in 0..500 {

@@ -19,6 +19,10 @@ fn pipelined() -> Function {
     example("echo").argument("--pipelined")
 }
 
+fn async_echo(arguments: &[&str]) -> Function {
+    arguments.iter().fold(example("async_echo"), |function, it| function.argument(it))
+}
+
 /// Bytes of every value, with a period that no buffer size divides.
 fn payload(size: usize) -> Vec<u8> {
     (0..size).map(|index| (index % 251) as u8 ^ (index / 251 % 256) as u8).collect()
@@ -56,6 +60,15 @@ fn events_of_every_size_come_back_identical_from_event_loops() {
 }
 
 #[test]
+fn events_of_every_size_come_back_identical_from_async_handlers() {
+    for arguments in [&[][..], &["--pipelined"]] {
+        let mut emulator = async_echo(arguments).start().unwrap();
+        SIZES.iter().chain(SIZES.iter().rev()).for_each(|size| assert_echoes(&mut emulator, *size));
+        assert_nothing_was_refused(&emulator);
+    }
+}
+
+#[test]
 fn the_emulator_cuts_an_event_above_the_limit_and_the_function_gets_the_rest() {
     let mut emulator = sequential().start().unwrap();
     let event = payload(LARGEST + 10);
@@ -76,4 +89,13 @@ fn a_thousand_pipelined_invocations_use_one_connection() {
     let mut emulator = pipelined().count_connections().start().unwrap();
     (0..1_000).for_each(|number| assert_echoes(&mut emulator, number % 100));
     assert_eq!(emulator.connections(), 1);
+}
+
+#[test]
+fn a_thousand_invocations_of_an_async_handler_use_one_connection() {
+    for arguments in [&[][..], &["--pipelined"]] {
+        let mut emulator = async_echo(arguments).count_connections().start().unwrap();
+        (0..1_000).for_each(|number| assert_echoes(&mut emulator, number % 100));
+        assert_eq!(emulator.connections(), 1);
+    }
 }

@@ -1,5 +1,5 @@
-//! Tests `lambda-proto-mio` with many slots on one thread, under the lab and many callers. The
-//! modules measure memory and system calls.
+//! Tests `lambda-proto-mio` with many slots on one thread, and `lambda-proto-tokio` with many slots in
+//! one task, under the lab and many callers. The modules measure memory and system calls of mio.
 
 mod child;
 mod memory;
@@ -74,22 +74,33 @@ fn assert_silent(file: &Path) {
     assert_eq!(take_log(file), "");
 }
 
-#[test]
-fn twenty_thousand_invocations_in_1000_slots_are_each_answered_once_and_correctly() {
+/// Runs an example with this number of slots and callers, and checks that each caller gets its own
+/// answer, and that no answer was refused.
+fn answers_each_once(example: &str, slots: usize, invocations: usize) {
     let _alone = alone();
-    let log = log_file("thousand");
-    let lab = start(programs::example("pool").unwrap(), 1000, &log);
-    invoke_many(&lab, 20_000, 1000, |number| format!("{{\"number\":{number}}}").into_bytes());
+    let log = log_file(&format!("{example}-{slots}"));
+    let lab = start(programs::example(example).unwrap(), slots, &log);
+    invoke_many(&lab, invocations, slots, |number| format!("{{\"number\":{number}}}").into_bytes());
     lab.stop();
     assert_silent(&log);
 }
 
 #[test]
+fn twenty_thousand_invocations_in_1000_slots_are_each_answered_once_and_correctly() {
+    answers_each_once("pool", 1000, 20_000);
+}
+
+#[test]
 fn two_hundred_thousand_invocations_in_64_slots_are_each_answered_once_and_correctly() {
-    let _alone = alone();
-    let log = log_file("pool");
-    let lab = start(programs::example("pool").unwrap(), 64, &log);
-    invoke_many(&lab, 200_000, 64, |number| format!("{{\"number\":{number}}}").into_bytes());
-    lab.stop();
-    assert_silent(&log);
+    answers_each_once("pool", 64, 200_000);
+}
+
+#[test]
+fn twenty_thousand_invocations_in_1000_slots_of_a_task_are_each_answered_once_and_correctly() {
+    answers_each_once("async_echo", 1000, 20_000);
+}
+
+#[test]
+fn two_hundred_thousand_invocations_in_64_slots_of_a_task_are_each_answered_once_and_correctly() {
+    answers_each_once("async_echo", 64, 200_000);
 }
