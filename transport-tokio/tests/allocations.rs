@@ -7,10 +7,12 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lambda_proto_service::{Event, PATIENCE, Running, Service};
 use lambda_proto_tokio::{
-    ContentType, Endpoint, Error, Failure, Invocation, Responder, Response, Runtime, Sent,
+    ContentType, Context, Endpoint, Error, Failure, Invocation, Lifecycle, Responder, Response,
+    Runtime, Sent,
 };
 
 struct Counting;
@@ -253,6 +255,56 @@ fn an_invocation_that_a_program_pulls_allocates_nothing() {
         Ok(())
     });
     assert_eq!(count, Count::default());
+}
+
+/// The same with a lifecycle. It has hooks, but none that runs for each invocation.
+fn count_with_lifecycle<F>(slots: usize, handler: F) -> Count
+where
+    F: for<'i> AsyncFn(Invocation<'i>, Responder<'i>, Context) -> Result<Sent<'i>, Failure>,
+    F: Send + 'static,
+{
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is past 1970");
+    let deadline = (now + Duration::from_secs(60 * 60)).as_millis().to_string();
+    let event = Event::new("id-1", "x").header("Lambda-Runtime-Deadline-Ms", deadline);
+    count_in(slots, &[event], 50, async move |runtime, meter| {
+        let lifecycle = Lifecycle::new().signals(false).on_init("number", async |init| {
+            init.put(17_u32);
+        });
+        let run = runtime.lifecycle(lifecycle).run(async |invocation, responder, context| {
+            meter.invoked();
+            handler(invocation, responder, context).await
+        });
+        run.await
+    })
+}
+
+#[test]
+fn an_invocation_with_a_lifecycle_allocates_nothing() {
+    for slots in [1, 8] {
+        let count = count_with_lifecycle(slots, async |invocation, responder, context| {
+            assert_eq!(context.get(), Some(&17_u32));
+            assert!(context.remaining().is_some() && !context.cancellation().is_cancelled());
+            let work = context.begin_work(&invocation, "the books");
+            let sent = responder.send(invocation.body()).await;
+            drop(work);
+            Ok(sent)
+        });
+        assert_eq!(count, Count::default(), "{slots} slots");
+    }
+}
+
+#[test]
+fn a_handler_that_awaits_its_cancellation_beside_its_work_allocates_nothing() {
+    for slots in [1, 8] {
+        let count = count_with_lifecycle(slots, async |invocation, responder, context| {
+            tokio::select! {
+                biased;
+                () = context.cancelled() => unreachable!("it is not due"),
+                () = tokio::task::yield_now() => Ok(responder.send(invocation.body()).await),
+            }
+        });
+        assert_eq!(count, Count::default(), "{slots} slots");
+    }
 }
 
 #[test]
