@@ -82,11 +82,14 @@ impl Kind {
 
     /// Whether it is measured with several slots.
     pub(crate) fn has_slots(self) -> bool {
-        match self {
-            Self::Pool | Self::AsyncEcho | Self::AsyncEchoParallel => true,
-            Self::LambdaRuntimeConcurrent | Self::LambdaRuntimeConcurrentThreads => true,
-            _ => false,
-        }
+        matches!(
+            self,
+            Self::Pool
+                | Self::AsyncEcho
+                | Self::AsyncEchoParallel
+                | Self::LambdaRuntimeConcurrent
+                | Self::LambdaRuntimeConcurrentThreads
+        )
     }
 
     /// Whether it is measured with one slot and bodies of several lengths. `nolibc` takes only
