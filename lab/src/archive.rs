@@ -6,9 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use zip::ZipArchive;
-use zip::read::ExtractOptions;
 use zip::result::ZipError;
 
+use crate::process::obstacle;
 use crate::program::BOOTSTRAP;
 
 /// The most that the content of an archive may take, in bytes.
@@ -28,40 +28,41 @@ const LINK: u32 = 0o120_000;
 pub(crate) fn check(archive: &Path) -> io::Result<()> {
     let mut entries = open(archive)?;
     let wrong = |what: &str| Err(invalid(archive, what));
-    let size = entries.decompressed_size().unwrap_or(u128::MAX);
-    if size > u128::from(MAX_SIZE) {
-        return wrong(&format!("its content has {size} bytes: Lambda allows {MAX_SIZE} at most"));
-    }
-    let mut nested = None;
+    let (mut size, mut bootstrap, mut nested) = (0, None, None);
     for index in 0..entries.len() {
-        let entry = entries.by_index_raw(index).map_err(|error| unreadable(archive, &error))?;
+        let entry = entries.by_index_raw(index).map_err(|error| unreadable(archive, error))?;
         let Some(path) = entry.enclosed_name() else {
             let name = String::from_utf8_lossy(entry.name_raw()).into_owned();
             return wrong(&format!("its entry {name:?} would be outside of the task root"));
         };
+        // The size in the central directory, beyond which no entry is unpacked. The archive does not
+        // know the sum if it was streamed.
+        size += u128::from(entry.size());
         if path.as_path() == Path::new(BOOTSTRAP) {
-            let mode = entry.unix_mode();
-            if entry.is_dir() {
-                return wrong("its bootstrap is a folder: it has to be the executable file");
-            }
-            if mode.is_some_and(|mode| mode & TYPE == LINK || mode & 0o111 != 0) {
-                return Ok(());
-            }
-            return wrong(
-                "its bootstrap is not executable: run chmod +x bootstrap, and zip it again on \
-                 Linux or macOS, so that the archive has the file's mode",
-            );
-        }
-        if path.file_name().is_some_and(|it| it == BOOTSTRAP) {
+            bootstrap = Some((entry.is_dir(), entry.unix_mode()));
+        } else if path.file_name().is_some_and(|it| it == BOOTSTRAP) {
             nested = Some(path);
         }
     }
-    match nested {
-        Some(path) => wrong(&format!(
+    if size > u128::from(MAX_SIZE) {
+        return wrong(&format!("its content has {size} bytes: Lambda allows {MAX_SIZE} at most"));
+    }
+    match (bootstrap, nested) {
+        (Some((true, _)), _) => {
+            wrong("its bootstrap is a folder: it has to be the executable file")
+        }
+        (Some((false, Some(mode))), _) if mode & TYPE == LINK || mode & 0o111 != 0 => Ok(()),
+        (Some((false, _)), _) => wrong(
+            "its bootstrap is not executable: run chmod +x bootstrap, and zip it again on Linux or \
+             macOS, so that the archive has the file's mode",
+        ),
+        (None, Some(path)) => wrong(&format!(
             "it has no bootstrap, only {}: zip the content of the folder, not the folder",
             path.display()
         )),
-        None => wrong("it has no bootstrap, the executable that is started: add it at the top"),
+        (None, None) => {
+            wrong("it has no bootstrap, the executable that is started: add it at the top")
+        }
     }
 }
 
@@ -72,9 +73,7 @@ pub(crate) fn check(archive: &Path) -> io::Result<()> {
 /// An error that says what is wrong with it. The folder may be incomplete then.
 pub(crate) fn unpack(archive: &Path, folder: &Path) -> io::Result<()> {
     check(archive)?;
-    let options = ExtractOptions::default().with_size_limit(MAX_SIZE);
-    let unpacked = open(archive)?.extract_with_options(folder, options);
-    unpacked.map_err(|error| unreadable(archive, &error))?;
+    open(archive)?.extract(folder).map_err(|error| unreadable(archive, error))?;
     tame(folder)
 }
 
@@ -97,12 +96,22 @@ fn tame(folder: &Path) -> io::Result<()> {
 
 fn open(archive: &Path) -> io::Result<ZipArchive<File>> {
     let file = File::open(archive).map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot open {}: {error}", archive.display()))
+        let remedy = obstacle::remedy(&error).unwrap_or_default();
+        let reason = format!("cannot open {}: {error}{remedy}", archive.display());
+        io::Error::new(error.kind(), reason)
     })?;
-    ZipArchive::new(file).map_err(|error| unreadable(archive, &error))
+    ZipArchive::new(file).map_err(|error| unreadable(archive, error))
 }
 
-fn unreadable(archive: &Path, error: &ZipError) -> io::Error {
+fn unreadable(archive: &Path, error: ZipError) -> io::Error {
+    if let ZipError::Io(error) = &error
+        && error.raw_os_error().is_some()
+    {
+        // The system's, which says nothing about the archive.
+        let remedy = obstacle::remedy(error).unwrap_or_default();
+        let reason = format!("cannot unpack {}: {error}{remedy}", archive.display());
+        return io::Error::new(error.kind(), reason);
+    }
     invalid(archive, &format!("{error}; it must be a whole zip file, without encryption"))
 }
 

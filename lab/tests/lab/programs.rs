@@ -158,6 +158,26 @@ mod archives {
         assert!(text.contains("file unpacked"), "{text}");
     }
 
+    /// The writer does not know the sizes in advance, as `zip` does not if it writes to a pipe.
+    #[test]
+    fn a_streamed_archive_is_unpacked() {
+        let folder = TempDir::new().unwrap();
+        let mut writer = ZipWriter::new_stream(Vec::new());
+        for (name, mode, content) in
+            [("bootstrap", EXECUTABLE, TELL), ("data", PLAIN, "streamed"), ("empty", PLAIN, "")]
+        {
+            let options = SimpleFileOptions::default().unix_permissions(mode);
+            writer.start_file(name, options).unwrap();
+            writer.write_all(content.as_bytes()).unwrap();
+        }
+        let bytes = writer.finish().unwrap().into_inner();
+        const DATA_DESCRIPTOR: u8 = 8;
+        assert_eq!(bytes[6] & DATA_DESCRIPTOR, DATA_DESCRIPTOR, "it was not streamed");
+        fs::write(folder.path().join("f.zip"), bytes).unwrap();
+        let text = printed(lab().current_dir(&folder).args(["run", "f.zip"]));
+        assert!(text.contains("file streamed"), "{text}");
+    }
+
     #[test]
     fn an_environment_keeps_the_content_of_an_archive_that_is_removed() {
         let folder = archive(&[("bootstrap", EXECUTABLE, b"#!/bin/sh\nexit 3\n")]);
