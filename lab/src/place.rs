@@ -92,7 +92,7 @@ impl Place {
             );
             io::Error::new(error.kind(), reason)
         })?;
-        let program = Program::of(program);
+        let program = Program::of(program, settings.path());
         if let Program::Archive(archive) = &program {
             crate::archive::unpack(archive, &folder.path().join(TASK))?;
         }

@@ -27,22 +27,23 @@ pub(crate) const BOOTSTRAP: &str = "bootstrap";
 
 impl Program {
     /// What is meant by this word. A name without a slash is looked up in `PATH` first.
-    pub(crate) fn of(word: &OsStr) -> Self {
-        let path = Path::new(word);
+    ///
+    /// Here and below, `path` is the `PATH` of the function, if that is not the one of the lab.
+    pub(crate) fn of(word: &OsStr, path: Option<&OsStr>) -> Self {
+        let file = Path::new(word);
         let is_name = !word.as_encoded_bytes().contains(&b'/');
-        if is_name && which::which(word).is_ok() {
+        if is_name && obstacle::look_up(word, path).is_some() {
             Self::Command(word.into())
-        } else if path.is_dir() {
-            Self::Folder(path.into())
-        } else if is_archive(path) {
-            Self::Archive(path.into())
+        } else if file.is_dir() {
+            Self::Folder(file.into())
+        } else if is_archive(file) {
+            Self::Archive(file.into())
         } else {
             Self::Command(word.into())
         }
     }
 
-    /// Checks that there is something to start. `path` is the `PATH` of the function, if that is not
-    /// the one of the lab.
+    /// Checks that there is something to start.
     ///
     /// # Errors
     ///
@@ -76,9 +77,12 @@ impl Program {
     }
 
     /// The file that is executed, or the archive that holds it.
-    pub(crate) fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self, path: Option<&OsStr>) -> PathBuf {
         match self {
-            Self::Command(program) => which::which(program).unwrap_or_else(|_| program.into()),
+            Self::Command(program) => match obstacle::look_up(program, path) {
+                Some(file) => absolute(&file).unwrap_or(file),
+                None => program.into(),
+            },
             Self::Folder(folder) => folder.join(BOOTSTRAP),
             Self::Archive(archive) => archive.clone(),
         }
@@ -98,7 +102,7 @@ impl Program {
     ) -> io::Result<Launch> {
         let given = settings.task_root.as_deref().map(absolute).transpose()?;
         let (file, folder, is_task_root) = match self {
-            Self::Command(program) => (program.into(), folder_of(program)?, false),
+            Self::Command(program) => (program.into(), folder_of(program, settings.path())?, false),
             Self::Folder(folder) => {
                 let folder = absolute(folder)?;
                 (folder.join(BOOTSTRAP), folder, true)
@@ -116,10 +120,10 @@ impl Program {
 
 /// The folder of a command. An interpreter or a tool, whose folder is in `PATH`, is not the
 /// function: its folder is the working one.
-fn folder_of(program: &OsStr) -> io::Result<PathBuf> {
-    let found = which::which(program).ok().and_then(|file| absolute(file).ok());
+fn folder_of(program: &OsStr, path: Option<&OsStr>) -> io::Result<PathBuf> {
+    let found = obstacle::look_up(program, path).and_then(|file| absolute(file).ok());
     let folder = found.as_deref().and_then(Path::parent);
-    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = obstacle::in_effect(path);
     match folder.filter(|folder| !std::env::split_paths(&path).any(|it| it == *folder)) {
         Some(folder) => Ok(folder.into()),
         None => std::env::current_dir(),

@@ -63,8 +63,8 @@ impl Watch {
     /// `None` if the settings do not ask for it.
     pub(crate) fn new(settings: &Settings) -> Option<Self> {
         let program = settings.program.as_ref().filter(|_| settings.is_watched)?;
-        let program = Program::of(program);
-        let file = program.file();
+        let program = Program::of(program, settings.path());
+        let file = program.file(settings.path());
         let is_archive = matches!(program, Program::Archive(_));
         let mut folders = BTreeSet::from_iter(settings.task_root.clone());
         // The function sees paths from its working folder.

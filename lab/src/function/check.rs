@@ -58,7 +58,8 @@ impl Function {
         }
         self.check_place()?;
         if let Some(program) = program {
-            Program::of(program).check(self.settings.path()).map_err(StartError::Setting)?;
+            let path = self.settings.path();
+            Program::of(program, path).check(path).map_err(StartError::Setting)?;
         }
         for (variable, value) in variables {
             let is_invalid = variable.is_empty()

@@ -1,6 +1,6 @@
 //! Why a program cannot be started, and what to do about it.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -43,6 +43,19 @@ pub(crate) fn explain(program: &OsStr, path: Option<&OsStr>, error: &io::Error) 
     }
 }
 
+/// The executable file that a name or a path stands for.
+///
+/// `path` is the `PATH` of the function, if that is not the one of the lab.
+pub(crate) fn look_up(program: &OsStr, path: Option<&OsStr>) -> Option<PathBuf> {
+    which::which_in(program, Some(in_effect(path)), ".").ok()
+}
+
+/// The `PATH` in which the system looks for the programs of the function: its own, or the one that
+/// it inherits.
+pub(crate) fn in_effect(path: Option<&OsStr>) -> OsString {
+    path.map(OsStr::to_owned).or_else(|| std::env::var_os("PATH")).unwrap_or_default()
+}
+
 /// What to do when the system has no more of what is needed, to be written after the error.
 pub(crate) fn remedy(error: &io::Error) -> Option<&'static str> {
     Some(match Errno::from_io_error(error)? {
@@ -76,17 +89,16 @@ enum Problem {
 
 /// The file that is started.
 fn find(program: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Problem> {
-    let name = program.display();
-    let inherited = std::env::var_os("PATH");
-    let path = path.or(inherited.as_deref());
-    if let Ok(file) = which::which_in(program, path, ".") {
+    if let Some(file) = look_up(program, path) {
         return Ok(file);
     }
+    let name = program.display();
     let is_path = program.as_bytes().contains(&b'/');
     let unsuitable = if is_path {
         Some(PathBuf::from(program)).filter(|it| it.exists())
     } else {
-        let mut files = std::env::split_paths(path.unwrap_or_default()).map(|it| it.join(program));
+        let path = in_effect(path);
+        let mut files = std::env::split_paths(&path).map(|it| it.join(program));
         files.find(|file| file.is_file())
     };
     Err(match unsuitable {

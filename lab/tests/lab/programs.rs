@@ -83,6 +83,24 @@ fn a_program_from_path_has_the_working_folder_as_its_task_root() {
 }
 
 #[test]
+fn a_name_is_looked_up_in_the_path_of_the_function() {
+    let (tools, here) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    executable(&tools.path().join("tool"), "#!/bin/sh\necho a tool, task $LAMBDA_TASK_ROOT >&2\n");
+    // A folder of the same name, which is what the word would mean without the tool.
+    fs::create_dir(here.path().join("tool")).unwrap();
+    executable(&here.path().join("tool/bootstrap"), "#!/bin/sh\necho a task root >&2\n");
+    let path = std::env::var("PATH").unwrap();
+    let both = format!("PATH={}:{path}", tools.path().display());
+    let text = printed(lab().current_dir(&here).args(["run", "--env", &both, "tool"]));
+    assert!(text.contains(&format!("a tool, task {}\n", here.path().display())), "{text}");
+    // The lab's own, which the function does not have.
+    let (without, with) = (format!("PATH={path}"), &both["PATH=".len()..]);
+    let mut command = lab();
+    command.env("PATH", with).current_dir(&here).args(["run", "--env", &without, "tool"]);
+    assert!(printed(&mut command).contains("a task root"));
+}
+
+#[test]
 fn the_task_root_that_is_given_is_also_the_working_folder() {
     let (folder, code) = (task_root(), TempDir::new().unwrap());
     let (root, code_root) = (folder.path().display(), code.path().display());

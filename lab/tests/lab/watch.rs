@@ -96,6 +96,21 @@ fn the_lab_says_what_it_watches_and_what_has_changed() {
 }
 
 #[test]
+fn the_program_that_is_watched_is_named_with_its_folder() {
+    let (folder, _) = built(1);
+    let file = folder.path().join("bootstrap");
+    let path = format!("PATH={}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    for words in [&["./bootstrap"][..], &["--env", &path, "bootstrap"]] {
+        let mut command = crate::served::lab();
+        command.current_dir(&folder).args(["serve", "--port", "0", "--watch"]).args(words);
+        let mut served = Served::of(&mut command);
+        let watched = served.line_with("lambda-lab: watching ");
+        assert_eq!(watched, file.display().to_string(), "{words:?}");
+        served.signal("TERM");
+    }
+}
+
+#[test]
 fn a_program_that_is_missing_for_a_moment_is_waited_for() {
     let (folder, function) = built(1);
     let file = folder.path().join("bootstrap");
