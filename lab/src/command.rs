@@ -78,15 +78,19 @@ struct Answers<'l> {
     out: StdoutLock<'static>,
     is_read_by_a_person: bool,
     are_several: bool,
-    held_back: Vec<u8>,
+    held_back: HeldBack,
     written: io::Result<()>,
 }
+
+/// The beginning of a line whose end has not arrived.
+#[derive(Default)]
+struct HeldBack(Vec<u8>);
 
 impl<'l> Answers<'l> {
     fn new(log: &'l Log) -> Self {
         let out = io::stdout().lock();
         let is_read_by_a_person = out.is_terminal();
-        let (are_several, held_back, written) = (false, Vec::new(), Ok(()));
+        let (are_several, held_back, written) = (false, HeldBack::default(), Ok(()));
         Self { log, out, is_read_by_a_person, are_several, held_back, written }
     }
 
@@ -94,18 +98,15 @@ impl<'l> Answers<'l> {
         if !self.is_read_by_a_person && !self.are_several {
             return self.put(piece);
         }
-        self.held_back.extend_from_slice(piece);
-        let end = self.held_back.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let rest = self.held_back.split_off(end);
-        let lines = std::mem::replace(&mut self.held_back, rest);
-        self.put(&lines);
+        if let Some(lines) = self.held_back.push(piece) {
+            self.put(&lines);
+        }
     }
 
     fn end(&mut self) {
-        if !self.held_back.is_empty() {
-            self.held_back.push(b'\n');
-            let line = std::mem::take(&mut self.held_back);
-            self.put(&line);
+        if !self.held_back.0.is_empty() {
+            let lines = self.held_back.push(b"\n").unwrap_or_default();
+            self.put(&lines);
         }
     }
 
@@ -118,6 +119,21 @@ impl<'l> Answers<'l> {
         if self.written.is_ok() {
             self.written = self.out.write_all(bytes).and_then(|()| self.out.flush());
         }
+    }
+}
+
+impl HeldBack {
+    /// Takes a piece, and returns the lines that it ends.
+    fn push(&mut self, piece: &[u8]) -> Option<Vec<u8>> {
+        // What is held back has no newline, so that it is never searched again.
+        let end = piece.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let (ended, begun) = piece.split_at(end);
+        if ended.is_empty() {
+            self.0.extend_from_slice(begun);
+            return None;
+        }
+        self.0.extend_from_slice(ended);
+        Some(std::mem::replace(&mut self.0, begun.to_vec()))
     }
 }
 
@@ -283,10 +299,41 @@ fn fail(reason: impl Display) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use super::Local;
+    use std::time::{Duration, Instant};
+
+    use super::{HeldBack, Local};
 
     fn read(words: &[&str]) -> Result<Local, String> {
         Local::read(words.iter().map(Into::into))
+    }
+
+    #[test]
+    fn only_whole_lines_are_passed_on() {
+        let mut held_back = HeldBack::default();
+        for (piece, lines) in [
+            ("", None),
+            ("a", None),
+            ("b", None),
+            ("c\nd\ne", Some("abc\nd\n")),
+            ("\n", Some("e\n")),
+            ("\n\nf", Some("\n\n")),
+        ] {
+            let came = held_back.push(piece.as_bytes());
+            assert_eq!(came.as_deref(), lines.map(str::as_bytes), "{piece:?}");
+        }
+        assert_eq!(held_back.0, b"f");
+    }
+
+    /// A search from the beginning for each piece would take minutes.
+    #[test]
+    fn a_long_line_in_small_pieces_is_searched_once() {
+        const SIZE: usize = 1024 * 1024;
+        let (began, mut held_back) = (Instant::now(), HeldBack::default());
+        for _ in 0..SIZE {
+            assert_eq!(held_back.push(b"x"), None);
+            assert!(began.elapsed() < Duration::from_secs(20), "{} bytes", held_back.0.len());
+        }
+        assert_eq!(held_back.push(b"\n").unwrap().len(), SIZE + 1);
     }
 
     #[test]
