@@ -55,7 +55,7 @@ pub(crate) fn caller(
     let is_listed = |origin: &str| allowed.iter().any(|it| it == ANY || it == origin);
     if is_on_loopback
         && !is_local(name_of(host))
-        && !allowed.iter().any(|it| it == ANY || authority(it).is_some_and(|it| it == host))
+        && !allowed.iter().any(|it| it == ANY || is_at(it, host))
     {
         let name = name_of(host);
         return Err(format!(
@@ -173,9 +173,13 @@ pub(crate) fn origin(text: &str) -> Option<String> {
     })
 }
 
-/// The host and port of an origin.
-fn authority(origin: &str) -> Option<&str> {
-    origin.split_once("://").map(|(_, authority)| authority)
+/// Whether a `Host` is that of this origin, which is [normalised](origin).
+fn is_at(origin: &str, host: &str) -> bool {
+    // The port that the scheme implies may be left out of both.
+    let Some((scheme, _)) = origin.split_once("://").filter(|_| !host.ends_with('/')) else {
+        return false;
+    };
+    self::origin(&format!("{scheme}://{host}")).is_some_and(|own| own == origin)
 }
 
 /// A host without its port.
@@ -192,7 +196,7 @@ fn is_of_this_machine(origin: &str, host: &str) -> bool {
     let Some(("http" | "https", authority)) = origin.split_once("://") else { return false };
     let name = name_of(authority);
     let is_loopback = address(name).is_some_and(|it| it.is_loopback());
-    is_localhost(name) || is_loopback || (authority == host && is_address(name))
+    is_localhost(name) || is_loopback || (is_address(name) && is_at(origin, host))
 }
 
 /// Whether a host name cannot be rebound: it is an address or a name of this machine, or empty.
@@ -286,6 +290,7 @@ mod tests {
         for (host, origin, expected) in [
             ("192.168.0.7:9000", "http://192.168.0.7:9000", "page"),
             ("192.168.0.7:9000", "http://192.168.0.7", "refused"),
+            ("192.168.0.7:80", "http://192.168.0.7", "page"),
             ("192.168.0.7:9000", "http://192.168.0.8:9000", "refused"),
             ("page.example:9000", "http://page.example:9000", "refused"),
         ] {
@@ -320,6 +325,20 @@ mod tests {
         let own = [("host", "lab.example:9000")];
         assert_eq!(seen(&["http://lab.example:9000"], true, &own), "no page");
         assert_eq!(seen(&["http://lab.example"], true, &own), "refused");
+        for (allowed, host, expected) in [
+            ("http://Lab.Example:9000", "Lab.Example:9000", "no page"),
+            ("http://lab.example:9000", "LAB.example:9000", "no page"),
+            ("https://lab.example", "lab.example:443", "no page"),
+            ("https://lab.example:443", "lab.example", "no page"),
+            ("http://lab.example", "lab.example:80", "no page"),
+            ("http://lab.example", "lab.example:443", "refused"),
+            ("https://lab.example", "lab.example:80", "refused"),
+            ("http://lab.example", "lab.example/", "refused"),
+            ("null", "lab.example", "refused"),
+        ] {
+            let sent = [("host", host)];
+            assert_eq!(seen(&[allowed], true, &sent), expected, "{allowed}, {host}");
+        }
         assert_eq!(seen(&[], true, &[]), "no page");
     }
 
