@@ -75,32 +75,39 @@ fn become_subreaper() -> bool {
 
 /// Starts a child whose exit status no other thread takes.
 pub(crate) fn spawn(command: &mut Command) -> io::Result<Child> {
-    start(command, None)
+    start(command, None, Role::Process)
 }
 
 /// Like [`spawn`], in this process group.
 pub(super) fn spawn_in(group: Pid, command: &mut Command) -> io::Result<Child> {
-    start(command.process_group(group.as_raw_pid()), Some(group))
+    start(command.process_group(group.as_raw_pid()), Some(group), Role::Process)
 }
 
-fn start(command: &mut Command, group: Option<Pid>) -> io::Result<Child> {
+/// What a child is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Process,
+    Cleaner,
+}
+
+fn start(command: &mut Command, group: Option<Pid>, role: Role) -> io::Result<Child> {
     // Without the lock, as this takes long if the file system is slow. Until `Starting` is dropped,
     // no other thread takes the new child for an orphan.
     let _starting = Starting::new(group);
     let child = command.spawn()?;
     if let Some(children) = &mut lock() {
+        // At once, so that `kill_all` finds no cleaner that it takes for another process.
         children.own.insert(Pid::from_child(&child));
+        if role == Role::Cleaner {
+            children.cleaners.insert(Pid::from_child(&child));
+        }
     }
     Ok(child)
 }
 
 /// Like [`spawn`], for a child that cleans up after the lab: [`kill_all`] leaves it alone.
 pub(crate) fn spawn_cleaner(command: &mut Command) -> io::Result<Child> {
-    let child = spawn(command)?;
-    if let Some(children) = &mut lock() {
-        children.cleaners.insert(Pid::from_child(&child));
-    }
-    Ok(child)
+    start(command, None, Role::Cleaner)
 }
 
 /// Waits for the end of a child of [`spawn`], and reaps it.
@@ -121,7 +128,7 @@ pub(crate) fn reap(child: &mut Child) -> io::Result<ExitStatus> {
 /// Reaps the orphans that have ended. Returns whether this was possible: while a child is being
 /// started, it cannot be told from them.
 pub(crate) fn reap_orphans() -> bool {
-    let Some(children) = lock() else { return true };
+    let Some(mut children) = lock() else { return true };
     drop(children.orphans());
     children.starting.is_empty()
 }
@@ -232,11 +239,13 @@ impl Children {
     ///
     /// While the lock is held, no other thread reaps them, so none of these ids is given to another
     /// process.
-    fn orphans(&self) -> Vec<(Pid, Stat)> {
+    fn orphans(&mut self) -> Vec<(Pid, Stat)> {
         let found = proc::children(getpid()).into_iter();
-        let found = found.filter_map(|pid| Some((pid, self.stat_of_orphan(pid)?)));
-        let running = found.filter(|(pid, stat)| !(stat.is_zombie && self.has_ended(*pid)));
-        running.filter(|(pid, _)| !self.unyielding.contains(pid)).collect()
+        let mut found: Vec<_> =
+            found.filter_map(|pid| Some((pid, self.stat_of_orphan(pid)?))).collect();
+        found.retain(|(pid, stat)| !(stat.is_zombie && self.has_ended(*pid)));
+        found.retain(|(pid, _)| !self.unyielding.contains(pid));
+        found
     }
 
     /// `None` if this child is no orphan, as far as can be seen: one that is being started is in its
@@ -251,14 +260,19 @@ impl Children {
     }
 
     /// Whether a child that looks like a zombie has ended: it also looks so when only its first
-    /// thread has.
-    fn has_ended(&self, pid: Pid) -> bool {
+    /// thread has. One that has ended is reaped, unless a child is being started.
+    fn has_ended(&mut self, pid: Pid) -> bool {
         let mut options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         if !self.starting.is_empty() {
             // It may be one that could not be started, whose status the thread that starts it needs.
             options |= WaitIdOptions::NOWAIT;
         }
-        !matches!(waitid(WaitId::Pid(pid), options), Ok(None))
+        let has_ended = !matches!(waitid(WaitId::Pid(pid), options), Ok(None));
+        if has_ended && !options.contains(WaitIdOptions::NOWAIT) {
+            // The next process with this id is another one.
+            self.unyielding.remove(&pid);
+        }
+        has_ended
     }
 }
 
@@ -295,5 +309,30 @@ impl Origin {
         self.is_signalled(stat.group)
             || stat.session == self.first.as_raw_pid()
             || !self.mark.is_empty() && proc::has_variable(pid, &self.mark)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_a_process_that_did_not_end_is_forgotten_when_it_is_reaped() {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        let mut children = Children { unyielding: [pid].into(), ..Children::default() };
+        assert!(!children.has_ended(pid));
+        assert!(children.unyielding.contains(&pid));
+        child.kill().unwrap();
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(pid), options).unwrap();
+        // While a child is being started, it stays a zombie, and so its id is not reused.
+        children.starting.push(None);
+        assert!(children.has_ended(pid));
+        assert!(children.unyielding.contains(&pid));
+        children.starting.clear();
+        assert!(children.has_ended(pid));
+        assert!(children.unyielding.is_empty());
+        assert!(child.wait().is_err(), "it has not been reaped");
     }
 }
