@@ -127,10 +127,11 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// A text that says what is missing or still changes after 10 s.
+    /// A text that says what is missing or still changes after 10 s, and what to do.
     pub(crate) async fn settled(&self) -> Result<Look, String> {
         let began = Instant::now();
         let (mut last, mut since) = (self.look_elsewhere().await, began);
+        let mut changed = self.program.clone();
         loop {
             let program = last.files.get(&self.program);
             let is_there = program.is_some_and(|it| self.is_archive || it.mode & 0o111 != 0);
@@ -138,10 +139,10 @@ impl Watch {
                 return Ok(last);
             }
             if began.elapsed() > PATIENCE {
-                let program = self.program.display();
                 return Err(if is_there {
-                    format!("the files of {program} still change after {PATIENCE:?}")
+                    self.changing(&changed)
                 } else {
+                    let program = self.program.display();
                     format!(
                         "{program} is missing, or not executable, after {PATIENCE:?}: build it again"
                     )
@@ -149,10 +150,18 @@ impl Watch {
             }
             sleep(PAUSE).await;
             let look = self.look_elsewhere().await;
-            if look != last {
+            if let Some(file) = last.difference(&look) {
+                changed = file.to_owned();
                 (last, since) = (look, Instant::now());
             }
         }
+    }
+
+    /// What to do about a file that does not stop changing.
+    fn changing(&self, file: &Path) -> String {
+        let is_built = *file == self.program || self.arguments.contains(file);
+        let remedy = if is_built { "" } else { "move it out of the task root, or " };
+        format!("{} still changes after {PATIENCE:?}: {remedy}wait for the build", file.display())
     }
 }
 

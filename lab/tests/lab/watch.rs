@@ -140,6 +140,30 @@ fn a_program_that_stays_missing_is_named_and_the_next_one_is_taken() {
     assert_eq!(version(&lab), "2");
 }
 
+#[test]
+fn a_file_that_does_not_stop_changing_is_named_with_what_to_do() {
+    let (folder, _) = built(1);
+    let log = folder.path().join("log");
+    fs::write(&log, "").unwrap();
+    let function = Function::new(folder.path()).watch();
+    let lab = function.timeout(PATIENCE).output(Output::Discarded).start().unwrap();
+    assert_eq!(version(&lab), "1");
+    let error = thread::scope(|scope| {
+        let caller = scope.spawn(|| lab.invoke("pid"));
+        let mut file = File::options().append(true).open(&log).unwrap();
+        while !caller.is_finished() {
+            file.write_all(b"more").unwrap();
+            thread::sleep(Duration::from_millis(10));
+        }
+        caller.join().unwrap().unwrap_err().to_string()
+    });
+    let reason = format!(
+        "{} still changes after 10s: move it out of the task root, or wait for the build",
+        log.display()
+    );
+    assert!(error.contains(&reason), "{error}");
+}
+
 /// Linux does not execute a file that is open for writing.
 #[cfg(target_os = "linux")]
 #[test]
