@@ -86,6 +86,14 @@ fn run_takes_the_event_from_a_file_or_from_standard_input() {
 }
 
 #[test]
+fn standard_input_is_one_event() {
+    let events = ["--event", "-", "--event", "1", "--event", "-"];
+    let output = lab().arg("run").args(events).arg("true").output().unwrap();
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(2), ""));
+    assert!(stderr(&output).contains("give --event - once"), "{}", stderr(&output));
+}
+
+#[test]
 fn run_prints_the_reason_and_exits_with_1_if_the_function_failed() {
     for (options, reason) in [
         (&["--event", "fail me"][..], "the function has failed: Function.Told: me"),

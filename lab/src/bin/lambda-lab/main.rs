@@ -150,6 +150,11 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run { event, trace_id, options, bootstrap } => {
             options.function("run", bootstrap).and_then(|function| {
+                if event.iter().filter(|event| *event == "-").count() > 1 {
+                    return Err("standard input can be read once: give --event - once, and the \
+                                other events as JSON or @FILE"
+                        .into());
+                }
                 let events: Result<Vec<_>, _> = event.into_iter().map(read_event).collect();
                 let events = events?.into_iter().map(|event| match &trace_id {
                     Some(id) => event.trace_id(id),
