@@ -7,6 +7,7 @@ pub mod client;
 pub mod client_function;
 pub mod function;
 mod groups;
+mod options;
 mod report;
 pub mod service;
 mod usage;

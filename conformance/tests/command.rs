@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_lambda-conformance");
 
@@ -178,20 +178,101 @@ fn a_signal_ends_the_program_under_test_too() {
             let began = Instant::now();
             let id = loop {
                 if let Ok(id) = fs::read_to_string(&file) {
-                    break Pid::from_raw(id.trim().parse().unwrap()).unwrap();
+                    break id.trim().parse().unwrap();
                 }
                 assert!(began.elapsed() < PATIENCE, "{what} does not start");
                 thread::sleep(Duration::from_millis(5));
             };
             kill_process(Pid::from_child(&child), signal).unwrap();
             assert_eq!(child.wait().unwrap().code(), Some(code), "{what}");
-            // The system reaps what has lost its parent, some time later.
-            while test_kill_process(id).is_ok() {
-                assert!(began.elapsed() < PATIENCE, "{what} {code}: {id:?} still runs");
+            while lives(id) {
+                assert!(began.elapsed() < PATIENCE, "{what} {code}: {id} still runs");
                 thread::sleep(Duration::from_millis(5));
             }
         }
     }
+    fs::remove_dir_all(folder).unwrap();
+}
+
+/// Whether a process runs. A zombie does not: the system may reap it later, or not at all.
+fn lives(id: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with(['Z', 'X']))
+}
+
+/// A command whose shell does not become the service, and the file that the service writes when it
+/// has had time to end.
+fn service_of_a_shell(folder: &Path, name: &str) -> (String, PathBuf) {
+    let file = folder.join(name);
+    let trap = format!("trap 'sleep 0.1; echo >\"{}\"; exit' TERM", file.display());
+    let begun = file.with_extension("begun");
+    let loops = "while :; do sleep 0.01; done";
+    (format!("({trap}; echo >'{}'; {loops}); exit 1", begun.display()), file)
+}
+
+#[test]
+fn a_service_that_a_shell_waits_for_has_time_to_end_after_sigterm() {
+    let folder = folder("time to end");
+    let (start, file) = service_of_a_shell(&folder, "drop");
+    let (code, _, err) = run(&["service", "--patience", "2", "--start", &start]);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("does not listen"), "{err}");
+    assert!(file.exists(), "it was killed");
+
+    let (start, file) = service_of_a_shell(&folder, "signal");
+    let mut command = Command::new(PROGRAM);
+    command.args(["service", "--patience", "600", "--start", &start]);
+    let mut child = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let began = Instant::now();
+    while !file.with_extension("begun").exists() {
+        assert!(began.elapsed() < PATIENCE, "it does not start");
+        thread::sleep(Duration::from_millis(5));
+    }
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    assert!(file.exists(), "it was killed");
+    fs::remove_dir_all(folder).unwrap();
+}
+
+/// Takes a lease on a file, which delays every program that opens it, or executes it, and says when
+/// one does.
+const HOLDER: &str = "
+import fcntl, os, signal, sys
+file = os.open(sys.argv[1], os.O_RDONLY)
+signal.signal(signal.SIGIO, lambda *_: print('awaited', flush=True))
+fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print('held', flush=True)
+sys.stdin.read()
+";
+
+#[test]
+fn a_signal_ends_the_program_while_another_one_is_still_being_executed() {
+    let folder = folder("slow");
+    let file = folder.join("client");
+    fs::copy(env!("CARGO_BIN_EXE_function-std"), &file).unwrap();
+    let mut holder = Command::new("python3");
+    holder.args(["-c", HOLDER]).arg(&file).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let Ok(mut holder) = holder.stderr(Stdio::null()).spawn() else {
+        eprintln!("skipped: there is no Python");
+        return;
+    };
+    let mut says = BufReader::new(holder.stdout.take().unwrap()).lines().map_while(Result::ok);
+    if says.next().as_deref() == Some("held") {
+        let mut command = Command::new(PROGRAM);
+        command.args(["client", "--only", "invocations: "]).arg(&file);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        assert_eq!(says.next().as_deref(), Some("awaited"));
+        let began = Instant::now();
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(143));
+        // The system takes the lease away after 45 s (fcntl(2), lease-break-time).
+        assert!(began.elapsed() < Duration::from_secs(40), "it has waited for the file");
+    } else {
+        eprintln!("skipped: this machine has no leases on files");
+    }
+    let _ended = holder.kill();
+    holder.wait().unwrap();
     fs::remove_dir_all(folder).unwrap();
 }
 

@@ -5,13 +5,13 @@ use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use lexopt::prelude::*;
 
 use super::rehearsal::{needs_an_echo, rehearse, shown};
 use super::{File, Patience, Report, Vector, load, load_file, play};
 use crate::groups;
+use crate::options::{self, words};
 use crate::report::{Counts, Report as Results, Verdict};
 
 /// The help text of `lambda-conformance client`.
@@ -147,29 +147,26 @@ fn hint(program: &Path, error: &io::Error) -> &'static str {
 
 /// Parses the command line. `None` if it asks for help.
 fn read(mut parser: lexopt::Parser) -> Result<Option<Request>, String> {
-    let text = |error: lexopt::Error| format!("{error}; see --help");
     let mut path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/client"));
     let (mut only, mut can) = (String::new(), Vec::new());
     let mut patience = Patience::default();
     let program = loop {
-        match parser.next().map_err(text)? {
-            Some(Long("vectors")) => path = parser.value().map_err(text)?.into(),
-            Some(Long("only")) => only = parser.value().and_then(ValueExt::string).map_err(text)?,
-            Some(Long("can")) => can.push(parser.value().and_then(ValueExt::string).map_err(text)?),
-            Some(Long("patience")) => {
-                let seconds = parser.value().and_then(|it| it.parse::<u32>()).map_err(text)?;
-                if seconds == 0 {
-                    return Err("--patience needs at least 1 second".to_owned());
-                }
-                patience.long = Duration::from_secs(seconds.into());
+        match parser.next().map_err(words)? {
+            Some(Long("vectors")) => path = parser.value().map_err(words)?.into(),
+            Some(Long("only")) => {
+                only = parser.value().and_then(ValueExt::string).map_err(words)?;
             }
+            Some(Long("can")) => {
+                can.push(parser.value().and_then(ValueExt::string).map_err(words)?);
+            }
+            Some(Long("patience")) => patience.long = options::patience(&mut parser)?,
             Some(Long("help") | Short('h')) => return Ok(None),
             Some(Value(program)) => break program,
-            Some(other) => return Err(text(other.unexpected())),
+            Some(other) => return Err(words(other.unexpected())),
             None => return Err("no PROGRAM given; see --help".to_owned()),
         }
     };
-    let arguments = parser.raw_args().map_err(text)?.collect();
+    let arguments = parser.raw_args().map_err(words)?.collect();
     let files = if path.is_file() {
         vec![load_file(&path).map_err(|error| format!("{}: {error}", path.display()))?]
     } else {

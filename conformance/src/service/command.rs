@@ -11,9 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lexopt::prelude::*;
-use rustix::process::Signal;
 
-use crate::groups::{self, END, Group};
+use crate::groups::{self, Group};
+use crate::options::{patience, words};
 use crate::report::{Counts, Report, Verdict};
 use crate::service::bootstrap::Bootstrap;
 use crate::service::expected::Words;
@@ -79,19 +79,12 @@ struct Request {
 fn read(mut parser: lexopt::Parser) -> Result<Option<Request>, String> {
     let (mut start, mut part, mut paths) = (None, String::new(), Vec::new());
     let mut player = Player::default();
-    let words = |error: lexopt::Error| format!("{error}; see --help");
     while let Some(argument) = parser.next().map_err(words)? {
         match argument {
             Long("start") => start = Some(parser.value().map_err(words)?),
             Long("vector") => part = parser.value().and_then(|it| it.parse()).map_err(words)?,
             Long("own-words") => player.words = Words::Own,
-            Long("patience") => {
-                let seconds = parser.value().and_then(|it| it.parse::<u32>()).map_err(words)?;
-                if seconds == 0 {
-                    return Err("--patience needs at least 1 second".to_owned());
-                }
-                player.patience = Duration::from_secs(seconds.into());
-            }
+            Long("patience") => player.patience = patience(&mut parser)?,
             Long("help") | Short('h') => return Ok(None),
             Value(path) => paths.push(PathBuf::from(path)),
             other => return Err(words(other.unexpected())),
@@ -291,15 +284,10 @@ impl Service for Started {
 }
 
 impl Drop for Started {
-    /// Sends SIGTERM first, so that the service can end the processes that it has started.
     fn drop(&mut self) {
         let Some(group) = self.group.take() else { return };
-        group.signal(Signal::TERM);
-        let began = Instant::now();
-        while group.ended().is_none() && began.elapsed() < END {
-            thread::sleep(Duration::from_millis(5));
-        }
-        group.signal(Signal::KILL);
+        // With SIGTERM first, so that the service can end the processes that it has started.
+        group.end();
         // It may have left its group.
         let _has_ended = self.child.kill();
         drop(group);
