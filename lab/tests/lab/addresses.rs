@@ -36,8 +36,8 @@ fn the_runtime_api_listens_where_it_is_asked_to() {
 
 #[test]
 fn a_runtime_api_port_that_is_taken_is_named() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let _held = TcpListener::bind(taken).unwrap();
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = held.local_addr().unwrap();
     let function = Function::external().runtime_api(taken).output(Output::Discarded);
     let error = function.start().unwrap_err().to_string();
     assert!(error.contains(&format!("the Runtime API cannot listen on {taken}: ")), "{error}");

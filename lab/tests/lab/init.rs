@@ -31,8 +31,10 @@ fn an_init_that_takes_too_long_is_repeated_within_the_invocation() {
     let mut caller = served.invoke("1");
     assert_eq!(caller.response().text(), "1");
     let report = served.line_with("INIT_REPORT ");
-    assert!(report.starts_with("Init Duration: 3"), "{report}");
-    assert!(report.ends_with(" ms\tPhase: init\tStatus: timeout\t"), "{report}");
+    let (duration, rest) = report.split_once(" ms\t").unwrap();
+    let duration = duration.strip_prefix("Init Duration: ").unwrap();
+    assert!(duration.parse::<f64>().unwrap() >= 300.0, "{report}");
+    assert_eq!(rest, "Phase: init\tStatus: timeout\t");
     served.line_with("shutdown (timeout): ");
     let report = served.line_with("REPORT RequestId: ");
     // The second init is part of the invocation.
@@ -74,8 +76,8 @@ fn a_second_init_that_takes_too_long_times_the_invocation_out() {
 
 #[test]
 fn init_does_not_count_against_the_timeout() {
-    let function = format!("sleep 0.4; exec {}", bootstrap());
-    let lab = script(&function).timeout(Duration::from_millis(300)).start().unwrap();
+    let function = format!("sleep 3.1; exec {}", bootstrap());
+    let lab = script(&function).timeout(Duration::from_secs(3)).start().unwrap();
     assert_eq!(lab.invoke("in").unwrap().body, b"in");
 }
 

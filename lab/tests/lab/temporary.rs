@@ -2,13 +2,12 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::Barrier;
 use std::thread;
 
 use lambda_lab::Lab;
 
 use crate::served::{Served, TELL};
-use crate::support::{function, wait_until};
+use crate::support::{Meeting, function, wait_until};
 
 fn folder(lab: &Lab) -> PathBuf {
     String::from_utf8(lab.invoke("env TMPDIR").unwrap().body).unwrap().into()
@@ -30,24 +29,13 @@ fn temporary_files_live_through_freezes_and_resets_and_end_with_the_lab() {
 #[test]
 fn each_environment_has_temporary_files_of_its_own() {
     let lab = function().environments(3).start().unwrap();
-    let together = Barrier::new(3);
-    let seen = thread::scope(|scope| {
-        let callers = [(); 3].map(|()| {
-            scope.spawn(|| {
-                let mut seen = HashSet::new();
-                for _ in 0..10 {
-                    together.wait();
-                    let pid = lab.invoke("pid").unwrap().body;
-                    seen.insert((pid, folder(&lab)));
-                }
-                seen
-            })
-        });
-        callers.into_iter().flat_map(|caller| caller.join().unwrap()).collect::<HashSet<_>>()
+    let meeting = Meeting::of(3);
+    let folders: HashSet<_> = thread::scope(|scope| {
+        let callers = [(); 3].map(|()| scope.spawn(|| lab.invoke(meeting.then("env TMPDIR"))));
+        callers.into_iter().map(|it| PathBuf::from(it.join().unwrap().unwrap().text())).collect()
     });
-    let folders: HashSet<_> = seen.into_iter().map(|(_, folder)| folder).collect();
+    assert_eq!(folders.len(), 3, "{folders:?}");
     assert!(folders.iter().all(|it| it.is_dir()), "{folders:?}");
-    assert!((1..=3).contains(&folders.len()), "{folders:?}");
     drop(lab);
     assert!(folders.iter().all(|it| !it.exists()), "{folders:?}");
 }
