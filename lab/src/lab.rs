@@ -72,10 +72,7 @@ impl Lab {
                 let remedy = obstacle::listening(&error);
                 StartError::System(format!("cannot listen on {listen}: {error}{remedy}"))
             })?;
-            let system = |error: io::Error| {
-                let remedy = obstacle::remedy(&error).unwrap_or_default();
-                StartError::System(format!("{error}{remedy}"))
-            };
+            let system = |error: io::Error| StartError::System(error.to_string());
             let address = listener.local_addr().map_err(system)?;
             let settings = Arc::new(settings);
             let pool = Pool::new(Arc::clone(&settings)).await.map_err(system)?;

@@ -1,15 +1,16 @@
 //! What one environment has of its own: the address of its Runtime API, and its folders.
 
+use std::fs::{self, Permissions};
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
 
-use tempfile::TempDir;
-
-use crate::process::children;
+use crate::log::Log;
+use crate::process::{children, obstacle};
 use crate::program::Program;
 use crate::settings::Settings;
 
@@ -29,11 +30,18 @@ pub(crate) struct Place {
 
 #[derive(Debug)]
 struct Content {
-    folder: TempDir,
+    folder: Folder,
     // Declared after the folder, so that it takes over if the lab is killed while that is removed.
     _cleaner: Cleaner,
     /// An archive is unpacked in the folder, and may have been removed since.
     program: Program,
+}
+
+/// A temporary folder, which is removed when this is dropped.
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+    log: Log,
 }
 
 /// A shell that waits for the end of its input, which means that the lab has been killed, and then
@@ -41,8 +49,10 @@ struct Content {
 #[derive(Debug)]
 struct Cleaner(Child);
 
-/// It waits a moment, as the processes of the function are killed at the same time.
-const CLEANER: &str = "trap '' HUP INT TERM; read -r _; sleep 1; rm -rf -- \"$0\"";
+/// It waits a moment, as the processes of the function are killed at the same time. As
+/// [`Folder::remove`], it makes folders writable if that is needed.
+const CLEANER: &str = "trap '' HUP INT TERM; read -r _; sleep 1; rm -rf -- \"$0\" || \
+                       { chmod -R u+rwx -- \"$0\"; rm -rf -- \"$0\"; }";
 
 /// What a process is started with that belongs to its environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +74,7 @@ const TASK: &str = "task";
 impl Place {
     /// # Errors
     ///
-    /// An error, which says what to do, if a folder cannot be made or an archive not be unpacked.
+    /// An error, which says what to do, if a folder cannot be made, or an archive cannot be unpacked.
     pub(crate) fn new(settings: &Settings, runtime_api: SocketAddr) -> io::Result<Self> {
         let place = Self { runtime_api, content: Mutex::new(None) };
         place.renew(settings)?;
@@ -79,12 +89,7 @@ impl Place {
     /// As [`new`](Self::new). The folder is kept.
     pub(crate) fn renew(&self, settings: &Settings) -> io::Result<()> {
         let Some(program) = &settings.program else { return Ok(()) };
-        let folder = tempfile::Builder::new().prefix("lambda-lab-").tempdir();
-        let made = folder.and_then(|folder| {
-            std::fs::create_dir(folder.path().join(TEMPORARY))?;
-            Ok((Cleaner::start(folder.path())?, folder))
-        });
-        let (cleaner, folder) = made.map_err(|error| {
+        let folder = Folder::new(&settings.log).map_err(|error| {
             let all = std::env::temp_dir();
             let reason = format!(
                 "cannot make a temporary folder in {}: {error}; set TMPDIR to another one",
@@ -92,9 +97,10 @@ impl Place {
             );
             io::Error::new(error.kind(), reason)
         })?;
+        let cleaner = Cleaner::start(&folder.path)?;
         let program = Program::of(program, settings.path());
         if let Program::Archive(archive) = &program {
-            crate::archive::unpack(archive, &folder.path().join(TASK))?;
+            crate::archive::unpack(archive, &folder.path.join(TASK))?;
         }
         let earlier = self.lock().replace(Content { folder, _cleaner: cleaner, program });
         drop(earlier);
@@ -111,7 +117,7 @@ impl Place {
         let Some(Content { folder, program, .. }) = content.as_ref() else {
             return Err(io::Error::other("the environment has ended"));
         };
-        program.launch(settings, folder.path().join(TASK), folder.path().join(TEMPORARY))
+        program.launch(settings, folder.path.join(TASK), folder.path.join(TEMPORARY))
     }
 
     /// Removes the folder for good.
@@ -126,14 +132,60 @@ impl Place {
     }
 }
 
+impl Folder {
+    /// A new folder, with one for temporary files in it.
+    fn new(log: &Log) -> io::Result<Self> {
+        let path = tempfile::Builder::new().prefix("lambda-lab-").tempdir()?.keep();
+        let folder = Self { path, log: log.clone() };
+        fs::create_dir(folder.path.join(TEMPORARY))?;
+        Ok(folder)
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        // An empty folder is removed without a descriptor, of which there may be none.
+        let _ = fs::remove_dir(self.path.join(TEMPORARY));
+        fs::remove_dir(&self.path).or_else(|_| fs::remove_dir_all(&self.path)).or_else(|_| {
+            // A function may leave folders that are not writable, as Go's module cache has them.
+            make_writable(&self.path);
+            fs::remove_dir_all(&self.path)
+        })
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = self.remove() {
+            let path = self.path.display();
+            let line = format!("lambda-lab: cannot remove {path}: {error}; remove it by hand");
+            self.log.lines(&[&line]);
+        }
+    }
+}
+
+/// Makes the folders in this one writable, as far as that is allowed.
+fn make_writable(folder: &Path) {
+    let _ = fs::set_permissions(folder, Permissions::from_mode(0o700));
+    for entry in fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok) {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            make_writable(&entry.path());
+        }
+    }
+}
+
 impl Cleaner {
+    /// # Errors
+    ///
+    /// An error that says what to do.
     fn start(folder: &Path) -> io::Result<Self> {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", CLEANER]).arg(folder).stdin(Stdio::piped()).stdout(Stdio::null());
         // In a group of its own, so that Ctrl-C does not reach it.
         command.stderr(Stdio::null()).env_clear().process_group(0);
         let cleaner = children::spawn_cleaner(&mut command).map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot start /bin/sh to remove it: {error}"))
+            let remedy = obstacle::remedy(&error).unwrap_or_default();
+            let reason =
+                format!("cannot start /bin/sh, which removes temporary files: {error}{remedy}");
+            io::Error::new(error.kind(), reason)
         })?;
         Ok(Self(cleaner))
     }

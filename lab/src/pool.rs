@@ -13,7 +13,6 @@ use crate::clock::Clock;
 use crate::environment::Environment;
 use crate::invocation::{Invocation, InvokeRequest};
 use crate::log::Log;
-use crate::process::obstacle;
 use crate::settings::Settings;
 
 /// Gives each event a free place in an environment, in the order of arrival.
@@ -60,7 +59,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// An error, which says what to do, if the Runtime API cannot listen, or a folder not be made.
+    /// An error, which says what to do, if the Runtime API cannot listen, or a folder cannot be created.
     pub(crate) async fn new(settings: Arc<Settings>) -> io::Result<Arc<Self>> {
         let clock = Clock::default();
         let listen = settings.runtime_api;
@@ -141,10 +140,7 @@ impl Pool {
         let opened = Environment::new(Arc::clone(&self.settings), self.clock.clone(), listen);
         let environment = match self.handle.spawn(opened).await {
             Ok(Ok(environment)) => Arc::new(environment),
-            Ok(Err(error)) => {
-                let remedy = obstacle::remedy(&error).unwrap_or_default();
-                return Err(InvokeError::Environment(format!("{error}{remedy}")));
-            }
+            Ok(Err(error)) => return Err(InvokeError::Environment(error.to_string())),
             Err(_) => return Err(InvokeError::Stopped),
         };
         let mut environments = self.lock();

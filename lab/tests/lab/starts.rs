@@ -58,6 +58,26 @@ fn a_program_in_a_wrong_format_fails_the_invocation_with_what_to_do() {
 }
 
 #[test]
+fn a_lab_that_has_too_few_descriptors_for_its_folder_says_so_and_leaves_none() {
+    let all = tempfile::TempDir::new().unwrap();
+    let mut refused = 0;
+    // With fewer it cannot listen, and with more it starts.
+    for most in 10..30 {
+        let mut command = Command::new("sh");
+        let script = format!("ulimit -n {most}; exec \"$0\" run true");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_lambda-lab")]).env("TMPDIR", all.path());
+        let said = String::from_utf8(command.output().unwrap().stderr).unwrap();
+        if said.contains("temporary") {
+            refused += 1;
+            assert!(said.contains("raise its limit with ulimit -n"), "{most}: {said}");
+            assert!(!said.contains("TMPDIR") && !said.contains("cannot remove"), "{most}: {said}");
+        }
+        assert_eq!(std::fs::read_dir(&all).unwrap().count(), 0, "{most}: {said}");
+    }
+    assert!(refused > 0);
+}
+
+#[test]
 fn a_lab_without_descriptors_says_so_and_goes_on() {
     let bootstrap = std::env::current_exe().unwrap();
     let mut command = Command::new("sh");

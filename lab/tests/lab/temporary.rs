@@ -1,10 +1,14 @@
 //! The folder for temporary files of each environment.
 
 use std::collections::HashSet;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::thread;
 
 use lambda_lab::Lab;
+use tempfile::TempDir;
 
 use crate::served::{Served, TELL};
 use crate::support::{Meeting, function, wait_until};
@@ -71,6 +75,54 @@ fn temporary_files_are_removed_when_a_second_signal_ends_the_lab() {
     served.signal("INT");
     assert_eq!(served.child.wait().unwrap().code(), Some(130));
     wait_until("it is removed", || !temporary.parent().unwrap().exists());
+}
+
+/// A program that another user than root can start, a folder for temporary files, and the words
+/// before the program. `None` if this is root, and cannot become another one.
+fn as_another_user() -> Option<(TempDir, PathBuf, Vec<&'static str>)> {
+    // Other users may not search the folders of root, or list those in `/tmp`.
+    let folder = tempfile::Builder::new().prefix("lambda-lab-").tempdir_in("/var/tmp").unwrap();
+    let program = folder.path().join("lambda-lab");
+    std::fs::copy(env!("CARGO_BIN_EXE_lambda-lab"), &program).unwrap();
+    let all = folder.path().join("all");
+    std::fs::create_dir(&all).unwrap();
+    for (path, mode) in [(folder.path(), 0o755), (&program, 0o755), (&all, 0o777)] {
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+    if !rustix::process::geteuid().is_root() {
+        return Some((folder, program, vec!["env"]));
+    }
+    let words = vec!["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--"];
+    let is_there = Command::new(words[0]).args(&words[1..]).arg("true").status();
+    is_there.is_ok_and(|status| status.success()).then_some((folder, program, words))
+}
+
+#[test]
+fn folders_that_are_not_writable_are_removed_too() {
+    let Some((folder, program, words)) = as_another_user() else {
+        eprintln!("skipped: root may write everywhere, and there is no setpriv");
+        return;
+    };
+    let all = folder.path().join("all");
+    let left = || std::fs::read_dir(&all).unwrap().count();
+    let script = "mkdir -p $TMPDIR/go/pkg && touch $TMPDIR/go/pkg/file && \
+                  chmod 555 $TMPDIR/go $TMPDIR/go/pkg && echo sealed >&2";
+    let lab = |command: &str| {
+        let mut lab = Command::new(words[0]);
+        lab.args(&words[1..]).arg(&program).arg(command).env("TMPDIR", &all);
+        lab.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        lab
+    };
+    let output = lab("run").args(["sh", "-c", script]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("sealed") && !said.contains("cannot remove"), "{said}");
+    assert_eq!(left(), 0, "{said}");
+    let script = format!("{script}; exec sleep 1000");
+    let mut served = Served::of(lab("serve").args(["--port", "0", "sh", "-c", &script]));
+    let _caller = served.invoke_in_background();
+    served.line_with("sealed");
+    served.signal("KILL");
+    wait_until("it is removed", || left() == 0);
 }
 
 #[test]
