@@ -99,12 +99,29 @@ impl Expected {
         known: &Known,
         words: Words,
     ) -> Result<(), (String, String)> {
-        let mut differ = Vec::new();
-        if self.status != answer.status {
-            let came = format!("status {}", answer.status);
-            differ.push((format!("status {}", self.status), came));
+        let mut differ = Differences::default();
+        let is_other_status = self.status != answer.status;
+        if is_other_status {
+            differ.add(format!("status {}", self.status), format!("status {}", answer.status));
         }
-        let unusable = |reason: String| (format!("a valid vector: {reason}"), "".into());
+        let unusable = |reason: String| (format!("a valid vector: {reason}"), String::new());
+        self.compare_headers(answer, known, words, &mut differ).map_err(unusable)?;
+        self.compare_body(answer, known, words, &mut differ).map_err(unusable)?;
+        self.compare_json(answer, known, words, &mut differ).map_err(unusable)?;
+        if is_other_status && self.body.is_none() && self.json.is_none() {
+            // The body probably says why the status differs.
+            differ.add(String::new(), body_of(answer));
+        }
+        differ.joined()
+    }
+
+    fn compare_headers(
+        &self,
+        answer: &Answer,
+        known: &Known,
+        words: Words,
+        differ: &mut Differences,
+    ) -> Result<(), String> {
         for (name, pattern) in &self.headers {
             let value = answer.header(name);
             let is_met = match (pattern, &value) {
@@ -114,7 +131,7 @@ impl Expected {
                 (
                     Some(Pattern::Bytes(bytes) | Pattern::Marked(Marked { words: bytes })),
                     Some(value),
-                ) => known.fill_in(bytes.as_slice()).map_err(unusable)? == *value,
+                ) => known.fill_in(bytes.as_slice())? == *value,
                 (Some(Pattern::Kind(IsA { is })), Some(value)) => is.is_met(value),
             };
             if !is_met {
@@ -126,43 +143,73 @@ impl Expected {
                     Some(Pattern::Kind(IsA { is })) => format!("of kind {is:?}"),
                 };
                 let came = value.map_or("absent".into(), |value| show(&value));
-                differ.push((format!("{name}: {expected}"), format!("{name}: {came}")));
+                differ.add(format!("{name}: {expected}"), format!("{name}: {came}"));
             }
         }
-        let body = match &self.body {
+        Ok(())
+    }
+
+    fn compare_body(
+        &self,
+        answer: &Answer,
+        known: &Known,
+        words: Words,
+        differ: &mut Differences,
+    ) -> Result<(), String> {
+        match &self.body {
+            None => {}
+            Some(Body::Marked(_)) if words == Words::Own && !answer.body.is_empty() => {}
             Some(Body::Marked(_)) if words == Words::Own => {
-                if answer.body.is_empty() {
-                    differ.push(("a body".to_owned(), body_of(answer)));
+                differ.add("a body".to_owned(), body_of(answer));
+            }
+            Some(Body::Bytes(bytes) | Body::Marked(Marked { words: bytes })) => {
+                let body = known.fill_in(bytes.as_slice())?;
+                if body != answer.body {
+                    differ.add(format!("body {}", show(&body)), body_of(answer));
                 }
-                None
             }
-            Some(Body::Bytes(bytes) | Body::Marked(Marked { words: bytes })) => Some(bytes),
-            None => None,
+        }
+        Ok(())
+    }
+
+    fn compare_json(
+        &self,
+        answer: &Answer,
+        known: &Known,
+        words: Words,
+        differ: &mut Differences,
+    ) -> Result<(), String> {
+        let Some(json) = &self.json else { return Ok(()) };
+        let is_met = match serde_json::from_slice(&answer.body) {
+            Ok(came) => is_alike(json, &came, known, words)?,
+            Err(_) => false,
         };
-        if let Some(body) = body {
-            let body = known.fill_in(body.as_slice()).map_err(unusable)?;
-            if body != answer.body {
-                differ.push((format!("body {}", show(&body)), body_of(answer)));
-            }
+        if !is_met {
+            differ.add(format!("JSON {json}"), body_of(answer));
         }
-        if let Some(json) = &self.json {
-            let is_met = match serde_json::from_slice(&answer.body) {
-                Ok(came) => is_alike(json, &came, known, words).map_err(unusable)?,
-                Err(_) => false,
-            };
-            if !is_met {
-                differ.push((format!("JSON {json}"), body_of(answer)));
-            }
-        }
-        if differ.is_empty() {
+        Ok(())
+    }
+}
+
+/// How a reply differs from what was expected.
+#[derive(Debug, Default)]
+struct Differences {
+    expected: Vec<String>,
+    came: Vec<String>,
+}
+
+impl Differences {
+    fn add(&mut self, expected: String, came: String) {
+        self.expected.push(expected);
+        self.came.push(came);
+    }
+
+    /// What was expected and what came, as an error, if there is a difference.
+    fn joined(&self) -> Result<(), (String, String)> {
+        if self.came.is_empty() {
             return Ok(());
         }
-        if self.status != answer.status && self.body.is_none() && self.json.is_none() {
-            // The body probably says why the status differs.
-            differ.push((String::new(), body_of(answer)));
-        }
-        let (expected, came): (Vec<_>, Vec<_>) = differ.into_iter().unzip();
-        Err((join(&expected), join(&came)))
+        Err((join(&self.expected), join(&self.came)))
     }
 }
 
@@ -347,7 +394,7 @@ mod tests {
             assert_eq!(is_met(Words::Emulators), is_met_by_theirs, "{expected}");
             assert_eq!(is_met(Words::Own), is_met_by_own, "{expected}");
         }
-        // Silence says nothing, and a text is a text, in whatever words.
+        // An empty body is not a message, and a message must be a string.
         let expected: Expected =
             serde_json::from_str(r#"{"status": 200, "body": {"words": "w"}}"#).unwrap();
         let silent = Answer { body: Vec::new(), ..answer() };

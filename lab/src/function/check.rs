@@ -16,11 +16,22 @@ impl Function {
     ///
     /// [`StartError::Setting`], which names the first setting that cannot be used.
     pub(super) fn check(&self) -> Result<(), StartError> {
-        let Settings { program, variables, environments, concurrency, .. } = &self.settings;
         self.check_times()?;
         self.check_origins()?;
         self.check_name()?;
         self.check_sizes()?;
+        self.check_counts()?;
+        self.check_lifecycle()?;
+        self.check_place()?;
+        if let Some(program) = &self.settings.program {
+            let path = self.settings.path();
+            Program::of(program, path).check(path).map_err(StartError::Setting)?;
+        }
+        self.check_variables()
+    }
+
+    fn check_counts(&self) -> Result<(), StartError> {
+        let Settings { program, environments, concurrency, .. } = &self.settings;
         let most = 10_000;
         for (count, what) in
             [(*environments, "environments"), (concurrency.unwrap_or(1), "invocations at a time")]
@@ -37,6 +48,17 @@ impl Function {
                     .into(),
             ));
         }
+        Ok(())
+    }
+
+    /// Checks what external runtimes and managed instances do not have.
+    fn check_lifecycle(&self) -> Result<(), StartError> {
+        let Settings { program, concurrency, .. } = &self.settings;
+        if concurrency.is_some() && self.settings.log_format == Some(LogFormat::Text) {
+            return Err(StartError::Setting(
+                "the log format Text is not available with managed instances: use JSON".into(),
+            ));
+        }
         let lifecycle = [
             (self.settings.snapstart.is_some(), "SnapStart"),
             (self.settings.freeze.is_some(), "freezing"),
@@ -47,21 +69,15 @@ impl Function {
             (_, Some(_)) => Some("is not available with managed instances"),
             _ => None,
         };
-        if concurrency.is_some() && self.settings.log_format == Some(LogFormat::Text) {
-            return Err(StartError::Setting(
-                "the log format Text is not available with managed instances: use JSON".into(),
-            ));
-        }
         let set = lifecycle.iter().find(|(is_set, _)| *is_set);
         if let (Some((_, what)), Some(why_not)) = (set, why_not) {
             return Err(StartError::Setting(format!("{what} {why_not}")));
         }
-        self.check_place()?;
-        if let Some(program) = program {
-            let path = self.settings.path();
-            Program::of(program, path).check(path).map_err(StartError::Setting)?;
-        }
-        for (variable, value) in variables {
+        Ok(())
+    }
+
+    fn check_variables(&self) -> Result<(), StartError> {
+        for (variable, value) in &self.settings.variables {
             let is_invalid = variable.is_empty()
                 || variable.as_encoded_bytes().contains(&b'=')
                 || variable.as_encoded_bytes().contains(&0)

@@ -63,59 +63,47 @@ impl Target {
 
     /// A name, a partial ARN (`ACCOUNT:function:NAME`), or an ARN, each with `:QUALIFIER` or not.
     fn parse(function: &str) -> Result<Self, InvalidTarget> {
-        let too_long = |most| InvalidTarget::Length {
-            parameter: "functionName",
-            value: function.to_owned(),
-            most,
-        };
+        let (parameter, value) = ("functionName", function);
+        let too_long = |most| InvalidTarget::Length { parameter, value: value.to_owned(), most };
         if function.len() > MAX_ARN {
             return Err(too_long(MAX_ARN));
         }
-        let invalid = || InvalidTarget::Pattern {
-            parameter: "functionName",
-            value: function.to_owned(),
+        let target = Self::parts(function).ok_or_else(|| InvalidTarget::Pattern {
+            parameter,
+            value: value.to_owned(),
             pattern: NAME_PATTERN,
-        };
+        })?;
+        if target.name.len() > MAX_NAME {
+            return Err(too_long(MAX_NAME));
+        }
+        Ok(target)
+    }
+
+    /// The parts of a function's name; `None` if it does not match the pattern.
+    fn parts(function: &str) -> Option<Self> {
+        let count = function.split(':').count();
         let mut parts = function.split(':').peekable();
         let (mut partition, mut region, mut account) = (None, None, None);
         if parts.next_if_eq(&"arn").is_some() {
-            partition = parts.next().filter(|it| it.starts_with("aws"));
-            let is_lambda = parts.next() == Some("lambda");
-            region = parts.next().filter(|it| !it.is_empty());
-            account = parts.next().filter(|it| is_account(it));
-            let is_function = parts.next() == Some("function");
-            let is_arn = partition.is_some() && region.is_some() && account.is_some();
-            if !is_arn || !is_lambda || !is_function {
-                return Err(invalid());
-            }
-        } else {
-            let count = function.split(':').count();
-            if count > 1 {
-                account = parts.next_if(|it| is_account(it));
-            }
+            partition = Some(parts.next().filter(|it| it.starts_with("aws") && is_word(it, b"-"))?);
+            parts.next_if_eq(&"lambda")?;
+            region = Some(parts.next().filter(|it| is_word(it, b"-"))?);
+            account = Some(parts.next().filter(|it| is_account(it))?);
+            parts.next_if_eq(&"function")?;
+        } else if count > 1 {
+            account = parts.next_if(|it| is_account(it));
             // A function may have this name itself.
-            if count > 1 && (account.is_none() || count > 2) {
+            if account.is_none() || count > 2 {
                 parts.next_if_eq(&"function");
             }
         }
-        let is_word = |word: &str, more: &[u8]| {
-            let is_of_it = |byte: u8| byte.is_ascii_alphanumeric() || more.contains(&byte);
-            !word.is_empty() && word.bytes().all(is_of_it)
-        };
-        let name = parts.next().filter(|it| is_word(it, b"-_.")).ok_or_else(invalid)?;
-        let is_plain = |it: &Option<&str>| it.is_none_or(|it| is_word(it, b"-"));
-        if !is_plain(&partition) || !is_plain(&region) {
-            return Err(invalid());
-        }
-        if name.len() > MAX_NAME {
-            return Err(too_long(MAX_NAME));
-        }
+        let name = parts.next().filter(|it| is_word(it, b"-_."))?;
         let qualifier = parts.next();
         let is_qualifier = |it: &str| is_word(it, b"-_") || it == VERSION || it == LATEST_PUBLISHED;
         if parts.next().is_some() || !qualifier.is_none_or(is_qualifier) {
-            return Err(invalid());
+            return None;
         }
-        Ok(Self {
+        Some(Self {
             dialect: Dialect::Lambda,
             partition: partition.map(str::to_owned),
             region: region.map(str::to_owned),
@@ -162,6 +150,12 @@ const MAX_QUALIFIER: usize = 128;
 
 /// The latest published version of a function of managed instances.
 const LATEST_PUBLISHED: &str = "$LATEST.PUBLISHED";
+
+/// Whether a text has letters, digits and these characters, and at least one of them.
+fn is_word(text: &str, more: &[u8]) -> bool {
+    let is_of_it = |byte: u8| byte.is_ascii_alphanumeric() || more.contains(&byte);
+    !text.is_empty() && text.bytes().all(is_of_it)
+}
 
 fn is_account(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
