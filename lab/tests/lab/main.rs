@@ -13,6 +13,7 @@ mod init;
 mod invoke_api;
 mod leavers;
 mod managed;
+mod meeting;
 mod memory;
 mod output;
 mod pages;

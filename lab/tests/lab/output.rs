@@ -9,8 +9,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lambda_lab::{Function, Lab, LogFormat, LogLevel, Output, StartError};
 
+use crate::meeting::Meeting;
 use crate::served::{Served, lab, with_bootstrap};
-use crate::support::{Connection, Meeting, Response, event, function, lives, wait_until};
+use crate::support::{Connection, Response, event, function, lives, wait_until};
 
 /// What `lambda-lab run` writes to standard error.
 fn log_of_run(options: &[&str]) -> String {

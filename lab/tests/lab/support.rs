@@ -131,7 +131,7 @@ pub(crate) fn behave() {
     let result = runtime.run(|invocation, responder| {
         let event = serde_json::from_slice(invocation.body())
             .unwrap_or_else(|_| String::from_utf8_lossy(invocation.body()).into_owned());
-        let event = Meeting::attend(&event);
+        let event = crate::meeting::attend(&event);
         let (word, rest) = event.split_once(' ').unwrap_or((event, ""));
         match word {
             "pid" => Ok(responder.send(std::process::id().to_string().as_str())),
@@ -205,39 +205,6 @@ pub(crate) fn behave() {
         }
     });
     result.unwrap();
-}
-
-/// Processes of a function that wait for each other, so that they run at the same time.
-pub(crate) struct Meeting {
-    /// Each process that takes part leaves a file in it.
-    folder: tempfile::TempDir,
-    count: usize,
-}
-
-impl Meeting {
-    pub(crate) fn of(count: usize) -> Self {
-        Self { folder: tempfile::TempDir::new().unwrap(), count }
-    }
-
-    /// The event for each of them: they meet, and then do what this event says.
-    pub(crate) fn then(&self, event: &str) -> String {
-        format!("meet {} {} {event}", self.count, self.folder.path().display())
-    }
-
-    /// Returns the rest of such an event, after the meeting, or another one as it is.
-    fn attend(event: &str) -> &str {
-        let mut words = event.splitn(4, ' ');
-        let (Some("meet"), Some(count), Some(folder)) = (words.next(), words.next(), words.next())
-        else {
-            return event;
-        };
-        let folder = std::path::Path::new(folder);
-        std::fs::write(folder.join(std::process::id().to_string()), "").unwrap();
-        while std::fs::read_dir(folder).unwrap().count() < count.parse().unwrap() {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        words.next().unwrap_or_default()
-    }
 }
 
 /// A connection on which the test controls every byte.

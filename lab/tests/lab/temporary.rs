@@ -10,8 +10,9 @@ use std::thread;
 use lambda_lab::Lab;
 use tempfile::TempDir;
 
+use crate::meeting::Meeting;
 use crate::served::{Served, TELL};
-use crate::support::{Meeting, function, wait_until};
+use crate::support::{function, wait_until};
 
 fn folder(lab: &Lab) -> PathBuf {
     String::from_utf8(lab.invoke("env TMPDIR").unwrap().body).unwrap().into()
