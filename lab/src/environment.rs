@@ -12,7 +12,7 @@ use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::answer::{FailureKind, FunctionFailure};
+use crate::answer::FunctionFailure;
 use crate::broker::{Broker, Caller};
 use crate::clock::Clock;
 use crate::invocation::Invocation;
@@ -109,9 +109,7 @@ impl Environment {
         caller: Caller,
     ) -> Option<Vec<u8>> {
         let id = invocation.request_id.as_str();
-        // The lines of several invocations at once would be mixed.
-        let has_tail = invocation.event.log_tail && self.settings.concurrency.is_none();
-        self.log.start(id, has_tail);
+        self.log.start(id, invocation.has_tail);
         let mut run = Run {
             process: None,
             phase: Phase::Invoke,
@@ -258,9 +256,7 @@ impl Environment {
         if self.life.is_stopping() {
             return StartFailure::Stopped;
         }
-        let reason = format!("RequestId: {id} Error: {reason}");
-        let (kind, error_type) = (FailureKind::Exit, "Runtime.InvalidEntrypoint");
-        StartFailure::Failed(FunctionFailure::of_service(id, kind, error_type, &reason))
+        StartFailure::of_program(id, &format!("RequestId: {id} Error: {reason}"))
     }
 
     /// Ends the runtime for good. Until its process ends, it may still answer the invocation that

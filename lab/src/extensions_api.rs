@@ -14,7 +14,7 @@ use crate::invocation::Invocation;
 use crate::log::VERSION;
 use crate::presence::Waiter;
 use crate::refusal::ExtensionRefusal;
-use crate::runtime_api::Line;
+use crate::runtime_api::RuntimeConnection;
 use crate::settings::{ACCOUNT, Settings};
 
 /// The prefix of all its paths.
@@ -54,7 +54,7 @@ pub(crate) async fn handle(
     request: Request<Incoming>,
     broker: &Broker,
     settings: &Settings,
-    line: &Line,
+    connection: &RuntimeConnection,
 ) -> Response<Answering> {
     let Some(route) = Route::of(request.uri().path()) else { return http::not_found() };
     if request.method() != route.method() {
@@ -62,8 +62,8 @@ pub(crate) async fn handle(
     }
     let (head, mut body) = request.into_parts();
     let result = match route {
-        Route::Register => register(broker, settings, line, &head.headers, &mut body).await,
-        Route::Next => next(broker, &head.headers, line).await,
+        Route::Register => register(broker, settings, connection, &head.headers, &mut body).await,
+        Route::Next => next(broker, &head.headers, connection).await,
         Route::Error(failing) => fail(broker, failing, &head.headers, &mut body).await,
     };
     match result {
@@ -79,7 +79,7 @@ pub(crate) async fn handle(
 async fn register(
     broker: &Broker,
     settings: &Settings,
-    line: &Line,
+    connection: &RuntimeConnection,
     headers: &HeaderMap,
     body: &mut Incoming,
 ) -> Result<Response<Answering>, ExtensionRefusal> {
@@ -105,7 +105,7 @@ async fn register(
     }
     let has_invocations = !events.is_empty();
     let id = match broker.register(&name, has_invocations) {
-        Err(_) if line.replaces(&name) => broker.register(&name, has_invocations)?,
+        Err(_) if connection.replaces(&name) => broker.register(&name, has_invocations)?,
         result => result?,
     };
     let mut document = format!(
@@ -148,11 +148,11 @@ const REGISTRATION: &str = "struct { handler.RegisterRequest; \
 async fn next(
     broker: &Broker,
     headers: &HeaderMap,
-    line: &Line,
+    connection: &RuntimeConnection,
 ) -> Result<Response<Answering>, ExtensionRefusal> {
     let id = identifier(headers)?;
-    let next = broker.extension_next(id, || line.is_there());
-    let next = line.wait(Waiter::Extension(id), next).await;
+    let next = broker.extension_next(id, || connection.is_there());
+    let next = connection.wait(Waiter::Extension(id), next).await;
     let invocation = next.unwrap_or(Err(ExtensionRefusal::Internal))?;
     let mut response = http::json(StatusCode::OK, invoke_event(&invocation));
     let event = Uuid::new_v4().to_string();

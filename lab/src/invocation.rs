@@ -36,6 +36,8 @@ pub(crate) struct Invocation {
     timeout: Duration,
     pub(crate) function_arn: String,
     pub(crate) event: Event,
+    /// Whether the caller gets the tail of the log.
+    pub(crate) has_tail: bool,
     /// When the runtime first got it.
     pub(crate) delivered: OnceLock<Instant>,
     /// The type of the error after which its runtime cannot continue.
@@ -48,6 +50,8 @@ impl Invocation {
     pub(crate) fn new(request: InvokeRequest, settings: &Settings, clock: Clock) -> Self {
         let InvokeRequest { request_id, function_arn, mut event } = request;
         event.trace_id.get_or_insert_with(|| trace::generate(clock.unix()));
+        // The lines of several invocations at once would be mixed.
+        let has_tail = event.log_tail && settings.concurrency.is_none();
         Self {
             request_id,
             attempt_id: Uuid::new_v4().to_string(),
@@ -56,6 +60,7 @@ impl Invocation {
             timeout: settings.timeout,
             function_arn: function_arn.unwrap_or_else(|| settings.arn()),
             event,
+            has_tail,
             delivered: OnceLock::new(),
             dead_end: OnceLock::new(),
             over: watch::Sender::new(false),

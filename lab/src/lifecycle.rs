@@ -15,9 +15,9 @@ use crate::clock::Clock;
 use crate::log::{InitReport, LogStream, Status};
 use crate::output::Outputs;
 use crate::place::Place;
-use crate::process::{self, Process, describe_exit, obstacle};
+use crate::process::{KILL_PATIENCE, Process, describe_exit, obstacle, unyielding};
 use crate::settings::Settings;
-use crate::watch::{PATIENCE, PAUSE};
+use crate::watch::{BUILD_PATIENCE, PAUSE};
 
 /// The process of one environment.
 #[derive(Debug)]
@@ -62,6 +62,17 @@ pub(crate) enum StartFailure {
     Stopped,
     Failed(FunctionFailure),
 }
+
+impl StartFailure {
+    /// The program of the function cannot be started.
+    pub(crate) fn of_program(id: &str, reason: &str) -> Self {
+        let (kind, error_type) = (FailureKind::Exit, "Runtime.InvalidEntrypoint");
+        Self::Failed(FunctionFailure::of_service(id, kind, error_type, reason))
+    }
+}
+
+/// How long a program is waited for that is still not being executed when the lab stops.
+const START_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The error type of an init that takes too long.
 const INIT_TIMEOUT: &str = "Sandbox.Timedout";
@@ -123,7 +134,7 @@ impl Lifecycle {
                 let starting = spawn_blocking(move || Process::start(&mut command, &log));
                 let hurry = async {
                     self.stopping().await;
-                    sleep(process::PATIENCE).await;
+                    sleep(START_PATIENCE).await;
                 };
                 tokio::select! {
                     biased;
@@ -152,7 +163,7 @@ impl Lifecycle {
             match self.start().await {
                 Err(error)
                     if error.kind() == io::ErrorKind::ExecutableFileBusy
-                        && first.elapsed() < PATIENCE
+                        && first.elapsed() < BUILD_PATIENCE
                         && !self.is_stopping() =>
                 {
                     sleep(PAUSE).await;
@@ -170,11 +181,7 @@ impl Lifecycle {
         self.broker.start_anew();
         let result = match self.start_when_written().await.1 {
             Err(_) if self.is_stopping() => Err(StartFailure::Stopped),
-            Err(error) => {
-                let (kind, error_type) = (FailureKind::Exit, "Runtime.InvalidEntrypoint");
-                let failure = FunctionFailure::of_service("", kind, error_type, &error.to_string());
-                Err(StartFailure::Failed(failure))
-            }
+            Err(error) => Err(StartFailure::of_program("", &error.to_string())),
             Ok(process) => self.await_snapshot(&process, began).await,
         };
         self.outputs.drain();
@@ -336,13 +343,9 @@ impl Lifecycle {
     /// uninterruptible call, or belong to another user.
     async fn kill(&self, process: &Process) {
         process.kill();
-        if timeout(process::PATIENCE, process.wait()).await.is_err() {
+        if timeout(KILL_PATIENCE, process.wait()).await.is_err() {
             process.leave();
-            self.log.line(format_args!(
-                "lambda-lab: process {} does not end after SIGKILL, and the lab goes on without \
-                 it: end it by hand",
-                process.id()
-            ));
+            self.log.line(unyielding(process.id(), ""));
         }
     }
 

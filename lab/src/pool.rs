@@ -15,13 +15,13 @@ use crate::invocation::{Invocation, InvokeRequest};
 use crate::log::Log;
 use crate::settings::Settings;
 
-/// Gives each event a free place in an environment, in the order of arrival.
+/// Gives each event a free slot of an environment, in the order of arrival.
 #[derive(Debug)]
 pub(crate) struct Pool {
     settings: Arc<Settings>,
     clock: Clock,
     runtime_api: SocketAddr,
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     environments: Mutex<Environments>,
     /// Held while another environment is opened.
     opening: tokio::sync::Mutex<()>,
@@ -66,7 +66,7 @@ impl Pool {
         let first = Environment::new(Arc::clone(&settings), clock.clone(), listen).await?;
         let runtime_api = first.address();
         let each = settings.concurrency.unwrap_or(1);
-        let places = Arc::new(Semaphore::new(settings.environments * each));
+        let slots = Arc::new(Semaphore::new(settings.environments * each));
         let first = Arc::new(first);
         let prepared = Arc::clone(&first);
         tokio::spawn(async move { prepared.prepare().await });
@@ -76,7 +76,7 @@ impl Pool {
         let environments = Mutex::new(environments);
         let handle = Handle::current();
         let opening = tokio::sync::Mutex::new(());
-        Ok(Arc::new(Self { settings, clock, runtime_api, places, environments, opening, handle }))
+        Ok(Arc::new(Self { settings, clock, runtime_api, slots, environments, opening, handle }))
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -106,18 +106,18 @@ impl Pool {
     ) -> Result<Invoked, InvokeError> {
         request.event.check()?;
         let waiting = Waiting::new(self);
-        let place = Arc::clone(&self.places).acquire_owned().await;
-        let place = place.map_err(|_| InvokeError::Stopped)?;
+        let slot = Arc::clone(&self.slots).acquire_owned().await;
+        let slot = slot.map_err(|_| InvokeError::Stopped)?;
         let environment = self.environment().await?;
         drop(waiting);
         let (caller, answer) = oneshot::channel();
-        let has_tail = request.event.log_tail && self.settings.concurrency.is_none();
         let invocation = Arc::new(Invocation::new(request, &self.settings, self.clock.clone()));
+        let has_tail = invocation.has_tail;
         let pool = Arc::clone(self);
         let end = self.handle.spawn(async move {
             let tail = environment.invoke(invocation, caller).await;
             pool.lock().give_back(environment);
-            drop(place);
+            drop(slot);
             tail
         });
         match answer.await {
@@ -164,7 +164,7 @@ impl Pool {
     /// Ends every runtime, and returns when all have ended. Waiting callers get
     /// [`InvokeError::Stopped`]. A runtime that gets SIGTERM may still answer until it ends.
     pub(crate) fn stop(&self) {
-        self.places.close();
+        self.slots.close();
         let environments = {
             let mut environments = self.lock();
             environments.is_stopped = true;

@@ -98,15 +98,15 @@ pub(crate) async fn serve(
     let connected = move |stream: &TcpStream| {
         let visit = broker.visit();
         let presence = connections.as_ref().and_then(|connections| connections.add(stream));
-        let line = Arc::new(Line::new(stream, broker.cuts(), presence));
+        let connection = Arc::new(RuntimeConnection::new(stream, broker.cuts(), presence));
         let settings = Arc::clone(&settings);
         let cut = {
-            let line = Arc::clone(&line);
-            async move { line.cut().await }
+            let connection = Arc::clone(&connection);
+            async move { connection.cut().await }
         };
         let handler = move |request| {
-            let (settings, line) = (Arc::clone(&settings), Arc::clone(&line));
-            handle(request, visit.broker(), settings, line)
+            let (settings, connection) = (Arc::clone(&settings), Arc::clone(&connection));
+            handle(request, visit.broker(), settings, connection)
         };
         (handler, cut)
     };
@@ -115,7 +115,7 @@ pub(crate) async fn serve(
 
 /// A connection of the runtime.
 #[derive(Debug)]
-pub(crate) struct Line {
+pub(crate) struct RuntimeConnection {
     peer: Option<OwnedFd>,
     cuts: watch::Receiver<u64>,
     /// How often all connections had been cut when this one was opened.
@@ -127,7 +127,7 @@ pub(crate) struct Line {
     is_on_loopback: bool,
 }
 
-impl Line {
+impl RuntimeConnection {
     fn new(stream: &TcpStream, cuts: watch::Receiver<u64>, presence: Option<Presence>) -> Self {
         let (peer, born) = (rustix::io::fcntl_dupfd_cloexec(stream, 0).ok(), *cuts.borrow());
         let is_on_loopback = browser::is_on_loopback(stream);
@@ -174,20 +174,22 @@ async fn handle(
     request: Request<Incoming>,
     broker: Arc<Broker>,
     settings: Arc<Settings>,
-    line: Arc<Line>,
+    connection: Arc<RuntimeConnection>,
 ) -> Response<Answering> {
-    if line.is_dead() {
+    if connection.is_dead() {
         return http::hang_up();
     }
-    if let Some(reason) = browser::refused_by_runtime_api(request.headers(), line.is_on_loopback) {
+    if let Some(reason) =
+        browser::refused_by_runtime_api(request.headers(), connection.is_on_loopback)
+    {
         return http::json(StatusCode::FORBIDDEN, refusal::of_a_browser(&reason));
     }
-    if let Some(presence) = &line.presence {
+    if let Some(presence) = &connection.presence {
         presence.begin().await;
     }
     let path = request.uri().path().to_owned();
     if path.starts_with(extensions_api::PATH) {
-        return extensions_api::handle(request, &broker, &settings, &line).await;
+        return extensions_api::handle(request, &broker, &settings, &connection).await;
     }
     if let Some(subscription) = Subscription::of(&path, &settings) {
         return subscription.handle(request, &broker, &settings).await;
@@ -200,15 +202,15 @@ async fn handle(
     match route {
         Route::Ping => http::text(StatusCode::OK, "pong"),
         Route::Next => {
-            let next = broker.next(|| line.is_there());
-            match line.wait(Waiter::Runtime, next).await {
+            let next = broker.next(|| connection.is_there());
+            match connection.wait(Waiter::Runtime, next).await {
                 Some(Ok(invocation)) => event(&invocation),
                 Some(Err(refusal)) => refused(refusal),
                 None => refused(Refusal::Internal),
             }
         }
         Route::RestoreNext => {
-            line.is_restoring.store(true, Relaxed);
+            connection.is_restoring.store(true, Relaxed);
             match broker.restore_next().await {
                 Ok(()) => http::answer(StatusCode::OK, ""),
                 Err(refusal) => refused(refusal),

@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 
 use crate::lab::{Lab, StartError};
-use crate::process::{children, obstacle};
+use crate::process::{LEFT, children, obstacle, unyielding};
 
 /// Starts a thread that waits for the signals that end a program, stops the lab, and ends the
 /// program. A second signal kills everything immediately. Returns a flag that is set when a signal
@@ -58,10 +58,7 @@ pub(crate) fn end_with_signals(lab: Arc<Lab>) -> Result<Arc<AtomicBool>, StartEr
 pub(crate) fn stop(lab: &Lab) {
     lab.stop();
     for pid in children::end_all_orphans() {
-        crate::command::say(&[&format_args!(
-            "lambda-lab: process {pid}, which the function left, does not end after SIGKILL: end \
-             it by hand"
-        )]);
+        crate::command::say(&[&unyielding(pid, LEFT)]);
     }
 }
 

@@ -47,7 +47,7 @@ struct Identity {
 const QUIET: Duration = Duration::from_millis(300);
 
 /// How long a program that is missing, or being written, is waited for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const BUILD_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often it is looked at.
 pub(crate) const PAUSE: Duration = Duration::from_millis(50);
@@ -138,13 +138,13 @@ impl Watch {
             if is_there && (last.is_old() || since.elapsed() >= QUIET) {
                 return Ok(last);
             }
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > BUILD_PATIENCE {
                 return Err(if is_there {
                     self.changing(&changed)
                 } else {
                     let program = self.program.display();
                     format!(
-                        "{program} is missing, or not executable, after {PATIENCE:?}: build it again"
+                        "{program} is missing, or not executable, after {BUILD_PATIENCE:?}: build it again"
                     )
                 });
             }
@@ -161,7 +161,10 @@ impl Watch {
     fn changing(&self, file: &Path) -> String {
         let is_built = *file == self.program || self.arguments.contains(file);
         let remedy = if is_built { "" } else { "move it out of the task root, or " };
-        format!("{} still changes after {PATIENCE:?}: {remedy}wait for the build", file.display())
+        format!(
+            "{} still changes after {BUILD_PATIENCE:?}: {remedy}wait for the build",
+            file.display()
+        )
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 /// What waits to be written to one destination, in order, and the thread that writes it.
 ///
 /// Output of functions waits for [room](Self::room), so that a slow reader loses nothing. If the
-/// destination has taken nothing for [`PATIENCE`], no thread waits any longer: what does not fit is
+/// destination has taken nothing for [`READER_PATIENCE`], no thread waits any longer: what does not fit is
 /// lost, and counted in lines. A line of the lab never waits.
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -78,7 +78,7 @@ enum Kind {
 }
 
 /// How long a destination may take nothing before output is lost.
-const PATIENCE: Duration = Duration::from_secs(3);
+const READER_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long a destination may take nothing before a [`Queue::flush`] ends.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
@@ -134,7 +134,7 @@ impl Queue {
             written.as_mut().enable();
             let patience = {
                 let state = self.lock();
-                match state.patience(PATIENCE) {
+                match state.patience(READER_PATIENCE) {
                     Some(patience) if state.is_full() => patience,
                     _ => return,
                 }
@@ -301,7 +301,7 @@ impl State {
     fn has_room_for(&self, message: &Message) -> bool {
         let most = match message.kind {
             Kind::Own => MOST_OUTPUT + MOST_OWN,
-            Kind::Output(_) if self.is_full() && self.patience(PATIENCE).is_none() => {
+            Kind::Output(_) if self.is_full() && self.patience(READER_PATIENCE).is_none() => {
                 return false;
             }
             Kind::Output(_) => MOST_OUTPUT,
@@ -393,7 +393,7 @@ mod tests {
         let lab = Sink::of_lab(Queue::start(Destination::File(file)).unwrap());
         lab.push_own(b"\n".to_vec());
         let began = Instant::now();
-        let before = began.checked_sub(2 * PATIENCE).expect("the machine runs for longer");
+        let before = began.checked_sub(2 * READER_PATIENCE).expect("the machine runs for longer");
         while lab.queue.lock().waits_since.is_none() {
             assert!(began.elapsed() < Duration::from_secs(20), "nothing is being written");
             thread::yield_now();

@@ -48,7 +48,10 @@ pub(super) struct Origin {
 }
 
 /// How long orphans have to end after SIGKILL.
-const PATIENCE: Duration = Duration::from_secs(1);
+const KILL_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a child may take to be executed when all are to end.
+const START_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Makes this program the parent of all orphans that descend from it, until it ends.
 ///
@@ -143,7 +146,7 @@ pub(super) fn orphans(origin: &Origin) -> Vec<Pid> {
 
 /// Kills the orphans of a function until none is left. Returns those that do not end.
 pub(super) fn end_orphans(origin: &Origin) -> Vec<Pid> {
-    end(PATIENCE, |pid, stat| origin.is_of(pid, stat))
+    end(KILL_PATIENCE, |pid, stat| origin.is_of(pid, stat))
 }
 
 /// Kills all orphans until none is left, when the lab ends. Returns those that do not end.
@@ -159,7 +162,7 @@ pub(crate) fn end_all_orphans() -> Vec<Pid> {
         return Vec::new();
     }
     drop(children);
-    end(PATIENCE, |_, _| true)
+    end(KILL_PATIENCE, |_, _| true)
 }
 
 /// Kills every process that the lab started, and what they leave, without waiting for the lab. Only
@@ -176,7 +179,7 @@ pub(crate) fn kill_all() {
     let began = Instant::now();
     let is_ending = |pid: &Pid| proc::stat(*pid).is_some_and(|stat| !stat.is_zombie);
     let killed = || children.own.difference(&children.cleaners);
-    while killed().any(is_ending) && began.elapsed() < PATIENCE {
+    while killed().any(is_ending) && began.elapsed() < KILL_PATIENCE {
         thread::sleep(Duration::from_millis(1));
     }
     drop(children);
@@ -189,7 +192,7 @@ fn when_started() -> Option<MutexGuard<'static, Children>> {
     let began = Instant::now();
     loop {
         let children = lock()?;
-        if children.starting.is_empty() || began.elapsed() > PATIENCE {
+        if children.starting.is_empty() || began.elapsed() > START_PATIENCE {
             return Some(children);
         }
         drop(children);

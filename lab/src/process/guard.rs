@@ -27,7 +27,7 @@ const GUARD: &str = "trap '' HUP INT TERM; others=; while read -r line; do other
                      [ -z \"$others\" ] || kill -s KILL $others; kill -s KILL 0";
 
 /// How long the guard has to end after SIGKILL.
-const PATIENCE: Duration = Duration::from_secs(1);
+const KILL_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Guard {
     pub(super) fn start() -> io::Result<Self> {
@@ -74,7 +74,7 @@ impl Drop for Guard {
         let began = Instant::now();
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
         while matches!(waitid(WaitId::Pid(id), options), Ok(None)) {
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > KILL_PATIENCE {
                 return;
             }
             thread::sleep(Duration::from_micros(100));

@@ -42,7 +42,15 @@ pub(crate) struct Process {
 
 /// How long a process has to end after SIGKILL. Only one that is in an uninterruptible call, or that
 /// belongs to another user, takes longer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const KILL_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The log line about a process that SIGKILL has not ended in time.
+pub(crate) fn unyielding(pid: Pid, which: &str) -> String {
+    format!("lambda-lab: process {pid}{which} does not end after SIGKILL: end it by hand")
+}
+
+/// Which process that is: an orphan.
+pub(crate) const LEFT: &str = ", which the function left,";
 
 impl Process {
     /// Starts the command in its own process group, with no input.
@@ -63,10 +71,7 @@ impl Process {
                     let _ = tell_exit.send(Some(status));
                 });
                 for pid in left {
-                    log.lines(&[&format_args!(
-                        "lambda-lab: process {pid}, which the function left, does not end after \
-                         SIGKILL: end it by hand"
-                    )]);
+                    log.lines(&[&unyielding(pid, LEFT)]);
                 }
             }
         };
@@ -152,7 +157,7 @@ impl Drop for Process {
         if !self.group.is_left() {
             let reaper = self.reaper.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
             // Fails when the thread has ended, which is what this waits for.
-            let _ = reaper.recv_timeout(PATIENCE);
+            let _ = reaper.recv_timeout(KILL_PATIENCE);
         }
     }
 }
