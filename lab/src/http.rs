@@ -152,13 +152,10 @@ async fn converse<H, F, U>(
     U: Future<Output = ()>,
 {
     let service = service_fn(move |request| {
-        let answer = is_for_one_host(&request).then(|| handler(request));
+        let answer = handler(request);
         let clock = clock.clone();
         async move {
-            let mut response = match answer {
-                Some(answer) => answer.await,
-                None => bad_request(),
-            };
+            let mut response = answer.await;
             // Otherwise the date that hyper writes is right.
             if !clock.ahead().is_zero()
                 && let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(clock.now()))
@@ -188,15 +185,18 @@ async fn converse<H, F, U>(
     let _ = connection.await;
 }
 
+/// The reply to a request that is not for one host.
+///
 /// RFC 9112, section 3.2: a request has exactly one `Host`, which HTTP/1.0 may omit. It is ASCII
 /// (RFC 3986, section 3.2.2), so that [`header`] reads all of it.
-fn is_for_one_host(request: &Request<Incoming>) -> bool {
+pub(crate) fn refuse_hosts(request: &Request<Incoming>) -> Option<Response<Answering>> {
     let mut hosts = request.headers().get_all(HOST).iter();
-    match (hosts.next(), hosts.next()) {
+    let is_for_one_host = match (hosts.next(), hosts.next()) {
         (None, _) => request.version() < Version::HTTP_11,
         (Some(host), None) => host.to_str().is_ok(),
         (Some(_), Some(_)) => false,
-    }
+    };
+    (!is_for_one_host).then(bad_request)
 }
 
 /// The result of reading a whole body.

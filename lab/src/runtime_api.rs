@@ -179,6 +179,9 @@ async fn handle(
     if connection.is_dead() {
         return http::hang_up();
     }
+    if let Some(refused) = http::refuse_hosts(&request) {
+        return refused;
+    }
     if let Some(reason) =
         browser::refused_by_runtime_api(request.headers(), connection.is_on_loopback)
     {

@@ -50,6 +50,10 @@ async fn handle(
     is_on_loopback: bool,
 ) -> Response<Answering> {
     let request_id = Uuid::new_v4().to_string();
+    if let Some(mut refused) = http::refuse_hosts(&request) {
+        reply::set_request_id(refused.headers_mut(), &request_id);
+        return refused;
+    }
     let (head, mut body) = request.into_parts();
     let allowed = &pool.settings().allowed_origins;
     let page = browser::caller(&head.headers, allowed, is_on_loopback);
