@@ -176,7 +176,7 @@ impl Progress<'static> {
 }
 
 impl Progress<'_> {
-    /// Shows how far the run is, and what it is at.
+    /// Shows the progress and the current vector.
     ///
     /// Nobody needs the progress: errors of writing are ignored.
     fn show(&mut self, how_far: &str, what: &str) {

@@ -24,13 +24,13 @@ impl Settings {
         let mut notices = Vec::new();
         if !listen.ip().is_loopback() {
             notices.push(format!(
-                "warning: {listen} is open to the network: every program that reaches it can \
+                "warning: {listen} is open to the network: any machine that reaches it can \
                  invoke the function, which has the environment and the rights of this program"
             ));
         }
         if !runtime_api.ip().is_loopback() {
             notices.push(format!(
-                "warning: the Runtime API at {runtime_api} is open to the network: every program \
+                "warning: the Runtime API at {runtime_api} is open to the network: any machine \
                  that reaches it can take the function's events and answer them"
             ));
         }

@@ -63,7 +63,7 @@ pub(crate) struct Settings {
 /// How a function is restored from its snapshot.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SnapStart {
-    /// The least time between the snapshot and the restore.
+    /// The minimum time between snapshot and restore.
     pub(crate) pause: Duration,
     /// How long a restore may take, including the function's hooks.
     pub(crate) restore_timeout: Duration,

@@ -28,8 +28,9 @@ Usage: lambda-conformance service --start COMMAND [OPTION]… [FILE]…
 
   --start COMMAND  the shell command that starts the service; it gets these variables:
                      CONFORMANCE_INVOKE_API   where to listen for callers, as host:port
-                     CONFORMANCE_RUNTIME_API  a free address for the Runtime API; a service that
-                                              listens elsewhere is not played what needs no start
+                     CONFORMANCE_RUNTIME_API  a free address for the Runtime API; for a service
+                                              that listens elsewhere, vectors that start no
+                                              runtime are skipped
                      CONFORMANCE_CONCURRENCY  the number of concurrent invocations; unset for one
                      CONFORMANCE_SNAPSTART    set for a function with SnapStart
                      CONFORMANCE_TIMEOUT      the function's timeout in seconds

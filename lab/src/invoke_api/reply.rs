@@ -136,8 +136,8 @@ impl From<Exception> for Box<Response<Answering>> {
                 StatusCode::TOO_MANY_REQUESTS,
                 "message",
                 format!(
-                    "too many asynchronous events: {} may wait, with {} MiB together; send this \
-                     one again later, or serve with more --environments",
+                    "too many asynchronous events: {} may be unanswered, with {} MiB together; \
+                     send this one again later, or serve with more --environments",
                     backlog::MAX_EVENTS,
                     backlog::MAX_BYTES / 1024 / 1024
                 ),

@@ -198,9 +198,11 @@ fn why(file: &Path, error: &io::Error) -> Option<Problem> {
                     "it is built for macOS: build it for this system".into()
                 }
                 ([b'M', b'Z', ..], _) => "it is built for Windows: build it for Linux".into(),
-                _ => "it is no program of this system, and no script: the first line of a script \
-                      names its interpreter, as #!/bin/sh does"
-                    .into(),
+                _ => {
+                    "it is neither an executable of this system nor a script: a script begins with \
+                      its interpreter, such as #!/bin/sh"
+                        .into()
+                }
             }
         }
         _ => return None,
@@ -268,7 +270,7 @@ impl Elf {
             62 => "x86_64".into(),
             183 => "aarch64".into(),
             243 => "riscv64".into(),
-            number => format!("a machine of ELF's number {number}"),
+            number => format!("ELF machine type {number}"),
         }
     }
 
@@ -393,9 +395,9 @@ mod tests {
         // A machine of 1997 that has no emulator.
         foreign[18..20].copy_from_slice(&[42, 0]);
         for (name, content, words) in [
-            ("foreign", &foreign[..], "it is built for a machine of ELF's number 42, and this"),
+            ("foreign", &foreign[..], "it is built for ELF machine type 42, and this"),
             ("empty", b"", "the file is empty"),
-            ("text", b"exec true\n", "the first line of a script names its interpreter"),
+            ("text", b"exec true\n", "a script begins with its interpreter, such as"),
             ("mac", b"\xcf\xfa\xed\xfe\0\0", "built for macOS"),
             ("windows", b"MZ\0\0", "built for Windows"),
         ] {

@@ -53,7 +53,7 @@ fn a_program_in_a_wrong_format_fails_the_invocation_with_what_to_do() {
     let output = lab().arg("run").arg(&file.0).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("the first line of a script names its interpreter"), "{said}");
+    assert!(said.contains("a script begins with its interpreter, such as #!/bin/sh"), "{said}");
     assert!(said.contains("Runtime.InvalidEntrypoint"), "{said}");
 }
 

@@ -17,7 +17,7 @@ pub(crate) fn host(text: &str) -> Result<IpAddr, String> {
     let found = (inner, 0).to_socket_addrs().map_err(|error| wrong(error.to_string()))?;
     let mut found = found.map(|address| address.ip());
     let can_listen = |address: &IpAddr| TcpListener::bind((*address, 0)).is_ok();
-    found.find(can_listen).ok_or_else(|| wrong("it is another one's".to_owned()))
+    found.find(can_listen).ok_or_else(|| wrong("it belongs to another machine".to_owned()))
 }
 
 /// A port, with or without an address before it.

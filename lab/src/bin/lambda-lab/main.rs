@@ -69,7 +69,7 @@ enum Command {
         port: u16,
         /// The address to listen on, or a name such as localhost
         ///
-        /// With 0.0.0.0 every program in the network can invoke the function.
+        /// With 0.0.0.0 any machine in the network can invoke the function.
         #[arg(
             long,
             value_name = "HOST",
@@ -90,7 +90,7 @@ enum Command {
             help_heading = "Addresses"
         )]
         runtime_port: Option<SocketAddr>,
-        /// Take a program that has been built again for the next invocation
+        /// Start the rebuilt program for the next invocation
         ///
         /// Then a new environment starts, also when a file among the arguments or in the task root
         /// has changed.

@@ -73,7 +73,7 @@ pub(crate) struct Options {
     /// Start the function now, stop it as in a snapshot, and restore it for the first invocation
     #[arg(long, help_heading = FREEZE)]
     snapstart: bool,
-    /// The least time from the snapshot to the restore
+    /// The minimum time between snapshot and restore
     #[arg(long, value_name = "TIME", requires = "snapstart", help_heading = FREEZE)]
     snapshot_pause: Option<Time>,
     /// How long a restore may take, including the function's hooks [default: 10]
