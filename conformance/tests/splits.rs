@@ -11,9 +11,9 @@ use lambda_conformance::client::{
 /// How many random deliveries of each kind.
 const RANDOM: usize = 32;
 
-/// How many bytes all deliveries of one vector may move, about. In a release build, vectors of a few
-/// kilobytes are cut at every position, and those of megabytes, whose heads are the same, at some. A debug
-/// build takes a sample.
+/// How many bytes all deliveries of one vector may move, about. In a release build, vectors of a
+/// few kilobytes are cut at every position, and those of megabytes, whose heads are the same, at
+/// some. A debug build takes a sample.
 const MOST_BYTES: usize = if cfg!(debug_assertions) { 128 * 1024 } else { 8 * 1024 * 1024 };
 
 fn files() -> Vec<File> {

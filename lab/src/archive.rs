@@ -35,8 +35,8 @@ pub(crate) fn check(archive: &Path) -> io::Result<()> {
             let name = String::from_utf8_lossy(entry.name_raw()).into_owned();
             return wrong(&format!("its entry {name:?} would be outside of the task root"));
         };
-        // The size in the central directory, beyond which no entry is unpacked. The archive does not
-        // know the sum if it was streamed.
+        // The size in the central directory, beyond which no entry is unpacked. The archive does
+        // not know the sum if it was streamed.
         size += u128::from(entry.size());
         if path.as_path() == Path::new(BOOTSTRAP) {
             bootstrap = Some((entry.is_dir(), entry.unix_mode()));

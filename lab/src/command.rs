@@ -27,8 +27,8 @@ use crate::variables::RUNTIME_API;
 ///
 /// The exit code is 0 if the function answered, 1 if it failed, and 2 if a setting is invalid. A
 /// signal that ends the program ends the function's processes first; a second one kills them
-/// immediately. This waits, within the function's timeout, for work that the function does after its
-/// answer.
+/// immediately. This waits, within the function's timeout, for work that the function does after
+/// its answer.
 pub fn run(function: Function, event: impl Into<Event>) -> ExitCode {
     run_all(function, [event.into()])
 }
@@ -182,9 +182,9 @@ fn park() -> ! {
 /// does not return then.
 ///
 /// An argument of the program is the event, which has to be JSON: the function is invoked once, as
-/// by [`run`]. Without an argument the lab serves, as by [`serve`]. `--help` prints both forms. Then
-/// the program ends. If `AWS_LAMBDA_RUNTIME_API` is set, this does nothing, so the same program can
-/// be deployed.
+/// by [`run`]. Without an argument the lab serves, as by [`serve`]. `--help` prints both forms.
+/// Then the program ends. If `AWS_LAMBDA_RUNTIME_API` is set, this does nothing, so the same
+/// program can be deployed.
 ///
 /// This needs `lambda-lab` as an ordinary dependency of the function. Make it optional, so that
 /// hyper and tokio are not deployed.

@@ -35,8 +35,8 @@ impl Event {
     /// An event of at most [`MAX_PAYLOAD`] bytes of JSON, or `{}` for no bytes.
     ///
     /// This is what the lab does with events that arrive over HTTP, and what Lambda's Invoke API
-    /// does with payloads. Numbers of any size, repeated keys and any depth are allowed, as they are
-    /// JSON, but a byte order mark is not.
+    /// does with payloads. Numbers of any size, repeated keys and any depth are allowed, as they
+    /// are JSON, but a byte order mark is not.
     ///
     /// # Errors
     ///

@@ -1,9 +1,9 @@
 //! JSON as the service reads and writes it: by the rules of Go's `encoding/json`.
 //!
 //! They differ from those of serde_json: the case of a key does not matter, the last of several
-//! equal keys wins, `null` changes nothing, a member of the wrong type does not keep the others from
-//! being read, invalid UTF-8 and lone surrogates are replaced, and values nest 10,000 deep. Callers
-//! and extensions see the texts of the errors.
+//! equal keys wins, `null` changes nothing, a member of the wrong type does not keep the others
+//! from being read, invalid UTF-8 and lone surrogates are replaced, and values nest 10,000 deep.
+//! Callers and extensions see the texts of the errors.
 //!
 //! Source: Go 1.26, `encoding/json`.
 

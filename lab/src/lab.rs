@@ -26,8 +26,8 @@ use crate::settings::Settings;
 ///
 /// The function's processes end when the lab is dropped or [stopped](Self::stop), and also if this
 /// program is killed. Only orphans that have left the function's process group live on: daemons, as
-/// `setsid` starts them, whose parent has ended. The lab does not adopt them, as it does not own the
-/// process of this program. In the programs of [`command`](crate::command) they end, too.
+/// `setsid` starts them, whose parent has ended. The lab does not adopt them, as it does not own
+/// the process of this program. In the programs of [`command`](crate::command) they end, too.
 #[derive(Debug)]
 pub struct Lab {
     pool: Arc<Pool>,

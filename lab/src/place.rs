@@ -74,7 +74,8 @@ const TASK: &str = "task";
 impl Place {
     /// # Errors
     ///
-    /// An error, which says what to do, if a folder cannot be made, or an archive cannot be unpacked.
+    /// An error, which says what to do, if a folder cannot be made, or an archive cannot be
+    /// unpacked.
     pub(crate) fn new(settings: &Settings, runtime_api: SocketAddr) -> io::Result<Self> {
         let place = Self { runtime_api, content: Mutex::new(None) };
         place.renew(settings)?;

@@ -59,7 +59,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// An error, which says what to do, if the Runtime API cannot listen, or a folder cannot be created.
+    /// An error, which says what to do, if the Runtime API cannot listen, or a folder cannot be
+    /// created.
     pub(crate) async fn new(settings: Arc<Settings>) -> io::Result<Arc<Self>> {
         let clock = Clock::default();
         let listen = settings.runtime_api;

@@ -1,20 +1,21 @@
 //! How the lab notices that a runtime which it has not started has ended.
 //!
-//! Such a runtime has no process that the lab could wait for, only connections. One that closes says
-//! little: many runtimes open a connection for every request, and have none while they work. But
-//! no program closes a connection on which its call is waiting, unless it ends. So the runtime has
-//! ended when
+//! Such a runtime has no process that the lab could wait for, only connections. One that closes
+//! says little: many runtimes open a connection for every request, and have none while they work.
+//! But no program closes a connection on which its call is waiting, unless it ends. So the runtime
+//! has ended when
 //!
 //! - a connection was closed while `next` or `event/next` waited on it,
 //! - that call has not been made again, and no other connection waits for the same, and
 //! - no connection is open on which the runtime has made a request.
 //!
-//! It has also ended if a registration is refused although no other connection is open, and the name
-//! is that of a registered extension: no process registers a name twice, but the same program does
-//! when it is started again.
+//! It has also ended if a registration is refused although no other connection is open, and the
+//! name is that of a registered extension: no process registers a name twice, but the same program
+//! does when it is started again.
 //!
-//! Then extensions and phase begin again, as after a reset on Lambda. An invocation that the runtime
-//! had got fails with `Runtime.ExitError`; one that it had not got waits for the next runtime.
+//! Then extensions and phase begin again, as after a reset on Lambda. An invocation that the
+//! runtime had got fails with `Runtime.ExitError`; one that it had not got waits for the next
+//! runtime.
 
 use std::collections::HashMap;
 use std::future::pending;

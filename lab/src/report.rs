@@ -36,8 +36,8 @@ pub(crate) async fn error(
     result
 }
 
-/// `init/error` and `restore/error`: the runtime cannot start. The report is passed on as it is, even
-/// with a cause.
+/// `init/error` and `restore/error`: the runtime cannot start. The report is passed on as it is,
+/// even with a cause.
 ///
 /// Source: emulator, `rapi/handler/initerror.go`.
 pub(crate) async fn start_error(

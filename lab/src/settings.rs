@@ -16,7 +16,8 @@ pub enum Output {
     Inherited,
     /// Both go to the standard error of this program.
     Stderr,
-    /// It is discarded, and so are the lab's own lines. A caller can still have the tail of the log.
+    /// It is discarded, and so are the lab's own lines. A caller can still have the tail of the
+    /// log.
     Discarded,
 }
 

@@ -1,5 +1,5 @@
-//! The Telemetry API and the Logs API, which the lab does not have: subscriptions are answered as by
-//! AWS's emulator, so that an extension which subscribes goes on without them.
+//! The Telemetry API and the Logs API, which the lab does not have: subscriptions are answered as
+//! by AWS's emulator, so that an extension which subscribes goes on without them.
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};

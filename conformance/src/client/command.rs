@@ -48,8 +48,8 @@ pub const CAN: [&str; 9] =
 ///
 /// # Errors
 ///
-/// A text, if the arguments or the vectors are invalid, if the program cannot be started or does not
-/// return its event, if no vector was played, or if the results cannot be written.
+/// A text, if the arguments or the vectors are invalid, if the program cannot be started or does
+/// not return its event, if no vector was played, or if the results cannot be written.
 pub fn command(arguments: lexopt::Parser) -> Result<bool, String> {
     let Some(request) = read(arguments)? else {
         let _nobody_may_read = io::stdout().write_all(USAGE.as_bytes());

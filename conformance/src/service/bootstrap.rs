@@ -48,8 +48,8 @@ impl Bootstrap {
         &self.told
     }
 
-    /// Waits, within its [`patience`](Self::patience), until the bootstrap has been started since the
-    /// last call. Returns the address of the Runtime API that it was given.
+    /// Waits, within its [`patience`](Self::patience), until the bootstrap has been started since
+    /// the last call. Returns the address of the Runtime API that it was given.
     ///
     /// # Errors
     ///

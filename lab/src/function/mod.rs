@@ -135,7 +135,8 @@ impl Function {
     /// process.
     ///
     /// Without it, `LAMBDA_TASK_ROOT` is the folder of the program, or this program's working
-    /// folder if the program was found in `PATH`, and the process has this program's working folder.
+    /// folder if the program was found in `PATH`, and the process has this program's working
+    /// folder.
     #[must_use]
     pub fn task_root(mut self, folder: impl Into<PathBuf>) -> Self {
         self.settings.task_root = Some(folder.into());
@@ -154,8 +155,8 @@ impl Function {
         self
     }
 
-    /// Sets the timeout, from a millisecond to a day; Lambda allows 15 minutes. Init does not count, except for a second one
-    /// after [`init_timeout`](Self::init_timeout).
+    /// Sets the timeout, from a millisecond to a day; Lambda allows 15 minutes. Init does not
+    /// count, except for a second one after [`init_timeout`](Self::init_timeout).
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeout = timeout;
@@ -242,8 +243,8 @@ impl Function {
         self
     }
 
-    /// Sets the memory size in MB, from 128 to 10,240. The function sees it, but it is not enforced.
-    /// A log line says once when the function's processes have used more.
+    /// Sets the memory size in MB, from 128 to 10,240. The function sees it, but it is not
+    /// enforced. A log line says once when the function's processes have used more.
     #[must_use]
     pub fn memory(mut self, megabytes: u32) -> Self {
         self.settings.memory = megabytes;
@@ -292,8 +293,9 @@ impl Function {
         self
     }
 
-    /// Sets the address of the Runtime API, for a runtime that is started by hand or in a container.
-    /// The default is a free port of 127.0.0.1. With several environments the port has to be 0.
+    /// Sets the address of the Runtime API, for a runtime that is started by hand or in a
+    /// container. The default is a free port of 127.0.0.1. With several environments the port has
+    /// to be 0.
     #[must_use]
     pub fn runtime_api(mut self, address: SocketAddr) -> Self {
         self.settings.runtime_api = address;

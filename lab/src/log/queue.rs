@@ -17,8 +17,8 @@ use tokio::time::timeout;
 /// What waits to be written to one destination, in order, and the thread that writes it.
 ///
 /// Output of functions waits for [room](Self::room), so that a slow reader loses nothing. If the
-/// destination has taken nothing for [`READER_PATIENCE`], no thread waits any longer: what does not fit is
-/// lost, and counted in lines. A line of the lab never waits.
+/// destination has taken nothing for [`READER_PATIENCE`], no thread waits any longer: what does not
+/// fit is lost, and counted in lines. A line of the lab never waits.
 #[derive(Debug)]
 pub(crate) struct Queue {
     state: Mutex<State>,

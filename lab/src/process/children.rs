@@ -251,8 +251,8 @@ impl Children {
         found
     }
 
-    /// `None` if this child is no orphan, as far as can be seen: one that is being started is in its
-    /// group, except for a moment before it executes its program.
+    /// `None` if this child is no orphan, as far as can be seen: one that is being started is in
+    /// its group, except for a moment before it executes its program.
     fn stat_of_orphan(&self, pid: Pid) -> Option<Stat> {
         if self.own.contains(&pid) || self.foreign.contains(&pid) {
             return None;
@@ -267,7 +267,8 @@ impl Children {
     fn has_ended(&mut self, pid: Pid) -> bool {
         let mut options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         if !self.starting.is_empty() {
-            // It may be one that could not be started, whose status the thread that starts it needs.
+            // It may be one that could not be started, whose status the thread that starts it
+            // needs.
             options |= WaitIdOptions::NOWAIT;
         }
         let has_ended = !matches!(waitid(WaitId::Pid(pid), options), Ok(None));

@@ -96,7 +96,8 @@ impl Group {
         members.frozen = Some((Instant::now(), outsiders));
     }
 
-    /// Stops all processes that can be found, but not the guard. Returns those outside of the group.
+    /// Stops all processes that can be found, but not the guard. Returns those outside of the
+    /// group.
     fn stop(&self, guard: &mut Guard) -> Outsiders {
         self.signal(Signal::STOP);
         // The guard must keep running to see the end of the lab. If the lab is killed between these

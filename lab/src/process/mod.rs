@@ -29,8 +29,8 @@ use memory::Meter;
 /// They are one process group. The first process is also reached by its own id, and those that have
 /// left the group as long as they can be [found](outsiders).
 ///
-/// When the first process ends, or when this is dropped, the others are killed. If the lab itself is
-/// killed, the [`Guard`] kills the group and the first process.
+/// When the first process ends, or when this is dropped, the others are killed. If the lab itself
+/// is killed, the [`Guard`] kills the group and the first process.
 #[derive(Debug)]
 pub(crate) struct Process {
     group: Arc<Group>,
@@ -40,8 +40,8 @@ pub(crate) struct Process {
     reaper: Mutex<mpsc::Receiver<()>>,
 }
 
-/// How long a process has to end after SIGKILL. Only one that is in an uninterruptible call, or that
-/// belongs to another user, takes longer.
+/// How long a process has to end after SIGKILL. Only one that is in an uninterruptible call, or
+/// that belongs to another user, takes longer.
 pub(crate) const KILL_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The log line about a process that SIGKILL has not ended in time.

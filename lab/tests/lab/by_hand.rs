@@ -65,8 +65,8 @@ fn registered(lab: &Lab, body: &str) -> String {
     id.unwrap()
 }
 
-/// A new connection on which the extension asks for its next event. The lab knows that the extension
-/// is there.
+/// A new connection on which the extension asks for its next event. The lab knows that the
+/// extension is there.
 fn asked(lab: &Lab, id: &str) -> Connection {
     let mut connection = Connection::open(lab.runtime_api());
     assert_eq!(connection.request("GET /2018-06-01/ping", &[], "").text(), "pong");

@@ -88,8 +88,8 @@ fn an_exit_is_reported() {
 
 #[test]
 fn freezing_reaches_the_process_and_its_children() {
-    // Without a command in the foreground: a shell may start that with `vfork`, and a parent that is
-    // stopped before its child executes the command is in the state `D`, not `T`.
+    // Without a command in the foreground: a shell may start that with `vfork`, and a parent that
+    // is stopped before its child executes the command is in the state `D`, not `T`.
     let script = script("exec setsid sh -c 'sleep 1000 & sleep 1000 & wait'");
     let lab = script.freeze().start().unwrap();
     let mut runtime = Connection::open(lab.runtime_api());

@@ -93,8 +93,8 @@ fn the_last_words_of_a_process_come_before_its_failure() {
 
 #[test]
 fn lines_of_several_environments_arrive_whole_in_order_and_completely() {
-    // More than the room of the queue and the pipes, but not more than it keeps for a reader that is
-    // delayed.
+    // More than the room of the queue and the pipes, but not more than it keeps for a reader that
+    // is delayed.
     let count = 15_000;
     let mut command = with_bootstrap("serve", &["--port", "0", "--environments", "4"]);
     let mut served = Served::of(command.stdout(Stdio::piped()));

@@ -29,8 +29,8 @@ pub(crate) struct Options {
     name: String,
     /// The folder with the function's code, where the program is started
     ///
-    /// LAMBDA_TASK_ROOT names it. Without this option, LAMBDA_TASK_ROOT is the program's folder, and
-    /// the program is started in the current folder.
+    /// LAMBDA_TASK_ROOT names it. Without this option, LAMBDA_TASK_ROOT is the program's folder,
+    /// and the program is started in the current folder.
     #[arg(long, value_name = "FOLDER", help_heading = FUNCTION)]
     task_root: Option<PathBuf>,
     /// How long an invocation may take: 3, 0.5, 500ms or 10m; plain numbers are seconds
@@ -46,8 +46,8 @@ pub(crate) struct Options {
     init_timeout: Option<TimeAboveZero>,
     /// How long the function has from SIGTERM to SIGKILL [default: 500ms]
     ///
-    /// Only a function that has registered an extension gets SIGTERM. With --concurrency the default
-    /// is 600ms. Lambda allows 2 s at most.
+    /// Only a function that has registered an extension gets SIGTERM. With --concurrency the
+    /// default is 600ms. Lambda allows 2 s at most.
     #[arg(long, value_name = "TIME", help_heading = LIMITS)]
     shutdown_timeout: Option<Time>,
     /// The memory size in MB, from 128 to 10240; the function sees it, but it is not enforced
