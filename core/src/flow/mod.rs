@@ -34,6 +34,7 @@ pub(crate) struct Flow<K, C, L, E> {
     /// Whether the connector ended the stream although an invocation arrived on it.
     pub(crate) is_cut: bool,
     /// The length of the piece that a dropped future of the async driver has begun.
+    #[cfg(feature = "embedded-io-async")]
     pub(crate) piece: Option<usize>,
     kind: PhantomData<fn() -> K>,
 }
@@ -45,6 +46,7 @@ impl<K, C: Host<K>, L, E> Flow<K, C, L, E> {
             connection: None,
             error: None,
             is_cut: false,
+            #[cfg(feature = "embedded-io-async")]
             piece: None,
             kind: PhantomData,
         }
