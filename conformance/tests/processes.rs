@@ -21,12 +21,7 @@ struct Function {
 
 const FUNCTIONS: [Function; 4] = [
     Function { name: "std", program: env!("CARGO_BIN_EXE_function-std"), lacks: &[] },
-    Function {
-        name: "tokio",
-        program: env!("CARGO_BIN_EXE_function-tokio"),
-        // Until it has a lifecycle.
-        lacks: &["snapshot"],
-    },
+    Function { name: "tokio", program: env!("CARGO_BIN_EXE_function-tokio"), lacks: &[] },
     Function { name: "mio", program: env!("CARGO_BIN_EXE_function-mio"), lacks: &[] },
     Function {
         name: "socket",

@@ -1,6 +1,6 @@
 //! The test function on `lambda-proto-tokio`.
 
-use lambda_conformance::function::{Act, describe, start};
+use lambda_conformance::function::{Act, describe, lifecycle, start};
 use lambda_proto_tokio::{
     ContentType, Error, Failure, HttpPrelude, Invocation, Responder, Response, ResponseStream,
     Runtime, Sent,
@@ -10,7 +10,10 @@ use lambda_proto_tokio::{
 async fn main() -> Result<(), Error> {
     let runtime = Runtime::from_env()?;
     runtime.init(async || start()).await?;
-    runtime.run(handle).await
+    runtime
+        .lifecycle(lifecycle())
+        .run(async |invocation, responder, _context| handle(invocation, responder).await)
+        .await
 }
 
 async fn handle<'i>(

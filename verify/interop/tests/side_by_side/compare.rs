@@ -71,7 +71,7 @@ fn under_the_lab(script: &Script) -> Vec<Response> {
     let timeout = Duration::from_secs(script.timeout_seconds.into());
     // The lab repeats a start that exceeds the init timeout, and the second one exceeds it, too.
     let function = function.timeout(timeout).init_timeout(timeout);
-    // Not that of whoever runs the tests: the emulator has this one.
+    // Not the one of the shell that runs the tests: the emulator has this one.
     let function = function.variable("AWS_REGION", "us-east-1");
     let lab = function.output(lambda_lab::Output::Discarded).start().unwrap();
     run(script, lab.address())

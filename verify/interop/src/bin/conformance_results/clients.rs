@@ -18,10 +18,6 @@ use crate::page::{Row, Table};
 /// How many processes run at the same time. They spend most of their time waiting.
 const AT_ONCE: usize = 6;
 
-/// The abilities of the function on tokio, which has no snapshot hooks until it has a lifecycle.
-const TOKIO_CAN: [&str; 8] =
-    ["describe", "fail", "panic", "answer", "stream", "http", "start", "concurrency"];
-
 /// A client, and the abilities of its function.
 struct Client {
     name: &'static str,
@@ -46,12 +42,7 @@ pub(crate) fn ours(files: &[File]) -> Result<Table> {
         },
         process("std", "`lambda-proto-std`, a process", &CAN, programs::vectors("std")?),
         process("mio", "`lambda-proto-mio`, a process", &CAN, programs::vectors("mio")?),
-        process(
-            "tokio",
-            "`lambda-proto-tokio`, a process",
-            &TOKIO_CAN,
-            programs::vectors("tokio")?,
-        ),
+        process("tokio", "`lambda-proto-tokio`, a process", &CAN, programs::vectors("tokio")?),
     ];
     Ok(Table {
         title: "Clients of this project",
