@@ -424,7 +424,9 @@ impl Worker<InLifecycle> {
     }
 
     /// Calls `handler` for every invocation until the runtime is stopped.
-    async fn run<F>(mut self, handler: &F) -> Result<(), Error>
+    ///
+    /// It borrows the worker, because a future that owned it would have room for it twice.
+    async fn run<F>(&mut self, handler: &F) -> Result<(), Error>
     where
         F: for<'i> AsyncFn(Invocation<'i>, Responder<'i>, Context) -> Result<Sent<'i>, Failure>,
     {
