@@ -224,31 +224,25 @@ impl Streamed {
 
     /// Writes all pieces, and returns how to end.
     pub(crate) fn write(mut self, mut write: impl FnMut(&[u8]) -> Result<(), Failure>) -> Ending {
-        while let Some(piece) = self.pieces.next() {
-            if let Err(failure) = write(&piece) {
-                return self.broken(failure);
-            }
-        }
-        self.ending
+        let written = self.pieces.try_for_each(|piece| write(&piece));
+        self.ending(written)
     }
 
-    /// Writes all pieces as [`write`](Self::write) does, where writing is awaited.
-    pub(crate) async fn write_async(
-        mut self,
-        mut write: impl AsyncFnMut(&[u8]) -> Result<(), Failure>,
-    ) -> Ending {
-        while let Some(piece) = self.pieces.next() {
-            if let Err(failure) = write(&piece).await {
-                return self.broken(failure);
-            }
-        }
-        self.ending
+    /// The next piece, where writing is awaited.
+    pub(crate) fn next_piece(&mut self) -> Option<Vec<u8>> {
+        self.pieces.next()
     }
 
-    fn broken(self, failure: Failure) -> Ending {
-        if let Some(broke) = self.broke {
-            broke.open();
+    /// How to end, after all pieces are written or one has failed.
+    pub(crate) fn ending(self, written: Result<(), Failure>) -> Ending {
+        match written {
+            Ok(()) => self.ending,
+            Err(failure) => {
+                if let Some(broke) = self.broke {
+                    broke.open();
+                }
+                Ending::Return(failure)
+            }
         }
-        Ending::Return(failure)
     }
 }

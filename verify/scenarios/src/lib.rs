@@ -11,6 +11,7 @@ mod on_memory;
 mod on_mio;
 mod on_std;
 mod on_tokio;
+mod on_tokio_parallel;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,7 @@ pub use on_memory::Memory;
 pub use on_mio::Mio;
 pub use on_std::Std;
 pub use on_tokio::Tokio;
+pub use on_tokio_parallel::TokioParallel;
 
 /// A runtime on its own thread.
 pub type Running = lambda_proto_service::Running<Error>;
@@ -114,6 +116,7 @@ macro_rules! scenarios {
     ) => {
         $crate::scenarios!(@ std, Std, $($($every)*)? $($($sockets)*)? $($($blocking)*)?);
         $crate::scenarios!(@ tokio, Tokio, $($($every)*)? $($($sockets)*)? $($($blocking)*)?);
+        $crate::scenarios!(@ tokio_parallel, TokioParallel, $($($every)*)? $($($sockets)*)? $($($blocking)*)?);
         $crate::scenarios!(@ mio, Mio, $($($every)*)? $($($sockets)*)?);
         $crate::scenarios!(@ memory, Memory, $($($every)*)? $($($blocking)*)?);
     };

@@ -41,7 +41,7 @@ impl Transport for Tokio {
     }
 }
 
-fn configured(place: &Place, settings: Settings) -> Runtime {
+pub(crate) fn configured(place: &Place, settings: Settings) -> Runtime {
     let endpoint = Endpoint::parse(place.address()).expect("the test's address is one");
     let lines = place.lines().clone();
     let mut runtime = Runtime::new(endpoint).log(move |line| lines.push(line.to_string()));
@@ -113,7 +113,7 @@ async fn answer<'i>(act: Act, responder: Responder<'i>) -> Result<Option<Sent<'i
 }
 
 async fn stream<'i>(
-    streamed: Streamed,
+    mut streamed: Streamed,
     responder: Responder<'i>,
 ) -> Result<Option<Sent<'i>>, Failure> {
     let mut stream = match &streamed.head {
@@ -123,8 +123,8 @@ async fn stream<'i>(
             responder.stream_http(&HttpPrelude::new(*status, &headers, &cookies)?).await
         }
     };
-    let written = streamed.write_async(async |piece| write(&mut stream, piece).await).await;
-    Ok(Some(match written {
+    let written = write(&mut stream, &mut streamed).await;
+    Ok(Some(match streamed.ending(written) {
         Ending::Finish => stream.finish().await,
         Ending::FinishAndNext => stream.finish_and_next().await,
         Ending::Fail(failure) => stream.fail(&failure).await,
@@ -133,13 +133,15 @@ async fn stream<'i>(
     }))
 }
 
-/// Writes a piece; once one was not taken, no other is.
-async fn write(stream: &mut ResponseStream<'_>, piece: &[u8]) -> Result<(), Failure> {
-    if let Err(error) = stream.write_all(piece).await {
-        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
-        let again = stream.write_all(b"x").await.expect_err("it stays broken");
-        assert_eq!(again.kind(), ErrorKind::BrokenPipe);
-        return Err(error.into());
+/// Writes all pieces; once one was not taken, no other is.
+async fn write(stream: &mut ResponseStream<'_>, streamed: &mut Streamed) -> Result<(), Failure> {
+    while let Some(piece) = streamed.next_piece() {
+        if let Err(error) = stream.write_all(&piece).await {
+            assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+            let again = stream.write_all(b"x").await.expect_err("it stays broken");
+            assert_eq!(again.kind(), ErrorKind::BrokenPipe);
+            return Err(error.into());
+        }
     }
     Ok(())
 }
