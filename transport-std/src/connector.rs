@@ -80,7 +80,7 @@ impl SlotConnector {
     fn try_connect(&self, patience: Duration) -> io::Result<Socket> {
         let stream = connect(&self.dialer.settings().endpoint, patience)?;
         self.waiter.set_socket(Some(stream.try_clone()?));
-        Ok(Socket(stream))
+        Socket::new(stream)
     }
 }
 

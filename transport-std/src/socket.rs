@@ -2,11 +2,63 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::TcpStream;
+#[cfg(unix)]
+use std::time::Duration;
 
 use lambda_proto::driver::Connection;
 
 /// A connection, with the traits of `embedded_io`.
-pub(crate) struct Socket(pub(crate) TcpStream);
+pub(crate) struct Socket(TcpStream);
+
+/// How long a write waits for room before it looks for an early reply.
+#[cfg(unix)]
+const UNTIL_A_LOOK: Duration = Duration::from_millis(500);
+
+impl Socket {
+    pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
+        // Windows does not define the state of a connection after a write that timed out.
+        #[cfg(unix)]
+        stream.set_write_timeout(Some(UNTIL_A_LOOK))?;
+        Ok(Self(stream))
+    }
+
+    /// Writes. Fails once the service replies while the write waits: it has not read the whole
+    /// request, and may never do so. The driver then reads the reply.
+    fn write_with(
+        &mut self,
+        mut write: impl FnMut(&mut TcpStream) -> io::Result<usize>,
+    ) -> Result<usize, SocketError> {
+        loop {
+            match write(&mut self.0) {
+                Err(error) if is_timeout(&error) => {
+                    if self.has_reply()? {
+                        return Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
+                    }
+                }
+                result => return Ok(result?),
+            }
+        }
+    }
+
+    /// Whether there is anything to read, or the end of the stream.
+    #[cold]
+    fn has_reply(&self) -> io::Result<bool> {
+        // Nobody else reads or writes while this waits.
+        self.0.set_nonblocking(true)?;
+        let peeked = self.0.peek(&mut [0]);
+        self.0.set_nonblocking(false)?;
+        match peeked {
+            Ok(_) => Ok(true),
+            Err(error) if is_timeout(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Systems report a timeout as either.
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
 
 impl embedded_io::ErrorType for Socket {
     type Error = SocketError;
@@ -20,7 +72,7 @@ impl embedded_io::Read for Socket {
 
 impl embedded_io::Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, SocketError> {
-        Ok(self.0.write(bytes)?)
+        self.write_with(|stream| stream.write(bytes))
     }
 
     fn flush(&mut self) -> Result<(), SocketError> {
@@ -30,7 +82,8 @@ impl embedded_io::Write for Socket {
 
 impl Connection for Socket {
     fn write_parts(&mut self, parts: [&[u8]; 3]) -> Result<usize, SocketError> {
-        Ok(self.0.write_vectored(&parts.map(IoSlice::new))?)
+        let parts = parts.map(IoSlice::new);
+        self.write_with(|stream| stream.write_vectored(&parts))
     }
 }
 

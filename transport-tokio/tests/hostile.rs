@@ -71,30 +71,6 @@ fn a_slot_whose_service_always_has_something_to_read_does_not_starve_the_others(
 }
 
 #[test]
-fn a_service_that_refuses_a_response_and_reads_no_more_of_it_does_not_block_the_slot() {
-    let service = Service::start();
-    let run = service.run(async |invocation, responder| {
-        Ok(match invocation.body() {
-            b"huge" => responder.send(vec![b'x'; HUGE]).await,
-            _ => responder.send("small").await,
-        })
-    });
-    // It stays open until the end, and nothing more is read from it.
-    let mut connection = service.connection();
-    connection.invoke(Event::new("id-1", "huge"));
-    connection.head().assert_response("id-1");
-    connection.refuse(413, "RequestEntityTooLarge", "no");
-    let mut next = service.connection();
-    next.invoke(Event::new("id-2", ""));
-    next.request().assert_response("id-2");
-    next.take_answer();
-    next.expect_next();
-    let lines = run.stop();
-    assert!(lines.len() == 1, "{lines:?}");
-    assert!(lines[0].contains("id-1: response was answered with 413"), "{lines:?}");
-}
-
-#[test]
 fn a_service_that_ends_a_stream_and_reads_no_more_of_it_does_not_block_the_slot() {
     let service = Service::start();
     let run = service.run(async |_, responder| {

@@ -31,6 +31,9 @@ scenarios! {
         after_a_503_that_closes_the_connection_the_pauses_grow_as_well,
         an_early_413_whose_sender_stops_reading_is_logged_and_the_loop_continues,
     }
+    on_sockets {
+        an_early_413_whose_sender_stays_connected_does_not_block_the_slot,
+    }
     where_answering_blocks {
         a_handler_that_fails_after_its_answer_was_refused_posts_nothing,
     }
@@ -289,16 +292,38 @@ fn after_a_503_that_closes_the_connection_the_pauses_grow_as_well(on: &dyn Trans
 }
 
 fn an_early_413_whose_sender_stops_reading_is_logged_and_the_loop_continues(on: &dyn Transport) {
-    let service = on.service();
-    let run = on.run(&service, |seen| match seen.body() {
-        b"large" => Act::send(vec![b'x'; 32 * 1024 * 1024]),
-        _ => Act::send("small"),
-    });
+    let (service, run) = large_or_small(on);
     let mut connection = service.connection();
     connection.invoke(Event::new("id-1", "large"));
     connection.head().assert_response("id-1");
     connection.refuse(413, "RequestEntityTooLarge", "Exceeded maximum");
     connection.close();
+    assert_continues(&service, run);
+}
+
+fn an_early_413_whose_sender_stays_connected_does_not_block_the_slot(on: &dyn Transport) {
+    let (service, run) = large_or_small(on);
+    // It stays open until the end, and nothing more is read from it.
+    let mut connection = service.connection();
+    connection.invoke(Event::new("id-1", "large"));
+    connection.head().assert_response("id-1");
+    connection.refuse(413, "RequestEntityTooLarge", "Exceeded maximum");
+    assert_continues(&service, run);
+}
+
+/// A runtime that answers with more than the buffers of two sockets hold, or with little.
+fn large_or_small(on: &dyn Transport) -> (Service, Running) {
+    let service = on.service();
+    let run = on.run(&service, |seen| match seen.body() {
+        b"large" => Act::send(vec![b'x'; 32 * 1024 * 1024]),
+        _ => Act::send("small"),
+    });
+    (service, run)
+}
+
+/// Checks that a small answer follows on a new connection, and that the refusal is logged.
+#[track_caller]
+fn assert_continues(service: &Service, run: Running) {
     let mut connection = service.connection();
     connection.invoke(Event::new("id-2", ""));
     connection.request().assert_response("id-2");
