@@ -18,7 +18,18 @@ impl Environment {
         }
         let settled = tokio::select! {
             () = self.life.stopping() => return Err(StartFailure::Stopped),
-            settled = watch.settled() => settled.map_err(|reason| self.cannot_start(id, &reason))?,
+            settled = watch.settled() => settled,
+        };
+        let settled = match settled {
+            Ok(settled) => settled,
+            Err(reason) => {
+                // The failure ends the waiting `next` of the old process, whose exit must not be
+                // that of a later invocation.
+                if self.settings.concurrency.is_none() {
+                    self.life.end(Reason::Spindown).await;
+                }
+                return Err(self.cannot_start(id, &reason));
+            }
         };
         if let Some(changed) = seen.as_ref().and_then(|seen| seen.difference(&settled)) {
             // With managed instances, others may use the process.

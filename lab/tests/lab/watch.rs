@@ -11,7 +11,7 @@ use lambda_lab::{Function, Lab, Output};
 use tempfile::TempDir;
 
 use crate::served::Served;
-use crate::support::PATIENCE;
+use crate::support::{PATIENCE, lives};
 
 /// A script that becomes the bootstrap of these tests, with its version in a variable.
 fn script(version: u32) -> String {
@@ -138,6 +138,20 @@ fn a_program_that_stays_missing_is_named_and_the_next_one_is_taken() {
     assert!(error.contains(&reason), "{error}");
     build(&file, 2);
     assert_eq!(version(&lab), "2");
+}
+
+#[test]
+fn the_process_of_a_program_that_stays_missing_is_ended_before_the_next_invocation() {
+    let (folder, function) = built(1);
+    let file = folder.path().join("bootstrap");
+    let lab = function.start().unwrap();
+    let pid = text(&lab, "pid").parse().unwrap();
+    assert!(lives(pid));
+    fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+    lab.invoke("pid").unwrap_err();
+    assert!(!lives(pid));
+    fs::set_permissions(&file, Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(version(&lab), "1");
 }
 
 #[test]

@@ -45,5 +45,8 @@ pub(crate) fn program(error: &Error) -> Option<String> {
     };
     let path = Path::new(word);
     let what = if path.is_dir() { "folder" } else { "file" };
-    path.exists().then(|| format!("{word} is a {what}, not a command: write lambda-lab run {word}"))
+    // A name without a slash is looked up in PATH.
+    let folder = if word.contains('/') { "" } else { "./" };
+    path.exists()
+        .then(|| format!("{word} is a {what}, not a command: write lambda-lab run {folder}{word}"))
 }

@@ -202,9 +202,11 @@ fn read_event(event: String) -> Result<Event, String> {
     match event.strip_prefix('@') {
         Some(file) => {
             let bytes = std::fs::read(file).map_err(|error| {
-                format!(
-                    "cannot read the event from the file {file:?}: {error}; give its path after @"
-                )
+                let remedy = match file {
+                    "-" => "for standard input write --event -",
+                    _ => "give its path after @",
+                };
+                format!("cannot read the event from the file {file:?}: {error}; {remedy}")
             })?;
             Event::json(bytes)
                 .map_err(|error| format!("the event in the file {file:?} is not JSON: {error}"))
