@@ -5,12 +5,13 @@ use std::net::TcpStream;
 #[cfg(unix)]
 use std::time::Duration;
 
+use lambda_proto::client::{EARLY_REPLY, refuses_early};
 use lambda_proto::driver::Connection;
 
 /// A connection, with the traits of `embedded_io`.
 pub(crate) struct Socket(TcpStream);
 
-/// How long a write waits for room before it looks for an early reply.
+/// How long a write waits for room before it looks for an early refusal.
 #[cfg(unix)]
 const UNTIL_A_LOOK: Duration = Duration::from_millis(500);
 
@@ -22,8 +23,8 @@ impl Socket {
         Ok(Self(stream))
     }
 
-    /// Writes. Fails once the service replies while the write waits: it has not read the whole
-    /// request, and may never do so. The driver then reads the reply.
+    /// Writes. Fails once the service refuses the request while the write waits: it may read no
+    /// more of it. The driver then reads the reply.
     fn write_with(
         &mut self,
         mut write: impl FnMut(&mut TcpStream) -> io::Result<usize>,
@@ -31,7 +32,7 @@ impl Socket {
         loop {
             match write(&mut self.0) {
                 Err(error) if is_timeout(&error) => {
-                    if self.has_reply()? {
+                    if self.is_refused()? {
                         return Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
                     }
                 }
@@ -40,15 +41,16 @@ impl Socket {
         }
     }
 
-    /// Whether there is anything to read, or the end of the stream.
+    /// Whether the service has replied with a refusal, or closed the connection.
     #[cold]
-    fn has_reply(&self) -> io::Result<bool> {
+    fn is_refused(&self) -> io::Result<bool> {
         // Nobody else reads or writes while this waits.
         self.0.set_nonblocking(true)?;
-        let peeked = self.0.peek(&mut [0]);
+        let mut beginning = [0; EARLY_REPLY];
+        let peeked = self.0.peek(&mut beginning);
         self.0.set_nonblocking(false)?;
         match peeked {
-            Ok(_) => Ok(true),
+            Ok(length) => Ok(refuses_early(&beginning[..length])),
             Err(error) if is_timeout(&error) => Ok(false),
             Err(error) => Err(error),
         }

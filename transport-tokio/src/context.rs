@@ -75,7 +75,9 @@ pub async fn cancelled(cancellation: &Cancellation) {
     while !cancellation.is_cancelled() {
         match cancellation.remaining() {
             Some(left) => {
+                // A test may have paused the clock of tokio, so its end is not compared with ours.
                 select(cancellation.fired(), pin!(sleep(left))).await;
+                return;
             }
             None => cancellation.fired().await,
         }

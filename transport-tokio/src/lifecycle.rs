@@ -456,9 +456,10 @@ impl Worker<InLifecycle> {
         let Self { core, lifecycle } = self;
         drop(core);
         let InLifecycle { ending, .. } = lifecycle;
-        match Arc::try_unwrap(ending) {
-            Ok(ending) => Arc::new(ending).finish().await,
-            Err(_has_others) => Ok(()),
+        // Of two workers that end at the same time, one gets it.
+        match Arc::into_inner(ending) {
+            Some(ending) => Arc::new(ending).finish().await,
+            None => Ok(()),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use lambda_proto::async_driver::Connection;
+use lambda_proto::client::{EARLY_REPLY, refuses_early};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -55,11 +56,16 @@ impl Connection for Socket {
 }
 
 impl Socket {
-    /// Fails a write that waits once the service replies: it has not read the whole request, and
-    /// may never do so. The driver then reads the reply.
+    /// Fails a write that waits once the service refuses the request, of which it may read no more.
+    /// The driver then reads the reply.
     fn poll_early_reply(&self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut byte = [0];
-        ready!(self.0.poll_peek(context, &mut ReadBuf::new(&mut byte)))?;
-        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        let mut beginning = [0; EARLY_REPLY];
+        let mut beginning = ReadBuf::new(&mut beginning);
+        ready!(self.0.poll_peek(context, &mut beginning))?;
+        match refuses_early(beginning.filled()) {
+            true => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            // The write wakes the task.
+            false => Poll::Pending,
+        }
     }
 }

@@ -9,10 +9,10 @@ use tokio::sync::Notify;
 
 /// Ends [`Runtime::run`](crate::Runtime::run) between invocations, from any task or thread.
 ///
-/// A slot that waits for an invocation, or for post-response work, stops immediately; one that runs a handler stops when the
-/// answer has been sent. An invocation that the service hands out just as a slot stops waiting is
-/// lost, or reported as failed if a part of its event has arrived; the same happens when Lambda
-/// ends the environment.
+/// A slot that waits for an invocation, or for post-response work, stops immediately; one that
+/// connects, when the attempt has ended; one whose event is arriving or that runs a handler, when
+/// the answer has been sent. An invocation that the service hands out just as a slot stops waiting
+/// is lost, as it is when Lambda ends the environment.
 #[derive(Clone, Debug, Default)]
 pub struct StopHandle {
     shared: Arc<Shared>,

@@ -321,8 +321,9 @@ impl Core {
             // Returns immediately, unless an event is arriving.
             None => driver.wait().await,
         };
-        or_stopped(waited).inspect_err(|error| {
-            *has_ended = true;
+        let waited = or_stopped(waited);
+        *has_ended = waited.is_err();
+        waited.inspect_err(|error| {
             if let Some(others) = others {
                 others.end(format_args!("{error}"));
             }

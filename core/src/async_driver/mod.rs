@@ -180,6 +180,10 @@ impl<C: Connector, S: Storage> Driver<C, S> {
     /// Unlike with the `Responder` from `next`, it is only checked at run time that an invocation
     /// is answered once.
     pub fn responder(&mut self) -> Option<Responder<'_, C, S>> {
+        // A piece in flight is none of its business.
+        if self.client.is_streaming() {
+            return None;
+        }
         self.io.withdraw(&mut self.client.exchange());
         if !is_unanswered(&self.client) {
             return None;

@@ -102,6 +102,7 @@
 
 mod backoff;
 mod channel;
+mod early;
 mod exchange;
 mod invocation;
 mod outage;
@@ -114,6 +115,7 @@ use core::fmt;
 
 pub use backoff::backoff;
 use channel::Channel;
+pub use early::{EARLY_REPLY, refuses_early};
 pub use exchange::Exchange;
 pub use invocation::{HeldEvent, Invocation};
 pub use outage::Outage;

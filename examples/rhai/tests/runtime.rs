@@ -35,6 +35,10 @@ impl Program {
         Self { child, lines, reader: Some(reader) }
     }
 
+    fn terminate(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+    }
+
     /// Waits until the program exits.
     fn end(&mut self) -> ExitStatus {
         // The reader ends when the program does.
@@ -157,8 +161,7 @@ fn sigterm_runs_the_shutdown_function_and_ends_the_program() {
     run.expect_response(r#"{"task":"echo","value":1}"#, "1");
     run.invoke(r#"{"task":"tell"}"#);
     run.connection.expect_next();
-    let child = run.program.child.id().try_into().unwrap();
-    kill_process(Pid::from_raw(child).unwrap(), Signal::TERM).unwrap();
+    run.program.terminate();
     let status = run.program.end();
     let lines = run.program.lines.all().join("\n");
     assert_eq!(status.code(), Some(0), "{lines}");
@@ -173,13 +176,16 @@ fn sigterm_runs_the_shutdown_function_and_ends_the_program() {
 fn statements_run_again_after_a_restore() {
     let service = Service::start();
     let snapshot = [("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")];
-    let program = Program::start(&service, "test.handle", &snapshot);
+    let mut program = Program::start(&service, "test.handle", &snapshot);
     let _extension = register_extension(&service);
     let mut connection = service.connection();
     assert_eq!(connection.request().path, "/2018-06-01/runtime/restore/next");
     connection.answer(200, "", "");
     assert_eq!(service.connection().request().path, "/2020-01-01/extension/event/next");
     service.connection().expect_next();
+    // A thread of the program writes the log, all of it before the end.
+    program.terminate();
+    program.end();
     let lines = program.lines.all();
     let count = lines.iter().filter(|line| line.contains("statements run once")).count();
     assert_eq!(count, 2, "{lines:?}");

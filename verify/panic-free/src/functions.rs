@@ -259,6 +259,7 @@ pub(crate) fn keep() {
         client::Outage::lasted,
         client::Outage::lost,
         client::backoff,
+        client::refuses_early,
     }
     keep![
         any_handler,

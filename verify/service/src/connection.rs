@@ -38,10 +38,16 @@ impl Connection {
                 request.chunks.push(chunk);
             }
             request.trailers = self.trailers();
-        } else if let Some(length) = request.header("Content-Length") {
-            request.body = self.exactly(length.parse().expect("a number"));
+        } else if request.header("Content-Length").is_some() {
+            request.body = self.rest_of(&request);
         }
         request
+    }
+
+    /// Reads the body of a request with a length, after its [head](Self::head).
+    pub fn rest_of(&mut self, head: &Request) -> Vec<u8> {
+        let length = head.header("Content-Length").expect("a length");
+        self.exactly(length.parse().expect("a number"))
     }
 
     /// Reads the head of a request.

@@ -33,11 +33,15 @@ scenarios! {
     }
     on_sockets {
         an_early_413_whose_sender_stays_connected_does_not_block_the_slot,
+        an_interim_reply_to_a_large_answer_does_not_cut_it,
     }
     where_answering_blocks {
         a_handler_that_fails_after_its_answer_was_refused_posts_nothing,
     }
 }
+
+/// More than the buffers of two sockets hold.
+const LARGE: usize = 32 * 1024 * 1024;
 
 /// Runs one invocation whose handler responds or fails, until the service has read the answer.
 fn answer(on: &dyn Transport, service: &Service, is_failing: bool) -> (Running, Connection) {
@@ -311,11 +315,26 @@ fn an_early_413_whose_sender_stays_connected_does_not_block_the_slot(on: &dyn Tr
     assert_continues(&service, run);
 }
 
-/// A runtime that answers with more than the buffers of two sockets hold, or with little.
+fn an_interim_reply_to_a_large_answer_does_not_cut_it(on: &dyn Transport) {
+    let (service, run) = large_or_small(on);
+    let mut connection = service.connection();
+    connection.invoke(Event::new("id-1", "large"));
+    let head = connection.head();
+    head.assert_response("id-1");
+    connection.send("HTTP/1.1 100 Continue\r\n\r\n");
+    // Long enough for every transport to notice it while its write waits.
+    ::std::thread::sleep(Duration::from_millis(1200));
+    assert_eq!(connection.rest_of(&head).len(), LARGE);
+    connection.take_answer();
+    connection.expect_next();
+    assert_eq!(run.stop(), [""; 0]);
+}
+
+/// A runtime that answers with much or little.
 fn large_or_small(on: &dyn Transport) -> (Service, Running) {
     let service = on.service();
     let run = on.run(&service, |seen| match seen.body() {
-        b"large" => Act::send(vec![b'x'; 32 * 1024 * 1024]),
+        b"large" => Act::send(vec![b'x'; LARGE]),
         _ => Act::send("small"),
     });
     (service, run)
