@@ -71,8 +71,9 @@ impl Runtime<Lifecycle> {
     /// also runs the snapshot hooks.
     ///
     /// If the future is dropped before its end, the runtime stops, and the thread that drops it
-    /// blocks while the shutdown hooks run; [`Lifecycle`] has what that means for async hooks. A
-    /// [stop](Self::stop_handle) ends the future in order.
+    /// blocks while the shutdown hooks run; [`Lifecycle`] has what that means for async hooks. If
+    /// they run already, nothing waits for their end. A [stop](Self::stop_handle) ends the future in
+    /// order.
     ///
     /// # Errors
     ///
@@ -101,7 +102,9 @@ impl Runtime<Lifecycle> {
     /// [stopped](Self::stop_handle) or a signal ends the process; then runs the shutdown hooks.
     ///
     /// If this future is dropped, the runtime is stopped, and its tasks go on until they have
-    /// answered their invocations in flight and the shutdown hooks have run.
+    /// answered their invocations in flight and the shutdown hooks have run, if tokio's runtime lives
+    /// that long: at the end of `main` it drops its tasks. A [stop](Self::stop_handle) ends the future
+    /// in order.
     ///
     /// ```no_run
     /// # use lambda_proto_tokio::{Context, Error, Lifecycle, Runtime, parallel};

@@ -94,12 +94,13 @@ impl Runtime {
     /// concurrently, not in parallel, and a handler that blocks holds up the others. Nothing has to
     /// be `Send` or `'static`. Each slot has a waker of its own, so a slot that waits costs nothing
     /// while others work. [`run_parallel`](Self::run_parallel) uses all threads of the tokio
-    /// runtime.
+    /// runtime, and its future can be spawned. This one cannot: the compiler does not prove that it
+    /// is `Send`.
     ///
     /// To end the run from outside, use the [handle](Self::stop_handle), which lets invocations in
     /// flight finish. If this future is dropped instead, for instance by a timeout, each slot is
     /// dropped as a [`Worker`](Worker#cancellation) is: its invocation in flight is reported as
-    /// failed.
+    /// failed, which may block for a second for each slot.
     ///
     /// # Errors
     ///
@@ -123,7 +124,8 @@ impl Runtime {
     /// handler that blocks uses `spawn_blocking` or `block_in_place`, or it may hold up other slots.
     ///
     /// If this future is dropped, the runtime is stopped, and its tasks go on until they have
-    /// answered their invocations in flight.
+    /// answered their invocations in flight, if tokio's runtime lives that long: at the end of `main`
+    /// it drops its tasks.
     ///
     /// ```no_run
     /// # use lambda_proto_tokio::{Error, Runtime, parallel};
