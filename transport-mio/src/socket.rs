@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice, Read, Write};
 
+use lambda_proto::client::{EARLY_REPLY, refuses_early};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token, event};
 
@@ -85,6 +86,20 @@ impl Socket {
                 }
                 Err(_) => Io::Failed,
             };
+        }
+    }
+
+    /// Whether the service has refused what is being written, or closed the connection.
+    pub(crate) fn is_refused(&mut self) -> bool {
+        let mut beginning = [0; EARLY_REPLY];
+        match self.stream.peek(&mut beginning) {
+            Ok(length) => refuses_early(&beginning[..length]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.is_readable = false;
+                false
+            }
+            // The read says what it is.
+            Err(_) => true,
         }
     }
 

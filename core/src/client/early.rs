@@ -5,9 +5,9 @@ pub const EARLY_REPLY: usize = b"HTTP/1.1 4".len();
 /// the first [`EARLY_REPLY`] bytes of what there is to read, which the embedder has only looked at;
 /// none, if that is the end of the stream.
 ///
-/// It is for embedders that read only after they have written. A service may refuse a large answer
-/// and read no more of it, without closing the connection; the write would never end. If this is
-/// true, call [`write_failed`](super::Exchange::write_failed) and go on: the client reads the reply.
+/// A service may refuse a large answer and read no more of it, without closing the connection; the
+/// write would never end. If this is true, read the reply, or call
+/// [`write_failed`](super::Exchange::write_failed) and go on: the client then asks for the read.
 /// It is false for the beginning of an interim reply, and for that of an acceptance: a proxy such as
 /// cargo-lambda accepts an answer before it has read it, and still reads it.
 ///

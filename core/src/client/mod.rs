@@ -16,8 +16,9 @@
 //! | [`End`](Step::End) | ends; if the end [allows it](End::begins_anew), drops the connection instead, waits about a second, calls [`begin_anew`](Client::begin_anew) and continues |
 //!
 //! A step that would block can wait: ask for it again later. No call has to follow immediately. The
-//! embedder may read at any time, even with bytes left to write, and should do so while a write
-//! would block: a service may refuse a large answer before it has read all of it.
+//! embedder may read at any time. With bytes left to write it reads only if the service
+//! [refuses](refuses_early) the answer, which it may do before it has read all of it; a reply that
+//! is read before the answer is written ends the answer, whatever it says.
 //!
 //! # Connecting
 //!

@@ -223,7 +223,7 @@ impl Slot {
                     self.connect(losses, scheduler);
                     self.client.end().is_some()
                 }
-                Step::Write => self.write() || self.read(),
+                Step::Write => self.write() || self.read_refusal(),
                 Step::Read => self.read(),
                 Step::Idle if self.held == Held::ByProgram => self.read(),
                 Step::Idle => self.ask(scheduler),
@@ -232,7 +232,7 @@ impl Slot {
                         self.deliver(scheduler);
                         true
                     }
-                    Doing::Streaming { .. } => self.feed(scheduler) || self.read(),
+                    Doing::Streaming { .. } => self.feed(scheduler) || self.read_refusal(),
                     Doing::InFlight | Doing::Answering { .. } => self.read(),
                 },
                 Step::Settled(receipt) => {
@@ -305,6 +305,13 @@ impl Slot {
             Io::Failed => self.client.exchange().write_failed(),
         }
         true
+    }
+
+    /// Reads a reply that comes before the whole answer is written, if it makes the rest useless.
+    /// Any other is read after the answer.
+    fn read_refusal(&mut self) -> bool {
+        let Link::Up(socket) = &mut self.link else { return false };
+        socket.is_readable() && socket.is_refused() && self.read()
     }
 
     fn read(&mut self) -> bool {

@@ -3,7 +3,7 @@
 use ::std::time::{Duration, Instant};
 
 use lambda_proto_scenarios::{
-    Act, Connection, Error, Event, Running, Service, Transport, scenarios,
+    Act, Connection, ContentType, Error, Event, Running, Service, Transport, scenarios,
 };
 
 scenarios! {
@@ -34,6 +34,8 @@ scenarios! {
     on_sockets {
         an_early_413_whose_sender_stays_connected_does_not_block_the_slot,
         an_interim_reply_to_a_large_answer_does_not_cut_it,
+        an_early_acceptance_does_not_cut_a_large_answer,
+        an_early_acceptance_does_not_end_a_stream,
     }
     where_answering_blocks {
         a_handler_that_fails_after_its_answer_was_refused_posts_nothing,
@@ -313,6 +315,41 @@ fn an_early_413_whose_sender_stays_connected_does_not_block_the_slot(on: &dyn Tr
     connection.head().assert_response("id-1");
     connection.refuse(413, "RequestEntityTooLarge", "Exceeded maximum");
     assert_continues(&service, run);
+}
+
+fn an_early_acceptance_does_not_cut_a_large_answer(on: &dyn Transport) {
+    let (service, run) = large_or_small(on);
+    let mut connection = service.connection();
+    connection.invoke(Event::new("id-1", "large"));
+    let head = connection.head();
+    head.assert_response("id-1");
+    connection.take_answer();
+    ::std::thread::sleep(Duration::from_millis(1200));
+    assert_eq!(connection.rest_of(&head).len(), LARGE);
+    connection.expect_next();
+    assert_eq!(run.stop(), [""; 0]);
+}
+
+fn an_early_acceptance_does_not_end_a_stream(on: &dyn Transport) {
+    const PIECES: usize = 32;
+    let service = on.service();
+    let run = on.run(&service, |_| {
+        Act::stream(ContentType::TEXT).pieces((0..PIECES).map(|_| vec![b'x'; 1 << 20])).finish()
+    });
+    let mut connection = service.connection();
+    connection.invoke(Event::new("id-1", ""));
+    connection.head().assert_response("id-1");
+    let first = connection.chunk().expect("a piece");
+    connection.take_answer();
+    ::std::thread::sleep(Duration::from_millis(1200));
+    let mut length = first.len();
+    while let Some(chunk) = connection.chunk() {
+        length += chunk.len();
+    }
+    assert_eq!(length, PIECES << 20);
+    connection.trailers();
+    connection.expect_next();
+    assert_eq!(run.stop(), [""; 0]);
 }
 
 fn an_interim_reply_to_a_large_answer_does_not_cut_it(on: &dyn Transport) {
