@@ -23,26 +23,21 @@ impl Socket {
         Ok(Self(stream))
     }
 
-    /// Writes. Fails once the service refuses the request while the write waits: it may read no
-    /// more of it. The driver then reads the reply.
-    fn write_with(
-        &mut self,
-        mut write: impl FnMut(&mut TcpStream) -> io::Result<usize>,
-    ) -> Result<usize, SocketError> {
-        loop {
-            match write(&mut self.0) {
-                Err(error) if is_timeout(&error) => {
-                    if self.is_refused()? {
-                        return Err(io::Error::from(io::ErrorKind::BrokenPipe).into());
-                    }
-                }
-                result => return Ok(result?),
-            }
+    /// What a failed write means. After a write that waited, the driver writes again, unless the
+    /// service has refused the request, of which it may read no more: then it reads the reply.
+    #[cold]
+    fn failed_write(&self, error: io::Error) -> SocketError {
+        if !is_timeout(&error) {
+            return error.into();
+        }
+        match self.is_refused() {
+            Ok(true) => io::Error::from(io::ErrorKind::BrokenPipe).into(),
+            Ok(false) => io::Error::from(io::ErrorKind::Interrupted).into(),
+            Err(error) => error.into(),
         }
     }
 
     /// Whether the service has replied with a refusal, or closed the connection.
-    #[cold]
     fn is_refused(&self) -> io::Result<bool> {
         // Nobody else reads or writes while this waits.
         self.0.set_nonblocking(true)?;
@@ -74,7 +69,7 @@ impl embedded_io::Read for Socket {
 
 impl embedded_io::Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, SocketError> {
-        self.write_with(|stream| stream.write(bytes))
+        self.0.write(bytes).map_err(|error| self.failed_write(error))
     }
 
     fn flush(&mut self) -> Result<(), SocketError> {
@@ -84,8 +79,8 @@ impl embedded_io::Write for Socket {
 
 impl Connection for Socket {
     fn write_parts(&mut self, parts: [&[u8]; 3]) -> Result<usize, SocketError> {
-        let parts = parts.map(IoSlice::new);
-        self.write_with(|stream| stream.write_vectored(&parts))
+        let written = self.0.write_vectored(&parts.map(IoSlice::new));
+        written.map_err(|error| self.failed_write(error))
     }
 }
 
