@@ -20,7 +20,7 @@ use crate::handler::{Invocation, Responder, Sent};
 use crate::hooks::Lifecycle;
 use crate::parallel::{self, Slot};
 use crate::runtime::{Runtime, spawn_slots};
-use crate::stop::StopHandle;
+use crate::stop::{StopHandle, StopOnDrop};
 use crate::worker::Worker;
 
 impl Runtime {
@@ -229,15 +229,6 @@ where
             handler(invocation, responder, context).await
         };
         slot.handle(handling).await;
-    }
-}
-
-/// Stops a runtime whose future is dropped.
-struct StopOnDrop<'s>(&'s StopHandle);
-
-impl Drop for StopOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.stop();
     }
 }
 

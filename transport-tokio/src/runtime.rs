@@ -13,7 +13,7 @@ use crate::catching::Catching;
 use crate::connector::unless_stopped;
 use crate::handler::{Invocation, Responder, Sent};
 use crate::parallel::{self, Slot};
-use crate::stop::StopHandle;
+use crate::stop::{StopHandle, StopOnDrop};
 use crate::worker::Worker;
 
 /// A Lambda runtime, configured but not connected.
@@ -345,7 +345,7 @@ pub(crate) async fn spawn_slots<R>(
 where
     R: Future<Output = Result<(), Error>> + Send + 'static,
 {
-    let _when_dropped = Stopping(stop);
+    let _when_dropped = StopOnDrop(stop);
     let mut tasks: FuturesUnordered<_> = (0..slots).map(|slot| tokio::spawn(run(slot))).collect();
     let mut result = Ok(());
     while let Some(joined) = tasks.next().await {
@@ -356,15 +356,6 @@ where
         }));
     }
     result
-}
-
-/// Stops the slots when it is dropped.
-struct Stopping<'s>(&'s StopHandle);
-
-impl Drop for Stopping<'_> {
-    fn drop(&mut self) {
-        self.0.stop();
-    }
 }
 
 /// Calls `handler` for every invocation of a slot until the runtime is stopped.

@@ -78,3 +78,12 @@ impl StopHandle {
         self.shared.is_silent.store(true, SeqCst);
     }
 }
+
+/// Stops a runtime whose future is dropped.
+pub(crate) struct StopOnDrop<'s>(pub(crate) &'s StopHandle);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
