@@ -25,11 +25,15 @@ fn sleeping() -> (Lab, u32) {
     started(script("exec sleep 1000"))
 }
 
-/// Calls `restore/next`, and waits until the process is stopped.
+/// Calls `restore/next`, and waits until the process is stopped and all connections are cut, so
+/// that one that is opened afterwards stays.
 fn snapshot(lab: &Lab, pid: u32) -> Connection {
+    let mut idle = Connection::open(lab.runtime_api());
+    assert_eq!(idle.request("GET /2018-06-01/ping", &[], "").text(), "pong");
     let mut runtime = Connection::open(lab.runtime_api());
     runtime.send(request(RESTORE_NEXT, &[], ""));
     wait_until("the process is stopped", || is_stopped(pid));
+    assert!(idle.is_closed());
     runtime
 }
 
