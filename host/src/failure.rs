@@ -132,6 +132,21 @@ impl Failure {
         self.chain().find_map(|error| error.downcast_ref())
     }
 
+    /// The failure as an error, for functions that take only those, such as the layers of tower.
+    ///
+    /// A failure that is made from this error, for example by `?`, is the same failure again.
+    ///
+    /// ```
+    /// use lambda_proto_host::Failure;
+    ///
+    /// let error = Failure::new("Function.Late", "it took too long").into_boxed_error();
+    /// assert_eq!(error.to_string(), "it took too long");
+    /// assert_eq!(Failure::from(error).to_string(), "Function.Late: it took too long");
+    /// ```
+    pub fn into_boxed_error(self) -> Box<dyn Error + Send + Sync> {
+        Box::new(BoxedFailure(self))
+    }
+
     /// The error report for the service. It does not ask the error for its type; runtimes use
     /// [`ErrorTypes::report`](crate::ErrorTypes::report), which does.
     pub fn as_error_report(&self) -> ErrorReport<'_> {
@@ -186,10 +201,19 @@ impl Failure {
         let mut failure = Self::from_display(origin.error());
         failure.origin = Some(Arc::new(origin));
         let mut causes = String::new();
-        for cause in failure.chain().skip(1) {
-            let cause = one_line(&cause.to_string());
-            let _infallible = writeln!(causes, "{CAUSED_BY}{cause}");
+        let mut error_type = None;
+        let mut is_told = true;
+        for cause in failure.chain() {
+            if !is_told {
+                let cause = one_line(&cause.to_string());
+                let _infallible = writeln!(causes, "{CAUSED_BY}{cause}");
+            }
+            // Its own cause has the same message.
+            let boxed = cause.downcast_ref::<BoxedFailure>();
+            is_told = boxed.is_some();
+            error_type = error_type.or_else(|| boxed?.0.error_type.clone());
         }
+        failure.error_type = error_type;
         failure.causes = causes.len();
         failure.stack_trace = causes.into();
         failure
@@ -230,6 +254,18 @@ impl Origin {
         Self::Boxed(error.map(Into::into))
     }
 
+    /// The failure that was [boxed](Failure::into_boxed_error), if this is one.
+    fn take_boxed_failure(&mut self) -> Option<Failure> {
+        let Self::Boxed(boxed) = self else { return None };
+        match boxed.take()?.downcast::<BoxedFailure>() {
+            Ok(failure) => Some(failure.0),
+            Err(error) => {
+                *boxed = Some(error);
+                None
+            }
+        }
+    }
+
     fn error(&self) -> &(dyn Error + 'static) {
         match self {
             Self::Boxed(Some(error)) => &**error,
@@ -238,6 +274,28 @@ impl Origin {
             // The error is missing only during the drop.
             _ => &fmt::Error,
         }
+    }
+}
+
+/// A failure as an error. Its causes are those of the failure.
+struct BoxedFailure(Failure);
+
+impl Error for BoxedFailure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        // The error that the failure was made from has the same message, but its own type.
+        self.0.chain().next()
+    }
+}
+
+impl fmt::Display for BoxedFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for BoxedFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -284,7 +342,11 @@ impl From<&Self> for Failure {
 /// [`ErrorType`](crate::ErrorType) to name the type.
 impl<E: Into<Box<dyn Error + Send + Sync>> + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::from_origin(Origin::new(error))
+        let mut origin = Origin::new(error);
+        match origin.take_boxed_failure() {
+            Some(failure) => failure,
+            None => Self::from_origin(origin),
+        }
     }
 }
 

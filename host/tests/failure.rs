@@ -155,3 +155,25 @@ fn a_panic_when_an_error_is_asked_or_dropped_is_contained() {
     assert_eq!(failure.to_string(), "Function.Error: broken");
     drop(failure);
 }
+
+#[test]
+fn a_failure_that_was_boxed_is_the_same_failure_again() {
+    let failure = Failure::new("Function.Late", "it took too long").stack_trace("a frame");
+    let again = Failure::from(failure.into_boxed_error());
+    assert_eq!(again.to_string(), "Function.Late: it took too long");
+    assert!(format!("{again:?}").contains("a frame"));
+}
+
+#[test]
+fn an_error_caused_by_a_boxed_failure_has_its_type_and_its_message_once() {
+    #[derive(Debug, thiserror::Error)]
+    #[error("the layer has failed")]
+    struct Layer(#[source] Box<dyn Error + Send + Sync>);
+
+    let number = "x".parse::<u32>().unwrap_err();
+    let inner = Failure::from(number).error_type("Function.NoNumber");
+    let failure = Failure::from(Layer(inner.into_boxed_error()));
+    let expected = "Function.NoNumber: the layer has failed: invalid digit found in string";
+    assert_eq!(failure.to_string(), expected);
+    assert!(failure.downcast_ref::<std::num::ParseIntError>().is_some());
+}
