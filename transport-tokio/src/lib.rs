@@ -336,6 +336,8 @@ mod runtime;
 mod scratch;
 mod socket;
 mod stop;
+#[cfg(feature = "tower")]
+pub mod tower;
 mod worker;
 
 pub use context::{Context, cancelled};

@@ -126,11 +126,28 @@ impl Runtime<Lifecycle> {
         F: Fn(parallel::Invocation, parallel::Responder, Context) -> A + Send + Sync + 'static,
         A: Future<Output = Result<parallel::Sent, Failure>> + Send + 'static,
     {
+        let handler = Arc::new(handler);
+        self.run_tasks(move || {
+            let handler = handler.clone();
+            move |invocation, responder, context| handler(invocation, responder, context)
+        })
+        .await
+    }
+
+    /// Calls the handler of each slot for its invocations, in a task for each slot.
+    pub(crate) async fn run_tasks<H, A>(
+        self,
+        for_slot: impl Fn() -> H + Send + 'static,
+    ) -> Result<(), Error>
+    where
+        H: FnMut(parallel::Invocation, parallel::Responder, Context) -> A + Send + 'static,
+        A: Future<Output = Result<parallel::Sent, Failure>> + Send + 'static,
+    {
         let Some(running) = self.start().await? else { return Ok(()) };
         let stop = running.runtime.stop_handle();
         let _when_dropped = StopOnDrop(&stop);
         // In a task of its own, which goes on if this future is dropped.
-        let run = tokio::spawn(run_parallel(running, handler));
+        let run = tokio::spawn(run_tasks(running, for_slot));
         run.await.unwrap_or_else(|error| Err(Error::Panicked { message: error.to_string() }))
     }
 
@@ -187,21 +204,20 @@ impl Runtime<Lifecycle> {
 }
 
 /// Runs a task for each slot, then the shutdown hooks.
-async fn run_parallel<F, A>(running: Running, handler: F) -> Result<(), Error>
+async fn run_tasks<H, A>(running: Running, for_slot: impl Fn() -> H + Send) -> Result<(), Error>
 where
-    F: Fn(parallel::Invocation, parallel::Responder, Context) -> A + Send + Sync + 'static,
+    H: FnMut(parallel::Invocation, parallel::Responder, Context) -> A + Send + 'static,
     A: Future<Output = Result<parallel::Sent, Failure>> + Send + 'static,
 {
     let (slots, stop) = (running.runtime.settings.slots, running.runtime.stop_handle());
     let ending = running.ending.clone();
-    let shared = Arc::new((running, handler));
-    let run = |slot| {
-        let shared = shared.clone();
+    let running = Arc::new(running);
+    let run = move |slot| {
+        let (running, mut handler) = (running.clone(), for_slot());
         async move {
-            let (running, handler) = &*shared;
             loop {
                 let Worker { core, lifecycle } = running.worker();
-                let ended = serve(Slot::new(core, slot), lifecycle, handler).await;
+                let ended = serve(Slot::new(core, slot), lifecycle, &mut handler).await;
                 if let Some(ended) = running.runtime.ended(slot, ended).await {
                     return ended;
                 }
@@ -214,9 +230,13 @@ where
 }
 
 /// Calls `handler` for every invocation of a slot until the runtime is stopped.
-async fn serve<F, A>(mut slot: Slot, mut lifecycle: InLifecycle, handler: &F) -> Result<(), Error>
+async fn serve<H, A>(
+    mut slot: Slot,
+    mut lifecycle: InLifecycle,
+    handler: &mut H,
+) -> Result<(), Error>
 where
-    F: Fn(parallel::Invocation, parallel::Responder, Context) -> A,
+    H: FnMut(parallel::Invocation, parallel::Responder, Context) -> A,
     A: Future<Output = Result<parallel::Sent, Failure>>,
 {
     loop {

@@ -147,15 +147,28 @@ impl Runtime {
         F: Fn(parallel::Invocation, parallel::Responder) -> A + Send + Sync + 'static,
         A: Future<Output = Result<parallel::Sent, Failure>> + Send + 'static,
     {
+        let handler = Arc::new(handler);
+        let for_slot = || {
+            let handler = handler.clone();
+            move |invocation, responder| handler(invocation, responder)
+        };
+        self.run_tasks(for_slot).await
+    }
+
+    /// Calls the handler of each slot for its invocations, in a task for each slot.
+    pub(crate) async fn run_tasks<H, A>(self, for_slot: impl Fn() -> H) -> Result<(), Error>
+    where
+        H: FnMut(parallel::Invocation, parallel::Responder) -> A + Send + 'static,
+        A: Future<Output = Result<parallel::Sent, Failure>> + Send + 'static,
+    {
         let slots = self.settings.slots;
         let stop = self.stop.clone();
-        let shared = Arc::new((self, handler));
+        let runtime = Arc::new(self);
         spawn_slots(slots, &stop, |slot| {
-            let shared = shared.clone();
+            let (runtime, mut handler) = (runtime.clone(), for_slot());
             async move {
-                let (runtime, handler) = &*shared;
                 loop {
-                    let ended = serve(Slot::new(runtime.worker().core, slot), handler).await;
+                    let ended = serve(Slot::new(runtime.worker().core, slot), &mut handler).await;
                     if let Some(ended) = runtime.ended(slot, ended).await {
                         return ended;
                     }
@@ -359,9 +372,9 @@ where
 }
 
 /// Calls `handler` for every invocation of a slot until the runtime is stopped.
-async fn serve<F, A>(mut slot: Slot, handler: &F) -> Result<(), Error>
+async fn serve<H, A>(mut slot: Slot, handler: &mut H) -> Result<(), Error>
 where
-    F: Fn(parallel::Invocation, parallel::Responder) -> A,
+    H: FnMut(parallel::Invocation, parallel::Responder) -> A,
     A: Future<Output = Result<parallel::Sent, Failure>>,
 {
     while let Some((invocation, responder)) = slot.next(None).await? {
