@@ -226,9 +226,14 @@ impl State {
     fn begin_answer(&mut self, number: usize) -> Result<()> {
         let place = &mut self.in_flight[number % IN_HAND];
         if *place != number + 1 {
-            return Err(Error::new(format!(
-                "the client answered invocation {number}, which is not in flight"
-            )));
+            return Err(Error::new(match place.checked_sub(1) {
+                Some(later) => format!(
+                    "invocation {number} was not answered before the service gave out {later}"
+                ),
+                None => {
+                    format!("the client answered invocation {number}, which is not in flight")
+                }
+            }));
         }
         *place = 0;
         Ok(())
