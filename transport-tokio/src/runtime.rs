@@ -1,5 +1,7 @@
-use std::pin::pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -7,6 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use lambda_proto::api::Endpoint;
 use lambda_proto_host::lifecycle::NoLifecycle;
 use lambda_proto_host::{Error, ErrorType, Failure, InFlight, Record, Settings, StartUp};
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::sleep;
 
 use crate::catching::Catching;
@@ -201,7 +204,8 @@ impl Runtime {
         R: AsyncFn() -> Result<(), Error>,
     {
         loop {
-            if let Some(ended) = self.ended(slot, run().await).await {
+            let ended = in_turn(pin!(run())).await;
+            if let Some(ended) = self.ended(slot, ended).await {
                 return ended;
             }
         }
@@ -347,6 +351,22 @@ impl<L> Runtime<L> {
     pub fn stop_handle(&self) -> StopHandle {
         self.stop.clone()
     }
+}
+
+/// Polls a slot only while its task has budget left.
+///
+/// Otherwise the sockets of the slot say that they are not ready, and wake it after the slots whose
+/// sockets have become ready since. If those use up the whole budget each time, it never has a turn.
+/// This wakes it at once, so it is polled before them.
+async fn in_turn<F: Future>(mut slot: Pin<&mut F>) -> F::Output {
+    poll_fn(|context| {
+        if has_budget_remaining() {
+            return slot.as_mut().poll(context);
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await
 }
 
 /// Spawns a task for each slot, and waits until all have ended.

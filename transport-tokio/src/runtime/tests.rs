@@ -97,3 +97,37 @@ fn the_future_of_a_slot_has_room_for_one_worker() {
     let slot = size_of_val(&runtime.run_slot(0, &run));
     assert!(slot < worker + worker * 3 / 4, "{slot} bytes for a worker of {worker}");
 }
+
+#[test]
+fn slots_that_always_have_work_leave_turns_to_the_others() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    // Many more than the budget that tokio gives a task for one poll.
+    const SLOTS: usize = 300;
+    const ROUNDS: usize = 100;
+
+    let endpoint = Endpoint::parse("127.0.0.1:9001").expect("an address");
+    let runtime = Runtime::new(endpoint).slots(SLOTS);
+    let rounds = Vec::from_iter((0..SLOTS).map(|_| AtomicUsize::new(0)));
+    let begun = AtomicUsize::new(0);
+    let fastest = AtomicUsize::new(0);
+    // Each slot sends itself a byte, so the next one is there as soon as tokio looks for it.
+    let run = async || {
+        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(Error::Thread)?;
+        let address = listener.local_addr().map_err(Error::Thread)?;
+        let mut near = TcpStream::connect(address).await.map_err(Error::Thread)?;
+        let (mut far, _) = listener.accept().await.map_err(Error::Thread)?;
+        let rounds = &rounds[begun.fetch_add(1, SeqCst)];
+        while fastest.load(SeqCst) < ROUNDS {
+            near.write_all(&[0]).await.map_err(Error::Thread)?;
+            far.read_exact(&mut [0]).await.map_err(Error::Thread)?;
+            fastest.fetch_max(rounds.fetch_add(1, SeqCst) + 1, SeqCst);
+        }
+        Ok(())
+    };
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    tokio.expect("a tokio runtime").block_on(runtime.run_slots(&run)).expect("they end");
+    let slowest = rounds.iter().map(|rounds| rounds.load(SeqCst)).min();
+    assert!(slowest > Some(ROUNDS / 2), "{slowest:?} of {ROUNDS} rounds");
+}
