@@ -329,6 +329,8 @@ mod context;
 mod dropped;
 mod handler;
 mod hooks;
+#[cfg(feature = "http")]
+pub mod http;
 mod lifecycle;
 mod memory;
 pub mod parallel;

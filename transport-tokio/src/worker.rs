@@ -393,6 +393,13 @@ impl Core {
         &self.log
     }
 
+    /// Logs a failure of the function that is not reported.
+    #[cfg(feature = "http")]
+    pub(crate) fn log_failure(&self, request_id: &str, what: fmt::Arguments<'_>, failure: Failure) {
+        let failure = self.error_types.named(failure);
+        self.log.failure(Level::Error, request_id, what, &failure);
+    }
+
     /// Fails the invocation in flight, at the end of its stream if one has begun.
     pub(crate) async fn fail(&mut self, failure: &Failure) {
         let _is_over = self.flush().await;

@@ -93,6 +93,12 @@ impl Responder {
         Sent { receipt, key: self.key }
     }
 
+    /// Logs a failure that the answer hides.
+    #[cfg(feature = "http")]
+    pub(crate) fn log_failure(&self, request_id: &str, what: fmt::Arguments<'_>, failure: Failure) {
+        self.worker.log_failure(request_id, what, failure);
+    }
+
     /// The same as a responder that borrows the worker.
     fn lent(&mut self) -> handler::Responder<'_> {
         let responder = self.worker.responder(self.tasks.as_ref());

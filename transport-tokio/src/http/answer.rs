@@ -1,0 +1,150 @@
+//! The answer to an invocation, buffered or streamed.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Poll, ready};
+
+use bytes::{Buf, BufMut};
+use http::response::Parts;
+use http::{Response, StatusCode};
+use http_body::Body;
+use lambda_proto::api::{ContentType, HttpPrelude};
+use lambda_proto_host::{self as host, Failure};
+
+use super::OnError;
+use super::response::{self, Form};
+use crate::parallel::{Invocation, Responder, Sent};
+use crate::tower;
+
+/// The answer of [`Http`](super::Http) to an invocation: the response of the application, or its
+/// failure if the client gets a response for that.
+pub struct HttpAnswer<B> {
+    pub(super) result: Result<Response<B>, Failure>,
+    pub(super) plan: Plan,
+}
+
+/// How an invocation is answered.
+#[derive(Clone)]
+pub(super) struct Plan {
+    pub(super) invocation: Arc<Invocation>,
+    pub(super) form: Form,
+    pub(super) is_streamed: bool,
+    pub(super) on_error: OnError,
+}
+
+/// # Errors
+///
+/// The error of the body, unless the client gets a response for that, or the error of a write to a
+/// stream that is over.
+impl<B> tower::Answer for HttpAnswer<B>
+where
+    B: Body<Data: Send, Error: Into<Failure>> + Send,
+{
+    async fn answer(self, responder: Responder) -> Result<Sent, Failure> {
+        let Self { result, plan } = self;
+        let (head, body) = match result {
+            Ok(response) => response.into_parts(),
+            Err(failure) => return plan.fail(failure, responder).await,
+        };
+        if plan.is_streamed && plan.form.can_stream() {
+            return stream(&head, body, responder).await;
+        }
+        match collect(body).await {
+            Ok(body) => plan.send(&head, &body, responder).await,
+            Err(failure) => plan.fail(failure, responder).await,
+        }
+    }
+}
+
+impl Plan {
+    /// Answers for an application that has failed before it has responded.
+    async fn fail(self, failure: Failure, responder: Responder) -> Result<Sent, Failure> {
+        match self.on_error {
+            OnError::Report => Err(failure),
+            OnError::Respond => {
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                responder.log_failure(
+                    self.invocation.request_id(),
+                    format_args!("the application failed; responding with status {status}"),
+                    failure,
+                );
+                let (mut head, ()) = Response::new(()).into_parts();
+                head.status = status;
+                self.send(&head, &[], responder).await
+            }
+        }
+    }
+
+    async fn send(self, head: &Parts, body: &[u8], responder: Responder) -> Result<Sent, Failure> {
+        let answer = self.form.encode(head, body).map_err(Failure::marshal)?;
+        let answer = host::Response::new(answer).content_type(ContentType::JSON);
+        Ok(responder.send(answer).await)
+    }
+}
+
+/// Sends the response while its body arrives. A body that fails ends the stream with its error.
+async fn stream<B>(head: &Parts, body: B, responder: Responder) -> Result<Sent, Failure>
+where
+    B: Body<Error: Into<Failure>>,
+{
+    let headers = response::joined(&head.headers);
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let cookies = response::cookies(&head.headers);
+    let cookies: Vec<_> = cookies.iter().map(|cookie| &**cookie).collect();
+    let prelude = HttpPrelude::new(head.status.as_u16(), &headers, &cookies)?;
+    let mut out = responder.stream_http(&prelude).await;
+    let mut body = pin!(body);
+    while let Some(data) = next(&mut body).await {
+        let mut data = match data {
+            Ok(data) => data,
+            Err(failure) => return Ok(out.fail(failure).await),
+        };
+        while data.has_remaining() {
+            let piece = data.chunk();
+            let length = piece.len();
+            out.write_all(piece).await?;
+            data.advance(length);
+        }
+    }
+    Ok(out.finish().await)
+}
+
+async fn collect<B>(body: B) -> Result<Vec<u8>, Failure>
+where
+    B: Body<Error: Into<Failure>>,
+{
+    let mut bytes = Vec::new();
+    let mut body = pin!(body);
+    while let Some(data) = next(&mut body).await {
+        bytes.put(data?);
+    }
+    Ok(bytes)
+}
+
+/// The next data of a body. Trailers are passed over, since no source takes any.
+fn next<B>(body: &mut Pin<&mut B>) -> impl Future<Output = Option<Result<B::Data, Failure>>>
+where
+    B: Body<Error: Into<Failure>>,
+{
+    poll_fn(|context| {
+        loop {
+            match ready!(body.as_mut().poll_frame(context)) {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Poll::Ready(Some(Ok(data)));
+                    }
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+                None => return Poll::Ready(None),
+            }
+        }
+    })
+}
+
+impl<B> fmt::Debug for HttpAnswer<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpAnswer").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,108 @@
+//! HTTP applications as functions: any service of [tower](https://docs.rs/tower) from
+//! [`http::Request`](::http::Request) to [`http::Response`](::http::Response), such as a `Router`
+//! of axum.
+//!
+//! ```no_run
+//! use axum::Router;
+//! use axum::routing::get;
+//! use lambda_proto_tokio::http::Http;
+//! use lambda_proto_tokio::{Error, Runtime};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Error> {
+//!     let app = Router::new().route("/", get(async || "Hello!"));
+//!     Runtime::from_env()?.run_service(Http::new(app)).await
+//! }
+//! ```
+//!
+//! [`Http`] turns the event of an invocation into a request, and the response of the application
+//! into the answer. The event shows where it comes from, so one program serves all of these:
+//!
+//! | source | path of the request | query | answer |
+//! |---|---|---|---|
+//! | function URL | as the client sent it | as the client sent it | format 2.0; streamed if the program [says so](Http::streaming) |
+//! | HTTP API, format 2.0 | decoded by the gateway and encoded again; without the stage | as the client sent it | format 2.0 |
+//! | HTTP API, format 1.0 | the same | decoded by the gateway and encoded again | format 1.0 |
+//! | REST API | as the client sent it; never has the stage | decoded by the gateway and encoded again | format 1.0; streamed if the program says so |
+//! | Application Load Balancer | as the client sent it | as the client sent it | one value for each header, or several, as in the request |
+//!
+//! # The request
+//!
+//! - The URI has a path and a query, and no host, as in HTTP/1.1. `Host` is a header; if the event
+//!   has none, it is the domain name of the gateway.
+//! - Headers and query parameters keep all of their values and their order, as far as the event has
+//!   them. Format 2.0 and load balancers without multi-value headers join or drop repeated ones.
+//! - Cookies of format 2.0 are one `Cookie` header.
+//! - `X-Amzn-Trace-Id` is the trace id of the invocation, whose parent is the function and not the
+//!   gateway.
+//! - The [body](Body) is in memory, decoded if it was base64.
+//!
+//! Its extensions have what HTTP does not:
+//!
+//! | extension | |
+//! |---|---|
+//! | [`RequestContext`] | what the source tells about the request: authorizer, stage, ids |
+//! | [`ClientAddress`] | the IP address of the client, if the source tells it |
+//! | `Arc<`[`Invocation`]`>` | deadline, request id, tenant, and the event itself |
+//! | `Arc<`[`Context`]`>` | with a [lifecycle](Runtime::lifecycle): values of hooks, cancellation, work after the answer |
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use axum::Extension;
+//! use lambda_proto_tokio::http::{ClientAddress, RequestContext};
+//! use lambda_proto_tokio::parallel::Invocation;
+//!
+//! async fn who(
+//!     Extension(context): Extension<RequestContext>,
+//!     Extension(ClientAddress(address)): Extension<ClientAddress>,
+//!     Extension(invocation): Extension<Arc<Invocation>>,
+//! ) -> String {
+//!     let stage = context.stage().unwrap_or("no stage");
+//!     format!("{address} called {} of {stage}", invocation.request_id())
+//! }
+//! # let _: axum::routing::MethodRouter = axum::routing::get(who);
+//! ```
+//!
+//! An event that is no request of one of these sources is reported with the error type
+//! `Runtime.UnmarshalError`, and an [`EventError`] as its cause; the application is not called.
+//!
+//! # Layers
+//!
+//! Layers that concern HTTP, such as those of `tower-http`, go around the application. Layers
+//! around [`Http`] see the invocation and its answer, and their errors are reported for the
+//! invocation.
+//!
+//! ```no_run
+//! # use std::time::Duration;
+//! # use axum::Router;
+//! # use lambda_proto_tokio::http::Http;
+//! # use lambda_proto_tokio::{Error, Runtime};
+//! # use tower::ServiceBuilder;
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Error> {
+//! # let app: Router = Router::new();
+//! let service = ServiceBuilder::new().concurrency_limit(8).service(Http::new(app));
+//! Runtime::from_env()?.run_service(service).await
+//! # }
+//! ```
+//!
+
+mod answer;
+mod body;
+mod context;
+mod event;
+mod request;
+mod response;
+mod service;
+
+pub use answer::HttpAnswer;
+pub use body::Body;
+pub use context::{ClientAddress, RequestContext};
+pub use event::EventError;
+pub use service::{Http, HttpFuture, OnError};
+
+#[cfg(doc)]
+use crate::parallel::Invocation;
+#[cfg(doc)]
+use crate::{Context, Runtime};

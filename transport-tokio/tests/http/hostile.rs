@@ -1,0 +1,146 @@
+//! Events that no source sends.
+
+use axum::Router;
+use lambda_proto_tokio::http::Http;
+use serde_json::{Value, json};
+
+use super::support::{Function, SOURCES, changed, document, event};
+
+fn function() -> Function {
+    Function::of(Http::new(Router::new().fallback(async || "taken")))
+}
+
+#[test]
+fn an_event_of_another_kind_is_refused_with_the_sources_that_are_understood() {
+    let mut function = function();
+    let events: [&[u8]; 18] = [
+        b"",
+        b"{",
+        b"null",
+        b"true",
+        b"17",
+        b"\"text\"",
+        b"[]",
+        b"[1,2,3]",
+        b"{}",
+        b"{\"requestContext\":null}",
+        b"{\"requestContext\":{}}",
+        b"{\"requestContext\":[]}",
+        b"{\"httpMethod\":\"GET\",\"path\":\"/\"}",
+        b"{\"rawPath\":\"/\",\"requestContext\":{}}",
+        br#"{"Records":[{"eventSource":"aws:sqs","body":"{}"}]}"#,
+        br#"{"version":"0","detail-type":"Scheduled Event","source":"aws.events","detail":{}}"#,
+        b"\xff\xfe",
+        b"{\"path\":\"\xff\",\"httpMethod\":\"GET\",\"requestContext\":{\"httpMethod\":\"GET\"}}",
+    ];
+    for event in events {
+        let answer = function.invoke(event);
+        answer.assert_error("id-1", "Runtime.UnmarshalError");
+        let message = answer.json()["errorMessage"].to_string();
+        assert!(message.contains("the event is not an HTTP request: "), "{message}");
+        assert!(message.contains("function URL"), "{message}");
+    }
+    function.stop();
+}
+
+#[test]
+fn every_event_that_is_cut_is_refused_and_none_stops_the_runtime() {
+    let mut function = function();
+    for (source, _) in SOURCES {
+        let event = event(source);
+        for length in (0..event.len()).step_by(37) {
+            function.invoke(&event[..length]).assert_error("id-1", "Runtime.UnmarshalError");
+        }
+        assert_eq!(function.response(event)["body"], "taken");
+    }
+    function.stop();
+}
+
+#[test]
+fn members_of_any_other_type_are_refused_or_ignored() {
+    let mut function = function();
+    let others = [json!(null), json!(true), json!(-1), json!("text"), json!([0]), json!({"a": {}})];
+    for (source, _) in SOURCES {
+        let event: Value = document(source)["event"].clone();
+        for name in event.as_object().expect("an object").keys() {
+            for other in &others {
+                let mut event = event.clone();
+                event[name] = other.clone();
+                let answer = function.invoke(event.to_string());
+                let is_answered = answer.path.ends_with("/response");
+                if !is_answered {
+                    answer.assert_error("id-1", "Runtime.UnmarshalError");
+                }
+            }
+        }
+    }
+    function.stop();
+}
+
+#[test]
+fn a_surrogate_alone_is_not_text() {
+    let mut function = function();
+    let event = br#"{"httpMethod":"GET","path":"/\ud800","requestContext":{"httpMethod":"GET"}}"#;
+    function.invoke(event).assert_error("id-1", "Runtime.UnmarshalError");
+    function.stop();
+}
+
+#[test]
+fn a_member_twice_is_refused() {
+    let mut function = function();
+    let event = br#"{"httpMethod":"GET","httpMethod":"PUT","requestContext":{"httpMethod":"GET"}}"#;
+    let answer = function.invoke(event);
+    answer.assert_error("id-1", "Runtime.UnmarshalError");
+    assert!(answer.json()["errorMessage"].to_string().contains("duplicate field"));
+    function.stop();
+}
+
+#[test]
+fn more_headers_than_a_map_can_hold_are_refused() {
+    let mut function = function();
+    let base = document("rest_api")["event"].clone();
+    let many = |count: usize| {
+        let headers: serde_json::Map<_, _> =
+            (0..count).map(|index| (format!("x-{index}"), json!(["1"]))).collect();
+        changed(&base, &json!({"multiValueHeaders": headers})).to_string()
+    };
+    assert_eq!(function.response(many(10_000))["body"], "taken");
+    let answer = function.invoke(many(40_000));
+    answer.assert_error("id-1", "Runtime.UnmarshalError");
+    assert!(answer.json()["errorMessage"].to_string().contains("too many headers"));
+    function.stop();
+}
+
+#[test]
+fn many_values_of_one_header_are_passed_on() {
+    let mut function = function();
+    let base = document("rest_api")["event"].clone();
+    let values = vec!["1"; 40_000];
+    let event = changed(&base, &json!({"multiValueHeaders": {"x-list": values}}));
+    let answer = function.invoke(event.to_string());
+    assert!(answer.path.ends_with("/response") || answer.path.ends_with("/error"));
+    function.stop();
+}
+
+#[test]
+fn a_uri_that_is_too_long_is_refused() {
+    let mut function = function();
+    for (source, _) in SOURCES {
+        let base = document(source)["event"].clone();
+        let path = "/a".repeat(40_000);
+        let event = changed(&base, &json!({"rawPath": path, "path": path}));
+        let answer = function.invoke(event.to_string());
+        answer.assert_error("id-1", "Runtime.UnmarshalError");
+        assert!(answer.json()["errorMessage"].to_string().contains("65,534"), "{source}");
+    }
+    function.stop();
+}
+
+#[test]
+fn a_context_that_is_nested_deeply_is_refused() {
+    let mut function = function();
+    let nested = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
+    let event = format!(r#"{{"httpMethod":"GET","requestContext":{{"authorizer":{nested}}}}}"#);
+    function.invoke(event).assert_error("id-1", "Runtime.UnmarshalError");
+    function.stop();
+}
