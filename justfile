@@ -79,6 +79,8 @@ features:
     cargo test --locked -p lambda-proto-std -p lambda-proto-mio --test current --features log
     cargo test --locked -p lambda-proto-tokio --features log,tokio-util --test current --test parallel \
         --test lifecycle_context --test lifecycle_work --test lifecycle_signals
+    cargo test --locked -p lambda-proto-tokio --features http --test http
+    cargo test --locked -p lambda-proto-tokio --features http --doc
     cargo test --locked -p lambda-proto --features embedded-io-async --doc
     cargo test --locked -p lambda-proto --features embedded-io-async,alloc --test async_driver \
         --test async_driver_cancellation --test async_driver_events --test async_driver_executors \

@@ -1,7 +1,7 @@
 //! An axum application behind a function URL, API Gateway or an Application Load Balancer.
 //!
-//! The event is one of theirs. With the argument `stream`, function URLs and REST APIs get responses
-//! piece by piece.
+//! The event is one of theirs. With the argument `stream`, function URLs and REST APIs get
+//! responses piece by piece.
 
 use std::convert::Infallible;
 use std::time::Duration;

@@ -215,6 +215,12 @@
 //! [`ResponseStream::send_all`] sends the items of a `Stream`. A [`ResponseStream`] is also an
 //! [`AsyncWrite`](tokio::io::AsyncWrite), for `tokio::io::copy` and for encoders.
 //!
+//! # HTTP applications
+//!
+//! With the feature `http`, a router of axum, or any service of HTTP requests, is a function behind
+//! API Gateway, an Application Load Balancer or a function URL: `http::Http` takes it, and
+//! `Runtime::run_service` runs that.
+//!
 //! # Work after the answer
 //!
 //! The caller has its answer when `send` returns, and the environment runs until the handler

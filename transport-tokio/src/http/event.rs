@@ -12,11 +12,11 @@ use serde_json::value::RawValue;
 
 use super::RequestContext;
 
-/// An event: every member that the event of one of the sources has, borrowed where that is possible.
+/// An event of any source, borrowed where that is possible. No source has all of its members.
 ///
-/// Formats 1.0 and 2.0 [API Gateway Developer Guide: Lambda proxy integrations for HTTP APIs], the
-/// first also of REST APIs, the second also of function URLs [Lambda Developer Guide: function URLs];
-/// load balancers [Application Load Balancers: Lambda functions as targets].
+/// HTTP APIs [API Gateway Developer Guide: Lambda proxy integrations for HTTP APIs] have formats 1.0
+/// and 2.0. REST APIs have the first, function URLs the second [Lambda Developer Guide: function
+/// URLs]. Load balancers have their own [Application Load Balancers: Lambda functions as targets].
 ///
 /// The types of `aws_lambda_events` for whole events are not used: they forget the order of query
 /// parameters, and one header that HTTP does not allow would hide which kind of event it is.
@@ -184,8 +184,8 @@ impl fmt::Display for EventError {
 }
 
 /// What an event has to be.
-const SOURCES: &str = "expected one of a function URL, an HTTP API (format 1.0 or 2.0), a REST API or \
-    an Application Load Balancer";
+const SOURCES: &str = "expected one of a function URL, an HTTP API (format 1.0 or 2.0), a REST API \
+    or an Application Load Balancer";
 
 // The text of an error includes its cause.
 impl std::error::Error for EventError {}

@@ -1,6 +1,5 @@
 //! HTTP applications as functions: any service of [tower](https://docs.rs/tower) from
-//! [`http::Request`](::http::Request) to [`http::Response`](::http::Response), such as a `Router`
-//! of axum.
+//! [`http::Request`] to [`http::Response`], such as a `Router` of axum.
 //!
 //! ```no_run
 //! use axum::Router;
@@ -37,7 +36,7 @@
 //!   gateway.
 //! - The [body](Body) is in memory, decoded if it was base64.
 //!
-//! Its extensions have what HTTP does not:
+//! The extensions of the request have what HTTP has no place for:
 //!
 //! | extension | |
 //! |---|---|
@@ -64,6 +63,8 @@
 //! # let _: axum::routing::MethodRouter = axum::routing::get(who);
 //! ```
 //!
+//! axum's `ConnectInfo` belongs to its own server; [`ClientAddress`] takes its place.
+//!
 //! An event that is no request of one of these sources is reported with the error type
 //! `Runtime.UnmarshalError`, and an [`EventError`] as its cause; the application is not called.
 //!
@@ -74,7 +75,6 @@
 //! invocation.
 //!
 //! ```no_run
-//! # use std::time::Duration;
 //! # use axum::Router;
 //! # use lambda_proto_tokio::http::Http;
 //! # use lambda_proto_tokio::{Error, Runtime};
@@ -86,7 +86,6 @@
 //! Runtime::from_env()?.run_service(service).await
 //! # }
 //! ```
-//!
 
 mod answer;
 mod body;

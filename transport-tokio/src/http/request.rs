@@ -65,17 +65,16 @@ fn text<'t>(text: &'t Option<Text<'_>>) -> &'t str {
     text.as_deref().unwrap_or_default()
 }
 
-/// The path without the stage, with which an HTTP API begins it at its own address. A domain name of
-/// the program's own is mapped to a stage, and its paths do not have it.
+/// The path without the stage, with which an HTTP API begins it under the domain name that every API
+/// has. Another domain name is mapped to a stage, which its paths do not have.
 fn without_stage<'p>(path: &'p str, context: &RequestContext) -> &'p str {
-    let is_own_domain = !context.domain_name().is_some_and(|name| name.contains(EXECUTE_API));
-    let Some(stage) = context.stage().filter(|_| !is_own_domain) else { return path };
+    let has_stage = context.domain_name().is_some_and(|name| name.contains(EXECUTE_API));
+    let Some(stage) = context.stage().filter(|_| has_stage) else { return path };
     let rest = path.strip_prefix('/').and_then(|path| path.strip_prefix(stage));
     rest.filter(|rest| rest.is_empty() || rest.starts_with('/')).unwrap_or(path)
 }
 
-/// In the domain name of every API that has no other [API Gateway Developer Guide: custom domain
-/// names].
+/// In the domain name that every API has [API Gateway Developer Guide: custom domain names].
 const EXECUTE_API: &str = ".execute-api.";
 
 fn raw_query(event: &Event<'_>) -> String {

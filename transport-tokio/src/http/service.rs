@@ -53,7 +53,7 @@ impl<S> Http<S> {
     }
 
     /// Whether function URLs and REST APIs get responses piece by piece. Other sources do not
-    /// support that, and still get them as a whole.
+    /// support that, and still get them as a whole. A function URL is known by its domain name.
     ///
     /// It has to match the configuration of the function URL (invoke mode `RESPONSE_STREAM`) or of
     /// the API (response transfer mode `STREAM`), which the event does not show. A client of a

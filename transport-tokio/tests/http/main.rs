@@ -1,4 +1,5 @@
 //! HTTP applications behind API Gateway, load balancers and function URLs.
+#![cfg(feature = "http")]
 
 mod failures;
 mod hostile;
