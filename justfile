@@ -7,7 +7,7 @@ export PATH := tools / "bin" + ":" + tools / "cargo/bin" + ":" + env("PATH")
 export CARGO_TARGET_DIR := env("CARGO_TARGET_DIR", justfile_directory() / "target")
 
 published := "lambda-proto lambda-proto-extension lambda-proto-host lambda-proto-std lambda-proto-tokio lambda-proto-mio"
-workspaces := "Cargo.toml examples/nolibc/Cargo.toml verify/panic-free/Cargo.toml benches/Cargo.toml fuzz/Cargo.toml"
+workspaces := "Cargo.toml examples/nolibc/Cargo.toml verify/panic-free/Cargo.toml verify/lambda-http/Cargo.toml benches/Cargo.toml fuzz/Cargo.toml"
 
 [private]
 default:
@@ -20,7 +20,7 @@ lint: format spelling words clippy doc
 test: tests features alone hello
 
 # The long proofs, whole: the model, ten million invocations, every cut, fuzzing; then what is published
-proof: (soak "10000000") cuts panic-free sizes counts emulator loops lifecycle (fuzz "600") dist
+proof: (soak "10000000") cuts panic-free sizes counts lambda-http emulator loops lifecycle (fuzz "600") dist
 
 # What an invocation costs, beside the floor and other clients: benches/RESULTS.md and its graphs
 bench *arguments:
@@ -61,6 +61,7 @@ clippy:
         -p lambda-proto-mio --no-default-features -- -D warnings
     cargo clippy --quiet --locked --manifest-path fuzz/Cargo.toml -- -D warnings
     cargo clippy --quiet --locked --manifest-path verify/panic-free/Cargo.toml --all-features -- -D warnings
+    cargo clippy --quiet --locked --manifest-path verify/lambda-http/Cargo.toml --all-targets -- -D warnings
 
 [private]
 doc:
@@ -133,6 +134,11 @@ sizes:
 counts:
     cargo test --quiet --locked --release --manifest-path benches/Cargo.toml
     cargo run --quiet --locked --release --manifest-path benches/Cargo.toml -- check
+
+# The feature `http` of the tokio transport and lambda_http, on the same events.
+[private]
+lambda-http:
+    cargo test --quiet --locked --manifest-path verify/lambda-http/Cargo.toml
 
 # Under AWS's emulator and cargo-lambda, and other people's clients under the lab.
 [private]
