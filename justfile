@@ -156,7 +156,7 @@ loops:
 # The lifecycle under the lab: stopped processes, signals, counts.
 [private]
 lifecycle:
-    cargo test --locked --release --workspace --test lifecycle --test async_work
+    cargo test --locked --release --workspace --test lifecycle --test async_work --test axum
 
 # ---- parts of `dist`
 

@@ -28,6 +28,16 @@ pub fn example(name: &str) -> Result<PathBuf> {
     build(&["--release", "--workspace", "--examples"], name)
 }
 
+/// The example with axum, which the other examples do without.
+///
+/// # Errors
+///
+/// As [`example`].
+pub fn axum() -> Result<PathBuf> {
+    let arguments = ["--release", "-p", "lambda-proto-tokio", "--features=http"];
+    build(&[&arguments[..], &["--example", "async_axum"]].concat(), "async_axum")
+}
+
 /// The function that does what its event says, `misbehave`.
 ///
 /// # Errors
