@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, Response, StatusCode};
 use lambda_proto_tokio::http::Http;
 use serde_json::{Value, json};
 
-use super::support::{Function, event, multi_value_event};
+use super::support::{Function, event};
 
 /// A response with text, two cookies, and a header with two values.
 fn rich() -> Response<Body> {
@@ -69,7 +69,7 @@ fn format_1_0_has_lists_of_values() {
 
 #[test]
 fn a_load_balancer_gets_one_value_or_lists_as_it_has_sent_them() {
-    let [single, multi] = answers(rich, [event("load_balancer"), multi_value_event()]);
+    let [single, multi] = answers(rich, [event("load_balancer"), event("load_balancer_multi")]);
     let expected = json!({
         "statusCode": 201,
         "statusDescription": "201 Created",

@@ -7,7 +7,7 @@ use lambda_proto_tokio::http::{Body as EventBody, Http};
 use lambda_proto_tokio::parallel::Invocation;
 use lambda_proto_tokio::tower::Answer;
 use lambda_proto_tokio::{Endpoint, Error, Failure, Runtime};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tower::Service as TowerService;
 
 /// A service of the Runtime API, and a runtime with an application under it.
@@ -111,12 +111,13 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 /// The sources, by the names of their files, with their vectors.
-pub(crate) const SOURCES: [(&str, &str); 5] = [
+pub(crate) const SOURCES: [(&str, &str); 6] = [
     ("function_url", include_str!("vectors/function_url.json")),
     ("http_api", include_str!("vectors/http_api.json")),
     ("http_api_v1", include_str!("vectors/http_api_v1.json")),
     ("rest_api", include_str!("vectors/rest_api.json")),
     ("load_balancer", include_str!("vectors/load_balancer.json")),
+    ("load_balancer_multi", include_str!("vectors/load_balancer_multi.json")),
 ];
 
 /// The document of a source.
@@ -128,12 +129,6 @@ pub(crate) fn document(source: &str) -> Value {
 /// The event of a source, before the changes of its vectors.
 pub(crate) fn event(source: &str) -> Vec<u8> {
     document(source)["event"].to_string().into_bytes()
-}
-
-/// The event of a load balancer that has several values for each header.
-pub(crate) fn multi_value_event() -> Vec<u8> {
-    let changes = json!({"headers": null, "multiValueHeaders": {"host": ["example.com"]}});
-    changed(&document("load_balancer")["event"], &changes).to_string().into_bytes()
 }
 
 /// A JSON merge patch (RFC 7396): null removes a member.

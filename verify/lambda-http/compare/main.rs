@@ -19,7 +19,7 @@ use listed::{LATIN, Listed, NOT_UTF_8};
 type Fields = BTreeMap<String, String>;
 
 /// The vectors of each source.
-const SOURCES: [(&str, &str); 5] = [
+const SOURCES: [(&str, &str); 6] = [
     ("function URL", include_str!("../../../transport-tokio/tests/http/vectors/function_url.json")),
     ("HTTP API 2.0", include_str!("../../../transport-tokio/tests/http/vectors/http_api.json")),
     ("HTTP API 1.0", include_str!("../../../transport-tokio/tests/http/vectors/http_api_v1.json")),
@@ -27,6 +27,10 @@ const SOURCES: [(&str, &str); 5] = [
     (
         "load balancer",
         include_str!("../../../transport-tokio/tests/http/vectors/load_balancer.json"),
+    ),
+    (
+        "load balancer with lists",
+        include_str!("../../../transport-tokio/tests/http/vectors/load_balancer_multi.json"),
     ),
 ];
 
@@ -101,13 +105,13 @@ fn effective(source: &str, answer: &Value) -> Fields {
         let name = format!("response header `{}`", name.to_ascii_lowercase());
         fields.entry(name).or_default().push_str(&format!("{value} "));
     };
-    // Load balancers without multi-value headers, and format 2.0, read single values only.
-    let is_multi = source == "HTTP API 1.0" || source == "REST API";
+    // Format 2.0, and load balancers without multi-value headers, read one value for each name.
+    let is_single = ["function URL", "HTTP API 2.0", "load balancer"].contains(&source);
     let members = |name: &str| answer[name].as_object().cloned().unwrap_or_default();
-    for (name, value) in members("headers") {
-        add(&name, &value);
+    for (name, value) in members("headers").iter().filter(|_| is_single) {
+        add(name, value);
     }
-    for (name, values) in members("multiValueHeaders").iter().filter(|_| is_multi) {
+    for (name, values) in members("multiValueHeaders").iter().filter(|_| !is_single) {
         values.as_array().unwrap().iter().for_each(|value| add(name, value));
     }
     for cookie in answer["cookies"].as_array().unwrap_or(&Vec::new()) {
