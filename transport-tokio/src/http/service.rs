@@ -76,9 +76,7 @@ impl<S> Http<S> {
     where
         S: Service<Request<Body>, Error: Into<Failure>>,
     {
-        if let Err(error) = ready!(self.app.poll_ready(context)) {
-            self.unready = Some(error.into());
-        }
+        self.unready = ready!(self.app.poll_ready(context)).err().map(Into::into);
         Poll::Ready(Ok(()))
     }
 
