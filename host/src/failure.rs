@@ -121,6 +121,12 @@ impl Failure {
         &self.message
     }
 
+    /// The error type that is reported, unless the error that the failure was made from
+    /// [names another](crate::ErrorType).
+    pub fn reported_type(&self) -> &str {
+        self.error_type.as_deref().unwrap_or(UNNAMED)
+    }
+
     /// The first error of this type among the error that the failure was made from and its causes.
     pub fn downcast_ref<E: Error + Send + Sync + 'static>(&self) -> Option<&E> {
         #[cfg(feature = "anyhow")]
@@ -129,7 +135,11 @@ impl Failure {
         {
             return Some(error);
         }
-        self.chain().find_map(|error| error.downcast_ref())
+        self.chain().find_map(|error| match error.downcast_ref::<BoxedFailure>() {
+            // It finds more in an `anyhow::Error` than the chain of causes shows.
+            Some(boxed) => boxed.0.downcast_ref(),
+            None => error.downcast_ref(),
+        })
     }
 
     /// The failure as an error, for functions that take only those, such as the layers of tower.
@@ -150,7 +160,7 @@ impl Failure {
     /// The error report for the service. It does not ask the error for its type; runtimes use
     /// [`ErrorTypes::report`](crate::ErrorTypes::report), which does.
     pub fn as_error_report(&self) -> ErrorReport<'_> {
-        self.report_as(self.error_type.as_deref().unwrap_or(UNNAMED))
+        self.report_as(self.reported_type())
     }
 
     pub(crate) fn report_as<'f>(&'f self, error_type: &'f str) -> ErrorReport<'f> {
@@ -163,8 +173,8 @@ impl Failure {
     }
 
     pub(crate) fn as_logged(&self) -> LoggedError<'_> {
-        let Self { error_type, message, stack_trace, .. } = self;
-        LoggedError { error_type: error_type.as_deref().unwrap_or(UNNAMED), message, stack_trace }
+        let Self { message, stack_trace, .. } = self;
+        LoggedError { error_type: self.reported_type(), message, stack_trace }
     }
 
     /// Whether it has frames besides its causes.
@@ -353,8 +363,7 @@ impl<E: Into<Box<dyn Error + Send + Sync>> + 'static> From<E> for Failure {
 /// The type, the message and the causes, on one line.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let error_type = self.error_type.as_deref().unwrap_or(UNNAMED);
-        write!(f, "{error_type}: {}", self.message)?;
+        write!(f, "{}: {}", self.reported_type(), self.message)?;
         causes(&self.stack_trace).try_for_each(|cause| write!(f, ": {cause}"))
     }
 }

@@ -177,3 +177,16 @@ fn an_error_caused_by_a_boxed_failure_has_its_type_and_its_message_once() {
     assert_eq!(failure.to_string(), expected);
     assert!(failure.downcast_ref::<std::num::ParseIntError>().is_some());
 }
+
+#[cfg(feature = "anyhow")]
+#[test]
+fn an_anyhow_error_in_a_boxed_failure_is_found_inside_of_another_error() {
+    #[derive(Debug, thiserror::Error)]
+    #[error("the layer has failed")]
+    struct Layer(#[source] Box<dyn Error + Send + Sync>);
+
+    let inner = anyhow::anyhow!("first").context(TableError::NotFound("users".to_owned()));
+    let failure = Failure::from(Layer(Failure::from(inner).into_boxed_error()));
+    assert!(matches!(failure.downcast_ref(), Some(TableError::NotFound(_))));
+    assert_eq!(table_types().named(failure).reported_type(), "Function.TableNotFound");
+}
