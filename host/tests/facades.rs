@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use lambda_proto_host::{Format, Level, Log, current};
+use lambda_proto_host::{Format, Level, Log, TracingLayer, current};
 use serde_json::{Value, json};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry;
@@ -122,6 +122,24 @@ fn the_request_id_comes_from_the_event_or_else_the_span_or_else_the_thread() {
         assert_eq!(id, line["message"], "{line}");
         assert!(line.get("request_id").is_none(), "{line}");
     }
+}
+
+#[test]
+fn of_the_span_of_an_invocation_a_line_has_only_the_request_id() {
+    let lines = traced(Level::Info, || {
+        let span = tracing::info_span!(
+            target: TracingLayer::INVOCATION, "invocation", "faas.invocation_id" = "id-1",
+            "faas.coldstart" = true, "otel.status_code" = tracing::field::Empty
+        );
+        let _entered = span.enter();
+        span.record("otel.status_code", "ERROR");
+        let _inner = tracing::info_span!("query", rows = 3).entered();
+        tracing::info!("loaded");
+    });
+    let expected = json!({
+        "level": "INFO", "message": "loaded", "logger": "facades", "rows": 3, "requestId": "id-1"
+    });
+    assert_eq!(lines, [expected]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use tracing_core::field::{Field, Visit};
 use tracing_core::span::{Attributes, Id};
-use tracing_core::{Event, LevelFilter, Subscriber};
+use tracing_core::{Event, LevelFilter, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Filtered;
 use tracing_subscriber::layer::Context;
@@ -19,7 +19,8 @@ impl Log {
     /// A line has the fields of the event and of the spans around it; of several fields with the
     /// same name, the innermost. A field `request_id` or `requestId` sets the request id, for
     /// futures and other work that changes threads; otherwise it is that of the
-    /// [thread](crate::current).
+    /// [thread](crate::current). Of a span whose target is [`TracingLayer::INVOCATION`], a line has
+    /// only the request id.
     ///
     /// The [level](Log::level) filters only this layer. At FATAL it passes nothing, since `tracing`
     /// has no level that high.
@@ -56,16 +57,27 @@ pub struct TracingLayer {
     log: Log,
 }
 
+impl TracingLayer {
+    /// The target of spans that describe an invocation for traces. Their field `faas.invocation_id`
+    /// is the request id of log lines; their other fields are not written to the log.
+    pub const INVOCATION: &'static str = "lambda_proto::invocation";
+}
+
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TracingLayer {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
         let mut kept = Kept::default();
         attributes.record(&mut kept);
+        if is_invocation(attributes.metadata()) {
+            kept.0.retain(|field| field.name == INVOCATION_ID);
+        }
         span.extensions_mut().insert(kept);
     }
 
     fn on_record(&self, id: &Id, values: &tracing_core::span::Record<'_>, context: Context<'_, S>) {
-        let Some(span) = context.span(id) else { return };
+        let Some(span) = context.span(id).filter(|span| !is_invocation(span.metadata())) else {
+            return;
+        };
         if let Some(kept) = span.extensions_mut().get_mut::<Kept>() {
             values.record(kept);
         }
@@ -81,7 +93,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TracingLayer {
             }
         }
         let message = all.take(&["message"]);
-        let request_id = all.take(&["request_id", "requestId"]);
+        let request_id = all.take(&["request_id", "requestId", INVOCATION_ID]);
         let request_id = request_id.unwrap_or_else(|| current::request_id().to_string());
         let add = |fields: &mut Fields<'_>| all.add_to(fields);
         let metadata = event.metadata();
@@ -90,6 +102,12 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TracingLayer {
         let record = Record::new(level_of(*metadata.level()), message).logger(metadata.target());
         self.log.write(&record.request_id(&request_id).fields(&add));
     }
+}
+
+const INVOCATION_ID: &str = "faas.invocation_id";
+
+fn is_invocation(metadata: &Metadata<'_>) -> bool {
+    metadata.target() == TracingLayer::INVOCATION
 }
 
 fn level_of(level: tracing_core::Level) -> Level {
