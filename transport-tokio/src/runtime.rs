@@ -151,11 +151,11 @@ impl Runtime {
         A: Future<Output = Result<parallel::Sent, Failure>> + Send + 'static,
     {
         let handler = Arc::new(handler);
-        let for_slot = || {
+        self.run_tasks(move || {
             let handler = handler.clone();
             move |invocation, responder| handler(invocation, responder)
-        };
-        self.run_tasks(for_slot).await
+        })
+        .await
     }
 
     /// Calls the handler of each slot for its invocations, in a task for each slot.
@@ -167,7 +167,7 @@ impl Runtime {
         let slots = self.settings.slots;
         let stop = self.stop.clone();
         let runtime = Arc::new(self);
-        spawn_slots(slots, &stop, |slot| {
+        spawn_slots(slots, &stop, move |slot| {
             let (runtime, mut handler) = (runtime.clone(), for_slot());
             async move {
                 loop {

@@ -31,14 +31,32 @@
 //!
 //! An error of the service, or of a layer, is reported for its invocation like that of a handler.
 //! Most layers take boxed errors only; [`service_fn`] makes one of the [`Failure`] that a function
-//! returns, with which the failure is reported as it was.
+//! returns, with which the failure is reported as it was. The errors of tower's own layers have the
+//! type `Function.Error`; `map_err` names them:
+//!
+//! ```
+//! use lambda_proto_tokio::Failure;
+//! use lambda_proto_tokio::tower::BoxError;
+//! use tower::timeout::error::Elapsed;
+//!
+//! fn named(error: BoxError) -> BoxError {
+//!     match error.is::<Elapsed>() {
+//!         true => Failure::new("Function.Slow", "the shop did not answer").into_boxed_error(),
+//!         false => error,
+//!     }
+//! }
+//! # use std::time::Duration;
+//! let layers = tower::ServiceBuilder::new().map_err(named).timeout(Duration::from_secs(2));
+//! # drop(layers);
+//! ```
 //!
 //! With a [lifecycle](Runtime::lifecycle), the request of the service is a pair of the invocation
 //! and its [`Context`].
 //!
-//! Each slot has a clone of the service, which is cloned again for every invocation. The service is
-//! asked whether it is ready when there is an invocation for it, so what it waits for counts into
-//! the time of that invocation.
+//! Each slot has a clone of the service, which is cloned again for every invocation; tower's `buffer`
+//! lets all of them share a service that cannot be cloned. The service is asked whether it is ready
+//! when there is an invocation for it, so what it waits for counts into the time of that invocation.
+//! tower's `timeout` does not limit that wait; `load_shed` makes it an error.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -141,7 +159,8 @@ impl Runtime {
         S: Clone + Send + 'static,
         S::Future: Send,
     {
-        self.run_tasks(|| {
+        // Owns the service, so that the future is `Send` although the service may not be `Sync`.
+        self.run_tasks(move || {
             let service = service.clone();
             move |invocation, responder| answer(service.clone(), invocation, responder)
         })

@@ -15,7 +15,7 @@ use std::sync::mpsc::{Sender, channel};
 use futures_util::stream;
 use lambda_proto_service::{Event, PATIENCE, Running, Service};
 use lambda_proto_tokio::parallel::{Invocation, Responder, Sent};
-use lambda_proto_tokio::{ContentType, Failure};
+use lambda_proto_tokio::{ContentType, Error, Failure, Runtime};
 use support::runtime;
 use tokio::io::AsyncWriteExt as _;
 
@@ -60,14 +60,21 @@ const WARM_UP: usize = 5;
 const COUNTED: usize = 20;
 
 /// Counts from the end of the warm-up to the last invocation, whose handler sends the count.
-fn invoked(invocations: &AtomicUsize, result: &Sender<usize>) {
-    match invocations.fetch_add(1, SeqCst) + 1 {
-        WARM_UP => COUNT.set(Some(0)),
-        last if last == WARM_UP + COUNTED => {
-            let count = COUNT.take().expect("the warm-up is over");
-            result.send(count).expect("the test waits");
+struct Counter {
+    invocations: AtomicUsize,
+    result: Sender<usize>,
+}
+
+impl Counter {
+    fn invoked(&self) {
+        match self.invocations.fetch_add(1, SeqCst) + 1 {
+            WARM_UP => COUNT.set(Some(0)),
+            last if last == WARM_UP + COUNTED => {
+                let count = COUNT.take().expect("the warm-up is over");
+                self.result.send(count).expect("the test waits");
+            }
+            _ => {}
         }
-        _ => {}
     }
 }
 
@@ -77,18 +84,27 @@ where
     F: Fn(Invocation, Responder) -> A + Send + Sync + 'static,
     A: Future<Output = Result<Sent, Failure>> + Send + 'static,
 {
+    count_allocations_of(event, async move |runtime, counter| {
+        let handler = move |invocation: Invocation, responder| {
+            counter.invoked();
+            handler(invocation, responder)
+        };
+        runtime.run_parallel(handler).await
+    })
+}
+
+/// Serves this event to a run on one thread, and counts the allocations.
+fn count_allocations_of(
+    event: &Event,
+    run: impl AsyncFnOnce(Runtime, Counter) -> Result<(), Error> + Send + 'static,
+) -> usize {
     let service = Service::start();
     let (result, count) = channel();
     let runtime = runtime(&service).log(|_| {});
     let stop = runtime.stop_handle();
-    let invocations = AtomicUsize::new(0);
-    let handler = move |invocation: Invocation, responder| {
-        invoked(&invocations, &result);
-        handler(invocation, responder)
-    };
     let run = move || {
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        tokio.block_on(runtime.run_parallel(handler))
+        tokio.block_on(run(runtime, Counter { invocations: AtomicUsize::new(0), result }))
     };
     let run = Running::new(service.lines(), move || stop.stop(), run);
     let mut connection = service.connection();
@@ -160,6 +176,28 @@ fn json_that_borrows_from_its_event_allocates_nothing() {
         responder.json(name).await
     };
     assert_eq!(count_allocations(&event, handler), 0);
+}
+
+#[cfg(feature = "tower")]
+#[test]
+fn a_service_whose_clone_is_free_allocates_nothing() {
+    use std::sync::Arc;
+
+    use lambda_proto_tokio::tower::service_fn;
+
+    let count = count_allocations_of(&event(6_000), async |runtime, counter| {
+        let counter = Arc::new(counter);
+        let service = service_fn(move |invocation: Invocation| {
+            counter.invoked();
+            async move {
+                tokio::task::yield_now().await;
+                assert_eq!(invocation.body().len(), 6_000);
+                Ok("answer")
+            }
+        });
+        runtime.run_service(service).await
+    });
+    assert_eq!(count, 0);
 }
 
 #[test]

@@ -1,0 +1,81 @@
+//! Runtimes that call a service of tower, on four threads.
+
+use lambda_proto_service::{Connection, Event, Outcome, Request, Running, Service as Lambda};
+use lambda_proto_tokio::parallel::Invocation;
+use lambda_proto_tokio::tower::Answer;
+use lambda_proto_tokio::{Endpoint, Error, Failure, Runtime};
+use tower::Service;
+
+/// A runtime that talks to this Lambda and logs to its lines.
+pub(crate) fn runtime(lambda: &Lambda) -> Runtime {
+    let endpoint = Endpoint::parse(&lambda.address()).expect("the test's address is one");
+    let lines = lambda.lines().clone();
+    Runtime::new(endpoint).log(move |line| lines.push(line.to_string()))
+}
+
+/// A tokio runtime with four threads.
+pub(crate) fn threads() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(4).enable_all().build().expect("threads")
+}
+
+/// Runs the service that `make` makes within tokio.
+pub(crate) fn run<S>(
+    lambda: &Lambda,
+    runtime: Runtime,
+    make: impl FnOnce() -> S + Send + 'static,
+) -> Running<Error>
+where
+    S: Service<Invocation, Response: Answer + Send, Error: Into<Failure> + Send>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+{
+    let stop = runtime.stop_handle();
+    let run = move || threads().block_on(async { runtime.run_service(make()).await });
+    Running::new(lambda.lines(), move || stop.stop(), run)
+}
+
+/// Runs the service with one slot.
+pub(crate) fn run_one<S>(lambda: &Lambda, service: S) -> Running<Error>
+where
+    S: Service<Invocation, Response: Answer + Send, Error: Into<Failure> + Send>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+{
+    run(lambda, runtime(lambda), move || service)
+}
+
+/// Serves one event to the service, and checks that the loop continues.
+pub(crate) fn invoke_once<S>(event: impl Into<Vec<u8>>, service: S) -> Request
+where
+    S: Service<Invocation, Response: Answer + Send, Error: Into<Failure> + Send>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+{
+    let lambda = Lambda::start();
+    Outcome::of(&lambda, run_one(&lambda, service), Event::new("id-1", event)).request
+}
+
+/// Serves an event, and takes the answer.
+#[track_caller]
+pub(crate) fn invoke(connection: &mut Connection, event: &str) -> Request {
+    connection.invoke(Event::new("id-1", event));
+    let request = connection.request();
+    connection.take_answer();
+    request
+}
+
+/// The type and the message of an error.
+#[track_caller]
+pub(crate) fn error_of(request: &Request) -> (String, String) {
+    let error = request.json();
+    let text = |name: &str| error[name].as_str().expect("a text").to_owned();
+    request.assert_error("id-1", &text("errorType"));
+    (text("errorType"), text("errorMessage"))
+}
+
+/// The same as a function that compares, for errors of type `Function.Error`.
+#[track_caller]
+pub(crate) fn assert_unnamed(request: &Request, message: &str) {
+    assert_eq!(error_of(request), ("Function.Error".to_owned(), message.to_owned()));
+}
