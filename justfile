@@ -82,6 +82,8 @@ features:
         --test lifecycle_context --test lifecycle_work --test lifecycle_signals
     cargo test --locked -p lambda-proto-tokio --features http --test http
     cargo test --locked -p lambda-proto-tokio --features http --doc
+    cargo test --locked -p lambda-proto-tokio --features anyhow,lambda-runtime,tracing --lib --test lambda_runtime \
+        --test parallel_allocations --test span --test tower
     cargo test --locked -p lambda-proto --features embedded-io-async --doc
     cargo test --locked -p lambda-proto --features embedded-io-async,alloc --test async_driver \
         --test async_driver_cancellation --test async_driver_events --test async_driver_executors \

@@ -309,15 +309,20 @@
 //! The runtime does not set this environment variable; the trace id is in the [`Invocation`]. [The
 //! first page of `lambda-proto-std`] says why, and how to pass it on. In async code, a span of
 //! `tracing` is attached to a future (`tracing::Instrument`); a span that is entered must not be
-//! kept across an await.
+//! kept across an await. The module `span` (feature `tracing`) makes the span of an invocation.
 //!
 //! # From `lambda_runtime`
 //!
-//! What `service_fn` takes, an async function from `LambdaEvent<T>` to `Result<R, E>`, becomes a
-//! handler that reads the event with `invocation.json()?` and answers with
+//! With the feature `lambda-runtime`, a handler that was written for that crate runs after a change of
+//! its imports, with its layers of tower: see [`lambda_runtime`], which also
+//! lists what differs.
+//!
+//! In the shape of this crate, what `service_fn` takes, an async function from `LambdaEvent<T>` to
+//! `Result<R, E>`, becomes a handler that reads the event with `invocation.json()?` and answers with
 //! `responder.json(response).await`. The context is the invocation: `invocation.request_id()`,
-//! `invocation.deadline()`. Middleware in the form of tower layers has no counterpart. With `run`,
-//! neither the handler nor its future has to be `Send` or `'static`.
+//! `invocation.deadline()`. Layers of tower go around a service of invocations, with
+//! [`Runtime::run_service`] (feature `tower`). With `run`, neither the handler nor its future has to
+//! be `Send` or `'static`.
 //!
 //! # Layers
 //!
@@ -337,12 +342,16 @@ mod handler;
 mod hooks;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "lambda-runtime")]
+pub mod lambda_runtime;
 mod lifecycle;
 mod memory;
 pub mod parallel;
 mod runtime;
 mod scratch;
 mod socket;
+#[cfg(feature = "tracing")]
+pub mod span;
 mod stop;
 #[cfg(feature = "tower")]
 pub mod tower;

@@ -1,0 +1,9 @@
+//! Handlers in the shape of the crate `lambda_runtime`.
+#![cfg(feature = "lambda-runtime")]
+
+mod concurrency;
+mod context;
+mod errors;
+mod handlers;
+mod streams;
+mod support;
