@@ -266,13 +266,16 @@ impl Origin {
 
     /// The failure that was [boxed](Failure::into_boxed_error), if this is one.
     fn take_boxed_failure(&mut self) -> Option<Failure> {
-        let Self::Boxed(boxed) = self else { return None };
-        match boxed.take()?.downcast::<BoxedFailure>() {
-            Ok(failure) => Some(failure.0),
-            Err(error) => {
-                *boxed = Some(error);
-                None
-            }
+        match self {
+            Self::Boxed(boxed) => match boxed.take()?.downcast::<BoxedFailure>() {
+                Ok(failure) => Some(failure.0),
+                Err(error) => {
+                    *boxed = Some(error);
+                    None
+                }
+            },
+            #[cfg(feature = "anyhow")]
+            Self::Anyhow(_) => None,
         }
     }
 
