@@ -29,15 +29,16 @@
 //!
 //! | `lambda_runtime` | here |
 //! |---|---|
-//! | The error type that is reported is the name of the handler's Rust type, such as `alloc::boxed::Box<dyn core::error::Error + …>` | `Function.Error`, or what the error [names](Diagnostic). The error keeps its causes, which become the first lines of its stack trace |
-//! | An event that does not fit has an error type of that crate, and the path to the place | `Runtime.UnmarshalError`, and line and column |
-//! | A panic has the type that the runtime was compiled with | `Function.Panic`, with the place |
+//! | The error type that is reported is the name of the handler's Rust type, such as `&alloc::boxed::Box<dyn core::error::Error + …>` | `Function.Error`, or what the error [names](Diagnostic). The error keeps its causes, which become the first lines of its stack trace |
+//! | An event that does not fit has the name of a type of that crate, and the path to the place | `Runtime.UnmarshalError`, and line and column |
+//! | A panic has the name of a Rust type, and a message that begins with `Lambda panicked` | `Function.Panic`, the message as it is, and the place |
+//! | An error of `poll_ready` ends the process | it is the error of its invocation |
 //! | `run` serves one invocation after the other, whatever Lambda announces | [`run`] serves as many at a time as Lambda announces, in the task that awaits it; its future cannot be spawned |
 //! | `run_concurrent` (feature `concurrency-tokio`) | [`run_concurrent`] |
 //! | `run` panics without the variables of the environment | the error names the variable; [`Config`] has defaults for the others |
 //! | `run` adds a span to each invocation | [`span`](crate::span) does (feature `tracing`) |
 //! | `_X_AMZN_TRACE_ID` is set | it is [not set](crate#_x_amzn_trace_id); see [`Context::xray_trace_id`] |
-//! | A header that is missing or unreadable ends the process | the field of [`Context`] says what it is then |
+//! | A missing deadline ends the process, as does a deadline, a client context or an identity that cannot be read | the fields of [`Context`] say what they are then |
 //! | `Runtime::new(handler).run()` | `run(handler)`, or [`run_on`] a [`Runtime`] that the program has set up |
 //! | `Runtime::layer` | the layer goes around the handler, and sees [`LambdaEvent`] instead of the raw event. [`Runtime::run_service`](crate::Runtime::run_service) has layers around the raw event |
 //! | `register_snapstart_resource` | [`Lifecycle::before_snapshot`](crate::Lifecycle::before_snapshot) and [`after_restore`](crate::Lifecycle::after_restore) |
@@ -45,8 +46,8 @@
 //! | `tracing::init_default_subscriber` writes lines of `tracing_subscriber` | [`tracing::init_default_subscriber`] writes to [`Log`](crate::Log) (feature `tracing`) |
 //!
 //! These have no counterpart: `Context::new`, which takes a map of headers, the module `layers`,
-//! `handler_fn`, the re-exported crate `tower`, conversions from `eyre` and `miette` (their reports
-//! become an [`Error`] by `?`), and [`streaming::Body`] as an `http_body::Body`.
+//! `handler_fn`, the re-exported crate `tower`, conversions from `eyre` and `miette`, whose reports
+//! become an [`Error`] by `.into()`, and [`streaming::Body`] as an `http_body::Body`.
 
 mod context;
 mod diagnostic;

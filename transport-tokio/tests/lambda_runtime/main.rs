@@ -5,5 +5,6 @@ mod concurrency;
 mod context;
 mod errors;
 mod handlers;
+mod program;
 mod streams;
 mod support;
