@@ -47,8 +47,9 @@
 //! | `error.type` | empty; the function records it |
 //!
 //! A field that is not known is absent. `Span::current().record("faas.trigger", "http")` records an
-//! empty one. The parent of the span is the span that is entered when it is made; a propagator of
-//! OpenTelemetry makes another one of the trace header.
+//! empty one. The span has the parent that any span has where it is made. To continue the trace of
+//! the caller, give it the parent that a propagator of OpenTelemetry reads from the trace header,
+//! before it is entered.
 //!
 //! # Cold starts
 //!

@@ -16,7 +16,9 @@ use tokio::sync::Semaphore;
 use tower::timeout::error::Elapsed;
 use tower::{Service, ServiceBuilder};
 
-use crate::support::{assert_unnamed, error_of, invoke, invoke_once, run, run_one, runtime};
+use crate::support::{
+    assert_unnamed, error_of, invoke, invoke_once, run, run_one, runtime, wait_until,
+};
 
 const SOON: Duration = Duration::from_millis(20);
 
@@ -125,9 +127,7 @@ fn an_invocation_waits_until_the_service_is_ready_for_it() {
     let run = run(&lambda, runtime(&lambda).slots(2), move || service);
     let mut connections = lambda.open_slots(2);
     connections[0].send(Event::new("id-1", "").bytes());
-    while counted.begun.load(SeqCst) == 0 {
-        std::thread::yield_now();
-    }
+    wait_until(|| counted.begun.load(SeqCst) > 0);
     connections[1].send(Event::new("id-1", "").bytes());
     connections[1].expect_silence();
     counted.go_on.add_permits(1);
@@ -148,9 +148,7 @@ fn load_is_shed_instead_of_a_wait() {
     let run = run(&lambda, runtime(&lambda).slots(2), move || service);
     let mut connections = lambda.open_slots(2);
     connections[0].send(Event::new("id-1", "").bytes());
-    while counted.begun.load(SeqCst) == 0 {
-        std::thread::yield_now();
-    }
+    wait_until(|| counted.begun.load(SeqCst) > 0);
     for _ in 0..2 {
         connections[1].send(Event::new("id-1", "").bytes());
         let request = connections[1].request();

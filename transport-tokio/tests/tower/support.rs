@@ -1,6 +1,10 @@
 //! Runtimes that call a service of tower, on four threads.
 
-use lambda_proto_service::{Connection, Event, Outcome, Request, Running, Service as Lambda};
+use std::time::Instant;
+
+use lambda_proto_service::{
+    Connection, Event, Outcome, PATIENCE, Request, Running, Service as Lambda,
+};
 use lambda_proto_tokio::parallel::Invocation;
 use lambda_proto_tokio::tower::Answer;
 use lambda_proto_tokio::{Endpoint, Error, Failure, Runtime};
@@ -56,6 +60,16 @@ where
     Outcome::of(&lambda, run_one(&lambda, service), Event::new("id-1", event)).request
 }
 
+/// Waits until this is so.
+#[track_caller]
+pub(crate) fn wait_until(is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "it does not happen");
+        std::thread::yield_now();
+    }
+}
+
 /// Serves an event, and takes the answer.
 #[track_caller]
 pub(crate) fn invoke(connection: &mut Connection, event: &str) -> Request {
@@ -74,7 +88,7 @@ pub(crate) fn error_of(request: &Request) -> (String, String) {
     (text("errorType"), text("errorMessage"))
 }
 
-/// The same as a function that compares, for errors of type `Function.Error`.
+/// Checks that this is an error of type `Function.Error` with this message.
 #[track_caller]
 pub(crate) fn assert_unnamed(request: &Request, message: &str) {
     assert_eq!(error_of(request), ("Function.Error".to_owned(), message.to_owned()));
