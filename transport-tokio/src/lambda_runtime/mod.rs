@@ -39,9 +39,9 @@
 //! | `run` adds a span to each invocation | [`span`](crate::span) does (feature `tracing`) |
 //! | `_X_AMZN_TRACE_ID` is set | it is [not set](crate#_x_amzn_trace_id); see [`Context::xray_trace_id`] |
 //! | A missing deadline ends the process, as does a deadline, a client context or an identity that cannot be read | the fields of [`Context`] say what they are then |
-//! | `Runtime::new(handler).run()` | `run(handler)`, or [`run_on`] a [`Runtime`] that the program has set up |
+//! | `Runtime::new(handler).run()` | `run(handler)`, or [`run_on`] a [`Runtime`] that the program has set up, with or without a lifecycle |
 //! | `Runtime::layer` | the layer goes around the handler, and sees [`LambdaEvent`] instead of the raw event. [`Runtime::run_service`](crate::Runtime::run_service) has layers around the raw event |
-//! | `register_snapstart_resource` | [`Lifecycle::before_snapshot`](crate::Lifecycle::before_snapshot) and [`after_restore`](crate::Lifecycle::after_restore) |
+//! | `register_snapstart_resource` | [`Lifecycle::before_snapshot`](crate::Lifecycle::before_snapshot) and [`after_restore`](crate::Lifecycle::after_restore) of a lifecycle for [`run_on`] |
 //! | [`spawn_graceful_shutdown_handler`] ends the process on a task of its own | the hook runs when the invocation in flight has ended, and `run` returns |
 //! | `tracing::init_default_subscriber` writes lines of `tracing_subscriber` | [`tracing::init_default_subscriber`] writes to [`Log`](crate::Log) (feature `tracing`) |
 //!
@@ -49,6 +49,7 @@
 //! `handler_fn`, the re-exported crate `tower`, conversions from `eyre` and `miette`, whose reports
 //! become an [`Error`] by `.into()`, and [`streaming::Body`] as an `http_body::Body`.
 
+mod any_runtime;
 mod context;
 mod diagnostic;
 mod response;
@@ -71,6 +72,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 pub use tower_service::Service;
 
+pub use self::any_runtime::AnyRuntime;
 pub use self::context::{ClientApplication, ClientContext, CognitoIdentity, Config, Context};
 pub use self::diagnostic::Diagnostic;
 pub use self::response::{FunctionResponse, IntoFunctionResponse, MetadataPrelude, StreamResponse};
@@ -155,12 +157,10 @@ where
     E: Into<Error> + Send + Debug,
 {
     let runtime = Runtime::from_env()?;
-    let Some(lifecycle) = shutdown::lifecycle() else { return run_on(runtime, handler).await };
-    let handler = Shared::new(handler);
-    let runtime = runtime.lifecycle(lifecycle);
-    let run =
-        runtime.run(async |invocation, responder, _| handler.answer(invocation, responder).await);
-    Ok(run.await?)
+    match shutdown::lifecycle() {
+        Some(lifecycle) => run_on(runtime.lifecycle(lifecycle), handler).await,
+        None => run_on(runtime, handler).await,
+    }
 }
 
 /// As [`run`], on a runtime that the program has set up. It ignores the hooks of
@@ -180,7 +180,7 @@ where
 /// # Errors
 ///
 /// As [`Runtime::run`].
-pub async fn run_on<A, F, R, B, S, D, E>(runtime: Runtime, handler: F) -> Result<(), Error>
+pub async fn run_on<A, F, R, B, S, D, E>(runtime: impl AnyRuntime, handler: F) -> Result<(), Error>
 where
     F: Service<LambdaEvent<A>, Response = R>,
     F::Error: Into<Diagnostic> + Debug + 'static,
@@ -193,7 +193,7 @@ where
 {
     let handler = Shared::new(handler);
     let run =
-        runtime.run(async |invocation, responder| handler.answer(invocation, responder).await);
+        runtime.run_all(async |invocation, responder| handler.answer(invocation, responder).await);
     Ok(run.await?)
 }
 
@@ -216,17 +216,10 @@ where
     E: Into<Error> + Send + Debug + 'static,
 {
     let runtime = Runtime::from_env()?;
-    let Some(lifecycle) = shutdown::lifecycle() else {
-        return run_concurrent_on(runtime, handler).await;
-    };
-    let config = Arc::new(Config::from_env());
-    let run = runtime.lifecycle(lifecycle).run_tasks(move || {
-        let (handler, config) = (handler.clone(), config.clone());
-        move |invocation, responder, _| {
-            answer_parallel(handler.clone(), config.clone(), invocation, responder)
-        }
-    });
-    Ok(run.await?)
+    match shutdown::lifecycle() {
+        Some(lifecycle) => run_concurrent_on(runtime.lifecycle(lifecycle), handler).await,
+        None => run_concurrent_on(runtime, handler).await,
+    }
 }
 
 /// As [`run_concurrent`], on a runtime that the program has set up. It ignores the hooks of
@@ -236,7 +229,7 @@ where
 ///
 /// As [`Runtime::run_parallel`].
 pub async fn run_concurrent_on<A, F, R, B, S, D, E>(
-    runtime: Runtime,
+    runtime: impl AnyRuntime,
     handler: F,
 ) -> Result<(), Error>
 where
@@ -251,7 +244,7 @@ where
     E: Into<Error> + Send + Debug + 'static,
 {
     let config = Arc::new(Config::from_env());
-    let run = runtime.run_tasks(move || {
+    let run = runtime.run_all_tasks(move || {
         let (handler, config) = (handler.clone(), config.clone());
         move |invocation, responder| {
             answer_parallel(handler.clone(), config.clone(), invocation, responder)

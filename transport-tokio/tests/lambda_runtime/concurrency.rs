@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
-use lambda_proto_service::{Connection, Event, Service as Lambda};
+use lambda_proto_service::{Connection, Event, Gate, Service as Lambda};
+use lambda_proto_tokio::Lifecycle;
 use lambda_proto_tokio::lambda_runtime::{
-    Error, LambdaEvent, run_concurrent_on, run_on, service_fn,
+    Error, LambdaEvent, run_concurrent, run_concurrent_on, run_on, service_fn,
 };
 use tokio::sync::{Barrier, Semaphore};
 use tower::ServiceBuilder;
 
-use crate::support::{runtime, start_on};
+use crate::support::{invoke, runtime, start, start_on};
 
 const SLOTS: usize = 3;
 
@@ -113,4 +114,42 @@ fn clones_of_a_handler_run_on_several_threads() {
         connection.expect_next();
     }
     run.stop();
+}
+
+#[test]
+fn a_runtime_with_a_lifecycle_runs_its_hooks_around_a_handler() {
+    for is_concurrent in [false, true] {
+        let lambda = Lambda::start();
+        let is_shut_down = Gate::default();
+        let shuts_down = is_shut_down.clone();
+        let run = start(&lambda, async move |runtime| {
+            let lifecycle = Lifecycle::new().signals(false).on_shutdown("end", async move |_| {
+                shuts_down.open();
+                Ok(())
+            });
+            let runtime = runtime.lifecycle(lifecycle);
+            let handler =
+                service_fn(async |event: LambdaEvent<usize>| Ok::<_, Error>(event.payload));
+            match is_concurrent {
+                true => run_concurrent_on(runtime, handler).await,
+                false => run_on(runtime, handler).await,
+            }
+        });
+        let mut connection = lambda.connection();
+        assert_eq!(invoke(&mut connection, "7").body, b"7");
+        connection.expect_next();
+        assert!(!is_shut_down.is_open());
+        run.stop();
+        assert!(is_shut_down.is_open());
+    }
+}
+
+#[test]
+fn the_future_of_a_concurrent_run_may_be_spawned() {
+    fn is_send<T: Send>(_: &T) {}
+
+    let lambda = Lambda::start();
+    let handler = service_fn(async |event: LambdaEvent<usize>| Ok::<_, Error>(event.payload));
+    is_send(&run_concurrent(handler));
+    is_send(&run_concurrent_on(runtime(&lambda), handler));
 }
