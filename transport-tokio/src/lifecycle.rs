@@ -1,19 +1,21 @@
 //! A runtime with a lifecycle before, between and after its invocations.
 
+mod first;
+
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use futures_util::future::select;
 use lambda_proto::api::InvocationHead;
-use lambda_proto::client::Receipt;
 use lambda_proto::lifecycle::{Clocks, TimeLimit};
-use lambda_proto_host::lifecycle::{NoLifecycle, Shutdown, clock};
-use lambda_proto_host::{Crossed, Error, Failure, Started, Starting, Tasks, catch};
+use lambda_proto_host::lifecycle::{NoLifecycle, clock};
+use lambda_proto_host::{Crossed, Error, Failure, Started, Tasks, catch};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::sleep_until;
 
+use self::first::First;
 use crate::connector::unless_stopped;
 use crate::context::{Context, Shared};
 use crate::handler::{Invocation, Responder, Sent};
@@ -475,41 +477,5 @@ impl Worker<InLifecycle> {
             Some(ending) => Arc::new(ending).finish().await,
             None => Ok(()),
         }
-    }
-}
-
-/// The worker for the calls before the first invocation, if there are any.
-struct First {
-    runtime: Runtime,
-    tokio: Handle,
-    worker: Option<Worker>,
-}
-
-impl First {
-    fn take(&mut self) -> Worker {
-        self.worker.take().unwrap_or_else(|| self.runtime.tracked_worker())
-    }
-}
-
-impl Starting for First {
-    fn on_stop(&self, stopping: &Shutdown) {
-        self.runtime.stop.set_stopping(stopping);
-    }
-
-    fn fail_init(&mut self, failure: &Failure) -> Result<(), Error> {
-        let worker = self.take();
-        self.tokio.block_on(worker.fail_init(failure))
-    }
-
-    fn restore_next(&mut self) -> Result<Option<Receipt>, Error> {
-        let mut worker = self.take();
-        let answer = self.tokio.block_on(worker.restore_next())?;
-        self.worker = Some(worker);
-        Ok(answer)
-    }
-
-    fn fail_restore(&mut self, failure: &Failure) -> Result<(), Error> {
-        let worker = self.take();
-        self.tokio.block_on(worker.fail_restore(failure))
     }
 }
