@@ -78,12 +78,10 @@ tests:
 features:
     cargo test --locked -p lambda-proto-host --all-features
     cargo test --locked -p lambda-proto-std -p lambda-proto-mio --test current --features log
-    cargo test --locked -p lambda-proto-tokio --features log,tokio-util --test current --test parallel \
-        --test lifecycle_context --test lifecycle_work --test lifecycle_signals
-    cargo test --locked -p lambda-proto-tokio --features http --test http
-    cargo test --locked -p lambda-proto-tokio --features http --doc
-    cargo test --locked -p lambda-proto-tokio --features anyhow,lambda-runtime,tracing --lib --test lambda_runtime \
+    cargo test --locked -p lambda-proto-tokio --all-features --lib --test current --test http --test lambda_runtime \
+        --test lifecycle_context --test lifecycle_signals --test lifecycle_work --test parallel \
         --test parallel_allocations --test span --test tower
+    cargo test --locked -p lambda-proto-tokio --all-features --doc
     cargo test --locked -p lambda-proto --features embedded-io-async --doc
     cargo test --locked -p lambda-proto --features embedded-io-async,alloc --test async_driver \
         --test async_driver_cancellation --test async_driver_events --test async_driver_executors \
