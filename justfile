@@ -7,7 +7,7 @@ export PATH := tools / "bin" + ":" + tools / "cargo/bin" + ":" + env("PATH")
 export CARGO_TARGET_DIR := env("CARGO_TARGET_DIR", justfile_directory() / "target")
 
 published := "lambda-proto lambda-proto-extension lambda-proto-host lambda-proto-std lambda-proto-tokio lambda-proto-mio"
-workspaces := "Cargo.toml examples/nolibc/Cargo.toml verify/panic-free/Cargo.toml verify/lambda-http/Cargo.toml benches/Cargo.toml fuzz/Cargo.toml"
+workspaces := "Cargo.toml examples/aws-sdk/Cargo.toml examples/nolibc/Cargo.toml verify/panic-free/Cargo.toml verify/lambda-http/Cargo.toml benches/Cargo.toml fuzz/Cargo.toml"
 
 [private]
 default:
@@ -20,7 +20,7 @@ lint: format spelling words clippy doc
 test: tests features alone hello
 
 # The long proofs, whole: the model, ten million invocations, every cut, fuzzing; then what is published
-proof: (soak "10000000") cuts panic-free sizes counts lambda-http emulator loops lifecycle (fuzz "600") dist
+proof: (soak "10000000") cuts panic-free sizes counts lambda-http emulator loops lifecycle aws-sdk (fuzz "600") dist
 
 # What an invocation costs, beside the floor and other clients: benches/RESULTS.md and its graphs
 bench *arguments:
@@ -157,6 +157,12 @@ loops:
 [private]
 lifecycle:
     cargo test --locked --release --workspace --test lifecycle --test async_work --test axum
+
+# The AWS SDK on lambda-proto-tokio, with a queue that its tests play.
+[private]
+aws-sdk:
+    cargo clippy --quiet --locked --manifest-path examples/aws-sdk/Cargo.toml --all-targets -- -D warnings
+    cargo test --locked --manifest-path examples/aws-sdk/Cargo.toml
 
 # ---- parts of `dist`
 

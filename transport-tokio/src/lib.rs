@@ -76,7 +76,7 @@
 //!
 //! A client of an AWS SDK, an HTTP client or a pool of database connections is made once, in
 //! [`init`](Runtime::init), and the handler borrows it. If init fails, that is reported to the
-//! service.
+//! service. [A function with the AWS SDK] also has time limits, retries and trace ids.
 //!
 //! ```no_run
 //! use lambda_proto_tokio::{Error, Failure, Runtime};
@@ -329,6 +329,7 @@
 //! The protocol itself is in [`lambda_proto`]; this crate adds tokio's sockets and timers to its
 //! [`async_driver`](lambda_proto::async_driver), memory for events, and the environment.
 //!
+//! [A function with the AWS SDK]: https://github.com/lambda-proto/lambda-proto/tree/main/examples/aws-sdk
 //! [Work that outlives the answer]: https://github.com/lambda-proto/lambda-proto/blob/main/docs/async-work.md
 //! [The first page of `lambda-proto-std`]: https://docs.rs/lambda-proto-std#_x_amzn_trace_id
 #![cfg_attr(docsrs, feature(doc_cfg))]
