@@ -35,6 +35,57 @@ pub fn event(length: usize) -> Vec<u8> {
     format!(r#"{{"d": "{}"}}"#, "x".repeat(length.saturating_sub(frame.len()))).into_bytes()
 }
 
+/// The event of a function URL: a `GET` of `/`, as a browser sends it (Lambda Developer Guide:
+/// invoking function URLs).
+pub fn http_event() -> Vec<u8> {
+    let agent = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+    let id = "tc7ofmpzkigrlvc4ajr6gbltxu0vdwtq";
+    let domain = format!("{id}.lambda-url.us-east-1.on.aws");
+    serde_json::json!({
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": "/",
+        "rawQueryString": "",
+        "headers": {
+            "accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+            "accept-encoding": "gzip, deflate, br, zstd",
+            "accept-language": "en-GB,en;q=0.5",
+            "host": domain,
+            "user-agent": agent,
+            "x-amzn-tls-cipher-suite": "TLS_AES_128_GCM_SHA256",
+            "x-amzn-tls-version": "TLSv1.3",
+            "x-amzn-trace-id": "Root=1-6a1f3c22-6e0b1d1f5d3a4c2e7b9f8a60",
+            "x-forwarded-for": "203.0.113.7",
+            "x-forwarded-port": "443",
+            "x-forwarded-proto": "https",
+        },
+        "requestContext": {
+            "accountId": "anonymous",
+            "apiId": id,
+            "domainName": domain,
+            "domainPrefix": id,
+            "http": {
+                "method": "GET",
+                "path": "/",
+                "protocol": "HTTP/1.1",
+                "sourceIp": "203.0.113.7",
+                "userAgent": agent,
+            },
+            "requestId": "0b4a4d0f-5c3e-4a52-9b0e-3f2c1d0e9a87",
+            "routeKey": "$default",
+            "stage": "$default",
+            "time": "21/Nov/2026:09:18:58 +0000",
+            "timeEpoch": 1_795_252_738_000_u64,
+        },
+        "isBase64Encoded": false,
+    })
+    .to_string()
+    .into_bytes()
+}
+
+/// The body of the HTTP response to [`http_event`].
+pub const HELLO: &str = "Hello, World!";
+
 /// [`TAKEN`] followed by a reply to `next` with its event, to be sent together or separately.
 pub struct Canned {
     bytes: Vec<u8>,
@@ -42,12 +93,11 @@ pub struct Canned {
 }
 
 impl Canned {
-    /// Makes the replies for an event of this many bytes.
-    pub fn new(body_length: usize) -> Self {
-        let event = event(body_length);
+    /// Makes the replies for this event.
+    pub fn new(event: &[u8]) -> Self {
         let bytes = [TAKEN, &next_head(event.len())].concat();
         let body = bytes.len();
-        Self { bytes: [bytes, event].concat(), body }
+        Self { bytes: [&bytes[..], event].concat(), body }
     }
 
     /// All bytes.
@@ -103,7 +153,7 @@ mod tests {
 
     #[test]
     fn an_event_has_the_requested_length_and_its_number() {
-        let mut canned = Canned::new(128);
+        let mut canned = Canned::new(&event(128));
         assert_eq!(canned.event().len(), 128);
         let _json: serde_json::Value = serde_json::from_slice(canned.event()).expect("it is JSON");
         canned.set_number(99);

@@ -58,8 +58,11 @@ pub(crate) fn check(options: &Options) -> Result<()> {
         at_most(&what, instructions(kind.name())?, most);
     }
     for Row { client, allocations, .. } in &rows {
-        let holds = *allocations <= bounds::ALLOCATIONS;
-        tell(&format!("allocations of {client}"), *allocations, "none", holds);
+        let (most, words) = match bounds::ALLOCATING.iter().find(|it| it.0.name() == client) {
+            Some((_, most)) => (*most, format!("at most {most}")),
+            None => (bounds::ALLOCATIONS, "none".to_owned()),
+        };
+        tell(&format!("allocations of {client}"), *allocations, &words, *allocations <= most);
     }
     let count = sizes::crates(&benches().join(".."), sizes::TOKIO_WITHOUT_FEATURES)?;
     let most = bounds::TOKIO_CRATES;

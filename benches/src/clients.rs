@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::error::{Error, Result};
 use crate::programs::{Programs, benches};
 
-/// A program that echoes events.
+/// A program that echoes events, or answers HTTP requests.
 #[derive(Clone)]
 pub(crate) struct Client {
     pub(crate) kind: Kind,
@@ -27,16 +27,18 @@ pub(crate) enum Kind {
     AsyncEcho,
     AsyncEchoPipelined,
     AsyncEchoParallel,
+    AsyncService,
     LambdaRuntime,
     LambdaRuntimeThreads,
     LambdaRuntimeConcurrent,
     LambdaRuntimeConcurrentThreads,
     Awslambdaric,
     Nolibc,
+    LambdaHttp,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Floor,
         Self::FloorPipelined,
         Self::Echo,
@@ -45,12 +47,14 @@ impl Kind {
         Self::AsyncEcho,
         Self::AsyncEchoPipelined,
         Self::AsyncEchoParallel,
+        Self::AsyncService,
         Self::LambdaRuntime,
         Self::LambdaRuntimeThreads,
         Self::LambdaRuntimeConcurrent,
         Self::LambdaRuntimeConcurrentThreads,
         Self::Awslambdaric,
         Self::Nolibc,
+        Self::LambdaHttp,
     ];
 
     /// Its name in options and tables.
@@ -64,12 +68,14 @@ impl Kind {
             Self::AsyncEcho => "async_echo",
             Self::AsyncEchoPipelined => "async_echo-pipelined",
             Self::AsyncEchoParallel => "async_echo-parallel",
+            Self::AsyncService => "async_service",
             Self::LambdaRuntime => "lambda_runtime",
             Self::LambdaRuntimeThreads => "lambda_runtime-threads",
             Self::LambdaRuntimeConcurrent => "lambda_runtime-concurrent",
             Self::LambdaRuntimeConcurrentThreads => "lambda_runtime-concurrent-threads",
             Self::Awslambdaric => "awslambdaric",
             Self::Nolibc => "nolibc",
+            Self::LambdaHttp => "lambda_http",
         }
     }
 
@@ -92,13 +98,18 @@ impl Kind {
         )
     }
 
+    /// Whether it answers HTTP requests with axum, instead of echoing events.
+    pub(crate) fn is_http(self) -> bool {
+        matches!(self, Self::LambdaHttp)
+    }
+
     /// Whether it is measured with one slot and bodies of several lengths. `nolibc` takes only
     /// small bodies; only its size and its start are of interest.
     pub(crate) fn has_bodies(self) -> bool {
         match self {
             Self::Pool | Self::AsyncEcho | Self::AsyncEchoParallel => true,
             Self::Nolibc => false,
-            _ => !self.has_slots(),
+            _ => !self.has_slots() && !self.is_http(),
         }
     }
 
@@ -151,6 +162,8 @@ impl Client {
             Kind::AsyncEcho => (async_echo(programs)?, &[]),
             Kind::AsyncEchoPipelined => (async_echo(programs)?, &["--pipelined"]),
             Kind::AsyncEchoParallel => (async_echo(programs)?, &["--parallel"]),
+            Kind::AsyncService => (programs.ours_with("tower", "async_service")?, &[]),
+            Kind::LambdaHttp => (programs.peer_with("http", "peer-lambda-http")?, &[]),
             Kind::LambdaRuntime => (peer(programs)?, &["one-thread", "single"]),
             Kind::LambdaRuntimeThreads => (peer(programs)?, &["threads", "single"]),
             Kind::LambdaRuntimeConcurrent => (peer(programs)?, &["one-thread", "concurrent"]),

@@ -12,7 +12,7 @@ use crate::error::{During, Error, Result};
 use crate::programs::{self, Programs};
 use crate::running::{Cores, Running};
 
-/// A typical event.
+/// A typical event of the echoes.
 const BODY: usize = 128;
 
 /// Counts per invocation.
@@ -27,13 +27,9 @@ pub(crate) struct Row {
 /// The name of bare httparse in the table.
 pub(crate) const HTTPARSE: &str = "bare-httparse";
 
-/// Counts for this project, the floor and bare httparse, and, if requested because it
-/// is slow, for `lambda_runtime`.
-pub(crate) fn count(
-    programs: &mut Programs,
-    cores: Cores,
-    with_lambda_runtime: bool,
-) -> Result<Vec<Row>> {
+/// Counts for this project, the floor and bare httparse, and, if requested because they
+/// are slow, for `lambda_runtime` and `lambda_http`.
+pub(crate) fn count(programs: &mut Programs, cores: Cores, with_peers: bool) -> Result<Vec<Row>> {
     if !programs::has("valgrind") {
         return Err(Error::new(
             "valgrind is missing, which counts instructions: apt-get install valgrind",
@@ -53,10 +49,11 @@ pub(crate) fn count(
         (Kind::Pool, LONG),
         (Kind::AsyncEcho, LONG),
         (Kind::AsyncEchoPipelined, LONG),
+        (Kind::AsyncService, LONG),
     ];
-    if with_lambda_runtime {
+    if with_peers {
         // With twenty times as many instructions, a shorter run is as precise.
-        kinds.push((Kind::LambdaRuntime, SHORT));
+        kinds.extend([(Kind::LambdaRuntime, SHORT), (Kind::LambdaHttp, SHORT)]);
     }
     for (kind, lengths) in kinds {
         let Some(client) = Client::find(kind, 1, None, programs)? else { continue };

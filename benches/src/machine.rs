@@ -36,7 +36,7 @@ impl Machine {
             ),
         ];
         let lock = fs::read_to_string(benches().join("Cargo.lock")).unwrap_or_default();
-        for name in ["lambda_runtime", "tokio", "hyper"] {
+        for name in ["lambda_runtime", "lambda_http", "axum", "tokio", "hyper"] {
             facts.push((name, version_in(&lock, name).unwrap_or("unknown").to_owned()));
         }
         let main_lock = fs::read_to_string(benches().join("../Cargo.lock")).unwrap_or_default();

@@ -30,7 +30,7 @@ Options of run:
   --out FOLDER       where to write RESULTS.md and graphs/; default: benches/, for complete runs
 Options of instructions:
   --json             one line of JSON per client
-  --all              includes lambda_runtime, which takes a minute
+  --all              includes lambda_runtime and lambda_http, which takes two minutes
 Options of all commands:
   --cores A,B        the cores of service and client; default: the first two
 ";

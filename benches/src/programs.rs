@@ -1,5 +1,5 @@
-//! Builds the programs to measure: release builds of the main workspace's examples, of the floor
-//! and of the peers, each as its users build it.
+//! Builds the programs to measure: release builds of the main workspace's examples, of the floor,
+//! of `ours` and of the peers, each as its users build it.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -38,6 +38,21 @@ impl Programs {
 
     pub(crate) fn peer(&mut self, name: &str) -> Result<PathBuf> {
         let arguments = ["--release", "-p", "lambda-benches-peers", "--bin", name];
+        self.build(&benches(), &arguments, name)
+    }
+
+    /// A peer that has dependencies of its own, enabled by this feature.
+    pub(crate) fn peer_with(&mut self, feature: &str, name: &str) -> Result<PathBuf> {
+        self.with("lambda-benches-peers", feature, name)
+    }
+
+    /// A program on `lambda-proto-tokio` with this feature.
+    pub(crate) fn ours_with(&mut self, feature: &str, name: &str) -> Result<PathBuf> {
+        self.with("lambda-benches-ours", feature, name)
+    }
+
+    fn with(&mut self, package: &str, feature: &str, name: &str) -> Result<PathBuf> {
+        let arguments = ["--release", "-p", package, "--features", feature, "--bin", name];
         self.build(&benches(), &arguments, name)
     }
 

@@ -8,16 +8,22 @@ use crate::error::{During, Result};
 use crate::graph::{self, Graph, Series};
 use crate::machine::Machine;
 use crate::options::{Options, Placement};
-use crate::results::{Group, Row};
+use crate::results::{Group, Row, Topic};
 use crate::{instructions, sizes, starts};
 
 /// A group as a table in Markdown.
 pub(crate) fn table(group: &Group) -> String {
     let (event, placement) = (bytes(group.body), placement(group.placement));
-    let about = if group.is_slots { "slots, " } else { "" };
+    let (about, peer) = match group.topic {
+        Topic::Bodies => ("", "lambda_runtime"),
+        Topic::Slots => ("slots, ", "lambda_runtime"),
+        Topic::Http => ("HTTP requests to axum, ", "its peer"),
+    };
     let mut text = format!("### {about}events of {event}, {placement}\n\n");
-    text += "| client | invocations/s | to its floor | to lambda_runtime | CPU µs | user time | system calls \
-        | waits, preemptions | resident, peak KiB |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|\n";
+    text += &format!(
+        "| client | invocations/s | to its floor | to {peer} | CPU µs | user time | system calls \
+        | waits, preemptions | resident, peak KiB |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|\n"
+    );
     for row in &group.rows {
         let kind = row.client.kind;
         let floor = group.row(kind.floor());
@@ -92,7 +98,7 @@ pub(crate) fn write(
     text += &starts::table(starts);
     text.push('\n');
     if let Some(rows) = &counts.instructions {
-        text += "### an invocation with an event of 128 B, counted by valgrind\n\n";
+        text += "### an invocation with an event of 128 B, or an HTTP request to axum, counted by valgrind\n\n";
         text += &instructions::table(rows);
         text.push('\n');
     }
@@ -116,6 +122,9 @@ The tables show the median of all rounds and its 95 % confidence interval (boots
   are compared with the pipelined floor, all others with the sequential one.
 - `lambda_runtime` takes the event as `RawValue`, the least that it can do with it; `-threads` means tokio's
   multi-threaded runtime with two workers, as `async_echo-parallel` uses, which is compared with that.
+- `lambda_http` answers the event of a function URL with the response of an axum application that says
+  hello, on one thread. The echoes beside it take an event of the same length.
+- `async_service` is `async_echo` as a service of tower, which owns its event and its answer.
 - In tables about slots, the service uses `epoll` for all clients, so that only the slots differ.
 
 ";
@@ -143,8 +152,12 @@ fn color(kind: Kind) -> &'static str {
         Kind::LambdaRuntimeThreads | Kind::LambdaRuntimeConcurrentThreads => "#cc79a7",
         Kind::Awslambdaric => "#e69f00",
         Kind::AsyncEchoParallel => "#f0e442",
-        // `nolibc` is in no graph.
-        Kind::AsyncEcho | Kind::AsyncEchoPipelined | Kind::Nolibc => "#000000",
+        // Of these only `async_echo` is in a graph.
+        Kind::AsyncEcho
+        | Kind::AsyncEchoPipelined
+        | Kind::AsyncService
+        | Kind::LambdaHttp
+        | Kind::Nolibc => "#000000",
     }
 }
 
@@ -153,7 +166,7 @@ fn cost(row: &Row) -> f64 {
 }
 
 fn by_body(groups: &[Group]) -> Option<Graph> {
-    let groups = groups.iter().filter(|group| !group.is_slots);
+    let groups = groups.iter().filter(|group| group.topic == Topic::Bodies);
     let placed = groups.clone().next()?.placement;
     let groups: Vec<_> = groups.filter(|group| group.placement == placed).collect();
     let series = DRAWN.map(|kind| Series {
@@ -177,7 +190,7 @@ fn by_body(groups: &[Group]) -> Option<Graph> {
 }
 
 fn by_slots(groups: &[Group]) -> Option<Graph> {
-    let group = groups.iter().find(|group| group.is_slots)?;
+    let group = groups.iter().find(|group| group.topic == Topic::Slots)?;
     let mut kinds: Vec<_> = group.rows.iter().map(|row| row.client.kind).collect();
     kinds.dedup();
     let most = group.rows.iter().map(|row| row.client.slots).max()?;

@@ -5,12 +5,22 @@ use crate::measure::{Calls, Sample};
 use crate::options::Placement;
 use crate::statistics::Estimate;
 
+/// What the clients of a group are compared in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Topic {
+    /// Events of one length, with one slot.
+    Bodies,
+    /// Several slots. All clients are served with `epoll`.
+    Slots,
+    /// HTTP requests to axum, beside echoes of events of the same length.
+    Http,
+}
+
 /// Clients to compare with each other, on the same cores.
 pub(crate) struct Group {
     pub(crate) placement: Placement,
     pub(crate) body: usize,
-    /// Whether the slots are compared: then all clients are served with `epoll`.
-    pub(crate) is_slots: bool,
+    pub(crate) topic: Topic,
     pub(crate) rows: Vec<Row>,
 }
 
@@ -48,9 +58,11 @@ impl Group {
     }
 
     /// `lambda_runtime` with the same number of slots, unless `of` is that client: with one thread,
-    /// or with several for a client of ours that has several.
+    /// or with several for a client of ours that has several. For axum it is `lambda_http`.
     pub(crate) fn peer(&self, of: &Row) -> Option<&Row> {
-        let kind = match (of.client.kind, self.is_slots) {
+        let is_slots = self.topic == Topic::Slots;
+        let kind = match (of.client.kind, is_slots) {
+            (Kind::LambdaHttp, _) => Kind::LambdaHttp,
             (Kind::AsyncEchoParallel, false) => Kind::LambdaRuntimeThreads,
             (Kind::AsyncEchoParallel, true) => Kind::LambdaRuntimeConcurrentThreads,
             (_, false) => Kind::LambdaRuntime,

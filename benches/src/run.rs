@@ -1,5 +1,7 @@
 //! Runs all measurements in rounds, so that other load of the machine affects all clients alike.
 
+use lambda_benches::canned::http_event;
+
 use crate::clients::{Client, Kind};
 use crate::error::{Error, Result};
 use crate::instructions;
@@ -7,7 +9,7 @@ use crate::machine::Machine;
 use crate::measure::{measure, system_calls};
 use crate::options::{Options, Placement};
 use crate::programs::{self, Programs, benches};
-use crate::results::{Group, Row};
+use crate::results::{Group, Row, Topic};
 use crate::running::{Cores, allow_many_files};
 use crate::{bounds, report, sizes, starts};
 
@@ -68,22 +70,29 @@ fn groups(options: &Options, programs: &mut Programs) -> Result<Vec<(Group, Core
     let with_slots = find(kinds.iter().filter(|kind| kind.has_slots()), slots, options, programs)?;
     let references = kinds.iter().filter(|kind| matches!(kind, Kind::Floor | Kind::Echo));
     let references = find(references, &[1], options, programs)?;
+    let is_beside_http =
+        |kind: &&Kind| matches!(kind, Kind::Floor | Kind::AsyncEcho | Kind::LambdaRuntime);
+    let beside_http = find(kinds.iter().filter(is_beside_http), &[1], options, programs)?;
+    let with_http = find(kinds.iter().filter(|kind| kind.is_http()), &[1], options, programs)?;
     let mut groups = Vec::new();
     for placement in placements.iter().copied() {
         let Some(cores) = options.cores(placement)? else {
             eprintln!("skipping the placement \"apart\": there is only one core");
             continue;
         };
-        let mut add = |body, is_slots, clients: &[&[Client]]| {
+        let mut add = |body, topic, clients: &[&[Client]]| {
             let new = |client| Row { client, samples: Vec::new(), calls: None };
             let rows: Vec<_> = clients.concat().into_iter().map(new).collect();
             if !rows.is_empty() {
-                groups.push((Group { placement, body, is_slots, rows }, cores));
+                groups.push((Group { placement, body, topic, rows }, cores));
             }
         };
-        bodies.iter().for_each(|body| add(*body, false, &[&with_one_slot]));
+        bodies.iter().for_each(|body| add(*body, Topic::Bodies, &[&with_one_slot]));
         if !with_slots.is_empty() {
-            add(SLOTS_BODY, true, &[&references, &with_slots]);
+            add(SLOTS_BODY, Topic::Slots, &[&references, &with_slots]);
+        }
+        if !with_http.is_empty() {
+            add(http_event().len(), Topic::Http, &[&beside_http, &with_http]);
         }
     }
     if groups.is_empty() {
@@ -118,14 +127,19 @@ fn fill(group: &mut Group, cores: Cores, options: &Options, can_trace: bool) -> 
             "{} B, {}{}: round {} of {rounds}",
             group.body,
             group.placement.name(),
-            if group.is_slots { ", slots" } else { "" },
+            match group.topic {
+                Topic::Bodies => "",
+                Topic::Slots => ", slots",
+                Topic::Http => ", HTTP",
+            },
             round + 1
         );
         for turn in 0..clients {
             // Each round begins with another client.
             let row = &mut group.rows[(turn + round) % clients];
             let invocations = (length / row.client.kind.slowness()).max(50);
-            let sample = measure(&row.client, group.body, cores, invocations, !group.is_slots)?;
+            let may_block = group.topic != Topic::Slots;
+            let sample = measure(&row.client, group.body, cores, invocations, may_block)?;
             row.samples.push(sample);
         }
     }

@@ -19,7 +19,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use crate::clients::Client;
 use crate::error::{During, Error, Result};
 use crate::proc;
-use crate::service::{PATIENCE, Service};
+use crate::service::{Exchange, PATIENCE, Service};
 
 /// The cores of service and client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +46,9 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts the client, and waits until all its slots wait for an event. `before` is a command
-    /// that runs it, such as `strace -o FILE`, or empty.
+    /// Starts the client, and waits until all its slots wait for an event, which has `body` bytes
+    /// unless it is an HTTP request. `before` is a command that runs the client, such as
+    /// `strace -o FILE`, or empty.
     pub(crate) fn start(
         client: &Client,
         body: usize,
@@ -73,7 +74,8 @@ impl Running {
 
     /// Starts the client with a command to which its arguments and variables are added.
     fn spawn(mut command: Command, client: &Client, body: usize, cores: Cores) -> Result<Self> {
-        let service = Service::start(body)?;
+        let exchange = if client.kind.is_http() { Exchange::Http } else { Exchange::Echo(body) };
+        let service = Service::start(exchange)?;
         let errors = nameless_file()?;
         command
             .args(&client.arguments)

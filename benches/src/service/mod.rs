@@ -14,7 +14,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use lambda_benches::canned::{Canned, TAKEN};
+use lambda_benches::canned::{self, Canned, TAKEN};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{Timespec, epoll::Event};
 
@@ -32,6 +32,24 @@ const LISTENER: u64 = u64::MAX;
 /// More invocations than a client can have in flight.
 const IN_HAND: usize = 8192;
 
+/// What the events are, and what a client has to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exchange {
+    /// JSON of this many bytes; the same bytes.
+    Echo(usize),
+    /// A request for `/`; a response whose body is [`canned::HELLO`].
+    Http,
+}
+
+impl Exchange {
+    fn event(self) -> Vec<u8> {
+        match self {
+            Self::Echo(length) => canned::event(length),
+            Self::Http => canned::http_event(),
+        }
+    }
+}
+
 pub(crate) struct Service {
     listener: TcpListener,
     epoll: OwnedFd,
@@ -46,6 +64,7 @@ pub(crate) struct Service {
 /// another connection than the one on which it got the event.
 struct State {
     canned: Canned,
+    exchange: Exchange,
     /// Connections whose `next` is open.
     waiting: Vec<usize>,
     /// The number of connections that have not ended.
@@ -60,8 +79,8 @@ struct State {
 }
 
 impl Service {
-    /// Starts a service with events of this many bytes.
-    pub(crate) fn start(body_length: usize) -> Result<Self> {
+    /// Starts a service with these events.
+    pub(crate) fn start(exchange: Exchange) -> Result<Self> {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).during("cannot listen on 127.0.0.1")?;
         listener.set_nonblocking(true).during("cannot make a socket non-blocking")?;
@@ -75,7 +94,8 @@ impl Service {
             room: vec![0; 256 * 1024].into(),
             connections: Vec::new(),
             state: State {
-                canned: Canned::new(body_length),
+                canned: Canned::new(&exchange.event()),
+                exchange,
                 waiting: Vec::new(),
                 alive: 0,
                 in_flight: vec![0; IN_HAND].into(),
