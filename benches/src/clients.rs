@@ -34,11 +34,12 @@ pub(crate) enum Kind {
     LambdaRuntimeConcurrentThreads,
     Awslambdaric,
     Nolibc,
+    AsyncAxum,
     LambdaHttp,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Floor,
         Self::FloorPipelined,
         Self::Echo,
@@ -54,6 +55,7 @@ impl Kind {
         Self::LambdaRuntimeConcurrentThreads,
         Self::Awslambdaric,
         Self::Nolibc,
+        Self::AsyncAxum,
         Self::LambdaHttp,
     ];
 
@@ -75,6 +77,7 @@ impl Kind {
             Self::LambdaRuntimeConcurrentThreads => "lambda_runtime-concurrent-threads",
             Self::Awslambdaric => "awslambdaric",
             Self::Nolibc => "nolibc",
+            Self::AsyncAxum => "async_axum",
             Self::LambdaHttp => "lambda_http",
         }
     }
@@ -100,7 +103,7 @@ impl Kind {
 
     /// Whether it answers HTTP requests with axum, instead of echoing events.
     pub(crate) fn is_http(self) -> bool {
-        matches!(self, Self::LambdaHttp)
+        matches!(self, Self::AsyncAxum | Self::LambdaHttp)
     }
 
     /// Whether it is measured with one slot and bodies of several lengths. `nolibc` takes only
@@ -163,6 +166,7 @@ impl Client {
             Kind::AsyncEchoPipelined => (async_echo(programs)?, &["--pipelined"]),
             Kind::AsyncEchoParallel => (async_echo(programs)?, &["--parallel"]),
             Kind::AsyncService => (programs.ours_with("tower", "async_service")?, &[]),
+            Kind::AsyncAxum => (programs.ours_with("http", "async_axum")?, &[]),
             Kind::LambdaHttp => (programs.peer_with("http", "peer-lambda-http")?, &[]),
             Kind::LambdaRuntime => (peer(programs)?, &["one-thread", "single"]),
             Kind::LambdaRuntimeThreads => (peer(programs)?, &["threads", "single"]),

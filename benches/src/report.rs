@@ -122,8 +122,9 @@ The tables show the median of all rounds and its 95 % confidence interval (boots
   are compared with the pipelined floor, all others with the sequential one.
 - `lambda_runtime` takes the event as `RawValue`, the least that it can do with it; `-threads` means tokio's
   multi-threaded runtime with two workers, as `async_echo-parallel` uses, which is compared with that.
-- `lambda_http` answers the event of a function URL with the response of an axum application that says
-  hello, on one thread. The echoes beside it take an event of the same length.
+- `async_axum` and `lambda_http` answer the event of a function URL with the response of an axum application
+  that says hello, on one thread. They are compared with each other, and the echoes beside them take an
+  event of the same length.
 - `async_service` is `async_echo` as a service of tower, which owns its event and its answer.
 - In tables about slots, the service uses `epoll` for all clients, so that only the slots differ.
 
@@ -156,6 +157,7 @@ fn color(kind: Kind) -> &'static str {
         Kind::AsyncEcho
         | Kind::AsyncEchoPipelined
         | Kind::AsyncService
+        | Kind::AsyncAxum
         | Kind::LambdaHttp
         | Kind::Nolibc => "#000000",
     }

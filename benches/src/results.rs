@@ -62,7 +62,7 @@ impl Group {
     pub(crate) fn peer(&self, of: &Row) -> Option<&Row> {
         let is_slots = self.topic == Topic::Slots;
         let kind = match (of.client.kind, is_slots) {
-            (Kind::LambdaHttp, _) => Kind::LambdaHttp,
+            (Kind::AsyncAxum | Kind::LambdaHttp, _) => Kind::LambdaHttp,
             (Kind::AsyncEchoParallel, false) => Kind::LambdaRuntimeThreads,
             (Kind::AsyncEchoParallel, true) => Kind::LambdaRuntimeConcurrentThreads,
             (_, false) => Kind::LambdaRuntime,

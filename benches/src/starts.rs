@@ -7,13 +7,14 @@ use crate::running::{Cores, Running};
 use crate::statistics::Estimate;
 
 /// The clients to measure, in turn. The others are compared with the first.
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     Kind::Floor,
     Kind::Nolibc,
     Kind::Echo,
     Kind::AsyncEcho,
     Kind::LambdaRuntime,
     Kind::LambdaRuntimeThreads,
+    Kind::AsyncAxum,
     Kind::LambdaHttp,
 ];
 
