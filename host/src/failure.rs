@@ -212,15 +212,15 @@ impl Failure {
         failure.origin = Some(Arc::new(origin));
         let mut causes = String::new();
         let mut error_type = None;
-        let mut is_told = true;
+        let mut told = one_line(&failure.message);
         for cause in failure.chain() {
-            if !is_told {
-                let cause = one_line(&cause.to_string());
-                let _infallible = writeln!(causes, "{CAUSED_BY}{cause}");
+            // An error that only passes on its cause has the same message.
+            let message = one_line(&cause.to_string());
+            if message != told {
+                let _infallible = writeln!(causes, "{CAUSED_BY}{message}");
+                told = message;
             }
-            // Its own cause has the same message.
             let boxed = cause.downcast_ref::<BoxedFailure>();
-            is_told = boxed.is_some();
             error_type = error_type.or_else(|| boxed?.0.error_type.clone());
         }
         failure.error_type = error_type;

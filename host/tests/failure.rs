@@ -106,6 +106,21 @@ fn an_error_that_is_context_in_an_anyhow_error_names_the_type() {
     assert_eq!(failure.to_string(), line);
 }
 
+/// An error that only passes on another one, with its message.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Passes(#[source] Box<dyn Error + Send + Sync>);
+
+#[test]
+fn a_cause_is_told_once_however_many_errors_pass_it_on() {
+    let full = Passes(Box::new(Passes("the disk is full".into())));
+    let failure = Failure::from(Passes(Box::new(TableError::from(io::Error::other(full)))));
+    let line = "Function.Error: the table cannot be read: the disk is full";
+    assert_eq!(failure.to_string(), line);
+    let again = Failure::from(Passes(failure.into_boxed_error()));
+    assert_eq!(again.to_string(), line);
+}
+
 #[test]
 fn a_stack_trace_follows_the_causes_and_replaces_an_earlier_one() {
     let failure = Failure::from(TableError::from(io::Error::other("the disk is full")));
