@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 
 use bytes::{Buf, BufMut};
+use futures_util::FutureExt;
 use http::response::Parts;
 use http::{Response, StatusCode};
 use http_body::Body;
@@ -15,7 +16,7 @@ use lambda_proto_host::{self as host, Failure};
 
 use super::OnError;
 use super::response::{self, Form};
-use crate::parallel::{Invocation, Responder, Sent};
+use crate::parallel::{Invocation, Responder, ResponseStream, Sent};
 use crate::tower;
 
 /// The answer of [`Http`](super::Http) to an invocation: the response of the application, or its
@@ -30,6 +31,7 @@ pub struct HttpAnswer<B> {
 pub(super) struct Plan {
     pub(super) invocation: Arc<Invocation>,
     pub(super) form: Form,
+    /// Whether its source gets a response piece by piece.
     pub(super) is_streamed: bool,
     pub(super) on_error: OnError,
 }
@@ -48,8 +50,8 @@ where
             Ok(response) => response.into_parts(),
             Err(failure) => return plan.fail(failure, responder).await,
         };
-        if plan.is_streamed && plan.form.can_stream() {
-            return stream(&head, body, responder).await;
+        if plan.is_streamed {
+            return plan.stream(&head, body, responder).await;
         }
         match collect(body).await {
             Ok(body) => plan.send(&head, &body, responder).await,
@@ -72,6 +74,9 @@ impl Plan {
                 );
                 let (mut head, ()) = Response::new(()).into_parts();
                 head.status = status;
+                if self.is_streamed {
+                    return Ok(begin(&head, responder).await?.finish().await);
+                }
                 self.send(&head, &[], responder).await
             }
         }
@@ -82,33 +87,47 @@ impl Plan {
         let answer = host::Response::new(answer).content_type(ContentType::JSON);
         Ok(responder.send(answer).await)
     }
+
+    /// Sends the response while its body arrives. A body that fails ends the stream with its error.
+    async fn stream<B>(self, head: &Parts, body: B, responder: Responder) -> Result<Sent, Failure>
+    where
+        B: Body<Error: Into<Failure>>,
+    {
+        let mut body = pin!(body);
+        // If it fails at once, nothing has been sent yet.
+        let mut first = next(&mut body).now_or_never();
+        if let Some(Some(Err(failure))) = first {
+            return self.fail(failure, responder).await;
+        }
+        let mut out = begin(head, responder).await?;
+        loop {
+            let data = match first.take() {
+                Some(data) => data,
+                None => next(&mut body).await,
+            };
+            let mut data = match data {
+                Some(Ok(data)) => data,
+                Some(Err(failure)) => return Ok(out.fail(failure).await),
+                None => return Ok(out.finish().await),
+            };
+            while data.has_remaining() {
+                let piece = data.chunk();
+                let length = piece.len();
+                out.write_all(piece).await?;
+                data.advance(length);
+            }
+        }
+    }
 }
 
-/// Sends the response while its body arrives. A body that fails ends the stream with its error.
-async fn stream<B>(head: &Parts, body: B, responder: Responder) -> Result<Sent, Failure>
-where
-    B: Body<Error: Into<Failure>>,
-{
+/// Begins a streamed response with what comes before the body.
+async fn begin(head: &Parts, responder: Responder) -> Result<ResponseStream, Failure> {
     let headers = response::joined(&head.headers);
     let headers: Vec<_> = headers.iter().map(|(name, value)| (&**name, &**value)).collect();
     let cookies = response::cookies(&head.headers);
     let cookies: Vec<_> = cookies.iter().map(|cookie| &**cookie).collect();
     let prelude = HttpPrelude::new(head.status.as_u16(), &headers, &cookies)?;
-    let mut out = responder.stream_http(&prelude).await;
-    let mut body = pin!(body);
-    while let Some(data) = next(&mut body).await {
-        let mut data = match data {
-            Ok(data) => data,
-            Err(failure) => return Ok(out.fail(failure).await),
-        };
-        while data.has_remaining() {
-            let piece = data.chunk();
-            let length = piece.len();
-            out.write_all(piece).await?;
-            data.advance(length);
-        }
-    }
-    Ok(out.finish().await)
+    Ok(responder.stream_http(&prelude).await)
 }
 
 async fn collect<B>(body: B) -> Result<Vec<u8>, Failure>

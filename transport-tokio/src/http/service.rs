@@ -42,7 +42,8 @@ pub enum OnError {
     /// The error is logged, and the client gets a response with the status 500 and no body. For the
     /// metrics the invocation has succeeded.
     ///
-    /// A streamed response has begun when its body fails. It ends with the error.
+    /// A streamed response has begun when its body fails, unless it fails at once. It ends with the
+    /// error.
     Respond,
 }
 
@@ -97,6 +98,7 @@ impl<S> Http<S> {
         };
         let invocation = Arc::new(invocation);
         let Self { is_streamed, on_error, .. } = *self;
+        let is_streamed = is_streamed && form.can_stream();
         let plan = Plan { invocation: invocation.clone(), form, is_streamed, on_error };
         let state = match self.unready.take() {
             Some(failure) => State::Failed { failure, plan: Some(plan) },

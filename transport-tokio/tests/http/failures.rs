@@ -93,6 +93,20 @@ fn an_error_becomes_a_response_with_status_500_if_that_is_chosen_and_is_logged()
 }
 
 #[test]
+fn an_error_becomes_a_streamed_response_where_responses_are_streamed() {
+    for fails in [Fails::Ready, Fails::Call] {
+        let http = Http::new(fails).on_error(OnError::Respond).streaming(true);
+        let mut function = Function::of(http);
+        let answer = function.invoke(event("function_url"));
+        answer.assert_response("id-1");
+        let prelude = br#"{"statusCode":500,"headers":{},"cookies":[]}"#;
+        assert_eq!(answer.chunks, [&prelude[..], &[0; 8]], "{fails:?}");
+        assert_eq!(function.response(event("http_api"))["statusCode"], 500);
+        function.stop();
+    }
+}
+
+#[test]
 fn an_event_that_is_no_request_is_an_error_of_its_invocation_in_any_case() {
     let mut function = Function::of(Http::new(Fails::Call).on_error(OnError::Respond));
     function.invoke("{}").assert_error("id-1", "Runtime.UnmarshalError");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::Response;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use lambda_proto_service::Event;
 use lambda_proto_tokio::http::{Http, OnError};
 use tokio::sync::mpsc;
@@ -93,6 +93,37 @@ fn a_body_that_fails_ends_the_stream_with_its_error_whatever_becomes_of_others()
         assert_eq!(answer.trailer_error()["errorMessage"], "the disk is gone");
         function.stop();
     }
+}
+
+#[test]
+fn a_body_that_fails_at_once_fails_before_the_stream_has_begun() {
+    let fails = || {
+        let pieces = stream::iter([Err::<&str, _>(io::Error::other("there is no disk"))]);
+        Response::new(Body::from_stream(pieces))
+    };
+    let panics = || {
+        let pieces = stream::once(async { panic!("a bug") }).map(Ok::<&str, Infallible>);
+        Response::new(Body::from_stream(pieces))
+    };
+    let mut function = streamed(fails);
+    let answer = function.invoke(event("function_url"));
+    answer.assert_error("id-1", "Function.Error");
+    assert_eq!(answer.json()["errorMessage"], "there is no disk");
+    function.stop();
+
+    let mut function = streamed(panics);
+    function.invoke(event("rest_api")).assert_error("id-1", "Function.Panic");
+    function.stop();
+
+    let change = |http: Http<_>| http.streaming(true).on_error(OnError::Respond);
+    let mut function = Function::answering(change, fails);
+    let answer = function.invoke(event("function_url"));
+    answer.assert_response("id-1");
+    assert_eq!(answer.header("Content-Type"), Some(INTEGRATION));
+    let prelude = br#"{"statusCode":500,"headers":{},"cookies":[]}"#;
+    assert_eq!(answer.chunks, [&prelude[..], &[0; 8]]);
+    let lines = function.stop();
+    assert!(lines.iter().any(|line| line.contains("there is no disk")), "{lines:?}");
 }
 
 #[test]
