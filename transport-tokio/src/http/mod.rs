@@ -25,6 +25,10 @@
 //! | REST API | as the client sent it; never has the stage | decoded by the gateway and encoded again | format 1.0; streamed if the program says so |
 //! | Application Load Balancer | as the client sent it | as the client sent it | one value for each header, or several, as in the request |
 //!
+//! A path that was decoded no longer shows which of its characters were encoded: `%2F` has become a
+//! slash. If it still has an escape, because the client has sent `%252F`, the application decodes
+//! that, too.
+//!
 //! # The request
 //!
 //! - The URI has a path and a query, and no host, as in HTTP/1.1. `Host` is a header; if the event
@@ -34,7 +38,8 @@
 //! - Cookies of format 2.0 are one `Cookie` header.
 //! - `X-Amzn-Trace-Id` is the trace id of the invocation, whose parent is the function and not the
 //!   gateway.
-//! - The [body](Body) is in memory, decoded if it was base64.
+//! - The [body](Body) is in memory, decoded if it was base64. Extractors of axum refuse more than
+//!   2 MB unless its `DefaultBodyLimit` is raised; an event may have 6 MB.
 //!
 //! The extensions of the request have what HTTP has no place for:
 //!
@@ -84,6 +89,32 @@
 //! # let app: Router = Router::new();
 //! let service = ServiceBuilder::new().concurrency_limit(8).service(Http::new(app));
 //! Runtime::from_env()?.run_service(service).await
+//! # }
+//! ```
+//!
+//! An application takes the [body](Body) of this crate; a router takes any body. For what takes only
+//! that of axum, such as a middleware that changes the path before the router reads it, the request
+//! is converted:
+//!
+//! ```no_run
+//! use axum::extract::Request;
+//! use axum::middleware::{Next, from_fn};
+//! use axum::response::Response;
+//! use lambda_proto_tokio::http::{Body, Http};
+//! use tower::{Layer, ServiceExt};
+//! # use axum::Router;
+//! # use lambda_proto_tokio::{Error, Runtime};
+//!
+//! async fn rewrite(request: Request, next: Next) -> Response {
+//!     next.run(request).await
+//! }
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Error> {
+//! # let app: Router = Router::new();
+//! let app = from_fn(rewrite).layer(app);
+//! let app = app.map_request(|request: http::Request<Body>| request.map(axum::body::Body::new));
+//! Runtime::from_env()?.run_service(Http::new(app)).await
 //! # }
 //! ```
 
