@@ -23,6 +23,8 @@ use super::RequestContext;
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Event<'e> {
+    /// Of requests that an authorizer is asked about; it answers with a policy.
+    r#type: Option<IgnoredAny>,
     #[serde(borrow)]
     pub(super) version: Option<Text<'e>>,
     #[serde(borrow)]
@@ -69,6 +71,9 @@ impl<'e> Event<'e> {
 
     /// The context, as the type that belongs to its source.
     pub(super) fn context(&self) -> Result<RequestContext, EventError> {
+        if self.r#type.is_some() {
+            return Err(EventError::NotHttp);
+        }
         let json = self.request_context.ok_or(EventError::NotHttp)?.get();
         let hints: Hints<'_> = serde_json::from_str(json).map_err(|_| EventError::NotHttp)?;
         let context = if hints.elb.is_some() {

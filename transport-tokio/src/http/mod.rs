@@ -92,9 +92,9 @@
 //! # }
 //! ```
 //!
-//! An application takes the [body](Body) of this crate; a router takes any body. For what takes only
-//! that of axum, such as a middleware that changes the path before the router reads it, the request
-//! is converted:
+//! An application takes the [body](Body) of this crate; a router takes any body. For what takes
+//! only that of axum, such as a middleware that changes the path before the router reads it, the
+//! request is converted:
 //!
 //! ```no_run
 //! use axum::extract::Request;

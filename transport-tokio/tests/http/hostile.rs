@@ -44,6 +44,17 @@ fn an_event_of_another_kind_is_refused_with_the_sources_that_are_understood() {
 }
 
 #[test]
+fn a_request_that_an_authorizer_is_asked_about_is_no_request_to_the_application() {
+    let mut function = function();
+    for source in ["rest_api", "http_api", "http_api_v1"] {
+        let asked = json!({"type": "REQUEST", "methodArn": "arn:aws:execute-api:::api/prod/GET/"});
+        let event = changed(&document(source)["event"], &asked);
+        function.invoke(event.to_string()).assert_error("id-1", "Runtime.UnmarshalError");
+    }
+    function.stop();
+}
+
+#[test]
 fn every_event_that_is_cut_is_refused_and_none_stops_the_runtime() {
     let mut function = function();
     for (source, _) in SOURCES {
