@@ -395,9 +395,15 @@ impl Core {
 
     /// Logs a failure of the function that is not reported.
     #[cfg(feature = "http")]
-    pub(crate) fn log_failure(&self, request_id: &str, what: fmt::Arguments<'_>, failure: Failure) {
+    pub(crate) fn log_failure(
+        &self,
+        level: Level,
+        request_id: &str,
+        what: fmt::Arguments<'_>,
+        failure: Failure,
+    ) {
         let failure = self.error_types.named(failure);
-        self.log.failure(Level::Error, request_id, what, &failure);
+        self.log.failure(level, request_id, what, &failure);
     }
 
     /// Fails the invocation in flight, at the end of its stream if one has begun.

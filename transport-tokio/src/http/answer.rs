@@ -12,7 +12,7 @@ use http::response::Parts;
 use http::{Response, StatusCode};
 use http_body::Body;
 use lambda_proto::api::{ContentType, HttpPrelude};
-use lambda_proto_host::{self as host, Failure};
+use lambda_proto_host::{self as host, Failure, Level};
 
 use super::OnError;
 use super::response::{self, Form};
@@ -22,8 +22,21 @@ use crate::tower;
 /// The answer of [`Http`](super::Http) to an invocation: the response of the application, or its
 /// failure if the client gets a response for that.
 pub struct HttpAnswer<B> {
-    pub(super) result: Result<Response<B>, Failure>,
+    pub(super) result: Result<Response<B>, Instead>,
     pub(super) plan: Plan,
+}
+
+/// What the client gets instead of a response of the application, and why.
+#[derive(Clone)]
+pub(super) struct Instead {
+    pub(super) status: StatusCode,
+    pub(super) failure: Failure,
+}
+
+impl Instead {
+    pub(super) fn of(failure: Failure) -> Self {
+        Self { status: StatusCode::INTERNAL_SERVER_ERROR, failure }
+    }
 }
 
 /// How an invocation is answered.
@@ -48,7 +61,7 @@ where
         let Self { result, plan } = self;
         let (head, body) = match result {
             Ok(response) => response.into_parts(),
-            Err(failure) => return plan.fail(failure, responder).await,
+            Err(instead) => return plan.respond(instead, responder).await,
         };
         if plan.is_streamed {
             return plan.stream(&head, body, responder).await;
@@ -65,21 +78,28 @@ impl Plan {
     async fn fail(self, failure: Failure, responder: Responder) -> Result<Sent, Failure> {
         match self.on_error {
             OnError::Report => Err(failure),
-            OnError::Respond => {
-                let status = StatusCode::INTERNAL_SERVER_ERROR;
-                responder.log_failure(
-                    self.invocation.request_id(),
-                    format_args!("the application failed; responding with status {status}"),
-                    failure,
-                );
-                let (mut head, ()) = Response::new(()).into_parts();
-                head.status = status;
-                if self.is_streamed {
-                    return Ok(begin(&head, responder).await?.finish().await);
-                }
-                self.send(&head, &[], responder).await
-            }
+            OnError::Respond => self.respond(Instead::of(failure), responder).await,
         }
+    }
+
+    async fn respond(self, instead: Instead, responder: Responder) -> Result<Sent, Failure> {
+        let Instead { status, failure } = instead;
+        let (level, what) = match status.is_client_error() {
+            true => (Level::Warn, "the request is invalid"),
+            false => (Level::Error, "the application failed"),
+        };
+        responder.log_failure(
+            level,
+            self.invocation.request_id(),
+            format_args!("{what}; responding with status {status}"),
+            failure,
+        );
+        let (mut head, ()) = Response::new(()).into_parts();
+        head.status = status;
+        if self.is_streamed {
+            return Ok(begin(&head, responder).await?.finish().await);
+        }
+        self.send(&head, &[], responder).await
     }
 
     async fn send(self, head: &Parts, body: &[u8], responder: Responder) -> Result<Sent, Failure> {

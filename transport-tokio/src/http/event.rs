@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use http::StatusCode;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -145,7 +146,8 @@ impl<'de: 'e, 'e, V: Deserialize<'de>> Visitor<'de> for MembersVisitor<'e, V> {
     }
 }
 
-/// Why an event is not an HTTP request: a fault of whoever invoked the function.
+/// Why an event is not an HTTP request: a fault of whoever invoked the function, or of the client that
+/// sent the [request](Self::status).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum EventError {
@@ -191,6 +193,19 @@ impl fmt::Display for EventError {
 /// What an event has to be.
 const SOURCES: &str = "expected one of a function URL, an HTTP API (format 1.0 or 2.0), a REST API \
     or an Application Load Balancer";
+
+impl EventError {
+    /// The status of the response to a client whose request is invalid; `None` if the fault is that
+    /// of whoever made an event of it, with which the invocation fails.
+    pub fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Header { .. } => Some(StatusCode::BAD_REQUEST),
+            Self::UriTooLong => Some(StatusCode::URI_TOO_LONG),
+            Self::TooManyHeaders => Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+            Self::Json(_) | Self::NotHttp | Self::Context(_) | Self::Method | Self::Body => None,
+        }
+    }
+}
 
 // The text of an error includes its cause.
 impl std::error::Error for EventError {}

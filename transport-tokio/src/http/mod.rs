@@ -71,7 +71,9 @@
 //! axum's `ConnectInfo` belongs to its own server; [`ClientAddress`] takes its place.
 //!
 //! An event that is no request of one of these sources is reported with the error type
-//! `Runtime.UnmarshalError`, and an [`EventError`] as its cause; the application is not called.
+//! `Runtime.UnmarshalError`, and an [`EventError`] as its cause; the application is not called. If the
+//! fault is that of the client, for example a header that HTTP does not allow, which load balancers
+//! pass on, it gets a response with the [status](EventError::status), and the log has the error.
 //!
 //! # Layers
 //!

@@ -13,11 +13,31 @@ use super::response::Form;
 use super::{Body, ClientAddress, RequestContext};
 use crate::parallel::Invocation;
 
+/// An event that is no request, and the form of an answer if the source is known.
+pub(super) struct Refused {
+    pub(super) error: EventError,
+    pub(super) form: Option<Form>,
+}
+
 /// The request of an invocation, and the form of its answer.
-pub(super) fn read(invocation: &Invocation) -> Result<(Request<Body>, Form), EventError> {
-    let event = Event::parse(invocation.body())?;
-    let context = event.context()?;
-    let (form, uri) = form_and_uri(&event, &context)?;
+pub(super) fn read(invocation: &Invocation) -> Result<(Request<Body>, Form), Refused> {
+    let unknown = |error| Refused { error, form: None };
+    let event = Event::parse(invocation.body()).map_err(unknown)?;
+    let context = event.context().map_err(unknown)?;
+    let (form, path, query) = form_and_target(&event, &context);
+    let request = uri(path, &query).and_then(|uri| request(uri, event, context, invocation));
+    match request {
+        Ok(request) => Ok((request, form)),
+        Err(error) => Err(Refused { error, form: Some(form) }),
+    }
+}
+
+fn request(
+    uri: Uri,
+    event: Event<'_>,
+    context: RequestContext,
+    invocation: &Invocation,
+) -> Result<Request<Body>, EventError> {
     let method = method(&event, &context)?;
     let headers = headers(&event, &context, invocation.trace_id())?;
     let mut request = Request::new(body(event.body, event.is_base64_encoded)?);
@@ -28,12 +48,12 @@ pub(super) fn read(invocation: &Invocation) -> Result<(Request<Body>, Form), Eve
         request.extensions_mut().insert(client);
     }
     request.extensions_mut().insert(context);
-    Ok((request, form))
+    Ok(request)
 }
 
 /// What each source does in its own way: the form of the answer, path and query.
-fn form_and_uri(event: &Event<'_>, context: &RequestContext) -> Result<(Form, Uri), EventError> {
-    let (form, path, query) = match context {
+fn form_and_target<'e>(event: &'e Event<'_>, context: &RequestContext) -> (Form, &'e str, String) {
+    match context {
         RequestContext::FunctionUrl(_) => {
             (Form::FunctionUrl, text(&event.raw_path), raw_query(event))
         }
@@ -57,8 +77,7 @@ fn form_and_uri(event: &Event<'_>, context: &RequestContext) -> Result<(Form, Ur
             // They are as the client has encoded them.
             (form, text(&event.path), parameters(event, QUERY))
         }
-    };
-    Ok((form, uri(path, &query)?))
+    }
 }
 
 fn text<'t>(text: &'t Option<Text<'_>>) -> &'t str {

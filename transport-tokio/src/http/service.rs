@@ -8,8 +8,10 @@ use lambda_proto_host::Failure;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::answer::Plan;
-use super::{Body, HttpAnswer, request};
+use super::answer::{Instead, Plan};
+use super::request::{self, Refused};
+use super::response::Form;
+use super::{Body, HttpAnswer};
 use crate::Context;
 use crate::parallel::Invocation;
 use crate::tower::BoxError;
@@ -30,7 +32,8 @@ pub struct Http<S> {
 
 /// What becomes of an error of the application, or of the body of its response.
 ///
-/// A panic is a failure of the invocation in any case, as is an event that is not an HTTP request.
+/// A panic is a failure of the invocation in any case, as is an event that is not an HTTP request. A
+/// request of a client that is invalid gets a response with its [status](super::EventError::status).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnError {
@@ -91,15 +94,21 @@ impl<S> Http<S> {
     {
         let (mut request, form) = match request::read(&invocation) {
             Ok(read) => read,
-            Err(error) => {
+            Err(Refused { error, form }) => {
+                let status = error.status();
                 let failure = Failure::from(error).error_type(UNMARSHAL);
-                return HttpFuture { state: State::Failed { failure, plan: None } };
+                let state = match (status, form) {
+                    (Some(status), Some(form)) => State::Refused {
+                        instead: Instead { status, failure },
+                        plan: self.plan(Arc::new(invocation), form),
+                    },
+                    _ => State::Failed { failure, plan: None },
+                };
+                return HttpFuture { state };
             }
         };
         let invocation = Arc::new(invocation);
-        let Self { is_streamed, on_error, .. } = *self;
-        let is_streamed = is_streamed && form.can_stream();
-        let plan = Plan { invocation: invocation.clone(), form, is_streamed, on_error };
+        let plan = self.plan(invocation.clone(), form);
         let state = match self.unready.take() {
             Some(failure) => State::Failed { failure, plan: Some(plan) },
             None => {
@@ -109,6 +118,13 @@ impl<S> Http<S> {
             }
         };
         HttpFuture { state }
+    }
+}
+
+impl<S> Http<S> {
+    fn plan(&self, invocation: Arc<Invocation>, form: Form) -> Plan {
+        let is_streamed = self.is_streamed && form.can_stream();
+        Plan { invocation, form, is_streamed, on_error: self.on_error }
     }
 }
 
@@ -170,6 +186,7 @@ pin_project! {
     #[project = StateProjection]
     enum State<F> {
         Called { #[pin] future: F, plan: Plan },
+        Refused { instead: Instead, plan: Plan },
         // Without a plan if the event is no request.
         Failed { failure: Failure, plan: Option<Plan> },
     }
@@ -193,11 +210,15 @@ where
                 }
                 Err(error) => (error.into(), Some(plan)),
             },
+            StateProjection::Refused { instead, plan } => {
+                let result = Err(instead.clone());
+                return Poll::Ready(Ok(HttpAnswer { result, plan: plan.clone() }));
+            }
             StateProjection::Failed { failure, plan } => (failure.clone(), plan.as_mut()),
         };
         Poll::Ready(match plan {
             Some(plan) if plan.on_error == OnError::Respond => {
-                Ok(HttpAnswer { result: Err(failure), plan: plan.clone() })
+                Ok(HttpAnswer { result: Err(Instead::of(failure)), plan: plan.clone() })
             }
             _ => Err(failure.into_boxed_error()),
         })

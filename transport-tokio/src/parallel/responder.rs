@@ -2,6 +2,8 @@ use std::fmt;
 
 use lambda_proto::api::{ContentType, HttpPrelude};
 use lambda_proto::client::Receipt;
+#[cfg(feature = "http")]
+use lambda_proto_host::Level;
 use lambda_proto_host::{Failure, Response, Tasks};
 
 use super::ResponseStream;
@@ -95,8 +97,14 @@ impl Responder {
 
     /// Logs a failure that the answer hides.
     #[cfg(feature = "http")]
-    pub(crate) fn log_failure(&self, request_id: &str, what: fmt::Arguments<'_>, failure: Failure) {
-        self.worker.log_failure(request_id, what, failure);
+    pub(crate) fn log_failure(
+        &self,
+        level: Level,
+        request_id: &str,
+        what: fmt::Arguments<'_>,
+        failure: Failure,
+    ) {
+        self.worker.log_failure(level, request_id, what, failure);
     }
 
     /// The same as a responder that borrows the worker.

@@ -80,22 +80,37 @@ fn the_events_of_each_source_become_the_requests_of_their_clients() {
 
 #[test]
 fn an_event_that_is_no_request_is_refused_with_the_reason() {
+    use serde_json::Value::Null;
+
     let app = Router::new().fallback(async || -> String { unreachable!("there is no request") });
     let mut function = Function::of(Http::new(app));
+    let mut reasons = Vec::new();
     for (source, _) in SOURCES {
         let document = document(source);
         for vector in document["vectors"].as_array().expect("vectors") {
             let Some(refused) = vector.get("refused") else { continue };
             let event = changed(&document["event"], &vector["event"]);
+            let refused = refused.as_str().expect("text");
+            let (name, status) = (&vector["name"], &vector["status"]);
+            if *status != Null {
+                // The client is told, and the log says why.
+                assert_eq!(&function.response(event.to_string())["statusCode"], status, "{name}");
+                reasons.push(refused.to_owned());
+                continue;
+            }
             let answer = function.invoke(event.to_string());
             answer.assert_error("id-1", "Runtime.UnmarshalError");
             let message = answer.json()["errorMessage"].to_string();
             let message: String = serde_json::from_str(&message).expect("text");
-            let refused = refused.as_str().expect("text");
-            assert!(message.contains(refused), "{source}: {}: {message}", vector["name"]);
+            assert!(message.contains(refused), "{source}: {name}: {message}");
         }
     }
-    function.stop();
+    let mut log = function.stop();
+    log.retain(|line| line.contains("the request is invalid; responding with status 400"));
+    assert_eq!(log.len(), reasons.len(), "{log:?}");
+    for (line, reason) in log.iter().zip(reasons) {
+        assert!(line.contains(&reason), "{line}");
+    }
 }
 
 #[test]

@@ -22,7 +22,10 @@ pub(super) fn request(event: &str) -> Result<Fields, String> {
         let _ = sender.send(super::request(&head.method, &head.uri, &head.headers, &body));
         Response::new(Vec::new())
     });
-    seen.try_recv().map_err(|_| answer["errorMessage"].as_str().unwrap().to_owned())
+    seen.try_recv().map_err(|_| match answer["errorMessage"].as_str() {
+        Some(message) => message.to_owned(),
+        None => format!("answers with status {}", answer["statusCode"]),
+    })
 }
 
 /// Its answer to this event, if the application gives this response.
