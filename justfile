@@ -153,10 +153,10 @@ emulator:
 loops:
     cargo test --locked --release --workspace --test pool --test own_loops --test nolibc
 
-# The lifecycle under the lab: stopped processes, signals, counts.
+# The lifecycle under the lab: stopped processes, signals, counts; batches before their deadline.
 [private]
 lifecycle:
-    cargo test --locked --release --workspace --test lifecycle --test async_work --test axum
+    cargo test --locked --release --workspace --test lifecycle --test async_work --test axum --test batches
 
 # The AWS SDK on lambda-proto-tokio, with a queue that its tests play.
 [private]
