@@ -7,7 +7,8 @@ export PATH := tools / "bin" + ":" + tools / "cargo/bin" + ":" + env("PATH")
 export CARGO_TARGET_DIR := env("CARGO_TARGET_DIR", justfile_directory() / "target")
 
 published := "lambda-proto lambda-proto-extension lambda-proto-host lambda-proto-std lambda-proto-tokio lambda-proto-mio"
-workspaces := "Cargo.toml examples/aws-sdk/Cargo.toml examples/nolibc/Cargo.toml verify/panic-free/Cargo.toml verify/lambda-http/Cargo.toml benches/Cargo.toml fuzz/Cargo.toml"
+workspaces := "Cargo.toml docs/moving/theirs/Cargo.toml examples/aws-sdk/Cargo.toml examples/nolibc/Cargo.toml \
+    verify/panic-free/Cargo.toml verify/lambda-http/Cargo.toml benches/Cargo.toml fuzz/Cargo.toml"
 
 [private]
 default:
@@ -20,11 +21,18 @@ lint: format spelling words clippy doc
 test: tests features alone hello
 
 # The long proofs, whole: the model, ten million invocations, every cut, fuzzing; then what is published
-proof: (soak "10000000") cuts panic-free sizes counts lambda-http emulator loops lifecycle aws-sdk (fuzz "600") dist
+proof: (soak "10000000") cuts panic-free sizes counts lambda-http emulator loops lifecycle aws-sdk moving (fuzz "600") dist
 
 # What an invocation costs, beside the floor and other clients: benches/RESULTS.md and its graphs
 bench *arguments:
     cargo run --release --locked --manifest-path benches/Cargo.toml -- {{ arguments }}
+
+# Functions on lambda_runtime and here: what docs/moving-from-lambda-runtime.md says, and its table
+moving:
+    cargo clippy --quiet --locked --manifest-path docs/moving/theirs/Cargo.toml --all-features -- -D warnings
+    cargo build --quiet --locked --manifest-path docs/moving/theirs/Cargo.toml --all-features
+    MOVING_THEIRS="$CARGO_TARGET_DIR/debug" cargo test --quiet --locked -p lambda-moving --all-features
+    cargo run --quiet --locked --release -p lambda-moving --features table --example moving_table
 
 # Every fuzz target, or those that are named, for this many seconds each
 fuzz seconds="20" *targets:
@@ -82,6 +90,7 @@ features:
         --test lifecycle_context --test lifecycle_signals --test lifecycle_work --test parallel \
         --test parallel_allocations --test span --test tower
     cargo test --locked -p lambda-proto-tokio --all-features --doc
+    cargo test --locked -p lambda-moving --all-features
     cargo test --locked -p lambda-proto --features embedded-io-async --doc
     cargo test --locked -p lambda-proto --features embedded-io-async,alloc --test async_driver \
         --test async_driver_cancellation --test async_driver_events --test async_driver_executors \

@@ -1,0 +1,16 @@
+//! An axum application.
+
+use axum::Router;
+use axum::extract::Path;
+use axum::routing::get;
+use lambda_http::{Error, run};
+
+async fn hello(Path(name): Path<String>) -> String {
+    format!("Hello, {name}!")
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let app = Router::new().route("/hello/{name}", get(hello));
+    run(app).await
+}
