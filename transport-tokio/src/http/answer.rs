@@ -33,12 +33,6 @@ pub(super) struct Instead {
     pub(super) failure: Failure,
 }
 
-impl Instead {
-    pub(super) fn of(failure: Failure) -> Self {
-        Self { status: StatusCode::INTERNAL_SERVER_ERROR, failure }
-    }
-}
-
 /// How an invocation is answered.
 #[derive(Clone)]
 pub(super) struct Plan {
@@ -74,12 +68,21 @@ where
 }
 
 impl Plan {
-    /// Answers for an application that has failed before it has responded.
-    async fn fail(self, failure: Failure, responder: Responder) -> Result<Sent, Failure> {
+    /// What the client gets if the application has failed before it has responded.
+    ///
+    /// # Errors
+    ///
+    /// The failure, if it is reported.
+    pub(super) fn instead(&self, failure: Failure) -> Result<Instead, Failure> {
         match self.on_error {
             OnError::Report => Err(failure),
-            OnError::Respond => self.respond(Instead::of(failure), responder).await,
+            OnError::Respond => Ok(Instead { status: StatusCode::INTERNAL_SERVER_ERROR, failure }),
         }
+    }
+
+    async fn fail(self, failure: Failure, responder: Responder) -> Result<Sent, Failure> {
+        let instead = self.instead(failure)?;
+        self.respond(instead, responder).await
     }
 
     async fn respond(self, instead: Instead, responder: Responder) -> Result<Sent, Failure> {

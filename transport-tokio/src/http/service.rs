@@ -97,20 +97,22 @@ impl<S> Http<S> {
             Err(Refused { error, form }) => {
                 let status = error.status();
                 let failure = Failure::from(error).error_type(UNMARSHAL);
-                let state = match (status, form) {
-                    (Some(status), Some(form)) => State::Refused {
-                        instead: Instead { status, failure },
-                        plan: self.plan(Arc::new(invocation), form),
-                    },
-                    _ => State::Failed { failure, plan: None },
+                let result = match (status, form) {
+                    (Some(status), Some(form)) => {
+                        let plan = self.plan(Arc::new(invocation), form);
+                        Ok((Instead { status, failure }, plan))
+                    }
+                    _ => Err(failure),
                 };
-                return HttpFuture { state };
+                return HttpFuture { state: State::Uncalled { result } };
             }
         };
         let invocation = Arc::new(invocation);
         let plan = self.plan(invocation.clone(), form);
         let state = match self.unready.take() {
-            Some(failure) => State::Failed { failure, plan: Some(plan) },
+            Some(failure) => {
+                State::Uncalled { result: plan.instead(failure).map(|instead| (instead, plan)) }
+            }
             None => {
                 request.extensions_mut().insert(invocation);
                 extend(&mut request);
@@ -119,9 +121,7 @@ impl<S> Http<S> {
         };
         HttpFuture { state }
     }
-}
 
-impl<S> Http<S> {
     fn plan(&self, invocation: Arc<Invocation>, form: Form) -> Plan {
         let is_streamed = self.is_streamed && form.can_stream();
         Plan { invocation, form, is_streamed, on_error: self.on_error }
@@ -186,9 +186,8 @@ pin_project! {
     #[project = StateProjection]
     enum State<F> {
         Called { #[pin] future: F, plan: Plan },
-        Refused { instead: Instead, plan: Plan },
-        // Without a plan if the event is no request.
-        Failed { failure: Failure, plan: Option<Plan> },
+        // What is answered, or fails the invocation, without the application.
+        Uncalled { result: Result<(Instead, Plan), Failure> },
     }
 }
 
@@ -200,28 +199,20 @@ where
     type Output = Result<HttpAnswer<B>, BoxError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<Self::Output> {
-        let (failure, plan) = match self.project().state.project() {
-            StateProjection::Called { future, plan } => match ready!(future.poll(context)) {
-                Ok(response) => {
-                    return Poll::Ready(Ok(HttpAnswer {
-                        result: Ok(response),
-                        plan: plan.clone(),
-                    }));
-                }
-                Err(error) => (error.into(), Some(plan)),
-            },
-            StateProjection::Refused { instead, plan } => {
-                let result = Err(instead.clone());
-                return Poll::Ready(Ok(HttpAnswer { result, plan: plan.clone() }));
+        let result = match self.project().state.project() {
+            StateProjection::Called { future, plan } => {
+                let result = match ready!(future.poll(context)) {
+                    Ok(response) => Ok(Ok(response)),
+                    Err(error) => plan.instead(error.into()).map(Err),
+                };
+                result.map(|result| HttpAnswer { result, plan: plan.clone() })
             }
-            StateProjection::Failed { failure, plan } => (failure.clone(), plan.as_mut()),
+            StateProjection::Uncalled { result } => {
+                let result = result.clone();
+                result.map(|(instead, plan)| HttpAnswer { result: Err(instead), plan })
+            }
         };
-        Poll::Ready(match plan {
-            Some(plan) if plan.on_error == OnError::Respond => {
-                Ok(HttpAnswer { result: Err(Instead::of(failure)), plan: plan.clone() })
-            }
-            _ => Err(failure.into_boxed_error()),
-        })
+        Poll::Ready(result.map_err(Failure::into_boxed_error))
     }
 }
 
