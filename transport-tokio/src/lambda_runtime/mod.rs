@@ -286,17 +286,8 @@ impl<F> Shared<F> {
             poll_fn(|context| handler.poll_ready(context)).await.map_err(diagnostic::failure)?;
             handler.call(event)
         };
-        match response.await.map_err(diagnostic::failure)?.into_response() {
-            FunctionResponse::BufferedResponse(body) => responder.json(body).await,
-            FunctionResponse::StreamingResponse(response) => {
-                let (head, pieces) = response.into_parts()?;
-                let (headers, cookies) = head.lent();
-                let prelude = HttpPrelude::new(head.status(), &headers, &cookies)?;
-                let mut out = responder.stream_http(&prelude).await;
-                out.send_all(pieces).await?;
-                Ok(out.finish().await)
-            }
-        }
+        let response = response.await.map_err(diagnostic::failure)?;
+        respond(responder, response.into_response()).await
     }
 }
 
@@ -304,7 +295,7 @@ async fn answer_parallel<F, A, R, B, S, D, E>(
     mut handler: F,
     config: Arc<Config>,
     invocation: parallel::Invocation,
-    responder: parallel::Responder,
+    mut responder: parallel::Responder,
 ) -> Result<parallel::Sent, Failure>
 where
     F: Service<LambdaEvent<A>, Response = R>,
@@ -321,7 +312,22 @@ where
     drop(invocation);
     poll_fn(|context| handler.poll_ready(context)).await.map_err(diagnostic::failure)?;
     let response = handler.call(event).await.map_err(diagnostic::failure)?;
-    match response.into_response() {
+    let sent = respond(responder.lent(), response.into_response()).await?;
+    let receipt = sent.receipt();
+    Ok(responder.sent(receipt))
+}
+
+async fn respond<'i, B, S, D, E>(
+    responder: Responder<'i>,
+    response: FunctionResponse<B, S>,
+) -> Result<Sent<'i>, Failure>
+where
+    B: Serialize,
+    S: Stream<Item = Result<D, E>> + Unpin,
+    D: Into<Bytes>,
+    E: Into<Error>,
+{
+    match response {
         FunctionResponse::BufferedResponse(body) => responder.json(body).await,
         FunctionResponse::StreamingResponse(response) => {
             let (head, pieces) = response.into_parts()?;

@@ -107,8 +107,14 @@ impl Responder {
         self.worker.log_failure(level, request_id, what, failure);
     }
 
+    /// The proof of what the [lent](Self::lent) responder has sent.
+    #[cfg(feature = "lambda-runtime")]
+    pub(crate) fn sent(&self, receipt: Receipt) -> Sent {
+        Sent { receipt, key: self.key }
+    }
+
     /// The same as a responder that borrows the worker.
-    fn lent(&mut self) -> handler::Responder<'_> {
+    pub(crate) fn lent(&mut self) -> handler::Responder<'_> {
         let responder = self.worker.responder(self.tasks.as_ref());
         responder.expect("an invocation is unanswered while its responder exists")
     }
