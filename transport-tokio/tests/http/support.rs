@@ -6,9 +6,14 @@ use lambda_proto_service::{Connection, Event, Request as Answered, Running, Serv
 use lambda_proto_tokio::http::{Body as EventBody, Http};
 use lambda_proto_tokio::parallel::Invocation;
 use lambda_proto_tokio::tower::Answer;
-use lambda_proto_tokio::{Endpoint, Error, Failure, Runtime};
+use lambda_proto_tokio::{Error, Failure};
 use serde_json::Value;
 use tower::Service as TowerService;
+
+#[path = "../parallel/support.rs"]
+mod parallel;
+
+pub(crate) use parallel::runtime;
 
 /// A service of the Runtime API, and a runtime with an application under it.
 pub(crate) struct Function {
@@ -97,13 +102,6 @@ impl Function {
 
 /// The application of [`Function::answering`].
 pub(crate) type Answering = axum::Router;
-
-/// A runtime that talks to this service and logs to its lines.
-pub(crate) fn runtime(service: &Service) -> Runtime {
-    let endpoint = Endpoint::parse(&service.address()).expect("the test's address is one");
-    let lines = service.lines().clone();
-    Runtime::new(endpoint).log(move |line| lines.push(line.to_string()))
-}
 
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let mut tokio = tokio::runtime::Builder::new_multi_thread();

@@ -5,18 +5,16 @@ use std::fmt::Debug;
 use bytes::Bytes;
 use futures_util::Stream;
 use lambda_proto_service::{Connection, Event, Outcome, Request, Running, Service as Lambda};
+use lambda_proto_tokio::Runtime;
 use lambda_proto_tokio::lambda_runtime::{
     Diagnostic, Error, IntoFunctionResponse, LambdaEvent, Service, run_on,
 };
-use lambda_proto_tokio::{Endpoint, Runtime};
 use serde::{Deserialize, Serialize};
 
-/// A runtime that talks to this service and logs to its lines.
-pub(crate) fn runtime(lambda: &Lambda) -> Runtime {
-    let endpoint = Endpoint::parse(&lambda.address()).expect("the test's address is one");
-    let lines = lambda.lines().clone();
-    Runtime::new(endpoint).log(move |line| lines.push(line.to_string()))
-}
+#[path = "../parallel/support.rs"]
+mod parallel;
+
+pub(crate) use parallel::runtime;
 
 /// Runs `main` on a thread of its own.
 pub(crate) fn start(

@@ -7,21 +7,13 @@ use lambda_proto_service::{
 };
 use lambda_proto_tokio::parallel::Invocation;
 use lambda_proto_tokio::tower::Answer;
-use lambda_proto_tokio::{Endpoint, Error, Failure, Runtime};
+use lambda_proto_tokio::{Error, Failure, Runtime};
 use tower::Service;
 
-/// A runtime that talks to this Lambda and logs to its lines.
-pub(crate) fn runtime(lambda: &Lambda) -> Runtime {
-    let endpoint = Endpoint::parse(&lambda.address()).expect("the test's address is one");
-    let lines = lambda.lines().clone();
-    Runtime::new(endpoint).log(move |line| lines.push(line.to_string()))
-}
+#[path = "../parallel/support.rs"]
+mod parallel;
 
-/// A tokio runtime with four threads.
-pub(crate) fn threads() -> tokio::runtime::Runtime {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(4).enable_all().build().expect("threads")
-}
+pub(crate) use parallel::{runtime, threads};
 
 /// Runs the service that `make` makes within tokio.
 pub(crate) fn run<S>(
