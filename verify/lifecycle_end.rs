@@ -248,7 +248,11 @@ fn a_start_that_is_cut_off_shows_its_values_to_the_shutdown_hooks_and_names_its_
     program.lines().wait_for("init hook");
     signal(&program, Signal::TERM);
     program.expect_end();
-    assert_said(&program, &[HOOK, CLOSED]);
+    assert_said(&program, &[HOOK]);
+    // The deaf hook has used up half of the window: on a busy machine, the rest may be too short.
+    let lines = program.lines().all();
+    let is_closed = |line: &String| line == CLOSED || line.contains("did not finish in time");
+    assert!(lines.iter().any(is_closed), "dropped, or named: {lines:?}");
     assert_logged(&program, "cancelling the start");
     assert_logged(&program, "init hook \"deaf\" had not ended when the process ended");
     service.expect_no_connection();
