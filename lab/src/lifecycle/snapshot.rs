@@ -1,0 +1,120 @@
+//! Stops the process of an environment, for a snapshot or a freeze, and continues it.
+
+use std::time::Instant;
+
+use tokio::time::sleep;
+
+use super::{Lifecycle, Reason, Running, StartFailure};
+use crate::answer::{FailureKind, FunctionFailure};
+use crate::broker::Started;
+use crate::log::{InitReport, Status};
+use crate::process::Process;
+
+/// The error type of an init that takes too long.
+const INIT_TIMEOUT: &str = "Sandbox.Timedout";
+
+impl Lifecycle {
+    /// Starts the process, waits until it is ready for its snapshot, and stops it there.
+    ///
+    /// The result is kept for the next invocation, which [takes](Self::take_snapshot) it.
+    pub(crate) async fn prepare_snapshot(&self) {
+        let began = Instant::now();
+        self.broker.start_anew();
+        let result = match self.start_when_written().await.1 {
+            Err(_) if self.is_stopping() => Err(StartFailure::Stopped),
+            Err(error) => Err(StartFailure::of_program("", &error.to_string())),
+            Ok(process) => self.await_snapshot(&process, began).await,
+        };
+        self.outputs.drain();
+        let log = &self.log;
+        match &result {
+            Ok(()) | Err(StartFailure::Stopped) => {}
+            Err(StartFailure::Failed(failure)) => {
+                let status = match failure.error_type().unwrap_or_default() {
+                    error_type if error_type == INIT_TIMEOUT => Status::Timeout,
+                    error_type => Status::Error(error_type),
+                };
+                log.line(InitReport { duration: began.elapsed(), status: &status });
+                log.line(format_args!("lambda-lab: cannot take a snapshot: {failure}"));
+            }
+        }
+        *self.snapshot.lock().unwrap_or_else(|it| it.into_inner()) = Some(result);
+    }
+
+    async fn await_snapshot(&self, process: &Process, began: Instant) -> Result<(), StartFailure> {
+        let limit = self.settings.init_timeout();
+        let failure = tokio::select! {
+            biased;
+            () = self.stopping() => return Err(StartFailure::Stopped),
+            started = self.broker.started() => match started {
+                Started::Ready => {
+                    process.freeze();
+                    self.broker.cut_connections();
+                    self.outputs.drain();
+                    let millis = began.elapsed().as_secs_f64() * 1000.0;
+                    self.log.line(format_args!(
+                        "lambda-lab: snapshot taken, Init Duration: {millis:.2} ms"
+                    ));
+                    if let Some(snapstart) = &self.settings.snapstart {
+                        tokio::select! {
+                            () = self.stopping() => {}
+                            () = sleep(snapstart.pause) => {}
+                        }
+                    }
+                    return Ok(());
+                }
+                Started::Failed(failure) => {
+                    self.await_exit(process).await;
+                    self.end(Reason::Failure).await;
+                    failure
+                }
+            },
+            status = process.wait() => {
+                self.hear_last_words().await;
+                self.broker.start_failure().unwrap_or_else(|| self.exit(None, status))
+            }
+            () = sleep(limit) => {
+                self.end(Reason::Timeout).await;
+                let seconds = limit.as_secs_f64();
+                let reason = format!("Init timed out after {seconds:.2} seconds");
+                FunctionFailure::of_service("", FailureKind::Init, INIT_TIMEOUT, &reason)
+            }
+        };
+        Err(StartFailure::Failed(failure))
+    }
+
+    /// Takes the result of the start for a snapshot, if there is one.
+    pub(crate) fn take_snapshot(&self) -> Option<Result<(), StartFailure>> {
+        self.snapshot.lock().unwrap_or_else(|it| it.into_inner()).take()
+    }
+
+    /// Stops the process between two invocations.
+    pub(crate) fn freeze(&self) {
+        if let Running::Here(process) = self.running() {
+            process.freeze();
+        }
+    }
+
+    /// Continues the process for an invocation.
+    pub(crate) fn thaw(&self, process: &Process) {
+        let Some(frozen) = process.thaw() else { return };
+        let millis = frozen.as_secs_f64() * 1000.0;
+        let pretended = self.settings.freeze.unwrap_or_default();
+        self.clock.advance(pretended);
+        if pretended.is_zero() {
+            self.log.line(format_args!("lambda-lab: thawed after {millis:.2} ms"));
+        } else {
+            self.log.line(format_args!(
+                "lambda-lab: thawed after {millis:.2} ms; moved the clock forward by {} s",
+                pretended.as_secs_f64()
+            ));
+        }
+    }
+
+    /// Continues the process after its snapshot. Returns whether it had called `restore/next`.
+    pub(crate) fn restore(&self, process: &Process) -> bool {
+        let is_restored = self.broker.restore();
+        process.thaw();
+        is_restored
+    }
+}
