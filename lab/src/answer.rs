@@ -59,7 +59,7 @@ pub enum FailureKind {
     Reported,
     /// The runtime reported that it could not start.
     Init,
-    /// The runtime's process ended, or could not be started.
+    /// The process of the runtime, or of an external extension, ended or could not be started.
     Exit,
     /// The function's timeout passed.
     Timeout,

@@ -1,4 +1,4 @@
-//! One execution environment: its Runtime API, its process, and its invocations.
+//! One execution environment: its Runtime API, its processes, and its invocations.
 
 mod end;
 mod renewal;
@@ -17,10 +17,10 @@ use crate::broker::{Broker, Caller};
 use crate::clock::Clock;
 use crate::invocation::Invocation;
 use crate::lab::reachable;
-use crate::lifecycle::{Lifecycle, Reason, Running, StartFailure};
+use crate::lifecycle::{LaunchError, Lifecycle, Processes, Reason, Running, StartFailure};
 use crate::log::{LogStream, Report};
 use crate::place::Place;
-use crate::process::{Process, obstacle};
+use crate::process::obstacle;
 use crate::runtime_api;
 use crate::settings::Settings;
 use crate::trace;
@@ -36,13 +36,13 @@ pub(crate) struct Environment {
     broker: Arc<Broker>,
     place: Arc<Place>,
     log: Arc<LogStream>,
-    life: Lifecycle,
+    life: Arc<Lifecycle>,
     watch: Option<Watch>,
-    /// What the files of the current process were when it was started.
+    /// What the files of the current processes were when they were started.
     seen: Mutex<Option<Look>>,
     /// How many invocations the runtime has, or is to get.
     in_flight: watch::Sender<usize>,
-    /// Held while a process is being started or ended, or while its last requests are read.
+    /// Held while processes are being started or ended, or while their last requests are read.
     changing: tokio::sync::Mutex<()>,
 }
 
@@ -66,13 +66,13 @@ impl Environment {
         let address = listener.local_addr()?;
         let place = Arc::new(Place::new(&settings, reachable(address))?);
         let broker = Arc::new(match settings.concurrency {
-            None => Broker::on_demand(settings.program.is_none()),
-            Some(_) => Broker::managed(),
+            None => Broker::on_demand(settings.program.is_none(), settings.extension_names()),
+            Some(_) => Broker::managed(settings.extension_names()),
         });
         let log = Arc::new(LogStream::new(&settings.log));
         let life = {
             let (place, broker, log) = (Arc::clone(&place), Arc::clone(&broker), Arc::clone(&log));
-            Lifecycle::new(Arc::clone(&settings), clock.clone(), place, broker, log)
+            Arc::new(Lifecycle::new(Arc::clone(&settings), clock.clone(), place, broker, log))
         };
         let (served, stopped) = (Arc::clone(&broker), life.is_stopped());
         tokio::spawn(runtime_api::serve(listener, served, Arc::clone(&settings), clock, stopped));
@@ -91,7 +91,7 @@ impl Environment {
     pub(crate) async fn prepare(&self) {
         if self.settings.snapstart.is_some() {
             let _changing = self.changing.lock().await;
-            // An invocation may have started the process before this task ran.
+            // An invocation may have started the processes before this task ran.
             if matches!(self.life.running(), Running::Not) {
                 self.look().await;
                 self.life.prepare_snapshot().await;
@@ -99,7 +99,8 @@ impl Environment {
         }
     }
 
-    /// Runs one invocation until the runtime has asked for the next one, or the timeout has passed.
+    /// Runs one invocation until the runtime, and each extension that got it, has asked for the next
+    /// one, or the timeout has passed.
     ///
     /// The caller gets the answer as soon as there is one. Returns the tail of the log, if the
     /// caller has asked for it.
@@ -111,7 +112,7 @@ impl Environment {
         let id = invocation.request_id.as_str();
         self.log.start(id, invocation.has_tail);
         let mut run = Run {
-            process: None,
+            processes: None,
             phase: Phase::Invoke,
             since: Instant::now(),
             init: None,
@@ -125,15 +126,15 @@ impl Environment {
             }
             Err(failure) => End::NoStart(failure),
         };
-        let has_written = run.process.as_ref().is_some_and(|it| self.life.pass_output(it));
-        let memory = run.process.as_ref().and_then(|process| process.peak_memory());
-        let status = self.conclude(end, &invocation, run.process.as_ref()).await;
-        if let Some(process) = &run.process
+        let has_written = run.processes.as_ref().is_some_and(|it| self.life.pass_output(it));
+        let memory = run.processes.as_ref().and_then(|it| it.peak_memory());
+        let status = self.conclude(end, &invocation, run.processes.as_ref()).await;
+        if let Some(processes) = &run.processes
             && self.broker.is_terminal()
         {
-            self.life.await_exit(process).await;
+            self.life.await_exit(processes).await;
             let _changing = self.changing.lock().await;
-            if self.life.is_current(process) {
+            if self.life.are_current(processes) {
                 self.life.end(Reason::Failure).await;
             }
         }
@@ -141,7 +142,7 @@ impl Environment {
             // An external runtime may be started again.
             self.broker.start_anew();
         }
-        if run.process.as_ref().is_some_and(|it| it.has_passed(self.settings.memory)) {
+        if run.processes.as_ref().is_some_and(|it| it.has_passed(self.settings.memory)) {
             self.log.line(format_args!(
                 "lambda-lab: RequestId: {id} used {} MB of {} MB: Lambda would have ended the \
                  function (Runtime.ExitError, signal: killed); the lab does not enforce the memory \
@@ -167,7 +168,7 @@ impl Environment {
         tail
     }
 
-    /// Freezes the process, if the settings ask for it and nothing else changes it. No invocation
+    /// Freezes the processes, if the settings ask for it and nothing else changes them. No invocation
     /// may be in flight.
     pub(crate) fn rest(&self) {
         if self.settings.freeze.is_some()
@@ -221,23 +222,23 @@ impl Environment {
         run.since = Instant::now();
         match self.life.running() {
             Running::Elsewhere => self.broker.hand_over(Arc::clone(invocation), caller),
-            Running::Here(process) if is_snapshot => {
+            Running::Here(processes) if is_snapshot => {
                 self.broker.hand_over(Arc::clone(invocation), caller);
-                if self.life.restore(&process) {
+                if self.life.restore(&processes) {
                     run.phase = Phase::Restore;
                 }
-                run.process = Some(process);
+                run.processes = Some(processes);
             }
-            Running::Here(process) => {
-                self.life.thaw(&process);
+            Running::Here(processes) => {
+                self.life.thaw(&processes);
                 self.broker.hand_over(Arc::clone(invocation), caller);
-                run.process = Some(process);
+                run.processes = Some(processes);
             }
             Running::Not => {
-                // The new process must not get the blame for what an earlier one has left.
+                // The new processes must not get the blame for what earlier ones have left.
                 self.life.end(Reason::Failure).await;
                 self.broker.hand_over_anew(Arc::clone(invocation), caller);
-                run.process = Some(self.start(&invocation.request_id, run).await?);
+                run.processes = Some(self.start(&invocation.request_id, run).await?);
                 run.phase = Phase::Init;
             }
         }
@@ -245,21 +246,32 @@ impl Environment {
         Ok(())
     }
 
-    /// Starts the process, and begins the phase of the run.
-    async fn start(&self, id: &str, run: &mut Run) -> Result<Arc<Process>, StartFailure> {
-        let (began, started) = self.life.start_when_written().await;
+    /// Starts the processes, and begins the phase of the run. If that fails, the caller gets to know
+    /// why, and those that have been started are ended.
+    async fn start(&self, id: &str, run: &mut Run) -> Result<Arc<Processes>, StartFailure> {
+        let (began, started) = self.life.start().await;
         run.since = began;
-        started.map_err(|error| self.cannot_start(id, &error.to_string()))
-    }
-
-    fn cannot_start(&self, id: &str, reason: &str) -> StartFailure {
-        if self.life.is_stopping() {
-            return StartFailure::Stopped;
+        match started {
+            Ok(processes) => Ok(processes),
+            Err(error) => {
+                let failure = self.cannot_start(id, &error);
+                if let StartFailure::Failed(failure) = &failure {
+                    self.broker.tell(failure.clone());
+                    self.life.end(Reason::Failure).await;
+                }
+                Err(failure)
+            }
         }
-        StartFailure::of_program(id, &format!("RequestId: {id} Error: {reason}"))
     }
 
-    /// Ends the runtime for good. Until its process ends, it may still answer the invocation that
+    fn cannot_start(&self, id: &str, error: &LaunchError) -> StartFailure {
+        match self.life.is_stopping() {
+            true => StartFailure::Stopped,
+            false => StartFailure::Failed(error.failure(id)),
+        }
+    }
+
+    /// Ends the processes for good. Until the runtime ends, it may still answer the invocation that
     /// it has in flight.
     pub(crate) async fn stop(&self) {
         self.life.begin_to_stop();

@@ -1,4 +1,4 @@
-//! The Extensions API, for internal extensions.
+//! The Extensions API, for internal and external extensions.
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -6,7 +6,7 @@ use hyper::header::{HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use uuid::Uuid;
 
-use crate::broker::{Broker, Failing};
+use crate::broker::{Broker, Events, ExtensionEvent, Failing, Kind, Shutdown};
 use crate::event::MAX_PAYLOAD;
 use crate::go_json::{Field, Texts, quoted, read_object};
 use crate::http::{self, Answering, Collected, collect, header, set_header};
@@ -91,23 +91,14 @@ async fn register(
     let Collected::Whole { body, .. } = collect(body, MAX_PAYLOAD).await else {
         return Err(ExtensionRefusal::Format("unexpected EOF".into()));
     };
-    let events = events(&body)?;
-    let events = events.as_slice();
-    if settings.concurrency.is_some() && !events.is_empty() {
-        return Err(ExtensionRefusal::NoEvents);
-    }
-    for event in events {
-        match event.as_str() {
-            "INVOKE" => {}
-            "SHUTDOWN" => return Err(ExtensionRefusal::Shutdown),
-            other => return Err(ExtensionRefusal::UnknownEvent(other.to_owned())),
-        }
-    }
-    let has_invocations = !events.is_empty();
-    let id = match broker.register(&name, has_invocations) {
-        Err(_) if connection.replaces(&name) => broker.register(&name, has_invocations)?,
+    let names = events(&body)?;
+    let is_managed = settings.concurrency.is_some();
+    let events = allowed(names.as_slice(), broker.kind_of_extension(&name), is_managed)?;
+    let id = match broker.register(&name, events) {
+        Err(_) if connection.replaces(&name) => broker.register(&name, events)?,
         result => result?,
     };
+    connection.belongs_to(id);
     let mut document = format!(
         "{{\"functionName\":{},\"functionVersion\":\"{VERSION}\",\"handler\":{}",
         quoted(&settings.name),
@@ -123,7 +114,28 @@ async fn register(
     Ok(response)
 }
 
-/// The events that an extension registers for.
+/// The events of these names, if an extension of this kind may register for all of them.
+///
+/// Source: emulator, `core/externalagent.go` and `core/internalagent.go`;
+/// `lambda-managed-instances/core/externalagent.go` and
+/// `lambda-managed-instances/rapi/handler/agentregister.go`.
+fn allowed(names: &[String], kind: Kind, is_managed: bool) -> Result<Events, ExtensionRefusal> {
+    if is_managed && kind == Kind::Internal && !names.is_empty() {
+        return Err(ExtensionRefusal::NoEvents);
+    }
+    let mut events = Events::default();
+    for name in names {
+        match (name.as_str(), kind) {
+            ("INVOKE", _) if !is_managed => events.invoke = true,
+            ("SHUTDOWN", Kind::External) => events.shutdown = true,
+            ("SHUTDOWN", Kind::Internal) => return Err(ExtensionRefusal::Shutdown),
+            (other, _) => return Err(ExtensionRefusal::UnknownEvent(other.to_owned())),
+        }
+    }
+    Ok(events)
+}
+
+/// The names of the events that an extension registers for.
 fn events(body: &[u8]) -> Result<Texts, ExtensionRefusal> {
     const EVENTS: Field = Field { path: ".RegisterRequest.events", go_type: "[]core.Event" };
     const KEYS: Field = Field { path: ".configurationKeys", go_type: "[]string" };
@@ -153,11 +165,16 @@ async fn next(
     let id = identifier(headers)?;
     let next = broker.extension_next(id, || connection.is_there());
     let next = connection.wait(Waiter::Extension(id), next).await;
-    let invocation = next.unwrap_or(Err(ExtensionRefusal::Internal))?;
-    let mut response = http::json(StatusCode::OK, invoke_event(&invocation));
-    let event = Uuid::new_v4().to_string();
-    set_header(response.headers_mut(), "lambda-extension-event-identifier", &event);
-    Ok(response)
+    Ok(match next.unwrap_or(Err(ExtensionRefusal::Internal))? {
+        ExtensionEvent::Invoke(invocation) => {
+            let mut response = http::json(StatusCode::OK, invoke_event(&invocation));
+            let event = Uuid::new_v4().to_string();
+            set_header(response.headers_mut(), "lambda-extension-event-identifier", &event);
+            response
+        }
+        // As from the service, without an identifier, and with the content type that Go guesses.
+        ExtensionEvent::Shutdown(shutdown) => http::text(StatusCode::OK, shutdown_event(shutdown)),
+    })
 }
 
 /// Source: emulator, `rapi/rendering/rendering.go`.
@@ -174,6 +191,13 @@ fn invoke_event(invocation: &Invocation) -> String {
     }
     event.push('}');
     event
+}
+
+/// Source: emulator, `rapi/rendering/rendering.go` and `rapi/model/agentevent.go`.
+fn shutdown_event(Shutdown { deadline, reason }: Shutdown) -> String {
+    format!(
+        "{{\"eventType\":\"SHUTDOWN\",\"deadlineMs\":{deadline},\"shutdownReason\":\"{reason}\"}}"
+    )
 }
 
 async fn fail(

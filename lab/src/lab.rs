@@ -173,11 +173,11 @@ impl Lab {
     /// Ends the function's processes, and returns when they have ended and the lab no longer
     /// listens. Callers that still wait for an answer get [`InvokeError::Stopped`].
     ///
-    /// A process that has registered an extension gets SIGTERM, and may still answer the invocation
-    /// that it has in flight. If it does not end within the [shutdown
-    /// timeout](crate::Function::shutdown_timeout), it is killed. Other processes are killed
-    /// immediately. If a process does not end within 2 s after SIGKILL, a log line names it, and
-    /// this returns.
+    /// A runtime with an extension gets SIGTERM, and may still answer the invocation that it has in
+    /// flight. If it does not end within its part of the [shutdown
+    /// timeout](crate::Function::shutdown_timeout), it is killed. Other runtimes are killed
+    /// immediately. [External extensions](crate::Function::extension) end after the runtime. If a
+    /// process does not end within 2 s after SIGKILL, a log line names it, and this returns.
     pub fn stop(&self) {
         self.pool.stop();
         self.invoke_api.close.send_replace(true);

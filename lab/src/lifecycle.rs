@@ -1,10 +1,10 @@
-//! The lifecycle of the function's process: start, freeze, restore and end.
+//! The lifecycle of an environment's processes: start, freeze, restore and end.
 
+mod processes;
 mod shutdown;
 mod snapshot;
 mod start;
 
-use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -17,13 +17,14 @@ use crate::clock::Clock;
 use crate::log::LogStream;
 use crate::output::Outputs;
 use crate::place::Place;
-use crate::process::{Process, describe_exit};
+use crate::process::{describe_exit, describe_exit_of_extension};
 use crate::settings::Settings;
 
+pub(crate) use processes::{Ended, Processes};
 pub(crate) use shutdown::Reason;
-pub(crate) use start::StartFailure;
+pub(crate) use start::{LaunchError, StartFailure};
 
-/// The process of one environment.
+/// The processes of one environment.
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
     settings: Arc<Settings>,
@@ -32,7 +33,7 @@ pub(crate) struct Lifecycle {
     broker: Arc<Broker>,
     log: Arc<LogStream>,
     outputs: Outputs,
-    process: Mutex<Option<Arc<Process>>>,
+    processes: Mutex<Option<Arc<Processes>>>,
     /// The result of the last start for a snapshot, until an invocation takes it.
     snapshot: Mutex<Option<Result<(), StartFailure>>>,
     /// No further process is started.
@@ -43,11 +44,14 @@ pub(crate) struct Lifecycle {
 
 /// Where the runtime is.
 pub(crate) enum Running {
-    Here(Arc<Process>),
+    Here(Arc<Processes>),
     /// The lab does not start the runtime.
     Elsewhere,
     Not,
 }
+
+/// How long a process that has ended is listened to.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 impl Lifecycle {
     pub(crate) fn new(
@@ -58,7 +62,7 @@ impl Lifecycle {
         log: Arc<LogStream>,
     ) -> Self {
         let outputs = Outputs::new(Arc::clone(&log), settings.concurrency.is_some());
-        let (process, snapshot) = (Mutex::new(None), Mutex::new(None));
+        let (processes, snapshot) = (Mutex::new(None), Mutex::new(None));
         let (is_stopping, is_stopped) = (watch::Sender::new(false), watch::Sender::new(false));
         Self {
             settings,
@@ -67,7 +71,7 @@ impl Lifecycle {
             broker,
             log,
             outputs,
-            process,
+            processes,
             snapshot,
             is_stopping,
             is_stopped,
@@ -80,32 +84,34 @@ impl Lifecycle {
             return Running::Elsewhere;
         }
         match &*self.lock() {
-            Some(process) if process.exit_status().is_none() && !self.broker.is_terminal() => {
-                Running::Here(Arc::clone(process))
+            Some(processes) if processes.are_running() && !self.broker.is_terminal() => {
+                Running::Here(Arc::clone(processes))
             }
             _ => Running::Not,
         }
     }
 
-    /// Ends the process, if there is one: with SIGTERM and the shutdown timeout if it has
-    /// registered an extension, otherwise with SIGKILL.
+    /// Ends the processes, if there are any. The runtime is ended first: with SIGTERM and its part
+    /// of the shutdown timeout if there is an extension, otherwise with SIGKILL. The external
+    /// extensions follow, with SHUTDOWN and the rest of the time if they have registered for it.
     pub(crate) async fn end(&self, reason: Reason) {
-        let process = self.lock().take();
-        if let Some(process) = process {
-            self.shut_down(&process, reason).await;
-            self.hear_last_words().await;
+        let processes = self.lock().take();
+        if let Some(processes) = processes.filter(|it| !it.are_none()) {
+            self.shut_down(&processes, reason).await;
+            // Limited, as other processes can connect to the same address.
+            let _ = timeout(LAST_WORDS, self.broker.hear_last_words()).await;
         }
         self.outputs.close();
     }
 
-    /// Passes on what the process has written so far; if it has ended, that is all. Returns whether
-    /// there was anything.
-    pub(crate) fn pass_output(&self, process: &Arc<Process>) -> bool {
-        // Under the lock, so that the pipes are not those of another process yet.
+    /// Passes on what the processes have written so far; if they have ended, that is all. Returns
+    /// whether there was anything.
+    pub(crate) fn pass_output(&self, processes: &Arc<Processes>) -> bool {
+        // Under the lock, so that the pipes are not those of other processes yet.
         let current = self.lock();
         let has_written = self.outputs.drain();
-        if process.exit_status().is_some()
-            && current.as_ref().is_some_and(|current| Arc::ptr_eq(process, current))
+        if processes.have_ended()
+            && current.as_ref().is_some_and(|current| Arc::ptr_eq(processes, current))
         {
             self.outputs.close();
         }
@@ -117,30 +123,52 @@ impl Lifecycle {
         self.outputs.room().await;
     }
 
-    /// Waits until everything that a process sent before it ended has been read.
+    /// Waits until everything that a process sent before it ended by itself has been read.
     ///
     /// The wait is limited, as other processes can connect to the same address.
-    pub(crate) async fn hear_last_words(&self) {
-        let _ = timeout(Duration::from_millis(100), self.broker.hear_last_words()).await;
+    pub(crate) async fn hear_last_words(&self, ended: &Ended) {
+        let hear = async {
+            match ended {
+                Ended::Runtime(_) => self.broker.hear_runtime().await,
+                Ended::Extension { name, .. } => self.broker.hear_extension(name).await,
+                Ended::NotStarted(_) => {}
+            }
+        };
+        let _ = timeout(LAST_WORDS, hear).await;
     }
 
-    /// Waits a moment for a process that reported that it cannot continue: it may send more before
+    /// Waits a moment for a runtime that reported that it cannot continue: it may send more before
     /// it ends.
-    pub(crate) async fn await_exit(&self, process: &Process) {
-        let _ = timeout(Duration::from_millis(300), process.wait()).await;
+    pub(crate) async fn await_exit(&self, processes: &Processes) {
+        if let Some(runtime) = processes.runtime() {
+            let _ = timeout(Duration::from_millis(300), runtime.wait()).await;
+        }
     }
 
-    /// Whether this is the current process, which runs or ran last.
-    pub(crate) fn is_current(&self, process: &Arc<Process>) -> bool {
-        self.lock().as_ref().is_some_and(|current| Arc::ptr_eq(process, current))
+    /// Whether these are the current processes, which run or ran last.
+    pub(crate) fn are_current(&self, processes: &Arc<Processes>) -> bool {
+        self.lock().as_ref().is_some_and(|current| Arc::ptr_eq(processes, current))
     }
 
-    /// The failure for the caller when a process has ended; `id` is `None` without an invocation.
-    pub(crate) fn exit(&self, id: Option<&str>, status: ExitStatus) -> FunctionFailure {
-        let error_type = self.broker.failed_extension().unwrap_or("Runtime.ExitError");
-        let reason = describe_exit(status);
-        let reason = id.map_or(reason.clone(), |id| format!("RequestId: {id} Error: {reason}"));
-        let id = id.unwrap_or_default();
+    /// The failure for the caller when a process has ended by itself; `id` is empty without an
+    /// invocation.
+    ///
+    /// Source: emulator, `rapid/handlers.go`, for the error types.
+    pub(crate) fn failure(&self, id: &str, ended: &Ended) -> FunctionFailure {
+        let reported = self.broker.failed_extension();
+        let (error_type, reason) = match ended {
+            Ended::Runtime(status) => {
+                (reported.unwrap_or("Runtime.ExitError"), describe_exit(*status))
+            }
+            Ended::Extension { status, .. } => {
+                (reported.unwrap_or("Extension.Crash"), describe_exit_of_extension(*status))
+            }
+            Ended::NotStarted(error) => return error.failure(id),
+        };
+        let reason = match id {
+            "" => reason,
+            id => format!("RequestId: {id} Error: {reason}"),
+        };
         FunctionFailure::of_service(id, FailureKind::Exit, error_type, &reason)
     }
 
@@ -155,7 +183,7 @@ impl Lifecycle {
         let _ = self.is_stopping.subscribe().wait_for(|is_stopping| *is_stopping).await;
     }
 
-    /// Prevents further starts. [`end`](Self::end) ends the process that runs.
+    /// Prevents further starts. [`end`](Self::end) ends those that run.
     pub(crate) fn begin_to_stop(&self) {
         self.is_stopping.send_replace(true);
     }
@@ -176,7 +204,7 @@ impl Lifecycle {
         let _ = self.is_stopped.subscribe().wait_for(|is_stopped| *is_stopped).await;
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Arc<Process>>> {
-        self.process.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Processes>>> {
+        self.processes.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::function::DEFAULT_MEMORY;
+use crate::refusal::MAX_EXTENSIONS;
 use crate::settings::Settings;
 use crate::watch::Watch;
 
@@ -44,6 +45,13 @@ impl Settings {
             notices.push(format!(
                 "a shutdown timeout of {time:?} is beyond Lambda, which allows {MAX_SHUTDOWN:?} at \
                  most"
+            ));
+        }
+        if self.extensions.len() > MAX_EXTENSIONS {
+            notices.push(format!(
+                "{} external extensions: Lambda allows {MAX_EXTENSIONS} at most, so every \
+                 invocation will fail with Extension.LaunchError",
+                self.extensions.len()
             ));
         }
         let memory = (self.memory != DEFAULT_MEMORY).then_some((self.memory, "memory"));

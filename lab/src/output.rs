@@ -1,4 +1,4 @@
-//! Reads the output of the function's process from pipes.
+//! Reads the output of the processes of an environment from pipes.
 
 use std::io::{self, ErrorKind, PipeWriter};
 use std::os::fd::OwnedFd;
@@ -13,21 +13,30 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::log::{LogStream, Route, Sink};
 
-/// The pipes from the process of one environment.
+/// The pipes from the processes of one environment.
 ///
-/// The process has no other output. So a process that inherits it, such as a daemon, does not hold
+/// The processes have no other output. So a process that inherits it, such as a daemon, does not hold
 /// the output of the lab open.
 #[derive(Debug)]
 pub(crate) struct Outputs {
     log: Arc<LogStream>,
-    /// Whether the process has several invocations at once, and may be writing a line for one when
+    /// Whether the function has several invocations at once, and may be writing a line for one when
     /// another ends.
     is_shared: bool,
     pipes: Mutex<Vec<Reading>>,
 }
 
+/// Whose output it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Writer {
+    Function,
+    /// The external extension of this name.
+    Extension(Arc<str>),
+}
+
+/// A pipe that is being read, until every write end is closed.
 #[derive(Debug)]
-struct Reading {
+pub(crate) struct Reading {
     pipe: Arc<Pipe>,
     task: JoinHandle<()>,
 }
@@ -35,6 +44,7 @@ struct Reading {
 /// The read end of a pipe.
 #[derive(Debug)]
 struct Pipe {
+    writer: Writer,
     end: Receiver,
     log: Arc<LogStream>,
     sink: Option<Sink>,
@@ -67,7 +77,9 @@ impl Outputs {
     }
 
     /// Gives the command pipes as its standard output and standard error, and begins to read them.
-    /// Those of an earlier process are [closed](Self::close).
+    /// If the command starts, they have to be [added](Self::add).
+    ///
+    /// The output of an extension goes where the standard error of the function goes.
     ///
     /// # Errors
     ///
@@ -76,35 +88,41 @@ impl Outputs {
     /// # Panics
     ///
     /// Panics outside of a tokio runtime.
-    pub(crate) fn connect(&self, command: &mut Command) -> io::Result<()> {
-        self.close();
-        let readings = match self.log.function() {
-            Route::Together(sink) => {
-                let (reading, writer) = self.open(sink.clone())?;
-                command.stdout(writer.try_clone()?).stderr(writer);
-                vec![reading]
-            }
-            Route::Apart { stdout, stderr } => {
-                let (out, stdout) = self.open(Some(stdout.clone()))?;
-                let (err, stderr) = self.open(Some(stderr.clone()))?;
+    pub(crate) fn connect(
+        &self,
+        command: &mut Command,
+        writer: &Writer,
+    ) -> io::Result<Vec<Reading>> {
+        let sink = match (self.log.function(), writer) {
+            (Route::Together(sink), _) => sink.clone(),
+            (Route::Apart { stderr, .. }, Writer::Extension(_)) => Some(stderr.clone()),
+            (Route::Apart { stdout, stderr }, Writer::Function) => {
+                let (out, stdout) = self.open(writer, Some(stdout.clone()))?;
+                let (err, stderr) = self.open(writer, Some(stderr.clone()))?;
                 command.stdout(stdout).stderr(stderr);
-                vec![out, err]
+                return Ok(vec![out, err]);
             }
         };
-        *self.lock() = readings;
-        Ok(())
+        let (reading, end) = self.open(writer, sink)?;
+        command.stdout(end.try_clone()?).stderr(end);
+        Ok(vec![reading])
     }
 
-    fn open(&self, sink: Option<Sink>) -> io::Result<(Reading, PipeWriter)> {
-        let (end, writer) = io::pipe()?;
+    fn open(&self, writer: &Writer, sink: Option<Sink>) -> io::Result<(Reading, PipeWriter)> {
+        let (end, write_end) = io::pipe()?;
         let end = Receiver::from_owned_fd(OwnedFd::from(end))?;
-        let (log, state) = (Arc::clone(&self.log), Mutex::default());
-        let pipe = Arc::new(Pipe { end, log, sink, state });
+        let (log, writer, state) = (Arc::clone(&self.log), writer.clone(), Mutex::default());
+        let pipe = Arc::new(Pipe { writer, end, log, sink, state });
         let task = tokio::spawn(Arc::clone(&pipe).read_all());
-        Ok((Reading { pipe, task }, writer))
+        Ok((Reading { pipe, task }, write_end))
     }
 
-    /// Passes on what the process has written so far. Returns whether there was anything.
+    /// Adds the pipes of a process that has been started.
+    pub(crate) fn add(&self, readings: Vec<Reading>) {
+        self.lock().extend(readings);
+    }
+
+    /// Passes on what the processes have written so far. Returns whether there was anything.
     ///
     /// This does not wait, so [`room`](Self::room) should be awaited afterwards.
     pub(crate) fn drain(&self) -> bool {
@@ -112,7 +130,8 @@ impl Outputs {
         if self.log.is_heard() {
             for Reading { pipe, .. } in &*self.lock() {
                 has_written |= pipe.drain();
-                if !self.is_shared {
+                // Others may be in the middle of a line.
+                if !self.is_shared && pipe.writer == Writer::Function {
                     pipe.pass_unfinished();
                 }
             }
@@ -128,10 +147,20 @@ impl Outputs {
         }
     }
 
-    /// Passes on what the process had written when it ended, and closes the pipes, even if other
-    /// processes still have the other end.
+    /// Passes on what the processes had written when they ended, and closes the pipes, even if
+    /// other processes still have the other end.
     pub(crate) fn close(&self) {
-        for Reading { pipe, task } in std::mem::take(&mut *self.lock()) {
+        self.close_those(|_| true);
+    }
+
+    /// Like [`close`](Self::close), for the pipes of one process.
+    pub(crate) fn close_of(&self, writer: &Writer) {
+        self.close_those(|it| it == writer);
+    }
+
+    fn close_those(&self, is_meant: impl Fn(&Writer) -> bool) {
+        let closed: Vec<_> = self.lock().extract_if(.., |it| is_meant(&it.pipe.writer)).collect();
+        for Reading { pipe, task } in closed {
             pipe.drain();
             pipe.pass_unfinished();
             task.abort();

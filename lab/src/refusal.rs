@@ -76,7 +76,7 @@ pub(crate) enum ExtensionRefusal {
     UnknownEvent(String),
     /// `SHUTDOWN` is for external extensions only.
     Shutdown,
-    /// Managed instances allow no events at all.
+    /// Managed instances allow internal extensions no events at all.
     NoEvents,
     Closed,
     TooMany,
@@ -87,9 +87,10 @@ pub(crate) enum ExtensionRefusal {
     /// An unknown extension reports an error: the service has another text for this case.
     UnknownIdentifier,
     NoErrorType,
-    /// The call is out of order: it would lead from one state to the other.
+    /// The call is out of order: it would lead from one state to the other. The extension is named
+    /// by its id, or by its name if it registers.
     Order {
-        id: Uuid,
+        extension: String,
         from: &'static str,
         to: &'static str,
     },
@@ -152,10 +153,10 @@ impl ExtensionRefusal {
             Self::NoErrorType => {
                 ("Extension.MissingHeader", "Lambda-Extension-Function-Error-Type not found".into())
             }
-            Self::Order { id, from, to } => (
+            Self::Order { extension, from, to } => (
                 "Extension.InvalidExtensionState",
                 format!(
-                    "State transition from {from} to {to} failed for extension {id}. \
+                    "State transition from {from} to {to} failed for extension {extension}. \
                      Error: State transition is not allowed"
                 ),
             ),

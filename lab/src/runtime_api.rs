@@ -10,6 +10,7 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
 
 use crate::answer::{AnswerBody, Answered, FailureKind, FunctionFailure, Piece, Pieces, truncated};
 use crate::broker::{Broker, Post, Visit};
@@ -96,26 +97,24 @@ pub(crate) async fn serve(
         .is_none()
         .then(|| Connections::new(Arc::clone(&broker), settings.log.clone()));
     let connected = move |stream: &TcpStream| {
-        let visit = broker.visit();
         let presence = connections.as_ref().and_then(|connections| connections.add(stream));
-        let connection = Arc::new(RuntimeConnection::new(stream, broker.cuts(), presence));
+        let connection = Arc::new(RuntimeConnection::new(stream, broker.visit(), presence));
         let settings = Arc::clone(&settings);
         let cut = {
             let connection = Arc::clone(&connection);
             async move { connection.cut().await }
         };
-        let handler = move |request| {
-            let (settings, connection) = (Arc::clone(&settings), Arc::clone(&connection));
-            handle(request, visit.broker(), settings, connection)
-        };
+        let handler =
+            move |request| handle(request, Arc::clone(&settings), Arc::clone(&connection));
         (handler, cut)
     };
     http::serve(listener, closing, clock, log, connected).await;
 }
 
-/// A connection of the runtime.
+/// A connection of the runtime, or of an extension.
 #[derive(Debug)]
 pub(crate) struct RuntimeConnection {
+    visit: Visit,
     peer: Option<OwnedFd>,
     cuts: watch::Receiver<u64>,
     /// How often all connections had been cut when this one was opened.
@@ -128,10 +127,17 @@ pub(crate) struct RuntimeConnection {
 }
 
 impl RuntimeConnection {
-    fn new(stream: &TcpStream, cuts: watch::Receiver<u64>, presence: Option<Presence>) -> Self {
+    fn new(stream: &TcpStream, visit: Visit, presence: Option<Presence>) -> Self {
+        let cuts = visit.broker().cuts();
         let (peer, born) = (rustix::io::fcntl_dupfd_cloexec(stream, 0).ok(), *cuts.borrow());
+        let is_restoring = AtomicBool::new(false);
         let is_on_loopback = browser::is_on_loopback(stream);
-        Self { peer, cuts, born, is_restoring: AtomicBool::new(false), presence, is_on_loopback }
+        Self { visit, peer, cuts, born, is_restoring, presence, is_on_loopback }
+    }
+
+    /// A request with this identifier of an extension has come on it.
+    pub(crate) fn belongs_to(&self, extension: Uuid) {
+        self.visit.belongs_to(extension);
     }
 
     /// Whether the peer has not closed the connection, as far as is known.
@@ -157,14 +163,15 @@ impl RuntimeConnection {
 
     /// Whether the connection has been cut, and takes no further request.
     fn is_dead(&self) -> bool {
-        *self.cuts.borrow() != self.born
+        *self.cuts.borrow() != self.born && !self.visit.is_of_extension()
     }
 
-    /// Waits until the connection has to be cut without waiting for a reply.
+    /// Waits until the connection has to be cut without waiting for a reply. Those of external
+    /// extensions never are: they wait for their events through a snapshot.
     async fn cut(&self) {
         // Fails if the broker is gone, and then no request can be handled.
         let _ = self.cuts.clone().wait_for(|cuts| *cuts != self.born).await;
-        if self.is_restoring.load(Relaxed) {
+        if self.is_restoring.load(Relaxed) || self.visit.is_of_extension() {
             std::future::pending::<()>().await;
         }
     }
@@ -172,10 +179,10 @@ impl RuntimeConnection {
 
 async fn handle(
     request: Request<Incoming>,
-    broker: Arc<Broker>,
     settings: Arc<Settings>,
     connection: Arc<RuntimeConnection>,
 ) -> Response<Answering> {
+    let broker = Arc::clone(connection.visit.broker());
     if connection.is_dead() {
         return http::hang_up();
     }
@@ -189,6 +196,9 @@ async fn handle(
     }
     if let Some(presence) = &connection.presence {
         presence.begin().await;
+    }
+    if let Ok(id) = extensions_api::identifier(request.headers()) {
+        connection.belongs_to(id);
     }
     let path = request.uri().path().to_owned();
     if path.starts_with(extensions_api::PATH) {

@@ -1,6 +1,6 @@
 use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ pub(crate) struct Settings {
     /// `None` for an external runtime, which the lab does not start.
     pub(crate) program: Option<OsString>,
     pub(crate) arguments: Vec<OsString>,
+    /// The files of the external extensions, as absolute paths once the function is started.
+    pub(crate) extensions: Vec<PathBuf>,
     pub(crate) variables: Vec<(OsString, OsString)>,
     /// Whether the function sees none of this program's variables but `PATH`.
     pub(crate) is_env_clean: bool,
@@ -93,16 +95,39 @@ impl Settings {
         })
     }
 
-    /// How long a process has from SIGTERM to SIGKILL.
+    /// How long a shutdown may take with an extension: with internal ones only, from SIGTERM to
+    /// SIGKILL; with external ones, until those are killed.
     ///
-    /// Source: Lambda Developer Guide, "Using the Lambda Extensions API to create extensions", for
-    /// internal extensions; emulator, `lambda-managed-instances/rapid/shutdown.go`, for managed
-    /// instances.
+    /// Source: Lambda Developer Guide, "Using the Lambda Extensions API to create extensions";
+    /// emulator, `lambda-managed-instances/rapid/shutdown.go`, for managed instances.
     pub(crate) fn shutdown_timeout(&self) -> Duration {
         self.shutdown_timeout.unwrap_or(match self.concurrency {
+            _ if !self.extensions.is_empty() => Duration::from_secs(2),
             None => Duration::from_millis(500),
             Some(_) => Duration::from_millis(600),
         })
+    }
+
+    /// How much of a shutdown the runtime may take, from SIGTERM to SIGKILL: with external
+    /// extensions 300 ms of 2 s, or 500 ms if there is an internal one, too; 600 ms for managed
+    /// instances. If the shutdown has another length, the shares are the same.
+    ///
+    /// The sources differ on demand: the emulator, `rapid/shutdown.go`, gives the runtime 30 %, and
+    /// so 600 ms. This follows the Lambda Developer Guide, "Understanding the Lambda execution
+    /// environment lifecycle", which describes the service itself.
+    pub(crate) fn shutdown_timeout_of_runtime(&self, has_internal_extension: bool) -> Duration {
+        let whole = self.shutdown_timeout();
+        match (self.concurrency, has_internal_extension) {
+            _ if self.extensions.is_empty() => whole,
+            (Some(_), _) => whole * 3 / 10,
+            (None, true) => whole / 4,
+            (None, false) => whole * 3 / 20,
+        }
+    }
+
+    /// The names of the external extensions: those of their files.
+    pub(crate) fn extension_names(&self) -> Vec<String> {
+        self.extensions.iter().map(|file| extension_name(file)).collect()
     }
 
     /// The `PATH` of the function, if it is not the one of this program.
@@ -128,4 +153,26 @@ impl Settings {
         }
         command
     }
+
+    /// The command that starts an external extension.
+    ///
+    /// Source: emulator, `rapid/handlers.go`: it has no arguments, and the working folder of the
+    /// service.
+    pub(crate) fn extension_command(
+        &self,
+        file: &Path,
+        launch: &Launch,
+        runtime_api: SocketAddr,
+    ) -> Command {
+        let mut command = Command::new(file);
+        command.env_clear().envs(self.variables_of_extension(launch, runtime_api));
+        command
+    }
+}
+
+/// The name of an external extension: that of its file.
+///
+/// Source: Lambda Developer Guide, "Using the Lambda Extensions API to create extensions".
+pub(crate) fn extension_name(file: &Path) -> String {
+    file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned()
 }

@@ -1,4 +1,4 @@
-//! The environment variables that the function sees.
+//! The environment variables that the function and its extensions see.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -23,6 +23,17 @@ const FOREIGN_PREFIXES: [&str; 5] =
 /// Further variables that describe another Lambda.
 const FOREIGN: [&str; 4] =
     ["AWS_EXECUTION_ENV", "LAMBDA_RUNTIME_DIR", "LAMBDA_TASK_ROOT", "_HANDLER"];
+
+/// Variables that extensions do not see, beside those whose name begins with `_`.
+const OF_RUNTIME: [&str; 7] = [
+    "AWS_EXECUTION_ENV",
+    "AWS_LAMBDA_LOG_GROUP_NAME",
+    "AWS_LAMBDA_LOG_STREAM_NAME",
+    "AWS_XRAY_CONTEXT_MISSING",
+    "AWS_XRAY_DAEMON_ADDRESS",
+    "LAMBDA_RUNTIME_DIR",
+    "LAMBDA_TASK_ROOT",
+];
 
 impl Settings {
     /// All variables of a runtime that is launched like this, with the Runtime API at this address.
@@ -75,6 +86,25 @@ impl Settings {
         variables.extend(self.variables.iter().cloned());
         variables.extend(region::VARIABLES.map(|name| (name.into(), self.region.clone().into())));
         variables.insert(RUNTIME_API.into(), runtime_api.to_string().into());
+        variables
+    }
+
+    /// All variables of an external extension: those of the runtime, but for what describes the
+    /// runtime itself.
+    ///
+    /// Source: emulator, `rapidcore/env/environment.go` and `rapidcore/env/constants.go`.
+    pub(crate) fn variables_of_extension(
+        &self,
+        launch: &Launch,
+        runtime_api: SocketAddr,
+    ) -> BTreeMap<OsString, OsString> {
+        // It is started in the folder of this program.
+        let launch = Launch { working_folder: None, ..launch.clone() };
+        let mut variables = self.variables_of(&launch, runtime_api);
+        variables.retain(|name, _| {
+            !name.as_encoded_bytes().starts_with(b"_")
+                && !OF_RUNTIME.iter().any(|of_runtime| name == of_runtime)
+        });
         variables
     }
 

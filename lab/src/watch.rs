@@ -1,4 +1,4 @@
-//! Notices that the program has been built again.
+//! Notices that the program, or an extension, has been built again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Metadata};
@@ -17,6 +17,8 @@ pub(crate) struct Watch {
     /// The program itself, or the archive. It has to exist.
     program: PathBuf,
     is_archive: bool,
+    /// The external extensions. They have to exist, too.
+    extensions: BTreeSet<PathBuf>,
     /// The files among the arguments.
     arguments: BTreeSet<PathBuf>,
     /// Folders, with all that is in them.
@@ -76,13 +78,13 @@ impl Watch {
         let working_folder = working_folder.unwrap_or_default();
         let arguments = settings.arguments.iter().map(|it| working_folder.join(it));
         let arguments = arguments.filter(|it| it.is_file() && *it != file).collect();
-        Some(Self { program: file, is_archive, arguments, folders })
+        let extensions = settings.extensions.iter().cloned().collect();
+        Some(Self { program: file, is_archive, extensions, arguments, folders })
     }
 
     /// What is watched, for people.
     pub(crate) fn describe(&self) -> String {
-        let files = std::iter::once(&self.program).chain(&self.arguments);
-        let files = files.map(|it| it.display().to_string());
+        let files = self.files().map(|it| it.display().to_string());
         let folders = self.folders.iter().map(|it| format!("all of {}", it.display()));
         files.chain(folders).collect::<Vec<_>>().join(", ")
     }
@@ -90,7 +92,7 @@ impl Watch {
     /// Looks at all files now.
     pub(crate) fn look(&self) -> Look {
         let mut look = Look::default();
-        for file in std::iter::once(&self.program).chain(&self.arguments) {
+        for file in self.files() {
             if let Ok(metadata) = fs::metadata(file) {
                 look.files.insert(file.clone(), Identity::of(&metadata));
             }
@@ -116,6 +118,10 @@ impl Watch {
         look
     }
 
+    fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        std::iter::once(&self.program).chain(&self.extensions).chain(&self.arguments)
+    }
+
     /// Like [`look`](Self::look), on another thread, as it may take a while.
     pub(crate) async fn look_elsewhere(&self) -> Look {
         let watch = self.clone();
@@ -123,7 +129,19 @@ impl Watch {
         tokio::task::spawn_blocking(move || watch.look()).await.unwrap_or_default()
     }
 
-    /// Waits until the program is there, and nothing has changed for a moment.
+    /// An executable file that is missing, or not executable.
+    fn missing(&self, look: &Look) -> Option<&Path> {
+        let is_executable =
+            |file: &PathBuf| look.files.get(file).is_some_and(|it| it.mode & 0o111 != 0);
+        let is_there = |file: &&PathBuf| match self.is_archive && **file == self.program {
+            true => look.files.contains_key(*file),
+            false => is_executable(file),
+        };
+        let mut files = std::iter::once(&self.program).chain(&self.extensions);
+        files.find(|file| !is_there(file)).map(PathBuf::as_path)
+    }
+
+    /// Waits until the program and the extensions are there, and nothing has changed for a moment.
     ///
     /// # Errors
     ///
@@ -133,19 +151,17 @@ impl Watch {
         let (mut last, mut since) = (self.look_elsewhere().await, began);
         let mut changed = self.program.clone();
         loop {
-            let program = last.files.get(&self.program);
-            let is_there = program.is_some_and(|it| self.is_archive || it.mode & 0o111 != 0);
-            if is_there && (last.is_old() || since.elapsed() >= QUIET) {
+            let missing = self.missing(&last);
+            if missing.is_none() && (last.is_old() || since.elapsed() >= QUIET) {
                 return Ok(last);
             }
             if began.elapsed() > BUILD_PATIENCE {
-                return Err(if is_there {
-                    self.changing(&changed)
-                } else {
-                    let program = self.program.display();
-                    format!(
-                        "{program} is missing, or not executable, after {BUILD_PATIENCE:?}: build it again"
-                    )
+                return Err(match missing {
+                    None => self.changing(&changed),
+                    Some(file) => format!(
+                        "{} is missing, or not executable, after {BUILD_PATIENCE:?}: build it again",
+                        file.display()
+                    ),
                 });
             }
             sleep(PAUSE).await;
@@ -159,7 +175,7 @@ impl Watch {
 
     /// What to do about a file that does not stop changing.
     fn changing(&self, file: &Path) -> String {
-        let is_built = *file == self.program || self.arguments.contains(file);
+        let is_built = self.files().any(|it| it == file);
         let remedy = if is_built { "" } else { "move it out of the task root, or " };
         format!(
             "{} still changes after {BUILD_PATIENCE:?}: {remedy}wait for the build",

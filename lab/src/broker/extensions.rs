@@ -1,17 +1,20 @@
-//! Internal extensions, as the service sees them.
+//! The extensions of an environment, as the service sees them.
 
 use std::sync::Arc;
 
 use uuid::Uuid;
 
 use crate::invocation::Invocation;
+use crate::lifecycle::Reason;
 use crate::refusal::{ExtensionRefusal, MAX_EXTENSIONS};
 
-/// The extensions of one process.
-#[derive(Debug, Default)]
+/// The extensions of one start of an environment.
+#[derive(Debug)]
 pub(crate) struct Extensions {
+    /// The names of the external ones, which are started with the environment.
+    external: Arc<[String]>,
     all: Vec<Extension>,
-    /// Registration ends when the runtime asks for its first event.
+    /// Registration of internal extensions ends when the runtime asks for its first event.
     is_closed: bool,
     /// The type of the failure that was reported first.
     failure: Option<&'static str>,
@@ -21,17 +24,52 @@ pub(crate) struct Extensions {
 struct Extension {
     id: Uuid,
     name: String,
-    has_invocations: bool,
+    kind: Kind,
+    events: Events,
     state: State,
     /// The event that its `next` will return.
-    event: Option<Arc<Invocation>>,
+    event: Option<ExtensionEvent>,
     /// A `next` of this extension is open.
     is_waiting: bool,
 }
 
-/// Source: emulator, `core/internalagent_states.go`; the names are those of its error texts.
+/// Where an extension runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// In the process of the runtime.
+    Internal,
+    /// In a process of its own. Its name is that of its file.
+    External,
+}
+
+/// The events that an extension has registered for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Events {
+    pub(crate) invoke: bool,
+    pub(crate) shutdown: bool,
+}
+
+/// What `event/next` returns.
+#[derive(Clone, Debug)]
+pub(crate) enum ExtensionEvent {
+    Invoke(Arc<Invocation>),
+    Shutdown(Shutdown),
+}
+
+/// The event that asks an external extension to end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shutdown {
+    /// When it is killed, in milliseconds since the Unix epoch.
+    pub(crate) deadline: u128,
+    pub(crate) reason: Reason,
+}
+
+/// Source: emulator, `core/internalagent_states.go` and `core/externalagent_states.go`; the names
+/// are those of its error texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
+    /// An external extension that has not registered yet.
+    Started,
     Registered,
     /// It has asked for an event.
     Ready,
@@ -49,12 +87,55 @@ pub(crate) enum Failing {
 }
 
 impl Extensions {
-    /// Adds an extension. The order of checks is that of the emulator.
+    /// The external extensions of these names, which have not registered yet.
+    pub(crate) fn new(external: Arc<[String]>) -> Self {
+        let all = external.iter().map(|name| {
+            let state = State::Started;
+            Extension { state, ..Extension::new(name, Kind::External, Events::default()) }
+        });
+        Self { all: all.collect(), external, is_closed: false, failure: None }
+    }
+
+    /// The extensions of the next start.
+    pub(crate) fn renewed(&self) -> Self {
+        Self::new(Arc::clone(&self.external))
+    }
+
+    /// What an extension that registers with this name is.
+    pub(crate) fn kind_of(&self, name: &str) -> Kind {
+        match self.external.iter().any(|it| it == name) {
+            true => Kind::External,
+            false => Kind::Internal,
+        }
+    }
+
+    /// Registers an extension. The order of checks is that of the emulator,
+    /// `rapi/handler/agentregister.go`.
     pub(crate) fn register(
         &mut self,
         name: &str,
-        has_invocations: bool,
+        events: Events,
     ) -> Result<Uuid, ExtensionRefusal> {
+        match self.kind_of(name) {
+            Kind::External => self.register_external(name, events),
+            Kind::Internal => self.register_internal(name, events),
+        }
+    }
+
+    fn register_external(&mut self, name: &str, events: Events) -> Result<Uuid, ExtensionRefusal> {
+        // Cannot be `None`: all external extensions are there from the start.
+        let extension = self.all.iter_mut().find(|it| it.name == name);
+        let extension = extension.ok_or(ExtensionRefusal::Internal)?;
+        if extension.state != State::Started {
+            let (from, to) = (extension.state.name(), State::Registered.name());
+            return Err(ExtensionRefusal::Order { extension: name.to_owned(), from, to });
+        }
+        extension.events = events;
+        extension.enter(State::Registered);
+        Ok(extension.id)
+    }
+
+    fn register_internal(&mut self, name: &str, events: Events) -> Result<Uuid, ExtensionRefusal> {
         if self.is_closed {
             return Err(ExtensionRefusal::Closed);
         }
@@ -64,15 +145,9 @@ impl Extensions {
         if self.all.iter().any(|it| it.name == name) {
             return Err(ExtensionRefusal::NameTaken);
         }
-        let id = Uuid::new_v4();
-        self.all.push(Extension {
-            id,
-            name: name.to_owned(),
-            has_invocations,
-            state: State::Registered,
-            event: None,
-            is_waiting: false,
-        });
+        let extension = Extension::new(name, Kind::Internal, events);
+        let id = extension.id;
+        self.all.push(extension);
         Ok(id)
     }
 
@@ -88,19 +163,24 @@ impl Extensions {
             State::Ready | State::Running if extension.is_waiting => {
                 return Err(extension.refuse(State::Ready));
             }
-            State::Registered | State::Ready => extension.state = State::Ready,
+            State::Registered | State::Ready => extension.enter(State::Ready),
             // The extension may not have received its event.
             State::Running if extension.event.is_some() => {}
-            State::Running => extension.state = State::Ready,
-            State::InitError | State::ExitError => return Err(extension.refuse(State::Ready)),
+            State::Running => extension.enter(State::Ready),
+            State::Started | State::InitError | State::ExitError => {
+                return Err(extension.refuse(State::Ready));
+            }
         }
         extension.is_waiting = true;
         Ok(())
     }
 
     /// Takes the event for an extension that has asked, if there is one.
-    pub(crate) fn take(&mut self, id: Uuid) -> Option<Arc<Invocation>> {
-        self.find(id)?.event.take()
+    pub(crate) fn take(&mut self, id: Uuid) -> Option<ExtensionEvent> {
+        let extension = self.find(id)?;
+        let event = extension.event.take()?;
+        extension.enter(State::Running);
+        Some(event)
     }
 
     /// An extension that had asked got its event, or closed its connection.
@@ -128,21 +208,39 @@ impl Extensions {
             ) => (State::ExitError, "Extension.ExitError"),
             (Failing::Init, _) => return Err(extension.refuse(State::InitError)),
             (Failing::Exit, from) => {
-                let from = from.name();
-                return Err(ExtensionRefusal::Order { id, from, to: "Exited" });
+                let (extension, from) = (id.to_string(), from.name());
+                return Err(ExtensionRefusal::Order { extension, from, to: "Exited" });
             }
         };
-        extension.state = to;
+        extension.enter(to);
         self.failure.get_or_insert(failure);
         Ok(())
     }
 
     /// The runtime gets an invocation, and so do the extensions that registered for invocations.
     pub(crate) fn invoke(&mut self, invocation: &Arc<Invocation>) {
-        for extension in self.all.iter_mut().filter(|it| it.has_invocations) {
-            extension.event = Some(Arc::clone(invocation));
-            extension.state = State::Running;
+        for extension in self.all.iter_mut().filter(|it| it.events.invoke) {
+            extension.event = Some(ExtensionEvent::Invoke(Arc::clone(invocation)));
+            extension.enter(State::Running);
         }
+    }
+
+    /// The external extensions that registered for it are asked to end. One that has an invocation
+    /// in flight gets this event with its next call.
+    pub(crate) fn shut_down(&mut self, shutdown: Shutdown) {
+        for extension in self.all.iter_mut().filter(|it| it.events.shutdown) {
+            extension.event = Some(ExtensionEvent::Shutdown(shutdown));
+        }
+    }
+
+    /// Whether the external extension of this name has registered for its shutdown.
+    pub(crate) fn takes_shutdown(&self, name: &str) -> bool {
+        self.all.iter().any(|it| it.name == name && it.events.shutdown)
+    }
+
+    /// Whether every external extension has registered.
+    pub(crate) fn are_registered(&self) -> bool {
+        self.all.iter().all(|it| it.state != State::Started)
     }
 
     /// Whether the environment may get an event: every extension has asked for one.
@@ -160,9 +258,25 @@ impl Extensions {
         self.all.iter().any(|it| it.id == id)
     }
 
-    /// Whether an extension is registered.
+    /// Whether this is the id of an external extension.
+    pub(crate) fn is_external(&self, id: Uuid) -> bool {
+        self.all.iter().any(|it| it.id == id && it.kind == Kind::External)
+    }
+
+    /// The id of the external extension of this name.
+    pub(crate) fn external_id(&self, name: &str) -> Option<Uuid> {
+        let mut all = self.all.iter();
+        all.find(|it| it.kind == Kind::External && it.name == name).map(|it| it.id)
+    }
+
+    /// Whether there is an extension: an internal one that has registered, or an external one.
     pub(crate) fn is_any(&self) -> bool {
         !self.all.is_empty()
+    }
+
+    /// Whether an internal extension has registered.
+    pub(crate) fn is_any_internal(&self) -> bool {
+        self.all.iter().any(|it| it.kind == Kind::Internal)
     }
 
     /// The type of the failure that was reported first.
@@ -176,14 +290,32 @@ impl Extensions {
 }
 
 impl Extension {
+    fn new(name: &str, kind: Kind, events: Events) -> Self {
+        Self {
+            id: Uuid::new_v4(),
+            name: name.to_owned(),
+            kind,
+            events,
+            state: State::Registered,
+            event: None,
+            is_waiting: false,
+        }
+    }
+
+    fn enter(&mut self, state: State) {
+        self.state = state;
+    }
+
     fn refuse(&self, to: State) -> ExtensionRefusal {
-        ExtensionRefusal::Order { id: self.id, from: self.state.name(), to: to.name() }
+        let (from, to) = (self.state.name(), to.name());
+        ExtensionRefusal::Order { extension: self.id.to_string(), from, to }
     }
 }
 
 impl State {
     fn name(self) -> &'static str {
         match self {
+            Self::Started => "Started",
             Self::Registered => "Registered",
             Self::Ready => "Ready",
             Self::Running => "Running",
@@ -197,11 +329,17 @@ impl State {
 mod tests {
     use super::*;
 
+    fn none() -> Extensions {
+        Extensions::new([].into())
+    }
+
     #[test]
     fn an_extension_may_fail_only_in_the_states_of_the_table() {
         use Failing::{Exit, Init};
         use State::*;
         for (state, failing, then) in [
+            (Started, Init, None),
+            (Started, Exit, None),
             (Registered, Init, Some(InitError)),
             (Registered, Exit, Some(ExitError)),
             (Ready, Init, None),
@@ -213,8 +351,8 @@ mod tests {
             (ExitError, Init, None),
             (ExitError, Exit, Some(ExitError)),
         ] {
-            let mut extensions = Extensions::default();
-            let id = extensions.register("x", false).unwrap();
+            let mut extensions = none();
+            let id = extensions.register("x", Events::default()).unwrap();
             extensions.all[0].state = state;
             let result = extensions.fail(id, failing);
             assert_eq!(result.is_ok(), then.is_some(), "{state:?} {failing:?}");
@@ -225,8 +363,8 @@ mod tests {
     #[test]
     fn a_failed_extension_may_not_ask_and_blocks_further_events() {
         for failing in [Failing::Init, Failing::Exit] {
-            let mut extensions = Extensions::default();
-            let id = extensions.register("x", false).unwrap();
+            let mut extensions = none();
+            let id = extensions.register("x", Events::default()).unwrap();
             extensions.fail(id, failing).unwrap();
             assert!(matches!(extensions.ask(id), Err(ExtensionRefusal::Order { .. })));
             assert!(!extensions.are_ready());
@@ -235,11 +373,49 @@ mod tests {
 
     #[test]
     fn the_failure_that_was_reported_first_counts() {
-        let mut extensions = Extensions::default();
-        let [one, two] = ["1", "2"].map(|name| extensions.register(name, false).unwrap());
+        let mut extensions = none();
+        let [one, two] =
+            ["1", "2"].map(|name| extensions.register(name, Events::default()).unwrap());
         assert_eq!(extensions.failure(), None);
         extensions.fail(two, Failing::Exit).unwrap();
         extensions.fail(one, Failing::Init).unwrap();
         assert_eq!(extensions.failure(), Some("Extension.ExitError"));
+    }
+
+    #[test]
+    fn an_external_extension_registers_once_in_each_start() {
+        let mut extensions = Extensions::new(["x".to_owned()].into());
+        for _ in 0..2 {
+            assert!(extensions.is_any() && !extensions.is_any_internal());
+            assert!(!extensions.are_registered() && !extensions.are_ready());
+            let id = extensions.register("x", Events::default()).unwrap();
+            assert!(extensions.are_registered() && !extensions.are_ready());
+            extensions.close();
+            for state in ["Registered", "Ready"] {
+                let refused = extensions.register("x", Events::default()).unwrap_err();
+                let (extension, to) = ("x".to_owned(), "Registered");
+                assert_eq!(refused, ExtensionRefusal::Order { extension, from: state, to });
+                extensions.ask(id).unwrap();
+                extensions.leave(id);
+            }
+            assert!(extensions.are_ready());
+            extensions = extensions.renewed();
+            assert!(!extensions.has(id));
+        }
+    }
+
+    #[test]
+    fn the_shutdown_replaces_an_event_that_was_not_fetched() {
+        let mut extensions = Extensions::new(["x".to_owned(), "y".to_owned()].into());
+        let both = Events { invoke: true, shutdown: true };
+        let x = extensions.register("x", both).unwrap();
+        let y = extensions.register("y", Events { shutdown: false, ..both }).unwrap();
+        extensions.shut_down(Shutdown { deadline: 1, reason: Reason::Failure });
+        assert!(extensions.takes_shutdown("x") && !extensions.takes_shutdown("y"));
+        assert!(matches!(extensions.take(x), Some(ExtensionEvent::Shutdown(_))));
+        assert!(extensions.take(y).is_none());
+        // It may ask again, and waits until it is killed.
+        extensions.ask(x).unwrap();
+        assert!(extensions.take(x).is_none());
     }
 }

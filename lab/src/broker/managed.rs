@@ -34,9 +34,9 @@ const MAX_IDLE: usize = 10_000;
 const MAX_LATE: usize = 1000;
 
 impl Managed {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(start: Start) -> Self {
         Self {
-            start: Start::new(),
+            start,
             in_flight: HashMap::new(),
             waiting: VecDeque::new(),
             idle: 0,
@@ -188,10 +188,11 @@ impl Rules for Managed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::Extensions;
 
     #[test]
     fn ten_thousand_may_ask_and_the_next_is_refused_until_one_leaves() {
-        let mut rules = Managed::new();
+        let mut rules = Managed::new(Start::new(Extensions::new([].into())));
         for _ in 0..MAX_IDLE {
             rules.ask().unwrap();
         }

@@ -4,6 +4,7 @@ mod extensions;
 mod managed;
 mod on_demand;
 mod start;
+mod visits;
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -20,12 +21,15 @@ use crate::invocation::Invocation;
 use crate::machine::Call;
 use crate::refusal::{ExtensionRefusal, Refusal};
 
+use extensions::Extensions;
 use managed::Managed;
 use on_demand::OnDemand;
 use start::Start;
+use visits::Visits;
 
-pub(crate) use extensions::Failing;
+pub(crate) use extensions::{Events, ExtensionEvent, Failing, Kind, Shutdown};
 pub(crate) use start::Started;
+pub(crate) use visits::Visit;
 
 /// One environment's runtime as the service sees it, and the invocations that it has in flight.
 ///
@@ -40,8 +44,7 @@ pub(crate) struct Broker {
     changes: Notify,
     /// How often all connections have been cut.
     cuts: watch::Sender<u64>,
-    /// The number of open connections, plus the number of requests that are still being read.
-    visits: watch::Sender<usize>,
+    visits: Visits,
 }
 
 /// Which calls a runtime may make when, and which events it gets.
@@ -137,22 +140,21 @@ enum Stage {
     Over,
 }
 
-/// A connection that is open, or a request that is still being read.
-#[derive(Debug)]
-pub(crate) struct Visit(Arc<Broker>);
-
 /// How long a process may outlive its connections and still count as the reason why they ended.
 const EXIT: Duration = Duration::from_millis(500);
 
 impl Broker {
-    /// For one invocation at a time. An external runtime may connect at any time.
-    pub(crate) fn on_demand(is_external: bool) -> Self {
-        Self::new(Box::new(OnDemand::new(is_external)))
+    /// For one invocation at a time. An external runtime may connect at any time. `extensions` are
+    /// the names of the external ones.
+    pub(crate) fn on_demand(is_external: bool, extensions: Vec<String>) -> Self {
+        let start = Start::new(Extensions::new(extensions.into()));
+        Self::new(Box::new(OnDemand::new(is_external, start)))
     }
 
     /// For managed instances: as many invocations as there are open `next`s.
-    pub(crate) fn managed() -> Self {
-        Self::new(Box::new(Managed::new()))
+    pub(crate) fn managed(extensions: Vec<String>) -> Self {
+        let start = Start::new(Extensions::new(extensions.into()));
+        Self::new(Box::new(Managed::new(start)))
     }
 
     fn new(rules: Box<dyn Rules>) -> Self {
@@ -161,7 +163,7 @@ impl Broker {
             asked: Notify::new(),
             changes: Notify::new(),
             cuts: watch::Sender::new(0),
-            visits: watch::Sender::new(0),
+            visits: Visits::new(),
         }
     }
 
@@ -261,13 +263,16 @@ impl Broker {
         }
     }
 
-    /// `register`: a new extension.
-    pub(crate) fn register(
-        &self,
-        name: &str,
-        has_invocations: bool,
-    ) -> Result<Uuid, ExtensionRefusal> {
-        self.lock().start().extensions.register(name, has_invocations)
+    /// What an extension that registers with this name is.
+    pub(crate) fn kind_of_extension(&self, name: &str) -> Kind {
+        self.lock().start().extensions.kind_of(name)
+    }
+
+    /// `register`: an internal extension, or one of the external ones that have been started.
+    pub(crate) fn register(&self, name: &str, events: Events) -> Result<Uuid, ExtensionRefusal> {
+        let id = self.lock().start().extensions.register(name, events)?;
+        self.changed();
+        Ok(id)
     }
 
     /// `event/next`: waits for an event for this extension. A connection that has been closed gets
@@ -276,10 +281,10 @@ impl Broker {
         &self,
         id: Uuid,
         is_there: impl Fn() -> bool,
-    ) -> Result<Arc<Invocation>, ExtensionRefusal> {
+    ) -> Result<ExtensionEvent, ExtensionRefusal> {
         let start = {
             let mut rules = self.lock();
-            if rules.start().has_ended() {
+            if rules.start().has_ended_for(id) {
                 return Err(ExtensionRefusal::Internal);
             }
             rules.start().extensions.ask(id)?;
@@ -292,7 +297,7 @@ impl Broker {
         self.until(|rules| {
             let now = rules.start();
             let is_lost = now.extensions.has_event(id) && !is_there();
-            if is_lost || !now.is_current(start) {
+            if is_lost || !now.is_current_for(id, start) {
                 return Some(Err(ExtensionRefusal::Internal));
             }
             now.extensions.take(id).map(Ok)
@@ -310,6 +315,11 @@ impl Broker {
         self.lock().start().extensions.has(id)
     }
 
+    /// Whether this is the id of an external extension.
+    fn is_external(&self, id: Uuid) -> bool {
+        self.lock().start().extensions.is_external(id)
+    }
+
     /// `init/error` or `exit/error` of an extension.
     pub(crate) fn fail_extension(
         &self,
@@ -317,12 +327,6 @@ impl Broker {
         failing: Failing,
     ) -> Result<(), ExtensionRefusal> {
         self.lock().start().extensions.fail(id, failing)
-    }
-
-    /// Begins to read a connection, or a request, of the runtime.
-    pub(crate) fn visit(self: &Arc<Self>) -> Visit {
-        self.visits.send_modify(|visits| *visits += 1);
-        Visit(Arc::clone(self))
     }
 
     /// `response` or `error`: the runtime is about to answer.
@@ -476,17 +480,5 @@ impl Drop for ExtensionAsking<'_> {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.end();
-    }
-}
-
-impl Visit {
-    pub(crate) fn broker(&self) -> Arc<Broker> {
-        Arc::clone(&self.0)
-    }
-}
-
-impl Drop for Visit {
-    fn drop(&mut self) {
-        self.0.visits.send_modify(|visits| *visits -= 1);
     }
 }

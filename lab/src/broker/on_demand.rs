@@ -23,8 +23,8 @@ pub(super) struct OnDemand {
 }
 
 impl OnDemand {
-    pub(super) fn new(is_external: bool) -> Self {
-        Self { start: Start::new(), in_flight: HashMap::new(), is_external }
+    pub(super) fn new(is_external: bool, start: Start) -> Self {
+        Self { start, in_flight: HashMap::new(), is_external }
     }
 }
 

@@ -1,54 +1,64 @@
-//! One start of a runtime: the state that both kinds of rules share, and the events that the
+//! One start of an environment: the state that both kinds of rules share, and the events that the
 //! environment waits for.
 
 use std::pin::pin;
 
 use tokio::sync::watch;
+use uuid::Uuid;
 
-use super::extensions::Extensions;
+use super::extensions::{Extensions, Shutdown};
 use super::{Broker, Rules};
 use crate::answer::FunctionFailure;
 use crate::invocation::Invocation;
 use crate::machine::{Call, State};
 use crate::refusal::Refusal;
 
-/// One start of a runtime, and its state since then.
+/// One start of an environment, and its state since then.
 #[derive(Debug)]
 pub(super) struct Start {
     pub(super) state: State,
     /// Counts the starts.
     pub(super) number: u64,
     pub(super) extensions: Extensions,
-    /// The process is being ended: it gets no new event, but may still answer.
+    /// The processes are being ended: there is no new invocation, but the one in flight may still
+    /// be answered.
     is_ending: bool,
-    /// The process has ended, and so has everything that waited for it.
-    has_ended: bool,
+    ended: Ended,
     /// The error that the runtime reported in init, if no invocation was there to receive it.
     failure: Option<FunctionFailure>,
 }
 
+/// Which of the processes have ended, and so has everything that waited for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Ended {
+    Nothing,
+    /// External extensions still wait for events.
+    Runtime,
+    Everything,
+}
+
 impl Start {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(extensions: Extensions) -> Self {
         Self {
             state: State::Started,
             number: 0,
-            extensions: Extensions::default(),
+            extensions,
             is_ending: false,
-            has_ended: false,
+            ended: Ended::Nothing,
             failure: None,
         }
     }
 
     /// Replaces this start by the next one.
     pub(super) fn restart(&mut self) {
-        *self = Self { number: self.number + 1, ..Self::new() };
+        *self = Self { number: self.number + 1, ..Self::new(self.extensions.renewed()) };
     }
 
     /// Makes a call, if it is allowed now. Asking for an event closes registration.
     pub(super) fn call(&mut self, call: Call) -> Result<(), Refusal> {
         let state = self.state.after(call)?;
         if matches!(call, Call::Next | Call::RestoreNext) {
-            if self.has_ended {
+            if self.ended != Ended::Nothing {
                 return Err(Refusal::Internal);
             }
             self.extensions.close();
@@ -57,19 +67,28 @@ impl Start {
         Ok(())
     }
 
-    /// Whether a call that was made in the start with this number may still wait.
+    /// Whether a call of the runtime, in the start with this number, may still wait.
     pub(super) fn is_current(&self, number: u64) -> bool {
-        self.number == number && !self.has_ended
+        self.number == number && self.ended == Ended::Nothing
     }
 
-    /// Whether an event may be given out: the process is not being ended, and every extension has
-    /// asked for an event.
+    /// Whether a call of this extension, in the start with this number, may still wait.
+    pub(super) fn is_current_for(&self, id: Uuid, number: u64) -> bool {
+        self.number == number && !self.has_ended_for(id)
+    }
+
+    /// Whether the process of this extension has ended.
+    pub(super) fn has_ended_for(&self, id: Uuid) -> bool {
+        match self.extensions.is_external(id) {
+            true => self.ended == Ended::Everything,
+            false => self.ended != Ended::Nothing,
+        }
+    }
+
+    /// Whether an invocation may be given out: the processes are not being ended, and every
+    /// extension has asked for an event.
     pub(super) fn takes_events(&self) -> bool {
         !self.is_ending && self.extensions.are_ready()
-    }
-
-    pub(super) fn has_ended(&self) -> bool {
-        self.has_ended
     }
 }
 
@@ -82,7 +101,7 @@ pub(crate) enum Started {
 }
 
 impl Broker {
-    /// The process is being ended: it gets no new event.
+    /// The processes are being ended: there is no new invocation.
     pub(crate) fn is_ending(&self) {
         self.lock().start().is_ending = true;
     }
@@ -93,12 +112,51 @@ impl Broker {
         self.changed();
     }
 
-    /// Waits until everything that the runtime sent before it ended has been read.
-    pub(crate) async fn hear_last_words(&self) {
-        self.lock().start().has_ended = true;
+    /// The external extensions that registered for it are asked to end.
+    pub(crate) fn shut_down_extensions(&self, shutdown: Shutdown) {
+        self.lock().start().extensions.shut_down(shutdown);
         self.changed();
-        // Cannot fail: the sender is a field of `self`.
-        let _ = self.visits.subscribe().wait_for(|visits| *visits == 0).await;
+    }
+
+    /// Whether the external extension of this name has registered for its shutdown.
+    pub(crate) fn takes_shutdown(&self, name: &str) -> bool {
+        self.lock().start().extensions.takes_shutdown(name)
+    }
+
+    /// Waits until every external extension has registered.
+    pub(crate) async fn registered(&self) {
+        self.until(|rules| rules.start().extensions.are_registered().then_some(())).await;
+    }
+
+    /// The runtime has ended: waits until everything that it sent before has been read. External
+    /// extensions may still call.
+    pub(crate) async fn hear_runtime(&self) {
+        self.has_ended(Ended::Runtime);
+        self.visits.none_of(None).await;
+    }
+
+    /// The external extension of this name has ended: waits until everything that it sent before
+    /// has been read.
+    pub(crate) async fn hear_extension(&self, name: &str) {
+        let id = self.lock().start().extensions.external_id(name);
+        if id.is_some() {
+            self.visits.none_of(id).await;
+        }
+    }
+
+    /// All processes have ended: waits until everything that they sent before has been read.
+    pub(crate) async fn hear_last_words(&self) {
+        self.has_ended(Ended::Everything);
+        self.visits.none().await;
+    }
+
+    fn has_ended(&self, ended: Ended) {
+        {
+            let mut rules = self.lock();
+            let start = rules.start();
+            start.ended = start.ended.max(ended);
+        }
+        self.changed();
     }
 
     /// Whether the runtime must be started again before it can take an invocation.
@@ -106,10 +164,14 @@ impl Broker {
         self.lock().start().state.is_terminal()
     }
 
-    /// Whether the process has registered an extension, and therefore gets SIGTERM when it is
-    /// ended.
+    /// Whether there is an extension, and the runtime therefore gets SIGTERM when it is ended.
     pub(crate) fn has_extensions(&self) -> bool {
         self.lock().start().extensions.is_any()
+    }
+
+    /// Whether an internal extension has registered.
+    pub(crate) fn has_internal_extensions(&self) -> bool {
+        self.lock().start().extensions.is_any_internal()
     }
 
     /// The error type of the first extension that reported a failure.
@@ -122,7 +184,7 @@ impl Broker {
         self.lock().start().number
     }
 
-    /// Waits for the result of a start that is not made for an invocation.
+    /// Waits for the result of a start that is not made for an invocation. Init is over then.
     pub(crate) async fn started(&self) -> Started {
         self.until(|rules| {
             let start = rules.start();

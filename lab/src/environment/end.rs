@@ -1,51 +1,51 @@
-//! The end of an invocation: what its caller gets, and whether the process ends, too.
+//! The end of an invocation: what its caller gets, and whether the processes end, too.
 
-use std::process::ExitStatus;
 use std::sync::Arc;
 
 use super::Environment;
 use crate::answer::{FailureKind, FunctionFailure};
 use crate::invocation::Invocation;
-use crate::lifecycle::{Reason, StartFailure};
+use crate::lifecycle::{Ended, Processes, Reason, StartFailure};
 use crate::log::Status;
-use crate::process::Process;
 
 /// How an invocation ended.
 pub(super) enum End {
-    /// The runtime has asked for the next one, or will not ask again.
+    /// The runtime and the extensions have asked for the next one, or the runtime will not ask
+    /// again.
     Over,
-    /// The runtime could not be started.
+    /// A process could not be started.
     NoStart(StartFailure),
-    Exit(ExitStatus),
+    Exit(Ended),
     Timeout,
     RestoreTimeout,
     Stopped,
 }
 
 impl Environment {
-    /// Gives the caller a failure, if it has no answer yet, and ends the process if necessary.
+    /// Gives the caller a failure, if it has no answer yet, and ends the processes if necessary.
     pub(super) async fn conclude(
         &self,
         end: End,
         invocation: &Invocation,
-        process: Option<&Arc<Process>>,
+        processes: Option<&Arc<Processes>>,
     ) -> Status {
         let id = invocation.request_id.as_str();
         match end {
             End::Over => invocation.dead_end.get().cloned().map_or(Status::Success, Status::Error),
-            End::NoStart(StartFailure::Stopped) | End::Stopped => {
-                // Drops the caller's channel, which becomes `InvokeError::Stopped`.
-                self.broker.start_anew();
-                Status::Success
-            }
+            End::NoStart(StartFailure::Stopped) | End::Stopped => self.stopped().await,
             End::NoStart(StartFailure::Failed(failure)) => self.fail(failure),
-            End::Exit(status) => {
-                self.hear_last_words(process).await;
+            End::Exit(ended) => {
+                self.hear_last_words(&ended, processes).await;
                 if self.life.is_stopping() {
-                    self.broker.start_anew();
-                    return Status::Success;
+                    return self.stopped().await;
                 }
-                self.fail(self.life.exit(Some(id), status))
+                let failure = self.life.failure(id, &ended);
+                if self.settings.extensions.is_empty() {
+                    return self.fail(failure);
+                }
+                let status = self.log_end(&failure);
+                self.end_with(failure, Reason::Failure, processes).await;
+                status
             }
             End::Timeout => {
                 let seconds = self.settings.timeout.as_secs_f64();
@@ -56,7 +56,7 @@ impl Environment {
                 if self.settings.concurrency.is_some() {
                     self.broker.give_up(failure);
                 } else {
-                    self.end_late(failure, process).await;
+                    self.end_with(failure, Reason::Timeout, processes).await;
                 }
                 Status::Timeout
             }
@@ -69,31 +69,51 @@ impl Environment {
                 self.log_failure(id, &reason, error_type);
                 let kind = FailureKind::Init;
                 let failure = FunctionFailure::of_service(id, kind, error_type, &reason);
-                self.end_late(failure, process).await;
+                self.end_with(failure, Reason::Timeout, processes).await;
                 Status::Error(error_type.to_owned())
             }
         }
     }
 
-    /// Gives the caller the timeout as a failure, and ends the process.
-    async fn end_late(&self, failure: FunctionFailure, process: Option<&Arc<Process>>) {
+    /// The lab stops, and the caller gets no answer any more.
+    async fn stopped(&self) -> Status {
+        // Until then, extensions may still get their shutdown.
+        self.life.stopped().await;
+        // Drops the caller's channel, which becomes `InvokeError::Stopped`.
+        self.broker.start_anew();
+        Status::Success
+    }
+
+    /// Gives the caller the failure, and ends the processes.
+    async fn end_with(
+        &self,
+        failure: FunctionFailure,
+        reason: Reason,
+        processes: Option<&Arc<Processes>>,
+    ) {
         let _changing = self.changing.lock().await;
         if self.broker.has_extensions() {
-            // Otherwise an answer that the process gives before it ends would reach the caller.
+            // Otherwise an answer that the runtime gives before it ends would reach the caller.
             self.broker.tell(failure.clone());
         }
-        if process.is_some_and(|process| self.life.is_current(process)) {
-            self.life.end(Reason::Timeout).await;
+        if processes.is_some_and(|processes| self.life.are_current(processes)) {
+            self.life.end(reason).await;
         }
         self.broker.give_up(failure);
     }
 
-    /// Logs a failure of the process, and gives it to the caller unless it has an answer.
+    /// Logs a failure of the processes, and gives it to the caller unless it has an answer.
     fn fail(&self, failure: FunctionFailure) -> Status {
+        let status = self.log_end(&failure);
+        self.broker.give_up(failure);
+        status
+    }
+
+    /// Logs a failure of the processes.
+    fn log_end(&self, failure: &FunctionFailure) -> Status {
         let error_type = failure.error_type().unwrap_or_default();
         let reason = failure.error_message().unwrap_or_default();
         self.log_failure(&failure.request_id, &reason, &error_type);
-        self.broker.give_up(failure);
         Status::Error(error_type)
     }
 
@@ -110,12 +130,12 @@ impl Environment {
         }
     }
 
-    /// Waits until everything that this process sent before it ended has been read, unless another
-    /// process has been started since.
-    async fn hear_last_words(&self, process: Option<&Arc<Process>>) {
+    /// Waits until everything that a process sent before it ended has been read, unless other
+    /// processes have been started since.
+    async fn hear_last_words(&self, ended: &Ended, processes: Option<&Arc<Processes>>) {
         let _changing = self.changing.lock().await;
-        if process.is_some_and(|process| self.life.is_current(process)) {
-            self.life.hear_last_words().await;
+        if processes.is_some_and(|processes| self.life.are_current(processes)) {
+            self.life.hear_last_words(ended).await;
         }
     }
 }

@@ -1,6 +1,5 @@
 //! The phases of an invocation in flight, and their limits.
 
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,13 +8,12 @@ use tokio::time::{sleep, sleep_until};
 use super::Environment;
 use super::end::End;
 use crate::invocation::Invocation;
-use crate::lifecycle::{Reason, StartFailure};
+use crate::lifecycle::{Ended, Processes, Reason, StartFailure};
 use crate::log::{InitReport, Status};
-use crate::process::Process;
 
-/// The process and the times of an invocation in flight.
+/// The processes and the times of an invocation in flight.
 pub(super) struct Run {
-    pub(super) process: Option<Arc<Process>>,
+    pub(super) processes: Option<Arc<Processes>>,
     pub(super) phase: Phase,
     /// When the phase began.
     pub(super) since: Instant,
@@ -76,10 +74,10 @@ impl Environment {
                 }
                 () = self.over(invocation) => return End::Over,
                 () = self.life.stopped() => return End::Stopped,
-                status = exited(run.process.as_deref()) => return End::Exit(status),
-                () = sleep(pause), if run.process.is_some() => {
-                    if let Some(process) = &run.process {
-                        process.sample_memory();
+                ended = exited(run.processes.as_deref()) => return End::Exit(ended),
+                () = sleep(pause), if run.processes.is_some() => {
+                    if let Some(processes) = &run.processes {
+                        processes.sample_memory();
                     }
                     // Not before the limit is looked at.
                     if run.since.elapsed() < limit {
@@ -100,22 +98,21 @@ impl Environment {
         }
     }
 
-    /// Ends a process whose init takes too long, and starts another within the invocation's
-    /// timeout.
+    /// Ends processes whose init takes too long, and starts others within the invocation's timeout.
     ///
     /// Source: Lambda Developer Guide, "Understanding the Lambda execution environment lifecycle".
     async fn init_again(&self, invocation: &Invocation, run: &mut Run) -> Result<(), StartFailure> {
         let _changing = self.changing.lock().await;
         let duration = run.since.elapsed();
-        if let Some(process) = &run.process {
-            self.life.pass_output(process);
+        if let Some(processes) = &run.processes {
+            self.life.pass_output(processes);
         }
         self.log.line(InitReport { duration, status: &Status::Timeout });
         self.life.end(Reason::Timeout).await;
         self.broker.retry();
         invocation.begin();
         run.phase = Phase::Invoke;
-        run.process = Some(self.start(&invocation.request_id, run).await?);
+        run.processes = Some(self.start(&invocation.request_id, run).await?);
         Ok(())
     }
 
@@ -128,9 +125,9 @@ impl Environment {
     }
 }
 
-async fn exited(process: Option<&Process>) -> ExitStatus {
-    match process {
-        Some(process) => process.wait().await,
+async fn exited(processes: Option<&Processes>) -> Ended {
+    match processes {
+        Some(processes) => processes.ended().await,
         None => std::future::pending().await,
     }
 }

@@ -1,5 +1,6 @@
 //! Refuses settings that are out of range, or that exclude each other.
 
+use std::path::absolute;
 use std::time::Duration;
 
 use super::Function;
@@ -7,6 +8,7 @@ use crate::browser;
 use crate::invoke_api::MAX_NAME;
 use crate::lab::StartError;
 use crate::log::LogFormat;
+use crate::process::obstacle;
 use crate::program::Program;
 use crate::settings::Settings;
 use crate::variables::RUNTIME_API;
@@ -27,7 +29,35 @@ impl Function {
             let path = self.settings.path();
             Program::of(program, path).check(path).map_err(StartError::Setting)?;
         }
+        self.check_extensions()?;
         self.check_variables()
+    }
+
+    /// More extensions than Lambda allows are not refused: they fail as there, in init.
+    fn check_extensions(&self) -> Result<(), StartError> {
+        let refuse = |reason: String| Err(StartError::Setting(reason));
+        let path = self.settings.path();
+        for (index, file) in self.settings.extensions.iter().enumerate() {
+            // A name without a slash is a file in the working folder, and is not looked up in PATH.
+            let is_file = absolute(file).map(|it| obstacle::check(it.as_os_str(), path));
+            match is_file {
+                Ok(Ok(())) => {}
+                Ok(Err(reason)) => return refuse(format!("extension: {reason}")),
+                Err(error) => {
+                    return refuse(format!("extension {}: {error}", file.display()));
+                }
+            }
+            let others = &self.settings.extensions[..index];
+            if let Some(other) = others.iter().find(|it| it.file_name() == file.file_name()) {
+                return refuse(format!(
+                    "{} and {} have the same file name, which is the name of an extension: rename \
+                     one",
+                    other.display(),
+                    file.display()
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn check_counts(&self) -> Result<(), StartError> {
@@ -124,6 +154,7 @@ impl Function {
             (task_root.is_some(), "a task root"),
             (self.settings.log_level.is_some(), "a log level"),
             (self.settings.log_format.is_some(), "a log format"),
+            (!self.settings.extensions.is_empty(), "an external extension"),
         ];
         if let (None, Some((_, what))) = (program, needs_program.iter().find(|(is_set, _)| *is_set))
         {

@@ -1,29 +1,32 @@
-//! Stops the process of an environment, for a snapshot or a freeze, and continues it.
+//! Stops the processes of an environment, for a snapshot or a freeze, and continues them.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::time::sleep;
 
-use super::{Lifecycle, Reason, Running, StartFailure};
+use super::{Lifecycle, Processes, Reason, Running, StartFailure};
 use crate::answer::{FailureKind, FunctionFailure};
 use crate::broker::Started;
 use crate::log::{InitReport, Status};
-use crate::process::Process;
 
 /// The error type of an init that takes too long.
 const INIT_TIMEOUT: &str = "Sandbox.Timedout";
 
 impl Lifecycle {
-    /// Starts the process, waits until it is ready for its snapshot, and stops it there.
+    /// Starts the processes, waits until they are ready for their snapshot, and stops them there.
     ///
     /// The result is kept for the next invocation, which [takes](Self::take_snapshot) it.
-    pub(crate) async fn prepare_snapshot(&self) {
+    pub(crate) async fn prepare_snapshot(self: &Arc<Self>) {
         let began = Instant::now();
         self.broker.start_anew();
-        let result = match self.start_when_written().await.1 {
+        let result = match self.start().await.1 {
             Err(_) if self.is_stopping() => Err(StartFailure::Stopped),
-            Err(error) => Err(StartFailure::of_program("", &error.to_string())),
-            Ok(process) => self.await_snapshot(&process, began).await,
+            Err(error) => {
+                self.end(Reason::Failure).await;
+                Err(StartFailure::Failed(error.failure("")))
+            }
+            Ok(processes) => self.await_snapshot(&processes, began).await,
         };
         self.outputs.drain();
         let log = &self.log;
@@ -41,14 +44,18 @@ impl Lifecycle {
         *self.snapshot.lock().unwrap_or_else(|it| it.into_inner()) = Some(result);
     }
 
-    async fn await_snapshot(&self, process: &Process, began: Instant) -> Result<(), StartFailure> {
+    async fn await_snapshot(
+        &self,
+        processes: &Processes,
+        began: Instant,
+    ) -> Result<(), StartFailure> {
         let limit = self.settings.init_timeout();
         let failure = tokio::select! {
             biased;
             () = self.stopping() => return Err(StartFailure::Stopped),
             started = self.broker.started() => match started {
                 Started::Ready => {
-                    process.freeze();
+                    processes.freeze();
                     self.broker.cut_connections();
                     self.outputs.drain();
                     let millis = began.elapsed().as_secs_f64() * 1000.0;
@@ -64,14 +71,17 @@ impl Lifecycle {
                     return Ok(());
                 }
                 Started::Failed(failure) => {
-                    self.await_exit(process).await;
+                    self.await_exit(processes).await;
                     self.end(Reason::Failure).await;
                     failure
                 }
             },
-            status = process.wait() => {
-                self.hear_last_words().await;
-                self.broker.start_failure().unwrap_or_else(|| self.exit(None, status))
+            ended = processes.ended() => {
+                self.hear_last_words(&ended).await;
+                let reported = self.broker.start_failure();
+                let failure = reported.unwrap_or_else(|| self.failure("", &ended));
+                self.end(Reason::Failure).await;
+                failure
             }
             () = sleep(limit) => {
                 self.end(Reason::Timeout).await;
@@ -88,16 +98,16 @@ impl Lifecycle {
         self.snapshot.lock().unwrap_or_else(|it| it.into_inner()).take()
     }
 
-    /// Stops the process between two invocations.
+    /// Stops the processes between two invocations.
     pub(crate) fn freeze(&self) {
-        if let Running::Here(process) = self.running() {
-            process.freeze();
+        if let Running::Here(processes) = self.running() {
+            processes.freeze();
         }
     }
 
-    /// Continues the process for an invocation.
-    pub(crate) fn thaw(&self, process: &Process) {
-        let Some(frozen) = process.thaw() else { return };
+    /// Continues the processes for an invocation.
+    pub(crate) fn thaw(&self, processes: &Processes) {
+        let Some(frozen) = processes.thaw() else { return };
         let millis = frozen.as_secs_f64() * 1000.0;
         let pretended = self.settings.freeze.unwrap_or_default();
         self.clock.advance(pretended);
@@ -111,10 +121,11 @@ impl Lifecycle {
         }
     }
 
-    /// Continues the process after its snapshot. Returns whether it had called `restore/next`.
-    pub(crate) fn restore(&self, process: &Process) -> bool {
+    /// Continues the processes after their snapshot. Returns whether the runtime had called
+    /// `restore/next`.
+    pub(crate) fn restore(&self, processes: &Processes) -> bool {
         let is_restored = self.broker.restore();
-        process.thaw();
+        processes.thaw();
         is_restored
     }
 }

@@ -13,8 +13,18 @@ use super::proc;
 ///
 /// A sample is the sum of the peaks of those that are alive, so memory that processes share counts
 /// once for each. A process that lives for less than [`PROBATION`] is not counted.
-#[derive(Debug, Default)]
-pub(super) struct Meter(Mutex<Samples>);
+#[derive(Debug)]
+pub(super) struct Meter {
+    orphans: Orphans,
+    samples: Mutex<Samples>,
+}
+
+/// Whether orphans are measured. They belong to an environment, and so to one of its processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Orphans {
+    Measured,
+    LeftOut,
+}
 
 #[derive(Debug, Default)]
 struct Samples {
@@ -24,7 +34,6 @@ struct Samples {
     last: Option<Instant>,
     /// The others of the last sample, and when they were first seen.
     others: HashMap<Pid, Instant>,
-    has_passed: bool,
 }
 
 /// How long a process must have been seen before it counts.
@@ -36,11 +45,15 @@ const PROBATION: Duration = Duration::from_millis(4);
 const PAUSE: Duration = Duration::from_millis(10);
 
 impl Meter {
+    pub(super) fn new(orphans: Orphans) -> Self {
+        Self { orphans, samples: Mutex::default() }
+    }
+
     /// Measures all processes, unless that was done a moment ago.
     pub(super) fn sample(&self, origin: &Origin, is_running: impl Fn() -> bool) {
         let mut samples = self.lock();
         if samples.last.is_none_or(|last| last.elapsed() >= PROBATION) {
-            let sum = samples.sum(origin);
+            let sum = samples.sum(origin, self.orphans);
             samples.add(sum, is_running);
         }
     }
@@ -51,7 +64,7 @@ impl Meter {
         let mut samples = self.lock();
         let is_due = samples.last.is_none_or(|last| last.elapsed() >= PAUSE);
         let sum = if is_due || !samples.others.is_empty() {
-            samples.sum(origin)
+            samples.sum(origin, self.orphans)
         } else {
             proc::peak_memory(origin.first).unwrap_or_default()
         };
@@ -59,23 +72,23 @@ impl Meter {
         Some(samples.peak).filter(|peak| *peak > 0)
     }
 
-    /// Whether the peak is above this limit, in KiB, for the first time.
-    pub(super) fn passes(&self, limit: u64) -> bool {
-        let mut samples = self.lock();
-        let passes = samples.peak > limit && !samples.has_passed;
-        samples.has_passed |= passes;
-        passes
+    /// The largest sample so far, in KiB.
+    pub(super) fn highest(&self) -> u64 {
+        self.lock().peak
     }
 
     fn lock(&self) -> MutexGuard<'_, Samples> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.samples.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
 impl Samples {
-    fn sum(&mut self, origin: &Origin) -> u64 {
+    fn sum(&mut self, origin: &Origin, orphans: Orphans) -> u64 {
         let now = Instant::now();
-        let mut roots = children::orphans(origin);
+        let mut roots = match orphans {
+            Orphans::Measured => children::orphans(origin),
+            Orphans::LeftOut => Vec::new(),
+        };
         roots.push(origin.first);
         let mut others = proc::descendants(&roots);
         roots.pop();

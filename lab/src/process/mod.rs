@@ -1,4 +1,4 @@
-//! The processes of a runtime. None of them outlives the lab, as far as it can find them.
+//! The processes of an environment. None of them outlives the lab, as far as it can find them.
 
 pub(crate) mod children;
 mod group;
@@ -24,7 +24,9 @@ use group::Group;
 use guard::Guard;
 use memory::Meter;
 
-/// A runtime's process and all processes that it started.
+pub(crate) use memory::Orphans;
+
+/// The process of a runtime or of an extension, and all processes that it started.
 ///
 /// They are one process group. The first process is also reached by its own id, and those that have
 /// left the group as long as they can be [found](outsiders).
@@ -54,7 +56,7 @@ pub(crate) const LEFT: &str = ", which the function left,";
 
 impl Process {
     /// Starts the command in its own process group, with no input.
-    pub(crate) fn start(command: &mut Command, log: &Log) -> io::Result<Self> {
+    pub(crate) fn start(command: &mut Command, orphans: Orphans, log: &Log) -> io::Result<Self> {
         let mark = mark(command);
         // Started first: without it, the process would not be waited for.
         let (give, take) = mpsc::channel::<Arc<Group>>();
@@ -79,7 +81,7 @@ impl Process {
         let guard = Guard::start()?;
         let child = children::spawn_in(guard.id(), command.stdin(Stdio::null()))?;
         let group = Arc::new(Group::new(child, guard, mark));
-        let process = Self { group, exit, meter: Meter::default(), reaper: Mutex::new(reaper) };
+        let process = Self { group, exit, meter: Meter::new(orphans), reaper: Mutex::new(reaper) };
         // Cannot fail: the thread waits for it.
         let _ = give.send(Arc::clone(&process.group));
         Ok(process)
@@ -138,16 +140,14 @@ impl Process {
         self.meter.sample(self.group.origin(), || self.exit_status().is_none());
     }
 
-    /// The peak memory of all processes together, in MiB, rounded up. `None` if the system does not
-    /// report it.
+    /// The peak memory of all processes together, in KiB. `None` if the system does not report it.
     pub(crate) fn peak_memory(&self) -> Option<u64> {
-        let peak = self.meter.peak(self.group.origin(), || self.exit_status().is_none());
-        peak.map(|kib| kib.div_ceil(1024))
+        self.meter.peak(self.group.origin(), || self.exit_status().is_none())
     }
 
-    /// Whether the peak memory is above this limit, in MiB, for the first time.
-    pub(crate) fn has_passed(&self, limit: u32) -> bool {
-        self.meter.passes(u64::from(limit) * 1024)
+    /// The peak memory that has been measured so far, in KiB.
+    pub(crate) fn measured_memory(&self) -> u64 {
+        self.meter.highest()
     }
 }
 
@@ -171,8 +171,28 @@ fn mark(command: &Command) -> Vec<u8> {
     })
 }
 
-/// How a process ended, in the words of the service, which are those of Go.
+/// How a runtime ended, in the words of the service.
+///
+/// Source: emulator, `rapid/handlers.go`.
 pub(crate) fn describe_exit(status: ExitStatus) -> String {
+    match status.code() {
+        Some(0) => "Runtime exited without providing a reason".into(),
+        _ => format!("Runtime exited with error: {}", describe_status(status)),
+    }
+}
+
+/// How an extension ended, in the words of the service.
+///
+/// Source: emulator, `rapid/handlers.go`.
+pub(crate) fn describe_exit_of_extension(status: ExitStatus) -> String {
+    match status.code() {
+        Some(0) => "exit code 0".into(),
+        _ => describe_status(status),
+    }
+}
+
+/// How a process ended, in the words of Go.
+fn describe_status(status: ExitStatus) -> String {
     const SIGNALS: [(i32, &str); 10] = [
         (1, "hangup"),
         (2, "interrupt"),
@@ -186,14 +206,13 @@ pub(crate) fn describe_exit(status: ExitStatus) -> String {
         (15, "terminated"),
     ];
     match (status.code(), status.signal()) {
-        (Some(0), _) => "Runtime exited without providing a reason".into(),
-        (Some(code), _) => format!("Runtime exited with error: exit status {code}"),
+        (Some(code), _) => format!("exit status {code}"),
         (None, signal) => {
             let signal = signal.unwrap_or_default();
             let name = SIGNALS.iter().find(|(known, _)| *known == signal).map(|(_, name)| *name);
             let name = name.map_or_else(|| format!("signal {signal}"), str::to_owned);
             let core = if status.core_dumped() { " (core dumped)" } else { "" };
-            format!("Runtime exited with error: signal: {name}{core}")
+            format!("signal: {name}{core}")
         }
     }
 }
@@ -207,7 +226,7 @@ mod tests {
     fn shell(script: &str) -> Process {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", script]).stdout(Stdio::null());
-        Process::start(&mut command, &Log::discarded()).unwrap()
+        Process::start(&mut command, Orphans::Measured, &Log::discarded()).unwrap()
     }
 
     /// Waits until no process of the group runs. Zombies do not count.
@@ -338,15 +357,18 @@ mod tests {
     #[test]
     fn an_exit_is_described_in_the_words_of_the_service() {
         for (script, words) in [
-            ("exit 0", "Runtime exited without providing a reason"),
-            ("exit 3", "Runtime exited with error: exit status 3"),
-            ("kill -9 $$", "Runtime exited with error: signal: killed"),
-            ("kill -15 $$", "Runtime exited with error: signal: terminated"),
-            ("kill -12 $$", "Runtime exited with error: signal: signal 12"),
+            ("exit 3", "exit status 3"),
+            ("kill -9 $$", "signal: killed"),
+            ("kill -15 $$", "signal: terminated"),
+            ("kill -12 $$", "signal: signal 12"),
         ] {
-            let process = shell(script);
-            assert_eq!(describe_exit(pollster::block_on(process.wait())), words);
+            let status = pollster::block_on(shell(script).wait());
+            assert_eq!(describe_exit(status), format!("Runtime exited with error: {words}"));
+            assert_eq!(describe_exit_of_extension(status), words);
         }
+        let status = pollster::block_on(shell("exit 0").wait());
+        assert_eq!(describe_exit(status), "Runtime exited without providing a reason");
+        assert_eq!(describe_exit_of_extension(status), "exit code 0");
     }
 
     #[test]
@@ -388,7 +410,8 @@ mod tests {
             let script = "i=0; while [ $i -lt 200 ]; do i=$((i + 1)); setsid sleep 1000 & \
                           setsid sleep 1000 & sleep 0; done; wait";
             command.args(["-c", script]).env(name, value).stdout(Stdio::null());
-            let process = Process::start(&mut command, &Log::discarded()).unwrap();
+            let process =
+                Process::start(&mut command, Orphans::Measured, &Log::discarded()).unwrap();
             let began = Instant::now();
             while proc::children(process.id()).len() < 2 + round % 4 {
                 assert!(began.elapsed() < Duration::from_secs(10), "it starts nothing");
@@ -417,8 +440,9 @@ mod tests {
     #[test]
     fn a_command_that_does_not_exist_is_an_error_and_leaves_no_guard() {
         let began = Instant::now();
-        let error =
-            Process::start(&mut Command::new("/nonexistent"), &Log::discarded()).unwrap_err();
+        let mut command = Command::new("/nonexistent");
+        let started = Process::start(&mut command, Orphans::Measured, &Log::discarded());
+        let error = started.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
         assert!(began.elapsed() < Duration::from_secs(10));
     }

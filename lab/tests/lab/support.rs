@@ -69,6 +69,17 @@ fn misbehave(what: &str) -> ! {
     if what == "extension" {
         serve_with_extension(api);
     }
+    if what == "report-and-die" {
+        let name = [("Lambda-Extension-Name", "one")];
+        let registered = api.request("POST /2020-01-01/extension/register", &name, "{}");
+        let id = registered.header("lambda-extension-identifier").expect("an id");
+        let headers = [
+            ("Lambda-Extension-Identifier", id),
+            ("Lambda-Extension-Function-Error-Type", "Mine.X"),
+        ];
+        api.send(request("POST /2020-01-01/extension/exit/error", &headers, "{}"));
+        die();
+    }
     let id = api.request(NEXT, &[], "").id();
     let (what, size) = what.split_once(' ').unwrap_or((what, "5"));
     let body = "x".repeat(size.parse().unwrap());

@@ -16,6 +16,12 @@ pub(crate) struct Options {
     /// An environment variable for the function; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = variable, help_heading = FUNCTION)]
     env: Vec<(String, String)>,
+    /// An external extension to start with the function: an executable file; may be repeated
+    ///
+    /// It registers under the name of its file. The function is started when all extensions have
+    /// registered.
+    #[arg(long, value_name = "PATH", help_heading = FUNCTION)]
+    extension: Vec<PathBuf>,
     /// Pass on none of this shell's variables but PATH
     ///
     /// Otherwise the function sees them, credentials included.
@@ -46,8 +52,9 @@ pub(crate) struct Options {
     init_timeout: Option<TimeAboveZero>,
     /// How long the function has from SIGTERM to SIGKILL [default: 500ms]
     ///
-    /// Only a function that has registered an extension gets SIGTERM. With --concurrency the
-    /// default is 600ms. Lambda allows 2 s at most.
+    /// Only a function that has an extension gets SIGTERM. With --concurrency the default is 600ms.
+    /// With --extension it is the time for the function and its extensions together, and the
+    /// default is 2s, of which the function has 300ms. Lambda allows 2 s at most.
     #[arg(long, value_name = "TIME", help_heading = LIMITS)]
     shutdown_timeout: Option<Time>,
     /// The memory size in MB, from 128 to 10240; the function sees it, but it is not enforced
@@ -111,6 +118,7 @@ impl Options {
         }
         let function = program.map_or_else(Function::external, Function::new);
         let function = words.fold(function, Function::argument);
+        let function = self.extension.into_iter().fold(function, Function::extension);
         let function = self
             .env
             .into_iter()
