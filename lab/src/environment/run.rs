@@ -72,7 +72,7 @@ impl Environment {
                     run.enter_invoke(invocation);
                     continue;
                 }
-                () = self.over(invocation) => return End::Over,
+                () = self.over(invocation, run.processes.as_deref()) => return End::Over,
                 () = self.life.stopped() => return End::Stopped,
                 ended = exited(run.processes.as_deref()) => return End::Exit(ended),
                 () = sleep(pause), if run.processes.is_some() => {
@@ -117,8 +117,11 @@ impl Environment {
     }
 
     /// Waits until the runtime and its extensions are done with the invocation.
-    async fn over(&self, invocation: &Invocation) {
+    async fn over(&self, invocation: &Invocation, processes: Option<&Processes>) {
         invocation.over().await;
+        if let Some(processes) = processes {
+            processes.started().await;
+        }
         if self.settings.concurrency.is_none() && invocation.dead_end.get().is_none() {
             self.broker.settled().await;
         }

@@ -100,6 +100,14 @@ impl Processes {
         }
     }
 
+    /// Waits until the runtime has been started, or will not be. It may have made calls before.
+    pub(crate) async fn started(&self) {
+        self.until(|members| {
+            members.runtime.is_some() || members.failure.is_some() || members.is_ending
+        })
+        .await;
+    }
+
     /// Whether the processes are being ended.
     pub(super) fn is_ending(&self) -> bool {
         self.lock().is_ending
@@ -107,11 +115,15 @@ impl Processes {
 
     /// Waits until the processes are being ended.
     pub(super) async fn ending(&self) {
+        self.until(|members| members.is_ending).await;
+    }
+
+    async fn until(&self, is_so: impl Fn(&Members) -> bool) {
         loop {
             let mut changed = pin!(self.changed.notified());
             // Registered before the check below, so that no change after it is missed.
             changed.as_mut().enable();
-            if self.is_ending() {
+            if is_so(&self.lock()) {
                 return;
             }
             changed.await;

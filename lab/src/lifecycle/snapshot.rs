@@ -55,6 +55,7 @@ impl Lifecycle {
             () = self.stopping() => return Err(StartFailure::Stopped),
             started = self.broker.started() => match started {
                 Started::Ready => {
+                    processes.started().await;
                     processes.freeze();
                     self.broker.cut_connections();
                     self.outputs.drain();

@@ -10,6 +10,7 @@ mod environments;
 mod extensions;
 mod external;
 mod external_extensions;
+mod external_failures;
 mod external_lifecycle;
 mod external_shutdown;
 mod freeze;
