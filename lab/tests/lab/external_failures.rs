@@ -287,4 +287,17 @@ fn more_than_ten_external_extensions_fail_in_init_and_none_is_started() {
         assert_eq!(failed, ("Extension.LaunchError".into(), "ErrTooManyExtensions".into()));
     }
     assert_eq!(scripts.starts(names[0]), []);
+    drop(lab);
+    // The user gets to know it before.
+    let mut command = crate::served::lab();
+    command.arg("run");
+    for name in &names {
+        command.arg("--extension").arg(scripts.file(name));
+    }
+    let output = command.arg(scripts.file("bootstrap")).output().unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
+    let notice = "lambda-lab: 11 external extensions: Lambda allows 10 at most, so every \
+                  invocation will fail with Extension.LaunchError\n";
+    assert!(log.starts_with(notice), "{log}");
+    assert_eq!(output.status.code(), Some(1));
 }
