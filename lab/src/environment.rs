@@ -126,6 +126,8 @@ impl Environment {
             }
             Err(failure) => End::NoStart(failure),
         };
+        // A shutdown that follows is no part of the invocation.
+        let duration = run.since.elapsed();
         let has_written = run.processes.as_ref().is_some_and(|it| self.life.pass_output(it));
         let memory = run.processes.as_ref().and_then(|it| it.peak_memory());
         let status = self.conclude(end, &invocation, run.processes.as_ref()).await;
@@ -154,7 +156,7 @@ impl Environment {
         let tail = self.log.end(&Report {
             request_id: id,
             trace: invocation.event.trace_id.as_deref().and_then(trace::reported),
-            duration: run.since.elapsed(),
+            duration,
             init: run.init,
             restore: run.restore,
             memory: self.settings.memory,

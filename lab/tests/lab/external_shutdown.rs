@@ -327,3 +327,29 @@ fn run_and_a_dropped_lab_end_the_extensions_too() {
     assert_eq!((output.status.code(), output.stdout), (Some(0), b"{}".to_vec()));
     assert!(!lives(pid));
 }
+
+#[test]
+fn the_shutdown_after_a_timeout_does_not_count_as_duration() {
+    let scripts = Scripts::new();
+    let options = ["--timeout", "0.2", "--shutdown-timeout", "60"];
+    let mut served = served(&scripts, &options, WAIT, [UNTIL_END, WAIT]);
+    let mut caller = served.invoke("1");
+    let (api, _) = scripts.start("one", 1);
+    let mut one = Played::ready(&api, "one", r#"["SHUTDOWN"]"#);
+    let _two = Played::ready(&api, "two", "[]");
+    scripts.start("bootstrap", 1);
+    let began = std::time::Instant::now();
+    let _runtime = runtime(&api);
+    assert_eq!(caller.response().text(), "Task timed out after 0.20 seconds");
+    assert_eq!(one.shutdown().0, "timeout");
+    // The time that must not count.
+    thread::sleep(Duration::from_millis(500));
+    scripts.end("one");
+    let line = served.line_with("shutdown (timeout): extension one: ");
+    let shutdown = took(&line);
+    assert!(shutdown >= 500.0, "{line}");
+    let line = served.line_with("\tDuration: ");
+    let duration: f64 = line.split_once(" ms").unwrap().0.parse().unwrap();
+    let both = began.elapsed().as_secs_f64() * 1000.0;
+    assert!(duration >= 200.0 && duration + shutdown <= both, "{duration} {shutdown} {both}");
+}
