@@ -29,10 +29,10 @@
 //! | `telemetry_api` | subscriptions to telemetry and logs, which are not supported |
 //! | `go_json` | JSON by the rules of Go, in which the service is written |
 //! | `presence` | the connections of a runtime that is started by hand, and its end |
-//! | `process` | the bootstrap and all processes that it starts: start, signals, memory, end |
-//! | `lifecycle` | how, why and when a process starts, freezes, is restored, and ends |
+//! | `process` | a bootstrap or an extension, and what it starts: start, signals, memory, end |
+//! | `lifecycle` | how, why and when the processes start, freeze, are restored, and end |
 //! | `output`, `log` | the output of the bootstrap, the lab's own lines, and the tail of both |
-//! | `environment` | one execution environment: its broker, its process, its invocations |
+//! | `environment` | one execution environment: its broker, its processes, its invocations |
 //! | `clock` | the time that functions and callers see |
 //! | `event`, `invocation`, `trace`, `region` | an event, and what the function gets with it |
 //! | `pool` | several environments, and the queue for them |
