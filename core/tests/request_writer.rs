@@ -32,6 +32,14 @@ fn a_request_has_the_prefix_the_address_and_the_user_agent_of_its_endpoint() {
 }
 
 #[test]
+fn a_put_differs_from_a_post_in_its_method_only() {
+    let put = written(|out| RequestWriter::put(&endpoint(), "/v1/thing", out).finish_with([]));
+    let post = written(|out| RequestWriter::post(&endpoint(), "/v1/thing", out).finish_with([]));
+    assert_eq!(put, post.replacen("POST ", "PUT ", 1));
+    assert!(put.starts_with("PUT /.rt/v1/thing HTTP/1.1\r\n"), "{put}");
+}
+
+#[test]
 fn a_body_in_pieces_has_the_length_of_all_of_them() {
     for (pieces, length) in [(&[][..], "0"), (&[&b""[..], b"{", b"\"a\":1}"], "7")] {
         let request = written(|out| {

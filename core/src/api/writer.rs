@@ -46,6 +46,11 @@ impl<'o> RequestWriter<'o> {
         Self::begin(endpoint, "POST ", path, out)
     }
 
+    /// Begins a PUT, like [`get`](Self::get).
+    pub fn put(endpoint: &Endpoint, path: &'static str, out: &'o mut [u8]) -> Self {
+        Self::begin(endpoint, "PUT ", path, out)
+    }
+
     /// Adds a field whose value is the pieces of `value`, joined. A space replaces each byte that a
     /// value may not hold, such as a line break (RFC 9110 section 5.5), so the value cannot end its
     /// field.

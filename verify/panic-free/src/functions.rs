@@ -79,6 +79,7 @@ pub(crate) fn keep() {
         api::RequestWriter::finish_with_report,
         api::RequestWriter::get,
         api::RequestWriter::post,
+        api::RequestWriter::put,
         api::ServiceError::parse,
     }
     keep! {
