@@ -21,12 +21,15 @@
 //!
 //! ```
 //! use lambda_proto::api::Endpoint;
-//! use lambda_proto_extension::{Event, Extension, ExtensionName, Phase};
+//! use lambda_proto_extension::{
+//!     Event, Extension, ExtensionName, InternalEvents, Phase, Registrant,
+//! };
 //!
 //! let mut extension = Extension::new(Endpoint::parse("127.0.0.1:9001")?);
 //! let mut out = [0; 512];
 //!
-//! let length = extension.register(ExtensionName::new("my-runtime")?, &[], &mut out)?;
+//! let registrant = Registrant::internal(ExtensionName::new("my-runtime")?, InternalEvents::None);
+//! let length = extension.register(&registrant, &mut out)?;
 //! assert!(out[..length].ends_with(b"{\"events\":[]}"));
 //! extension.sent(length);
 //!
@@ -45,31 +48,7 @@
 //!
 //! It needs its own connection, because its open `next` would block the runtime's connection.
 //!
-//! # Phases of an extension
-//!
-//! | phase | command or input | next phase |
-//! |---|---|---|
-//! | Unregistered | `register` | Registering |
-//! | Registering | reply: accepted | Registered |
-//! | Registering | reply: refused | Unregistered |
-//! | Registered, Ready | `next` | Asking |
-//! | Asking | reply | Ready |
-//! | Registered | `fail_init` | Reporting |
-//! | Registered, Ready | `fail` | Reporting |
-//! | Reporting | reply | Over |
-//! | any | `shut_down`; an invalid reply | Over |
-//! | any | any other command | `Err(WrongPhase)`, nothing changes |
-//!
-//! # Lost connections
-//!
-//! | when the connection ends | recovery | phase |
-//! |---|---|---|
-//! | nothing outstanding | `Reconnect` | as it was |
-//! | the status of the reply known, its rest missing, except for `next` | `Reconnect` | as after
-//! the reply |
-//! | `register` outstanding | `RegisterAgain` | Unregistered |
-//! | `next` outstanding | `AskAgain` | Ready |
-//! | a report outstanding, or over | `Exit` | Over |
+#![doc = include_str!("extension/phase.md")]
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
@@ -84,9 +63,10 @@ pub mod limits;
 pub mod metadata;
 
 pub use extension::{
-    Call, CommandError, EnvironmentEvent, Event, EventKind, Extension, ExtensionName,
-    InvalidExtensionName, Invoke, Phase, ReceiveError, Recovery, Registration, Reply, Shutdown,
-    ShutdownCause, ShutdownReason,
+    Call, CommandError, EnvironmentEvent, Event, Extension, ExtensionName, ExternalEvents,
+    InternalEvents, InvalidExtensionName, Invoke, ManagedEvents, Phase, ReceiveError, Recovery,
+    Refusal, RefusalKind, Registrant, Registration, Remedy, Reply, Shutdown, ShutdownCause,
+    ShutdownReason,
 };
 #[cfg(feature = "std")]
 pub use extension::{InternalExtension, NotAvailable};

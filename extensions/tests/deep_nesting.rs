@@ -6,7 +6,9 @@ use lambda_proto::api::Endpoint;
 use lambda_proto::json::JsonError;
 use lambda_proto::limits::MAX_JSON_DEPTH;
 use lambda_proto_extension::metadata::ExecutionEnvironment;
-use lambda_proto_extension::{EnvironmentEvent, Event, Extension, ExtensionName, Registration};
+use lambda_proto_extension::{
+    EnvironmentEvent, Event, Extension, ExtensionName, InternalEvents, Registrant, Registration,
+};
 
 const LEVELS: usize = 100_000;
 
@@ -75,7 +77,8 @@ fn an_extension_receives_an_endlessly_nested_event_which_is_too_deep_to_parse() 
         let mut extension = Extension::new(Endpoint::parse("127.0.0.1:9001").unwrap());
         let mut out = [0; 512];
         let name = ExtensionName::new("deep").unwrap();
-        let length = extension.register(name, &[], &mut out).unwrap();
+        let registrant = Registrant::internal(name, InternalEvents::Invoke);
+        let length = extension.register(&registrant, &mut out).unwrap();
         extension.sent(length);
         let mut input = &registered[..];
         while let Some(_part) = extension.receive(&mut input).unwrap() {}

@@ -22,7 +22,9 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lambda_proto_extension::{EnvironmentEvent, Event, EventKind, Extension, ExtensionName};
+use lambda_proto_extension::{
+    EnvironmentEvent, Event, Extension, ExtensionName, InternalEvents, Refusal, Registrant,
+};
 use lambda_proto_std::{Endpoint, Failure, Runtime};
 
 const USAGE: &str = "internal_extension [MILLISECONDS OF WORK]";
@@ -123,7 +125,8 @@ impl Subscription {
         let mut this = Self { extension: Extension::new(endpoint), stream, input: Vec::new() };
         let mut out = [0; 1024];
         let name = ExtensionName::new("after-the-answer")?;
-        let length = this.extension.register(name, &[EventKind::Invoke], &mut out)?;
+        let registrant = Registrant::internal(name, InternalEvents::Invoke);
+        let length = this.extension.register(&registrant, &mut out)?;
         this.exchange(&out[..length])?;
         Ok(this)
     }
@@ -135,7 +138,7 @@ impl Subscription {
             let mut out = [0; 1024];
             let length = self.extension.next(&mut out)?;
             let document = self.exchange(&out[..length])?;
-            if let EnvironmentEvent::Invoke(invoke) = EnvironmentEvent::parse(&document)? {
+            if let EnvironmentEvent::Invoke(invoke) = self.extension.read_event(&document)? {
                 return Ok(invoke.request_id.to_string());
             }
         }
@@ -159,8 +162,7 @@ impl Subscription {
             self.input.drain(..used);
             if let Some(reply) = reply {
                 if !reply.is_accepted() {
-                    let reason = String::from_utf8_lossy(&document);
-                    return Err(format!("{reply}: {}", reason.trim_end()).into());
+                    return Err(Refusal::parse(reply, &document).to_string().into());
                 }
                 return Ok(document);
             }

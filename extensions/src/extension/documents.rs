@@ -15,6 +15,9 @@ pub struct Registration<'a> {
     pub function_version: JsonStr<'a>,
     /// Its handler, possibly empty.
     pub handler: JsonStr<'a>,
+    /// The id of its account; empty unless the extension
+    /// [asked for it](super::Registrant::with_account_id).
+    pub account_id: JsonStr<'a>,
 }
 
 impl<'a> Registration<'a> {
@@ -30,12 +33,14 @@ impl<'a> Registration<'a> {
             function_name: Option<&'f str>,
             function_version: Option<&'f str>,
             handler: Option<&'f str>,
+            account_id: Option<&'f str>,
         }
         let fields: Fields<'a> = json::parse(document)?;
         Ok(Self {
             function_name: JsonStr::from_field(fields.function_name),
             function_version: JsonStr::from_field(fields.function_version),
             handler: JsonStr::from_field(fields.handler),
+            account_id: JsonStr::from_field(fields.account_id),
         })
     }
 }
@@ -57,8 +62,13 @@ pub enum EnvironmentEvent<'a> {
     Invoke(Invoke<'a>),
     /// The environment is about to end.
     Shutdown(Shutdown<'a>),
-    /// An event unknown to this crate, by its `eventType`.
-    Other(JsonStr<'a>),
+    /// An event unknown to this crate.
+    Other {
+        /// Its `eventType`; empty if it has none.
+        event_type: JsonStr<'a>,
+        /// The whole document.
+        document: &'a [u8],
+    },
 }
 
 /// An invocation that begins, as an extension sees it.
@@ -119,7 +129,7 @@ impl<'a> EnvironmentEvent<'a> {
             let reason = ShutdownReason(JsonStr::from_field(fields.shutdown_reason));
             Self::Shutdown(Shutdown { deadline, reason })
         } else {
-            Self::Other(event_type)
+            Self::Other { event_type, document }
         })
     }
 }

@@ -9,7 +9,10 @@ use std::{fmt, format, io};
 use lambda_proto::api::{Endpoint, ServiceError};
 use lambda_proto::limits::MAX_REQUEST_HEAD;
 
-use super::{Event, Extension, ExtensionName, InvalidExtensionName, Phase, ReceiveError, Reply};
+use super::{
+    Event, Extension, ExtensionName, InternalEvents, InvalidExtensionName, Phase, ReceiveError,
+    Registrant, Reply,
+};
 use crate::bounded::{Bounded, cut_off, keep};
 
 /// An extension without events in the runtime's own process: while it is registered, the process
@@ -87,7 +90,8 @@ impl InternalExtension {
         let mut out = [0; MAX_REQUEST_HEAD];
         let fits =
             "a new extension may register, and its name is shorter than what the buffer is for";
-        let length = extension.register(name, &[], &mut out).expect(fits);
+        let registrant = Registrant::internal(name, InternalEvents::None);
+        let length = extension.register(&registrant, &mut out).expect(fits);
         let mut connection = Bounded::connect(endpoint, until)?;
         connection.send(&out[..length])?;
         extension.sent(length);

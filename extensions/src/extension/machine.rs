@@ -1,11 +1,13 @@
-use core::fmt;
-
 use heapless::String;
 use lambda_proto::api::{Endpoint, ErrorReport};
 use lambda_proto::http::{ReplyPart, ReplyReader};
+use lambda_proto::json::JsonError;
 
+use super::phase::Input;
 use super::request::Request;
-use super::{CommandError, EventKind, ExtensionName, ReceiveError, names};
+use super::{
+    Call, CommandError, EnvironmentEvent, Phase, ReceiveError, Recovery, Registrant, Reply, names,
+};
 use crate::limits::MAX_EXTENSION_ID;
 
 /// One extension, from its registration to its end. It holds no buffer, no socket and no clock.
@@ -26,42 +28,6 @@ pub struct Extension {
     must_reconnect: bool,
 }
 
-/// Where an extension is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Phase {
-    /// The service does not know the extension.
-    Unregistered,
-    /// Its registration is in flight.
-    Registering,
-    /// It is registered and has not asked for an event.
-    Registered,
-    /// It has asked for an event, which may take forever; never put a timeout on it.
-    Asking,
-    /// It has asked before and may ask again.
-    Ready,
-    /// Its error report is in flight.
-    Reporting {
-        /// The call that carries it.
-        call: Call,
-    },
-    /// It has ended.
-    Over,
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unregistered => "Unregistered",
-            Self::Registering => "Registering",
-            Self::Registered => "Registered",
-            Self::Asking => "Asking",
-            Self::Ready => "Ready",
-            Self::Reporting { .. } => "Reporting",
-            Self::Over => "Over",
-        })
-    }
-}
-
 /// An event from [`Extension::receive`]. Its slice borrows from the input and ends
 /// at the cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,83 +36,6 @@ pub enum Event<'b> {
     Document(&'b [u8]),
     /// A reply is complete.
     Reply(Reply),
-}
-
-/// A call of the Extensions API, by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Call {
-    /// `POST /extension/register`
-    Register,
-    /// `GET /extension/event/next`
-    Next,
-    /// `POST /extension/init/error`
-    InitError,
-    /// `POST /extension/exit/error`
-    ExitError,
-}
-
-impl fmt::Display for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Register => "extension/register",
-            Self::Next => "extension/event/next",
-            Self::InitError => "extension/init/error",
-            Self::ExitError => "extension/exit/error",
-        })
-    }
-}
-
-/// The reply to a request.
-///
-/// The document of an accepted request is a [`Registration`](super::Registration) or an
-/// [`EnvironmentEvent`](super::EnvironmentEvent), that of a refused one a
-/// [`ServiceError`](lambda_proto::api::ServiceError).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reply {
-    call: Call,
-    status: u16,
-}
-
-impl Reply {
-    /// The call that the reply belongs to.
-    pub const fn call(&self) -> Call {
-        self.call
-    }
-
-    /// The status code.
-    pub const fn status(&self) -> u16 {
-        self.status
-    }
-
-    /// Whether the service accepted the request: any 2xx.
-    pub const fn is_accepted(&self) -> bool {
-        matches!(self.status, 200..=299)
-    }
-
-    /// Whether the process must exit promptly: 500 [Lambda Developer Guide: Extensions API].
-    pub const fn must_exit(&self) -> bool {
-        self.status == 500
-    }
-}
-
-impl fmt::Display for Reply {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} was answered with {}", self.call, self.status)
-    }
-}
-
-/// What to do after a lost connection, by the [table](crate#lost-connections).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recovery {
-    /// Connect when there is something to send.
-    Reconnect,
-    /// Connect and register. If the service refuses, it may have accepted the earlier request whose
-    /// reply was lost; then the identifier is lost too, and init can no longer complete.
-    RegisterAgain,
-    /// Connect and ask for an event.
-    AskAgain,
-    /// End the extension.
-    Exit,
 }
 
 impl Extension {
@@ -165,21 +54,19 @@ impl Extension {
         }
     }
 
-    /// Registers the extension for `events`, or for none. Writes the request into `out` and returns
-    /// its length.
+    /// Registers the extension. Writes the request into `out` and returns its length.
     ///
     /// # Errors
     ///
     /// Any [`CommandError`]; nothing has changed then.
     pub fn register(
         &mut self,
-        name: ExtensionName<'_>,
-        events: &[EventKind],
+        registrant: &Registrant<'_>,
         out: &mut [u8],
     ) -> Result<usize, CommandError> {
-        self.check(&[Phase::Unregistered])?;
-        let length = Request::Register { name, events }.encode(&self.endpoint, out)?;
-        Ok(self.commit(Phase::Registering, length))
+        let phase = self.check(Input::Register)?;
+        let length = Request::Register { registrant }.encode(&self.endpoint, out)?;
+        Ok(self.commit(phase, length))
     }
 
     /// Asks for the next event.
@@ -188,11 +75,11 @@ impl Extension {
     ///
     /// Any [`CommandError`]; nothing has changed then.
     pub fn next(&mut self, out: &mut [u8]) -> Result<usize, CommandError> {
-        self.check(&[Phase::Registered, Phase::Ready])?;
+        let phase = self.check(Input::Next)?;
         let request = Request::Next { identifier: &self.identifier };
         let length = request.encode(&self.endpoint, out)?;
         self.event_identifier.clear();
-        Ok(self.commit(Phase::Asking, length))
+        Ok(self.commit(phase, length))
     }
 
     /// Reports that the extension could not start; it ends after the reply. Writes head and body
@@ -206,10 +93,10 @@ impl Extension {
         report: &ErrorReport<'_>,
         out: &mut [u8],
     ) -> Result<usize, CommandError> {
-        self.check(&[Phase::Registered])?;
+        let phase = self.check(Input::FailInit)?;
         let request = Request::InitError { identifier: &self.identifier, report };
         let length = request.encode(&self.endpoint, out)?;
-        Ok(self.commit(Phase::Reporting { call: Call::InitError }, length))
+        Ok(self.commit(phase, length))
     }
 
     /// Reports that the extension failed; it ends after the reply. Otherwise like
@@ -223,16 +110,33 @@ impl Extension {
         report: &ErrorReport<'_>,
         out: &mut [u8],
     ) -> Result<usize, CommandError> {
-        self.check(&[Phase::Registered, Phase::Ready])?;
+        let phase = self.check(Input::Fail)?;
         let request = Request::ExitError { identifier: &self.identifier, report };
         let length = request.encode(&self.endpoint, out)?;
-        Ok(self.commit(Phase::Reporting { call: Call::ExitError }, length))
+        Ok(self.commit(phase, length))
     }
 
     /// Ends the extension, in any phase. Unsent bytes are discarded.
     pub fn shut_down(&mut self) {
-        self.phase = Phase::Over;
+        self.enter(Input::ShutDown);
         self.forget_connection();
+    }
+
+    /// Reads the document of an accepted `next`. After SHUTDOWN there is no further event:
+    /// [`next`](Self::next) is refused from then on.
+    ///
+    /// # Errors
+    ///
+    /// A [`JsonError`]: the event cannot be read. The extension may ask for the next one.
+    pub fn read_event<'d>(
+        &mut self,
+        document: &'d [u8],
+    ) -> Result<EnvironmentEvent<'d>, JsonError> {
+        let event = EnvironmentEvent::parse(document)?;
+        if let EnvironmentEvent::Shutdown(_) = event {
+            self.enter(Input::ReadShutdown);
+        }
+        Ok(event)
     }
 
     /// Takes received bytes, one event at a time. Call it until it returns `None`.
@@ -250,7 +154,8 @@ impl Extension {
         if let Err(error) = result {
             *input = &[];
             if error != ReceiveError::Unsolicited {
-                self.shut_down();
+                self.enter(Input::Violation);
+                self.forget_connection();
             }
             self.must_reconnect = true;
         }
@@ -281,19 +186,8 @@ impl Extension {
     pub fn on_disconnect(&mut self) -> Recovery {
         let reply = self.reply;
         self.forget_connection();
-        let recovery = match (self.phase, reply) {
-            (Phase::Asking, _) => Recovery::AskAgain,
-            (Phase::Registering, None) => Recovery::RegisterAgain,
-            (Phase::Reporting { .. } | Phase::Over, _) => Recovery::Exit,
-            _ => Recovery::Reconnect,
-        };
-        self.phase = match (self.phase, reply) {
-            (phase, Some(reply)) => phase.after(reply),
-            (Phase::Registering, None) => Phase::Unregistered,
-            (Phase::Asking, None) => Phase::Ready,
-            (Phase::Reporting { .. }, None) => Phase::Over,
-            (phase, None) => phase,
-        };
+        let (phase, recovery) = self.phase.after_loss(reply);
+        self.phase = phase;
         recovery
     }
 
@@ -347,7 +241,7 @@ impl Extension {
                 None => return Ok(None),
                 Some(ReplyPart::Interim) => {}
                 Some(ReplyPart::Head(head)) => {
-                    let reply = Reply { call, status: head.status };
+                    let reply = Reply::new(call, head.status);
                     self.must_reconnect |= !head.is_persistent;
                     self.take_identifiers(reply, &fields)?;
                     self.reply = Some(reply);
@@ -359,7 +253,7 @@ impl Extension {
                     // sent.
                     self.must_reconnect |= self.sent < self.length;
                     self.length = self.sent;
-                    self.phase = self.phase.after(reply);
+                    self.enter(Input::Replied(reply));
                     return Ok(Some(Event::Reply(reply)));
                 }
             }
@@ -370,7 +264,7 @@ impl Extension {
         if !reply.is_accepted() {
             return Ok(());
         }
-        match reply.call {
+        match reply.call() {
             Call::Register => {
                 let identifier = fields.identifier.and_then(identifier);
                 self.identifier = identifier.ok_or(ReceiveError::UnusableIdentifier)?;
@@ -384,14 +278,17 @@ impl Extension {
         Ok(())
     }
 
-    fn check(&self, phases: &[Phase]) -> Result<(), CommandError> {
-        if !phases.contains(&self.phase) {
-            return Err(CommandError::WrongPhase(self.phase));
-        }
+    /// The phase that a command leads to.
+    fn check(&self, command: Input) -> Result<Phase, CommandError> {
+        let phase = self.phase.after(command).ok_or(CommandError::WrongPhase(self.phase))?;
         if self.must_reconnect() {
             return Err(CommandError::MustReconnect);
         }
-        Ok(())
+        Ok(phase)
+    }
+
+    fn enter(&mut self, input: Input) {
+        self.phase = self.phase.after(input).unwrap_or(self.phase);
     }
 
     fn commit(&mut self, phase: Phase, length: usize) -> usize {
@@ -407,28 +304,6 @@ impl Extension {
         self.reader = ReplyReader::default();
         self.reply = None;
         self.must_reconnect = false;
-    }
-}
-
-impl Phase {
-    /// The call whose reply is due.
-    fn awaits(self) -> Option<Call> {
-        match self {
-            Self::Registering => Some(Call::Register),
-            Self::Asking => Some(Call::Next),
-            Self::Reporting { call } => Some(call),
-            _ => None,
-        }
-    }
-
-    fn after(self, reply: Reply) -> Self {
-        match self {
-            Self::Registering if reply.is_accepted() => Self::Registered,
-            Self::Registering => Self::Unregistered,
-            Self::Asking => Self::Ready,
-            Self::Reporting { .. } => Self::Over,
-            _ => self,
-        }
     }
 }
 

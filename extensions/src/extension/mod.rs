@@ -6,6 +6,10 @@ mod errors;
 mod internal;
 mod machine;
 mod names;
+mod phase;
+mod refusal;
+mod registrant;
+mod reply;
 mod request;
 
 pub use documents::{
@@ -14,5 +18,9 @@ pub use documents::{
 pub use errors::{CommandError, ReceiveError};
 #[cfg(feature = "std")]
 pub use internal::{InternalExtension, NotAvailable};
-pub use machine::{Call, Event, Extension, Phase, Recovery, Reply};
-pub use request::{EventKind, ExtensionName, InvalidExtensionName};
+pub use machine::{Event, Extension};
+pub use phase::{Phase, Recovery};
+pub use refusal::{Refusal, RefusalKind, Remedy};
+pub use registrant::{ExternalEvents, InternalEvents, ManagedEvents, Registrant};
+pub use reply::{Call, Reply};
+pub use request::{ExtensionName, InvalidExtensionName};

@@ -6,6 +6,7 @@ pub(super) const INIT_ERROR: &str = "/2020-01-01/extension/init/error";
 pub(super) const EXIT_ERROR: &str = "/2020-01-01/extension/exit/error";
 
 pub(super) const NAME: &str = "Lambda-Extension-Name";
+pub(super) const ACCEPT_FEATURE: &str = "Lambda-Extension-Accept-Feature";
 pub(super) const IDENTIFIER: &str = "Lambda-Extension-Identifier";
 pub(super) const EVENT_IDENTIFIER: &str = "Lambda-Extension-Event-Identifier";
 pub(super) const ERROR_TYPE: &str = "Lambda-Extension-Function-Error-Type";

@@ -1,9 +1,9 @@
-use core::{fmt, iter};
+use core::fmt;
 
 use lambda_proto::api::{Endpoint, ErrorReport, RequestWriter};
 use lambda_proto::http::BufferTooSmall;
 
-use super::names;
+use super::{Registrant, names};
 use crate::limits::MAX_EXTENSION_NAME;
 
 /// The name of an extension, checked so that it cannot break out of its header field.
@@ -35,21 +35,9 @@ impl<'a> ExtensionName<'a> {
     }
 }
 
-/// A kind of event that an extension can subscribe to.
-///
-/// Internal extensions cannot subscribe to SHUTDOWN, and under multi-concurrency to no event at all
-/// (emulator: `rapi/handler/agentregister.go`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum EventKind {
-    /// An invocation begins.
-    Invoke,
-    /// The environment is about to end.
-    Shutdown,
-}
-
 /// A request of the Extensions API.
 pub(super) enum Request<'a> {
-    Register { name: ExtensionName<'a>, events: &'a [EventKind] },
+    Register { registrant: &'a Registrant<'a> },
     Next { identifier: &'a str },
     InitError { identifier: &'a str, report: &'a ErrorReport<'a> },
     ExitError { identifier: &'a str, report: &'a ErrorReport<'a> },
@@ -62,11 +50,14 @@ impl Request<'_> {
         out: &mut [u8],
     ) -> Result<usize, BufferTooSmall> {
         match self {
-            Self::Register { name, events } => {
+            Self::Register { registrant } => {
                 let mut writer = RequestWriter::post(endpoint, names::REGISTER, out);
-                writer.field(names::NAME, &[name.0.as_bytes()]);
+                writer.field(names::NAME, &[registrant.name.0.as_bytes()]);
+                if registrant.accepts_account_id {
+                    writer.field(names::ACCEPT_FEATURE, &[b"accountId"]);
+                }
                 writer.field(names::CONTENT_TYPE, &[JSON]);
-                writer.finish_with(subscription(events))
+                writer.finish_with([registrant.document.as_bytes()])
             }
             Self::Next { identifier } => {
                 let mut writer = RequestWriter::get(endpoint, names::NEXT, out);
@@ -86,19 +77,6 @@ impl Request<'_> {
 }
 
 const JSON: &[u8] = b"application/json";
-
-/// The document that subscribes to events, in pieces.
-fn subscription(events: &[EventKind]) -> impl Iterator<Item = &[u8]> + Clone {
-    let list = events.iter().enumerate().flat_map(|(index, event)| {
-        let separator: &[u8] = if index == 0 { b"" } else { b"," };
-        let event: &[u8] = match event {
-            EventKind::Invoke => b"\"INVOKE\"",
-            EventKind::Shutdown => b"\"SHUTDOWN\"",
-        };
-        [separator, event]
-    });
-    iter::once(&b"{\"events\":["[..]).chain(list).chain([&b"]}"[..]])
-}
 
 fn finish_report(
     mut writer: RequestWriter<'_>,

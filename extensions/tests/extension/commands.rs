@@ -2,21 +2,23 @@
 
 use lambda_proto::api::Endpoint;
 use lambda_proto::http::BufferTooSmall;
-use lambda_proto_extension::{Call, CommandError, EventKind, Extension, Phase};
+use lambda_proto_extension::{
+    CommandError, Extension, ExternalEvents, InternalEvents, ManagedEvents, Phase, Registrant,
+};
 use proptest::prelude::*;
 
+use super::phase_table::{Command, PHASES, follow_command};
 use super::{
-    ACCEPTED, EVENT, PHASES, REFUSED, REGISTERED, answer, fresh, in_phase, name, next, register,
-    report, send,
+    ACCEPTED, EVENT, REFUSED, REGISTERED, answer, fresh, in_phase, name, next, register, report,
+    send,
 };
 
 #[test]
 fn the_requests_are_what_the_service_documents() {
     let mut extension = fresh();
-    let events = [EventKind::Invoke, EventKind::Shutdown];
-    let request = send(&mut extension, |extension, out| {
-        extension.register(name("my extension.py"), &events, out)
-    });
+    let registrant =
+        Registrant::external(name("my extension.py"), ExternalEvents::InvokeAndShutdown);
+    let request = send(&mut extension, |extension, out| extension.register(&registrant, out));
     assert_eq!(
         request,
         "POST /2020-01-01/extension/register HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: test\r\n\
@@ -46,65 +48,56 @@ fn a_path_in_front_of_the_api_is_kept() {
     assert!(register(&mut extension).starts_with("POST /.rt/2020-01-01/extension/register HTTP"));
 }
 
-/// Every command in every phase, and the phase after it.
 #[test]
-fn each_command_is_refused_in_other_phases_and_changes_nothing_then() {
-    type Give = fn(&mut Extension, &mut [u8]) -> Result<usize, CommandError>;
-    let commands: [(Give, &[Phase], Phase); 4] = [
+fn each_kind_of_extension_asks_for_its_events_only() {
+    let name = name("ext");
+    for (registrant, events) in [
+        (Registrant::external(name, ExternalEvents::None), "[]"),
+        (Registrant::external(name, ExternalEvents::Invoke), "[\"INVOKE\"]"),
+        (Registrant::external(name, ExternalEvents::Shutdown), "[\"SHUTDOWN\"]"),
         (
-            |extension, out| extension.register(name("inproc"), &[], out),
-            &[Phase::Unregistered],
-            Phase::Registering,
+            Registrant::external(name, ExternalEvents::InvokeAndShutdown),
+            "[\"INVOKE\",\"SHUTDOWN\"]",
         ),
-        (Extension::next, &[Phase::Registered, Phase::Ready], Phase::Asking),
-        (
-            |extension, out| extension.fail_init(&report(), out),
-            &[Phase::Registered],
-            Phase::Reporting { call: Call::InitError },
-        ),
-        (
-            |extension, out| extension.fail(&report(), out),
-            &[Phase::Registered, Phase::Ready],
-            Phase::Reporting { call: Call::ExitError },
-        ),
-    ];
-    for phase in PHASES {
-        for (give, allowed, after) in commands {
-            let mut extension = in_phase(phase);
-            let before = format!("{extension:?}");
-            let result = give(&mut extension, &mut [0; 1024]);
-            if allowed.contains(&phase) {
-                assert!(result.is_ok(), "{phase}");
-                assert_eq!(extension.phase(), after);
-            } else {
-                assert_eq!(result, Err(CommandError::WrongPhase(phase)));
-                assert_eq!(format!("{extension:?}"), before);
-            }
-        }
+        (Registrant::internal(name, InternalEvents::None), "[]"),
+        (Registrant::internal(name, InternalEvents::Invoke), "[\"INVOKE\"]"),
+        (Registrant::managed_external(name, ManagedEvents::None), "[]"),
+        (Registrant::managed_external(name, ManagedEvents::Shutdown), "[\"SHUTDOWN\"]"),
+        (Registrant::managed_internal(name), "[]"),
+    ] {
+        assert_eq!(registrant.name(), name);
+        let request = send(&mut fresh(), |extension, out| extension.register(&registrant, out));
+        assert!(request.ends_with(&format!("\r\n\r\n{{\"events\":{events}}}")), "{request}");
+        assert!(request.contains("\r\nLambda-Extension-Name: ext\r\n"), "{request}");
+        assert!(!request.contains("Accept-Feature"), "{request}");
     }
 }
 
 #[test]
+fn the_account_id_is_asked_for_by_a_header() {
+    let registrant = Registrant::managed_internal(name("ext")).with_account_id();
+    let request = send(&mut fresh(), |extension, out| extension.register(&registrant, out));
+    let field = "\r\nLambda-Extension-Accept-Feature: accountId\r\n";
+    assert!(request.contains(field), "{request}");
+}
+
+#[test]
 fn a_buffer_that_is_too_small_gets_the_exact_size_and_nothing_changes() {
-    type Give = fn(&mut Extension, &mut [u8]) -> Result<usize, CommandError>;
-    let commands: [(Phase, Give); 4] = [
-        (Phase::Unregistered, |extension, out| {
-            extension.register(name("inproc"), &[EventKind::Shutdown], out)
-        }),
-        (Phase::Registered, Extension::next),
-        (Phase::Registered, |extension, out| extension.fail_init(&report(), out)),
-        (Phase::Ready, |extension, out| extension.fail(&report(), out)),
-    ];
-    for (phase, give) in commands {
+    for (phase, command) in
+        PHASES.iter().flat_map(|facts| Command::ALL.map(|command| (facts.phase, command)))
+    {
+        if follow_command(phase, command).0.is_refused() {
+            continue;
+        }
         let mut extension = in_phase(phase);
         let before = format!("{extension:?}");
-        let needed = give(&mut extension.clone(), &mut [0; 1024]).expect("room");
+        let needed = command.give(&mut extension.clone(), &mut [0; 1024]).expect("room");
         for size in 0..needed {
-            let error = give(&mut extension, &mut vec![0; size]).expect_err("no room");
+            let error = command.give(&mut extension, &mut vec![0; size]).expect_err("no room");
             assert_eq!(error, CommandError::BufferTooSmall(BufferTooSmall { needed }));
             assert_eq!(format!("{extension:?}"), before);
         }
-        assert_eq!(give(&mut extension, &mut vec![0; needed]), Ok(needed));
+        assert_eq!(command.give(&mut extension, &mut vec![0; needed]), Ok(needed));
     }
 }
 
@@ -146,7 +139,7 @@ proptest! {
         for step in steps {
             let mut out = [0; 512];
             match step {
-                Step::Register => drop(extension.register(name("inproc"), &[], &mut out)),
+                Step::Register => drop(Command::Register.give(&mut extension, &mut out)),
                 Step::Next => {
                     if let Ok(length) = extension.next(&mut out) {
                         prop_assert!(!extension.identifier().is_empty());

@@ -1,6 +1,7 @@
 //! Extension names, and the documents in replies.
 
 use lambda_proto::api::Deadline;
+use lambda_proto::json::JsonStr;
 use lambda_proto_extension::{EnvironmentEvent, ExtensionName, Registration, ShutdownCause};
 
 use super::name;
@@ -14,6 +15,16 @@ fn the_documents_of_the_recorded_shutdowns_are_read() {
     let document = br#"{"eventType":"INVOKE","deadlineMs":1795253272314,"requestId":"ae0ca028-1096-480b-90b8-73d530eb1337","invokedFunctionArn":"arn:aws:lambda:us-east-1:012345678912:function:test_function"}"#;
     let Ok(EnvironmentEvent::Invoke(invoke)) = EnvironmentEvent::parse(document) else { panic!() };
     assert_eq!(invoke.request_id, "ae0ca028-1096-480b-90b8-73d530eb1337");
+}
+
+#[test]
+fn a_registration_has_the_account_id_only_if_the_service_sends_it() {
+    let document =
+        br#"{"functionName":"f","functionVersion":"3","handler":"h","accountId":"012345678912"}"#;
+    let registration = Registration::parse(document).expect("the document");
+    assert_eq!(registration.function_version, "3");
+    assert_eq!(registration.account_id, "012345678912");
+    assert!(Registration::parse(b"{}").expect("the document").account_id.is_empty());
 }
 
 #[test]
@@ -60,11 +71,11 @@ fn an_invoke_has_its_trace_and_unknown_events_their_type() {
     assert_eq!(invoke.trace_id, "Root=1;Sampled=1");
     assert_eq!((invoke.deadline, invoke.request_id.is_empty()), (None, true));
     for (document, event_type) in [("{\"eventType\":\"RESUME\"}", "RESUME"), ("{}", "")] {
-        let Ok(EnvironmentEvent::Other(other)) = EnvironmentEvent::parse(document.as_bytes())
-        else {
+        let event = EnvironmentEvent::parse(document.as_bytes());
+        let Ok(EnvironmentEvent::Other { event_type: other, document: raw }) = event else {
             panic!("{document}")
         };
-        assert_eq!(other, event_type);
+        assert_eq!((other, raw), (JsonStr::from_field(Some(event_type)), document.as_bytes()));
     }
 }
 

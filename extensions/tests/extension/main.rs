@@ -3,18 +3,25 @@
 mod commands;
 mod documents;
 mod losses;
+#[path = "../phase_table/mod.rs"]
+mod phase_table;
 mod recorded;
+mod refusals;
 mod replies;
+mod table;
 
 use lambda_proto::api::{Endpoint, ErrorReport};
 use lambda_proto_extension::{
-    Call, CommandError, Event, Extension, ExtensionName, Phase, ReceiveError,
+    Call, CommandError, Event, Extension, ExtensionName, InternalEvents, Phase, ReceiveError,
+    Registrant,
 };
+use phase_table::Command;
 
 const REGISTERED: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
     Lambda-Extension-Identifier: c7d2\r\nContent-Length: 2\r\n\r\n{}";
 const ACCEPTED: &str = "HTTP/1.1 202 Accepted\r\nContent-Length: 16\r\n\r\n{\"status\":\"OK\"}\n";
 const REFUSED: &str = "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\n{}";
+const SHUTDOWN: &str = r#"{"eventType":"SHUTDOWN","deadlineMs":7,"shutdownReason":"spindown"}"#;
 const EVENT: &str = "HTTP/1.1 200 OK\r\nContent-Length: 22\r\n\r\n{\"eventType\":\"INVOKE\"}";
 
 fn name(name: &str) -> ExtensionName<'_> {
@@ -44,7 +51,8 @@ fn send(
 }
 
 fn register(extension: &mut Extension) -> String {
-    send(extension, |extension, out| extension.register(name("inproc"), &[], out))
+    let registrant = Registrant::internal(name("inproc"), InternalEvents::None);
+    send(extension, |extension, out| extension.register(&registrant, out))
 }
 
 fn next(extension: &mut Extension) -> String {
@@ -68,11 +76,16 @@ fn in_phase(phase: Phase) -> Extension {
             next(&mut extension);
             answer(&mut extension, EVENT);
         }
+        Phase::ShuttingDown => {
+            next(&mut extension);
+            answer(&mut extension, EVENT);
+            extension.read_event(SHUTDOWN.as_bytes()).expect("an event");
+        }
         Phase::Reporting { call: Call::InitError } => {
-            send(&mut extension, |extension, out| extension.fail_init(&report(), out));
+            send(&mut extension, |extension, out| Command::FailInit.give(extension, out));
         }
         Phase::Reporting { .. } => {
-            send(&mut extension, |extension, out| extension.fail(&report(), out));
+            send(&mut extension, |extension, out| Command::Fail.give(extension, out));
         }
         Phase::Over => extension.shut_down(),
         _ => {}
@@ -80,17 +93,6 @@ fn in_phase(phase: Phase) -> Extension {
     assert_eq!(extension.phase(), phase);
     extension
 }
-
-const PHASES: [Phase; 8] = [
-    Phase::Unregistered,
-    Phase::Registering,
-    Phase::Registered,
-    Phase::Asking,
-    Phase::Ready,
-    Phase::Reporting { call: Call::InitError },
-    Phase::Reporting { call: Call::ExitError },
-    Phase::Over,
-];
 
 /// Receives bytes in pieces ending at `cuts`; returns the call, status and document of each reply.
 fn replies(

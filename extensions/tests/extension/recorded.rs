@@ -1,7 +1,9 @@
 //! A recorded conversation with AWS's emulator.
 
 use lambda_proto::api::{Deadline, ServiceError};
-use lambda_proto_extension::{Call, EnvironmentEvent, EventKind, Phase, Registration};
+use lambda_proto_extension::{
+    Call, EnvironmentEvent, InternalEvents, Phase, Registrant, Registration,
+};
 
 use super::{answer, fresh, in_phase, name, next, register, replies, send};
 
@@ -29,15 +31,12 @@ fn messages(bytes: &[u8]) -> Vec<String> {
 fn requests_equal_the_recorded_ones_except_for_the_client_name() {
     let client = messages(&recorded("conn2.c2s"));
     let fields = |request: &str| -> Vec<String> {
-        let is_the_clients = |line: &&str| {
-            line.starts_with("User-Agent:") || line.starts_with("Lambda-Extension-Accept-Feature:")
-        };
+        let is_the_clients = |line: &&str| line.starts_with("User-Agent:");
         request.lines().filter(|line| !is_the_clients(line)).map(str::to_owned).collect()
     };
     let mut extension = fresh();
-    let ours = send(&mut extension, |extension, out| {
-        extension.register(name("inproc"), &[EventKind::Invoke], out)
-    });
+    let registrant = Registrant::internal(name("inproc"), InternalEvents::Invoke).with_account_id();
+    let ours = send(&mut extension, |extension, out| extension.register(&registrant, out));
     assert_eq!(fields(&ours), fields(&client[0]));
     answer(&mut extension, &messages(&recorded("conn2.s2c"))[0]);
     assert_eq!(fields(&next(&mut extension)), fields(&client[3]));

@@ -42,6 +42,7 @@ pub fn documents(data: &[u8]) {
                 (&["functionName"][..], it.function_name),
                 (&["functionVersion"], it.function_version),
                 (&["handler"], it.handler),
+                (&["accountId"], it.account_id),
             ]
         }),
         4 => check(document, ExecutionEnvironment::parse(document), |it| {
@@ -65,7 +66,10 @@ pub fn documents(data: &[u8]) {
                 let _one_of_them_or_none = shutdown.reason.cause();
                 vec![(&["shutdownReason"][..], shutdown.reason.text())]
             }
-            EnvironmentEvent::Other(event_type) => vec![(&["eventType"][..], event_type)],
+            EnvironmentEvent::Other { event_type, document: raw } => {
+                assert_eq!(raw, document);
+                vec![(&["eventType"][..], event_type)]
+            }
             _ => Vec::new(),
         }),
     }

@@ -1,7 +1,12 @@
 //! An extension with arbitrary operations.
 
+use std::mem;
+
 use lambda_proto::api::{Endpoint, ErrorReport};
-use lambda_proto_extension::{Event, EventKind, Extension, ExtensionName, Phase, ReceiveError};
+use lambda_proto_extension::{
+    Event, Extension, ExtensionName, ExternalEvents, InternalEvents, Phase, ReceiveError, Refusal,
+    Registrant,
+};
 
 use crate::input::Input;
 use crate::wire;
@@ -24,14 +29,20 @@ pub fn extension(data: &[u8]) {
             0 => extension.next(&mut out),
             1 => {
                 let name = String::from_utf8_lossy(input.piece()).into_owned();
-                let events = [EventKind::Invoke, EventKind::Shutdown];
-                let events = &events[..usize::from(operation >> 4) % 3];
-                match ExtensionName::new(&name) {
-                    Ok(name) => extension.register(name, events, &mut out),
-                    Err(_) => continue,
-                }
+                let Ok(name) = ExtensionName::new(&name) else { continue };
+                let registrant = match operation >> 4 {
+                    0 => Registrant::external(name, ExternalEvents::InvokeAndShutdown),
+                    1 => Registrant::external(name, ExternalEvents::Invoke).with_account_id(),
+                    2 => Registrant::internal(name, InternalEvents::Invoke),
+                    _ => Registrant::managed_internal(name),
+                };
+                extension.register(&registrant, &mut out)
             }
-            2 => extension.register(ExtensionName::new("a").expect("a name"), &[], &mut out),
+            2 => {
+                let name = ExtensionName::new("a").expect("a name");
+                let registrant = Registrant::internal(name, InternalEvents::None);
+                extension.register(&registrant, &mut out)
+            }
             3 => extension.fail_init(&REPORT, &mut out),
             4 => extension.fail(&REPORT, &mut out),
             5 => extension.next(&mut out[..usize::from(operation)]),
@@ -138,7 +149,7 @@ fn take(
     ends: impl IntoIterator<Item = usize>,
 ) -> (Seen, usize) {
     let (mut replies, mut document) = (Vec::new(), Vec::new());
-    let mut consumed = 0;
+    let (mut consumed, mut begin) = (0, 0);
     for end in ends {
         let mut input = &bytes[consumed..end];
         loop {
@@ -151,6 +162,13 @@ fn take(
                 }
                 Ok(Some(Event::Reply(reply))) => {
                     replies.push(format!("{reply} after {} bytes", document.len()));
+                    let of_reply = &document[mem::replace(&mut begin, document.len())..];
+                    if reply.is_accepted() {
+                        let _event_or_error = extension.read_event(of_reply);
+                    } else {
+                        let shown = &of_reply[..of_reply.len().min(4096)];
+                        wire::check_line(Refusal::parse(reply, shown));
+                    }
                 }
                 Err(error) => {
                     wire::check_line(error);

@@ -7,7 +7,9 @@ use lambda_proto::api::{
 };
 use lambda_proto::machine::{Event, Machine};
 use lambda_proto_extension::metadata::{self, MetadataToken};
-use lambda_proto_extension::{EventKind, Extension, ExtensionName};
+use lambda_proto_extension::{
+    Extension, ExtensionName, ExternalEvents, InternalEvents, Registrant,
+};
 
 /// The values from which the requests are made; each request uses some of them.
 #[derive(Clone, Debug)]
@@ -170,8 +172,9 @@ impl Call {
             }
             Self::Register => {
                 let name = ExtensionName::new(&parts.extension).map_err(debug)?;
-                let events = [EventKind::Invoke, EventKind::Shutdown];
-                Extension::new(endpoint).register(name, &events, &mut out).map_err(debug)
+                let registrant =
+                    Registrant::external(name, ExternalEvents::InvokeAndShutdown).with_account_id();
+                Extension::new(endpoint).register(&registrant, &mut out).map_err(debug)
             }
             Self::ExtensionNext => registered(endpoint, parts)?.next(&mut out).map_err(debug),
             Self::ExtensionInitError => {
@@ -235,7 +238,9 @@ fn invoked(endpoint: Endpoint, parts: &Parts) -> Result<Machine, String> {
 fn registered(endpoint: Endpoint, parts: &Parts) -> Result<Extension, String> {
     let mut extension = Extension::new(endpoint);
     let name = ExtensionName::new(&parts.extension).map_err(debug)?;
-    let length = extension.register(name, &[], &mut [0; 2048]).map_err(debug)?;
+    let length = extension
+        .register(&Registrant::internal(name, InternalEvents::None), &mut [0; 2048])
+        .map_err(debug)?;
     extension.sent(length);
     let reply = [
         b"HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: ",

@@ -67,7 +67,10 @@ fn meant(call: Call, parts: &Parts) -> Meant {
     }
     match call {
         Call::Metadata => fields.push(("authorization", format!("Bearer {}", parts.token).into())),
-        Call::Register => fields.push(("lambda-extension-name", parts.extension.clone().into())),
+        Call::Register => {
+            fields.push(("lambda-extension-name", parts.extension.clone().into()));
+            fields.push(("lambda-extension-accept-feature", b"accountId".to_vec()));
+        }
         Call::ExtensionNext | Call::ExtensionInitError | Call::ExtensionExitError => {
             fields.push(("lambda-extension-identifier", parts.identifier.clone()));
         }

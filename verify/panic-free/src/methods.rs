@@ -22,6 +22,10 @@ pub(crate) fn keep() {
         From<&'static api::ErrorReport<'static>>: from for
             api::ErrorReport;
         Clone: clone for
+            lambda_proto_extension::Refusal,
+            lambda_proto_extension::RefusalKind,
+            lambda_proto_extension::Registrant,
+            lambda_proto_extension::Remedy,
             api::ContentType,
             api::InvalidContentType,
             api::InvalidSlots,
@@ -64,7 +68,9 @@ pub(crate) fn keep() {
             lambda_proto_extension::Phase,
             lambda_proto_extension::Recovery,
             lambda_proto_extension::Reply,
-            lambda_proto_extension::EventKind,
+            lambda_proto_extension::ExternalEvents,
+            lambda_proto_extension::InternalEvents,
+            lambda_proto_extension::ManagedEvents,
             lambda_proto_extension::ExtensionName,
             lambda_proto_extension::InvalidExtensionName,
             http::BodyError,
@@ -102,6 +108,10 @@ pub(crate) fn keep() {
             client::WarningKind,
             client::Outage;
         Debug: fmt for
+            lambda_proto_extension::Refusal,
+            lambda_proto_extension::RefusalKind,
+            lambda_proto_extension::Registrant,
+            lambda_proto_extension::Remedy,
             api::ContentType,
             api::InvalidContentType,
             api::InvalidSlots,
@@ -145,7 +155,9 @@ pub(crate) fn keep() {
             lambda_proto_extension::Phase,
             lambda_proto_extension::Recovery,
             lambda_proto_extension::Reply,
-            lambda_proto_extension::EventKind,
+            lambda_proto_extension::ExternalEvents,
+            lambda_proto_extension::InternalEvents,
+            lambda_proto_extension::ManagedEvents,
             lambda_proto_extension::ExtensionName,
             lambda_proto_extension::InvalidExtensionName,
             http::BodyError,
@@ -200,6 +212,8 @@ pub(crate) fn keep() {
         Deref: deref for
             client::Invocation;
         Display: fmt for
+            lambda_proto_extension::Refusal,
+            lambda_proto_extension::Remedy,
             api::InvalidContentType,
             api::InvalidSlots,
             api::EndpointError,
@@ -243,12 +257,15 @@ pub(crate) fn keep() {
         From<&'static [u8]>: from for
             driver::Response;
         Hash: hash for
+            lambda_proto_extension::Remedy,
             api::Deadline,
             api::Call,
             lambda_proto_extension::ShutdownCause,
             lambda_proto_extension::Call,
             lambda_proto_extension::Phase,
-            lambda_proto_extension::EventKind,
+            lambda_proto_extension::ExternalEvents,
+            lambda_proto_extension::InternalEvents,
+            lambda_proto_extension::ManagedEvents,
             machine::Phase;
         Connector: connect for
             Connect;
@@ -277,6 +294,10 @@ pub(crate) fn keep() {
         Ord: cmp for
             api::Deadline;
         PartialEq: eq for
+            lambda_proto_extension::Refusal,
+            lambda_proto_extension::RefusalKind,
+            lambda_proto_extension::Registrant,
+            lambda_proto_extension::Remedy,
             api::ContentType,
             api::InvalidContentType,
             api::InvalidSlots,
@@ -312,7 +333,9 @@ pub(crate) fn keep() {
             lambda_proto_extension::Phase,
             lambda_proto_extension::Recovery,
             lambda_proto_extension::Reply,
-            lambda_proto_extension::EventKind,
+            lambda_proto_extension::ExternalEvents,
+            lambda_proto_extension::InternalEvents,
+            lambda_proto_extension::ManagedEvents,
             lambda_proto_extension::ExtensionName,
             lambda_proto_extension::InvalidExtensionName,
             http::BodyError,

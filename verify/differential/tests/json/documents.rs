@@ -86,11 +86,12 @@ pub(crate) const DOCUMENTS: [Document; 6] = [
         },
     },
     Document {
-        names: &["functionName", "functionVersion", "handler"],
+        names: &["functionName", "functionVersion", "handler", "accountId"],
         ours: |document| {
-            let registration = Registration::parse(document)?;
-            let (name, version) = (registration.function_name, registration.function_version);
-            Ok([name, version, registration.handler].map(|it| it.to_string()).into())
+            let Registration { function_name, function_version, handler, account_id } =
+                Registration::parse(document)?;
+            let strings = [function_name, function_version, handler, account_id];
+            Ok(strings.map(|it| it.to_string()).into())
         },
         theirs: |document| {
             #[derive(Deserialize)]
@@ -99,9 +100,11 @@ pub(crate) const DOCUMENTS: [Document; 6] = [
                 function_name: Option<String>,
                 function_version: Option<String>,
                 handler: Option<String>,
+                account_id: Option<String>,
             }
             let theirs: Theirs = serde_json::from_slice(document)?;
-            let fields = [theirs.function_name, theirs.function_version, theirs.handler];
+            let Theirs { function_name, function_version, handler, account_id } = theirs;
+            let fields = [function_name, function_version, handler, account_id];
             Ok(fields.map(Option::unwrap_or_default).into())
         },
     },
@@ -137,7 +140,7 @@ pub(crate) const DOCUMENTS: [Document; 6] = [
                     format!("{:?}", millis(shutdown.deadline)),
                     shutdown.reason.to_string(),
                 ],
-                EnvironmentEvent::Other(other) => vec![other.to_string()],
+                EnvironmentEvent::Other { event_type, .. } => vec![event_type.to_string()],
                 _ => panic!("there is no other event"),
             })
         },
