@@ -3,6 +3,7 @@
 //!
 //! - The Extensions API, version 2020-01-01: an [`Extension`] registers, asks for events, and
 //!   reports failures.
+//! - [`subscription`] asks for telemetry and logs.
 //! - [`metadata`] names the availability zone.
 //!
 //! They complement the Runtime API, which the crate [`lambda_proto`] implements, and use separate
@@ -61,6 +62,7 @@ mod bounded;
 mod extension;
 pub mod limits;
 pub mod metadata;
+pub mod subscription;
 
 pub use extension::{
     Call, CommandError, EnvironmentEvent, Event, Extension, ExtensionName, ExternalEvents,

@@ -13,6 +13,9 @@ pub enum CommandError {
     WrongPhase(Phase),
     /// This connection [takes no further request](super::Extension::must_reconnect).
     MustReconnect,
+    /// Managed Instances do not take this subscription: only the Telemetry API, in the schema
+    /// 2025-01-29 [Lambda Developer Guide: Telemetry API schema].
+    NotOnManagedInstances,
     /// The buffer is too small.
     BufferTooSmall(BufferTooSmall),
 }
@@ -30,6 +33,10 @@ impl fmt::Display for CommandError {
                 write!(f, "command not allowed in phase {phase} of an extension")
             }
             Self::MustReconnect => f.write_str("this connection takes no further request"),
+            Self::NotOnManagedInstances => f.write_str(
+                "Managed Instances only take a subscription to the Telemetry API in the schema \
+                 2025-01-29",
+            ),
             Self::BufferTooSmall(error) => error.fmt(f),
         }
     }

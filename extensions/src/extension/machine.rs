@@ -9,6 +9,7 @@ use super::{
     Call, CommandError, EnvironmentEvent, Phase, ReceiveError, Recovery, Registrant, Reply, names,
 };
 use crate::limits::MAX_EXTENSION_ID;
+use crate::subscription::Subscription;
 
 /// One extension, from its registration to its end. It holds no buffer, no socket and no clock.
 ///
@@ -26,6 +27,7 @@ pub struct Extension {
     /// The reply whose body is arriving.
     reply: Option<Reply>,
     must_reconnect: bool,
+    is_managed: bool,
 }
 
 /// An event from [`Extension::receive`]. Its slice borrows from the input and ends
@@ -51,6 +53,7 @@ impl Extension {
             reader: ReplyReader::default(),
             reply: None,
             must_reconnect: false,
+            is_managed: false,
         }
     }
 
@@ -66,6 +69,27 @@ impl Extension {
     ) -> Result<usize, CommandError> {
         let phase = self.check(Input::Register)?;
         let length = Request::Register { registrant }.encode(&self.endpoint, out)?;
+        self.is_managed = registrant.is_managed;
+        Ok(self.commit(phase, length))
+    }
+
+    /// Subscribes to telemetry or logs. It is possible before the first [`next`](Self::next) only:
+    /// the service takes no subscription after init.
+    ///
+    /// # Errors
+    ///
+    /// Any [`CommandError`]; nothing has changed then.
+    pub fn subscribe(
+        &mut self,
+        subscription: &Subscription<'_>,
+        out: &mut [u8],
+    ) -> Result<usize, CommandError> {
+        let phase = self.check(Input::Subscribe)?;
+        if self.is_managed && !subscription.is_for_managed_instances() {
+            return Err(CommandError::NotOnManagedInstances);
+        }
+        let request = Request::Subscribe { identifier: &self.identifier, subscription };
+        let length = request.encode(&self.endpoint, out)?;
         Ok(self.commit(phase, length))
     }
 
@@ -273,7 +297,7 @@ impl Extension {
                 let value = fields.event_identifier.or(fields.identifier);
                 self.event_identifier = value.and_then(identifier).unwrap_or_default();
             }
-            Call::InitError | Call::ExitError => {}
+            Call::Subscribe | Call::InitError | Call::ExitError => {}
         }
         Ok(())
     }

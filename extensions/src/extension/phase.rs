@@ -16,6 +16,8 @@ pub enum Phase {
     Registering,
     /// It is registered and has not asked for an event.
     Registered,
+    /// It has asked for telemetry or logs.
+    Subscribing,
     /// It has asked for an event, which may take forever; never put a timeout on it.
     Asking,
     /// It has asked before and may ask again.
@@ -37,6 +39,7 @@ impl fmt::Display for Phase {
             Self::Unregistered => "Unregistered",
             Self::Registering => "Registering",
             Self::Registered => "Registered",
+            Self::Subscribing => "Subscribing",
             Self::Asking => "Asking",
             Self::Ready => "Ready",
             Self::ShuttingDown => "ShuttingDown",
@@ -54,6 +57,10 @@ pub enum Recovery {
     /// Connect and register. If the service refuses, it may have accepted the earlier request whose
     /// reply was lost; then the identifier is lost too, and init can no longer complete.
     RegisterAgain,
+    /// Connect and subscribe. The service may have taken the earlier request whose reply was lost.
+    /// Lambda replaces a subscription; AWS's emulator of Managed Instances refuses a second one
+    /// with 500.
+    SubscribeAgain,
     /// Connect and ask for an event.
     AskAgain,
     /// The status of the reply is known, as if it had arrived whole. Connect when there is
@@ -67,6 +74,7 @@ pub enum Recovery {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Input {
     Register,
+    Subscribe,
     Next,
     FailInit,
     Fail,
@@ -83,6 +91,7 @@ impl Phase {
     pub(super) const fn awaits(self) -> Option<Call> {
         match self {
             Self::Registering => Some(Call::Register),
+            Self::Subscribing => Some(Call::Subscribe),
             Self::Asking => Some(Call::Next),
             Self::Reporting { call } => Some(call),
             _ => None,
@@ -96,6 +105,8 @@ impl Phase {
             (Self::Unregistered, Input::Register) => Self::Registering,
             (Self::Registering, Input::Replied(reply)) if reply.is_accepted() => Self::Registered,
             (Self::Registering, Input::Replied(_)) => Self::Unregistered,
+            (Self::Registered, Input::Subscribe) => Self::Subscribing,
+            (Self::Subscribing, Input::Replied(_)) => Self::Registered,
             (Self::Registered | Self::Ready, Input::Next) => Self::Asking,
             (Self::Asking, Input::Replied(_)) => Self::Ready,
             (Self::Ready, Input::ReadShutdown) => Self::ShuttingDown,
@@ -112,10 +123,11 @@ impl Phase {
     /// missing.
     pub(super) fn after_loss(self, reply: Option<Reply>) -> (Self, Recovery) {
         match (self, reply) {
-            (Self::Registering, Some(reply)) => {
+            (Self::Registering | Self::Subscribing, Some(reply)) => {
                 (self.after(Input::Replied(reply)).unwrap_or(self), Recovery::Answered(reply))
             }
             (Self::Registering, None) => (Self::Unregistered, Recovery::RegisterAgain),
+            (Self::Subscribing, None) => (Self::Registered, Recovery::SubscribeAgain),
             // Without its end, an event is of no use.
             (Self::Asking, _) => (Self::Ready, Recovery::AskAgain),
             (Self::Reporting { .. } | Self::Over, _) => (Self::Over, Recovery::Exit),

@@ -36,8 +36,9 @@ pub struct Refusal<'a> {
     error: ServiceError<'a>,
 }
 
-/// The reason of a [`Refusal`]: the error types of the Extensions API (emulator:
-/// `rapi/handler/agentregister.go`, `rapi/middleware`, `core/externalagent_states.go`).
+/// The reason of a [`Refusal`]: the error types of the Extensions, Telemetry and Logs APIs
+/// (emulator: `rapi/handler/agentregister.go`, `rapi/handler/runtimelogs.go`, `rapi/middleware`,
+/// `core/externalagent_states.go`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RefusalKind<'a> {
@@ -64,6 +65,14 @@ pub enum RefusalKind<'a> {
     UnknownExtensionIdentifier,
     /// `Extension.MissingHeader`: a report without an error type.
     MissingHeader,
+    /// `ValidationError`, `Logs.ValidationError`: the service does not take such a subscription.
+    /// The text says what is wrong.
+    ValidationError,
+    /// `Telemetry.SubscriptionClosed`, `Logs.SubscriptionClosed`: init is over.
+    SubscriptionClosed,
+    /// 202 for a subscription, `Telemetry.NotSupported` or `Logs.NotSupported`: this service sends
+    /// no telemetry (emulator: `rapi/handler/runtimelogs_stub.go`).
+    NotSupported,
     /// 404 or 405: there is no such call at this address.
     NoSuchCall,
     /// Another error type, as the service wrote it; empty if the document names none.
@@ -75,8 +84,8 @@ pub enum RefusalKind<'a> {
 pub enum Remedy {
     /// Make the same request after a pause.
     Retry,
-    /// Go on without what was asked for: this service does not offer it. An external extension that
-    /// cannot register has nothing to go on with, and ends.
+    /// Go on without what was asked for: this service does not offer it, or not any more. An
+    /// external extension that cannot register has nothing to go on with, and ends.
     GoWithout,
     /// Change the program or its deployment. The same request would be refused again.
     FixProgram,
@@ -107,6 +116,8 @@ impl<'a> Refusal<'a> {
         let known = KINDS.iter().find(|(text, _)| error_type == *text);
         match (known, self.reply.status()) {
             (Some((_, kind)), _) => *kind,
+            // A subscription that was not accepted.
+            (None, 200..=299) => RefusalKind::NotSupported,
             (None, 404 | 405) => RefusalKind::NoSuchCall,
             (None, _) => RefusalKind::Other(error_type),
         }
@@ -124,14 +135,16 @@ impl<'a> Refusal<'a> {
             // The `next` of a lost connection is still open for the service, until its event comes.
             RefusalKind::InvalidExtensionState if call == Call::Next => Remedy::Retry,
             RefusalKind::UnknownExtensionIdentifier => Remedy::Exit,
-            RefusalKind::NoSuchCall => Remedy::GoWithout,
+            RefusalKind::NoSuchCall
+            | RefusalKind::NotSupported
+            | RefusalKind::SubscriptionClosed => Remedy::GoWithout,
             RefusalKind::Other(_) if is_temporary(self.reply.status()) => Remedy::Retry,
             _ => Remedy::FixProgram,
         }
     }
 }
 
-const KINDS: [(&str, RefusalKind<'static>); 10] = [
+const KINDS: [(&str, RefusalKind<'static>); 16] = [
     ("Extension.InvalidExtensionName", RefusalKind::InvalidExtensionName),
     ("InvalidRequestFormat", RefusalKind::InvalidRequestFormat),
     ("Extension.InvalidEventType", RefusalKind::InvalidEventType),
@@ -142,6 +155,12 @@ const KINDS: [(&str, RefusalKind<'static>); 10] = [
     ("Extension.InvalidExtensionIdentifier", RefusalKind::InvalidExtensionIdentifier),
     ("Extension.UnknownExtensionIdentifier", RefusalKind::UnknownExtensionIdentifier),
     ("Extension.MissingHeader", RefusalKind::MissingHeader),
+    ("ValidationError", RefusalKind::ValidationError),
+    ("Logs.ValidationError", RefusalKind::ValidationError),
+    ("Telemetry.SubscriptionClosed", RefusalKind::SubscriptionClosed),
+    ("Logs.SubscriptionClosed", RefusalKind::SubscriptionClosed),
+    ("Telemetry.NotSupported", RefusalKind::NotSupported),
+    ("Logs.NotSupported", RefusalKind::NotSupported),
 ];
 
 /// Statuses that ask for the same request again (RFC 9110 section 15, RFC 6585 section 4).
@@ -179,7 +198,7 @@ impl fmt::Display for Remedy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Retry => "try again after a pause",
-            Self::GoWithout => "this service does not offer it",
+            Self::GoWithout => "this service does not offer it, so go on without",
             Self::FixProgram => "the program or its deployment must change",
             Self::Exit => "the process must end",
         })

@@ -26,6 +26,7 @@ pub struct Registrant<'a> {
     /// The document that the service expects.
     pub(super) document: &'static str,
     pub(super) accepts_account_id: bool,
+    pub(super) is_managed: bool,
 }
 
 /// The events of an external extension.
@@ -100,12 +101,13 @@ impl<'a> Registrant<'a> {
                 ManagedEvents::Shutdown => SHUTDOWN,
             },
         )
+        .on_managed_instances()
     }
 
     /// Like [`internal`](Self::internal), on Managed Instances, where such an extension takes no
     /// events.
     pub const fn managed_internal(name: ExtensionName<'a>) -> Self {
-        Self::new(name, NONE)
+        Self::new(name, NONE).on_managed_instances()
     }
 
     /// Asks for the id of the account, which is then in the
@@ -122,6 +124,11 @@ impl<'a> Registrant<'a> {
     }
 
     const fn new(name: ExtensionName<'a>, document: &'static str) -> Self {
-        Self { name, document, accepts_account_id: false }
+        Self { name, document, accepts_account_id: false, is_managed: false }
+    }
+
+    const fn on_managed_instances(mut self) -> Self {
+        self.is_managed = true;
+        self
     }
 }

@@ -6,6 +6,8 @@ use core::fmt;
 pub enum Call {
     /// `POST /extension/register`
     Register,
+    /// `PUT /telemetry` or `PUT /logs`
+    Subscribe,
     /// `GET /extension/event/next`
     Next,
     /// `POST /extension/init/error`
@@ -18,6 +20,7 @@ impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Register => "extension/register",
+            Self::Subscribe => "telemetry subscription",
             Self::Next => "extension/event/next",
             Self::InitError => "extension/init/error",
             Self::ExitError => "extension/exit/error",
@@ -28,7 +31,7 @@ impl fmt::Display for Call {
 /// The reply to a request.
 ///
 /// The document of an accepted request is a [`Registration`](super::Registration) or an
-/// [`EnvironmentEvent`](super::EnvironmentEvent). That of a refused one is read by
+/// [`EnvironmentEvent`](super::EnvironmentEvent), or says nothing. That of a refused one is read by
 /// [`Refusal::parse`](super::Refusal::parse).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -51,9 +54,13 @@ impl Reply {
         self.status
     }
 
-    /// Whether the service accepted the request: any 2xx.
+    /// Whether the service accepted the request: any 2xx, but only 200 for a subscription. Services
+    /// without telemetry reply 202, and never send any.
     pub const fn is_accepted(&self) -> bool {
-        matches!(self.status, 200..=299)
+        match self.call {
+            Call::Subscribe => self.status == 200,
+            _ => matches!(self.status, 200..=299),
+        }
     }
 
     /// Whether the process must exit promptly: 500 [Lambda Developer Guide: Extensions API].

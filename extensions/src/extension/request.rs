@@ -5,6 +5,7 @@ use lambda_proto::http::BufferTooSmall;
 
 use super::{Registrant, names};
 use crate::limits::MAX_EXTENSION_NAME;
+use crate::subscription::Subscription;
 
 /// The name of an extension, checked so that it cannot break out of its header field.
 ///
@@ -38,6 +39,7 @@ impl<'a> ExtensionName<'a> {
 /// A request of the Extensions API.
 pub(super) enum Request<'a> {
     Register { registrant: &'a Registrant<'a> },
+    Subscribe { identifier: &'a str, subscription: &'a Subscription<'a> },
     Next { identifier: &'a str },
     InitError { identifier: &'a str, report: &'a ErrorReport<'a> },
     ExitError { identifier: &'a str, report: &'a ErrorReport<'a> },
@@ -58,6 +60,14 @@ impl Request<'_> {
                 }
                 writer.field(names::CONTENT_TYPE, &[JSON]);
                 writer.finish_with([registrant.document.as_bytes()])
+            }
+            Self::Subscribe { identifier, subscription } => {
+                let is_new = subscription.is_to_telemetry();
+                let path = if is_new { names::TELEMETRY } else { names::LOGS };
+                let mut writer = RequestWriter::put(endpoint, path, out);
+                writer.field(names::IDENTIFIER, &[identifier.as_bytes()]);
+                writer.field(names::CONTENT_TYPE, &[JSON]);
+                subscription.finish(writer)
             }
             Self::Next { identifier } => {
                 let mut writer = RequestWriter::get(endpoint, names::NEXT, out);

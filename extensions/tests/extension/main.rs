@@ -8,6 +8,7 @@ mod phase_table;
 mod recorded;
 mod refusals;
 mod replies;
+mod subscriptions;
 mod table;
 
 use lambda_proto::api::{Endpoint, ErrorReport};
@@ -71,6 +72,9 @@ fn in_phase(phase: Phase) -> Extension {
     }
     answer(&mut extension, REGISTERED);
     match phase {
+        Phase::Subscribing => {
+            send(&mut extension, |extension, out| Command::Subscribe.give(extension, out));
+        }
         Phase::Asking => drop(next(&mut extension)),
         Phase::Ready => {
             next(&mut extension);

@@ -1,6 +1,9 @@
 //! A recorded conversation with AWS's emulator.
 
 use lambda_proto::api::{Deadline, ServiceError};
+use lambda_proto_extension::subscription::{
+    Destination, Listener, Subscription, TelemetrySchema, TelemetryTypes,
+};
 use lambda_proto_extension::{
     Call, EnvironmentEvent, InternalEvents, Phase, Registrant, Registration,
 };
@@ -39,6 +42,12 @@ fn requests_equal_the_recorded_ones_except_for_the_client_name() {
     let ours = send(&mut extension, |extension, out| extension.register(&registrant, out));
     assert_eq!(fields(&ours), fields(&client[0]));
     answer(&mut extension, &messages(&recorded("conn2.s2c"))[0]);
+    let destination = Destination::http(Listener::on_port(8099).expect("a port"));
+    let types = TelemetryTypes::PLATFORM;
+    let subscription = Subscription::telemetry_in(TelemetrySchema::V2022_07_01, types, destination);
+    let ours = send(&mut extension, |extension, out| extension.subscribe(&subscription, out));
+    assert_eq!(fields(&ours), fields(&client[1]));
+    answer(&mut extension, &messages(&recorded("conn2.s2c"))[1]);
     assert_eq!(fields(&next(&mut extension)), fields(&client[3]));
 }
 

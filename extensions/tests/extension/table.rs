@@ -43,7 +43,7 @@ fn every_phase() -> impl Iterator<Item = Phase> {
 fn reply_in(phase: Phase, answer: Answer) -> &'static str {
     match answer {
         Answer::Refused => REFUSED,
-        Answer::Accepted if phase == Phase::Registering => REGISTERED,
+        Answer::Accepted if matches!(phase, Phase::Registering | Phase::Subscribing) => REGISTERED,
         Answer::Accepted => ACCEPTED,
     }
 }

@@ -9,13 +9,16 @@
 pub(crate) mod render;
 
 use lambda_proto::api::ErrorReport;
+use lambda_proto_extension::subscription::{Destination, Listener, Subscription, TelemetryTypes};
 use lambda_proto_extension::{
     Call, CommandError, Extension, ExtensionName, InternalEvents, Phase, Recovery, Registrant,
 };
 
 use Input::{AnyOtherCommand, Do, Lost, ReadShutdown, Replied, ShutDown, Unasked, Violation};
 use Loss::{Idle, Known, Open};
-use Phase::{Asking, Over, Ready, Registered, Registering, ShuttingDown, Unregistered};
+use Phase::{
+    Asking, Over, Ready, Registered, Registering, ShuttingDown, Subscribing, Unregistered,
+};
 use Target::{Refused, Same, SameReconnecting, To};
 
 /// A transition, or several that lead to the same phase for the same reason.
@@ -49,6 +52,7 @@ pub(crate) enum Input {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Command {
     Register,
+    Subscribe,
     Next,
     FailInit,
     Fail,
@@ -77,6 +81,7 @@ pub(crate) enum Loss {
 pub(crate) enum RecoveryKind {
     Reconnect,
     RegisterAgain,
+    SubscribeAgain,
     AskAgain,
     Answered,
     Exit,
@@ -87,6 +92,7 @@ impl RecoveryKind {
         match recovery {
             Recovery::Reconnect => Self::Reconnect,
             Recovery::RegisterAgain => Self::RegisterAgain,
+            Recovery::SubscribeAgain => Self::SubscribeAgain,
             Recovery::AskAgain => Self::AskAgain,
             Recovery::Answered(_) => Self::Answered,
             Recovery::Exit => Self::Exit,
@@ -132,7 +138,8 @@ impl Row {
 }
 
 impl Command {
-    pub(crate) const ALL: [Self; 4] = [Self::Register, Self::Next, Self::FailInit, Self::Fail];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Register, Self::Subscribe, Self::Next, Self::FailInit, Self::Fail];
 
     /// Gives the command to an extension.
     pub(crate) fn give(
@@ -145,6 +152,12 @@ impl Command {
             Self::Register => {
                 let name = ExtensionName::new("inproc").expect("a name");
                 extension.register(&Registrant::internal(name, InternalEvents::Invoke), out)
+            }
+            Self::Subscribe => {
+                let listener = Listener::on_port(8099).expect("a port");
+                let destination = Destination::http(listener);
+                let types = TelemetryTypes::PLATFORM;
+                extension.subscribe(&Subscription::telemetry(types, destination), out)
             }
             Self::Next => extension.next(out),
             Self::FailInit => extension.fail_init(&report, out),
@@ -165,10 +178,11 @@ pub(crate) struct Facts {
     pub(crate) awaits: Option<Call>,
 }
 
-pub(crate) const PHASES: [Facts; 9] = [
+pub(crate) const PHASES: [Facts; 10] = [
     facts(Unregistered, "Unregistered", "the service does not know the extension", None),
     facts(Registering, "Registering", "the registration is in flight", Some(Call::Register)),
     facts(Registered, "Registered", "it has an identifier and has not asked for an event", None),
+    facts(Subscribing, "Subscribing", "it has asked for telemetry or logs", Some(Call::Subscribe)),
     facts(Asking, "Asking", "it has asked for an event", Some(Call::Next)),
     facts(Ready, "Ready", "it can ask for the next event", None),
     facts(ShuttingDown, "ShuttingDown", "it has read SHUTDOWN", None),
@@ -191,6 +205,7 @@ const ALL: &[Phase] = &[
     Unregistered,
     Registering,
     Registered,
+    Subscribing,
     Asking,
     Ready,
     ShuttingDown,
@@ -200,7 +215,7 @@ const ALL: &[Phase] = &[
 ];
 
 /// The phases in which a reply is outstanding.
-const AWAITING: &[Phase] = &[Registering, Asking, REPORTING_INIT, REPORTING_EXIT];
+const AWAITING: &[Phase] = &[Registering, Subscribing, Asking, REPORTING_INIT, REPORTING_EXIT];
 
 /// The phases in which bytes may be unsolicited. While a request is outstanding they are, as long
 /// as no byte of it was sent.
@@ -208,6 +223,7 @@ const OPEN: &[Phase] = &[
     Unregistered,
     Registering,
     Registered,
+    Subscribing,
     Asking,
     Ready,
     ShuttingDown,
@@ -222,6 +238,8 @@ pub(crate) static COMMANDS: &[Row] = &[
     row(&[Unregistered], &[Do(Command::Register)], "`register`", To(Registering)),
     row(&[Registering], &[Replied(Answer::Accepted)], "reply of 2xx", To(Registered)),
     row(&[Registering], &[Replied(Answer::Refused)], "any other reply", To(Unregistered)),
+    row(&[Registered], &[Do(Command::Subscribe)], "`subscribe`", To(Subscribing)),
+    row(&[Subscribing], ANY_REPLY, "reply", To(Registered)),
     row(&[Registered, Ready], &[Do(Command::Next)], "`next`", To(Asking)),
     row(&[Asking], ANY_REPLY, "reply", To(Ready)),
     row(&[Ready], &[ReadShutdown], "`read_event` of SHUTDOWN", To(ShuttingDown)),
@@ -263,6 +281,20 @@ pub(crate) static LOSSES: &[Row] = &[
         "any other status received, the rest of the reply missing",
         RecoveryKind::Answered,
         To(Unregistered),
+    ),
+    loss(
+        &[Subscribing],
+        &[Lost(Open)],
+        "no status of a reply received",
+        RecoveryKind::SubscribeAgain,
+        To(Registered),
+    ),
+    loss(
+        &[Subscribing],
+        &[Lost(Known(Answer::Accepted)), Lost(Known(Answer::Refused))],
+        "the status of the reply received, its rest missing",
+        RecoveryKind::Answered,
+        To(Registered),
     ),
     loss(
         &[Asking],

@@ -71,6 +71,7 @@ fn link(recovery: RecoveryKind) -> &'static str {
     match recovery {
         RecoveryKind::Reconnect => "[`Reconnect`](Recovery::Reconnect)",
         RecoveryKind::RegisterAgain => "[`RegisterAgain`](Recovery::RegisterAgain)",
+        RecoveryKind::SubscribeAgain => "[`SubscribeAgain`](Recovery::SubscribeAgain)",
         RecoveryKind::AskAgain => "[`AskAgain`](Recovery::AskAgain)",
         RecoveryKind::Answered => "[`Answered`](Recovery::Answered)",
         RecoveryKind::Exit => "[`Exit`](Recovery::Exit)",

@@ -3,6 +3,9 @@
 use std::mem;
 
 use lambda_proto::api::{Endpoint, ErrorReport};
+use lambda_proto_extension::subscription::{
+    Destination, Listener, LogsSchema, Subscription, TelemetryTypes,
+};
 use lambda_proto_extension::{
     Event, Extension, ExtensionName, ExternalEvents, InternalEvents, Phase, ReceiveError, Refusal,
     Registrant,
@@ -42,6 +45,21 @@ pub fn extension(data: &[u8]) {
                 let name = ExtensionName::new("a").expect("a name");
                 let registrant = Registrant::internal(name, InternalEvents::None);
                 extension.register(&registrant, &mut out)
+            }
+            14 => {
+                let path = String::from_utf8_lossy(input.piece()).into_owned();
+                let port = u16::from(operation >> 4) * 3_000;
+                let Ok(listener) = Listener::on_port(port) else { continue };
+                let destination = match Destination::http_at(listener, &path) {
+                    Ok(destination) => destination,
+                    Err(_) if path.is_empty() => Destination::http(listener),
+                    Err(_) => Destination::tcp(listener),
+                };
+                let subscription = match operation >> 6 {
+                    0 => Subscription::logs(LogsSchema::default(), TYPES, destination),
+                    _ => Subscription::telemetry(TYPES, destination),
+                };
+                extension.subscribe(&subscription, &mut out)
             }
             3 => extension.fail_init(&REPORT, &mut out),
             4 => extension.fail(&REPORT, &mut out),
@@ -96,6 +114,8 @@ pub fn extension(data: &[u8]) {
     }
     wire::requests(&wire);
 }
+
+const TYPES: TelemetryTypes = TelemetryTypes::PLATFORM.and(TelemetryTypes::FUNCTION);
 
 const REPORT: ErrorReport<'static> =
     ErrorReport::new("Extension.\r\nBroken\u{e9}", "it \"broke\"\r\n\0");

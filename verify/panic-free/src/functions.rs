@@ -3,7 +3,7 @@
 use core::hint::black_box;
 
 use lambda_proto::{api, async_driver, client, driver, http, json, lifecycle, machine};
-use lambda_proto_extension::metadata;
+use lambda_proto_extension::{metadata, subscription};
 
 use crate::keep_future;
 use crate::opaque::{
@@ -133,6 +133,7 @@ pub(crate) fn keep() {
         lambda_proto_extension::Extension::register,
         lambda_proto_extension::Extension::sent,
         lambda_proto_extension::Extension::shut_down,
+        lambda_proto_extension::Extension::subscribe,
         lambda_proto_extension::Extension::unsent,
         lambda_proto_extension::ExtensionName::as_str,
         lambda_proto_extension::ExtensionName::new,
@@ -154,6 +155,23 @@ pub(crate) fn keep() {
         lambda_proto_extension::Reply::status,
         lambda_proto_extension::ShutdownReason::cause,
         lambda_proto_extension::ShutdownReason::text,
+    }
+    keep! {
+        subscription::Buffering::with_max_bytes,
+        subscription::Buffering::with_max_items,
+        subscription::Buffering::with_timeout,
+        subscription::Destination::http,
+        subscription::Destination::http_at,
+        subscription::Destination::tcp,
+        subscription::Listener::on_port,
+        subscription::Listener::port,
+        subscription::Subscription::is_for_managed_instances,
+        subscription::Subscription::logs,
+        subscription::Subscription::telemetry,
+        subscription::Subscription::telemetry_in,
+        subscription::Subscription::with_buffering,
+        subscription::TelemetryTypes::and,
+        subscription::TelemetryTypes::contains,
     }
     keep! {
         http::ReplyReader::announced,

@@ -7,7 +7,7 @@ use core::ops::Deref;
 use lambda_proto::client::Storage;
 use lambda_proto::driver::{Connection, Connector};
 use lambda_proto::{api, async_driver, client, driver, http, json, lifecycle, machine};
-use lambda_proto_extension::metadata;
+use lambda_proto_extension::{metadata, subscription};
 
 use crate::opaque::{AsyncConnect, Connect, Failure, Hash, Memory, Service, Wire};
 
@@ -22,6 +22,14 @@ pub(crate) fn keep() {
         From<&'static api::ErrorReport<'static>>: from for
             api::ErrorReport;
         Clone: clone for
+            subscription::Buffering,
+            subscription::Destination,
+            subscription::InvalidSubscription,
+            subscription::Listener,
+            subscription::LogsSchema,
+            subscription::Subscription,
+            subscription::TelemetrySchema,
+            subscription::TelemetryTypes,
             lambda_proto_extension::Refusal,
             lambda_proto_extension::RefusalKind,
             lambda_proto_extension::Registrant,
@@ -108,6 +116,14 @@ pub(crate) fn keep() {
             client::WarningKind,
             client::Outage;
         Debug: fmt for
+            subscription::Buffering,
+            subscription::Destination,
+            subscription::InvalidSubscription,
+            subscription::Listener,
+            subscription::LogsSchema,
+            subscription::Subscription,
+            subscription::TelemetrySchema,
+            subscription::TelemetryTypes,
             lambda_proto_extension::Refusal,
             lambda_proto_extension::RefusalKind,
             lambda_proto_extension::Registrant,
@@ -196,6 +212,9 @@ pub(crate) fn keep() {
             client::Outage,
             client::HeldEvent<Memory>;
         Default: default for
+            subscription::Buffering,
+            subscription::LogsSchema,
+            subscription::TelemetrySchema,
             api::ClientApplication,
             api::ClientContext,
             api::CognitoIdentity,
@@ -212,6 +231,7 @@ pub(crate) fn keep() {
         Deref: deref for
             client::Invocation;
         Display: fmt for
+            subscription::InvalidSubscription,
             lambda_proto_extension::Refusal,
             lambda_proto_extension::Remedy,
             api::InvalidContentType,
@@ -257,6 +277,9 @@ pub(crate) fn keep() {
         From<&'static [u8]>: from for
             driver::Response;
         Hash: hash for
+            subscription::LogsSchema,
+            subscription::TelemetrySchema,
+            subscription::TelemetryTypes,
             lambda_proto_extension::Remedy,
             api::Deadline,
             api::Call,
@@ -294,6 +317,14 @@ pub(crate) fn keep() {
         Ord: cmp for
             api::Deadline;
         PartialEq: eq for
+            subscription::Buffering,
+            subscription::Destination,
+            subscription::InvalidSubscription,
+            subscription::Listener,
+            subscription::LogsSchema,
+            subscription::Subscription,
+            subscription::TelemetrySchema,
+            subscription::TelemetryTypes,
             lambda_proto_extension::Refusal,
             lambda_proto_extension::RefusalKind,
             lambda_proto_extension::Registrant,
