@@ -4,6 +4,7 @@
 //! - The Extensions API, version 2020-01-01: an [`Extension`] registers, asks for events, and
 //!   reports failures.
 //! - [`subscription`] asks for telemetry and logs.
+//! - A [`barrier`] says when an extension that waits for telemetry may ask for its next event.
 //! - [`metadata`] names the availability zone.
 //!
 //! They complement the Runtime API, which the crate [`lambda_proto`] implements, and use separate
@@ -57,6 +58,7 @@
 #[cfg(feature = "std")]
 extern crate std;
 
+pub mod barrier;
 #[cfg(feature = "std")]
 mod bounded;
 mod extension;

@@ -21,3 +21,17 @@ pub const BATCH_BYTES: RangeInclusive<u32> = 262_144..=1_048_576;
 /// How long a record may wait for its batch, if a subscription limits it.
 pub const BATCH_TIMEOUT: RangeInclusive<Duration> =
     Duration::from_millis(25)..=Duration::from_millis(30_000);
+
+/// Bytes of a request id that a [`Barrier`](crate::barrier::Barrier) can match.
+///
+/// Request ids are UUIDs of 36 bytes.
+pub const MAX_REQUEST_ID: usize = 64;
+
+/// Invocations that a [`Barrier`](crate::barrier::Barrier) can name.
+///
+/// Usually only the report of the last one is outstanding.
+pub const MAX_OUTSTANDING: usize = 16;
+
+/// How long a [`Barrier`](crate::barrier::Barrier) waits if it knows no deadline: as long as the
+/// service collects records for a batch by default.
+pub const MAX_WAIT_WITHOUT_DEADLINE: Duration = Duration::from_secs(1);

@@ -5,6 +5,9 @@ use crate::limits::{BATCH_BYTES, BATCH_RECORDS, BATCH_TIMEOUT};
 
 /// When the service sends a batch: whichever limit is reached first.
 ///
+/// With a [barrier](crate::barrier), an invocation may have to wait for the timeout, so choose a
+/// short one.
+///
 /// A limit that is not set is the service's own. A delivery can be twice as large as the limit of
 /// its bytes, and some more [Lambda Developer Guide: Telemetry API].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

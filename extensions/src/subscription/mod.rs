@@ -93,7 +93,8 @@ pub enum TelemetrySchema {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LogsSchema {
-    /// Without `platform.runtimeDone`.
+    /// Without `platform.runtimeDone`, so a [barrier](crate::barrier) has
+    /// [nothing to wait for](crate::barrier::Barrier::no_telemetry).
     V2020_08_15,
     /// With `platform.runtimeDone`.
     #[default]

@@ -3,7 +3,7 @@
 use core::hint::black_box;
 
 use lambda_proto::{api, async_driver, client, driver, http, json, lifecycle, machine};
-use lambda_proto_extension::{metadata, subscription};
+use lambda_proto_extension::{barrier, metadata, subscription};
 
 use crate::keep_future;
 use crate::opaque::{
@@ -157,6 +157,17 @@ pub(crate) fn keep() {
         lambda_proto_extension::ShutdownReason::text,
     }
     keep! {
+        barrier::Barrier::check,
+        barrier::Barrier::forgotten,
+        barrier::Barrier::invoke,
+        barrier::Barrier::new,
+        barrier::Barrier::no_telemetry,
+        barrier::Barrier::outstanding,
+        barrier::Barrier::report,
+        barrier::Barrier::runtime_done,
+        barrier::Barrier::shutdown,
+    }
+    keep! {
         subscription::Buffering::with_max_bytes,
         subscription::Buffering::with_max_items,
         subscription::Buffering::with_timeout,
@@ -303,7 +314,8 @@ pub(crate) fn keep() {
         any_document,
         any_notice,
         any_reply,
-        chars
+        chars,
+        outstanding
     ];
 }
 
@@ -401,5 +413,11 @@ fn any_reply(
 fn chars(text: json::JsonStr<'_>) {
     json::JsonStr::chars(&text).for_each(|character| {
         black_box(character);
+    });
+}
+
+fn outstanding(barrier: &barrier::Barrier) {
+    barrier::Barrier::outstanding(barrier).for_each(|id| {
+        black_box(id);
     });
 }

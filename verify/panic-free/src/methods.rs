@@ -7,7 +7,7 @@ use core::ops::Deref;
 use lambda_proto::client::Storage;
 use lambda_proto::driver::{Connection, Connector};
 use lambda_proto::{api, async_driver, client, driver, http, json, lifecycle, machine};
-use lambda_proto_extension::{metadata, subscription};
+use lambda_proto_extension::{barrier, metadata, subscription};
 
 use crate::opaque::{AsyncConnect, Connect, Failure, Hash, Memory, Service, Wire};
 
@@ -22,6 +22,9 @@ pub(crate) fn keep() {
         From<&'static api::ErrorReport<'static>>: from for
             api::ErrorReport;
         Clone: clone for
+            barrier::Barrier,
+            barrier::Passage,
+            barrier::Reason,
             subscription::Buffering,
             subscription::Destination,
             subscription::InvalidSubscription,
@@ -116,6 +119,9 @@ pub(crate) fn keep() {
             client::WarningKind,
             client::Outage;
         Debug: fmt for
+            barrier::Barrier,
+            barrier::Passage,
+            barrier::Reason,
             subscription::Buffering,
             subscription::Destination,
             subscription::InvalidSubscription,
@@ -277,6 +283,7 @@ pub(crate) fn keep() {
         From<&'static [u8]>: from for
             driver::Response;
         Hash: hash for
+            barrier::Reason,
             subscription::LogsSchema,
             subscription::TelemetrySchema,
             subscription::TelemetryTypes,
@@ -317,6 +324,8 @@ pub(crate) fn keep() {
         Ord: cmp for
             api::Deadline;
         PartialEq: eq for
+            barrier::Passage,
+            barrier::Reason,
             subscription::Buffering,
             subscription::Destination,
             subscription::InvalidSubscription,

@@ -1,0 +1,115 @@
+//! The invocations of which something is known and something else is not.
+
+use heapless::{String, Vec};
+use lambda_proto::json::JsonStr;
+
+use crate::limits::{MAX_OUTSTANDING, MAX_REQUEST_ID};
+
+/// A request id that fits, unescaped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RequestId(String<MAX_REQUEST_ID>);
+
+impl RequestId {
+    /// `None` if it is empty or too long.
+    pub(super) fn new(id: JsonStr<'_>) -> Option<Self> {
+        let mut text = String::new();
+        for character in id.chars() {
+            text.push(character).ok()?;
+        }
+        (!text.is_empty()).then_some(Self(text))
+    }
+}
+
+/// What is known of a request id. An invocation that failed may be tried again with the same one
+/// [Lambda Developer Guide: asynchronous invocation], so everything is counted.
+#[derive(Clone, Debug)]
+struct Known {
+    id: RequestId,
+    invoked: u8,
+    done: u8,
+    reported: u8,
+}
+
+impl Known {
+    /// Whether the runtime is done with the latest invocation. A report follows the end of its
+    /// invocation, so it counts as well.
+    fn is_done(&self) -> bool {
+        self.done.max(self.reported) >= self.invoked
+    }
+
+    fn is_complete(&self) -> bool {
+        self.invoked > 0 && self.reported >= self.invoked
+    }
+}
+
+/// In the order in which they became known.
+#[derive(Clone, Debug)]
+pub(super) struct Ids {
+    known: Vec<Known, MAX_OUTSTANDING>,
+    forgotten: u32,
+}
+
+impl Ids {
+    pub(super) const fn new() -> Self {
+        Self { known: Vec::new(), forgotten: 0 }
+    }
+
+    /// Each of these returns whether the runtime is done with the latest invocation of this id.
+    pub(super) fn invoked(&mut self, id: &RequestId) -> bool {
+        self.note(id, |known| known.invoked = known.invoked.saturating_add(1))
+    }
+
+    pub(super) fn done(&mut self, id: &RequestId) -> bool {
+        self.note(id, |known| known.done = known.done.saturating_add(1))
+    }
+
+    pub(super) fn reported(&mut self, id: &RequestId) -> bool {
+        self.note(id, |known| known.reported = known.reported.saturating_add(1))
+    }
+
+    pub(super) fn is_outstanding(&self) -> bool {
+        self.outstanding().next().is_some()
+    }
+
+    pub(super) fn outstanding(&self) -> impl Iterator<Item = &str> {
+        self.known
+            .iter()
+            .filter(|known| known.invoked > 0 && !known.is_complete())
+            .map(|known| known.id.0.as_str())
+    }
+
+    pub(super) fn forgotten(&self) -> u32 {
+        self.forgotten
+    }
+
+    /// Changes what is known of an id, which becomes known if it was not.
+    fn note(&mut self, id: &RequestId, change: impl FnOnce(&mut Known)) -> bool {
+        if !self.known.iter().any(|known| known.id == *id) {
+            self.make_room();
+            // There is room, so it is not refused.
+            let _ = self.known.push(Known { id: id.clone(), invoked: 0, done: 0, reported: 0 });
+        }
+        let Some(known) = self.known.iter_mut().find(|known| known.id == *id) else { return false };
+        change(known);
+        let is_done = known.is_done();
+        self.known.retain(|known| !known.is_complete());
+        is_done
+    }
+
+    /// Forgets the oldest record without an INVOKE, or else the oldest invocation.
+    fn make_room(&mut self) {
+        if !self.known.is_full() {
+            return;
+        }
+        let stray = self.known.iter().position(|known| known.invoked == 0);
+        if stray.is_none() {
+            self.forgotten = self.forgotten.saturating_add(1);
+        }
+        let mut at = 0;
+        self.known.retain(|_| {
+            let is_kept = at != stray.unwrap_or(0);
+            at += 1;
+            is_kept
+        });
+    }
+}
