@@ -148,6 +148,7 @@
 #![forbid(unsafe_code)]
 
 mod connector;
+pub mod extension;
 mod handler;
 mod lifecycle;
 mod runtime;
@@ -155,6 +156,7 @@ mod socket;
 mod stop;
 mod worker;
 
+pub use extension::Extension;
 pub use handler::{Invocation, Responder, ResponseStream, Sent};
 pub use lambda_proto::api::{
     ClientContext, CognitoIdentity, ContentType, Deadline, Endpoint, EndpointError, HttpPrelude,
