@@ -21,6 +21,7 @@ pub(super) struct Framing {
     is_chunked: bool,
     is_closed: bool,
     is_kept_alive: bool,
+    hosts: u8,
 }
 
 impl Framing {
@@ -62,7 +63,8 @@ impl Framing {
                 self.is_chunked = true;
             }
             // Every service sends `Date`, and known names are not checked for valid characters.
-            4 => return Ok(is_name(name, "Date")),
+            4 if is_name(name, "Date") => {}
+            4 if is_name(name, "Host") => self.hosts = self.hosts.saturating_add(1),
             _ => return Ok(false),
         }
         Ok(true)
@@ -74,25 +76,8 @@ impl Framing {
         is_http_1_1: bool,
         status: u16,
     ) -> Result<ResponseHead, HeadError> {
-        // HTTP/1.0 has no chunks; such framing is faulty (RFC 9112 section 6.1).
-        if !is_http_1_1 && self.is_chunked {
-            return Err(HeadError::UnknownTransferEncoding);
-        }
-        let body = self.body_length(status)?;
-        // `close` wins over `keep-alive`, and HTTP/1.0 closes unless told otherwise (RFC 9112
-        // section 9.3). A body to the end of the stream leaves no connection to keep.
-        let is_kept = !self.is_closed && (is_http_1_1 || self.is_kept_alive);
-        let is_persistent = is_kept && body != BodyLength::ToEnd;
-        Ok(ResponseHead { status, body, is_persistent })
-    }
-
-    fn body_length(&self, status: u16) -> Result<BodyLength, HeadError> {
-        // Before anything else, whatever the status: a head with both may be an attempt at response
-        // splitting (RFC 9112 section 6.3, item 3).
-        if self.is_chunked && self.length.is_some() {
-            return Err(HeadError::LengthWithChunked);
-        }
-        Ok(match (status, self.length) {
+        self.check(is_http_1_1)?;
+        let body = match (status, self.length) {
             // In the order of RFC 9112 section 6.3: statuses without a body ignore every length,
             // then chunks, then a length, then the end of the stream. No request here is a HEAD or
             // a CONNECT.
@@ -100,7 +85,47 @@ impl Framing {
             _ if self.is_chunked => BodyLength::Chunked,
             (_, Some(length)) => BodyLength::Fixed(length),
             (_, None) => BodyLength::ToEnd,
-        })
+        };
+        // A body to the end of the stream leaves no connection to keep.
+        let is_persistent = self.is_persistent(is_http_1_1) && body != BodyLength::ToEnd;
+        Ok(ResponseHead { status, body, is_persistent })
+    }
+
+    /// Checks the fields of a request; returns how its body ends, and whether the connection
+    /// persists.
+    pub(super) fn conclude_request(
+        &self,
+        is_http_1_1: bool,
+    ) -> Result<(BodyLength, bool), HeadError> {
+        self.check(is_http_1_1)?;
+        if is_http_1_1 && self.hosts != 1 {
+            return Err(HeadError::BadHost);
+        }
+        let body = match self.length {
+            _ if self.is_chunked => BodyLength::Chunked,
+            // Without framing, a request has no body (RFC 9112 section 6.3, item 7).
+            length => BodyLength::Fixed(length.unwrap_or(0)),
+        };
+        Ok((body, self.is_persistent(is_http_1_1)))
+    }
+
+    fn check(&self, is_http_1_1: bool) -> Result<(), HeadError> {
+        // HTTP/1.0 has no chunks; such framing is faulty (RFC 9112 section 6.1).
+        if !is_http_1_1 && self.is_chunked {
+            return Err(HeadError::UnknownTransferEncoding);
+        }
+        // Whatever the status: a head with both may be an attempt at request smuggling or response
+        // splitting (RFC 9112 section 6.3, item 3).
+        if self.is_chunked && self.length.is_some() {
+            return Err(HeadError::LengthWithChunked);
+        }
+        Ok(())
+    }
+
+    /// `close` wins over `keep-alive`, and HTTP/1.0 closes unless told otherwise (RFC 9112 section
+    /// 9.3).
+    fn is_persistent(&self, is_http_1_1: bool) -> bool {
+        !self.is_closed && (is_http_1_1 || self.is_kept_alive)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Response heads: where they end and which fields they have.
+//! Heads of replies and requests: where they end and which fields they have.
 
 use core::fmt;
 
@@ -6,7 +6,7 @@ use super::bytes::{before, is_token, parse_decimal, skip_to_ascii, skip_to_low};
 use super::framing::{Framing, ResponseHead};
 use crate::limits::{MAX_FIELDS, MAX_HEAD};
 
-/// Parses a response head, however slowly it arrives.
+/// Parses the head of a reply or of a request, however slowly it arrives.
 ///
 /// It remembers how far it has scanned, so a head that arrives byte by byte costs linear time. The
 /// caller presents the same bytes again, with more after them.
@@ -15,8 +15,33 @@ pub(crate) struct HeadParser {
     scanned: usize,
 }
 
+/// The first line of a head, in which replies and requests differ.
+pub(super) trait StartLine<'b>: Sized {
+    /// What the whole head says.
+    type Head;
+
+    /// Whether a head may begin with these bytes, of which only the first few matter.
+    fn may_begin(input: &[u8]) -> bool;
+
+    /// Parses the line; `None` if it is malformed.
+    fn parse(line: &'b [u8]) -> Option<Self>;
+
+    /// Whether the value of a field may consist of these bytes, which hold no line ends.
+    fn is_value(value: &[u8]) -> bool;
+
+    /// Combines the line with the fields.
+    fn conclude(self, framing: &Framing) -> Result<Self::Head, HeadError>;
+}
+
+/// The first line of a reply (RFC 9112 section 4).
+struct StatusLine {
+    is_http_1_1: bool,
+    status: u16,
+}
+
 impl HeadParser {
-    /// Parses the head that `input` starts with and shows each field to `field`, in order.
+    /// Parses the head of a reply that `input` starts with and shows each field to `field`, in
+    /// order.
     ///
     /// Returns what the head says and its length in bytes, with the empty line; `None` while its
     /// end is missing. After `Some` the parser is ready for the next head.
@@ -43,21 +68,32 @@ impl HeadParser {
         input: &'b [u8],
         field: &mut impl FnMut(&'b [u8], &'b [u8]) -> bool,
     ) -> Result<Option<(usize, ResponseHead)>, HeadError> {
+        self.parse_after::<StatusLine>(input, field)
+    }
+
+    /// Like [`parse_known`](Self::parse_known), for the head with this kind of first line.
+    #[inline]
+    pub(super) fn parse_after<'b, S: StartLine<'b>>(
+        &mut self,
+        input: &'b [u8],
+        field: &mut impl FnMut(&'b [u8], &'b [u8]) -> bool,
+    ) -> Result<Option<(usize, S::Head)>, HeadError> {
         // Parse first, measure later: nearly every head arrives whole, and one pass over it is
         // enough. A head seen before was incomplete, so it is measured first. That keeps slow
         // delivery linear, because a head in pieces is parsed only once its end is there.
         if self.scanned == 0 {
             let window = input.get(..MAX_HEAD).unwrap_or(input);
-            if let Ok(Some(parsed)) = parse_lines(window, field) {
+            if let Ok(Some(parsed)) = parse_lines::<S>(window, field) {
                 return Ok(Some(parsed));
             }
         }
         // An error of the attempt above does not count yet. `find_end` comes first, so that errors
         // of line ends and sizes come in the same order however the bytes were split.
-        let Some(end) = self.find_end(input)? else { return Ok(None) };
+        let Some(end) = self.find_end::<S>(input)? else { return Ok(None) };
         // `None` means that the last line has no colon. If a line in the middle has none, the next
         // colon ends a name that holds CR LF.
-        parse_lines(input.get(..end).unwrap_or(input), field)?.ok_or(HeadError::Malformed).map(Some)
+        let head = input.get(..end).unwrap_or(input);
+        parse_lines::<S>(head, field)?.ok_or(HeadError::Malformed).map(Some)
     }
 
     /// Whether a head has begun whose end is still missing.
@@ -66,14 +102,13 @@ impl HeadParser {
     }
 
     /// Searches for the end of the head that `input` starts with, from where the last call stopped.
-    fn find_end(&mut self, input: &[u8]) -> Result<Option<usize>, HeadError> {
+    fn find_end<'b, S: StartLine<'b>>(&mut self, input: &[u8]) -> Result<Option<usize>, HeadError> {
         if let Some(b'\r' | b'\n') = input.first() {
             return Err(HeadError::LeadingBlankLine);
         }
         // Refuse other protocols early: some greet and then wait, without ever sending a blank
         // line.
-        let start = &input[..input.len().min(START.len())];
-        if !START.starts_with(start) {
+        if !S::may_begin(input) {
             return Err(HeadError::Malformed);
         }
         // The window bounds the head itself: bytes of a body may follow it in `input`.
@@ -105,21 +140,21 @@ impl HeadParser {
     }
 }
 
-/// The start of every head.
+/// The start of every reply.
 const START: &[u8] = b"HTTP/1.";
 
 /// Parses the lines of a head (RFC 9112 sections 2 to 5); `None` if its end is missing.
 ///
-/// A value may hold control characters, which RFC 9110 section 5.5 leaves to the recipient. The
-/// service copies values from its callers unchanged (a client context, for one), so such a value
-/// must not end the session. A carriage return is refused: another reader could take it for a line
-/// end.
-fn parse_lines<'b>(
+/// In a reply, a value may hold control characters, which RFC 9110 section 5.5 leaves to the
+/// recipient. The service copies values from its callers unchanged (a client context, for one), so
+/// such a value must not end the session. A carriage return is refused: another reader could take
+/// it for a line end.
+fn parse_lines<'b, S: StartLine<'b>>(
     window: &'b [u8],
     field: &mut impl FnMut(&'b [u8], &'b [u8]) -> bool,
-) -> Result<Option<(usize, ResponseHead)>, HeadError> {
+) -> Result<Option<(usize, S::Head)>, HeadError> {
     let Some((line, mut rest)) = split_line(window)? else { return Ok(None) };
-    let (is_http_1_1, status) = parse_status_line(line).ok_or(HeadError::Malformed)?;
+    let start = S::parse(line).ok_or(HeadError::Malformed)?;
     let mut framing = Framing::default();
     let mut count = 0;
     loop {
@@ -127,7 +162,7 @@ fn parse_lines<'b>(
         // before a contradiction between fields.
         if let Some(behind) = rest.strip_prefix(b"\r\n") {
             let length = window.len() - behind.len();
-            return Ok(Some((length, framing.conclude(is_http_1_1, status)?)));
+            return Ok(Some((length, start.conclude(&framing)?)));
         }
         // The name ends at the first colon, even if a line end comes before it: such a name holds
         // CR LF and is refused below because it is not a token. Folded lines (RFC 9112 section 5.2)
@@ -142,6 +177,9 @@ fn parse_lines<'b>(
             return Err(HeadError::TooManyFields);
         }
         let value = trim(value);
+        if !S::is_value(value) {
+            return Err(HeadError::Malformed);
+        }
         // `field` may know framing fields, such as `Content-Length`, and must not hide them: so
         // reading stops at a known field only if no framing field has a name of that length. A
         // known name equals a constant that is a token, so it need not be checked.
@@ -178,15 +216,32 @@ fn split_line(bytes: &[u8]) -> Result<Option<Line<'_>>, HeadError> {
     Ok(None)
 }
 
-/// Parses a status line into whether it is HTTP/1.1, and the status code (RFC 9112 section 4).
-fn parse_status_line(line: &[u8]) -> Option<(bool, u16)> {
-    // Exactly one space and three digits; the reason may be empty or missing.
-    let (version, rest) = line.strip_prefix(START)?.split_first()?;
-    let (code, reason) = rest.strip_prefix(b" ")?.split_first_chunk::<3>()?;
-    let status = u16::try_from(parse_decimal(code)?).ok()?;
-    // Clients ignore the reason (RFC 9112 section 4).
-    let is_status = status >= 100 && matches!(reason, [] | [b' ', ..]);
-    (is_status && matches!(version, b'0' | b'1')).then_some((*version == b'1', status))
+impl StartLine<'_> for StatusLine {
+    type Head = ResponseHead;
+
+    fn may_begin(input: &[u8]) -> bool {
+        START.starts_with(input.get(..START.len()).unwrap_or(input))
+    }
+
+    fn parse(line: &[u8]) -> Option<Self> {
+        // Exactly one space and three digits; the reason may be empty or missing.
+        let (version, rest) = line.strip_prefix(START)?.split_first()?;
+        let (code, reason) = rest.strip_prefix(b" ")?.split_first_chunk::<3>()?;
+        let status = u16::try_from(parse_decimal(code)?).ok()?;
+        // Clients ignore the reason (RFC 9112 section 4).
+        let is_status = status >= 100 && matches!(reason, [] | [b' ', ..]);
+        (is_status && matches!(version, b'0' | b'1'))
+            .then_some(Self { is_http_1_1: *version == b'1', status })
+    }
+
+    #[inline(always)]
+    fn is_value(_: &[u8]) -> bool {
+        true
+    }
+
+    fn conclude(self, framing: &Framing) -> Result<ResponseHead, HeadError> {
+        framing.conclude(self.is_http_1_1, self.status)
+    }
 }
 
 /// Trims spaces and tabs from a value (RFC 9110 section 5.6.3).
@@ -200,11 +255,11 @@ fn trim(value: &[u8]) -> &[u8] {
     value
 }
 
-/// Why the bytes received are not a response head.
+/// Why the bytes received are not the head of a reply or request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HeadError {
-    /// A blank line precedes the status line.
+    /// A blank line precedes the first line.
     LeadingBlankLine,
     /// A line ends with a line feed only.
     BareLineFeed,
@@ -212,7 +267,7 @@ pub enum HeadError {
     TooLarge,
     /// There are more than [`MAX_FIELDS`] fields.
     TooManyFields,
-    /// The status line or a field violates RFC 9112 sections 2 to 5.
+    /// The first line or a field violates RFC 9112 sections 2 to 5.
     Malformed,
     /// `Content-Length` is not a decimal number below 2^64, or two of them differ.
     BadContentLength,
@@ -220,19 +275,22 @@ pub enum HeadError {
     UnknownTransferEncoding,
     /// Both `Content-Length` and `Transfer-Encoding` are present, so the end is ambiguous.
     LengthWithChunked,
+    /// A request of HTTP/1.1 does not have exactly one `Host` field (RFC 9112 section 3.2).
+    BadHost,
 }
 
 impl fmt::Display for HeadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::LeadingBlankLine => f.write_str("blank line before the status line"),
+            Self::LeadingBlankLine => f.write_str("blank line before the first line of the head"),
             Self::BareLineFeed => f.write_str("line feed without carriage return in the head"),
             Self::TooLarge => write!(f, "head longer than {MAX_HEAD} bytes"),
             Self::TooManyFields => write!(f, "more than {MAX_FIELDS} header fields"),
-            Self::Malformed => f.write_str("malformed status line or header field"),
+            Self::Malformed => f.write_str("malformed first line or header field"),
             Self::BadContentLength => f.write_str("bad or contradictory Content-Length"),
             Self::UnknownTransferEncoding => f.write_str("Transfer-Encoding is not chunked"),
             Self::LengthWithChunked => f.write_str("both Content-Length and Transfer-Encoding"),
+            Self::BadHost => f.write_str("not exactly one Host field"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! HTTP/1.1 framing: where a head ends, how long a body is, what a chunk looks like.
 //!
-//! This layer knows nothing about Lambda. [`ReplyReader`] reads what a service sends, in memory
-//! that the caller owns. It works alone:
+//! This layer knows nothing about Lambda. [`ReplyReader`] reads what a service sends, and
+//! [`RequestReader`] what a client sends, in memory that the caller owns. Each works alone:
 //!
 //! ```
 //! use lambda_proto::http::{BodyLength, ReplyPart, ReplyReader};
@@ -31,9 +31,10 @@
 //!
 //! # Where a head ends
 //!
-//! There is one rule: a head starts with its status line, each of its lines ends with CR LF, and
-//! the first empty line ends it. A line feed without its carriage return and a blank line before
-//! the status line are errors. Nothing depends on how the bytes were split on their way.
+//! There is one rule: a head starts with its status line or request line, each of its lines ends
+//! with CR LF, and the first empty line ends it. A line feed without its carriage return and a
+//! blank line before the head are errors; only a request may follow one blank line. Nothing depends
+//! on how the bytes were split on their way.
 
 mod body;
 mod bytes;
@@ -41,6 +42,7 @@ mod chunk;
 mod framing;
 mod head;
 mod reply;
+mod request;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -55,5 +57,6 @@ pub(crate) use framing::is_name;
 pub use head::HeadError;
 pub(crate) use head::HeadParser;
 pub use reply::{ReplyError, ReplyPart, ReplyReader};
+pub use request::{RequestError, RequestHead, RequestPart, RequestReader};
 pub use write::BufferTooSmall;
 pub(crate) use write::{Counter, Sink, Writer, copy, put_decimal};

@@ -3,6 +3,7 @@
 mod body;
 mod framing;
 mod head;
+mod request;
 
 use std::format;
 use std::string::String;
