@@ -6,6 +6,8 @@
 //! - [`subscription`] asks for telemetry and logs.
 //! - A [`barrier`] says when an extension that waits for telemetry may ask for its next event.
 //! - [`metadata`] names the availability zone.
+//! - [`telemetry`] receives what the service tells about its environment: logs, and the records of
+//!   the Telemetry API and the Logs API.
 //!
 //! They complement the Runtime API, which the crate [`lambda_proto`] implements, and use separate
 //! connections. Replies are read with the `http` layer of that crate.
@@ -65,6 +67,7 @@ mod extension;
 pub mod limits;
 pub mod metadata;
 pub mod subscription;
+pub mod telemetry;
 
 pub use extension::{
     Call, CommandError, EnvironmentEvent, Event, Extension, ExtensionName, ExternalEvents,

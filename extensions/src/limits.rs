@@ -35,3 +35,16 @@ pub const MAX_OUTSTANDING: usize = 16;
 /// How long a [`Barrier`](crate::barrier::Barrier) waits if it knows no deadline: as long as the
 /// service collects records for a batch by default.
 pub const MAX_WAIT_WITHOUT_DEADLINE: Duration = Duration::from_secs(1);
+
+// ---- Telemetry
+
+/// Batches that were taken or sent back and are remembered, so that a further delivery of them is
+/// recognised.
+///
+/// Lambda sends a batch again before it sends many others: it buffers few [Lambda Developer Guide:
+/// Telemetry API].
+pub const MAX_REMEMBERED_BATCHES: usize = 32;
+
+/// Batches that cannot be read and are remembered until Lambda is told to forget them. Further ones
+/// are accepted at once, as lost.
+pub const MAX_UNREADABLE_BATCHES: usize = 8;

@@ -6,6 +6,7 @@ use lambda_proto::api::Endpoint;
 use lambda_proto::json::JsonError;
 use lambda_proto::limits::MAX_JSON_DEPTH;
 use lambda_proto_extension::metadata::ExecutionEnvironment;
+use lambda_proto_extension::telemetry::{Deliveries, Reason, Receiver, Record, Step};
 use lambda_proto_extension::{
     EnvironmentEvent, Event, Extension, ExtensionName, InternalEvents, Registrant, Registration,
 };
@@ -92,4 +93,30 @@ fn an_extension_receives_an_endlessly_nested_event_which_is_too_deep_to_parse() 
         assert_eq!(EnvironmentEvent::parse(document), Err(JsonError::TooDeep));
         assert!(matches!(extension.receive(&mut input), Ok(Some(Event::Reply(_)))));
     });
+}
+
+#[test]
+fn a_telemetry_record_may_nest_endlessly_and_its_neighbours_arrive() {
+    let good = "{\"type\":\"function\",\"record\":\"good\"}";
+    for document in nested(LEVELS).into_iter().take(4).filter(|document| document.contains('0')) {
+        let deep = format!("{{\"type\":\"function\",\"record\":{document}}}");
+        let body = format!("[{good},{deep},{good}]");
+        let length = body.len();
+        let request =
+            format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{body}");
+        let mut memory = vec![0; request.len()];
+        on_a_small_stack(|| {
+            assert_eq!(Record::parse(deep.as_bytes()).unwrap_err().reason, Reason::TooDeep);
+            let mut deliveries = Deliveries::new();
+            let mut receiver = Receiver::new(&mut memory[..]);
+            receiver.room().copy_from_slice(request.as_bytes());
+            receiver.received(request.len());
+            assert!(matches!(receiver.step(&mut deliveries), Step::Begin(_)));
+            assert!(matches!(receiver.step(&mut deliveries), Step::Record(_)));
+            let Step::Unread(unread) = receiver.step(&mut deliveries) else { panic!() };
+            assert_eq!((unread.raw, unread.reason), (deep.as_bytes(), Reason::TooDeep));
+            assert!(matches!(receiver.step(&mut deliveries), Step::Record(_)));
+            assert!(matches!(receiver.step(&mut deliveries), Step::Decide(_)));
+        });
+    }
 }

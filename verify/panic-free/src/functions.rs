@@ -3,7 +3,7 @@
 use core::hint::black_box;
 
 use lambda_proto::{api, async_driver, client, driver, http, json, lifecycle, machine};
-use lambda_proto_extension::{barrier, metadata, subscription};
+use lambda_proto_extension::{barrier, metadata, subscription, telemetry};
 
 use crate::keep_future;
 use crate::opaque::{
@@ -185,9 +185,56 @@ pub(crate) fn keep() {
         subscription::TelemetryTypes::contains,
     }
     keep! {
+        telemetry::Batch::earlier,
+        telemetry::Batch::is_redelivery,
+        telemetry::Batch::records,
+        telemetry::Batch::unread,
+        telemetry::Decision::batch,
+        telemetry::Decision::send_again,
+        telemetry::Decision::take,
+        telemetry::Deliveries::losses,
+        telemetry::Deliveries::new,
+        telemetry::Json::as_str,
+        telemetry::Json::elements,
+        telemetry::Json::is_array,
+        telemetry::Json::is_null,
+        telemetry::Json::is_object,
+        telemetry::Json::member,
+        telemetry::Json::members,
+        telemetry::Json::parse,
+        telemetry::Json::to_number,
+        telemetry::Json::to_text,
+        telemetry::Lines::<Memory>::end_of_stream,
+        telemetry::Lines::<Memory>::new,
+        telemetry::Lines::<Memory>::received,
+        telemetry::Lines::<Memory>::room,
+        telemetry::Lines::<Memory>::step,
+        telemetry::Losses::add,
+        telemetry::Losses::is_none,
+        telemetry::Milliseconds::number,
+        telemetry::Milliseconds::to_duration,
+        telemetry::Number::as_str,
+        telemetry::Number::to_u64,
+        telemetry::Receiver::<Memory>::end_of_stream,
+        telemetry::Receiver::<Memory>::lost,
+        telemetry::Receiver::<Memory>::new,
+        telemetry::Receiver::<Memory>::received,
+        telemetry::Receiver::<Memory>::room,
+        telemetry::Receiver::<Memory>::sent,
+        telemetry::Receiver::<Memory>::step,
+        telemetry::Receiver::<Memory>::unsent,
+        telemetry::Record::parse,
+        telemetry::Record::raw,
+        telemetry::Record::request_id,
+        telemetry::Timestamp::text,
+        telemetry::Timestamp::unix_millis,
+        telemetry_lists,
+    }
+    keep! {
         http::ReplyReader::announced,
         http::ReplyReader::end_of_stream,
         http::ReplyReader::is_inside,
+        http::RequestReader::is_inside,
     }
     keep! {
         json::JsonStr::as_escaped,
@@ -314,8 +361,9 @@ pub(crate) fn keep() {
         any_document,
         any_notice,
         any_reply,
+        any_request,
         chars,
-        outstanding
+        outstanding,
     ];
 }
 
@@ -408,6 +456,23 @@ fn any_reply(
     note: &mut fn(&'static [u8], &'static [u8]) -> bool,
 ) {
     black_box(http::ReplyReader::read(reader, input, note).is_ok());
+}
+
+fn any_request(
+    reader: &mut http::RequestReader,
+    input: &mut &'static [u8],
+    note: &mut fn(&'static [u8], &'static [u8]) -> bool,
+) {
+    black_box(http::RequestReader::read(reader, input, note).is_ok());
+}
+
+fn telemetry_lists(spans: telemetry::Spans<'_>, texts: telemetry::Texts<'_>) {
+    telemetry::Spans::iter(&spans).for_each(|span| {
+        black_box(span);
+    });
+    telemetry::Texts::iter(&texts).for_each(|text| {
+        black_box(text);
+    });
 }
 
 fn chars(text: json::JsonStr<'_>) {

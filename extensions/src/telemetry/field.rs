@@ -1,0 +1,150 @@
+//! The fields of a record, read as what they should be.
+
+use lambda_proto::json::{JsonError, JsonStr};
+
+use super::json::Items;
+use super::platform::{FromFields, Spans, Texts};
+use super::words::Word;
+use super::{Json, Milliseconds, Number, Reason};
+
+/// Why a part of a record cannot be read.
+pub(super) type Unreadable<'a> = Reason<'a>;
+
+/// The members of an object.
+pub(super) struct Fields<'a>(pub(super) Json<'a>);
+
+impl<'a> Fields<'a> {
+    /// Shows each member, in order.
+    pub(super) fn each(
+        &self,
+        mut note: impl FnMut(Field<'a>) -> Result<(), Unreadable<'a>>,
+    ) -> Result<(), Unreadable<'a>> {
+        self.0.members().try_for_each(|(name, value)| note(Field { name, value }))
+    }
+}
+
+/// A member of an object.
+#[derive(Clone, Copy)]
+pub(super) struct Field<'a> {
+    pub(super) name: JsonStr<'a>,
+    pub(super) value: Json<'a>,
+}
+
+impl<'a> Field<'a> {
+    /// The name as it was sent: the service does not escape names.
+    pub(super) fn name(&self) -> &'a str {
+        self.name.as_escaped()
+    }
+
+    pub(super) fn text(&self) -> Result<JsonStr<'a>, Unreadable<'a>> {
+        if self.value.is_null() {
+            return Ok(JsonStr::default());
+        }
+        self.value.to_text().ok_or(self.unreadable())
+    }
+
+    pub(super) fn word<W: Word<'a>>(&self) -> Result<Option<W>, Unreadable<'a>> {
+        if self.value.is_null() {
+            return Ok(None);
+        }
+        self.text().map(|text| Some(W::of(text)))
+    }
+
+    pub(super) fn number(&self) -> Result<Option<Number<'a>>, Unreadable<'a>> {
+        if self.value.is_null() {
+            return Ok(None);
+        }
+        self.value.to_number().ok_or(self.unreadable()).map(Some)
+    }
+
+    pub(super) fn milliseconds(&self) -> Result<Option<Milliseconds<'a>>, Unreadable<'a>> {
+        Ok(self.number()?.map(Milliseconds::new))
+    }
+
+    pub(super) fn object<T: FromFields<'a>>(&self) -> Result<T, Unreadable<'a>> {
+        if self.value.is_null() {
+            return Ok(T::default());
+        }
+        if !self.value.is_object() {
+            return Err(self.unreadable());
+        }
+        T::read(&Fields(self.value))
+    }
+
+    pub(super) fn spans(&self) -> Result<Spans<'a>, Unreadable<'a>> {
+        let list = self.list()?;
+        for value in list.elements() {
+            let _is_read: super::Span<'_> = Field { value, ..*self }.object()?;
+        }
+        Ok(Spans(list))
+    }
+
+    pub(super) fn texts(&self) -> Result<Texts<'a>, Unreadable<'a>> {
+        let list = self.list()?;
+        let is_texts = list.elements().all(|element| element.to_text().is_some());
+        if is_texts { Ok(Texts(list)) } else { Err(self.unreadable()) }
+    }
+
+    fn list(&self) -> Result<List<'a>, Unreadable<'a>> {
+        if self.value.is_null() {
+            return Ok(List::default());
+        }
+        if self.value.is_array() { Ok(List(Some(self.value))) } else { Err(self.unreadable()) }
+    }
+
+    pub(super) fn unreadable(&self) -> Unreadable<'a> {
+        Reason::WrongField { name: self.name }
+    }
+}
+
+/// An array, or nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct List<'a>(Option<Json<'a>>);
+
+impl<'a> List<'a> {
+    pub(super) fn elements(&self) -> impl Iterator<Item = Json<'a>> + Clone + use<'a> {
+        self.0.into_iter().flat_map(|array| array.elements())
+    }
+}
+
+/// The members that every event has.
+#[derive(Default)]
+pub(super) struct Event<'a> {
+    pub(super) time: JsonStr<'a>,
+    pub(super) kind: Option<JsonStr<'a>>,
+    pub(super) record: Json<'a>,
+}
+
+impl<'a> Event<'a> {
+    /// Reads an event, and checks all of it.
+    pub(super) fn read(text: &'a str) -> Result<Self, Unreadable<'a>> {
+        if !text.starts_with('{') {
+            return Err(Json::parse(text.as_bytes()).map_or_else(not_json, |_| Reason::NotAnObject));
+        }
+        let mut event = Self::default();
+        // A part of the wrong type does not hide that the rest is no JSON.
+        let mut wrong = None;
+        let mut members = Items::of(text, b'{');
+        while let Some((name, value)) = members.next_member().map_err(not_json)? {
+            let field = Field { name, value };
+            match field.name() {
+                "time" => match field.text() {
+                    Ok(time) => (event.time, wrong) = (time, None),
+                    Err(reason) => wrong = Some(reason),
+                },
+                "type" => event.kind = value.to_text(),
+                "record" => event.record = value,
+                _ => {}
+            }
+        }
+        members.end().map_err(not_json)?;
+        wrong.map_or(Ok(event), Err)
+    }
+}
+
+fn not_json<'a>(error: JsonError) -> Reason<'a> {
+    match error {
+        JsonError::TooDeep => Reason::TooDeep,
+        _ => Reason::NotJson,
+    }
+}
