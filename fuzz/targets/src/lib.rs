@@ -18,6 +18,7 @@ mod metadata;
 mod programs;
 mod request;
 mod response_head;
+mod telemetry;
 mod wire;
 
 pub use chunked::chunked;
@@ -34,6 +35,7 @@ pub use metadata::metadata;
 pub use programs::programs;
 pub use request::request;
 pub use response_head::response_head;
+pub use telemetry::{telemetry_batch, telemetry_receiver};
 
 /// A target with its name, which is also that of its corpus and its regressions.
 pub type Target = (&'static str, fn(&[u8]));
@@ -54,4 +56,6 @@ pub const TARGETS: &[Target] = &[
     ("programs", programs),
     ("request", request),
     ("response_head", response_head),
+    ("telemetry_batch", telemetry_batch),
+    ("telemetry_receiver", telemetry_receiver),
 ];

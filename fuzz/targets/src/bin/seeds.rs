@@ -115,6 +115,8 @@ impl Said {
             for request in split(session, b"POST /") {
                 let body = body_of(request);
                 add("chunked", &[&[0; 8], body]);
+                // Not one of Lambda's, but requests.
+                add("telemetry_receiver", &[&[0; 8], request]);
                 let Ok(report) = serde_json::from_slice::<Value>(body) else { continue };
                 let text = |name: &str| report[name].as_str().unwrap_or_default().to_owned();
                 let (kind, message) = (text("errorType"), text("errorMessage"));
@@ -124,6 +126,19 @@ impl Said {
         }
         for (target, seed) in WRITTEN_BY_HAND {
             add(target, &[seed]);
+        }
+        for batch in BATCHES {
+            for (memory, chunk) in [(0, 0), (0, 7), (3, 0), (2, 255)] {
+                add("telemetry_batch", &[&[memory, chunk], &[0; 6], batch]);
+            }
+            let length = format!("Content-Length: {}\r\n\r\n", batch.len());
+            for line in REQUEST_LINES {
+                for decisions in [0, 0x55] {
+                    let request = [line, length.as_bytes(), batch];
+                    let [one, two] = [request.concat(), request.concat()];
+                    add("telemetry_receiver", &[&[0, decisions], &[0; 6], &one, &two]);
+                }
+            }
         }
         seeds
     }
@@ -177,6 +192,28 @@ const WRITTEN_BY_HAND: &[(&str, &[u8])] = &[
     ),
     ("extension", &[2, 10, 0, 0x1a, 4, 0x4a, 7, 6]),
     ("extension", &[0x21, 1, b'a', 10, 3, 0x3a, 8]),
+];
+
+/// Batches of telemetry, some of them broken.
+const BATCHES: &[&[u8]] = &[
+    b"[]",
+    b"{}",
+    b" [ 1 , ] x",
+    b"[{\"time\":\"2022-10-12T00:00:15.064Z\",\"type\":\"function\",\"record\":\"a \\\"b\\\" \\ud83c\\udf75\\n\"},{\"type\":\"extension\",\"record\":{\"level\":\"INFO\"}}]",
+    b"[{\"time\":\"2022-10-12T00:00:15.064+01:00\",\"type\":\"platform.report\",\"record\":{\"requestId\":\"1\",\"status\":\"success\",\"metrics\":{\"durationMs\":1.5e1,\"billedDurationMs\":100,\"memorySizeMB\":128,\"maxMemoryUsedMB\":64},\"spans\":[{\"name\":\"responseLatency\",\"start\":\"2022-10-12T00:00:15.1Z\",\"durationMs\":1}],\"tracing\":{\"type\":\"X-Amzn-Trace-Id\",\"value\":\"Root=1\"}}}]",
+    b"[{\"type\":\"platform.initStart\",\"record\":{\"initializationType\":\"snap-start\",\"phase\":\"init\",\"functionName\":\"f\"}},{\"type\":\"platform.logsDropped\",\"record\":{\"reason\":\"slow\",\"droppedRecords\":1,\"droppedBytes\":2}},{\"type\":\"platform.extension\",\"record\":{\"name\":\"e\",\"events\":[\"INVOKE\"]}}]",
+    b"[{\"type\":\"platform.start\",\"record\":{\"requestId\":7}},{]},{\"type\":\"platform.fault\",\"record\":\"it failed\"},[[[",
+    b"{\"type\":\"function\",\"record\":\"1\"}\n{\"type\":\"function\",\"record\":\"2\"}\r\n\nnone",
+];
+
+/// The starts of heads before a field with the length.
+const REQUEST_LINES: &[&[u8]] = &[
+    b"POST / HTTP/1.1\r\nHost: a\r\n",
+    b"POST /a HTTP/1.1\r\nHost: a\r\nSequence-Id: YQ==\r\nExpect: 100-continue\r\n",
+    b"PUT / HTTP/1.1\r\nHost: a\r\n",
+    b"POST / HTTP/1.0\r\nConnection: keep-alive\r\n",
+    b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n",
+    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n",
 ];
 
 /// The files of a folder with this ending, in order; none if there is no such folder.
