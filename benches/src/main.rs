@@ -23,6 +23,7 @@ mod service;
 mod sizes;
 mod starts;
 mod statistics;
+mod telemetry;
 
 use std::process::ExitCode;
 
@@ -44,6 +45,11 @@ fn main() -> ExitCode {
         Task::Starts => time_starts(&options),
         Task::Sizes => {
             print!("{}", sizes::table(&sizes::measure(&mut Programs::default())?));
+            Ok(())
+        }
+        Task::Telemetry => {
+            let rows = telemetry::measure(&mut Programs::default(), options.is_quick)?;
+            print!("{}", telemetry::table(&rows));
             Ok(())
         }
         Task::Check => check::check(&options),

@@ -17,6 +17,8 @@ Usage: lambda-benches [run] [OPTIONS]          measures, and prints tables with 
                                                invocation (valgrind)
        lambda-benches starts [OPTIONS]         measures the time from process start to `next`
        lambda-benches sizes                    measures programs, and counts their crates
+       lambda-benches telemetry [--quick]      measures extensions that receive telemetry, and what
+                                               they lose
        lambda-benches check [OPTIONS]          fails if a count exceeds its bound (src/bounds.rs)
 
 Options of run:
@@ -41,6 +43,7 @@ pub(crate) enum Task {
     Instructions,
     Starts,
     Sizes,
+    Telemetry,
     Check,
     Help,
 }
@@ -169,9 +172,11 @@ fn parse_task(name: &str) -> Result<Task> {
         "instructions" => Ok(Task::Instructions),
         "starts" => Ok(Task::Starts),
         "sizes" => Ok(Task::Sizes),
+        "telemetry" => Ok(Task::Telemetry),
         "check" => Ok(Task::Check),
         _ => Err(Error::new(format!(
-            "\"{name}\" is not a command; choose run, instructions, starts, sizes or check; see --help"
+            "\"{name}\" is not a command; choose run, instructions, starts, sizes, telemetry or check; see \
+             --help"
         ))),
     }
 }

@@ -46,7 +46,7 @@ pub(crate) fn measure(programs: &mut Programs) -> Result<Vec<Row>> {
 }
 
 /// The size of a copy of this program without symbols.
-fn stripped(program: &Path) -> Result<Option<u64>> {
+pub(crate) fn stripped(program: &Path) -> Result<Option<u64>> {
     if !programs::has("strip") {
         eprintln!("not measuring sizes: strip is missing; apt-get install binutils");
         return Ok(None);
