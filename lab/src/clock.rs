@@ -1,6 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The time for the functions of a lab and for its callers: the system's, plus what pretended
 /// freezes have added to it.
@@ -29,6 +29,11 @@ impl Clock {
     /// The time since the Unix epoch.
     pub(crate) fn unix(&self) -> Duration {
         self.now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO)
+    }
+
+    /// This moment as time since the Unix epoch. It must not be before the clock was moved last.
+    pub(crate) fn at(&self, moment: Instant) -> Duration {
+        self.unix().saturating_sub(moment.elapsed())
     }
 
     /// How far this clock is ahead of the system's.

@@ -3,6 +3,7 @@
 mod end;
 mod renewal;
 mod run;
+mod told;
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,11 +19,12 @@ use crate::clock::Clock;
 use crate::invocation::Invocation;
 use crate::lab::reachable;
 use crate::lifecycle::{LaunchError, Lifecycle, Processes, Reason, Running, StartFailure};
-use crate::log::{LogStream, Report};
+use crate::log::{LogStream, Metrics, Report, Status};
 use crate::place::Place;
 use crate::process::obstacle;
 use crate::runtime_api;
 use crate::settings::Settings;
+use crate::telemetry::{Phase as InitPhase, Telemetry};
 use crate::trace;
 use crate::watch::{Look, Watch};
 use end::End;
@@ -36,6 +38,8 @@ pub(crate) struct Environment {
     broker: Arc<Broker>,
     place: Arc<Place>,
     log: Arc<LogStream>,
+    clock: Clock,
+    telemetry: Arc<Telemetry>,
     life: Arc<Lifecycle>,
     watch: Option<Watch>,
     /// What the files of the current processes were when they were started.
@@ -65,21 +69,43 @@ impl Environment {
         })?;
         let address = listener.local_addr()?;
         let place = Arc::new(Place::new(&settings, reachable(address))?);
-        let broker = Arc::new(match settings.concurrency {
-            None => Broker::on_demand(settings.program.is_none(), settings.extension_names()),
-            Some(_) => Broker::managed(settings.extension_names()),
-        });
         let log = Arc::new(LogStream::new(&settings.log));
+        let telemetry = {
+            let log = Arc::clone(&log);
+            Arc::new(Telemetry::new(&settings, address.port(), clock.clone(), log))
+        };
+        let broker = Arc::new({
+            let (extensions, telemetry) = (settings.extension_names(), Arc::clone(&telemetry));
+            match settings.concurrency {
+                None => Broker::on_demand(settings.program.is_none(), extensions, telemetry),
+                Some(_) => Broker::managed(extensions, telemetry),
+            }
+        });
         let life = {
             let (place, broker, log) = (Arc::clone(&place), Arc::clone(&broker), Arc::clone(&log));
             Arc::new(Lifecycle::new(Arc::clone(&settings), clock.clone(), place, broker, log))
         };
         let (served, stopped) = (Arc::clone(&broker), life.is_stopped());
-        tokio::spawn(runtime_api::serve(listener, served, Arc::clone(&settings), clock, stopped));
+        let serving =
+            runtime_api::serve(listener, served, Arc::clone(&settings), clock.clone(), stopped);
+        tokio::spawn(serving);
         let watch = Watch::new(&settings);
         let (seen, in_flight) = (Mutex::new(None), watch::Sender::new(0));
         let changing = tokio::sync::Mutex::new(());
-        Ok(Self { settings, address, broker, place, log, life, watch, seen, in_flight, changing })
+        Ok(Self {
+            settings,
+            address,
+            broker,
+            place,
+            log,
+            clock,
+            telemetry,
+            life,
+            watch,
+            seen,
+            in_flight,
+            changing,
+        })
     }
 
     /// The address of the Runtime API.
@@ -117,6 +143,9 @@ impl Environment {
             since: Instant::now(),
             init: None,
             restore: None,
+            has_written: false,
+            is_runtime_done: false,
+            settled: None,
         };
         let end = match self.hand_over(&invocation, caller, &mut run).await {
             Ok(()) => {
@@ -128,9 +157,18 @@ impl Environment {
         };
         // A shutdown that follows is no part of the invocation.
         let duration = run.since.elapsed();
-        let has_written = run.processes.as_ref().is_some_and(|it| self.life.pass_output(it));
+        if let Some(processes) = &run.processes {
+            run.has_written |= self.life.pass_output(processes);
+        }
         let memory = run.processes.as_ref().and_then(|it| it.peak_memory());
-        let status = self.conclude(end, &invocation, run.processes.as_ref()).await;
+        let metrics = Metrics {
+            duration,
+            init: run.init,
+            restore: run.restore,
+            memory: self.settings.memory,
+            memory_used: memory,
+        };
+        let status = self.conclude(end, &invocation, &mut run, &metrics).await;
         if let Some(processes) = &run.processes
             && self.broker.is_terminal()
         {
@@ -156,14 +194,10 @@ impl Environment {
         let tail = self.log.end(&Report {
             request_id: id,
             trace: invocation.event.trace_id.as_deref().and_then(trace::reported),
-            duration,
-            init: run.init,
-            restore: run.restore,
-            memory: self.settings.memory,
-            memory_used: memory,
+            metrics,
             status,
         });
-        if has_written {
+        if run.has_written {
             // All callers have their answers, so that a slow reader delays only further output.
             self.life.room_for_output().await;
         }
@@ -225,6 +259,7 @@ impl Environment {
         match self.life.running() {
             Running::Elsewhere => self.broker.hand_over(Arc::clone(invocation), caller),
             Running::Here(processes) if is_snapshot => {
+                self.broker.begin_restore();
                 self.broker.hand_over(Arc::clone(invocation), caller);
                 if self.life.restore(&processes) {
                     run.phase = Phase::Restore;
@@ -240,6 +275,7 @@ impl Environment {
                 // The new processes must not get the blame for what earlier ones have left.
                 self.life.end(Reason::Failure).await;
                 self.broker.hand_over_anew(Arc::clone(invocation), caller);
+                self.broker.begin_init(InitPhase::Init);
                 run.processes = Some(self.start(&invocation.request_id, run).await?);
                 run.phase = Phase::Init;
             }
@@ -254,11 +290,16 @@ impl Environment {
         let (began, started) = self.life.start().await;
         run.since = began;
         match started {
-            Ok(processes) => Ok(processes),
+            Ok(processes) => {
+                self.broker.has_started(began);
+                Ok(processes)
+            }
             Err(error) => {
                 let failure = self.cannot_start(id, &error);
                 if let StartFailure::Failed(failure) = &failure {
                     self.broker.tell(failure.clone());
+                    let error_type = failure.error_type().unwrap_or_default();
+                    self.broker.fail_start(&Status::Error(error_type), None);
                     self.life.end(Reason::Failure).await;
                 }
                 Err(failure)

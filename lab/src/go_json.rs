@@ -73,6 +73,26 @@ pub(crate) fn read_object<'d>(
     result
 }
 
+/// The value of a whole document.
+///
+/// # Errors
+///
+/// An [`Error`] if the document is not valid.
+pub(crate) fn read_value(document: &[u8]) -> Result<Value<'_>, Error> {
+    scan::check(document)?;
+    Ok(Value { text: document.trim_ascii() })
+}
+
+/// The text of the object, without white space around it, if the document is a valid object in
+/// valid UTF-8.
+pub(crate) fn is_object(document: &[u8]) -> Option<&str> {
+    let text = document.trim_ascii();
+    if text.first() != Some(&b'{') || scan::check(text).is_err() {
+        return None;
+    }
+    std::str::from_utf8(text).ok()
+}
+
 /// Text as a JSON string, with `<`, `>` and `&` escaped.
 pub(crate) fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
@@ -97,6 +117,41 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 impl<'d> Value<'d> {
+    /// The last member of an object whose key `is_key` accepts; `None` if there is none, if it is
+    /// `null`, or if the value is no object.
+    pub(crate) fn member(self, is_key: impl Fn(&str) -> bool) -> Option<Self> {
+        if self.text[0] != b'{' {
+            return None;
+        }
+        let (mut parts, mut found) = (self.parts(), None);
+        while let (Some(key), Some(value)) = (parts.next(), parts.next()) {
+            if is_key(&key.unquoted()) {
+                found = Some(value);
+            }
+        }
+        found.filter(|value| value.text[0] != b'n')
+    }
+
+    /// The elements of an array; `None` if the value is no array.
+    pub(crate) fn elements(self) -> Option<impl Iterator<Item = Self>> {
+        (self.text[0] == b'[').then(|| self.parts())
+    }
+
+    /// The text of a string; `None` if the value is none.
+    pub(crate) fn string(self) -> Option<String> {
+        (self.text[0] == b'"').then(|| self.unquoted())
+    }
+
+    /// The value of a number that is written as an integer; `None` if the value is none.
+    pub(crate) fn integer(self) -> Option<i64> {
+        std::str::from_utf8(self.text).ok()?.parse().ok()
+    }
+
+    /// Whether the value is an object.
+    pub(crate) fn is_object(self) -> bool {
+        self.text[0] == b'{'
+    }
+
     /// The text, or `None` for `null`.
     ///
     /// # Errors
@@ -248,8 +303,8 @@ fn length(text: &[u8]) -> usize {
     text.len()
 }
 
-/// A key as Go compares it with those of ASCII letters.
-fn folded(key: &str) -> String {
+/// A key as Go compares it with those of ASCII letters: in lower case.
+pub(crate) fn folded(key: &str) -> String {
     // The only letters beyond ASCII that are equal to one in ASCII if the case is ignored.
     key.replace('\u{17f}', "s").replace('\u{212a}', "k").to_ascii_lowercase()
 }
@@ -278,172 +333,4 @@ fn code_unit(escape: &[u8]) -> Option<u16> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TEXT: Field = Field { path: "T.text", go_type: "string" };
-    const LIST: Field = Field { path: "T.list", go_type: "[]string" };
-
-    /// Reads the members `text` and `list`.
-    fn read(document: &[u8]) -> Result<(Option<String>, Vec<String>), String> {
-        let (mut text, mut list) = (None, Texts::default());
-        read_object(document, "T", |key, value| match key {
-            "text" => {
-                text = value.text(TEXT)?.or(text.take());
-                Ok(())
-            }
-            "list" => value.read_texts(&mut list, LIST),
-            _ => Ok(()),
-        })
-        .map_err(|error| error.to_string())?;
-        Ok((text, list.as_slice().to_vec()))
-    }
-
-    #[track_caller]
-    fn assert_text(document: impl AsRef<[u8]>, text: &str) {
-        let document = document.as_ref();
-        let shown = String::from_utf8_lossy(document);
-        assert_eq!(read(document), Ok((Some(text.to_owned()), Vec::new())), "{shown}");
-    }
-
-    #[track_caller]
-    fn assert_list(document: &str, list: &[&str]) {
-        let list = list.iter().map(|text| (*text).to_owned()).collect();
-        assert_eq!(read(document.as_bytes()), Ok((None, list)), "{document}");
-    }
-
-    #[test]
-    fn keys_are_found_in_any_case_and_the_last_of_several_wins() {
-        assert_text(r#"{"TEXT":"a"}"#, "a");
-        assert_text(r#"{"text":"a","Text":"b","text":"c"}"#, "c");
-        assert_text(r#"{"text":"a","TEXT":null}"#, "a");
-        assert_text(r#"{"t\u0065xt":"a"}"#, "a");
-        assert_list("{\"li\u{17f}t\":[\"a\"]}", &["a"]);
-        assert_eq!(read("{\"téxt\":1,\"\":2,\"texts\":3}".as_bytes()), Ok((None, Vec::new())));
-        assert_eq!(folded("\u{212a}EYS"), "keys");
-    }
-
-    #[test]
-    fn a_list_keeps_its_elements_under_null_as_in_go() {
-        assert_list(r#"{"list":["a","b"]}"#, &["a", "b"]);
-        assert_list(r#"{"list":["a","b"],"list":["c"]}"#, &["c"]);
-        assert_list(r#"{"list":["a","b"],"list":[null,null]}"#, &["a", "b"]);
-        assert_list(r#"{"list":["a","b"],"list":["c"],"list":[null,null]}"#, &["c", "b"]);
-        assert_list(r#"{"list":["a","b"],"list":[],"list":[null,null]}"#, &["", ""]);
-        assert_list(r#"{"list":["a","b"],"list":null,"list":[null,null]}"#, &["", ""]);
-        assert_list(r#"{"list":["a"],"list":null}"#, &[]);
-    }
-
-    #[test]
-    fn invalid_utf_8_and_lone_surrogates_are_replaced() {
-        assert_text(b"{\"text\":\"a\xffb\"}", "a\u{fffd}b");
-        assert_text(b"{\"text\":\"\xe2\x82\"}", "\u{fffd}\u{fffd}");
-        assert_text(b"{\"text\":\"\xed\xa0\x80\"}", "\u{fffd}\u{fffd}\u{fffd}");
-        assert_text(r#"{"text":"\ud83d\ude00"}"#, "😀");
-        assert_text(r#"{"text":"\ud800"}"#, "\u{fffd}");
-        assert_text(r#"{"text":"\ude00\ud83d"}"#, "\u{fffd}\u{fffd}");
-        assert_text(r#"{"text":"\ud800\u0041\ud800A"}"#, "\u{fffd}A\u{fffd}A");
-        assert_text(r#"{"text":"\ud800\ud83d\ude00"}"#, "\u{fffd}😀");
-        assert_text(r#"{"text":"\u00e9\n\/\"\\\u0000"}"#, "é\n/\"\\\0");
-    }
-
-    #[test]
-    fn values_of_another_type_are_errors_after_everything_has_been_read() {
-        let mut text = None;
-        let error = read_object(br#"{"x":1,"text":"a"}"#, "T", |key, value| {
-            match key {
-                "x" => value.text(Field { path: "T.x", go_type: "string" }).map(drop)?,
-                _ => text = value.text(TEXT)?,
-            }
-            Ok(())
-        });
-        let expected = "json: cannot unmarshal number into Go struct field T.x of type string";
-        assert_eq!(error, Err(Error(expected.into())));
-        assert_eq!(text.as_deref(), Some("a"));
-    }
-
-    #[test]
-    fn errors_have_the_words_of_go() {
-        let value = "json: cannot unmarshal";
-        let deep = format!("{}{}", "[".repeat(10_001), "]".repeat(10_001));
-        for (document, error) in [
-            ("", "unexpected end of JSON input".to_owned()),
-            (r#"{"text":"a"#, "unexpected end of JSON input".into()),
-            ("[1]", format!("{value} array into Go value of type T")),
-            (" true ", format!("{value} bool into Go value of type T")),
-            ("-0.5e+7", format!("{value} number into Go value of type T")),
-            (r#""\"{""#, format!("{value} string into Go value of type T")),
-            (
-                r#"{"text":{}}"#,
-                format!("{value} object into Go struct field T.text of type string"),
-            ),
-            (
-                r#"{"list":1}"#,
-                format!("{value} number into Go struct field T.list of type []string"),
-            ),
-            (
-                r#"{"list":["a",["b"],1]}"#,
-                format!("{value} array into Go struct field T.list of type string"),
-            ),
-            (&deep, "invalid character '[' exceeded max depth".into()),
-        ] {
-            assert_eq!(read(document.as_bytes()), Err(error), "{document:.60}");
-        }
-        assert_eq!(read(format!(r#"{{"a":{}}}"#, &deep[2..20_000]).as_bytes()), Ok((None, vec![])));
-    }
-
-    #[test]
-    fn the_first_invalid_character_is_named_with_its_place() {
-        for (document, error) in [
-            ("nonsense", "'o' in literal null (expecting 'u')"),
-            ("t", "' ' in literal true (expecting 'r')"),
-            ("[falsy]", "'y' in literal false (expecting 'e')"),
-            ("{}x", "'x' after top-level value"),
-            ("{} {", "'{' after top-level value"),
-            ("\u{feff}{}", "'ï' looking for beginning of value"),
-            ("]", "']' looking for beginning of value"),
-            ("[1,]", "']' looking for beginning of value"),
-            ("{a}", "'a' looking for beginning of object key string"),
-            (r#"{"a":1,}"#, "'}' looking for beginning of object key string"),
-            ("{'", r"'\'' looking for beginning of object key string"),
-            (r#"{"a" 1}"#, "'1' after object key"),
-            (r#"{"a":01}"#, "'1' after object key:value pair"),
-            (r#"[1 "a"]"#, "'\"' after array element"),
-            ("[-]", "']' in numeric literal"),
-            ("[1.]", "']' after decimal point in numeric literal"),
-            ("[1e]", "']' in exponent of numeric literal"),
-            ("[1e+]", "']' in exponent of numeric literal"),
-            ("\"\n\"", r"'\n' in string literal"),
-            ("\"\x01\"", r"'\x01' in string literal"),
-            (r#""\q""#, "'q' in string escape code"),
-            (r#""\u12""#, "'\"' in \\u hexadecimal character escape"),
-            ("\x7f", r"'\x7f' looking for beginning of value"),
-        ] {
-            let error = Err(format!("invalid character {error}"));
-            assert_eq!(read(document.as_bytes()), error, "{document}");
-        }
-        let error = Err(r"invalid character '\u0080' looking for beginning of value".into());
-        assert_eq!(read(b"\x80"), error);
-    }
-
-    #[test]
-    fn everything_that_is_valid_is_accepted() {
-        for document in [
-            " null\r\n",
-            "{}",
-            r#"{"a":[],"b":{"c":[{}, [1, -2.5E-3, 0, 1e9], true, false, null]}, "d" : "x"}"#,
-            "\t{ \"a\" :\n1 , \"b\" : 0.0 }\r",
-        ] {
-            assert_eq!(read(document.as_bytes()), Ok((None, Vec::new())), "{document}");
-        }
-    }
-
-    #[test]
-    fn text_is_written_as_go_writes_it() {
-        assert_eq!(quoted("\"a\\\u{8}\u{c}\n\r\t\0\u{1f}"), r#""\"a\\\b\f\n\r\t\u0000\u001f""#);
-        assert_eq!(
-            quoted("<&>\u{2028}\u{2029}é\u{7f}"),
-            "\"\\u003c\\u0026\\u003e\\u2028\\u2029é\u{7f}\""
-        );
-    }
-}
+mod tests;

@@ -1,12 +1,15 @@
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::answer::FunctionFailure;
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::settings::Settings;
+use crate::telemetry::{Platform, Request, Telemetry};
 use crate::trace;
 
 /// An event, and what is known about its invocation before an environment is free.
@@ -40,6 +43,18 @@ pub(crate) struct Invocation {
     pub(crate) has_tail: bool,
     /// When the runtime first got it.
     pub(crate) delivered: OnceLock<Instant>,
+    /// When the runtime began to answer.
+    pub(crate) answering: OnceLock<Instant>,
+    /// When it had answered.
+    pub(crate) answered: OnceLock<Instant>,
+    /// When it asked for the next one, or ended.
+    pub(crate) ended: OnceLock<Instant>,
+    /// The bytes of the response.
+    produced: AtomicU64,
+    /// The type of the error that the runtime reported.
+    reported: OnceLock<String>,
+    /// Telemetry has been told that it starts.
+    is_told: OnceLock<()>,
     /// The type of the error after which its runtime cannot continue.
     pub(crate) dead_end: OnceLock<String>,
     /// Whether the invocation is over.
@@ -62,6 +77,12 @@ impl Invocation {
             event,
             has_tail,
             delivered: OnceLock::new(),
+            answering: OnceLock::new(),
+            answered: OnceLock::new(),
+            ended: OnceLock::new(),
+            produced: AtomicU64::new(0),
+            reported: OnceLock::new(),
+            is_told: OnceLock::new(),
             dead_end: OnceLock::new(),
             over: watch::Sender::new(false),
         }
@@ -75,6 +96,44 @@ impl Invocation {
     /// In milliseconds since the Unix epoch.
     pub(crate) fn deadline(&self) -> u128 {
         *self.deadline.get_or_init(|| (self.clock.unix() + self.timeout).as_millis())
+    }
+
+    /// Adds to the bytes of the response.
+    pub(crate) fn produces(&self, bytes: usize) {
+        self.produced.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// The bytes of the response so far.
+    pub(crate) fn produced(&self) -> u64 {
+        self.produced.load(Relaxed)
+    }
+
+    /// The runtime, or the service for it, answers with this failure. The first one counts.
+    pub(crate) fn reports(&self, failure: &FunctionFailure) {
+        let error_type = failure.error_type.clone().or_else(|| failure.error_type());
+        let _ = self.reported.set(error_type.unwrap_or_default());
+    }
+
+    /// The type of the error that the runtime reported, if it reported one.
+    pub(crate) fn reported(&self) -> Option<&str> {
+        self.reported.get().map(String::as_str)
+    }
+
+    /// Tells telemetry that it starts, unless that has been told.
+    pub(crate) fn tell_start(&self, telemetry: &Telemetry) {
+        if self.is_told.set(()).is_ok() {
+            telemetry.platform(Platform::Start(self.request()));
+        }
+    }
+
+    /// What telemetry says of it in all events.
+    pub(crate) fn request(&self) -> Request {
+        Request {
+            id: self.request_id.clone(),
+            function_arn: self.function_arn.clone(),
+            trace_id: self.event.trace_id.clone().unwrap_or_default(),
+            tenant_id: self.event.tenant_id.clone().filter(|it| !it.is_empty()),
+        }
     }
 
     /// Waits until the invocation is over.

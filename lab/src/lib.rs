@@ -26,7 +26,7 @@
 //! | `place` | what an environment has of its own: its folders, its Runtime API's address |
 //! | `watch` | whether the program has been built again |
 //! | `notices` | what the lab says about its settings |
-//! | `telemetry_api` | subscriptions to telemetry and logs, which are not supported |
+//! | `telemetry_api`, `telemetry` | what extensions are told: events, lines, and their delivery |
 //! | `go_json` | JSON by the rules of Go, in which the service is written |
 //! | `presence` | the connections of a runtime that is started by hand, and its end |
 //! | `process` | a bootstrap or an extension, and what it starts: start, signals, memory, end |
@@ -86,6 +86,7 @@ mod report;
 mod runtime_api;
 mod settings;
 mod signals;
+mod telemetry;
 mod telemetry_api;
 mod trace;
 mod variables;

@@ -19,6 +19,7 @@ use crate::output::Outputs;
 use crate::place::Place;
 use crate::process::{describe_exit, describe_exit_of_extension};
 use crate::settings::Settings;
+use crate::telemetry::Telemetry;
 
 pub(crate) use processes::{Ended, Processes};
 pub(crate) use shutdown::Reason;
@@ -32,6 +33,7 @@ pub(crate) struct Lifecycle {
     place: Arc<Place>,
     broker: Arc<Broker>,
     log: Arc<LogStream>,
+    telemetry: Arc<Telemetry>,
     outputs: Outputs,
     processes: Mutex<Option<Arc<Processes>>>,
     /// The result of the last start for a snapshot, until an invocation takes it.
@@ -61,7 +63,9 @@ impl Lifecycle {
         broker: Arc<Broker>,
         log: Arc<LogStream>,
     ) -> Self {
-        let outputs = Outputs::new(Arc::clone(&log), settings.concurrency.is_some());
+        let telemetry = Arc::clone(broker.telemetry());
+        let is_shared = settings.concurrency.is_some();
+        let outputs = Outputs::new(Arc::clone(&log), Arc::clone(&telemetry), is_shared);
         let (processes, snapshot) = (Mutex::new(None), Mutex::new(None));
         let (is_stopping, is_stopped) = (watch::Sender::new(false), watch::Sender::new(false));
         Self {
@@ -70,6 +74,7 @@ impl Lifecycle {
             place,
             broker,
             log,
+            telemetry,
             outputs,
             processes,
             snapshot,
@@ -102,6 +107,7 @@ impl Lifecycle {
             let _ = timeout(LAST_WORDS, self.broker.hear_last_words()).await;
         }
         self.outputs.close();
+        self.telemetry.end();
     }
 
     /// Passes on what the processes have written so far; if they have ended, that is all. Returns

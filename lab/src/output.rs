@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::log::{LogStream, Route, Sink};
+use crate::telemetry::{Lines, Source, Telemetry};
 
 /// The pipes from the processes of one environment.
 ///
@@ -20,6 +21,7 @@ use crate::log::{LogStream, Route, Sink};
 #[derive(Debug)]
 pub(crate) struct Outputs {
     log: Arc<LogStream>,
+    telemetry: Arc<Telemetry>,
     /// Whether the function has several invocations at once, and may be writing a line for one when
     /// another ends.
     is_shared: bool,
@@ -32,6 +34,15 @@ pub(crate) enum Writer {
     Function,
     /// The external extension of this name.
     Extension(Arc<str>),
+}
+
+impl Writer {
+    fn source(&self) -> Source {
+        match self {
+            Self::Function => Source::Function,
+            Self::Extension(_) => Source::Extension,
+        }
+    }
 }
 
 /// A pipe that is being read, until every write end is closed.
@@ -47,6 +58,7 @@ struct Pipe {
     writer: Writer,
     end: Receiver,
     log: Arc<LogStream>,
+    telemetry: Arc<Telemetry>,
     sink: Option<Sink>,
     /// Locked while bytes are read and passed on, which keeps their order.
     state: Mutex<State>,
@@ -60,6 +72,8 @@ struct State {
     unfinished: Vec<u8>,
     /// When that is passed on all the same.
     due: Option<Instant>,
+    /// The lines for telemetry, which are always whole.
+    lines: Lines,
 }
 
 /// How long the rest of a line may take before its beginning, such as a prompt, is passed on.
@@ -72,8 +86,8 @@ const READ: usize = 16 * 1024;
 const LONG: usize = 64 * 1024;
 
 impl Outputs {
-    pub(crate) fn new(log: Arc<LogStream>, is_shared: bool) -> Self {
-        Self { log, is_shared, pipes: Mutex::default() }
+    pub(crate) fn new(log: Arc<LogStream>, telemetry: Arc<Telemetry>, is_shared: bool) -> Self {
+        Self { log, telemetry, is_shared, pipes: Mutex::default() }
     }
 
     /// Gives the command pipes as its standard output and standard error, and begins to read them.
@@ -111,8 +125,9 @@ impl Outputs {
     fn open(&self, writer: &Writer, sink: Option<Sink>) -> io::Result<(Reading, PipeWriter)> {
         let (end, write_end) = io::pipe()?;
         let end = Receiver::from_owned_fd(OwnedFd::from(end))?;
-        let (log, writer, state) = (Arc::clone(&self.log), writer.clone(), Mutex::default());
-        let pipe = Arc::new(Pipe { writer, end, log, sink, state });
+        let (log, telemetry) = (Arc::clone(&self.log), Arc::clone(&self.telemetry));
+        let (writer, state) = (writer.clone(), Mutex::default());
+        let pipe = Arc::new(Pipe { writer, end, log, telemetry, sink, state });
         let task = tokio::spawn(Arc::clone(&pipe).read_all());
         Ok((Reading { pipe, task }, write_end))
     }
@@ -127,12 +142,12 @@ impl Outputs {
     /// This does not wait, so [`room`](Self::room) should be awaited afterwards.
     pub(crate) fn drain(&self) -> bool {
         let mut has_written = false;
-        if self.log.is_heard() {
+        if self.log.is_heard() || self.telemetry.hears_output() {
             for Reading { pipe, .. } in &*self.lock() {
                 has_written |= pipe.drain();
                 // Others may be in the middle of a line.
                 if !self.is_shared && pipe.writer == Writer::Function {
-                    pipe.pass_unfinished();
+                    pipe.end_line();
                 }
             }
         }
@@ -162,7 +177,7 @@ impl Outputs {
         let closed: Vec<_> = self.lock().extract_if(.., |it| is_meant(&it.pipe.writer)).collect();
         for Reading { pipe, task } in closed {
             pipe.drain();
-            pipe.pass_unfinished();
+            pipe.end_line();
             task.abort();
         }
     }
@@ -183,7 +198,7 @@ impl Pipe {
                 readable = self.end.readable() => {
                     match readable.and_then(|()| self.read_some(|to| self.end.try_read(to))) {
                         Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                        Ok(0) | Err(_) => return self.pass_unfinished(),
+                        Ok(0) | Err(_) => return self.end_line(),
                         // Others wait for this thread, too.
                         Ok(_) => tokio::task::yield_now().await,
                     }
@@ -221,11 +236,14 @@ impl Pipe {
     /// at the end.
     fn read_some(&self, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
         let mut state = self.lock();
-        let State { buffer, unfinished, due } = &mut *state;
+        let State { buffer, unfinished, due, lines } = &mut *state;
         buffer.resize(READ, 0);
         let count = read(buffer)?;
         let new = &buffer[..count];
         self.log.hear(new);
+        if self.telemetry.hears_output() {
+            lines.take(new, |line| self.telemetry.output(self.writer.source(), line));
+        }
         let Some(sink) = &self.sink else { return Ok(count) };
         let end = match new.iter().rposition(|byte| *byte == b'\n') {
             Some(at) => at + 1,
@@ -244,6 +262,12 @@ impl Pipe {
             due.get_or_insert_with(|| Instant::now() + MOMENT);
         }
         Ok(count)
+    }
+
+    /// Passes on what has been read of a line, which counts as a whole one for telemetry.
+    fn end_line(&self) {
+        self.lock().lines.end(|line| self.telemetry.output(self.writer.source(), line));
+        self.pass_unfinished();
     }
 
     /// Passes on what has been read of a line.

@@ -1,4 +1,5 @@
-//! The refusals of the Runtime API and of the Extensions API. All their texts are here.
+//! The refusals of the Runtime API, the Extensions API, and the Telemetry and Logs APIs. All their
+//! texts are here, but for those of invalid documents.
 
 use hyper::StatusCode;
 use uuid::Uuid;
@@ -6,6 +7,7 @@ use uuid::Uuid;
 use crate::event::MAX_PAYLOAD;
 use crate::go_json::quoted;
 use crate::machine::Forbidden;
+use crate::telemetry::Api;
 
 /// An error reply of the Runtime API.
 ///
@@ -163,6 +165,63 @@ impl ExtensionRefusal {
             Self::Internal => ("InternalServerError", "Internal Server Error".into()),
         };
         document(error_type, &message)
+    }
+}
+
+/// An error reply to a subscription to telemetry or logs.
+///
+/// Source: Lambda Developer Guide, "Lambda Telemetry API reference" and "Using the Lambda Logs
+/// API"; emulator, `rapi/handler/runtimelogs.go` and
+/// `lambda-managed-instances/aws-lambda-rie/internal/telemetry/subscription_api.go`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SubscriptionRefusal {
+    /// The extension is not known.
+    Extension(ExtensionRefusal),
+    /// The document is not valid, for this reason.
+    Invalid { api: Api, reason: String },
+    /// Init is over.
+    Closed { api: Api, is_managed: bool },
+    /// There is no telemetry.
+    NotSupported(Api),
+    /// The body was cut off, or the extension has subscribed already.
+    Internal,
+}
+
+impl From<ExtensionRefusal> for SubscriptionRefusal {
+    fn from(refusal: ExtensionRefusal) -> Self {
+        Self::Extension(refusal)
+    }
+}
+
+impl SubscriptionRefusal {
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Extension(refusal) => refusal.status(),
+            Self::Invalid { .. } => StatusCode::BAD_REQUEST,
+            Self::Closed { .. } => StatusCode::FORBIDDEN,
+            Self::NotSupported(_) => StatusCode::ACCEPTED,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The error document. The two servers of the emulator have different texts after init.
+    pub(crate) fn document(&self) -> String {
+        match self {
+            Self::Extension(refusal) => refusal.document(),
+            Self::Invalid { api: Api::Telemetry, reason } => document("ValidationError", reason),
+            Self::Invalid { api: Api::Logs, reason } => document("Logs.ValidationError", reason),
+            Self::Closed { api, is_managed } => {
+                let name = api.name();
+                let end = if *is_managed { "" } else { " already" };
+                let message = format!("{name} API subscription is closed{end}");
+                document(&format!("{name}.SubscriptionClosed"), &message)
+            }
+            Self::NotSupported(api) => {
+                let name = api.name();
+                document(&format!("{name}.NotSupported"), &format!("{name} API is not supported"))
+            }
+            Self::Internal => document("InternalServerError", "Internal Server Error"),
+        }
     }
 }
 

@@ -25,7 +25,8 @@ use crate::presence::{Connections, Presence, Waiter, is_closed};
 use crate::refusal::{self, Refusal};
 use crate::report::{error, reported, start_error};
 use crate::settings::Settings;
-use crate::telemetry_api::Subscription;
+use crate::telemetry::Api;
+use crate::telemetry_api;
 
 /// The largest answer that is streamed: 200 MiB.
 ///
@@ -204,8 +205,8 @@ async fn handle(
     if path.starts_with(extensions_api::PATH) {
         return extensions_api::handle(request, &broker, &settings, &connection).await;
     }
-    if let Some(subscription) = Subscription::of(&path, &settings) {
-        return subscription.handle(request, &broker, &settings).await;
+    if let Some(api) = Api::of(&path, &settings) {
+        return telemetry_api::handle(api, request, &broker, &settings).await;
     }
     let route = Route::of(&path).filter(|it| settings.snapstart.is_some() || !it.is_of_snapstart());
     let Some(route) = route else { return http::not_found() };
@@ -329,6 +330,9 @@ async fn buffered(
 ) -> Result<(), Refusal> {
     let (answer, result) = match collect(body, MAX_PAYLOAD).await {
         Collected::Whole { body, trailers } => {
+            if let Some(invocation) = broker.invocation(id) {
+                invocation.produces(body.len());
+            }
             match trailers.and_then(|trailers| reported(id, &trailers)) {
                 Some(failure) => (Err(failure), Ok(())),
                 None => {
@@ -360,11 +364,12 @@ async fn streamed(
     let request_id = id.to_owned();
     let body_of_answer = AnswerBody::Stream(pieces);
     let mut given_up = broker.stream(Answered { request_id, content_type, body: body_of_answer });
+    let invocation = broker.invocation(id);
     let (mut last, result) = tokio::select! {
         // Polled first: if the invocation was given up, that is why the connection ends.
         biased;
         Ok(failure) = &mut given_up => (Piece::Failed(failure), Err(Refusal::Truncated)),
-        passed_on = pass_on(id, body, &sender) => {
+        passed_on = pass_on(id, invocation.as_deref(), body, &sender) => {
             if passed_on.1 == Err(Refusal::Truncated) {
                 broker.await_reason(id, visit).await;
             }
@@ -373,6 +378,9 @@ async fn streamed(
     };
     if let Ok(failure) = given_up.try_recv() {
         last = Piece::Failed(failure);
+    }
+    if let (Piece::Failed(failure), Some(invocation)) = (&last, &invocation) {
+        invocation.reports(failure);
     }
     broker.finish(id);
     // On its own task, so that a slow caller does not block the runtime. Fails if the caller has
@@ -385,6 +393,7 @@ async fn streamed(
 /// result for the runtime.
 async fn pass_on(
     id: &str,
+    invocation: Option<&Invocation>,
     body: &mut Incoming,
     sender: &mpsc::Sender<Piece>,
 ) -> (Piece, Result<(), Refusal>) {
@@ -396,6 +405,9 @@ async fn pass_on(
         match frame.into_data() {
             Ok(data) => {
                 length += data.len();
+                if let Some(invocation) = invocation {
+                    invocation.produces(data.len());
+                }
                 if length > MAX_STREAM {
                     return (Piece::Failed(too_large(id, MAX_STREAM)), Err(Refusal::TooLarge));
                 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::log::{Log, LogFormat, LogLevel};
+use crate::log::{Log, LogFormat, LogLevel, VERSION};
 use crate::place::Launch;
 use crate::region;
 
@@ -59,6 +59,8 @@ pub(crate) struct Settings {
     pub(crate) concurrency: Option<usize>,
     pub(crate) log_level: Option<LogLevel>,
     pub(crate) log_format: Option<LogFormat>,
+    /// Whether extensions may subscribe to telemetry and logs.
+    pub(crate) has_telemetry: bool,
     pub(crate) output: Output,
     pub(crate) log: Log,
 }
@@ -128,6 +130,28 @@ impl Settings {
     /// The names of the external extensions: those of their files.
     pub(crate) fn extension_names(&self) -> Vec<String> {
         self.extensions.iter().map(|file| extension_name(file)).collect()
+    }
+
+    /// What kind of environment it is.
+    ///
+    /// Source: Lambda Developer Guide, "Using Lambda environment variables".
+    pub(crate) fn initialization_type(&self) -> &'static str {
+        match (self.concurrency, self.snapstart) {
+            (None, None) => "on-demand",
+            (None, Some(_)) => "snap-start",
+            (Some(_), _) => "lambda-managed-instances",
+        }
+    }
+
+    /// The name of the log stream. A snapshot has none, as it is restored many times, with a log
+    /// stream each.
+    pub(crate) fn log_stream(&self) -> Option<&'static str> {
+        self.snapstart.is_none().then_some(VERSION)
+    }
+
+    /// Whether the function logs JSON, as the functions of managed instances always do.
+    pub(crate) fn logs_json(&self) -> bool {
+        self.concurrency.is_some() || self.log_format == Some(LogFormat::Json)
     }
 
     /// The `PATH` of the function, if it is not the one of this program.

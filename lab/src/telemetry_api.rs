@@ -1,24 +1,18 @@
-//! The Telemetry API and the Logs API, which the lab does not have: subscriptions are answered as
-//! by AWS's emulator, so that an extension which subscribes goes on without them.
+//! The Telemetry API and the Logs API, with which extensions subscribe to telemetry.
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 
 use crate::broker::Broker;
+use crate::event::MAX_PAYLOAD;
 use crate::extensions_api::identifier;
-use crate::http::{self, Answering};
-use crate::refusal::{ExtensionRefusal, document};
+use crate::http::{self, Answering, Collected, collect};
+use crate::refusal::{ExtensionRefusal, SubscriptionRefusal};
 use crate::settings::Settings;
+use crate::telemetry::Api;
 
-/// What an extension may subscribe to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Subscription {
-    Telemetry,
-    Logs,
-}
-
-impl Subscription {
-    /// What a request for this path subscribes to. Managed instances have no Logs API.
+impl Api {
+    /// The API that a request for this path is made to. Managed instances have no Logs API.
     ///
     /// Source: Lambda Developer Guide, "Lambda Telemetry API reference" and "Using the Lambda Logs
     /// API"; emulator, `rapi/router.go`.
@@ -29,39 +23,54 @@ impl Subscription {
             _ => None,
         }
     }
+}
 
-    /// Handles a request.
-    ///
-    /// On demand the emulator checks neither the identifier nor the body. For managed instances it
-    /// has the Telemetry API, and checks the identifier first.
-    ///
-    /// Source: emulator, `rapi/handler/runtimelogs_stub.go`;
-    /// `lambda-managed-instances/rapi/handler/runtimelogs.go`.
-    pub(crate) async fn handle(
-        self,
-        request: Request<Incoming>,
-        broker: &Broker,
-        settings: &Settings,
-    ) -> Response<Answering> {
-        if request.method() != Method::PUT {
-            return http::method_not_allowed(&Method::PUT);
-        }
-        let (head, mut body) = request.into_parts();
+/// Handles a subscription.
+pub(crate) async fn handle(
+    api: Api,
+    request: Request<Incoming>,
+    broker: &Broker,
+    settings: &Settings,
+) -> Response<Answering> {
+    if request.method() != Method::PUT {
+        return http::method_not_allowed(&Method::PUT);
+    }
+    match subscribe(api, request, broker, settings).await {
+        Ok(()) => http::json(StatusCode::OK, "\"OK\""),
+        Err(refusal) => http::json(refusal.status(), refusal.document()),
+    }
+}
+
+/// Without telemetry, the on-demand emulator checks neither the identifier nor the body. Otherwise
+/// the identifier is checked first.
+///
+/// Source: emulator, `rapi/handler/runtimelogs.go` and `rapi/handler/runtimelogs_stub.go`;
+/// `lambda-managed-instances/rapi/handler/runtimelogs.go`.
+async fn subscribe(
+    api: Api,
+    request: Request<Incoming>,
+    broker: &Broker,
+    settings: &Settings,
+) -> Result<(), SubscriptionRefusal> {
+    let (head, mut body) = request.into_parts();
+    if !settings.has_telemetry && settings.concurrency.is_none() {
         http::drain(&mut body).await;
-        let known = match settings.concurrency {
-            None => Ok(()),
-            Some(_) => identifier(&head.headers).and_then(|id| match broker.has_extension(id) {
-                true => Ok(()),
-                false => Err(ExtensionRefusal::UnknownExtension(id)),
-            }),
-        };
-        if let Err(refusal) = known {
-            return http::json(refusal.status(), refusal.document());
+        return Err(SubscriptionRefusal::NotSupported(api));
+    }
+    let known = identifier(&head.headers).and_then(|id| match broker.extension_name(id) {
+        Some(name) => Ok((id, name)),
+        None => Err(ExtensionRefusal::UnknownExtension(id)),
+    });
+    let (id, name) = match known {
+        Ok(known) if settings.has_telemetry => known,
+        refused => {
+            http::drain(&mut body).await;
+            refused?;
+            return Err(SubscriptionRefusal::NotSupported(api));
         }
-        let document = match self {
-            Self::Telemetry => document("Telemetry.NotSupported", "Telemetry API is not supported"),
-            Self::Logs => document("Logs.NotSupported", "Logs API is not supported"),
-        };
-        http::json(StatusCode::ACCEPTED, document)
+    };
+    match collect(&mut body, MAX_PAYLOAD).await {
+        Collected::Whole { body, .. } => broker.telemetry().subscribe(id, &name, api, &body).await,
+        Collected::TooLong(_) | Collected::CutOff => Err(SubscriptionRefusal::Internal),
     }
 }

@@ -57,30 +57,24 @@ impl Settings {
         set("LAMBDA_TASK_ROOT", launch.task_root.as_os_str());
         set("LAMBDA_RUNTIME_DIR", launch.runtime_folder.as_os_str());
         set(TEMPORARY, launch.temporary.as_os_str());
-        let initialization_type = match (self.concurrency, self.snapstart) {
-            (None, None) => "on-demand",
-            (None, Some(_)) => "snap-start",
-            (Some(most), _) => {
-                set("AWS_LAMBDA_MAX_CONCURRENCY", most.to_string().as_ref());
-                set("AWS_LAMBDA_LOG_FORMAT", LogFormat::Json.as_str().as_ref());
-                "lambda-managed-instances"
-            }
-        };
+        if let Some(most) = self.concurrency {
+            set("AWS_LAMBDA_MAX_CONCURRENCY", most.to_string().as_ref());
+            set("AWS_LAMBDA_LOG_FORMAT", LogFormat::Json.as_str().as_ref());
+        }
         if let Some(format) = self.log_format {
             set("AWS_LAMBDA_LOG_FORMAT", format.as_str().as_ref());
         }
         if let Some(level) = self.log_level {
             set("AWS_LAMBDA_LOG_LEVEL", level.as_str().as_ref());
         }
-        if self.snapstart.is_none() {
-            // A snapshot is restored many times, with a log stream each.
+        if let Some(stream) = self.log_stream() {
             set("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{}", self.name).as_ref());
-            set("AWS_LAMBDA_LOG_STREAM_NAME", VERSION.as_ref());
+            set("AWS_LAMBDA_LOG_STREAM_NAME", stream.as_ref());
         }
         set("AWS_LAMBDA_FUNCTION_NAME", self.name.as_ref());
         set("AWS_LAMBDA_FUNCTION_VERSION", VERSION.as_ref());
         set("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", self.memory.to_string().as_ref());
-        set("AWS_LAMBDA_INITIALIZATION_TYPE", initialization_type.as_ref());
+        set("AWS_LAMBDA_INITIALIZATION_TYPE", self.initialization_type().as_ref());
         set("TZ", ":UTC".as_ref());
         set("_HANDLER", self.handler.as_ref());
         variables.extend(self.variables.iter().cloned());

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::invocation::Invocation;
 use crate::lifecycle::Reason;
 use crate::refusal::{ExtensionRefusal, MAX_EXTENSIONS};
+use crate::telemetry::Platform;
 
 /// The extensions of one start of an environment.
 #[derive(Debug)]
@@ -254,8 +255,40 @@ impl Extensions {
     }
 
     /// Whether an extension with this id is registered.
-    pub(crate) fn has(&self, id: Uuid) -> bool {
-        self.all.iter().any(|it| it.id == id)
+    #[cfg(test)]
+    fn has(&self, id: Uuid) -> bool {
+        self.name(id).is_some()
+    }
+
+    /// The name of the extension with this id.
+    pub(crate) fn name(&self, id: Uuid) -> Option<String> {
+        self.all.iter().find(|it| it.id == id).map(|it| it.name.clone())
+    }
+
+    /// Whether an extension gets invocations.
+    pub(crate) fn are_any_invoked(&self) -> bool {
+        self.all.iter().any(|it| it.events.invoke)
+    }
+
+    /// What telemetry says of each at the end of init.
+    ///
+    /// Source: emulator, `rapid/handlers.go`, `logAgentsInitStatus`.
+    pub(crate) fn events(&self) -> impl Iterator<Item = Platform> {
+        self.all.iter().map(|extension| {
+            let Events { invoke, shutdown } = extension.events;
+            let events = [(invoke, "INVOKE"), (shutdown, "SHUTDOWN")];
+            let error_type = match extension.state {
+                State::InitError => Some("Extension.InitError".to_owned()),
+                State::ExitError => Some("Extension.ExitError".to_owned()),
+                _ => None,
+            };
+            Platform::Extension {
+                name: extension.name.clone(),
+                state: extension.state.name(),
+                events: events.into_iter().filter(|it| it.0).map(|it| it.1).collect(),
+                error_type,
+            }
+        })
     }
 
     /// Whether this is the id of an external extension.

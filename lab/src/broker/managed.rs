@@ -102,7 +102,7 @@ impl Rules for Managed {
         while let Some(id) = self.waiting.pop_front() {
             if let Some(in_flight) = self.in_flight.get_mut(&id) {
                 in_flight.is_taken = true;
-                return Some(in_flight.deliver());
+                return Some(in_flight.deliver(self.start.progress.telemetry()));
             }
         }
         None
@@ -189,10 +189,11 @@ impl Rules for Managed {
 mod tests {
     use super::*;
     use crate::broker::Extensions;
+    use crate::broker::progress::Progress;
 
     #[test]
     fn ten_thousand_may_ask_and_the_next_is_refused_until_one_leaves() {
-        let mut rules = Managed::new(Start::new(Extensions::new([].into())));
+        let mut rules = Managed::new(Start::new(Extensions::new([].into()), Progress::untold()));
         for _ in 0..MAX_IDLE {
             rules.ask().unwrap();
         }

@@ -3,6 +3,7 @@
 mod extensions;
 mod managed;
 mod on_demand;
+mod progress;
 mod start;
 mod visits;
 
@@ -10,7 +11,7 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::timeout;
@@ -20,10 +21,12 @@ use crate::answer::{Answered, FailureKind, FunctionFailure, UNKNOWN};
 use crate::invocation::Invocation;
 use crate::machine::Call;
 use crate::refusal::{ExtensionRefusal, Refusal};
+use crate::telemetry::{Phase, Telemetry};
 
 use extensions::Extensions;
 use managed::Managed;
 use on_demand::OnDemand;
+use progress::Progress;
 use start::Start;
 use visits::Visits;
 
@@ -38,6 +41,7 @@ pub(crate) use visits::Visit;
 #[derive(Debug)]
 pub(crate) struct Broker {
     rules: Mutex<Box<dyn Rules>>,
+    telemetry: Arc<Telemetry>,
     /// Wakes the open `next`s of the runtime.
     asked: Notify,
     /// Wakes tasks that wait for any other change.
@@ -146,25 +150,37 @@ const EXIT: Duration = Duration::from_millis(500);
 impl Broker {
     /// For one invocation at a time. An external runtime may connect at any time. `extensions` are
     /// the names of the external ones.
-    pub(crate) fn on_demand(is_external: bool, extensions: Vec<String>) -> Self {
-        let start = Start::new(Extensions::new(extensions.into()));
-        Self::new(Box::new(OnDemand::new(is_external, start)))
+    pub(crate) fn on_demand(
+        is_external: bool,
+        extensions: Vec<String>,
+        telemetry: Arc<Telemetry>,
+    ) -> Self {
+        let progress = Progress::new(Arc::clone(&telemetry));
+        let start = Start::new(Extensions::new(extensions.into()), progress);
+        Self::new(Box::new(OnDemand::new(is_external, start)), telemetry)
     }
 
     /// For managed instances: as many invocations as there are open `next`s.
-    pub(crate) fn managed(extensions: Vec<String>) -> Self {
-        let start = Start::new(Extensions::new(extensions.into()));
-        Self::new(Box::new(Managed::new(start)))
+    pub(crate) fn managed(extensions: Vec<String>, telemetry: Arc<Telemetry>) -> Self {
+        let progress = Progress::new(Arc::clone(&telemetry));
+        let start = Start::new(Extensions::new(extensions.into()), progress);
+        Self::new(Box::new(Managed::new(start)), telemetry)
     }
 
-    fn new(rules: Box<dyn Rules>) -> Self {
+    fn new(rules: Box<dyn Rules>, telemetry: Arc<Telemetry>) -> Self {
         Self {
             rules: Mutex::new(rules),
+            telemetry,
             asked: Notify::new(),
             changes: Notify::new(),
             cuts: watch::Sender::new(0),
             visits: Visits::new(),
         }
+    }
+
+    /// What the extensions are told about the environment.
+    pub(crate) fn telemetry(&self) -> &Arc<Telemetry> {
+        &self.telemetry
     }
 
     // What the environment does.
@@ -270,7 +286,12 @@ impl Broker {
 
     /// `register`: an internal extension, or one of the external ones that have been started.
     pub(crate) fn register(&self, name: &str, events: Events) -> Result<Uuid, ExtensionRefusal> {
-        let id = self.lock().start().extensions.register(name, events)?;
+        let id = {
+            let mut rules = self.lock();
+            let Start { extensions, progress, .. } = rules.start();
+            progress.begin_init(Phase::Init);
+            extensions.register(name, events)?
+        };
         self.changed();
         Ok(id)
     }
@@ -288,6 +309,7 @@ impl Broker {
                 return Err(ExtensionRefusal::Internal);
             }
             rules.start().extensions.ask(id)?;
+            rules.start().look();
             // An invocation may have waited for this extension only.
             rules.deliver();
             rules.start().number
@@ -308,11 +330,6 @@ impl Broker {
     /// Whether an extension of this name is registered.
     pub(crate) fn is_registered(&self, name: &str) -> bool {
         self.lock().start().extensions.has_name(name)
-    }
-
-    /// Whether an extension with this id is registered.
-    pub(crate) fn has_extension(&self, id: Uuid) -> bool {
-        self.lock().start().extensions.has(id)
     }
 
     /// Whether this is the id of an external extension.
@@ -336,7 +353,13 @@ impl Broker {
         request_id: &str,
         attempt_id: Option<&[u8]>,
     ) -> Result<(), Refusal> {
-        self.lock().begin(post, request_id, attempt_id)
+        let mut rules = self.lock();
+        rules.begin(post, request_id, attempt_id)?;
+        if let Some(in_flight) = rules.in_flight().get(request_id) {
+            // Fails for an error in the middle of a response, which has begun.
+            let _ = in_flight.invocation.answering.set(Instant::now());
+        }
+        Ok(())
     }
 
     /// The invocation with this id, while it is in flight.
@@ -359,7 +382,10 @@ impl Broker {
         let Some(in_flight) = rules.in_flight().get_mut(request_id) else { return };
         match answer {
             Ok(answer) => in_flight.tell(Ok(answer)),
-            Err(failure) => in_flight.fail(failure),
+            Err(failure) => {
+                in_flight.invocation.reports(&failure);
+                in_flight.fail(failure);
+            }
         }
     }
 
@@ -376,7 +402,12 @@ impl Broker {
 
     /// The runtime has answered, and may ask for the next invocation.
     pub(crate) fn finish(&self, request_id: &str) {
-        self.lock().finish(request_id);
+        let mut rules = self.lock();
+        if let Some(in_flight) = rules.in_flight().get(request_id) {
+            // Fails only if an error was reported in the middle of a response.
+            let _ = in_flight.invocation.answered.set(Instant::now());
+        }
+        rules.finish(request_id);
     }
 
     /// The runtime made a call after which it cannot continue until it is started again.
@@ -414,16 +445,19 @@ impl InFlight {
     }
 
     /// The event for the runtime.
-    fn deliver(&mut self) -> Arc<Invocation> {
+    fn deliver(&mut self, telemetry: &Telemetry) -> Arc<Invocation> {
         self.stage = Stage::Running;
         self.invocation.begin();
-        let _is_the_first_time = self.invocation.delivered.set(std::time::Instant::now());
+        let _is_the_first_time = self.invocation.delivered.set(Instant::now());
+        self.invocation.tell_start(telemetry);
         Arc::clone(&self.invocation)
     }
 
     /// The invocation is over, though its id may still be the current one.
     fn end(&mut self) {
         self.stage = Stage::Over;
+        // Fails if it was over before.
+        let _ = self.invocation.ended.set(Instant::now());
         self.invocation.over.send_replace(true);
     }
 

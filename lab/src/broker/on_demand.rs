@@ -51,7 +51,8 @@ impl Rules for OnDemand {
             && in_flight.stage != Stage::Over
             && self.start.takes_events()
         {
-            self.start.extensions.invoke(&in_flight.deliver());
+            let invocation = in_flight.deliver(self.start.progress.telemetry());
+            self.start.extensions.invoke(&invocation);
             self.start.state = State::Running;
         }
     }

@@ -2,16 +2,20 @@
 //! environment waits for.
 
 use std::pin::pin;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::extensions::{Extensions, Shutdown};
+use super::progress::Progress;
 use super::{Broker, Rules};
 use crate::answer::FunctionFailure;
 use crate::invocation::Invocation;
+use crate::log::Status;
 use crate::machine::{Call, State};
 use crate::refusal::Refusal;
+use crate::telemetry::Phase;
 
 /// One start of an environment, and its state since then.
 #[derive(Debug)]
@@ -20,6 +24,7 @@ pub(super) struct Start {
     /// Counts the starts.
     pub(super) number: u64,
     pub(super) extensions: Extensions,
+    pub(super) progress: Progress,
     /// The processes are being ended: there is no new invocation, but the one in flight may still
     /// be answered.
     is_ending: bool,
@@ -38,11 +43,12 @@ enum Ended {
 }
 
 impl Start {
-    pub(super) fn new(extensions: Extensions) -> Self {
+    pub(super) fn new(extensions: Extensions, progress: Progress) -> Self {
         Self {
             state: State::Started,
             number: 0,
             extensions,
+            progress,
             is_ending: false,
             ended: Ended::Nothing,
             failure: None,
@@ -51,7 +57,8 @@ impl Start {
 
     /// Replaces this start by the next one.
     pub(super) fn restart(&mut self) {
-        *self = Self { number: self.number + 1, ..Self::new(self.extensions.renewed()) };
+        let (extensions, progress) = (self.extensions.renewed(), self.progress.restart());
+        *self = Self { number: self.number + 1, ..Self::new(extensions, progress) };
     }
 
     /// Makes a call, if it is allowed now. Asking for an event closes registration.
@@ -62,9 +69,18 @@ impl Start {
                 return Err(Refusal::Internal);
             }
             self.extensions.close();
+            self.progress.runtime_asks();
         }
         self.state = state;
+        self.look();
         Ok(())
+    }
+
+    /// Ends init if the runtime and every extension have asked for an event.
+    pub(super) fn look(&mut self) {
+        if matches!(self.state, State::Ready | State::RestoreReady) && self.extensions.are_ready() {
+            self.progress.are_ready(&self.extensions);
+        }
     }
 
     /// Whether a call of the runtime, in the start with this number, may still wait.
@@ -199,6 +215,39 @@ impl Broker {
         .await
     }
 
+    /// Init begins.
+    pub(crate) fn begin_init(&self, phase: Phase) {
+        self.lock().start().progress.begin_init(phase);
+    }
+
+    /// The processes were started at this time.
+    pub(crate) fn has_started(&self, at: Instant) {
+        self.lock().start().progress.has_started(at);
+    }
+
+    /// Init or the restore has failed, unless it is over. Without a duration, it is the time until
+    /// now.
+    pub(crate) fn fail_start(&self, status: &Status, took: Option<Duration>) {
+        let mut rules = self.lock();
+        let Start { progress, extensions, .. } = rules.start();
+        progress.fail(status, took, extensions);
+    }
+
+    /// How long init or the restore took that ended last, if one did.
+    pub(crate) fn start_took(&self) -> Option<Duration> {
+        self.lock().start().progress.took()
+    }
+
+    /// Whether an extension gets invocations.
+    pub(crate) fn has_extensions_that_are_invoked(&self) -> bool {
+        self.lock().start().extensions.are_any_invoked()
+    }
+
+    /// The name of the extension with this id.
+    pub(crate) fn extension_name(&self, id: Uuid) -> Option<String> {
+        self.lock().start().extensions.name(id)
+    }
+
     /// The error that the runtime reported when it could not start, if it reported one.
     pub(crate) fn start_failure(&self) -> Option<FunctionFailure> {
         self.lock().start().failure.clone()
@@ -227,6 +276,18 @@ impl Broker {
             start => (start.state == State::Restoring).then_some(Ok(())),
         })
         .await
+    }
+
+    /// A restore begins. If the runtime does not wait for that, it is over immediately.
+    ///
+    /// Source: emulator, `rapid/handlers.go`, `handleRestore`.
+    pub(crate) fn begin_restore(&self) {
+        let mut rules = self.lock();
+        let Start { state, progress, .. } = rules.start();
+        progress.begin_restore();
+        if *state != State::RestoreReady {
+            progress.runtime_asks();
+        }
     }
 
     /// Restores the runtime, if it waits for that. Returns whether it does.

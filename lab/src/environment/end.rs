@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use super::Environment;
+use super::run::Run;
 use crate::answer::{FailureKind, FunctionFailure};
 use crate::invocation::Invocation;
 use crate::lifecycle::{Ended, Processes, Reason, StartFailure};
-use crate::log::Status;
+use crate::log::{Metrics, Status};
+use crate::telemetry::Platform;
 
 /// How an invocation ended.
 pub(super) enum End {
@@ -23,34 +25,54 @@ pub(super) enum End {
 
 impl Environment {
     /// Gives the caller a failure, if it has no answer yet, and ends the processes if necessary.
+    ///
+    /// Telemetry is told before, so that extensions get it with what is left of it.
     pub(super) async fn conclude(
         &self,
         end: End,
         invocation: &Invocation,
-        processes: Option<&Arc<Processes>>,
+        run: &mut Run,
+        metrics: &Metrics,
     ) -> Status {
         let id = invocation.request_id.as_str();
+        let processes = run.processes.clone();
+        let processes = processes.as_ref();
         match end {
-            End::Over => invocation.dead_end.get().cloned().map_or(Status::Success, Status::Error),
+            End::Over => {
+                let dead_end = invocation.dead_end.get().cloned();
+                let status = dead_end.map_or(Status::Success, Status::Error);
+                self.tell_end(invocation, run, &status, metrics);
+                status
+            }
             End::NoStart(StartFailure::Stopped) | End::Stopped => self.stopped().await,
-            End::NoStart(StartFailure::Failed(failure)) => self.fail(failure),
+            End::NoStart(StartFailure::Failed(failure)) => {
+                let status = self.log_end(&failure);
+                self.tell_end(invocation, run, &status, metrics);
+                self.broker.give_up(failure);
+                status
+            }
             End::Exit(ended) => {
                 self.hear_last_words(&ended, processes).await;
                 if self.life.is_stopping() {
                     return self.stopped().await;
                 }
                 let failure = self.life.failure(id, &ended);
-                if self.settings.extensions.is_empty() {
-                    return self.fail(failure);
-                }
                 let status = self.log_end(&failure);
-                self.end_with(failure, Reason::Failure, processes).await;
+                self.tell_end(invocation, run, &status, metrics);
+                if self.settings.extensions.is_empty() && !self.telemetry.has_subscribers() {
+                    self.broker.give_up(failure);
+                } else {
+                    self.end_with(failure, Reason::Failure, processes).await;
+                }
                 status
             }
             End::Timeout => {
                 let seconds = self.settings.timeout.as_secs_f64();
                 let reason = format!("Task timed out after {seconds:.2} seconds");
-                self.log.line(format_args!("RequestId: {id} {reason}"));
+                let line = format!("RequestId: {id} {reason}");
+                self.log.line(&line);
+                self.telemetry.platform(Platform::Fault(line));
+                self.tell_end(invocation, run, &Status::Timeout, metrics);
                 let failure = FunctionFailure::new(id, FailureKind::Timeout, reason);
                 let failure = failure.with_type("Sandbox.Timedout");
                 if self.settings.concurrency.is_some() {
@@ -67,10 +89,12 @@ impl Environment {
                     format!("RequestId: {id} Error: Restore timed out after {seconds:.2} seconds");
                 let error_type = "Runtime.RestoreHookUserTimeout";
                 self.log_failure(id, &reason, error_type);
+                let status = Status::Error(error_type.to_owned());
+                self.tell_end(invocation, run, &status, metrics);
                 let kind = FailureKind::Init;
                 let failure = FunctionFailure::of_service(id, kind, error_type, &reason);
                 self.end_with(failure, Reason::Timeout, processes).await;
-                Status::Error(error_type.to_owned())
+                status
             }
         }
     }
@@ -102,13 +126,6 @@ impl Environment {
         self.broker.give_up(failure);
     }
 
-    /// Logs a failure of the processes, and gives it to the caller unless it has an answer.
-    fn fail(&self, failure: FunctionFailure) -> Status {
-        let status = self.log_end(&failure);
-        self.broker.give_up(failure);
-        status
-    }
-
     /// Logs a failure of the processes.
     fn log_end(&self, failure: &FunctionFailure) -> Status {
         let error_type = failure.error_type().unwrap_or_default();
@@ -121,13 +138,17 @@ impl Environment {
     /// on a line of its own, if it cannot be taken for another line.
     fn log_failure(&self, id: &str, reason: &str, error_type: &str) {
         let request = format!("RequestId: {id} ");
-        match reason.strip_prefix(&request) {
-            Some(reason) => self.log.line(format_args!("{request}{reason}")),
-            None => self.log.line(format_args!("{request}Error: {reason}")),
-        }
+        let mut fault = match reason.strip_prefix(&request) {
+            Some(reason) => format!("{request}{reason}"),
+            None => format!("{request}Error: {reason}"),
+        };
+        self.log.line(&fault);
         if !error_type.is_empty() && !error_type.contains(char::is_whitespace) {
             self.log.line(error_type);
+            fault.push('\n');
+            fault.push_str(error_type);
         }
+        self.telemetry.platform(Platform::Fault(fault));
     }
 
     /// Waits until everything that a process sent before it ended has been read, unless other

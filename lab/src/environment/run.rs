@@ -10,6 +10,7 @@ use super::end::End;
 use crate::invocation::Invocation;
 use crate::lifecycle::{Ended, Processes, Reason, StartFailure};
 use crate::log::{InitReport, Status};
+use crate::telemetry::{Outcome, Phase as InitPhase};
 
 /// The processes and the times of an invocation in flight.
 pub(super) struct Run {
@@ -19,6 +20,12 @@ pub(super) struct Run {
     pub(super) since: Instant,
     pub(super) init: Option<Duration>,
     pub(super) restore: Option<Duration>,
+    /// The processes have written something that had to be passed on.
+    pub(super) has_written: bool,
+    /// Telemetry has been told that the runtime is done.
+    pub(super) is_runtime_done: bool,
+    /// When the extensions were done, too.
+    pub(super) settled: Option<Instant>,
 }
 
 /// The pauses between two looks at the memory of an invocation that takes its time: a tenth of what
@@ -35,10 +42,11 @@ pub(super) enum Phase {
 }
 
 impl Run {
-    /// The runtime has got the invocation.
-    fn enter_invoke(&mut self, invocation: &Invocation) {
+    /// The runtime has got the invocation, after an init or a restore that took this long, if there
+    /// was one.
+    fn enter_invoke(&mut self, invocation: &Invocation, took: Option<Duration>) {
         let delivered = invocation.delivered.get().copied().unwrap_or_else(Instant::now);
-        let took = Some(delivered - self.since);
+        let took = took.or(Some(delivered - self.since));
         match self.phase {
             Phase::Init => self.init = took,
             Phase::Restore => self.restore = took,
@@ -53,6 +61,7 @@ impl Environment {
     pub(super) async fn until_the_end(&self, invocation: &Invocation, run: &mut Run) -> End {
         let is_managed = self.settings.concurrency.is_some();
         let started = Instant::now();
+        let mut is_over = false;
         loop {
             let pause = (started.elapsed() / 10).clamp(SHORTEST_SAMPLING, LONGEST_SAMPLING);
             let limit = match run.phase {
@@ -69,10 +78,18 @@ impl Environment {
                 // Checked before the end of the invocation, so that the end of the phase is
                 // recorded.
                 () = self.broker.delivered(invocation), if run.phase != Phase::Invoke => {
-                    run.enter_invoke(invocation);
+                    run.enter_invoke(invocation, self.broker.start_took());
                     continue;
                 }
-                () = self.over(invocation, run.processes.as_deref()) => return End::Over,
+                () = invocation.over(), if !is_over => {
+                    is_over = true;
+                    self.end_runtime(invocation, run);
+                    continue;
+                }
+                () = self.settled(invocation, run.processes.as_deref()), if is_over => {
+                    run.settled = run.is_runtime_done.then(Instant::now);
+                    return End::Over;
+                }
                 () = self.life.stopped() => return End::Stopped,
                 ended = exited(run.processes.as_deref()) => return End::Exit(ended),
                 () = sleep(pause), if run.processes.is_some() => {
@@ -108,17 +125,30 @@ impl Environment {
             self.life.pass_output(processes);
         }
         self.log.line(InitReport { duration, status: &Status::Timeout });
+        self.broker.fail_start(&Status::Timeout, Some(duration));
         self.life.end(Reason::Timeout).await;
         self.broker.retry();
+        self.broker.begin_init(InitPhase::Invoke);
         invocation.begin();
         run.phase = Phase::Invoke;
         run.processes = Some(self.start(&invocation.request_id, run).await?);
         Ok(())
     }
 
-    /// Waits until the runtime and its extensions are done with the invocation.
-    async fn over(&self, invocation: &Invocation, processes: Option<&Processes>) {
-        invocation.over().await;
+    /// The runtime is done with the invocation, or will not ask again.
+    fn end_runtime(&self, invocation: &Invocation, run: &mut Run) {
+        if invocation.dead_end.get().is_some() || self.settings.concurrency.is_some() {
+            // Told with the end of the invocation.
+            return;
+        }
+        if let Some(processes) = &run.processes {
+            run.has_written |= self.life.pass_output(processes);
+        }
+        self.tell_runtime_done(invocation, run, Outcome::success());
+    }
+
+    /// Waits until the extensions are done with the invocation, too.
+    async fn settled(&self, invocation: &Invocation, processes: Option<&Processes>) {
         if let Some(processes) = processes {
             processes.started().await;
         }

@@ -97,6 +97,7 @@ impl Function {
                 concurrency: None,
                 log_level: None,
                 log_format: None,
+                has_telemetry: true,
                 output: Output::Stderr,
                 log: Log::discarded(),
             },
@@ -340,6 +341,16 @@ impl Function {
     #[must_use]
     pub fn log_format(mut self, format: LogFormat) -> Self {
         self.settings.log_format = Some(format);
+        self
+    }
+
+    /// Leaves out the Telemetry API and the Logs API.
+    ///
+    /// Subscriptions are answered with 202 and `Telemetry.NotSupported` or `Logs.NotSupported`, as
+    /// by AWS's emulator for on-demand functions, and nothing is delivered.
+    #[must_use]
+    pub fn without_telemetry(mut self) -> Self {
+        self.settings.has_telemetry = false;
         self
     }
 

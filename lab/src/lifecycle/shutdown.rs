@@ -36,19 +36,28 @@ impl Lifecycle {
     /// Source: emulator, `rapid/shutdown.go`.
     pub(super) async fn shut_down(&self, processes: &Processes, reason: Reason) {
         processes.end_start().await;
+        let limit = Limit { began: Instant::now(), whole: self.settings.shutdown_timeout() };
+        self.telemetry.thaw();
         if processes.have_ended() {
+            // A listener that is not in these processes.
+            self.flush_telemetry(limit).await;
             return self.name_those_that_had_ended(&processes.extensions(), reason);
         }
         self.broker.is_ending();
-        let limit = Limit { began: Instant::now(), whole: self.settings.shutdown_timeout() };
         let extensions = processes.extensions();
         // The runtime is continued by its signal.
         for extension in &extensions {
             extension.process.thaw();
         }
         if let Some(runtime) = processes.runtime().filter(|it| it.exit_status().is_none()) {
-            self.shut_down_runtime(&runtime, reason).await;
+            // What an internal extension is to get, it gets before its process ends.
+            let mut ending = std::pin::pin!(self.shut_down_runtime(&runtime, reason));
+            tokio::select! {
+                () = &mut ending => {}
+                () = self.telemetry.flush() => ending.await,
+            }
         }
+        self.flush_telemetry(limit).await;
         let has_ended = |it: &Arc<ExtensionProcess>| it.process.exit_status().is_some();
         let (ended, running): (Vec<_>, Vec<_>) = extensions.into_iter().partition(has_ended);
         self.name_those_that_had_ended(&ended, reason);
@@ -80,6 +89,14 @@ impl Lifecycle {
         self.outputs.close_of(&Writer::Function);
         let ended = ended_after(process, began.elapsed());
         self.log.line(format_args!("lambda-lab: shutdown ({reason}): {how}; {ended}{status}"));
+    }
+
+    /// Delivers what is left of telemetry before extensions are asked to end, within half of the
+    /// time that is left, as one may not listen any more.
+    ///
+    /// Source: emulator, `lambda-managed-instances/rapid/shutdown.go`, for the order.
+    async fn flush_telemetry(&self, limit: Limit) {
+        let _ = timeout(limit.left() / 2, self.telemetry.flush()).await;
     }
 
     /// Ends the external extensions, all at the same time.

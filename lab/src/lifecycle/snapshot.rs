@@ -8,7 +8,8 @@ use tokio::time::sleep;
 use super::{Lifecycle, Processes, Reason, Running, StartFailure};
 use crate::answer::{FailureKind, FunctionFailure};
 use crate::broker::Started;
-use crate::log::{InitReport, Status};
+use crate::log::{InitReport, Millis, Status};
+use crate::telemetry::Phase;
 
 /// The error type of an init that takes too long.
 const INIT_TIMEOUT: &str = "Sandbox.Timedout";
@@ -20,11 +21,14 @@ impl Lifecycle {
     pub(crate) async fn prepare_snapshot(self: &Arc<Self>) {
         let began = Instant::now();
         self.broker.start_anew();
+        self.broker.begin_init(Phase::SnapStart);
         let result = match self.start().await.1 {
             Err(_) if self.is_stopping() => Err(StartFailure::Stopped),
             Err(error) => {
+                let failure = error.failure("");
+                self.fail_start(&failure);
                 self.end(Reason::Failure).await;
-                Err(StartFailure::Failed(error.failure("")))
+                Err(StartFailure::Failed(failure))
             }
             Ok(processes) => self.await_snapshot(&processes, began).await,
         };
@@ -33,11 +37,8 @@ impl Lifecycle {
         match &result {
             Ok(()) | Err(StartFailure::Stopped) => {}
             Err(StartFailure::Failed(failure)) => {
-                let status = match failure.error_type().unwrap_or_default() {
-                    error_type if error_type == INIT_TIMEOUT => Status::Timeout,
-                    error_type => Status::Error(error_type),
-                };
-                log.line(InitReport { duration: began.elapsed(), status: &status });
+                let duration = self.broker.start_took().unwrap_or_else(|| began.elapsed());
+                log.line(InitReport { duration, status: &status(failure) });
                 log.line(format_args!("lambda-lab: cannot take a snapshot: {failure}"));
             }
         }
@@ -56,12 +57,14 @@ impl Lifecycle {
             started = self.broker.started() => match started {
                 Started::Ready => {
                     processes.started().await;
+                    self.telemetry.freeze();
                     processes.freeze();
                     self.broker.cut_connections();
                     self.outputs.drain();
-                    let millis = began.elapsed().as_secs_f64() * 1000.0;
+                    let took = self.broker.start_took().unwrap_or_else(|| began.elapsed());
                     self.log.line(format_args!(
-                        "lambda-lab: snapshot taken, Init Duration: {millis:.2} ms"
+                        "lambda-lab: snapshot taken, Init Duration: {} ms",
+                        Millis(took)
                     ));
                     if let Some(snapstart) = &self.settings.snapstart {
                         tokio::select! {
@@ -73,6 +76,8 @@ impl Lifecycle {
                 }
                 Started::Failed(failure) => {
                     self.await_exit(processes).await;
+                    self.outputs.drain();
+                    self.fail_start(&failure);
                     self.end(Reason::Failure).await;
                     failure
                 }
@@ -81,17 +86,28 @@ impl Lifecycle {
                 self.hear_last_words(&ended).await;
                 let reported = self.broker.start_failure();
                 let failure = reported.unwrap_or_else(|| self.failure("", &ended));
+                self.outputs.drain();
+                self.fail_start(&failure);
                 self.end(Reason::Failure).await;
                 failure
             }
             () = sleep(limit) => {
-                self.end(Reason::Timeout).await;
                 let seconds = limit.as_secs_f64();
                 let reason = format!("Init timed out after {seconds:.2} seconds");
-                FunctionFailure::of_service("", FailureKind::Init, INIT_TIMEOUT, &reason)
+                let kind = FailureKind::Init;
+                let failure = FunctionFailure::of_service("", kind, INIT_TIMEOUT, &reason);
+                self.outputs.drain();
+                self.fail_start(&failure);
+                self.end(Reason::Timeout).await;
+                failure
             }
         };
         Err(StartFailure::Failed(failure))
+    }
+
+    /// Tells telemetry of a start that failed.
+    fn fail_start(&self, failure: &FunctionFailure) {
+        self.broker.fail_start(&status(failure), None);
     }
 
     /// Takes the result of the start for a snapshot, if there is one.
@@ -102,6 +118,7 @@ impl Lifecycle {
     /// Stops the processes between two invocations.
     pub(crate) fn freeze(&self) {
         if let Running::Here(processes) = self.running() {
+            self.telemetry.freeze();
             processes.freeze();
         }
     }
@@ -109,6 +126,7 @@ impl Lifecycle {
     /// Continues the processes for an invocation.
     pub(crate) fn thaw(&self, processes: &Processes) {
         let Some(frozen) = processes.thaw() else { return };
+        self.telemetry.thaw();
         let millis = frozen.as_secs_f64() * 1000.0;
         let pretended = self.settings.freeze.unwrap_or_default();
         self.clock.advance(pretended);
@@ -127,6 +145,15 @@ impl Lifecycle {
     pub(crate) fn restore(&self, processes: &Processes) -> bool {
         let is_restored = self.broker.restore();
         processes.thaw();
+        self.telemetry.thaw();
         is_restored
+    }
+}
+
+/// How a start ended that failed like this.
+fn status(failure: &FunctionFailure) -> Status {
+    match failure.error_type().unwrap_or_default() {
+        error_type if error_type == INIT_TIMEOUT => Status::Timeout,
+        error_type => Status::Error(error_type),
     }
 }

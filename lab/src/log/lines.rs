@@ -14,6 +14,13 @@ pub(crate) struct Report<'a> {
     pub(crate) request_id: &'a str,
     /// The fields of a sampled trace.
     pub(crate) trace: Option<String>,
+    pub(crate) metrics: Metrics,
+    pub(crate) status: Status,
+}
+
+/// The numbers of an invocation, as REPORT and telemetry have them.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
     /// From the event to the runtime's following `next`.
     pub(crate) duration: Duration,
     /// From the start of the process to its first `next`, if it was started for this invocation.
@@ -23,8 +30,11 @@ pub(crate) struct Report<'a> {
     /// The configured size, in MB as Lambda has it, that is, MiB.
     pub(crate) memory: u32,
     pub(crate) memory_used: Option<u64>,
-    pub(crate) status: Status,
 }
+
+/// A duration in milliseconds, with two digits after the point.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Millis(pub(crate) Duration);
 
 /// The INIT_REPORT line of a failed init.
 #[derive(Debug)]
@@ -45,22 +55,22 @@ pub(crate) enum Status {
 /// Source: Lambda Developer Guide, "Working with Lambda function logs".
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let billed = millis(self.duration + self.init.unwrap_or_default()).ceil();
+        let Metrics { duration, init, restore, memory, memory_used } = &self.metrics;
         write!(
             f,
-            "REPORT RequestId: {}\tDuration: {:.2} ms\tBilled Duration: {billed} ms\tMemory Size: {} MB\t",
+            "REPORT RequestId: {}\tDuration: {} ms\tBilled Duration: {} ms\tMemory Size: {memory} MB\t",
             Plain(self.request_id),
-            millis(self.duration),
-            self.memory
+            Millis(*duration),
+            self.metrics.billed_millis(),
         )?;
-        if let Some(used) = self.memory_used {
+        if let Some(used) = memory_used {
             write!(f, "Max Memory Used: {used} MB\t")?;
         }
-        if let Some(init) = self.init {
-            write!(f, "Init Duration: {:.2} ms\t", millis(init))?;
+        if let Some(init) = init {
+            write!(f, "Init Duration: {} ms\t", Millis(*init))?;
         }
-        if let Some(restore) = self.restore {
-            write!(f, "Restore Duration: {:.2} ms\t", millis(restore))?;
+        if let Some(restore) = restore {
+            write!(f, "Restore Duration: {} ms\t", Millis(*restore))?;
         }
         write!(f, "{}", self.status)?;
         f.write_str(self.trace.as_deref().unwrap_or_default())
@@ -69,8 +79,8 @@ impl fmt::Display for Report<'_> {
 
 impl fmt::Display for InitReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = millis(self.duration);
-        write!(f, "INIT_REPORT Init Duration: {millis:.2} ms\tPhase: init\t{}", self.status)
+        let millis = Millis(self.duration);
+        write!(f, "INIT_REPORT Init Duration: {millis} ms\tPhase: init\t{}", self.status)
     }
 }
 
@@ -86,8 +96,18 @@ impl fmt::Display for Status {
     }
 }
 
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
+impl Metrics {
+    /// The billed duration: that of the invocation, and of init, in whole milliseconds.
+    pub(crate) fn billed_millis(&self) -> u128 {
+        let billed = self.duration + self.init.unwrap_or_default();
+        billed.as_nanos().div_ceil(1_000_000)
+    }
+}
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2}", self.0.as_secs_f64() * 1000.0)
+    }
 }
 
 #[cfg(test)]
@@ -99,11 +119,13 @@ mod tests {
         let mut report = Report {
             request_id: "id",
             trace: None,
-            duration: Duration::from_micros(1234),
-            init: None,
-            restore: None,
-            memory: 128,
-            memory_used: Some(7),
+            metrics: Metrics {
+                duration: Duration::from_micros(1234),
+                init: None,
+                restore: None,
+                memory: 128,
+                memory_used: Some(7),
+            },
             status: Status::Success,
         };
         assert_eq!(
@@ -111,8 +133,8 @@ mod tests {
             "REPORT RequestId: id\tDuration: 1.23 ms\tBilled Duration: 2 ms\tMemory Size: 128 MB\t\
              Max Memory Used: 7 MB\t"
         );
-        report.init = Some(Duration::from_millis(10));
-        report.memory_used = None;
+        report.metrics.init = Some(Duration::from_millis(10));
+        report.metrics.memory_used = None;
         report.status = Status::Error("Runtime.ExitError".into());
         report.trace = Some("XRAY TraceId: 1\t".into());
         assert_eq!(
@@ -121,8 +143,8 @@ mod tests {
              Init Duration: 10.00 ms\tStatus: error\tError Type: Runtime.ExitError\tXRAY TraceId: \
              1\t"
         );
-        let restore = Some(Duration::from_millis(20));
-        let report = Report { restore, init: None, status: Status::Timeout, ..report };
+        report.metrics.restore = Some(Duration::from_millis(20));
+        report.status = Status::Timeout;
         assert!(
             report.to_string().contains("\tRestore Duration: 20.00 ms\tStatus: timeout\t"),
             "{report}"

@@ -25,7 +25,8 @@ use plain::Line;
 use queue::{Destination, Queue};
 
 pub use level::{LogFormat, LogLevel};
-pub(crate) use lines::{InitReport, Report, Status, VERSION};
+pub(crate) use lines::{InitReport, Metrics, Millis, Report, Status, VERSION};
+pub(crate) use plain::Plain;
 pub(crate) use queue::Sink;
 pub(crate) use stream::LogStream;
 pub(crate) use tail::{LOG_RESULT, log_result};

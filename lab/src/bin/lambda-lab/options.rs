@@ -12,6 +12,7 @@ use crate::{hints, numbers};
 
 /// What describes the function and the Lambda that it runs on.
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option without a value")]
 pub(crate) struct Options {
     /// An environment variable for the function; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = variable, help_heading = FUNCTION)]
@@ -92,6 +93,11 @@ pub(crate) struct Options {
     /// The format in which the function logs: JSON or Text [default with --concurrency: JSON]
     #[arg(long, value_name = "FORMAT", value_parser = log_format, help_heading = FUNCTION)]
     log_format: Option<LogFormat>,
+    /// Answer subscriptions to telemetry and logs as AWS's emulator does, and deliver nothing
+    ///
+    /// Extensions get 202 with Telemetry.NotSupported or Logs.NotSupported, and go on without.
+    #[arg(long, help_heading = FUNCTION)]
+    no_telemetry: bool,
 }
 
 const FUNCTION: &str = "Function";
@@ -133,6 +139,7 @@ impl Options {
             Some(format) => function.log_format(format),
             None => function,
         };
+        let function = if self.no_telemetry { function.without_telemetry() } else { function };
         let function = if self.snapstart { function.snapstart() } else { function };
         let function = if self.freeze { function.freeze() } else { function };
         let function = if self.clean_env { function.clean_env() } else { function };

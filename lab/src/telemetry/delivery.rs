@@ -1,0 +1,207 @@
+//! The task that delivers the records of one subscription.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio::time::sleep_until;
+
+use super::buffer::{Batch, Buffer, Limits};
+use super::event::of_losses;
+use super::outlet::Outlet;
+use super::pace::Pace;
+use crate::clock::Clock;
+use crate::log::{LogStream, Plain};
+
+/// The delivery to one subscriber. It ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// The name of the extension.
+    name: String,
+    clock: Clock,
+    log: Arc<LogStream>,
+    buffer: Mutex<Buffer>,
+    /// Something waits that did not, or a batch is complete.
+    changed: Notify,
+    /// How often everything was to be delivered immediately.
+    asked: watch::Sender<u64>,
+    /// How many of these have been tried.
+    tried: watch::Sender<u64>,
+}
+
+/// How often a batch is sent before its records are dropped.
+const ATTEMPTS: usize = 5;
+
+/// The pause after the first failure, which doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+impl Delivery {
+    /// # Panics
+    ///
+    /// Panics outside of a tokio runtime.
+    pub(super) fn start(
+        name: &str,
+        outlet: Outlet,
+        limits: Limits,
+        tells_losses: bool,
+        pace: Pace,
+        clock: Clock,
+        log: Arc<LogStream>,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            name: name.to_owned(),
+            clock,
+            log,
+            buffer: Mutex::new(Buffer::new(limits, tells_losses)),
+            changed: Notify::new(),
+            asked: watch::Sender::new(0),
+            tried: watch::Sender::new(0),
+        });
+        let task = tokio::spawn(Arc::clone(&shared).deliver(outlet, pace));
+        Self { shared, task }
+    }
+
+    /// Adds a record, or counts it as dropped if there is no room.
+    pub(super) fn push(&self, record: Bytes) {
+        self.change(|buffer| buffer.push(record, Instant::now()));
+    }
+
+    /// Counts records that were dropped before.
+    pub(super) fn lose(&self, records: u64, bytes: u64, reason: &str) {
+        self.change(|buffer| buffer.lose(records, bytes, reason, Instant::now()));
+    }
+
+    /// Delivers everything that waits now, without waiting for more. Returns when that has been
+    /// done, or when an attempt to do so has failed.
+    pub(super) fn flush(&self) -> impl Future<Output = ()> + use<> {
+        self.shared.asked.send_modify(|asked| *asked += 1);
+        let number = *self.shared.asked.borrow();
+        let mut tried = self.shared.tried.subscribe();
+        async move {
+            // Fails if the delivery has ended.
+            let _ = tried.wait_for(|tried| *tried >= number).await;
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Buffer)) {
+        let mut buffer = self.shared.lock();
+        let (was_empty, was_full) = (buffer.due().is_none(), buffer.is_full());
+        change(&mut buffer);
+        if was_empty || was_full != buffer.is_full() {
+            self.shared.changed.notify_one();
+        }
+    }
+}
+
+/// Logs what the subscriber did not get, as one that is not subscribed to events of the platform
+/// is not told.
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        self.task.abort();
+        let buffer = self.shared.lock();
+        let total = buffer.total();
+        if total.records > 0 {
+            let (records, bytes) = (total.records, total.bytes);
+            let (name, reason) = (Plain(&self.shared.name), Plain(&total.reason));
+            self.shared.log.line(format_args!(
+                "lambda-lab: {records} records ({bytes} bytes) of telemetry for the extension \
+                 {name} were dropped: {reason}"
+            ));
+        }
+    }
+}
+
+impl Shared {
+    /// Delivers batch after batch, in order, each until it is acknowledged or has to be dropped.
+    async fn deliver(self: Arc<Self>, mut outlet: Outlet, mut pace: Pace) {
+        let mut asked = self.asked.subscribe();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let mut batch = self.next(&mut asked).await;
+            for attempt in 1.. {
+                pace.thawed().await;
+                let number = *asked.borrow_and_update();
+                let Err(reason) = outlet.send(&mut batch, &mut pace).await else {
+                    pause = FIRST_PAUSE;
+                    break;
+                };
+                self.has_tried(number);
+                if attempt == 1 && pause == FIRST_PAUSE {
+                    self.log.line(format_args!(
+                        "lambda-lab: cannot deliver telemetry to the extension {} at port {}: {}",
+                        Plain(&self.name),
+                        outlet.port(),
+                        Plain(&reason)
+                    ));
+                }
+                if attempt == ATTEMPTS {
+                    let reason = format!("could not send events: {reason}");
+                    self.lock().give_up(batch, &reason, Instant::now());
+                    break;
+                }
+                tokio::select! {
+                    () = pace.sleep(pause) => {}
+                    // Fails only if this delivery ends.
+                    _ = asked.changed() => {}
+                }
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+
+    /// Waits for the next batch: one that is complete, or whose time has come.
+    async fn next(&self, asked: &mut watch::Receiver<u64>) -> Batch {
+        loop {
+            let number = *asked.borrow_and_update();
+            let is_asked = *self.tried.borrow() < number;
+            let due = {
+                let mut buffer = self.lock();
+                let (due, now) = (buffer.due(), Instant::now());
+                if is_asked || buffer.is_full() || due.is_some_and(|due| due <= now) {
+                    let time = self.clock.unix();
+                    if let Some(batch) = buffer.take(now, |losses| of_losses(time, losses)) {
+                        return batch;
+                    }
+                }
+                due
+            };
+            if is_asked {
+                self.has_tried(number);
+            }
+            let is_due = async {
+                match due {
+                    Some(due) => sleep_until(due.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.changed.notified() => {}
+                () = is_due => {}
+                // Fails only if this delivery ends.
+                _ = asked.changed() => {}
+            }
+        }
+    }
+
+    fn has_tried(&self, number: u64) {
+        self.tried.send_if_modified(|tried| {
+            let is_new = *tried < number;
+            *tried = number.max(*tried);
+            is_new
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Buffer> {
+        self.buffer.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
