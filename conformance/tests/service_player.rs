@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use lambda_conformance::service::{Cut, Failure, Player, Service, Step, Vector, Words, all};
+use lambda_conformance::service::{
+    Cut, Failure, Player, Process, Service, Step, Vector, Words, all,
+};
 
 /// A service that replies to `/ok` with an id, to `/silent` with nothing, to `/half` with half a
 /// reply, and to `/end` by closing the connection. Other paths get 404. Callers get their events
@@ -114,7 +116,7 @@ impl Service for Fake {
         self.invoke_api
     }
 
-    fn await_start(&self) -> Result<(), String> {
+    fn await_start(&self, _runtime: &Process) -> Result<(), String> {
         self.starts.fetch_add(1, Ordering::Relaxed);
         self.refusal.lock().unwrap().clone().map_or(Ok(()), Err)
     }

@@ -3,21 +3,22 @@
 use std::cell::Cell;
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use lexopt::prelude::*;
+use rustix::process::Signal;
 
 use crate::groups::{self, Group};
 use crate::options::{patience, words};
 use crate::report::{Counts, Report, Verdict};
-use crate::service::bootstrap::Bootstrap;
-use crate::service::expected::Words;
+use crate::service::bootstrap::{Bootstrap, Process};
+use crate::service::pattern::Words;
 use crate::service::player::{Player, Service};
+use crate::service::ports::{free_addresses, is_listening};
 use crate::service::step::{Settings, Step, Vector, VectorFile, all};
 
 /// The help text of `lambda-conformance service`.
@@ -34,7 +35,14 @@ Usage: lambda-conformance service --start COMMAND [OPTION]… [FILE]…
                      CONFORMANCE_CONCURRENCY  the number of concurrent invocations; unset for one
                      CONFORMANCE_SNAPSTART    set for a function with SnapStart
                      CONFORMANCE_TIMEOUT      the function's timeout in seconds
-                     CONFORMANCE_STARTED      for its bootstrap, conformance/service/bootstrap
+                     CONFORMANCE_TELEMETRY    yes if the vector needs the Telemetry and Logs API, no
+                                              if it needs a service without; unset if it does not
+                                              matter
+                     CONFORMANCE_LOG_FORMAT   JSON for a function with this log format
+                     CONFORMANCE_EXTENSIONS   a folder: each program in it is an external extension;
+                                              unset if there are none
+                     CONFORMANCE_STARTED      for its bootstrap, conformance/service/bootstrap, and
+                                              for its extensions
                    If it exits with 77, the service lacks this kind of function.
   --own-words      the service may word its messages differently from AWS's emulator: statuses,
                    error types and everything else are compared, the texts of messages are not
@@ -121,8 +129,9 @@ fn play(Request { start, player, files }: &Request) -> Result<bool, String> {
     }
     // Without a start of its runtime, nobody says where the Runtime API is.
     let is_lost = |vector: &Vector| {
-        let Settings { concurrency, snapstart, .. } = vector.service;
-        !is_where_told && !invokes(vector) && concurrency.is_none() && !snapstart
+        let Settings { concurrency, snapstart, extensions, .. } = &vector.service;
+        let starts = concurrency.is_some() || *snapstart || !extensions.is_empty();
+        !is_where_told && !invokes(vector) && !starts
     };
     let mut results = Report::new(vectors().count());
     let mut has_started = false;
@@ -226,7 +235,7 @@ impl Started {
     ) -> Result<Option<Self>, String> {
         let words = |error: std::io::Error| error.to_string();
         let [invoke_api, runtime_api] = free_addresses()?;
-        let bootstrap = Bootstrap::new().patience(patience);
+        let bootstrap = Bootstrap::new()?.patience(patience);
         let mut command = Command::new("/bin/sh");
         command.arg("-c").arg(start).stdin(Stdio::null());
         command
@@ -235,12 +244,24 @@ impl Started {
             .env("CONFORMANCE_TIMEOUT", settings.timeout.unwrap_or(20).to_string())
             .env(Bootstrap::VARIABLE, bootstrap.file())
             .env_remove("CONFORMANCE_CONCURRENCY")
-            .env_remove("CONFORMANCE_SNAPSTART");
+            .env_remove("CONFORMANCE_SNAPSTART")
+            .env_remove("CONFORMANCE_TELEMETRY")
+            .env_remove("CONFORMANCE_LOG_FORMAT")
+            .env_remove("CONFORMANCE_EXTENSIONS");
         if let Some(concurrency) = settings.concurrency {
             command.env("CONFORMANCE_CONCURRENCY", concurrency.to_string());
         }
         if settings.snapstart {
             command.env("CONFORMANCE_SNAPSTART", "1");
+        }
+        if let Some(telemetry) = settings.telemetry {
+            command.env("CONFORMANCE_TELEMETRY", if telemetry { "yes" } else { "no" });
+        }
+        if settings.json_logs {
+            command.env("CONFORMANCE_LOG_FORMAT", "JSON");
+        }
+        if !settings.extensions.is_empty() {
+            command.env("CONFORMANCE_EXTENSIONS", bootstrap.extensions(&settings.extensions)?);
         }
         let (child, group) = Group::start(&mut command).map_err(words)?;
         let runtime_api = Cell::new(runtime_api);
@@ -278,9 +299,19 @@ impl Service for Started {
         self.invoke_api
     }
 
-    fn await_start(&self) -> Result<(), String> {
-        self.runtime_api.set(self.bootstrap.await_start()?);
+    fn await_start(&self, process: &Process) -> Result<(), String> {
+        self.runtime_api.set(self.bootstrap.await_start(process)?);
         Ok(())
+    }
+
+    fn bootstrap(&self) -> Option<&Bootstrap> {
+        Some(&self.bootstrap)
+    }
+
+    fn stop(&self) {
+        if let Some(group) = &self.group {
+            group.signal(Signal::TERM);
+        }
     }
 }
 
@@ -293,35 +324,6 @@ impl Drop for Started {
         let _has_ended = self.child.kill();
         drop(group);
         let _has_ended = self.child.wait();
-    }
-}
-
-/// Whether a process listens at this address. A connection to a local port on which none listens
-/// may connect to itself (RFC 9293, section 3.5, simultaneous open), if the system gives its own
-/// end just that port.
-fn is_listening(address: SocketAddr) -> bool {
-    TcpStream::connect(address)
-        .and_then(|stream| stream.local_addr())
-        .is_ok_and(|own| own != address)
-}
-
-/// Two free loopback addresses whose ports the system does not give to others on request, as the
-/// service takes some time until it listens.
-fn free_addresses() -> Result<[SocketAddr; 2], String> {
-    // Below the ephemeral ports of Linux and of RFC 6335.
-    const PORTS: std::ops::Range<u16> = 20_000..32_000;
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let mut free = PORTS.filter_map(|_| {
-        // Each process begins at another port.
-        let number =
-            std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-        let port = PORTS.start + u16::try_from(number % PORTS.len() as u32).unwrap_or_default();
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        TcpListener::bind(address).is_ok().then_some(address)
-    });
-    match (free.next(), free.next()) {
-        (Some(one), Some(other)) => Ok([one, other]),
-        _ => Err("no free port".to_owned()),
     }
 }
 
@@ -370,29 +372,5 @@ mod tests {
         let line = ["--start", "exit 77", "--vector", "a response may be empty"];
         let played = command(lexopt::Parser::from_args(line));
         assert!(played.is_err_and(|reason| reason.contains("no vector was played")));
-    }
-
-    #[test]
-    fn the_addresses_for_a_service_are_free_and_distinct() {
-        let [one, other] = free_addresses().unwrap();
-        assert_ne!(one, other);
-        for address in [one, other] {
-            assert!(!is_listening(address));
-            let listener = TcpListener::bind(address).unwrap();
-            assert!(is_listening(address));
-            drop(listener);
-        }
-    }
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn a_connection_to_itself_does_not_count_as_listening() {
-        use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
-        let [address, _] = free_addresses().unwrap();
-        let own = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-        bind(&own, &address).unwrap();
-        connect(&own, &address).unwrap();
-        assert_eq!(TcpStream::from(own).peer_addr().unwrap(), address);
-        assert!(!is_listening(address));
     }
 }

@@ -20,6 +20,16 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
 }
 
+/// A request, as a server sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    pub(super) method: String,
+    pub(super) path: String,
+    /// Names as they were spelled.
+    pub(super) headers: Vec<(String, Vec<u8>)>,
+    pub(super) body: Vec<u8>,
+}
+
 /// Why there is no valid reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum InvalidReply {
@@ -60,6 +70,11 @@ impl Connection {
         Ok(Self { stream, unread: Vec::new() })
     }
 
+    /// A connection that a listener has accepted.
+    pub(super) fn accepted(stream: TcpStream) -> Self {
+        Self { stream, unread: Vec::new() }
+    }
+
     /// Another handle of the same connection, with which to end it.
     pub(super) fn handle(&self) -> std::io::Result<TcpStream> {
         self.stream.try_clone()
@@ -76,35 +91,83 @@ impl Connection {
 
     /// The next reply, which has to arrive before `until`.
     pub(super) fn answer(&mut self, until: Instant) -> Result<Answer, InvalidReply> {
-        let head = loop {
-            if let Some(end) = find(&self.unread, b"\r\n\r\n") {
-                break self.unread.drain(..end + 4).collect::<Vec<u8>>();
-            }
-            if self.read(until)? == More::Ended {
-                let is_nothing = self.unread.is_empty();
-                return Err(if is_nothing { InvalidReply::Closed } else { InvalidReply::CutOff });
-            }
-        };
+        let head = self.head(until)?;
         let (status, headers) = parse(&head)?;
         let mut answer = Answer { status, headers, body: Vec::new() };
         if status / 100 == 1 || [204, 304].contains(&status) {
             return Ok(answer);
         }
-        let length = answer.header("content-length");
-        answer.body = match (answer.header("transfer-encoding"), length) {
-            (Some(_), _) => self.chunks(until)?,
-            (None, Some(length)) => {
-                let length = std::str::from_utf8(&length).ok().and_then(|it| it.parse().ok());
-                let length =
-                    length.ok_or(InvalidReply::Malformed("the length is not a number".into()))?;
-                self.take(length, until)?
-            }
-            (None, None) => {
+        answer.body = match self.framed(&answer.headers, until)? {
+            Some(body) => body,
+            None => {
                 while self.read(until)? == More::Came {}
                 std::mem::take(&mut self.unread)
             }
         };
         Ok(answer)
+    }
+
+    /// The next request, as a server reads it, which has to arrive before `until`.
+    pub(super) fn request(&mut self, until: Instant) -> Result<Request, InvalidReply> {
+        let head = self.head(until)?;
+        let mut fields = [httparse::EMPTY_HEADER; 256];
+        let mut request = httparse::Request::new(&mut fields);
+        match request.parse(&head) {
+            Ok(status) if status.is_complete() => {}
+            _ => return Err(InvalidReply::Malformed(show(&head))),
+        }
+        let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+        let (method, path) = (text(request.method), text(request.path));
+        let headers = owned(request.headers);
+        let body = self.framed(&headers, until)?.unwrap_or_default();
+        Ok(Request { method, path, headers, body })
+    }
+
+    /// Everything up to the empty line.
+    fn head(&mut self, until: Instant) -> Result<Vec<u8>, InvalidReply> {
+        loop {
+            if let Some(end) = find(&self.unread, b"\r\n\r\n") {
+                return Ok(self.unread.drain(..end + 4).collect());
+            }
+            if self.read(until)? == More::Ended {
+                let is_nothing = self.unread.is_empty();
+                return Err(if is_nothing { InvalidReply::Closed } else { InvalidReply::CutOff });
+            }
+        }
+    }
+
+    /// The body, if the headers say where it ends.
+    fn framed(
+        &mut self,
+        headers: &[(String, Vec<u8>)],
+        until: Instant,
+    ) -> Result<Option<Vec<u8>>, InvalidReply> {
+        let length = value(headers, "content-length");
+        match (value(headers, "transfer-encoding"), length) {
+            (Some(_), _) => self.chunks(until).map(Some),
+            (None, Some(length)) => {
+                let length = std::str::from_utf8(&length).ok().and_then(|it| it.parse().ok());
+                let length =
+                    length.ok_or(InvalidReply::Malformed("the length is not a number".into()))?;
+                self.take(length, until).map(Some)
+            }
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// A line without its end, which is a line feed; `None` at the end of the connection.
+    pub(super) fn text_line(&mut self, until: Instant) -> Result<Option<Vec<u8>>, InvalidReply> {
+        loop {
+            if let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
+                let mut line: Vec<u8> = self.unread.drain(..=end).collect();
+                line.pop();
+                return Ok(Some(line));
+            }
+            if self.read(until)? == More::Ended {
+                let is_nothing = self.unread.is_empty();
+                return if is_nothing { Ok(None) } else { Err(InvalidReply::CutOff) };
+            }
+        }
     }
 
     /// Waits for the end of the connection. Any byte before it is an error.
@@ -197,10 +260,25 @@ impl Connection {
 impl Answer {
     /// The values of a header, joined into one.
     pub(super) fn header(&self, name: &str) -> Option<Vec<u8>> {
-        let values = self.headers.iter().filter(|(it, _)| it.eq_ignore_ascii_case(name));
-        let values: Vec<_> = values.map(|(_, value)| value.as_slice()).collect();
-        (!values.is_empty()).then(|| values.join(&b", "[..]))
+        value(&self.headers, name)
     }
+}
+
+impl Request {
+    /// The values of a header, joined into one.
+    pub(super) fn header(&self, name: &str) -> Option<Vec<u8>> {
+        value(&self.headers, name)
+    }
+}
+
+fn value(headers: &[(String, Vec<u8>)], name: &str) -> Option<Vec<u8>> {
+    let values = headers.iter().filter(|(it, _)| it.eq_ignore_ascii_case(name));
+    let values: Vec<_> = values.map(|(_, value)| value.as_slice()).collect();
+    (!values.is_empty()).then(|| values.join(&b", "[..]))
+}
+
+fn owned(fields: &[httparse::Header<'_>]) -> Vec<(String, Vec<u8>)> {
+    fields.iter().map(|field| (field.name.to_owned(), field.value.to_vec())).collect()
 }
 
 type Head = (u16, Vec<(String, Vec<u8>)>);
@@ -212,9 +290,7 @@ fn parse(head: &[u8]) -> Result<Head, InvalidReply> {
         Ok(status) if status.is_complete() => {}
         _ => return Err(InvalidReply::Malformed(show(head))),
     }
-    let fields = response.headers.iter();
-    let headers = fields.map(|field| (field.name.to_owned(), field.value.to_vec())).collect();
-    Ok((response.code.unwrap_or_default(), headers))
+    Ok((response.code.unwrap_or_default(), owned(response.headers)))
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {

@@ -26,6 +26,8 @@ pub struct Difference {
 #[serde(deny_unknown_fields)]
 struct Notation {
     file: String,
+    /// All vectors of the file, if there is none.
+    #[serde(default)]
     vectors: Vec<String>,
     step: Option<usize>,
     #[serde(default)]
@@ -72,7 +74,16 @@ pub fn differences(service: &str) -> Result<Vec<Difference>, String> {
     let at = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let text = fs::read_to_string(&path).map_err(|error| at(&error))?;
     let groups: Vec<Notation> = serde_json::from_str(&text).map_err(|error| at(&error))?;
-    let rows = groups.into_iter().flat_map(|Notation { file, vectors, step, came, why }| {
+    let files = all()?;
+    let rows = groups.into_iter().flat_map(|Notation { file, mut vectors, step, came, why }| {
+        if vectors.is_empty() {
+            let all = files.get(&file).into_iter().flat_map(|it| &it.vectors);
+            vectors.extend(all.map(|vector| vector.name.clone()));
+        }
+        if vectors.is_empty() {
+            // A file that does not exist, which is refused below.
+            vectors.push(String::new());
+        }
         vectors.into_iter().map(move |vector| Difference {
             file: file.clone(),
             vector,
@@ -82,7 +93,6 @@ pub fn differences(service: &str) -> Result<Vec<Difference>, String> {
         })
     });
     let differences: Vec<_> = rows.collect();
-    let files = all()?;
     for (index, row) in differences.iter().enumerate() {
         let Difference { file, vector, why, .. } = row;
         let is_there =

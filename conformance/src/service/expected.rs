@@ -1,12 +1,10 @@
-use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::Bytes;
 use crate::service::connection::{Answer, show};
 use crate::service::known::Known;
+use crate::service::pattern::{Differences, Headers, Marked, Words, compare_headers, is_alike};
 
 /// The reply that a vector expects. Fields that it omits are not compared.
 #[derive(Clone, Debug, Deserialize)]
@@ -16,31 +14,13 @@ pub struct Expected {
     pub(super) status: u16,
     /// Header fields by their names, in any case. A field that is `null` must be absent.
     #[serde(default)]
-    headers: BTreeMap<String, Option<Pattern>>,
+    headers: Headers,
     /// The body, byte for byte.
     #[serde(default)]
     body: Option<Body>,
     /// The body as JSON: these members, in any order, and no others.
     #[serde(default)]
     json: Option<Value>,
-}
-
-/// Whose words the texts of messages are in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Words {
-    /// Those of AWS's emulator: texts that a vector marks as such are compared.
-    #[default]
-    Emulators,
-    /// The service's own: such texts are not compared.
-    Own,
-}
-
-/// A text for which only AWS's emulator is a source. A service may say the same in
-/// [its own words](Words::Own).
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Marked {
-    words: Bytes,
 }
 
 /// The expected body.
@@ -51,40 +31,6 @@ enum Body {
     Bytes(Bytes),
     /// The emulator's words.
     Marked(Marked),
-}
-
-/// The expected value of a header field.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-enum Pattern {
-    /// Exactly these bytes.
-    Bytes(Bytes),
-    /// A value that belongs to the emulator's words, as their length or type does.
-    Marked(Marked),
-    /// A value of this kind.
-    Kind(IsA),
-}
-
-/// A kind, instead of a literal value.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct IsA {
-    /// The kind.
-    is: Kind,
-}
-
-/// A kind of value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Kind {
-    /// Any text.
-    Any,
-    /// Any text that is not empty.
-    Text,
-    /// A UUID: 32 hexadecimal digits in groups of 8, 4, 4, 4 and 12.
-    Uuid,
-    /// A time in milliseconds since 1970, at most a day ahead; in JSON a number.
-    Deadline,
 }
 
 impl Expected {
@@ -105,7 +51,8 @@ impl Expected {
             differ.add(format!("status {}", self.status), format!("status {}", answer.status));
         }
         let unusable = |reason: String| (format!("a valid vector: {reason}"), String::new());
-        self.compare_headers(answer, known, words, &mut differ).map_err(unusable)?;
+        let header = |name: &str| answer.header(name);
+        compare_headers(&self.headers, header, known, words, &mut differ).map_err(unusable)?;
         self.compare_body(answer, known, words, &mut differ).map_err(unusable)?;
         self.compare_json(answer, known, words, &mut differ).map_err(unusable)?;
         if is_other_status && self.body.is_none() && self.json.is_none() {
@@ -113,40 +60,6 @@ impl Expected {
             differ.add(String::new(), body_of(answer));
         }
         differ.joined()
-    }
-
-    fn compare_headers(
-        &self,
-        answer: &Answer,
-        known: &Known,
-        words: Words,
-        differ: &mut Differences,
-    ) -> Result<(), String> {
-        for (name, pattern) in &self.headers {
-            let value = answer.header(name);
-            let is_met = match (pattern, &value) {
-                (None, value) => value.is_none(),
-                (Some(Pattern::Marked(_)), _) if words == Words::Own => true,
-                (Some(_), None) => false,
-                (
-                    Some(Pattern::Bytes(bytes) | Pattern::Marked(Marked { words: bytes })),
-                    Some(value),
-                ) => known.fill_in(bytes.as_slice())? == *value,
-                (Some(Pattern::Kind(IsA { is })), Some(value)) => is.is_met(value),
-            };
-            if !is_met {
-                let expected = match pattern {
-                    None => "absent".into(),
-                    Some(Pattern::Bytes(bytes) | Pattern::Marked(Marked { words: bytes })) => {
-                        show(bytes.as_slice())
-                    }
-                    Some(Pattern::Kind(IsA { is })) => format!("of kind {is:?}"),
-                };
-                let came = value.map_or("absent".into(), |value| show(&value));
-                differ.add(format!("{name}: {expected}"), format!("{name}: {came}"));
-            }
-        }
-        Ok(())
     }
 
     fn compare_body(
@@ -191,109 +104,16 @@ impl Expected {
     }
 }
 
-/// How a reply differs from what was expected.
-#[derive(Debug, Default)]
-struct Differences {
-    expected: Vec<String>,
-    came: Vec<String>,
-}
-
-impl Differences {
-    fn add(&mut self, expected: String, came: String) {
-        self.expected.push(expected);
-        self.came.push(came);
-    }
-
-    /// What was expected and what came, as an error, if there is a difference.
-    fn joined(&self) -> Result<(), (String, String)> {
-        if self.came.is_empty() {
-            return Ok(());
-        }
-        Err((join(&self.expected), join(&self.came)))
-    }
-}
-
-fn join(parts: &[String]) -> String {
-    let parts: Vec<_> = parts.iter().map(String::as_str).filter(|it| !it.is_empty()).collect();
-    parts.join("; ")
-}
-
 fn body_of(answer: &Answer) -> String {
     format!("body {}", show(&answer.body))
 }
 
-fn is_alike(expected: &Value, came: &Value, known: &Known, words: Words) -> Result<bool, String> {
-    Ok(match (expected, came) {
-        (Value::Object(expected), came) => {
-            if let Ok(Marked { words: text }) = Marked::deserialize(expected) {
-                let Value::String(came) = came else { return Ok(false) };
-                let is_theirs = || known.fill_in(text.as_slice()).map(|it| it == came.as_bytes());
-                return if words == Words::Own { Ok(true) } else { is_theirs() };
-            }
-            if let Ok(IsA { is }) = IsA::deserialize(expected) {
-                return Ok(match came {
-                    Value::String(text) if is != Kind::Deadline => is.is_met(text.as_bytes()),
-                    Value::Number(number) if is == Kind::Deadline => {
-                        is.is_met(number.to_string().as_bytes())
-                    }
-                    _ => false,
-                });
-            }
-            let Value::Object(came) = came else { return Ok(false) };
-            let mut are_alike = expected.len() == came.len();
-            for (name, expected) in expected {
-                are_alike &= match came.get(name) {
-                    Some(came) => is_alike(expected, came, known, words)?,
-                    None => false,
-                };
-            }
-            are_alike
-        }
-        (Value::Array(expected), Value::Array(came)) => {
-            let mut are_alike = expected.len() == came.len();
-            for (expected, came) in expected.iter().zip(came) {
-                are_alike &= is_alike(expected, came, known, words)?;
-            }
-            are_alike
-        }
-        (Value::String(expected), Value::String(came)) => {
-            known.fill_in(expected.as_bytes())? == came.as_bytes()
-        }
-        (expected, came) => expected == came,
-    })
-}
-
-impl Kind {
-    fn is_met(self, value: &[u8]) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Text => !value.trim_ascii().is_empty(),
-            Self::Uuid => is_uuid(value),
-            Self::Deadline => {
-                let digits = std::str::from_utf8(value).ok();
-                let is_plain = value.iter().all(u8::is_ascii_digit);
-                let millis = digits.filter(|_| is_plain).and_then(|it| it.parse().ok());
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                millis.map(Duration::from_millis).is_some_and(|deadline| {
-                    now < deadline && deadline < now + Duration::from_secs(24 * 60 * 60)
-                })
-            }
-        }
-    }
-}
-
-/// Whether these bytes are a UUID in its canonical form.
-pub(super) fn is_uuid(value: &[u8]) -> bool {
-    value.len() == 36
-        && value.iter().enumerate().all(|(index, byte)| match index {
-            8 | 13 | 18 | 23 => *byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::{SystemTime, UNIX_EPOCH};
+
     use super::*;
+    use crate::service::pattern::Kind;
 
     const ID: &str = "01234567-89ab-cdef-0123-456789abcdef";
 

@@ -5,12 +5,18 @@ use crate::service::connection::Answer;
 /// The replies that a vector has named.
 ///
 /// In later steps `${name.header}` stands for the value of a header of such a reply.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Known(BTreeMap<String, Answer>);
 
 impl Known {
     pub(super) fn keep(&mut self, name: &str, answer: Answer) {
         self.0.insert(name.to_owned(), answer);
+    }
+
+    /// Keeps a value that is not from a reply as if it were a header.
+    pub(super) fn keep_value(&mut self, name: &str, header: &str, value: &[u8]) {
+        let headers = vec![(header.to_owned(), value.to_vec())];
+        self.keep(name, Answer { status: 0, headers, body: Vec::new() });
     }
 
     /// The bytes with each `${name.header}` replaced by its value.

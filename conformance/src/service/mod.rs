@@ -4,9 +4,12 @@
 //! |---|---|
 //! | `step` | the format of the files, as `conformance/service/README.md` describes it |
 //! | `expected` | when a reply matches a vector |
+//! | `pattern` | when a value does |
 //! | `connection` | HTTP as a client that reads everything |
 //! | `known` | the replies so far, and how later steps refer to them |
-//! | `bootstrap` | the bootstrap that a service starts as its runtime |
+//! | `bootstrap` | the processes that a service starts as its runtime and its external extensions |
+//! | `listener` | the telemetry that a service delivers, and when it matches a vector |
+//! | `ports` | free ports |
 //! | `player` | playing a vector |
 //! | `differences` | the known deviations of a service, and their reasons |
 //! | `command` | the command line |
@@ -17,12 +20,17 @@ mod connection;
 mod differences;
 mod expected;
 mod known;
+mod listener;
+mod pattern;
 mod player;
+mod ports;
 mod step;
 
-pub use bootstrap::Bootstrap;
+pub use bootstrap::{Bootstrap, Order, Process};
 pub use command::{USAGE, command};
 pub use differences::{Difference, Outcome, Row, complaints, differences, outcome};
-pub use expected::{Expected, Words};
+pub use expected::Expected;
+pub use listener::{Event, Listen};
+pub use pattern::Words;
 pub use player::{Cut, Failure, Player, Service};
-pub use step::{Invoke, Settings, Step, Vector, VectorFile, all};
+pub use step::{Delivery, Invoke, Settings, Step, Vector, VectorFile, all};

@@ -5,9 +5,12 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::service::bootstrap::{Bootstrap, Process};
 use crate::service::connection::{Answer, Connection, InvalidReply};
-use crate::service::expected::{Expected, Words, is_uuid};
+use crate::service::expected::Expected;
 use crate::service::known::Known;
+use crate::service::listener::{Listen, Listener};
+use crate::service::pattern::{Words, is_uuid};
 use crate::service::step::{Invoke, Step, Vector};
 
 /// A service that has been started for one vector.
@@ -18,17 +21,27 @@ pub trait Service {
     /// The address for callers.
     fn invoke_api(&self) -> SocketAddr;
 
-    /// Waits until the service has started its runtime, in whose place the player sends requests.
+    /// Waits until the service has started this process, in whose place the player sends requests.
     ///
-    /// The player calls this before it sends the first request, and before it sends the first
+    /// For a vector with external extensions the player calls this where the vector says so, for
+    /// others with the runtime before it sends the first request, and before it sends the first
     /// request after an invocation that makes the service start its runtime again.
     ///
     /// # Errors
     ///
     /// The reason as text.
-    fn await_start(&self) -> Result<(), String> {
+    fn await_start(&self, process: &Process) -> Result<(), String> {
+        let _starts_none = process;
         Ok(())
     }
+
+    /// The processes that the service starts; `None` if it starts none.
+    fn bootstrap(&self) -> Option<&Bootstrap> {
+        None
+    }
+
+    /// Tells the service to end, and does not wait until it has.
+    fn stop(&self) {}
 }
 
 /// How the bytes of the runtime are split into writes.
@@ -88,6 +101,9 @@ impl Player {
             known: Known::default(),
             connections: BTreeMap::new(),
             callers: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            ports: BTreeMap::new(),
+            says_what_starts: !vector.service.extensions.is_empty(),
             starts: vector.service.concurrency.is_some() || vector.service.snapstart,
             has_started: false,
             said: 0,
@@ -106,6 +122,11 @@ struct Stage<'p> {
     known: Known,
     connections: BTreeMap<String, Connection>,
     callers: BTreeMap<String, Caller>,
+    listeners: BTreeMap<String, Listener>,
+    /// The addresses of listeners, also of those that are closed.
+    ports: BTreeMap<String, SocketAddr>,
+    /// The vector has a step for each start of a process.
+    says_what_starts: bool,
     /// The service is about to start its runtime.
     starts: bool,
     has_started: bool,
@@ -144,9 +165,9 @@ impl Stage<'_> {
             Step::Send(on, bytes) => {
                 let bytes = self.known.fill_in(bytes.as_slice());
                 let bytes = bytes.map_err(|it| expect("a valid vector", &it))?;
-                if self.starts {
+                if self.starts && !self.says_what_starts {
                     self.service
-                        .await_start()
+                        .await_start(&Process::Runtime)
                         .map_err(|it| expect("the start of the runtime", &it))?;
                     (self.starts, self.has_started) = (false, true);
                 }
@@ -187,6 +208,16 @@ impl Stage<'_> {
                         Err(disconnected) => Err(expect(silence, &disconnected)),
                     };
                 }
+                if let Some(listener) = self.listeners.get(name) {
+                    let is_silent = listener.is_silent(self.player.moment);
+                    return if is_silent { Ok(()) } else { Err(expect(silence, &"telemetry")) };
+                }
+                if !self.connections.contains_key(name) {
+                    let process = Process::from(name.clone());
+                    let bootstrap = self.bootstrap()?;
+                    let has_started = bootstrap.starts_within(&process, self.player.moment);
+                    return if has_started { Err(expect(silence, &"its start")) } else { Ok(()) };
+                }
                 let moment = Instant::now() + self.player.moment;
                 let connection = self.on(name)?;
                 if connection.is_silent(moment) {
@@ -206,13 +237,53 @@ impl Stage<'_> {
             }
             Step::Close(on) => {
                 self.connections.remove(on);
+                self.listeners.remove(on);
                 Ok(())
             }
             Step::HalfClose(on) => {
                 self.on(on)?.half_close();
                 Ok(())
             }
+            Step::Starts(process) => {
+                let what = format!("the start of {}", process.name());
+                self.service.await_start(process).map_err(|it| expect(&what, &it))
+            }
+            Step::Order(process, order) => {
+                let what = format!("a process for {}", process.name());
+                self.bootstrap()?.order(process, order).map_err(|it| expect(&what, &it))
+            }
+            Step::Stop => {
+                self.service.stop();
+                Ok(())
+            }
+            Step::Listen(name, listen) => {
+                self.listen(name, listen).map_err(|it| expect("a free port", &it))
+            }
+            Step::Delivered(to, delivery) => {
+                let Some(listener) = self.listeners.get(to) else {
+                    return Err(expect("a listener", &"none of this name"));
+                };
+                let (events, without) = (&delivery.events, &delivery.without);
+                let delivered = listener.delivered(events, without, &self.known, until);
+                delivered.map_err(|(expected, came)| Mismatch(expected, came))
+            }
         }
+    }
+
+    fn bootstrap(&self) -> Result<&Bootstrap, Mismatch> {
+        let none = || Mismatch("a service that starts processes".into(), "none".into());
+        self.service.bootstrap().ok_or_else(none)
+    }
+
+    /// Listens where the listener of this name did before, or on a new port, which later steps know.
+    fn listen(&mut self, name: &str, listen: &Listen) -> Result<(), String> {
+        let (address, words) = (self.ports.get(name).copied(), self.player.words);
+        let listener = Listener::open(address, listen, self.known.clone(), words)?;
+        self.ports.insert(name.to_owned(), listener.address());
+        let port = listener.address().port().to_string();
+        self.known.keep_value(name, "port", port.as_bytes());
+        self.listeners.insert(name.to_owned(), listener);
+        Ok(())
     }
 
     fn on(&mut self, name: &str) -> Result<&mut Connection, Mismatch> {

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::Bytes;
+use crate::service::bootstrap::{Order, Process};
 use crate::service::expected::Expected;
+use crate::service::listener::{Event, Listen};
 
 /// A file of vectors about one subject.
 #[derive(Clone, Debug, Deserialize)]
@@ -33,8 +35,8 @@ pub struct Vector {
 }
 
 /// The settings of a service for a vector.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Settings {
     /// The number of concurrent invocations; `None` for an on-demand function, which has one at a
     /// time.
@@ -43,6 +45,12 @@ pub struct Settings {
     pub timeout: Option<u32>,
     /// Whether the function has SnapStart.
     pub snapstart: bool,
+    /// The names of the external extensions.
+    pub extensions: Vec<String>,
+    /// Whether the service has the Telemetry and Logs API; `None` if it does not matter.
+    pub telemetry: Option<bool>,
+    /// Whether the function has the log format JSON.
+    pub json_logs: bool,
 }
 
 /// One step of a vector.
@@ -57,14 +65,34 @@ pub enum Step {
     Receive(String, Box<Expected>, Option<String>),
     /// The caller of this name gets a matching reply.
     Answered(String, Box<Expected>),
-    /// Nothing comes on this connection, or for this caller, for a moment.
+    /// Nothing comes on this connection, for this caller or for this listener, and this process is
+    /// not started, for a moment.
     Hangs(String),
     /// The service closes this connection without another byte.
     Closed(String),
-    /// The runtime closes this connection.
+    /// The runtime closes this connection, or an extension this listener.
     Close(String),
     /// The runtime sends no more on this connection, and still reads.
     HalfClose(String),
+    /// The service starts this process.
+    Starts(Process),
+    /// A process of the service carries out this order.
+    Order(Process, Order),
+    /// The service is told to end, and goes on until it has.
+    Stop,
+    /// An extension listens for telemetry. Later steps may refer to its port by the name.
+    Listen(String, Listen),
+    /// These events arrive at this listener, in this order; see [`Delivery`].
+    Delivered(String, Delivery),
+}
+
+/// The events that a listener gets.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The events. Other ones may come between them.
+    pub events: Vec<Event>,
+    /// The types that no event before the last of them may have, except for those of earlier steps.
+    pub without: Vec<String>,
 }
 
 /// What a caller sends.
@@ -91,17 +119,45 @@ struct Notation {
     closed: Option<String>,
     close: Option<String>,
     half_close: Option<String>,
+    starts: Option<String>,
+    print: Option<Print>,
+    exit: Option<u8>,
+    stop: Option<Nothing>,
+    listen: Option<Listen>,
+    delivered: Option<Vec<Event>>,
+    without: Vec<String>,
+    by: Option<String>,
     on: Option<String>,
     to: Option<String>,
     #[serde(rename = "as")]
     name: Option<String>,
 }
 
+/// What a process writes.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Print {
+    text: String,
+    #[serde(default = "once")]
+    times: u32,
+    #[serde(default)]
+    stderr: bool,
+}
+
+fn once() -> u32 {
+    1
+}
+
+/// An object without members.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
 impl TryFrom<Notation> for Step {
     type Error = String;
 
     fn try_from(notation: Notation) -> Result<Self, String> {
-        let Notation { on, to, name, .. } = notation;
+        let Notation { on, to, by, name, .. } = notation;
         let need = |what: Option<String>, word: &str| what.ok_or(format!("\"{word}\" is missing"));
         let mut steps = Vec::new();
         if let Some(invoke) = notation.invoke {
@@ -111,11 +167,31 @@ impl TryFrom<Notation> for Step {
             steps.push(Self::Send(need(on.clone(), "on")?, bytes));
         }
         if let Some(expected) = notation.receive {
-            steps.push(Self::Receive(need(on, "on")?, Box::new(expected), name));
+            steps.push(Self::Receive(need(on, "on")?, Box::new(expected), name.clone()));
         }
         if let Some(expected) = notation.answered {
-            steps.push(Self::Answered(need(to, "to")?, Box::new(expected)));
+            steps.push(Self::Answered(need(to.clone(), "to")?, Box::new(expected)));
         }
+        if let Some(print) = notation.print {
+            let Print { text, times, stderr } = print;
+            if text.trim() != text || text.contains('\n') || text.len() > LONGEST_LINE {
+                return Err("\"text\" is a line without white space at its ends".into());
+            }
+            let order = Order::Print { text, times, to_stderr: stderr };
+            steps.push(Self::Order(need(by.clone(), "by")?.into(), order));
+        }
+        if let Some(code) = notation.exit {
+            steps.push(Self::Order(need(by, "by")?.into(), Order::Exit(code)));
+        }
+        if let Some(listen) = notation.listen {
+            steps.push(Self::Listen(need(name, "as")?, listen));
+        }
+        if let Some(events) = notation.delivered {
+            let without = notation.without;
+            steps.push(Self::Delivered(need(to, "to")?, Delivery { events, without }));
+        }
+        steps.extend(notation.starts.map(|name| Self::Starts(name.into())));
+        steps.extend(notation.stop.map(|Nothing {}| Self::Stop));
         steps.extend(notation.hangs.map(Self::Hangs));
         steps.extend(notation.closed.map(Self::Closed));
         steps.extend(notation.close.map(Self::Close));
@@ -127,6 +203,9 @@ impl TryFrom<Notation> for Step {
             .ok_or(format!("a step has exactly one verb, this one has {count}"))
     }
 }
+
+/// The longest line that a process writes; orders have to fit into a pipe.
+const LONGEST_LINE: usize = 32_768;
 
 impl VectorFile {
     /// Reads a file, and checks that its vectors can be played.
@@ -156,19 +235,45 @@ impl Vector {
         if self.source.is_empty() || self.steps.is_empty() {
             return Err("no source, or no steps".into());
         }
+        if self
+            .service
+            .extensions
+            .iter()
+            .any(|name| ["runtime", "bootstrap"].contains(&name.as_str()))
+        {
+            return Err("an extension is called like the runtime".into());
+        }
+        let is_process = |process: &Process| match process {
+            Process::Runtime => true,
+            Process::Extension(name) => self.service.extensions.contains(name),
+        };
         let (mut invocations, mut connections) = (BTreeSet::new(), BTreeSet::new());
+        let (mut listeners, mut open) = (BTreeSet::new(), BTreeSet::new());
         for (index, step) in self.steps.iter().enumerate() {
             let is_in_order = match step {
-                Step::Invoke(name, _) => invocations.insert(name),
+                Step::Invoke(name, _) => !listeners.contains(name) && invocations.insert(name),
                 Step::Send(on, _) => {
                     connections.insert(on);
-                    !invocations.contains(on)
+                    !invocations.contains(on) && !listeners.contains(on)
                 }
                 Step::Answered(to, _) => invocations.contains(to),
-                Step::Hangs(name) => invocations.contains(name) || connections.contains(name),
-                Step::Close(on) => connections.remove(on),
+                Step::Hangs(name) => {
+                    let is_name =
+                        [&invocations, &connections, &open].iter().any(|it| it.contains(name));
+                    is_name || is_process(&Process::from(name.clone()))
+                }
+                Step::Close(on) => connections.remove(on) || open.remove(on),
                 Step::Receive(on, ..) | Step::Closed(on) | Step::HalfClose(on) => {
                     connections.contains(on)
+                }
+                Step::Starts(process) | Step::Order(process, _) => is_process(process),
+                Step::Stop => true,
+                Step::Listen(name, _) => {
+                    listeners.insert(name);
+                    open.insert(name) && !invocations.contains(name) && !connections.contains(name)
+                }
+                Step::Delivered(to, delivery) => {
+                    listeners.contains(to) && !delivery.events.is_empty()
                 }
             };
             if !is_in_order {
@@ -217,6 +322,11 @@ mod tests {
             (r#"{"hangs": "1", "close": "1"}"#, "one verb, this one has 2"),
             (r#"{"sends": "x", "on": "1"}"#, "unknown field `sends`"),
             (r#"{"receive": {"statu": 1}, "on": "1"}"#, "unknown field `statu`"),
+            (r#"{"print": {"text": "t"}}"#, "\"by\" is missing"),
+            (r#"{"print": {"text": "t\n"}, "by": "runtime"}"#, "without white space at its ends"),
+            (r#"{"exit": 256, "by": "runtime"}"#, "256"),
+            (r#"{"listen": {"protocol": "UDP"}, "as": "t"}"#, "unknown variant `UDP`"),
+            (r#"{"delivered": [{"type": "function"}], "to": "t"}"#, "missing field `record`"),
         ] {
             let error = step(json).unwrap_err();
             assert!(error.contains(reason), "{json}: {error}");
@@ -235,8 +345,27 @@ mod tests {
             (r#"[{"invoke": {}, "as": "a"}, {"send": "x", "on": "a"}]"#, false),
             (r#"[{"receive": {"status": 200}, "on": "1"}]"#, false),
             ("[]", false),
+            (r#"[{"starts": "e"}, {"starts": "runtime"}, {"hangs": "e"}]"#, true),
+            (r#"[{"starts": "f"}]"#, false),
+            (r#"[{"exit": 1, "by": "f"}]"#, false),
+            (r#"[{"listen": {"protocol": "TCP"}, "as": "t"}, {"hangs": "t"}]"#, true),
+            (r#"[{"hangs": "t"}]"#, false),
+            (
+                r#"[{"listen": {"protocol": "TCP"}, "as": "t"}, {"close": "t"},
+                    {"listen": {"protocol": "TCP"}, "as": "t"}]"#,
+                true,
+            ),
+            (
+                r#"[{"listen": {"protocol": "TCP"}, "as": "t"},
+                    {"listen": {"protocol": "TCP"}, "as": "t"}]"#,
+                false,
+            ),
+            (r#"[{"listen": {"protocol": "TCP"}, "as": "t"}, {"send": "x", "on": "t"}]"#, false),
+            (r#"[{"delivered": [{"type": "function", "record": ""}], "to": "t"}]"#, false),
         ] {
-            let vector = format!(r#"{{"name": "n", "source": ["s"], "steps": {steps}}}"#);
+            let vector = format!(
+                r#"{{"name": "n", "source": ["s"], "service": {{"extensions": ["e"]}}, "steps": {steps}}}"#
+            );
             let vector: Vector = serde_json::from_str(&vector).unwrap();
             assert_eq!(vector.check().is_ok(), is_in_order, "{steps}");
         }

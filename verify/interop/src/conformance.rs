@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use lambda_conformance::service::{
-    self, Bootstrap, Difference, Failure, Outcome, Player, Row, Service, Settings, Vector,
+    self, Bootstrap, Difference, Failure, Outcome, Player, Process, Row, Service, Settings, Vector,
     VectorFile,
 };
 
@@ -138,7 +138,7 @@ impl Peer {
 }
 
 struct Lab {
-    lab: lambda_lab::Lab,
+    lab: Arc<lambda_lab::Lab>,
     runtime_api: SocketAddr,
     /// `None` if the lab starts no runtime.
     bootstrap: Option<Bootstrap>,
@@ -150,7 +150,11 @@ const TIMEOUT: u32 = 20;
 impl Lab {
     fn start(settings: &Settings) -> Result<Self> {
         let timeout = Duration::from_secs(settings.timeout.unwrap_or(TIMEOUT).into());
-        let bootstrap = settings.concurrency.is_none().then(Bootstrap::new);
+        // Without a runtime process, several workers can call at the same time as the lab starts.
+        let bootstrap = match (settings.concurrency, settings.extensions.as_slice()) {
+            (Some(_), []) => None,
+            _ => Some(Bootstrap::new().map_err(Error::new)?),
+        };
         let mut function = match &bootstrap {
             None => lambda_lab::Function::external(),
             Some(bootstrap) => lambda_lab::Function::new(Bootstrap::program())
@@ -162,11 +166,20 @@ impl Lab {
         if settings.snapstart {
             function = function.snapstart();
         }
+        if settings.json_logs {
+            function = function.log_format(lambda_lab::LogFormat::Json);
+        }
+        if let Some(bootstrap) = &bootstrap {
+            let folder = bootstrap.extensions(&settings.extensions).map_err(Error::new)?;
+            for name in &settings.extensions {
+                function = function.extension(folder.join(name));
+            }
+        }
         let function = function.timeout(timeout).output(lambda_lab::Output::Discarded);
         let lab = function.start().map_err(|error| Error::new(error.to_string()))?;
         let runtime_api = lab.runtime_api().parse();
         let runtime_api = runtime_api.map_err(|error| Error::new(format!("{error}")))?;
-        Ok(Self { lab, runtime_api, bootstrap })
+        Ok(Self { lab: Arc::new(lab), runtime_api, bootstrap })
     }
 }
 
@@ -179,8 +192,18 @@ impl Service for Lab {
         self.lab.address()
     }
 
-    fn await_start(&self) -> std::result::Result<(), String> {
-        self.bootstrap.as_ref().map_or(Ok(()), |bootstrap| bootstrap.await_start().map(drop))
+    fn await_start(&self, process: &Process) -> std::result::Result<(), String> {
+        let bootstrap = self.bootstrap.as_ref();
+        bootstrap.map_or(Ok(()), |bootstrap| bootstrap.await_start(process).map(drop))
+    }
+
+    fn bootstrap(&self) -> Option<&Bootstrap> {
+        self.bootstrap.as_ref()
+    }
+
+    fn stop(&self) {
+        let lab = Arc::clone(&self.lab);
+        thread::spawn(move || lab.stop());
     }
 }
 
@@ -201,10 +224,14 @@ struct EmulatorUnderTest {
 
 impl EmulatorUnderTest {
     fn start(settings: &Settings) -> Result<Self> {
-        let bootstrap = Bootstrap::new();
-        let function = Function::new(Bootstrap::program())
+        let bootstrap = Bootstrap::new().map_err(Error::new)?;
+        let mut function = Function::new(Bootstrap::program())
             .variable(Bootstrap::VARIABLE, bootstrap.file())
             .timeout_seconds(settings.timeout.unwrap_or(TIMEOUT));
+        if !settings.extensions.is_empty() {
+            let extensions = bootstrap.extensions(&settings.extensions).map_err(Error::new)?;
+            function = function.opt(extensions.parent().unwrap_or(&extensions));
+        }
         let emulator = match settings.concurrency {
             None => function.start()?,
             Some(slots) => function.start_concurrent(slots)?,
@@ -237,10 +264,18 @@ impl Service for EmulatorUnderTest {
         self.emulator.address()
     }
 
-    fn await_start(&self) -> std::result::Result<(), String> {
-        let started = self.bootstrap.await_start();
+    fn await_start(&self, process: &Process) -> std::result::Result<(), String> {
+        let started = self.bootstrap.await_start(process);
         started
             .map(drop)
             .map_err(|error| format!("{error}; the emulator's output:\n{}", self.emulator.output()))
+    }
+
+    fn bootstrap(&self) -> Option<&Bootstrap> {
+        Some(&self.bootstrap)
+    }
+
+    fn stop(&self) {
+        self.emulator.terminate();
     }
 }

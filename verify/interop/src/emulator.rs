@@ -18,6 +18,7 @@ pub struct Function {
     environment: Vec<(OsString, OsString)>,
     timeout: u32,
     is_counted: bool,
+    opt: Option<PathBuf>,
 }
 
 /// AWS's emulator with one function, on loopback. Dropping it ends it and all its processes.
@@ -42,9 +43,10 @@ const START: Duration = Duration::from_secs(20);
 /// Replaces the address of the Runtime API by the proxy's and starts the function.
 const THROUGH_PROXY: &str = "export AWS_LAMBDA_RUNTIME_API=127.0.0.1:$0; exec \"$@\"";
 
-/// Mounts the folder as `/var` in a mount namespace that only the emulator has; nothing remains of
-/// it.
-const WITH_VAR: &str = "mount --bind \"$0\" /var && cd /var/task && exec \"$@\"";
+/// Mounts folders, and goes into one: that, then each folder and its place, `--`, and the command.
+const WITH_FOLDERS: &str = "\
+while [ \"$1\" != -- ]; do mount --bind \"$1\" \"$2\" || exit; shift 2; done; \
+shift; cd \"$0\" && exec \"$@\"";
 
 impl Function {
     /// A function that is this program, with a timeout of 20 s.
@@ -55,6 +57,7 @@ impl Function {
             environment: Vec::new(),
             timeout: 20,
             is_counted: false,
+            opt: None,
         }
     }
 
@@ -86,6 +89,15 @@ impl Function {
         self
     }
 
+    /// Sets the folder that the emulator sees as `/opt`, in a mount namespace that only the
+    /// emulator has; this needs root. The programs in its folder `extensions` are external
+    /// extensions.
+    #[must_use]
+    pub fn opt(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.opt = Some(folder.into());
+        self
+    }
+
     /// Starts the emulator in its on-demand mode. The function itself starts with the first
     /// invocation.
     ///
@@ -101,6 +113,9 @@ impl Function {
             let [invoke, api] = free_ports()?;
             let proxy = if self.is_counted { Some(CountingProxy::start(api)?) } else { None };
             let mut command = self.command(&emulator, invoke, api);
+            if self.opt.is_some() {
+                command = self.with_folders(&command, ".", &[])?;
+            }
             if let Some(proxy) = &proxy {
                 command.args(["/bin/sh", "-c", THROUGH_PROXY]).arg(proxy.port().to_string());
             }
@@ -124,37 +139,33 @@ impl Function {
     /// As [`start`](Self::start).
     pub fn start_concurrent(&self, slots: u32) -> Result<Emulator> {
         self.check()?;
-        if !rustix::process::geteuid().is_root() {
-            return Err(Error::new(
-                "the emulator's multi-concurrency mode starts the function as another user (setgroups), \
-                 which only root may do: run this test as root, best in a container",
-            ));
-        }
         let emulator = fetch::emulator()?;
+        // Another process may take a port before the emulator does.
+        let mut result = Err(Error::new("never tried"));
+        for _ in 0..3 {
+            result = self.try_concurrent(&emulator, slots);
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
+    }
+
+    fn try_concurrent(&self, emulator: &Path, slots: u32) -> Result<Emulator> {
         let folder = Folder(fetch::new_folder("var")?);
         let task = folder.0.join("task");
         // Hard links instead of copies: a file that this process has just written cannot be
         // executed if another thread forked while it was open.
         fs::create_dir(&task)
             .and_then(|()| fs::hard_link(&self.program, task.join("bootstrap")))
-            .and_then(|()| fs::hard_link(&emulator, task.join("emulator")))
+            .and_then(|()| fs::hard_link(emulator, task.join("emulator")))
             .map_err(|error| Error::new(format!("cannot link to {}: {error}", task.display())))?;
 
         let [invoke, api] = free_ports()?;
         let inner = self.command(Path::new("/var/task/emulator"), invoke, api);
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "/bin/sh", "-c", WITH_VAR]).arg(&folder.0);
-        command.arg(inner.get_program()).args(inner.get_args());
-        clean(&mut command);
-        command.envs(self.environment.iter().cloned());
-        command.env("AWS_LAMBDA_FUNCTION_TIMEOUT", self.timeout.to_string());
+        let mut command = self.with_folders(&inner, "/var/task", &[(&folder.0, "/var")])?;
         command.env("AWS_LAMBDA_MAX_CONCURRENCY", slots.to_string());
-        let started = Emulator::start(&mut command, [invoke, api], None, Some(folder));
-        started.map_err(|error| {
-            Error::new(format!(
-                "{error}\nthe emulator needs unshare (util-linux) and CAP_SYS_ADMIN, the right to mount"
-            ))
-        })
+        Emulator::start(&mut command, [invoke, api], None, Some(folder))
     }
 
     fn check(&self) -> Result<()> {
@@ -163,6 +174,37 @@ impl Function {
         }
         let program = self.program.display();
         Err(Error::new(format!("{program} is not the absolute path of a program: build it first")))
+    }
+
+    /// The same command in this folder, in a mount namespace that only it has, with these folders at
+    /// these places. Nothing remains of it.
+    fn with_folders(
+        &self,
+        inner: &Command,
+        at: &str,
+        folders: &[(&Path, &str)],
+    ) -> Result<Command> {
+        if !rustix::process::geteuid().is_root() {
+            return Err(Error::new(
+                "the emulator gets folders of its own (unshare, mount), and in its multi-concurrency \
+                 mode starts the function as another user (setgroups), which only root may do: run \
+                 this test as root, best in a container, with util-linux and CAP_SYS_ADMIN",
+            ));
+        }
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "/bin/sh", "-c", WITH_FOLDERS, at]);
+        let opt = self.opt.as_deref().map(|folder| (folder, "/opt"));
+        for (folder, place) in folders.iter().copied().chain(opt) {
+            command.arg(folder).arg(place);
+        }
+        command.arg("--").arg(inner.get_program()).args(inner.get_args());
+        for (name, value) in inner.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Ok(command)
     }
 
     /// Always passes both addresses: without them the emulator listens on all interfaces.
@@ -264,6 +306,11 @@ impl Emulator {
     /// The output of the emulator and the function so far.
     pub fn output(&self) -> String {
         self.process.output()
+    }
+
+    /// Sends SIGTERM to the emulator, which may have ended.
+    pub fn terminate(&self) {
+        self.process.terminate();
     }
 
     /// Waits until the emulator or the function has written this text, 20 s at most.

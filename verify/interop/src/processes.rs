@@ -68,6 +68,11 @@ impl Process {
         self.child.try_wait().ok().flatten()
     }
 
+    /// Sends SIGTERM to the process. It may have ended.
+    pub fn terminate(&self) {
+        let _may_have_ended = kill_process(Pid::from_child(&self.child), Signal::TERM);
+    }
+
     /// Waits for the end of the process, 20 s at most.
     ///
     /// # Errors
