@@ -1,12 +1,13 @@
 //! Plays the vectors for services against the lab, and some of them with the bytes that are sent to
 //! it cut at every position. Known differences are listed in `conformance/service/known/lab.json`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use lambda_conformance::service::{self, Cut, Player, Service, Vector, complaints};
+use lambda_conformance::service::{self, Cut, Player, Service, Vector, VectorFile, complaints};
 use lambda_interop::conformance::Peer;
 use lambda_lab::{Function, Lab, Output};
 
@@ -19,7 +20,7 @@ fn the_lab_conforms_except_for_known_differences() {
 }
 
 /// Vectors that cover most requests of a runtime and never wait to see that nothing arrives.
-const CUT: [(&str, &str); 7] = [
+const CUT: [(&str, &str); 8] = [
     ("http", "requests in one write get their replies in order"),
     ("next", "next after next returns the same event again"),
     ("responses", "the chunks of a response are joined"),
@@ -27,6 +28,7 @@ const CUT: [(&str, &str); 7] = [
     ("errors", "the X-Ray cause is removed from an error that contains it"),
     ("streaming", "the prelude of an HTTP response reaches the caller unchanged"),
     ("managed", "an error with another attempt id is refused, and the right one is accepted"),
+    ("extensions", "an extension gets an invocation"),
 ];
 
 /// A lab that starts no runtime process, so that there can be thousands of them.
@@ -59,27 +61,47 @@ fn play(vector: &Vector, cut: Cut) -> usize {
     played.unwrap_or_else(|failure| panic!("\"{}\", {cut:?}: {failure}", vector.name))
 }
 
+/// Plays a vector whole, byte by byte, and cut at each position, several at the same time.
+fn play_cut(vector: &Vector, at_once: usize, play: impl Fn(&Vector, Cut) -> usize + Sync) {
+    let length = play(vector, Cut::Whole);
+    assert!(length > 100, "{}: {length} bytes", vector.name);
+    assert_eq!(play(vector, Cut::EveryByte), length);
+    let next = AtomicUsize::new(1);
+    thread::scope(|scope| {
+        for _ in 0..at_once {
+            scope.spawn(|| {
+                loop {
+                    let cut = next.fetch_add(1, Ordering::Relaxed);
+                    if cut >= length {
+                        return;
+                    }
+                    play(vector, Cut::After(cut));
+                }
+            });
+        }
+    });
+}
+
+fn vector<'f>(files: &'f BTreeMap<String, VectorFile>, file: &str, name: &str) -> &'f Vector {
+    files[file].vectors.iter().find(|it| it.name == name).expect(name)
+}
+
 #[test]
 fn the_lab_behaves_the_same_wherever_its_input_is_cut() {
     let files = service::all().unwrap();
     for (file, name) in CUT {
-        let vector = files[file].vectors.iter().find(|it| it.name == name).expect(name);
-        let length = play(vector, Cut::Whole);
-        assert!(length > 100, "{name}: {length} bytes");
-        assert_eq!(play(vector, Cut::EveryByte), length);
-        let next = AtomicUsize::new(1);
-        thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    loop {
-                        let cut = next.fetch_add(1, Ordering::Relaxed);
-                        if cut >= length {
-                            return;
-                        }
-                        play(vector, Cut::After(cut));
-                    }
-                });
-            }
-        });
+        play_cut(vector(&files, file, name), 4, play);
     }
+}
+
+/// Here each lab starts processes: an external extension, and a runtime.
+#[test]
+fn the_lab_behaves_the_same_wherever_the_input_of_an_external_extension_is_cut() {
+    let files = service::all().unwrap();
+    let vector = vector(&files, "external_extensions", "an external extension gets an invocation");
+    play_cut(vector, 16, |vector, cut| {
+        let player = Player { cut, ..Player::default() };
+        let played = Peer::Lab.play(vector, &player).unwrap();
+        played.unwrap_or_else(|failure| panic!("{cut:?}: {failure}"))
+    });
 }
