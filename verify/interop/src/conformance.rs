@@ -166,6 +166,9 @@ impl Lab {
         if settings.snapstart {
             function = function.snapstart();
         }
+        if settings.telemetry == Some(false) {
+            function = function.without_telemetry();
+        }
         if settings.json_logs {
             function = function.log_format(lambda_lab::LogFormat::Json);
         }

@@ -20,7 +20,7 @@ fn the_lab_conforms_except_for_known_differences() {
 }
 
 /// Vectors that cover most requests of a runtime and never wait to see that nothing arrives.
-const CUT: [(&str, &str); 8] = [
+const CUT: [(&str, &str); 9] = [
     ("http", "requests in one write get their replies in order"),
     ("next", "next after next returns the same event again"),
     ("responses", "the chunks of a response are joined"),
@@ -29,6 +29,7 @@ const CUT: [(&str, &str); 8] = [
     ("streaming", "the prelude of an HTTP response reaches the caller unchanged"),
     ("managed", "an error with another attempt id is refused, and the right one is accepted"),
     ("extensions", "an extension gets an invocation"),
+    ("telemetry_delivery", "a subscriber learns of its subscription"),
 ];
 
 /// A lab that starts no runtime process, so that there can be thousands of them.
