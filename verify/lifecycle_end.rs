@@ -213,6 +213,15 @@ fn assert_said(program: &Program, lines: &[&str]) {
     }
 }
 
+/// Most of the window was used up before the values were dropped: on a busy machine, the rest may be
+/// too short, and then the log names them.
+#[track_caller]
+fn assert_closed_or_named(program: &Program) {
+    let lines = program.lines().all();
+    let is_closed = |line: &String| line == CLOSED || line.contains("did not finish in time");
+    assert!(lines.iter().any(is_closed), "neither dropped nor named: {lines:?}");
+}
+
 #[track_caller]
 fn assert_logged(program: &Program, part: &str) {
     let lines = program.lines().all();
@@ -249,10 +258,7 @@ fn a_start_that_is_cut_off_shows_its_values_to_the_shutdown_hooks_and_names_its_
     signal(&program, Signal::TERM);
     program.expect_end();
     assert_said(&program, &[HOOK]);
-    // The deaf hook has used up half of the window: on a busy machine, the rest may be too short.
-    let lines = program.lines().all();
-    let is_closed = |line: &String| line == CLOSED || line.contains("did not finish in time");
-    assert!(lines.iter().any(is_closed), "dropped, or named: {lines:?}");
+    assert_closed_or_named(&program);
     assert_logged(&program, "cancelling the start");
     assert_logged(&program, "init hook \"deaf\" had not ended when the process ended");
     service.expect_no_connection();
@@ -305,7 +311,8 @@ fn values_that_a_never_ending_handler_does_not_use_are_dropped() {
     report.request().assert_error("id-1", "Runtime.ShutDown");
     report.take_answer();
     program.expect_end();
-    assert_said(&program, &[HOOK, CLOSED]);
+    assert_said(&program, &[HOOK]);
+    assert_closed_or_named(&program);
 }
 
 #[test]

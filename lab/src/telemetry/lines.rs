@@ -1,8 +1,7 @@
 //! Cuts output into lines.
 
-/// The most bytes of a line. A longer one becomes several.
-///
-/// Source: Amazon CloudWatch Logs API Reference, "PutLogEvents": 256 KB for each log event.
+/// The most bytes of a line. A longer one becomes several, so that it cannot grow the lab's memory.
+/// Lambda documents no limit; the smallest `maxBytes` of a subscription is this one.
 pub(crate) const MOST: usize = 256 * 1024;
 
 /// The lines of one stream of output, whose parts arrive one after the other.
