@@ -89,6 +89,15 @@ pub fn peer_vectors() -> Result<PathBuf> {
     peer("peer-vectors")
 }
 
+/// An external extension on `lambda-extension`, the crate that AWS publishes for Rust.
+///
+/// # Errors
+///
+/// As [`example`].
+pub fn peer_extension() -> Result<PathBuf> {
+    peer("peer-extension")
+}
+
 /// The function for the conformance vectors on a layer of this workspace: `std`, `mio`, `tokio` or
 /// `socket`.
 ///

@@ -7,3 +7,8 @@ greet() {
 fail() {
     return 1
 }
+
+log() {
+    echo "the event is $1" >&2
+    echo "$1"
+}

@@ -1,4 +1,4 @@
-//! Third-party clients under the lab: runtimes on one side, callers on the other.
+//! Third-party clients under the lab: runtimes and extensions on one side, callers on the other.
 //!
 //! The output of the lab and the functions is discarded. To see it, run the function with
 //! `cargo run -p lambda-lab -- run …`.
@@ -6,6 +6,7 @@
 mod aws_cli;
 mod awslambdaric;
 mod curl;
+mod extensions;
 mod lambda_runtime;
 mod shell;
 
