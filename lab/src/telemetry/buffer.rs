@@ -144,6 +144,25 @@ impl Buffer {
         (!parts.is_empty()).then_some(Batch { parts })
     }
 
+    /// Puts back what is left of a batch whose delivery has ended.
+    pub(super) fn put_back(&mut self, batch: Batch) {
+        for part in batch.parts.into_iter().rev() {
+            self.waiting.push_front(match part.losses {
+                Some(losses) => Item::Lost(losses),
+                None => {
+                    self.records += 1;
+                    self.bytes += part.bytes.len();
+                    Item::Record(part.bytes)
+                }
+            });
+        }
+    }
+
+    /// The number of records that wait, and their bytes.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        (self.records, self.bytes)
+    }
+
     /// Drops what is left of a batch that could not be delivered, for this reason.
     pub(super) fn give_up(&mut self, batch: Batch, reason: &str, now: Instant) {
         let mut losses = Losses::default();
@@ -243,6 +262,21 @@ mod tests {
     fn texts(batch: &Batch) -> Vec<String> {
         let text = |part: &Part| String::from_utf8(part.bytes.to_vec()).unwrap();
         batch.parts.iter().map(text).collect()
+    }
+
+    #[test]
+    fn what_is_put_back_waits_at_its_place() {
+        let now = Instant::now();
+        let mut buffer = Buffer::new(limits(1, 100), true);
+        buffer.push(record(1), now);
+        buffer.push(record(2), now);
+        buffer.push(record(3), now);
+        assert_eq!(buffer.waiting(), (2, 3), "the third has no room");
+        let batch = buffer.take(now, render).unwrap();
+        assert_eq!(buffer.waiting(), (1, 2));
+        buffer.put_back(batch);
+        assert_eq!(buffer.waiting(), (2, 3));
+        assert_eq!(lengths(&buffer.take(now, render).unwrap()), [1]);
     }
 
     #[test]

@@ -103,20 +103,46 @@ impl Delivery {
     }
 }
 
-/// Logs what the subscriber did not get, as one that is not subscribed to events of the platform
-/// is not told.
 impl Drop for Delivery {
     fn drop(&mut self) {
         self.task.abort();
-        let buffer = self.shared.lock();
+    }
+}
+
+/// Logs what the subscriber did not get: it may not be subscribed to events of the platform, and
+/// nothing can be delivered any more.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let name = Plain(&self.name);
+        let buffer = self.buffer.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
         let total = buffer.total();
         if total.records > 0 {
-            let (records, bytes) = (total.records, total.bytes);
-            let (name, reason) = (Plain(&self.shared.name), Plain(&total.reason));
-            self.shared.log.line(format_args!(
+            let (records, bytes, reason) = (total.records, total.bytes, Plain(&total.reason));
+            self.log.line(format_args!(
                 "lambda-lab: {records} records ({bytes} bytes) of telemetry for the extension \
                  {name} were dropped: {reason}"
             ));
+        }
+        let (records, bytes) = buffer.waiting();
+        if records > 0 {
+            self.log.line(format_args!(
+                "lambda-lab: {records} records ({bytes} bytes) of telemetry for the extension \
+                 {name} were not delivered before it ended"
+            ));
+        }
+    }
+}
+
+/// The batch that is being delivered. When the delivery ends, it is put back, and so counted.
+struct InFlight<'s> {
+    shared: &'s Shared,
+    batch: Option<Batch>,
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        if let Some(batch) = self.batch.take() {
+            self.shared.lock().put_back(batch);
         }
     }
 }
@@ -127,11 +153,14 @@ impl Shared {
         let mut asked = self.asked.subscribe();
         let mut pause = FIRST_PAUSE;
         loop {
-            let mut batch = self.next(&mut asked).await;
+            let batch = Some(self.next(&mut asked).await);
+            let mut in_flight = InFlight { shared: &self, batch };
             for attempt in 1.. {
                 pace.thawed().await;
                 let number = *asked.borrow_and_update();
-                let Err(reason) = outlet.send(&mut batch, &mut pace).await else {
+                let Some(batch) = &mut in_flight.batch else { break };
+                let Err(reason) = outlet.send(batch, &mut pace).await else {
+                    in_flight.batch = None;
                     pause = FIRST_PAUSE;
                     break;
                 };
@@ -146,7 +175,9 @@ impl Shared {
                 }
                 if attempt == ATTEMPTS {
                     let reason = format!("could not send events: {reason}");
-                    self.lock().give_up(batch, &reason, Instant::now());
+                    if let Some(batch) = in_flight.batch.take() {
+                        self.lock().give_up(batch, &reason, Instant::now());
+                    }
                     break;
                 }
                 tokio::select! {
@@ -203,5 +234,50 @@ impl Shared {
 
     fn lock(&self) -> MutexGuard<'_, Buffer> {
         self.buffer.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+    use crate::log::{Log, Metrics, Report, Status};
+    use crate::telemetry::subscription::Destination;
+
+    /// The log of a delivery that ends while its listener has not replied.
+    #[test]
+    fn what_is_not_delivered_at_the_end_is_counted_in_the_log() {
+        let log = Arc::new(LogStream::new(&Log::discarded()));
+        log.start("id", true);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let ended = runtime.block_on(async {
+            let destination = Destination::Http { port, path: "/".into(), is_put: false };
+            let outlet = Outlet::open(&destination, false).await.unwrap();
+            let limits = Limits { items: 2, bytes: 1000, time: Duration::from_secs(3600) };
+            let (is_frozen, clock) = (watch::Sender::new(false), Clock::default());
+            let pace = Pace::new(&is_frozen);
+            let delivery =
+                Delivery::start("ext", outlet, limits, true, pace, clock, Arc::clone(&log));
+            for record in ["1", "22", "333"] {
+                delivery.push(record.into());
+            }
+            // The first two are in flight when the listener is connected to.
+            tokio::task::spawn_blocking(move || listener.accept().unwrap()).await.unwrap();
+            Arc::downgrade(&delivery.shared)
+        });
+        while ended.strong_count() > 0 {
+            thread::yield_now();
+        }
+        let (duration, init, restore) = (Duration::ZERO, None, None);
+        let metrics = Metrics { duration, init, restore, memory: 128, memory_used: None };
+        let (request_id, trace, status) = ("id", None, Status::Success);
+        let tail = log.end(&Report { request_id, trace, metrics, status });
+        let tail = String::from_utf8(tail.unwrap()).unwrap();
+        let expected = "3 records (6 bytes) of telemetry for the extension ext were not delivered";
+        assert!(tail.contains(expected), "{tail}");
     }
 }
