@@ -109,6 +109,7 @@ impl Framing {
         Ok((body, self.is_persistent(is_http_1_1)))
     }
 
+    #[inline]
     fn check(&self, is_http_1_1: bool) -> Result<(), HeadError> {
         // HTTP/1.0 has no chunks; such framing is faulty (RFC 9112 section 6.1).
         if !is_http_1_1 && self.is_chunked {
@@ -124,6 +125,7 @@ impl Framing {
 
     /// `close` wins over `keep-alive`, and HTTP/1.0 closes unless told otherwise (RFC 9112 section
     /// 9.3).
+    #[inline]
     fn is_persistent(&self, is_http_1_1: bool) -> bool {
         !self.is_closed && (is_http_1_1 || self.is_kept_alive)
     }

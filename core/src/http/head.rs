@@ -219,10 +219,12 @@ fn split_line(bytes: &[u8]) -> Result<Option<Line<'_>>, HeadError> {
 impl StartLine<'_> for StatusLine {
     type Head = ResponseHead;
 
+    #[inline]
     fn may_begin(input: &[u8]) -> bool {
         START.starts_with(input.get(..START.len()).unwrap_or(input))
     }
 
+    #[inline]
     fn parse(line: &[u8]) -> Option<Self> {
         // Exactly one space and three digits; the reason may be empty or missing.
         let (version, rest) = line.strip_prefix(START)?.split_first()?;
@@ -239,6 +241,7 @@ impl StartLine<'_> for StatusLine {
         true
     }
 
+    #[inline]
     fn conclude(self, framing: &Framing) -> Result<ResponseHead, HeadError> {
         framing.conclude(self.is_http_1_1, self.status)
     }
