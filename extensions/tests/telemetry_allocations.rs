@@ -1,44 +1,10 @@
 //! A receiver allocates nothing, whatever arrives.
-#![expect(unsafe_code, reason = "a global allocator is unsafe to implement")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "../../verify/allocations.rs"]
+mod allocations;
 
+use allocations::allocations;
 use lambda_proto_extension::telemetry::{Deliveries, Line, Lines, Losses, Receiver, Step};
-
-struct Counting;
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-thread_local!(static ALLOCATIONS: Cell<usize> = const { Cell::new(0) });
-
-fn count() {
-    // While a thread ends, its counter is gone.
-    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-}
-
-// SAFETY: every call is passed to the system's allocator; counting does not allocate.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 /// A batch of records of all kinds, one of them invalid and one longer than the memory.
 fn batch(repeat: usize) -> Vec<u8> {
@@ -66,54 +32,55 @@ fn a_receiver_allocates_nothing_for_records_of_any_kind() {
     let mut memory = [0; MEMORY];
     let (mut records, mut unread, mut bytes) = (0, 0, 0);
 
-    let before = ALLOCATIONS.get();
-    let mut deliveries = Deliveries::new();
-    let mut receiver = Receiver::new(&mut memory[..]);
-    let mut rest = &request[..];
-    loop {
-        match receiver.step(&mut deliveries) {
-            Step::Read if rest.is_empty() => break,
-            Step::Read => {
-                let room = receiver.room();
-                let (piece, behind) = rest.split_at(room.len().min(rest.len()));
-                room[..piece.len()].copy_from_slice(piece);
-                receiver.received(piece.len());
-                rest = behind;
+    let count = allocations(|| {
+        let mut deliveries = Deliveries::new();
+        let mut receiver = Receiver::new(&mut memory[..]);
+        let mut rest = &request[..];
+        loop {
+            match receiver.step(&mut deliveries) {
+                Step::Read if rest.is_empty() => break,
+                Step::Read => {
+                    let room = receiver.room();
+                    let (piece, after) = rest.split_at(room.len().min(rest.len()));
+                    room[..piece.len()].copy_from_slice(piece);
+                    receiver.received(piece.len());
+                    rest = after;
+                }
+                Step::Write => receiver.sent(1),
+                Step::Record(record) => {
+                    records += 1;
+                    bytes += record.raw().len();
+                }
+                Step::Unread(_) => unread += 1,
+                Step::Decide(decision) => decision.take(),
+                _ => {}
             }
-            Step::Write => receiver.sent(1),
-            Step::Record(record) => {
-                records += 1;
-                bytes += record.raw().len();
-            }
-            Step::Unread(_) => unread += 1,
-            Step::Decide(decision) => decision.take(),
-            _ => {}
         }
-    }
-    let allocations = ALLOCATIONS.get() - before;
+    });
 
     assert_eq!((records, unread), (4000, 2000));
     assert!(bytes > 100 * MEMORY);
-    assert_eq!(allocations, 0);
+    assert_eq!(count, 0);
 }
 
 #[test]
 fn lines_allocate_nothing() {
     let line = b"{\"type\":\"function\",\"record\":\"line\"}\n";
     let mut memory = [0; MEMORY];
-    let mut count = 0;
-    let before = ALLOCATIONS.get();
-    let mut losses = Losses::default();
-    let mut lines = Lines::new(&mut memory[..]);
-    while count < 1000 {
-        match lines.step(&mut losses) {
-            Line::Read => {
-                lines.room()[..line.len()].copy_from_slice(line);
-                lines.received(line.len());
+    let mut records = 0;
+    let count = allocations(|| {
+        let mut losses = Losses::default();
+        let mut lines = Lines::new(&mut memory[..]);
+        while records < 1000 {
+            match lines.step(&mut losses) {
+                Line::Read => {
+                    lines.room()[..line.len()].copy_from_slice(line);
+                    lines.received(line.len());
+                }
+                Line::Record(_) => records += 1,
+                other => panic!("{other:?}"),
             }
-            Line::Record(_) => count += 1,
-            other => panic!("{other:?}"),
         }
-    }
-    assert_eq!(ALLOCATIONS.get() - before, 0);
+    });
+    assert_eq!(count, 0);
 }

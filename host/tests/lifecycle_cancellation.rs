@@ -1,6 +1,6 @@
 //! Cancellations: what fires them, which threads they wake, and what they cost.
 
-#[path = "support/allocations.rs"]
+#[path = "../../verify/allocations.rs"]
 mod allocations;
 
 use std::pin::pin;

@@ -1,7 +1,7 @@
 //! Neither filtered records nor changes of the current request id allocate memory.
 #![cfg(all(feature = "log", feature = "tracing"))]
 
-#[path = "support/allocations.rs"]
+#[path = "../../verify/allocations.rs"]
 mod allocations;
 
 use allocations::allocations;

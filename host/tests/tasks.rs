@@ -1,6 +1,6 @@
 //! Post-response work: which tasks are drained or reported, and for which invocation.
 
-#[path = "support/allocations.rs"]
+#[path = "../../verify/allocations.rs"]
 mod allocations;
 
 use std::cell::Cell;
