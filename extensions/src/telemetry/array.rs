@@ -5,8 +5,8 @@ use super::json::{is_space, plain_length};
 /// Splits an array at its commas, without a look at what its elements are.
 ///
 /// It remembers how far it is, so an array that arrives byte by byte costs linear time, and the
-/// number of open brackets instead of the brackets, so nesting costs nothing. An element with
-/// brackets that do not match is an element nevertheless: whoever reads it finds out.
+/// number of open brackets instead of the brackets, so nesting costs nothing. Brackets of
+/// different kinds count as matching here; the reader of the element refuses it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Array {
     state: State,

@@ -528,7 +528,7 @@ pub(super) fn plain_length(bytes: &[u8]) -> usize {
     let below = |word: u64, n: u8| word.wrapping_sub(splat(n)) & !word & splat(0x80);
     let mut length = 0;
     let mut rest = bytes;
-    while let Some((word, behind)) = rest.split_first_chunk::<8>() {
+    while let Some((word, after)) = rest.split_first_chunk::<8>() {
         let word = u64::from_le_bytes(*word);
         let marks =
             below(word ^ splat(b'"'), 1) | below(word ^ splat(b'\\'), 1) | below(word, 0x20);
@@ -536,7 +536,7 @@ pub(super) fn plain_length(bytes: &[u8]) -> usize {
             return length + (marks.trailing_zeros() / 8) as usize;
         }
         length += 8;
-        rest = behind;
+        rest = after;
     }
     let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
     length + rest.iter().position(is_special).unwrap_or(rest.len())

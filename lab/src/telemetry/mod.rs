@@ -6,7 +6,7 @@
 //!  lines of output ── Lines┘   └─ replay └─ Buffer ── Delivery ── Outlet ── TCP to another one
 //! ```
 //!
-//! Whoever tells an event never waits. Each subscription has a buffer of a fixed size, and a task
+//! Telling an event never waits. Each subscription has a buffer of a fixed size, and a task
 //! that delivers it. What does not fit is dropped, counted, and the count delivered.
 
 mod buffer;

@@ -37,7 +37,7 @@ impl Scripts {
         Self(TempDir::new().unwrap())
     }
 
-    /// A script that tells that it has started, and then does this.
+    /// A script that writes that it has started, and then does this.
     pub(crate) fn add(&self, name: &str, then: &str) -> PathBuf {
         let file = self.file(name);
         let new = self.file(&format!("{name}.new"));
