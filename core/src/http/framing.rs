@@ -21,7 +21,6 @@ pub(super) struct Framing {
     is_chunked: bool,
     is_closed: bool,
     is_kept_alive: bool,
-    hosts: u8,
 }
 
 impl Framing {
@@ -63,8 +62,7 @@ impl Framing {
                 self.is_chunked = true;
             }
             // Every service sends `Date`, and known names are not checked for valid characters.
-            4 if is_name(name, "Date") => {}
-            4 if is_name(name, "Host") => self.hosts = self.hosts.saturating_add(1),
+            4 => return Ok(is_name(name, "Date")),
             _ => return Ok(false),
         }
         Ok(true)
@@ -98,9 +96,6 @@ impl Framing {
         is_http_1_1: bool,
     ) -> Result<(BodyLength, bool), HeadError> {
         self.check(is_http_1_1)?;
-        if is_http_1_1 && self.hosts != 1 {
-            return Err(HeadError::BadHost);
-        }
         let body = match self.length {
             _ if self.is_chunked => BodyLength::Chunked,
             // Without framing, a request has no body (RFC 9112 section 6.3, item 7).

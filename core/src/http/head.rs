@@ -26,8 +26,8 @@ pub(super) trait StartLine<'b>: Sized {
     /// Parses the line; `None` if it is malformed.
     fn parse(line: &'b [u8]) -> Option<Self>;
 
-    /// Whether the value of a field may consist of these bytes, which hold no line ends.
-    fn is_value(value: &[u8]) -> bool;
+    /// Notes a field, whose value holds no line ends; returns whether such a head may have it.
+    fn takes(&mut self, name: &[u8], value: &[u8]) -> bool;
 
     /// Combines the line with the fields.
     fn conclude(self, framing: &Framing) -> Result<Self::Head, HeadError>;
@@ -154,7 +154,7 @@ fn parse_lines<'b, S: StartLine<'b>>(
     field: &mut impl FnMut(&'b [u8], &'b [u8]) -> bool,
 ) -> Result<Option<(usize, S::Head)>, HeadError> {
     let Some((line, mut rest)) = split_line(window)? else { return Ok(None) };
-    let start = S::parse(line).ok_or(HeadError::Malformed)?;
+    let mut start = S::parse(line).ok_or(HeadError::Malformed)?;
     let mut framing = Framing::default();
     let mut count = 0;
     loop {
@@ -177,7 +177,7 @@ fn parse_lines<'b, S: StartLine<'b>>(
             return Err(HeadError::TooManyFields);
         }
         let value = trim(value);
-        if !S::is_value(value) {
+        if !start.takes(name, value) {
             return Err(HeadError::Malformed);
         }
         // `field` may know framing fields, such as `Content-Length`, and must not hide them: so
@@ -237,7 +237,7 @@ impl StartLine<'_> for StatusLine {
     }
 
     #[inline(always)]
-    fn is_value(_: &[u8]) -> bool {
+    fn takes(&mut self, _: &[u8], _: &[u8]) -> bool {
         true
     }
 

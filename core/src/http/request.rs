@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::body::BodyDecoder;
 use super::bytes::{TOKEN, is_field_value, is_token};
-use super::framing::Framing;
+use super::framing::{Framing, is_name};
 use super::head::StartLine;
 use super::{BodyError, BodyLength, HeadError, HeadParser};
 
@@ -128,6 +128,8 @@ struct RequestLine<'b> {
     method: &'b [u8],
     target: &'b [u8],
     is_http_1_1: bool,
+    /// The number of `Host` fields so far.
+    hosts: u8,
 }
 
 impl<'b> StartLine<'b> for RequestLine<'b> {
@@ -152,16 +154,23 @@ impl<'b> StartLine<'b> for RequestLine<'b> {
             method,
             target,
             is_http_1_1,
+            hosts: 0,
         })
     }
 
-    fn is_value(value: &[u8]) -> bool {
+    fn takes(&mut self, name: &[u8], value: &[u8]) -> bool {
+        if is_name(name, "Host") {
+            self.hosts = self.hosts.saturating_add(1);
+        }
         is_field_value(value)
     }
 
     fn conclude(self, framing: &Framing) -> Result<RequestHead<'b>, HeadError> {
         let (body, is_persistent) = framing.conclude_request(self.is_http_1_1)?;
-        let Self { method, target, is_http_1_1 } = self;
+        let Self { method, target, is_http_1_1, hosts } = self;
+        if is_http_1_1 && hosts != 1 {
+            return Err(HeadError::BadHost);
+        }
         Ok(RequestHead { method, target, is_http_1_1, body, is_persistent })
     }
 }
