@@ -87,6 +87,50 @@ pub(crate) const WANTED: &[Difference] = &[
             ),
         ],
     },
+    // The Telemetry and Logs APIs. The vectors of `conformance/service/` show that the lab without
+    // telemetry replies as the emulator.
+    Difference {
+        at: Steps("calls of extensions", &["-X PUT $base/2022-07-01/telemetry"]),
+        why: "the lab has the Telemetry API, whose subscribers name themselves; the emulator has none",
+        parts: &[(
+            "lines of body",
+            "HTTP/1.1 202 Accepted\nContent-Length: 87\n{\"errorMessage\":\"Telemetry API is not supported\",\"errorType\":\"Telemetry.NotSupported\"}",
+            "HTTP/1.1 403 Forbidden\nContent-Length: 113\n{\"errorMessage\":\"Missing Lambda-Extension-Identifier header\",\"errorType\":\"Extension.MissingExtensionIdentifier\"}",
+        )],
+    },
+    Difference {
+        at: Steps(
+            "calls of extensions",
+            &["-X PUT $base/2022-07-01/telemetry -d nonsense -H \"$id me\""],
+        ),
+        why: "the lab has the Telemetry API, whose subscribers name themselves; the emulator has none",
+        parts: &[(
+            "lines of body",
+            "HTTP/1.1 202 Accepted\nContent-Length: 87\n{\"errorMessage\":\"Telemetry API is not supported\",\"errorType\":\"Telemetry.NotSupported\"}",
+            "HTTP/1.1 403 Forbidden\nContent-Length: 106\n{\"errorMessage\":\"Invalid Lambda-Extension-Identifier\",\"errorType\":\"Extension.InvalidExtensionIdentifier\"}",
+        )],
+    },
+    Difference {
+        at: Steps("calls of extensions", &["-X PUT $base/2020-08-15/logs"]),
+        why: "the lab has the Logs API, whose subscribers name themselves; the emulator has none",
+        parts: &[(
+            "lines of body",
+            "HTTP/1.1 202 Accepted\nContent-Length: 77\n{\"errorMessage\":\"Logs API is not supported\",\"errorType\":\"Logs.NotSupported\"}",
+            "HTTP/1.1 403 Forbidden\nContent-Length: 113\n{\"errorMessage\":\"Missing Lambda-Extension-Identifier header\",\"errorType\":\"Extension.MissingExtensionIdentifier\"}",
+        )],
+    },
+    Difference {
+        at: Steps(
+            "calls of extensions",
+            &["-X PUT $base/2020-08-15/logs -d '[]' -H \"$id $nobody\""],
+        ),
+        why: "the lab has the Logs API, whose subscribers name themselves; the emulator has none",
+        parts: &[(
+            "lines of body",
+            "HTTP/1.1 202 Accepted\nContent-Length: 77\n{\"errorMessage\":\"Logs API is not supported\",\"errorType\":\"Logs.NotSupported\"}",
+            "HTTP/1.1 403 Forbidden\nContent-Length: 125\n{\"errorMessage\":\"Unknown extension <id>\",\"errorType\":\"Extension.UnknownExtensionIdentifier\"}",
+        )],
+    },
     // Processes.
     Difference {
         at: Steps("a process that ends after its response", &["answer", "answer again"]),
