@@ -222,6 +222,12 @@ fn assert_closed_or_named(program: &Program) {
     assert!(lines.iter().any(is_closed), "neither dropped nor named: {lines:?}");
 }
 
+/// The window is 2 s, which a busy machine may use up; one of a few attempts has to do without.
+#[track_caller]
+fn assert_in_time(attempt: impl Fn() -> bool) {
+    assert!((0..4).any(|_| attempt()), "not done in time at any attempt");
+}
+
 #[track_caller]
 fn assert_logged(program: &Program, part: &str) {
     let lines = program.lines().all();
@@ -364,23 +370,26 @@ fn registered_work_continues_while_the_shutdown_hooks_run() {
 #[test]
 fn work_that_does_not_end_is_reported_at_the_end_of_the_window() {
     for slots in [1, 2] {
-        let service = Service::start();
-        let (mut program, _connections) = answered(&service, "", slots, "work forever");
-        let signalled = Instant::now();
-        program.signal(Signal::TERM);
-        program.expect_end();
-        // A drain between invocations may take a minute, until the deadline; the shutdown has 2 s.
-        let elapsed = signalled.elapsed();
-        assert!(elapsed >= Duration::from_millis(1_950), "{elapsed:?}");
-        assert_said(&program, &[HOOK, "the end of main"]);
-        let line = "a task of an answered invocation still runs at the end of the process";
-        assert_logged(&program, line);
+        assert_in_time(|| {
+            let service = Service::start();
+            let (mut program, _connections) = answered(&service, "", slots, "work forever");
+            let signalled = Instant::now();
+            program.signal(Signal::TERM);
+            let status = program.end();
+            // A drain between invocations may take a minute, until the deadline; this end has 2 s.
+            let elapsed = signalled.elapsed();
+            assert!(elapsed >= Duration::from_millis(1_950), "{elapsed:?}");
+            assert_said(&program, &[HOOK]);
+            let line = "a task of an answered invocation still runs at the end of the process";
+            assert_logged(&program, line);
+            status.success() && program.has_said("the end of main")
+        });
     }
 }
 
 #[test]
 fn work_is_not_awaited_under_a_policy_that_only_reports() {
-    let end = |_| {
+    assert_in_time(|| {
         let service = Service::start();
         let (mut program, mut connections) =
             answered(&service, "only reports work", 1, "work forever");
@@ -389,10 +398,9 @@ fn work_is_not_awaited_under_a_policy_that_only_reports() {
         program.signal(Signal::TERM);
         program.expect_end();
         assert_logged(&program, "still runs at the end of the process");
-        signalled.elapsed()
-    };
-    // It would be waited for until the end of the window. A busy machine may take as long, once.
-    assert!((0..4).map(end).any(|took| took < Duration::from_millis(1_900)));
+        // It would be waited for until the end of the window.
+        signalled.elapsed() < Duration::from_millis(1_900)
+    });
 }
 
 const TOLD: [&str; 2] = [
@@ -511,14 +519,17 @@ fn after_a_failed_start_a_signal_runs_no_hooks_and_the_exit_status_is_that_of_th
 
 #[test]
 fn a_signal_cancels_the_hooks_of_a_runtime_that_ends_by_itself() {
-    let service = Service::start();
-    let (mut program, _connections) = refused(&service, "has an obedient hook");
-    program.lines().wait_for("obedient hook");
-    let signalled = Instant::now();
-    program.signal(Signal::TERM);
-    program.expect_code(1);
-    assert!(signalled.elapsed() < STOP_TIMEOUT / 2, "{:?}", signalled.elapsed());
-    assert_said(&program, &["the end of main", CLOSED]);
+    assert_in_time(|| {
+        let service = Service::start();
+        let (mut program, _connections) = refused(&service, "has an obedient hook");
+        program.lines().wait_for("obedient hook");
+        let signalled = Instant::now();
+        program.signal(Signal::TERM);
+        program.expect_code(1);
+        let is_told = ["the end of main", CLOSED].iter().all(|line| program.has_said(line));
+        // Without the signal the hook would have the stop timeout.
+        is_told && signalled.elapsed() < STOP_TIMEOUT / 2
+    });
 }
 
 #[test]
