@@ -21,6 +21,7 @@ pub mod current;
 pub mod environment;
 mod error;
 mod error_type;
+pub mod extension;
 mod external_extensions;
 mod failure;
 mod guard;

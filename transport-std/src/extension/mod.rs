@@ -26,22 +26,18 @@
 //! The extension asks again by itself if its connection is lost, and gives up after a minute
 //! without any.
 
-mod error;
 mod session;
 
 use std::time::Duration;
 
 use lambda_proto::api::Endpoint;
-use lambda_proto_extension::{
-    ExtensionName, ExternalEvents, InternalEvents, ManagedEvents, Registrant, Registration,
-};
-use lambda_proto_host::environment::{Environment, InitializationType};
-use lambda_proto_host::{Failure, Record, Settings, catch};
+use lambda_proto_host::extension::{Config, Kind, Report};
+use lambda_proto_host::{Failure, Record, catch};
 
-pub use error::Error;
 pub use lambda_proto_extension::{
-    EnvironmentEvent, InvalidExtensionName, Invoke, Shutdown, ShutdownCause, ShutdownReason,
+    EnvironmentEvent, InvalidExtensionName, Invoke, Remedy, Shutdown, ShutdownCause, ShutdownReason,
 };
+pub use lambda_proto_host::extension::{Error, Function};
 
 use session::Session;
 
@@ -50,22 +46,8 @@ use session::Session;
 /// The [module](self) has an example.
 #[derive(Clone)]
 pub struct Extension {
-    settings: Settings,
-    name: String,
-    kind: Kind,
-    is_managed: bool,
-    takes_invocations: bool,
+    config: Config,
 }
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    External,
-    Internal,
-}
-
-/// The longest time that a registration may take, connecting included. Lambda replies within
-/// milliseconds, and init has 10 s for everything.
-const REGISTRATION: Duration = Duration::from_secs(5);
 
 impl Extension {
     /// An external extension: a process that Lambda has started from `/opt/extensions`. The name
@@ -78,7 +60,7 @@ impl Extension {
     ///
     /// [`Error::Environment`] if `AWS_LAMBDA_RUNTIME_API` is missing or invalid.
     pub fn from_env(name: &str) -> Result<Self, Error> {
-        Self::of_environment(name, Kind::External)
+        Ok(Self { config: Config::from_env(name, Kind::External)? })
     }
 
     /// An internal extension: a part of the runtime's process. [Register](Self::register) it before
@@ -91,45 +73,45 @@ impl Extension {
     ///
     /// As [`from_env`](Self::from_env).
     pub fn internal_from_env(name: &str) -> Result<Self, Error> {
-        Self::of_environment(name, Kind::Internal)
+        Ok(Self { config: Config::from_env(name, Kind::Internal)? })
     }
 
     /// An external extension at this address, on default capacity.
     pub fn new(endpoint: Endpoint, name: &str) -> Self {
-        Self::with(Settings::new(endpoint), name, Kind::External)
+        Self { config: Config::new(endpoint, name, Kind::External) }
     }
 
     /// An internal extension at this address, on default capacity.
     pub fn internal(endpoint: Endpoint, name: &str) -> Self {
-        Self::with(Settings::new(endpoint), name, Kind::Internal)
+        Self { config: Config::new(endpoint, name, Kind::Internal) }
     }
 
     /// Sets whether this is an environment of Managed Instances, where an extension may take fewer
     /// events.
     #[must_use]
     pub fn on_managed_instances(mut self) -> Self {
-        self.is_managed = true;
+        self.config.is_managed = true;
         self
     }
 
     /// Leaves out INVOKE, for an extension that works at the end of the environment only.
     #[must_use]
     pub fn without_invocations(mut self) -> Self {
-        self.takes_invocations = false;
+        self.config.takes_invocations = false;
         self
     }
 
     /// How long to keep trying without a connection before giving up; 60 s unless set.
     #[must_use]
     pub fn give_up_after(mut self, patience: Duration) -> Self {
-        self.settings.patience = patience;
+        self.config.settings.patience = patience;
         self
     }
 
     /// Where log lines go, as [`Runtime::log`](crate::Runtime::log).
     #[must_use]
     pub fn log(mut self, write: impl Fn(&Record<'_>) + Send + Sync + 'static) -> Self {
-        self.settings.set_log(write);
+        self.config.settings.set_log(write);
         self
     }
 
@@ -140,22 +122,9 @@ impl Extension {
     /// Any [`Error`] but [`Error::Failed`]. Return it from `main`. A registration is not retried:
     /// the service may have taken the request although its reply was lost.
     pub fn register(self) -> Result<Registered, Error> {
-        let name = ExtensionName::new(&self.name).map_err(Error::Name)?;
-        let registrant = match (self.kind, self.is_managed, self.takes_invocations) {
-            (Kind::External, false, true) => {
-                Registrant::external(name, ExternalEvents::InvokeAndShutdown)
-            }
-            (Kind::External, false, false) => Registrant::external(name, ExternalEvents::Shutdown),
-            (Kind::External, true, _) => {
-                Registrant::managed_external(name, ManagedEvents::Shutdown)
-            }
-            (Kind::Internal, false, true) => Registrant::internal(name, InternalEvents::Invoke),
-            (Kind::Internal, false, false) => Registrant::internal(name, InternalEvents::None),
-            (Kind::Internal, true, _) => Registrant::managed_internal(name),
-        };
-        let (session, document) =
-            Session::register(self.settings, &registrant.with_account_id(), REGISTRATION)?;
-        Ok(Registered { session, function: Function::of(&document) })
+        let registrant = self.config.registrant()?;
+        let (session, function) = Session::register(self.config.settings.clone(), &registrant)?;
+        Ok(Registered { session, function })
     }
 
     /// Registers the extension and calls `handler` for each event; returns after SHUTDOWN.
@@ -169,51 +138,12 @@ impl Extension {
     {
         self.register()?.run(handler)
     }
-
-    fn of_environment(name: &str, kind: Kind) -> Result<Self, Error> {
-        let mut this = Self::with(Settings::from_env()?, name, kind);
-        let environment = Environment::read();
-        this.is_managed =
-            environment.initialization_type() == Some(InitializationType::ManagedInstances);
-        Ok(this)
-    }
-
-    fn with(settings: Settings, name: &str, kind: Kind) -> Self {
-        let name = name.to_owned();
-        Self { settings, name, kind, is_managed: false, takes_invocations: true }
-    }
 }
 
 /// An extension that Lambda knows. Init is not complete until it [runs](Self::run).
 pub struct Registered {
     session: Session,
     function: Function,
-}
-
-/// The function that an extension is registered with.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Function {
-    /// Its name.
-    pub name: String,
-    /// Its version, `$LATEST` or a number.
-    pub version: String,
-    /// Its handler; often empty in a container image.
-    pub handler: String,
-    /// The id of its account; empty if the service does not tell.
-    pub account_id: String,
-}
-
-impl Function {
-    fn of(document: &[u8]) -> Self {
-        // The extension is registered, whatever the document says.
-        let registration = Registration::parse(document).unwrap_or_default();
-        Self {
-            name: registration.function_name.to_string(),
-            version: registration.function_version.to_string(),
-            handler: registration.handler.to_string(),
-            account_id: registration.account_id.to_string(),
-        }
-    }
 }
 
 impl Registered {
@@ -225,7 +155,7 @@ impl Registered {
     /// Reports that the extension cannot start, and returns the error to end the process with.
     /// Lambda then ends the environment.
     pub fn fail_init(mut self, failure: impl Into<Failure>) -> Error {
-        self.session.fail_init(failure.into())
+        self.session.report(Report::Init, failure.into())
     }
 
     /// Calls `handler` for each event; returns after SHUTDOWN. Without any event to come, it blocks
@@ -243,21 +173,12 @@ impl Registered {
         F: FnMut(EnvironmentEvent<'_>) -> Result<(), Failure>,
     {
         loop {
-            let (event, log) = self.session.next()?;
-            let event = match event {
-                Ok(event) => event,
-                Err(reason) => {
-                    log.warn(format_args!(
-                        "an event cannot be read, asking for the next: {reason}"
-                    ));
-                    continue;
-                }
-            };
+            let Some(event) = self.session.next()? else { continue };
             let is_last = matches!(event, EnvironmentEvent::Shutdown(_));
             match catch(|| handler(event)) {
                 Ok(()) if is_last => return Ok(()),
                 Ok(()) => {}
-                Err(failure) => return Err(self.session.fail(failure)),
+                Err(failure) => return Err(self.session.report(Report::Exit, failure)),
             }
         }
     }

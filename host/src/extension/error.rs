@@ -1,8 +1,8 @@
 use std::time::Duration;
 use std::{fmt, io};
 
+use crate::Failure;
 use lambda_proto_extension::{CommandError, InvalidExtensionName, ReceiveError, Remedy};
-use lambda_proto_host::Failure;
 
 /// Why an extension ended, or could not start.
 ///
@@ -11,7 +11,7 @@ use lambda_proto_host::Failure;
 #[non_exhaustive]
 pub enum Error {
     /// A variable that Lambda sets is missing or invalid.
-    Environment(lambda_proto_host::Error),
+    Environment(crate::Error),
     /// The name cannot be sent.
     Name(InvalidExtensionName),
     /// The registration failed or was not answered in time.
@@ -45,8 +45,8 @@ pub enum Error {
     Failed(Failure),
 }
 
-impl From<lambda_proto_host::Error> for Error {
-    fn from(error: lambda_proto_host::Error) -> Self {
+impl From<crate::Error> for Error {
+    fn from(error: crate::Error) -> Self {
         Self::Environment(error)
     }
 }
@@ -60,7 +60,7 @@ impl From<ReceiveError> for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Environment(lambda_proto_host::Error::MissingVariable { name }) => write!(
+            Self::Environment(crate::Error::MissingVariable { name }) => write!(
                 f,
                 "{name} is not set: this program is a Lambda extension, which Lambda starts from \
                  /opt/extensions"
