@@ -119,7 +119,11 @@ async fn attempt_after(
 
 /// Connects to the first address of the endpoint that accepts a connection, as
 /// [`lambda_proto_host::connect`] does.
-async fn dial(endpoint: &Endpoint, reach: &Reach, patience: Duration) -> io::Result<TcpStream> {
+pub(crate) async fn dial(
+    endpoint: &Endpoint,
+    reach: &Reach,
+    patience: Duration,
+) -> io::Result<TcpStream> {
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in lookup_host((endpoint.host(), endpoint.port())).await? {
         let at_most = reach.left(patience).clamp(Duration::from_millis(1), MAX_ATTEMPT);

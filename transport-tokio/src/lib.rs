@@ -282,6 +282,11 @@
 //!
 //! Spawned tasks and blocking closures continue when the handler that waits for them is dropped.
 //!
+//! # Extensions
+//!
+//! [`extension::Extension`] is an extension with async handlers: a process in `/opt/extensions`, or
+//! a part of the runtime's process.
+//!
 //! # Tests
 //!
 //! With `lambda-lab` as a dev-dependency, a test invokes a handler in the process of the test, as
@@ -339,6 +344,7 @@ mod catching;
 mod connector;
 mod context;
 mod dropped;
+pub mod extension;
 mod handler;
 mod hooks;
 #[cfg(feature = "http")]

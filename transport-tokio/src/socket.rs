@@ -69,3 +69,30 @@ impl Socket {
         }
     }
 }
+
+/// Reads some bytes; 0 at the end of the stream. Dropping the future loses nothing.
+pub(crate) async fn read(stream: &TcpStream, room: &mut [u8]) -> io::Result<usize> {
+    loop {
+        stream.readable().await?;
+        match stream.try_read(room) {
+            Err(error) if is_in_vain(&error) => {}
+            result => return result,
+        }
+    }
+}
+
+/// Writes some bytes, never none. Dropping the future loses nothing.
+pub(crate) async fn write(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        stream.writable().await?;
+        match stream.try_write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Err(error) if is_in_vain(&error) => {}
+            result => return result,
+        }
+    }
+}
+
+fn is_in_vain(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
