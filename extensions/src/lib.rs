@@ -8,6 +8,7 @@
 //! - [`metadata`] names the availability zone.
 //! - [`telemetry`] receives what the service tells about its environment: logs, and the records of
 //!   the Telemetry API and the Logs API.
+//! - A [`collector`] joins the last three to the policy of a whole extension.
 //!
 //! They complement the Runtime API, which the crate [`lambda_proto`] implements, and use separate
 //! connections. Replies are read with the `http` layer of that crate.
@@ -63,6 +64,7 @@ extern crate std;
 pub mod barrier;
 #[cfg(feature = "std")]
 mod bounded;
+pub mod collector;
 mod extension;
 pub mod limits;
 pub mod metadata;

@@ -48,3 +48,35 @@ pub const MAX_REMEMBERED_BATCHES: usize = 32;
 /// Batches that cannot be read and are remembered until Lambda is told to forget them. Further ones
 /// are accepted at once, as lost.
 pub const MAX_UNREADABLE_BATCHES: usize = 8;
+
+// ---- What an extension does with telemetry
+
+/// The time that a [`Collector`](crate::collector::Collector) leaves before a deadline, unless set.
+pub const RESERVE: Duration = Duration::from_millis(200);
+
+/// How long the end of an invocation or environment waits for batches that have begun, so that their
+/// last records arrive and the reply to them leaves.
+pub const MAX_WAIT_FOR_BATCHES: Duration = Duration::from_millis(100);
+
+/// How often a batch is delivered to a handler that fails, at most.
+pub const MAX_DELIVERIES: u32 = 3;
+
+/// Log records that may be the extension's own and are handed to its handler between two events of
+/// the environment, unless set.
+pub const MAX_OWN_LOGS: u32 = 1_000;
+
+/// The same in a process that is a runtime, too, whose own log is that of the function. More than
+/// Lambda usually delivers of an invocation.
+pub const MAX_FUNCTION_LOGS: u32 = 10_000;
+
+/// Log lines about deliveries between two events of the environment; further ones are counted.
+pub const MAX_WARNINGS: u32 = 16;
+
+/// Connections that a listener for telemetry serves at once. Lambda uses one or two.
+pub const MAX_TELEMETRY_CONNECTIONS: usize = 64;
+
+/// How long a request to a listener for telemetry may take, without the time of the handler.
+pub const MAX_REQUEST_TIME: Duration = Duration::from_secs(30);
+
+/// How long an idle connection is kept once the listener serves as many as it may.
+pub const MAX_IDLE_TIME: Duration = Duration::from_secs(1);

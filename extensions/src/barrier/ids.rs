@@ -7,11 +7,11 @@ use crate::limits::{MAX_OUTSTANDING, MAX_REQUEST_ID};
 
 /// A request id that fits, unescaped.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct RequestId(String<MAX_REQUEST_ID>);
+pub(crate) struct RequestId(String<MAX_REQUEST_ID>);
 
 impl RequestId {
     /// `None` if it is empty or too long.
-    pub(super) fn new(id: JsonStr<'_>) -> Option<Self> {
+    pub(crate) fn new(id: JsonStr<'_>) -> Option<Self> {
         let mut text = String::new();
         for character in id.chars() {
             text.push(character).ok()?;

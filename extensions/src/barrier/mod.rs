@@ -68,7 +68,8 @@ use lambda_proto::json::JsonStr;
 use lambda_proto::lifecycle::{Clocks, TimeLimit};
 
 use crate::limits::MAX_WAIT_WITHOUT_DEADLINE;
-use ids::{Ids, RequestId};
+use ids::Ids;
+pub(crate) use ids::RequestId;
 
 /// Decides when an extension may ask for its next event, and when it may end.
 ///
@@ -192,17 +193,27 @@ impl Barrier {
     /// Records a `platform.runtimeDone`. It may come before its INVOKE, more than once, and for any
     /// invocation.
     pub fn runtime_done(&mut self, request_id: JsonStr<'_>) {
-        if let Some(id) = self.heard(request_id) {
-            let is_done = self.ids.done(&id);
-            self.open_if_current(&id, is_done);
+        self.runtime_done_of(RequestId::new(request_id).as_ref());
+    }
+
+    /// The same for an id that was read before; `None` if it cannot be matched.
+    pub(crate) fn runtime_done_of(&mut self, id: Option<&RequestId>) {
+        if let Some(id) = self.heard(id) {
+            let is_done = self.ids.done(id);
+            self.open_if_current(id, is_done);
         }
     }
 
     /// Records a `platform.report`. It may come more than once, and for any invocation.
     pub fn report(&mut self, request_id: JsonStr<'_>) {
-        if let Some(id) = self.heard(request_id) {
-            let is_done = self.ids.reported(&id);
-            self.open_if_current(&id, is_done);
+        self.report_of(RequestId::new(request_id).as_ref());
+    }
+
+    /// The same for an id that was read before; `None` if it cannot be matched.
+    pub(crate) fn report_of(&mut self, id: Option<&RequestId>) {
+        if let Some(id) = self.heard(id) {
+            let is_done = self.ids.reported(id);
+            self.open_if_current(id, is_done);
         }
         if matches!(self.state, State::Reports { .. }) && !self.ids.is_outstanding() {
             self.state = State::Ended(Reason::AllReported);
@@ -270,12 +281,12 @@ impl Barrier {
     }
 
     /// The id of a record, which shows that telemetry comes.
-    fn heard(&mut self, request_id: JsonStr<'_>) -> Option<RequestId> {
+    fn heard<'i>(&mut self, id: Option<&'i RequestId>) -> Option<&'i RequestId> {
         if self.telemetry == Telemetry::None {
             return None;
         }
         self.telemetry = Telemetry::Expected;
-        RequestId::new(request_id)
+        id
     }
 
     fn limit(&self, deadline: Option<Deadline>, now: Clocks) -> TimeLimit {

@@ -46,7 +46,7 @@ pub(super) enum Found {
 
 /// What the array has turned out to be when no more bytes follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Whole {
+pub(crate) enum Whole {
     Array,
     /// The array is not closed.
     CutOff,

@@ -28,8 +28,17 @@ pub enum Fate {
 #[derive(Clone, Copy, Debug)]
 struct Decided {
     identity: u64,
-    fate: Fate,
+    earlier: Earlier,
     turn: u64,
+}
+
+/// The earlier deliveries of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Earlier {
+    /// What became of the last one.
+    pub(super) fate: Fate,
+    /// How many were sent back.
+    pub(super) refusals: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -64,26 +73,29 @@ impl Deliveries {
         self.losses
     }
 
-    pub(super) fn losses_mut(&mut self) -> &mut Losses {
+    pub(crate) fn losses_mut(&mut self) -> &mut Losses {
         &mut self.losses
     }
 
-    /// What became of the last delivery of this batch.
-    pub(super) fn earlier(&self, identity: u64) -> Option<Fate> {
+    /// The earlier deliveries of this batch.
+    pub(super) fn earlier(&self, identity: u64) -> Option<Earlier> {
         let mut decided = self.decided.iter().flatten();
-        decided.find(|decided| decided.identity == identity).map(|decided| decided.fate)
+        decided.find(|decided| decided.identity == identity).map(|decided| decided.earlier)
     }
 
     /// Records what becomes of a batch, with the losses that its records tell.
     pub(super) fn decide(&mut self, identity: u64, fate: Fate, told: &Losses) {
-        match (fate, self.earlier(identity)) {
+        let earlier = self.earlier(identity);
+        match (fate, earlier.map(|earlier| earlier.fate)) {
             (Fate::Refused, _) => self.losses.add(&Losses { refused_batches: 1, ..NONE }),
             // They were counted with the first delivery.
             (Fate::Taken, Some(Fate::Taken)) => {}
             (Fate::Taken, _) => self.losses.add(told),
         }
+        let before = earlier.map_or(0, |earlier| earlier.refusals);
+        let refusals = before.saturating_add(u32::from(fate == Fate::Refused));
         self.turn = self.turn.saturating_add(1);
-        let decided = Decided { identity, fate, turn: self.turn };
+        let decided = Decided { identity, earlier: Earlier { fate, refusals }, turn: self.turn };
         let age = |place: &&mut Option<Decided>| match place {
             Some(known) if known.identity == identity => (0, 0),
             None => (1, 0),
@@ -92,6 +104,12 @@ impl Deliveries {
         if let Some(place) = self.decided.iter_mut().min_by_key(age) {
             *place = Some(decided);
         }
+    }
+
+    /// Records that a batch is not asked for again although it could not be taken.
+    pub(super) fn give_up(&mut self, identity: u64, told: &Losses) {
+        self.losses.add(&Losses { given_up_batches: 1, ..NONE });
+        self.decide(identity, Fate::Taken, told);
     }
 
     /// Records a delivery of a batch that can never be read. Returns its number, and whether it is
@@ -127,4 +145,8 @@ const NONE: Losses = Losses {
     refused_batches: 0,
     broken_batches: 0,
     unreadable_batches: 0,
+    given_up_batches: 0,
+    withheld_records: 0,
+    refused_connections: 0,
+    failed_flushes: 0,
 };

@@ -23,6 +23,16 @@ pub struct Losses {
     pub broken_batches: u64,
     /// The batches that can never be read, and that Lambda was told to forget.
     pub unreadable_batches: u64,
+    /// The batches that the embedder has [given up](super::Decision::give_up).
+    pub given_up_batches: u64,
+    /// The log records that were withheld from the handler, because they may be its own
+    /// ([`Collector`](crate::collector::Collector#own-log-lines)).
+    pub withheld_records: u64,
+    /// The connections that were refused because there were too many. Lambda sends their batches
+    /// again.
+    pub refused_connections: u64,
+    /// How often the handler failed to flush.
+    pub failed_flushes: u64,
 }
 
 impl Losses {
@@ -40,6 +50,10 @@ impl Losses {
             (&mut self.refused_batches, more.refused_batches),
             (&mut self.broken_batches, more.broken_batches),
             (&mut self.unreadable_batches, more.unreadable_batches),
+            (&mut self.given_up_batches, more.given_up_batches),
+            (&mut self.withheld_records, more.withheld_records),
+            (&mut self.refused_connections, more.refused_connections),
+            (&mut self.failed_flushes, more.failed_flushes),
         ];
         for (total, more) in totals {
             *total = total.saturating_add(more);
@@ -70,13 +84,18 @@ impl fmt::Display for Losses {
         write!(
             f,
             "records dropped by Lambda: {} ({} bytes); records not read: {}; batches refused: {}, \
-             broken: {}, unreadable: {}",
+             broken: {}, unreadable: {}, given up: {}; log records withheld: {}; connections \
+             refused: {}; failed flushes: {}",
             self.dropped_records,
             self.dropped_bytes,
             self.unread_records,
             self.refused_batches,
             self.broken_batches,
-            self.unreadable_batches
+            self.unreadable_batches,
+            self.given_up_batches,
+            self.withheld_records,
+            self.refused_connections,
+            self.failed_flushes
         )
     }
 }

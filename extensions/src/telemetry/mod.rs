@@ -61,6 +61,7 @@
 //! |---|---|---|
 //! | a batch that is [taken](Decision::take) | 200 | persists |
 //! | a batch that is [sent back](Decision::send_again) | 503 | persists |
+//! | a batch that is [given up](Decision::give_up) | 200, and counted as lost | persists |
 //! | a body that is not a JSON array, first and second delivery | 400 | persists |
 //! | the same, third delivery | 200, and counted as lost | persists |
 //! | any method but POST | 405, `Allow: POST` | persists |
@@ -105,7 +106,9 @@ pub use platform::{
     Done, ExtensionState, FunctionFacts, InitReport, InitRuntimeDone, InitStart, LogsDropped,
     Metrics, RestoreDone, Span, Spans, Start, Subscribed, Texts, Tracing,
 };
+pub(crate) use receiver::Next;
 pub use receiver::{Batch, Decision, Receiver, Refusal, Step};
 pub use record::{Body, Log, Reason, Record, RecordType, Unread};
+pub use reply::BUSY;
 pub use time::Timestamp;
 pub use words::{InitPhase, InitializationType, Status};

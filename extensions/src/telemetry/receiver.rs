@@ -7,6 +7,7 @@ use lambda_proto::http::{BodyError, HeadError, RequestError, RequestPart, Reques
 
 use super::array::{Array, Found, Whole};
 use super::buffer::Buffer;
+use super::deliveries::Earlier;
 use super::digest::Digest;
 use super::head::{Facts, Fields};
 use super::reply::{Connection, Reply, Status};
@@ -56,7 +57,7 @@ pub enum Step<'r> {
 /// A batch, as far as it is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    earlier: Option<Fate>,
+    earlier: Option<Earlier>,
     records: u64,
     unread: u64,
 }
@@ -74,7 +75,19 @@ impl Batch {
     ///
     /// If it was [taken](Fate::Taken), the reply was lost, and every record of it is a duplicate.
     pub const fn earlier(&self) -> Option<Fate> {
-        self.earlier
+        match self.earlier {
+            Some(earlier) => Some(earlier.fate),
+            None => None,
+        }
+    }
+
+    /// How often the embedder has [sent it back](Decision::send_again) before. Batches that were
+    /// delivered long ago are forgotten, and count from 0 again.
+    pub const fn refusals(&self) -> u32 {
+        match self.earlier {
+            Some(earlier) => earlier.refusals,
+            None => 0,
+        }
     }
 
     /// The number of records that were handed out, with those that cannot be read.
@@ -111,6 +124,12 @@ impl Decision<'_> {
     /// [Lambda Developer Guide: Telemetry API].
     pub fn send_again(self) {
         self.exchange.decide(self.deliveries, Fate::Refused);
+    }
+
+    /// Replies that the batch was taken although it was not, so that it is not sent for ever; it is
+    /// [counted](Losses::given_up_batches) as lost.
+    pub fn give_up(self) {
+        self.exchange.give_up(self.deliveries);
     }
 }
 
@@ -183,19 +202,44 @@ impl<S: Storage> Receiver<S> {
 
     /// Says what to do next. Call it again after doing it.
     pub fn step<'r>(&'r mut self, deliveries: &'r mut Deliveries) -> Step<'r> {
-        let Self { buffer, exchange } = self;
-        match exchange.advance(buffer, deliveries) {
+        match self.advance(deliveries) {
             Next::Read => Step::Read,
             Next::Write => Step::Write,
-            Next::Begin => Step::Begin(exchange.batch),
-            Next::Decide => Step::Decide(Decision { exchange, deliveries }),
+            Next::Begin => Step::Begin(self.batch()),
+            Next::Decide => Step::Decide(self.decision(deliveries)),
             Next::Refused(refusal) => Step::Refused(refusal),
             Next::Close => Step::Close,
-            Next::Element(whole) => match exchange.read(buffer.element(), whole) {
+            Next::Element(whole) => match self.element(whole) {
                 Ok(record) => Step::Record(record),
                 Err(unread) => Step::Unread(unread),
             },
         }
+    }
+
+    /// Whether no request has begun: the client may take any time until it sends the next one.
+    pub fn is_idle(&self) -> bool {
+        self.exchange.phase == Phase::Head
+            && self.buffer.raw().is_empty()
+            && self.exchange.reply.unsent().is_empty()
+    }
+
+    /// What to do next, without the element and the decision.
+    pub(crate) fn advance(&mut self, deliveries: &mut Deliveries) -> Next {
+        self.exchange.advance(&mut self.buffer, deliveries)
+    }
+
+    /// The element of [`Next::Element`]; to be read once.
+    pub(crate) fn element(&mut self, whole: Whole) -> Result<Record<'_>, Unread<'_>> {
+        self.exchange.read(self.buffer.element(), whole)
+    }
+
+    pub(crate) fn batch(&self) -> Batch {
+        self.exchange.batch
+    }
+
+    /// The decision of [`Next::Decide`].
+    pub(crate) fn decision<'r>(&'r mut self, deliveries: &'r mut Deliveries) -> Decision<'r> {
+        Decision { exchange: &mut self.exchange, deliveries }
     }
 
     /// The memory to read into. It is not empty after [`Step::Read`].
@@ -283,7 +327,7 @@ enum Phase {
     Over,
 }
 
-enum Next {
+pub(crate) enum Next {
     Read,
     Write,
     Begin,
@@ -506,6 +550,11 @@ impl Exchange {
             }
         }
         read
+    }
+
+    fn give_up(&mut self, deliveries: &mut Deliveries) {
+        deliveries.give_up(self.identity(), &self.told);
+        self.end(Status::Taken);
     }
 
     fn decide(&mut self, deliveries: &mut Deliveries, fate: Fate) {

@@ -2,6 +2,11 @@
 
 use heapless::String;
 
+/// The reply to a connection that a listener does not serve, because it serves enough: 503. Close the
+/// connection after it. Lambda sends the batch again [Lambda Developer Guide: Telemetry API].
+pub const BUSY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
 /// What a receiver replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Status {
