@@ -35,6 +35,7 @@ mod response;
 mod settings;
 mod start;
 mod tasks;
+pub mod telemetry;
 mod termination;
 
 pub use connect::{MAX_ATTEMPT, backoff, connect};
