@@ -121,7 +121,9 @@ impl<S: Storage> Intake<S> {
 
     /// Records whether the handler has taken what it was given by [`Step::Hand`]. If not, the rest of
     /// the batch is skipped, and the batch is asked for again or given up.
-    pub fn handled(&mut self, collector: &mut Collector, is_taken: bool) {
+    ///
+    /// Returns whether the record was one for which [`Collector::check`] may wait.
+    pub fn handled(&mut self, collector: &mut Collector, is_taken: bool) -> bool {
         let fact = core::mem::take(&mut self.in_hand);
         if is_taken || matches!(fact, Fact::RuntimeDone(_)) {
             collector.note(&fact);
@@ -129,6 +131,7 @@ impl<S: Storage> Intake<S> {
         if !is_taken && self.batch == State::Open {
             self.batch = State::Failed;
         }
+        !matches!(fact, Fact::Nothing)
     }
 
     /// The memory to read into. It is not empty after [`Step::Read`].

@@ -208,7 +208,10 @@ impl Collector {
         let end = now.monotonic.saturating_add(MAX_WAIT_FOR_BATCHES);
         let end = *self.settling.get_or_insert(end);
         let left = end.saturating_sub(now.monotonic);
-        let at_most = left.min(self.time_left(now).saturating_sub(self.reserve));
+        let at_most = match self.until_deadline(now) {
+            Some(until) => left.min(until.saturating_sub(self.reserve)),
+            None => left,
+        };
         if at_most.is_zero() { passage } else { Passage::Wait { at_most } }
     }
 
@@ -243,9 +246,10 @@ impl Collector {
         may_log
     }
 
-    /// The time until the deadline of the latest event; zero if it has none.
+    /// How long a flush may wait for a handler that is busy: until the deadline of the latest event,
+    /// less half of the reserve. Zero if it has no deadline.
     pub fn time_left(&self, now: Clocks) -> Duration {
-        self.limit.and_then(|limit| limit.remaining(now)).unwrap_or_default()
+        self.until_deadline(now).unwrap_or_default().saturating_sub(self.reserve / 2)
     }
 
     /// What was lost until now.
@@ -257,6 +261,10 @@ impl Collector {
     pub fn summary(&self) -> Option<Summary<'_>> {
         let summary = Summary::new(&self.barrier, self.losses(), self.unlogged);
         summary.is_needed().then_some(summary)
+    }
+
+    fn until_deadline(&self, now: Clocks) -> Option<Duration> {
+        self.limit.and_then(|limit| limit.remaining(now))
     }
 
     fn begin_period(&mut self) {
