@@ -31,3 +31,9 @@ pub(crate) fn allocations(work: impl FnOnce()) -> usize {
     work();
     COUNT.get() - before
 }
+
+/// The number of allocations of this thread so far, for code that is called again and again.
+#[allow(dead_code, reason = "every test includes its part of it")]
+pub(crate) fn so_far() -> usize {
+    COUNT.get()
+}

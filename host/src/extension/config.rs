@@ -1,4 +1,5 @@
 use lambda_proto::api::Endpoint;
+use lambda_proto_extension::collector::OwnLogs;
 use lambda_proto_extension::{
     ExtensionName, ExternalEvents, InternalEvents, ManagedEvents, Registrant,
 };
@@ -72,6 +73,14 @@ impl Config {
             (Kind::Internal, true, _) => Registrant::managed_internal(name),
         };
         Ok(registrant.with_account_id())
+    }
+
+    /// As which telemetry the extension finds its own output.
+    pub fn own_logs(&self) -> OwnLogs {
+        match self.kind {
+            Kind::External => OwnLogs::Extension,
+            Kind::Internal => OwnLogs::Function,
+        }
     }
 
     fn with(settings: Settings, name: &str, kind: Kind) -> Self {

@@ -19,5 +19,11 @@ pub use session::{Lost, Report, Session};
 /// milliseconds, and init has 10 s for everything.
 pub const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The longest time that a subscription to telemetry may take, connecting included.
+pub const SUBSCRIPTION_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The longest time that the report of a failure may take, connecting included.
 pub const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The type of the error that is reported if an extension cannot listen for telemetry.
+pub const CANNOT_LISTEN: &str = "Extension.CannotListen";

@@ -233,6 +233,27 @@ impl Session {
         }
     }
 
+    /// Whether telemetry comes. That it does not is logged, and the extension can go on without.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] if the process must end, or the error of the session.
+    pub fn subscribed(&self, result: Result<Reply, Lost>) -> Result<bool, Error> {
+        let log = &self.settings.log;
+        match result {
+            Ok(reply) if reply.is_accepted() => return Ok(true),
+            Ok(reply) if self.refusal(reply).remedy() == Remedy::Exit => {
+                return Err(self.refused(reply));
+            }
+            Ok(reply) => log.warn(format_args!("no telemetry comes: {}", self.refusal(reply))),
+            Err(Lost::Session(error)) => return Err(error),
+            Err(Lost::Connection(reason)) => log.warn(format_args!(
+                "no telemetry comes: no reply to the telemetry subscription: {reason}"
+            )),
+        }
+        Ok(false)
+    }
+
     /// What follows an [`ask`](Self::ask) that began at `begun`: an event, which [`event`](Self::event) returns,
     /// or another one after this pause. `had_connection` says whether a request that got no
     /// reply had a connection.

@@ -25,7 +25,54 @@
 //!
 //! The extension asks again by itself if its connection is lost, and gives up after a minute
 //! without any.
+//!
+//! # Telemetry
+//!
+//! With [`telemetry`](Extension::telemetry), an extension gets what the function logs, and what Lambda
+//! tells about the environment, one record at a time:
+//!
+//! ```no_run
+//! use lambda_proto_std::extension::telemetry::Body;
+//! use lambda_proto_std::extension::{Error, Extension, Telemetry, TelemetryTypes};
+//!
+//! fn main() -> Result<(), Error> {
+//!     let mut lines = Vec::new();
+//!     Extension::from_env("collect")?
+//!         .telemetry(TelemetryTypes::PLATFORM.and(TelemetryTypes::FUNCTION), move |telemetry| {
+//!             match telemetry {
+//!                 Telemetry::Record(record) => {
+//!                     if let Body::FunctionLog(line) = record.body {
+//!                         lines.push(line.to_string());
+//!                     }
+//!                 }
+//!                 Telemetry::Unread(unread) => lines.push(unread.to_string()),
+//!                 // The runtime is done with the invocation, so its caller has the answer.
+//!                 Telemetry::Flush(_) => println!("sending {} lines", lines.drain(..).len()),
+//!                 _ => {}
+//!             }
+//!             Ok(())
+//!         })
+//!         .run(|_event| Ok(()))
+//! }
+//! ```
+//!
+//! The handler is called for one record at a time, on the thread of a connection; for a
+//! [flush](Telemetry::Flush), on that of the events. If it fails or panics, Lambda delivers the batch
+//! again, and after [a few deliveries](lambda_proto_extension::limits::MAX_DELIVERIES) it is counted
+//! as lost. While it is slow, other connections wait, but the extension does not: it asks for its next
+//! event before the deadline of the invocation, whatever the handler does.
+//!
+//! After the handler of an event has returned, the extension waits until the runtime is done with the
+//! invocation, at most until [shortly before](TelemetryOptions::reserve) its deadline, and at SHUTDOWN
+//! for the reports that are outstanding. What was lost is logged then, as one line. Where the service
+//! has no telemetry, as with AWS's emulator, a line says so, and the extension goes on without.
+//!
+//! An extension that subscribes to the records of its own log, and logs each of them, would never come
+//! to an end; the [collector](lambda_proto_extension::collector::Collector#own-log-lines) prevents
+//! that.
 
+mod collecting;
+mod listener;
 mod session;
 
 use std::time::Duration;
@@ -34,19 +81,26 @@ use lambda_proto::api::Endpoint;
 use lambda_proto_host::extension::{Config, Kind, Report};
 use lambda_proto_host::{Failure, Record, catch};
 
+pub use lambda_proto_extension::barrier::Reason;
+pub use lambda_proto_extension::collector::{Telemetry, TelemetryOptions};
+pub use lambda_proto_extension::subscription::{
+    Buffering, InvalidSubscription, LogsSchema, TelemetrySchema, TelemetryTypes,
+};
 pub use lambda_proto_extension::{
-    EnvironmentEvent, InvalidExtensionName, Invoke, Remedy, Shutdown, ShutdownCause, ShutdownReason,
+    EnvironmentEvent, InvalidExtensionName, Invoke, Remedy, Shutdown, ShutdownCause,
+    ShutdownReason, telemetry,
 };
 pub use lambda_proto_host::extension::{Error, Function};
 
+use collecting::{Collecting, Handler};
 use session::Session;
 
 /// An extension, configured but not connected.
 ///
 /// The [module](self) has an example.
-#[derive(Clone)]
 pub struct Extension {
     config: Config,
+    telemetry: Option<(TelemetryOptions, Handler)>,
 }
 
 impl Extension {
@@ -60,7 +114,7 @@ impl Extension {
     ///
     /// [`Error::Environment`] if `AWS_LAMBDA_RUNTIME_API` is missing or invalid.
     pub fn from_env(name: &str) -> Result<Self, Error> {
-        Ok(Self { config: Config::from_env(name, Kind::External)? })
+        Ok(Self { config: Config::from_env(name, Kind::External)?, telemetry: None })
     }
 
     /// An internal extension: a part of the runtime's process. [Register](Self::register) it before
@@ -73,17 +127,17 @@ impl Extension {
     ///
     /// As [`from_env`](Self::from_env).
     pub fn internal_from_env(name: &str) -> Result<Self, Error> {
-        Ok(Self { config: Config::from_env(name, Kind::Internal)? })
+        Ok(Self { config: Config::from_env(name, Kind::Internal)?, telemetry: None })
     }
 
     /// An external extension at this address, on default capacity.
     pub fn new(endpoint: Endpoint, name: &str) -> Self {
-        Self { config: Config::new(endpoint, name, Kind::External) }
+        Self { config: Config::new(endpoint, name, Kind::External), telemetry: None }
     }
 
     /// An internal extension at this address, on default capacity.
     pub fn internal(endpoint: Endpoint, name: &str) -> Self {
-        Self { config: Config::new(endpoint, name, Kind::Internal) }
+        Self { config: Config::new(endpoint, name, Kind::Internal), telemetry: None }
     }
 
     /// Sets whether this is an environment of Managed Instances, where an extension may take fewer
@@ -115,16 +169,41 @@ impl Extension {
         self
     }
 
-    /// Registers the extension. Blocks for at most 5 s.
+    /// Subscribes to telemetry, of these types or with these options. The handler gets it as the
+    /// [module](self#telemetry) says.
+    ///
+    /// Of several calls, the last counts.
+    #[must_use]
+    pub fn telemetry<F>(mut self, options: impl Into<TelemetryOptions>, handler: F) -> Self
+    where
+        F: FnMut(Telemetry<'_>) -> Result<(), Failure> + Send + 'static,
+    {
+        self.telemetry = Some((options.into(), Box::new(handler)));
+        self
+    }
+
+    /// Registers the extension, and subscribes to [telemetry](Self::telemetry). Blocks for at most
+    /// 8 s: 1 s for the address of the listener, 5 s for the registration, 2 s for the subscription.
     ///
     /// # Errors
     ///
-    /// Any [`Error`] but [`Error::Failed`]. Return it from `main`. A registration is not retried:
-    /// the service may have taken the request although its reply was lost.
+    /// Any [`Error`]. Return it from `main`. A registration is not retried: the service may have taken
+    /// the request although its reply was lost. [`Error::Failed`] if it cannot listen for telemetry,
+    /// because the port is taken or reserved; that was reported to Lambda.
     pub fn register(self) -> Result<Registered, Error> {
         let registrant = self.config.registrant()?;
-        let (session, function) = Session::register(self.config.settings.clone(), &registrant)?;
-        Ok(Registered { session, function })
+        // Lambda connects as soon as it has accepted a subscription, and a failure can be reported
+        // once the extension is registered.
+        let collecting = self
+            .telemetry
+            .map(|(options, handler)| Collecting::listen(options, handler, &self.config));
+        let (mut session, function) = Session::register(self.config.settings.clone(), &registrant)?;
+        let collecting = match collecting {
+            None => None,
+            Some(Err(failure)) => return Err(session.report(Report::Init, failure)),
+            Some(Ok(collecting)) => Some(collecting.subscribe(&mut session)?),
+        };
+        Ok(Registered { session, function, collecting })
     }
 
     /// Registers the extension and calls `handler` for each event; returns after SHUTDOWN.
@@ -144,6 +223,7 @@ impl Extension {
 pub struct Registered {
     session: Session,
     function: Function,
+    collecting: Option<Collecting>,
 }
 
 impl Registered {
@@ -159,7 +239,7 @@ impl Registered {
     }
 
     /// Calls `handler` for each event; returns after SHUTDOWN. Without any event to come, it blocks
-    /// until the process ends.
+    /// until the process ends. With [telemetry](Extension::telemetry), it waits after each event.
     ///
     /// An error or a panic of the handler ends the extension, which is reported: Lambda then resets
     /// the environment. So an error from which the extension recovers belongs into its log.
@@ -175,10 +255,17 @@ impl Registered {
         loop {
             let Some(event) = self.session.next()? else { continue };
             let is_last = matches!(event, EnvironmentEvent::Shutdown(_));
-            match catch(|| handler(event)) {
-                Ok(()) if is_last => return Ok(()),
-                Ok(()) => {}
-                Err(failure) => return Err(self.session.report(Report::Exit, failure)),
+            if let Some(collecting) = &self.collecting {
+                collecting.event(&event);
+            }
+            if let Err(failure) = catch(|| handler(event)) {
+                return Err(self.session.report(Report::Exit, failure));
+            }
+            if let Some(collecting) = &self.collecting {
+                collecting.wait_and_flush();
+            }
+            if is_last {
+                return Ok(());
             }
         }
     }

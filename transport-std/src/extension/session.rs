@@ -5,9 +5,10 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use lambda_proto_extension::subscription::Subscription;
 use lambda_proto_extension::{EnvironmentEvent, Registrant, Reply};
 use lambda_proto_host::extension::{
-    self, Error, Function, Lost, REGISTRATION_TIMEOUT, REPORT_TIMEOUT, Report,
+    self, Error, Function, Lost, REGISTRATION_TIMEOUT, REPORT_TIMEOUT, Report, SUBSCRIPTION_TIMEOUT,
 };
 use lambda_proto_host::{Failure, MAX_ATTEMPT, Settings, connect};
 
@@ -29,6 +30,22 @@ impl Session {
         let result = this.within(REGISTRATION_TIMEOUT, |session| session.register(registrant));
         let function = this.session.registered(result)?;
         Ok((this, function))
+    }
+
+    /// Subscribes to telemetry; returns whether any comes.
+    pub(super) fn subscribe(&mut self, subscription: &Subscription<'_>) -> Result<bool, Error> {
+        self.until = Some(Instant::now() + SUBSCRIPTION_TIMEOUT);
+        let mut result = self.exchange(|session| session.subscribe(subscription));
+        if let Err(Lost::Connection(_)) = result {
+            // The service takes the same subscription twice.
+            self.stream = None;
+            result = self.exchange(|session| session.subscribe(subscription));
+        }
+        self.until = None;
+        if result.is_err() {
+            self.stream = None;
+        }
+        self.session.subscribed(result)
     }
 
     /// Waits for the next event, however long that takes; `None` if it cannot be read.

@@ -1,0 +1,117 @@
+//! Clients of the listener that are not Lambda.
+
+use std::thread;
+use std::time::Duration;
+
+use lambda_proto_std::extension::telemetry::BUSY;
+
+use super::support::{Client, LONG, Run, function, options, request, takes_all};
+
+/// As many as the listener serves.
+const CONNECTIONS: usize = 64;
+
+#[test]
+fn requests_that_are_no_batch_are_refused_and_the_next_batch_arrives() {
+    let run = Run::start(options(), takes_all());
+    for (bytes, status) in [
+        (&b"GET / HTTP/1.1\r\nHost: s\r\nConnection: close\r\n\r\n"[..], 405),
+        (b"POST / HTTP/1.1\r\nHost: s\r\nContent-Length: 2\r\n\r\n{}", 400),
+        (b"POST / HTTP/1.1\r\nHost: s\r\nContent-Length: x\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+        (b"", 0),
+    ] {
+        let mut client = run.client();
+        client.send(bytes);
+        client.0.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(client.status(), status, "{}", bytes.escape_ascii());
+    }
+    let mut client = run.client();
+    client.send(b"POST / HTTP/1.1\r\n");
+    // A client that sends a head without an end is cut off when the head is too large.
+    let line = b"x: y\r\n".repeat(1_000);
+    while std::io::Write::write_all(&mut client.0, &line).is_ok() {}
+    assert_eq!(run.post(&[function("a")]), 200);
+    run.expect(&function("a"));
+}
+
+#[test]
+fn connections_beyond_the_limit_are_refused_and_counted() {
+    let mut run = Run::start(options(), takes_all());
+    let head = b"POST / HTTP/1.1\r\n";
+    let mut slow: Vec<_> = (0..CONNECTIONS).map(|_| run.client()).collect();
+    slow.iter_mut().for_each(|client| client.send(head));
+    let mut refused = 0;
+    // Until the last of them has been read from, its place counts as idle.
+    while refused < 3 {
+        let mut client = run.client();
+        client.send(&request(&[function("a")]));
+        match client.status() {
+            503 => refused += 1,
+            other => assert_eq!(other, 200),
+        }
+        let mut more = run.client();
+        more.send(head);
+        slow.push(more);
+    }
+    // One that ends makes place.
+    slow.clear();
+    while run.post(&[function("b")]) != 200 {
+        thread::yield_now();
+    }
+    run.shut_down_unheard(LONG);
+    let lines = run.service.lines().clone();
+    run.end().unwrap();
+    lines.wait_for("connections refused: ");
+    assert!(!lines.all().iter().any(|line| line.contains("connections refused: 0")));
+    assert!(BUSY.starts_with(b"HTTP/1.1 503 "));
+}
+
+#[test]
+fn idle_connections_give_way_once_there_are_too_many() {
+    let run = Run::start(options(), takes_all());
+    let idle: Vec<_> = (0..CONNECTIONS)
+        .map(|_| {
+            let mut client = run.client();
+            assert_eq!(client.post(&[]), 200);
+            client
+        })
+        .collect();
+    // They are idle for long enough after a second.
+    let mut posts = 0;
+    while run.post(&[function("a")]) != 200 {
+        posts += 1;
+        assert!(posts < 1_000, "no connection has given way");
+        thread::sleep(Duration::from_millis(50));
+    }
+    let ended = |client: &Client| {
+        client.0.set_nonblocking(true).unwrap();
+        matches!(client.0.peek(&mut [0]), Ok(0))
+    };
+    assert!(idle.iter().filter(|client| ended(client)).count() >= 1);
+}
+
+#[test]
+fn a_hostile_client_cannot_fill_the_log() {
+    let run = Run::start(options(), takes_all());
+    for _ in 0..100 {
+        let mut client = run.client();
+        client.send(b"BREW / HTTP/1.1\r\nHost: s\r\nConnection: close\r\n\r\n");
+        assert_eq!(client.status(), 405);
+    }
+    let lines = run.service.lines().all();
+    assert_eq!(lines.len(), 16, "{lines:?}");
+}
+
+#[test]
+fn a_client_that_sends_garbage_for_ever_needs_little_memory() {
+    let run = Run::start(options(), takes_all());
+    let mut client = run.client();
+    client.send(b"POST / HTTP/1.1\r\nHost: s\r\nTransfer-Encoding: chunked\r\n\r\n");
+    // 16 MB of one record, more than the memory of all connections.
+    let chunk = [&b"10000\r\n"[..], &b"x".repeat(0x10000), b"\r\n"].concat();
+    client.send(b"1\r\n[\r\n");
+    (0..256).for_each(|_| client.send(&chunk));
+    client.send(b"1\r\n]\r\n0\r\n\r\n");
+    assert_eq!(client.status(), 200);
+    run.expect("a telemetry record cannot be read: its 16777216 bytes do not fit the memory");
+}
