@@ -1,4 +1,5 @@
-//! An extension with telemetry, and the service that it talks to, which the test plays.
+//! An extension with telemetry, and the service that it talks to, which the test plays. A test of
+//! each transport includes the files of this folder, and says in `transport` how it runs one.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,11 +8,12 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lambda_proto_service::{Connection, PATIENCE, Service};
-use lambda_proto_std::extension::{
-    EnvironmentEvent, Error, Extension, Telemetry, TelemetryOptions, TelemetryTypes,
+use lambda_proto_service::{Connection, Gate, PATIENCE, Service};
+
+use crate::transport::{
+    self, Endpoint, EnvironmentEvent, Error, Extension, Failure, Telemetry, TelemetryOptions,
+    TelemetryTypes,
 };
-use lambda_proto_std::{Endpoint, Failure};
 
 pub(crate) const ALL: TelemetryTypes =
     TelemetryTypes::PLATFORM.and(TelemetryTypes::FUNCTION).and(TelemetryTypes::EXTENSION);
@@ -40,11 +42,12 @@ pub(crate) struct Run {
     thread: JoinHandle<Result<(), Error>>,
 }
 
-/// What a telemetry handler does with the text of what it is given.
-pub(crate) type Handle = Box<dyn FnMut(&str) -> Result<(), Failure> + Send>;
+/// What a telemetry handler does with the text of what it is given: it waits for the gate, if there
+/// is one.
+pub(crate) type Handle = Box<dyn FnMut(&str) -> Result<Option<Gate>, Failure> + Send>;
 
 pub(crate) fn takes_all() -> Handle {
-    Box::new(|_| Ok(()))
+    Box::new(|_| Ok(None))
 }
 
 pub(crate) fn external(service: &Service) -> Extension {
@@ -91,23 +94,23 @@ impl Run {
     ) -> Self {
         let (tell, seen) = channel();
         let tell_event = tell.clone();
-        let extension = extension.telemetry(options, move |telemetry| {
+        let on_telemetry = move |telemetry: Telemetry<'_>| {
             let text = text(&telemetry);
             let result = handle(&text);
             let _the_test_may_have_ended = tell.send(text);
             result
-        });
-        let thread = thread::spawn(move || {
-            extension.run(|event| {
-                let text = match event {
-                    EnvironmentEvent::Invoke(invoke) => format!("INVOKE {}", invoke.request_id),
-                    EnvironmentEvent::Shutdown(_) => "SHUTDOWN".to_owned(),
-                    _ => unreachable!("the tests send no others"),
-                };
-                let _the_test_may_have_ended = tell_event.send(text);
-                Ok(())
-            })
-        });
+        };
+        let on_event = move |event: EnvironmentEvent<'_>| {
+            let text = match event {
+                EnvironmentEvent::Invoke(invoke) => format!("INVOKE {}", invoke.request_id),
+                EnvironmentEvent::Shutdown(_) => "SHUTDOWN".to_owned(),
+                _ => unreachable!("the tests send no others"),
+            };
+            let _the_test_may_have_ended = tell_event.send(text);
+            Ok(())
+        };
+        let thread =
+            thread::spawn(move || transport::run(extension, options, on_telemetry, on_event));
         let api = registers(&service);
         Self { service, api, listener: ([127, 0, 0, 1], 0).into(), seen, thread }
     }

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use lambda_proto_std::extension::telemetry::BUSY;
+use crate::transport::telemetry::BUSY;
 
 use super::support::{Client, LONG, Run, function, options, request, takes_all};
 

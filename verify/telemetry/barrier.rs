@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lambda_proto_service::Gate;
 
-use super::support::{LONG, Run, function, options, report, runtime_done, takes_all};
+use super::support::{LONG, Run, function, options, report, request, runtime_done, takes_all};
 
 /// The time until a deadline that a test waits for.
 const SHORT: Duration = Duration::from_millis(700);
@@ -52,19 +52,13 @@ fn a_runtime_that_is_never_done_is_waited_for_until_shortly_before_the_deadline(
 
 #[test]
 fn a_handler_that_is_busy_holds_up_neither_the_next_event_nor_other_connections() {
-    let (gate, entered) = (Gate::default(), Gate::default());
-    let (opened, enters) = (gate.clone(), entered.clone());
-    let handle = move |text: &str| {
-        if text == function("slow") {
-            enters.open();
-            opened.wait();
-        }
-        Ok(())
-    };
+    let gate = Gate::default();
+    let opened = gate.clone();
+    let handle = move |text: &str| Ok((text == function("slow")).then(|| opened.clone()));
     let mut run = Run::start(options(), Box::new(handle));
     let mut slow = run.client();
-    slow.send(&super::request(&[function("slow")]));
-    entered.wait();
+    slow.send(&request(&[function("slow")]));
+    run.expect(&function("slow"));
     run.invoke("id-1", SHORT);
     // The event is asked for, and given: the handler is still busy.
     run.api.expect_extension_next();
@@ -78,7 +72,6 @@ fn a_handler_that_is_busy_holds_up_neither_the_next_event_nor_other_connections(
     assert_eq!(other.status(), 405);
     gate.open();
     assert_eq!(slow.status(), 200);
-    run.expect(&function("slow"));
 }
 
 #[test]
@@ -115,7 +108,7 @@ fn a_report_that_never_comes_is_named_at_the_end() {
 fn a_batch_that_is_cut_off_does_not_hold_up_the_next_event() {
     let mut run = Run::start(options(), takes_all());
     run.invoke("id", LONG);
-    let request = super::request(&[runtime_done("id"), function("never whole")]);
+    let request = request(&[runtime_done("id"), function("never whole")]);
     let mut client = run.client();
     client.send(&request[..request.len() - 5]);
     run.expect_all(&[runtime_done("id"), "flush RuntimeDone".to_owned()]);

@@ -4,11 +4,11 @@ use std::net::TcpListener;
 use std::thread;
 
 use lambda_proto_service::Service;
-use lambda_proto_std::Endpoint;
-use lambda_proto_std::extension::{Error, Extension, TelemetryTypes};
+
+use crate::transport::{self, Endpoint, Error, Extension, TelemetryTypes};
 
 use super::support::{
-    Client, LONG, Run, external, function, options, port, registers, report, runtime_done,
+    Client, LONG, Run, external, function, options, port, registers, report, request, runtime_done,
     takes_all,
 };
 
@@ -23,7 +23,7 @@ fn an_extension_listens_before_it_subscribes_and_subscribes_before_it_asks() {
     assert_eq!(document["buffering"]["timeoutMs"], 25);
     // Lambda may post before the extension has read the reply.
     let mut client = Client::connect(run.listener);
-    client.send(&super::request(&[function("early")]));
+    client.send(&request(&[function("early")]));
     run.api.answer(200, "", "\"OK\"");
     assert_eq!(client.status(), 200);
     run.expect(&function("early"));
@@ -33,12 +33,15 @@ fn an_extension_listens_before_it_subscribes_and_subscribes_before_it_asks() {
 #[test]
 fn types_alone_are_options() {
     let service = Service::start();
-    let extension = external(&service).telemetry(TelemetryTypes::FUNCTION, |_| Ok(()));
-    let registering = thread::spawn(move || extension.register());
+    let extension = external(&service);
+    let types = TelemetryTypes::FUNCTION;
+    let run = thread::spawn(move || transport::run(extension, types, |_| Ok(None), |_| Ok(())));
     let mut api = registers(&service);
     assert_eq!(api.request().json()["types"], serde_json::json!(["function"]));
     api.answer(200, "", "\"OK\"");
-    registering.join().unwrap().unwrap();
+    api.expect_extension_next();
+    api.answer(200, "", r#"{"eventType":"SHUTDOWN"}"#);
+    run.join().unwrap().unwrap();
 }
 
 #[test]
@@ -49,7 +52,7 @@ fn a_port_that_is_taken_is_reported_as_a_failed_init() {
         let service = Service::start();
         let extension = external(&service);
         let run = thread::spawn(move || {
-            extension.telemetry(options().port(port), |_| Ok(())).run(|_| Ok(()))
+            transport::run(extension, options().port(port), |_| Ok(None), |_| Ok(()))
         });
         let mut api = registers(&service);
         let report = api.request();
@@ -129,8 +132,8 @@ fn no_connection() -> lambda_proto_service::Connection {
 fn a_refused_registration_ends_the_extension_and_frees_its_port() {
     let service = Service::start();
     let port = port();
-    let extension = external(&service).telemetry(options().port(port), |_| Ok(()));
-    let run = thread::spawn(move || extension.run(|_| Ok(())));
+    let (extension, options) = (external(&service), options().port(port));
+    let run = thread::spawn(move || transport::run(extension, options, |_| Ok(None), |_| Ok(())));
     let mut api = service.connection();
     api.request();
     api.refuse(403, "Extension.RegistrationClosed", "too late");
