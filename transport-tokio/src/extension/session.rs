@@ -3,13 +3,14 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use lambda_proto_extension::subscription::Subscription;
 use lambda_proto_extension::{EnvironmentEvent, Registrant, Reply};
 use lambda_proto_host::extension::{
-    self, Error, Function, Lost, REGISTRATION_TIMEOUT, REPORT_TIMEOUT, Report,
+    self, Error, Function, Lost, REGISTRATION_TIMEOUT, REPORT_TIMEOUT, Report, SUBSCRIPTION_TIMEOUT,
 };
-use lambda_proto_host::{Failure, MAX_ATTEMPT, Reach, Settings};
+use lambda_proto_host::{Failure, Log, MAX_ATTEMPT, Reach, Settings};
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, timeout_at};
 
 use crate::connector::dial;
 use crate::socket::{read, write};
@@ -30,6 +31,25 @@ impl Session {
             this.within(REGISTRATION_TIMEOUT, |session| session.register(registrant)).await;
         let function = this.session.registered(result)?;
         Ok((this, function))
+    }
+
+    /// Subscribes to telemetry; returns whether any comes.
+    pub(super) async fn subscribe(
+        &mut self,
+        subscription: &Subscription<'_>,
+    ) -> Result<bool, Error> {
+        let until = Instant::now() + SUBSCRIPTION_TIMEOUT;
+        let subscribe = |session: &mut extension::Session| session.subscribe(subscription);
+        let mut result = self.until(until, subscribe).await;
+        if let Err(Lost::Connection(_)) = result {
+            // The service takes the same subscription twice.
+            self.stream = None;
+            result = self.until(until, subscribe).await;
+        }
+        if result.is_err() {
+            self.stream = None;
+        }
+        self.session.subscribed(result)
     }
 
     /// Waits for the next event, however long that takes; `None` if it cannot be read.
@@ -54,13 +74,27 @@ impl Session {
         self.session.reported(failure, result)
     }
 
+    /// The log of the extension.
+    pub(super) fn log(&self) -> &Log {
+        self.session.log()
+    }
+
     /// Exchanges a request and its reply within a time.
     async fn within(
         &mut self,
         patience: Duration,
         command: impl FnOnce(&mut extension::Session) -> Result<(), Error>,
     ) -> Result<Reply, Lost> {
-        let result = timeout(patience, self.exchange(command)).await;
+        self.until(Instant::now() + patience, command).await
+    }
+
+    /// The same until a moment.
+    async fn until(
+        &mut self,
+        until: Instant,
+        command: impl FnOnce(&mut extension::Session) -> Result<(), Error>,
+    ) -> Result<Reply, Lost> {
+        let result = timeout_at(until.into(), self.exchange(command)).await;
         result.unwrap_or_else(|_elapsed| {
             self.session.disconnected();
             self.stream = None;
