@@ -165,7 +165,7 @@ loops:
 # The lifecycle under the lab: stopped processes, signals, counts; batches before their deadline.
 [private]
 lifecycle:
-    cargo test --locked --release --workspace --test lifecycle --test async_work --test axum --test batches
+    cargo test --locked --release --workspace --test lifecycle --test async_work --test extensions --test axum --test batches
 
 # The AWS SDK on lambda-proto-tokio, with a queue that its tests play.
 [private]

@@ -3,7 +3,7 @@
 use core::hint::black_box;
 
 use lambda_proto::{api, async_driver, client, driver, http, json, lifecycle, machine};
-use lambda_proto_extension::{barrier, metadata, subscription, telemetry};
+use lambda_proto_extension::{barrier, collector, metadata, subscription, telemetry};
 
 use crate::keep_future;
 use crate::opaque::{
@@ -168,6 +168,38 @@ pub(crate) fn keep() {
         barrier::Barrier::shutdown,
     }
     keep! {
+        collector::Collector::check,
+        collector::Collector::connection_refused,
+        collector::Collector::event,
+        collector::Collector::flush_failed,
+        collector::Collector::losses,
+        collector::Collector::may_log,
+        collector::Collector::new,
+        collector::Collector::no_telemetry,
+        collector::Collector::summary,
+        collector::Collector::take_flush,
+        collector::Collector::time_left,
+        collector::Intake::<Memory>::end_of_stream,
+        collector::Intake::<Memory>::handled,
+        collector::Intake::<Memory>::is_idle,
+        collector::Intake::<Memory>::lost,
+        collector::Intake::<Memory>::new,
+        collector::Intake::<Memory>::received,
+        collector::Intake::<Memory>::room,
+        collector::Intake::<Memory>::sent,
+        collector::Intake::<Memory>::step,
+        collector::Intake::<Memory>::unsent,
+        collector::TelemetryOptions::buffering,
+        collector::TelemetryOptions::listening_port,
+        collector::TelemetryOptions::logs,
+        collector::TelemetryOptions::new,
+        collector::TelemetryOptions::own_log_limit,
+        collector::TelemetryOptions::port,
+        collector::TelemetryOptions::reserve,
+        collector::TelemetryOptions::schema,
+        collector::TelemetryOptions::subscription,
+    }
+    keep! {
         subscription::Buffering::with_max_bytes,
         subscription::Buffering::with_max_items,
         subscription::Buffering::with_timeout,
@@ -188,8 +220,10 @@ pub(crate) fn keep() {
         telemetry::Batch::earlier,
         telemetry::Batch::is_redelivery,
         telemetry::Batch::records,
+        telemetry::Batch::refusals,
         telemetry::Batch::unread,
         telemetry::Decision::batch,
+        telemetry::Decision::give_up,
         telemetry::Decision::send_again,
         telemetry::Decision::take,
         telemetry::Deliveries::losses,
@@ -216,6 +250,7 @@ pub(crate) fn keep() {
         telemetry::Number::as_str,
         telemetry::Number::to_u64,
         telemetry::Receiver::<Memory>::end_of_stream,
+        telemetry::Receiver::<Memory>::is_idle,
         telemetry::Receiver::<Memory>::lost,
         telemetry::Receiver::<Memory>::new,
         telemetry::Receiver::<Memory>::received,

@@ -7,7 +7,7 @@ use core::ops::Deref;
 use lambda_proto::client::Storage;
 use lambda_proto::driver::{Connection, Connector};
 use lambda_proto::{api, async_driver, client, driver, http, json, lifecycle, machine};
-use lambda_proto_extension::{barrier, metadata, subscription, telemetry};
+use lambda_proto_extension::{barrier, collector, metadata, subscription, telemetry};
 
 use crate::opaque::{AsyncConnect, Connect, Failure, Hash, Memory, Service, Wire};
 
@@ -22,6 +22,12 @@ pub(crate) fn keep() {
         From<&'static api::ErrorReport<'static>>: from for
             api::ErrorReport;
         Clone: clone for
+            collector::Collector,
+            collector::OwnLogs,
+            collector::Summary,
+            collector::Telemetry,
+            collector::TelemetryOptions,
+            collector::Warning,
             barrier::Barrier,
             barrier::Passage,
             barrier::Reason,
@@ -158,6 +164,13 @@ pub(crate) fn keep() {
             client::WarningKind,
             client::Outage;
         Debug: fmt for
+            collector::Collector,
+            collector::OwnLogs,
+            collector::Step,
+            collector::Summary,
+            collector::Telemetry,
+            collector::TelemetryOptions,
+            collector::Warning,
             barrier::Barrier,
             barrier::Passage,
             barrier::Reason,
@@ -339,6 +352,8 @@ pub(crate) fn keep() {
         Deref: deref for
             client::Invocation;
         Display: fmt for
+            collector::Summary,
+            collector::Warning,
             subscription::InvalidSubscription,
             lambda_proto_extension::Refusal,
             lambda_proto_extension::Remedy,
@@ -396,11 +411,14 @@ pub(crate) fn keep() {
         From<http::BufferTooSmall>: from for
             lambda_proto_extension::CommandError,
             machine::CommandError;
+        From<subscription::TelemetryTypes>: from for
+            collector::TelemetryOptions;
         From<machine::CommandError>: from for
             driver::DriverError<Failure>;
         From<&'static [u8]>: from for
             driver::Response;
         Hash: hash for
+            collector::OwnLogs,
             barrier::Reason,
             subscription::LogsSchema,
             subscription::TelemetrySchema,
@@ -446,6 +464,10 @@ pub(crate) fn keep() {
         Ord: cmp for
             api::Deadline;
         PartialEq: eq for
+            collector::OwnLogs,
+            collector::Telemetry,
+            collector::TelemetryOptions,
+            collector::Warning,
             barrier::Passage,
             barrier::Reason,
             subscription::Buffering,
