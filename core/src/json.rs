@@ -166,7 +166,23 @@ impl PartialEq<&str> for JsonStr<'_> {
 
 impl fmt::Display for JsonStr<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.chars().try_for_each(|character| f.write_char(character))
+        let (mut rest, mut from) = (self.0, 0);
+        // What stands between two escapes stands for itself, and goes out together.
+        while let Some(at) = find_backslash(rest, from) {
+            let (Some(plain), Some(escape)) = (rest.get(..at), rest.get(at + 1..)) else { break };
+            if !plain.is_empty() {
+                f.write_str(plain)?;
+            }
+            if let [b'"' | b'\\' | b'/', ..] = escape.as_bytes() {
+                // It stands for itself, too.
+                (rest, from) = (escape, 1);
+                continue;
+            }
+            let mut characters = escape.chars();
+            f.write_char(unescape(&mut characters))?;
+            (rest, from) = (characters.as_str(), 0);
+        }
+        f.write_str(rest)
     }
 }
 
@@ -174,6 +190,26 @@ impl fmt::Debug for JsonStr<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{}\"", self.0)
     }
+}
+
+/// The position of the first backslash from a position on.
+fn find_backslash(text: &str, from: usize) -> Option<usize> {
+    let splat = |byte| u64::from_le_bytes([byte; 8]);
+    let mut at = from;
+    let mut rest = text.as_bytes().get(from..)?;
+    // Eight bytes at a time: `str::find` is made for long texts without any.
+    while let Some((word, after)) = rest.split_first_chunk::<8>() {
+        let different = u64::from_le_bytes(*word) ^ splat(b'\\');
+        // Subtracting 1 from each byte sets the highest bit of those that are 0, by borrowing. A
+        // borrow may reach the byte above, so only the lowest mark is right.
+        let marks = different.wrapping_sub(splat(1)) & !different & splat(0x80);
+        if marks != 0 {
+            return Some(at + (marks.trailing_zeros() / 8) as usize);
+        }
+        at += 8;
+        rest = after;
+    }
+    rest.iter().position(|byte| *byte == b'\\').map(|more| at + more)
 }
 
 /// Decodes what follows a backslash.

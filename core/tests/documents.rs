@@ -167,6 +167,20 @@ fn every_escape_of_json_is_decoded() {
 }
 
 #[test]
+fn escapes_are_decoded_at_every_place_of_a_long_text() {
+    for (escape, decoded) in
+        [(r"\n", "\n"), (r#"\""#, "\""), (r"\\", "\\"), (r"\u00e9", "\u{e9}"), (r"\/\\\t", "/\\\t")]
+    {
+        for (before, after) in (0..20).flat_map(|before| (0..20).map(move |after| (before, after)))
+        {
+            let (before, after) = ("\u{e9}[".repeat(before), "]".repeat(after));
+            let escaped = format!("{before}{escape}{after}{escape}{escape}");
+            assert_eq!(decode(&escaped), format!("{before}{decoded}{after}{decoded}{decoded}"));
+        }
+    }
+}
+
+#[test]
 fn surrogate_pairs_are_one_character() {
     assert_eq!(decode(r"\ud83c\udf75"), "\u{1f375}");
     assert_eq!(decode(r"\uD800\uDC00\udbff\udfff"), "\u{10000}\u{10ffff}");

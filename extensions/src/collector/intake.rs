@@ -87,9 +87,9 @@ impl<S: Storage> Intake<S> {
                         return Step::Warn(warning);
                     }
                 }
-                Next::Element(whole) if self.batch == State::Open => {
+                Next::Element(element) if self.batch == State::Open => {
                     let Self { receiver, in_hand, .. } = self;
-                    let record = match receiver.element(whole) {
+                    let record = match receiver.element(element) {
                         Ok(record) => record,
                         Err(unread) => return Step::Hand(Telemetry::Unread(unread)),
                     };
@@ -107,8 +107,8 @@ impl<S: Storage> Intake<S> {
                         }
                     }
                 }
-                Next::Element(whole) => {
-                    let element = self.receiver.element(whole);
+                Next::Element(element) => {
+                    let element = self.receiver.element(element);
                     let fact = element.as_ref().map(Fact::of).unwrap_or_default();
                     let is_known = self.batch == State::Duplicate;
                     if is_known || matches!(fact, Fact::RuntimeDone(_)) {

@@ -1,6 +1,7 @@
 //! Where the elements of a JSON array begin and end, however the array arrives.
 
-use super::json::{is_space, plain_length};
+use super::outline::Outline;
+use super::reader::{is_space, plain_length};
 
 /// Splits an array at its commas, without a look at what its elements are.
 ///
@@ -121,6 +122,17 @@ impl Array {
 
     fn end_element(&mut self, byte: u8) {
         self.state = if byte == b']' { State::Closed } else { State::Next };
+    }
+
+    /// Looks for an event that has arrived completely, where an element has just begun. Returns its
+    /// outline and the position of the byte that follows it, which is scanned.
+    pub(super) fn take_event(&mut self, bytes: &[u8]) -> Option<(Outline, usize)> {
+        if self.state != State::Element {
+            return None;
+        }
+        let (outline, end) = Outline::of_element(bytes)?;
+        self.end_element(*bytes.get(end)?);
+        Some((outline, end))
     }
 
     /// Whether an element has begun and not ended; something after the array counts as one.

@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use lambda_proto::client::Storage;
 
-use super::json::trim;
+use super::reader::trim;
 
 /// Bytes as they were received, and among them those of the current element, without framing.
 ///
@@ -124,8 +124,8 @@ impl<S: Storage> Buffer<S> {
     /// that has not ended.
     pub(super) fn make_room(&mut self) -> bool {
         let length = self.storage.bytes().len();
-        // A part of an element is moved once at most: then it is at the start.
-        if length - self.filled <= length / 2 {
+        // A part of an element is moved once at most: then it is at the start. Nothing costs nothing.
+        if length - self.filled <= length / 2 || self.start == self.filled {
             self.compact();
         }
         if self.filled == length {

@@ -1,8 +1,7 @@
 //! The fields of a record, read as what they should be.
 
-use lambda_proto::json::{JsonError, JsonStr};
+use lambda_proto::json::JsonStr;
 
-use super::json::Items;
 use super::platform::{FromFields, Spans, Texts};
 use super::words::Word;
 use super::{Json, Milliseconds, Number, Reason};
@@ -104,47 +103,5 @@ pub(super) struct List<'a>(Option<Json<'a>>);
 impl<'a> List<'a> {
     pub(super) fn elements(&self) -> impl Iterator<Item = Json<'a>> + Clone + use<'a> {
         self.0.into_iter().flat_map(|array| array.elements())
-    }
-}
-
-/// The members that every event has.
-#[derive(Default)]
-pub(super) struct Event<'a> {
-    pub(super) time: JsonStr<'a>,
-    pub(super) kind: Option<JsonStr<'a>>,
-    pub(super) record: Json<'a>,
-}
-
-impl<'a> Event<'a> {
-    /// Reads an event, and checks all of it.
-    pub(super) fn read(text: &'a str) -> Result<Self, Unreadable<'a>> {
-        if !text.starts_with('{') {
-            return Err(Json::parse(text.as_bytes()).map_or_else(not_json, |_| Reason::NotAnObject));
-        }
-        let mut event = Self::default();
-        // A part of the wrong type does not hide that the rest is no JSON.
-        let mut wrong = None;
-        let mut members = Items::of(text, b'{');
-        while let Some((name, value)) = members.next_member().map_err(not_json)? {
-            let field = Field { name, value };
-            match field.name() {
-                "time" => match field.text() {
-                    Ok(time) => (event.time, wrong) = (time, None),
-                    Err(reason) => wrong = Some(reason),
-                },
-                "type" => event.kind = value.to_text(),
-                "record" => event.record = value,
-                _ => {}
-            }
-        }
-        members.end().map_err(not_json)?;
-        wrong.map_or(Ok(event), Err)
-    }
-}
-
-fn not_json<'a>(error: JsonError) -> Reason<'a> {
-    match error {
-        JsonError::TooDeep => Reason::TooDeep,
-        _ => Reason::NotJson,
     }
 }

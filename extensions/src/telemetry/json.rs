@@ -1,10 +1,12 @@
 //! JSON as records have it, read strictly, without recursion and without allocation.
 
 use core::fmt;
+use core::ops::Range;
 use core::time::Duration;
 
 use lambda_proto::json::{JsonError, JsonStr};
-use lambda_proto::limits::MAX_JSON_DEPTH;
+
+use super::reader::Reader;
 
 /// A valid JSON value (RFC 8259), as it was sent.
 ///
@@ -24,14 +26,14 @@ impl<'a> Json<'a> {
     ///
     /// # Errors
     ///
-    /// [`JsonError::TooDeep`] if it nests deeper than [`MAX_JSON_DEPTH`], and
+    /// [`JsonError::TooDeep`] if it nests deeper than [`MAX_JSON_DEPTH`](lambda_proto::limits::MAX_JSON_DEPTH), and
     /// [`JsonError::NotTheDocument`] if it is not JSON.
     pub fn parse(document: &'a [u8]) -> Result<Self, JsonError> {
         let text = core::str::from_utf8(document).map_err(|_| JsonError::NotTheDocument)?;
-        let mut reader = Reader { text, at: 0, depth: 0 };
+        let mut reader = Reader::new(text.as_bytes(), 0);
         let value = reader.value()?;
         reader.end()?;
-        Ok(value)
+        Ok(Self(part(text, value)?))
     }
 
     /// The value as it was sent, without white space around it.
@@ -80,6 +82,11 @@ impl<'a> Json<'a> {
     /// escapes are found as well.
     pub fn member(&self, name: &str) -> Option<Self> {
         self.members().filter(|(known, _)| known == name).last().map(|(_, value)| value)
+    }
+
+    /// What a [`Reader`] has read as a value.
+    pub(super) const fn of_value(text: &'a str) -> Self {
+        Self(text)
     }
 
     fn first(&self) -> u8 {
@@ -236,10 +243,9 @@ impl fmt::Display for Milliseconds<'_> {
 }
 
 /// The items of an object or array, one after the other.
-///
-/// The text need not be valid: it is checked on the way.
 #[derive(Clone, Debug)]
-pub(super) struct Items<'a> {
+struct Items<'a> {
+    text: &'a str,
     reader: Reader<'a>,
     close: u8,
     place: Place,
@@ -255,31 +261,28 @@ enum Place {
 impl<'a> Items<'a> {
     /// The items of the object or array that the text consists of; none unless it starts with this
     /// bracket.
-    pub(super) fn of(text: &'a str, open: u8) -> Self {
-        let mut reader = Reader { text, at: 0, depth: 1 };
+    fn of(text: &'a str, open: u8) -> Self {
+        let mut reader = Reader::new(text.as_bytes(), 1);
         let close = if open == b'{' { b'}' } else { b']' };
         let place = if reader.takes(open) { Place::First } else { Place::Over };
-        Self { reader, close, place }
+        Self { text, reader, close, place }
     }
 
-    pub(super) fn next_member(&mut self) -> Result<Option<(JsonStr<'a>, Json<'a>)>, JsonError> {
+    fn next_member(&mut self) -> Result<Option<(JsonStr<'a>, Json<'a>)>, JsonError> {
         if !self.advance()? {
             return Ok(None);
         }
-        let name = self.reader.name()?;
-        Ok(Some((name, self.reader.value()?)))
+        let name = part(self.text, self.reader.name()?)?;
+        let value = part(self.text, self.reader.value()?)?;
+        Ok(Some((JsonStr::from_field(Some(name)), Json(value))))
     }
 
     fn next_element(&mut self) -> Result<Option<Json<'a>>, JsonError> {
         if !self.advance()? {
             return Ok(None);
         }
-        self.reader.value().map(Some)
-    }
-
-    /// Checks that only white space follows the last item.
-    pub(super) fn end(&mut self) -> Result<(), JsonError> {
-        self.reader.end()
+        let value = self.reader.value()?;
+        Ok(Some(Json(part(self.text, value)?)))
     }
 
     /// Moves to the next item; `false` after the last one.
@@ -296,248 +299,7 @@ impl<'a> Items<'a> {
     }
 }
 
-/// A cursor over JSON text.
-#[derive(Clone, Debug)]
-struct Reader<'a> {
-    text: &'a str,
-    at: usize,
-    /// The brackets around the values that are read.
-    depth: usize,
-}
-
-impl<'a> Reader<'a> {
-    /// Reads one value, and white space before it.
-    fn value(&mut self) -> Result<Json<'a>, JsonError> {
-        let mut open = Nesting { depth: self.depth, kinds: 0 };
-        self.skip_space();
-        let start = self.at;
-        loop {
-            // A value begins here.
-            self.skip_space();
-            match self.peek() {
-                Some(b'{') => {
-                    self.at += 1;
-                    open.enter(Kind::Object)?;
-                    if !self.takes(b'}') {
-                        self.name()?;
-                        continue;
-                    }
-                    open.leave();
-                }
-                Some(b'[') => {
-                    self.at += 1;
-                    open.enter(Kind::Array)?;
-                    if !self.takes(b']') {
-                        continue;
-                    }
-                    open.leave();
-                }
-                Some(b'"') => {
-                    self.string()?;
-                }
-                Some(b't') => self.word(b"true")?,
-                Some(b'f') => self.word(b"false")?,
-                Some(b'n') => self.word(b"null")?,
-                _ => self.number()?,
-            }
-            // A value ends here, and with it perhaps those around it.
-            loop {
-                if open.depth <= self.depth {
-                    let text = self.text.get(start..self.at).ok_or(JsonError::NotTheDocument)?;
-                    return Ok(Json(text));
-                }
-                let kind = open.innermost();
-                if self.takes(b',') {
-                    if kind == Kind::Object {
-                        self.name()?;
-                    }
-                    break;
-                }
-                if !self.takes(if kind == Kind::Object { b'}' } else { b']' }) {
-                    return Err(JsonError::NotTheDocument);
-                }
-                open.leave();
-            }
-        }
-    }
-
-    /// Reads the name of a member, and its colon.
-    fn name(&mut self) -> Result<JsonStr<'a>, JsonError> {
-        self.skip_space();
-        let name = self.string()?;
-        if !self.takes(b':') {
-            return Err(JsonError::NotTheDocument);
-        }
-        Ok(name)
-    }
-
-    fn string(&mut self) -> Result<JsonStr<'a>, JsonError> {
-        if self.peek() != Some(b'"') {
-            return Err(JsonError::NotTheDocument);
-        }
-        self.at += 1;
-        let start = self.at;
-        loop {
-            let rest = self.rest();
-            self.at += plain_length(rest);
-            match self.rest() {
-                [b'"', ..] => {
-                    let inside = self.text.get(start..self.at);
-                    self.at += 1;
-                    return Ok(JsonStr::from_field(inside));
-                }
-                [b'\\', b'u', digits @ ..] => {
-                    let digits = digits.first_chunk::<4>().ok_or(JsonError::NotTheDocument)?;
-                    if !digits.iter().all(u8::is_ascii_hexdigit) {
-                        return Err(JsonError::NotTheDocument);
-                    }
-                    self.at += 6;
-                }
-                [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => self.at += 2,
-                // Control characters must be escaped (RFC 8259 section 7).
-                _ => return Err(JsonError::NotTheDocument),
-            }
-        }
-    }
-
-    fn number(&mut self) -> Result<(), JsonError> {
-        if self.peek() == Some(b'-') {
-            self.at += 1;
-        }
-        // No leading zeros (RFC 8259 section 6).
-        if self.peek() == Some(b'0') {
-            self.at += 1;
-        } else {
-            self.digits()?;
-        }
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        if let Some(b'e' | b'E') = self.peek() {
-            self.at += 1;
-            if let Some(b'+' | b'-') = self.peek() {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        Ok(())
-    }
-
-    /// Skips digits, of which there must be one.
-    fn digits(&mut self) -> Result<(), JsonError> {
-        let rest = self.rest();
-        let length = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
-        self.at += length;
-        if length == 0 { Err(JsonError::NotTheDocument) } else { Ok(()) }
-    }
-
-    fn word(&mut self, word: &[u8]) -> Result<(), JsonError> {
-        if !self.rest().starts_with(word) {
-            return Err(JsonError::NotTheDocument);
-        }
-        self.at += word.len();
-        Ok(())
-    }
-
-    /// Checks that only white space is left.
-    fn end(&mut self) -> Result<(), JsonError> {
-        self.skip_space();
-        if self.rest().is_empty() { Ok(()) } else { Err(JsonError::NotTheDocument) }
-    }
-
-    /// Skips white space and then this byte, if it comes next.
-    fn takes(&mut self, byte: u8) -> bool {
-        self.skip_space();
-        let is_next = self.peek() == Some(byte);
-        self.at += usize::from(is_next);
-        is_next
-    }
-
-    fn skip_space(&mut self) {
-        while self.peek().is_some_and(is_space) {
-            self.at += 1;
-        }
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
-    }
-
-    fn rest(&self) -> &'a [u8] {
-        self.text.as_bytes().get(self.at..).unwrap_or_default()
-    }
-}
-
-/// The brackets that are open, instead of a stack: one bit for each.
-struct Nesting {
-    depth: usize,
-    kinds: u64,
-}
-
-// A bracket needs a bit.
-const _: () = assert!(MAX_JSON_DEPTH <= 64);
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Array,
-    Object,
-}
-
-impl Nesting {
-    fn enter(&mut self, kind: Kind) -> Result<(), JsonError> {
-        if self.depth >= MAX_JSON_DEPTH {
-            return Err(JsonError::TooDeep);
-        }
-        self.depth += 1;
-        self.kinds = self.kinds << 1 | u64::from(kind == Kind::Object);
-        Ok(())
-    }
-
-    fn leave(&mut self) {
-        self.depth = self.depth.saturating_sub(1);
-        self.kinds >>= 1;
-    }
-
-    fn innermost(&self) -> Kind {
-        if self.kinds & 1 == 1 { Kind::Object } else { Kind::Array }
-    }
-}
-
-/// Whether JSON allows this byte between values (RFC 8259 section 2).
-pub(super) const fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
-}
-
-/// The bytes without white space around them.
-pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t' | b'\n' | b'\r', rest @ ..]
-    | [rest @ .., b' ' | b'\t' | b'\n' | b'\r'] = bytes
-    {
-        bytes = rest;
-    }
-    bytes
-}
-
-/// The number of bytes before the first quote, backslash or control character.
-pub(super) fn plain_length(bytes: &[u8]) -> usize {
-    let splat = |byte| u64::from_le_bytes([byte; 8]);
-    // Subtracting `n` from each byte sets the highest bit of those below `n`, by borrowing, and of
-    // those that had it set, which the second operand takes out. The borrow reaches the byte above,
-    // so a mark may be false, but only above a true one: the lowest mark is right.
-    let below = |word: u64, n: u8| word.wrapping_sub(splat(n)) & !word & splat(0x80);
-    let mut length = 0;
-    let mut rest = bytes;
-    while let Some((word, after)) = rest.split_first_chunk::<8>() {
-        let word = u64::from_le_bytes(*word);
-        let marks =
-            below(word ^ splat(b'"'), 1) | below(word ^ splat(b'\\'), 1) | below(word, 0x20);
-        if marks != 0 {
-            return length + (marks.trailing_zeros() / 8) as usize;
-        }
-        length += 8;
-        rest = after;
-    }
-    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
-    length + rest.iter().position(is_special).unwrap_or(rest.len())
+/// A part of a text; no reader ends one inside of a character.
+fn part(text: &str, range: Range<usize>) -> Result<&str, JsonError> {
+    text.get(range).ok_or(JsonError::NotTheDocument)
 }

@@ -10,6 +10,7 @@ use super::buffer::Buffer;
 use super::deliveries::Earlier;
 use super::digest::Digest;
 use super::head::{Facts, Fields};
+use super::outline::Outline;
 use super::reply::{Connection, Reply, Status};
 use super::{Deliveries, Fate, Losses, Reason, Record, Unread};
 
@@ -209,7 +210,7 @@ impl<S: Storage> Receiver<S> {
             Next::Decide => Step::Decide(self.decision(deliveries)),
             Next::Refused(refusal) => Step::Refused(refusal),
             Next::Close => Step::Close,
-            Next::Element(whole) => match self.element(whole) {
+            Next::Element(element) => match self.element(element) {
                 Ok(record) => Step::Record(record),
                 Err(unread) => Step::Unread(unread),
             },
@@ -229,8 +230,13 @@ impl<S: Storage> Receiver<S> {
     }
 
     /// The element of [`Next::Element`]; to be read once.
-    pub(crate) fn element(&mut self, whole: Whole) -> Result<Record<'_>, Unread<'_>> {
-        self.exchange.read(self.buffer.element(), whole)
+    pub(crate) fn element(&mut self, element: Element) -> Result<Record<'_>, Unread<'_>> {
+        let read = match element {
+            Element::Event(outline) => Record::of(&outline, self.buffer.element().0),
+            Element::Other(whole) => read(self.buffer.element(), whole),
+        };
+        self.exchange.note(&read);
+        read
     }
 
     pub(crate) fn batch(&self) -> Batch {
@@ -331,10 +337,17 @@ pub(crate) enum Next {
     Read,
     Write,
     Begin,
-    Element(Whole),
+    Element(Element),
     Decide,
     Refused(Refusal),
     Close,
+}
+
+/// An element of a batch, as far as it was read while its end was looked for.
+pub(crate) enum Element {
+    /// An event that has this outline.
+    Event(Outline),
+    Other(Whole),
 }
 
 impl Exchange {
@@ -424,10 +437,19 @@ impl Exchange {
             buffer.scan(scanned);
             match found {
                 Found::Nothing if self.array.is_inside() => {}
-                Found::Nothing | Found::Begin => buffer.skip(),
+                Found::Nothing => buffer.skip(),
+                Found::Begin => {
+                    buffer.skip();
+                    // Most events arrive completely, and are read in one pass. What does not, or is
+                    // no event, is first split off by its commas and brackets.
+                    let (outline, end) = self.array.take_event(buffer.unscanned())?;
+                    buffer.scan(end + 1);
+                    buffer.end_element(1);
+                    return Some(Next::Element(Element::Event(outline)));
+                }
                 Found::End => {
                     buffer.end_element(1);
-                    return Some(Next::Element(Whole::Array));
+                    return Some(Next::Element(Element::Other(Whole::Array)));
                 }
             }
             return None;
@@ -483,7 +505,7 @@ impl Exchange {
                     return None;
                 }
                 buffer.end_element(0);
-                Some(Next::Element(whole))
+                Some(Next::Element(Element::Other(whole)))
             }
         }
     }
@@ -528,28 +550,16 @@ impl Exchange {
         None
     }
 
-    /// Reads an element of the batch.
-    fn read<'b>(
-        &mut self,
-        (bytes, length): (&'b [u8], u64),
-        whole: Whole,
-    ) -> Result<Record<'b>, Unread<'b>> {
-        let unread = |reason| Err(Unread { raw: bytes, reason });
-        let read = match whole {
-            _ if length > bytes.len() as u64 => unread(Reason::TooLong { bytes: length }),
-            Whole::CutOff => unread(Reason::CutOff),
-            Whole::WithTail => unread(Reason::AfterTheArray),
-            Whole::Array | Whole::NotAnArray => Record::parse(bytes),
-        };
+    /// Counts an element of the batch.
+    fn note(&mut self, read: &Result<Record<'_>, Unread<'_>>) {
         self.batch.records = self.batch.records.saturating_add(1);
-        match &read {
+        match read {
             Ok(record) => self.told.note(record),
             Err(_) => {
                 self.batch.unread = self.batch.unread.saturating_add(1);
                 self.told.note_unread();
             }
         }
-        read
     }
 
     fn give_up(&mut self, deliveries: &mut Deliveries) {
@@ -609,5 +619,16 @@ impl Exchange {
             _ => {}
         }
         self.phase = Phase::Over;
+    }
+}
+
+/// Reads an element of a batch.
+fn read((bytes, length): (&[u8], u64), whole: Whole) -> Result<Record<'_>, Unread<'_>> {
+    let unread = |reason| Err(Unread { raw: bytes, reason });
+    match whole {
+        _ if length > bytes.len() as u64 => unread(Reason::TooLong { bytes: length }),
+        Whole::CutOff => unread(Reason::CutOff),
+        Whole::WithTail => unread(Reason::AfterTheArray),
+        Whole::Array | Whole::NotAnArray => Record::parse(bytes),
     }
 }

@@ -5,9 +5,10 @@ use core::fmt;
 use lambda_proto::json::JsonStr;
 use lambda_proto::limits::MAX_JSON_DEPTH;
 
-use super::field::{Event, Fields, Unreadable};
-use super::json::trim;
+use super::field::{Fields, Unreadable};
+use super::outline::{Event, Outline};
 use super::platform::{FromFields, FunctionFacts};
+use super::reader::trim;
 use super::{
     Done, ExtensionState, InitReport, InitRuntimeDone, InitStart, Json, LogsDropped, RestoreDone,
     Start, Subscribed, Timestamp,
@@ -135,9 +136,21 @@ impl<'a> Record<'a> {
         Self::read(event).map_err(|reason| Unread { raw: event, reason })
     }
 
+    /// Reads an event whose outline is known.
+    pub(super) fn of(outline: &Outline, event: &'a [u8]) -> Result<Self, Unread<'a>> {
+        let read = || {
+            let raw = core::str::from_utf8(event).map_err(|_| Reason::NotUtf8)?;
+            Self::build(raw, outline.parts(raw)?)
+        };
+        read().map_err(|reason| Unread { raw: event, reason })
+    }
+
     fn read(event: &'a [u8]) -> Result<Self, Reason<'a>> {
         let raw = core::str::from_utf8(trim(event)).map_err(|_| Reason::NotUtf8)?;
-        let event = Event::read(raw)?;
+        Self::build(raw, Event::read(raw)?)
+    }
+
+    fn build(raw: &'a str, event: Event<'a>) -> Result<Self, Reason<'a>> {
         let record_type = RecordType::of(event.kind.ok_or(Reason::NoType)?);
         let body = Body::read(record_type, event.record)?;
         Ok(Self { time: Timestamp::new(event.time), record_type, body, raw })
