@@ -74,7 +74,7 @@ const SHORT: [usize; 2] = [500, 2_500];
 
 /// A tool of valgrind that counts.
 #[derive(Clone, Copy)]
-enum Counter {
+pub(crate) enum Counter {
     /// Callgrind.
     Instructions,
     /// Memcheck, which counts every call of the allocator.
@@ -101,7 +101,8 @@ impl Counter {
         self.total(&file)
     }
 
-    fn command(self, file: &OutFile) -> Vec<String> {
+    /// The words before a command whose count goes to the file.
+    pub(crate) fn command(self, file: &OutFile) -> Vec<String> {
         let words = match self {
             Self::Instructions => {
                 ["--tool=callgrind".to_owned(), format!("--callgrind-out-file={}", file.0)]
@@ -111,7 +112,8 @@ impl Counter {
         std::iter::once("valgrind".to_owned()).chain(words).collect()
     }
 
-    fn total(self, file: &OutFile) -> Result<f64> {
+    /// The count in the file, after the end of the command.
+    pub(crate) fn total(self, file: &OutFile) -> Result<f64> {
         let text = fs::read_to_string(&file.0).during("cannot read the output of valgrind")?;
         let total = match self {
             Self::Instructions => callgrind_total(&text),
@@ -151,10 +153,10 @@ fn parse_only(program: &Path, counter: Counter) -> Result<f64> {
 }
 
 /// The output file of valgrind, removed on drop.
-struct OutFile(String);
+pub(crate) struct OutFile(String);
 
 impl OutFile {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let name = format!("lambda-benches-{}.valgrind", process::id());
         Self(std::env::temp_dir().join(name).display().to_string())
     }

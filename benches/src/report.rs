@@ -9,7 +9,7 @@ use crate::graph::{self, Graph, Series};
 use crate::machine::Machine;
 use crate::options::{Options, Placement};
 use crate::results::{Group, Row, Topic};
-use crate::{instructions, sizes, starts};
+use crate::{instructions, sizes, starts, telemetry};
 
 /// A group as a table in Markdown.
 pub(crate) fn table(group: &Group) -> String {
@@ -61,6 +61,7 @@ pub(crate) struct Counts {
     /// `None` without valgrind.
     pub(crate) instructions: Option<Vec<instructions::Row>>,
     pub(crate) sizes: Vec<sizes::Row>,
+    pub(crate) telemetry: Vec<telemetry::Row>,
 }
 
 /// Writes `RESULTS.md` and the graphs.
@@ -103,6 +104,8 @@ pub(crate) fn write(
         text.push('\n');
     }
     text += &sizes::table(&counts.sizes);
+    text.push('\n');
+    text += &telemetry::table(&counts.telemetry);
     let file = out.join("RESULTS.md");
     fs::write(&file, text).during(&format!("cannot write {}", file.display()))?;
     eprintln!("wrote {}", file.display());

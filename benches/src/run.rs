@@ -11,7 +11,7 @@ use crate::options::{Options, Placement};
 use crate::programs::{self, Programs, benches};
 use crate::results::{Group, Row, Topic};
 use crate::running::{Cores, allow_many_files};
-use crate::{bounds, report, sizes, starts};
+use crate::{bounds, report, sizes, starts, telemetry};
 
 /// The length of the event for clients with several slots.
 const SLOTS_BODY: usize = 128;
@@ -49,7 +49,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         _ => None,
     };
-    let counts = report::Counts { instructions, sizes: sizes::measure(&mut programs)? };
+    let sizes = sizes::measure(&mut programs)?;
+    let telemetry = telemetry::measure(&mut programs, options.is_quick)?;
+    let counts = report::Counts { instructions, sizes, telemetry };
     report::write(&out, &machine, &done, &starts, &counts, options)
 }
 
