@@ -1,3 +1,6 @@
+use std::borrow::Cow;
+use std::time::Duration;
+
 use serde::Deserialize;
 
 /// Bytes in the notation of the vectors: a string whose characters, U+0000 to U+00FF, are one byte
@@ -55,9 +58,50 @@ fn bytes_of(text: &str) -> Result<Vec<u8>, String> {
     text.chars().map(byte).collect()
 }
 
+/// The bytes with each `{in MS}` replaced by the time in this many milliseconds, as milliseconds
+/// since the Unix epoch: 13 digits.
+pub(crate) fn with_deadlines(bytes: &[u8], now: Duration) -> Cow<'_, [u8]> {
+    let (mut all, mut rest) = (Vec::new(), bytes);
+    while let Some(at) = rest.windows(OPEN.len()).position(|window| window == OPEN) {
+        let after = &rest[at + OPEN.len()..];
+        let digits = after.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(after.len());
+        let millis = str::from_utf8(&after[..digits]).ok().and_then(|digits| digits.parse().ok());
+        all.extend_from_slice(&rest[..at]);
+        match millis {
+            Some(millis) if after.get(digits) == Some(&b'}') => {
+                let time = now + Duration::from_millis(millis);
+                all.extend_from_slice(time.as_millis().to_string().as_bytes());
+                rest = &after[digits + 1..];
+            }
+            _ => {
+                all.extend_from_slice(OPEN);
+                rest = after;
+            }
+        }
+    }
+    if all.is_empty() {
+        return bytes.into();
+    }
+    all.extend_from_slice(rest);
+    all.into()
+}
+
+const OPEN: &[u8] = b"{in ";
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_put_in() {
+        let put = |text: &str| {
+            let bytes = with_deadlines(text.as_bytes(), Duration::from_millis(1_795_252_819_000));
+            String::from_utf8(bytes.into_owned()).unwrap()
+        };
+        assert_eq!(put("a{in 1000}b{in 0}"), "a1795252820000b1795252819000");
+        assert_eq!(put("{\"in\":1}"), "{\"in\":1}");
+        assert_eq!(put("{in x}{in 5}{in 5"), "{in x}1795252819005{in 5");
+    }
 
     fn read(json: &str) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::from_str::<Bytes>(json).map(|bytes| bytes.0)

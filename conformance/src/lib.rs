@@ -5,6 +5,7 @@
 mod bytes;
 pub mod client;
 pub mod client_function;
+pub mod extension_program;
 pub mod function;
 mod groups;
 mod options;

@@ -121,10 +121,28 @@ fn the_exit_code_and_the_table_say_whether_the_client_conforms() {
 }
 
 #[test]
+fn an_extension_is_played_its_own_vectors() {
+    let extension = env!("CARGO_BIN_EXE_extension-socket");
+    let only = ["extension", "--only", "a batch with a length is taken"];
+    let (code, out, err) = run(&[&only[..], &["--can", "telemetry", extension]].concat());
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(out.starts_with("ok      deliveries: a batch with a length is taken\n"), "{out}");
+    let (code, _, err) = run(&[&only[..], &[extension]].concat());
+    assert_eq!(code, Some(2));
+    assert!(err.contains("no vector was played"), "{err}");
+    let only = ["extension", "--only", "registers for both events", "--patience", "1"];
+    let (code, out, _) = run(&[&only[..], &["sleep", "600"]].concat());
+    assert_eq!(code, Some(1));
+    assert!(out.contains("step 1: expected POST /2020-01-01/extension/register"), "{out}");
+}
+
+#[test]
 fn a_command_line_that_makes_no_sense_says_what_would() {
     for (arguments, what) in [
-        (&[][..], "no command given; use client, service or --help"),
-        (&["play"], "use client, service or --help"),
+        (&[][..], "no command given; use client, extension, service or --help"),
+        (&["play"], "use client, extension, service or --help"),
+        (&["extension"], "no PROGRAM given; see --help"),
+        (&["extension", "--can", "describe", "p"], "unknown --can describe; use one of account, "),
         (&["client"], "no PROGRAM given; see --help"),
         (&["client", "--vectors", "/nonexistent", "p"], "choose others with --vectors"),
         (&["service"], "--start is missing; see --help"),
@@ -134,7 +152,9 @@ fn a_command_line_that_makes_no_sense_says_what_would() {
         assert_eq!((code, &*out), (Some(2), ""), "{arguments:?}");
         assert!(err.contains(what), "{arguments:?}: {err}");
     }
-    for arguments in [&["--help"][..], &["-h"], &["client", "--help"], &["service", "-h"]] {
+    for arguments in
+        [&["--help"][..], &["-h"], &["client", "--help"], &["extension", "-h"], &["service", "-h"]]
+    {
         let (code, out, err) = run(arguments);
         assert_eq!((code, &*err), (Some(0), ""), "{arguments:?}");
         assert!(out.contains("Usage: lambda-conformance "), "{arguments:?}: {out}");

@@ -330,3 +330,125 @@ fn the_deviation_of_an_idle_client_says_what_was_expected() {
         assert!(deviation.what.contains(text), "{deviation}");
     }
 }
+
+/// The vector of an extension that has subscribed, up to these steps.
+fn subscribed(steps: Value) -> Vector {
+    let mut all = vec![json!({"read": {"call": "telemetry"}})];
+    all.extend(steps.as_array().expect("a list").clone());
+    vector(json!(all))
+}
+
+const SUBSCRIPTION: &str =
+    r#"{"destination":{"protocol":"HTTP","URI":"http://sandbox.localdomain:8080/a"}}"#;
+
+/// A player that has read a subscription.
+fn listening(vector: &Vector) -> Player<'_> {
+    let mut player = Player::new(vector, "here:1");
+    let connection = player.opened();
+    let length = SUBSCRIPTION.len();
+    let request = format!(
+        "PUT /2022-07-01/telemetry HTTP/1.1\r\nHost: here:1\r\nContent-Length: {length}\r\n\r\n{SUBSCRIPTION}"
+    );
+    player.received(connection, request.as_bytes());
+    player
+}
+
+#[test]
+fn deliveries_go_to_the_port_of_the_subscription() {
+    let steps = json!([{"deliver": "a"}, {"deliver": {"bytes": "b", "on": "x"}}, {"deliver": "c"}]);
+    let vector = subscribed(steps);
+    let mut player = listening(&vector);
+    for (connection, bytes) in [(0, b"a"), (1, b"b"), (0, b"c")] {
+        assert_eq!(player.step(), Ok(Todo::Deliver { connection, port: 8080, bytes }));
+    }
+    assert_eq!(player.step(), Ok(Todo::Done));
+}
+
+#[test]
+fn nothing_can_be_delivered_without_a_subscription() {
+    let vector = vector(json!([{"deliver": "a"}]));
+    let error = Player::new(&vector, "here:1").step().unwrap_err();
+    assert_eq!(error.to_string(), "step 1: no request has named a port to deliver to");
+}
+
+#[test]
+fn a_reply_to_a_delivery_is_checked_once_it_is_whole() {
+    let reply = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: y\r\n\r\nok";
+    let outcome = |wanted: Value, bytes: &[u8], is_ended: bool| {
+        let vector = subscribed(json!([{"deliver": "a"}, {"replied": wanted}]));
+        let mut player = listening(&vector);
+        assert!(matches!(player.step(), Ok(Todo::Deliver { .. })));
+        for byte in bytes {
+            assert_eq!(player.step(), Ok(Todo::Input));
+            player.received_reply(0, &[*byte]);
+        }
+        if is_ended {
+            player.ended_delivery(0);
+        }
+        player.step().map(|todo| todo == Todo::Done).map_err(|deviation| deviation.to_string())
+    };
+    assert_eq!(
+        outcome(json!({"status": 200, "headers": {"x": "y", "z": null}}), reply, false),
+        Ok(true)
+    );
+    for end in 0..reply.len() {
+        assert_eq!(outcome(json!({"status": 200}), &reply[..end], false), Ok(false), "{end}");
+    }
+    for (wanted, bytes, what) in [
+        (json!({"status": 503}), &reply[..], "step 3: expected a reply with 503, got 200"),
+        (json!({"status": 200, "headers": {"x": "z"}}), reply, "step 3: expected the header x"),
+        (json!({"status": 200}), &reply[..9], "but the client closed the connection"),
+        (json!({"status": 200, "on": "x"}), reply, "nothing was delivered on a connection \"x\""),
+    ] {
+        let vector = subscribed(json!([{"deliver": "a"}, {"replied": wanted}]));
+        let mut player = listening(&vector);
+        assert!(matches!(player.step(), Ok(Todo::Deliver { .. })));
+        player.received_reply(0, bytes);
+        player.ended_delivery(0);
+        let error = player.step().unwrap_err().to_string();
+        assert!(error.contains(what), "{error}");
+    }
+}
+
+#[test]
+fn a_delivery_ends_when_the_client_closes_its_connection_and_sends_nothing_more() {
+    let vector = subscribed(json!([{"deliver": "a"}, {"end_delivery": {}}, {"delivery_ends": {}}]));
+    let mut player = listening(&vector);
+    assert!(matches!(player.step(), Ok(Todo::Deliver { .. })));
+    assert_eq!(player.step(), Ok(Todo::EndDelivery(0)));
+    assert_eq!(player.step(), Ok(Todo::Input));
+    let late = player.is_late().unwrap_err().to_string();
+    assert!(late.contains("expected the end of the delivery's connection"), "{late}");
+    player.ended_delivery(0);
+    assert_eq!(player.step(), Ok(Todo::Done));
+
+    let mut player = listening(&vector);
+    while player.step() != Ok(Todo::Input) {}
+    player.received_reply(0, b"HTTP");
+    let error = player.step().unwrap_err().to_string();
+    assert!(error.contains("expected the end of the connection, got \"HTTP\""), "{error}");
+}
+
+#[test]
+fn lines_that_the_client_prints_are_checked_in_order() {
+    let vector = vector(json!([{"told": [{"a": 1}, {"b": "*"}]}, {"exits": "zero"}]));
+    let mut player = Player::new(&vector, "here:1");
+    player.printed("starting");
+    player.printed("{\"a\":1,\"more\":2}");
+    assert_eq!(player.step(), Ok(Todo::Input));
+    player.printed("{\"b\":[]}\n");
+    assert_eq!(player.step(), Ok(Todo::Exit));
+
+    let mut player = Player::new(&vector, "here:1");
+    player.printed("{\"b\":1}");
+    let error = player.step().unwrap_err().to_string();
+    assert_eq!(error, "step 1: expected the line {\"a\":1}, got {\"b\":1}");
+
+    let mut player = Player::new(&vector, "here:1");
+    player.exited(Some(0));
+    let error = player.step().unwrap_err().to_string();
+    assert!(
+        error.contains("expected the line {\"a\":1}, {\"b\":\"*\"}; the client exited"),
+        "{error}"
+    );
+}

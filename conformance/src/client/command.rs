@@ -38,6 +38,58 @@ its event, no vector was played, or the results cannot be written. A signal that
 PROGRAM, too; the exit code is then 128 and the signal's number.
 ";
 
+/// The help text of `lambda-conformance extension`.
+pub const EXTENSION_USAGE: &str = "\
+Plays the Extensions, Telemetry and Logs APIs to an extension, and reports how the extension
+deviates from the vectors.
+
+Usage: lambda-conformance extension [OPTION]… PROGRAM [ARGUMENT]…
+
+PROGRAM is started once for each vector, with AWS_LAMBDA_RUNTIME_API in its environment. It is an
+extension that prints what it is told, as conformance/README.md describes. Declare with --can what
+it can do besides taking events.
+
+  --can WHAT          account, barrier, fail, internal, logs, send_again, tcp, telemetry, all of
+                      them described in conformance/README.md, or all; may be repeated
+  --only, --patience, --vectors, and the exit codes are as for lambda-conformance client
+";
+
+/// What an extension may be able to do besides taking events.
+pub const EXTENSION_CAN: [&str; 8] =
+    ["account", "barrier", "fail", "internal", "logs", "send_again", "tcp", "telemetry"];
+
+/// Who is tested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tested {
+    /// A client of the Runtime API.
+    Runtime,
+    /// An extension.
+    Extension,
+}
+
+impl Tested {
+    const fn usage(self) -> &'static str {
+        match self {
+            Self::Runtime => USAGE,
+            Self::Extension => EXTENSION_USAGE,
+        }
+    }
+
+    const fn can(self) -> &'static [&'static str] {
+        match self {
+            Self::Runtime => &CAN,
+            Self::Extension => &EXTENSION_CAN,
+        }
+    }
+
+    const fn vectors(self) -> &'static str {
+        match self {
+            Self::Runtime => concat!(env!("CARGO_MANIFEST_DIR"), "/client"),
+            Self::Extension => concat!(env!("CARGO_MANIFEST_DIR"), "/extension"),
+        }
+    }
+}
+
 /// What a function may be able to do besides returning its event, as vectors [need](Vector::needs)
 /// it.
 pub const CAN: [&str; 9] =
@@ -50,9 +102,9 @@ pub const CAN: [&str; 9] =
 ///
 /// A text, if the arguments or the vectors are invalid, if the program cannot be started or does
 /// not return its event, if no vector was played, or if the results cannot be written.
-pub fn command(arguments: lexopt::Parser) -> Result<bool, String> {
-    let Some(request) = read(arguments)? else {
-        let _nobody_may_read = io::stdout().write_all(USAGE.as_bytes());
+pub fn command(tested: Tested, arguments: lexopt::Parser) -> Result<bool, String> {
+    let Some(request) = read(tested, arguments)? else {
+        let _nobody_may_read = io::stdout().write_all(tested.usage().as_bytes());
         return Ok(true);
     };
     let Request { patience, vectors, .. } = &request;
@@ -146,8 +198,8 @@ fn hint(program: &Path, error: &io::Error) -> &'static str {
 }
 
 /// Parses the command line. `None` if it asks for help.
-fn read(mut parser: lexopt::Parser) -> Result<Option<Request>, String> {
-    let mut path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/client"));
+fn read(tested: Tested, mut parser: lexopt::Parser) -> Result<Option<Request>, String> {
+    let mut path = PathBuf::from(tested.vectors());
     let (mut only, mut can) = (String::new(), Vec::new());
     let mut patience = Patience::default();
     let program = loop {
@@ -182,10 +234,11 @@ fn read(mut parser: lexopt::Parser) -> Result<Option<Request>, String> {
         let is_needed = || vectors.iter().any(|(_, vector)| vector.needs.contains(&what));
         if what == "all" {
             can.extend(vectors.iter().flat_map(|(_, vector)| vector.needs.clone()));
-        } else if CAN.contains(&what.as_str()) || is_needed() {
+        } else if tested.can().contains(&what.as_str()) || is_needed() {
             can.push(what);
         } else {
-            return Err(format!("unknown --can {what}; use one of {}, all", CAN.join(", ")));
+            let known = tested.can().join(", ");
+            return Err(format!("unknown --can {what}; use one of {known}, all"));
         }
     }
     vectors.retain(|(file, vector)| format!("{file}: {}", vector.name).contains(&only));
@@ -200,7 +253,7 @@ mod tests {
     use super::*;
 
     fn arguments(line: &[&str]) -> Result<Option<Request>, String> {
-        read(lexopt::Parser::from_args(line.iter().map(OsString::from)))
+        read(Tested::Runtime, lexopt::Parser::from_args(line.iter().map(OsString::from)))
     }
 
     /// A folder that is removed at the end of the test.
@@ -250,17 +303,20 @@ mod tests {
 
     #[test]
     fn can_lists_exactly_the_needs_of_the_vectors() {
-        let all = arguments(&["--can", "all", "p"]).unwrap().unwrap();
-        for (file, vector) in &all.vectors {
-            for need in &vector.needs {
-                let name = &vector.name;
-                assert!(CAN.contains(&need.as_str()), "{file}: {name} needs {need}");
-                assert!(all.can.contains(need), "{file}: {name} needs {need}");
+        for tested in [Tested::Runtime, Tested::Extension] {
+            let line = lexopt::Parser::from_args(["--can", "all", "p"]);
+            let all = read(tested, line).unwrap().unwrap();
+            for (file, vector) in &all.vectors {
+                for need in &vector.needs {
+                    let name = &vector.name;
+                    assert!(tested.can().contains(&need.as_str()), "{file}: {name} needs {need}");
+                    assert!(all.can.contains(need), "{file}: {name} needs {need}");
+                }
             }
-        }
-        for what in CAN {
-            assert!(USAGE.contains(what), "{what}");
-            assert!(all.can.iter().any(|it| it == what), "no vector needs {what}");
+            for what in tested.can() {
+                assert!(tested.usage().contains(what), "{what}");
+                assert!(all.can.iter().any(|it| it == what), "no vector needs {what}");
+            }
         }
     }
 
@@ -293,7 +349,7 @@ mod tests {
 
     #[test]
     fn playing_no_vector_is_an_error() {
-        let played = |line: &[&str]| command(lexopt::Parser::from_args(line));
+        let played = |line: &[&str]| command(Tested::Runtime, lexopt::Parser::from_args(line));
         let folder = Folder::new("needs");
         let path = folder.file(
             "needs.json",

@@ -79,6 +79,10 @@ pub fn play_in_memory(vector: &Vector, delivery: &Delivery) -> Result<Transcript
             Todo::HalfClose(connection) => client.link(connection, |link| link.is_ending = true),
             Todo::Reset(connection) => client.link(connection, |link| link.is_reset = true),
             Todo::Pause(_) => while client.go_on(&mut player)? {},
+            Todo::Deliver { .. } | Todo::EndDelivery(_) => {
+                let what = "the function subscribes to no telemetry".to_owned();
+                return Err(Deviation { step: 0, what });
+            }
             Todo::Away(_) => client.links.iter_mut().for_each(|link| link.is_reset = true),
             Todo::Input | Todo::Exit | Todo::Quiet => {
                 if !client.go_on(&mut player)? {
@@ -110,14 +114,14 @@ struct Slot {
 
 /// The client's end of one connection.
 #[derive(Default)]
-struct Link {
-    arriving: Vec<u8>,
+pub(super) struct Link {
+    pub(super) arriving: Vec<u8>,
     /// How many of those bytes have been read.
-    taken: usize,
-    is_ending: bool,
-    is_reset: bool,
-    takes_nothing: bool,
-    sent: Vec<u8>,
+    pub(super) taken: usize,
+    pub(super) is_ending: bool,
+    pub(super) is_reset: bool,
+    pub(super) takes_nothing: bool,
+    pub(super) sent: Vec<u8>,
 }
 
 impl<'d> Client<'d> {

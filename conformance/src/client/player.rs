@@ -6,7 +6,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::request::{Arrived, shown};
+use super::deliveries::Deliveries;
+use super::line::{Awaits, Line};
+use super::request::shown;
 use super::vector::{Connection, Exit, Place, Request, Step, Vector};
 
 /// Plays the service of one vector, and checks the client.
@@ -27,32 +29,7 @@ pub struct Player<'v> {
     /// The current connection: the one that was used or named last.
     last: usize,
     exit: Option<Option<i32>>,
-}
-
-/// One connection.
-#[derive(Default)]
-struct Line {
-    unread: Vec<u8>,
-    awaits: Awaits,
-    /// The awaited request cannot be complete with fewer bytes than this. It is not parsed before,
-    /// as a body of megabytes comes in many pieces.
-    least: usize,
-    /// A step has used this connection.
-    is_known: bool,
-    requests: usize,
-    /// The client has closed it.
-    is_ended: bool,
-}
-
-/// What the service awaits on a connection.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Awaits {
-    #[default]
-    Request,
-    /// The rest of a request whose head has been read.
-    Rest,
-    /// Nothing more: the service has closed the connection.
-    Nothing,
+    deliveries: Deliveries,
 }
 
 /// What the embedder of a [`Player`] has to do.
@@ -73,6 +50,18 @@ pub enum Todo<'v> {
     HalfClose(usize),
     /// Reset this connection.
     Reset(usize),
+    /// Write these bytes to this port of the client. Connect if the number of the connection is
+    /// new; connections on which the service delivers are numbered on their own.
+    Deliver {
+        /// The connection.
+        connection: usize,
+        /// The port on which the client listens.
+        port: u16,
+        /// What to write.
+        bytes: &'v [u8],
+    },
+    /// Close the direction to the client on this connection on which the service delivers.
+    EndDelivery(usize),
     /// Wait for this time.
     Pause(Duration),
     /// Reset all connections, and accept none for this time.
@@ -117,6 +106,7 @@ impl<'v> Player<'v> {
             names: HashMap::new(),
             last: 0,
             exit: None,
+            deliveries: Deliveries::default(),
         }
     }
 
@@ -140,9 +130,29 @@ impl<'v> Player<'v> {
         self.connections[connection].is_ended = true;
     }
 
+    /// The client has sent these bytes on a connection on which the service delivers.
+    pub fn received_reply(&mut self, connection: usize, bytes: &[u8]) {
+        self.deliveries.received(connection, bytes);
+    }
+
+    /// The client has closed a connection on which the service delivers.
+    pub fn ended_delivery(&mut self, connection: usize) {
+        self.deliveries.ended(connection);
+    }
+
+    /// The client has printed this line.
+    pub fn printed(&mut self, line: &str) {
+        self.deliveries.printed(line);
+    }
+
     /// The client's process has exited with this code, or was ended by a signal (`None`).
     pub fn exited(&mut self, code: Option<i32>) {
         self.exit = Some(code);
+    }
+
+    /// The deviation of a client in the step that is done, as when nobody listens on its port.
+    pub fn deviates(&self, what: String) -> Deviation {
+        Deviation { step: self.done, what }
     }
 
     /// What the embedder has to do next.
@@ -152,6 +162,16 @@ impl<'v> Player<'v> {
     /// The deviation of the client.
     pub fn step(&mut self) -> Result<Todo<'v>, Deviation> {
         let Some(&step) = self.steps.last() else { return Ok(Todo::Done) };
+        if let Some(todo) = self.step_of_delivery(step).map_err(|what| self.deviation(what))? {
+            return match todo {
+                Todo::Done => self.go_on(),
+                Todo::Input => self.awaited(),
+                todo => {
+                    self.pass();
+                    Ok(todo)
+                }
+            };
+        }
         let todo = match step {
             Step::Read(request) if self.read(request, true)? => return self.go_on(),
             Step::ReadHead(request) if self.read(request, false)? => return self.go_on(),
@@ -199,9 +219,33 @@ impl<'v> Player<'v> {
                 self.connections.iter_mut().for_each(Line::close);
                 Todo::Away(Duration::from_millis(*millis))
             }
+            Step::Deliver(_)
+            | Step::Replied(_)
+            | Step::EndDelivery(_)
+            | Step::DeliveryEnds(_)
+            | Step::Told(_) => return self.awaited(),
         };
         self.pass();
         Ok(todo)
+    }
+
+    /// What to do in a step that is about deliveries; [`Todo::Done`] if the client has done it, and
+    /// [`Todo::Input`] if not yet.
+    fn step_of_delivery(&mut self, step: &'v Step) -> Result<Option<Todo<'v>>, String> {
+        let done = |is_done| if is_done { Todo::Done } else { Todo::Input };
+        Ok(Some(match step {
+            Step::Deliver(deliver) => {
+                let (port, connection) = self.deliveries.open(&deliver.place)?;
+                Todo::Deliver { connection, port, bytes: deliver.bytes.as_slice() }
+            }
+            Step::EndDelivery(place) => {
+                Todo::EndDelivery(self.deliveries.find(place.on.as_deref())?)
+            }
+            Step::Replied(wanted) => done(self.deliveries.take_reply(wanted, &self.address)?),
+            Step::DeliveryEnds(place) => done(self.deliveries.has_ended(place)?),
+            Step::Told(wanted) => done(self.deliveries.take_told(wanted)?),
+            _ => return Ok(None),
+        }))
     }
 
     /// Nothing has come for too long after [`Todo::Input`] or [`Todo::Exit`], or for a moment after
@@ -334,6 +378,7 @@ impl<'v> Player<'v> {
             }
             if is_whole {
                 came.check_rest(wanted, &self.address).map_err(|what| self.deviation(what))?;
+                self.deliveries.note(wanted.call, &came);
             }
             return Ok(true);
         }
@@ -425,6 +470,12 @@ impl<'v> Player<'v> {
             Step::Exits(Exit::NonZero) => "the end of the process with an error".to_owned(),
             Step::Exits(Exit::Any) => "the end of the process".to_owned(),
             Step::Waits(_) => "nothing".to_owned(),
+            Step::Replied(reply) => format!("a reply with {} to the delivery", reply.status),
+            Step::DeliveryEnds(_) => "the end of the delivery's connection".to_owned(),
+            Step::Told(lines) => {
+                let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
+                format!("the line {}", lines.join(", "))
+            }
             Step::Either(ways) => {
                 let firsts = ways.iter().filter_map(|way| self.wanted(way.first()?));
                 firsts.collect::<Vec<_>>().join(", or ")
@@ -435,52 +486,6 @@ impl<'v> Player<'v> {
 
     fn deviation(&self, what: String) -> Deviation {
         Deviation { step: self.done + 1, what }
-    }
-}
-
-impl Line {
-    fn close(&mut self) {
-        self.awaits = Awaits::Nothing;
-        self.unread.clear();
-        self.least = 0;
-    }
-
-    /// The next request, once its head has arrived.
-    fn request(&self) -> Result<Option<(Arrived, usize)>, String> {
-        if self.awaits != Awaits::Request || self.unread.is_empty() {
-            return Ok(None);
-        }
-        Arrived::parse(&self.unread)
-    }
-
-    /// Drops the rest of a request of which only the head was read, once it is complete.
-    fn skip_rest(&mut self) -> Result<(), String> {
-        // On a connection that the service has closed, the rest of a request may be anything.
-        if self.awaits == Awaits::Rest
-            && let Some((came, length)) = Arrived::parse(&self.unread)?
-            && came.is_whole()
-        {
-            self.unread.drain(..length);
-            self.awaits = Awaits::Request;
-        }
-        Ok(())
-    }
-
-    /// Whether unread bytes have arrived, other than the rest of a request of which only the head
-    /// was read.
-    fn has_unread(&self) -> bool {
-        match self.awaits {
-            Awaits::Request => !self.unread.is_empty(),
-            Awaits::Rest => match Arrived::parse(&self.unread) {
-                Ok(Some((came, length))) => came.is_whole() && length < self.unread.len(),
-                _ => false,
-            },
-            Awaits::Nothing => false,
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        self.is_ended || self.awaits == Awaits::Nothing
     }
 }
 

@@ -138,6 +138,11 @@ impl Arrived {
         self.is_whole
     }
 
+    /// The body, if it is JSON.
+    pub(super) fn json(&self) -> Option<Value> {
+        serde_json::from_slice(&self.body).ok()
+    }
+
     /// Checks that the request is this call.
     ///
     /// # Errors
@@ -194,11 +199,11 @@ impl Arrived {
     }
 }
 
-fn owned(field: &httparse::Header<'_>) -> (String, Vec<u8>) {
+pub(super) fn owned(field: &httparse::Header<'_>) -> (String, Vec<u8>) {
     (field.name.to_ascii_lowercase(), field.value.to_vec())
 }
 
-fn check_field(
+pub(super) fn check_field(
     kind: &str,
     name: &str,
     wanted: Option<&Field>,
@@ -256,7 +261,7 @@ fn check_json(what: &str, wanted: &Value, came: &[u8]) -> Result<(), String> {
 }
 
 /// Whether the JSON has all members that are wanted.
-fn matches(wanted: &Value, came: &Value) -> bool {
+pub(super) fn matches(wanted: &Value, came: &Value) -> bool {
     match (wanted, came) {
         (Value::String(any), _) if any == "*" => true,
         (Value::Object(wanted), Value::Object(came)) => wanted.iter().all(|(name, value)| {

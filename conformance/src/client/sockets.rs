@@ -6,12 +6,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::Signal;
 
+use super::outbound::Deliveries;
 use super::player::{Deviation, Player, Todo};
 use super::vector::Vector;
+use crate::bytes::with_deadlines;
 use crate::groups::Group;
 use crate::usage::{Usage, usage};
 
@@ -105,7 +107,7 @@ pub fn play(vector: &Vector, mut command: Command, patience: Patience) -> io::Re
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let began = Instant::now();
-    let mut process = Process::start(command)?;
+    let mut process = Process::start(command, &service.tell)?;
     let mut player = Player::new(vector, &address);
     let deviation = conduct(&mut player, &mut service, &happenings, &mut process, patience).err();
     let elapsed = began.elapsed();
@@ -164,9 +166,18 @@ fn conduct(
             Todo::Done => return Ok(()),
             Todo::Write { connection, bytes, every } => {
                 if let Some(stream) = service.stream(connection) {
-                    service.bytes += write(&stream, bytes, every);
+                    let bytes = with_deadlines(bytes, since_epoch());
+                    service.bytes += write(&stream, &bytes, every);
                 }
             }
+            Todo::Deliver { connection, port, bytes } => {
+                let stream = service.deliveries.open(connection, port, &service.tell);
+                let cannot =
+                    |error| format!("cannot connect to port {port} of the client: {error}");
+                let stream = stream.map_err(|error| player.deviates(cannot(error)))?;
+                service.bytes += write(&stream, bytes, None);
+            }
+            Todo::EndDelivery(connection) => service.deliveries.end(connection),
             Todo::Close(connection) => service.close(connection, Shutdown::Both),
             Todo::HalfClose(connection) => service.close(connection, Shutdown::Write),
             Todo::Reset(connection) => service.reset(connection),
@@ -192,6 +203,7 @@ fn conduct(
                     Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                         // Bytes that the process sent before it ended come first.
                         if let Some(code) = process.ended() {
+                            process.wait_for_output(REST);
                             while let Ok(happening) = happenings.recv_timeout(GLANCE) {
                                 tell(player, service, happening);
                             }
@@ -217,7 +229,18 @@ fn tell(player: &mut Player<'_>, service: &mut Service, happening: Happening) {
             player.received(connection, &bytes);
         }
         Happening::Ended(connection) => player.ended(connection),
+        Happening::Replied(connection, bytes) => {
+            service.bytes += bytes.len() as u64;
+            player.received_reply(connection, &bytes);
+        }
+        Happening::EndedDelivery(connection) => player.ended_delivery(connection),
+        Happening::Printed(line) => player.printed(&line),
     }
+}
+
+/// The time of the wall clock.
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Writes as much as the client takes, and returns how many bytes that is. An error is ignored: if
@@ -236,10 +259,16 @@ fn write(mut stream: &TcpStream, bytes: &[u8], every: Option<Duration>) -> u64 {
 }
 
 /// An event at the service.
-enum Happening {
+pub(super) enum Happening {
     Opened(TcpStream),
     Received(usize, Vec<u8>),
     Ended(usize),
+    /// The client has sent these bytes on a connection on which the service delivers.
+    Replied(usize, Vec<u8>),
+    /// The client has closed such a connection.
+    EndedDelivery(usize),
+    /// The client has printed this line.
+    Printed(String),
 }
 
 /// A listening socket, and its accepted connections.
@@ -248,6 +277,7 @@ struct Service {
     tell: Sender<Happening>,
     streams: Vec<Option<Arc<TcpStream>>>,
     listening: Option<Listening>,
+    deliveries: Deliveries,
     /// How many bytes were written and received.
     bytes: u64,
 }
@@ -257,7 +287,8 @@ impl Service {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         let listening = Some(Listening::start(listener, tell.clone())?);
-        Ok(Self { address, tell, streams: Vec::new(), listening, bytes: 0 })
+        let deliveries = Deliveries::default();
+        Ok(Self { address, tell, streams: Vec::new(), listening, deliveries, bytes: 0 })
     }
 
     fn stream(&self, connection: usize) -> Option<Arc<TcpStream>> {
@@ -378,15 +409,15 @@ struct Process {
 }
 
 impl Process {
-    fn start(mut command: Command) -> io::Result<Self> {
+    fn start(mut command: Command, tell: &Sender<Happening>) -> io::Result<Self> {
         let (mut child, group) = Group::start(&mut command)?;
         let output = Arc::default();
         let mut readers = Vec::new();
         if let Some(pipe) = child.stdout.take() {
-            readers.push(collect(pipe, &output));
+            readers.push(collect(pipe, &output, Some(tell.clone())));
         }
         if let Some(pipe) = child.stderr.take() {
-            readers.push(collect(pipe, &output));
+            readers.push(collect(pipe, &output, None));
         }
         Ok(Self { child, group: Some(group), output, readers, usage: None })
     }
@@ -421,13 +452,18 @@ impl Process {
         self.child.wait().map(drop)
     }
 
+    /// Waits until all that it has written is read, but no longer than this.
+    fn wait_for_output(&self, most: Duration) {
+        let began = Instant::now();
+        while self.readers.iter().any(|reader| !reader.is_finished()) && began.elapsed() < most {
+            thread::sleep(GLANCE);
+        }
+    }
+
     /// What it has written. A process that has left the group may keep a pipe open: what that one
     /// writes is not waited for.
     fn output(&mut self) -> String {
-        let began = Instant::now();
-        while self.readers.iter().any(|reader| !reader.is_finished()) && began.elapsed() < REST {
-            thread::sleep(GLANCE);
-        }
+        self.wait_for_output(REST);
         let output = self.output.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         String::from_utf8_lossy(&output).into_owned()
     }
@@ -439,16 +475,28 @@ impl Drop for Process {
     }
 }
 
-/// Reads the output on a thread, and keeps the end of it.
+/// Reads the output on a thread, and keeps the end of it; tells each line, if somebody wants them.
 fn collect(
     mut pipe: impl Read + Send + 'static,
     output: &Arc<Mutex<Vec<u8>>>,
+    tell: Option<Sender<Happening>>,
 ) -> thread::JoinHandle<()> {
     const MOST: usize = 64 * 1024;
+    // A record of the Telemetry API has 256 KiB at most.
+    const MOST_LINE: usize = 4 * 1024 * 1024;
     let output = Arc::clone(output);
     thread::spawn(move || {
-        let mut room = [0; 4096];
+        let (mut room, mut line) = ([0; 4096], Vec::new());
         while let Ok(length @ 1..) = pipe.read(&mut room) {
+            for piece in room[..length].split_inclusive(|byte| *byte == b'\n') {
+                let Some(tell) = &tell else { break };
+                line.extend_from_slice(piece);
+                if line.len() > MOST_LINE || line.ends_with(b"\n") {
+                    let printed = String::from_utf8_lossy(&line).into_owned();
+                    let _nobody_plays = tell.send(Happening::Printed(printed));
+                    line.clear();
+                }
+            }
             let mut output = output.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             output.extend_from_slice(&room[..length]);
             let over = output.len().saturating_sub(MOST);

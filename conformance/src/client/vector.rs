@@ -74,6 +74,48 @@ pub enum Step {
     Exits(Exit),
     /// The client sends nothing more, keeps the connection open, and is alive.
     Waits(Place),
+    /// The service delivers: it writes to the port that the client has subscribed with.
+    Deliver(Deliver),
+    /// The client replies to a delivery.
+    Replied(Replied),
+    /// The service sends nothing more on a connection on which it delivers.
+    EndDelivery(Place),
+    /// The client closes a connection on which the service delivers.
+    DeliveryEnds(Place),
+    /// The client prints what it was told: exactly these JSON objects come next, in this order.
+    Told(Vec<Value>),
+}
+
+/// What the service delivers. The short notation is only the bytes, on the connection without a
+/// name.
+#[derive(Debug, Deserialize)]
+#[serde(from = "WriteNotation")]
+pub struct Deliver {
+    /// The connection, opened with the first delivery that names it.
+    pub place: Place,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+impl From<WriteNotation> for Deliver {
+    fn from(notation: WriteNotation) -> Self {
+        let Write { place, bytes, .. } = notation.into();
+        Self { place, bytes }
+    }
+}
+
+/// An expected reply to a delivery.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replied {
+    /// Its status.
+    pub status: u16,
+    /// Header fields by their names in lower case, as in [`Request::headers`].
+    #[serde(default)]
+    pub headers: BTreeMap<String, Option<Field>>,
+    /// The connection, by the name that its delivery gave it.
+    #[serde(default)]
+    pub on: Option<String>,
 }
 
 /// A connection: the one that was used or named last, or one by its name.
@@ -134,7 +176,7 @@ pub enum Field {
     },
 }
 
-/// The calls of the Runtime API, by their paths.
+/// The calls of the Runtime API and of the APIs for extensions, by their paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum Call {
     /// `GET /2018-06-01/runtime/invocation/next`
@@ -155,21 +197,46 @@ pub enum Call {
     /// `POST /2018-06-01/runtime/restore/error`
     #[serde(rename = "restore/error")]
     RestoreError,
+    /// `POST /2020-01-01/extension/register`
+    #[serde(rename = "extension/register")]
+    Register,
+    /// `GET /2020-01-01/extension/event/next`
+    #[serde(rename = "extension/event/next")]
+    EventNext,
+    /// `POST /2020-01-01/extension/init/error`
+    #[serde(rename = "extension/init/error")]
+    ExtensionInitError,
+    /// `POST /2020-01-01/extension/exit/error`
+    #[serde(rename = "extension/exit/error")]
+    ExtensionExitError,
+    /// `PUT /2022-07-01/telemetry`
+    #[serde(rename = "telemetry")]
+    Telemetry,
+    /// `PUT /2020-08-15/logs`
+    #[serde(rename = "logs")]
+    Logs,
 }
 
 impl Call {
     /// Method and path, without the prefix that [`Vector::api`] may have.
     pub fn line(self, id: Option<&str>) -> (&'static str, String) {
         let id = id.unwrap_or_default();
-        let (method, path) = match self {
-            Self::Next => ("GET", "invocation/next".to_owned()),
-            Self::Response => ("POST", format!("invocation/{id}/response")),
-            Self::Error => ("POST", format!("invocation/{id}/error")),
-            Self::InitError => ("POST", "init/error".to_owned()),
-            Self::RestoreNext => ("GET", "restore/next".to_owned()),
-            Self::RestoreError => ("POST", "restore/error".to_owned()),
-        };
-        (method, format!("/2018-06-01/runtime/{path}"))
+        let runtime = |path: &str| format!("/2018-06-01/runtime/{path}");
+        let extension = |path: &str| format!("/2020-01-01/extension/{path}");
+        match self {
+            Self::Next => ("GET", runtime("invocation/next")),
+            Self::Response => ("POST", runtime(&format!("invocation/{id}/response"))),
+            Self::Error => ("POST", runtime(&format!("invocation/{id}/error"))),
+            Self::InitError => ("POST", runtime("init/error")),
+            Self::RestoreNext => ("GET", runtime("restore/next")),
+            Self::RestoreError => ("POST", runtime("restore/error")),
+            Self::Register => ("POST", extension("register")),
+            Self::EventNext => ("GET", extension("event/next")),
+            Self::ExtensionInitError => ("POST", extension("init/error")),
+            Self::ExtensionExitError => ("POST", extension("exit/error")),
+            Self::Telemetry => ("PUT", "/2022-07-01/telemetry".to_owned()),
+            Self::Logs => ("PUT", "/2020-08-15/logs".to_owned()),
+        }
     }
 }
 
