@@ -97,7 +97,10 @@ enum lambda_proto_error {
     /* A system call failed: lambda_proto_runtime_errno() says why. */
     LAMBDA_PROTO_ERROR_SYSTEM = -19,
     /* AWS_LAMBDA_RUNTIME_API is not set. */
-    LAMBDA_PROTO_ERROR_ENVIRONMENT = -20
+    LAMBDA_PROTO_ERROR_ENVIRONMENT = -20,
+    /* A signal handler ran during lambda_proto_runtime_next() or _restore_next(). Nothing is lost:
+     * call it again, or stop. */
+    LAMBDA_PROTO_ERROR_INTERRUPTED = -21
 };
 
 /* The version of the interface that the library has. A program that loads the library at run time
@@ -159,8 +162,8 @@ enum lambda_proto_memory {
 
 /* Gives the client memory in place of what it has of this kind, and copies the contents. After
  * that the previous memory is the caller's again, and slices that were handed out from it are
- * invalid. It must be initialised, and be at least as long as the previous one: SHORT. While the
- * client waits for an invocation and has received nothing of it, any length will do.
+ * invalid. It is filled with zeros, and must be at least as long as the previous one: SHORT. While
+ * the client waits for an invocation and has received nothing of it, any length will do.
  *
  * Errors: NULL, LENGTH, SHORT, ARGUMENT (no such kind). */
 int32_t lambda_proto_client_give_memory(lambda_proto_client *client, int32_t kind,
@@ -168,7 +171,8 @@ int32_t lambda_proto_client_give_memory(lambda_proto_client *client, int32_t kin
 
 /* Lets the memory of this kind grow up to `bytes`: from now on, a call that needs more than there
  * is returns MEMORY and changes nothing. Give more and call again; or, if there is none, set the
- * limit to 0 and call again.
+ * limit to 0 and call again. Set the limit before you give the first memory: one byte of memory that
+ * may grow is held back. Memory for events is then to be longer than memory for requests.
  *
  * Without this, and at the limit, memory does not grow: an event that does not fit is reported as
  * an error of its invocation, and error reports are cut to fit. */
@@ -464,6 +468,10 @@ int32_t lambda_proto_client_is_connected(const lambda_proto_client *client);
 /* Whether the client only waits for an invocation or a restore, and nothing of it has arrived. */
 int32_t lambda_proto_client_is_waiting(const lambda_proto_client *client);
 
+/* How many connections in a row were lost without a reply, or how often in a row the service was too
+ * busy. Not 1 or 0, but any number. */
+int32_t lambda_proto_client_losses(const lambda_proto_client *client);
+
 /* Whether a stream has begun and not ended. */
 int32_t lambda_proto_client_is_streaming(const lambda_proto_client *client);
 
@@ -524,7 +532,8 @@ int32_t lambda_proto_http_prelude(int32_t status,
 /* A client with its socket and its memory, which comes from malloc(). It is not in
  * liblambda_proto_core. Its functions block, set errno, and raise no SIGPIPE. They connect again
  * and wait as layer one says, for LAMBDA_PROTO_PATIENCE_MS at most, and log warnings as lines to
- * standard error; see lambda_proto_runtime_log(). After ENDED or UNREACHABLE, close the runtime and
+ * standard error; see lambda_proto_runtime_log(). A signal interrupts only _next() and
+ * _restore_next(). After ENDED or UNREACHABLE, close the runtime and
  * exit with a code other than 0. */
 typedef struct lambda_proto_runtime lambda_proto_runtime;
 
@@ -539,7 +548,7 @@ int32_t lambda_proto_runtime_open(lambda_proto_runtime **runtime,
 
 /* Waits for the next invocation, without a time limit, and hands out its event until the answer to
  * it. If the previous invocation was not answered, reports that first. Errors: NULL, HANDLE, PHASE,
- * ENDED, UNREACHABLE, SYSTEM. */
+ * ENDED, UNREACHABLE, SYSTEM, INTERRUPTED. */
 int32_t lambda_proto_runtime_next(lambda_proto_runtime *runtime,
                                   const uint8_t **event, size_t *length);
 
@@ -548,11 +557,12 @@ int32_t lambda_proto_runtime_next(lambda_proto_runtime *runtime,
 const lambda_proto_client *lambda_proto_runtime_client(const lambda_proto_runtime *runtime);
 
 /* Sends the response, and returns when the service has replied; the event is invalid then. A
- * refusal is not an error, but is logged, and lambda_proto_client_receipt() has it. Errors: NULL,
+ * refusal is not an error, but is logged, and lambda_proto_client_receipt() has it. `pipelined` as in
+ * lambda_proto_client_respond(): it returns when everything is written. Errors: NULL,
  * LENGTH, CONTENT_TYPE (the invocation is still unanswered), PHASE, ENDED, UNREACHABLE, SYSTEM. */
 int32_t lambda_proto_runtime_respond(lambda_proto_runtime *runtime,
                                      const char *content_type, size_t content_type_length,
-                                     const void *body, size_t body_length);
+                                     const void *body, size_t body_length, int32_t pipelined);
 
 /* Streams the response: begin, any number of writes, end. A write returns when the piece has been
  * written to the socket. A stream is ended by _stream_end() or _fail(). Errors: as _respond(); also
@@ -561,7 +571,7 @@ int32_t lambda_proto_runtime_stream_begin(lambda_proto_runtime *runtime,
                                           const char *content_type, size_t content_type_length);
 int32_t lambda_proto_runtime_stream_write(lambda_proto_runtime *runtime,
                                           const void *piece, size_t length);
-int32_t lambda_proto_runtime_stream_end(lambda_proto_runtime *runtime);
+int32_t lambda_proto_runtime_stream_end(lambda_proto_runtime *runtime, int32_t pipelined);
 
 /* Reports that the invocation failed, and returns when the service has replied. Arguments as
  * lambda_proto_client_fail(). */
@@ -586,6 +596,13 @@ int32_t lambda_proto_runtime_fail_restore(lambda_proto_runtime *runtime,
                                           const char *message, size_t message_length,
                                           const char *trace, size_t trace_length,
                                           const char *cause, size_t cause_length);
+
+/* Limits the body of events, 16 MiB at first; as lambda_proto_client_set_max_event(). */
+int32_t lambda_proto_runtime_set_max_event(lambda_proto_runtime *runtime, size_t bytes);
+
+/* How long to try without any connection before UNREACHABLE, in milliseconds;
+ * LAMBDA_PROTO_PATIENCE_MS at first. */
+int32_t lambda_proto_runtime_set_patience_ms(lambda_proto_runtime *runtime, uint32_t patience_ms);
 
 /* Writes warnings as lines to this file descriptor; -1: nowhere. Standard error (2) at first. */
 int32_t lambda_proto_runtime_log(lambda_proto_runtime *runtime, int32_t descriptor);
