@@ -1,0 +1,50 @@
+/* The function that the vectors for clients require (conformance/README.md), without a client: what
+ * an event asks for, and the documents of its answers. The commands that play the vectors through
+ * layer one and layer two share it. */
+#ifndef ACT_H
+#define ACT_H
+
+#include <stddef.h>
+
+enum act_kind { ACT_ECHO, ACT_DESCRIBE, ACT_FAIL, ACT_PANIC, ACT_ANSWER, ACT_STREAM };
+
+/* Bytes, any of which may be NUL. `data` is never a null pointer. */
+struct act_text {
+    char *data;
+    size_t length;
+};
+
+/* What an event asks for. */
+struct act {
+    enum act_kind kind;
+    size_t bytes;                  /* ACT_ANSWER: how often the letter a */
+    int has_content_type;          /* ACT_ANSWER, ACT_STREAM */
+    struct act_text content_type;
+    struct act_text *pieces;       /* ACT_STREAM; the first one of an HTTP response is its prelude */
+    size_t piece_count;
+    int fails;                     /* ACT_STREAM: after the pieces; always for ACT_FAIL, ACT_PANIC */
+    struct act_text error_type, message, stack_trace;
+    struct act_block *memory;
+};
+
+/* A member of the answer to ACT_DESCRIBE; a null `data` is the JSON null. */
+struct act_member {
+    const char *name;
+    const void *data;
+    size_t length;
+    int is_number;
+};
+
+/* Reads an event. One that is not an act is ACT_ECHO. Ends the process if there is no memory. */
+void act_read(struct act *act, const void *event, size_t length);
+
+/* Frees what `act_read` allocated. */
+void act_free(struct act *act);
+
+/* Returns a JSON object with these members, to be freed by the caller. */
+struct act_text act_describe(const struct act_member *members, size_t count);
+
+/* Whether the environment has this variable with the value `fail`. */
+int act_is_told_to_fail(const char *variable);
+
+#endif
