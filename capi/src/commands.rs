@@ -7,7 +7,8 @@ use lambda_proto::limits::{MAX_ERROR_TRAILERS, MAX_REQUEST_HEAD};
 use lambda_proto::machine::CommandError;
 
 use crate::constants::{
-    Code, LAMBDA_PROTO_ERROR_CONTENT_TYPE, LAMBDA_PROTO_ERROR_MEMORY, LAMBDA_PROTO_OK, REPLY,
+    Code, LAMBDA_PROTO_ERROR_CONTENT_TYPE, LAMBDA_PROTO_ERROR_MEMORY, LAMBDA_PROTO_OK, LAST_CHUNK,
+    REPLY,
 };
 use crate::errors::of_command;
 use crate::handle::{Client, Parts, command};
@@ -229,8 +230,12 @@ unsafe fn report(
     }
     // SAFETY: the caller vouches for the pointer.
     unsafe {
-        command(client)?;
-        check_requests(&mut *Client::requests(client), &report, cause.len())?;
+        let trailers = if command(client)?.client.is_streaming() {
+            MAX_ERROR_TRAILERS + LAST_CHUNK
+        } else {
+            0
+        };
+        check_requests(&mut *Client::requests(client), &report, trailers, cause.len())?;
         give(client, |parts| send(parts, &report))
     }
 }
@@ -239,6 +244,7 @@ unsafe fn report(
 fn check_requests(
     requests: &mut Memory,
     report: &ErrorReport<'_>,
+    trailers: usize,
     cause: usize,
 ) -> Result<(), Code> {
     if !requests.may_grow() {
@@ -246,9 +252,8 @@ fn check_requests(
     }
     let json =
         report.encode_json(&mut []).map_or_else(|too_small| too_small.needed, |length| length);
-    // A cause may be escaped, six bytes for two; the encoded head of a request is never longer than
-    // its limit, and trailers have one, too.
-    let needed = (MAX_REQUEST_HEAD + REPLY + MAX_ERROR_TRAILERS)
+    // A cause may be escaped, six bytes for two.
+    let needed = (MAX_REQUEST_HEAD + REPLY + trailers)
         .saturating_add(json)
         .saturating_add(cause.saturating_mul(3));
     if requests.len() < needed && requests.len() < requests.most() {

@@ -169,7 +169,7 @@ const _: () = {
 pub(crate) const REPLY: usize = 512;
 
 /// What a stream writes before its error trailers: the last chunk.
-const LAST_CHUNK: usize = 7;
+pub(crate) const LAST_CHUNK: usize = 7;
 
 /// The most memory that a report takes, with everything that can come with it.
 const MAX_REPORT: usize = limits::MAX_REQUEST_HEAD
