@@ -84,6 +84,15 @@ pub fn durable_functions() -> Result<PathBuf> {
     DURABLE_FUNCTIONS.fetch()
 }
 
+/// The path of Zig's compiler, which is installed if needed.
+///
+/// # Errors
+///
+/// As [`emulator`].
+pub fn zig() -> Result<PathBuf> {
+    Ok(ZIG.fetch()?.join("ziglang/zig"))
+}
+
 /// Packages of Python, pinned in a file of this package.
 struct Packages {
     name: &'static str,
@@ -103,6 +112,9 @@ const DURABLE_FUNCTIONS: Packages = Packages {
     pins: include_str!("../durable-functions.txt"),
     supports: "Python 3.11 and newer",
 };
+
+const ZIG: Packages =
+    Packages { name: "ziglang", pins: include_str!("../ziglang.txt"), supports: "x86_64 Linux" };
 
 impl Packages {
     fn fetch(&self) -> Result<PathBuf> {

@@ -1,0 +1,247 @@
+//! Each bootstrap of `capi/users` answers invocations under the lab.
+
+use std::path::{Path, PathBuf};
+
+use lambda_interop::under_lab::{Logged, Running};
+use lambda_lab::{FailureKind, FunctionFailure, InvokeError};
+
+use crate::build::{self, SANITIZERS, capi, interpreter, prefix, python_with_cffi};
+
+/// A bootstrap, and what its function does besides returning the event.
+struct User {
+    program: PathBuf,
+    arguments: Vec<String>,
+    /// The type and the message of its error.
+    error: [&'static str; 2],
+    streams: bool,
+    /// Its function gets values, not bytes: the type of its error for an event that is not JSON.
+    not_json: Option<&'static str>,
+}
+
+impl User {
+    fn program(program: PathBuf) -> Self {
+        let error = ["Function.AsAsked", "the event asks for it"];
+        Self { program, arguments: Vec::new(), error, streams: true, not_json: None }
+    }
+
+    fn script(interpreter: PathBuf, options: &[&str], script: &str) -> Self {
+        let script = capi().join("users").join(script).display().to_string();
+        let arguments = options.iter().map(|it| (*it).to_owned()).chain([script]).collect();
+        Self { arguments, ..Self::program(interpreter) }
+    }
+
+    fn fails_with(self, error_type: &'static str) -> Self {
+        Self { error: [error_type, self.error[1]], ..self }
+    }
+
+    fn without_streams(self) -> Self {
+        Self { streams: false, ..self }
+    }
+
+    fn start(&self) -> Running {
+        let arguments: Vec<_> = self.arguments.iter().map(String::as_str).collect();
+        let function = Logged::program(&self.program, &arguments);
+        let prefix = prefix().display().to_string();
+        function
+            .with(|it| it.variable("LAMBDA_PROTO_PREFIX", prefix))
+            // Otherwise Python would write bytecode next to the sources.
+            .with(|it| it.variable("PYTHONDONTWRITEBYTECODE", "1"))
+            .start()
+    }
+
+    /// Everything that each bootstrap does.
+    fn is_a_runtime(&self) {
+        let running = self.start();
+        for event in [r#""""#.into(), text(128), text(1_000_000), r#""é🦀\u0001\"""#.into()] {
+            self.echoes(&running, &event);
+        }
+        self.takes_bytes(&running);
+        self.fails(&running);
+        if self.streams {
+            streams(&running);
+        }
+        let process = running.pid();
+        for number in 0..1000 {
+            self.echoes(&running, &format!("\"event {number}\""));
+        }
+        assert_eq!(running.pid(), process, "another process: {}", running.log());
+        self.is_restarted_after_an_exit(&running);
+    }
+
+    #[track_caller]
+    fn echoes(&self, running: &Running, event: &str) {
+        let answer = running.lab.invoke(event).unwrap_or_else(|error| {
+            panic!("{} bytes: {error}\n{}", event.len(), running.log());
+        });
+        if self.not_json.is_some() {
+            let value: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+            assert!(value == serde_json::from_str::<serde_json::Value>(event).unwrap());
+        } else {
+            assert!(answer.body == event.as_bytes(), "{} bytes", event.len());
+        }
+        assert_eq!(answer.content_type.as_deref(), Some("application/json"));
+    }
+
+    /// An event need not be JSON, nor text, nor have any byte.
+    fn takes_bytes(&self, running: &Running) {
+        for event in [Vec::new(), (0..=255).cycle().take(70_000).collect::<Vec<u8>>()] {
+            match (running.lab.invoke(event.clone()), self.not_json) {
+                (Ok(answer), None) => assert!(answer.body == event, "{} bytes", event.len()),
+                (Err(InvokeError::Function(failure)), Some(error_type)) => {
+                    assert_eq!(failure.error_type().as_deref(), Some(error_type));
+                }
+                (other, _) => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn fails(&self, running: &Running) {
+        let failure = failure(running, "\"fail\"");
+        assert_eq!(failure.kind, FailureKind::Reported);
+        assert_eq!(failure.error_type().as_deref(), Some(self.error[0]));
+        assert_eq!(failure.error_message().as_deref(), Some(self.error[1]));
+        self.echoes(running, "\"next\"");
+    }
+
+    fn is_restarted_after_an_exit(&self, running: &Running) {
+        let process = running.pid();
+        let failure = failure(running, "\"exit\"");
+        assert_eq!(failure.kind, FailureKind::Exit);
+        assert!(failure.error_message().unwrap().ends_with("exit status 3"), "{failure}");
+        self.echoes(running, "\"next\"");
+        assert_ne!(running.pid(), process);
+    }
+}
+
+/// A JSON text of this length.
+fn text(length: usize) -> String {
+    format!("\"{}\"", "e".repeat(length - 2))
+}
+
+#[track_caller]
+fn failure(running: &Running, event: &str) -> FunctionFailure {
+    match running.lab.invoke(event) {
+        Err(InvokeError::Function(failure)) => failure,
+        other => panic!("{event} gave {other:?}\n{}", running.log()),
+    }
+}
+
+fn streams(running: &Running) {
+    let mut body = Vec::new();
+    let answer = running.lab.invoke_streaming("\"stream\"", |piece| body.extend_from_slice(piece));
+    assert_eq!(answer.unwrap().content_type.as_deref(), Some("text/plain"));
+    assert_eq!(String::from_utf8(body).unwrap(), "one\ntwo\n");
+}
+
+const C: &[&str] = &["users/c/bootstrap.c"];
+const POLL: &[&str] = &["users/loops/poll.c", "users/loops/loop.c"];
+const LIBUV: &[&str] = &["users/loops/libuv.c", "users/loops/loop.c"];
+
+#[test]
+fn a_bootstrap_in_c_that_gcc_compiles_is_a_runtime() {
+    User::program(build::c("gcc", "c-gcc", C, &[])).is_a_runtime();
+}
+
+#[test]
+fn a_bootstrap_in_c_that_clang_compiles_is_a_runtime() {
+    User::program(build::c("clang", "c-clang", C, &[])).is_a_runtime();
+}
+
+#[test]
+fn a_loop_around_poll_is_a_runtime() {
+    User::program(build::c("gcc", "poll-gcc", POLL, &[])).is_a_runtime();
+    User::program(build::c("clang", "poll-clang", POLL, &[])).is_a_runtime();
+}
+
+#[test]
+fn a_libuv_loop_is_a_runtime() {
+    User::program(build::c("gcc", "libuv-gcc", LIBUV, &["-luv"])).is_a_runtime();
+    User::program(build::c("clang", "libuv-clang", LIBUV, &["-luv"])).is_a_runtime();
+}
+
+#[test]
+fn the_bootstraps_in_c_are_runtimes_under_the_sanitizers() {
+    for (name, sources, libraries) in [
+        ("c-sanitized", C, &[][..]),
+        ("poll-sanitized", POLL, &[]),
+        ("libuv-sanitized", LIBUV, &["-luv"]),
+    ] {
+        let flags = [&SANITIZERS[..], libraries].concat();
+        let sources: Vec<_> =
+            sources.iter().copied().chain(["blocking/lambda_proto_blocking.c"]).collect();
+        User::program(build::c("gcc", name, &sources, &flags)).is_a_runtime();
+    }
+}
+
+#[test]
+fn a_bootstrap_in_cpp_is_a_runtime() {
+    User::program(build::cpp("cpp")).is_a_runtime();
+}
+
+#[test]
+fn a_bootstrap_in_luajit_is_a_runtime() {
+    User::script(interpreter("luajit"), &[], "luajit/bootstrap.lua").is_a_runtime();
+}
+
+#[test]
+fn a_bootstrap_in_python_with_cffi_is_a_runtime() {
+    let user = User::script(python_with_cffi(), &[], "python/bootstrap_cffi.py");
+    user.fails_with("ValueError").is_a_runtime();
+}
+
+#[test]
+fn a_bootstrap_in_python_with_ctypes_is_a_runtime() {
+    let user = User::script(interpreter("python3"), &[], "python/bootstrap_ctypes.py");
+    user.fails_with("ValueError").without_streams().is_a_runtime();
+}
+
+#[test]
+fn a_bootstrap_in_php_is_a_runtime() {
+    let user = User::script(interpreter("php"), &["-d", "ffi.enable=1"], "php/bootstrap.php");
+    let user = User { not_json: Some("JsonException"), ..user };
+    user.fails_with("DomainException").without_streams().is_a_runtime();
+}
+
+#[test]
+fn a_bootstrap_in_ruby_is_a_runtime() {
+    let user = User::script(interpreter("ruby"), &[], "ruby/bootstrap.rb");
+    user.fails_with("ArgumentError").without_streams().is_a_runtime();
+}
+
+#[test]
+fn a_bootstrap_in_zig_is_a_runtime() {
+    User::program(build::zig("zig")).is_a_runtime();
+}
+
+/// What each bootstrap says, and how it ends, without the variable with the address.
+#[test]
+fn without_the_address_of_the_runtime_api_each_bootstrap_ends_with_a_line_about_it() {
+    let script = |interpreter: PathBuf, options: &[&str], script: &str| {
+        User::script(interpreter, options, script)
+    };
+    for user in [
+        User::program(build::c("gcc", "c-unset", C, &[])),
+        User::program(build::c("gcc", "poll-unset", POLL, &[])),
+        User::program(build::cpp("cpp-unset")),
+        script(interpreter("luajit"), &[], "luajit/bootstrap.lua"),
+        script(python_with_cffi(), &[], "python/bootstrap_cffi.py"),
+        script(interpreter("php"), &["-d", "ffi.enable=1"], "php/bootstrap.php"),
+        script(interpreter("ruby"), &[], "ruby/bootstrap.rb"),
+    ] {
+        let mut command = std::process::Command::new(&user.program);
+        command.args(&user.arguments).env_remove("AWS_LAMBDA_RUNTIME_API");
+        command.env("LAMBDA_PROTO_PREFIX", prefix()).env("PYTHONDONTWRITEBYTECODE", "1");
+        let output = command.output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8(said).unwrap();
+        let name = file_name(&user);
+        assert!(said.contains("AWS_LAMBDA_RUNTIME_API"), "{name}: {said}");
+        assert!(!output.status.success(), "{name} exits with 0: {said}");
+        assert!(output.status.code().is_some(), "a signal has ended {name}: {said}");
+    }
+}
+
+fn file_name(user: &User) -> String {
+    let path = user.arguments.last().map_or(user.program.as_path(), Path::new);
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
