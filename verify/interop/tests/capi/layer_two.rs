@@ -1,0 +1,345 @@
+//! Layer two on its own: wrong use, losses, signals and memory, played by `capi/tests/runtime.c`
+//! under the sanitizers.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use lambda_interop::system_calls::{EachCosts, SystemCalls, Trace};
+use lambda_interop::{Pace, Process, ScriptedService};
+use lambda_proto_service::{Connection, Event, Place, Service};
+
+use crate::build::{self, SANITIZERS};
+
+/// The player of calls, built once.
+fn player() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let sources = ["tests/runtime.c", "blocking/lambda_proto_blocking.c"];
+        build::c("gcc", "runtime", &sources, &SANITIZERS)
+    })
+}
+
+fn play(address: &str, calls: &str) -> Process {
+    let mut command = Command::new(player());
+    command.args(calls.split_whitespace()).env("AWS_LAMBDA_RUNTIME_API", address);
+    Process::start(&mut command).unwrap()
+}
+
+/// Waits for the end of the process, and checks what it wrote, without its log, and whether it
+/// ended well.
+#[track_caller]
+fn assert_played(process: &mut Process, expected: &[&str]) {
+    let status = process.wait().unwrap();
+    if let Some(last) = expected.last() {
+        process.wait_for_output(last).unwrap();
+    }
+    let output = process.output();
+    let results: Vec<_> =
+        output.lines().filter(|line| !line.starts_with("lambda_proto: ")).collect();
+    assert_eq!(results, expected, "{output}");
+    assert_eq!(status.code(), Some(0), "{output}");
+}
+
+/// The next connection, with its `next` open.
+fn asking(service: &Service) -> Connection {
+    let mut connection = service.connection();
+    connection.expect_next();
+    connection
+}
+
+#[test]
+fn calls_in_the_wrong_phase_are_refused_and_change_nothing() {
+    let service = Service::start();
+    let calls = "open respond=a write=b end begin next write=c end echo echo next begin begin \
+                 respond=d write=e end end";
+    let mut process = play(&service.address(), calls);
+    let mut connection = asking(&service);
+    connection.send(Event::new("1", "event").bytes());
+    let answer = connection.request();
+    answer.assert_response("1");
+    assert_eq!(answer.body, b"event");
+    connection.take_answer();
+    connection.invoke(Event::new("2", "more"));
+    let answer = connection.request();
+    answer.assert_response("2");
+    assert_eq!(answer.body, b"e");
+    connection.take_answer();
+    assert_played(
+        &mut process,
+        &[
+            "open LAMBDA_PROTO_OK",
+            "respond LAMBDA_PROTO_ERROR_PHASE",
+            "write LAMBDA_PROTO_ERROR_PHASE",
+            "end LAMBDA_PROTO_ERROR_PHASE",
+            "begin LAMBDA_PROTO_ERROR_PHASE",
+            "next LAMBDA_PROTO_OK event",
+            "write LAMBDA_PROTO_ERROR_PHASE",
+            "end LAMBDA_PROTO_ERROR_PHASE",
+            "echo LAMBDA_PROTO_OK",
+            "echo LAMBDA_PROTO_ERROR_PHASE",
+            "next LAMBDA_PROTO_OK more",
+            "begin LAMBDA_PROTO_OK",
+            "begin LAMBDA_PROTO_ERROR_PHASE",
+            "respond LAMBDA_PROTO_ERROR_PHASE",
+            "write LAMBDA_PROTO_OK",
+            "end LAMBDA_PROTO_OK",
+            "end LAMBDA_PROTO_ERROR_PHASE",
+        ],
+    );
+}
+
+#[test]
+fn null_pointers_and_impossible_lengths_are_refused() {
+    assert_played(
+        &mut play("127.0.0.1:9", "open null close"),
+        &["open LAMBDA_PROTO_OK", "null LAMBDA_PROTO_OK", "close LAMBDA_PROTO_OK"],
+    );
+}
+
+#[test]
+fn addresses_that_are_none_are_refused() {
+    for address in ["", "https://127.0.0.1", "a b:1", "127.0.0.1:99999", "\u{e9}:1:2"] {
+        let mut process = play(address, "open");
+        assert_played(&mut process, &["open LAMBDA_PROTO_ERROR_ADDRESS"]);
+    }
+    let mut command = Command::new(player());
+    let mut process = Process::start(command.arg("open").env_remove("AWS_LAMBDA_RUNTIME_API"));
+    assert_played(process.as_mut().unwrap(), &["open LAMBDA_PROTO_ERROR_ENVIRONMENT"]);
+}
+
+#[test]
+fn an_invalid_content_type_leaves_the_invocation_unanswered() {
+    let service = Service::start();
+    let mut process = play(&service.address(), "open next respond_as=a\u{1}b echo");
+    let mut connection = asking(&service);
+    connection.send(Event::new("1", "event").bytes());
+    connection.request().assert_response("1");
+    connection.take_answer();
+    assert_played(
+        &mut process,
+        &[
+            "open LAMBDA_PROTO_OK",
+            "next LAMBDA_PROTO_OK event",
+            "respond_as LAMBDA_PROTO_ERROR_CONTENT_TYPE",
+            "echo LAMBDA_PROTO_OK",
+        ],
+    );
+}
+
+#[test]
+fn an_unanswered_invocation_is_reported_before_the_next_one() {
+    let service = Service::start();
+    let mut process = play(&service.address(), "open next next echo");
+    let mut connection = asking(&service);
+    connection.send(Event::new("1", "first").bytes());
+    connection.request().assert_error("1", "Runtime.NoResponse");
+    connection.take_answer();
+    connection.invoke(Event::new("2", "second"));
+    connection.request().assert_response("2");
+    connection.take_answer();
+    assert_played(
+        &mut process,
+        &[
+            "open LAMBDA_PROTO_OK",
+            "next LAMBDA_PROTO_OK first",
+            "next LAMBDA_PROTO_OK second",
+            "echo LAMBDA_PROTO_OK",
+        ],
+    );
+}
+
+/// The last body is freed before the last call, so a client that still used it would be reported.
+#[test]
+fn a_service_that_stays_away_ends_the_session_and_the_body_of_the_answer_is_free() {
+    let place = Place::deserted();
+    let service = Service::start_on(&place);
+    let mut process = play(place.address(), "open patience=300 next respond=body next respond=x");
+    let mut connection = asking(&service);
+    connection.send(Event::new("1", "event").bytes());
+    connection.request().assert_response("1");
+    drop((connection, service));
+    assert_played(
+        &mut process,
+        &[
+            "open LAMBDA_PROTO_OK",
+            "patience LAMBDA_PROTO_OK",
+            "next LAMBDA_PROTO_OK event",
+            "respond LAMBDA_PROTO_ERROR_UNREACHABLE refused",
+            "next LAMBDA_PROTO_ERROR_ENDED",
+            "respond LAMBDA_PROTO_ERROR_PHASE",
+        ],
+    );
+    for line in [
+        "lambda_proto: invocation 1: connection lost before the reply; sending the answer again",
+        "; trying again",
+        ", giving up: Connection refused",
+    ] {
+        assert!(process.output().contains(line), "{line}: {}", process.output());
+    }
+}
+
+#[test]
+fn a_lost_connection_is_made_again_and_an_outage_is_logged_with_its_end() {
+    let place = Place::deserted();
+    let mut process = play(place.address(), "open next echo");
+    process.wait_for_output("; trying again").unwrap();
+    let service = Service::start_on(&place);
+    asking(&service).close();
+    let mut connection = asking(&service);
+    connection.send(Event::new("1", "event").bytes());
+    connection.request().assert_response("1");
+    connection.close();
+    let mut connection = service.connection();
+    connection.request().assert_response("1");
+    connection.take_answer();
+    assert_played(
+        &mut process,
+        &["open LAMBDA_PROTO_OK", "next LAMBDA_PROTO_OK event", "echo LAMBDA_PROTO_OK"],
+    );
+    let output = process.output();
+    assert!(output.contains("lambda_proto: connected to the Runtime API at 127."), "{output}");
+}
+
+#[test]
+fn a_signal_interrupts_a_wait_which_then_continues_on_its_connection_but_no_answer() {
+    let service = Service::start();
+    let calls = "open signals next quiet next signals echo quiet";
+    let mut process = play(&service.address(), calls);
+    let mut connection = asking(&service);
+    process.wait_for_output("quiet LAMBDA_PROTO_OK").unwrap();
+    connection.send(Event::new("1", "event").bytes());
+    connection.request().assert_response("1");
+    // Signals arrive while it waits for the reply.
+    std::thread::sleep(lambda_proto_service::MOMENT);
+    connection.take_answer();
+    assert_played(
+        &mut process,
+        &[
+            "open LAMBDA_PROTO_OK",
+            "signals LAMBDA_PROTO_OK",
+            "next LAMBDA_PROTO_ERROR_INTERRUPTED",
+            "quiet LAMBDA_PROTO_OK",
+            "next LAMBDA_PROTO_OK event",
+            "signals LAMBDA_PROTO_OK",
+            "echo LAMBDA_PROTO_OK",
+            "quiet LAMBDA_PROTO_OK",
+        ],
+    );
+}
+
+#[test]
+fn large_events_and_reports_take_the_memory_that_they_need_and_too_large_events_are_errors() {
+    let service = Service::start();
+    let calls = "open next pipeline next echo next fail_long max_event=100 next echo";
+    let mut process = play(&service.address(), calls);
+    let large: Vec<u8> = (0..3_000_000).map(|index| (index % 251) as u8).collect();
+    let mut connection = asking(&service);
+    connection.send(Event::new("1", large.clone()).bytes());
+    let answer = connection.request();
+    answer.assert_response("1");
+    assert!(answer.body == large);
+    connection.take_answer();
+    connection.invoke(Event::new("2", large.clone()).chunked(4096));
+    let answer = connection.request();
+    answer.assert_response("2");
+    assert!(answer.body == large);
+    connection.take_answer();
+    connection.invoke(Event::new("3", "event"));
+    let answer = connection.request();
+    answer.assert_error("3", "Function.AsAsked");
+    assert!(answer.body.len() > 300_000, "{} bytes", answer.body.len());
+    connection.take_answer();
+    connection.invoke(Event::new("4", [b'x'; 101]));
+    connection.request().assert_error("4", "Runtime.EventTooLarge");
+    connection.take_answer();
+    connection.invoke(Event::new("5", "small"));
+    connection.request().assert_response("5");
+    connection.take_answer();
+    let status = process.wait().unwrap();
+    let output = process.output();
+    assert_eq!(status.code(), Some(0), "{output}");
+    assert!(output.contains("fail_long LAMBDA_PROTO_OK"), "{output}");
+    assert!(output.contains("next LAMBDA_PROTO_OK small\necho LAMBDA_PROTO_OK"), "{output}");
+}
+
+#[test]
+fn a_stream_that_the_service_refuses_is_over_and_the_runtime_goes_on() {
+    let service = Service::start();
+    let calls = "open next begin write=one flood write=two end fail next echo";
+    let mut process = play(&service.address(), calls);
+    let mut connection = asking(&service);
+    connection.send(Event::new("1", "event").bytes());
+    connection.head();
+    assert_eq!(connection.chunk().as_deref(), Some(&b"one"[..]));
+    // The connection stays open, and the rest is never read.
+    connection.refuse(413, "RequestEntityTooLarge", "no more");
+    let mut another = asking(&service);
+    another.send(Event::new("2", "more").bytes());
+    another.request().assert_response("2");
+    another.take_answer();
+    assert_played(
+        &mut process,
+        &[
+            "open LAMBDA_PROTO_OK",
+            "next LAMBDA_PROTO_OK event",
+            "begin LAMBDA_PROTO_OK",
+            "write LAMBDA_PROTO_OK",
+            "flood LAMBDA_PROTO_ERROR_STREAM_OVER",
+            "write LAMBDA_PROTO_ERROR_STREAM_OVER",
+            "end LAMBDA_PROTO_ERROR_STREAM_OVER",
+            "fail LAMBDA_PROTO_ERROR_PHASE",
+            "next LAMBDA_PROTO_OK more",
+            "echo LAMBDA_PROTO_OK",
+        ],
+    );
+}
+
+#[test]
+fn a_log_that_is_turned_off_is_silent() {
+    let mut process = play("127.0.0.1:9", "open patience=100 log=-1 next");
+    assert_played(
+        &mut process,
+        &[
+            "open LAMBDA_PROTO_OK",
+            "patience LAMBDA_PROTO_OK",
+            "log LAMBDA_PROTO_OK",
+            "next LAMBDA_PROTO_ERROR_UNREACHABLE refused",
+        ],
+    );
+    assert!(!process.output().contains("lambda_proto: "), "{}", process.output());
+}
+
+/// The system calls of this program, from its start to its end.
+fn trace(program: &Path, each: &[&str], events: usize, pace: Pace) -> SystemCalls {
+    let service = ScriptedService::start(events, 100, pace);
+    let log = format!("capi-system-calls-{}.txt", service.address());
+    let trace = Trace::new(Path::new(env!("CARGO_TARGET_TMPDIR")).join(log));
+    let mut command = trace.command(program);
+    // The bootstrap ignores its arguments.
+    command.arg("open").args(each.repeat(events)).env("AWS_LAMBDA_RUNTIME_API", service.address());
+    let started = Process::start(&mut command);
+    let mut process = started.unwrap_or_else(|error| {
+        panic!("{error}\nthis test counts system calls with strace: apt-get install strace")
+    });
+    assert_eq!(service.finish().unwrap(), events);
+    process.wait().unwrap();
+    trace.calls().unwrap()
+}
+
+fn costs(program: &Path, each: &[&str], pace: Pace) -> EachCosts {
+    const EVENTS: usize = 200;
+    let fewer = trace(program, each, EVENTS, pace);
+    trace(program, each, 2 * EVENTS, pace).each_beyond(&fewer, EVENTS)
+}
+
+#[test]
+fn an_invocation_costs_four_system_calls_and_two_when_it_is_pipelined() {
+    let bootstrap = build::c("gcc", "c-counted", &["users/c/bootstrap.c"], &[]);
+    let cost = costs(&bootstrap, &[], Pace::OneByOne);
+    cost.assert_are(&[("sendmsg", 2.0), ("recvfrom", 2.0)]);
+    // The player writes a line for each of its two calls.
+    let player = build::c("gcc", "runtime-counted", &["tests/runtime.c"], &[]);
+    let cost = costs(&player, &["next", "pipeline"], Pace::NextIsWaiting);
+    cost.assert_are(&[("sendmsg", 1.0), ("recvfrom", 1.0), ("write", 2.0)]);
+}
