@@ -1,0 +1,322 @@
+//! Sessions through the C functions.
+
+use crate::support::{ACCEPTED, Made, event};
+use lambda_proto_capi::*;
+
+#[test]
+fn a_session_goes_through_all_its_steps() {
+    let mut made = Made::new(4096, LAMBDA_PROTO_REQUEST_MEMORY as usize);
+    made.ask(&event("\"Ada\""), 1000);
+    assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
+    assert_eq!(made.event().expect("an event"), b"\"Ada\"");
+    assert_eq!(made.field(LAMBDA_PROTO_FIELD_REQUEST_ID).as_deref(), Some("7b"));
+    assert_eq!(made.field(LAMBDA_PROTO_FIELD_CONTENT_TYPE).as_deref(), Some("application/json"));
+    assert_eq!(made.field(LAMBDA_PROTO_FIELD_TRACE_ID), None);
+    let mut deadline = 0;
+    // SAFETY: there is a client.
+    assert_eq!(unsafe { lambda_proto_client_deadline_ms(made.client, &mut deadline) }, 0);
+    assert_eq!(deadline, 1_795_252_820_229);
+
+    assert_eq!(made.respond(b"text/plain", b"Hello, Ada!", false), LAMBDA_PROTO_OK);
+    assert_eq!(made.step(), LAMBDA_PROTO_STEP_WRITE);
+    assert_eq!(
+        made.send(),
+        "POST /2018-06-01/runtime/invocation/7b/response HTTP/1.1\r\nHost: 127.0.0.1:9001\r\n\
+         User-Agent: test/1\r\nContent-Type: text/plain\r\nContent-Length: 11\r\n\r\nHello, Ada!"
+    );
+    assert_eq!(made.receipt().0, LAMBDA_PROTO_ERROR_PHASE);
+    made.receive_all(ACCEPTED, 1000);
+    assert_eq!(made.step(), LAMBDA_PROTO_STEP_SETTLED);
+    assert_eq!(made.receipt(), (LAMBDA_PROTO_RECEIPT_ACCEPTED, 202));
+    assert_eq!(made.event(), Err(LAMBDA_PROTO_ERROR_PHASE));
+    assert_eq!(made.step(), LAMBDA_PROTO_STEP_IDLE);
+}
+
+#[test]
+fn an_answer_may_be_the_event_itself_which_stays_until_it_is_settled() {
+    for cut in 1..200 {
+        let mut made = Made::new(1024, LAMBDA_PROTO_REQUEST_MEMORY as usize);
+        made.ask(&event("\"Ada\""), cut);
+        assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
+        let (at, length) = made.event_slice().expect("an event");
+        // SAFETY: the client has handed out the slice.
+        let body = unsafe { std::slice::from_raw_parts(at, length) };
+        assert_eq!(made.respond(b"", body, false), LAMBDA_PROTO_OK);
+        assert_eq!(made.step(), LAMBDA_PROTO_STEP_WRITE);
+        assert!(made.send().ends_with("Content-Length: 5\r\n\r\n\"Ada\""));
+        // Up to the receipt, no byte that arrives takes the place of the event.
+        for (index, byte) in ACCEPTED.iter().enumerate() {
+            assert_eq!(made.receive(&[*byte]), Ok(1));
+            assert_eq!(made.event().expect("an event"), b"\"Ada\"");
+            let step = made.step();
+            let is_last = index + 1 == ACCEPTED.len();
+            assert_eq!(step == LAMBDA_PROTO_STEP_SETTLED, is_last);
+        }
+    }
+}
+
+#[test]
+fn a_pipelined_answer_is_settled_before_its_reply_arrives() {
+    let mut made = Made::new(1024, LAMBDA_PROTO_REQUEST_MEMORY as usize);
+    made.ask(&event("1"), 1000);
+    for _ in 0..3 {
+        assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
+        assert_eq!(made.respond(b"", b"2", true), LAMBDA_PROTO_OK);
+        assert_eq!(made.step(), LAMBDA_PROTO_STEP_WRITE);
+        assert!(made.send().contains("2GET /2018-06-01/runtime/invocation/next"));
+        assert_eq!(made.step(), LAMBDA_PROTO_STEP_SETTLED);
+        assert_eq!(made.receipt(), (LAMBDA_PROTO_RECEIPT_PIPELINED, 0));
+        assert_eq!(made.step(), LAMBDA_PROTO_STEP_READ);
+        made.receive_all(&[ACCEPTED, &event("1")].concat(), 30);
+    }
+}
+
+#[test]
+fn an_event_gets_more_memory_however_it_is_cut() {
+    let body: String = (0..20_000).map(|number| char::from(b'a' + (number % 26) as u8)).collect();
+    for piece in [1, 7, 100, 4096, usize::MAX] {
+        for first in [0, 1, 200, 3000] {
+            let requests = LAMBDA_PROTO_REQUEST_MEMORY as usize;
+            let mut made = Made::growing(first, requests, [1 << 20, requests], 1);
+            made.ask(&event(&body), piece);
+            assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER, "{piece} {first}");
+            assert_eq!(made.event().expect("an event"), body.as_bytes());
+            assert_eq!(made.field(LAMBDA_PROTO_FIELD_REQUEST_ID).as_deref(), Some("7b"));
+        }
+    }
+}
+
+#[test]
+fn an_event_beyond_the_limit_fails_its_invocation() {
+    let requests = LAMBDA_PROTO_REQUEST_MEMORY as usize;
+    for most in [4096, 8192, 9000] {
+        let mut made = Made::growing(4000, requests, [most, requests], 1);
+        made.ask(&event(&"x".repeat(20_000)), 1000);
+        let (step, warnings) = made.step_with_warnings();
+        assert_eq!(step, LAMBDA_PROTO_STEP_WRITE);
+        assert_eq!(
+            warnings,
+            [(
+                LAMBDA_PROTO_WARNING_EVENT_TOO_LARGE,
+                "invocation 7b: the event does not fit the buffer".to_owned()
+            )]
+        );
+        assert!(made.send().contains("Runtime.EventTooLarge"));
+    }
+}
+
+#[test]
+fn an_announced_length_alone_asks_for_little_memory() {
+    let requests = LAMBDA_PROTO_REQUEST_MEMORY as usize;
+    let mut made = Made::growing(3000, requests, [1 << 30, requests], 1);
+    let head = b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: 7b\r\nContent-Length: 999999999\r\n\r\n";
+    made.ask(head, 1000);
+    assert_eq!(made.step(), LAMBDA_PROTO_STEP_READ);
+    let error = made.receive(b"x");
+    assert!(error.is_ok() || made.needed(LAMBDA_PROTO_MEMORY_EVENTS) <= 4097);
+}
+
+#[test]
+fn without_memory_a_program_goes_on_with_what_there_is() {
+    let requests = LAMBDA_PROTO_REQUEST_MEMORY as usize;
+    let mut made = Made::growing(3000, requests, [1 << 20, requests], 1);
+    let bytes = event(&"x".repeat(20_000));
+    made.ask(&bytes[..2500], 1000);
+    let mut rest = &bytes[2500..];
+    let mut is_refused = false;
+    while !rest.is_empty() {
+        assert_eq!(made.step(), LAMBDA_PROTO_STEP_READ);
+        match made.receive(&rest[..rest.len().min(1000)]) {
+            Ok(length) => rest = &rest[length..],
+            Err(code) => {
+                assert_eq!(code, LAMBDA_PROTO_ERROR_MEMORY);
+                // The same call fails the same way until something is done.
+                assert_eq!(made.receive(rest), Err(LAMBDA_PROTO_ERROR_MEMORY));
+                assert!(!is_refused);
+                is_refused = true;
+                let kind = LAMBDA_PROTO_MEMORY_EVENTS;
+                // SAFETY: there is a client.
+                assert_eq!(unsafe { lambda_proto_client_set_max_memory(made.client, kind, 0) }, 0);
+            }
+        }
+    }
+    assert!(is_refused);
+    let (_, warnings) = made.step_with_warnings();
+    assert_eq!(warnings[0].0, LAMBDA_PROTO_WARNING_EVENT_TOO_LARGE);
+}
+
+#[test]
+fn a_long_report_gets_memory_or_is_cut() {
+    let message = "m".repeat(100_000);
+    for most in [0, 1 << 22] {
+        let requests = LAMBDA_PROTO_REQUEST_MEMORY as usize;
+        let mut made = Made::growing(3000, requests, [3000, most], 1);
+        made.ask(&event("1"), 1000);
+        assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
+        let fail = |made: &Made| made.fail(b"Function.Broken", message.as_bytes(), b"", b"");
+        if most > 0 {
+            assert_eq!(fail(&made), LAMBDA_PROTO_ERROR_MEMORY);
+            let needed = made.needed(LAMBDA_PROTO_MEMORY_REQUESTS);
+            assert!((100_000..110_000).contains(&needed), "{needed}");
+            made.give(LAMBDA_PROTO_MEMORY_REQUESTS, needed);
+        }
+        assert_eq!(fail(&made), LAMBDA_PROTO_OK);
+        let (step, warnings) = made.step_with_warnings();
+        assert_eq!(step, LAMBDA_PROTO_STEP_WRITE);
+        assert_eq!(warnings[0].0, LAMBDA_PROTO_WARNING_FAILED);
+        assert!(warnings[0].1.len() <= 512 && warnings[0].1.ends_with('…'));
+        let sent = made.send();
+        assert_eq!(sent.contains(&message), most > 0);
+    }
+}
+
+#[test]
+fn a_stream_sends_its_pieces_and_ends() {
+    let mut made = Made::new(1024, LAMBDA_PROTO_REQUEST_MEMORY as usize);
+    made.ask(&event("1"), 1000);
+    assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
+    assert_eq!(made.stream(b"text/plain"), LAMBDA_PROTO_OK);
+    let mut sent = String::new();
+    for piece in ["Hello", "", ", Ada!"] {
+        assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
+        assert_eq!(made.chunk(piece.as_bytes()), LAMBDA_PROTO_OK);
+        while made.step() == LAMBDA_PROTO_STEP_WRITE {
+            sent += &made.send();
+        }
+    }
+    // SAFETY: there is a client.
+    assert_eq!(unsafe { lambda_proto_client_finish(made.client, 0) }, LAMBDA_PROTO_OK);
+    while made.step() == LAMBDA_PROTO_STEP_WRITE {
+        sent += &made.send();
+    }
+    assert!(sent.contains("Transfer-Encoding: chunked\r\n"));
+    assert!(sent.ends_with("\r\n\r\n5\r\nHello\r\n6\r\n, Ada!\r\n0\r\n\r\n"), "{sent}");
+    made.receive_all(ACCEPTED, 1000);
+    assert_eq!(made.step(), LAMBDA_PROTO_STEP_SETTLED);
+}
+
+#[test]
+fn warnings_come_one_at_a_time_and_before_the_receipt() {
+    let mut made = Made::new(1024, LAMBDA_PROTO_REQUEST_MEMORY as usize);
+    made.ask(&event("1"), 1000);
+    assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
+    assert_eq!(made.warning().0, LAMBDA_PROTO_ERROR_PHASE);
+    assert_eq!(made.respond(b"", b"2", false), LAMBDA_PROTO_OK);
+    assert_eq!(made.step(), LAMBDA_PROTO_STEP_WRITE);
+    // A failure after the answer only warns, here six times.
+    for _ in 0..6 {
+        assert_eq!(made.fail(b"A.B", b"late", b"", b""), LAMBDA_PROTO_ERROR_PHASE);
+    }
+    let (step, warnings) = made.step_with_warnings();
+    assert_eq!(step, LAMBDA_PROTO_STEP_WRITE);
+    let kinds: Vec<_> = warnings.iter().map(|(kind, _)| *kind).collect();
+    let late = LAMBDA_PROTO_WARNING_FAILED_AFTER_ANSWER;
+    assert_eq!(kinds, [late, late, late, late, LAMBDA_PROTO_WARNING_OTHER]);
+    assert_eq!(warnings[0].1, "invocation 7b: failed after it was answered: A.B: late");
+    assert_eq!(warnings[4].1, "2 more warnings were dropped");
+    made.send();
+    made.receive_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n", 1000);
+    let (step, warnings) = made.step_with_warnings();
+    assert_eq!((step, warnings.len()), (LAMBDA_PROTO_STEP_SETTLED, 1));
+    assert_eq!(warnings[0].0, LAMBDA_PROTO_WARNING_REFUSED);
+    assert_eq!(made.receipt(), (LAMBDA_PROTO_RECEIPT_REFUSED, 413));
+    assert_eq!(made.step(), LAMBDA_PROTO_STEP_IDLE);
+}
+
+#[test]
+fn a_taken_event_stays_in_its_memory() {
+    let mut made = Made::new(1024, LAMBDA_PROTO_REQUEST_MEMORY as usize);
+    made.ask(&event("\"Ada\""), 1000);
+    assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
+    let (at, length) = made.event_slice().expect("an event");
+    let mut other = vec![0xaa; 512];
+    let take = |other: &mut [u8]| {
+        let (pointer, length) = (other.as_mut_ptr().cast(), other.len());
+        // SAFETY: there is a client, and the memory outlives it.
+        unsafe { lambda_proto_client_take_event(made.client, pointer, length) }
+    };
+    assert_eq!(take(&mut other), LAMBDA_PROTO_OK);
+    assert_eq!(take(&mut other), LAMBDA_PROTO_ERROR_PHASE);
+    assert_eq!(made.event(), Err(LAMBDA_PROTO_ERROR_PHASE));
+    // SAFETY: the memory is the test's, and still there.
+    let body = unsafe { std::slice::from_raw_parts(at, length) };
+    assert_eq!(made.respond(b"", body, true), LAMBDA_PROTO_OK);
+    assert_eq!(made.step(), LAMBDA_PROTO_STEP_WRITE);
+    made.send();
+    assert_eq!(made.step(), LAMBDA_PROTO_STEP_SETTLED);
+    assert_eq!(made.step(), LAMBDA_PROTO_STEP_READ);
+    made.receive_all(&[ACCEPTED, &event("\"Bob\"")].concat(), 1000);
+    assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
+    assert_eq!(made.event().expect("an event"), b"\"Bob\"");
+    assert_eq!(body, b"\"Ada\"");
+}
+
+#[test]
+fn a_withdrawn_body_is_never_read_again() {
+    for sent in [0, 10] {
+        let mut made = Made::new(1024, LAMBDA_PROTO_REQUEST_MEMORY as usize);
+        made.ask(&event("1"), 1000);
+        assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
+        let body = b"secret".to_vec();
+        assert_eq!(made.respond(b"", &body, false), LAMBDA_PROTO_OK);
+        assert_eq!(made.step(), LAMBDA_PROTO_STEP_WRITE);
+        assert_eq!(made.sent(sent), LAMBDA_PROTO_OK);
+        // SAFETY: there is a client.
+        assert_eq!(unsafe { lambda_proto_client_withdraw(made.client) }, LAMBDA_PROTO_OK);
+        drop(body);
+        let (step, _) = made.step_with_warnings();
+        let expected = if sent == 0 { LAMBDA_PROTO_STEP_ANSWER } else { LAMBDA_PROTO_STEP_SETTLED };
+        assert_eq!(step, expected);
+        assert!(!made.unsent().ends_with(b"secret"));
+    }
+}
+
+#[test]
+fn a_client_of_several_begins_anew_after_an_invalid_reply_and_a_single_one_does_not() {
+    for slots in [1, 2] {
+        let requests = LAMBDA_PROTO_REQUEST_MEMORY as usize;
+        let mut made = Made::growing(4096, requests, [0, 0], slots);
+        made.ask(b"garbage in reply to next\r\n\r\n", 1000);
+        let begin = |made: &Made| {
+            // SAFETY: there is a client.
+            unsafe { lambda_proto_client_begin_anew(made.client) }
+        };
+        assert_eq!(begin(&made), LAMBDA_PROTO_ERROR_PHASE);
+        let (step, _) = made.step_with_warnings();
+        if step != LAMBDA_PROTO_STEP_END {
+            // An invalid reply may also be survived by asking again.
+            continue;
+        }
+        let (end, text) = made.end();
+        assert_eq!(end, LAMBDA_PROTO_END_PROTOCOL);
+        assert!(text.starts_with("the Runtime API violated the protocol: "), "{text}");
+        assert_eq!(begin(&made) == LAMBDA_PROTO_OK, slots == 2);
+        if slots == 2 {
+            assert_eq!(made.end().0, LAMBDA_PROTO_ERROR_PHASE);
+            made.ask(&event("1"), 1000);
+            assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
+        }
+    }
+}
+
+#[test]
+fn a_head_that_does_not_fit_ends_the_session() {
+    let mut made = Made::new(64, LAMBDA_PROTO_REQUEST_MEMORY as usize);
+    made.ask(&event("1")[..64], 1000);
+    assert_eq!(made.step(), LAMBDA_PROTO_STEP_READ);
+    assert_eq!(made.receive(b"x"), Err(LAMBDA_PROTO_ERROR_ROOM));
+    assert_eq!(made.step(), LAMBDA_PROTO_STEP_END);
+    assert_eq!(made.end().0, LAMBDA_PROTO_END_HEAD);
+    assert_eq!(made.step(), LAMBDA_PROTO_STEP_END);
+}
+
+#[test]
+fn backoff_grows_with_failed_attempts_within_its_limit() {
+    let made = Made::new(1024, LAMBDA_PROTO_REQUEST_MEMORY as usize);
+    // SAFETY: there is a client.
+    let wait =
+        |failed, random| unsafe { lambda_proto_client_backoff_ms(made.client, failed, random) };
+    assert_eq!(wait(0, 7), 0);
+    assert_eq!((wait(1, 0), wait(1, u32::MAX)), (25, 50));
+    assert_eq!(wait(u32::MAX, u32::MAX), 3200);
+}
