@@ -61,6 +61,7 @@ struct lambda_proto_runtime {
     int socket; /* -1: not connected */
     int log;
     int last_errno;
+    int is_restoring;   /* restore_next() was interrupted */
     int is_stream_over; /* the service has ended the stream, and the program does not know yet */
 };
 
@@ -352,10 +353,13 @@ int32_t lambda_proto_runtime_restore_next(lambda_proto_runtime *runtime)
 
     if (runtime == NULL)
         return LAMBDA_PROTO_ERROR_NULL;
-    WITH_MEMORY(runtime, code, lambda_proto_client_restore_next(runtime->client));
-    if (code < 0)
-        return code;
+    if (!runtime->is_restoring) {
+        WITH_MEMORY(runtime, code, lambda_proto_client_restore_next(runtime->client));
+        if (code < 0)
+            return code;
+    }
     step = pump(runtime, RETURN);
+    runtime->is_restoring = step == LAMBDA_PROTO_ERROR_INTERRUPTED;
     if (step < 0)
         return step;
     return step == LAMBDA_PROTO_STEP_END ? ended(runtime) : LAMBDA_PROTO_OK;

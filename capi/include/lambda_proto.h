@@ -530,11 +530,15 @@ int32_t lambda_proto_http_prelude(int32_t status,
 /* ---- Layer two: a blocking runtime ----------------------------------------------------------- */
 
 /* A client with its socket and its memory, which comes from malloc(). It is not in
- * liblambda_proto_core. Its functions block, set errno, and raise no SIGPIPE. They connect again
- * and wait as layer one says, for LAMBDA_PROTO_PATIENCE_MS at most, and log warnings as lines to
- * standard error; see lambda_proto_runtime_log(). A signal interrupts only _next() and
- * _restore_next(). After ENDED or UNREACHABLE, close the runtime and
- * exit with a code other than 0. */
+ * liblambda_proto_core. Its functions block, and may change errno. They connect again and wait as
+ * layer one says, for LAMBDA_PROTO_PATIENCE_MS at most, and log warnings as lines to standard
+ * error; see lambda_proto_runtime_log(). Writing to the socket raises no SIGPIPE.
+ *
+ * Only _next() and _restore_next() can be interrupted: they return INTERRUPTED when a signal
+ * handler without SA_RESTART has run while they waited. Nothing is lost: call again, or stop.
+ *
+ * After ENDED, UNREACHABLE or SYSTEM the session is over, and the runtime uses no memory of the
+ * program any more: close it, and exit with a code other than 0. */
 typedef struct lambda_proto_runtime lambda_proto_runtime;
 
 /* Makes a runtime. An `address` of NULL is the value of AWS_LAMBDA_RUNTIME_API; `user_agent` as for
@@ -546,9 +550,10 @@ int32_t lambda_proto_runtime_open(lambda_proto_runtime **runtime,
                                   const char *user_agent, size_t user_agent_length,
                                   size_t slots);
 
-/* Waits for the next invocation, without a time limit, and hands out its event until the answer to
- * it. If the previous invocation was not answered, reports that first. Errors: NULL, HANDLE, PHASE,
- * ENDED, UNREACHABLE, SYSTEM, INTERRUPTED. */
+/* Waits for the next invocation, without a time limit, and hands out its event, which is valid until
+ * the answer to it has been sent. If the previous invocation was not answered, reports that first.
+ * A runtime with several slots that receives an invalid reply pauses for a second and begins a new
+ * session. Errors: NULL, PHASE, ENDED, UNREACHABLE, SYSTEM, INTERRUPTED. */
 int32_t lambda_proto_runtime_next(lambda_proto_runtime *runtime,
                                   const uint8_t **event, size_t *length);
 
@@ -556,17 +561,18 @@ int32_t lambda_proto_runtime_next(lambda_proto_runtime *runtime,
  * functions that take a client that is not const. */
 const lambda_proto_client *lambda_proto_runtime_client(const lambda_proto_runtime *runtime);
 
-/* Sends the response, and returns when the service has replied; the event is invalid then. A
- * refusal is not an error, but is logged, and lambda_proto_client_receipt() has it. `pipelined` as in
- * lambda_proto_client_respond(): it returns when everything is written. Errors: NULL,
- * LENGTH, CONTENT_TYPE (the invocation is still unanswered), PHASE, ENDED, UNREACHABLE, SYSTEM. */
+/* Sends the response, and returns when the service has replied; the event is invalid then. The body
+ * may be the event. A refusal is not an error, but is logged, and lambda_proto_client_receipt() has
+ * it. With `pipelined` other than 0, it also asks for the next invocation, as in
+ * lambda_proto_client_respond(), and returns when both are written. Errors: NULL, LENGTH, UTF8,
+ * CONTENT_TYPE (the invocation is still unanswered then), PHASE, ENDED, UNREACHABLE, SYSTEM. */
 int32_t lambda_proto_runtime_respond(lambda_proto_runtime *runtime,
                                      const char *content_type, size_t content_type_length,
                                      const void *body, size_t body_length, int32_t pipelined);
 
 /* Streams the response: begin, any number of writes, end. A write returns when the piece has been
  * written to the socket. A stream is ended by _stream_end() or _fail(). Errors: as _respond(); also
- * STREAM_OVER: write and end nothing more, ask for the next invocation. */
+ * STREAM_OVER, if the service accepts no more of it: ask for the next invocation. */
 int32_t lambda_proto_runtime_stream_begin(lambda_proto_runtime *runtime,
                                           const char *content_type, size_t content_type_length);
 int32_t lambda_proto_runtime_stream_write(lambda_proto_runtime *runtime,
@@ -589,7 +595,9 @@ int32_t lambda_proto_runtime_fail_init(lambda_proto_runtime *runtime,
                                        const char *trace, size_t trace_length,
                                        const char *cause, size_t cause_length);
 
-/* SnapStart: returns after the restore. Then call _next() or _fail_restore(). */
+/* SnapStart: tells the service that the environment may be snapshotted, and returns after the
+ * restore. Then call _next() or _fail_restore(). Errors: NULL, PHASE, ENDED, UNREACHABLE, SYSTEM,
+ * INTERRUPTED. */
 int32_t lambda_proto_runtime_restore_next(lambda_proto_runtime *runtime);
 int32_t lambda_proto_runtime_fail_restore(lambda_proto_runtime *runtime,
                                           const char *type, size_t type_length,
@@ -604,10 +612,12 @@ int32_t lambda_proto_runtime_set_max_event(lambda_proto_runtime *runtime, size_t
  * LAMBDA_PROTO_PATIENCE_MS at first. */
 int32_t lambda_proto_runtime_set_patience_ms(lambda_proto_runtime *runtime, uint32_t patience_ms);
 
-/* Writes warnings as lines to this file descriptor; -1: nowhere. Standard error (2) at first. */
+/* Writes warnings, outages, and why a session has ended, as lines to this file descriptor; -1:
+ * nowhere. Standard error (2) at first. */
 int32_t lambda_proto_runtime_log(lambda_proto_runtime *runtime, int32_t descriptor);
 
-/* errno of the system call that failed last, after SYSTEM or UNREACHABLE; 0 before. */
+/* errno of the last attempt to connect that failed, after UNREACHABLE; EHOSTUNREACH if the name of
+ * the host cannot be resolved. 0 before. */
 int32_t lambda_proto_runtime_errno(const lambda_proto_runtime *runtime);
 
 /* Closes the connection and frees everything; an unanswered invocation is not reported. NULL does

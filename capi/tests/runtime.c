@@ -2,7 +2,7 @@
  * name of its result, and what it hands out. The tests are verify/interop/tests/capi/layer_two.rs.
  *
  *   open, open=ADDRESS          close              patience=MS        max_event=BYTES
- *   next                        log=DESCRIPTOR     signals, quiet     null
+ *   next, restore               log=DESCRIPTOR     signals, quiet     null
  *   respond=BODY, echo          pipeline           respond_as=TYPE
  *   begin, write=PIECE, flood, end                 fail, fail_long
  *
@@ -169,6 +169,8 @@ static int32_t play(const char *call, char *argument)
         return fail_with(3);
     if (strcmp(call, "fail_long") == 0)
         return fail_with(300000);
+    if (strcmp(call, "restore") == 0)
+        return lambda_proto_runtime_restore_next(runtime);
     if (strcmp(call, "signals") == 0)
         return begin_signals(), 0;
     if (strcmp(call, "quiet") == 0)

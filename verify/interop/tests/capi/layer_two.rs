@@ -229,6 +229,34 @@ fn a_signal_interrupts_a_wait_which_then_continues_on_its_connection_but_no_answ
 }
 
 #[test]
+fn a_signal_interrupts_a_wait_for_a_restore_which_then_continues() {
+    let service = Service::start();
+    let mut process = play(&service.address(), "open signals restore quiet restore next echo");
+    let mut connection = service.connection();
+    let request = connection.request();
+    assert_eq!(request.path, "/2018-06-01/runtime/restore/next");
+    process.wait_for_output("quiet LAMBDA_PROTO_OK").unwrap();
+    connection.answer(200, "", "");
+    // The connection is not used again after a restore.
+    let mut connection = service.connection();
+    connection.invoke(Event::new("1", "event"));
+    connection.request().assert_response("1");
+    connection.take_answer();
+    assert_played(
+        &mut process,
+        &[
+            "open LAMBDA_PROTO_OK",
+            "signals LAMBDA_PROTO_OK",
+            "restore LAMBDA_PROTO_ERROR_INTERRUPTED",
+            "quiet LAMBDA_PROTO_OK",
+            "restore LAMBDA_PROTO_OK",
+            "next LAMBDA_PROTO_OK event",
+            "echo LAMBDA_PROTO_OK",
+        ],
+    );
+}
+
+#[test]
 fn large_events_and_reports_take_the_memory_that_they_need_and_too_large_events_are_errors() {
     let service = Service::start();
     let calls = "open next pipeline next echo next fail_long max_event=100 next echo";
