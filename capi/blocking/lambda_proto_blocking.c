@@ -46,7 +46,7 @@ enum {
     MAX_ATTEMPT_MS = 2000,
     /* How long a write waits for room before it looks for an early refusal. */
     UNTIL_A_LOOK_MS = 500,
-    /* How long a slot pauses before it begins anew. */
+    /* How long a slot pauses before it starts over. */
     ANEW_MS = 1000,
     /* Lost connections in a row after which one line says so. */
     LOSSES_TO_LOG = 3
@@ -391,7 +391,7 @@ static int32_t settle(lambda_proto_runtime *runtime)
 
     if (step < 0)
         return step;
-    /* What a slot begins anew with is the matter of the next invocation. */
+    /* If the slot starts over, next() does that. */
     if (step == LAMBDA_PROTO_STEP_END && !may_begin_anew(runtime))
         return ended(runtime);
     return LAMBDA_PROTO_OK;
@@ -414,7 +414,7 @@ static int32_t finish_report(lambda_proto_runtime *runtime)
     return ended(runtime);
 }
 
-/* Whether a slot begins anew after the end of its session. */
+/* Whether the slot starts over after the end of its session. */
 static int may_begin_anew(const lambda_proto_runtime *runtime)
 {
     const char *text;

@@ -33,7 +33,11 @@ final class LambdaRuntime
     public function waitNextInvocation(): array
     {
         [$data, $length] = [$this->lib->new('uint8_t *'), $this->lib->new('size_t')];
-        $this->check($this->lib->lambda_proto_runtime_next($this->runtime, FFI::addr($data), FFI::addr($length)));
+        do {
+            // Between two calls PHP runs its signal handlers.
+            $code = $this->lib->lambda_proto_runtime_next($this->runtime, FFI::addr($data), FFI::addr($length));
+        } while ($code === $this->lib->LAMBDA_PROTO_ERROR_INTERRUPTED);
+        $this->check($code);
         $event = $length->cdata > 0 ? FFI::string($data, $length->cdata) : '';
         $deadline = $this->lib->new('uint64_t');
         $client = $this->lib->lambda_proto_runtime_client($this->runtime);

@@ -1,9 +1,14 @@
 //! Each bootstrap of `capi/users` answers invocations under the lab.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
-use lambda_interop::under_lab::{Logged, Running};
+use lambda_interop::Process;
+use lambda_interop::under_lab::{Logged, Running, wait_until};
 use lambda_lab::{FailureKind, FunctionFailure, InvokeError};
+use lambda_proto_service::Service;
 
 use crate::build::{self, SANITIZERS, capi, interpreter, prefix, python_with_cffi};
 
@@ -228,7 +233,7 @@ fn without_the_address_of_the_runtime_api_each_bootstrap_ends_with_a_line_about_
         script(interpreter("php"), &["-d", "ffi.enable=1"], "php/bootstrap.php"),
         script(interpreter("ruby"), &[], "ruby/bootstrap.rb"),
     ] {
-        let mut command = std::process::Command::new(&user.program);
+        let mut command = Command::new(&user.program);
         command.args(&user.arguments).env_remove("AWS_LAMBDA_RUNTIME_API");
         command.env("LAMBDA_PROTO_PREFIX", prefix()).env("PYTHONDONTWRITEBYTECODE", "1");
         let output = command.output().unwrap();
@@ -238,6 +243,43 @@ fn without_the_address_of_the_runtime_api_each_bootstrap_ends_with_a_line_about_
         assert!(said.contains("AWS_LAMBDA_RUNTIME_API"), "{name}: {said}");
         assert!(!output.status.success(), "{name} exits with 0: {said}");
         assert!(output.status.code().is_some(), "a signal has ended {name}: {said}");
+    }
+}
+
+#[test]
+fn a_signal_reaches_an_interpreter_that_waits_for_an_invocation() {
+    for (user, signal, last) in [
+        (
+            User::script(python_with_cffi(), &[], "python/bootstrap_cffi.py"),
+            "-INT",
+            "KeyboardInterrupt",
+        ),
+        (
+            User::script(interpreter("python3"), &[], "python/bootstrap_ctypes.py"),
+            "-INT",
+            "KeyboardInterrupt",
+        ),
+        (User::script(interpreter("ruby"), &[], "ruby/bootstrap.rb"), "-TERM", ""),
+    ] {
+        let service = Service::start();
+        let mut command = Command::new(&user.program);
+        command.args(&user.arguments).env("AWS_LAMBDA_RUNTIME_API", service.address());
+        command.env("LAMBDA_PROTO_PREFIX", prefix()).env("PYTHONDONTWRITEBYTECODE", "1");
+        let mut process = Process::start(&mut command).unwrap();
+        let mut connection = service.connection();
+        connection.expect_next();
+        wait_until("the process has ended", || {
+            // A signal that arrives before it waits is handled at the next one.
+            for pid in process.family() {
+                let _may_have_ended =
+                    Command::new("kill").args([signal, &pid.to_string()]).output();
+            }
+            thread::sleep(Duration::from_millis(20));
+            process.exit_status().is_some()
+        });
+        let status = process.exit_status().unwrap();
+        assert!(!status.success(), "{status}: {}", process.output());
+        process.wait_for_output(last).unwrap();
     }
 }
 
