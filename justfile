@@ -7,7 +7,7 @@ export PATH := tools / "bin" + ":" + tools / "cargo/bin" + ":" + env("PATH")
 export CARGO_TARGET_DIR := env("CARGO_TARGET_DIR", justfile_directory() / "target")
 
 published := "lambda-proto lambda-proto-extension lambda-proto-host lambda-proto-std lambda-proto-tokio lambda-proto-mio"
-workspaces := "Cargo.toml docs/moving/theirs/Cargo.toml examples/aws-sdk/Cargo.toml examples/nolibc/Cargo.toml \
+workspaces := "Cargo.toml capi/library/Cargo.toml docs/moving/theirs/Cargo.toml examples/aws-sdk/Cargo.toml examples/nolibc/Cargo.toml \
     verify/panic-free/Cargo.toml verify/lambda-http/Cargo.toml benches/Cargo.toml fuzz/Cargo.toml"
 
 [private]
@@ -45,12 +45,20 @@ dist: packages readme targets deny hack semver
 flaky *arguments:
     .ci/flaky {{ arguments }}
 
+# The C interface: symbols, sizes and costs of its libraries, and its tests in C; see capi/README.md
+capi:
+    capi/check
+
+# Installs the C libraries: include, lib, share
+install-capi prefix:
+    capi/install {{ prefix }}
+
 # ---- parts of `lint`
 
 [private]
 format:
     for manifest in {{ workspaces }}; do cargo fmt --all --check --manifest-path "$manifest" || exit 1; done
-    for script in .ci/* fuzz/run fuzz/lines fuzz/corpora; do \
+    for script in .ci/* capi/check capi/install capi/cost/run fuzz/run fuzz/lines fuzz/corpora; do \
         if head -n 1 "$script" | grep -q bash; then bash -n "$script" || exit 1; fi; done
 
 [private]
@@ -68,6 +76,7 @@ clippy:
     cargo clippy --quiet --locked -p lambda-proto -p lambda-proto-extension -p lambda-proto-std -p lambda-proto-tokio \
         -p lambda-proto-mio --no-default-features -- -D warnings
     cargo clippy --quiet --locked --manifest-path fuzz/Cargo.toml -- -D warnings
+    cargo clippy --quiet --locked --manifest-path capi/library/Cargo.toml -- -D warnings
     cargo clippy --quiet --locked --manifest-path verify/panic-free/Cargo.toml --all-features -- -D warnings
     cargo clippy --quiet --locked --manifest-path verify/lambda-http/Cargo.toml --all-targets -- -D warnings
 

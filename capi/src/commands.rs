@@ -12,7 +12,7 @@ use crate::constants::{
 };
 use crate::errors::of_command;
 use crate::handle::{Client, Parts, command};
-use crate::memory::Memory;
+use crate::memory::{Memory, begin, hide, is_wanting};
 use crate::pointers::{Bytes, code, text};
 
 /// Gives core a command, and records how much memory a refused one needs.
@@ -23,32 +23,36 @@ unsafe fn give(
     // SAFETY: the caller vouches for the pointer.
     let parts = unsafe { command(client)? };
     // SAFETY: `command` has found a client; core's client does not run.
-    unsafe { (*Client::requests(client)).begin() };
+    unsafe { begin(client) };
     let result = run(parts);
     // SAFETY: as above.
-    let requests = unsafe { &mut *Client::requests(client) };
-    // A request leaves the end of the memory free, and nothing was read since.
-    requests.hide();
-    match result {
-        Ok(()) => Ok(LAMBDA_PROTO_OK),
-        Err(error) => {
-            if let CommandError::BufferTooSmall(too_small) = error {
-                requests.need(too_small.needed.saturating_add(REPLY));
-            }
-            Err(of_command(error))
+    unsafe {
+        if is_wanting(client) {
+            // A request leaves the end of the memory free, and nothing was read since. What core
+            // has done without, such as a pipelined request, is not needed.
+            hide(client);
+            begin(client);
         }
     }
+    let Err(error) = result else { return Ok(LAMBDA_PROTO_OK) };
+    if let CommandError::BufferTooSmall(too_small) = error {
+        // SAFETY: as above.
+        unsafe { (*Client::requests(client)).need(too_small.needed.saturating_add(REPLY)) };
+    }
+    Err(of_command(error))
 }
 
 /// Checks that events have room for what may arrive in the memory for requests before them, if the
 /// memory for events grows.
 unsafe fn check_events(client: *mut Client) -> Result<(), Code> {
     // SAFETY: the caller vouches for the pointer.
-    unsafe { command(client)? };
+    unsafe {
+        command(client)?;
+        begin(client);
+    }
     // SAFETY: `command` has found a client; core's client does not run.
     let (events, requests) =
         unsafe { (&mut *Client::events(client), &mut *Client::requests(client)) };
-    events.begin();
     // One byte is held back.
     if events.may_grow() && events.len() <= requests.len() {
         events.want(requests.len().saturating_add(1));
@@ -89,9 +93,9 @@ pub unsafe extern "C" fn lambda_proto_client_respond(
     pipelined: i32,
 ) -> i32 {
     let respond = || {
-        // SAFETY: the caller vouches for the pointers.
         let content_type = match content_type_length {
             0 => None,
+            // SAFETY: the caller vouches for the pointers.
             length => Some(unsafe { content_type_of(content_type, length)? }),
         };
         let body = Bytes::new(body, body_length)?;
@@ -250,8 +254,8 @@ fn check_requests(
     if !requests.may_grow() {
         return Ok(());
     }
-    let json =
-        report.encode_json(&mut []).map_or_else(|too_small| too_small.needed, |length| length);
+    requests.begin();
+    let json = report.encode_json(&mut []).unwrap_or_else(|too_small| too_small.needed);
     // A cause may be escaped, six bytes for two.
     let needed = (MAX_REQUEST_HEAD + REPLY + trailers)
         .saturating_add(json)

@@ -10,7 +10,8 @@ use crate::constants::{
     LAMBDA_PROTO_OK,
 };
 use crate::handle::{Client, Parts, command, host, look, progress};
-use crate::pointers::{Bytes, Out, code, own};
+use crate::memory::{begin, hide, is_wanting};
+use crate::pointers::{Bytes, Out, code};
 
 /// The host to connect to, ended by NUL.
 ///
@@ -97,27 +98,20 @@ unsafe fn unsent(
     let parts = unsafe { progress(client)? };
     // SAFETY: the caller keeps the body until the answer is settled, when it is forgotten here.
     let body = unsafe { parts.body.get() };
-    // SAFETY: `progress` has found a client.
-    let requests = unsafe { (*Client::requests(client)).start() };
     let exchange = parts.client.exchange();
     let mut count = 0;
-    // The body is the second of them.
-    for (index, part) in exchange.unsent(body).into_iter().enumerate() {
-        if !part.is_empty() {
-            let start = if index == 1 { parts.body.own(part) } else { own(requests, part) };
-            // SAFETY: the caller vouches for three places each.
-            unsafe {
-                starts.at(count).set(start);
-                lengths.at(count).set(part.len());
-            }
-            count += 1;
-        }
-    }
-    for place in count..3 {
-        // SAFETY: the caller vouches for three places each.
-        unsafe {
+    // SAFETY: the caller vouches for three places each; at most three parts are not empty.
+    unsafe {
+        for place in 0..3 {
             starts.at(place).set(ptr::null());
             lengths.at(place).set(0);
+        }
+        for part in exchange.unsent(body) {
+            if !part.is_empty() {
+                starts.at(count).set(part.as_ptr());
+                lengths.at(count).set(part.len());
+                count += 1;
+            }
         }
     }
     Ok(count as Code)
@@ -181,34 +175,23 @@ unsafe fn give_room(
     // SAFETY: the caller vouches for the pointer.
     let parts = unsafe { command(client)? };
     // SAFETY: `command` has found a client; core's client does not run.
-    unsafe {
-        (*Client::events(client)).begin();
-        (*Client::requests(client)).begin();
-    }
+    unsafe { begin(client) };
     let mut exchange = parts.client.exchange();
-    let room = exchange.room().map(|room| (room.as_mut_ptr().cast_const(), room.len()));
+    let room = exchange.room().map(|room| (room.as_mut_ptr(), room.len()));
     // SAFETY: as above.
-    let (events, requests) =
-        unsafe { (&mut *Client::events(client), &mut *Client::requests(client)) };
-    if events.is_wanting() || requests.is_wanting() {
-        // The room is not handed out, and it ends with the byte that was shown.
+    if unsafe { is_wanting(client) } {
         if room.is_some() {
-            events.hide();
-            requests.hide();
+            // The room is not handed out, and it ends with the byte that was shown.
+            // SAFETY: as above.
+            unsafe { hide(client) };
         }
         return Err(LAMBDA_PROTO_ERROR_MEMORY);
     }
     let (at, room) = room.ok_or(LAMBDA_PROTO_ERROR_ROOM)?;
-    // The room is in one of the two memories.
-    let memory = [&*events, &*requests]
-        .into_iter()
-        .find(|memory| at.addr().wrapping_sub(memory.start().addr()) < memory.len())
-        .ok_or(LAMBDA_PROTO_ERROR_ROOM)?;
     parts.room = room;
-    let at = memory.start().wrapping_add(at.addr().wrapping_sub(memory.start().addr()));
     // SAFETY: the caller vouches for the pointers.
     unsafe {
-        start.set(at.cast_mut());
+        start.set(at);
         length.set(room);
     }
     Ok(LAMBDA_PROTO_OK)

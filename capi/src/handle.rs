@@ -80,7 +80,7 @@ impl Client {
 pub(crate) unsafe fn look<'c>(client: *const Client) -> Result<&'c Parts, Code> {
     check(client)?;
     // SAFETY: there is a client, and no other call uses it.
-    Ok(unsafe { &*(&raw const (*client).parts) })
+    Ok(unsafe { &(*client).parts })
 }
 
 /// The client at an address, for progress of its I/O.
@@ -92,8 +92,8 @@ pub(crate) unsafe fn look<'c>(client: *const Client) -> Result<&'c Parts, Code> 
 pub(crate) unsafe fn progress<'c>(client: *mut Client) -> Result<&'c mut Parts, Code> {
     check(client)?;
     // SAFETY: there is a client, and no other call uses it. The memories are not part of `parts`,
-    // so the storages may use them meanwhile.
-    Ok(unsafe { &mut *(&raw mut (*client).parts) })
+    // so the storages may use them.
+    Ok(unsafe { &mut (*client).parts })
 }
 
 /// The client at an address, for anything that makes the room invalid that was handed out.
@@ -157,7 +157,7 @@ pub unsafe extern "C" fn lambda_proto_client_init(
         // SAFETY: the caller vouches for the pointers.
         let address = unsafe { text(address, address_length)? };
         let mut endpoint = Endpoint::parse(address).map_err(|_| LAMBDA_PROTO_ERROR_ADDRESS)?;
-        if !user_agent.is_null() {
+        if !user_agent.is_null() || user_agent_length > 0 {
             // SAFETY: the caller vouches for the pointers.
             let user_agent = unsafe { text(user_agent, user_agent_length)? };
             endpoint =
@@ -167,8 +167,8 @@ pub unsafe extern "C" fn lambda_proto_client_init(
             return Err(LAMBDA_PROTO_ERROR_ARGUMENT);
         }
         let mut host = [0; MAX_AUTHORITY + 1];
-        if let Some(room) = host.get_mut(..endpoint.host().len()) {
-            room.copy_from_slice(endpoint.host().as_bytes());
+        for (place, byte) in host.iter_mut().zip(endpoint.host().bytes()) {
+            *place = byte;
         }
         let concurrency = Concurrency::of_slots(slots);
         let machine = Machine::with_concurrency(endpoint, concurrency);

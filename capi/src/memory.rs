@@ -35,7 +35,7 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) const EMPTY: Self = Self {
-        start: ptr::null_mut(),
+        start: ptr::dangling_mut(),
         length: 0,
         visible: 0,
         most: 0,
@@ -55,10 +55,6 @@ impl Memory {
     /// Where it begins.
     pub(crate) fn start(&self) -> *const u8 {
         self.start
-    }
-
-    pub(crate) fn is_wanting(&self) -> bool {
-        self.wanted > 0
     }
 
     /// Records that `length` bytes are needed, within the limit.
@@ -89,14 +85,12 @@ impl Memory {
     }
 
     /// Begins a call that may need more.
-    #[inline]
     pub(crate) fn begin(&mut self) {
         self.wanted = 0;
         self.is_shown = false;
     }
 
     /// Hides the byte that this call has shown, and that core has not used.
-    #[inline]
     pub(crate) fn hide(&mut self) {
         if self.is_shown {
             self.is_shown = false;
@@ -106,7 +100,7 @@ impl Memory {
 
     /// Replaces the memory, which holds `kept` bytes that are needed.
     fn set(&mut self, start: *mut u8, length: usize, kept: usize) {
-        self.start = if length == 0 { ptr::null_mut() } else { start };
+        self.start = if length == 0 { ptr::dangling_mut() } else { start };
         self.length = length;
         self.begin();
         self.hold_back(kept);
@@ -137,9 +131,6 @@ impl Storage for Shared {
     fn bytes(&self) -> &[u8] {
         // SAFETY: see `new`.
         let memory = unsafe { &*self.0 };
-        if memory.start.is_null() {
-            return &[];
-        }
         // SAFETY: the caller of `give_memory` vouches for the bytes, which were all written then.
         unsafe { slice::from_raw_parts(memory.start, memory.visible) }
     }
@@ -149,9 +140,6 @@ impl Storage for Shared {
         // SAFETY: see `new`.
         let memory = unsafe { &mut *self.0 };
         memory.is_released = false;
-        if memory.start.is_null() {
-            return &mut [];
-        }
         // SAFETY: as in `bytes`, and `self` is borrowed mutably.
         unsafe { slice::from_raw_parts_mut(memory.start, memory.visible) }
     }
@@ -165,6 +153,47 @@ impl Storage for Shared {
     fn release(&mut self) {
         // SAFETY: see `new`.
         unsafe { &mut *self.0 }.is_released = true;
+    }
+}
+
+/// Begins a call that may need more memory.
+///
+/// # Safety
+///
+/// `client` is a client, and core's client does not run.
+#[inline]
+pub(crate) unsafe fn begin(client: *mut Client) {
+    // SAFETY: the caller vouches for the client.
+    unsafe {
+        if is_wanting(client) {
+            (*Client::events(client)).begin();
+            (*Client::requests(client)).begin();
+        }
+    }
+}
+
+/// Whether the call needs more memory.
+///
+/// # Safety
+///
+/// As for [`begin`].
+#[inline]
+pub(crate) unsafe fn is_wanting(client: *mut Client) -> bool {
+    // SAFETY: the caller vouches for the client.
+    unsafe { (*Client::events(client)).wanted | (*Client::requests(client)).wanted != 0 }
+}
+
+/// Hides the bytes that the call has shown, and that core has not used.
+///
+/// # Safety
+///
+/// As for [`begin`].
+#[cold]
+pub(crate) unsafe fn hide(client: *mut Client) {
+    // SAFETY: the caller vouches for the client.
+    unsafe {
+        (*Client::events(client)).hide();
+        (*Client::requests(client)).hide();
     }
 }
 

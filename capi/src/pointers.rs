@@ -47,15 +47,10 @@ impl Bytes {
         // checked; the caller vouches for the rest.
         unsafe { slice::from_raw_parts(self.start, self.length) }
     }
-
-    /// The pointer for the caller to the `part` of these bytes, made from his own, so that later
-    /// uses of the memory by the client do not invalidate it.
-    pub(crate) fn own(self, part: &[u8]) -> *const u8 {
-        own(self.start, part)
-    }
 }
 
-/// The pointer into the memory that begins at `base` to a `part` of it.
+/// The pointer to a `part` of the memory that begins at `base`, made from that pointer, so that the
+/// caller may use it while the client writes to other parts of the memory.
 pub(crate) fn own(base: *const u8, part: &[u8]) -> *const u8 {
     base.wrapping_add(part.as_ptr().addr().wrapping_sub(base.addr()))
 }

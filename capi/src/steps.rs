@@ -5,7 +5,7 @@ use core::ffi::c_char;
 use lambda_proto::client::{End, Receipt, Step};
 
 use crate::constants::*;
-use crate::handle::{Client, command, look};
+use crate::handle::{Client, Parts, command, look};
 use crate::pointers::{Bytes, Out, code};
 
 /// What to do now.
@@ -20,27 +20,13 @@ pub unsafe extern "C" fn lambda_proto_client_step(client: *mut Client) -> i32 {
         Ok(parts) => parts,
         Err(code) => return code,
     };
-    if parts.warnings.is_any() {
-        parts.warnings.take();
-        return LAMBDA_PROTO_STEP_WARNING;
-    }
-    if parts.is_receipt_waiting {
-        parts.is_receipt_waiting = false;
-        parts.body = Bytes::EMPTY;
-        return LAMBDA_PROTO_STEP_SETTLED;
+    if parts.warnings.is_any() || parts.is_receipt_waiting {
+        return waiting(parts);
     }
     let warnings = &mut parts.warnings;
     let step = parts.client.exchange().step(|warning| warnings.push(warning));
-    if let Step::Settled(receipt) = step {
-        parts.receipt = Some(receipt);
-        // It is returned only once, so it is kept while there are warnings; other steps are not.
-        parts.is_receipt_waiting = parts.warnings.is_any();
-    }
-    if parts.warnings.is_any() {
-        parts.warnings.take();
-        return LAMBDA_PROTO_STEP_WARNING;
-    }
-    match step {
+    let is_warned = parts.warnings.is_any();
+    let code = match step {
         Step::Connect { .. } => LAMBDA_PROTO_STEP_CONNECT,
         Step::Write => LAMBDA_PROTO_STEP_WRITE,
         Step::Read => LAMBDA_PROTO_STEP_READ,
@@ -49,18 +35,33 @@ pub unsafe extern "C" fn lambda_proto_client_step(client: *mut Client) -> i32 {
             parts.body = Bytes::EMPTY;
             LAMBDA_PROTO_STEP_ANSWER
         }
-        Step::Settled(_) => {
+        Step::Settled(receipt) => {
+            parts.receipt = Some(receipt);
+            // It is returned only once, so it waits for the warnings; other steps come again.
+            parts.is_receipt_waiting = is_warned;
             parts.body = Bytes::EMPTY;
             LAMBDA_PROTO_STEP_SETTLED
         }
         Step::End(end) => {
             parts.body = Bytes::EMPTY;
-            if parts.end.as_bytes().is_empty() {
+            if !is_warned && parts.end.as_bytes().is_empty() {
                 parts.end.set(&end);
             }
             LAMBDA_PROTO_STEP_END
         }
+    };
+    if is_warned { waiting(parts) } else { code }
+}
+
+/// The oldest warning, or the receipt that comes after the warnings.
+#[cold]
+fn waiting(parts: &mut Parts) -> Code {
+    if parts.warnings.is_any() {
+        parts.warnings.take();
+        return LAMBDA_PROTO_STEP_WARNING;
     }
+    parts.is_receipt_waiting = false;
+    LAMBDA_PROTO_STEP_SETTLED
 }
 
 /// The receipt that a step has returned last.

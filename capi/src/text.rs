@@ -48,7 +48,9 @@ impl Line {
     fn push(&mut self, text: &str) {
         let end = self.length + text.len();
         if let Some(room) = self.bytes.get_mut(self.length..end) {
-            room.copy_from_slice(text.as_bytes());
+            for (place, byte) in room.iter_mut().zip(text.bytes()) {
+                *place = byte;
+            }
             self.length = end;
         }
     }
@@ -78,7 +80,7 @@ pub(crate) struct Warnings {
     kinds: [Code; WAITING],
     first: usize,
     waiting: usize,
-    dropped: u32,
+    dropped: usize,
     /// The warning that the caller has taken last: its kind, or 0.
     taken: Code,
     text: Line,
@@ -110,7 +112,7 @@ impl Warnings {
 
     #[inline]
     pub(crate) fn is_any(&self) -> bool {
-        self.waiting > 0 || self.dropped > 0
+        (self.waiting | self.dropped) != 0
     }
 
     /// Takes the oldest warning.

@@ -49,6 +49,12 @@ fn an_unusable_address_user_agent_or_number_of_slots_is_refused() {
         assert_eq!(init(&place, "host", agent, 1), LAMBDA_PROTO_ERROR_USER_AGENT, "{agent}");
     }
     assert_eq!(init(&place, "host", "", 0), LAMBDA_PROTO_ERROR_ARGUMENT);
+    // SAFETY: null is refused before it is used.
+    let code = unsafe {
+        let (size, host) = (lambda_proto_client_size(), c"host".as_ptr());
+        lambda_proto_client_init(place.pointer.cast(), size, host, 4, ptr::null(), 3, 1)
+    };
+    assert_eq!(code, LAMBDA_PROTO_ERROR_NULL);
     let address = b"\xff:80";
     // SAFETY: the pointers have these lengths.
     let code = unsafe {
@@ -65,10 +71,8 @@ fn an_unusable_address_user_agent_or_number_of_slots_is_refused() {
     assert_eq!(code, LAMBDA_PROTO_ERROR_UTF8);
     // None of them has made a client.
     // SAFETY: the memory has the size of a client.
-    assert_eq!(
-        unsafe { lambda_proto_client_step(place.pointer.cast()) },
-        LAMBDA_PROTO_ERROR_HANDLE
-    );
+    let code = unsafe { lambda_proto_client_step(place.pointer.cast()) };
+    assert_eq!(code, LAMBDA_PROTO_ERROR_HANDLE);
 }
 
 /// Every function that takes a client, with arguments that are right otherwise.
