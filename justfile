@@ -45,9 +45,10 @@ dist: packages readme targets deny hack semver
 flaky *arguments:
     .ci/flaky {{ arguments }}
 
-# The C interface: symbols, sizes and costs of its libraries, and its tests in C; see capi/README.md
+# The C interface: symbols, sizes and costs of its libraries, its tests in C, and its users; see capi/README.md
 capi:
     capi/check
+    cargo test --quiet --locked -p lambda-interop --test capi
 
 # Installs the C libraries: include, lib, share
 install-capi prefix:
