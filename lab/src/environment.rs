@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::invocation::Invocation;
 use crate::lab::reachable;
 use crate::lifecycle::{LaunchError, Lifecycle, Processes, Reason, Running, StartFailure};
-use crate::log::{LogStream, Metrics, Report, Status};
+use crate::log::{LogStream, Metrics, Report};
 use crate::place::Place;
 use crate::process::obstacle;
 use crate::runtime_api;
@@ -285,7 +285,7 @@ impl Environment {
     }
 
     /// Starts the processes, and begins the phase of the run. If that fails, the caller gets to know
-    /// why, and those that have been started are ended.
+    /// why; those that have been started are ended with the invocation.
     async fn start(&self, id: &str, run: &mut Run) -> Result<Arc<Processes>, StartFailure> {
         let (began, started) = self.life.start().await;
         run.since = began;
@@ -298,9 +298,6 @@ impl Environment {
                 let failure = self.cannot_start(id, &error);
                 if let StartFailure::Failed(failure) = &failure {
                     self.broker.tell(failure.clone());
-                    let error_type = failure.error_type().unwrap_or_default();
-                    self.broker.fail_start(&Status::Error(error_type), None);
-                    self.life.end(Reason::Failure).await;
                 }
                 Err(failure)
             }

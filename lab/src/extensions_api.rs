@@ -207,10 +207,12 @@ async fn fail(
     body: &mut Incoming,
 ) -> Result<Response<Answering>, ExtensionRefusal> {
     let id = identifier(headers)?;
-    if headers.get("lambda-extension-function-error-type").is_none_or(HeaderValue::is_empty) {
+    let error_type = headers.get("lambda-extension-function-error-type");
+    let error_type = error_type.map(HeaderValue::as_bytes).unwrap_or_default();
+    if error_type.is_empty() {
         return Err(ExtensionRefusal::NoErrorType);
     }
-    broker.fail_extension(id, failing)?;
+    broker.fail_extension(id, failing, &String::from_utf8_lossy(error_type))?;
     // The service uses the body for its own records only, so it is read and ignored.
     while let Some(Ok(_)) = body.frame().await {}
     Ok(http::json(StatusCode::ACCEPTED, "{\"status\":\"OK\"}\n"))

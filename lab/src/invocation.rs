@@ -9,7 +9,7 @@ use crate::answer::FunctionFailure;
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::settings::Settings;
-use crate::telemetry::{Platform, Request, Telemetry};
+use crate::telemetry::{Outcome, Platform, Request, Telemetry};
 use crate::trace;
 
 /// An event, and what is known about its invocation before an environment is free.
@@ -114,9 +114,10 @@ impl Invocation {
         let _ = self.reported.set(error_type.unwrap_or_default());
     }
 
-    /// The type of the error that the runtime reported, if it reported one.
-    pub(crate) fn reported(&self) -> Option<&str> {
-        self.reported.get().map(String::as_str)
+    /// What telemetry says of its end, if the runtime could continue in time: a success, unless an
+    /// error was reported.
+    pub(crate) fn outcome(&self) -> Outcome {
+        self.reported.get().map_or_else(Outcome::success, |it| Outcome::reported(it))
     }
 
     /// Tells telemetry that it starts, unless that has been told.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::invocation::Invocation;
 use crate::lifecycle::Reason;
 use crate::refusal::{ExtensionRefusal, MAX_EXTENSIONS};
-use crate::telemetry::Platform;
+use crate::telemetry::{Platform, of_extension};
 
 /// The extensions of one start of an environment.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ struct Extension {
     event: Option<ExtensionEvent>,
     /// A `next` of this extension is open.
     is_waiting: bool,
+    /// The type of the error that it reported, or with which it could not be started.
+    error_type: Option<String>,
 }
 
 /// Where an extension runs.
@@ -78,6 +80,8 @@ enum State {
     Running,
     InitError,
     ExitError,
+    /// The process of an external extension could not be started.
+    LaunchError,
 }
 
 /// The call by which an extension reports that it failed.
@@ -168,7 +172,7 @@ impl Extensions {
             // The extension may not have received its event.
             State::Running if extension.event.is_some() => {}
             State::Running => extension.enter(State::Ready),
-            State::Started | State::InitError | State::ExitError => {
+            State::Started | State::InitError | State::ExitError | State::LaunchError => {
                 return Err(extension.refuse(State::Ready));
             }
         }
@@ -196,8 +200,14 @@ impl Extensions {
         self.all.iter().any(|it| it.id == id && it.event.is_some())
     }
 
-    /// An extension reports that it failed. The failure that was reported first counts.
-    pub(crate) fn fail(&mut self, id: Uuid, failing: Failing) -> Result<(), ExtensionRefusal> {
+    /// An extension reports that it failed, with an error of this type. The failure that was
+    /// reported first counts, and of one extension the first type.
+    pub(crate) fn fail(
+        &mut self,
+        id: Uuid,
+        failing: Failing,
+        error_type: &str,
+    ) -> Result<(), ExtensionRefusal> {
         let extension = self.find(id).ok_or(ExtensionRefusal::UnknownIdentifier)?;
         let (to, failure) = match (failing, extension.state) {
             (Failing::Init, State::Registered | State::InitError) => {
@@ -214,8 +224,17 @@ impl Extensions {
             }
         };
         extension.enter(to);
+        extension.error_type.get_or_insert_with(|| of_extension(error_type, failure));
         self.failure.get_or_insert(failure);
         Ok(())
+    }
+
+    /// The process of this external extension cannot be started.
+    pub(crate) fn cannot_launch(&mut self, name: &str) {
+        if let Some(extension) = self.all.iter_mut().find(|it| it.name == name) {
+            extension.enter(State::LaunchError);
+            extension.error_type = Some("Extension.LaunchError".to_owned());
+        }
     }
 
     /// The runtime gets an invocation, and so do the extensions that registered for invocations.
@@ -277,16 +296,11 @@ impl Extensions {
         self.all.iter().map(|extension| {
             let Events { invoke, shutdown } = extension.events;
             let events = [(invoke, "INVOKE"), (shutdown, "SHUTDOWN")];
-            let error_type = match extension.state {
-                State::InitError => Some("Extension.InitError".to_owned()),
-                State::ExitError => Some("Extension.ExitError".to_owned()),
-                _ => None,
-            };
             Platform::Extension {
                 name: extension.name.clone(),
                 state: extension.state.name(),
                 events: events.into_iter().filter(|it| it.0).map(|it| it.1).collect(),
-                error_type,
+                error_type: extension.error_type.clone(),
             }
         })
     }
@@ -332,6 +346,7 @@ impl Extension {
             state: State::Registered,
             event: None,
             is_waiting: false,
+            error_type: None,
         }
     }
 
@@ -354,6 +369,7 @@ impl State {
             Self::Running => "Running",
             Self::InitError => "InitError",
             Self::ExitError => "ExitError",
+            Self::LaunchError => "LaunchError",
         }
     }
 }
@@ -371,6 +387,8 @@ mod tests {
         use Failing::{Exit, Init};
         use State::*;
         for (state, failing, then) in [
+            (LaunchError, Init, None),
+            (LaunchError, Exit, None),
             (Started, Init, None),
             (Started, Exit, None),
             (Registered, Init, Some(InitError)),
@@ -387,7 +405,7 @@ mod tests {
             let mut extensions = none();
             let id = extensions.register("x", Events::default()).unwrap();
             extensions.all[0].state = state;
-            let result = extensions.fail(id, failing);
+            let result = extensions.fail(id, failing, "Extension.Mine");
             assert_eq!(result.is_ok(), then.is_some(), "{state:?} {failing:?}");
             assert_eq!(extensions.all[0].state, then.unwrap_or(state), "{state:?} {failing:?}");
         }
@@ -398,7 +416,7 @@ mod tests {
         for failing in [Failing::Init, Failing::Exit] {
             let mut extensions = none();
             let id = extensions.register("x", Events::default()).unwrap();
-            extensions.fail(id, failing).unwrap();
+            extensions.fail(id, failing, "Extension.Mine").unwrap();
             assert!(matches!(extensions.ask(id), Err(ExtensionRefusal::Order { .. })));
             assert!(!extensions.are_ready());
         }
@@ -410,9 +428,17 @@ mod tests {
         let [one, two] =
             ["1", "2"].map(|name| extensions.register(name, Events::default()).unwrap());
         assert_eq!(extensions.failure(), None);
-        extensions.fail(two, Failing::Exit).unwrap();
-        extensions.fail(one, Failing::Init).unwrap();
+        extensions.fail(two, Failing::Exit, "Mine").unwrap();
+        extensions.fail(one, Failing::Init, "Extension.Mine").unwrap();
         assert_eq!(extensions.failure(), Some("Extension.ExitError"));
+        extensions.fail(one, Failing::Init, "Extension.Other").unwrap();
+        let told = extensions.events().map(|event| match event {
+            Platform::Extension { state, error_type, .. } => (state, error_type.unwrap()),
+            other => panic!("{other:?}"),
+        });
+        let told: Vec<_> = told.collect();
+        assert_eq!(told[0], ("InitError", "Extension.Mine".to_owned()));
+        assert_eq!(told[1], ("ExitError", "Extension.ExitError".to_owned()), "not well-formed");
     }
 
     #[test]

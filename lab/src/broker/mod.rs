@@ -342,8 +342,9 @@ impl Broker {
         &self,
         id: Uuid,
         failing: Failing,
+        error_type: &str,
     ) -> Result<(), ExtensionRefusal> {
-        self.lock().start().extensions.fail(id, failing)
+        self.lock().start().extensions.fail(id, failing, error_type)
     }
 
     /// `response` or `error`: the runtime is about to answer.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::extensions::Extensions;
-use crate::log::Status;
 use crate::telemetry::{Outcome, Phase, Platform, Telemetry};
 
 /// How far a start has come.
@@ -106,11 +105,10 @@ impl Progress {
     /// The start has failed. Without a duration, it is the time until now.
     pub(super) fn fail(
         &mut self,
-        status: &Status,
+        outcome: &Outcome,
         took: Option<Duration>,
         extensions: &Extensions,
     ) {
-        let outcome = Outcome::from(status);
         match self.stage {
             Stage::Init { phase, began, is_runtime_done } => {
                 if !is_runtime_done {
@@ -118,10 +116,10 @@ impl Progress {
                     self.telemetry.platform(done);
                 }
                 let took = took.unwrap_or_else(|| began.elapsed());
-                self.end_init(phase, &outcome, took, extensions);
+                self.end_init(phase, outcome, took, extensions);
             }
             Stage::Restore { began } => {
-                self.end_restore(&outcome, took.unwrap_or_else(|| began.elapsed()));
+                self.end_restore(outcome, took.unwrap_or_else(|| began.elapsed()));
             }
             Stage::New | Stage::Over => {}
         }

@@ -12,10 +12,9 @@ use super::progress::Progress;
 use super::{Broker, Rules};
 use crate::answer::FunctionFailure;
 use crate::invocation::Invocation;
-use crate::log::Status;
 use crate::machine::{Call, State};
 use crate::refusal::Refusal;
-use crate::telemetry::Phase;
+use crate::telemetry::{Outcome, Phase};
 
 /// One start of an environment, and its state since then.
 #[derive(Debug)]
@@ -195,6 +194,11 @@ impl Broker {
         self.lock().start().extensions.failure()
     }
 
+    /// The process of the external extension of this name cannot be started.
+    pub(crate) fn cannot_launch(&self, name: &str) {
+        self.lock().start().extensions.cannot_launch(name);
+    }
+
     /// The number of the current start.
     pub(crate) fn start_number(&self) -> u64 {
         self.lock().start().number
@@ -227,10 +231,10 @@ impl Broker {
 
     /// Init or the restore has failed, unless it is over. Without a duration, it is the time until
     /// now.
-    pub(crate) fn fail_start(&self, status: &Status, took: Option<Duration>) {
+    pub(crate) fn fail_start(&self, outcome: &Outcome, took: Option<Duration>) {
         let mut rules = self.lock();
         let Start { progress, extensions, .. } = rules.start();
-        progress.fail(status, took, extensions);
+        progress.fail(outcome, took, extensions);
     }
 
     /// How long init or the restore took that ended last, if one did.

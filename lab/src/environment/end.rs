@@ -6,9 +6,9 @@ use super::Environment;
 use super::run::Run;
 use crate::answer::{FailureKind, FunctionFailure};
 use crate::invocation::Invocation;
-use crate::lifecycle::{Ended, Processes, Reason, StartFailure};
+use crate::lifecycle::{Ended, Processes, Reason, Running, StartFailure};
 use crate::log::{Metrics, Status};
-use crate::telemetry::Platform;
+use crate::telemetry::{Outcome, Platform, RESTORE_TIMEOUT};
 
 /// How an invocation ended.
 pub(super) enum End {
@@ -48,6 +48,12 @@ impl Environment {
             End::NoStart(StartFailure::Failed(failure)) => {
                 let status = self.log_end(&failure);
                 self.tell_end(invocation, run, &status, metrics);
+                let changing = self.changing.lock().await;
+                // Unless others have been started since.
+                if matches!(self.life.running(), Running::Not) {
+                    self.life.end(Reason::Failure).await;
+                }
+                drop(changing);
                 self.broker.give_up(failure);
                 status
             }
@@ -87,12 +93,12 @@ impl Environment {
                 let seconds = limit.as_secs_f64();
                 let reason =
                     format!("RequestId: {id} Error: Restore timed out after {seconds:.2} seconds");
-                let error_type = "Runtime.RestoreHookUserTimeout";
-                self.log_failure(id, &reason, error_type);
-                let status = Status::Error(error_type.to_owned());
+                self.log_failure(id, &reason, RESTORE_TIMEOUT);
+                let status = Status::Error(RESTORE_TIMEOUT.to_owned());
+                self.broker.fail_start(&Outcome::restore_timeout(), None);
                 self.tell_end(invocation, run, &status, metrics);
                 let kind = FailureKind::Init;
-                let failure = FunctionFailure::of_service(id, kind, error_type, &reason);
+                let failure = FunctionFailure::of_service(id, kind, RESTORE_TIMEOUT, &reason);
                 self.end_with(failure, Reason::Timeout, processes).await;
                 status
             }

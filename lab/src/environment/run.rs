@@ -125,7 +125,7 @@ impl Environment {
             self.life.pass_output(processes);
         }
         self.log.line(InitReport { duration, status: &Status::Timeout });
-        self.broker.fail_start(&Status::Timeout, Some(duration));
+        self.broker.fail_start(&Outcome::from(&Status::Timeout), Some(duration));
         self.life.end(Reason::Timeout).await;
         self.broker.retry();
         self.broker.begin_init(InitPhase::Invoke);
@@ -144,7 +144,7 @@ impl Environment {
         if let Some(processes) = &run.processes {
             run.has_written |= self.life.pass_output(processes);
         }
-        self.tell_runtime_done(invocation, run, Outcome::success());
+        self.tell_runtime_done(invocation, run, invocation.outcome());
     }
 
     /// Waits until the extensions are done with the invocation, too.

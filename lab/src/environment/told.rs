@@ -40,8 +40,6 @@ impl Environment {
     /// The invocation is over: the end of its init if that failed, its start if there was none, the
     /// end of the runtime's part if that has not been told, and the report.
     ///
-    /// What a runtime of managed instances reports as an error is one in the report.
-    ///
     /// Source: emulator, `rapid/handlers.go`, and `lambda-managed-instances/invoke/metrics.go`.
     pub(super) fn tell_end(
         &self,
@@ -55,16 +53,17 @@ impl Environment {
             Status::Success => {}
             // It may be that of one worker of several.
             Status::Timeout if is_managed => {}
-            Status::Timeout | Status::Error(_) => self.broker.fail_start(status, None),
+            Status::Timeout | Status::Error(_) => {
+                self.broker.fail_start(&Outcome::from(status), None);
+            }
         }
         invocation.tell_start(&self.telemetry);
-        let outcome = Outcome::from(status);
-        self.tell_runtime_done(invocation, run, outcome.clone());
-        let outcome = match (status, invocation.reported()) {
-            (Status::Success, Some(error_type)) if is_managed => Outcome::error(error_type),
-            (Status::Timeout, _) if is_managed => Outcome::managed_timeout(),
-            _ => outcome,
+        let outcome = match status {
+            Status::Success => invocation.outcome(),
+            Status::Timeout if is_managed => Outcome::managed_timeout(),
+            Status::Timeout | Status::Error(_) => Outcome::from(status),
         };
+        self.tell_runtime_done(invocation, run, outcome.clone());
         let spans = match is_managed {
             true => self.answer_spans(invocation),
             false => self.extension_span(invocation, run).into_iter().collect(),

@@ -9,7 +9,7 @@ use super::{Lifecycle, Processes, Reason, Running, StartFailure};
 use crate::answer::{FailureKind, FunctionFailure};
 use crate::broker::Started;
 use crate::log::{InitReport, Millis, Status};
-use crate::telemetry::Phase;
+use crate::telemetry::{Outcome, Phase};
 
 /// The error type of an init that takes too long.
 const INIT_TIMEOUT: &str = "Sandbox.Timedout";
@@ -107,7 +107,7 @@ impl Lifecycle {
 
     /// Tells telemetry of a start that failed.
     fn fail_start(&self, failure: &FunctionFailure) {
-        self.broker.fail_start(&status(failure), None);
+        self.broker.fail_start(&Outcome::from(&status(failure)), None);
     }
 
     /// Takes the result of the start for a snapshot, if there is one.

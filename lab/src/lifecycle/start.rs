@@ -88,7 +88,10 @@ impl Lifecycle {
                     let (name, process) = (extension_name(file).into(), Arc::new(process));
                     processes.add_extension(ExtensionProcess { name, process });
                 }
-                Err(error) => return (at, Err(LaunchError::of_extension(&error.to_string()))),
+                Err(error) => {
+                    self.broker.cannot_launch(&extension_name(file));
+                    return (at, Err(LaunchError::of_extension(&error.to_string())));
+                }
             }
         }
         if let Some(began) = began {

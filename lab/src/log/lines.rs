@@ -43,8 +43,8 @@ pub(crate) struct InitReport<'a> {
     pub(crate) status: &'a Status,
 }
 
-/// How an invocation ended, as far as the service is concerned: an error that the runtime reported
-/// is a success.
+/// How an invocation ended, as far as the log is concerned: an error that the runtime reported is a
+/// success.
 #[derive(Debug)]
 pub(crate) enum Status {
     Success,

@@ -60,8 +60,8 @@ impl Event {
 
 impl Line {
     /// Source: Lambda Developer Guide, "Lambda Telemetry API `Event` schema reference", `function`
-    /// and `extension`: with JSON logging, lines are objects from version 2022-12-13 on. What a
-    /// program has written as text has no level of its own, and gets the default one.
+    /// and `extension`: with JSON logging, lines are objects from version 2022-12-13 on; "Log-level
+    /// filtering": output without a level has the level INFO.
     fn render(&self, time: Duration, schema: Schema) -> String {
         let message = || {
             let mut text = String::with_capacity(self.text.len());

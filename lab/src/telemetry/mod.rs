@@ -41,7 +41,7 @@ use schema::{Kind, Schema};
 use subscription::{Rules, Subscription};
 
 pub(crate) use lines::Lines;
-pub(crate) use platform::{Outcome, Phase, Platform, Request, Span};
+pub(crate) use platform::{Outcome, Phase, Platform, RESTORE_TIMEOUT, Request, Span, of_extension};
 pub(crate) use schema::Api;
 
 /// What the extensions of one environment are told about it.

@@ -277,19 +277,43 @@ impl Outcome {
         Self { status: "timeout", error_type: Some("Sandbox.Timedout".into()) }
     }
 
+    /// A restore that took too long. The invocation that caused it ends with this error type, and
+    /// within its own deadline.
+    ///
+    /// Source: Lambda Developer Guide, "Lambda Telemetry API `Event` schema reference", `Status`;
+    /// emulator, `fatalerror/fatalerror.go`, for the type.
+    pub(crate) fn restore_timeout() -> Self {
+        Self { status: "timeout", error_type: Some(RESTORE_TIMEOUT.into()) }
+    }
+
     /// A failure of the service is one, a failure of the runtime or of an extension is an error.
     ///
     /// Source: emulator, `rapid/handlers.go`, `handleReset`.
     pub(crate) fn error(error_type: &str) -> Self {
-        let error_type = normalised(error_type);
-        let status = if error_type.starts_with("Sandbox.") { "failure" } else { "error" };
-        Self { status, error_type: Some(error_type) }
+        match error_type.starts_with("Sandbox.") {
+            true => Self { status: "failure", error_type: Some(error_type.to_owned()) },
+            false if error_type.starts_with("Extension.") => Self::typed(error_type.to_owned()),
+            false => Self::reported(error_type),
+        }
+    }
+
+    /// An error of this type, which the function has reported.
+    ///
+    /// AWS's emulator of on-demand functions tells it as a success.
+    ///
+    /// Source: Lambda Developer Guide, "Lambda Telemetry API `Event` schema reference", `Status`.
+    pub(crate) fn reported(error_type: &str) -> Self {
+        Self::typed(normalised(error_type))
+    }
+
+    fn typed(error_type: String) -> Self {
+        Self { status: "error", error_type: Some(error_type) }
     }
 }
 
-/// An error that the runtime reported in an invocation is a success on demand, as in the log.
-///
-/// Source: emulator, `rapid/handlers.go`, `doInvoke`, for on-demand functions.
+/// The error type of an invocation whose restore took too long.
+pub(crate) const RESTORE_TIMEOUT: &str = "Runtime.RestoreHookUserTimeout";
+
 impl From<&Status> for Outcome {
     fn from(status: &Status) -> Self {
         match status {
@@ -300,24 +324,33 @@ impl From<&Status> for Outcome {
     }
 }
 
-/// The type of an error as the service records it.
+/// The type of an error of the function, as the service records it.
 ///
-/// Source: emulator, `fatalerror/fatalerror.go` and `rapid/model/error_types.go`.
+/// Source: emulator, `fatalerror/fatalerror.go`.
 fn normalised(error_type: &str) -> String {
-    let is_of_service = ["Sandbox.", "Extension."].iter().any(|it| error_type.starts_with(it));
-    let is_well_formed = ["Runtime.", "Function."].iter().any(|category| {
-        error_type.match_indices(category).any(|(at, _)| {
-            let reason = &error_type.as_bytes()[at + category.len()..];
-            matches!(reason, [b'A'..=b'Z', b'a'..=b'z' | b'A'..=b'Z', ..])
-        })
-    });
-    if is_of_service || is_well_formed {
+    if ["Runtime.", "Function."].iter().any(|category| has_reason(error_type, category)) {
         error_type.to_owned()
     } else if error_type.starts_with("Function.") {
         "Function.Unknown".to_owned()
     } else {
         "Runtime.Unknown".to_owned()
     }
+}
+
+/// The type of an error as an extension reported it, or this one if that is not well-formed.
+///
+/// Source: emulator, `lambda-managed-instances/rapid/model/error_types.go`.
+pub(crate) fn of_extension(error_type: &str, default: &str) -> String {
+    let is_well_formed = has_reason(error_type, "Extension.");
+    if is_well_formed { error_type } else { default }.to_owned()
+}
+
+/// Whether two letters, the first of them a capital, follow this category somewhere in the type.
+fn has_reason(error_type: &str, category: &str) -> bool {
+    error_type.match_indices(category).any(|(at, _)| {
+        let reason = &error_type.as_bytes()[at + category.len()..];
+        matches!(reason, [b'A'..=b'Z', b'a'..=b'z' | b'A'..=b'Z', ..])
+    })
 }
 
 /// A JSON object that is being written.

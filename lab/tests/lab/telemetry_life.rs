@@ -1,131 +1,16 @@
-//! The whole telemetry of an environment's life, beside the sequence that is expected.
+//! The whole telemetry of an environment's life on demand, beside the sequence that is expected.
 
 use std::fs::File;
 use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
-use lambda_lab::{Event, Function, Lab};
-use serde_json::Value;
-
 use crate::listener::{Extension, LOGS, Listener, Mouth, document, masked};
-use crate::support::{
-    Connection, NEXT, Response, await_process, is_stopped, of, request, wait_until,
+use crate::support::{Connection, NEXT, await_process, of, request, wait_until};
+use crate::telemetry_stage::{
+    INIT_DONE, INIT_ERROR, INIT_REPORT, INIT_START, OVERHEAD, READY, SCHEMA, SPANS, START,
+    SUBSCRIBED, Stage, assert_sequence, metrics, on_stage, report, runtime_done,
 };
-
-const SCHEMA: &str = "2022-12-13";
-const INIT_ERROR: &str = "/2018-06-01/runtime/init/error";
-
-const INIT_START: &str = r#"platform.initStart {"functionName":"test_function","functionVersion":"$LATEST","initializationType":"on-demand","instanceId":"$LATEST","instanceMaxMemory":3008,"phase":"init"}"#;
-const SUBSCRIBED: &str = r#"platform.telemetrySubscription {"name":"mine","state":"Subscribed","types":["platform","function","extension"]}"#;
-const INIT_DONE: &str = r#"platform.initRuntimeDone {"initializationType":"on-demand","phase":"init","status":"success"}"#;
-const READY: &str = r#"platform.extension {"events":["INVOKE"],"name":"mine","state":"Ready"}"#;
-const INIT_REPORT: &str = r##"platform.initReport {"initializationType":"on-demand","metrics":{"durationMs":"#"},"phase":"init","status":"success"}"##;
-const START: &str = r#"platform.start {"requestId":"ID","tracing":{"type":"X-Amzn-Trace-Id","value":"TRACE"},"version":"$LATEST"}"#;
-const TRACING: &str = r#""tracing":{"type":"X-Amzn-Trace-Id","value":"TRACE"}"#;
-const SPANS: &str = r##""spans":[{"durationMs":"#","name":"responseLatency","start":"TIME"},{"durationMs":"#","name":"responseDuration","start":"TIME"},{"durationMs":"#","name":"runtimeOverhead","start":"TIME"}]"##;
-const OVERHEAD: &str =
-    r##""spans":[{"durationMs":"#","name":"extensionOverhead","start":"TIME"}]"##;
-
-/// The metrics of a report, with another duration before those of the memory, if it has one.
-fn metrics(other: &str) -> String {
-    let (init, restore) = match other {
-        "" => (String::new(), String::new()),
-        "initDurationMs" => (r##""initDurationMs":"#","##.to_owned(), String::new()),
-        other => (String::new(), format!(r##","{other}":"#""##)),
-    };
-    format!(
-        r##""metrics":{{"billedDurationMs":"#","durationMs":"#",{init}"maxMemoryUsedMB":"#","memorySizeMB":3008{restore}}}"##
-    )
-}
-
-fn runtime_done(status: &str, produced: u64, spans: &str) -> String {
-    let (error, status) = match status.split_once(' ') {
-        Some((status, error)) => (format!("\"errorType\":\"{error}\","), status),
-        None => (String::new(), status),
-    };
-    let spans = if spans.is_empty() { String::new() } else { format!("{spans},") };
-    format!(
-        r##"platform.runtimeDone {{{error}"metrics":{{"durationMs":"#","producedBytes":{produced}}},"requestId":"ID",{spans}"status":"{status}",{TRACING}}}"##
-    )
-}
-
-fn report(status: &str, metrics: &str, spans: &str) -> String {
-    let (error, status) = match status.split_once(' ') {
-        Some((status, error)) => (format!("\"errorType\":\"{error}\","), status),
-        None => (String::new(), status),
-    };
-    let spans = if spans.is_empty() { String::new() } else { format!("{spans},") };
-    format!(
-        r#"platform.report {{{error}{metrics},"requestId":"ID",{spans}"status":"{status}",{TRACING}}}"#
-    )
-}
-
-#[track_caller]
-fn assert_sequence(records: &[Value], expected: &[&str]) {
-    let seen = masked(records);
-    for (number, pair) in expected.iter().zip(&seen).enumerate() {
-        assert_eq!(pair.1, pair.0, "the event {number} of {seen:#?}");
-    }
-    assert_eq!(seen.len(), expected.len(), "{seen:#?}");
-}
-
-/// A function whose parts the test plays, when its process has started for an invocation, and its
-/// extension has subscribed.
-struct Stage {
-    api: String,
-    out: File,
-    runtime: Connection,
-    extension: Extension,
-}
-
-impl Stage {
-    fn open(lab: &Lab, mouth: &Mouth, schema: &str, events: &str, listener: &Listener) -> Self {
-        await_process(lab);
-        let out = mouth.open();
-        let api = lab.runtime_api();
-        let extension = Extension::register(&api, "mine", events);
-        extension.listens(schema, listener);
-        let runtime = Connection::open(&api);
-        Self { api, out, runtime, extension }
-    }
-
-    /// Both ask for their first event.
-    fn is_ready(&mut self) -> Response {
-        self.extension.asks();
-        self.runtime.send(request(NEXT, &[], ""));
-        self.extension.event();
-        self.runtime.response()
-    }
-
-    /// Both ask again.
-    fn is_done(&mut self) {
-        self.runtime.send(request(NEXT, &[], ""));
-        self.extension.asks();
-    }
-
-    /// Writes a line, and waits until it is delivered.
-    fn says(&mut self, line: &str, listener: &Listener) {
-        writeln!(self.out, "{line}").unwrap();
-        listener.until_line(line);
-    }
-}
-
-fn on_stage(
-    function: impl FnOnce(Function) -> Function,
-    play: impl FnOnce(&mut Stage, &Listener),
-) -> (Vec<Value>, Lab) {
-    let (mouth, listener) = (Mouth::new(), Listener::start());
-    let lab = function(mouth.function()).start().unwrap();
-    let records = thread::scope(|scope| {
-        let caller = scope.spawn(|| lab.invoke_to_the_end(Event::new("in"), |_| ()));
-        let mut stage = Stage::open(&lab, &mouth, SCHEMA, r#"["INVOKE"]"#, &listener);
-        play(&mut stage, &listener);
-        let _ = caller.join().unwrap();
-        listener.until("platform.report")
-    });
-    (records, lab)
-}
 
 #[test]
 fn a_success_from_init_to_its_report() {
@@ -157,7 +42,7 @@ fn a_success_from_init_to_its_report() {
 }
 
 #[test]
-fn an_error_that_the_function_reports_is_a_success_of_the_runtime() {
+fn an_error_that_the_function_reports_is_an_error_with_its_type() {
     let (records, _lab) = on_stage(
         |function| function,
         |stage, _| {
@@ -167,8 +52,8 @@ fn an_error_that_the_function_reports_is_a_success_of_the_runtime() {
             stage.is_done();
         },
     );
-    let done = runtime_done("success", 0, SPANS);
-    let report = report("success", &metrics("initDurationMs"), OVERHEAD);
+    let done = runtime_done("error Function.Told", 0, SPANS);
+    let report = report("error Function.Told", &metrics("initDurationMs"), OVERHEAD);
     assert_sequence(
         &records,
         &[INIT_START, SUBSCRIBED, INIT_DONE, READY, INIT_REPORT, START, &done, &report],
@@ -281,96 +166,6 @@ fn an_init_that_takes_too_long_is_told_and_so_is_the_one_that_repeats_it() {
             ],
         );
     });
-}
-
-#[test]
-fn a_snapshot_has_an_init_of_its_own_and_its_restore_is_told() {
-    let (mouth, listener) = (Mouth::new(), Listener::start());
-    let lab = mouth.function().snapstart().start().unwrap();
-    let pid = await_process(&lab);
-    let mut stage = Stage::open(&lab, &mouth, SCHEMA, r#"["INVOKE"]"#, &listener);
-    stage.extension.asks();
-    stage.runtime.send(request("GET /2018-06-01/runtime/restore/next", &[], ""));
-    wait_until("the process is stopped", || is_stopped(pid));
-    thread::scope(|scope| {
-        let caller = scope.spawn(|| lab.invoke_to_the_end("in", |_| ()));
-        assert_eq!(stage.runtime.response().status, 200);
-        // All connections were cut.
-        stage.runtime = Connection::open(&stage.api);
-        stage.extension.played.next = Connection::open(&stage.api);
-        let event = stage.is_ready();
-        stage.runtime.post(&of(&event.id(), "response"), "").assert_accepted();
-        stage.is_done();
-        caller.join().unwrap().unwrap();
-    });
-    let snapstart = |text: &str| {
-        let text = text.replace("on-demand", "snap-start");
-        text.replace("\"phase\":\"init\"", "\"phase\":\"snap-start\"")
-    };
-    let restored =
-        r#"{"functionName":"test_function","functionVersion":"$LATEST","instanceMaxMemory":3008}"#;
-    assert_sequence(
-        &listener.until("platform.report"),
-        &[
-            &snapstart(INIT_START).replace(r#""instanceId":"$LATEST","#, ""),
-            SUBSCRIBED,
-            &snapstart(INIT_DONE),
-            READY,
-            &snapstart(INIT_REPORT),
-            &format!("platform.restoreStart {restored}"),
-            r#"platform.restoreRuntimeDone {"status":"success"}"#,
-            r##"platform.restoreReport {"metrics":{"durationMs":"#"},"status":"success"}"##,
-            START,
-            &runtime_done("success", 0, SPANS),
-            &report("success", &metrics("restoreDurationMs"), OVERHEAD),
-        ],
-    );
-}
-
-#[test]
-fn managed_instances_tell_reports_with_durations_alone_and_errors_as_errors() {
-    let (mouth, listener) = (Mouth::new(), Listener::start());
-    let lab = mouth.function().concurrency(2).start().unwrap();
-    thread::scope(|scope| {
-        let caller = scope.spawn(|| lab.invoke_to_the_end("in", |_| ()));
-        let mut stage = Stage::open(&lab, &mouth, "2025-01-29", "[]", &listener);
-        stage.extension.asks();
-        let event = stage.runtime.request(NEXT, &[], "");
-        writeln!(stage.out, "a line").unwrap();
-        listener.until("function");
-        stage.runtime.post(&of(&event.id(), "response"), "result").assert_accepted();
-        caller.join().unwrap().unwrap();
-        listener.until("platform.report");
-        let caller = scope.spawn(|| lab.invoke_to_the_end("in", |_| ()));
-        let event = stage.runtime.request(NEXT, &[], "");
-        let headers = [("Lambda-Runtime-Function-Error-Type", "Unhandled")];
-        let line = format!("POST {}", of(&event.id(), "error"));
-        stage.runtime.request(&line, &headers, "{}").assert_accepted();
-        caller.join().unwrap().unwrap_err();
-    });
-    wait_until("both are reported", || {
-        listener.records().iter().filter(|it| it["type"] == "platform.report").count() == 2
-    });
-    let managed = |text: &str| text.replace("on-demand", "lambda-managed-instances");
-    let spans =
-        SPANS.replace(r##",{"durationMs":"#","name":"runtimeOverhead","start":"TIME"}"##, "");
-    let arn = r#""functionArn":"arn:aws:lambda:us-east-1:012345678912:function:test_function","#;
-    let start = START.replace("\"requestId\"", &format!("{arn}\"requestId\""));
-    let metrics = r##""metrics":{"durationMs":"#"}"##;
-    let records: Vec<_> = masked(&listener.records());
-    let expected = [
-        managed(INIT_START).replace("3008", "3154116608"),
-        SUBSCRIBED.to_owned(),
-        managed(INIT_DONE),
-        READY.replace("\"INVOKE\"", ""),
-        managed(INIT_REPORT),
-        start.clone(),
-        r#"function {"level":"INFO","message":"a line","timestamp":"TIME"}"#.to_owned(),
-        report("success", metrics, &spans),
-        start,
-        report("error Runtime.Unknown", metrics, &spans),
-    ];
-    assert_eq!(records, expected);
 }
 
 #[test]

@@ -240,4 +240,23 @@ fn error_types_are_recorded_as_the_service_does() {
         let outcome = Outcome::error(given);
         assert_eq!((outcome.error_type.as_deref(), outcome.status), (Some(recorded), status));
     }
+    // What a function reports is none of the service, whatever it says.
+    for given in ["Sandbox.Timedout", "Extension.Crash", "Mine"] {
+        let unknown = Outcome { status: "error", error_type: Some("Runtime.Unknown".into()) };
+        assert_eq!(Outcome::reported(given), unknown);
+    }
+}
+
+#[test]
+fn the_error_type_of_an_extension_is_its_own_if_it_is_well_formed() {
+    for (given, recorded) in [
+        ("Extension.Mine", "Extension.Mine"),
+        ("xExtension.Mine!", "xExtension.Mine!"),
+        ("Extension.M", "Extension.InitError"),
+        ("Extension.mine", "Extension.InitError"),
+        ("Runtime.Mine", "Extension.InitError"),
+        ("", "Extension.InitError"),
+    ] {
+        assert_eq!(of_extension(given, "Extension.InitError"), recorded, "{given}");
+    }
 }
