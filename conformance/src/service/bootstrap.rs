@@ -46,6 +46,9 @@ pub enum Order {
     Exit(u8),
 }
 
+/// The name of the pipe for orders to the runtime.
+const RUNTIME_ORDERS: &str = "started.orders";
+
 /// How long a service may take to start a process, unless it is told otherwise.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -172,6 +175,19 @@ impl Bootstrap {
         self.await_file(&done).map(drop)
     }
 
+    /// Has each external extension exit that has been started, and does not wait for that: a service
+    /// that is ended then need not wait for them.
+    pub fn dismiss(&self) {
+        let pipes = fs::read_dir(&self.folder).into_iter().flatten().filter_map(Result::ok);
+        for pipe in pipes.map(|it| it.path()) {
+            let name = pipe.file_name().unwrap_or_default().to_string_lossy();
+            // That of the runtime has no name of an extension between.
+            if name.starts_with("started.") && name.ends_with(".orders") && name != RUNTIME_ORDERS {
+                let _best_effort = self.write(&pipe, b"exit 0\n");
+            }
+        }
+    }
+
     /// Writes into a pipe, which is opened also for reading, so that this does not wait for a reader.
     fn write(&self, pipe: &Path, line: &[u8]) -> io::Result<()> {
         let mut pipes = self.pipes.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -269,6 +285,21 @@ mod tests {
             assert_eq!(stderr, "é\n");
         }
         assert!(!bootstrap.starts_within(&Process::Runtime, Duration::ZERO));
+    }
+
+    #[test]
+    fn extensions_are_dismissed_whatever_they_do_and_the_runtime_is_not() {
+        let bootstrap = Bootstrap::new().unwrap();
+        let folder = bootstrap.extensions(&["one".to_owned()]).unwrap();
+        let mut one = start(&bootstrap, &folder.join("one"), 3);
+        let mut runtime = start(&bootstrap, &Bootstrap::program(), 3);
+        bootstrap.await_start(&Process::Extension("one".into())).unwrap();
+        bootstrap.await_start(&Process::Runtime).unwrap();
+        bootstrap.dismiss();
+        assert_eq!(one.wait().unwrap().code(), Some(0));
+        assert!(runtime.try_wait().unwrap().is_none());
+        bootstrap.order(&Process::Runtime, &Order::Exit(4)).unwrap();
+        assert_eq!(runtime.wait().unwrap().code(), Some(4));
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! Listens for telemetry as extensions do, and keeps what is delivered.
+
 use std::collections::VecDeque;
 use std::io::Write as _;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -10,8 +12,9 @@ use serde_json::Value;
 
 use crate::Bytes;
 use crate::service::connection::{Connection, Request};
+use crate::service::events::{Event, Found, event, find, list, take, told, type_of};
 use crate::service::known::Known;
-use crate::service::pattern::{Differences, Headers, Words, compare_headers, is_alike, is_time};
+use crate::service::pattern::{Differences, Headers, Words, compare_headers};
 use crate::service::ports::free_address;
 
 /// How an extension listens for telemetry.
@@ -39,17 +42,6 @@ enum Protocol {
     Http,
     /// An event in each line.
     Tcp,
-}
-
-/// An event that a vector expects.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Event {
-    /// Its type.
-    #[serde(rename = "type")]
-    kind: String,
-    /// Its record, as the JSON of a reply.
-    record: Value,
 }
 
 /// A listener of an extension, on loopback.
@@ -88,16 +80,6 @@ impl Arrived {
     fn note(&mut self, fault: String) {
         self.fault.get_or_insert(fault);
     }
-}
-
-/// The state of a comparison.
-enum Found {
-    /// The positions of all events.
-    All(Vec<usize>),
-    /// The events so far match, and this one is next.
-    Waiting(usize),
-    /// This event differs from what has come.
-    Differs(usize, String),
 }
 
 impl Listener {
@@ -158,7 +140,9 @@ impl Listener {
                 .map_err(|reason| (format!("a valid vector: {reason}"), String::new()))?;
             let left = until.saturating_duration_since(Instant::now());
             match (found, arrived.fault.clone()) {
-                (Found::All(positions), None) => return take(&mut arrived, positions, without),
+                (Found::All(positions), None) => {
+                    return take(&mut arrived.events, positions, without);
+                }
                 (Found::Differs(index, came), None) => return Err((told(&expected[index]), came)),
                 (_, Some(fault)) => return Err(("valid telemetry".into(), fault)),
                 (Found::Waiting(index), None) if left.is_zero() => {
@@ -173,73 +157,6 @@ impl Listener {
             let waited = self.shared.has_grown.wait_timeout(arrived, left);
             arrived = waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
         }
-    }
-}
-
-/// Removes the events at these positions, if no other event before the last is one of `without`.
-fn take(
-    arrived: &mut Arrived,
-    positions: Vec<usize>,
-    without: &[String],
-) -> Result<(), (String, String)> {
-    let last = positions.last().copied().unwrap_or_default();
-    let mut others = arrived.events[..last].iter().enumerate();
-    let unwanted = others.find_map(|(index, event)| {
-        let is_unwanted = without.iter().any(|it| it == type_of(event));
-        (is_unwanted && !positions.contains(&index)).then(|| shown(event))
-    });
-    if let Some(unwanted) = unwanted {
-        return Err((format!("no event of the types {}", without.join(", ")), unwanted));
-    }
-    for position in positions.into_iter().rev() {
-        arrived.events.remove(position);
-    }
-    Ok(())
-}
-
-/// The events in their order. The next event of a type has to match the next one expected of it.
-fn find(
-    events: &[Value],
-    expected: &[Event],
-    known: &Known,
-    words: Words,
-) -> Result<Found, String> {
-    let (mut positions, mut begin) = (Vec::new(), 0);
-    for (index, Event { kind, record }) in expected.iter().enumerate() {
-        let found = events[begin..].iter().position(|event| type_of(event) == kind);
-        let Some(found) = found else { return Ok(Found::Waiting(index)) };
-        let event = &events[begin + found];
-        if !is_alike(record, &event["record"], known, words)? {
-            return Ok(Found::Differs(index, shown(event)));
-        }
-        positions.push(begin + found);
-        begin += found + 1;
-    }
-    Ok(Found::All(positions))
-}
-
-fn type_of(event: &Value) -> &str {
-    event["type"].as_str().unwrap_or_default()
-}
-
-fn told(Event { kind, record }: &Event) -> String {
-    format!("{kind} {record}")
-}
-
-/// An event, without what differs in each run.
-fn shown(event: &Value) -> String {
-    let mut record = event["record"].clone();
-    normalise(&mut record);
-    format!("{} {record}", type_of(event))
-}
-
-fn normalise(value: &mut Value) {
-    match value {
-        Value::Number(number) if number.as_f64() != Some(0.0) => *value = "<number>".into(),
-        Value::String(text) if is_time(text.as_bytes()) => *value = "<time>".into(),
-        Value::Array(values) => values.iter_mut().for_each(normalise),
-        Value::Object(values) => values.values_mut().for_each(normalise),
-        _ => {}
     }
 }
 
@@ -328,35 +245,6 @@ impl Shared {
 
 /// Longer than any vector takes.
 const LONG: Duration = Duration::from_secs(3_600);
-
-/// The events of a request.
-fn list(body: &[u8]) -> Result<Vec<Value>, String> {
-    let events: Result<Vec<Value>, _> = serde_json::from_slice(body);
-    let events = events.map_err(|_| "a request whose body is not a list".to_owned())?;
-    events.into_iter().map(checked).collect()
-}
-
-fn event(line: &[u8]) -> Result<Value, String> {
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    checked(serde_json::from_slice(line).map_err(|_| "a line that is not JSON".to_owned())?)
-}
-
-/// Checks what every event has: a time, a type, a record, and nothing else.
-fn checked(event: Value) -> Result<Value, String> {
-    let members = event.as_object().map(|it| it.keys().map(String::as_str).collect::<Vec<_>>());
-    let is_complete = members.is_some_and(|mut members| {
-        members.sort_unstable();
-        members == ["record", "time", "type"]
-    });
-    let has_time = event["time"].as_str().is_some_and(|time| is_time(time.as_bytes()));
-    if is_complete && has_time && event["type"].is_string() {
-        return Ok(event);
-    }
-    let (kind, time) = (type_of(&event), &event["time"]);
-    Err(format!(
-        "the event {kind:?}, whose time is {time}, or without exactly time, type and record"
-    ))
-}
 
 impl Drop for Listener {
     fn drop(&mut self) {

@@ -8,7 +8,8 @@
 //! | `connection` | HTTP as a client that reads everything |
 //! | `known` | the replies so far, and how later steps refer to them |
 //! | `bootstrap` | the processes that a service starts as its runtime and its external extensions |
-//! | `listener` | the telemetry that a service delivers, and when it matches a vector |
+//! | `listener` | the listeners to which a service delivers telemetry |
+//! | `events` | when the events that have come match a vector |
 //! | `ports` | free ports |
 //! | `player` | playing a vector |
 //! | `differences` | the known deviations of a service, and their reasons |
@@ -18,6 +19,7 @@ mod bootstrap;
 mod command;
 mod connection;
 mod differences;
+mod events;
 mod expected;
 mod known;
 mod listener;
@@ -29,8 +31,9 @@ mod step;
 pub use bootstrap::{Bootstrap, Order, Process};
 pub use command::{USAGE, command};
 pub use differences::{Difference, Outcome, Row, complaints, differences, outcome};
+pub use events::Event;
 pub use expected::Expected;
-pub use listener::{Event, Listen};
+pub use listener::Listen;
 pub use pattern::Words;
 pub use player::{Cut, Failure, Player, Service};
 pub use step::{Delivery, Invoke, Settings, Step, Vector, VectorFile, all};

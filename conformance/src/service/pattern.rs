@@ -137,6 +137,13 @@ pub(super) fn compare_headers(
     Ok(())
 }
 
+/// A text in the notation of [`Bytes`], which has repetitions.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Spelt {
+    bytes: Bytes,
+}
+
 /// A list each of whose items is like this.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -172,6 +179,10 @@ pub(super) fn is_alike(
                     are_alike &= is_alike(&each, came, known, words)?;
                 }
                 return Ok(are_alike);
+            }
+            if let Ok(Spelt { bytes }) = Spelt::deserialize(expected) {
+                let Value::String(came) = came else { return Ok(false) };
+                return Ok(known.fill_in(bytes.as_slice())? == came.as_bytes());
             }
             let Value::Object(came) = came else { return Ok(false) };
             let is_known = |name: &String| {
@@ -291,6 +302,17 @@ mod tests {
             let came = serde_json::from_str(value).unwrap();
             let is_alike = is_alike(&expected, &came, &Known::default(), Words::Own);
             assert_eq!(is_alike, Ok(is_met), "{kind}: {value}");
+        }
+    }
+
+    #[test]
+    fn a_text_may_be_spelt_with_repetitions() {
+        let expected = serde_json::from_str(r#"{"bytes": ["<", {"repeat": "ab", "times": 2}]}"#);
+        let expected = expected.unwrap();
+        for (came, is_met) in [(r#""<abab""#, true), (r#""<aba""#, false), ("[]", false)] {
+            let came = serde_json::from_str(came).unwrap();
+            let is_alike = is_alike(&expected, &came, &Known::default(), Words::Own);
+            assert_eq!(is_alike, Ok(is_met));
         }
     }
 

@@ -6,8 +6,9 @@ use serde::Deserialize;
 
 use crate::Bytes;
 use crate::service::bootstrap::{Order, Process};
+use crate::service::events::Event;
 use crate::service::expected::Expected;
-use crate::service::listener::{Event, Listen};
+use crate::service::listener::Listen;
 
 /// A file of vectors about one subject.
 #[derive(Clone, Debug, Deserialize)]
@@ -137,7 +138,7 @@ struct Notation {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Print {
-    text: String,
+    text: Bytes,
     #[serde(default = "once")]
     times: u32,
     #[serde(default)]
@@ -174,6 +175,8 @@ impl TryFrom<Notation> for Step {
         }
         if let Some(print) = notation.print {
             let Print { text, times, stderr } = print;
+            let text = String::from_utf8(text.as_slice().to_vec());
+            let text = text.map_err(|_| "\"text\" is not UTF-8")?;
             if text.trim() != text || text.contains('\n') || text.len() > LONGEST_LINE {
                 return Err("\"text\" is a line without white space at its ends".into());
             }
@@ -324,6 +327,11 @@ mod tests {
             (r#"{"receive": {"statu": 1}, "on": "1"}"#, "unknown field `statu`"),
             (r#"{"print": {"text": "t"}}"#, "\"by\" is missing"),
             (r#"{"print": {"text": "t\n"}, "by": "runtime"}"#, "without white space at its ends"),
+            (r#"{"print": {"text": "\u00ff"}, "by": "runtime"}"#, "not UTF-8"),
+            (
+                r#"{"print": {"text": [{"repeat": "t", "times": 32769}]}, "by": "runtime"}"#,
+                "without white space at its ends",
+            ),
             (r#"{"exit": 256, "by": "runtime"}"#, "256"),
             (r#"{"listen": {"protocol": "UDP"}, "as": "t"}"#, "unknown variant `UDP`"),
             (r#"{"delivered": [{"type": "function"}], "to": "t"}"#, "missing field `record`"),
