@@ -130,10 +130,11 @@ hello:
 soak invocations="10000000":
     SOAK_INVOCATIONS={{ invocations }} cargo test --locked --release --workspace --test model --test soak -- --nocapture
 
-# Every vector for clients, cut at every position.
+# Every vector for clients, and some of those for services, cut at every position.
 [private]
 cuts:
     cargo test --locked --release -p lambda-conformance --test splits -- --nocapture
+    CUTS=all cargo test --locked --release -p lambda-interop --test lab_vectors -- cut
 
 [private]
 bare-metal:

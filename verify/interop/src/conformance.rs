@@ -186,6 +186,15 @@ impl Lab {
     }
 }
 
+/// The player is done with the vector: its extensions need no shutdown.
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if let Some(bootstrap) = &self.bootstrap {
+            bootstrap.dismiss();
+        }
+    }
+}
+
 impl Service for Lab {
     fn runtime_api(&self) -> SocketAddr {
         self.runtime_api

@@ -1,5 +1,8 @@
 //! Plays the vectors for services against the lab, and some of them with the bytes that are sent to
-//! it cut at every position. Known differences are listed in `conformance/service/known/lab.json`.
+//! it cut. Known differences are listed in `conformance/service/known/lab.json`.
+//!
+//! `CUTS=all` cuts at every position, as `just cuts` does. Otherwise the vector that starts processes
+//! is cut at a part of them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -62,17 +65,23 @@ fn play(vector: &Vector, cut: Cut) -> usize {
     played.unwrap_or_else(|failure| panic!("\"{}\", {cut:?}: {failure}", vector.name))
 }
 
-/// Plays a vector whole, byte by byte, and cut at each position, several at the same time.
-fn play_cut(vector: &Vector, at_once: usize, play: impl Fn(&Vector, Cut) -> usize + Sync) {
+/// Plays a vector whole, byte by byte, and cut at each position that is a multiple of the distance,
+/// several at the same time.
+fn play_cut(
+    vector: &Vector,
+    distance: usize,
+    at_once: usize,
+    play: impl Fn(&Vector, Cut) -> usize + Sync,
+) {
     let length = play(vector, Cut::Whole);
     assert!(length > 100, "{}: {length} bytes", vector.name);
     assert_eq!(play(vector, Cut::EveryByte), length);
-    let next = AtomicUsize::new(1);
+    let next = AtomicUsize::new(distance);
     thread::scope(|scope| {
         for _ in 0..at_once {
             scope.spawn(|| {
                 loop {
-                    let cut = next.fetch_add(1, Ordering::Relaxed);
+                    let cut = next.fetch_add(distance, Ordering::Relaxed);
                     if cut >= length {
                         return;
                     }
@@ -91,16 +100,21 @@ fn vector<'f>(files: &'f BTreeMap<String, VectorFile>, file: &str, name: &str) -
 fn the_lab_behaves_the_same_wherever_its_input_is_cut() {
     let files = service::all().unwrap();
     for (file, name) in CUT {
-        play_cut(vector(&files, file, name), 4, play);
+        play_cut(vector(&files, file, name), 1, 4, play);
     }
 }
 
-/// Here each lab starts processes: an external extension, and a runtime.
+/// Here each lab starts processes: an external extension, and a runtime. That takes its time.
 #[test]
 fn the_lab_behaves_the_same_wherever_the_input_of_an_external_extension_is_cut() {
     let files = service::all().unwrap();
     let vector = vector(&files, "external_extensions", "an external extension gets an invocation");
-    play_cut(vector, 16, |vector, cut| {
+    let distance = match std::env::var("CUTS").as_deref() {
+        Ok("all") => 1,
+        Ok(other) => panic!("CUTS={other}: only CUTS=all is known"),
+        Err(_) => 7,
+    };
+    play_cut(vector, distance, 16, |vector, cut| {
         let player = Player { cut, ..Player::default() };
         let played = Peer::Lab.play(vector, &player).unwrap();
         played.unwrap_or_else(|failure| panic!("{cut:?}: {failure}"))
