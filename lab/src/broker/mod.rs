@@ -1,6 +1,7 @@
 //! Matches the calls of a runtime with the invocations of callers, and keeps the state of both.
 
 mod extensions;
+mod in_flight;
 mod managed;
 mod on_demand;
 mod progress;
@@ -24,6 +25,7 @@ use crate::refusal::{ExtensionRefusal, Refusal};
 use crate::telemetry::{Phase, Telemetry};
 
 use extensions::Extensions;
+use in_flight::{InFlight, Stage};
 use managed::Managed;
 use on_demand::OnDemand;
 use progress::Progress;
@@ -119,29 +121,6 @@ pub(crate) type Caller = oneshot::Sender<Result<Answered, FunctionFailure>>;
 pub(crate) enum Post {
     Response,
     Error,
-}
-
-/// An invocation that the runtime has, or is to get.
-#[derive(Debug)]
-struct InFlight {
-    invocation: Arc<Invocation>,
-    /// `None` once the caller has its answer.
-    caller: Option<Caller>,
-    /// While the answer is streamed: tells the stream that the invocation failed.
-    stream: Option<oneshot::Sender<FunctionFailure>>,
-    stage: Stage,
-    /// A `next` has returned it.
-    is_taken: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// The runtime has not got it yet.
-    Waiting,
-    Running,
-    Answering,
-    /// The invocation is over, though its id is still the current one.
-    Over,
 }
 
 /// How long a process may outlive its connections and still count as the reason why they ended.
@@ -434,58 +413,6 @@ impl Broker {
     }
 }
 
-impl InFlight {
-    fn new(invocation: Arc<Invocation>, caller: Caller) -> Self {
-        Self {
-            invocation,
-            caller: Some(caller),
-            stream: None,
-            stage: Stage::Waiting,
-            is_taken: false,
-        }
-    }
-
-    /// The event for the runtime.
-    fn deliver(&mut self, telemetry: &Telemetry) -> Arc<Invocation> {
-        self.stage = Stage::Running;
-        self.invocation.begin();
-        let _is_the_first_time = self.invocation.delivered.set(Instant::now());
-        self.invocation.tell_start(telemetry);
-        Arc::clone(&self.invocation)
-    }
-
-    /// The invocation is over, though its id may still be the current one.
-    fn end(&mut self) {
-        self.stage = Stage::Over;
-        // Fails if it was over before.
-        let _ = self.invocation.ended.set(Instant::now());
-        self.invocation.over.send_replace(true);
-    }
-
-    fn is_other_attempt(&self, attempt_id: Option<&[u8]>) -> bool {
-        attempt_id.is_some_and(|it| it != self.invocation.attempt_id.as_bytes())
-    }
-
-    /// Gives the caller this answer, unless it has one.
-    fn tell(&mut self, answer: Result<Answered, FunctionFailure>) {
-        if let Some(caller) = self.caller.take() {
-            // The caller may have disconnected.
-            let _ = caller.send(answer);
-        }
-    }
-
-    /// Gives the failure to the caller, or to the stream that the caller is reading.
-    fn fail(&mut self, failure: FunctionFailure) {
-        match self.stream.take() {
-            Some(stream) => {
-                // The stream may have ended.
-                let _ = stream.send(failure);
-            }
-            None => self.tell(Err(failure)),
-        }
-    }
-}
-
 /// An open `next` of the runtime.
 struct Asking<'d>(&'d Broker);
 
@@ -508,12 +435,5 @@ impl Drop for ExtensionAsking<'_> {
         if rules.start().number == self.start {
             rules.start().extensions.leave(self.id);
         }
-    }
-}
-
-/// An invocation that is no longer in flight is over.
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.end();
     }
 }

@@ -240,35 +240,26 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::sync::Weak;
     use std::thread;
 
     use super::*;
     use crate::log::{Log, Metrics, Report, Status};
     use crate::telemetry::subscription::Destination;
 
-    /// The log of a delivery that ends while its listener has not replied.
-    #[test]
-    fn what_is_not_delivered_at_the_end_is_counted_in_the_log() {
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A delivery with a log, of which there is a tail.
+    fn delivery(outlet: Outlet, limits: Limits) -> (Delivery, Arc<LogStream>) {
         let log = Arc::new(LogStream::new(&Log::discarded()));
         log.start("id", true);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let ended = runtime.block_on(async {
-            let destination = Destination::Http { port, path: "/".into(), is_put: false };
-            let outlet = Outlet::open(&destination, false).await.unwrap();
-            let limits = Limits { items: 2, bytes: 1000, time: Duration::from_secs(3600) };
-            let (is_frozen, clock) = (watch::Sender::new(false), Clock::default());
-            let pace = Pace::new(&is_frozen);
-            let delivery =
-                Delivery::start("ext", outlet, limits, true, pace, clock, Arc::clone(&log));
-            for record in ["1", "22", "333"] {
-                delivery.push(record.into());
-            }
-            // The first two are in flight when the listener is connected to.
-            tokio::task::spawn_blocking(move || listener.accept().unwrap()).await.unwrap();
-            Arc::downgrade(&delivery.shared)
-        });
+        let (is_frozen, clock) = (watch::Sender::new(false), Clock::default());
+        let pace = Pace::new(&is_frozen);
+        (Delivery::start("ext", outlet, limits, true, pace, clock, Arc::clone(&log)), log)
+    }
+
+    /// The log once the delivery has ended.
+    fn tail(ended: &Weak<Shared>, log: &LogStream) -> String {
         while ended.strong_count() > 0 {
             thread::yield_now();
         }
@@ -276,8 +267,55 @@ mod tests {
         let metrics = Metrics { duration, init, restore, memory: 128, memory_used: None };
         let (request_id, trace, status) = ("id", None, Status::Success);
         let tail = log.end(&Report { request_id, trace, metrics, status });
-        let tail = String::from_utf8(tail.unwrap()).unwrap();
+        String::from_utf8(tail.unwrap()).unwrap()
+    }
+
+    /// The delivery ends while its listener has not replied.
+    #[test]
+    fn what_is_not_delivered_at_the_end_is_counted_in_the_log() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let (ended, log) = runtime.block_on(async {
+            let destination = Destination::Http { port, path: "/".into(), is_put: false };
+            let outlet = Outlet::open(&destination, false).await.unwrap();
+            let limits = Limits { items: 2, bytes: 1000, time: 3600 * SECOND };
+            let (delivery, log) = delivery(outlet, limits);
+            for record in ["1", "22", "333"] {
+                delivery.push(record.into());
+            }
+            // The first two are in flight when the listener is connected to.
+            tokio::task::spawn_blocking(move || listener.accept().unwrap()).await.unwrap();
+            (Arc::downgrade(&delivery.shared), log)
+        });
+        let tail = tail(&ended, &log);
         let expected = "3 records (6 bytes) of telemetry for the extension ext were not delivered";
+        assert!(tail.contains(expected), "{tail}");
+    }
+
+    #[test]
+    fn what_a_tcp_listener_cannot_get_any_more_is_dropped_and_counted_in_the_log() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let (ended, log) = runtime.block_on(async {
+            let outlet = Outlet::open(&Destination::Tcp { port }, false).await.unwrap();
+            let limits = Limits { items: 3, bytes: 1000, time: 3600 * SECOND };
+            let (delivery, log) = delivery(outlet, limits);
+            // Both the connection and the port are closed, before anything is written.
+            drop(listener.accept().unwrap());
+            drop(listener);
+            for record in ["1", "22", "333"] {
+                delivery.push(record.into());
+            }
+            while delivery.shared.lock().total().records < 3 {
+                tokio::time::sleep(SECOND / 100).await;
+            }
+            (Arc::downgrade(&delivery.shared), log)
+        });
+        let tail = tail(&ended, &log);
+        let expected = "3 records (6 bytes) of telemetry for the extension ext were dropped: could \
+                        not send events: dial tcp 127.0.0.1:";
         assert!(tail.contains(expected), "{tail}");
     }
 }

@@ -1,6 +1,6 @@
 //! What subscribers are told: an event with its time, as JSON.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -36,6 +36,8 @@ pub(super) struct Line {
     pub(super) request_id: Option<Arc<str>>,
     /// Whether the function logs JSON.
     pub(super) is_json: bool,
+    /// The event as text and as an object, each once it has been rendered: all subscribers share it.
+    forms: [OnceLock<Bytes>; 2],
 }
 
 impl Event {
@@ -49,20 +51,43 @@ impl Event {
 
     /// The event, or both that this schema has for it, in the form of the schema.
     pub(super) fn render(&self, facts: &Facts, schema: Schema) -> impl Iterator<Item = Bytes> {
+        let of_platform = |(name, record): (&str, String)| rendered(self.time, name, &record);
         let [first, second] = match &self.what {
-            What::Platform(event) => [event.end(schema), event.render(facts, schema)],
-            What::Line(line) => [None, Some((self.kind().name(), line.render(self.time, schema)))],
+            What::Platform(event) => {
+                [event.end(schema).map(of_platform), event.render(facts, schema).map(of_platform)]
+            }
+            What::Line(line) => [None, Some(self.line(line, schema))],
         };
-        let time = self.time;
-        first.into_iter().chain(second).map(move |(name, record)| rendered(time, name, &record))
+        first.into_iter().chain(second)
+    }
+
+    fn line(&self, line: &Line, schema: Schema) -> Bytes {
+        let is_object = line.is_object(schema);
+        let form = &line.forms[usize::from(is_object)];
+        let render = || rendered(self.time, self.kind().name(), &line.render(self.time, is_object));
+        form.get_or_init(render).clone()
     }
 }
 
 impl Line {
+    pub(super) fn new(
+        source: Source,
+        text: Vec<u8>,
+        request_id: Option<Arc<str>>,
+        is_json: bool,
+    ) -> Self {
+        Self { source, text, request_id, is_json, forms: Default::default() }
+    }
+
+    /// Whether the record of this schema is an object.
+    fn is_object(&self, schema: Schema) -> bool {
+        self.is_json && schema.has_objects()
+    }
+
     /// Source: Lambda Developer Guide, "Lambda Telemetry API `Event` schema reference", `function`
     /// and `extension`: with JSON logging, lines are objects from version 2022-12-13 on; "Log-level
     /// filtering": output without a level has the level INFO.
-    fn render(&self, time: Duration, schema: Schema) -> String {
+    fn render(&self, time: Duration, as_object: bool) -> String {
         let message = || {
             let mut text = String::with_capacity(self.text.len());
             for chunk in self.text.utf8_chunks() {
@@ -71,7 +96,7 @@ impl Line {
             }
             quoted(&text)
         };
-        if !self.is_json || !schema.has_objects() {
+        if !as_object {
             return message();
         }
         if let Some(object) = is_object(&self.text) {
@@ -132,7 +157,7 @@ mod tests {
         for source in [Source::Function, Source::Extension] {
             for is_json in [false, true] {
                 let text = object.as_bytes().to_vec();
-                let line = Line { source, text, request_id: Some("id".into()), is_json };
+                let line = Line::new(source, text, Some("id".into()), is_json);
                 for schema in Schema::ALL {
                     let expected = match is_json && schema.has_objects() {
                         true => object.trim().to_owned(),
@@ -146,26 +171,41 @@ mod tests {
 
     #[test]
     fn with_json_logging_other_lines_become_objects_with_the_id_of_the_invocation() {
-        let mut line = Line {
-            source: Source::Function,
-            text: b"said \"x\"\t\xff".to_vec(),
-            request_id: Some("id".into()),
-            is_json: true,
+        let line = |text: &[u8], request_id: Option<&str>| {
+            Line::new(Source::Function, text.to_vec(), request_id.map(Into::into), true)
         };
         let begin = r#"{"timestamp":"2022-10-12T00:02:33.007Z","level":"INFO","message":"#;
         let message = "\"said \\\"x\\\"\\t\u{fffd}\"";
         let schema = Schema::Telemetry20250129;
-        assert_eq!(rendered(&line, schema), format!("{begin}{message},\"requestId\":\"id\"}}"));
-        line.request_id = None;
-        assert_eq!(rendered(&line, schema), format!("{begin}{message}}}"));
+        let text = b"said \"x\"\t\xff";
+        let expected = format!("{begin}{message},\"requestId\":\"id\"}}");
+        assert_eq!(rendered(&line(text, Some("id")), schema), expected);
+        assert_eq!(rendered(&line(text, None), schema), format!("{begin}{message}}}"));
         for text in ["", "[1]", "1", "null", "{", "{\"a\":1} x", "{\"a\":\u{1}}", "\"{}\""] {
-            line.text = text.into();
             let expected = format!("{begin}{}}}", quoted(text));
-            assert_eq!(rendered(&line, schema), expected, "{text}");
+            assert_eq!(rendered(&line(text.as_bytes(), None), schema), expected, "{text}");
         }
         // Valid but for its encoding.
-        line.text = b"{\"a\":\"\xff\"}".to_vec();
-        assert!(rendered(&line, schema).starts_with(begin));
+        assert!(rendered(&line(b"{\"a\":\"\xff\"}", None), schema).starts_with(begin));
+    }
+
+    #[test]
+    fn a_line_is_rendered_once_for_all_subscribers_to_a_form() {
+        let line = Line::new(Source::Function, b"plain".to_vec(), None, true);
+        let event = Event { time: Duration::ZERO, what: What::Line(line) };
+        let facts = Facts {
+            name: "f".into(),
+            memory: 128,
+            initialization_type: "on-demand",
+            instance_id: None,
+            is_managed: false,
+        };
+        let place = |event: &Event, schema| event.render(&facts, schema).next().unwrap().as_ptr();
+        let text = place(&event, Schema::Logs20200815);
+        assert_eq!(place(&event, Schema::Telemetry20220701), text);
+        let object = place(&event, Schema::Telemetry20221213);
+        assert_ne!(object, text);
+        assert_eq!(place(&event.clone(), Schema::Telemetry20250129), object);
     }
 
     #[test]

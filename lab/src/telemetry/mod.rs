@@ -16,11 +16,11 @@ mod lines;
 mod outlet;
 mod pace;
 mod platform;
+mod replay;
 mod schema;
 mod subscription;
 mod time;
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -31,13 +31,12 @@ use crate::clock::Clock;
 use crate::log::LogStream;
 use crate::refusal::SubscriptionRefusal;
 use crate::settings::Settings;
-use buffer::SLOW;
 use delivery::Delivery;
 use event::{Event, Line, What};
 use outlet::Outlet;
 use pace::Pace;
 use platform::Facts;
-use schema::{Kind, Schema};
+use replay::Replay;
 use subscription::{Rules, Subscription};
 
 pub(crate) use lines::Lines;
@@ -84,24 +83,6 @@ pub(crate) enum Source {
     Function,
     Extension,
 }
-
-/// The events since the start, for extensions that subscribe after them.
-///
-/// Source: emulator, `lambda-managed-instances/aws-lambda-rie/internal/telemetry/relay.go`, whose
-/// memory for them has no bound.
-#[derive(Debug, Default)]
-struct Replay {
-    events: VecDeque<Event>,
-    /// Of the lines among the events.
-    lines: usize,
-    bytes: usize,
-    /// How many lines of each kind did not fit, and their bytes.
-    lost: Vec<(Kind, u64, u64)>,
-}
-
-/// The most lines that are replayed, and their bytes: what the smallest buffer holds.
-const MOST_LINES: usize = 2 * 1000;
-const MOST_BYTES: usize = 2 * 256 * 1024;
 
 impl Telemetry {
     /// `runtime_api` is the port of the environment's Runtime API.
@@ -162,8 +143,8 @@ impl Telemetry {
         }
         let mut state = self.lock();
         let request_id = state.request_id.clone();
-        let (text, is_json) = (line.to_vec(), self.is_json);
-        self.tell(&mut state, What::Line(Line { source, text, request_id, is_json }));
+        let line = Line::new(source, line.to_vec(), request_id, self.is_json);
+        self.tell(&mut state, What::Line(line));
     }
 
     /// Whether an extension has subscribed.
@@ -316,43 +297,6 @@ impl Subscriber {
         if self.subscription.types.contains(&event.kind()) {
             let records = event.render(facts, self.subscription.schema);
             records.for_each(|record| self.delivery.push(record));
-        }
-    }
-}
-
-impl Replay {
-    /// Keeps an event. Those of the platform are few, and always kept.
-    fn push(&mut self, event: Event, facts: &Facts) {
-        let kind = event.kind();
-        if kind != Kind::Platform {
-            let records = event.render(facts, Schema::Telemetry20250129);
-            let bytes: usize = records.map(|record| record.len()).sum();
-            if self.lines >= MOST_LINES || self.bytes + bytes > MOST_BYTES {
-                self.lose(kind, bytes as u64);
-                return;
-            }
-            self.lines += 1;
-            self.bytes += bytes;
-        }
-        self.events.push_back(event);
-    }
-
-    fn tell(&self, subscriber: &Subscriber, facts: &Facts) {
-        self.events.iter().for_each(|event| subscriber.tell(event, facts));
-        for (kind, records, bytes) in &self.lost {
-            if subscriber.subscription.types.contains(kind) {
-                subscriber.delivery.lose(*records, *bytes, SLOW);
-            }
-        }
-    }
-
-    fn lose(&mut self, kind: Kind, length: u64) {
-        match self.lost.iter_mut().find(|(known, ..)| *known == kind) {
-            Some((_, records, bytes)) => {
-                *records += 1;
-                *bytes += length;
-            }
-            None => self.lost.push((kind, 1, length)),
         }
     }
 }

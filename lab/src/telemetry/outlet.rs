@@ -1,8 +1,9 @@
 //! Sends batches to the port on which an extension listens, and reads what it replies.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use base64::Engine;
@@ -230,14 +231,6 @@ fn array(parts: &VecDeque<Part>) -> Bytes {
 
 impl Tcp {
     async fn send(&mut self, parts: &mut VecDeque<Part>, pace: &mut Pace) -> Result<(), String> {
-        // Shows also whether the extension has closed the connection.
-        let is_open = |stream: &TcpStream| loop {
-            match stream.try_read(&mut [0; 4096]) {
-                Ok(0) => break false,
-                Ok(_) => {}
-                Err(error) => break error.kind() == ErrorKind::WouldBlock,
-            }
-        };
         let stream = match self.stream.take().filter(is_open) {
             Some(stream) => stream,
             None => connect(self.port).await?,
@@ -252,6 +245,23 @@ impl Tcp {
         }
         self.stream = Some(stream);
         Ok(())
+    }
+}
+
+/// Whether the extension has not closed the connection. What it has written is ignored.
+///
+/// The system is asked, as the runtime may not have noticed the end yet; what is written after the
+/// end is lost.
+fn is_open(stream: &TcpStream) -> bool {
+    let Ok(handle) = stream.as_fd().try_clone_to_owned() else { return false };
+    // Does not block, as the stream does not.
+    let mut handle = std::net::TcpStream::from(handle);
+    loop {
+        match handle.read(&mut [0; 4096]) {
+            Ok(0) => return false,
+            Ok(_) => {}
+            Err(error) => return error.kind() == ErrorKind::WouldBlock,
+        }
     }
 }
 
@@ -287,4 +297,58 @@ async fn connect(port: u16) -> Result<TcpStream, String> {
     })?;
     let _ = stream.set_nodelay(true);
     Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::net::TcpListener;
+    use std::thread;
+    use std::time::Instant;
+
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::telemetry::buffer::{Buffer, Limits};
+
+    /// More than any buffer of the system takes.
+    const LONG: usize = 64 * 1024 * 1024;
+
+    #[test]
+    fn a_line_that_was_written_in_part_stays_in_its_batch_and_comes_again_whole() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let peer = thread::spawn(move || {
+            let (mut line, mut first) = (String::new(), [0; 1000]);
+            let mut reader = BufReader::new(listener.accept().unwrap().0);
+            reader.read_line(&mut line).unwrap();
+            reader.read_exact(&mut first).unwrap();
+            drop(reader);
+            let mut rest = Vec::new();
+            listener.accept().unwrap().0.read_to_end(&mut rest).unwrap();
+            (line, rest)
+        });
+        let now = Instant::now();
+        let mut buffer =
+            Buffer::new(Limits { items: 10, bytes: 2 * LONG, time: Duration::ZERO }, true);
+        let long = Bytes::from(vec![b'x'; LONG]);
+        for record in [Bytes::from("taken"), long, Bytes::from("last")] {
+            buffer.push(record, now);
+        }
+        let mut batch = buffer.take(now, |_| Bytes::new()).unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let mut pace = Pace::new(&watch::Sender::new(false));
+            let mut outlet = Outlet::open(&Destination::Tcp { port }, false).await.unwrap();
+            outlet.send(&mut batch, &mut pace).await.unwrap_err();
+            let lengths: Vec<_> = batch.parts.iter().map(|part| part.bytes.len()).collect();
+            assert_eq!(lengths, [LONG, 4]);
+            outlet.send(&mut batch, &mut pace).await.unwrap();
+            assert!(batch.parts.is_empty());
+        });
+        let (line, rest) = peer.join().unwrap();
+        assert_eq!(line, "taken\n");
+        assert_eq!(rest.len(), LONG + "\nlast\n".len());
+        assert!(rest.ends_with(b"x\nlast\n"));
+    }
 }
