@@ -132,6 +132,31 @@ impl Listener {
         self.seen.lock().unwrap().records.clone()
     }
 
+    /// How many lines of a flood were delivered, and how many records were dropped. Each line is
+    /// `line`, its number and more, and they have to be in order.
+    #[track_caller]
+    pub(crate) fn lines_of_flood(&self) -> (u64, u64) {
+        let (mut delivered, mut dropped, mut last) = (0, 0, None);
+        for record in self.records() {
+            match record["type"].as_str() {
+                Some("function") => {
+                    let text = record["record"].as_str().unwrap();
+                    // Others come before.
+                    let Some(line) = text.strip_prefix("line ") else { continue };
+                    let number: usize = line.split(' ').next().unwrap().parse().unwrap();
+                    assert!(last < Some(number), "in order");
+                    last = Some(number);
+                    delivered += 1;
+                }
+                Some("platform.logsDropped") => {
+                    dropped += record["record"]["droppedRecords"].as_u64().unwrap();
+                }
+                _ => {}
+            }
+        }
+        (delivered, dropped)
+    }
+
     /// All deliveries, also those that were refused.
     pub(crate) fn deliveries(&self) -> Vec<Delivery> {
         self.seen.lock().unwrap().deliveries.clone()
@@ -237,7 +262,7 @@ impl Mouth {
         Self { folder }
     }
 
-    fn file(&self) -> std::path::PathBuf {
+    pub(crate) fn file(&self) -> std::path::PathBuf {
         self.folder.path().join("mouth")
     }
 

@@ -2,15 +2,32 @@
 
 #![cfg(target_os = "linux")]
 
+use std::io::{BufWriter, Write};
+use std::net::TcpListener;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
+use std::time::Duration;
 
-use crate::served::Served;
-use crate::support::{Connection, request, wait_until};
+use crate::listener::{Extension, Listener, Mouth, Reply, TELEMETRY, document};
+use crate::served::{Served, TELL};
+use crate::support::{Connection, NEXT, of, request, wait_until};
 
 /// The resident memory of a process, in MiB.
 fn resident(pid: u32) -> u64 {
+    memory(pid, "VmRSS:")
+}
+
+/// The most resident memory that a process has had, in MiB.
+fn peak(pid: u32) -> u64 {
+    memory(pid, "VmHWM:")
+}
+
+/// See `proc(5)`.
+fn memory(pid: u32, field: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
 }
 
@@ -39,4 +56,90 @@ fn the_memory_of_large_events_and_answers_is_given_back() {
     let mut caller = Connection::open(&served.address);
     caller.send(request("POST /2015-03-31/functions/f/invocations", &[], "1"));
     assert_eq!(caller.response().text(), "1");
+}
+
+/// How a listener does not take what it should.
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    /// It takes its time for each delivery.
+    Slow,
+    /// It replies to nothing during the flood.
+    Silent,
+    /// Nobody listens during the flood.
+    Absent,
+}
+
+/// Writes 100,000 lines, 70 MB together, to a function whose telemetry a listener does not take in
+/// time. Every line has to be delivered or counted in the end.
+fn flood(trouble: Trouble) {
+    const LINES: u64 = 100_000;
+    let mouth = Mouth::new();
+    let script = format!("{TELL}exec cat {}", mouth.file().display());
+    let mut command = crate::served::lab();
+    command.args(["serve", "--port", "0", "sh", "-c", &script]).stdout(Stdio::null());
+    let mut served = Served::of(&mut command);
+    let mut caller = served.invoke("in");
+    let mut runtime = served.told().0;
+    let mut out = BufWriter::new(mouth.open());
+    let is_over = Arc::new(AtomicBool::new(false));
+    let reply = {
+        let is_over = Arc::clone(&is_over);
+        move |_| {
+            match trouble {
+                Trouble::Slow => thread::sleep(Duration::from_millis(50)),
+                Trouble::Silent | Trouble::Absent => {
+                    while !is_over.load(Relaxed) {
+                        thread::sleep(Duration::from_millis(5));
+                    }
+                }
+            }
+            Reply::Take
+        }
+    };
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let listener = match trouble {
+        Trouble::Slow | Trouble::Silent => Some(Listener::on(socket, reply.clone())),
+        Trouble::Absent => {
+            drop(socket);
+            None
+        }
+    };
+    let mut extension = Extension::register(&served.api, "mine", "[]");
+    extension.is_subscribed(TELEMETRY, &document("2022-12-13", address.port(), 25));
+    extension.asks();
+    let event = runtime.request(NEXT, &[], "");
+    let pid = served.child.id();
+    let before = peak(pid);
+    let text = "x".repeat(690);
+    for number in 0..LINES {
+        writeln!(out, "line {number} {text}").unwrap();
+    }
+    out.flush().unwrap();
+    is_over.store(true, Relaxed);
+    let listener =
+        listener.unwrap_or_else(|| Listener::on(TcpListener::bind(address).unwrap(), reply));
+    wait_until("all lines are delivered or counted", || {
+        // Each look takes a while.
+        thread::sleep(Duration::from_millis(100));
+        let (delivered, dropped) = listener.lines_of_flood();
+        delivered + dropped >= LINES
+    });
+    let (delivered, dropped) = listener.lines_of_flood();
+    // The events of the platform before the lines may be dropped, too.
+    assert!((LINES..LINES + 8).contains(&(delivered + dropped)), "{delivered} {dropped}");
+    let peak = peak(pid);
+    println!("{trouble:?}: {before} MiB, then {peak} MiB; {delivered} lines, {dropped} dropped");
+    // What waits has a megabyte; the output of the function has its own buffers.
+    assert!(peak < before + 24, "{trouble:?}: {before} MiB, then {peak} MiB");
+    runtime.post(&of(&event.id(), "response"), "1").assert_accepted();
+    runtime.send(request(NEXT, &[], ""));
+    assert_eq!(caller.response().text(), "1");
+}
+
+#[test]
+fn a_flood_of_lines_that_no_listener_takes_in_time_does_not_grow_the_memory() {
+    for trouble in [Trouble::Slow, Trouble::Silent, Trouble::Absent] {
+        flood(trouble);
+    }
 }
