@@ -7,8 +7,9 @@ export PATH := tools / "bin" + ":" + tools / "cargo/bin" + ":" + env("PATH")
 export CARGO_TARGET_DIR := env("CARGO_TARGET_DIR", justfile_directory() / "target")
 
 published := "lambda-proto lambda-proto-extension lambda-proto-host lambda-proto-std lambda-proto-tokio lambda-proto-mio"
-workspaces := "Cargo.toml capi/library/Cargo.toml docs/moving/theirs/Cargo.toml examples/aws-sdk/Cargo.toml examples/nolibc/Cargo.toml \
-    verify/panic-free/Cargo.toml verify/lambda-http/Cargo.toml benches/Cargo.toml fuzz/Cargo.toml"
+workspaces := "Cargo.toml capi/library/Cargo.toml docs/moving/theirs/Cargo.toml examples/aws-sdk/Cargo.toml \
+    examples/nolibc/Cargo.toml runtimes/luajit/Cargo.toml verify/panic-free/Cargo.toml verify/lambda-http/Cargo.toml \
+    benches/Cargo.toml fuzz/Cargo.toml"
 
 [private]
 default:

@@ -1,0 +1,137 @@
+-- What scripts find in a new state. `host` has the functions of the runtime; the result calls a
+-- function so that its error reaches the runtime with a traceback.
+local host = ...
+
+-- Lua functions that raise a string with the place of their caller, as the library's own do. The
+-- functions of the host return false and a message instead.
+local function raise(ok, ...)
+  if ok then return ... end
+  error((...), 2)
+end
+local function raising(f)
+  return function(...) return raise(f(...)) end
+end
+
+local cjson = {
+  null = host.null,
+  empty_array = host.empty_array,
+  array_mt = host.array_mt,
+  encode = raising(host.encode),
+  decode = raising(host.decode),
+}
+local function safe(f)
+  return function(...)
+    local ok, result = f(...)
+    if ok then return result end
+    return nil, result
+  end
+end
+package.preload["cjson"] = function() return cjson end
+package.preload["cjson.safe"] = function()
+  local module = setmetatable({}, { __index = cjson })
+  module.encode, module.decode = safe(host.encode), safe(host.decode)
+  return module
+end
+
+local getenv = os.getenv
+function os.getenv(name)
+  if name == "_X_AMZN_TRACE_ID" then return host.trace_id() end
+  return getenv(name)
+end
+
+function os.exit(code)
+  if code == nil or code == true then code = 0 elseif code == false then code = 1 end
+  host.exit(tonumber(code) or 1)
+  -- A script that is run for each event ends here, and the process does not.
+  error("os.exit", 0)
+end
+
+local levels = {}
+for _, level in ipairs { "trace", "debug", "info", "warn", "error", "fatal" } do
+  levels[level] = function(...)
+    local texts = { ... }
+    for i = 1, select("#", ...) do texts[i] = tostring((select(i, ...))) end
+    host.log(level, table.concat(texts, "\t"))
+  end
+end
+
+if host.emit then
+  local emit, concat = host.emit, table.concat
+
+  function print(...)
+    local count = select("#", ...)
+    local texts = { ... }
+    for i = 1, count do
+      texts[i] = tostring((select(i, ...)))
+      if type(texts[i]) ~= "string" then error("'tostring' must return a string to 'print'", 2) end
+    end
+    emit(concat(texts, "\t") .. "\n")
+  end
+
+  local function put(...)
+    for i = 1, select("#", ...) do
+      local piece = select(i, ...)
+      local kind = type(piece)
+      if kind ~= "string" and kind ~= "number" then
+        error("bad argument #" .. i .. " to 'write' (string expected, got " .. kind .. ")", 3)
+      end
+    end
+    emit(concat { ... })
+  end
+
+  local methods = {}
+  local stdout = setmetatable({}, {
+    __index = methods,
+    __name = "FILE*",
+    __tostring = function() return "file (stdout)" end,
+  })
+  function methods:write(...)
+    put(...)
+    return self
+  end
+  function methods:flush() return true end
+  function methods:setvbuf() return true end
+  function methods:close() return nil, "standard output is the log" end
+  function methods:seek() return nil, "Illegal seek", 29 end
+  function methods:read() return nil, "Bad file descriptor", 9 end
+  function methods:lines() error("Bad file descriptor", 2) end
+
+  -- The default output is the log until a script sets a file.
+  local is_file = false
+  local file_output, file_write, file_close, file_type = io.output, io.write, io.close, io.type
+  local file_flush = io.flush
+  io.stdout = stdout
+  function io.write(...)
+    if is_file then return file_write(...) end
+    put(...)
+    return stdout
+  end
+  function io.output(file)
+    if file == stdout then
+      is_file = false
+    elseif file ~= nil then
+      file_output(file)
+      is_file = true
+    end
+    if is_file then return file_output() end
+    return stdout
+  end
+  function io.close(file)
+    if file == stdout or (file == nil and not is_file) then return stdout:close() end
+    if file == nil then is_file = false end
+    return file_close(file or file_output())
+  end
+  function io.flush()
+    if is_file then return file_flush() end
+    return true
+  end
+  function io.type(value)
+    if value == stdout then return "file" end
+    return file_type(value)
+  end
+else
+  io.stdout:setvbuf "line"
+end
+
+local xpcall, failed = xpcall, host.failed
+return levels, function(f, ...) return xpcall(f, failed, ...) end

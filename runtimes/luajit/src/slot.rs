@@ -1,0 +1,249 @@
+//! One slot: a thread with a Lua state, which serves one invocation at a time.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::mpsc::{Receiver, Sender};
+
+use lambda_proto_host::Context;
+use lambda_proto_std::{
+    ContentType, Error, Failure, InLifecycle, Invocation, Log, Response, Worker,
+};
+use mlua::{Function, Table, Value};
+
+use crate::host::Host;
+use crate::interpreter::{Interpreter, warn_of_duplicate};
+use crate::settings::{Mode, Settings};
+use crate::watchdog::{self, TIMEOUT, Watchdog};
+use crate::{context, failure, handler};
+
+/// Loads the function, tells the result of that, waits for the worker and serves its invocations.
+///
+/// # Errors
+///
+/// That of the worker.
+pub(crate) fn run(
+    settings: &Settings,
+    watchdog: &Watchdog,
+    started: Sender<Result<(), Failure>>,
+    workers: &Receiver<Worker<InLifecycle>>,
+) -> Result<(), Error> {
+    let host = Rc::new(Host::new(Log::from_env(), started));
+    let loaded = Slot::load(settings, &host, watchdog);
+    host.end_line();
+    let slot = match loaded {
+        Ok(slot) => slot,
+        Err(failure) => {
+            host.has_started(Err(failure));
+            return Ok(());
+        }
+    };
+    host.has_started(Ok(()));
+    // Without a worker the start of another slot has failed, or the runtime was stopped.
+    let Ok(worker) = workers.recv() else { return Ok(()) };
+    host.worker.replace(Some(worker));
+    let result = slot.serve();
+    // Outside of the borrow: the end of the last worker runs hooks.
+    let worker = host.worker.take();
+    result.and(worker.map_or(Ok(()), Worker::end))
+}
+
+struct Slot<'s> {
+    settings: &'s Settings,
+    host: Rc<Host>,
+    function: Loaded,
+    watchdog: watchdog::Slot,
+    /// The latest JSON response.
+    json: RefCell<Vec<u8>>,
+}
+
+/// The function.
+enum Loaded {
+    /// A Lua function that is called for each event.
+    Handler { interpreter: Interpreter, handler: Function, common: Table },
+    /// A script that is run for each event, in a new state.
+    Script,
+}
+
+/// The event and its context, as the function takes them.
+enum Arguments {
+    Handler(Value, Table),
+    Script(Vec<u8>),
+}
+
+/// An invocation: its arguments, or the failure for an event that the function cannot take.
+type Taken = (Result<Arguments, Failure>, Context);
+
+impl<'s> Slot<'s> {
+    fn load(settings: &'s Settings, host: &Rc<Host>, watchdog: &Watchdog) -> Result<Self, Failure> {
+        let interpreter = new_state(settings, host)?;
+        let function = if settings.mode == Mode::Script {
+            // Only to find errors now.
+            handler::load_script(&interpreter, settings)?;
+            Loaded::Script
+        } else {
+            let handler = handler::load(&interpreter, settings)?;
+            let common =
+                context::common(&interpreter).map_err(|error| failure::of_error(&error))?;
+            Loaded::Handler { interpreter, handler, common }
+        };
+        let (host, json) = (host.clone(), RefCell::default());
+        Ok(Self { settings, host, function, watchdog: watchdog.slot(), json })
+    }
+
+    fn serve(&self) -> Result<(), Error> {
+        while let Some((arguments, context)) = self.next()? {
+            let answered = arguments.and_then(|arguments| match (&self.function, arguments) {
+                (
+                    Loaded::Handler { interpreter, handler, .. },
+                    Arguments::Handler(event, table),
+                ) => {
+                    self.call(interpreter, handler, (event, table), &context)
+                        .and_then(|(result, more)| self.answer(interpreter, &result, &more))
+                        .inspect_err(|_| {
+                            // After an error for want of memory there may be garbage.
+                            let _best_effort = interpreter.lua.gc_collect();
+                        })
+                }
+                (_, Arguments::Script(event)) => self.run_script(&event, &context),
+                (Loaded::Script, Arguments::Handler(..)) => Ok(()),
+            });
+            self.host.end_line();
+            if let Err(failure) = answered {
+                self.host.with_worker(|worker| worker.fail(failure));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the next invocation.
+    fn next(&self) -> Result<Option<Taken>, Error> {
+        let mut worker = self.host.worker.borrow_mut();
+        let Some(worker) = worker.as_mut() else { return Ok(None) };
+        let Some((invocation, _, context)) = worker.next()? else { return Ok(None) };
+        context::note(&self.host, &invocation);
+        let arguments = self.arguments(&invocation, &context);
+        Ok(Some((arguments, context)))
+    }
+
+    fn arguments(
+        &self,
+        invocation: &Invocation<'_>,
+        context: &Context,
+    ) -> Result<Arguments, Failure> {
+        let Loaded::Handler { interpreter, common, .. } = &self.function else {
+            return Ok(Arguments::Script(invocation.body().to_vec()));
+        };
+        let of_error = |error| failure::of_error(&error);
+        let event = if self.settings.mode == Mode::Raw {
+            let text = interpreter.lua.create_string(invocation.body()).map_err(of_error)?;
+            Value::String(text)
+        } else {
+            let read = interpreter.json.read(&interpreter.lua, invocation.body());
+            let read = read.map_err(|error| failure::of_read(&error))?;
+            warn_of_duplicate(&self.host, read.duplicate.as_deref());
+            read.value
+        };
+        let table = context::of(interpreter, common, invocation, context).map_err(of_error)?;
+        Ok(Arguments::Handler(event, table))
+    }
+
+    /// Calls Lua code under the eye of the watchdog.
+    fn call(
+        &self,
+        interpreter: &Interpreter,
+        function: &Function,
+        arguments: impl mlua::IntoLuaMulti,
+        context: &Context,
+    ) -> Result<(Value, Value), Failure> {
+        let call = || interpreter.call(function, arguments);
+        let watched = self.watchdog.watch(&interpreter.lua, context, call);
+        // Before the answer, as the caller may look into the log then.
+        self.host.end_line();
+        let (result, is_interrupted) = watched.map_err(|error| failure::of_error(&error))?;
+        result.map_err(|failure| match is_interrupted {
+            true => failure.error_type(TIMEOUT),
+            false => failure,
+        })
+    }
+
+    /// Sends the results of a handler.
+    fn answer(
+        &self,
+        interpreter: &Interpreter,
+        result: &Value,
+        more: &Value,
+    ) -> Result<(), Failure> {
+        if self.settings.mode == Mode::Json {
+            let mut json = self.json.borrow_mut();
+            json.clear();
+            interpreter.json.write(result, &mut json).map_err(|error| failure::of_write(&error))?;
+            self.send(Response::new(json.as_slice()).content_type(ContentType::JSON));
+            return Ok(());
+        }
+        let wrong = |reason| Failure::new("Runtime.MarshalError", reason);
+        let Value::String(body) = result else {
+            return Err(wrong(format!(
+                "a raw handler returned a {}, not a string",
+                result.type_name()
+            )));
+        };
+        let named = match more {
+            Value::Nil => None,
+            Value::String(name) => Some(name.as_bytes()),
+            other => {
+                let kind = other.type_name();
+                return Err(wrong(format!(
+                    "the content type of a response is a {kind}, not a string"
+                )));
+            }
+        };
+        let content_type = named.as_ref().map_or(Ok(ContentType::OCTET_STREAM), |name| {
+            ContentType::from_bytes(name)
+                .map_err(|error| wrong(format!("the content type of a response: {error}")))
+        })?;
+        self.send(Response::new(&*body.as_bytes()).content_type(content_type));
+        Ok(())
+    }
+
+    fn send(&self, response: Response<'_>) {
+        self.host.with_worker(|worker| worker.send(response));
+    }
+
+    /// Runs the script as a program of its own: the event is its argument, its output the response.
+    fn run_script(&self, event: &[u8], context: &Context) -> Result<(), Failure> {
+        self.host.begin_script();
+        let ran = self.run_in_new_state(event, context);
+        let (mut output, exit) = self.host.end_script();
+        match (ran, exit) {
+            (Ok(()), _) | (Err(_), Some(0)) => {}
+            (Err(failure), None) => return Err(failure),
+            (Err(_), Some(code)) => {
+                return Err(Failure::new(
+                    "Function.Exit",
+                    format!("the script called os.exit({code})"),
+                ));
+            }
+        }
+        // As the shell's `$(…)`.
+        let end = output.iter().rposition(|&byte| byte != b'\n').map_or(0, |last| last + 1);
+        output.truncate(end);
+        self.send(Response::new(output).content_type(ContentType::JSON));
+        Ok(())
+    }
+
+    fn run_in_new_state(&self, event: &[u8], context: &Context) -> Result<(), Failure> {
+        let of_error = |error| failure::of_error(&error);
+        let interpreter = new_state(self.settings, &self.host)?;
+        let (file, script) = handler::load_script(&interpreter, self.settings)?;
+        let event = interpreter.lua.create_string(event).map_err(of_error)?;
+        let arguments = interpreter.lua.create_table().map_err(of_error)?;
+        arguments.raw_set(0, file).map_err(of_error)?;
+        arguments.raw_set(1, &event).map_err(of_error)?;
+        interpreter.lua.globals().raw_set("arg", arguments).map_err(of_error)?;
+        self.call(&interpreter, &script, event, context).map(drop)
+    }
+}
+
+fn new_state(settings: &Settings, host: &Rc<Host>) -> Result<Interpreter, Failure> {
+    Interpreter::new(settings, host.clone()).map_err(|error| failure::of_error(&error))
+}

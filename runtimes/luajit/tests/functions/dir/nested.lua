@@ -1,0 +1,1 @@
+return { handle = function() return require("values").number end }

@@ -1,0 +1,2 @@
+print("half a line before the end")
+os.exit(3)

@@ -1,0 +1,3 @@
+return {
+  handle = function( return 1 end
+}

@@ -1,0 +1,212 @@
+//! Events, results, the context, errors and output.
+#![allow(missing_docs)]
+
+mod support;
+
+use lambda_lab::Event;
+use support::function;
+
+#[test]
+fn an_event_and_a_result_keep_their_values_or_fail() {
+    let running = function("values.echo").start();
+    for text in [r#"{"a":[]}"#, r#"[null,{},-0.0,"caf\u00e9"]"#, "1.5e300"] {
+        let expected: serde_json::Value = serde_json::from_str(text).unwrap();
+        let answer = running.answer(text);
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(&answer.body).unwrap(), expected);
+        assert_eq!(answer.content_type.as_deref(), Some("application/json"));
+    }
+    running.fails("[9007199254740993]", "Runtime.UnmarshalError", "9007199254740993");
+    let running = function("values.echo").variable("LAMBDA_LUAJIT_INTEGERS", "cdata").start();
+    assert_eq!(running.text("[9007199254740993]"), "[9007199254740993]");
+    assert_eq!(running.text(r#"{"a":1,"a":2}"#), r#"{"a":2}"#);
+    let log = running.log();
+    assert!(log.contains("has the key \"a\" twice"), "{log}");
+}
+
+#[test]
+fn cjson_has_the_rules_of_events_and_its_errors_are_strings_with_their_place() {
+    let running = function("values.eval").start();
+    assert_eq!(running.eval("return cjson.decode '[1,null]'[2] == cjson.null"), "true");
+    assert_eq!(running.eval("return cjson.encode { cjson.empty_array, {} }"), r#""[[],{}]""#);
+    assert_eq!(running.eval("return setmetatable({}, cjson.array_mt)"), "[]");
+    let caught = running.eval("local ok, e = pcall(cjson.decode, '{') return {ok, type(e), e}");
+    assert_eq!(caught, r#"[false,"string","the JSON text ends too early at byte 1"]"#);
+    let safe = "local v, e = require 'cjson.safe'.encode(print) return { tostring(v), e }";
+    assert_eq!(running.eval(safe), r#"["nil","JSON has no value for a function"]"#);
+    running.eval_fails(
+        "local v = cjson.decode(1) return v",
+        "Function.Error",
+        ":1: a JSON text is a string",
+    );
+    running.eval_fails("return {1, x = 2}", "Runtime.MarshalError", "the key \"x\"");
+    running.eval_fails("return 0/0", "Runtime.MarshalError", "nan");
+}
+
+#[test]
+fn raw_bytes_go_in_and_out_with_their_content_type() {
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+    let raw = function("raw.handle").root(examples).variable("LAMBDA_LUAJIT_MODE", "raw").start();
+    let bytes: Vec<u8> = (0..=255).collect();
+    let answer = raw.answer(Event::new(bytes.clone()));
+    assert_eq!(answer.body, bytes);
+    let raw = function("values.eval").variable("LAMBDA_LUAJIT_MODE", "raw").start();
+    let answer = raw.answer(Event::new("return '\\0\\255', 'image/png'"));
+    assert_eq!(
+        (&answer.body[..], answer.content_type.as_deref()),
+        (&b"\0\xff"[..], Some("image/png"))
+    );
+    let answer = raw.answer(Event::new("return ''"));
+    assert_eq!(answer.content_type.as_deref(), Some("application/octet-stream"));
+    raw.fails(Event::new("return {}"), "Runtime.MarshalError", "returned a table, not a string");
+    raw.fails(Event::new("return '', 3"), "Runtime.MarshalError", "content type");
+    raw.fails(Event::new("return '', 'a\\nb'"), "Runtime.MarshalError", "content type");
+}
+
+#[test]
+fn the_context_describes_the_invocation() {
+    let running = function("values.eval").start();
+    let event = |code: &str| Event::new(serde_json::to_string(code).unwrap());
+    let answer = running.answer(event("return context.request_id"));
+    assert_eq!(answer.text(), format!("\"{}\"", answer.request_id));
+    let code = "return { context.client_context.custom.a, context.tenant_id, context.trace_id }";
+    let with_all =
+        event(code).client_context(r#"{"custom":{"a":1}}"#).tenant_id("t").trace_id("Root=1-2-3");
+    let text = running.text(with_all);
+    assert!(text.starts_with(r#"[1,"t","Root=1-2-3"#), "{text}");
+    let same =
+        "return os.getenv '_X_AMZN_TRACE_ID' == context.trace_id and os.getenv 'PATH' ~= nil";
+    assert_eq!(running.eval(same), "true");
+    let fields =
+        "return { context.function_name, context.function_version, context.memory_limit_mb }";
+    assert_eq!(running.eval(fields), r#"["test_function","$LATEST",512]"#);
+    assert_eq!(
+        running.eval("return context.invoked_function_arn:match 'test_function' ~= nil"),
+        "true"
+    );
+    let time = "local left = context.remaining_ms() return left > 0 and left <= 120000 \
+        and context:remaining_ms() <= left and not context.is_cancelled() and context.deadline_ms > 1e12";
+    assert_eq!(running.eval(time), "true");
+}
+
+#[test]
+fn an_error_of_every_kind_has_type_message_and_traceback_and_the_loop_goes_on() {
+    let running = function("values.eval").start();
+    let fails = |code: &str, error_type: &str, message: &str| {
+        let trace = running.eval_fails(code, error_type, message);
+        assert!(trace.contains(" in "), "{code}: {trace}");
+        assert!(!trace.contains("xpcall") && !trace.contains("lambda-luajit"), "{trace}");
+        trace
+    };
+    let trace = fails(
+        "local function deep() error 'told to' end deep() return 1",
+        "Function.Error",
+        ":1: told to",
+    );
+    assert!(trace.contains("in local 'deep'"), "{trace}");
+    fails("error { type = 'Function.Late', message = 'too late' }", "Function.Late", "too late");
+    fails("error { code = 7 }", "Function.Error", r#"{"code":7}"#);
+    fails("error { f = print }", "Function.Error", "a table that has no message");
+    let object = "error(setmetatable({}, { __tostring = function() return 'an object' end }))";
+    fails(object, "Function.Error", "an object");
+    let class =
+        "error(setmetatable({}, { __index = { type = 'Function.A', message = 'inherited' } }))";
+    fails(class, "Function.A", "inherited");
+    let broken = "error(setmetatable({}, { __tostring = error, __index = error }))";
+    fails(broken, "Function.Error", "no message");
+    fails("error()", "Function.Error", "without a value (nil)");
+    fails("error(3)", "Function.Error", "3");
+    fails("error(true)", "Function.Error", "true");
+    fails("error(print)", "Function.Error", "a value of type function");
+    fails("error(newproxy())", "Function.Error", "a value of type userdata");
+    fails("return nil + 1", "Function.Error", "attempt to perform arithmetic");
+    fails(
+        "coroutine.wrap(function() error { type = 'Function.C', message = 'inside' } end)()",
+        "Function.C",
+        "inside",
+    );
+    fails(
+        "local ok, e = coroutine.resume(coroutine.create(function() error 'in it' end)) error(e, 0)",
+        "Function.Error",
+        "in it",
+    );
+    fails("local function f() return 1 + f() end return f()", "Function.Error", "stack overflow");
+    let bytes = fails("error '\\255'", "Function.Error", "\u{fffd}");
+    assert!(bytes.contains("'error'"), "{bytes}");
+    assert_eq!(running.eval("return 'goes on'"), "\"goes on\"");
+}
+
+#[test]
+fn output_is_logged_a_record_for_each_line_with_the_request_id() {
+    let running = function("values.eval").start();
+    let code = "print('one', nil, 2) io.write('a', 1) io.stdout:write('b\\nc\\n'):write('d') \
+        io.output():write('e') context.log.error('bad', 3) print '' return io.type(io.stdout)";
+    let answer = running.answer(Event::new(serde_json::to_string(code).unwrap()));
+    assert_eq!(answer.text(), "\"file\"");
+    let last = running.answer(Event::new(r#""io.write 'no end'""#));
+    running.eval("return 1");
+    let lines: Vec<String> = running.log().lines().map(str::to_owned).collect();
+    let expected = [
+        ("INFO", &answer, "one\tnil\t2"),
+        ("INFO", &answer, "a1b"),
+        ("INFO", &answer, "c"),
+        ("ERROR", &answer, "bad\t3"),
+        ("INFO", &answer, "de"),
+        ("INFO", &last, "no end"),
+    ];
+    let expected = expected
+        .map(|(level, answer, text)| format!("{level} invocation {}: {text}", answer.request_id));
+    assert_eq!(lines, expected);
+    running.eval_fails(
+        "io.write {}",
+        "Function.Error",
+        ":1: bad argument #1 to 'write' (string expected, got table)",
+    );
+}
+
+#[test]
+fn output_to_a_file_goes_to_that_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out");
+    let running = function("values.eval").start();
+    let code = format!(
+        "local out = io.stdout io.output '{}' io.write('to ', 'file') io.close() io.output(out) \
+         io.write 'to the log' return 1",
+        path.display()
+    );
+    running.eval(&code);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "to file");
+    assert!(running.log().ends_with("to the log\n"), "{}", running.log());
+}
+
+#[test]
+fn raw_output_is_passed_on_byte_for_byte() {
+    let running = function("values.eval").variable("LAMBDA_LUAJIT_OUTPUT", "raw").start();
+    running.eval("print('{\"json\":1}') io.write('a\\255b', '\\n') return 1");
+    running.eval("return 1");
+    let log = std::fs::read(running.log_path()).unwrap();
+    assert_eq!(log, b"{\"json\":1}\na\xffb\n");
+}
+
+#[test]
+fn os_exit_reports_its_invocation_before_the_process_ends() {
+    let running = function("values.eval").start();
+    running.eval_fails(
+        "pcall(os.exit, 3) return 1",
+        "Function.Exit",
+        "the function called os.exit(3)",
+    );
+    // A new process serves the next one.
+    assert_eq!(running.eval("return 1"), "1");
+    running.eval_fails("os.exit()", "Function.Exit", "os.exit(0)");
+}
+
+#[test]
+fn each_slot_has_a_state_of_its_own() {
+    let running = function("values.eval").concurrency(3).start();
+    let code = r#""seen = (seen or 0) + 1 local until_ = os.clock() + 0.05 repeat until os.clock() > until_ return seen""#;
+    let total: usize = std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..6).map(|_| scope.spawn(|| running.answer(code))).collect();
+        callers.into_iter().map(|caller| usize::from(caller.join().unwrap().text() != "0")).sum()
+    });
+    assert_eq!(total, 6);
+}
