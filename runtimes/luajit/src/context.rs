@@ -16,14 +16,13 @@ use crate::interpreter::Interpreter;
 pub(crate) fn common(interpreter: &Interpreter) -> mlua::Result<Table> {
     let lua = &interpreter.lua;
     let environment = Environment::of_process();
-    let fields = lua.create_table()?;
+    let fields = &interpreter.common;
     fields.set("function_name", environment.function_name())?;
     fields.set("function_version", environment.function_version())?;
     fields.set("memory_limit_mb", environment.memory_size_mb())?;
     fields.set("log_group", environment.log_group())?;
     fields.set("log_stream", environment.log_stream())?;
     fields.set("region", environment.region())?;
-    fields.set("log", &interpreter.levels)?;
     let metatable = lua.create_table()?;
     metatable.set("__index", fields)?;
     Ok(metatable)

@@ -7,7 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lambda_proto_host::report_in_flight;
-use lambda_proto_std::{Failure, InLifecycle, Level, Log, Record, Worker};
+use lambda_proto_std::{
+    ContentType, Failure, HttpPrelude, InLifecycle, Level, Log, Record, Worker,
+};
+
+use crate::hooks::Hooks;
 
 /// How long a process that ends waits for the service.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -26,7 +30,11 @@ pub(crate) struct Host {
     /// The failure of the current call of Lua code.
     pub(crate) failure: RefCell<Option<Failure>>,
     /// Takes the result of init.
-    started: Sender<Result<(), Failure>>,
+    started: Sender<Result<Hooks, Failure>>,
+    /// Whether init is over.
+    has_started: Cell<bool>,
+    /// Whether the current invocation has begun to stream its response.
+    pub(crate) is_streaming: Cell<bool>,
     /// The output of a script, if it is the response.
     script_output: RefCell<Option<Vec<u8>>>,
     /// The code that a script has called `os.exit` with.
@@ -35,8 +43,16 @@ pub(crate) struct Host {
     line: RefCell<Vec<u8>>,
 }
 
+/// What a streamed response begins with.
+pub(crate) enum StreamForm {
+    /// Bytes of this content type.
+    Bytes(Vec<u8>),
+    /// An HTTP response, for function URLs and API Gateway.
+    Http { status: u16, headers: Vec<(String, String)>, cookies: Vec<String> },
+}
+
 impl Host {
-    pub(crate) fn new(log: Log, started: Sender<Result<(), Failure>>) -> Self {
+    pub(crate) fn new(log: Log, started: Sender<Result<Hooks, Failure>>) -> Self {
         Self {
             log,
             request_id: RefCell::default(),
@@ -44,6 +60,8 @@ impl Host {
             worker: RefCell::default(),
             failure: RefCell::default(),
             started,
+            has_started: Cell::default(),
+            is_streaming: Cell::default(),
             script_output: RefCell::default(),
             script_exit: Cell::default(),
             line: RefCell::default(),
@@ -60,9 +78,45 @@ impl Host {
     }
 
     /// Tells the result of init.
-    pub(crate) fn has_started(&self, result: Result<(), Failure>) {
+    pub(crate) fn has_started(&self, result: Result<Hooks, Failure>) {
+        self.has_started.set(true);
         // If nobody waits for it, the process ends.
         let _ = self.started.send(result);
+    }
+
+    /// Begins to stream the response to the current invocation.
+    ///
+    /// # Errors
+    ///
+    /// If there is nothing to answer, or if the form of the stream is invalid.
+    pub(crate) fn stream(&self, form: &StreamForm) -> Result<(), String> {
+        let begun = self.with_worker(|worker| match form {
+            StreamForm::Bytes(content_type) => {
+                let content_type =
+                    ContentType::from_bytes(content_type).map_err(|error| error.to_string())?;
+                Ok(worker.stream(content_type))
+            }
+            StreamForm::Http { status, headers, cookies } => {
+                let headers: Vec<_> =
+                    headers.iter().map(|(name, value)| (&name[..], &value[..])).collect();
+                let cookies: Vec<_> = cookies.iter().map(String::as_str).collect();
+                let prelude = HttpPrelude::new(*status, &headers, &cookies)
+                    .map_err(|error| error.to_string())?;
+                Ok(worker.responder().is_some_and(|responder| {
+                    // The worker keeps the stream open when this is dropped.
+                    let _stream = responder.stream_http(&prelude);
+                    true
+                }))
+            }
+        });
+        match begun.unwrap_or(Ok(false)) {
+            Ok(true) => {
+                self.is_streaming.set(true);
+                Ok(())
+            }
+            Ok(false) => Err("there is no invocation to answer".to_owned()),
+            Err(reason) => Err(reason),
+        }
     }
 
     /// Takes output of a script: logs its lines, or adds it to the response.
@@ -122,14 +176,14 @@ impl Host {
         }
         self.end_line();
         let failure = Failure::new("Function.Exit", format!("the function called os.exit({code})"));
-        let has_worker = self.with_worker(|worker| worker.fail(&failure)).is_some();
-        if !has_worker {
+        if !self.has_started.get() {
             // The main thread reports the failed init and ends the process.
             self.has_started(Err(failure));
             loop {
                 thread::park();
             }
         }
+        self.with_worker(|worker| worker.fail(&failure));
         // The invocations of other slots.
         report_in_flight(failure.as_error_report(), Instant::now() + PATIENCE);
         self.log.flush();

@@ -7,7 +7,8 @@ use lambda_proto_std::{Failure, Level};
 use mlua::{Function, IntoLuaMulti, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Value};
 
 use crate::failure;
-use crate::host::Host;
+use crate::hooks::{Hooks, Stage};
+use crate::host::{Host, StreamForm};
 use crate::json::{self, Json};
 use crate::settings::{Mode, Output, Settings};
 
@@ -15,8 +16,10 @@ use crate::settings::{Mode, Output, Settings};
 pub(crate) struct Interpreter {
     pub(crate) lua: Lua,
     pub(crate) json: Json,
-    /// The functions of `context.log`.
-    pub(crate) levels: Table,
+    /// The fields that every context has.
+    pub(crate) common: Table,
+    /// The hooks of scripts by the name of their stage.
+    hooks: Table,
     /// Calls a function and notes its failure in the host.
     protected: Function,
     host: Rc<Host>,
@@ -49,8 +52,33 @@ impl Interpreter {
             functions.set("emit", emit)?;
         }
         let prelude = lua.load(include_str!("prelude.lua")).set_name("=lambda-luajit");
-        let (levels, protected) = prelude.call(functions)?;
-        Ok(Self { lua, json, levels, protected, host })
+        let (common, hooks, protected) = prelude.call(functions)?;
+        Ok(Self { lua, json, common, hooks, protected, host })
+    }
+
+    /// The stages for which the script has hooks.
+    pub(crate) fn hooks(&self) -> Hooks {
+        let stages = [Stage::BeforeSnapshot, Stage::AfterRestore, Stage::Shutdown];
+        stages.into_iter().filter(|&stage| !self.hooks_of(stage).is_empty()).collect()
+    }
+
+    fn hooks_of(&self, stage: Stage) -> Vec<Function> {
+        let hooks = self.hooks.raw_get::<Vec<Function>>(stage.name());
+        hooks.expect("the prelude has a list of functions for each stage")
+    }
+
+    /// Runs the hooks of a stage in their order.
+    ///
+    /// # Errors
+    ///
+    /// The failure of the first one that fails. The others run, too.
+    pub(crate) fn run_hooks(&self, stage: Stage) -> Result<(), Failure> {
+        let mut all = Ok(());
+        for hook in self.hooks_of(stage) {
+            let result = self.call(&hook, ());
+            all = all.and(result.map(drop));
+        }
+        all
     }
 
     /// Compiles a file.
@@ -155,7 +183,56 @@ fn functions(lua: &Lua, json: &Json, host: &Rc<Host>) -> mlua::Result<Table> {
         Ok(())
     })?;
     functions.set("log", log)?;
+    streaming(lua, &functions, host)?;
     Ok(functions)
+}
+
+/// The functions for streamed responses.
+fn streaming(lua: &Lua, functions: &Table, host: &Rc<Host>) -> mlua::Result<()> {
+    let streaming = host.clone();
+    let stream = lua.create_function(move |_, form: Value| {
+        let form = stream_form(&form).map_err(|error| error.to_string());
+        Ok(match form.and_then(|form| streaming.stream(&form)) {
+            Ok(()) => (true, None),
+            Err(reason) => (false, Some(reason)),
+        })
+    })?;
+    functions.set("stream", stream)?;
+    let writing = host.clone();
+    let write = lua.create_function(move |_, piece: LuaString| {
+        let written = writing.with_worker(|worker| worker.write(&piece.as_bytes()));
+        Ok(match written {
+            Some(Ok(())) => (true, None),
+            Some(Err(over)) => (false, Some(over.to_string())),
+            None => (false, Some("there is no invocation to answer".to_owned())),
+        })
+    })?;
+    functions.set("write", write)?;
+    let finishing = host.clone();
+    let finish = lua.create_function(move |_, ()| {
+        Ok(finishing.with_worker(|worker| worker.finish().is_some()).unwrap_or_default())
+    })?;
+    functions.set("finish", finish)
+}
+
+/// Reads the argument of `context:stream`.
+fn stream_form(form: &Value) -> mlua::Result<StreamForm> {
+    match form {
+        Value::Nil => Ok(StreamForm::Bytes(b"application/octet-stream".to_vec())),
+        Value::String(content_type) => Ok(StreamForm::Bytes(content_type.as_bytes().to_vec())),
+        Value::Table(table) => Ok(StreamForm::Http {
+            status: table.get::<Option<u16>>("status")?.unwrap_or(200),
+            headers: match table.get::<Option<Table>>("headers")? {
+                Some(headers) => headers.pairs().collect::<mlua::Result<_>>()?,
+                None => vec![],
+            },
+            cookies: table.get::<Option<Vec<String>>>("cookies")?.unwrap_or_default(),
+        }),
+        other => Err(mlua::Error::runtime(format!(
+            "a stream takes a content type or a table, and not a {}",
+            other.type_name()
+        ))),
+    }
 }
 
 /// Logs that a JSON object has a key twice.

@@ -1,5 +1,6 @@
--- What scripts find in a new state. `host` has the functions of the runtime; the result calls a
--- function so that its error reaches the runtime with a traceback.
+-- What scripts find in a new state. `host` has the functions of the runtime. The results are the
+-- fields of every context, the hooks of the script, and a function that calls another one so that
+-- its error reaches the runtime with a traceback.
 local host = ...
 
 -- Lua functions that raise a string with the place of their caller, as the library's own do. The
@@ -133,5 +134,40 @@ else
   io.stdout:setvbuf "line"
 end
 
+-- Streamed responses: `context:stream` returns one of these.
+local stream = {}
+stream.__index = stream
+function stream:write(...)
+  for i = 1, select("#", ...) do
+    local piece = select(i, ...)
+    local kind = type(piece)
+    if kind ~= "string" and kind ~= "number" then
+      error("bad argument #" .. i .. " to 'write' (string expected, got " .. kind .. ")", 2)
+    end
+    local ok, reason = host.write(tostring(piece))
+    if not ok then error(reason, 2) end
+  end
+  return self
+end
+function stream:finish() return host.finish() end
+local common = { log = levels }
+function common.stream(_, form)
+  local ok, reason = host.stream(form)
+  if not ok then error(reason, 2) end
+  return setmetatable({}, stream)
+end
+
+local hooks = { before_snapshot = {}, after_restore = {}, on_shutdown = {} }
+local lambda = {}
+for stage, list in pairs(hooks) do
+  lambda[stage] = function(hook)
+    if type(hook) ~= "function" then
+      error("bad argument #1 to '" .. stage .. "' (function expected, got " .. type(hook) .. ")", 2)
+    end
+    list[#list + 1] = hook
+  end
+end
+package.preload["lambda"] = function() return lambda end
+
 local xpcall, failed = xpcall, host.failed
-return levels, function(f, ...) return xpcall(f, failed, ...) end
+return common, hooks, function(f, ...) return xpcall(f, failed, ...) end

@@ -10,41 +10,62 @@ use lambda_proto_std::{
 };
 use mlua::{Function, Table, Value};
 
+use crate::failure::OUT_OF_MEMORY;
+use crate::hooks::{Hooks, Stage};
 use crate::host::Host;
 use crate::interpreter::{Interpreter, warn_of_duplicate};
 use crate::settings::{Mode, Settings};
 use crate::watchdog::{self, TIMEOUT, Watchdog};
 use crate::{context, failure, handler};
 
-/// Loads the function, tells the result of that, waits for the worker and serves its invocations.
-///
-/// # Errors
-///
-/// That of the worker.
+/// What a slot does for the main thread.
+pub(crate) enum Command {
+    /// Serves invocations until the runtime is stopped, and returns the worker.
+    Serve(Box<Worker<InLifecycle>>),
+    /// Runs the hooks of a stage.
+    Hooks(Stage, Sender<Result<(), Failure>>),
+}
+
+/// The worker of a slot that has ended, and how it has ended.
+pub(crate) struct Served {
+    pub(crate) worker: Worker<InLifecycle>,
+    pub(crate) result: Result<(), Error>,
+}
+
+/// Loads the function, tells the result of that, and carries out commands until there are no more.
 pub(crate) fn run(
     settings: &Settings,
     watchdog: &Watchdog,
-    started: Sender<Result<(), Failure>>,
-    workers: &Receiver<Worker<InLifecycle>>,
-) -> Result<(), Error> {
+    started: Sender<Result<Hooks, Failure>>,
+    commands: &Receiver<Command>,
+    served: &Sender<Served>,
+) {
     let host = Rc::new(Host::new(Log::from_env(), started));
     let loaded = Slot::load(settings, &host, watchdog);
     host.end_line();
     let slot = match loaded {
-        Ok(slot) => slot,
-        Err(failure) => {
-            host.has_started(Err(failure));
-            return Ok(());
+        Ok((slot, hooks)) => {
+            host.has_started(Ok(hooks));
+            slot
         }
+        Err(failure) => return host.has_started(Err(failure)),
     };
-    host.has_started(Ok(()));
-    // Without a worker the start of another slot has failed, or the runtime was stopped.
-    let Ok(worker) = workers.recv() else { return Ok(()) };
-    host.worker.replace(Some(worker));
-    let result = slot.serve();
-    // Outside of the borrow: the end of the last worker runs hooks.
-    let worker = host.worker.take();
-    result.and(worker.map_or(Ok(()), Worker::end))
+    for command in commands {
+        match command {
+            Command::Serve(worker) => {
+                host.worker.replace(Some(*worker));
+                let result = slot.serve();
+                if let Some(worker) = host.worker.take() {
+                    // The main thread waits for it.
+                    let _ = served.send(Served { worker, result });
+                }
+            }
+            Command::Hooks(stage, done) => {
+                // Nobody waits for hooks that take too long.
+                let _ = done.send(slot.run_hooks(stage));
+            }
+        }
+    }
 }
 
 struct Slot<'s> {
@@ -74,20 +95,35 @@ enum Arguments {
 type Taken = (Result<Arguments, Failure>, Context);
 
 impl<'s> Slot<'s> {
-    fn load(settings: &'s Settings, host: &Rc<Host>, watchdog: &Watchdog) -> Result<Self, Failure> {
+    fn load(
+        settings: &'s Settings,
+        host: &Rc<Host>,
+        watchdog: &Watchdog,
+    ) -> Result<(Self, Hooks), Failure> {
         let interpreter = new_state(settings, host)?;
+        let mut hooks = vec![];
         let function = if settings.mode == Mode::Script {
             // Only to find errors now.
             handler::load_script(&interpreter, settings)?;
             Loaded::Script
         } else {
             let handler = handler::load(&interpreter, settings)?;
+            hooks = interpreter.hooks();
             let common =
                 context::common(&interpreter).map_err(|error| failure::of_error(&error))?;
             Loaded::Handler { interpreter, handler, common }
         };
         let (host, json) = (host.clone(), RefCell::default());
-        Ok(Self { settings, host, function, watchdog: watchdog.slot(), json })
+        Ok((Self { settings, host, function, watchdog: watchdog.slot(), json }, hooks))
+    }
+
+    fn run_hooks(&self, stage: Stage) -> Result<(), Failure> {
+        let result = match &self.function {
+            Loaded::Handler { interpreter, .. } => interpreter.run_hooks(stage),
+            Loaded::Script => Ok(()),
+        };
+        self.host.end_line();
+        result
     }
 
     fn serve(&self) -> Result<(), Error> {
@@ -99,9 +135,11 @@ impl<'s> Slot<'s> {
                 ) => {
                     self.call(interpreter, handler, (event, table), &context)
                         .and_then(|(result, more)| self.answer(interpreter, &result, &more))
-                        .inspect_err(|_| {
-                            // After an error for want of memory there may be garbage.
-                            let _best_effort = interpreter.lua.gc_collect();
+                        .inspect_err(|failure| {
+                            if failure.reported_type() == OUT_OF_MEMORY {
+                                // What the handler has used is garbage now.
+                                let _best_effort = interpreter.lua.gc_collect();
+                            }
                         })
                 }
                 (_, Arguments::Script(event)) => self.run_script(&event, &context),
@@ -120,6 +158,7 @@ impl<'s> Slot<'s> {
         let mut worker = self.host.worker.borrow_mut();
         let Some(worker) = worker.as_mut() else { return Ok(None) };
         let Some((invocation, _, context)) = worker.next()? else { return Ok(None) };
+        self.host.is_streaming.set(false);
         context::note(&self.host, &invocation);
         let arguments = self.arguments(&invocation, &context);
         Ok(Some((arguments, context)))
@@ -166,13 +205,18 @@ impl<'s> Slot<'s> {
         })
     }
 
-    /// Sends the results of a handler.
+    /// Sends the results of a handler, or ends its stream.
     fn answer(
         &self,
         interpreter: &Interpreter,
         result: &Value,
         more: &Value,
     ) -> Result<(), Failure> {
+        if self.host.is_streaming.get() {
+            // The handler may have finished it.
+            self.host.with_worker(Worker::finish);
+            return Ok(());
+        }
         if self.settings.mode == Mode::Json {
             let mut json = self.json.borrow_mut();
             json.clear();

@@ -27,6 +27,7 @@ pub(crate) fn function(handler: &str) -> Settings {
         timeout: PATIENCE,
         memory: 512,
         concurrency: None,
+        is_snapstart: false,
     }
 }
 
@@ -37,6 +38,7 @@ pub(crate) struct Settings {
     timeout: Duration,
     memory: u32,
     concurrency: Option<usize>,
+    is_snapstart: bool,
 }
 
 impl Settings {
@@ -65,6 +67,11 @@ impl Settings {
         self
     }
 
+    pub(crate) fn snapstart(mut self) -> Self {
+        self.is_snapstart = true;
+        self
+    }
+
     pub(crate) fn start(self) -> Running {
         let folder = TempDir::new().unwrap();
         let log = folder.path().join("log");
@@ -86,6 +93,9 @@ impl Settings {
             Some(slots) => function.concurrency(slots),
             None => function.init_timeout(PATIENCE),
         };
+        if self.is_snapstart {
+            function = function.snapstart();
+        }
         Running { lab: function.start().unwrap(), log, _folder: folder }
     }
 }
