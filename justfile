@@ -22,7 +22,7 @@ lint: format spelling words clippy doc
 test: tests features alone hello
 
 # The long proofs, whole: the model, ten million invocations, every cut, fuzzing; then what is published
-proof: (soak "10000000") cuts panic-free sizes counts lambda-http emulator loops lifecycle aws-sdk moving (fuzz "600") dist
+proof: (soak "10000000") cuts panic-free sizes counts lambda-http luajit-tests emulator loops lifecycle aws-sdk moving (fuzz "600") dist
 
 # What an invocation costs, beside the floor and other clients: benches/RESULTS.md and its graphs
 bench *arguments:
@@ -34,6 +34,12 @@ moving:
     cargo build --quiet --locked --manifest-path docs/moving/theirs/Cargo.toml --all-features
     MOVING_THEIRS="$CARGO_TARGET_DIR/debug" cargo test --quiet --locked -p lambda-moving --all-features
     cargo run --quiet --locked --release -p lambda-moving --features table --example moving_table
+
+# A function in Lua under the lab: runtimes/luajit
+luajit event='{"name":"Ada"}':
+    cd runtimes/luajit && cargo build --quiet --locked --release
+    cargo run --quiet --locked --release -p lambda-lab -- run --event {{ quote(event) }} \
+        --task-root runtimes/luajit/examples --handler hello.handle "$CARGO_TARGET_DIR/release/lambda-luajit"
 
 # Every fuzz target, or those that are named, for this many seconds each
 fuzz seconds="20" *targets:
@@ -160,6 +166,12 @@ counts:
 [private]
 lambda-http:
     cargo test --quiet --locked --manifest-path verify/lambda-http/Cargo.toml
+
+# The LuaJIT runtime. Its folder has the settings of the C compiler for LuaJIT.
+[private]
+luajit-tests:
+    cd runtimes/luajit && cargo clippy --quiet --locked --all-targets -- -D warnings
+    cd runtimes/luajit && cargo test --quiet --locked
 
 # Under AWS's emulator and cargo-lambda, and other people's clients under the lab.
 [private]
