@@ -122,9 +122,7 @@ fn flushing(server: &TcpListener) -> Running {
     let extension = programs::example("extension_flush").unwrap();
     let address = server.local_addr().unwrap().to_string();
     let function = Logged::example("minimal", &[]);
-    function
-        .with(|it| it.freeze().extension(extension).variable("FLUSH_TO", address))
-        .start()
+    function.with(|it| it.freeze().extension(extension).variable("FLUSH_TO", address)).start()
 }
 
 #[test]
