@@ -451,7 +451,7 @@ impl Inbox {
         }
     }
 
-    /// So many bytes were read.
+    /// Records that `length` bytes were read.
     pub fn received(&mut self, length: usize) {
         match self {
             Self::Batches(receiver) => receiver.received(length),
