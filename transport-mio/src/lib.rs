@@ -71,6 +71,8 @@
 //!
 //! Programs with their own loop [register](Runtime::register) the slots in it: see [`Slots`].
 //!
+//! An [extension] lives in such a loop, too, beside the slots or alone.
+//!
 //! A [lifecycle](Runtime::lifecycle) adds hooks around the invocations, from init to the shutdown
 //! after SIGTERM, and gives each invocation a context.
 //!
@@ -141,6 +143,7 @@
 mod command_queue;
 mod dialer;
 mod event;
+pub mod extension;
 mod invocation;
 mod lifecycle;
 mod own_loop;

@@ -1,6 +1,7 @@
 //! One connection in an edge-triggered loop. It remembers whether reads and writes would block.
 
 use std::io::{self, IoSlice, Read, Write};
+use std::net::Shutdown;
 
 use lambda_proto::client::{EARLY_REPLY, refuses_early};
 use mio::net::TcpStream;
@@ -122,6 +123,22 @@ impl Socket {
                 Err(_) => Io::Failed,
             };
         }
+    }
+
+    /// Sends nothing more.
+    pub(crate) fn end(&self) {
+        let _the_peer_may_be_gone = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Moves the socket to another loop, which reports again what it is ready for.
+    pub(crate) fn move_to(
+        mut self,
+        from: &Registry,
+        to: &Registry,
+        token: Token,
+    ) -> io::Result<Self> {
+        from.deregister(&mut self.stream)?;
+        Self::register(self.stream, to, token)
     }
 
     pub(crate) fn close(mut self, registry: &Registry) {

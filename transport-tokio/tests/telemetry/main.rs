@@ -3,6 +3,8 @@
 
 #[path = "../../../verify/telemetry/barrier.rs"]
 mod barrier;
+#[path = "../../../verify/telemetry/busy.rs"]
+mod busy;
 #[path = "../../../verify/telemetry/deliveries.rs"]
 mod deliveries;
 #[path = "../../../verify/telemetry/hostile.rs"]
