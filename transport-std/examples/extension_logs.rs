@@ -8,7 +8,7 @@
 //! ```
 //!
 //! It leaves out the logs of extensions, unless `EXTENSION_LOGS` is set. Its own lines are among them,
-//! so each of them would cause another one, without an end: after 1,000 of them in one invocation, it gets
+//! so each of them would cause another one, without end: after 1,000 of them in one invocation, it gets
 //! no more until the next.
 
 use std::fmt::{self, Display};

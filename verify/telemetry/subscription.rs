@@ -5,7 +5,7 @@ use std::thread;
 
 use lambda_proto_service::Service;
 
-use crate::transport::{self, Endpoint, Error, Extension, TelemetryTypes};
+use crate::transport::{self, Endpoint, Error, Extension, TelemetrySchema, TelemetryTypes};
 
 use super::support::{
     Client, LONG, Run, external, function, options, port, registers, report, request, runtime_done,
@@ -151,6 +151,20 @@ fn managed_instances_have_telemetry_without_events_of_invocations() {
     run.shut_down(LONG);
     run.expect("flush NoTelemetry");
     run.end().unwrap();
+}
+
+#[test]
+fn a_subscription_that_managed_instances_do_not_have_is_reported_as_a_failed_init() {
+    let service = Service::start();
+    let options = options().schema(TelemetrySchema::V2022_12_13);
+    let extension = external(&service).on_managed_instances();
+    let run = thread::spawn(move || transport::run(extension, options, |_| Ok(None), |_| Ok(())));
+    let mut api = registers(&service);
+    let report = api.request();
+    assert_eq!(&*report.path, "/2020-01-01/extension/init/error");
+    assert_eq!(report.json()["errorType"], "Extension.InvalidSubscription");
+    api.take_answer();
+    assert!(matches!(run.join().unwrap(), Err(Error::Failed(_))));
 }
 
 #[test]

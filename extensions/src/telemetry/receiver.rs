@@ -127,7 +127,7 @@ impl Decision<'_> {
         self.exchange.decide(self.deliveries, Fate::Refused);
     }
 
-    /// Replies that the batch was taken although it was not, so that it is not sent again; it is
+    /// Replies that the batch was taken although it was not, so that it is not sent without end; it is
     /// [counted](Losses::given_up_batches) as lost.
     pub fn give_up(self) {
         self.exchange.give_up(self.deliveries);

@@ -27,3 +27,6 @@ pub const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The type of the error that is reported if an extension cannot listen for telemetry.
 pub const CANNOT_LISTEN: &str = "Extension.CannotListen";
+
+/// The same if this environment does not take the subscription.
+pub const INVALID_SUBSCRIPTION: &str = "Extension.InvalidSubscription";

@@ -92,8 +92,8 @@ use lambda_proto_extension::barrier::Passage;
 use lambda_proto_extension::collector::Collector;
 use lambda_proto_extension::subscription::Listener;
 use lambda_proto_host::extension::{
-    CANNOT_LISTEN, Config, Kind, Lost, REGISTRATION_TIMEOUT, REPORT_TIMEOUT, Report,
-    SUBSCRIPTION_TIMEOUT, Session,
+    CANNOT_LISTEN, Config, INVALID_SUBSCRIPTION, Kind, Lost, REGISTRATION_TIMEOUT, REPORT_TIMEOUT,
+    Report, SUBSCRIPTION_TIMEOUT, Session,
 };
 use lambda_proto_host::lifecycle::clock;
 use lambda_proto_host::{Failure, Record, catch};
@@ -258,10 +258,13 @@ fn subscribe(
     listener: io::Result<std::net::TcpListener>,
     options: TelemetryOptions,
 ) -> Result<Option<std::net::TcpListener>, Error> {
-    match try_subscribe(api, listener, options) {
-        Ok(result) => result,
-        Err(error) => Err(fail(api, Failure::new(CANNOT_LISTEN, error.to_string()))),
-    }
+    let failure = match try_subscribe(api, listener, options) {
+        // Managed Instances would refuse it.
+        Ok(Err(Error::Command(error))) => Failure::new(INVALID_SUBSCRIPTION, error.to_string()),
+        Ok(result) => return result,
+        Err(error) => Failure::new(CANNOT_LISTEN, error.to_string()),
+    };
+    Err(fail(api, failure))
 }
 
 fn try_subscribe(

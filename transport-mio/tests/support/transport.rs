@@ -9,7 +9,8 @@ use lambda_proto_service::Gate;
 use mio::{Events, Poll, Token};
 
 pub(crate) use lambda_proto_mio::extension::{
-    EnvironmentEvent, Error, Extension, Telemetry, TelemetryOptions, TelemetryTypes, telemetry,
+    EnvironmentEvent, Error, Extension, Telemetry, TelemetryOptions, TelemetrySchema,
+    TelemetryTypes, telemetry,
 };
 pub(crate) use lambda_proto_mio::{Endpoint, Failure};
 

@@ -7,7 +7,7 @@ use lambda_proto_extension::barrier::Passage;
 use lambda_proto_extension::collector::{Collector, Telemetry, TelemetryOptions};
 use lambda_proto_extension::subscription::Listener;
 use lambda_proto_extension::{EnvironmentEvent, limits};
-use lambda_proto_host::extension::{CANNOT_LISTEN, Config, Error, Report};
+use lambda_proto_host::extension::{CANNOT_LISTEN, Config, Error, INVALID_SUBSCRIPTION, Report};
 use lambda_proto_host::lifecycle::clock;
 use lambda_proto_host::{Failure, Log, catch, telemetry};
 
@@ -16,11 +16,11 @@ use super::session::Session;
 
 pub(super) type Handler = Box<dyn FnMut(Telemetry<'_>) -> Result<(), Failure> + Send>;
 
-/// An extension that listens for telemetry. Dropping it logs what was lost, and ends its threads.
+/// An extension that listens for telemetry. Dropping it ends its threads, and logs what was lost.
 pub(super) struct Collecting {
     shared: Arc<Shared>,
     /// `None` if no telemetry comes.
-    _listening: Option<Listening>,
+    listening: Option<Listening>,
 }
 
 /// A socket that nobody accepts from.
@@ -35,6 +35,8 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// For a passage, or the handler.
     changed: Condvar,
+    /// How long a request may take.
+    pub(super) request_time: Duration,
     pub(super) log: Log,
 }
 
@@ -63,7 +65,7 @@ impl Collecting {
         }
         let peers = Peers::new(limits::MAX_TELEMETRY_CONNECTIONS);
         let state = State { collector, handler: Some(handler), peers, has_ended: false };
-        let shared = Shared { state: Mutex::new(state), changed: Condvar::new(), log };
+        let shared = Shared::new(state, limits::MAX_REQUEST_TIME, log);
         Ok(Bound { socket, options, shared: Arc::new(shared) })
     }
 
@@ -116,15 +118,12 @@ impl Collecting {
 
 impl Drop for Collecting {
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        state.has_ended = true;
-        state.peers.end();
-        if let Some(summary) = state.collector.summary() {
-            let line = summary.to_string();
-            drop(state);
+        // No record is counted after the summary.
+        self.listening = None;
+        let summary = self.shared.lock().collector.summary().map(|summary| summary.to_string());
+        if let Some(line) = summary {
             self.shared.log.warn(format_args!("{line}"));
         }
-        self.shared.changed.notify_all();
     }
 }
 
@@ -132,19 +131,28 @@ impl Bound {
     /// Asks for telemetry, and serves the connections that bring it.
     pub(super) fn subscribe(self, session: &mut Session) -> Result<Collecting, Error> {
         let Self { socket, options, shared } = self;
-        let comes = match Listener::of(&socket) {
-            Ok(listener) => session.subscribe(&options.subscription(listener))?,
+        let listener = match Listener::of(&socket) {
+            Ok(listener) => listener,
             Err(error) => {
                 let failure = Failure::new(CANNOT_LISTEN, error.to_string());
                 return Err(session.report(Report::Init, failure));
             }
         };
+        let comes = match session.subscribe(&options.subscription(listener)) {
+            Ok(comes) => comes,
+            // Managed Instances would refuse it.
+            Err(Error::Command(error)) => {
+                let failure = Failure::new(INVALID_SUBSCRIPTION, error.to_string());
+                return Err(session.report(Report::Init, failure));
+            }
+            Err(error) => return Err(error),
+        };
         if !comes {
             shared.lock().collector.no_telemetry();
-            return Ok(Collecting { shared, _listening: None });
+            return Ok(Collecting { shared, listening: None });
         }
         match Listening::start(socket, &shared) {
-            Ok(listening) => Ok(Collecting { shared, _listening: Some(listening) }),
+            Ok(listening) => Ok(Collecting { shared, listening: Some(listening) }),
             Err(error) => {
                 let text = format!("no thread for telemetry: {error}");
                 Err(session.report(Report::Init, Failure::new(CANNOT_LISTEN, text)))
@@ -154,6 +162,10 @@ impl Bound {
 }
 
 impl Shared {
+    pub(super) fn new(state: State, request_time: Duration, log: Log) -> Self {
+        Self { state: Mutex::new(state), changed: Condvar::new(), request_time, log }
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // No code of the program runs with the lock held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use lambda_proto::client::Storage;
 use lambda_proto_extension::collector::{Intake, Step};
-use lambda_proto_extension::limits::{MAX_IDLE_TIME, MAX_REQUEST_TIME};
+use lambda_proto_extension::limits::MAX_IDLE_TIME;
 use lambda_proto_extension::telemetry::BUSY;
 use lambda_proto_host::catch;
 use lambda_proto_host::telemetry::MemoryPool;
@@ -24,24 +24,30 @@ const LINGER_OF_REFUSED: Duration = Duration::from_millis(100);
 /// The pause after a connection that could not be accepted, as without descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The thread that accepts connections. Dropping it ends the thread.
+/// The thread that accepts connections. Dropping it ends the thread, and all connections.
 pub(super) struct Listening {
     address: SocketAddr,
     thread: Option<JoinHandle<()>>,
+    shared: Arc<Shared>,
 }
 
 impl Listening {
     pub(super) fn start(socket: TcpListener, shared: &Arc<Shared>) -> io::Result<Self> {
         let address = socket.local_addr()?;
-        let shared = shared.clone();
-        let accept = move || accept(&socket, &shared);
+        let (shared, accepting) = (shared.clone(), shared.clone());
+        let accept = move || accept(&socket, &accepting);
         let thread = thread::Builder::new().name("telemetry listener".to_owned()).spawn(accept)?;
-        Ok(Self { address, thread: Some(thread) })
+        Ok(Self { address, thread: Some(thread), shared })
     }
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.has_ended = true;
+        state.peers.end();
+        drop(state);
+        self.shared.notify();
         // One more connection wakes the thread, which then ends.
         let is_seen = TcpStream::connect_timeout(&self.address, LINGER).is_ok();
         if let Some(thread) = self.thread.take().filter(|_| is_seen) {
@@ -195,8 +201,8 @@ struct Watch {
 }
 
 impl Watch {
-    fn is_over(&self) -> bool {
-        self.begun.is_some_and(|begun| begun.elapsed() > MAX_REQUEST_TIME)
+    fn is_over(&self, limit: Duration) -> bool {
+        self.begun.is_some_and(|begun| begun.elapsed() > limit)
     }
 
     fn leave_out(&mut self, time: Duration) {
@@ -214,8 +220,10 @@ impl Connection {
     /// Serves the connection until its end.
     fn serve(&self, memory: impl Storage) {
         // An idle connection is only looked at, and kept.
-        let _without_it_a_client_can_wait = self.stream.set_read_timeout(Some(MAX_REQUEST_TIME));
-        let _without_it_a_client_can_wait = self.stream.set_write_timeout(Some(MAX_REQUEST_TIME));
+        let _without_it_a_client_can_wait =
+            self.stream.set_read_timeout(Some(self.shared.request_time));
+        let _without_it_a_client_can_wait =
+            self.stream.set_write_timeout(Some(self.shared.request_time));
         let _without_it_replies_are_late = self.stream.set_nodelay(true);
         let mut intake = Intake::new(memory);
         let mut watch = Watch { begun: None };
@@ -271,7 +279,7 @@ impl Connection {
                         Err(error) if is_temporary(&error) => {}
                         Err(_) => intake.lost(),
                     }
-                    if watch.is_over() {
+                    if watch.is_over(self.shared.request_time) {
                         intake.lost();
                     }
                     state = self.shared.lock();
@@ -330,4 +338,108 @@ impl Connection {
 /// Nothing was transferred after a handled signal or a timeout.
 fn is_temporary(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+#[cfg(test)]
+mod tests {
+    use lambda_proto_extension::collector::{Collector, OwnLogs, TelemetryOptions};
+    use lambda_proto_extension::subscription::TelemetryTypes;
+    use lambda_proto_host::Log;
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(200);
+    const HEAD: &str = "POST / HTTP/1.1\r\nHost: s\r\n";
+
+    /// A listener whose requests may take this time, and whose handler sleeps for longer.
+    fn listening_for(request_time: Duration) -> (Arc<Shared>, Listening) {
+        let options = TelemetryOptions::new(TelemetryTypes::FUNCTION);
+        let handler: Handler = Box::new(move |_| {
+            thread::sleep(request_time + SHORT);
+            Ok(())
+        });
+        let state = State {
+            collector: Collector::new(&options, OwnLogs::Extension),
+            handler: Some(handler),
+            peers: Peers::new(2),
+            has_ended: false,
+        };
+        let shared = Arc::new(Shared::new(state, request_time, Log::to(|_| {})));
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listening = Listening::start(socket, &shared).unwrap();
+        (shared, listening)
+    }
+
+    fn listening() -> (Arc<Shared>, Listening) {
+        listening_for(SHORT)
+    }
+
+    fn client(listening: &Listening) -> TcpStream {
+        let client = TcpStream::connect(listening.address).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        client
+    }
+
+    /// What the listener replies until it closes the connection.
+    fn reply(mut client: &TcpStream) -> Vec<u8> {
+        let mut reply = Vec::new();
+        let _it_may_be_reset = client.read_to_end(&mut reply);
+        reply
+    }
+
+    #[test]
+    fn a_client_that_sends_a_byte_from_time_to_time_is_cut_off() {
+        let (shared, listening) = listening();
+        for start in ["x: ", "Content-Length: 9999\r\n\r\n["] {
+            let mut client = client(&listening);
+            let begun = Instant::now();
+            client.write_all(format!("{HEAD}{start}").as_bytes()).unwrap();
+            // Some bytes may still be taken by the system.
+            while client.write_all(b" ").is_ok() {
+                thread::sleep(SHORT / 10);
+                assert!(begun.elapsed() < Duration::from_secs(30), "it is never cut off");
+            }
+            assert!(begun.elapsed() >= SHORT);
+        }
+        assert_eq!(shared.lock().collector.losses().broken_batches, 1);
+    }
+
+    #[test]
+    fn a_client_that_sends_nothing_more_is_cut_off() {
+        let (_shared, listening) = listening();
+        let mut client = client(&listening);
+        client.write_all(b"POST / HT").unwrap();
+        assert_eq!(reply(&client), b"");
+    }
+
+    #[test]
+    fn the_time_of_the_handler_is_not_that_of_the_request() {
+        // Long enough for a busy machine to read what has arrived.
+        let limit = Duration::from_secs(2);
+        let (_shared, listening) = listening_for(limit);
+        let mut client = client(&listening);
+        let record = r#"{"type":"function","record":"a"}"#;
+        let batch = format!("[{record},{record}]");
+        // The handler is called between the reads.
+        let (first, last) = batch.split_at(record.len() + 2);
+        let length = batch.len();
+        let head = format!("{HEAD}Connection: close\r\nContent-Length: {length}\r\n\r\n");
+        let begun = Instant::now();
+        client.write_all((head + first).as_bytes()).unwrap();
+        // Nobody reads while it is called.
+        client.write_all(last.as_bytes()).unwrap();
+        let reply = reply(&client);
+        assert!(reply.starts_with(b"HTTP/1.1 200 "), "{}", reply.escape_ascii());
+        assert!(begun.elapsed() >= limit);
+    }
+
+    #[test]
+    fn an_idle_connection_is_kept_for_longer_than_a_request_may_take() {
+        let (_shared, listening) = listening();
+        let mut client = client(&listening);
+        thread::sleep(3 * SHORT);
+        let head = format!("{HEAD}Connection: close\r\nContent-Length: 2\r\n\r\n[]");
+        client.write_all(head.as_bytes()).unwrap();
+        assert!(reply(&client).starts_with(b"HTTP/1.1 200 "));
+    }
 }

@@ -42,7 +42,7 @@ impl Session {
             result = self.exchange(|session| session.subscribe(subscription));
         }
         self.until = None;
-        if result.is_err() {
+        if let Err(Lost::Connection(_)) = result {
             self.stream = None;
         }
         self.session.subscribed(result)

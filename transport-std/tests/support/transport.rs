@@ -3,7 +3,8 @@
 use lambda_proto_service::Gate;
 
 pub(crate) use lambda_proto_std::extension::{
-    EnvironmentEvent, Error, Extension, Telemetry, TelemetryOptions, TelemetryTypes, telemetry,
+    EnvironmentEvent, Error, Extension, Telemetry, TelemetryOptions, TelemetrySchema,
+    TelemetryTypes, telemetry,
 };
 pub(crate) use lambda_proto_std::{Endpoint, Failure};
 

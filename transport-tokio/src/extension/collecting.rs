@@ -9,7 +9,7 @@ use lambda_proto_extension::EnvironmentEvent;
 use lambda_proto_extension::barrier::Passage;
 use lambda_proto_extension::collector::{Collector, Telemetry, TelemetryOptions};
 use lambda_proto_extension::subscription::Listener;
-use lambda_proto_host::extension::{CANNOT_LISTEN, Config, Error, Report};
+use lambda_proto_host::extension::{CANNOT_LISTEN, Config, Error, INVALID_SUBSCRIPTION, Report};
 use lambda_proto_host::lifecycle::clock;
 use lambda_proto_host::{Failure, Log, telemetry};
 use tokio::net::TcpListener;
@@ -118,13 +118,13 @@ pub(super) async fn subscribe(
     options: TelemetryOptions,
     session: &mut Session,
 ) -> Result<Option<TcpListener>, Error> {
-    match try_subscribe(listener, options, session).await {
-        Ok(result) => result,
-        Err(error) => {
-            let failure = Failure::new(CANNOT_LISTEN, error.to_string());
-            Err(session.report(Report::Init, failure).await)
-        }
-    }
+    let failure = match try_subscribe(listener, options, session).await {
+        // Managed Instances would refuse it.
+        Ok(Err(Error::Command(error))) => Failure::new(INVALID_SUBSCRIPTION, error.to_string()),
+        Ok(result) => return result,
+        Err(error) => Failure::new(CANNOT_LISTEN, error.to_string()),
+    };
+    Err(session.report(Report::Init, failure).await)
 }
 
 async fn try_subscribe(

@@ -46,7 +46,7 @@ impl Session {
             self.stream = None;
             result = self.until(until, subscribe).await;
         }
-        if result.is_err() {
+        if let Err(Lost::Connection(_)) = result {
             self.stream = None;
         }
         self.session.subscribed(result)

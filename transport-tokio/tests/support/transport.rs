@@ -5,7 +5,8 @@ use std::time::Duration;
 use lambda_proto_service::{Gate, PATIENCE};
 
 pub(crate) use lambda_proto_tokio::extension::{
-    EnvironmentEvent, Error, Extension, Telemetry, TelemetryOptions, TelemetryTypes, telemetry,
+    EnvironmentEvent, Error, Extension, Telemetry, TelemetryOptions, TelemetrySchema,
+    TelemetryTypes, telemetry,
 };
 pub(crate) use lambda_proto_tokio::{Endpoint, Failure};
 

@@ -1,13 +1,14 @@
 //! Builds the functions to run: the examples, `misbehave` and the other programs of this package.
 
 use std::collections::HashMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 use serde::Deserialize;
 
-use crate::{Error, Result};
+use crate::{Error, Result, fetch};
 
 /// How `misbehave` is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,41 @@ pub enum Profile {
 /// name.
 pub fn example(name: &str) -> Result<PathBuf> {
     build(&["--release", "--workspace", "--examples"], name)
+}
+
+/// A folder for `/opt`, with these examples as external extensions.
+///
+/// # Errors
+///
+/// As [`example`], and if the folder cannot be written.
+pub fn opt_with(extensions: &[&str]) -> Result<Opt> {
+    let opt = Opt(fetch::new_folder("opt")?);
+    let folder = opt.0.join("extensions");
+    let error = |error| Error::new(format!("cannot write {}: {error}", folder.display()));
+    fs::create_dir(&folder).map_err(error)?;
+    for name in extensions {
+        // A hard link, because a file that this process has just written cannot be executed if
+        // another thread forked while it was open.
+        fs::hard_link(example(name)?, folder.join(name)).map_err(error)?;
+    }
+    Ok(opt)
+}
+
+/// A folder that is removed on drop.
+#[derive(Debug)]
+pub struct Opt(PathBuf);
+
+impl Opt {
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Opt {
+    fn drop(&mut self) {
+        let _best_effort = fs::remove_dir_all(&self.0);
+    }
 }
 
 /// The example with axum, which the other examples do without.

@@ -294,3 +294,15 @@ fn every_attempt_has_a_different_id() {
     assert_ne!(first["attempt_id"], second["attempt_id"]);
     assert_nothing_was_refused(&emulator);
 }
+
+#[test]
+fn an_extension_gets_the_telemetry_of_managed_instances() {
+    let folder = programs::opt_with(&["extension_logs"]).unwrap();
+    let function = Function::new(programs::example("pool").unwrap()).opt(folder.path());
+    let emulator = function.start_concurrent(SLOTS).unwrap();
+    let answer = invoke(&emulator.caller(), b"{}");
+    assert_eq!(answer.failure(), None);
+    for line in ["platform.initStart {", "platform.start ", "platform.report "] {
+        emulator.wait_for_output(&format!("extension_logs: {line}")).unwrap();
+    }
+}

@@ -1,5 +1,7 @@
 //! The other examples, and streams.
 
+use lambda_interop::programs;
+
 use crate::{assert_nothing_was_refused, describe, example, misbehave};
 
 #[test]
@@ -99,4 +101,18 @@ fn error_trailers_are_cut_to_their_limit_and_accepted() {
     assert_eq!(after["process"], before["process"]);
     assert_eq!(emulator.connections(), 1);
     assert_nothing_was_refused(&emulator);
+}
+
+#[test]
+fn an_extension_that_wants_telemetry_goes_on_where_there_is_none() {
+    let folder = programs::opt_with(&["extension_flush"]).unwrap();
+    let mut emulator = example("minimal").opt(folder.path()).start().unwrap();
+    for event in ["one", "two"] {
+        assert_eq!(emulator.invoke(event).unwrap().text(), event);
+    }
+    // The emulator answers 202 to a subscription, and sends nothing.
+    emulator
+        .wait_for_output("no telemetry comes: telemetry subscription was answered with 202")
+        .unwrap();
+    emulator.wait_for_output("extension_flush: 0 records (NoTelemetry)").unwrap();
 }
