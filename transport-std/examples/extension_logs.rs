@@ -7,24 +7,43 @@
 //!     target/release/examples/minimal
 //! ```
 //!
-//! It leaves out the logs of extensions, unless `EXTENSION_LOGS` is set. Its own lines are among them,
-//! so each of them would cause another one, without end: after 1,000 of them in one invocation, it gets
-//! no more until the next.
+//! `EXTENSION_LOGS=1000` includes the logs of extensions, and its own lines among them. Each of them
+//! causes another one, without end; so it gets at most 1,000 of them between two events.
 
 use std::fmt::{self, Display};
+use std::process::ExitCode;
 
 use lambda_proto_std::extension::telemetry::{Body, Done, Json, Log, Metrics, Record};
-use lambda_proto_std::extension::{EnvironmentEvent, Error, Extension, Telemetry, TelemetryTypes};
+use lambda_proto_std::extension::{
+    EnvironmentEvent, Error, Extension, Telemetry, TelemetryOptions, TelemetryTypes,
+};
 
-fn main() -> Result<(), Error> {
-    let mut types = TelemetryTypes::PLATFORM.and(TelemetryTypes::FUNCTION);
-    if std::env::var_os("EXTENSION_LOGS").is_some() {
-        types = types.and(TelemetryTypes::EXTENSION);
+fn main() -> ExitCode {
+    let types = TelemetryTypes::PLATFORM.and(TelemetryTypes::FUNCTION);
+    let options = match std::env::var("EXTENSION_LOGS").map(|limit| limit.parse()) {
+        Err(_) => TelemetryOptions::new(types),
+        Ok(Ok(limit)) => {
+            TelemetryOptions::new(types.and(TelemetryTypes::EXTENSION)).own_log_limit(limit)
+        }
+        Ok(Err(error)) => {
+            eprintln!("extension_logs: EXTENSION_LOGS is not a number of records: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("extension_logs: {error}");
+            ExitCode::FAILURE
+        }
     }
+}
+
+fn run(options: TelemetryOptions) -> Result<(), Error> {
     // Log records do not say which invocation they belong to.
-    let mut current = String::new();
+    let mut current = "-".to_owned();
     Extension::from_env("extension_logs")?
-        .telemetry(types, move |telemetry| {
+        .telemetry(options, move |telemetry| {
             match telemetry {
                 Telemetry::Record(record) => {
                     if let Body::Start(start) = record.body {

@@ -16,8 +16,8 @@
 //! 1. Ask for the next event, and pass it to [`Collector::event`].
 //! 2. Call the event handler.
 //! 3. Call [`Collector::check`] until it says [`Ask`](Passage::Ask) or [`End`](Passage::End). Wait
-//!    between the calls for the time that it returns, or until [`Intake::handled`] or a step of an
-//!    intake was called.
+//!    between the calls for the time that it returns, until [`Intake::handled`] returns `true`, or
+//!    until the reply to a batch was written.
 //! 4. If a [flush is due](Collector::take_flush), call the telemetry handler with
 //!    [`Telemetry::Flush`]. If it is busy beyond [`Collector::time_left`], leave it out.
 //! 5. After the end, log the [`Collector::summary`].
@@ -25,7 +25,6 @@
 //! # A connection
 //!
 //! ```
-//! use core::time::Duration;
 //! use lambda_proto_extension::collector::{
 //!     Collector, Intake, OwnLogs, Step, Telemetry, TelemetryOptions,
 //! };
