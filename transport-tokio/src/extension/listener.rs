@@ -242,3 +242,52 @@ async fn receive(
         left => timeout(left, read(stream, room)).await?,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// One end of a connection, and the other.
+    async fn connected() -> (TcpStream, std::net::TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (listener.accept().await.unwrap().0, client)
+    }
+
+    fn peer() -> Peer {
+        Peer { idle_since: Cell::new(None), evicted: Notify::new() }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_sends_nothing_more_is_cut_off_when_its_request_has_taken_too_long() {
+        let (stream, _client) = connected().await;
+        let until = Instant::now() + Duration::from_millis(50);
+        let error = receive(&stream, &peer(), &mut [0; 8], Some(until)).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(Instant::now() >= until);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_always_has_something_to_read_is_cut_off_too() {
+        let (stream, mut client) = connected().await;
+        client.write_all(b"more").unwrap();
+        let until = Instant::now() + Duration::from_secs(60);
+        assert_eq!(receive(&stream, &peer(), &mut [0; 2], Some(until)).await.unwrap(), 2);
+        let error = receive(&stream, &peer(), &mut [0; 2], Some(Instant::now())).await;
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn an_idle_client_is_cut_off_only_when_its_place_is_needed() {
+        let (stream, _client) = connected().await;
+        let peer = peer();
+        let mut room = [0; 8];
+        let waiting = receive(&stream, &peer, &mut room, None);
+        assert!(timeout(Duration::from_millis(50), waiting).await.is_err());
+        peer.evicted.notify_one();
+        let error = receive(&stream, &peer, &mut [0; 8], None).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+    }
+}
