@@ -384,3 +384,56 @@ impl Drop for Deliveries {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use lambda_proto_extension::collector::{OwnLogs, TelemetryOptions};
+    use lambda_proto_extension::subscription::TelemetryTypes;
+    use mio::{Events, Poll};
+
+    use super::*;
+
+    /// Deliveries of one client, which has sent this and was read from.
+    fn deliveries_of(sent: &str) -> (Deliveries, std::net::TcpStream) {
+        let mut poll = Poll::new().unwrap();
+        let listener = TcpListener::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        client.write_all(sent.as_bytes()).unwrap();
+        let options = TelemetryOptions::new(TelemetryTypes::FUNCTION);
+        let collector = Collector::new(&options, OwnLogs::Extension);
+        let registry = poll.registry().try_clone().unwrap();
+        let log = Log::to(|_| {});
+        let mut deliveries =
+            Deliveries::new(collector, Some(listener), registry, Token(0), log).unwrap();
+        let mut events = Events::with_capacity(8);
+        while deliveries.next_timeout(Instant::now()).is_none() {
+            poll.poll(&mut events, None).unwrap();
+            events.iter().for_each(|event| deliveries.note(event));
+            deliveries.serve(Instant::now(), &mut |_| Ok(()));
+        }
+        (deliveries, client)
+    }
+
+    #[test]
+    fn a_client_that_sends_nothing_more_is_cut_off_when_its_request_has_taken_too_long() {
+        for (sent, broken) in
+            [("POST / HT", 0), ("POST / HTTP/1.1\r\nHost: s\r\nContent-Length: 9999\r\n\r\n[", 1)]
+        {
+            let (mut deliveries, mut client) = deliveries_of(sent);
+            let early = Instant::now() + MAX_REQUEST_TIME / 2;
+            deliveries.serve(early, &mut |_| Ok(()));
+            assert_eq!(deliveries.collector.losses().broken_batches, 0);
+            let due = deliveries.next_timeout(early).unwrap();
+            deliveries.serve(due, &mut |_| Ok(()));
+            assert_eq!(deliveries.collector.losses().broken_batches, broken);
+            assert_eq!(client.read(&mut [0]).unwrap(), 0);
+            // It is read from for a moment, and then forgotten.
+            let due = deliveries.next_timeout(due).unwrap();
+            deliveries.serve(due, &mut |_| Ok(()));
+            assert!(deliveries.peers.iter().all(Option::is_none));
+        }
+    }
+}
