@@ -64,7 +64,7 @@ pub(crate) fn zig(name: &str) -> PathBuf {
     let compiler = fetch::zig().unwrap();
     let cache = folder().join("zig");
     let mut command = Command::new(compiler);
-    command.args(["build-exe", "-lc", "-O", "ReleaseSafe", "--name", name]);
+    command.args(["build-exe", "-lc", "--name", name]);
     command.arg("-I").arg(prefix().join("include")).arg(capi().join("users/zig/bootstrap.zig"));
     command.arg(prefix().join("lib/liblambda_proto.a"));
     command.env("ZIG_GLOBAL_CACHE_DIR", &cache).env("ZIG_LOCAL_CACHE_DIR", &cache);

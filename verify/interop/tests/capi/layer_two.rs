@@ -158,7 +158,9 @@ fn a_service_that_stays_away_ends_the_session_and_the_body_of_the_answer_is_free
     let mut connection = asking(&service);
     connection.send(Event::new("1", "event").bytes());
     connection.request().assert_response("1");
-    drop((connection, service));
+    // First nobody listens any more, then the connection ends.
+    drop(service);
+    drop(connection);
     assert_played(
         &mut process,
         &[
