@@ -294,6 +294,28 @@ fn large_events_and_reports_take_the_memory_that_they_need_and_too_large_events_
 }
 
 #[test]
+fn an_event_for_which_there_is_no_memory_is_an_error_and_the_runtime_goes_on() {
+    let player = build::c("gcc", "runtime-limited", &["tests/runtime.c"], &[]);
+    let service = Service::start();
+    let mut command = Command::new("sh");
+    // Less address space than the event has bytes, in KiB.
+    command.args(["-c", "ulimit -v 12000; exec \"$0\" \"$@\""]).arg(player);
+    command.args(["open", "next", "echo"]).env("AWS_LAMBDA_RUNTIME_API", service.address());
+    let mut process = Process::start(&mut command).unwrap();
+    let mut connection = asking(&service);
+    connection.send(Event::new("1", vec![b'x'; 14_000_000]).bytes());
+    connection.request().assert_error("1", "Runtime.EventTooLarge");
+    connection.take_answer();
+    connection.invoke(Event::new("2", "small"));
+    connection.request().assert_response("2");
+    connection.take_answer();
+    assert_played(
+        &mut process,
+        &["open LAMBDA_PROTO_OK", "next LAMBDA_PROTO_OK small", "echo LAMBDA_PROTO_OK"],
+    );
+}
+
+#[test]
 fn a_stream_that_the_service_refuses_is_over_and_the_runtime_goes_on() {
     let service = Service::start();
     let calls = "open next begin write=one flood write=two end fail next echo";
