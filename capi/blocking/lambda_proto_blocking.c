@@ -61,6 +61,7 @@ struct lambda_proto_runtime {
     int socket; /* -1: not connected */
     int log;
     int last_errno;
+    int last_lookup; /* why the name of the host was not resolved, as from getaddrinfo(), or 0 */
     int is_restoring;   /* restore_next() was interrupted */
     int is_stream_over; /* the service has ended the stream, and the program does not know yet */
 };
@@ -706,7 +707,7 @@ static int connect_to(const struct addrinfo *address, uint64_t timeout_ms, int *
 }
 
 /* Connects to the first address of the host that accepts; as connect_to(). */
-static int connect_once(const lambda_proto_runtime *runtime, uint64_t timeout_ms, int *error)
+static int connect_once(lambda_proto_runtime *runtime, uint64_t timeout_ms, int *error)
 {
     const lambda_proto_client *client = runtime->client;
     struct addrinfo hints, *addresses, *address;
@@ -718,6 +719,7 @@ static int connect_once(const lambda_proto_runtime *runtime, uint64_t timeout_ms
     hints.ai_socktype = SOCK_STREAM;
     hints.ai_flags = AI_NUMERICSERV;
     code = getaddrinfo(lambda_proto_client_host(client), port, &hints, &addresses);
+    runtime->last_lookup = code;
     if (code != 0) {
         *error = code == EAI_SYSTEM ? errno : code == EAI_MEMORY ? ENOMEM : EHOSTUNREACH;
         return -1;
@@ -731,11 +733,13 @@ static int connect_once(const lambda_proto_runtime *runtime, uint64_t timeout_ms
     return fd;
 }
 
-/* The text of an errno. */
-static const char *describe(int error, char *room, size_t length)
+/* Why the last attempt to connect has failed. */
+static const char *last_reason(const lambda_proto_runtime *runtime, char *room, size_t length)
 {
-    if (strerror_r(error, room, length) != 0)
-        snprintf(room, length, "error %d", error);
+    if (runtime->last_lookup != 0 && runtime->last_lookup != EAI_SYSTEM)
+        return gai_strerror(runtime->last_lookup);
+    if (strerror_r(runtime->last_errno, room, length) != 0)
+        snprintf(room, length, "error %d", runtime->last_errno);
     return room;
 }
 
@@ -755,7 +759,8 @@ static int32_t reach(lambda_proto_runtime *runtime)
     const char *host = lambda_proto_client_host(client);
     int port = (int)lambda_proto_client_port(client);
     uint64_t began = now_ms(), tried, pause, left;
-    char reason[128];
+    const char *reason;
+    char room[128];
     uint32_t failed = 0;
     int32_t wait;
 
@@ -781,7 +786,7 @@ static int32_t reach(lambda_proto_runtime *runtime)
             return lambda_proto_client_connected(client);
         }
         (void)lambda_proto_outage_failed(runtime->outage, tried);
-        describe(runtime->last_errno, reason, sizeof reason);
+        reason = last_reason(runtime, room, sizeof room);
         if (patience_left(runtime) == 0) {
             log_line(runtime, "no connection to the Runtime API at %s port %d, giving up: %s",
                      host, port, reason);

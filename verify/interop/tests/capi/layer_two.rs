@@ -348,6 +348,26 @@ fn a_stream_that_the_service_refuses_is_over_and_the_runtime_goes_on() {
 }
 
 #[test]
+fn a_host_whose_name_is_unknown_is_unreachable_and_the_log_says_why() {
+    // A label of 64 characters, which is refused before anybody is asked for it.
+    let host = "n".repeat(64);
+    let mut process = play(&format!("{host}:80"), "open patience=1 next");
+    assert_played(
+        &mut process,
+        &[
+            "open LAMBDA_PROTO_OK",
+            "patience LAMBDA_PROTO_OK",
+            "next LAMBDA_PROTO_ERROR_UNREACHABLE other",
+        ],
+    );
+    let output = process.output();
+    let said = format!("{host} port 80, giving up: ");
+    let line = output.lines().find(|line| line.contains(&said));
+    let line = line.unwrap_or_else(|| panic!("{output}"));
+    assert!(!line.ends_with("No route to host") && !line.ends_with(": "), "{line}");
+}
+
+#[test]
 fn a_log_that_is_turned_off_is_silent() {
     let mut process = play("127.0.0.1:9", "open patience=100 log=-1 next");
     assert_played(
