@@ -2,6 +2,7 @@
 //!
 //! A target panics if an invariant is violated that must hold for every input.
 
+mod capi_programs;
 mod chunked;
 mod client;
 mod command;
@@ -21,6 +22,7 @@ mod response_head;
 mod telemetry;
 mod wire;
 
+pub use capi_programs::capi_programs;
 pub use chunked::chunked;
 pub use client::client;
 pub use documents::documents;
@@ -42,6 +44,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
+    ("capi_programs", capi_programs),
     ("chunked", chunked),
     ("client", client),
     ("documents", documents),

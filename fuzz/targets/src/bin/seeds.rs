@@ -178,6 +178,12 @@ const WRITTEN_BY_HAND: &[(&str, &[u8])] = &[
     ("programs", &[0, 0x00, 0x80, 0x01, 0x81, 0x00, 0x82, 0x03, 0x04, 0x05, 0x81, 0x00, 0xd3, b'a', b'b', b'c']),
     ("programs", &[1, 0x0a, 0x8e, 0x00, 0x83, 0x03, 0x04, 0x06, 0x00, 0x81, 0x80, 0x02, 0x85]),
     ("programs", &[0, 0x00, 0x80, 0x01, 0xf0, 0x71, 0x7f, 0x81, 0x00, 0xf0, 0x00, 0x9c, 0xfa]),
+    // An invocation through the C interface, twice; with growing memory, a stream, failures.
+    ("capi_programs", &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+    ("capi_programs", &[1, 1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 5, 0, 2, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 1]),
+    ("capi_programs", &[4, 1, 1, 2, 3, 0, 0, 0, 9, 0, 0, 0, 7, 0, 24, 0, 0, 33, 0, 0, 0, 9, 0, 0, 32, 1, 0, 0, 42, 0, 0, 0, 0, 1, 0]),
+    ("capi_programs", &[0, 0, 1, 0, 0, 201, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 235, 3, b'v', b'i', b'a', 1]),
+    ("capi_programs", &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 168, 4, 0, 0, 224, 9, 1, 228, 0, 230, 4, 0, 0, 0]),
     // A slow embedder that answers in every way and loses connections.
     ("client", &[0, 0, 0, 16, 0, 0, 20, 3, 200, 0, 5, 0, 7, 0, 12, 0, 204, 0, 0, 235]),
     ("client", &[0, 0, 0, 16, 14, 0, 0, 206, 0, 0, 200, 1, 30, 203, 0, 201, 18, 0, 0, 230]),
