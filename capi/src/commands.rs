@@ -7,8 +7,8 @@ use lambda_proto::limits::{MAX_ERROR_TRAILERS, MAX_REQUEST_HEAD};
 use lambda_proto::machine::CommandError;
 
 use crate::constants::{
-    Code, LAMBDA_PROTO_ERROR_CONTENT_TYPE, LAMBDA_PROTO_ERROR_MEMORY, LAMBDA_PROTO_OK, LAST_CHUNK,
-    REPLY,
+    Code, LAMBDA_PROTO_ERROR_CONTENT_TYPE, LAMBDA_PROTO_ERROR_MEMORY, LAMBDA_PROTO_ERROR_PHASE,
+    LAMBDA_PROTO_OK, LAST_CHUNK, REPLY,
 };
 use crate::errors::of_command;
 use crate::handle::{Client, Parts, command};
@@ -22,6 +22,10 @@ unsafe fn give(
 ) -> Result<Code, Code> {
     // SAFETY: the caller vouches for the pointer.
     let parts = unsafe { command(client)? };
+    // For the caller, the answer is not settled yet.
+    if parts.is_receipt_waiting {
+        return Err(LAMBDA_PROTO_ERROR_PHASE);
+    }
     // SAFETY: `command` has found a client; core's client does not run.
     unsafe { begin(client) };
     let result = run(parts);

@@ -174,6 +174,11 @@ unsafe fn give_room(
     let (start, length) = (Out::new(start)?, Out::new(length)?);
     // SAFETY: the caller vouches for the pointer.
     let parts = unsafe { command(client)? };
+    // For the caller, the answer is not settled yet, and the next event must not take the place of its
+    // event.
+    if parts.is_receipt_waiting {
+        return Err(LAMBDA_PROTO_ERROR_ROOM);
+    }
     // SAFETY: `command` has found a client; core's client does not run.
     unsafe { begin(client) };
     let mut exchange = parts.client.exchange();

@@ -224,6 +224,27 @@ fn warnings_come_one_at_a_time_and_before_the_receipt() {
 }
 
 #[test]
+fn nothing_takes_the_place_of_an_event_before_the_receipt_that_waits_for_a_warning() {
+    let mut made = Made::new(1024, LAMBDA_PROTO_REQUEST_MEMORY as usize);
+    made.ask(&event("\"Ada\""), 1000);
+    assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
+    let (at, length) = made.event_slice().expect("an event");
+    assert_eq!(made.respond(b"", b"2", true), LAMBDA_PROTO_OK);
+    assert_eq!(made.step(), LAMBDA_PROTO_STEP_WRITE);
+    // The service refuses the answer before it has read all of it.
+    assert_eq!(made.sent(9), LAMBDA_PROTO_OK);
+    made.receive(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n").expect("room");
+    assert_eq!(made.step(), LAMBDA_PROTO_STEP_WARNING);
+    assert_eq!(made.receive(&event("\"Bob\"")), Err(LAMBDA_PROTO_ERROR_ROOM));
+    // SAFETY: there is a client.
+    assert_eq!(unsafe { lambda_proto_client_ask(made.client) }, LAMBDA_PROTO_ERROR_PHASE);
+    // SAFETY: the client has handed out the slice, and has not returned SETTLED.
+    assert_eq!(unsafe { std::slice::from_raw_parts(at, length) }, b"\"Ada\"");
+    assert_eq!(made.step(), LAMBDA_PROTO_STEP_SETTLED);
+    assert_eq!(made.receipt(), (LAMBDA_PROTO_RECEIPT_REFUSED, 413));
+}
+
+#[test]
 fn a_taken_event_stays_in_its_memory() {
     let mut made = Made::new(1024, LAMBDA_PROTO_REQUEST_MEMORY as usize);
     made.ask(&event("\"Ada\""), 1000);
