@@ -24,7 +24,14 @@ pub unsafe extern "C" fn lambda_proto_client_step(client: *mut Client) -> i32 {
         return waiting(parts);
     }
     let warnings = &mut parts.warnings;
-    let step = parts.client.exchange().step(|warning| warnings.push(warning));
+    // Until the receipt is returned, perhaps after warnings, nothing may take the place of the event.
+    let mut exchange = if parts.client.invocation().is_none() {
+        parts.client.exchange()
+    } else {
+        let Some((_, exchange)) = parts.client.in_flight() else { return LAMBDA_PROTO_ERROR_PHASE };
+        exchange
+    };
+    let step = exchange.step(|warning| warnings.push(warning));
     let is_warned = parts.warnings.is_any();
     let code = match step {
         Step::Connect { .. } => LAMBDA_PROTO_STEP_CONNECT,

@@ -245,6 +245,23 @@ fn nothing_takes_the_place_of_an_event_before_the_receipt_that_waits_for_a_warni
 }
 
 #[test]
+fn what_arrives_with_the_reply_does_not_take_the_place_of_the_event_before_the_receipt() {
+    let mut made = Made::new(1024, LAMBDA_PROTO_REQUEST_MEMORY as usize);
+    made.ask(&event("\"Ada\""), 1000);
+    assert_eq!(made.step(), LAMBDA_PROTO_STEP_ANSWER);
+    let (at, length) = made.event_slice().expect("an event");
+    assert_eq!(made.respond(b"", b"2", true), LAMBDA_PROTO_OK);
+    assert_eq!(made.step(), LAMBDA_PROTO_STEP_WRITE);
+    assert_eq!(made.sent(9), LAMBDA_PROTO_OK);
+    let refusal = b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n";
+    made.receive(&[&refusal[..], &event("\"Bob\"")].concat()).expect("room");
+    assert_eq!(made.step(), LAMBDA_PROTO_STEP_WARNING);
+    // SAFETY: the client has handed out the slice, and has not returned SETTLED.
+    assert_eq!(unsafe { std::slice::from_raw_parts(at, length) }, b"\"Ada\"");
+    assert_eq!(made.step_with_warnings().0, LAMBDA_PROTO_STEP_SETTLED);
+}
+
+#[test]
 fn a_taken_event_stays_in_its_memory() {
     let mut made = Made::new(1024, LAMBDA_PROTO_REQUEST_MEMORY as usize);
     made.ask(&event("\"Ada\""), 1000);
