@@ -144,6 +144,15 @@ pub fn vectors(layer: &str) -> Result<PathBuf> {
     build(&["--release", "-p", "lambda-conformance", "--bins"], &format!("function-{layer}"))
 }
 
+/// The test extension that the vectors are played to, with raw sockets.
+///
+/// # Errors
+///
+/// As [`example`].
+pub fn extension_vectors() -> Result<PathBuf> {
+    build(&["--release", "-p", "lambda-conformance", "--bins"], "extension-socket")
+}
+
 fn peer(name: &str) -> Result<PathBuf> {
     let peers = ["--no-default-features", "--features", "peers"];
     build(&[&["--release", "-p", "lambda-interop", "--bin", name], &peers[..]].concat(), name)

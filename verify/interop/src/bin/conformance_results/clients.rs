@@ -8,7 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use lambda_conformance::client::{
-    CAN, Delivery, End, File, Patience, Report, Vector, not_for_core, play, play_in_memory,
+    CAN, Delivery, EXTENSION_CAN, End, File, Patience, Report, Vector, not_for_core, play,
+    play_extension_in_memory, play_in_memory,
 };
 use lambda_interop::{Error, Result, fetch, programs};
 
@@ -28,6 +29,7 @@ struct Client {
 
 enum How {
     InMemory,
+    ExtensionInMemory,
     Process { program: PathBuf, arguments: Vec<String>, variables: Vec<(String, String)> },
 }
 
@@ -48,6 +50,32 @@ pub(crate) fn ours(files: &[File]) -> Result<Table> {
         title: "Clients of this project",
         preface: "",
         folder: "client",
+        columns: columns(&clients),
+        rows: play_all(files, &clients)?,
+    })
+}
+
+/// Plays all vectors for extensions against the machines of this project.
+pub(crate) fn extensions(files: &[File]) -> Result<Table> {
+    let about = "an extension on `lambda-proto-extension`";
+    let clients = [
+        Client {
+            name: "machines",
+            about: format!("{about}, in memory"),
+            can: &EXTENSION_CAN,
+            how: How::ExtensionInMemory,
+        },
+        process(
+            "socket",
+            &format!("{about} and raw sockets, a process"),
+            &EXTENSION_CAN,
+            programs::extension_vectors()?,
+        ),
+    ];
+    Ok(Table {
+        title: "Extensions of this project",
+        preface: "",
+        folder: "extension",
         columns: columns(&clients),
         rows: play_all(files, &clients)?,
     })
@@ -147,6 +175,12 @@ impl Client {
                     Err(deviation) => Outcome::Deviates("otherwise", deviation.to_string()),
                 },
             }),
+            How::ExtensionInMemory => {
+                Ok(match play_extension_in_memory(vector, &Delivery::default()) {
+                    Ok(_) => Outcome::Conforms,
+                    Err(deviation) => Outcome::Deviates("otherwise", deviation.to_string()),
+                })
+            }
             How::Process { program, arguments, variables } => {
                 let mut command = Command::new(program);
                 command.args(arguments);

@@ -42,7 +42,13 @@ fn run() -> Result<PathBuf> {
     }
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance");
     let files = client::load(&folder.join("client")).map_err(Error::new)?;
-    let tables = [clients::ours(&files)?, services::both()?, clients::others(&files)?];
+    let extensions = client::load(&folder.join("extension")).map_err(Error::new)?;
+    let tables = [
+        clients::ours(&files)?,
+        clients::extensions(&extensions)?,
+        services::both()?,
+        clients::others(&files)?,
+    ];
     let path = folder.join("RESULTS.md");
     let page = page::write(&tables);
     std::fs::write(&path, page)
