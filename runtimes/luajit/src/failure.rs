@@ -101,11 +101,15 @@ pub(crate) fn of_write(error: &WriteError) -> Failure {
 /// that is a Rust function.
 pub(crate) fn trace(lua: &Lua) -> String {
     let Ok(trace) = lua.traceback(None, 1) else { return String::new() };
-    let trace = trace.to_string_lossy();
-    let lines: Vec<_> = trace.lines().map(str::trim).skip(1).collect();
+    frames(&trace.to_string_lossy())
+}
+
+/// The frames in a traceback of Lua, without those of the runtime.
+pub(crate) fn frames(traceback: &str) -> String {
+    let lines: Vec<_> = traceback.lines().map(str::trim).skip(1).collect();
     let own = lines.iter().rposition(|line| line.ends_with("in function 'xpcall'"));
     let lines = &lines[..own.unwrap_or(lines.len())];
-    // The first one is the message handler.
+    // The last one is the message handler.
     let is_own = |line: &&str| line.starts_with("lambda-luajit:") || *line == "[C]: in ?";
     let lines = lines.iter().copied().filter(|line| !is_own(line));
     lines.fold(String::new(), |trace, line| trace + line + "\n")

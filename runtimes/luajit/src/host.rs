@@ -11,6 +11,8 @@ use lambda_proto_std::{
     ContentType, Failure, HttpPrelude, InLifecycle, Level, Log, Record, Worker,
 };
 
+use mlua::Value;
+
 use crate::hooks::Hooks;
 
 /// How long a process that ends waits for the service.
@@ -29,6 +31,8 @@ pub(crate) struct Host {
     pub(crate) worker: RefCell<Option<Worker<InLifecycle>>>,
     /// The failure of the current call of Lua code.
     pub(crate) failure: RefCell<Option<Failure>>,
+    /// The latest error of a coroutine, and the calls that led to it.
+    pub(crate) coroutine: RefCell<Option<(Value, String)>>,
     /// Takes the result of init.
     started: Sender<Result<Hooks, Failure>>,
     /// Whether init is over.
@@ -59,6 +63,7 @@ impl Host {
             trace_id: RefCell::default(),
             worker: RefCell::default(),
             failure: RefCell::default(),
+            coroutine: RefCell::default(),
             started,
             has_started: Cell::default(),
             is_streaming: Cell::default(),

@@ -113,6 +113,7 @@ impl Interpreter {
             arguments.into_lua_multi(&self.lua).map_err(|error| failure::of_error(&error))?;
         all.push_front(Value::Function(function.clone()));
         self.host.failure.take();
+        self.host.coroutine.take();
         let called = self.protected.call::<MultiValue>(all);
         let noted = self.host.failure.take();
         match called {
@@ -162,11 +163,19 @@ fn functions(lua: &Lua, json: &Json, host: &Rc<Host>) -> mlua::Result<Table> {
     functions.set("decode", decode)?;
     let noted = host.clone();
     let failed = lua.create_function(move |lua, error: Value| {
-        let failure = failure::of_value(&noting, &error).stack_trace(failure::trace(lua));
-        noted.failure.replace(Some(failure));
+        let inner = noted.coroutine.take().filter(|(raised, _)| *raised == error);
+        let trace = inner.map(|(_, trace)| trace).unwrap_or_default() + &failure::trace(lua);
+        noted.failure.replace(Some(failure::of_value(&noting, &error).stack_trace(trace)));
         Ok(())
     })?;
     functions.set("failed", failed)?;
+    let noted = host.clone();
+    let coroutine_failed = lua.create_function(move |_, (error, trace): (Value, LuaString)| {
+        let frames = failure::frames(&trace.to_string_lossy());
+        noted.coroutine.replace(Some((error, frames)));
+        Ok(())
+    })?;
+    functions.set("coroutine_failed", coroutine_failed)?;
     let tracing = host.clone();
     let trace_id = lua.create_function(move |_, ()| Ok(tracing.trace_id.borrow().clone()))?;
     functions.set("trace_id", trace_id)?;

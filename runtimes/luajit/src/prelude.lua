@@ -47,6 +47,23 @@ function os.exit(code)
   error("os.exit", 0)
 end
 
+-- The traceback of a coroutine ends with it, so it is noted for the case that its error is raised
+-- again.
+local create, resume, traceback = coroutine.create, coroutine.resume, debug.traceback
+local function note(co, ok, ...)
+  if not ok then host.coroutine_failed((...), traceback(co)) end
+  return ok, ...
+end
+local function result(ok, ...)
+  if ok then return ... end
+  error((...), 0)
+end
+function coroutine.resume(co, ...) return note(co, resume(co, ...)) end
+function coroutine.wrap(f)
+  local co = create(f)
+  return function(...) return result(note(co, resume(co, ...))) end
+end
+
 local levels = {}
 for _, level in ipairs { "trace", "debug", "info", "warn", "error", "fatal" } do
   levels[level] = function(...)

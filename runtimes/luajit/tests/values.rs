@@ -129,10 +129,38 @@ fn an_error_of_every_kind_has_type_message_and_traceback_and_the_loop_goes_on() 
         "Function.Error",
         "in it",
     );
-    fails("local function f() return 1 + f() end return f()", "Function.Error", "stack overflow");
+    // There may be no stack left to collect the traceback.
+    running.eval_fails(
+        "local function f() return 1 + f() end return f()",
+        "Function.Error",
+        "stack overflow",
+    );
     let bytes = fails("error '\\255'", "Function.Error", "\u{fffd}");
     assert!(bytes.contains("'error'"), "{bytes}");
     assert_eq!(running.eval("return 'goes on'"), "\"goes on\"");
+}
+
+#[test]
+fn an_error_in_a_coroutine_has_the_calls_within_it() {
+    let running = function("values.eval").start();
+    let inner = "local function inner() error { type = 'Function.C', message = 'inside' } end ";
+    for outer in [
+        "coroutine.wrap(function() inner() return 1 end)()",
+        "local _, e = coroutine.resume(coroutine.create(function() inner() return 1 end)) error(e)",
+        "coroutine.wrap(function() coroutine.wrap(inner)() end)()",
+    ] {
+        let trace = running.eval_fails(&format!("{inner}{outer}"), "Function.C", "inside");
+        let (within, rest) = trace.split_once("'inner'").unwrap_or_else(|| panic!("{trace}"));
+        assert!(within.starts_with("[C]: in function 'error'") && rest.contains("in "), "{trace}");
+        assert!(trace.contains("values.lua:"), "{trace}");
+    }
+    // The calls of an error that was caught are not those of a later one.
+    let later = format!("{inner} pcall(coroutine.wrap(inner)) error 'another'");
+    let trace = running.eval_fails(&later, "Function.Error", "another");
+    assert!(!trace.contains("inner"), "{trace}");
+    let values = "local next = coroutine.wrap(function(a) local b = coroutine.yield(a + 1) return b, nil end) \
+        return { next(1), select('#', next(5)) }";
+    assert_eq!(running.eval(values), "[2,2]");
 }
 
 #[test]
