@@ -262,7 +262,7 @@ impl ExtensionProgram {
         self.extension.unsent(&self.out)
     }
 
-    /// So many of them were written.
+    /// Records that `length` of them were written.
     pub fn sent(&mut self, length: usize) {
         self.extension.sent(length);
     }
@@ -483,7 +483,7 @@ impl Inbox {
         }
     }
 
-    /// So many of them were written.
+    /// Records that `length` of them were written.
     pub fn sent(&mut self, length: usize) {
         if let Self::Batches(receiver) = self {
             receiver.sent(length);

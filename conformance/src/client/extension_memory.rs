@@ -261,7 +261,7 @@ impl Client<'_> {
 }
 
 impl Delivery {
-    /// The most bytes that a read takes after so many.
+    /// The most bytes that a read takes after this many.
     fn most(&self, read: usize) -> usize {
         let cut = self.cuts.iter().find(|cut| **cut > read);
         cut.map_or(usize::MAX, |cut| cut - read).min(self.most_read.unwrap_or(usize::MAX))
