@@ -248,7 +248,10 @@ impl Collector {
     /// How long a flush may wait for a handler that is busy: until the deadline of the latest event,
     /// less half of the reserve. Zero if it has no deadline.
     pub fn time_left(&self, now: Clocks) -> Duration {
-        self.until_deadline(now).unwrap_or_default().saturating_sub(self.reserve / 2)
+        // A division of a duration could panic in the eyes of the compiler.
+        let half = u64::try_from(self.reserve.as_millis() / 2).unwrap_or(u64::MAX);
+        let half = Duration::from_millis(half);
+        self.until_deadline(now).unwrap_or_default().saturating_sub(half)
     }
 
     /// What was lost until now.
