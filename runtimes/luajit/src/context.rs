@@ -7,6 +7,7 @@ use mlua::{Lua, Table, Value};
 
 use crate::host::Host;
 use crate::interpreter::Interpreter;
+use crate::settings::Mode;
 
 /// The fields that are the same for every invocation, as a metatable.
 ///
@@ -35,6 +36,7 @@ pub(crate) fn common(interpreter: &Interpreter) -> mlua::Result<Table> {
 /// If the memory does not suffice.
 pub(crate) fn of(
     interpreter: &Interpreter,
+    mode: Mode,
     common: &Table,
     invocation: &Invocation<'_>,
     context: &Context,
@@ -47,9 +49,14 @@ pub(crate) fn of(
     table.raw_set("tenant_id", invocation.tenant_id())?;
     let content_type = invocation.content_type().map(|content_type| content_type.as_bytes());
     table.raw_set("content_type", text(lua, content_type)?)?;
-    table.raw_set("client_context", document(interpreter, invocation.client_context())?)?;
-    table.raw_set("identity", document(interpreter, invocation.cognito_identity())?)?;
-    if let Some(deadline) = context.deadline() {
+    table.raw_set("attempt_id", text(lua, invocation.attempt_id())?)?;
+    let document = |bytes| match mode {
+        Mode::Raw => text(lua, bytes),
+        _ => document(interpreter, bytes),
+    };
+    table.raw_set("client_context", document(invocation.client_context())?)?;
+    table.raw_set("identity", document(invocation.cognito_identity())?)?;
+    if let Some(deadline) = invocation.deadline() {
         table.raw_set("deadline_ms", deadline.as_unix_millis() as f64)?;
     }
     let limit = context.time_limit();

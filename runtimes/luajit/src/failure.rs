@@ -1,7 +1,7 @@
 //! Errors of Lua code as failures.
 
 use lambda_proto_std::Failure;
-use mlua::{Lua, Table, Value};
+use mlua::{Lua, LuaString, Table, Value};
 
 use crate::json::{Json, ReadError, WriteError};
 
@@ -19,6 +19,20 @@ const NOT_ENOUGH_MEMORY: &str = "not enough memory";
 /// A table can have a type and a message; an object can have `__tostring`. Calls Lua code if the
 /// value has metamethods for these.
 pub(crate) fn of_value(json: &Json, error: &Value) -> Failure {
+    of_value_with(json, error, String::new())
+}
+
+/// The same with these frames, unless the error is a table that has a `stack_trace` of its own.
+pub(crate) fn of_value_with(json: &Json, error: &Value, frames: String) -> Failure {
+    let own = match error {
+        Value::Table(table) => table.raw_get::<Option<LuaString>>("stack_trace").unwrap_or(None),
+        _ => None,
+    };
+    let frames = own.map_or(frames, |own| own.to_string_lossy());
+    failure_of(json, error).stack_trace(frames)
+}
+
+fn failure_of(json: &Json, error: &Value) -> Failure {
     match error {
         Value::Table(table) => of_table(json, table),
         Value::String(text) if text.as_bytes() == NOT_ENOUGH_MEMORY.as_bytes() => out_of_memory(),

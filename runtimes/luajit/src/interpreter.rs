@@ -165,13 +165,16 @@ fn functions(lua: &Lua, json: &Json, host: &Rc<Host>) -> mlua::Result<Table> {
     let failed = lua.create_function(move |lua, error: Value| {
         let inner = noted.coroutine.take().filter(|(raised, _)| *raised == error);
         let trace = inner.map(|(_, trace)| trace).unwrap_or_default() + &failure::trace(lua);
-        noted.failure.replace(Some(failure::of_value(&noting, &error).stack_trace(trace)));
+        noted.failure.replace(Some(failure::of_value_with(&noting, &error, trace)));
         Ok(())
     })?;
     functions.set("failed", failed)?;
     let noted = host.clone();
     let coroutine_failed = lua.create_function(move |_, (error, trace): (Value, LuaString)| {
-        let frames = failure::frames(&trace.to_string_lossy());
+        // An error that leaves several coroutines has the calls within each.
+        let inner = noted.coroutine.take().filter(|(raised, _)| *raised == error);
+        let frames = inner.map(|(_, frames)| frames).unwrap_or_default()
+            + &failure::frames(&trace.to_string_lossy());
         noted.coroutine.replace(Some((error, frames)));
         Ok(())
     })?;

@@ -182,7 +182,8 @@ impl<'s> Slot<'s> {
             warn_of_duplicate(&self.host, read.duplicate.as_deref());
             read.value
         };
-        let table = context::of(interpreter, common, invocation, context).map_err(of_error)?;
+        let table = context::of(interpreter, self.settings.mode, common, invocation, context)
+            .map_err(of_error)?;
         Ok(Arguments::Handler(event, table))
     }
 

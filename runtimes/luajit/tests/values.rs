@@ -104,6 +104,8 @@ fn an_error_of_every_kind_has_type_message_and_traceback_and_the_loop_goes_on() 
     );
     assert!(trace.contains("in local 'deep'"), "{trace}");
     fails("error { type = 'Function.Late', message = 'too late' }", "Function.Late", "too late");
+    let own = "error { message = 'with its own', stack_trace = 'here\\nthere' }";
+    assert_eq!(running.eval_fails(own, "Function.Error", "with its own"), "here\nthere\n");
     fails("error { code = 7 }", "Function.Error", r#"{"code":7}"#);
     fails("error { f = print }", "Function.Error", "a table that has no message");
     let object = "error(setmetatable({}, { __tostring = function() return 'an object' end }))";
@@ -147,17 +149,16 @@ fn an_error_in_a_coroutine_has_the_calls_within_it() {
     for outer in [
         "coroutine.wrap(function() inner() return 1 end)()",
         "local _, e = coroutine.resume(coroutine.create(function() inner() return 1 end)) error(e)",
-        "coroutine.wrap(function() coroutine.wrap(inner)() end)()",
+        "coroutine.wrap(function() coroutine.wrap(function() inner() return 1 end)() end)()",
     ] {
         let trace = running.eval_fails(&format!("{inner}{outer}"), "Function.C", "inside");
         let (within, rest) = trace.split_once("'inner'").unwrap_or_else(|| panic!("{trace}"));
         assert!(within.starts_with("[C]: in function 'error'") && rest.contains("in "), "{trace}");
-        assert!(trace.contains("values.lua:"), "{trace}");
     }
     // The calls of an error that was caught are not those of a later one.
     let later = format!("{inner} pcall(coroutine.wrap(inner)) error 'another'");
     let trace = running.eval_fails(&later, "Function.Error", "another");
-    assert!(!trace.contains("inner"), "{trace}");
+    assert_eq!(trace.matches("'error'").count(), 1, "{trace}");
     let values = "local next = coroutine.wrap(function(a) local b = coroutine.yield(a + 1) return b, nil end) \
         return { next(1), select('#', next(5)) }";
     assert_eq!(running.eval(values), "[2,2]");
