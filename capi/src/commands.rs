@@ -111,6 +111,7 @@ pub unsafe extern "C" fn lambda_proto_client_respond(
             give(client, |parts| {
                 parts.client.exchange().respond(content_type, body.len(), pipelined != 0)?;
                 parts.body = body;
+                parts.is_pipelined = pipelined != 0;
                 Ok(())
             })
         }
@@ -176,7 +177,11 @@ pub unsafe extern "C" fn lambda_proto_client_finish(client: *mut Client, pipelin
             if pipelined != 0 {
                 check_events(client)?;
             }
-            give(client, |parts| parts.client.exchange().finish(pipelined != 0))
+            give(client, |parts| {
+                parts.client.exchange().finish(pipelined != 0)?;
+                parts.is_pipelined = pipelined != 0;
+                Ok(())
+            })
         }
     };
     code(finish())

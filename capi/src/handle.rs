@@ -37,6 +37,8 @@ pub(crate) struct Parts {
     pub(crate) warnings: Warnings,
     /// The receipt that the caller got last.
     pub(crate) receipt: Option<Receipt>,
+    /// Whether the next invocation was asked for together with the answer, whose receipt is due.
+    pub(crate) is_pipelined: bool,
     /// Whether that receipt waits until warnings have been taken.
     pub(crate) is_receipt_waiting: bool,
     /// The length of the room that was handed out.
@@ -185,6 +187,7 @@ pub unsafe extern "C" fn lambda_proto_client_init(
                 body: Bytes::EMPTY,
                 warnings: Warnings::EMPTY,
                 receipt: None,
+                is_pipelined: false,
                 is_receipt_waiting: false,
                 room: 0,
                 end: Line::EMPTY,

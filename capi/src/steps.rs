@@ -24,8 +24,9 @@ pub unsafe extern "C" fn lambda_proto_client_step(client: *mut Client) -> i32 {
         return waiting(parts);
     }
     let warnings = &mut parts.warnings;
-    // Until the receipt is returned, perhaps after warnings, nothing may take the place of the event.
-    let mut exchange = if parts.client.invocation().is_none() {
+    // Until the receipt is returned, perhaps after warnings, the next event may not take the place of
+    // this one.
+    let mut exchange = if !parts.is_pipelined || parts.client.invocation().is_none() {
         parts.client.exchange()
     } else {
         let Some((_, exchange)) = parts.client.in_flight() else { return LAMBDA_PROTO_ERROR_PHASE };
@@ -44,12 +45,14 @@ pub unsafe extern "C" fn lambda_proto_client_step(client: *mut Client) -> i32 {
         }
         Step::Settled(receipt) => {
             parts.receipt = Some(receipt);
+            parts.is_pipelined = false;
             // It is returned only once, so it waits for the warnings; other steps come again.
             parts.is_receipt_waiting = is_warned;
             parts.body = Bytes::EMPTY;
             LAMBDA_PROTO_STEP_SETTLED
         }
         Step::End(end) => {
+            parts.is_pipelined = false;
             parts.body = Bytes::EMPTY;
             if !is_warned && parts.end.as_bytes().is_empty() {
                 parts.end.set(&end);
