@@ -28,7 +28,9 @@
 //!     loop {
 //!         while let Some(event) = slots.next_event(Instant::now()) {
 //!             match event {
-//!                 runtime::Event::Invocation(event, responder) => responder.send(event.body()),
+//!                 runtime::Event::Invocation(event, responder) => {
+//!                     responder.send(event.body());
+//!                 }
 //!                 runtime::Event::Ended(result) => return Ok(result?),
 //!                 _ => {}
 //!             }
