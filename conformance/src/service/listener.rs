@@ -15,7 +15,7 @@ use crate::service::connection::{Connection, Request};
 use crate::service::events::{Event, Found, event, find, list, take, told, type_of};
 use crate::service::known::Known;
 use crate::service::pattern::{Differences, Headers, Words, compare_headers};
-use crate::service::ports::free_address;
+use crate::service::ports::free_listener;
 
 /// How an extension listens for telemetry.
 #[derive(Clone, Debug, Deserialize)]
@@ -94,9 +94,11 @@ impl Listener {
         known: Known,
         words: Words,
     ) -> Result<Self, String> {
-        let address = address.map_or_else(free_address, Ok)?;
-        let at = |error: std::io::Error| format!("{address}: {error}");
-        let listener = TcpListener::bind(address).map_err(at)?;
+        let listener = match address {
+            Some(address) => TcpListener::bind(address).map_err(|it| format!("{address}: {it}"))?,
+            None => free_listener()?,
+        };
+        let address = listener.local_addr().map_err(|error| error.to_string())?;
         let replies = listen.replies.iter().map(|bytes| known.fill_in(bytes.as_slice()));
         let replies = replies.collect::<Result<_, _>>()?;
         let arrived = Mutex::new(Arrived { replies, ..Arrived::default() });

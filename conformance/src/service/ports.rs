@@ -19,13 +19,18 @@ pub(super) fn free_addresses() -> Result<[SocketAddr; 2], String> {
     Ok([free_address()?, free_address()?])
 }
 
-/// A free loopback address whose port the system does not give to others on request. Its port has
-/// five digits.
+/// A free loopback address, as that of [`free_listener`].
+fn free_address() -> Result<SocketAddr, String> {
+    free_listener()?.local_addr().map_err(|error| error.to_string())
+}
+
+/// A listener at a loopback address whose port the system does not give to others on request. Its
+/// port has five digits.
 ///
 /// # Errors
 ///
-/// A text, if there is none.
-pub(super) fn free_address() -> Result<SocketAddr, String> {
+/// A text, if there is no free port.
+pub(super) fn free_listener() -> Result<TcpListener, String> {
     // Below the ephemeral ports of Linux and of RFC 6335.
     const PORTS: std::ops::Range<u16> = 20_000..32_000;
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -34,8 +39,7 @@ pub(super) fn free_address() -> Result<SocketAddr, String> {
         let number =
             std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
         let port = PORTS.start + u16::try_from(number % PORTS.len() as u32).unwrap_or_default();
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        TcpListener::bind(address).is_ok().then_some(address)
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()
     });
     free.next().ok_or_else(|| "no free port".to_owned())
 }
