@@ -17,7 +17,7 @@ pub(crate) struct CallBound {
 /// Tolerance for rare calls: a growing heap, or a read that has begun in only one of the two runs.
 const RARE: f64 = 0.01;
 
-pub(crate) const CALLS: [CallBound; 11] = [
+pub(crate) const CALLS: [CallBound; 12] = [
     // Two requests written, two replies read.
     CallBound { kind: Kind::Floor, slots: 1, most: 4.0, is_exact: true },
     // The response and the next request are one write, and the replies to both one read.
@@ -25,6 +25,8 @@ pub(crate) const CALLS: [CallBound; 11] = [
     // As many as the floor: no other calls are needed.
     CallBound { kind: Kind::Echo, slots: 1, most: 4.0, is_exact: false },
     CallBound { kind: Kind::EchoPipelined, slots: 1, most: 2.0, is_exact: false },
+    // The C interface adds none.
+    CallBound { kind: Kind::CEcho, slots: 1, most: 4.0, is_exact: false },
     // In addition, a wait for each of the two replies.
     CallBound { kind: Kind::Pool, slots: 1, most: 6.0, is_exact: false },
     // Busy slots share their waits: at least four of them each time.

@@ -28,6 +28,7 @@ pub(crate) enum Kind {
     AsyncEchoPipelined,
     AsyncEchoParallel,
     AsyncService,
+    CEcho,
     LambdaRuntime,
     LambdaRuntimeThreads,
     LambdaRuntimeConcurrent,
@@ -39,7 +40,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Floor,
         Self::FloorPipelined,
         Self::Echo,
@@ -49,6 +50,7 @@ impl Kind {
         Self::AsyncEchoPipelined,
         Self::AsyncEchoParallel,
         Self::AsyncService,
+        Self::CEcho,
         Self::LambdaRuntime,
         Self::LambdaRuntimeThreads,
         Self::LambdaRuntimeConcurrent,
@@ -71,6 +73,7 @@ impl Kind {
             Self::AsyncEchoPipelined => "async_echo-pipelined",
             Self::AsyncEchoParallel => "async_echo-parallel",
             Self::AsyncService => "async_service",
+            Self::CEcho => "c_echo",
             Self::LambdaRuntime => "lambda_runtime",
             Self::LambdaRuntimeThreads => "lambda_runtime-threads",
             Self::LambdaRuntimeConcurrent => "lambda_runtime-concurrent",
@@ -167,6 +170,7 @@ impl Client {
             Kind::AsyncEchoParallel => (async_echo(programs)?, &["--parallel"]),
             Kind::AsyncService => (programs.ours_with("tower", "async_service")?, &[]),
             Kind::AsyncAxum => (programs.ours_with("http", "async_axum")?, &[]),
+            Kind::CEcho => (programs.c_echo()?, &[]),
             Kind::LambdaHttp => (programs.peer_with("http", "peer-lambda-http")?, &[]),
             Kind::LambdaRuntime => (peer(programs)?, &["one-thread", "single"]),
             Kind::LambdaRuntimeThreads => (peer(programs)?, &["threads", "single"]),

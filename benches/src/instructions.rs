@@ -50,6 +50,7 @@ pub(crate) fn count(programs: &mut Programs, cores: Cores, with_peers: bool) -> 
         (Kind::AsyncEcho, LONG),
         (Kind::AsyncEchoPipelined, LONG),
         (Kind::AsyncService, LONG),
+        (Kind::CEcho, LONG),
         (Kind::AsyncAxum, SHORT),
     ];
     if with_peers {

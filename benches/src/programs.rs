@@ -36,6 +36,25 @@ impl Programs {
         self.build(&benches().join("../examples/nolibc"), &["--release"], "nolibc")
     }
 
+    /// The bootstrap in C over the C interface, as its users build it.
+    pub(crate) fn c_echo(&mut self) -> Result<PathBuf> {
+        let main = benches().join("..");
+        let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+        let prefix = target.unwrap_or_else(|| main.join("target")).join("capi-benches");
+        let program = prefix.join("c_echo");
+        if self.0.contains_key("c_echo") {
+            return Ok(program);
+        }
+        run(Command::new(main.join("capi/install")).arg(&prefix))?;
+        let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
+        let mut compiler = Command::new(compiler);
+        compiler.args(["-std=c99", "-O2", "-I"]).arg(prefix.join("include"));
+        compiler.arg(main.join("capi/users/c/bootstrap.c"));
+        run(compiler.arg(prefix.join("lib/liblambda_proto.a")).arg("-o").arg(&program))?;
+        self.0.insert("c_echo".to_owned(), program.clone());
+        Ok(program)
+    }
+
     pub(crate) fn peer(&mut self, name: &str) -> Result<PathBuf> {
         let arguments = ["--release", "-p", "lambda-benches-peers", "--bin", name];
         self.build(&benches(), &arguments, name)
@@ -107,6 +126,17 @@ pub(crate) fn cargo(workspace: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
         )));
     }
     Ok(output.stdout)
+}
+
+/// Runs a command that builds something; what it prints goes to standard error.
+fn run(command: &mut Command) -> Result<()> {
+    eprintln!("{command:?}");
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let status = output.during("cannot start the command above")?.status;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Error::new(format!("the command above failed ({status}); see its messages")))
 }
 
 /// Whether a command can be started, tested with `--version`.

@@ -129,6 +129,7 @@ The tables show the median of all rounds and its 95 % confidence interval (boots
   that says hello, on one thread. They are compared with each other, and the echoes beside them take an
   event of the same length.
 - `async_service` is `async_echo` as a service of tower, which owns its event and its answer.
+- `c_echo` is [`capi/users/c`](../capi/users/c/bootstrap.c), a blocking runtime over the C interface.
 - In tables about slots, the service uses `epoll` for all clients, so that only the slots differ.
 
 ";
@@ -161,6 +162,7 @@ fn color(kind: Kind) -> &'static str {
         | Kind::AsyncEchoPipelined
         | Kind::AsyncService
         | Kind::AsyncAxum
+        | Kind::CEcho
         | Kind::LambdaHttp
         | Kind::Nolibc => "#000000",
     }
