@@ -4,17 +4,17 @@
 //! - The Extensions API, version 2020-01-01: an [`Extension`] registers, asks for events, and
 //!   reports failures.
 //! - [`subscription`] asks for telemetry and logs.
-//! - A [`barrier`] says when an extension that waits for telemetry may ask for its next event.
-//! - [`metadata`] names the availability zone.
 //! - [`telemetry`] receives what the service tells about its environment: logs, and the records of
 //!   the Telemetry API and the Logs API.
-//! - A [`collector`] joins the last three to the policy of a whole extension.
+//! - A [`barrier`] says when an extension that waits for telemetry may ask for its next event.
+//! - A [`collector`] joins subscription, telemetry and barrier to the policy of a whole extension.
+//! - [`metadata`] names the availability zone.
 //!
 //! They complement the Runtime API, which the crate [`lambda_proto`] implements, and use separate
 //! connections. Replies are read with the `http` layer of that crate.
 //!
-//! The feature `std` adds blocking I/O for both over `std::net`: `InternalExtension` and
-//! `metadata::Metadata`.
+//! The feature `std` adds blocking I/O over `std::net` for an extension without events,
+//! `InternalExtension`, and for the metadata endpoint, `metadata::Metadata`.
 //!
 //! # An extension
 //!

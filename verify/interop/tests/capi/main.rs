@@ -1,4 +1,4 @@
-//! The C interface: bootstraps in eight languages under the lab, the vectors for clients through
+//! The C interface: bootstraps in seven languages under the lab, the vectors for clients through
 //! both layers, and layer two under wrong use, losses and signals.
 //!
 //! `capi/install` builds the library; each bootstrap is built as its users would build it.
