@@ -236,6 +236,58 @@ fn the_end_of_an_invocation_is_known_although_the_handler_fails() {
     }
 }
 
+/// A record of an invocation, with a field that has the wrong JSON type.
+fn unreadable(kind: &str, id: &str) -> String {
+    format!(
+        r#"{{"type":"platform.{kind}","record":{{"requestId":"{id}","status":"success","spans":{{}}}}}}"#
+    )
+}
+
+#[test]
+fn the_end_of_an_invocation_is_known_although_another_field_of_its_record_is_wrong() {
+    for kind in ["runtimeDone", "report"] {
+        let mut collector = collector();
+        invoke(&mut collector, "id", 0);
+        let seen = receive(&mut collector, &post("", &[unreadable(kind, "id")]), takes_all);
+        let text = "a telemetry record cannot be read: the field \"spans\" has the wrong JSON type";
+        assert_eq!(seen.records, [text]);
+        assert_eq!(collector.check(at(1)), Passage::Ask(Reason::RuntimeDone), "{kind}");
+    }
+    // After a record with which the handler failed.
+    let mut collector = collector();
+    invoke(&mut collector, "id", 0);
+    let records = [function("a"), unreadable("runtimeDone", "id")];
+    let _seen = receive(&mut collector, &post("", &records), |_| false);
+    assert_eq!(collector.check(at(1)), Passage::Ask(Reason::RuntimeDone));
+}
+
+#[test]
+fn an_unreadable_record_of_another_invocation_does_not_end_the_wait() {
+    let mut collector = collector();
+    invoke(&mut collector, "id", 0);
+    let records = [
+        unreadable("runtimeDone", "other"),
+        unreadable("start", "id"),
+        unreadable("runtimeDone", "id").replace(r#""id""#, "7"),
+        r#"{"type":"platform.runtimeDone","record":"id"}"#.to_owned(),
+        r#"{"type":7,"record":{"requestId":"id"}}"#.to_owned(),
+    ];
+    let _seen = receive(&mut collector, &post("", &records), takes_all);
+    assert!(matches!(collector.check(at(1)), Passage::Wait { .. }));
+}
+
+#[test]
+fn an_unreadable_report_counts_when_it_was_handled() {
+    let mut collector = collector();
+    invoke(&mut collector, "id", 0);
+    let request = post("", &[of_invocation("runtimeDone", "id"), unreadable("report", "id")]);
+    let _seen = receive(&mut collector, &request, |record| !record.contains("cannot be read"));
+    shutdown(&mut collector, 10);
+    assert!(matches!(collector.check(at(10)), Passage::Wait { .. }));
+    let _seen = receive(&mut collector, &request, takes_all);
+    assert_eq!(collector.check(at(20)), Passage::End(Reason::AllReported));
+}
+
 #[test]
 fn a_report_counts_when_it_was_handled() {
     let mut collector = collector();

@@ -91,7 +91,10 @@ impl<S: Storage> Intake<S> {
                     let Self { receiver, in_hand, .. } = self;
                     let record = match receiver.element(element) {
                         Ok(record) => record,
-                        Err(unread) => return Step::Hand(Telemetry::Unread(unread)),
+                        Err(unread) => {
+                            *in_hand = Fact::of_unread(&unread);
+                            return Step::Hand(Telemetry::Unread(unread));
+                        }
                     };
                     match collector.admit(&record) {
                         Admission::Hand => {
@@ -109,7 +112,7 @@ impl<S: Storage> Intake<S> {
                 }
                 Next::Element(element) => {
                     let element = self.receiver.element(element);
-                    let fact = element.as_ref().map(Fact::of).unwrap_or_default();
+                    let fact = element.as_ref().map_or_else(Fact::of_unread, Fact::of);
                     let is_known = self.batch == State::Duplicate;
                     if is_known || matches!(fact, Fact::RuntimeDone(_)) {
                         collector.note(&fact);

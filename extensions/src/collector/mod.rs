@@ -67,7 +67,8 @@
 //! it failed, and those of a batch whose reply was lost, unless it has a `Sequence-Id`.
 //!
 //! `platform.runtimeDone` counts as soon as it was read, even if the handler failed: the function
-//! must not wait until a batch comes again. A `platform.report` counts when it was handled.
+//! must not wait until a batch comes again. A `platform.report` counts when it was handled. Both count
+//! also if they are handed out as [unread](Telemetry::Unread) because another field is wrong.
 
 mod intake;
 mod options;
@@ -76,6 +77,7 @@ mod warning;
 
 use core::time::Duration;
 
+use lambda_proto::json::JsonStr;
 use lambda_proto::lifecycle::{Clocks, TimeLimit};
 
 use crate::EnvironmentEvent;
@@ -339,10 +341,18 @@ enum Fact {
 
 impl Fact {
     fn of(record: &Record<'_>) -> Self {
-        let id = || record.request_id().and_then(RequestId::new);
-        match record.record_type {
-            RecordType::RuntimeDone => Self::RuntimeDone(id()),
-            RecordType::Report => Self::Reported(id()),
+        Self::new(record.record_type, record.request_id())
+    }
+
+    /// A record with a field that cannot be read is still a record of its type.
+    fn of_unread(unread: &Unread<'_>) -> Self {
+        unread.type_and_request_id().map(|(kind, id)| Self::new(kind, id)).unwrap_or_default()
+    }
+
+    fn new(record_type: RecordType<'_>, id: Option<JsonStr<'_>>) -> Self {
+        match record_type {
+            RecordType::RuntimeDone => Self::RuntimeDone(id.and_then(RequestId::new)),
+            RecordType::Report => Self::Reported(id.and_then(RequestId::new)),
             _ => Self::Nothing,
         }
     }

@@ -288,6 +288,16 @@ pub struct Unread<'a> {
     pub reason: Reason<'a>,
 }
 
+impl<'a> Unread<'a> {
+    /// The type and the request id of an event that is JSON, whatever its other fields are.
+    pub(crate) fn type_and_request_id(&self) -> Option<(RecordType<'a>, Option<JsonStr<'a>>)> {
+        let event = Json::parse(self.raw).ok()?;
+        let record_type = RecordType::of(event.member("type")?.to_text()?);
+        let id = event.member("record").and_then(|record| record.member("requestId"));
+        Some((record_type, id.and_then(|id| id.to_text())))
+    }
+}
+
 impl fmt::Display for Unread<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "a telemetry record cannot be read: {}", self.reason)
