@@ -302,6 +302,21 @@ fn a_report_counts_when_it_was_handled() {
 }
 
 #[test]
+fn a_batch_that_is_delivered_again_does_not_count_for_the_next_attempt() {
+    let done = of_invocation("runtimeDone", "id");
+    for records in [vec![done.clone()], vec![done, of_invocation("report", "id")]] {
+        let mut collector = collector();
+        invoke(&mut collector, "id", 0);
+        let request = post("", &[records, vec![function("a")]].concat());
+        let _seen = receive(&mut collector, &request, |record| !record.contains("function"));
+        let _seen = receive(&mut collector, &request, takes_all);
+        assert_eq!(collector.check(at(1)), Passage::Ask(Reason::RuntimeDone));
+        invoke(&mut collector, "id", 60_000);
+        assert!(matches!(collector.check(at(60_000)), Passage::Wait { .. }));
+    }
+}
+
+#[test]
 fn a_report_that_never_comes_is_named_at_the_end() {
     let mut collector = collector();
     invoke(&mut collector, "8f18", 0);

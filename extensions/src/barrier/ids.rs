@@ -21,7 +21,8 @@ impl RequestId {
 }
 
 /// What is known of a request id. An invocation that failed may be tried again with the same one
-/// [Lambda Developer Guide: asynchronous invocation], so everything is counted.
+/// [Lambda Developer Guide: asynchronous invocation], so everything is counted. But a record counts
+/// once for an INVOKE: it comes again if its batch is delivered again.
 #[derive(Clone, Debug)]
 struct Known {
     id: RequestId,
@@ -40,9 +41,15 @@ impl Known {
     fn is_complete(&self) -> bool {
         self.invoked > 0 && self.reported >= self.invoked
     }
+
+    /// How many records of a kind may count. The first may come before its INVOKE.
+    fn expected(&self) -> u8 {
+        self.invoked.max(1)
+    }
 }
 
-/// In the order in which they became known.
+/// In the order in which they became known. Complete ones stay until others need the place, so that
+/// a record that comes again is not taken for one of the next attempt.
 #[derive(Clone, Debug)]
 pub(super) struct Ids {
     known: Vec<Known, MAX_OUTSTANDING>,
@@ -56,15 +63,16 @@ impl Ids {
 
     /// Each of these returns whether the runtime is done with the latest invocation of this id.
     pub(super) fn invoked(&mut self, id: &RequestId) -> bool {
+        self.known.retain(|known| known.id != *id || !known.is_complete());
         self.note(id, |known| known.invoked = known.invoked.saturating_add(1))
     }
 
     pub(super) fn done(&mut self, id: &RequestId) -> bool {
-        self.note(id, |known| known.done = known.done.saturating_add(1))
+        self.note(id, |known| known.done = next(known.done, known.expected()))
     }
 
     pub(super) fn reported(&mut self, id: &RequestId) -> bool {
-        self.note(id, |known| known.reported = known.reported.saturating_add(1))
+        self.note(id, |known| known.reported = next(known.reported, known.expected()))
     }
 
     pub(super) fn is_outstanding(&self) -> bool {
@@ -91,25 +99,27 @@ impl Ids {
         }
         let Some(known) = self.known.iter_mut().find(|known| known.id == *id) else { return false };
         change(known);
-        let is_done = known.is_done();
-        self.known.retain(|known| !known.is_complete());
-        is_done
+        known.is_done()
     }
 
-    /// Forgets the oldest record without an INVOKE, or else the oldest invocation.
+    /// Forgets the oldest id of which nothing is outstanding, or else the oldest invocation.
     fn make_room(&mut self) {
         if !self.known.is_full() {
             return;
         }
-        let stray = self.known.iter().position(|known| known.invoked == 0);
-        if stray.is_none() {
+        let settled = self.known.iter().position(|known| known.invoked == 0 || known.is_complete());
+        if settled.is_none() {
             self.forgotten = self.forgotten.saturating_add(1);
         }
         let mut at = 0;
         self.known.retain(|_| {
-            let is_kept = at != stray.unwrap_or(0);
+            let is_kept = at != settled.unwrap_or(0);
             at += 1;
             is_kept
         });
     }
+}
+
+fn next(count: u8, most: u8) -> u8 {
+    count.saturating_add(1).min(most)
 }

@@ -49,7 +49,8 @@
 #![doc = include_str!("table.md")]
 //!
 //! An invocation that is tried again has the request id of the first attempt. Its `runtimeDone` is
-//! the second one with this id.
+//! the second one with this id. But a record that comes again before the next INVOKE, as in a batch
+//! that is delivered again, counts once.
 //!
 //! It never waits for the report of the current invocation: Lambda writes it when every extension
 //! has asked for its next event [Lambda Developer Guide: Extensions API]. A report of the current

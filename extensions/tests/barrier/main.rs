@@ -200,6 +200,62 @@ fn an_invocation_that_is_tried_again_waits_for_its_own_runtime_done() {
 }
 
 #[test]
+fn a_record_that_comes_again_does_not_count_for_the_next_attempt() {
+    // The report of the first attempt may be outstanding when the batch is delivered again.
+    for is_reported in [false, true] {
+        let mut barrier = waiting();
+        for _delivery in 0..3 {
+            barrier.runtime_done(id("one"));
+            if is_reported {
+                barrier.report(id("one"));
+            }
+        }
+        assert_eq!(outstanding(&barrier).is_empty(), is_reported);
+        barrier.invoke(id("one"), deadline(63_000), at(60_000));
+        assert_eq!(barrier.check(at(60_000)), Passage::Wait { at_most: ms(2_900) });
+        barrier.runtime_done(id("one"));
+        assert_eq!(barrier.check(at(60_000)), Passage::Ask(Reason::RuntimeDone));
+    }
+}
+
+#[test]
+fn a_record_that_comes_twice_before_its_invoke_counts_once() {
+    let mut barrier = Barrier::new(RESERVE);
+    barrier.runtime_done(id("one"));
+    barrier.runtime_done(id("one"));
+    barrier.invoke(id("one"), deadline(3_000), at(0));
+    assert_eq!(barrier.check(at(0)), Passage::Ask(Reason::RuntimeDone));
+    barrier.invoke(id("one"), deadline(63_000), at(60_000));
+    assert_eq!(barrier.check(at(60_000)), Passage::Wait { at_most: ms(2_900) });
+}
+
+#[test]
+fn an_id_that_is_invoked_any_number_of_times_is_waited_for_each_time() {
+    let mut barrier = Barrier::new(RESERVE);
+    for _ in 0..600 {
+        barrier.invoke(id("one"), deadline(3_000), at(0));
+        assert_eq!(barrier.check(at(0)), Passage::Wait { at_most: ms(2_900) });
+        barrier.runtime_done(id("one"));
+        assert_eq!(barrier.check(at(0)), Passage::Ask(Reason::RuntimeDone));
+        barrier.report(id("one"));
+        assert!(outstanding(&barrier).is_empty());
+    }
+}
+
+#[test]
+fn ids_of_which_nothing_is_outstanding_make_place_for_others() {
+    let mut barrier = Barrier::new(RESERVE);
+    for number in 0..3 * MAX_OUTSTANDING {
+        barrier.invoke(id(&format!("n{number}")), deadline(3_000), at(0));
+        if number > 0 {
+            barrier.runtime_done(id(&format!("n{number}")));
+            barrier.report(id(&format!("n{number}")));
+        }
+    }
+    assert_eq!((outstanding(&barrier), barrier.forgotten()), (vec!["n0"], 0));
+}
+
+#[test]
 fn a_request_id_may_have_escapes() {
     let mut barrier = Barrier::new(RESERVE);
     barrier.invoke(id("\\u006fne"), deadline(3_000), at(0));

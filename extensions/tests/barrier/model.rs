@@ -42,8 +42,14 @@ struct Counts {
     invoked: usize,
     done: usize,
     reported: usize,
-    /// When it was first invoked, among all steps.
+    /// When it became known, among all steps.
     since: usize,
+}
+
+impl Counts {
+    fn is_complete(&self) -> bool {
+        self.invoked > 0 && self.reported >= self.invoked
+    }
 }
 
 struct Model {
@@ -133,13 +139,13 @@ impl Model {
             return Input::InvokeUnnamed;
         }
         let steps = self.steps;
-        let counts = self.counts.entry(at).or_insert(Counts { since: steps, ..Counts::default() });
+        let counts = self.known(at);
+        if counts.is_complete() {
+            *counts = Counts { since: steps, ..Counts::default() };
+        }
         counts.invoked += 1;
         match counts.done.max(counts.reported) >= counts.invoked {
-            true => {
-                self.forget_complete();
-                Input::InvokeDone
-            }
+            true => Input::InvokeDone,
             false if self.is_silent => Input::InvokeSilent,
             false => Input::Invoke,
         }
@@ -154,20 +160,25 @@ impl Model {
         if IDS[at].is_empty() {
             return false;
         }
-        let steps = self.steps;
-        let counts = self.counts.entry(at).or_insert(Counts { since: steps, ..Counts::default() });
+        let counts = self.known(at);
         count(counts);
+        // A record that comes again before the next INVOKE counts once.
+        let expected = counts.invoked.max(1);
+        counts.done = counts.done.min(expected);
+        counts.reported = counts.reported.min(expected);
         let is_done = counts.done.max(counts.reported) >= counts.invoked;
-        self.forget_complete();
         is_done && self.current == at
     }
 
-    fn forget_complete(&mut self) {
-        self.counts.retain(|_, counts| counts.invoked == 0 || counts.reported < counts.invoked);
+    fn known(&mut self, at: usize) -> &mut Counts {
+        let since = self.steps;
+        self.counts.entry(at).or_insert(Counts { since, ..Counts::default() })
     }
 
     fn outstanding(&self) -> Vec<&'static str> {
-        let mut ids: Vec<_> = self.counts.iter().filter(|(_, counts)| counts.invoked > 0).collect();
+        let is_outstanding = |counts: &Counts| counts.invoked > 0 && !counts.is_complete();
+        let mut ids: Vec<_> =
+            self.counts.iter().filter(|(_, counts)| is_outstanding(counts)).collect();
         ids.sort_by_key(|(_, counts)| counts.since);
         ids.into_iter().map(|(at, _)| IDS[*at]).collect()
     }
