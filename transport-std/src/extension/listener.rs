@@ -273,9 +273,13 @@ impl Connection {
                         watch.begun.get_or_insert(now);
                     }
                     drop(state);
+                    let mut has_arrived = false;
                     match (&*self.stream).read(intake.room()) {
                         Ok(0) => intake.end_of_stream(),
-                        Ok(length) => intake.received(length),
+                        Ok(length) => {
+                            intake.received(length);
+                            has_arrived = true;
+                        }
                         Err(error) if is_temporary(&error) => {}
                         Err(_) => intake.lost(),
                     }
@@ -283,6 +287,10 @@ impl Connection {
                         intake.lost();
                     }
                     state = self.shared.lock();
+                    if has_arrived {
+                        // It is not idle while its batch waits for the handler.
+                        state.peers.set_idle(self.place, &self.stream, None);
+                    }
                 }
                 Step::Write => {
                     self.give_back(&mut state, &mut held, &mut watch);
@@ -341,105 +349,4 @@ fn is_temporary(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use lambda_proto_extension::collector::{Collector, OwnLogs, TelemetryOptions};
-    use lambda_proto_extension::subscription::TelemetryTypes;
-    use lambda_proto_host::Log;
-
-    use super::*;
-
-    const SHORT: Duration = Duration::from_millis(200);
-    const HEAD: &str = "POST / HTTP/1.1\r\nHost: s\r\n";
-
-    /// A listener whose requests may take this time, and whose handler sleeps for longer.
-    fn listening_for(request_time: Duration) -> (Arc<Shared>, Listening) {
-        let options = TelemetryOptions::new(TelemetryTypes::FUNCTION);
-        let handler: Handler = Box::new(move |_| {
-            thread::sleep(request_time + SHORT);
-            Ok(())
-        });
-        let state = State {
-            collector: Collector::new(&options, OwnLogs::Extension),
-            handler: Some(handler),
-            peers: Peers::new(2),
-            has_ended: false,
-        };
-        let shared = Arc::new(Shared::new(state, request_time, Log::to(|_| {})));
-        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-        let listening = Listening::start(socket, &shared).unwrap();
-        (shared, listening)
-    }
-
-    fn listening() -> (Arc<Shared>, Listening) {
-        listening_for(SHORT)
-    }
-
-    fn client(listening: &Listening) -> TcpStream {
-        let client = TcpStream::connect(listening.address).unwrap();
-        client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        client
-    }
-
-    /// What the listener replies until it closes the connection.
-    fn reply(mut client: &TcpStream) -> Vec<u8> {
-        let mut reply = Vec::new();
-        let _it_may_be_reset = client.read_to_end(&mut reply);
-        reply
-    }
-
-    #[test]
-    fn a_client_that_sends_a_byte_from_time_to_time_is_cut_off() {
-        let (shared, listening) = listening();
-        for start in ["x: ", "Content-Length: 9999\r\n\r\n["] {
-            let mut client = client(&listening);
-            let begun = Instant::now();
-            client.write_all(format!("{HEAD}{start}").as_bytes()).unwrap();
-            // Some bytes may still be taken by the system.
-            while client.write_all(b" ").is_ok() {
-                thread::sleep(SHORT / 10);
-                assert!(begun.elapsed() < Duration::from_secs(30), "it is never cut off");
-            }
-            assert!(begun.elapsed() >= SHORT);
-        }
-        assert_eq!(shared.lock().collector.losses().broken_batches, 1);
-    }
-
-    #[test]
-    fn a_client_that_sends_nothing_more_is_cut_off() {
-        let (_shared, listening) = listening();
-        let mut client = client(&listening);
-        client.write_all(b"POST / HT").unwrap();
-        assert_eq!(reply(&client), b"");
-    }
-
-    #[test]
-    fn the_time_of_the_handler_is_not_that_of_the_request() {
-        // Long enough for a busy machine to read what has arrived.
-        let limit = Duration::from_secs(2);
-        let (_shared, listening) = listening_for(limit);
-        let mut client = client(&listening);
-        let record = r#"{"type":"function","record":"a"}"#;
-        let batch = format!("[{record},{record}]");
-        // The handler is called between the reads.
-        let (first, last) = batch.split_at(record.len() + 2);
-        let length = batch.len();
-        let head = format!("{HEAD}Connection: close\r\nContent-Length: {length}\r\n\r\n");
-        let begun = Instant::now();
-        client.write_all((head + first).as_bytes()).unwrap();
-        // Nobody reads while it is called.
-        client.write_all(last.as_bytes()).unwrap();
-        let reply = reply(&client);
-        assert!(reply.starts_with(b"HTTP/1.1 200 "), "{}", reply.escape_ascii());
-        assert!(begun.elapsed() >= limit);
-    }
-
-    #[test]
-    fn an_idle_connection_is_kept_for_longer_than_a_request_may_take() {
-        let (_shared, listening) = listening();
-        let mut client = client(&listening);
-        thread::sleep(3 * SHORT);
-        let head = format!("{HEAD}Connection: close\r\nContent-Length: 2\r\n\r\n[]");
-        client.write_all(head.as_bytes()).unwrap();
-        assert!(reply(&client).starts_with(b"HTTP/1.1 200 "));
-    }
-}
+mod tests;
