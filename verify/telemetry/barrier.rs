@@ -49,6 +49,24 @@ fn a_runtime_that_is_never_done_is_waited_for_until_shortly_before_the_deadline(
 }
 
 #[test]
+fn a_runtime_that_is_done_in_the_rest_of_a_failed_batch_is_not_waited_for() {
+    let handle = |text: &str| if text == function("a") { Err("no space")? } else { Ok(None) };
+    let mut run = Run::start(options(), Box::new(handle));
+    run.invoke("id", LONG);
+    let request = request(&[function("a"), runtime_done("id"), function("never whole")]);
+    let length_of_rest = runtime_done("id").len() + ",]".len() + function("never whole").len();
+    let (first, rest) = request.split_at(request.len() - length_of_rest);
+    let mut client = run.client();
+    client.send(first);
+    run.expect(&function("a"));
+    // It is read after all that the failure causes.
+    run.api.expect_silence();
+    client.send(&rest[..rest.len() - 5]);
+    run.expect("flush RuntimeDone");
+    run.api.expect_extension_next();
+}
+
+#[test]
 fn at_shutdown_it_waits_for_the_last_report() {
     let mut run = Run::start(options(), takes_all());
     run.invoke("id", LONG);

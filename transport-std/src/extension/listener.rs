@@ -228,7 +228,6 @@ impl Connection {
         let mut intake = Intake::new(memory);
         let mut watch = Watch { begun: None };
         let mut held: Option<Held> = None;
-        let mut has_replied = false;
         let mut state = self.shared.lock();
         loop {
             match intake.step(&mut state.collector) {
@@ -260,10 +259,6 @@ impl Connection {
                 Step::Pass => {}
                 Step::Read => {
                     self.give_back(&mut state, &mut held, &mut watch);
-                    if std::mem::take(&mut has_replied) {
-                        // A batch is over only after its reply.
-                        self.shared.notify();
-                    }
                     let is_idle = intake.is_idle();
                     let now = Instant::now();
                     state.peers.set_idle(self.place, &self.stream, is_idle.then_some(now));
@@ -294,7 +289,6 @@ impl Connection {
                 }
                 Step::Write => {
                     self.give_back(&mut state, &mut held, &mut watch);
-                    has_replied = true;
                     drop(state);
                     match (&*self.stream).write(intake.unsent()) {
                         Ok(0) => intake.lost(),
@@ -307,14 +301,14 @@ impl Connection {
                 Step::Close => {
                     self.give_back(&mut state, &mut held, &mut watch);
                     drop(state);
-                    self.shared.notify();
                     return linger(&self.stream, LINGER);
                 }
             }
         }
     }
 
-    /// Gives the handler back before I/O, and wakes those who wait for it or for the batch.
+    /// Gives the handler back before I/O. Wakes those who wait for it, for the end of a batch after its
+    /// reply, or for a record that was not handed out.
     fn give_back(
         &self,
         state: &mut MutexGuard<'_, State>,
@@ -324,8 +318,8 @@ impl Connection {
         if let Some(Held { handler, since }) = held.take() {
             watch.leave_out(since.elapsed());
             state.handler = Some(handler);
-            self.shared.notify();
         }
+        self.shared.notify();
     }
 
     /// Logs a line without the lock, as a log may call code of the program.
