@@ -118,7 +118,7 @@ impl Collecting {
 
 impl Drop for Collecting {
     fn drop(&mut self) {
-        // No record is counted after the summary.
+        // From then on, no connection takes a step, so nothing is counted after the summary.
         self.listening = None;
         let summary = self.shared.lock().collector.summary().map(|summary| summary.to_string());
         if let Some(line) = summary {

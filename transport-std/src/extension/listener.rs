@@ -230,6 +230,10 @@ impl Connection {
         let mut held: Option<Held> = None;
         let mut state = self.shared.lock();
         loop {
+            // No record is handed out or counted after the summary.
+            if state.has_ended {
+                return;
+            }
             match intake.step(&mut state.collector) {
                 Step::Hand(telemetry) => {
                     let mut taken = match held.take() {

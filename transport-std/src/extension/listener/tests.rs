@@ -146,6 +146,19 @@ fn connections_with_a_batch_in_the_handler_or_waiting_for_it_give_way_to_no_othe
 }
 
 #[test]
+fn no_record_is_handled_after_the_end() {
+    let (handler, called, release) = held_handler();
+    let (shared, listening) = listening_with(Duration::from_secs(30), handler);
+    let mut client = client(&listening);
+    client.write_all(&batch(3)).unwrap();
+    called.recv().unwrap();
+    drop(listening);
+    drop(release);
+    wait_until(&shared, |places| places.iter().all(Option::is_none));
+    assert!(called.try_recv().is_err());
+}
+
+#[test]
 fn an_idle_connection_is_kept_for_longer_than_a_request_may_take() {
     let (_shared, listening) = listening();
     let mut client = client(&listening);
