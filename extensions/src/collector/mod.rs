@@ -102,7 +102,14 @@ pub enum Telemetry<'a> {
     /// An invocation or the environment is over, as far as the extension can wait for it: process
     /// what was handed out. The extension asks for its next event, or ends, when the handler
     /// returns; the environment may be frozen then. At [`Reason::DeadlineNear`], only the
-    /// [reserve](TelemetryOptions::reserve) is left.
+    /// [reserve](TelemetryOptions::reserve) is left. A handler that the transport does not interrupt
+    /// must itself end by the deadline of the latest event.
+    ///
+    /// A flush that fails is logged and counted, and nothing comes again: keep what you have until it
+    /// was sent.
+    ///
+    /// It follows INVOKE and SHUTDOWN. On Managed Instances, there is none before SHUTDOWN, and an
+    /// internal extension gets none at all: send from the handler of the records, by count or by time.
     Flush(Reason),
 }
 

@@ -36,6 +36,9 @@ enum Api {
 impl TelemetryOptions {
     /// These types from the Telemetry API, in the newest schema, at any free port. A batch is sent
     /// after 25 ms, the shortest time: the end of an invocation may wait for it.
+    ///
+    /// Without [`PLATFORM`](TelemetryTypes::PLATFORM), no `platform.runtimeDone` comes, so nothing is
+    /// waited for: the last records of an invocation come with the next one, or at the end.
     pub fn new(types: TelemetryTypes) -> Self {
         Self {
             types,

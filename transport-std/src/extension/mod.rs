@@ -47,25 +47,46 @@
 //!                 }
 //!                 Telemetry::Unread(unread) => lines.push(unread.to_string()),
 //!                 // The runtime is done with the invocation, so its caller has the answer.
-//!                 Telemetry::Flush(_) => println!("sending {} lines", lines.drain(..).len()),
+//!                 Telemetry::Flush(_) => {
+//!                     send(&lines)?;
+//!                     lines.clear();
+//!                 }
 //!                 _ => {}
 //!             }
 //!             Ok(())
 //!         })
 //!         .run(|_event| Ok(()))
 //! }
+//! # fn send(_lines: &[String]) -> std::io::Result<()> {
+//! #     Ok(())
+//! # }
 //! ```
 //!
 //! The handler is called for one record at a time, on the thread of a connection; for a
-//! [flush](Telemetry::Flush), on that of the events. If it fails or panics, Lambda delivers the batch
-//! again, and after [a few deliveries](lambda_proto_extension::limits::MAX_DELIVERIES) it is counted
-//! as lost. While it is slow, other connections wait, but the extension does not: it asks for its next
-//! event before the deadline of the invocation, whatever the handler does.
+//! [flush](Telemetry::Flush), on that of the events. If it fails or panics with a record, Lambda
+//! delivers the batch again, and after [a few
+//! deliveries](lambda_proto_extension::limits::MAX_DELIVERIES) it is counted as lost. While it is slow
+//! with a record, other connections wait, but the extension does not: it leaves the flush out, and asks
+//! for its next event before the deadline of the invocation.
 //!
 //! After the handler of an event has returned, the extension waits until the runtime is done with the
 //! invocation, at most until [shortly before](TelemetryOptions::reserve) its deadline, and at SHUTDOWN
 //! for the reports that are outstanding. What was lost is logged then, as one line. Where the service
 //! has no telemetry, as with AWS's emulator, a line says so, and the extension goes on without.
+//!
+//! # Flushes
+//!
+//! - Nothing limits the time of a flush, and the extension asks for its next event only when the
+//!   handler returns. So the handler must end by the deadline of the latest event, for example with
+//!   timeouts for a server. At [`Reason::DeadlineNear`], only the reserve is left.
+//!   [`extension_flush`](https://github.com/lambda-proto/lambda-proto/blob/main/transport-std/examples/extension_flush.rs)
+//!   takes the deadline from the event.
+//! - A flush that fails is logged and counted, and nothing comes again: keep what you have until it was
+//!   sent.
+//! - A flush follows INVOKE and SHUTDOWN. On Managed Instances, there is none before SHUTDOWN, and an
+//!   internal extension gets none at all: send from the handler of the records, by count or by time.
+//!
+//! # Own log lines
 //!
 //! An extension that subscribes to the records of its own log, and logs each of them, would never come
 //! to an end; the [collector](lambda_proto_extension::collector::Collector#own-log-lines) prevents
