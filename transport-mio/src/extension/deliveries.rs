@@ -216,16 +216,17 @@ impl Deliveries {
 
     /// Ends the connection that has been idle longest, if for long enough.
     fn evict(&mut self, now: Instant) -> bool {
-        let idle = self.peers.iter_mut().flatten().filter_map(|peer| match &peer.stage {
-            Stage::Served(Service { idle_since: Some(since), .. })
-                if now.saturating_duration_since(*since) >= MAX_IDLE_TIME =>
+        let Self { peers, collector, log, .. } = self;
+        let idle = peers.iter_mut().flatten().filter_map(|peer| match &peer.stage {
+            Stage::Served(Service { idle_since: Some(since), intake, .. })
+                if intake.is_idle() && now.saturating_duration_since(*since) >= MAX_IDLE_TIME =>
             {
                 Some((*since, peer))
             }
             _ => None,
         });
         let Some((_, peer)) = idle.min_by_key(|(since, _)| *since) else { return false };
-        peer.linger(now);
+        peer.linger(now, collector, log);
         true
     }
 
@@ -246,11 +247,11 @@ impl Deliveries {
                 Stage::Served(service) => match self.step(socket, service, now, handler) {
                     Progress::Made => {}
                     Progress::None => return Turn::Waits,
-                    Progress::Over => peer.linger(now),
+                    Progress::Over => peer.linger(now, &mut self.collector, &self.log),
                 },
                 Stage::Refused { unsent, until } => {
                     if unsent.is_empty() || now >= *until {
-                        peer.linger(now);
+                        peer.linger(now, &mut self.collector, &self.log);
                         continue;
                     }
                     if !socket.is_writable() {
@@ -315,7 +316,11 @@ impl Deliveries {
                 }
                 match socket.read(intake.room()) {
                     Io::Done(0) => intake.end_of_stream(),
-                    Io::Done(length) => intake.received(length),
+                    Io::Done(length) => {
+                        // The turn may end before the next step.
+                        *idle_since = None;
+                        intake.received(length);
+                    }
                     Io::Blocked => return Progress::None,
                     Io::Failed => intake.lost(),
                 }
@@ -365,7 +370,17 @@ impl Peer {
         }
     }
 
-    fn linger(&mut self, now: Instant) {
+    /// Sends nothing more. What has begun on the connection is over.
+    fn linger(&mut self, now: Instant, collector: &mut Collector, log: &Log) {
+        if let Stage::Served(Service { intake, .. }) = &mut self.stage {
+            intake.lost();
+            // After a loss, there are no more records and no reply.
+            while let Step::Warn(warning) = intake.step(collector) {
+                if collector.may_log() {
+                    log.warn(format_args!("{warning}"));
+                }
+            }
+        }
         self.socket.end();
         self.stage = Stage::Lingers { until: now + LINGER };
     }
@@ -388,41 +403,121 @@ impl Drop for Deliveries {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
+    use std::net::SocketAddr;
 
+    use lambda_proto_extension::EnvironmentEvent;
+    use lambda_proto_extension::barrier::Passage;
     use lambda_proto_extension::collector::{OwnLogs, TelemetryOptions};
     use lambda_proto_extension::subscription::TelemetryTypes;
+    use lambda_proto_extension::telemetry::Losses;
+    use lambda_proto_host::lifecycle::clock;
     use mio::{Events, Poll};
 
     use super::*;
 
-    /// Deliveries of one client, which has sent this and was read from.
-    fn deliveries_of(sent: &str) -> (Deliveries, std::net::TcpStream) {
-        let mut poll = Poll::new().unwrap();
-        let listener = TcpListener::bind(([127, 0, 0, 1], 0).into()).unwrap();
-        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        client.write_all(sent.as_bytes()).unwrap();
-        let options = TelemetryOptions::new(TelemetryTypes::FUNCTION);
-        let collector = Collector::new(&options, OwnLogs::Extension);
-        let registry = poll.registry().try_clone().unwrap();
-        let log = Log::to(|_| {});
-        let mut deliveries =
-            Deliveries::new(collector, Some(listener), registry, Token(0), log).unwrap();
-        let mut events = Events::with_capacity(8);
-        while deliveries.next_timeout(Instant::now()).is_none() {
-            poll.poll(&mut events, None).unwrap();
-            events.iter().for_each(|event| deliveries.note(event));
-            deliveries.serve(Instant::now(), &mut |_| Ok(()));
-        }
-        (deliveries, client)
+    /// Deliveries, with the loop that tells what their sockets are ready for.
+    struct Loop {
+        poll: Poll,
+        deliveries: Deliveries,
+        address: SocketAddr,
+        handled: usize,
     }
+
+    impl Loop {
+        fn new() -> Self {
+            let poll = Poll::new().unwrap();
+            let listener = TcpListener::bind(([127, 0, 0, 1], 0).into()).unwrap();
+            let address = listener.local_addr().unwrap();
+            let options = TelemetryOptions::new(TelemetryTypes::FUNCTION);
+            let collector = Collector::new(&options, OwnLogs::Extension);
+            let registry = poll.registry().try_clone().unwrap();
+            let log = Log::to(|_| {});
+            let deliveries =
+                Deliveries::new(collector, Some(listener), registry, Token(0), log).unwrap();
+            Self { poll, deliveries, address, handled: 0 }
+        }
+
+        fn connect(&self) -> std::net::TcpStream {
+            let client = std::net::TcpStream::connect(self.address).unwrap();
+            client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+            client
+        }
+
+        /// Takes turns at this time until a condition holds.
+        fn run(&mut self, now: Instant, is_over: impl Fn(&Self) -> bool) {
+            let mut events = Events::with_capacity(8);
+            let begun = Instant::now();
+            while !is_over(self) {
+                assert!(begun.elapsed() < Duration::from_secs(30), "nothing happens");
+                self.poll.poll(&mut events, Some(Duration::from_millis(1))).unwrap();
+                events.iter().for_each(|event| self.deliveries.note(event));
+                self.turn(now);
+            }
+        }
+
+        /// Only accepts connections.
+        fn accept_until(&mut self, now: Instant, is_over: impl Fn(&Self) -> bool) {
+            let begun = Instant::now();
+            while !is_over(self) {
+                assert!(begun.elapsed() < Duration::from_secs(30), "no connection");
+                self.deliveries.may_accept = true;
+                self.deliveries.accept(now);
+            }
+        }
+
+        fn turn(&mut self, now: Instant) {
+            let Self { deliveries, handled, .. } = self;
+            deliveries.serve(now, &mut |_| {
+                *handled += 1;
+                Ok(())
+            });
+        }
+
+        fn peers(&self) -> impl Iterator<Item = &Peer> {
+            self.deliveries.peers.iter().flatten()
+        }
+
+        fn served(&self) -> usize {
+            self.peers().filter(|peer| matches!(peer.stage, Stage::Served(_))).count()
+        }
+
+        fn losses(&self) -> Losses {
+            self.deliveries.collector.losses()
+        }
+    }
+
+    /// A batch of so many records, all of which fit into one read.
+    fn batch(records: usize) -> String {
+        let body = vec![r#"{"type":"function","record":"a"}"#; records].join(",");
+        let length = body.len() + 2;
+        format!("POST / HTTP/1.1\r\nHost: s\r\nContent-Length: {length}\r\n\r\n[{body}]")
+    }
+
+    /// Deliveries in the middle of a batch, because a turn ended there, and their client.
+    fn in_mid_batch(now: Instant) -> (Loop, std::net::TcpStream) {
+        let mut it = Loop::new();
+        let mut client = it.connect();
+        let batch = batch(MOST);
+        assert!(batch.len() < MemoryPool::FIRST);
+        client.write_all(batch.as_bytes()).unwrap();
+        it.run(now, |it| it.handled > 0);
+        assert!(it.handled < MOST && it.deliveries.is_unfinished, "{}", it.handled);
+        (it, client)
+    }
+
+    /// More than fit into one turn.
+    const MOST: usize = STEPS + STEPS / 2;
 
     #[test]
     fn a_client_that_sends_nothing_more_is_cut_off_when_its_request_has_taken_too_long() {
         for (sent, broken) in
             [("POST / HT", 0), ("POST / HTTP/1.1\r\nHost: s\r\nContent-Length: 9999\r\n\r\n[", 1)]
         {
-            let (mut deliveries, mut client) = deliveries_of(sent);
+            let mut it = Loop::new();
+            let mut client = it.connect();
+            client.write_all(sent.as_bytes()).unwrap();
+            it.run(Instant::now(), |it| it.deliveries.next_timeout(Instant::now()).is_some());
+            let mut deliveries = it.deliveries;
             let early = Instant::now() + MAX_REQUEST_TIME / 2;
             deliveries.serve(early, &mut |_| Ok(()));
             assert_eq!(deliveries.collector.losses().broken_batches, 0);
@@ -435,5 +530,36 @@ mod tests {
             deliveries.serve(due, &mut |_| Ok(()));
             assert!(deliveries.peers.iter().all(Option::is_none));
         }
+    }
+    #[test]
+    fn a_connection_with_a_batch_at_hand_is_not_idle() {
+        let now = Instant::now();
+        let (mut it, mut client) = in_mid_batch(now);
+        let others: Vec<_> = (1..MAX_TELEMETRY_CONNECTIONS).map(|_| it.connect()).collect();
+        it.accept_until(now, |it| it.served() == MAX_TELEMETRY_CONNECTIONS);
+        let last = it.connect();
+        it.accept_until(now + MAX_IDLE_TIME, |it| it.peers().count() > it.served());
+        it.run(now + MAX_IDLE_TIME, |it| it.handled == MOST);
+        let mut reply = [0; 12];
+        client.read_exact(&mut reply).unwrap();
+        assert_eq!(&reply, b"HTTP/1.1 200");
+        assert_eq!((it.losses().broken_batches, it.losses().refused_connections), (0, 0));
+        drop((others, last));
+    }
+
+    #[test]
+    fn a_connection_that_is_ended_in_the_middle_of_a_batch_ends_the_batch() {
+        let now = Instant::now();
+        let (mut it, _client) = in_mid_batch(now);
+        let Deliveries { peers, collector, log, .. } = &mut it.deliveries;
+        peers.iter_mut().flatten().for_each(|peer| peer.linger(now, collector, log));
+        assert_eq!((it.losses().broken_batches, it.handled < MOST), (1, true));
+        // Nothing is waited for.
+        let shutdown = br#"{"eventType":"SHUTDOWN"}"#;
+        let event = EnvironmentEvent::parse(shutdown).unwrap();
+        let collector = &mut it.deliveries.collector;
+        collector.no_telemetry();
+        collector.event(&event, clock::now());
+        assert!(matches!(collector.check(clock::now()), Passage::End(_)));
     }
 }
