@@ -192,11 +192,14 @@ impl Deliveries {
         let _without_it_replies_are_late = stream.set_nodelay(true);
         let is_served = |peer: &&Peer| matches!(peer.stage, Stage::Served(_));
         let served = self.peers.iter().flatten().filter(is_served).count();
+        let Some(place) = self.peers.iter().position(Option::is_none) else {
+            self.collector.connection_refused();
+            return;
+        };
         let is_admitted = served < MAX_TELEMETRY_CONNECTIONS || self.evict(now);
         if !is_admitted {
             self.collector.connection_refused();
         }
-        let Some(place) = self.peers.iter().position(Option::is_none) else { return };
         let token = Token(self.first.0 + 1 + place);
         let socket = match Socket::register(stream, &self.registry, token) {
             Ok(socket) => socket,
@@ -561,5 +564,21 @@ mod tests {
         collector.no_telemetry();
         collector.event(&event, clock::now());
         assert!(matches!(collector.check(clock::now()), Passage::End(_)));
+    }
+
+    #[test]
+    fn a_connection_for_which_there_is_no_place_is_counted() {
+        let now = Instant::now();
+        let mut it = Loop::new();
+        let clients: Vec<_> = (0..MAX_SOCKETS).map(|_| it.connect()).collect();
+        it.accept_until(now, |it| it.peers().count() == MAX_SOCKETS);
+        let refused = (MAX_SOCKETS - MAX_TELEMETRY_CONNECTIONS) as u64;
+        assert_eq!(it.losses().refused_connections, refused);
+        let Deliveries { peers, collector, log, .. } = &mut it.deliveries;
+        peers.iter_mut().flatten().for_each(|peer| peer.linger(now, collector, log));
+        let mut more = it.connect();
+        it.accept_until(now, |it| it.losses().refused_connections > refused);
+        assert_eq!(more.read(&mut [0]).unwrap(), 0);
+        drop(clients);
     }
 }
