@@ -1,5 +1,6 @@
 //! What a listener for telemetry needs of an operating system: its address, and bounded memory.
 
+use std::fmt::Display;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
@@ -22,14 +23,15 @@ const LOOKUP: Duration = Duration::from_secs(1);
 /// Listens for telemetry: at the address of `sandbox.localdomain`, which subscriptions name, where
 /// it resolves to an address of this machine; otherwise, and on Managed Instances, at loopback, to
 /// which AWS's emulator of those posts (emulator: `lambda-managed-instances`,
-/// `telemetry/internal/client.go`). Port 0 is any that is free. Blocks for about a second at most.
+/// `telemetry/internal/client.go`). Port 0 is any that is free. Blocks for about a second at most:
+/// a lookup that takes longer is logged, and loopback is used.
 ///
 /// # Errors
 ///
 /// The error of the operating system, such as [`ErrorKind::AddrInUse`], with the address.
 pub fn listen(port: u16, is_managed: bool, log: &Log) -> io::Result<TcpListener> {
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let named = if is_managed { None } else { look_up(SANDBOX) };
+    let named = if is_managed { None } else { within(LOOKUP, || resolve(SANDBOX), log) };
     listen_at(named.map(|address| SocketAddr::new(address, port)), loopback, log)
 }
 
@@ -55,18 +57,36 @@ fn describe(address: SocketAddr, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot listen for telemetry at {address}: {error}"))
 }
 
-/// The address of a name, IPv4 if it has one. A lookup that takes too long goes on in its thread.
-fn look_up(name: &'static str) -> Option<IpAddr> {
+/// The address of a name, IPv4 if it has one; `None` if there is no such name.
+fn resolve(name: &str) -> Option<IpAddr> {
+    let addresses = (name, 0).to_socket_addrs().ok()?;
+    let addresses: Vec<_> = addresses.map(|address| address.ip()).collect();
+    addresses.iter().find(|address| address.is_ipv4()).or(addresses.first()).copied()
+}
+
+/// The result of a lookup of [`SANDBOX`]. One that takes too long goes on in its thread.
+fn within(
+    patience: Duration,
+    look_up: impl FnOnce() -> Option<IpAddr> + Send + 'static,
+    log: &Log,
+) -> Option<IpAddr> {
     let (tell, told) = channel();
     let lookup = move || {
-        let found = (name, 0).to_socket_addrs().ok().and_then(|addresses| {
-            let addresses: Vec<_> = addresses.map(|address| address.ip()).collect();
-            addresses.iter().find(|address| address.is_ipv4()).or(addresses.first()).copied()
-        });
-        let _nobody_waits_any_more = tell.send(found);
+        let _nobody_waits_any_more = tell.send(look_up());
     };
-    thread::Builder::new().name("telemetry lookup".to_owned()).spawn(lookup).ok()?;
-    told.recv_timeout(LOOKUP).ok().flatten()
+    let thread = thread::Builder::new().name("telemetry lookup".to_owned());
+    let reason: &dyn Display = match thread.spawn(lookup) {
+        Ok(_) => match told.recv_timeout(patience) {
+            Ok(found) => return found,
+            Err(_) => &format_args!("no reply for {} ms", patience.as_millis()),
+        },
+        Err(error) => &format!("no thread: {error}"),
+    };
+    log.warn(format_args!(
+        "{SANDBOX} could not be looked up: {reason}; listening for telemetry at loopback, which \
+         Lambda may not reach"
+    ));
+    None
 }
 
 /// The memory of all connections of one listener: each has [some](Self::FIRST), and those with long
@@ -162,6 +182,27 @@ mod tests {
         assert_eq!(listener.local_addr().unwrap().ip(), IpAddr::V4(Ipv4Addr::LOCALHOST));
         let line = lines.try_recv().unwrap();
         assert!(line.contains("sandbox.localdomain is not an address of this machine"), "{line}");
+    }
+
+    #[test]
+    fn a_lookup_that_takes_too_long_is_logged() {
+        let (log, lines) = log();
+        let (end, is_over) = channel::<()>();
+        let look_up = move || {
+            is_over.recv().unwrap_err();
+            Some(IpAddr::V4(Ipv4Addr::LOCALHOST))
+        };
+        assert_eq!(within(Duration::from_millis(5), look_up, &log), None);
+        let line = lines.try_recv().unwrap();
+        assert!(line.contains("sandbox.localdomain could not be looked up: no reply "), "{line}");
+        drop(end);
+    }
+
+    #[test]
+    fn a_name_that_does_not_exist_is_no_reason_for_a_line() {
+        let (log, lines) = log();
+        assert_eq!(within(Duration::from_secs(60), || None, &log), None);
+        assert!(lines.try_recv().is_err());
     }
 
     #[test]
