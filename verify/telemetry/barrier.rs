@@ -1,6 +1,6 @@
 //! When the extension asks for its next event, and when it ends.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::support::{LONG, Run, function, options, report, request, runtime_done, takes_all};
 
@@ -107,4 +107,19 @@ fn a_batch_that_is_cut_off_does_not_hold_up_the_next_event() {
     run.api.expect_extension_next();
     drop(client);
     run.service.lines().wait_for("a telemetry batch broke off with its connection");
+}
+
+#[test]
+fn an_event_that_cannot_be_read_is_asked_for_again_after_a_pause() {
+    let mut run = Run::start(options(), takes_all());
+    let begun = Instant::now();
+    for _ in 0..5 {
+        run.give("<html>");
+    }
+    run.api.expect_extension_next();
+    // After the first one at once, then after at least 25, 50, 100 and 200 ms.
+    assert!(begun.elapsed() >= Duration::from_millis(375), "{:?}", begun.elapsed());
+    run.api.answer(200, "", r#"{"eventType":"INVOKE","deadlineMs":7,"requestId":"id"}"#);
+    run.expect("INVOKE id");
+    run.service.lines().wait_for("an event cannot be read, asking for the next: ");
 }

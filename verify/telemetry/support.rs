@@ -150,7 +150,8 @@ impl Run {
         ));
     }
 
-    fn give(&mut self, event: &str) {
+    /// Sends an event, once it is asked for.
+    pub(crate) fn give(&mut self, event: &str) {
         self.api.expect_extension_next();
         self.api.answer(200, "Lambda-Extension-Event-Identifier: e824\r\n", event);
     }

@@ -254,9 +254,9 @@ impl Session {
         Ok(false)
     }
 
-    /// What follows an [`ask`](Self::ask) that began at `begun`: an event, which [`event`](Self::event) returns,
-    /// or another one after this pause. `had_connection` says whether a request that got no
-    /// reply had a connection.
+    /// What follows an [`ask`](Self::ask) that began at `begun`: an event, which
+    /// [`event`](Self::event) returns, or another one after this pause, as when the event cannot be
+    /// read. `had_connection` says whether a request that got no reply had a connection.
     ///
     /// # Errors
     ///
@@ -270,9 +270,13 @@ impl Session {
     ) -> Result<Option<Duration>, Error> {
         match result {
             Ok(reply) if reply.is_accepted() => {
-                self.failed = 0;
                 self.unreachable_since = None;
-                return Ok(None);
+                let Err(reason) = EnvironmentEvent::parse(&self.document) else {
+                    self.failed = 0;
+                    return Ok(None);
+                };
+                let line = format_args!("an event cannot be read, asking for the next: {reason}");
+                self.settings.log.warn(line);
             }
             Ok(reply) => match self.refused(reply) {
                 Error::Refused { remedy: Remedy::Retry, reason } => {
@@ -312,16 +316,9 @@ impl Session {
         Ok(())
     }
 
-    /// The event; `None` if it cannot be read, which is logged: ask for the next one.
+    /// The event that [`asked`](Self::asked) has read; `None` if there was none.
     pub fn event(&mut self) -> Option<EnvironmentEvent<'_>> {
-        match self.machine.read_event(&self.document) {
-            Ok(event) => Some(event),
-            Err(reason) => {
-                let line = format_args!("an event cannot be read, asking for the next: {reason}");
-                self.settings.log.warn(line);
-                None
-            }
-        }
+        self.machine.read_event(&self.document).ok()
     }
 
     /// The error to end with after the report of this failure. That it could not be reported is
@@ -358,5 +355,55 @@ impl Session {
     /// The log.
     pub fn log(&self) -> &Log {
         &self.settings.log
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lambda_proto::api::Endpoint;
+    use lambda_proto_extension::{ExtensionName, InternalEvents};
+
+    use super::*;
+
+    /// A session that is registered.
+    fn session() -> Session {
+        let mut settings = Settings::new(Endpoint::parse("127.0.0.1:1").unwrap());
+        settings.set_log(|_| {});
+        let mut session = Session::new(settings);
+        let name = ExtensionName::new("audit").unwrap();
+        session.register(&Registrant::internal(name, InternalEvents::Invoke)).unwrap();
+        let reply = reply_to(&mut session, "Lambda-Extension-Identifier: c7d2\r\n", "{}");
+        session.registered(Ok(reply)).unwrap();
+        session
+    }
+
+    fn reply_to(session: &mut Session, fields: &str, document: &str) -> Reply {
+        session.sent(session.unsent().len());
+        let length = document.len();
+        let reply =
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n{fields}\r\n{document}");
+        session.room()[..reply.len()].copy_from_slice(reply.as_bytes());
+        session.received(reply.len()).unwrap().unwrap()
+    }
+
+    /// The pause after this document.
+    fn pause_after(session: &mut Session, document: &str) -> Option<Duration> {
+        session.ask().unwrap();
+        let reply = reply_to(session, "", document);
+        session.asked(Instant::now(), true, Ok(reply)).unwrap()
+    }
+
+    #[test]
+    fn events_that_cannot_be_read_are_asked_for_less_and_less_often() {
+        let mut session = session();
+        for _ in 0..2 {
+            let pauses: Vec<_> =
+                (0..8).map(|_| pause_after(&mut session, "<html>").unwrap()).collect();
+            assert_eq!(pauses[0], Duration::ZERO);
+            assert!(pauses[7] >= Duration::from_millis(1600), "{pauses:?}");
+            // One that can be read ends that.
+            assert_eq!(pause_after(&mut session, r#"{"eventType":"INVOKE"}"#), None);
+            assert!(matches!(session.event(), Some(EnvironmentEvent::Invoke(_))));
+        }
     }
 }

@@ -52,7 +52,7 @@ impl Session {
         self.session.subscribed(result)
     }
 
-    /// Waits for the next event, however long that takes; `None` if it cannot be read.
+    /// Waits for the next event that can be read, however long that takes.
     pub(super) async fn next(&mut self) -> Result<Option<EnvironmentEvent<'_>>, Error> {
         loop {
             let begun = Instant::now();
