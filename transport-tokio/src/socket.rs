@@ -9,6 +9,7 @@ use lambda_proto::async_driver::Connection;
 use lambda_proto::client::{EARLY_REPLY, refuses_early};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::coop::consume_budget;
 
 /// A connection, with the traits of `embedded_io_async`.
 ///
@@ -71,7 +72,11 @@ impl Socket {
 }
 
 /// Reads some bytes; 0 at the end of the stream. Dropping the future loses nothing.
+///
+/// It counts as an operation of its task, which `readable` does not: a peer that always has something
+/// to read does not keep other tasks from running.
 pub(crate) async fn read(stream: &TcpStream, room: &mut [u8]) -> io::Result<usize> {
+    consume_budget().await;
     loop {
         stream.readable().await?;
         match stream.try_read(room) {
@@ -81,8 +86,9 @@ pub(crate) async fn read(stream: &TcpStream, room: &mut [u8]) -> io::Result<usiz
     }
 }
 
-/// Writes some bytes, never none. Dropping the future loses nothing.
+/// Writes some bytes, never none. Dropping the future loses nothing. It counts as [`read`] does.
 pub(crate) async fn write(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    consume_budget().await;
     loop {
         stream.writable().await?;
         match stream.try_write(bytes) {

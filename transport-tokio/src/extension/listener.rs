@@ -20,6 +20,7 @@ use lambda_proto_host::telemetry::{ConnectionMemory, MemoryPool};
 use tokio::io::AsyncWrite;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{MutexGuard, Notify};
+use tokio::task::coop::consume_budget;
 use tokio::time::{sleep, timeout};
 
 use super::collecting::{Collecting, handle};
@@ -156,6 +157,8 @@ async fn intake<H>(
     loop {
         match shared.with(|collector| intake.step(collector)) {
             Step::Hand(telemetry) => {
+                // A batch may have many records, and a handler that awaits nothing.
+                consume_budget().await;
                 let Held { handler, .. } = match &mut held {
                     Some(held) => held,
                     None => {
@@ -171,7 +174,7 @@ async fn intake<H>(
                 }
             }
             Step::Warn(warning) => shared.warn(format_args!("{warning}")),
-            Step::Pass => {}
+            Step::Pass => consume_budget().await,
             Step::Read => {
                 give_back(shared, &mut held, &mut until);
                 let now = Instant::now();
@@ -247,6 +250,11 @@ async fn receive(
 mod tests {
     use std::io::Write;
 
+    use lambda_proto_extension::collector::{OwnLogs, TelemetryOptions};
+    use lambda_proto_extension::subscription::TelemetryTypes;
+    use lambda_proto_host::Log;
+    use tokio::task::yield_now;
+
     use super::*;
 
     /// One end of a connection, and the other.
@@ -289,5 +297,54 @@ mod tests {
         peer.evicted.notify_one();
         let error = receive(&stream, &peer, &mut [0; 8], None).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+    }
+    #[tokio::test]
+    async fn a_client_with_many_records_does_not_hold_the_task() {
+        const RECORDS: usize = 1000;
+        let (stream, mut client) = connected().await;
+        let body = vec![r#"{"type":"function","record":"a"}"#; RECORDS].join(",");
+        let length = body.len() + 2;
+        let head = format!("POST / HTTP/1.1\r\nHost: s\r\nContent-Length: {length}\r\n\r\n");
+        client.write_all(format!("{head}[{body}]").as_bytes()).unwrap();
+        let handled = Cell::new(0);
+        let handler = async |_: Telemetry<'_>| {
+            handled.set(handled.get() + 1);
+            Ok(())
+        };
+        let options = TelemetryOptions::new(TelemetryTypes::FUNCTION);
+        let collector = Collector::new(&options, OwnLogs::Extension);
+        let shared = Collecting::new(collector, handler, Log::to(|_| {}));
+        let (peer, memory) = (peer(), MemoryPool::default().memory());
+        let mut taking = pin!(intake(&stream, &peer, memory, &shared));
+        let mut most = 0;
+        while handled.get() < RECORDS {
+            let before = handled.get();
+            poll_fn(|context| {
+                assert!(taking.as_mut().poll(context).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+            most = most.max(handled.get() - before);
+            yield_now().await;
+        }
+        assert!(most < RECORDS / 2, "{most} records in one turn");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_sends_much_does_not_hold_the_task() {
+        let (mut stream, mut client) = connected().await;
+        // More reads than a turn of a task may have operations (tokio: `task::coop`), all of which
+        // find something. It fits into the buffers of the sockets.
+        client.write_all(&[b'x'; 160 * 512]).unwrap();
+        drop(client);
+        stream.readable().await.unwrap();
+        yield_now().await;
+        let mut lingering = pin!(linger(&mut stream));
+        let mut turns = 1;
+        while poll_fn(|context| Poll::Ready(lingering.as_mut().poll(context).is_pending())).await {
+            turns += 1;
+            yield_now().await;
+        }
+        assert!(turns > 1, "all of it was read in one turn");
     }
 }
