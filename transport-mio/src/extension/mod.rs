@@ -69,9 +69,16 @@
 //! ```
 //!
 //! An invocation lasts until its extensions have asked for their next events. Without telemetry, that
-//! happens when the handler of an event has returned; with telemetry, when the runtime is done, too, and
-//! the handler has returned from [`Telemetry::Flush`], but always before the deadline. At SHUTDOWN the
-//! extension waits for the reports that are outstanding. What was lost is logged at the end.
+//! happens when the handler of an event has returned; with telemetry, when the runtime is done, too, or
+//! [shortly before](TelemetryOptions::reserve) the deadline, and the handler has returned from
+//! [`Telemetry::Flush`]. At SHUTDOWN the extension waits for the reports that are outstanding. What was
+//! lost is logged at the end.
+//!
+//! Nothing interrupts a handler, so it must bound its flush itself: at
+//! [`Reason::DeadlineNear`] only the reserve is left, and a flush that takes longer holds the function
+//! to its timeout. A flush that fails is logged and counted, and nothing comes again: keep what you
+//! have until it was sent. On Managed Instances there is no flush before SHUTDOWN, and none at all for
+//! an internal extension: send from the record handler, by count or by time.
 //!
 //! A handler that fails with a record gets its batch again, and after
 //! [a few deliveries](lambda_proto_extension::limits::MAX_DELIVERIES) the batch is counted as lost.
@@ -301,7 +308,8 @@ pub enum Event<'e> {
     /// An event of the environment. A failure ends the extension, which is reported: Lambda then
     /// resets the environment.
     Environment(EnvironmentEvent<'e>),
-    /// Telemetry. After a failure, Lambda delivers the batch again.
+    /// Telemetry. After a failure with a record, Lambda delivers the batch again. A failure to flush is
+    /// logged and counted.
     Telemetry(Telemetry<'e>),
 }
 
